@@ -1,0 +1,46 @@
+# Every target is one command line that works without make too; `make help` prints them.
+RECIPE ?= hls_projects/jet_tagger/recipe.yaml
+JETS ?= 100000
+SEED ?= 1
+OUT ?= datasets/jets.root
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help hls data test quick lint bench clean
+
+help: ## print what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("hepprune needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[hls,rtl,jets,report]' --requirement requirements-dev.txt
+	@touch $@
+
+hls: $(READY) ## the main job: jets -> smaller network -> firmware -> measured figures (RECIPE=path.yaml)
+	$(BIN)/hepprune run $(RECIPE)
+
+data: $(READY) ## make jets with Pythia (JETS=100000 SEED=1 OUT=datasets/jets.root)
+	$(BIN)/hepprune data make --jets $(JETS) --seed $(SEED) --out $(OUT)
+
+test: $(READY) ## the whole test suite
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+quick: $(READY) ## the tests that take less than three minutes in all
+	$(BIN)/python -m pytest -m 'not slow'
+
+lint: $(READY) ## ruff, mypy --strict, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY) ## side-by-side comparisons, results as JSON in benchmarks/results
+	$(BIN)/python benchmarks/search_vs_uniform.py
+
+clean: ## remove what runs have built (not the jets)
+	rm -rf hls_projects/*/build benchmarks/results .pytest_cache .mypy_cache .ruff_cache .hypothesis

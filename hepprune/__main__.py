@@ -1,0 +1,5 @@
+"""`python -m hepprune`."""
+
+from hepprune.cli import app
+
+app()

@@ -1,0 +1,8 @@
+"""Jets in: ROOT trees, splits by event, scalers; and Pythia to make them."""
+
+from hepprune.data.jets import Jets, split
+from hepprune.data.production import generate
+from hepprune.data.root import iterate, read
+from hepprune.data.scaling import Scaler
+
+__all__ = ["Jets", "Scaler", "generate", "iterate", "read", "split"]

@@ -1,0 +1,85 @@
+"""Jets as arrays, and their split into training, validation and test samples without a leak."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hepprune.errors import DataError
+
+# The last feature of padded constituents: 1 where there is one, 0 where there is none.
+IS_FILLED = "isfilled"
+
+
+@dataclass(frozen=True, eq=False)
+class Jets:
+    """Labelled jets, one per row; all arrays are read-only.
+
+    x is float32 (n_jets, n_features) or (n_jets, n_constituents, n_features); y int64 (n_jets,), an index into
+    `class_names`; weight float32 (n_jets,); event int64 (n_jets,), equal for jets of one collision.
+    """
+
+    x: NDArray[np.float32]
+    y: NDArray[np.int64]
+    weight: NDArray[np.float32]
+    event: NDArray[np.int64]
+    feature_names: tuple[str, ...]
+    class_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for name, dtype in (("x", np.float32), ("y", np.int64), ("weight", np.float32), ("event", np.int64)):
+            object.__setattr__(self, name, _read_only(getattr(self, name), dtype))
+        rows = {name: len(getattr(self, name)) for name in ("x", "y", "weight", "event")}
+        if len(set(rows.values())) != 1:
+            raise DataError(f"the arrays of a jet sample differ in length: {rows}")
+        if self.x.ndim not in {2, 3} or self.x.shape[-1] != len(self.feature_names):
+            raise DataError(f"x of shape {self.x.shape} does not hold the {len(self.feature_names)} features named")
+
+    def __len__(self) -> int:
+        """Return n_jets."""
+        return len(self.y)
+
+    def take(self, rows: NDArray[Any]) -> "Jets":
+        """Return the jets that an index array or a mask chooses."""
+        return replace(self, x=self.x[rows], y=self.y[rows], weight=self.weight[rows], event=self.event[rows])
+
+
+def split(jets: Jets, fractions: Sequence[float], *, seed: int) -> tuple[Jets, ...]:
+    """Share the jets out in samples of about these fractions; jets of one event stay together.
+
+    A hash of seed and event number decides, so an event falls into the same sample whatever else the file holds.
+
+    Raises:
+        DataError: fractions that are not positive or do not add up to 1, or a sample left without jets.
+    """
+    if min(fractions, default=0) <= 0 or abs(sum(fractions) - 1) > 1e-9:
+        raise DataError(f"the fractions of a split must be positive and add up to 1, not {list(fractions)}")
+    upper = np.cumsum(fractions)[:-1]
+    sample = np.searchsorted(upper, _uniform(jets.event, seed=seed), side="right")
+    parts = tuple(jets.take(sample == index) for index in range(len(fractions)))
+    for part, fraction in zip(parts, fractions, strict=True):
+        if not len(part):
+            raise DataError(f"{len(jets)} jets are too few to split: the fraction {fraction:g} is left with none")
+    return parts
+
+
+def _uniform(event: NDArray[np.int64], *, seed: int) -> NDArray[np.float64]:
+    start = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
+    mixed = _splitmix(event.view(np.uint64) ^ start)
+    return (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _splitmix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    # SplitMix64 (Steele, Lea and Flood, OOPSLA 2014): neighbouring event numbers give unrelated results.
+    state = state + np.uint64(0x9E3779B97F4A7C15)
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state ^ (state >> np.uint64(31))
+
+
+def _read_only(values: Any, dtype: Any) -> NDArray[Any]:
+    array = np.ascontiguousarray(values, dtype=dtype).view()
+    array.flags.writeable = False
+    return array

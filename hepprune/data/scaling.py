@@ -1,0 +1,91 @@
+"""Features brought to order one with stored constants, by division or by a shift that costs no logic."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hepprune.data.jets import IS_FILLED, Jets
+from hepprune.errors import DataError
+
+# Below this share of its mean a spread is rounding, and the feature a constant.
+_CONSTANT = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Scaler:
+    """x -> (x - offset) / scale, feature by feature; offset and scale are float64 (n_features,) and read-only."""
+
+    feature_names: tuple[str, ...]
+    offset: NDArray[np.float64]
+    scale: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        for name in ("offset", "scale"):
+            array = np.array(getattr(self, name), np.float64)
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
+            if array.shape != (len(self.feature_names),) or not np.isfinite(array).all():
+                raise DataError(
+                    f"the {name} of a scaler must be one number for each of {len(self.feature_names)} features"
+                )
+        if (self.scale <= 0).any():
+            raise DataError(f"the scale of feature '{self.feature_names[int(self.scale.argmin())]}' is not positive")
+
+    def apply(self, jets: Jets) -> Jets:
+        """Return the jets with scaled features; padded constituents stay 0.
+
+        Raises:
+            DataError: the jets have other features, or the same in another order.
+        """
+        if jets.feature_names != self.feature_names:
+            raise DataError(
+                f"the scaler was made for the features {', '.join(self.feature_names)}, "
+                f"the jets have {', '.join(jets.feature_names)}"
+            )
+        x = (jets.x - self.offset) / self.scale
+        x[~_filled(jets)] = 0
+        return replace(jets, x=x.astype(np.float32))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the constants as JSON values; `from_json` gives the same scaler back."""
+        names = list(self.feature_names)
+        return {"feature_names": names, "offset": self.offset.tolist(), "scale": self.scale.tolist()}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Scaler":
+        """Return the scaler that `to_json` described.
+
+        Raises:
+            DataError: a key is missing or a constant is no number.
+        """
+        try:
+            return cls(tuple(value["feature_names"]), value["offset"], value["scale"])
+        except (KeyError, TypeError, ValueError) as problem:
+            raise DataError(f"this is no scaler: it needs feature_names, offset and scale ({problem!r})") from problem
+
+
+def fit(jets: Jets, *, power_of_two: bool = False) -> Scaler:
+    """Return the scaler that gives these jets mean 0 and spread 1.
+
+    With `power_of_two` the scale is the nearest 2**k and the offset a multiple of it, so that hardware scales by a
+    subtraction and a shift; mean and spread are then 0 and 1 only within a factor. Constant features are shifted and
+    not scaled, padded constituents do not count, and `isfilled` stays as it is.
+    """
+    filled = jets.x[_filled(jets)].astype(np.float64)
+    offset, scale = filled.mean(axis=0), filled.std(axis=0)
+    scale[scale <= _CONSTANT * np.abs(offset)] = 1
+    if power_of_two:
+        scale = np.exp2(np.rint(np.log2(scale)))
+        offset = np.rint(offset / scale) * scale
+    mark = np.array([name == IS_FILLED for name in jets.feature_names])
+    offset[mark], scale[mark] = 0, 1
+    return Scaler(jets.feature_names, offset, scale)
+
+
+def _filled(jets: Jets) -> NDArray[np.bool_]:
+    if IS_FILLED in jets.feature_names:
+        mask: NDArray[np.bool_] = jets.x[..., jets.feature_names.index(IS_FILLED)] != 0
+        return mask
+    return np.ones(jets.x.shape[:-1], np.bool_)

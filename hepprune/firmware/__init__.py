@@ -1,0 +1,1 @@
+"""Firmware of a Network: the hls4ml project, the Verilog, their simulations, and the proof that all agree."""

@@ -1,0 +1,44 @@
+"""Project folders: names the vendor tools can bear, written whole or not at all."""
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+from hepprune.errors import NetworkError
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def check_names(name: str, *, part: str, clock_ns: float) -> None:
+    """Refuse what would end up as broken Verilog, C++ or Tcl.
+
+    Raises:
+        NetworkError: the name is no identifier, the part no part number, or the clock period not positive.
+    """
+    if not _NAME.fullmatch(name):
+        raise NetworkError(f"'{name}' is no firmware name; use letters, digits and underscores, a letter first")
+    if not _PART.fullmatch(part):
+        raise NetworkError(f"'{part}' is no FPGA part; write for example xcvu13p-flga2577-2-e")
+    if not 0.1 <= clock_ns <= 1000:
+        raise NetworkError(f"a clock period of {clock_ns} ns is not between 0.1 and 1000 ns")
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `folder` that takes its place when the block ends well, and vanishes when it does not."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    try:
+        new = temporary / "new"
+        new.mkdir()
+        yield new
+        if folder.exists():
+            folder.rename(temporary / "old")
+        new.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

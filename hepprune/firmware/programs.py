@@ -1,0 +1,40 @@
+"""The programs that every run needs: found by name, run quietly, with one sentence when they are missing or fail."""
+
+import logging
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hepprune.errors import PrerequisiteError
+
+log = logging.getLogger(__name__)
+
+
+def require(program: str, *, what: str) -> str:
+    """Return the path of a program.
+
+    Raises:
+        PrerequisiteError: it is not on PATH; the sentence says what needs it.
+    """
+    found = shutil.which(program)
+    if found is None:
+        raise PrerequisiteError(f"{program} is missing and {what} needs it; install it (for example `apt install {program}`)")
+    return found
+
+
+def run(command: Sequence[str], *, folder: Path, what: str, environment: Mapping[str, str] | None = None) -> None:
+    """Run a program in a folder; its output goes to the log.
+
+    Raises:
+        PrerequisiteError: it fails; the sentence ends with its last line of output.
+    """
+    variables = os.environ | dict(environment or {})
+    done = subprocess.run(
+        command, cwd=folder, env=variables, capture_output=True, text=True, errors="replace", check=False
+    )
+    log.debug("%s\n%s%s", " ".join(command), done.stdout, done.stderr)
+    if done.returncode:
+        lines = [line for line in (done.stdout + done.stderr).splitlines() if "rror" in line] or [done.stderr.strip()]
+        raise PrerequisiteError(f"{what} does not build in '{folder}' ({command[0]} ended with {done.returncode}): {lines[0]}")

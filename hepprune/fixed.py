@@ -1,0 +1,139 @@
+"""Fixed-point types with the rounding and overflow of `ap_fixed`, on numpy arrays and torch tensors alike."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from hepprune.errors import NetworkError, unknown
+
+Array = TypeVar("Array", np.ndarray[Any, Any], torch.Tensor)
+
+
+def _library(values: Any) -> Any:
+    return torch if isinstance(values, torch.Tensor) else np
+
+
+def _round_half(values: Any, up: Any) -> Any:
+    """Round to nearest, and where a value lies exactly half-way go up where `up` says so.
+
+    The distance to the whole number nearer zero is exact in every floating type; adding 0.5 first is not.
+    """
+    xp = _library(values)
+    whole = xp.trunc(values)
+    rest = xp.abs(values - whole)
+    away = (rest > 0.5) | ((rest == 0.5) & ((values > 0) == up))
+    return whole + away * xp.sign(values)
+
+
+# Each takes values in units of the last place and returns whole numbers (UG902, "Quantization Modes").
+ROUNDING: dict[str, Callable[[Any], Any]] = {
+    "TRN": lambda v: _library(v).floor(v),
+    "TRN_ZERO": lambda v: _library(v).trunc(v),
+    "RND": lambda v: _round_half(v, True),
+    "RND_ZERO": lambda v: _round_half(v, v < 0),
+    "RND_INF": lambda v: _round_half(v, v >= 0),
+    "RND_MIN_INF": lambda v: _round_half(v, False),
+    "RND_CONV": lambda v: _library(v).round(v),
+}
+OVERFLOW = ("WRAP", "SAT", "SAT_SYM")
+
+_TEXT = re.compile(
+    r"(?:ap_)?(u?)fixed<\s*(\d+)\s*,\s*(-?\d+)\s*(?:,\s*(?:AP_)?(\w+)\s*(?:,\s*(?:AP_)?(\w+)\s*(?:,\s*0\s*)?)?)?>"
+)
+
+
+@dataclass(frozen=True)
+class FixedPoint:
+    """A binary fixed-point type: `width` bits in all, `integer` of them left of the point, the sign bit included."""
+
+    width: int
+    integer: int
+    signed: bool = True
+    rounding: str = "TRN"
+    overflow: str = "WRAP"
+
+    def __post_init__(self) -> None:
+        """Refuse what `ap_fixed` does not know, and widths that float64 cannot hold exactly."""
+        if not 1 <= self.width <= 52:
+            raise NetworkError(f"a fixed-point width of {self.width} bits is not between 1 and 52")
+        if abs(self.integer) > 64:
+            raise NetworkError(f"{self.integer} integer bits are not between -64 and 64")
+        if self.rounding not in ROUNDING:
+            raise NetworkError(unknown("rounding", self.rounding, ROUNDING))
+        if self.overflow not in OVERFLOW:
+            raise NetworkError(unknown("overflow", self.overflow, OVERFLOW))
+
+    @property
+    def fraction(self) -> int:
+        """Bits right of the point; may be negative."""
+        return self.width - self.integer
+
+    @property
+    def step(self) -> float:
+        """The value of the last place."""
+        return 2.0**-self.fraction
+
+    @property
+    def integer_range(self) -> tuple[int, int]:
+        """The smallest and largest whole number of steps, both included."""
+        if not self.signed:
+            return 0, 2**self.width - 1
+        highest = 2 ** (self.width - 1) - 1
+        return (-highest if self.overflow == "SAT_SYM" else -highest - 1), highest
+
+    @property
+    def minimum(self) -> float:
+        """The most negative value."""
+        return self.integer_range[0] * self.step
+
+    @property
+    def maximum(self) -> float:
+        """The largest value."""
+        return self.integer_range[1] * self.step
+
+    def integers(self, values: Array) -> Array:
+        """Return values as whole numbers of steps, in the floating type given (exact below its mantissa)."""
+        rounded = ROUNDING[self.rounding](values / self.step)
+        if self.overflow != "WRAP":
+            return _library(values).clip(rounded, *self.integer_range)  # type: ignore[no-any-return]
+        offset = 2 ** (self.width - 1) if self.signed else 0
+        return _library(values).remainder(rounded + offset, 2.0**self.width) - offset  # type: ignore[no-any-return]
+
+    def __call__(self, values: Array) -> Array:
+        """Return values rounded and brought into range, in the floating type given."""
+        return self.integers(values) * self.step
+
+    def holds(self, values: Array) -> Array:
+        """Return which values this type represents exactly."""
+        return (values == self(values)) & (values >= self.minimum) & (values <= self.maximum)
+
+    def __str__(self) -> str:
+        """Return the `ap_fixed` text, as hls4ml and Vitis HLS read it."""
+        kind = "ap_fixed" if self.signed else "ap_ufixed"
+        modes = "" if (self.rounding, self.overflow) == ("TRN", "WRAP") else f",AP_{self.rounding},AP_{self.overflow}"
+        return f"{kind}<{self.width},{self.integer}{modes}>"
+
+    @classmethod
+    def parse(cls, text: str) -> "FixedPoint":
+        """Read `ap_fixed<8,3,AP_RND,AP_SAT>`, `ufixed<6,2>` and the like.
+
+        Raises:
+            NetworkError: the text is no fixed-point type.
+        """
+        match = _TEXT.fullmatch(text.strip())
+        if not match:
+            raise NetworkError(f"'{text}' is no fixed-point type; write for example ap_fixed<8,3,AP_RND,AP_SAT>")
+        unsigned, width, integer, rounding, overflow = match.groups()
+        return cls(int(width), int(integer), not unsigned, rounding or "TRN", overflow or "WRAP")
+
+    @classmethod
+    def covering(cls, low: float, high: float, *, fraction: int) -> "FixedPoint":
+        """Return the narrowest type with `fraction` bits after the point that holds [low, high] without overflow."""
+        lowest, highest = round(low * 2.0**fraction), round(high * 2.0**fraction)
+        signed = lowest < 0
+        bits = max(max(lowest, -lowest - 1).bit_length(), max(highest, -highest - 1).bit_length()) + signed
+        return cls(max(bits, 1), max(bits, 1) - fraction, signed)

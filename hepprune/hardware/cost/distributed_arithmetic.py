@@ -1,0 +1,185 @@
+"""What an adder graph costs, without solving it: da4ml's cost in LUT, its depth in adder levels, its registers.
+
+da4ml (Sun et al., arXiv:2507.04535) writes every weight in signed digits and shares sums between outputs. Its cost
+rules are exact here (an addition costs the bits of its operands, a ReLU half a LUT per bit); only how much is shared,
+how wide the average addition is and how unbalanced the trees get is modelled, by the constants below. They were fitted
+once, on 837 matrices of 269 random networks that da4ml 0.5.2 solved with two spare levels (0 to 97 % zeros, 4 to 8
+bits, also with limited digits and with dead rows and columns); `tests/hardware/cost` checks them on other ones.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hepprune import digits
+from hepprune.hardware.cost.matrices import Design, Matrix, Quantiser, extract
+from hepprune.hardware.resources import Estimate, LayerEstimate, Resources
+from hepprune.hardware.targets import Target
+from hepprune.network import Network
+from hepprune.network.ranges import Interval
+
+Floats = NDArray[np.float64]
+
+INPUT_SHARE, OUTPUT_SHARE, EXTRA_BITS = 0.40, 0.60, 0.43  # an addition has bits between those of inputs and output
+SHARING, SHARING_POWER = 0.78, 0.1026  # cost falls as (1 + SHARING additions**2 / (n_in n_out)) ** -SHARING_POWER
+UNBALANCE = 1.25  # shared sums make trees as deep as 25 % more terms would
+BIAS_BITS = 2.5  # a bias leaves its top bits and often its last one unused: a mean over biases of about 0.3
+
+
+@dataclass(frozen=True)
+class MatrixPrice:
+    """The price of one matrix: its signed digits (n_out, n_in), its LUT, and when each neuron arrives.
+
+    Arrivals are in adder levels, (n_out,); `smooth_arrival` is the same before rounding up.
+    """
+
+    terms: NDArray[np.int64]
+    lut: float
+    arrival: Floats
+    smooth_arrival: Floats
+
+
+def estimate(network: Network, target: Target) -> Estimate:
+    """Return the price of the adder graph, at stage "da4ml"; the initiation interval is 1, DSP and BRAM are 0.
+
+    Raises:
+        NetworkError: a layer has no fixed-point form.
+        RecipeError: the target has no known clock.
+    """
+    design = extract(network)
+    prices = price(design)
+    depth = max(float(p.arrival.max()) for p in prices)
+    n_cycles = max(1, math.ceil(depth / target.levels_per_cycle))
+    flip_flops = registers(design, prices, n_cycles=n_cycles)
+    layers = tuple(
+        LayerEstimate(m.name, Resources(p.lut, ff, 0.0, 0.0, 0.0), _critical_levels(design, m, p, prices))
+        for m, p, ff in zip(design.matrices, prices, flip_flops, strict=True)
+    )
+    totals = Resources(sum(p.lut for p in prices), sum(flip_flops), 0.0, 0.0, 0.0)
+    return Estimate("da4ml", "distributed_arithmetic", totals, n_cycles, 1, target.period_ns, layers)
+
+
+def price(design: Design) -> tuple[MatrixPrice, ...]:
+    """Return the price of each matrix, in order."""
+    found: dict[str, MatrixPrice] = {}
+    for matrix in design.matrices:
+        before = found.get(matrix.source or "")
+        zero = np.zeros(matrix.weight.shape[1])
+        arrival, smooth = (before.arrival, before.smooth_arrival) if before else (zero, zero)
+        found[matrix.name] = price_matrix(matrix, arrival, smooth)
+    return tuple(found.values())
+
+
+def price_matrix(matrix: Matrix, arrival: Floats, smooth_arrival: Floats) -> MatrixPrice:
+    """Return the price of one matrix whose inputs arrive at these adder levels (n_in,)."""
+    terms = digits.count(matrix.weight)
+    lut = additions(matrix, terms) + _biases(matrix)
+    extra = np.zeros(len(terms))
+    for quantiser in matrix.quantisers:
+        cost, levels = _quantiser(quantiser)
+        lut += float(cost[matrix.alive].sum())
+        extra += levels
+    extra *= matrix.alive
+    return MatrixPrice(terms, lut, np.ceil(_arrival(terms, arrival)) + extra, _arrival(terms, smooth_arrival) + extra)
+
+
+def additions(matrix: Matrix, terms: NDArray[np.int64]) -> float:
+    """Return the LUT of the additions that sum `terms` (n_out, n_in) signed digits, what outputs share taken off."""
+    per_output = terms.sum(axis=1)
+    summed = per_output > 1
+    if not summed.any():
+        return 0.0
+    terms, per_output, weight = terms[summed], per_output[summed], matrix.weight[summed]
+    arriving, fraction = matrix.arriving, matrix.arriving.fraction
+    in_bits = terms @ _bits(arriving.low, arriving.high, fraction) / per_output
+    bits = INPUT_SHARE * in_bits + OUTPUT_SHARE * _output_bits(weight, arriving) + EXTRA_BITS
+    n_additions = float((per_output - 1).sum())
+    shared = SHARING * n_additions**2 / (len(weight) * int(weight.any(axis=0).sum()))
+    return float(((per_output - 1) * bits).sum() * (1 + shared) ** -SHARING_POWER)
+
+
+def _output_bits(weight: NDArray[np.int64], arriving: Interval) -> Floats:
+    """Return the bits of each sum without its bias, trailing zeros of all its weights left out, (n_out,)."""
+    spread = np.abs(weight) @ (arriving.high - arriving.low)
+    lowest = np.bitwise_or.reduce(weight, axis=1)
+    bits: Floats = np.log2(spread * 2.0**arriving.fraction + 1) - np.log2(lowest & -lowest)
+    return bits
+
+
+def _bits(low: Floats, high: Floats, fraction: int) -> Floats:
+    bits: Floats = np.log2((high - low) * 2.0**fraction + 1)
+    return bits
+
+
+def _biases(matrix: Matrix) -> float:
+    """Return the LUT of adding constants; the same whatever the biases are, so that folding one in changes no price."""
+    return max(1.0, matrix.bias_fraction - BIAS_BITS) * int(matrix.alive.sum())
+
+
+def _quantiser(quantiser: Quantiser) -> tuple[Floats, Floats]:
+    """Return LUT and adder levels of a ReLU and of bringing its value into a type, (n_out,)."""
+    before, kind = quantiser.before, quantiser.kind
+    low = np.maximum(before.low, 0) if quantiser.relu else before.low
+    high = np.maximum(before.high, low)
+    fraction = before.fraction if kind is None else min(before.fraction, kind.fraction)
+    width: Floats = np.ceil(np.maximum(_bits(np.minimum(low, 0), np.maximum(high, 0), fraction), 0))
+    none: Floats = np.zeros(len(width))
+    if kind is None:
+        return width / 2 * quantiser.relu, none
+    wraps = kind.overflow == "WRAP"
+    lut: Floats = (np.minimum(width, kind.width) if wraps else width) / 2 * quantiser.relu
+    if kind.rounding != "TRN" and before.fraction > kind.fraction:
+        lut = lut + width
+    clipped: Floats = none if wraps else (high > kind.maximum).astype(np.float64) + (low < kind.minimum)
+    return lut + clipped * (kind.width + width), clipped
+
+
+def _arrival(terms: NDArray[np.int64], arrival: Floats) -> Floats:
+    """Return when each sum is done, in adder levels (n_out,): a tree merges what arrives first, first.
+
+    Two terms have only one tree, so nothing can unbalance it.
+    """
+    leaves = terms @ 2.0**arrival
+    unbalance = np.where(terms.sum(axis=1) > 2, UNBALANCE, 1.0)  # noqa: PLR2004
+    levels: Floats = np.log2(np.maximum(leaves * unbalance, 1.0))
+    return levels
+
+
+def _critical_levels(design: Design, matrix: Matrix, own: MatrixPrice, prices: tuple[MatrixPrice, ...]) -> float:
+    """Return the levels a matrix adds to the longest path, before rounding up: what a search can follow downhill."""
+    before = {m.name: p.smooth_arrival.max() for m, p in zip(design.matrices, prices, strict=True)}
+    return float(own.smooth_arrival.max() - before.get(matrix.source or "", 0.0))
+
+
+def registers(design: Design, prices: tuple[MatrixPrice, ...], *, n_cycles: int) -> tuple[float, ...]:
+    """Return the pipeline registers in each matrix, the input port counted with the first, the logits with the last.
+
+    At a stage boundary a sum that is not done holds about as many partial sums as its tree has nodes at that level.
+    """
+    depth = max(float(p.arrival.max()) for p in prices)
+    boundaries = [math.ceil(depth / n_cycles) * stage for stage in range(1, n_cycles)]
+    port = float(_bits(design.port.low, design.port.high, design.port.fraction).sum())
+    found: list[float] = []
+    arrivals = {m.name: p.arrival for m, p in zip(design.matrices, prices, strict=True)}
+    for matrix, own in zip(design.matrices, prices, strict=True):
+        arrival = arrivals.get(matrix.source or "", np.zeros(matrix.weight.shape[1]))
+        held = sum(_held(matrix, own, arrival, level) for level in boundaries)
+        if matrix.name == design.output:
+            bits = _bits(matrix.leaving.low, matrix.leaving.high, matrix.leaving.fraction)
+            held += float(bits.sum()) + sum(float(bits[own.arrival <= level].sum()) for level in boundaries)
+        found.append(held + (port if not found else 0.0))
+    return tuple(found)
+
+
+def _held(matrix: Matrix, own: MatrixPrice, arrival: Floats, level: float) -> float:
+    """Return the bits of one matrix's partial sums that live at one level; never more than twice its inputs' bits."""
+    arriving = matrix.arriving
+    unfinished = (own.arrival > level) & matrix.alive
+    here = (arrival <= level) & matrix.weight.any(axis=0)
+    if not unfinished.any() or not here.any():
+        return 0.0
+    nodes = np.maximum(own.terms[np.ix_(unfinished, here)] @ 2.0 ** (arrival[here] - level), 1.0)
+    sums = float((nodes * _bits(matrix.total.low, matrix.total.high, matrix.total.fraction)[unfinished]).sum())
+    return min(sums, 2.0 * float(_bits(arriving.low, arriving.high, arriving.fraction)[here].sum()))

@@ -1,0 +1,165 @@
+"""What a cost model sees of a Network: constant matrices, exact input ranges, and the quantisers their sums pass.
+
+A search prices thousands of networks that differ in one layer, so the whole numbers of a layer are kept by content.
+"""
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hepprune.errors import NetworkError
+from hepprune.fixed import FixedPoint
+from hepprune.network import Dense, Input, Network, ReLU
+from hepprune.network.quantise import weight_integers
+from hepprune.network.ranges import Interval
+
+
+@dataclass(frozen=True)
+class Quantiser:
+    """What the sums pass next: a ReLU or not, then a type (None keeps every bit); `before` is what arrives."""
+
+    before: Interval
+    kind: FixedPoint | None
+    relu: bool
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """One constant matrix: whole-number weights (n_out, n_in), the ranges of what arrives, and what follows.
+
+    Weights that cannot act are zero already: those on constant inputs, and those of neurons that nothing reads.
+    `source` names the matrix before, None for the input port.
+    """
+
+    name: str
+    source: str | None
+    weight: NDArray[np.int64]
+    weight_type: FixedPoint
+    bias_fraction: int
+    arriving: Interval
+    total: Interval
+    quantisers: tuple[Quantiser, ...] = ()
+
+    @property
+    def alive(self) -> NDArray[np.bool_]:
+        """Which neurons still depend on the input, (n_out,)."""
+        return (self.weight != 0).any(axis=1)  # type: ignore[no-any-return]
+
+    @property
+    def leaving(self) -> Interval:
+        """The ranges after the last quantiser."""
+        if not self.quantisers:
+            return self.total
+        last = self.quantisers[-1]
+        return _quantised(_positive(last.before) if last.relu else last.before, last.kind)
+
+
+@dataclass(frozen=True)
+class Design:
+    """All matrices of a network in the order they run, the range of its input port, and its head's class name."""
+
+    port: Interval
+    matrices: tuple[Matrix, ...]
+    output: str | None
+    head: str | None
+
+
+@torch.no_grad()
+def extract(network: Network) -> Design:
+    """Return the matrices of a quantised network.
+
+    Raises:
+        NetworkError: a layer has no fixed-point form.
+    """
+    port = _port(network.input)
+    sources: dict[str, str | None] = {network.input.name: None}
+    matrices: dict[str, Matrix] = {}
+    for layer in list(network)[1:]:
+        if layer.is_head:
+            break
+        source = sources[network.sources[layer.name]]
+        arriving = matrices[source].leaving if source else port
+        if isinstance(layer, Dense):
+            matrices[layer.name] = _matrix(layer, source, arriving)
+        elif isinstance(layer, ReLU) and source:
+            passed = Quantiser(arriving, layer.result, relu=True)
+            matrices[source] = replace(matrices[source], quantisers=(*matrices[source].quantisers, passed))
+        else:
+            raise NetworkError(f"layer '{layer.name}' ({type(layer).__name__}) has no price here; fold it first")
+        sources[layer.name] = layer.name if isinstance(layer, Dense) else source
+    output = sources[network.logits_name]
+    head = type(network.output).__name__ if network.output.is_head else None
+    return Design(port, _without_unread(tuple(matrices.values()), output), output, head)
+
+
+def _port(layer: Input) -> Interval:
+    kind = layer.result
+    if kind is None:
+        raise NetworkError(f"input '{layer.name}' has no fixed-point type")
+    return Interval(np.full(layer.n_features, kind.minimum), np.full(layer.n_features, kind.maximum), kind.fraction)
+
+
+def _matrix(layer: Dense, source: str | None, arriving: Interval) -> Matrix:
+    if layer.weight_type is None or layer.bias_type is None:
+        raise NetworkError(f"layer '{layer.name}' has no fixed-point types for its weights and biases")
+    weight = integers(layer)
+    bias = layer.bias_type(layer.bias.detach().double().cpu().numpy())
+    low, high = _extremes(weight * layer.weight_type.step, arriving)
+    fraction = max(layer.weight_type.fraction + arriving.fraction, layer.bias_type.fraction)
+    total = Interval(low + bias, high + bias, fraction)
+    quantisers = (Quantiser(total, layer.result, relu=False),) if layer.result else ()
+    acting = weight * (arriving.low < arriving.high)
+    return Matrix(layer.name, source, acting, layer.weight_type, layer.bias_type.fraction, arriving, total, quantisers)
+
+
+def integers(layer: Dense) -> NDArray[np.int64]:
+    """Return the weights that act as whole numbers of their last place, (n_out, n_in)."""
+    if layer.weight_type is None:
+        raise NetworkError(f"layer '{layer.name}' has no fixed-point type for its weights")
+    weight = layer.weight.detach().cpu().double().numpy()  # double, as the firmware rounds it
+    limit = layer.digit_limit.cpu().numpy()
+    return _kept_integers(weight.tobytes(), limit.tobytes(), weight.shape, layer.weight_type)
+
+
+@lru_cache(maxsize=512)
+def _kept_integers(weight: bytes, limit: bytes, shape: tuple[int, ...], kind: FixedPoint) -> NDArray[np.int64]:
+    values = torch.frombuffer(bytearray(weight), dtype=torch.float64).reshape(shape)
+    limits = torch.frombuffer(bytearray(limit), dtype=torch.uint8).reshape(shape)
+    whole = weight_integers(values, kind, limits).numpy().astype(np.int64)
+    whole.setflags(write=False)
+    return whole
+
+
+def _extremes(weight: NDArray[Any], arriving: Interval) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the smallest and largest value of weight @ x over all x in `arriving`."""
+    positive, negative = np.maximum(weight, 0), np.minimum(weight, 0)
+    return positive @ arriving.low + negative @ arriving.high, positive @ arriving.high + negative @ arriving.low
+
+
+def _positive(values: Interval) -> Interval:
+    return Interval(np.maximum(values.low, 0), np.maximum(values.high, 0), values.fraction)
+
+
+def _quantised(before: Interval, kind: FixedPoint | None) -> Interval:
+    """Return the range after a quantiser: the type's own, unless the value always fits it."""
+    if kind is None:
+        return before
+    inside = (before.low >= kind.minimum) & (before.high <= kind.maximum)
+    low = np.where(inside, kind(before.low), kind.minimum)
+    return Interval(low, np.where(inside, kind(before.high), kind.maximum), kind.fraction)
+
+
+def _without_unread(matrices: tuple[Matrix, ...], output: str | None) -> tuple[Matrix, ...]:
+    """Zero the rows of neurons that no later matrix reads; the logits are all read."""
+    kept: list[Matrix] = []
+    for matrix in reversed(matrices):
+        read = np.full(len(matrix.weight), matrix.name == output)
+        for later in kept:
+            if later.source == matrix.name:
+                read |= later.weight.any(axis=0)
+        kept.append(replace(matrix, weight=matrix.weight * read[:, None]))
+    return tuple(reversed(kept))

@@ -1,0 +1,121 @@
+"""What a design needs: predicted (`Estimate`) and measured (`Measurement`), never mixed, and the `Budget` both face."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+RESOURCES = ("lut", "ff", "dsp", "bram18", "uram")  # the fields of Resources, in order
+STAGES = ("da4ml", "csynth", "vsynth", "route", "yosys")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Counts of FPGA cells, BRAM in 18 Kb halves; an unknown is None."""
+
+    lut: float | None = None
+    ff: float | None = None
+    dsp: float | None = None
+    bram18: float | None = None
+    uram: float | None = None
+
+    def known(self) -> dict[str, float]:
+        """Return the counts that are known, by name."""
+        return {name: value for name in RESOURCES if (value := getattr(self, name)) is not None}
+
+    def __add__(self, other: "Resources") -> "Resources":
+        """Return the sum; what either side does not know stays unknown."""
+        both = self.known().keys() & other.known().keys()
+        return Resources(**{name: getattr(self, name) + getattr(other, name) for name in both})
+
+    def scaled(self, factors: Mapping[str, float]) -> "Resources":
+        """Return each known count times its factor, 1 where none is named."""
+        return Resources(**{name: value * factors.get(name, 1.0) for name, value in self.known().items()})
+
+
+@dataclass(frozen=True)
+class LayerEstimate:
+    """The predicted share of one layer."""
+
+    layer: str
+    resources: Resources
+    depth: float  # from first input to last result: adder levels (distributed_arithmetic) or cycles (latency)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A prediction for a whole design, at the stage it predicts."""
+
+    stage: str
+    strategy: str
+    resources: Resources
+    latency_cycles: int
+    interval_cycles: int
+    clock_ns: float
+    layers: tuple[LayerEstimate, ...] = ()
+
+    @property
+    def latency_ns(self) -> float:
+        """Latency in ns if the clock is met."""
+        return self.latency_cycles * self.clock_ns
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a tool reported for a design; `clock_met` is None where no timing report says so ("assumed")."""
+
+    stage: str
+    tool: str
+    version: str
+    part: str
+    clock_ns: float
+    resources: Resources
+    latency_cycles: int | None = None
+    interval_cycles: int | None = None
+    clock_met: bool | None = None
+
+    @property
+    def latency_ns(self) -> float | None:
+        """Latency in ns if the clock is met."""
+        return None if self.latency_cycles is None else self.latency_cycles * self.clock_ns
+
+    @property
+    def clock(self) -> str:
+        """`met`, `missed`, or `assumed` where nothing has timed the design."""
+        return {True: "met", False: "missed", None: "assumed"}[self.clock_met]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Hard limits; None is no limit. Latency in ns, the initiation interval in clock cycles."""
+
+    latency_ns: float | None = None
+    interval_cycles: int | None = None
+    resources: Resources = field(default_factory=Resources)
+
+    def limits(self) -> dict[str, float]:
+        """Return every limit that is set, by name."""
+        own = {"latency_ns": self.latency_ns, "interval_cycles": self.interval_cycles}
+        return {name: float(value) for name, value in own.items() if value is not None} | self.resources.known()
+
+    def usage(self, figures: Estimate | Measurement) -> dict[str, float]:
+        """Return what is used of each limit, as a fraction (1 is all of it); an unknown figure counts as infinite."""
+        own = {"latency_ns": figures.latency_ns, "interval_cycles": figures.interval_cycles}
+        values = own | {name: getattr(figures.resources, name) for name in RESOURCES}
+        return {name: _fraction(values[name], limit) for name, limit in self.limits().items()}
+
+    def exceeded(self, figures: Estimate | Measurement) -> dict[str, float]:
+        """Return the limits that are broken, worst first, each with the fraction used."""
+        broken = {name: used for name, used in self.usage(figures).items() if used > 1.0}
+        return dict(sorted(broken.items(), key=lambda item: -item[1]))
+
+    def met_by(self, figures: Estimate | Measurement) -> bool:
+        """Return whether no limit is broken."""
+        return not self.exceeded(figures)
+
+
+def _fraction(value: float | None, limit: float) -> float:
+    if value is None:
+        return math.inf
+    if limit == 0:
+        return 0.0 if value == 0 else math.inf
+    return value / limit

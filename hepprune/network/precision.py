@@ -1,0 +1,88 @@
+"""Choose fixed-point types from the data: how a float Network becomes a quantised one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hepprune.errors import NetworkError
+from hepprune.fixed import FixedPoint
+from hepprune.network.graph import Network
+from hepprune.network.layers import BatchNorm, Dense, Input, Layer, ReLU
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Bits per value: the input's type, and the widths of weights and activations, with exceptions per layer name."""
+
+    inputs: FixedPoint
+    weight_bits: int = 6
+    activation_bits: int = 6
+    overflow: str = "SAT"
+    layer_bits: Mapping[str, int] | None = None
+
+    def bits(self, layer: Layer, default: int) -> int:
+        """Return the width of a layer's weights or activations."""
+        return (self.layer_bits or {}).get(layer.name, default)
+
+
+@torch.no_grad()
+def quantise(network: Network, features: NDArray[Any], precision: Precision) -> Network:
+    """Return a copy with types for every layer: widths as asked, integer bits from the values seen on `features`.
+
+    Features have shape (n_jets, n_features). Weights take the integer bits of least squared error; activations hold
+    all but one value in ten thousand when they saturate, and all of them when they wrap; a bias keeps every fractional
+    bit of its products and two bits of headroom, so that constants of removed neurons fit.
+
+    Raises:
+        NetworkError: a batch norm has not been folded, or a layer is named that does not exist.
+    """
+    for name in precision.layer_bits or {}:
+        _ = network[name]
+    values = network.activations(torch.as_tensor(np.asarray(features, dtype=np.float32)), quantised=False)
+    changed: dict[str, Layer] = {}
+    fractions: dict[str, int] = {}
+    for layer in network.clone():
+        arriving = fractions.get(network.sources.get(layer.name, ""), 0)
+        fractions[layer.name] = _set_types(layer, values[layer.name], arriving, precision)
+        changed[layer.name] = layer
+    return network.replacing(changed)
+
+
+def _set_types(layer: Layer, values: Tensor, arriving: int, precision: Precision) -> int:
+    """Give one layer its types in place, and return the fractional bits of its result."""
+    if isinstance(layer, Input):
+        layer.result = precision.inputs
+    elif isinstance(layer, Dense):
+        layer.weight_type = weight_type(layer.weight, precision.bits(layer, precision.weight_bits))
+        layer.bias_type = bias_type(layer.bias, layer.weight_type.fraction + arriving)
+        return layer.bias_type.fraction
+    elif isinstance(layer, ReLU):
+        layer.result = activation_type(values, precision.bits(layer, precision.activation_bits), precision.overflow)
+    elif isinstance(layer, BatchNorm):
+        raise NetworkError(f"layer '{layer.name}' is a batch norm; fold it before quantising")
+    return layer.result.fraction if layer.result else arriving
+
+
+def weight_type(weight: Tensor, width: int) -> FixedPoint:
+    """Return the signed type of that width with the least squared error on the weights; it rounds and saturates."""
+    top = int(np.ceil(np.log2(max(float(weight.abs().max()), 2.0**-16)))) + 1
+    kinds = [FixedPoint(width, integer, True, "RND", "SAT") for integer in range(top - 3, top + 1)]
+    return min(kinds, key=lambda kind: float(((kind(weight) - weight) ** 2).sum()))
+
+
+def bias_type(bias: Tensor, fraction: int) -> FixedPoint:
+    """Return a signed type with that many fractional bits and a range four times the largest bias, at least +-4."""
+    integer = max(3 + max(0, int(np.ceil(np.log2(max(float(bias.abs().max()), 1.0))))), 1 - fraction)
+    return FixedPoint(integer + fraction, integer, True, "RND", "SAT")
+
+
+def activation_type(values: Tensor, width: int, overflow: str) -> FixedPoint:
+    """Return the unsigned type of that width for activations (n_jets, n_out); it truncates, which costs no adder."""
+    largest = np.quantile(values.numpy(), 0.9999) if overflow == "SAT" else float(values.max())
+    integer = int(np.ceil(np.log2(max(float(largest), 2.0**-16))))
+    return FixedPoint(width, integer, False, "TRN", overflow)

@@ -1,0 +1,83 @@
+"""A Network in one `.npz` file: a JSON header and plain arrays, nothing that could run."""
+
+import json
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hepprune.errors import NetworkError, unknown
+from hepprune.files import content_hash, replacing
+from hepprune.fixed import FixedPoint
+from hepprune.network.graph import Network
+from hepprune.network.layers import LAYERS, Layer
+
+_HEADER = "structure"
+_MAX_BYTES = 2**30
+# What zipfile, zlib, numpy, json and torch raise on damaged or foreign content.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    NetworkError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+def save(network: Network, path: Path) -> Path:
+    """Write a network whole, and return its path."""
+    arrays = {name: tensor.cpu().numpy() for name, tensor in network.state_dict().items()}
+    with replacing(path.with_suffix(".npz")) as temporary:
+        np.savez_compressed(temporary, **{_HEADER: np.array(json.dumps(network.structure()))}, **arrays)
+    return path.with_suffix(".npz")
+
+
+def load(path: Path) -> Network:
+    """Read a network that `save` wrote.
+
+    Raises:
+        NetworkError: the file is missing, damaged, too large or no network.
+    """
+    if not path.is_file():
+        raise NetworkError(f"no network file at '{path}'")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > _MAX_BYTES:
+                raise NetworkError(f"it unpacks to more than {_MAX_BYTES} bytes")
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: torch.as_tensor(archive[name]) for name in archive.files if name != _HEADER}
+            return _build(json.loads(str(archive[_HEADER])), arrays)
+    except _DAMAGE as problem:
+        raise NetworkError(f"'{path}' is no network saved by hepprune: {problem}") from problem
+
+
+def identity(network: Network) -> str:
+    """Return the content hash that names this network: structure, weights, quantisers."""
+    arrays = (tensor.cpu().numpy() for tensor in network.state_dict().values())
+    return content_hash(network.structure(), *(array.tobytes() for array in arrays))
+
+
+def _build(structure: dict[str, Any], arrays: dict[str, torch.Tensor]) -> Network:
+    layers = [_layer(dict(settings), arrays) for settings in structure["layers"]]
+    return Network(layers, structure["sources"])
+
+
+def _layer(settings: dict[str, Any], arrays: dict[str, torch.Tensor]) -> Layer:
+    kind = settings.pop("kind")
+    if kind not in LAYERS:
+        raise NetworkError(unknown("layer kind", kind, LAYERS))
+    for key in ("result", "weight_type", "bias_type"):
+        if settings.get(key):
+            settings[key] = FixedPoint.parse(settings[key])
+    prefix = f"layers.{settings['name']}."
+    own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+    return LAYERS[kind](**settings, **own)

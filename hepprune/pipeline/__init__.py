@@ -1,0 +1,6 @@
+"""The order of things: jets -> baseline -> sensitivity -> search -> firmware -> synthesis -> calibration -> result."""
+
+from hepprune.pipeline.context import silent
+from hepprune.pipeline.run import compare, run
+
+__all__ = ["compare", "run", "silent"]

@@ -1,0 +1,133 @@
+"""The loop: search, build, check, synthesise, calibrate, and search again until the measured design fits."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from hepprune.errors import BudgetMissedError, RecipeError
+from hepprune.hardware import calibration, cost
+from hepprune.hardware.calibration import Calibration
+from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources
+from hepprune.network import Network, identity
+from hepprune.pipeline.context import Context
+from hepprune.pipeline.firmware import Solved
+from hepprune.pipeline.taggers import Samples
+from hepprune.search import greedy, moves
+from hepprune.search.sensitivity import SensitivityCurve
+
+_SLACK = 0.97  # a turn that the calibrated price does not move aims this far below the limit that was broken
+_RESUMED_STAGES = 2
+
+# Builds a network and returns what a tool measured of it.
+Measure = Callable[[Network], Measurement]
+# Returns every (estimate, measurement) known so far.
+Pairs = Callable[[], list[tuple[Estimate, Measurement]]]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn of the loop: the network, what was predicted before and what was measured after it was built."""
+
+    network: Network
+    stages: tuple[greedy.Stage, ...]
+    estimate: Estimate
+    measurement: Measurement
+    met: bool
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the loop starts from: the baseline and its jets, how each layer reacts, and the budget to meet."""
+
+    tagger: Network
+    jets: Samples
+    curves: tuple[SensitivityCurve, ...]
+    budget: Budget
+
+
+def resolve(context: Context, baseline: Solved) -> Budget:
+    """Return the recipe's budget in cells, its share of the baseline worked out; what it leaves open is the target's."""
+    wanted, target = context.recipe.budget, context.target.budget
+    if wanted.lut is not None and wanted.lut_of_baseline is not None:
+        raise RecipeError("budget: give lut or lut_of_baseline, not both")
+    lut = wanted.lut if wanted.lut_of_baseline is None else float(int(wanted.lut_of_baseline * baseline.lut))
+    own = Resources(lut=lut, ff=wanted.ff, dsp=wanted.dsp, bram18=wanted.bram18)
+    return Budget(
+        target.latency_ns if wanted.latency_ns is None else wanted.latency_ns,
+        target.interval_cycles if wanted.interval_cycles is None else wanted.interval_cycles,
+        Resources(**(target.resources.known() | own.known())),
+    )
+
+
+def estimate(context: Context, network: Network, known: Calibration | None = None) -> Estimate:
+    """Return the predicted figures of a network on the recipe's target, calibrated where something was measured."""
+    predicted = cost.estimate(network, target=context.target, strategy=context.recipe.strategy)
+    return known.apply(predicted) if known else predicted
+
+
+def until_measured(context: Context, start: Start, *, measure: Measure, pairs: Pairs) -> list[Turn]:
+    """Return the turns of the loop, the last of which is measured to meet the budget.
+
+    Raises:
+        BudgetMissedError: no cut is left, or the turns allowed are over; the state is kept.
+    """
+    turns: list[Turn] = []
+    network, limits = start.tagger, start.budget
+    for _ in range(context.recipe.synthesis.max_iterations):
+        known = calibration.fit(pairs())
+        outcome = _search(context, start, network, limits, known)
+        measurement = measure(outcome.network)
+        met = start.budget.met_by(measurement)
+        predicted = estimate(context, outcome.network, known)
+        turns.append(Turn(outcome.network, outcome.stages, predicted, measurement, met))
+        if met:
+            return turns
+        if identity(outcome.network) == identity(network):
+            limits = _tightened(limits, start.budget.exceeded(measurement))
+        network = outcome.network
+    raise _missed(start.budget, turns)
+
+
+def _search(
+    context: Context, start: Start, network: Network, budget: Budget, known: Calibration
+) -> greedy.Outcome:
+    """Search on from a network; a search that is resumed has only a little to take and does it in few stages."""
+    wanted, resumed = context.recipe.search, network is not start.tagger
+    trust = {(curve.layer, curve.granularity): curve.trust for curve in start.curves}
+    problem = greedy.Problem(
+        start.jets.train,
+        start.jets.validation,
+        budget,
+        partial(estimate, context, known=known),
+        moves.per_layer(trust, wanted.granularities),
+        wanted.settings(context.recipe.model.training.batch_size, stages=_RESUMED_STAGES if resumed else None),
+        context.recipe.seed,
+    )
+    if resumed and budget.met_by(problem.price(network)):
+        return greedy.Outcome(network, ())
+    with context.step("search", problem.settings.stages) as advance:
+        return greedy.search(network, problem, state=context.state / "search", advance=lambda s: advance(1, _note(s)))
+
+
+def _note(stage: greedy.Stage) -> str:
+    noise = "" if stage.significant else ", change within its error"
+    return f"{stage.estimate.resources.lut or 0:,.0f} LUT, accuracy {stage.accuracy:.4f}{noise}"
+
+
+def _tightened(limits: Budget, broken: dict[str, float]) -> Budget:
+    """Return limits a little below those that were broken, for a search that saw no reason to go on."""
+    cells = limits.resources.scaled(dict.fromkeys(broken, _SLACK))
+    latency = limits.latency_ns
+    if latency is not None and "latency_ns" in broken:
+        latency *= _SLACK
+    return Budget(latency, limits.interval_cycles, cells)
+
+
+def _missed(budget: Budget, turns: list[Turn]) -> BudgetMissedError:
+    closest = min(turns, key=lambda turn: max(budget.usage(turn.measurement).values())).measurement
+    name, used = next(iter(budget.exceeded(closest).items()))
+    limit = budget.limits()[name]
+    return BudgetMissedError(
+        f"the measured design is still over budget after {len(turns)} turns: {name} binds, "
+        f"{limit:g} allowed, {used * limit:g} measured at the closest; the state is kept, allow more turns to go on"
+    )

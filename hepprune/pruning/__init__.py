@@ -1,0 +1,1 @@
+"""What matters in a network, and how to take away what does not."""

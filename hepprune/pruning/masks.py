@@ -1,0 +1,85 @@
+"""Cuts: what is taken from a layer, and the masked network in which shapes are still as they were."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hepprune import digits
+from hepprune.errors import NetworkError, unknown
+from hepprune.network import Dense, Layer, Network
+from hepprune.network.quantise import weight_integers
+
+GRANULARITIES = ("neuron", "weight", "digit")
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Units taken from one layer: neurons by index, or weights by row-major index, removed or one signed digit shorter.
+
+    A neuron that is cut goes on as the constant `constants` gives it (its mean activation), 0 where none is given.
+    """
+
+    layer: str
+    granularity: str
+    units: tuple[int, ...]
+    constants: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a granularity that does not exist."""
+        if self.granularity not in GRANULARITIES:
+            raise NetworkError(unknown("granularity", self.granularity, GRANULARITIES))
+
+
+Plan = tuple[Cut, ...]
+
+
+def apply(network: Network, plan: Iterable[Cut]) -> Network:
+    """Return a masked copy: same shapes, cut weights at zero, cut neurons constant.
+
+    Raises:
+        NetworkError: a cut names no dense layer, a unit outside it, or would leave it without a neuron.
+    """
+    masked = network.clone()
+    for cut in plan:
+        layer = masked[cut.layer]
+        if not isinstance(layer, Dense):
+            raise NetworkError(f"layer '{cut.layer}' has no weights to cut")
+        apply_to(layer, cut)
+    return masked
+
+
+@torch.no_grad()
+def apply_to(layer: Dense, cut: Cut) -> None:
+    """Cut one layer in place; for callers that own the copy."""
+    size = layer.n_out if cut.granularity == "neuron" else layer.weight.numel()
+    if cut.units and not 0 <= min(cut.units) <= max(cut.units) < size:
+        raise NetworkError(f"layer '{layer.name}' has {size} units, none has index {max(cut.units)}")
+    units = torch.tensor(cut.units, dtype=torch.long)
+    if cut.granularity == "neuron":
+        if len(set(cut.units)) == layer.n_out:
+            raise NetworkError(f"layer '{layer.name}' would be left with no neuron")
+        layer.digit_limit[units] = 0
+        constants = cut.constants or (0.0,) * len(cut.units)
+        layer.bias[units] = torch.tensor(constants, dtype=layer.bias.dtype)
+    elif cut.granularity == "weight":
+        layer.digit_limit.view(-1)[units] = 0
+    else:
+        fewer = (digit_counts(layer).view(-1)[units] - 1).clamp(min=0)
+        layer.digit_limit.view(-1)[units] = fewer.to(layer.digit_limit.dtype)
+
+
+@torch.no_grad()
+def digit_counts(layer: Dense) -> Tensor:
+    """Return the signed digits that each quantised weight has, (n_out, n_in) int64."""
+    if layer.weight_type is None:
+        raise NetworkError(f"layer '{layer.name}' is float; digits exist only in fixed point")
+    integers = weight_integers(layer.weight, layer.weight_type, layer.digit_limit)
+    return torch.as_tensor(digits.count(integers.cpu().numpy()))
+
+
+@torch.no_grad()
+def nonzero_weights(layers: Iterable[Layer]) -> int:
+    """Return how many weights act after quantisation."""
+    return sum(int(torch.count_nonzero(layer.used_weight())) for layer in layers if isinstance(layer, Dense))

@@ -1,0 +1,195 @@
+"""recipe.yaml -> Recipe: everything one run needs, checked before anything starts; unknown keys are refused."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from hepprune.errors import RecipeError
+from hepprune.fixed import FixedPoint
+from hepprune.network.precision import Precision
+from hepprune.pruning.masks import GRANULARITIES
+from hepprune.search.greedy import Settings
+from hepprune.training import Fit
+
+_MAX_BYTES = 2**20
+Positive = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(_Section):
+    """Which jets: a ROOT tree, its columns, and how they are split by event and scaled."""
+
+    file: str
+    features: tuple[str, ...] = Field(min_length=1)
+    label: str = "label"
+    event: str = "event"
+    classes: tuple[str, ...] = Field(min_length=2)
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    test: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    max_jets: Positive | None = None
+    scaler: Literal["standard", "power_of_two"] = "power_of_two"
+
+    @model_validator(mode="after")
+    def _leave_jets_to_train_on(self) -> "Data":
+        if self.validation + self.test >= 1:
+            raise ValueError("validation and test leave no jets to train on")
+        return self
+
+
+class Bits(_Section):
+    """Bits per value; `layers` holds exceptions by layer name (dense_1, relu_1, ...)."""
+
+    inputs: str = "ap_fixed<8,4,AP_RND,AP_SAT>"
+    weights: Annotated[int, Field(ge=2, le=16)] = 6
+    activations: Annotated[int, Field(ge=1, le=16)] = 6
+    overflow: Literal["SAT", "WRAP"] = "SAT"
+    layers: dict[str, Annotated[int, Field(ge=1, le=16)]] = Field(default_factory=dict)
+
+    @field_validator("inputs")
+    @classmethod
+    def _is_fixed_point(cls, text: str) -> str:
+        return str(FixedPoint.parse(text))
+
+    def precision(self) -> Precision:
+        """Return the bits as the network takes them."""
+        return Precision(FixedPoint.parse(self.inputs), self.weights, self.activations, self.overflow, self.layers)
+
+
+class Training(_Section):
+    """How the baseline is trained: first in float, then under its quantisers."""
+
+    float_epochs: Positive = 20
+    epochs: Positive = 30
+    batch_size: Positive = 1024
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
+
+    def fit(self, epochs: int, *, quantised: bool = True) -> Fit:
+        """Return one training's settings."""
+        return Fit(epochs, self.batch_size, self.learning_rate, quantised=quantised)
+
+
+class Model(_Section):
+    """The baseline: hidden sizes to train, or the file of a trained one."""
+
+    hidden: tuple[Positive, ...] = (64, 32, 32)
+    file: str | None = None
+    bits: Bits = Field(default_factory=Bits)
+    training: Training = Field(default_factory=Training)
+
+
+class Limits(_Section):
+    """The budget; `lut_of_baseline` is a fraction of the unpruned baseline's LUTs (its solved adder graph)."""
+
+    latency_ns: Annotated[float, Field(gt=0)] | None = None
+    interval_cycles: Positive | None = None
+    lut: Annotated[float, Field(ge=0)] | None = None
+    lut_of_baseline: Fraction | None = None
+    ff: Annotated[float, Field(ge=0)] | None = None
+    dsp: Annotated[float, Field(ge=0)] | None = None
+    bram18: Annotated[float, Field(ge=0)] | None = None
+    max_accuracy_loss: Annotated[float, Field(gt=0, le=1)] = 0.01
+
+
+class Search(_Section):
+    """How the search goes; see search.greedy."""
+
+    stages: Positive = 12
+    step: Fraction = 0.05
+    granularities: tuple[str, ...] = GRANULARITIES
+    fine_tune_epochs: Positive = 2
+    final_epochs: Positive = 20
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
+
+    @field_validator("granularities")
+    @classmethod
+    def _are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if not names or not set(names) <= set(GRANULARITIES):
+            raise ValueError(f"granularities are {', '.join(GRANULARITIES)}")
+        return names
+
+    def settings(self, batch_size: int, *, stages: int | None = None) -> Settings:
+        """Return the settings as the search takes them."""
+        tune, final = (Fit(n, batch_size, self.learning_rate) for n in (self.fine_tune_epochs, self.final_epochs))
+        return Settings(
+            stages or self.stages, self.step, hold_digits="digit" in self.granularities, fine_tune=tune, final=final
+        )
+
+
+class Synthesis(_Section):
+    """Which tool measures, and how often the search may go on after a measurement over budget."""
+
+    tool: str = "auto"
+    max_iterations: Positive = 5
+
+
+class Checks(_Section):
+    """How many jets each equality is proved on."""
+
+    csim_vectors: Positive = 10_000
+    rtl_vectors: Positive = 2_000
+
+
+class Recipe(_Section):
+    """One run from jets to measured firmware."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+    seed: Annotated[int, Field(ge=0)] = 1
+    target: str = "generic_vu13p"
+    strategy: str = "distributed_arithmetic"
+    data: Data
+    model: Model = Field(default_factory=Model)
+    budget: Limits
+    search: Search = Field(default_factory=Search)
+    synthesis: Synthesis = Field(default_factory=Synthesis)
+    checks: Checks = Field(default_factory=Checks)
+
+
+def load(path: Path) -> Recipe:
+    """Read and check a recipe; paths in it are relative to its folder and come back resolved.
+
+    Raises:
+        RecipeError: the file is missing, is no YAML, or a key is unknown, missing or out of range.
+    """
+    if not path.is_file():
+        raise RecipeError(f"no recipe at '{path}'")
+    if path.stat().st_size > _MAX_BYTES:
+        raise RecipeError(f"'{path}' is larger than {_MAX_BYTES} bytes, so it is no recipe")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as problem:
+        raise RecipeError(f"'{path}' is no YAML: {' '.join(str(problem).split())}") from problem
+    if not isinstance(content, dict):
+        raise RecipeError(f"'{path}' holds no recipe; it needs at least the keys name, data and budget")
+    try:
+        recipe = Recipe.model_validate(content)
+    except ValidationError as problem:
+        raise RecipeError(f"'{path}': {_first(problem)}") from problem
+    return _resolved(recipe, path.parent)
+
+
+def _first(problem: ValidationError) -> str:
+    """Return the first fault in one sentence, with the place and the keys known there."""
+    fault = problem.errors()[0]
+    place = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] != "extra_forbidden":
+        return f"{place}: {fault['msg']}"
+    section: type[BaseModel] = Recipe
+    for part in fault["loc"][:-1]:
+        annotation = section.model_fields[str(part)].annotation
+        section = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else section
+    return f"{place}: unknown key; known here: {', '.join(section.model_fields)}"
+
+
+def _resolved(recipe: Recipe, folder: Path) -> Recipe:
+    file, colon, tree = recipe.data.file.partition(":")
+    data = recipe.data.model_copy(update={"file": f"{folder / file}{colon}{tree}"})
+    model = recipe.model
+    if model.file is not None:
+        model = model.model_copy(update={"file": str(folder / model.file)})
+    return recipe.model_copy(update={"data": data, "model": model})

@@ -1,0 +1,1 @@
+"""What people look at: the summary, its table and its plots."""

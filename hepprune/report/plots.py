@@ -1,0 +1,119 @@
+"""Plots, png and pdf: the Pareto front of the search, the resource bars, the sensitivity map."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hepprune.files import replacing
+from hepprune.report.summary import Summary
+
+_FORMATS = (".png", ".pdf")
+
+
+@contextmanager
+def _figure(width: float = 7.0, height: float = 5.0) -> Iterator[tuple[Any, Any]]:
+    """Yield a figure and its axes in the field's style, and close the figure."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+    import mplhep
+
+    with plt.style.context(
+        [mplhep.style.ROOT, {"figure.figsize": (width, height), "font.size": 13, "figure.dpi": 120}]
+    ):
+        figure, axes = plt.subplots(layout="constrained")
+        try:
+            yield figure, axes
+        finally:
+            plt.close(figure)
+
+
+def _save(figure: Any, path: Path) -> list[Path]:
+    paths = [path.with_suffix(suffix) for suffix in _FORMATS]
+    for target in paths:
+        with replacing(target) as temporary:
+            figure.savefig(temporary)
+    return paths
+
+
+def pareto(summary: Summary, path: Path) -> list[Path]:
+    """Draw accuracy against LUT along the search with the budget line, and return the files."""
+    with _figure() as (figure, axes):
+        points = summary.search
+        axes.errorbar(
+            [p.lut for p in points],
+            [p.accuracy for p in points],
+            yerr=[p.accuracy_err for p in points],
+            fmt="o-",
+            markersize=4,
+            capsize=2,
+            label="search (validation, estimated LUT)",
+        )
+        named = (
+            ("baseline", summary.baseline, "s"),
+            ("uniform", summary.uniform, "v"),
+            ("hepprune", summary.compressed, "*"),
+        )
+        for name, tagger, marker in named:
+            size = 12 if marker == "*" else 7
+            axes.errorbar(
+                tagger.solved_lut,
+                tagger.accuracy,
+                yerr=tagger.accuracy_err,
+                fmt=marker,
+                markersize=size,
+                capsize=3,
+                label=f"{name} (test, solved LUT)",
+            )
+        if "lut" in summary.budget:
+            axes.axvline(summary.budget["lut"], color="black", linestyle="--", label="budget")
+        axes.set(xscale="log", xlabel="LUT", ylabel="accuracy")
+        axes.legend(fontsize=10, loc="lower right")
+        return _save(figure, path)
+
+
+def resource_bars(summary: Summary, path: Path) -> list[Path]:
+    """Draw each limited figure, estimated and measured, as a fraction of its budget, and return the files."""
+    measured = summary.compressed.measured
+    stages = [("estimated", summary.compressed.estimate)]
+    if measured is not None:
+        stages.append((f"measured ({measured.stage})", measured))
+    limits = {name: limit for name, limit in summary.budget.items() if limit > 0}
+    positions, width = np.arange(len(limits)), 0.8 / len(stages)
+    with _figure() as (figure, axes):
+        for index, (label, cost) in enumerate(stages):
+            values = [getattr(cost, name) for name in limits]
+            used = [
+                0.0 if value is None else value / limit for value, limit in zip(values, limits.values(), strict=True)
+            ]
+            bars = axes.bar(positions + (index - (len(stages) - 1) / 2) * width, used, width, label=label)
+            axes.bar_label(bars, labels=["?" if value is None else f"{value:,.0f}" for value in values], fontsize=10)
+        axes.axhline(1, color="black", linestyle="--", label="budget")
+        axes.set_xticks(positions, [f"{name}\n<= {limit:,.0f}" for name, limit in limits.items()])
+        axes.set(ylabel="fraction of the budget", ylim=(0, 1.35))
+        axes.minorticks_off()
+        axes.legend(fontsize=10, loc="upper right", ncols=3)
+        return _save(figure, path)
+
+
+def sensitivity_map(labels: Sequence[str], levels: Sequence[float], changes: Any, path: Path) -> list[Path]:
+    """Draw the loss change (n_curves, n_levels) of pruning one layer alone, in 1e-3 nat, and return the files."""
+    from matplotlib.colors import SymLogNorm
+
+    values = 1000 * np.asarray(changes, dtype=float)
+    with _figure(7.0, 0.45 * len(labels) + 1.8) as (figure, axes):
+        largest = max(float(np.abs(values).max()), 1.0)
+        image = axes.imshow(values, aspect="auto", cmap="RdBu_r", norm=SymLogNorm(1.0, vmin=-largest, vmax=largest))
+        axes.set_xticks(range(len(levels)), [f"{level:.0%}" for level in levels])
+        axes.set_yticks(range(len(labels)), labels)
+        axes.minorticks_off()
+        for (row, column), value in np.ndenumerate(values):
+            colour = "white" if abs(value) > 0.3 * largest else "black"
+            axes.text(column, row, f"{value:.1f}", ha="center", va="center", fontsize=9, color=colour)
+        axes.set(xlabel="fraction cut")
+        figure.colorbar(image, label="loss change [$10^{-3}$ nat]")
+        return _save(figure, path)

@@ -1,0 +1,139 @@
+"""summary.json: everything a run found, predicted and measured apart, every metric with its error."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from hepprune.files import write_text
+from hepprune.hardware.resources import Estimate, Measurement
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Figures of a design: at which stage and by which tool, cells, latency, interval; an unknown is left out."""
+
+    stage: str
+    tool: str | None = None
+    lut: float | None = None
+    ff: float | None = None
+    dsp: float | None = None
+    bram18: float | None = None
+    latency_cycles: int | None = None
+    latency_ns: float | None = None
+    interval_cycles: int | None = None
+    clock: str | None = None
+
+    @classmethod
+    def of(cls, figures: Estimate | Measurement) -> "Cost":
+        """Return the figures of an estimate, or of a measurement with its tool and whether the clock is met."""
+        measured = isinstance(figures, Measurement)
+        return cls(
+            stage=figures.stage,
+            tool=f"{figures.tool} {figures.version}" if isinstance(figures, Measurement) else None,
+            clock=figures.clock if isinstance(figures, Measurement) else None,
+            latency_cycles=figures.latency_cycles,
+            latency_ns=figures.latency_ns,
+            interval_cycles=figures.interval_cycles,
+            **{
+                name: value if measured else round(value, 1)
+                for name, value in figures.resources.known().items()
+                if name != "uram"
+            },
+        )
+
+
+@dataclass(frozen=True)
+class Tagger:
+    """One network: physics on the test jets with statistical errors, size, predicted and measured cost."""
+
+    accuracy: float
+    accuracy_err: float
+    auc: float
+    auc_err: float
+    nonzero_weights: int
+    layer_sizes: tuple[int, ...]
+    estimate: Cost
+    solved_lut: float
+    solved_depth: float
+    measured: Cost | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A difference of accuracy on the same test jets, with the paired error."""
+
+    accuracy: float
+    accuracy_err: float
+    significant: bool
+
+
+@dataclass(frozen=True)
+class Checks:
+    """The equalities proved: vectors compared and mismatches."""
+
+    csim_vectors: int
+    csim_mismatches: int
+    rtl_vectors: int
+    rtl_mismatches: int
+    csim_argmax_agreement: float
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """One turn of the loop: what was predicted, what was measured, and whether the budget was met."""
+
+    iteration: int
+    estimate: Cost
+    measured: Cost
+    met: bool
+
+
+@dataclass(frozen=True)
+class StagePoint:
+    """One stage of the search, for the Pareto plot."""
+
+    lut: float
+    latency_ns: float
+    accuracy: float
+    accuracy_err: float
+    significant: bool
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run found."""
+
+    recipe: str
+    target: str
+    budget: dict[str, float]
+    baseline: Tagger
+    compressed: Tagger
+    uniform: Tagger
+    compressed_minus_baseline: Comparison
+    compressed_minus_uniform: Comparison
+    checks: Checks
+    feedback: tuple[Feedback, ...]
+    search: tuple[StagePoint, ...]
+    seconds: dict[str, float]
+    seed: int
+    versions: dict[str, str]
+    files: dict[str, str] = field(default_factory=dict)
+
+
+_SUMMARY = TypeAdapter(Summary)
+
+
+def to_json(summary: Summary) -> str:
+    """Return the summary as JSON; what is unknown is absent."""
+    return _SUMMARY.dump_json(summary, indent=2, exclude_none=True).decode()
+
+
+def write(summary: Summary, path: Path) -> Path:
+    """Write summary.json whole, and return its path."""
+    return write_text(path, to_json(summary) + "\n")
+
+
+def read(path: Path) -> Summary:
+    """Read a summary.json."""
+    return _SUMMARY.validate_json(path.read_bytes())

@@ -1,0 +1,86 @@
+"""The summary as a table on the screen."""
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from hepprune.report.summary import Comparison, Cost, Feedback, Summary
+
+_LIMITS = {
+    "latency_ns": "latency [ns]",
+    "interval_cycles": "II",
+    "lut": "LUT",
+    "ff": "FF",
+    "dsp": "DSP",
+    "bram18": "BRAM18",
+}
+
+
+def render(summary: Summary) -> RenderableType:
+    """Return the table of networks, the budget, the comparisons, the checks and the feedback."""
+    return Group(_networks(summary), _budget(summary), *_lines(summary))
+
+
+def _networks(summary: Summary) -> Table:
+    table = Table(title=f"{summary.recipe} on {summary.target}", title_justify="left")
+    table.add_column("")
+    for name in ("baseline", "uniform pruning", "hepprune"):
+        table.add_column(name, justify="right")
+    taggers = (summary.baseline, summary.uniform, summary.compressed)
+    rows = {
+        "accuracy": [f"{t.accuracy:.4f} ± {t.accuracy_err:.4f}" for t in taggers],
+        "AUC": [f"{t.auc:.4f} ± {t.auc_err:.4f}" for t in taggers],
+        "neurons": ["-".join(map(str, t.layer_sizes)) for t in taggers],
+        "non-zero weights": [f"{t.nonzero_weights:,}" for t in taggers],
+        "LUT (solved adder graph)": [f"{t.solved_lut:,.0f}" for t in taggers],
+        "adder levels": [f"{t.solved_depth:.0f}" for t in taggers],
+    }
+    for label, cells in rows.items():
+        table.add_row(label, *cells)
+    return table
+
+
+def _budget(summary: Summary) -> Table:
+    measured = summary.compressed.measured
+    table = Table(title="hepprune against its budget", title_justify="left")
+    for name in ("", "budget", "estimated", "measured"):
+        table.add_column(name, justify="right" if name else "left")
+    for name, label in _LIMITS.items():
+        limit = summary.budget.get(name)
+        table.add_row(
+            label,
+            "" if limit is None else f"{limit:,.0f}",
+            _figure(summary.compressed.estimate, name),
+            _figure(measured, name) if measured else "",
+        )
+    return table
+
+
+def _figure(cost: Cost, name: str) -> str:
+    value = getattr(cost, name)
+    return "" if value is None else f"{value:,.0f}"
+
+
+def _lines(summary: Summary) -> list[Text]:
+    measured, checks = summary.compressed.measured, summary.checks
+    lines = [
+        f"hepprune - baseline: {_difference(summary.compressed_minus_baseline)}",
+        f"hepprune - uniform:  {_difference(summary.compressed_minus_uniform)}",
+        f"C simulation: {checks.csim_mismatches} of {checks.csim_vectors:,} jets differ; "
+        f"RTL: {checks.rtl_mismatches} of {checks.rtl_vectors:,} jets differ",
+        *(_turn(turn) for turn in summary.feedback),
+    ]
+    if measured is not None:
+        lines.append(f"measured by {measured.tool} ({measured.stage}), clock: {measured.clock}")
+    return [Text(line) for line in lines]
+
+
+def _difference(comparison: Comparison) -> str:
+    verdict = "" if comparison.significant else "  (within its error: no difference seen)"
+    return f"{100 * comparison.accuracy:+.2f} ± {100 * comparison.accuracy_err:.2f} points of accuracy{verdict}"
+
+
+def _turn(turn: Feedback) -> str:
+    verdict = "met" if turn.met else "over budget, calibrated and searched again"
+    lut = f"{turn.estimate.lut or 0:,.0f} LUT estimated, {turn.measured.lut or 0:,.0f} measured"
+    return f"turn {turn.iteration}: {lut}, {turn.measured.latency_ns or 0:.0f} ns: {verdict}"

@@ -1,0 +1,1 @@
+"""Which layers can give, and how much to take from each until a budget holds."""

@@ -1,0 +1,152 @@
+"""Fit and fine-tune a Network in torch: quantisers stay on, pruned weights stay pruned, the best epoch is kept."""
+
+import copy
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hepprune import metrics
+from hepprune.errors import DataError
+from hepprune.network import Dense, Input, Network, ReLU
+from hepprune.network.layers import Layer
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Jets as tensors: x float32 (n_jets, n_features), y int64 (n_jets,)."""
+
+    x: Tensor
+    y: Tensor
+
+    @classmethod
+    def from_arrays(cls, x: NDArray[Any], y: NDArray[Any]) -> "Sample":
+        """Copy arrays into tensors.
+
+        Raises:
+            DataError: there are no jets.
+        """
+        if not len(x):
+            raise DataError("a sample has no jets")
+        return cls(torch.tensor(np.asarray(x), dtype=torch.float32), torch.tensor(np.asarray(y), dtype=torch.int64))
+
+    def __len__(self) -> int:
+        """Return n_jets."""
+        return len(self.y)
+
+    def first(self, n_jets: int) -> "Sample":
+        """Return the first jets."""
+        return Sample(self.x[:n_jets], self.y[:n_jets])
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How to train: passes over the jets, jets per step, the peak learning rate of a one-cycle schedule."""
+
+    epochs: int
+    batch_size: int = 1024
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.0
+    patience: int | None = None
+    quantised: bool = True
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass: mean training loss, validation loss and accuracy with its error, seconds since the start."""
+
+    epoch: int
+    training_loss: float
+    loss: float
+    accuracy: float
+    accuracy_error: float
+    seconds: float
+
+
+def multilayer_perceptron(n_features: int, hidden: tuple[int, ...], n_classes: int, *, seed: int) -> Network:
+    """Return a float network of dense layers with ReLU between them, He-initialised (He et al., arXiv:1502.01852)."""
+    generator = torch.Generator().manual_seed(seed)
+    layers: list[Layer] = [Input("features", n_features)]
+    sizes = (n_features, *hidden, n_classes)
+    for index, (n_in, n_out) in enumerate(itertools.pairwise(sizes), start=1):
+        weight = torch.randn(n_out, n_in, generator=generator) * (2 / n_in) ** 0.5
+        layers.append(Dense(f"dense_{index}", weight, torch.zeros(n_out)))
+        if index <= len(hidden):
+            layers.append(ReLU(f"relu_{index}"))
+    return Network(layers)
+
+
+def fit(
+    network: Network,
+    train: Sample,
+    validation: Sample,
+    *,
+    settings: Fit,
+    seed: int,
+    advance: Callable[[int], None] = lambda _: None,
+) -> tuple[Network, tuple[Epoch, ...]]:
+    """Return a trained copy, restored to the epoch of least validation loss, and its history.
+
+    The loss is the cross-entropy of the logits. `advance(1)` is called after each epoch.
+
+    Raises:
+        DataError: the loss is no longer finite.
+    """
+    network, generator, start = network.clone(), torch.Generator().manual_seed(seed), time.perf_counter()
+    steps = settings.epochs * -(-len(train) // settings.batch_size)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=max(steps, 1))
+    history: list[Epoch] = []
+    best, best_loss, best_epoch = copy.deepcopy(network.state_dict()), np.inf, 0
+    for epoch in range(1, settings.epochs + 1):
+        order = torch.randperm(len(train), generator=generator)
+        losses = [
+            _step(network, Sample(train.x[batch], train.y[batch]), optimiser, cycle, quantised=settings.quantised)
+            for batch in order.split(settings.batch_size)
+        ]
+        loss, hits = _validate(network, validation, quantised=settings.quantised)
+        seconds = time.perf_counter() - start
+        history.append(Epoch(epoch, float(np.mean(losses)), loss, hits.value, hits.error, seconds))
+        advance(1)
+        if loss < best_loss:
+            best, best_loss, best_epoch = copy.deepcopy(network.state_dict()), loss, epoch
+        if settings.patience is not None and epoch - best_epoch >= settings.patience:
+            break
+    network.load_state_dict(best)
+    return network, tuple(history)
+
+
+def _step(
+    network: Network,
+    batch: Sample,
+    optimiser: torch.optim.Optimizer,
+    cycle: torch.optim.lr_scheduler.LRScheduler,
+    *,
+    quantised: bool,
+) -> float:
+    loss = nn.functional.cross_entropy(network.logits(batch.x, quantised=quantised), batch.y)
+    if not torch.isfinite(loss):
+        raise DataError("the training loss is not finite; look for extreme features or lower the learning rate")
+    optimiser.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
+    cycle.step()
+    return loss.item()
+
+
+@torch.no_grad()
+def evaluate(network: Network, sample: Sample, *, quantised: bool = True) -> NDArray[np.float64]:
+    """Return logits (n_jets, n_classes)."""
+    return network.logits(sample.x, quantised=quantised).double().numpy()
+
+
+@torch.no_grad()
+def _validate(network: Network, validation: Sample, *, quantised: bool) -> tuple[float, metrics.Score]:
+    logits, labels = evaluate(network, validation, quantised=quantised), validation.y.numpy()
+    return metrics.cross_entropy(logits, labels).value, metrics.accuracy(logits, labels)

@@ -1,0 +1,45 @@
+"""What every test shares: quiet, repeatable hypothesis, one torch thread, and a small sample of five separable classes."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+from hepprune.fixed import FixedPoint
+from hepprune.network import Network
+from hepprune.network.precision import Precision, quantise
+from hepprune.training import Fit, Sample, fit, multilayer_perceptron
+
+settings.register_profile(
+    "hepprune",
+    deadline=None,
+    max_examples=40,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.load_profile("hepprune")
+torch.set_num_threads(1)  # the same sums in the same order on every machine, and room for other tests
+
+N_FEATURES, N_CLASSES, N_TRAIN, N_VALIDATION = 8, 5, 4000, 2000
+INPUTS = FixedPoint(8, 3, True, "RND", "SAT")
+
+
+@pytest.fixture(scope="session")
+def jets() -> tuple[Sample, Sample]:
+    """Five Gaussian classes of different centres and widths: train and validation, 8 features."""
+    rng = np.random.default_rng(7)
+    y = rng.integers(0, N_CLASSES, N_TRAIN + N_VALIDATION)
+    centres, widths = rng.normal(size=(N_CLASSES, N_FEATURES)), 0.7 + 0.5 * rng.random((N_CLASSES, N_FEATURES))
+    x = (centres[y] + rng.normal(size=(len(y), N_FEATURES)) * widths[y]).astype(np.float32)
+    return Sample.from_arrays(x[:N_TRAIN], y[:N_TRAIN]), Sample.from_arrays(x[N_TRAIN:], y[N_TRAIN:])
+
+
+@pytest.fixture(scope="session")
+def tagger(jets: tuple[Sample, Sample]) -> Network:
+    """A quantised 8-16-12-5 network trained on `jets`; tests must leave it as it is."""
+    train, validation = jets
+    network = multilayer_perceptron(N_FEATURES, (16, 12), N_CLASSES, seed=0)
+    network, _ = fit(network, train, validation, settings=Fit(6, 256, 1e-2, quantised=False), seed=0)
+    network = quantise(network, train.x.numpy(), Precision(INPUTS))
+    network, _ = fit(network, train, validation, settings=Fit(3, 256, 3e-3), seed=0)
+    return network

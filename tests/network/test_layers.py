@@ -1,0 +1,64 @@
+import pytest
+import torch
+
+from hepprune.errors import NetworkError
+from hepprune.fixed import FixedPoint
+from hepprune.network import Argmax, BatchNorm, Dense, Input, ReLU, Softmax
+
+VALUES = torch.tensor([[1.0, 3.0, 3.0], [-1.0, -2.0, -3.0]])
+
+
+def test_relu_softmax_and_argmax_equal_torch() -> None:
+    assert torch.equal(ReLU("r")(VALUES), torch.relu(VALUES))
+    assert torch.equal(Softmax("s")(VALUES), torch.softmax(VALUES, dim=1))
+    assert Argmax("a")(VALUES).tolist() == [[1.0], [0.0]]  # the first of equals
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_batch_norm_equals_torch_in_eval(*, affine: bool) -> None:
+    torch.manual_seed(0)
+    module = torch.nn.BatchNorm1d(3, affine=affine)
+    module(torch.randn(64, 3) * 3 + 1)
+    if affine:
+        torch.nn.init.normal_(module.weight)
+        torch.nn.init.normal_(module.bias)
+    assert torch.allclose(BatchNorm.from_torch("bn", module)(VALUES), module.eval()(VALUES), atol=1e-6)
+
+
+def test_batch_norm_without_running_statistics_is_refused() -> None:
+    with pytest.raises(NetworkError, match="'bn' keeps no running statistics"):
+        BatchNorm.from_torch("bn", torch.nn.BatchNorm1d(3, track_running_stats=False))
+
+
+def test_dense_equals_torch_linear_in_float() -> None:
+    module = torch.nn.Linear(3, 2)
+    assert torch.equal(Dense("d", module.weight, module.bias)(VALUES), module(VALUES))
+
+
+def test_pruned_weights_act_in_no_mode() -> None:
+    limit = torch.tensor([[0, 31, 31], [31, 0, 31]], dtype=torch.uint8)
+    layer = Dense("d", torch.ones(2, 3), torch.zeros(2), weight_type=FixedPoint(6, 2), digit_limit=limit)
+    expected = [[0.0, 1.0, 1.0], [1.0, 0.0, 1.0]]
+    assert layer.used_weight().tolist() == expected
+    assert layer.used_weight(quantised=False).tolist() == expected
+
+
+def test_dense_copies_the_arrays_it_is_given() -> None:
+    weight = torch.ones(2, 3)
+    layer = Dense("d", weight, torch.zeros(2))
+    weight.zero_()
+    assert layer.weight.sum() == 6
+
+
+@pytest.mark.parametrize(
+    ("weight", "bias"), [(torch.ones(2), torch.ones(2)), (torch.ones(2, 3), torch.ones(3)), (torch.ones(1, 2, 3),) * 2]
+)
+def test_weight_and_bias_must_fit(weight: torch.Tensor, bias: torch.Tensor) -> None:
+    with pytest.raises(NetworkError, match="layer 'd': weight"):
+        Dense("d", weight, bias)
+
+
+@pytest.mark.parametrize("name", ["", "fc 1", "1fc", "a.b", "a/b"])
+def test_names_are_identifiers(name: str) -> None:
+    with pytest.raises(NetworkError, match="is no identifier"):
+        Input(name, 3)

@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hepprune.errors import NetworkError
+from hepprune.fixed import FixedPoint
+from hepprune.network import BatchNorm, Dense, Input, Network, ReLU, exact_logits
+from hepprune.network.precision import Precision, activation_type, bias_type, quantise, weight_type
+from hepprune.training import Sample, multilayer_perceptron
+from tests.networks import SEEDS
+
+INPUTS = FixedPoint(8, 3, True, "RND", "SAT")
+JETS = np.random.default_rng(0).normal(size=(500, 4)).astype(np.float32)
+
+
+@given(st.integers(2, 10), st.integers(1, 10), st.sampled_from(["SAT", "WRAP"]))
+def test_widths_are_as_asked(weight_bits: int, activation_bits: int, overflow: str) -> None:
+    network = multilayer_perceptron(4, (6, 5), 3, seed=0)
+    asked = Precision(INPUTS, weight_bits, activation_bits, overflow, {"dense_2": 3, "relu_1": 9})
+    types = quantise(network, JETS, asked)
+    assert types.input.result == INPUTS
+    assert [d.weight_type.width for d in types.dense_layers] == [weight_bits, 3, weight_bits]
+    assert [types[f"relu_{n}"].result.width for n in (1, 2)] == [9, activation_bits]
+    assert types["relu_1"].result.overflow == overflow
+    assert types["dense_2"].bias_type.fraction == types["dense_2"].weight_type.fraction + types["relu_1"].result.fraction
+
+
+def test_quantise_leaves_its_argument_float_and_keeps_the_weights() -> None:
+    network = multilayer_perceptron(4, (6,), 3, seed=0)
+    types = quantise(network, JETS, Precision(INPUTS))
+    assert network["dense_1"].weight_type is None
+    assert torch.equal(types["dense_1"].weight, network["dense_1"].weight)
+
+
+def test_many_bits_come_close_to_float() -> None:
+    network = multilayer_perceptron(4, (6,), 3, seed=0)
+    wide = quantise(network, JETS, Precision(FixedPoint(18, 4, True, "RND", "SAT"), 14, 16, "WRAP"))
+    exact = network.logits(torch.tensor(JETS), quantised=False).detach().numpy()
+    assert np.abs(exact_logits(wide, JETS) - exact).max() < 5e-3
+
+
+def test_an_unknown_layer_is_refused() -> None:
+    with pytest.raises(NetworkError, match="unknown layer 'dense_9'; choose one of: dense_"):
+        quantise(multilayer_perceptron(4, (6,), 3, seed=0), JETS, Precision(INPUTS, layer_bits={"dense_9": 3}))
+
+
+def test_a_batch_norm_is_refused() -> None:
+    network = Network([Input("x", 4), BatchNorm("bn", torch.ones(4), torch.zeros(4))])
+    with pytest.raises(NetworkError, match="'bn' is a batch norm; fold it"):
+        quantise(network, JETS, Precision(INPUTS))
+
+
+@given(SEEDS, st.integers(2, 8), st.floats(1e-3, 50))
+def test_weight_type_has_the_least_squared_error_of_all_integer_bits(seed: int, width: int, scale: float) -> None:
+    weight = torch.randn(50, generator=torch.Generator().manual_seed(seed)) * scale
+    errors = {
+        integer: ((FixedPoint(width, integer, True, "RND", "SAT")(weight) - weight) ** 2).sum().item()
+        for integer in range(-14, 12)
+    }
+    found = weight_type(weight, width)
+    assert errors[found.integer] <= 1.001 * min(errors.values())
+
+
+@given(SEEDS, st.floats(0, 100), st.integers(-2, 12))
+def test_bias_type_has_two_bits_of_headroom(seed: int, scale: float, fraction: int) -> None:
+    bias = torch.randn(20, generator=torch.Generator().manual_seed(seed)) * scale
+    kind = bias_type(bias, fraction)
+    assert kind.fraction == fraction
+    assert kind.maximum + kind.step >= 4 * max(1.0, bias.abs().max().item())
+
+
+@given(SEEDS, st.integers(1, 10))
+def test_activation_type_holds_what_it_promises(seed: int, width: int) -> None:
+    values = torch.randn(20_000, generator=torch.Generator().manual_seed(seed)).exp()
+    wrap, saturate = (activation_type(values, width, overflow) for overflow in ("WRAP", "SAT"))
+    assert 2.0**wrap.integer >= values.max()
+    assert (values > 2.0**saturate.integer).double().mean() <= 1.1e-4
+    assert wrap.rounding == saturate.rounding == "TRN"
+
+
+@pytest.mark.parametrize("n_jets", [1000])
+def test_a_dead_relu_and_zero_weights_still_get_types(n_jets: int) -> None:
+    dense = Dense("d", torch.zeros(2, 4), torch.full((2,), -1.0))
+    types = quantise(Network([Input("x", 4), dense, ReLU("r")]), JETS[:n_jets], Precision(INPUTS))
+    assert not exact_logits(types, JETS).any()
+
+
+def test_a_trained_tagger_keeps_its_accuracy_at_eight_bits(jets: tuple[Sample, Sample], tagger: Network) -> None:
+    train, validation = jets
+    eight = quantise(tagger, train.x.numpy(), Precision(FixedPoint(10, 4, True, "RND", "SAT"), 8, 8))
+    hits = [(exact_logits(n, validation.x.numpy()).argmax(1) == validation.y.numpy()).mean() for n in (tagger, eight)]
+    assert abs(hits[1] - hits[0]) < 0.02

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hepprune import digits
+from hepprune.fixed import FixedPoint
+from hepprune.network import quantise
+from tests.networks import SEEDS, fixed_points
+
+WEIGHTS = FixedPoint(6, 1, True, "RND", "SAT")
+
+
+@given(fixed_points(signed=True), SEEDS)
+def test_activations_take_the_value_of_their_type(kind: FixedPoint, seed: int) -> None:
+    values = torch.randn(200, generator=torch.Generator().manual_seed(seed), requires_grad=True) * 4
+    assert torch.equal(quantise.activations(values, kind), kind(values.detach()))
+
+
+@given(fixed_points(signed=False), SEEDS)
+def test_gradient_is_one_inside_the_range_and_zero_outside(kind: FixedPoint, seed: int) -> None:
+    values = torch.randn(200, generator=torch.Generator().manual_seed(seed)) * 2 * kind.maximum
+    values.requires_grad_()
+    quantise.activations(values, kind).sum().backward()
+    inside = (values >= kind.minimum) & (values <= kind.maximum)
+    assert torch.equal(values.grad, inside.float())
+
+
+def test_pruned_weights_get_no_gradient_and_all_others_do() -> None:
+    values = torch.linspace(-3, 3, 40, requires_grad=True)  # saturated weights too, so that they can come back
+    limit = torch.tensor([0, 1, 2, digits.UNLIMITED] * 10, dtype=torch.uint8)
+    quantise.weights(values, WEIGHTS, limit).sum().backward()
+    assert torch.equal(values.grad, (limit > 0).float())
+
+
+@given(st.integers(2, 10), SEEDS)
+def test_weight_integers_obey_their_digit_limit_and_are_nearest(width: int, seed: int) -> None:
+    kind = FixedPoint(width, 1, True, "RND", "SAT")
+    rng = np.random.default_rng(seed)
+    values = torch.tensor(rng.normal(size=64), dtype=torch.float32)
+    limit = torch.tensor(rng.integers(0, 7, 64), dtype=torch.uint8)
+    found = quantise.weight_integers(values, kind, limit).numpy()
+    low, high = kind.integer_range
+    levels = np.arange(low, high + 1)
+    for integer, free, most in zip(found, kind.integers(values).numpy(), limit.numpy(), strict=True):
+        allowed = levels[digits.count(levels) <= most]
+        assert integer in allowed
+        assert abs(integer - free) == np.abs(allowed - free).min()
+
+
+@pytest.mark.parametrize("limit", [3, digits.UNLIMITED])
+def test_a_limit_no_value_reaches_changes_nothing(limit: int) -> None:
+    values = torch.linspace(-1.2, 1.2, 1000)
+    found = quantise.weight_integers(values, WEIGHTS, torch.full((1000,), limit, dtype=torch.uint8))
+    assert torch.equal(found, WEIGHTS.integers(values))

@@ -1,0 +1,167 @@
+import json
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hepprune.errors import NetworkError
+from hepprune.fixed import FixedPoint
+from hepprune.network import BatchNorm, Dense, Input, Network, ReLU, Softmax, exact_logits, identity, load, save
+from tests.networks import SEEDS, features, networks
+
+reuses_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def small() -> Network:
+    kind = FixedPoint(6, 2, True, "RND", "SAT")
+    dense = Dense("d", torch.ones(2, 3) / 3, torch.zeros(2), weight_type=kind, bias_type=kind, reuse_factor=4)
+    return Network([Input("x", 3, kind), dense, ReLU("r", FixedPoint(6, 2, False)), Softmax("s")])
+
+
+@reuses_folder
+@given(network=networks(), seed=SEEDS)
+def test_a_network_comes_back_the_same(tmp_path: Path, network: Network, seed: int) -> None:
+    again = load(save(network, tmp_path / "n.npz"))
+    jets = features(network, seed=seed)
+    assert identity(again) == identity(network)
+    assert again.structure() == network.structure()
+    assert np.array_equal(exact_logits(again, jets), exact_logits(network, jets))
+
+
+def test_float_networks_and_settings_come_back_too(tmp_path: Path) -> None:
+    chain = [Input("x", 2), BatchNorm("b", torch.rand(2), torch.rand(2))]
+    network = Network(chain)
+    again = load(save(network, tmp_path / "n"))
+    jets = torch.rand(5, 2)
+    assert torch.equal(again(jets), network(jets))
+    assert load(save(small(), tmp_path / "m"))["d"].reuse_factor == 4
+
+
+def test_identity_tells_every_change() -> None:
+    changes: list[Callable[[Network], Any]] = [
+        lambda n: None,
+        lambda n: n["d"].weight.data.mul_(1.0001),
+        lambda n: n["d"].digit_limit.fill_(2),
+        lambda n: setattr(n["d"], "bias_type", FixedPoint(7, 2)),
+        lambda n: setattr(n["d"], "strategy", "latency"),
+        lambda n: setattr(n.input, "result", None),
+    ]
+    names = []
+    for change in changes:
+        network = small()
+        change(network)
+        names.append(identity(network))
+    assert len(set(names)) == len(changes)
+    assert names[0] == identity(small())
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NetworkError, match="no network file at '.*gone.npz'"):
+        load(tmp_path / "gone.npz")
+    with pytest.raises(NetworkError, match="no network file"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"not a network", pickle.dumps({"structure": 1})])
+def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "n.npz").write_bytes(content)
+    with pytest.raises(NetworkError, match="is no network saved by hepprune"):
+        load(tmp_path / "n.npz")
+
+
+class Payload:
+    """Says so if it is ever unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("unpickled"),)
+
+
+def test_a_pickle_inside_is_refused_and_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    structure = np.array(json.dumps(small().structure()))
+    np.savez("n.npz", structure=structure, **{"layers.d.weight": np.array([Payload()], dtype=object)})
+    with pytest.raises(NetworkError, match="allow_pickle"):
+        load(Path("n.npz"))
+    assert not Path("unpickled").exists()
+
+
+@reuses_folder
+@given(where=st.floats(0, 1), bits=st.integers(1, 255))
+def test_a_damaged_file_is_refused_or_still_whole(tmp_path: Path, where: float, bits: int) -> None:
+    path = save(small(), tmp_path / "n.npz")
+    content = bytearray(path.read_bytes())
+    content[int(where * (len(content) - 1))] ^= bits
+    path.write_bytes(content)
+    try:
+        assert identity(load(path)) == identity(small())
+    except NetworkError as problem:
+        assert "n.npz" in str(problem)  # noqa: PT017 -- either end is allowed
+
+
+@reuses_folder
+@given(share=st.floats(0, 0.99))
+def test_a_truncated_file_is_refused(tmp_path: Path, share: float) -> None:
+    path = save(small(), tmp_path / "n.npz")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(NetworkError, match="is no network saved by hepprune"):
+        load(path)
+
+
+def altered(path: Path, change: Callable[[dict[str, Any]], Any], **arrays: Any) -> Path:
+    structure = small().structure()
+    change(structure)
+    own = {name: tensor.numpy() for name, tensor in small().state_dict().items()} | arrays
+    np.savez(path, structure=np.array(json.dumps(structure)), **own)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s["layers"][1].update(kind="Conv"), "unknown layer kind 'Conv'; choose one of: .*Dense"),
+        (lambda s: s["layers"][1].update(weight_type="int8"), "'int8' is no fixed-point type"),
+        (lambda s: s["layers"][1].update(weight_type=8), "n.npz"),
+        (lambda s: s["layers"][1].update(colour="red"), "n.npz"),
+        (lambda s: s["layers"][1].pop("kind"), "n.npz"),
+        (lambda s: s["layers"][1].update(name=3), "n.npz"),
+        (lambda s: s["layers"].insert(1, 3), "n.npz"),
+        (lambda s: s.update(layers=7), "n.npz"),
+        (lambda s: s.pop("sources"), "n.npz"),
+        (lambda s: s.update(sources=7), "n.npz"),
+        (lambda s: s["sources"].update(d="s"), "unknown layer 's'"),
+    ],
+)
+def test_a_wrong_structure_is_refused(tmp_path: Path, change: Callable[[dict[str, Any]], Any], message: str) -> None:
+    with pytest.raises(NetworkError, match=message):
+        load(altered(tmp_path / "n.npz", change))
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"layers.d.weight": np.ones(3, dtype=np.float32)},
+        {"layers.d.weight": np.array(["a", "b"])},
+        {"layers.d.bias": np.ones(7, dtype=np.float32)},
+        {"layers.d.digit_limit": np.ones((1, 1), dtype=np.uint8)},
+        {"layers.d.surprise": np.ones(1)},
+    ],
+)
+def test_wrong_arrays_are_refused(tmp_path: Path, arrays: dict[str, Any]) -> None:
+    with pytest.raises(NetworkError):
+        load(altered(tmp_path / "n.npz", lambda _: None, **arrays))
+
+
+def test_an_archive_that_unpacks_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hepprune.network.storage._MAX_BYTES", 1000)
+    with zipfile.ZipFile(tmp_path / "n.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("structure.npy", b"0" * 2000)
+    with pytest.raises(NetworkError, match="unpacks to more than 1000 bytes"):
+        load(tmp_path / "n.npz")

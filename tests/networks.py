@@ -1,0 +1,91 @@
+"""Random quantised networks, inputs and pruning plans for hypothesis to draw."""
+
+import numpy as np
+import torch
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from hepprune import digits
+from hepprune.fixed import FixedPoint
+from hepprune.network import Dense, Input, Layer, Network, ReLU, Softmax
+from hepprune.pruning.masks import Cut
+
+Floats = NDArray[np.float64]
+ROUNDINGS = st.sampled_from(["TRN", "RND", "RND_CONV"])
+OVERFLOWS = st.sampled_from(["SAT", "WRAP"])
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+@st.composite
+def fixed_points(draw: st.DrawFn, *, signed: bool) -> FixedPoint:
+    """Types of 2 to 8 bits around one."""
+    width = draw(st.integers(2, 8))
+    return FixedPoint(width, draw(st.integers(0, 4)), signed, draw(ROUNDINGS), draw(OVERFLOWS))
+
+
+@st.composite
+def dense_layers(draw: st.DrawFn, name: str, *, n_in: int, n_out: int, fraction: int) -> Dense:
+    """Dense layers with zeros, dead rows, unread columns and digit limits, for inputs with `fraction` bits."""
+    rng = np.random.default_rng(draw(SEEDS))
+    kind = FixedPoint(draw(st.integers(2, 8)), draw(st.integers(-1, 2)), True, draw(ROUNDINGS), "SAT")
+    weight = rng.normal(size=(n_out, n_in)) * kind.maximum * 0.7
+    weight[rng.random(weight.shape) < draw(st.sampled_from([0.0, 0.5, 0.9]))] = 0
+    weight[rng.random(n_out) < draw(st.sampled_from([0.0, 0.4]))] = 0
+    weight[:, rng.random(n_in) < draw(st.sampled_from([0.0, 0.4]))] = 0
+    bias_fraction = kind.fraction + fraction - draw(st.sampled_from([0, 0, 0, 2]))
+    integer = draw(st.integers(1, 4))
+    bias_type = FixedPoint(max(bias_fraction + integer, 1), integer, True, "RND", "SAT")
+    limit = np.full(weight.shape, digits.UNLIMITED)
+    if draw(st.booleans()):
+        limit = rng.choice([0, 1, 2, digits.UNLIMITED], size=weight.shape)
+    return Dense(
+        name,
+        torch.tensor(weight, dtype=torch.float32),
+        torch.tensor(rng.normal(size=n_out) * draw(st.sampled_from([0.2, 3.0])), dtype=torch.float32),
+        weight_type=kind,
+        bias_type=bias_type,
+        digit_limit=torch.tensor(limit, dtype=torch.uint8),
+    )
+
+
+@st.composite
+def networks(draw: st.DrawFn, *, max_layers: int = 3, max_width: int = 12) -> Network:
+    """Quantised chains of dense layers, with ReLU or a rounded result between them and sometimes a softmax at the end."""
+    sizes = draw(st.lists(st.integers(1, max_width), min_size=2, max_size=max_layers + 1))
+    kind = draw(fixed_points(signed=True))
+    layers: list[Layer] = [Input("features", sizes[0], kind)]
+    for index, (n_in, n_out) in enumerate(zip(sizes, sizes[1:], strict=False), start=1):
+        dense = draw(dense_layers(f"dense_{index}", n_in=n_in, n_out=n_out, fraction=kind.fraction))
+        layers.append(dense)
+        if index == len(sizes) - 1:
+            break
+        if draw(st.sampled_from([True, True, True, False])):
+            kind = draw(fixed_points(signed=False))
+            layers.append(ReLU(f"relu_{index}", kind))
+        else:
+            kind = dense.result = draw(fixed_points(signed=True))
+    return Network([*layers, Softmax("softmax")] if draw(st.booleans()) else layers)
+
+
+def features(network: Network, *, seed: int, n_jets: int = 64) -> Floats:
+    """Return features (n_jets, n_features) that reach a little beyond the input's range."""
+    kind = network.input.result
+    reach = 1.2 * kind.maximum if kind else 3.0
+    values = np.random.default_rng(seed).uniform(-reach, reach, (n_jets, network.input.n_features))
+    return values.astype(np.float32).astype(np.float64)
+
+
+@st.composite
+def plans(draw: st.DrawFn, network: Network) -> tuple[Cut, ...]:
+    """Draw cuts of all granularities on a network's layers; classes are left."""
+    cuts = []
+    for layer in network.dense_layers:
+        n_weights = layer.weight.numel()
+        if layer.name != network.logits_name and layer.n_out > 1:
+            neurons = draw(st.sets(st.integers(0, layer.n_out - 1), max_size=layer.n_out - 1))
+            constants = draw(st.lists(st.floats(0, 4), min_size=len(neurons), max_size=len(neurons)))
+            cuts.append(Cut(layer.name, "neuron", tuple(neurons), tuple(constants)))
+        for granularity in ("weight", "digit"):
+            units = draw(st.sets(st.integers(0, n_weights - 1), max_size=n_weights // 2))
+            cuts.append(Cut(layer.name, granularity, tuple(sorted(units))))
+    return tuple(cuts)
