@@ -112,12 +112,13 @@ def data_make(
 ) -> None:
     """Make g, q, W, Z, t jets with Pythia 8 and fastjet; resumes after an interruption."""
     with _errors_in_one_sentence():
-        from hepprune.data import pythia
+        from hepprune.data import production
 
         screen = Screen(_screen)
-        sample = pythia.Sample(jets, seed, constituents)
         with screen.progress, screen(f"making {out.name}", jets) as advance:
-            path = pythia.generate(sample, out, workers=workers, advance=advance)
+            path = production.generate(
+                jets, out, seed=seed, workers=workers, constituents=constituents, advance=advance
+            )
         Console().print(f"{jets:,} jets in {path}", highlight=False)
 
 

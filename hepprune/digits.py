@@ -15,7 +15,8 @@ UNLIMITED = 31  # more digits than any weight up to 52 bits has
 def count(integers: NDArray[np.generic]) -> NDArray[np.int64]:
     """Return the number of non-zero canonical signed digits of each whole number."""
     magnitude = np.abs(integers).astype(np.int64)
-    return np.bitwise_count(magnitude ^ (3 * magnitude)).astype(np.int64)
+    ones: NDArray[np.uint8] = np.bitwise_count(magnitude ^ (3 * magnitude))
+    return ones.astype(np.int64)
 
 
 @lru_cache(maxsize=64)

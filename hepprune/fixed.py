@@ -17,26 +17,25 @@ def _library(values: Any) -> Any:
     return torch if isinstance(values, torch.Tensor) else np
 
 
-def _round_half(values: Any, up: Any) -> Any:
-    """Round to nearest, and where a value lies exactly half-way go up where `up` says so.
-
-    The distance to the whole number nearer zero is exact in every floating type; adding 0.5 first is not.
-    """
+# Halves first: each step is exact in every floating type, while values + 0.5 would itself be rounded.
+def _half_up(values: Any) -> Any:
     xp = _library(values)
-    whole = xp.trunc(values)
-    rest = xp.abs(values - whole)
-    away = (rest > 0.5) | ((rest == 0.5) & ((values > 0) == up))
-    return whole + away * xp.sign(values)
+    return xp.ceil(xp.floor(2 * values) / 2)
+
+
+def _half_down(values: Any) -> Any:
+    xp = _library(values)
+    return xp.floor(xp.ceil(2 * values) / 2)
 
 
 # Each takes values in units of the last place and returns whole numbers (UG902, "Quantization Modes").
 ROUNDING: dict[str, Callable[[Any], Any]] = {
     "TRN": lambda v: _library(v).floor(v),
     "TRN_ZERO": lambda v: _library(v).trunc(v),
-    "RND": lambda v: _round_half(v, True),
-    "RND_ZERO": lambda v: _round_half(v, v < 0),
-    "RND_INF": lambda v: _round_half(v, v >= 0),
-    "RND_MIN_INF": lambda v: _round_half(v, False),
+    "RND": _half_up,
+    "RND_ZERO": lambda v: _library(v).where(v < 0, _half_up(v), _half_down(v)),
+    "RND_INF": lambda v: _library(v).where(v < 0, _half_down(v), _half_up(v)),
+    "RND_MIN_INF": _half_down,
     "RND_CONV": lambda v: _library(v).round(v),
 }
 OVERFLOW = ("WRAP", "SAT", "SAT_SYM")
@@ -109,7 +108,8 @@ class FixedPoint:
 
     def holds(self, values: Array) -> Array:
         """Return which values this type represents exactly."""
-        return (values == self(values)) & (values >= self.minimum) & (values <= self.maximum)
+        inside: Array = (values == self(values)) & (values >= self.minimum) & (values <= self.maximum)
+        return inside
 
     def __str__(self) -> str:
         """Return the `ap_fixed` text, as hls4ml and Vitis HLS read it."""

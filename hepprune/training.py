@@ -3,7 +3,8 @@
 import copy
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,8 @@ from hepprune import metrics
 from hepprune.errors import DataError
 from hepprune.network import Dense, Input, Network, ReLU
 from hepprune.network.layers import Layer
+
+_SHARED_FROM = 100_000  # parameters
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,32 @@ def fit(
     Raises:
         DataError: the loss is no longer finite.
     """
-    network, generator, start = network.clone(), torch.Generator().manual_seed(seed), time.perf_counter()
+    with _threads(network):
+        return _fit(network.clone(), train, validation, settings=settings, seed=seed, advance=advance)
+
+
+@contextmanager
+def _threads(network: Network) -> Iterator[None]:
+    """Keep a small network's steps on one core: sharing products of this size costs more than it saves."""
+    before = torch.get_num_threads()
+    if sum(parameter.numel() for parameter in network.parameters()) < _SHARED_FROM:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _fit(
+    network: Network,
+    train: Sample,
+    validation: Sample,
+    *,
+    settings: Fit,
+    seed: int,
+    advance: Callable[[int], None],
+) -> tuple[Network, tuple[Epoch, ...]]:
+    generator, start = torch.Generator().manual_seed(seed), time.perf_counter()
     steps = settings.epochs * -(-len(train) // settings.batch_size)
     optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=max(steps, 1))
@@ -108,7 +136,7 @@ def fit(
         order = torch.randperm(len(train), generator=generator)
         losses = [
             _step(network, Sample(train.x[batch], train.y[batch]), optimiser, cycle, quantised=settings.quantised)
-            for batch in order.split(settings.batch_size)
+            for batch in torch.split(order, settings.batch_size)
         ]
         loss, hits = _validate(network, validation, quantised=settings.quantised)
         seconds = time.perf_counter() - start

@@ -64,7 +64,7 @@ def against_rtl(network: Network, design: Design, features: NDArray[Any]) -> Che
 def _wrong(want: NDArray[np.float64], got: NDArray[np.float64]) -> NDArray[np.bool_]:
     if want.shape != got.shape:
         raise EquivalenceError(f"the network has outputs of shape {want.shape} and its firmware of shape {got.shape}")
-    return want != got
+    return np.not_equal(want, got)
 
 
 def _agreement(want: NDArray[np.float64], got: NDArray[np.float64]) -> float:
@@ -74,7 +74,11 @@ def _agreement(want: NDArray[np.float64], got: NDArray[np.float64]) -> float:
 def _passed(check: Check, n_outputs: int, jets: NDArray[np.int64]) -> Check:
     if check.mismatches == 0:
         return check
-    place = f"first in layer '{check.first_layer}'" if check.first_layer else "though each layer by itself agrees: it is not of this network"
+    place = (
+        f"first in layer '{check.first_layer}'"
+        if check.first_layer
+        else "though each layer by itself agrees: it is not of this network"
+    )
     raise EquivalenceError(
         f"{_TITLES[check.kind]} differs from the network in {check.mismatches} of {n_outputs} logits, "
         f"{place}; the first jet that differs is number {jets[0]}"

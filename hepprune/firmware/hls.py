@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError, unknown
-from hepprune.firmware import layers
+from hepprune.firmware import layers, tracing
 from hepprune.firmware.folders import check_names, replacing_folder
 from hepprune.firmware.programs import require, run
 from hepprune.network import Dense, Network
@@ -27,7 +27,16 @@ log = logging.getLogger(__name__)
 
 STRATEGIES = ("latency", "distributed_arithmetic", "resource", "resource_unrolled")
 # `build_prj.tcl` reads these switches: C synthesis, then Vivado's logic synthesis; the C simulation has been done here.
-_BUILD_OPTIONS = {"reset": 1, "csim": 0, "synth": 1, "cosim": 0, "validation": 0, "export": 0, "vsynth": 1, "fifo_opt": 0}
+_BUILD_OPTIONS = {
+    "reset": 1,
+    "csim": 0,
+    "synth": 1,
+    "cosim": 0,
+    "validation": 0,
+    "export": 0,
+    "vsynth": 1,
+    "fifo_opt": 0,
+}
 
 
 @dataclass(frozen=True)
@@ -59,9 +68,9 @@ def export(
 ) -> Project:
     """Write the hls4ml project (Vitis backend, io_parallel) of a network whole, and describe it.
 
-    `clock_uncertainty` is a fraction of the clock period; `strategy` None takes each layer's own. A Softmax head becomes
-    hls4ml's table softmax, an Argmax head a one-hot vector. Build it with `vitis-run --mode hls --tcl build_prj.tcl` or
-    `vitis_hls -f build_prj.tcl`.
+    `clock_uncertainty` is a fraction of the clock period; `strategy` None takes each layer's own. A Softmax head
+    becomes hls4ml's table softmax, an Argmax head a one-hot vector. Build it with `vitis-run --mode hls --tcl
+    build_prj.tcl` or `vitis_hls -f build_prj.tcl`.
 
     Raises:
         NetworkError: a layer, name, part or strategy that cannot be built, or that hls4ml would silently change.
@@ -71,13 +80,18 @@ def export(
     if not 0 <= clock_uncertainty < 1:
         raise NetworkError(f"a clock uncertainty of {clock_uncertainty} is no fraction of the period between 0 and 1")
     with torch.no_grad(), replacing_folder(folder) as new:
-        graph = _graph(network, new, strategy, {
-            "project_name": name,
-            "part": part,
-            "clock_period": clock_ns,
-            "clock_uncertainty": f"{100 * clock_uncertainty:g}%",
-            "namespace": namespace,
-        })
+        graph = _graph(
+            network,
+            new,
+            strategy,
+            {
+                "project_name": name,
+                "part": part,
+                "clock_period": clock_ns,
+                "clock_uncertainty": f"{100 * clock_uncertainty:g}%",
+                "namespace": namespace,
+            },
+        )
         _check_unchanged(graph, network, strategy)
         with _quietly():
             graph.write()
@@ -124,7 +138,7 @@ def trace(project: Project, features: NDArray[Any]) -> dict[str, NDArray[np.floa
 class _Record(ctypes.Structure):
     """hls4ml's `trace_data`."""
 
-    _fields_ = [("name", ctypes.c_char_p), ("data", ctypes.c_void_p)]  # noqa: RUF012
+    _fields_ = [("name", ctypes.c_char_p), ("data", ctypes.c_void_p)]
 
 
 def _values(record: _Record, width: int) -> NDArray[np.float64]:
@@ -165,7 +179,8 @@ def _graph(network: Network, folder: Path, strategy: str | None, options: dict[s
             "LayerName": layers.settings(network, strategy),
         }
         described = layers.described(network)
-        return ModelGraph.from_layer_list(config, described, [network.input.name], [network.output.name])
+        with tracing.plain_search():
+            return ModelGraph.from_layer_list(config, described, [network.input.name], [network.output.name])
 
 
 def _check_unchanged(graph: Any, network: Network, strategy: str | None) -> None:

@@ -38,7 +38,7 @@ def _described(layer: Layer, network: Network, types: dict[str, FixedPoint]) -> 
         return common | {"class_name": "Softmax", "activation": "softmax", "axis": -1, "implementation": "argmax"}
     if isinstance(layer, Softmax):
         logits = network[source].result or types[source]
-        return common | {"class_name": "Softmax", "activation": "softmax", "axis": -1} | _tables(logits, common["n_in"])
+        return common | {"class_name": "Softmax", "activation": "softmax", "axis": -1} | _tables(logits, network.widths[source])
     raise NetworkError(f"layer '{layer.name}' ({type(layer).__name__}) has no hls4ml form here; fold it first")
 
 
@@ -56,8 +56,9 @@ def _settings(layer: Layer, types: dict[str, FixedPoint], strategy: str | None) 
 def _tables(logits: FixedPoint, n_classes: int) -> dict[str, Any]:
     """Return the tables of a softmax whose largest output belongs to the largest logit.
 
-    hls4ml's own table of exp(x - max) is addressed by a type half as wide as the difference, which wraps for logits far
-    apart. Here the difference saturates at 8 (exp(-8) = 0.0003) and keeps the logits' last place while 12 bits allow it.
+    hls4ml's own table of exp(x - max) is addressed by a type half as wide as the difference, which wraps for logits
+    far apart. Here the difference saturates at 8 (exp(-8) = 0.0003) and keeps the logits' last place while 12 bits
+    allow it.
     """
     difference_bits = min(max(logits.fraction, 1) + 3, _MAX_TABLE_BITS)
     sum_bits = n_classes.bit_length()

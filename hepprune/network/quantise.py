@@ -21,7 +21,7 @@ class _StraightThrough(torch.autograd.Function):
         return quantised
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (inside,) = ctx.saved_tensors
         return gradient * inside, None, None
 
@@ -32,7 +32,7 @@ def activations(values: Tensor, quantiser: FixedPoint) -> Tensor:
     if not values.requires_grad:
         return quantised
     inside = (values >= quantiser.minimum) & (values <= quantiser.maximum)
-    return _StraightThrough.apply(values, quantised, inside)  # type: ignore[no-any-return]
+    return _StraightThrough.apply(values, quantised, inside)  # type: ignore[no-untyped-call,no-any-return]
 
 
 def weight_integers(values: Tensor, quantiser: FixedPoint, digit_limit: Tensor) -> Tensor:
@@ -54,4 +54,4 @@ def weights(values: Tensor, quantiser: FixedPoint, digit_limit: Tensor) -> Tenso
     quantised = weight_integers(values, quantiser, digit_limit) * quantiser.step
     if not values.requires_grad:
         return quantised
-    return _StraightThrough.apply(values, quantised, digit_limit > 0)  # type: ignore[no-any-return]
+    return _StraightThrough.apply(values, quantised, digit_limit > 0)  # type: ignore[no-untyped-call,no-any-return]

@@ -37,7 +37,7 @@ def save(network: Network, path: Path) -> Path:
     """Write a network whole, and return its path."""
     arrays = {name: tensor.cpu().numpy() for name, tensor in network.state_dict().items()}
     with replacing(path.with_suffix(".npz")) as temporary:
-        np.savez_compressed(temporary, **{_HEADER: np.array(json.dumps(network.structure()))}, **arrays)
+        np.savez_compressed(temporary, **{_HEADER: np.array(json.dumps(network.structure()))}, **arrays)  # type: ignore[arg-type]
     return path.with_suffix(".npz")
 
 
@@ -80,4 +80,5 @@ def _layer(settings: dict[str, Any], arrays: dict[str, torch.Tensor]) -> Layer:
             settings[key] = FixedPoint.parse(settings[key])
     prefix = f"layers.{settings['name']}."
     own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-    return LAYERS[kind](**settings, **own)
+    arguments: dict[str, Any] = {**settings, **own}
+    return LAYERS[kind](**arguments)

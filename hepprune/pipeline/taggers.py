@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from hepprune import data, network, training
+from hepprune import network, training
+from hepprune.data import jets as jet_samples
+from hepprune.data import root, scaling
 from hepprune.errors import RecipeError
 from hepprune.files import content_hash
 from hepprune.network import Network, identity, precision
@@ -27,7 +29,7 @@ class Samples:
     train: Sample
     validation: Sample
     test: Sample
-    scaler: data.Scaler
+    scaler: scaling.Scaler
     key: str
 
 
@@ -35,7 +37,7 @@ def read_jets(context: Context) -> Samples:
     """Read, split and scale the recipe's jets."""
     wanted = context.recipe.data
     with context.step("reading jets") as advance:
-        jets = data.read(
+        jets = root.read(
             wanted.file,
             features=wanted.features,
             label=wanted.label,
@@ -44,12 +46,12 @@ def read_jets(context: Context) -> Samples:
             max_jets=wanted.max_jets,
         )
         fractions = (1 - wanted.validation - wanted.test, wanted.validation, wanted.test)
-        train, validation, test = data.split(jets, fractions, seed=context.recipe.seed)
-        scaler = data.Scaler.fit(train, power_of_two=wanted.scaler == "power_of_two")
-        parts = [Sample.from_arrays(scaler.apply(part).x, part.y) for part in (train, validation, test)]
+        train, validation, test = jet_samples.split(jets, fractions, seed=context.recipe.seed)
+        scaler = scaling.fit(train, power_of_two=wanted.scaler == "power_of_two")
+        parts = tuple(Sample.from_arrays(scaler.apply(part).x, part.y) for part in (train, validation, test))
         advance(note=f"{len(train.y):,} to train, {len(validation.y):,} to validate, {len(test.y):,} to test")
     key = content_hash(*(array.tobytes() for part in parts for array in (part.x.numpy(), part.y.numpy())))
-    return Samples(*parts, scaler, key)
+    return Samples(train=parts[0], validation=parts[1], test=parts[2], scaler=scaler, key=key)
 
 
 def baseline(context: Context, jets: Samples) -> Network:

@@ -38,7 +38,7 @@ def gather(network: Network, x: Tensor, y: Tensor, *, batch_size: int = 8192) ->
     if not len(x):
         raise DataError("statistics need at least one jet")
     sums: dict[str, list[Tensor]] = {}
-    for jets, labels in zip(x.split(batch_size), y.split(batch_size), strict=True):
+    for jets, labels in zip(torch.split(x, batch_size), torch.split(y, batch_size), strict=True):
         for name, terms in _batch(network, jets, labels).items():
             sums[name] = [a + b for a, b in zip(sums[name], terms, strict=True)] if name in sums else terms
     return {name: _finish(terms, len(x)) for name, terms in sums.items()}

@@ -42,7 +42,7 @@ def _shrink_layer(network: Network, name: str) -> Network:
     unread = torch.stack([(reader.used_weight() == 0).all(dim=0) for reader in readers]).all(dim=0)
     dead = unread | (~torch.isnan(constant) & _foldable(readers, constant))
     if dead.all():
-        dead[0] = False  # a layer keeps one neuron: an empty matrix is no layer
+        dead[-1] = False  # an empty matrix is no layer; the last, because the others' constants were taken without it
     if not dead.any():
         return network
     changed: dict[str, Layer] = {name: _without_rows(layer, dead)}

@@ -104,7 +104,7 @@ def global_magnitude(network: Network, statistics: Statistics, fraction: float) 
         return
     chosen = torch.zeros_like(alive)
     chosen[torch.argsort(torch.where(alive, weights, torch.inf), stable=True)[:n_cut]] = True
-    parts = chosen.split([layer.weight.numel() for layer in layers])
+    parts = torch.split(chosen, [layer.weight.numel() for layer in layers])
     units = [tuple(torch.nonzero(part).flatten().tolist()) for part in parts]
     yield Move(
         tuple(Cut(la.name, "weight", u) for la, u in zip(layers, units, strict=True) if u), 0.0, "global magnitude"

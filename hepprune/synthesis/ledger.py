@@ -47,7 +47,9 @@ class Ledger:
             self._open()
         except sqlite3.DatabaseError as problem:
             self._connection.close()
-            raise ReportError(f"the ledger '{path}' is damaged ({problem}); move it away to start a new one") from problem
+            raise ReportError(
+                f"the ledger '{path}' is damaged ({problem}); move it away to start a new one"
+            ) from problem
         except ReportError:
             self._connection.close()
             raise
@@ -93,7 +95,10 @@ class Ledger:
         with self._transaction():
             add = self._connection.execute
             add("INSERT OR IGNORE INTO design (key, description) VALUES (?, ?)", (key, description))
-            add("INSERT OR IGNORE INTO estimate (design, stage, value) VALUES (?, ?, ?)", (key, estimate.stage, predicted))
+            add(
+                "INSERT OR IGNORE INTO estimate (design, stage, value) VALUES (?, ?, ?)",
+                (key, estimate.stage, predicted),
+            )
             add(
                 "INSERT OR IGNORE INTO measurement (design, stage, tool, value) VALUES (?, ?, ?, ?)",
                 (key, measurement.stage, measurement.tool, measured),
@@ -105,11 +110,14 @@ class Ledger:
         row = self._connection.execute(query, (key, stage)).fetchone()
         return None if row is None else _MEASUREMENT.validate_json(row[0])
 
-    def pairs(self, stage: str) -> list[tuple[Estimate, Measurement]]:
-        """Return (estimate, measurement) of every design measured at a stage, oldest first."""
+    def pairs(self, stage: str, *, strategy: str) -> list[tuple[Estimate, Measurement]]:
+        """Return (estimate, measurement) of every design of a strategy measured at a stage, oldest first."""
         query = (
-            "SELECT estimate.value, measurement.value FROM measurement JOIN estimate USING (design) "
+            "SELECT estimate.value, measurement.value FROM measurement JOIN estimate USING (design, stage) "
             "WHERE measurement.stage = ? ORDER BY measurement.id"
         )
         rows: list[Any] = self._connection.execute(query, (stage,)).fetchall()
-        return [(_ESTIMATE.validate_json(predicted), _MEASUREMENT.validate_json(measured)) for predicted, measured in rows]
+        read = [
+            (_ESTIMATE.validate_json(predicted), _MEASUREMENT.validate_json(measured)) for predicted, measured in rows
+        ]
+        return [(estimate, measurement) for estimate, measurement in read if estimate.strategy == strategy]

@@ -125,7 +125,9 @@ def vivado(path: Path) -> Measurement:
     version = re.search(r"^\| Tool Version : Vivado v\.(\S+)", text, re.MULTILINE)
     part = re.search(r"^\| Device\s+: (\S+)", text, re.MULTILINE)
     if resources.lut is None or version is None or part is None:
-        raise ReportError(f"'{path}' is no Vivado utilisation report: expected Tool Version, Device and a table of LUTs")
+        raise ReportError(
+            f"'{path}' is no Vivado utilisation report: expected Tool Version, Device and a table of LUTs"
+        )
     return Measurement("vsynth", "vivado", version.group(1), part.group(1), 0.0, resources)
 
 

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from hepprune.errors import ReportError, ToolMissingError, unknown
 from hepprune.hardware.resources import Measurement
@@ -21,6 +22,7 @@ class Tool:
     programs: tuple[str, ...]
     needs_hls: bool
     run: Callable[[Job], Measurement]
+    version: Callable[[], str]
 
     @property
     def installed(self) -> bool:
@@ -32,9 +34,23 @@ class Tool:
 SYNTHESIS_TOOLS: dict[str, Tool] = {
     tool.name: tool
     for tool in (
-        Tool("vitis", "csynth", ("vitis-run", "vitis_hls"), needs_hls=True, run=vendor.synthesise),
-        Tool("vivado", "vsynth", ("vivado",), needs_hls=False, run=vendor.synthesise_rtl),
-        Tool("yosys", "yosys", (), needs_hls=False, run=yosys.synthesise),
+        Tool(
+            "vitis",
+            "csynth",
+            ("vitis-run", "vitis_hls"),
+            needs_hls=True,
+            run=vendor.synthesise,
+            version=partial(vendor.version, "vitis-run", "vitis_hls"),
+        ),
+        Tool(
+            "vivado",
+            "vsynth",
+            ("vivado",),
+            needs_hls=False,
+            run=vendor.synthesise_rtl,
+            version=partial(vendor.version, "vivado"),
+        ),
+        Tool("yosys", "yosys", (), needs_hls=False, run=yosys.synthesise, version=yosys.release),
     )
 }
 
@@ -51,5 +67,7 @@ def choose(name: str) -> Tool:
         raise ReportError(unknown("synthesis tool", name, [*SYNTHESIS_TOOLS, "auto"]))
     tool = SYNTHESIS_TOOLS[name]
     if not tool.installed:
-        raise ToolMissingError(f"synthesis tool '{name}' needs {' or '.join(tool.programs)} on PATH; 'auto' takes what is there")
+        raise ToolMissingError(
+            f"synthesis tool '{name}' needs {' or '.join(tool.programs)} on PATH; 'auto' takes what is there"
+        )
     return tool

@@ -6,16 +6,27 @@ writes the real file tree, and fails in the real way.
 
 import re
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
-from hepprune.errors import ReportError
+from hepprune.errors import ReportError, ToolMissingError
 from hepprune.files import write_text
 from hepprune.hardware.resources import Measurement
 from hepprune.synthesis import reports
 from hepprune.synthesis.job import Job, run
 
 _NAME = re.compile(r"[A-Za-z0-9_.\-]+")
+
+
+def version(*programs: str) -> str:
+    """Return the first line that says a version, of the first of these programs that is on PATH."""
+    program = next((found for name in programs if (found := shutil.which(name))), None)
+    if program is None:
+        raise ToolMissingError(f"{' or '.join(programs)} is not on PATH")
+    said = subprocess.run([program, "-version"], capture_output=True, text=True, check=False, timeout=300).stdout
+    lines = [line.strip() for line in said.splitlines() if re.search(r"v?20\d\d\.\d", line)]
+    return lines[0] if lines else "unknown"
 
 
 def synthesise(job: Job) -> Measurement:

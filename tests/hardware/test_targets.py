@@ -1,0 +1,91 @@
+from pathlib import Path
+
+import pytest
+
+from hepprune.errors import RecipeError
+from hepprune.hardware import targets
+from hepprune.hardware.targets import TARGETS, levels_per_cycle, load
+
+
+def test_five_levels_fit_five_nanoseconds() -> None:
+    assert [levels_per_cycle(ns) for ns in (0.5, 2.5, 5.0, 6.25, 25.0)] == [1, 2, 5, 6, 25]
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_every_preset_names_its_source_and_stays_on_its_chip(name: str) -> None:
+    target = load(name)
+    assert target.name == name
+    assert target.source
+    assert target.confidence in {"published", "prototype"}
+    if target.part:
+        whole = target.device.share(1.0).known()
+        assert all(count <= whole[cell] for cell, count in target.budget.resources.known().items())
+    if target.clock_ns:
+        assert target.levels_per_cycle >= 1
+
+
+def test_presets_say_what_the_sources_say() -> None:
+    assert load("cms_run3_calo").budget.latency_ns == pytest.approx(87.5)
+    assert load("cms_run3_ugt").budget.latency_ns == 2 * targets.BUNCH_CROSSING_NS
+    assert load("generic_vu13p").budget.resources.lut == pytest.approx(172_800)
+
+
+def test_what_is_unknown_is_refused_and_not_invented() -> None:
+    with pytest.raises(RecipeError, match="cms_run3_emtf.*clock"):
+        _ = load("cms_run3_emtf").period_ns
+    with pytest.raises(RecipeError, match="atlas_l0_muon.*part"):
+        _ = load("atlas_l0_muon").device
+
+
+def _written(folder: Path, text: str) -> Path:
+    path = folder / "target.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_target_of_ones_own_reserves_cycles_and_takes_a_share_of_one_slr(tmp_path: Path) -> None:
+    text = """
+name: my_card
+part: xcvu13p-flga2577-2-e
+clock_ns: 2.5
+levels_per_cycle: 3
+reserved_cycles: 40
+budget: {latency_ns: 300, interval_cycles: 6, share: 0.5, share_of: slr, dsp: 0}
+source: our own floor plan
+"""
+    target = load(_written(tmp_path, text))
+    assert target.budget.latency_ns == pytest.approx(200)
+    assert target.device_share == pytest.approx(1 / 8)
+    assert target.budget.resources.lut == pytest.approx(1_728_000 / 8)
+    assert target.budget.resources.dsp == 0
+    assert target.levels_per_cycle == 3
+    assert load(_written(tmp_path, text.replace("levels_per_cycle: 3\n", ""))).levels_per_cycle == 2
+
+
+MINIMAL = "{name: a, part: xcvu9p, clock_ns: 5"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (MINIMAL + ", clock: 5}", "clock: unknown key; known here: name, part, clock_ns"),
+        (MINIMAL + ", budget: {luts: 5}}", "budget.luts: unknown key; known here: latency_ns"),
+        ("{name: a, part: xcvu9p}", "clock_ns: Field required"),
+        ("{name: a, part: xcvu9p, clock_ns: -1}", "clock_ns: Input should be greater than 0"),
+        ("{name: a, part: xyz, clock_ns: 5}", "unknown part 'xyz'"),
+        (MINIMAL + ", reserved_cycles: 20, budget: {latency_ns: 100}}", "20 reserved cycles leave nothing of 100"),
+        ("{name: [", "is no YAML"),
+        ("- 1", "holds no target"),
+    ],
+)
+def test_a_broken_target_gets_one_clear_sentence(tmp_path: Path, text: str, complaint: str) -> None:
+    with pytest.raises(RecipeError, match=complaint.replace("[", r"\[")) as raised:
+        load(_written(tmp_path, text))
+    assert "\n" not in str(raised.value)
+
+
+def test_an_unknown_name_lists_the_presets_and_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="unknown target 'generic_vu9p'; choose one of: generic_vu13p"):
+        load("generic_vu9p")
+    with pytest.raises(RecipeError, match="no target file at"):
+        load(tmp_path / "none.yaml")

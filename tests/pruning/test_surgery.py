@@ -1,0 +1,196 @@
+import logging
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hepprune.errors import NetworkError
+from hepprune.fixed import FixedPoint
+from hepprune.network import BatchNorm, Dense, Input, Layer, Network, ReLU, Softmax, exact_logits, identity
+from hepprune.pruning import masks, surgery
+from hepprune.training import Sample
+from tests.networks import SEEDS, features, networks, plans
+
+INPUTS = FixedPoint(6, 3, True, "RND", "SAT")
+WEIGHTS = FixedPoint(6, 3, True, "RND", "SAT")
+BIASES = FixedPoint(10, 4, True, "RND", "SAT")
+RESULTS = FixedPoint(6, 3, False)
+
+
+@settings(max_examples=200)
+@given(st.data(), SEEDS)
+def test_shrunk_equals_masked_bit_for_bit(data: st.DataObject, seed: int) -> None:
+    network = data.draw(networks())
+    masked = masks.apply(network, data.draw(plans(network)))
+    shrunk = surgery.shrink(masked)
+    jets = features(network, seed=seed)
+    assert np.array_equal(exact_logits(shrunk, jets), exact_logits(masked, jets))
+
+
+@given(st.data())
+def test_shrink_is_idempotent_and_changes_no_argument(data: st.DataObject) -> None:
+    network = data.draw(networks())
+    masked = masks.apply(network, data.draw(plans(network)))
+    before = identity(masked)
+    shrunk = surgery.shrink(masked)
+    assert identity(surgery.shrink(shrunk)) == identity(shrunk)
+    assert identity(masked) == before
+
+
+@given(st.data())
+def test_cut_neurons_are_gone_and_one_always_stays(data: st.DataObject) -> None:
+    network = data.draw(networks())
+    plan = data.draw(plans(network))
+    shrunk = surgery.shrink(masks.apply(network, plan))
+    for cut in plan:
+        if cut.granularity == "neuron" and not any(cut.constants):
+            assert 1 <= shrunk[cut.layer].n_out <= network[cut.layer].n_out - len(cut.units)
+    assert shrunk.widths[shrunk.logits_name] == network.widths[network.logits_name]
+
+
+def test_a_trained_tagger_shrinks_by_exactly_what_was_cut(jets: tuple[Sample, Sample], tagger: Network) -> None:
+    sample = jets[1].x.numpy()
+    plan = [masks.Cut("dense_1", "neuron", (0, 5, 9), (0.3, 1.1, 0.0)), masks.Cut("dense_2", "neuron", (2,), (0.7,))]
+    masked = masks.apply(tagger, plan)
+    shrunk = surgery.shrink(masked)
+    assert [layer.n_out for layer in shrunk.dense_layers] == [13, 11, 5]
+    assert np.array_equal(exact_logits(shrunk, sample), exact_logits(masked, sample))
+    fast = shrunk.logits(torch.tensor(sample)).detach().double().numpy()
+    assert np.array_equal(fast, exact_logits(masked, sample))
+
+
+def dense(name: str, weight: list[list[float]], bias: list[float], bias_type: FixedPoint = BIASES) -> Dense:
+    return Dense(name, torch.tensor(weight), torch.tensor(bias), weight_type=WEIGHTS, bias_type=bias_type)
+
+
+def pair(first: Dense, second: Dense) -> Network:
+    layers: list[Layer] = [Input("x", first.n_in, INPUTS), first, ReLU("r", RESULTS), second, Softmax("s")]
+    return Network(layers)
+
+
+def test_a_constant_goes_into_the_next_bias() -> None:
+    network = pair(dense("a", [[1, 1], [0, 0]], [0, 1.5]), dense("b", [[1, 2], [1, -1]], [0.25, 0]))
+    shrunk = surgery.shrink(network)
+    assert shrunk["a"].weight.tolist() == [[1, 1]]
+    assert shrunk["b"].weight.tolist() == [[1], [1]]
+    assert shrunk["b"].bias.tolist() == [3.25, -1.5]
+
+
+def test_a_neuron_that_never_fires_is_dead() -> None:
+    network = pair(dense("a", [[0.5, 0.5], [1, 1]], [-7, 0]), dense("b", [[1, 1]], [0]))
+    assert network.input.result.maximum < 7
+    assert surgery.shrink(network)["a"].weight.tolist() == [[1, 1]]
+
+
+def test_a_neuron_nobody_reads_is_dead_and_so_is_what_fed_only_it() -> None:
+    layers: list[Layer] = [
+        Input("x", 1, INPUTS),
+        dense("a", [[1], [2]], [0, 0]),
+        ReLU("ra", RESULTS),
+        dense("b", [[1, 0], [0, 1]], [0, 0]),
+        ReLU("rb", RESULTS),
+        dense("c", [[1, 0]], [0]),
+    ]
+    shrunk = surgery.shrink(Network(layers))
+    assert [layer.n_out for layer in shrunk.dense_layers] == [1, 1, 1]
+    assert shrunk["a"].weight.tolist() == [[1]]
+
+
+@pytest.mark.parametrize(
+    ("bias", "bias_type"),
+    [
+        (1.5, FixedPoint(6, 1, True, "RND", "SAT")),  # 1.5 x 3 is beyond its range
+        (0.125, FixedPoint(4, 4, True, "RND", "SAT")),  # 0.125 x 3 lies between its steps
+    ],
+)
+def test_a_constant_the_bias_cannot_hold_keeps_its_neuron(
+    bias: float, bias_type: FixedPoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = pair(dense("a", [[1, 1], [0, 0]], [0, bias]), dense("b", [[1, 3]], [0], bias_type))
+    jets = features(network, seed=0)
+    with caplog.at_level(logging.WARNING):
+        shrunk = surgery.shrink(network)
+    assert shrunk["a"].n_out == 2
+    assert "layer 'b' cannot hold a dead neuron's constant in ap_fixed<" in caplog.text
+    assert np.array_equal(exact_logits(shrunk, jets), exact_logits(network, jets))
+
+
+def test_when_all_neurons_are_constant_the_biases_still_never_overflow() -> None:
+    narrow = FixedPoint(4, 4, True, "RND", "SAT")  # -8 to 7: 6 - 4 + 4 fits, 6 + 4 does not
+    network = pair(dense("a", [[0], [0]], [2, 2]), dense("b", [[-2, 2]], [6], narrow))
+    jets = features(network, seed=0)
+    shrunk = surgery.shrink(network)
+    assert shrunk["a"].n_out == 1
+    assert exact_logits(network, jets).tolist() == [[6.0]] * len(jets)
+    assert np.array_equal(exact_logits(shrunk, jets), exact_logits(network, jets))
+
+
+def test_a_constant_that_float32_cannot_add_to_the_bias_keeps_its_neuron() -> None:
+    wide = FixedPoint(40, 8, True, "RND", "SAT")
+    network = pair(dense("a", [[1], [0]], [0, 4]), dense("b", [[1, 3.5]], [0.1], wide))
+    jets = features(network, seed=0)
+    shrunk = surgery.shrink(network)
+    assert np.array_equal(exact_logits(shrunk, jets), exact_logits(network, jets))
+
+
+def test_every_reader_must_hold_the_constants_it_is_given() -> None:
+    wide, narrow = FixedPoint(10, 8, True, "RND", "SAT"), FixedPoint(4, 4, True, "RND", "SAT")
+    layers: list[Layer] = [
+        Input("x", 1, INPUTS),
+        dense("a", [[0], [0], [1]], [2, 2, 0]),
+        ReLU("r", RESULTS),
+        dense("other", [[3.5, 0, 1]], [1], narrow),  # cannot take the first constant
+        dense("last", [[-2, 2, 1]], [6], narrow),  # holds 6 - 4 + 4, not 6 + 4
+    ]
+    network = Network(layers, {"a": "x", "r": "a", "other": "r", "last": "r"})
+    assert wide.holds(torch.tensor(10.0))
+    jets = features(network, seed=0)
+    assert np.array_equal(exact_logits(surgery.shrink(network), jets), exact_logits(network, jets))
+
+
+def test_a_float_network_is_refused() -> None:
+    with pytest.raises(NetworkError, match="has no fixed-point type"):
+        surgery.shrink(Network([Input("x", 1), Dense("a", torch.ones(2, 1), torch.ones(2)), Dense("b", torch.ones(1, 2), torch.ones(1))]))
+
+
+def normed(module: torch.nn.BatchNorm1d, *, seed: int) -> tuple[Network, torch.nn.Sequential]:
+    torch.manual_seed(seed)
+    first, last = torch.nn.Linear(4, 6), torch.nn.Linear(6, 3)
+    reference = torch.nn.Sequential(first, module, torch.nn.ReLU(), last)
+    reference(torch.randn(200, 4) * 2 + 1)
+    if module.affine:
+        torch.nn.init.normal_(module.weight)
+        torch.nn.init.normal_(module.bias)
+    chain = [Input("x", 4), Dense("a", first.weight, first.bias), BatchNorm.from_torch("n", module), ReLU("r")]
+    return Network([*chain, Dense("b", last.weight, last.bias)]), reference.eval()
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_folded_batch_norm_equals_torch_in_eval(*, affine: bool, seed: int) -> None:
+    network, reference = normed(torch.nn.BatchNorm1d(6, affine=affine), seed=seed)
+    folded = surgery.fold_batch_norm(network)
+    jets = torch.randn(100, 4)
+    assert [layer.name for layer in folded] == ["x", "a", "r", "b"]
+    assert torch.allclose(folded(jets), reference(jets), atol=1e-5)
+    assert torch.allclose(network(jets), reference(jets), atol=1e-5)
+
+
+def test_folding_keeps_pruned_weights_pruned() -> None:
+    network, _ = normed(torch.nn.BatchNorm1d(6), seed=0)
+    network["a"].digit_limit[1] = 0
+    folded, jets = surgery.fold_batch_norm(network), torch.randn(100, 4)
+    assert torch.equal(folded["a"].digit_limit, network["a"].digit_limit)
+    assert torch.allclose(folded(jets), network(jets), atol=1e-5)
+
+
+def test_a_batch_norm_elsewhere_is_refused() -> None:
+    norm = BatchNorm("n", torch.ones(2), torch.zeros(2))
+    with pytest.raises(NetworkError, match="'n' must follow a dense layer that feeds nothing else"):
+        surgery.fold_batch_norm(Network([Input("x", 2), norm]))
+    with pytest.raises(NetworkError, match="'n' must follow a dense layer that feeds nothing else"):
+        surgery.fold_batch_norm(
+            Network([Input("x", 2), Dense("a", torch.ones(2, 2), torch.ones(2)), norm, ReLU("r")], {"a": "x", "n": "a", "r": "a"})
+        )
