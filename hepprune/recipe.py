@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from hepprune.errors import RecipeError
+from hepprune.errors import NetworkError, RecipeError
 from hepprune.fixed import FixedPoint
 from hepprune.network.precision import Precision
 from hepprune.pruning.masks import GRANULARITIES
@@ -54,7 +54,10 @@ class Bits(_Section):
     @field_validator("inputs")
     @classmethod
     def _is_fixed_point(cls, text: str) -> str:
-        return str(FixedPoint.parse(text))
+        try:
+            return str(FixedPoint.parse(text))
+        except NetworkError as problem:
+            raise ValueError(str(problem)) from problem
 
     def precision(self) -> Precision:
         """Return the bits as the network takes them."""

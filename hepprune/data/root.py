@@ -122,21 +122,15 @@ def _file(name: str) -> Iterator[Any]:
 
 
 def _damage() -> tuple[type[Exception], ...]:
+    """Return what uproot and the decompressors raise when they meet bytes that make no sense."""
     import struct
     import zlib
     from lzma import LZMAError
 
-    import uproot
+    from uproot.deserialization import DeserializationError
 
-    return (
-        OSError,
-        ValueError,
-        EOFError,
-        struct.error,
-        zlib.error,
-        LZMAError,
-        uproot.deserialization.DeserializationError,
-    )
+    of_python = (OSError, ValueError, EOFError, LookupError, NotImplementedError, RecursionError)
+    return (*of_python, struct.error, zlib.error, LZMAError, DeserializationError)
 
 
 @contextmanager

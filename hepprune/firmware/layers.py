@@ -38,7 +38,8 @@ def _described(layer: Layer, network: Network, types: dict[str, FixedPoint]) -> 
         return common | {"class_name": "Softmax", "activation": "softmax", "axis": -1, "implementation": "argmax"}
     if isinstance(layer, Softmax):
         logits = network[source].result or types[source]
-        return common | {"class_name": "Softmax", "activation": "softmax", "axis": -1} | _tables(logits, network.widths[source])
+        tables = _tables(logits, network.widths[source])
+        return common | tables | {"class_name": "Softmax", "activation": "softmax", "axis": -1}
     raise NetworkError(f"layer '{layer.name}' ({type(layer).__name__}) has no hls4ml form here; fold it first")
 
 

@@ -1,6 +1,6 @@
 """Verilog of a Network: traced exactly into an adder graph by da4ml, then pipelined.
 
-Each constant matrix becomes shared additions of shifted inputs: no DSP, one jet per clock (Sun et al., arXiv:2507.04535).
+Each constant matrix becomes shared additions of shifted inputs, without a DSP (Sun et al., arXiv:2507.04535).
 """
 
 import math

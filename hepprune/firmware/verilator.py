@@ -2,7 +2,6 @@
 
 import ctypes
 import importlib.util
-import logging
 import os
 import shutil
 import sys
@@ -19,23 +18,19 @@ from hepprune.errors import NetworkError, PrerequisiteError
 from hepprune.files import replacing
 from hepprune.firmware.programs import require, run
 from hepprune.firmware.rtl import Design
+from hepprune.fixed import FixedPoint
 
-log = logging.getLogger(__name__)
-
-_MAX_WIDTH = 32  # the harness passes every port as a 32-bit integer
+_MAX_WIDTH = 32  # the harness passes every port as a signed 32-bit integer
 
 
 @dataclass(frozen=True)
 class Simulator:
-    """A compiled simulation of a design, and the fixed-point grids of its ports."""
+    """A compiled simulation of a design, and the types that hold every input and every output port."""
 
     library: Path
-    n_in: int
     n_out: int
-    input_fraction: int
-    output_fraction: int
-    output_width: int
-    output_signed: bool
+    input_type: FixedPoint
+    output_type: FixedPoint
 
 
 def build(design: Design) -> Simulator:
@@ -45,7 +40,8 @@ def build(design: Design) -> Simulator:
         PrerequisiteError: Verilator, g++, make or perl is missing, or compiling failed.
         NetworkError: a port is wider than 32 bits.
     """
-    ports, stamp = _ports(design), uuid.uuid4().hex
+    n_out, input_type, output_type = _ports(design)
+    stamp = uuid.uuid4().hex
     environment = _environment() | {"VM_PREFIX": f"{design.top}_wrapper", "STAMP": stamp, "EXTRA_CXXFLAGS": ""}
     library = f"lib{design.top}_wrapper_{stamp}.so"
     with tempfile.TemporaryDirectory(prefix="hepprune-") as scratch:  # make cannot bear spaces in the design's path
@@ -55,7 +51,7 @@ def build(design: Design) -> Simulator:
         run(command, folder=Path(scratch) / "sim", environment=environment, what="the Verilator simulation")
         with replacing(design.folder / "sim" / library) as new:
             shutil.copy(Path(scratch) / "sim" / library, new)
-    return Simulator(design.folder / "sim" / library, **ports)
+    return Simulator(design.folder / "sim" / library, n_out, input_type, output_type)
 
 
 def simulate(simulator: Simulator, inputs: NDArray[Any]) -> NDArray[np.float64]:
@@ -64,33 +60,26 @@ def simulate(simulator: Simulator, inputs: NDArray[Any]) -> NDArray[np.float64]:
     The jets enter one per clock; each output is read `latency_cycles` later, so a wrong latency or an interval above
     one cycle shows as wrong logits.
     """
-    flat = np.ascontiguousarray(np.asarray(inputs) * 2.0**simulator.input_fraction, dtype=np.int32)
+    flat = np.ascontiguousarray(simulator.input_type.integers(np.asarray(inputs, dtype=np.float64)).astype(np.int32))
     outputs = np.zeros((len(flat), simulator.n_out), dtype=np.int32)
-    pointers = [array.ctypes.data_as(ctypes.POINTER(ctypes.c_int32)) for array in (flat, outputs)]
+    pointers = [ctypes.c_void_p(array.ctypes.data) for array in (flat, outputs)]
     ctypes.CDLL(str(simulator.library)).inference(*pointers, ctypes.c_size_t(len(flat)), ctypes.c_size_t(1))
-    span, offset = 2**simulator.output_width, 2 ** (simulator.output_width - 1) * simulator.output_signed
-    signed = (outputs.astype(np.int64) + offset) % span - offset
-    return signed * 2.0**-simulator.output_fraction
+    return simulator.output_type(outputs * simulator.output_type.step)  # wraps the port's bits into their sign
 
 
-def _ports(design: Design) -> dict[str, int]:
-    """Read the port grids that the harness was written for: the widest sign, integer and fraction of all ports."""
+def _ports(design: Design) -> tuple[int, FixedPoint, FixedPoint]:
+    """Read the number of outputs, and the types the harness was written for: the widest port of each side."""
     from da4ml.cmvm.types import Pipeline, minimal_kif
 
     pipeline = Pipeline.load(str(design.folder / "model" / "pipeline.json"))
-    grids = [np.max([minimal_kif(port) for port in ports], axis=0) for ports in (pipeline.inp_qint, pipeline.out_qint)]
-    for side, grid in zip(("input", "output"), grids, strict=True):
-        if grid.sum() > _MAX_WIDTH:
-            raise NetworkError(f"design '{design.top}' has {grid.sum()}-bit {side}s; the simulation takes {_MAX_WIDTH}")
-    (_, _, input_fraction), (sign, _, output_fraction) = grids
-    return {
-        "n_in": pipeline.shape[0],
-        "n_out": pipeline.shape[1],
-        "input_fraction": int(input_fraction),
-        "output_fraction": int(output_fraction),
-        "output_width": int(grids[1].sum()),
-        "output_signed": bool(sign),
-    }
+    types = []
+    for side, ports in (("input", pipeline.inp_qint), ("output", pipeline.out_qint)):
+        sign, whole, fraction = (int(bits) for bits in np.max([minimal_kif(port) for port in ports], axis=0))
+        width = max(sign + whole + fraction, 1)
+        if width + 1 - sign > _MAX_WIDTH:
+            raise NetworkError(f"design '{design.top}' has {width}-bit {side}s; the simulation takes {_MAX_WIDTH}")
+        types.append(FixedPoint(width, width - fraction, bool(sign)))
+    return pipeline.shape[1], *types
 
 
 def _environment() -> dict[str, str]:

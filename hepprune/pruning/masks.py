@@ -27,9 +27,13 @@ class Cut:
     constants: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a granularity that does not exist."""
+        """Refuse a granularity that does not exist, and constants that do not match the neurons."""
         if self.granularity not in GRANULARITIES:
             raise NetworkError(unknown("granularity", self.granularity, GRANULARITIES))
+        if self.constants and len(self.constants) != len(self.units):
+            raise NetworkError(
+                f"a cut of layer '{self.layer}' has {len(self.units)} units and {len(self.constants)} constants"
+            )
 
 
 Plan = tuple[Cut, ...]
@@ -55,7 +59,8 @@ def apply_to(layer: Dense, cut: Cut) -> None:
     """Cut one layer in place; for callers that own the copy."""
     size = layer.n_out if cut.granularity == "neuron" else layer.weight.numel()
     if cut.units and not 0 <= min(cut.units) <= max(cut.units) < size:
-        raise NetworkError(f"layer '{layer.name}' has {size} units, none has index {max(cut.units)}")
+        outside = min(cut.units) if min(cut.units) < 0 else max(cut.units)
+        raise NetworkError(f"layer '{layer.name}' has {size} units, none has index {outside}")
     units = torch.tensor(cut.units, dtype=torch.long)
     if cut.granularity == "neuron":
         if len(set(cut.units)) == layer.n_out:

@@ -70,21 +70,23 @@ def _constants(handed: Interval) -> np.ndarray[tuple[int], np.dtype[np.float64]]
 
 def _foldable(readers: list[Dense], constant: Tensor) -> Tensor:
     """Return which neurons' constants every reader's bias type takes exactly, on top of those already taken."""
-    known = torch.nan_to_num(constant)
-    foldable = torch.ones_like(known, dtype=torch.bool)
-    for reader in readers:
-        terms = reader.used_weight().double() * known  # (n_out of the reader, neurons)
-        running = reader.used_bias().double()
-        for neuron in torch.nonzero(~torch.isnan(constant)).flatten().tolist():
-            total = running + terms[:, neuron]
-            if reader.bias_type is None or bool(reader.bias_type.holds(total).all()):
-                running = total
-            else:
-                foldable[neuron] = False
-                logger.warning(
-                    "layer '%s' cannot hold a dead neuron's constant in %s: kept", reader.name, reader.bias_type
-                )
+    foldable = torch.ones_like(constant, dtype=torch.bool)
+    totals = [reader.used_bias().double() for reader in readers]
+    for neuron in torch.nonzero(~torch.isnan(constant)).flatten().tolist():
+        columns = [reader.used_weight()[:, neuron].double() for reader in readers]
+        after = [total + column * constant[neuron] for total, column in zip(totals, columns, strict=True)]
+        full = [reader for reader, total in zip(readers, after, strict=True) if not _holds(reader, total)]
+        for reader in full:
+            logger.warning("layer '%s' cannot hold a dead neuron's constant in %s: kept", reader.name, reader.bias_type)
+        foldable[neuron] = not full
+        totals = totals if full else after
     return foldable
+
+
+def _holds(layer: Dense, bias: Tensor) -> bool:
+    """Return whether a layer can keep this bias (n_out,) exactly, in its fixed-point type and in its array."""
+    stored = bias.to(layer.bias.dtype).double() == bias
+    return layer.bias_type is None or bool((layer.bias_type.holds(bias) & stored).all())
 
 
 def _rebuilt(layer: Dense, weight: Tensor, bias: Tensor, digit_limit: Tensor) -> Dense:

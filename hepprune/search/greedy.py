@@ -176,9 +176,8 @@ def _best(
         masked = masks.apply(network, move.cuts)
         price = problem.price(masked)
         freed = gain(estimate, price, problem.budget, goals)
-        candidates.append(
-            ((freed <= 0, move.predicted_loss / abs(freed) if freed else 0.0), move, freed, masked, price)
-        )
+        loss = move.predicted_loss / freed if freed > 0 else move.predicted_loss
+        candidates.append(((freed <= 0, loss), move, freed, masked, price))
     if not candidates:
         raise missed(problem.budget, estimate)
     _, move, freed, masked, price = min(candidates, key=lambda candidate: candidate[0])

@@ -49,6 +49,8 @@ def per_layer(trust: Mapping[tuple[str, str], float], granularities: tuple[str, 
             if granularity == "weight":
                 yield from _flatten(layer, scores)
 
+    # A saved search is found again by the name of its proposal, so the name tells every two of them apart.
+    propose.__qualname__ = f"per_layer({granularities}, {[(*k, f'{v:.3g}') for k, v in sorted(trust.items())]})"
     return propose
 
 
@@ -87,6 +89,8 @@ def _flatten(layer: Dense, scores: Tensor) -> Iterator[Move]:
         removed = digits[row][order].cumsum(0)
         n_cut = int(torch.searchsorted(removed, terms[row] - most)) + 1
         units += (order[:n_cut] + row * layer.n_in).tolist()
+    if len(units) == int(torch.count_nonzero(digits)):
+        return  # the layer would be left without a weight
     yield Move((Cut(layer.name, "weight", tuple(units)),), float(scores[units].sum()), "depth")
 
 

@@ -4,17 +4,19 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from hepprune.errors import ReportError
 
 TIME_LIMIT_S = 4 * 3600.0
+_TAIL_BYTES = 2**20
 
 
 @dataclass(frozen=True)
 class Job:
-    """A design to measure: Verilog and its top, the HLS project where there is one, part, clock, and the RTL's cycles."""
+    """A design to measure: Verilog and its top, an HLS project if there is one, part, clock, and the RTL's cycles."""
 
     folder: Path
     top: str
@@ -28,18 +30,25 @@ class Job:
 
     @property
     def log(self) -> Path:
-        """Where the tool's output goes, as it comes."""
+        """Where the tool's output goes, as it comes; every program that runs for the job adds to it."""
         return self.folder / "synthesis.log"
 
 
-def run(command: Sequence[str], job: Job, *, cwd: Path, environment: Mapping[str, str] | None = None) -> None:
-    """Run a tool's program to its end with its output in the job's log.
+def run(
+    command: Sequence[str], job: Job, *, cwd: Path, writes: Path, environment: Mapping[str, str] | None = None
+) -> None:
+    """Run a tool's program to its end, with its output in the job's log; `writes` is the report it must leave.
+
+    The program and all it started are gone when this returns or raises, Ctrl-C included.
 
     Raises:
-        ReportError: it failed, or ran over its time; the sentence ends with the log's last line.
+        ReportError: it failed, ran over its time, or left no report; the sentence quotes its first error.
     """
+    writes.unlink(missing_ok=True)  # so that the report of an earlier run is never taken for this one's
     job.folder.mkdir(parents=True, exist_ok=True)
-    with job.log.open("w", encoding="utf-8") as log:
+    name = Path(command[0]).name
+    with job.log.open("ab") as log:
+        start = log.tell()
         process = subprocess.Popen(
             list(command),
             cwd=cwd,
@@ -52,21 +61,33 @@ def run(command: Sequence[str], job: Job, *, cwd: Path, environment: Mapping[str
         try:
             code = process.wait(job.time_limit_s)
         except subprocess.TimeoutExpired:
-            raise ReportError(f"{command[0]} ran over its {job.time_limit_s:g} s; its log is '{job.log}'") from None
+            raise ReportError(f"{name} ran over its {job.time_limit_s:g} s; its log is '{job.log}'") from None
         finally:
-            _end(process)
+            _end_group(process)
     if code:
-        raise ReportError(f"{Path(command[0]).name} ended with {code}: {last_line(job.log)} (log: '{job.log}')")
+        raise ReportError(f"{name} {_ending(code)}: {first_error(job.log, start=start)} (log: '{job.log}')")
+    if not writes.is_file():
+        raise ReportError(f"{name} ended well but left no '{writes}'; its log is '{job.log}'")
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    if process.poll() is None:
+def _end_group(process: "subprocess.Popen[bytes]") -> None:
+    """End what is left of the program's group; a tool's children may outlive the tool itself."""
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    process.wait()
 
 
-def last_line(log: Path) -> str:
-    """Return the last line of a log that says something; errors first."""
-    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+def _ending(code: int) -> str:
+    if code == -signal.SIGKILL:
+        return "was killed, most often for lack of memory"
+    return f"was ended by signal {-code}" if code < 0 else f"ended with {code}"
+
+
+def first_error(log: Path, *, start: int = 0) -> str:
+    """Return the first error that a log's end tells of, since later ones only follow from it; else its last line."""
+    with log.open("rb") as file:
+        file.seek(max(start, log.stat().st_size - _TAIL_BYTES))
+        text = file.read().decode(errors="replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if line.upper().startswith("ERROR")]
-    return (errors or lines or ["it printed nothing"])[-1]
+    return (errors or lines[-1:] or ["it printed nothing"])[0]

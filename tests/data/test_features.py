@@ -70,7 +70,7 @@ def test_correlators_equal_the_sum_over_all_triples(n: int, seed: int) -> None:
         distance = abs(phi[i] - phi[j])
         return float(np.hypot(y[i] - y[j], min(distance, 2 * np.pi - distance)))
 
-    expected = {name: 0.0 for name in correlators(momenta)}
+    expected = dict.fromkeys(correlators(momenta), 0.0)
     for i, j in combinations(range(n), 2):
         for beta in (0, 1, 2):
             expected[f"e2_b{beta}"] += z[i] * z[j] * angle(i, j) ** beta
@@ -88,12 +88,14 @@ def test_features_do_not_change_under_rotation_boost_and_scale(
 ) -> None:
     momenta = jet(12, seed=seed)
     px, py, pz, energy = momenta.T
-    moved = factor * np.column_stack([
-        px * np.cos(turn) - py * np.sin(turn),
-        px * np.sin(turn) + py * np.cos(turn),
-        pz * np.cosh(boost) + energy * np.sinh(boost),
-        energy * np.cosh(boost) + pz * np.sinh(boost),
-    ])
+    moved = factor * np.column_stack(
+        [
+            px * np.cos(turn) - py * np.sin(turn),
+            px * np.sin(turn) + py * np.cos(turn),
+            pz * np.cosh(boost) + energy * np.sinh(boost),
+            energy * np.cosh(boost) + pz * np.sinh(boost),
+        ]
+    )
     expected = jet_features(momenta, momenta)
     expected[FEATURES.index("j_mass_mmdt")] *= factor
     assert jet_features(moved, moved) == pytest.approx(expected, rel=1e-6)

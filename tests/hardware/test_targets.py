@@ -31,9 +31,9 @@ def test_presets_say_what_the_sources_say() -> None:
 
 
 def test_what_is_unknown_is_refused_and_not_invented() -> None:
-    with pytest.raises(RecipeError, match="cms_run3_emtf.*clock"):
+    with pytest.raises(RecipeError, match=r"cms_run3_emtf.*clock"):
         _ = load("cms_run3_emtf").period_ns
-    with pytest.raises(RecipeError, match="atlas_l0_muon.*part"):
+    with pytest.raises(RecipeError, match=r"atlas_l0_muon.*part"):
         _ = load("atlas_l0_muon").device
 
 

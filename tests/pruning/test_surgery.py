@@ -62,7 +62,8 @@ def test_a_trained_tagger_shrinks_by_exactly_what_was_cut(jets: tuple[Sample, Sa
 
 
 def dense(name: str, weight: list[list[float]], bias: list[float], bias_type: FixedPoint = BIASES) -> Dense:
-    return Dense(name, torch.tensor(weight), torch.tensor(bias), weight_type=WEIGHTS, bias_type=bias_type)
+    arrays = (torch.tensor(values, dtype=torch.float32) for values in (weight, bias))
+    return Dense(name, *arrays, weight_type=WEIGHTS, bias_type=bias_type)
 
 
 def pair(first: Dense, second: Dense) -> Network:

@@ -3,7 +3,7 @@
 da4ml (Sun et al., arXiv:2507.04535) writes every weight in signed digits and shares sums between outputs. Its cost
 rules are exact here (an addition costs the bits of its operands, a ReLU half a LUT per bit); only how much is shared,
 how wide the average addition is and how unbalanced the trees get is modelled, by the constants below. They were fitted
-once, on 837 matrices of 269 random networks that da4ml 0.5.2 solved with two spare levels (0 to 97 % zeros, 4 to 8
+once, on the matrices of 490 random networks that da4ml 0.5.2 solved with two spare levels (0 to 97 % zeros, 4 to 8
 bits, also with limited digits and with dead rows and columns); `tests/hardware/cost` checks them on other ones.
 """
 

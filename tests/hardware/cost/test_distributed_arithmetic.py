@@ -2,12 +2,14 @@
 
 import math
 import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from hepprune.fixed import FixedPoint
 from hepprune.hardware import cost
@@ -16,6 +18,7 @@ from hepprune.network import Dense, Input, Layer, Network, ReLU
 from hepprune.network.precision import weight_type
 from hepprune.pruning import surgery
 
+Floats, Bools = NDArray[np.float64], NDArray[np.bool_]
 TARGET = Target("test", clock_ns=5.0)
 SPARSITIES = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97)
 SHAPES = ((16, 32, 5), (16, 64, 32, 32, 5), (8, 24, 16, 3), (24, 32, 24, 5), (12, 16, 10), (32, 16, 8, 1))
@@ -28,13 +31,23 @@ def random_network(seed: int, shape: tuple[int, ...], sparsity: float) -> Networ
     overflow, limit = ("SAT", "WRAP")[seed % 2], (31, 31, 1, 2)[seed % 4]
     layers: list[Layer] = [Input("x", shape[0], FixedPoint(input_bits, 3, True, "RND", "SAT"))]
     fraction = input_bits - 3
-    for i, (n_in, n_out) in enumerate(zip(shape, shape[1:], strict=False)):
+    for i, (n_in, n_out) in enumerate(pairwise(shape)):
         weight = rng.laplace(size=(n_out, n_in)) if seed % 3 else rng.normal(size=(n_out, n_in))
         kept = np.abs(weight) >= np.quantile(np.abs(weight), sparsity)
         if seed % 3 == 0:
             kept = rng.random(weight.shape) >= sparsity
             kept &= (rng.random((n_out, 1)) >= sparsity / 2) & (rng.random((1, n_in)) >= sparsity / 4)
-        layers.append(_dense(f"fc{i}", weight * 0.4, kept, weight_bits, fraction, limit, rng.normal(size=n_out) * 0.3))
+        layers.append(
+            _dense(
+                f"fc{i}",
+                weight * 0.4,
+                kept,
+                weight_bits,
+                fraction=fraction,
+                limit=limit,
+                bias=rng.normal(size=n_out) * 0.3,
+            )
+        )
         if i < len(shape) - 2:
             whole = int(rng.integers(0, 4))
             layers.append(ReLU(f"relu{i}", FixedPoint(activation_bits, whole, False, "TRN", overflow)))
@@ -42,7 +55,7 @@ def random_network(seed: int, shape: tuple[int, ...], sparsity: float) -> Networ
     return Network(layers)
 
 
-def _dense(name, weight, kept, bits, fraction, limit, bias) -> Dense:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def _dense(name: str, weight: Floats, kept: Bools, bits: int, *, fraction: int, limit: int, bias: Floats) -> Dense:
     kind = weight_type(torch.tensor(weight * kept), bits)
     return Dense(
         name,
@@ -59,10 +72,10 @@ def test_the_price_is_close_to_the_solved_graph(capsys: pytest.CaptureFixture[st
     rtl = pytest.importorskip("hepprune.firmware.rtl")
     pytest.importorskip("da4ml")
     rows = []
-    for seed in range(48):
+    for seed in range(504, 550):  # none of them was used to fit the model's constants
         sparsity = SPARSITIES[seed % len(SPARSITIES)]
         shape = SHAPES[(seed // 8 + seed) % len(SHAPES)]
-        if len(shape) == 5 and sparsity < 0.7:
+        if len(shape) == 5 and sparsity < 0.9:
             shape = SHAPES[0]  # a dense large one takes da4ml many seconds
         network = surgery.shrink(random_network(seed, shape, sparsity))
         solved, price = rtl.solve(network, depth_slack=2), cost.estimate(network, TARGET)
@@ -71,17 +84,21 @@ def test_the_price_is_close_to_the_solved_graph(capsys: pytest.CaptureFixture[st
         cycles = max(1, math.ceil(solved.depth / TARGET.levels_per_cycle))
         rows.append((sparsity, solved.cost, price.resources.lut / solved.cost - 1, price.latency_cycles - cycles))
     errors, cycles_off = np.abs([row[2] for row in rows]), np.abs([row[3] for row in rows])
+    figures = {
+        "median": np.median(errors),
+        "mean": errors.mean(),
+        "p95": np.quantile(errors, 0.95),
+        "worst": errors.max(),
+    }
+    table = [f"{len(rows)} networks, {min(row[1] for row in rows):.0f} to {max(row[1] for row in rows):.0f} LUT solved"]
+    table += [f"  LUT error {name:>6}: {value:6.1%}" for name, value in figures.items()]
+    table += [f"  cycles right: {(cycles_off == 0).mean():.0%}, worst off by {cycles_off.max()}"]
     with capsys.disabled():
-        print(
-            f"\n{len(rows)} networks, 0 to 97 % zeros, {min(r[1] for r in rows):.0f} to {max(r[1] for r in rows):.0f} LUT"
-        )
-        for name, value in (("median", np.median(errors)), ("mean", errors.mean()), ("p95", np.quantile(errors, 0.95))):
-            print(f"  LUT error {name:>6}: {value:6.1%}")
-        print(f"  LUT error  worst: {errors.max():6.1%}; cycles right {(cycles_off == 0).mean():.0%}")
+        print("\n" + "\n".join(table))  # noqa: T201
     assert len(rows) >= 30
-    assert np.median(errors) < 0.08
-    assert errors.mean() < 0.10
-    assert errors.max() < 0.35
+    assert np.median(errors) < 0.06
+    assert errors.mean() < 0.07
+    assert errors.max() < 0.25
     assert cycles_off.max() <= 1
     assert (cycles_off == 0).mean() > 0.7
 
@@ -94,7 +111,7 @@ NETWORKS = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(NETWORKS, st.data())
 def test_zeroing_weights_never_raises_the_price(network: Network, data: st.DataObject) -> None:
     layer = data.draw(st.sampled_from(network.dense_layers))
@@ -104,7 +121,7 @@ def test_zeroing_weights_never_raises_the_price(network: Network, data: st.DataO
     _never_dearer(network, smaller)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(NETWORKS, st.data())
 def test_removing_a_neuron_never_raises_the_price(network: Network, data: st.DataObject) -> None:
     layer = data.draw(st.sampled_from(network.dense_layers))

@@ -1,0 +1,101 @@
+"""The loop between search and measurement, on real jets and real adder graphs."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from hepprune import recipe
+from hepprune.errors import BudgetMissedError
+from hepprune.hardware import targets
+from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources
+from hepprune.network import Network
+from hepprune.pipeline import feedback, firmware, taggers
+from hepprune.pipeline.context import Context
+from hepprune.synthesis.ledger import Ledger, design_key
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
+    default = recipe.load(ROOT / "hls_projects/jet_tagger/recipe.yaml")
+    sections = {
+        "name": "feedback",
+        "data": default.data.model_copy(update={"max_jets": 12_000}),
+        "model": default.model.model_copy(
+            update={"hidden": (12, 8), "training": recipe.Training(float_epochs=3, epochs=3)}
+        ),
+        "search": recipe.Search(stages=3, fine_tune_epochs=1, final_epochs=2),
+    }
+    build = tmp_path_factory.mktemp("feedback")
+    return Context(default.model_copy(update=sections), targets.load(default.target), build)
+
+
+@pytest.fixture(scope="module")
+def start(context: Context) -> feedback.Start:
+    jets = taggers.read_jets(context)
+    baseline = taggers.baseline(context, jets)
+    curves = taggers.sensitivities(context, baseline, jets)
+    budget = Budget(resources=Resources(lut=float(int(firmware.solve(context, baseline).lut * 0.5))))
+    return feedback.Start(baseline, jets, curves, budget)
+
+
+def _loop(context: Context, start: feedback.Start, book: Ledger) -> list[feedback.Turn]:
+    """Run the loop with Yosys as the judge, under a budget taken from what it measured before."""
+    measure = partial(firmware.measure, context, jets=start.jets, book=book)
+    pairs = partial(book.pairs, "yosys", strategy=context.recipe.strategy)
+    return feedback.until_measured(context, start, stage="yosys", measure=measure, pairs=pairs)
+
+
+def test_a_budget_believed_met_and_measured_missed_is_searched_again(context: Context, start: feedback.Start) -> None:
+    # What Yosys says of the baseline teaches a calibration; halving that figure makes one that believes in too little.
+    with Ledger(context.build / "honest.sqlite") as book:
+        honest = firmware.measure(context, start.tagger, jets=start.jets, book=book)
+    predicted = feedback.price_at(context, "yosys")(start.tagger)
+    too_good = replace(honest, resources=honest.resources.scaled({"lut": 0.5}))
+    budget = Budget(resources=Resources(lut=float(int(0.6 * (honest.resources.lut or 0)))))
+    with Ledger(context.build / "misled.sqlite") as book:
+        key = design_key("another", strategy="x", part="x", clock_ns=5.0, tool="x", pipelining=5)
+        book.record(key, "an earlier campaign that was too good", estimate=predicted, measurement=too_good)
+        turns = _loop(context, replace(start, budget=budget), book)
+    assert len(turns) >= 2
+    assert budget.met_by(turns[0].estimate)  # believed
+    assert not turns[0].met  # measured
+    assert turns[-1].met
+    assert (turns[-1].measurement.resources.lut or 0) <= (budget.resources.lut or 0)
+    # The second turn starts from the first one's network and is predicted better.
+    errors = [abs((t.estimate.resources.lut or 0) / (t.measurement.resources.lut or 1) - 1) for t in turns]
+    assert errors[-1] < errors[0]
+
+
+def test_turns_run_out_with_the_figure_that_binds(context: Context, start: feedback.Start) -> None:
+    def hopeless(network: Network) -> Measurement:
+        """A tool that always reports twice what fits, as a part with too little routing would."""
+        solved = firmware.solved_as_measured(context, network)
+        return replace(solved, resources=Resources(lut=2 * (start.budget.resources.lut or 0)))
+
+    short = context.recipe.model_copy(update={"synthesis": recipe.Synthesis(max_iterations=2)})
+    impatient = replace(context, recipe=short)
+    pairs: list[tuple[Estimate, Measurement]] = []
+    with pytest.raises(BudgetMissedError, match="lut binds") as caught:
+        feedback.until_measured(impatient, start, stage="da4ml", measure=hopeless, pairs=lambda: pairs)
+    assert caught.value.exit_code == 2
+    assert list((context.build / "state" / "search").glob("*/stages.json"))  # the state is kept
+
+
+def test_a_budget_of_nothing_is_refused_by_name(context: Context, start: feedback.Start) -> None:
+    measure = partial(firmware.solved_as_measured, context)
+    impossible = replace(start, budget=Budget(latency_ns=0.1))
+    with pytest.raises(BudgetMissedError, match="latency_ns binds, 0.1 allowed"):
+        feedback.until_measured(context, impossible, stage="da4ml", measure=measure, pairs=list)
+
+
+def test_the_recipes_budget_wins_over_the_targets(context: Context) -> None:
+    solved = firmware.Solved(lut=8000.0, depth=20.0)
+    budget = feedback.resolve(context, solved)
+    assert budget.resources.lut == 1000.0  # one eighth
+    assert budget.latency_ns == 30
+    assert budget.resources.dsp == context.target.budget.resources.dsp

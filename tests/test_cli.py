@@ -1,0 +1,86 @@
+"""The command line as a user meets it: real processes, exit codes, one sentence for an error."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+RECIPE = ROOT / "hls_projects/jet_tagger/recipe.yaml"
+
+
+def hepprune(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "hepprune", *arguments]
+    environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1"} | variables
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=300)
+
+
+def write(tmp_path: Path, **changes: object) -> Path:
+    content = yaml.safe_load(RECIPE.read_text())
+    content["data"]["file"] = f"{ROOT / 'datasets/jets_features.root'}:Jets"
+    for path, value in changes.items():
+        *sections, key = path.split("__")
+        place = content
+        for section in sections:
+            place = place[section]
+        place[key] = value
+    target = tmp_path / "recipe.yaml"
+    target.write_text(yaml.safe_dump(content))
+    return target
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"budget__lutt": 3}, "unknown key"),
+        ({"target": "generic_vu31p"}, "generic_vu13p"),
+        ({"data__file": "nowhere.root:Jets"}, "nowhere.root"),
+        ({"data__features": ["j_zlogz", "j_mas_mmdt"]}, "j_mass_mmdt"),
+        ({"strategy": "distributed"}, "distributed_arithmetic"),
+        ({"synthesis": {"tool": "yosis"}}, "yosys"),
+        ({"budget__latency_ns": -1}, "latency_ns"),
+        ({"model": {"file": "missing.npz"}}, "missing.npz"),
+    ],
+)
+def test_a_mistake_ends_with_one_sentence(tmp_path: Path, changes: dict[str, object], said: str) -> None:
+    done = hepprune("run", str(write(tmp_path, **changes)))
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert said in done.stderr
+    assert not list(tmp_path.glob("build/summary.json"))
+
+
+def test_a_missing_recipe_is_named() -> None:
+    done = hepprune("run", "no/such/recipe.yaml")
+    assert done.returncode == 1
+    assert "no/such/recipe.yaml" in done.stderr
+
+
+def test_a_missing_compiler_is_named_before_anything_starts(tmp_path: Path) -> None:
+    done = hepprune("run", str(write(tmp_path)), PATH=str(tmp_path))
+    assert done.returncode == 1
+    assert "g++" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "build").exists()
+
+
+def test_a_vendor_tool_that_was_asked_for_and_is_missing_has_its_own_code(tmp_path: Path) -> None:
+    done = hepprune("run", str(write(tmp_path, synthesis={"tool": "vivado"})))
+    assert done.returncode == 3
+    assert "vivado" in done.stderr
+
+
+def test_columns_are_listed() -> None:
+    done = hepprune("data", "show", f"{ROOT / 'datasets/jets_features.root'}:Jets")
+    assert done.returncode == 0
+    assert "j_mass_mmdt" in done.stdout
+
+
+def test_importing_the_package_stays_light() -> None:
+    heavy = ("tensorflow", "hls4ml", "da4ml", "matplotlib", "uproot", "awkward", "sklearn")
+    code = f"import sys, hepprune, hepprune.pipeline; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

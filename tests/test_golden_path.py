@@ -1,0 +1,99 @@
+"""The whole street on a small budget: jets from ROOT to measured firmware, with every real tool."""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hepprune import metrics, network, pipeline, recipe
+from hepprune.network import exact_logits
+from hepprune.pipeline import taggers
+from hepprune.pipeline.context import Context
+from hepprune.hardware import targets
+from hepprune.recipe import Recipe
+from hepprune.report import summary as summaries
+from hepprune.synthesis.ledger import Ledger
+
+ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def small() -> Recipe:
+    default = recipe.load(ROOT / "hls_projects/jet_tagger/recipe.yaml")
+    sections = {
+        "name": "small",
+        "data": default.data.model_copy(update={"max_jets": 30_000}),
+        "model": default.model.model_copy(
+            update={"hidden": (16, 12), "training": recipe.Training(float_epochs=5, epochs=5)}
+        ),
+        "budget": recipe.Limits(latency_ns=25, interval_cycles=1, lut_of_baseline=0.4, max_accuracy_loss=0.05),
+        "search": recipe.Search(stages=4, fine_tune_epochs=1, final_epochs=4),
+        "checks": recipe.Checks(csim_vectors=5000, rtl_vectors=2000),
+    }
+    return default.model_copy(update=sections)
+
+
+@pytest.fixture(scope="module")
+def built(small: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    build = tmp_path_factory.mktemp("golden") / "build"
+    pipeline.run(small, build=build)
+    return build
+
+
+def test_the_measured_design_meets_the_budget(built: Path) -> None:
+    summary = json.loads((built / "summary.json").read_text())
+    measured = summary["compressed"]["measured"]
+    for name, limit in summary["budget"].items():
+        assert measured[name] <= limit, name
+    assert measured["lut"] > 0
+    assert measured["stage"] == summary["feedback"][-1]["measured"]["stage"]
+    assert summary["feedback"][-1]["met"]
+    assert measured["clock"] in {"met", "assumed"}
+
+
+def test_every_form_of_the_network_agrees(built: Path) -> None:
+    checks = summaries.read(built / "summary.json").checks
+    assert (checks.csim_mismatches, checks.rtl_mismatches) == (0, 0)
+    assert checks.csim_vectors == 5000
+    assert checks.rtl_vectors == 2000
+    assert checks.csim_argmax_agreement == 1.0
+
+
+def test_the_network_that_comes_out_is_the_one_described(built: Path, small: Recipe) -> None:
+    summary = summaries.read(built / "summary.json")
+    jets = taggers.read_jets(Context(small, targets.load(small.target), built))
+    found = network.load(built / "network.npz")
+    score = metrics.accuracy(exact_logits(found, jets.test.x.numpy()), jets.test.y.numpy())
+    assert score.value == pytest.approx(summary.compressed.accuracy, abs=1e-12)
+    assert score.error == pytest.approx(summary.compressed.accuracy_err, rel=1e-9)
+    assert tuple(layer.n_out for layer in found.dense_layers) == summary.compressed.layer_sizes
+    assert summary.compressed.nonzero_weights < summary.baseline.nonzero_weights
+
+
+def test_everything_predicted_and_measured_is_in_the_ledger(built: Path, small: Recipe) -> None:
+    summary = summaries.read(built / "summary.json")
+    stage = summary.feedback[-1].measured.stage
+    with Ledger(built / "ledger.sqlite") as book:
+        pairs = book.pairs(stage, strategy=small.strategy)
+    assert [pair[1].resources.lut for pair in pairs] == [turn.measured.lut for turn in summary.feedback]
+
+
+def test_plots_and_projects_are_on_disk(built: Path) -> None:
+    for plot in ("pareto", "resources", "sensitivity"):
+        assert (built / "plots" / f"{plot}.png").stat().st_size > 5000
+        assert (built / "plots" / f"{plot}.pdf").stat().st_size > 1000
+    assert "csynth_design" in (built / "hls" / "build_prj.tcl").read_text()
+    assert list((built / "verilog").glob("*/src/small.v"))
+
+
+def test_a_second_run_reads_what_the_first_one_kept(built: Path, small: Recipe) -> None:
+    first = summaries.read(built / "summary.json")
+    start = time.perf_counter()
+    second = pipeline.run(small, build=built)
+    assert time.perf_counter() - start < 60
+    assert second.compressed == first.compressed
+    assert second.uniform == first.uniform
+    assert np.isclose(second.compressed_minus_uniform.accuracy, first.compressed_minus_uniform.accuracy)

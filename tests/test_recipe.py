@@ -1,0 +1,199 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hepprune import recipe
+from hepprune.errors import RecipeError
+from hepprune.fixed import FixedPoint
+from hepprune.pruning.masks import GRANULARITIES
+from hepprune.recipe import Recipe
+
+DEFAULT = Path(__file__).parents[1] / "hls_projects" / "jet_tagger" / "recipe.yaml"
+SMALL: dict[str, Any] = {
+    "name": "small",
+    "data": {"file": "jets.root:Jets", "features": ["a", "b"], "classes": ["q", "g"]},
+    "budget": {"latency_ns": 30},
+}
+
+
+def written(folder: Path, content: Any) -> Path:
+    path = folder / "recipe.yaml"
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+def changed(place: str, value: Any) -> dict[str, Any]:
+    """Return the small recipe with one value set, at a dotted place."""
+    content: dict[str, Any] = yaml.safe_load(yaml.safe_dump(SMALL))
+    section, *parts = content, *place.split(".")
+    for part in parts[:-1]:
+        section = section.setdefault(part, {})
+    section[parts[-1]] = value
+    return content
+
+
+def test_the_default_recipe_loads() -> None:
+    found = recipe.load(DEFAULT)
+    assert found.name == "jet_tagger"
+    assert len(found.data.features) == 16
+    assert found.data.classes == ("g", "q", "W", "Z", "t")
+    assert found.budget.latency_ns == 30
+    assert found.budget.lut_of_baseline == 0.125
+    assert found.search.granularities == GRANULARITIES
+    assert found.model.bits.precision().inputs == FixedPoint(8, 4, True, "RND", "SAT")
+
+
+def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
+    found = recipe.load(written(tmp_path, SMALL))
+    assert found.model.hidden == (64, 32, 32)
+    assert found.search.settings(512).final.epochs == found.search.final_epochs
+    assert found.search.settings(512).fine_tune.batch_size == 512
+    assert found.search.settings(512, stages=3).stages == 3
+    assert found.model.training.fit(7, quantised=False).epochs == 7
+
+
+def test_digits_are_held_only_where_the_search_cuts_them(tmp_path: Path) -> None:
+    for names, held in ((["weight"], False), (["weight", "digit"], True)):
+        found = recipe.load(written(tmp_path, changed("search.granularities", names)))
+        assert found.search.settings(512).hold_digits is held
+
+
+def test_a_recipe_survives_a_round_trip(tmp_path: Path) -> None:
+    found = recipe.load(DEFAULT)
+    again = recipe.load(written(tmp_path, found.model_dump(mode="json")))
+    assert again == found
+
+
+def test_paths_are_relative_to_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = changed("model.file", "models/tagger.npz")
+    path = written(tmp_path, content)
+    found = recipe.load(path)
+    assert found.data.file == f"{tmp_path}/jets.root:Jets"
+    assert found.model.file == f"{tmp_path}/models/tagger.npz"
+    monkeypatch.chdir(tmp_path.parent)
+    relative = recipe.load(Path(tmp_path.name) / "recipe.yaml")
+    assert Path(relative.data.file.partition(":")[0]).resolve() == tmp_path / "jets.root"
+
+
+def test_absolute_paths_stay(tmp_path: Path) -> None:
+    found = recipe.load(written(tmp_path, changed("data.file", "/somewhere/jets.root:Jets")))
+    assert found.data.file == "/somewhere/jets.root:Jets"
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("buget", "buget: unknown key; known here: name, seed, target, .*budget"),
+        ("data.feature", "data.feature: unknown key; known here: file, features"),
+        ("model.bits.input", "model.bits.input: unknown key; known here: inputs, weights"),
+        ("search.stage", "search.stage: unknown key; known here: stages"),
+        ("budget.luts", "budget.luts: unknown key; known here: latency_ns"),
+    ],
+)
+def test_an_unknown_key_lists_those_known_at_its_place(tmp_path: Path, place: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=rf"recipe.yaml': {message}"):
+        recipe.load(written(tmp_path, changed(place, 1)))
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        ("name", "jet tagger", "name: "),
+        ("name", "../up", "name: "),
+        ("seed", -1, "seed: .*greater than or equal to 0"),
+        ("seed", "one", "seed: .*integer"),
+        ("data.features", [], "data.features: .*at least 1 item"),
+        ("data.features", "j_mass", "data.features: "),
+        ("data.classes", ["q"], "data.classes: .*at least 2 items"),
+        ("data.validation", 0, "data.validation: .*greater than 0"),
+        ("data.validation", 0.8, "data: .*leave no jets to train on"),
+        ("data.max_jets", 0, "data.max_jets: "),
+        ("data.scaler", "minmax", "data.scaler: .*'standard' or 'power_of_two'"),
+        ("data", None, "data: "),
+        ("model.hidden", [64, 0], "model.hidden.1: "),
+        ("model.bits.inputs", "int8", "model.bits.inputs: .*'int8' is no fixed-point type"),
+        ("model.bits.inputs", "ap_fixed<80,3>", "model.bits.inputs: .*80 bits is not between"),
+        ("model.bits.inputs", "ap_fixed<8,3,AP_ROUND,AP_SAT>", "model.bits.inputs: .*unknown rounding 'ROUND'"),
+        ("model.bits.weights", 1, "model.bits.weights: "),
+        ("model.bits.overflow", "CLIP", "model.bits.overflow: "),
+        ("model.bits.layers", {"dense_1": 0}, "model.bits.layers.dense_1: "),
+        ("budget.lut_of_baseline", 1.5, "budget.lut_of_baseline: "),
+        ("budget.latency_ns", 0, "budget.latency_ns: .*greater than 0"),
+        ("budget.lut", float("nan"), "budget.lut: "),
+        ("budget.latency_ns", float("inf"), "budget.latency_ns: "),
+        ("search.granularities", ["neurons"], "search.granularities: .*granularities are neuron, weight, digit"),
+        ("search.granularities", [], "search.granularities: "),
+        ("search.step", 0, "search.step: "),
+        ("search.learning_rate", float("nan"), "search.learning_rate: "),
+    ],
+)
+def test_values_out_of_range_are_refused_at_their_place(tmp_path: Path, place: str, value: Any, message: str) -> None:
+    with pytest.raises(RecipeError, match=rf"recipe.yaml': {message}"):
+        recipe.load(written(tmp_path, changed(place, value)))
+
+
+@pytest.mark.parametrize("key", ["name", "data", "budget"])
+def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
+    with pytest.raises(RecipeError, match=f"{key}: Field required"):
+        recipe.load(written(tmp_path, {k: v for k, v in SMALL.items() if k != key}))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "holds no recipe"),
+        ("- a\n- b\n", "holds no recipe"),
+        ("just words", "holds no recipe"),
+        ("name: [unclosed", "is no YAML"),
+        ("name: \x00", "is no YAML"),
+        ("a: 2001-99-99", "is no YAML"),
+        ("? [a, b]\n: 1", "is no YAML"),
+        ("1: 2", "recipe.yaml'"),
+        ("[" * 100_000, "is no YAML"),
+        ("name: !!python/object/apply:os.system ['touch run']", "is no YAML"),
+        ("!!python/object:hepprune.recipe.Recipe {}", "is no YAML"),
+    ],
+)
+def test_what_is_no_recipe_is_refused_in_one_line(
+    tmp_path: Path, text: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RecipeError, match=message) as caught:
+        recipe.load(written(tmp_path, text))
+    assert "\n" not in str(caught.value)
+    assert not Path("run").exists()
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_bytes(b"\xff\xfe\x00name")
+    with pytest.raises(RecipeError, match="is no YAML"):
+        recipe.load(tmp_path / "recipe.yaml")
+
+
+def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="no recipe at '.*gone.yaml'"):
+        recipe.load(tmp_path / "gone.yaml")
+    with pytest.raises(RecipeError, match="no recipe at"):
+        recipe.load(tmp_path)
+
+
+def test_a_file_too_large_is_refused_unread(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="larger than 1048576 bytes"):
+        recipe.load(written(tmp_path, "#" * (2**20 + 1)))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
+@given(text=st.text(st.sampled_from("{}[]:,-#&*!|>'\"% \n0129.eab~?@`"), max_size=40))
+def test_any_text_is_a_recipe_or_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(RecipeError):
+        recipe.load(written(tmp_path, text))
+
+
+def test_a_recipe_cannot_be_changed() -> None:
+    found: Recipe = recipe.load(DEFAULT)
+    with pytest.raises(ValueError, match="frozen"):
+        found.seed = 3

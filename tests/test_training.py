@@ -1,0 +1,142 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from hepprune import metrics, training
+from hepprune.errors import DataError
+from hepprune.fixed import FixedPoint
+from hepprune.network import Network, exact_logits, identity
+from hepprune.pruning import masks
+from hepprune.search.greedy import hold_digits
+from hepprune.training import Fit, Sample
+
+QUICK = Fit(epochs=2, batch_size=256, learning_rate=5e-3)
+Jets = tuple[Sample, Sample]
+
+
+def test_the_same_seed_gives_the_same_network(tagger: Network, jets: Jets) -> None:
+    first, second, other = (training.fit(tagger, *jets, settings=QUICK, seed=seed)[0] for seed in (3, 3, 4))
+    assert identity(first) == identity(second)
+    assert identity(first) != identity(other)
+
+
+def test_the_argument_is_left_as_it_was(tagger: Network, jets: Jets) -> None:
+    before = identity(tagger)
+    training.fit(tagger, *jets, settings=QUICK, seed=0)
+    assert identity(tagger) == before
+
+
+@pytest.mark.parametrize("quantised", [True, False])
+def test_the_loss_falls_and_the_classes_are_learned(jets: Jets, *, quantised: bool) -> None:
+    network = training.multilayer_perceptron(8, (16,), 5, seed=0)
+    _, history = training.fit(network, *jets, settings=Fit(6, 256, 1e-2, quantised=quantised), seed=0)
+    assert [epoch.epoch for epoch in history] == [1, 2, 3, 4, 5, 6]
+    assert history[-1].training_loss < history[0].training_loss - 0.2
+    assert history[-1].loss < history[0].loss - 0.2
+    assert history[-1].accuracy > 0.7
+    assert 0 < history[-1].accuracy_error < 0.02
+
+
+def test_history_holds_the_metrics_of_validation(tagger: Network, jets: Jets) -> None:
+    network, history = training.fit(tagger, *jets, settings=replace(QUICK, epochs=1), seed=0)
+    logits, labels = training.evaluate(network, jets[1]), jets[1].y.numpy()
+    assert history[0].loss == metrics.cross_entropy(logits, labels).value
+    assert history[0].accuracy == metrics.accuracy(logits, labels).value
+    assert history[0].accuracy_error == metrics.accuracy(logits, labels).error
+
+
+def test_the_best_epoch_comes_back(tagger: Network, jets: Jets) -> None:
+    wild = Fit(epochs=5, batch_size=1024, learning_rate=0.3)  # far too fast, so that epochs differ and get worse
+    network, history = training.fit(tagger, *jets, settings=wild, seed=0)
+    losses = [epoch.loss for epoch in history]
+    assert max(losses) > min(losses)
+    found = metrics.cross_entropy(training.evaluate(network, jets[1]), jets[1].y.numpy()).value
+    assert found == min(losses)
+
+
+def test_patience_ends_a_training_that_gets_no_better(tagger: Network, jets: Jets) -> None:
+    wild = Fit(epochs=30, batch_size=1024, learning_rate=0.3, patience=2)
+    _, history = training.fit(tagger, *jets, settings=wild, seed=0)
+    best = min(history, key=lambda epoch: epoch.loss).epoch
+    assert len(history) == best + 2 < 30
+
+
+def test_pruned_weights_stay_pruned_and_digit_limits_hold(tagger: Network, jets: Jets) -> None:
+    plan = [
+        masks.Cut("dense_1", "weight", tuple(range(0, 128, 2))),
+        masks.Cut("dense_2", "neuron", (0, 3), (0.5, 0.0)),
+        masks.Cut("dense_3", "digit", tuple(range(0, 60, 3))),
+    ]
+    pruned = hold_digits(masks.apply(tagger, plan))
+    first, _ = training.fit(pruned, *jets, settings=replace(QUICK, weight_decay=0.1), seed=0)
+    again, _ = training.fit(first, *jets, settings=replace(QUICK, weight_decay=0.1), seed=1)
+    for before, after in zip(pruned.dense_layers, again.dense_layers, strict=True):
+        limit = before.digit_limit.long()
+        assert torch.equal(after.digit_limit, before.digit_limit)
+        assert (masks.digit_counts(after) <= limit).all()
+        assert not after.used_weight()[limit == 0].any()
+        assert not torch.equal(after.weight, before.weight)
+    assert masks.nonzero_weights(again) <= masks.nonzero_weights(pruned)
+
+
+def test_float_training_leaves_pruned_weights_alone_too(tagger: Network, jets: Jets) -> None:
+    pruned = masks.apply(tagger, [masks.Cut("dense_1", "weight", tuple(range(64)))])
+    fitted, _ = training.fit(pruned, *jets, settings=replace(QUICK, quantised=False, weight_decay=0.1), seed=0)
+    assert not fitted["dense_1"].used_weight(quantised=False).flatten()[:64].any()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_bad_features_are_refused(jets: Jets, bad: float) -> None:
+    train = Sample(jets[0].x.clone(), jets[0].y)
+    train.x[17, 2] = bad
+    network = training.multilayer_perceptron(8, (4,), 5, seed=0)
+    with pytest.raises(DataError, match="training loss is not finite"):
+        training.fit(network, train, jets[1], settings=QUICK, seed=0)
+
+
+def test_bad_validation_features_are_refused(jets: Jets) -> None:
+    validation = Sample(jets[1].x.clone(), jets[1].y)
+    validation.x[3, 2] = np.nan
+    network = training.multilayer_perceptron(8, (4,), 5, seed=0)
+    with pytest.raises(DataError, match="validation loss is not finite"):
+        training.fit(network, jets[0], validation, settings=QUICK, seed=0)
+
+
+def test_progress_is_told_once_an_epoch(tagger: Network, jets: Jets) -> None:
+    told: list[int] = []
+    training.fit(tagger, *jets, settings=QUICK, seed=0, advance=told.append)
+    assert told == [1, 1]
+
+
+@pytest.mark.parametrize("n_jets", [1, 255, 257])
+def test_any_number_of_jets_makes_whole_batches(tagger: Network, jets: Jets, n_jets: int) -> None:
+    _, history = training.fit(tagger, jets[0].first(n_jets), jets[1].first(50), settings=QUICK, seed=0)
+    assert len(history) == 2
+
+
+def test_an_empty_sample_is_refused() -> None:
+    with pytest.raises(DataError, match="no jets"):
+        Sample.from_arrays(np.zeros((0, 4)), np.zeros(0))
+
+
+def test_a_sample_copies_its_arrays() -> None:
+    x, y = np.zeros((3, 2)), np.array([0, 1, 2])
+    sample = Sample.from_arrays(x, y)
+    x[:] = 9
+    assert not sample.x.any()
+    assert (sample.x.dtype, sample.y.dtype, len(sample), len(sample.first(2))) == (torch.float32, torch.int64, 3, 2)
+
+
+def test_a_new_network_has_the_shape_and_the_spread_asked_for() -> None:
+    network = training.multilayer_perceptron(16, (64, 32), 5, seed=0)
+    assert [layer.name for layer in network] == ["features", "dense_1", "relu_1", "dense_2", "relu_2", "dense_3"]
+    assert [tuple(layer.weight.shape) for layer in network.dense_layers] == [(64, 16), (32, 64), (5, 32)]
+    assert network["dense_2"].weight.std().item() == pytest.approx((2 / 64) ** 0.5, rel=0.05)
+    assert identity(network) == identity(training.multilayer_perceptron(16, (64, 32), 5, seed=0))
+
+
+def test_evaluate_equals_the_firmware_arithmetic(tagger: Network, jets: Jets) -> None:
+    assert tagger.input.result == FixedPoint(8, 3, True, "RND", "SAT")
+    assert np.array_equal(training.evaluate(tagger, jets[1]), exact_logits(tagger, jets[1].x.numpy()))
