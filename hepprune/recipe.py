@@ -19,7 +19,7 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Data(_Section):
@@ -68,9 +68,9 @@ class Training(_Section):
     """How the baseline is trained: first in float, then under its quantisers."""
 
     float_epochs: Positive = 20
-    epochs: Positive = 30
+    epochs: Positive = 60
     batch_size: Positive = 1024
-    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
+    learning_rate: Annotated[float, Field(gt=0)] = 6e-3
 
     def fit(self, epochs: int, *, quantised: bool = True) -> Fit:
         """Return one training's settings."""
@@ -105,9 +105,9 @@ class Search(_Section):
     stages: Positive = 12
     step: Fraction = 0.05
     granularities: tuple[str, ...] = GRANULARITIES
-    fine_tune_epochs: Positive = 2
-    final_epochs: Positive = 20
-    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
+    fine_tune_epochs: Positive = 4
+    final_epochs: Positive = 60
+    learning_rate: Annotated[float, Field(gt=0)] = 6e-3
 
     @field_validator("granularities")
     @classmethod
@@ -165,7 +165,7 @@ def load(path: Path) -> Recipe:
         raise RecipeError(f"'{path}' is larger than {_MAX_BYTES} bytes, so it is no recipe")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as problem:
+    except (yaml.YAMLError, ValueError, RecursionError) as problem:  # ValueError: no UTF-8, or a date that is none
         raise RecipeError(f"'{path}' is no YAML: {' '.join(str(problem).split())}") from problem
     if not isinstance(content, dict):
         raise RecipeError(f"'{path}' holds no recipe; it needs at least the keys name, data and budget")

@@ -177,4 +177,7 @@ def evaluate(network: Network, sample: Sample, *, quantised: bool = True) -> NDA
 @torch.no_grad()
 def _validate(network: Network, validation: Sample, *, quantised: bool) -> tuple[float, metrics.Score]:
     logits, labels = evaluate(network, validation, quantised=quantised), validation.y.numpy()
-    return metrics.cross_entropy(logits, labels).value, metrics.accuracy(logits, labels)
+    loss = metrics.cross_entropy(logits, labels).value
+    if not np.isfinite(loss):
+        raise DataError("the validation loss is not finite; look for extreme features among the validation jets")
+    return loss, metrics.accuracy(logits, labels)

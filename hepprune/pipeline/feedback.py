@@ -46,7 +46,7 @@ class Start:
 
 
 def resolve(context: Context, baseline: Solved) -> Budget:
-    """Return the recipe's budget in cells, its share of the baseline worked out; what it leaves open is the target's."""
+    """Return the recipe's budget, its share of the baseline worked out; what it leaves open is the target's."""
     wanted, target = context.recipe.budget, context.target.budget
     if wanted.lut is not None and wanted.lut_of_baseline is not None:
         raise RecipeError("budget: give lut or lut_of_baseline, not both")

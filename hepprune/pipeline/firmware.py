@@ -1,4 +1,4 @@
-"""What a run builds of a network: its solved adder graph, its Verilog, its HLS project, and the proof that they agree."""
+"""What a run builds of a network: its solved adder graph, Verilog and HLS project, and the proof that they agree."""
 
 import subprocess
 import sys

@@ -7,6 +7,7 @@ from typing import Any
 
 from hepprune.errors import BudgetMissedError
 from hepprune.hardware import targets
+from hepprune.hardware.resources import Budget, Resources
 from hepprune.pipeline import feedback, firmware, outcome, taggers
 from hepprune.pipeline.context import Context, Track, silent
 from hepprune.recipe import Recipe
@@ -62,13 +63,15 @@ def _check_accuracy(summary: Summary, recipe: Recipe) -> None:
 def compare(recipe: Recipe, *, build: Path, track: Track = silent) -> dict[str, Any]:
     """Return what the search is worth against uniform pruning at the same solved cost, without synthesis.
 
-    It is one seed of `benchmarks/search_vs_uniform.py`; solved adder graphs take the place of measurements.
+    It is one seed of `benchmarks/search_vs_uniform.py`; solved adder graphs take the place of measurements,
+    and only what they know is limited: LUT, latency and II.
     """
     context = Context(recipe, targets.load(recipe.target), build, track)
     jets = taggers.read_jets(context)
     baseline = taggers.baseline(context, jets)
     curves = taggers.sensitivities(context, baseline, jets)
-    budget = feedback.resolve(context, firmware.solve(context, baseline))
+    whole = feedback.resolve(context, firmware.solve(context, baseline))
+    budget = Budget(whole.latency_ns, whole.interval_cycles, Resources(lut=whole.resources.lut))
     start = feedback.Start(baseline, jets, curves, budget)
     measure = partial(firmware.solved_as_measured, context)
     turns = feedback.until_measured(context, start, stage="da4ml", measure=measure, pairs=list)

@@ -35,7 +35,7 @@ def find(name: str) -> Criterion:
 @criterion
 @torch.no_grad()
 def magnitude(layer: Dense, granularity: str, statistics: LayerStatistics | None = None) -> Tensor:
-    """Return the size of what a cut takes away, per unit: |w|, |change| of a digit, the l2 norm of a neuron's weights."""
+    """Return the size of what a cut takes away, per unit: |w|, the change of a digit, a neuron's l2 norm."""
     del statistics
     if granularity == "neuron":
         return layer.used_weight().square().sum(dim=1).sqrt()

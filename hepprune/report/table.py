@@ -66,8 +66,8 @@ def _lines(summary: Summary) -> list[Text]:
     lines = [
         f"hepprune - baseline: {_difference(summary.compressed_minus_baseline)}",
         f"hepprune - uniform:  {_difference(summary.compressed_minus_uniform)}",
-        f"C simulation: {checks.csim_mismatches} of {checks.csim_vectors:,} jets differ; "
-        f"RTL: {checks.rtl_mismatches} of {checks.rtl_vectors:,} jets differ",
+        f"C simulation: {checks.csim_mismatches} logits differ on {checks.csim_vectors:,} jets",
+        f"RTL simulation: {checks.rtl_mismatches} logits differ on {checks.rtl_vectors:,} jets",
         *(_turn(turn) for turn in summary.feedback),
     ]
     if measured is not None:

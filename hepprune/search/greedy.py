@@ -45,7 +45,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Stage:
-    """What one stage did, what is left, and the change of accuracy since the stage before, paired on validation jets."""
+    """What one stage did, what is left, and the change of accuracy since the last, paired on validation jets."""
 
     index: int
     steps: tuple[Step, ...]

@@ -10,7 +10,7 @@ from hepprune.search import greedy
 from hepprune.search.greedy import Outcome, Problem
 from hepprune.search.moves import global_magnitude
 
-TOLERANCE = 0.03
+TOLERANCE = 0.05
 _ATTEMPTS = 4
 
 
@@ -23,21 +23,22 @@ def match(
     state: Path | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Outcome:
-    """Return the network that global magnitude pruning gives at a `cost` of `goal`, or up to 3 % above it.
+    """Return the network that global magnitude pruning gives at a `cost` of `goal`, or up to 5 % above it.
 
     `cost` is exact (a solved adder graph), while the search steers by the price; the limit is corrected by their ratio
     until the cost lies where it should, so that the comparison favours this network and not the search.
     """
-    limit, found = goal, None
+    limit = goal
+    found: list[tuple[float, Outcome]] = []
     settings = replace(problem.settings, hold_digits=False, step=problem.settings.step / 5)
     for _ in range(_ATTEMPTS):
         budget = Budget(resources=Resources(lut=limit))
         attempt = replace(problem, budget=budget, propose=global_magnitude, settings=settings)
         outcome = greedy.search(network, attempt, state=state, advance=lambda _: advance(1))
         reached = cost(outcome.network)
-        if reached >= goal and (found is None or reached < found[0]):
-            found = reached, outcome
+        found.append((reached, outcome))
         if 0 <= reached / goal - 1 <= TOLERANCE:
             break
         limit *= (1 + TOLERANCE / 2) * goal / reached
-    return found[1] if found else outcome
+    # The nearest from above; where none is, the nearest from below, as the costs in the summary then show.
+    return min(found, key=lambda pair: (pair[0] < goal, abs(pair[0] - goal)))[1]

@@ -76,7 +76,7 @@ class Ledger:
                 self._connection.execute(f"PRAGMA {pragma}")
             (state,) = self._connection.execute("PRAGMA integrity_check(1)").fetchone()
             if state != "ok":
-                raise sqlite3.DatabaseError(state)
+                raise sqlite3.DatabaseError(" ".join(state.split()))
             (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         if version > _VERSION:
             raise ReportError(f"the ledger '{self._path}' has version {version}, this hepprune knows up to {_VERSION}")

@@ -24,7 +24,9 @@ def test_widths_are_as_asked(weight_bits: int, activation_bits: int, overflow: s
     assert [d.weight_type.width for d in types.dense_layers] == [weight_bits, 3, weight_bits]
     assert [types[f"relu_{n}"].result.width for n in (1, 2)] == [9, activation_bits]
     assert types["relu_1"].result.overflow == overflow
-    assert types["dense_2"].bias_type.fraction == types["dense_2"].weight_type.fraction + types["relu_1"].result.fraction
+    assert (
+        types["dense_2"].bias_type.fraction == types["dense_2"].weight_type.fraction + types["relu_1"].result.fraction
+    )
 
 
 def test_quantise_leaves_its_argument_float_and_keeps_the_weights() -> None:

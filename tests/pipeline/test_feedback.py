@@ -89,7 +89,7 @@ def test_turns_run_out_with_the_figure_that_binds(context: Context, start: feedb
 def test_a_budget_of_nothing_is_refused_by_name(context: Context, start: feedback.Start) -> None:
     measure = partial(firmware.solved_as_measured, context)
     impossible = replace(start, budget=Budget(latency_ns=0.1))
-    with pytest.raises(BudgetMissedError, match="latency_ns binds, 0.1 allowed"):
+    with pytest.raises(BudgetMissedError, match=r"latency_ns binds, 0\.1 allowed"):
         feedback.until_measured(context, impossible, stage="da4ml", measure=measure, pairs=list)
 
 

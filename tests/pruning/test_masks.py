@@ -56,7 +56,12 @@ def test_a_cut_neuron_goes_on_as_its_constant(data: st.DataObject, seed: int) ->
 
 
 def chain() -> Network:
-    layers = [Input("x", 2), Dense("a", torch.ones(3, 2), torch.ones(3)), ReLU("r"), Dense("b", torch.ones(2, 3), torch.ones(2))]
+    layers = [
+        Input("x", 2),
+        Dense("a", torch.ones(3, 2), torch.ones(3)),
+        ReLU("r"),
+        Dense("b", torch.ones(2, 3), torch.ones(2)),
+    ]
     return Network(layers)
 
 
@@ -89,7 +94,11 @@ def test_each_neuron_has_one_constant_or_none_has() -> None:
 
 def test_an_empty_plan_changes_nothing() -> None:
     network = chain()
-    assert identity(masks.apply(network, [])) == identity(masks.apply(network, [Cut("a", "weight", ())])) == identity(network)
+    assert (
+        identity(masks.apply(network, []))
+        == identity(masks.apply(network, [Cut("a", "weight", ())]))
+        == identity(network)
+    )
 
 
 @given(networks())

@@ -153,7 +153,15 @@ def test_every_reader_must_hold_the_constants_it_is_given() -> None:
 
 def test_a_float_network_is_refused() -> None:
     with pytest.raises(NetworkError, match="has no fixed-point type"):
-        surgery.shrink(Network([Input("x", 1), Dense("a", torch.ones(2, 1), torch.ones(2)), Dense("b", torch.ones(1, 2), torch.ones(1))]))
+        surgery.shrink(
+            Network(
+                [
+                    Input("x", 1),
+                    Dense("a", torch.ones(2, 1), torch.ones(2)),
+                    Dense("b", torch.ones(1, 2), torch.ones(1)),
+                ]
+            )
+        )
 
 
 def normed(module: torch.nn.BatchNorm1d, *, seed: int) -> tuple[Network, torch.nn.Sequential]:
@@ -193,5 +201,8 @@ def test_a_batch_norm_elsewhere_is_refused() -> None:
         surgery.fold_batch_norm(Network([Input("x", 2), norm]))
     with pytest.raises(NetworkError, match="'n' must follow a dense layer that feeds nothing else"):
         surgery.fold_batch_norm(
-            Network([Input("x", 2), Dense("a", torch.ones(2, 2), torch.ones(2)), norm, ReLU("r")], {"a": "x", "n": "a", "r": "a"})
+            Network(
+                [Input("x", 2), Dense("a", torch.ones(2, 2), torch.ones(2)), norm, ReLU("r")],
+                {"a": "x", "n": "a", "r": "a"},
+            )
         )

@@ -1,0 +1,68 @@
+"""What is equal passes, and what is not is stopped with the layer that differs first."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from hepprune.errors import EquivalenceError
+from hepprune.firmware import equivalence, hls, rtl
+from hepprune.network import Network, Softmax
+from tests.firmware.conftest import jets
+
+pytestmark = pytest.mark.slow
+PART = "xcvu13p-flga2577-2-e"
+
+
+@pytest.fixture(scope="module")
+def project(small: Network, tmp_path_factory: pytest.TempPathFactory) -> hls.Project:
+    folder = tmp_path_factory.mktemp("equivalence") / "hls"
+    with_head = Network([*small, Softmax("softmax")])
+    project = hls.export(with_head, folder, part=PART, clock_ns=5.0, clock_uncertainty=0.27, strategy="latency")
+    hls.compile(project)
+    return project
+
+
+def changed(network: Network, layer: str) -> Network:
+    other = network.clone()
+    with torch.no_grad():
+        weight = other[layer].weight
+        weight[0, 0] = -weight[0, 0] + 0.25
+    return other
+
+
+def test_csim_under_a_head_is_compared_by_its_logits(small: Network, project: hls.Project) -> None:
+    with_head = Network([*small, Softmax("softmax")])
+    check = equivalence.against_csim(with_head, project, jets(small, 1000))
+    assert (check.kind, check.vectors, check.mismatches, check.first_layer) == ("csim", 1000, 0, None)
+    assert check.argmax_agreement > 0.999
+
+
+@pytest.mark.parametrize("layer", ["fc1", "fc2"])
+def test_a_network_that_moved_on_is_caught_in_its_layer(small: Network, project: hls.Project, layer: str) -> None:
+    with_head = Network([*changed(small, layer), Softmax("softmax")])
+    with pytest.raises(
+        EquivalenceError, match=rf"of 3000 logits, first in layer '{layer}'; the first jet .* number \d+"
+    ):
+        equivalence.against_csim(with_head, project, jets(small, 1000))
+
+
+def test_a_corrupted_weight_in_the_project_is_caught_in_its_layer(small: Network, tmp_path: Path) -> None:
+    project = hls.export(small, tmp_path / "hls", part=PART, clock_ns=5.0, clock_uncertainty=0.27, strategy="latency")
+    weights = sorted((project.folder / "firmware" / "weights").glob("w*.txt"))[-1]
+    values = weights.read_text().split(",")
+    values[0] = str(-float(values[0]) + 0.25)
+    weights.write_text(",".join(values))
+    hls.compile(project)
+    with pytest.raises(EquivalenceError, match="first in layer 'fc2'"):
+        equivalence.against_csim(small, project, jets(small, 500))
+
+
+def test_verilog_of_another_network_is_stopped(small: Network, tmp_path: Path) -> None:
+    design = rtl.write_verilog(
+        rtl.solve(small), tmp_path / "rtl", name="tagger", levels_per_cycle=2, part=PART, clock_ns=5.0
+    )
+    inputs = jets(small, 500)
+    assert equivalence.against_rtl(small, design, inputs).mismatches == 0
+    with pytest.raises(EquivalenceError, match="it is not of this network"):
+        equivalence.against_rtl(changed(small, "fc2"), design, inputs)

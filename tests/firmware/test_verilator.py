@@ -1,0 +1,58 @@
+"""The Verilog in Verilator, one jet per clock, against `exact_logits`."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hepprune.errors import NetworkError, PrerequisiteError
+from hepprune.firmware import rtl, verilator
+from hepprune.fixed import FixedPoint
+from hepprune.network import Input, Network, ReLU, exact_logits
+from tests.firmware.conftest import jets
+
+pytestmark = pytest.mark.slow
+
+
+def written(network: Network, folder: Path) -> rtl.Design:
+    return rtl.write_verilog(
+        rtl.solve(network), folder, name="tagger", levels_per_cycle=3, part="xcvu13p-flga2577-2-e", clock_ns=5.0
+    )
+
+
+@pytest.mark.parametrize("which", ["small", "trigger_sized"])
+def test_verilog_computes_the_logits(which: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    network: Network = request.getfixturevalue(which)
+    inputs = jets(network, 2000)
+    simulator = verilator.build(written(network, tmp_path / "a folder (1)"))
+    got = verilator.simulate(simulator, network.input.result(inputs))
+    assert np.array_equal(got, exact_logits(network, inputs))
+
+
+def test_a_stage_too_many_shows(small: Network, tmp_path: Path) -> None:
+    design = written(small, tmp_path / "rtl")
+    harness = design.folder / "sim" / "tagger_wrapper_binder.cc"
+    stated = f"latency = {design.latency_cycles};"
+    assert stated in harness.read_text()
+    harness.write_text(harness.read_text().replace(stated, f"latency = {design.latency_cycles + 1};"))
+    inputs = jets(small, 200)
+    got = verilator.simulate(verilator.build(design), small.input.result(inputs))
+    assert (got != exact_logits(small, inputs)).any(axis=1).mean() > 0.9
+
+
+def test_missing_programs_are_named(small: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    design = written(small, tmp_path / "rtl")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(PrerequisiteError, match="perl is missing"):
+        verilator.build(design)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(PrerequisiteError, match="Verilator is missing"):
+        verilator.build(design)
+
+
+def test_ports_too_wide_for_the_harness_are_refused(tmp_path: Path) -> None:
+    network = Network([Input("features", 2, FixedPoint(40, 20)), ReLU("relu")])
+    design = dataclasses.replace(written(network, tmp_path / "rtl"))
+    with pytest.raises(NetworkError, match="40-bit inputs"):
+        verilator.build(design)

@@ -1,0 +1,14 @@
+"""What the searches' tests share."""
+
+import pytest
+
+from hepprune.network import Network
+from hepprune.pruning import statistics
+from hepprune.pruning.statistics import Statistics
+from hepprune.training import Sample
+
+
+@pytest.fixture(scope="session")
+def gathered(tagger: Network, jets: tuple[Sample, Sample]) -> Statistics:
+    """Statistics of `tagger` on a thousand jets."""
+    return statistics.gather(tagger, jets[0].x[:1000], jets[0].y[:1000])

@@ -1,0 +1,177 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hepprune import training
+from hepprune.errors import BudgetMissedError
+from hepprune.hardware.resources import Budget, Resources
+from hepprune.network import Network, exact_logits, identity
+from hepprune.pruning import masks
+from hepprune.search import greedy, moves
+from hepprune.search.greedy import Problem, Settings, Stage
+from hepprune.training import Fit, Sample
+from tests.search.toy import toy_price
+
+Jets = tuple[Sample, Sample]
+QUICK = Settings(
+    stages=4,
+    step=0.1,
+    statistics_jets=1000,
+    fine_tune=Fit(1, 512, 3e-3),
+    final=Fit(3, 512, 3e-3),
+)
+MOVES = moves.per_layer({}, masks.GRANULARITIES)
+
+
+def problem(jets: Jets, budget: Budget) -> Problem:
+    return Problem(*jets, budget, toy_price, MOVES, QUICK)
+
+
+def luts(network: Network, share: float) -> Budget:
+    """Return the budget of a share of what a network takes."""
+    return Budget(resources=Resources(lut=share * (toy_price(network).resources.lut or 0)))
+
+
+@pytest.fixture(scope="module")
+def third(tagger: Network, jets: Jets) -> greedy.Outcome:
+    return greedy.search(tagger, problem(jets, luts(tagger, 1 / 3)))
+
+
+def test_the_budget_is_met_and_the_shapes_shrink(tagger: Network, third: greedy.Outcome) -> None:
+    budget, last = luts(tagger, 1 / 3), third.stages[-1]
+    assert budget.met_by(toy_price(third.network))
+    assert last.estimate == toy_price(third.network)
+    assert last.usage["lut"] <= 1
+    sizes = [layer.n_out for layer in third.network.dense_layers]
+    assert last.layer_sizes == tuple(sizes)
+    assert all(after <= before for after, before in zip(sizes, (16, 12, 5), strict=True))
+    assert sum(sizes) < 16 + 12 + 5
+    assert sizes[-1] == 5
+
+
+def test_every_stage_reaches_its_geometric_goal(tagger: Network, third: greedy.Outcome) -> None:
+    assert [stage.index for stage in third.stages] == list(range(1, len(third.stages) + 1))
+    nonzero = [masks.nonzero_weights(tagger), *(stage.nonzero_weights for stage in third.stages)]
+    assert nonzero == sorted(nonzero, reverse=True)
+    for stage, goal in zip(third.stages, (3 ** (3 / 4), 3 ** (2 / 4), 3 ** (1 / 4), 1.0), strict=False):
+        assert stage.usage["lut"] < goal * 1.1  # training between cuts may make weights a little dearer
+        assert stage.steps
+
+
+def test_a_third_of_the_digits_keeps_most_of_the_accuracy(tagger: Network, jets: Jets, third: greedy.Outcome) -> None:
+    before = (exact_logits(tagger, jets[1].x.numpy()).argmax(1) == jets[1].y.numpy()).mean()
+    assert third.stages[-1].accuracy > before - 0.05
+    assert (
+        third.stages[-1].accuracy == (training.evaluate(third.network, jets[1]).argmax(1) == jets[1].y.numpy()).mean()
+    )
+
+
+def test_changes_are_paired_and_add_up(tagger: Network, jets: Jets, third: greedy.Outcome) -> None:
+    before = (training.evaluate(tagger, jets[1]).argmax(1) == jets[1].y.numpy()).mean()
+    accuracies = [before, *(stage.accuracy for stage in third.stages)]
+    assert np.allclose(np.diff(accuracies), [stage.change for stage in third.stages])
+    assert all(stage.change_error < np.sqrt(2) * stage.accuracy_error for stage in third.stages)
+    assert all(stage.significant == (abs(stage.change) > stage.change_error) for stage in third.stages)
+
+
+def test_the_argument_is_left_as_it_was_and_a_second_search_is_equal(
+    tagger: Network, jets: Jets, third: greedy.Outcome
+) -> None:
+    before = identity(tagger)
+    again = greedy.search(tagger, problem(jets, luts(tagger, 1 / 3)))
+    assert identity(tagger) == before
+    assert identity(again.network) == identity(third.network)
+    assert [replace(stage, seconds=0.0) for stage in again.stages] == [
+        replace(stage, seconds=0.0) for stage in third.stages
+    ]
+
+
+def test_a_larger_budget_keeps_more_and_is_met_too(tagger: Network, jets: Jets, third: greedy.Outcome) -> None:
+    larger = greedy.search(tagger, problem(jets, luts(tagger, 2 / 3)))
+    assert luts(tagger, 2 / 3).met_by(larger.stages[-1].estimate)
+    assert larger.stages[-1].nonzero_weights > third.stages[-1].nonzero_weights
+    assert larger.stages[-1].accuracy >= third.stages[-1].accuracy - third.stages[-1].accuracy_error
+
+
+def test_an_interrupted_search_ends_as_if_it_had_not_been(
+    tagger: Network, jets: Jets, third: greedy.Outcome, tmp_path: Path
+) -> None:
+    def interrupt(stage: Stage) -> None:
+        if stage.index == 2:
+            raise KeyboardInterrupt
+
+    search = problem(jets, luts(tagger, 1 / 3))
+    with pytest.raises(KeyboardInterrupt):
+        greedy.search(tagger, search, state=tmp_path, advance=interrupt)
+    told: list[Stage] = []
+    resumed = greedy.search(tagger, search, state=tmp_path, advance=told.append)
+    assert identity(resumed.network) == identity(third.network)
+    assert [stage.index for stage in told] == [stage.index for stage in third.stages]
+    finished = greedy.search(tagger, search, state=tmp_path)
+    assert identity(finished.network) == identity(third.network)
+    assert finished.stages == resumed.stages
+    assert not list(tmp_path.rglob(".*"))
+
+
+def test_another_search_takes_nothing_from_the_state_of_this_one(tagger: Network, jets: Jets, tmp_path: Path) -> None:
+    base = problem(jets, luts(tagger, 0.9))
+    base = replace(base, settings=replace(QUICK, stages=1, final=QUICK.fine_tune))
+    others = [
+        base,
+        replace(base, seed=1),
+        replace(base, budget=luts(tagger, 0.8)),
+        replace(base, propose=moves.global_magnitude),
+        replace(base, propose=moves.per_layer({}, ("weight",))),
+        replace(base, propose=moves.per_layer({("dense_1", "weight"): 2.0}, masks.GRANULARITIES)),
+        replace(base, settings=replace(base.settings, step=0.2)),
+        replace(base, train=jets[0].first(3000)),
+    ]
+    for number, other in enumerate(others, start=1):
+        greedy.search(tagger, other, state=tmp_path)
+        assert len(list(tmp_path.iterdir())) == number
+
+
+def test_a_latency_budget_lowers_the_depth(tagger: Network, jets: Jets) -> None:
+    start = toy_price(tagger)
+    budget = Budget(latency_ns=start.latency_ns - 20)
+    found = greedy.search(tagger, problem(jets, budget))
+    assert toy_price(found.network).latency_ns <= budget.latency_ns
+    assert sum(layer.depth for layer in toy_price(found.network).layers) <= start.latency_cycles - 4
+    assert any(step.kind == "depth" for stage in found.stages for step in stage.steps)
+
+
+def test_a_budget_already_met_costs_nothing(tagger: Network, jets: Jets) -> None:
+    found = greedy.search(tagger, problem(jets, luts(tagger, 2.0)))
+    assert not any(stage.steps for stage in found.stages)
+    assert found.stages[-1].layer_sizes == (16, 12, 5)
+
+
+def test_an_unreachable_budget_names_the_limit_and_the_closest_point(
+    tagger: Network, jets: Jets, tmp_path: Path
+) -> None:
+    search = problem(jets, Budget(resources=Resources(lut=0.5)))
+    message = r"^the budget cannot be reached: lut binds, 0\.5 allowed, [0-9]+ at the closest point$"
+    with pytest.raises(BudgetMissedError, match=message) as caught:
+        greedy.search(tagger, search, state=tmp_path)
+    assert caught.value.exit_code == 2
+    (folder,) = tmp_path.iterdir()
+    assert (folder / "stages.json").is_file()
+    assert (folder / "stage_1.npz").is_file()
+    with pytest.raises(BudgetMissedError, match=message):
+        greedy.search(tagger, search, state=tmp_path)
+
+
+def test_the_limit_furthest_beyond_is_the_one_that_binds(tagger: Network) -> None:
+    figures = toy_price(tagger)
+    budget = Budget(latency_ns=figures.latency_ns * 0.9, resources=Resources(lut=(figures.resources.lut or 0) / 10))
+    assert "lut binds" in str(greedy.missed(budget, figures))
+    assert f"{figures.resources.lut:g} at the closest point" in str(greedy.missed(budget, figures))
+
+
+def test_held_digits_are_those_there_are(tagger: Network) -> None:
+    held = greedy.hold_digits(tagger)
+    for before, after in zip(tagger.dense_layers, held.dense_layers, strict=True):
+        assert after.digit_limit.tolist() == masks.digit_counts(before).tolist()
+        assert after.used_weight().tolist() == before.used_weight().tolist()

@@ -1,0 +1,118 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hepprune.hardware.resources import Budget, Estimate, LayerEstimate, Resources
+from hepprune.network import Network
+from hepprune.pruning import importance, masks
+from hepprune.pruning.statistics import Statistics, gather
+from hepprune.search import moves
+from tests.networks import SEEDS, features, networks
+
+EVERYTHING = moves.per_layer({}, masks.GRANULARITIES)
+STEPS = st.sampled_from([0.01, 0.05, 0.3, 1.0])
+
+
+def gathered_on_noise(network: Network, seed: int) -> Statistics:
+    jets = torch.tensor(features(network, seed=seed, n_jets=40), dtype=torch.float32)
+    return gather(network, jets, torch.arange(40) % network.widths[network.logits_name])
+
+
+@given(networks(), SEEDS, STEPS)
+def test_no_move_empties_a_layer_or_does_nothing(network: Network, seed: int, step: float) -> None:
+    for move in EVERYTHING(network, gathered_on_noise(network, seed), step):
+        masked = masks.apply(network, move.cuts)
+        (cut,) = move.cuts
+        assert move.n_units == len(cut.units) >= 1
+        assert masked[cut.layer].used_weight().any()
+        assert masks.digit_counts(masked[cut.layer]).sum() < masks.digit_counts(network[cut.layer]).sum()
+        assert move.predicted_loss >= 0
+
+
+@given(networks(), SEEDS, STEPS)
+def test_a_move_takes_the_least_important_of_what_is_alive(network: Network, seed: int, step: float) -> None:
+    statistics = gathered_on_noise(network, seed)
+    for move in moves.per_layer({}, ("weight",))(network, statistics, step):
+        if move.kind != "weight":
+            continue
+        (cut,) = move.cuts
+        layer = network[cut.layer]
+        scores, alive = importance.fisher(layer, "weight", statistics[cut.layer]), (layer.used_weight() != 0).flatten()
+        kept = alive.clone()
+        kept[list(cut.units)] = False
+        assert alive[list(cut.units)].all()
+        assert len(cut.units) == min(max(1, round(step * int(alive.sum()))), int(alive.sum()) - 1)
+        assert scores[list(cut.units)].max() <= scores[kept].min()
+
+
+def depths(network: Network) -> dict[str, int]:
+    terms = {layer.name: int(masks.digit_counts(layer).sum(dim=1).max()) for layer in network.dense_layers}
+    return {name: math.ceil(math.log2(max(1, most))) for name, most in terms.items()}
+
+
+@given(networks(), SEEDS)
+def test_a_depth_move_takes_exactly_one_level_or_more_off_the_deepest_rows(network: Network, seed: int) -> None:
+    statistics = gathered_on_noise(network, seed)
+    for move in moves.per_layer({}, ("weight",))(network, statistics, 0.05):
+        if move.kind != "depth":
+            continue
+        (cut,) = move.cuts
+        before, masked = depths(network)[cut.layer], masks.apply(network, move.cuts)
+        assert depths(masked)[cut.layer] < before
+        rows = {unit // network[cut.layer].n_in for unit in cut.units}
+        terms = masks.digit_counts(network[cut.layer]).sum(dim=1)
+        assert all(terms[row] > 2 ** (before - 1) for row in rows)
+
+
+def test_every_layer_of_a_trained_tagger_has_a_depth_move(tagger: Network, gathered: Statistics) -> None:
+    found = [move.cuts[0].layer for move in EVERYTHING(tagger, gathered, 0.05) if move.kind == "depth"]
+    assert found == ["dense_1", "dense_2", "dense_3"]
+
+
+def test_trust_scales_predictions(tagger: Network, gathered: Statistics) -> None:
+    plain = list(EVERYTHING(tagger, gathered, 0.1))
+    scaled = list(moves.per_layer({("dense_1", "neuron"): 3.0}, masks.GRANULARITIES)(tagger, gathered, 0.1))
+    for before, after in zip(plain, scaled, strict=True):
+        factor = 3.0 if (before.cuts[0].layer, before.kind) == ("dense_1", "neuron") else 1.0
+        assert after.predicted_loss == pytest.approx(factor * before.predicted_loss)
+        assert after.cuts == before.cuts
+
+
+def test_neurons_that_are_cut_leave_their_mean(tagger: Network, gathered: Statistics) -> None:
+    for move in moves.per_layer({}, ("neuron",))(tagger, gathered, 0.2):
+        (cut,) = move.cuts
+        assert cut.constants == tuple(gathered[cut.layer].mean[list(cut.units)].tolist())
+
+
+@given(networks(), st.floats(0.01, 1))
+def test_global_magnitude_cuts_exactly_the_smallest_survivors(network: Network, fraction: float) -> None:
+    sizes = torch.cat([layer.weight.abs().flatten() for layer in network.dense_layers])
+    alive = torch.cat([layer.digit_limit.flatten() > 0 for layer in network.dense_layers])
+    proposed = list(moves.global_magnitude(network, {}, fraction))
+    if int(alive.sum()) < 2:
+        assert proposed == []
+        return
+    (move,) = proposed
+    masked = masks.apply(network, move.cuts)
+    after = torch.cat([layer.digit_limit.flatten() > 0 for layer in masked.dense_layers])
+    gone = alive & ~after
+    assert int(gone.sum()) == move.n_units == min(max(1, round(fraction * int(alive.sum()))), int(alive.sum()) - 1)
+    assert sizes[gone].max() <= sizes[after].min()
+
+
+def estimate(lut: float, depths: tuple[float, ...], cycles: int) -> Estimate:
+    layers = tuple(LayerEstimate(f"d{n}", Resources(lut=1), depth) for n, depth in enumerate(depths))
+    return Estimate("da4ml", "distributed_arithmetic", Resources(lut=lut), cycles, 1, 5.0, layers)
+
+
+def test_gain_counts_only_limits_beyond_their_goal() -> None:
+    budget = Budget(latency_ns=10, resources=Resources(lut=100))
+    before, after = estimate(400, (4, 4), 4), estimate(300, (4, 2), 4)
+    assert moves.gain(before, after, budget, {"lut": 2, "latency_ns": 9}) == pytest.approx(1.0)
+    assert moves.gain(before, after, budget, {"lut": 9, "latency_ns": 1}) == pytest.approx(2 * 2 / 8)
+    assert moves.gain(before, after, budget, {"lut": 1, "latency_ns": 1}) == pytest.approx(1.5)
+    assert moves.gain(before, after, budget, {"lut": 9, "latency_ns": 9}) == 0
+    assert moves.gain(after, before, budget, {"lut": 1, "latency_ns": 9}) == pytest.approx(-1.0)

@@ -1,0 +1,119 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hepprune.errors import ReportError
+from hepprune.synthesis.job import Job, first_error, run
+
+REPORTS = Path(__file__).resolve().parents[3] / "shared" / "reference" / "reports"
+# Starts a child that would outlive it, tells its process id, and does not end.
+ENDLESS = 'sleep 600 & echo $! > "$0/child"; wait'
+
+
+def job(folder: Path, *, time_limit_s: float = 60.0) -> Job:
+    return Job(folder, "top", (), "xcvu13p-flga2577-2-e", 5.0, 1, 1, time_limit_s=time_limit_s)
+
+
+def shell(script: str, folder: Path, *, time_limit_s: float = 60.0) -> None:
+    run(("sh", "-c", script, str(folder)), job(folder, time_limit_s=time_limit_s), cwd=folder, writes=folder / "report")
+
+
+def gone(process: int) -> bool:
+    """Whether a process has ended; its state is Z until the machine's first process has buried it."""
+    stat = Path(f"/proc/{process}/stat")
+    for _ in range(100):
+        try:
+            if stat.read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_output_goes_to_the_log_and_the_report_is_there(tmp_path: Path) -> None:
+    shell('echo working; echo oops >&2; touch "$0/report"', tmp_path)
+    assert job(tmp_path).log.read_text() == "working\noops\n"
+
+
+def test_a_tool_over_its_time_is_ended_with_its_children(tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match=r"sh ran over its 1 s; its log is"):
+        shell(ENDLESS, tmp_path, time_limit_s=1.0)
+    assert gone(int((tmp_path / "child").read_text()))
+
+
+def test_children_of_a_tool_that_has_ended_are_ended_too(tmp_path: Path) -> None:
+    shell('sleep 600 & echo $! > "$0/child"; touch "$0/report"', tmp_path)
+    assert gone(int((tmp_path / "child").read_text()))
+
+
+def test_ctrl_c_leaves_nothing_running(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from hepprune.synthesis.job import Job, run\n"
+        "folder = Path(sys.argv[1]); job = Job(folder, 'top', (), 'part', 5.0, 1, 1)\n"
+        "run(('sh', '-c', sys.argv[2], str(folder)), job, cwd=folder, writes=folder / 'report')"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, tmp_path, ENDLESS], stderr=subprocess.PIPE) as process:
+        child = tmp_path / "child"
+        while not (child.is_file() and child.read_text().strip()):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert b"KeyboardInterrupt" in said
+    assert gone(int(child.read_text()))
+
+
+def test_a_report_of_an_earlier_run_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    (tmp_path / "report").write_text("old")
+    with pytest.raises(ReportError, match="ended well but left no"):
+        shell("true", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("script", "sentence"),
+    [
+        ("echo first; echo last; exit 3", "sh ended with 3: last"),
+        ("exit 1", "sh ended with 1: it printed nothing"),
+        ("echo 'ERROR: cause'; echo 'ERROR: consequence'; echo bye; exit 1", "sh ended with 1: ERROR: cause"),
+        ("kill -9 $$", "for lack of memory"),
+        ("kill -15 $$", "was ended by signal 15"),
+    ],
+)
+def test_failures_say_why(tmp_path: Path, script: str, sentence: str) -> None:
+    with pytest.raises(ReportError, match=sentence.replace("$", r"\$")):
+        shell(script, tmp_path)
+
+
+def test_only_this_programs_errors_are_quoted(tmp_path: Path) -> None:
+    shell('echo "ERROR: harmless"; touch "$0/report"', tmp_path)
+    with pytest.raises(ReportError, match="ended with 1: ERROR: mine"):
+        shell("echo 'ERROR: mine'; exit 1", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        ("dataflow-XFORM-203-711.log", "[XFORM 203-711] Internal global variable 'layer_in.V'"),
+        ("elaborate-HLS-200-70.log", "[HLS 200-70] Cannot find any design unit to elaborate."),
+    ],
+)
+def test_the_cause_in_logs_of_real_failures(name: str, cause: str) -> None:
+    log = REPORTS / "failed-logs" / name
+    if not log.is_file():
+        pytest.skip("no reference logs beside this checkout")
+    assert cause in first_error(log)
+
+
+def test_the_first_error_of_a_log_of_gigabytes_is_sought_at_its_end(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        file.seek(4 * 2**30)
+        file.write(b"\nERROR: here\n")
+    assert first_error(log).endswith("ERROR: here")
+    os.truncate(log, 0)

