@@ -28,6 +28,7 @@ data: $(READY) ## make jets with Pythia (JETS=100000 SEED=1 OUT=datasets/jets.ro
 	$(BIN)/hepprune data make --jets $(JETS) --seed $(SEED) --out $(OUT)
 
 test: $(READY) ## the whole test suite
+	$(BIN)/hepprune prepare
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 quick: $(READY) ## the tests that take less than three minutes in all

@@ -102,6 +102,18 @@ def run(
                 console.print(f"{name}: {path}", soft_wrap=True, highlight=False)
 
 
+@app.command()
+def prepare() -> None:
+    """Compile what compiles itself at its first use (da4ml's solver, Yosys); `run` does it beside the training."""
+    with _errors_in_one_sentence():
+        from hepprune.pipeline import firmware
+
+        screen = Screen(_screen)
+        with screen.progress, screen("compiling the solver and Yosys, once per environment"):
+            with firmware.tools_compiling() as compiled:
+                compiled()
+
+
 @data_app.command("make")
 def data_make(
     jets: Annotated[int, typer.Option(min=1, help="How many jets.")],

@@ -23,7 +23,7 @@ _SHARED_FROM = 100_000  # parameters
 
 @dataclass(frozen=True)
 class Sample:
-    """Jets as tensors: x float32 (n_jets, n_features), y int64 (n_jets,)."""
+    """Jets as tensors: x float32 (n_jets, n_features), y int64 (n_jets,) or soft targets (n_jets, n_classes)."""
 
     x: Tensor
     y: Tensor
@@ -92,17 +92,20 @@ def fit(
     *,
     settings: Fit,
     seed: int,
+    teacher: Network | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> tuple[Network, tuple[Epoch, ...]]:
     """Return a trained copy, restored to the epoch of least validation loss, and its history.
 
-    The loss is the cross-entropy of the logits. `advance(1)` is called after each epoch.
+    The loss is the cross-entropy of the logits; with a `teacher` its class probabilities are half of each target
+    (distillation, Hinton, Vinyals and Dean, arXiv:1503.02531). `advance(1)` is called after each epoch.
 
     Raises:
         DataError: the loss is no longer finite.
     """
     with _threads(network):
-        return _fit(network.clone(), train, validation, settings=settings, seed=seed, advance=advance)
+        targets = _targets(train, teacher)
+        return _fit(network.clone(), train.x, targets, validation, settings=settings, seed=seed, advance=advance)
 
 
 @contextmanager
@@ -117,9 +120,19 @@ def _threads(network: Network) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@torch.no_grad()
+def _targets(train: Sample, teacher: Network | None) -> Tensor:
+    """Return what the loss holds the logits against: classes (n_jets,), or with a teacher (n_jets, n_classes)."""
+    if teacher is None:
+        return train.y
+    taught = torch.softmax(teacher.logits(train.x), dim=-1)
+    return (taught + nn.functional.one_hot(train.y, taught.shape[1])) / 2
+
+
 def _fit(
     network: Network,
-    train: Sample,
+    x: Tensor,
+    targets: Tensor,
     validation: Sample,
     *,
     settings: Fit,
@@ -127,15 +140,15 @@ def _fit(
     advance: Callable[[int], None],
 ) -> tuple[Network, tuple[Epoch, ...]]:
     generator, start = torch.Generator().manual_seed(seed), time.perf_counter()
-    steps = settings.epochs * -(-len(train) // settings.batch_size)
+    steps = settings.epochs * -(-len(x) // settings.batch_size)
     optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=max(steps, 1))
     history: list[Epoch] = []
     best, best_loss, best_epoch = copy.deepcopy(network.state_dict()), np.inf, 0
     for epoch in range(1, settings.epochs + 1):
-        order = torch.randperm(len(train), generator=generator)
+        order = torch.randperm(len(x), generator=generator)
         losses = [
-            _step(network, Sample(train.x[batch], train.y[batch]), optimiser, cycle, quantised=settings.quantised)
+            _step(network, Sample(x[batch], targets[batch]), optimiser, cycle, quantised=settings.quantised)
             for batch in torch.split(order, settings.batch_size)
         ]
         loss, hits = _validate(network, validation, quantised=settings.quantised)

@@ -84,3 +84,19 @@ def test_importing_the_package_stays_light() -> None:
     code = f"import sys, hepprune, hepprune.pipeline; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.slow
+def test_an_unreachable_budget_names_what_binds_and_keeps_its_state(tmp_path: Path) -> None:
+    quick = {
+        "data__max_jets": 6000,
+        "model": {"hidden": [6], "training": {"float_epochs": 1, "epochs": 1}},
+        "budget": {"lut": 1},
+        "search": {"stages": 2, "fine_tune_epochs": 1, "final_epochs": 1},
+    }
+    done = hepprune("run", str(write(tmp_path, **quick)))
+    assert done.returncode == 2, done.stderr
+    assert "lut binds, 1 allowed" in done.stderr
+    assert "closest" in done.stderr
+    assert list((tmp_path / "build" / "state").glob("baseline-*.npz"))
+    assert not (tmp_path / "build" / "summary.json").exists()

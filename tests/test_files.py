@@ -21,7 +21,7 @@ def test_a_block_that_ends_well_replaces_the_file(tmp_path: Path) -> None:
 
 def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = files.write_text(tmp_path / "a.txt", "old")
-    with pytest.raises(KeyboardInterrupt), files.replacing(path) as temporary:  # noqa: PT012 -- the write belongs inside
+    with pytest.raises(KeyboardInterrupt), files.replacing(path) as temporary:
         temporary.write_text("half")
         raise KeyboardInterrupt
     assert path.read_text() == "old"

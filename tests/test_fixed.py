@@ -115,5 +115,5 @@ def test_covering_holds_both_ends_and_no_narrower_type_does(one: float, other: f
     "text", ["", "float", "ap_fixed<8>", "ap_fixed<8,3,AP_UP>", "ap_fixed<99,3>", "ap_fixed<8,3,AP_RND,AP_CLIP>"]
 )
 def test_what_is_no_type_is_refused_with_a_sentence(text: str) -> None:
-    with pytest.raises(NetworkError, match="fixed-point|unknown|rounding|overflow"):
+    with pytest.raises(NetworkError, match=r"fixed-point|unknown|rounding|overflow"):
         FixedPoint.parse(text)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from hepprune import metrics, network, pipeline, recipe
+from hepprune.hardware import targets
 from hepprune.network import exact_logits
 from hepprune.pipeline import taggers
 from hepprune.pipeline.context import Context
-from hepprune.hardware import targets
 from hepprune.recipe import Recipe
 from hepprune.report import summary as summaries
 from hepprune.synthesis.ledger import Ledger

@@ -101,7 +101,7 @@ def _multiply(values: list[Any], kernel: Any, depth_slack: int) -> Sequence[Any]
     return product
 
 
-def cheapest_graph(kernel: Any, *, qintervals: Any, latencies: Any, hard_dc: int, **_: Any) -> Any:
+def cheapest_graph(kernel: Any, *, qintervals: Any, latencies: Any, hard_dc: int = -1, **_: Any) -> Any:
     """Return da4ml's cheapest adder graph of a matrix (n_in, n_out), over all its ways to split the matrix in two.
 
     This is `da4ml.cmvm.solve` with its search as a plain loop, which spares numba most of the compilation, and with

@@ -58,6 +58,15 @@ class Target:
         return self.levels or levels_per_cycle(self.period_ns)
 
     @property
+    def part_name(self) -> str:
+        """The whole part name, package and speed grade where they are given, as vendor tools take it.
+
+        Raises:
+            RecipeError: it is unknown, or of no known device.
+        """
+        return self.part.strip() if self.part else self.device.part
+
+    @property
     def device(self) -> devices.Device:
         """The chip.
 

@@ -101,6 +101,7 @@ def _search(context: Context, start: Start, network: Network, budget: Budget, pr
         moves.per_layer(trust, wanted.granularities),
         wanted.settings(context.recipe.model.training.batch_size, stages=_RESUMED_STAGES if resumed else None),
         context.recipe.seed,
+        start.tagger,
     )
     if resumed and budget.met_by(price(network)):
         return greedy.Outcome(network, ())

@@ -76,7 +76,7 @@ def write_verilog(context: Context, network: Network) -> rtl.Design:
             folder,
             name=context.recipe.name,
             levels_per_cycle=target.levels_per_cycle,
-            part=target.device.part,
+            part=target.part_name,
             clock_ns=target.period_ns,
         )
 
@@ -92,7 +92,7 @@ def export_hls(context: Context, network: Network) -> hls.Project:
         project = hls.export(
             network,
             folder,
-            part=target.device.part,
+            part=target.part_name,
             clock_ns=target.period_ns,
             clock_uncertainty=_UNCERTAINTY if target.clock_uncertainty is None else target.clock_uncertainty,
             strategy=context.recipe.strategy,
@@ -143,7 +143,7 @@ def measure(context: Context, network: Network, *, jets: Samples, book: ledger.L
     key = ledger.design_key(
         identity(network),
         strategy=context.recipe.strategy,
-        part=context.target.device.part,
+        part=context.target.part_name,
         clock_ns=context.target.period_ns,
         tool=f"{tool.name} {tool.version()}",
         pipelining=context.target.levels_per_cycle,
@@ -163,7 +163,7 @@ def _job(context: Context, network: Network, *, hls_project: bool) -> synthesis.
         folder=design.folder / "synthesis",
         top=design.top,
         sources=design.sources,
-        part=context.target.device.part,
+        part=context.target.part_name,
         clock_ns=context.target.period_ns,
         latency_cycles=design.latency_cycles,
         interval_cycles=design.interval_cycles,
@@ -177,4 +177,4 @@ def solved_as_measured(context: Context, network: Network) -> Measurement:
     target = context.target
     resources = Resources(lut=solved.lut, dsp=0.0, bram18=0.0)
     cycles = rtl.cycles(solved.depth, target.levels_per_cycle)
-    return Measurement("da4ml", "da4ml", version("da4ml"), target.device.part, target.period_ns, resources, cycles, 1)
+    return Measurement("da4ml", "da4ml", version("da4ml"), target.part_name, target.period_ns, resources, cycles, 1)

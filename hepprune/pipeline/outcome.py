@@ -32,6 +32,7 @@ def pruned_uniformly(context: Context, tagger: Network, jets: Samples, goal: flo
         moves.global_magnitude,
         wanted.settings(context.recipe.model.training.batch_size),
         context.recipe.seed,
+        tagger,
     )
 
     def prune() -> Network:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from hepprune import metrics, training
+from hepprune import digits, metrics, training
 from hepprune.errors import BudgetMissedError
 from hepprune.files import content_hash, write_text
 from hepprune.hardware.resources import Budget, Estimate
@@ -75,7 +75,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Problem:
-    """What a search is given: jets to train and validate on, a budget, a price, and where moves come from."""
+    """What a search is given: jets to train and validate on, a budget, a price, and where moves come from.
+
+    With a `teacher`, fine-tuning distils it: the pruned network learns its class probabilities too.
+    """
 
     train: Sample
     validation: Sample
@@ -84,6 +87,7 @@ class Problem:
     propose: Proposal
     settings: Settings = field(default_factory=Settings)
     seed: int = 0
+    teacher: Network | None = None
 
 
 def search(
@@ -133,7 +137,14 @@ def _run_stage(network: Network, problem: Problem, goals: dict[str, float], inde
     if last and settings.hold_digits:
         network = hold_digits(network)
     schedule = settings.final if index == settings.stages else settings.fine_tune
-    network, _ = training.fit(network, problem.train, problem.validation, settings=schedule, seed=problem.seed + index)
+    network, _ = training.fit(
+        network,
+        problem.train,
+        problem.validation,
+        settings=schedule,
+        seed=problem.seed + index,
+        teacher=problem.teacher,
+    )
     after = metrics.accuracy(training.evaluate(network, problem.validation), problem.validation.y.numpy())
     change, estimate = metrics.difference(after, before), problem.price(network)
     return network, Stage(
@@ -156,6 +167,7 @@ def cut_until(network: Network, problem: Problem, goals: dict[str, float]) -> tu
 
     Each move is the one with the least predicted loss per share of the broken limits that it frees.
     """
+    network = release_digits(network)
     sample = problem.train.first(problem.settings.statistics_jets)
     gathered = statistics.gather(network, sample.x, sample.y)
     steps: list[Step] = []
@@ -182,6 +194,17 @@ def _best(
         raise missed(problem.budget, estimate)
     _, move, freed, masked, price = min(candidates, key=lambda candidate: candidate[0])
     return move, freed, masked, price
+
+
+def release_digits(network: Network) -> Network:
+    """Return a copy in which surviving weights may take any value again.
+
+    Which digits matter changes as the network is trained on, so every stage chooses them anew.
+    """
+    released = network.clone()
+    for layer in released.dense_layers:
+        layer.digit_limit[layer.digit_limit > 0] = digits.UNLIMITED
+    return released
 
 
 def hold_digits(network: Network) -> Network:
@@ -212,7 +235,9 @@ def _key(network: Network, problem: Problem) -> str:
     settings = TypeAdapter(Settings).dump_python(problem.settings, mode="json")
     limits = problem.budget.limits()
     price = TypeAdapter(Estimate).dump_python(problem.price(network), mode="json")
-    return content_hash(identity(network), jets, settings, limits, price, problem.seed, problem.propose.__qualname__)
+    taught = identity(problem.teacher) if problem.teacher else None
+    parts = (jets, settings, limits, price, problem.seed, problem.propose.__qualname__, taught)
+    return content_hash(identity(network), *parts)
 
 
 def _resume(folder: Path | None, network: Network) -> tuple[tuple[Stage, ...], Network]:

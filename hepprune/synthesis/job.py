@@ -1,6 +1,7 @@
 """What a synthesis tool is given, and how its program is run: logged, limited in time, never left running."""
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from hepprune.errors import ReportError
 
 TIME_LIMIT_S = 4 * 3600.0
 _TAIL_BYTES = 2**20
+_ERROR = re.compile(r"(^|\s)ERROR:|^Error\b")  # Yosys puts the file and line before it
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,17 @@ class Job:
 
 
 def run(
-    command: Sequence[str], job: Job, *, cwd: Path, writes: Path, environment: Mapping[str, str] | None = None
+    command: Sequence[str],
+    job: Job,
+    *,
+    cwd: Path,
+    writes: Path,
+    environment: Mapping[str, str] | None = None,
+    name: str | None = None,
 ) -> None:
     """Run a tool's program to its end, with its output in the job's log; `writes` is the report it must leave.
 
+    `name` is what messages call it, if not by its program's name.
     The program and all it started are gone when this returns or raises, Ctrl-C included.
 
     Raises:
@@ -46,7 +55,7 @@ def run(
     """
     writes.unlink(missing_ok=True)  # so that the report of an earlier run is never taken for this one's
     job.folder.mkdir(parents=True, exist_ok=True)
-    name = Path(command[0]).name
+    name = name or Path(command[0]).name
     with job.log.open("ab") as log:
         start = log.tell()
         process = subprocess.Popen(
@@ -89,5 +98,5 @@ def first_error(log: Path, *, start: int = 0) -> str:
         file.seek(max(start, log.stat().st_size - _TAIL_BYTES))
         text = file.read().decode(errors="replace")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if line.upper().startswith("ERROR")]
+    errors = [line for line in lines if _ERROR.search(line)]
     return (errors or lines[-1:] or ["it printed nothing"])[0]

@@ -1,5 +1,7 @@
 """One small network and one of the size that fits a trigger, shared by the tests of every kind of firmware."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -15,7 +17,7 @@ def tagger(sizes: tuple[int, ...], *, zeros: float, seed: int, relu: FixedPoint)
     rng = np.random.default_rng(seed)
     layers: list[Layer] = [Input("features", sizes[0], INPUTS)]
     fraction = INPUTS.fraction
-    for index, (n_in, n_out) in enumerate(zip(sizes, sizes[1:], strict=False), start=1):
+    for index, (n_in, n_out) in enumerate(pairwise(sizes), start=1):
         weight = rng.normal(size=(n_out, n_in)) * np.sqrt(2 / (n_in * (1 - zeros)))
         weight[rng.random(weight.shape) < zeros] = 0
         dense = Dense(

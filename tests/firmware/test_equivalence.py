@@ -49,7 +49,7 @@ def test_a_network_that_moved_on_is_caught_in_its_layer(small: Network, project:
 
 def test_a_corrupted_weight_in_the_project_is_caught_in_its_layer(small: Network, tmp_path: Path) -> None:
     project = hls.export(small, tmp_path / "hls", part=PART, clock_ns=5.0, clock_uncertainty=0.27, strategy="latency")
-    weights = sorted((project.folder / "firmware" / "weights").glob("w*.txt"))[-1]
+    weights = max((project.folder / "firmware" / "weights").glob("w*.txt"))
     values = weights.read_text().split(",")
     values[0] = str(-float(values[0]) + 0.25)
     weights.write_text(",".join(values))

@@ -103,7 +103,7 @@ def test_a_reuse_factor_that_hls4ml_would_move_is_refused(tmp_path: Path) -> Non
     layer = Dense("fc", torch.ones(3, 4), torch.zeros(3), **types, strategy="resource", reuse_factor=5)  # type: ignore[arg-type]
     network = Network([Input("features", 4, FixedPoint(8, 3)), layer])
     with pytest.raises(
-        NetworkError, match="'fc': hls4ml would build resource at reuse factor (4|6) where resource at 5"
+        NetworkError, match=r"'fc': hls4ml would build resource at reuse factor (4|6) where resource at 5"
     ):
         exported(network, tmp_path / "hls", strategy=None)
 

@@ -46,7 +46,7 @@ def test_missing_programs_are_named(small: Network, tmp_path: Path, monkeypatch:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(PrerequisiteError, match="perl is missing"):
         verilator.build(design)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(PrerequisiteError, match="Verilator is missing"):
         verilator.build(design)
 

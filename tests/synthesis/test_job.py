@@ -52,6 +52,7 @@ def test_children_of_a_tool_that_has_ended_are_ended_too(tmp_path: Path) -> None
     assert gone(int((tmp_path / "child").read_text()))
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_nothing_running(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from hepprune.synthesis.job import Job, run\n"

@@ -181,7 +181,7 @@ def test_a_value_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 def writer(path: Path, name: str, first: int, last: int) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-c", WRITER, str(path), name, str(first), str(last)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0)  # nothing read ahead
 
 
 def told(process: "subprocess.Popen[bytes]") -> list[int]:

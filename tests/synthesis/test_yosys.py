@@ -1,5 +1,8 @@
 import json
 import os
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +32,10 @@ def job(folder: Path, text: str = VERILOG) -> synthesis.Job:
     source.parent.mkdir()
     source.write_text(text)
     return synthesis.Job(folder / "run" / "synthesis", "add", (source,), "xcvu13p-flga2577-2-e", 5.0, 1, 1)
+
+
+def running_in(folder: Path) -> list[str]:
+    return [path.parent.name for path in Path("/proc").glob("[0-9]*/cwd") if os.path.realpath(path) == str(folder)]
 
 
 def statistics(folder: Path, cells: object) -> Path:
@@ -68,14 +75,34 @@ def test_a_solved_network(tmp_path: Path, tagger: Network) -> None:
 @pytest.mark.slow
 def test_broken_verilog_is_quoted_and_a_run_over_time_leaves_nothing(tmp_path: Path) -> None:
     broken = job(tmp_path, "module add(input clk; endmodule")
-    with pytest.raises(ReportError, match=r"ended with 1: ERROR: .*syntax error|ended with 1: .*add\.v:1"):
+    with pytest.raises(ReportError, match=r"Yosys ended with 1: .*add\.v:1: ERROR: syntax error"):
         yosys.synthesise(broken)
     broken.sources[0].write_text(VERILOG)
-    with pytest.raises(ReportError, match=r"ran over its 0\.5 s"):
+    with pytest.raises(ReportError, match=r"Yosys ran over its 0\.5 s"):
         yosys.synthesise(replace(broken, time_limit_s=0.5))
     assert sorted(path.name for path in broken.folder.iterdir()) == ["synthesis.log", "synthesis.ys"]
-    running = [path for path in Path("/proc").glob("[0-9]*/cwd") if os.path.realpath(path) == str(broken.folder)]
-    assert running == []
+    assert running_in(broken.folder) == []
+
+
+@pytest.mark.slow
+def test_yosys_ends_with_a_run_that_is_killed(tmp_path: Path) -> None:
+    wanted = job(tmp_path)
+    code = (
+        "import sys; from pathlib import Path; from hepprune import synthesis\n"
+        "folder, source = map(Path, sys.argv[1:])\n"
+        "synthesis.choose('yosys').run(synthesis.Job(folder, 'add', (source,), 'xc7z020', 5.0, 1, 1))"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, wanted.folder, *wanted.sources]) as process:
+        while not (wanted.log.is_file() and wanted.log.stat().st_size):
+            assert process.poll() is None
+            time.sleep(0.02)
+        assert running_in(wanted.folder)
+        process.kill()
+    for _ in range(100):
+        if not running_in(wanted.folder):
+            return
+        time.sleep(0.1)
+    pytest.fail("Yosys is still running")
 
 
 def test_every_cell_counts_as_documented(tmp_path: Path) -> None:

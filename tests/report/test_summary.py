@@ -1,0 +1,77 @@
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from hepprune.hardware.resources import Estimate, Measurement, Resources
+from hepprune.report import plots, summary, table
+from hepprune.report.summary import Checks, Comparison, Cost, Feedback, StagePoint, Summary, Tagger
+
+PREDICTED = Estimate("yosys", "latency", Resources(lut=900.04, ff=100.0, dsp=3.0), 4, 1, 5.0)
+MEASURED = Measurement("yosys", "yosys", "0.7", "xcvu13p", 5.0, Resources(lut=950.0, ff=120.0), 4, 1)
+
+
+@pytest.fixture
+def found() -> Summary:
+    tagger = Tagger(0.65, 0.003, 0.88, 0.001, 500, (16, 5), Cost.of(PREDICTED), 920.0, 18.0, Cost.of(MEASURED))
+    return Summary(
+        recipe="jets",
+        target="here",
+        budget={"latency_ns": 30.0, "lut": 1000.0},
+        baseline=replace(tagger, accuracy=0.66, solved_lut=8000.0, measured=None),
+        compressed=tagger,
+        uniform=replace(tagger, accuracy=0.64, measured=None),
+        compressed_minus_baseline=Comparison(-0.01, 0.002, significant=True),
+        compressed_minus_uniform=Comparison(0.001, 0.002, significant=False),
+        checks=Checks(10_000, 0, 2_000, 0, 1.0),
+        feedback=(Feedback(1, Cost.of(PREDICTED), Cost.of(MEASURED), met=True),),
+        search=(
+            StagePoint(4000.0, 25.0, 0.66, 0.003, significant=False),
+            StagePoint(900.0, 20.0, 0.65, 0.003, significant=True),
+        ),
+        seconds={"search": 1.5},
+        seed=1,
+        versions={"hepprune": "0"},
+    )
+
+
+def test_what_is_written_is_read_back(found: Summary, tmp_path: Path) -> None:
+    assert summary.read(summary.write(found, tmp_path / "summary.json")) == found
+
+
+def test_what_is_unknown_is_absent_and_never_a_number(found: Summary) -> None:
+    measured = json.loads(summary.to_json(found))["compressed"]["measured"]
+    assert "dsp" not in measured
+    assert "bram18" not in measured
+    assert measured["latency_ns"] == 20.0
+    assert measured["clock"] == "assumed"
+
+
+def test_predicted_and_measured_say_their_stage_and_tool() -> None:
+    assert (Cost.of(PREDICTED).tool, Cost.of(PREDICTED).clock) == (None, None)
+    assert Cost.of(replace(MEASURED, clock_met=True)).clock == "met"
+    assert Cost.of(replace(MEASURED, clock_met=False)).clock == "missed"
+    assert Cost.of(MEASURED).tool == "yosys 0.7"
+
+
+def test_the_table_shows_errors_budget_tool_and_clock(found: Summary) -> None:
+    console = Console(record=True, width=160, file=io.StringIO())
+    console.print(table.render(found))
+    text = console.export_text()
+    for part in ("0.6500 ± 0.0030", "1,000", "950", "yosys 0.7", "clock: assumed", "no difference seen", "10,000"):
+        assert part in text, part
+
+
+@pytest.mark.slow
+def test_plots_are_written_as_png_and_pdf(found: Summary, tmp_path: Path) -> None:
+    drawn = [*plots.pareto(found, tmp_path / "a"), *plots.resource_bars(found, tmp_path / "b")]
+    drawn += plots.sensitivity_map(
+        ["dense_1 weight", "dense_2 neuron"], [0.1, 0.5], [[0.0, 0.01], [0.1, -0.2]], tmp_path / "c"
+    )
+    assert [path.suffix for path in drawn] == [".png", ".pdf"] * 3
+    for path in drawn:
+        assert path.read_bytes()[:4] in {b"\x89PNG", b"%PDF"}
+    assert not list(tmp_path.glob(".*"))
