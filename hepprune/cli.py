@@ -109,9 +109,9 @@ def prepare() -> None:
         from hepprune.pipeline import firmware
 
         screen = Screen(_screen)
-        with screen.progress, screen("compiling the solver and Yosys, once per environment"):
-            with firmware.tools_compiling() as compiled:
-                compiled()
+        step = screen("compiling the solver and Yosys, once per environment")
+        with screen.progress, step, firmware.tools_compiling() as compiled:
+            compiled()
 
 
 @data_app.command("make")

@@ -103,7 +103,7 @@ class Search(_Section):
     """How the search goes; see search.greedy."""
 
     stages: Positive = 12
-    step: Fraction = 0.05
+    step: Fraction = 0.08
     granularities: tuple[str, ...] = GRANULARITIES
     fine_tune_epochs: Positive = 4
     final_epochs: Positive = 60
