@@ -68,7 +68,7 @@ class Training(_Section):
     """How the baseline is trained: first in float, then under its quantisers."""
 
     float_epochs: Positive = 20
-    epochs: Positive = 60
+    epochs: Positive = 40
     batch_size: Positive = 1024
     learning_rate: Annotated[float, Field(gt=0)] = 6e-3
 
@@ -106,7 +106,7 @@ class Search(_Section):
     step: Fraction = 0.08
     granularities: tuple[str, ...] = GRANULARITIES
     fine_tune_epochs: Positive = 4
-    final_epochs: Positive = 60
+    final_epochs: Positive = 80
     learning_rate: Annotated[float, Field(gt=0)] = 6e-3
 
     @field_validator("granularities")

@@ -13,7 +13,7 @@ from hepprune.training import Fit, Sample, fit, multilayer_perceptron
 settings.register_profile(
     "hepprune",
     deadline=None,
-    max_examples=40,
+    max_examples=25,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

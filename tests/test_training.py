@@ -104,6 +104,17 @@ def test_bad_validation_features_are_refused(jets: Jets) -> None:
         training.fit(network, jets[0], validation, settings=QUICK, seed=0)
 
 
+def test_a_teacher_draws_its_pupil_nearer(tagger: Network, jets: Jets) -> None:
+    def distance(network: Network) -> float:
+        ours, theirs = (torch.log_softmax(n.logits(jets[1].x), dim=1) for n in (network, tagger))
+        return torch.nn.functional.kl_div(ours, theirs, reduction="batchmean", log_target=True).item()
+
+    pupil = training.multilayer_perceptron(8, (6,), 5, seed=0)
+    schedule = Fit(8, 256, 1e-2, quantised=False)
+    alone, taught = (training.fit(pupil, *jets, settings=schedule, seed=0, teacher=t)[0] for t in (None, tagger))
+    assert distance(taught) < distance(alone)
+
+
 def test_progress_is_told_once_an_epoch(tagger: Network, jets: Jets) -> None:
     told: list[int] = []
     training.fit(tagger, *jets, settings=QUICK, seed=0, advance=told.append)

@@ -157,14 +157,21 @@ def _run(project: Project, library: ctypes.CDLL, features: NDArray[Any]) -> NDAr
 
 
 def _check(network: Network, *, name: str, namespace: str | None, strategy: str | None) -> None:
-    for chosen in {strategy} if strategy else {layer.strategy for layer in network.dense_layers}:
+    for layer in network.dense_layers:
+        chosen = strategy or layer.strategy
         if chosen not in STRATEGIES:
             raise NetworkError(unknown("strategy", chosen, STRATEGIES))
+        if chosen == "distributed_arithmetic" and layer.reuse_factor != 1:
+            raise NetworkError(
+                f"layer '{layer.name}' has reuse factor {layer.reuse_factor}; distributed_arithmetic knows only 1"
+            )
     if namespace is not None and (not namespace.isidentifier() or not namespace.isascii()):
         raise NetworkError(f"'{namespace}' is no C++ namespace; use letters, digits and underscores, a letter first")
-    for layer in network:
-        if layer.name in {"input", name}:
-            raise NetworkError(f"a layer named '{layer.name}' clashes with a name in the hls4ml project; rename it")
+    taken = {"input", name.lower()}
+    for layer_name in (layer.name for layer in network):
+        if layer_name.lower() in taken:  # hls4ml looks layers up in lower case
+            raise NetworkError(f"a layer named '{layer_name}' clashes with a name in the hls4ml project; rename it")
+        taken.add(layer_name.lower())
 
 
 def _graph(network: Network, folder: Path, strategy: str | None, options: dict[str, Any]) -> Any:

@@ -84,7 +84,7 @@ def test_a_project_is_ready_for_vitis_and_says_what_was_asked(small: Network, tm
     [
         {"name": "1tagger"},
         {"name": 'tag"ger'},
-        {"name": "fc1"},
+        {"name": "FC1"},
         {"part": "xcvu13p; exec rm"},
         {"namespace": "a::b"},
         {"clock_ns": -5.0},
@@ -106,6 +106,8 @@ def test_a_reuse_factor_that_hls4ml_would_move_is_refused(tmp_path: Path) -> Non
         NetworkError, match=r"'fc': hls4ml would build resource at reuse factor (4|6) where resource at 5"
     ):
         exported(network, tmp_path / "hls", strategy=None)
+    with pytest.raises(NetworkError, match="'fc' has reuse factor 5; distributed_arithmetic knows only 1"):
+        exported(network, tmp_path / "hls", strategy="distributed_arithmetic")
 
 
 def test_layers_without_hls_form_are_named(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ BIASES = FixedPoint(10, 4, True, "RND", "SAT")
 RESULTS = FixedPoint(6, 3, False)
 
 
-@settings(max_examples=120)
+@settings(max_examples=80)
 @given(st.data(), SEEDS)
 def test_shrunk_equals_masked_bit_for_bit(data: st.DataObject, seed: int) -> None:
     network = data.draw(networks())

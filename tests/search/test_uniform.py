@@ -1,0 +1,37 @@
+from dataclasses import replace
+
+import pytest
+
+from hepprune.hardware.resources import Budget, Resources
+from hepprune.network import Network
+from hepprune.pruning import masks
+from hepprune.search import moves, uniform
+from hepprune.search.greedy import Problem, Settings
+from hepprune.training import Fit, Sample
+from tests.search.toy import toy_price
+
+QUICK = Settings(stages=2, step=0.05, statistics_jets=500, fine_tune=Fit(1, 512, 3e-3), final=Fit(2, 512, 3e-3))
+
+
+@pytest.mark.parametrize("dearer", [1.0, 1.3])
+def test_the_cost_is_matched_from_above_though_the_price_is_wrong(
+    tagger: Network, jets: tuple[Sample, Sample], dearer: float
+) -> None:
+    def cost(network: Network) -> float:
+        return dearer * (toy_price(network).resources.lut or 0)
+
+    goal = 0.4 * cost(tagger)
+    problem = Problem(*jets, Budget(resources=Resources(lut=1)), toy_price, moves.per_layer({}, ("weight",)), QUICK)
+    told: list[int] = []
+    found = uniform.match(tagger, problem, cost=cost, goal=goal, advance=told.append)
+    assert 0 <= cost(found.network) / goal - 1 <= uniform.TOLERANCE
+    assert all(step.kind == "global magnitude" for stage in found.stages for step in stage.steps)
+    assert len(told) >= len(found.stages)
+
+
+def test_it_is_plain_pruning_of_weights(tagger: Network, jets: tuple[Sample, Sample]) -> None:
+    problem = Problem(*jets, Budget(), toy_price, moves.per_layer({}, ("digit",)), replace(QUICK, hold_digits=True))
+    goal = 0.5 * (toy_price(tagger).resources.lut or 0)
+    found = uniform.match(tagger, problem, cost=lambda n: toy_price(n).resources.lut or 0, goal=goal)
+    assert masks.nonzero_weights(found.network) < masks.nonzero_weights(tagger)
+    assert {int(limit) for layer in found.network.dense_layers for limit in layer.digit_limit.unique()} <= {0, 31}
