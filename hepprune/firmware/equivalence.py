@@ -77,7 +77,7 @@ def _passed(check: Check, n_outputs: int, jets: NDArray[np.int64]) -> Check:
     place = (
         f"first in layer '{check.first_layer}'"
         if check.first_layer
-        else "though each layer by itself agrees: it is not of this network"
+        else "but Verilog written afresh agrees in every layer, so this one is of another network"
     )
     raise EquivalenceError(
         f"{_TITLES[check.kind]} differs from the network in {check.mismatches} of {n_outputs} logits, "
@@ -97,14 +97,14 @@ def _first_traced(network: Network, project: Project, features: NDArray[Any]) ->
 
 
 def _first_translated(network: Network, features: NDArray[Any]) -> str | None:
-    """Return the first layer up to which Verilog written afresh differs from the network."""
-    names = [layer.name for layer in network if not layer.is_head]
-    for count in range(2, len(names) + 1):
-        part = Network([network[name] for name in names[:count]], {n: network.sources[n] for n in names[1:count]})
-        with tempfile.TemporaryDirectory(prefix="hepprune-") as folder:
-            fresh = rtl.write_verilog(
-                rtl.solve(part), Path(folder) / "part", name="part", levels_per_cycle=4, part="xcvu13p", clock_ns=5.0
-            )
-            if not np.array_equal(exact_logits(part, features), _simulated(part, fresh, features)):
-                return names[count - 1]
-    return None
+    """Return the first layer whose value differs in Verilog written afresh, with every layer's value as an output."""
+    want = exact_activations(network, features)
+    names = list(want)[1:]
+    with tempfile.TemporaryDirectory(prefix="hepprune-") as folder:
+        fresh = rtl.write_verilog(
+            rtl.probe(network), Path(folder) / "probe", name="probe", levels_per_cycle=4, part="xcvu13p", clock_ns=5.0
+        )
+        got = _simulated(network, fresh, features)
+    ends = np.cumsum([want[name].shape[1] for name in names])
+    parts = zip(names, np.split(got, ends[:-1], axis=1), strict=True)
+    return next((name for name, values in parts if not np.array_equal(want[name], values)), None)

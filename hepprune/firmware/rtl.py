@@ -50,8 +50,18 @@ def solve(network: Network, *, depth_slack: int = 2) -> Solution:
     Raises:
         NetworkError: a layer has no fixed-point form, or is wider than da4ml can represent.
     """
-    from da4ml.trace import comb_trace
+    values = _values(network, depth_slack)
+    return _solution(values[network.input.name], values[network.logits_name])
 
+
+def probe(network: Network) -> Solution:
+    """Return an adder graph that puts out the value of every layer before any head, in the order they run."""
+    values = _values(network, depth_slack=2)
+    ports, *others = values.values()
+    return _solution(ports, [value for layer in others for value in layer])
+
+
+def _values(network: Network, depth_slack: int) -> dict[str, list[Any]]:
     double = network.clone().double()  # float32 would round half-way weights differently from `exact_logits`
     values: dict[str, list[Any]] = {}
     for layer in double:
@@ -59,7 +69,13 @@ def solve(network: Network, *, depth_slack: int = 2) -> Solution:
         values[layer.name] = tracing.trace(layer, arriving, depth_slack=depth_slack)
         if layer.name == double.logits_name:
             break
-    logic = comb_trace(values[double.input.name], values[double.logits_name], keep_dead_inputs=True)
+    return values
+
+
+def _solution(ports: list[Any], outputs: list[Any]) -> Solution:
+    from da4ml.trace import comb_trace
+
+    logic = comb_trace(ports, outputs, keep_dead_inputs=True)
     return Solution(logic, float(logic.cost), float(max(logic.out_latency)))
 
 

@@ -74,7 +74,7 @@ def write_verilog(context: Context, network: Network) -> rtl.Design:
         return rtl.write_verilog(
             rtl.solve(network),
             folder,
-            name=context.recipe.name,
+            name=f"{context.recipe.name}_rtl",  # the recipe's own name may be a word of Verilog
             levels_per_cycle=target.levels_per_cycle,
             part=target.part_name,
             clock_ns=target.period_ns,

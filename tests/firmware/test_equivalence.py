@@ -64,5 +64,5 @@ def test_verilog_of_another_network_is_stopped(small: Network, tmp_path: Path) -
     )
     inputs = jets(small, 500)
     assert equivalence.against_rtl(small, design, inputs).mismatches == 0
-    with pytest.raises(EquivalenceError, match="it is not of this network"):
+    with pytest.raises(EquivalenceError, match="this one is of another network"):
         equivalence.against_rtl(changed(small, "fc2"), design, inputs)

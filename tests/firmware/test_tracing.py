@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hepprune.errors import NetworkError
 from hepprune.firmware import rtl, tracing
 from hepprune.fixed import OVERFLOW, ROUNDING, FixedPoint
-from hepprune.network import BatchNorm, Dense, Input, Network, ReLU, exact_logits
+from hepprune.network import BatchNorm, Dense, Input, Network, ReLU, exact_activations, exact_logits
 from tests.networks import SEEDS, features, networks
 
 TYPES = st.builds(
@@ -65,6 +65,14 @@ def dense(name: str, rng: np.random.Generator, *, n_in: int, n_out: int, result:
         digit_limit=torch.tensor(rng.choice([0, 1, 99], (n_out, n_in)), dtype=torch.uint8),
         result=result,
     )
+
+
+@given(networks(max_layers=3, max_width=6), SEEDS)
+def test_the_probe_shows_every_layer(network: Network, seed: int) -> None:
+    inputs = features(network, seed=seed, n_jets=100)
+    want = np.hstack(list(exact_activations(network, inputs).values())[1:])
+    quantised = np.ascontiguousarray(network.input.result(inputs))
+    assert np.array_equal(rtl.probe(network).logic.predict(quantised), want)
 
 
 def test_dead_inputs_keep_their_ports_and_constants_cost_nothing() -> None:
