@@ -8,14 +8,14 @@ from hepprune.errors import BudgetMissedError, RecipeError
 from hepprune.hardware import calibration, cost
 from hepprune.hardware.calibration import Calibration
 from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources
-from hepprune.network import Network, identity
+from hepprune.network import Network
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.firmware import Solved
 from hepprune.pipeline.taggers import Samples
 from hepprune.search import greedy, moves
 from hepprune.search.sensitivity import SensitivityCurve
 
-_SLACK = 0.97  # a turn that the calibrated price does not move aims this far below the limit that was broken
+_SLACK = 0.99  # a turn that goes on from a miss aims this far below the limit
 _RESUMED_STAGES = 2
 
 # Builds a network and returns what a tool measured of it.
@@ -73,18 +73,17 @@ def until_measured(context: Context, start: Start, *, stage: str, measure: Measu
         BudgetMissedError: no cut is left, or the turns allowed are over; the state is kept.
     """
     turns: list[Turn] = []
-    network, limits = start.tagger, start.budget
+    network = start.tagger
     for _ in range(context.recipe.synthesis.max_iterations):
         seen = pairs()
         price = price_at(context, stage, calibration.fit(seen) if seen else None)
+        limits = _anchored(start.budget, price(network), turns[-1].measurement) if turns else start.budget
         outcome = _search(context, start, network, limits, price)
         measurement = measure(outcome.network)
         met = start.budget.met_by(measurement)
         turns.append(Turn(outcome.network, outcome.stages, price(outcome.network), measurement, met))
         if met:
             return turns
-        if identity(outcome.network) == identity(network):
-            limits = _tightened(limits, start.budget.exceeded(measurement))
         network = outcome.network
     raise _missed(start.budget, turns)
 
@@ -103,8 +102,6 @@ def _search(context: Context, start: Start, network: Network, budget: Budget, pr
         context.recipe.seed,
         start.tagger,
     )
-    if resumed and budget.met_by(price(network)):
-        return greedy.Outcome(network, ())
     with context.step("search", problem.settings.stages) as advance:
         return greedy.search(network, problem, state=context.state / "search", advance=lambda s: advance(1, _note(s)))
 
@@ -114,13 +111,17 @@ def _note(stage: greedy.Stage) -> str:
     return f"{stage.estimate.resources.lut or 0:,.0f} LUT, accuracy {stage.accuracy:.4f}{noise}"
 
 
-def _tightened(limits: Budget, broken: dict[str, float]) -> Budget:
-    """Return limits a little below those that were broken, for a search that saw no reason to go on."""
-    cells = limits.resources.scaled(dict.fromkeys(broken, _SLACK))
-    latency = limits.latency_ns
-    if latency is not None and "latency_ns" in broken:
-        latency *= _SLACK
-    return Budget(latency, limits.interval_cycles, cells)
+def _anchored(budget: Budget, predicted: Estimate, measured: Measurement) -> Budget:
+    """Return the limits in the price's own terms: less where it says less of the last design than was measured.
+
+    A calibration averages over all designs; the one at hand is known better, and the next lies close to it.
+    """
+    said, seen = predicted.resources.known(), measured.resources.known()
+    shares = {name: _SLACK * min(1.0, said[name] / seen[name]) for name in said.keys() & seen.keys() if seen[name] > 0}
+    latency = budget.latency_ns
+    if latency is not None and measured.latency_ns:
+        latency *= min(1.0, predicted.latency_ns / measured.latency_ns)
+    return Budget(latency, budget.interval_cycles, budget.resources.scaled(shares))
 
 
 def _missed(budget: Budget, turns: list[Turn]) -> BudgetMissedError:
