@@ -15,7 +15,7 @@ settings.register_profile(
     deadline=None,
     max_examples=25,
     derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("hepprune")
 torch.set_num_threads(1)  # the same sums in the same order on every machine, and room for other tests

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hepprune import recipe
@@ -186,7 +186,7 @@ def test_a_file_too_large_is_refused_unread(tmp_path: Path) -> None:
         recipe.load(written(tmp_path, "#" * (2**20 + 1)))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
+@settings(max_examples=100)
 @given(text=st.text(st.sampled_from("{}[]:,-#&*!|>'\"% \n0129.eab~?@`"), max_size=40))
 def test_any_text_is_a_recipe_or_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(RecipeError):

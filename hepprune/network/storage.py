@@ -1,6 +1,7 @@
 """A Network in one `.npz` file: a JSON header and plain arrays, nothing that could run."""
 
 import json
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -28,7 +29,9 @@ _DAMAGE = (
     NetworkError,
     OSError,
     RuntimeError,
+    SystemError,
     TypeError,
+    tokenize.TokenError,
     ValueError,
 )
 

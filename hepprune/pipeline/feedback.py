@@ -73,9 +73,9 @@ def until_measured(context: Context, start: Start, *, stage: str, measure: Measu
         BudgetMissedError: no cut is left, or the turns allowed are over; the state is kept.
     """
     turns: list[Turn] = []
-    network = start.tagger
+    network, before, raw = start.tagger, pairs(), price_at(context, stage)
     for _ in range(context.recipe.synthesis.max_iterations):
-        seen = pairs()
+        seen = [*before, *((raw(turn.network), turn.measurement) for turn in turns)]
         price = price_at(context, stage, calibration.fit(seen) if seen else None)
         limits = _anchored(start.budget, price(network), turns[-1].measurement) if turns else start.budget
         outcome = _search(context, start, network, limits, price)

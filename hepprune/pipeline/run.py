@@ -7,7 +7,7 @@ from typing import Any
 
 from hepprune.errors import BudgetMissedError
 from hepprune.hardware import targets
-from hepprune.hardware.resources import Budget, Resources
+from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources
 from hepprune.pipeline import feedback, firmware, outcome, taggers
 from hepprune.pipeline.context import Context, Track, silent
 from hepprune.recipe import Recipe
@@ -36,7 +36,10 @@ def run(recipe: Recipe, *, build: Path, track: Track = silent) -> Summary:
     start = feedback.Start(baseline, jets, curves, budget)
     with Ledger(build / "ledger.sqlite") as book:
         measure = partial(firmware.measure, context, jets=jets, book=book)
-        pairs = partial(book.pairs, stage, strategy=recipe.strategy)
+        # What was known when this job was first run stays what it starts from, so that the same job ends the same.
+        kind = list[tuple[Estimate, Measurement]]
+        known = partial(book.pairs, stage, strategy=recipe.strategy)
+        pairs = partial(context.kept, kind, "known", [jets.key, stage, recipe.model_dump()], known)
         turns = feedback.until_measured(context, start, stage=stage, measure=measure, pairs=pairs)
     compressed = turns[-1].network
     with context.step("HLS project and its C simulation"):
