@@ -23,7 +23,7 @@ def draw(seed: int, *, n_jets: int = 300, n_classes: int = 5, step: float = 0.0)
     return np.round(logits / step) * step if step else logits, labels
 
 
-def bootstrap(statistic: Callable[[NDArray[np.int64]], float], n_jets: int, n_draws: int = 300) -> float:
+def bootstrap(statistic: Callable[[NDArray[np.int64]], float], n_jets: int, n_draws: int = 200) -> float:
     rng = np.random.default_rng(1)
     return float(np.std([statistic(rng.integers(0, n_jets, n_jets)) for _ in range(n_draws)]))
 
