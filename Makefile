@@ -7,6 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TESTED := $(VENV)/.ready-to-test
 
 .DEFAULT_GOAL := help
 .PHONY: help hls data test quick lint bench clean
@@ -14,11 +15,15 @@ READY := $(VENV)/.ready
 help: ## print what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
-$(READY): pyproject.toml constraints.txt requirements-dev.txt
+$(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("hepprune needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[hls,rtl,jets,report]' --requirement requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[hls,rtl,jets,report,onnx]'
+	@touch $@
+
+$(TESTED): $(READY) requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --requirement requirements-dev.txt
 	@touch $@
 
 hls: $(READY) ## the main job: jets -> smaller network -> firmware -> measured figures (RECIPE=path.yaml)
@@ -27,14 +32,14 @@ hls: $(READY) ## the main job: jets -> smaller network -> firmware -> measured f
 data: $(READY) ## make jets with Pythia (JETS=100000 SEED=1 OUT=datasets/jets.root)
 	$(BIN)/hepprune data make --jets $(JETS) --seed $(SEED) --out $(OUT)
 
-test: $(READY) ## the whole test suite
+test: $(TESTED) ## the whole test suite
 	$(BIN)/hepprune prepare
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-quick: $(READY) ## the tests that take less than three minutes in all
+quick: $(TESTED) ## the tests that take less than three minutes in all
 	$(BIN)/python -m pytest -m 'not slow'
 
-lint: $(READY) ## ruff, mypy --strict, import contracts
+lint: $(TESTED) ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -5,6 +5,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -100,6 +101,50 @@ def run(
             console.print(table.render(summary))
             for name, path in summary.files.items():
                 console.print(f"{name}: {path}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def inspect(
+    model: Annotated[
+        str, typer.Argument(help="A model file (.h5, .keras, model.json, .onnx, .pt2, .npz) or module:factory.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """Show a model's layers: shapes, parameters, non-zero weights, bits, dead neurons."""
+    with _errors_in_one_sentence():
+        from hepprune import frontends
+        from hepprune.pipeline import inspection
+        from hepprune.report import layers as layer_table
+
+        layers = inspection.describe(frontends.read(model))
+        if as_json:
+            sys.stdout.write(json.dumps([asdict(layer) for layer in layers], indent=2) + "\n")
+        else:
+            Console().print(layer_table.render(layers))
+
+
+@app.command()
+def shrink(
+    model: Annotated[str, typer.Argument(help="A model file, or module:factory.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The smaller model, of the same kind.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """Remove dead structure only: no data, no retraining, the same outputs."""
+    with _errors_in_one_sentence():
+        from hepprune.pipeline import models
+
+        done = models.shrink(model, out)
+        if as_json:
+            sys.stdout.write(json.dumps(asdict(done), default=str, indent=2) + "\n")
+        else:
+            agree = "bit for bit" if done.exact else f"to {done.difference:.1e} (the model computes in float)"
+            removed = ", ".join(f"{count} of {name}" for name, count in done.removed.items()) or "nothing was dead"
+            Console().print(
+                f"{done.path}: {done.parameters_before:,} -> {done.parameters:,} parameters; removed: {removed}\n"
+                f"outputs agree {agree} on {done.vectors:,} random inputs",
+                soft_wrap=True,
+                highlight=False,
+            )
 
 
 @app.command()

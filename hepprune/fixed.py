@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -13,30 +13,54 @@ from hepprune.errors import NetworkError, unknown
 Array = TypeVar("Array", np.ndarray[Any, Any], torch.Tensor)
 
 
-def _library(values: Any) -> Any:
+class Quantiser(Protocol):
+    """Rounds values to those that a type can hold; `FixedPoint` is the one that firmware computes with."""
+
+    @property
+    def minimum(self) -> Any:
+        """The most negative value, a number or an array that broadcasts."""
+
+    @property
+    def maximum(self) -> Any:
+        """The largest value, a number or an array that broadcasts."""
+
+    @property
+    def fraction(self) -> int:
+        """Bits right of the point that hold every value."""
+
+    @property
+    def bits(self) -> float:
+        """Bits per value, their mean where they differ."""
+
+    def __call__(self, values: Array) -> Array:
+        """Return values as the type holds them, in the floating type given."""
+
+
+def library(values: Any) -> Any:
+    """Return the package that computes with the values, torch or numpy."""
     return torch if isinstance(values, torch.Tensor) else np
 
 
 # Halves first: each step is exact in every floating type, while values + 0.5 would itself be rounded.
 def _half_up(values: Any) -> Any:
-    xp = _library(values)
+    xp = library(values)
     return xp.ceil(xp.floor(2 * values) / 2)
 
 
 def _half_down(values: Any) -> Any:
-    xp = _library(values)
+    xp = library(values)
     return xp.floor(xp.ceil(2 * values) / 2)
 
 
 # Each takes values in units of the last place and returns whole numbers (UG902, "Quantization Modes").
 ROUNDING: dict[str, Callable[[Any], Any]] = {
-    "TRN": lambda v: _library(v).floor(v),
-    "TRN_ZERO": lambda v: _library(v).trunc(v),
+    "TRN": lambda v: library(v).floor(v),
+    "TRN_ZERO": lambda v: library(v).trunc(v),
     "RND": _half_up,
-    "RND_ZERO": lambda v: _library(v).where(v < 0, _half_up(v), _half_down(v)),
-    "RND_INF": lambda v: _library(v).where(v < 0, _half_down(v), _half_up(v)),
+    "RND_ZERO": lambda v: library(v).where(v < 0, _half_up(v), _half_down(v)),
+    "RND_INF": lambda v: library(v).where(v < 0, _half_down(v), _half_up(v)),
     "RND_MIN_INF": _half_down,
-    "RND_CONV": lambda v: _library(v).round(v),
+    "RND_CONV": lambda v: library(v).round(v),
 }
 OVERFLOW = ("WRAP", "SAT", "SAT_SYM")
 
@@ -72,6 +96,11 @@ class FixedPoint:
         return self.width - self.integer
 
     @property
+    def bits(self) -> float:
+        """The width."""
+        return self.width
+
+    @property
     def step(self) -> float:
         """The value of the last place."""
         return 2.0**-self.fraction
@@ -98,9 +127,9 @@ class FixedPoint:
         """Return values as whole numbers of steps, in the floating type given (exact below its mantissa)."""
         rounded = ROUNDING[self.rounding](values / self.step)
         if self.overflow != "WRAP":
-            return _library(values).clip(rounded, *self.integer_range)  # type: ignore[no-any-return]
+            return library(values).clip(rounded, *self.integer_range)  # type: ignore[no-any-return]
         offset = 2 ** (self.width - 1) if self.signed else 0
-        return _library(values).remainder(rounded + offset, 2.0**self.width) - offset  # type: ignore[no-any-return]
+        return library(values).remainder(rounded + offset, 2.0**self.width) - offset  # type: ignore[no-any-return]
 
     def __call__(self, values: Array) -> Array:
         """Return values rounded and brought into range, in the floating type given."""

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from hepprune import digits
 from hepprune.fixed import FixedPoint
-from hepprune.network import Dense, Input, Layer, Network, ReLU, Softmax
+from hepprune.network import Conv, Dense, GlobalPool, Input, Layer, Network, Pool, ReLU, Reshape, Softmax
 from hepprune.pruning.masks import Cut
 
 Floats = NDArray[np.float64]
@@ -71,7 +71,7 @@ def features(network: Network, *, seed: int, n_jets: int = 64) -> Floats:
     """Return features (n_jets, n_features) that reach a little beyond the input's range."""
     kind = network.input.result
     reach = 1.2 * kind.maximum if kind else 3.0
-    values = np.random.default_rng(seed).uniform(-reach, reach, (n_jets, network.input.n_features))
+    values = np.random.default_rng(seed).uniform(-reach, reach, (n_jets, *network.input.features_shape))
     return values.astype(np.float32).astype(np.float64)
 
 
@@ -89,3 +89,28 @@ def plans(draw: st.DrawFn, network: Network) -> tuple[Cut, ...]:
             units = draw(st.sets(st.integers(0, n_weights - 1), max_size=n_weights // 2))
             cuts.append(Cut(layer.name, granularity, tuple(sorted(units))))
     return tuple(cuts)
+
+
+@st.composite
+def sequence_networks(draw: st.DrawFn) -> Network:
+    """Quantised networks over positions: convolution, ReLU, sometimes a pooling or a sum, a flatten or a mean, dense."""
+    n_steps, n_in, n_filters = draw(st.integers(4, 6)), draw(st.integers(1, 3)), draw(st.integers(2, 5))
+    inputs, middle = draw(fixed_points(signed=True)), draw(fixed_points(signed=False))
+    flat = draw(dense_layers("conv", n_in=2 * n_in, n_out=n_filters, fraction=inputs.fraction))
+    arrays = {
+        "weight": flat.weight.reshape(n_filters, 2, n_in),
+        "digit_limit": flat.digit_limit.reshape(n_filters, 2, n_in),
+    }
+    types = {"weight_type": flat.weight_type, "bias_type": flat.bias_type}
+    padding = draw(st.sampled_from([((0, 0),), ((0, 1),)]))
+    layers: list[Layer] = [Input("features", (n_steps, n_in), inputs)]
+    layers += [Conv("conv", bias=flat.bias, padding=padding, **arrays, **types), ReLU("relu", middle)]
+    steps = n_steps - 1 + padding[0][1]
+    if draw(st.booleans()):
+        layers.append(Pool("pool", draw(st.sampled_from(["max", "average"])), (2,)))
+        steps //= 2
+    whole = draw(st.booleans())
+    layers.append(Reshape("flat", (steps * n_filters,)) if whole else GlobalPool("flat", "max"))
+    n_flat, fraction = (steps * n_filters if whole else n_filters), middle.fraction + 1
+    layers.append(draw(dense_layers("dense", n_in=n_flat, n_out=draw(st.integers(1, 4)), fraction=fraction)))
+    return Network(layers)

@@ -1,7 +1,8 @@
 """The Network: typed layers in topological order that run themselves, bit-accurate under their quantisers."""
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,41 +11,53 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hepprune.errors import NetworkError, unknown
-from hepprune.network.layers import Dense, Input, Layer
+from hepprune.network import quantise
+from hepprune.network.layers import Dense, Input, Layer, Shape, Shared, Weighted
+from hepprune.quantisers import to_json
+
+Sources = Mapping[str, str | Sequence[str]]
 
 
 class Network(nn.Module):
-    """A graph of layers, channels last, from one Input to one output.
+    """A graph of layers, channels last, from its Inputs to its outputs.
 
-    `sources[name]` is the layer that feeds layer `name`; without it the layers form a chain.
+    `sources[name]` names the layers that feed layer `name`, in order; without it the layers form a chain. `outputs`
+    names the layers whose values the network puts out; without it, the last one.
 
     Raises:
-        NetworkError: names repeat, a source comes after its reader, or widths do not fit.
+        NetworkError: names repeat, a source comes after its reader, or shapes do not fit.
     """
 
-    def __init__(self, layers: Iterable[Layer], sources: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, layers: Iterable[Layer], sources: Sources | None = None, outputs: Sequence[str] | None = None
+    ) -> None:
         super().__init__()
         chain = list(layers)
         names = [layer.name for layer in chain]
         if len(set(names)) != len(names):
             raise NetworkError(f"two layers share the name '{next(n for n in names if names.count(n) > 1)}'")
         if not chain or not isinstance(chain[0], Input):
-            raise NetworkError("a network starts with one Input layer")
+            raise NetworkError("a network starts with an Input layer")
         self.layers = nn.ModuleDict({layer.name: layer for layer in chain})
-        self.sources = dict(sources) if sources is not None else dict(zip(names[1:], names, strict=False))
-        self.widths = self._widths()
+        given = dict(zip(names[1:], names, strict=False)) if sources is None else sources
+        self.sources = {name: (source,) if isinstance(source, str) else tuple(source) for name, source in given.items()}
+        self.shapes = self._shapes()
+        self.outputs = tuple(outputs or names[-1:])
+        for name in self.outputs:
+            _ = self[name]
 
-    def _widths(self) -> dict[str, int]:
-        widths: dict[str, int] = {}
+    def _shapes(self) -> dict[str, Shape]:
+        shapes: dict[str, Shape] = {}
         for layer in self:
             if isinstance(layer, Input):
-                widths[layer.name] = layer.n_features
+                shapes[layer.name] = layer.shape()
                 continue
-            source = self.sources.get(layer.name, "")
-            if source not in widths:
-                raise NetworkError(f"layer '{layer.name}' reads " + unknown("layer", source, widths))
-            widths[layer.name] = layer.width(widths[source])
-        return widths
+            sources = self.sources.get(layer.name, ("",))
+            for source in sources:
+                if source not in shapes:
+                    raise NetworkError(f"layer '{layer.name}' reads " + unknown("layer", source, shapes))
+            shapes[layer.name] = self.runs(layer).shape(*(shapes[source] for source in sources))
+        return shapes
 
     def __iter__(self) -> Iterator[Layer]:
         """Yield the layers in the order they run."""
@@ -57,61 +70,104 @@ class Network(nn.Module):
         return self.layers[name]  # type: ignore[return-value]
 
     @property
+    def widths(self) -> dict[str, int]:
+        """Values that each layer puts out for one jet."""
+        return {name: math.prod(shape) for name, shape in self.shapes.items()}
+
+    @property
+    def inputs(self) -> list[Input]:
+        """The layers that receive features."""
+        return [layer for layer in self if isinstance(layer, Input)]
+
+    @property
     def input(self) -> Input:
-        """The layer that receives the features."""
-        return next(iter(self))  # type: ignore[return-value]
+        """The only layer that receives features."""
+        if len(self.inputs) != 1:
+            raise NetworkError(f"the network has {len(self.inputs)} inputs where one is expected")
+        return self.inputs[0]
 
     @property
     def output(self) -> Layer:
-        """The last layer."""
-        return list(self)[-1]
+        """The only layer whose value the network puts out."""
+        if len(self.outputs) != 1:
+            raise NetworkError(f"the network has {len(self.outputs)} outputs where one is expected")
+        return self[self.outputs[0]]
 
     @property
     def dense_layers(self) -> list[Dense]:
-        """The layers with weights, in the order they run."""
+        """The dense layers, in the order they run."""
         return [layer for layer in self if isinstance(layer, Dense)]
 
     @property
+    def weighted_layers(self) -> list[Weighted]:
+        """The layers with a kernel, in the order they run."""
+        return [layer for layer in self if isinstance(layer, Weighted)]
+
+    @property
     def logits_name(self) -> str:
-        """The layer whose value is the logits: the last one that is no head."""
-        return [layer.name for layer in self if not layer.is_head][-1]
+        """The layer whose value is the logits: the output, or what its head reads."""
+        layer = self.output
+        while layer.is_head:
+            layer = self.source(layer)
+        return layer.name
+
+    @property
+    def body(self) -> list[Layer]:
+        """The layers without the heads that only turn logits into probabilities or a class."""
+        heads = {name for name in self.outputs if self[name].is_head and not self.readers(self[name])}
+        return [layer for layer in self if layer.name not in heads]
+
+    def runs(self, layer: Layer) -> Layer:
+        """Return the layer whose computation a node runs: its own, or that of the layer it shares."""
+        while isinstance(layer, Shared):
+            layer = self[layer.of]
+        return layer
 
     def source(self, layer: Layer) -> Layer:
-        """Return the layer that feeds `layer`."""
-        return self[self.sources[layer.name]]
+        """Return the only layer that feeds `layer`."""
+        sources = self.sources.get(layer.name, ())
+        if len(sources) != 1:
+            raise NetworkError(f"layer '{layer.name}' reads {len(sources)} layers where one is expected")
+        return self[sources[0]]
 
     def readers(self, layer: Layer) -> list[Layer]:
         """Return the layers fed by `layer`."""
-        return [reader for reader in self if self.sources.get(reader.name) == layer.name]
+        return [reader for reader in self if layer.name in self.sources.get(reader.name, ())]
 
     def activations(
         self,
-        features: Tensor,
+        features: Tensor | Sequence[Tensor],
         *,
         quantised: bool = True,
         until: str | None = None,
         known: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:
-        """Return every layer's value for features (n_jets, n_features), up to and with layer `until`.
+        """Return every layer's value for features (n_jets, *shape), one tensor per Input, up to and with layer `until`.
 
         Layers whose value is `known` are not run again, so that a change late in the network costs only what follows.
         """
+        arriving = iter((features,) if isinstance(features, Tensor) else features)
         values: dict[str, Tensor] = {}
         for layer in self:
+            own = [next(arriving)] if isinstance(layer, Input) else [values[n] for n in self.sources[layer.name]]
             if known is not None and layer.name in known:
                 values[layer.name] = known[layer.name]
             else:
-                arriving = features if isinstance(layer, Input) else values[self.sources[layer.name]]
-                values[layer.name] = layer(arriving, quantised=quantised)
+                values[layer.name] = self._run(layer, own, quantised=quantised)
             if layer.name == until:
                 break
         return values
 
-    def forward(self, features: Tensor, *, quantised: bool = True) -> Tensor:
-        """Return the output (n_jets, n_out) for features (n_jets, n_features), fixed-point or float."""
+    def _run(self, layer: Layer, values: list[Tensor], *, quantised: bool) -> Tensor:
+        value: Tensor = self.runs(layer)(*values, quantised=quantised)
+        again = layer.result if isinstance(layer, Shared) and quantised else None
+        return quantise.activations(value, again) if again else value
+
+    def forward(self, features: Tensor | Sequence[Tensor], *, quantised: bool = True) -> Tensor:
+        """Return the output (n_jets, *shape) for features (n_jets, *shape), fixed-point or float."""
         return self.activations(features, quantised=quantised)[self.output.name]
 
-    def logits(self, features: Tensor, *, quantised: bool = True) -> Tensor:
+    def logits(self, features: Tensor | Sequence[Tensor], *, quantised: bool = True) -> Tensor:
         """Return the output without its softmax or argmax head, (n_jets, n_classes)."""
         return self.activations(features, quantised=quantised, until=self.logits_name)[self.logits_name]
 
@@ -122,12 +178,17 @@ class Network(nn.Module):
     def replacing(self, changed: Mapping[str, Layer]) -> "Network":
         """Return a copy in which the named layers are others; widths are checked again."""
         layers = [changed.get(layer.name, layer) for layer in self]
-        return Network(copy.deepcopy(layers), self.sources)
+        return Network(copy.deepcopy(layers), self.sources, self.outputs)
 
     def structure(self) -> dict[str, Any]:
         """Return layers, settings and edges as JSON values; arrays are in `state_dict`."""
         layers = [{"kind": type(layer).__name__, **layer.settings()} for layer in self]
-        return {"layers": layers, "sources": self.sources}
+        return {"layers": [_plain(layer) for layer in layers], "sources": self.sources, "outputs": self.outputs}
+
+
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    quantisers = {key: to_json(value) for key, value in settings.items() if key == "result" or key.endswith("_type")}
+    return settings | quantisers
 
 
 @torch.no_grad()

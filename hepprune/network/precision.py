@@ -47,7 +47,7 @@ def quantise(network: Network, features: NDArray[Any], precision: Precision) -> 
     changed: dict[str, Layer] = {}
     fractions: dict[str, int] = {}
     for layer in network.clone():
-        arriving = fractions.get(network.sources.get(layer.name, ""), 0)
+        arriving = max((fractions[source] for source in network.sources.get(layer.name, ())), default=0)
         fractions[layer.name] = _set_types(layer, values[layer.name], arriving, precision)
         changed[layer.name] = layer
     return network.replacing(changed)

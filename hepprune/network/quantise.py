@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hepprune import digits
-from hepprune.fixed import FixedPoint
+from hepprune.fixed import FixedPoint, Quantiser
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -26,12 +26,13 @@ class _StraightThrough(torch.autograd.Function):
         return gradient * inside, None, None
 
 
-def activations(values: Tensor, quantiser: FixedPoint) -> Tensor:
+def activations(values: Tensor, quantiser: Quantiser) -> Tensor:
     """Quantise activations of any shape; those outside the range get no gradient, as after a clamp."""
     quantised = quantiser(values)
     if not values.requires_grad:
         return quantised
-    inside = (values >= quantiser.minimum) & (values <= quantiser.maximum)
+    low, high = (torch.as_tensor(end, dtype=values.dtype) for end in (quantiser.minimum, quantiser.maximum))
+    inside = (values >= low) & (values <= high)
     return _StraightThrough.apply(values, quantised, inside)  # type: ignore[no-untyped-call,no-any-return]
 
 
@@ -49,9 +50,12 @@ def weight_integers(values: Tensor, quantiser: FixedPoint, digit_limit: Tensor) 
     return integers
 
 
-def weights(values: Tensor, quantiser: FixedPoint, digit_limit: Tensor) -> Tensor:
+def weights(values: Tensor, quantiser: Quantiser, digit_limit: Tensor) -> Tensor:
     """Quantise weights under a digit limit; a pruned weight (limit 0) gets no gradient, every other one does."""
-    quantised = weight_integers(values, quantiser, digit_limit) * quantiser.step
+    if isinstance(quantiser, FixedPoint):
+        quantised = weight_integers(values, quantiser, digit_limit) * quantiser.step
+    else:
+        quantised = quantiser(values) * (digit_limit > 0)
     if not values.requires_grad:
         return quantised
     return _StraightThrough.apply(values, quantised, digit_limit > 0)  # type: ignore[no-untyped-call,no-any-return]

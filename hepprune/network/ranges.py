@@ -1,23 +1,49 @@
 """Exact value ranges by interval arithmetic: which accumulator each layer needs so that nothing is lost."""
 
+import functools
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from hepprune.errors import NetworkError
-from hepprune.fixed import FixedPoint
+from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.network.graph import Network
-from hepprune.network.layers import Dense, Input, Layer, ReLU
+from hepprune.network.layers import (
+    Activation,
+    BatchNorm,
+    Concatenate,
+    Crop,
+    Einsum,
+    GlobalPool,
+    Input,
+    Layer,
+    Merge,
+    Pad,
+    Permute,
+    Pool,
+    ReLU,
+    Reshape,
+    Slice,
+    Softmax,
+    UpSample,
+    Weighted,
+)
+from hepprune.network.layers.activation import MONOTONE
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Interval:
-    """What each value of a layer can be: low and high (n_out,), multiples of 2**-fraction."""
+    """What each value of a layer can be: low and high, of the layer's shape, multiples of 2**-fraction."""
 
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
+    low: Floats
+    high: Floats
     fraction: int
 
     def covering(self) -> FixedPoint:
@@ -27,23 +53,25 @@ class Interval:
 
 @torch.no_grad()
 def intervals(network: Network) -> dict[str, tuple[Interval, Interval]]:
-    """Return, for each layer before any head, the ranges of its value before and after its result quantiser.
+    """Return, for each layer but the heads, the ranges of its value before and after its result quantiser.
 
     Raises:
         NetworkError: a layer lacks a fixed-point type or cannot run in fixed point.
     """
     found: dict[str, tuple[Interval, Interval]] = {}
-    for layer in network:
-        if layer.is_head:
-            break
-        arriving = None if isinstance(layer, Input) else found[network.sources[layer.name]][1]
-        before = _compute(layer, arriving)
-        found[layer.name] = before, _quantise(before, layer.result)
+    double = network.clone().double()
+    for layer in double.body:
+        arriving = [found[name][1] for name in network.sources.get(layer.name, ())]
+        before = _compute(double.runs(layer), arriving)
+        after = quantise(before, double.runs(layer).result)
+        if double.runs(layer) is not layer:
+            after = quantise(after, layer.result)
+        found[layer.name] = before, after
     return found
 
 
 def accumulators(network: Network) -> dict[str, FixedPoint]:
-    """Return, for each layer before any head, the type that holds its value before the result quantiser.
+    """Return, for each layer but the heads, the type that holds its value before the result quantiser.
 
     Raises:
         NetworkError: a layer lacks a fixed-point type, or accumulates more bits than are computed exactly.
@@ -58,41 +86,151 @@ def _covering(name: str, interval: Interval) -> FixedPoint:
         raise NetworkError(f"layer '{name}' accumulates more bits than are computed exactly: {problem}") from problem
 
 
-def _compute(layer: Layer, arriving: Interval | None) -> Interval:
-    if isinstance(layer, Input):
-        if layer.result is None:
-            raise NetworkError(f"input '{layer.name}' has no fixed-point type")
-        return _full(layer.result, layer.n_features)
-    if arriving is None:
-        raise NetworkError(f"layer '{layer.name}' has no source")
-    if isinstance(layer, Dense):
-        return _dense(layer, arriving)
-    if isinstance(layer, ReLU):
-        return Interval(np.maximum(arriving.low, 0), np.maximum(arriving.high, 0), arriving.fraction)
-    raise NetworkError(f"layer '{layer.name}' ({type(layer).__name__}) has no fixed-point form; fold it first")
-
-
-def _full(kind: FixedPoint, n_values: int) -> Interval:
-    return Interval(np.full(n_values, kind.minimum), np.full(n_values, kind.maximum), kind.fraction)
-
-
-def _dense(layer: Dense, arriving: Interval) -> Interval:
-    if layer.weight_type is None or layer.bias_type is None:
-        raise NetworkError(f"layer '{layer.name}' has no fixed-point types for its weights and biases")
-    weight = layer.used_weight().double().cpu().numpy()
-    bias = layer.used_bias().double().cpu().numpy()
-    positive, negative = np.maximum(weight, 0), np.minimum(weight, 0)
-    low = positive @ arriving.low + negative @ arriving.high + bias
-    high = positive @ arriving.high + negative @ arriving.low + bias
-    fraction = max(layer.weight_type.fraction + arriving.fraction, layer.bias_type.fraction)
-    return Interval(low, high, fraction)
-
-
-def _quantise(before: Interval, kind: FixedPoint | None) -> Interval:
+def quantise(before: Interval, kind: Quantiser | None) -> Interval:
     """Return the range after a quantiser: the type's own, unless the value always fits it."""
     if kind is None:
         return before
     inside = (before.low >= kind.minimum) & (before.high <= kind.maximum)
     low = np.where(inside, kind(before.low), kind.minimum)
-    high = np.where(inside, kind(before.high), kind.maximum)
+    return Interval(low, np.where(inside, kind(before.high), kind.maximum), kind.fraction)
+
+
+def _compute(layer: Layer, arriving: list[Interval]) -> Interval:
+    if isinstance(layer, Input):
+        return port(layer)
+    rule = next((_RULES[kind] for kind in type(layer).__mro__ if kind in _RULES), None)
+    if rule is None:
+        raise NetworkError(f"layer '{layer.name}' ({type(layer).__name__}) has no fixed-point form; fold it first")
+    return rule(layer, *arriving)
+
+
+def port(layer: Input) -> Interval:
+    """Return the range of the features as the firmware receives them."""
+    kind = layer.result
+    if kind is None:
+        raise NetworkError(f"input '{layer.name}' has no fixed-point type")
+    shape = layer.features_shape
+    low, high = (np.broadcast_to(np.float64(end), shape).copy() for end in (kind.minimum, kind.maximum))
     return Interval(low, high, kind.fraction)
+
+
+def _run(run: Callable[..., Tensor], *values: Floats) -> Floats:
+    """Return what a layer computes of one jet's values."""
+    arrays = (torch.as_tensor(np.ascontiguousarray(value), dtype=torch.float64)[None] for value in values)
+    return run(*arrays)[0].numpy()
+
+
+def _weighted(layer: Weighted, arriving: Interval) -> Interval:
+    if layer.weight_type is None or layer.bias_type is None:
+        raise NetworkError(f"layer '{layer.name}' has no fixed-point types for its weights and biases")
+    positive, negative = layer.used_weight().clamp(min=0), layer.used_weight().clamp(max=0)
+    bias, none = layer.used_bias(), torch.zeros_like(layer.bias)
+    low = _run(
+        lambda x, y: layer.linear(x, positive, bias) + layer.linear(y, negative, none), arriving.low, arriving.high
+    )
+    high = _run(
+        lambda x, y: layer.linear(x, positive, bias) + layer.linear(y, negative, none), arriving.high, arriving.low
+    )
+    return Interval(low, high, max(layer.weight_type.fraction + arriving.fraction, layer.bias_type.fraction))
+
+
+def _batch_norm(layer: BatchNorm, arriving: Interval) -> Interval:
+    if layer.scale_type is None or layer.shift_type is None:
+        raise NetworkError(f"layer '{layer.name}' ({type(layer).__name__}) has no fixed-point form; fold it first")
+    ends = [_run(lambda x: layer.compute(x, quantised=True), end) for end in (arriving.low, arriving.high)]
+    fraction = max(layer.scale_type.fraction + arriving.fraction, layer.shift_type.fraction)
+    return Interval(np.minimum(*ends), np.maximum(*ends), fraction)
+
+
+def _monotone(layer: Layer, *arriving: Interval) -> Interval:
+    """Return the range of a layer whose value never falls while its arguments rise, on the grid of its arguments."""
+    low, high = (
+        _run(lambda *x: layer.compute(*x, quantised=True), *(getattr(i, end) for i in arriving))
+        for end in ("low", "high")
+    )
+    return Interval(low, high, max(interval.fraction for interval in arriving))
+
+
+def _table(layer: Layer, arriving: Interval) -> Interval:
+    """Return the range of a function that hardware looks up, which needs a result type to have a grid."""
+    if isinstance(layer, Activation) and layer.function == "linear":
+        return _monotone(layer, arriving)
+    if layer.result is None or (isinstance(layer, Activation) and layer.function not in MONOTONE):
+        raise NetworkError(
+            f"layer '{layer.name}' ({type(layer).__name__}) has no fixed-point form without a result type"
+        )
+    found = _monotone(layer, arriving)
+    return Interval(*_outward(found.low, found.high, layer.result.fraction + 1), layer.result.fraction + 1)
+
+
+def _softmax(layer: Softmax, arriving: Interval) -> Interval:
+    if layer.result is None:
+        raise NetworkError(f"layer '{layer.name}' (Softmax) has no fixed-point form without a result type")
+    return Interval(np.zeros_like(arriving.low), np.ones_like(arriving.low), layer.result.fraction + 1)
+
+
+def _mean(layer: Pool | GlobalPool, arriving: Interval) -> Interval:
+    """Return the range of a pooling: exact for a maximum, and for a mean over a power of two."""
+    if layer.kind == "max":
+        return _monotone(layer, arriving)
+    window = math.prod(layer.size) if isinstance(layer, Pool) else math.prod(arriving.low.shape[:-1])
+    padded = isinstance(layer, Pool) and any(p for pair in layer.padding for p in pair)
+    if window & (window - 1) or padded:
+        return _table(layer, arriving)
+    found = _monotone(layer, arriving)
+    return Interval(found.low, found.high, arriving.fraction + window.bit_length() - 1)
+
+
+def _merge(layer: Merge, *arriving: Interval) -> Interval:
+    if layer.operation == "average" and len(arriving) & (len(arriving) - 1):
+        return _table(layer, _monotone(layer, *arriving)) if layer.result else _refused(layer)
+    if layer.operation == "multiply":
+        return functools.reduce(_product, arriving)
+    if layer.operation == "subtract":
+        left, right = arriving
+        return Interval(left.low - right.high, left.high - right.low, max(left.fraction, right.fraction))
+    found = _monotone(layer, *arriving)
+    more = len(arriving).bit_length() - 1 if layer.operation == "average" else 0
+    return Interval(found.low, found.high, found.fraction + more)
+
+
+def _refused(layer: Layer) -> Interval:
+    raise NetworkError(f"layer '{layer.name}' ({type(layer).__name__}) has no fixed-point form without a result type")
+
+
+def _product(left: Interval, right: Interval) -> Interval:
+    corners = [a * b for a in (left.low, left.high) for b in (right.low, right.high)]
+    return Interval(
+        functools.reduce(np.minimum, corners), functools.reduce(np.maximum, corners), left.fraction + right.fraction
+    )
+
+
+def _einsum(layer: Einsum, left: Interval, right: Interval) -> Interval:
+    """Return the range of a contraction, from centres and radii: never too narrow, at times too wide."""
+    centres, radii = zip(*(((i.low + i.high) / 2, (i.high - i.low) / 2) for i in (left, right)), strict=True)
+    contract = functools.partial(layer.compute, quantised=True)
+    centre = _run(contract, *centres)
+    reach = [np.abs(centre_) + radius for centre_, radius in zip(centres, radii, strict=True)]
+    radius = _run(contract, *reach) - _run(contract, np.abs(centres[0]), np.abs(centres[1]))
+    fraction = left.fraction + right.fraction
+    return Interval(*_outward(centre - radius, centre + radius, fraction), fraction)
+
+
+def _outward(low: Floats, high: Floats, fraction: int) -> tuple[Floats, Floats]:
+    """Return the range rounded outward to multiples of 2**-fraction."""
+    return np.ldexp(np.floor(np.ldexp(low, fraction)), -fraction), np.ldexp(
+        np.ceil(np.ldexp(high, fraction)), -fraction
+    )
+
+
+_RULES: dict[type[Layer], Callable[..., Interval]] = {
+    Weighted: _weighted,
+    BatchNorm: _batch_norm,
+    Activation: _table,
+    Softmax: _softmax,
+    Pool: _mean,
+    GlobalPool: _mean,
+    Merge: _merge,
+    Einsum: _einsum,
+    **dict.fromkeys((ReLU, Reshape, Permute, Pad, Crop, UpSample, Concatenate, Slice), _monotone),
+}

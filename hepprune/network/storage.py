@@ -12,9 +12,9 @@ import torch
 
 from hepprune.errors import NetworkError, unknown
 from hepprune.files import content_hash, replacing
-from hepprune.fixed import FixedPoint
 from hepprune.network.graph import Network
 from hepprune.network.layers import LAYERS, Layer
+from hepprune.quantisers import from_json
 
 _HEADER = "structure"
 _MAX_BYTES = 2**30
@@ -71,17 +71,15 @@ def identity(network: Network) -> str:
 
 def _build(structure: dict[str, Any], arrays: dict[str, torch.Tensor]) -> Network:
     layers = [_layer(dict(settings), arrays) for settings in structure["layers"]]
-    return Network(layers, structure["sources"])
+    return Network(layers, structure["sources"], structure.get("outputs"))
 
 
 def _layer(settings: dict[str, Any], arrays: dict[str, torch.Tensor]) -> Layer:
     kind = settings.pop("kind")
     if kind not in LAYERS:
         raise NetworkError(unknown("layer kind", kind, LAYERS))
-    for key in ("result", "weight_type", "bias_type"):
-        if settings.get(key):
-            settings[key] = FixedPoint.parse(settings[key])
+    quantisers = {key: from_json(of) for key, of in settings.items() if key == "result" or key.endswith("_type")}
     prefix = f"layers.{settings['name']}."
     own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-    arguments: dict[str, Any] = {**settings, **own}
+    arguments: dict[str, Any] = {**settings, **quantisers, **own}
     return LAYERS[kind](**arguments)

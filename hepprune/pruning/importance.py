@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hepprune.errors import NetworkError, unknown
+from hepprune.fixed import FixedPoint
 from hepprune.network import Dense
 from hepprune.network.quantise import weight_integers
 from hepprune.pruning import masks
@@ -63,7 +64,7 @@ def fisher(layer: Dense, granularity: str, statistics: LayerStatistics | None = 
 def weight_change(layer: Dense, granularity: str) -> Tensor:
     """Return by how much each weight (n_out, n_in) changes when it is removed, or made one signed digit shorter."""
     before = layer.used_weight()
-    if granularity == "weight" or layer.weight_type is None:
+    if granularity == "weight" or not isinstance(layer.weight_type, FixedPoint):
         return before
     shorter = (masks.digit_counts(layer) - 1).clamp(min=0).to(layer.digit_limit.dtype)
     return before - weight_integers(layer.weight, layer.weight_type, shorter) * layer.weight_type.step

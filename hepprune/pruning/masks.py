@@ -8,6 +8,7 @@ from torch import Tensor
 
 from hepprune import digits
 from hepprune.errors import NetworkError, unknown
+from hepprune.fixed import FixedPoint
 from hepprune.network import Dense, Layer, Network
 from hepprune.network.quantise import weight_integers
 
@@ -78,8 +79,8 @@ def apply_to(layer: Dense, cut: Cut) -> None:
 @torch.no_grad()
 def digit_counts(layer: Dense) -> Tensor:
     """Return the signed digits that each quantised weight has, (n_out, n_in) int64."""
-    if layer.weight_type is None:
-        raise NetworkError(f"layer '{layer.name}' is float; digits exist only in fixed point")
+    if not isinstance(layer.weight_type, FixedPoint):
+        raise NetworkError(f"layer '{layer.name}' is not in fixed point, and only there are digits")
     integers = weight_integers(layer.weight, layer.weight_type, layer.digit_limit)
     return torch.as_tensor(digits.count(integers.cpu().numpy()))
 

@@ -53,7 +53,10 @@ def _batch(network: Network, jets: Tensor, labels: Tensor) -> dict[str, list[Ten
     gradients = dict(zip(names, torch.autograd.grad(loss, [values[name] for name in names]), strict=True))
     return {
         name: _sums(
-            values[network.sources[name]].detach(), gradients[name], values[activation].detach(), gradients[activation]
+            values[network.source(network[name]).name].detach(),
+            gradients[name],
+            values[activation].detach(),
+            gradients[activation],
         )
         for name, activation in handed.items()
     }

@@ -96,8 +96,8 @@ def dense(
 @pytest.mark.parametrize(
     ("layers", "sources", "message"),
     [
-        ([], None, "starts with one Input"),
-        ([ReLU("r")], None, "starts with one Input"),
+        ([], None, "starts with an Input"),
+        ([ReLU("r")], None, "starts with an Input"),
         ([Input("x", 2), dense("a", 2, 2), dense("a", 2, 2)], None, "share the name 'a'"),
         ([Input("x", 2), dense("a", 3, 2)], None, "'a' takes 3 values and is given 2"),
         ([Input("x", 2), dense("a", 2, 3), ReLU("r"), dense("b", 2, 1)], None, "'b' takes 2 values and is given 3"),

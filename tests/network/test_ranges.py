@@ -10,10 +10,10 @@ from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
 from hepprune.network import BatchNorm, Dense, Input, Network, ReLU, exact_activations
 from hepprune.network.ranges import accumulators, intervals
-from tests.networks import SEEDS, dense_layers, features, networks
+from tests.networks import SEEDS, dense_layers, features, networks, sequence_networks
 
 
-@given(networks(), SEEDS)
+@given(st.one_of(networks(), sequence_networks()), SEEDS)
 def test_every_value_lies_in_its_interval(network: Network, seed: int) -> None:
     values = exact_activations(network, features(network, seed=seed, n_jets=200))
     for name, (_, after) in intervals(network).items():
@@ -21,7 +21,7 @@ def test_every_value_lies_in_its_interval(network: Network, seed: int) -> None:
         assert (values[name] <= after.high).all()
 
 
-@given(networks(), SEEDS)
+@given(st.one_of(networks(), sequence_networks()), SEEDS)
 def test_accumulators_hold_every_value_exactly(network: Network, seed: int) -> None:
     jets = features(network, seed=seed, n_jets=200)
     open_ended = network.clone()

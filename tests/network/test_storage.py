@@ -140,7 +140,7 @@ def altered(path: Path, change: Callable[[dict[str, Any]], Any], **arrays: Any) 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda s: s["layers"][1].update(kind="Conv"), "unknown layer kind 'Conv'; choose one of: .*Dense"),
+        (lambda s: s["layers"][1].update(kind="Conx"), "unknown layer kind 'Conx'; choose one of: .*Dense"),
         (lambda s: s["layers"][1].update(weight_type="int8"), "'int8' is no fixed-point type"),
         (lambda s: s["layers"][1].update(weight_type=8), "n.npz"),
         (lambda s: s["layers"][1].update(colour="red"), "n.npz"),

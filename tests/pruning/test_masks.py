@@ -74,7 +74,7 @@ def chain() -> Network:
         (Cut("a", "neuron", (0, 1, 2)), "'a' would be left with no neuron"),
         (Cut("r", "weight", (0,)), "'r' has no weights to cut"),
         (Cut("c", "weight", (0,)), "unknown layer 'c'"),
-        (Cut("a", "digit", (0,)), "'a' is float; digits exist only in fixed point"),
+        (Cut("a", "digit", (0,)), "'a' is not in fixed point"),
     ],
 )
 def test_impossible_cuts_are_refused(cut: Cut, message: str) -> None:

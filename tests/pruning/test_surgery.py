@@ -6,12 +6,24 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
-from hepprune.network import BatchNorm, Dense, Input, Layer, Network, ReLU, Softmax, exact_logits, identity
+from hepprune.network import (
+    BatchNorm,
+    Conv,
+    Dense,
+    Input,
+    Layer,
+    Merge,
+    Network,
+    ReLU,
+    Reshape,
+    Softmax,
+    exact_logits,
+    identity,
+)
 from hepprune.pruning import masks, surgery
 from hepprune.training import Sample
-from tests.networks import SEEDS, features, networks, plans
+from tests.networks import SEEDS, features, networks, plans, sequence_networks
 
 INPUTS = FixedPoint(6, 3, True, "RND", "SAT")
 WEIGHTS = FixedPoint(6, 3, True, "RND", "SAT")
@@ -48,6 +60,46 @@ def test_cut_neurons_are_gone_and_one_always_stays(data: st.DataObject) -> None:
         if cut.granularity == "neuron" and not any(cut.constants):
             assert 1 <= shrunk[cut.layer].n_out <= network[cut.layer].n_out - len(cut.units)
     assert shrunk.widths[shrunk.logits_name] == network.widths[network.logits_name]
+
+
+@settings(max_examples=60)
+@given(sequence_networks(), SEEDS)
+def test_a_network_over_positions_loses_dead_filters_bit_for_bit(network: Network, seed: int) -> None:
+    network["conv"].digit_limit[0] = 0
+    jets = features(network, seed=seed)
+    shrunk = surgery.shrink(network)
+    assert np.array_equal(exact_logits(shrunk, jets), exact_logits(network, jets))
+
+
+def test_a_filter_leaves_with_all_its_places_in_a_flatten() -> None:
+    torch.manual_seed(0)
+    conv = Conv("c", torch.randn(3, 2, 1), torch.zeros(3))
+    conv.digit_limit[1] = 0
+    norm = BatchNorm("n", torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.5, 0.0, 0.25]))
+    layers = [
+        Input("x", (5, 1)),
+        conv,
+        norm,
+        ReLU("r"),
+        Reshape("f", (12,)),
+        Dense("d", torch.randn(2, 12), torch.zeros(2)),
+    ]
+    network = Network(layers)
+    shrunk = surgery.shrink(network)
+    assert [shrunk.shapes[name] for name in ("c", "n", "f", "d")] == [(4, 2), (4, 2), (8,), (2,)]
+    jets = torch.randn(20, 5, 1)
+    assert torch.allclose(shrunk(jets), network(jets), atol=1e-6)
+
+
+def test_a_residual_sum_keeps_its_channels() -> None:
+    layers = [
+        Input("x", 2),
+        Dense("a", torch.zeros(2, 2), torch.zeros(2)),
+        Merge("s", "add"),
+        Dense("b", torch.ones(1, 2), torch.zeros(1)),
+    ]
+    network = Network(layers, {"a": "x", "s": ("x", "a"), "b": "s"})
+    assert surgery.shrink(network).shapes == network.shapes
 
 
 def test_a_trained_tagger_shrinks_by_exactly_what_was_cut(jets: tuple[Sample, Sample], tagger: Network) -> None:
@@ -150,58 +202,11 @@ def test_every_reader_must_hold_the_constants_it_is_given() -> None:
     assert np.array_equal(exact_logits(surgery.shrink(network), jets), exact_logits(network, jets))
 
 
-def test_a_float_network_is_refused() -> None:
-    with pytest.raises(NetworkError, match="has no fixed-point type"):
-        surgery.shrink(
-            Network(
-                [
-                    Input("x", 1),
-                    Dense("a", torch.ones(2, 1), torch.ones(2)),
-                    Dense("b", torch.ones(1, 2), torch.ones(1)),
-                ]
-            )
-        )
-
-
-def normed(module: torch.nn.BatchNorm1d, *, seed: int) -> tuple[Network, torch.nn.Sequential]:
-    torch.manual_seed(seed)
-    first, last = torch.nn.Linear(4, 6), torch.nn.Linear(6, 3)
-    reference = torch.nn.Sequential(first, module, torch.nn.ReLU(), last)
-    reference(torch.randn(200, 4) * 2 + 1)
-    if module.affine:
-        torch.nn.init.normal_(module.weight)
-        torch.nn.init.normal_(module.bias)
-    chain = [Input("x", 4), Dense("a", first.weight, first.bias), BatchNorm.from_torch("n", module), ReLU("r")]
-    return Network([*chain, Dense("b", last.weight, last.bias)]), reference.eval()
-
-
-@pytest.mark.parametrize("affine", [True, False])
-@pytest.mark.parametrize("seed", [0, 1])
-def test_a_folded_batch_norm_equals_torch_in_eval(*, affine: bool, seed: int) -> None:
-    network, reference = normed(torch.nn.BatchNorm1d(6, affine=affine), seed=seed)
-    folded = surgery.fold_batch_norm(network)
-    jets = torch.randn(100, 4)
-    assert [layer.name for layer in folded] == ["x", "a", "r", "b"]
-    assert torch.allclose(folded(jets), reference(jets), atol=1e-5)
-    assert torch.allclose(network(jets), reference(jets), atol=1e-5)
-
-
-def test_folding_keeps_pruned_weights_pruned() -> None:
-    network, _ = normed(torch.nn.BatchNorm1d(6), seed=0)
-    network["a"].digit_limit[1] = 0
-    folded, jets = surgery.fold_batch_norm(network), torch.randn(100, 4)
-    assert torch.equal(folded["a"].digit_limit, network["a"].digit_limit)
-    assert torch.allclose(folded(jets), network(jets), atol=1e-5)
-
-
-def test_a_batch_norm_elsewhere_is_refused() -> None:
-    norm = BatchNorm("n", torch.ones(2), torch.zeros(2))
-    with pytest.raises(NetworkError, match="'n' must follow a dense layer that feeds nothing else"):
-        surgery.fold_batch_norm(Network([Input("x", 2), norm]))
-    with pytest.raises(NetworkError, match="'n' must follow a dense layer that feeds nothing else"):
-        surgery.fold_batch_norm(
-            Network(
-                [Input("x", 2), Dense("a", torch.ones(2, 2), torch.ones(2)), norm, ReLU("r")],
-                {"a": "x", "n": "a", "r": "a"},
-            )
-        )
+def test_a_float_network_loses_only_what_is_zero_or_unread() -> None:
+    first = Dense("a", torch.tensor([[1.0], [0.0], [0.0], [2.0]]), torch.tensor([1.0, 0.0, 3.0, 1.0]))
+    second = Dense("b", torch.tensor([[1.0, 5.0, 5.0, 0.0]]), torch.zeros(1))
+    network = Network([Input("x", 1), first, ReLU("r"), second])
+    shrunk = surgery.shrink(network)
+    assert shrunk["a"].bias.tolist() == [1.0, 3.0]  # a constant of 3 would be rounded into the next bias
+    jets = torch.randn(50, 1)
+    assert torch.equal(shrunk(jets), network(jets))

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
-from hepprune.network import Dense, Input, Network, ReLU
+from hepprune.network import Dense, Network, ReLU
 from hepprune.network.quantise import weight_integers
-from hepprune.network.ranges import Interval
+from hepprune.network.ranges import Interval, port, quantise
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Matrix:
         if not self.quantisers:
             return self.total
         last = self.quantisers[-1]
-        return _quantised(_positive(last.before) if last.relu else last.before, last.kind)
+        return quantise(_positive(last.before) if last.relu else last.before, last.kind)
 
 
 @dataclass(frozen=True)
@@ -75,54 +75,44 @@ def extract(network: Network) -> Design:
     Raises:
         NetworkError: a layer has no fixed-point form.
     """
-    port = _port(network.input)
+    features = port(network.input)
     sources: dict[str, str | None] = {network.input.name: None}
     matrices: dict[str, Matrix] = {}
-    for layer in list(network)[1:]:
-        if layer.is_head:
-            break
-        source = sources[network.sources[layer.name]]
-        arriving = matrices[source].leaving if source else port
+    for layer in network.body[1:]:
+        if len(network.shapes[layer.name]) != 1:
+            raise NetworkError(f"layer '{layer.name}' ({type(layer).__name__}) works on positions and has no price yet")
+        source = sources[network.source(layer).name]
+        arriving = matrices[source].leaving if source else features
         if isinstance(layer, Dense):
             matrices[layer.name] = _matrix(layer, source, arriving)
-        elif isinstance(layer, ReLU) and source:
-            passed = Quantiser(arriving, layer.result, relu=True)
+        elif isinstance(layer, ReLU) and source and layer.maximum is None:
+            passed = Quantiser(arriving, layer.fixed_result, relu=True)
             matrices[source] = replace(matrices[source], quantisers=(*matrices[source].quantisers, passed))
         else:
             raise NetworkError(f"layer '{layer.name}' ({type(layer).__name__}) has no price here; fold it first")
         sources[layer.name] = layer.name if isinstance(layer, Dense) else source
     output = sources[network.logits_name]
     head = type(network.output).__name__ if network.output.is_head else None
-    return Design(port, _without_unread(tuple(matrices.values()), output), output, head)
-
-
-def _port(layer: Input) -> Interval:
-    kind = layer.result
-    if kind is None:
-        raise NetworkError(f"input '{layer.name}' has no fixed-point type")
-    return Interval(np.full(layer.n_features, kind.minimum), np.full(layer.n_features, kind.maximum), kind.fraction)
+    return Design(features, _without_unread(tuple(matrices.values()), output), output, head)
 
 
 def _matrix(layer: Dense, source: str | None, arriving: Interval) -> Matrix:
-    if layer.weight_type is None or layer.bias_type is None:
-        raise NetworkError(f"layer '{layer.name}' has no fixed-point types for its weights and biases")
+    weight_type, bias_type = layer.fixed_types
     weight = integers(layer)
-    bias = layer.bias_type(layer.bias.detach().double().cpu().numpy())
-    low, high = _extremes(weight * layer.weight_type.step, arriving)
-    fraction = max(layer.weight_type.fraction + arriving.fraction, layer.bias_type.fraction)
+    bias = bias_type(layer.bias.detach().double().cpu().numpy())
+    low, high = _extremes(weight * weight_type.step, arriving)
+    fraction = max(weight_type.fraction + arriving.fraction, bias_type.fraction)
     total = Interval(low + bias, high + bias, fraction)
-    quantisers = (Quantiser(total, layer.result, relu=False),) if layer.result else ()
+    quantisers = (Quantiser(total, layer.fixed_result, relu=False),) if layer.result else ()
     acting = weight * (arriving.low < arriving.high)
-    return Matrix(layer.name, source, acting, layer.weight_type, layer.bias_type.fraction, arriving, total, quantisers)
+    return Matrix(layer.name, source, acting, weight_type, bias_type.fraction, arriving, total, quantisers)
 
 
 def integers(layer: Dense) -> NDArray[np.int64]:
     """Return the weights that act as whole numbers of their last place, (n_out, n_in)."""
-    if layer.weight_type is None:
-        raise NetworkError(f"layer '{layer.name}' has no fixed-point type for its weights")
     weight = layer.weight.detach().cpu().double().numpy()  # double, as the firmware rounds it
     limit = layer.digit_limit.cpu().numpy()
-    return _kept_integers(weight.tobytes(), limit.tobytes(), weight.shape, layer.weight_type)
+    return _kept_integers(weight.tobytes(), limit.tobytes(), weight.shape, layer.fixed_types[0])
 
 
 @lru_cache(maxsize=512)
@@ -142,15 +132,6 @@ def _extremes(weight: NDArray[Any], arriving: Interval) -> tuple[NDArray[np.floa
 
 def _positive(values: Interval) -> Interval:
     return Interval(np.maximum(values.low, 0), np.maximum(values.high, 0), values.fraction)
-
-
-def _quantised(before: Interval, kind: FixedPoint | None) -> Interval:
-    """Return the range after a quantiser: the type's own, unless the value always fits it."""
-    if kind is None:
-        return before
-    inside = (before.low >= kind.minimum) & (before.high <= kind.maximum)
-    low = np.where(inside, kind(before.low), kind.minimum)
-    return Interval(low, np.where(inside, kind(before.high), kind.maximum), kind.fraction)
 
 
 def _without_unread(matrices: tuple[Matrix, ...], output: str | None) -> tuple[Matrix, ...]:

@@ -1,0 +1,41 @@
+"""The layers a Network is made of: torch modules that know their quantisers and their hls4ml knobs."""
+
+from hepprune.network.layers.activation import Activation, Argmax, PReLU, ReLU, Softmax
+from hepprune.network.layers.arithmetic import Einsum, Merge
+from hepprune.network.layers.base import LAYERS, Input, Layer, Shape, Shared
+from hepprune.network.layers.normalisation import BatchNorm, LayerNorm
+from hepprune.network.layers.pooling import GlobalPool, Pool
+from hepprune.network.layers.recurrent import Recurrent
+from hepprune.network.layers.shaping import Concatenate, Crop, Pad, Permute, Reshape, Slice, UpSample
+from hepprune.network.layers.weighted import Conv, Dense, Weighted, same_padding
+
+__all__ = [
+    "LAYERS",
+    "Activation",
+    "Argmax",
+    "BatchNorm",
+    "Concatenate",
+    "Conv",
+    "Crop",
+    "Dense",
+    "Einsum",
+    "GlobalPool",
+    "Input",
+    "Layer",
+    "LayerNorm",
+    "Merge",
+    "PReLU",
+    "Pad",
+    "Permute",
+    "Pool",
+    "ReLU",
+    "Recurrent",
+    "Reshape",
+    "Shape",
+    "Shared",
+    "Slice",
+    "Softmax",
+    "UpSample",
+    "Weighted",
+    "same_padding",
+]

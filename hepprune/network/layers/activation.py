@@ -1,0 +1,159 @@
+"""Element-wise functions, and the heads that turn logits into probabilities or a class."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hepprune.errors import NetworkError, unknown
+from hepprune.fixed import Quantiser
+from hepprune.network.layers.base import Layer, Shape, checked_axis, layer, parameter
+
+Function = Callable[..., Tensor]
+
+
+def _hard_sigmoid(values: Tensor, *, slope: float = 0.2, shift: float = 0.5) -> Tensor:
+    return torch.clamp(slope * values + shift, 0, 1)
+
+
+def _hard_tanh(values: Tensor, *, slope: float = 0.2, shift: float = 0.5) -> Tensor:
+    return 2 * _hard_sigmoid(values, slope=slope, shift=shift) - 1
+
+
+def _leaky_relu(values: Tensor, *, slope: float = 0.3) -> Tensor:
+    return torch.where(values < 0, slope * values, values)
+
+
+# Names and defaults are Keras 2's, which hls4ml's are too.
+FUNCTIONS: dict[str, Function] = {
+    "linear": lambda values: values,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "hard_sigmoid": _hard_sigmoid,
+    "hard_tanh": _hard_tanh,
+    "leaky_relu": _leaky_relu,
+    "elu": lambda values, *, alpha=1.0: nn.functional.elu(values, alpha),
+    "selu": nn.functional.selu,
+    "softplus": nn.functional.softplus,
+    "softsign": nn.functional.softsign,
+    "swish": nn.functional.silu,
+    "gelu": lambda values, *, tanh=False: nn.functional.gelu(values, approximate="tanh" if tanh else "none"),
+    "exponential": torch.exp,
+    "thresholded_relu": lambda values, *, theta=1.0: values * (values > theta),
+    "binary_tanh": lambda values: torch.where(values >= 0, 1.0, -1.0).to(values.dtype),
+}
+# Those that never fall while their argument rises: the ends of a range give the ends of the result's range.
+MONOTONE = frozenset(FUNCTIONS) - {"swish", "gelu"}
+
+
+@layer
+class ReLU(Layer):
+    """max(x, 0), at most `maximum` where one is given."""
+
+    def __init__(self, name: str, result: Quantiser | None = None, maximum: float | None = None) -> None:
+        super().__init__(name, result)
+        self.maximum = maximum
+
+    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+        """Return the positive part."""
+        (arriving,) = values
+        return torch.clamp(arriving, min=0, max=self.maximum)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's values."""
+        return super().settings() | ({} if self.maximum is None else {"maximum": self.maximum})
+
+
+@layer
+class Activation(Layer):
+    """One of FUNCTIONS by name, with its parameters; "linear" only applies the result quantiser."""
+
+    def __init__(
+        self,
+        name: str,
+        function: str,
+        parameters: dict[str, float] | None = None,
+        result: Quantiser | None = None,
+    ) -> None:
+        super().__init__(name, result)
+        if function not in FUNCTIONS:
+            raise NetworkError(f"layer '{name}': " + unknown("activation", function, FUNCTIONS))
+        self.function, self.parameters_of = function, dict(parameters or {})
+        try:
+            FUNCTIONS[function](torch.zeros(1), **self.parameters_of)
+        except TypeError as problem:
+            raise NetworkError(f"layer '{name}': {function} takes no {', '.join(self.parameters_of)}") from problem
+
+    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+        """Return the function of every value."""
+        (arriving,) = values
+        return FUNCTIONS[self.function](arriving, **self.parameters_of)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's values."""
+        return super().settings() | {"function": self.function, "parameters": self.parameters_of}
+
+
+@layer
+class PReLU(Layer):
+    """x where it is positive, slope * x where it is not; one slope per channel or per value."""
+
+    def __init__(self, name: str, slope: Tensor, result: Quantiser | None = None) -> None:
+        super().__init__(name, result)
+        self.slope = parameter(slope)
+
+    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+        """Return the value, its negative part scaled."""
+        (arriving,) = values
+        return torch.where(arriving < 0, self.slope * arriving, arriving)
+
+    def shape(self, *arriving: Shape) -> Shape:
+        """Return the shape as it comes in, and refuse slopes that do not fit it."""
+        before = self.only(arriving)
+        slopes = tuple(self.slope.shape)
+        if len(slopes) > len(before) or any(n not in {1, size} for n, size in zip(slopes[::-1], before[::-1])):  # noqa: B905
+            raise NetworkError(f"layer '{self.name}' has slopes of shape {slopes}, not for {before}")
+        return before
+
+
+@layer
+class Softmax(Layer):
+    """Probabilities along an axis; as the last layer a head, left out of losses and of RTL."""
+
+    is_head = True
+
+    def __init__(self, name: str, result: Quantiser | None = None, axis: int = -1) -> None:
+        super().__init__(name, result)
+        self.axis = axis
+
+    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+        """Return exp(x) / sum(exp(x)) along the axis."""
+        (arriving,) = values
+        return torch.softmax(arriving, dim=self.axis if self.axis < 0 else self.axis + 1)
+
+    def shape(self, *arriving: Shape) -> Shape:
+        """Return the shape as it comes in."""
+        before = self.only(arriving)
+        checked_axis(self.name, self.axis, len(before))
+        return before
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's values."""
+        return super().settings() | ({} if self.axis == -1 else {"axis": self.axis})
+
+
+@layer
+class Argmax(Layer):
+    """The index of the largest logit, the first of equals; a head."""
+
+    is_head = True
+
+    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+        """Return the index as a float, (n_jets, 1)."""
+        (arriving,) = values
+        return arriving.argmax(dim=-1, keepdim=True).to(arriving.dtype)
+
+    def shape(self, *arriving: Shape) -> Shape:
+        """Return the shape with one index in its last axis."""
+        return (*self.only(arriving)[:-1], 1)

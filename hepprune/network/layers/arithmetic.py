@@ -1,0 +1,95 @@
+"""Layers that combine the values of several layers: sums, products, and the contractions of interaction networks."""
+
+import functools
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hepprune.errors import NetworkError, unknown
+from hepprune.fixed import Quantiser
+from hepprune.network.layers.base import Layer, Shape, check_size, layer
+
+OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "add": torch.add,
+    "subtract": torch.sub,
+    "multiply": torch.mul,
+    "maximum": torch.maximum,
+    "minimum": torch.minimum,
+}
+_EQUATION = re.compile(r"([a-zA-Z]+),([a-zA-Z]+)->([a-zA-Z]+)")
+
+
+@layer
+class Merge(Layer):
+    """An operation between the values of two or more layers, one after the other; "average" is a sum and a division."""
+
+    def __init__(self, name: str, operation: str, result: Quantiser | None = None) -> None:
+        super().__init__(name, result)
+        if operation not in (*OPERATIONS, "average"):
+            raise NetworkError(f"layer '{name}': " + unknown("operation", operation, (*OPERATIONS, "average")))
+        self.operation = operation
+
+    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+        """Return the combined value."""
+        if self.operation == "average":
+            return functools.reduce(torch.add, values) / len(values)
+        return functools.reduce(OPERATIONS[self.operation], values)
+
+    def shape(self, *arriving: Shape) -> Shape:
+        """Return the shape that all values broadcast to."""
+        if len(arriving) < 2 or (self.operation == "subtract" and len(arriving) != 2):
+            raise NetworkError(f"layer '{self.name}' cannot {self.operation} {len(arriving)} values")
+        if len({len(shape) for shape in arriving}) != 1:
+            raise NetworkError(f"layer '{self.name}' combines values of different rank, {arriving}")
+        try:
+            return check_size(self.name, tuple(np.broadcast_shapes(*arriving)))
+        except ValueError as problem:
+            raise NetworkError(f"layer '{self.name}' cannot combine the shapes {arriving}") from problem
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's values."""
+        return super().settings() | {"operation": self.operation}
+
+
+@layer
+class Einsum(Layer):
+    """A contraction of two values, `equation` as in numpy without the axis of jets ("ij,jk->ik")."""
+
+    def __init__(self, name: str, equation: str, result: Quantiser | None = None) -> None:
+        super().__init__(name, result)
+        match = _EQUATION.fullmatch(equation.replace(" ", ""))
+        if match is None:
+            raise NetworkError(f"layer '{name}': '{equation}' is no contraction of two values such as ij,jk->ik")
+        self.terms: tuple[str, str, str] = (match[1], match[2], match[3])
+        if any(len(set(term)) != len(term) for term in self.terms) or not set(match[3]) <= set(match[1] + match[2]):
+            raise NetworkError(f"layer '{name}': '{equation}' repeats an axis or gives one that nothing has")
+
+    @property
+    def equation(self) -> str:
+        """The contraction as numpy writes it."""
+        left, right, out = self.terms
+        return f"{left},{right}->{out}"
+
+    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+        """Return the contraction."""
+        free = next(c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" if c not in self.equation)
+        left, right, out = self.terms
+        return torch.einsum(f"{free}{left},{free}{right}->{free}{out}", *values)
+
+    def shape(self, *arriving: Shape) -> Shape:
+        """Return the sizes of the axes that are left."""
+        if len(arriving) != 2:
+            raise NetworkError(f"layer '{self.name}' contracts two values and is given {len(arriving)}")
+        sizes: dict[str, int] = {}
+        for term, shape in zip(self.terms, arriving, strict=False):
+            if len(term) != len(shape) or any(sizes.setdefault(c, n) != n for c, n in zip(term, shape, strict=False)):
+                raise NetworkError(f"layer '{self.name}' cannot contract {arriving} by {self.equation}")
+        return check_size(self.name, tuple(sizes[c] for c in self.terms[2]))
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's values."""
+        return super().settings() | {"equation": self.equation}

@@ -1,0 +1,137 @@
+"""What every layer of a Network is: a torch module with a name, a shape rule and a quantiser for its result."""
+
+import math
+from typing import Any, ClassVar, Self, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from hepprune.errors import NetworkError
+from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.network import quantise
+
+# The shape of one jet's value, channels last, without the axis of jets.
+Shape = tuple[int, ...]
+
+LAYERS: dict[str, type["Layer"]] = {}
+_RESERVED = frozenset(dir(nn.ModuleDict()))  # names that torch refuses for a child
+_MAX_VALUES = 2**27  # per jet; a larger value is a damaged file, not a trigger network
+
+L = TypeVar("L", bound="type[Layer]")
+
+
+def layer(kind: L) -> L:
+    """Register a layer class under its own name, by which it is stored."""
+    LAYERS[kind.__name__] = kind
+    return kind
+
+
+class Layer(nn.Module):
+    """One node of a Network: a name, and the quantiser of its result (None keeps full precision)."""
+
+    is_head: ClassVar[bool] = False
+
+    def __init__(self, name: str, result: Quantiser | None = None) -> None:
+        super().__init__()
+        if not name.isidentifier():
+            raise NetworkError(f"layer name '{name}' is no identifier; firmware needs letters, digits and underscores")
+        if name in _RESERVED:
+            raise NetworkError(f"layer name '{name}' is taken by torch; choose another")
+        self.name = name
+        self.result = result
+
+    @property
+    def fixed_result(self) -> FixedPoint | None:
+        """The result's type where there is one, and refuse a quantiser that firmware has no type for."""
+        if self.result is None or isinstance(self.result, FixedPoint):
+            return self.result
+        raise NetworkError(f"layer '{self.name}' has a {type(self.result).__name__} result, no single fixed-point type")
+
+    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+        """Return the layer's value before its result quantiser, (n_jets, *shape)."""
+        raise TypeError(f"{type(self).__name__} does not compute")
+
+    def forward(self, *values: Tensor, quantised: bool = True) -> Tensor:
+        """Return the layer's value, under its quantisers or in float."""
+        value = self.compute(*values, quantised=quantised)
+        return quantise.activations(value, self.result) if quantised and self.result else value
+
+    def shape(self, *arriving: Shape) -> Shape:
+        """Return the shape the layer puts out for the shapes that come in, and refuse what does not fit."""
+        return self.only(arriving)
+
+    def only(self, arriving: tuple[Shape, ...]) -> Shape:
+        """Return the one shape that comes in, and refuse several."""
+        if len(arriving) != 1:
+            raise NetworkError(f"layer '{self.name}' reads one layer and is given {len(arriving)}")
+        return arriving[0]
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the constructor takes besides arrays: JSON values, and quantisers."""
+        return {"name": self.name, "result": self.result}
+
+    def rebuilt(self, **changes: Any) -> Self:
+        """Return a layer of the same settings and arrays but for the changes, by the constructor's names."""
+        return type(self)(**{**self.settings(), **self.state_dict(), **changes})
+
+
+@layer
+class Input(Layer):
+    """The features as the firmware receives them; its result type is the input precision."""
+
+    def __init__(self, name: str, n_features: int | Shape, result: Quantiser | None = None) -> None:
+        super().__init__(name, result)
+        self.features_shape = (n_features,) if isinstance(n_features, int) else tuple(n_features)
+        sizes = self.features_shape
+        if not sizes or min(sizes) < 1 or math.prod(sizes) > _MAX_VALUES:
+            raise NetworkError(f"input '{name}' has the shape {sizes}; it needs at least one value, at most 2**27")
+
+    @property
+    def n_features(self) -> int:
+        """Values per jet."""
+        return math.prod(self.features_shape)
+
+    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+        """Return the features as they are."""
+        (features,) = values
+        return features
+
+    def shape(self, *arriving: Shape) -> Shape:
+        """Return the shape of one jet's features."""
+        return self.features_shape
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's values."""
+        return super().settings() | {"n_features": self.features_shape}
+
+
+@layer
+class Shared(Layer):
+    """A layer that runs a second time, on other values: the weights of layer `of` at another place in the graph."""
+
+    def __init__(self, name: str, of: str, result: Quantiser | None = None) -> None:
+        super().__init__(name, result)
+        self.of = of
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's values."""
+        return super().settings() | {"of": self.of}
+
+
+def checked_axis(name: str, axis: int, rank: int) -> int:
+    """Return an axis counted from 0, the jets' axis left out, of a value with `rank` axes."""
+    if not -rank <= axis < rank:
+        raise NetworkError(f"layer '{name}' has no axis {axis} in a value of {rank}")
+    return axis % rank
+
+
+def check_size(name: str, shape: Shape) -> Shape:
+    """Return the shape, and refuse one that is empty or absurdly large."""
+    if any(size < 1 for size in shape) or math.prod(shape) > _MAX_VALUES:
+        raise NetworkError(f"layer '{name}' would put out the shape {shape}")
+    return shape
+
+
+def parameter(values: Tensor) -> nn.Parameter:
+    """Return an independent, trainable copy."""
+    return nn.Parameter(torch.as_tensor(values).detach().clone())

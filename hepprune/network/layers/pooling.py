@@ -1,0 +1,108 @@
+"""Pooling: the largest or the mean value of a window, or of all positions."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hepprune.errors import NetworkError, unknown
+from hepprune.fixed import Quantiser
+from hepprune.network.layers.base import Layer, Shape, check_size, layer
+from hepprune.network.layers.weighted import Padding
+
+KINDS = ("max", "average")
+_LARGEST = {1: nn.functional.max_pool1d, 2: nn.functional.max_pool2d}
+
+
+@layer
+class Pool(Layer):
+    """The largest or the mean value of each window of positions; padded places count in no mean and no maximum."""
+
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        size: tuple[int, ...],
+        *,
+        strides: tuple[int, ...] | None = None,
+        padding: Padding | None = None,
+        result: Quantiser | None = None,
+    ) -> None:
+        super().__init__(name, result)
+        if kind not in KINDS:
+            raise NetworkError(f"layer '{name}': " + unknown("pooling", kind, KINDS))
+        if len(size) not in _LARGEST:
+            raise NetworkError(f"layer '{name}' pools {len(size)} axes; 1 or 2 are known")
+        self.kind, self.size, self.strides = kind, tuple(size), tuple(strides or size)
+        self.padding = tuple((int(low), int(high)) for low, high in padding or ((0, 0),) * len(size))
+        if {len(self.size), len(self.strides), len(self.padding)} != {len(self.size)}:
+            raise NetworkError(f"layer '{name}': size, strides and padding need as many entries each")
+        if min(*self.size, *self.strides) < 1 or any(p < 0 for pair in self.padding for p in pair):
+            raise NetworkError(f"layer '{name}': size and strides start at 1, padding at 0")
+
+    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+        """Return the pooled values."""
+        (arriving,) = values
+        channels_first = arriving.movedim(-1, 1)
+        return (self._largest(channels_first) if self.kind == "max" else self._mean(channels_first)).movedim(1, -1)
+
+    def _flat(self) -> list[int]:
+        return [p for pair in reversed(self.padding) for p in pair]
+
+    def _largest(self, values: Tensor) -> Tensor:
+        padded = nn.functional.pad(values, self._flat(), value=-torch.inf) if any(self._flat()) else values
+        pooled: Tensor = _LARGEST[len(self.size)](padded, self.size, self.strides)
+        return pooled
+
+    def _mean(self, values: Tensor) -> Tensor:
+        """Return sums over windows, divided by how many of each window's values are real."""
+        totals, counts = self._sums(values), self._sums(torch.ones_like(values[:1]))
+        return totals / counts
+
+    def _sums(self, values: Tensor) -> Tensor:
+        windows = nn.functional.pad(values, self._flat())
+        for axis, (size, stride) in enumerate(zip(self.size, self.strides, strict=True), start=2):
+            windows = windows.unfold(axis, size, stride)
+        return windows.sum(dim=tuple(range(-len(self.size), 0)))
+
+    def shape(self, *arriving: Shape) -> Shape:
+        """Return (*windows, channels)."""
+        before = self.only(arriving)
+        if len(before) != len(self.size) + 1:
+            raise NetworkError(f"layer '{self.name}' pools {len(self.size)} axes and is given the shape {before}")
+        each = zip(before[:-1], self.size, self.strides, self.padding, strict=True)
+        return check_size(self.name, (*((n + sum(p) - k) // s + 1 for n, k, s, p in each), before[-1]))
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's values."""
+        window = {"kind": self.kind, "size": self.size, "strides": self.strides, "padding": self.padding}
+        return super().settings() | window
+
+
+@layer
+class GlobalPool(Layer):
+    """The largest or the mean value over all positions, one per channel."""
+
+    def __init__(self, name: str, kind: str, keep_axes: bool = False, result: Quantiser | None = None) -> None:  # noqa: FBT001, FBT002 -- stored by name
+        super().__init__(name, result)
+        if kind not in KINDS:
+            raise NetworkError(f"layer '{name}': " + unknown("pooling", kind, KINDS))
+        self.kind, self.keep_axes = kind, keep_axes
+
+    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+        """Return one value per channel."""
+        (arriving,) = values
+        axes = tuple(range(1, arriving.ndim - 1))
+        reduce = torch.amax if self.kind == "max" else torch.mean
+        return reduce(arriving, dim=axes, keepdim=self.keep_axes)
+
+    def shape(self, *arriving: Shape) -> Shape:
+        """Return (channels,), or ones in the place of positions."""
+        before = self.only(arriving)
+        if len(before) < 2:
+            raise NetworkError(f"layer '{self.name}' has no positions to pool in the shape {before}")
+        return (*(1 for _ in before[:-1]), before[-1]) if self.keep_axes else before[-1:]
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's values."""
+        return super().settings() | {"kind": self.kind, "keep_axes": self.keep_axes}

@@ -1,0 +1,166 @@
+"""Recurrent layers: one step per position, gates in the order of Keras."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hepprune import digits
+from hepprune.errors import NetworkError, unknown
+from hepprune.fixed import Quantiser
+from hepprune.network import quantise
+from hepprune.network.layers.activation import FUNCTIONS, Function
+from hepprune.network.layers.base import Layer, Shape, layer, parameter
+
+# Gates per cell: an LSTM's are input, forget, cell, output (Hochreiter and Schmidhuber 1997); a GRU's are update,
+# reset, candidate (Cho et al., arXiv:1406.1078).
+GATES = {"simple": 1, "lstm": 4, "gru": 3}
+
+
+@layer
+class Recurrent(Layer):
+    """A cell run over the positions of values (n_jets, n_steps, n_in); puts out its last state or all of them.
+
+    `weight` is (gates * n_out, n_in), `recurrent_weight` (gates * n_out, n_out), the biases (gates * n_out,). A GRU
+    with `reset_after` applies its recurrent bias inside the reset gate, as cuDNN does.
+    """
+
+    digit_limit: Tensor
+    recurrent_digit_limit: Tensor
+
+    def __init__(
+        self,
+        name: str,
+        cell: str,
+        *,
+        weight: Tensor,
+        recurrent_weight: Tensor,
+        bias: Tensor,
+        recurrent_bias: Tensor,
+        activation: str = "tanh",
+        recurrent_activation: str = "sigmoid",
+        return_sequences: bool = False,
+        backwards: bool = False,
+        reset_after: bool = True,
+        weight_type: Quantiser | None = None,
+        recurrent_weight_type: Quantiser | None = None,
+        bias_type: Quantiser | None = None,
+        state_type: Quantiser | None = None,
+        digit_limit: Tensor | None = None,
+        recurrent_digit_limit: Tensor | None = None,
+        result: Quantiser | None = None,
+        reuse_factor: int = 1,
+    ) -> None:
+        super().__init__(name, result)
+        if cell not in GATES:
+            raise NetworkError(f"layer '{name}': " + unknown("cell", cell, GATES))
+        for function in (activation, recurrent_activation):
+            if function not in ("relu", *FUNCTIONS):
+                raise NetworkError(f"layer '{name}': " + unknown("activation", function, ("relu", *FUNCTIONS)))
+        rows, n_out = weight.shape[0], recurrent_weight.shape[-1]
+        fits = weight.ndim == recurrent_weight.ndim == 2 and rows == GATES[cell] * n_out == len(recurrent_weight)
+        if not fits or bias.shape != (rows,) or recurrent_bias.shape != (rows,):
+            raise NetworkError(
+                f"layer '{name}': weights {tuple(weight.shape)} and {tuple(recurrent_weight.shape)} with biases "
+                f"{tuple(bias.shape)} and {tuple(recurrent_bias.shape)} are no {cell} cell"
+            )
+        self.weight, self.recurrent_weight = parameter(weight), parameter(recurrent_weight)
+        self.bias, self.recurrent_bias = parameter(bias), parameter(recurrent_bias)
+        limits = {
+            "digit_limit": (digit_limit, weight),
+            "recurrent_digit_limit": (recurrent_digit_limit, recurrent_weight),
+        }
+        for key, (limit, like) in limits.items():
+            full = torch.full_like(like, digits.UNLIMITED, dtype=torch.uint8) if limit is None else limit
+            self.register_buffer(key, full.detach().clone())
+        self.cell, self.activation, self.recurrent_activation = cell, activation, recurrent_activation
+        self.return_sequences, self.backwards, self.reset_after = return_sequences, backwards, reset_after
+        self.weight_type, self.recurrent_weight_type = weight_type, recurrent_weight_type
+        self.bias_type, self.state_type, self.reuse_factor = bias_type, state_type, reuse_factor
+
+    @property
+    def n_in(self) -> int:
+        """Values per step that come in."""
+        return self.weight.shape[1]
+
+    @property
+    def n_out(self) -> int:
+        """Values of the state."""
+        return self.recurrent_weight.shape[1]
+
+    def used(self, kind: str, *, quantised: bool = True) -> Tensor:
+        """Return the kernel that acts, `kind` "weight" or "recurrent_weight"."""
+        limit = self.digit_limit if kind == "weight" else self.recurrent_digit_limit
+        quantiser = getattr(self, f"{kind}_type")
+        values: Tensor = getattr(self, kind)
+        return quantise.weights(values, quantiser, limit) if quantised and quantiser else values * (limit > 0)
+
+    def used_biases(self, *, quantised: bool = True) -> tuple[Tensor, Tensor]:
+        """Return the biases that act: the kernel's, and the recurrent one."""
+        if not quantised or self.bias_type is None:
+            return self.bias, self.recurrent_bias
+        return quantise.activations(self.bias, self.bias_type), quantise.activations(
+            self.recurrent_bias, self.bias_type
+        )
+
+    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+        """Return the states (n_jets, n_steps, n_out), or the last one (n_jets, n_out)."""
+        (arriving,) = values
+        bias, recurrent_bias = self.used_biases(quantised=quantised)
+        inputs = torch.nn.functional.linear(arriving, self.used("weight", quantised=quantised), bias)
+        kernel = self.used("recurrent_weight", quantised=quantised)
+        state = arriving.new_zeros(len(arriving), self.n_out)
+        memory, states = state, []
+        steps = range(inputs.shape[1])
+        for step in reversed(steps) if self.backwards else steps:
+            state, memory = self._step(inputs[:, step], state, memory, (kernel, recurrent_bias))
+            if quantised and self.state_type:
+                state = quantise.activations(state, self.state_type)
+            states.append(state)
+        return torch.stack(states, dim=1) if self.return_sequences else state
+
+    def _step(
+        self, inputs: Tensor, state: Tensor, memory: Tensor, recurrent: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        kernel, bias = recurrent
+        act, gate = _function(self.activation), _function(self.recurrent_activation)
+        if self.cell == "gru":
+            return self._gated(inputs, state, recurrent), memory
+        total = inputs + torch.nn.functional.linear(state, kernel, bias)
+        if self.cell == "simple":
+            return act(total), memory
+        entry, forget, candidate, exit_ = total.chunk(4, dim=-1)
+        memory = gate(forget) * memory + gate(entry) * act(candidate)
+        return gate(exit_) * act(memory), memory
+
+    def _gated(self, inputs: Tensor, state: Tensor, recurrent: tuple[Tensor, Tensor]) -> Tensor:
+        kernel, bias = recurrent
+        act, gate = _function(self.activation), _function(self.recurrent_activation)
+        update_in, reset_in, candidate_in = inputs.chunk(3, dim=-1)
+        update_by, reset_by, candidate_by = kernel.chunk(3)
+        update_bias, reset_bias, candidate_bias = bias.chunk(3)
+        linear = torch.nn.functional.linear
+        update = gate(update_in + linear(state, update_by, update_bias))
+        reset = gate(reset_in + linear(state, reset_by, reset_bias))
+        if self.reset_after:
+            candidate = act(candidate_in + reset * linear(state, candidate_by, candidate_bias))
+        else:
+            candidate = act(candidate_in + linear(reset * state, candidate_by, candidate_bias))
+        return update * state + (1 - update) * candidate
+
+    def shape(self, *arriving: Shape) -> Shape:
+        """Return (n_steps, n_out), or (n_out,)."""
+        before = self.only(arriving)
+        if len(before) != 2 or before[1] != self.n_in:
+            raise NetworkError(f"layer '{self.name}' takes steps of {self.n_in} values and is given the shape {before}")
+        return (before[0], self.n_out) if self.return_sequences else (self.n_out,)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's values."""
+        names = ("cell", "activation", "recurrent_activation", "return_sequences", "backwards", "reset_after")
+        types = ("weight_type", "recurrent_weight_type", "bias_type", "state_type", "reuse_factor")
+        return super().settings() | {name: getattr(self, name) for name in (*names, *types)}
+
+
+def _function(name: str) -> Function:
+    return torch.relu if name == "relu" else FUNCTIONS[name]

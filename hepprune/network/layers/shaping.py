@@ -1,0 +1,210 @@
+"""Layers that only move values: reshape, permute, pad, crop, repeat, join and slice."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hepprune.errors import NetworkError
+from hepprune.fixed import Quantiser
+from hepprune.network.layers.base import Layer, Shape, check_size, checked_axis, layer
+
+Pairs = tuple[tuple[int, int], ...]
+
+
+@layer
+class Reshape(Layer):
+    """The same values in row-major order under another shape; a flatten is a reshape to one axis."""
+
+    def __init__(self, name: str, target: Shape, result: Quantiser | None = None) -> None:
+        super().__init__(name, result)
+        self.target = tuple(target)
+        if list(self.target).count(-1) > 1:
+            raise NetworkError(f"layer '{name}': only one axis of {self.target} can be left open with -1")
+
+    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+        """Return the values under the shape."""
+        (arriving,) = values
+        return arriving.reshape(len(arriving), *self.target)
+
+    def shape(self, *arriving: Shape) -> Shape:
+        """Return the shape, its open axis worked out."""
+        before = self.only(arriving)
+        known = math.prod(size for size in self.target if size != -1)
+        after = tuple(math.prod(before) // max(known, 1) if size == -1 else size for size in self.target)
+        if math.prod(after) != math.prod(before):
+            raise NetworkError(f"layer '{self.name}' cannot bring {before} into the shape {self.target}")
+        return check_size(self.name, after)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's values."""
+        return super().settings() | {"target": self.target}
+
+
+@layer
+class Permute(Layer):
+    """The axes in another order; `order` counts from 0, the jets' axis left out."""
+
+    def __init__(self, name: str, order: tuple[int, ...], result: Quantiser | None = None) -> None:
+        super().__init__(name, result)
+        self.order = tuple(order)
+        if sorted(self.order) != list(range(len(self.order))):
+            raise NetworkError(f"layer '{name}': {self.order} is no order of axes")
+
+    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+        """Return the values with their axes in order."""
+        (arriving,) = values
+        return arriving.permute(0, *(axis + 1 for axis in self.order))
+
+    def shape(self, *arriving: Shape) -> Shape:
+        """Return the sizes in order."""
+        before = self.only(arriving)
+        if len(before) != len(self.order):
+            raise NetworkError(f"layer '{self.name}' orders {len(self.order)} axes and is given the shape {before}")
+        return tuple(before[axis] for axis in self.order)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's values."""
+        return super().settings() | {"order": self.order}
+
+
+class _Borders(Layer):
+    """(before, after) for each axis of positions; the channels stay as they are."""
+
+    def __init__(self, name: str, borders: Pairs, result: Quantiser | None = None) -> None:
+        super().__init__(name, result)
+        self.borders = tuple((int(low), int(high)) for low, high in borders)
+        if any(size < 0 for pair in self.borders for size in pair):
+            raise NetworkError(f"layer '{name}' has a negative border in {self.borders}")
+
+    def _sizes(self, arriving: tuple[Shape, ...], sign: int) -> Shape:
+        before = self.only(arriving)
+        if len(before) != len(self.borders) + 1:
+            raise NetworkError(f"layer '{self.name}' has {len(self.borders)} borders and is given the shape {before}")
+        sizes = (size + sign * sum(pair) for size, pair in zip(before[:-1], self.borders, strict=True))
+        return check_size(self.name, (*sizes, before[-1]))
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's values."""
+        return super().settings() | {"borders": self.borders}
+
+
+@layer
+class Pad(_Borders):
+    """Zeros around the positions."""
+
+    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+        """Return the values with zeros around them."""
+        (arriving,) = values
+        return nn.functional.pad(arriving, [0, 0, *(p for pair in reversed(self.borders) for p in pair)])
+
+    def shape(self, *arriving: Shape) -> Shape:
+        """Return the shape with its borders."""
+        return self._sizes(arriving, 1)
+
+
+@layer
+class Crop(_Borders):
+    """The positions without their borders."""
+
+    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+        """Return the values inside."""
+        (arriving,) = values
+        sizes = arriving.shape[1:-1]
+        inner = (slice(low, n - high) for (low, high), n in zip(self.borders, sizes, strict=True))
+        return arriving[(slice(None), *inner)]
+
+    def shape(self, *arriving: Shape) -> Shape:
+        """Return the shape without its borders."""
+        return self._sizes(arriving, -1)
+
+
+@layer
+class UpSample(Layer):
+    """Every position repeated `factors` times along each axis (nearest neighbour)."""
+
+    def __init__(self, name: str, factors: tuple[int, ...], result: Quantiser | None = None) -> None:
+        super().__init__(name, result)
+        self.factors = tuple(factors)
+
+    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+        """Return the repeated values."""
+        (repeated,) = values
+        for axis, factor in enumerate(self.factors, start=1):
+            repeated = torch.repeat_interleave(repeated, factor, dim=axis)
+        return repeated
+
+    def shape(self, *arriving: Shape) -> Shape:
+        """Return the shape with each axis of positions multiplied."""
+        before = self.only(arriving)
+        if len(before) != len(self.factors) + 1:
+            raise NetworkError(f"layer '{self.name}' has factors {self.factors} and is given the shape {before}")
+        sizes = (size * factor for size, factor in zip(before[:-1], self.factors, strict=True))
+        return check_size(self.name, (*sizes, before[-1]))
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's values."""
+        return super().settings() | {"factors": self.factors}
+
+
+@layer
+class Concatenate(Layer):
+    """Values of several layers one after the other along an axis, which counts the jets' axis as 0 or from the end."""
+
+    def __init__(self, name: str, axis: int = -1, result: Quantiser | None = None) -> None:
+        super().__init__(name, result)
+        if axis == 0:
+            raise NetworkError(f"layer '{name}' would concatenate along the axis of jets")
+        self.axis = axis
+
+    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+        """Return the joined values."""
+        return torch.cat(values, dim=self.axis)
+
+    def shape(self, *arriving: Shape) -> Shape:
+        """Return the joined shape."""
+        rank = len(arriving[0]) if arriving else 0
+        axis = checked_axis(self.name, self.axis - 1 if self.axis > 0 else self.axis, rank)
+        rest = {(*shape[:axis], *shape[axis + 1 :]) for shape in arriving}
+        if len(rest) != 1 or {len(shape) for shape in arriving} != {rank}:
+            raise NetworkError(f"layer '{self.name}' cannot join the shapes {arriving} along axis {self.axis}")
+        joined = sum(shape[axis] for shape in arriving)
+        return check_size(self.name, (*arriving[0][:axis], joined, *arriving[0][axis + 1 :]))
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's values."""
+        return super().settings() | {"axis": self.axis}
+
+
+@layer
+class Slice(Layer):
+    """The values from `start` up to `stop` along an axis; a split is one slice for each of its parts."""
+
+    def __init__(
+        self, name: str, start: int, stop: int, *, axis: int = -1, step: int = 1, result: Quantiser | None = None
+    ) -> None:
+        super().__init__(name, result)
+        if axis == 0 or not 0 <= start < stop or step < 1:
+            raise NetworkError(f"layer '{name}' cannot take {start}:{stop}:{step} along axis {axis}")
+        self.start, self.stop, self.axis, self.step = start, stop, axis, step
+
+    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+        """Return the part."""
+        (arriving,) = values
+        axis = self.axis % arriving.ndim
+        return arriving[(*(slice(None),) * axis, slice(self.start, self.stop, self.step))]
+
+    def shape(self, *arriving: Shape) -> Shape:
+        """Return the shape of the part."""
+        before = self.only(arriving)
+        axis = checked_axis(self.name, self.axis - 1 if self.axis > 0 else self.axis, len(before))
+        if self.stop > before[axis]:
+            raise NetworkError(f"layer '{self.name}' takes values up to {self.stop} of {before[axis]}")
+        size = len(range(self.start, self.stop, self.step))
+        return (*before[:axis], size, *before[axis + 1 :])
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's values."""
+        part = {"start": self.start, "stop": self.stop, "axis": self.axis, "step": self.step}
+        return super().settings() | part

@@ -1,0 +1,191 @@
+"""Layers with a kernel: dense and convolutional, their pruned weights, quantisers and hls4ml knobs."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hepprune import digits
+from hepprune.errors import NetworkError
+from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.network import quantise
+from hepprune.network.layers.base import Layer, Shape, check_size, layer, parameter
+
+Padding = tuple[tuple[int, int], ...]
+_CONVOLUTIONS = {1: nn.functional.conv1d, 2: nn.functional.conv2d}
+
+
+class Weighted(Layer):
+    """A kernel and a bias; a weight has at most `digit_limit` signed digits, 0 is pruned."""
+
+    digit_limit: Tensor
+
+    def __init__(
+        self,
+        name: str,
+        weight: Tensor,
+        bias: Tensor,
+        *,
+        weight_type: Quantiser | None = None,
+        bias_type: Quantiser | None = None,
+        digit_limit: Tensor | None = None,
+        result: Quantiser | None = None,
+        strategy: str = "distributed_arithmetic",
+        reuse_factor: int = 1,
+    ) -> None:
+        super().__init__(name, result)
+        if weight.ndim < 2 or bias.shape != weight.shape[:1]:
+            raise NetworkError(f"layer '{name}': weight {tuple(weight.shape)} and bias {tuple(bias.shape)} do not fit")
+        self.weight, self.bias = parameter(weight), parameter(bias)
+        self.weight_type, self.bias_type = weight_type, bias_type
+        limit = torch.full_like(weight, digits.UNLIMITED, dtype=torch.uint8) if digit_limit is None else digit_limit
+        if limit.shape != weight.shape:
+            raise NetworkError(f"layer '{name}': a digit limit of shape {tuple(limit.shape)} does not fit its weight")
+        self.register_buffer("digit_limit", limit.detach().clone())
+        self.strategy, self.reuse_factor = strategy, reuse_factor
+
+    @property
+    def n_out(self) -> int:
+        """Neurons or filters."""
+        return self.weight.shape[0]
+
+    @property
+    def fixed_types(self) -> tuple[FixedPoint, FixedPoint]:
+        """The types of weights and biases.
+
+        Raises:
+            NetworkError: there is none, or a quantiser that is no single fixed-point type.
+        """
+        if isinstance(self.weight_type, FixedPoint) and isinstance(self.bias_type, FixedPoint):
+            return self.weight_type, self.bias_type
+        raise NetworkError(f"layer '{self.name}' has no fixed-point types for its weights and biases")
+
+    def used_weight(self, *, quantised: bool = True) -> Tensor:
+        """Return the weights that act, pruned ones zero."""
+        if quantised and self.weight_type:
+            return quantise.weights(self.weight, self.weight_type, self.digit_limit)
+        return self.weight * (self.digit_limit > 0)
+
+    def used_bias(self, *, quantised: bool = True) -> Tensor:
+        """Return the biases that act, (n_out,)."""
+        return quantise.activations(self.bias, self.bias_type) if quantised and self.bias_type else self.bias
+
+    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+        """Return the kernel applied to the one value that comes in, plus the bias."""
+        (arriving,) = values
+        return self.linear(arriving, self.used_weight(quantised=quantised), self.used_bias(quantised=quantised))
+
+    def linear(self, values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Return what the layer would compute with this weight and bias."""
+        raise TypeError(f"{type(self).__name__} does not compute")
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's values."""
+        types = {"weight_type": self.weight_type, "bias_type": self.bias_type}
+        return super().settings() | types | {"strategy": self.strategy, "reuse_factor": self.reuse_factor}
+
+
+@layer
+class Dense(Weighted):
+    """`weight @ x + bias` over the last axis, weight (n_out, n_in)."""
+
+    def __init__(self, name: str, weight: Tensor, bias: Tensor, **options: Any) -> None:
+        super().__init__(name, weight, bias, **options)
+        if weight.ndim != 2:
+            raise NetworkError(f"layer '{name}': a dense weight has two axes, not {weight.ndim}")
+
+    @property
+    def n_in(self) -> int:
+        """Values that come in."""
+        return self.weight.shape[1]
+
+    def shape(self, *arriving: Shape) -> Shape:
+        """Return the arriving shape with n_out values in its last axis."""
+        before = self.only(arriving)
+        if before[-1] != self.n_in:
+            raise NetworkError(f"layer '{self.name}' takes {self.n_in} values and is given {before[-1]}")
+        return (*before[:-1], self.n_out)
+
+    def linear(self, values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Return weight @ values + bias, (n_jets, ..., n_out)."""
+        return nn.functional.linear(values, weight, bias)
+
+
+@layer
+class Conv(Weighted):
+    """A 1D or 2D convolution, weight (n_out, *kernel, n_in / groups), over values (n_jets, *positions, n_in).
+
+    `padding` holds (before, after) for each axis of positions; with `groups` = n_in it is a depthwise convolution.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        weight: Tensor,
+        bias: Tensor,
+        *,
+        strides: tuple[int, ...] | None = None,
+        padding: Padding | None = None,
+        dilation: tuple[int, ...] | None = None,
+        groups: int = 1,
+        parallelization_factor: int = 1,
+        **options: Any,
+    ) -> None:
+        super().__init__(name, weight, bias, **options)
+        rank = weight.ndim - 2
+        if rank not in _CONVOLUTIONS:
+            raise NetworkError(f"layer '{name}': a convolution has a weight of 3 or 4 axes, not {weight.ndim}")
+        self.strides = tuple(strides or (1,) * rank)
+        self.dilation = tuple(dilation or (1,) * rank)
+        self.padding = tuple((int(low), int(high)) for low, high in padding or ((0, 0),) * rank)
+        self.groups, self.parallelization_factor = groups, parallelization_factor
+        if {len(self.strides), len(self.dilation), len(self.padding)} != {rank}:
+            raise NetworkError(f"layer '{name}': strides, dilation and padding need {rank} entries each")
+        if min(*self.strides, *self.dilation) < 1 or min(p for pair in self.padding for p in pair) < 0:
+            raise NetworkError(f"layer '{name}': strides and dilation start at 1, padding at 0")
+        if groups < 1 or self.n_out % groups:
+            raise NetworkError(f"layer '{name}': {self.n_out} filters cannot be shared among {groups} groups")
+
+    @property
+    def n_in(self) -> int:
+        """Channels that come in."""
+        return self.weight.shape[-1] * self.groups
+
+    @property
+    def kernel(self) -> Shape:
+        """Positions that one output looks at."""
+        return tuple(self.weight.shape[1:-1])
+
+    def shape(self, *arriving: Shape) -> Shape:
+        """Return (*positions, n_out)."""
+        before = self.only(arriving)
+        if len(before) != len(self.kernel) + 1 or before[-1] != self.n_in:
+            raise NetworkError(
+                f"layer '{self.name}' takes {len(self.kernel)} axes of positions and {self.n_in} channels "
+                f"and is given the shape {before}"
+            )
+        each = zip(before[:-1], self.kernel, self.strides, self.padding, self.dilation, strict=True)
+        positions = [(n + sum(p) - (k - 1) * d - 1) // s + 1 for n, k, s, p, d in each]
+        return check_size(self.name, (*positions, self.n_out))
+
+    def linear(self, values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Return the convolution, (n_jets, *positions, n_out)."""
+        padded = nn.functional.pad(values.movedim(-1, 1), [p for pair in reversed(self.padding) for p in pair])
+        convolve = _CONVOLUTIONS[len(self.kernel)]
+        found: Tensor = convolve(
+            padded, weight.movedim(-1, 1), bias, stride=self.strides, dilation=self.dilation, groups=self.groups
+        )
+        return found.movedim(1, -1)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's values."""
+        places = {"strides": self.strides, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
+        return super().settings() | places | {"parallelization_factor": self.parallelization_factor}
+
+
+def same_padding(positions: Shape, kernel: Shape, strides: Shape, dilation: Shape) -> Padding:
+    """Return the padding that TensorFlow calls "same": ceil(positions / strides) outputs, the odd zero at the end."""
+    each = zip(positions, kernel, strides, dilation, strict=True)
+    totals = [max((math.ceil(n / s) - 1) * s + (k - 1) * d + 1 - n, 0) for n, k, s, d in each]
+    return tuple((total // 2, total - total // 2) for total in totals)

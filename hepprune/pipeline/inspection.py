@@ -1,0 +1,55 @@
+"""What a network is made of, layer by layer: shapes, parameters, bits, and what of it is dead."""
+
+import logging
+
+import torch
+
+from hepprune.fixed import Quantiser
+from hepprune.network import Layer, Network, Recurrent, Shared, Weighted
+from hepprune.pruning import surgery
+from hepprune.report.layers import LayerDescription
+
+
+def describe(network: Network) -> tuple[LayerDescription, ...]:
+    """Return the description of every layer in the order they run."""
+    level = logging.getLogger(surgery.__name__).level
+    logging.getLogger(surgery.__name__).setLevel(logging.ERROR)  # what surgery would keep is no news here
+    try:
+        smaller = surgery.shrink(network)
+    finally:
+        logging.getLogger(surgery.__name__).setLevel(level)
+    return tuple(_describe(network, layer, smaller) for layer in network)
+
+
+@torch.no_grad()
+def _describe(network: Network, layer: Layer, smaller: Network) -> LayerDescription:
+    kernels = _kernels(layer)
+    return LayerDescription(
+        layer.name,
+        f"{type(layer).__name__} {layer.of}" if isinstance(layer, Shared) else type(layer).__name__,
+        network.sources.get(layer.name, ()),
+        network.shapes[layer.name],
+        sum(parameter.numel() for parameter in layer.parameters()),
+        sum(int(torch.count_nonzero(before)) for before, _ in kernels),
+        sum(int(torch.count_nonzero(after)) for _, after in kernels),
+        _bits(getattr(layer, "weight_type", None)),
+        _bits(layer.result),
+        _n_out(layer) - _n_out(smaller[layer.name]),
+    )
+
+
+def _kernels(layer: Layer) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return (stored, acting) weights."""
+    if isinstance(layer, Weighted):
+        return [(layer.weight, layer.used_weight())]
+    if isinstance(layer, Recurrent):
+        return [(getattr(layer, kind), layer.used(kind)) for kind in ("weight", "recurrent_weight")]
+    return []
+
+
+def _n_out(layer: Layer) -> int:
+    return layer.n_out if isinstance(layer, Weighted) else 0
+
+
+def _bits(quantiser: Quantiser | None) -> float | None:
+    return None if quantiser is None else float(quantiser.bits)

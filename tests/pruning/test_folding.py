@@ -1,0 +1,50 @@
+import pytest
+import torch
+
+from hepprune.errors import NetworkError
+from hepprune.network import BatchNorm, Dense, Input, Network, ReLU
+from hepprune.pruning.folding import fold_batch_norm
+
+
+def normed(module: torch.nn.BatchNorm1d, *, seed: int) -> tuple[Network, torch.nn.Sequential]:
+    torch.manual_seed(seed)
+    first, last = torch.nn.Linear(4, 6), torch.nn.Linear(6, 3)
+    reference = torch.nn.Sequential(first, module, torch.nn.ReLU(), last)
+    reference(torch.randn(200, 4) * 2 + 1)
+    if module.affine:
+        torch.nn.init.normal_(module.weight)
+        torch.nn.init.normal_(module.bias)
+    chain = [Input("x", 4), Dense("a", first.weight, first.bias), BatchNorm.from_torch("n", module), ReLU("r")]
+    return Network([*chain, Dense("b", last.weight, last.bias)]), reference.eval()
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_folded_batch_norm_equals_torch_in_eval(*, affine: bool, seed: int) -> None:
+    network, reference = normed(torch.nn.BatchNorm1d(6, affine=affine), seed=seed)
+    folded = fold_batch_norm(network)
+    jets = torch.randn(100, 4)
+    assert [layer.name for layer in folded] == ["x", "a", "r", "b"]
+    assert torch.allclose(folded(jets), reference(jets), atol=1e-5)
+    assert torch.allclose(network(jets), reference(jets), atol=1e-5)
+
+
+def test_folding_keeps_pruned_weights_pruned() -> None:
+    network, _ = normed(torch.nn.BatchNorm1d(6), seed=0)
+    network["a"].digit_limit[1] = 0
+    folded, jets = fold_batch_norm(network), torch.randn(100, 4)
+    assert torch.equal(folded["a"].digit_limit, network["a"].digit_limit)
+    assert torch.allclose(folded(jets), network(jets), atol=1e-5)
+
+
+def test_a_batch_norm_elsewhere_is_refused() -> None:
+    norm = BatchNorm("n", torch.ones(2), torch.zeros(2))
+    with pytest.raises(NetworkError, match="'n' must follow a dense layer that feeds nothing else"):
+        fold_batch_norm(Network([Input("x", 2), norm]))
+    with pytest.raises(NetworkError, match="'n' must follow a dense layer that feeds nothing else"):
+        fold_batch_norm(
+            Network(
+                [Input("x", 2), Dense("a", torch.ones(2, 2), torch.ones(2)), norm, ReLU("r")],
+                {"a": "x", "n": "a", "r": "a"},
+            )
+        )

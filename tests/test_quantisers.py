@@ -1,0 +1,94 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hepprune.errors import NetworkError
+from hepprune.fixed import OVERFLOW, ROUNDING, FixedPoint, Quantiser
+from hepprune.quantisers import Binary, FixedPoints, PowerOfTwo, Scaled, Ternary, from_json, taken, to_json
+
+VALUES = np.concatenate([np.linspace(-9, 9, 401), [0.0, -0.0, 0.5, -0.5]])
+SCALES = st.lists(st.sampled_from([0.25, 1.0, 3.0, 0.1]), min_size=2, max_size=2).map(lambda s: tuple((v,) for v in s))
+
+
+@st.composite
+def fixed_points(draw: st.DrawFn) -> FixedPoint:
+    modes = draw(st.sampled_from(sorted(ROUNDING))), draw(st.sampled_from(OVERFLOW))
+    return FixedPoint(draw(st.integers(1, 10)), draw(st.integers(-2, 6)), draw(st.booleans()), *modes)
+
+
+@st.composite
+def arrays_of_types(draw: st.DrawFn) -> FixedPoints:
+    widths = draw(st.lists(st.integers(0, 9), min_size=2, max_size=2))
+    integers = draw(st.lists(st.integers(-3, 6), min_size=2, max_size=2))
+    modes = draw(st.sampled_from(sorted(ROUNDING))), draw(st.sampled_from(OVERFLOW))
+    return FixedPoints(np.array(widths)[:, None], np.array(integers)[:, None], np.array(draw(st.booleans())), *modes)
+
+
+QUANTISERS = st.one_of(
+    fixed_points(),
+    arrays_of_types(),
+    st.builds(Scaled, fixed_points(), SCALES),
+    st.builds(Binary, SCALES),
+    st.builds(Ternary, st.floats(0.1, 2), SCALES),
+    st.builds(PowerOfTwo, st.integers(-6, 0), st.integers(0, 3), st.booleans()),
+)
+
+
+@given(QUANTISERS)
+def test_a_quantiser_survives_json(quantiser: Quantiser) -> None:
+    assert from_json(json.loads(json.dumps(to_json(quantiser)))) == quantiser
+
+
+@given(QUANTISERS)
+def test_values_lie_within_the_range_on_the_grid_and_stay(quantiser: Quantiser) -> None:
+    values = np.stack([VALUES, VALUES[::-1]])
+    once = quantiser(values)
+    assert (once >= np.asarray(quantiser.minimum) - 1e-12).all()
+    assert (once <= np.asarray(quantiser.maximum) + 1e-12).all()
+    if not isinstance(quantiser, Scaled):
+        assert np.array_equal(quantiser(once), once) or isinstance(quantiser, Ternary | PowerOfTwo)
+
+
+@given(QUANTISERS)
+def test_torch_and_numpy_agree(quantiser: Quantiser) -> None:
+    values = np.stack([VALUES, VALUES[::-1]])
+    assert np.array_equal(quantiser(torch.tensor(values)).numpy(), quantiser(values))
+
+
+@given(fixed_points())
+def test_equal_types_everywhere_are_that_type(kind: FixedPoint) -> None:
+    arrays = (np.array([kind.width]), np.array([kind.integer]), np.array([kind.signed]))
+    assert np.array_equal(FixedPoints(*arrays, kind.rounding, kind.overflow)(VALUES), kind(VALUES))
+
+
+@given(arrays_of_types())
+def test_no_bits_give_zero(kinds: FixedPoints) -> None:
+    values = kinds(np.stack([VALUES, VALUES]))
+    assert (values[kinds.width[:, 0] == 0] == 0).all()
+
+
+@given(QUANTISERS, st.lists(st.booleans(), min_size=2, max_size=2).filter(any))
+def test_channels_that_are_kept_keep_their_quantiser(quantiser: Quantiser, keep: list[bool]) -> None:
+    values = np.stack([VALUES, VALUES[::-1]])
+    less = taken(quantiser, keep, axis=-2)
+    assert less is not None
+    assert np.array_equal(less(values[keep]), quantiser(values)[keep])
+
+
+@pytest.mark.parametrize(
+    ("described", "message"),
+    [
+        ({"quantiser": "Lambda"}, "describes no quantiser"),
+        ({"quantiser": "Scaled", "base": "ap_fixed<4,2>", "scale": -1.0}, "must be positive"),
+        ({"quantiser": "FixedPoints", "width": [60], "integer": [1], "signed": [True]}, "between 0 and 52"),
+        ({"quantiser": "Binary", "size": 3}, "describes no quantiser"),
+        ([1, 2], "describes no quantiser"),
+    ],
+)
+def test_what_describes_none_is_refused(described: object, message: str) -> None:
+    with pytest.raises(NetworkError, match=message):
+        from_json(described)
