@@ -27,7 +27,7 @@ def settings(network: Network, strategy: str | None) -> dict[str, dict[str, Any]
 def _described(layer: Layer, network: Network, types: dict[str, FixedPoint]) -> dict[str, Any]:
     if isinstance(layer, Input):
         return {"class_name": "InputLayer", "name": layer.name, "input_shape": [layer.n_features]}
-    source = network.sources[layer.name]
+    source = network.source(layer).name
     common = {"name": layer.name, "inputs": [source], "n_in": network.widths[source], "data_format": "channels_last"}
     if isinstance(layer, Dense):
         constants = {"weight_data": layer.used_weight().numpy().T.copy(), "bias_data": layer.used_bias().numpy()}
@@ -37,7 +37,7 @@ def _described(layer: Layer, network: Network, types: dict[str, FixedPoint]) -> 
     if isinstance(layer, Argmax):
         return common | {"class_name": "Softmax", "activation": "softmax", "axis": -1, "implementation": "argmax"}
     if isinstance(layer, Softmax):
-        logits = network[source].result or types[source]
+        logits = network[source].fixed_result or types[source]
         tables = _tables(logits, network.widths[source])
         return common | tables | {"class_name": "Softmax", "activation": "softmax", "axis": -1}
     raise NetworkError(f"layer '{layer.name}' ({type(layer).__name__}) has no hls4ml form here; fold it first")

@@ -65,7 +65,7 @@ def _values(network: Network, depth_slack: int) -> dict[str, list[Any]]:
     double = network.clone().double()  # float32 would round half-way weights differently from `exact_logits`
     values: dict[str, list[Any]] = {}
     for layer in double:
-        arriving = [] if isinstance(layer, Input) else values[double.sources[layer.name]]
+        arriving = [] if isinstance(layer, Input) else values[double.source(layer).name]
         values[layer.name] = tracing.trace(layer, arriving, depth_slack=depth_slack)
         if layer.name == double.logits_name:
             break

@@ -27,16 +27,16 @@ def trace(layer: Layer, arriving: list[Any], *, depth_slack: int) -> list[Any]:
         return _ports(layer)
     if isinstance(layer, Dense):
         sums = _dense(layer, arriving, depth_slack)
-        return [_quantise(value, layer.result) for value in sums] if layer.result else sums
-    if isinstance(layer, ReLU):
-        return [_relu(value, layer.result) for value in arriving]
+        return [_quantise(value, layer.fixed_result) for value in sums] if layer.fixed_result else sums
+    if isinstance(layer, ReLU) and layer.maximum is None:
+        return [_relu(value, layer.fixed_result) for value in arriving]
     raise NetworkError(f"layer '{layer.name}' ({type(layer).__name__}) has no fixed-point form; fold it first")
 
 
 def _ports(layer: Input) -> list[Any]:
     from da4ml.trace import FixedVariable, HWConfig
 
-    kind = layer.result
+    kind = layer.fixed_result
     if kind is None:
         raise NetworkError(f"input '{layer.name}' has no fixed-point type")
     sign, whole, fraction = _kif(kind)
@@ -79,13 +79,12 @@ def _dense(layer: Dense, arriving: list[Any], depth_slack: int) -> list[Any]:
 
 
 def _check_dense(layer: Dense) -> None:
-    if layer.weight_type is None or layer.bias_type is None:
-        raise NetworkError(f"layer '{layer.name}' has no fixed-point types for its weights and biases")
-    if layer.weight_type.width > _MAX_WEIGHT_WIDTH:
+    weight_type, bias_type = layer.fixed_types
+    if weight_type.width > _MAX_WEIGHT_WIDTH:
         raise NetworkError(
-            f"layer '{layer.name}' has {layer.weight_type.width}-bit weights; da4ml takes up to {_MAX_WEIGHT_WIDTH}"
+            f"layer '{layer.name}' has {weight_type.width}-bit weights; da4ml takes up to {_MAX_WEIGHT_WIDTH}"
         )
-    if max(layer.weight_type.fraction, layer.bias_type.fraction) > _MAX_FRACTION:
+    if max(weight_type.fraction, bias_type.fraction) > _MAX_FRACTION:
         raise NetworkError(
             f"layer '{layer.name}' has constants finer than 2**-{_MAX_FRACTION}, which da4ml cannot hold"
         )
