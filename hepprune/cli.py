@@ -2,6 +2,7 @@
 
 import json
 import logging
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -73,7 +74,8 @@ class Screen:
 def main(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what is done and why.")] = False,
 ) -> None:
-    """Log to the screen."""
+    """Log to the screen, and end on SIGTERM as on Ctrl-C, so that no vendor tool is left running."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", handlers=[RichHandler(console=_screen, show_path=False)])
 

@@ -105,7 +105,7 @@ class Search(_Section):
     stages: Positive = 12
     step: Fraction = 0.08
     granularities: tuple[str, ...] = GRANULARITIES
-    fine_tune_epochs: Positive = 4
+    fine_tune_epochs: Positive = 8
     final_epochs: Positive = 80
     learning_rate: Annotated[float, Field(gt=0)] = 6e-3
 

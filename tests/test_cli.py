@@ -1,8 +1,10 @@
 """The command line as a user meets it: real processes, exit codes, one sentence for an error."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -86,17 +88,44 @@ def test_importing_the_package_stays_light() -> None:
     assert done.stdout.strip() == "[]"
 
 
+QUICK: dict[str, object] = {
+    "data__max_jets": 6000,
+    "model": {"hidden": [6], "training": {"float_epochs": 1, "epochs": 1}},
+    "budget": {"lut": 1},
+    "search": {"stages": 2, "fine_tune_epochs": 1, "final_epochs": 1},
+}
+
+
 @pytest.mark.slow
 def test_an_unreachable_budget_names_what_binds_and_keeps_its_state(tmp_path: Path) -> None:
-    quick = {
-        "data__max_jets": 6000,
-        "model": {"hidden": [6], "training": {"float_epochs": 1, "epochs": 1}},
-        "budget": {"lut": 1},
-        "search": {"stages": 2, "fine_tune_epochs": 1, "final_epochs": 1},
-    }
-    done = hepprune("run", str(write(tmp_path, **quick)))
+    done = hepprune("run", str(write(tmp_path, **QUICK)))
     assert done.returncode == 2, done.stderr
     assert "lut binds, 1 allowed" in done.stderr
     assert "closest" in done.stderr
     assert list((tmp_path / "build" / "state").glob("baseline-*.npz"))
     assert not (tmp_path / "build" / "summary.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kept", "stop"), [("baseline-*.npz", signal.SIGTERM), ("search/*/stages.json", signal.SIGINT)]
+)
+def test_an_interrupted_run_goes_on_to_the_same_end(tmp_path: Path, kept: str, stop: signal.Signals) -> None:
+    changes = QUICK | {"search": {"stages": 8, "fine_tune_epochs": 2, "final_epochs": 2}}
+    (tmp_path / "whole").mkdir()
+    recipe = write(tmp_path, **changes)
+    command = [sys.executable, "-m", "hepprune", "run", str(recipe)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"NO_COLOR": "1"}) as running:
+        while running.poll() is None and not list((tmp_path / "build" / "state").glob(kept)):
+            time.sleep(0.02)
+        running.send_signal(stop)
+        _, said = running.communicate(timeout=60)
+    assert running.returncode == 130, said
+    assert "run the same command again" in said
+    again = hepprune("run", str(recipe))
+    whole = hepprune("run", str(recipe), "--build", str(tmp_path / "whole"))
+    assert (again.returncode, again.stderr[-80:]) == (whole.returncode, whole.stderr[-80:])
+    ends = [
+        sorted((build / "state").glob("search/*/stage_*.npz")) for build in (tmp_path / "build", tmp_path / "whole")
+    ]
+    assert [path.read_bytes() for path in ends[0]] == [path.read_bytes() for path in ends[1]]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from pydantic import TypeAdapter
 
 from hepprune import digits, metrics, training
@@ -131,11 +132,11 @@ def _finished(stages: tuple[Stage, ...], problem: Problem) -> bool:
 def _run_stage(network: Network, problem: Problem, goals: dict[str, float], index: int) -> tuple[Network, Stage]:
     started, settings = time.perf_counter(), problem.settings
     before = metrics.accuracy(training.evaluate(network, problem.validation), problem.validation.y.numpy())
-    network, steps = cut_until(network, problem, goals)
+    freedom = min(1.0, max(0.0, 2 * (1 - index / settings.stages))) if settings.hold_digits else 1.0
+    network, steps = cut_until(release_digits(network, freedom), problem, goals)
     network = surgery.shrink(network)
-    last = index >= settings.stages
-    if last and settings.hold_digits:
-        network = hold_digits(network)
+    if index >= settings.stages and settings.hold_digits:
+        network = release_digits(network, 0.0)
     schedule = settings.final if index == settings.stages else settings.fine_tune
     network, _ = training.fit(
         network,
@@ -167,7 +168,6 @@ def cut_until(network: Network, problem: Problem, goals: dict[str, float]) -> tu
 
     Each move is the one with the least predicted loss per share of the broken limits that it frees.
     """
-    network = release_digits(network)
     sample = problem.train.first(problem.settings.statistics_jets)
     gathered = statistics.gather(network, sample.x, sample.y)
     steps: list[Step] = []
@@ -196,23 +196,22 @@ def _best(
     return move, freed, masked, price
 
 
-def release_digits(network: Network) -> Network:
-    """Return a copy in which surviving weights may take any value again.
+@torch.no_grad()
+def release_digits(network: Network, freedom: float) -> Network:
+    """Return a copy in which that fraction of each layer's surviving weights, the smallest, may take any value again.
 
-    Which digits matter changes as the network is trained on, so every stage chooses them anew.
+    Which digits matter changes as the network is trained on, so stages choose them anew; the others keep no more digits
+    than they have. Towards the end ever fewer are free, and make up for those that are held (incremental network
+    quantisation, Zhou et al., arXiv:1702.03044).
     """
     released = network.clone()
     for layer in released.dense_layers:
-        layer.digit_limit[layer.digit_limit > 0] = digits.UNLIMITED
+        magnitude, counts = layer.used_weight().abs(), masks.digit_counts(layer)
+        acting = magnitude[magnitude > 0]
+        largest = float(torch.quantile(acting, freedom)) if len(acting) and freedom > 0 else -1.0
+        limits = torch.where(magnitude <= largest, digits.UNLIMITED, counts)
+        layer.digit_limit.copy_(torch.where(layer.digit_limit > 0, limits, 0))
     return released
-
-
-def hold_digits(network: Network) -> Network:
-    """Return a copy in which no weight may grow more signed digits than it has, so that training keeps the cost."""
-    held = network.clone()
-    for layer in held.dense_layers:
-        layer.digit_limit.copy_(masks.digit_counts(layer))
-    return held
 
 
 def missed(budget: Budget, figures: Estimate) -> BudgetMissedError:

@@ -170,14 +170,21 @@ def test_the_limit_furthest_beyond_is_the_one_that_binds(tagger: Network) -> Non
 
 def test_released_digits_leave_only_what_is_pruned(third: greedy.Outcome) -> None:
     for before, after in zip(
-        third.network.dense_layers, greedy.release_digits(third.network).dense_layers, strict=True
+        third.network.dense_layers, greedy.release_digits(third.network, 1.0).dense_layers, strict=True
     ):
         assert ((after.digit_limit == 0) == (before.digit_limit == 0)).all()
         assert set(after.digit_limit.unique().tolist()) <= {0, digits.UNLIMITED}
 
 
 def test_held_digits_are_those_there_are(tagger: Network) -> None:
-    held = greedy.hold_digits(tagger)
+    held = greedy.release_digits(tagger, 0.0)
     for before, after in zip(tagger.dense_layers, held.dense_layers, strict=True):
         assert after.digit_limit.tolist() == masks.digit_counts(before).tolist()
         assert after.used_weight().tolist() == before.used_weight().tolist()
+
+
+def test_the_smallest_weights_are_released_first(tagger: Network) -> None:
+    for layer in greedy.release_digits(tagger, 0.5).dense_layers:
+        weight, free = layer.used_weight().abs(), layer.digit_limit == digits.UNLIMITED
+        assert weight[free].max() <= weight[~free].min()
+        assert 0.3 < free[weight > 0].float().mean() < 0.8
