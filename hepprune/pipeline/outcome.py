@@ -7,13 +7,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import hepprune
-from hepprune import metrics
+from hepprune import frontends, metrics
 from hepprune.hardware.resources import Budget, Measurement
 from hepprune.network import Network, exact_logits, identity, save
 from hepprune.pipeline import feedback, firmware
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.taggers import Samples, loss_changes
 from hepprune.pruning import masks
+from hepprune.pruning.folding import unfold_batch_norm
 from hepprune.report import plots
 from hepprune.report.summary import Checks, Comparison, Cost, Feedback, StagePoint, Summary, Tagger
 from hepprune.search import greedy, moves, sensitivity, uniform
@@ -116,10 +117,21 @@ def files(context: Context, network: Network) -> dict[str, str]:
     return {
         "summary": str(context.build / "summary.json"),
         "network": str(save(network, context.build / "network.npz")),
+        **_as_it_came(context, network),
         "HLS project": str(firmware.export_hls(context, network).folder),
         "Verilog": str(firmware.write_verilog(context, network).folder),
         "ledger": str(context.build / "ledger.sqlite"),
     }
+
+
+def _as_it_came(context: Context, network: Network) -> dict[str, str]:
+    """Write the compressed network as the kind of model that the recipe brought, where it brought one."""
+    model = context.recipe.model.file
+    if model is None or Path(model).suffix == ".npz":
+        return {}
+    kind = ".pt" if ":" in model else Path(model).suffix
+    unfolded = unfold_batch_norm(network, frontends.read(model))
+    return {"model": str(frontends.write(unfolded, context.build / f"{context.recipe.name}{kind}", like=model))}
 
 
 def versions() -> dict[str, str]:

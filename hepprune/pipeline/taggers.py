@@ -1,12 +1,11 @@
 """The first half of a run: jets, the baseline tagger, what each layer can give."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hepprune import network, training
+from hepprune import frontends, training
 from hepprune.data import jets as jet_samples
 from hepprune.data import root, scaling
 from hepprune.errors import RecipeError
@@ -14,6 +13,7 @@ from hepprune.files import content_hash
 from hepprune.network import Network, identity, precision
 from hepprune.pipeline.context import Context
 from hepprune.pruning import statistics
+from hepprune.pruning.folding import fold_batch_norm
 from hepprune.recipe import Recipe
 from hepprune.search import sensitivity
 from hepprune.training import Sample
@@ -64,13 +64,13 @@ def baseline(context: Context, jets: Samples) -> Network:
 
 
 def _file_key(recipe: Recipe) -> str | None:
-    return None if recipe.model.file is None else identity(network.load(Path(recipe.model.file)))
+    return None if recipe.model.file is None else identity(frontends.read(recipe.model.file))
 
 
 def _train(recipe: Recipe, jets: Samples, advance: Any) -> Network:
     model, seed = recipe.model, recipe.seed
     if model.file is not None:
-        tagger = network.load(Path(model.file))
+        tagger = fold_batch_norm(frontends.read(model.file))
         _check_fits(tagger, recipe)
         if tagger.input.result is not None:
             return tagger

@@ -1,4 +1,4 @@
-"""Folding: batch norms become part of the layer before them."""
+"""Folding: batch norms become part of the layer before them, and come back as ones that change nothing."""
 
 import torch
 
@@ -30,3 +30,19 @@ def fold_batch_norm(network: Network) -> Network:
         outputs = [passed.get(name, name) for name in outputs]
     kept = [changed.get(layer.name, layer) for layer in network if not isinstance(layer, BatchNorm)]
     return Network(kept, sources, outputs).clone()
+
+
+def unfold_batch_norm(network: Network, original: Network) -> Network:
+    """Return an equal network in which every batch norm of the original stands in its place again, as the identity.
+
+    Formats that keep a model's layers can then take the network back.
+    """
+    layers, sources = [], dict(network.sources)
+    for layer in network.clone():
+        layers.append(layer)
+        for norm in [node for node in original.readers(original[layer.name]) if isinstance(node, BatchNorm)]:
+            ones = torch.ones(network.shapes[layer.name][-1])
+            layers.append(BatchNorm(norm.name, ones, torch.zeros_like(ones)))
+            moved = {name: tuple(norm.name if s == layer.name else s for s in of) for name, of in sources.items()}
+            sources = moved | {norm.name: (layer.name,)}
+    return Network(layers, sources, original.outputs)

@@ -3,7 +3,7 @@ import torch
 
 from hepprune.errors import NetworkError
 from hepprune.network import BatchNorm, Dense, Input, Network, ReLU
-from hepprune.pruning.folding import fold_batch_norm
+from hepprune.pruning.folding import fold_batch_norm, unfold_batch_norm
 
 
 def normed(module: torch.nn.BatchNorm1d, *, seed: int) -> tuple[Network, torch.nn.Sequential]:
@@ -48,3 +48,12 @@ def test_a_batch_norm_elsewhere_is_refused() -> None:
                 {"a": "x", "n": "a", "r": "a"},
             )
         )
+
+
+def test_an_unfolded_network_has_its_batch_norms_again_and_computes_the_same() -> None:
+    network, _ = normed(torch.nn.BatchNorm1d(6), seed=0)
+    folded, jets = fold_batch_norm(network), torch.randn(100, 4)
+    unfolded = unfold_batch_norm(folded, network)
+    assert [layer.name for layer in unfolded] == [layer.name for layer in network]
+    assert unfolded.sources == network.sources
+    assert torch.equal(unfolded(jets), folded(jets))
