@@ -1,0 +1,72 @@
+"""Models of Keras 2, Keras 3, QKeras and HGQ2, in and out; files are read and written without their frameworks."""
+
+import tempfile
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from hepprune.errors import NetworkError
+from hepprune.frontends.keras.files import KerasModel, read_model
+from hepprune.frontends.keras.framework import loaded, read_object, root_of, saved
+from hepprune.frontends.keras.graph import lower
+from hepprune.frontends.keras.masks import hold_masks
+from hepprune.frontends.keras.storing import store
+from hepprune.frontends.keras.writing import filled
+from hepprune.network import Network
+
+__all__ = ["claims", "hold_masks", "native", "read", "write"]
+
+# Each of these enters the layer classes it knows in `registry.LAYERS`.
+_LAYERS = (
+    *("weighted", "convolution", "normalisation", "activations", "shaping", "merging", "recurrent", "attention"),
+    *("wrappers", "qkeras", "qfolding", "hgq", "wrapped"),
+)
+for _name in _LAYERS:
+    import_module(f"{__name__}.{_name}")
+
+
+def claims(model: Any) -> bool:
+    """Return whether a model is one of Keras: a `.h5`, `.keras` or `.json` file, or an object of the framework."""
+    if isinstance(model, str | Path):
+        return Path(model).suffix in {".h5", ".hdf5", ".keras", ".json"}
+    return root_of(model) is not None
+
+
+def read(model: Any) -> Network:
+    """Return the network of a file or of a model in memory.
+
+    Raises:
+        NetworkError: the file is damaged, or a layer cannot be taken over; the sentence names it.
+    """
+    return lower(_model(model)).network
+
+
+def write(network: Network, path: Path, *, like: Any) -> Path:
+    """Write the network as the file that `like` is, or as the native file of a model in memory; return the path.
+
+    Raises:
+        NetworkError: the network has another graph than `like`, or a value that the format cannot hold.
+    """
+    if isinstance(like, str | Path):
+        return store(filled(network, read_model(Path(like))), Path(path))
+    with tempfile.TemporaryDirectory() as folder:
+        return store(filled(network, read_model(saved(like, Path(folder)))), Path(path))
+
+
+def native(network: Network, *, like: Any) -> Any:
+    """Return the network as a model of `like`'s framework in memory, not compiled, for the user's own training loop.
+
+    Raises:
+        NetworkError: as for `write`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = write(network, Path(folder) / "native", like=like)
+        return loaded(path, like=_model(like) if isinstance(like, str | Path) else like)
+
+
+def _model(model: Any) -> KerasModel:
+    if isinstance(model, str | Path):
+        return read_model(Path(model))
+    if root_of(model) is None:
+        raise NetworkError(f"an object of type {type(model).__name__} is no model of Keras")
+    return read_object(model)

@@ -1,0 +1,138 @@
+"""Activations of Keras, as layers of their own and inside other layers."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from hepprune.frontends.keras.registry import Native, Parts, after, only, register, single
+from hepprune.network import Activation, Layer, PReLU, ReLU, Shape, Softmax
+
+_PLAIN = ("sigmoid", "tanh", "elu", "selu", "softplus", "softsign", "gelu", "exponential")
+
+Builder = Callable[[Native, str, Mapping[str, Any]], Layer | None]
+# name -> the layer of that name; "linear" is none. Quantised activations may be entered under their class names.
+ACTIVATIONS: dict[str, Builder] = {
+    "linear": lambda _native, _name, _config: None,
+    "relu": lambda _native, name, _config: ReLU(name),
+    "relu6": lambda _native, name, _config: ReLU(name, maximum=6.0),
+    "softmax": lambda _native, name, _config: Softmax(name),
+    "swish": lambda _native, name, _config: Activation(name, "swish"),
+    "silu": lambda _native, name, _config: Activation(name, "swish"),
+    "leaky_relu": lambda _native, name, _config: Activation(name, "leaky_relu", {"slope": 0.2}),
+    "hard_sigmoid": lambda native, name, _config: Activation(name, "hard_sigmoid", hard_sigmoid(native.keras)),
+}
+
+
+def _plain(kind: str) -> Builder:
+    return lambda _native, name, _config: Activation(name, kind)
+
+
+ACTIVATIONS.update({kind: _plain(kind) for kind in _PLAIN})
+
+
+def hard_sigmoid(keras: int) -> dict[str, float]:
+    """Return the slope that a version of Keras gives its hard sigmoid: 1/5 up to Keras 2, 1/6 in Keras 3."""
+    return {"slope": 0.2} if keras < 3 else {"slope": 1 / 6}
+
+
+def name_of(native: Native, key: str = "activation") -> tuple[str, Mapping[str, Any]]:
+    """Return an activation's name and parameters from a config: "relu", or {"class_name": ..., "config": ...}."""
+    described = native.config.get(key)
+    if described is None:
+        return "linear", {}
+    if isinstance(described, dict):
+        config = described.get("config")
+        kind = described.get("class_name")
+        name = config if kind == "function" else kind
+        described, parameters = name, config if isinstance(config, dict) else {}
+    else:
+        parameters = {}
+    if not isinstance(described, str):
+        raise native.refuse(f"has the {key} {str(described)[:60]}, which is no name")
+    return described, parameters
+
+
+def activation(native: Native, name: str | None = None, *, key: str = "activation") -> Layer | None:
+    """Return the layer of the activation that a config names, None where it is linear.
+
+    Without a name the layer is a part named after its function.
+    """
+    kind, parameters = name_of(native, key)
+    if kind in ACTIVATIONS:
+        return ACTIVATIONS[kind](native, native.part(kind) if name is None else name, parameters)
+    known = ", ".join(ACTIVATIONS)
+    raise native.refuse(f"has the {key} '{kind[:60]}', which cannot be taken over; known are {known}")
+
+
+def with_activation(native: Native, parts: Parts) -> Parts:
+    """Return the parts of a layer with its inline activation after them."""
+    return after(parts, activation(native))
+
+
+@register("Activation")
+def _activation(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    only(native, arriving)
+    return after([], activation(native, native.name))
+
+
+@register("Softmax")
+def _softmax(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    shape, axis = only(native, arriving), native.config.get("axis", -1)
+    axis = axis[0] if isinstance(axis, list) and len(axis) == 1 else axis
+    if isinstance(axis, bool) or not isinstance(axis, int) or not (1 <= axis <= len(shape) or -len(shape) <= axis < 0):
+        raise native.refuse(f"works along axis {str(axis)[:40]}, which the shape {shape} has not")
+    last = axis in {-1, len(shape)}
+    return after([], Softmax(native.name, axis=-1 if last else axis - (axis > 0)))
+
+
+@register("ReLU")
+def _relu(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    only(native, arriving)
+    slope, threshold = _optional(native, "negative_slope") or 0.0, _optional(native, "threshold") or 0.0
+    maximum = _optional(native, "max_value")
+    if not slope and not threshold:
+        return after([], ReLU(native.name, maximum=maximum))
+    if threshold and not slope and maximum is None and threshold > 0:
+        return after([], Activation(native.name, "thresholded_relu", {"theta": threshold}))
+    if slope and not threshold and maximum is None:
+        return after([], Activation(native.name, "leaky_relu", {"slope": slope}))
+    raise native.refuse("mixes negative_slope, threshold and max_value, which cannot be taken over")
+
+
+def _optional(native: Native, key: str) -> float | None:
+    return None if native.config.get(key) is None else native.number(key, 0.0)
+
+
+@register("LeakyReLU")
+def _leaky(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    only(native, arriving)
+    key = "negative_slope" if "negative_slope" in native.config else "alpha"
+    return after([], Activation(native.name, "leaky_relu", {"slope": native.number(key, 0.3)}))
+
+
+@register("ELU")
+def _elu(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    only(native, arriving)
+    return after([], Activation(native.name, "elu", {"alpha": native.number("alpha", 1.0)}))
+
+
+@register("ThresholdedReLU")
+def _thresholded(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    only(native, arriving)
+    return after([], Activation(native.name, "thresholded_relu", {"theta": native.number("theta", 1.0)}))
+
+
+def _fill_prelu(native: Native, layers: Mapping[str, Layer]) -> Native:
+    slope = layers[native.name].state_dict()["slope"]
+    return native.filled([slope])
+
+
+@register("PReLU", fill=_fill_prelu)
+def _prelu(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    shape, shared = only(native, arriving), native.config.get("shared_axes") or []
+    if not isinstance(shared, list) or any(axis not in range(1, len(shape) + 1) for axis in shared):
+        raise native.refuse(f"shares its slopes along the axes {str(shared)[:40]}, which the shape {shape} has not")
+    wanted = np.where(np.isin(np.arange(1, len(shape) + 1), shared), 1, shape)
+    (slope,) = native.expect(wanted.tolist())
+    return after([], PReLU(native.name, single(slope)))

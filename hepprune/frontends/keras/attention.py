@@ -1,0 +1,105 @@
+"""Multi-head attention of Keras as dense layers, contractions and a softmax (Vaswani et al., arXiv:1706.03762)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hepprune.frontends.keras.registry import Native, Part, Parts, register, single
+from hepprune.network import BatchNorm, Dense, Einsum, Layer, Reshape, Shape, Softmax
+
+_REFUSED = ("use_gate", "sliding_window")
+GROUPS = ("query_dense", "key_dense", "value_dense", "output_dense")
+
+
+def _roles(native: Native, arriving: tuple[Shape, ...]) -> dict[str, int]:
+    """Return which arriving value is the query, the value and the key."""
+    order = iter(("query", "value", "key"))
+    roles = {name or next(order): number for number, name in enumerate(native.arguments)}
+    if not {"query", "value"} <= roles.keys() <= {"query", "value", "key"}:
+        raise native.refuse(f"is called with {', '.join(roles)}, which cannot be taken over")
+    if any(len(arriving[number]) != 2 for number in roles.values()):
+        raise native.refuse(f"attends over the shapes {arriving}; only (positions, channels) can be taken over")
+    return {"key": roles["value"]} | roles
+
+
+def _check(native: Native) -> None:
+    for key in _REFUSED:
+        if native.config.get(key):
+            raise native.refuse(f"has {key} set, which cannot be taken over")
+    if native.config.get("attention_axes") not in (None, [1], 1):
+        raise native.refuse("attends along other axes than the positions")
+
+
+def _arrays(native: Native, shapes: Mapping[str, Shape]) -> dict[str, Tensor]:
+    """Return the kernels (n_out, n_in) and biases of the query, the key, the value and the output."""
+    heads, key_dim = native.size("num_heads"), native.size("key_dim")
+    value_dim = native.size("value_dim") if native.config.get("value_dim") else key_dim
+    out = native.config.get("output_shape") or [shapes["query"][-1]]
+    out = [out] if isinstance(out, int) else list(out)
+    wide = {"query": key_dim, "key": key_dim, "value": value_dim}
+    wanted: dict[str, tuple[int, ...]] = {}
+    for role, width in wide.items():
+        wanted |= {role: (shapes[role][-1], heads, width), f"{role}_bias": (heads, width)}
+    wanted |= {"output": (heads, value_dim, *out), "output_bias": tuple(out)}
+    if not native.config.get("use_bias", True):
+        wanted = {role: shape for role, shape in wanted.items() if not role.endswith("_bias")}
+    if len(out) != 1:
+        raise native.refuse(f"puts out the shape {out}; only channels can be taken over")
+    found = dict(zip(wanted, native.expect(*wanted.values()), strict=True))
+    arrays = {role: single(kernel.flatten(1).T) for role, kernel in found.items() if role in wide}
+    arrays["output"] = single(found["output"].flatten(0, 1).T)
+    zeros = {f"{role}_bias": torch.zeros(len(kernel)) for role, kernel in arrays.items()}
+    biases = {role: single(bias.flatten()) for role, bias in found.items() if role.endswith("_bias")}
+    return arrays | zeros | biases
+
+
+def _fill(native: Native, layers: Mapping[str, Layer]) -> Native:
+    """Return the native attention with the heads, widths and arrays the network has now."""
+    weights: list[Tensor] = []
+    sizes: dict[str, Any] = {}
+    biased = bool(native.config.get("use_bias", True))
+    for role in ("query", "key", "value"):
+        state = layers[native.part(role)].state_dict()
+        positions, heads, width = layers[native.part(f"{role}_heads")].settings()["target"]
+        kernel = state["weight"].T.reshape(-1, heads, width)
+        weights += [kernel, state["bias"].reshape(heads, width)] if biased else [kernel]
+        sizes |= {"num_heads": heads, "value_dim" if role == "value" else "key_dim": width}
+        if f"{role}_shape" in native.config:
+            sizes[f"{role}_shape"] = [None, positions, kernel.shape[0]]
+        if not biased and state["bias"].any():
+            raise native.refuse("has no bias, and the network's has")
+    state = layers[native.name].state_dict()
+    kernel = state["weight"].T.reshape(sizes["num_heads"], sizes["value_dim"], -1)
+    out = None if native.config.get("output_shape") is None else [kernel.shape[-1]]
+    return native.filled([*weights, kernel, *([state["bias"]] if biased else [])], output_shape=out, **sizes)
+
+
+@register("MultiHeadAttention", fill=_fill, groups=GROUPS)
+def _attention(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    _check(native)
+    roles = _roles(native, arriving)
+    shapes = {role: arriving[number] for role, number in roles.items()}
+    arrays, heads, parts = _arrays(native, shapes), native.size("num_heads"), []
+    for role in ("query", "key", "value"):
+        linear = Dense(native.part(role), arrays[role], arrays[f"{role}_bias"])
+        split = Reshape(native.part(f"{role}_heads"), (shapes[role][0], heads, linear.n_out // heads))
+        parts += [Part(linear, (roles[role],)), Part(split, (linear.name,))]
+    query, key, value = (native.part(f"{role}_heads") for role in ("query", "key", "value"))
+    scale = torch.full((1,), native.size("key_dim") ** -0.5)
+    scores = Einsum(native.part("scores"), "qhd,khd->hqk")
+    scaled = BatchNorm(native.part("scale"), scale, torch.zeros(1))
+    weights = Softmax(native.part("softmax"))
+    context = Einsum(native.part("context"), "hqk,khd->qhd")
+    joined = Reshape(native.part("joined"), (shapes["query"][0], arrays["output"].shape[1]))
+    output = Dense(native.name, arrays["output"], arrays["output_bias"])
+    return [
+        *parts,
+        Part(scores, (query, key)),
+        Part(scaled, (scores.name,)),
+        Part(weights, (scaled.name,)),
+        Part(context, (weights.name, value)),
+        Part(joined, (context.name,)),
+        Part(output, (joined.name,)),
+    ]

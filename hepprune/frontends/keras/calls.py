@@ -1,0 +1,118 @@
+"""Calls of layers in a functional model, as Keras 2 and Keras 3 write them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from hepprune.errors import NetworkError
+from hepprune.frontends.keras.registry import Native
+
+if TYPE_CHECKING:
+    from hepprune.frontends.keras.graph import Value
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A value in the graph: output `output` of call number `call` of a layer."""
+
+    layer: str
+    call: int
+    output: int
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call: the values it reads, the keyword each is passed by (None by position), and other keyword arguments."""
+
+    references: tuple[Reference, ...] = ()
+    arguments: tuple[str | None, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    arriving: "tuple[Value, ...]" = ()
+
+    def check(self, native: Native) -> None:
+        """Refuse keyword arguments that change what a layer computes."""
+        for key, value in self.settings.items():
+            if value not in (None, False) and key != "training":
+                raise native.refuse(f"is called with {key} = {str(value)[:40]}, which cannot be taken over")
+        named = {name for name in self.arguments if name is not None}
+        if named - {"inputs", "x"} and not native.kind.endswith("MultiHeadAttention"):
+            raise native.refuse(f"is called with a value as {', '.join(sorted(named))}, which cannot be taken over")
+
+
+def calls(nodes: Any) -> list[Call]:
+    """Return the calls among `inbound_nodes`."""
+    if not isinstance(nodes, list):
+        raise NetworkError("its graph is no list of calls")
+    return [_new(node) if isinstance(node, dict) else _old(node) for node in nodes]
+
+
+def references(structure: Any) -> list[Reference]:
+    """Return the values that a nest of lists and dicts names, [layer, call, output] each, in order."""
+    return [reference for reference, _ in _references(structure)]
+
+
+def _references(structure: Any) -> Iterator[tuple[Reference, Mapping[str, Any]]]:
+    """Yield each value and the keyword arguments written beside it."""
+    if isinstance(structure, dict):
+        for entry in structure.values():
+            yield from _references(entry)
+    elif _names_value(structure):
+        beside = structure[3] if len(structure) > 3 and isinstance(structure[3], dict) else {}
+        yield Reference(*structure[:3]), beside
+    elif isinstance(structure, list):
+        for entry in structure:
+            yield from _references(entry)
+    else:
+        raise NetworkError(f"its graph has {str(structure)[:60]} in the place of a value")
+
+
+def _names_value(structure: Any) -> bool:
+    return (
+        isinstance(structure, list)
+        and len(structure) in {3, 4}
+        and isinstance(structure[0], str)
+        and all(isinstance(number, int) for number in structure[1:3])
+    )
+
+
+def _old(node: Any) -> Call:
+    """Return a call as Keras 2 writes it: values with keyword arguments beside the first, among them more values."""
+    found = list(_references(node))
+    read: list[Reference] = [reference for reference, _ in found]
+    names: list[str | None] = [None] * len(read)
+    settings: dict[str, Any] = {}
+    for key, value in (item for _, beside in found for item in beside.items()):
+        if _names_value(value):
+            read.append(Reference(*value[:3]))
+            names.append(key)
+        else:
+            settings[key] = value
+    return Call(tuple(read), tuple(names), settings)
+
+
+def _new(node: Mapping[str, Any]) -> Call:
+    """Return a call as Keras 3 writes it: args and kwargs, values marked as tensors."""
+    read: list[Reference] = []
+    names: list[str | None] = []
+    settings: dict[str, Any] = {}
+    for value in node.get("args", []):
+        found = list(_tensors(value))
+        if not found and value is not None:
+            raise NetworkError(f"a layer is called on the constant {str(value)[:40]}, which cannot be taken over")
+        read += found
+        names += [None] * len(found)
+    for key, value in node.get("kwargs", {}).items():
+        found = list(_tensors(value))
+        read += found
+        names += [key] * len(found)
+        if not found:
+            settings[key] = value
+    return Call(tuple(read), tuple(names), settings)
+
+
+def _tensors(structure: Any) -> Iterator[Reference]:
+    if isinstance(structure, dict) and structure.get("class_name") == "__keras_tensor__":
+        yield from references(structure["config"]["keras_history"])
+    elif isinstance(structure, list):
+        for entry in structure:
+            yield from _tensors(entry)

@@ -1,0 +1,77 @@
+"""Models of Keras in memory: which framework they are of, and the way between them and files."""
+
+import tempfile
+import warnings
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from hepprune.errors import NetworkError
+from hepprune.frontends.keras.files import KerasModel, leaves, read_model, weights_beside
+
+_ROOTS = ("tf_keras", "keras")
+
+
+def root_of(model: Any) -> str | None:
+    """Return the package whose model an object is, tf_keras (Keras 2) or keras; None where it is none."""
+    for kind in type(model).__mro__:
+        root, _, rest = kind.__module__.partition(".")
+        if kind.__name__ == "Model" and root in _ROOTS:
+            return root
+        if kind.__name__ == "Model" and root == "tensorflow" and ".keras." in rest:
+            return "tensorflow.keras"
+    return None
+
+
+def read_object(model: Any) -> KerasModel:
+    """Return what a model in memory holds, by way of the file its framework writes of it.
+
+    Raises:
+        NetworkError: the framework cannot write it, or it is no Sequential or Functional model.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        return read_model(saved(model, Path(folder)))
+
+
+def saved(model: Any, folder: Path) -> Path:
+    """Write a model in memory without its optimizer: `.keras` for Keras 3, `.h5` for Keras 2; return the path."""
+    framework = import_module(root_of(model) or "keras")
+    new = int(framework.__version__.split(".")[0]) > 2
+    path = folder / ("model.keras" if new else "model.h5")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            model.save(path, **({} if new else {"include_optimizer": False}))
+        except (NotImplementedError, TypeError, ValueError) as problem:
+            raise NetworkError(f"the model '{model.name}' cannot be saved by its framework: {problem}") from problem
+    return path
+
+
+def loaded(path: Path, *, like: Any) -> Any:
+    """Return the native model in a file, loaded by the framework of `like`: a model in memory, or a file's model."""
+    objects = _custom(like)
+    root = ("keras" if like.keras > 2 else "tf_keras") if isinstance(like, KerasModel) else root_of(like) or "keras"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        models = import_module(root).models
+        if path.suffix != ".json":
+            return models.load_model(path, custom_objects=objects, compile=False)
+        model = models.model_from_json(path.read_text(encoding="utf-8"), custom_objects=objects)
+        model.load_weights(weights_beside(path))
+        return model
+
+
+def _custom(like: Any) -> dict[str, Any]:
+    """Return the classes that a framework does not know by itself: those of `like`, and QKeras' where it has any."""
+    if isinstance(like, KerasModel):
+        quantised = like.keras < 3 and any(
+            str(e.get("class_name")).startswith("Q") for _, e in leaves(like.config["config"])
+        )
+        objects: dict[str, Any] = {}
+    else:
+        kinds = [type(layer) for layer in like._flatten_layers()]  # noqa: SLF001 -- the only way to nested layers
+        objects = {kind.__name__: kind for kind in kinds if kind.__module__.partition(".")[0] not in _ROOTS}
+        quantised = any(kind.__module__.startswith("qkeras") for kind in kinds)
+    if quantised:
+        import_module("qkeras.utils")._add_supported_quantized_objects(objects)  # noqa: SLF001 -- QKeras' own list
+    return objects

@@ -1,0 +1,233 @@
+"""The graph of a Keras model, its nested models flattened, as a Network."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+from hepprune.errors import NetworkError, unknown
+from hepprune.frontends.keras.calls import Call, Reference, calls, references
+from hepprune.frontends.keras.files import MODELS, KerasModel, entries, leaves, name_of
+from hepprune.frontends.keras.registry import LAYERS, Native, Part
+from hepprune.frontends.names import identifiers
+from hepprune.network import Input, Layer, Network, Shape, Shared
+
+
+@dataclass(frozen=True)
+class Value:
+    """What a call puts out: the layer of the Network that holds it, and its shape."""
+
+    layer: str
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A Network, and for each native layer by path what it was and which of the Network's layers came from it.
+
+    `arriving[path]` holds the shapes that a layer or nested model is first called on ("" is the model itself),
+    `values[path, call]` the shape that each of its calls puts out.
+    """
+
+    network: Network
+    natives: Mapping[str, Native]
+    parts: Mapping[str, tuple[str, ...]]
+    arriving: Mapping[str, tuple[Shape, ...]]
+    values: Mapping[tuple[str, int], Shape]
+
+
+def lower(model: KerasModel) -> Lowered:
+    """Return the Network of a model, in float.
+
+    Raises:
+        NetworkError: a layer cannot be taken over, its weights do not fit its config, or the graph is malformed.
+    """
+    try:
+        return _Flat(model).lowered()
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as problem:
+        raise NetworkError(f"'{model.source}' is a malformed model of Keras: {problem!r}") from problem
+    except NetworkError as problem:
+        raise NetworkError(f"'{model.source}' cannot be taken over: {problem}") from problem
+
+
+@dataclass
+class _Flat:
+    """The graph under construction."""
+
+    model: KerasModel
+    layers: dict[str, Layer] = field(default_factory=dict)
+    sources: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    shapes: dict[str, Shape] = field(default_factory=dict)
+    natives: dict[str, Native] = field(default_factory=dict)
+    parts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    times: dict[str, int] = field(default_factory=dict)
+    arriving: dict[str, tuple[Shape, ...]] = field(default_factory=dict)
+    values: dict[tuple[str, int], Shape] = field(default_factory=dict)
+
+    def lowered(self) -> Lowered:
+        """Build the layers and the Network."""
+        config = self.model.config["config"]
+        paths = [path for path, _ in leaves(config)]
+        (twice, times), *_ = Counter(paths).most_common(1) or [("", 0)]
+        if times > 1:
+            raise NetworkError(f"two layers share the name '{twice}'")
+        self.names = identifiers(paths)
+        self.taken = frozenset(self.names.values())
+        outputs = self._run(self.model.config, "", self._inputs())
+        network = Network(self.layers.values(), self.sources, [value.layer for value in outputs])
+        return Lowered(network, self.natives, self.parts, self.arriving, self.values)
+
+    def _inputs(self) -> list[Value]:
+        config = self.model.config["config"]
+        if self.model.config["class_name"] == "Sequential":
+            first = entries(config)[0]
+            if first.get("class_name") != "InputLayer":
+                shape = _batch_shape(first) or _built_shape(self.model.config)
+                return [self._input(f"{name_of(first)}_input", shape)]
+            named = [first]
+        else:
+            by_name = {name_of(entry): entry for entry in entries(config)}
+            named = [by_name[reference.layer] for reference in references(config["input_layers"])]
+        return [self._input(self.names[name_of(entry)], _batch_shape(entry), entry) for entry in named]
+
+    def _input(self, name: str, shape: Any, entry: Mapping[str, Any] | None = None) -> Value:
+        if not isinstance(shape, list | tuple) or not all(isinstance(size, int) for size in shape[1:]):
+            raise NetworkError(f"input '{name}' has the shape {str(shape)[:60]}, which is not fixed")
+        self._add(Input(name, tuple(shape[1:])), ())
+        if entry is not None:
+            self.natives[name_of(entry)] = Native(name, name_of(entry), "InputLayer", entry["config"])
+            self.parts[name_of(entry)] = (name,)
+        return Value(name, self.shapes[name])
+
+    def _add(self, layer: Layer, sources: tuple[str, ...]) -> None:
+        if layer.name in self.shapes:
+            raise NetworkError(f"two layers share the name '{layer.name}'")
+        runs = self.layers[layer.of] if isinstance(layer, Shared) else layer
+        self.shapes[layer.name] = runs.shape(*(self.shapes[source] for source in sources))
+        self.layers[layer.name] = layer
+        if sources:
+            self.sources[layer.name] = sources
+
+    def _run(self, model: Mapping[str, Any], prefix: str, arriving: list[Value]) -> list[Value]:
+        """Return the outputs of a model called on values."""
+        self.arriving.setdefault(prefix.removesuffix("/"), tuple(value.shape for value in arriving))
+        if model["class_name"] == "Sequential":
+            for entry in entries(model["config"]):
+                if entry.get("class_name") == "InputLayer":
+                    self.arriving.setdefault(prefix + name_of(entry), (arriving[0].shape,))
+                else:
+                    arriving = self._call(entry, prefix, Call(arriving=tuple(arriving)))
+            return arriving
+        return self._functional(model["config"], prefix, arriving)
+
+    def _functional(self, config: Mapping[str, Any], prefix: str, arriving: list[Value]) -> list[Value]:
+        inputs = references(config["input_layers"])
+        if len(inputs) != len(arriving):
+            raise NetworkError(f"the model '{prefix}' has {len(inputs)} inputs and is called on {len(arriving)} values")
+        values = {(ref.layer, ref.call): [value] for ref, value in zip(inputs, arriving, strict=True)}
+        for (name, _), (value,) in values.items():
+            self.arriving.setdefault(prefix + name, (value.shape,))
+        nodes = {(name_of(e), number): (e, node) for e, number, node in _nodes(config, self.model.keras)}
+        before = {key: [(ref.layer, ref.call) for ref in node.references] for key, (_, node) in nodes.items()}
+        try:
+            order = list(TopologicalSorter(before).static_order())
+        except CycleError as problem:
+            raise NetworkError(f"its graph runs in a circle through '{problem.args[1][0][0]}'") from problem
+        for key in order:
+            if key in values:
+                continue
+            if key not in nodes:
+                raise NetworkError("a layer reads " + unknown("layer", key[0], {name for name, _ in nodes}))
+            entry, node = nodes[key]
+            read = tuple(_value(values, ref) for ref in node.references)
+            values[key] = self._call(entry, prefix, replace(node, arriving=read))
+        self.values |= {(prefix + name, call): found[0].shape for (name, call), found in values.items()}
+        return [_value(values, ref) for ref in references(config["output_layers"])]
+
+    def _call(self, entry: Mapping[str, Any], prefix: str, call: Call) -> list[Value]:
+        path, kind = prefix + name_of(entry), str(entry.get("class_name"))
+        if kind in MODELS:
+            return self._run(entry, path + "/", list(call.arriving))
+        self.arriving.setdefault(path, tuple(value.shape for value in call.arriving))
+        native = self._native(entry, path, call)
+        if kind not in LAYERS:
+            raise native.refuse("is of a class that is not known here, so it cannot be taken over")
+        parts = LAYERS[kind].lower(native, tuple(value.shape for value in call.arriving))
+        if self.times[path] > 1:
+            parts = self._again(native, parts)
+        else:
+            self.natives[path], self.parts[path] = native, tuple(part.layer.name for part in parts)
+        for part in parts:
+            self._add(part.layer, tuple(s if isinstance(s, str) else call.arriving[s].layer for s in part.sources))
+        last = parts[-1].layer.name if parts else call.arriving[0].layer
+        return [Value(last, self.shapes[last])]
+
+    def _native(self, entry: Mapping[str, Any], path: str, call: Call) -> Native:
+        stored = self.model.layers.get(path)
+        native = Native(
+            name=self.names[path],
+            path=path,
+            kind=str(entry.get("class_name")),
+            config=entry.get("config", {}),
+            weights=stored.weights if stored else (),
+            stored=stored.arrays if stored else {},
+            keras=self.model.keras,
+            taken=self.taken,
+            arguments=call.arguments,
+            call=call.settings,
+        )
+        call.check(native)
+        self.times[path] = self.times.get(path, 0) + 1
+        return native if self.times[path] == 1 else replace(native, name=native.part(str(self.times[path])))
+
+    def _again(self, native: Native, parts: list[Part]) -> list[Part]:
+        """Return the parts of a layer's later call, which share the weights of its first."""
+        shared = []
+        for part, name in zip(parts, self.parts[native.path], strict=True):
+            first, second = self.layers[name], part.layer
+            if not second.state_dict():
+                shared.append(part)
+                continue
+            if first.settings() | {"name": ""} != second.settings() | {"name": ""}:
+                raise native.refuse("is called on values of different shapes, so that its calls cannot share weights")
+            shared.append(Part(Shared(second.name, name), part.sources))
+        return shared
+
+
+def _nodes(config: Mapping[str, Any], keras: int) -> Iterator[tuple[dict[str, Any], int, Call]]:
+    """Yield (layer, number of the call, call) for every call in a functional model."""
+    for entry in entries(config):
+        inner = entry.get("config")
+        # A model of Keras 2 that was built on inputs counts that as its call 0, which the file leaves out.
+        built = keras < 3 and entry.get("class_name") in MODELS and entries(inner)[0].get("class_name") == "InputLayer"
+        for number, call in enumerate(calls(entry.get("inbound_nodes", [])), start=int(built)):
+            yield entry, number, call
+
+
+def _value(values: Mapping[tuple[str, int], Sequence[Value]], reference: Reference) -> Value:
+    found = values[reference.layer, reference.call]
+    if reference.output >= len(found):
+        raise NetworkError(
+            f"output {reference.output} of layer '{reference.layer}' is read, which cannot be taken over"
+        )
+    return found[reference.output]
+
+
+def _batch_shape(entry: Mapping[str, Any]) -> Any:
+    config = entry["config"]
+    return config.get("batch_shape") or config.get("batch_input_shape")
+
+
+def _built_shape(model: Mapping[str, Any]) -> Any:
+    config = model["config"]
+    shape = config.get("build_input_shape") if isinstance(config, dict) else None
+    return shape or (model.get("build_config") or {}).get("input_shape")

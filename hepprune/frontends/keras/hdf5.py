@@ -1,0 +1,103 @@
+"""HDF5 files of strangers: hard links only, nothing outside the file, sizes bounded, every number finite."""
+
+from typing import Any
+
+import h5py  # type: ignore[import-untyped]
+import numpy as np
+
+from hepprune.errors import NetworkError
+from hepprune.frontends.keras.registry import Floats
+
+_MAX_BYTES = 2**30
+_MAX_ARRAYS = 2**17
+
+
+def joined(*parts: str) -> str:
+    """Return a place in a file, empty parts left out."""
+    return "/".join(part for part in parts if part)
+
+
+class Store:
+    """An open HDF5 file that gives arrays out as float64 and refuses to give more than 2**30 bytes in all."""
+
+    def __init__(self, file: h5py.File) -> None:
+        self._file = file
+        self._bytes = 0
+
+    def _find(self, place: str) -> Any:
+        """Return the object at a place, None where there is none; links to other files are refused."""
+        found: Any = self._file
+        for part in place.split("/"):
+            if not part:
+                continue
+            link = found.get(part, getlink=True) if isinstance(found, h5py.Group) else None
+            if link is None:
+                return None
+            if not isinstance(link, h5py.HardLink):
+                raise NetworkError(f"'{place}' is a link to elsewhere, which is not followed")
+            found = found[part]
+        return found
+
+    def _group(self, place: str) -> h5py.Group | None:
+        found = self._find(place)
+        return found if isinstance(found, h5py.Group) else None
+
+    def has(self, place: str) -> bool:
+        """Return whether a group is there."""
+        return self._group(place) is not None
+
+    def array(self, place: str, owner: str) -> Floats:
+        """Return the numbers at a place, those of layer `owner`."""
+        found = self._find(place)
+        if not isinstance(found, h5py.Dataset):
+            raise NetworkError(f"layer '{owner}' has no array at '{place}'")
+        if found.dtype.kind not in "fiub" or found.external or found.is_virtual or found.shape is None:
+            raise NetworkError(f"layer '{owner}' has an array of {found.dtype} at '{place}', no plain numbers")
+        self._bytes += 8 * int(found.size)
+        if self._bytes > _MAX_BYTES:
+            raise NetworkError(f"the arrays up to layer '{owner}' {found.shape} take more than {_MAX_BYTES} bytes")
+        values: Floats = np.asarray(found[()], dtype=np.float64)
+        if not np.isfinite(values).all():
+            raise NetworkError(f"layer '{owner}' holds a weight that is NaN or infinite at '{place}'")
+        return values
+
+    def names(self, group: str, attribute: str) -> list[str]:
+        """Return the names an attribute of a group lists, which Keras cuts into numbered pieces when it is long."""
+        found = self._group(group)
+        if found is None:
+            return []
+        pieces = [attribute] if attribute in found.attrs else []
+        while (numbered := f"{attribute}{len(pieces)}") in found.attrs and attribute not in found.attrs:
+            pieces.append(numbered)
+        listed = [name for piece in pieces for name in np.asarray(found.attrs[piece]).ravel().tolist()]
+        return [name.decode() if isinstance(name, bytes) else str(name) for name in listed]
+
+    def named(self, container: str) -> dict[str, str]:
+        """Return the groups of a container by the layer name that newer Keras writes at their variables."""
+        found = self._group(container)
+        names: dict[str, str] = {}
+        for key in found or ():
+            variables = self._group(joined(container, key, "vars"))
+            if variables is not None and "name" in variables.attrs:
+                names[str(variables.attrs["name"])] = key
+        return names
+
+    def numbers(self, group: str) -> list[str]:
+        """Return the numbered arrays of a group, in order."""
+        return sorted((key for key in self._group(group) or () if key.isdecimal()), key=int)
+
+    def places(self, group: str) -> list[str]:
+        """Return the place of every array below a group, relative to it."""
+        found: list[str] = []
+        waiting = [""]
+        while waiting:
+            here = waiting.pop()
+            for key in self._group(joined(group, here)) or ():
+                place = joined(here, key)
+                if self.has(joined(group, place)):
+                    waiting.append(place)
+                else:
+                    found.append(place)
+                if len(found) + len(waiting) > _MAX_ARRAYS:
+                    raise NetworkError(f"'{group}' holds more than {_MAX_ARRAYS} arrays")
+        return sorted(found)

@@ -1,0 +1,134 @@
+"""Recurrent layers of Keras, one way and both."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from hepprune.frontends.keras.activations import name_of
+from hepprune.frontends.keras.registry import LAYERS, Native, Part, Parts, only, register, rewrapped, single
+from hepprune.network import Concatenate, Layer, Merge, Recurrent, Shape, Slice
+from hepprune.network.layers.activation import FUNCTIONS
+from hepprune.network.layers.recurrent import GATES
+
+_CELLS = {"SimpleRNN": "simple", "LSTM": "lstm", "GRU": "gru"}
+_MERGES = {"sum": "add", "mul": "multiply", "ave": "average"}
+_MAX_STEPS = 1024  # each becomes a layer where a way back is put in order
+_REFUSED = ("return_state", "stateful", "time_major")
+
+
+def recurrent(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    """Return the cell of a recurrent layer, run over the positions."""
+    shape, cell = only(native, arriving), _CELLS[native.kind.removeprefix("Q")]
+    for key in _REFUSED:
+        if native.config.get(key):
+            raise native.refuse(f"has {key} set, which cannot be taken over")
+    n_in, n_out = shape[-1], native.size("units")
+    rows, both = GATES[cell] * n_out, cell == "gru" and bool(native.config.get("reset_after", True))
+    biases = ([(2, rows)] if both else [(rows,)]) if native.config.get("use_bias", True) else []
+    kernel, recurrent_kernel, *bias = native.expect((n_in, rows), (n_out, rows), *biases)
+    first, second = _biases(bias, rows)
+    layer = Recurrent(
+        native.name,
+        cell,
+        weight=single(kernel.T),
+        recurrent_weight=single(recurrent_kernel.T),
+        bias=first,
+        recurrent_bias=second,
+        activation=_function(native, "activation"),
+        recurrent_activation="sigmoid" if cell == "simple" else _function(native, "recurrent_activation"),
+        return_sequences=bool(native.config.get("return_sequences")),
+        backwards=bool(native.config.get("go_backwards")),
+        reset_after=both if cell == "gru" else True,
+    )
+    return [Part(layer)]
+
+
+def _biases(bias: list[Tensor], rows: int) -> tuple[Tensor, Tensor]:
+    """Return the kernel's bias and the recurrent one, zeros where there is none."""
+    if not bias:
+        return torch.zeros(rows), torch.zeros(rows)
+    values = single(bias[0])
+    return (values, torch.zeros(rows)) if values.ndim == 1 else (values[0], values[1])
+
+
+def _function(native: Native, key: str) -> str:
+    name, _ = name_of(native, key)
+    name = {"silu": "swish"}.get(name, name)
+    slopes = name in {"hard_sigmoid", "leaky_relu"} and (native.keras > 2 or name == "leaky_relu")
+    if name not in {"relu", *FUNCTIONS} or slopes:
+        raise native.refuse(f"has the {key} '{name[:60]}', which a recurrent layer cannot take over")
+    return name
+
+
+def fill_recurrent(native: Native, layers: Mapping[str, Layer]) -> Native:
+    """Return the native recurrent layer with the kernels and biases the network has now."""
+    layer = layers[native.name]
+    if not isinstance(layer, Recurrent):
+        raise native.refuse(f"cannot hold a {type(layer).__name__}")
+    kernels = [layer.weight.detach().T, layer.recurrent_weight.detach().T]
+    both = layer.cell == "gru" and layer.reset_after
+    bias = torch.stack([layer.bias, layer.recurrent_bias]) if both else layer.bias + layer.recurrent_bias
+    biased = bool(native.config.get("use_bias", True)) or bool(bias.any())
+    weights = [*kernels, bias.detach()] if biased else kernels
+    return native.filled(weights, units=layer.n_out, use_bias=biased)
+
+
+@register("SimpleRNN", "LSTM", "GRU", fill=fill_recurrent, groups=("cell",))
+def _recurrent(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    return recurrent(native, arriving)
+
+
+def _ways(native: Native) -> tuple[Native, Native]:
+    """Return the two layers a Bidirectional runs, forwards and backwards."""
+    entry = native.config.get("layer")
+    kind = str(entry.get("class_name")) if isinstance(entry, dict) else "nothing"
+    if not isinstance(entry, dict) or kind not in LAYERS or kind.removeprefix("Q") not in _CELLS:
+        raise native.refuse(f"wraps {kind[:60]}, no recurrent layer that can be taken over")
+    config, half = entry["config"], len(native.weights) // 2
+    back = {**config, "go_backwards": not config.get("go_backwards", False)}
+    other = native.config.get("backward_layer") or {"class_name": kind, "config": back}
+    if other["class_name"] != kind or other["config"].get("return_sequences") != config.get("return_sequences"):
+        raise native.refuse("runs two layers that differ")
+    forward = replace(native, name=native.part("forward"), kind=kind, config=config, weights=native.weights[:half])
+    return forward, replace(
+        forward, name=native.part("backward"), config=other["config"], weights=native.weights[half:]
+    )
+
+
+def _fill_bidirectional(native: Native, layers: Mapping[str, Layer]) -> Native:
+    forward, backward = (LAYERS[way.kind].fill(way, layers) for way in _ways(native))
+    if any(backward.config[key] != forward.config[key] for key in ("units", "use_bias")):
+        raise native.refuse("needs as many values forwards as backwards")
+    entries = {"layer": rewrapped(native.config["layer"], forward)}
+    if native.config.get("backward_layer"):
+        entries["backward_layer"] = rewrapped(native.config["backward_layer"], backward)
+    return native.filled([*forward.weights, *backward.weights], **entries)
+
+
+@register("Bidirectional", fill=_fill_bidirectional, groups=("forward_layer/cell", "backward_layer/cell"))
+def _bidirectional(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    forward, backward = _ways(native)
+    parts = [part for way in (forward, backward) for part in LAYERS[way.kind].lower(way, arriving)]
+    mode, read = native.config.get("merge_mode", "concat"), backward.name
+    if backward.config.get("return_sequences"):
+        parts += _reversed(native, parts[-1].layer, arriving)
+        read = parts[-1].layer.name
+    if mode == "concat":
+        return [*parts, Part(Concatenate(native.name), (forward.name, read))]
+    if mode not in _MERGES:
+        raise native.refuse(f"merges its two ways by {str(mode)[:40]}; known are concat, {', '.join(_MERGES)}")
+    return [*parts, Part(Merge(native.name, _MERGES[mode]), (forward.name, read))]
+
+
+def _reversed(native: Native, layer: Layer, arriving: tuple[Shape, ...]) -> Parts:
+    """Return the layers that bring the states of the way back, last step first, into the order of the steps."""
+    n_steps = layer.shape(*arriving)[0]
+    if n_steps == 1:
+        return []
+    if n_steps > _MAX_STEPS:
+        raise native.refuse(f"runs over {n_steps} steps both ways; at most {_MAX_STEPS} can be taken over")
+    steps = [Slice(native.part(f"step_{n}"), n, n + 1, axis=1) for n in reversed(range(n_steps))]
+    parts = [Part(step, (layer.name,)) for step in steps]
+    return [*parts, Part(Concatenate(native.part("in_order"), axis=1), tuple(step.name for step in steps))]

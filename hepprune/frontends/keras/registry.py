@@ -1,0 +1,172 @@
+"""The contract between a native Keras layer and the layers of a Network: `LAYERS[class name]` is a `Kind`.
+
+`Kind.lower(native, arriving)` returns the `Part`s that one native layer becomes, in the order they run; the value of
+the last one is the native layer's value. `arriving` holds the shapes (channels last, without the axis of jets) of the
+values the native layer is called on. A Part's sources are numbers (0 is the first arriving value) or names of earlier
+parts. No parts at all means that the layer vanishes (dropout): its value is what arrives.
+
+`Kind.fill(native, layers)` is the inverse: it returns the native layer with the sizes in `config` and the arrays in
+`weights` that the Network's layers have now; `layers` maps names of parts to layers. What it does not name stays.
+It is only called for a layer that changed, and the writer lowers what it returns again and compares. Before it is
+called, the weight of every Weighted or Recurrent layer is settled: pruned entries are zero, and where the native layer
+keeps another quantiser than the Network's the weights are those that act.
+
+Names: the part that holds the kernel is called `native.name`, the others `native.part("relu")` and so on.
+A layer class of another package registers itself with `@register("QDense", fill=weighted.fill_dense)` on its lowering,
+and calls the plain lowering (`weighted.dense(native, arriving)`) before it adds quantisers to the layers in its parts.
+Weights are float64 arrays in the order of Keras' own `get_weights()`; `config` is the layer's own JSON. A `.keras` file
+may hold more arrays (quantisers of HGQ2, seeds): all of them are in `stored` by their place below the layer's group,
+"vars/0" or "kq/quantizer/vars/0"; a `fill` may change them there, and `weights` win where both name one.
+Which groups of a `.keras` file make up `weights` is said by `register(..., groups=("cell",))`.
+Every refusal is `native.refuse("reason")`, which names the layer.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hepprune.errors import NetworkError
+from hepprune.network import Layer, Shape
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Native:
+    """One layer as its file has it: `name` in the Network, `path` in the file (outer/inner), class, config, weights."""
+
+    name: str
+    path: str
+    kind: str
+    config: Mapping[str, Any]
+    weights: tuple[Floats, ...] = ()
+    keras: int = 2
+    taken: frozenset[str] = frozenset()
+    stored: Mapping[str, Floats] = field(default_factory=dict)  # every array of the layer by its place in the file
+    arguments: tuple[str | None, ...] = ()  # the keyword by which each arriving value is passed, None by position
+    call: Mapping[str, Any] = field(default_factory=dict)  # the call's other keyword arguments
+
+    def part(self, suffix: str) -> str:
+        """Return the name of a part beside the main one, free of the names of other native layers."""
+        number, name = 2, f"{self.name}_{suffix}"
+        while name in self.taken:
+            name, number = f"{self.name}_{suffix}_{number}", number + 1
+        return name
+
+    def refuse(self, reason: str) -> NetworkError:
+        """Return the error that names this layer; the caller raises it."""
+        return NetworkError(f"layer '{self.path}' ({self.kind}) {reason}")
+
+    def expect(self, *shapes: Sequence[int]) -> tuple[Tensor, ...]:
+        """Return the weights as float64 tensors, and refuse another number of them or other shapes."""
+        found, wanted = [tuple(array.shape) for array in self.weights], [tuple(shape) for shape in shapes]
+        if found != wanted:
+            raise self.refuse(f"has weights of shapes {found} where its config needs {wanted}")
+        return tuple(torch.as_tensor(array) for array in self.weights)
+
+    def size(self, key: str, default: int | None = None) -> int:
+        """Return a whole number of the config, at least 1."""
+        value = self.config.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**27:
+            raise self.refuse(f"has {key} = {str(value)[:40]}, which is no size")
+        return value
+
+    def sizes(self, key: str, rank: int, default: int | None = None) -> tuple[int, ...]:
+        """Return `rank` whole numbers of the config, each at least 1; one number stands for all."""
+        value = self.config.get(key, default)
+        entries = [value] * rank if isinstance(value, int) else value
+        if not isinstance(entries, list | tuple) or len(entries) != rank:
+            raise self.refuse(f"has {key} = {str(value)[:40]}, which are no {rank} sizes")
+        if any(isinstance(n, bool) or not isinstance(n, int) or not 1 <= n < 2**27 for n in entries):
+            raise self.refuse(f"has {key} = {str(value)[:40]}, which are no sizes")
+        return tuple(entries)
+
+    def number(self, key: str, default: float) -> float:
+        """Return a finite number of the config."""
+        value = self.config.get(key, default)
+        value = value.get("config", {}).get("value") if isinstance(value, dict) else value  # a serialised numpy array
+        if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+            raise self.refuse(f"has {key} = {str(value)[:40]}, which is no number")
+        return float(value)
+
+    def filled(self, weights: Iterable[Tensor | Floats] | None = None, **config: Any) -> "Native":
+        """Return the layer with other weights and other entries of its config."""
+        arrays = self.weights if weights is None else tuple(np.asarray(array, dtype=np.float64) for array in weights)
+        return replace(self, weights=arrays, config={**self.config, **config})
+
+
+@dataclass(frozen=True)
+class Part:
+    """A layer of the Network, and what it reads: the arriving values by number, earlier parts by name."""
+
+    layer: Layer
+    sources: tuple[int | str, ...] = (0,)
+
+
+Parts = list[Part]
+Lower = Callable[[Native, tuple[Shape, ...]], Parts]
+Fill = Callable[[Native, Mapping[str, Layer]], Native]
+
+
+def keep(native: Native, _layers: Mapping[str, Layer]) -> Native:
+    """Fill nothing: a layer without sizes or arrays of its own."""
+    return native
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a layer class is lowered and filled, and where a Keras 3 file keeps its weights, in Keras' order."""
+
+    lower: Lower
+    fill: Fill = keep
+    groups: tuple[str, ...] = ("",)
+
+
+LAYERS: dict[str, Kind] = {}
+
+
+def register(*kinds: str, fill: Fill = keep, groups: tuple[str, ...] = ("",)) -> Callable[[Lower], Lower]:
+    """Return a decorator that enters a lowering under the names of its layer classes."""
+
+    def enter(lower: Lower) -> Lower:
+        LAYERS.update(dict.fromkeys(kinds, Kind(lower, fill, groups)))
+        return lower
+
+    return enter
+
+
+def after(parts: Parts, layer: Layer | None) -> Parts:
+    """Return the parts with one more layer that reads the last of them (the arriving value where there is none)."""
+    if layer is None:
+        return parts
+    return [*parts, Part(layer, (parts[-1].layer.name if parts else 0,))]
+
+
+def only(native: Native, arriving: tuple[Shape, ...]) -> Shape:
+    """Return the one shape that arrives, and refuse several."""
+    if len(arriving) != 1:
+        raise native.refuse(f"is called on {len(arriving)} values where one is expected")
+    return arriving[0]
+
+
+def single(values: Tensor) -> Tensor:
+    """Return float32 values, as layers hold them."""
+    return values.to(torch.float32)
+
+
+def channels_last(native: Native, shape: Shape, rank: int) -> None:
+    """Refuse a layer over `rank` axes of positions that keeps its channels first, or that is given another shape."""
+    if native.config.get("data_format") not in (None, "channels_last"):
+        raise native.refuse("keeps channels first; only channels_last can be taken over")
+    if len(shape) != rank + 1:
+        raise native.refuse(f"works on {rank} axes of positions and is given the shape {shape}")
+
+
+def rewrapped(entry: Mapping[str, Any], filled: Native) -> dict[str, Any]:
+    """Return the description of a wrapped layer with the config it is filled with; Keras works its shapes out again."""
+    return {key: value for key, value in entry.items() if key != "build_config"} | {"config": dict(filled.config)}

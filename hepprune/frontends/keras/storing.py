@@ -1,0 +1,106 @@
+"""Files of Keras written with h5py, zipfile and json alone: what the model they are like holds, and what changed."""
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py  # type: ignore[import-untyped]
+import numpy as np
+
+from hepprune.files import replacing, write_text
+from hepprune.frontends.keras.files import KerasModel, Stored, beside, weights_beside
+from hepprune.frontends.keras.hdf5 import joined
+
+# State of an optimizer belongs to weights of the old sizes.
+_LEFT_OUT = frozenset({"optimizer_weights", "optimizer", "_optimizer"})
+
+
+def store(model: KerasModel, path: Path) -> Path:
+    """Write a model as the kind of file it was read from, and return the path, with that file's suffix."""
+    path = path if path.suffix == model.source.suffix else path.with_suffix(model.source.suffix)
+    if path.suffix == ".json":
+        return _json(model, path)
+    if zipfile.is_zipfile(model.source):
+        return _archive(model, path)
+    _hdf5(model, model.source, path)
+    return path
+
+
+def _hdf5(model: KerasModel, source: Path, path: Path) -> None:
+    with h5py.File(source, "r") as old, replacing(path) as temporary, h5py.File(temporary, "w") as new:
+        _copy(old, new, model)
+
+
+def _archive(model: KerasModel, path: Path) -> Path:
+    with zipfile.ZipFile(model.source) as archive:
+        metadata, weights = archive.read("metadata.json"), archive.read("model.weights.h5")
+    changed = io.BytesIO()
+    with h5py.File(io.BytesIO(weights), "r") as old, h5py.File(changed, "w") as new:
+        _copy(old, new, model)
+    members: dict[str, str | bytes] = {
+        "metadata.json": metadata,
+        "config.json": json.dumps(model.config),
+        "model.weights.h5": changed.getvalue(),
+    }
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+def _json(model: KerasModel, path: Path) -> Path:
+    """Write the weights first: a description without its weights is worse than weights without a description."""
+    source = weights_beside(model.source)
+    _hdf5(model, source, beside(source, model.source, path))
+    return write_text(path, json.dumps(model.config))
+
+
+def _copy(old: h5py.File, new: h5py.File, model: KerasModel) -> None:
+    """Copy a file but for its links, its optimizer and the layers, whose arrays are written as they are now."""
+    groups: dict[str, list[Stored]] = {}
+    for stored in model.layers.values():
+        groups.setdefault(stored.group, []).append(stored)
+    arrays = {joined(s.group, place): values for s in model.layers.values() for place, values in s.arrays.items()}
+    _copy_group(old, new, arrays)
+    for place, values in arrays.items():
+        if place not in new:
+            new.create_dataset(place, data=values.astype(np.float32))
+    _list_names(new, groups)
+    if "model_config" in new.attrs:
+        new.attrs["model_config"] = json.dumps(model.config)
+
+
+def _copy_group(old: h5py.Group, new: h5py.Group, arrays: Mapping[str, Any], prefix: str = "") -> None:
+    for key, value in old.attrs.items():
+        new.attrs[key] = value
+    for key in old:
+        place = joined(prefix, key)
+        if (key in _LEFT_OUT and not prefix) or not isinstance(old.get(key, getlink=True), h5py.HardLink):
+            continue
+        item = old[key]
+        if isinstance(item, h5py.Group):
+            _copy_group(item, new.create_group(key), arrays, place)
+        elif place in arrays:
+            new.create_dataset(key, data=arrays[place].astype(item.dtype))
+            for name, value in item.attrs.items():
+                new[key].attrs[name] = value
+        else:
+            old.copy(key, new)
+
+
+def _list_names(new: h5py.File, groups: Mapping[str, list[Stored]]) -> None:
+    """Enter added weights in the list that older files keep at a group, each after the one before it in its layer."""
+    for place, members in groups.items():
+        if place not in new or "weight_names" not in new[place].attrs:
+            continue
+        raw = np.ravel(new[place].attrs["weight_names"]).tolist()
+        listed = [name.decode() if isinstance(name, bytes) else str(name) for name in raw]
+        count = len(listed)
+        for before, name in (pair for stored in members for pair in zip(stored.order, stored.order[1:], strict=False)):
+            if name not in listed:
+                listed.insert(listed.index(before) + 1, name)
+        if len(listed) != count:
+            new[place].attrs["weight_names"] = np.array(listed, dtype="S")

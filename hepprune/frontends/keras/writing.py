@@ -1,0 +1,155 @@
+"""A Network written back as the file of Keras it came from, with the sizes and weights it has now."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from hepprune import digits
+from hepprune.errors import NetworkError
+from hepprune.frontends.keras.config import resized, with_layers
+from hepprune.frontends.keras.files import KerasModel, Stored
+from hepprune.frontends.keras.graph import lower
+from hepprune.frontends.keras.registry import LAYERS, Floats, Native
+from hepprune.network import Layer, Network, Recurrent, Weighted
+
+logger = logging.getLogger(__name__)
+
+# Settings that say how a layer is quantised or built as hardware, which no plain layer of Keras holds.
+_HARDWARE = ("strategy", "reuse_factor", "parallelization_factor", "weight_type", "recurrent_weight_type", "bias_type")
+_QUANTISERS = ("result", "scale_type", "shift_type", "state_type")
+_TOLERANCE = 1e-5
+
+
+def filled(network: Network, model: KerasModel) -> KerasModel:
+    """Return the model with the sizes and weights of a Network that was read from one like it.
+
+    Raises:
+        NetworkError: the network has another graph, or something that the model's layers cannot hold.
+    """
+    before = lower(model)
+    same_graph(network, before.network)
+    wanted = settled(network, before.network)
+    changed = {
+        path: _fill(native, {name: wanted[name] for name in before.parts[path]})
+        for path, native in before.natives.items()
+        if not all(_equal(wanted[name], before.network[name], 0.0) for name in before.parts[path])
+    }
+    described = with_layers(model.config, {path: native.config for path, native in changed.items()})
+    layers = {
+        path: _stored(stored, changed[path]) if path in changed else stored for path, stored in model.layers.items()
+    }
+    after = replace(model, config=described, layers=layers)
+    lowered = lower(after)
+    _check(wanted, lowered.network)
+    if lowered.arriving != before.arriving or lowered.values != before.values:
+        after = replace(after, config=resized(described, lowered))
+    return after
+
+
+def same_graph(network: Network, like: Network) -> None:
+    """Refuse a network whose layers or edges are others than those of the model it is to be written as."""
+    names, known = [layer.name for layer in network], [layer.name for layer in like]
+    if set(names) != set(known):
+        odd = next(iter(set(names) ^ set(known)))
+        where = "the network" if odd in names else "the model it is written as"
+        raise NetworkError(f"layer '{odd}' is only in {where}; both need the same graph")
+    if network.outputs != like.outputs:
+        raise NetworkError(f"the network puts out {network.outputs} and the model it is written as {like.outputs}")
+    for layer in network:
+        other = like[layer.name]
+        if type(layer) is not type(other) or network.sources.get(layer.name) != like.sources.get(layer.name):
+            raise NetworkError(
+                f"layer '{layer.name}' is another kind, or reads others, than in the model it is written as"
+            )
+
+
+@torch.no_grad()
+def settled(network: Network, like: Network) -> Network:
+    """Return a copy in which weights are as a file holds them.
+
+    Pruned ones are zero; where the model has another quantiser than the network, the weights are those that act.
+    """
+    copy = network.clone()
+    for layer in copy:
+        other = like[layer.name]
+        if isinstance(layer, Weighted):
+            same = _same(layer.weight_type, getattr(other, "weight_type", None))
+            layer.weight.copy_(_written(layer.weight, layer.used_weight(), layer.digit_limit, same=same))
+            if not _same(layer.bias_type, getattr(other, "bias_type", None)):
+                layer.bias.copy_(layer.used_bias())
+        elif isinstance(layer, Recurrent):
+            for kind in ("weight", "recurrent_weight"):
+                same = _same(getattr(layer, f"{kind}_type"), getattr(other, f"{kind}_type", None))
+                limit = layer.digit_limit if kind == "weight" else layer.recurrent_digit_limit
+                getattr(layer, kind).copy_(_written(getattr(layer, kind), layer.used(kind), limit, same=same))
+        if not _same(layer.result, other.result):
+            logger.warning("layer '%s': the file keeps the result %s, not %s", layer.name, other.result, layer.result)
+    return copy
+
+
+def _same(first: Any, second: Any) -> bool:
+    return repr(first) == repr(second)
+
+
+def _written(latent: torch.Tensor, acting: torch.Tensor, limit: torch.Tensor, *, same: bool) -> torch.Tensor:
+    """Return the latent weights where the file keeps their quantiser, and those that act where digits are limited."""
+    return torch.where(limit >= digits.UNLIMITED, latent, acting) if same else acting
+
+
+def _fill(native: Native, layers: Mapping[str, Layer]) -> Native:
+    if native.kind != "InputLayer":
+        return LAYERS[native.kind].fill(native, layers)
+    key = "batch_shape" if "batch_shape" in native.config else "batch_input_shape"
+    return native.filled(**{key: [None, *layers[native.name].settings()["n_features"]]})
+
+
+def _equal(first: Layer, second: Layer, tolerance: float) -> bool:
+    """Return whether two layers compute the same but for quantisers."""
+    arrays = zip(_arrays(first).values(), _arrays(second).values(), strict=True)
+    return _plain(first) == _plain(second) and all(_close(one, other, tolerance) for one, other in arrays)
+
+
+def _plain(layer: Layer) -> dict[str, Any]:
+    return {key: value for key, value in layer.settings().items() if key not in (*_HARDWARE, *_QUANTISERS)}
+
+
+def _arrays(layer: Layer) -> dict[str, Floats]:
+    state = layer.state_dict()
+    return {key: value.double().numpy() for key, value in state.items() if not key.endswith("digit_limit")}
+
+
+def _close(first: Floats, second: Floats, tolerance: float) -> bool:
+    if first.shape != second.shape:
+        return False
+    return bool(np.allclose(first, second, rtol=tolerance, atol=tolerance * float(np.abs(first).max(initial=0.0))))
+
+
+def _check(wanted: Network, written: Network) -> None:
+    """Refuse to write what would be read as another network."""
+    for layer in wanted:
+        if not _equal(layer, written[layer.name], _TOLERANCE):
+            raise NetworkError(f"layer '{layer.name}' has settings or weights that a file of Keras cannot hold")
+
+
+def _stored(stored: Stored, native: Native) -> Stored:
+    """Return a layer's arrays with those of a filled native layer in their places."""
+    order = list(stored.order)
+    while len(order) < len(native.weights):
+        if len(LAYERS[native.kind].groups) > 1:
+            raise native.refuse("has no place for another weight")
+        order.append(_next_place(order))
+    order = order[: len(native.weights)]
+    arrays = {**native.stored, **dict(zip(order, native.weights, strict=True))}
+    return replace(stored, order=tuple(order), arrays=arrays)
+
+
+def _next_place(order: list[str]) -> str:
+    """Return a place for one more array: the next number in a Keras 3 file, a new name in the older ones."""
+    folder, _, last = order[-1].rpartition("/")
+    if last.isdecimal():
+        return f"{folder}/{int(last) + 1}"
+    return f"{folder}/added_{len(order)}"

@@ -1,0 +1,77 @@
+"""Makes the HGQ2 files beside it; run with hgq2 0.2.0, keras 3.15 and a torch backend in an environment of their own.
+
+hgq2 installs a package `qkeras` of its own, so it cannot live beside QKeras: `KERAS_BACKEND=torch python make_hgq.py`.
+"""
+
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+from hgq.config import LayerConfigScope, QuantizerConfigScope
+from hgq.layers import QAdd, QConv2D, QDense, QEinsumDense
+from hgq.quantizer import Quantizer, QuantizerConfig
+from hgq.utils import trace_minmax
+
+HERE = Path(__file__).parent
+rng = np.random.default_rng(7)
+
+
+def dense() -> keras.Model:
+    features = keras.Input((6,), name="features")
+    hidden = QDense(8, activation="relu", name="hidden")(features)
+    other = QDense(8, name="other")(features)
+    both = QAdd(name="both")([hidden, other])
+    return keras.Model(features, QDense(3, name="logits", enable_oq=True)(both))
+
+
+def convolutional() -> keras.Model:
+    image = keras.Input((6, 6, 2), name="image")
+    rounded = Quantizer(QuantizerConfig("default", "datalane"), name="rounded")(image)
+    maps = QConv2D(3, 3, activation="relu", padding="same", strides=2, name="maps")(rounded)
+    mixed = QEinsumDense("abcd,de->abce", output_shape=(3, 3, 4), bias_axes="e", name="mixed")(maps)
+    return keras.Model(image, QDense(2, name="logits")(keras.layers.Flatten(name="flat")(mixed)))
+
+
+def spread(model: keras.Model) -> None:
+    """Give every weight and value a width of its own, some of them none."""
+    for layer in model.layers:
+        for name in ("kq", "bq", "iq", "oq"):
+            quantizer = getattr(layer, f"_{name}", None)
+            for inner in getattr(quantizer, "quantizers", [quantizer] if quantizer else []):
+                bits = inner.quantizer
+                target = bits._b if hasattr(bits, "_b") else bits._f
+                low, high = (0, 7) if name == "kq" else (2, 6)
+                target.assign(rng.integers(low, high, target.shape).astype("float32"))
+        for weight in layer.weights:
+            if weight.path.endswith("bias"):
+                weight.assign(rng.normal(size=weight.shape).astype("float32"))
+
+
+def packed(model: keras.Model, path: Path) -> None:
+    """Save the model, compressed: Keras stores its parts as they are."""
+    model.save(path)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+
+
+def main() -> None:
+    for name, build in (("dense", dense), ("convolutional", convolutional)):
+        keras.utils.set_random_seed(3)
+        weights = QuantizerConfigScope(default_q_type="kbi", place="weight", b0=5, overflow_mode="SAT_SYM")
+        values = QuantizerConfigScope(default_q_type="kif", place="datalane", i0=3, f0=3)
+        with weights, values, LayerConfigScope(enable_ebops=name == "dense"):
+            model = build()
+        features = rng.normal(size=(64, *model.input_shape[1:])).astype("float32")
+        spread(model)
+        trace_minmax(model, features, verbose=0)
+        packed(model, HERE / f"hgq_{name}.keras")
+        outputs = keras.ops.convert_to_numpy(model(features))
+        np.savez_compressed(HERE / f"hgq_{name}.npz", features=features, outputs=outputs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,304 @@
+"""QKeras itself is the oracle: models it makes, and models that others published."""
+
+import io
+import json
+import os
+import warnings
+import zipfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import hepprune.frontends.keras.hgq
+import hepprune.frontends.keras.qfolding
+import hepprune.frontends.keras.qkeras
+import hepprune.frontends.keras.wrapped
+from hepprune.errors import NetworkError
+from hepprune.fixed import FixedPoint
+from hepprune.frontends import keras as frontend
+from hepprune.frontends.keras.graph import lower
+from hepprune.network import Conv, Dense, Network
+
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]  # TensorFlow alone takes longer to import
+REFERENCE = Path(hepprune.__file__).resolve().parents[2] / "shared" / "reference"
+# The interquartile ranges that the authors of the interaction networks divide their jets by.
+SCALES = {8: (219, 0.2, 0.2), 16: (166, 0.24, 0.24), 32: (120, 0.27, 0.27)}
+
+
+@cache
+def tf() -> Any:
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import qkeras  # noqa: F401
+        import tensorflow  # noqa: ICN001
+
+        return tensorflow
+
+
+@cache
+def known() -> dict[str, Any]:
+    """Return the classes that the models need: QKeras', the pruning wrapper's, and the authors' projection."""
+    layers = tf().keras.layers
+    from qkeras.utils import _add_supported_quantized_objects
+    from tensorflow_model_optimization.python.core.sparsity.keras import pruning_wrapper
+
+    class NodeEdgeProjection(layers.Layer):  # type: ignore[misc, name-defined]
+        def __init__(self, receiving: bool = True, node_to_edge: bool = True, **options: Any) -> None:  # noqa: FBT001, FBT002
+            super().__init__(**options)
+            self.node_to_edge = node_to_edge
+
+        def build(self, shape: Any) -> None:
+            n = shape[-2]
+            n_out = n * (n - 1) if self.node_to_edge else int((np.sqrt(4 * n + 1) + 1) / 2)
+            self.matrix = self.add_weight(name="adjacency_matrix", shape=(1, n_out, n), trainable=False)
+
+        def call(self, values: Any) -> Any:
+            return tf().matmul(self.matrix, values)
+
+    found: dict[str, Any] = {}
+    _add_supported_quantized_objects(found)
+    return found | {
+        "NodeEdgeProjection": NodeEdgeProjection,
+        "PruneLowMagnitude": pruning_wrapper.PruneLowMagnitude,
+    }
+
+
+def loaded(path: Path) -> Any:
+    return tf().keras.models.load_model(path, custom_objects=known(), compile=False)
+
+
+def on_grid(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    return (rng.integers(-32, 32, shape) / 16).astype(np.float32)
+
+
+def randomised(model: Any, rng: np.random.Generator) -> Any:
+    """Give every array values of its own, variances positive ones."""
+    for weight in model.weights:
+        if weight.dtype.is_floating:
+            values = rng.normal(scale=0.5, size=weight.shape).astype(np.float32)
+            weight.assign(abs(values) + 0.1 if "variance" in weight.name or "gamma" in weight.name else values)
+    return model
+
+
+def outputs(network: Network, features: np.ndarray) -> np.ndarray:
+    with torch.no_grad():
+        return network(torch.as_tensor(features)).numpy()
+
+
+def same(network: Network, model: Any, features: np.ndarray, tolerance: float = 0.0) -> None:
+    wanted = np.asarray(model(features))
+    atol = tolerance * float(np.abs(wanted).max(initial=1e-6))
+    np.testing.assert_allclose(outputs(network, features), wanted, rtol=0, atol=atol)
+
+
+kernels = st.sampled_from(
+    [
+        *("quantized_bits(6,0,alpha=1)", "quantized_bits(5,1,1,alpha=1)", "quantized_bits(5,0,alpha=0.5)"),
+        *("quantized_bits(4,0,alpha='auto_po2')", "quantized_bits(6,1)", "binary(alpha=1.0)", "ternary(alpha=1.0)"),
+        *("quantized_po2(4,1)", "binary(alpha='auto_po2')", "ternary(alpha='auto_po2')"),
+    ]
+)
+functions = st.sampled_from(
+    [
+        *("quantized_relu(6,2)", "quantized_bits(6,2)", "quantized_relu(6,3,0,0.25)"),
+        *("quantized_tanh(5)", "quantized_sigmoid(6)", "quantized_relu(4,2)"),
+    ]
+)
+
+
+def dense(draw: Any, rng: np.random.Generator) -> tuple[Any, np.ndarray]:
+    layers = known()
+    x = start = tf().keras.layers.Input((int(rng.integers(2, 6)),), name="features")
+    for number in range(int(rng.integers(1, 4))):
+        bias = draw(st.sampled_from(["quantized_bits(6,2,alpha=1)", None]))
+        inline = draw(st.sampled_from([None, draw(functions)]))
+        x = layers["QDense"](
+            int(rng.integers(2, 7)),
+            kernel_quantizer=draw(kernels),
+            bias_quantizer=bias,
+            activation=inline,
+            use_bias=bool(rng.integers(2)),
+            name=f"dense_{number}",
+        )(x)
+        if inline is None:
+            x = layers["QActivation"](draw(functions), name=f"act_{number}")(x)
+    return tf().keras.Model(start, x), on_grid(rng, 50, *start.shape[1:])
+
+
+def image(draw: Any, rng: np.random.Generator) -> tuple[Any, np.ndarray]:
+    layers, bias = known(), "quantized_bits(6,2,alpha=1)"
+    x = start = tf().keras.layers.Input((6, 6, 2), name="image")
+    kinds = [
+        ("QConv2D", {"filters": 3, "kernel_quantizer": draw(kernels)}),
+        ("QDepthwiseConv2D", {"depthwise_quantizer": draw(kernels), "depth_multiplier": 2}),
+        (
+            "QSeparableConv2D",
+            {"filters": 3, "depthwise_quantizer": draw(kernels), "pointwise_quantizer": draw(kernels)},
+        ),
+    ]
+    kind, options = kinds[int(rng.integers(len(kinds)))]
+    padding = ["valid", "same"][int(rng.integers(2))]
+    x = layers[kind](kernel_size=2, strides=2, padding=padding, bias_quantizer=bias, name="maps", **options)(x)
+    x = layers["QActivation"](draw(functions), name="act")(x)
+    x = tf().keras.layers.Flatten(name="flat")(x)
+    return tf().keras.Model(start, x), on_grid(rng, 20, *start.shape[1:])
+
+
+@settings(deadline=None, max_examples=12, suppress_health_check=list(HealthCheck))
+@given(st.data(), st.sampled_from([dense, image]), st.integers(0, 2**20), st.sampled_from([".h5", ".keras"]))
+def test_a_random_model_is_read_written_and_loaded_again(
+    tmp_path: Path, data: st.DataObject, build: Any, seed: int, suffix: str
+) -> None:
+    rng = np.random.default_rng(seed)
+    model, features = build(data.draw, rng)
+    randomised(model, rng).save(tmp_path / f"model{suffix}")
+    network = frontend.read(tmp_path / f"model{suffix}")
+    # Binary and ternary weights of QKeras carry the rounding of its straight-through sum; the rest is exact.
+    wanted = np.asarray(model(features))
+    off = outputs(network, features) != wanted
+    assert np.abs(outputs(network, features) - wanted).max() <= 1e-5 * max(np.abs(wanted).max(), 1) or off.mean() < 0.01
+    written = frontend.write(network, tmp_path / f"again{suffix}", like=tmp_path / f"model{suffix}")
+    np.testing.assert_array_equal(np.asarray(loaded(written)(features)), wanted)
+
+
+def saved(tmp_path: Path, layers: list[Any], seed: int = 0) -> tuple[Any, Path]:
+    model = randomised(tf().keras.Sequential(layers), np.random.default_rng(seed))
+    model.save(tmp_path / "model.h5")
+    return model, tmp_path / "model.h5"
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    ["quantized_bits(5,0,alpha='auto_po2')", "quantized_bits(5,0,alpha='auto')", "quantized_bits(6,0,alpha=1)"],
+)
+def test_a_smaller_network_is_written_with_the_scales_it_had(tmp_path: Path, kernel: str) -> None:
+    kinds, inputs = known(), tf().keras.layers.Input((6,), name="features")
+    hidden = kinds["QDense"](7, kernel_quantizer=kernel, bias_quantizer="quantized_bits(6,2,alpha=1)", name="hidden")
+    act = kinds["QActivation"]("quantized_relu(6,2)", name="act")
+    logits = kinds["QDense"](3, kernel_quantizer=kernel, bias_quantizer=None, name="logits")
+    _, path = saved(tmp_path, [inputs, hidden, act, logits])
+    network = frontend.read(path)
+    first, last = network["hidden"], network["logits"]
+    assert isinstance(first, Dense)
+    assert isinstance(last, Dense)
+    kept = torch.tensor([0, 2, 3, 6])
+    scale = getattr(first.weight_type, "scale", None)
+    weight_type = first.weight_type
+    if scale is not None:
+        weight_type = type(first.weight_type)(first.weight_type.base, np.asarray(scale)[kept])  # type: ignore[call-arg, union-attr, arg-type]
+    smaller = network.clone()
+    changed = {
+        "hidden": first.rebuilt(
+            weight=first.weight[kept],
+            bias=first.bias[kept],
+            weight_type=weight_type,
+            digit_limit=first.digit_limit[kept],
+        ),
+        "logits": last.rebuilt(weight=last.weight[:, kept], digit_limit=last.digit_limit[:, kept]),
+    }
+    smaller = Network([changed.get(layer.name, layer) for layer in network], network.sources, network.outputs)
+    written = frontend.write(smaller, tmp_path / "smaller.h5", like=path)
+    features = on_grid(np.random.default_rng(1), 100, 6)
+    model = loaded(written)
+    assert model.get_layer("hidden").units == 4
+    same(smaller, model, features, 1e-6 if kernel.endswith("'auto')") else 0.0)
+
+
+def test_batch_normalisation_is_folded_as_qkeras_folds_it(tmp_path: Path) -> None:
+    kinds, inputs = known(), tf().keras.layers.Input((6, 6, 2), name="image")
+    quantisers = {"bias_quantizer": "quantized_bits(8,3,alpha=1)"}
+    folded = kinds["QConv2DBatchnorm"](
+        4, 3, kernel_quantizer="quantized_bits(6,2,alpha=1)", name="folded", **quantisers
+    )
+    act = kinds["QActivation"]("quantized_relu(6,2)", name="act")
+    deep = kinds["QDepthwiseConv2DBatchnorm"](
+        2, depthwise_quantizer="quantized_bits(6,2,alpha=1)", name="deep", **quantisers
+    )
+    model, path = saved(tmp_path, [inputs, folded, act, deep])
+    network, features = frontend.read(path), on_grid(np.random.default_rng(1), 50, 6, 6, 2)
+    same(network, model, features)
+    conv = network["folded"]
+    assert isinstance(conv, Conv)
+    assert conv.weight_type == FixedPoint(6, 3, True, "RND_CONV", "SAT")
+    with torch.no_grad():
+        conv.weight[0] = 0
+    same(network, loaded(frontend.write(network, tmp_path / "changed.h5", like=path)), features)
+
+
+def test_quantised_normalisation_and_pooling(tmp_path: Path) -> None:
+    kinds, inputs = known(), tf().keras.layers.Input((4, 4, 3), name="image")
+    norm = kinds["QBatchNormalization"](name="norm")
+    pool = kinds["QAveragePooling2D"]((2, 2), average_quantizer="quantized_bits(4,0,alpha=1)", name="pool")
+    last = kinds["QGlobalAveragePooling2D"](
+        average_quantizer="quantized_bits(4,0,alpha=1)", activation="quantized_bits(10,4)", name="last"
+    )
+    model, path = saved(tmp_path, [inputs, norm, pool, last])
+    same(frontend.read(path), model, on_grid(np.random.default_rng(1), 50, 4, 4, 3), 1e-5)
+
+
+def test_a_layer_with_a_quantiser_that_cannot_be_taken_over_is_named(tmp_path: Path) -> None:
+    kinds, inputs = known(), tf().keras.layers.Input((4,), name="features")
+    _, path = saved(tmp_path, [inputs, kinds["QActivation"]("quantized_ulaw(8)", name="curved")])
+    with pytest.raises(NetworkError, match="'curved' .* not uniform"):
+        frontend.read(path)
+
+
+def real_models() -> list[Any]:
+    """Return the published models, by name."""
+    found = [*REFERENCE.glob("models/*.h5"), *REFERENCE.glob("reports/**/keras_model.*")]
+    return [pytest.param(path, id="-".join(path.relative_to(REFERENCE).parts[:2])) for path in sorted(found)]
+
+
+def jets_for(network: Network) -> np.ndarray:
+    shape = network.input.features_shape
+    if shape[1:] == (3,):
+        return (np.load(REFERENCE / "jets" / f"x_test_{shape[0]}const.npy") / SCALES[shape[0]]).astype(np.float32)
+    return np.random.default_rng(0).normal(size=(500, *shape)).astype(np.float32)
+
+
+def archived(path: Path) -> Any:
+    """Return the model of an archive of Keras 2.14, whose places for weights later versions do not find."""
+    with zipfile.ZipFile(path) as archive:
+        model = tf().keras.Sequential.from_config(json.loads(archive.read("config.json"))["config"])
+        with h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
+            dense = [layer for layer in model.layers if layer.weights]
+            for number, layer in enumerate(dense):
+                stored = file["_layer_checkpoint_dependencies/dense" + (f"_{number}" if number else "") + "/vars"]
+                layer.set_weights([stored[name][()] for name in sorted(stored)])
+    return model
+
+
+@pytest.mark.skipif(not REFERENCE.is_dir(), reason="the reference models lie outside the repository")
+@pytest.mark.parametrize("path", real_models())
+def test_a_published_model_agrees_with_its_framework(path: Path, tmp_path: Path) -> None:
+    network = frontend.read(path)
+    features = jets_for(network)[:500]
+    model = archived(path) if path.suffix == ".keras" else loaded(path)
+    wanted = np.asarray(model.predict(features, verbose=0))
+    found = outputs(network, features)
+    # Sums in float32 have an order; a value at the edge of two steps may fall on either side.
+    off = (np.abs(found - wanted) > 1e-5).any(axis=1)
+    assert off.mean() < 0.002
+    written = frontend.write(network, tmp_path / f"again{path.suffix}", like=path)
+    np.testing.assert_array_equal(outputs(frontend.read(written), features), found)
+
+
+def test_nothing_but_the_reference_is_missing_where_it_is_absent() -> None:
+    assert not REFERENCE.is_dir() or len(real_models()) >= 9
+
+
+def test_reading_again_gives_the_same_network(tmp_path: Path) -> None:
+    kinds, inputs = known(), tf().keras.layers.Input((4,), name="features")
+    _, path = saved(tmp_path, [inputs, kinds["QDense"](3, kernel_quantizer="ternary(alpha='auto')", name="logits")])
+    network = frontend.read(path)
+    again = lower(frontend.read_model(frontend.write(network, tmp_path / "again.h5", like=path))).network
+    features = on_grid(np.random.default_rng(1), 20, 4)
+    np.testing.assert_array_equal(outputs(network, features), outputs(again, features))

@@ -1,0 +1,160 @@
+"""Smaller networks written back: after real surgery, with masks, in the framework they came from."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hepprune.errors import NetworkError
+from hepprune.fixed import FixedPoint
+from hepprune.frontends import keras
+from hepprune.network import Network
+from hepprune.network.precision import Precision, quantise
+from hepprune.pruning import masks, surgery
+from tests.frontends.keras.models import (
+    FRAMEWORKS,
+    SUFFIXES,
+    assert_agree,
+    fill,
+    framework,
+    jets,
+    load,
+    native_outputs,
+    outputs,
+    save,
+)
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+
+
+def tagger(native: Any) -> Any:
+    """Return a dense model, nested, so that shapes inside must follow."""
+    layers = native.layers
+    source = native.Input((6,), name="jets")
+    inner = native.Sequential([layers.Input((8,)), layers.Dense(7, activation="relu", name="fc2")], name="inner")
+    hidden = inner(layers.Dense(8, activation="relu", name="fc1", use_bias=False)(source))
+    return fill(native.Model(source, layers.Dense(3, name="logits")(hidden)), 4)
+
+
+@torch.no_grad()
+def shrunk(network: Network) -> Network:
+    """Return the network in fixed point, neurons cut and removed."""
+    cut = (masks.Cut("fc1", "neuron", (0, 3, 5), constants=(0.0, 0.5, 0.0)), masks.Cut("inner_fc2", "neuron", (1,)))
+    features = np.random.default_rng(0).normal(size=(100, 6))
+    types = Precision(FixedPoint(10, 4, True, "RND", "SAT"), weight_bits=8, activation_bits=10)
+    return surgery.shrink(masks.apply(quantise(network, features, types), cut))
+
+
+@torch.no_grad()
+def without_neurons(network: Network) -> Network:
+    """Return a network of fewer neurons, cut by hand in both hidden layers."""
+    first, second, last = (network[name] for name in ("fc1", "inner_fc2", "logits"))
+    keep, stay = [1, 2, 4, 6, 7], [0, 2, 3, 4, 5, 6]
+    rows = first.rebuilt(weight=first.weight[keep], bias=first.bias[keep] + 0.25, digit_limit=first.digit_limit[keep])
+    limit = second.digit_limit[stay][:, keep].clone()
+    limit[0, 1] = 0
+    middle = second.rebuilt(weight=second.weight[stay][:, keep], bias=second.bias[stay], digit_limit=limit)
+    columns = last.rebuilt(weight=last.weight[:, stay], digit_limit=last.digit_limit[:, stay])
+    return network.replacing({"fc1": rows, "inner_fc2": middle, "logits": columns})
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("package", FRAMEWORKS)
+def test_fewer_neurons_give_a_smaller_native_model_that_agrees(package: str, suffix: str, tmp_path: Path) -> None:
+    native = framework(package)
+    path = save(tagger(native), tmp_path / f"model{suffix}")
+    small = without_neurons(keras.read(path))
+    written = keras.write(small, tmp_path / f"small{suffix}", like=path)
+    model = load(native, written)
+    assert [w.shape[-1] for w in model.get_weights()] == [5, 5, 6, 6, 3, 3]  # the first layer gained a bias
+    assert_agree(small, model)
+    assert keras.read(written).widths == small.widths
+    assert_agree(small, keras.native(small, like=path))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("package", FRAMEWORKS)
+def test_convolutions_with_fewer_filters_agree(package: str, suffix: str, tmp_path: Path) -> None:
+    native = framework(package)
+    layers = native.layers
+    source = native.Input((6, 6, 2), name="image")
+    hidden = layers.BatchNormalization(name="norm")(layers.Conv2D(5, 3, name="conv")(source))
+    value = layers.Dense(2, name="fc")(layers.Flatten(name="flat")(layers.MaxPooling2D(name="pool")(hidden)))
+    model = fill(native.Model(source, value), 6)
+    model.compile("adam", native.losses.MeanSquaredError())  # whose state has the old sizes
+    model.fit(np.zeros((2, 6, 6, 2)), np.zeros((2, 2)), verbose=0)
+    path = save(model, tmp_path / f"model{suffix}")
+    network, keep = keras.read(path), [0, 2, 3]
+    conv, norm, flat, dense = (network[name] for name in ("conv", "norm", "flat", "fc"))
+    columns = torch.arange(20).reshape(4, 5)[:, keep].flatten()
+    with torch.no_grad():
+        changed = {
+            "conv": conv.rebuilt(weight=conv.weight[keep], bias=conv.bias[keep], digit_limit=conv.digit_limit[keep]),
+            "norm": norm.rebuilt(scale=norm.scale[keep], shift=norm.shift[keep]),
+            "flat": flat.rebuilt(target=(12,)),
+            "fc": dense.rebuilt(weight=dense.weight[:, columns], digit_limit=dense.digit_limit[:, columns]),
+        }
+    small = network.replacing(changed)
+    written = keras.write(small, tmp_path / f"small{suffix}", like=path)
+    assert_agree(small, load(native, written))
+
+
+@pytest.mark.parametrize("package", FRAMEWORKS)
+def test_after_real_surgery_in_fixed_point_the_weights_that_act_are_written(
+    package: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    native = framework(package)
+    path = save(tagger(native), tmp_path / "model.keras")
+    small = shrunk(keras.read(path))
+    assert small.widths["fc1"] <= 5
+    with caplog.at_level(logging.WARNING):
+        written = keras.write(small, tmp_path / "small.keras", like=path)
+    assert "the file keeps the result None" in caplog.text
+    again = keras.read(written)
+    assert all(
+        torch.equal(a.used_weight(), b.used_weight())
+        for a, b in zip(small.dense_layers, again.dense_layers, strict=True)
+    )
+    features = jets(load(native, written), 2)
+    for ours, theirs in zip(outputs(again, features), native_outputs(load(native, written), features), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("package", FRAMEWORKS)
+def test_masks_are_held_while_the_native_model_trains(package: str) -> None:
+    native = framework(package)
+    layers = native.layers
+    source = native.Input((5, 3), name="jets")
+    hidden = layers.LSTM(3, name="lstm")(layers.Conv1D(4, 2, name="conv", activation="relu")(source))
+    model = fill(native.Model(source, layers.Dense(2, name="logits")(hidden)), 8)
+    network = keras.read(model)
+    network["conv"].digit_limit[1] = 0
+    network["logits"].digit_limit[:, 0] = 0
+    network["lstm"].recurrent_digit_limit[2:5] = 0
+    trained = keras.native(network, like=model)
+    trained.compile("sgd", "mse")
+    rng = np.random.default_rng(1)
+    before = [w.copy() for w in trained.get_weights()]
+    features, wanted = rng.normal(size=(64, 5, 3)), rng.normal(size=(64, 2))
+    trained.fit(features, wanted, epochs=2, verbose=0, callbacks=[keras.hold_masks(network, trained)])
+    again = keras.read(trained)
+    for name in ("conv", "logits"):
+        pruned = network[name].digit_limit == 0
+        assert not again[name].weight[pruned].any()
+        assert again[name].weight[~pruned].all()
+    assert not again["lstm"].recurrent_weight[2:5].any()
+    assert any((a != b).any() for a, b in zip(before, trained.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("package", FRAMEWORKS)
+def test_what_a_file_cannot_hold_is_refused(package: str, tmp_path: Path) -> None:
+    native = framework(package)
+    path = save(tagger(native), tmp_path / "model.keras")
+    network = keras.read(path)
+    network["fc1_relu"].maximum = 3.0
+    with pytest.raises(NetworkError, match="fc1_relu.*cannot hold"):
+        keras.write(network, tmp_path / "out.keras", like=path)
+    assert not (tmp_path / "out.keras").exists()
