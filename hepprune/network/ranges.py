@@ -28,6 +28,7 @@ from hepprune.network.layers import (
     Pool,
     ReLU,
     Reshape,
+    Shape,
     Slice,
     Softmax,
     UpSample,
@@ -36,6 +37,7 @@ from hepprune.network.layers import (
 from hepprune.network.layers.activation import MONOTONE
 
 Floats = NDArray[np.float64]
+_ANYTHING = 2.0**100
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,10 @@ class Interval:
 
 
 @torch.no_grad()
-def intervals(network: Network) -> dict[str, tuple[Interval, Interval]]:
+def intervals(network: Network, *, open_ended: bool = False) -> dict[str, tuple[Interval, Interval]]:
     """Return, for each layer but the heads, the ranges of its value before and after its result quantiser.
+
+    With `open_ended` a layer that computes in float can be anything, and ranges begin at the first quantiser after it.
 
     Raises:
         NetworkError: a layer lacks a fixed-point type or cannot run in fixed point.
@@ -62,7 +66,12 @@ def intervals(network: Network) -> dict[str, tuple[Interval, Interval]]:
     double = network.clone().double()
     for layer in double.body:
         arriving = [found[name][1] for name in network.sources.get(layer.name, ())]
-        before = _compute(double.runs(layer), arriving)
+        try:
+            before = _compute(double.runs(layer), arriving)
+        except NetworkError:
+            if not open_ended:
+                raise
+            before = _anything(double.runs(layer), network.shapes[layer.name])
         after = quantise(before, double.runs(layer).result)
         if double.runs(layer) is not layer:
             after = quantise(after, layer.result)
@@ -102,6 +111,16 @@ def _compute(layer: Layer, arriving: list[Interval]) -> Interval:
     if rule is None:
         raise NetworkError(f"layer '{layer.name}' ({type(layer).__name__}) has no fixed-point form; fold it first")
     return rule(layer, *arriving)
+
+
+def _anything(layer: Layer, shape: Shape) -> Interval:
+    """Return the range of a layer in float: anything, but for outputs without a weight, which are their bias."""
+    low, high = np.full(shape, -_ANYTHING), np.full(shape, _ANYTHING)
+    if isinstance(layer, Weighted):
+        silent = (layer.used_weight() == 0).flatten(1).all(dim=1).numpy()
+        bias = layer.used_bias().numpy()
+        low, high = np.where(silent, bias, low), np.where(silent, bias, high)
+    return Interval(low, high, 0)
 
 
 def port(layer: Input) -> Interval:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hepprune.errors import NetworkError
 from hepprune.network import (
     Activation,
     BatchNorm,
@@ -121,13 +120,10 @@ def _unread(reader: Weighted) -> Tensor:
 
 def _constants(network: Network, path: _Path) -> Tensor:
     """Return the constant of each value the readers take, (n_in,) float64, NaN where it can change."""
-    try:
-        handed = intervals(network)[path.layers[-1].name][1]
-    except NetworkError:  # a layer computes in float, where nothing but zero is folded
-        return _zeros(network, path)
+    handed = intervals(network, open_ended=True)[path.layers[-1].name][1]
     low, high = (torch.as_tensor(end).reshape(-1, end.shape[-1]) for end in (handed.low, handed.high))
     same = (low == high).all(dim=0) & (low == low[0]).all(dim=0)
-    return torch.where(same, low[0], torch.nan)
+    return torch.where(same, low[0], _zeros(network, path))
 
 
 def _zeros(network: Network, path: _Path) -> Tensor:
@@ -154,7 +150,7 @@ def _foldable(path: _Path, constant: Tensor) -> Tensor:
             total + _heard(reader)[:, own] @ constant[own] for total, reader in zip(totals, path.readers, strict=True)
         ]
         full = [reader for reader, total in zip(path.readers, after, strict=True) if not _holds(reader, total)]
-        full += [reader for reader in path.readers if _padded(reader) and constant[own].any()]
+        full += [reader for reader in path.readers if constant[own].any() and (_padded(reader) or not reader.bias_type)]
         for reader in full:
             logger.warning("layer '%s' cannot hold a dead neuron's constant in %s: kept", reader.name, reader.bias_type)
         foldable[channel] = not full
