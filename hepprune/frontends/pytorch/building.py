@@ -1,0 +1,189 @@
+"""A network under construction: layers are added one by one, values put into the order that each of them needs."""
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hepprune.errors import NetworkError
+from hepprune.frontends.names import identifiers
+from hepprune.frontends.pytorch.program import Call
+from hepprune.frontends.pytorch.values import Axes, Constant, Value, axes_of, by_place, in_order, jets_axis, moves
+from hepprune.frontends.pytorch.values import with_jets_axis as split_jets
+from hepprune.network import BatchNorm, Layer, Permute, Reshape, Shape, Shared
+
+_MAX_INDEX = 2**26
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A tensor of the model that comes from a layer: `native` gives it in the model's shape.
+
+    With `rows` the layer has only these rows of it; `whole` is then the tensor as it was.
+    """
+
+    target: str
+    layer: str
+    native: Callable[[Any], Tensor]
+    rows: Tensor | None = None
+    whole: Tensor | None = None
+
+
+@dataclass
+class Building:
+    """Layers so far, and which tensor of the model each of their arrays came from."""
+
+    n_jets: int
+    layers: list[Layer] = field(default_factory=list)
+    sources: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    shapes: dict[str, Shape] = field(default_factory=dict)
+    slots: list[Slot] = field(default_factory=list)
+    titles: list[str] = field(default_factory=list)
+    in_scope: Counter[str] = field(default_factory=Counter)
+    placed: dict[Hashable, str] = field(default_factory=dict)
+    packed: dict[str, tuple[Constant, Constant | None]] = field(default_factory=dict)
+    readers: dict[str, list[Call]] = field(default_factory=dict)
+
+    def name(self, title: str) -> str:
+        """Return an identifier of its own for a title such as "encoder.0"."""
+        unique, number = title, 2
+        while unique in self.titles:
+            unique, number = f"{title}.{number}", number + 1
+        self.titles.append(unique)
+        return identifiers(self.titles)[unique]
+
+    def title(self, call: Call, weight: Constant | None = None) -> str:
+        """Return what a layer is called in the model: its weight's owner, its module, or the operator."""
+        if weight is not None and weight.origin:
+            owner, _, last = weight.origin.rpartition(".")
+            stem = (
+                last.removesuffix("_orig").split("_l0")[0].removesuffix("weight_ih").removesuffix("weight").rstrip("_")
+            )
+            return ".".join(filter(None, (owner, stem))) or call.name
+        owner, kind = call.scope
+        plain = owner.split(".parametrizations")[0].split("@")[0]
+        if not plain or not kind.startswith("torch.nn.modules"):
+            return call.name
+        return plain if self.in_scope[owner] <= 1 else f"{plain}.{call.name}"
+
+    def add(self, layer: Layer, *sources: str) -> str:
+        """Add a layer and return its name."""
+        computing = self.layer(layer.of) if isinstance(layer, Shared) else layer
+        self.shapes[layer.name] = computing.shape(*(self.shapes[source] for source in sources))
+        if self.n_jets * _size(self.shapes[layer.name]) > _MAX_INDEX:
+            raise NetworkError(f"layer '{layer.name}' would put out the shape {self.shapes[layer.name]}")
+        self.layers.append(layer)
+        if sources:
+            self.sources[layer.name] = tuple(sources)
+        return layer.name
+
+    def layer(self, name: str) -> Layer:
+        """Return the layer of that name."""
+        return next(layer for layer in self.layers if layer.name == name)
+
+    def value(self, layer: str, axes: Axes | None = None, shape: Iterable[int] | None = None) -> Value:
+        """Return a layer's value as torch sees it: with its axes in the order `axes` undoes, reshaped to `shape`."""
+        sizes = (self.n_jets, *self.shapes[layer])
+        index = torch.arange(_size(sizes)).view(sizes)
+        if axes is not None:
+            index = index.permute(tuple(torch.argsort(torch.tensor(axes)).tolist()))
+        return Value(layer, index if shape is None else index.reshape(tuple(shape)))
+
+    def split(self, value: Value) -> Value:
+        """Return the value with an axis of jets of its own."""
+        index = split_jets(value.index, self.n_jets)
+        if index is None:
+            raise NetworkError(f"the values of layer '{value.layer}' mix jets with each other")
+        return value.moved(index)
+
+    def jets(self, value: Value) -> int:
+        """Return the axis of jets."""
+        axis = jets_axis(value.index, self.n_jets)
+        if axis is None:
+            raise NetworkError(f"the values of layer '{value.layer}' mix jets with each other")
+        return axis
+
+    def axes(self, value: Value, *last: int, best: Axes | None = None) -> Axes:
+        """Return the order of torch's axes to give a layer: as they lie if that suits, `last` at the end."""
+        lying = axes_of(value.index, (self.n_jets, *self.shapes[value.layer])) if best is None else None
+        if lying is not None and lying[0] == self.jets(value) and lying[len(lying) - len(last) :] == last:
+            return lying
+        jets = self.jets(value)
+        rest = [axis for axis in range(value.index.ndim) if axis != jets and axis not in last]
+        return (jets, *by_place(value.index, rest), *last)
+
+    def place(self, value: Value, axes: Sequence[int], title: str) -> str:
+        """Return the layer that holds the value with its axes in this order, reshaped or permuted if need be."""
+        return self.laid(value, value.index.permute(tuple(axes)), title)
+
+    def laid(self, value: Value, wanted: Tensor, title: str) -> str:
+        """Return the layer whose values are those of `wanted`, an index (n_jets, *shape), in order."""
+        shape = tuple(wanted.shape[1:])
+        key = (value.layer, shape, wanted[0].numpy().tobytes())
+        if key in self.placed:
+            return self.placed[key]
+        title = value.moved_by or title
+        name = value.layer
+        if not in_order(wanted):
+            found = moves(wanted[0].reshape(-1))
+            if found is None:
+                raise NetworkError(
+                    f"the values of layer '{value.layer}' come in an order that no permutation of axes gives"
+                )
+            sizes, axes = found
+            name = self.reshaped(name, sizes, f"{title}.split")
+            name = self.add(Permute(self.name(f"{title}.permute"), axes), name)
+        self.placed[key] = self.reshaped(name, shape, title)
+        return self.placed[key]
+
+    def reshaped(self, layer: str, shape: Shape, title: str) -> str:
+        """Return the layer that holds these values under another shape."""
+        if self.shapes[layer] == tuple(shape):
+            return layer
+        return self.add(Reshape(self.name(title), tuple(shape)), layer)
+
+    def flat(self, value: Value, title: str) -> tuple[str, Tensor]:
+        """Return the layer that holds a value's numbers on one axis, and where each of a jet's numbers is in it."""
+        jets = self.jets(value)
+        return self.laid(value, torch.arange(value.index.numel()).view(self.n_jets, -1), title), value.index.select(
+            jets, 0
+        )
+
+    def affine(self, layer: str, scale: Tensor | float, shift: Tensor | float, title: str) -> str:
+        """Add scale * x + shift, numbers or one of each per value of the last axis."""
+        factors, offsets = (torch.as_tensor(v, dtype=torch.float32).reshape(-1) for v in (scale, shift))
+        n_values = max(len(factors), len(offsets))
+        factors, offsets = factors.expand(n_values), offsets.expand(n_values)
+        return self.add(BatchNorm(self.name(title), factors.contiguous(), offsets.contiguous()), layer)
+
+    def stored(
+        self,
+        layer: str,
+        constant: Constant | None,
+        native: Callable[[Any], Tensor],
+        *,
+        kept: Callable[[Any], Tensor] | None = None,
+    ) -> None:
+        """Remember that a layer's array, by `native` in the shape of the constant, is a tensor of the model.
+
+        `kept` says in the same shape which of its values are not pruned.
+        """
+        if constant is None or constant.origin is None:
+            return
+
+        def whole(at: Any) -> Tensor:
+            return constant.native(native(at))
+
+        self.slots.append(Slot(constant.origin, layer, whole))
+        if constant.mask is not None and kept is not None:
+            self.slots.append(Slot(constant.mask, layer, lambda at: constant.native(kept(at).float())))
+
+
+def _size(shape: Iterable[int]) -> int:
+    size = 1
+    for n in shape:
+        size *= n
+    return size

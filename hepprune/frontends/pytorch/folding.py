@@ -1,0 +1,83 @@
+"""What depends on constants alone is computed by torch, as far as the operators are known to be harmless."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hepprune.errors import NetworkError
+from hepprune.frontends.pytorch.operators import MOVES, SAME
+from hepprune.frontends.pytorch.program import Call
+from hepprune.frontends.pytorch.values import Constant, axes_of
+
+# Computed by torch where all that they take is constant.
+FOLDED = MOVES | SAME | {
+    "add", "arange", "cat", "chunk", "div", "exp", "expand", "eye", "full", "log", "mul", "neg", "new_zeros", "norm",
+    "ones", "ones_like", "pow", "reciprocal", "repeat", "rsqrt", "select", "sigmoid", "slice", "split", "sqrt", "stack",
+    "sub", "sum", "tanh", "unbind", "zeros", "zeros_like", "_weight_norm", "linalg_vector_norm", "softmax", "softplus",
+    "matmul",
+}  # fmt: skip
+_MAX_CONSTANT = 2**26
+
+
+def aten(call: Call) -> Any:
+    """Return the operator as torch has it; only names of the form aten.name.overload get here."""
+    _, name, overload = call.target.split(".")
+    return getattr(getattr(torch.ops.aten, name), overload)
+
+
+def leaves(nest: Any) -> list[Any]:
+    """Return what a nest of lists holds."""
+    return [leaf for entry in nest for leaf in leaves(entry)] if isinstance(nest, list | tuple) else [nest]
+
+
+@torch.no_grad()
+def folded(call: Call, args: Any, options: dict[str, Any]) -> Any:
+    """Return the constant that an operator makes of constants."""
+    given = [entry for entry in leaves((args, list(options.values()))) if isinstance(entry, Constant)]
+    if call.operator not in FOLDED:
+        raise NetworkError(f"'{call.name}' uses {call.target} on constants, which is not known")
+    if call.operator in SAME and given:
+        return given[0]
+    plain = _tensors(args, "cpu"), {key: _tensors(value, "cpu") for key, value in options.items() if key != "device"}
+    shaped = aten(call)(
+        *_tensors(args, "meta"), **{k: _tensors(v, "meta") for k, v in options.items()} | _on_meta(options, given)
+    )
+    if any(isinstance(leaf, Tensor) and leaf.numel() > _MAX_CONSTANT for leaf in leaves(shaped)):
+        raise NetworkError(f"'{call.name}' makes a constant of more than 2**26 numbers")
+    result = aten(call)(*plain[0], **plain[1])
+    if isinstance(result, list | tuple):
+        return [Constant(tensor) for tensor in result]
+    return _traced(call, args, given, result)
+
+
+def _on_meta(options: dict[str, Any], given: list[Constant]) -> dict[str, Any]:
+    return {"device": "meta"} if "device" in options or not given else {}
+
+
+def _tensors(argument: Any, device: str) -> Any:
+    if isinstance(argument, Constant):
+        return argument.tensor.detach().to(device)
+    if isinstance(argument, list | tuple):
+        return type(argument)(_tensors(entry, device) for entry in argument)
+    return argument
+
+
+def _traced(call: Call, args: Any, given: list[Constant], result: Tensor) -> Constant:
+    """Return a constant that still knows its tensor of the model, after a mask of torch's pruning or a transpose."""
+    masks = [entry for entry in given if (entry.origin or "").endswith("_mask")]
+    if call.operator == "mul" and len(given) == 2 and len(masks) == 1:
+        (other,) = (entry for entry in given if entry is not masks[0])
+        if (other.origin or "") == masks[0].origin.removesuffix("_mask") + "_orig":  # type: ignore[union-attr]
+            return Constant(result, other.origin, None, masks[0].origin, masks[0].tensor != 0)
+    if call.operator in {"t", "transpose", "permute"} and given[0].axes is None and given[0].origin:
+        order = torch.arange(result.numel()).view(given[0].tensor.shape)
+        moved = aten(call)(order, *args[1:])
+        axes = axes_of(moved, tuple(order.shape))
+        kept = None if given[0].kept is None or axes is None else given[0].kept.permute(tuple(_inverse(axes)))
+        return Constant(result, given[0].origin, axes, given[0].mask, kept) if axes else Constant(result)
+    return Constant(result)
+
+
+def _inverse(axes: tuple[int, ...]) -> list[int]:
+    return [axes.index(axis) for axis in range(len(axes))]

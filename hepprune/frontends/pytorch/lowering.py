@@ -1,0 +1,226 @@
+"""From a program of aten operators to a Network."""
+
+import operator
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from hepprune.errors import NetworkError
+from hepprune.frontends.pytorch.building import Building, Slot
+from hepprune.frontends.pytorch.folding import FOLDED, aten, folded, leaves
+from hepprune.frontends.pytorch.operators import MOVES, OPERATORS, SAME
+from hepprune.frontends.pytorch.program import Call, Program, Ref
+from hepprune.frontends.pytorch.values import Constant, Value, axes_of
+from hepprune.network import Einsum, Input, Network, Permute, Shared
+
+_FREE_JETS = 2  # stands for a number of jets that the program leaves open
+_CHANNELS_FIRST = (
+    "conv",
+    "batch_norm",
+    "_native_batch_norm",
+    "max_pool",
+    "avg_pool",
+    "adaptive",
+    "_adaptive",
+    "upsample",
+    "prelu",
+)
+_ELEMENTWISE = SAME | {
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "relu",
+    "relu6",
+    "hardtanh",
+    "clamp",
+    "leaky_relu",
+    "elu",
+    "sigmoid",
+    "pad",
+}
+_NUMBERS = {"add", "sub", "mul", "floordiv", "truediv", "mod", "neg", "eq", "ne", "lt", "le", "gt", "ge"}
+_MAX_NUMBER = 2**62
+_UNFIT = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+_CHECKS = ("_assert", "sym_constrain", "_guards")
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """The network of a program, and where each tensor of the model comes from in it."""
+
+    network: Network
+    slots: tuple[Slot, ...]
+
+
+def lower(program: Program) -> Lowered:
+    """Return the network that computes what the program does, and which of its arrays are whose tensors.
+
+    Raises:
+        NetworkError: an operator has no layer; the sentence names it.
+    """
+    calls = program.needed()
+    built = Building(_n_jets(program))
+    counted = [call.scope[0] for call in calls if call.operator in OPERATORS]
+    built.in_scope = Counter(counted)
+    for call in (*calls, Call("output", "output", program.outputs, {})):
+        for name in call.reads:
+            built.readers.setdefault(name, []).append(call)
+    values: dict[str, Any] = {name: Constant(tensor, origin) for name, (origin, tensor) in program.constants.items()}
+    for name, shape in program.inputs.items():
+        values[name] = _input(built, name, shape, channels_first=_is_channels_first(name, calls))
+    for position, call in enumerate(calls):
+        result = _run(built, call, values)
+        if call.in_place:
+            _overwritten(call, result, values, calls[position + 1 :])
+        values[call.name] = result
+    outputs = [_output(built, values.get(ref.name), ref) for ref in program.outputs]
+    network = _network(built, outputs)
+    return Lowered(network, tuple(slot for slot in built.slots if slot.layer in network.layers))
+
+
+def _network(built: Building, outputs: list[str]) -> Network:
+    """Return the network, contractions putting their result at once into the order that a permutation would."""
+    layers, sources = {layer.name: layer for layer in built.layers}, dict(built.sources)
+    read = Counter(source for names in sources.values() for source in names) + Counter(outputs)
+    for name, layer in list(layers.items()):
+        before = layers.get(sources.get(name, ("",))[0])
+        if isinstance(layer, Permute) and isinstance(before, Einsum) and read[before.name] == 1:
+            left, right, out = before.terms
+            layers[before.name] = Einsum(before.name, f"{left},{right}->{''.join(out[axis] for axis in layer.order)}")
+            del layers[name], sources[name]
+            sources = {reader: tuple(before.name if n == name else n for n in ns) for reader, ns in sources.items()}
+            outputs = [before.name if n == name else n for n in outputs]
+    for name in reversed(list(layers)):  # what a packed dense layer was before its parts were taken
+        shared = {layer.of for layer in layers.values() if isinstance(layer, Shared)}
+        if name not in shared.union(outputs, *sources.values()) and not isinstance(layers[name], Input):
+            del layers[name], sources[name]
+    return Network(layers.values(), sources, outputs)
+
+
+def _n_jets(program: Program) -> int:
+    first = {shape[0] if shape else 0 for shape in program.inputs.values()}
+    if len(first) != 1 or 0 in first:
+        raise NetworkError("every input needs a first axis of jets, of the same size for all")
+    (size,) = first
+    return size or _FREE_JETS
+
+
+def _input(built: Building, name: str, shape: tuple[int | None, ...], *, channels_first: bool) -> Value:
+    sizes = [size for size in shape[1:] if size is not None]
+    if len(sizes) != len(shape) - 1 or not sizes:
+        raise NetworkError(f"input '{name}' has the shape {shape}; only the number of jets can be free")
+    moved = channels_first and len(sizes) > 1
+    layer = built.add(Input(built.name(name), tuple([*sizes[1:], sizes[0]] if moved else sizes)))
+    return built.value(layer, (0, *range(2, len(shape)), 1) if moved else None)
+
+
+def _is_channels_first(name: str, calls: tuple[Call, ...]) -> bool:
+    """Return whether an input reaches, through element-wise operators only, one that has channels on axis 1."""
+    reached = {name}
+    for call in calls:
+        if reached & call.reads:
+            if call.operator.startswith(_CHANNELS_FIRST):
+                return True
+            if call.operator in _ELEMENTWISE:
+                reached.add(call.name)
+    return False
+
+
+def _run(built: Building, call: Call, values: dict[str, Any]) -> Any:
+    args, options = filled(call.args, values), {key: filled(value, values) for key, value in call.kwargs.items()}
+    try:
+        if call.operator.startswith(_CHECKS):
+            return None
+        if call.operator == "sym_size":
+            return args[0].shape[args[1]] if isinstance(args[0], Value) else args[0].tensor.shape[args[1]]
+        if not call.target.startswith("aten."):
+            return _python(call, args)
+        if any(isinstance(entry, Value) for entry in leaves((args, list(options.values())))):
+            return _layered(built, call, args, options)
+        return folded(call, args, options)
+    except _UNFIT as problem:  # the file is damaged, or torch has learned more
+        reason = (str(problem).splitlines() or [""])[0]
+        raise NetworkError(f"'{call.name}' uses {call.target} in a way that is not known: {reason[:200]}") from problem
+
+
+def _layered(built: Building, call: Call, args: Any, options: dict[str, Any]) -> Any:
+    """Return what an operator makes of values of jets."""
+    name, first = call.operator, args[0]
+    if name in SAME:
+        if "dropout" in name and True in args[2:3]:
+            raise NetworkError(f"'{call.name}' drops values at random; bring the model into eval mode")
+        return [first, None] if name == "native_dropout" else first
+    if name in MOVES and isinstance(first, Value):
+        return first.moved(aten(call)(first.index.contiguous(), *args[1:], **options), built.title(call))
+    if name == "embedding":
+        raise NetworkError(
+            f"layer '{built.title(call)}' is an Embedding, which looks up whole numbers; no Network has it"
+        )
+    if name not in OPERATORS:
+        raise NetworkError(f"'{built.title(call)}' uses {call.target}, which no layer of a Network computes")
+    named = dict(zip((argument.name for argument in aten(call)._schema.arguments[1:]), args[1:], strict=False))  # noqa: SLF001 -- the only place that has the names
+    return OPERATORS[name](built, call, first, **named, **options)
+
+
+def call_known(call: Call, args: Any, options: dict[str, Any]) -> Any:
+    """Return what torch computes for a call, if it is one of those a Network can hold.
+
+    Raises:
+        NetworkError: it is not.
+    """
+    if call.operator.startswith(_CHECKS):
+        return None
+    if not call.target.startswith("aten."):
+        return _python(call, args)
+    if call.operator not in {"sym_size", *MOVES, *SAME, *OPERATORS, *FOLDED}:
+        raise NetworkError(f"'{call.name}' uses {call.target}, which no layer of a Network computes")
+    return aten(call)(*args, **options)
+
+
+def filled(argument: Any, values: dict[str, Any]) -> Any:
+    """Return an argument with values in the place of references."""
+    if isinstance(argument, Ref):
+        if argument.name not in values:
+            raise NetworkError(f"the program uses '{argument.name}' before it is known")
+        return values[argument.name]
+    if isinstance(argument, list | tuple):
+        return type(argument)(filled(entry, values) for entry in argument)
+    return argument
+
+
+def _python(call: Call, args: Any) -> Any:
+    """Return what Python's operators make of lists and of whole numbers."""
+    if call.target == "getitem":
+        return args[0][args[1]]
+    if call.target in _NUMBERS and not any(isinstance(entry, Constant | Value) for entry in args):
+        found = getattr(operator, call.target)(*args)
+        if abs(found) > _MAX_NUMBER:
+            raise NetworkError(f"'{call.name}' computes a number beyond 2**62")
+        return found
+    raise NetworkError(f"'{call.name}' uses {call.target or 'a function'}, which no layer of a Network computes")
+
+
+def _overwritten(call: Call, result: Any, values: dict[str, Any], later: tuple[Call, ...]) -> None:
+    """Let an operator that works in place change the value under every name it goes by."""
+    (first,) = (argument.name for argument in call.args[:1] if isinstance(argument, Ref))
+    old = values[first]
+    read_later = {name for after in later for name in after.reads}
+    for name, value in list(values.items()):
+        if value is old:
+            values[name] = result
+        elif isinstance(value, Value) and isinstance(old, Value) and value.layer == old.layer and name in read_later:
+            raise NetworkError(f"'{call.name}' ({call.target}) overwrites values that '{name}' still reads")
+
+
+def _output(built: Building, value: Any, ref: Ref) -> str:
+    """Return the layer with an output's values, channels last where they come so, else in torch's order."""
+    if not isinstance(value, Value):
+        raise NetworkError(f"output '{ref.name}' of the program does not depend on the inputs alone")
+    if built.jets(value) != 0:
+        raise NetworkError(f"output '{ref.name}' of the program has no jets on its first axis")
+    index = value.index if value.index.ndim > 1 else value.index.unsqueeze(1)
+    channels_last = (0, *range(2, index.ndim), 1)
+    if axes_of(index.permute(channels_last), (built.n_jets, *built.shapes[value.layer])) == tuple(range(index.ndim)):
+        return value.layer
+    return built.laid(value, index, f"{ref.name}.out")

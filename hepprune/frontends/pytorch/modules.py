@@ -1,0 +1,252 @@
+"""Modules in memory and by name: trace them, load weights into them, and give their parameters other sizes."""
+
+import copy
+import importlib
+import inspect
+import logging
+import os
+import pickle
+import sys
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hepprune.errors import NetworkError
+from hepprune.frontends.pytorch.program import Program, from_exported
+from hepprune.network import Shape
+
+_MAX_BYTES = 2**30
+_LOUD = ("torch._subclasses.fake_tensor", "torch.fx.experimental.symbolic_shapes", "torch.export")
+# What tracing a module raises: torch's own errors derive from these, and so do those of a forward that does not fit.
+_UNTRACEABLE = (RuntimeError, TypeError, ValueError, AttributeError, LookupError, AssertionError, NotImplementedError)
+
+
+def capture(module: nn.Module, input_shape: Any = None) -> Program:
+    """Return the program of a module in eval mode.
+
+    Raises:
+        NetworkError: the input's shape is not known, or the module cannot be traced.
+    """
+    title = type(module).__name__
+    for name, part in module.named_modules():
+        if isinstance(part, nn.Embedding | nn.EmbeddingBag):
+            raise NetworkError(f"layer '{name}' is an Embedding, which looks up whole numbers; no Network has it")
+    shapes = input_shapes(module, input_shape)
+    like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(0))
+    examples = tuple(torch.zeros(2, *shape, dtype=like.dtype, device=like.device) for shape in shapes)
+    with _in_eval_mode(module), quiet(), torch.no_grad():
+        try:
+            exported = torch.export.export(module, examples)
+        except _UNTRACEABLE as problem:
+            raise NetworkError(_reason(title, shapes, problem)) from problem
+    return from_exported(exported)
+
+
+def _reason(title: str, shapes: tuple[Shape, ...], problem: Exception) -> str:
+    if "data-dependent" in str(problem).lower():
+        return f"{title} cannot be traced: what it computes depends on the data it is given"
+    lines = str(problem).strip().splitlines() or [""]
+    given = ", ".join(map(str, shapes))
+    return f"{title} cannot be traced on inputs of shape {given} (set input_shape if it is another): {lines[0][:200]}"
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep torch's tracing from warning and logging: what goes wrong is raised."""
+    loggers = [logging.getLogger(name) for name in _LOUD]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def _in_eval_mode(module: nn.Module) -> Iterator[None]:
+    training = [part for part in module.modules() if part.training]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
+
+
+def input_shapes(module: nn.Module, input_shape: Any = None) -> tuple[Shape, ...]:
+    """Return the shape of one jet for each input: as given, or the module's `input_shape` or `example_input`.
+
+    Without any the first layer says it where it can: a Linear, BatchNorm1d or LayerNorm.
+    """
+    given = getattr(module, "input_shape", None) if input_shape is None else input_shape
+    example = getattr(module, "example_input", None)
+    if given is None and example is not None:
+        given = [tuple(tensor.shape[1:]) for tensor in ((example,) if isinstance(example, Tensor) else example)]
+    if given is None:
+        given = _first_layer(module)
+    if given is None:
+        raise NetworkError(
+            f"the input shape of {type(module).__name__} is not known; give the module an attribute input_shape, such "
+            "as (16,) or, for several inputs, ((16, 3), (8,)), without the axis of jets"
+        )
+    shapes = [given] if all(isinstance(size, int) for size in given) else list(given)
+    return tuple(tuple(int(size) for size in shape) for shape in shapes)
+
+
+def _first_layer(module: nn.Module) -> Shape | None:
+    parameters = inspect.signature(module.forward).parameters.values()
+    if sum(p.default is p.empty and p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD} for p in parameters) > 1:
+        return None
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            return (layer.in_features,)
+        if isinstance(layer, nn.BatchNorm1d):
+            return (layer.num_features,)
+        if isinstance(layer, nn.LayerNorm):
+            return tuple(layer.normalized_shape)
+        if next(layer.parameters(recurse=False), None) is not None:
+            return None
+    return None
+
+
+def named(text: str) -> nn.Module:
+    """Return the module that `package.module:factory` makes, with the weights of a `@weights.pt` behind it.
+
+    The module named is imported and its factory called, as asked; the weights are never unpickled.
+
+    Raises:
+        NetworkError: there is no such module or factory, or the weights do not fit or hold more than tensors.
+    """
+    place, _, weights = text.partition("@")
+    source, _, attribute = place.partition(":")
+    try:
+        with _working_directory_first():
+            found: Any = importlib.import_module(source)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+        module = found if isinstance(found, nn.Module) else found()
+    except (ImportError, AttributeError, TypeError) as problem:
+        raise NetworkError(f"'{place}' makes no model: {problem}") from problem
+    if not isinstance(module, nn.Module):
+        raise NetworkError(f"'{place}' makes a {type(module).__name__}, no torch.nn.Module")
+    return loaded(module, state(Path(weights)), source=Path(weights).name) if weights else module
+
+
+@contextmanager
+def _working_directory_first() -> Iterator[None]:
+    before = list(sys.path)
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109 -- sys.path holds text
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+def state(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a state_dict file by name; nothing else in it is unpickled.
+
+    Raises:
+        NetworkError: the file is missing, damaged, unpacks to more than 2**30 bytes or holds other objects.
+    """
+    try:
+        unpacked = path.stat().st_size
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > _MAX_BYTES:
+            raise NetworkError(f"{path.name} unpacks to more than 2**30 bytes")
+        with quiet():
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as problem:
+        raise NetworkError(f"{path.name} cannot be read: {problem.strerror}") from problem
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        LookupError,
+        TypeError,
+        zipfile.BadZipFile,
+    ) as problem:
+        raise NetworkError(f"{path.name} is damaged or holds more than tensors, so it is not loaded") from problem
+    tensors = found.get("state_dict", found) if isinstance(found, dict) else {}
+    if not tensors or not all(isinstance(v, Tensor) and isinstance(k, str) for k, v in tensors.items()):
+        raise NetworkError(f"{path.name} holds no state_dict, a mapping of names to tensors")
+    return dict(tensors)
+
+
+def loaded(module: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> nn.Module:
+    """Return a copy of a module with these weights; they may be smaller than its own, as after surgery.
+
+    Raises:
+        NetworkError: names are missing or unknown, or a shape is larger than the module's or has other axes.
+    """
+    own = module.state_dict()
+    for name in (*own.keys() - tensors.keys(), *tensors.keys() - own.keys()):
+        raise NetworkError(f"{source} and {type(module).__name__} do not both have a tensor '{name}'")
+    for name, tensor in tensors.items():
+        sizes = tuple(own[name].shape)
+        if tensor.ndim != len(sizes) or any(n > size for n, size in zip(tensor.shape, sizes, strict=True)):
+            raise NetworkError(f"{source} has '{name}' of shape {tuple(tensor.shape)}, where the model has {sizes}")
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise NetworkError(f"{source} has values in '{name}' that are not finite")
+    return resized(module, tensors)
+
+
+def resized(module: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """Return a copy of a module with other tensors, its layers' sizes after theirs."""
+    made = copied(module)
+    for name, tensor in tensors.items():
+        owner_name, _, last = name.rpartition(".")
+        owner = made.get_submodule(owner_name)
+        old = getattr(owner, last)
+        new = tensor.detach().to(old.dtype).clone()
+        if old.shape != new.shape:
+            _resize(owner, owner_name, last, new.shape)
+        if isinstance(old, nn.Parameter):
+            setattr(owner, last, nn.Parameter(new, requires_grad=old.requires_grad))
+        else:
+            owner.register_buffer(last, new)
+    for part in made.modules():
+        if isinstance(part, nn.RNNBase):
+            part._init_flat_weights()  # noqa: SLF001 -- the list of what the layer computes with is torch's own
+    return made
+
+
+def copied(module: nn.Module) -> nn.Module:
+    """Return an independent copy; `torch.nn.utils.prune` leaves tensors in modules that deepcopy alone refuses."""
+    tensors = (value for part in module.modules() for value in vars(part).values() if isinstance(value, Tensor))
+    return copy.deepcopy(module, {id(t): t.detach().clone() for t in tensors if not t.is_leaf})
+
+
+def _resize(owner: nn.Module, name: str, tensor: str, shape: torch.Size) -> None:
+    """Set a layer's sizes after the new shape of one of its tensors."""
+    stem = tensor.removesuffix("_orig").removesuffix("_mask")
+    if isinstance(owner, nn.MultiheadAttention):
+        raise NetworkError(f"layer '{name}' is a MultiheadAttention, whose sizes cannot change")
+    if isinstance(owner, nn.Linear) and stem == "weight":
+        owner.out_features, owner.in_features = shape
+    elif isinstance(owner, nn.Conv1d | nn.Conv2d) and stem == "weight":
+        if owner.groups == owner.in_channels > 1:  # depthwise
+            owner.groups = owner.groups * shape[0] // owner.out_channels
+        owner.out_channels, owner.in_channels = shape[0], shape[1] * owner.groups
+    elif isinstance(owner, nn.BatchNorm1d | nn.BatchNorm2d):
+        (owner.num_features,) = shape
+    elif isinstance(owner, nn.LayerNorm):
+        owner.normalized_shape = tuple(shape)
+    elif isinstance(owner, nn.PReLU):
+        (owner.num_parameters,) = shape
+    elif isinstance(owner, nn.RNNBase) and stem in {"weight_ih_l0", "weight_hh_l0"}:
+        gates = {"LSTM": 4, "GRU": 3}.get(owner.mode, 1)
+        owner.hidden_size = shape[0] // gates
+        owner.input_size = shape[1] if stem == "weight_ih_l0" else owner.input_size

@@ -1,0 +1,132 @@
+"""Sums and products of two values, or of a value and a constant."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hepprune.errors import NetworkError
+from hepprune.frontends.pytorch.building import Building
+from hepprune.frontends.pytorch.operators.normalisation import per_channel
+from hepprune.frontends.pytorch.operators.registry import constant, jets_value, operator, picked, unchanged
+from hepprune.frontends.pytorch.program import Call
+from hepprune.frontends.pytorch.values import Constant, Value
+from hepprune.network import Merge
+
+
+@operator("add", "sub", "rsub", "mul", "div", "maximum", "minimum", "neg")
+def arithmetic(built: Building, call: Call, x: Any, *, other: Any = -1, **options: Any) -> Any:
+    """Combine two values, or a value and a constant; constants become a batch norm."""
+    kind, y = call.operator, other
+    if options.get("rounding_mode") is not None:
+        raise NetworkError(f"'{call.name}' ({call.target}) rounds, which no Network does")
+    alpha = float(options.get("alpha") or 1)
+    if kind == "rsub":
+        x, y, kind = y, x, "sub"
+    if isinstance(x, Value) and isinstance(y, Value):
+        return _merged(built, call, x, y, kind=kind, alpha=alpha)
+    if isinstance(y, Value):
+        return _with_constant(built, call, y, x, kind={"sub": "rsub", "div": "rdiv"}.get(kind, kind), alpha=alpha)
+    return _with_constant(built, call, jets_value(x, call), y, kind="mul" if kind == "neg" else kind, alpha=alpha)
+
+
+_MERGES = {"add": "add", "sub": "subtract", "mul": "multiply", "maximum": "maximum", "minimum": "minimum"}
+
+
+def _merged(built: Building, call: Call, x: Value, y: Value, *, kind: str, alpha: float) -> Value:
+    title = built.title(call)
+    if kind not in _MERGES:
+        raise NetworkError(f"'{call.name}' ({call.target}) of two values is no layer of a Network")
+    if alpha != 1:
+        y = unchanged(y, built.affine(y.layer, alpha, 0.0, f"{title}.alpha"))
+    merge = Merge(built.name(title), _MERGES[kind])
+    if built.shapes[x.layer] == built.shapes[y.layer] and torch.equal(x.index, y.index):
+        return unchanged(x, built.add(merge, x.layer, y.layer))
+    rank = max(x.index.ndim, y.index.ndim)
+    shape = torch.Size(np.broadcast_shapes(x.shape, y.shape))
+    x, y = (v.moved(v.index.reshape((1,) * (rank - v.index.ndim) + v.shape)) for v in (x, y))
+    if x.shape == y.shape:
+        x, y = built.split(x), built.split(y)
+    if x.index.ndim != y.index.ndim or built.jets(x) != built.jets(y):
+        raise NetworkError(f"layer '{title}' combines the values of different jets")
+    full = x if x.shape == shape or y.shape != shape else y
+    axes = built.axes(full)
+    layers = [built.place(v, axes, f"{title}.arranged") for v in (x, y)]
+    return built.value(built.add(merge, *layers), axes, shape)
+
+
+def _with_constant(built: Building, call: Call, x: Value, other: Any, *, kind: str, alpha: float) -> Value:
+    title = built.title(call)
+    tensor = other.tensor if isinstance(other, Constant) else torch.tensor(float(other))
+    constant(Constant(tensor), title, "a constant")
+    scale, shift = _affine(kind, tensor.double(), alpha, title)
+    if tensor.numel() == 1:
+        name = built.affine(x.layer, scale.float().reshape(1), shift.float().reshape(1), title)
+        _stored(built, name, other, kind=kind, alpha=alpha, order=torch.zeros(1, dtype=torch.long))
+        return unchanged(x, name)
+    if np.broadcast_shapes(tuple(tensor.shape), x.shape) != x.shape:
+        raise NetworkError(
+            f"layer '{title}' spreads values of shape {x.shape} over a constant of {tuple(tensor.shape)}"
+        )
+    sizes = (1,) * (x.index.ndim - tensor.ndim) + tuple(tensor.shape)
+    if sizes[built.jets(x)] != 1:
+        raise NetworkError(f"layer '{title}' has a constant for each jet")
+    scale, shift = scale.expand(tensor.shape).reshape(sizes), shift.expand(tensor.shape).reshape(sizes)
+    wide = [axis for axis, size in enumerate(sizes) if size > 1]
+    if len(wide) == 1:
+        source, order, value_of = per_channel(built, x, wide[0], title)
+        scale, shift = scale.reshape(-1), shift.reshape(-1)
+    else:
+        source, place = built.flat(x, f"{title}.flatten")
+        order, jets = place.reshape(-1), built.jets(x)
+        scale, shift = (v.expand(x.shape).select(jets, 0).reshape(-1) for v in (scale, shift))
+
+        def value_of(layer: str) -> Value:
+            return Value(layer, x.index)
+
+    inverse = torch.argsort(order)
+    name = built.affine(source, scale.float()[inverse], shift.float()[inverse], title)
+    if len(order) == tensor.numel():
+        _stored(built, name, other, kind=kind, alpha=alpha, order=order)
+    return value_of(name)
+
+
+def _affine(kind: str, constant: Tensor, alpha: float, title: str) -> tuple[Tensor, Tensor]:
+    """Return scale and shift of an operation with a constant."""
+    one, zero = torch.ones_like(constant), torch.zeros_like(constant)
+    found = {
+        "add": lambda: (one, alpha * constant),
+        "sub": lambda: (one, -alpha * constant),
+        "rsub": lambda: (-alpha * one, constant),
+        "mul": lambda: (constant, zero),
+        "div": lambda: (1 / constant, zero),
+    }
+    if kind not in found:
+        raise NetworkError(f"layer '{title}' is no sum or product with a constant ({kind})")
+    scale, shift = found[kind]()
+    if not torch.isfinite(scale).all():
+        raise NetworkError(f"layer '{title}' divides by zero")
+    return scale, shift
+
+
+def _stored(built: Building, name: str, other: Any, *, kind: str, alpha: float, order: Tensor) -> None:
+    """Say how a constant of the model comes back from scale and shift."""
+    if not isinstance(other, Constant):
+        return
+    shape = other.tensor.shape
+    ways: dict[str, Callable[[Any], Tensor]] = {
+        "add": lambda at: at.used_shift() / alpha,
+        "sub": lambda at: -at.used_shift() / alpha,
+        "rsub": lambda at: at.used_shift(),
+        "mul": lambda at: at.used_scale(),
+        "div": lambda at: 1 / at.used_scale(),
+    }
+    # After surgery the constant has another length, which only a constant of one axis can follow.
+    built.stored(name, other, lambda at: _back(picked(ways[kind](at), order), shape))
+
+
+def _back(values: Tensor, shape: torch.Size) -> Tensor:
+    sizes = [size if size == 1 or values.numel() == shape.numel() else -1 for size in shape]
+    return values.reshape(sizes)

@@ -1,0 +1,198 @@
+"""Activations and heads."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from hepprune.errors import NetworkError
+from hepprune.frontends.pytorch.building import Building
+from hepprune.frontends.pytorch.operators.normalisation import per_channel
+from hepprune.frontends.pytorch.operators.registry import constant, jets_value, operator, picked, unchanged
+from hepprune.frontends.pytorch.operators.weighted import again
+from hepprune.frontends.pytorch.program import Call
+from hepprune.frontends.pytorch.values import Constant, Value
+from hepprune.network import Activation, Argmax, Layer, Merge, PReLU, ReLU, Softmax
+
+
+def _added(built: Building, call: Call, x: Any, make: Callable[[str], Layer]) -> Value:
+    source = jets_value(x, call)
+    return unchanged(source, built.add(make(built.name(built.title(call))), source.layer))
+
+
+def _function(built: Building, call: Call, x: Any, function: str, **parameters: float) -> Value:
+    return _added(built, call, x, lambda name: Activation(name, function, parameters))
+
+
+@operator("relu")
+def relu(built: Building, call: Call, x: Any) -> Value:
+    """max(x, 0)."""
+    return _added(built, call, x, ReLU)
+
+
+@operator("relu6")
+def relu6(built: Building, call: Call, x: Any) -> Value:
+    """min(max(x, 0), 6)."""
+    return _added(built, call, x, lambda name: ReLU(name, maximum=6.0))
+
+
+@operator("hardtanh")
+def hard_tanh(built: Building, call: Call, x: Any, *, min_val: float = -1, max_val: float = 1) -> Value:
+    """min(max(x, -1), 1), or with other bounds."""
+    if (min_val, max_val) == (-1, 1):
+        return _function(built, call, x, "hard_tanh", slope=0.5)
+    return _bounded(built, call, x, min_val, max_val)
+
+
+@operator("clamp", "clamp_min", "clamp_max")
+def clamp(built: Building, call: Call, x: Any, **bounds: Any) -> Value:
+    """min(max(x, min), max)."""
+    low, high = bounds.get("min"), bounds.get("max")
+    if not all(bound is None or isinstance(bound, int | float) for bound in (low, high)):
+        raise NetworkError(f"'{call.name}' ({call.target}) has bounds that are no numbers")
+    return _bounded(built, call, x, low, high)
+
+
+def _bounded(built: Building, call: Call, x: Any, low: float | None, high: float | None) -> Value:
+    """Add a ReLU, with a shift before and after it where `low` is not 0."""
+    if low == 0:
+        return _added(built, call, x, lambda name: ReLU(name, maximum=None if high is None else float(high)))
+    source, title = jets_value(x, call), built.title(call)
+    sign, start = (1.0, low) if low is not None else (-1.0, high or 0.0)
+    shifted = built.affine(source.layer, sign, -sign * start, f"{title}.shift")
+    span = None if low is None or high is None else float(high - low)
+    bounded = built.add(ReLU(built.name(title), maximum=span), shifted)
+    return unchanged(source, built.affine(bounded, sign, float(start), f"{title}.back"))
+
+
+@operator("leaky_relu")
+def leaky_relu(built: Building, call: Call, x: Any, *, negative_slope: float = 0.01) -> Value:
+    """The value, its negative part times the slope."""
+    return _function(built, call, x, "leaky_relu", slope=float(negative_slope))
+
+
+@operator("elu")
+def elu(built: Building, call: Call, x: Any, *, alpha: float = 1, scale: float = 1, input_scale: float = 1) -> Value:
+    """The value, its negative part as alpha * (exp(x) - 1)."""
+    if (scale, input_scale) != (1, 1):
+        raise NetworkError(f"'{call.name}' ({call.target}) has scales, which no Network has")
+    return _function(built, call, x, "elu", alpha=float(alpha))
+
+
+@operator("hardsigmoid")
+def hard_sigmoid(built: Building, call: Call, x: Any) -> Value:
+    """min(max(x / 6 + 1 / 2, 0), 1)."""
+    return _function(built, call, x, "hard_sigmoid", slope=1 / 6, shift=0.5)
+
+
+@operator("hardswish")
+def hard_swish(built: Building, call: Call, x: Any) -> Value:
+    """The value times its hard sigmoid."""
+    source, title = jets_value(x, call), built.title(call)
+    gate = Activation(built.name(f"{title}.gate"), "hard_sigmoid", {"slope": 1 / 6, "shift": 0.5})
+    gated = built.add(gate, source.layer)
+    return unchanged(source, built.add(Merge(built.name(title), "multiply"), source.layer, gated))
+
+
+_SAME = {"sigmoid": "sigmoid", "tanh": "tanh", "silu": "swish", "selu": "selu", "exp": "exponential"}
+
+
+@operator(*_SAME)
+def function(built: Building, call: Call, x: Any) -> Value:
+    """Apply a function without parameters."""
+    return _function(built, call, x, _SAME[call.operator])
+
+
+@operator("gelu")
+def gelu(built: Building, call: Call, x: Any, *, approximate: str = "none") -> Value:
+    """The value times the normal distribution's integral up to it."""
+    return _function(built, call, x, "gelu", **({"tanh": True} if approximate == "tanh" else {}))
+
+
+@operator("softplus")
+def softplus(built: Building, call: Call, x: Any, *, beta: float = 1, threshold: float = 20) -> Value:
+    """log(1 + exp(x))."""
+    if (beta, threshold) != (1, 20):
+        raise NetworkError(f"'{call.name}' ({call.target}) has another beta or threshold than 1 and 20")
+    return _function(built, call, x, "softplus")
+
+
+@operator("threshold")
+def threshold(built: Building, call: Call, x: Any, *, threshold: float, value: float) -> Value:
+    """The value where it is larger than theta, else 0."""
+    if value:
+        raise NetworkError(f"'{call.name}' ({call.target}) replaces small values by {value}; 0 is known")
+    return _function(built, call, x, "thresholded_relu", theta=float(threshold))
+
+
+@operator("abs")
+def absolute(built: Building, call: Call, x: Any) -> Value:
+    """The larger of x and -x."""
+    source, title = jets_value(x, call), built.title(call)
+    negative = built.affine(source.layer, -1.0, 0.0, f"{title}.negative")
+    return unchanged(source, built.add(Merge(built.name(title), "maximum"), source.layer, negative))
+
+
+@operator("square", "pow")
+def square(built: Building, call: Call, x: Any, *, exponent: Any = 2) -> Value:
+    """The square of the value."""
+    if exponent != 2:
+        raise NetworkError(f"'{call.name}' ({call.target}) takes the power {exponent}; 2 is known")
+    source = jets_value(x, call)
+    return unchanged(source, built.add(Merge(built.name(built.title(call)), "multiply"), source.layer, source.layer))
+
+
+@operator("prelu")
+def prelu(built: Building, call: Call, x: Any, *, weight: Any) -> Value:
+    """The value, its negative part times a slope, one for all or one per channel of torch's axis 1."""
+    title = built.title(call, weight if isinstance(weight, Constant) else None)
+    slopes, values = constant(weight, title, "weight"), jets_value(x, call)
+    key = ("prelu", slopes.origin)
+    if slopes.tensor.numel() == 1:
+        known = again(built, key if slopes.origin else None, title, values.layer)
+        if known is None:
+            known = built.add(PReLU(built.name(title), slopes.tensor.detach().float().reshape(1)), values.layer)
+            built.stored(known, slopes, lambda at: at.slope.reshape(slopes.tensor.shape))
+            built.placed[key] = known
+        return unchanged(values, known)
+    source, order, value_of = per_channel(built, values, 1, title)
+    name = built.add(PReLU(built.name(title), slopes.tensor.detach().float()[torch.argsort(order)]), source)
+    built.stored(name, slopes, lambda at: picked(at.slope, order))
+    return value_of(name)
+
+
+@operator("softmax", "_softmax")
+def softmax(built: Building, call: Call, x: Any, *, dim: int, **_: Any) -> Value:
+    """exp(x) / sum(exp(x)) along an axis."""
+    source, title = jets_value(x, call), built.title(call)
+    axis = dim % source.index.ndim
+    if source.index.ndim == 2 and axis == 1 and built.jets(source) == 0:
+        layer, _order = built.flat(source, f"{title}.flatten")
+        return Value(built.add(Softmax(built.name(title)), layer), source.index)
+    split = _kept_axis(built, source, axis)
+    along = split.index.ndim - source.index.ndim + axis
+    axes = built.axes(split)
+    place = axes.index(along)
+    layer = built.place(split, axes, f"{title}.arranged")
+    head = Softmax(built.name(title), axis=-1 if place == len(axes) - 1 else place - 1)
+    return built.value(built.add(head, layer), axes, source.shape)
+
+
+def _kept_axis(built: Building, source: Value, axis: int) -> Value:
+    """Return the value with an axis of jets, and refuse where that is the axis itself or part of it."""
+    split = built.split(source)
+    along = split.index.ndim - source.index.ndim + axis
+    if split.shape[along] != source.shape[axis] or built.jets(split) == along:
+        raise NetworkError(f"the values of layer '{source.layer}' mix jets with each other")
+    return split
+
+
+@operator("argmax")
+def argmax(built: Building, call: Call, x: Any, *, dim: int | None = None, keepdim: bool = False) -> Value:
+    """The index of the largest value of the last axis."""
+    source, title = jets_value(x, call), built.title(call)
+    if dim is None or source.index.ndim != 2 or dim % 2 != 1:
+        raise NetworkError(f"'{call.name}' ({call.target}) takes the largest of more than one axis of values")
+    layer = built.place(source, (0, 1), f"{title}.arranged")
+    found = built.value(built.add(Argmax(built.name(title)), layer))
+    return found if keepdim else found.moved(found.index.squeeze(1))

@@ -1,0 +1,159 @@
+"""Batch norm and layer norm."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hepprune.errors import NetworkError
+from hepprune.frontends.pytorch.building import Building, Slot
+from hepprune.frontends.pytorch.operators.registry import array, constant, jets_value, operator, optional, picked
+from hepprune.frontends.pytorch.operators.weighted import again
+from hepprune.frontends.pytorch.program import Call
+from hepprune.frontends.pytorch.values import Constant, Value
+from hepprune.network import BatchNorm, LayerNorm
+
+
+def per_channel(built: Building, x: Value, axis: int, title: str) -> tuple[str, Tensor, Callable[[str], Value]]:
+    """Return the layer that has `axis` last, where each channel is on it, and what makes a layer's value of torch's."""
+    if x.index.ndim == 2 and built.jets(x) == 0 and axis == 1:
+        source, order = built.flat(x, f"{title}.flatten")
+        return source, order, lambda layer: Value(layer, x.index)
+    shape = x.shape
+    axes = built.axes(x, axis)
+    source = built.place(x, axes, f"{title}.arranged")
+    return source, torch.arange(shape[axis]), lambda layer: built.value(layer, axes, shape)
+
+
+@operator("batch_norm")
+def batch_norm(
+    built: Building,
+    call: Call,
+    x: Any,
+    *,
+    weight: Any,
+    bias: Any,
+    running_mean: Any,
+    running_var: Any,
+    eps: float,
+    training: bool = False,
+    **_: Any,
+) -> Value:
+    """Fold the running statistics into scale * x + shift over torch's axis 1."""
+    named = next((c for c in (weight, running_mean) if isinstance(c, Constant)), None)
+    title = (named.origin or call.name).rpartition(".")[0] if named else built.title(call)
+    title = title or call.name
+    if training or running_mean is None or running_var is None:
+        raise NetworkError(f"layer '{title}' keeps no running statistics, so it has no fixed form at inference")
+    factor, offset = optional(weight, title, "weight"), optional(bias, title, "bias")
+    centre, spread = constant(running_mean, title, "mean"), constant(running_var, title, "variance")
+    deviation = torch.sqrt(spread.tensor.double() + eps)
+    scale = array(factor, deviation, 1.0).double() / deviation
+    shift = array(offset, deviation, 0.0).double() - centre.tensor.double() * scale
+    if not torch.isfinite(scale).all():
+        raise NetworkError(f"layer '{title}' has a variance that is not positive")
+    source, order, value_of = per_channel(built, jets_value(x, call), 1, title)
+    key = ("batch_norm", centre.origin, factor.origin if factor else None, tuple(order.tolist()))
+    name = again(built, key if centre.origin else None, title, source)
+    if name is None:
+        inverse = torch.argsort(order)
+        if len(scale) != len(inverse):
+            raise NetworkError(f"layer '{title}' takes {len(scale)} channels and is given {len(inverse)}")
+        name = built.add(BatchNorm(built.name(title), scale.float()[inverse], shift.float()[inverse]), source)
+        _store(built, name, (factor, offset, centre, spread), order=order, epsilon=eps)
+        built.placed[key] = name
+    return value_of(name)
+
+
+def _store(
+    built: Building,
+    name: str,
+    tensors: tuple[Constant | None, Constant | None, Constant, Constant],
+    *,
+    order: Tensor,
+    epsilon: float,
+) -> None:
+    """Say how scale and shift go back: as weight and bias over neutral statistics, or as statistics alone."""
+    factor, offset, centre, spread = tensors
+    if factor is not None and offset is not None:
+        built.stored(name, factor, lambda at: picked(at.used_scale(), order))
+        built.stored(name, offset, lambda at: picked(at.used_shift(), order))
+        built.stored(name, centre, lambda at: torch.zeros_like(at.scale))
+        built.stored(name, spread, lambda at: torch.full_like(at.scale, 1 - epsilon))
+    else:
+        built.stored(name, centre, lambda at: -picked(at.used_shift() / at.used_scale(), order))
+        built.stored(name, spread, lambda at: picked(at.used_scale() ** -2.0 - epsilon, order))
+
+
+@operator("_native_batch_norm_legit_no_training")
+def decomposed_batch_norm(built: Building, call: Call, x: Any, **options: Any) -> list[Value | None]:
+    """Batch norm as the core operators have it."""
+    return [batch_norm(built, call, x, **options), None, None]
+
+
+@operator("layer_norm")
+def layer_norm(
+    built: Building,
+    call: Call,
+    x: Any,
+    *,
+    normalized_shape: list[int],
+    weight: Any = None,
+    bias: Any = None,
+    eps: float = 1e-5,
+    **_: Any,
+) -> Value:
+    """Normalise over the last axis, or over all of a jet's values."""
+    title = built.title(call, weight if isinstance(weight, Constant) else None)
+    values, shape = jets_value(x, call), jets_value(x, call).shape
+    factor, offset = optional(weight, title, "weight"), optional(bias, title, "bias")
+    values = built.split(values)
+    if len(normalized_shape) == values.index.ndim - 1 and built.jets(values) == 0:
+        source, order = built.flat(values, f"{title}.flatten")
+        order = order.reshape(-1)
+
+        def whole(layer: str) -> Value:
+            return Value(layer, values.index)
+
+        result: Callable[[str], Value] = whole
+    elif len(normalized_shape) == 1:
+        source, order, last = per_channel(built, values, values.index.ndim - 1, title)
+        result = last
+    else:
+        raise NetworkError(
+            f"layer '{title}' normalises over {len(normalized_shape)} axes; one, or all of them, are known"
+        )
+    key = ("layer_norm", factor.origin if factor else None, eps, tuple(order.tolist()))
+    name = again(built, key if factor and factor.origin else None, title, source)
+    if name is None:
+        inverse = torch.argsort(order)
+        scale, shift = array_flat(factor, order, 1.0), array_flat(offset, order, 0.0)
+        layer = LayerNorm(built.name(title), scale[inverse], shift[inverse], eps)
+        name = built.add(layer, source)
+        sizes = tuple(factor.tensor.shape) if factor else ()
+        _like_stored(built, name, factor, lambda at: _shaped(picked(at.scale, order), sizes))
+        _like_stored(built, name, offset, lambda at: _shaped(picked(at.shift, order), sizes))
+        built.placed[key] = name
+    found = result(name)
+    return found.moved(found.index.reshape(shape))
+
+
+def array_flat(found: Constant | None, like: Tensor, default: float) -> Tensor:
+    """Return a constant on one axis, or the default in its place."""
+    return array(found, like, default).reshape(-1)
+
+
+def _shaped(values: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    return values.reshape(sizes) if len(sizes) > 1 else values
+
+
+def _like_stored(built: Building, name: str, found: Constant | None, native: Callable[[Any], Tensor]) -> None:
+    if found is not None and found.origin is not None:
+        built.slots.append(Slot(found.origin, name, native))
+
+
+@operator("native_layer_norm")
+def decomposed_layer_norm(built: Building, call: Call, x: Any, **options: Any) -> list[Value | None]:
+    """Layer norm as the core operators have it."""
+    return [layer_norm(built, call, x, **options), None, None]

@@ -1,0 +1,158 @@
+"""Pooling over windows, and means, sums and maxima over axes."""
+
+from typing import Any
+
+from hepprune.errors import NetworkError
+from hepprune.frontends.pytorch.building import Building
+from hepprune.frontends.pytorch.operators.registry import jets_value, operator
+from hepprune.frontends.pytorch.operators.weighted import several
+from hepprune.frontends.pytorch.program import Call
+from hepprune.frontends.pytorch.values import Value
+from hepprune.network import GlobalPool, Pad, Pool
+
+
+def _windows(
+    sizes: Any, rank: int, **window: Any
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[tuple[int, int], ...]]:
+    """Return size, strides and padding, longer at the end where a last window that is not full counts too."""
+    size = several(window["size"], rank)
+    strides = several(window["strides"], rank) if window["strides"] else size
+    borders = several(window["padding"], rank)
+    ends = []
+    for n, k, s, p in zip(sizes, size, strides, borders, strict=True):
+        n_windows = (n + 2 * p - k) // s + 1
+        if window["ceil"]:
+            n_windows = -(-(n + 2 * p - k) // s) + 1
+            n_windows -= (n_windows - 1) * s >= n + p
+        ends.append(max((n_windows - 1) * s + k - n - p, 0) if window["ceil"] else p)
+    return size, strides, tuple(zip(borders, ends, strict=True))
+
+
+def _pooled(
+    built: Building, call: Call, x: Any, *, kind: str, rank: int, counted: bool = False, **window: Any
+) -> Value:
+    source, title = jets_value(x, call), built.title(call)
+    if source.index.ndim != rank + 2:
+        raise NetworkError(f"layer '{title}' pools values of shape {source.shape}")
+    axes = (0, *range(2, rank + 2), 1)
+    layer = built.place(source, axes, f"{title}.arranged")
+    size, strides, borders = _windows(source.shape[2:], rank, **window)
+    if counted and any(low for low, _ in borders):
+        if window["ceil"] and any(low != high for low, high in borders):
+            raise NetworkError(f"layer '{title}' rounds the number of windows up and counts its padding; leave one out")
+        layer = built.add(Pad(built.name(f"{title}.pad"), borders), layer)
+        borders = ((0, 0),) * rank
+    pool = Pool(built.name(title), kind, size, strides=strides, padding=borders)
+    return built.value(built.add(pool, layer), axes)
+
+
+@operator("max_pool1d", "max_pool2d")
+def max_pool(
+    built: Building,
+    call: Call,
+    x: Any,
+    *,
+    kernel_size: Any,
+    stride: Any = (),
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+) -> Value:
+    """The largest value of each window."""
+    rank = 1 if "1d" in call.operator else 2
+    if set(several(dilation, rank)) != {1}:
+        raise NetworkError(f"layer '{built.title(call)}' pools dilated windows, which no Network does")
+    return _pooled(
+        built, call, x, kind="max", rank=rank, size=kernel_size, strides=stride, padding=padding, ceil=ceil_mode
+    )
+
+
+@operator("max_pool2d_with_indices", "max_pool1d_with_indices")
+def max_pool_with_indices(built: Building, call: Call, x: Any, **window: Any) -> list[Value | None]:
+    """The largest value of each window, as the core operators have it."""
+    return [max_pool(built, call, x, **window), None]
+
+
+@operator("avg_pool1d", "avg_pool2d")
+def mean_pool(
+    built: Building,
+    call: Call,
+    x: Any,
+    *,
+    kernel_size: Any,
+    stride: Any = (),
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: Any = None,
+) -> Value:
+    """The mean value of each window."""
+    if divisor_override is not None:
+        raise NetworkError(f"layer '{built.title(call)}' divides by {divisor_override} instead of the window's size")
+    rank = 1 if "1d" in call.operator else 2
+    window = {"size": kernel_size, "strides": stride, "padding": padding, "ceil": ceil_mode}
+    return _pooled(built, call, x, kind="average", rank=rank, counted=count_include_pad, **window)
+
+
+@operator(
+    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "_adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d"
+)
+def adaptive(built: Building, call: Call, x: Any, *, output_size: list[int]) -> Any:
+    """As many windows as asked for, where they divide the positions evenly."""
+    source, title, largest = jets_value(x, call), built.title(call), "max" in call.operator
+    before = source.shape[2:]
+    after = [n if size is None else size for n, size in zip(before, several(output_size, len(before)), strict=True)]
+    if any(n % size for n, size in zip(before, after, strict=True)):
+        raise NetworkError(f"layer '{title}' pools {before} positions to {tuple(after)}, which is no even division")
+    kind = "max" if largest else "average"
+    if set(after) == {1}:
+        axes = (0, *range(2, source.index.ndim), 1)
+        layer = built.place(source, axes, f"{title}.arranged")
+        found = built.value(built.add(GlobalPool(built.name(title), kind, keep_axes=True), layer), axes)
+    else:
+        size = [n // m for n, m in zip(before, after, strict=True)]
+        found = _pooled(built, call, x, kind=kind, rank=len(before), size=size, strides=size, padding=0, ceil=False)
+    return [found, None] if largest else found
+
+
+@operator("mean", "sum", "amax", "max")
+def reduced(built: Building, call: Call, x: Any, *, dim: Any = None, keepdim: bool = False, **_: Any) -> Any:
+    """The mean, sum or maximum over axes."""
+    source, title = jets_value(x, call), built.title(call)
+    if dim is None or dim == []:
+        raise NetworkError(f"layer '{title}' reduces all jets to one value; name the axes to reduce")
+    rank = source.index.ndim
+    over = sorted({axis % rank for axis in ([dim] if isinstance(dim, int) else dim)})
+    split = built.split(source)
+    if split.index.ndim != rank or built.jets(split) in over:
+        raise NetworkError(f"layer '{title}' reduces over the jets")
+    layer, order = _gathered(built, split, over, title)
+    kind = "max" if call.operator in {"amax", "max"} else "average"
+    name = built.add(GlobalPool(built.name(title), kind), layer)
+    if call.operator == "sum":
+        n = 1
+        for axis in over:
+            n *= source.shape[axis]
+        name = built.affine(name, float(n), 0.0, f"{title}.times")
+    kept = [1 if axis in over else size for axis, size in enumerate(source.shape)]
+    index = built.value(name).index.reshape([source.shape[axis] for axis in order])
+    found = Value(name, index.permute([order.index(axis) for axis in sorted(order)]).reshape(kept))
+    if not keepdim:
+        found = found.moved(found.index.reshape([size for axis, size in enumerate(kept) if axis not in over]))
+    return [found, None] if call.target == "aten.max.dim" else found
+
+
+def _gathered(built: Building, x: Value, over: list[int], title: str) -> tuple[str, list[int]]:
+    """Return the layer with the axes `over` first and all others on one, and the axes that are left in their order."""
+    jets = built.jets(x)
+    lying = built.axes(x)
+    rest = [axis for axis in lying if axis != jets and axis not in over]
+    if len(rest) == 1 and lying[-1] == rest[0]:
+        return built.place(x, lying, f"{title}.arranged"), [jets, *rest]
+    if not rest:  # whatever their order
+        flat, _order = built.flat(x, f"{title}.flatten")
+        return built.reshaped(flat, (*built.shapes[flat], 1), f"{title}.arranged"), [jets]
+    axes = (jets, *over, *rest)
+    placed = x.index.permute(axes)
+    wanted = placed.reshape(*(placed.shape[: 1 + len(over)]), -1)
+    return built.laid(x, wanted, f"{title}.arranged"), [jets, *rest]

@@ -1,0 +1,230 @@
+"""Operators that only move values. Those that keep every value run on indices; slices, joins and copies are layers."""
+
+from typing import Any
+
+import torch
+
+from hepprune.errors import NetworkError
+from hepprune.frontends.pytorch.building import Building
+from hepprune.frontends.pytorch.operators.registry import jets_value, operator
+from hepprune.frontends.pytorch.operators.weighted import unpacked
+from hepprune.frontends.pytorch.program import Call
+from hepprune.frontends.pytorch.values import Constant, Value
+from hepprune.network import Concatenate, Pad, Slice, UpSample
+
+# Run by torch itself, on an index or on a constant.
+MOVES = frozenset({
+    "adjoint", "flatten", "mT", "moveaxis", "movedim", "numpy_T", "permute", "reshape", "squeeze", "swapaxes",
+    "swapdims", "t", "transpose", "unflatten", "unsqueeze", "view", "_unsafe_view", "_reshape_copy", "view_copy",
+})  # fmt: skip
+# Those that leave the values as they are in eval mode.
+SAME = frozenset({
+    "_to_copy", "alias", "alpha_dropout", "clone", "contiguous", "detach", "dropout", "feature_alpha_dropout",
+    "feature_dropout", "lift_fresh", "lift_fresh_copy", "native_dropout", "to", "type_as",
+})  # fmt: skip
+_END = 2**62
+_MAX_COPIED = 2**26
+
+
+def part(built: Building, x: Value, dim: int, bounds: tuple[int, int, int], *, title: str) -> Value:
+    """Return x[start:stop:step] along an axis."""
+    axis, (start, stop, step) = dim % x.index.ndim, bounds
+    size = x.shape[axis]
+    inside = range(*slice(start, stop, step).indices(size))
+    if inside == range(size):
+        return x
+    first = x.index.narrow(axis, 0, 1)
+    if inside and torch.equal(first.expand_as(x.index), x.index):  # the same value all along the axis
+        return x.moved(x.index.narrow(axis, 0, len(inside)))
+    if x.layer in built.packed:
+        chosen = x.index.narrow(axis, inside.start, len(inside)) if inside.step == 1 else x.index
+        found = unpacked(built, chosen, x.layer, title=f"{x.layer}.{inside.start}")
+        if found is not None and inside.step == 1:
+            return found
+    split = built.split(x)
+    axis += split.index.ndim - x.index.ndim
+    if axis == built.jets(split) or split.shape[axis] != size:
+        raise NetworkError(f"layer '{title}' takes some of the jets")
+    if not inside or inside.step < 1:
+        raise NetworkError(f"layer '{title}' takes {start}:{stop}:{step} of {size} values")
+    axes = built.axes(split)
+    source = built.place(split, axes, f"{title}.arranged")
+    place = axes.index(axis)
+    at = -1 if place == len(axes) - 1 else place
+    cut = built.add(Slice(built.name(title), inside.start, inside[-1] + 1, axis=at, step=inside.step), source)
+    shape = list(x.shape)
+    shape[dim % x.index.ndim] = len(inside)
+    return built.value(cut, axes, shape)
+
+
+@operator("slice")
+def slice_(
+    built: Building, call: Call, x: Any, *, dim: int = 0, start: Any = None, end: Any = None, step: int = 1
+) -> Value:
+    """x[start:stop:step] along an axis."""
+    bounds = (start or 0, _END if end is None else end, step)
+    return part(built, jets_value(x, call), dim, bounds, title=built.title(call))
+
+
+@operator("narrow")
+def narrow(built: Building, call: Call, x: Any, *, dim: int, start: int, length: int) -> Value:
+    """x[start:start + length] along an axis."""
+    return part(built, jets_value(x, call), dim, (start, start + length, 1), title=built.title(call))
+
+
+@operator("select")
+def select(built: Building, call: Call, x: Any, *, dim: int, index: int) -> Value:
+    """x[index] along an axis."""
+    source = jets_value(x, call)
+    return _one(built, source, dim, index, title=built.title(call))
+
+
+def _one(built: Building, x: Value, dim: int, index: int, *, title: str) -> Value:
+    start = index % x.shape[dim]
+    found = part(built, x, dim, (start, start + 1, 1), title=title)
+    return found.moved(found.index.squeeze(dim))
+
+
+@operator("unbind")
+def unbind(built: Building, call: Call, x: Any, *, dim: int = 0) -> list[Value]:
+    """Each x[i] along an axis."""
+    source, title = jets_value(x, call), built.title(call)
+    return [_one(built, source, dim, i, title=f"{title}.{i}") for i in range(source.shape[dim])]
+
+
+@operator("split", "split_with_sizes", "chunk")
+def split(built: Building, call: Call, x: Any, *, dim: int = 0, **parts: Any) -> list[Value]:
+    """X in parts along an axis, of given sizes or in equal ones."""
+    source, title = jets_value(x, call), built.title(call)
+    size = source.shape[dim]
+    (sizes,) = parts.values()
+    if call.operator == "chunk":
+        sizes = -(-size // sizes)
+    ends = list(range(0, size, sizes)) if isinstance(sizes, int) else [sum(sizes[:i]) for i in range(len(sizes))]
+    each = list(zip(ends, [*ends[1:], size], strict=True))
+    return [part(built, source, dim, (a, b, 1), title=f"{title}.{i}") for i, (a, b) in enumerate(each)]
+
+
+@operator("index_select", "index")
+def gathered(built: Building, call: Call, x: Any, *, dim: int = 0, index: Any = None, indices: Any = None) -> Value:
+    """X at constant places along one axis, as slices that are joined again."""
+    source, title = jets_value(x, call), built.title(call)
+    given = [(axis, entry) for axis, entry in enumerate(indices or ()) if entry is not None] or [(dim, index)]
+    if len(given) != 1 or not isinstance(given[0][1], Constant) or given[0][1].tensor.ndim != 1:
+        raise NetworkError(f"'{call.name}' ({call.target}) picks values by an index that is no constant list")
+    axis, places = given[0][0] % source.index.ndim, given[0][1].tensor
+    picked = torch.nonzero(places).flatten() if places.dtype == torch.bool else places
+    if axis == built.jets(source):
+        raise NetworkError(f"layer '{title}' takes some of the jets")
+    size = source.shape[axis]
+    chosen = [int(place) % size for place in picked]
+    return joined(
+        built, [part(built, source, axis, run, title=f"{title}.part") for run in runs(chosen)], axis, title=title
+    )
+
+
+def runs(places: list[int]) -> list[tuple[int, int, int]]:
+    """Return places as runs of consecutive ones, (start, stop, 1)."""
+    found: list[tuple[int, int, int]] = []
+    for place in places:
+        if found and found[-1][1] == place:
+            found[-1] = (found[-1][0], place + 1, 1)
+        else:
+            found.append((place, place + 1, 1))
+    return found
+
+
+def joined(built: Building, parts: list[Value], dim: int, *, title: str) -> Value:
+    """Return values one after the other along an axis."""
+    if len(parts) == 1:
+        return parts[0]
+    axis = dim % parts[0].index.ndim
+    shape = list(parts[0].shape)
+    shape[axis] = sum(x.shape[axis] for x in parts)
+    if axis == 1 and parts[0].index.ndim == 2 and all(built.jets(x) == 0 for x in parts):
+        return _joined_flat(built, parts, title)
+    if any(x.index.ndim != len(shape) or built.jets(x) != built.jets(parts[0]) for x in parts):
+        raise NetworkError(f"layer '{title}' joins the values of different jets")
+    if axis == built.jets(parts[0]):
+        raise NetworkError(f"layer '{title}' joins along the axis of jets")
+    axes = built.axes(parts[0])
+    layers = [built.place(x, axes, f"{title}.arranged") for x in parts]
+    place = axes.index(axis)
+    join = Concatenate(built.name(title), -1 if place == len(axes) - 1 else place)
+    return built.value(built.add(join, *layers), axes, shape)
+
+
+def _joined_flat(built: Building, parts: list[Value], title: str) -> Value:
+    """Join values of one axis, each in the order in which it lies."""
+    flat = [built.flat(x, f"{title}.flatten") for x in parts]
+    name = built.add(Concatenate(built.name(title)), *(layer for layer, _ in flat))
+    sizes = [len(order) for _, order in flat]
+    order = torch.cat([order + sum(sizes[:i]) for i, (_, order) in enumerate(flat)])
+    return Value(name, order + sum(sizes) * torch.arange(built.n_jets).view(-1, 1))
+
+
+@operator("cat", "concat", "concatenate")
+def concatenate(built: Building, call: Call, parts: list[Any], *, dim: int = 0) -> Value:
+    """Values one after the other along an axis."""
+    return joined(built, [jets_value(x, call) for x in parts], dim, title=built.title(call))
+
+
+@operator("stack")
+def stack(built: Building, call: Call, parts: list[Any], *, dim: int = 0) -> Value:
+    """Values one after the other along a new axis."""
+    values = [jets_value(x, call) for x in parts]
+    axis = dim % (values[0].index.ndim + 1)
+    return joined(built, [x.moved(x.index.unsqueeze(axis)) for x in values], axis, title=built.title(call))
+
+
+@operator("expand", "repeat", "tile")
+def copied(built: Building, call: Call, x: Any, **options: Any) -> Value:
+    """Values once more along some axes."""
+    found, title = jets_value(x, call), built.title(call)
+    sizes = next(sizes for key, sizes in options.items() if key in {"size", "repeats", "dims"})
+    found = found.moved(found.index.reshape((1,) * (len(sizes) - found.index.ndim) + found.shape))
+    for axis, (n, size) in enumerate(zip(sizes, found.shape, strict=True)):
+        copies = n if call.operator != "expand" else 1 if n in {-1, size} else n
+        if copies * found.index.numel() > _MAX_COPIED:
+            raise NetworkError(f"layer '{title}' would put out {copies} copies of {found.shape}")
+        if copies > 1:
+            found = joined(built, [found] * copies, axis, title=title)
+    return found
+
+
+@operator("pad", "constant_pad_nd")
+def padded(built: Building, call: Call, x: Any, *, pad: list[int], mode: str = "constant", value: Any = None) -> Value:
+    """Zeros around some axes."""
+    source, title = jets_value(x, call), built.title(call)
+    if mode != "constant" or value or min(pad) < 0:
+        raise NetworkError(f"layer '{title}' pads with something else than zeros, or crops")
+    rank = source.index.ndim
+    pairs = {rank - 1 - i // 2: (pad[i], pad[i + 1]) for i in range(0, len(pad), 2)}
+    pairs = {axis: pair for axis, pair in pairs.items() if any(pair)}
+    if built.jets(source) in pairs:
+        raise NetworkError(f"layer '{title}' pads the axis of jets")
+    free = [axis for axis in range(rank) if axis not in pairs and axis != built.jets(source)]
+    wide = source.moved(source.index.unsqueeze(-1))
+    axes = built.axes(source, free[0]) if free else built.axes(wide, rank)
+    layer = built.place(source if free else wide, axes, f"{title}.arranged")
+    layer = built.add(Pad(built.name(title), tuple(pairs.get(axis, (0, 0)) for axis in axes[1:-1])), layer)
+    shape = [size + sum(pairs.get(axis, (0, 0))) for axis, size in enumerate(source.shape)]
+    return built.value(layer, axes, shape)
+
+
+@operator("upsample_nearest1d", "upsample_nearest2d")
+def upsample(
+    built: Building, call: Call, x: Any, *, output_size: Any = None, scale_factors: Any = None, **_: Any
+) -> Value:
+    """Every position repeated."""
+    source, title = jets_value(x, call), built.title(call)
+    before = source.shape[2:]
+    after = (
+        [int(n * s) for n, s in zip(before, scale_factors, strict=True)] if output_size is None else list(output_size)
+    )
+    if any(new % old for new, old in zip(after, before, strict=True)):
+        raise NetworkError(f"layer '{title}' brings {before} positions to {tuple(after)}; whole multiples are known")
+    axes = (0, *range(2, source.index.ndim), 1)
+    layer = built.place(source, axes, f"{title}.arranged")
+    factors = tuple(new // old for new, old in zip(after, before, strict=True))
+    return built.value(built.add(UpSample(built.name(title), factors), layer), axes)

@@ -1,0 +1,144 @@
+"""From a Network back to the model it was read from: the same structure, the sizes and numbers of now."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hepprune.errors import NetworkError
+from hepprune.files import replacing
+from hepprune.frontends.pytorch import exporting
+from hepprune.frontends.pytorch.building import Slot
+from hepprune.frontends.pytorch.lowering import Lowered, lower
+from hepprune.frontends.pytorch.modules import capture, input_shapes, resized
+from hepprune.frontends.pytorch.program import Program
+from hepprune.network import BatchNorm, Layer, Network, Recurrent, Weighted
+
+
+def to_module(network: Network, like: nn.Module, input_shape: Any = None) -> nn.Module:
+    """Return a copy of the module that computes what the network does in float: its classes, the network's sizes.
+
+    Raises:
+        NetworkError: the network has another graph than the module, or arrays that the module has no place for.
+    """
+    shapes = input_shapes(like, input_shape)
+
+    def made(tensors: Mapping[str, Tensor]) -> tuple[nn.Module, Lowered]:
+        module = resized(like, tensors)
+        return module, lower(capture(module, shapes))
+
+    module: nn.Module = _filled(network, lower(capture(like, shapes)), made)
+    return module
+
+
+def write_state(network: Network, path: Path, like: nn.Module) -> Path:
+    """Write the tensors of `to_module` as a state_dict, which loads with `weights_only=True`."""
+    tensors = to_module(network, like).state_dict()
+    with replacing(path) as temporary:
+        torch.save(tensors, temporary)
+    return path
+
+
+def write_program(network: Network, path: Path, like: Program) -> Path:
+    """Write a program of the same operators with the network's tensors as a `.pt2` archive.
+
+    Raises:
+        NetworkError: the program holds sizes of its own, such as those of a view, that the network no longer has.
+    """
+
+    def made(tensors: Mapping[str, Tensor]) -> tuple[Program, Lowered]:
+        constants = {key: (name, tensors.get(name, old)) for key, (name, old) in like.constants.items()}
+        program = replace(like, constants=constants)
+        return program, lower(program)
+
+    exported = exporting.export(_filled(network, lower(like), made))
+    with replacing(path) as temporary:
+        torch.export.save(exported, temporary)
+    return path
+
+
+def _filled(network: Network, known: Lowered, made: Callable[[Mapping[str, Tensor]], tuple[Any, Lowered]]) -> Any:
+    """Return the model that `made` makes of tensors, once to learn its order of values and once to fill it."""
+    _check_graph(network, known.network)
+    model, changed = None, _changed(network, known.network)
+    for is_final in (False, True):
+        tensors = _tensors(network, known.slots, changed, checked=is_final)
+        try:
+            model, known = made(tensors)
+        except (NetworkError, RuntimeError) as problem:
+            raise NetworkError(f"the model cannot take the network's sizes: {problem}") from problem
+        _check_graph(network, known.network)
+    _check_same(network, known.network)
+    return model
+
+
+def _check_graph(network: Network, other: Network) -> None:
+    for layer, known in zip(network, other, strict=False):
+        if layer.name != known.name or type(layer) is not type(known):
+            raise NetworkError(
+                f"the network has a {type(layer).__name__} '{layer.name}' where the model has a "
+                f"{type(known).__name__} '{known.name}'; only a network of the model's own graph can be written"
+            )
+    if len(network.layers) != len(other.layers):
+        raise NetworkError(f"the network has {len(network.layers)} layers, where the model has {len(other.layers)}")
+    if network.sources != other.sources or network.outputs != other.outputs:
+        raise NetworkError("the network's layers are connected in another way than the model's")
+    for mine, own in zip(network.inputs, other.inputs, strict=True):
+        if mine.features_shape != own.features_shape:
+            raise NetworkError(
+                f"input '{mine.name}' is {mine.features_shape}, where the model takes {own.features_shape}"
+            )
+
+
+def _changed(network: Network, other: Network) -> set[str]:
+    return {layer.name for layer in network if not _equal(_arrays(layer), _arrays(other[layer.name]))}
+
+
+@torch.no_grad()
+def _tensors(network: Network, slots: tuple[Slot, ...], changed: set[str], *, checked: bool) -> dict[str, Tensor]:
+    """Return the model's tensors that have changed, in its shapes; once the order of values is right, `checked`."""
+    targets = {slot.target for slot in slots if slot.layer in changed}
+    found: dict[str, Tensor] = {}
+    for slot in (slot for slot in slots if slot.target in targets):
+        tensor = slot.native(network[slot.layer]).contiguous()
+        if not torch.isfinite(tensor).all():
+            raise NetworkError(f"layer '{slot.layer}' has values that the model's '{slot.target}' cannot hold")
+        if slot.rows is not None and slot.whole is not None:
+            whole = found.get(slot.target, slot.whole.detach().float().clone())
+            if tensor.shape[1:] != whole.shape[1:] or len(tensor) != len(slot.rows):
+                raise NetworkError(f"layer '{slot.layer}' is part of '{slot.target}', whose sizes cannot change")
+            whole[slot.rows] = tensor
+            tensor = whole
+        elif checked and not torch.equal(found.get(slot.target, tensor), tensor):
+            raise NetworkError(f"layer '{slot.layer}' no longer has the values of '{slot.target}' that it shares")
+        found[slot.target] = tensor
+    return found
+
+
+def _check_same(network: Network, other: Network) -> None:
+    for layer in network:
+        mine, own = _arrays(layer), _arrays(other[layer.name])
+        if not all(
+            mine[k].shape == own[k].shape and torch.allclose(mine[k], own[k], rtol=1e-5, atol=1e-7) for k in mine
+        ):
+            raise NetworkError(f"layer '{layer.name}' has numbers that no tensor of the model holds")
+
+
+@torch.no_grad()
+def _arrays(layer: Layer) -> dict[str, Tensor]:
+    """Return the arrays a layer computes with, under its quantisers."""
+    if isinstance(layer, Weighted):
+        return {"weight": layer.used_weight(), "bias": layer.used_bias()}
+    if isinstance(layer, BatchNorm):
+        return {"scale": layer.used_scale(), "shift": layer.used_shift()}
+    if isinstance(layer, Recurrent):
+        bias, again = layer.used_biases()
+        return {"kernel": layer.used("weight"), "again": layer.used("recurrent_weight"), "bias": bias, "more": again}
+    return dict(layer.state_dict())
+
+
+def _equal(mine: dict[str, Tensor], own: dict[str, Tensor]) -> bool:
+    return mine.keys() == own.keys() and all(torch.equal(mine[key], own[key]) for key in mine)
