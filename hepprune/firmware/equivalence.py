@@ -1,51 +1,124 @@
 """The proof that firmware and Network agree: bit for bit on real jets, and where they do not, in which layer first."""
 
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from hepprune.errors import EquivalenceError
-from hepprune.firmware import hls, rtl, verilator
-from hepprune.firmware.hls import Project
+from hepprune.firmware import hls, layers, rtl, verilator
+from hepprune.firmware.hls import Features, Project
 from hepprune.firmware.rtl import Design
 from hepprune.network import Network, exact_activations, exact_logits
 
 _JETS_TO_LOCATE = 100
+_TABLE_TOLERANCE = 0.05  # of the range of a layer's values
 _TITLES = {"csim": "the hls4ml C simulation", "rtl": "the Verilog"}
 
 
 @dataclass(frozen=True)
 class Check:
-    """What a comparison found: `kind` is csim or rtl, `mismatches` counts single logits that differ."""
+    """What a comparison found: `kind` is csim or rtl, `mismatches` counts single values that differ.
+
+    `tables` names the layers that hls4ml computes from its own tables, each with the largest difference from the
+    network's value for the same argument. Values behind them are compared for what the tables gave.
+    """
 
     kind: str
     vectors: int
     mismatches: int
     first_layer: str | None
     argmax_agreement: float
+    tables: tuple[tuple[str, float], ...] = ()
 
 
-def against_csim(network: Network, project: Project, features: NDArray[Any]) -> Check:
-    """Compare the compiled hls4ml project with the network on features (n_jets, n_features).
+def against_csim(network: Network, project: Project, features: Features) -> Check:
+    """Compare the compiled hls4ml project with the network on features (n_jets, *shape), one array for each input.
 
-    Logits must agree bit for bit. Under a head, which computes from tables, so must the logits that reach it, and the
-    fraction of jets whose head names the same class is reported.
+    Outputs must agree bit for bit, and so must what reaches a layer that hls4ml computes from tables (a softmax, a
+    recurrent layer), and what leaves such layers given what they put out. How far their own values are off is
+    reported, and the fraction of values for which firmware and network name the same class from end to end.
 
     Raises:
-        EquivalenceError: a logit differs; the sentence names the first layer that differs and the first jet.
+        EquivalenceError: a value differs, or a table is off by more than 5 % of the range of its values; the sentence
+            names the first layer that differs and the first jet.
     """
-    want, got = exact_logits(network, features), hls.predict(project, features)
-    agreement = _agreement(want, got)
-    if network.output.is_head:
-        got = hls.trace(project, features)[network.logits_name]
-    wrong = _wrong(want, got)
+    _ = layers.types(network)  # refuses what has no exact value
+    double = network.clone().double()
+    want, got = _values(double, features), hls.predictions(project, features)
+    agreement = _agreement(network, want, got)
+    if project.tables or any(network[name].is_head for name in network.outputs):
+        got = hls.trace(project, features)
+        want = _values(double, features, known={name: got[name] for name in project.tables})
+    names = _compared(network, project, got)
+    wrong = np.concatenate([_wrong(want[name], got[name]) for name in names], axis=1)
     jets = np.flatnonzero(wrong.any(axis=1))
-    layer = _first_traced(network, project, features[jets[:_JETS_TO_LOCATE]]) if len(jets) else None
-    return _passed(Check("csim", len(want), int(wrong.sum()), layer, agreement), want.size, jets)
+    layer = _first_traced(double, project, _chosen(features, jets[:_JETS_TO_LOCATE])) if len(jets) else None
+    check = _passed(Check("csim", len(wrong), int(wrong.sum()), layer, agreement), wrong.size, jets)
+    return replace(check, tables=tuple((name, _off(double, name, want)) for name in project.tables))
+
+
+@torch.no_grad()
+def _values(
+    double: Network, features: Features, known: dict[str, NDArray[np.float64]] | None = None
+) -> dict[str, NDArray[np.float64]]:
+    """Return every layer's value as the network computes it, from the values that are `known`."""
+    given = [features] if isinstance(features, np.ndarray) else features
+    inputs = [torch.as_tensor(np.asarray(values, dtype=np.float64)) for values in given]
+    replaced = {name: torch.as_tensor(value) for name, value in (known or {}).items()}
+    return {name: value.numpy() for name, value in double.activations(inputs, known=replaced).items()}
+
+
+@torch.no_grad()
+def _off(double: Network, name: str, values: dict[str, NDArray[np.float64]]) -> float:
+    """Return the largest difference of a layer's table from the network's own value for the same argument."""
+    layer = double[name]
+    read = [torch.as_tensor(values[source]) for source in double.sources[name]]
+    own = double.runs(layer)(*read, quantised=True).numpy()
+    off = float(np.abs(own - values[name]).max())
+    if off > _TABLE_TOLERANCE * float(np.ptp(own)):
+        raise EquivalenceError(
+            f"hls4ml's tables put layer '{name}' off by up to {off:.3g} where its values span {np.ptp(own):.3g}"
+        )
+    return off
+
+
+def _compared(network: Network, project: Project, shown: Mapping[str, Any]) -> list[str]:
+    """Return the layers to compare: exact outputs, and what reaches a table or a head."""
+    ends = [name for name in network.outputs if not _is_table(network, project, name)]
+    reach = [
+        source
+        for name in {*project.tables, *(n for n in network.outputs if _is_table(network, project, n))}
+        for source in network.sources[name]
+    ]
+    names = (_nearest(network, name, shown) for name in (*ends, *reach) if not _is_table(network, project, name))
+    found = sorted({name for name in names if name is not None})
+    if not found:
+        raise EquivalenceError("the project shows no layer that is computed exactly, so nothing can be compared")
+    return found
+
+
+def _is_table(network: Network, project: Project, name: str) -> bool:
+    return name in project.tables or network[name].is_head
+
+
+def _nearest(network: Network, name: str, shown: Mapping[str, Any]) -> str | None:
+    """Return the layer, or the one it only moves or copies; none for an input."""
+    while name not in shown:
+        sources = network.sources.get(name, ())
+        if len(sources) != 1:
+            return None
+        (name,) = sources
+    return name
+
+
+def _chosen(features: Features, jets: NDArray[np.int64]) -> Features:
+    return features[jets] if isinstance(features, np.ndarray) else [values[jets] for values in features]
 
 
 def against_rtl(network: Network, design: Design, features: NDArray[Any]) -> Check:
@@ -58,17 +131,29 @@ def against_rtl(network: Network, design: Design, features: NDArray[Any]) -> Che
     wrong = _wrong(want, got)
     jets = np.flatnonzero(wrong.any(axis=1))
     layer = _first_translated(network, features[jets[:_JETS_TO_LOCATE]]) if len(jets) else None
-    return _passed(Check("rtl", len(want), int(wrong.sum()), layer, _agreement(want, got)), want.size, jets)
+    agreement = float(_same_class(want, got).mean())
+    return _passed(Check("rtl", len(want), int(wrong.sum()), layer, agreement), want.size, jets)
 
 
 def _wrong(want: NDArray[np.float64], got: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which values differ, (n_jets, n_values)."""
     if want.shape != got.shape:
         raise EquivalenceError(f"the network has outputs of shape {want.shape} and its firmware of shape {got.shape}")
-    return np.not_equal(want, got)
+    return np.not_equal(want, got).reshape(len(want), -1)
 
 
-def _agreement(want: NDArray[np.float64], got: NDArray[np.float64]) -> float:
-    return float((want.argmax(axis=1) == got.argmax(axis=1)).mean())
+def _agreement(network: Network, want: Mapping[str, Any], got: Mapping[str, NDArray[np.float64]]) -> float:
+    """Return the fraction of values whose largest entry is the same one, over all outputs."""
+    same = []
+    for name, found in got.items():
+        logits = want[network.sources[name][0] if network[name].is_head else name]
+        same.append(_same_class(logits, found).ravel())
+    return float(np.concatenate(same).mean())
+
+
+def _same_class(want: NDArray[np.float64], got: NDArray[np.float64]) -> NDArray[np.bool_]:
+    equal: NDArray[np.bool_] = want == got if want.shape[-1] == 1 else want.argmax(axis=-1) == got.argmax(axis=-1)
+    return equal
 
 
 def _passed(check: Check, n_outputs: int, jets: NDArray[np.int64]) -> Check:
@@ -90,10 +175,12 @@ def _simulated(network: Network, design: Design, features: NDArray[Any]) -> NDAr
     return verilator.simulate(verilator.build(design), quantised)
 
 
-def _first_traced(network: Network, project: Project, features: NDArray[Any]) -> str | None:
-    """Return the first layer whose value in the project differs from the network's."""
-    want, got = exact_activations(network, features), hls.trace(project, features)
-    return next((name for name in want if name in got and not np.array_equal(want[name], got[name])), None)
+def _first_traced(double: Network, project: Project, features: Features) -> str | None:
+    """Return the first exact layer whose value in the project differs from the network's."""
+    got = hls.trace(project, features)
+    want = _values(double, features, known={name: got[name] for name in project.tables})
+    exact = [name for name in want if name in got and not _is_table(double, project, name)]
+    return next((name for name in exact if not np.array_equal(want[name], got[name])), None)
 
 
 def _first_translated(network: Network, features: NDArray[Any]) -> str | None:

@@ -3,13 +3,10 @@
 Duarte et al., JINST 13 (2018) P07027.
 """
 
-import contextlib
 import ctypes
-import io
-import logging
-import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +15,17 @@ import torch
 from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError, unknown
-from hepprune.firmware import layers, tracing
+from hepprune.firmware import layers, modelgraph
 from hepprune.firmware.folders import check_names, replacing_folder
+from hepprune.firmware.layers import Node
 from hepprune.firmware.programs import require, run
-from hepprune.network import Dense, Network
+from hepprune.network import Network
+from hepprune.network.layers import Shape
 
-log = logging.getLogger(__name__)
+Features = NDArray[Any] | Sequence[NDArray[Any]]
 
 STRATEGIES = ("latency", "distributed_arithmetic", "resource", "resource_unrolled")
+IO_TYPES = ("io_parallel", "io_stream")
 # `build_prj.tcl` reads these switches: C synthesis, then Vivado's logic synthesis; the C simulation has been done here.
 _BUILD_OPTIONS = {
     "reset": 1,
@@ -41,18 +41,32 @@ _BUILD_OPTIONS = {
 
 @dataclass(frozen=True)
 class Project:
-    """An hls4ml project on disk: its top function, the library g++ makes of it, and (layer, width) of every layer."""
+    """An hls4ml project on disk: its top function, and the library g++ makes of it.
+
+    `inputs`, `outputs` and `traced` hold names and shapes, `traced` every layer that the library can show. `tables` are
+    the layers that hls4ml computes from its own tables, not bit for bit. `strategies` holds what each matrix layer is
+    built with: strategy and reuse factor.
+    """
 
     folder: Path
     name: str
     library: Path
-    n_in: int
-    layers: tuple[tuple[str, int], ...]
+    io_type: str
+    inputs: tuple[tuple[str, Shape], ...]
+    outputs: tuple[tuple[str, Shape], ...]
+    traced: tuple[tuple[str, Shape], ...]
+    tables: tuple[str, ...]
+    strategies: tuple[tuple[str, str, int], ...]
+
+    @property
+    def n_in(self) -> int:
+        """Values that the top function takes for each jet."""
+        return sum(math.prod(shape) for _, shape in self.inputs)
 
     @property
     def n_out(self) -> int:
         """Values that the top function puts out for each jet."""
-        return self.layers[-1][1]
+        return sum(math.prod(shape) for _, shape in self.outputs)
 
 
 def export(
@@ -63,42 +77,60 @@ def export(
     clock_ns: float,
     clock_uncertainty: float,
     strategy: str | None = None,
+    io_type: str = "io_parallel",
     name: str = "tagger",
     namespace: str | None = None,
 ) -> Project:
-    """Write the hls4ml project (Vitis backend, io_parallel) of a network whole, and describe it.
+    """Write the hls4ml project (Vitis backend) of a network whole, and describe it.
 
-    `clock_uncertainty` is a fraction of the clock period; `strategy` None takes each layer's own. A Softmax head
-    becomes hls4ml's table softmax, an Argmax head a one-hot vector. Build it with `vitis-run --mode hls --tcl
-    build_prj.tcl` or `vitis_hls -f build_prj.tcl`.
+    `clock_uncertainty` is a fraction of the clock period; `strategy` None takes each layer's own, and depthwise
+    convolutions, which have no distributed arithmetic, are built with latency in its place. `io_type` io_stream sends
+    one position after the other. A Softmax becomes hls4ml's table softmax, an Argmax head a one-hot vector. Build it
+    with `vitis-run --mode hls --tcl build_prj.tcl` or `vitis_hls -f build_prj.tcl`.
 
     Raises:
         NetworkError: a layer, name, part or strategy that cannot be built, or that hls4ml would silently change.
     """
     check_names(name, part=part, clock_ns=clock_ns)
-    _check(network, name=name, namespace=namespace, strategy=strategy)
+    _check(network, namespace=namespace, strategy=strategy, io_type=io_type)
     if not 0 <= clock_uncertainty < 1:
         raise NetworkError(f"a clock uncertainty of {clock_uncertainty} is no fraction of the period between 0 and 1")
+    nodes = layers.described(network, io_type=io_type, strategy=strategy)
+    _check_node_names(nodes, name)
     with torch.no_grad(), replacing_folder(folder) as new:
-        graph = _graph(
-            network,
-            new,
-            strategy,
-            {
-                "project_name": name,
-                "part": part,
-                "clock_period": clock_ns,
-                "clock_uncertainty": f"{100 * clock_uncertainty:g}%",
-                "namespace": namespace,
-            },
-        )
-        _check_unchanged(graph, network, strategy)
-        with _quietly():
-            graph.write()
+        options = {
+            "project_name": name,
+            "part": part,
+            "io_type": io_type,
+            "clock_period": clock_ns,
+            "clock_uncertainty": f"{100 * clock_uncertainty:g}%",
+            "namespace": namespace,
+        }
+        graph = modelgraph.build(network, nodes, new, options)
+        modelgraph.write(graph)
         _finish(new, folder)
-        widths = tuple((layer, int(np.prod(node.get_output_variable().shape))) for layer, node in graph.graph.items())
         stamp = graph.config.get_config_value("Stamp")
-    return Project(folder, name, folder / "firmware" / f"{name}-{stamp}.so", widths[0][1], widths)
+    library = folder / "firmware" / f"{name}-{stamp}.so"
+    return _project(network, nodes, graph, Project(folder, name, library, io_type, (), (), (), (), ()))
+
+
+def _project(network: Network, nodes: list[Node], graph: Any, bare: Project) -> Project:
+    """Return the project with what its graph is made of."""
+    traced = {
+        node.name: tuple(map(int, node.get_output_variable().shape))
+        for node in graph.graph.values()
+        if node.get_attr("function_cpp") and node.get_attr("trace")
+    }
+    values = {layer.name: layers.value_shape(network, layer.name) for layer in network}
+    matrices = tuple((n.name, n.knobs["Strategy"], n.knobs["ReuseFactor"]) for n in nodes if "Strategy" in n.knobs)
+    return replace(
+        bare,
+        inputs=tuple((layer.name, layer.features_shape) for layer in network.inputs),
+        outputs=tuple((name, values[name]) for name in network.outputs),
+        traced=tuple((name, values.get(name, shape)) for name, shape in traced.items()),
+        tables=tuple(node.name for node in nodes if not node.exact and node.name in values),
+        strategies=matrices,
+    )
 
 
 def compile(project: Project) -> Path:  # noqa: A001
@@ -113,23 +145,34 @@ def compile(project: Project) -> Path:  # noqa: A001
     return project.library
 
 
-def predict(project: Project, features: NDArray[Any]) -> NDArray[np.float64]:
-    """Return what the compiled project puts out, (n_jets, n_out), for features (n_jets, n_in) in float."""
-    return _run(project, ctypes.CDLL(str(project.library)), features)
+def predict(project: Project, features: Features) -> NDArray[np.float64]:
+    """Return what the compiled project puts out, (n_jets, *shape), where it has one output.
+
+    Features are floats (n_jets, *shape), one array for each input.
+    """
+    if len(project.outputs) != 1:
+        raise NetworkError(f"project '{project.name}' has {len(project.outputs)} outputs where one is expected")
+    return predictions(project, features)[project.outputs[0][0]]
 
 
-def trace(project: Project, features: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
-    """Return every layer's value, (n_jets, n_out) each, as the compiled project computes it."""
+def predictions(project: Project, features: Features) -> dict[str, NDArray[np.float64]]:
+    """Return every output of the compiled project, (n_jets, *shape) each, by the name of its layer."""
+    return _run(project, ctypes.CDLL(str(project.library)), _inputs(project, features))
+
+
+def trace(project: Project, features: Features) -> dict[str, NDArray[np.float64]]:
+    """Return every layer's value, (n_jets, *shape) each, as the compiled project computes it."""
     library = ctypes.CDLL(str(project.library))
-    traced = sorted(project.layers[1:])  # the library keeps them by name
+    traced = sorted(project.traced)  # the library keeps them by name
     records = (_Record * len(traced))()
+    inputs = _inputs(project, features)
     rows: list[list[NDArray[np.float64]]] = []
     library.allocate_trace_storage(ctypes.c_size_t(8))
     try:
-        for jet in np.asarray(features):
-            _run(project, library, jet[None])
+        for jet in range(len(inputs[0])):
+            _run(project, library, [values[jet : jet + 1] for values in inputs])
             library.collect_trace_output(records)
-            rows.append([_values(record, width) for record, (_, width) in zip(records, traced, strict=True)])
+            rows.append([_values(record, shape) for record, (_, shape) in zip(records, traced, strict=True)])
     finally:
         library.free_trace_storage()
     return {name: np.array([row[i] for row in rows]) for i, (name, _) in enumerate(traced)}
@@ -141,23 +184,34 @@ class _Record(ctypes.Structure):
     _fields_ = [("name", ctypes.c_char_p), ("data", ctypes.c_void_p)]
 
 
-def _values(record: _Record, width: int) -> NDArray[np.float64]:
-    return np.ctypeslib.as_array(ctypes.cast(record.data, ctypes.POINTER(ctypes.c_double)), (width,)).copy()
+def _values(record: _Record, shape: Shape) -> NDArray[np.float64]:
+    return np.ctypeslib.as_array(ctypes.cast(record.data, ctypes.POINTER(ctypes.c_double)), shape).copy()
 
 
-def _run(project: Project, library: ctypes.CDLL, features: NDArray[Any]) -> NDArray[np.float64]:
-    inputs = np.ascontiguousarray(features, dtype=np.float64)
-    if inputs.ndim != 2 or inputs.shape[1] != project.n_in:
-        raise NetworkError(f"project '{project.name}' takes {project.n_in} features and is given {inputs.shape}")
-    outputs = np.zeros((len(inputs), project.n_out))
+def _inputs(project: Project, features: Features) -> list[NDArray[np.float64]]:
+    """Return the features as contiguous floats, one array for each input."""
+    given = [features] if isinstance(features, np.ndarray) else list(features)
+    arrays = [np.ascontiguousarray(values, dtype=np.float64) for values in given]
+    wanted = [shape for _, shape in project.inputs]
+    if [values.shape[1:] for values in arrays] != wanted or len({len(values) for values in arrays}) != 1:
+        shapes = ", ".join(str(values.shape) for values in arrays)
+        takes = ", ".join(f"(n_jets, {', '.join(map(str, shape))})" for shape in wanted)
+        raise NetworkError(f"project '{project.name}' takes features {takes} and is given {shapes}")
+    return arrays
+
+
+def _run(project: Project, library: ctypes.CDLL, inputs: list[NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+    outputs = {name: np.zeros((len(inputs[0]), *shape)) for name, shape in project.outputs}
     top = getattr(library, f"{project.name}_double")
-    for jet, row in zip(inputs, outputs, strict=True):
-        top(ctypes.c_void_p(jet.ctypes.data), ctypes.c_void_p(row.ctypes.data))
+    for jet in range(len(inputs[0])):
+        top(*(ctypes.c_void_p(values[jet].ctypes.data) for values in (*inputs, *outputs.values())))
     return outputs
 
 
-def _check(network: Network, *, name: str, namespace: str | None, strategy: str | None) -> None:
-    for layer in network.dense_layers:
+def _check(network: Network, *, namespace: str | None, strategy: str | None, io_type: str) -> None:
+    if io_type not in IO_TYPES:
+        raise NetworkError(unknown("io_type", io_type, IO_TYPES))
+    for layer in network.weighted_layers:
         chosen = strategy or layer.strategy
         if chosen not in STRATEGIES:
             raise NetworkError(unknown("strategy", chosen, STRATEGIES))
@@ -167,43 +221,14 @@ def _check(network: Network, *, name: str, namespace: str | None, strategy: str 
             )
     if namespace is not None and (not namespace.isidentifier() or not namespace.isascii()):
         raise NetworkError(f"'{namespace}' is no C++ namespace; use letters, digits and underscores, a letter first")
+
+
+def _check_node_names(nodes: list[Node], name: str) -> None:
     taken = {"input", name.lower()}
-    for layer_name in (layer.name for layer in network):
-        if layer_name.lower() in taken:  # hls4ml looks layers up in lower case
-            raise NetworkError(f"a layer named '{layer_name}' clashes with a name in the hls4ml project; rename it")
-        taken.add(layer_name.lower())
-
-
-def _graph(network: Network, folder: Path, strategy: str | None, options: dict[str, Any]) -> Any:
-    with _quietly():
-        from hls4ml.model import ModelGraph
-        from hls4ml.utils.config import create_config
-
-        config = create_config(output_dir=str(folder), backend="Vitis", io_type="io_parallel", **options)
-        config["TraceOutput"] = True  # lets `trace` name the first wrong layer; synthesis does not see it
-        config["HLSConfig"] = {
-            "Model": {"Precision": "ap_fixed<16,6>", "ReuseFactor": 1, "Strategy": "Latency"},
-            "LayerName": layers.settings(network, strategy),
-        }
-        described = layers.described(network)
-        with tracing.plain_search():
-            return ModelGraph.from_layer_list(config, described, [network.input.name], [network.output.name])
-
-
-def _check_unchanged(graph: Any, network: Network, strategy: str | None) -> None:
-    """Refuse what hls4ml moved without asking: a layer, a strategy or a reuse factor."""
-    if list(graph.graph) != [layer.name for layer in network]:
-        raise NetworkError(f"hls4ml changed the layers to {', '.join(graph.graph)}")
-    for layer in network:
-        if isinstance(layer, Dense):
-            wanted = strategy or layer.strategy, layer.reuse_factor
-            node = graph.graph[layer.name]
-            set_ = node.get_attr("strategy"), int(node.get_attr("reuse_factor"))
-            if set_ != wanted:
-                raise NetworkError(
-                    f"layer '{layer.name}': hls4ml would build {set_[0]} at reuse factor {set_[1]} "
-                    f"where {wanted[0]} at {wanted[1]} is asked for"
-                )
+    for node in nodes:
+        if node.name.lower() in taken:  # hls4ml looks layers up in lower case
+            raise NetworkError(f"a layer named '{node.name}' clashes with a name in the hls4ml project; rename it")
+        taken.add(node.name.lower())
 
 
 def _finish(new: Path, folder: Path) -> None:
@@ -212,15 +237,3 @@ def _finish(new: Path, folder: Path) -> None:
     (new / "build_opt.tcl").write_text(f"array set opt {{\n{switches}}}\n")
     config = new / "hls4ml_config.yml"
     config.write_text(config.read_text().replace(str(new), str(folder)))
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Send what hls4ml prints and warns to the log."""
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.debug("hls4ml: %s", said.getvalue())

@@ -1,5 +1,6 @@
 """What a run builds of a network: its solved adder graph, Verilog and HLS project, and the proof that they agree."""
 
+import contextlib
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 import hepprune
 from hepprune import synthesis
@@ -121,9 +122,10 @@ def _described(kind: type[T], folder: Path, key: list[Any], write: Callable[[], 
     note, adapter = folder / "hepprune.json", TypeAdapter(tuple[str, kind])  # type: ignore[valid-type]
     name = content_hash(hepprune.__version__, str(folder), key)
     if note.is_file():
-        known, described = adapter.validate_json(note.read_bytes())
-        if known == name:
-            return described
+        with contextlib.suppress(ValidationError):  # a note of another version is of something else
+            known, kept = adapter.validate_json(note.read_bytes())
+            if known == name:
+                return kept
     described = write()
     write_text(note, adapter.dump_json((name, described), indent=2).decode())
     return described

@@ -1,0 +1,171 @@
+"""A Network's layers in hls4ml's own terms: what each is, in which types it computes, and with which knobs.
+
+`DESCRIPTIONS` maps each kind of layer to its description; each family has a file of its own. A description may be
+several hls4ml layers, the last of which has the layer's own name.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from hepprune.errors import NetworkError
+from hepprune.firmware.layers import (
+    activation,
+    arithmetic,
+    normalisation,
+    pooling,
+    ports,
+    recurrent,
+    shaping,
+    weighted,
+)
+from hepprune.firmware.layers.base import Node, Place, after, cast
+from hepprune.firmware.layers.precision import held, types
+from hepprune.fixed import FixedPoint
+from hepprune.network import Argmax, BatchNorm, Conv, Dense, Input, Layer, Network, ReLU, Softmax
+from hepprune.network.layers import (
+    Activation,
+    Concatenate,
+    Crop,
+    Einsum,
+    GlobalPool,
+    LayerNorm,
+    Merge,
+    Pad,
+    Permute,
+    Pool,
+    PReLU,
+    Recurrent,
+    Reshape,
+    Shape,
+    Slice,
+    UpSample,
+)
+
+__all__ = ["DESCRIPTIONS", "Node", "Place", "described", "types", "value_shape"]
+
+DESCRIPTIONS: dict[type[Layer], Callable[[Place, Any], list[Node]]] = {
+    Input: ports.features,
+    Softmax: ports.softmax,
+    Argmax: ports.argmax,
+    Dense: weighted.dense,
+    Conv: weighted.convolution,
+    Recurrent: recurrent.recurrent,
+    BatchNorm: normalisation.batch_norm,
+    LayerNorm: normalisation.layer_norm,
+    ReLU: activation.relu,
+    Activation: activation.activation,
+    PReLU: activation.prelu,
+    Pool: pooling.pool,
+    GlobalPool: pooling.global_pool,
+    Reshape: shaping.reshape,
+    Permute: shaping.permute,
+    Pad: shaping.pad,
+    Crop: shaping.crop,
+    Slice: shaping.slice_,
+    UpSample: shaping.upsample,
+    Concatenate: shaping.concatenate,
+    Merge: arithmetic.merge,
+    Einsum: arithmetic.einsum,
+}
+_MAX_COPIES = 7
+# Without a result type of their own, these leave values in the type they come in.
+_MOVING = (Reshape, Permute, Pad, Crop, Slice, UpSample)
+# Those whose table can hold what any quantiser makes.
+_TABLES = (ReLU, Activation)
+
+
+def described(network: Network, *, io_type: str, strategy: str | None = None) -> list[Node]:
+    """Return the hls4ml layers that compute a network, in the order they run.
+
+    Raises:
+        NetworkError: a layer that hls4ml cannot take, or a type that is missing.
+    """
+    double = network.clone().double()
+    found = _types(double)
+    with torch.no_grad():
+        return [node for layer in double for node in _nodes(double, layer, found, io_type=io_type, strategy=strategy)]
+
+
+@dataclass(frozen=True)
+class _Types:
+    before: dict[str, FixedPoint]
+    held: dict[str, FixedPoint]
+
+
+def _types(network: Network) -> _Types:
+    """Return the types of every layer before and after its result quantiser, the heads included."""
+    found = types(network)
+    heads = {Softmax: ports.PROBABILITY, Argmax: ports.ONE_HOT}
+    for layer in network:
+        if layer.name not in found:
+            found[layer.name] = heads.get(type(network.runs(layer)), ports.PROBABILITY)
+    holds: dict[str, FixedPoint] = {}
+    for layer in network:
+        source = network.sources.get(layer.name, ("",))[0]
+        moves = isinstance(network.runs(layer), _MOVING)
+        holds[layer.name] = held(network, layer, holds[source] if moves else found[layer.name])
+    return _Types(found, holds)
+
+
+def _nodes(network: Network, layer: Layer, found: _Types, *, io_type: str, strategy: str | None) -> list[Node]:
+    runs = network.runs(layer)
+    describe = DESCRIPTIONS.get(type(runs))
+    if describe is None:
+        raise NetworkError(
+            f"layer '{layer.name}' ({type(runs).__name__}) has no hls4ml form; replace it by layers that have one"
+        )
+    _check_result(layer, runs)
+    place = _place(network, layer, found, io_type=io_type, strategy=strategy)
+    if place.streams and len(place.readers) + place.is_output > _MAX_COPIES:
+        raise place.refused(
+            f"is read {len(place.readers)} times, and hls4ml copies a stream {_MAX_COPIES} times at most",
+            cure="let a layer of function linear hand it on",
+        )
+    if layer is runs or layer.result is None:
+        return describe(place, runs)
+    own = replace(place, name=f"{layer.name}_own", result=_own(runs, place.before), readers=("",), is_output=False)
+    nodes = describe(own, runs)
+    return [*nodes, cast(after(place, nodes, shape=place.shape))]
+
+
+def _check_result(layer: Layer, runs: Layer) -> None:
+    for result in (layer.result, runs.result):
+        tabled = isinstance(runs, _TABLES) and result is not None and np.size(result.minimum) == 1
+        if not isinstance(result, FixedPoint | None) and not (tabled and layer is runs):
+            raise NetworkError(
+                f"layer '{layer.name}' ({type(runs).__name__}) has a {type(result).__name__} result, no single "
+                "fixed-point type; give it one, and its quantiser to a linear Activation after it"
+            )
+
+
+def _own(runs: Layer, before: FixedPoint) -> FixedPoint:
+    return runs.fixed_result or before
+
+
+def _place(network: Network, layer: Layer, found: _Types, *, io_type: str, strategy: str | None) -> Place:
+    sources = network.sources.get(layer.name, ())
+    return Place(
+        layer=network.runs(layer),
+        name=layer.name,
+        sources=sources,
+        source_kinds=tuple(type(network.runs(network[name])).__name__ for name in sources),
+        arriving=tuple(value_shape(network, name) for name in sources),
+        arriving_types=tuple(found.held[name] for name in sources),
+        shape=network.shapes[layer.name],
+        before=found.before[layer.name],
+        result=found.held[layer.name],
+        io_type=io_type,
+        strategy=strategy,
+        readers=tuple(type(network.runs(reader)).__name__ for reader in network.readers(layer)),
+        is_output=layer.name in network.outputs,
+    )
+
+
+def value_shape(network: Network, name: str) -> Shape:
+    """Return the shape of a layer's value in firmware, where an argmax is a one-hot vector."""
+    layer = network.runs(network[name])
+    return network.shapes[network.sources[name][0] if isinstance(layer, Argmax) else name]

@@ -1,0 +1,95 @@
+"""What a description of a layer is made of: where the layer stands, and the hls4ml nodes that compute it."""
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from hepprune.errors import NetworkError
+from hepprune.fixed import FixedPoint
+from hepprune.network import Layer
+from hepprune.network.layers import Shape
+
+STREAM = "io_stream"
+
+
+@dataclass(frozen=True)
+class Node:
+    """One layer of hls4ml: its attributes, its types, its knobs.
+
+    `exact` says that it computes the Network's value bit for bit, not from hls4ml's own tables.
+    """
+
+    name: str
+    attributes: dict[str, Any]
+    precision: dict[str, FixedPoint]
+    knobs: dict[str, Any] = field(default_factory=dict)
+    exact: bool = True
+
+
+@dataclass(frozen=True)
+class Place:
+    """A layer where it stands in its network: what comes in, and in which types it is held.
+
+    `layer` is what runs, in double precision; `before` holds every value before the result quantiser and `result` every
+    one after it. `readers` are the kinds of the layers that read it.
+    """
+
+    layer: Layer
+    name: str
+    sources: tuple[str, ...]
+    source_kinds: tuple[str, ...]
+    arriving: tuple[Shape, ...]
+    arriving_types: tuple[FixedPoint, ...]
+    shape: Shape
+    before: FixedPoint
+    result: FixedPoint
+    io_type: str
+    strategy: str | None
+    readers: tuple[str, ...]
+    is_output: bool
+
+    @property
+    def streams(self) -> bool:
+        """Whether values travel through streams, a position at a time."""
+        return self.io_type == STREAM
+
+    @property
+    def n_values(self) -> int:
+        """Values that come in from the first source."""
+        return math.prod(self.arriving[0])
+
+    def refused(self, reason: str, *, cure: str) -> NetworkError:
+        """Return the error that hls4ml cannot take this layer, with what would help."""
+        return NetworkError(f"layer '{self.name}' ({type(self.layer).__name__}) {reason}; {cure}")
+
+    def node(self, class_name: str, attributes: dict[str, Any], **types: FixedPoint) -> Node:
+        """Return a node of the layer's own name and result type that reads the layer's sources."""
+        common = {"class_name": class_name, "name": self.name, "inputs": list(self.sources)}
+        common["data_format"] = "channels_last"
+        return Node(self.name, common | attributes, {"result": self.result} | types)
+
+
+def before(place: Place, suffix: str, *, shape: Shape, result: FixedPoint | None = None) -> Place:
+    """Return the place of a helper node `<name>_<suffix>` that reads what the layer reads and puts out `shape`."""
+    held = result or place.arriving_types[0]
+    return replace(place, name=f"{place.name}_{suffix}", shape=shape, result=held, readers=("",), is_output=False)
+
+
+def after(place: Place, nodes: list[Node], *, shape: Shape) -> Place:
+    """Return the layer's place as one that reads the last of `nodes`, which puts out `shape`."""
+    last = nodes[-1]
+    return replace(
+        place, sources=(last.name,), source_kinds=("",), arriving=(shape,), arriving_types=(last.precision["result"],)
+    )
+
+
+def cast(place: Place) -> Node:
+    """Return the node that does no more than bring a value into the layer's result type."""
+    return place.node("Activation", {"activation": "linear", "n_in": place.n_values})
+
+
+def fixed(kind: FixedPoint) -> Any:
+    """Return a type as hls4ml's own object, where it takes no text."""
+    from hls4ml.model.types import FixedPrecisionType
+
+    return FixedPrecisionType(kind.width, kind.integer, kind.signed, kind.rounding, kind.overflow)

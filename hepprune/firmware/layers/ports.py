@@ -1,0 +1,64 @@
+"""Where values come in, and the heads that turn logits into probabilities or a class."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from hepprune.firmware.layers.base import Node, Place, fixed
+from hepprune.fixed import FixedPoint
+from hepprune.network import Argmax, Input, Softmax
+
+PROBABILITY = FixedPoint(18, 1, signed=False, rounding="RND", overflow="SAT")
+ONE_HOT = FixedPoint(1, 1, signed=False)
+_MAX_TABLE_BITS = 12
+
+
+def features(place: Place, _layer: Input) -> list[Node]:
+    """Describe an input."""
+    attributes = {"class_name": "InputLayer", "name": place.name, "input_shape": list(place.shape)}
+    return [Node(place.name, attributes, {"result": place.result})]
+
+
+def softmax(place: Place, layer: Softmax) -> list[Node]:
+    """Describe a softmax along one axis, from tables."""
+    axis = layer.axis % len(place.arriving[0])
+    tables = _tables(place.arriving_types[0], place.arriving[0][axis])
+    return [replace(place.node("Softmax", _slices(place, axis) | tables), exact=False)]
+
+
+def argmax(place: Place, _layer: Argmax) -> list[Node]:
+    """Describe the largest logit's place as a one-hot vector."""
+    if not place.is_output or place.readers:
+        raise place.refused("is read by another layer, and hls4ml gives a one-hot vector there", cure="make it a head")
+    slices = _slices(place, len(place.arriving[0]) - 1)
+    return [place.node("Softmax", slices | {"implementation": "argmax"})]
+
+
+def _slices(place: Place, axis: int) -> dict[str, Any]:
+    shape = place.arriving[0]
+    outer, inner = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
+    if place.streams and inner > 1:
+        raise place.refused("runs along an axis that io_stream does not bring together", cure="permute it to the end")
+    slices = {"n_outer": outer, "n_inner": inner} if outer * inner > 1 else {}
+    return {"activation": "softmax", "axis": -1, "n_in": math.prod(shape)} | slices
+
+
+def _tables(logits: FixedPoint, n_classes: int) -> dict[str, Any]:
+    """Return the tables of a softmax whose largest output belongs to the largest logit.
+
+    hls4ml's own table of exp(x - max) is addressed by a type half as wide as the difference, which wraps for logits
+    far apart. Here the difference saturates at 8 (exp(-8) = 0.0003) and keeps the logits' last place while 12 bits
+    allow it.
+    """
+    difference_bits = min(max(logits.fraction, 1) + 3, _MAX_TABLE_BITS)
+    sum_bits = n_classes.bit_length()
+    return {
+        "implementation": "stable",
+        "inp_norm_t": fixed(FixedPoint(difference_bits, 3, False, "TRN", "SAT")),
+        "exp_table_t": fixed(PROBABILITY),
+        "exp_table_size": 2**difference_bits,
+        "accum_t": fixed(FixedPoint(17 + sum_bits, sum_bits, False)),
+        "inv_inp_t": fixed(FixedPoint(10, sum_bits, False, "RND", "SAT")),
+        "inv_table_t": fixed(PROBABILITY),
+        "inv_table_size": 2**10,
+    }

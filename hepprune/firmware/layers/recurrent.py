@@ -1,0 +1,79 @@
+"""Recurrent layers for hls4ml, which looks their gates up in tables and keeps their state in the result type."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from hepprune.firmware.layers.base import Node, Place, after, before, cast, fixed
+from hepprune.firmware.layers.precision import constant_type
+from hepprune.fixed import FixedPoint
+from hepprune.network.layers import Recurrent
+
+_CLASSES = {"lstm": "LSTM", "gru": "GRU"}
+_GATES = ("sigmoid", "tanh", "relu")
+# An LSTM's memory, which hls4ml keeps in the type of its state, grows by at most 1 a step; its C++ compiles only where
+# the accumulator and the argument are of that type too.
+_STATE = FixedPoint(24, 8)
+_TABLE = FixedPoint(24, 2, rounding="RND", overflow="SAT")
+_TABLE_SIZE = 4096
+
+
+def recurrent(place: Place, layer: Recurrent) -> list[Node]:
+    """Describe an LSTM or a GRU, its steps one after the other in the same multipliers."""
+    _check(place, layer)
+    shape = place.arriving[0]
+    typed = [cast(before(place, "typed", shape=shape, result=_STATE))] if layer.cell == "lstm" else []
+    read = after(place, typed, shape=shape) if typed else place
+    cell = replace(read, name=f"{place.name}_cell", result=_STATE, readers=("",), is_output=False)
+    biases, types = _biases(layer)
+    attributes = {
+        "direction": "forward",
+        "activation": layer.activation,
+        "recurrent_activation": layer.recurrent_activation,
+        "return_sequences": layer.return_sequences,
+        "return_state": False,
+        "n_timesteps": place.arriving[0][0],
+        "n_in": layer.n_in,
+        "n_out": layer.n_out,
+        "weight_data": layer.used("weight").numpy().T.copy(),
+        "recurrent_weight_data": layer.used("recurrent_weight").numpy().T.copy(),
+        "table_t": fixed(_TABLE),
+        "table_size": _TABLE_SIZE,
+    }
+    types |= {
+        "weight": constant_type(place.name, layer.used("weight"), layer.weight_type),
+        "recurrent_weight": constant_type(place.name, layer.used("recurrent_weight"), layer.recurrent_weight_type),
+        "accum": _STATE,
+    }
+    node = cell.node(_CLASSES[layer.cell], attributes | biases, **types)
+    knobs = {"Strategy": "latency" if layer.reuse_factor == 1 else "resource", "ReuseFactor": layer.reuse_factor}
+    node = replace(node, knobs=knobs, exact=False)
+    return [*typed, node, replace(cast(after(place, [node], shape=place.shape)), exact=False)]
+
+
+def _biases(layer: Recurrent) -> tuple[dict[str, Any], dict[str, FixedPoint]]:
+    """Return the biases and their types; hls4ml has a recurrent one for a GRU, an LSTM's are summed."""
+    bias, recurrent_bias = (values.numpy() for values in layer.used_biases())
+    if layer.cell == "gru":
+        biases = {"bias": bias, "recurrent_bias": recurrent_bias}
+    else:
+        biases = {"bias": bias + recurrent_bias}
+    types = {name: constant_type(layer.name, values) for name, values in biases.items()}
+    types.setdefault("recurrent_bias", FixedPoint(1, 1))
+    extra: dict[str, Any] = {"apply_reset_gate": "after"} if layer.cell == "gru" else {}
+    return {f"{name}_data": np.asarray(values) for name, values in biases.items()} | extra, types
+
+
+def _check(place: Place, layer: Recurrent) -> None:
+    if layer.cell not in _CLASSES:
+        raise place.refused("is a simple recurrent cell, which hls4ml has no firmware for", cure="use a GRU or an LSTM")
+    if layer.backwards:
+        raise place.refused("runs backwards, which hls4ml does not do", cure="reverse the order of the features")
+    if layer.cell == "gru" and not layer.reset_after:
+        raise place.refused("resets before its kernel, hls4ml after it", cure="train it with reset_after")
+    for function in (layer.activation, layer.recurrent_activation):
+        if function not in _GATES:
+            raise place.refused(
+                f"has gates with {function}, and hls4ml knows {', '.join(_GATES)}", cure="train it with one of these"
+            )

@@ -1,0 +1,171 @@
+"""Layers that only move values, for hls4ml."""
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+from hepprune.firmware.layers.base import Node, Place, after, before, cast
+from hepprune.firmware.layers.weighted import axes
+from hepprune.fixed import FixedPoint
+from hepprune.network.layers import Concatenate, Crop, Pad, Permute, Reshape, Shape, Slice, UpSample
+from hepprune.network.layers.shaping import Pairs
+
+
+def reshape(place: Place, _layer: Reshape) -> list[Node]:
+    """Describe a reshape."""
+    return reshaped(place)
+
+
+def reshaped(place: Place) -> list[Node]:
+    """Return the nodes of a reshape to the place's shape.
+
+    In io_parallel it costs nothing, but hls4ml takes a Permute or an Input before a flatten for its own and reorders
+    what follows; another reshape in between keeps it from that. A stream is repacked, unless one dense layer gathers
+    all its values anyway.
+    """
+    place, typed = _typed(place)
+    if not place.streams:
+        if "Permute" not in place.source_kinds:
+            return [*typed, _reshape(place)]
+        guard = _reshape(before(place, "flat", shape=(1, place.n_values)))
+        return [guard, _reshape(after(place, [guard], shape=(1, place.n_values)))]
+    if len(place.shape) == 1 and place.readers == ("Dense",) and not place.is_output:
+        return [*typed, _reshape(place)]
+    wide, narrow = max(place.arriving[0][-1], place.shape[-1]), min(place.arriving[0][-1], place.shape[-1])
+    if wide % narrow:
+        raise place.refused(
+            f"makes words of {place.shape[-1]} values from words of {place.arriving[0][-1]}, which no stream can",
+            cure="export with io_parallel",
+        )
+    return [*typed, place.node("Repack", {"target_shape": list(place.shape)})]
+
+
+def _reshape(place: Place) -> Node:
+    return place.node("Reshape", {"target_shape": list(place.shape)})
+
+
+def permute(place: Place, layer: Permute) -> list[Node]:
+    """Describe another order of the axes."""
+    if layer.order == tuple(range(len(layer.order))):
+        return [cast(place)]
+    place, typed = _typed(place)
+    if not place.streams and place.source_kinds == ("Input",) and place.arriving[0][0] == 1:
+        typed = [_reshape(before(place, "same", shape=place.arriving[0]))]
+        place = after(place, typed, shape=place.arriving[0])
+    return [*typed, place.node("Transpose", {"perm": list(layer.order)})]
+
+
+def pad(place: Place, layer: Pad) -> list[Node]:
+    """Describe zeros around the positions."""
+    place, typed = _typed(place)
+    return [*typed, padding(place, layer.borders)]
+
+
+def padding(place: Place, borders: Pairs) -> Node:
+    """Return the node that puts zeros around the positions."""
+    return place.node(f"ZeroPadding{_rank(place)}D", _borders(place, "pad", borders))
+
+
+def crop(place: Place, layer: Crop) -> list[Node]:
+    """Describe positions without their borders."""
+    place, typed = _typed(place)
+    return [*typed, place.node(f"Cropping{_rank(place)}D", _borders(place, "crop", layer.borders))]
+
+
+def slice_(place: Place, layer: Slice) -> list[Node]:
+    """Describe a slice as what hls4ml knows: a cropping, of an image whose width is the axis."""
+    if layer.step > 1:
+        raise place.refused(f"takes every {layer.step}th value, and hls4ml takes all between two", cure="use step 1")
+    shape = place.arriving[0]
+    axis = (layer.axis - 1 if layer.axis > 0 else layer.axis) % len(shape)
+    high, n_in, channels = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
+    image, cut = (high, n_in, channels), (high, layer.stop - layer.start, channels)
+    nodes = reshaped(before(place, "image", shape=image))
+    window = after(before(place, "cut", shape=cut), nodes, shape=image)
+    borders = ((0, 0), (layer.start, n_in - layer.stop))
+    nodes.append(window.node("Cropping2D", _borders(window, "crop", borders)))
+    return [*nodes, *reshaped(after(place, nodes, shape=cut))]
+
+
+def upsample(place: Place, _layer: UpSample) -> list[Node]:
+    """Describe every position repeated."""
+    rank = _rank(place)
+    (*positions, channels), after_ = place.arriving[0], place.shape
+    if rank == 1:
+        sizes = {"in_height": 1, "in_width": positions[0], "out_height": 1, "out_width": after_[0]}
+    else:
+        sizes = {"in_height": positions[0], "in_width": positions[1], "out_height": after_[0], "out_width": after_[1]}
+    place, typed = _typed(place)
+    return [*typed, place.node(f"UpSampling{rank}D", sizes | {"n_chan": channels, "algorithm": "nearest"})]
+
+
+def concatenate(place: Place, layer: Concatenate) -> list[Node]:
+    """Describe joined values; hls4ml joins two, so several are a chain."""
+    rank = len(place.shape)
+    if rank > 3:
+        raise place.refused(f"joins values of {rank} axes, and hls4ml up to 3", cure="reshape them before it")
+    axis = (layer.axis - 1 if layer.axis > 0 else layer.axis) % rank
+    attributes = {"op": f"concatenate{rank}d", "axis": axis + 1}
+    joined = functools.partial(_joined_shape, axis)
+    node = lambda step: step.node("Concatenate", attributes)  # noqa: E731
+    return chained(place, node, between=lambda *_: place.before, shape=joined)
+
+
+def chained(
+    place: Place,
+    node: Callable[[Place], Node],
+    *,
+    between: Callable[[FixedPoint, FixedPoint], FixedPoint],
+    shape: Callable[[Shape, Shape], Shape] = lambda *shapes: max(shapes, key=math.prod),
+) -> list[Node]:
+    """Return the nodes that combine the first source with the second, that with the third, and so on.
+
+    `between` gives the type that holds what two types make, `shape` the shape that two shapes do.
+    """
+    nodes: list[Node] = []
+    source, held, size = place.sources[0], place.arriving_types[0], place.arriving[0]
+    rest = list(zip(place.sources[1:], place.arriving_types[1:], place.arriving[1:], strict=True))
+    for index, (name, kind, read) in enumerate(rest, start=1):
+        step = replace(
+            place,
+            name=place.name if index == len(rest) else f"{place.name}_{index}",
+            sources=(source, name),
+            arriving=(size, read),
+            arriving_types=(held, kind),
+            shape=shape(size, read),
+            result=place.result if index == len(rest) else between(held, kind),
+        )
+        nodes.append(node(step))
+        source, held, size = step.name, step.result, step.shape
+    return nodes
+
+
+def _joined_shape(axis: int, left: Shape, right: Shape) -> Shape:
+    return (*left[:axis], left[axis] + right[axis], *left[axis + 1 :])
+
+
+def _typed(place: Place) -> tuple[Place, list[Node]]:
+    """Return the place behind a cast to the result type where one is needed, for hls4ml moves values as they are."""
+    if place.arriving_types[0] == place.result:
+        return place, []
+    shape = place.arriving[0]
+    nodes = [cast(before(place, "typed", shape=shape, result=place.result))]
+    return after(place, nodes, shape=shape), nodes
+
+
+def _rank(place: Place) -> int:
+    rank = len(place.arriving[0]) - 1
+    if rank not in {1, 2}:
+        raise place.refused(f"has {rank} axes of positions, and hls4ml knows one or two", cure="reshape before it")
+    return rank
+
+
+def _borders(place: Place, word: str, borders: Pairs) -> dict[str, int]:
+    (*positions, channels) = place.arriving[0]
+    sign = 1 if word == "pad" else -1
+    sizes = {"n_chan": channels}
+    for (side, ends), n_in, pair in zip(axes(len(positions)), positions, borders, strict=True):
+        sizes |= {f"in_{side}": n_in, f"out_{side}": n_in + sign * sum(pair)}
+        sizes |= {f"{word}_{end}": size for end, size in zip(ends, pair, strict=True)}
+    return sizes

@@ -1,0 +1,96 @@
+"""Matrix layers for hls4ml: dense, convolution, depthwise convolution."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from hepprune.firmware.layers.base import Node, Place
+from hepprune.firmware.layers.precision import constant_type
+from hepprune.network import Conv, Dense
+from hepprune.network.layers import Weighted
+
+_DEPTHWISE_STRATEGY = "latency"  # the only one that hls4ml has for it
+
+
+def dense(place: Place, layer: Dense) -> list[Node]:
+    """Describe a dense layer; on positions hls4ml makes it a pointwise convolution, here with all positions at once."""
+    if len(place.arriving[0]) > 3:
+        raise place.refused(
+            f"works on positions along {len(place.arriving[0]) - 1} axes, hls4ml on one or two",
+            cure="reshape them into one axis before it",
+        )
+    weight, bias = layer.used_weight().numpy(), layer.used_bias().numpy()
+    attributes = {"n_in": layer.n_in, "n_out": layer.n_out, "weight_data": weight.T.copy(), "bias_data": bias}
+    node = _matrix(place, layer, "Dense", attributes)
+    positions = math.prod(place.arriving[0][:-1])
+    return [_parallel(node, 1 if place.streams else positions)] if len(place.arriving[0]) > 1 else [node]
+
+
+def convolution(place: Place, layer: Conv) -> list[Node]:
+    """Describe a convolution; with as many groups as channels it is hls4ml's depthwise one."""
+    rank = len(layer.kernel)
+    if max(layer.dilation) > 1:
+        raise place.refused("is dilated, which hls4ml ignores", cure="write the dilated kernel out with zeros")
+    sizes = {"n_chan": layer.n_in, "n_filt": layer.n_out, "bias_data": layer.used_bias().numpy()}
+    sizes |= _window(place, layer)
+    kernel = layer.used_weight().movedim(0, -1).numpy().copy()  # (*kernel, n_in / groups, n_out)
+    if layer.groups == 1:
+        node = _matrix(place, layer, f"Conv{rank}D", sizes | {"weight_data": kernel})
+        return [_parallel(node, _parallelism(place, layer))]
+    return [_depthwise(place, layer, sizes | {"depthwise_data": kernel.swapaxes(-1, -2).copy()})]
+
+
+def _depthwise(place: Place, layer: Conv, attributes: dict[str, Any]) -> Node:
+    if not layer.groups == layer.n_in == layer.n_out:
+        raise place.refused(
+            f"has {layer.groups} groups for {layer.n_in} channels and {layer.n_out} filters, "
+            "and hls4ml knows one group, or one channel and one filter in each",
+            cure="write it as a convolution of one group with zero weights between the groups",
+        )
+    node = _matrix(place, layer, f"DepthwiseConv{len(layer.kernel)}D", attributes | {"depth_multiplier": 1})
+    if node.knobs["Strategy"] not in {_DEPTHWISE_STRATEGY, "distributed_arithmetic"} or layer.reuse_factor != 1:
+        raise place.refused(
+            f"is depthwise, which hls4ml builds with {_DEPTHWISE_STRATEGY} at reuse factor 1 only",
+            cure=f"set strategy {_DEPTHWISE_STRATEGY} and reuse factor 1",
+        )
+    node = _parallel(node, _parallelism(place, layer))
+    return replace(node, knobs=node.knobs | {"Strategy": _DEPTHWISE_STRATEGY})
+
+
+def _matrix(place: Place, layer: Weighted, class_name: str, attributes: dict[str, Any]) -> Node:
+    types = {
+        "weight": constant_type(place.name, layer.used_weight(), layer.weight_type),
+        "bias": constant_type(place.name, layer.used_bias(), layer.bias_type),
+        "accum": place.before,
+    }
+    knobs = {"Strategy": place.strategy or layer.strategy, "ReuseFactor": layer.reuse_factor}
+    return replace(place.node(class_name, attributes, **types), knobs=knobs)
+
+
+def _parallelism(place: Place, layer: Conv) -> int:
+    whole = math.prod(place.shape[:-1])
+    if len(layer.kernel) == 1 < max(layer.strides) and layer.kernel == (1,) and layer.parallelization_factor == whole:
+        raise place.refused(
+            "is a pointwise convolution with strides, all positions at once, which hls4ml reads wrongly",
+            cure="lower its parallelization factor",
+        )
+    return layer.parallelization_factor
+
+
+def _parallel(node: Node, factor: int) -> Node:
+    return replace(node, knobs=node.knobs | {"ParallelizationFactor": factor})
+
+
+def _window(place: Place, layer: Conv) -> dict[str, int]:
+    """Return sizes, strides and padding by hls4ml's names, height before width."""
+    sizes: dict[str, int] = {}
+    each = zip(place.arriving[0][:-1], place.shape[:-1], layer.kernel, layer.strides, layer.padding, strict=True)
+    for (side, ends), (n_in, n_out, kernel, stride, (low, high)) in zip(axes(len(layer.kernel)), each, strict=True):
+        sizes |= {f"in_{side}": n_in, f"out_{side}": n_out, f"filt_{side}": kernel, f"stride_{side}": stride}
+        sizes |= {f"pad_{ends[0]}": low, f"pad_{ends[1]}": high}
+    return sizes
+
+
+def axes(rank: int) -> list[tuple[str, tuple[str, str]]]:
+    """Return hls4ml's names for one or two axes of positions and for the two ends of each."""
+    return [("height", ("top", "bottom")), ("width", ("left", "right"))][-rank:]

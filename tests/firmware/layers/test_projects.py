@@ -1,0 +1,236 @@
+"""Every kind of layer, compiled with g++ for io_parallel and io_stream, computes what the Network does."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from hepprune.firmware import equivalence, hls
+from hepprune.fixed import FixedPoint
+from hepprune.network import Argmax, Input, Layer, Network, ReLU, Softmax
+from hepprune.network.layers import (
+    Activation,
+    Concatenate,
+    Crop,
+    Einsum,
+    GlobalPool,
+    LayerNorm,
+    Merge,
+    Pad,
+    Permute,
+    Pool,
+    PReLU,
+    Reshape,
+    Shared,
+    Slice,
+    UpSample,
+)
+from tests.firmware.networks import FEATURES, NARROW, POSITIVE, Maker
+
+PART = "xcvu13p-flga2577-2-e"
+WIDE = FixedPoint(16, 5, True, "RND", "SAT")
+STEPS = FixedPoint(9, 4, True, "RND_CONV", "SAT")
+DA = {"strategy": "distributed_arithmetic"}
+
+
+def convolutions_1d(io_type: str) -> Network:
+    """Every strategy, strides, padding, depthwise, pointwise and dense on positions, pooling, an argmax."""
+    make = Maker(1)
+    layers: list[Layer] = [
+        Input("features", (12, 3), FEATURES),
+        make.conv("padded", 4, 3, 3, padding=((1, 1),), **DA),
+        ReLU("relu", POSITIVE),
+        make.conv("strided", 5, 2, 4, strides=(2,), strategy="resource", reuse_factor=2),
+        make.conv("pointwise", 6, 1, 5, parallelization_factor=6),
+        make.conv("depthwise", 6, 3, 1, groups=6, padding=((1, 1),), strategy="distributed_arithmetic"),
+        ReLU("positive", POSITIVE),
+        Pool("max", "max", (3,), strides=(2,), padding=((1, 1),)),
+        make.dense("positions", 6, 4, **DA),
+    ]
+    if io_type == "io_parallel":
+        layers += [
+            Pool("mean", "average", (3,), strides=(1,), padding=((1, 1),), result=NARROW),
+            Pool("signed", "max", (2,), strides=(1,), padding=((1, 0),)),
+        ]
+    layers += [GlobalPool("top", "max"), make.dense("logits", 4, 3, result=None), Argmax("argmax")]
+    return Network(layers)
+
+
+def convolutions_2d(io_type: str) -> Network:
+    make = Maker(2)
+    size = (3, 3) if io_type == "io_stream" else (3, 2)
+    strides = (3, 3) if io_type == "io_stream" else (2, 1)
+    layers: list[Layer] = [
+        Input("features", (8, 9, 2), FEATURES),
+        make.conv("padded", 4, 3, 3, 2, padding=((1, 1), (0, 2))),
+        ReLU("relu", POSITIVE),
+        make.conv("strided", 3, 2, 2, 4, strides=(1, 2), strategy="resource", reuse_factor=4),
+        make.conv("pointwise", 3, 1, 1, 3),
+        make.batch_norm("norm", 3),
+        make.conv("depthwise", 3, 2, 1, 1, groups=3, padding=((1, 0), (0, 0))),
+        make.dense("positions", 3, 4),
+        Pool("thirds", "average", size, strides=strides, padding=((1, 1), (1, 1)), result=NARROW),
+        GlobalPool("mean", "average", keep_axes=True, result=STEPS),
+        Reshape("flat", (-1,)),
+        make.dense("logits", 4, 3, result=None),
+    ]
+    if io_type == "io_stream":
+        layers[8:9] = [Pad("border", ((1, 1), (1, 1))), Pool("thirds", "average", size, strides=strides, result=NARROW)]
+    return Network(layers)
+
+
+def moves(_io_type: str) -> Network:
+    make = Maker(3)
+    layers: list[Layer] = [
+        Input("features", (4, 6), FEATURES),
+        Permute("turned", (1, 0)),
+        Reshape("flat", (24,)),
+        make.dense("first", 24, 12),
+        Reshape("image", (2, 3, 2)),
+        Permute("swapped", (1, 0, 2)),
+        Pad("padded", ((1, 0), (0, 2))),
+        UpSample("doubled", (2, 1)),
+        Crop("cropped", ((1, 1), (0, 1)), result=FixedPoint(6, 3, True, "RND", "SAT")),
+        Slice("rows", 1, 3, axis=1),
+        Slice("channel", 1, 2, axis=-1),
+        Permute("again", (2, 0, 1)),
+        Reshape("long", (-1,)),
+    ]
+    return Network([*layers, make.dense("logits", Network(layers).widths["long"], 4, result=None)])
+
+
+def merges(io_type: str) -> Network:
+    """Two inputs, a shared layer, every operation, and two or three outputs."""
+    make = Maker(4)
+    layers: list[Layer] = [
+        Input("left", (5, 4), FEATURES),
+        Input("right", (5, 4), FixedPoint(6, 2, False)),
+        make.dense("dense", 4, 4),
+        Shared("shared", "dense", FixedPoint(6, 3, True, "RND", "SAT")),
+        Merge("sum", "add"),
+        Merge("difference", "subtract", NARROW),
+        Merge("product", "multiply", NARROW),
+        Merge("largest", "maximum"),
+        Merge("smallest", "minimum"),
+        Merge("mean", "average"),
+        Merge("mean_of_four", "average", NARROW),
+        Merge("sum_of_three", "add", NARROW),
+        Concatenate("channels", -1),
+        Concatenate("positions", 1, NARROW),
+        Reshape("flat", (-1,)),
+        make.dense("logits", 120, 3, result=None),
+        make.dense("per_position", 4, 2),
+    ]
+    sources: dict[str, str | tuple[str, ...]] = {
+        "dense": "left",
+        "shared": "right",
+        "sum": ("dense", "shared"),
+        "difference": ("sum", "right"),
+        "product": ("difference", "dense"),
+        "largest": ("product", "left"),
+        "smallest": ("largest", "dense"),
+        "mean": ("smallest", "difference"),
+        "mean_of_four": ("mean", "left", "right", "dense"),
+        "sum_of_three": ("mean_of_four", "right", "left"),
+        "channels": ("sum_of_three", "largest", "product"),
+        "positions": ("channels", "channels"),
+        "flat": "positions",
+        "logits": "flat",
+        "per_position": "sum_of_three",
+    }
+    outputs = ["logits", "per_position"]
+    if io_type == "io_parallel":
+        layers += [Permute("turned", (1, 0)), Einsum("gram", "ij,jk->ik", NARROW), make.dense("pairs", 5, 2)]
+        sources |= {"turned": "sum_of_three", "gram": ("sum_of_three", "turned"), "pairs": "gram"}
+        outputs.append("pairs")
+    return Network(layers, sources, outputs)
+
+
+NARROW_FUNCTIONS = (
+    "sigmoid",
+    "tanh",
+    "hard_sigmoid",
+    "hard_tanh",
+    "leaky_relu",
+    "elu",
+    "selu",
+    "softplus",
+    "softsign",
+    "thresholded_relu",
+    "swish",
+    "gelu",
+    "exponential",
+    "binary_tanh",
+    "linear",
+)
+
+
+def functions(_io_type: str) -> Network:
+    """Functions of narrow arguments, each on top of the other, exact from tables of our own."""
+    make = Maker(5)
+    result = FixedPoint(8, 3, True, "RND", "SAT")
+    slopes = torch.tensor([0.25, -0.5, 1.125, 0, 0.3125, 2.0])
+    return Network(
+        [
+            Input("features", 8, FEATURES),
+            make.dense("first", 8, 6, result=result),
+            *(Activation(f"{name}_of", name, result=result) for name in NARROW_FUNCTIONS),
+            PReLU("prelu", slopes, result),
+            ReLU("relu", result, maximum=2.25),
+            make.dense("logits", 6, 4, result=None),
+        ]
+    )
+
+
+def tables(io_type: str) -> Network:
+    """What hls4ml computes from tables: functions of wide arguments, recurrent layers, layer norm, softmax inside."""
+    make = Maker(6)
+    layers: list[Layer] = [
+        Input("features", (6, 4), FEATURES),
+        make.recurrent("lstm", "lstm", 4, 5, return_sequences=True),
+        make.dense("between", 5, 5),
+        make.recurrent("gru", "gru", 5, 4, return_sequences=True),
+        Softmax("attention", FixedPoint(10, 0, False, "RND", "SAT")),
+    ]
+    if io_type == "io_parallel":
+        norm = LayerNorm("norm", torch.tensor([1.0, 0.5, 2.0, 1.5]), torch.tensor([0.0, 0.25, -0.5, 0]), 1e-3, WIDE)
+        layers += [Permute("other", (1, 0)), Permute("back", (1, 0)), norm]
+    layers += [GlobalPool("mean", "average", result=NARROW), make.dense("wide", 4, 6, result=WIDE)]
+    dyadic = {"leaky_relu": {"slope": 0.25}, "hard_sigmoid": {"slope": 0.25}, "hard_tanh": {"slope": 0.25}}
+    for name in NARROW_FUNCTIONS[:10]:
+        layers += [
+            Activation(f"{name}_of", name, dyadic.get(name), WIDE),
+            make.dense(f"after_{name}", 6, 6, result=WIDE),
+        ]
+    return Network([*layers, Softmax("softmax")])
+
+
+def random_features(network: Network, n_jets: int) -> list[NDArray[np.float64]]:
+    rng = np.random.default_rng(5)
+    return [rng.normal(size=(n_jets, *layer.features_shape)) * 1.5 for layer in network.inputs]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("io_type", hls.IO_TYPES)
+@pytest.mark.parametrize("build", [convolutions_1d, convolutions_2d, moves, merges, functions, tables])
+def test_the_compiled_project_computes_the_network(
+    build: Callable[[str], Network], io_type: str, tmp_path: Path
+) -> None:
+    network = build(io_type)
+    project = hls.export(
+        network, tmp_path / "hls", part=PART, clock_ns=5.0, clock_uncertainty=0.27, io_type=io_type, name="tagger"
+    )
+    assert project.io_type == io_type
+    hls.compile(project)
+    check = equivalence.against_csim(network, project, random_features(network, 300))
+    assert (check.vectors, check.mismatches, check.first_layer) == (300, 0, None)
+    exact_functions = {"leaky_relu_of", "thresholded_relu_of", "hard_sigmoid_of", "hard_tanh_of"}
+    assert {name for name, _ in check.tables}.isdisjoint(exact_functions)
+    if build is tables:
+        assert {"lstm", "gru", "attention", "tanh_of", "softmax"} <= {name for name, _ in check.tables}
+    else:
+        assert check.tables == ()
+        assert check.argmax_agreement == 1

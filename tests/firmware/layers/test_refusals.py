@@ -1,0 +1,163 @@
+"""What hls4ml cannot take is refused in one sentence that names layer, kind and cure, before anything is written."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from hepprune.errors import NetworkError
+from hepprune.firmware import hls, layers
+from hepprune.fixed import FixedPoint
+from hepprune.network import Argmax, Input, Layer, Network, ReLU, Softmax
+from hepprune.network.layers import (
+    LAYERS,
+    Activation,
+    Concatenate,
+    Einsum,
+    LayerNorm,
+    Merge,
+    Pool,
+    Reshape,
+    Shared,
+    Slice,
+)
+from hepprune.quantisers import Binary
+from tests.firmware.networks import FEATURES, NARROW, POSITIVE, Maker
+
+MAKE = Maker(9)
+WIDE = FixedPoint(20, 8)
+IMAGE = (6, 8, 4)
+
+
+def chain(shape: tuple[int, ...], *rest: Layer) -> Network:
+    return Network([Input("features", shape, FEATURES), *rest])
+
+
+def both(operation: Layer, left: tuple[int, ...], right: tuple[int, ...]) -> Network:
+    inputs = [Input("left", left, FEATURES), Input("right", right, FEATURES)]
+    return Network([*inputs, operation], {operation.name: ("left", "right")})
+
+
+ONES, ZEROS = torch.ones(4), torch.zeros(4)
+REFUSED = {
+    "dilated": (chain((8, 4), MAKE.conv("it", 2, 3, 4, dilation=(2,))), "Conv", "zeros"),
+    "grouped": (chain((8, 4), MAKE.conv("it", 4, 3, 2, groups=2)), "Conv", "one group"),
+    "two filters a channel": (chain((8, 4), MAKE.conv("it", 8, 3, 1, groups=4)), "Conv", "one group"),
+    "depthwise in resource": (
+        chain((8, 4), MAKE.conv("it", 4, 3, 1, groups=4, strategy="resource")),
+        "Conv",
+        "strategy latency",
+    ),
+    "strided pointwise": (
+        chain((8, 4), MAKE.conv("it", 2, 1, 4, strides=(2,), parallelization_factor=4)),
+        "Conv",
+        "parallelization",
+    ),
+    "dense on three axes": (chain((2, 2, 2, 4), MAKE.dense("it", 4, 2)), "Dense", "reshape"),
+    "epsilon": (chain((3, 4), LayerNorm("it", ONES, ZEROS, 3e-4, NARROW)), "LayerNorm", "train it"),
+    "simple cell": (chain((3, 4), MAKE.recurrent("it", "simple", 4, 2)), "Recurrent", "GRU"),
+    "backwards": (chain((3, 4), MAKE.recurrent("it", "gru", 4, 2, backwards=True)), "Recurrent", "reverse"),
+    "reset before": (chain((3, 4), MAKE.recurrent("it", "gru", 4, 2, reset_after=False)), "Recurrent", "reset_after"),
+    "elu gates": (chain((3, 4), MAKE.recurrent("it", "gru", 4, 2, activation="elu")), "Recurrent", "tanh"),
+    "wide swish": (
+        chain((4,), MAKE.dense("d", 4, 4, result=WIDE), Activation("it", "swish", None, NARROW)),
+        "Act",
+        "12",
+    ),
+    "wide end": (chain((4,), MAKE.dense("d", 4, 4, result=WIDE), ReLU("it", NARROW, maximum=1.25)), "ReLU", "12 bits"),
+    "binary result": (chain((4,), MAKE.dense("it", 4, 4, result=Binary())), "Dense", "linear Activation"),
+    "every other": (chain((8, 4), Slice("it", 0, 4, axis=1, step=2)), "Slice", "step 1"),
+    "mean of three": (
+        Network([Input("a", 4, FEATURES), Merge("it", "average", NARROW)], {"it": ("a", "a", "a")}),
+        "Merge",
+        "scale",
+    ),
+    "broadcast": (both(Merge("it", "add"), (3, 4), (3, 1)), "Merge", "repeat"),
+    "sum of one": (both(Einsum("it", "ij,jk->k"), (3, 4), (4, 2)), "Einsum", "sum it before"),
+    "join of four axes": (both(Concatenate("it"), (2, 2, 2, 3), (2, 2, 2, 3)), "Concatenate", "reshape"),
+    "argmax inside": (chain((4,), Argmax("it"), Activation("a", "linear")), "", ""),
+}
+STREAMS = {
+    "layer norm": (chain((3, 4), LayerNorm("it", ONES, ZEROS, 1e-3, NARROW)), "LayerNorm", "io_parallel"),
+    "einsum": (both(Einsum("it", "ij,jk->ik"), (3, 4), (4, 2)), "Einsum", "io_parallel"),
+    "softmax over positions": (chain((3, 4), Softmax("it", NARROW, axis=0)), "Softmax", "permute"),
+    "padded mean": (chain((8, 4), Pool("it", "average", (2,), padding=((1, 1),), result=NARROW)), "Pool", "pad before"),
+    "padded maximum": (chain((8, 4), Pool("it", "max", (2,), padding=((1, 1),))), "Pool", "pad before"),
+    "overlapping windows": (chain(IMAGE, Pool("it", "max", (3, 3), strides=(2, 2))), "Pool", "io_parallel"),
+    "other words": (chain((4, 3), Reshape("it", (6, 2))), "Reshape", "io_parallel"),
+    "broadcast": (both(Merge("it", "add"), (3, 4), (1, 4)), "Merge", "repeat"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_layer_that_hls4ml_cannot_take_is_refused(case: str) -> None:
+    network, kind, cure = REFUSED[case]
+    with pytest.raises(NetworkError) as caught:
+        layers.described(network, io_type="io_parallel")
+    message = str(caught.value)
+    assert "layer 'it'" in message
+    assert kind in message
+    assert cure in message
+
+
+@pytest.mark.parametrize("case", STREAMS)
+def test_a_layer_that_no_stream_feeds_is_refused(case: str) -> None:
+    network, kind, cure = STREAMS[case]
+    with pytest.raises(NetworkError, match=rf"layer 'it' \({kind}\) .*; .*{cure}"):
+        layers.described(network, io_type="io_stream")
+
+
+def test_every_kind_of_layer_has_a_description() -> None:
+    assert {kind.__name__ for kind in layers.DESCRIPTIONS} | {Shared.__name__} == set(LAYERS)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"io_type": "io_serial"}, "unknown io_type 'io_serial'; choose one of: io_"),
+        ({"strategy": "unrolled"}, "unknown strategy 'unrolled'"),
+        ({"strategy": "distributed_arithmetic"}, "'conv' has reuse factor 2; distributed_arithmetic knows only 1"),
+        ({}, "'conv': hls4ml would build resource at reuse factor 2 .* parallelization factor 6 where"),
+    ],
+)
+def test_what_hls4ml_would_change_is_refused(options: dict[str, str], reason: str, tmp_path: Path) -> None:
+    conv = MAKE.conv("conv", 4, 3, 4, strategy="resource", reuse_factor=2, parallelization_factor=5)
+    with pytest.raises(NetworkError, match=reason):
+        hls.export(
+            chain((8, 4), conv),
+            tmp_path / "hls",
+            part="xcvu13p-flga2577-2-e",
+            clock_ns=5.0,
+            clock_uncertainty=0.27,
+            **options,  # type: ignore[arg-type]
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_types_follow_from_the_values_where_a_quantiser_is_none() -> None:
+    network = chain((4,), MAKE.dense("fc", 4, 2, weight_type=Binary(0.25)), ReLU("relu", POSITIVE))
+    node = layers.described(network, io_type="io_parallel")[1]
+    assert str(node.precision["weight"]) == "ap_fixed<2,0>"
+    assert node.precision["accum"] == layers.types(network)["fc"]
+
+
+def test_a_stream_is_copied_seven_times_at_most() -> None:
+    casts = [Activation(f"cast{index}", "linear", None, NARROW) for index in range(8)]
+    sources = {cast.name: "features" for cast in casts}
+    network = Network([Input("features", 4, FEATURES), *casts], sources, [cast.name for cast in casts])
+    assert len(layers.described(network, io_type="io_parallel")) == 9
+    with pytest.raises(NetworkError, match=r"'features' \(Input\) is read 8 times"):
+        layers.described(network, io_type="io_stream")
+
+
+def test_what_hls4ml_itself_refuses_is_one_sentence(tmp_path: Path) -> None:
+    layers_ = [Input("features", (4, 3), FEATURES), MAKE.dense("dense", 3, 2), Reshape("flat", (-1,))]
+    with pytest.raises(NetworkError, match="hls4ml refuses the network: .*flat"):
+        hls.export(
+            Network(layers_, outputs=("dense", "flat")),
+            tmp_path / "hls",
+            part="xcvu13p-flga2577-2-e",
+            clock_ns=5.0,
+            clock_uncertainty=0.27,
+        )
+    assert list(tmp_path.iterdir()) == []
