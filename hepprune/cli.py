@@ -107,9 +107,7 @@ def run(
 
 @app.command()
 def inspect(
-    model: Annotated[
-        str, typer.Argument(help="A model file (.h5, .keras, model.json, .pt2, .npz) or module:factory.")
-    ],
+    model: Annotated[str, typer.Argument(help="A model file (.h5, .keras, model.json, .pt2, .npz) or module:factory.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Show a model's layers: shapes, parameters, non-zero weights, bits, dead neurons."""
