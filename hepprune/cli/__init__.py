@@ -1,0 +1,34 @@
+"""The command line: parse, call one function, print. Each file here holds the commands of one subject."""
+
+import logging
+import signal
+from typing import Annotated
+
+import typer
+from rich.logging import RichHandler
+
+from hepprune.cli import data, job, models, screen
+
+app = typer.Typer(
+    help="Make jet-tagging and trigger networks fit the FPGAs of a particle-physics trigger.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+@app.callback()
+def main(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what is done and why.")] = False,
+) -> None:
+    """Log to the screen, and end on SIGTERM as on Ctrl-C, so that no vendor tool is left running."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    level = logging.INFO if verbose else logging.WARNING
+    handler = RichHandler(console=screen.errors, show_path=False)
+    logging.basicConfig(level=level, format="%(message)s", handlers=[handler])
+
+
+for command in (job.run, models.inspect, models.shrink, job.prepare):
+    app.command()(command)
+for name, group in {"data": data.app}.items():
+    app.add_typer(group, name=name)

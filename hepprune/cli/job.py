@@ -1,0 +1,45 @@
+"""The main job of a recipe, and what it waits for once per environment."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from hepprune.cli.screen import AsJson, Screen, errors_in_one_sentence
+
+
+def run(
+    recipe: Annotated[Path, typer.Argument(help="The recipe (YAML).")] = Path("hls_projects/jet_tagger/recipe.yaml"),
+    build: Annotated[Path | None, typer.Option(help="Where results go; default: build/ beside the recipe.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run the main job of a recipe: jets to smaller network, firmware, synthesis, measured figures."""
+    with errors_in_one_sentence():
+        from hepprune import pipeline
+        from hepprune import recipe as recipes
+        from hepprune.report import summary as summaries
+        from hepprune.report import table
+
+        screen = Screen()
+        with screen.progress:
+            summary = pipeline.run(recipes.load(recipe), build=build or recipe.parent / "build", track=screen)
+        if as_json:
+            sys.stdout.write(summaries.to_json(summary) + "\n")
+            return
+        console = Console()
+        console.print(table.render(summary))
+        for name, path in summary.files.items():
+            console.print(f"{name}: {path}", soft_wrap=True, highlight=False)
+
+
+def prepare() -> None:
+    """Compile what compiles itself at its first use (da4ml's solver, Yosys); `run` does it beside the training."""
+    with errors_in_one_sentence():
+        from hepprune.pipeline import firmware
+
+        screen = Screen()
+        step = screen("compiling the solver and Yosys, once per environment")
+        with screen.progress, step, firmware.tools_compiling() as compiled:
+            compiled()

@@ -1,0 +1,68 @@
+"""What every command shares: progress lines, and errors that end in one sentence with their exit code."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from hepprune.errors import HeppruneError
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON on standard output.")]
+
+_INTERRUPTED = 130
+errors = Console(stderr=True)
+
+
+@contextmanager
+def errors_in_one_sentence() -> Iterator[None]:
+    """End on an error the user can act on with its sentence and exit code, and on Ctrl-C with how to go on."""
+    try:
+        yield
+    except HeppruneError as error:
+        errors.print(f"[bold red]error:[/] {error}", soft_wrap=True, highlight=False)
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        errors.print("interrupted; what was finished is kept, run the same command again to go on from there")
+        raise typer.Exit(_INTERRUPTED) from None
+
+
+def print_json(value: Any) -> None:
+    """Print a value, its dataclasses as objects, on standard output."""
+    sys.stdout.write(json.dumps(value, default=_plain, indent=2) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else str(value)
+
+
+class Screen:
+    """Shows each step of a run as one progress line; the pipeline's `Track`."""
+
+    def __init__(self) -> None:
+        self.progress = Progress(
+            SpinnerColumn(finished_text="[green]✓"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("[dim]{task.fields[note]}"),
+            console=errors,
+        )
+
+    @contextmanager
+    def __call__(self, name: str, total: int | None = None) -> Iterator[Callable[..., None]]:
+        """Yield `advance(n, note="")` for one step of `total` units; None where it cannot be known."""
+        task = self.progress.add_task(name, total=total, note="")
+
+        def advance(n: int = 1, note: str = "") -> None:
+            self.progress.update(task, advance=n, note=note)
+
+        yield advance
+        done = self.progress.tasks[self.progress.task_ids.index(task)]
+        self.progress.update(task, total=max(done.completed, 1), completed=max(done.completed, 1))
