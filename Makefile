@@ -34,7 +34,7 @@ data: $(READY) ## make jets with Pythia (JETS=100000 SEED=1 OUT=datasets/jets.ro
 
 test: $(TESTED) ## the whole test suite
 	$(BIN)/hepprune prepare
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 quick: $(TESTED) ## the tests that take less than three minutes in all
 	$(BIN)/python -m pytest -m 'not slow'

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from hepprune.errors import NetworkError, RecipeError
+from hepprune.errors import NetworkError, RecipeError, unknown
 from hepprune.fixed import FixedPoint
+from hepprune.hardware.cost import COST_MODELS
 from hepprune.network.precision import Precision
 from hepprune.pruning.masks import GRANULARITIES
 from hepprune.search.greedy import Settings
@@ -102,12 +103,14 @@ class Limits(_Section):
 class Search(_Section):
     """How the search goes; see search.greedy."""
 
-    stages: Positive = 12
+    stages: Annotated[int, Field(ge=2)] = 12
     step: Fraction = 0.08
     granularities: tuple[str, ...] = GRANULARITIES
     fine_tune_epochs: Positive = 8
-    final_epochs: Positive = 80
+    settle_epochs: Positive = 80
+    trim_epochs: Positive = 20
     learning_rate: Annotated[float, Field(gt=0)] = 6e-3
+    trim_learning_rate: Annotated[float, Field(gt=0)] = 5e-4
 
     @field_validator("granularities")
     @classmethod
@@ -118,9 +121,14 @@ class Search(_Section):
 
     def settings(self, batch_size: int, *, stages: int | None = None) -> Settings:
         """Return the settings as the search takes them."""
-        tune, final = (Fit(n, batch_size, self.learning_rate) for n in (self.fine_tune_epochs, self.final_epochs))
+        tune, settle = (Fit(n, batch_size, self.learning_rate) for n in (self.fine_tune_epochs, self.settle_epochs))
         return Settings(
-            stages or self.stages, self.step, hold_digits="digit" in self.granularities, fine_tune=tune, final=final
+            stages or self.stages,
+            self.step,
+            digits="digit" in self.granularities,
+            fine_tune=tune,
+            settle=settle,
+            trim=Fit(self.trim_epochs, batch_size, self.trim_learning_rate),
         )
 
 
@@ -151,6 +159,13 @@ class Recipe(_Section):
     search: Search = Field(default_factory=Search)
     synthesis: Synthesis = Field(default_factory=Synthesis)
     checks: Checks = Field(default_factory=Checks)
+
+    @field_validator("strategy")
+    @classmethod
+    def _has_a_cost_model(cls, name: str) -> str:
+        if name not in COST_MODELS:
+            raise ValueError(unknown("strategy", name, COST_MODELS))
+        return name
 
 
 def load(path: Path) -> Recipe:

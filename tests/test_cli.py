@@ -92,40 +92,49 @@ QUICK: dict[str, object] = {
     "data__max_jets": 6000,
     "model": {"hidden": [6], "training": {"float_epochs": 1, "epochs": 1}},
     "budget": {"lut": 1},
-    "search": {"stages": 2, "fine_tune_epochs": 1, "final_epochs": 1},
+    "search": {"stages": 8, "fine_tune_epochs": 2, "settle_epochs": 2, "trim_epochs": 1},
 }
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """The build folder of a budget that cannot be reached, and what the run said."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    return folder / "build", hepprune("run", str(write(folder, **QUICK)))
+
+
 @pytest.mark.slow
-def test_an_unreachable_budget_names_what_binds_and_keeps_its_state(tmp_path: Path) -> None:
-    done = hepprune("run", str(write(tmp_path, **QUICK)))
+@pytest.mark.xdist_group("runs")
+def test_an_unreachable_budget_names_what_binds_and_keeps_its_state(
+    uninterrupted: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    build, done = uninterrupted
     assert done.returncode == 2, done.stderr
     assert "lut binds, 1 allowed" in done.stderr
     assert "closest" in done.stderr
-    assert list((tmp_path / "build" / "state").glob("baseline-*.npz"))
-    assert not (tmp_path / "build" / "summary.json").exists()
+    assert list((build / "state").glob("baseline-*.npz"))
+    assert not (build / "summary.json").exists()
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("runs")
 @pytest.mark.parametrize(
     ("kept", "stop"), [("baseline-*.npz", signal.SIGTERM), ("search/*/stages.json", signal.SIGINT)]
 )
-def test_an_interrupted_run_goes_on_to_the_same_end(tmp_path: Path, kept: str, stop: signal.Signals) -> None:
-    changes = QUICK | {"search": {"stages": 8, "fine_tune_epochs": 2, "final_epochs": 2}}
-    (tmp_path / "whole").mkdir()
-    recipe = write(tmp_path, **changes)
+def test_an_interrupted_run_goes_on_to_the_same_end(
+    tmp_path: Path, uninterrupted: tuple[Path, subprocess.CompletedProcess[str]], kept: str, stop: signal.Signals
+) -> None:
+    recipe, build = write(tmp_path, **QUICK), tmp_path / "build"
     command = [sys.executable, "-m", "hepprune", "run", str(recipe)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"NO_COLOR": "1"}) as running:
-        while running.poll() is None and not list((tmp_path / "build" / "state").glob(kept)):
+        while running.poll() is None and not list((build / "state").glob(kept)):
             time.sleep(0.02)
         running.send_signal(stop)
         _, said = running.communicate(timeout=60)
     assert running.returncode == 130, said
     assert "run the same command again" in said
+    whole, done = uninterrupted
     again = hepprune("run", str(recipe))
-    whole = hepprune("run", str(recipe), "--build", str(tmp_path / "whole"))
-    assert (again.returncode, again.stderr[-80:]) == (whole.returncode, whole.stderr[-80:])
-    ends = [
-        sorted((build / "state").glob("search/*/stage_*.npz")) for build in (tmp_path / "build", tmp_path / "whole")
-    ]
+    assert (again.returncode, again.stderr[-80:]) == (done.returncode, done.stderr[-80:])
+    ends = [sorted((folder / "state").glob("search/*/stage_*.npz")) for folder in (build, whole)]
     assert [path.read_bytes() for path in ends[0]] == [path.read_bytes() for path in ends[1]]

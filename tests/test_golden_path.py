@@ -16,7 +16,7 @@ from hepprune.report import summary as summaries
 from hepprune.synthesis.ledger import Ledger
 
 ROOT = Path(__file__).parent.parent
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("golden path")]  # one run for all of them
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def small() -> Recipe:
             update={"hidden": (16, 12), "training": recipe.Training(float_epochs=5, epochs=5)}
         ),
         "budget": recipe.Limits(latency_ns=25, interval_cycles=1, lut_of_baseline=0.4, max_accuracy_loss=0.05),
-        "search": recipe.Search(stages=4, fine_tune_epochs=1, final_epochs=4),
+        "search": recipe.Search(stages=4, fine_tune_epochs=1, settle_epochs=4, trim_epochs=2),
         "checks": recipe.Checks(csim_vectors=5000, rtl_vectors=2000),
     }
     return default.model_copy(update=sections)

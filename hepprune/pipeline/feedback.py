@@ -16,7 +16,7 @@ from hepprune.search import greedy, moves
 from hepprune.search.sensitivity import SensitivityCurve
 
 _SLACK = 0.99  # a turn that goes on from a miss aims this far below the limit
-_RESUMED_STAGES = 2
+_RESUMED_STAGES = 1  # only the last, which trims: what is over the budget is little
 
 # Builds a network and returns what a tool measured of it.
 Measure = Callable[[Network], Measurement]

@@ -1,8 +1,13 @@
-"""The greedy search: cut, fine-tune, validate, stage by stage, until every limit of the budget holds."""
+"""The greedy search: cut, fine-tune, validate, stage by stage, until every limit of the budget holds.
+
+Digits come back whenever weights are trained freely, and weights that may not take new ones train badly. So the last
+stage but one lets the network settle with every digit free, which costs more than the budget allows, and the last trims
+what that takes to the budget, holds the digits that are left, and trains on in small steps.
+"""
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,14 +28,27 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Settings:
-    """How a search goes: stages of cutting, the fraction of a layer's units per move, and the training in between."""
+    """How a search goes: stages of cutting, the fraction of a layer's units per move, and the training in between.
+
+    `fine_tune` follows each stage, `settle` the last but one, `trim` the last. With `digits` they are held at the end.
+    """
 
     stages: int = 12
     step: float = 0.05
-    hold_digits: bool = True
+    digits: bool = True
     statistics_jets: int = 16384
     fine_tune: Fit = field(default_factory=lambda: Fit(epochs=2))
-    final: Fit = field(default_factory=lambda: Fit(epochs=20))
+    settle: Fit = field(default_factory=lambda: Fit(epochs=20))
+    trim: Fit = field(default_factory=lambda: Fit(epochs=5, learning_rate=2.5e-4))
+
+    def fit(self, index: int) -> Fit:
+        """Return the training after a stage, counted from 1."""
+        return self.trim if index >= self.stages else self.settle if index == self.stages - 1 else self.fine_tune
+
+    def goals(self, start: Mapping[str, float], index: int) -> dict[str, float]:
+        """Return what a stage may use of each limit, as a fraction of it; they tighten geometrically from `start`."""
+        remaining = max(0.0, 1 - index / max(self.stages - 1, 1))
+        return {name: max(used, 1.0) ** remaining for name, used in start.items()}
 
 
 @dataclass(frozen=True)
@@ -100,8 +118,8 @@ def search(
 ) -> Outcome:
     """Return the network at which the priced figures meet the budget, and the stages on the way.
 
-    The limits tighten geometrically from what the network uses to what the budget allows. Every stage is saved whole
-    under `state`; a search that was interrupted goes on from there and ends as if it had not been.
+    Every stage is saved whole under `state`; a search that was interrupted goes on from there and ends as if it had
+    not been.
 
     Raises:
         BudgetMissedError: no cut is left that would free a limit still broken.
@@ -112,10 +130,8 @@ def search(
     for stage in stages:
         advance(stage)
     while not _finished(stages, problem):
-        index = len(stages) + 1
-        remaining = max(0.0, 1 - index / problem.settings.stages)
-        goals = {name: max(used, 1.0) ** remaining for name, used in start.items()}
-        network, stage = _run_stage(network, problem, goals, index)
+        goals = problem.settings.goals(start, len(stages) + 1)
+        network, stage = _run_stage(network, problem, goals, len(stages) + 1)
         stages = (*stages, stage)
         _save(folder, network, stages)
         advance(stage)
@@ -132,20 +148,20 @@ def _finished(stages: tuple[Stage, ...], problem: Problem) -> bool:
 def _run_stage(network: Network, problem: Problem, goals: dict[str, float], index: int) -> tuple[Network, Stage]:
     started, settings = time.perf_counter(), problem.settings
     before = metrics.accuracy(training.evaluate(network, problem.validation), problem.validation.y.numpy())
-    freedom = min(1.0, max(0.0, 2 * (1 - index / settings.stages))) if settings.hold_digits else 1.0
-    network, steps = cut_until(release_digits(network, freedom), problem, goals)
+    last = index >= settings.stages
+    network, steps = cut_until(network if last else release_digits(network), problem, goals)
     network = surgery.shrink(network)
-    if index >= settings.stages and settings.hold_digits:
-        network = release_digits(network, 0.0)
-    schedule = settings.final if index == settings.stages else settings.fine_tune
+    if settings.digits and index >= settings.stages - 1:
+        network = hold_digits(network) if last else release_digits(network)
     network, _ = training.fit(
         network,
         problem.train,
         problem.validation,
-        settings=schedule,
+        settings=settings.fit(index),
         seed=problem.seed + index,
         teacher=problem.teacher,
     )
+    _check_alive(network, problem.budget)
     after = metrics.accuracy(training.evaluate(network, problem.validation), problem.validation.y.numpy())
     change, estimate = metrics.difference(after, before), problem.price(network)
     return network, Stage(
@@ -161,6 +177,15 @@ def _run_stage(network: Network, problem: Problem, goals: dict[str, float], inde
         change.error,
         time.perf_counter() - started,
     )
+
+
+def _check_alive(network: Network, budget: Budget) -> None:
+    for layer in network.dense_layers:
+        if not layer.used_weight().any():
+            limits = ", ".join(f"{name} {limit:g}" for name, limit in budget.limits().items())
+            raise BudgetMissedError(
+                f"the budget cannot be reached: layer '{layer.name}' is left without a weight ({limits})"
+            )
 
 
 def cut_until(network: Network, problem: Problem, goals: dict[str, float]) -> tuple[Network, tuple[Step, ...]]:
@@ -197,21 +222,24 @@ def _best(
 
 
 @torch.no_grad()
-def release_digits(network: Network, freedom: float) -> Network:
-    """Return a copy in which that fraction of each layer's surviving weights, the smallest, may take any value again.
+def release_digits(network: Network) -> Network:
+    """Return a copy whose surviving weights may take any value of their type again.
 
-    Which digits matter changes as the network is trained on, so stages choose them anew; the others keep no more digits
-    than they have. Towards the end ever fewer are free, and make up for those that are held (incremental network
-    quantisation, Zhou et al., arXiv:1702.03044).
+    Which digits matter changes as the network is trained on, so every stage but the last chooses them anew.
     """
     released = network.clone()
     for layer in released.dense_layers:
-        magnitude, counts = layer.used_weight().abs(), masks.digit_counts(layer)
-        acting = magnitude[magnitude > 0]
-        largest = float(torch.quantile(acting, freedom)) if len(acting) and freedom > 0 else -1.0
-        limits = torch.where(magnitude <= largest, digits.UNLIMITED, counts)
-        layer.digit_limit.copy_(torch.where(layer.digit_limit > 0, limits, 0))
+        layer.digit_limit[layer.digit_limit > 0] = digits.UNLIMITED
     return released
+
+
+@torch.no_grad()
+def hold_digits(network: Network) -> Network:
+    """Return a copy in which no weight can have more signed digits than it has now."""
+    held = network.clone()
+    for layer in held.dense_layers:
+        layer.digit_limit.copy_(masks.digit_counts(layer))
+    return held
 
 
 def missed(budget: Budget, figures: Estimate) -> BudgetMissedError:

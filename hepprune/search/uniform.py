@@ -7,11 +7,11 @@ from pathlib import Path
 from hepprune.hardware.resources import Budget, Resources
 from hepprune.network import Network
 from hepprune.search import greedy
-from hepprune.search.greedy import Outcome, Problem
+from hepprune.search.greedy import Outcome, Problem, Settings
 from hepprune.search.moves import global_magnitude
 
 BELOW, ABOVE = 0.01, 0.05  # how far its cost may lie from the goal; fine-tuning moves it by more than any aim is fine
-_ATTEMPTS = 4
+_ATTEMPTS, _FINER, _STEP = 3, 3, 0.01
 
 
 def match(
@@ -28,9 +28,9 @@ def match(
     `cost` is exact (a solved adder graph), while the search steers by the price; the limit is corrected by their ratio
     until the cost lies where it should, so that the comparison favours this network and not the search.
     """
-    limit = goal
+    limit = (1 + ABOVE / 2) * goal
     found: list[tuple[float, Outcome]] = []
-    settings = replace(problem.settings, hold_digits=False, step=problem.settings.step / 5)
+    settings = _spread(problem.settings)
     for _ in range(_ATTEMPTS):
         budget = Budget(resources=Resources(lut=limit))
         attempt = replace(problem, budget=budget, propose=global_magnitude, settings=settings)
@@ -42,3 +42,10 @@ def match(
         limit *= (1 + ABOVE / 2) * goal / reached
     # Where no attempt came that close, the nearest, whose cost the summary shows.
     return min(found, key=lambda pair: abs(pair[0] / goal - 1))[1]
+
+
+def _spread(own: Settings) -> Settings:
+    """Return as much training over more and smaller cuts, the longest at the end: what suits weights cut for good."""
+    short = replace(own.fine_tune, epochs=-(-own.fine_tune.epochs // _FINER))
+    stages = own.stages * _FINER
+    return replace(own, digits=False, step=_STEP, stages=stages, fine_tune=short, settle=short, trim=own.settle)

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hepprune.data import production, pythia, root
 from hepprune.errors import DataError, PrerequisiteError
 
+pytestmark = pytest.mark.xdist_group("production")
 N_JETS, SEED = 10, 11
 CHILD = """
 from pathlib import Path

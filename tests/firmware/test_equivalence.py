@@ -10,7 +10,7 @@ from hepprune.firmware import equivalence, hls, rtl
 from hepprune.network import Network, Softmax
 from tests.firmware.conftest import jets
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("equivalence")]
 PART = "xcvu13p-flga2577-2-e"
 
 

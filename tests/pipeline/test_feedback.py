@@ -16,7 +16,7 @@ from hepprune.pipeline.context import Context
 from hepprune.synthesis.ledger import Ledger, design_key
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("feedback")]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
         "model": default.model.model_copy(
             update={"hidden": (12, 8), "training": recipe.Training(float_epochs=3, epochs=3)}
         ),
-        "search": recipe.Search(stages=3, fine_tune_epochs=1, final_epochs=2),
+        "search": recipe.Search(stages=3, fine_tune_epochs=1, settle_epochs=2, trim_epochs=1),
     }
     build = tmp_path_factory.mktemp("feedback")
     return Context(default.model_copy(update=sections), targets.load(default.target), build)

@@ -1,8 +1,11 @@
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hepprune import digits, training
 from hepprune.errors import BudgetMissedError
@@ -20,7 +23,8 @@ QUICK = Settings(
     step=0.3,
     statistics_jets=1000,
     fine_tune=Fit(1, 512, 3e-3),
-    final=Fit(3, 512, 3e-3),
+    settle=Fit(3, 512, 3e-3),
+    trim=Fit(1, 512, 1e-3),
 )
 MOVES = moves.per_layer({}, masks.GRANULARITIES)
 
@@ -51,13 +55,24 @@ def test_the_budget_is_met_and_the_shapes_shrink(tagger: Network, third: greedy.
     assert sizes[-1] == 5
 
 
-def test_every_stage_reaches_its_geometric_goal(tagger: Network, third: greedy.Outcome) -> None:
+def test_every_stage_reaches_its_goal(tagger: Network, third: greedy.Outcome) -> None:
     assert [stage.index for stage in third.stages] == list(range(1, len(third.stages) + 1))
     nonzero = [masks.nonzero_weights(tagger), *(stage.nonzero_weights for stage in third.stages)]
     assert nonzero[-1] < 0.8 * nonzero[0]
-    for stage, goal in zip(third.stages, (3 ** (2 / 3), 3 ** (1 / 3), 1.0), strict=False):
-        assert stage.usage["lut"] < goal * 1.1  # training between cuts may make weights a little dearer
-        assert stage.steps
+    goals = [QUICK.goals({"lut": 3.0}, stage.index)["lut"] for stage in third.stages]
+    assert goals[1:3] == [1.0, 1.0]
+    assert third.stages[0].usage["lut"] < 1.1 * goals[0]  # training between cuts may make weights a little dearer
+    assert third.stages[-1].usage["lut"] <= 1.0
+    assert all(stage.steps for stage in third.stages)
+
+
+@given(start=st.floats(0.01, 1000), stages=st.integers(2, 30))
+def test_goals_tighten_evenly_until_the_network_settles(start: float, stages: int) -> None:
+    settings = Settings(stages=stages)
+    goals = [max(start, 1.0), *(settings.goals({"lut": start}, index)["lut"] for index in range(1, stages + 1))]
+    assert goals[-2:] == [1.0, 1.0]
+    ratios = [after / before for before, after in itertools.pairwise(goals[:-1])]
+    assert ratios == pytest.approx([ratios[0]] * len(ratios))
 
 
 def test_a_third_of_the_digits_keeps_most_of_the_accuracy(tagger: Network, jets: Jets, third: greedy.Outcome) -> None:
@@ -117,7 +132,7 @@ def test_an_interrupted_search_ends_as_if_it_had_not_been(
 
 def test_another_search_takes_nothing_from_the_state_of_this_one(tagger: Network, jets: Jets, tmp_path: Path) -> None:
     base = problem(jets, luts(tagger, 0.9))
-    base = replace(base, settings=replace(QUICK, stages=1, final=QUICK.fine_tune))
+    base = replace(base, settings=replace(QUICK, stages=1))
     others = [
         base,
         replace(base, seed=1),
@@ -151,14 +166,21 @@ def test_a_budget_already_met_costs_nothing(tagger: Network, jets: Jets) -> None
 def test_an_unreachable_budget_names_the_limit_and_the_closest_point(
     tagger: Network, jets: Jets, tmp_path: Path
 ) -> None:
-    search = problem(jets, Budget(resources=Resources(lut=0.5)))
-    message = r"^the budget cannot be reached: lut binds, 0\.5 allowed, [0-9]+ at the closest point$"
+    search = problem(jets, Budget(resources=Resources(lut=20)))  # each of three layers keeps a digit, which takes 8
+    message = r"^the budget cannot be reached: lut binds, 20 allowed, [0-9]+ at the closest point$"
     with pytest.raises(BudgetMissedError, match=message) as caught:
         greedy.search(tagger, search, state=tmp_path)
     assert caught.value.exit_code == 2
     (folder,) = tmp_path.iterdir()
     assert (folder / "stages.json").is_file()
     assert (folder / "stage_1.npz").is_file()
+
+
+def test_a_layer_that_training_silences_is_no_way_to_meet_a_budget(tagger: Network, jets: Jets) -> None:
+    silent = tagger.clone()
+    silent.dense_layers[1].digit_limit.zero_()
+    with pytest.raises(BudgetMissedError, match=r"layer 'dense_2' is left without a weight"):
+        greedy.search(silent, problem(jets, luts(tagger, 0.9)))
 
 
 def test_the_limit_furthest_beyond_is_the_one_that_binds(tagger: Network) -> None:
@@ -170,21 +192,21 @@ def test_the_limit_furthest_beyond_is_the_one_that_binds(tagger: Network) -> Non
 
 def test_released_digits_leave_only_what_is_pruned(third: greedy.Outcome) -> None:
     for before, after in zip(
-        third.network.dense_layers, greedy.release_digits(third.network, 1.0).dense_layers, strict=True
+        third.network.dense_layers, greedy.release_digits(third.network).dense_layers, strict=True
     ):
         assert ((after.digit_limit == 0) == (before.digit_limit == 0)).all()
         assert set(after.digit_limit.unique().tolist()) <= {0, digits.UNLIMITED}
 
 
 def test_held_digits_are_those_there_are(tagger: Network) -> None:
-    held = greedy.release_digits(tagger, 0.0)
+    held = greedy.hold_digits(tagger)
     for before, after in zip(tagger.dense_layers, held.dense_layers, strict=True):
         assert after.digit_limit.tolist() == masks.digit_counts(before).tolist()
         assert after.used_weight().tolist() == before.used_weight().tolist()
 
 
-def test_the_smallest_weights_are_released_first(tagger: Network) -> None:
-    for layer in greedy.release_digits(tagger, 0.5).dense_layers:
-        weight, free = layer.used_weight().abs(), layer.digit_limit == digits.UNLIMITED
-        assert weight[free].max() <= weight[~free].min()
-        assert 0.3 < free[weight > 0].float().mean() < 0.8
+def test_digits_grow_back_while_the_network_settles_and_are_held_at_the_end(third: greedy.Outcome) -> None:
+    assert all(int(layer.digit_limit.max()) < digits.UNLIMITED for layer in third.network.dense_layers)
+    *_, settled, last = third.stages
+    assert settled.usage["lut"] > 1.0
+    assert last.usage["lut"] < settled.usage["lut"]

@@ -10,7 +10,7 @@ from hepprune.search.greedy import Problem, Settings
 from hepprune.training import Fit, Sample
 from tests.search.toy import toy_price
 
-QUICK = Settings(stages=2, step=0.05, statistics_jets=500, fine_tune=Fit(1, 512, 3e-3), final=Fit(2, 512, 3e-3))
+QUICK = Settings(stages=2, step=0.05, statistics_jets=500, fine_tune=Fit(1, 512, 3e-3), settle=Fit(2, 512, 3e-3))
 
 
 @pytest.mark.parametrize("dearer", [1.0, 1.3])
@@ -30,7 +30,7 @@ def test_the_cost_is_matched_though_the_price_is_wrong(
 
 
 def test_it_is_plain_pruning_of_weights(tagger: Network, jets: tuple[Sample, Sample]) -> None:
-    problem = Problem(*jets, Budget(), toy_price, moves.per_layer({}, ("digit",)), replace(QUICK, hold_digits=True))
+    problem = Problem(*jets, Budget(), toy_price, moves.per_layer({}, ("digit",)), replace(QUICK, digits=True))
     goal = 0.5 * (toy_price(tagger).resources.lut or 0)
     found = uniform.match(tagger, problem, cost=lambda n: toy_price(n).resources.lut or 0, goal=goal)
     assert masks.nonzero_weights(found.network) < masks.nonzero_weights(tagger)

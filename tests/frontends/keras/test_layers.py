@@ -7,7 +7,7 @@ import pytest
 from hepprune.frontends import keras
 from tests.frontends.keras.models import CASES, FRAMEWORKS, SUFFIXES, assert_agree, case, framework, load, save
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.xdist_group("tensorflow"), pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.mark.parametrize("name", sorted(CASES))

@@ -26,7 +26,11 @@ from hepprune.frontends import keras as frontend
 from hepprune.frontends.keras.graph import lower
 from hepprune.network import Conv, Dense, Network
 
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]  # TensorFlow alone takes longer to import
+pytestmark = [
+    pytest.mark.xdist_group("tensorflow"),
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.slow,
+]  # TensorFlow alone takes longer to import
 REFERENCE = Path(hepprune.__file__).resolve().parents[2] / "shared" / "reference"
 # The interquartile ranges that the authors of the interaction networks divide their jets by.
 SCALES = {8: (219, 0.2, 0.2), 16: (166, 0.24, 0.24), 32: (120, 0.27, 0.27)}
