@@ -10,14 +10,15 @@ from hepprune.network import Network, load, save
 
 # Each module has `claims(model)`, `read(model)` and `write(network, path, like=model)`, and imports its framework only
 # inside functions; the first that claims a model reads it.
-FRONTENDS = ("keras", "pytorch")
+FRONTENDS = ("keras", "onnx", "pytorch")
 
 
 def read(model: Any) -> Network:
     """Return the network of a model: a file of any framework, or an object of one.
 
     Files are `.npz` (hepprune's own), `.h5`, `.keras`, `model.json` beside its weights, `.pt2` (torch.export),
-    or `package.module:factory` with an optional `@weights.pt` for torch. Nothing in a file is executed.
+    `.onnx` (ONNX and QONNX), or `package.module:factory` with an optional `@weights.pt` for torch. Nothing in a file
+    is executed.
 
     Raises:
         NetworkError: the file is missing, damaged or of an unknown kind, or a layer cannot be taken over; the sentence
@@ -54,6 +55,6 @@ def _frontend(model: Any) -> ModuleType:
             return module
     what = f"'{model}'" if isinstance(model, str | Path) else f"an object of type {type(model).__name__}"
     raise NetworkError(
-        f"{what} is no model that can be read; known are .h5, .keras, model.json, .pt2, .npz, module:factory, "
-        "and models of torch and Keras in memory"
+        f"{what} is no model that can be read; known are .h5, .keras, model.json, .onnx, .pt2, .npz, "
+        "module:factory, and models of torch, Keras and ONNX in memory"
     )

@@ -60,7 +60,7 @@ def lower(program: Program) -> Lowered:
         NetworkError: an operator has no layer; the sentence names it.
     """
     calls = program.needed()
-    built = Building(_n_jets(program))
+    built = Building(n_jets(program))
     counted = [call.scope[0] for call in calls if call.operator in OPERATORS]
     built.in_scope = Counter(counted)
     for call in (*calls, Call("output", "output", program.outputs, {})):
@@ -68,18 +68,18 @@ def lower(program: Program) -> Lowered:
             built.readers.setdefault(name, []).append(call)
     values: dict[str, Any] = {name: Constant(tensor, origin) for name, (origin, tensor) in program.constants.items()}
     for name, shape in program.inputs.items():
-        values[name] = _input(built, name, shape, channels_first=_is_channels_first(name, calls))
+        values[name] = add_input(built, name, shape, channels_first=_is_channels_first(name, calls))
     for position, call in enumerate(calls):
         result = _run(built, call, values)
         if call.in_place:
             _overwritten(call, result, values, calls[position + 1 :])
         values[call.name] = result
-    outputs = [_output(built, values.get(ref.name), ref) for ref in program.outputs]
-    network = _network(built, outputs)
+    outputs = [output_layer(built, values.get(ref.name), ref) for ref in program.outputs]
+    network = network_of(built, outputs)
     return Lowered(network, tuple(slot for slot in built.slots if slot.layer in network.layers))
 
 
-def _network(built: Building, outputs: list[str]) -> Network:
+def network_of(built: Building, outputs: list[str]) -> Network:
     """Return the network, contractions putting their result at once into the order that a permutation would."""
     layers, sources = {layer.name: layer for layer in built.layers}, dict(built.sources)
     read = Counter(source for names in sources.values() for source in names) + Counter(outputs)
@@ -98,7 +98,8 @@ def _network(built: Building, outputs: list[str]) -> Network:
     return Network(layers.values(), sources, outputs)
 
 
-def _n_jets(program: Program) -> int:
+def n_jets(program: Program) -> int:
+    """Return the number of jets that all inputs have, two where it is left open."""
     first = {shape[0] if shape else 0 for shape in program.inputs.values()}
     if len(first) != 1 or 0 in first:
         raise NetworkError("every input needs a first axis of jets, of the same size for all")
@@ -106,7 +107,8 @@ def _n_jets(program: Program) -> int:
     return size or _FREE_JETS
 
 
-def _input(built: Building, name: str, shape: tuple[int | None, ...], *, channels_first: bool) -> Value:
+def add_input(built: Building, name: str, shape: tuple[int | None, ...], *, channels_first: bool) -> Value:
+    """Add an Input, its channels last, and return the value as the program has it."""
     sizes = [size for size in shape[1:] if size is not None]
     if len(sizes) != len(shape) - 1 or not sizes:
         raise NetworkError(f"input '{name}' has the shape {shape}; only the number of jets can be free")
@@ -213,7 +215,7 @@ def _overwritten(call: Call, result: Any, values: dict[str, Any], later: tuple[C
             raise NetworkError(f"'{call.name}' ({call.target}) overwrites values that '{name}' still reads")
 
 
-def _output(built: Building, value: Any, ref: Ref) -> str:
+def output_layer(built: Building, value: Any, ref: Ref) -> str:
     """Return the layer with an output's values, channels last where they come so, else in torch's order."""
     if not isinstance(value, Value):
         raise NetworkError(f"output '{ref.name}' of the program does not depend on the inputs alone")

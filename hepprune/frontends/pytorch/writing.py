@@ -30,7 +30,7 @@ def to_module(network: Network, like: nn.Module, input_shape: Any = None) -> nn.
         module = resized(like, tensors)
         return module, lower(capture(module, shapes))
 
-    module: nn.Module = _filled(network, lower(capture(like, shapes)), made)
+    module: nn.Module = filled_model(network, lower(capture(like, shapes)), made)
     return module
 
 
@@ -54,13 +54,13 @@ def write_program(network: Network, path: Path, like: Program) -> Path:
         program = replace(like, constants=constants)
         return program, lower(program)
 
-    exported = exporting.export(_filled(network, lower(like), made))
+    exported = exporting.export(filled_model(network, lower(like), made))
     with replacing(path) as temporary:
         torch.export.save(exported, temporary)
     return path
 
 
-def _filled(network: Network, known: Lowered, made: Callable[[Mapping[str, Tensor]], tuple[Any, Lowered]]) -> Any:
+def filled_model(network: Network, known: Lowered, made: Callable[[Mapping[str, Tensor]], tuple[Any, Lowered]]) -> Any:
     """Return the model that `made` makes of tensors, once to learn its order of values and once to fill it."""
     _check_graph(network, known.network)
     model, changed = None, _changed(network, known.network)

@@ -1,0 +1,142 @@
+"""What depends on constants alone: the sizes that exporters compute, and weights that they build from parts."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hepprune.errors import NetworkError
+from hepprune.frontends.onnx.arrays import Array
+from hepprune.frontends.onnx.building import Node
+from hepprune.frontends.onnx.operators.registry import counted, numbers
+from hepprune.frontends.pytorch.values import Value
+
+_MAX_CONSTANT = 2**26
+
+
+def _divided(x: Tensor, y: Tensor) -> Tensor:
+    return torch.div(x, y, rounding_mode=None if x.is_floating_point() else "trunc")
+
+
+_ELEMENTWISE: dict[str, Callable[..., Tensor]] = {
+    "Abs": torch.abs,
+    "Add": torch.add,
+    "Div": _divided,
+    "Equal": torch.eq,
+    "Exp": torch.exp,
+    "Floor": torch.floor,
+    "Greater": torch.gt,
+    "Less": torch.lt,
+    "Max": torch.maximum,
+    "Min": torch.minimum,
+    "Mod": torch.remainder,
+    "Mul": torch.mul,
+    "Neg": torch.neg,
+    "Not": torch.logical_not,
+    "Pow": torch.pow,
+    "Reciprocal": torch.reciprocal,
+    "Sqrt": torch.sqrt,
+    "Sub": torch.sub,
+    "Tanh": torch.tanh,
+    "Where": torch.where,
+}
+
+
+def shape_of(node: Node, x: Any) -> Array:
+    """Return the shape of a value as a constant."""
+    sizes = x.shape if isinstance(x, Value) else tuple(x.tensor.shape)
+    return Array(torch.tensor(sizes[node.attributes.get("start", 0) : node.attributes.get("end", len(sizes))]))
+
+
+def folded(node: Node, given: list[Array | None]) -> Array:
+    """Return the constant that an operator makes of constants.
+
+    Raises:
+        NetworkError: the operator is not known on constants, or would make more than 2**26 numbers.
+    """
+    tensors = [None if array is None else array.acting for array in given]
+    try:
+        if node.kind in _ELEMENTWISE:
+            present = [tensor for tensor in tensors if tensor is not None]
+            _check(node, np.broadcast_shapes(*(tuple(tensor.shape) for tensor in present)))
+            return Array(_ELEMENTWISE[node.kind](*present))
+        if node.kind in _MAKING:
+            return Array(_MAKING[node.kind](node, *given))
+    except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as problem:
+        reason = (str(problem).splitlines() or [""])[0]
+        raise NetworkError(f"'{node.name}' ({node.kind}) cannot be computed: {reason[:200]}") from problem
+    raise NetworkError(f"'{node.name}' uses {node.kind} on constants, which is not known")
+
+
+def _check(node: Node, shape: Any) -> tuple[int, ...]:
+    sizes = tuple(int(size) for size in shape)
+    if any(size < 0 for size in sizes) or math.prod(sizes) > _MAX_CONSTANT:
+        raise NetworkError(f"'{node.name}' ({node.kind}) makes a constant of the shape {sizes}")
+    return sizes
+
+
+def _concatenated(node: Node, *parts: Array) -> Tensor:
+    _check(node, [sum(part.tensor.numel() for part in parts)])
+    return torch.cat([part.acting for part in parts], dim=node.attributes["axis"])
+
+
+def _gathered(node: Node, x: Array, places: Array) -> Tensor:
+    axis, chosen = counted(node.attributes.get("axis", 0), x.tensor.ndim, node), places.tensor.long()
+    shape = (*x.tensor.shape[:axis], *chosen.shape, *x.tensor.shape[axis + 1 :])
+    _check(node, shape)
+    return x.acting.index_select(axis, chosen.reshape(-1) % x.tensor.shape[axis]).reshape(shape)
+
+
+def _filled(node: Node, shape: Array) -> Tensor:
+    content = node.attributes.get("value")
+    return torch.full(_check(node, shape.tensor), 0.0 if content is None else content.reshape(-1)[0].item())
+
+
+def _range(node: Node, start: Array, limit: Array, step: Array) -> Tensor:
+    first, last, by = (array.tensor.item() for array in (start, limit, step))
+    _check(node, [max(math.ceil((last - first) / by), 0)])
+    return torch.arange(first, last, by)
+
+
+def _expanded(node: Node, x: Array, shape: Array) -> Tensor:
+    wide = _check(node, np.broadcast_shapes(tuple(x.tensor.shape), tuple(shape.tensor.tolist())))
+    return x.acting.expand(wide).clone()
+
+
+def _sliced(node: Node, x: Array, *bounds: Array) -> Tensor:
+    given = [*bounds, None, None, None, None][:4]
+    starts, ends, axes, steps = (
+        numbers(entry, node, what) for entry, what in zip(given, ("starts", "ends", "axes", "steps"), strict=True)
+    )
+    found = x.acting
+    for place, start in enumerate(starts):
+        axis, size = (axes[place] if axes else place), 0
+        size = found.shape[axis]
+        inside = range(*slice(int(start), int(ends[place]), int(steps[place]) if steps else 1).indices(size))
+        found = found.index_select(axis, torch.tensor(list(inside), dtype=torch.long))
+    return found
+
+
+def _product(node: Node, x: Array, y: Array) -> Tensor:
+    _check(
+        node,
+        (*np.broadcast_shapes(*(tuple(v.tensor.shape[:-2]) for v in (x, y))), x.tensor.shape[-2], y.tensor.shape[-1]),
+    )
+    return x.acting @ y.acting
+
+
+_MAKING: dict[str, Callable[..., Tensor]] = {
+    "Concat": _concatenated,
+    "ConstantOfShape": _filled,
+    "Expand": _expanded,
+    "Gather": _gathered,
+    "MatMul": _product,
+    "Range": _range,
+    "Slice": _sliced,
+}
+
+# The operators that are known on constants, not all of them on values of the jets.
+FOLDED = frozenset({"Shape", *_ELEMENTWISE, *_MAKING})

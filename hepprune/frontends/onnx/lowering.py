@@ -1,0 +1,168 @@
+"""From an ONNX graph to a Network."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hepprune.errors import NetworkError
+from hepprune.frontends.onnx.arrays import Array
+from hepprune.frontends.onnx.building import Graph, Node, Site
+from hepprune.frontends.onnx.files import QONNX_DOMAINS, STANDARD, opset
+from hepprune.frontends.onnx.folding import FOLDED, folded, shape_of
+from hepprune.frontends.onnx.operators import OPERATORS, QUANTISERS
+from hepprune.frontends.pytorch.lowering import Lowered, add_input, n_jets, network_of, output_layer
+from hepprune.frontends.pytorch.program import Program, Ref
+from hepprune.frontends.pytorch.values import Value
+
+_CHANNELS_FIRST = {
+    "AveragePool", "BatchNormalization", "Conv", "GlobalAveragePool", "GlobalMaxPool", "MaxPool", "PRelu", "Resize",
+    "Upsample",
+}  # fmt: skip
+_ELEMENTWISE = {
+    "Add", "Cast", "Clip", "Div", "Dropout", "Elu", "HardSigmoid", "Identity", "LeakyRelu", "Mul", "Pad", "Relu",
+    "Sigmoid", "Sub", "Tanh", *QUANTISERS,
+}  # fmt: skip
+# Those that keep the way back to the file for a constant that they move.
+_MOVING = {"Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Cast"}
+_UNFIT = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+
+@dataclass(frozen=True)
+class Read(Lowered):
+    """The network, and what of the file it came from: `targets` are sizes that the graph holds and no longer has."""
+
+    sites: tuple[Site, ...]
+    targets: Mapping[str, Tensor]
+    shapes: Mapping[str, tuple[int, ...]]
+
+
+def lower(proto: Any, *, fitting: bool = False) -> Read:
+    """Return the network that computes what a checked model does; `fitting` brings its reshapes to other sizes.
+
+    Raises:
+        NetworkError: an operator has no layer; the sentence names it.
+    """
+    nodes = [_node(entry) for entry in proto.graph.node]
+    constants = {tensor.name: _array(tensor) for tensor in proto.graph.initializer}
+    inputs = {entry.name: _sizes(entry) for entry in proto.graph.input if entry.name not in constants}
+    outputs = tuple(entry.name for entry in proto.graph.output)
+    built = Graph(n_jets(Program(inputs, {}, (), ())), opset=opset(proto), fitting=fitting, outputs=outputs)
+    built.values.update(constants)
+    needed = _constants_first(_needed(nodes, outputs), set(inputs))
+    for node in needed:
+        for name in filter(None, node.inputs):
+            built.readers_of.setdefault(name, []).append(node)
+    for name, shape in inputs.items():
+        built.values[name] = add_input(built, name, shape, channels_first=_is_channels_first(name, needed))
+    for node in needed:
+        found = _run(built, node)
+        results = found if isinstance(found, list) else [found]
+        built.values.update(zip(node.outputs, results, strict=False))
+    named = [output_layer(built, built.values[name], Ref(name)) for name in outputs]
+    network = network_of(built, built.merge_quantisers(named))
+    slots = tuple(slot for slot in built.slots if slot.layer in network.layers)
+    sites = tuple(site for site in built.sites if site.layer in network.layers)
+    shapes = {name: _shape(value) for name, value in built.values.items() if value is not None}
+    return Read(network, slots, sites, built.targets, shapes)
+
+
+def _node(entry: Any) -> Node:
+    import onnx
+
+    name = entry.name or next(filter(None, entry.output), entry.op_type)
+    known = (*STANDARD, *QONNX_DOMAINS) if entry.op_type in QUANTISERS else STANDARD
+    if entry.domain not in known or entry.op_type not in {*OPERATORS, *QUANTISERS, *FOLDED}:
+        where = f" of {entry.domain}" if entry.domain else ""
+        raise NetworkError(f"'{name}' uses {entry.op_type}{where}, which no layer of a Network computes")
+    attributes = {}
+    for attribute in entry.attribute:
+        if attribute.type in {onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS}:
+            raise NetworkError(f"'{name}' ({entry.op_type}) holds a graph of its own, which no Network does")
+        attributes[attribute.name] = _plain(onnx.helper.get_attribute_value(attribute))
+    return Node(name, entry.op_type, tuple(entry.input), tuple(entry.output), attributes)
+
+
+def _plain(value: Any) -> Any:
+    import onnx
+
+    if isinstance(value, onnx.TensorProto):
+        return onnx.numpy_helper.to_array(value)
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, str | int | float):
+        return value
+    return tuple(entry.decode(errors="replace") if isinstance(entry, bytes) else entry for entry in value)
+
+
+def _array(tensor: Any) -> Array:
+    import onnx
+
+    try:
+        values = onnx.numpy_helper.to_array(tensor)
+        return Array(torch.from_numpy(np.array(values, dtype=values.dtype.newbyteorder("="))), tensor.name)
+    except (ValueError, TypeError, RuntimeError) as problem:
+        raise NetworkError(f"tensor '{tensor.name}' is damaged or holds no numbers") from problem
+
+
+def _sizes(entry: Any) -> tuple[int | None, ...]:
+    kind = entry.type.tensor_type
+    if kind.elem_type not in {1, 10, 11}:  # TensorProto's floating types
+        raise NetworkError(f"input '{entry.name}' holds no floating-point numbers")
+    return tuple(size.dim_value or None for size in kind.shape.dim)
+
+
+def _needed(nodes: list[Node], outputs: tuple[str, ...]) -> list[Node]:
+    """Return the nodes that an output depends on, in order."""
+    wanted, kept = set(outputs), []
+    for node in reversed(nodes):
+        if wanted.intersection(node.outputs):
+            wanted.update(node.inputs)
+            kept.append(node)
+    return kept[::-1]
+
+
+def _constants_first(nodes: list[Node], inputs: set[str]) -> list[Node]:
+    """Return nodes in an order in which what depends on no input is known before the rest."""
+    reached = set(inputs)
+    for node in nodes:
+        if reached.intersection(node.inputs):
+            reached.update(node.outputs)
+    return sorted(nodes, key=lambda node: bool(reached.intersection(node.inputs)))
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    return value.shape if isinstance(value, Value) else tuple(value.tensor.shape)
+
+
+def _is_channels_first(name: str, nodes: list[Node]) -> bool:
+    """Return whether an input reaches, through element-wise operators only, one that has channels on axis 1."""
+    reached = {name}
+    for node in nodes:
+        if reached.intersection(node.inputs):
+            if node.kind in _CHANNELS_FIRST:
+                return True
+            if node.kind in _ELEMENTWISE:
+                reached.update(node.outputs)
+    return False
+
+
+def _run(built: Graph, node: Node) -> Any:
+    given = [built.values[name] if name else None for name in node.inputs]
+    try:
+        if node.kind == "Shape":
+            return shape_of(node, given[0])
+        constant = not any(isinstance(entry, Value) for entry in given)
+        if node.kind in QUANTISERS:
+            return QUANTISERS[node.kind](built, node, *given)
+        if constant and node.kind not in _MOVING:
+            return folded(node, given)
+        if node.kind not in OPERATORS:
+            raise NetworkError(f"'{node.name}' uses {node.kind}, which no layer of a Network computes")
+        return OPERATORS[node.kind](built, node, *given)
+    except _UNFIT as problem:  # the file is damaged, or the format has learned more
+        reason = (str(problem).splitlines() or [""])[0]
+        raise NetworkError(f"'{node.name}' uses {node.kind} in a way that is not known: {reason[:200]}") from problem

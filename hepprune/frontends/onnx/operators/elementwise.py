@@ -1,0 +1,142 @@
+"""Activations and heads."""
+
+from typing import Any
+
+import torch
+
+from hepprune.errors import NetworkError
+from hepprune.frontends.onnx.arrays import Array
+from hepprune.frontends.onnx.building import Graph, Node
+from hepprune.frontends.onnx.operators.registry import added, constant, counted, is_number, jets_value, number, operator
+from hepprune.frontends.pytorch.operators import elementwise, normalisation
+from hepprune.frontends.pytorch.operators.registry import picked
+from hepprune.frontends.pytorch.values import Value
+from hepprune.network import Activation, PReLU, ReLU
+
+_PLAIN = {
+    "Exp": "exponential",
+    "Selu": "selu",
+    "Sigmoid": "sigmoid",
+    "Softplus": "softplus",
+    "Softsign": "softsign",
+    "Swish": "swish",
+    "Tanh": "tanh",
+}
+# The attributes of ONNX under the names of the layers' parameters, with ONNX' defaults.
+_PARAMETERS: dict[str, tuple[str, dict[str, tuple[str, float]]]] = {
+    "Elu": ("elu", {"alpha": ("alpha", 1.0)}),
+    "HardSigmoid": ("hard_sigmoid", {"slope": ("alpha", 0.2), "shift": ("beta", 0.5)}),
+    "LeakyRelu": ("leaky_relu", {"slope": ("alpha", 0.01)}),
+    "ThresholdedRelu": ("thresholded_relu", {"theta": ("alpha", 1.0)}),
+}
+_DEFAULTS = {"alpha": 1.67326319217681884765625, "gamma": 1.05070102214813232421875}  # of Selu, in float32
+
+
+@operator(*_PLAIN)
+def function(built: Graph, node: Node, x: Any) -> Value:
+    """Apply a function without parameters."""
+    if any(abs(node.attributes.get(name, value) - value) > 1e-6 for name, value in _DEFAULTS.items()):
+        raise NetworkError(f"layer '{node.name}' ({node.kind}) has parameters of its own, which no Network holds")
+    return added(built, node, x, lambda name: Activation(name, _PLAIN[node.kind]))
+
+
+@operator(*_PARAMETERS)
+def parametric(built: Graph, node: Node, x: Any) -> Value:
+    """Apply a function with parameters."""
+    kind, names = _PARAMETERS[node.kind]
+    given = {own: float(node.attributes.get(name, default)) for own, (name, default) in names.items()}
+    return added(built, node, x, lambda name: Activation(name, kind, given))
+
+
+@operator("Relu")
+def relu(built: Graph, node: Node, x: Any) -> Value:
+    """max(x, 0)."""
+    return added(built, node, x, ReLU)
+
+
+@operator("Clip")
+def clip(built: Graph, node: Node, x: Any, low: Any = None, high: Any = None) -> Value:
+    """min(max(x, low), high)."""
+    ends = {"min": low, "max": high}
+    found = {key: number(end, node, key) for key, end in ends.items() if end is not None}
+    found |= {key: float(node.attributes[key]) for key in ends if key in node.attributes}
+    limit = float(torch.finfo(torch.float32).max)
+    bounds = {key: end for key, end in found.items() if abs(end) < limit}
+    if not bounds:
+        return jets_value(x, node)
+    return elementwise.clamp(built, node.call("clamp"), x, **bounds)
+
+
+@operator("HardSwish")
+def hard_swish(built: Graph, node: Node, x: Any) -> Value:
+    """The value times its hard sigmoid."""
+    return elementwise.hard_swish(built, node.call("hardswish"), x)
+
+
+@operator("Gelu")
+def gelu(built: Graph, node: Node, x: Any) -> Value:
+    """The value times the normal distribution's integral up to it."""
+    return elementwise.gelu(built, node.call("gelu"), x, approximate=node.attributes.get("approximate", "none"))
+
+
+@operator("Abs")
+def absolute(built: Graph, node: Node, x: Any) -> Value:
+    """The larger of x and -x."""
+    return elementwise.absolute(built, node.call("abs"), x)
+
+
+@operator("Pow")
+def power(built: Graph, node: Node, x: Any, exponent: Any) -> Value:
+    """The square."""
+    return elementwise.square(built, node.call("pow"), x, exponent=number(exponent, node, "exponent"))
+
+
+@operator("PRelu")
+def prelu(built: Graph, node: Node, x: Any, slope: Any) -> Value:
+    """The value, its negative part times a slope, one for all or one per place along an axis."""
+    slopes, value = constant(slope, node, "slope").settled(), jets_value(x, node)
+    if is_number(slopes):
+        return elementwise.prelu(built, node.call("prelu"), value, weight=slopes)
+    sizes = (1,) * (value.index.ndim - slopes.tensor.ndim) + tuple(slopes.tensor.shape)
+    wide = [axis for axis, size in enumerate(sizes) if size > 1]
+    if len(wide) != 1 or len(sizes) != value.index.ndim or sizes[wide[0]] != value.shape[wide[0]]:
+        raise NetworkError(f"layer '{node.name}' has slopes of shape {tuple(slopes.tensor.shape)}; one axis is known")
+    title = built.title(node.call("prelu"), slopes)
+    line = slopes.reshaped((slopes.tensor.numel(),))
+    source, order, value_of = normalisation.per_channel(built, value, wide[0], title)
+    name = built.add(PReLU(built.name(title), line.tensor.float()[torch.argsort(order)]), source)
+    built.stored(name, line, lambda at: picked(at.slope, order))
+    return value_of(name)
+
+
+@operator("Softmax")
+def softmax(built: Graph, node: Node, x: Any) -> Value:
+    """exp(x) / sum(exp(x)) along an axis; before opset 13 along all axes from that one on."""
+    value, call = jets_value(x, node), node.call("softmax")
+    rank = value.index.ndim
+    axis = counted(node.attributes.get("axis", -1 if built.opset >= 13 else 1), rank, node)
+    if built.opset >= 13 or axis == rank - 1:
+        return elementwise.softmax(built, call, value, dim=axis)
+    rows = value.moved(value.index.flatten(axis))
+    found = elementwise.softmax(built, call, rows, dim=axis)
+    return found.moved(found.index.reshape(value.shape))
+
+
+@operator("ArgMax")
+def argmax(built: Graph, node: Node, x: Any) -> Value:
+    """The index of the largest value."""
+    axis, kept = node.attributes.get("axis", 0), bool(node.attributes.get("keepdims", 1))
+    if node.attributes.get("select_last_index"):
+        raise NetworkError(f"layer '{node.name}' takes the last of equal values; the first is known")
+    return elementwise.argmax(built, node.call("argmax"), x, dim=axis, keepdim=kept)
+
+
+@operator("Identity", "Dropout", "Cast")
+def same(_: Graph, node: Node, x: Any, *_ignored: Any) -> Any:
+    """The values as they are: a network computes in one type, and drops nothing at inference."""
+    whole = node.kind == "Cast" and node.attributes.get("to") not in {1, 10, 11, 16}  # TensorProto's floating types
+    if whole and isinstance(x, Value):
+        raise NetworkError(f"layer '{node.name}' casts values of the jets to whole numbers, which no Network does")
+    if isinstance(x, Array) and node.kind == "Cast":
+        return Array(x.acting.long()) if whole else Array(x.acting.double())
+    return x

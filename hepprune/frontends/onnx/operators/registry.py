@@ -1,0 +1,92 @@
+"""The operators that become layers, by their ONNX name, and how their attributes and inputs are read."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import torch
+
+from hepprune.errors import NetworkError
+from hepprune.frontends.onnx.arrays import Array
+from hepprune.frontends.onnx.building import Graph, Node
+from hepprune.frontends.pytorch.operators.registry import unchanged
+from hepprune.frontends.pytorch.values import Value
+from hepprune.network import Layer
+
+# Takes what is built so far, the node, and its inputs: values of the jets, constants, None where one is left out.
+Operator = Callable[..., Any]
+OPERATORS: dict[str, Operator] = {}
+QUANTISERS: dict[str, Operator] = {}
+F = TypeVar("F", bound=Operator)
+
+
+def operator(*kinds: str, table: dict[str, Operator] = OPERATORS) -> Callable[[F], F]:
+    """Register a function for operators by name."""
+
+    def register(function: F) -> F:
+        table.update(dict.fromkeys(kinds, function))
+        return function
+
+    return register
+
+
+def jets_value(given: Any, node: Node) -> Value:
+    """Return an input that must depend on the jets."""
+    if isinstance(given, Value):
+        return given
+    raise NetworkError(f"'{node.name}' ({node.kind}) works on a constant where values of the jets are expected")
+
+
+def constant(given: Any, node: Node, what: str) -> Array:
+    """Return an input that must be a constant."""
+    if isinstance(given, Array):
+        return given
+    raise NetworkError(f"'{node.name}' ({node.kind}) computes its {what} from the jets; only constants are known")
+
+
+def numbers(given: Any, node: Node, what: str) -> list[Any]:
+    """Return the numbers of a constant, or of an attribute that older operators have in its place."""
+    if given is None:
+        found = node.attributes.get(what, [])
+        return list(found) if isinstance(found, Sequence) else [found]
+    return constant(given, node, what).tensor.reshape(-1).tolist()
+
+
+def added(built: Graph, node: Node, x: Any, make: Callable[[str], Layer]) -> Value:
+    """Add a layer that leaves every value at its place."""
+    source = jets_value(x, node)
+    return unchanged(source, built.add(make(built.name(node.name)), source.layer))
+
+
+def counted(axis: int, rank: int, node: Node) -> int:
+    """Return an axis counted from 0."""
+    if not -rank <= axis < rank:
+        raise NetworkError(f"'{node.name}' ({node.kind}) has no axis {axis} in a value of {rank}")
+    return axis % rank
+
+
+def plain(array: Array) -> Array:
+    """Return the values that act, without a way back to the file where that is more than an order of axes."""
+    found = array.settled()
+    return found if found.undo is None else Array(found.tensor)
+
+
+def flat(array: Array, size: int) -> Array:
+    """Return a constant as one axis of `size` values, spread if it has but one."""
+    if array.tensor.numel() == size:
+        return array.reshaped((size,))
+    if array.tensor.numel() == 1:
+        return Array(array.acting.reshape(1).expand(size).clone())
+    raise NetworkError(f"a constant of shape {tuple(array.tensor.shape)} stands where {size} values are expected")
+
+
+def is_number(given: Any) -> bool:
+    """Return whether an input is a constant of one value."""
+    return isinstance(given, Array) and given.tensor.numel() == 1
+
+
+def number(given: Any, node: Node, what: str) -> float:
+    """Return the one value of a constant."""
+    found = constant(given, node, what)
+    if found.tensor.numel() != 1 or not torch.isfinite(found.tensor.double()).all():
+        raise NetworkError(f"'{node.name}' ({node.kind}) has a {what} of shape {tuple(found.tensor.shape)}, no number")
+    return float(found.acting)

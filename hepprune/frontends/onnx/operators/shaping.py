@@ -1,0 +1,209 @@
+"""Operators that only move values."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hepprune.errors import NetworkError
+from hepprune.frontends.onnx.arrays import Array
+from hepprune.frontends.onnx.building import Graph, Node
+from hepprune.frontends.onnx.operators.registry import constant, counted, jets_value, number, numbers, operator
+from hepprune.frontends.pytorch.operators import shaping
+from hepprune.frontends.pytorch.values import Value
+
+_END = 2**62
+
+
+def _shape(x: Any) -> tuple[int, ...]:
+    return x.shape if isinstance(x, Value) else tuple(x.tensor.shape)
+
+
+def reshaped(x: Any, shape: tuple[int, ...], node: Node) -> Any:
+    """Return values of the jets or a constant under another shape."""
+    if math.prod(shape) != math.prod(_shape(x)):
+        raise NetworkError(f"'{node.name}' ({node.kind}) cannot bring {_shape(x)} into the shape {shape}")
+    return x.moved(x.index.reshape(shape), node.name) if isinstance(x, Value) else x.reshaped(shape)
+
+
+@operator("Transpose")
+def transpose(_: Graph, node: Node, x: Any) -> Any:
+    """The axes in another order, reversed without one."""
+    rank = len(_shape(x))
+    order = tuple(node.attributes.get("perm", range(rank)[::-1]))
+    if sorted(order) != list(range(rank)):
+        raise NetworkError(f"'{node.name}' ({node.kind}) orders the axes {order} of {rank}")
+    return x.moved(x.index.permute(order), node.name) if isinstance(x, Value) else x.transposed(order)
+
+
+@operator("Flatten")
+def flatten(_: Graph, node: Node, x: Any) -> Any:
+    """Two axes: those before `axis`, and the others."""
+    shape = _shape(x)
+    axis = node.attributes.get("axis", 1)
+    lead = math.prod(shape[: axis % len(shape) if axis < 0 else axis])
+    return reshaped(x, (lead, math.prod(shape) // max(lead, 1)), node)
+
+
+@operator("Reshape")
+def reshape(built: Graph, node: Node, x: Any, shape: Any) -> Any:
+    """Another shape; 0 keeps a size, -1 is what is left."""
+    before, target = _shape(x), constant(shape, node, "shape")
+    sizes = [int(size) for size in target.tensor.reshape(-1)]
+    if not node.attributes.get("allowzero"):
+        sizes = [before[i] if size == 0 and i < len(before) else size for i, size in enumerate(sizes)]
+    if built.fitting and sizes.count(-1) == (sizes[0] == -1) and isinstance(x, Value):
+        open_jets, sizes[0] = sizes[0] == -1, before[0] if sizes[0] == -1 else sizes[0]
+        if math.prod(sizes) != math.prod(before):
+            sizes = _fitted(sizes, math.prod(before), node)
+            built.targets[target.origin or ""] = torch.tensor([-1, *sizes[1:]] if open_jets else sizes)
+    known = math.prod(size for size in sizes if size != -1)
+    return reshaped(x, tuple(math.prod(before) // max(known, 1) if size == -1 else size for size in sizes), node)
+
+
+def _fitted(sizes: list[int], total: int, node: Node) -> list[int]:
+    """Return sizes of which the largest but the first takes what is left after surgery."""
+    axis = max(range(1, len(sizes)), key=lambda place: sizes[place], default=0)
+    rest = math.prod(size for place, size in enumerate(sizes) if place != axis)
+    if not axis or total % rest:
+        raise NetworkError(f"'{node.name}' ({node.kind}) has the sizes {tuple(sizes)}, which {total} values cannot fit")
+    return [total // rest if place == axis else size for place, size in enumerate(sizes)]
+
+
+@operator("Squeeze")
+def squeeze(_: Graph, node: Node, x: Any, axes: Any = None) -> Any:
+    """Without axes of size 1."""
+    shape = _shape(x)
+    gone = {counted(int(axis), len(shape), node) for axis in numbers(axes, node, "axes")}
+    gone = gone or {axis for axis, size in enumerate(shape) if size == 1}
+    return reshaped(x, tuple(size for axis, size in enumerate(shape) if axis not in gone), node)
+
+
+@operator("Unsqueeze")
+def unsqueeze(_: Graph, node: Node, x: Any, axes: Any = None) -> Any:
+    """With new axes of size 1."""
+    given, sizes = numbers(axes, node, "axes"), list(_shape(x))
+    rank = len(sizes) + len(given)
+    for axis in sorted(counted(int(axis), rank, node) for axis in given):
+        sizes.insert(axis, 1)
+    return reshaped(x, tuple(sizes), node)
+
+
+@operator("Concat")
+def concatenate(built: Graph, node: Node, *parts: Any) -> Value:
+    """Values one after the other along an axis."""
+    return shaping.concatenate(built, node.call("cat"), list(parts), dim=node.attributes["axis"])
+
+
+@operator("Split")
+def split(built: Graph, node: Node, x: Any, sizes: Any = None) -> list[Value]:
+    """Values in parts along an axis, of given sizes or in equal ones."""
+    value, axis = jets_value(x, node), node.attributes.get("axis", 0)
+    axis = counted(axis, value.index.ndim, node)
+    parts = [int(size) for size in numbers(sizes, node, "split")]
+    if not parts:
+        size = -(-value.shape[axis] // len(node.outputs))
+        parts = [min(size, value.shape[axis] - size * i) for i in range(len(node.outputs))]
+    if sum(parts) != value.shape[axis] or min(parts) < 1:
+        raise NetworkError(f"layer '{node.name}' splits {value.shape[axis]} values into {parts}")
+    return shaping.split(built, node.call("split"), value, dim=axis, sizes=parts)
+
+
+@operator("Slice")
+def slice_(built: Graph, node: Node, x: Any, *bounds: Any) -> Value:
+    """x[start:end:step] along axes."""
+    value = jets_value(x, node)
+    given = [*bounds, None, None, None, None][:4]
+    starts, ends, axes, steps = (
+        [int(n) for n in numbers(entry, node, what)]
+        for entry, what in zip(given, ("starts", "ends", "axes", "steps"), strict=True)
+    )
+    for number_, start in enumerate(starts):
+        axis = counted(axes[number_] if axes else number_, value.index.ndim, node)
+        step = steps[number_] if steps else 1
+        bounds_ = (start, min(ends[number_], _END), step)
+        value = shaping.part(built, value, axis, bounds_, title=node.name)
+    return value
+
+
+@operator("Gather")
+def gather(built: Graph, node: Node, x: Any, places: Any) -> Value:
+    """Values at constant places along an axis."""
+    value, chosen = jets_value(x, node), constant(places, node, "places")
+    axis = counted(node.attributes.get("axis", 0), value.index.ndim, node)
+    tensor, size = chosen.tensor.long(), value.shape[axis]
+    if tensor.numel() == 0 or int(tensor.min()) < -size or int(tensor.max()) >= size:
+        raise NetworkError(f"layer '{node.name}' takes values that are not there")
+    if tensor.ndim == 0:
+        return shaping.select(built, node.call("select"), value, dim=axis, index=int(tensor))
+    return shaping.gathered(built, node.call("index_select"), value, dim=axis, index=Array(tensor))
+
+
+@operator("Expand", "Tile")
+def copied(built: Graph, node: Node, x: Any, sizes: Any) -> Value:
+    """Values once more along some axes."""
+    value, given = jets_value(x, node), [int(size) for size in numbers(sizes, node, "sizes")]
+    if node.kind == "Tile":
+        return shaping.copied(built, node.call("tile"), value, dims=given)
+    wide = list(np.broadcast_shapes(value.shape, tuple(given)))
+    return shaping.copied(built, node.call("expand"), value, size=wide)
+
+
+@operator("Pad")
+def pad(built: Graph, node: Node, x: Any, *inputs: Any) -> Value:
+    """Zeros around some axes."""
+    pads, filling, axes = [*inputs, None, None, None][:3]
+    value, given = jets_value(x, node), [int(size) for size in numbers(pads, node, "pads")]
+    rank = value.index.ndim
+    over = [counted(int(axis), rank, node) for axis in numbers(axes, node, "axes")] or list(range(rank))
+    pairs = dict(zip(over, zip(given[: len(over)], given[len(over) :], strict=True), strict=True))
+    flat = [size for axis in range(rank)[::-1] for size in pairs.get(axis, (0, 0))]
+    content = float(node.attributes.get("value", 0)) if filling is None else number(filling, node, "value")
+    mode = node.attributes.get("mode", "constant")
+    return shaping.padded(built, node.call("pad"), value, pad=flat, mode=mode, value=content)
+
+
+@operator("Resize", "Upsample")
+def resize(built: Graph, node: Node, x: Any, *given: Any) -> Value:
+    """Every position repeated."""
+    value = jets_value(x, node)
+    position = 0 if node.kind == "Upsample" or built.opset < 11 else 1
+    inputs = [*given, None, None, None]
+    scales = numbers(inputs[position], node, "scales")
+    sizes = numbers(inputs[2], node, "sizes")
+    factors = [n / old for n, old in zip(sizes, value.shape, strict=True)] if sizes else scales
+    whole = len(factors) == value.index.ndim and all(float(factor).is_integer() for factor in factors)
+    if not whole or factors[:2] != [1, 1] or not all(_repeats(node, int(factor)) for factor in factors[2:]):
+        raise NetworkError(f"layer '{node.name}' resizes by {factors}, other than by repeating every position")
+    after = [int(n * factor) for n, factor in zip(value.shape[2:], factors[2:], strict=True)]
+    return shaping.upsample(built, node.call("upsample"), value, output_size=after)
+
+
+_PLACES: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "asymmetric": lambda place, factor: place / factor,
+    "half_pixel": lambda place, factor: (place + 0.5) / factor - 0.5,
+    "pytorch_half_pixel": lambda place, factor: (place + 0.5) / factor - 0.5,
+}
+_NEAREST: dict[str, Callable[[Tensor], Tensor]] = {
+    "floor": torch.floor,
+    "ceil": torch.ceil,
+    "round_prefer_floor": lambda place: torch.ceil(place - 0.5),
+    "round_prefer_ceil": lambda place: torch.floor(place + 0.5),
+}
+
+
+def _repeats(node: Node, factor: int) -> bool:
+    """Return whether the nearest position of each new one is that which a repetition takes."""
+    if node.attributes.get("mode", "nearest") != "nearest":
+        return False
+    known = node.kind == "Resize"
+    where = node.attributes.get("coordinate_transformation_mode", "half_pixel" if known else "asymmetric")
+    how = node.attributes.get("nearest_mode", "round_prefer_floor" if known else "floor")
+    if where not in _PLACES or how not in _NEAREST:
+        return False
+    new = torch.arange(3 * factor, dtype=torch.float64)
+    old = _NEAREST[how](_PLACES[where](new, factor)).clamp(0, 2)
+    return torch.equal(old, torch.div(new, factor, rounding_mode="floor"))

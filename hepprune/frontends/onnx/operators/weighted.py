@@ -1,0 +1,143 @@
+"""Dense layers, convolutions, and the normalisations that go with them."""
+
+from typing import Any
+
+from hepprune.errors import NetworkError
+from hepprune.frontends.onnx.arrays import Array
+from hepprune.frontends.onnx.building import Graph, Node
+from hepprune.frontends.onnx.operators.registry import constant, counted, flat, jets_value, operator, plain
+from hepprune.frontends.pytorch.operators import contraction, normalisation, weighted
+from hepprune.frontends.pytorch.operators import registry as checked
+from hepprune.frontends.pytorch.values import Value
+from hepprune.network.layers import same_padding
+
+
+def _dense(built: Graph, node: Node, x: Value, weight: Array, bias: Array | None) -> Value:
+    title = built.title(node.call("linear"), weight)
+    for array, what in ((weight, "weight"), (bias, "bias")):
+        checked.optional(array, title, what)
+    return built.typed(weighted.dense(built, x, weight, bias, title=title), weight=weight, bias=bias)
+
+
+@operator("Gemm")
+def gemm(built: Graph, node: Node, x: Any, matrix: Any, bias: Any = None) -> Value:
+    """A dense layer: alpha * x @ matrix + beta * bias."""
+    weight = constant(matrix, node, "weight")
+    alpha, beta = (float(node.attributes.get(name, 1)) for name in ("alpha", "beta"))
+    if node.attributes.get("transA") or weight.tensor.ndim != 2:
+        raise NetworkError(f"'{node.name}' ({node.kind}) is no dense layer: its first factor is transposed")
+    weight = _times(weight if node.attributes.get("transB") else weight.transposed((1, 0)), alpha)
+    shift = None
+    if bias is not None:
+        shift = _times(flat(constant(bias, node, "bias"), len(weight.tensor)), beta)
+    return _dense(built, node, jets_value(x, node), weight, shift)
+
+
+def _times(array: Array, factor: float) -> Array:
+    if factor == 1:
+        return array
+    if not factor:
+        return Array(array.tensor * 0)
+    return array.settled().changed(lambda values: values * factor, lambda values: values / factor)
+
+
+@operator("MatMul")
+def matmul(built: Graph, node: Node, x: Any, y: Any) -> Value:
+    """A dense layer, its bias the constant that is added next; or a product of two values."""
+    if isinstance(x, Value) and isinstance(y, Array) and y.tensor.ndim == 2:
+        adding, bias = _bias(built, node, y.tensor.shape[1])
+        found = _dense(built, node, x, y.transposed((1, 0)), bias)
+        if adding is not None:
+            built.values[adding.outputs[0]] = found
+        return found
+    sides = [plain(side) if isinstance(side, Array) else side for side in (x, y)]
+    return contraction.matmul(built, node.call("matmul"), sides[0], other=sides[1])
+
+
+def _bias(built: Graph, node: Node, n_out: int) -> tuple[Node | None, Array | None]:
+    """Return the node that adds one constant to each value of the last axis, and that constant."""
+    adding = built.only_reader(node.outputs[0])
+    if adding is None or adding.kind != "Add":
+        return None, None
+    others = [name for name in adding.inputs if name != node.outputs[0]]
+    found = built.values.get(others[0]) if others else None
+    if not isinstance(found, Array) or found.tensor.shape[-1:] != (n_out,) or found.tensor.numel() != n_out:
+        return None, None
+    return adding, found.reshaped((n_out,))
+
+
+@operator("Einsum")
+def einsum(built: Graph, node: Node, *sides: Any) -> Value:
+    """A contraction of two values, or of one and a constant."""
+    tensors = [plain(side) if isinstance(side, Array) else side for side in sides]
+    return contraction.einsum(built, node.call("einsum"), node.attributes["equation"], tensors=tensors)
+
+
+@operator("Conv")
+def convolution(built: Graph, node: Node, x: Any, kernel: Any, bias: Any = None) -> Value:
+    """Convolve channels-first values."""
+    value, weight = jets_value(x, node), constant(kernel, node, "weight")
+    shift = None if bias is None else constant(bias, node, "bias")
+    rank = weight.tensor.ndim - 2
+    strides, dilation = (tuple(node.attributes.get(name, (1,) * rank)) for name in ("strides", "dilations"))
+    found = weighted.convolution(
+        built,
+        node.call("conv"),
+        value,
+        weight=weight,
+        bias=shift,
+        stride=strides,
+        dilation=dilation,
+        padding=borders(node, value.shape[2:], tuple(weight.tensor.shape[2:]), strides=strides, dilation=dilation),
+        groups=node.attributes.get("group", 1),
+    )
+    return built.typed(found, weight=weight, bias=shift)
+
+
+def borders(
+    node: Node,
+    positions: tuple[int, ...],
+    kernel: tuple[int, ...],
+    *,
+    strides: tuple[int, ...],
+    dilation: tuple[int, ...],
+) -> tuple[tuple[int, int], ...]:
+    """Return (before, after) for each axis of positions."""
+    automatic, rank = node.attributes.get("auto_pad", "NOTSET"), len(kernel)
+    if automatic in {"SAME_UPPER", "SAME_LOWER"}:
+        found = same_padding(positions, kernel, strides, dilation)
+        return found if automatic == "SAME_UPPER" else tuple((high, low) for low, high in found)
+    pads = node.attributes.get("pads", (0,) * 2 * rank) if automatic == "NOTSET" else (0,) * 2 * rank
+    return tuple(zip(pads[:rank], pads[rank:], strict=True))
+
+
+@operator("BatchNormalization")
+def batch_norm(built: Graph, node: Node, x: Any, *parameters: Any) -> Value:
+    """Fold the running statistics into scale * x + shift over axis 1."""
+    found = [constant(given, node, "statistics").settled() for given in parameters]
+    names = ("weight", "bias", "running_mean", "running_var")
+    return normalisation.batch_norm(
+        built,
+        node.call("batch_norm"),
+        x,
+        **dict(zip(names, found, strict=True)),
+        eps=float(node.attributes.get("epsilon", 1e-5)),
+        training=bool(node.attributes.get("training_mode")),
+    )
+
+
+@operator("LayerNormalization")
+def layer_norm(built: Graph, node: Node, x: Any, scale: Any, bias: Any = None) -> Value:
+    """Normalise over the last axes."""
+    value = jets_value(x, node)
+    axis = counted(node.attributes.get("axis", -1), value.index.ndim, node)
+    factor, shift = (None if given is None else constant(given, node, "scale").settled() for given in (scale, bias))
+    return normalisation.layer_norm(
+        built,
+        node.call("layer_norm"),
+        value,
+        normalized_shape=list(value.shape[axis:]),
+        weight=factor,
+        bias=shift,
+        eps=float(node.attributes.get("epsilon", 1e-5)),
+    )

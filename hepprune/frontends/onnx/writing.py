@@ -1,0 +1,137 @@
+"""From a Network back to the ONNX model it was read from: the same nodes, the sizes and numbers of now."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hepprune.errors import NetworkError
+from hepprune.files import replacing
+from hepprune.frontends.onnx.building import Site
+from hepprune.frontends.onnx.lowering import Read, lower
+from hepprune.frontends.onnx.quantisation import settings
+from hepprune.frontends.pytorch.writing import filled_model
+from hepprune.network import Network
+from hepprune.quantisers import to_json
+
+
+def write_model(network: Network, path: Path, like: Any) -> Path:
+    """Write a checked model's nodes with the network's tensors, sizes and quantisers; return the path.
+
+    Raises:
+        NetworkError: the network has another graph than the model, or quantisers that it has no node for.
+    """
+    import onnx
+
+    written = _filled(network, like)
+    onnx.checker.check_model(written)
+    with replacing(path) as temporary:
+        temporary.write_bytes(written.SerializeToString(deterministic=True))
+    return path
+
+
+def _filled(network: Network, like: Any) -> Any:
+    known = lower(like)
+    _check_quantisers(network, known)
+    state = [known]
+
+    def made(tensors: Mapping[str, Tensor]) -> tuple[Any, Read]:
+        proto = type(like)()
+        proto.CopyFrom(like)
+        _replace(proto, tensors)
+        for site in state[-1].sites:
+            _requantise(proto, site, network, known)
+        state.append(lower(proto, fitting=True))
+        _replace(proto, state[-1].targets)
+        _resize(proto, state[-1])
+        return proto, state[-1]
+
+    found = filled_model(network, known, made)
+    _check_quantisers(network, state[-1], same=True)
+    return found
+
+
+def _replace(proto: Any, tensors: Mapping[str, Tensor]) -> None:
+    """Give initialisers other values, in their own types."""
+    import onnx
+
+    for entry in proto.graph.initializer:
+        if entry.name in tensors:
+            kind = onnx.helper.tensor_dtype_to_np_dtype(entry.data_type)
+            values = tensors[entry.name].detach().numpy().astype(kind)
+            entry.CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(values), entry.name))
+    for entry in proto.graph.input:  # where initialisers are listed too
+        if entry.name in tensors:
+            _set_sizes(entry, tuple(tensors[entry.name].shape))
+
+
+def _requantise(proto: Any, site: Site, network: Network, before: Read) -> None:
+    """Give a quantiser's node another scale, width and rounding where the network's own is another."""
+    import onnx
+
+    layer = network[site.layer]
+    wanted = getattr(layer, site.kind)
+    shape, shape_before = (_shape(net, site) for net in (network, before.network))
+    several = any(known.node == site.node and math.prod(known.scale_shape) > 1 for known in before.sites)
+    same = to_json(wanted) == to_json(getattr(before.network[site.layer], site.kind))
+    if same and (shape == shape_before or not several):
+        return
+    found = settings(wanted, f"layer '{layer.name}' ({site.kind.removesuffix('_type')})")
+    scale = site.native(layer, torch.as_tensor(found.scale).expand(shape).contiguous())
+    sizes = (1,) * (scale.ndim - len(site.scale_shape)) + site.scale_shape
+    for axis in (axis for axis, size in enumerate(sizes) if size == 1):
+        scale = scale.narrow(axis, 0, 1)
+    scale = scale.reshape(scale.shape[scale.ndim - len(site.scale_shape) :])
+    node = next(node for node in proto.graph.node if site.node in node.output)
+    if node.op_type == "BipolarQuant" and found.bits != 1:
+        raise NetworkError(f"layer '{layer.name}' has {found.bits} bits, where the model has a BipolarQuant")
+    values = {1: scale.detach().numpy().astype(np.float32), 3: np.asarray(found.bits, np.float32)}
+    for place, array in values.items():
+        if place < len(node.input):
+            name = f"{site.node}_{'scale' if place == 1 else 'bits'}"
+            kept = [entry for entry in proto.graph.initializer if entry.name != name]
+            del proto.graph.initializer[:]
+            proto.graph.initializer.extend([*kept, onnx.numpy_helper.from_array(array, name)])
+            node.input[place] = name
+    if node.op_type != "BipolarQuant":
+        del node.attribute[:]
+        modes = {"signed": int(found.signed), "narrow": int(found.narrow), "rounding_mode": found.rounding}
+        node.attribute.extend(onnx.helper.make_attribute(name, value) for name, value in modes.items())
+
+
+def _shape(network: Network, site: Site) -> tuple[int, ...]:
+    """Return the shape of the values that a quantiser is for."""
+    if site.kind == "result":
+        return network.shapes[site.layer]
+    return tuple(getattr(network[site.layer], site.kind.removesuffix("_type")).shape)
+
+
+def _resize(proto: Any, read: Read) -> None:
+    """Bring the shapes that the graph names up to date."""
+    for entry in (*proto.graph.value_info, *proto.graph.output):
+        if entry.name in read.shapes:
+            _set_sizes(entry, read.shapes[entry.name])
+
+
+def _set_sizes(entry: Any, shape: tuple[int, ...]) -> None:
+    sizes = entry.type.tensor_type.shape.dim
+    if len(sizes) == len(shape):
+        for size, now in zip(sizes, shape, strict=True):
+            if size.HasField("dim_value"):
+                size.dim_value = now
+
+
+def _check_quantisers(network: Network, read: Read, *, same: bool = False) -> None:
+    """Refuse quantisers of values that the model has no node for, and such as it has and the network has not."""
+    placed = {(site.layer, site.kind) for site in read.sites}
+    for layer, kind in placed:
+        if layer in network.layers and getattr(network[layer], kind, None) is None:
+            raise NetworkError(f"layer '{layer}' has no {kind}, which the model quantises")
+    for layer, kind in placed if same else ():
+        mine, own = (settings(getattr(net[layer], kind), f"layer '{layer}'") for net in (network, read.network))
+        if not mine.equals(own):
+            raise NetworkError(f"layer '{layer}' has a {kind} that the model's node cannot hold")
