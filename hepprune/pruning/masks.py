@@ -9,7 +9,7 @@ from torch import Tensor
 from hepprune import digits
 from hepprune.errors import NetworkError, unknown
 from hepprune.fixed import FixedPoint
-from hepprune.network import Dense, Layer, Network
+from hepprune.network import Layer, Network, Weighted
 from hepprune.network.quantise import weight_integers
 
 GRANULARITIES = ("neuron", "weight", "digit")
@@ -44,19 +44,19 @@ def apply(network: Network, plan: Iterable[Cut]) -> Network:
     """Return a masked copy: same shapes, cut weights at zero, cut neurons constant.
 
     Raises:
-        NetworkError: a cut names no dense layer, a unit outside it, or would leave it without a neuron.
+        NetworkError: a cut names no layer with weights, a unit outside it, or would leave it without a neuron.
     """
     masked = network.clone()
     for cut in plan:
         layer = masked[cut.layer]
-        if not isinstance(layer, Dense):
+        if not isinstance(layer, Weighted):
             raise NetworkError(f"layer '{cut.layer}' has no weights to cut")
         apply_to(layer, cut)
     return masked
 
 
 @torch.no_grad()
-def apply_to(layer: Dense, cut: Cut) -> None:
+def apply_to(layer: Weighted, cut: Cut) -> None:
     """Cut one layer in place; for callers that own the copy."""
     size = layer.n_out if cut.granularity == "neuron" else layer.weight.numel()
     if cut.units and not 0 <= min(cut.units) <= max(cut.units) < size:
@@ -77,7 +77,7 @@ def apply_to(layer: Dense, cut: Cut) -> None:
 
 
 @torch.no_grad()
-def digit_counts(layer: Dense) -> Tensor:
+def digit_counts(layer: Weighted) -> Tensor:
     """Return the signed digits that each quantised weight has, (n_out, n_in) int64."""
     if not isinstance(layer.weight_type, FixedPoint):
         raise NetworkError(f"layer '{layer.name}' is not in fixed point, and only there are digits")
@@ -88,4 +88,4 @@ def digit_counts(layer: Dense) -> Tensor:
 @torch.no_grad()
 def nonzero_weights(layers: Iterable[Layer]) -> int:
     """Return how many weights act after quantisation."""
-    return sum(int(torch.count_nonzero(layer.used_weight())) for layer in layers if isinstance(layer, Dense))
+    return sum(int(torch.count_nonzero(layer.used_weight())) for layer in layers if isinstance(layer, Weighted))

@@ -7,14 +7,18 @@ import torch
 from torch import Tensor, nn
 
 from hepprune.errors import DataError
-from hepprune.network import Dense, Network, ReLU
+from hepprune.network import Network, Weighted
+from hepprune.pruning import taps
+from hepprune.pruning.taps import Taps
+
+_MAX_VALUES = 2**24  # of one layer's per-jet gradients at a time
 
 
 @dataclass(frozen=True)
 class LayerStatistics:
-    """For one dense layer: means over jets of squared per-jet gradients of the loss, and of what it reads and feeds.
+    """For one layer: means over jets of squared per-jet gradients of the loss, and of what it reads and feeds.
 
-    `weight_fisher` (n_out, n_in) is the empirical Fisher diagonal of the weights; `neuron_fisher` (n_out,) is the mean
+    `weight_fisher`, shaped like the weights, is their empirical Fisher diagonal; `neuron_fisher` (n_out,) is the mean
     of ((activation - mean) dL/dactivation)^2 for the value each neuron hands on; `mean` (n_out,) is that value's mean.
     """
 
@@ -27,7 +31,7 @@ Statistics = Mapping[str, LayerStatistics]
 
 
 def gather(network: Network, x: Tensor, y: Tensor, *, batch_size: int = 8192) -> dict[str, LayerStatistics]:
-    """Return the statistics of every dense layer by name, over jets x (n_jets, n_features) of classes y (n_jets,).
+    """Return the statistics of every layer with weights by name, over jets x (n_jets, *shape) of classes y (n_jets,).
 
     The per-jet gradient of a dense weight is the outer product of the gradient at its output and its input, so the
     mean of squares is one matrix product per batch and needs no per-jet copies. The network is unchanged.
@@ -35,48 +39,96 @@ def gather(network: Network, x: Tensor, y: Tensor, *, batch_size: int = 8192) ->
     Raises:
         DataError: there are no jets, or a gradient is not finite.
     """
-    if not len(x):
-        raise DataError("statistics need at least one jet")
     sums: dict[str, list[Tensor]] = {}
-    for jets, labels in zip(torch.split(x, batch_size), torch.split(y, batch_size), strict=True):
+    for jets, labels in taps.batches(x, y, batch_size):
         for name, terms in _batch(network, jets, labels).items():
             sums[name] = [a + b for a, b in zip(sums[name], terms, strict=True)] if name in sums else terms
     return {name: _finish(terms, len(x)) for name, terms in sums.items()}
 
 
+@torch.no_grad()
+def means(network: Network, x: Tensor, *, batch_size: int = 8192) -> dict[str, Tensor]:
+    """Return the mean of what each neuron hands on, float64 (n_out,), by layer; of a constant it is that constant.
+
+    Raises:
+        DataError: there are no jets.
+    """
+    sums: dict[str, Tensor] = {}
+    counts: dict[str, int] = {}
+    for jets, _ in taps.batches(x, x, batch_size):
+        seen = taps.run(network, jets)
+        for layer in scored(network):
+            handed = taps.rows(seen.handed(layer)).flatten(0, 2).double()
+            sums[layer.name] = sums.get(layer.name, torch.zeros(())) + handed.sum(dim=0)
+            counts[layer.name] = counts.get(layer.name, 0) + len(handed)
+    return {name: total / counts[name] for name, total in sums.items()}
+
+
+def scored(network: Network) -> list[Weighted]:
+    """Return the layers with weights that the logits depend on."""
+    before = {network.logits_name}
+    for node in reversed(list(network)):
+        if node.name in before:
+            before |= {network.runs(node).name, *network.sources.get(node.name, ())}
+    return [layer for layer in network.weighted_layers if layer.name in before]
+
+
+def gradients(seen: Taps, labels: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return per layer dL/dtotal and dL/dactivation, L summed over jets, (n_jets, n_places, groups, n_out / groups).
+
+    Raises:
+        DataError: a gradient is not finite.
+    """
+    layers = scored(seen.network)
+    points = [(seen.outputs(layer), seen.handed(layer)) for layer in layers]
+    loss = nn.functional.cross_entropy(seen.logits, labels, reduction="sum")
+    tensors = [tensor for pair in points for part in pair for tensor in part]
+    found = iter(torch.autograd.grad(loss, tensors, materialize_grads=True))
+    result = {}
+    for layer, (totals, handed) in zip(layers, points, strict=True):
+        pair = [taps.rows([next(found) for _ in part], taps.groups(layer)) for part in (totals, handed)]
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in pair):
+            raise DataError("gradients are not finite; the network or its features hold NaN or infinite values")
+        result[layer.name] = (pair[0], pair[1])
+    return result
+
+
+def per_jet(gradient: Tensor, arriving: Tensor) -> Tensor:
+    """Return the gradient of each weight for each jet, (n_jets, groups, n_out / groups, weights of one output)."""
+    return torch.einsum("npgf,npgk->ngfk", gradient, arriving)
+
+
 def _batch(network: Network, jets: Tensor, labels: Tensor) -> dict[str, list[Tensor]]:
-    """Return per dense layer the sums over a batch of: g^2 x^2, (a d)^2, a d^2, d^2, a."""
-    values = network.activations(jets, until=network.logits_name)
-    handed = {layer.name: _handed_on(network, layer) for layer in network.dense_layers}
-    names = sorted({name for pair in handed.items() for name in pair})
-    loss = nn.functional.cross_entropy(values[network.logits_name], labels, reduction="sum")
-    gradients = dict(zip(names, torch.autograd.grad(loss, [values[name] for name in names]), strict=True))
-    return {
-        name: _sums(
-            values[network.source(network[name]).name].detach(),
-            gradients[name],
-            values[activation].detach(),
-            gradients[activation],
-        )
-        for name, activation in handed.items()
-    }
+    """Return per layer the sums over a batch of: g^2 x^2, (a d)^2, a d^2, d^2, a."""
+    seen = taps.run(network, jets)
+    found = gradients(seen, labels)
+    result = {}
+    for layer in scored(network):
+        gradient, sensitivity = found[layer.name]
+        arriving, activation = seen.arriving(layer), taps.rows(seen.handed(layer), taps.groups(layer)).detach()
+        weight = squares(gradient, arriving).reshape(layer.weight.shape)
+        result[layer.name] = [weight, *_neuron_sums(activation, sensitivity)]
+    return result
 
 
-def _handed_on(network: Network, layer: Dense) -> str:
-    """Return the name of the layer whose value a neuron of `layer` hands on: its activation where it has one."""
-    readers = network.readers(layer)
-    return readers[0].name if len(readers) == 1 and isinstance(readers[0], ReLU) else layer.name
+def squares(gradient: Tensor, arriving: Tensor) -> Tensor:
+    """Return the sum over jets of each weight's squared gradient, (groups, n_out / groups, weights of one output)."""
+    if gradient.shape[1:3] == (1, 1):
+        return ((gradient[:, 0, 0] ** 2).T @ arriving[:, 0, 0] ** 2)[None]
+    chunk = max(1, _MAX_VALUES // (gradient[0, 0].numel() * arriving.shape[-1]))
+    pairs = zip(torch.split(gradient, chunk), torch.split(arriving, chunk), strict=True)
+    return torch.stack([per_jet(*pair).square().sum(dim=0) for pair in pairs]).sum(dim=0)
 
 
-def _sums(inputs: Tensor, gradient: Tensor, activation: Tensor, sensitivity: Tensor) -> list[Tensor]:
-    squared = sensitivity**2
-    return [
-        (gradient**2).T @ inputs**2,
-        (activation**2 * squared).sum(0),
-        (activation * squared).sum(0),
-        squared.sum(0),
-        activation.sum(0),
-    ]
+def _neuron_sums(activation: Tensor, sensitivity: Tensor) -> list[Tensor]:
+    n_places = activation.shape[1]
+    a, d = (tensor.flatten(2) for tensor in (activation, sensitivity))
+    if n_places == 1:
+        a, d = a[:, 0], d[:, 0]
+        squared = d**2
+        return [(a**2 * squared).sum(0), (a * squared).sum(0), squared.sum(0), a.sum(0)]
+    whole, shift = (a * d).sum(dim=1), d.sum(dim=1)
+    return [(whole**2).sum(0), (whole * shift).sum(0), (shift**2).sum(0), a.mean(dim=1).sum(dim=0)]
 
 
 def _finish(terms: list[Tensor], n_jets: int) -> LayerStatistics:

@@ -1,17 +1,11 @@
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from hepprune.errors import NetworkError
-from hepprune.network import Dense, Network
-from hepprune.pruning import importance, masks, statistics
+from hepprune.network import Network
+from hepprune.pruning import gradients, importance, masks, statistics
 from hepprune.training import Sample
-from tests.networks import dense_layers
-
-LAYERS = st.builds(tuple, st.tuples(st.integers(1, 8), st.integers(1, 8))).flatmap(
-    lambda shape: dense_layers("d", n_in=shape[0], n_out=shape[1], fraction=3)
-)
+from tests.pruning import smooth
 
 
 @pytest.fixture
@@ -53,29 +47,16 @@ def test_fisher_ranks_neurons_as_the_measured_loss_does(
     assert torch.corrcoef(ranks)[0, 1] > 0.6
 
 
-@given(LAYERS)
-def test_magnitude_is_the_size_of_what_is_lost(layer: Dense) -> None:
-    used = layer.used_weight().detach()
-    assert torch.equal(importance.magnitude(layer, "weight"), used.abs().flatten())
-    assert torch.allclose(importance.magnitude(layer, "neuron"), used.norm(dim=1))
-    assert torch.equal(importance.magnitude(layer, "digit"), importance.weight_change(layer, "digit").abs().flatten())
-
-
-@given(LAYERS)
-def test_a_digit_is_never_more_than_its_weight(layer: Dense) -> None:
-    digit, weight = (importance.weight_change(layer, granularity).abs() for granularity in ("digit", "weight"))
-    assert (digit <= weight).all()
-    assert ((digit > 0) == (weight > 0)).all()
-
-
-@given(LAYERS)
-def test_a_digit_change_is_what_a_digit_cut_does(layer: Dense) -> None:
-    before, change = layer.used_weight().detach(), importance.weight_change(layer, "digit")
-    masks.apply_to(layer, masks.Cut("d", "digit", tuple(range(before.numel()))))
-    assert torch.equal(before - layer.used_weight(), change)
-
-
-def test_an_unknown_criterion_lists_the_known_ones() -> None:
-    with pytest.raises(NetworkError, match="unknown criterion 'fischer'; choose one of: fisher, magnitude"):
-        importance.find("fischer")
-    assert importance.find("fisher") is importance.fisher
+@pytest.mark.parametrize("name", smooth.NAMES)
+def test_taylor_is_the_gradient_times_the_weight(name: str) -> None:
+    network = smooth.network(name)
+    found = gradients.gather(network, *smooth.jets(network))
+    for layer in network.weighted_layers:
+        signed, single = (
+            importance.find(n)(layer, "weight", found[layer.name]) for n in ("taylor", "taylor_per_sample")
+        )
+        slopes = [smooth.differences(network, layer.name, q, step=1e-5)[0] for q in range(layer.weight.numel())]
+        expected = (torch.tensor(slopes, dtype=torch.float64) * layer.weight.detach().flatten()).abs()
+        assert torch.allclose(signed, expected, atol=1e-8)
+        assert (signed <= single + 1e-12).all()  # single jets do not cancel
+        assert torch.equal(importance.taylor(layer, "neuron", found[layer.name]), found[layer.name].neuron_signed.abs())

@@ -1,0 +1,179 @@
+"""Second derivatives of the loss by each weight and each neuron, exact: the diagonal of the Hessian.
+
+For one jet the loss depends on a weight through the totals of its layer alone, so e_q^T H e_q is the second derivative
+of the loss along what the weight adds to them: a Hessian-vector product at the totals (Pearlmutter 1994), for all jets
+at once. Where each jet has one total per neuron, one product serves all weights of a neuron; else each weight has its
+own. Where everything behind the layer is piecewise linear, the Hessian is the Gauss-Newton matrix (Schraudolph 2002),
+which takes one backward pass per class.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hepprune.errors import DataError
+from hepprune.network import (
+    BatchNorm,
+    Concatenate,
+    Conv,
+    Crop,
+    Dense,
+    GlobalPool,
+    Layer,
+    Merge,
+    Network,
+    Pad,
+    Permute,
+    Pool,
+    PReLU,
+    ReLU,
+    Reshape,
+    Shared,
+    Slice,
+    UpSample,
+    Weighted,
+)
+from hepprune.pruning import statistics, taps
+from hepprune.pruning.taps import Taps
+
+_MAX_VALUES = 2**24  # of one layer's gradients by logit, per class, at a time
+_LINEAR = (
+    *(Dense, Conv, ReLU, PReLU, BatchNorm, Pool, GlobalPool),
+    *(Reshape, Permute, Concatenate, Slice, Crop, Pad, UpSample),
+)
+
+
+@dataclass(frozen=True)
+class Curvature:
+    """For one layer: the mean over jets of d2L/dw2, shaped like the weights, and of d2L/dm2 per neuron, (n_out,).
+
+    What the neuron hands on moves along its deviation from its mean, m times: m = -1 leaves the mean.
+    """
+
+    weight: Tensor
+    neuron: Tensor
+
+
+def hessian(network: Network, x: Tensor, y: Tensor, *, batch_size: int = 8192) -> dict[str, Curvature]:
+    """Return the diagonal of the Hessian of the cross-entropy, for jets x (n_jets, *shape) of classes y (n_jets,).
+
+    Quantisers pass derivatives straight through, as in training.
+
+    Raises:
+        DataError: there are no jets, or a derivative is not finite.
+    """
+    bent = [layer for layer in network.weighted_layers if _bends(network, layer)]
+    return _gather(network, x, y, batch_size=batch_size, bent=bent)
+
+
+def gauss_newton(network: Network, x: Tensor, y: Tensor, *, batch_size: int = 8192) -> dict[str, Curvature]:
+    """Return the diagonal of J^T (diag(p) - p p^T) J, J the logits' derivatives: the Hessian of linearised logits.
+
+    It is never negative, it needs no labels, and it is the Hessian itself behind which all is piecewise linear.
+
+    Raises:
+        DataError: there are no jets, or a derivative is not finite.
+    """
+    return _gather(network, x, y, batch_size=batch_size, bent=[])
+
+
+def _bends(network: Network, layer: Layer) -> bool:
+    """Return whether the logits are curved in the weights of a layer."""
+    if any(isinstance(node, Shared) for node in network):
+        return True
+    behind, names = {layer.name}, [node.name for node in network]
+    for node in list(network)[: names.index(network.logits_name) + 1]:
+        if behind & set(network.sources.get(node.name, ())):
+            behind.add(node.name)
+            if not isinstance(node, _LINEAR) and not (isinstance(node, Merge) and node.operation != "multiply"):
+                return True
+    return False
+
+
+def _gather(network: Network, x: Tensor, y: Tensor, *, batch_size: int, bent: list[Weighted]) -> dict[str, Curvature]:
+    means = statistics.means(network, x)
+    layers = statistics.scored(network)
+    sums = {la.name: [torch.zeros_like(la.weight.detach()), torch.zeros_like(la.bias.detach())] for la in layers}
+    for jets, labels in taps.batches(x, y, min(batch_size, _fitting(network, x))):
+        seen = taps.run(network, jets)
+        for layer in layers:
+            find = _by_products if layer in bent else _by_logits
+            pairs = zip(sums[layer.name], find(seen, layer, labels, means[layer.name]), strict=True)
+            sums[layer.name] = [total + term.reshape(total.shape) for total, term in pairs]
+    for name, terms in sums.items():
+        if not all(bool(torch.isfinite(term).all()) for term in terms):
+            raise DataError(
+                f"second derivatives of layer '{name}' are not finite; the network or its features hold NaN"
+            )
+    return {name: Curvature(*(term / len(x) for term in terms)) for name, terms in sums.items()}
+
+
+def _fitting(network: Network, x: Tensor) -> int:
+    """Return how many jets at a time keep the gradients of single jets in bounds."""
+    one = taps.run(network, x[:1])
+    layers = [la for la in statistics.scored(network) if one.arriving(la).shape[1] > 1]
+    return max(1, _MAX_VALUES // max((la.weight.numel() for la in layers), default=1))
+
+
+def _by_logits(seen: Taps, layer: Weighted, labels: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
+    """Return sums over jets of the Gauss-Newton diagonals: the variance, over the predicted classes, of dlogit/dw."""
+    del labels
+    points = [*seen.outputs(layer), *seen.handed(layer)]
+    half, groups = len(points) // 2, taps.groups(layer)
+    found = [torch.autograd.grad(logit.sum(), points, retain_graph=True) for logit in seen.logits.unbind(dim=-1)]
+    arriving, probabilities = seen.arriving(layer), torch.softmax(seen.logits.detach(), dim=-1)
+    slopes = torch.stack([taps.rows(each[:half], groups) for each in found])
+    change = taps.rows(seen.handed(layer)).detach().flatten(2) - means.to(seen.logits.dtype)
+    by_neuron = torch.stack([(taps.rows(each[half:]).flatten(2) * change).sum(dim=1) for each in found])
+    if slopes.shape[2] == 1:
+        weight = torch.einsum("ngf,ngk->gfk", _variance(slopes[:, :, 0], probabilities), arriving[:, 0] ** 2)
+    else:
+        by_weight = torch.stack([statistics.per_jet(slope, arriving) for slope in slopes])
+        weight = _variance(by_weight, probabilities).sum(dim=0)
+    return weight, _variance(by_neuron, probabilities).sum(dim=0)
+
+
+def _variance(values: Tensor, probabilities: Tensor) -> Tensor:
+    """Return the variance over classes of values (n_classes, n_jets, ...) with probabilities (n_jets, n_classes)."""
+    mean = torch.einsum("cn...,nc->n...", values, probabilities)
+    return torch.einsum("cn...,nc->n...", (values - mean) ** 2, probabilities)
+
+
+def _by_products(seen: Taps, layer: Weighted, labels: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
+    """Return sums over jets of the Hessian's diagonals, by Hessian-vector products."""
+    loss = nn.functional.cross_entropy(seen.logits, labels, reduction="sum")
+    arriving, handed = seen.arriving(layer), _Second(loss, seen.handed(layer))
+    change = taps.rows(seen.handed(layer)).detach().flatten(2) - means.to(seen.logits.dtype)
+    neurons = torch.stack([handed.along(neuron, change[..., neuron]).sum() for neuron in range(layer.n_out)])
+    return _by_weight(loss, layer) if arriving.shape[1] > 1 else _by_total(loss, seen, layer), neurons
+
+
+def _by_weight(loss: Tensor, layer: Weighted) -> Tensor:
+    """Return the diagonal with one product per weight, needed where a weight acts at several places."""
+    (slope,) = torch.autograd.grad(loss, layer.weight, create_graph=True)
+    rows = (torch.autograd.grad(entry, layer.weight, retain_graph=True)[0] for entry in slope.flatten())
+    return torch.stack([row.flatten()[index] for index, row in enumerate(rows)])
+
+
+def _by_total(loss: Tensor, seen: Taps, layer: Weighted) -> Tensor:
+    """Return the diagonal with one product per neuron, whose weights differ only by what arrives."""
+    totals, groups = _Second(loss, seen.outputs(layer)), taps.groups(layer)
+    arriving = seen.arriving(layer)[:, 0]
+    every = torch.ones_like(arriving[:, :1, 0])
+    bends = [totals.along(neuron, every) for neuron in range(layer.n_out)]
+    return torch.stack([bend @ arriving[:, n * groups // layer.n_out] ** 2 for n, bend in enumerate(bends)])
+
+
+class _Second:
+    """The second derivative of a loss along one channel of values that it depends on."""
+
+    def __init__(self, loss: Tensor, points: list[Tensor]) -> None:
+        self.points = points
+        self.slope = taps.rows(torch.autograd.grad(loss, points, create_graph=True)).flatten(2)
+
+    def along(self, channel: int, direction: Tensor) -> Tensor:
+        """Return d2L/dt2 per jet for channel += t x direction (n_jets, n_places)."""
+        moved = (self.slope[..., channel] * direction).sum()
+        found = torch.autograd.grad(moved, self.points, retain_graph=True, materialize_grads=True)
+        return (taps.rows(found).flatten(2)[..., channel] * direction).sum(dim=1)

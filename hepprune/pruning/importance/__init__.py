@@ -1,0 +1,62 @@
+"""Criteria: how much each unit of a layer matters, so that the least important goes first.
+
+A criterion is a function of a layer, a granularity and the layer's statistics; a new one is one decorated function.
+"""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from hepprune.errors import NetworkError
+from hepprune.network import Network
+from hepprune.pruning import statistics
+from hepprune.pruning.importance.activation import dead, mean_activation, nonzero_activation, wanda
+from hepprune.pruning.importance.geometric import geometric_median
+from hepprune.pruning.importance.gradient import fisher, taylor, taylor_per_sample
+from hepprune.pruning.importance.magnitude import magnitude, magnitude_l1, random, weight_change
+from hepprune.pruning.importance.registry import CRITERIA, Criterion, criterion, find
+from hepprune.pruning.importance.second_order import obd, obd_gauss_newton, obs
+
+__all__ = [
+    "CRITERIA",
+    "Criterion",
+    "criterion",
+    "dead",
+    "find",
+    "fisher",
+    "geometric_median",
+    "magnitude",
+    "magnitude_l1",
+    "mean_activation",
+    "nonzero_activation",
+    "obd",
+    "obd_gauss_newton",
+    "obs",
+    "random",
+    "scores",
+    "taylor",
+    "taylor_per_sample",
+    "wanda",
+    "weight_change",
+]
+
+
+def scores(
+    network: Network,
+    method: Criterion,
+    granularity: str,
+    *,
+    data: tuple[Tensor, Tensor] | None = None,
+    seed: int = 0,
+) -> Mapping[str, Tensor]:
+    """Return the criterion's scores of every layer with weights by name, data as jets (n_jets, *shape) and classes.
+
+    Raises:
+        NetworkError: the criterion needs jets and there are none, or has no meaning at that granularity.
+        DataError: a gradient is not finite.
+    """
+    if method.gathers is not None and data is None:
+        raise NetworkError(f"the criterion '{method.name}' needs jets to gather its statistics from")
+    gathered = {} if method.gathers is None or data is None else method.gathers(network, *data)
+    layers = statistics.scored(network)
+    return {la.name: method(la, granularity, gathered.get(la.name), seed=seed) for la in layers}

@@ -1,0 +1,18 @@
+"""Criteria that compare the neurons of a layer with each other."""
+
+import torch
+from torch import Tensor
+
+from hepprune.network import Weighted
+from hepprune.pruning.importance.registry import NEURONS, criterion
+
+
+@criterion(granularities=NEURONS)
+def geometric_median(layer: Weighted, granularity: str, _: None) -> Tensor:
+    """Return sum over j of ||w_i - w_j||_2 per neuron or filter: low near the geometric median.
+
+    Those near it say what others say too (He et al., arXiv:1811.00250).
+    """
+    del granularity
+    weight = layer.used_weight().flatten(1)
+    return torch.cdist(weight, weight, compute_mode="donot_use_mm_for_euclid_dist").sum(dim=1)

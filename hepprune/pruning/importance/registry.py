@@ -1,0 +1,80 @@
+"""What a criterion is: a decorated function that scores the units of a layer, and the table of all of them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hepprune.errors import NetworkError, unknown
+from hepprune.network import Network, Weighted
+
+WEIGHTS = ("weight", "digit")
+NEURONS = ("neuron",)
+
+# Jets x (n_jets, *shape) and classes y (n_jets,) to what a criterion reads of each layer, by the layer's name.
+Gather = Callable[[Network, Tensor, Tensor], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """How much each unit of a layer matters: call it with the layer, a granularity and the layer's statistics.
+
+    `gathers` takes jets to those statistics, None where no jets are needed. A group of weights scores the sum of its
+    weights' scores, or their root of summed squares where `norm` is set. A `seeded` criterion draws its scores.
+
+    Raises:
+        NetworkError: the criterion has no meaning at that granularity, lacks its statistics, or is not finite.
+    """
+
+    function: Callable[..., Tensor]
+    granularities: tuple[str, ...]
+    gathers: Gather | None = None
+    norm: bool = False
+    seeded: bool = False
+
+    def __post_init__(self) -> None:
+        """Take over the description of the function, with its formula and paper."""
+        object.__setattr__(self, "__doc__", self.function.__doc__)
+
+    @property
+    def name(self) -> str:
+        """The name it is found by."""
+        return self.function.__name__
+
+    @torch.no_grad()
+    def __call__(self, layer: Weighted, granularity: str, statistics: Any = None, *, seed: int = 0) -> Tensor:
+        """Return a score per unit, least important lowest: (n_out,) for neurons, else (n_weights,) row by row."""
+        if granularity not in self.granularities:
+            raise NetworkError(f"criterion '{self.name}': " + unknown("granularity", granularity, self.granularities))
+        if self.gathers is not None and statistics is None:
+            raise NetworkError(f"the criterion '{self.name}' needs jets to gather its statistics from")
+        scores = self.function(layer, granularity, seed if self.seeded else statistics).flatten()
+        if not torch.isfinite(scores).all():
+            raise NetworkError(
+                f"the criterion '{self.name}' is not finite in layer '{layer.name}': look for NaN weights"
+            )
+        return scores
+
+
+CRITERIA: dict[str, Criterion] = {}
+
+
+def criterion(
+    *, granularities: tuple[str, ...], gathers: Gather | None = None, norm: bool = False, seeded: bool = False
+) -> Callable[[Callable[..., Tensor]], Criterion]:
+    """Register a function of (layer, granularity, statistics) as a criterion under its own name."""
+
+    def register(function: Callable[..., Tensor]) -> Criterion:
+        CRITERIA[function.__name__] = Criterion(function, granularities, gathers, norm, seeded)
+        return CRITERIA[function.__name__]
+
+    return register
+
+
+def find(name: str) -> Criterion:
+    """Return the criterion of that name."""
+    if name not in CRITERIA:
+        raise NetworkError(unknown("criterion", name, CRITERIA))
+    return CRITERIA[name]

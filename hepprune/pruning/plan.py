@@ -1,0 +1,129 @@
+"""One-shot pruning in one call: jets to statistics, statistics to scores, scores to cuts, cuts to a masked network."""
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from hepprune.errors import DataError, NetworkError
+from hepprune.network import Network
+from hepprune.pruning import compensation, importance, masks, selection, statistics
+from hepprune.pruning import granularity as granularities
+from hepprune.pruning.importance import Criterion
+from hepprune.pruning.masks import Cut, Plan
+
+
+class Labelled(Protocol):
+    """Jets x (n_jets, *shape) and classes y (n_jets,), as `training.Sample` has them."""
+
+    @property
+    def x(self) -> Any:
+        """The features."""
+
+    @property
+    def y(self) -> Any:
+        """The classes."""
+
+
+Data = Labelled | tuple[Any, Any]
+
+
+def prune(
+    network: Network,
+    data: Data | None = None,
+    *,
+    method: str | Criterion = "magnitude",
+    sparsity: float | None,
+    granularity: str = "weight",
+    scope: str = "global",
+    normalisation: str = "none",
+    keep: int = 0,
+    compensate: bool | None = None,
+    seed: int = 0,
+) -> Network:
+    """Return a copy whose least important units are cut: weights at zero, neurons at their mean; shapes stay.
+
+    `method` is a name in `importance.CRITERIA`, or a criterion. `granularity` is "weight", "dsp_row", "bram_row", "N:M"
+    or "neuron" (a filter of a convolution); `scope` ranks the units of all layers together ("global") or each layer's
+    alone ("local"); see `selection.select`. With `compensate`, as "obs" does by itself, the weights that stay make up
+    for those that go. `surgery.shrink` then removes what is dead.
+
+    Raises:
+        NetworkError: a name is unknown, a sparsity is outside [0, 1], a layer would be left empty, or there is no data
+            for a method that needs it.
+        DataError: the jets cannot be used, or give gradients that are not finite.
+    """
+    criterion = importance.find(method) if isinstance(method, str) else method
+    plan = make(
+        network,
+        data,
+        method=criterion,
+        sparsity=sparsity,
+        granularity=granularity,
+        scope=scope,
+        normalisation=normalisation,
+        keep=keep,
+        seed=seed,
+    )
+    if not (criterion is importance.obs if compensate is None else compensate):
+        return masks.apply(network, plan)
+    if data is None:
+        raise NetworkError("weights can only make up for others on jets, and there are none")
+    return compensation.compensate(network, plan, compensation.moments(network, *tensors(data, network)))
+
+
+def make(
+    network: Network,
+    data: Data | None = None,
+    *,
+    method: str | Criterion = "magnitude",
+    sparsity: float | None,
+    granularity: str = "weight",
+    scope: str = "global",
+    normalisation: str = "none",
+    keep: int = 0,
+    seed: int = 0,
+) -> Plan:
+    """Return the cuts that `prune` makes; neurons go on as their mean where there are jets to take it from."""
+    granularities.parse(granularity)
+    criterion = importance.find(method) if isinstance(method, str) else method
+    jets = None if data is None else tensors(data, network)
+    unit = "neuron" if granularity == "neuron" else "weight"
+    scores = importance.scores(network, criterion, unit, data=jets, seed=seed)
+    if granularities.parse(granularity) is None:
+        layers = [layer for layer in network.weighted_layers if layer.name in scores]
+        scores = {la.name: selection.combined(la, scores[la.name], granularity, norm=criterion.norm) for la in layers}
+    plan = selection.select(
+        network, scores, sparsity, granularity=granularity, scope=scope, normalisation=normalisation, keep=keep
+    )
+    return plan if unit == "weight" or jets is None else _with_means(plan, statistics.means(network, jets[0]))
+
+
+def tensors(data: Data, network: Network) -> tuple[Tensor, Tensor]:
+    """Return jets in the network's floating type and integer classes.
+
+    Raises:
+        DataError: there are no jets, or features that the network does not take.
+    """
+    x, y = data if isinstance(data, tuple) else (data.x, data.y)
+    dtype = next(network.parameters()).dtype
+    features, classes = torch.as_tensor(x).to(dtype), torch.as_tensor(y)
+    if features.shape[1:] != network.input.features_shape or not len(features):
+        raise DataError(
+            f"the network takes jets of {network.input.features_shape} values and is given an array of "
+            f"shape {tuple(features.shape)}"
+        )
+    return features, classes if classes.ndim > 1 else classes.long()
+
+
+def _with_means(plan: Plan, means: dict[str, Tensor]) -> Plan:
+    return tuple(
+        Cut(cut.layer, cut.granularity, cut.units, tuple(means[cut.layer][list(cut.units)].tolist())) for cut in plan
+    )
+
+
+@torch.no_grad()
+def sparsity(network: Network) -> float:
+    """Return the fraction of the weights that do not act: pruned, or zero after quantisation."""
+    weights = [layer.used_weight() for layer in network.weighted_layers]
+    return 1 - sum(int(torch.count_nonzero(w)) for w in weights) / sum(w.numel() for w in weights)

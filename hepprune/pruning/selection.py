@@ -1,0 +1,138 @@
+"""Selection: scores to cuts, at an exact sparsity; equal scores go by index, so that the cuts are always the same."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from hepprune.errors import NetworkError, unknown
+from hepprune.network import Network, Weighted
+from hepprune.pruning import granularity as granularities
+from hepprune.pruning.masks import Cut, Plan
+
+SCOPES = ("global", "local")
+
+
+def _lamp(scores: Tensor) -> Tensor:
+    """Return u^2 / (sum of v^2 over v that are not smaller): what is left at a unit's turn (Lee et al., 2010.07611)."""
+    order = torch.argsort(scores, stable=True)
+    squares = scores[order].double() ** 2
+    left = squares.flip(0).cumsum(0).flip(0)
+    return torch.empty_like(squares).index_copy_(0, order, squares / left.clamp(min=torch.finfo(squares.dtype).tiny))
+
+
+def _ratio(size: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    return lambda scores: scores / size(scores.abs()).clamp(min=torch.finfo(scores.dtype).tiny)
+
+
+# What makes the scores of layers comparable, before they are ranked together.
+NORMALISATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "none": lambda scores: scores,
+    "mean": _ratio(torch.mean),
+    "max": _ratio(torch.max),
+    "sum": _ratio(torch.sum),
+    "l2": _ratio(torch.linalg.vector_norm),
+    "lamp": _lamp,
+}
+
+
+def prunable(network: Network, granularity: str) -> list[Weighted]:
+    """Return the layers that have units to cut; neurons that are outputs of the network, or alone, stay."""
+    stay = {*network.outputs, network.logits_name} if granularity == "neuron" else set()
+    return [la for la in network.weighted_layers if la.name not in stay and (granularity != "neuron" or la.n_out > 1)]
+
+
+def combined(layer: Weighted, scores: Tensor, granularity: str, *, norm: bool = False) -> Tensor:
+    """Return one score per group of weights: the sum of its weights' scores, or the root of their summed squares."""
+    if granularity in {"weight", "neuron"}:
+        return scores
+    groups = granularities.groups(layer, granularity)
+    total = scores.new_zeros(int(groups[-1]) + 1).index_add(0, groups, scores**2 if norm else scores)
+    return total.sqrt() if norm else total
+
+
+def select(
+    network: Network,
+    scores: Mapping[str, Tensor],
+    sparsity: float | None,
+    *,
+    granularity: str = "weight",
+    scope: str = "global",
+    normalisation: str = "none",
+    keep: int = 0,
+) -> Plan:
+    """Return the cuts of the least important units, round(sparsity x units) of them, per layer if the scope is "local".
+
+    `scores` has one score per unit, by layer. Units that are cut already count and go first. Without a sparsity
+    everything goes that scores zero or less. Every layer keeps its best `keep` units whatever their scores. "N:M" has
+    its own sparsity, 1 - N / M, and ranks among M neighbours.
+
+    Raises:
+        NetworkError: the sparsity is outside [0, 1] or out of reach, a name is unknown, or a layer would be left empty.
+    """
+    _check(sparsity, scope, normalisation)
+    layers = [layer for layer in prunable(network, granularity) if layer.name in scores]
+    if not layers:
+        raise NetworkError(f"the network has nothing to prune at the granularity '{granularity}'")
+    pattern = granularities.parse(granularity)
+    if pattern is not None:
+        if sparsity is not None and abs(sparsity - (1 - pattern[0] / pattern[1])) > 1e-6:
+            raise NetworkError(f"'{granularity}' is the sparsity {1 - pattern[0] / pattern[1]:g}, not {sparsity:g}")
+        chosen = [_neighbours(layer, scores[layer.name], *pattern) for layer in layers]
+    else:
+        ranked = [_ranked(layer, scores[layer.name], granularity, normalisation, keep=keep) for layer in layers]
+        parts = [[each] for each in ranked] if scope == "local" else [ranked]
+        chosen = [mask for part in parts for mask in _lowest(part, sparsity)]
+    plan = [_cut(layer, mask, granularity) for layer, mask in zip(layers, chosen, strict=True)]
+    return tuple(cut for cut in plan if cut.units)
+
+
+def _check(sparsity: float | None, scope: str, normalisation: str) -> None:
+    if sparsity is not None and not 0 <= sparsity <= 1:
+        raise NetworkError(f"a sparsity lies between 0 and 1, {sparsity:g} does not")
+    if scope not in SCOPES:
+        raise NetworkError(unknown("scope", scope, SCOPES))
+    if normalisation not in NORMALISATIONS:
+        raise NetworkError(unknown("normalisation", normalisation, NORMALISATIONS))
+
+
+def _ranked(layer: Weighted, scores: Tensor, granularity: str, normalisation: str, *, keep: int) -> Tensor:
+    """Return normalised scores: minus infinity where a unit is cut already, infinity where it must stay."""
+    groups = granularities.groups(layer, granularity)
+    acts = (layer.digit_limit > 0).flatten().long()
+    alive = acts.new_zeros(int(groups[-1]) + 1).index_add(0, groups, acts)
+    ranked = torch.where(alive > 0, NORMALISATIONS[normalisation](scores.double()), -torch.inf)
+    best = torch.argsort(ranked, stable=True)[len(ranked) - min(keep, int((alive > 0).sum())) :]
+    return ranked.index_fill(0, best, torch.inf)
+
+
+def _lowest(ranked: list[Tensor], sparsity: float | None) -> list[Tensor]:
+    """Return per layer a mask of the units that go."""
+    together = torch.cat(ranked)
+    goes = together <= 0
+    if sparsity is not None:
+        n_cut = round(sparsity * len(together))
+        if n_cut > int((together < torch.inf).sum()):
+            raise NetworkError(f"the sparsity {sparsity:g} is out of reach where every layer keeps some of its units")
+        goes = torch.zeros_like(goes).index_fill(0, torch.argsort(together, stable=True)[:n_cut], True)
+    return list(torch.split(goes, [len(each) for each in ranked]))
+
+
+def _neighbours(layer: Weighted, scores: Tensor, kept: int, of: int) -> Tensor:
+    """Return a mask of the weights that go, all but the best `kept` of every `of` inputs of an output."""
+    per_output = torch.where(layer.digit_limit.flatten() > 0, scores.double(), -torch.inf).reshape(layer.n_out, -1)
+    short = -per_output.shape[1] % of
+    filled = torch.nn.functional.pad(per_output, (0, short), value=-torch.inf).reshape(layer.n_out, -1, of)
+    place = filled.argsort(dim=-1, stable=True, descending=True).argsort(dim=-1)
+    return (place >= kept).flatten(1)[:, : per_output.shape[1]].flatten()
+
+
+def _cut(layer: Weighted, goes: Tensor, granularity: str) -> Cut:
+    if goes.all():
+        raise NetworkError(
+            f"layer '{layer.name}' would be left empty; choose a lower sparsity, the scope 'local', or keep > 0"
+        )
+    if granularity == "neuron":
+        return Cut(layer.name, "neuron", tuple(torch.nonzero(goes).flatten().tolist()))
+    weights = goes if len(goes) == layer.weight.numel() else goes[granularities.groups(layer, granularity)]
+    return Cut(layer.name, "weight", tuple(torch.nonzero(weights).flatten().tolist()))

@@ -1,0 +1,106 @@
+"""What each kernel of a network sees: the values that reach its weights, and the totals it puts out, jet by jet.
+
+A kernel that is applied many times to one jet (a convolution, a dense layer over positions, a shared layer) has one row
+for each place, so that the gradient of its weights is a sum over places of total's gradient x arriving value.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hepprune.errors import DataError
+from hepprune.network import Conv, Input, Network, ReLU, Shared, Weighted
+from hepprune.network import quantise as quantisers
+
+
+@dataclass(frozen=True)
+class Taps:
+    """All values of a network for one batch: of every layer by name, and before its result quantiser (`totals`)."""
+
+    network: Network
+    values: dict[str, Tensor]
+    totals: dict[str, Tensor]
+
+    @property
+    def logits(self) -> Tensor:
+        """The logits, (n_jets, n_classes)."""
+        return self.values[self.network.logits_name]
+
+    def uses(self, layer: Weighted) -> list[str]:
+        """Return the nodes that apply the layer's kernel: its own, and those that share it."""
+        return [node.name for node in self.network if node.name in self.values and self.network.runs(node) is layer]
+
+    def arriving(self, layer: Weighted) -> Tensor:
+        """Return what the weights multiply, (n_jets, n_places, groups, weights of one output)."""
+        names = [self.network.sources[use][0] for use in self.uses(layer)]
+        return torch.cat([patches(layer, self.values[name].detach()) for name in names], dim=1)
+
+    def outputs(self, layer: Weighted) -> list[Tensor]:
+        """Return the totals of every use of the layer, in the graph of autograd."""
+        return [self.totals[use] for use in self.uses(layer)]
+
+    def handed(self, layer: Weighted) -> list[Tensor]:
+        """Return what the neurons hand on, in the graph of autograd: their activation where they have one."""
+        return [self.values[handed_on(self.network, use)] for use in self.uses(layer)]
+
+
+def run(network: Network, x: Tensor) -> Taps:
+    """Run the network up to its logits on jets (n_jets, *shape)."""
+    values: dict[str, Tensor] = {}
+    totals: dict[str, Tensor] = {}
+    for layer in network:
+        own = [x] if isinstance(layer, Input) else [values[name] for name in network.sources[layer.name]]
+        runs = network.runs(layer)
+        total = totals[layer.name] = runs.compute(*own, quantised=True)
+        for result in [runs.result, layer.result] if isinstance(layer, Shared) else [runs.result]:
+            total = quantisers.activations(total, result) if result else total
+        values[layer.name] = total
+        if layer.name == network.logits_name:
+            break
+    return Taps(network, values, totals)
+
+
+def batches(x: Tensor, y: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield jets and classes in batches.
+
+    Raises:
+        DataError: there are no jets, or not as many classes.
+    """
+    if not len(x):
+        raise DataError("statistics need at least one jet")
+    if len(x) != len(y):
+        raise DataError(f"{len(x)} jets do not go with {len(y)} labels")
+    yield from zip(torch.split(x, batch_size), torch.split(y, batch_size), strict=True)
+
+
+def handed_on(network: Network, name: str) -> str:
+    """Return the node whose value a neuron of `name` hands on: its activation where it has one."""
+    readers = network.readers(network[name])
+    return readers[0].name if len(readers) == 1 and isinstance(readers[0], ReLU) else name
+
+
+def patches(layer: Weighted, values: Tensor) -> Tensor:
+    """Return the values each weight multiplies at each place, (n_jets, n_places, groups, weights of one output)."""
+    if not isinstance(layer, Conv):
+        return values.reshape(len(values), -1, 1, values.shape[-1])
+    channels_first, rank = values.movedim(-1, 1), len(layer.kernel)
+    padded = nn.functional.pad(channels_first, [size for pair in reversed(layer.padding) for size in pair])
+    for axis, (size, stride, dilation) in enumerate(zip(layer.kernel, layer.strides, layer.dilation, strict=True), 2):
+        padded = padded.unfold(axis, (size - 1) * dilation + 1, stride)[..., ::dilation]
+    grouped = padded.reshape(len(values), layer.groups, -1, *padded.shape[2:])  # jets, groups, in, *places, *kernel
+    places = grouped.movedim(list(range(3, 3 + rank)), list(range(1, 1 + rank)))  # jets, *places, groups, in, *kernel
+    return places.movedim(rank + 2, -1).reshape(len(values), -1, layer.groups, layer.weight[0].numel())
+
+
+def rows(tensors: Sequence[Tensor], groups: int = 1) -> Tensor:
+    """Return values (n_jets, *places, n_out) of all uses as (n_jets, n_places, groups, n_out / groups)."""
+    n_out = tensors[0].shape[-1]
+    flat = [tensor.reshape(len(tensor), -1, groups, n_out // groups) for tensor in tensors]
+    return torch.cat(flat, dim=1)
+
+
+def groups(layer: Weighted) -> int:
+    """Return into how many groups a kernel's channels fall, 1 for a dense layer."""
+    return layer.groups if isinstance(layer, Conv) else 1

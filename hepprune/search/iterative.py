@@ -1,0 +1,84 @@
+"""Iterative pruning: cut a little, fine-tune, cut again, until the schedule ends (Han et al., arXiv:1506.02626)."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from hepprune import metrics, training
+from hepprune.network import Network
+from hepprune.pruning import plan, schedules
+from hepprune.pruning.importance import Criterion
+from hepprune.training import Fit, Sample
+
+
+@dataclass(frozen=True)
+class Round:
+    """Where the network stands after one round, on the validation jets; round 0 is where it started.
+
+    `target` is the schedule's fraction of units, `sparsity` the fraction of weights that do not act, as measured after
+    the cut and the fine-tuning. `seconds` is the time since the start.
+    """
+
+    target: float
+    sparsity: float
+    metric: float
+    error: float
+    loss: float
+    seconds: float = 0.0
+
+
+def prune(
+    network: Network,
+    train: Sample,
+    validation: Sample,
+    *,
+    method: str | Criterion = "magnitude",
+    schedule: str | Sequence[float] = "polynomial",
+    sparsity: float | None = None,
+    rounds: int = 5,
+    granularity: str = "weight",
+    scope: str = "global",
+    normalisation: str = "none",
+    keep: int = 0,
+    fine_tune: Fit,
+    metric: str = "accuracy",
+    statistics_jets: int = 16384,
+    seed: int = 0,
+    advance: Callable[[int], None] = lambda _: None,
+) -> tuple[Network, tuple[Round, ...]]:
+    """Return the network pruned round by round along a schedule, fine-tuned after each cut, and the history.
+
+    `schedule` is a name in `schedules.SCHEDULES` with its target `sparsity` and number of rounds, or the sparsities
+    themselves. Importance is measured anew each round, on the first `statistics_jets` training jets. Masks hold and
+    quantisers stay on through the fine-tuning, which restores its best epoch. `advance(1)` is called after each epoch.
+
+    Raises:
+        NetworkError: as `plan.prune` and `schedules.sparsities` do.
+        DataError: a loss or a gradient is not finite.
+    """
+    started = time.perf_counter()
+    measured = partial(_measured, validation=validation, metric=metric, quantised=fine_tune.quantised)
+    history = [measured(network, target=0.0)]
+    for index, target in enumerate(schedules.sparsities(schedule, sparsity, rounds=rounds)):
+        network = plan.prune(
+            network,
+            train.first(statistics_jets),
+            method=method,
+            sparsity=target,
+            granularity=granularity,
+            scope=scope,
+            normalisation=normalisation,
+            keep=keep,
+            seed=seed,
+        )
+        network, _ = training.fit(network, train, validation, settings=fine_tune, seed=seed + index, advance=advance)
+        seconds = time.perf_counter() - started
+        history.append(replace(measured(network, target=target), seconds=seconds))
+    return network, tuple(history)
+
+
+def _measured(network: Network, validation: Sample, *, target: float, metric: str, quantised: bool) -> Round:
+    logits, labels = training.evaluate(network, validation, quantised=quantised), validation.y.numpy()
+    score, loss = metrics.find(metric)(logits, labels), metrics.cross_entropy(logits, labels).value
+    return Round(target, plan.sparsity(network), score.value, score.error, loss)

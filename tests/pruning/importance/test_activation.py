@@ -1,0 +1,58 @@
+import pytest
+import torch
+
+from hepprune.fixed import FixedPoint
+from hepprune.network import Dense, Input, Network, ReLU
+from hepprune.pruning import activity, importance, masks, plan, surgery
+from hepprune.training import Sample
+from tests.pruning import smooth
+
+
+@pytest.mark.parametrize("name", ["dense_relu", "conv_relu", "conv_tanh"])
+def test_activity_is_what_neurons_hand_on(name: str) -> None:
+    network = smooth.network(name)
+    x, y = smooth.jets(network)
+    values = network.activations(x)
+    for layer in network.weighted_layers:
+        after = network.readers(layer)
+        handed = values[after[0].name if after and isinstance(after[0], ReLU) else layer.name].detach().flatten(0, -2)
+        found = activity.gather(network, x, y, batch_size=9)[layer.name]
+        assert torch.allclose(importance.mean_activation(layer, "neuron", found), handed.abs().mean(dim=0))
+        assert torch.allclose(importance.nonzero_activation(layer, "neuron", found), (handed != 0).double().mean(dim=0))
+        assert torch.equal(importance.dead(layer, "neuron", found), handed.amax(dim=0) - handed.amin(dim=0))
+
+
+def test_wanda_weighs_weights_by_what_they_multiply() -> None:
+    network = smooth.network("dense_relu")
+    x, y = smooth.jets(network)
+    layer = network["first"]
+    expected = layer.weight.abs() * x.square().mean(dim=0).sqrt()
+    assert torch.allclose(
+        importance.wanda(layer, "weight", activity.gather(network, x, y)["first"]), expected.flatten()
+    )
+
+
+def test_dead_neurons_go_without_a_single_bit(tagger: Network, jets: tuple[Sample, Sample]) -> None:
+    wounded, sample = tagger.clone(), jets[0].first(500)
+    wounded["dense_1"].weight.data[2] *= 1e-3  # quantises to zero
+    wounded["dense_2"].bias.data[5] = -3.9  # never reaches the ReLU's threshold
+    wounded["dense_2"].weight.data[5] *= 0.05
+    masked = plan.prune(wounded, sample, method="dead", sparsity=None, granularity="neuron")
+    gone = {la.name: torch.nonzero((la.digit_limit == 0).all(dim=1)).flatten().tolist() for la in masked.dense_layers}
+    assert 2 in gone["dense_1"]
+    assert 5 in gone["dense_2"]
+    assert torch.equal(masked.logits(sample.x), wounded.logits(sample.x))
+    smaller = surgery.shrink(masked)
+    assert smaller["dense_2"].n_out < wounded["dense_2"].n_out
+    assert torch.equal(smaller.logits(sample.x), wounded.logits(sample.x))
+
+
+def test_a_dead_neurons_constant_is_exact() -> None:
+    kind = FixedPoint(6, 2, True, "RND", "SAT")
+    dense = Dense("d", torch.zeros(2, 3), torch.tensor([0.375, 0.7]), weight_type=kind, bias_type=kind)
+    dense.weight.data[1] = 1.0
+    result = FixedPoint(6, 1, False)
+    network = Network([Input("x", 3, kind), dense, ReLU("r", result), Dense("e", torch.ones(2, 2), torch.zeros(2))])
+    x = torch.randn(999, 3)
+    cuts = plan.make(network, (x, torch.zeros(999)), method="dead", sparsity=None, granularity="neuron")
+    assert cuts == (masks.Cut("d", "neuron", (0,), (0.375,)),)

@@ -1,0 +1,37 @@
+import pytest
+import torch
+
+from hepprune.errors import NetworkError
+from hepprune.pruning import compensation, curvature, importance
+from tests.pruning import smooth
+
+
+@pytest.mark.parametrize("name", smooth.NAMES)
+def test_obd_is_half_the_measured_curvature_times_the_squared_weight(name: str) -> None:
+    network = smooth.network(name)
+    found = curvature.hessian(network, *smooth.jets(network))
+    for layer in network.weighted_layers:
+        bends = [smooth.differences(network, layer.name, q, step=1e-4)[1] for q in range(layer.weight.numel())]
+        expected = torch.tensor(bends, dtype=torch.float64) * layer.weight.detach().flatten() ** 2 / 2
+        assert torch.allclose(importance.obd(layer, "weight", found[layer.name]), expected, rtol=1e-4, atol=2e-6)
+        assert torch.equal(importance.obd(layer, "neuron", found[layer.name]), found[layer.name].neuron / 2)
+
+
+def test_gauss_newton_is_named_as_such() -> None:
+    network = smooth.network("dense_tanh")
+    data, layer = smooth.jets(network), network["first"]
+    scores = {
+        n: importance.scores(network, importance.find(n), "weight", data=data) for n in ("obd", "obd_gauss_newton")
+    }
+    linear = curvature.gauss_newton(network, *data)["first"].weight
+    assert torch.allclose(scores["obd_gauss_newton"]["first"], (linear * layer.weight**2 / 2).flatten())
+    assert not torch.allclose(scores["obd"]["first"], scores["obd_gauss_newton"]["first"], rtol=0.01)
+
+
+def test_obs_scores_weights_only() -> None:
+    network = smooth.network("conv_relu")
+    moments = compensation.moments(network, *smooth.jets(network))
+    found = importance.obs(network["first"], "weight", moments["first"])
+    assert torch.equal(found, compensation.scores(network["first"], moments["first"]).flatten())
+    with pytest.raises(NetworkError, match="criterion 'obs': unknown granularity 'neuron'"):
+        importance.obs(network["first"], "neuron", moments["first"])

@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+import torch
+
+import hepprune
+from hepprune.errors import DataError, NetworkError
+from hepprune.network import Network
+from hepprune.pruning import compensation, plan
+from hepprune.training import Sample
+from tests.pruning import smooth
+
+
+@torch.no_grad()
+def change(network: Network, pruned: Network, x: torch.Tensor) -> float:
+    """Return the mean squared change of what the first layer puts out."""
+    before, after = (net.activations(x, until="first")["first"] for net in (network, pruned))
+    return float((before - after).square().mean())
+
+
+@pytest.mark.parametrize("granularity", ["weight", "2:4", "dsp_row"])
+@pytest.mark.parametrize("name", ["dense_tanh", "conv_relu"])
+def test_obs_moves_a_layer_less_than_magnitude(name: str, granularity: str) -> None:
+    network = smooth.network(name)
+    (x, y), sparsity = smooth.jets(network), None if granularity == "2:4" else 0.5
+    x = x + 2 * x.mean(dim=-1, keepdim=True)  # features that know of each other can stand in for each other
+    x = x + 2 * x.flatten(1).mean(dim=1).view(-1, *(1,) * (x.ndim - 1))
+    for layer in network.weighted_layers:
+        layer.reuse_factor = 2
+    obs, magnitude = (
+        hepprune.prune(network, (x, y), method=m, sparsity=sparsity, granularity=granularity, scope="local")
+        for m in ("obs", "magnitude")
+    )
+    assert plan.sparsity(obs) == pytest.approx(plan.sparsity(magnitude), abs=0.03)  # the last row may be shorter
+    assert change(network, obs, x) < 0.9 * change(network, magnitude, x)
+
+
+def test_any_method_can_be_compensated() -> None:
+    network = smooth.network("dense_tanh")
+    data = smooth.jets(network)
+    cuts = plan.make(network, data, method="taylor", sparsity=0.4)
+    expected = compensation.compensate(network, cuts, compensation.moments(network, *data))
+    found = hepprune.prune(network, data, method="taylor", sparsity=0.4, compensate=True)
+    assert all(
+        torch.equal(a, b) for a, b in zip(found.state_dict().values(), expected.state_dict().values(), strict=True)
+    )
+
+
+@pytest.mark.parametrize("method", ["magnitude", "fisher", "obd"])
+def test_a_criterion_beats_the_random_control(tagger: Network, jets: tuple[Sample, Sample], method: str) -> None:
+    train, validation = jets
+    pruned = hepprune.prune(tagger, train.first(1000), method=method, sparsity=0.5)
+    control = hepprune.prune(tagger, method="random", sparsity=0.5, seed=1)
+    losses = [torch.nn.functional.cross_entropy(net.logits(validation.x), validation.y) for net in (pruned, control)]
+    assert losses[0] < losses[1]
+    assert plan.sparsity(pruned) >= 0.5
+
+
+def test_neurons_go_on_as_their_mean() -> None:
+    network = smooth.network("conv_relu")
+    x, y = smooth.jets(network)
+    (cut,) = plan.make(network, (x, y), sparsity=0.25, granularity="neuron")
+    assert cut.constants == pytest.approx([network.activations(x)["relu"][..., cut.units[0]].mean().item()])
+    assert not plan.make(network, sparsity=0.25, granularity="neuron")[0].constants
+
+
+def test_arrays_do_as_well_as_samples(tagger: Network, jets: tuple[Sample, Sample]) -> None:
+    some = jets[0].first(200)
+    arrays = some.x.numpy().astype(np.float64), some.y.numpy()
+    assert plan.make(tagger, some, method="fisher", sparsity=0.3) == plan.make(
+        tagger, arrays, method="fisher", sparsity=0.3
+    )
+
+
+def test_mistakes_end_in_one_sentence(tagger: Network) -> None:
+    with pytest.raises(NetworkError, match="needs jets"):
+        hepprune.prune(tagger, method="obd", sparsity=0.5)
+    with pytest.raises(NetworkError, match="only make up for others on jets"):
+        hepprune.prune(tagger, sparsity=0.5, compensate=True)
+    with pytest.raises(NetworkError, match="unknown criterion 'obdd'"):
+        hepprune.prune(tagger, method="obdd", sparsity=0.5)
+    with pytest.raises(DataError, match="takes jets of"):
+        hepprune.prune(tagger, (torch.zeros(3, 5), torch.zeros(3)), method="obd", sparsity=0.5)
+    with pytest.raises(DataError, match="not finite"):
+        hepprune.prune(tagger, (torch.full((3, 8), torch.nan), torch.zeros(3)), method="taylor", sparsity=0.5)

@@ -1,0 +1,56 @@
+import pytest
+import torch
+
+from hepprune.errors import NetworkError
+from hepprune.network import Network
+from hepprune.pruning import masks, plan
+from hepprune.search import iterative
+from hepprune.training import Fit, Sample
+
+FINE_TUNE = Fit(2, 512, 3e-3, weight_decay=0.01)
+
+
+def test_history_follows_the_schedule_and_ends_at_the_target(tagger: Network, jets: tuple[Sample, Sample]) -> None:
+    calls: list[int] = []
+    options = {"schedule": "geometric", "sparsity": 0.8, "rounds": 3, "fine_tune": FINE_TUNE, "advance": calls.append}
+    pruned, history = iterative.prune(tagger, *jets, **options)
+    again, _ = iterative.prune(tagger, *jets, **options)
+    assert [entry.target for entry in history] == pytest.approx([0, 1 - 0.2 ** (1 / 3), 1 - 0.2 ** (2 / 3), 0.8])
+    assert all(entry.sparsity >= entry.target - 0.005 for entry in history)
+    assert history[-1].sparsity == plan.sparsity(pruned)
+    assert [entry.seconds for entry in history] == sorted(entry.seconds for entry in history)
+    assert all(0 < entry.error < 0.05 and entry.loss > 0 for entry in history)
+    assert len(calls) == 2 * 3 * FINE_TUNE.epochs
+    assert all(
+        torch.equal(a, b) for a, b in zip(pruned.state_dict().values(), again.state_dict().values(), strict=True)
+    )
+
+
+def test_masks_hold_through_training_and_grow(tagger: Network, jets: tuple[Sample, Sample]) -> None:
+    start = masks.apply(tagger, [masks.Cut("dense_2", "weight", tuple(range(40)))])
+    pruned, _ = iterative.prune(start, *jets, schedule=[0.4, 0.5], method="fisher", fine_tune=FINE_TUNE)
+    assert not pruned["dense_2"].used_weight().flatten()[:40].any()
+    before, after = ([la.digit_limit == 0 for la in net.dense_layers] for net in (start, pruned))
+    assert all((b <= a).all() for b, a in zip(before, after, strict=True))
+    assert sum(int(a.sum()) for a in after) == round(0.5 * sum(a.numel() for a in after))
+
+
+@pytest.mark.slow
+def test_fine_tuning_in_rounds_keeps_what_one_shot_loses(tagger: Network, jets: tuple[Sample, Sample]) -> None:
+    _, history = iterative.prune(tagger, *jets, sparsity=0.85, rounds=4, fine_tune=Fit(4, 256, 5e-3))
+    once = plan.prune(tagger, sparsity=0.85)
+    _, validation = jets
+    lost = (once.logits(validation.x).argmax(1) == validation.y).double().mean().item()
+    assert history[-1].metric > lost + 3 * history[-1].error
+
+
+def test_neurons_go_too(tagger: Network, jets: tuple[Sample, Sample]) -> None:
+    options = {"granularity": "neuron", "method": "obd", "scope": "local", "fine_tune": FINE_TUNE}
+    pruned, _ = iterative.prune(tagger, *jets, schedule=[0.25, 0.5], statistics_jets=500, **options)
+    for layer in pruned.dense_layers[:-1]:
+        assert int((layer.digit_limit == 0).all(dim=1).sum()) == layer.n_out // 2
+
+
+def test_a_layer_left_empty_is_refused(tagger: Network, jets: tuple[Sample, Sample]) -> None:
+    with pytest.raises(NetworkError, match="would be left empty"):
+        iterative.prune(tagger, *jets, schedule=[1.0], fine_tune=FINE_TUNE)
