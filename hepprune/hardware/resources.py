@@ -34,16 +34,21 @@ class Resources:
 
 @dataclass(frozen=True)
 class LayerEstimate:
-    """The predicted share of one layer."""
+    """The predicted share of one layer, and one standard deviation of each count where it is known."""
 
     layer: str
     resources: Resources
-    depth: float  # from first input to last result: adder levels (distributed_arithmetic) or cycles (latency)
+    depth: float  # from first input to last result: adder levels (distributed_arithmetic) or cycles (the others)
+    uncertainty: Resources = Resources()
+    interval_cycles: int = 1
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A prediction for a whole design, at the stage it predicts."""
+    """A prediction for a whole design, at the stage it predicts, with one standard deviation where it is known.
+
+    Layers of one model err alike, so their uncertainties are added.
+    """
 
     stage: str
     strategy: str
@@ -52,11 +57,24 @@ class Estimate:
     interval_cycles: int
     clock_ns: float
     layers: tuple[LayerEstimate, ...] = ()
+    uncertainty: Resources = Resources()
+    latency_error_cycles: float | None = None
 
     @property
     def latency_ns(self) -> float:
         """Latency in ns if the clock is met."""
         return self.latency_cycles * self.clock_ns
+
+
+@dataclass(frozen=True)
+class LayerMeasurement:
+    """What a tool reported for one module below the top; `layer` is None where its name does not say whose it is."""
+
+    layer: str | None
+    module: str
+    resources: Resources
+    latency_cycles: int | None = None
+    interval_cycles: int | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +90,7 @@ class Measurement:
     latency_cycles: int | None = None
     interval_cycles: int | None = None
     clock_met: bool | None = None
+    layers: tuple[LayerMeasurement, ...] = ()
 
     @property
     def latency_ns(self) -> float | None:

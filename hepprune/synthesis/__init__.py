@@ -1,6 +1,18 @@
 """Run a synthesis tool, read its reports, keep what was measured."""
 
-from hepprune.synthesis import csynth, vendor, vivado, yosys  # each registers its tools and parsers
+from hepprune.synthesis import (  # each registers its tools and parsers
+    cosim,
+    csynth,
+    csynth_text,
+    csynth_tree,
+    logs,
+    oneapi,
+    solution,
+    timing,
+    vendor,
+    vivado,
+    yosys,
+)
 from hepprune.synthesis.job import Job
 from hepprune.synthesis.reports import REPORT_PARSERS, read
 from hepprune.synthesis.tools import SYNTHESIS_TOOLS, Tool, choose
@@ -11,8 +23,15 @@ __all__ = [
     "Job",
     "Tool",
     "choose",
+    "cosim",
     "csynth",
+    "csynth_text",
+    "csynth_tree",
+    "logs",
+    "oneapi",
     "read",
+    "solution",
+    "timing",
     "vendor",
     "vivado",
     "yosys",

@@ -1,18 +1,26 @@
-"""What a synthesis tool is given, and how its program is run: logged, limited in time, never left running."""
+"""What a synthesis tool is given, and how its program is run: logged, within time and memory, never left running."""
 
 import os
 import re
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hepprune.errors import ReportError
+from hepprune.synthesis.failures import FAILURES, Failure, RunFailedError, classify
 
 TIME_LIMIT_S = 4 * 3600.0
 _TAIL_BYTES = 2**20
+_POLL_S = 0.2
+# How the tools tell in their logs what they begin; Yosys numbers its passes, Vivado HLS and Vivado name theirs.
+_PHASE = re.compile(
+    r"\*{5} ?(?P<hls4ml>[A-Z][A-Z/ ]{3,40}) ?\*{5}|\[HLS 200-10\] (?P<hls>-- )?(?P<step>[A-Z][\w ']{3,60})|"
+    r"^(Starting|Start|Phase [\d.]+) (?P<vivado>[A-Z][\w /]{3,60})|^\d+(\.\d+)*\. Executing (?P<yosys>\w+ pass)",
+    re.MULTILINE,
+)
 _ERROR = re.compile(r"(^|\s)ERROR:|^Error\b")  # Yosys puts the file and line before it
 
 
@@ -29,6 +37,8 @@ class Job:
     interval_cycles: int
     hls_project: Path | None = None
     time_limit_s: float = TIME_LIMIT_S
+    memory_limit_bytes: float | None = None
+    progress: Callable[[str], object] = field(default=lambda _: None, compare=False)
 
     @property
     def log(self) -> Path:
@@ -51,7 +61,7 @@ def run(
     The program and all it started are gone when this returns or raises, Ctrl-C included.
 
     Raises:
-        ReportError: it failed, ran over its time, or left no report; the sentence quotes its first error.
+        RunFailedError: it failed, ran over its time or memory, or left no report; the sentence quotes its first error.
     """
     writes.unlink(missing_ok=True)  # so that the report of an earlier run is never taken for this one's
     job.folder.mkdir(parents=True, exist_ok=True)
@@ -68,15 +78,62 @@ def run(
             start_new_session=True,  # its own group, so that what it started can be ended with it
         )
         try:
-            code = process.wait(job.time_limit_s)
-        except subprocess.TimeoutExpired:
-            raise ReportError(f"{name} ran over its {job.time_limit_s:g} s; its log is '{job.log}'") from None
+            overrun = _watch(process, job, start)
+            code = process.poll()
         finally:
             _end_group(process)
+    if overrun:
+        raise _failed(f"{name} {overrun[1]}; its log is '{job.log}'", job, start, kind=overrun[0])
     if code:
-        raise ReportError(f"{name} {_ending(code)}: {first_error(job.log, start=start)} (log: '{job.log}')")
+        cause = first_error(job.log, start=start)
+        raise _failed(f"{name} {_ending(code)}: {cause} (log: '{job.log}')", job, start, code=code)
     if not writes.is_file():
-        raise ReportError(f"{name} ended well but left no '{writes}'; its log is '{job.log}'")
+        raise _failed(f"{name} ended well but left no '{writes}'; its log is '{job.log}'", job, start)
+
+
+def _watch(process: "subprocess.Popen[bytes]", job: Job, start: int) -> tuple[str, str] | None:
+    """Wait for the program's end, tell what its log says it begins, and return the limit that it ran over."""
+    deadline, told = time.monotonic() + job.time_limit_s, ""
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, min(_POLL_S, deadline - time.monotonic())))
+            return None
+        if time.monotonic() >= deadline:
+            return "over_time", f"ran over its {job.time_limit_s:g} s"
+        if job.memory_limit_bytes is not None and _memory_bytes(process.pid) > job.memory_limit_bytes:
+            return "out_of_memory", f"took more than its {job.memory_limit_bytes / 1e9:g} GB"
+        if (phase := _last_phase(_tail(job.log, start))) and phase != told:
+            told = phase
+            job.progress(phase)
+
+
+def _memory_bytes(session: int) -> int:
+    """Return the resident memory of all processes of a session; what ends meanwhile counts as nothing."""
+    total = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError, ValueError, IndexError):
+            values = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+            if int(values[3]) == session:
+                total += int(values[21]) * os.sysconf("SC_PAGE_SIZE")
+    return total
+
+
+def _last_phase(log: str) -> str | None:
+    found = list(_PHASE.finditer(log[-(2**14) :]))
+    named = found[-1].groupdict() if found else {}
+    return next((text.strip() for name, text in named.items() if text and name != "hls"), None)
+
+
+def _failed(sentence: str, job: Job, start: int, *, kind: str | None = None, code: int | None = None) -> RunFailedError:
+    """Return the error of a run, with the failure that its log tells of; a limit that it ran over is the cause."""
+    failure = classify(_tail(job.log, start), exit_code=code)
+    if kind is not None or failure is None:
+        kind = kind or "unknown"
+        failure = Failure(kind, sentence, FAILURES[kind].cure, exit_code=code)
+    if code == -signal.SIGKILL:
+        failure = replace(failure, kind="out_of_memory", cure=FAILURES["out_of_memory"].cure)
+    failure = replace(failure, part=failure.part or job.part, clock_ns=failure.clock_ns or job.clock_ns)
+    return RunFailedError(sentence if failure.kind == "unknown" else f"{sentence}; {failure.cure}", failure)
 
 
 def _end_group(process: "subprocess.Popen[bytes]") -> None:
@@ -94,9 +151,13 @@ def _ending(code: int) -> str:
 
 def first_error(log: Path, *, start: int = 0) -> str:
     """Return the first error that a log's end tells of, since later ones only follow from it; else its last line."""
-    with log.open("rb") as file:
-        file.seek(max(start, log.stat().st_size - _TAIL_BYTES))
-        text = file.read().decode(errors="replace")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in _tail(log, start).splitlines() if line.strip()]
     errors = [line for line in lines if _ERROR.search(line)]
     return (errors or lines[-1:] or ["it printed nothing"])[0]
+
+
+def _tail(log: Path, start: int) -> str:
+    """Return the end of what a log has from a place on."""
+    with log.open("rb") as file:
+        file.seek(max(start, log.stat().st_size - _TAIL_BYTES))
+        return file.read().decode(errors="replace")

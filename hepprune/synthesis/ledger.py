@@ -1,8 +1,10 @@
-"""The ledger: every design, estimate and measurement in one SQLite file, safe when several runs write at once."""
+"""The ledger: every design, estimate, measurement and failure in one SQLite file, safe with several writers at once."""
 
 import sqlite3
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -12,36 +14,50 @@ from pydantic import TypeAdapter, ValidationError
 from hepprune.errors import ReportError
 from hepprune.files import content_hash
 from hepprune.hardware.resources import Estimate, Measurement
+from hepprune.synthesis.failures import Failure
+from hepprune.synthesis.schema import MIGRATIONS
 
 T = TypeVar("T")
 
-_VERSION = 1
 _BUSY_S = 60.0
-_SCHEMA = (
-    """CREATE TABLE IF NOT EXISTS design (
-        key TEXT PRIMARY KEY, description TEXT NOT NULL, recorded TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP)""",
-    """CREATE TABLE IF NOT EXISTS estimate (
-        id INTEGER PRIMARY KEY, design TEXT NOT NULL REFERENCES design(key), stage TEXT NOT NULL, value TEXT NOT NULL,
-        recorded TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP, UNIQUE (design, value))""",
-    """CREATE TABLE IF NOT EXISTS measurement (
-        id INTEGER PRIMARY KEY, design TEXT NOT NULL REFERENCES design(key), stage TEXT NOT NULL, tool TEXT NOT NULL,
-        value TEXT NOT NULL, recorded TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP, UNIQUE (design, stage, tool, value))""",
-    *(
-        f"""CREATE TRIGGER IF NOT EXISTS {table}_{verb.lower()} BEFORE {verb} ON {table}
-            BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"""
-        for table in ("design", "estimate", "measurement")
-        for verb in ("UPDATE", "DELETE")
-    ),
-    f"PRAGMA user_version = {_VERSION}",
-)
+_VERSION = len(MIGRATIONS)
 # A design that was predicted or measured again, by a newer model or tool, counts once: with its last figures.
 _PAIRS = """
     SELECT estimate.value, measurement.value FROM measurement JOIN estimate USING (design, stage)
     WHERE measurement.stage = ?
-    AND measurement.id IN (SELECT max(id) FROM measurement GROUP BY design, stage)
-    AND estimate.id IN (SELECT max(id) FROM estimate GROUP BY design, stage)
+    AND measurement.id IN (SELECT id FROM (SELECT id, row_number() OVER last AS place FROM measurement
+        WINDOW last AS (PARTITION BY design, stage ORDER BY recorded DESC, id DESC)) WHERE place = 1)
+    AND estimate.id IN (SELECT id FROM (SELECT id, row_number() OVER last AS place FROM estimate
+        WINDOW last AS (PARTITION BY design, stage ORDER BY recorded DESC, id DESC)) WHERE place = 1)
     ORDER BY measurement.id"""
-_ESTIMATE, _MEASUREMENT = TypeAdapter(Estimate), TypeAdapter(Measurement)
+# The tables of values below a design, each with its columns besides design, value and recorded.
+_COLUMNS = {"estimate": ("stage",), "measurement": ("stage", "tool"), "failure": ("kind",)}
+_VALUES: dict[str, TypeAdapter[Estimate | Measurement | Failure]] = {
+    "estimate": TypeAdapter(Estimate),
+    "measurement": TypeAdapter(Measurement),
+    "failure": TypeAdapter(Failure),
+}
+
+
+@dataclass(frozen=True)
+class Design:
+    """A recorded design, and how many values of each kind the ledger has of it; times are UTC."""
+
+    key: str
+    description: str
+    recorded: str
+    estimates: int
+    measurements: int
+    failures: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """One value in the ledger: an estimate, a measurement or a failure of a design, and when it was recorded (UTC)."""
+
+    design: str
+    recorded: str
+    value: Estimate | Measurement | Failure
 
 
 def design_key(network: str, *, strategy: str, part: str, clock_ns: float, tool: str, pipelining: int) -> str:
@@ -81,9 +97,16 @@ class Ledger:
         if version > _VERSION:
             raise ReportError(f"the ledger '{self._path}' has version {version}, this hepprune knows up to {_VERSION}")
         if version < _VERSION:
-            with self._transaction():
-                for statement in _SCHEMA:
+            self._migrate()
+
+    def _migrate(self) -> None:
+        """Bring the file up to this version, all of it or nothing; another process may have just done so."""
+        with self._transaction():
+            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+            for statements in MIGRATIONS[version:]:
+                for statement in statements:
                     self._connection.execute(statement)
+            self._connection.execute(f"PRAGMA user_version = {_VERSION}")
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -142,30 +165,91 @@ class Ledger:
         with self._transaction():
             self._add_measurement(key, measurement)
 
+    def record_failure(self, key: str, failure: Failure) -> None:
+        """Add why a recorded design could not be measured."""
+        with self._transaction():
+            self._add_value("failure", key, failure)
+
     def _add_estimate(self, key: str, estimate: Estimate) -> None:
-        self._add("estimate", design=key, stage=estimate.stage, value=_ESTIMATE.dump_json(estimate).decode())
+        self._add_value("estimate", key, estimate)
 
     def _add_measurement(self, key: str, measured: Measurement) -> None:
-        value = _MEASUREMENT.dump_json(measured).decode()
-        self._add("measurement", design=key, stage=measured.stage, tool=measured.tool, value=value)
+        self._add_value("measurement", key, measured)
 
-    def _add(self, table: str, **values: str) -> None:
+    def _add_value(self, table: str, key: str, value: Estimate | Measurement | Failure, **more: str) -> bool:
+        columns = {name: getattr(value, name) for name in _COLUMNS[table]}
+        return self._add(table, design=key, **columns, value=_VALUES[table].dump_json(value).decode(), **more)
+
+    def _add(self, table: str, **values: str) -> bool:
+        """Add a row, and return whether it was new."""
         places = ", ".join("?" * len(values))
         statement = f"INSERT INTO {table} ({', '.join(values)}) VALUES ({places}) ON CONFLICT DO NOTHING"  # noqa: S608
-        self._connection.execute(statement, tuple(values.values()))
+        return self._connection.execute(statement, tuple(values.values())).rowcount > 0
+
+    def merge(self, other: Path) -> int:
+        """Take over what another ledger, which stays as it is, holds and this one does not, and return how many values.
+
+        Raises:
+            ReportError: the other is missing, damaged or of a newer version; nothing is taken.
+        """
+        if not other.is_file():
+            raise ReportError(f"there is no ledger '{other}' to merge")
+        with tempfile.TemporaryDirectory() as scratch:
+            copy = Path(scratch) / "ledger.sqlite"
+            _copy(other, copy)
+            with Ledger(copy) as theirs:
+                designs, records = theirs.designs(), list(theirs.records())
+        with self._transaction():
+            for design in designs:
+                self._add("design", key=design.key, description=design.description, recorded=design.recorded)
+            return sum(
+                self._add_value(type(each.value).__name__.lower(), each.design, each.value, recorded=each.recorded)
+                for each in records
+            )
+
+    def designs(self) -> list[Design]:
+        """Return every design, oldest first, with how many values there are of it."""
+        counts = ", ".join(f"(SELECT count(*) FROM {table} WHERE design = key)" for table in _COLUMNS)  # noqa: S608
+        query = f"SELECT key, description, recorded, {counts} FROM design ORDER BY recorded, rowid"  # noqa: S608
+        with self._explained():
+            return [Design(*row) for row in self._connection.execute(query)]
+
+    def records(self, key: str | None = None) -> Iterator[Record]:
+        """Yield every value (of one design), kind by kind, oldest first."""
+        for table, adapter in _VALUES.items():
+            query = f"SELECT design, recorded, value FROM {table} WHERE design = ifnull(?, design) ORDER BY id"  # noqa: S608
+            with self._explained():
+                rows = self._connection.execute(query, (key,)).fetchall()
+            for design, recorded, value in rows:
+                yield Record(design, recorded, self._parsed(adapter, value))
+
+    def design(self, beginning: str) -> Design:
+        """Return the one design whose key begins so.
+
+        Raises:
+            ReportError: there is none, or more than one.
+        """
+        found = [design for design in self.designs() if design.key.startswith(beginning)]
+        if len(found) == 1:
+            return found[0]
+        state = f"{len(found)} designs whose keys begin" if found else "no design whose key begins"
+        raise ReportError(f"the ledger '{self._path}' has {state} with '{beginning}'; `hepprune ledger list` shows all")
 
     def measurement(self, key: str, *, stage: str, tool: str | None = None) -> Measurement | None:
         """Return the last measurement of a design at a stage (by one tool); None if it was never measured."""
         query = "SELECT value FROM measurement WHERE design = ? AND stage = ? AND tool = ifnull(?, tool)"
         with self._explained():
-            row = self._connection.execute(f"{query} ORDER BY id DESC LIMIT 1", (key, stage, tool)).fetchone()
-        return None if row is None else self._parsed(_MEASUREMENT, row[0])
+            row = self._connection.execute(
+                f"{query} ORDER BY recorded DESC, id DESC LIMIT 1", (key, stage, tool)
+            ).fetchone()
+        return None if row is None else self._parsed(TypeAdapter(Measurement), row[0])
 
     def pairs(self, stage: str, *, strategy: str | None = None) -> list[tuple[Estimate, Measurement]]:
         """Return (estimate, measurement) of every design (of a strategy) measured at a stage, oldest first."""
         with self._explained():
             rows = self._connection.execute(_PAIRS, (stage,)).fetchall()
-        pairs = [(self._parsed(_ESTIMATE, before), self._parsed(_MEASUREMENT, after)) for before, after in rows]
+        kinds = TypeAdapter(Estimate), TypeAdapter(Measurement)
+        pairs = [(self._parsed(kinds[0], before), self._parsed(kinds[1], after)) for before, after in rows]
         return [pair for pair in pairs if strategy in {None, pair[0].strategy}]
 
     def _parsed(self, adapter: TypeAdapter[T], value: str) -> T:
@@ -173,3 +257,15 @@ class Ledger:
             return adapter.validate_json(value)
         except ValidationError as problem:
             raise ReportError(f"the ledger '{self._path}' holds no {problem.title} in '{value[:60]}'") from problem
+
+
+def _copy(ledger: Path, copy: Path) -> None:
+    """Copy a ledger that may be in use, without writing to it."""
+    try:
+        with (
+            closing(sqlite3.connect(f"{ledger.resolve().as_uri()}?mode=ro", uri=True, timeout=_BUSY_S)) as source,
+            closing(sqlite3.connect(copy)) as target,
+        ):
+            source.backup(target)
+    except sqlite3.Error as problem:
+        raise ReportError(f"the ledger '{ledger}' cannot be read: {problem}") from problem

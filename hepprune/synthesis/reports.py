@@ -11,12 +11,17 @@ from pathlib import Path
 
 from hepprune.errors import ReportError
 from hepprune.hardware.resources import Measurement
+from hepprune.synthesis.failures import Failure, RunFailedError
 
 MAX_BYTES = 2**26
+UNKNOWN = "unknown"  # the part or version that a report does not name
 _HEAD = 4096  # characters in which a report says what it is
+_TOP = re.compile(
+    r"<TopModelName>\s*(\w+)|Report (?:of|for) '(\w+)'|^\| *Design +: *(\w+)|^\s*\"Top\" *: *\"(\w+)\"", re.MULTILINE
+)
 
 # Takes the report's path (for messages), its text, and the clock period in ns where the caller knows it.
-Parse = Callable[[Path, str, float | None], Measurement]
+Parse = Callable[[Path, str, float | None], Measurement | Failure]
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,7 @@ REPORT_PARSERS: dict[str, ReportParser] = {}
 
 
 def report_parser(name: str, *, mark: str) -> Callable[[Parse], Parse]:
-    """Register the parser of the reports in whose first lines the expression `mark` is found."""
+    """Register the parser of the reports in whose first lines the expression `mark` is found, the first that fits."""
 
     def register(parse: Parse) -> Parse:
         REPORT_PARSERS[name] = ReportParser(re.compile(mark), parse)
@@ -46,13 +51,49 @@ def read(path: Path, *, clock_ns: float | None = None) -> Measurement:
     `clock_ns` is for reports that say nothing of the clock (Vivado's utilisation); where the report does, it wins.
 
     Raises:
+        RunFailedError: it tells of a run that failed; the sentence says why, and what helps.
         ReportError: the file is missing, damaged, too large, of no known kind, or the clock period is unknown.
     """
-    text = text_of(path)
-    for parser in REPORT_PARSERS.values():
-        if parser.mark.search(text[:_HEAD]):
-            return parser.parse(path, text, clock_ns)
-    raise ReportError(f"'{path}' is no report known here; its first lines fit none of {', '.join(REPORT_PARSERS)}")
+    found = parse(path, text_of(path), clock_ns=clock_ns)
+    if isinstance(found, Failure):
+        raise RunFailedError(f"'{path}': {found.sentence}", found)
+    return found
+
+
+def parse(path: Path, text: str, *, clock_ns: float | None = None) -> Measurement | Failure:
+    """Return what a report's text says: figures, or why there are none.
+
+    Raises:
+        ReportError: it is damaged, of no known kind, or the clock period is unknown.
+    """
+    kind = kind_of(text)
+    if kind is None:
+        known = ", ".join(REPORT_PARSERS)
+        raise ReportError(f"'{path}' is no report known here; its first lines fit none of {known}")
+    return REPORT_PARSERS[kind].parse(path, text, clock_ns)
+
+
+def kind_of(text: str) -> str | None:
+    """Return the name of the parser that knows a text's first lines; None if there is none."""
+    head = text[:_HEAD]
+    return next((name for name, parser in REPORT_PARSERS.items() if parser.mark.search(head)), None)
+
+
+def top_of(text: str) -> str | None:
+    """Return the function or module that a report is about, where its first lines name it."""
+    found = _TOP.search(text[:_HEAD])
+    return None if found is None else next(filter(None, found.groups()))
+
+
+def required_clock(path: Path, clock_ns: float | None) -> float:
+    """Return the clock period that a report without one was asked to be read with.
+
+    Raises:
+        ReportError: it was not given.
+    """
+    if clock_ns is None:
+        raise ReportError(f"'{path}' holds no clock period; give clock_ns")
+    return clock_ns
 
 
 def text_of(path: Path) -> str:
@@ -66,6 +107,15 @@ def text_of(path: Path) -> str:
             content = file.read(MAX_BYTES + 1)
     except OSError as problem:
         raise ReportError(f"the report '{path}' cannot be read: {problem.strerror}") from problem
+    return decoded(path, content)
+
+
+def decoded(path: Path, content: bytes) -> str:
+    """Return the text that the bytes of a report are.
+
+    Raises:
+        ReportError: they are no text, or too many.
+    """
     if len(content) > MAX_BYTES:
         raise ReportError(f"'{path}' is larger than {MAX_BYTES // 2**20} MiB, so it is no report")
     try:

@@ -8,14 +8,16 @@ import logging
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from hepprune.errors import ReportError, ToolMissingError
-from hepprune.files import write_text
+from hepprune.files import content_hash, write_text
 from hepprune.hardware.resources import Measurement
 from hepprune.synthesis import reports
 from hepprune.synthesis.job import Job, run
@@ -24,10 +26,11 @@ from hepprune.synthesis.tools import synthesis_tool
 log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[A-Za-z0-9_.\-]+")
-_HLS = ("vitis-run", "vitis_hls")
+_HLS = ("vitis-run", "vitis_hls", "vivado_hls")
 _HLS_COMMANDS = {
     "vitis-run": ("vitis-run", "--mode", "hls", "--tcl", "build_prj.tcl"),
     "vitis_hls": ("vitis_hls", "-f", "build_prj.tcl"),
+    "vivado_hls": ("vivado_hls", "-f", "build_prj.tcl"),
 }
 _VERSION_OPTIONS = {"vitis-run": "--version"}  # the others take -version
 _VERSION_LIMIT_S = 120.0
@@ -82,12 +85,13 @@ def _both_versions() -> str:
 def synthesise_both(job: Job) -> Measurement:
     """Run C synthesis, then the HLS project's own `vivado_synth.tcl`: cells from Vivado, cycles from C synthesis.
 
-    Nothing times the netlist, so the clock is assumed.
+    Nothing times the netlist, so the clock is assumed. C synthesis that was done of the same sources is not done again.
 
     Raises:
         ReportError: a tool failed, ran over its time, or wrote no sound report.
     """
-    project, predicted = _project(job), synthesise(job)
+    project = _project(job)
+    predicted = resumed(job, project, synthesise)
     report = project / "vivado_synth.rpt"
     run(("vivado", "-mode", "batch", "-source", "vivado_synth.tcl"), job, cwd=project, writes=report)
     return replace(
@@ -97,6 +101,27 @@ def synthesise_both(job: Job) -> Measurement:
         latency_cycles=predicted.latency_cycles,
         interval_cycles=predicted.interval_cycles,
     )
+
+
+def resumed(job: Job, project: Path, run_csynth: Callable[[Job], Measurement]) -> Measurement:
+    """Return C synthesis of a project: what an earlier run kept, if of the same sources and its Verilog is there."""
+    note, adapter = job.folder / "csynth.json", TypeAdapter(tuple[str, Measurement])
+    key = content_hash(*(file.read_bytes() for file in sources(project)), job.part, job.clock_ns, version(*_HLS))
+    if note.is_file() and (project / f"{job.top}_prj" / "solution1" / "syn").is_dir():
+        with suppress(ValidationError):  # a note that was cut short is none
+            known, kept = adapter.validate_json(note.read_bytes())
+            if known == key:
+                return kept
+    measured = run_csynth(job)
+    write_text(note, adapter.dump_json((key, measured), indent=2).decode())
+    return measured
+
+
+def sources(project: Path) -> list[Path]:
+    """Return what C synthesis reads: the project's own scripts and everything in its firmware folder."""
+    scripts = [file for file in (project / "build_prj.tcl", project / "project.tcl") if file.is_file()]
+    below = (file for file in (project / "firmware").rglob("*") if file.suffix in {".cpp", ".h", ".txt"})
+    return scripts + sorted(file for file in below if file.is_file())
 
 
 def _project(job: Job) -> Path:

@@ -1,14 +1,57 @@
-"""Vivado's `report_utilization`: the cells that logic synthesis left of a design."""
+"""Vivado's `report_utilization`, flat or by hierarchy: the cells that synthesis or placement left of a design."""
 
 import re
 from pathlib import Path
 
 from hepprune.errors import ReportError
-from hepprune.hardware.resources import Measurement, Resources
-from hepprune.synthesis.reports import report_parser
+from hepprune.hardware.resources import LayerMeasurement, Measurement, Resources
+from hepprune.synthesis.modules import layer_of
+from hepprune.synthesis.reports import report_parser, required_clock
+from hepprune.synthesis.tables import Row, number, tables
 
 # Later sections tell each SLR's share of the same cells, under the same labels.
 _SHARES = re.compile(r"^\d+\. SLR .*\n-+$", re.MULTILINE)
+_PLACED = re.compile(r"^\| *Design State *: *(.*[Pp]laced|.*[Rr]outed|Physopt)", re.MULTILINE)
+_INDENT = 2  # blanks for each level of the hierarchy
+_COLUMNS = {"Total LUTs": "lut", "FFs": "ff", "DSP Blocks": "dsp", "DSP48 Blocks": "dsp", "DSPs": "dsp", "URAM": "uram"}
+
+
+@report_parser(
+    "vsynth_hierarchy", mark=r"(?s)Tool Version\s*:\s*Vivado.*(report_utilization[^\n]*-hierarchical|by Hierarchy)"
+)
+def parse_hierarchy(path: Path, text: str, clock_ns: float | None = None) -> Measurement:
+    """Return the totals of the top module and of each instance in it; RAMB36 counts as two BRAM18.
+
+    Raises:
+        ReportError: the table is missing, a cell is no number, or `clock_ns` was not given.
+    """
+    clock = required_clock(path, clock_ns)
+    version, part = _origin(path, text)
+    for heading, *rows in tables(text):
+        if heading.cells[:2] == ("Instance", "Module") and rows:
+            top, *below = rows
+            inside = [row for row in below if row.indent == top.indent + _INDENT and not row.cells[0].startswith("(")]
+            layers = tuple(_layer(heading, row, path) for row in inside if len(row.cells) > 1)
+            total = _row(heading, top, path)
+            return Measurement(_stage(text), "vivado", version, part, clock, total, layers=layers)
+    raise ReportError(f"'{path}' has no table of instances; expected 'Instance' and 'Module' in its heading")
+
+
+def _layer(heading: Row, row: Row, path: Path) -> LayerMeasurement:
+    layer = layer_of(row.cells[1]) or layer_of(row.cells[0])
+    return LayerMeasurement(layer, row.cells[1], _row(heading, row, path))
+
+
+def _row(heading: Row, row: Row, path: Path) -> Resources:
+    values = {
+        name: number(cell, what=name, path=path, line=row.line)
+        for name, cell in zip(heading.cells[2:], row.cells[2:], strict=False)
+    }
+    counts = {_COLUMNS[name]: value for name, value in values.items() if name in _COLUMNS}
+    if not {"lut", "ff"} <= counts.keys():
+        raise ReportError(f"'{path}', line {heading.line}: expected the columns 'Total LUTs' and 'FFs'")
+    tiles, halves = values.get("RAMB36"), values.get("RAMB18")
+    return Resources(**counts, bram18=None if tiles is None or halves is None else 2 * tiles + halves)
 
 
 @report_parser("vsynth", mark=r"(?s)Tool Version\s*:\s*Vivado.*report_utilization")
@@ -20,20 +63,23 @@ def parse(path: Path, text: str, clock_ns: float | None = None) -> Measurement:
     Raises:
         ReportError: a row is missing or no number, or `clock_ns` was not given.
     """
-    if clock_ns is None:
-        raise ReportError(f"'{path}' is a utilisation report, which holds no clock period; give clock_ns")
-    version = _header(path, text, "Tool Version", r"Vivado v\.(\S+)")
-    part = _header(path, text, "Device", r"(\S+)")
-    text = _SHARES.split(text)[0]
-    tiles = _used(path, text, "Block RAM Tile")
+    clock = required_clock(path, clock_ns)
+    version, part = _origin(path, text)
+    cells = _SHARES.split(text)[0]
+    tiles = _used(path, cells, "Block RAM Tile")
     resources = Resources(
-        lut=_used(path, text, "CLB LUTs", "Slice LUTs"),
-        ff=_used(path, text, "CLB Registers", "Slice Registers"),
-        dsp=_used(path, text, "DSPs"),
+        lut=_used(path, cells, "CLB LUTs", "Slice LUTs"),
+        ff=_used(path, cells, "CLB Registers", "Slice Registers"),
+        dsp=_used(path, cells, "DSPs"),
         bram18=None if tiles is None else 2 * tiles,
-        uram=_used(path, text, "URAM", optional=True),
+        uram=_used(path, cells, "URAM", optional=True),
     )
-    return Measurement("vsynth", "vivado", version, part, clock_ns, resources)
+    return Measurement(_stage(text), "vivado", version, part, clock, resources)
+
+
+def _stage(text: str) -> str:
+    """Return what was counted: the cells of logic synthesis, or those that were placed."""
+    return "route" if _PLACED.search(text) else "vsynth"
 
 
 def _used(path: Path, text: str, *labels: str, optional: bool = False) -> float | None:
@@ -52,8 +98,18 @@ def _used(path: Path, text: str, *labels: str, optional: bool = False) -> float 
     return float(row[1])
 
 
-def _header(path: Path, text: str, label: str, value: str) -> str:
+def _origin(path: Path, text: str) -> tuple[str, str]:
+    """Return Vivado's version and the part."""
+    return header(path, text, "Tool Version", r"Vivado v\.(\S+)"), header(path, text, "Device", r"(\S+)")
+
+
+def header(path: Path, text: str, label: str, value: str) -> str:
+    """Return what stands behind a label in the head of one of Vivado's reports.
+
+    Raises:
+        ReportError: it is not there.
+    """
     found = re.search(rf"^\| *{label} *: *{value}", text, re.MULTILINE)
     if found is None:
-        raise ReportError(f"'{path}' has no line '{label} :' in its header; expected one from report_utilization")
+        raise ReportError(f"'{path}' has no line '{label} :' in its header; expected one of Vivado's reports")
     return found[1]

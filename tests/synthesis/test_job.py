@@ -3,11 +3,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hepprune.errors import ReportError
+from hepprune.synthesis.failures import RunFailedError
 from hepprune.synthesis.job import Job, first_error, run
 
 REPORTS = Path(__file__).resolve().parents[3] / "shared" / "reference" / "reports"
@@ -118,3 +120,20 @@ def test_the_first_error_of_a_log_of_gigabytes_is_sought_at_its_end(tmp_path: Pa
         file.write(b"\nERROR: here\n")
     assert first_error(log).endswith("ERROR: here")
     os.truncate(log, 0)
+
+
+def test_a_tool_over_its_memory_is_ended(tmp_path: Path) -> None:
+    limited = replace(job(tmp_path), memory_limit_bytes=5e7)
+    eat = f"{sys.executable} -c 'x = bytearray(2 * 10**8); import time; time.sleep(60)'"
+    with pytest.raises(RunFailedError, match=r"sh took more than its 0\.05 GB") as refusal:
+        run(("sh", "-c", eat), limited, cwd=tmp_path, writes=tmp_path / "report")
+    assert (refusal.value.failure.kind, refusal.value.failure.part) == ("out_of_memory", limited.part)
+
+
+def test_the_log_tells_what_is_going_on_while_it_goes_on(tmp_path: Path) -> None:
+    lines = ["***** C/RTL SYNTHESIS *****", "INFO: [HLS 200-10] Analyzing design file", "Start RTL Elaboration "]
+    script = "".join(f"echo '{line}'; sleep 0.5; " for line in [*lines, "2.1. Executing PROC pass (x)."])
+    told: list[str] = []
+    watched = replace(job(tmp_path), progress=told.append)
+    run(("sh", "-c", f"{script} touch report"), watched, cwd=tmp_path, writes=tmp_path / "report")
+    assert told == ["C/RTL SYNTHESIS", "Analyzing design file", "RTL Elaboration", "PROC pass"]

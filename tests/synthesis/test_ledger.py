@@ -1,3 +1,6 @@
+import csv
+import importlib.util
+import json
 import os
 import random
 import signal
@@ -15,6 +18,8 @@ from pydantic import TypeAdapter
 
 from hepprune.errors import ReportError
 from hepprune.hardware.resources import Estimate, LayerEstimate, Measurement, Resources
+from hepprune.synthesis import exchange, schema
+from hepprune.synthesis.failures import Failure
 from hepprune.synthesis.ledger import Ledger, design_key
 
 ESTIMATE = Estimate("yosys", "latency", Resources(lut=10), 3, 1, 5.0, (LayerEstimate("fc1", Resources(lut=10), 2.0),))
@@ -218,3 +223,105 @@ def test_killed_writers_leave_every_committed_row(tmp_path: Path) -> None:
             found = [int(after.resources.lut or 0) for _, after in ledger.pairs("yosys")]
         assert kept <= set(found)
         assert len(found) - len(kept) <= turn + 1  # at most the one that was committed but not yet told, each time
+
+
+FAILURE = Failure("no_licence", "ERROR: no", "get one", tool="vivado", exit_code=7)
+
+
+def test_a_ledger_of_version_1_gets_the_new_tables_and_keeps_its_rows(tmp_path: Path) -> None:
+    path = tmp_path / "l.sqlite"
+    connection = sqlite3.connect(path)
+    for statement in schema.MIGRATIONS[0]:
+        connection.execute(statement)
+    old = json.loads(TypeAdapter(Measurement).dump_json(MEASUREMENT))
+    del old["layers"]  # as version 1 wrote it
+    connection.execute("INSERT INTO design (key, description) VALUES ('a', 'd')")
+    values = ("a", "yosys", "yosys", json.dumps(old))
+    connection.execute("INSERT INTO measurement (design, stage, tool, value) VALUES (?, ?, ?, ?)", values)
+    connection.execute("PRAGMA user_version = 1")
+    connection.commit()
+    connection.close()
+    with Ledger(path) as ledger:
+        assert ledger.measurement("a", stage="yosys") == MEASUREMENT
+        ledger.record_failure("a", FAILURE)
+    with Ledger(path) as ledger:
+        assert [record.value for record in ledger.records("a")] == [MEASUREMENT, FAILURE]
+
+
+def test_merging_takes_what_is_new_once_and_changes_nothing_there(tmp_path: Path) -> None:
+    mine, theirs = tmp_path / "mine.sqlite", tmp_path / "theirs.sqlite"
+    for path, names in ((mine, "ab"), (theirs, "bc")):
+        with Ledger(path) as ledger:
+            for name in names:
+                ledger.record(name, "d", estimate=ESTIMATE, measurement=MEASUREMENT)
+    with Ledger(theirs) as ledger:
+        ledger.record_failure("c", FAILURE)
+    before = theirs.read_bytes()
+    with Ledger(mine) as ledger:
+        assert (ledger.merge(theirs), ledger.merge(theirs)) == (3, 0)
+        counts = [(each.key, each.estimates, each.measurements, each.failures) for each in ledger.designs()]
+        assert counts == [("a", 1, 1, 0), ("b", 1, 1, 0), ("c", 1, 1, 1)]
+        for other in ("nowhere", "broken"):
+            (tmp_path / "broken").write_bytes(b"x" * 4096)
+            with pytest.raises(ReportError):
+                ledger.merge(tmp_path / other)
+    assert theirs.read_bytes() == before
+
+
+def test_export_has_a_row_for_each_value(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "l.sqlite") as ledger:
+        ledger.record("a", "d", estimate=ESTIMATE, measurement=MEASUREMENT)
+        ledger.record_failure("a", replace(FAILURE, message='quoted, "and"\nbroken'))
+    written = exchange.export(tmp_path / "l.sqlite", tmp_path / "t.csv")
+    with written.path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["kind"], row["stage"], row["lut"], row["failure"]) for row in rows] == [
+        ("estimate", "yosys", "10.0", ""),
+        ("measurement", "yosys", "9", "") if rows[1]["lut"] == "9" else ("measurement", "yosys", "9.0", ""),
+        ("failure", "", "", "no_licence"),
+    ]
+    assert rows[2]["message"] == 'quoted, "and"\nbroken'
+    lacking = [name for name in ("pandas", "pyarrow") if importlib.util.find_spec(name) is None]
+    as_parquet = exchange.export(tmp_path / "l.sqlite", tmp_path / "t.parquet")
+    assert (as_parquet.path.suffix, bool(as_parquet.note)) == ((".csv", True) if lacking else (".parquet", False))
+    with pytest.raises(ReportError, match=r"neither a \.csv nor"):
+        exchange.export(tmp_path / "l.sqlite", tmp_path / "t.xlsx")
+
+
+# Imports once, then forks a writer again and again, kills it at a random moment, and looks whether all it told is there.
+KILLER = """
+import os, random, signal, sys, time
+from pathlib import Path
+from hepprune.hardware.resources import Measurement, Resources
+from hepprune.synthesis.ledger import Ledger
+path, rng, told, turns = Path(sys.argv[1]), random.Random(7), 0, int(sys.argv[2])
+for turn in range(turns):
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        with Ledger(path) as ledger:
+            for n in range(100_000):
+                key = f"{turn}-{n}"
+                ledger.record_design(key, "d")
+                ledger.record_measurement(key, Measurement("yosys", "y", "1", "p", 5.0, Resources(float(n))))
+                os.write(writer, b"x")
+    os.close(writer)
+    time.sleep(rng.uniform(0.0, 0.12))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    with os.fdopen(reader, "rb") as said:
+        committed = len(said.read())
+    with Ledger(path) as ledger:  # checks integrity
+        found = sum(each.measurements for each in ledger.designs() if each.key.startswith(f"{turn}-"))
+    assert committed <= found <= committed + 1, (turn, committed, found)
+    told += committed
+print(told)
+"""
+
+
+@pytest.mark.slow
+def test_forty_kills_lose_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLER, str(tmp_path / "l.sqlite"), "40"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 40

@@ -1,0 +1,99 @@
+"""Commands on a ledger: what is in it, one design, a table for other programs, another ledger taken over."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from hepprune.cli.screen import AsJson, errors_in_one_sentence, print_json
+
+app = typer.Typer(help="Look into a ledger of designs, estimates, measurements and failures.", no_args_is_help=True)
+
+LedgerFile = Annotated[Path, typer.Argument(help="The ledger (SQLite).")]
+
+
+@app.command("list")
+def show_all(ledger: LedgerFile, as_json: AsJson = False) -> None:
+    """List the designs, with how many values there are of each."""
+    with errors_in_one_sentence():
+        from hepprune.synthesis import exchange
+
+        designs = exchange.designs(ledger)
+        if as_json:
+            print_json(designs)
+            return
+        table = Table("design", "description", "recorded (UTC)", "estimates", "measurements", "failures")
+        for each in designs:
+            counts = (str(n) for n in (each.estimates, each.measurements, each.failures))
+            table.add_row(each.key, each.description, each.recorded, *counts)
+        Console().print(table)
+
+
+@app.command()
+def show(
+    ledger: LedgerFile,
+    design: Annotated[str, typer.Argument(help="The design's key, or its beginning.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show every value of one design."""
+    with errors_in_one_sentence():
+        from hepprune.synthesis import exchange
+
+        found, records = exchange.design(ledger, design)
+        if as_json:
+            print_json({"design": found, "records": records})
+            return
+        console = Console()
+        console.print(f"{found.key}  {found.description}", highlight=False, markup=False)
+        table = Table(
+            "recorded (UTC)", "kind", "stage", "tool", "LUT", "FF", "DSP", "BRAM18", "cycles", "interval", "note"
+        )
+        for row in exchange.rows(records):
+            names = ("recorded", "kind", "stage", "tool", "lut", "ff", "dsp", "bram18", "latency_cycles")
+            cells = [_cell(row[name]) for name in (*names, "interval_cycles")]
+            table.add_row(*cells, _cell(row["failure"]) or _cell(row["strategy"]))
+        console.print(table)
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else f"{value:,.10g}" if isinstance(value, int | float) else str(value)
+
+
+@app.command()
+def export(
+    ledger: LedgerFile,
+    out: Annotated[Path, typer.Option("--out", "-o", help="A .csv or .parquet file.")],
+    as_json: AsJson = False,
+) -> None:
+    """Write one row for each value: design, kind, stage, tool, part, clock, resources, cycles, failure."""
+    with errors_in_one_sentence():
+        from hepprune.synthesis import exchange
+
+        written = exchange.export(ledger, out)
+        if as_json:
+            print_json(written)
+            return
+        if written.note:
+            Console(stderr=True).print(written.note, soft_wrap=True, highlight=False)
+        Console().print(f"{written.rows:,} rows in {written.path}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def merge(
+    ledger: LedgerFile,
+    others: Annotated[list[Path], typer.Argument(help="Ledgers to take over; they stay as they are.")],
+    as_json: AsJson = False,
+) -> None:
+    """Take over all that other ledgers hold; nothing is counted twice."""
+    with errors_in_one_sentence():
+        from hepprune.synthesis.ledger import Ledger
+
+        with Ledger(ledger) as book:
+            taken = {str(other): book.merge(other) for other in others}
+        if as_json:
+            print_json(taken)
+            return
+        for other, count in taken.items():
+            Console().print(f"{count:,} new values from {other}", soft_wrap=True, highlight=False)

@@ -1,0 +1,133 @@
+"""Commands on synthesis: read what a tool left behind, run a tool."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from hepprune.cli.screen import AsJson, Screen, errors_in_one_sentence, print_json
+
+if TYPE_CHECKING:
+    from hepprune.hardware.resources import Measurement, Resources
+    from hepprune.pipeline.ingestion import Found, Ingested
+
+LedgerFile = Annotated[Path | None, typer.Option(help="The ledger (SQLite) that keeps what was found.")]
+
+_COUNTS = ("lut", "ff", "dsp", "bram18", "uram")
+
+
+def ingest(
+    path: Annotated[Path, typer.Argument(help="A project folder, a report, a log, or a tar or zip of a CI job.")],
+    ledger: LedgerFile = None,
+    clock_ns: Annotated[float | None, typer.Option(min=0.01, help="Where nothing beside a report says it.")] = None,
+    design: Annotated[str | None, typer.Option(help="Key (or its beginning) of the design that this is.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read all reports and logs of synthesis in a folder, archive or file, and record them."""
+    with errors_in_one_sentence():
+        from hepprune.errors import ReportError
+        from hepprune.pipeline import ingestion
+
+        found = ingestion.ingest(path, ledger=ledger, clock_ns=clock_ns, design=design)
+        if as_json:
+            print_json(found)
+        else:
+            _print(found)
+        if not found.designs:
+            raise ReportError(f"no report or log of a failed run was found in '{path}'")
+
+
+def _print(found: "Ingested") -> None:
+    console = Console()
+    for each in found.designs:
+        _print_design(console, each)
+    for name, why in found.refused:
+        console.print(f"not read: {name}: {why}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _print_design(console: Console, found: "Found") -> None:
+    console.print(f"\n{found.top} in {found.project} (design {found.key})", highlight=False, markup=False)
+    for measured in found.measurements:
+        console.print(_origin(measured), highlight=False, markup=False)
+    if found.measurements:
+        console.print(totals(found.measurements))
+    for measured in found.measurements:
+        if measured.layers:
+            console.print(_layers(measured))
+    for failure in found.failures:
+        console.print(failure.sentence, highlight=False, soft_wrap=True, markup=False)
+
+
+def _origin(measured: "Measurement") -> str:
+    return f"{measured.stage}: {measured.tool} {measured.version}, {measured.part}, {measured.clock_ns:g} ns"
+
+
+def totals(measured: "tuple[Measurement, ...]") -> Table:
+    """Return the table of what each stage says of a design."""
+    table = _table("stage", *(name.upper() for name in _COUNTS), "cycles", "interval", "clock")
+    for each in measured:
+        cycles = _number(each.latency_cycles), _number(each.interval_cycles)
+        table.add_row(each.stage, *_counts(each.resources), *cycles, each.clock)
+    return table
+
+
+def _table(first: str, *columns: str) -> Table:
+    table = Table(first)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _layers(measured: "Measurement") -> Table:
+    from hepprune.synthesis import modules
+
+    table = _table(f"{measured.stage} by layer", *(name.upper() for name in _COUNTS), "cycles", "interval")
+    for each in measured.layers:
+        counts = _counts(each.resources)
+        cycles = _number(each.latency_cycles), _number(each.interval_cycles)
+        table.add_row(f"{each.layer or ''} {modules.short(each.module)}".strip()[:40], *counts, *cycles)
+    table.add_section()
+    table.add_row("total less modules", *_counts(modules.unexplained(measured)), "", "")
+    return table
+
+
+def _counts(resources: "Resources") -> list[str]:
+    return [_number(getattr(resources, name)) for name in _COUNTS]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:,.10g}"
+
+
+def synth(
+    projects: Annotated[list[Path], typer.Argument(help="HLS projects, or folders of Verilog that hepprune wrote.")],
+    *,
+    tool: Annotated[str, typer.Option(help="auto, vitis, vitis_vivado, vivado or yosys.")] = "auto",
+    jobs: Annotated[int, typer.Option(min=1, help="How many projects at once.")] = 1,
+    hours: Annotated[float, typer.Option(min=0.001, help="The longest that one program may run.")] = 4.0,
+    memory_gb: Annotated[float | None, typer.Option(min=0.01, help="The most memory for one project.")] = None,
+    ledger: LedgerFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run synthesis of projects: C synthesis, then logic synthesis; what was done already is not done again."""
+    with errors_in_one_sentence():
+        from hepprune.errors import ReportError
+        from hepprune.pipeline import farm
+
+        screen = Screen()
+        limits = farm.Limits(hours * 3600.0, None if memory_gb is None else memory_gb * 1e9)
+        with screen.progress:
+            runs = farm.synthesise(projects, tool=tool, jobs=jobs, limits=limits, ledger=ledger, track=screen)
+        if as_json:
+            print_json(runs)
+        else:
+            for run in runs:
+                Console().print(f"{run.project}", highlight=False, markup=False)
+                if run.measurement is not None:
+                    Console().print(_origin(run.measurement), highlight=False, markup=False)
+                    Console().print(totals((run.measurement,)))
+        failed = [run for run in runs if run.failure is not None]
+        if failed:
+            raise ReportError("; ".join(f"{run.project}: {run.failure.sentence}" for run in failed if run.failure))

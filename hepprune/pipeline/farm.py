@@ -1,0 +1,188 @@
+"""Synthesis of projects that are on disk: find out what each is, run a tool on several at once, keep the outcome."""
+
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from hepprune import synthesis
+from hepprune.errors import ReportError
+from hepprune.files import content_hash, write_text
+from hepprune.firmware import rtl
+from hepprune.hardware.resources import Measurement
+from hepprune.pipeline.context import Track, silent
+from hepprune.synthesis.failures import Failure, RunFailedError
+from hepprune.synthesis.job import TIME_LIMIT_S
+from hepprune.synthesis.ledger import Ledger
+
+_SETTING = re.compile(r"^set (project_name|part|clock_period) +\"?([\w.-]+)\"?\s*$", re.MULTILINE)
+_DESIGN = TypeAdapter(tuple[str, rtl.Design])
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one program may take."""
+
+    time_s: float = TIME_LIMIT_S
+    memory_bytes: float | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """The outcome of a project: its figures, or why there are none; `resumed` if they are those of an earlier run."""
+
+    project: Path
+    key: str
+    measurement: Measurement | None
+    failure: Failure | None = None
+    resumed: bool = False
+
+
+def synthesise(
+    projects: Sequence[Path],
+    *,
+    tool: str = "auto",
+    jobs: int = 1,
+    limits: Limits = Limits(),
+    ledger: Path | None = None,
+    track: Track = silent,
+) -> list[Run]:
+    """Synthesise projects, `jobs` at once, and return what came of each; a failure of one does not stop the others.
+
+    A project whose files have not changed since it was measured by the same tool is not measured again.
+
+    Raises:
+        ReportError: a folder is no project.
+        ToolMissingError: the tool, or for `auto` every one, is missing.
+    """
+    chosen = synthesis.choose(tool)
+    works = [_job(project, chosen, limits) for project in projects]
+    with ThreadPoolExecutor(jobs) as pool:
+        runs = list(pool.map(lambda work: _run(work, chosen, track), works))
+    if ledger is not None:
+        _record(runs, ledger)
+    return runs
+
+
+def _job(project: Path, tool: synthesis.Tool, limits: Limits) -> synthesis.Job:
+    if (project / "build_prj.tcl").is_file():
+        job = _hls_job(project, tool)
+    elif (project / "hepprune.json").is_file():
+        job = _verilog_job(project, tool)
+    else:
+        raise ReportError(
+            f"'{project}' is no project: expected build_prj.tcl of hls4ml, or Verilog that hepprune wrote"
+        )
+    return replace(job, time_limit_s=limits.time_s, memory_limit_bytes=limits.memory_bytes)
+
+
+def _hls_job(project: Path, tool: synthesis.Tool) -> synthesis.Job:
+    """Return the job of an HLS project; for a tool that takes Verilog, of what C synthesis has written there."""
+    script = project / "project.tcl"
+    text = script.read_text(encoding="utf-8", errors="replace") if script.is_file() else ""
+    settings = dict(_SETTING.findall(text))
+    if settings.keys() != {"project_name", "part", "clock_period"}:
+        raise ReportError(f"'{script}' does not set project_name, part and clock_period as hls4ml writes them")
+    name = settings["project_name"]
+    verilog = project / f"{name}_prj" / "solution1" / "syn" / "verilog"
+    sources = tuple(sorted(verilog.glob("*.v")))
+    predicted = _predicted(project, name)
+    if not tool.needs_hls and not (sources and predicted):
+        raise ReportError(
+            f"'{project}' has no Verilog for {tool.name}; run C synthesis first, or take its Verilog export"
+        )
+    latency = predicted.latency_cycles if predicted else None
+    interval = predicted.interval_cycles if predicted else None
+    return synthesis.Job(
+        folder=project / "synthesis",
+        top=name,
+        sources=sources,
+        part=settings["part"],
+        clock_ns=float(settings["clock_period"]),
+        latency_cycles=latency or 0,
+        interval_cycles=interval or 0,
+        hls_project=project,
+    )
+
+
+def _predicted(project: Path, name: str) -> Measurement | None:
+    """Return what C synthesis says of a project, where it was run."""
+    report = project / f"{name}_prj" / "solution1" / "syn" / "report" / f"{name}_csynth.xml"
+    return synthesis.read(report) if report.is_file() else None
+
+
+def _verilog_job(project: Path, tool: synthesis.Tool) -> synthesis.Job:
+    if tool.needs_hls:
+        raise ReportError(f"'{project}' holds Verilog, and {tool.name} needs an HLS project; take vivado or yosys")
+    try:
+        _, design = _DESIGN.validate_json((project / "hepprune.json").read_bytes())
+    except ValidationError as problem:
+        raise ReportError(f"'{project / 'hepprune.json'}' describes no Verilog design of this version") from problem
+    part, clock = _target(project, design.top)
+    sources = tuple(project / _inside(source, design.folder) for source in design.sources)
+    cycles = design.latency_cycles, design.interval_cycles
+    return synthesis.Job(project / "synthesis", design.top, sources, part, clock, *cycles)
+
+
+def _inside(source: Path, folder: Path) -> Path:
+    """Return a source's place in the folder that it was written to, which may have been moved since."""
+    if not source.is_relative_to(folder) or ".." in source.parts:
+        raise ReportError(f"the source '{source}' lies outside its design's folder '{folder}'; write the Verilog again")
+    return source.relative_to(folder)
+
+
+def _target(project: Path, top: str) -> tuple[str, float]:
+    """Return part and clock period in ns as the scripts in a Verilog folder set them."""
+    scripts = project / "build_vivado_prj.tcl", project / "src" / f"{top}.xdc"
+    text = "\n".join(file.read_text(encoding="utf-8", errors="replace") for file in scripts if file.is_file())
+    part, clock = (re.search(rf'^set {name} "?([\w.-]+)', text, re.MULTILINE) for name in ("device", "clock_period"))
+    if part is None or clock is None:
+        raise ReportError(f"'{project}' does not say its device and clock_period; write the Verilog again")
+    return part[1], float(clock[1])
+
+
+def _run(job: synthesis.Job, tool: synthesis.Tool, track: Track) -> Run:
+    """Return what an earlier run kept, if the project is still the same, else run the tool."""
+    key = content_hash(tool.name, tool.version(), job.part, job.clock_ns, _content(job))
+    project, note = job.hls_project or job.folder.parent, job.folder / f"{tool.name}.json"
+    if kept := _kept(note, key):
+        return Run(project, key, kept, resumed=True)
+    with track(f"{tool.name}: {project.name}") as advance:
+        try:
+            measured = tool.run(replace(job, progress=_noted(advance)))
+        except RunFailedError as problem:
+            return Run(project, key, None, problem.failure)
+    write_text(note, TypeAdapter(tuple[str, Measurement]).dump_json((key, measured), indent=2).decode())
+    return Run(project, key, measured)
+
+
+def _noted(advance: Callable[..., None]) -> Callable[[str], None]:
+    return lambda phase: advance(0, phase)
+
+
+def _kept(note: Path, key: str) -> Measurement | None:
+    try:
+        known, measured = TypeAdapter(tuple[str, Measurement]).validate_json(note.read_bytes())
+    except (OSError, ValidationError):  # no note, or one of another version
+        return None
+    return measured if known == key else None
+
+
+def _content(job: synthesis.Job) -> str:
+    """Return the hash of all that a tool reads of a project."""
+    if job.hls_project is None:
+        return content_hash(*(source.read_bytes() for source in job.sources))
+    return content_hash(*(source.read_bytes() for source in synthesis.vendor.sources(job.hls_project)))
+
+
+def _record(runs: list[Run], path: Path) -> None:
+    with Ledger(path) as book:
+        for run in runs:
+            book.record_design(run.key, str(run.project))
+            if run.measurement is not None:
+                book.record_measurement(run.key, run.measurement)
+            if run.failure is not None:
+                book.record_failure(run.key, run.failure)

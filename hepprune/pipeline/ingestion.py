@@ -1,0 +1,254 @@
+"""From what a synthesis left behind, here or elsewhere, to figures: find the projects in it, read them, record them."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hepprune.errors import ReportError
+from hepprune.files import content_hash
+from hepprune.hardware.resources import RESOURCES, LayerMeasurement, Measurement, Resources
+from hepprune.synthesis import artefacts, modules, reports
+from hepprune.synthesis.artefacts import Artefact
+from hepprune.synthesis.failures import Failure, classify
+from hepprune.synthesis.ledger import Ledger
+
+_HLS = re.compile(r"(?P<root>(?:.*/)?)(?P<project>[^/]+)/(?P<solution>[^/]+)/(syn|sim|impl)/report/")
+_SOLUTION = re.compile(r"(?P<root>(?:.*/)?)(?P<project>[^/]+)/[^/]+/[^/]+_data\.json$")
+_ONEAPI = re.compile(r"(?P<root>(?:.*/)?)[^/]+\.prj/reports/")
+_CLOCK = re.compile(r"^(?:set clock_period|ClockPeriod:) +(\d{1,6}(?:\.\d{1,6})?)\s*$", re.MULTILINE)
+_PART = re.compile(r"^(?:set part +\"|Part: +)([\w.-]+)", re.MULTILINE)
+_STAMP = re.compile(r"^Stamp: +(\w+)", re.MULTILINE)
+# Which report is believed first of those that tell the same: the one that says most of its modules and origin.
+_RICHEST = ("csynth_text", "csynth_tree", "csynth", "solution", "oneapi_loops", "oneapi_summary")
+_PER_MODULE = {"csynth", "csynth_text"}  # reports that HLS writes for every function
+_NO_REPORT = {"hls4ml_config.yml", "project.tcl", "parameters.h"}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A design in what was ingested: where, its top, the key it has in a ledger, its figures and its failures."""
+
+    project: str
+    top: str
+    key: str
+    measurements: tuple[Measurement, ...]
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """All that was found, and what was refused or could not be read, each with the reason."""
+
+    designs: tuple[Found, ...]
+    refused: tuple[tuple[str, str], ...]
+
+
+def ingest(
+    path: Path, *, ledger: Path | None = None, clock_ns: float | None = None, design: str | None = None
+) -> Ingested:
+    """Read every report and log in a project folder, an archive or a file, and record what they say.
+
+    `clock_ns` is for reports of which nothing around them says the clock. `design` is the key of a recorded design that
+    the one design in `path` is; without it a key is made of the project's own stamp or of its reports.
+
+    Raises:
+        ReportError: nothing is there, the archive is hostile or broken, or `design` fits no or more than one design.
+    """
+    collected = artefacts.collect(path)
+    designs: list[Found] = []
+    refused = [*collected.refused]
+    for root, files in _projects(collected.artefacts).items():
+        name = f"{path.name}/{root}".rstrip("/")
+        found, unread = _Project(name, files, clock_ns).read()
+        designs += found
+        refused += unread
+    if ledger is not None:
+        designs = _recorded(designs, ledger, design)
+    return Ingested(tuple(designs), tuple(refused))
+
+
+def _recorded(designs: list[Found], path: Path, key: str | None) -> list[Found]:
+    with Ledger(path) as book:
+        if key is not None:
+            if len(designs) != 1:
+                raise ReportError(f"a design was named, but {len(designs)} were found; give the folder of one")
+            designs = [replace(designs[0], key=book.design(key).key)]
+        for found in designs:
+            book.record_design(found.key, f"{found.top} in {found.project}")
+            for measured in found.measurements:
+                book.record_measurement(found.key, measured)
+            for failure in found.failures:
+                book.record_failure(found.key, failure)
+    return designs
+
+
+def _projects(files: Iterable[Artefact]) -> dict[str, list[Artefact]]:
+    """Return the files of each project, by the folder that holds the project."""
+    projects: dict[str, list[Artefact]] = {}
+    for file in files:
+        projects.setdefault(_root(file.path), []).append(file)
+    return projects
+
+
+def _root(path: Path) -> str:
+    """Return the folder of the project that a file belongs to, above what HLS and oneAPI make of it."""
+    place = path.as_posix()
+    for pattern in (_HLS, _SOLUTION, _ONEAPI):
+        if found := pattern.match(place):
+            return found["root"].rstrip("/")
+    folder = path.parent
+    return (folder.parent if folder.name == "firmware" else folder).as_posix().removeprefix(".")
+
+
+class _Project:
+    """The files of one project while they are read."""
+
+    def __init__(self, name: str, files: list[Artefact], clock_ns: float | None) -> None:
+        self.name = name
+        self.files = files
+        described = "\n".join(file.text for file in files if file.path.name in _NO_REPORT - {"parameters.h"})
+        clock, part, stamp = (pattern.search(described) for pattern in (_CLOCK, _PART, _STAMP))
+        self.clock_ns = clock_ns or (float(clock[1]) if clock else None)
+        self.part = part[1].lower() if part else None
+        self.stamp = stamp[1] if stamp else None
+        self.names: Mapping[str, str] = {}
+        for file in files:
+            if file.path.name == "parameters.h":
+                self.names = modules.declared(file.text)
+        self.tops = self._tops()
+
+    def read(self) -> tuple[list[Found], list[tuple[str, str]]]:
+        """Return the designs, and what could not be read."""
+        measured: dict[str, list[Measurement]] = {}
+        failed: dict[str, list[Failure]] = {}
+        refused: list[tuple[str, str]] = []
+        for file in self._in_order():
+            found = self._value(file)
+            top = self._top(file)
+            if isinstance(found, Measurement):
+                self.clock_ns = self.clock_ns or found.clock_ns
+                measured.setdefault(top, []).append(modules.named(found, self.names))
+            elif isinstance(found, Failure):
+                failed.setdefault(top, []).append(found)
+            elif found is not None:
+                refused.append((f"{self.name}/{file.path.name}", found))
+        tops = [*measured, *(top for top in failed if top not in measured)]
+        return [self._found(top, measured.get(top, []), failed.get(top, [])) for top in tops], refused
+
+    def _tops(self) -> list[str]:
+        """Return the functions that are designs of their own: those that the project as a whole is named after."""
+        named = [reports.top_of(file.text) for file in self.files if _is_whole(file)]
+        folders = [_HLS.match(file.path.as_posix()) for file in self.files]
+        named += [found["project"].removesuffix("_prj") for found in folders if found]
+        return list(dict.fromkeys(name for name in named if name))
+
+    def _in_order(self) -> list[Artefact]:
+        """Return the reports, those first that say the clock, and of those that tell the same the richest."""
+        kinds = {file.path: reports.kind_of(file.text) for file in self.files}
+
+        def rank(file: Artefact) -> tuple[int, str]:
+            kind = kinds[file.path]
+            return (_RICHEST.index(kind) if kind in _RICHEST else len(_RICHEST)), file.path.as_posix()
+
+        single = {reports.top_of(file.text) for file in self.files if kinds[file.path] in _PER_MODULE}
+        alone = len(single) == 1 or not single.intersection(self.tops)
+        return [
+            file
+            for file in sorted(self.files, key=rank)
+            if alone or kinds[file.path] not in _PER_MODULE or reports.top_of(file.text) in self.tops
+        ]
+
+    def _top(self, file: Artefact) -> str:
+        kernels = (reports.kind_of(file.text) or "").startswith("oneapi")
+        return reports.top_of(file.text) or next(iter(self.tops), "kernels" if kernels else file.path.stem)
+
+    def _value(self, file: Artefact) -> Measurement | Failure | str | None:
+        """Return what a file says, the reason why it cannot be read, or None where it is no report at all."""
+        if file.path.name in _NO_REPORT:
+            return None
+        if reports.kind_of(file.text) in {None, "log"}:
+            return classify(file.text) if file.path.suffix in {".log", ".txt", ".out"} else None
+        try:
+            return reports.parse(file.path, file.text, clock_ns=self.clock_ns)
+        except ReportError as problem:
+            return str(problem)
+
+    def _found(self, top: str, measured: list[Measurement], failed: list[Failure]) -> Found:
+        part = self.part or next((each.part for each in measured if each.part != reports.UNKNOWN), reports.UNKNOWN)
+        whole = [replace(each, part=part) if each.part == reports.UNKNOWN else each for each in merged(measured)]
+        content = [self.stamp] if self.stamp else sorted(file.text for file in self.files)
+        key = content_hash("ingested", top, part, self.clock_ns, content)
+        return Found(self.name, top, key, tuple(_with_cycles(whole)), tuple(dict.fromkeys(failed)))
+
+
+def _is_whole(file: Artefact) -> bool:
+    """Whether a file is about a project, not about one of its functions."""
+    return file.path.name in {"csynth.xml", "csynth.rpt"} or file.path.name.endswith("_data.json")
+
+
+def merged(measured: Iterable[Measurement]) -> list[Measurement]:
+    """Return one measurement of each stage, filled from all reports that do not contradict it; one that does stays."""
+    whole: list[Measurement] = []
+    for each in measured:
+        for place, known in enumerate(whole):
+            if _agree(known, each):
+                whole[place] = _filled(known, each)
+                break
+        else:
+            whole.append(each)
+    return whole
+
+
+def _agree(one: Measurement, other: Measurement) -> bool:
+    if one.stage != other.stage or one.clock_ns != other.clock_ns:
+        return False
+    names = ("version", "part", "latency_cycles", "interval_cycles", "clock_met")
+    pairs = [(getattr(one, name), getattr(other, name)) for name in names]
+    pairs += [(getattr(one.resources, name), getattr(other.resources, name)) for name in RESOURCES]
+    return all(a == b for a, b in pairs if not {a, b} & {None, reports.UNKNOWN})
+
+
+def _filled(known: Measurement, more: Measurement) -> Measurement:
+    """Return a measurement with what it does not know taken from another of the same design and stage."""
+    names = ("version", "part", "latency_cycles", "interval_cycles", "clock_met")
+    values: dict[str, Any] = {
+        name: getattr(more, name) for name in names if getattr(known, name) in {None, reports.UNKNOWN}
+    }
+    resources = Resources(**(more.resources.known() | known.resources.known()))
+    return replace(known, resources=resources, layers=_filled_layers(known.layers, more.layers), **values)
+
+
+def _filled_layers(
+    known: tuple[LayerMeasurement, ...], more: tuple[LayerMeasurement, ...]
+) -> tuple[LayerMeasurement, ...]:
+    """Return modules with the counts and cycles that only the other report has of them."""
+    if not known:
+        return more
+    others = {each.module: each for each in more}
+    return tuple(
+        replace(
+            each,
+            layer=each.layer or other.layer,
+            resources=Resources(**(other.resources.known() | each.resources.known())),
+            latency_cycles=other.latency_cycles if each.latency_cycles is None else each.latency_cycles,
+            interval_cycles=other.interval_cycles if each.interval_cycles is None else each.interval_cycles,
+        )
+        for each in known
+        for other in [others.get(each.module, each)]
+    )
+
+
+def _with_cycles(measured: list[Measurement]) -> list[Measurement]:
+    """Return measurements in which logic synthesis has the cycles that C synthesis says, as it tells none itself."""
+    predicted = next((each for each in measured if each.stage == "csynth" and each.latency_cycles is not None), None)
+    if predicted is None:
+        return measured
+    latency, interval = predicted.latency_cycles, predicted.interval_cycles
+    return [
+        replace(each, latency_cycles=latency, interval_cycles=interval)
+        if each.stage in {"vsynth", "route"} and each.latency_cycles is None
+        else each
+        for each in measured
+    ]

@@ -1,0 +1,138 @@
+"""The csynth.rpt of Vivado HLS and Vitis HLS, 2016.4 to 2025.1: the same figures as its XML, and those of its modules.
+
+Its tables of instances have a share for every layer; FIFOs and memories between layers have tables of their own.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from hepprune.errors import ReportError
+from hepprune.hardware.resources import LayerMeasurement, Measurement, Resources
+from hepprune.synthesis.csynth import DSP_TAGS, fits, tool_of
+from hepprune.synthesis.modules import buffers, layer_of
+from hepprune.synthesis.reports import report_parser
+from hepprune.synthesis.tables import Row, cycles, number, tables
+
+_COLUMNS = {"LUT": "lut", "FF": "ff", "BRAM_18K": "bram18", "URAM": "uram"} | dict.fromkeys(DSP_TAGS, "dsp")
+_MAX_COLUMNS = 64
+
+
+@report_parser("csynth_text", mark=r"== (Vivado|Vitis) HLS Report for '")
+def parse(path: Path, text: str, _clock_ns: float | None = None) -> Measurement:
+    """Return the totals of the function, latency and interval at their worst, and the share of each of its modules.
+
+    Raises:
+        ReportError: a table is missing, or a cell is no number.
+    """
+    version, part = header(path, text, "Version"), header(path, text, "Target device")
+    found = list(tables(text))
+    clock, met = _clock(_table(found, "Clock", path), path)
+    latency = _table(found, "Latency", path)[-1]
+    if len(latency.cells) < 5:
+        raise ReportError(f"'{path}', line {latency.line}: expected latency, interval and pipelining")
+    return Measurement(
+        stage="csynth",
+        tool=tool_of(version),
+        version=version,
+        part=part,
+        clock_ns=clock,
+        resources=_total(_table(found, "Name", path), path),
+        latency_cycles=cycles(latency.cells[1], what="the latency", path=path, line=latency.line),
+        interval_cycles=cycles(latency.cells[-2], what="the interval", path=path, line=latency.line),
+        clock_met=met,
+        layers=(*_modules(found, path), *buffers(_buffers(found, path))),
+    )
+
+
+def header(path: Path, text: str, label: str) -> str:
+    """Return the first word behind a label in a report's head.
+
+    Raises:
+        ReportError: it is not there.
+    """
+    found = re.search(rf"^ *\* {label}: +(\S+)", text, re.MULTILINE)
+    if found is None:
+        raise ReportError(f"'{path}' has no line '* {label}:'; expected one in an HLS report")
+    return found[1]
+
+
+def _table(found: list[list[Row]], first: str, path: Path) -> list[Row]:
+    """Return the first table whose heading starts with a word."""
+    for rows in found:
+        if len(rows) > 1 and re.match(rf"{first}\b", rows[0].cells[0]):
+            return rows
+    raise ReportError(f"'{path}' has no table with the heading '{first}'; expected one in a whole HLS report")
+
+
+def _clock(rows: list[Row], path: Path) -> tuple[float, bool | None]:
+    """Return the target period and whether the estimated one keeps it, with the uncertainty on top."""
+    row = rows[1]
+    values = [number(cell, what="the clock", path=path, line=row.line) for cell in row.cells[1:4]]
+    if len(values) < 3 or not values[0]:
+        raise ReportError(f"'{path}', line {row.line}: expected target, estimated period and uncertainty in ns")
+    return values[0], fits(values[1], values[0] - (values[2] or 0.0))
+
+
+def _total(rows: list[Row], path: Path) -> Resources:
+    total = next((row for row in rows if row.cells[0] == "Total"), None)
+    if total is None:
+        raise ReportError(f"'{path}', line {rows[0].line}: the table has no row 'Total'")
+    found = _resources(rows[0], total, path)
+    missing = {"lut", "ff", "dsp", "bram18"} - found.known().keys()
+    if missing:
+        raise ReportError(f"'{path}', line {total.line}: the total has no {', '.join(sorted(missing))}")
+    return found
+
+
+def _resources(heading: Row, row: Row, path: Path) -> Resources:
+    """Return a row's counts by the heading's names; `-` in a row of a table of instances is unknown, as elsewhere."""
+    named = zip(heading.cells[:_MAX_COLUMNS], row.cells, strict=False)
+    counts = {
+        _COLUMNS[name]: number(cell, what=name, path=path, line=row.line) for name, cell in named if name in _COLUMNS
+    }
+    return Resources(**counts)
+
+
+def _modules(found: list[list[Row]], path: Path) -> Iterator[LayerMeasurement]:
+    """Yield every instance in the table of resources, with its cycles from the table of latencies."""
+    timed = dict(_latencies(found, path))
+    for heading, row in _rows(found, "Instance", "BRAM_18K"):
+        if len(row.cells) > 1 and row.cells[0] != "Total":
+            module = row.cells[1]
+            yield LayerMeasurement(
+                layer_of(module) or layer_of(row.cells[0]),
+                module,
+                _resources(heading, row, path),
+                *timed.get(row.cells[0], (None, None)),
+            )
+
+
+def _latencies(found: list[list[Row]], path: Path) -> Iterator[tuple[str, tuple[int | None, int | None]]]:
+    """Yield (latency, interval) of each instance; its heading has three rows, of which the last says min and max."""
+    for rows in found:
+        heading = next((row for row in rows[:3] if row.cells[0] == "Instance"), None)
+        if heading is None or "min" not in heading.cells:
+            continue
+        for row in rows[rows.index(heading) + 1 :]:
+            if len(row.cells) == len(heading.cells) and len(row.cells) >= 6:
+                latency, interval = (
+                    cycles(row.cells[place], what="cycles", path=path, line=row.line) for place in (3, -2)
+                )
+                yield row.cells[0], (latency, interval)
+
+
+def _buffers(found: list[list[Row]], path: Path) -> Iterator[tuple[str, Resources]]:
+    """Yield FIFOs and memories with their resources."""
+    for first, second in (("Memory", "BRAM_18K"), ("Name", "Depth")):
+        for heading, row in _rows(found, first, second):
+            if row.cells[0] != "Total":
+                yield row.cells[0], _resources(heading, row, path)
+
+
+def _rows(found: list[list[Row]], first: str, also: str) -> Iterator[tuple[Row, Row]]:
+    """Yield (heading, row) of the tables whose heading starts with one word and holds another."""
+    for rows in found:
+        heading = rows[0]
+        if heading.cells[0] == first and also in heading.cells:
+            yield from ((heading, row) for row in rows[1:])

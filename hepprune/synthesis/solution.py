@@ -1,0 +1,111 @@
+"""The `solution1_data.json` that HLS leaves of a solution, since 2018: metrics of every module, and who calls whom."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hepprune.errors import ReportError
+from hepprune.hardware.resources import LayerMeasurement, Measurement, Resources
+from hepprune.synthesis.csynth import DSP_TAGS, fits
+from hepprune.synthesis.modules import layer_of
+from hepprune.synthesis.reports import UNKNOWN, report_parser
+from hepprune.synthesis.tables import cycles, number
+
+
+@report_parser("solution", mark=r"^\s*\{\s*\"Top\"\s*:")
+def parse(path: Path, text: str, _clock_ns: float | None = None) -> Measurement:
+    """Return the metrics of the top function and of each module that it calls; the file names no version.
+
+    Raises:
+        ReportError: no sound JSON, or a metric is missing or no number.
+    """
+    data = loaded(path, text)
+    top = _text(data, "Top", path)
+    hierarchy = data.get("ModuleInfo")
+    metrics = _object(_object(hierarchy, "Metrics", path), top, path)
+    timing, latency = _object(metrics, "Timing", path), _object(metrics, "Latency", path)
+    clock = number(_text(timing, "Target", path), what="Target", path=path)
+    if not clock:
+        raise ReportError(f"'{path}': the target period is unknown or zero; expected ns")
+    estimate, uncertainty = (
+        number(_text(timing, name, path), what=name, path=path) for name in ("Estimate", "Uncertainty")
+    )
+    return Measurement(
+        stage="csynth",
+        tool="hls",
+        version=UNKNOWN,
+        part="".join(_text(_object(data, "Target", path), name, path) for name in ("Device", "Package", "Speed")),
+        clock_ns=clock,
+        resources=_resources(_object(metrics, "Area", path), path),
+        latency_cycles=_worst(latency, "LatencyWorst", path),
+        interval_cycles=_interval(latency, path),
+        clock_met=fits(estimate, clock - (uncertainty or 0.0)),
+        layers=_layers(_object(hierarchy, "Hierarchy", path), _object(hierarchy, "Metrics", path), path),
+    )
+
+
+def loaded(path: Path, text: str) -> Mapping[str, Any]:
+    """Return the object that a JSON text holds.
+
+    Raises:
+        ReportError: it is no sound JSON, or no object.
+    """
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as problem:
+        raise ReportError(f"'{path}' is no sound JSON, or only part of it: {problem}") from problem
+    if not isinstance(found, dict):
+        raise ReportError(f"'{path}' holds no JSON object; expected one")
+    return found
+
+
+def _layers(top: Mapping[str, Any], metrics: Mapping[str, Any], path: Path) -> tuple[LayerMeasurement, ...]:
+    calls = top.get("Instances", [])
+    names = [_text(call, "ModuleName", path) for call in calls] if isinstance(calls, list) else []
+    return tuple(_layer(name, _object(metrics, name, path), path) for name in names if name in metrics)
+
+
+def _layer(name: str, metrics: Mapping[str, Any], path: Path) -> LayerMeasurement:
+    latency = _object(metrics, "Latency", path)
+    return LayerMeasurement(
+        layer_of(name),
+        name,
+        _resources(_object(metrics, "Area", path), path),
+        _worst(latency, "LatencyWorst", path),
+        _interval(latency, path),
+    )
+
+
+def _resources(area: Mapping[str, Any], path: Path) -> Resources:
+    """Return counts; a resource that a module has none of is left out by some releases."""
+    dsp = next((tag for tag in DSP_TAGS if tag in area), "DSP")
+    tags = {"lut": "LUT", "ff": "FF", "dsp": dsp, "bram18": "BRAM_18K", "uram": "URAM"}
+    return Resources(
+        **{name: number(_text(area, tag, path), what=tag, path=path) for name, tag in tags.items() if tag in area}
+    )
+
+
+def _worst(latency: Mapping[str, Any], name: str, path: Path) -> int | None:
+    return cycles(_text(latency, name, path), what=name, path=path)
+
+
+def _interval(latency: Mapping[str, Any], path: Path) -> int | None:
+    name = "PipelineIIMax" if "PipelineIIMax" in latency else "PipelineII"
+    text = _text(latency, name, path) if name in latency else ""
+    return cycles(text.rpartition("~")[2].strip(), what=name, path=path)
+
+
+def _object(value: Any, name: str, path: Path) -> Mapping[str, Any]:
+    found = value.get(name) if isinstance(value, dict) else None
+    if not isinstance(found, dict):
+        raise ReportError(f"'{path}' has no object '{name}'; expected one where HLS describes its modules")
+    return found
+
+
+def _text(value: Any, name: str, path: Path) -> str:
+    found = value.get(name) if isinstance(value, dict) else None
+    if not isinstance(found, str):
+        raise ReportError(f"'{path}' has no text '{name[:40]}'; expected one where HLS describes its modules")
+    return re.sub(r"\s+", " ", found).strip()

@@ -1,0 +1,230 @@
+"""What `hepprune ingest` and `hepprune synth` do, on public reports and on recorded stand-ins of the tools."""
+
+import json
+import shutil
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from hepprune import cli, synthesis
+from hepprune.errors import ReportError
+from hepprune.hardware.resources import Measurement, Resources
+from hepprune.pipeline import farm, ingestion
+from hepprune.synthesis.ledger import Ledger
+
+REPORTS = Path(__file__).resolve().parents[3] / "shared" / "reference" / "reports"
+JET_MLP = REPORTS / "jet-mlp-2022.2" / "hls4ml_prj"
+DEEPSETS = REPORTS / "l1-jet-id-deepsets-4bit" / "kfold_0" / "synthesis_final"
+PARAMETERS = (
+    "// fc1\nstruct config2 : nnet::dense_config {\n};\n// relu1\nstruct relu_config4 : nnet::activ_config {\n};\n"
+)
+SETTINGS = 'set project_name "myproject"\nset part "xcvu13p-flga2577-2-e"\nset clock_period 5.0\n'
+FIGURES = Resources(116694, 24233, 2557, 8, 0)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project as it comes back from another machine: its sources, and what HLS made of them."""
+    if not JET_MLP.is_dir():
+        pytest.skip("no reference reports beside this checkout")
+    folder = tmp_path / "project"
+    shutil.copytree(JET_MLP, folder, copy_function=shutil.copyfile)
+    for path in [folder, *folder.rglob("*")]:
+        path.chmod(0o755)
+    (folder / "firmware").mkdir()
+    (folder / "firmware" / "parameters.h").write_text(PARAMETERS)
+    return folder
+
+
+def test_reports_of_one_project_are_one_measurement_with_named_layers(project: Path, tmp_path: Path) -> None:
+    """Four reports, of XML, text and tree, tell the same; ingesting twice, or from a tarball, adds nothing."""
+    ledger = tmp_path / "ledger.sqlite"
+    (found,) = ingestion.ingest(project, ledger=ledger).designs
+    (measured,) = found.measurements
+    assert (found.top, found.failures) == ("myproject", ())
+    assert (measured.resources, measured.latency_cycles, measured.clock) == (FIGURES, 15, "met")
+    assert {each.layer for each in measured.layers} >= {"fc1", "relu1", "config5"}
+    with tarfile.open(tmp_path / "ci.tar.gz", "w:gz") as archive:
+        archive.add(project, "build/job")
+    (again,) = ingestion.ingest(tmp_path / "ci.tar.gz", ledger=ledger).designs
+    assert again.key == found.key
+    with Ledger(ledger) as book:
+        (design,) = book.designs()
+        assert (design.measurements, design.failures) == (1, 0)
+        assert book.measurement(found.key, stage="csynth") == measured
+
+
+def test_a_measurement_goes_to_the_design_that_was_exported(project: Path, tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.sqlite"
+    with Ledger(ledger) as book:
+        book.record_design("abcdef", "exported yesterday")
+    ingestion.ingest(project, ledger=ledger, design="abc")
+    with Ledger(ledger) as book:
+        assert book.measurement("abcdef", stage="csynth") is not None
+        assert len(book.designs()) == 1
+    with pytest.raises(ReportError, match="no design whose key begins with 'x'"):
+        ingestion.ingest(project, ledger=ledger, design="x")
+
+
+def test_reports_that_contradict_each_other_are_both_kept(project: Path) -> None:
+    report = next(project.rglob("myproject_csynth.xml"))
+    report.write_text(report.read_text().replace("<LUT>116694</LUT>", "<LUT>99</LUT>"))
+    (found,) = ingestion.ingest(project).designs
+    assert {each.resources.lut for each in found.measurements} == {116694, 99}
+
+
+def test_everything_public_is_found() -> None:
+    """12 runs: their stages, and which of them failed."""
+    if not REPORTS.is_dir():
+        pytest.skip("no reference reports beside this checkout")
+    found = ingestion.ingest(REPORTS)
+    assert found.refused == ()
+    stages = {
+        (each.project.split("/")[1], each.top): "+".join(sorted({measured.stage for measured in each.measurements}))
+        for each in found.designs
+        if "hls4ml-test-reports" not in each.project
+    }
+    both = "cosim+csynth+vsynth"
+    assert stages == {
+        ("conv-2018.3", "myproject"): "csynth",
+        ("failed-logs", "dataflow-XFORM-203-711"): "",
+        ("failed-logs", "elaborate-HLS-200-70"): "",
+        ("jet-mlp-2022.2", "myproject"): "csynth",
+        **{(f"jet1layer-2016.4-reuse{n}", "myproject"): "csynth" for n in (1, 2, 4)},
+        ("l1-jet-id-deepsets-4bit", "myproject"): both,
+        ("l1-jet-id-deepsets-6bit", "myproject"): both,
+        ("l1-jet-id-deepsets-8bit", "myproject"): "csynth",
+        ("mnist-cnn-stream-2020.1", "myproject"): "csynth",
+        ("mnist-cnn-stream-2020.1", "myproject_axi"): "csynth",
+    }
+    kinds = [failure.kind for each in found.designs for failure in each.failures]
+    assert sorted(kinds) == ["dataflow_violation", "elaboration", "simulation"]
+    (four,) = (each for each in found.designs if "4bit" in each.project)
+    (logic,) = (each for each in four.measurements if each.stage == "vsynth")
+    assert (logic.resources.lut, logic.latency_cycles, logic.clock_ns) == (235359, 19, 5.0)
+
+
+def hepprune(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(cli.app, [*map(str, arguments)], env={"COLUMNS": "140", "NO_COLOR": "1"})
+
+
+def test_the_commands(project: Path, tmp_path: Path) -> None:
+    ledger, other = tmp_path / "a.sqlite", tmp_path / "b.sqlite"
+    shown = hepprune("ingest", project, "--ledger", ledger)
+    assert shown.exit_code == 0, shown.stderr
+    assert "116,694" in shown.stdout
+    assert "fc1 dense_latency" in shown.stdout
+    (design,) = json.loads(hepprune("ingest", project, "--ledger", other, "--json").stdout)["designs"]
+    assert design["measurements"][0]["resources"]["lut"] == FIGURES.lut
+    assert "0 new values" in hepprune("ledger", "merge", ledger, other).stdout
+    (listed,) = json.loads(hepprune("ledger", "list", ledger, "--json").stdout)
+    assert (listed["key"], listed["measurements"]) == (design["key"], 1)
+    assert "116,694" in hepprune("ledger", "show", ledger, design["key"][:6]).stdout
+    assert "1 rows" in hepprune("ledger", "export", ledger, "-o", tmp_path / "t.csv").stdout
+    empty = hepprune("ingest", tmp_path / "t.csv")
+    assert empty.exit_code == 1
+    assert "no report or log" in empty.stderr
+
+
+@pytest.fixture
+def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand-ins that leave the file trees of recorded runs; `calls` counts how often each was run."""
+    if not DEEPSETS.is_dir():
+        pytest.skip("no reference reports beside this checkout")
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for program in ("sh", "cp", "mkdir", "cat", "grep", "echo", "sleep", "chmod"):
+        (folder / program).symlink_to(str(shutil.which(program)))
+    monkeypatch.setenv("PATH", str(folder))
+    calls = f'echo "$0" >> {tmp_path}/calls\n'
+    stand_in(
+        folder,
+        "vitis-run",
+        f'[ "$1" = --version ] && {{ echo "Vitis v2024.2"; exit; }}\n{calls}cp -r {DEEPSETS}/myproject_prj .\nchmod -R u+w .',
+    )
+    stand_in(
+        folder,
+        "vivado",
+        f'[ "$1" = -version ] && {{ echo "Vivado v2024.2"; exit; }}\n{calls}[ -e {tmp_path}/broken ] && {{ echo "ERROR: [Common 17-345] A valid license was not found"; exit 7; }}\ncp {DEEPSETS}/vivado_synth.rpt .',
+    )
+    return tmp_path
+
+
+def stand_in(folder: Path, name: str, script: str) -> None:
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o755)
+
+
+def hls_project(folder: Path) -> Path:
+    (folder / "firmware").mkdir(parents=True)
+    (folder / "firmware" / "myproject.cpp").write_text(folder.name)
+    (folder / "build_prj.tcl").write_text("# hls4ml's own\n")
+    (folder / "project.tcl").write_text(SETTINGS)
+    return folder
+
+
+def test_several_projects_run_at_once_and_only_the_step_that_failed_runs_again(tools: Path) -> None:
+    projects = [hls_project(tools / name) for name in ("one", "two")]
+    ledger = tools / "ledger.sqlite"
+    (tools / "broken").touch()
+    failed = farm.synthesise(projects, jobs=2, ledger=ledger)
+    assert [run.failure and (run.failure.kind, run.failure.exit_code) for run in failed] == [("no_licence", 7)] * 2
+    (tools / "broken").unlink()
+    done = farm.synthesise(projects, jobs=2, ledger=ledger)
+    assert all(isinstance(run.measurement, Measurement) and not run.resumed for run in done)
+    assert done[0].measurement is not None
+    assert done[0].measurement.resources.lut == 235359
+    assert done[0].measurement.latency_cycles == 19
+    calls = [Path(line).name for line in (tools / "calls").read_text().split()]
+    assert (calls.count("vitis-run"), calls.count("vivado")) == (2, 4)
+    again = farm.synthesise(projects, ledger=ledger)
+    assert [run.resumed for run in again] == [True, True]
+    assert [run.measurement for run in again] == [run.measurement for run in done]
+    with Ledger(ledger) as book:
+        assert [(each.measurements, each.failures) for each in book.designs()] == [(1, 1), (1, 1)]
+    (projects[0] / "firmware" / "myproject.cpp").write_text("changed")
+    assert [run.resumed for run in farm.synthesise(projects)] == [False, True]
+
+
+def test_a_folder_that_is_no_project_is_named(tools: Path) -> None:
+    with pytest.raises(ReportError, match="is no project: expected build_prj.tcl"):
+        farm.synthesise([tools])
+    hls_project(tools / "hls")
+    with pytest.raises(ReportError, match="run C synthesis first"):
+        farm.synthesise([tools / "hls"], tool="vivado")
+    (tools / "hls" / "project.tcl").write_text(SETTINGS.replace('"myproject"', '"my[exit]"'))
+    with pytest.raises(ReportError, match="does not set project_name"):
+        farm.synthesise([tools / "hls"])
+
+
+def test_verilog_that_was_moved_is_found_and_what_lies_outside_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tool sees the moved sources, with part and clock of the scripts beside them."""
+    folder, seen = tmp_path / "moved", list[synthesis.Job]()
+    (folder / "src").mkdir(parents=True)
+    (folder / "src" / "top.v").write_text("module top; endmodule\n")
+    (folder / "src" / "top.xdc").write_text("set clock_period 2.5\n")
+    (folder / "build_vivado_prj.tcl").write_text('set device "xcvu9p-flga2104-2L-e"\n')
+    described = {
+        "folder": "/old",
+        "top": "top",
+        "latency_cycles": 4,
+        "interval_cycles": 1,
+        "sources": ["/old/src/top.v"],
+    }
+    (folder / "hepprune.json").write_text(json.dumps(["key", described]))
+    measured = Measurement("yosys", "yosys", "1", "p", 2.5, Resources(1), 4, 1)
+    tool = replace(synthesis.choose("yosys"), run=lambda job: (seen.append(job), measured)[1])
+    monkeypatch.setitem(synthesis.SYNTHESIS_TOOLS, "yosys", tool)
+    assert farm.synthesise([folder], tool="yosys")[0].measurement == measured
+    assert seen[0].sources == (folder / "src" / "top.v",)
+    assert (seen[0].part, seen[0].clock_ns, seen[0].latency_cycles) == ("xcvu9p-flga2104-2L-e", 2.5, 4)
+    for outside in ("/etc/passwd", "/old/../etc/passwd"):
+        (folder / "hepprune.json").write_text(json.dumps(["key", described | {"sources": [outside]}]))
+        with pytest.raises(ReportError, match="lies outside"):
+            farm.synthesise([folder], tool="yosys")
