@@ -81,7 +81,7 @@ def _table(first: str, *columns: str) -> Table:
 
 
 def _layers(measured: "Measurement") -> Table:
-    from hepprune.synthesis import modules
+    from hepprune.synthesis.reports import modules
 
     table = _table(f"{measured.stage} by layer", *(name.upper() for name in _COUNTS), "cycles", "interval")
     for each in measured.layers:

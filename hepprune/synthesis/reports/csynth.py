@@ -6,9 +6,9 @@ from xml.etree.ElementTree import Element, ParseError
 
 from hepprune.errors import ReportError
 from hepprune.hardware.resources import LayerMeasurement, Measurement, Resources
-from hepprune.synthesis.modules import layer_of
-from hepprune.synthesis.reports import report_parser
-from hepprune.synthesis.tables import cycles, number
+from hepprune.synthesis.reports.modules import layer_of
+from hepprune.synthesis.reports.registry import report_parser
+from hepprune.synthesis.reports.tables import cycles, number
 
 DSP_TAGS = ("DSP", "DSP48E", "DSP48")  # what a DSP was called over the years
 _LAST_VIVADO_HLS = (2020, 1)

@@ -11,10 +11,11 @@ from pydantic import TypeAdapter
 from hepprune import synthesis
 from hepprune.errors import ReportError
 from hepprune.hardware.resources import Measurement, Resources
-from hepprune.synthesis import modules, reports
+from hepprune.synthesis import reports
 from hepprune.synthesis.failures import Failure
+from hepprune.synthesis.reports import modules
 
-REPORTS = Path(__file__).resolve().parents[3] / "shared" / "reference" / "reports"
+REPORTS = Path(__file__).resolve().parents[4] / "shared" / "reference" / "reports"
 SOLUTION = "myproject_prj/solution1/syn/report"
 JET_MLP = f"jet-mlp-2022.2/hls4ml_prj/{SOLUTION}"
 MNIST = f"mnist-cnn-stream-2020.1/my-hls-test/{SOLUTION}"

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from hepprune.errors import ReportError
 from hepprune.hardware.resources import Measurement, Resources
-from hepprune.synthesis.reports import report_parser, required_clock
-from hepprune.synthesis.tables import number
-from hepprune.synthesis.vivado import header
+from hepprune.synthesis.reports.registry import report_parser, required_clock
+from hepprune.synthesis.reports.tables import number
+from hepprune.synthesis.reports.vivado import header
 
 _ROUTED = re.compile(r"^\| *(Command *:.*_routed|Design State *: *.*([Rr]outed|[Pp]laced))", re.MULTILINE)
 _SLACK = re.compile(r"^ *WNS\(ns\).*\n[ -]*\n *(\S+) +(\S+) +(\S+) +(\S+)(?: +(\S+))?", re.MULTILINE)

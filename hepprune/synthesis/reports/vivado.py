@@ -5,9 +5,9 @@ from pathlib import Path
 
 from hepprune.errors import ReportError
 from hepprune.hardware.resources import LayerMeasurement, Measurement, Resources
-from hepprune.synthesis.modules import layer_of
-from hepprune.synthesis.reports import report_parser, required_clock
-from hepprune.synthesis.tables import Row, number, tables
+from hepprune.synthesis.reports.modules import layer_of
+from hepprune.synthesis.reports.registry import report_parser, required_clock
+from hepprune.synthesis.reports.tables import Row, number, tables
 
 # Later sections tell each SLR's share of the same cells, under the same labels.
 _SHARES = re.compile(r"^\d+\. SLR .*\n-+$", re.MULTILINE)

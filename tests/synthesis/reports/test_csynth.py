@@ -6,7 +6,7 @@ from hepprune import synthesis
 from hepprune.errors import ReportError
 from hepprune.hardware.resources import Measurement, Resources
 
-REPORTS = Path(__file__).resolve().parents[3] / "shared" / "reference" / "reports"
+REPORTS = Path(__file__).resolve().parents[4] / "shared" / "reference" / "reports"
 SOLUTION = "myproject_prj/solution1/syn/report"
 
 SAMPLE = """<profile>

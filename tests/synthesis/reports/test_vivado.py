@@ -6,7 +6,7 @@ from hepprune import synthesis
 from hepprune.errors import ReportError
 from hepprune.hardware.resources import Measurement, Resources
 
-REPORTS = Path(__file__).resolve().parents[3] / "shared" / "reference" / "reports"
+REPORTS = Path(__file__).resolve().parents[4] / "shared" / "reference" / "reports"
 DEEPSETS = "l1-jet-id-deepsets-{}bit/kfold_0/synthesis_final/vivado_synth.rpt"
 
 SAMPLE = """Copyright 1986-2022 Xilinx, Inc. All Rights Reserved.

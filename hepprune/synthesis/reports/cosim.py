@@ -5,8 +5,8 @@ from pathlib import Path
 from hepprune.errors import ReportError
 from hepprune.hardware.resources import Measurement, Resources
 from hepprune.synthesis.failures import FAILURES, Failure
-from hepprune.synthesis.reports import UNKNOWN, report_parser, required_clock
-from hepprune.synthesis.tables import Row, cycles, tables
+from hepprune.synthesis.reports.registry import UNKNOWN, report_parser, required_clock
+from hepprune.synthesis.reports.tables import Row, cycles, tables
 
 
 @report_parser("cosim", mark=r"(?s)^\s*(Report time|=+\s*== .*[Cc]osim).*\|\s*RTL|\+\s*RTL\s*\+\s*Status")

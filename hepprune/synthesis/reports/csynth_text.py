@@ -9,10 +9,10 @@ from pathlib import Path
 
 from hepprune.errors import ReportError
 from hepprune.hardware.resources import LayerMeasurement, Measurement, Resources
-from hepprune.synthesis.csynth import DSP_TAGS, fits, tool_of
-from hepprune.synthesis.modules import buffers, layer_of
-from hepprune.synthesis.reports import report_parser
-from hepprune.synthesis.tables import Row, cycles, number, tables
+from hepprune.synthesis.reports.csynth import DSP_TAGS, fits, tool_of
+from hepprune.synthesis.reports.modules import buffers, layer_of
+from hepprune.synthesis.reports.registry import report_parser
+from hepprune.synthesis.reports.tables import Row, cycles, number, tables
 
 _COLUMNS = {"LUT": "lut", "FF": "ff", "BRAM_18K": "bram18", "URAM": "uram"} | dict.fromkeys(DSP_TAGS, "dsp")
 _MAX_COLUMNS = 64

@@ -12,10 +12,10 @@ from typing import Any
 
 from hepprune.errors import ReportError
 from hepprune.hardware.resources import LayerMeasurement, Measurement, Resources
-from hepprune.synthesis.modules import layer_of
-from hepprune.synthesis.reports import UNKNOWN, report_parser, required_clock
-from hepprune.synthesis.solution import loaded
-from hepprune.synthesis.tables import number
+from hepprune.synthesis.reports.modules import layer_of
+from hepprune.synthesis.reports.registry import UNKNOWN, report_parser, required_clock
+from hepprune.synthesis.reports.solution import loaded
+from hepprune.synthesis.reports.tables import number
 
 _VERSION = re.compile(r"oneapi/compiler/(\d{4}\.\d{1,3})")
 _MAX_MHZ = 1e5

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from hepprune.errors import ReportError
 from hepprune.synthesis.failures import BANNER, Failure, classify
-from hepprune.synthesis.reports import report_parser
+from hepprune.synthesis.reports.registry import report_parser
 
 
 @report_parser("log", mark=BANNER)

@@ -8,10 +8,10 @@ from typing import Any
 
 from hepprune.errors import ReportError
 from hepprune.hardware.resources import LayerMeasurement, Measurement, Resources
-from hepprune.synthesis.csynth import DSP_TAGS, fits
-from hepprune.synthesis.modules import layer_of
-from hepprune.synthesis.reports import UNKNOWN, report_parser
-from hepprune.synthesis.tables import cycles, number
+from hepprune.synthesis.reports.csynth import DSP_TAGS, fits
+from hepprune.synthesis.reports.modules import layer_of
+from hepprune.synthesis.reports.registry import UNKNOWN, report_parser
+from hepprune.synthesis.reports.tables import cycles, number
 
 
 @report_parser("solution", mark=r"^\s*\{\s*\"Top\"\s*:")

@@ -6,7 +6,7 @@ from hepprune import synthesis
 from hepprune.errors import ReportError
 from hepprune.synthesis import reports
 
-REPORTS = Path(__file__).resolve().parents[3] / "shared" / "reference" / "reports"
+REPORTS = Path(__file__).resolve().parents[4] / "shared" / "reference" / "reports"
 
 
 def test_the_name_of_a_file_does_not_matter(tmp_path: Path) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from hepprune.errors import ReportError
 from hepprune.hardware.resources import LayerMeasurement, Measurement, Resources
-from hepprune.synthesis.csynth import tool_of
-from hepprune.synthesis.csynth_text import header
-from hepprune.synthesis.modules import layer_of
-from hepprune.synthesis.reports import report_parser, required_clock
-from hepprune.synthesis.tables import Row, cycles, number, tables
+from hepprune.synthesis.reports.csynth import tool_of
+from hepprune.synthesis.reports.csynth_text import header
+from hepprune.synthesis.reports.modules import layer_of
+from hepprune.synthesis.reports.registry import report_parser, required_clock
+from hepprune.synthesis.reports.tables import Row, cycles, number, tables
 
 _COUNTS = ("BRAM", "DSP", "FF", "LUT", "URAM")
 _MODULE = re.compile(r"\+ *(\S+)")

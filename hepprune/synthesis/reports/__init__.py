@@ -1,0 +1,51 @@
+"""Reports of every tool: `read` finds the parser that knows a file by its first lines."""
+
+from hepprune.synthesis.reports import (  # each registers its parsers
+    cosim,
+    csynth,
+    csynth_text,
+    csynth_tree,
+    logs,
+    modules,
+    oneapi,
+    solution,
+    timing,
+    vivado,
+)
+from hepprune.synthesis.reports.registry import (
+    MAX_BYTES,
+    REPORT_PARSERS,
+    UNKNOWN,
+    ReportParser,
+    decoded,
+    kind_of,
+    parse,
+    read,
+    report_parser,
+    text_of,
+    top_of,
+)
+
+__all__ = [
+    "MAX_BYTES",
+    "REPORT_PARSERS",
+    "UNKNOWN",
+    "ReportParser",
+    "cosim",
+    "csynth",
+    "csynth_text",
+    "csynth_tree",
+    "decoded",
+    "kind_of",
+    "logs",
+    "modules",
+    "oneapi",
+    "parse",
+    "read",
+    "report_parser",
+    "solution",
+    "text_of",
+    "timing",
+    "top_of",
+    "vivado",
+]
