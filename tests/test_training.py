@@ -69,7 +69,7 @@ def test_pruned_weights_stay_pruned_and_digit_limits_hold(tagger: Network, jets:
         masks.Cut("dense_2", "neuron", (0, 3), (0.5, 0.0)),
         masks.Cut("dense_3", "digit", tuple(range(0, 60, 3))),
     ]
-    pruned = release_digits(masks.apply(tagger, plan), 0.0)
+    pruned = release_digits(masks.apply(tagger, plan))
     first, _ = training.fit(pruned, *jets, settings=replace(QUICK, weight_decay=0.1), seed=0)
     again, _ = training.fit(first, *jets, settings=replace(QUICK, weight_decay=0.1), seed=1)
     for before, after in zip(pruned.dense_layers, again.dense_layers, strict=True):

@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 
 from hepprune.errors import ReportError
 from hepprune.files import write_json
-from hepprune.hardware.resources import Estimate, LayerEstimate, Measurement
+from hepprune.hardware.resources import Estimate, Measurement
 
 PRIOR_WIDTH = 0.3  # of the log ratio before any measurement: the model is trusted to about 30 %
 DESIGN_WIDTH = 0.05  # of the log ratio from one design to the next, as seen on solved adder graphs
@@ -64,7 +64,7 @@ class Calibration:
                 f"an estimate of {estimate.strategy} at stage '{estimate.stage}'"
             )
         factors = {name: correction.factor for name, correction in self.corrections.items()}
-        layers = tuple(LayerEstimate(la.layer, la.resources.scaled(factors), la.depth) for la in estimate.layers)
+        layers = tuple(replace(la, resources=la.resources.scaled(factors)) for la in estimate.layers)
         cycles = max(0, estimate.latency_cycles + self.latency_offset_cycles)
         return replace(estimate, resources=estimate.resources.scaled(factors), latency_cycles=cycles, layers=layers)
 

@@ -164,13 +164,27 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class _Taken(_Section):
+    """What other firmware on the same share of the chip takes."""
+
+    lut: Annotated[float, Field(ge=0)] = 0.0
+    ff: Annotated[float, Field(ge=0)] = 0.0
+    dsp: Annotated[float, Field(ge=0)] = 0.0
+    bram18: Annotated[float, Field(ge=0)] = 0.0
+
+
 class _Limits(_Section):
-    """Hard limits; `share` is a fraction of the chip, or of one SLR, and single counts win over it."""
+    """Hard limits; `share` is a fraction of the chip, or of one SLR, and single counts win over it.
+
+    What `taken` leaves of the share is divided evenly among `models` networks.
+    """
 
     latency_ns: Annotated[float, Field(gt=0)] | None = None
     interval_cycles: Annotated[int, Field(ge=1)] | None = None
     share: Annotated[float, Field(gt=0, le=1)] | None = None
     share_of: Literal["chip", "slr"] = "chip"
+    models: Annotated[int, Field(ge=1)] = 1
+    taken: _Taken = Field(default_factory=_Taken)
     lut: Annotated[float, Field(ge=0)] | None = None
     ff: Annotated[float, Field(ge=0)] | None = None
     dsp: Annotated[float, Field(ge=0)] | None = None
@@ -197,10 +211,16 @@ class _TargetFile(_Section):
             raise ValueError(f"{self.reserved_cycles} reserved cycles leave nothing of {self.budget.latency_ns} ns")
         return self
 
+    @model_validator(mode="after")
+    def _divide_a_share(self) -> "_TargetFile":
+        if self.budget.share is None and (self.budget.models > 1 or self.budget.taken != _Taken()):
+            raise ValueError("budget.models and budget.taken divide a share of the chip; give budget.share")
+        return self
+
     def target(self) -> Target:
         limits, device = self.budget, devices.find(self.part)
         share = limits.share and limits.share / (device.slr if limits.share_of == "slr" else 1)
-        whole = _shared(self.part, share) if share else Resources()
+        whole = self._own_part(_shared(self.part, share)) if share else Resources()
         own = {name: getattr(limits, name) for name in (cell.name for cell in fields(Resources))}
         cells = Resources(**(whole.known() | {name: count for name, count in own.items() if count is not None}))
         latency = limits.latency_ns and limits.latency_ns - self.reserved_cycles * self.clock_ns
@@ -216,6 +236,14 @@ class _TargetFile(_Section):
             source=self.source,
             note=self.note,
         )
+
+    def _own_part(self, whole: Resources) -> Resources:
+        """Return what one of the networks may use of a share."""
+        taken = self.budget.taken.model_dump()
+        left = {name: count - taken[name] for name, count in whole.known().items()}
+        if (worst := min(left, key=left.__getitem__)) and left[worst] < 0:
+            raise RecipeError(f"target '{self.name}': budget.taken.{worst} is more than its share of {self.part} holds")
+        return Resources(**{name: count / self.budget.models for name, count in left.items()})
 
 
 def load(name_or_path: str | Path) -> Target:

@@ -62,6 +62,13 @@ source: our own floor plan
     assert load(_written(tmp_path, text.replace("levels_per_cycle: 3\n", ""))).levels_per_cycle == 2
 
 
+def test_several_models_divide_what_other_firmware_leaves_of_a_share(tmp_path: Path) -> None:
+    text = "{name: a, part: xcvu9p, clock_ns: 5, budget: {share: 0.5, models: 3, taken: {lut: 91120, dsp: 420}}}"
+    cells = load(_written(tmp_path, text)).budget.resources
+    assert cells.lut == pytest.approx((1_182_240 / 2 - 91_120) / 3)
+    assert cells.dsp == pytest.approx((6_840 / 2 - 420) / 3)
+
+
 MINIMAL = "{name: a, part: xcvu9p, clock_ns: 5"
 
 
@@ -74,6 +81,8 @@ MINIMAL = "{name: a, part: xcvu9p, clock_ns: 5"
         ("{name: a, part: xcvu9p, clock_ns: -1}", "clock_ns: Input should be greater than 0"),
         ("{name: a, part: xyz, clock_ns: 5}", "unknown part 'xyz'"),
         (MINIMAL + ", reserved_cycles: 20, budget: {latency_ns: 100}}", "20 reserved cycles leave nothing of 100"),
+        (MINIMAL + ", budget: {models: 2}}", "give budget.share"),
+        (MINIMAL + ", budget: {share: 0.1, taken: {dsp: 9999}}}", "budget.taken.dsp is more than its share"),
         ("{name: [", "is no YAML"),
         ("- 1", "holds no target"),
     ],

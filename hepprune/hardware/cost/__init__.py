@@ -1,12 +1,14 @@
 """What a network costs on an FPGA, predicted in milliseconds: one model per hls4ml strategy."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from hepprune.errors import RecipeError, unknown
 from hepprune.hardware.calibration import Calibration
-from hepprune.hardware.cost import distributed_arithmetic, latency
-from hepprune.hardware.resources import Estimate, LayerEstimate
+from hepprune.hardware.cost import distributed_arithmetic, hls, operations
+from hepprune.hardware.resources import Estimate, Resources
 from hepprune.hardware.targets import Target
 from hepprune.network import Network
 
@@ -14,18 +16,19 @@ CostModel = Callable[[Network, Target], Estimate]
 
 COST_MODELS: dict[str, CostModel] = {
     "distributed_arithmetic": distributed_arithmetic.estimate,
-    "latency": latency.estimate,
+    **{strategy: partial(hls.estimate, strategy=strategy) for strategy in operations.STRATEGIES},
 }
 
 # What a later stage reports over what the model's own stage does, before anything has been measured. LUT only:
 # yosys 0.97: three pruned jet taggers of 3,800 to 4,840 LUT lay between 0.96 and 1.02 of da4ml's solved cost, inverters
 # counted as the LUTs they occupy (PyPI Yosys 0.70, synth_xilinx).
 # vsynth and route 1.0: da4ml's cost against 20 published post-route VU13P designs, mean error 5 %.
-# latency: a csynth LUT count is 2.1 times that of logic synthesis, the median of 28 public pairs.
+# the others: a csynth LUT count is 2.1 times that of logic synthesis, the median of 28 public pairs (0.6 to 10.9).
 PRIOR_RATIOS: dict[str, dict[str, float]] = {
     "distributed_arithmetic": {"da4ml": 1.0, "yosys": 0.97, "vsynth": 1.0, "route": 1.0},
-    "latency": {"csynth": 1.0, "vsynth": 1 / 2.1, "route": 1 / 2.1},
+    **{strategy: {"csynth": 1.0, "vsynth": 1 / 2.1, "route": 1 / 2.1} for strategy in operations.STRATEGIES},
 }
+PRIOR_SPREAD = 0.6  # relative, of one design around those ratios but for distributed_arithmetic's
 
 
 def register(strategy: str) -> Callable[[CostModel], CostModel]:
@@ -45,16 +48,28 @@ def estimate(
     strategy: str = "distributed_arithmetic",
     stage: str | None = None,
     calibration: Calibration | None = None,
+    io_type: str = "io_parallel",
+    reuse_factor: int | None = None,
 ) -> Estimate:
     """Return the predicted cost of a quantised network at a stage (None: the model's own), calibrated if asked.
 
+    `reuse_factor` None takes each layer's own.
+
     Raises:
-        RecipeError: the strategy has no cost model, or the model says nothing about that stage.
-        NetworkError: a layer has no fixed-point form.
+        RecipeError: the strategy has no cost model, or none for that stage, io_type or reuse factor.
+        NetworkError: a layer has no fixed-point form, or no price.
     """
     if strategy not in COST_MODELS:
         raise RecipeError(unknown("strategy", strategy, COST_MODELS))
-    own = COST_MODELS[strategy](network, target)
+    if strategy in operations.STRATEGIES:
+        own = hls.estimate(network, target, strategy=strategy, io_type=io_type, reuse_factor=reuse_factor)
+    elif io_type == "io_parallel" and reuse_factor in {None, 1}:
+        own = COST_MODELS[strategy](network, target)
+    else:
+        raise RecipeError(
+            f"strategy '{strategy}' is priced for io_parallel at reuse factor 1 only; "
+            f"for others choose one of: {', '.join(operations.STRATEGIES)}"
+        )
     predicted = own if stage in (None, own.stage) else _at_stage(own, str(stage))
     return calibration.apply(predicted) if calibration else predicted
 
@@ -64,5 +79,21 @@ def _at_stage(own: Estimate, stage: str) -> Estimate:
     if stage not in ratios:
         raise RecipeError(unknown(f"stage for strategy '{own.strategy}'", stage, ratios or {own.stage}))
     factors = {"lut": ratios[stage]}
-    layers = tuple(LayerEstimate(la.layer, la.resources.scaled(factors), la.depth) for la in own.layers)
-    return replace(own, stage=stage, resources=own.resources.scaled(factors), layers=layers)
+    layers = tuple(
+        replace(
+            la,
+            resources=la.resources.scaled(factors),
+            uncertainty=_widened(la.uncertainty.scaled(factors), la.resources.scaled(factors)),
+        )
+        for la in own.layers
+    )
+    resources = own.resources.scaled(factors)
+    doubt = _widened(own.uncertainty.scaled(factors), resources)
+    return replace(own, stage=stage, resources=resources, layers=layers, uncertainty=doubt)
+
+
+def _widened(uncertainty: Resources, resources: Resources) -> Resources:
+    """Return the uncertainty with the spread of LUT between stages; what is unknown stays so."""
+    if uncertainty.lut is None or resources.lut is None:
+        return uncertainty
+    return replace(uncertainty, lut=math.hypot(uncertainty.lut, PRIOR_SPREAD * resources.lut))

@@ -1,0 +1,144 @@
+"""What would fail or disappoint in HLS, found before anything is built: pure rules on operations, one sentence each."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from hepprune.hardware.cost import reuse
+from hepprune.hardware.cost.operations import Operation
+from hepprune.hardware.cost.prices import price
+from hepprune.hardware.resources import Budget
+
+FEW_ZEROS = 0.05  # of a kernel: fewer are not worth a word
+SOFTMAX_INDEX_BITS = 10  # of hls4ml's tables of 1024 entries
+
+
+@dataclass(frozen=True)
+class Caution:
+    """One thing to know before building: the layer it is about (None: the design), its kind, and one sentence."""
+
+    layer: str | None
+    kind: str
+    message: str
+
+
+def cautions(operations: Iterable[Operation], budget: Budget, *, usable_ns: float) -> tuple[Caution, ...]:
+    """Return everything worth a warning, in the order of the layers."""
+    known = tuple(operations)
+    found = tuple(
+        Caution(operation.name, kind, f"layer '{operation.name}' {sentence}")
+        for operation in known
+        for kind, rule in _RULES.items()
+        for sentence in rule(operation, budget, usable_ns)
+    )
+    return found + _untyped(known)
+
+
+def _reuse(operation: Operation, _budget: Budget, _usable_ns: float) -> Iterator[str]:
+    """Warn of a reuse factor that hls4ml would silently move."""
+    asked, taken = operation.asked_reuse_factor, operation.reuse_factor
+    if operation.kind == "matrix" and operation.strategy != "latency" and asked != taken:
+        near = " and ".join(map(str, reuse.nearest(operation.n_in, operation.n_out, asked)))
+        yield (
+            f"cannot be built with reuse factor {asked}: the nearest legal ones for {operation.n_in} x "
+            f"{operation.n_out} are {near}, and hls4ml would silently take {taken}, which is what is priced"
+        )
+
+
+def _unrolling(operation: Operation, _budget: Budget, _usable_ns: float) -> Iterator[str]:
+    """Warn of more products or values at once than HLS unrolls; every run of wa-hls4ml beyond the limit failed."""
+    if operation.kind != "matrix":
+        values = operation.n_in if operation.kind == "input" and not operation.streams else 0
+        if values > reuse.UNROLL_LIMIT:
+            yield f"holds {values} values at once, and HLS unrolls {reuse.UNROLL_LIMIT}: build it with io_stream"
+        return
+    unrolled = operation.strategy == "latency"
+    at_once = reuse.multipliers(operation.n_in, operation.n_out, 1 if unrolled else operation.reuse_factor)
+    if at_once < reuse.UNROLL_LIMIT:
+        return
+    factor = reuse.smallest_that_unrolls(operation.n_in, operation.n_out)
+    strategy = "strategy resource with " if unrolled else ""
+    yield (
+        f"has {at_once} products at once, and HLS stops unrolling at {reuse.UNROLL_LIMIT}: "
+        f"the smallest cure is {strategy}reuse factor {factor}"
+    )
+
+
+def _interval(operation: Operation, budget: Budget, usable_ns: float) -> Iterator[str]:
+    """Warn of a layer that takes a new jet later than the budget asks, and of positions that wait for one another."""
+    interval = price(operation, usable_ns=usable_ns).interval_cycles
+    limit = budget.interval_cycles
+    if limit is not None and interval > limit:
+        yield f"takes a new jet every {interval} cycles where the budget says {limit}: {_cure(operation, limit)}"
+    elif limit is None and operation.kind == "matrix" and operation.calls > 1 and not operation.streams:
+        yield (
+            f"works through its {operation.positions} positions in {operation.calls} turns of {operation.copies}, "
+            f"so its interval is {interval} cycles: {_cure(operation, 1)}"
+        )
+
+
+def _cure(operation: Operation, limit: int) -> str:
+    if operation.streams and operation.positions > 1:
+        return "a stream takes one position after the other, so only io_parallel can be faster"
+    if operation.calls > 1:
+        needed = -(-operation.positions * min(operation.reuse_factor, limit) // limit)
+        return f"set parallelization_factor to {min(needed, operation.positions)}, which hls4ml leaves at 1 by itself"
+    if operation.kind == "recurrent":
+        return "a recurrent layer takes its steps one after the other; fewer steps or a smaller reuse factor help"
+    legal = (
+        [f for f in reuse.legal(operation.n_in, operation.n_out) if f <= limit] if operation.kind == "matrix" else []
+    )
+    return f"set a reuse factor of at most {legal[-1]}" if legal else "no setting of this layer makes it faster"
+
+
+def _tables(operation: Operation, budget: Budget, usable_ns: float) -> Iterator[str]:
+    """Warn of a softmax, and of tables where there is no BRAM for them."""
+    bram18 = price(operation, usable_ns=usable_ns).resources.bram18 or 0.0
+    if operation.kind == "softmax":
+        loses = operation.in_width - SOFTMAX_INDEX_BITS
+        cut = f" and looks up {SOFTMAX_INDEX_BITS} of the {operation.in_width} bits that arrive" if loses > 0 else ""
+        yield (
+            f"is a softmax: it takes about {bram18:.0f} BRAM18 of tables and 5 cycles{cut}; "
+            "logits or an argmax select the same jets without it"
+        )
+    limit = budget.resources.bram18
+    if limit is not None and bram18 > limit:
+        yield f"needs {bram18:.0f} BRAM18 for its tables or weights, and the budget holds {limit:.0f}"
+
+
+def _zeros(operation: Operation, _budget: Budget, _usable_ns: float) -> Iterator[str]:
+    """Warn of zeros that the strategy cannot use."""
+    if operation.kind != "matrix":
+        return
+    kernel = operation.kernel
+    share = kernel.n_zeros / (kernel.n_out * kernel.fan_in)
+    if share < FEW_ZEROS:
+        return
+    if operation.strategy == "latency":
+        if operation.asked_reuse_factor > 1:
+            yield (
+                f"has {share:.0%} zeros that hardly lower its multiplier limit at reuse factor "
+                f"{operation.asked_reuse_factor}: use reuse factor 1, or prune whole neurons"
+            )
+        return
+    rows = reuse.multipliers(operation.n_in, operation.n_out, operation.reuse_factor)
+    if operation.reuse_factor > 1 and kernel.rows == rows:
+        yield (
+            f"has {share:.0%} zeros that buy nothing under {operation.strategy}: none of its {rows} DSP rows of "
+            f"{operation.reuse_factor} consecutive weights is all zero; prune whole DSP rows or neurons"
+        )
+
+
+def _untyped(operations: tuple[Operation, ...]) -> tuple[Caution, ...]:
+    """Warn once of all layers that compute in float."""
+    names = ", ".join(f"'{operation.name}'" for operation in operations if operation.assumed)
+    sentence = f"no fixed-point type is known for {names}: hls4ml's default ap_fixed<16,6> is priced"
+    return (Caution(None, "types", sentence),) if names else ()
+
+
+_RULES: dict[str, Callable[[Operation, Budget, float], Iterator[str]]] = {
+    "reuse_factor": _reuse,
+    "unroll_limit": _unrolling,
+    "interval": _interval,
+    "tables": _tables,
+    "zeros": _zeros,
+}

@@ -1,0 +1,255 @@
+"""A network as a cost model sees it: one Operation for each layer, so that a changed layer is priced alone."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from hepprune.errors import NetworkError, RecipeError, unknown
+from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.hardware.cost import kernels, reuse
+from hepprune.hardware.cost.kernels import HLS4ML_DEFAULT
+from hepprune.hardware.cost.operations import IO_TYPES, STRATEGIES, Operation
+from hepprune.network import (
+    Activation,
+    Argmax,
+    BatchNorm,
+    Concatenate,
+    Conv,
+    Crop,
+    Dense,
+    Einsum,
+    GlobalPool,
+    Input,
+    Layer,
+    LayerNorm,
+    Merge,
+    Network,
+    Pad,
+    Permute,
+    Pool,
+    PReLU,
+    Recurrent,
+    ReLU,
+    Reshape,
+    Slice,
+    Softmax,
+    UpSample,
+    Weighted,
+)
+from hepprune.network.layers.recurrent import GATES
+
+_WIRING = (Reshape, Permute, Pad, Crop, UpSample, Concatenate, Slice)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a layer stands: the shapes and widths that come in, and how its hardware is built."""
+
+    name: str
+    sources: tuple[str, ...]
+    arriving: tuple[tuple[int, ...], ...]
+    shape: tuple[int, ...]
+    in_width: int
+    strategy: str | None
+    reuse_factor: int | None
+    streams: bool
+
+
+@torch.no_grad()
+def described(
+    network: Network, *, strategy: str | None = None, io_type: str = "io_parallel", reuse_factor: int | None = None
+) -> tuple[Operation, ...]:
+    """Return the operations of a network in the order they run; None takes each layer's own strategy and reuse factor.
+
+    Raises:
+        RecipeError: an unknown strategy or io_type, or a reuse factor below 1.
+        NetworkError: a layer without a price.
+    """
+    if io_type not in IO_TYPES:
+        raise RecipeError(unknown("io_type", io_type, IO_TYPES))
+    if reuse_factor is not None and reuse_factor < 1:
+        raise RecipeError(f"a reuse factor of {reuse_factor} is no whole number from 1 up")
+    if strategy is not None and strategy not in STRATEGIES:
+        raise RecipeError(unknown("strategy", strategy, STRATEGIES))
+    found: dict[str, Operation] = {}
+    for layer in network:
+        sources = network.sources.get(layer.name, ()) if not isinstance(layer, Input) else ()
+        place = _Place(
+            layer.name,
+            sources,
+            tuple(network.shapes[name] for name in sources),
+            network.shapes[layer.name],
+            max((found[name].out_width for name in sources), default=0),
+            strategy,
+            reuse_factor,
+            io_type == "io_stream",
+        )
+        found[layer.name] = _describe(network.runs(layer), place)
+    return tuple(found.values())
+
+
+def _describe(layer: Layer, place: _Place) -> Operation:
+    describe = next((_DESCRIPTIONS[kind] for kind in type(layer).__mro__ if kind in _DESCRIPTIONS), None)
+    if describe is None:
+        known = ", ".join(sorted(kind.__name__ for kind in _DESCRIPTIONS))
+        raise NetworkError(f"layer '{place.name}' ({type(layer).__name__}) has no price; layers with one: {known}")
+    found = describe(layer, place)
+    return replace(found, streams=place.streams, sources=place.sources)
+
+
+def width(kind: Quantiser | None) -> int | None:
+    """Return the bits of a type, the widest where each value has its own."""
+    if kind is None:
+        return None
+    return kind.width if isinstance(kind, FixedPoint) else max(1, math.ceil(float(np.max(kind.bits))))
+
+
+def _values(layer: Layer, place: _Place, kind: str, **facts: Any) -> Operation:
+    """Describe a layer that treats values one by one; without a type it passes on the width that comes in."""
+    n_in = sum(math.prod(shape) for shape in place.arriving)
+    out_width = width(layer.result) or facts.pop("out_width", place.in_width)
+    positions = math.prod(place.arriving[0][:-1])
+    facts = {"operands": len(place.arriving), "positions": positions, "casts": _casts(layer.result)} | facts
+    return Operation(place.name, kind, n_in, math.prod(place.shape), place.in_width, out_width, place.in_width, **facts)
+
+
+def _casts(kind: Quantiser | None) -> bool:
+    return isinstance(kind, FixedPoint) and (kind.rounding != "TRN" or kind.overflow != "WRAP")
+
+
+def _input(layer: Input, place: _Place) -> Operation:
+    n, bits = layer.n_features, width(layer.result) or HLS4ML_DEFAULT.width
+    return Operation(place.name, "input", n, n, bits, bits, bits, assumed=layer.result is None)
+
+
+def _matrix(layer: Weighted, place: _Place, *, positions: int, copies: int) -> Operation:
+    strategy, asked = _knobs(layer, place)
+    n_in = layer.weight[0].numel()
+    factor = 1 if strategy == "latency" and asked == 1 else reuse.legalised(n_in, layer.n_out, asked)
+    kernel = kernels.of(layer.weight, layer.weight_type, layer.digit_limit, factor)
+    floating = layer.weight_type is None
+    bits = HLS4ML_DEFAULT.width if floating else place.in_width + math.ceil(math.log2(kernel.largest_sum + 1))
+    out_width = width(layer.result) or bits
+    return Operation(
+        place.name,
+        "matrix",
+        n_in,
+        layer.n_out,
+        place.in_width,
+        out_width,
+        out_width,
+        strategy=strategy,
+        reuse_factor=factor,
+        asked_reuse_factor=asked,
+        positions=positions,
+        copies=min(copies, positions),
+        kernels=(kernel,),
+        casts=_casts(layer.result),
+        function=type(layer).__name__,
+        assumed=floating,
+    )
+
+
+def _knobs(layer: Weighted, place: _Place) -> tuple[str, int]:
+    strategy = place.strategy or layer.strategy
+    if strategy not in STRATEGIES:
+        raise RecipeError(f"layer '{place.name}': " + unknown("strategy", strategy, STRATEGIES))
+    return strategy, place.reuse_factor or layer.reuse_factor
+
+
+def _dense(layer: Dense, place: _Place) -> Operation:
+    """Describe a dense layer; on positions hls4ml builds a pointwise convolution, io_parallel all of them at once."""
+    positions = math.prod(place.arriving[0][:-1])
+    return _matrix(layer, place, positions=positions, copies=1 if place.streams else positions)
+
+
+def _conv(layer: Conv, place: _Place) -> Operation:
+    positions = math.prod(place.shape[:-1])
+    found = _matrix(layer, place, positions=positions, copies=layer.parallelization_factor)
+    if layer.groups > 1:
+        found = replace(found, function="DepthwiseConv")
+    # A stream is read position by position, also where a convolution puts out nothing.
+    padded = (n + sum(p) for n, p in zip(place.arriving[0][:-1], layer.padding, strict=True))
+    return replace(found, steps=math.prod(padded), operands=math.prod(layer.kernel))
+
+
+def _recurrent(layer: Recurrent, place: _Place) -> Operation:
+    gates = GATES[layer.cell]
+    asked = place.reuse_factor or layer.reuse_factor
+    each = (
+        (layer.weight, layer.weight_type, layer.digit_limit),
+        (layer.recurrent_weight, layer.recurrent_weight_type, layer.recurrent_digit_limit),
+    )
+    found = []
+    for weight, kind, limit in each:
+        factor = reuse.legalised(weight.shape[1], gates * layer.n_out, asked)
+        found.append(kernels.of(weight, kind, limit, factor))
+    bits = width(layer.state_type) or width(layer.result) or HLS4ML_DEFAULT.width
+    return Operation(
+        place.name,
+        "recurrent",
+        layer.n_in,
+        layer.n_out,
+        place.in_width,
+        width(layer.result) or bits,
+        bits,
+        strategy=place.strategy or "resource",
+        reuse_factor=max(kernel.reuse_factor for kernel in found),
+        asked_reuse_factor=asked,
+        steps=place.arriving[0][0],
+        kernels=tuple(found),
+        operands=gates,
+        function=layer.cell,
+        assumed=layer.weight_type is None,
+    )
+
+
+def _relu(layer: ReLU, place: _Place) -> Operation:
+    return _values(layer, place, "relu" if layer.maximum is None else "table")
+
+
+def _activation(layer: Activation, place: _Place) -> Operation:
+    kind = {"linear": "cast", "leaky_relu": "affine", "thresholded_relu": "relu", "binary_tanh": "relu"}
+    found = kind.get(layer.function, "affine" if layer.function.startswith("hard_") else "table")
+    return _values(layer, place, found, function=layer.function)
+
+
+def _softmax(layer: Softmax, place: _Place) -> Operation:
+    return _values(layer, place, "softmax", out_width=HLS4ML_DEFAULT.width, positions=math.prod(place.shape[:-1]))
+
+
+def _pool(layer: Pool | GlobalPool, place: _Place) -> Operation:
+    window = math.prod(layer.size) if isinstance(layer, Pool) else math.prod(place.arriving[0][:-1])
+    return _values(layer, place, "pool", operands=window, function=layer.kind)
+
+
+def _contraction(layer: Einsum, place: _Place) -> Operation:
+    left, right, _ = layer.terms
+    sizes = dict(zip(left, place.arriving[0], strict=True)) | dict(zip(right, place.arriving[1], strict=True))
+    products = math.prod(sizes.values())
+    out_width = 2 * place.in_width + math.ceil(math.log2(max(products // math.prod(place.shape), 1)))
+    return _values(layer, place, "contraction", operands=products, out_width=out_width)
+
+
+_DESCRIPTIONS: dict[type[Layer], Callable[[Any, _Place], Operation]] = {
+    Input: _input,
+    Dense: _dense,
+    Conv: _conv,
+    Recurrent: _recurrent,
+    ReLU: _relu,
+    Activation: _activation,
+    Softmax: _softmax,
+    Pool: _pool,
+    GlobalPool: _pool,
+    Einsum: _contraction,
+    Merge: lambda layer, place: _values(layer, place, "merge", function=layer.operation),
+    BatchNorm: lambda layer, place: _values(layer, place, "affine", assumed=layer.scale_type is None),
+    PReLU: lambda layer, place: _values(layer, place, "affine"),
+    LayerNorm: lambda layer, place: _values(layer, place, "normalise", operands=place.shape[-1]),
+    Argmax: lambda layer, place: _values(layer, place, "argmax", out_width=1),
+    **dict.fromkeys(_WIRING, lambda layer, place: _values(layer, place, "wiring")),
+}

@@ -1,0 +1,125 @@
+"""What hls4ml's `latency`, `resource` and `resource_unrolled` strategies cost, at stage "csynth"; additive over layers.
+
+A zero saves its product under `latency` at reuse factor 1, and a multiplier under the others only when all weights of
+its DSP row are zero.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hepprune.hardware.cost.describing import described
+from hepprune.hardware.cost.operations import Operation
+from hepprune.hardware.cost.prices import NOTHING, STREAM_CYCLES, price
+from hepprune.hardware.resources import Estimate, LayerEstimate, Resources
+from hepprune.hardware.targets import Target
+from hepprune.network import Network
+
+STAGE = "csynth"
+DEFAULT_UNCERTAINTY = 0.27  # of the clock period: Vitis HLS
+_DEPTH_ERROR = 0.02  # of the cycles of a long layer
+
+
+def estimate(
+    network: Network,
+    target: Target,
+    *,
+    strategy: str | None = None,
+    io_type: str = "io_parallel",
+    reuse_factor: int | None = None,
+) -> Estimate:
+    """Return the price of a network; None takes each layer's own strategy and reuse factor.
+
+    Raises:
+        NetworkError: a layer has no price.
+        RecipeError: the target has no known clock; an unknown strategy or io_type.
+    """
+    return priced(network, target, strategy=strategy, io_type=io_type, reuse_factor=reuse_factor).estimate()
+
+
+def priced(
+    network: Network,
+    target: Target,
+    *,
+    strategy: str | None = None,
+    io_type: str = "io_parallel",
+    reuse_factor: int | None = None,
+) -> "Priced":
+    """Return the price of every layer of a network, of which single ones can be changed."""
+    operations = described(network, strategy=strategy, io_type=io_type, reuse_factor=reuse_factor)
+    return Priced.of(operations, target, strategy or "own")
+
+
+@dataclass(frozen=True)
+class Priced:
+    """Operations with their prices; `changed` re-prices only the layers it is given."""
+
+    operations: dict[str, Operation]
+    layers: dict[str, LayerEstimate]
+    strategy: str
+    clock_ns: float
+    usable_ns: float
+
+    @classmethod
+    def of(cls, operations: Iterable[Operation], target: Target, strategy: str) -> "Priced":
+        """Price operations at a target's clock."""
+        uncertainty = DEFAULT_UNCERTAINTY if target.clock_uncertainty is None else target.clock_uncertainty
+        usable_ns = target.period_ns * (1 - uncertainty)
+        known = {operation.name: operation for operation in operations}
+        layers = {name: price(operation, usable_ns=usable_ns) for name, operation in known.items()}
+        return cls(known, layers, strategy, target.period_ns, usable_ns)
+
+    def changed(self, *operations: Operation) -> "Priced":
+        """Return the prices with some operations in the place of those of the same name."""
+        new = {operation.name: operation for operation in operations}
+        layers = self.layers | {name: price(operation, usable_ns=self.usable_ns) for name, operation in new.items()}
+        return Priced(self.operations | new, layers, self.strategy, self.clock_ns, self.usable_ns)
+
+    def estimate(self) -> Estimate:
+        """Return the sum over layers; cycles are those of the longest path, or of the slowest layer of a stream."""
+        layers = tuple(layer for layer in self.layers.values() if layer.resources is not NOTHING)
+        return Estimate(
+            STAGE,
+            self.strategy,
+            _sum(layer.resources for layer in layers),
+            self._cycles(),
+            max((layer.interval_cycles for layer in layers), default=1),
+            self.clock_ns,
+            layers,
+            _sum(layer.uncertainty for layer in layers),
+            math.hypot(1.0, *(_DEPTH_ERROR * layer.depth for layer in layers)),
+        )
+
+    def _cycles(self) -> int:
+        arrival: dict[str, int] = {}
+        slowest = 0
+        for name, operation in self.operations.items():
+            before = max((arrival[source] for source in operation.sources), default=0)
+            cycles = int(self.layers[name].depth)
+            if operation.streams:
+                slowest, cycles = max(slowest, cycles), _fill_cycles(operation)
+            arrival[name] = before + cycles + _is_registered(operation, cycles)
+        return 1 + slowest + max(arrival.values(), default=0)
+
+
+def _fill_cycles(operation: Operation) -> int:
+    """Return the cycles after which a layer of a stream hands on its first value."""
+    return STREAM_CYCLES if operation.kind not in {"input", "wiring"} else 0
+
+
+def _is_registered(operation: Operation, cycles: int) -> bool:
+    """Return whether a layer's result waits one cycle: sums do, and whatever is rounded or saturated on its own."""
+    if operation.kind in {"input", "wiring"}:
+        return False
+    return operation.kind in {"softmax", "recurrent", "table", "pool"} or operation.casts or cycles > 0
+
+
+def _sum(cells: Iterable[Resources]) -> Resources:
+    lut = ff = dsp = bram18 = uram = 0.0
+    for each in cells:
+        lut += each.lut or 0.0
+        ff += each.ff or 0.0
+        dsp += each.dsp or 0.0
+        bram18 += each.bram18 or 0.0
+        uram += each.uram or 0.0
+    return Resources(lut, ff, dsp, bram18, uram)

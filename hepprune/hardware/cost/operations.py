@@ -1,0 +1,50 @@
+"""What a cost model sees of one layer: counts and widths, everything its price depends on."""
+
+import math
+from dataclasses import dataclass
+
+from hepprune.hardware.cost.kernels import Kernel
+
+IO_TYPES = ("io_parallel", "io_stream")
+STRATEGIES = ("latency", "resource", "resource_unrolled")
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What one layer asks of the hardware, in values and bits per jet.
+
+    A matrix (dense, convolution, the kernels of a cell) is applied at `positions` places, `copies` of them at once.
+    Other kinds treat `n_in` values and put out `n_out`. `casts` says that the result is rounded or saturated,
+    `assumed` that a type is missing and hls4ml's default is taken.
+    """
+
+    name: str
+    kind: str
+    n_in: int
+    n_out: int
+    in_width: int
+    out_width: int
+    accumulator_width: int
+    strategy: str = "latency"
+    reuse_factor: int = 1
+    asked_reuse_factor: int = 1
+    positions: int = 1
+    steps: int = 1
+    copies: int = 1
+    streams: bool = False
+    kernels: tuple[Kernel, ...] = ()
+    operands: int = 1
+    casts: bool = False
+    function: str = ""
+    assumed: bool = False
+    sources: tuple[str, ...] = ()
+
+    @property
+    def kernel(self) -> Kernel:
+        """The only kernel of a matrix."""
+        return self.kernels[0]
+
+    @property
+    def calls(self) -> int:
+        """How often the hardware of a matrix runs for one jet."""
+        return math.ceil(self.positions / self.copies)

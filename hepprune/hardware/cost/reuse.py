@@ -1,0 +1,47 @@
+"""Which reuse factors hls4ml can build a matrix with; it moves any other silently to the nearest of these."""
+
+from functools import lru_cache
+
+UNROLL_LIMIT = 4096  # Vivado and Vitis HLS stop unrolling here ("Stop unrolling loop")
+
+
+def multipliers(n_in: int, n_out: int, reuse_factor: int) -> int:
+    """Return how many multipliers share the products of a matrix."""
+    return -(-n_in * n_out // reuse_factor)
+
+
+def is_legal(n_in: int, n_out: int, reuse_factor: int) -> bool:
+    """Return whether hls4ml builds a matrix with exactly this reuse factor."""
+    if not 1 <= reuse_factor <= n_in * n_out or n_in * n_out % reuse_factor:
+        return False
+    if reuse_factor >= n_in:
+        return reuse_factor % n_in == 0
+    return multipliers(n_in, n_out, reuse_factor) % n_out == 0
+
+
+@lru_cache(maxsize=1024)
+def legal(n_in: int, n_out: int) -> tuple[int, ...]:
+    """Return every legal reuse factor, smallest first."""
+    size = n_in * n_out
+    low = {divisor for divisor in range(1, int(size**0.5) + 1) if size % divisor == 0}
+    divisors = sorted(low | {size // divisor for divisor in low})
+    return tuple(factor for factor in divisors if is_legal(n_in, n_out, factor))
+
+
+def nearest(n_in: int, n_out: int, reuse_factor: int) -> tuple[int, ...]:
+    """Return the legal reuse factors around one: itself, or the next below and the next above."""
+    known = legal(n_in, n_out)
+    if reuse_factor in known:
+        return (reuse_factor,)
+    below, above = (f for f in known if f < reuse_factor), (f for f in known if f > reuse_factor)
+    return tuple(f for f in (max(below, default=None), min(above, default=None)) if f is not None)
+
+
+def legalised(n_in: int, n_out: int, reuse_factor: int) -> int:
+    """Return the legal reuse factor that hls4ml takes in place of this one: the nearest, the smaller of two."""
+    return min(nearest(n_in, n_out, reuse_factor), key=lambda factor: (abs(factor - reuse_factor), factor))
+
+
+def smallest_that_unrolls(n_in: int, n_out: int) -> int:
+    """Return the smallest legal reuse factor that leaves fewer products at once than the unroll limit."""
+    return next(f for f in legal(n_in, n_out) if multipliers(n_in, n_out, f) < UNROLL_LIMIT)

@@ -1,0 +1,228 @@
+"""Prices of the hls4ml strategies: laws over random layers, and rules against what public reports say."""
+
+import csv
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hepprune.errors import NetworkError, RecipeError
+from hepprune.fixed import FixedPoint
+from hepprune.hardware import cost
+from hepprune.hardware.cost import hls, kernels, reuse
+from hepprune.hardware.cost.operations import Operation
+from hepprune.hardware.cost.prices import price
+from hepprune.hardware.resources import RESOURCES, Resources
+from hepprune.hardware.targets import Target
+from hepprune.network import (
+    Activation,
+    Argmax,
+    Conv,
+    Dense,
+    Einsum,
+    GlobalPool,
+    Input,
+    Layer,
+    LayerNorm,
+    Merge,
+    Network,
+    Pool,
+    PReLU,
+    Recurrent,
+    ReLU,
+    Reshape,
+    Softmax,
+)
+
+TABLES = Path(__file__).resolve().parents[4] / "shared" / "reference" / "tables"
+TARGET = Target("test", clock_ns=5.0)
+KIND, WIDE = FixedPoint(8, 2), FixedPoint(16, 6)
+
+
+def _dense(name: str, n_in: int, n_out: int, **options: object) -> Dense:
+    weight = torch.randn(n_out, n_in, generator=torch.Generator().manual_seed(n_in + n_out))
+    types = {"weight_type": KIND, "bias_type": WIDE, "result": WIDE}
+    return Dense(name, weight, torch.zeros(n_out), **(types | options))
+
+
+def _mlp(**options: object) -> Network:
+    layers = [Input("x", 16, WIDE), _dense("a", 16, 24, **options), ReLU("r", FixedPoint(8, 2, False))]
+    return Network([*layers, _dense("b", 24, 8, **options), _dense("c", 8, 5, **options)])
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    strategy=st.sampled_from(["latency", "resource", "resource_unrolled"]),
+    factor=st.sampled_from([1, 2, 4, 8, 16, 48]),
+    io_type=st.sampled_from(["io_parallel", "io_stream"]),
+)
+def test_more_zeros_never_cost_more(seed: int, strategy: str, factor: int, io_type: str) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    weight, order = torch.randn(12, 16, generator=generator), torch.randperm(12 * 16, generator=generator)
+    costs = []
+    for n_zeros in (0, 40, 100, 160, 192):
+        weight.view(-1)[order[:n_zeros]] = 0
+        layer = Dense("fc", weight.clone(), torch.zeros(12), weight_type=KIND, bias_type=WIDE, result=WIDE)
+        found = hls.estimate(
+            Network([Input("x", 16, WIDE), layer]), TARGET, strategy=strategy, io_type=io_type, reuse_factor=factor
+        )
+        costs.append([*found.resources.known().values(), found.latency_cycles, found.interval_cycles])
+    for before, after in zip(costs, costs[1:], strict=False):
+        assert all(b >= a for b, a in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("strategy", ["latency", "resource"])
+def test_one_changed_layer_is_priced_alone_and_totals_stay_the_sum(strategy: str) -> None:
+    network = _mlp()
+    priced = hls.priced(network, TARGET, strategy=strategy, reuse_factor=1 if strategy == "latency" else 8)
+    thinner = network.replacing({"b": _dense("b", 24, 8, digit_limit=torch.zeros(8, 24, dtype=torch.uint8))})
+    again = hls.priced(thinner, TARGET, strategy=strategy, reuse_factor=1 if strategy == "latency" else 8)
+    changed = priced.changed(again.operations["b"])
+    assert changed.layers["a"] is priced.layers["a"]
+    assert changed.layers["b"] == again.layers["b"]
+    found = changed.estimate()
+    for cell in RESOURCES:
+        assert getattr(found.resources, cell) == pytest.approx(sum(getattr(la.resources, cell) for la in found.layers))
+        assert getattr(found.uncertainty, cell) >= 0
+    assert found.latency_error_cycles is not None
+
+
+def _operation(n_in: int, n_out: int, bits: int, factor: int, **facts: object) -> Operation:
+    kernel = kernels.count(np.ones((n_out, n_in), dtype=np.int64), bits, reuse_factor=factor)
+    known = {"strategy": "resource", "reuse_factor": factor, "asked_reuse_factor": factor, "kernels": (kernel,)}
+    return Operation("fc", "matrix", n_in, n_out, 16, 16, 16, **(known | facts))  # type: ignore[arg-type]
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    if not TABLES.is_dir():
+        pytest.skip("no reference tables beside this checkout")
+    with (TABLES / name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_single_layers_with_shared_multipliers() -> None:
+    """wa-hls4ml: the interval is exact, latency within one cycle, DSP within one, LUT and FF near in the median."""
+    finished = [row for row in _rows("wa_dense_single_layer.csv") if row["hls_synth_success"] == "True"]
+    shared = [row for row in finished if row["strategy"] == "resource" and int(row["rf"]) > 1][::7]
+    errors = []
+    for row in shared:
+        n_in, n_out, bits, factor = (int(row[key]) for key in ("d_in", "d_out", "prec", "rf"))
+        assert reuse.is_legal(n_in, n_out, factor)
+        found = price(_operation(n_in, n_out, bits, factor), usable_ns=3.65)
+        assert found.interval_cycles == float(row["IntervalMax_hls"])
+        assert abs(found.depth - float(row["BestLatency_hls"])) <= 1
+        assert abs(found.resources.dsp - float(row["DSP_hls"])) <= 1  # type: ignore[operator]
+        errors.append([abs(getattr(found.resources, c) / float(row[f"{c.upper()}_hls"]) - 1) for c in ("lut", "ff")])
+    assert len(errors) > 100
+    lut, ff = np.median(errors, axis=0)
+    assert lut < 0.1
+    assert ff < 0.6  # registers between layers are counted, and these layers stand alone
+
+
+def test_streamed_layers_take_the_multipliers_and_memories_of_their_reuse_factor() -> None:
+    """N-TORC dense: DSP within one, BRAM within one in nine of ten."""
+    close = []
+    for row in _rows("ntorc_dense_distinct.csv"):
+        n_in, n_out, asked = (int(row[key]) for key in ("n_in", "n_out", "rf"))
+        if not row["dsp48e_mean"] or asked == 1:
+            continue
+        factor = reuse.legalised(n_in, n_out, asked)
+        found = price(_operation(n_in, n_out, 16, factor, streams=True), usable_ns=3.65)
+        assert abs(found.resources.dsp - float(row["dsp48e_mean"])) <= 1  # type: ignore[operator]
+        close.append(abs(found.resources.bram18 - float(row["bram_18k_mean"])) <= 1)  # type: ignore[operator]
+    assert np.mean(close) > 0.9
+
+
+@pytest.mark.parametrize(("n_in", "n_out"), [(16, 64), (30, 7), (17, 1)])
+def test_legal_reuse_factors_are_those_of_hls4ml(n_in: int, n_out: int) -> None:
+    backends = pytest.importorskip("hls4ml.backends")
+    backend = backends.get_backend("Vitis")
+    known = backend.get_valid_reuse_factors(n_in, n_out)
+    assert list(reuse.legal(n_in, n_out)) == known
+    for asked in range(1, n_in * n_out + 5):
+        assert reuse.legalised(n_in, n_out, asked) == backend.get_closest_reuse_factor(known, asked)
+
+
+def _networks() -> list[Network]:
+    image = [Input("x", (8, 8, 3), WIDE)]
+    conv = Conv("conv", torch.randn(4, 3, 3, 3), torch.zeros(4), weight_type=KIND, bias_type=WIDE, result=KIND)
+    gru = Recurrent(
+        "gru",
+        "gru",
+        weight=torch.randn(12, 3),
+        recurrent_weight=torch.randn(12, 4),
+        bias=torch.zeros(12),
+        recurrent_bias=torch.zeros(12),
+        weight_type=KIND,
+        recurrent_weight_type=KIND,
+        bias_type=WIDE,
+        state_type=KIND,
+        reuse_factor=4,
+    )
+    steps = Input("x", (6, 3), WIDE)
+    tail: list[Layer] = [LayerNorm("norm", torch.ones(3), torch.zeros(3)), PReLU("p", torch.ones(3)), gru]
+    sides = [
+        steps,
+        Activation("t", "tanh", result=KIND),
+        Merge("sum", "add"),
+        Einsum("dot", "ij,kj->ik"),
+        Argmax("best"),
+    ]
+    edges = {"t": "x", "sum": ("x", "t"), "dot": ("sum", "t"), "best": "dot"}
+    return [
+        Network([*image, conv, ReLU("r"), Pool("pool", "max", (2, 2)), GlobalPool("mean", "average"), Softmax("s")]),
+        Network([*image, conv, Reshape("flat", (-1,)), Dense("fc", torch.randn(2, 144), torch.zeros(2))]),
+        Network([steps, *tail]),
+        Network(sides, edges),
+    ]
+
+
+@pytest.mark.parametrize("io_type", ["io_parallel", "io_stream"])
+@pytest.mark.parametrize("strategy", ["latency", "resource", "resource_unrolled"])
+def test_every_kind_of_layer_has_a_finite_price(strategy: str, io_type: str) -> None:
+    for network in _networks():
+        found = hls.estimate(network, TARGET, strategy=strategy, io_type=io_type)
+        numbers = [*found.resources.known().values(), *found.uncertainty.known().values(), found.latency_ns]
+        assert all(math.isfinite(number) and number >= 0 for number in numbers)
+        assert found.interval_cycles >= 1
+
+
+def test_positions_at_once_multiply_the_hardware_and_divide_the_interval() -> None:
+    network = _networks()[0]
+    conv = network["conv"]
+    wide = network.replacing({"conv": conv.rebuilt(parallelization_factor=36)})
+    one, all_ = (hls.priced(each, TARGET, strategy="latency").layers["conv"] for each in (network, wide))
+    assert (one.interval_cycles, all_.interval_cycles) == (36, 1)
+    assert all_.resources.lut == pytest.approx(36 * one.resources.lut)
+
+
+def test_bad_input_gets_one_sentence_with_the_choices() -> None:
+    network = _mlp()
+    with pytest.raises(RecipeError, match="unknown io_type 'io_serial'; choose one of: io_"):
+        cost.estimate(network, TARGET, strategy="latency", io_type="io_serial")
+    with pytest.raises(RecipeError, match="reuse factor of 0"):
+        cost.estimate(network, TARGET, strategy="resource", reuse_factor=0)
+    with pytest.raises(RecipeError, match="io_parallel at reuse factor 1 only; for others choose one of: latency"):
+        cost.estimate(network, TARGET, reuse_factor=2)
+    with pytest.raises(RecipeError, match="no known clock"):
+        cost.estimate(network, Target("bare"), strategy="resource")
+    with pytest.raises(NetworkError, match=r"layer 'odd' \(Odd\) has no price; layers with one: Activation"):
+        cost.estimate(Network([Input("x", 2, WIDE), Odd("odd")]), TARGET, strategy="latency")
+
+
+class Odd(Layer):
+    """A layer that nobody knows."""
+
+
+def test_a_later_stage_widens_the_uncertainty_of_lut_only() -> None:
+    own, later = (cost.estimate(_mlp(), TARGET, strategy="latency", stage=stage) for stage in (None, "vsynth"))
+    assert later.resources.lut == pytest.approx(own.resources.lut / 2.1)  # type: ignore[operator]
+    assert later.uncertainty.lut / later.resources.lut > own.uncertainty.lut / own.resources.lut  # type: ignore[operator]
+    assert replace(later.uncertainty, lut=None) == replace(own.uncertainty, lut=None)
+    assert later.uncertainty != Resources()

@@ -1,0 +1,73 @@
+import torch
+
+from hepprune.fixed import FixedPoint
+from hepprune.hardware import checks
+from hepprune.hardware.cost.describing import described
+from hepprune.hardware.resources import Budget, Resources
+from hepprune.network import Conv, Dense, Input, Layer, Network, Softmax
+
+KIND, WIDE = FixedPoint(8, 2), FixedPoint(16, 6)
+NO_LIMIT = Budget()
+
+
+def _typed(name: str, weight: torch.Tensor) -> Dense:
+    return Dense(name, weight, torch.zeros(len(weight)), weight_type=KIND, bias_type=WIDE, result=WIDE)
+
+
+def _found(layers: list[Layer], budget: Budget = NO_LIMIT, **options: object) -> dict[str, str]:
+    operations = described(Network(layers), **options)  # type: ignore[arg-type]
+    return {caution.kind: caution.message for caution in checks.cautions(operations, budget, usable_ns=3.65)}
+
+
+def test_a_sound_layer_raises_no_caution() -> None:
+    assert _found([Input("x", 16, WIDE), _typed("fc", torch.ones(8, 16))], strategy="latency") == {}
+
+
+def test_an_illegal_reuse_factor_names_the_nearest_legal_ones() -> None:
+    found = _found([Input("x", 16, WIDE), _typed("fc", torch.ones(64, 16))], strategy="resource", reuse_factor=7)
+    assert list(found) == ["reuse_factor"]
+    assert "nearest legal ones for 16 x 64 are 4 and 8" in found["reuse_factor"]
+
+
+def test_too_many_products_at_once_name_the_smallest_cure() -> None:
+    layers = [Input("x", 64, WIDE), _typed("fc", torch.ones(128, 64))]
+    assert "strategy resource with reuse factor 4" in _found(layers, strategy="latency")["unroll_limit"]
+    assert "cure is reuse factor 4" in _found(layers, strategy="resource", reuse_factor=2)["unroll_limit"]
+    assert "unroll_limit" not in _found(layers, strategy="resource", reuse_factor=4)
+
+
+def test_positions_that_wait_name_the_parallelization_factor_that_meets_the_interval() -> None:
+    conv = Conv("conv", torch.ones(4, 1, 3), torch.zeros(4), weight_type=KIND, bias_type=WIDE, result=WIDE)
+    layers: list[Layer] = [Input("x", (16, 3), WIDE), conv]
+    assert "set parallelization_factor to 16" in _found(layers, strategy="latency")["interval"]
+    assert (
+        "set parallelization_factor to 4" in _found(layers, Budget(interval_cycles=4), strategy="latency")["interval"]
+    )
+    cured = [layers[0], conv.rebuilt(parallelization_factor=4)]
+    assert "interval" not in _found(cured, Budget(interval_cycles=4), strategy="latency")
+    assert (
+        "only io_parallel"
+        in _found(layers, Budget(interval_cycles=4), strategy="resource", reuse_factor=3, io_type="io_stream")[
+            "interval"
+        ]
+    )
+
+
+def test_zeros_that_buy_nothing_are_named_and_whole_rows_are_not() -> None:
+    weight = torch.ones(8, 16)
+    weight[:, ::2] = 0
+    layers = [Input("x", 16, WIDE), _typed("fc", weight)]
+    assert "50% zeros that buy nothing under resource" in _found(layers, strategy="resource", reuse_factor=4)["zeros"]
+    assert "hardly lower" in _found(layers, strategy="latency", reuse_factor=2)["zeros"]
+    assert "zeros" not in _found(layers, strategy="latency")
+    rows = torch.ones(8, 16)
+    rows[:4] = 0
+    assert "zeros" not in _found([Input("x", 16, WIDE), _typed("fc", rows)], strategy="resource", reuse_factor=4)
+
+
+def test_a_softmax_its_tables_and_missing_types_are_named() -> None:
+    layers: list[Layer] = [Input("x", 4, WIDE), Dense("fc", torch.ones(3, 4), torch.zeros(3)), Softmax("soft")]
+    found = _found(layers, Budget(resources=Resources(bram18=1)), strategy="latency")
+    assert "the budget holds 1" in found["tables"]
+    assert "'fc'" in found["types"]
+    assert "softmax" in _found(layers, strategy="latency")["tables"]

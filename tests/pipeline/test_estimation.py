@@ -1,0 +1,69 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from typer import Typer
+from typer.testing import CliRunner
+
+from hepprune.cli import estimate as commands
+from hepprune.errors import RecipeError
+from hepprune.fixed import FixedPoint
+from hepprune.hardware.targets import TARGETS
+from hepprune.network import Dense, Input, Network, storage
+from hepprune.pipeline import estimation
+
+WIDE = FixedPoint(16, 6)
+APP = Typer()
+APP.command()(commands.estimate)
+APP.command()(commands.targets)
+
+
+def _network() -> Network:
+    weight = torch.linspace(-1, 1, 128).reshape(8, 16)
+    dense = Dense("fc", weight, torch.zeros(8), weight_type=FixedPoint(8, 1), bias_type=WIDE, result=WIDE)
+    return Network([Input("x", 16, WIDE), dense])
+
+
+@pytest.mark.parametrize("strategy", ["latency", "resource", "resource_unrolled", "distributed_arithmetic"])
+def test_every_strategy_is_held_against_the_budget_with_its_uncertainty(strategy: str) -> None:
+    found = estimation.estimate(_network(), "generic_vu13p", strategy=strategy)
+    assert found.fits
+    assert set(found.used) == set(found.budget.limits())
+    assert found.estimate.uncertainty.lut > 0  # type: ignore[operator]
+    assert found.estimate.latency_error_cycles is not None
+
+
+def test_the_command_prints_what_the_function_returns(tmp_path: Path) -> None:
+    path = tmp_path / "model.npz"
+    storage.save(_network(), path)
+    target = tmp_path / "mine.yaml"
+    target.write_text("{name: mine, part: xcvu9p, clock_ns: 4, budget: {latency_ns: 10, interval_cycles: 1}}")
+    run = CliRunner().invoke(
+        APP, ["estimate", str(path), "-t", str(target), "--strategy", "resource", "-r", "7", "--json"]
+    )
+    assert run.exit_code == 0
+    found = json.loads(run.stdout)
+    assert found["estimate"]["interval_cycles"] == 8
+    assert not found["fits"]
+    assert {caution["kind"] for caution in found["cautions"]} == {"reuse_factor", "interval"}
+    shown = CliRunner().invoke(APP, ["estimate", str(path), "-t", "generic_vu13p"])
+    assert "within the budget" in shown.stdout
+
+
+def test_targets_are_listed_with_source_and_confidence_and_so_are_ones_own(tmp_path: Path) -> None:
+    own = tmp_path / "mine.yaml"
+    own.write_text("{name: mine, part: xcvu9p, clock_ns: 4, source: our crate}")
+    listed = json.loads(CliRunner().invoke(APP, ["targets", str(own), "--json"]).stdout)
+    assert [target["name"] for target in listed] == [*TARGETS, "mine"]
+    assert all(target["source"] and target["confidence"] for target in listed)
+
+
+def test_mistakes_end_in_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "model.npz"
+    storage.save(_network(), path)
+    with pytest.raises(RecipeError, match="unknown strategy 'Unrolled'; choose one of: "):
+        estimation.estimate(_network(), "generic_vu13p", strategy="Unrolled")
+    run = CliRunner().invoke(APP, ["estimate", str(path), "-t", "generic_vu13q"])
+    assert run.exit_code == 1
+    assert "unknown target 'generic_vu13q'; choose one of: generic_vu13p" in run.stderr

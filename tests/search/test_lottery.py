@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from hepprune import training
+from hepprune.errors import NetworkError
+from hepprune.network import Network
+from hepprune.pruning import plan
+from hepprune.search import lottery
+from hepprune.search.lottery import Game
+from hepprune.training import Fit, Sample
+
+FLOAT = Fit(3, 256, 5e-3, quantised=False)
+
+
+def draw(seed: int) -> Network:
+    return training.multilayer_perceptron(8, (16, 12), 5, seed=seed)
+
+
+@pytest.fixture(scope="module")
+def game(jets: tuple[Sample, Sample]) -> Game:
+    train, validation = jets
+    return Game(train, validation, validation, FLOAT, sparsity=0.75, rounds=2)
+
+
+@pytest.fixture(scope="module")
+def trials(game: Game) -> list[lottery.Trial]:
+    return lottery.play(draw, game, seeds=(1, 2))
+
+
+def test_each_round_takes_the_same_share_of_what_is_left(game: Game, trials: list[lottery.Trial]) -> None:
+    assert len(trials) == lottery.n_trainings(game, 2)
+    for kind in lottery.KINDS:
+        reached = [trial.sparsity for trial in trials if trial.kind == kind and trial.seed == 1]
+        assert reached == pytest.approx([0.5, 0.75], abs=0.01)
+    assert [trial.sparsity for trial in trials if trial.kind == "dense"] == [0, 0]
+
+
+def test_a_second_game_is_the_same(game: Game, trials: list[lottery.Trial]) -> None:
+    assert lottery.play(draw, game, seeds=(1, 2)) == trials
+
+
+def test_a_ticket_starts_from_its_own_first_weights() -> None:
+    whole = draw(3)
+    masked = plan.prune(draw(4), sparsity=0.6, scope="local")
+    ticket, random = lottery.masked_as(whole, masked), lottery.shuffled(masked, whole, seed=5)
+    for first, cut, kept, other in zip(
+        whole.weighted_layers, masked.weighted_layers, ticket.weighted_layers, random.weighted_layers, strict=True
+    ):
+        assert torch.equal(kept.weight, first.weight)
+        assert torch.equal(kept.digit_limit, cut.digit_limit)
+        assert int((other.digit_limit == 0).sum()) == int((cut.digit_limit == 0).sum())
+        assert not torch.equal(other.digit_limit, cut.digit_limit)
+
+
+def test_means_over_seeds(trials: list[lottery.Trial]) -> None:
+    dense = next(point for point in lottery.points(trials) if point.kind == "dense")
+    values = [trial.accuracy for trial in trials if trial.kind == "dense"]
+    assert dense.accuracy == pytest.approx(np.mean(values))
+    assert dense.error == pytest.approx(abs(values[0] - values[1]) / 2)
+
+
+def test_a_sparsity_outside_the_unit_interval_is_refused(game: Game) -> None:
+    with pytest.raises(NetworkError, match=r"1\.2"):
+        lottery.play(draw, Game(game.train, game.validation, game.test, FLOAT, sparsity=1.2), seeds=(1,))
+
+
+@pytest.mark.slow
+def test_lenet_on_digits_has_the_published_shape() -> None:
+    """LeNet-300-100: tickets stay near the dense accuracy where random masks and new weights have fallen."""
+    x, y = load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(y))
+    parts = [Sample.from_arrays(x[rows] / 16, y[rows]) for rows in np.split(order, [1000, 1250])]
+    digits = Game(*parts, Fit(20, 64, 1.2e-3, quantised=False), sparsity=0.92, rounds=4)
+    found = lottery.play(
+        lambda seed: training.multilayer_perceptron(64, (300, 100), 10, seed=seed), digits, seeds=(1, 2)
+    )
+    means = {(point.kind, point.sparsity): point for point in lottery.points(found)}
+    sparsest = max(point.sparsity for point in lottery.points(found))
+    ticket, new, random = (means[kind, sparsest].accuracy for kind in lottery.KINDS)
+    assert ticket > means["dense", 0.0].accuracy - 0.05
+    assert ticket > new + 0.01
+    assert ticket > random + 0.03
