@@ -38,7 +38,7 @@ def price(operation: Operation, *, usable_ns: float, constants: Constants | None
         return LayerEstimate(operation.name, NOTHING, 0)
     if operation.kind == "input":  # the port is held once
         held = 0.0 if operation.streams else float(operation.n_in * operation.in_width)
-        return LayerEstimate(operation.name, Resources(0.0, held, 0.0, 0.0, 0.0), 0)
+        return LayerEstimate(operation.name, Resources(0.0, held, 0.0, 0.0, 0.0), 0, kind="input")
     if operation.kind == "matrix":
         unrolled = operation.strategy == "latency"
         return (_latency if unrolled else _resource)(operation, constants, usable_ns)
@@ -157,7 +157,8 @@ def _finished(
         0.0,
     )
     depth, interval = cycles
-    return LayerEstimate(operation.name, Resources(lut, ff, float(dsp), float(bram18), 0.0), depth, doubt, interval)
+    needed = Resources(lut, ff, float(dsp), float(bram18), 0.0)
+    return LayerEstimate(operation.name, needed, depth, doubt, interval, operation.kind)
 
 
 def weight_bram18(bits: int, depth: int) -> int:
