@@ -48,10 +48,10 @@ def price(operation: Operation, *, usable_ns: float, constants: Constants | None
         return LayerEstimate(operation.name, NOTHING, 0)
     if operation.kind == "input":  # the port is held once
         held = 0.0 if operation.streams else float(operation.n_in * operation.in_width)
-        return LayerEstimate(operation.name, Resources(0.0, held, 0.0, 0.0, 0.0), 0)
+        return LayerEstimate(operation.name, Resources(0.0, held, 0.0, 0.0, 0.0), 0, kind="input")
     found, (depth, interval) = _resources(operation, usable_ns, constants or shipped())
     doubt = _uncertainty(operation, found, constants or shipped())
-    return LayerEstimate(operation.name, found, depth, doubt, interval)
+    return LayerEstimate(operation.name, found, depth, doubt, interval, operation.kind)
 
 
 def group_of(operation: Operation) -> str:
