@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
 
 from hepprune import frontends
 from hepprune import recipe as recipes
@@ -10,9 +13,9 @@ from hepprune.errors import DataError
 from hepprune.hardware import targets
 from hepprune.hardware.targets import Target
 from hepprune.network import Network
-from hepprune.pipeline import pruning, taggers
+from hepprune.pipeline import taggers
 from hepprune.pipeline.context import Context, Track, silent
-from hepprune.recipe import Recipe
+from hepprune.recipe import Prune, Recipe
 from hepprune.training import Sample
 
 _RECIPES = {".yaml", ".yml"}
@@ -23,7 +26,8 @@ _TRAIN, _VALIDATION = 0.6, 0.75  # of an .npz, whose jets are split in the order
 class Source:
     """A network for each seed, jets to train, validate and test it on, and the hardware it is meant for.
 
-    A trained model is the same for every seed. Batch size and learning rate are those of fine-tuning.
+    A trained `model`, None for a recipe's own tagger, is the same for every seed. Batch size and learning rate are
+    those of fine-tuning. `prune` is what the recipe says of pruning.
     """
 
     name: str
@@ -35,6 +39,8 @@ class Source:
     strategy: str
     batch_size: int = 1024
     learning_rate: float = 3e-3
+    model: str | None = None
+    prune: Prune | None = None
 
 
 def find(source: str, data: Path | None, build: Path, track: Track = silent) -> Source:
@@ -49,22 +55,43 @@ def find(source: str, data: Path | None, build: Path, track: Track = silent) -> 
         return _of_recipe(recipes.load(Path(source)), build, track)
     if data is None:
         raise DataError(f"'{source}' is a model and needs jets: --data recipe.yaml, or --data jets.npz with x and y")
-    model = frontends.read(source)
-    name = Path(source).stem
+    network, name = frontends.read(source), Path(source).stem
     if data.suffix in _RECIPES:
         found = _of_recipe(recipes.load(data), build, track)
-        return replace(found, name=name, baseline=lambda _: model)
-    whole, _ = pruning.jets(data)
-    ends = [round(_TRAIN * len(whole)), round(_VALIDATION * len(whole))]
-    train, validation, test = (Sample(whole.x[part], whole.y[part]) for part in _slices(ends))
-    if not all(len(part) for part in (train, validation, test)):
-        raise DataError(f"'{data}' has {len(whole)} jets, too few to train, validate and test on")
+        return replace(found, name=name, baseline=lambda _: network, model=source, prune=None)
     target = targets.load("generic_vu13p")
-    return Source(name, lambda _: model, train, validation, test, target, "distributed_arithmetic")
+    parts = _split(jets(data)[0], data)
+    return Source(name, lambda _: network, *parts, target, "distributed_arithmetic", model=source)
 
 
-def _slices(ends: list[int]) -> list[slice]:
-    return [slice(0, ends[0]), slice(ends[0], ends[1]), slice(ends[1], None)]
+def jets(path: Path) -> tuple[Sample, Sample, Sample]:
+    """Return jets to train, validate and test on: those of a recipe, or all of an .npz with x and y each time.
+
+    Raises:
+        DataError: the file holds no jets.
+        RecipeError: the recipe cannot be followed.
+    """
+    if path.suffix != ".npz":
+        recipe = recipes.load(path)
+        found = taggers.read_jets(Context(recipe, targets.load(recipe.target), path.parent / "build"))
+        return found.train, found.validation, found.test
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            sample = Sample.from_arrays(file["x"], file["y"])
+    except (OSError, KeyError, ValueError, BadZipFile) as problem:
+        raise DataError(f"'{path}' is no .npz with jets x and classes y: {problem}") from problem
+    return sample, sample, sample
+
+
+def _split(whole: Sample, path: Path) -> tuple[Sample, Sample, Sample]:
+    """Split the jets of an .npz in the order they come."""
+    first, second = round(_TRAIN * len(whole)), round(_VALIDATION * len(whole))
+    train, validation, test = (
+        Sample(whole.x[part], whole.y[part]) for part in (slice(0, first), slice(first, second), slice(second, None))
+    )
+    if not (len(train) and len(validation) and len(test)):
+        raise DataError(f"'{path}' has {len(whole)} jets, too few to train, validate and test on")
+    return train, validation, test
 
 
 def _of_recipe(recipe: Recipe, build: Path, track: Track) -> Source:
@@ -78,4 +105,5 @@ def _of_recipe(recipe: Recipe, build: Path, track: Track) -> Source:
     wanted = recipe.model.training
     fine_tuning = wanted.batch_size, wanted.learning_rate
     parts = jets.train, jets.validation, jets.test
-    return Source(recipe.name, baseline, *parts, target, recipe.strategy, *fine_tuning)
+    own = recipe.model.file, recipe.prune
+    return Source(recipe.name, baseline, *parts, target, recipe.strategy, *fine_tuning, *own)
