@@ -8,6 +8,7 @@ from hepprune import frontends
 from hepprune.hardware import cost, targets
 from hepprune.hardware.checks import Caution, cautions
 from hepprune.hardware.cost import describing, hls, operations
+from hepprune.hardware.cost.describing import Options
 from hepprune.hardware.resources import Budget, Estimate, Resources
 from hepprune.hardware.targets import Target
 from hepprune.network import Network
@@ -77,9 +78,7 @@ def _cautions(
 ) -> tuple[Caution, ...]:
     """Return the cautions; an adder graph uses every zero and stores nothing, so only its head is checked."""
     priced_by_rules = strategy in operations.STRATEGIES
-    described = describing.described(
-        network, strategy=strategy if priced_by_rules else "latency", io_type=io_type, reuse_factor=reuse_factor
-    )
-    usable_ns = place.period_ns * (1 - (place.clock_uncertainty or hls.DEFAULT_UNCERTAINTY))
-    found = cautions(described, place.budget, usable_ns=usable_ns)
+    options = Options(strategy if priced_by_rules else "latency", io_type, reuse_factor)
+    described = describing.described(network, options)
+    found = cautions(described, place.budget, usable_ns=hls.usable_ns(place))
     return found if priced_by_rules else tuple(caution for caution in found if caution.kind == "tables")
