@@ -41,7 +41,7 @@ class Errors:
         return cls(sources, shapes, tuple(held_out_designs(samples)))
 
     def uncertainties(self) -> dict[str, float]:
-        """Return one standard deviation by group and cell: the median over sources.
+        """Return one standard deviation by group and cell: the mean over sources.
 
         It is 1.25 times the mean absolute error, weighted by what was reported, with the source left out; where only
         one source shows what it shows, with the layer shape left out.
@@ -52,7 +52,7 @@ class Errors:
             each = [e if e.get(cell) else self.shapes[key] for key, e in self.sources.items() if key[1] == group]
             known = [np.average(np.abs(e[cell]), weights=e[f"{cell}_seen"]) for e in each if e.get(cell)]
             if known:
-                found[f"{group}_{cell}"] = float(f"{max(1.25 * np.median(known), _LEAST):.3g}")
+                found[f"{group}_{cell}"] = float(f"{max(1.25 * np.mean(known), _LEAST):.3g}")
         return found
 
     def page(self) -> str:

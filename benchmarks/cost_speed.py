@@ -1,8 +1,10 @@
 """How fast a network is priced: one changed layer against all of them, and the adder graph of 5,000 weights.
 
-One command: `python benchmarks/cost_speed.py`.
+One command: `python benchmarks/cost_speed.py [--solve]`; with `--solve`, da4ml solves the graphs of 5,000 weights
+beside their price (minutes).
 """
 
+import argparse
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -10,6 +12,7 @@ from statistics import median
 
 import torch
 
+from hepprune.firmware import rtl
 from hepprune.fixed import FixedPoint
 from hepprune.hardware import cost
 from hepprune.hardware.cost import hls
@@ -56,6 +59,9 @@ def with_one_weight_less(network: Network, name: str, n: int) -> Network:
 
 def main() -> None:
     """Print the times of pricing whole and by one layer, and of the adder-graph price."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--solve", action="store_true", help="let da4ml solve the larger graphs, too")
+    solve = parser.parse_args().solve
     network = dense_network(JET_TAGGER)
     priced = hls.priced(network, TARGET, strategy="latency")
     # Kernels are kept by content: each loop has its own, so that none finds one counted.
@@ -75,6 +81,11 @@ def main() -> None:
         others = [with_one_weight_less(wide, "fc1", n) for n in range(REPEATS)]
         taken = seconds(lambda n, others=others: cost.estimate(others[n], TARGET))
         print(f"distributed_arithmetic, {n_weights:,} weights, {sparsity:.0%} zeros: {1e3 * taken:.1f} ms")
+        if solve and sparsity:
+            started = time.perf_counter()
+            solved, price = rtl.solve(wide).cost, cost.estimate(wide, TARGET).resources.lut or 0.0
+            spent = time.perf_counter() - started
+            print(f"  {price:,.0f} LUT for da4ml's {solved:,.0f} ({price / solved - 1:+.1%}), which took {spent:.0f} s")
 
 
 if __name__ == "__main__":

@@ -3,11 +3,14 @@
 from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from hepprune.cli.models import Model
 from hepprune.cli.screen import AsJson, errors_in_one_sentence, print_json
+from hepprune.errors import BudgetMissedError
 
 _CELLS = ("lut", "ff", "dsp", "bram18")
 
@@ -20,13 +23,16 @@ def estimate(
         "latency"
     ),
     reuse_factor: Annotated[
-        int | None, typer.Option("--reuse-factor", "-r", min=1, help="For every layer; without it each layer's own.")
+        int | None, typer.Option("--reuse-factor", "-r", help="For every layer; without it each layer's own.")
     ] = None,
     io_type: Annotated[str, typer.Option(help="io_parallel or io_stream.")] = "io_parallel",
     stage: Annotated[str | None, typer.Option(help="csynth, vsynth, route, da4ml or yosys.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Predict LUT, FF, DSP, BRAM and latency of a model, layer by layer, and warn of what would fail."""
+    """Predict LUT, FF, DSP, BRAM and latency of a model, layer by layer, and warn of what would fail.
+
+    Ends with exit code 2 where the budget would be missed.
+    """
     with errors_in_one_sentence():
         from dataclasses import asdict
 
@@ -36,12 +42,15 @@ def estimate(
             model, target, strategy=strategy, reuse_factor=reuse_factor, io_type=io_type, stage=stage
         )
         if as_json:
-            print_json(asdict(found) | {"latency_ns": found.estimate.latency_ns, "fits": found.fits})
-            return
-        console = Console()
-        console.print(_table(found))
-        for caution in found.cautions:
-            console.print(f"[yellow]warning:[/] {caution.message}", soft_wrap=True, highlight=False)
+            verdict = {"latency_ns": found.estimate.latency_ns, "fits": found.fits, "doubtful": found.doubtful}
+            print_json(asdict(found) | verdict)
+        else:
+            console = Console()
+            console.print(_table(found))
+            for caution in found.cautions:
+                console.print(f"[yellow]warning:[/] {escape(caution.message)}", soft_wrap=True, highlight=False)
+        if not found.fits:
+            raise typer.Exit(BudgetMissedError.exit_code)
 
 
 def targets(
@@ -58,43 +67,60 @@ def targets(
         if as_json:
             print_json(listed)
             return
-        table = Table("target", "part", "clock", "latency", "II", "LUT", "DSP", "confidence", "source")
+        console = Console()
+        console.print(_targets(listed))
         for target in listed:
-            budget, cells = target.budget, target.budget.resources
-            table.add_row(
-                target.name,
-                target.part or "-",
-                _with_unit(target.clock_ns),
-                _with_unit(budget.latency_ns),
-                _count(budget.interval_cycles),
-                _count(cells.lut),
-                _count(cells.dsp),
-                target.confidence,
-                target.source,
-            )
-        Console().print(table)
+            told = [text for text in (target.source or "no source given", target.note) if text]
+            console.print(f"[bold]{target.name}[/]: {escape('; '.join(told))}", soft_wrap=True, highlight=False)
+
+
+def _targets(listed: list[Any]) -> Table:
+    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
+    for head in ("target", "part", "clock", "latency", "II", "LUT", "DSP", "confidence"):
+        table.add_column(head, overflow="ellipsis", no_wrap=head != "part")
+    for target in listed:
+        budget, cells = target.budget, target.budget.resources
+        clock, latency = _with_unit(target.clock_ns), _with_unit(budget.latency_ns)
+        counts = _count(budget.interval_cycles), _count(cells.lut), _count(cells.dsp)
+        table.add_row(target.name, target.part or "-", clock, latency, *counts, target.confidence)
+    return table
 
 
 def _table(found: Any) -> Table:
     figures = found.estimate
-    table = Table(title=f"{found.target}, {found.strategy}, {found.io_type}, stage {found.stage}")
-    for head in ("layer", "LUT", "FF", "DSP", "BRAM18", "depth", "II"):
-        table.add_column(head, justify="left" if head == "layer" else "right", no_wrap=True)
+    title = f"{found.target}, {found.strategy}, {found.io_type}, stage {found.stage}"
+    table = Table(title=title, box=box.SIMPLE, padding=(0, 1, 0, 0))
+    table.add_column("layer", overflow="ellipsis", min_width=8)
+    for head in ("LUT", "FF", "DSP", "BRAM18", "levels" if found.stage == "da4ml" else "cycles", "II"):
+        table.add_column(head, justify="right", no_wrap=True)
     for layer in figures.layers:
         cells = _cells(layer.resources, layer.uncertainty)
-        table.add_row(layer.layer, *cells, f"{layer.depth:.0f}", str(layer.interval_cycles))
+        table.add_row(escape(layer.layer), *cells, f"{layer.depth:.0f}", str(layer.interval_cycles))
     table.add_section()
-    latency = f"{figures.latency_cycles} ± {figures.latency_error_cycles:.0f}"
+    latency = f"{figures.latency_cycles} ±{figures.latency_error_cycles:.0f}"
     table.add_row("total", *_cells(figures.resources, figures.uncertainty), latency, str(figures.interval_cycles))
-    limits = found.budget.limits()
+    limits, used = found.budget.limits(), found.used
     table.add_row("budget", *(_count(limits.get(cell)) for cell in _CELLS), "", _count(limits.get("interval_cycles")))
-    table.add_row(
-        "used", *(_percent(found.used.get(cell)) for cell in _CELLS), "", _percent(found.used.get("interval_cycles"))
-    )
-    limit = f" of {limits['latency_ns']:g} ns" if "latency_ns" in limits else ""
-    verdict = "within the budget" if found.fits else "over the budget"
-    table.caption = f"{figures.latency_ns:g} ns{limit} at {figures.clock_ns:g} ns a cycle (clock assumed); {verdict}"
+    table.add_row("used", *(_percent(used.get(cell)) for cell in _CELLS), "", _percent(used.get("interval_cycles")))
+    table.caption = _verdict(found)
     return table
+
+
+def _verdict(found: Any) -> str:
+    """Return latency, its limit, and whether the budget holds: surely, within one standard deviation, or not."""
+    figures = found.estimate
+    limit = found.budget.latency_ns
+    asked = f" of {limit:g} ns" if limit is not None else ""
+    latency = f"{figures.latency_ns:g} ±{figures.latency_error_cycles * figures.clock_ns:.2g} ns{asked}"
+    if not found.budget.limits():
+        verdict = "the target sets no budget"
+    elif not found.fits:
+        verdict = "over the budget: " + ", ".join(found.exceeded)
+    elif found.doubtful:
+        verdict = "within the budget, though less than one standard deviation: " + ", ".join(found.doubtful)
+    else:
+        verdict = "within the budget"
+    return f"{latency} at {figures.clock_ns:g} ns a cycle (clock assumed); {verdict}"
 
 
 def _cells(resources: Any, uncertainty: Any) -> list[str]:
@@ -103,7 +129,12 @@ def _cells(resources: Any, uncertainty: Any) -> list[str]:
 
 
 def _count(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.0f}"
+    """Return a count, from 100,000 up in thousands or millions, three digits of it."""
+    if value is None:
+        return "-"
+    if value >= 999_500:
+        return f"{value / 1e6:.3g}M"
+    return f"{value / 1e3:.0f}k" if value >= 99_950 else f"{value:,.0f}"
 
 
 def _percent(fraction: float | None) -> str:

@@ -30,13 +30,17 @@ def cautions(operations: Iterable[Operation], budget: Budget, *, usable_ns: floa
         for kind, rule in _RULES.items()
         for sentence in rule(operation, budget, usable_ns)
     )
-    return found + _untyped(known)
+    return found + _crowded(known) + _untyped(known)
 
 
 def _reuse(operation: Operation, _budget: Budget, _usable_ns: float) -> Iterator[str]:
     """Warn of a reuse factor that hls4ml would silently move."""
     asked, taken = operation.asked_reuse_factor, operation.reuse_factor
-    if operation.kind == "matrix" and operation.strategy != "latency" and asked != taken:
+    if operation.kind != "matrix" or operation.strategy not in {"resource", "resource_unrolled"}:
+        return
+    if taken == 1:
+        yield f"shares no multiplier under {operation.strategy} at reuse factor 1: it is unrolled as under latency"
+    elif asked != taken:
         legal = reuse.nearest(operation.n_in, operation.n_out, asked, strategy=operation.strategy)
         near = " and ".join(map(str, legal))
         yield (
@@ -46,16 +50,11 @@ def _reuse(operation: Operation, _budget: Budget, _usable_ns: float) -> Iterator
 
 
 def _unrolling(operation: Operation, _budget: Budget, _usable_ns: float) -> Iterator[str]:
-    """Warn of more products or values at once than HLS unrolls; every run of wa-hls4ml beyond the limit failed."""
-    if operation.kind != "matrix":
-        values = operation.n_in if operation.kind == "input" and not operation.streams else 0
-        if values > reuse.UNROLL_LIMIT:
-            yield f"holds {values} values at once, and HLS unrolls {reuse.UNROLL_LIMIT}: build it with io_stream"
-        return
-    unrolled = operation.strategy == "latency"
+    """Warn of more products at once than HLS unrolls; every run of wa-hls4ml beyond the limit failed."""
     at_once = products_at_once(operation)
     if at_once < reuse.UNROLL_LIMIT:
         return
+    unrolled = operation.strategy == "latency"
     factor = reuse.smallest_that_unrolls(operation.n_in, operation.n_out)
     strategy = "strategy resource with " if unrolled else ""
     yield (
@@ -82,13 +81,31 @@ def _cure(operation: Operation, limit: int) -> str:
         return "a stream takes one position after the other, so only io_parallel can be faster"
     if operation.calls > 1:
         needed = -(-operation.positions * min(operation.reuse_factor, limit) // limit)
-        return f"set parallelization_factor to {min(needed, operation.positions)}, which hls4ml leaves at 1 by itself"
+        factor = next(n for n in _divisors(operation.positions) if n >= min(needed, operation.positions))
+        return f"set parallelization_factor to {factor}, which hls4ml leaves at 1 by itself"
     if operation.kind == "recurrent":
         return "a recurrent layer takes its steps one after the other; fewer steps or a smaller reuse factor help"
     legal = (
         [f for f in reuse.legal(operation.n_in, operation.n_out) if f <= limit] if operation.kind == "matrix" else []
     )
-    return f"set a reuse factor of at most {legal[-1]}" if legal else "no setting of this layer makes it faster"
+    if not legal:
+        return "no setting of this layer makes it faster"
+    return "set reuse factor 1" if legal[-1] == 1 else f"set a reuse factor of at most {legal[-1]}"
+
+
+def _parallelism(operation: Operation, _budget: Budget, _usable_ns: float) -> Iterator[str]:
+    """Warn of a parallelization factor that hls4ml would silently move."""
+    if operation.kind == "matrix" and operation.positions % operation.copies:
+        known = _divisors(operation.positions)
+        near = max(n for n in known if n < operation.copies), min(n for n in known if n > operation.copies)
+        yield (
+            f"cannot work on {operation.copies} of its {operation.positions} positions at once: the nearest "
+            f"parallelization factors are {near[0]} and {near[1]}, and hls4ml would silently take one of them"
+        )
+
+
+def _divisors(n: int) -> list[int]:
+    return [each for each in range(1, n + 1) if n % each == 0]
 
 
 def _tables(operation: Operation, budget: Budget, usable_ns: float) -> Iterator[str]:
@@ -129,6 +146,19 @@ def _zeros(operation: Operation, _budget: Budget, _usable_ns: float) -> Iterator
         )
 
 
+def _crowded(operations: tuple[Operation, ...]) -> tuple[Caution, ...]:
+    """Warn once of all layers that put out more values at once than HLS unrolls."""
+    each = {op.name: op.n_out * (op.positions if op.kind == "matrix" else 1) for op in operations if not op.streams}
+    crowded = {name: n for name, n in each.items() if n > reuse.UNROLL_LIMIT}
+    if not crowded:
+        return ()
+    names = ", ".join(f"'{name}'" for name in crowded)
+    sentence = (
+        f"up to {max(crowded.values())} values at once in {names}, and HLS stops unrolling at {reuse.UNROLL_LIMIT}"
+    )
+    return (Caution(None, "unroll_limit", f"{sentence}: build with io_stream"),)
+
+
 def _untyped(operations: tuple[Operation, ...]) -> tuple[Caution, ...]:
     """Warn once of all layers that compute in float."""
     names = ", ".join(f"'{operation.name}'" for operation in operations if operation.assumed)
@@ -139,6 +169,7 @@ def _untyped(operations: tuple[Operation, ...]) -> tuple[Caution, ...]:
 _RULES: dict[str, Callable[[Operation, Budget, float], Iterator[str]]] = {
     "reuse_factor": _reuse,
     "unroll_limit": _unrolling,
+    "parallelism": _parallelism,
     "interval": _interval,
     "tables": _tables,
     "zeros": _zeros,

@@ -278,10 +278,30 @@ def _parse(path: Path) -> _TargetFile:
 
 
 def _first(problem: ValidationError) -> str:
-    """Return the first fault in one sentence, with its place, and the keys known there if one is not."""
-    fault = problem.errors()[0]
+    """Return one fault in one sentence: its place, what stands there, and what should; an unknown key comes first."""
+    faults = sorted(problem.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
+    fault = faults[0]
     place = ".".join(str(part) for part in fault["loc"]) or "target"
-    if fault["type"] != "extra_forbidden":
-        return f"{place}: {fault['msg']}"
-    section = _Limits if fault["loc"][0] == "budget" else _TargetFile
-    return f"{place}: unknown key; known here: {', '.join(section.model_fields)}"
+    if fault["type"] == "extra_forbidden":
+        section = _SECTIONS.get(str(fault["loc"][-2]) if len(fault["loc"]) > 1 else "", _TargetFile)
+        return f"{place}: unknown key; known here: {', '.join(section.model_fields)}"
+    if fault["type"] == "missing":
+        return f"{place}: missing"
+    if fault["type"] == "value_error":
+        return f"{place}: {fault['ctx']['error']}"
+    wanted = fault["msg"].removeprefix("Input should be ").partition(",")[0]
+    return f"{place}: {fault['input']!r} should be {wanted}{_unit(str(fault['loc'][-1]))}"
+
+
+def _unit(key: str) -> str:
+    """Return in which unit a number is given, to follow "a valid number"."""
+    if key.endswith("_ns"):
+        return ", in ns and without a unit"
+    if key.endswith("_cycles"):
+        return ", in clock cycles"
+    if key in {"share", "clock_uncertainty"}:
+        return f", a fraction such as {0.25 if key == 'share' else 0.125}"
+    return ", a count of cells (for a fraction of the chip give budget.share)" if key in _Taken.model_fields else ""
+
+
+_SECTIONS: dict[str, type[_Section]] = {"budget": _Limits, "taken": _Taken}

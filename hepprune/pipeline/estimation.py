@@ -34,7 +34,22 @@ class Estimation:
     @property
     def fits(self) -> bool:
         """Whether no limit is broken."""
-        return all(fraction <= 1.0 for fraction in self.used.values())
+        return not self.exceeded
+
+    @property
+    def exceeded(self) -> tuple[str, ...]:
+        """The limits that are broken, worst first."""
+        return tuple(self.budget.exceeded(self.estimate))
+
+    @property
+    def doubtful(self) -> tuple[str, ...]:
+        """The limits that hold, but not by one standard deviation of the estimate."""
+        figures, limits = self.estimate, self.budget.limits()
+        values, doubts = figures.resources.known(), figures.uncertainty.known()
+        values["latency_ns"] = figures.latency_ns
+        doubts["latency_ns"] = (figures.latency_error_cycles or 0.0) * figures.clock_ns
+        both = values.keys() & doubts.keys() & limits.keys() - set(self.exceeded)
+        return tuple(sorted(name for name in both if values[name] + doubts[name] > limits[name]))
 
 
 def estimate(

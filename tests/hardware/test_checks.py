@@ -71,3 +71,23 @@ def test_a_softmax_its_tables_and_missing_types_are_named() -> None:
     assert "the budget holds 1" in found["tables"]
     assert "'fc'" in found["types"]
     assert "softmax" in _found(layers, strategy="latency")["tables"]
+
+
+def test_more_values_at_once_than_hls_unrolls_are_named_once() -> None:
+    conv = Conv("conv", torch.ones(8, 1, 1, 1), torch.zeros(8), weight_type=KIND, bias_type=WIDE, result=WIDE)
+    layers: list[Layer] = [Input("x", (32, 32, 1), WIDE), conv]
+    assert "up to 8192 values at once in 'conv'" in _found(layers, strategy="latency")["unroll_limit"]
+    assert "unroll_limit" not in _found(layers, strategy="latency", io_type="io_stream")
+
+
+def test_a_strategy_that_shares_nothing_and_an_illegal_parallelism_are_named() -> None:
+    conv = Conv("conv", torch.ones(4, 1, 3), torch.zeros(4), weight_type=KIND, bias_type=WIDE, parallelization_factor=5)
+    layers: list[Layer] = [Input("x", (16, 3), WIDE), conv]
+    assert "parallelization factors are 4 and 8" in _found(layers, strategy="latency")["parallelism"]
+    assert "unrolled as under latency" in _found(layers, strategy="resource")["reuse_factor"]
+
+
+def test_an_adder_graph_uses_every_zero_and_unrolls_no_loop() -> None:
+    weight = torch.ones(128, 64)
+    weight[:, ::2] = 0
+    assert _found([Input("x", 64, WIDE), _typed("fc", weight)], strategy="distributed_arithmetic") == {}

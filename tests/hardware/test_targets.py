@@ -77,8 +77,8 @@ MINIMAL = "{name: a, part: xcvu9p, clock_ns: 5"
     [
         (MINIMAL + ", clock: 5}", "clock: unknown key; known here: name, part, clock_ns"),
         (MINIMAL + ", budget: {luts: 5}}", "budget.luts: unknown key; known here: latency_ns"),
-        ("{name: a, part: xcvu9p}", "clock_ns: Field required"),
-        ("{name: a, part: xcvu9p, clock_ns: -1}", "clock_ns: Input should be greater than 0"),
+        ("{name: a, part: xcvu9p}", "clock_ns: missing"),
+        ("{name: a, part: xcvu9p, clock_ns: -1}", "clock_ns: -1 should be greater than 0, in ns"),
         ("{name: a, part: xyz, clock_ns: 5}", "unknown part 'xyz'"),
         (MINIMAL + ", reserved_cycles: 20, budget: {latency_ns: 100}}", "20 reserved cycles leave nothing of 100"),
         (MINIMAL + ", budget: {models: 2}}", "give budget.share"),

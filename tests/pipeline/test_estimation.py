@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from typer.testing import CliRunner
 from hepprune.cli import estimate as commands
 from hepprune.errors import RecipeError
 from hepprune.fixed import FixedPoint
+from hepprune.hardware import cost
+from hepprune.hardware.resources import Budget, Resources
 from hepprune.hardware.targets import TARGETS
 from hepprune.network import Dense, Input, Network, storage
 from hepprune.pipeline import estimation
@@ -42,13 +45,13 @@ def test_the_command_prints_what_the_function_returns(tmp_path: Path) -> None:
     run = CliRunner().invoke(
         APP, ["estimate", str(path), "-t", str(target), "--strategy", "resource", "-r", "7", "--json"]
     )
-    assert run.exit_code == 0
+    assert run.exit_code == 2  # eight cycles where one is allowed
     found = json.loads(run.stdout)
     assert found["estimate"]["interval_cycles"] == 8
     assert not found["fits"]
     assert {caution["kind"] for caution in found["cautions"]} == {"reuse_factor", "interval"}
     shown = CliRunner().invoke(APP, ["estimate", str(path), "-t", "generic_vu13p"])
-    assert "within the budget" in shown.stdout
+    assert "within the budget" in " ".join(shown.stdout.split())
 
 
 def test_targets_are_listed_with_source_and_confidence_and_so_are_ones_own(tmp_path: Path) -> None:
@@ -67,3 +70,13 @@ def test_mistakes_end_in_one_sentence(tmp_path: Path) -> None:
     run = CliRunner().invoke(APP, ["estimate", str(path), "-t", "generic_vu13q"])
     assert run.exit_code == 1
     assert "unknown target 'generic_vu13q'; choose one of: generic_vu13p" in run.stderr
+    run = CliRunner().invoke(APP, ["estimate", str(path), "-t", "generic_vu13p", "-r", "0"])
+    assert (run.exit_code, run.stderr) == (1, "error: a reuse factor of 0 is no whole number from 1 up\n")
+
+
+def test_a_limit_that_holds_by_less_than_the_uncertainty_is_named() -> None:
+    lut = cost.estimate(_network(), TARGETS["generic_vu13p"], strategy="latency").resources.lut
+    tight = replace(TARGETS["generic_vu13p"], budget=Budget(resources=Resources(lut=lut + 1)))  # type: ignore[operator]
+    found = estimation.estimate(_network(), tight)
+    assert found.fits
+    assert found.doubtful == ("lut",)

@@ -18,7 +18,7 @@ from hepprune.hardware.resources import LayerEstimate, Resources
 # Vivado HLS at 12.5 %).
 LEVEL_NS = 0.7295
 FITTED_LEVELS = 5  # that fill a cycle in every report the register constants were fitted on
-MOST_DOUBLINGS = 3
+MOST_WAITING = 3.0  # times as many: then about every product waits
 DSP_LEVELS = 2  # a product in a DSP, or of any weight with three signed digits or more, takes as long as two adders
 DSP_WIDE, DSP_NARROW = 27, 18  # operands of one DSP48E2
 DSP_STORED_WEIGHT = 5  # bits; products with narrower stored weights are built of LUT
@@ -85,7 +85,7 @@ def _boundaries(cycles: int, usable_ns: float) -> float:
     Each level halves them, and no more wait than there are terms.
     """
     levels = usable_ns / LEVEL_NS
-    return sum(2.0 ** min(FITTED_LEVELS - math.floor(levels * n), MOST_DOUBLINGS) for n in range(1, cycles + 1))
+    return sum(min(2.0 ** (FITTED_LEVELS - math.floor(levels * n)), MOST_WAITING) for n in range(1, cycles + 1))
 
 
 def _latency(operation: Operation, usable_ns: float) -> tuple[Counts, Cycles]:
