@@ -57,7 +57,7 @@ def _dense(layer: Dense, arriving: Sequence[Keep], stay: Keep) -> dict[str, Any]
 
 def _convolution(layer: Conv, arriving: Sequence[Keep], stay: Keep) -> dict[str, Any]:
     by_group = arriving[0][-1].reshape(layer.groups, -1)
-    if whole_groups(layer):
+    if whole_groups(layer) and not by_group.all():
         every = torch.ones(layer.weight.shape[-1], dtype=torch.bool)
         return _kernel(layer, every, stay[-1]) | {"groups": int(by_group[:, 0].sum())}
     return _kernel(layer, by_group[0], stay[-1])

@@ -45,7 +45,7 @@ def _dense(walk: Walk, layer: Dense, arriving: list[Axes]) -> Axes:
 
 
 def whole_groups(layer: Conv) -> bool:
-    """Return whether a convolution's groups can only leave as a whole, as those of a depthwise one."""
+    """Return whether a convolution's groups leave as a whole with their channels, as those of a depthwise one."""
     return layer.groups > 1 and layer.groups in {layer.n_in, layer.n_out}
 
 
@@ -55,7 +55,7 @@ def _convolution(walk: Walk, layer: Conv, arriving: list[Axes]) -> Axes:
     walk.stay(axes[:-1], f"'{layer.name}' moves over it")
     places = tuple(Axis.plain(size) for size in walk.network.runs(layer).shape(tuple(map(len, axes)))[:-1])
     by_group, why = axes[-1].units.reshape(layer.groups, -1), f"the groups of '{layer.name}' must stay alike"
-    if whole_groups(layer):
+    if whole_groups(layer) and by_group.any():
         walk.tie(by_group[:, :1], by_group, why)
         out = np.repeat(by_group[:, 0], layer.n_out // layer.groups)
         walk.put("carried", layer, out)
