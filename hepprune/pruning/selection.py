@@ -86,6 +86,20 @@ def select(
     return tuple(cut for cut in plan if cut.units)
 
 
+def of_layer(layer: Weighted, scores: Tensor, sparsity: float, *, granularity: str = "weight") -> Cut:
+    """Return the cut that `select` makes of one layer alone.
+
+    Raises:
+        NetworkError: the sparsity is outside [0, 1], or the layer would be left empty.
+    """
+    check(sparsity, "local", "none")
+    pattern = granularities.parse(granularity)
+    if pattern is not None:
+        return _cut(layer, _neighbours(layer, scores, *pattern), granularity)
+    (chosen,) = _lowest([_ranked(layer, scores, granularity, "none", keep=0)], sparsity)
+    return _cut(layer, chosen, granularity)
+
+
 def check(sparsity: float | None, scope: str, normalisation: str) -> None:
     """Refuse a sparsity outside [0, 1] and names that nothing has."""
     if sparsity is not None and not 0 <= sparsity <= 1:
