@@ -30,6 +30,10 @@ class EquivalenceError(HeppruneError):
     """Two forms of the same network that disagree where they must not."""
 
 
+class ExecutorError(HeppruneError):
+    """Work that cannot be handed out as asked, or a worker that was lost."""
+
+
 class BudgetMissedError(HeppruneError):
     """A budget that could not be reached; the message names the figure that binds and the closest point."""
 

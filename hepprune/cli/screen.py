@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from hepprune.errors import HeppruneError
@@ -25,7 +26,7 @@ def errors_in_one_sentence() -> Iterator[None]:
     try:
         yield
     except HeppruneError as error:
-        errors.print(f"[bold red]error:[/] {error}", soft_wrap=True, highlight=False)
+        errors.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
         errors.print("interrupted; what was finished is kept, run the same command again to go on from there")
