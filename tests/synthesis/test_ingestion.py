@@ -228,3 +228,22 @@ def test_verilog_that_was_moved_is_found_and_what_lies_outside_is_refused(
         (folder / "hepprune.json").write_text(json.dumps(["key", described | {"sources": [outside]}]))
         with pytest.raises(ReportError, match="lies outside"):
             farm.synthesise([folder], tool="yosys")
+
+
+def test_names_of_strangers_are_no_markup_on_the_screen(tmp_path: Path) -> None:
+    """Rich would raise on a closing tag that was never opened, and obey those that it knows."""
+    folder = tmp_path / "in"
+    (folder / "[red]p[/blue]:smile:").mkdir(parents=True)
+    (folder / "[red]p[/blue]:smile:" / "run.log").write_text("ERROR: [/bold] [link=http://x]no[/link] \x1b[2Jlicence\n")
+    ledger = tmp_path / "l.sqlite"
+    shown = hepprune("ingest", folder, "--ledger", ledger)
+    assert shown.exit_code == 0, shown.output
+    assert "[red]p[/blue]:smile:" in shown.stdout
+    assert "[/bold] [link=http://x]no[/link]" in shown.stdout
+    assert "\x1b" not in shown.stdout
+    (listed,) = json.loads(hepprune("ledger", "list", ledger, "--json").stdout)
+    assert "[red]p[/blue]:smile:" in hepprune("ledger", "list", ledger).stdout
+    assert hepprune("ledger", "show", ledger, listed["key"]).exit_code == 0
+    refused = hepprune("ingest", tmp_path / "[/green]")
+    assert refused.exit_code == 1
+    assert "'[/green]'" in refused.stderr.replace(f"{tmp_path}/", "")
