@@ -34,13 +34,17 @@ class Resources:
 
 @dataclass(frozen=True)
 class LayerEstimate:
-    """The predicted share of one layer, and one standard deviation of each count where it is known."""
+    """The predicted share of one layer, and one standard deviation of each count where it is known.
+
+    `kind` is what the cost model calls such a layer: what one of them teaches, others of its kind learn.
+    """
 
     layer: str
     resources: Resources
     depth: float  # from first input to last result: adder levels (distributed_arithmetic) or cycles (the others)
     uncertainty: Resources = Resources()
     interval_cycles: int = 1
+    kind: str = "matrix"
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Cuts: what is taken from a layer, and the masked network in which shapes are still as they were."""
 
+import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -53,6 +54,13 @@ def apply(network: Network, plan: Iterable[Cut]) -> Network:
             raise NetworkError(f"layer '{cut.layer}' has no weights to cut")
         apply_to(layer, cut)
     return masked
+
+
+def with_cut(layer: Weighted, cut: Cut) -> Weighted:
+    """Return a copy of one layer with its cut made."""
+    copied = copy.deepcopy(layer)
+    apply_to(copied, cut)
+    return copied
 
 
 @torch.no_grad()

@@ -117,6 +117,24 @@ def test_the_number_of_workers_and_a_kill_change_nothing(uninterrupted: list[dic
 
 
 @pytest.mark.slow
+def test_a_dask_worker_that_is_killed_changes_nothing(
+    uninterrupted: list[dict[str, Any]], dask_address: str, tmp_path: Path
+) -> None:
+    """A real cluster, whose first worker to finish a shard is killed while others are made: the same jets."""
+    out, killed = tmp_path / "jets.root", list[int]()
+
+    def kill_a_worker(_: int) -> None:
+        if not killed:
+            killed.append(next(pid for pid in _descendants(os.getpid()) if _is_dask_worker(pid)))
+            os.kill(killed[0], signal.SIGKILL)
+
+    with executors.open(f"dask:{dask_address}") as pool:
+        production.generate(N_JETS, out, seed=SEED, executor=pool, advance=kill_a_worker)
+    assert killed
+    assert rows(out) == uninterrupted
+
+
+@pytest.mark.slow
 def test_a_smaller_sample_without_constituents_holds_some_of_the_same_jets(
     uninterrupted: list[dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -183,3 +201,15 @@ def _children(pid: int) -> list[int]:
     return [
         int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
     ]
+
+
+def _descendants(pid: int) -> list[int]:
+    children = _children(pid)
+    return [*children, *(each for child in children for each in _descendants(child))]
+
+
+def _is_dask_worker(pid: int) -> bool:
+    return (
+        "Dask Worker process" in Path(f"/proc/{pid}/cmdline").read_text()
+        or "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()
+    )

@@ -89,7 +89,13 @@ def described(
             io_type == "io_stream",
         )
         found[layer.name] = _describe(network.runs(layer), place)
-    return tuple(found.values())
+    dataflow = any(operation.streams or _asks_for_dataflow(operation) for operation in found.values())
+    return tuple(replace(operation, dataflow=dataflow) for operation in found.values())
+
+
+def _asks_for_dataflow(operation: Operation) -> bool:
+    """Return whether one layer makes hls4ml build the design of side-by-side layers instead of one pipeline."""
+    return operation.strategy == "resource" or (operation.kind == "matrix" and operation.calls > 1)
 
 
 def _describe(layer: Layer, place: _Place) -> Operation:
@@ -128,8 +134,10 @@ def _input(layer: Input, place: _Place) -> Operation:
 
 def _matrix(layer: Weighted, place: _Place, *, positions: int, copies: int) -> Operation:
     strategy, asked = _knobs(layer, place)
+    if strategy == "resource_unrolled" and (asked == 1 or (isinstance(layer, Conv) and not place.streams)):
+        strategy = "resource"  # as hls4ml does, with a word on its screen
     n_in = layer.weight[0].numel()
-    factor = 1 if strategy == "latency" and asked == 1 else reuse.legalised(n_in, layer.n_out, asked)
+    factor = reuse.taken(n_in, layer.n_out, asked, strategy=strategy)
     kernel = kernels.of(layer.weight, layer.weight_type, layer.digit_limit, factor)
     floating = layer.weight_type is None
     bits = HLS4ML_DEFAULT.width if floating else place.in_width + math.ceil(math.log2(kernel.largest_sum + 1))
@@ -186,7 +194,7 @@ def _recurrent(layer: Recurrent, place: _Place) -> Operation:
     )
     found = []
     for weight, kind, limit in each:
-        factor = reuse.legalised(weight.shape[1], gates * layer.n_out, asked)
+        factor = reuse.taken(weight.shape[1], gates * layer.n_out, asked)
         found.append(kernels.of(weight, kind, limit, factor))
     bits = width(layer.state_type) or width(layer.result) or HLS4ML_DEFAULT.width
     return Operation(

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from hepprune.hardware.cost.constants import Constants
 from hepprune.hardware.cost.describing import described
 from hepprune.hardware.cost.operations import Operation
 from hepprune.hardware.cost.prices import NOTHING, STREAM_CYCLES, price
@@ -50,6 +51,12 @@ def priced(
     return Priced.of(operations, target, strategy or "own")
 
 
+def usable_ns(target: Target) -> float:
+    """Return what a target's clock period leaves for logic."""
+    uncertainty = DEFAULT_UNCERTAINTY if target.clock_uncertainty is None else target.clock_uncertainty
+    return target.period_ns * (1 - uncertainty)
+
+
 @dataclass(frozen=True)
 class Priced:
     """Operations with their prices; `changed` re-prices only the layers it is given."""
@@ -61,13 +68,14 @@ class Priced:
     usable_ns: float
 
     @classmethod
-    def of(cls, operations: Iterable[Operation], target: Target, strategy: str) -> "Priced":
-        """Price operations at a target's clock."""
-        uncertainty = DEFAULT_UNCERTAINTY if target.clock_uncertainty is None else target.clock_uncertainty
-        usable_ns = target.period_ns * (1 - uncertainty)
+    def of(
+        cls, operations: Iterable[Operation], target: Target, strategy: str, *, constants: Constants | None = None
+    ) -> "Priced":
+        """Price operations at a target's clock; `constants` None takes those shipped."""
+        clear_ns = usable_ns(target)
         known = {operation.name: operation for operation in operations}
-        layers = {name: price(operation, usable_ns=usable_ns) for name, operation in known.items()}
-        return cls(known, layers, strategy, target.period_ns, usable_ns)
+        layers = {name: price(each, usable_ns=clear_ns, constants=constants) for name, each in known.items()}
+        return cls(known, layers, strategy, target.period_ns, clear_ns)
 
     def changed(self, *operations: Operation) -> "Priced":
         """Return the prices with some operations in the place of those of the same name."""
@@ -91,6 +99,7 @@ class Priced:
         )
 
     def _cycles(self) -> int:
+        """Return the cycles of the longest path; in a dataflow design each layer hands over in a cycle of its own."""
         arrival: dict[str, int] = {}
         slowest = 0
         for name, operation in self.operations.items():
@@ -99,7 +108,8 @@ class Priced:
             if operation.streams:
                 slowest, cycles = max(slowest, cycles), _fill_cycles(operation)
             arrival[name] = before + cycles + _is_registered(operation, cycles)
-        return 1 + slowest + max(arrival.values(), default=0)
+        side_by_side = any(operation.dataflow and not operation.streams for operation in self.operations.values())
+        return max(1, slowest + max(arrival.values(), default=0) + (-1 if side_by_side else 1))
 
 
 def _fill_cycles(operation: Operation) -> int:
@@ -111,6 +121,8 @@ def _is_registered(operation: Operation, cycles: int) -> bool:
     """Return whether a layer's result waits one cycle: sums do, and whatever is rounded or saturated on its own."""
     if operation.kind in {"input", "wiring"}:
         return False
+    if operation.dataflow and not operation.streams:
+        return True
     return operation.kind in {"softmax", "recurrent", "table", "pool"} or operation.casts or cycles > 0
 
 
