@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from hepprune.cli.screen import AsJson, Screen, errors_in_one_sentence, output, print_json
+from hepprune.cli.screen import AsJson, Screen, Workers, errors_in_one_sentence, output, print_json
 
 if TYPE_CHECKING:
     from hepprune.hardware.resources import Measurement, Resources
@@ -105,7 +105,8 @@ def synth(
     projects: Annotated[list[Path], typer.Argument(help="HLS projects, or folders of Verilog that hepprune wrote.")],
     *,
     tool: Annotated[str, typer.Option(help="auto, vitis, vitis_vivado, vivado or yosys.")] = "auto",
-    jobs: Annotated[int, typer.Option(min=1, help="How many projects at once.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="How many projects at once on this machine.")] = 1,
+    executor: Workers | None = None,
     hours: Annotated[float, typer.Option(min=0.001, help="The longest that one program may run.")] = 4.0,
     memory_gb: Annotated[float | None, typer.Option(min=0.01, help="The most memory for one project.")] = None,
     ledger: LedgerFile = None,
@@ -113,13 +114,14 @@ def synth(
 ) -> None:
     """Run synthesis of projects: C synthesis, then logic synthesis; what was done already is not done again."""
     with errors_in_one_sentence():
+        from hepprune import executors
         from hepprune.errors import ReportError
         from hepprune.pipeline import farm
 
         screen = Screen()
         limits = farm.Limits(hours * 3600.0, None if memory_gb is None else memory_gb * 1e9)
-        with screen.progress:
-            runs = farm.synthesise(projects, tool=tool, jobs=jobs, limits=limits, ledger=ledger, track=screen)
+        with executors.open(executor or f"threads:{jobs}") as pool, screen.progress:
+            runs = farm.synthesise(projects, tool=tool, executor=pool, limits=limits, ledger=ledger, track=screen)
         if as_json:
             print_json(runs)
         else:

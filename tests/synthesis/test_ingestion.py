@@ -10,7 +10,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from hepprune import cli, synthesis
+from hepprune import cli, executors, synthesis
 from hepprune.errors import ReportError
 from hepprune.hardware.resources import Measurement, Resources
 from hepprune.pipeline import farm, ingestion
@@ -171,10 +171,12 @@ def test_several_projects_run_at_once_and_only_the_step_that_failed_runs_again(t
     projects = [hls_project(tools / name) for name in ("one", "two")]
     ledger = tools / "ledger.sqlite"
     (tools / "broken").touch()
-    failed = farm.synthesise(projects, jobs=2, ledger=ledger)
+    with executors.open("threads:2") as pool:
+        failed = farm.synthesise(projects, executor=pool, ledger=ledger)
     assert [run.failure and (run.failure.kind, run.failure.exit_code) for run in failed] == [("no_licence", 7)] * 2
     (tools / "broken").unlink()
-    done = farm.synthesise(projects, jobs=2, ledger=ledger)
+    with executors.open("processes:2") as pool:
+        done = farm.synthesise(projects, executor=pool, ledger=ledger)
     assert all(isinstance(run.measurement, Measurement) and not run.resumed for run in done)
     assert done[0].measurement is not None
     assert done[0].measurement.resources.lut == 235359
