@@ -13,6 +13,7 @@ from hepprune.hardware.resources import Budget, Estimate
 from hepprune.hardware.targets import Target
 from hepprune.network import Network
 
+
 @dataclass(frozen=True)
 class Estimation:
     """An estimate against a target's budget: the fraction used of each limit, and the cautions.

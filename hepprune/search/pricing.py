@@ -109,7 +109,7 @@ class Pricing:
         (source,) = self.network.sources[layer.name]
         port = Input(source, self.network.shapes[source], FixedPoint(in_width, in_width))
         alone = Network([port, layer])
-        found = describing.described(alone, strategy=self.strategy, io_type=self.io_type)[-1]
+        found = describing.described(alone, describing.Options(self.strategy, self.io_type))[-1]
         return replace(found, sources=self.priced.operations[layer.name].sources)
 
 

@@ -48,7 +48,9 @@ def adder_graph(operation: Operation, boundaries: float) -> tuple[Terms, Terms]:
     """Return what LUT and registers of a matrix under `distributed_arithmetic` follow: its additions alone."""
     kernel, bits = operation.kernel, operation.accumulator_width
     lut, _ = whole_matrix(kernel, operation.in_width)
-    return {"adder_bits": lut, "bias_bits": kernel.n_out * bits}, {"sum_bits": boundaries * kernel.tree_additions * bits}
+    return {"adder_bits": lut, "bias_bits": kernel.n_out * bits}, {
+        "sum_bits": boundaries * kernel.tree_additions * bits
+    }
 
 
 def products_in_dsp(operation: Operation) -> int:
