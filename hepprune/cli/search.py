@@ -88,13 +88,15 @@ def _numbers(option: str, text: str, kind: type) -> tuple[Any, ...]:
 
 def _steps(found: Any) -> Table:
     several = len(found.models) > 1
-    table = Table("", "layer", "change", "why", f"loss in {found.metric}", "frees", title="steps, one after the other")
+    title = "steps, each the least loss per share of the limits that it frees"
+    table = Table("", "layer", "change", f"loss in {found.metric}", "frees", title=title)
+    usual = found.solution.steps[0].reason
     for number, step in enumerate(found.solution.steps, start=1):
         noise = "" if step.significant else " [dim](noise)[/]"
+        change = f"{step.before} -> {step.after}" + ("" if step.reason == usual else f" [dim]({step.reason})[/]")
         frees = ", ".join(f"{name} {100 * share:.1f} %" for name, share in step.freed.items() if abs(share) >= 5e-4)
         name = f"{step.model}/{step.layer}" if several else step.layer
-        change = f"{step.before} -> {step.after}"
-        table.add_row(str(number), name, change, step.reason, f"{step.loss:+.5f} ± {step.error:.5f}{noise}", frees)
+        table.add_row(str(number), name, change, f"{step.loss:+.5f} ± {step.error:.5f}{noise}", frees)
     return table
 
 

@@ -42,9 +42,19 @@ class Option:
         """Whether the change of the metric exceeds its statistical error; a smaller one is noise."""
         return abs(self.loss) > self.error
 
+    @property
+    def kept(self) -> float:
+        """The fraction of the layer's neurons that stay."""
+        return 1 - self.sparsity if self.granularity == "neuron" else 1.0
+
+    @property
+    def key(self) -> tuple[str, float, int | None, int | None, int | None]:
+        """What is done, without what it does and costs."""
+        return self.granularity, self.sparsity, self.reuse_factor, self.weight_bits, self.activation_bits
+
     def __str__(self) -> str:
         """Say what is done, in a few words."""
-        parts = [f"{self.sparsity:.0%} of its {self.granularity}s cut"] if self.sparsity else []
+        parts = [f"{100 * self.sparsity:.4g} % of its {self.granularity}s cut"] if self.sparsity else []
         parts += [f"reuse factor {self.reuse_factor}"] if self.reuse_factor is not None else []
         parts += [f"{self.weight_bits}-bit weights"] if self.weight_bits is not None else []
         parts += [f"{self.activation_bits}-bit activations"] if self.activation_bits is not None else []
@@ -61,7 +71,10 @@ class Choice:
 
 @dataclass(frozen=True)
 class Table:
-    """Everything that can be chosen for one model, beside what it needs in any case (`fixed`)."""
+    """Everything that can be chosen for one model, beside what it needs in any case (`fixed`).
+
+    `feeders` names, for a layer, those whose neurons it reads; see `search.links`.
+    """
 
     model: str
     choices: tuple[Choice, ...]
@@ -69,6 +82,7 @@ class Table:
     interval_cycles: int | None = None
     fixed: Resources = field(default_factory=Resources)
     fixed_latency_ns: float = 0.0
+    feeders: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

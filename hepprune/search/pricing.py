@@ -1,12 +1,12 @@
 """Pricing: what a layer's variant costs beside the rest of the network, which is priced once.
 
-A layer's share is its own price. What a removed neuron saves in the next layer is not counted, so that shares are never
-counted twice; plans are therefore a little too dear, and whoever uses one prices the whole network.
+A layer's share is its own price and that of what follows each of its neurons, such as a ReLU. What a removed neuron
+saves in the next layer is no layer's own; `search.links` knows it, and whoever uses a plan prices the whole network.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from hepprune.fixed import FixedPoint
 from hepprune.hardware import cost
@@ -15,8 +15,22 @@ from hepprune.hardware.cost.hls import Priced
 from hepprune.hardware.cost.operations import Operation
 from hepprune.hardware.resources import Estimate, LayerEstimate, Resources
 from hepprune.hardware.targets import Target
-from hepprune.network import Input, Layer, Network, Weighted
+from hepprune.network import (
+    Activation,
+    BatchNorm,
+    GlobalPool,
+    Input,
+    Layer,
+    Network,
+    Pool,
+    ReLU,
+    Reshape,
+    Shared,
+    Weighted,
+)
 from hepprune.search.variants import replaced
+
+_CHANNELWISE = (ReLU, Activation, BatchNorm, Pool, GlobalPool, Reshape)
 
 
 @dataclass(frozen=True)
@@ -47,16 +61,23 @@ class Pricing:
             RecipeError: the strategy has no cost model, or the target no clock.
         """
         whole = cost.estimate(network, target, strategy=strategy, io_type=io_type)
-        known = strategy in operations.STRATEGIES
-        priced = hls.priced(network, target, strategy=strategy, io_type=io_type) if known else None
+        alone = strategy in operations.STRATEGIES and not any(isinstance(layer, Shared) for layer in network)
+        priced = hls.priced(network, target, strategy=strategy, io_type=io_type) if alone else None
         return cls(network, target, strategy, io_type, whole, priced)
 
-    def share(self, layer: Layer) -> Share:
-        """Return what a variant of a layer adds: for one with weights its own price, for another what it changes."""
+    def share(self, layer: Layer, *, kept: float = 1.0) -> Share:
+        """Return what a variant of a layer adds that leaves a share `kept` of its neurons.
+
+        One with weights has its own price and that of what follows each neuron; another only what it changes.
+        """
         found = self._changed(layer)
         if isinstance(layer, Weighted):
             own, before = _of(found, layer.name), _of(self.whole, layer.name)
-            return Share(own.resources, self._latency(found, own, before), own.interval_cycles)
+            resources = own.resources
+            for name in self._followers(layer.name):
+                cells = _of(self.whole, name).resources
+                resources += cells.scaled(dict.fromkeys(cells.known(), kept))
+            return Share(resources, self._latency(found, own, before), own.interval_cycles)
         fewer = _difference(found.resources, self.whole.resources)
         slowest = _of(found, layer.name).interval_cycles
         return Share(fewer, (self._levels(found) - self._levels(self.whole)) * self._unit_ns, slowest)
@@ -69,30 +90,57 @@ class Pricing:
         spent = sum(share.latency_ns for share in shares.values())
         return _difference(self.whole.resources, own), self._levels(self.whole) * self._unit_ns - spent
 
+    def feeders(self, layers: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """Return for each of the layers those of them with weights whose neurons it reads."""
+        with_weights = [name for name in layers if isinstance(self.network[name], Weighted)]
+        read = {name: {name, *self._followers(name)} for name in with_weights}
+        return {
+            name: tuple(feeder for feeder in with_weights if read[feeder] & set(self.network.sources[name]))
+            for name in with_weights
+        }
+
+    def _followers(self, name: str) -> tuple[str, ...]:
+        """Return the layers after one with weights that work on each of its neurons alone, up to the next with some."""
+        found, reached = [], {name}
+        for layer in self.network.body:
+            sources = set(self.network.sources.get(layer.name, ()))
+            if sources & reached and isinstance(layer, _CHANNELWISE) and sources <= reached:
+                reached.add(layer.name)
+                found.append(layer.name)
+        return tuple(found)
+
     @property
     def _unit_ns(self) -> float:
         """What one unit of depth takes: a cycle, or a level of an adder tree, before rounding up to cycles."""
         clock = self.whole.clock_ns
-        return clock if self.priced is not None else clock / self.target.levels_per_cycle
+        return clock if self._in_cycles else clock / self.target.levels_per_cycle
+
+    @property
+    def _in_cycles(self) -> bool:
+        return self.strategy in operations.STRATEGIES
 
     def _levels(self, found: Estimate) -> float:
-        if self.priced is not None:
-            return float(found.latency_cycles)
-        return sum(layer.depth for layer in found.layers)
+        return float(found.latency_cycles) if self._in_cycles else sum(layer.depth for layer in found.layers)
 
     def _latency(self, found: Estimate, own: LayerEstimate, before: LayerEstimate) -> float:
-        if self.priced is None:
+        if not self._in_cycles:
             return own.depth * self._unit_ns
         return (before.depth + found.latency_cycles - self.whole.latency_cycles) * self._unit_ns
 
     def _changed(self, layer: Layer) -> Estimate:
         """Return the price of the network with one other layer; of operations only those are priced that differ."""
         if self.priced is None:
-            return cost.estimate(replaced(self.network, {layer.name: layer}), self.target, strategy=self.strategy)
-        changed = [self._operation(layer, self._arriving_width(layer.name))]
-        changed += [self._operation(reader, changed[0].out_width) for reader in self._readers(layer)]
-        return self.priced.changed(*changed).estimate()
+            changed = replaced(self.network, {layer.name: layer})
+            return cost.estimate(changed, self.target, strategy=self.strategy, io_type=self.io_type)
+        known = self.priced.operations
+        new = {layer.name: self._operation(layer, known)}
+        for after in self.network:  # the layers that see another width than before
+            sources = self.network.sources.get(after.name, ())
+            if any(source in new and new[source].out_width != known[source].out_width for source in sources):
+                new[after.name] = self._operation(after, known | new)
+        return self.priced.changed(*new.values()).estimate()
 
+<<<<<<< HEAD
     def _readers(self, layer: Layer) -> list[Layer]:
         """Return the layers that see another width when this one's result has fewer bits."""
         if isinstance(layer, Weighted):
@@ -111,6 +159,14 @@ class Pricing:
         alone = Network([port, layer])
         found = describing.described(alone, describing.Options(self.strategy, self.io_type))[-1]
         return replace(found, sources=self.priced.operations[layer.name].sources)
+=======
+    def _operation(self, layer: Layer, before: Mapping[str, Operation]) -> Operation:
+        """Return the operation of a layer alone, behind inputs of the widths that its sources put out."""
+        sources = self.network.sources[layer.name]
+        ports = [Input(name, self.network.shapes[name], FixedPoint(before[name].out_width, 1)) for name in sources]
+        alone = Network([*ports, layer], {layer.name: sources})
+        return describing.described(alone, strategy=self.strategy, io_type=self.io_type)[-1]
+>>>>>>> i5b
 
 
 def latency_limit(target: Target, limit_ns: float | None) -> float | None:

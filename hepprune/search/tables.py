@@ -47,12 +47,12 @@ def build(
         DataError: the metric is not finite.
         NetworkError: nothing in the network can be changed, or it has no price.
     """
-    journal = journal or Journal()
+    journal = Journal() if journal is None else journal
     choices, shares = [], {}
     for name, options in workshop.options(grid):
         variants = dict(_possible(workshop, name, options))
         effects = _effects(workshop, sample, name, variants, metric=metric, journal=journal)
-        priced = {option: pricing.share(layer) for option, layer in variants.items()}
+        priced = {option: pricing.share(layer, kept=option.kept) for option, layer in variants.items()}
         shares[name] = pricing.share(workshop.network[name])
         choices.append(
             Choice(
@@ -74,7 +74,8 @@ def build(
     if not choices:
         raise NetworkError("the network has no layer with weights before its logits, so there is nothing to choose")
     resources, latency_ns = pricing.fixed(shares)
-    return Table(model, tuple(choices), fixed=resources, fixed_latency_ns=latency_ns)
+    feeders = pricing.feeders(shares)
+    return Table(model, tuple(choices), fixed=resources, fixed_latency_ns=latency_ns, feeders=feeders)
 
 
 def _possible(workshop: Workshop, name: str, options: Sequence[Option]) -> Iterator[tuple[Option, Layer]]:
