@@ -129,7 +129,7 @@ def load(path: Path) -> Calibration:
             for name, found in content.pop("kinds", {}).items()
         }
         return Calibration(**content, corrections=corrections, kinds=kinds)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as problem:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
         raise ReportError(f"'{path}' holds no calibration: {problem}") from problem
 
 

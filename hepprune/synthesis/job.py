@@ -25,6 +25,10 @@ _PHASE = re.compile(
 _ERROR = re.compile(r"(^|\s)ERROR:|^Error\b")  # Yosys puts the file and line before it
 
 
+def unheard(_phase: str) -> None:
+    """Take note of no phase; a lambda could not be sent to another process."""
+
+
 @dataclass(frozen=True)
 class Job:
     """A design to measure: Verilog and its top, an HLS project if there is one, part, clock, and the RTL's cycles."""
@@ -39,7 +43,7 @@ class Job:
     hls_project: Path | None = None
     time_limit_s: float = TIME_LIMIT_S
     memory_limit_bytes: float | None = None
-    progress: Callable[[str], object] = field(default=lambda _: None, compare=False)
+    progress: Callable[[str], object] = field(default=unheard, compare=False)
 
     @property
     def log(self) -> Path:
