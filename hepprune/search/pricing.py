@@ -140,33 +140,12 @@ class Pricing:
                 new[after.name] = self._operation(after, known | new)
         return self.priced.changed(*new.values()).estimate()
 
-<<<<<<< HEAD
-    def _readers(self, layer: Layer) -> list[Layer]:
-        """Return the layers that see another width when this one's result has fewer bits."""
-        if isinstance(layer, Weighted):
-            return []
-        return [reader for reader in self.network.readers(layer) if isinstance(reader, Weighted)]
-
-    def _arriving_width(self, name: str) -> int:
-        assert self.priced is not None  # noqa: S101 -- the only caller has looked
-        return max(self.priced.operations[source].out_width for source in self.network.sources[name])
-
-    def _operation(self, layer: Layer, in_width: int) -> Operation:
-        """Return the operation of a layer alone, behind an input of that width in the place of its source."""
-        assert self.priced is not None  # noqa: S101 -- the only callers have looked
-        (source,) = self.network.sources[layer.name]
-        port = Input(source, self.network.shapes[source], FixedPoint(in_width, in_width))
-        alone = Network([port, layer])
-        found = describing.described(alone, describing.Options(self.strategy, self.io_type))[-1]
-        return replace(found, sources=self.priced.operations[layer.name].sources)
-=======
     def _operation(self, layer: Layer, before: Mapping[str, Operation]) -> Operation:
         """Return the operation of a layer alone, behind inputs of the widths that its sources put out."""
         sources = self.network.sources[layer.name]
         ports = [Input(name, self.network.shapes[name], FixedPoint(before[name].out_width, 1)) for name in sources]
         alone = Network([*ports, layer], {layer.name: sources})
-        return describing.described(alone, strategy=self.strategy, io_type=self.io_type)[-1]
->>>>>>> i5b
+        return describing.described(alone, describing.Options(self.strategy, self.io_type))[-1]
 
 
 def latency_limit(target: Target, limit_ns: float | None) -> float | None:
