@@ -13,6 +13,7 @@ from cost_samples import Published, Sample
 
 from hepprune.hardware.cost import hls, prices
 from hepprune.hardware.cost.constants import Constants
+from hepprune.hardware.cost.describing import Options
 from hepprune.hardware.resources import Estimate
 from hepprune.hardware.targets import Target
 
@@ -91,7 +92,9 @@ def held_out_designs(samples: list[Sample]) -> list[tuple[Published, Estimate]]:
         others = [sample for sample in samples if not same_family(sample.source, design.source)]
         constants = Constants(cost_fit.completed(cost_fit.fit(others), samples), {}, {})
         target = Target("published", clock_ns=5.0, clock_uncertainty=1 - design.usable_ns / 5.0)
-        found.append((design, hls.Priced.of(design.operations, target, "latency", constants=constants).estimate()))
+        found.append(
+            (design, hls.Priced.of(design.operations, target, Options("latency"), constants=constants).estimate())
+        )
     return found
 
 

@@ -12,9 +12,16 @@ from hepprune.hardware.cost.features import Terms
 
 Factors = dict[str, dict[str, float]]
 
-GROUPS = tuple(f"{kind}_{cell}" for kind in ("latency", "resource", "recurrent", "element") for cell in ("lut", "ff"))
-# Kept bit by bit, so no factor is fitted: a register each.
-RULES = {"latency_ff": {"port_bits": 1.0}, "element_ff": {"result_bits": 1.0}}
+KINDS = ("latency", "resource", "distributed_arithmetic", "recurrent", "element")
+GROUPS = tuple(f"{kind}_{cell}" for kind in KINDS for cell in ("lut", "ff"))
+# Kept bit by bit, so no factor is fitted: a register each. No public HLS report shows an adder graph: a LUT per bit
+# that is added, a register per bit of the one sum in 32 that waits after five levels.
+RULES = {
+    "latency_ff": {"port_bits": 1.0},
+    "element_ff": {"result_bits": 1.0},
+    "distributed_arithmetic_lut": {"adder_bits": 1.0, "bias_bits": 1.0},
+    "distributed_arithmetic_ff": {"sum_bits": 1 / 32},
+}
 # What fitted samples may not show: a LUT per bit that is added, compared or multiplied by a constant.
 ASSUMED = {"element_lut": {"merge_bits": 1.0, "affine_bits": 1.0, "pool_bits": 1.0}}
 # What takes the place of a term that no sample shows: the like of it in streams or in parallel, deep or shallow.

@@ -13,7 +13,7 @@ import numpy as np
 from hepprune import frontends
 from hepprune.fixed import FixedPoint
 from hepprune.hardware.cost import kernels, reuse
-from hepprune.hardware.cost.describing import described
+from hepprune.hardware.cost.describing import Options, described
 from hepprune.hardware.cost.operations import Operation
 from hepprune.hardware.resources import Measurement, Resources
 from hepprune.network import Input, Network
@@ -68,7 +68,7 @@ class Published:
     @property
     def operations(self) -> tuple[Operation, ...]:
         """The design as the cost models see it."""
-        each = described(self.network, strategy="latency")
+        each = described(self.network, Options("latency"))
         return tuple(replace(operation, dataflow=self.dataflow) for operation in each)
 
 

@@ -63,6 +63,12 @@ class ToolMissingError(HeppruneError):
     exit_code = 3
 
 
+class MeasurementAwaitedError(HeppruneError):
+    """A design that has to be synthesised on another machine before the run can go on; nothing is wrong."""
+
+    exit_code = 4
+
+
 def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
     """Return one sentence that refuses `name` and lists the known choices, nearest first."""
     known = sorted(choices)

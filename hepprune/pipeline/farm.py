@@ -139,10 +139,9 @@ def _verilog_job(project: Path, tool: synthesis.Tool) -> synthesis.Job:
         _, design = _DESIGN.validate_json((project / "hepprune.json").read_bytes())
     except ValidationError as problem:
         raise ReportError(f"'{project / 'hepprune.json'}' describes no Verilog design of this version") from problem
-    part, clock = _target(project, design.top)
     sources = tuple(project / _inside(source, design.folder) for source in design.sources)
     cycles = design.latency_cycles, design.interval_cycles
-    return synthesis.Job(project / "synthesis", design.top, sources, part, clock, *cycles)
+    return synthesis.Job(project / "synthesis", design.top, sources, design.part, design.clock_ns, *cycles)
 
 
 def _inside(source: Path, folder: Path) -> Path:
@@ -150,16 +149,6 @@ def _inside(source: Path, folder: Path) -> Path:
     if not source.is_relative_to(folder) or ".." in source.parts:
         raise ReportError(f"the source '{source}' lies outside its design's folder '{folder}'; write the Verilog again")
     return source.relative_to(folder)
-
-
-def _target(project: Path, top: str) -> tuple[str, float]:
-    """Return part and clock period in ns as the scripts in a Verilog folder set them."""
-    scripts = project / "build_vivado_prj.tcl", project / "src" / f"{top}.xdc"
-    text = "\n".join(file.read_text(encoding="utf-8", errors="replace") for file in scripts if file.is_file())
-    part, clock = (re.search(rf'^set {name} "?([\w.-]+)', text, re.MULTILINE) for name in ("device", "clock_period"))
-    if part is None or clock is None:
-        raise ReportError(f"'{project}' does not say its device and clock_period; write the Verilog again")
-    return part[1], float(clock[1])
 
 
 def _run(name: str, job: synthesis.Job) -> Run:

@@ -206,18 +206,18 @@ def test_a_folder_that_is_no_project_is_named(tools: Path) -> None:
 def test_verilog_that_was_moved_is_found_and_what_lies_outside_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The tool sees the moved sources, with part and clock of the scripts beside them."""
+    """The tool sees the moved sources, with part and clock of the note beside them."""
     folder, seen = tmp_path / "moved", list[synthesis.Job]()
     (folder / "src").mkdir(parents=True)
     (folder / "src" / "top.v").write_text("module top; endmodule\n")
-    (folder / "src" / "top.xdc").write_text("set clock_period 2.5\n")
-    (folder / "build_vivado_prj.tcl").write_text('set device "xcvu9p-flga2104-2L-e"\n')
     described = {
         "folder": "/old",
         "top": "top",
         "latency_cycles": 4,
         "interval_cycles": 1,
         "sources": ["/old/src/top.v"],
+        "part": "xcvu9p-flga2104-2L-e",
+        "clock_ns": 2.5,
     }
     (folder / "hepprune.json").write_text(json.dumps(["key", described]))
     measured = Measurement("yosys", "yosys", "1", "p", 2.5, Resources(1), 4, 1)

@@ -1,7 +1,7 @@
 """A network as a cost model sees it: one Operation for each layer, so that a changed layer is priced alone."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -59,43 +59,63 @@ class _Place:
     streams: bool
 
 
-@torch.no_grad()
-def described(
-    network: Network, *, strategy: str | None = None, io_type: str = "io_parallel", reuse_factor: int | None = None
-) -> tuple[Operation, ...]:
-    """Return the operations of a network in the order they run; None takes each layer's own strategy and reuse factor.
+@dataclass(frozen=True)
+class Options:
+    """How a whole network is built; None takes each layer's own strategy and reuse factor.
 
     Raises:
         RecipeError: an unknown strategy or io_type, or a reuse factor below 1.
-        NetworkError: a layer without a price.
     """
-    if io_type not in IO_TYPES:
-        raise RecipeError(unknown("io_type", io_type, IO_TYPES))
-    if reuse_factor is not None and reuse_factor < 1:
-        raise RecipeError(f"a reuse factor of {reuse_factor} is no whole number from 1 up")
-    if strategy is not None and strategy not in STRATEGIES:
-        raise RecipeError(unknown("strategy", strategy, STRATEGIES))
+
+    strategy: str | None = None
+    io_type: str = "io_parallel"
+    reuse_factor: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built."""
+        if self.io_type not in IO_TYPES:
+            raise RecipeError(unknown("io_type", self.io_type, IO_TYPES))
+        if self.reuse_factor is not None and self.reuse_factor < 1:
+            raise RecipeError(f"a reuse factor of {self.reuse_factor} is no whole number from 1 up")
+        if self.strategy is not None and self.strategy not in STRATEGIES:
+            raise RecipeError(unknown("strategy", self.strategy, STRATEGIES))
+
+
+def described(network: Network, options: Options) -> tuple[Operation, ...]:
+    """Return the operations of a network in the order they run.
+
+    Raises:
+        NetworkError: a layer without a price.
+        RecipeError: a layer asks for an unknown strategy.
+    """
     found: dict[str, Operation] = {}
     for layer in network:
-        sources = network.sources.get(layer.name, ()) if not isinstance(layer, Input) else ()
-        place = _Place(
-            layer.name,
-            sources,
-            tuple(network.shapes[name] for name in sources),
-            network.shapes[layer.name],
-            max((found[name].out_width for name in sources), default=0),
-            strategy,
-            reuse_factor,
-            io_type == "io_stream",
-        )
-        found[layer.name] = _describe(network.runs(layer), place)
-    dataflow = any(operation.streams or _asks_for_dataflow(operation) for operation in found.values())
-    return tuple(replace(operation, dataflow=dataflow) for operation in found.values())
+        found[layer.name] = describe(network, layer, found, options=options)
+    return with_dataflow(found.values())
 
 
-def _asks_for_dataflow(operation: Operation) -> bool:
-    """Return whether one layer makes hls4ml build the design of side-by-side layers instead of one pipeline."""
-    return operation.strategy == "resource" or (operation.kind == "matrix" and operation.calls > 1)
+@torch.no_grad()
+def describe(network: Network, layer: Layer, known: Mapping[str, Operation], *, options: Options) -> Operation:
+    """Return the operation of one layer, given those of the layers it reads."""
+    sources = network.sources.get(layer.name, ()) if not isinstance(layer, Input) else ()
+    place = _Place(
+        layer.name,
+        sources,
+        tuple(network.shapes[name] for name in sources),
+        network.shapes[layer.name],
+        max((known[name].out_width for name in sources), default=0),
+        options.strategy,
+        options.reuse_factor,
+        options.io_type == "io_stream",
+    )
+    return _describe(network.runs(layer), place)
+
+
+def with_dataflow(operations: Iterable[Operation]) -> tuple[Operation, ...]:
+    """Return operations that know whether their design is one pipeline or of layers side by side."""
+    each = tuple(operations)
+    dataflow = any(operation.asks_for_dataflow for operation in each)
+    return tuple(op if op.dataflow == dataflow else replace(op, dataflow=dataflow) for op in each)
 
 
 def _describe(layer: Layer, place: _Place) -> Operation:

@@ -5,6 +5,7 @@ Every function returns named amounts; a price is their sum, each times its const
 
 import math
 
+from hepprune.hardware.cost.distributed_arithmetic import whole_matrix
 from hepprune.hardware.cost.operations import Operation
 
 Terms = dict[str, float]
@@ -40,6 +41,15 @@ def latency_ff(operation: Operation, boundaries: float, *, shares: bool) -> Term
         "dsp_sum_bits": boundaries * products_in_dsp(operation) * bits,
         "shared_sum_bits": shares * kernel.n_products * bits,
         "port_bits": (operation.positions > 1 and boundaries > 0) * ports,
+    }
+
+
+def adder_graph(operation: Operation, boundaries: float) -> tuple[Terms, Terms]:
+    """Return what LUT and registers of a matrix under `distributed_arithmetic` follow: its additions alone."""
+    kernel, bits = operation.kernel, operation.accumulator_width
+    lut, _ = whole_matrix(kernel, operation.in_width)
+    return {"adder_bits": lut, "bias_bits": kernel.n_out * bits}, {
+        "sum_bits": boundaries * kernel.tree_additions * bits
     }
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hepprune.hardware.cost.kernels import Kernel
 
 IO_TYPES = ("io_parallel", "io_stream")
-STRATEGIES = ("latency", "resource", "resource_unrolled")
+STRATEGIES = ("latency", "resource", "resource_unrolled", "distributed_arithmetic")
 
 
 @dataclass(frozen=True)
@@ -57,3 +57,8 @@ class Operation:
         if self.kind == "matrix":
             return self.positions
         return max(1, self.n_out * self.positions // self.n_in)
+
+    @property
+    def asks_for_dataflow(self) -> bool:
+        """Whether this layer makes hls4ml build layers side by side instead of one pipeline."""
+        return self.streams or self.strategy == "resource" or (self.kind == "matrix" and self.calls > 1)

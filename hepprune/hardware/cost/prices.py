@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from hepprune.hardware.cost import features
 from hepprune.hardware.cost.constants import UNMEASURED, Constants, shipped
+from hepprune.hardware.cost.distributed_arithmetic import whole_matrix
 from hepprune.hardware.cost.operations import Operation
 from hepprune.hardware.cost.reuse import UNROLL_LIMIT, multipliers
 from hepprune.hardware.resources import LayerEstimate, Resources
@@ -58,14 +59,18 @@ def group_of(operation: Operation) -> str:
     """Return the group of constants that prices an operation: a matrix with nothing to share is an unrolled one."""
     if operation.kind != "matrix":
         return "recurrent" if operation.kind == "recurrent" else "element"
-    return "latency" if operation.strategy == "latency" or operation.reuse_factor == 1 else "resource"
+    if operation.strategy in {"latency", "distributed_arithmetic"}:
+        return operation.strategy
+    return "latency" if operation.reuse_factor == 1 else "resource"
 
 
 def terms(operation: Operation, usable_ns: float) -> tuple[features.Terms, features.Terms]:
     """Return what LUT and registers of one copy of an operation follow."""
     group = group_of(operation)
+    boundaries = _boundaries(latency_cycles(operation, usable_ns), usable_ns) if operation.kind == "matrix" else 0.0
+    if group == "distributed_arithmetic":
+        return features.adder_graph(operation, boundaries)
     if group == "latency":
-        boundaries = _boundaries(latency_cycles(operation, usable_ns), usable_ns)
         return features.latency_lut(operation), features.latency_ff(operation, boundaries, shares=_turns(operation) > 1)
     if group == "resource":
         return features.resource_lut(operation), features.resource_ff(operation)
@@ -93,6 +98,10 @@ def _latency(operation: Operation, usable_ns: float) -> tuple[Counts, Cycles]:
     return (dsp, 0), (_repeated(operation, cycles), interval)
 
 
+def _adder_graph(operation: Operation, usable_ns: float) -> tuple[Counts, Cycles]:
+    return (0, 0), (_repeated(operation, latency_cycles(operation, usable_ns)), operation.calls)
+
+
 def _turns(operation: Operation) -> int:
     """Return how many products each multiplier of a matrix under `latency` takes; zeros leave fewer of both."""
     n_products, factor = features.products_in_dsp(operation), operation.asked_reuse_factor
@@ -110,6 +119,8 @@ def latency_cycles(operation: Operation, usable_ns: float) -> int:
     kernel = operation.kernel
     if kernel.largest_fan_in == 0:
         return 0
+    if operation.strategy == "distributed_arithmetic":
+        return math.floor(whole_matrix(kernel, operation.in_width)[1] * LEVEL_NS / usable_ns)
     product = min(DSP_LEVELS, math.ceil(math.log2(kernel.most_digits)))
     levels = math.ceil(math.log2(kernel.largest_fan_in)) + product
     return math.floor(levels * LEVEL_NS / usable_ns)
@@ -147,6 +158,7 @@ def _element(operation: Operation, _usable_ns: float) -> tuple[Counts, Cycles]:
 
 
 _RULES: dict[str, Callable[[Operation, float], tuple[Counts, Cycles]]] = {
+    "distributed_arithmetic": _adder_graph,
     "latency": _latency,
     "resource": _resource,
     "recurrent": _recurrent,
@@ -187,13 +199,15 @@ def products_at_once(operation: Operation) -> int:
     """Return how many products HLS has to unroll for one copy of a matrix."""
     if operation.kind != "matrix":
         return 0
+    if operation.strategy == "distributed_arithmetic":  # additions written out one by one: no loop to unroll
+        return 0
     factor = operation.reuse_factor if group_of(operation) == "resource" else 1
     return multipliers(operation.n_in, operation.n_out, factor)
 
 
 def waiting_bits(operation: Operation) -> float:
     """Return the registers around an unrolled matrix of one pipeline, in which its sums wait for the next layer."""
-    waits = group_of(operation) == "latency" and not operation.dataflow
+    waits = group_of(operation) in {"latency", "distributed_arithmetic"} and not operation.dataflow
     return float(waits * operation.copies * operation.n_out * operation.out_width)
 
 

@@ -45,9 +45,9 @@ def nearest(n_in: int, n_out: int, reuse_factor: int, *, strategy: str = "resour
 def taken(n_in: int, n_out: int, reuse_factor: int, *, strategy: str = "resource") -> int:
     """Return the reuse factor that hls4ml builds a matrix with: the nearest legal one, the smaller of two.
 
-    Under `latency` any is taken as it is, and only bounds the multipliers.
+    Under `latency` any is taken as it is, and only bounds the multipliers; an adder graph has none to share.
     """
-    if strategy == "latency":
+    if strategy in {"latency", "distributed_arithmetic"}:
         return reuse_factor
     near = nearest(n_in, n_out, reuse_factor, strategy=strategy)
     return min(near, key=lambda factor: (abs(factor - reuse_factor), factor))

@@ -215,7 +215,7 @@ def test_bad_input_gets_one_sentence_with_the_choices() -> None:
         cost.estimate(network, TARGET, strategy="latency", io_type="io_serial")
     with pytest.raises(RecipeError, match="reuse factor of 0"):
         cost.estimate(network, TARGET, strategy="resource", reuse_factor=0)
-    with pytest.raises(RecipeError, match="io_parallel at reuse factor 1 only; for others choose one of: latency"):
+    with pytest.raises(RecipeError, match="no reuse factor but 1; for others choose one of: latency"):
         cost.estimate(network, TARGET, reuse_factor=2)
     with pytest.raises(RecipeError, match="no known clock"):
         cost.estimate(network, Target("bare"), strategy="resource")
