@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hepprune.errors import HeppruneError, NetworkError, ReportError
+from hepprune.errors import NetworkError, ReportError
 from hepprune.firmware.folders import check_names
 from hepprune.frontends.names import identifiers
 from hepprune.network import ReLU
@@ -36,9 +36,9 @@ def test_projects_tops_parts_and_layers_refuse_what_is_no_name(name: str) -> Non
     with pytest.raises(ReportError, match="Tcl would read as commands"):
         vendor._script(replace(JOB, part=name))
     with pytest.raises(ReportError, match="no Verilog identifier"):
-        yosys._script(replace(JOB, top=name), Path("folder"))
-    with pytest.raises(HeppruneError):
-        yosys._script(replace(JOB, part=name), Path("folder"))
+        yosys.top(replace(JOB, top=name))
+    with pytest.raises(ReportError, match="no family for part"):
+        yosys.family(name)
     with pytest.raises(ValueError, match="name"):
         Recipe.model_validate({"name": name, "data": {}, "budget": {}})
 
@@ -52,14 +52,14 @@ def test_paths_that_tcl_cannot_quote_are_refused(path: str) -> None:
 @pytest.mark.parametrize("path", ['a"b.v', "a\nb.v"])
 def test_paths_that_yosys_cannot_quote_are_refused(path: str) -> None:
     with pytest.raises(ReportError, match="cannot be quoted for Yosys"):
-        yosys._script(replace(JOB, sources=(Path(path),)), Path("folder"))
+        yosys._relative(Path(path).resolve(), Path("folder").resolve())
 
 
 def test_other_paths_stay_one_word() -> None:
     """In braces Tcl substitutes nothing; between quotes Yosys does not."""
     odd = Path("/a b/$x [y];z.v")
     assert "read_verilog -sv {/a b/$x [y];z.v}\n" in vendor._script(replace(JOB, sources=(odd,)))
-    assert '"../a b/$x [y];z.v"' in yosys._script(replace(JOB, sources=(odd,)), Path("/folder"))
+    assert yosys._relative(odd, Path("/folder")) == "../a b/$x [y];z.v"
 
 
 @given(st.lists(st.text(max_size=8), max_size=5))
