@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from hepprune import documents
 from hepprune.errors import NetworkError, RecipeError, unknown
 from hepprune.fixed import FixedPoint
 from hepprune.hardware.cost import COST_MODELS
@@ -18,7 +18,6 @@ from hepprune.pruning.masks import GRANULARITIES
 from hepprune.search.greedy import Settings
 from hepprune.training import Fit
 
-_MAX_BYTES = 2**20
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 
@@ -239,16 +238,7 @@ def load(path: Path) -> Recipe:
     Raises:
         RecipeError: the file is missing, is no YAML, or a key is unknown, missing or out of range.
     """
-    if not path.is_file():
-        raise RecipeError(f"no recipe at '{path}'")
-    if path.stat().st_size > _MAX_BYTES:
-        raise RecipeError(f"'{path}' is larger than {_MAX_BYTES} bytes, so it is no recipe")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:  # ValueError: no UTF-8, or a date that is none
-        raise RecipeError(f"'{path}' is no YAML: {' '.join(str(problem).split())}") from problem
-    if not isinstance(content, dict):
-        raise RecipeError(f"'{path}' holds no recipe; it needs at least the keys name, data and budget")
+    content = documents.read(path, kind="recipe", keys="name, data and budget")
     try:
         recipe = Recipe.model_validate(content)
     except ValidationError as problem:
