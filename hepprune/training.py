@@ -50,7 +50,11 @@ class Sample:
 
 @dataclass(frozen=True)
 class Fit:
-    """How to train: passes over the jets, jets per step, the peak learning rate of a one-cycle schedule."""
+    """How to train: passes over the jets, jets per step, the peak learning rate of a one-cycle schedule.
+
+    The best epoch is that of the least validation loss, or of the highest metric that `monitor` names. With `patience`
+    training stops after so many epochs without a better one.
+    """
 
     epochs: int
     batch_size: int = 1024
@@ -58,6 +62,7 @@ class Fit:
     weight_decay: float = 0.0
     patience: int | None = None
     quantised: bool = True
+    monitor: str = "loss"
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ def fit(
     teacher: Network | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> tuple[Network, tuple[Epoch, ...]]:
-    """Return a trained copy, restored to the epoch of least validation loss, and its history.
+    """Return a trained copy, restored to its best epoch on the validation jets, and its history.
 
     The loss is the cross-entropy of the logits; with a `teacher` its class probabilities are half of each target
     (distillation, Hinton, Vinyals and Dean, arXiv:1503.02531). `advance(1)` is called after each epoch.
@@ -144,19 +149,19 @@ def _fit(
     optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=max(steps, 1))
     history: list[Epoch] = []
-    best, best_loss, best_epoch = copy.deepcopy(network.state_dict()), np.inf, 0
+    best, least, best_epoch = copy.deepcopy(network.state_dict()), np.inf, 0
     for epoch in range(1, settings.epochs + 1):
         order = torch.randperm(len(x), generator=generator)
         losses = [
             _step(network, Sample(x[batch], targets[batch]), optimiser, cycle, quantised=settings.quantised)
             for batch in torch.split(order, settings.batch_size)
         ]
-        loss, hits = _validate(network, validation, quantised=settings.quantised)
+        loss, hits, regret = _validate(network, validation, settings)
         seconds = time.perf_counter() - start
         history.append(Epoch(epoch, float(np.mean(losses)), loss, hits.value, hits.error, seconds))
         advance(1)
-        if loss < best_loss:
-            best, best_loss, best_epoch = copy.deepcopy(network.state_dict()), loss, epoch
+        if regret < least:
+            best, least, best_epoch = copy.deepcopy(network.state_dict()), regret, epoch
         if settings.patience is not None and epoch - best_epoch >= settings.patience:
             break
     network.load_state_dict(best)
@@ -188,9 +193,11 @@ def evaluate(network: Network, sample: Sample, *, quantised: bool = True) -> NDA
 
 
 @torch.no_grad()
-def _validate(network: Network, validation: Sample, *, quantised: bool) -> tuple[float, metrics.Score]:
-    logits, labels = evaluate(network, validation, quantised=quantised), validation.y.numpy()
+def _validate(network: Network, validation: Sample, settings: Fit) -> tuple[float, metrics.Score, float]:
+    """Return the validation loss, the accuracy, and what the best epoch has least of."""
+    logits, labels = evaluate(network, validation, quantised=settings.quantised), validation.y.numpy()
     loss = metrics.cross_entropy(logits, labels).value
     if not np.isfinite(loss):
         raise DataError("the validation loss is not finite; look for extreme features among the validation jets")
-    return loss, metrics.accuracy(logits, labels)
+    regret = loss if settings.monitor == "loss" else -metrics.find(settings.monitor)(logits, labels).value
+    return loss, metrics.accuracy(logits, labels), regret

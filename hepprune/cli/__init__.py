@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.logging import RichHandler
 
-from hepprune.cli import data, job, ledger, models, prune, screen, search, synthesis
+from hepprune.cli import compare, data, estimate, job, ledger, lottery, models, prune, screen, search, synthesis
 
 app = typer.Typer(
     help="Make jet-tagging and trigger networks fit the FPGAs of a particle-physics trigger.",
@@ -29,14 +29,8 @@ def main(
 
 
 for command in (
-    job.run,
-    models.inspect,
-    models.shrink,
-    prune.prune,
-    search.search,
-    synthesis.synth,
-    synthesis.ingest,
-    job.prepare,
+    *(job.run, models.inspect, models.shrink, estimate.estimate, estimate.targets, prune.prune, search.search),
+    *(lottery.lottery, compare.compare, synthesis.synth, synthesis.ingest, job.prepare),
 ):
     app.command()(command)
 for name, group in {"data": data.app, "ledger": ledger.app}.items():

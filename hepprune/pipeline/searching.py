@@ -14,7 +14,7 @@ from hepprune.hardware.targets import Target
 from hepprune.network import Network
 from hepprune.pipeline import budgets
 from hepprune.pipeline.context import Track, silent
-from hepprune.pipeline.pruning import jets
+from hepprune.pipeline.sources import jets
 from hepprune.pipeline.wholes import Model, Planned, Settings, Wholes
 from hepprune.report import fronts
 from hepprune.search import solvers, tables
@@ -94,7 +94,7 @@ def _each(data: Sequence[Any], n_models: int) -> list[Any]:
 def _read(named: tuple[str, Any], data: Path | tuple[Sample, Sample], settings: Settings) -> Model:
     name, given = named
     network = given if isinstance(given, Network) else frontends.read(given)
-    train, test = jets(data) if isinstance(data, Path) else data
+    train, test = jets(data)[::2] if isinstance(data, Path) else data  # validation jets lie between them
     workshop = Workshop.of(network, train.first(STATISTICS_JETS), criterion=settings.criterion)
     return Model(name, given, workshop, train.first(settings.n_jets), test)
 

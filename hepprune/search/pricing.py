@@ -145,7 +145,7 @@ class Pricing:
         sources = self.network.sources[layer.name]
         ports = [Input(name, self.network.shapes[name], FixedPoint(before[name].out_width, 1)) for name in sources]
         alone = Network([*ports, layer], {layer.name: sources})
-        return describing.described(alone, strategy=self.strategy, io_type=self.io_type)[-1]
+        return describing.described(alone, describing.Options(self.strategy, self.io_type))[-1]
 
 
 def latency_limit(target: Target, limit_ns: float | None) -> float | None:
