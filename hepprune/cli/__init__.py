@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.logging import RichHandler
 
-from hepprune.cli import compare, data, job, ledger, lottery, models, prune, screen, synthesis
+from hepprune.cli import compare, data, dynamic, job, latency, ledger, lottery, models, prune, screen, synthesis
 
 app = typer.Typer(
     help="Make jet-tagging and trigger networks fit the FPGAs of a particle-physics trigger.",
@@ -29,7 +29,16 @@ def main(
 
 
 for command in (
-    *(job.run, models.inspect, models.shrink, prune.prune, lottery.lottery, compare.compare),
+    *(
+        job.run,
+        models.inspect,
+        models.shrink,
+        prune.prune,
+        lottery.lottery,
+        compare.compare,
+        dynamic.dynamic,
+        latency.latency,
+    ),
     *(synthesis.synth, synthesis.ingest, job.prepare),
 ):
     app.command()(command)

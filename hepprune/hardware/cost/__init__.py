@@ -7,7 +7,7 @@ from functools import partial
 
 from hepprune.errors import RecipeError, unknown
 from hepprune.hardware.calibration import Calibration
-from hepprune.hardware.cost import distributed_arithmetic, hls, operations
+from hepprune.hardware.cost import distributed_arithmetic, hls, measured, operations
 from hepprune.hardware.resources import Estimate, Resources
 from hepprune.hardware.targets import Target
 from hepprune.network import Network
@@ -17,6 +17,7 @@ CostModel = Callable[[Network, Target], Estimate]
 COST_MODELS: dict[str, CostModel] = {
     "distributed_arithmetic": distributed_arithmetic.estimate,
     **{strategy: partial(hls.estimate, strategy=strategy) for strategy in operations.STRATEGIES},
+    **{device: partial(measured.estimate, device=device) for device in measured.DEVICES},
 }
 
 # What a later stage reports over what the model's own stage does, before anything has been measured. LUT only:
