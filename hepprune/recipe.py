@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from hepprune import documents
 from hepprune.errors import NetworkError, RecipeError, unknown
 from hepprune.fixed import FixedPoint
-from hepprune.hardware.cost import COST_MODELS
+from hepprune.hardware.cost import COST_MODELS, measured
 from hepprune.metrics import METRICS
 from hepprune.network.precision import Precision
 from hepprune.pruning import granularity as granularities
@@ -227,6 +227,10 @@ class Recipe(_Section):
     @field_validator("strategy")
     @classmethod
     def _has_a_cost_model(cls, name: str) -> str:
+        if name in measured.DEVICES:
+            raise ValueError(
+                f"'{name}' measures on this machine and makes no firmware; use `hepprune latency --on {name}`"
+            )
         if name not in COST_MODELS:
             raise ValueError(unknown("strategy", name, COST_MODELS))
         return name
