@@ -72,6 +72,11 @@ class Epoch:
     seconds: float
 
 
+# Given the network in training, which it may change in place, and the fraction of the training that will have passed
+# after the next epoch: whether that epoch may be the one that is restored in the end.
+Prepare = Callable[[Network, float], bool]
+
+
 def multilayer_perceptron(n_features: int, hidden: tuple[int, ...], n_classes: int, *, seed: int) -> Network:
     """Return a float network of dense layers with ReLU between them, He-initialised (He et al., arXiv:1502.01852)."""
     generator = torch.Generator().manual_seed(seed)
@@ -93,19 +98,22 @@ def fit(
     settings: Fit,
     seed: int,
     teacher: Network | None = None,
+    prepare: Prepare = lambda *_: True,
     advance: Callable[[int], None] = lambda _: None,
 ) -> tuple[Network, tuple[Epoch, ...]]:
     """Return a trained copy, restored to the epoch of least validation loss, and its history.
 
     The loss is the cross-entropy of the logits; with a `teacher` its class probabilities are half of each target
-    (distillation, Hinton, Vinyals and Dean, arXiv:1503.02531). `advance(1)` is called after each epoch.
+    (distillation, Hinton, Vinyals and Dean, arXiv:1503.02531). `prepare` may prune the network before each epoch, and
+    says whether that epoch may be the one restored. `advance(1)` is called after each epoch.
 
     Raises:
         DataError: the loss is no longer finite.
     """
     with _threads(network):
         targets = _targets(train, teacher)
-        return _fit(network.clone(), train.x, targets, validation, settings=settings, seed=seed, advance=advance)
+        jets = (train.x, targets, validation)
+        return _fit(network.clone(), *jets, settings=settings, seed=seed, prepare=prepare, advance=advance)
 
 
 @contextmanager
@@ -137,6 +145,7 @@ def _fit(
     *,
     settings: Fit,
     seed: int,
+    prepare: Prepare,
     advance: Callable[[int], None],
 ) -> tuple[Network, tuple[Epoch, ...]]:
     generator, start = torch.Generator().manual_seed(seed), time.perf_counter()
@@ -146,6 +155,7 @@ def _fit(
     history: list[Epoch] = []
     best, best_loss, best_epoch = copy.deepcopy(network.state_dict()), np.inf, 0
     for epoch in range(1, settings.epochs + 1):
+        eligible = prepare(network, epoch / settings.epochs)
         order = torch.randperm(len(x), generator=generator)
         losses = [
             _step(network, Sample(x[batch], targets[batch]), optimiser, cycle, quantised=settings.quantised)
@@ -155,7 +165,7 @@ def _fit(
         seconds = time.perf_counter() - start
         history.append(Epoch(epoch, float(np.mean(losses)), loss, hits.value, hits.error, seconds))
         advance(1)
-        if loss < best_loss:
+        if eligible and loss < best_loss:
             best, best_loss, best_epoch = copy.deepcopy(network.state_dict()), loss, epoch
         if settings.patience is not None and epoch - best_epoch >= settings.patience:
             break
