@@ -110,9 +110,10 @@ class Search(_Section):
     step: Fraction = 0.08
     granularities: tuple[str, ...] = GRANULARITIES
     fine_tune_epochs: Positive = 8
-    settle_epochs: Positive = 80
+    settle_epochs: Positive = 240
     trim_epochs: Positive = 20
     learning_rate: Annotated[float, Field(gt=0)] = 6e-3
+    settle_learning_rate: Annotated[float, Field(gt=0)] = 1.2e-2
     trim_learning_rate: Annotated[float, Field(gt=0)] = 5e-4
 
     @field_validator("granularities")
@@ -124,13 +125,12 @@ class Search(_Section):
 
     def settings(self, batch_size: int, *, stages: int | None = None) -> Settings:
         """Return the settings as the search takes them."""
-        tune, settle = (Fit(n, batch_size, self.learning_rate) for n in (self.fine_tune_epochs, self.settle_epochs))
         return Settings(
             stages or self.stages,
             self.step,
             digits="digit" in self.granularities,
-            fine_tune=tune,
-            settle=settle,
+            fine_tune=Fit(self.fine_tune_epochs, batch_size, self.learning_rate),
+            settle=Fit(self.settle_epochs, batch_size, self.settle_learning_rate),
             trim=Fit(self.trim_epochs, batch_size, self.trim_learning_rate),
         )
 

@@ -80,6 +80,11 @@ class Epoch:
     seconds: float
 
 
+# Given the network in training, which it may change in place, and the fraction of the training that will have passed
+# after the next epoch: whether that epoch may be the one that is restored in the end.
+Prepare = Callable[[Network, float], bool]
+
+
 def multilayer_perceptron(n_features: int, hidden: tuple[int, ...], n_classes: int, *, seed: int) -> Network:
     """Return a float network of dense layers with ReLU between them, He-initialised (He et al., arXiv:1502.01852)."""
     generator = torch.Generator().manual_seed(seed)
@@ -102,13 +107,14 @@ def fit(
     seed: int,
     teacher: Network | None = None,
     penalty: Penalty | None = None,
+    prepare: Prepare = lambda *_: True,
     advance: Callable[[int], None] = lambda _: None,
 ) -> tuple[Network, tuple[Epoch, ...]]:
     """Return a trained copy, restored to its best epoch on the validation jets, and its history.
 
     The loss is the cross-entropy of the logits; with a `teacher` its class probabilities are half of each target
-    (distillation, Hinton, Vinyals and Dean, arXiv:1503.02531). A `penalty` is added to it. `advance(1)` is called after
-    each epoch.
+    (distillation, Hinton, Vinyals and Dean, arXiv:1503.02531). A `penalty` is added to it. `prepare` may prune the
+    network before each epoch, and says whether that epoch may be the one restored. `advance(1)` is called after each.
 
     Raises:
         DataError: the loss is no longer finite.
@@ -116,7 +122,7 @@ def fit(
     with _threads(network):
         targets = _targets(train, teacher)
         sample = Sample(train.x, targets)
-        options = {"settings": settings, "seed": seed, "penalty": penalty, "advance": advance}
+        options = {"settings": settings, "seed": seed, "penalty": penalty, "prepare": prepare, "advance": advance}
         return _fit(network.clone(), sample, validation, **options)  # type: ignore[arg-type]
 
 
@@ -149,6 +155,7 @@ def _fit(
     settings: Fit,
     seed: int,
     penalty: Penalty | None,
+    prepare: Prepare,
     advance: Callable[[int], None],
 ) -> tuple[Network, tuple[Epoch, ...]]:
     generator, start = torch.Generator().manual_seed(seed), time.perf_counter()
@@ -158,6 +165,7 @@ def _fit(
     history: list[Epoch] = []
     best, least, best_epoch = copy.deepcopy(network.state_dict()), np.inf, 0
     for epoch in range(1, settings.epochs + 1):
+        eligible = prepare(network, epoch / settings.epochs)
         order = torch.randperm(len(train), generator=generator)
         losses = []
         for batch in torch.split(order, settings.batch_size):
@@ -167,7 +175,7 @@ def _fit(
         seconds = time.perf_counter() - start
         history.append(Epoch(epoch, float(np.mean(losses)), loss, hits.value, hits.error, seconds))
         advance(1)
-        if regret < least:
+        if eligible and regret < least:
             best, least, best_epoch = copy.deepcopy(network.state_dict()), regret, epoch
         if settings.patience is not None and epoch - best_epoch >= settings.patience:
             break
