@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from hepprune import documents
 from hepprune.errors import NetworkError, RecipeError, unknown
 from hepprune.fixed import FixedPoint
-from hepprune.hardware.cost import COST_MODELS
+from hepprune.hardware.cost import COST_MODELS, measured
 from hepprune.metrics import METRICS
 from hepprune.network.precision import Precision
 from hepprune.pruning import granularity as granularities
@@ -110,9 +110,10 @@ class Search(_Section):
     step: Fraction = 0.08
     granularities: tuple[str, ...] = GRANULARITIES
     fine_tune_epochs: Positive = 8
-    settle_epochs: Positive = 80
+    settle_epochs: Positive = 240
     trim_epochs: Positive = 20
     learning_rate: Annotated[float, Field(gt=0)] = 6e-3
+    settle_learning_rate: Annotated[float, Field(gt=0)] = 1.2e-2
     trim_learning_rate: Annotated[float, Field(gt=0)] = 5e-4
 
     @field_validator("granularities")
@@ -124,13 +125,12 @@ class Search(_Section):
 
     def settings(self, batch_size: int, *, stages: int | None = None) -> Settings:
         """Return the settings as the search takes them."""
-        tune, settle = (Fit(n, batch_size, self.learning_rate) for n in (self.fine_tune_epochs, self.settle_epochs))
         return Settings(
             stages or self.stages,
             self.step,
             digits="digit" in self.granularities,
-            fine_tune=tune,
-            settle=settle,
+            fine_tune=Fit(self.fine_tune_epochs, batch_size, self.learning_rate),
+            settle=Fit(self.settle_epochs, batch_size, self.settle_learning_rate),
             trim=Fit(self.trim_epochs, batch_size, self.trim_learning_rate),
         )
 
@@ -227,6 +227,10 @@ class Recipe(_Section):
     @field_validator("strategy")
     @classmethod
     def _has_a_cost_model(cls, name: str) -> str:
+        if name in measured.DEVICES:
+            raise ValueError(
+                f"'{name}' measures on this machine and makes no firmware; use `hepprune latency --on {name}`"
+            )
         if name not in COST_MODELS:
             raise ValueError(unknown("strategy", name, COST_MODELS))
         return name

@@ -19,7 +19,7 @@ def compare(
     data: Jets = None,
     methods: Annotated[
         str, typer.Option(help="criterion[:granularity][@local], by commas; gaps are to the first.")
-    ] = "magnitude,magnitude@local,random,taylor,taylor_per_sample,fisher,obd,obs,magnitude:neuron@local,fisher:neuron",
+    ] = "magnitude,magnitude@local,random,taylor_per_sample,fisher,obd,obs,fisher:neuron",
     sparsities: Annotated[str, typer.Option(help="Fractions to cut, rising, by commas.")] = "0.5,0.7,0.8,0.9,0.95",
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds, 1, 2, ...; each trains its own baseline.")] = 5,
     epochs: Annotated[int, typer.Option(min=1, help="Of fine-tuning at each sparsity.")] = 10,

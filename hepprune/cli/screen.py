@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from hepprune.errors import HeppruneError
+from hepprune.errors import HeppruneError, MeasurementAwaitedError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON on standard output.")]
 Workers = Annotated[
@@ -30,7 +30,8 @@ def errors_in_one_sentence() -> Iterator[None]:
     try:
         yield
     except HeppruneError as error:
-        errors.print("[bold red]error:[/]", escape(str(error)), soft_wrap=True, highlight=False, emoji=False)
+        label = "[yellow]to be continued:[/]" if isinstance(error, MeasurementAwaitedError) else "[bold red]error:[/]"
+        errors.print(label, escape(str(error)), soft_wrap=True, highlight=False, emoji=False)
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
         errors.print("interrupted; what was finished is kept, run the same command again to go on from there")

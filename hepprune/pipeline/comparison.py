@@ -18,10 +18,7 @@ from hepprune.search import comparison
 from hepprune.search.comparison import SPARSITIES, UNPRUNED, Contest, Entry, Method, Point
 from hepprune.training import Fit
 
-METHODS = (
-    *("magnitude", "magnitude@local", "random", "taylor", "taylor_per_sample", "fisher", "obd", "obs"),
-    *("magnitude:neuron@local", "fisher:neuron"),
-)
+METHODS = ("magnitude", "magnitude@local", "random", "taylor_per_sample", "fisher", "obd", "obs", "fisher:neuron")
 _LABELS = {"accuracy": "test accuracy", "auc": "mean one-vs-rest AUC"}
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hepprune import frontends
-from hepprune.errors import NetworkError
+from hepprune.errors import BudgetMissedError, NetworkError
 from hepprune.files import write_text
 from hepprune.hardware import targets
 from hepprune.hardware.resources import Budget
@@ -122,6 +122,7 @@ def _solve(wholes: Wholes, track: Track) -> Settled:
             solution = solvers.evolve(
                 wholes.problem,
                 evaluate=wholes.evaluate,
+                start=_greedy_plans(wholes),
                 n_trials=settings.n_trials,
                 seed=settings.seed,
                 advance=advance,
@@ -134,6 +135,14 @@ def _solve(wholes: Wholes, track: Track) -> Settled:
             return wholes.shares(plan)
 
         return settle(wholes.problem, solvers.find(settings.solver), shares)
+
+
+def _greedy_plans(wholes: Wholes) -> list[Plan]:
+    """Return the plan that the greedy solver settles on, none where it finds none that fits."""
+    try:
+        return [settle(wholes.problem, solvers.greedy, wholes.shares).solution.chosen]
+    except BudgetMissedError:
+        return []
 
 
 def _written(result: Searched, out: Path) -> Searched:

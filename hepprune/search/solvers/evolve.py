@@ -9,6 +9,7 @@ import numpy as np
 from hepprune.errors import RecipeError
 from hepprune.search import pareto
 from hepprune.search.choices import Knapsack, Problem
+from hepprune.search.links import Links
 from hepprune.search.pareto import Picks, Plan, Solution
 from hepprune.search.solvers import milp, paths
 from hepprune.search.solvers.registry import solver
@@ -27,6 +28,7 @@ def evolve(
     *,
     n_points: int = 12,
     evaluate: Evaluate = lambda plan: plan,
+    start: Sequence[Plan] = (),
     n_trials: int = 300,
     population: int = 32,
     seed: int = 0,
@@ -34,7 +36,8 @@ def evolve(
 ) -> Solution:
     """Return the front of all plans tried, and the best of them that fits, as `evaluate` sees them.
 
-    The first generation holds the plans of the greedy paths. Without `evaluate` the separable approximation is judged.
+    The first generation holds the plans to `start` from and plans of the greedy paths. Without `evaluate` the
+    separable approximation is judged.
     The same seed gives the same plans, so that an `evaluate` that remembers resumes an interrupted search.
 
     Raises:
@@ -45,7 +48,8 @@ def evolve(
         raise RecipeError(f"{n_trials} trials are fewer than one generation of {population}")
     knapsack = Knapsack.of(problem)
     study = _study(population, seed)
-    for picks in _first_generation(knapsack, population // 2):
+    given = [Links.of(problem).picks(plan) for plan in start]
+    for picks in list(dict.fromkeys([*given, *_first_generation(knapsack)]))[: population // 2]:
         study.enqueue_trial({str(place): pick for place, pick in enumerate(picks)})
     seen: dict[Picks, Plan] = {}
     for _ in range(n_trials):
@@ -68,13 +72,13 @@ def _study(population: int, seed: int) -> "optuna.Study":
     return optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
 
 
-def _first_generation(knapsack: Knapsack, n_plans: int) -> Sequence[Picks]:
+def _first_generation(knapsack: Knapsack) -> list[Picks]:
     """Return plans to start from: the greedy and the cheapest, and plans spread over the greedy paths."""
     candidates = list(paths.paths(knapsack))
     found = paths.search(candidates, knapsack)
     known = [milp.cheapest(knapsack)] + ([] if found is None else [found.picks])
     spread = [path.picks(round(part * len(path.steps))) for path in candidates for part in np.linspace(0, 1, 5)]
-    return list(dict.fromkeys([*known, *spread]))[:n_plans]
+    return [*known, *spread]
 
 
 def _solution(seen: dict[Picks, Plan], knapsack: Knapsack, n_points: int) -> Solution:
