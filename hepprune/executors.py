@@ -6,6 +6,7 @@ Each is an executor of `concurrent.futures`, so code that fans out takes one and
 import multiprocessing
 import multiprocessing.connection
 import os
+import pickle
 import re
 import signal
 import threading
@@ -20,7 +21,8 @@ from concurrent.futures import (
     as_completed,
 )
 from contextlib import contextmanager
-from typing import ParamSpec, TypeVar
+from functools import lru_cache
+from typing import Any, ParamSpec, TypeVar
 
 from hepprune.errors import ExecutorError, PrerequisiteError, unknown
 
@@ -103,13 +105,40 @@ def _finished(
     if isinstance(executor, Serial):
         yield from ((place, function(item)) for place, item in enumerate(items))
         return
-    futures = {executor.submit(function, item): place for place, item in enumerate(items)}
+    near = isinstance(executor, ThreadPoolExecutor)
+    task: Callable[[Any], Any] = function if near else _Shipped(function)
+    futures = {executor.submit(task, item if near else pickle.dumps(item)): n for n, item in enumerate(items)}
     try:
         for future in as_completed(futures):
-            yield futures[future], _result(future)
+            result = _result(future)
+            yield futures[future], result if near else _unpickled(result)
     finally:
         for future in futures:
             future.cancel()
+
+
+class _Shipped:
+    """A function pickled once here and unpickled once in each worker, whatever it carries (a network, a sample).
+
+    Pickles are plain, those of items and results too: multiprocessing's own would put tensors into shared memory,
+    which no other machine sees, and which ends with the worker.
+    """
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self._content = pickle.dumps(function)
+
+    def __call__(self, item: bytes) -> bytes:
+        return pickle.dumps(_function(self._content)(_unpickled(item)))
+
+
+@lru_cache(maxsize=1)
+def _function(content: bytes) -> Callable[[Any], Any]:
+    function: Callable[[Any], Any] = _unpickled(content)
+    return function
+
+
+def _unpickled(content: bytes) -> Any:
+    return pickle.loads(content)  # noqa: S301 - what this process or its own workers have packed
 
 
 def _result(future: Future[T]) -> T:
@@ -147,7 +176,9 @@ def _threads(argument: str) -> Iterator[Executor]:
 def _processes(argument: str) -> Iterator[Executor]:
     # Spawned, not forked: the process that calls this may have threads (torch has).
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(_count(argument, "processes"), mp_context=context, initializer=_begin_worker)
+    n = _count(argument, "processes")
+    threads = max(len(os.sched_getaffinity(0)) // n, 1)
+    pool = ProcessPoolExecutor(n, mp_context=context, initializer=_begin_worker, initargs=(threads,))
     try:
         yield pool
     finally:
@@ -187,7 +218,10 @@ def _count(argument: str, kind: str) -> int:
     return int(argument)
 
 
-def _begin_worker() -> None:
+def _begin_worker(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)  # or each process would take every core
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then waits for what is running
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # standard output is the command's; FastJet prints its banner there
     threading.Thread(target=_end_with_parent, daemon=True).start()

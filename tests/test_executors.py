@@ -2,8 +2,10 @@
 
 import os
 import signal
+from functools import partial
 
 import pytest
+import torch
 
 from hepprune import executors
 from hepprune.errors import ExecutorError, PrerequisiteError
@@ -36,6 +38,19 @@ def test_results_come_in_the_order_of_their_items(spec: str) -> None:
         assert executor.submit(square, 7).result() == 49
         assert executors.gather(executor, square, []) == []
     assert told == [1] * 6
+
+
+def scaled(by: torch.Tensor, n: int) -> tuple[torch.Tensor, int]:
+    return by * n, torch.get_num_threads()
+
+
+def test_a_function_may_carry_tensors() -> None:
+    """As a network or a sample of jets; a process takes its share of the cores."""
+    by = torch.arange(1000.0)
+    with executors.open("processes:2") as executor:
+        results = executors.gather(executor, partial(scaled, by), range(4))
+    assert all(torch.equal(product, by * n) for n, (product, _) in enumerate(results))
+    assert {threads for _, threads in results} == {max(len(os.sched_getaffinity(0)) // 2, 1)}
 
 
 def test_an_error_in_this_process_is_carried_by_its_future() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 RESOURCES = ("lut", "ff", "dsp", "bram18", "uram")  # the fields of Resources, in order
-STAGES = ("da4ml", "csynth", "vsynth", "route", "yosys")
+STAGES = ("da4ml", "csynth", "vsynth", "route", "yosys", "nextpnr-ecp5")
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,10 @@ class LayerMeasurement:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a tool reported for a design; `clock_met` is None where no timing report says so ("assumed")."""
+    """What a tool reported for a design; `clock_met` is None where no timing report says so ("assumed").
+
+    `critical_path_ns` is the longest path between registers, where a tool timed it on the part.
+    """
 
     stage: str
     tool: str
@@ -95,6 +98,12 @@ class Measurement:
     interval_cycles: int | None = None
     clock_met: bool | None = None
     layers: tuple[LayerMeasurement, ...] = ()
+    critical_path_ns: float | None = None
+
+    @property
+    def frequency_mhz(self) -> float | None:
+        """The highest clock frequency, where the longest path was timed."""
+        return 1000 / self.critical_path_ns if self.critical_path_ns else None
 
     @property
     def latency_ns(self) -> float | None:

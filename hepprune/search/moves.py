@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hepprune.errors import BudgetMissedError
 from hepprune.hardware.resources import Budget, Estimate
 from hepprune.network import Dense, Network
 from hepprune.pruning import importance, masks
@@ -127,3 +128,12 @@ def gain(before: Estimate, after: Estimate, budget: Budget, goals: Mapping[str, 
         depth = sum(layer.depth for layer in before.layers)
         freed += used["latency_ns"] * (depth - sum(layer.depth for layer in after.layers)) / max(depth, 1e-9)
     return freed
+
+
+def missed(budget: Budget, figures: Estimate) -> BudgetMissedError:
+    """Return the error of an unreachable budget, naming the figure that binds and the closest point."""
+    name, used = next(iter(budget.exceeded(figures).items()))
+    limit = budget.limits()[name]
+    return BudgetMissedError(
+        f"the budget cannot be reached: {name} binds, {limit:g} allowed, {used * limit:g} at the closest point"
+    )

@@ -2,11 +2,12 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import torch
 
-from hepprune import metrics
+from hepprune import executors, metrics
 from hepprune.network import Dense, Network, Weighted
 from hepprune.pruning import importance, masks
 from hepprune.pruning.statistics import Statistics
@@ -56,26 +57,57 @@ def analyse(
     granularities: Sequence[str] = ("neuron", "weight"),
     levels: Sequence[float] = LEVELS,
     criterion: str = "fisher",
+    executor: Executor | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> tuple[SensitivityCurve, ...]:
     """Return a curve per dense layer and granularity on the jets of `sample`; the network is left as it was.
 
     All cuts of a layer are measured together, and what comes before it is computed once; see `search.replay`. The
-    layer that gives the logits keeps its neurons, which are the classes.
+    layer that gives the logits keeps its neurons, which are the classes. Layers are shared among the workers of an
+    `executor`, which pays where a layer takes longer than a worker takes to begin: many jets, or a large network.
     """
-    curves: dict[tuple[str, str], list[Point]] = {}
-    groups, predictions = [], []
-    for layer, places in itertools.groupby(cuttable(network, granularities), lambda place: place[0]):
-        tried = [(granularity, level) for _, granularity in places for level in levels]
-        layers, losses = zip(*(_cut(layer, *each, statistics, criterion) for each in tried), strict=True)
-        groups.append(Group(layers))
-        predictions.append(list(zip(tried, losses, strict=True)))
-    for group, predicted, effects in zip(groups, predictions, measure(network, sample, groups), strict=True):
-        for ((granularity, level), loss), effect in zip(predicted, effects, strict=True):
-            point = Point(level, loss, *_flat(effect.loss), *_flat(effect.accuracy))
-            curves.setdefault((group.name, granularity), []).append(point)
-            advance(1)
-    return tuple(SensitivityCurve(*place, tuple(points)) for place, points in curves.items())
+    places = cuttable(network, granularities)
+    layers = list(dict.fromkeys(layer.name for layer, _ in places))
+    probe = _Probe(network, sample, statistics, tuple(granularities), tuple(levels), criterion)
+    if executor is None:
+        return probe(layers, advance)
+    found: dict[str, tuple[SensitivityCurve, ...]] = {}
+    for (name,), curves in executors.completed(executor, probe, [(name,) for name in layers]):
+        found[name] = curves
+        advance(sum(len(curve.points) for curve in curves))
+    return tuple(curve for name in layers for curve in found[name])
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """Measures some layers of a network; a worker is sent it once."""
+
+    network: Network
+    sample: Sample
+    statistics: Statistics
+    granularities: tuple[str, ...]
+    levels: tuple[float, ...]
+    criterion: str
+
+    def __call__(
+        self, names: Sequence[str], advance: Callable[[int], None] = lambda _: None
+    ) -> tuple[SensitivityCurve, ...]:
+        curves: dict[tuple[str, str], list[Point]] = {}
+        groups, predictions = [], []
+        places = [place for place in cuttable(self.network, self.granularities) if place[0].name in names]
+        for layer, own in itertools.groupby(places, lambda place: place[0]):
+            tried = [(granularity, level) for _, granularity in own for level in self.levels]
+            cuts = (_cut(layer, *each, self.statistics, self.criterion) for each in tried)
+            layers, losses = zip(*cuts, strict=True)
+            groups.append(Group(layers))
+            predictions.append(list(zip(tried, losses, strict=True)))
+        effects_of = measure(self.network, self.sample, groups)
+        for group, predicted, effects in zip(groups, predictions, effects_of, strict=True):
+            for ((granularity, level), loss), effect in zip(predicted, effects, strict=True):
+                point = Point(level, loss, *_flat(effect.loss), *_flat(effect.accuracy))
+                curves.setdefault((group.name, granularity), []).append(point)
+                advance(1)
+        return tuple(SensitivityCurve(*place, tuple(points)) for place, points in curves.items())
 
 
 def _cut(

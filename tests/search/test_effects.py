@@ -41,7 +41,7 @@ def test_a_metric_that_is_nan_or_no_score_is_refused_in_one_sentence(
     tagger: Network, jets: tuple[Sample, Sample]
 ) -> None:
     def broken(logits: Floats, labels: np.ndarray) -> Score:
-        return Score(float("nan"), np.zeros(len(labels)))
+        return Score(float(logits[0, 0]) * float("nan"), np.zeros(len(labels)))
 
     with pytest.raises(DataError, match="the metric 'broken' is nan"):
         list(measure(tagger, jets[1], groups(tagger), metric=broken))

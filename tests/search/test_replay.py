@@ -2,7 +2,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests import networks
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
@@ -10,6 +9,7 @@ from hepprune.network import Dense, Input, Merge, Network, ReLU, Shared
 from hepprune.pruning import masks
 from hepprune.search import replay
 from hepprune.search.replay import Group
+from tests import networks
 
 KIND = FixedPoint(6, 2, False, "TRN", "SAT")
 

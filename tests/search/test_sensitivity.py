@@ -1,6 +1,8 @@
+from dataclasses import astuple
+
 import pytest
 
-from hepprune import metrics, training
+from hepprune import executors, metrics, training
 from hepprune.network import Network, identity
 from hepprune.pruning import importance, masks
 from hepprune.pruning.statistics import Statistics
@@ -24,6 +26,20 @@ def test_there_is_a_curve_per_layer_and_granularity_but_classes_are_no_neurons(c
     expected.remove(("dense_3", "neuron"))
     assert found == expected
     assert all(tuple(point.level for point in curve.points) == LEVELS for curve in curves)
+
+
+def test_workers_measure_the_same(tagger: Network, jets: Jets, gathered: Statistics, curves: Curves) -> None:
+    """Chunks of jets may be of another size there, so sums may differ in their last digits."""
+    told: list[int] = []
+    with executors.open("processes:2") as executor:
+        shared = sensitivity.analyse(
+            tagger, jets[1], gathered, granularities=masks.GRANULARITIES, levels=LEVELS, executor=executor,
+            advance=told.append,
+        )  # fmt: skip
+    assert [(curve.layer, curve.granularity) for curve in shared] == [(c.layer, c.granularity) for c in curves]
+    points = [[astuple(point) for curve in each for point in curve.points] for each in (shared, curves)]
+    assert points[0] == [pytest.approx(point, rel=1e-9, abs=1e-12) for point in points[1]]
+    assert sum(told) == len(points[1])
 
 
 def test_it_leaves_no_trace(tagger: Network, jets: Jets, gathered: Statistics) -> None:

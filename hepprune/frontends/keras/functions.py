@@ -131,7 +131,7 @@ def _ternary(settings: Settings) -> tuple[Function, ...]:
 def _po2(settings: Settings, *, sign_bits: int) -> tuple[Function, ...]:
     if settings["quadratic_approximation"] or settings["log2_rounding"] != "rnd" or settings.get("negative_slope"):
         raise NetworkError("activations as even powers of two, rounded down or with a slope cannot be taken over")
-    result = replace(exponents(settings, sign_bits=sign_bits), zero=EPSILON)
+    result = replace(exponents(settings, sign_bits=sign_bits), zero=float(EPSILON))
     return (Function("linear" if sign_bits else "relu", {}, result),)
 
 

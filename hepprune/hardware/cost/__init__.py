@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from hepprune.errors import RecipeError, unknown
 from hepprune.hardware.calibration import Calibration
-from hepprune.hardware.cost import distributed_arithmetic, hls, matrices, operations
+from hepprune.hardware.cost import distributed_arithmetic, hls, matrices, measured, operations
 from hepprune.hardware.resources import Estimate, LayerEstimate, Resources
 from hepprune.hardware.targets import Target
 from hepprune.network import Network
@@ -20,6 +20,7 @@ _MULTIPLYING = ("latency", "resource", "resource_unrolled")
 COST_MODELS: dict[str, CostModel] = {
     "distributed_arithmetic": distributed_arithmetic.estimate,
     **{strategy: partial(hls.estimate, strategy=strategy) for strategy in _MULTIPLYING},
+    **{device: partial(measured.estimate, device=device) for device in measured.DEVICES},
 }
 
 # What a later stage reports over what the model's own stage does, before anything has been measured. LUT only:
