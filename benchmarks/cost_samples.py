@@ -74,6 +74,8 @@ class Published:
 
 def samples() -> list[Sample]:
     """Return every sample of every source."""
+    if not TABLES.is_dir():
+        raise SystemExit(f"the public tables and reports are not here: no folder '{TABLES}'")
     tables = (*single_layers(), *_stream("dense", 1), *_stream("conv1d", 3), *_recurrent())
     designs = (sample for design in published() for sample in _modules(design))
     return [*tables, *designs, *_others()]
