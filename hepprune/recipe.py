@@ -187,10 +187,20 @@ class Prune(_Section):
 
 
 class Synthesis(_Section):
-    """Which tool measures, and how often the search may go on after a measurement over budget."""
+    """Which tool measures, and how often the search may go on after a measurement over budget.
+
+    With `tool: elsewhere` the run stops at each design that has to be measured on another machine, at `stage`.
+    """
 
     tool: str = "auto"
+    stage: Literal["csynth", "vsynth", "route", "yosys"] | None = None
     max_iterations: Positive = 5
+
+    @model_validator(mode="after")
+    def _name_a_stage_only_elsewhere(self) -> "Synthesis":
+        if self.stage is not None and self.tool != "elsewhere":
+            raise ValueError(f"a stage is for `tool: elsewhere`; the tool '{self.tool}' has its own")
+        return self
 
 
 class Checks(_Section):

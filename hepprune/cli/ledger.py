@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from hepprune.cli.screen import AsJson, errors_in_one_sentence, print_json
+from hepprune.cli.screen import AsJson, errors_in_one_sentence, output, print_json
 
 app = typer.Typer(help="Look into a ledger of designs, estimates, measurements and failures.", no_args_is_help=True)
 
@@ -28,7 +27,7 @@ def show_all(ledger: LedgerFile, as_json: AsJson = False) -> None:
         for each in designs:
             counts = (str(n) for n in (each.estimates, each.measurements, each.failures))
             table.add_row(each.key, each.description, each.recorded, *counts)
-        Console().print(table)
+        output().print(table)
 
 
 @app.command()
@@ -45,8 +44,8 @@ def show(
         if as_json:
             print_json({"design": found, "records": records})
             return
-        console = Console()
-        console.print(f"{found.key}  {found.description}", highlight=False, markup=False)
+        console = output()
+        console.print(f"{found.key}  {found.description}")
         table = Table(
             "recorded (UTC)", "kind", "stage", "tool", "LUT", "FF", "DSP", "BRAM18", "cycles", "interval", "note"
         )
@@ -75,9 +74,7 @@ def export(
         if as_json:
             print_json(written)
             return
-        if written.note:
-            Console(stderr=True).print(written.note, soft_wrap=True, highlight=False)
-        Console().print(f"{written.rows:,} rows in {written.path}", soft_wrap=True, highlight=False)
+        output().print(f"{written.rows:,} rows in {written.path}", soft_wrap=True)
 
 
 @app.command()
@@ -96,4 +93,4 @@ def merge(
             print_json(taken)
             return
         for other, count in taken.items():
-            Console().print(f"{count:,} new values from {other}", soft_wrap=True, highlight=False)
+            output().print(f"{count:,} new values from {other}", soft_wrap=True)

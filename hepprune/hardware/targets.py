@@ -267,7 +267,7 @@ def _parse(path: Path) -> _TargetFile:
         raise RecipeError(f"'{path}' is larger than {_MAX_BYTES} bytes, so it is no target")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as problem:
+    except (yaml.YAMLError, ValueError, RecursionError) as problem:  # ValueError: no UTF-8, or a date that is none
         raise RecipeError(f"'{path}' is no YAML: {' '.join(str(problem).split())}") from problem
     if not isinstance(content, dict):
         raise RecipeError(f"'{path}' holds no target; it needs at least the keys name, part and clock_ns")

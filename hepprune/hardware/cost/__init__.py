@@ -7,16 +7,17 @@ from functools import partial
 
 from hepprune.errors import RecipeError, unknown
 from hepprune.hardware.calibration import Calibration
-from hepprune.hardware.cost import distributed_arithmetic, hls, measured, operations
+from hepprune.hardware.cost import distributed_arithmetic, hls, matrices, measured, operations
 from hepprune.hardware.resources import Estimate, Resources
 from hepprune.hardware.targets import Target
 from hepprune.network import Network
 
 CostModel = Callable[[Network, Target], Estimate]
 
+_MULTIPLYING = ("latency", "resource", "resource_unrolled")
 COST_MODELS: dict[str, CostModel] = {
     "distributed_arithmetic": distributed_arithmetic.estimate,
-    **{strategy: partial(hls.estimate, strategy=strategy) for strategy in operations.STRATEGIES},
+    **{strategy: partial(hls.estimate, strategy=strategy) for strategy in _MULTIPLYING},
     **{device: partial(measured.estimate, device=device) for device in measured.DEVICES},
 }
 
@@ -27,7 +28,7 @@ COST_MODELS: dict[str, CostModel] = {
 # the others: a csynth LUT count is 2.1 times that of logic synthesis, the median of 28 public pairs (0.6 to 10.9).
 PRIOR_RATIOS: dict[str, dict[str, float]] = {
     "distributed_arithmetic": {"da4ml": 1.0, "yosys": 0.97, "vsynth": 1.0, "route": 1.0},
-    **{strategy: {"csynth": 1.0, "vsynth": 1 / 2.1, "route": 1 / 2.1} for strategy in operations.STRATEGIES},
+    **{strategy: {"csynth": 1.0, "vsynth": 1 / 2.1, "route": 1 / 2.1} for strategy in _MULTIPLYING},
 }
 PRIOR_SPREAD = 0.6  # relative, of one design around those ratios but for distributed_arithmetic's
 
@@ -54,7 +55,8 @@ def estimate(
 ) -> Estimate:
     """Return the predicted cost of a quantised network at a stage (None: the model's own), calibrated if asked.
 
-    `reuse_factor` None takes each layer's own.
+    `reuse_factor` None takes each layer's own. Under `distributed_arithmetic` a network of typed dense layers is
+    priced as the one adder graph that da4ml makes of it, any other layer by layer, as hls4ml builds it.
 
     Raises:
         RecipeError: the strategy has no cost model, or none for that stage, io_type or reuse factor.
@@ -62,15 +64,16 @@ def estimate(
     """
     if strategy not in COST_MODELS:
         raise RecipeError(unknown("strategy", strategy, COST_MODELS))
-    if strategy in operations.STRATEGIES:
-        own = hls.estimate(network, target, strategy=strategy, io_type=io_type, reuse_factor=reuse_factor)
-    elif io_type == "io_parallel" and reuse_factor in {None, 1}:
-        own = COST_MODELS[strategy](network, target)
-    else:
+    if strategy == "distributed_arithmetic" and reuse_factor not in {None, 1}:
         raise RecipeError(
-            f"strategy '{strategy}' is priced for io_parallel at reuse factor 1 only; "
-            f"for others choose one of: {', '.join(operations.STRATEGIES)}"
+            f"strategy '{strategy}' has no multipliers to share, so no reuse factor but 1; "
+            f"for others choose one of: {', '.join(_MULTIPLYING)}"
         )
+    whole_graph = strategy == "distributed_arithmetic" and io_type == "io_parallel" and matrices.covers(network)
+    if strategy in operations.STRATEGIES and not whole_graph:
+        own = hls.estimate(network, target, strategy=strategy, io_type=io_type, reuse_factor=reuse_factor)
+    else:
+        own = COST_MODELS[strategy](network, target)
     predicted = own if stage in (None, own.stage) else _at_stage(own, str(stage))
     return calibration.apply(predicted) if calibration else predicted
 
