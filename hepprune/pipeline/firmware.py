@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 import hepprune
 from hepprune import synthesis
 from hepprune.files import content_hash, write_text
-from hepprune.firmware import equivalence, hls, programs, rtl
+from hepprune.firmware import equivalence, hls, programs, rtl, verilator
 from hepprune.hardware import cost
 from hepprune.hardware.resources import Measurement, Resources
 from hepprune.network import Network, identity
@@ -42,6 +42,7 @@ def check_programs(recipe: Recipe) -> synthesis.Tool:
     """Return the synthesis tool; refuse to start where a program is missing that the run would need in the end."""
     for program in ("g++", "make", "bash"):
         programs.require(program, what="the proof that firmware and network agree")
+    verilator.check()
     return synthesis.choose(recipe.synthesis.tool)
 
 
