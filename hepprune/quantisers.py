@@ -234,11 +234,15 @@ class Ternary:
 
 @dataclass(frozen=True)
 class PowerOfTwo:
-    """Signed powers of two between 2**lowest and 2**highest (QKeras' `quantized_po2`); zero becomes the smallest."""
+    """Signed powers of two between 2**lowest and 2**highest (QKeras' `quantized_po2`).
+
+    Zero becomes the smallest, and so does every magnitude below `zero`.
+    """
 
     lowest: int
     highest: int
     signed: bool = True
+    zero: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse exponents in the wrong order or out of float64's reach."""
@@ -270,6 +274,7 @@ class PowerOfTwo:
         xp = library(values)
         smallest = 2.0 ** (self.lowest - 1)
         exponent = xp.round(xp.log2(xp.clip(abs(values), smallest, None)))
+        exponent = xp.where(abs(values) < self.zero, _like(self.lowest, values), exponent)
         power = 2.0 ** xp.clip(exponent, self.lowest, self.highest)
         negative = (values < 0) if self.signed else values != values  # noqa: PLR0124 -- nowhere
         return xp.where(negative, -power, power)  # type: ignore[no-any-return]

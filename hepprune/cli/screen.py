@@ -9,11 +9,16 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from hepprune.errors import HeppruneError
+from hepprune.errors import HeppruneError, MeasurementAwaitedError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON on standard output.")]
+Workers = Annotated[
+    str,
+    typer.Option("--executor", help="Where work runs: serial, threads:N, processes:N, or dask:tcp://host:8786."),
+]
 
 _INTERRUPTED = 130
 errors = Console(stderr=True)
@@ -25,11 +30,17 @@ def errors_in_one_sentence() -> Iterator[None]:
     try:
         yield
     except HeppruneError as error:
-        errors.print(f"[bold red]error:[/] {error}", soft_wrap=True, highlight=False)
+        label = "[yellow]to be continued:[/]" if isinstance(error, MeasurementAwaitedError) else "[bold red]error:[/]"
+        errors.print(label, escape(str(error)), soft_wrap=True, highlight=False, emoji=False)
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
         errors.print("interrupted; what was finished is kept, run the same command again to go on from there")
         raise typer.Exit(_INTERRUPTED) from None
+
+
+def output() -> Console:
+    """Return standard output for text that may quote files of strangers: brackets and colons are no markup in it."""
+    return Console(markup=False, emoji=False, highlight=False)
 
 
 def print_json(value: Any) -> None:

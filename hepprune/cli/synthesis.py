@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from hepprune.cli.screen import AsJson, Screen, errors_in_one_sentence, print_json
+from hepprune.cli.screen import AsJson, Screen, Workers, errors_in_one_sentence, output, print_json
 
 if TYPE_CHECKING:
     from hepprune.hardware.resources import Measurement, Resources
@@ -40,24 +40,24 @@ def ingest(
 
 
 def _print(found: "Ingested") -> None:
-    console = Console()
+    console = output()
     for each in found.designs:
         _print_design(console, each)
     for name, why in found.refused:
-        console.print(f"not read: {name}: {why}", highlight=False, soft_wrap=True, markup=False)
+        console.print(f"not read: {name}: {why}", soft_wrap=True)
 
 
 def _print_design(console: Console, found: "Found") -> None:
-    console.print(f"\n{found.top} in {found.project} (design {found.key})", highlight=False, markup=False)
+    console.print(f"\n{found.top} in {found.project} (design {found.key})")
     for measured in found.measurements:
-        console.print(_origin(measured), highlight=False, markup=False)
+        console.print(_origin(measured))
     if found.measurements:
         console.print(totals(found.measurements))
     for measured in found.measurements:
         if measured.layers:
             console.print(_layers(measured))
     for failure in found.failures:
-        console.print(failure.sentence, highlight=False, soft_wrap=True, markup=False)
+        console.print(failure.sentence, soft_wrap=True)
 
 
 def _origin(measured: "Measurement") -> str:
@@ -105,7 +105,8 @@ def synth(
     projects: Annotated[list[Path], typer.Argument(help="HLS projects, or folders of Verilog that hepprune wrote.")],
     *,
     tool: Annotated[str, typer.Option(help="auto, vitis, vitis_vivado, vivado or yosys.")] = "auto",
-    jobs: Annotated[int, typer.Option(min=1, help="How many projects at once.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="How many projects at once on this machine.")] = 1,
+    executor: Workers | None = None,
     hours: Annotated[float, typer.Option(min=0.001, help="The longest that one program may run.")] = 4.0,
     memory_gb: Annotated[float | None, typer.Option(min=0.01, help="The most memory for one project.")] = None,
     ledger: LedgerFile = None,
@@ -113,21 +114,22 @@ def synth(
 ) -> None:
     """Run synthesis of projects: C synthesis, then logic synthesis; what was done already is not done again."""
     with errors_in_one_sentence():
+        from hepprune import executors
         from hepprune.errors import ReportError
         from hepprune.pipeline import farm
 
         screen = Screen()
         limits = farm.Limits(hours * 3600.0, None if memory_gb is None else memory_gb * 1e9)
-        with screen.progress:
-            runs = farm.synthesise(projects, tool=tool, jobs=jobs, limits=limits, ledger=ledger, track=screen)
+        with executors.open(executor or f"threads:{jobs}") as pool, screen.progress:
+            runs = farm.synthesise(projects, tool=tool, executor=pool, limits=limits, ledger=ledger, track=screen)
         if as_json:
             print_json(runs)
         else:
             for run in runs:
-                Console().print(f"{run.project}", highlight=False, markup=False)
+                output().print(f"{run.project}")
                 if run.measurement is not None:
-                    Console().print(_origin(run.measurement), highlight=False, markup=False)
-                    Console().print(totals((run.measurement,)))
+                    output().print(_origin(run.measurement))
+                    output().print(totals((run.measurement,)))
         failed = [run for run in runs if run.failure is not None]
         if failed:
             raise ReportError("; ".join(f"{run.project}: {run.failure.sentence}" for run in failed if run.failure))

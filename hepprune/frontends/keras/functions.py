@@ -1,7 +1,7 @@
 """QKeras' quantisers of activations: each a function and the type of its result."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy as np
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.frontends.keras.quantisers import is_known, name_of, parse
-from hepprune.frontends.keras.scales import Settings, exponents, fixed_point, ternary_threshold
+from hepprune.frontends.keras.scales import EPSILON, Settings, exponents, fixed_point, ternary_threshold
 from hepprune.quantisers import Binary, Ternary
 
 # Functions of QKeras that share no definition with Keras' own of the same name.
@@ -131,7 +131,8 @@ def _ternary(settings: Settings) -> tuple[Function, ...]:
 def _po2(settings: Settings, *, sign_bits: int) -> tuple[Function, ...]:
     if settings["quadratic_approximation"] or settings["log2_rounding"] != "rnd" or settings.get("negative_slope"):
         raise NetworkError("activations as even powers of two, rounded down or with a slope cannot be taken over")
-    return (Function("linear" if sign_bits else "relu", {}, exponents(settings, sign_bits=sign_bits)),)
+    result = replace(exponents(settings, sign_bits=sign_bits), zero=float(EPSILON))
+    return (Function("linear" if sign_bits else "relu", {}, result),)
 
 
 _ACTIVATIONS: dict[str, Callable[[Settings], tuple[Function, ...]]] = {

@@ -50,6 +50,7 @@ class Native:
     stored: Mapping[str, Floats] = field(default_factory=dict)  # every array of the layer by its place in the file
     arguments: tuple[str | None, ...] = ()  # the keyword by which each arriving value is passed, None by position
     call: Mapping[str, Any] = field(default_factory=dict)  # the call's other keyword arguments
+    shapes: Mapping[str, Shape] = field(default_factory=dict)  # to be filled with: of the values of its parts
 
     def part(self, suffix: str) -> str:
         """Return the name of a part beside the main one, free of the names of other native layers."""
@@ -120,11 +121,15 @@ def keep(native: Native, _layers: Mapping[str, Layer]) -> Native:
 
 @dataclass(frozen=True)
 class Kind:
-    """How a layer class is lowered and filled, and where a Keras 3 file keeps its weights, in Keras' order."""
+    """How a layer class is lowered and filled, and where a Keras 3 file keeps its weights, in Keras' order.
+
+    A `typed` one is filled with the types of its parts too.
+    """
 
     lower: Lower
     fill: Fill = keep
     groups: tuple[str, ...] = ("",)
+    typed: bool = False
 
 
 LAYERS: dict[str, Kind] = {}

@@ -1,7 +1,7 @@
 """A Network written back as the file of Keras it came from, with the sizes and weights it has now."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -34,9 +34,9 @@ def filled(network: Network, model: KerasModel) -> KerasModel:
     same_graph(network, before.network)
     wanted = settled(network, before.network)
     changed = {
-        path: _fill(native, {name: wanted[name] for name in before.parts[path]})
+        path: _fill(native, wanted, before.parts[path])
         for path, native in before.natives.items()
-        if not all(_equal(wanted[name], before.network[name], 0.0) for name in before.parts[path])
+        if _changed(native, [(wanted[name], before.network[name]) for name in before.parts[path]])
     }
     described = with_layers(model.config, {path: native.config for path, native in changed.items()})
     layers = {
@@ -77,22 +77,16 @@ def settled(network: Network, like: Network) -> Network:
     for layer in copy:
         other = like[layer.name]
         if isinstance(layer, Weighted):
-            same = _same(layer.weight_type, getattr(other, "weight_type", None))
+            same = layer.weight_type == getattr(other, "weight_type", None)
             layer.weight.copy_(_written(layer.weight, layer.used_weight(), layer.digit_limit, same=same))
-            if not _same(layer.bias_type, getattr(other, "bias_type", None)):
+            if layer.bias_type != getattr(other, "bias_type", None):
                 layer.bias.copy_(layer.used_bias())
         elif isinstance(layer, Recurrent):
             for kind in ("weight", "recurrent_weight"):
-                same = _same(getattr(layer, f"{kind}_type"), getattr(other, f"{kind}_type", None))
+                same = getattr(layer, f"{kind}_type") == getattr(other, f"{kind}_type", None)
                 limit = layer.digit_limit if kind == "weight" else layer.recurrent_digit_limit
                 getattr(layer, kind).copy_(_written(getattr(layer, kind), layer.used(kind), limit, same=same))
-        if not _same(layer.result, other.result):
-            logger.warning("layer '%s': the file keeps the result %s, not %s", layer.name, other.result, layer.result)
     return copy
-
-
-def _same(first: Any, second: Any) -> bool:
-    return repr(first) == repr(second)
 
 
 def _written(latent: torch.Tensor, acting: torch.Tensor, limit: torch.Tensor, *, same: bool) -> torch.Tensor:
@@ -100,9 +94,21 @@ def _written(latent: torch.Tensor, acting: torch.Tensor, limit: torch.Tensor, *,
     return torch.where(limit >= digits.UNLIMITED, latent, acting) if same else acting
 
 
-def _fill(native: Native, layers: Mapping[str, Layer]) -> Native:
+def _changed(native: Native, pairs: Iterable[tuple[Layer, Layer]]) -> bool:
+    """Return whether what a native layer holds is another: arrays, settings, and types where it has them."""
+    typed = native.kind in LAYERS and LAYERS[native.kind].typed
+    return any(not _equal(now, old, 0.0) or (typed and _types(now) != _types(old)) for now, old in pairs)
+
+
+def _types(layer: Layer) -> dict[str, Any]:
+    return {key: value for key, value in layer.settings().items() if key == "result" or key.endswith("_type")}
+
+
+def _fill(native: Native, network: Network, names: Iterable[str]) -> Native:
+    layers = {name: network[name] for name in names}
     if native.kind != "InputLayer":
-        return LAYERS[native.kind].fill(native, layers)
+        shapes = {name: network.shapes[name] for name in layers}
+        return LAYERS[native.kind].fill(replace(native, shapes=shapes), layers)
     key = "batch_shape" if "batch_shape" in native.config else "batch_input_shape"
     return native.filled(**{key: [None, *layers[native.name].settings()["n_features"]]})
 
@@ -129,10 +135,13 @@ def _close(first: Floats, second: Floats, tolerance: float) -> bool:
 
 
 def _check(wanted: Network, written: Network) -> None:
-    """Refuse to write what would be read as another network."""
+    """Refuse to write what would be read as another network, and say which types of results are lost."""
     for layer in wanted:
-        if not _equal(layer, written[layer.name], _TOLERANCE):
+        found = written[layer.name]
+        if not _equal(layer, found, _TOLERANCE):
             raise NetworkError(f"layer '{layer.name}' has settings or weights that a file of Keras cannot hold")
+        if layer.result != found.result:
+            logger.warning("layer '%s': the file keeps the result %s, not %s", layer.name, found.result, layer.result)
 
 
 def _stored(stored: Stored, native: Native) -> Stored:

@@ -1,21 +1,25 @@
 """HGQ2 itself is the oracle: `data/make_hgq.py` kept what its models put out."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-import hepprune.frontends.keras.hgq
+import hepprune
 from hepprune.errors import NetworkError
+from hepprune.fixed import FixedPoint
+from hepprune.frontends import keras as frontend
 from hepprune.frontends.keras.files import read_model
 from hepprune.frontends.keras.graph import lower
-from hepprune.frontends.keras.writing import filled
 from hepprune.network import Network, Weighted
+from hepprune.pruning import surgery
 from hepprune.quantisers import FixedPoints
 
 DATA = Path(hepprune.__file__).parents[1] / "tests" / "frontends" / "keras" / "data"
-NAMES = ("dense", "convolutional")
+NAMES = ("dense", "convolutional", "pooled")
 
 
 def network(name: str) -> Network:
@@ -42,10 +46,49 @@ def test_a_weight_without_bits_is_a_pruned_one(name: str) -> None:
     assert found > 0
 
 
-def test_a_changed_network_is_not_written_back() -> None:
-    model = read_model(DATA / "hgq_dense.keras")
-    changed = lower(model).network
+def test_a_weight_that_is_pruned_keeps_no_bits_and_the_rest_their_own(tmp_path: Path) -> None:
+    path = DATA / "hgq_dense.keras"
+    changed = frontend.read(path)
+    hidden = changed["hidden"]
+    assert isinstance(hidden, Weighted)
     with torch.no_grad():
-        changed["logits"].weight.mul_(0.5)  # type: ignore[operator, union-attr]
-    with pytest.raises(NetworkError, match=r"'logits' \(QDense\) is of HGQ2"):
-        filled(changed, model)
+        hidden.digit_limit[2, 1] = 0
+    read = frontend.read(frontend.write(changed, tmp_path / "pruned.keras", like=path))["hidden"]
+    assert isinstance(read, Weighted)
+    assert isinstance(hidden.weight_type, FixedPoints)
+    assert isinstance(read.weight_type, FixedPoints)
+    wanted = np.where(hidden.digit_limit.numpy() == 0, 0, hidden.weight_type.width)
+    np.testing.assert_array_equal(read.weight_type.width, wanted)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_smaller_network_is_written_as_hgq_reads_it(name: str, tmp_path: Path) -> None:
+    """HGQ2 itself runs what was written where HGQ_PYTHON names an interpreter that has it."""
+    path, kept = DATA / f"hgq_{name}.keras", np.load(DATA / f"hgq_{name}.npz")
+    changed, rng = frontend.read(path), np.random.default_rng(0)
+    for layer in changed.weighted_layers:
+        layer.digit_limit[torch.as_tensor(rng.random(layer.weight.shape) < 0.3)] = 0
+        layer.digit_limit[0] = 0
+    smaller = surgery.shrink(changed)
+    if name == "convolutional":
+        assert smaller.widths != changed.widths
+    with torch.no_grad():
+        wanted = changed(torch.as_tensor(kept["features"])).numpy()
+    written = frontend.write(smaller, tmp_path / "smaller.keras", like=path)
+    with torch.no_grad():
+        found = frontend.read(written)(torch.as_tensor(kept["features"])).numpy()
+    np.testing.assert_array_equal(found, wanted)
+    if "HGQ_PYTHON" in os.environ:
+        np.save(tmp_path / "features.npy", kept["features"])
+        arguments = [written, tmp_path / "features.npy", tmp_path / "outputs.npy"]
+        subprocess.run([os.environ["HGQ_PYTHON"], DATA / "make_hgq.py", *arguments], check=True, capture_output=True)
+        np.testing.assert_array_equal(np.load(tmp_path / "outputs.npy"), wanted)
+
+
+def test_a_type_that_the_file_has_no_place_for_is_refused(tmp_path: Path) -> None:
+    path = DATA / "hgq_dense.keras"
+    network = frontend.read(path)
+    network["hidden_input"].result = FixedPoint(8, 3, True, "TRN", "SAT")
+    with pytest.raises(NetworkError, match=r"'hidden' \(QDense\) has iq_conf .*, not TRN/SAT"):
+        frontend.write(network, tmp_path / "changed.keras", like=path)
+    assert not list(tmp_path.iterdir())

@@ -184,6 +184,12 @@ def test_powers_of_two_are_those_of_qkeras(described: dict[str, Any], values: np
     np.testing.assert_array_equal(applied(described, values), native(described, values))
 
 
+def test_what_is_smaller_than_the_epsilon_of_qkeras_becomes_the_smallest_power() -> None:
+    described = config("quantized_po2", bits=6, max_value=0.5)
+    values = np.array([1e-8, -1e-8, 2e-7, 0.0], np.float32)
+    np.testing.assert_array_equal(applied(described, values), native(described, values))
+
+
 def test_an_upper_bound_holds_only_without_the_quantised_clip() -> None:
     values = np.linspace(-1, 9, 200, dtype=np.float32)
     for clip in (True, False):

@@ -1,15 +1,27 @@
 """Makes the HGQ2 files beside it; run with hgq2 0.2.0, keras 3.15 and a torch backend in an environment of their own.
 
 hgq2 installs a package `qkeras` of its own, so it cannot live beside QKeras: `KERAS_BACKEND=torch python make_hgq.py`.
+`make_hgq.py MODEL.keras FEATURES.npy OUTPUTS.npy` runs a model, which tells whether HGQ2 takes what was written.
 """
 
+import sys
 import zipfile
 from pathlib import Path
 
 import keras
 import numpy as np
 from hgq.config import LayerConfigScope, QuantizerConfigScope
-from hgq.layers import QAdd, QConv2D, QDense, QEinsumDense
+from hgq.layers import (
+    QAdd,
+    QBatchNormalization,
+    QConv1D,
+    QConv2D,
+    QDense,
+    QEinsumDense,
+    QGlobalAveragePooling1D,
+    QMaxPooling1D,
+    QUnaryFunctionLUT,
+)
 from hgq.quantizer import Quantizer, QuantizerConfig
 from hgq.utils import trace_minmax
 
@@ -33,6 +45,16 @@ def convolutional() -> keras.Model:
     return keras.Model(image, QDense(2, name="logits")(keras.layers.Flatten(name="flat")(mixed)))
 
 
+def pooled() -> keras.Model:
+    steps = keras.Input((8, 3), name="steps")
+    maps = QConv1D(4, 3, name="maps")(steps)
+    norm = QBatchNormalization(name="norm")(maps)
+    curved = QUnaryFunctionLUT("tanh", name="curved")(norm)
+    largest = QMaxPooling1D(2, name="largest")(curved)
+    mean = QGlobalAveragePooling1D(name="mean")(largest)
+    return keras.Model(steps, QDense(3, name="logits")(mean))
+
+
 def spread(model: keras.Model) -> None:
     """Give every weight and value a width of its own, some of them none."""
     for layer in model.layers:
@@ -44,7 +66,9 @@ def spread(model: keras.Model) -> None:
                 low, high = (0, 7) if name == "kq" else (2, 6)
                 target.assign(rng.integers(low, high, target.shape).astype("float32"))
         for weight in layer.weights:
-            if weight.path.endswith("bias"):
+            if weight.path.endswith("variance"):
+                weight.assign(rng.uniform(0.5, 2, size=weight.shape).astype("float32"))
+            elif weight.path.endswith(("bias", "beta", "gamma", "mean")):
                 weight.assign(rng.normal(size=weight.shape).astype("float32"))
 
 
@@ -59,7 +83,11 @@ def packed(model: keras.Model, path: Path) -> None:
 
 
 def main() -> None:
-    for name, build in (("dense", dense), ("convolutional", convolutional)):
+    if len(sys.argv) > 1:
+        model, features = keras.models.load_model(sys.argv[1]), np.load(sys.argv[2])
+        np.save(sys.argv[3], keras.ops.convert_to_numpy(model(features)))
+        return
+    for name, build in (("dense", dense), ("convolutional", convolutional), ("pooled", pooled)):
         keras.utils.set_random_seed(3)
         weights = QuantizerConfigScope(default_q_type="kbi", place="weight", b0=5, overflow_mode="SAT_SYM")
         values = QuantizerConfigScope(default_q_type="kif", place="datalane", i0=3, f0=3)

@@ -1,0 +1,156 @@
+"""Quantisers of HGQ2: a trained bit width per weight and per value, as arrays in the file (arXiv:2405.00645).
+
+A quantiser keeps three arrays in the order in which its training needs them: `kif` (sign, integer, fraction bits) or
+`kbi` (sign, all bits but the sign, integer bits). No bits at all give zero.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hepprune.errors import NetworkError
+from hepprune.fixed import ROUNDING, FixedPoint, Quantiser
+from hepprune.frontends.keras.qkeras import Arrange
+from hepprune.frontends.keras.registry import Floats, Native
+from hepprune.network import Shape
+from hepprune.quantisers import FixedPoints
+
+_ORDER = {  # by parametrisation and whether the range is trained (not where it wraps)
+    ("kif", True): ("f", "k", "i"),
+    ("kif", False): ("i", "f", "k"),
+    ("kbi", True): ("b", "k", "i"),
+    ("kbi", False): ("b", "i", "k"),
+}
+_OVERFLOW = ("WRAP", "SAT", "SAT_SYM")
+
+
+def _settings(native: Native, key: str, described: Any) -> Mapping[str, Any]:
+    config = described.get("config") if isinstance(described, dict) else None
+    if not isinstance(config, dict):
+        raise native.refuse(f"has a {key} that is no quantiser")
+    if config.get("q_type") not in {"kif", "kbi"}:
+        raise native.refuse(f"has a {key} of type {str(config.get('q_type'))[:40]}; known are kif and kbi")
+    if config.get("overflow_mode") not in _OVERFLOW:
+        raise native.refuse(f"has a {key} with overflow {str(config.get('overflow_mode'))[:40]}; known are {_OVERFLOW}")
+    for name in ("scaler", "affine", "qnoise_factor", "bw_mapper"):
+        if config.get(name) is not None:
+            raise native.refuse(f"has a {key} with {name}, which cannot be taken over")
+    return config
+
+
+def _places(config: Mapping[str, Any], place: str) -> dict[str, str]:
+    """Return where a quantiser below `place` keeps its arrays, by name."""
+    order = _ORDER[str(config["q_type"]), config["overflow_mode"] == "WRAP"]
+    return {name: "/".join(filter(None, (place, "quantizer/vars", str(n)))) for n, name in enumerate(order)}
+
+
+def _rounding(config: Mapping[str, Any]) -> str:
+    return str(config.get("round_mode")).removeprefix("S_")
+
+
+def type_of(native: Native, key: str, place: str, *, described: Any = None, weight: bool = False) -> FixedPoints | None:
+    """Return the type of a quantiser: its config under `key`, its arrays below `place`; None where there is none."""
+    described = native.config.get(key) if described is None else described
+    if described is None:
+        return None
+    config = _settings(native, key, described)
+    kind, wraps = str(config["q_type"]), config["overflow_mode"] == "WRAP"
+    places = _places(config, place)
+    if not native.stored.keys() >= set(places.values()):
+        raise native.refuse(f"has no bit widths for its {key}")
+    arrays = {name: np.round(native.stored[where]).astype(np.int64) for name, where in places.items()}
+    rounding = _rounding(config)
+    if rounding not in ROUNDING:
+        raise native.refuse(f"has a {key} with rounding {rounding[:40]}, which is not known")
+    # A wrapping quantiser of weights keeps whatever range they have.
+    sign, integer = arrays["k"], arrays["i"]
+    fraction = arrays["f"] if kind == "kif" else arrays["b"] - integer
+    if weight and wraps:
+        integer = np.where(integer + fraction > 0, np.maximum(integer, 24), integer)
+    overflow = str(config["overflow_mode"])
+    width = np.maximum(sign + integer + fraction, 0)
+    if overflow == "SAT_SYM":  # a sign alone holds nothing but zero
+        width = np.where(integer + fraction > 0, width, 0)
+    try:
+        return FixedPoints(width, sign + integer, sign > 0, rounding, overflow)
+    except (NetworkError, ValueError) as problem:
+        raise native.refuse(f"has a {key} that cannot be taken over: {problem}") from problem
+
+
+def plain(found: FixedPoints) -> Quantiser:
+    """Return one fixed-point type where all values share it."""
+    width, integer, signed = found.width.flat[0], found.integer.flat[0], found.signed.flat[0]
+    same = (found.width == width).all() and (found.integer == integer).all() and (found.signed == signed).all()
+    if not same or width < 1:
+        return found
+    return FixedPoint(int(width), int(integer), bool(signed), found.rounding, found.overflow)
+
+
+def arranged(found: FixedPoints, arrange: Arrange, shape: Shape) -> FixedPoints:
+    """Return the type in the layout of the Network's weights."""
+    arrays = (np.broadcast_to(array, shape) for array in (found.width, found.integer, found.signed))
+    width, integer, signed = (arrange(array.astype(np.float32)) for array in arrays)
+    return FixedPoints(width.astype(np.int64), integer.astype(np.int64), signed > 0, found.rounding, found.overflow)
+
+
+def spread(native: Native, quantiser: Quantiser | None, shape: Shape) -> FixedPoints:
+    """Return the quantiser of a network as widths for values of a shape.
+
+    Raises:
+        NetworkError: it is none of fixed-point types.
+    """
+    if not isinstance(quantiser, FixedPoint | FixedPoints):
+        raise native.refuse(f"would hold values of type {type(quantiser).__name__}; HGQ2 has fixed-point types only")
+    arrays = (np.broadcast_to(a, shape) for a in (quantiser.width, quantiser.integer, quantiser.signed))
+    width, integer, signed = arrays
+    return FixedPoints(width, integer, signed, quantiser.rounding, quantiser.overflow)
+
+
+def held(
+    native: Native, key: str, place: str, *, kind: FixedPoints, described: Any = None, acting: Floats | None = None
+) -> dict[str, Floats]:
+    """Return the arrays of a quantiser, by their places in the file, as they are for other types.
+
+    `acting` are the weights that the types are for; each only has to be held, whatever the file does beyond its range.
+
+    Raises:
+        NetworkError: the file keeps one width where the types have several, or rounds otherwise.
+    """
+    config = _settings(native, key, native.config.get(key) if described is None else described)
+    modes = (_rounding(config), config["overflow_mode"])
+    if acting is None and modes != (kind.rounding, kind.overflow):
+        raise native.refuse(f"has {key} {'/'.join(modes)}, not {kind.rounding}/{kind.overflow}")
+    places, width, integer = _places(config, place), kind.width, kind.integer - kind.signed
+    fraction = np.where(width > 0, width - kind.integer, -integer)
+    if acting is not None and config["overflow_mode"] == "WRAP":
+        integer = np.where(width > 0, _range(acting, fraction), -fraction)
+    bits = {"k": kind.signed & (width > 0), "i": integer, "f": fraction, "b": integer + fraction}
+    old = native.stored[places["k"]].shape
+    shape = tuple(1 if size == 1 else now for size, now in zip(old, width.shape, strict=True))
+    used = (width > 0) if acting is not None else np.ones(width.shape, bool)
+    try:
+        return {where: _grouped(bits[name], used, shape) for name, where in places.items()}
+    except ValueError as problem:
+        raise native.refuse(f"has a {key} with one width where the network has several") from problem
+
+
+def _range(values: Floats, fraction: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the integer bits, without the sign, that hold each value."""
+    step = np.exp2(-fraction.astype(np.float64))
+    ends = np.where(values < 0, -values, values + step)
+    needed: NDArray[np.int64] = np.maximum(np.ceil(np.log2(ends)).astype(np.int64), 1 - fraction)
+    return needed
+
+
+def _grouped(bits: NDArray[Any], used: NDArray[np.bool_], shape: Shape) -> Floats:
+    """Return the bits of values that share them: those of the used ones, zero where there is none."""
+    axes = tuple(axis for axis, size in enumerate(shape) if size != bits.shape[axis])
+    whole = bits.astype(np.float64)
+    high = np.where(used, whole, -np.inf).max(axis=axes, keepdims=True)
+    low = np.where(used, whole, np.inf).min(axis=axes, keepdims=True)
+    if (low < high).any():
+        raise ValueError("several widths")
+    found: Floats = np.where(used.any(axis=axes, keepdims=True), high, whole.max(axis=axes, keepdims=True))
+    return found
