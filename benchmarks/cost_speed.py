@@ -1,4 +1,4 @@
-"""How fast a network is priced: one changed layer against the whole network, and the adder-graph price of 5,000 weights.
+"""How fast a network is priced: one changed layer against all of them, and the adder graph of 5,000 weights.
 
 One command: `python benchmarks/cost_speed.py`.
 """

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from hepprune import documents
 from hepprune.errors import NetworkError, RecipeError, unknown
 from hepprune.fixed import FixedPoint
-from hepprune.hardware.cost import COST_MODELS
+from hepprune.hardware.cost import COST_MODELS, measured
 from hepprune.metrics import METRICS
 from hepprune.network.precision import Precision
 from hepprune.pruning import granularity as granularities
@@ -19,7 +19,6 @@ from hepprune.search.greedy import Settings
 from hepprune.search.solvers import SOLVERS
 from hepprune.training import Fit
 
-_MAX_BYTES = 2**20
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 
@@ -112,9 +111,10 @@ class Search(_Section):
     step: Fraction = 0.08
     granularities: tuple[str, ...] = GRANULARITIES
     fine_tune_epochs: Positive = 8
-    settle_epochs: Positive = 80
+    settle_epochs: Positive = 240
     trim_epochs: Positive = 20
     learning_rate: Annotated[float, Field(gt=0)] = 6e-3
+    settle_learning_rate: Annotated[float, Field(gt=0)] = 1.2e-2
     trim_learning_rate: Annotated[float, Field(gt=0)] = 5e-4
     solver: str = "greedy"
 
@@ -134,13 +134,12 @@ class Search(_Section):
 
     def settings(self, batch_size: int, *, stages: int | None = None) -> Settings:
         """Return the settings as the search takes them."""
-        tune, settle = (Fit(n, batch_size, self.learning_rate) for n in (self.fine_tune_epochs, self.settle_epochs))
         return Settings(
             stages or self.stages,
             self.step,
             digits="digit" in self.granularities,
-            fine_tune=tune,
-            settle=settle,
+            fine_tune=Fit(self.fine_tune_epochs, batch_size, self.learning_rate),
+            settle=Fit(self.settle_epochs, batch_size, self.settle_learning_rate),
             trim=Fit(self.trim_epochs, batch_size, self.trim_learning_rate),
         )
 
@@ -237,6 +236,10 @@ class Recipe(_Section):
     @field_validator("strategy")
     @classmethod
     def _has_a_cost_model(cls, name: str) -> str:
+        if name in measured.DEVICES:
+            raise ValueError(
+                f"'{name}' measures on this machine and makes no firmware; use `hepprune latency --on {name}`"
+            )
         if name not in COST_MODELS:
             raise ValueError(unknown("strategy", name, COST_MODELS))
         return name
@@ -248,16 +251,7 @@ def load(path: Path) -> Recipe:
     Raises:
         RecipeError: the file is missing, is no YAML, or a key is unknown, missing or out of range.
     """
-    if not path.is_file():
-        raise RecipeError(f"no recipe at '{path}'")
-    if path.stat().st_size > _MAX_BYTES:
-        raise RecipeError(f"'{path}' is larger than {_MAX_BYTES} bytes, so it is no recipe")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:  # ValueError: no UTF-8, or a date that is none
-        raise RecipeError(f"'{path}' is no YAML: {' '.join(str(problem).split())}") from problem
-    if not isinstance(content, dict):
-        raise RecipeError(f"'{path}' holds no recipe; it needs at least the keys name, data and budget")
+    content = documents.read(path, kind="recipe", keys="name, data and budget")
     try:
         recipe = Recipe.model_validate(content)
     except ValidationError as problem:

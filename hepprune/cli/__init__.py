@@ -7,7 +7,21 @@ from typing import Annotated
 import typer
 from rich.logging import RichHandler
 
-from hepprune.cli import compare, data, estimate, job, ledger, lottery, models, prune, screen, search, synthesis
+from hepprune.cli import (
+    compare,
+    data,
+    dynamic,
+    estimate,
+    job,
+    latency,
+    ledger,
+    lottery,
+    models,
+    prune,
+    screen,
+    search,
+    synthesis,
+)
 
 app = typer.Typer(
     help="Make jet-tagging and trigger networks fit the FPGAs of a particle-physics trigger.",
@@ -30,7 +44,8 @@ def main(
 
 for command in (
     *(job.run, models.inspect, models.shrink, estimate.estimate, estimate.targets, prune.prune, search.search),
-    *(lottery.lottery, compare.compare, synthesis.synth, synthesis.ingest, job.prepare),
+    *(lottery.lottery, compare.compare, dynamic.dynamic, latency.latency),
+    *(synthesis.synth, synthesis.ingest, job.prepare),
 ):
     app.command()(command)
 for name, group in {"data": data.app, "ledger": ledger.app}.items():

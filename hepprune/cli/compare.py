@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from hepprune.cli.screen import AsJson, Screen, errors_in_one_sentence, print_json
+from hepprune.cli.screen import AsJson, Screen, Workers, errors_in_one_sentence, print_json, workers
 
 Source = Annotated[str, typer.Argument(help="A recipe.yaml, or a model file or module:factory with --data.")]
 Jets = Annotated[Path | None, typer.Option(help="Jets of a model: a recipe.yaml or an .npz with x and y.")]
@@ -19,7 +19,7 @@ def compare(
     data: Jets = None,
     methods: Annotated[
         str, typer.Option(help="criterion[:granularity][@local], by commas; gaps are to the first.")
-    ] = "magnitude,magnitude@local,random,taylor,taylor_per_sample,fisher,obd,obs,magnitude:neuron@local,fisher:neuron",
+    ] = "magnitude,magnitude@local,random,taylor_per_sample,fisher,obd,obs,fisher:neuron",
     sparsities: Annotated[str, typer.Option(help="Fractions to cut, rising, by commas.")] = "0.5,0.7,0.8,0.9,0.95",
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds, 1, 2, ...; each trains its own baseline.")] = 5,
     epochs: Annotated[int, typer.Option(min=1, help="Of fine-tuning at each sparsity.")] = 10,
@@ -27,6 +27,7 @@ def compare(
     out: Annotated[Path, typer.Option("--out", "-o", help="Where networks, JSON and plots go.")] = Path(
         "build/comparison"
     ),
+    executor: Workers | None = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare pruning methods x sparsities x seeds: accuracy and AUC against sparsity and LUT, with errors."""
@@ -34,7 +35,7 @@ def compare(
         from hepprune.pipeline import comparison
 
         screen = Screen()
-        with screen.progress:
+        with workers(executor) as pool, screen.progress:
             result = comparison.compare(
                 source,
                 out,
@@ -44,6 +45,7 @@ def compare(
                 seeds=range(1, seeds + 1),
                 epochs=epochs,
                 patience=patience,
+                executor=pool,
                 track=screen,
             )
         if as_json:

@@ -23,7 +23,9 @@ def prune(
     sparsity: Annotated[
         float | None, typer.Option(help="The fraction to cut; without it, only what scores nothing.")
     ] = None,
-    granularity: Annotated[str | None, typer.Option(help="weight, dsp_row, bram_row, N:M or neuron.")] = None,
+    granularity: Annotated[
+        str | None, typer.Option(help="weight, dsp_row, bram_row, N:M, neuron, head or layer.")
+    ] = None,
     scope: Annotated[str | None, typer.Option(help="Rank all layers together (global) or each alone (local).")] = None,
     normalisation: Annotated[str | None, typer.Option(help="none, mean, max, sum, l2 or lamp.")] = None,
     keep: Annotated[int | None, typer.Option(min=0, help="Units that every layer keeps.")] = None,

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 
 from hepprune.errors import ReportError
 from hepprune.files import write_json
@@ -22,7 +22,8 @@ from hepprune.hardware.resources import RESOURCES, Estimate, LayerEstimate, Meas
 Pair = tuple[Estimate, Measurement]
 
 # Standard deviations of the log ratio before any measurement. The first five make PRIOR_WIDTH, to which the model is
-# trusted; designs differ as the LUTs of the ten in `benchmarks/calibration.py` do, layers of one kind by more.
+# trusted; designs differ as the LUTs of the ten in `benchmarks/calibration.py` do, or as much as their estimates claim
+# to be uncertain if that is more; layers of one kind differ by more.
 WIDTHS = {"stage": 0.15, "strategy": 0.18, "tool": 0.12, "version": 0.08, "kind": 0.10, "design": 0.10, "layer": 0.15}
 PRIOR_WIDTH = math.hypot(*(WIDTHS[level] for level in ("stage", "strategy", "tool", "version", "kind")))
 DESIGN_WIDTH = WIDTHS["design"]
@@ -154,12 +155,22 @@ def fit(pairs: Iterable[Pair], *, like: Pair | None = None) -> Calibration:
     corrections, kinds = {}, {}
     for name in RESOURCES:
         if values := [each for number, pair in enumerate(alike) for each in _observations(pair, name, number)]:
-            pool = pooling.learn(values, WIDTHS | {_TOTAL: _TOTAL_WIDTH}, fixed=frozenset({_TOTAL}))
+            pool = pooling.learn(values, WIDTHS | _own_widths(alike, name), fixed=frozenset({_TOTAL}))
             corrections[name], kinds[name] = _corrections(pool, values, _origin(estimate, measured))
     offset, error = _latency(alike, estimate.strategy)
     return Calibration(
         estimate.stage, measured.tool, estimate.strategy, corrections, offset, measured.version, kinds, error
     )
+
+
+def _own_widths(pairs: Sequence[Pair], resource: str) -> dict[str, float]:
+    """Return how far designs may differ by what their estimates claim, and how little a whole design's count does."""
+    claimed = [
+        doubt / estimate.resources.known()[resource]
+        for estimate, _ in pairs
+        if (doubt := estimate.uncertainty.known().get(resource)) and estimate.resources.known().get(resource)
+    ]
+    return {"design": max(DESIGN_WIDTH, median(claimed) if claimed else 0.0), _TOTAL: _TOTAL_WIDTH}
 
 
 def _origin(estimate: Estimate, measured: Measurement) -> dict[Group, float]:

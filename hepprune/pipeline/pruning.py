@@ -10,10 +10,11 @@ import torch
 from hepprune import frontends, metrics, training
 from hepprune import recipe as recipes
 from hepprune.errors import NetworkError
-from hepprune.network import Network
+from hepprune.network import Network, Recurrent, Weighted
 from hepprune.pipeline import sources
 from hepprune.pipeline.context import Track, silent
 from hepprune.pruning import plan, surgery
+from hepprune.pruning.granularity import STRUCTURES
 from hepprune.search import iterative
 from hepprune.search.iterative import Round
 from hepprune.training import Sample
@@ -34,8 +35,8 @@ class Quality:
 class Pruned:
     """What pruning did to a model: where the new one is, the fraction of zero weights before, after and by layer.
 
-    `removed` counts the neurons that are really gone. Without jets nothing is known of its quality. `history` has the
-    rounds, on validation jets, where there were any.
+    `removed` counts the neurons that are really gone, all of them where a whole layer is. Without jets nothing is
+    known of its quality. `history` has the rounds, on validation jets, where there were any.
     """
 
     path: Path
@@ -52,7 +53,7 @@ def prune(model: Any, path: Path, *, data: Path | None = None, granularity: str 
     """Prune a model with the options of `hepprune.prune`, and write it as the same kind of file.
 
     With jets the method may read statistics from those to train on, and quality is measured on those to test on; an
-    .npz serves for both. Neurons that are cut are removed where that changes no output.
+    .npz serves for both. What is cut of neurons, heads and layers is really removed.
 
     Raises:
         NetworkError: the model cannot be read, pruned as asked, or written.
@@ -63,7 +64,7 @@ def prune(model: Any, path: Path, *, data: Path | None = None, granularity: str 
     train, test = (None, None) if data is None else sources.jets(data)[::2]
     some = None if train is None else train.first(_STATISTICS_JETS)
     masked = plan.prune(network, some, granularity=granularity, **options)
-    return _written(network, masked, path, like=model, test=test, smaller=granularity == "neuron")
+    return _written(network, masked, path, like=model, test=test, smaller=granularity in STRUCTURES)
 
 
 def prune_in_rounds(
@@ -94,7 +95,7 @@ def prune_in_rounds(
         masked, history = iterative.prune(
             network, source.train, source.validation, **tuning, seed=seed, advance=advance
         )
-    smaller = settings.granularity == "neuron"
+    smaller = settings.granularity in STRUCTURES
     done = _written(network, masked, path, like=source.model or path, test=source.test, smaller=smaller)
     return replace(done, history=history)
 
@@ -108,8 +109,9 @@ def _written(network: Network, masked: Network, path: Path, *, like: Any, test: 
     """Write what is left of a network, its cut neurons removed if asked, and return what was done to it."""
     left = surgery.shrink(masked) if smaller else masked
     frontends.write(left, path, like=like)
-    pairs = zip(network.weighted_layers, left.weighted_layers, strict=True)
-    removed = {before.name: before.n_out - after.n_out for before, after in pairs}
+    sizes = {layer.name: layer.n_out for layer in left if isinstance(layer, Weighted | Recurrent)}
+    layers = [layer for layer in network if isinstance(layer, Weighted | Recurrent)]
+    removed = {layer.name: layer.n_out - sizes.get(layer.name, 0) for layer in layers}
     return Pruned(
         path,
         plan.sparsity(network),

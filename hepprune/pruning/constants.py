@@ -32,6 +32,8 @@ _TRANSPARENT = (
     *(Reshape, Permute, Concatenate, Slice, Crop, Pad, UpSample),
 )
 
+_TYPES = ("result", "_type")  # how the names of quantisers end
+
 
 @torch.no_grad()
 def constants(network: Network) -> dict[str, Tensor]:
@@ -40,7 +42,7 @@ def constants(network: Network) -> dict[str, Tensor]:
     In fixed point a value is constant whose range is one number; in float one that is zero because nothing but zeros
     goes into it.
     """
-    zeros, ranges = _zeros(network), intervals(network, open_ended=True)
+    zeros, ranges = _zeros(network), intervals(network, open_ended=True) if _quantised(network) else {}
     found = {}
     for name, zero in zeros.items():
         found[name] = zero.double()
@@ -50,6 +52,10 @@ def constants(network: Network) -> dict[str, Tensor]:
             )
             found[name] = torch.where(low == high, low, found[name])
     return found
+
+
+def _quantised(network: Network) -> bool:
+    return any(value is not None for layer in network for key, value in vars(layer).items() if key.endswith(_TYPES))
 
 
 def _zeros(network: Network) -> dict[str, Tensor]:

@@ -1,5 +1,6 @@
 """Removal: a network without some of its units, every layer rebuilt for what still goes in and out of it."""
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,16 +31,16 @@ def without(network: Network, units: Units, gone: NDArray[np.bool_]) -> Network:
     for name, axes in stay.items():
         if not all(bool(axis.any()) for axis in axes):
             raise NetworkError(f"layer '{name}' would be left with no neuron; remove the whole layer instead")
-    changed: dict[str, Layer] = {}
-    for layer in network:
-        sources = network.sources.get(layer.name, ())
-        arriving = [stay[name] for name in sources]
-        if not all(bool(axis.all()) for axes in (*arriving, stay[layer.name]) for axis in axes):
-            changed[layer.name] = _rebuilt(layer, arriving, stay[layer.name])
-    return network.replacing(changed)
+    layers = [
+        _rebuilt(layer, [stay[name] for name in network.sources.get(layer.name, ())], stay[layer.name])
+        for layer in network
+    ]
+    return Network(layers, network.sources, network.outputs)
 
 
 def _rebuilt(layer: Layer, arriving: Sequence[Keep], stay: Keep) -> Layer:
+    if all(bool(axis.all()) for axes in (*arriving, stay) for axis in axes):
+        return copy.deepcopy(layer)
     rebuild = _REBUILDERS.get(type(layer))
     changes = rebuild(layer, arriving, stay) if rebuild else {}
     return layer.rebuilt(**changes, result=_result(layer.result, stay))

@@ -33,32 +33,63 @@ def shrink(network: Network, plan: Iterable[Cut] = ()) -> Network:
     cuts = list(plan)
     network = masks.apply(network, cuts) if cuts else network
     while True:
-        smaller = _smaller(network)
+        network, units = _without_unread(network)
+        smaller = _without_constant(network, units)
         if smaller is network:
             return network
         network = smaller
 
 
+@torch.no_grad()
+def _without_unread(network: Network) -> tuple[Network, Units]:
+    """Return the network without what nothing reads, and the units that are left."""
+    while True:
+        units = coupling.follow(network)
+        heard = _fed(network, units)
+        for ids in units.summed.values():
+            heard[ids] = True
+        for name, ids in units.read.items():
+            heard[ids[_hears(network[name])]] = True
+        gone = _sparing(units, units.free & ~heard)
+        if not gone.any():
+            return network, units
+        network = removal.without(network, units, gone)
+
+
+@torch.no_grad()
+def _without_constant(network: Network, units: Units) -> Network:
+    values = constants(network)
+    readers = [_reader(network, network[name], units, values) for name in units.read]
+    moving = _moving(network, readers, units, values)
+    gone, biases = _taken_over(_sparing(units, units.free & ~moving), readers)
+    if not gone.any():
+        return network
+    return removal.without(network.replacing(biases) if biases else network, units, gone)
+
+
+def _hears(layer: Layer) -> Flags:
+    """Return which columns of a layer's weights act."""
+    weight = layer.used("weight") if isinstance(layer, Recurrent) else layer.used_weight()  # type: ignore[operator]
+    found: Flags = weight.flatten(0, -2).any(dim=0).numpy()
+    return found
+
+
 @dataclass(frozen=True)
 class _Reader:
-    """A layer with weights, the units of its inputs, and the constant of each, NaN where it can change."""
+    """A layer with weights, and of the inputs that it hears the units, and the constants: NaN where they can change."""
 
     layer: Weighted | Recurrent
+    hears: Tensor
     units: NDArray[np.int64]
     constant: Tensor
 
     def with_constant(self, bias: Tensor | None, unit: int) -> Tensor | None:
         """Return the bias (n_out,), float64, that has taken over a unit's constant too, None if it cannot exactly."""
         layer, own = self.layer, torch.as_tensor(self.units == unit)
-        if not isinstance(layer, Weighted):
+        if not isinstance(layer, Weighted) or layer.bias_type is None or _sees_borders(layer):
             return None
-        weight = layer.used_weight().double()[..., own].reshape(layer.n_out, -1, int(own.sum()))
-        total = layer.used_bias().double() if bias is None else bias
-        if not weight.any():
-            return total
-        if layer.bias_type is None or _sees_borders(layer):
-            return None
-        total = total + weight.sum(dim=1) @ self.constant[own]
+        weight = layer.used_weight().double()[..., self.hears][..., own].reshape(layer.n_out, -1, int(own.sum()))
+        total = (layer.used_bias().double() if bias is None else bias) + weight.sum(dim=1) @ self.constant[own]
         exact = (total.to(layer.bias.dtype).double() == total) & (layer.bias_type(total) == total)
         return total if bool(exact.all()) else None
 
@@ -68,45 +99,25 @@ def _sees_borders(layer: Weighted) -> bool:
     return isinstance(layer, Conv) and (layer.groups > 1 or any(size for pair in layer.padding for size in pair))
 
 
-@torch.no_grad()
-def _smaller(network: Network) -> Network:
-    units, values = coupling.follow(network), constants(network)
-    readers = [_reader(network, network[name], units, values) for name in units.read]
-    unread = units.free & ~_heard(network, readers, units, values)
-    steady = units.free & ~_changing(network, readers, units, values)
-    gone, biases = _taken_over(_sparing(units, unread, steady), unread, readers)
-    if not gone.any():
-        return network
-    return removal.without(network.replacing(biases), units, gone)
-
-
 def _reader(network: Network, layer: Layer, units: Units, values: dict[str, Tensor]) -> _Reader:
     """Return a layer with weights as a reader of the constants that arrive at all of its places."""
     places = [network.sources[node.name][0] for node in network if network.runs(node) is layer]
-    ids = units.read[layer.name]
+    ids, hears = units.read[layer.name], _hears(layer)
     constant = torch.cat([values[name].reshape(-1, len(ids)) for name in places])
     same = (constant == constant[0]).all(dim=0)
-    return _Reader(layer, ids, torch.where(same, constant[0], torch.nan))  # type: ignore[arg-type]
+    found, heard = torch.where(same, constant[0], torch.nan), torch.as_tensor(hears)
+    return _Reader(layer, heard, ids[hears], found[heard])  # type: ignore[arg-type]
 
 
-def _heard(network: Network, readers: list[_Reader], units: Units, values: dict[str, Tensor]) -> Flags:
-    """Return which units something reads."""
-    found = _summed(network, units, values)
-    for reader in readers:
-        layer = reader.layer
-        weight = layer.used("weight") if isinstance(layer, Recurrent) else layer.used_weight()
-        found[reader.units[(weight != 0).flatten(0, -2).any(dim=0).numpy()]] = True
-    return found | _fed(network, units)
-
-
-def _changing(network: Network, readers: list[_Reader], units: Units, values: dict[str, Tensor]) -> Flags:
+def _moving(network: Network, readers: list[_Reader], units: Units, values: dict[str, Tensor]) -> Flags:
     """Return which units have no constant in the place of one of their readers."""
     found = _summed(network, units, values)
     for reader in readers:
         found[reader.units[torch.isnan(reader.constant).numpy()]] = True
-    for name in units.fed:
+    fed = _fed(network, units)
+    for name, ids in units.fed.items():
         silent = silent_states(network[name])  # type: ignore[arg-type]
-        found[units.fed[name][~silent.numpy()]] = True
+        found[ids[~silent.numpy() & fed[ids]]] = True
     return found
 
 
@@ -136,33 +147,29 @@ def _summed(network: Network, units: Units, values: dict[str, Tensor]) -> Flags:
     return found
 
 
-def _sparing(units: Units, unread: Flags, steady: Flags) -> Flags:
-    """Return which units leave when each axis of each value keeps at least one, rather a constant than an unread."""
-    gone = unread | steady
+def _sparing(units: Units, gone: Flags) -> Flags:
+    """Return which units leave when each axis of each value keeps at least its last one."""
+    gone = gone.copy()
     for ids in (ids for axes in units.values.values() for ids in axes):
         if gone[ids].all():
-            heard = ids[~unread[ids]]
-            gone[(heard if len(heard) else ids)[-1]] = False
+            gone[ids[-1]] = False
     return gone
 
 
-def _taken_over(gone: Flags, unread: Flags, readers: list[_Reader]) -> tuple[Flags, dict[str, Layer]]:
+def _taken_over(gone: Flags, readers: list[_Reader]) -> tuple[Flags, dict[str, Layer]]:
     """Return which units leave for good, and the readers with biases that have taken over their constants.
 
     One after the other, each on top of those already taken.
     """
     gone = gone.copy()
     totals: dict[str, Tensor | None] = {}
-    telling = [np.unique(reader.units[(torch.nan_to_num(reader.constant) != 0).numpy()]) for reader in readers]
-    for unit in np.unique(np.concatenate([*telling, np.zeros(1, np.int64)])):
-        if unread[unit] or not gone[unit]:
-            continue
+    telling = [set(reader.units[(torch.nan_to_num(reader.constant) != 0).numpy()].tolist()) for reader in readers]
+    for unit in sorted(unit for unit in set[int]().union(*telling) if gone[unit]):
         told = [reader for reader, units in zip(readers, telling, strict=True) if unit in units]
         after = {r.layer.name: r.with_constant(totals.get(r.layer.name), unit) for r in told}
-        full = [reader for reader in told if after[reader.layer.name] is None]
-        for reader in full:
-            kind = reader.layer.bias_type
-            logger.warning("layer '%s' cannot hold a dead neuron's constant in %s: kept", reader.layer.name, kind)
+        full = [reader.layer for reader in told if after[reader.layer.name] is None]
+        for layer in full:
+            logger.warning("layer '%s' cannot hold a dead neuron's constant in %s: kept", layer.name, layer.bias_type)
         gone[unit] = not full
         totals |= {} if full else after
     layers = {reader.layer.name: reader.layer for reader in readers}

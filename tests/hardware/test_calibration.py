@@ -104,6 +104,17 @@ def test_strategies_share_what_their_stage_has_in_common() -> None:
     assert lent.strategy == "resource"
 
 
+def test_an_estimate_that_doubts_itself_is_corrected_less_by_one_design() -> None:
+    sure, truth = of(lut=1.5)
+    unsure = replace(sure, uncertainty=Resources(lut=0.6 * (sure.resources.lut or 0)))
+    bold, careful = (calibration.fit([(estimate, truth)])["lut"] for estimate in (sure, unsure))
+    assert 1 < careful.factor < 1.2 < bold.factor
+    assert careful.relative_error > 0.6
+    many = calibration.fit([(unsure, truth)] * 30)["lut"]  # what is seen wins in the end
+    assert many.factor == pytest.approx(1.5, rel=0.05)
+    assert many.relative_error < 0.2
+
+
 def layered(dense: float, softmax: float) -> tuple[Estimate, Measurement]:
     """A dense layer and a softmax of 1,000 LUT each, and what each was measured to be, as a ratio."""
     cells = Resources(lut=1000.0)

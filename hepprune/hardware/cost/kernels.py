@@ -25,8 +25,9 @@ class Kernel:
 
     A weight that one input meets twice is multiplied once. `dsp_products` and `additions` hold for inputs wider than
     8 bits, the `narrow` ones for the others. `tree_additions` add up the signed digits of every neuron, `tree_growth`
-    is the bits by which those sums are wider than what comes in, summed over the additions. `largest_sum` bounds |weight| summed over one neuron's inputs. `rows` are
-    the DSP rows, `reuse_factor` consecutive weights each, that hold a weight other than zero.
+    is the bits by which those sums are wider than what comes in, summed over the additions. `largest_sum` bounds
+    |weight| summed over one neuron's inputs. `rows` are the DSP rows, `reuse_factor` consecutive weights each, that
+    hold a weight other than zero.
     """
 
     n_out: int

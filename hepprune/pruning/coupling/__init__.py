@@ -66,35 +66,39 @@ def groups(network: Network, units: Units | None = None) -> tuple[Group, ...]:
     """Return the groups that must shrink together, in the order in which their first layers run."""
     found = units or follow(network)
     where = {
-        (place, name): _places_of(ids, found.count) for place in PLACES for name, ids in getattr(found, place).items()
+        (place, name): _indices(ids) for place in PLACES for name, ids in getattr(found, place).items() if ids.any()
     }
+    held: dict[int, list[tuple[object, ...]]] = {}
+    for key, indices in where.items():
+        for unit, own in indices.items():
+            held.setdefault(unit, []).append((*key, len(own)))
     alike: dict[tuple[object, ...], list[int]] = {}
-    for unit in range(1, found.count):
-        held = tuple((key, len(places[unit])) for key, places in where.items() if len(places[unit]))
-        if held:
-            alike.setdefault((held, found.fixed.get(unit, ""), unit in found.heads), []).append(unit)
+    for unit in sorted(held):
+        alike.setdefault((*held[unit], found.fixed.get(unit, ""), unit in found.heads), []).append(unit)
     order = {layer.name: number for number, layer in enumerate(network)}
     grouped = [_group(ids, where, found, order) for ids in alike.values()]
     return tuple(sorted(grouped, key=lambda group: order[group.members[0].layer]))
 
 
-def _places_of(ids: Ids, count: int) -> list[tuple[int, ...]]:
+def _indices(ids: Ids) -> dict[int, tuple[int, ...]]:
     """Return the indices of each unit."""
-    order = np.argsort(ids, kind="stable")
-    ends = np.searchsorted(ids[order], np.arange(count + 1))
-    return [tuple(order[start:stop].tolist()) for start, stop in pairwise(ends)]
+    order = np.argsort(ids, kind="stable").tolist()
+    units, starts = np.unique(ids, return_counts=True)
+    ends = [0, *np.cumsum(starts).tolist()]
+    spans = zip(units.tolist(), pairwise(ends), strict=True)
+    return {unit: tuple(order[start:stop]) for unit, (start, stop) in spans if unit}
 
 
 def _group(
     ids: Sequence[int],
-    where: Mapping[tuple[str, str], list[tuple[int, ...]]],
+    where: Mapping[tuple[str, str], Mapping[int, tuple[int, ...]]],
     units: Units,
     order: Mapping[str, int],
 ) -> Group:
     members = [
-        Member(layer, place, tuple(places[unit] for unit in ids))
-        for (place, layer), places in where.items()
-        if places[ids[0]]
+        Member(layer, place, tuple(indices[unit] for unit in ids))
+        for (place, layer), indices in where.items()
+        if ids[0] in indices
     ]
     members.sort(key=lambda member: (order[member.layer], PLACES.index(member.place)))
     makers = [member.layer for member in members if member.place == "made"]

@@ -146,7 +146,10 @@ class Walk:
 
     def _tie_uses(self, layer: Layer, arriving: list[Axes]) -> None:
         """Tie what arrives at a layer to what arrived where it ran before, so that it can change for both."""
-        for before, now in zip(self._arrived.setdefault(layer.name, arriving), arriving, strict=True):
+        if layer.name not in self._arrived:
+            self._arrived[layer.name] = arriving
+            return
+        for before, now in zip(self._arrived[layer.name], arriving, strict=True):
             for one, other in zip(before, now, strict=True):
                 if len(one) == len(other):
                     self.tie(one.units, other.units, f"'{layer.name}' runs at another place too")
@@ -167,6 +170,8 @@ class Walk:
 
     def tie(self, one: Ids, other: Ids, why: str) -> None:
         """Make one unit of two, index by index; a unit that is tied to none stays."""
+        if not one.any() and not other.any():
+            return
         one, other = (ids.ravel() for ids in np.broadcast_arrays(one, other))
         both = (one > 0) & (other > 0)
         self._ties.append((one[both], other[both]))

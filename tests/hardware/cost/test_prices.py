@@ -17,7 +17,7 @@ from hepprune.hardware import cost
 from hepprune.hardware.cost import hls, kernels, prices, reuse
 from hepprune.hardware.cost.operations import Operation
 from hepprune.hardware.cost.prices import price
-from hepprune.hardware.resources import RESOURCES, Resources
+from hepprune.hardware.resources import RESOURCES
 from hepprune.hardware.targets import Target
 from hepprune.network import (
     Activation,
@@ -227,9 +227,63 @@ class Odd(Layer):
     """A layer that nobody knows."""
 
 
-def test_a_later_stage_widens_the_uncertainty_of_lut_only() -> None:
+def test_a_later_stage_widens_the_uncertainty() -> None:
     own, later = (cost.estimate(_mlp(), TARGET, strategy="latency", stage=stage) for stage in (None, "vsynth"))
     assert later.resources.lut == pytest.approx(own.resources.lut / 2.1)  # type: ignore[operator]
-    assert later.uncertainty.lut / later.resources.lut > own.uncertainty.lut / own.resources.lut  # type: ignore[operator]
-    assert replace(later.uncertainty, lut=None) == replace(own.uncertainty, lut=None)
-    assert later.uncertainty != Resources()
+    relative = [
+        {cell: n / each.resources.known()[cell] for cell, n in each.uncertainty.known().items() if n}
+        for each in (own, later)
+    ]
+    assert all(relative[1][cell] > relative[0][cell] for cell in ("lut", "ff", "dsp"))
+    assert replace(later.uncertainty, lut=None, ff=None, dsp=None) == replace(
+        own.uncertainty, lut=None, ff=None, dsp=None
+    )
+
+
+def test_adder_graphs_price_every_layer_without_a_dsp_for_its_weights() -> None:
+    for network in _networks():
+        for io_type in ("io_parallel", "io_stream"):
+            found = cost.estimate(network, TARGET, strategy="distributed_arithmetic", io_type=io_type)
+            assert found.stage == "csynth"
+            matrices = [la for la in found.layers if isinstance(network[la.layer], Dense | Conv)]
+            assert all(la.resources.dsp == 0 and la.resources.lut > 0 for la in matrices)  # type: ignore[operator]
+
+
+def test_layer_by_layer_an_adder_graph_costs_about_what_the_whole_one_does() -> None:
+    bits, bias = FixedPoint(8, 3, False, "RND", "SAT"), FixedPoint(16, 4, True, "RND", "SAT")
+    types = {"weight_type": FixedPoint(6, 1), "bias_type": bias, "result": None}
+    layers: list[Layer] = [Input("x", 16, FixedPoint(8, 3, True)), _dense("a", 16, 64, **types), ReLU("r", bits)]
+    network = Network([*layers, _dense("b", 64, 32, **types)])
+    whole = cost.estimate(network, TARGET)
+    apart = hls.estimate(network, TARGET, strategy="distributed_arithmetic")
+    sums = [la.resources.lut for la in apart.layers if la.layer in "ab"]
+    assert whole.stage == "da4ml"
+    assert sum(sums) == pytest.approx(whole.resources.lut, rel=0.25)  # type: ignore[arg-type]
+
+
+def test_a_changed_layer_and_those_that_read_it_are_priced_as_in_the_whole() -> None:
+    network = _mlp(result=None)
+    options = {"strategy": "latency"}
+    priced = hls.priced(network, TARGET, **options)  # type: ignore[arg-type]
+    for name, layer in (
+        ("b", network["b"].rebuilt(digit_limit=torch.zeros(8, 24, dtype=torch.uint8))),
+        ("r", ReLU("r", FixedPoint(4, 2, False))),
+    ):
+        changed = network.replacing({name: layer})
+        assert hls.reprice(priced, changed, name) == hls.priced(changed, TARGET, **options)  # type: ignore[arg-type]
+    shared = network.replacing({"b": network["b"].rebuilt(strategy="resource", reuse_factor=8)})
+    own = hls.reprice(hls.priced(network, TARGET), shared, "b")
+    assert own == hls.priced(shared, TARGET)
+    assert own.operations["a"].dataflow  # one layer under resource puts FIFOs after all
+
+
+def test_the_wider_a_stream_the_more_its_fifos_take() -> None:
+    """MNIST stream (Vivado HLS 2020.1): each FIFO that the report lists."""
+    listed = {(1, 4): 0, (1, 19): 0, (25, 4): 0, (121, 4): 0, (169, 4): 1, (676, 4): 1, (121, 18): 1, (676, 25): 2}
+    assert {each: prices.fifo_bram18(*each) for each in listed} == listed
+
+
+def test_a_faster_clock_holds_more_sums() -> None:
+    held = [cost.estimate(_mlp(), Target("t", clock_ns=ns), strategy="latency").resources.ff for ns in (20.0, 5.0, 2.5)]
+    assert held == sorted(held)  # type: ignore[type-var]
+    assert held[0] < held[2]  # type: ignore[operator]
