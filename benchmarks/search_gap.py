@@ -16,9 +16,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from hepprune import frontends, recipe, training
+from hepprune.errors import BudgetMissedError
 from hepprune.files import write_json
 from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Budget, Resources
@@ -28,7 +30,7 @@ from hepprune.pipeline import searching, taggers
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.wholes import Settings
 from hepprune.search import solvers, tables
-from hepprune.search.choices import Problem
+from hepprune.search.choices import Choice, Option, Problem, Table
 from hepprune.search.pricing import Pricing
 from hepprune.search.variants import Workshop
 from hepprune.training import Fit, Sample
@@ -41,9 +43,14 @@ def main() -> None:
     """Print and keep a row for each budget."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, help="a trained tagger on the recipe's features")
-    parser.add_argument("--shares", type=float, nargs="+", default=[0.6, 0.4, 0.25])
+    parser.add_argument("--shares", type=float, nargs="*", default=[0.6, 0.4, 0.25])
     parser.add_argument("--trials", type=int, default=300)
+    parser.add_argument("--random", type=int, default=60, help="random problems on which the greedy gap is measured")
     arguments = parser.parse_args()
+    gaps = random_gaps(arguments.random)
+    print(json.dumps(gaps), flush=True)
+    if not arguments.shares:
+        return
     job = recipe.load(ROOT / "hls_projects/jet_tagger/recipe.yaml")
     target = targets.load(job.target)
     jets = taggers.read_jets(Context(job, target, ROOT / "benchmarks/results/search_gap"))
@@ -57,7 +64,9 @@ def main() -> None:
         rows.append({"lut_share": share, "separable": compared(separable, budget)})
         rows[-1]["whole"] = on_whole_networks(network, (jets.train, jets.test), budget, settings)
         print(json.dumps(rows[-1]), flush=True)
-    write_json(ROOT / "benchmarks/results/search_gap.json", {"lut": whole.resources.lut, "budgets": rows})
+    write_json(
+        ROOT / "benchmarks/results/search_gap.json", {"random": gaps, "lut": whole.resources.lut, "budgets": rows}
+    )
 
 
 def trained(job: recipe.Recipe, jets: taggers.Samples) -> Network:
@@ -104,6 +113,37 @@ def on_whole_networks(
         change = {"predicted": result.solution.chosen.loss, "loss": planned.change, "error": planned.change_error}
         found[name] = {**change, "lut": planned.estimate.resources.lut, "seconds": seconds}
     return found
+
+
+def random_gaps(n: int) -> dict[str, float]:
+    """Return the greedy solver's gap, as a fraction of the optimum, on random tables of six layers and three limits."""
+    gaps = []
+    for seed in range(n):
+        rng = np.random.default_rng(seed)
+        choices = tuple(Choice(f"layer_{place}", _random_options(rng)) for place in range(6))
+        separable = Table("random", choices, fixed=Resources(lut=3.0, dsp=0.0), fixed_latency_ns=1.0)
+        share = rng.uniform(0.3, 0.9)
+        best = [min(choice.options, key=lambda option: option.loss) for choice in choices]
+        lut, dsp = (sum(getattr(option.resources, name) for option in best) for name in ("lut", "dsp"))
+        budget = Budget(share * sum(o.latency_ns for o in best), 1, Resources(lut=share * lut, dsp=share * dsp))
+        try:
+            row = compared(separable, budget)
+        except BudgetMissedError:
+            continue
+        gaps.append(row["gap_over_optimum"])
+    found = {"mean": float(np.mean(gaps)), "largest": max(gaps), "optimal": float(np.mean(np.array(gaps) < 1e-9))}
+    return {"problems": len(gaps), **found}
+
+
+def _random_options(rng: np.random.Generator) -> tuple[Option, ...]:
+    """Return options whose loss falls as what they use rises, roughly."""
+    size = rng.integers(1, 20, 12)
+    loss, dsp = 1 / size + rng.exponential(0.1, 12), size // 2 + rng.integers(0, 4, 12)
+    rows = zip(loss.tolist(), (10.0 * size).tolist(), dsp.tolist(), rng.integers(1, 6, 12).tolist(), strict=True)
+    return tuple(
+        Option(sparsity=0.5, loss=each, resources=Resources(lut=lut, dsp=float(cells)), latency_ns=float(ns))
+        for each, lut, cells, ns in rows
+    )
 
 
 def timed(run: Callable[[], Any]) -> tuple[float, Any]:

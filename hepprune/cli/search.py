@@ -138,7 +138,7 @@ def _plan(found: Any) -> Table:
 
 def _verdict(found: Any) -> list[str]:
     chosen = found.solution.chosen
-    proved = ", the least possible with these options" if found.solution.optimal else ""
+    proved = ", the optimum where layers add up" if found.solution.optimal else ""
     lines = [f"predicted loss in {found.metric}: {chosen.loss:+.5f} ± {chosen.error:.5f}{proved}"]
     for model in found.models:
         price, cells = model.estimate, model.estimate.resources

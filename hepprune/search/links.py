@@ -59,9 +59,13 @@ class Links:
         shrinks = np.array([name in RESOURCES for name in knapsack.names], dtype=bool)
         return cls(problem, knapsack, options, kept, feeders, shrinks)
 
-    def start(self) -> Picks:
-        """Return the plan of least loss."""
-        return tuple(int(np.argmin(losses)) for losses in self.knapsack.losses)
+    def thinned(self, left: float) -> Picks:
+        """Return the plan of least loss in which every layer keeps about that share of its neurons, where it can."""
+        picks = []
+        for losses, kept in zip(self.knapsack.losses, self.kept, strict=True):
+            far = np.abs(kept - left)
+            picks.append(int(np.lexsort((losses, far))[0]))
+        return tuple(picks)
 
     def picks(self, plan: Plan) -> Picks:
         """Return a plan's places among the options, whatever the plan says they cost."""

@@ -14,11 +14,12 @@ from hepprune.errors import BudgetMissedError
 from hepprune.search import pareto
 from hepprune.search.choices import Knapsack, Problem
 from hepprune.search.links import Links
-from hepprune.search.pareto import Picks, Plan, Solution
+from hepprune.search.pareto import Picks, Plan, Solution, Step
 from hepprune.search.solvers import milp
 
 Floats = NDArray[np.float64]
-_ROUNDS, _IMPROVEMENTS = 8, 3
+_ROUNDS, _IMPROVEMENTS = 6, 3
+_STARTS = 1.0, 0.5, 0.25  # the share of their neurons that all layers keep where the sums are first taken
 _NEAR = 0.1, 10.0  # a plan is no basis for a correction beyond these
 
 # Returns what a plan's whole networks use, as a share of each limit by name.
@@ -65,6 +66,11 @@ class _Ledger:
         return _worst(self.priced[picks]) <= 1 + 1e-9
 
     @property
+    def closest(self) -> Picks:
+        """The plan that is least over the budget, or most below it."""
+        return min(self.priced, key=lambda picks: _worst(self.priced[picks]))
+
+    @property
     def best(self) -> Picks | None:
         """The plan of least loss that fits, None where none does yet."""
         fitting = [picks for picks in self.priced if self.fits(picks)]
@@ -80,29 +86,30 @@ def settle(problem: Problem, solve: Callable[[Problem], Solution], shares: Share
     """
     links = Links.of(problem)
     ledger = _Ledger(links, shares, {}, np.ones(len(links.knapsack.names)))
-    solution = None
-    for around in _rounds(ledger, solve):
-        solution = around or solution
-    for start in dict.fromkeys(picks for picks in (ledger.best, *list(ledger.priced)[-1:]) if picks is not None):
-        picks = start
+    solutions: dict[Picks, Solution] = {}
+    for left in _STARTS:
+        solutions |= dict(_rounds(ledger, solve, links.thinned(left)))
+    for start in (ledger.best, ledger.closest):
+        picks = start or ledger.closest
         for _ in range(_IMPROVEMENTS):
             picks = links.improve(picks, links.knapsack.limits * ledger.factors)
             ledger.price(picks)
     if ledger.best is None:
         raise _unreachable(ledger)
-    return _settled(ledger, ledger.best, solution)
+    return _settled(ledger, ledger.best, solutions)
 
 
-def _rounds(ledger: _Ledger, solve: Callable[[Problem], Solution]) -> Iterator[Solution | None]:
-    """Solve around the last plan until it stays, and yield the solutions."""
-    links, picks = ledger.links, ledger.links.start()
+def _rounds(ledger: _Ledger, solve: Callable[[Problem], Solution], picks: Picks) -> Iterator[tuple[Picks, Solution]]:
+    """Solve around the last plan until it stays, and yield the plans found with their solutions."""
+    links = ledger.links
     for _ in range(_ROUNDS):
         factors = dict(zip(links.knapsack.names, ledger.factors.tolist(), strict=True))
         around = links.around(picks).rescaled(factors)
         solution, plan = _solved(around, solve)
         before, picks = picks, links.picks(plan)
         ledger.price(picks)
-        yield solution
+        if solution is not None:
+            yield picks, solution
         if picks == before:
             return
 
@@ -117,22 +124,31 @@ def _solved(problem: Problem, solve: Callable[[Problem], Solution]) -> tuple[Sol
     return solution, solution.chosen
 
 
-def _settled(ledger: _Ledger, best: Picks, solution: Solution | None) -> Settled:
-    """Return the best plan in the place of the one that the last sum over layers has led to."""
+def _settled(ledger: _Ledger, best: Picks, solutions: Mapping[Picks, Solution]) -> Settled:
+    """Return the best plan, with the steps and the front of the solution that is it or is nearest to it in loss."""
     links = ledger.links
     used = ledger.priced[best]
     plan = replace(pareto.plan(links.problem, links.knapsack, best), used=used)
-    if solution is not None and links.picks(solution.chosen) == best:
-        found = replace(solution, chosen=plan)
-    elif solution is not None:
-        found = replace(solution, chosen=plan, optimal=False)
+    if best in solutions:
+        found = replace(solutions[best], chosen=plan)
+    elif solutions:
+        near = min(solutions.values(), key=lambda solution: abs(solution.chosen.loss - plan.loss))
+        found = replace(near, chosen=plan, optimal=False, steps=(*near.steps, *_last_steps(near.chosen, plan)))
     else:
         found = Solution("links", (plan,), plan, optimal=False)
     return Settled(found, used, len(ledger.priced))
 
 
+def _last_steps(before: Plan, after: Plan) -> Iterator[Step]:
+    """Yield what lies between a solution's plan and the one that was improved from it."""
+    for old, new in zip(before.picks, after.picks, strict=True):
+        if old.option.key != new.option.key:
+            loss, error = new.option.loss - old.option.loss, max(old.option.error, new.option.error)
+            yield Step(new.model, new.layer, old.option, new.option, loss, error, {}, "found on whole networks")
+
+
 def _unreachable(ledger: _Ledger) -> BudgetMissedError:
-    closest = min(ledger.priced.values(), key=_worst)
+    closest = ledger.priced[ledger.closest]
     knapsack = ledger.links.knapsack
     name = max(closest, key=closest.__getitem__)
     limit = float(knapsack.limits[knapsack.names.index(name)])
