@@ -19,7 +19,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("hepprune needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[hls,rtl,jets,report]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[hls,rtl,jets,report,digits]'
 	@touch $@
 
 $(TESTED): $(READY) requirements-dev.txt

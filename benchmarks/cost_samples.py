@@ -5,7 +5,7 @@ Reads `../shared/reference` (its README names sources and licences); nothing of 
 
 import csv
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from hepprune import frontends
 from hepprune.fixed import FixedPoint
 from hepprune.hardware.cost import kernels, reuse
-from hepprune.hardware.cost.describing import described
+from hepprune.hardware.cost.describing import Options, described
 from hepprune.hardware.cost.operations import Operation
 from hepprune.hardware.resources import Measurement, Resources
 from hepprune.network import Input, Network
@@ -35,6 +35,10 @@ SOURCES = {
 }
 
 
+# What a clock of 5 ns leaves for logic: Vitis HLS takes 27 % off, Vivado HLS 12.5 %.
+VITIS_NS, VIVADO_NS = 3.65, 4.375
+
+
 @dataclass(frozen=True)
 class Sample:
     """One operation and what HLS reported for it."""
@@ -44,16 +48,28 @@ class Sample:
     resources: Resources
     latency_cycles: float | None = None
     interval_cycles: float | None = None
+    usable_ns: float = VITIS_NS
 
 
 @dataclass(frozen=True)
 class Published:
-    """A published design whole: its network, as its hls4ml project typed it, and its report."""
+    """A published design whole: its network, as its hls4ml project typed it, its report, what is left of its clock.
+
+    `layers` names the layer of each module of the report. The DeepSets were built as dataflow designs.
+    """
 
     source: str
     network: Network
     measured: Measurement
     layers: dict[str, str]
+    usable_ns: float
+    dataflow: bool = False
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """The design as the cost models see it."""
+        each = described(self.network, Options("latency"))
+        return tuple(replace(operation, dataflow=self.dataflow) for operation in each)
 
 
 def samples() -> list[Sample]:
@@ -88,17 +104,24 @@ def _matrix(n_in: int, n_out: int, kernel: kernels.Kernel, **facts: object) -> O
 
 
 def single_layers() -> Iterator[Sample]:
-    """Yield the runs of wa-hls4ml that finished, at reuse factor 1 or under `resource`; the others are censored."""
+    """Yield the runs of wa-hls4ml that finished; the others are censored.
+
+    Left out: weights of 2 bits under `latency`, which hang on a scale that is not published, and `resource` at reuse
+    factor 1, which is `latency` once more.
+    """
     for row in _rows("wa_dense_single_layer.csv"):
         n_in, n_out, bits, factor = (int(row[key]) for key in ("d_in", "d_out", "prec", "rf"))
-        if row["hls_synth_success"] != "True" or (row["strategy"] == "latency" and factor > 1):
+        unrolled = row["strategy"] == "latency"
+        if row["hls_synth_success"] != "True" or (bits == 2 if unrolled else factor == 1):
             continue
-        if row["strategy"] == "resource" and factor == 1:
-            continue
-        kernel = _drawn(n_in, n_out, bits) if factor == 1 else _blank(n_in, n_out, bits, factor)
-        figures = (float(row[f"{cell}_hls"]) for cell in ("LUT", "FF", "DSP", "BRAM_18K"))
+        kernel = _drawn(n_in, n_out, bits) if unrolled else _blank(n_in, n_out, bits, factor)
+        facts = {"strategy": "latency", "asked_reuse_factor": factor} if unrolled else {}
+        figures = {cell: float(row[f"{cell}_hls"]) for cell in ("LUT", "FF", "DSP", "BRAM_18K")}
+        if unrolled:  # the ports of the design are no part of the layer
+            figures["FF"] -= 16 * n_out + 2
         cycles, interval = float(row["BestLatency_hls"]), float(row["IntervalMax_hls"])
-        yield Sample("wa-hls4ml", _matrix(n_in, n_out, kernel), Resources(*figures), cycles, interval)
+        operation = _matrix(n_in, n_out, kernel, **facts)
+        yield Sample("wa-hls4ml", operation, Resources(*figures.values()), cycles, interval)
 
 
 def censored() -> dict[str, tuple[int, int]]:
@@ -120,7 +143,7 @@ def _stream(kind: str, window: int) -> Iterator[Sample]:
         n_in, n_out, steps, factor = (int(row[key]) for key in ("n_in", "n_out", "seq_len", "rf"))
         if not row["lut_mean"] or factor == 1:
             continue
-        kernel = _blank(window * n_in, n_out, 16, reuse.legalised(window * n_in, n_out, factor))
+        kernel = _blank(window * n_in, n_out, 16, reuse.taken(window * n_in, n_out, factor))
         figures = (float(row[f"{cell}_mean"]) for cell in ("lut", "ff", "dsp48e", "bram_18k"))
         facts = {} if window == 1 else {"function": "Conv", "steps": steps + window - 1, "positions": steps}
         operation = _matrix(window * n_in, n_out, kernel, streams=True, **facts)
@@ -133,7 +156,7 @@ def _recurrent() -> Iterator[Sample]:
         n_in, n_out, steps, factor = (int(row[key]) for key in ("n_in", "n_out", "seq_len", "rf"))
         if not row["lut_mean"]:
             continue
-        each = [reuse.legalised(size, 4 * n_out, factor) for size in (n_in, n_out)]
+        each = [reuse.taken(size, 4 * n_out, factor) for size in (n_in, n_out)]
         cells = tuple(_blank(size, 4 * n_out, 16, f) for size, f in zip((n_in, n_out), each, strict=True))
         common = {"reuse_factor": max(each), "steps": steps, "streams": True, "operands": 4, "function": "lstm"}
         operation = Operation(
@@ -159,14 +182,16 @@ def published() -> Iterator[Published]:
     network = _typed(frontends.read(str(mlp / "keras_model.keras")), FixedPoint(16, 6))
     names = dict(zip((2, 4, 5, 7, 8, 10, 11, 13), [layer.name for layer in network][1:], strict=True))
     measured = reports.read(mlp / "myproject_prj/solution1/syn/report/csynth.rpt")
-    yield Published("jet MLP", network, measured, {f"config{n}": name for n, name in names.items()})
+    yield Published("jet MLP", network, measured, {f"config{n}": name for n, name in names.items()}, VITIS_NS)
     for bits in (4, 6, 8):
         folder = REPORTS / f"l1-jet-id-deepsets-{bits}bit/kfold_0/synthesis_final"
         network = _typed(frontends.read(str(folder / "keras_model.h5")), FixedPoint(12, 4, True, "RND", "SAT"))
+        network = network.replacing({name: network[name].rebuilt(reuse_factor=2) for name in ("phi1", "phi2", "phi3")})
         numbers = (19, 4, 20, 7, 21, 10, 11, 12, 13, 15, 16, 18)
         names = dict(zip(numbers, [layer.name for layer in network][1:], strict=True))
         measured = reports.read(folder / "myproject_prj/solution1/solution1_data.json")
-        yield Published(f"DeepSets {bits} bit", network, measured, {f"config{n}": name for n, name in names.items()})
+        layers = {f"config{n}": name for n, name in names.items()}
+        yield Published(f"DeepSets {bits} bit", network, measured, layers, VIVADO_NS, dataflow=True)
 
 
 def _typed(network: Network, kind: FixedPoint) -> Network:
@@ -177,13 +202,16 @@ def _typed(network: Network, kind: FixedPoint) -> Network:
 
 
 def _modules(design: Published) -> Iterator[Sample]:
-    operations = {operation.name: operation for operation in described(design.network, strategy="latency")}
+    operations = {operation.name: operation for operation in design.operations}
     for module in design.measured.layers:
         # Vivado leaves the name of the widest module out: the dense layer after the pooling.
         key = module.layer or ("config13" if module.module.startswith("dense_latency") else "")
         if key in design.layers:
             operation = operations[design.layers[key]]
-            yield Sample(design.source, operation, module.resources, module.latency_cycles, module.interval_cycles)
+            # A wrapper that is no pipeline of its own reports its latency as its interval.
+            interval = None if module.module.startswith("pointwise_conv") else module.interval_cycles
+            figures = module.resources, module.latency_cycles, interval
+            yield Sample(design.source, operation, *figures, design.usable_ns)
 
 
 def _others() -> Iterator[Sample]:
@@ -197,7 +225,7 @@ def _others() -> Iterator[Sample]:
     }
     for start, (n_in, n_out, in_width, bits, steps) in matrices.items():
         measured = reports.read(next(folder.glob(f"{start}*.xml")))
-        kernel = _blank(n_in, n_out, 4, reuse.legalised(n_in, n_out, 64))
+        kernel = _blank(n_in, n_out, 4, reuse.taken(n_in, n_out, 64))
         facts = {"in_width": in_width, "accumulator_width": bits, "out_width": bits, "streams": True, "steps": steps}
         if steps > 1:
             facts |= {"function": "Conv", "positions": steps}

@@ -1,13 +1,26 @@
 """The errors a user may meet, each one sentence that names the culprit, the place and the choices."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_BEGINNING, _END = 1500, 400  # characters that are kept of a sentence that quotes too much
+_UNPRINTABLE = re.compile(r"\s*[\x00-\x1f\x7f-\x9f\u2028\u2029]+\s*")
+
 
 class HeppruneError(Exception):
-    """Anything wrong with what the user gave or with the machine; the command line exits with `exit_code`."""
+    """Anything wrong with what the user gave or with the machine; the command line exits with `exit_code`.
+
+    Sentences quote files of strangers: line breaks and what steers a terminal become blanks, and a quotation without
+    end is cut.
+    """
 
     exit_code = 1
+
+    def __init__(self, sentence: str) -> None:
+        plain = _UNPRINTABLE.sub(" ", sentence)
+        cut = len(plain) > _BEGINNING + _END
+        super().__init__(f"{plain[:_BEGINNING]} ... {plain[-_END:]}" if cut else plain)
 
 
 class DataError(HeppruneError):
@@ -30,6 +43,10 @@ class EquivalenceError(HeppruneError):
     """Two forms of the same network that disagree where they must not."""
 
 
+class ExecutorError(HeppruneError):
+    """Work that cannot be handed out as asked, or a worker that was lost."""
+
+
 class BudgetMissedError(HeppruneError):
     """A budget that could not be reached; the message names the figure that binds and the closest point."""
 
@@ -44,6 +61,12 @@ class ToolMissingError(HeppruneError):
     """A synthesis tool that was asked for by name and that this machine lacks."""
 
     exit_code = 3
+
+
+class MeasurementAwaitedError(HeppruneError):
+    """A design that has to be synthesised on another machine before the run can go on; nothing is wrong."""
+
+    exit_code = 4
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> str:

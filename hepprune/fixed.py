@@ -65,7 +65,7 @@ ROUNDING: dict[str, Callable[[Any], Any]] = {
 OVERFLOW = ("WRAP", "SAT", "SAT_SYM")
 
 _TEXT = re.compile(
-    r"(?:ap_)?(u?)fixed<\s*(\d+)\s*,\s*(-?\d+)\s*(?:,\s*(?:AP_)?(\w+)\s*(?:,\s*(?:AP_)?(\w+)\s*(?:,\s*0\s*)?)?)?>"
+    r"(?:ap_)?(u?)fixed<\s*(\d{1,4})\s*,\s*(-?\d{1,4})\s*(?:,\s*(?:AP_)?(\w+)\s*(?:,\s*(?:AP_)?(\w+)\s*(?:,\s*0\s*)?)?)?>"
 )
 
 

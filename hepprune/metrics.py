@@ -96,6 +96,22 @@ def auc(logits: Floats, labels: NDArray[np.integer[Any]]) -> Score:
     return Score(float(np.mean([s.value for s in scores])), np.mean([s.influence for s in scores], axis=0))
 
 
+def roc(scores: Floats, positive: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Return efficiency and mistag rate at every distinct threshold, from the tightest to the loosest.
+
+    Scores and `positive` are (n_jets,); jets of equal score pass together.
+
+    Raises:
+        DataError: one of the two kinds of jets is missing.
+    """
+    if not 0 < np.count_nonzero(positive) < len(positive):
+        raise DataError("a ROC curve needs jets of the class and jets of other classes")
+    order = np.argsort(-scores, kind="stable")
+    last = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)  # the last jet of each threshold
+    passed = np.cumsum(positive[order])[last]
+    return passed / passed[-1], (last + 1 - passed) / (len(scores) - passed[-1])
+
+
 def _mean(per_jet: NDArray[Any]) -> Score:
     values = per_jet.astype(np.float64)
     if not len(values):

@@ -1,20 +1,24 @@
 """recipe.yaml -> Recipe: everything one run needs, checked before anything starts; unknown keys are refused."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from hepprune import documents
 from hepprune.errors import NetworkError, RecipeError, unknown
 from hepprune.fixed import FixedPoint
-from hepprune.hardware.cost import COST_MODELS
+from hepprune.hardware.cost import COST_MODELS, measured
+from hepprune.metrics import METRICS
 from hepprune.network.precision import Precision
+from hepprune.pruning import granularity as granularities
+from hepprune.pruning import importance, schedules, selection
 from hepprune.pruning.masks import GRANULARITIES
 from hepprune.search.greedy import Settings
+from hepprune.search.solvers import SOLVERS
 from hepprune.training import Fit
 
-_MAX_BYTES = 2**20
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 
@@ -101,16 +105,25 @@ class Limits(_Section):
 
 
 class Search(_Section):
-    """How the search goes; see search.greedy."""
+    """How the search goes; see search.greedy. `solver` is what `hepprune search` plans with; see search.solvers."""
 
     stages: Annotated[int, Field(ge=2)] = 12
     step: Fraction = 0.08
     granularities: tuple[str, ...] = GRANULARITIES
     fine_tune_epochs: Positive = 8
-    settle_epochs: Positive = 80
+    settle_epochs: Positive = 240
     trim_epochs: Positive = 20
     learning_rate: Annotated[float, Field(gt=0)] = 6e-3
+    settle_learning_rate: Annotated[float, Field(gt=0)] = 1.2e-2
     trim_learning_rate: Annotated[float, Field(gt=0)] = 5e-4
+    solver: str = "greedy"
+
+    @field_validator("solver")
+    @classmethod
+    def _is_a_solver(cls, name: str) -> str:
+        if name not in SOLVERS:
+            raise ValueError(unknown("solver", name, SOLVERS))
+        return name
 
     @field_validator("granularities")
     @classmethod
@@ -121,22 +134,81 @@ class Search(_Section):
 
     def settings(self, batch_size: int, *, stages: int | None = None) -> Settings:
         """Return the settings as the search takes them."""
-        tune, settle = (Fit(n, batch_size, self.learning_rate) for n in (self.fine_tune_epochs, self.settle_epochs))
         return Settings(
             stages or self.stages,
             self.step,
             digits="digit" in self.granularities,
-            fine_tune=tune,
-            settle=settle,
+            fine_tune=Fit(self.fine_tune_epochs, batch_size, self.learning_rate),
+            settle=Fit(self.settle_epochs, batch_size, self.settle_learning_rate),
             trim=Fit(self.trim_epochs, batch_size, self.trim_learning_rate),
         )
 
 
+class Prune(_Section):
+    """Pruning by one method before the search, or alone with `hepprune prune recipe.yaml`; see search.iterative.
+
+    `schedule` is a name, with `sparsity` reached after `rounds`, or the sparsities after each round themselves.
+    """
+
+    method: str = "magnitude"
+    sparsity: Annotated[float, Field(ge=0, le=1)] | None = None
+    granularity: str = "weight"
+    scope: str = "global"
+    normalisation: str = "none"
+    keep: Annotated[int, Field(ge=0)] = 0
+    schedule: str | tuple[float, ...] = "polynomial"
+    rounds: Positive = 5
+    fine_tune_epochs: Positive = 8
+    learning_rate: Annotated[float, Field(gt=0)] = 6e-3
+    patience: Positive | None = None
+    monitor: str = "loss"
+
+    @model_validator(mode="after")
+    def _can_be_followed(self) -> "Prune":
+        tables: dict[str, Iterable[str]] = {
+            "method": importance.CRITERIA,
+            "scope": selection.SCOPES,
+            "normalisation": selection.NORMALISATIONS,
+            "monitor": ("loss", *METRICS),
+        }
+        for kind, known in tables.items():
+            if getattr(self, kind) not in known:
+                raise ValueError(unknown(kind, getattr(self, kind), known))
+        try:
+            granularities.parse(self.granularity)
+            schedules.sparsities(self.schedule, self.sparsity, rounds=self.rounds)
+        except NetworkError as problem:
+            raise ValueError(str(problem)) from problem
+        return self
+
+    @property
+    def n_rounds(self) -> int:
+        """Cuts that are made, each with its fine-tuning."""
+        return len(schedules.sparsities(self.schedule, self.sparsity, rounds=self.rounds))
+
+    def options(self, batch_size: int) -> dict[str, Any]:
+        """Return the options as search.iterative takes them."""
+        own = {"patience": self.patience, "monitor": self.monitor}
+        tuned = {"fine_tune_epochs", "learning_rate", *own}
+        fine_tune = Fit(self.fine_tune_epochs, batch_size, self.learning_rate, **own)  # type: ignore[arg-type]
+        return {**self.model_dump(exclude=tuned), "fine_tune": fine_tune}
+
+
 class Synthesis(_Section):
-    """Which tool measures, and how often the search may go on after a measurement over budget."""
+    """Which tool measures, and how often the search may go on after a measurement over budget.
+
+    With `tool: elsewhere` the run stops at each design that has to be measured on another machine, at `stage`.
+    """
 
     tool: str = "auto"
+    stage: Literal["csynth", "vsynth", "route", "yosys"] | None = None
     max_iterations: Positive = 5
+
+    @model_validator(mode="after")
+    def _name_a_stage_only_elsewhere(self) -> "Synthesis":
+        if self.stage is not None and self.tool != "elsewhere":
+            raise ValueError(f"a stage is for `tool: elsewhere`; the tool '{self.tool}' has its own")
+        return self
 
 
 class Checks(_Section):
@@ -156,6 +228,7 @@ class Recipe(_Section):
     data: Data
     model: Model = Field(default_factory=Model)
     budget: Limits
+    prune: Prune | None = None
     search: Search = Field(default_factory=Search)
     synthesis: Synthesis = Field(default_factory=Synthesis)
     checks: Checks = Field(default_factory=Checks)
@@ -163,6 +236,10 @@ class Recipe(_Section):
     @field_validator("strategy")
     @classmethod
     def _has_a_cost_model(cls, name: str) -> str:
+        if name in measured.DEVICES:
+            raise ValueError(
+                f"'{name}' measures on this machine and makes no firmware; use `hepprune latency --on {name}`"
+            )
         if name not in COST_MODELS:
             raise ValueError(unknown("strategy", name, COST_MODELS))
         return name
@@ -174,21 +251,31 @@ def load(path: Path) -> Recipe:
     Raises:
         RecipeError: the file is missing, is no YAML, or a key is unknown, missing or out of range.
     """
-    if not path.is_file():
-        raise RecipeError(f"no recipe at '{path}'")
-    if path.stat().st_size > _MAX_BYTES:
-        raise RecipeError(f"'{path}' is larger than {_MAX_BYTES} bytes, so it is no recipe")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError, RecursionError) as problem:  # ValueError: no UTF-8, or a date that is none
-        raise RecipeError(f"'{path}' is no YAML: {' '.join(str(problem).split())}") from problem
-    if not isinstance(content, dict):
-        raise RecipeError(f"'{path}' holds no recipe; it needs at least the keys name, data and budget")
+    content = documents.read(path, kind="recipe", keys="name, data and budget")
     try:
         recipe = Recipe.model_validate(content)
     except ValidationError as problem:
         raise RecipeError(f"'{path}': {_first(problem)}") from problem
     return _resolved(recipe, path.parent)
+
+
+def pruning(section: Prune | None, options: Mapping[str, Any]) -> Prune:
+    """Return a `prune` section, or the default one, in which options have taken the place of its own.
+
+    Raises:
+        RecipeError: an option is unknown or out of range.
+    """
+    base = {} if section is None else section.model_dump()
+    try:
+        return Prune.model_validate(base | dict(options))
+    except ValidationError as problem:
+        raise RecipeError(f"prune: {_sentence(problem)}") from problem
+
+
+def _sentence(problem: ValidationError) -> str:
+    fault = problem.errors()[0]
+    place = ".".join(str(part) for part in fault["loc"])
+    return f"{place}: {fault['msg']}" if place else fault["msg"].removeprefix("Value error, ")
 
 
 def _first(problem: ValidationError) -> str:
@@ -200,7 +287,8 @@ def _first(problem: ValidationError) -> str:
     section: type[BaseModel] = Recipe
     for part in fault["loc"][:-1]:
         annotation = section.model_fields[str(part)].annotation
-        section = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else section
+        kinds = (annotation, *get_args(annotation))
+        section = next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), section)
     return f"{place}: unknown key; known here: {', '.join(section.model_fields)}"
 
 

@@ -3,7 +3,7 @@
 import copy
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,9 @@ from hepprune.network import Dense, Input, Network, ReLU
 from hepprune.network.layers import Layer
 
 _SHARED_FROM = 100_000  # parameters
+
+# What is added to the loss, from the value of every layer up to the logits and the targets.
+Penalty = Callable[[Mapping[str, Tensor], Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,11 @@ class Sample:
 
 @dataclass(frozen=True)
 class Fit:
-    """How to train: passes over the jets, jets per step, the peak learning rate of a one-cycle schedule."""
+    """How to train: passes over the jets, jets per step, the peak learning rate of a one-cycle schedule.
+
+    The best epoch is that of the least validation loss, or of the highest metric that `monitor` names. With `patience`
+    training stops after so many epochs without a better one.
+    """
 
     epochs: int
     batch_size: int = 1024
@@ -58,6 +65,7 @@ class Fit:
     weight_decay: float = 0.0
     patience: int | None = None
     quantised: bool = True
+    monitor: str = "loss"
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,11 @@ class Epoch:
     accuracy: float
     accuracy_error: float
     seconds: float
+
+
+# Given the network in training, which it may change in place, and the fraction of the training that will have passed
+# after the next epoch: whether that epoch may be the one that is restored in the end.
+Prepare = Callable[[Network, float], bool]
 
 
 def multilayer_perceptron(n_features: int, hidden: tuple[int, ...], n_classes: int, *, seed: int) -> Network:
@@ -93,19 +106,24 @@ def fit(
     settings: Fit,
     seed: int,
     teacher: Network | None = None,
+    penalty: Penalty | None = None,
+    prepare: Prepare = lambda *_: True,
     advance: Callable[[int], None] = lambda _: None,
 ) -> tuple[Network, tuple[Epoch, ...]]:
-    """Return a trained copy, restored to the epoch of least validation loss, and its history.
+    """Return a trained copy, restored to its best epoch on the validation jets, and its history.
 
     The loss is the cross-entropy of the logits; with a `teacher` its class probabilities are half of each target
-    (distillation, Hinton, Vinyals and Dean, arXiv:1503.02531). `advance(1)` is called after each epoch.
+    (distillation, Hinton, Vinyals and Dean, arXiv:1503.02531). A `penalty` is added to it. `prepare` may prune the
+    network before each epoch, and says whether that epoch may be the one restored. `advance(1)` is called after each.
 
     Raises:
         DataError: the loss is no longer finite.
     """
     with _threads(network):
         targets = _targets(train, teacher)
-        return _fit(network.clone(), train.x, targets, validation, settings=settings, seed=seed, advance=advance)
+        sample = Sample(train.x, targets)
+        options = {"settings": settings, "seed": seed, "penalty": penalty, "prepare": prepare, "advance": advance}
+        return _fit(network.clone(), sample, validation, **options)  # type: ignore[arg-type]
 
 
 @contextmanager
@@ -131,47 +149,47 @@ def _targets(train: Sample, teacher: Network | None) -> Tensor:
 
 def _fit(
     network: Network,
-    x: Tensor,
-    targets: Tensor,
+    train: Sample,
     validation: Sample,
     *,
     settings: Fit,
     seed: int,
+    penalty: Penalty | None,
+    prepare: Prepare,
     advance: Callable[[int], None],
 ) -> tuple[Network, tuple[Epoch, ...]]:
     generator, start = torch.Generator().manual_seed(seed), time.perf_counter()
-    steps = settings.epochs * -(-len(x) // settings.batch_size)
+    steps = settings.epochs * -(-len(train) // settings.batch_size)
     optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=max(steps, 1))
     history: list[Epoch] = []
-    best, best_loss, best_epoch = copy.deepcopy(network.state_dict()), np.inf, 0
+    best, least, best_epoch = copy.deepcopy(network.state_dict()), np.inf, 0
     for epoch in range(1, settings.epochs + 1):
-        order = torch.randperm(len(x), generator=generator)
-        losses = [
-            _step(network, Sample(x[batch], targets[batch]), optimiser, cycle, quantised=settings.quantised)
-            for batch in torch.split(order, settings.batch_size)
-        ]
-        loss, hits = _validate(network, validation, quantised=settings.quantised)
+        eligible = prepare(network, epoch / settings.epochs)
+        order = torch.randperm(len(train), generator=generator)
+        losses = []
+        for batch in torch.split(order, settings.batch_size):
+            part = Sample(train.x[batch], train.y[batch])
+            losses.append(_step(_loss(network, part, penalty, quantised=settings.quantised), optimiser, cycle))
+        loss, hits, regret = _validate(network, validation, settings, penalty)
         seconds = time.perf_counter() - start
         history.append(Epoch(epoch, float(np.mean(losses)), loss, hits.value, hits.error, seconds))
         advance(1)
-        if loss < best_loss:
-            best, best_loss, best_epoch = copy.deepcopy(network.state_dict()), loss, epoch
+        if eligible and regret < least:
+            best, least, best_epoch = copy.deepcopy(network.state_dict()), regret, epoch
         if settings.patience is not None and epoch - best_epoch >= settings.patience:
             break
     network.load_state_dict(best)
     return network, tuple(history)
 
 
-def _step(
-    network: Network,
-    batch: Sample,
-    optimiser: torch.optim.Optimizer,
-    cycle: torch.optim.lr_scheduler.LRScheduler,
-    *,
-    quantised: bool,
-) -> float:
-    loss = nn.functional.cross_entropy(network.logits(batch.x, quantised=quantised), batch.y)
+def _loss(network: Network, sample: Sample, penalty: Penalty | None, *, quantised: bool) -> Tensor:
+    values = network.activations(sample.x, quantised=quantised, until=network.logits_name)
+    loss = nn.functional.cross_entropy(values[network.logits_name], sample.y)
+    return loss if penalty is None else loss + penalty(values, sample.y)
+
+
+def _step(loss: Tensor, optimiser: torch.optim.Optimizer, cycle: torch.optim.lr_scheduler.LRScheduler) -> float:
     if not torch.isfinite(loss):
         raise DataError("the training loss is not finite; look for extreme features or lower the learning rate")
     optimiser.zero_grad()
@@ -188,9 +206,18 @@ def evaluate(network: Network, sample: Sample, *, quantised: bool = True) -> NDA
 
 
 @torch.no_grad()
-def _validate(network: Network, validation: Sample, *, quantised: bool) -> tuple[float, metrics.Score]:
-    logits, labels = evaluate(network, validation, quantised=quantised), validation.y.numpy()
+def _validate(
+    network: Network, validation: Sample, settings: Fit, penalty: Penalty | None
+) -> tuple[float, metrics.Score, float]:
+    """Return the validation loss, the accuracy, and what the best epoch has least of."""
+    logits, labels = evaluate(network, validation, quantised=settings.quantised), validation.y.numpy()
     loss = metrics.cross_entropy(logits, labels).value
     if not np.isfinite(loss):
         raise DataError("the validation loss is not finite; look for extreme features among the validation jets")
-    return loss, metrics.accuracy(logits, labels)
+    if settings.monitor != "loss":
+        regret = -metrics.find(settings.monitor)(logits, labels).value
+    elif penalty is None:
+        regret = loss
+    else:
+        regret = float(_loss(network, validation, penalty, quantised=settings.quantised))
+    return loss, metrics.accuracy(logits, labels), regret

@@ -1,5 +1,7 @@
 """What every test shares: quiet, repeatable hypothesis, one torch thread, and a small sample of five separable classes."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -43,3 +45,16 @@ def tagger(jets: tuple[Sample, Sample]) -> Network:
     network = quantise(network, train.x.numpy(), Precision(INPUTS))
     network, _ = fit(network, train, validation, settings=Fit(3, 256, 3e-3), seed=0)
     return network
+
+
+@pytest.fixture(scope="session")
+def dask_address() -> Iterator[str]:
+    """The address of a real Dask cluster of two worker processes; work that kills two of them is given up."""
+    import dask
+    from distributed import LocalCluster
+
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50) as cluster,
+    ):
+        yield cluster.scheduler_address

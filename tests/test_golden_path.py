@@ -81,7 +81,7 @@ def test_everything_predicted_and_measured_is_in_the_ledger(built: Path, small: 
 
 
 def test_plots_and_projects_are_on_disk(built: Path) -> None:
-    for plot in ("pareto", "resources", "sensitivity"):
+    for plot in ("pareto", "resources", "sensitivity", "roc", "weights", "predictions", "latency"):
         assert (built / "plots" / f"{plot}.png").stat().st_size > 5000
         assert (built / "plots" / f"{plot}.pdf").stat().st_size > 1000
     assert "csynth_design" in (built / "hls" / "build_prj.tcl").read_text()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
+from sklearn.metrics import accuracy_score, log_loss, roc_auc_score, roc_curve
 
 from hepprune import metrics
 from hepprune.errors import DataError
@@ -133,3 +133,16 @@ def test_no_jets_have_no_metric() -> None:
 def test_an_unknown_metric_lists_the_choices() -> None:
     with pytest.raises(DataError, match="unknown metric 'acuracy'; choose one of: accuracy, auc, cross_entropy"):
         metrics.find("acuracy")
+
+
+@given(SEEDS, st.sampled_from([0.0, 0.5, 2.0]))
+def test_the_roc_curve_equals_that_of_scikit_learn_ties_included(seed: int, step: float) -> None:
+    scores, labels = draw(seed, n_classes=2, step=step)
+    mistag, efficiency, _ = roc_curve(labels == 0, scores[:, 0], drop_intermediate=False)
+    found = metrics.roc(scores[:, 0], labels == 0)
+    np.testing.assert_allclose(found, [efficiency[1:], mistag[1:]])  # theirs begins where nothing passes
+
+
+def test_a_roc_curve_of_one_kind_of_jets_is_refused() -> None:
+    with pytest.raises(DataError, match="jets of other classes"):
+        metrics.roc(np.zeros(3), np.ones(3, dtype=bool))

@@ -11,6 +11,7 @@ from hepprune.errors import RecipeError
 from hepprune.fixed import FixedPoint
 from hepprune.pruning.masks import GRANULARITIES
 from hepprune.recipe import Recipe
+from hepprune.training import Fit
 
 DEFAULT = Path(__file__).parents[1] / "hls_projects" / "jet_tagger" / "recipe.yaml"
 SMALL: dict[str, Any] = {
@@ -57,6 +58,20 @@ def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
     assert found.model.training.fit(7, quantised=False).epochs == 7
 
 
+def test_a_recipe_says_how_to_prune_and_options_take_its_place(tmp_path: Path) -> None:
+    section = {"method": "obd", "schedule": [0.5, 0.8], "fine_tune_epochs": 3, "patience": 2, "monitor": "auc"}
+    found = recipe.load(written(tmp_path, changed("prune", section))).prune
+    assert found is not None
+    assert found.n_rounds == 2
+    options = found.options(256)
+    assert options["fine_tune"] == Fit(3, 256, 6e-3, patience=2, monitor="auc")
+    assert (options["method"], options["schedule"], "monitor" in options) == ("obd", (0.5, 0.8), False)
+    other = recipe.pruning(found, {"schedule": "linear", "sparsity": 0.9, "rounds": 4})
+    assert (other.method, other.n_rounds, other.patience) == ("obd", 4, 2)
+    with pytest.raises(RecipeError, match="prune: a schedule has at least one round"):
+        recipe.pruning(None, {"schedule": []})
+
+
 def test_digits_are_trimmed_only_where_the_search_cuts_them(tmp_path: Path) -> None:
     for names, held in ((["weight"], False), (["weight", "digit"], True)):
         found = recipe.load(written(tmp_path, changed("search.granularities", names)))
@@ -93,6 +108,7 @@ def test_absolute_paths_stay(tmp_path: Path) -> None:
         ("model.bits.input", "model.bits.input: unknown key; known here: inputs, weights"),
         ("search.stage", "search.stage: unknown key; known here: stages"),
         ("budget.luts", "budget.luts: unknown key; known here: latency_ns"),
+        ("prune.sparsities", "prune.sparsities: unknown key; known here: method, sparsity, granularity"),
     ],
 )
 def test_an_unknown_key_lists_those_known_at_its_place(tmp_path: Path, place: str, message: str) -> None:
@@ -126,9 +142,16 @@ def test_an_unknown_key_lists_those_known_at_its_place(tmp_path: Path, place: st
         ("budget.latency_ns", 0, "budget.latency_ns: .*greater than 0"),
         ("budget.lut", float("nan"), "budget.lut: "),
         ("budget.latency_ns", float("inf"), "budget.latency_ns: "),
+        ("search.solver", "milp", "search.solver: .*unknown solver 'milp'; choose one of: "),
         ("search.granularities", ["neurons"], "search.granularities: .*granularities are neuron, weight, digit"),
         ("search.granularities", [], "search.granularities: "),
         ("search.step", 0, "search.step: "),
+        ("prune.sparsity", 1.5, "prune.sparsity: "),
+        ("prune", {}, "prune: .*the schedule 'polynomial' needs a target sparsity"),
+        ("prune", {"sparsity": 0.5, "method": "ods"}, "prune: .*unknown method 'ods'; choose one of: obs"),
+        ("prune", {"sparsity": 0.5, "granularity": "row"}, "prune: .*unknown granularity 'row'"),
+        ("prune", {"schedule": [0.5, 0.2]}, "prune: .*a schedule never falls"),
+        ("prune", {"sparsity": 0.5, "monitor": "los"}, "prune: .*unknown monitor 'los'; choose one of: loss"),
         ("search.learning_rate", float("nan"), "search.learning_rate: "),
     ],
 )

@@ -7,7 +7,21 @@ from typing import Annotated
 import typer
 from rich.logging import RichHandler
 
-from hepprune.cli import data, job, ledger, models, prune, screen, synthesis
+from hepprune.cli import (
+    compare,
+    data,
+    dynamic,
+    estimate,
+    job,
+    latency,
+    ledger,
+    lottery,
+    models,
+    prune,
+    screen,
+    search,
+    synthesis,
+)
 
 app = typer.Typer(
     help="Make jet-tagging and trigger networks fit the FPGAs of a particle-physics trigger.",
@@ -28,7 +42,11 @@ def main(
     logging.basicConfig(level=level, format="%(message)s", handlers=[handler])
 
 
-for command in (job.run, models.inspect, models.shrink, prune.prune, synthesis.synth, synthesis.ingest, job.prepare):
+for command in (
+    *(job.run, models.inspect, models.shrink, estimate.estimate, estimate.targets, prune.prune, search.search),
+    *(lottery.lottery, compare.compare, dynamic.dynamic, latency.latency),
+    *(synthesis.synth, synthesis.ingest, job.prepare),
+):
     app.command()(command)
 for name, group in {"data": data.app, "ledger": ledger.app}.items():
     app.add_typer(group, name=name)

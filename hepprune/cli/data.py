@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from hepprune.cli.screen import AsJson, Screen, errors_in_one_sentence, print_json
+from hepprune.cli.screen import AsJson, Screen, Workers, errors_in_one_sentence, output, print_json
 
 app = typer.Typer(help="Make and look at jets.", no_args_is_help=True)
 
@@ -16,19 +15,18 @@ def make(
     jets: Annotated[int, typer.Option(min=1, help="How many jets.")],
     out: Annotated[Path, typer.Option(help="The ROOT file to write.")],
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same jets, whatever the workers.")] = 1,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    executor: Workers = "processes",
     constituents: Annotated[bool, typer.Option(help="Keep the leading 32 constituents too.")] = True,
 ) -> None:
     """Make g, q, W, Z, t jets with Pythia 8 and fastjet; resumes after an interruption."""
     with errors_in_one_sentence():
+        from hepprune import executors
         from hepprune.data import production
 
         screen = Screen()
-        with screen.progress, screen(f"making {out.name}", jets) as advance:
-            path = production.generate(
-                jets, out, seed=seed, workers=workers, constituents=constituents, advance=advance
-            )
-        Console().print(f"{jets:,} jets in {path}", highlight=False)
+        with executors.open(executor) as pool, screen.progress, screen(f"making {out.name}", jets) as advance:
+            path = production.generate(jets, out, executor=pool, seed=seed, constituents=constituents, advance=advance)
+        output().print(f"{jets:,} jets in {path}")
 
 
 @app.command()
@@ -42,4 +40,4 @@ def show(file: Annotated[str, typer.Argument(help="file.root:tree")], as_json: A
             print_json(columns)
             return
         for name, kind in columns.items():
-            Console().print(f"{name}: {kind}", highlight=False)
+            output().print(f"{name}: {kind}")

@@ -1,13 +1,15 @@
 """Commands on a ledger: what is in it, one design, a table for other programs, another ledger taken over."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from hepprune.cli.screen import AsJson, errors_in_one_sentence, print_json
+from hepprune.cli.screen import AsJson, errors_in_one_sentence, output, print_json
+
+if TYPE_CHECKING:
+    from hepprune.pipeline.learning import Learned
 
 app = typer.Typer(help="Look into a ledger of designs, estimates, measurements and failures.", no_args_is_help=True)
 
@@ -28,7 +30,7 @@ def show_all(ledger: LedgerFile, as_json: AsJson = False) -> None:
         for each in designs:
             counts = (str(n) for n in (each.estimates, each.measurements, each.failures))
             table.add_row(each.key, each.description, each.recorded, *counts)
-        Console().print(table)
+        output().print(table)
 
 
 @app.command()
@@ -45,8 +47,8 @@ def show(
         if as_json:
             print_json({"design": found, "records": records})
             return
-        console = Console()
-        console.print(f"{found.key}  {found.description}", highlight=False, markup=False)
+        console = output()
+        console.print(f"{found.key}  {found.description}")
         table = Table(
             "recorded (UTC)", "kind", "stage", "tool", "LUT", "FF", "DSP", "BRAM18", "cycles", "interval", "note"
         )
@@ -75,9 +77,7 @@ def export(
         if as_json:
             print_json(written)
             return
-        if written.note:
-            Console(stderr=True).print(written.note, soft_wrap=True, highlight=False)
-        Console().print(f"{written.rows:,} rows in {written.path}", soft_wrap=True, highlight=False)
+        output().print(f"{written.rows:,} rows in {written.path}", soft_wrap=True)
 
 
 @app.command()
@@ -96,4 +96,60 @@ def merge(
             print_json(taken)
             return
         for other, count in taken.items():
-            Console().print(f"{count:,} new values from {other}", soft_wrap=True, highlight=False)
+            output().print(f"{count:,} new values from {other}", soft_wrap=True)
+
+
+@app.command()
+def calibrate(
+    ledger: LedgerFile,
+    plot: Annotated[Path | None, typer.Option(help="Where to draw predicted against measured (png and pdf).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what measurements have taught the cost model, and how much better it predicts designs left out of that."""
+    with errors_in_one_sentence():
+        from hepprune.pipeline import learning
+
+        found = learning.from_ledger(ledger, plot=plot)
+        if as_json:
+            print_json(found)
+            return
+        console = output()
+        console.print(_corrections(found))
+        console.print(_scores(found))
+        for file in found.files:
+            console.print(f"{file}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _corrections(found: "Learned") -> Table:
+    table = Table(title="measured / estimated, in force", title_justify="left")
+    for name in ("stage", "strategy", "tool", "resource", "layers"):
+        table.add_column(name)
+    for name in ("factor", "of the next design", "designs"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for each in found.calibrations:
+        origin = each.stage, each.strategy, f"{each.tool} {each.version}"
+        for resource, whole in each.corrections.items():
+            kinds = each.kinds.get(resource, {})
+            rows = {"all": whole} | (kinds if len(kinds) > 1 else {})
+            for kind, correction in rows.items():
+                error = f"± {100 * correction.relative_error:.0f} %"
+                factor = f"{correction.factor:.3f} ± {correction.factor * correction.uncertainty:.3f}"
+                table.add_row(*origin, resource.upper(), kind, factor, error, str(correction.n))
+    return table
+
+
+def _scores(found: "Learned") -> Table:
+    table = Table(title="error on designs left out, mean (median)", title_justify="left")
+    for name in ("stage", "strategy", "resource"):
+        table.add_column(name)
+    for name in ("designs", "cost model", "calibrated", "pull"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for score in found.scores:
+        before, after = (
+            f"{100 * mean:.1f} % ({100 * middle:.1f} %)"
+            for mean, middle in ((score.before, score.before_median), (score.after, score.after_median))
+        )
+        origin = score.stage, score.strategy, score.resource.upper()
+        table.add_row(*origin, str(score.n), before, after, f"{score.pull:.2f}")
+    table.caption = "errors are of the natural logarithm; a pull of 1: the claimed uncertainty is right"
+    return table

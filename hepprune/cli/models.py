@@ -13,13 +13,26 @@ Model = Annotated[
 ]
 
 
-def inspect(model: Model, as_json: AsJson = False) -> None:
+def inspect(
+    model: Model,
+    groups: Annotated[bool, typer.Option("--groups", help="Show what can only be removed together instead.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Show a model's layers: shapes, parameters, non-zero weights, bits, dead neurons."""
     with errors_in_one_sentence():
         from hepprune import frontends
         from hepprune.pipeline import inspection
         from hepprune.report import layers as layer_table
 
+        if groups:
+            coupled = inspection.coupled(frontends.read(model))
+            if as_json:
+                print_json(coupled)
+            else:
+                Console().print(
+                    "\n".join(map(str, (*coupled.groups, *coupled.blocks))), highlight=False, soft_wrap=True
+                )
+            return
         layers = inspection.describe(frontends.read(model))
         if as_json:
             print_json(layers)

@@ -1,62 +1,106 @@
-"""The command that prunes a trained model in one shot."""
+"""The command that prunes a trained model, in one shot or in rounds."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
-from hepprune.cli.models import Model
-from hepprune.cli.screen import AsJson, errors_in_one_sentence, print_json
+from hepprune.cli.screen import AsJson, Screen, errors_in_one_sentence, print_json
 
 
 def prune(
-    model: Model,
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A model file (.h5, .keras, model.json, .onnx, .pt2, .npz), module:factory, or a recipe.yaml."
+        ),
+    ],
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="The pruned model, of the same kind.")],
-    method: Annotated[str, typer.Option(help="What ranks the units: magnitude, fisher, obd, obs, ...")] = "magnitude",
+    method: Annotated[str | None, typer.Option(help="What ranks the units: magnitude, fisher, obd, obs, ...")] = None,
     sparsity: Annotated[
         float | None, typer.Option(help="The fraction to cut; without it, only what scores nothing.")
     ] = None,
-    granularity: Annotated[str, typer.Option(help="weight, dsp_row, bram_row, N:M or neuron.")] = "weight",
-    scope: Annotated[str, typer.Option(help="Rank all layers together (global) or each alone (local).")] = "global",
-    normalisation: Annotated[str, typer.Option(help="none, mean, max, sum, l2 or lamp, before layers meet.")] = "none",
-    keep: Annotated[int, typer.Option(min=0, help="Units that every layer keeps whatever their scores.")] = 0,
+    granularity: Annotated[
+        str | None, typer.Option(help="weight, dsp_row, bram_row, N:M, neuron, head or layer.")
+    ] = None,
+    scope: Annotated[str | None, typer.Option(help="Rank all layers together (global) or each alone (local).")] = None,
+    normalisation: Annotated[str | None, typer.Option(help="none, mean, max, sum, l2 or lamp.")] = None,
+    keep: Annotated[int | None, typer.Option(min=0, help="Units that every layer keeps.")] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help="one_shot, linear, geometric, polynomial, or sparsities by commas: in rounds.")
+    ] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Rounds of the schedule.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Of fine-tuning after each round.")] = None,
+    patience: Annotated[int | None, typer.Option(min=1, help="Stop early after so many epochs without gain.")] = None,
+    monitor: Annotated[str | None, typer.Option(help="What the best epoch is judged by: loss, accuracy, auc.")] = None,
     data: Annotated[
         Path | None, typer.Option(help="Jets: a recipe.yaml, whose data section is read, or an .npz with x and y.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the method `random`.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the method `random`, the training and the shuffling.")] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Prune a trained model once, without training: least important weights, rows, patterns or neurons first."""
+    """Prune a model once without training, or in rounds with fine-tuning where there is a schedule.
+
+    A recipe's tagger is trained and pruned as its `prune` section says; options here take its place.
+    """
     with errors_in_one_sentence():
         from hepprune.pipeline import pruning
 
-        done = pruning.prune(
-            model,
-            out,
-            data=data,
-            method=method,
-            sparsity=sparsity,
-            granularity=granularity,
-            scope=scope,
-            normalisation=normalisation,
-            keep=keep,
-            seed=seed,
-        )
+        ranking = {"method": method, "granularity": granularity, "scope": scope, "normalisation": normalisation}
+        once = _given(**ranking, keep=keep)
+        tuning = _given(rounds=rounds, fine_tune_epochs=epochs, patience=patience, monitor=monitor)
+        if schedule is None and not tuning and Path(model).suffix not in {".yaml", ".yml"}:
+            done = pruning.prune(model, out, data=data, sparsity=sparsity, seed=seed, **once)
+        else:
+            wanted = once | tuning | _given(sparsity=sparsity, schedule=_schedule(schedule))
+            screen = Screen()
+            with screen.progress:
+                done = pruning.prune_in_rounds(model, out, wanted, data=data, seed=seed, track=screen)
         if as_json:
             print_json(done)
             return
-        console = Console()
-        zeros = f"{done.sparsity:.1%} of the weights are zero ({done.sparsity_before:.1%} before)"
-        console.print(f"{done.path}: {zeros}", soft_wrap=True, highlight=False)
-        for name, layer in done.layers.items():
-            gone = f", {done.removed[name]} removed" if name in done.removed else ""
-            console.print(f"  {name}: {layer:.1%}{gone}", highlight=False)
-        if done.before and done.after:
-            console.print(
-                f"accuracy {done.before.accuracy:.4f} -> {done.after.accuracy:.4f} ± {done.after.accuracy_error:.4f}, "
-                f"loss {done.before.loss:.4f} -> {done.after.loss:.4f}",
-                soft_wrap=True,
-                highlight=False,
-            )
+        _show(done)
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _schedule(text: str | None) -> Any:
+    """Return the name of a schedule, or the sparsities that it is made of."""
+    if text is None or not text[:1].isdigit():
+        return text
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"'{text}' is no list of sparsities such as 0.5,0.8,0.9") from None
+
+
+def _show(done: Any) -> None:
+    console = Console()
+    if done.history:
+        console.print(_history(done.history))
+    zeros = f"{done.sparsity:.1%} of the weights are zero ({done.sparsity_before:.1%} before)"
+    console.print(f"{done.path}: {zeros}", soft_wrap=True, highlight=False)
+    for name, layer in done.layers.items():
+        gone = f", {done.removed[name]} removed" if name in done.removed else ""
+        console.print(f"  {name}: {layer:.1%}{gone}", highlight=False)
+    if done.before and done.after:
+        console.print(
+            f"accuracy {done.before.accuracy:.4f} -> {done.after.accuracy:.4f} ± {done.after.accuracy_error:.4f}, "
+            f"loss {done.before.loss:.4f} -> {done.after.loss:.4f}",
+            soft_wrap=True,
+            highlight=False,
+        )
+
+
+def _history(rounds: Any) -> Table:
+    table = Table("round", "aim", "reached", "accuracy", "loss", "seconds", title="on the validation jets")
+    for index, each in enumerate(rounds):
+        metric = f"{each.metric:.4f} ± {each.error:.4f}"
+        row = (f"{each.target:.1%}", f"{each.sparsity:.1%}", metric, f"{each.loss:.4f}", f"{each.seconds:.1f}")
+        table.add_row(str(index), *row)
+    return table

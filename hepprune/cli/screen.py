@@ -4,16 +4,22 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from hepprune.errors import HeppruneError
+from hepprune.errors import HeppruneError, MeasurementAwaitedError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON on standard output.")]
+Workers = Annotated[
+    str,
+    typer.Option("--executor", help="Where work runs: serial, threads:N, processes:N, or dask:tcp://host:8786."),
+]
 
 _INTERRUPTED = 130
 errors = Console(stderr=True)
@@ -25,11 +31,29 @@ def errors_in_one_sentence() -> Iterator[None]:
     try:
         yield
     except HeppruneError as error:
-        errors.print(f"[bold red]error:[/] {error}", soft_wrap=True, highlight=False)
+        label = "[yellow]to be continued:[/]" if isinstance(error, MeasurementAwaitedError) else "[bold red]error:[/]"
+        errors.print(label, escape(str(error)), soft_wrap=True, highlight=False, emoji=False)
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
         errors.print("interrupted; what was finished is kept, run the same command again to go on from there")
         raise typer.Exit(_INTERRUPTED) from None
+
+
+@contextmanager
+def workers(executor: str | None) -> "Iterator[Executor | None]":
+    """Yield the executor that an option names, None where it was not given: the work is then done step by step here."""
+    from hepprune import executors
+
+    if executor is None:
+        yield None
+        return
+    with executors.open(executor) as pool:
+        yield pool
+
+
+def output() -> Console:
+    """Return standard output for text that may quote files of strangers: brackets and colons are no markup in it."""
+    return Console(markup=False, emoji=False, highlight=False)
 
 
 def print_json(value: Any) -> None:

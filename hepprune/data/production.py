@@ -2,16 +2,9 @@
 
 import json
 import logging
-import multiprocessing
-import multiprocessing.connection
-import os
 import shutil
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from hepprune import executors
 from hepprune.data import pythia, writing
-from hepprune.errors import DataError, PrerequisiteError
+from hepprune.errors import DataError, ExecutorError, PrerequisiteError
 from hepprune.files import replacing, write_json
 
 JETS_PER_SHARD = 1000
@@ -52,22 +46,22 @@ def generate(
     n_jets: int,
     out: Path,
     *,
+    executor: Executor,
     seed: int = 1,
-    workers: int | None = None,
     constituents: bool = True,
-    executor: Executor | None = None,
-    advance: Callable[[int], None] | None = None,
+    advance: Callable[[int], object] = lambda _: None,
 ) -> Path:
     """Make `n_jets` jets, a fifth of each class, and write them to the tree `Jets` of the ROOT file `out`.
 
-    The same seed gives the same jets whatever the number of workers (all cores when None). Finished shards wait in
-    `<out>.parts`, so that a run that was killed goes on where it stopped. `advance` is told of jets as they are made.
-    An `executor` that shares the file system with this process takes the place of the worker processes.
+    The same seed gives the same jets whatever the `executor` (see executors.open) and its number of workers, which need
+    no file system in common with this process. Finished shards wait in `<out>.parts`, so that a run that was killed
+    goes on where it stopped. `advance` is told of jets as they are made.
 
     Raises:
         PrerequisiteError: Pythia or FastJet is not installed.
-        DataError: too few jets, a seed below zero, parts of a production with other settings, a folder that cannot be
-            written, or a worker that died.
+        DataError: too few jets, a seed below zero, parts of a production with other settings, or a folder that cannot
+            be written.
+        ExecutorError: a worker died; what was made waits in the parts.
     """
     _check_installed()
     if n_jets < len(pythia.CLASSES):
@@ -80,8 +74,7 @@ def generate(
     parts = out.with_name(out.name + ".parts")
     _claim(parts, settings)
     shards = plan(n_jets, seed=seed)
-    with _workers(workers, executor) as pool:
-        _make(shards, parts, pool=pool, advance=advance or (lambda _: None))
+    _make(shards, parts, executor=executor, advance=advance)
     _merge(shards, parts, out, settings=settings, constituents=constituents)
     shutil.rmtree(parts)
     return out
@@ -99,16 +92,14 @@ def plan(n_jets: int, *, seed: int) -> list[Shard]:
     return sorted(shards, key=lambda shard: shard.number)
 
 
-def write_shard(shard: Shard, folder: Path) -> int:
-    """Make the jets of one shard, write them to their file in `folder`, and return how many they are."""
+def make_shard(shard: Shard) -> dict[str, Any]:
+    """Return the jets of one shard, by column."""
     entropy = np.random.SeedSequence([shard.seed, shard.number]).generate_state(1)[0]
     pythia_seed = 1 + int(entropy) % _LARGEST_PYTHIA_SEED
     jets = pythia.make_jets(pythia.CLASSES[shard.label], n_jets=shard.n_jets, seed=pythia_seed)
     jets["event"] += shard.number * EVENTS_PER_SHARD
     jets["label"] = np.full(shard.n_jets, shard.label, np.int32)
-    with replacing(shard.path(folder)) as temporary, temporary.open("wb") as file:
-        np.savez(file, **jets)  # type: ignore[arg-type]
-    return shard.n_jets
+    return jets
 
 
 def _check_installed() -> None:
@@ -132,19 +123,21 @@ def _claim(parts: Path, settings: dict[str, Any]) -> None:
         raise DataError(f"the parts of the sample cannot be written to '{parts}': {problem.strerror}") from problem
 
 
-def _make(shards: list[Shard], parts: Path, *, pool: Executor, advance: Callable[[int], None]) -> None:
+def _make(shards: list[Shard], parts: Path, *, executor: Executor, advance: Callable[[int], object]) -> None:
+    """Make the shards that are not there yet; each is kept as soon as it is made."""
     done = [shard for shard in shards if shard.path(parts).exists()]
     if done:
         logger.info("%d of %d shards are there already", len(done), len(shards))
         advance(sum(shard.n_jets for shard in done))
     waiting = [shard for shard in shards if shard not in done]
     try:
-        for future in as_completed([pool.submit(write_shard, shard, parts) for shard in waiting]):
-            advance(future.result())
-    except BrokenProcessPool as problem:
-        raise DataError(
-            f"a worker that made jets was killed (is there memory enough?); finished jets wait in '{parts}', "
-            "the same command goes on from there"
+        for shard, jets in executors.completed(executor, make_shard, waiting):
+            with replacing(shard.path(parts)) as temporary, temporary.open("wb") as file:
+                np.savez(file, **jets)
+            advance(shard.n_jets)
+    except ExecutorError as problem:
+        raise ExecutorError(
+            f"{problem}; finished jets wait in '{parts}', the same command goes on from there"
         ) from problem
 
 
@@ -160,31 +153,3 @@ def _merge(shards: list[Shard], parts: Path, out: Path, *, settings: dict[str, A
     # Shuffled, so that any first rows of the file are a fair sample of all classes.
     order = np.random.default_rng(settings["seed"]).permutation(len(merged["label"]))
     writing.write(out, merged, order=order, metadata=settings)
-
-
-@contextmanager
-def _workers(workers: int | None, executor: Executor | None) -> Iterator[Executor]:
-    if executor is not None:
-        yield executor
-        return
-    # Spawned, not forked: the process that calls this may have threads (torch has).
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_worker)
-    try:
-        yield pool
-    finally:
-        # After an error or Ctrl-C the running shards are finished and kept, the waiting ones are not begun.
-        pool.shutdown(cancel_futures=True)
-
-
-def _begin_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # FastJet prints its banner
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    # A worker whose parent was killed would wait for work for ever.
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)

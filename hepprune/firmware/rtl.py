@@ -28,7 +28,7 @@ class Solution:
 
 @dataclass(frozen=True)
 class Design:
-    """Pipelined Verilog in a folder.
+    """Pipelined Verilog in a folder, for a part and a clock period in ns.
 
     `latency_cycles` counts clock periods from the edge that takes a jet into the input register to the edge that takes
     its logits into the output register: one per pipeline stage.
@@ -39,6 +39,8 @@ class Design:
     latency_cycles: int
     interval_cycles: int
     sources: tuple[Path, ...]
+    part: str
+    clock_ns: float
 
 
 def solve(network: Network, *, depth_slack: int = 2) -> Solution:
@@ -99,7 +101,7 @@ def write_verilog(
     modules = [name, *(f"{name}_stage{stage}" for stage in range(len(pipeline.solutions)))]
     static = sorted((folder / "src" / "static").glob("*.v"))
     sources = (*(folder / "src" / f"{module}.v" for module in modules), *static)
-    return Design(folder, name, len(pipeline.solutions), 1, sources)
+    return Design(folder, name, len(pipeline.solutions), 1, sources, part, clock_ns)
 
 
 def warm_up() -> None:

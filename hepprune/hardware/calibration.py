@@ -1,25 +1,43 @@
-"""What measurements teach the cost model: a factor per resource and whole cycles of latency, with their uncertainty."""
+"""What measurements teach the cost model: factors by stage, strategy, tool, version, kind of layer and resource.
+
+The log of measured over estimated is the sum of an effect of the stage, of the strategy there, of the tool, of its
+version, of the kinds of layers in proportion to what they cost, and of the design. `pooling` learns them together, for
+each resource alone: a new version of a tool starts from what older ones taught, with the uncertainty that versions
+differ by.
+"""
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean, median
 
 from hepprune.errors import ReportError
 from hepprune.files import write_json
-from hepprune.hardware.resources import Estimate, Measurement
+from hepprune.hardware import pooling
+from hepprune.hardware.pooling import Group, Observation, Pool
+from hepprune.hardware.resources import RESOURCES, Estimate, LayerEstimate, Measurement, Resources
 
-PRIOR_WIDTH = 0.3  # of the log ratio before any measurement: the model is trusted to about 30 %
-DESIGN_WIDTH = 0.05  # of the log ratio from one design to the next, as seen on solved adder graphs
+Pair = tuple[Estimate, Measurement]
+
+# Standard deviations of the log ratio before any measurement. The first five make PRIOR_WIDTH, to which the model is
+# trusted; designs differ as the LUTs of the ten in `benchmarks/calibration.py` do, or as much as their estimates claim
+# to be uncertain if that is more; layers of one kind differ by more.
+WIDTHS = {"stage": 0.15, "strategy": 0.18, "tool": 0.12, "version": 0.08, "kind": 0.10, "design": 0.10, "layer": 0.15}
+PRIOR_WIDTH = math.hypot(*(WIDTHS[level] for level in ("stage", "strategy", "tool", "version", "kind")))
+DESIGN_WIDTH = WIDTHS["design"]
+LEAST_SPREAD = 0.03  # between designs: less is never claimed
+_TOTAL = "total"  # the noise of a whole design's count, beside its own effect: next to none
+_TOTAL_WIDTH = 0.01
+_MAX_DESIGNS = 300  # the last ones; more teach nothing more
 
 
 @dataclass(frozen=True)
 class Correction:
     """The natural log of measured over estimated, the uncertainty of its mean and its spread between designs.
 
-    `n` counts the designs it was learned from.
+    `n` counts the designs of the same stage that it was learned from.
     """
 
     log_ratio: float = 0.0
@@ -40,20 +58,26 @@ class Correction:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Corrections by resource for one stage, tool and strategy, and the cycles added to every latency."""
+    """Corrections by resource for one stage, tool, version and strategy, and the cycles added to every latency.
+
+    `corrections` hold for the mixture of layers that was seen, `kinds` for each kind of layer, by resource.
+    """
 
     stage: str
     tool: str
     strategy: str
     corrections: dict[str, Correction] = field(default_factory=dict)
     latency_offset_cycles: int = 0
+    version: str = ""
+    kinds: dict[str, dict[str, Correction]] = field(default_factory=dict)
+    latency_error_cycles: float | None = None
 
     def __getitem__(self, resource: str) -> Correction:
         """Return the correction of a resource; one never measured has factor 1 and the prior's width."""
         return self.corrections.get(resource, Correction())
 
     def apply(self, estimate: Estimate) -> Estimate:
-        """Return the estimate as the measurements correct it.
+        """Return the estimate as the measurements correct it, with their uncertainty where they know a resource.
 
         Raises:
             ReportError: the estimate is of another stage or strategy.
@@ -63,10 +87,28 @@ class Calibration:
                 f"a calibration of {self.strategy} at stage '{self.stage}' cannot correct "
                 f"an estimate of {estimate.strategy} at stage '{estimate.stage}'"
             )
-        factors = {name: correction.factor for name, correction in self.corrections.items()}
-        layers = tuple(replace(la, resources=la.resources.scaled(factors)) for la in estimate.layers)
-        cycles = max(0, estimate.latency_cycles + self.latency_offset_cycles)
-        return replace(estimate, resources=estimate.resources.scaled(factors), latency_cycles=cycles, layers=layers)
+        layers = tuple(self._layer(layer) for layer in estimate.layers)
+        cells = estimate.resources.scaled(
+            {name: _ratio(layers, estimate.layers, name) or found.factor for name, found in self.corrections.items()}
+        )
+        doubt = {name: cells.known()[name] * found.relative_error for name, found in self._of(cells)}
+        return replace(
+            estimate,
+            resources=cells,
+            uncertainty=Resources(**(estimate.uncertainty.known() | doubt)),
+            latency_cycles=max(0, estimate.latency_cycles + self.latency_offset_cycles),
+            latency_error_cycles=self.latency_error_cycles or estimate.latency_error_cycles,
+            layers=layers,
+        )
+
+    def _layer(self, layer: LayerEstimate) -> LayerEstimate:
+        found = {name: self.kinds.get(name, {}).get(layer.kind, each) for name, each in self._of(layer.resources)}
+        cells = layer.resources.scaled({name: each.factor for name, each in found.items()})
+        doubt = {name: cells.known()[name] * each.relative_error for name, each in found.items()}
+        return replace(layer, resources=cells, uncertainty=Resources(**(layer.uncertainty.known() | doubt)))
+
+    def _of(self, cells: Resources) -> Iterator[tuple[str, Correction]]:
+        return ((name, self.corrections[name]) for name in cells.known() if name in self.corrections)
 
     def save(self, path: Path) -> Path:
         """Write the calibration as JSON, and return its path."""
@@ -82,44 +124,137 @@ def load(path: Path) -> Calibration:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         corrections = {name: Correction(**values) for name, values in content.pop("corrections").items()}
-        return Calibration(**content, corrections=corrections)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as problem:
+        kinds = {
+            name: {kind: Correction(**values) for kind, values in found.items()}
+            for name, found in content.pop("kinds", {}).items()
+        }
+        return Calibration(**content, corrections=corrections, kinds=kinds)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
         raise ReportError(f"'{path}' holds no calibration: {problem}") from problem
 
 
-def fit(pairs: Iterable[tuple[Estimate, Measurement]]) -> Calibration:
+def fit(pairs: Iterable[Pair], *, like: Pair | None = None) -> Calibration:
     """Return the calibration that pairs of an uncalibrated estimate and the measurement of the same design teach.
 
-    Each log ratio is normal around one mean, and that mean is normal around 0 with PRIOR_WIDTH: with one pair the
-    correction takes 97 % of what was seen, and the more pairs disagree the less it takes. Counts of zero teach nothing.
+    It is for the stage, strategy, tool and version of `like`, by default of the last pair; the others teach it as much
+    as they have in common with that. Counts of zero teach nothing.
 
     Raises:
-        ReportError: there are no pairs, or they are not all of one stage, tool and strategy.
+        ReportError: there are no pairs, or one is of two different stages.
     """
-    observed = tuple(pairs)
-    kinds = {(estimate.stage, measured.stage, measured.tool, estimate.strategy) for estimate, measured in observed}
-    if len(kinds) != 1:
-        raise ReportError(f"a calibration needs pairs of one stage, tool and strategy, not {sorted(kinds) or 'none'}")
-    ((stage, measured_stage, tool, strategy),) = kinds
-    if stage != measured_stage:
-        raise ReportError(f"an estimate at stage '{stage}' cannot be held against a measurement at '{measured_stage}'")
-    ratios: dict[str, list[float]] = {}
+    observed = tuple(pairs)[-_MAX_DESIGNS:]
+    if not observed:
+        raise ReportError("a calibration needs pairs of an estimate and a measurement, not none")
     for estimate, measured in observed:
-        predicted, seen = estimate.resources.known(), measured.resources.known()
-        for name in predicted.keys() & seen.keys():
-            if predicted[name] > 0 and seen[name] > 0:
-                ratios.setdefault(name, []).append(math.log(seen[name] / predicted[name]))
-    corrections = {name: _posterior(values) for name, values in sorted(ratios.items())}
-    return Calibration(stage, tool, strategy, corrections, _offset(observed))
+        if estimate.stage != measured.stage:
+            raise ReportError(
+                f"an estimate at stage '{estimate.stage}' cannot be held against a measurement at '{measured.stage}'"
+            )
+    estimate, measured = like or observed[-1]
+    alike = tuple(pair for pair in observed if pair[0].stage == estimate.stage)  # stages share nothing
+    corrections, kinds = {}, {}
+    for name in RESOURCES:
+        if values := [each for number, pair in enumerate(alike) for each in _observations(pair, name, number)]:
+            pool = pooling.learn(values, WIDTHS | _own_widths(alike, name), fixed=frozenset({_TOTAL}))
+            corrections[name], kinds[name] = _corrections(pool, values, _origin(estimate, measured))
+    offset, error = _latency(alike, estimate.strategy)
+    return Calibration(
+        estimate.stage, measured.tool, estimate.strategy, corrections, offset, measured.version, kinds, error
+    )
 
 
-def _posterior(log_ratios: list[float]) -> Correction:
-    n = len(log_ratios)
-    spread = max(DESIGN_WIDTH, stdev(log_ratios)) if n > 1 else DESIGN_WIDTH
-    precision = 1 / PRIOR_WIDTH**2 + n / spread**2
-    return Correction(fmean(log_ratios) * n / spread**2 / precision, precision**-0.5, spread, n)
+def _own_widths(pairs: Sequence[Pair], resource: str) -> dict[str, float]:
+    """Return how far designs may differ by what their estimates claim, and how little a whole design's count does."""
+    claimed = [
+        doubt / estimate.resources.known()[resource]
+        for estimate, _ in pairs
+        if (doubt := estimate.uncertainty.known().get(resource)) and estimate.resources.known().get(resource)
+    ]
+    return {"design": max(DESIGN_WIDTH, median(claimed) if claimed else 0.0), _TOTAL: _TOTAL_WIDTH}
 
 
-def _offset(observed: tuple[tuple[Estimate, Measurement], ...]) -> int:
-    seen = [m.latency_cycles - e.latency_cycles for e, m in observed if m.latency_cycles is not None]
-    return round(fmean(seen)) if seen else 0
+def _origin(estimate: Estimate, measured: Measurement) -> dict[Group, float]:
+    """Return the groups that a design belongs to whatever it is made of, each within the one before."""
+    names = (estimate.stage, estimate.strategy, measured.tool, measured.version)
+    levels = ("stage", "strategy", "tool", "version")
+    return {(level, *names[: depth + 1]): 1.0 for depth, level in enumerate(levels)}
+
+
+def _observations(pair: Pair, resource: str, number: int) -> Iterator[Observation]:
+    """Yield the log ratio of a whole design, and those of its layers where both sides know them."""
+    estimate, measured = pair
+    common = _origin(estimate, measured) | {("design", str(number)): 1.0}
+    if (ratio := _log_ratio(estimate.resources, measured.resources, resource)) is None:
+        return
+    yield Observation(ratio, common | _kinds(estimate, resource), _TOTAL)
+    seen: dict[str, Resources] = {}
+    for module in measured.layers:
+        if module.layer is not None:
+            seen[module.layer] = seen[module.layer] + module.resources if module.layer in seen else module.resources
+    for layer in estimate.layers:
+        ratio = _log_ratio(layer.resources, seen.get(layer.layer, Resources()), resource)
+        if ratio is not None:
+            yield Observation(ratio, common | {_kind(estimate, layer.kind): 1.0}, "layer")
+
+
+def _log_ratio(predicted: Resources, seen: Resources, resource: str) -> float | None:
+    before, after = predicted.known().get(resource), seen.known().get(resource)
+    return math.log(after / before) if before and after else None
+
+
+def _kind(estimate: Estimate, kind: str) -> Group:
+    return "kind", estimate.stage, estimate.strategy, kind
+
+
+def _kinds(estimate: Estimate, resource: str) -> dict[Group, float]:
+    """Return each kind of layer with its share of what a design is predicted to need."""
+    costs = [(layer.kind, layer.resources.known().get(resource, 0.0)) for layer in estimate.layers]
+    total = sum(cost for _, cost in costs)
+    shares: dict[Group, float] = {}
+    for kind, cost in costs:
+        if cost > 0:
+            group = _kind(estimate, kind)
+            shares[group] = shares.get(group, 0.0) + cost / total
+    return shares
+
+
+def _corrections(
+    pool: Pool, values: Sequence[Observation], origin: dict[Group, float]
+) -> tuple[Correction, dict[str, Correction]]:
+    """Return the correction for the mean mixture of layers, and for each kind of layer that was seen."""
+    totals = [each for each in values if each.noise == _TOTAL]
+    degrees = len(totals) + pooling.PRIOR_WEIGHT
+    student = math.sqrt(degrees / max(degrees - 2, 1.0))  # a width learned from few is itself uncertain: Student's t
+    spread = max(LEAST_SPREAD, student * pool.widths["design"])
+    stage, strategy = next(group[1:] for group in origin if group[0] == "strategy")
+    mine = [group for group in pool.places if group[:3] == ("kind", stage, strategy)]
+    mixture = {group: fmean(each.shares.get(group, 0.0) for each in totals) for group in mine}
+    whole = sum(mixture.values())
+    shares = {group: share / whole for group, share in mixture.items() if whole}
+    kinds = {
+        group[-1]: Correction(
+            *pool.predict(origin | {group: 1.0}), spread, sum(group in each.shares for each in totals)
+        )
+        for group in mine
+    }
+    return Correction(*pool.predict(origin | shares), spread, len(totals)), kinds
+
+
+def _ratio(after: tuple[LayerEstimate, ...], before: tuple[LayerEstimate, ...], resource: str) -> float | None:
+    """Return what correcting its layers makes of a design; None where they say nothing of a resource."""
+    corrected, raw = (sum(layer.resources.known().get(resource, 0.0) for layer in layers) for layers in (after, before))
+    return corrected / raw if raw > 0 else None
+
+
+def _latency(pairs: Iterable[Pair], strategy: str) -> tuple[int, float | None]:
+    """Return the whole cycles that measured latencies have more than estimates of a strategy, and their spread."""
+    seen = [
+        measured.latency_cycles - estimate.latency_cycles
+        for estimate, measured in pairs
+        if measured.latency_cycles is not None and estimate.strategy == strategy
+    ]
+    if not seen:
+        return 0, None
+    offset = round(fmean(seen))
+    # As if one more design had been off by one cycle: a few that agree do not make the next one certain.
+    return offset, math.sqrt((1 + sum((each - offset) ** 2 for each in seen)) / (1 + len(seen)))

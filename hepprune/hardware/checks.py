@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from hepprune.hardware.cost import reuse
 from hepprune.hardware.cost.operations import Operation
-from hepprune.hardware.cost.prices import price
+from hepprune.hardware.cost.prices import price, products_at_once
 from hepprune.hardware.resources import Budget
 
 FEW_ZEROS = 0.05  # of a kernel: fewer are not worth a word
@@ -37,7 +37,8 @@ def _reuse(operation: Operation, _budget: Budget, _usable_ns: float) -> Iterator
     """Warn of a reuse factor that hls4ml would silently move."""
     asked, taken = operation.asked_reuse_factor, operation.reuse_factor
     if operation.kind == "matrix" and operation.strategy != "latency" and asked != taken:
-        near = " and ".join(map(str, reuse.nearest(operation.n_in, operation.n_out, asked)))
+        legal = reuse.nearest(operation.n_in, operation.n_out, asked, strategy=operation.strategy)
+        near = " and ".join(map(str, legal))
         yield (
             f"cannot be built with reuse factor {asked}: the nearest legal ones for {operation.n_in} x "
             f"{operation.n_out} are {near}, and hls4ml would silently take {taken}, which is what is priced"
@@ -52,7 +53,7 @@ def _unrolling(operation: Operation, _budget: Budget, _usable_ns: float) -> Iter
             yield f"holds {values} values at once, and HLS unrolls {reuse.UNROLL_LIMIT}: build it with io_stream"
         return
     unrolled = operation.strategy == "latency"
-    at_once = reuse.multipliers(operation.n_in, operation.n_out, 1 if unrolled else operation.reuse_factor)
+    at_once = products_at_once(operation)
     if at_once < reuse.UNROLL_LIMIT:
         return
     factor = reuse.smallest_that_unrolls(operation.n_in, operation.n_out)

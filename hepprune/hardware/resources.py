@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 RESOURCES = ("lut", "ff", "dsp", "bram18", "uram")  # the fields of Resources, in order
-STAGES = ("da4ml", "csynth", "vsynth", "route", "yosys")
+STAGES = ("da4ml", "csynth", "vsynth", "route", "yosys", "nextpnr-ecp5")
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,17 @@ class Resources:
 
 @dataclass(frozen=True)
 class LayerEstimate:
-    """The predicted share of one layer, and one standard deviation of each count where it is known."""
+    """The predicted share of one layer, and one standard deviation of each count where it is known.
+
+    `kind` is what the cost model calls such a layer: what one of them teaches, others of its kind learn.
+    """
 
     layer: str
     resources: Resources
     depth: float  # from first input to last result: adder levels (distributed_arithmetic) or cycles (the others)
     uncertainty: Resources = Resources()
     interval_cycles: int = 1
+    kind: str = "matrix"
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,10 @@ class LayerMeasurement:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a tool reported for a design; `clock_met` is None where no timing report says so ("assumed")."""
+    """What a tool reported for a design; `clock_met` is None where no timing report says so ("assumed").
+
+    `critical_path_ns` is the longest path between registers, where a tool timed it on the part.
+    """
 
     stage: str
     tool: str
@@ -91,6 +98,12 @@ class Measurement:
     interval_cycles: int | None = None
     clock_met: bool | None = None
     layers: tuple[LayerMeasurement, ...] = ()
+    critical_path_ns: float | None = None
+
+    @property
+    def frequency_mhz(self) -> float | None:
+        """The highest clock frequency, where the longest path was timed."""
+        return 1000 / self.critical_path_ns if self.critical_path_ns else None
 
     @property
     def latency_ns(self) -> float | None:

@@ -4,16 +4,15 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from hepprune import documents
 from hepprune.errors import RecipeError, unknown
 from hepprune.hardware import devices
 from hepprune.hardware.resources import Budget, Resources
 
 BUNCH_CROSSING_NS = 25.0
 _NS_PER_LEVEL = 1.0  # an assumption: five adder levels per 5 ns cycle, which Vivado closes on UltraScale+ parts
-_MAX_BYTES = 2**20
 
 
 def levels_per_cycle(clock_ns: float) -> int:
@@ -257,20 +256,11 @@ def load(name_or_path: str | Path) -> Target:
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
         raise RecipeError(unknown("target", str(name_or_path), TARGETS) + ", or give the path of a YAML file")
-    if not path.is_file():
-        raise RecipeError(f"no target file at '{path}'")
     return _parse(path).target()
 
 
 def _parse(path: Path) -> _TargetFile:
-    if path.stat().st_size > _MAX_BYTES:
-        raise RecipeError(f"'{path}' is larger than {_MAX_BYTES} bytes, so it is no target")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as problem:
-        raise RecipeError(f"'{path}' is no YAML: {' '.join(str(problem).split())}") from problem
-    if not isinstance(content, dict):
-        raise RecipeError(f"'{path}' holds no target; it needs at least the keys name, part and clock_ns")
+    content = documents.read(path, kind="target", keys="name, part and clock_ns")
     try:
         return _TargetFile.model_validate(content)
     except ValidationError as problem:

@@ -26,6 +26,7 @@ from hepprune.network.layers import (
     Shared,
     Slice,
     Softmax,
+    TopK,
     UpSample,
     Weighted,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "Shared",
     "Slice",
     "Softmax",
+    "TopK",
     "UpSample",
     "Weighted",
     "exact_activations",

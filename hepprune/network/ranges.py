@@ -31,6 +31,7 @@ from hepprune.network.layers import (
     Shape,
     Slice,
     Softmax,
+    TopK,
     UpSample,
     Weighted,
 )
@@ -170,6 +171,13 @@ def _monotone(layer: Layer, *arriving: Interval) -> Interval:
     return Interval(low, high, max(interval.fraction for interval in arriving))
 
 
+def _top(layer: TopK, arriving: Interval) -> Interval:
+    """Return the range of channels that may be let through or not; where all are, as they are."""
+    if layer.k == arriving.low.shape[-1]:
+        return arriving
+    return Interval(np.minimum(arriving.low, 0), np.maximum(arriving.high, 0), arriving.fraction)
+
+
 def _table(layer: Layer, arriving: Interval) -> Interval:
     """Return the range of a function that hardware looks up, which needs a result type to have a grid."""
     if isinstance(layer, Activation) and layer.function == "linear":
@@ -250,6 +258,7 @@ _RULES: dict[type[Layer], Callable[..., Interval]] = {
     Pool: _mean,
     GlobalPool: _mean,
     Merge: _merge,
+    TopK: _top,
     Einsum: _einsum,
     **dict.fromkeys((ReLU, Reshape, Permute, Pad, Crop, UpSample, Concatenate, Slice), _monotone),
 }

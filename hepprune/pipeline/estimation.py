@@ -1,19 +1,18 @@
 """What a model would cost on a target, layer by layer, and what to know before building it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hepprune import frontends
 from hepprune.hardware import cost, targets
 from hepprune.hardware.checks import Caution, cautions
-from hepprune.hardware.cost import describing, hls, operations
-from hepprune.hardware.resources import Budget, Estimate, Resources
+from hepprune.hardware.cost import describing, hls
+from hepprune.hardware.cost.describing import Options
+from hepprune.hardware.resources import Budget, Estimate
 from hepprune.hardware.targets import Target
 from hepprune.network import Network
-
-# Relative standard deviation of the adder-graph price: of LUT as tested on solved graphs, of registers as modelled.
-_ADDER_GRAPH = {"lut": 0.05, "ff": 0.2, "dsp": 0.0, "bram18": 0.0, "uram": 0.0}
+from hepprune.pipeline import learning
 
 
 @dataclass(frozen=True)
@@ -47,39 +46,29 @@ def estimate(
     reuse_factor: int | None = None,
     io_type: str = "io_parallel",
     stage: str | None = None,
+    ledger: Path | None = None,
 ) -> Estimation:
     """Return what a model costs on a target; `stage` None is the cost model's own.
 
+    A `ledger` of designs that were measured at that stage calibrates it, as the last of them with this strategy was.
+
     Raises:
+        ReportError: there is no ledger, or nothing in it was predicted and measured at that stage and strategy.
         NetworkError: the model cannot be read, or a layer has no price under this strategy.
         RecipeError: an unknown target, strategy, io_type or stage, or a target without a clock.
     """
     network = model if isinstance(model, Network) else frontends.read(model)
     place = target if isinstance(target, Target) else targets.load(target)
     found = cost.estimate(network, place, strategy=strategy, stage=stage, io_type=io_type, reuse_factor=reuse_factor)
-    doubtful = found if found.latency_error_cycles is not None else _with_uncertainty(found)
+    if ledger is not None:
+        found = learning.calibration_of(ledger, stage=found.stage, strategy=strategy).apply(found)
     warned = _cautions(network, place, strategy=strategy, reuse_factor=reuse_factor, io_type=io_type)
-    used = place.budget.usage(doubtful)
-    return Estimation(place.name, strategy, io_type, found.stage, doubtful, place.budget, used, warned)
-
-
-def _with_uncertainty(found: Estimate) -> Estimate:
-    layers = tuple(replace(layer, uncertainty=_adder_graph(layer.resources)) for layer in found.layers)
-    return replace(found, layers=layers, uncertainty=_adder_graph(found.resources), latency_error_cycles=1.0)
-
-
-def _adder_graph(resources: Resources) -> Resources:
-    return resources.scaled(_ADDER_GRAPH)
+    used = place.budget.usage(found)
+    return Estimation(place.name, strategy, io_type, found.stage, found, place.budget, used, warned)
 
 
 def _cautions(
     network: Network, place: Target, *, strategy: str, reuse_factor: int | None, io_type: str
 ) -> tuple[Caution, ...]:
-    """Return the cautions; an adder graph uses every zero and stores nothing, so only its head is checked."""
-    priced_by_rules = strategy in operations.STRATEGIES
-    described = describing.described(
-        network, strategy=strategy if priced_by_rules else "latency", io_type=io_type, reuse_factor=reuse_factor
-    )
-    usable_ns = place.period_ns * (1 - (place.clock_uncertainty or hls.DEFAULT_UNCERTAINTY))
-    found = cautions(described, place.budget, usable_ns=usable_ns)
-    return found if priced_by_rules else tuple(caution for caution in found if caution.kind == "tables")
+    described = describing.described(network, Options(strategy, io_type, reuse_factor))
+    return cautions(described, place.budget, usable_ns=hls.usable_ns(place))

@@ -1,14 +1,16 @@
 """Synthesis of projects that are on disk: find out what each is, run a tool on several at once, keep the outcome."""
 
 import re
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from threading import Event
 
 from pydantic import TypeAdapter, ValidationError
 
-from hepprune import synthesis
+from hepprune import executors, synthesis
 from hepprune.errors import ReportError
 from hepprune.files import content_hash, write_text
 from hepprune.firmware import rtl
@@ -45,26 +47,46 @@ def synthesise(
     projects: Sequence[Path],
     *,
     tool: str = "auto",
-    jobs: int = 1,
+    executor: Executor | None = None,
     limits: Limits = Limits(),
     ledger: Path | None = None,
     track: Track = silent,
 ) -> list[Run]:
-    """Synthesise projects, `jobs` at once, and return what came of each; a failure of one does not stop the others.
+    """Synthesise projects and return what came of each; a failure of one does not stop the others.
 
-    A project whose files have not changed since it was measured by the same tool is not measured again.
+    A project whose files have not changed since it was measured by the same tool is not measured again. Without an
+    `executor` it is one project after the other; the workers of a cluster need the projects' file system in common
+    with this process, and the tool. Each outcome is in the ledger as soon as it is known.
 
     Raises:
         ReportError: a folder is no project.
         ToolMissingError: the tool, or for `auto` every one, is missing.
+        ExecutorError: a worker was lost.
     """
     chosen = synthesis.choose(tool)
-    works = [_job(project, chosen, limits) for project in projects]
-    with ThreadPoolExecutor(jobs) as pool:
-        runs = list(pool.map(lambda work: _run(work, chosen, track), works))
-    if ledger is not None:
-        _record(runs, ledger)
-    return runs
+    works = [_job(project.resolve(), chosen, limits) for project in projects]
+    pool = executor or executors.Serial()
+    near, stop = isinstance(pool, ThreadPoolExecutor | executors.Serial), Event()
+    task = partial(_watched, chosen.name, track, stop) if near else partial(_run, chosen.name)
+    runs: dict[synthesis.Job, Run] = {}
+    try:
+        for job, run in executors.completed(pool, task, works):
+            runs[job] = run
+            if ledger is not None:
+                _record(run, ledger)
+    finally:
+        stop.set()  # threads do not hear of Ctrl-C, and would wait for their programs for hours
+    return [runs[job] for job in works]
+
+
+def _watched(tool: str, track: Track, stop: Event, job: synthesis.Job) -> Run:
+    """Run a job with what its log says shown as it goes."""
+    with track(f"{tool}: {_project(job).name}") as advance:
+        return _run(tool, replace(job, progress=partial(advance, 0), stopped=stop.is_set))
+
+
+def _project(job: synthesis.Job) -> Path:
+    return job.hls_project or job.folder.parent
 
 
 def _job(project: Path, tool: synthesis.Tool, limits: Limits) -> synthesis.Job:
@@ -121,10 +143,9 @@ def _verilog_job(project: Path, tool: synthesis.Tool) -> synthesis.Job:
         _, design = _DESIGN.validate_json((project / "hepprune.json").read_bytes())
     except ValidationError as problem:
         raise ReportError(f"'{project / 'hepprune.json'}' describes no Verilog design of this version") from problem
-    part, clock = _target(project, design.top)
     sources = tuple(project / _inside(source, design.folder) for source in design.sources)
     cycles = design.latency_cycles, design.interval_cycles
-    return synthesis.Job(project / "synthesis", design.top, sources, part, clock, *cycles)
+    return synthesis.Job(project / "synthesis", design.top, sources, design.part, design.clock_ns, *cycles)
 
 
 def _inside(source: Path, folder: Path) -> Path:
@@ -134,33 +155,19 @@ def _inside(source: Path, folder: Path) -> Path:
     return source.relative_to(folder)
 
 
-def _target(project: Path, top: str) -> tuple[str, float]:
-    """Return part and clock period in ns as the scripts in a Verilog folder set them."""
-    scripts = project / "build_vivado_prj.tcl", project / "src" / f"{top}.xdc"
-    text = "\n".join(file.read_text(encoding="utf-8", errors="replace") for file in scripts if file.is_file())
-    part, clock = (re.search(rf'^set {name} "?([\w.-]+)', text, re.MULTILINE) for name in ("device", "clock_period"))
-    if part is None or clock is None:
-        raise ReportError(f"'{project}' does not say its device and clock_period; write the Verilog again")
-    return part[1], float(clock[1])
-
-
-def _run(job: synthesis.Job, tool: synthesis.Tool, track: Track) -> Run:
+def _run(name: str, job: synthesis.Job) -> Run:
     """Return what an earlier run kept, if the project is still the same, else run the tool."""
+    tool = synthesis.choose(name)
     key = content_hash(tool.name, tool.version(), job.part, job.clock_ns, _content(job))
-    project, note = job.hls_project or job.folder.parent, job.folder / f"{tool.name}.json"
+    note = job.folder / f"{tool.name}.json"
     if kept := _kept(note, key):
-        return Run(project, key, kept, resumed=True)
-    with track(f"{tool.name}: {project.name}") as advance:
-        try:
-            measured = tool.run(replace(job, progress=_noted(advance)))
-        except RunFailedError as problem:
-            return Run(project, key, None, problem.failure)
+        return Run(_project(job), key, kept, resumed=True)
+    try:
+        measured = tool.run(job)
+    except RunFailedError as problem:
+        return Run(_project(job), key, None, problem.failure)
     write_text(note, TypeAdapter(tuple[str, Measurement]).dump_json((key, measured), indent=2).decode())
-    return Run(project, key, measured)
-
-
-def _noted(advance: Callable[..., None]) -> Callable[[str], None]:
-    return lambda phase: advance(0, phase)
+    return Run(_project(job), key, measured)
 
 
 def _kept(note: Path, key: str) -> Measurement | None:
@@ -178,11 +185,10 @@ def _content(job: synthesis.Job) -> str:
     return content_hash(*(source.read_bytes() for source in synthesis.vendor.sources(job.hls_project)))
 
 
-def _record(runs: list[Run], path: Path) -> None:
+def _record(run: Run, path: Path) -> None:
     with Ledger(path) as book:
-        for run in runs:
-            book.record_design(run.key, str(run.project))
-            if run.measurement is not None:
-                book.record_measurement(run.key, run.measurement)
-            if run.failure is not None:
-                book.record_failure(run.key, run.failure)
+        book.record_design(run.key, str(run.project))
+        if run.measurement is not None:
+            book.record_measurement(run.key, run.measurement)
+        if run.failure is not None:
+            book.record_failure(run.key, run.failure)

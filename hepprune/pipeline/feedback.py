@@ -37,12 +37,21 @@ class Turn:
 
 @dataclass(frozen=True)
 class Start:
-    """What the loop starts from: the baseline and its jets, how each layer reacts, and the budget to meet."""
+    """What the loop starts from: the baseline and its jets, how each layer reacts, and the budget to meet.
+
+    The search goes on from `pruned`, where the recipe asks for a method before it, and learns from the `tagger`.
+    """
 
     tagger: Network
     jets: Samples
     curves: tuple[SensitivityCurve, ...]
     budget: Budget
+    pruned: Network | None = None
+
+    @property
+    def network(self) -> Network:
+        """What the search starts from."""
+        return self.tagger if self.pruned is None else self.pruned
 
 
 def resolve(context: Context, baseline: Solved) -> Budget:
@@ -73,7 +82,7 @@ def until_measured(context: Context, start: Start, *, stage: str, measure: Measu
         BudgetMissedError: no cut is left, or the turns allowed are over; the state is kept.
     """
     turns: list[Turn] = []
-    network, before, raw = start.tagger, pairs(), price_at(context, stage)
+    network, before, raw = start.network, pairs(), price_at(context, stage)
     for _ in range(context.recipe.synthesis.max_iterations):
         seen = [*before, *((raw(turn.network), turn.measurement) for turn in turns)]
         price = price_at(context, stage, calibration.fit(seen) if seen else None)
@@ -90,7 +99,7 @@ def until_measured(context: Context, start: Start, *, stage: str, measure: Measu
 
 def _search(context: Context, start: Start, network: Network, budget: Budget, price: moves.Price) -> greedy.Outcome:
     """Search on from a network; a search that is resumed has only a little to take and does it in few stages."""
-    wanted, resumed = context.recipe.search, network is not start.tagger
+    wanted, resumed = context.recipe.search, network is not start.network
     trust = {(curve.layer, curve.granularity): curve.trust for curve in start.curves}
     problem = greedy.Problem(
         start.jets.train,
@@ -102,8 +111,9 @@ def _search(context: Context, start: Start, network: Network, budget: Budget, pr
         context.recipe.seed,
         start.tagger,
     )
-    with context.step("search", problem.settings.stages) as advance:
-        return greedy.search(network, problem, state=context.state / "search", advance=lambda s: advance(1, _note(s)))
+    with context.step("search", problem.settings.epochs) as advance:
+        tell: Callable[[greedy.Stage], None] = lambda stage: advance(0, _note(stage))  # noqa: E731
+        return greedy.search(network, problem, state=context.state / "search", advance=tell, trained=advance)
 
 
 def _note(stage: greedy.Stage) -> str:

@@ -14,11 +14,13 @@ from pydantic import TypeAdapter, ValidationError
 
 import hepprune
 from hepprune import synthesis
+from hepprune.errors import RecipeError
 from hepprune.files import content_hash, write_text
-from hepprune.firmware import equivalence, hls, programs, rtl
+from hepprune.firmware import equivalence, hls, programs, rtl, verilator
 from hepprune.hardware import cost
 from hepprune.hardware.resources import Measurement, Resources
 from hepprune.network import Network, identity
+from hepprune.pipeline import elsewhere
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.taggers import Samples
 from hepprune.recipe import Recipe
@@ -42,7 +44,20 @@ def check_programs(recipe: Recipe) -> synthesis.Tool:
     """Return the synthesis tool; refuse to start where a program is missing that the run would need in the end."""
     for program in ("g++", "make", "bash"):
         programs.require(program, what="the proof that firmware and network agree")
-    return synthesis.choose(recipe.synthesis.tool)
+    verilator.check()
+    tool = chosen(recipe)
+    if tool.stage not in (known := cost.PRIOR_RATIOS[recipe.strategy]):
+        raise RecipeError(
+            f"synthesis.tool '{tool.name}' measures at stage '{tool.stage}', which is not predicted for strategy "
+            f"'{recipe.strategy}'; the stages that are: {', '.join(known)}"
+        )
+    return tool
+
+
+def chosen(recipe: Recipe) -> synthesis.Tool:
+    """Return the tool that measures, which may be on another machine."""
+    wanted = recipe.synthesis
+    return elsewhere.tool(wanted.stage) if wanted.tool == elsewhere.NAME else synthesis.choose(wanted.tool)
 
 
 @contextmanager
@@ -97,12 +112,12 @@ def write_verilog(context: Context, network: Network) -> rtl.Design:
 
 
 def export_hls(context: Context, network: Network) -> hls.Project:
-    """Write the hls4ml project of a network and compile its C simulation, or describe what is there already."""
+    """Write the hls4ml project of a network, or describe what is there already."""
     target = context.target
     folder = context.build.resolve() / "hls"
 
     def write() -> hls.Project:
-        project = hls.export(
+        return hls.export(
             network,
             folder,
             part=target.part_name,
@@ -111,8 +126,6 @@ def export_hls(context: Context, network: Network) -> hls.Project:
             strategy=context.recipe.strategy,
             name=context.recipe.name,
         )
-        hls.compile(project)
-        return project
 
     return _described(hls.Project, folder, [identity(network), target.name, context.recipe.strategy], write)
 
@@ -140,18 +153,21 @@ def check_rtl(context: Context, network: Network, jets: Samples) -> equivalence.
 
 
 def check_csim(context: Context, network: Network, jets: Samples) -> equivalence.Check:
-    """Run the hls4ml C simulation on test jets and compare bit for bit; a mismatch raises."""
+    """Compile and run the hls4ml C simulation on test jets and compare bit for bit; a mismatch raises."""
     vectors = jets.test.first(context.recipe.checks.csim_vectors).x.numpy()
     key = [identity(network), jets.key, len(vectors), context.recipe.strategy]
     project = export_hls(context, network)
-    return context.kept(
-        equivalence.Check, "csim-check", key, lambda: equivalence.against_csim(network, project, vectors)
-    )
+
+    def check() -> equivalence.Check:
+        hls.compile(project)
+        return equivalence.against_csim(network, project, vectors)
+
+    return context.kept(equivalence.Check, "csim-check", key, check)
 
 
 def measure(context: Context, network: Network, *, jets: Samples, book: ledger.Ledger) -> Measurement:
     """Build a network, prove the build equal to it, and return what synthesis measures; the ledger keeps it."""
-    tool = synthesis.choose(context.recipe.synthesis.tool)
+    tool = chosen(context.recipe)
     with context.step("Verilog and its simulation"):
         check_rtl(context, network, jets)
     key = ledger.design_key(
@@ -163,12 +179,23 @@ def measure(context: Context, network: Network, *, jets: Samples, book: ledger.L
         pipelining=context.target.levels_per_cycle,
     )
     known = book.measurement(key, stage=tool.stage)
-    if known is None:
-        with context.step(f"synthesis ({tool.name})"):
-            known = tool.run(_job(context, network, hls_project=tool.needs_hls))
-        predicted = cost.estimate(network, context.target, strategy=context.recipe.strategy, stage=tool.stage)
-        book.record(key, context.recipe.name, estimate=predicted, measurement=known)
-    return known
+    if known is not None:
+        return elsewhere.check(known, key) if tool.name == elsewhere.NAME else known
+    predicted = cost.estimate(network, context.target, strategy=context.recipe.strategy, stage=tool.stage)
+    if tool.name == elsewhere.NAME:
+        book.record_design(key, context.recipe.name)
+        book.record_estimate(key, predicted)
+        raise elsewhere.awaited(key, tool.stage, context.build, _projects(context, network))
+    with context.step(f"synthesis ({tool.name})"):
+        measured = tool.run(_job(context, network, hls_project=tool.needs_hls))
+    book.record(key, context.recipe.name, estimate=predicted, measurement=measured)
+    return measured
+
+
+def _projects(context: Context, network: Network) -> list[Path]:
+    """Return the folders that can be synthesised, written if they are not: Verilog, and the HLS project."""
+    verilog = [write_verilog(context, network).folder] if context.recipe.strategy == "distributed_arithmetic" else []
+    return [*verilog, export_hls(context, network).folder]
 
 
 def _job(context: Context, network: Network, *, hls_project: bool) -> synthesis.Job:

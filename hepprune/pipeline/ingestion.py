@@ -2,12 +2,16 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from hepprune.errors import ReportError
 from hepprune.files import content_hash
+from hepprune.firmware import rtl
 from hepprune.hardware.resources import RESOURCES, LayerMeasurement, Measurement, Resources
 from hepprune.synthesis import artefacts, reports
 from hepprune.synthesis.artefacts import Artefact
@@ -24,18 +28,25 @@ _STAMP = re.compile(r"^Stamp: +(\w+)", re.MULTILINE)
 # Which report is believed first of those that tell the same: the one that says most of its modules and origin.
 _RICHEST = ("csynth_text", "csynth_tree", "csynth", "solution", "oneapi_loops", "oneapi_summary")
 _PER_MODULE = {"csynth", "csynth_text"}  # reports that HLS writes for every function
-_NO_REPORT = {"hls4ml_config.yml", "project.tcl", "parameters.h"}
+_WITHOUT_CYCLES = {"vsynth", "route", "yosys", "nextpnr-ecp5"}
+_NOTE = "hepprune.json"  # what hepprune says of a project that it wrote
+_NO_REPORT = {"hls4ml_config.yml", "project.tcl", "parameters.h", _NOTE}
+_DESIGN = TypeAdapter(tuple[str, rtl.Design])
 
 
 @dataclass(frozen=True)
 class Found:
-    """A design in what was ingested: where, its top, the key it has in a ledger, its figures and its failures."""
+    """A design in what was ingested: where, its top, the key it has in a ledger, its figures and its failures.
+
+    `unexplained` is, for each measurement, what its total has beyond the sum of its modules.
+    """
 
     project: str
     top: str
     key: str
     measurements: tuple[Measurement, ...]
     failures: tuple[Failure, ...]
+    unexplained: tuple[Resources, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,10 +98,23 @@ def _recorded(designs: list[Found], path: Path, key: str | None) -> list[Found]:
 
 def _projects(files: Iterable[Artefact]) -> dict[str, list[Artefact]]:
     """Return the files of each project, by the folder that holds the project."""
+    every = list(files)
+    written = {file.path.parent for file in every if file.path.name == _NOTE}
     projects: dict[str, list[Artefact]] = {}
-    for file in files:
-        projects.setdefault(_root(file.path), []).append(file)
+    for file in every:
+        own = next((folder for folder in file.path.parents if folder in written), None)
+        root = _root(file.path) if own is None else own.as_posix().removeprefix(".")
+        projects.setdefault(root, []).append(file)
     return projects
+
+
+def _verilog(files: Iterable[Artefact]) -> rtl.Design | None:
+    """Return the design that Verilog among the files is, where hepprune wrote it; its places may have been moved."""
+    for file in files:
+        if file.path.name == _NOTE:
+            with suppress(ValidationError):  # that of an HLS project, or of another version
+                return _DESIGN.validate_json(file.text)[1]
+    return None
 
 
 def _root(path: Path) -> str:
@@ -109,15 +133,19 @@ class _Project:
     def __init__(self, name: str, files: list[Artefact], clock_ns: float | None) -> None:
         self.name = name
         self.files = files
-        described = "\n".join(file.text for file in files if file.path.name in _NO_REPORT - {"parameters.h"})
+        described = "\n".join(file.text for file in files if file.path.name in {"hls4ml_config.yml", "project.tcl"})
         clock, part, stamp = (pattern.search(described) for pattern in (_CLOCK, _PART, _STAMP))
         self.clock_ns = clock_ns or (float(clock[1]) if clock else None)
         self.part = part[1].lower() if part else None
         self.stamp = stamp[1] if stamp else None
-        self.names: Mapping[str, str] = {}
+        self.design = _verilog(files)
+        if self.design is not None:
+            self.clock_ns = self.clock_ns or self.design.clock_ns
+            self.part = self.part or self.design.part
+        self.declared: Mapping[str, modules.Declared] = {}
         for file in files:
             if file.path.name == "parameters.h":
-                self.names = modules.declared(file.text)
+                self.declared = modules.declared(file.text)
         self.tops = self._tops()
 
     def read(self) -> tuple[list[Found], list[tuple[str, str]]]:
@@ -130,7 +158,7 @@ class _Project:
             top = self._top(file)
             if isinstance(found, Measurement):
                 self.clock_ns = self.clock_ns or found.clock_ns
-                measured.setdefault(top, []).append(modules.named(found, self.names))
+                measured.setdefault(top, []).append(modules.named(found, self.declared))
             elif isinstance(found, Failure):
                 failed.setdefault(top, []).append(found)
             elif found is not None:
@@ -140,7 +168,8 @@ class _Project:
 
     def _tops(self) -> list[str]:
         """Return the functions that are designs of their own: those that the project as a whole is named after."""
-        named = [reports.top_of(file.text) for file in self.files if _is_whole(file)]
+        named = [self.design.top if self.design else None]
+        named += [reports.top_of(file.text) for file in self.files if _is_whole(file)]
         folders = [_HLS.match(file.path.as_posix()) for file in self.files]
         named += [found["project"].removesuffix("_prj") for found in folders if found]
         return list(dict.fromkeys(name for name in named if name))
@@ -181,7 +210,10 @@ class _Project:
         whole = [replace(each, part=part) if each.part == reports.UNKNOWN else each for each in merged(measured)]
         content = [self.stamp] if self.stamp else sorted(file.text for file in self.files)
         key = content_hash("ingested", top, part, self.clock_ns, content)
-        return Found(self.name, top, key, tuple(_with_cycles(whole)), tuple(dict.fromkeys(failed)))
+        cycles = (self.design.latency_cycles, self.design.interval_cycles) if self.design else None
+        whole = _with_cycles(whole, cycles)
+        rest = tuple(modules.unexplained(each) for each in whole)
+        return Found(self.name, top, key, tuple(whole), tuple(dict.fromkeys(failed)), rest)
 
 
 def _is_whole(file: Artefact) -> bool:
@@ -241,15 +273,13 @@ def _filled_layers(
     )
 
 
-def _with_cycles(measured: list[Measurement]) -> list[Measurement]:
-    """Return measurements in which logic synthesis has the cycles that C synthesis says, as it tells none itself."""
+def _with_cycles(measured: list[Measurement], verilog: tuple[int, int] | None) -> list[Measurement]:
+    """Return measurements in which stages that tell no cycles have those of C synthesis, or else of the Verilog."""
     predicted = next((each for each in measured if each.stage == "csynth" and each.latency_cycles is not None), None)
-    if predicted is None:
-        return measured
-    latency, interval = predicted.latency_cycles, predicted.interval_cycles
+    latency, interval = (predicted.latency_cycles, predicted.interval_cycles) if predicted else verilog or (None, None)
     return [
         replace(each, latency_cycles=latency, interval_cycles=interval)
-        if each.stage in {"vsynth", "route"} and each.latency_cycles is None
+        if each.stage in _WITHOUT_CYCLES and each.latency_cycles is None
         else each
         for each in measured
     ]

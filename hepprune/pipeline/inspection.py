@@ -1,7 +1,8 @@
-"""What a network is made of, layer by layer: shapes, parameters, bits, and what of it is dead."""
+"""What a network is made of, layer by layer: shapes, parameters, bits, what of it is dead and what moves together."""
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 
@@ -9,8 +10,23 @@ from hepprune.firmware.hls import IO_TYPES
 from hepprune.firmware.layers import refusals
 from hepprune.fixed import Quantiser
 from hepprune.network import Layer, Network, Recurrent, Shared, Weighted
-from hepprune.pruning import surgery
+from hepprune.pruning import blocks, coupling, surgery
+from hepprune.pruning.blocks import Block
+from hepprune.pruning.coupling import Group
 from hepprune.report.layers import LayerDescription
+
+
+@dataclass(frozen=True)
+class Coupled:
+    """What can only leave a network together: groups of neurons, heads and channels, and whole blocks of layers."""
+
+    groups: tuple[Group, ...]
+    blocks: tuple[Block, ...]
+
+
+def coupled(network: Network) -> Coupled:
+    """Return what moves together in a network."""
+    return Coupled(coupling.groups(network), blocks.blocks(network))
 
 
 def describe(network: Network) -> tuple[LayerDescription, ...]:

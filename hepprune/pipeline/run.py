@@ -28,12 +28,13 @@ def run(recipe: Recipe, *, build: Path, track: Track = silent) -> Summary:
     jets = taggers.read_jets(context)
     with firmware.tools_compiling(context.state / "compiled") as compiled:
         baseline = taggers.baseline(context, jets)
-        curves = taggers.sensitivities(context, baseline, jets)
+        pruned = taggers.pruned(context, baseline, jets)
+        curves = taggers.sensitivities(context, pruned, jets)
         with context.step("compiling the solver, once per environment"):
             compiled()
     with context.step("solving the baseline's adder graph"):
         budget = feedback.resolve(context, firmware.solve(context, baseline))
-    start = feedback.Start(baseline, jets, curves, budget)
+    start = feedback.Start(baseline, jets, curves, budget, pruned)
     with Ledger(build / "ledger.sqlite") as book:
         measure = partial(firmware.measure, context, jets=jets, book=book)
         # What was known when this job was first run stays what it starts from, so that the same job ends the same.
@@ -47,7 +48,7 @@ def run(recipe: Recipe, *, build: Path, track: Track = silent) -> Summary:
     uniform = outcome.pruned_uniformly(context, baseline, jets, firmware.solve(context, compressed).lut)
     with context.step("summary and plots"):
         summary = outcome.summarise(context, start, turns, uniform)
-        files = outcome.files(context, compressed) | outcome.draw(summary, curves, build / "plots")
+        files = outcome.files(context, compressed) | outcome.draw(context, summary, start, turns[-1])
     summary = replace(summary, files=files, seconds=dict(context.seconds))
     summaries.write(summary, build / "summary.json")
     _check_accuracy(summary, recipe)

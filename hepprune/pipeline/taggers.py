@@ -15,7 +15,7 @@ from hepprune.pipeline.context import Context
 from hepprune.pruning import statistics
 from hepprune.pruning.folding import fold_batch_norm
 from hepprune.recipe import Recipe
-from hepprune.search import sensitivity
+from hepprune.search import iterative, sensitivity
 from hepprune.training import Sample
 
 _TYPE_JETS = 20_000  # enough to see the tails that integer bits are chosen from
@@ -92,6 +92,20 @@ def _check_fits(tagger: Network, recipe: Recipe) -> None:
             f"'{recipe.model.file}' takes {n_in} features and gives {n_out} classes, "
             f"the recipe names {len(recipe.data.features)} and {len(recipe.data.classes)}"
         )
+
+
+def pruned(context: Context, tagger: Network, jets: Samples) -> Network:
+    """Return the tagger as the recipe's `prune` section leaves it; without one, as it is."""
+    recipe, wanted = context.recipe, context.recipe.prune
+    if wanted is None:
+        return tagger
+    options, epochs = wanted.options(recipe.model.training.batch_size), wanted.n_rounds * wanted.fine_tune_epochs
+    with context.step("pruning", epochs) as advance:
+
+        def prune() -> Network:
+            return iterative.prune(tagger, jets.train, jets.validation, **options, seed=recipe.seed, advance=advance)[0]
+
+        return context.kept_network("pruned", [identity(tagger), jets.key, wanted.model_dump(), recipe.seed], prune)
 
 
 def sensitivities(context: Context, tagger: Network, jets: Samples) -> tuple[sensitivity.SensitivityCurve, ...]:

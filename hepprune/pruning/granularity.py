@@ -1,8 +1,9 @@
 """Granularities: which weights go together, as the hardware counts them.
 
-"weight" and "neuron" are cuts of their own. A "dsp_row" is one multiplier's share of a layer: as many consecutive
-weights as the reuse factor, in the order outputs, positions, inputs. A "bram_row" is the DSP rows that share a 36-bit
-word of block RAM. "N:M" keeps N of every M consecutive inputs (Mishra et al., arXiv:2104.08378).
+"weight" and "neuron" are cuts of their own; a "head" is all that one attention head is made of, a "layer" a block that
+can leave as a whole. A "dsp_row" is one multiplier's share of a layer: as many consecutive weights as the reuse factor,
+in the order outputs, positions, inputs. A "bram_row" is the DSP rows that share a 36-bit word of block RAM. "N:M" keeps
+N of every M consecutive inputs (Mishra et al., arXiv:2104.08378).
 """
 
 import re
@@ -13,7 +14,8 @@ from torch import Tensor
 from hepprune.errors import NetworkError, unknown
 from hepprune.network import Weighted
 
-GRANULARITIES = ("weight", "dsp_row", "bram_row", "neuron")
+STRUCTURES = ("neuron", "head", "layer")
+GRANULARITIES = ("weight", "dsp_row", "bram_row", *STRUCTURES)
 _BRAM_BITS = 36
 
 

@@ -1,5 +1,6 @@
 """Cuts: what is taken from a layer, and the masked network in which shapes are still as they were."""
 
+import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from torch import Tensor
 from hepprune import digits
 from hepprune.errors import NetworkError, unknown
 from hepprune.fixed import FixedPoint
-from hepprune.network import Layer, Network, Weighted
+from hepprune.network import Layer, Network, Recurrent, Weighted
 from hepprune.network.quantise import weight_integers
 
 GRANULARITIES = ("neuron", "weight", "digit")
@@ -19,7 +20,8 @@ GRANULARITIES = ("neuron", "weight", "digit")
 class Cut:
     """Units taken from one layer: neurons by index, or weights by row-major index, removed or one signed digit shorter.
 
-    A neuron that is cut goes on as the constant `constants` gives it (its mean activation), 0 where none is given.
+    A neuron that is cut goes on as the constant `constants` gives it (its mean activation), 0 where none is given. A
+    layer whose "input" is cut no longer reads it, and its bias takes over what weights of that constant would add.
     """
 
     layer: str
@@ -29,8 +31,8 @@ class Cut:
 
     def __post_init__(self) -> None:
         """Refuse a granularity that does not exist, and constants that do not match the neurons."""
-        if self.granularity not in GRANULARITIES:
-            raise NetworkError(unknown("granularity", self.granularity, GRANULARITIES))
+        if self.granularity not in (*GRANULARITIES, "input"):
+            raise NetworkError(unknown("granularity", self.granularity, (*GRANULARITIES, "input")))
         if self.constants and len(self.constants) != len(self.units):
             raise NetworkError(
                 f"a cut of layer '{self.layer}' has {len(self.units)} units and {len(self.constants)} constants"
@@ -41,39 +43,67 @@ Plan = tuple[Cut, ...]
 
 
 def apply(network: Network, plan: Iterable[Cut]) -> Network:
-    """Return a masked copy: same shapes, cut weights at zero, cut neurons constant.
+    """Return a masked copy: same shapes, cut weights at zero, cut neurons constant, cut inputs unread.
 
     Raises:
         NetworkError: a cut names no layer with weights, a unit outside it, or would leave it without a neuron.
     """
     masked = network.clone()
     for cut in plan:
-        layer = masked[cut.layer]
-        if not isinstance(layer, Weighted):
-            raise NetworkError(f"layer '{cut.layer}' has no weights to cut")
-        apply_to(layer, cut)
+        apply_to(masked[cut.layer], cut)
     return masked
 
 
+def with_cut(layer: Weighted, cut: Cut) -> Weighted:
+    """Return a copy of one layer with its cut made."""
+    copied = copy.deepcopy(layer)
+    apply_to(copied, cut)
+    return copied
+
+
 @torch.no_grad()
-def apply_to(layer: Weighted, cut: Cut) -> None:
+def apply_to(layer: Layer, cut: Cut) -> None:
     """Cut one layer in place; for callers that own the copy."""
-    size = layer.n_out if cut.granularity == "neuron" else layer.weight.numel()
+    if not isinstance(layer, Weighted | Recurrent):
+        raise NetworkError(f"layer '{cut.layer}' has no weights to cut")
+    sizes = {"neuron": layer.n_out, "input": layer.weight.shape[-1]}
+    size = sizes.get(cut.granularity, layer.weight.numel())
     if cut.units and not 0 <= min(cut.units) <= max(cut.units) < size:
         outside = min(cut.units) if min(cut.units) < 0 else max(cut.units)
         raise NetworkError(f"layer '{layer.name}' has {size} units, none has index {outside}")
+    if cut.granularity in sizes and len(set(cut.units)) == size:
+        raise NetworkError(f"layer '{layer.name}' would be left with no {cut.granularity}")
     units = torch.tensor(cut.units, dtype=torch.long)
     if cut.granularity == "neuron":
-        if len(set(cut.units)) == layer.n_out:
-            raise NetworkError(f"layer '{layer.name}' would be left with no neuron")
-        layer.digit_limit[units] = 0
-        constants = cut.constants or (0.0,) * len(cut.units)
-        layer.bias[units] = torch.tensor(constants, dtype=layer.bias.dtype)
-    elif cut.granularity == "weight":
+        _silence(layer, units, torch.tensor(cut.constants or (0.0,) * len(units), dtype=layer.bias.dtype))
+    elif cut.granularity == "input":
+        _deafen(layer, units, torch.tensor(cut.constants, dtype=layer.bias.dtype))
+    elif cut.granularity == "weight" or not isinstance(layer, Weighted):
         layer.digit_limit.view(-1)[units] = 0
     else:
         fewer = (digit_counts(layer).view(-1)[units] - 1).clamp(min=0)
         layer.digit_limit.view(-1)[units] = fewer.to(layer.digit_limit.dtype)
+
+
+def _silence(layer: Weighted | Recurrent, units: Tensor, constants: Tensor) -> None:
+    """Leave neurons without weights; a recurrent one without those that read it in the next step either."""
+    if isinstance(layer, Weighted):
+        layer.digit_limit[units], layer.bias[units] = 0, constants
+        return
+    if constants.any():
+        raise NetworkError(f"layer '{layer.name}' is recurrent: none of its neurons can go on as a constant")
+    rows = (torch.arange(len(layer.weight) // layer.n_out)[:, None] * layer.n_out + units).flatten()
+    layer.digit_limit[rows], layer.recurrent_digit_limit[rows] = 0, 0
+    layer.recurrent_digit_limit[:, units] = 0
+    layer.bias[rows], layer.recurrent_bias[rows] = 0, 0
+
+
+def _deafen(layer: Weighted | Recurrent, units: Tensor, constants: Tensor) -> None:
+    """Leave inputs unread, the bias in their place."""
+    if constants.any():
+        used = layer.used_weight() if isinstance(layer, Weighted) else layer.used("weight")
+        layer.bias.add_(used[..., units].reshape(len(used), -1, len(units)).sum(dim=1) @ constants)
+    layer.digit_limit[..., units] = 0
 
 
 @torch.no_grad()

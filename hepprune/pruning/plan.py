@@ -7,10 +7,10 @@ from torch import Tensor
 
 from hepprune.errors import DataError, NetworkError
 from hepprune.network import Network
-from hepprune.pruning import compensation, importance, masks, selection, statistics
+from hepprune.pruning import compensation, importance, masks, selection, structured
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning.importance import Criterion
-from hepprune.pruning.masks import Cut, Plan
+from hepprune.pruning.masks import Plan
 
 
 class Labelled(Protocol):
@@ -41,12 +41,14 @@ def prune(
     compensate: bool | None = None,
     seed: int = 0,
 ) -> Network:
-    """Return a copy whose least important units are cut: weights at zero, neurons at their mean; shapes stay.
+    """Return a copy whose least important units are cut: weights at zero, biases at the mean of what is gone.
 
-    `method` is a name in `importance.CRITERIA`, or a criterion. `granularity` is "weight", "dsp_row", "bram_row", "N:M"
-    or "neuron" (a filter of a convolution); `scope` ranks the units of all layers together ("global") or each layer's
-    alone ("local"); see `selection.select`. With `compensate`, as "obs" does by itself, the weights that stay make up
-    for those that go. `surgery.shrink` then removes what is dead.
+    `method` is a name in `importance.CRITERIA`, or a criterion. `granularity` is "weight", "dsp_row", "bram_row" or
+    "N:M"; "neuron" (filters, channels and recurrent states too) or "head", which take all that is coupled to them (see
+    `coupling.groups`) while shapes stay; or "layer", whose blocks leave at once (see `blocks.blocks`). `scope` ranks
+    the units of all layers together ("global") or each layer's alone ("local"); see `selection.select`. With
+    `compensate`, as "obs" does by itself, the weights that stay make up for those that go. `surgery.shrink` then really
+    removes what nothing reads any more.
 
     Raises:
         NetworkError: a name is unknown, a sparsity is outside [0, 1], a layer would be left empty, or there is no data
@@ -54,6 +56,9 @@ def prune(
         DataError: the jets cannot be used, or give gradients that are not finite.
     """
     criterion = importance.find(method) if isinstance(method, str) else method
+    if granularity == "layer":
+        jets = None if data is None else tensors(data, network)
+        return structured.without_blocks(network, jets, criterion=criterion, sparsity=sparsity, seed=seed)
     plan = make(
         network,
         data,
@@ -84,19 +89,26 @@ def make(
     keep: int = 0,
     seed: int = 0,
 ) -> Plan:
-    """Return the cuts that `prune` makes; neurons go on as their mean where there are jets to take it from."""
+    """Return the cuts that `prune` makes.
+
+    Raises:
+        NetworkError: as `prune` does, or whole layers are asked for, which are no cuts.
+    """
     granularities.parse(granularity)
     criterion = importance.find(method) if isinstance(method, str) else method
     jets = None if data is None else tensors(data, network)
-    unit = "neuron" if granularity == "neuron" else "weight"
-    scores = importance.scores(network, criterion, unit, data=jets, seed=seed)
+    ranking: dict[str, Any] = {"scope": scope, "normalisation": normalisation, "keep": keep}
+    if granularity == "layer":
+        raise NetworkError("whole layers leave a network at once, and there is no plan of cuts for them: call `prune`")
+    if granularity in granularities.STRUCTURES:
+        return structured.make(
+            network, jets, criterion=criterion, sparsity=sparsity, granularity=granularity, seed=seed, **ranking
+        )
+    scores = importance.scores(network, criterion, "weight", data=jets, seed=seed)
     if granularities.parse(granularity) is None:
         layers = [layer for layer in network.weighted_layers if layer.name in scores]
         scores = {la.name: selection.combined(la, scores[la.name], granularity, norm=criterion.norm) for la in layers}
-    plan = selection.select(
-        network, scores, sparsity, granularity=granularity, scope=scope, normalisation=normalisation, keep=keep
-    )
-    return plan if unit == "weight" or jets is None else _with_means(plan, statistics.means(network, jets[0]))
+    return selection.select(network, scores, sparsity, granularity=granularity, **ranking)
 
 
 def tensors(data: Data, network: Network) -> tuple[Tensor, Tensor]:
@@ -114,12 +126,6 @@ def tensors(data: Data, network: Network) -> tuple[Tensor, Tensor]:
             f"shape {tuple(features.shape)}"
         )
     return features, classes if classes.ndim > 1 else classes.long()
-
-
-def _with_means(plan: Plan, means: dict[str, Tensor]) -> Plan:
-    return tuple(
-        Cut(cut.layer, cut.granularity, cut.units, tuple(means[cut.layer][list(cut.units)].tolist())) for cut in plan
-    )
 
 
 @torch.no_grad()

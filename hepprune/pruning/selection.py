@@ -70,7 +70,7 @@ def select(
     Raises:
         NetworkError: the sparsity is outside [0, 1] or out of reach, a name is unknown, or a layer would be left empty.
     """
-    _check(sparsity, scope, normalisation)
+    check(sparsity, scope, normalisation)
     layers = [layer for layer in prunable(network, granularity) if layer.name in scores]
     if not layers:
         raise NetworkError(f"the network has nothing to prune at the granularity '{granularity}'")
@@ -80,14 +80,28 @@ def select(
             raise NetworkError(f"'{granularity}' is the sparsity {1 - pattern[0] / pattern[1]:g}, not {sparsity:g}")
         chosen = [_neighbours(layer, scores[layer.name], *pattern) for layer in layers]
     else:
-        ranked = [_ranked(layer, scores[layer.name], granularity, normalisation, keep=keep) for layer in layers]
-        parts = [[each] for each in ranked] if scope == "local" else [ranked]
-        chosen = [mask for part in parts for mask in _lowest(part, sparsity)]
+        ranks = [_ranked(layer, scores[layer.name], granularity, normalisation, keep=keep) for layer in layers]
+        chosen = lowest(ranks, sparsity, scope)
     plan = [_cut(layer, mask, granularity) for layer, mask in zip(layers, chosen, strict=True)]
     return tuple(cut for cut in plan if cut.units)
 
 
-def _check(sparsity: float | None, scope: str, normalisation: str) -> None:
+def of_layer(layer: Weighted, scores: Tensor, sparsity: float, *, granularity: str = "weight") -> Cut:
+    """Return the cut that `select` makes of one layer alone.
+
+    Raises:
+        NetworkError: the sparsity is outside [0, 1], or the layer would be left empty.
+    """
+    check(sparsity, "local", "none")
+    pattern = granularities.parse(granularity)
+    if pattern is not None:
+        return _cut(layer, _neighbours(layer, scores, *pattern), granularity)
+    (chosen,) = _lowest([_ranked(layer, scores, granularity, "none", keep=0)], sparsity)
+    return _cut(layer, chosen, granularity)
+
+
+def check(sparsity: float | None, scope: str, normalisation: str) -> None:
+    """Refuse a sparsity outside [0, 1] and names that nothing has."""
     if sparsity is not None and not 0 <= sparsity <= 1:
         raise NetworkError(f"a sparsity lies between 0 and 1, {sparsity:g} does not")
     if scope not in SCOPES:
@@ -97,13 +111,28 @@ def _check(sparsity: float | None, scope: str, normalisation: str) -> None:
 
 
 def _ranked(layer: Weighted, scores: Tensor, granularity: str, normalisation: str, *, keep: int) -> Tensor:
-    """Return normalised scores: minus infinity where a unit is cut already, infinity where it must stay."""
+    """Return the ranks of a layer's units; one is cut already when none of its weights acts."""
     groups = granularities.groups(layer, granularity)
     acts = (layer.digit_limit > 0).flatten().long()
     alive = acts.new_zeros(int(groups[-1]) + 1).index_add(0, groups, acts)
-    ranked = torch.where(alive > 0, NORMALISATIONS[normalisation](scores.double()), -torch.inf)
-    best = torch.argsort(ranked, stable=True)[len(ranked) - min(keep, int((alive > 0).sum())) :]
-    return ranked.index_fill(0, best, torch.inf)
+    return ranked(scores, alive > 0, normalisation, keep=keep)
+
+
+def ranked(scores: Tensor, alive: Tensor, normalisation: str, *, keep: int) -> Tensor:
+    """Return normalised scores: minus infinity where a unit is cut already, infinity where it must stay."""
+    found = torch.where(alive, NORMALISATIONS[normalisation](scores.double()), -torch.inf)
+    best = torch.argsort(found, stable=True)[len(found) - min(keep, int(alive.sum())) :]
+    return found.index_fill(0, best, torch.inf)
+
+
+def lowest(ranks: list[Tensor], sparsity: float | None, scope: str) -> list[Tensor]:
+    """Return for each set of ranks a mask of the units that go, ranked together or each set alone.
+
+    Raises:
+        NetworkError: the sparsity is out of reach.
+    """
+    parts = [[each] for each in ranks] if scope == "local" else [ranks]
+    return [mask for part in parts for mask in _lowest(part, sparsity)]
 
 
 def _lowest(ranked: list[Tensor], sparsity: float | None) -> list[Tensor]:

@@ -14,7 +14,7 @@ _FORMATS = (".png", ".pdf")
 
 
 @contextmanager
-def _figure(width: float = 7.0, height: float = 5.0) -> Iterator[tuple[Any, Any]]:
+def canvas(width: float = 7.0, height: float = 5.0) -> Iterator[tuple[Any, Any]]:
     """Yield a figure and its axes in the field's style, and close the figure."""
     import matplotlib as mpl
 
@@ -32,7 +32,8 @@ def _figure(width: float = 7.0, height: float = 5.0) -> Iterator[tuple[Any, Any]
             plt.close(figure)
 
 
-def _save(figure: Any, path: Path) -> list[Path]:
+def save(figure: Any, path: Path) -> list[Path]:
+    """Write a figure as png and pdf, each whole, and return the files."""
     paths = [path.with_suffix(suffix) for suffix in _FORMATS]
     for target in paths:
         with replacing(target) as temporary:
@@ -42,7 +43,7 @@ def _save(figure: Any, path: Path) -> list[Path]:
 
 def pareto(summary: Summary, path: Path) -> list[Path]:
     """Draw accuracy against LUT along the search with the budget line, and return the files."""
-    with _figure() as (figure, axes):
+    with canvas() as (figure, axes):
         points = summary.search
         axes.errorbar(
             [p.lut for p in points],
@@ -73,7 +74,7 @@ def pareto(summary: Summary, path: Path) -> list[Path]:
             axes.axvline(summary.budget["lut"], color="black", linestyle="--", label="budget")
         axes.set(xscale="log", xlabel="LUT", ylabel="accuracy")
         axes.legend(fontsize=10, loc="lower right")
-        return _save(figure, path)
+        return save(figure, path)
 
 
 def resource_bars(summary: Summary, path: Path) -> list[Path]:
@@ -84,7 +85,7 @@ def resource_bars(summary: Summary, path: Path) -> list[Path]:
         stages.append((f"measured ({measured.stage})", measured))
     limits = {name: limit for name, limit in summary.budget.items() if limit > 0}
     positions, width = np.arange(len(limits)), 0.8 / len(stages)
-    with _figure() as (figure, axes):
+    with canvas() as (figure, axes):
         for index, (label, cost) in enumerate(stages):
             values = [getattr(cost, name) for name in limits]
             used = [
@@ -97,7 +98,7 @@ def resource_bars(summary: Summary, path: Path) -> list[Path]:
         axes.set(ylabel="fraction of the budget", ylim=(0, 1.35))
         axes.minorticks_off()
         axes.legend(fontsize=10, loc="upper right", ncols=3)
-        return _save(figure, path)
+        return save(figure, path)
 
 
 def sensitivity_map(labels: Sequence[str], levels: Sequence[float], changes: Any, path: Path) -> list[Path]:
@@ -105,7 +106,7 @@ def sensitivity_map(labels: Sequence[str], levels: Sequence[float], changes: Any
     from matplotlib.colors import SymLogNorm
 
     values = 1000 * np.asarray(changes, dtype=float)
-    with _figure(7.0, 0.45 * len(labels) + 1.8) as (figure, axes):
+    with canvas(7.0, 0.45 * len(labels) + 1.8) as (figure, axes):
         largest = max(float(np.abs(values).max()), 1.0)
         image = axes.imshow(values, aspect="auto", cmap="RdBu_r", norm=SymLogNorm(1.0, vmin=-largest, vmax=largest))
         axes.set_xticks(range(len(levels)), [f"{level:.0%}" for level in levels])
@@ -116,4 +117,4 @@ def sensitivity_map(labels: Sequence[str], levels: Sequence[float], changes: Any
             axes.text(column, row, f"{value:.1f}", ha="center", va="center", fontsize=9, color=colour)
         axes.set(xlabel="fraction cut")
         figure.colorbar(image, label="loss change [$10^{-3}$ nat]")
-        return _save(figure, path)
+        return save(figure, path)

@@ -1,14 +1,15 @@
 """The greedy search: cut, fine-tune, validate, stage by stage, until every limit of the budget holds.
 
-Digits come back whenever weights are trained freely, and weights that may not take new ones train badly. So the last
-stage but one lets the network settle with every digit free, which costs more than the budget allows, and the last trims
-what that takes to the budget, holds the digits that are left, and trains on in small steps.
+Which digits matter changes as weights are trained, and weights that may not take new ones train badly. So stages of
+cutting are followed by one long training in which the network settles: before each epoch the most valuable digits are
+chosen among all, ever fewer of them. Should the budget be missed all the same, what is left is trimmed.
 """
 
 import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -20,17 +21,19 @@ from hepprune.files import content_hash, write_text
 from hepprune.hardware.resources import Budget, Estimate
 from hepprune.network import Network, identity, load, save
 from hepprune.pruning import masks, statistics, surgery
-from hepprune.search.moves import Move, Price, Proposal, gain
-from hepprune.training import Fit, Sample
+from hepprune.search import allocation
+from hepprune.search.moves import Move, Price, Proposal, gain, missed
+from hepprune.training import Fit, Prepare, Sample
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a search goes: stages of cutting, the fraction of a layer's units per move, and the training in between.
+    """How a search goes: its stages, the fraction of a layer's units per move, and the training in between.
 
-    `fine_tune` follows each stage, `settle` the last but one, `trim` the last. With `digits` they are held at the end.
+    `fine_tune` follows each stage, `settle` the last but one, `trim` those from the last on. With `digits` the network
+    settles while they are chosen, and if it then meets the budget there is no last stage.
     """
 
     stages: int = 12
@@ -44,6 +47,20 @@ class Settings:
     def fit(self, index: int) -> Fit:
         """Return the training after a stage, counted from 1."""
         return self.trim if index >= self.stages else self.settle if index == self.stages - 1 else self.fine_tune
+
+    @property
+    def least(self) -> int:
+        """The stages that are always run."""
+        return max(self.stages - self.digits, 1)
+
+    @property
+    def epochs(self) -> int:
+        """The epochs of the stages that are always run."""
+        return sum(self.fit(index).epochs for index in range(1, self.least + 1))
+
+    def settles(self, index: int) -> bool:
+        """Return whether a stage, counted from 1, is the long one in which digits are chosen."""
+        return self.digits and index == self.stages - 1
 
     def goals(self, start: Mapping[str, float], index: int) -> dict[str, float]:
         """Return what a stage may use of each limit, as a fraction of it; they tighten geometrically from `start`."""
@@ -115,11 +132,12 @@ def search(
     *,
     state: Path | None = None,
     advance: Callable[[Stage], None] = lambda _: None,
+    trained: Callable[[int], None] = lambda _: None,
 ) -> Outcome:
     """Return the network at which the priced figures meet the budget, and the stages on the way.
 
     Every stage is saved whole under `state`; a search that was interrupted goes on from there and ends as if it had
-    not been.
+    not been. `advance` is called after each stage, `trained` with the epochs just done, `Settings.epochs` in all.
 
     Raises:
         BudgetMissedError: no cut is left that would free a limit still broken.
@@ -128,10 +146,11 @@ def search(
     folder = state / _key(network, problem) if state else None
     stages, network = _resume(folder, network)
     for stage in stages:
+        trained(problem.settings.fit(stage.index).epochs)
         advance(stage)
     while not _finished(stages, problem):
         goals = problem.settings.goals(start, len(stages) + 1)
-        network, stage = _run_stage(network, problem, goals, len(stages) + 1)
+        network, stage = _run_stage(network, problem, goals, len(stages) + 1, trained)
         stages = (*stages, stage)
         _save(folder, network, stages)
         advance(stage)
@@ -139,20 +158,18 @@ def search(
 
 
 def _finished(stages: tuple[Stage, ...], problem: Problem) -> bool:
-    done = len(stages) >= problem.settings.stages and problem.budget.met_by(stages[-1].estimate)
+    done = len(stages) >= problem.settings.least and problem.budget.met_by(stages[-1].estimate)
     if not done and len(stages) >= 2 * problem.settings.stages + 6:
         raise missed(problem.budget, stages[-1].estimate)
     return done
 
 
-def _run_stage(network: Network, problem: Problem, goals: dict[str, float], index: int) -> tuple[Network, Stage]:
+def _run_stage(
+    network: Network, problem: Problem, goals: dict[str, float], index: int, trained: Callable[[int], None]
+) -> tuple[Network, Stage]:
     started, settings = time.perf_counter(), problem.settings
     before = metrics.accuracy(training.evaluate(network, problem.validation), problem.validation.y.numpy())
-    last = index >= settings.stages
-    network, steps = cut_until(network if last else release_digits(network), problem, goals)
-    network = surgery.shrink(network)
-    if settings.digits and index >= settings.stages - 1:
-        network = hold_digits(network) if last else release_digits(network)
+    network, steps, prepare = _cut(network, problem, goals, index)
     network, _ = training.fit(
         network,
         problem.train,
@@ -160,7 +177,10 @@ def _run_stage(network: Network, problem: Problem, goals: dict[str, float], inde
         settings=settings.fit(index),
         seed=problem.seed + index,
         teacher=problem.teacher,
+        prepare=prepare,
+        advance=trained,
     )
+    network = surgery.shrink(network)
     _check_alive(network, problem.budget)
     after = metrics.accuracy(training.evaluate(network, problem.validation), problem.validation.y.numpy())
     change, estimate = metrics.difference(after, before), problem.price(network)
@@ -179,6 +199,25 @@ def _run_stage(network: Network, problem: Problem, goals: dict[str, float], inde
     )
 
 
+def _cut(
+    network: Network, problem: Problem, goals: dict[str, float], index: int
+) -> tuple[Network, tuple[Step, ...], Prepare]:
+    """Return the network that a stage trains, the moves taken, and what is pruned while it trains."""
+    settings = problem.settings
+    if settings.settles(index):
+        free = release_digits(network)
+        return free, (), allocation.tightening(free, problem.price, problem.budget, gather=partial(_gather, problem))
+    last = index >= settings.stages
+    cut, steps = cut_until(network if last else release_digits(network), problem, goals)
+    cut = surgery.shrink(cut)
+    return hold_digits(cut) if last and settings.digits else cut, steps, lambda *_: True
+
+
+def _gather(problem: Problem, network: Network) -> statistics.Statistics:
+    sample = problem.train.first(problem.settings.statistics_jets)
+    return statistics.gather(network, sample.x, sample.y)
+
+
 def _check_alive(network: Network, budget: Budget) -> None:
     for layer in network.dense_layers:
         if not layer.used_weight().any():
@@ -193,8 +232,7 @@ def cut_until(network: Network, problem: Problem, goals: dict[str, float]) -> tu
 
     Each move is the one with the least predicted loss per share of the broken limits that it frees.
     """
-    sample = problem.train.first(problem.settings.statistics_jets)
-    gathered = statistics.gather(network, sample.x, sample.y)
+    gathered = _gather(problem, network)
     steps: list[Step] = []
     estimate = problem.price(network)
     while any(used > goals[name] for name, used in problem.budget.usage(estimate).items()):
@@ -240,15 +278,6 @@ def hold_digits(network: Network) -> Network:
     for layer in held.dense_layers:
         layer.digit_limit.copy_(masks.digit_counts(layer))
     return held
-
-
-def missed(budget: Budget, figures: Estimate) -> BudgetMissedError:
-    """Return the error of an unreachable budget, naming the figure that binds and the closest point."""
-    name, used = next(iter(budget.exceeded(figures).items()))
-    limit = budget.limits()[name]
-    return BudgetMissedError(
-        f"the budget cannot be reached: {name} binds, {limit:g} allowed, {used * limit:g} at the closest point"
-    )
 
 
 _STAGES = TypeAdapter(tuple[Stage, ...])

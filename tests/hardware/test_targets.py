@@ -96,5 +96,5 @@ def test_a_broken_target_gets_one_clear_sentence(tmp_path: Path, text: str, comp
 def test_an_unknown_name_lists_the_presets_and_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="unknown target 'generic_vu9p'; choose one of: generic_vu13p"):
         load("generic_vu9p")
-    with pytest.raises(RecipeError, match="no target file at"):
+    with pytest.raises(RecipeError, match="no target at"):
         load(tmp_path / "none.yaml")

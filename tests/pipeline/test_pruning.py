@@ -7,10 +7,11 @@ from typer.testing import CliRunner
 
 from hepprune.cli import app
 from hepprune.errors import DataError, NetworkError
-from hepprune.network import Network, load, save
-from hepprune.pipeline import pruning
+from hepprune.network import Network, identity, load, save
+from hepprune.pipeline import pruning, sources
 from hepprune.pruning import plan
-from hepprune.training import Sample
+from hepprune.search import iterative
+from hepprune.training import Fit, Sample
 
 
 @pytest.fixture
@@ -60,3 +61,31 @@ def test_the_command(files: tuple[Path, Path]) -> None:
     refused = CliRunner().invoke(app, [*arguments[:4], "--sparsity", "1.5"])
     assert refused.exit_code == 1
     assert "1.5 does not" in refused.output
+
+
+def test_rounds_are_those_of_iterative_pruning(files: tuple[Path, Path], tagger: Network) -> None:
+    model, data = files
+    options = {"schedule": [0.4, 0.6], "fine_tune_epochs": 1, "method": "fisher", "monitor": "accuracy"}
+    done = pruning.prune_in_rounds(str(model), model.parent / "out.npz", options, data=data)
+    source = sources.find(str(model), data, model.parent)
+    fine_tune = Fit(1, source.batch_size, 6e-3, monitor="accuracy")
+    expected, history = iterative.prune(
+        tagger, source.train, source.validation, method="fisher", schedule=[0.4, 0.6], fine_tune=fine_tune, seed=1
+    )
+    assert identity(load(done.path)) == identity(expected)
+    assert [(r.target, r.sparsity, r.metric) for r in done.history] == [
+        (r.target, r.sparsity, r.metric) for r in history
+    ]
+
+
+def test_the_command_tells_the_rounds(files: tuple[Path, Path]) -> None:
+    model, data = files
+    arguments = ["prune", str(model), "-o", str(model.parent / "out.npz"), "--data", str(data)]
+    told = CliRunner().invoke(app, [*arguments, "--schedule", "0.3,0.5", "--epochs", "1", "--json"])
+    assert told.exit_code == 0, told.output
+    assert [entry["target"] for entry in json.loads(told.stdout)["history"]] == [0, 0.3, 0.5]
+    refused = CliRunner().invoke(app, [*arguments, "--schedule", "cubic", "--sparsity", "0.5"])
+    assert refused.exit_code == 1
+    assert "unknown schedule 'cubic'; choose one of" in refused.output
+    refused = CliRunner().invoke(app, [*arguments[:4], "--schedule", "linear", "--sparsity", "0.5"])
+    assert "needs jets: --data" in refused.output

@@ -5,7 +5,7 @@ import torch
 import hepprune
 from hepprune.errors import DataError, NetworkError
 from hepprune.network import Network
-from hepprune.pruning import compensation, plan
+from hepprune.pruning import compensation, masks, plan
 from hepprune.training import Sample
 from tests.pruning import smooth
 
@@ -55,12 +55,18 @@ def test_a_criterion_beats_the_random_control(tagger: Network, jets: tuple[Sampl
     assert plan.sparsity(pruned) >= 0.5
 
 
-def test_neurons_go_on_as_their_mean() -> None:
+def test_biases_take_over_the_mean_of_neurons_that_go() -> None:
     network = smooth.network("conv_relu")
     x, y = smooth.jets(network)
-    (cut,) = plan.make(network, (x, y), sparsity=0.25, granularity="neuron")
-    assert cut.constants == pytest.approx([network.activations(x)["relu"][..., cut.units[0]].mean().item()])
-    assert not plan.make(network, sparsity=0.25, granularity="neuron")[0].constants
+    cut, unread = plan.make(network, (x, y), sparsity=0.5, granularity="neuron")
+    assert (cut.layer, cut.granularity, len(cut.units)) == ("first", "neuron", 2)  # one of each group of filters
+    assert (unread.layer, unread.granularity) == ("last", "input")
+    means = network.activations(x)["flat"].double().mean(dim=0)
+    assert unread.constants == pytest.approx(means[list(unread.units)].tolist())
+    assert not plan.make(network, sparsity=0.5, granularity="neuron")[1].constants
+    bias = masks.apply(network, [unread])["last"].bias
+    moved = network["last"].weight[:, list(unread.units)].double() @ torch.tensor(unread.constants).double()
+    assert torch.allclose(bias.double(), network["last"].bias.double() + moved)
 
 
 def test_arrays_do_as_well_as_samples(tagger: Network, jets: tuple[Sample, Sample]) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from hepprune.hardware.resources import Estimate, Measurement, Resources
-from hepprune.report import plots, summary, table
+from hepprune.hardware.resources import Estimate, LayerEstimate, Measurement, Resources
+from hepprune.report import costs, plots, summary, table
 from hepprune.report.summary import Checks, Comparison, Cost, Feedback, StagePoint, Summary, Tagger
 
 PREDICTED = Estimate("yosys", "latency", Resources(lut=900.04, ff=100.0, dsp=3.0), 4, 1, 5.0)
@@ -71,7 +71,12 @@ def test_plots_are_written_as_png_and_pdf(found: Summary, tmp_path: Path) -> Non
     drawn += plots.sensitivity_map(
         ["dense_1 weight", "dense_2 neuron"], [0.1, 0.5], [[0.0, 0.01], [0.1, -0.2]], tmp_path / "c"
     )
-    assert [path.suffix for path in drawn] == [".png", ".pdf"] * 3
+    drawn += costs.predicted_vs_measured(found.feedback, tmp_path / "d")
+    layers = (LayerEstimate("dense_1", Resources(), 7.0), LayerEstimate("dense_2", Resources(), 5.0))
+    drawn += costs.latency_stack(
+        {"hepprune": replace(PREDICTED, layers=layers)}, tmp_path / "e", budget_ns=30.0, measured_ns=20.0
+    )
+    assert [path.suffix for path in drawn] == [".png", ".pdf"] * 5
     for path in drawn:
         assert path.read_bytes()[:4] in {b"\x89PNG", b"%PDF"}
     assert not list(tmp_path.glob(".*"))

@@ -1,9 +1,12 @@
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from hepprune import training
+from hepprune import executors, training
 from hepprune.errors import NetworkError
 from hepprune.network import Network
 from hepprune.pruning import plan
@@ -31,14 +34,53 @@ def trials(game: Game) -> list[lottery.Trial]:
 
 def test_each_round_takes_the_same_share_of_what_is_left(game: Game, trials: list[lottery.Trial]) -> None:
     assert len(trials) == lottery.n_trainings(game, 2)
+    hidden, last = 8 * 16 + 16 * 12, 12 * 5  # the last layer goes at half the rate
+    expected = [
+        (0.5 * hidden + 0.25 * last) / (hidden + last),
+        (0.75 * hidden + (1 - 0.75**2) * last) / (hidden + last),
+    ]
     for kind in lottery.KINDS:
         reached = [trial.sparsity for trial in trials if trial.kind == kind and trial.seed == 1]
-        assert reached == pytest.approx([0.5, 0.75], abs=0.01)
+        assert reached == pytest.approx(expected, abs=0.005)
     assert [trial.sparsity for trial in trials if trial.kind == "dense"] == [0, 0]
 
 
-def test_a_second_game_is_the_same(game: Game, trials: list[lottery.Trial]) -> None:
-    assert lottery.play(draw, game, seeds=(1, 2)) == trials
+def test_a_game_goes_on_from_where_it_was_interrupted(
+    game: Game, trials: list[lottery.Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit, done = training.fit, []
+
+    def counted(*given: Any, **options: Any) -> Any:
+        if len(done) == 9:
+            raise KeyboardInterrupt
+        done.append(1)
+        return fit(*given, **options)
+
+    monkeypatch.setattr(training, "fit", counted)
+    with pytest.raises(KeyboardInterrupt):
+        lottery.play(draw, game, seeds=(1, 2), state=tmp_path)
+    done.clear()
+    calls: list[int] = []
+    assert lottery.play(draw, game, seeds=(1, 2), state=tmp_path, advance=calls.append) == trials
+    assert len(done) == lottery.n_trainings(game, 2) - 9
+    assert len(calls) == lottery.n_trainings(game, 2)
+
+
+@pytest.mark.slow
+def test_workers_draw_the_same(game: Game, trials: list[lottery.Trial], tmp_path: Path) -> None:
+    told: list[int] = []
+    with executors.open("processes:2") as pool:
+        shared = lottery.play(draw, game, seeds=(1, 2), state=tmp_path, executor=pool, advance=told.append)
+    assert shared == trials
+    assert sum(told) == lottery.n_trainings(game, 2)
+    assert list(tmp_path.iterdir())
+
+
+def test_how_far_a_kind_holds_ends_at_its_first_loss() -> None:
+    lost = {0.5: 0.0, 0.75: 0.009, 0.9: 0.02, 0.95: 0.0}
+    found = [lottery.Point("ticket", sparsity, 0.9 - loss, None, loss, None) for sparsity, loss in lost.items()]
+    assert lottery.sparsest(found, "ticket") == 0.75
+    assert lottery.sparsest(found, "random mask") == 0
 
 
 def test_a_ticket_starts_from_its_own_first_weights() -> None:
@@ -59,6 +101,9 @@ def test_means_over_seeds(trials: list[lottery.Trial]) -> None:
     values = [trial.accuracy for trial in trials if trial.kind == "dense"]
     assert dense.accuracy == pytest.approx(np.mean(values))
     assert dense.error == pytest.approx(abs(values[0] - values[1]) / 2)
+    assert (dense.lost, dense.lost_error) == (0, 0)
+    alone = lottery.points([trial for trial in trials if trial.seed == 1])
+    assert {point.error for point in alone} == {None}  # one seed says nothing of the spread
 
 
 def test_a_sparsity_outside_the_unit_interval_is_refused(game: Game) -> None:

@@ -82,6 +82,18 @@ def test_a_member_larger_than_it_says_is_cut_off(tmp_path: Path, monkeypatch: py
     assert sum(len(each.text) for each in found.artefacts) <= 101
 
 
+@pytest.mark.parametrize("pack", [tar, zipped])
+def test_an_archive_in_an_archive_is_looked_into_once(tmp_path: Path, pack: type[object]) -> None:
+    innermost = tar(tmp_path / "innermost", ("deep.rpt", b"deep")).read_bytes()
+    inner = pack(tmp_path / "inner", ("p/x.rpt", b"x"), ("q.tar.gz", innermost)).read_bytes()  # type: ignore[call-arg,attr-defined]
+    path = zipped(tmp_path / "ci.zip", ("job/project.tar.gz", inner), ("job/y.log", b"y"), ("broken.zip", b"PK no"))
+    found = artefacts.collect(path)
+    assert [str(each.path) for each in found.artefacts] == ["job/project.tar.gz/p/x.rpt", "job/y.log"]
+    path = zipped(tmp_path / "ci.zip", ("a.tgz", tar(tmp_path / "bad", ("../x.rpt", b"x")).read_bytes()))
+    with pytest.raises(ReportError, match=r"'a\.tgz' names the file '../x.rpt', which lies outside"):
+        artefacts.collect(path)
+
+
 def test_links_and_huge_files_in_a_folder_are_not_followed_or_read(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("secret")
     folder = tmp_path / "project"

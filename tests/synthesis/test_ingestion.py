@@ -3,6 +3,7 @@
 import json
 import shutil
 import tarfile
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from hepprune import cli, synthesis
+from hepprune import cli, executors, synthesis
 from hepprune.errors import ReportError
 from hepprune.hardware.resources import Measurement, Resources
 from hepprune.pipeline import farm, ingestion
@@ -56,6 +57,24 @@ def test_reports_of_one_project_are_one_measurement_with_named_layers(project: P
         (design,) = book.designs()
         assert (design.measurements, design.failures) == (1, 0)
         assert book.measurement(found.key, stage="csynth") == measured
+
+
+def test_a_module_whose_name_was_cut_is_the_layer_that_is_left_over(tmp_path: Path) -> None:
+    """Vivado HLS 2020.1 called the first dense layer of a public DeepSets tagger dense_latency_0_0_0_... ."""
+    report = DEEPSETS / "myproject_prj" / "solution1" / "solution1_data.json"
+    if not report.is_file():
+        pytest.skip("no reference reports beside this checkout")
+    layers = {13: ("rho", "dense"), 16: ("logits", "dense"), 19: ("phi1", "conv1d"), 15: ("relu", "activ")}
+    declared = "".join(f"// {name}\nstruct config{n} : nnet::{kind}_config {{\n" for n, (name, kind) in layers.items())
+    with zipfile.ZipFile(tmp_path / "artefact.zip", "w") as archive:
+        archive.write(report, "job/p_prj/solution1/solution1_data.json")
+        archive.writestr("job/firmware/parameters.h", declared)
+    (found,) = ingestion.ingest(tmp_path / "artefact.zip").designs
+    (measured,) = found.measurements
+    named = {each.layer: each for each in measured.layers}
+    assert named["rho"].module.startswith("dense_latency_0_0_0")
+    assert named["logits"].resources.dsp == 66
+    assert found.unexplained == (Resources(69147, 11358, 0, 0, 0),)
 
 
 def test_a_measurement_goes_to_the_design_that_was_exported(project: Path, tmp_path: Path) -> None:
@@ -171,10 +190,12 @@ def test_several_projects_run_at_once_and_only_the_step_that_failed_runs_again(t
     projects = [hls_project(tools / name) for name in ("one", "two")]
     ledger = tools / "ledger.sqlite"
     (tools / "broken").touch()
-    failed = farm.synthesise(projects, jobs=2, ledger=ledger)
+    with executors.open("threads:2") as pool:
+        failed = farm.synthesise(projects, executor=pool, ledger=ledger)
     assert [run.failure and (run.failure.kind, run.failure.exit_code) for run in failed] == [("no_licence", 7)] * 2
     (tools / "broken").unlink()
-    done = farm.synthesise(projects, jobs=2, ledger=ledger)
+    with executors.open("processes:2") as pool:
+        done = farm.synthesise(projects, executor=pool, ledger=ledger)
     assert all(isinstance(run.measurement, Measurement) and not run.resumed for run in done)
     assert done[0].measurement is not None
     assert done[0].measurement.resources.lut == 235359
@@ -204,18 +225,18 @@ def test_a_folder_that_is_no_project_is_named(tools: Path) -> None:
 def test_verilog_that_was_moved_is_found_and_what_lies_outside_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The tool sees the moved sources, with part and clock of the scripts beside them."""
+    """The tool sees the moved sources, with part and clock of the note beside them."""
     folder, seen = tmp_path / "moved", list[synthesis.Job]()
     (folder / "src").mkdir(parents=True)
     (folder / "src" / "top.v").write_text("module top; endmodule\n")
-    (folder / "src" / "top.xdc").write_text("set clock_period 2.5\n")
-    (folder / "build_vivado_prj.tcl").write_text('set device "xcvu9p-flga2104-2L-e"\n')
     described = {
         "folder": "/old",
         "top": "top",
         "latency_cycles": 4,
         "interval_cycles": 1,
         "sources": ["/old/src/top.v"],
+        "part": "xcvu9p-flga2104-2L-e",
+        "clock_ns": 2.5,
     }
     (folder / "hepprune.json").write_text(json.dumps(["key", described]))
     measured = Measurement("yosys", "yosys", "1", "p", 2.5, Resources(1), 4, 1)
@@ -228,3 +249,22 @@ def test_verilog_that_was_moved_is_found_and_what_lies_outside_is_refused(
         (folder / "hepprune.json").write_text(json.dumps(["key", described | {"sources": [outside]}]))
         with pytest.raises(ReportError, match="lies outside"):
             farm.synthesise([folder], tool="yosys")
+
+
+def test_names_of_strangers_are_no_markup_on_the_screen(tmp_path: Path) -> None:
+    """Rich would raise on a closing tag that was never opened, and obey those that it knows."""
+    folder = tmp_path / "in"
+    (folder / "[red]p[/blue]:smile:").mkdir(parents=True)
+    (folder / "[red]p[/blue]:smile:" / "run.log").write_text("ERROR: [/bold] [link=http://x]no[/link] \x1b[2Jlicence\n")
+    ledger = tmp_path / "l.sqlite"
+    shown = hepprune("ingest", folder, "--ledger", ledger)
+    assert shown.exit_code == 0, shown.output
+    assert "[red]p[/blue]:smile:" in shown.stdout
+    assert "[/bold] [link=http://x]no[/link]" in shown.stdout
+    assert "\x1b" not in shown.stdout
+    (listed,) = json.loads(hepprune("ledger", "list", ledger, "--json").stdout)
+    assert "[red]p[/blue]:smile:" in hepprune("ledger", "list", ledger).stdout
+    assert hepprune("ledger", "show", ledger, listed["key"]).exit_code == 0
+    refused = hepprune("ingest", tmp_path / "[/green]")
+    assert refused.exit_code == 1
+    assert "'[/green]'" in refused.stderr.replace(f"{tmp_path}/", "")

@@ -133,6 +133,9 @@ def _check_format(proto: Any) -> None:
     """Let the format's own checker look at attributes, types and tensors; order is checked where nodes are named."""
     import onnx
 
+    nameless = next((node.op_type for node in proto.graph.node if not node.output), None)
+    if nameless is not None:
+        raise NetworkError(f"a node ({nameless}) gives nothing")
     made = {entry.name for entry in (*proto.graph.input, *proto.graph.initializer)} | {""}
     for node in proto.graph.node:
         missing = [name for name in node.input if name not in made]
@@ -148,8 +151,8 @@ def _check_format(proto: Any) -> None:
             raise NetworkError(f"output '{entry.name}' is made by no node")
     try:
         onnx.checker.check_model(proto)
-    except onnx.checker.ValidationError as problem:
-        raise NetworkError(f"the model is malformed: {str(problem).splitlines()[0][:200]}") from problem
+    except (onnx.checker.ValidationError, ValueError) as problem:  # ValueError: text that is no UTF-8
+        raise NetworkError(f"the model is malformed: {next(iter(str(problem).splitlines()), '')[:200]}") from problem
 
 
 def _gather_constants(proto: Any) -> None:

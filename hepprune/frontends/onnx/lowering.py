@@ -104,7 +104,7 @@ def _array(tensor: Any) -> Array:
     try:
         values = onnx.numpy_helper.to_array(tensor)
         return Array(torch.from_numpy(np.array(values, dtype=values.dtype.newbyteorder("="))), tensor.name)
-    except (ValueError, TypeError, RuntimeError) as problem:
+    except (ValueError, TypeError, RuntimeError, LookupError) as problem:
         raise NetworkError(f"tensor '{tensor.name}' is damaged or holds no numbers") from problem
 
 

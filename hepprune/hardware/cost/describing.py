@@ -1,7 +1,7 @@
 """A network as a cost model sees it: one Operation for each layer, so that a changed layer is priced alone."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -59,37 +59,63 @@ class _Place:
     streams: bool
 
 
-@torch.no_grad()
-def described(
-    network: Network, *, strategy: str | None = None, io_type: str = "io_parallel", reuse_factor: int | None = None
-) -> tuple[Operation, ...]:
-    """Return the operations of a network in the order they run; None takes each layer's own strategy and reuse factor.
+@dataclass(frozen=True)
+class Options:
+    """How a whole network is built; None takes each layer's own strategy and reuse factor.
 
     Raises:
         RecipeError: an unknown strategy or io_type, or a reuse factor below 1.
-        NetworkError: a layer without a price.
     """
-    if io_type not in IO_TYPES:
-        raise RecipeError(unknown("io_type", io_type, IO_TYPES))
-    if reuse_factor is not None and reuse_factor < 1:
-        raise RecipeError(f"a reuse factor of {reuse_factor} is no whole number from 1 up")
-    if strategy is not None and strategy not in STRATEGIES:
-        raise RecipeError(unknown("strategy", strategy, STRATEGIES))
+
+    strategy: str | None = None
+    io_type: str = "io_parallel"
+    reuse_factor: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built."""
+        if self.io_type not in IO_TYPES:
+            raise RecipeError(unknown("io_type", self.io_type, IO_TYPES))
+        if self.reuse_factor is not None and self.reuse_factor < 1:
+            raise RecipeError(f"a reuse factor of {self.reuse_factor} is no whole number from 1 up")
+        if self.strategy is not None and self.strategy not in STRATEGIES:
+            raise RecipeError(unknown("strategy", self.strategy, STRATEGIES))
+
+
+def described(network: Network, options: Options) -> tuple[Operation, ...]:
+    """Return the operations of a network in the order they run.
+
+    Raises:
+        NetworkError: a layer without a price.
+        RecipeError: a layer asks for an unknown strategy.
+    """
     found: dict[str, Operation] = {}
     for layer in network:
-        sources = network.sources.get(layer.name, ()) if not isinstance(layer, Input) else ()
-        place = _Place(
-            layer.name,
-            sources,
-            tuple(network.shapes[name] for name in sources),
-            network.shapes[layer.name],
-            max((found[name].out_width for name in sources), default=0),
-            strategy,
-            reuse_factor,
-            io_type == "io_stream",
-        )
-        found[layer.name] = _describe(network.runs(layer), place)
-    return tuple(found.values())
+        found[layer.name] = describe(network, layer, found, options=options)
+    return with_dataflow(found.values())
+
+
+@torch.no_grad()
+def describe(network: Network, layer: Layer, known: Mapping[str, Operation], *, options: Options) -> Operation:
+    """Return the operation of one layer, given those of the layers it reads."""
+    sources = network.sources.get(layer.name, ()) if not isinstance(layer, Input) else ()
+    place = _Place(
+        layer.name,
+        sources,
+        tuple(network.shapes[name] for name in sources),
+        network.shapes[layer.name],
+        max((known[name].out_width for name in sources), default=0),
+        options.strategy,
+        options.reuse_factor,
+        options.io_type == "io_stream",
+    )
+    return _describe(network.runs(layer), place)
+
+
+def with_dataflow(operations: Iterable[Operation]) -> tuple[Operation, ...]:
+    """Return operations that know whether their design is one pipeline or of layers side by side."""
+    each = tuple(operations)
+    dataflow = any(operation.asks_for_dataflow for operation in each)
+    return tuple(op if op.dataflow == dataflow else replace(op, dataflow=dataflow) for op in each)
 
 
 def _describe(layer: Layer, place: _Place) -> Operation:
@@ -111,7 +137,8 @@ def width(kind: Quantiser | None) -> int | None:
 def _values(layer: Layer, place: _Place, kind: str, **facts: Any) -> Operation:
     """Describe a layer that treats values one by one; without a type it passes on the width that comes in."""
     n_in = sum(math.prod(shape) for shape in place.arriving)
-    out_width = width(layer.result) or facts.pop("out_width", place.in_width)
+    untyped = facts.pop("out_width", place.in_width)
+    out_width = width(layer.result) or untyped
     positions = math.prod(place.arriving[0][:-1])
     facts = {"operands": len(place.arriving), "positions": positions, "casts": _casts(layer.result)} | facts
     return Operation(place.name, kind, n_in, math.prod(place.shape), place.in_width, out_width, place.in_width, **facts)
@@ -128,8 +155,10 @@ def _input(layer: Input, place: _Place) -> Operation:
 
 def _matrix(layer: Weighted, place: _Place, *, positions: int, copies: int) -> Operation:
     strategy, asked = _knobs(layer, place)
+    if strategy == "resource_unrolled" and (asked == 1 or (isinstance(layer, Conv) and not place.streams)):
+        strategy = "resource"  # as hls4ml does, with a word on its screen
     n_in = layer.weight[0].numel()
-    factor = 1 if strategy == "latency" and asked == 1 else reuse.legalised(n_in, layer.n_out, asked)
+    factor = reuse.taken(n_in, layer.n_out, asked, strategy=strategy)
     kernel = kernels.of(layer.weight, layer.weight_type, layer.digit_limit, factor)
     floating = layer.weight_type is None
     bits = HLS4ML_DEFAULT.width if floating else place.in_width + math.ceil(math.log2(kernel.largest_sum + 1))
@@ -186,7 +215,7 @@ def _recurrent(layer: Recurrent, place: _Place) -> Operation:
     )
     found = []
     for weight, kind, limit in each:
-        factor = reuse.legalised(weight.shape[1], gates * layer.n_out, asked)
+        factor = reuse.taken(weight.shape[1], gates * layer.n_out, asked)
         found.append(kernels.of(weight, kind, limit, factor))
     bits = width(layer.state_type) or width(layer.result) or HLS4ML_DEFAULT.width
     return Operation(

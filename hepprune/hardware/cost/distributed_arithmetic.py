@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepprune import digits
+from hepprune.hardware.cost.kernels import Kernel
 from hepprune.hardware.cost.matrices import Design, Matrix, Quantiser, extract
 from hepprune.hardware.resources import Estimate, LayerEstimate, Resources
 from hepprune.hardware.targets import Target
@@ -25,6 +26,8 @@ Floats = NDArray[np.float64]
 INPUT_SHARE, OUTPUT_SHARE, EXTRA_BITS = 0.44, 0.44, 0.73  # an addition has bits between those of inputs and output
 SHARING, SHARING_POWER = 0.176, 0.106  # cost falls as (1 + SHARING additions**2 / (n_in n_out)) ** -SHARING_POWER
 UNBALANCE = 1.25  # shared sums make trees as deep as 25 % more terms would
+RELATIVE_ERROR = {"lut": 0.05, "ff": 0.2}  # one standard deviation: LUT as tested on solved graphs, FF as modelled
+CYCLES_ERROR = 1.0
 BIAS_BITS = 3.0  # a bias leaves its top bits and often its last one unused: a mean over biases of about 0.3
 
 
@@ -53,12 +56,23 @@ def estimate(network: Network, target: Target) -> Estimate:
     depth = max(float(p.arrival.max()) for p in prices)
     n_cycles = max(1, math.ceil(depth / target.levels_per_cycle))
     flip_flops = registers(design, prices, n_cycles=n_cycles)
+    cells = [Resources(p.lut, ff, 0.0, 0.0, 0.0) for p, ff in zip(prices, flip_flops, strict=True)]
     layers = tuple(
-        LayerEstimate(m.name, Resources(p.lut, ff, 0.0, 0.0, 0.0), _critical_levels(design, m, p, prices))
-        for m, p, ff in zip(design.matrices, prices, flip_flops, strict=True)
+        LayerEstimate(m.name, each, _critical_levels(design, m, p, prices), each.scaled(RELATIVE_ERROR))
+        for m, p, each in zip(design.matrices, prices, cells, strict=True)
     )
     totals = Resources(sum(p.lut for p in prices), sum(flip_flops), 0.0, 0.0, 0.0)
-    return Estimate("da4ml", "distributed_arithmetic", totals, n_cycles, 1, target.period_ns, layers)
+    return Estimate(
+        "da4ml",
+        "distributed_arithmetic",
+        totals,
+        n_cycles,
+        1,
+        target.period_ns,
+        layers,
+        totals.scaled(RELATIVE_ERROR),
+        CYCLES_ERROR,
+    )
 
 
 def price(design: Design) -> tuple[MatrixPrice, ...]:
@@ -96,8 +110,23 @@ def additions(matrix: Matrix, terms: NDArray[np.int64]) -> float:
     in_bits = terms @ _bits(arriving.low, arriving.high, fraction) / per_output
     bits = INPUT_SHARE * in_bits + OUTPUT_SHARE * _output_bits(weight, arriving) + EXTRA_BITS
     n_additions = float((per_output - 1).sum())
-    shared = SHARING * n_additions**2 / (len(weight) * int(weight.any(axis=0).sum()))
-    return float(((per_output - 1) * bits).sum() * (1 + shared) ** -SHARING_POWER)
+    shared = sharing(n_additions, len(weight) * int(weight.any(axis=0).sum()))
+    return float(((per_output - 1) * bits).sum() * shared)
+
+
+def sharing(n_additions: float, size: int) -> float:
+    """Return the fraction of additions that is left when outputs share their sums, of a matrix with `size` weights."""
+    return float((1 + SHARING * n_additions**2 / size) ** -SHARING_POWER)
+
+
+def whole_matrix(kernel: Kernel, in_width: int) -> tuple[float, int]:
+    """Return LUT and adder levels of a matrix of which only counts are known, each input `in_width` bits wide."""
+    if kernel.tree_additions == 0:
+        return 0.0, 0
+    bits = (INPUT_SHARE + OUTPUT_SHARE) * in_width + EXTRA_BITS
+    unshared = kernel.tree_additions * bits + OUTPUT_SHARE * kernel.tree_growth
+    levels = math.ceil(math.log2(kernel.most_terms * (UNBALANCE if kernel.most_terms > 2 else 1.0)))
+    return unshared * sharing(kernel.tree_additions, kernel.n_out * kernel.n_inputs_read), levels
 
 
 def _output_bits(weight: NDArray[np.int64], arriving: Interval) -> Floats:

@@ -5,6 +5,7 @@ Every function returns named amounts; a price is their sum, each times its const
 
 import math
 
+from hepprune.hardware.cost.distributed_arithmetic import whole_matrix
 from hepprune.hardware.cost.operations import Operation
 
 Terms = dict[str, float]
@@ -22,18 +23,33 @@ def latency_lut(operation: Operation) -> Terms:
         "product_addition_bits": additions * bits,
         "product_additions": additions,
         "dsp": products_in_dsp(operation),
-    } | _cast(operation, kernel.n_out)
+    }
 
 
-def latency_ff(operation: Operation, cycles: int) -> Terms:
-    """Return what the registers of an unrolled matrix follow: its inputs, or its partial sums at each cycle within."""
-    kernel, held = operation.kernel, float(cycles > 0)
+def latency_ff(operation: Operation, boundaries: float, *, shares: bool) -> Terms:
+    """Return what the registers of an unrolled matrix follow: the partial sums that wait where a cycle ends within it.
+
+    A product that takes longer leaves less of that cycle to sum, so more sums wait. A matrix at several positions also
+    holds what comes in and goes out; products that share multipliers (`shares`) hold more. `boundaries` is 0 for a
+    matrix done in one cycle.
+    """
+    kernel, bits = operation.kernel, operation.accumulator_width
+    ports = kernel.n_inputs_read * operation.in_width + kernel.n_out * operation.out_width
     return {
-        "input_bits": kernel.n_inputs_read * operation.in_width,
-        "held_bits": held * kernel.n_products * operation.accumulator_width,
-        "held_output_bits": held * kernel.n_out * operation.accumulator_width,
-        "held_dsp": held * products_in_dsp(operation),
-        "held_additions": held * _additions(operation),
+        "sum_bits": boundaries * kernel.n_products * bits,
+        "added_sum_bits": boundaries * _additions(operation) * bits,
+        "dsp_sum_bits": boundaries * products_in_dsp(operation) * bits,
+        "shared_sum_bits": shares * kernel.n_products * bits,
+        "port_bits": (operation.positions > 1 and boundaries > 0) * ports,
+    }
+
+
+def adder_graph(operation: Operation, boundaries: float) -> tuple[Terms, Terms]:
+    """Return what LUT and registers of a matrix under `distributed_arithmetic` follow: its additions alone."""
+    kernel, bits = operation.kernel, operation.accumulator_width
+    lut, _ = whole_matrix(kernel, operation.in_width)
+    return {"adder_bits": lut, "bias_bits": kernel.n_out * bits}, {
+        "sum_bits": boundaries * kernel.tree_additions * bits
     }
 
 
@@ -67,11 +83,14 @@ def resource_lut(operation: Operation) -> Terms:
 def resource_ff(operation: Operation) -> Terms:
     """Return what the registers of a matrix with shared multipliers follow."""
     each = "stream" if operation.streams else "parallel"
+    read = "window" if operation.streams and operation.function.endswith("Conv") else each
+    kernel = operation.kernel
+    operand_bits = operation.in_width + kernel.weight_width
     return {
         "one": 1.0,
-        f"input_bits_{each}": operation.n_in * operation.in_width,
+        f"input_bits_{read}": operation.n_in * operation.in_width,
         f"output_bits_{each}": operation.n_out * operation.accumulator_width,
-        f"multiplier_bits_{each}": operation.kernel.rows * operation.accumulator_width,
+        f"multiplier_bits_{each}": kernel.rows * operand_bits,
     }
 
 
@@ -102,7 +121,7 @@ def element_lut(operation: Operation) -> Terms:
         "table": {"table": n},
         "contraction": {"merge_bits": operation.operands * operation.out_width},
     }
-    return terms.get(operation.kind, {}) | _cast(operation, n)
+    return terms.get(operation.kind, {}) | cast(operation, n)
 
 
 def at_once(operation: Operation) -> float:
@@ -115,15 +134,17 @@ def element_ff(operation: Operation) -> Terms:
     n = at_once(operation)
     if operation.kind in {"softmax", "table"}:
         return {operation.kind: n}
+    if operation.kind == "pool" and operation.streams:
+        return {"pool_stream_bits": n * operation.in_width}
     if operation.streams:
-        pooled = {"pool_stream_bits": n * operation.in_width} if operation.kind == "pool" else {}
-        return {"stream_bits": n * operation.in_width} | pooled
+        return {"stream": 1.0, "result_bits": n * (operation.in_width + operation.out_width)}
     held = operation.casts or operation.kind == "pool"
-    return {"result_bits": held * operation.n_out * operation.out_width}
+    return {"result_bits": held * operation.n_out * min(operation.in_width, operation.out_width)}
 
 
-def _cast(operation: Operation, n: float) -> Terms:
-    """Return the bits that are rounded or saturated; a value that fits its type costs nothing."""
+def cast(operation: Operation, n: float) -> Terms:
+    """Return the bits that are rounded or saturated, and those of values that only might be."""
     bits = operation.accumulator_width if operation.kernels else operation.in_width
-    casts = operation.casts and bits > operation.out_width
-    return {"cast_bits": n * bits} if casts else {}
+    if not operation.casts:
+        return {}
+    return {"cast_bits" if bits > operation.out_width else "fitting_bits": n * bits}

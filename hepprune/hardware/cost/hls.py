@@ -6,9 +6,10 @@ its DSP row are zero.
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from hepprune.hardware.cost.describing import described
+from hepprune.hardware.cost.constants import Constants
+from hepprune.hardware.cost.describing import Options, describe, described, with_dataflow
 from hepprune.hardware.cost.operations import Operation
 from hepprune.hardware.cost.prices import NOTHING, STREAM_CYCLES, price
 from hepprune.hardware.resources import Estimate, LayerEstimate, Resources
@@ -46,8 +47,27 @@ def priced(
     reuse_factor: int | None = None,
 ) -> "Priced":
     """Return the price of every layer of a network, of which single ones can be changed."""
-    operations = described(network, strategy=strategy, io_type=io_type, reuse_factor=reuse_factor)
-    return Priced.of(operations, target, strategy or "own")
+    options = Options(strategy, io_type, reuse_factor)
+    return Priced.of(described(network, options), target, options)
+
+
+def reprice(priced: "Priced", network: Network, *names: str) -> "Priced":
+    """Return the prices of a network of which only these layers differ from the one priced before.
+
+    Layers that read a result of another width are priced anew as well.
+    """
+    known = dict(priced.operations)
+    changed: dict[str, Operation] = {}
+    for name, before in priced.operations.items():
+        if name in names or any(known[s].out_width != priced.operations[s].out_width for s in before.sources):
+            known[name] = changed[name] = describe(network, network[name], known, options=priced.options)
+    return priced.changed(*changed.values())
+
+
+def usable_ns(target: Target) -> float:
+    """Return what a target's clock period leaves for logic."""
+    uncertainty = DEFAULT_UNCERTAINTY if target.clock_uncertainty is None else target.clock_uncertainty
+    return target.period_ns * (1 - uncertainty)
 
 
 @dataclass(frozen=True)
@@ -56,31 +76,36 @@ class Priced:
 
     operations: dict[str, Operation]
     layers: dict[str, LayerEstimate]
-    strategy: str
+    options: Options
     clock_ns: float
     usable_ns: float
 
     @classmethod
-    def of(cls, operations: Iterable[Operation], target: Target, strategy: str) -> "Priced":
-        """Price operations at a target's clock."""
-        uncertainty = DEFAULT_UNCERTAINTY if target.clock_uncertainty is None else target.clock_uncertainty
-        usable_ns = target.period_ns * (1 - uncertainty)
+    def of(
+        cls, operations: Iterable[Operation], target: Target, options: Options, *, constants: Constants | None = None
+    ) -> "Priced":
+        """Price operations at a target's clock; `constants` None takes those shipped."""
+        clear_ns = usable_ns(target)
         known = {operation.name: operation for operation in operations}
-        layers = {name: price(operation, usable_ns=usable_ns) for name, operation in known.items()}
-        return cls(known, layers, strategy, target.period_ns, usable_ns)
+        layers = {name: price(each, usable_ns=clear_ns, constants=constants) for name, each in known.items()}
+        return cls(known, layers, options, target.period_ns, clear_ns)
 
     def changed(self, *operations: Operation) -> "Priced":
-        """Return the prices with some operations in the place of those of the same name."""
-        new = {operation.name: operation for operation in operations}
-        layers = self.layers | {name: price(operation, usable_ns=self.usable_ns) for name, operation in new.items()}
-        return Priced(self.operations | new, layers, self.strategy, self.clock_ns, self.usable_ns)
+        """Return the prices with some operations in the place of those of the same name.
+
+        All are priced anew where they turn one pipeline into layers side by side, or back.
+        """
+        known = {op.name: op for op in with_dataflow((self.operations | {op.name: op for op in operations}).values())}
+        new = {name: op for name, op in known.items() if op is not self.operations[name]}
+        layers = self.layers | {name: price(op, usable_ns=self.usable_ns) for name, op in new.items()}
+        return replace(self, operations=known, layers=layers)
 
     def estimate(self) -> Estimate:
         """Return the sum over layers; cycles are those of the longest path, or of the slowest layer of a stream."""
         layers = tuple(layer for layer in self.layers.values() if layer.resources is not NOTHING)
         return Estimate(
             STAGE,
-            self.strategy,
+            self.options.strategy or "own",
             _sum(layer.resources for layer in layers),
             self._cycles(),
             max((layer.interval_cycles for layer in layers), default=1),
@@ -91,6 +116,7 @@ class Priced:
         )
 
     def _cycles(self) -> int:
+        """Return the cycles of the longest path; in a dataflow design each layer hands over in a cycle of its own."""
         arrival: dict[str, int] = {}
         slowest = 0
         for name, operation in self.operations.items():
@@ -99,7 +125,8 @@ class Priced:
             if operation.streams:
                 slowest, cycles = max(slowest, cycles), _fill_cycles(operation)
             arrival[name] = before + cycles + _is_registered(operation, cycles)
-        return 1 + slowest + max(arrival.values(), default=0)
+        side_by_side = any(operation.dataflow and not operation.streams for operation in self.operations.values())
+        return max(1, slowest + max(arrival.values(), default=0) + (-1 if side_by_side else 1))
 
 
 def _fill_cycles(operation: Operation) -> int:
@@ -111,6 +138,8 @@ def _is_registered(operation: Operation, cycles: int) -> bool:
     """Return whether a layer's result waits one cycle: sums do, and whatever is rounded or saturated on its own."""
     if operation.kind in {"input", "wiring"}:
         return False
+    if operation.dataflow and not operation.streams:
+        return True
     return operation.kind in {"softmax", "recurrent", "table", "pool"} or operation.casts or cycles > 0
 
 

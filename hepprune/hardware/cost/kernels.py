@@ -24,8 +24,10 @@ class Kernel:
     """Counts over one kernel (n_out, fan_in) of whole-number weights; zeros have left no trace in it.
 
     A weight that one input meets twice is multiplied once. `dsp_products` and `additions` hold for inputs wider than
-    8 bits, the `narrow` ones for the others. `largest_sum` bounds |weight| summed over one neuron's inputs. `rows` are
-    the DSP rows, `reuse_factor` consecutive weights each, that hold a weight other than zero.
+    8 bits, the `narrow` ones for the others. `tree_additions` add up the signed digits of every neuron, `tree_growth`
+    is the bits by which those sums are wider than what comes in, summed over the additions. `largest_sum` bounds
+    |weight| summed over one neuron's inputs. `rows` are the DSP rows, `reuse_factor` consecutive weights each, that
+    hold a weight other than zero.
     """
 
     n_out: int
@@ -39,6 +41,9 @@ class Kernel:
     n_inputs_read: int
     largest_fan_in: int
     most_digits: int
+    most_terms: int
+    tree_additions: int
+    tree_growth: float
     largest_sum: int
     weight_width: int
     reuse_factor: int
@@ -72,7 +77,8 @@ def count(weight: Integers, weight_width: int, *, reuse_factor: int = 1) -> Kern
     wide = distinct & (terms >= DSP_DIGITS)
     narrow = distinct & (terms >= NARROW_DIGITS) & (odd_bits >= NARROW_WEIGHT_BITS)
     added = np.maximum(terms - 1, 0)
-    fan_ins = (weight != 0).sum(axis=1)
+    fan_ins, sums = (weight != 0).sum(axis=1), np.abs(weight).sum(axis=1)
+    tree = np.maximum(terms.sum(axis=1) - 1, 0)
     return Kernel(
         n_out=len(weight),
         fan_in=weight.shape[1],
@@ -85,7 +91,10 @@ def count(weight: Integers, weight_width: int, *, reuse_factor: int = 1) -> Kern
         n_inputs_read=int(weight.any(axis=0).sum()),
         largest_fan_in=int(fan_ins.max(initial=0)),
         most_digits=int(terms.max(initial=0)),
-        largest_sum=int(np.abs(weight).sum(axis=1).max(initial=0)),
+        most_terms=int(terms.sum(axis=1).max(initial=0)),
+        tree_additions=int(tree.sum()),
+        tree_growth=float(tree @ np.log2(np.maximum(sums, 1))),
+        largest_sum=int(sums.max(initial=0)),
         weight_width=weight_width,
         reuse_factor=reuse_factor,
         rows=_rows(weight, reuse_factor),

@@ -68,6 +68,14 @@ class Design:
     head: str | None
 
 
+def covers(network: Network) -> bool:
+    """Return whether a network is one adder graph: dense layers and ReLUs on single jets, all of them typed."""
+    layers = (network.runs(layer) for layer in network.body[1:])
+    typed = all(la.weight_type is not None if isinstance(la, Dense) else isinstance(la, ReLU) for la in layers)
+    single = all(len(network.shapes[layer.name]) == 1 for layer in network.body)
+    return typed and single and network.input.result is not None
+
+
 @torch.no_grad()
 def extract(network: Network) -> Design:
     """Return the matrices of a quantised network.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hepprune.hardware.cost.kernels import Kernel
 
 IO_TYPES = ("io_parallel", "io_stream")
-STRATEGIES = ("latency", "resource", "resource_unrolled")
+STRATEGIES = ("latency", "resource", "resource_unrolled", "distributed_arithmetic")
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,8 @@ class Operation:
 
     A matrix (dense, convolution, the kernels of a cell) is applied at `positions` places, `copies` of them at once.
     Other kinds treat `n_in` values and put out `n_out`. `casts` says that the result is rounded or saturated,
-    `assumed` that a type is missing and hls4ml's default is taken.
+    `assumed` that a type is missing and hls4ml's default is taken, `dataflow` that the layers of the design run side by
+    side with a FIFO after each (io_stream, a convolution in turns, strategy resource) and not as one pipeline.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Operation:
     steps: int = 1
     copies: int = 1
     streams: bool = False
+    dataflow: bool = False
     kernels: tuple[Kernel, ...] = ()
     operands: int = 1
     casts: bool = False
@@ -48,3 +50,15 @@ class Operation:
     def calls(self) -> int:
         """How often the hardware of a matrix runs for one jet."""
         return math.ceil(self.positions / self.copies)
+
+    @property
+    def places_out(self) -> int:
+        """How many positions the results lie at: those of a matrix, those a pooling leaves of what comes in."""
+        if self.kind == "matrix":
+            return self.positions
+        return max(1, self.n_out * self.positions // self.n_in)
+
+    @property
+    def asks_for_dataflow(self) -> bool:
+        """Whether this layer makes hls4ml build layers side by side instead of one pipeline."""
+        return self.streams or self.strategy == "resource" or (self.kind == "matrix" and self.calls > 1)

@@ -1,22 +1,31 @@
 """What one operation costs, as Vitis HLS estimates it: DSP, BRAM and intervals by rule, the rest by fitted constants.
 
 The rules for DSP and BRAM give what HLS reported for 871 single layers (wa-hls4ml) and 395 streamed ones (N-TORC) in
-the median exactly; `docs/cost_models.md` holds all errors.
+the median exactly; `docs/cost.md` holds all errors.
 """
 
 import math
+from collections.abc import Callable
 
 from hepprune.hardware.cost import features
 from hepprune.hardware.cost.constants import UNMEASURED, Constants, shipped
+from hepprune.hardware.cost.distributed_arithmetic import whole_matrix
 from hepprune.hardware.cost.operations import Operation
+from hepprune.hardware.cost.reuse import UNROLL_LIMIT, multipliers
 from hepprune.hardware.resources import LayerEstimate, Resources
 
 # One adder level. Five fit into 3.65 ns (wa-hls4ml, Vitis HLS at 27 % uncertainty), six do not into 4.375 ns (DeepSets,
 # Vivado HLS at 12.5 %).
 LEVEL_NS = 0.7295
+FITTED_LEVELS = 5  # that fill a cycle in every report the register constants were fitted on
+MOST_DOUBLINGS = 3
+DSP_LEVELS = 2  # a product in a DSP, or of any weight with three signed digits or more, takes as long as two adders
 DSP_WIDE, DSP_NARROW = 27, 18  # operands of one DSP48E2
 DSP_STORED_WEIGHT = 5  # bits; products with narrower stored weights are built of LUT
 BRAM_WIDTHS = ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1))  # (depth, bits) of one 18 Kb BRAM
+BRAM_BITS = 18 * 1024
+SMALL_FIFO_BITS = 512  # a FIFO of no more is built of LUT (121 x 4 bits is, 169 x 4 is not: MNIST stream)
+FIFO_LUT, FIFO_FF, BRAM_FIFO_FF = 28, 5, 40  # one FIFO: hls4ml's own Vivado test report, MNIST stream
 SMALL_ROM_BITS = 1024  # a smaller memory is built of LUT
 BRAM_REMAINDER = 8  # bits; a narrower rest beyond whole BRAMs is built of LUT when it is shallow
 INDEX_DEPTH = 512  # from here the table of a deep matrix that says which output comes next takes a BRAM of its own
@@ -25,6 +34,9 @@ STREAM_OVERHEAD = 4  # cycles of a streamed activation or pooling beside one per
 STREAM_READ = 16  # values of a dense layer's stream that are unpacked per cycle
 CELL_CYCLES = 22  # of a recurrent step beside its matrices: gates, tables, products
 WINDOW_CYCLES = 10  # of one position of a streamed convolution beside its matrix
+Counts = tuple[float, float]  # DSP, BRAM18
+Cycles = tuple[float, int]  # depth, interval
+
 NOTHING = Resources(0.0, 0.0, 0.0, 0.0, 0.0)
 
 
@@ -33,31 +45,67 @@ def price(operation: Operation, *, usable_ns: float, constants: Constants | None
 
     `constants` None takes those shipped.
     """
-    constants = constants or shipped()
     if operation.kind == "wiring":
         return LayerEstimate(operation.name, NOTHING, 0)
     if operation.kind == "input":  # the port is held once
         held = 0.0 if operation.streams else float(operation.n_in * operation.in_width)
-        return LayerEstimate(operation.name, Resources(0.0, held, 0.0, 0.0, 0.0), 0)
-    if operation.kind == "matrix":
-        unrolled = operation.strategy == "latency"
-        return (_latency if unrolled else _resource)(operation, constants, usable_ns)
-    if operation.kind == "recurrent":
-        return _recurrent(operation, constants)
-    return _element(operation, constants)
+        return LayerEstimate(operation.name, Resources(0.0, held, 0.0, 0.0, 0.0), 0, kind="input")
+    found, (depth, interval) = _resources(operation, usable_ns, constants or shipped())
+    doubt = _uncertainty(operation, found, constants or shipped())
+    return LayerEstimate(operation.name, found, depth, doubt, interval, operation.kind)
 
 
-def _latency(operation: Operation, constants: Constants, usable_ns: float) -> LayerEstimate:
-    kernel, copies, factor = operation.kernel, operation.copies, operation.asked_reuse_factor
-    n_products, cycles = features.products_in_dsp(operation), latency_cycles(operation, usable_ns)
-    terms = features.latency_lut(operation), features.latency_ff(operation, cycles)
-    cells = _cells(constants, operation, "latency", terms)
-    limit = max(1, multiplier_limit(operation))
-    dsp = min(n_products, limit) * _dsp_per_product(operation, kernel.weight_width)
-    if factor > 1 and cycles:  # products that share multipliers wait for one another
-        cycles += 1 + (math.ceil(n_products / limit) if n_products > limit else 0)
+def group_of(operation: Operation) -> str:
+    """Return the group of constants that prices an operation: a matrix with nothing to share is an unrolled one."""
+    if operation.kind != "matrix":
+        return "recurrent" if operation.kind == "recurrent" else "element"
+    if operation.strategy in {"latency", "distributed_arithmetic"}:
+        return operation.strategy
+    return "latency" if operation.reuse_factor == 1 else "resource"
+
+
+def terms(operation: Operation, usable_ns: float) -> tuple[features.Terms, features.Terms]:
+    """Return what LUT and registers of one copy of an operation follow."""
+    group = group_of(operation)
+    boundaries = _boundaries(latency_cycles(operation, usable_ns), usable_ns) if operation.kind == "matrix" else 0.0
+    if group == "distributed_arithmetic":
+        return features.adder_graph(operation, boundaries)
+    if group == "latency":
+        return features.latency_lut(operation), features.latency_ff(operation, boundaries, shares=_turns(operation) > 1)
+    if group == "resource":
+        return features.resource_lut(operation), features.resource_ff(operation)
+    if group == "recurrent":
+        return features.recurrent(operation), features.recurrent(operation)
+    return features.element_lut(operation), features.element_ff(operation)
+
+
+def _boundaries(cycles: int, usable_ns: float) -> float:
+    """Return the sums that wait at the cycles' ends within a matrix, in units of those after five adder levels.
+
+    Each level halves them, and no more wait than there are terms.
+    """
+    levels = usable_ns / LEVEL_NS
+    return sum(2.0 ** min(FITTED_LEVELS - math.floor(levels * n), MOST_DOUBLINGS) for n in range(1, cycles + 1))
+
+
+def _latency(operation: Operation, usable_ns: float) -> tuple[Counts, Cycles]:
+    factor, cycles, turns = operation.asked_reuse_factor, latency_cycles(operation, usable_ns), _turns(operation)
+    n_multipliers = min(features.products_in_dsp(operation), max(1, multiplier_limit(operation)))
+    if cycles and factor > cycles + 1:  # products that share multipliers wait for one another
+        cycles += 1 + turns * (turns > 1)
     interval = operation.calls * min(factor, cycles + 1)
-    return _finished(operation, cells, (copies * dsp, 0), (_repeated(operation, cycles), interval))
+    dsp = operation.copies * n_multipliers * _dsps(operation.in_width, operation.kernel.weight_width)
+    return (dsp, 0), (_repeated(operation, cycles), interval)
+
+
+def _adder_graph(operation: Operation, usable_ns: float) -> tuple[Counts, Cycles]:
+    return (0, 0), (_repeated(operation, latency_cycles(operation, usable_ns)), operation.calls)
+
+
+def _turns(operation: Operation) -> int:
+    """Return how many products each multiplier of a matrix under `latency` takes; zeros leave fewer of both."""
+    n_products, factor = features.products_in_dsp(operation), operation.asked_reuse_factor
+    return math.ceil(n_products * factor / (operation.n_in * operation.n_out))
 
 
 def multiplier_limit(operation: Operation) -> int:
@@ -71,49 +119,51 @@ def latency_cycles(operation: Operation, usable_ns: float) -> int:
     kernel = operation.kernel
     if kernel.largest_fan_in == 0:
         return 0
-    product = 2 if features.products_in_dsp(operation) else math.ceil(math.log2(kernel.most_digits))
+    if operation.strategy == "distributed_arithmetic":
+        return math.floor(whole_matrix(kernel, operation.in_width)[1] * LEVEL_NS / usable_ns)
+    product = min(DSP_LEVELS, math.ceil(math.log2(kernel.most_digits)))
     levels = math.ceil(math.log2(kernel.largest_fan_in)) + product
     return math.floor(levels * LEVEL_NS / usable_ns)
 
 
-def _resource(operation: Operation, constants: Constants, usable_ns: float) -> LayerEstimate:
-    if operation.reuse_factor == 1:
-        return _latency(operation, constants, usable_ns)
+def _resource(operation: Operation, _usable_ns: float) -> tuple[Counts, Cycles]:
     kernel, factor = operation.kernel, operation.reuse_factor
     stored_in_dsp = kernel.weight_width >= DSP_STORED_WEIGHT
-    dsp = kernel.rows * _dsp_per_product(operation, kernel.weight_width) if stored_in_dsp else 0
+    dsp = kernel.rows * _dsps(operation.in_width, kernel.weight_width) if stored_in_dsp else 0
     bram18 = weight_bram18(kernel.rows * kernel.weight_width, factor)
     bram18 += 1 if factor > operation.n_in and factor >= INDEX_DEPTH else 0
-    cells = _cells(
-        constants, operation, "resource", (features.resource_lut(operation), features.resource_ff(operation))
-    )
-    cycles = _repeated(operation, factor)
+    cycles = _repeated(operation, factor if operation.streams else factor + 1)
     interval = cycles if operation.streams else operation.calls * factor
-    return _finished(operation, cells, (operation.copies * dsp, operation.copies * bram18), (cycles, interval))
+    return (operation.copies * dsp, operation.copies * bram18), (cycles, interval)
 
 
-def _recurrent(operation: Operation, constants: Constants) -> LayerEstimate:
-    products = sum(k.rows * _dsp_per_product(operation, k.weight_width) for k in operation.kernels)
-    dsp = products + 3 * operation.n_out * _dsp_per_product(operation, operation.accumulator_width)
+def _recurrent(operation: Operation, _usable_ns: float) -> tuple[Counts, Cycles]:
+    products = sum(k.rows * _dsps(operation.in_width, k.weight_width) for k in operation.kernels)
+    dsp = products + 3 * operation.n_out * _dsps(operation.in_width, operation.accumulator_width)
     memories = sum(weight_bram18(k.rows * k.weight_width, k.reuse_factor) for k in operation.kernels)
     tables = 2 * operation.n_out + 1
-    terms = features.recurrent(operation)
-    cells = _cells(constants, operation, "recurrent", (terms, terms))
     cycles = operation.steps * (operation.reuse_factor + CELL_CYCLES + operation.n_in // 2)
-    return _finished(operation, cells, (dsp, memories + tables), (cycles, cycles))
+    return (dsp, memories + tables), (cycles, cycles)
 
 
-def _element(operation: Operation, constants: Constants) -> LayerEstimate:
+def _element(operation: Operation, _usable_ns: float) -> tuple[Counts, Cycles]:
     n, kind = features.at_once(operation), operation.kind
-    terms = features.element_lut(operation), features.element_ff(operation)
-    cells = _cells(constants, operation, "element", terms)
     tables = {"softmax": math.ceil(n / 2) + 1, "table": math.ceil(n / 2), "normalise": 1}
     cycles = {"softmax": SOFTMAX_CYCLES, "table": TABLE_CYCLES, "normalise": NORMALISE_CYCLES}.get(kind, 0)
     interval = 1
     if operation.streams:  # a window is read while the one before is compared
         interval = operation.positions * (2 if kind == "pool" else 1) + STREAM_OVERHEAD
         cycles += interval
-    return _finished(operation, cells, (_element_dsp(operation, n), tables.get(kind, 0)), (cycles, interval))
+    return (_element_dsp(operation, n), tables.get(kind, 0)), (cycles, interval)
+
+
+_RULES: dict[str, Callable[[Operation, float], tuple[Counts, Cycles]]] = {
+    "distributed_arithmetic": _adder_graph,
+    "latency": _latency,
+    "resource": _resource,
+    "recurrent": _recurrent,
+    "element": _element,
+}
 
 
 def _element_dsp(operation: Operation, n: float) -> float:
@@ -126,38 +176,58 @@ def _element_dsp(operation: Operation, n: float) -> float:
     return products.get(operation.kind, 0.0)
 
 
-def _cells(
-    constants: Constants, operation: Operation, group: str, terms: tuple[features.Terms, features.Terms]
-) -> tuple[float, float, float, float]:
-    """Return LUT and registers of all copies, and the uncertainty of each."""
-    lut, ff = (
-        operation.copies * constants.price(f"{group}_{cell}", amounts)
-        for cell, amounts in zip(("lut", "ff"), terms, strict=True)
-    )
-    if operation.kind == "matrix" and not operation.streams:  # sums wait between layers
-        ff += operation.copies * operation.n_out * operation.out_width
-    return lut, ff, lut * constants.error(f"{group}_lut"), ff * constants.error(f"{group}_ff")
+def _resources(operation: Operation, usable_ns: float, constants: Constants) -> tuple[Resources, Cycles]:
+    """Return what all copies of an operation take, cells by constants and the rest by rule, and its cycles."""
+    group, copies = group_of(operation), operation.copies
+    lut_terms, ff_terms = terms(operation, usable_ns)
+    (dsp, bram18), cycles = _RULES[group](operation, usable_ns)
+    lut = copies * constants.price(f"{group}_lut", lut_terms)
+    if operation.kernels:
+        lut += copies * constants.price("element_lut", features.cast(operation, operation.n_out))
+    ff = copies * constants.price(f"{group}_ff", ff_terms) + waiting_bits(operation)
+    return Resources(lut, ff, float(dsp), float(bram18), 0.0) + fifos(operation), cycles
 
 
-def _finished(
-    operation: Operation,
-    cells: tuple[float, float, float, float],
-    counts: tuple[float, float],
-    cycles: tuple[float, int],
-) -> LayerEstimate:
-    lut, ff, lut_error, ff_error = cells
-    dsp, bram18 = counts
-    group = {"matrix": operation.strategy, "recurrent": "recurrent"}.get(operation.kind, "element")
-    errors = shipped().errors
-    doubt = Resources(
-        lut_error,
-        ff_error,
-        dsp * errors.get(f"{group}_dsp", UNMEASURED),
-        bram18 * errors.get(f"{group}_bram18", UNMEASURED),
-        0.0,
-    )
-    depth, interval = cycles
-    return LayerEstimate(operation.name, Resources(lut, ff, float(dsp), float(bram18), 0.0), depth, doubt, interval)
+def _uncertainty(operation: Operation, found: Resources, constants: Constants) -> Resources:
+    """Return one standard deviation; of what HLS failed to build every time, the true cost is not known."""
+    group, failed = group_of(operation), products_at_once(operation) >= UNROLL_LIMIT
+    cells = ("lut", "ff", "dsp", "bram18")
+    return found.scaled({cell: UNMEASURED if failed else constants.error(f"{group}_{cell}") for cell in cells})
+
+
+def products_at_once(operation: Operation) -> int:
+    """Return how many products HLS has to unroll for one copy of a matrix."""
+    if operation.kind != "matrix":
+        return 0
+    if operation.strategy == "distributed_arithmetic":  # additions written out one by one: no loop to unroll
+        return 0
+    factor = operation.reuse_factor if group_of(operation) == "resource" else 1
+    return multipliers(operation.n_in, operation.n_out, factor)
+
+
+def waiting_bits(operation: Operation) -> float:
+    """Return the registers around an unrolled matrix of one pipeline, in which its sums wait for the next layer."""
+    waits = group_of(operation) in {"latency", "distributed_arithmetic"} and not operation.dataflow
+    return float(waits * operation.copies * operation.n_out * operation.out_width)
+
+
+def fifos(operation: Operation) -> Resources:
+    """Return the FIFOs that a layer of a dataflow design puts its results into: one per value, or per value at once."""
+    if not operation.dataflow:
+        return NOTHING
+    results = operation.n_out * (operation.positions if operation.kind == "matrix" else 1)
+    places = max(operation.places_out, 1) if operation.streams else 1
+    n, bram18 = results / places, fifo_bram18(places, operation.out_width)
+    ff = FIFO_FF if bram18 == 0 else BRAM_FIFO_FF
+    return Resources(n * FIFO_LUT, n * ff, 0.0, n * bram18, 0.0)
+
+
+def fifo_bram18(depth: int, bits: int) -> int:
+    """Return the 18 Kb BRAMs of a FIFO; a small one is built of LUT."""
+    if depth * bits <= SMALL_FIFO_BITS:
+        return 0
+    per_bram = next((width for rows, width in BRAM_WIDTHS if depth <= rows), None)
+    return math.ceil(bits / per_bram) if per_bram else math.ceil(bits * depth / BRAM_BITS)
 
 
 def weight_bram18(bits: int, depth: int) -> int:
@@ -166,13 +236,14 @@ def weight_bram18(bits: int, depth: int) -> int:
         return 0
     per_bram = next((width for rows, width in BRAM_WIDTHS if depth <= rows), None)
     if per_bram is None:
-        return math.ceil(bits * depth / (BRAM_WIDTHS[0][0] * BRAM_WIDTHS[0][1]))
+        return math.ceil(bits * depth / BRAM_BITS)
     whole, rest = divmod(bits, per_bram)
     return whole + (rest > 0 and (rest > BRAM_REMAINDER or depth >= INDEX_DEPTH or whole == 0))
 
 
-def _dsp_per_product(operation: Operation, weight_width: int) -> int:
-    wide, narrow = max(operation.in_width, weight_width), min(operation.in_width, weight_width)
+def _dsps(one: int, other: int) -> int:
+    """Return the DSP of a product of two values of these widths."""
+    wide, narrow = max(one, other), min(one, other)
     return math.ceil(wide / DSP_WIDE) * math.ceil(narrow / DSP_NARROW)
 
 

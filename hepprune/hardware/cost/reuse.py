@@ -28,18 +28,29 @@ def legal(n_in: int, n_out: int) -> tuple[int, ...]:
     return tuple(factor for factor in divisors if is_legal(n_in, n_out, factor))
 
 
-def nearest(n_in: int, n_out: int, reuse_factor: int) -> tuple[int, ...]:
-    """Return the legal reuse factors around one: itself, or the next below and the next above."""
+def nearest(n_in: int, n_out: int, reuse_factor: int, *, strategy: str = "resource") -> tuple[int, ...]:
+    """Return the legal reuse factors around one: itself, or the next below and the next above.
+
+    `resource_unrolled` leaves out the largest, a single multiplier.
+    """
     known = legal(n_in, n_out)
+    if strategy == "resource_unrolled" and len(known) > 1:
+        known = known[:-1]
     if reuse_factor in known:
         return (reuse_factor,)
     below, above = (f for f in known if f < reuse_factor), (f for f in known if f > reuse_factor)
     return tuple(f for f in (max(below, default=None), min(above, default=None)) if f is not None)
 
 
-def legalised(n_in: int, n_out: int, reuse_factor: int) -> int:
-    """Return the legal reuse factor that hls4ml takes in place of this one: the nearest, the smaller of two."""
-    return min(nearest(n_in, n_out, reuse_factor), key=lambda factor: (abs(factor - reuse_factor), factor))
+def taken(n_in: int, n_out: int, reuse_factor: int, *, strategy: str = "resource") -> int:
+    """Return the reuse factor that hls4ml builds a matrix with: the nearest legal one, the smaller of two.
+
+    Under `latency` any is taken as it is, and only bounds the multipliers; an adder graph has none to share.
+    """
+    if strategy in {"latency", "distributed_arithmetic"}:
+        return reuse_factor
+    near = nearest(n_in, n_out, reuse_factor, strategy=strategy)
+    return min(near, key=lambda factor: (abs(factor - reuse_factor), factor))
 
 
 def smallest_that_unrolls(n_in: int, n_out: int) -> int:

@@ -3,6 +3,7 @@
 from hepprune.network.layers.activation import Activation, Argmax, PReLU, ReLU, Softmax
 from hepprune.network.layers.arithmetic import Einsum, Merge
 from hepprune.network.layers.base import LAYERS, Input, Layer, Shape, Shared
+from hepprune.network.layers.gating import TopK
 from hepprune.network.layers.normalisation import BatchNorm, LayerNorm
 from hepprune.network.layers.pooling import GlobalPool, Pool
 from hepprune.network.layers.recurrent import Recurrent
@@ -35,6 +36,7 @@ __all__ = [
     "Shared",
     "Slice",
     "Softmax",
+    "TopK",
     "UpSample",
     "Weighted",
     "same_padding",

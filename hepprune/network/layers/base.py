@@ -33,7 +33,7 @@ class Layer(nn.Module):
 
     def __init__(self, name: str, result: Quantiser | None = None) -> None:
         super().__init__()
-        if not name.isidentifier():
+        if not (name.isidentifier() and name.isascii()):
             raise NetworkError(f"layer name '{name}' is no identifier; firmware needs letters, digits and underscores")
         if name in _RESERVED:
             raise NetworkError(f"layer name '{name}' is taken by torch; choose another")

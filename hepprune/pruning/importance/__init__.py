@@ -11,6 +11,7 @@ from hepprune.errors import NetworkError
 from hepprune.network import Network
 from hepprune.pruning import statistics
 from hepprune.pruning.importance.activation import dead, mean_activation, nonzero_activation, wanda
+from hepprune.pruning.importance.blocks import loss_change
 from hepprune.pruning.importance.geometric import geometric_median
 from hepprune.pruning.importance.gradient import fisher, taylor, taylor_per_sample
 from hepprune.pruning.importance.magnitude import magnitude, magnitude_l1, random, weight_change
@@ -25,6 +26,7 @@ __all__ = [
     "find",
     "fisher",
     "geometric_median",
+    "loss_change",
     "magnitude",
     "magnitude_l1",
     "mean_activation",

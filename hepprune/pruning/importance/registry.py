@@ -12,6 +12,7 @@ from hepprune.network import Network, Weighted
 
 WEIGHTS = ("weight", "digit")
 NEURONS = ("neuron",)
+BLOCKS = ("layer",)
 
 # Jets x (n_jets, *shape) and classes y (n_jets,) to what a criterion reads of each layer, by the layer's name.
 Gather = Callable[[Network, Tensor, Tensor], Mapping[str, Any]]

@@ -15,6 +15,7 @@ from hepprune.synthesis.failures import Failure, RunFailedError
 
 MAX_BYTES = 2**26
 UNKNOWN = "unknown"  # the part or version that a report does not name
+_STEERING = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")
 _HEAD = 4096  # characters in which a report says what it is
 _TOP = re.compile(
     r"<TopModelName>\s*(\w+)|Report (?:of|for) '(\w+)'|^\| *Design +: *(\w+)|^\s*\"Top\" *: *\"(\w+)\"", re.MULTILINE
@@ -111,7 +112,7 @@ def text_of(path: Path) -> str:
 
 
 def decoded(path: Path, content: bytes) -> str:
-    """Return the text that the bytes of a report are.
+    """Return the text that the bytes of a report are, blanks in place of what would steer a terminal.
 
     Raises:
         ReportError: they are no text, or too many.
@@ -119,6 +120,6 @@ def decoded(path: Path, content: bytes) -> str:
     if len(content) > MAX_BYTES:
         raise ReportError(f"'{path}' is larger than {MAX_BYTES // 2**20} MiB, so it is no report")
     try:
-        return content.decode("utf-8-sig")
+        return _STEERING.sub(" ", content.decode("utf-8-sig"))
     except UnicodeDecodeError as problem:
         raise ReportError(f"'{path}' is no text: byte {problem.start} is not UTF-8") from problem

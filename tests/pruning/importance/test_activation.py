@@ -55,4 +55,4 @@ def test_a_dead_neurons_constant_is_exact() -> None:
     network = Network([Input("x", 3, kind), dense, ReLU("r", result), Dense("e", torch.ones(2, 2), torch.zeros(2))])
     x = torch.randn(999, 3)
     cuts = plan.make(network, (x, torch.zeros(999)), method="dead", sparsity=None, granularity="neuron")
-    assert cuts == (masks.Cut("d", "neuron", (0,), (0.375,)),)
+    assert cuts == (masks.Cut("d", "neuron", (0,)), masks.Cut("e", "input", (0,), (0.375,)))

@@ -11,7 +11,7 @@ from tests.pruning import smooth
 @pytest.mark.parametrize("network", ["dense_relu", "conv_relu"])
 def test_every_criterion_scores_every_unit_of_every_layer(name: str, network: str) -> None:
     net, method = smooth.network(network), importance.find(name)
-    for granularity in set(method.granularities) - {"digit"}:
+    for granularity in set(method.granularities) - {"digit", "layer"}:
         found = importance.scores(net, method, granularity, data=smooth.jets(net))
         for layer in net.weighted_layers:
             assert found[layer.name].shape == (layer.n_out if granularity == "neuron" else layer.weight.numel(),)

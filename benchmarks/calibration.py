@@ -1,0 +1,119 @@
+"""What measuring is worth: how well the next design is predicted, before and after the cost model was calibrated.
+
+Ten jet taggers of different sizes, bit widths and sparsities are trained on real jets, pruned, written as Verilog,
+simulated against the network bit for bit, and synthesised, one after the other. Each is predicted before it is
+measured, by the cost model alone and by the one that the designs before it have calibrated.
+One command: `python benchmarks/calibration.py [--build FOLDER]`; what the folder holds is not measured again.
+"""
+
+import argparse
+import random
+from dataclasses import asdict
+from pathlib import Path
+
+from hepprune import recipe
+from hepprune.files import write_json
+from hepprune.hardware import cost, targets, validation
+from hepprune.hardware.calibration import Pair
+from hepprune.hardware.resources import RESOURCES, Estimate
+from hepprune.hardware.validation import Prediction
+from hepprune.network import Network
+from hepprune.pipeline import firmware, ingestion, taggers
+from hepprune.pipeline.context import Context
+from hepprune.pruning import plan
+from hepprune.report import predictions
+from hepprune.synthesis.ledger import Ledger
+from hepprune.training import Fit, fit
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks/results"
+N_JETS, N_ORDERS = 20_000, 20
+# Hidden sizes, bits of weights and activations, fraction of weights cut; in the order of synthesis.
+DESIGNS = (
+    ((16, 8), 6, 0.60),
+    ((32, 16), 4, 0.80),
+    ((8,), 8, 0.30),
+    ((24, 24, 16), 5, 0.85),
+    ((64, 32, 32), 6, 0.93),
+    ((32,), 6, 0.50),
+    ((16, 16, 16), 8, 0.80),
+    ((12, 8), 3, 0.30),
+    ((48, 16), 6, 0.90),
+    ((32, 32), 7, 0.90),
+)
+
+
+def main() -> None:
+    """Measure the designs, print the errors, and write benchmarks/results/calibration.json and a plot."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--build", type=Path, default=RESULTS / "calibration")
+    parser.add_argument("--reference", type=Path, default=ROOT.parent / "shared/reference/reports")
+    arguments = parser.parse_args()
+    pairs: list[Pair] = []
+    with Ledger(arguments.build / "ledger.sqlite") as book:
+        for hidden, bits, sparsity in DESIGNS:
+            pairs.append(measure(arguments.build, book, hidden=hidden, bits=bits, sparsity=sparsity))
+            print(f"design {len(pairs)} of {len(DESIGNS)} measured", flush=True)
+    asked = {
+        "next design, in the order above": validation.forecasts(pairs),
+        f"next design, {N_ORDERS} random orders": in_random_orders(pairs),
+        "each design from all others": validation.left_out(pairs),
+        "published: logic synthesis from C synthesis": validation.left_out(published(arguments.reference)),
+    }
+    found = {name: [asdict(score) for score in validation.scores(rows)] for name, rows in asked.items()}
+    for name, scores in found.items():
+        for row in scores:
+            before, after, n, pull = (row[key] for key in ("before", "after", "n", "pull"))
+            print(f"{name}: {row['resource']} {before:.1%} -> {after:.1%} ({n} predictions, pull {pull:.2f})")
+    predictions.predicted_vs_measured(asked["each design from all others"], RESULTS / "calibration.png")
+    rows = [asdict(row) for row in asked["next design, in the order above"]]
+    write_json(RESULTS / "calibration.json", {"designs": DESIGNS, "forecasts": rows, "scores": found})
+
+
+def in_random_orders(pairs: list[Pair]) -> list[Prediction]:
+    """Forecast in other orders: what is gained must not hang on which design came first."""
+    generator = random.Random(1)  # noqa: S311
+    orders = [generator.sample(pairs, len(pairs)) for _ in range(N_ORDERS)]
+    return [row for order in orders for row in validation.forecasts(order)]
+
+
+def published(folder: Path) -> list[Pair]:
+    """Return runs of other groups with both reports, C synthesis as the prediction of logic synthesis."""
+    if not folder.is_dir():
+        return []
+    pairs = {}
+    for design in ingestion.ingest(folder).designs:
+        stages = {each.stage: each for each in design.measurements}
+        if stages.keys() >= {"csynth", "vsynth"}:
+            early, late = stages["csynth"], stages["vsynth"]
+            cells = early.resources.scaled({"lut": cost.PRIOR_RATIOS["latency"]["vsynth"]})
+            cycles = early.latency_cycles or 0, early.interval_cycles or 1
+            doubt = cells.scaled(dict.fromkeys(RESOURCES, 0.0) | cost.PRIOR_SPREAD["latency"])
+            predicted = Estimate("vsynth", "latency", cells, *cycles, early.clock_ns, uncertainty=doubt)
+            pairs[early.resources] = predicted, late
+    return list(pairs.values())
+
+
+def measure(build: Path, book: Ledger, *, hidden: tuple[int, ...], bits: int, sparsity: float) -> Pair:
+    """Train, prune, fine-tune, build and synthesise one tagger; return what was predicted and what was measured."""
+    default = recipe.load(ROOT / "hls_projects/jet_tagger/recipe.yaml")
+    training = recipe.Training(float_epochs=5, epochs=8)
+    model = recipe.Model(hidden=hidden, bits=recipe.Bits(weights=bits, activations=bits), training=training)
+    data = default.data.model_copy(update={"max_jets": N_JETS})
+    name = f"tagger_{'_'.join(map(str, hidden))}_{bits}bit"
+    changes = {"name": name, "model": model, "data": data, "synthesis": recipe.Synthesis(tool="yosys")}
+    context = Context(default.model_copy(update=changes), targets.load(default.target), build)
+    jets = taggers.read_jets(context)
+    tagger = taggers.baseline(context, jets)
+
+    def pruned() -> Network:
+        cut = plan.prune(tagger, sparsity=sparsity)
+        return fit(cut, jets.train, jets.validation, settings=Fit(6), seed=1)[0]
+
+    network = context.kept_network("pruned", [name, sparsity], pruned)
+    measured = firmware.measure(context, network, jets=jets, book=book)
+    return cost.estimate(network, context.target, stage="yosys"), measured
+
+
+if __name__ == "__main__":
+    main()

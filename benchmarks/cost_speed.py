@@ -1,0 +1,81 @@
+"""How fast a network is priced: one changed layer against all of them, and the adder graph of 5,000 weights.
+
+One command: `python benchmarks/cost_speed.py`.
+"""
+
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from statistics import median
+
+import torch
+
+from hepprune.fixed import FixedPoint
+from hepprune.hardware import cost
+from hepprune.hardware.cost import hls
+from hepprune.hardware.targets import TARGETS
+from hepprune.network import Dense, Input, Layer, Network, ReLU
+from hepprune.network.precision import weight_type
+
+TARGET = TARGETS["generic_vu13p"]
+JET_TAGGER, FIVE_THOUSAND = (16, 64, 32, 32, 5), (16, 64, 48, 16, 5)
+REPEATS = 200
+
+
+def dense_network(sizes: tuple[int, ...], *, sparsity: float = 0.5) -> Network:
+    """Return a quantised network of random weights."""
+    generator = torch.Generator().manual_seed(1)
+    layers: list[Layer] = [Input("x", sizes[0], FixedPoint(8, 3, True, "RND", "SAT"))]
+    for i, (n_in, n_out) in enumerate(pairwise(sizes)):
+        weight = torch.randn(n_out, n_in, generator=generator)
+        weight[torch.rand(weight.shape, generator=generator) < sparsity] = 0
+        kind, bias = weight_type(weight, 6), FixedPoint(16, 4, True, "RND", "SAT")
+        layers.append(Dense(f"fc{i}", weight, torch.zeros(n_out), weight_type=kind, bias_type=bias))
+        if i < len(sizes) - 2:
+            layers.append(ReLU(f"relu{i}", FixedPoint(8, 3, False, "RND", "SAT")))
+    return Network(layers)
+
+
+def seconds(work: Callable[[int], object]) -> float:
+    """Return the median time of one call; the count of the call is handed in, so that nothing is found ready."""
+    taken = []
+    for n in range(REPEATS):
+        started = time.perf_counter()
+        work(n)
+        taken.append(time.perf_counter() - started)
+    return median(taken)
+
+
+def with_one_weight_less(network: Network, name: str, n: int) -> Network:
+    """Return a network with another weight of one layer at zero."""
+    layer = network[name]
+    limit = layer.digit_limit.clone()
+    limit.view(-1)[n % limit.numel()] = 0
+    return network.replacing({name: layer.rebuilt(digit_limit=limit)})
+
+
+def main() -> None:
+    """Print the times of pricing whole and by one layer, and of the adder-graph price."""
+    network = dense_network(JET_TAGGER)
+    priced = hls.priced(network, TARGET, strategy="latency")
+    # Kernels are kept by content: each loop has its own, so that none finds one counted.
+    first, second, third = ([with_one_weight_less(network, "fc1", 3 * n + k) for n in range(REPEATS)] for k in range(3))
+    counted = [hls.reprice(priced, each, "fc1").operations["fc1"] for each in third]
+    whole = seconds(lambda n: hls.estimate(first[n], TARGET, strategy="latency"))
+    layer = seconds(lambda n: hls.reprice(priced, second[n], "fc1").estimate())
+    known = seconds(lambda n: priced.changed(counted[n]).estimate())
+    print(f"jet tagger 16-64-32-32-5, latency: whole network {1e6 * whole:,.0f} us")
+    print(f"  one changed layer, its zeros counted and the total summed: {1e6 * layer:,.0f} us ({whole / layer:.1f}x)")
+    print(
+        f"  one changed layer already counted (a reuse factor, a width): {1e6 * known:,.0f} us ({whole / known:.0f}x)"
+    )
+    for sparsity in (0.0, 0.5, 0.8):
+        wide = dense_network(FIVE_THOUSAND, sparsity=sparsity)
+        n_weights = sum(layer.weight.numel() for layer in wide.dense_layers)
+        others = [with_one_weight_less(wide, "fc1", n) for n in range(REPEATS)]
+        taken = seconds(lambda n, others=others: cost.estimate(others[n], TARGET))
+        print(f"distributed_arithmetic, {n_weights:,} weights, {sparsity:.0%} zeros: {1e3 * taken:.1f} ms")
+
+
+if __name__ == "__main__":
+    main()

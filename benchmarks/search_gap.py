@@ -1,0 +1,118 @@
+"""How far the greedy solver is from the optimum, and what each solver takes, on one tagger at several budgets.
+
+Every budget is a share of the LUT that the tagger itself needs under `latency`. First on the separable approximation,
+where the optimum is known (`exact`, and `dynamic_programming` beside it as a check), then for whole networks, where
+`evolve` is the only one that sees them while it searches.
+
+One command: `python benchmarks/search_gap.py [--model tagger.npz] [--shares 0.6 0.4 0.25] [--trials 300]`. Without a
+model it trains the recipe's tagger for a few epochs.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hepprune import frontends, recipe, training
+from hepprune.files import write_json
+from hepprune.hardware import cost, targets
+from hepprune.hardware.resources import Budget, Resources
+from hepprune.network import Network
+from hepprune.network.precision import quantise
+from hepprune.pipeline import searching, taggers
+from hepprune.pipeline.context import Context
+from hepprune.pipeline.wholes import Settings
+from hepprune.search import solvers, tables
+from hepprune.search.choices import Problem
+from hepprune.search.pricing import Pricing
+from hepprune.search.variants import Workshop
+from hepprune.training import Fit, Sample
+
+ROOT = Path(__file__).parent.parent
+SOLVERS = ("greedy", "exact", "dynamic_programming")
+
+
+def main() -> None:
+    """Print and keep a row for each budget."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, help="a trained tagger on the recipe's features")
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.6, 0.4, 0.25])
+    parser.add_argument("--trials", type=int, default=300)
+    arguments = parser.parse_args()
+    job = recipe.load(ROOT / "hls_projects/jet_tagger/recipe.yaml")
+    target = targets.load(job.target)
+    jets = taggers.read_jets(Context(job, target, ROOT / "benchmarks/results/search_gap"))
+    network = frontends.read(arguments.model) if arguments.model else trained(job, jets)
+    whole = cost.estimate(network, target, strategy="latency")
+    settings = Settings(n_trials=arguments.trials)
+    separable = table(network, jets.train, Pricing.of(network, target, strategy="latency"), settings)
+    rows = []
+    for share in arguments.shares:
+        budget = Budget(target.budget.latency_ns, 1, Resources(lut=share * (whole.resources.lut or 0), dsp=0.0))
+        rows.append({"lut_share": share, "separable": compared(separable, budget)})
+        rows[-1]["whole"] = on_whole_networks(network, (jets.train, jets.test), budget, settings)
+        print(json.dumps(rows[-1]), flush=True)
+    write_json(ROOT / "benchmarks/results/search_gap.json", {"lut": whole.resources.lut, "budgets": rows})
+
+
+def trained(job: recipe.Recipe, jets: taggers.Samples) -> Network:
+    """Return the recipe's tagger after a few epochs."""
+    network = training.multilayer_perceptron(len(job.data.features), job.model.hidden, len(job.data.classes), seed=1)
+    network, _ = training.fit(network, jets.train, jets.validation, settings=Fit(6, quantised=False), seed=1)
+    network = quantise(network, jets.train.first(20_000).x.numpy(), job.model.bits.precision())
+    return training.fit(network, jets.train, jets.validation, settings=Fit(4), seed=1)[0]
+
+
+def table(network: Network, train: Sample, pricing: Pricing, settings: Settings) -> Any:
+    """Return the tagger's table of options."""
+    workshop = Workshop.of(network, train.first(searching.STATISTICS_JETS))
+    return tables.build(workshop, train.first(settings.n_jets), pricing, model="tagger", grid=settings.grid)
+
+
+def compared(separable: Any, budget: Budget) -> dict[str, Any]:
+    """Return what each solver loses and takes on the separable approximation, and the greedy one's gap."""
+    problem = Problem.of([separable], budget)
+    found: dict[str, Any] = {}
+    for name in SOLVERS:
+        seconds, solution = timed(lambda name=name: solvers.find(name)(problem))
+        found[name] = {"loss": solution.chosen.loss, "seconds": seconds}
+    difference = abs(found["exact"]["loss"] - found["dynamic_programming"]["loss"])
+    if difference > 1e-9:
+        raise SystemExit(f"the two exact solvers differ by {difference}")
+    gap = found["greedy"]["loss"] - found["exact"]["loss"]
+    return {**found, "gap": gap, "gap_over_optimum": gap / found["exact"]["loss"]}
+
+
+def on_whole_networks(
+    network: Network, jets: tuple[Sample, Sample], budget: Budget, settings: Settings
+) -> dict[str, Any]:
+    """Return what the plans of each solver lose on test jets, and the LUT of their whole networks."""
+    found = {}
+    for name in ("greedy", "exact", "evolve"):
+        chosen = replace(settings, solver=name)
+        seconds, result = timed(
+            lambda chosen=chosen: searching.search(
+                {"tagger": network}, [jets], "generic_vu13p", settings=chosen, budget=budget
+            )
+        )
+        (planned,) = result.models
+        change = {"predicted": result.solution.chosen.loss, "loss": planned.change, "error": planned.change_error}
+        found[name] = {**change, "lut": planned.estimate.resources.lut, "seconds": seconds}
+    return found
+
+
+def timed(run: Callable[[], Any]) -> tuple[float, Any]:
+    """Return seconds and result of one call."""
+    start = time.perf_counter()
+    result = run()
+    return time.perf_counter() - start, result
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(min(torch.get_num_threads(), 2))
+    main()

@@ -1,0 +1,159 @@
+"""The command that plans how to make trained models fit."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from hepprune.cli.screen import AsJson, Screen, errors_in_one_sentence, print_json
+
+
+def search(
+    models: Annotated[list[str], typer.Argument(help="Model files; several share the target's cells.")],
+    *,
+    data: Annotated[
+        list[Path], typer.Option(help="Jets: a recipe.yaml or an .npz with x and y; one, or one for each model.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="A folder for the smaller models, the plan and its plots.")],
+    target: Annotated[
+        str | None,
+        typer.Option("--target", "-t", help="A preset (see `hepprune targets`) or a YAML file; else the recipe's."),
+    ] = None,
+    solver: Annotated[
+        str | None, typer.Option(help="greedy, exact, dynamic_programming or evolve; else the recipe's.")
+    ] = None,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option("--budget", "-b", help="A limit in the target's place: lut=10%, dsp=120, latency=100ns."),
+    ] = None,
+    strategy: Annotated[
+        str | None,
+        typer.Option(help="latency, resource, resource_unrolled, distributed_arithmetic; else the recipe's."),
+    ] = None,
+    io_type: Annotated[str, typer.Option(help="io_parallel or io_stream.")] = "io_parallel",
+    metric: Annotated[str, typer.Option(help="cross_entropy, accuracy, auc, ...")] = "cross_entropy",
+    granularities: Annotated[
+        str, typer.Option(help="weight, dsp_row, bram_row, N:M, neuron, head, layer.")
+    ] = "weight,neuron",
+    sparsities: Annotated[str, typer.Option(help="Fractions to cut.")] = "0.125,0.25,0.375,0.5,0.625,0.75,0.875,0.95",
+    reuse_factors: Annotated[str, typer.Option(help="Choose among these, as in 1,2,4; else each layer's own.")] = "",
+    weight_bits: Annotated[str, typer.Option(help="Choose among these too, as in 4,5.")] = "",
+    activation_bits: Annotated[str, typer.Option(help="Choose among these too.")] = "",
+    jets: Annotated[int, typer.Option(min=1, help="Jets that measure the effect of an option.")] = 20_000,
+    trials: Annotated[int, typer.Option(min=1, help="Plans that `evolve` tries.")] = 300,
+    seed: Annotated[int, typer.Option(min=0, help="Of `evolve`.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Choose sparsity, granularity, reuse factor and bits of every layer so that a budget holds and least is lost."""
+    with errors_in_one_sentence():
+        from hepprune.pipeline import searching
+        from hepprune.pipeline.wholes import Settings
+        from hepprune.search.variants import Grid
+
+        grid = Grid(
+            _numbers("sparsities", sparsities, float),
+            tuple(name.strip() for name in granularities.split(",") if name.strip()),
+            _numbers("reuse-factors", reuse_factors, int),
+            _numbers("weight-bits", weight_bits, int),
+            _numbers("activation-bits", activation_bits, int),
+        )
+        recipe = _recipe(data)
+        chosen = solver or recipe.solver, strategy or recipe.strategy
+        settings = Settings(*chosen, io_type, metric, grid, n_jets=jets, n_trials=trials, seed=seed)
+        screen = Screen()
+        with screen.progress:
+            found = searching.search(
+                _named(models),
+                data,
+                target or recipe.target,
+                settings=settings,
+                budget=(*recipe.limits, *(budget or ())),
+                out=out,
+                track=screen,
+            )
+        if as_json:
+            print_json(found)
+            return
+        console = Console()
+        if found.solution.steps:
+            console.print(_steps(found))
+        console.print(_plan(found))
+        for line in _verdict(found):
+            console.print(line, soft_wrap=True, highlight=False)
+
+
+def _recipe(data: list[Path]) -> Any:
+    """Return what the recipe among the jets asks for, or what is asked without one."""
+    from hepprune.pipeline.searching import Asked, asked
+
+    recipes = [path for path in data if path.suffix in {".yaml", ".yml"}]
+    return asked(recipes[0]) if recipes else Asked("generic_vu13p", "greedy", "latency", ())
+
+
+def _named(models: list[str]) -> dict[str, str]:
+    """Return the models by the name of their file, told apart where two are the same."""
+    names = [Path(model.partition(":")[0]).stem for model in models]
+    return {
+        name if names.count(name) == 1 else f"{name}_{place}": model
+        for place, (name, model) in enumerate(zip(names, models, strict=True), start=1)
+    }
+
+
+def _numbers(option: str, text: str, kind: type) -> tuple[Any, ...]:
+    from hepprune.errors import RecipeError
+
+    try:
+        return tuple(kind(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise RecipeError(f"--{option} takes numbers separated by commas, not '{text}'") from None
+
+
+def _steps(found: Any) -> Table:
+    several = len(found.models) > 1
+    title = "steps, each the least loss per share of the limits that it frees"
+    table = Table("", "layer", "change", f"loss in {found.metric}", "frees", title=title)
+    usual = found.solution.steps[0].reason
+    for number, step in enumerate(found.solution.steps, start=1):
+        noise = "" if step.significant else " [dim](noise)[/]"
+        change = f"{step.before} -> {step.after}" + ("" if step.reason == usual else f" [dim]({step.reason})[/]")
+        frees = ", ".join(f"{name} {100 * share:.1f} %" for name, share in step.freed.items() if abs(share) >= 5e-4)
+        name = f"{step.model}/{step.layer}" if several else step.layer
+        table.add_row(str(number), name, change, f"{step.loss:+.5f} ± {step.error:.5f}{noise}", frees)
+    return table
+
+
+def _plan(found: Any) -> Table:
+    several = len(found.models) > 1
+    table = Table("layer", "chosen", f"loss in {found.metric}", "LUT", "DSP", title=f"plan ({found.solution.solver})")
+    for pick in found.solution.chosen.picks:
+        option, cells = pick.option, pick.option.resources
+        noise = "" if option.significant else " [dim](noise)[/]"
+        name = f"{pick.model}/{pick.layer}" if several else pick.layer
+        loss = f"{option.loss:+.5f} ± {option.error:.5f}{noise}"
+        table.add_row(name, str(option), loss, f"{cells.lut or 0:,.0f}", f"{cells.dsp or 0:,.0f}")
+    return table
+
+
+def _verdict(found: Any) -> list[str]:
+    chosen = found.solution.chosen
+    proved = ", the least possible with these options" if found.solution.optimal else ""
+    lines = [f"predicted loss in {found.metric}: {chosen.loss:+.5f} ± {chosen.error:.5f}{proved}"]
+    for model in found.models:
+        price, cells = model.estimate, model.estimate.resources
+        lines += [
+            (
+                f"{model.model}: {found.metric} {model.before:.4f} ± {model.before_error:.4f} -> {model.after:.4f} "
+                f"({model.change:+.4f} ± {model.change_error:.4f} on the same jets)"
+            ),
+            (
+                f"  {cells.lut or 0:,.0f} LUT, {cells.ff or 0:,.0f} FF, {cells.dsp or 0:,.0f} DSP, "
+                f"{cells.bram18 or 0:,.0f} BRAM18, {price.latency_ns:g} ns, II {price.interval_cycles} "
+                f"(estimated, stage {price.stage}, clock assumed)"
+            ),
+            f"  written to {model.file}",
+        ]
+    lines.append("of the budget: " + ", ".join(f"{name} {100 * share:.1f} %" for name, share in found.used.items()))
+    lines.append("files: " + ", ".join(found.files.values()))
+    return lines

@@ -1,0 +1,61 @@
+"""Hand-written figures, on which lottery tickets were first drawn: 8x8 from scikit-learn, 28x28 from MNIST's files."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hepprune.data import idx
+from hepprune.errors import DataError, PrerequisiteError
+
+# (x, y) pairs: pixels between 0 and 1 (n_images, n_pixels) and figures 0 to 9 (n_images,)
+Images = tuple[NDArray[Any], NDArray[Any]]
+
+_MNIST = {"train": ("train-images", "train-labels"), "test": ("t10k-images", "t10k-labels")}
+_PARTS = {"images": "idx3-ubyte", "labels": "idx1-ubyte"}
+
+
+def digits() -> tuple[Images, Images]:
+    """Return 1,257 of scikit-learn's digits to train on and the 540 others to test on, always the same.
+
+    Raises:
+        PrerequisiteError: scikit-learn is not installed.
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        raise PrerequisiteError("the digits need scikit-learn: pip install 'hepprune[digits]'") from None
+    x, y = load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(y))
+    train, test = order[:1257], order[1257:]
+    return (x[train] / 16, y[train]), (x[test] / 16, y[test])
+
+
+def mnist(folder: Path) -> tuple[Images, Images]:
+    """Return MNIST's 60,000 training and 10,000 test images from its four IDX files, gzipped or not.
+
+    Raises:
+        DataError: a file is missing, damaged, or holds no images or not as many labels.
+    """
+    train, test = (_pair(folder, *names) for names in _MNIST.values())
+    return train, test
+
+
+def _pair(folder: Path, images: str, labels: str) -> Images:
+    x, y = idx.read(_find(folder, images)), idx.read(_find(folder, labels))
+    if x.ndim != 3 or y.ndim != 1 or len(x) != len(y) or not len(x):
+        raise DataError(f"'{folder}': images of shape {x.shape} do not go with labels of shape {y.shape}")
+    if x.dtype != np.uint8 or int(y.min()) < 0 or int(y.max()) > 9:
+        raise DataError(f"'{folder}': images are bytes and labels lie between 0 and 9; these do not")
+    return x.reshape(len(x), -1) / np.float32(255), y.astype(np.int64)
+
+
+def _find(folder: Path, name: str) -> Path:
+    """Return the file of that name, under either of the spellings in which it is handed around."""
+    kind = _PARTS[name.split("-")[1]]
+    tried = [folder / f"{name}{dot}{kind}{end}" for dot in ("-", ".") for end in ("", ".gz")]
+    for path in tried:
+        if path.is_file():
+            return path
+    raise DataError(f"no MNIST file '{tried[0].name}' (or .gz) in '{folder}'")

@@ -1,0 +1,42 @@
+"""YAML documents that people write: plain data, of bounded size, also after what they refer to is filled in."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hepprune.errors import RecipeError
+
+MAX_BYTES = 2**20
+MAX_KEYS = 10_000  # of one mapping; merges of merges can ask for billions in a few lines
+
+
+class _Loader(yaml.SafeLoader):
+    """Loads plain data alone."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Fill merges (`<<`) in, as long as they stay small."""
+        super().flatten_mapping(node)
+        if len(node.value) > MAX_KEYS:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"a mapping has more than {MAX_KEYS} keys", node.start_mark
+            )
+
+
+def read(path: Path, *, kind: str, keys: str) -> dict[str, Any]:
+    """Return the mapping in a YAML file of a kind (`recipe`); `keys` says in messages what it needs at least.
+
+    Raises:
+        RecipeError: the file is missing, too large, no YAML, or no mapping.
+    """
+    if not path.is_file():
+        raise RecipeError(f"no {kind} at '{path}'")
+    if path.stat().st_size > MAX_BYTES:
+        raise RecipeError(f"'{path}' is larger than {MAX_BYTES} bytes, so it is no {kind}")
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a safe loader
+    except (yaml.YAMLError, ValueError, RecursionError) as problem:  # ValueError: no UTF-8, or a date that is none
+        raise RecipeError(f"'{path}' is no YAML: {' '.join(str(problem).split())}") from problem
+    if not isinstance(content, dict):
+        raise RecipeError(f"'{path}' holds no {kind}; it needs at least the keys {keys}")
+    return content

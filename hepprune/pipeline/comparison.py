@@ -1,0 +1,119 @@
+"""Pruning methods side by side on one model and data set: runs, means, plots."""
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import hepprune
+from hepprune.files import write_json
+from hepprune.hardware import cost
+from hepprune.hardware.targets import Target
+from hepprune.network import Network
+from hepprune.pipeline import sources
+from hepprune.pipeline.context import Track, silent
+from hepprune.report import curves
+from hepprune.report.curves import Curve, Level
+from hepprune.search import comparison
+from hepprune.search.comparison import SPARSITIES, UNPRUNED, Contest, Entry, Method, Point
+from hepprune.training import Fit
+
+METHODS = ("magnitude", "magnitude@local", "random", "taylor_per_sample", "fisher", "obd", "obs", "fisher:neuron")
+_LABELS = {"accuracy": "test accuracy", "auc": "mean one-vs-rest AUC"}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a comparison found: every network's entry, the means over seeds, the files of the plots."""
+
+    name: str
+    version: str
+    target: str
+    strategy: str
+    n_train: int
+    n_test: int
+    fine_tune: Fit
+    seeds: tuple[int, ...]
+    points: list[Point]
+    entries: list[Entry]
+    files: dict[str, str]
+
+
+def compare(
+    source: str,
+    build: Path,
+    *,
+    data: Path | None = None,
+    methods: Sequence[str] = METHODS,
+    sparsities: Sequence[float] = SPARSITIES,
+    seeds: Sequence[int] = (1, 2, 3, 4, 5),
+    epochs: int = 10,
+    patience: int | None = None,
+    executor: Executor | None = None,
+    track: Track = silent,
+) -> Result:
+    """Compare methods x sparsities x seeds on a recipe's tagger, or on a model with `data`.
+
+    Networks, comparison.json and the plots land in `build`; what is there already is used.
+
+    Raises:
+        NetworkError: a method is unknown, sparsities fall or leave [0, 1], or a layer would be left empty.
+        DataError: there are no jets.
+    """
+    contenders = tuple(Method.parse(text) for text in methods)
+    found = sources.find(source, data, build, track)
+    fine_tune = Fit(epochs, found.batch_size, found.learning_rate, patience=patience)
+    luts = partial(predicted_luts, target=found.target, strategy=found.strategy)
+    parts = found.train, found.validation, found.test
+    contest = Contest(*parts, contenders, fine_tune, luts, tuple(sparsities))
+    baselines = {seed: found.baseline(seed) for seed in seeds}
+    with track("comparing", len(baselines) * len(contenders) * len(contest.sparsities)) as advance:
+        state = build / "state" / "comparison"
+        entries = comparison.run(
+            baselines.__getitem__,
+            contest,
+            seeds=tuple(baselines),
+            state=state,
+            executor=executor,
+            advance=advance,
+        )
+    points = comparison.points(entries)
+    where = found.target.name, found.strategy, len(found.train), len(found.test)
+    files = plot(points, build)
+    result = Result(found.name, hepprune.__version__, *where, fine_tune, tuple(baselines), points, entries, files)
+    write_json(build / "comparison.json", asdict(result))
+    return result
+
+
+def predicted_luts(network: Network, *, target: Target, strategy: str) -> float | None:
+    """Return the predicted LUTs of a quantised network; a float one has none."""
+    if network.input.result is None:
+        return None
+    return cost.estimate(network, target, strategy=strategy).resources.lut
+
+
+def plot(points: Sequence[Point], folder: Path) -> dict[str, str]:
+    """Draw accuracy and AUC against sparsity and, where there are any, against LUTs; return the png files."""
+    priced = all(point.lut is not None for point in points)
+    drawn = {}
+    for metric in _LABELS:
+        for axis in ("sparsity", "lut") if priced else ("sparsity",):
+            name = f"{metric}_against_{axis}"
+            drawn[name] = str(_draw(points, metric, axis, folder / name)[0])
+    return drawn
+
+
+def _draw(points: Sequence[Point], metric: str, axis: str, path: Path) -> list[Path]:
+    whole = next(point for point in points if point.method == UNPRUNED)
+    names = list(dict.fromkeys(point.method for point in points if point.method != UNPRUNED))
+    lines = [_curve([p for p in points if p.method == name], metric, axis) for name in names]
+    level = Level(UNPRUNED, getattr(whole, metric), getattr(whole, f"{metric}_error") or 0.0)
+    label = "weights left [%]" if axis == "sparsity" else "predicted LUT"
+    return curves.draw(lines, path, x_label=label, y_label=_LABELS[metric], level=level, log_x=True, falling=True)
+
+
+def _curve(points: Sequence[Point], metric: str, axis: str) -> Curve:
+    x = [100 * (1 - point.zeros) if axis == "sparsity" else point.lut or 0.0 for point in points]
+    errors = [getattr(point, f"{metric}_error") or 0.0 for point in points]
+    return Curve(points[0].method, x, [getattr(point, metric) for point in points], errors)

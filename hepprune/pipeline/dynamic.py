@@ -1,0 +1,218 @@
+"""Early exits and gated channels, trained on a recipe's jets: accuracy against mean and worst-case cost."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+import hepprune
+from hepprune import metrics, training
+from hepprune import recipe as recipes
+from hepprune.errors import RecipeError, unknown
+from hepprune.files import content_hash, write_json
+from hepprune.hardware import cost, targets
+from hepprune.network import Network, precision
+from hepprune.pipeline import taggers
+from hepprune.pipeline.context import Context, Track, silent
+from hepprune.pipeline.taggers import Samples
+from hepprune.pruning import dynamic
+from hepprune.pruning.dynamic import Work
+from hepprune.report import curves
+from hepprune.report.curves import Curve, Level
+from hepprune.search.kept import Kept
+
+KINDS = ("exits", "threshold", "top_k")
+CONFIDENCES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.1)
+STRENGTHS = (0.0, 0.1, 0.3, 1.0)  # of the penalty that closes threshold gates
+FRACTIONS = (0.25, 0.5, 0.75)  # of the channels that top-k gates let through
+_TYPE_JETS = 20_000
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One network of one seed at one setting: accuracy on the test jets, and what a jet costs it.
+
+    The setting is a confidence (exits), the strength of a penalty (threshold) or a fraction of channels (top_k).
+    `shares` are the fractions of jets that leave at each exit, `latency_ns` what firmware is predicted to take to each.
+    """
+
+    seed: int
+    setting: float
+    accuracy: float
+    accuracy_error: float
+    work: Work
+    shares: tuple[float, ...] = ()
+    latency_ns: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Point:
+    """The means over seeds at one setting; `error` is that of the mean accuracy, None where there is one seed."""
+
+    setting: float
+    accuracy: float
+    error: float | None
+    mean: float
+    largest: float
+    worst_case: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was found for one kind; `plain` is the same network without exits or gates."""
+
+    name: str
+    kind: str
+    version: str
+    quantised: bool
+    n_train: int
+    n_test: int
+    plain: Point
+    points: list[Point]
+    trials: list[Trial]
+    files: dict[str, str]
+
+
+def study(
+    file: Path, kind: str, build: Path, *, seeds: Sequence[int] = (1, 2, 3), epochs: int = 15, track: Track = silent
+) -> Result:
+    """Train a recipe's tagger with early exits or gates for each seed, and measure accuracy against cost.
+
+    Exits are trained in float and then under the recipe's quantisers; gates in float. Networks, JSON and plot land in
+    `build`; what is there already is used.
+
+    Raises:
+        RecipeError: the recipe cannot be followed, or the kind is unknown.
+    """
+    if kind not in KINDS:
+        raise RecipeError(unknown("kind of dynamic pruning", kind, KINDS))
+    recipe = recipes.load(file)
+    context = Context(recipe, targets.load(recipe.target), build, track)
+    jets = taggers.read_jets(context)
+    n_networks = {"exits": 1, "threshold": len(STRENGTHS), "top_k": len(FRACTIONS)}[kind]
+    plain, trials = [], []
+    with track(f"training, {kind}", len(seeds) * (1 + n_networks)) as advance:
+        for seed in seeds:
+            bench = _Bench(context, jets, seed, epochs)
+            plain.append(bench.plain(quantised=kind == "exits"))
+            advance(1)
+            trials += bench.exits() if kind == "exits" else bench.gates(kind)
+            advance(n_networks)
+    points = [_mean(list(each)) for _, each in groupby(sorted(trials, key=_setting), _setting)]
+    files = plot(kind, _mean(plain), points, build / f"dynamic_{kind}")
+    sizes = len(jets.train), len(jets.test)
+    result = Result(
+        recipe.name, kind, hepprune.__version__, kind == "exits", *sizes, _mean(plain), points, trials, files
+    )
+    write_json(build / f"dynamic_{kind}.json", asdict(result))
+    return result
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """One seed of a study: trains each network once and keeps it."""
+
+    context: Context
+    jets: Samples
+    seed: int
+    epochs: int
+
+    def start(self) -> Network:
+        """Return the float network that all kinds start from."""
+        sizes = self.jets.train.x.shape[1], self.context.recipe.model.hidden, len(self.context.recipe.data.classes)
+        return training.multilayer_perceptron(*sizes, seed=self.seed)
+
+    def train(self, network: Network, penalty: training.Penalty | None, label: str, *, quantised: bool) -> Network:
+        """Return the network trained in float, and under the recipe's quantisers if asked."""
+        recipe = self.context.recipe
+        bits = recipe.model.bits.precision()
+
+        def run() -> Network:
+            found = network
+            for in_fixed_point in (False, True)[: 1 + quantised]:
+                if in_fixed_point:
+                    found = precision.quantise(found, self.jets.train.first(_TYPE_JETS).x.numpy(), bits)
+                settings = recipe.model.training.fit(self.epochs, quantised=in_fixed_point)
+                parts = self.jets.train, self.jets.validation
+                found, _ = training.fit(found, *parts, settings=settings, seed=self.seed, penalty=penalty)
+            return found
+
+        name = content_hash(recipe.model.model_dump(), self.jets.key, self.seed, self.epochs, label, quantised)
+        return Kept(self.context.state / "dynamic").network(name, run)
+
+    def plain(self, *, quantised: bool) -> Trial:
+        """Return the trial of the network as it is."""
+        network = self.train(self.start(), None, "plain", quantised=quantised)
+        total = float(sum(dynamic.multiplications(network).values()))
+        logits = training.evaluate(network, self.jets.test)
+        return self.trial(0.0, logits, Work(total, total, total))
+
+    def exits(self) -> list[Trial]:
+        """Return the trials of early exits after every hidden layer but the last, at each confidence."""
+        start = self.start()
+        after = [f"relu_{index}" for index in range(1, len(self.context.recipe.model.hidden))]
+        branched = dynamic.with_exits(start, after, seed=self.seed)
+        network = self.train(branched, dynamic.losses(branched), "exits", quantised=True)
+        ends = [*dynamic.exits_of(network), network.logits_name]
+        price = partial(cost.estimate, target=self.context.target, strategy=self.context.recipe.strategy)
+        latencies = tuple(price(dynamic.upto(network, end)).latency_ns for end in ends)
+        found = []
+        for confidence in CONFIDENCES:
+            left = dynamic.leave(network, self.jets.test.x, confidence=confidence)
+            logits = left.logits.double().numpy()
+            found.append(self.trial(confidence, logits, left.work, left.shares, latencies))
+        return found
+
+    def gates(self, kind: str) -> list[Trial]:
+        """Return the trials of gates on every hidden layer but the first, whose gate would cost as much as it saves."""
+        hidden = self.context.recipe.model.hidden
+        layers = [f"dense_{index}" for index in range(2, len(hidden) + 1)]
+        found = []
+        for setting in STRENGTHS if kind == "threshold" else FRACTIONS:
+            k = None if kind == "threshold" else max(1, round(setting * min(hidden[1:])))
+            gated = dynamic.with_gates(self.start(), layers, k=k, seed=self.seed)
+            penalty = dynamic.penalty(gated, setting) if kind == "threshold" else None
+            network = self.train(gated, penalty, f"{kind} {setting:g}", quantised=False)
+            logits = training.evaluate(network, self.jets.test)
+            found.append(self.trial(setting, logits, dynamic.gated_work(network, self.jets.test.x)))
+        return found
+
+    def trial(
+        self,
+        setting: float,
+        logits: metrics.Floats,
+        work: Work,
+        shares: tuple[float, ...] = (),
+        latency_ns: tuple[float, ...] = (),
+    ) -> Trial:
+        """Return the trial of logits on the test jets."""
+        score = metrics.accuracy(logits, self.jets.test.y.numpy())
+        return Trial(self.seed, setting, score.value, score.error, work, shares, latency_ns)
+
+
+def _setting(trial: Trial) -> float:
+    return trial.setting
+
+
+def _mean(trials: Sequence[Trial]) -> Point:
+    accuracies = [trial.accuracy for trial in trials]
+    error = float(np.std(accuracies, ddof=1) / np.sqrt(len(trials))) if len(trials) > 1 else None
+    works = [(trial.work.mean, trial.work.largest, trial.work.worst_case) for trial in trials]
+    return Point(trials[0].setting, float(np.mean(accuracies)), error, *np.mean(works, axis=0).tolist())
+
+
+def plot(kind: str, plain: Point, points: Sequence[Point], path: Path) -> dict[str, str]:
+    """Draw accuracy against mean and worst-case multiplications, and return the files."""
+    errors = [point.error or 0.0 for point in points]
+    accuracies = [point.accuracy for point in points]
+    lines = [
+        Curve(label, [getattr(point, name) for point in points], accuracies, errors)
+        for name, label in (("mean", "mean over jets"), ("worst_case", "worst case"))
+    ]
+    lines.append(Curve("without, mean = worst case", [plain.mean], [plain.accuracy], [plain.error or 0.0]))
+    level = Level("accuracy without", plain.accuracy, plain.error or 0.0)
+    drawn = curves.draw(lines, path, x_label=f"multiplications per jet, {kind}", y_label="test accuracy", level=level)
+    return {file.suffix[1:]: str(file) for file in drawn}

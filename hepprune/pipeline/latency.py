@@ -1,0 +1,106 @@
+"""A network made to run within a latency that is measured on this machine, by removing neurons and filters."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from hepprune import frontends, metrics, training
+from hepprune.errors import NetworkError
+from hepprune.files import write_json
+from hepprune.hardware.cost.measured import Meter, Timing
+from hepprune.network import Network
+from hepprune.pipeline import sources
+from hepprune.pipeline.context import Track, silent
+from hepprune.search import latency
+from hepprune.search.greedy import Stage
+from hepprune.training import Fit, Sample
+
+
+@dataclass(frozen=True)
+class Size:
+    """A network's size, accuracy on the test jets with its error, and measured time for one batch."""
+
+    layers: tuple[int, ...]
+    parameters: int
+    accuracy: float
+    accuracy_error: float
+    timing: Timing
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was asked for and reached: sizes before and after, and the timings of layers that the search has seen."""
+
+    name: str
+    device: str
+    batch_size: int
+    limit_ns: float
+    before: Size
+    after: Size
+    table: dict[str, Timing]
+    path: Path
+
+
+def reach(
+    source: str,
+    path: Path,
+    *,
+    device: str,
+    batch_size: int = 1,
+    limit_us: float | None = None,
+    fraction: float = 0.5,
+    data: Path | None = None,
+    epochs: int = 4,
+    stages: int = 4,
+    seed: int = 1,
+    track: Track = silent,
+) -> Result:
+    """Write a network that runs within `limit_us`, or within a fraction of what it takes now, and a JSON beside it.
+
+    Raises:
+        ToolMissingError: the device is not there.
+        BudgetMissedError: the latency is out of reach.
+        NetworkError: the source cannot be read, or written as asked.
+    """
+    if not 0 < fraction <= 1 or (limit_us is not None and limit_us <= 0):
+        raise NetworkError(
+            f"a latency to reach lies above 0, and a fraction of it at most at 1, not {limit_us or fraction:g}"
+        )
+    meter = Meter(device, batch_size)
+    found = sources.find(source, data, path.parent / "build", track)
+    network = found.baseline(seed)
+    limit_ns = fraction * meter.whole(network).median_ns if limit_us is None else 1000 * limit_us
+    fine_tune = Fit(epochs, found.batch_size, found.learning_rate, quantised=network.input.result is not None)
+    with track(f"{device}, {limit_ns / 1000:,.1f} us", stages) as advance:
+        outcome = latency.reach(
+            network,
+            found.train,
+            found.validation,
+            meter=meter,
+            limit_ns=limit_ns,
+            fine_tune=fine_tune,
+            stages=stages,
+            seed=seed,
+            advance=_telling(advance),
+        )
+    frontends.write(outcome.network, path, like=found.model or path)
+    before, after = (
+        _size(each, found.test, timing)
+        for each, timing in ((network, outcome.before), (outcome.network, outcome.after))
+    )
+    result = Result(found.name, device, batch_size, limit_ns, before, after, dict(meter.table), path)
+    write_json(path.with_suffix(".json"), asdict(result) | {"path": str(path)})
+    return result
+
+
+def _telling(advance: Callable[..., None]) -> Callable[[Stage], None]:
+    return lambda stage: advance(
+        1, f"{stage.estimate.latency_ns / 1000:,.1f} us in layers, accuracy {stage.accuracy:.4f}"
+    )
+
+
+def _size(network: Network, test: Sample, timing: Timing) -> Size:
+    score = metrics.accuracy(training.evaluate(network, test), test.y.numpy())
+    widths = tuple(layer.n_out for layer in network.weighted_layers)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return Size(widths, parameters, score.value, score.error, timing)

@@ -1,0 +1,133 @@
+"""Lottery tickets from the command line: what is trained on what, the trials, their means, the plot."""
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import hepprune
+from hepprune import recipe as recipes
+from hepprune import training
+from hepprune.data import images
+from hepprune.errors import DataError
+from hepprune.files import write_json
+from hepprune.hardware import targets
+from hepprune.network import Network
+from hepprune.pipeline import taggers
+from hepprune.pipeline.context import Context, Track, silent
+from hepprune.report import curves
+from hepprune.report.curves import Curve, Level
+from hepprune.search import lottery
+from hepprune.search.lottery import Game, Point, Trial
+from hepprune.training import Fit, Sample
+
+LENET = (300, 100)  # LeCun et al. 1998; on digits of 64 pixels as on MNIST's 784
+_VALIDATION = 6  # one in so many of the training images validates
+_DIGITS = Fit(40, 64, 1.2e-3, quantised=False)
+_MNIST = Fit(12, 128, 1.2e-3, quantised=False)
+_JETS = Fit(15, 1024, 6e-3, quantised=False)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a game found: each trial, the means over seeds, how far each kind holds, the files of the plot."""
+
+    name: str
+    version: str
+    network: tuple[int, ...]
+    n_train: int
+    n_test: int
+    fit: Fit
+    within: float
+    sparsest: dict[str, float]
+    points: list[Point]
+    trials: list[Trial]
+    files: dict[str, str]
+
+
+def play(
+    source: str,
+    build: Path,
+    *,
+    seeds: Sequence[int],
+    epochs: int | None = None,
+    sparsity: float = 0.985,
+    rounds: int = 12,
+    rewind_epochs: int = 0,
+    within: float = 0.01,
+    executor: Executor | None = None,
+    track: Track = silent,
+) -> Result:
+    """Draw tickets for LeNet-300-100 on "digits" or a folder with MNIST's files, or for the tagger of a recipe.
+
+    Trainings, lottery.json and the plot land in `build`; what is there already is used.
+
+    Raises:
+        DataError: the source is no folder with MNIST's files and no recipe.
+        NetworkError: the sparsity is outside [0, 1].
+    """
+    name, hidden, game = _game(source, build, track)
+    fit = game.fit if epochs is None else replace(game.fit, epochs=epochs)
+    game = replace(game, fit=fit, sparsity=sparsity, rounds=rounds, rewind_epochs=rewind_epochs)
+    sizes = (game.train.x.shape[1], *hidden, int(game.train.y.max()) + 1)
+    with track(f"lottery on {name}", lottery.n_trainings(game, len(seeds))) as advance:
+        draw = partial(_drawn, sizes)
+        trials = lottery.play(
+            draw, game, seeds=seeds, state=build / "state" / "lottery", executor=executor, advance=advance
+        )
+    points = lottery.points(trials)
+    files = plot(points, build / f"lottery_{name}")
+    sparsest = {kind: lottery.sparsest(points, kind, within=within) for kind in lottery.KINDS}
+    sample = len(game.train), len(game.test)
+    result = Result(name, hepprune.__version__, sizes, *sample, fit, within, sparsest, points, trials, files)
+    write_json(build / f"lottery_{name}.json", asdict(result))
+    return result
+
+
+def _drawn(sizes: tuple[int, ...], seed: int) -> Network:
+    n_features, *hidden, n_classes = sizes
+    return training.multilayer_perceptron(n_features, tuple(hidden), n_classes, seed=seed)
+
+
+def _game(source: str, build: Path, track: Track) -> tuple[str, tuple[int, ...], Game]:
+    path = Path(source)
+    if source == "digits":
+        return "digits", LENET, _images_game(*images.digits(), _DIGITS)
+    if path.is_dir():
+        return "mnist", LENET, _images_game(*images.mnist(path), _MNIST)
+    if path.suffix not in {".yaml", ".yml"}:
+        raise DataError(f"'{source}' is neither 'digits', nor a folder with MNIST's IDX files, nor a recipe.yaml")
+    recipe = recipes.load(path)
+    jets = taggers.read_jets(Context(recipe, targets.load(recipe.target), build, track))
+    return recipe.name, recipe.model.hidden, Game(jets.train, jets.validation, jets.test, _JETS)
+
+
+def _images_game(train: images.Images, test: images.Images, fit: Fit) -> Game:
+    n_validation = len(train[1]) // _VALIDATION
+    fit_on, validation = (
+        Sample.from_arrays(*(array[part] for array in train))
+        for part in (slice(n_validation, None), slice(n_validation))
+    )
+    return Game(fit_on, validation, Sample.from_arrays(*test), fit)
+
+
+def plot(points: Sequence[Point], path: Path) -> dict[str, str]:
+    """Draw the accuracy of tickets and controls against the weights that are left, and return the files."""
+    dense = next(point for point in points if point.kind == "dense")
+    lines = [_curve(kind, [point for point in points if point.kind == kind]) for kind in lottery.KINDS]
+    drawn = curves.draw(
+        lines,
+        path,
+        x_label="weights left [%]",
+        y_label="test accuracy",
+        level=Level("dense", dense.accuracy, dense.error or 0.0),
+        log_x=True,
+        falling=True,
+    )
+    return {file.suffix[1:]: str(file) for file in drawn}
+
+
+def _curve(kind: str, points: Sequence[Point]) -> Curve:
+    left = [100 * (1 - point.sparsity) for point in points]
+    return Curve(kind, left, [point.accuracy for point in points], [point.error or 0.0 for point in points])

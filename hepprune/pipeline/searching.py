@@ -1,0 +1,181 @@
+"""A plan for models that are trained already: what to cut of each layer, how to build it, and the smaller models."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hepprune import frontends
+from hepprune import recipe as recipes
+from hepprune.errors import BudgetMissedError, NetworkError
+from hepprune.files import write_text
+from hepprune.hardware import targets
+from hepprune.hardware.resources import RESOURCES, Budget
+from hepprune.hardware.targets import Target
+from hepprune.network import Network
+from hepprune.pipeline import budgets
+from hepprune.pipeline.context import Track, silent
+from hepprune.pipeline.sources import jets
+from hepprune.pipeline.wholes import Model, Planned, Settings, Wholes
+from hepprune.report import fronts
+from hepprune.search import solvers, tables
+from hepprune.search.choices import Problem, Table
+from hepprune.search.journal import Journal
+from hepprune.search.pareto import Plan, Solution
+from hepprune.search.pricing import Pricing, latency_limit
+from hepprune.search.settling import Settled, settle
+from hepprune.search.variants import Workshop
+from hepprune.training import Sample
+
+STATISTICS_JETS = 16_384
+
+
+@dataclass(frozen=True)
+class Searched:
+    """A search: the budget, the solution on the separable approximation, and what the whole networks use and do.
+
+    `rounds` counts how often the problem was solved until the whole networks' price agreed.
+    """
+
+    target: str
+    budget: dict[str, float]
+    metric: str
+    solution: Solution
+    used: dict[str, float]
+    rounds: int
+    models: tuple[Planned, ...]
+    files: dict[str, str]
+
+
+def search(
+    models: Mapping[str, Any],
+    data: Sequence[Path | tuple[Sample, Sample]],
+    target: str | Path | Target,
+    *,
+    settings: Settings | None = None,
+    budget: Sequence[str] | Budget = (),
+    out: Path | None = None,
+    track: Track = silent,
+) -> Searched:
+    """Return the plan of least loss for models that share a target, and write it with the smaller models to `out`.
+
+    `models` are files or networks by name; `data` has jets for all of them, or one entry per model, as jets to train
+    and to test on. A search that was interrupted goes on from what it has kept in `out`.
+
+    Raises:
+        BudgetMissedError: no plan meets the budget; it names the limit that binds and the closest point.
+        RecipeError: the target, the budget or a setting cannot be followed.
+        NetworkError: a model cannot be read, priced or changed.
+        DataError: the jets cannot be used, or the metric is not finite on them.
+    """
+    wanted = settings or Settings()
+    place = target if isinstance(target, Target) else targets.load(target)
+    limits = budget if isinstance(budget, Budget) else budgets.resolve(place, budget)
+    budgets.check(place, limits)
+    solvers.find(wanted.solver)
+    known = tuple(_read(*pair, wanted) for pair in zip(models.items(), _each(data, len(models)), strict=True))
+    journal = Journal(None if out is None else out / "state" / "journal.jsonl")
+    found = [_table(model, place, wanted, journal, track) for model in known]
+    problem = Problem.of(found, replace(limits, latency_ns=latency_limit(place, limits.latency_ns)))
+    wholes = Wholes(known, place, wanted, problem, journal)
+    settled = _solve(wholes, track)
+    planned = wholes.planned(settled.solution.chosen, out)
+    metric = wanted.metric if isinstance(wanted.metric, str) else getattr(wanted.metric, "__name__", "metric")
+    fields = settled.solution, settled.used, settled.rounds
+    result = Searched(place.name, limits.limits(), metric, *fields, planned, {})
+    return result if out is None else _written(result, out)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a recipe asks of a search: target, solver, strategy, and limits as `budgets.read` takes them."""
+
+    target: str
+    solver: str
+    strategy: str
+    limits: tuple[str, ...]
+
+
+def asked(path: Path) -> Asked:
+    """Return what a recipe asks; a share of its own baseline's LUT is no limit for other models and is left out.
+
+    Raises:
+        RecipeError: the file is no recipe.
+    """
+    recipe = recipes.load(path)
+    wanted = recipe.budget.model_dump(include={"latency_ns", "interval_cycles", *RESOURCES})
+    limits = tuple(f"{name}={value:g}" for name, value in wanted.items() if value is not None)
+    return Asked(recipe.target, recipe.search.solver, recipe.strategy, limits)
+
+
+def _each(data: Sequence[Any], n_models: int) -> list[Any]:
+    if len(data) not in {1, n_models}:
+        raise NetworkError(f"{len(data)} sets of jets do not go with {n_models} models; give one, or one for each")
+    return list(data) * (n_models if len(data) == 1 else 1)
+
+
+def _read(named: tuple[str, Any], data: Path | tuple[Sample, Sample], settings: Settings) -> Model:
+    name, given = named
+    network = given if isinstance(given, Network) else frontends.read(given)
+    train, test = jets(data)[::2] if isinstance(data, Path) else data  # validation jets lie between them
+    workshop = Workshop.of(network, train.first(STATISTICS_JETS), criterion=settings.criterion)
+    return Model(name, given, workshop, train.first(settings.n_jets), test)
+
+
+def _table(model: Model, target: Target, settings: Settings, journal: Journal, track: Track) -> Table:
+    pricing = Pricing.of(model.workshop.network, target, strategy=settings.strategy, io_type=settings.io_type)
+    with track(f"options of {model.name}", len(list(model.workshop.options(settings.grid)))) as advance:
+        return tables.build(
+            model.workshop,
+            model.sample,
+            pricing,
+            model=model.name,
+            grid=settings.grid,
+            metric=settings.measure,
+            journal=journal,
+            advance=advance,
+        )
+
+
+def _solve(wholes: Wholes, track: Track) -> Settled:
+    """Return the solution with what its whole networks use, which the solver "evolve" sees all along."""
+    settings = wholes.settings
+    if settings.solver == "evolve":
+        with track("solver evolve", settings.n_trials) as advance:
+            solution = solvers.evolve(
+                wholes.problem,
+                evaluate=wholes.evaluate,
+                start=_greedy_plans(wholes),
+                n_trials=settings.n_trials,
+                seed=settings.seed,
+                advance=advance,
+            )
+        return Settled(solution, solution.chosen.used, 1)
+    with track(f"solver {settings.solver}") as advance:
+
+        def shares(plan: Plan) -> dict[str, float]:
+            advance(1)
+            return wholes.shares(plan)
+
+        return settle(wholes.problem, solvers.find(settings.solver), shares)
+
+
+def _greedy_plans(wholes: Wholes) -> list[Plan]:
+    """Return the plan that the greedy solver settles on, none where it finds none that fits."""
+    try:
+        return [settle(wholes.problem, solvers.greedy, wholes.shares).solution.chosen]
+    except BudgetMissedError:
+        return []
+
+
+def _written(result: Searched, out: Path) -> Searched:
+    """Write the solution and its plots, and return the result with their places."""
+    chosen = result.solution.chosen
+    drawn = fronts.draw(
+        [(plan.worst, plan.loss, plan.error) for plan in result.solution.front],
+        (max(result.used.values(), default=0.0), chosen.loss, chosen.error),
+        metric=result.metric,
+        path=out / "pareto",
+    )
+    solution = write_text(out / "solution.json", result.solution.to_json() + "\n")
+    return replace(result, files={path.name: str(path) for path in (solution, *drawn)})

@@ -1,0 +1,109 @@
+"""What a study starts from: a recipe, whose tagger is trained, or a model file with jets beside it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from hepprune import frontends
+from hepprune import recipe as recipes
+from hepprune.errors import DataError
+from hepprune.hardware import targets
+from hepprune.hardware.targets import Target
+from hepprune.network import Network
+from hepprune.pipeline import taggers
+from hepprune.pipeline.context import Context, Track, silent
+from hepprune.recipe import Prune, Recipe
+from hepprune.training import Sample
+
+_RECIPES = {".yaml", ".yml"}
+_TRAIN, _VALIDATION = 0.6, 0.75  # of an .npz, whose jets are split in the order they come
+
+
+@dataclass(frozen=True)
+class Source:
+    """A network for each seed, jets to train, validate and test it on, and the hardware it is meant for.
+
+    A trained `model`, None for a recipe's own tagger, is the same for every seed. Batch size and learning rate are
+    those of fine-tuning. `prune` is what the recipe says of pruning.
+    """
+
+    name: str
+    baseline: Callable[[int], Network]
+    train: Sample
+    validation: Sample
+    test: Sample
+    target: Target
+    strategy: str
+    batch_size: int = 1024
+    learning_rate: float = 3e-3
+    model: str | None = None
+    prune: Prune | None = None
+
+
+def find(source: str, data: Path | None, build: Path, track: Track = silent) -> Source:
+    """Return the source that a command line names: recipe.yaml, or a model with `data` (a recipe or an .npz).
+
+    Raises:
+        DataError: a model comes without jets.
+        RecipeError: the recipe cannot be followed.
+        NetworkError: the model cannot be read.
+    """
+    if Path(source).suffix in _RECIPES:
+        return _of_recipe(recipes.load(Path(source)), build, track)
+    if data is None:
+        raise DataError(f"'{source}' is a model and needs jets: --data recipe.yaml, or --data jets.npz with x and y")
+    network, name = frontends.read(source), Path(source).stem
+    if data.suffix in _RECIPES:
+        found = _of_recipe(recipes.load(data), build, track)
+        return replace(found, name=name, baseline=lambda _: network, model=source, prune=None)
+    target = targets.load("generic_vu13p")
+    parts = _split(jets(data)[0], data)
+    return Source(name, lambda _: network, *parts, target, "distributed_arithmetic", model=source)
+
+
+def jets(path: Path) -> tuple[Sample, Sample, Sample]:
+    """Return jets to train, validate and test on: those of a recipe, or all of an .npz with x and y each time.
+
+    Raises:
+        DataError: the file holds no jets.
+        RecipeError: the recipe cannot be followed.
+    """
+    if path.suffix != ".npz":
+        recipe = recipes.load(path)
+        found = taggers.read_jets(Context(recipe, targets.load(recipe.target), path.parent / "build"))
+        return found.train, found.validation, found.test
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            sample = Sample.from_arrays(file["x"], file["y"])
+    except (OSError, KeyError, ValueError, BadZipFile) as problem:
+        raise DataError(f"'{path}' is no .npz with jets x and classes y: {problem}") from problem
+    return sample, sample, sample
+
+
+def _split(whole: Sample, path: Path) -> tuple[Sample, Sample, Sample]:
+    """Split the jets of an .npz in the order they come."""
+    first, second = round(_TRAIN * len(whole)), round(_VALIDATION * len(whole))
+    train, validation, test = (
+        Sample(whole.x[part], whole.y[part]) for part in (slice(0, first), slice(first, second), slice(second, None))
+    )
+    if not (len(train) and len(validation) and len(test)):
+        raise DataError(f"'{path}' has {len(whole)} jets, too few to train, validate and test on")
+    return train, validation, test
+
+
+def _of_recipe(recipe: Recipe, build: Path, track: Track) -> Source:
+    """Return the recipe's tagger, trained anew for each seed on the jets that the recipe's own seed splits."""
+    target = targets.load(recipe.target)
+    jets = taggers.read_jets(Context(recipe, target, build, track))
+
+    def baseline(seed: int) -> Network:
+        return taggers.baseline(Context(recipe.model_copy(update={"seed": seed}), target, build, track), jets)
+
+    wanted = recipe.model.training
+    fine_tuning = wanted.batch_size, wanted.learning_rate
+    parts = jets.train, jets.validation, jets.test
+    own = recipe.model.file, recipe.prune
+    return Source(recipe.name, baseline, *parts, target, recipe.strategy, *fine_tuning, *own)

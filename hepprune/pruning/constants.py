@@ -1,0 +1,99 @@
+"""Constants: which values of a network are the same whatever comes in, proved and not watched."""
+
+import torch
+from torch import Tensor
+
+from hepprune.fixed import Quantiser
+from hepprune.network import Layer, Network, Shared, Weighted
+from hepprune.network.layers import (
+    Activation,
+    BatchNorm,
+    Concatenate,
+    Crop,
+    Einsum,
+    GlobalPool,
+    Merge,
+    Pad,
+    Permute,
+    Pool,
+    PReLU,
+    Recurrent,
+    ReLU,
+    Reshape,
+    Slice,
+    UpSample,
+)
+from hepprune.network.layers.activation import FUNCTIONS
+from hepprune.network.ranges import intervals
+
+# Those whose value is NaN wherever it depends on a NaN.
+_TRANSPARENT = (
+    *(ReLU, Activation, PReLU, BatchNorm, Pool, GlobalPool, Merge, Einsum),
+    *(Reshape, Permute, Concatenate, Slice, Crop, Pad, UpSample),
+)
+
+_TYPES = ("result", "_type")  # how the names of quantisers end
+
+
+@torch.no_grad()
+def constants(network: Network) -> dict[str, Tensor]:
+    """Return each layer's value, float64 of its shape: NaN wherever it can change.
+
+    In fixed point a value is constant whose range is one number; in float one that is zero because nothing but zeros
+    goes into it.
+    """
+    zeros, ranges = _zeros(network), intervals(network, open_ended=True) if _quantised(network) else {}
+    found = {}
+    for name, zero in zeros.items():
+        found[name] = zero.double()
+        if name in ranges:
+            low, high = (
+                torch.as_tensor(end).broadcast_to(zero.shape) for end in (ranges[name][1].low, ranges[name][1].high)
+            )
+            found[name] = torch.where(low == high, low, found[name])
+    return found
+
+
+def _quantised(network: Network) -> bool:
+    return any(value is not None for layer in network for key, value in vars(layer).items() if key.endswith(_TYPES))
+
+
+def _zeros(network: Network) -> dict[str, Tensor]:
+    """Return 0 for the values that are zeros made of zeros, else NaN."""
+    found: dict[str, Tensor] = {}
+    for node in network:
+        arriving = [found[name][None] for name in network.sources.get(node.name, ())]
+        unknown = torch.full(
+            network.shapes[node.name], torch.nan, dtype=next(network.parameters(), torch.zeros(1)).dtype
+        )
+        layer = network.runs(node)
+        results = [layer.result, node.result] if isinstance(node, Shared) else [layer.result]
+        value = unknown if any(map(_hides, results)) else _value(layer, arriving, unknown)
+        for result in results:
+            value = result(value) if result else value
+        found[node.name] = torch.where(value == 0, 0.0, torch.nan).to(unknown.dtype)
+    return found
+
+
+def _hides(result: Quantiser | None) -> bool:
+    return result is not None and not bool(torch.isnan(torch.as_tensor(result(torch.full((1,), torch.nan)))).all())
+
+
+def _value(layer: Layer, arriving: list[Tensor], unknown: Tensor) -> Tensor:
+    if isinstance(layer, Weighted):
+        silent = (layer.used_weight() == 0).flatten(1).all(dim=1) & (layer.used_bias() == 0)
+        return torch.where(silent, 0.0, unknown)
+    if isinstance(layer, Recurrent):
+        return torch.where(silent_states(layer), 0.0, unknown)
+    if isinstance(layer, _TRANSPARENT):
+        return layer.compute(*arriving, quantised=True)[0].broadcast_to(unknown.shape)
+    return unknown
+
+
+def silent_states(layer: Recurrent) -> Tensor:
+    """Return which states start at zero and have nothing that could move them, (n_out,)."""
+    vanishes = layer.activation == "relu" or not FUNCTIONS[layer.activation](torch.zeros(1)).any()
+    arrays = (layer.used("weight"), layer.used("recurrent_weight"), *layer.used_biases())
+    still = torch.stack([(array == 0).reshape(len(array), -1).all(dim=1) for array in arrays]).all(dim=0)
+    kept = layer.state_type is None or not torch.as_tensor(layer.state_type(torch.zeros(layer.n_out))).any()
+    return still.reshape(-1, layer.n_out).all(dim=0) & vanishes & kept

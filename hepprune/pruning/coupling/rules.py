@@ -1,0 +1,207 @@
+"""How units go through each kind of layer: who makes them, hands them on or ends them, and who holds them fast."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from hepprune.network import Conv, Dense, Input, Layer
+from hepprune.network.layers import (
+    Activation,
+    Argmax,
+    BatchNorm,
+    Concatenate,
+    Crop,
+    Einsum,
+    GlobalPool,
+    LayerNorm,
+    Merge,
+    Pad,
+    Permute,
+    Pool,
+    PReLU,
+    Recurrent,
+    ReLU,
+    Slice,
+    Softmax,
+    UpSample,
+)
+from hepprune.network.layers.activation import FUNCTIONS
+from hepprune.pruning.coupling.units import Axes, Axis, Walk, loud, rule
+
+
+@rule(Input)
+def _input(walk: Walk, layer: Input, _: list[Axes]) -> Axes:
+    del walk
+    return tuple(Axis.plain(size) for size in layer.features_shape)
+
+
+@rule(Dense)
+def _dense(walk: Walk, layer: Dense, arriving: list[Axes]) -> Axes:
+    (axes,) = arriving
+    walk.put("read", layer, axes[-1].units)
+    return (*loud(axes[:-1]), Axis(walk.new(layer, layer.n_out)))
+
+
+def whole_groups(layer: Conv) -> bool:
+    """Return whether a convolution's groups leave as a whole with their channels, as those of a depthwise one."""
+    return layer.groups > 1 and layer.groups in {layer.n_in, layer.n_out}
+
+
+@rule(Conv)
+def _convolution(walk: Walk, layer: Conv, arriving: list[Axes]) -> Axes:
+    (axes,) = arriving
+    walk.stay(axes[:-1], f"'{layer.name}' moves over it")
+    places = tuple(Axis.plain(size) for size in walk.network.runs(layer).shape(tuple(map(len, axes)))[:-1])
+    by_group, why = axes[-1].units.reshape(layer.groups, -1), f"the groups of '{layer.name}' must stay alike"
+    if whole_groups(layer) and by_group.any():
+        walk.tie(by_group[:, :1], by_group, why)
+        out = np.repeat(by_group[:, 0], layer.n_out // layer.groups)
+        walk.put("carried", layer, out)
+        return (*places, Axis(out, axes[-1].silent and not layer.used_bias().any()))
+    walk.tie(by_group[:1], by_group, why)
+    walk.put("read", layer, by_group[0])
+    alike = walk.new(layer, layer.n_out).reshape(layer.groups, -1)
+    walk.tie(alike[:1], alike, why)
+    return (*places, Axis(alike.ravel()))
+
+
+@rule(Recurrent)
+def _recurrent(walk: Walk, layer: Recurrent, arriving: list[Axes]) -> Axes:
+    ((steps, channels),) = arriving
+    walk.stay([steps], f"'{layer.name}' steps through it")
+    walk.put("read", layer, channels.units)
+    states = Axis(walk.new(layer, layer.n_out), silent=layer.activation == "relu" or _vanishes(layer.activation))
+    walk.put("fed", layer, states.units)
+    return (Axis.plain(len(steps)), states) if layer.return_sequences else (states,)
+
+
+def _vanishes(function: str, **parameters: float) -> bool:
+    return not FUNCTIONS[function](torch.zeros(1), **parameters).any()
+
+
+@rule(ReLU)
+def _same(walk: Walk, layer: Layer, arriving: list[Axes]) -> Axes:
+    del walk, layer
+    return arriving[0]
+
+
+@rule(Activation)
+def _activation(walk: Walk, layer: Activation, arriving: list[Axes]) -> Axes:
+    del walk
+    return arriving[0] if _vanishes(layer.function, **layer.parameters_of) else loud(arriving[0])
+
+
+@rule(BatchNorm)
+def _batch_norm(walk: Walk, layer: BatchNorm, arriving: list[Axes]) -> Axes:
+    (axes,) = arriving
+    if len(layer.scale) > 1:
+        walk.put("carried", layer, axes[-1].units)
+    return loud(axes) if layer.used_shift().any() else axes
+
+
+@rule(PReLU)
+def _prelu(walk: Walk, layer: PReLU, arriving: list[Axes]) -> Axes:
+    (axes,) = arriving
+    if layer.slope.shape[-1:] == (len(axes[-1]),):
+        walk.put("carried", layer, axes[-1].units)
+    return axes
+
+
+@rule(LayerNorm)
+def _layer_norm(walk: Walk, layer: LayerNorm, arriving: list[Axes]) -> Axes:
+    (axes,) = arriving
+    why = f"layer norm '{layer.name}' takes mean and variance over it, and a channel that leaves would change both"
+    walk.stay(axes[-1:], why)
+    return loud(axes)
+
+
+@rule(Softmax)
+def _softmax(walk: Walk, layer: Softmax, arriving: list[Axes]) -> Axes:
+    (axes,) = arriving
+    over = layer.axis % len(axes)
+    walk.stay([axes[over]], f"softmax '{layer.name}' divides by a sum over it")
+    walk.heads += [axis.units for number, axis in enumerate(axes) if number != over]
+    return loud(axes)
+
+
+@rule(Argmax)
+def _argmax(walk: Walk, layer: Argmax, arriving: list[Axes]) -> Axes:
+    (axes,) = arriving
+    walk.stay(axes[-1:], f"'{layer.name}' puts out its index")
+    return (*loud(axes[:-1]), Axis.plain(1))
+
+
+@rule(Pool, GlobalPool)
+def _pool(walk: Walk, layer: Pool | GlobalPool, arriving: list[Axes]) -> Axes:
+    (axes,) = arriving
+    walk.stay(axes[:-1], f"'{layer.name}' pools over it")
+    sizes = layer.shape(tuple(map(len, axes)))[:-1]
+    return (*(Axis.plain(size) for size in sizes), axes[-1])
+
+
+@rule(Pad, Crop, UpSample)
+def _positions(walk: Walk, layer: Pad | Crop | UpSample, arriving: list[Axes]) -> Axes:
+    (axes,) = arriving
+    sizes = layer.shape(tuple(map(len, axes)))
+    walk.stay([axis for axis, size in zip(axes, sizes, strict=True) if len(axis) != size], f"'{layer.name}' moves it")
+    return tuple(axis if len(axis) == size else Axis.plain(size) for axis, size in zip(axes, sizes, strict=True))
+
+
+@rule(Permute)
+def _permute(walk: Walk, layer: Permute, arriving: list[Axes]) -> Axes:
+    del walk
+    return tuple(arriving[0][axis] for axis in layer.order)
+
+
+@rule(Concatenate)
+def _concatenate(walk: Walk, layer: Concatenate, arriving: list[Axes]) -> Axes:
+    along = (layer.axis - 1 if layer.axis > 0 else layer.axis) % len(arriving[0])
+    joined = list(_combined(walk, layer, [[*axes[:along], *axes[along + 1 :]] for axes in arriving]))
+    ids = np.concatenate([axes[along].units for axes in arriving])
+    joined.insert(along, Axis(ids, all(axes[along].silent for axes in arriving)))
+    return tuple(joined)
+
+
+def _combined(walk: Walk, layer: Layer, arriving: Sequence[Sequence[Axis]]) -> Iterator[Axis]:
+    """Yield the axes of values that are combined index by index."""
+    for axes in zip(*arriving, strict=True):
+        size = max(map(len, axes))
+        walk.stay([axis for axis in axes if len(axis) < size], f"'{layer.name}' repeats it")
+        full = [axis for axis in axes if len(axis) == size]
+        for axis in full[1:]:
+            walk.tie(full[0].units, axis.units, f"'{layer.name}' combines it with features or positions")
+        ids = next((axis.units for axis in full if axis.units.any()), full[0].units)
+        yield Axis(ids, all(axis.silent for axis in axes))
+
+
+@rule(Merge)
+def _merge(walk: Walk, layer: Merge, arriving: list[Axes]) -> Axes:
+    return tuple(_combined(walk, layer, arriving))
+
+
+@rule(Slice)
+def _slice(walk: Walk, layer: Slice, arriving: list[Axes]) -> Axes:
+    (axes,) = arriving
+    along = (layer.axis - 1 if layer.axis > 0 else layer.axis) % len(axes)
+    if layer.step > 1:
+        walk.stay([axes[along]], f"'{layer.name}' takes each {layer.step}th of it")
+    part = replace(axes[along], units=axes[along].units[layer.start : layer.stop : layer.step])
+    return (*axes[:along], part, *axes[along + 1 :])
+
+
+@rule(Einsum)
+def _einsum(walk: Walk, layer: Einsum, arriving: list[Axes]) -> Axes:
+    found: dict[str, Axis] = {}
+    for letter in dict.fromkeys("".join(layer.terms[:2])):
+        axes = [value[term.index(letter)] for term, value in zip(layer.terms, arriving, strict=False) if letter in term]
+        if len(axes) == 2:
+            walk.tie(axes[0].units, axes[1].units, f"'{layer.name}' contracts it with features or positions")
+        ids, silent = axes[0].units, any(axis.silent for axis in axes)
+        if letter not in layer.terms[2] and ids.any():
+            if not silent:
+                walk.stay(axes, f"'{layer.name}' sums over it, and without weights it is no zero there")
+            walk.put("summed", layer, ids)
+        found[letter] = Axis(ids, silent)
+    return tuple(found[letter] for letter in layer.terms[2])

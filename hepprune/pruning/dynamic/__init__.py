@@ -1,0 +1,28 @@
+"""Pruning during inference: what is computed depends on the jet.
+
+Early exits end a network where it is sure, and gates choose the channels that are worth computing. Firmware that takes
+a jet each clock cycle has to build, and to wait for, all that any jet may need: its cost is the worst case. A mean cost
+below that is worth something on processors, in firmware that shares its multipliers over several cycles (II > 1), and
+where everything after the last exit lies behind the stage whose latency is budgeted.
+"""
+
+from hepprune.pruning.dynamic.exits import Exited, exits_of, leave, losses, needed, upto, with_exits
+from hepprune.pruning.dynamic.gates import gated, gated_work, opened, penalty, with_gates
+from hepprune.pruning.dynamic.work import Work, multiplications
+
+__all__ = [
+    "Exited",
+    "Work",
+    "exits_of",
+    "gated",
+    "gated_work",
+    "leave",
+    "losses",
+    "multiplications",
+    "needed",
+    "opened",
+    "penalty",
+    "upto",
+    "with_exits",
+    "with_gates",
+]

@@ -1,0 +1,121 @@
+"""Early exits: small heads on the way, and a jet leaves at the first that is sure (Teerapittayanon, 1709.01686)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hepprune.errors import NetworkError
+from hepprune.network import Dense, Layer, Network
+from hepprune.pruning.dynamic.work import Penalty, Work, multiplications
+
+
+@dataclass(frozen=True)
+class Exited:
+    """Where jets left: their logits (n_jets, n_classes), which exit each took (n_jets,), and what it cost.
+
+    Exits count from 0 in the order they run; the network's own logits come last. `shares` is the fraction of the jets
+    that took each, `costs` the multiplications up to and with it.
+    """
+
+    logits: Tensor
+    taken: Tensor
+    shares: tuple[float, ...]
+    costs: tuple[int, ...]
+    work: Work
+
+
+def with_exits(network: Network, after: Sequence[str], *, seed: int) -> Network:
+    """Return a float network with a dense head of its own after each of these layers, named exit_1, exit_2, ...
+
+    The heads are side branches: the output stays what it was. Their weights are drawn (He et al., arXiv:1502.01852).
+
+    Raises:
+        NetworkError: the network is quantised already, or a layer puts out more than one value per channel.
+    """
+    if network.input.result is not None:
+        raise NetworkError("exits are added to a float network, before it is quantised")
+    generator = torch.Generator().manual_seed(seed)
+    layers: list[Layer] = []
+    sources, exits = dict(network.sources), 0
+    n_classes = network.widths[network.logits_name]
+    for layer in network.clone():
+        layers.append(layer)
+        if layer.name in after:
+            exits += 1
+            shape = network.shapes[layer.name]
+            if len(shape) != 1:
+                raise NetworkError(f"layer '{layer.name}' puts out the shape {shape}; an exit reads one axis of values")
+            weight = torch.randn(n_classes, shape[0], generator=generator) * (2 / shape[0]) ** 0.5
+            layers.append(Dense(f"exit_{exits}", weight, torch.zeros(n_classes)))
+            sources[f"exit_{exits}"] = (layer.name,)
+    if exits != len(set(after)):
+        missing = next(name for name in after if name not in {layer.name for layer in network})
+        _ = network[missing]
+    return Network(layers, sources, network.outputs)
+
+
+def exits_of(network: Network) -> list[str]:
+    """Return the names of the early exits, in the order they run."""
+    return [layer.name for layer in network if layer.name.startswith("exit_") and not network.readers(layer)]
+
+
+def losses(network: Network) -> Penalty:
+    """Return what training adds to its loss: the mean cross-entropy of the early exits."""
+    names = exits_of(network)
+
+    def added(values: Mapping[str, Tensor], targets: Tensor) -> Tensor:
+        each = [nn.functional.cross_entropy(values[name], targets) for name in names]
+        return torch.stack(each).mean()
+
+    return added
+
+
+@torch.no_grad()
+def leave(network: Network, x: Tensor, *, confidence: float, quantised: bool = True) -> Exited:
+    """Return where jets (n_jets, *shape) leave: at the first exit whose largest class probability is high enough.
+
+    With a confidence above 1 no jet leaves early.
+
+    Raises:
+        NetworkError: the network has no early exit.
+    """
+    names = [*exits_of(network), network.logits_name]
+    if len(names) == 1:
+        raise NetworkError("the network has no early exit; add them with `with_exits`")
+    values = network.activations(x, quantised=quantised, until=network.logits_name)
+    logits = torch.stack([values[name] for name in names])
+    sure = torch.softmax(logits.double(), dim=-1).amax(dim=-1) >= confidence
+    sure[-1] = True
+    taken = sure.to(torch.uint8).argmax(dim=0)
+    shares = torch.bincount(taken, minlength=len(names)).double() / len(x)
+    costs = _costs(network, names)
+    mean = float(shares @ torch.tensor(costs, dtype=shares.dtype))
+    work = Work(mean, float(costs[int(taken.max())]), float(costs[-1]))
+    return Exited(logits[taken, torch.arange(len(x))], taken, tuple(shares.tolist()), costs, work)
+
+
+def _costs(network: Network, names: Sequence[str]) -> tuple[int, ...]:
+    """Return the multiplications of one jet that takes each exit, those of the heads it passed among them."""
+    each, seen, costs = multiplications(network), set[str](), []
+    for name in names:
+        seen |= needed(network, name)
+        costs.append(sum(count for layer, count in each.items() if layer in seen))
+    return tuple(costs)
+
+
+def needed(network: Network, name: str) -> set[str]:
+    """Return the layers that the value of one depends on, itself among them."""
+    found = {name}
+    for layer in reversed(list(network)):
+        if layer.name in found:
+            found |= {network.runs(layer).name, *network.sources.get(layer.name, ())}
+    return found
+
+
+def upto(network: Network, name: str) -> Network:
+    """Return the part of a network that ends with one layer, such as an exit, as a network of its own."""
+    wanted = needed(network, name)
+    layers = [layer for layer in network.clone() if layer.name in wanted]
+    return Network(layers, {n: s for n, s in network.sources.items() if n in wanted}, (name,))

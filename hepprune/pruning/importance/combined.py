@@ -1,0 +1,98 @@
+"""Scores of what is made by several layers: coupled units, heads, recurrent states and whole blocks."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hepprune.errors import NetworkError
+from hepprune.network import Dense, Network, Recurrent, Weighted
+from hepprune.pruning import blocks, gates
+from hepprune.pruning.coupling import Group
+from hepprune.pruning.gates import Gates
+from hepprune.pruning.importance.registry import Criterion
+
+Jets = tuple[Tensor, Tensor]
+
+# What the gates of heads and states say by the names of the criteria that say it of neurons.
+_BY_GATES: dict[str, Callable[[Gates], Tensor]] = {
+    "taylor": lambda gate: gate.signed.abs(),
+    "taylor_per_sample": lambda gate: gate.absolute,
+    "fisher": lambda gate: gate.squared / 2,
+    "mean_activation": lambda gate: gate.size,
+}
+
+
+def group_scores(
+    network: Network, groups: Sequence[Group], criterion: Criterion, *, data: Jets | None = None, seed: int = 0
+) -> list[Tensor]:
+    """Return a score for each unit of each group.
+
+    A unit scores what the neurons that make it score together: their sum, or the root of their summed squares for a
+    norm. Where the criterion needs jets, heads and states are scored by their gates.
+
+    Raises:
+        NetworkError: the criterion needs jets and there are none, or has no meaning for such units.
+        DataError: a gradient is not finite.
+    """
+    if criterion.gathers is not None and data is None:
+        raise NetworkError(f"the criterion '{criterion.name}' needs jets to gather its statistics from")
+    if "neuron" not in criterion.granularities:
+        raise NetworkError(f"criterion '{criterion.name}' scores no neurons: " + ", ".join(criterion.granularities))
+    gated = [group for group in groups if criterion.gathers is not None and _needs_gates(network, group)]
+    if gated and criterion.name not in _BY_GATES:
+        raise NetworkError(
+            f"the criterion '{criterion.name}' does not score '{gated[0].name}'; heads and recurrent states are scored "
+            f"by {', '.join(_BY_GATES)} or by their weights"
+        )
+    found = dict(zip(gated, gates.gather(network, gated, *data), strict=True)) if gated and data else {}
+    gathered = criterion.gathers(network, *data) if criterion.gathers and data and len(gated) < len(groups) else {}
+    return [
+        _BY_GATES[criterion.name](found[group])
+        if group in found
+        else _by_makers(network, group, criterion, gathered, seed=seed)
+        for group in groups
+    ]
+
+
+def _needs_gates(network: Network, group: Group) -> bool:
+    return group.heads or any(isinstance(network[member.layer], Recurrent) for member in group.of("made"))
+
+
+def _by_makers(
+    network: Network, group: Group, criterion: Criterion, gathered: Mapping[str, Any], *, seed: int
+) -> Tensor:
+    total = torch.zeros(len(group), dtype=torch.float64)
+    for member in group.of("made"):
+        layer = _as_neurons(network[member.layer])  # type: ignore[arg-type]
+        found = criterion(layer, "neuron", gathered.get(member.layer), seed=seed).double()[torch.tensor(member.indices)]
+        total += (found.square() if criterion.norm else found).sum(dim=1)
+    return total.sqrt() if criterion.norm else total
+
+
+def _as_neurons(layer: Weighted | Recurrent) -> Weighted:
+    """Return a layer whose neurons have all the weights of a recurrent layer's states, gate by gate."""
+    if isinstance(layer, Weighted):
+        return layer
+    rows = torch.cat([layer.used("weight"), layer.used("recurrent_weight")], dim=1)
+    weight = rows.reshape(-1, layer.n_out, rows.shape[1]).movedim(1, 0).flatten(1)
+    return Dense(layer.name, weight, torch.zeros(layer.n_out))
+
+
+def block_scores(network: Network, criterion: Criterion, *, data: Jets | None, seed: int) -> dict[str, float]:
+    """Return a score for each block by its end: what the criterion says of it, or of all its neurons together."""
+    if criterion.gathers is not None and data is None:
+        raise NetworkError(f"the criterion '{criterion.name}' needs jets to gather its statistics from")
+    gathered = criterion.gathers(network, *data) if criterion.gathers and data else {}
+    found = {}
+    for block in blocks.blocks(network):
+        if "layer" in criterion.granularities:
+            end: Any = network[block.end]
+            found[block.end] = float(criterion(end, "layer", gathered[block.end]).sum())
+            continue
+        layers = [la for la in map(network.__getitem__, block.layers) if isinstance(la, Weighted | Recurrent)]
+        parts = [criterion(_as_neurons(la), "neuron", gathered.get(la.name), seed=seed).double() for la in layers]
+        total = torch.cat([part.square() if criterion.norm else part for part in parts]).sum()
+        found[block.end] = float(total.sqrt() if criterion.norm else total)
+    return found

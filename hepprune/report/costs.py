@@ -1,0 +1,67 @@
+"""Plots of the hardware: how good predictions were, and which layer takes the latency."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hepprune.hardware.resources import Estimate
+from hepprune.report.plots import canvas, save
+from hepprune.report.summary import Feedback
+
+_FIGURES = {"lut": "LUT", "ff": "FF", "dsp": "DSP", "bram18": "BRAM18", "latency_ns": "latency [ns]"}
+
+
+def predicted_vs_measured(turns: Sequence[Feedback], path: Path) -> list[Path]:
+    """Draw each figure of each turn of the loop, measured against predicted, and return the files.
+
+    Figures that are zero or unknown on either side have no place on logarithmic axes and are left out.
+    """
+    with canvas() as (figure, axes):
+        values: list[float] = []
+        for marker, (name, label) in zip("osD^v", _FIGURES.items(), strict=True):
+            pairs = [(getattr(turn.estimate, name), getattr(turn.measured, name)) for turn in turns]
+            known = [(turn, *pair) for turn, pair in enumerate(pairs, start=1) if all(pair)]
+            if not known:
+                continue
+            axes.plot([p for _, p, _ in known], [m for _, _, m in known], marker, markersize=8, alpha=0.7, label=label)
+            for turn, predicted, measured in known:
+                note = f"turn {turn}: {measured / predicted - 1:+.0%}"
+                axes.annotate(
+                    note, (predicted, measured), (8, -10 if turn % 2 else 6), textcoords="offset points", fontsize=8
+                )
+                values += [predicted, measured]
+        ends = [0.6 * min(values, default=1.0), 2.5 * max(values, default=1.0)]
+        axes.plot(ends, ends, color="black", linestyle="--", linewidth=1, label="measured as predicted")
+        axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends, xlabel="predicted", ylabel="measured")
+        axes.legend(fontsize=10, loc="upper left")
+        return save(figure, path)
+
+
+def latency_stack(
+    estimates: Mapping[str, Estimate], path: Path, *, budget_ns: float | None = None, measured_ns: float | None = None
+) -> list[Path]:
+    """Draw the predicted latency of each network, a segment per layer, and return the files.
+
+    Latency comes in whole cycles of the design; layers share it in proportion to their depth. `measured_ns` is of the
+    last network.
+    """
+    with canvas(7.5, 0.8 * len(estimates) + 2.6) as (figure, axes):
+        colours: dict[str, str] = {}
+        for row, estimate in enumerate(estimates.values()):
+            whole = sum(layer.depth for layer in estimate.layers) or 1.0
+            start = 0.0
+            for layer in estimate.layers:
+                new = layer.layer not in colours
+                colour = colours.setdefault(layer.layer, f"C{len(colours)}")
+                width = estimate.latency_ns * layer.depth / whole
+                bar = axes.barh(row, width, left=start, color=colour, label=layer.layer if new else None)
+                axes.bar_label(bar, [f"{width:.1f}"], label_type="center", fontsize=9)
+                start += width
+        if measured_ns is not None:
+            axes.plot(measured_ns, len(estimates) - 1, "D", color="black", markersize=8, label="measured", zorder=3)
+        if budget_ns is not None:
+            axes.axvline(budget_ns, color="black", linestyle="--", label="budget")
+        axes.set_yticks(range(len(estimates)), list(estimates))
+        axes.minorticks_off()
+        axes.set(xlabel="latency [ns]", ylim=(len(estimates) - 0.4, -1.1))
+        axes.legend(fontsize=9, loc="upper left", ncols=4)
+        return save(figure, path)

@@ -1,0 +1,66 @@
+"""Plots of the physics: ROC curves of every class, and what pruning leaves of the weights."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hepprune import metrics
+from hepprune.metrics import Floats
+from hepprune.report.plots import canvas, save
+
+_LEAST_EFFICIENCY = 0.1  # below it a mistag rate rests on a handful of jets
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One form of a tagger: its name, its line style, and the score of each jet for each class, (n_jets, n_classes)."""
+
+    name: str
+    line: Literal["-", "--", ":"]
+    scores: Floats
+
+
+def roc(forms: Sequence[Scored], labels: NDArray[np.integer[Any]], classes: Sequence[str], path: Path) -> list[Path]:
+    """Draw mistag rate against efficiency, one colour a class and one line style a form, and return the files.
+
+    Mistag rates that fewer than ten jets of the other classes pass are left out.
+    """
+    from matplotlib.lines import Line2D
+
+    with canvas(7.5, 6.0) as (figure, axes):
+        colours = [f"C{index}" for index in range(len(classes))]
+        for form in forms:
+            for index, colour in enumerate(colours):
+                positive = labels == index
+                efficiency, mistag = metrics.roc(form.scores[:, index], positive)
+                seen = (efficiency > _LEAST_EFFICIENCY) & (mistag * np.count_nonzero(~positive) >= 10)
+                axes.plot(efficiency[seen], mistag[seen], linestyle=form.line, color=colour, linewidth=1.5)
+        axes.set(yscale="log", xlabel="efficiency", ylabel="mistag rate", xlim=(0, 1), ylim=(None, 1))
+        kinds = [Line2D([], [], color="black", linestyle=form.line, label=form.name) for form in forms]
+        named = [Line2D([], [], color=colour, label=name) for colour, name in zip(colours, classes, strict=True)]
+        axes.add_artist(axes.legend(handles=kinds, fontsize=10, loc="upper left"))
+        axes.legend(handles=named, fontsize=10, loc="lower right", ncols=2)
+        return save(figure, path)
+
+
+def weight_histogram(before: Floats, after: Floats, path: Path) -> list[Path]:
+    """Draw the weights that act, before and after; those of `before` that are gone count as zeros after.
+
+    Both are flat arrays of quantised weights; the spike at zero is what the firmware does not build.
+    """
+    gone = np.zeros(max(len(before) - len(after), 0))
+    reach = float(max(np.abs(before).max(initial=0.0), np.abs(after).max(initial=0.0), 1e-6))
+    bins = np.linspace(-1.05 * reach, 1.05 * reach, 64)  # an odd number of bins, so that zero has one of its own
+    pruned = np.concatenate([after, gone])
+    with canvas() as (figure, axes):
+        shown = (("baseline", before, "stepfilled", 0.35), ("hepprune", pruned, "step", 1.0))
+        for name, values, kind, alpha in shown:
+            label = f"{name}, {np.mean(values == 0):.1%} zeros"
+            axes.hist(values, bins, histtype=kind, alpha=alpha, linewidth=1.5, label=label)
+        axes.set(yscale="log", xlabel="quantised weight", ylabel="weights", ylim=(0.5, None))
+        axes.legend(fontsize=10)
+        return save(figure, path)

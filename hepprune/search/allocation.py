@@ -1,0 +1,99 @@
+"""Which signed digits a network keeps: all are ranked by what each is worth, and the best that a budget pays for stay.
+
+A weight is written with its most valuable digits first. The worth of one more is the squared residual it removes times
+the weight's empirical Fisher information, per LUT that a digit of its layer takes: the loss that rounding it away is
+predicted to cost (LeCun, Denker and Solla, NeurIPS 1989, on digits instead of weights).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from hepprune import digits
+from hepprune.hardware.resources import Budget, Estimate
+from hepprune.network import Dense, Network
+from hepprune.pruning import masks
+from hepprune.pruning.statistics import Statistics
+from hepprune.search.moves import Price, missed
+from hepprune.training import Prepare
+
+_TIGHTENING = 0.6  # the part of a training over which the digits are chosen
+
+
+def tightening(network: Network, price: Price, budget: Budget, *, gather: Callable[[Network], Statistics]) -> Prepare:
+    """Return what chooses digits anew before each epoch of a training until the budget is met, and then holds them.
+
+    What may be used falls along a cubic from what `network` uses (Zhu and Gupta, arXiv:1710.01878). In the end
+    `prepare` raises BudgetMissedError where one digit a layer is still too much.
+    """
+    start = budget.usage(price(network))
+    held = False
+
+    def prepare(training: Network, passed: float) -> bool:
+        nonlocal held
+        if not held:
+            goals = _goals(start, passed)
+            allocate(training, gather(training), price, fits=lambda figures: _within(budget.usage(figures), goals))
+            held = passed >= _TIGHTENING
+            if held and all(int(masks.digit_counts(layer).sum()) <= 1 for layer in training.dense_layers):
+                raise missed(budget, price(training))
+        return held
+
+    return prepare
+
+
+def _goals(start: Mapping[str, float], passed: float) -> dict[str, float]:
+    remaining = max(0.0, 1 - passed / _TIGHTENING) ** 3
+    return {name: 1 + max(used - 1, 0.0) * remaining for name, used in start.items()}
+
+
+def _within(used: Mapping[str, float], goals: Mapping[str, float]) -> bool:
+    return all(used[name] <= goal for name, goal in goals.items())
+
+
+@torch.no_grad()
+def allocate(network: Network, gathered: Statistics, price: Price, *, fits: Callable[[Estimate], bool]) -> None:
+    """Limit the digits of every weight, in place, so that the most valuable ones stay that fit.
+
+    Weights that had been cut compete again. Each layer is left one digit, whether it fits or not.
+    """
+    layers = network.dense_layers
+    costs = {layer.layer: layer.resources.lut or 0.0 for layer in price(network).layers}
+    worths = [_worth(layer, gathered[layer.name].weight_fisher, costs[layer.name]) for layer in layers]
+    flat = torch.cat([worth.flatten() for worth in worths])
+    ranked = torch.sort(flat[(flat > 0) & flat.isfinite()]).values
+
+    def fits_above(index: int) -> bool:
+        _limit(layers, worths, float(ranked[index - 1]) if index else 0.0)
+        return fits(price(network))
+
+    low, high = 0, len(ranked)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits_above(middle) else (middle + 1, high)
+    fits_above(low)
+
+
+def _limit(layers: Sequence[Dense], worths: Sequence[Tensor], threshold: float) -> None:
+    for layer, worth in zip(layers, worths, strict=True):
+        layer.digit_limit.copy_((worth > threshold).sum(dim=0))
+
+
+def _worth(layer: Dense, fisher: Tensor, lut: float) -> Tensor:
+    """Return what each digit of each weight is worth, the first one first, (n_digits, n_out, n_in), never rising.
+
+    A digit that brings the weight no nearer to what training wants is worth nothing.
+    """
+    kind, _ = layer.fixed_types
+    low, high = kind.integer_range
+    wanted = (layer.weight / kind.step).double().clamp(low, high)
+    integers = kind.integers(layer.weight).long()
+    most = (kind.width + 2) // 2
+    tables = [torch.as_tensor(digits.nearest(low, high, limit).copy()) for limit in range(most + 1)]
+    residuals = torch.stack([(wanted - table[integers - low]) ** 2 for table in tables])
+    saved = (residuals[:-1] - residuals[1:]).clamp(min=0)
+    per_digit = max(lut, 1e-9) / max(int(masks.digit_counts(layer).sum()), 1)
+    worth: Tensor = torch.cummin(saved * fisher.double() / per_digit, dim=0).values
+    worth[0].view(-1)[worth[0].argmax()] = torch.inf  # a layer without a digit would end the network
+    return worth

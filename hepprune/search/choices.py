@@ -1,0 +1,233 @@
+"""Choices: the ways each layer could be built, what each does to the metric and what it needs; and plans made of them.
+
+Effects and costs are added over layers. That is an approximation, the separable one, which makes a search take seconds
+and its optimum provable; whoever uses a plan prices and measures the whole network again.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hepprune.errors import BudgetMissedError, RecipeError
+from hepprune.hardware.resources import RESOURCES, Budget, Resources
+
+Floats = NDArray[np.float64]
+_SLACK = 1e-9  # of a limit: what sums of floats may be off
+
+
+@dataclass(frozen=True)
+class Option:
+    """One way to build a layer: what is cut, how often its multipliers are used again, and its bits.
+
+    `loss` is by how much the metric gets worse (lower is better, whatever the metric), with its statistical `error`.
+    Resources and latency are the layer's share. None leaves reuse factor or bits as they are.
+    """
+
+    granularity: str = "weight"
+    sparsity: float = 0.0
+    reuse_factor: int | None = None
+    weight_bits: int | None = None
+    activation_bits: int | None = None
+    loss: float = 0.0
+    error: float = 0.0
+    resources: Resources = field(default_factory=Resources)
+    latency_ns: float = 0.0
+    interval_cycles: int = 1
+
+    @property
+    def significant(self) -> bool:
+        """Whether the change of the metric exceeds its statistical error; a smaller one is noise."""
+        return abs(self.loss) > self.error
+
+    @property
+    def kept(self) -> float:
+        """The fraction of the layer's neurons that stay."""
+        return 1 - self.sparsity if self.granularity == "neuron" else 1.0
+
+    @property
+    def key(self) -> tuple[str, float, int | None, int | None, int | None]:
+        """What is done, without what it does and costs."""
+        return self.granularity, self.sparsity, self.reuse_factor, self.weight_bits, self.activation_bits
+
+    def __str__(self) -> str:
+        """Say what is done, in a few words."""
+        parts = [f"{100 * self.sparsity:.4g} % of its {self.granularity}s cut"] if self.sparsity else []
+        parts += [f"reuse factor {self.reuse_factor}"] if self.reuse_factor is not None else []
+        parts += [f"{self.weight_bits}-bit weights"] if self.weight_bits is not None else []
+        parts += [f"{self.activation_bits}-bit activations"] if self.activation_bits is not None else []
+        return ", ".join(parts) or "left as it is"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The options of one layer, of which a plan takes one."""
+
+    layer: str
+    options: tuple[Option, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Everything that can be chosen for one model, beside what it needs in any case (`fixed`).
+
+    `feeders` names, for a layer, those whose neurons it reads; see `search.links`.
+    """
+
+    model: str
+    choices: tuple[Choice, ...]
+    latency_ns: float | None = None
+    interval_cycles: int | None = None
+    fixed: Resources = field(default_factory=Resources)
+    fixed_latency_ns: float = 0.0
+    feeders: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Models that share one device: what each may choose, and what all of them may use together."""
+
+    tables: tuple[Table, ...]
+    resources: Resources = field(default_factory=Resources)
+
+    @classmethod
+    def of(cls, tables: Sequence[Table], budget: Budget) -> "Problem":
+        """Return the problem of models that each have to meet the budget's latency and interval, and share its cells.
+
+        Raises:
+            RecipeError: there is no model, or two of one name.
+        """
+        names = [table.model for table in tables]
+        if not names or len(set(names)) != len(names):
+            raise RecipeError("a search needs at least one model, and a name of its own for each")
+        latency, interval = budget.latency_ns, budget.interval_cycles
+        limited = (replace(table, latency_ns=latency, interval_cycles=interval) for table in tables)
+        return cls(tuple(limited), budget.resources)
+
+    def rescaled(self, factors: Mapping[str, float]) -> "Problem":
+        """Return the problem with each limit named times a factor."""
+        several = len(self.tables) > 1
+        tables = tuple(
+            table
+            if table.latency_ns is None
+            else replace(table, latency_ns=table.latency_ns * factors.get(latency_name(table.model, several), 1.0))
+            for table in self.tables
+        )
+        return Problem(tables, self.resources.scaled(factors))
+
+    @property
+    def places(self) -> tuple[tuple[str, str], ...]:
+        """The model and layer of each choice, in the order of a plan."""
+        return tuple((table.model, choice.layer) for table in self.tables for choice in table.choices)
+
+
+@dataclass(frozen=True)
+class Knapsack:
+    """A problem in numbers: per choice the losses (n_options,) and uses (n_options, n_limits) of the options allowed.
+
+    `limits` are what is left beside what is needed in any case. `allowed[k]` are the places of the options in the
+    problem's choice k.
+    """
+
+    names: tuple[str, ...]
+    losses: tuple[Floats, ...]
+    uses: tuple[Floats, ...]
+    limits: Floats
+    fixed: Floats
+    allowed: tuple[NDArray[np.int64], ...]
+
+    @classmethod
+    def of(cls, problem: Problem) -> "Knapsack":
+        """Return the numbers of a problem; options that break an interval or use of what there is none are left out.
+
+        Raises:
+            BudgetMissedError: a choice has no option left.
+        """
+        rows = _rows(problem)
+        names, limits = tuple(rows), np.array(list(rows.values()))
+        losses, uses, allowed = [], [], []
+        for table in problem.tables:
+            for choice in table.choices:
+                use = np.array([[_use(name, table.model, option) for name in names] for option in choice.options])
+                use = use.reshape(len(choice.options), len(names))
+                kept = _allowed(choice, table, names, use, limits)
+                losses.append(np.array([choice.options[place].loss for place in kept]))
+                uses.append(use[kept])
+                allowed.append(np.array(kept))
+        fixed = np.array([sum(_fixed(name, table) for table in problem.tables) for name in names])
+        return cls(names, tuple(losses), tuple(uses), limits, fixed, tuple(allowed))
+
+    def loss(self, picks: Sequence[int]) -> float:
+        """Return the loss of a plan given as one option per choice."""
+        return float(sum(losses[pick] for losses, pick in zip(self.losses, picks, strict=True)))
+
+    def use(self, picks: Sequence[int]) -> Floats:
+        """Return what a plan uses of each limit, (n_limits,)."""
+        total: Floats = self.fixed.copy()
+        for uses, pick in zip(self.uses, picks, strict=True):
+            total += uses[pick]
+        return total
+
+    def fits(self, use: Floats, share: float = 1.0) -> NDArray[np.bool_]:
+        """Return whether uses (..., n_limits) stay within a share of the limits."""
+        return np.asarray((use <= share * self.limits * (1 + _SLACK) + 1e-12).all(axis=-1))
+
+    def worst(self, use: Floats) -> Floats:
+        """Return the largest fraction of any limit that uses (..., n_limits) take; 0 where nothing is limited."""
+        if not self.names:
+            return np.zeros(use.shape[:-1])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            fractions = np.where(use > 0, use / self.limits, 0.0)
+        return fractions.max(axis=-1)  # type: ignore[no-any-return]
+
+
+def _rows(problem: Problem) -> dict[str, float]:
+    """Return the limits that are sums over layers, by name: shared cells, and each model's latency."""
+    shared = problem.resources.known()
+    several = len(problem.tables) > 1
+    own = {
+        latency_name(table.model, several): table.latency_ns for table in problem.tables if table.latency_ns is not None
+    }
+    return shared | own
+
+
+def latency_name(model: str, several: bool) -> str:  # noqa: FBT001 -- it says which of two names
+    """Return the name of a model's latency limit, which tells it from those of others where there are several."""
+    return f"latency_ns of {model}" if several else "latency_ns"
+
+
+def _use(name: str, model: str, option: Option) -> float:
+    if name in RESOURCES:
+        value = getattr(option.resources, name)
+        return math.inf if value is None else float(value)
+    return option.latency_ns if name in {"latency_ns", f"latency_ns of {model}"} else 0.0
+
+
+def _fixed(name: str, table: Table) -> float:
+    if name in RESOURCES:
+        return float(getattr(table.fixed, name) or 0.0)
+    return table.fixed_latency_ns if name in {"latency_ns", f"latency_ns of {table.model}"} else 0.0
+
+
+def _allowed(choice: Choice, table: Table, names: tuple[str, ...], use: Floats, limits: Floats) -> list[int]:
+    """Return the options that no limit rules out by themselves."""
+    slow, place = table.interval_cycles, f"layer '{choice.layer}' of '{table.model}'"
+    quick = [i for i, option in enumerate(choice.options) if slow is None or option.interval_cycles <= slow]
+    if not quick:
+        fastest = min(option.interval_cycles for option in choice.options)
+        raise BudgetMissedError(
+            f"the budget cannot be reached: interval_cycles binds, {slow} allowed, {fastest} at the closest point "
+            f"({place})"
+        )
+    none = limits == 0
+    spared = [i for i in quick if np.isfinite(use[i]).all() and not (use[i][none] > 0).any()]
+    if not spared:
+        least = use[quick].min(axis=0)
+        binding = int(np.argmax(~np.isfinite(least) | (none & (least > 0))))
+        raise BudgetMissedError(
+            f"the budget cannot be reached: {names[binding]} binds, {limits[binding]:g} allowed, {least[binding]:g} at "
+            f"the closest point ({place})"
+        )
+    return spared

@@ -1,0 +1,154 @@
+"""Effects: what changing one layer does to a metric, measured on jets, with the paired error of the difference."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hepprune import metrics
+from hepprune.errors import DataError
+from hepprune.metrics import Difference, Metric, Score
+from hepprune.network import Network
+from hepprune.search import replay
+from hepprune.search.replay import Group, Replayed
+from hepprune.training import Sample
+
+# The two metrics that are means over jets are summed chunk by chunk; any other is given all logits.
+_MEANS = ("cross_entropy", "accuracy")
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What one change does to the loss (cross-entropy in nats), the accuracy, and the metric that was asked for."""
+
+    loss: Difference
+    accuracy: Difference
+    metric: Difference
+
+
+def measure(
+    network: Network,
+    sample: Sample,
+    groups: Sequence[Group],
+    *,
+    metric: Metric = metrics.cross_entropy,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Iterator[tuple[Effect, ...]]:
+    """Yield for each group the effect of each of its stand-ins, against the network on the same jets.
+
+    Raises:
+        DataError: the metric is not finite, for the network or for a change.
+    """
+    whole = metric not in {metrics.METRICS[name] for name in _MEANS}
+    use = partial(_tally, sample.y, keep=whole)
+    for some, chunks in replay.run(network, sample.x, groups, use, advance=advance):
+        means = [_means([chunk.groups[index] for chunk in chunks], len(sample)) for index in range(len(some))]
+        if whole:
+            found = _whole(chunks, some, sample, metric)
+        else:
+            place = _MEANS.index(next(name for name in _MEANS if metrics.METRICS[name] is metric))
+            found = [[pair[place] for pair in group] for group in means]
+        for group, pairs, others in zip(some, means, found, strict=True):
+            effects = [Effect(loss, hits, other) for (loss, hits), other in zip(pairs, others, strict=True)]
+            _check_finite(effects, group)
+            yield tuple(effects)
+
+
+def _check_finite(effects: Sequence[Effect], group: Group) -> None:
+    for index, effect in enumerate(effects, start=1):
+        if not all(np.isfinite([effect.metric.value, effect.metric.error, effect.loss.value])):
+            raise DataError(
+                f"the metric is not finite when layer '{group.name}' is changed (change {index} of {len(group)}); "
+                "look for NaN among the features, and for a metric that divides by an empty class"
+            )
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Of the differences in loss and accuracy, (2, n) each: their sum over jets and that of their squares."""
+
+    first: Tensor
+    second: Tensor
+
+
+@dataclass(frozen=True)
+class _Tally:
+    groups: tuple[_Sums, ...]
+    logits: tuple[Tensor, ...]  # of the network and of each group, (n_jets, n, n_classes), where they are kept
+
+
+def _tally(labels: Tensor, chunk: Replayed, *, keep: bool) -> _Tally:
+    own = labels[chunk.jets]
+    reference = torch.stack(_per_jet(chunk.logits, own))[:, :, None]
+    sums = []
+    for stacked in chunk.stacked:
+        n = len(stacked) // len(own)
+        values = torch.stack(_per_jet(stacked, own.repeat_interleave(n))).view(2, -1, n) - reference
+        sums.append(_Sums(values.sum(dim=1), values.square().sum(dim=1)))
+    shaped = (each.view(len(own), -1, each.shape[-1]) for each in (chunk.logits, *chunk.stacked))
+    return _Tally(tuple(sums), tuple(shaped) if keep else ())
+
+
+def _per_jet(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the loss and the hit (0 or 1) of each jet, float64 (n,), as `metrics` computes them.
+
+    Classes come first: a sum over five neighbours is slow, a sum of five rows is not.
+    """
+    by_class = logits.t().contiguous().double()
+    largest = by_class.amax(dim=0)
+    total = (by_class - largest).exp_().sum(dim=0).log_()
+    loss = total.add_(largest).sub_(by_class.gather(0, labels[None])[0])
+    hits = logits.numpy().argmax(axis=1) == labels.numpy()  # numpy's: the first of equals
+    return loss, torch.as_tensor(hits, dtype=torch.float64)
+
+
+def _means(chunks: Sequence[_Sums], n_jets: int) -> list[tuple[Difference, Difference]]:
+    """Return the mean differences in loss and accuracy of each stand-in, with the errors of those means."""
+    first = torch.stack([chunk.first for chunk in chunks]).sum(dim=0) / n_jets
+    second = torch.stack([chunk.second for chunk in chunks]).sum(dim=0) / n_jets
+    error = ((second - first.square()).clamp(min=0) / n_jets).sqrt()
+    loss, hits = zip(first.tolist(), error.tolist(), strict=True)
+    return [
+        (Difference(*a), Difference(*b)) for a, b in zip(zip(*loss, strict=True), zip(*hits, strict=True), strict=True)
+    ]
+
+
+def _whole(chunks: Sequence[_Tally], groups: Sequence[Group], sample: Sample, metric: Metric) -> list[list[Difference]]:
+    """Return the difference in any metric, from the logits of all jets."""
+    labels = sample.y.numpy()
+    reference = scored(metric, torch.cat([chunk.logits[0][:, 0] for chunk in chunks]), labels)
+    found = []
+    for index, group in enumerate(groups, start=1):
+        logits = [torch.cat([chunk.logits[index][:, place] for chunk in chunks]) for place in range(len(group))]
+        found.append([metrics.difference(scored(metric, each, labels), reference) for each in logits])
+    return found
+
+
+def scored(metric: Metric, logits: Tensor, labels: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Score:
+    """Return a metric's score of logits (n_jets, n_classes).
+
+    Raises:
+        DataError: it is no score with a value per jet, or not finite.
+    """
+    found = metric(logits.double().numpy(), labels)
+    name = getattr(metric, "__name__", "metric")
+    if not isinstance(found, Score):
+        raise DataError(f"the metric '{name}' returns {type(found).__name__}, not a metrics.Score with its influences")
+    if not np.isfinite(found.value):
+        raise DataError(f"the metric '{name}' is {found.value}; look for NaN among the features or logits")
+    return found
+
+
+@torch.no_grad()
+def compare(before: Network, after: Network, sample: Sample, metric: Metric) -> tuple[Score, Score, Difference]:
+    """Return the metric of two networks on the same jets, and the second less the first.
+
+    Raises:
+        DataError: it is not finite.
+    """
+    labels = sample.y.numpy()
+    first, second = (scored(metric, network.logits(sample.x), labels) for network in (before, after))
+    return first, second, metrics.difference(second, first)

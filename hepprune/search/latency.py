@@ -1,0 +1,96 @@
+"""The latency-aware search on a processor or GPU: neurons and filters go until the measured latency meets its limit."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+
+from hepprune.errors import BudgetMissedError
+from hepprune.hardware.cost.measured import Meter, Timing
+from hepprune.hardware.resources import Budget, Estimate
+from hepprune.network import Network
+from hepprune.pruning import importance, selection, surgery
+from hepprune.pruning.masks import Cut
+from hepprune.pruning.statistics import Statistics
+from hepprune.search import greedy
+from hepprune.search.greedy import Problem, Settings, Stage
+from hepprune.search.moves import Move
+from hepprune.training import Fit, Sample
+
+_TURNS = 4  # searches, each aiming lower where the network as a whole was slower than its layers said
+_SLACK = 0.98
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The network found, what it was and is measured to take as a whole, and the stages of the search."""
+
+    network: Network
+    before: Timing
+    after: Timing
+    stages: tuple[Stage, ...]
+
+
+def reach(
+    network: Network,
+    train: Sample,
+    validation: Sample,
+    *,
+    meter: Meter,
+    limit_ns: float,
+    fine_tune: Fit,
+    stages: int = 4,
+    step: float = 0.1,
+    seed: int = 0,
+    advance: Callable[[Stage], None] = lambda _: None,
+) -> Outcome:
+    """Return a smaller network that runs within `limit_ns` on the meter's device, as measured.
+
+    The greedy search prices every cut by the table of measured layers; the result is measured as a whole, and where
+    that is still too slow the search goes on.
+
+    Raises:
+        BudgetMissedError: no cut is left, or the limit is out of reach.
+    """
+    before = meter.whole(network)
+    settings = Settings(stages, step, digits=False, fine_tune=fine_tune, settle=fine_tune, trim=fine_tune)
+    budget = Budget(latency_ns=limit_ns * _share(meter, network, before))
+    problem = Problem(train, validation, budget, _price(meter), neurons, settings, seed)
+    found, after = network, before
+    done: tuple[Stage, ...] = ()
+    for _ in range(_TURNS):
+        outcome = greedy.search(found, problem, advance=advance)
+        found, done = outcome.network, (*done, *outcome.stages)
+        after = meter.whole(found)
+        if after.median_ns <= limit_ns:
+            return Outcome(found, before, after, done)
+        lower = _SLACK * limit_ns / after.median_ns * meter.estimate(found).latency_ns
+        problem = replace(problem, budget=Budget(latency_ns=lower), settings=replace(settings, stages=1))
+    raise BudgetMissedError(
+        f"the latency cannot be reached on {meter.device}: {limit_ns:,.0f} ns allowed, "
+        f"{after.median_ns:,.0f} ns at the closest point"
+    )
+
+
+def _share(meter: Meter, network: Network, whole: Timing) -> float:
+    """Return what the layers' sum is of the whole, so that a limit on one is a limit on the other."""
+    return meter.estimate(network).latency_ns / whole.median_ns
+
+
+def _price(meter: Meter) -> Callable[[Network], Estimate]:
+    """Return the price of a masked network: that of what is left when its dead neurons are removed."""
+    return lambda network: meter.estimate(surgery.shrink(network))
+
+
+def neurons(network: Network, statistics: Statistics, fraction: float) -> Iterator[Move]:
+    """Yield for each layer the cut of its least important neurons or filters, to be really removed: zeros, no means."""
+    for layer in selection.prunable(network, "neuron"):
+        if layer.name not in statistics:
+            continue
+        alive = torch.nonzero((layer.used_weight() != 0).flatten(1).any(dim=1)).flatten()
+        n_cut = min(max(1, round(fraction * len(alive))), len(alive) - 1)
+        if n_cut < 1:
+            continue
+        scores = importance.fisher(layer, "neuron", statistics[layer.name])
+        units = alive[torch.argsort(scores[alive], stable=True)[:n_cut]]
+        yield Move((Cut(layer.name, "neuron", tuple(units.tolist())),), float(scores[units].sum()), "neuron")

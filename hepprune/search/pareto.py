@@ -1,0 +1,159 @@
+"""Plans that nothing beats: the Pareto front of metric against budget, and the point chosen from it."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from hepprune.errors import BudgetMissedError
+from hepprune.search.choices import Knapsack, Option, Problem
+
+Picks = tuple[int, ...]  # one option per choice of a problem, or of its knapsack
+
+
+@dataclass(frozen=True)
+class Pick:
+    """The option a plan takes for one layer of one model."""
+
+    model: str
+    layer: str
+    option: Option
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One option per layer, what they cost together on the separable approximation, and the share of each limit used.
+
+    `error` adds the layers' errors in quadrature, as if they were independent.
+    """
+
+    picks: tuple[Pick, ...]
+    loss: float
+    error: float
+    used: dict[str, float]
+
+    @property
+    def worst(self) -> float:
+        """The largest share of any limit that is used, 1 is all of it."""
+        return max(self.used.values(), default=0.0)
+
+    def of(self, model: str) -> dict[str, Option]:
+        """Return the options of one model by layer."""
+        return {pick.layer: pick.option for pick in self.picks if pick.model == model}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a greedy search: which layer was changed from what to what, what that costs the metric and frees.
+
+    `freed` is in shares of the limits. A step whose loss is within its statistical error is noise, and says so.
+    """
+
+    model: str
+    layer: str
+    before: Option
+    after: Option
+    loss: float
+    error: float
+    freed: dict[str, float]
+    reason: str
+
+    @property
+    def significant(self) -> bool:
+        """Whether the change of the metric exceeds its statistical error."""
+        return abs(self.loss) > self.error
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What a solver found: the front from the cheapest plan to the best, the plan chosen from it, and the way there.
+
+    `optimal` says that no plan of the problem is better; `steps` are a greedy solver's.
+    """
+
+    solver: str
+    front: tuple[Plan, ...]
+    chosen: Plan
+    optimal: bool
+    steps: tuple[Step, ...] = ()
+
+    def to_json(self) -> str:
+        """Return the solution as JSON, from which `from_json` makes an equal one."""
+        return _SOLUTION.dump_json(self, indent=2).decode()
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Solution":
+        """Return the solution that `to_json` wrote."""
+        return _SOLUTION.validate_json(text)
+
+
+_SOLUTION = TypeAdapter(Solution)
+
+
+def plan(problem: Problem, knapsack: Knapsack, picks: Sequence[int]) -> Plan:
+    """Return the plan of one allowed option per choice."""
+    choices = [choice for table in problem.tables for choice in table.choices]
+    options = [
+        choice.options[allowed[pick]] for choice, allowed, pick in zip(choices, knapsack.allowed, picks, strict=True)
+    ]
+    named = tuple(Pick(*place, option) for place, option in zip(problem.places, options, strict=True))
+    use = knapsack.use(picks)
+    used = {
+        name: _fraction(float(value), float(limit))
+        for name, value, limit in zip(knapsack.names, use, knapsack.limits, strict=True)
+    }
+    error = math.sqrt(sum(option.error**2 for option in options))
+    return Plan(named, knapsack.loss(picks), error, used)
+
+
+def _fraction(value: float, limit: float) -> float:
+    if limit == 0:
+        return 0.0 if value == 0 else math.inf
+    return value / limit
+
+
+def front(plans: Iterable[Plan]) -> tuple[Plan, ...]:
+    """Return the plans that no other beats in both loss and worst share, cheapest first."""
+    kept: list[Plan] = []
+    for each in sorted(plans, key=lambda plan: (plan.worst, plan.loss)):
+        if not kept or each.loss < kept[-1].loss:
+            kept.append(each)
+    return tuple(kept)
+
+
+def thinned(front: Sequence[Plan], n_points: int) -> tuple[Plan, ...]:
+    """Return at most `n_points` of a front, its ends among them."""
+    if len(front) <= n_points:
+        return tuple(front)
+    places = np.unique(np.linspace(0, len(front) - 1, n_points).round().astype(int))
+    return tuple(front[place] for place in places)
+
+
+def nondominated(losses: np.ndarray, uses: np.ndarray) -> np.ndarray:
+    """Return the places of the rows that no other row beats in loss (n,) and every use (n, n_limits), by loss.
+
+    Of equal rows the first stays.
+    """
+    order = np.lexsort((*uses.T[::-1], losses))
+    kept: list[int] = []
+    for place in order:
+        if not kept or not (uses[kept] <= uses[place]).all(axis=1).any():
+            kept.append(int(place))
+    return np.array(kept, dtype=np.int64)
+
+
+def unreachable(knapsack: Knapsack, closest: Sequence[int]) -> BudgetMissedError:
+    """Return the error of a budget that no plan meets, naming the limit that binds and the closest point."""
+    use = knapsack.use(closest)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        place = int(np.argmax(np.where(use > 0, use / knapsack.limits, 0.0)))
+    return missed(knapsack.names[place], float(knapsack.limits[place]), float(use[place]))
+
+
+def missed(name: str, limit: float, closest: float) -> BudgetMissedError:
+    """Return the error of a budget that cannot be met."""
+    return BudgetMissedError(
+        f"the budget cannot be reached: {name} binds, {limit:g} allowed, {closest:.6g} at the closest point"
+    )

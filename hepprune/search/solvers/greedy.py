@@ -1,0 +1,81 @@
+"""The greedy solver: from the best plan down, each step explained: what was cut, why, and what it cost."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from hepprune.search import pareto
+from hepprune.search.choices import Knapsack, Problem
+from hepprune.search.pareto import Picks, Solution, Step
+from hepprune.search.solvers import milp, paths
+from hepprune.search.solvers.registry import solver
+
+
+@solver
+def greedy(problem: Problem, *, n_points: int = 12) -> Solution:
+    """Return the best plan on the greedy paths of `solvers.paths`, with the steps that lead to it.
+
+    Where no plan of any path fits, the closest point that `exact` knows decides whether the budget can be met at all,
+    and is taken if it can.
+
+    Raises:
+        BudgetMissedError: no plan meets the budget.
+    """
+    knapsack = Knapsack.of(problem)
+    candidates = list(paths.paths(knapsack))
+    found = paths.search(candidates, knapsack)
+    if found is None:
+        return _rescued(problem, knapsack)
+    named = {picks: pareto.plan(problem, knapsack, picks) for picks in {*_on_paths(candidates), found.picks}}
+    front = pareto.thinned(pareto.front(named.values()), n_points)
+    steps = tuple(_steps(problem, knapsack, found))
+    return Solution("greedy", front, named[found.picks], optimal=False, steps=steps)
+
+
+def _rescued(problem: Problem, knapsack: Knapsack) -> Solution:
+    closest = milp.cheapest(knapsack)
+    if not knapsack.fits(knapsack.use(closest)):
+        raise pareto.unreachable(knapsack, closest)
+    picks = milp.optimum(knapsack) or closest
+    plan = pareto.plan(problem, knapsack, picks)
+    start = tuple(int(np.argmin(losses)) for losses in knapsack.losses)
+    why = "no greedy path ends within the budget; the exact solver's plan is taken"
+    changes = [(choice, option) for choice, option in enumerate(picks) if option != start[choice]]
+    steps = tuple(_told(problem, knapsack, list(start), changes, [why] * len(changes)))
+    return Solution("greedy", (plan,), plan, optimal=True, steps=steps)
+
+
+def _on_paths(candidates: list[paths.Path]) -> Iterator[Picks]:
+    """Yield every plan on the paths."""
+    for path in candidates:
+        yield from (path.picks(n) for n in range(len(path.losses)))
+
+
+def _steps(problem: Problem, knapsack: Knapsack, found: paths.Found) -> Iterator[Step]:
+    path = found.path
+    changes = list(path.steps[: found.n_steps])
+    reasons = ["the least loss per share freed"] * len(changes)
+    if found.extra is not None:
+        changes.append(found.extra)
+        reasons.append("the best single change that still fits")
+    yield from _told(problem, knapsack, list(path.start), changes, reasons)
+
+
+def _told(
+    problem: Problem, knapsack: Knapsack, picks: list[int], changes: list[tuple[int, int]], reasons: list[str]
+) -> Iterator[Step]:
+    """Yield the steps that change one choice after the other."""
+    choices = [choice for table in problem.tables for choice in table.choices]
+    for (choice, option), reason in zip(changes, reasons, strict=True):
+        allowed = knapsack.allowed[choice]
+        before, after = (choices[choice].options[allowed[place]] for place in (picks[choice], option))
+        freed = knapsack.uses[choice][picks[choice]] - knapsack.uses[choice][option]
+        shares = {
+            name: float(value / limit) if limit else 0.0
+            for name, value, limit in zip(knapsack.names, freed, knapsack.limits, strict=True)
+        }
+        # Both losses are measured against the same network on the same jets; the larger error stands for the step's.
+        error = max(before.error, after.error)
+        model, layer = problem.places[choice]
+        yield Step(model, layer, before, after, after.loss - before.loss, error, shares, reason)
+        picks[choice] = option

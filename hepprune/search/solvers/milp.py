@@ -1,0 +1,124 @@
+"""The optimum of the separable approximation, by mixed-integer programming (HiGHS, Huangfu and Hall 2018)."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hepprune.search import pareto
+from hepprune.search.choices import Knapsack, Problem
+from hepprune.search.pareto import Picks, Solution
+from hepprune.search.solvers.registry import solver
+
+Floats = NDArray[np.float64]
+_OBJECTIVE = 1e4  # the scale of the losses: HiGHS stops at an absolute gap of 1e-6
+
+# Returns the plan of least loss within a share of a knapsack's limits, None where there is none.
+Solve = Callable[[Knapsack, float], Picks | None]
+
+
+@solver
+def exact(problem: Problem, *, n_points: int = 12) -> Solution:
+    """Return the plan of least loss within every limit, and the least loss at shares of the budget on a grid.
+
+    Raises:
+        BudgetMissedError: no plan meets the budget.
+    """
+    return swept(problem, optimum, name="exact", n_points=n_points)
+
+
+def swept(problem: Problem, solve: Solve, *, name: str, n_points: int) -> Solution:
+    """Return the solution of a solver that takes a knapsack and a share of its limits."""
+    knapsack = Knapsack.of(problem)
+    best = solve(knapsack, 1.0)
+    closest = cheapest(knapsack)
+    if best is None:
+        raise pareto.unreachable(knapsack, closest)
+    least, most = float(knapsack.worst(knapsack.use(closest))), float(knapsack.worst(knapsack.use(_lightest(knapsack))))
+    shares = np.linspace(least * (1 + 1e-9), max(most, 1.0), n_points if knapsack.names else 0)
+    others = [solve(knapsack, float(share)) for share in shares]
+    found = {picks for picks in (best, closest, *others) if picks is not None}
+    plans = {picks: pareto.plan(problem, knapsack, picks) for picks in sorted(found)}
+    return Solution(name, pareto.front(plans.values()), plans[best], optimal=True)
+
+
+def _lightest(knapsack: Knapsack) -> Picks:
+    """Return the plan of least loss, whatever it uses."""
+    return tuple(int(np.argmin(losses)) for losses in knapsack.losses)
+
+
+def optimum(knapsack: Knapsack, share: float = 1.0) -> Picks | None:
+    """Return the plan of least loss within a share of the limits, None where there is none."""
+    losses = np.concatenate(knapsack.losses)
+    objective = losses * (_OBJECTIVE / max(float(np.abs(losses).max()), 1e-300))
+    limits = knapsack.limits * share - knapsack.fixed
+    if (limits < -1e-9 * np.abs(knapsack.limits)).any():
+        return None
+    rows = np.concatenate(knapsack.uses).T
+    sizes = np.maximum(np.abs(rows).max(axis=1, initial=0.0), 1e-300)
+    excluded: list[Floats] = []
+    while True:  # HiGHS takes plans for feasible that are not, by its tolerance; each of them is ruled out
+        picks = _milp(knapsack, objective, rows / sizes[:, None], limits / sizes, excluded)
+        if picks is None or knapsack.fits(knapsack.use(picks), share):
+            return picks
+        excluded.append(_chosen(knapsack, picks))
+
+
+def cheapest(knapsack: Knapsack) -> Picks:
+    """Return the plan whose worst share of any limit is smallest, the closest point to a budget out of reach."""
+    from scipy.optimize import Bounds, LinearConstraint, milp
+
+    limited = knapsack.limits > 0
+    rows = np.concatenate(knapsack.uses).T[limited] / knapsack.limits[limited, None]
+    if not len(rows):
+        return _lightest(knapsack)
+    fixed = (knapsack.fixed / np.where(limited, knapsack.limits, 1.0))[limited]
+    n = rows.shape[1]
+    objective = np.append(np.zeros(n), 1.0)
+    constraints = [
+        LinearConstraint(np.hstack([_one_each(knapsack), np.zeros((len(knapsack.losses), 1))]), 1, 1),
+        LinearConstraint(np.hstack([rows, -np.ones((len(rows), 1))]), -np.inf, -fixed),
+    ]
+    bounds = Bounds(np.zeros(n + 1), np.append(np.ones(n), np.inf))
+    found = milp(
+        objective,
+        constraints=constraints,
+        integrality=np.append(np.ones(n, dtype=np.int64), 0),
+        bounds=bounds,
+        options={"mip_rel_gap": 0},
+    )
+    return _picks(knapsack, np.asarray(found.x)[:n])
+
+
+def _milp(
+    knapsack: Knapsack, objective: Floats, rows: Floats, limits: Floats, excluded: Sequence[Floats]
+) -> Picks | None:
+    from scipy.optimize import Bounds, LinearConstraint, milp
+
+    constraints = [LinearConstraint(_one_each(knapsack), 1, 1)]
+    if len(rows):
+        constraints.append(LinearConstraint(rows, -np.inf, limits))
+    constraints += [LinearConstraint(chosen[None], -np.inf, chosen.sum() - 1) for chosen in excluded]
+    found = milp(
+        objective,
+        constraints=constraints,
+        integrality=np.ones(len(objective), dtype=np.int64),
+        bounds=Bounds(0, 1),
+        options={"mip_rel_gap": 0},
+    )
+    return None if found.x is None else _picks(knapsack, found.x)
+
+
+def _one_each(knapsack: Knapsack) -> Floats:
+    sizes = [len(losses) for losses in knapsack.losses]
+    return np.repeat(np.eye(len(sizes)), sizes, axis=1)
+
+
+def _chosen(knapsack: Knapsack, picks: Picks) -> Floats:
+    parts = [np.eye(len(losses))[pick] for losses, pick in zip(knapsack.losses, picks, strict=True)]
+    return np.concatenate(parts)
+
+
+def _picks(knapsack: Knapsack, x: Floats) -> Picks:
+    ends = np.cumsum([len(losses) for losses in knapsack.losses])[:-1]
+    return tuple(int(np.argmax(part)) for part in np.split(x, ends))

@@ -1,0 +1,40 @@
+"""The table of solvers, by name."""
+
+from typing import Protocol, TypeVar
+
+from hepprune.errors import RecipeError, unknown
+from hepprune.search.choices import Problem
+from hepprune.search.pareto import Solution
+
+
+class Solver(Protocol):
+    """Finds a plan that meets every limit of a problem.
+
+    Raises:
+        BudgetMissedError: there is none; the message names the limit that binds and the closest point.
+    """
+
+    def __call__(self, problem: Problem, *, n_points: int = 12) -> Solution:
+        """Return the front, of about `n_points` plans where it is sampled, and the plan chosen."""
+
+
+S = TypeVar("S", bound=Solver)
+SOLVERS: dict[str, Solver] = {}
+
+
+def solver(function: S) -> S:
+    """Register a solver under its own name."""
+    SOLVERS[function.__name__] = function  # type: ignore[attr-defined]
+    return function
+
+
+def find(name: str) -> Solver:
+    """Return the solver of that name."""
+    if name not in SOLVERS:
+        raise RecipeError(unknown("solver", name, SOLVERS))
+    return SOLVERS[name]
+
+
+def gap(found: Solution, optimum: Solution) -> float:
+    """Return how much more loss a plan has than the optimum, in the metric's own units; never negative."""
+    return found.chosen.loss - optimum.chosen.loss

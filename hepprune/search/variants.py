@@ -1,0 +1,147 @@
+"""Variants: the layers that an option stands for, and the network that a plan makes of them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hepprune.errors import RecipeError
+from hepprune.fixed import FixedPoint
+from hepprune.hardware.cost import reuse
+from hepprune.network import Conv, Layer, Network, ReLU, Weighted
+from hepprune.network.precision import weight_type
+from hepprune.pruning import granularity as granularities
+from hepprune.pruning import importance, masks, selection, statistics, surgery
+from hepprune.search import structures
+from hepprune.search.choices import Option
+from hepprune.training import Sample
+
+ROWS = ("dsp_row", "bram_row")  # what depends on the reuse factor
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What a search may choose: fractions to cut at each granularity, reuse factors, bits of weights and activations.
+
+    Without reuse factors or bits every layer keeps its own.
+    """
+
+    sparsities: tuple[float, ...] = (0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 0.95)
+    granularities: tuple[str, ...] = ("weight", "neuron")
+    reuse_factors: tuple[int, ...] = ()
+    weight_bits: tuple[int, ...] = ()
+    activation_bits: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what no option can be."""
+        for granularity in self.granularities:
+            granularities.parse(granularity)
+        for name, values, low, high in (
+            ("a sparsity", self.sparsities, 0, 1),
+            ("a reuse factor", self.reuse_factors, 1, 2**31),
+            ("weight bits", self.weight_bits, 2, 16),
+            ("activation bits", self.activation_bits, 1, 16),
+        ):
+            if wrong := [value for value in values if not low <= value <= high]:
+                raise RecipeError(f"{name} of {wrong[0]:g} is not between {low} and {high}")
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """A network with what is needed to build variants of its layers: a criterion and what it has gathered on jets."""
+
+    network: Network
+    criterion: importance.Criterion
+    gathered: Mapping[str, Any] = field(default_factory=dict)
+    means: Mapping[str, Tensor] = field(default_factory=dict)
+    head_order: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, network: Network, sample: Sample, *, criterion: str = "fisher") -> "Workshop":
+        """Gather the criterion's statistics and the neurons' means on jets."""
+        method = importance.find(criterion)
+        gathered = {} if method.gathers is None else method.gathers(network, sample.x, sample.y)
+        order = structures.head_order(network, method, (sample.x, sample.y))
+        return cls(network, method, gathered, statistics.means(network, sample.x), order)
+
+    def options(self, grid: Grid) -> Iterator[tuple[str, tuple[Option, ...]]]:
+        """Yield every layer or structure that can be changed, with its options; the first leaves it as it is."""
+        scored = {layer.name for layer in statistics.scored(self.network)}
+        for layer in self.network:
+            if isinstance(layer, Weighted) and layer.name in scored:
+                yield layer.name, tuple(self._of_weights(layer, grid))
+            elif isinstance(layer, ReLU) and isinstance(layer.result, FixedPoint) and grid.activation_bits:
+                width = layer.result.width
+                fewer = [bits for bits in grid.activation_bits if bits < width]
+                yield layer.name, (Option(), *(Option(activation_bits=bits) for bits in fewer))
+        yield from structures.options(self.network, grid.granularities, self.head_order)
+
+    def _of_weights(self, layer: Weighted, grid: Grid) -> Iterator[Option]:
+        own = layer.weight_type.width if isinstance(layer.weight_type, FixedPoint) else 0
+        bits = (None, *(each for each in grid.weight_bits if each < own))
+        size = layer.weight[0].numel(), layer.n_out
+        factors = tuple(f for f in grid.reuse_factors if reuse.is_legal(*size, f)) or (None,)
+        own_granularities = [name for name in grid.granularities if name not in structures.GRANULARITIES]
+        granular = [g for g in own_granularities if g != "neuron" or self._may_lose_neurons(layer)]
+        for weight_bits in bits:
+            for factor in factors:
+                yield Option(weight_bits=weight_bits, reuse_factor=factor)
+                for granularity in granular:
+                    if granularity in ROWS and (factor or layer.reuse_factor) == 1:
+                        continue  # a row is then a weight
+                    pattern = granularities.parse(granularity)
+                    sparsities = grid.sparsities if pattern is None else (1 - pattern[0] / pattern[1],)
+                    for sparsity in sparsities:
+                        yield Option(granularity, sparsity, factor, weight_bits)
+
+    def _may_lose_neurons(self, layer: Weighted) -> bool:
+        depthwise = isinstance(layer, Conv) and layer.groups > 1
+        return layer in selection.prunable(self.network, "neuron") and not depthwise
+
+    @torch.no_grad()
+    def layer(self, name: str, option: Option) -> Layer:
+        """Return the layer that an option stands for.
+
+        Raises:
+            NetworkError: it would be left empty.
+        """
+        layer = self.network[name]
+        if option.activation_bits is not None:
+            kind = layer.fixed_result
+            return layer.rebuilt(result=None if kind is None else replace(kind, width=option.activation_bits))
+        if not isinstance(layer, Weighted):
+            return layer
+        changes: dict[str, Any] = {} if option.reuse_factor is None else {"reuse_factor": option.reuse_factor}
+        if option.weight_bits is not None:
+            changes["weight_type"] = weight_type(layer.weight, option.weight_bits)
+        built = layer.rebuilt(**changes)
+        return built if option.sparsity == 0 else masks.with_cut(built, self._cut(built, option))
+
+    def _cut(self, layer: Weighted, option: Option) -> masks.Cut:
+        neurons = option.granularity == "neuron"
+        scores = self.criterion(layer, "neuron" if neurons else "weight", self.gathered.get(layer.name))
+        grouped = granularities.parse(option.granularity) is None
+        norm = self.criterion.norm
+        ranked = selection.combined(layer, scores, option.granularity, norm=norm) if grouped else scores
+        chosen = selection.of_layer(layer, ranked, option.sparsity, granularity=option.granularity)
+        if not neurons:
+            return chosen
+        constants = self.means[layer.name][list(chosen.units)].tolist()
+        return masks.Cut(layer.name, "neuron", chosen.units, tuple(constants))
+
+    def build(self, options: Mapping[str, Option]) -> Network:
+        """Return the network with an option for each layer named, dead structure removed."""
+        network = structures.without_blocks(self.network, options)
+        left = {layer.name for layer in network}
+        network = network.replacing(
+            {name: self.layer(name, option) for name, option in options.items() if name in left}
+        )
+        shrinks = any(option.granularity == "neuron" for option in options.values())
+        return structures.without_heads(surgery.shrink(network) if shrinks else network, options, self.head_order)
+
+
+def replaced(network: Network, changed: Mapping[str, Layer]) -> Network:
+    """Return a network that shares all layers but the changed ones; it is for pricing and must not be trained."""
+    return Network([changed.get(layer.name, layer) for layer in network], network.sources, network.outputs)

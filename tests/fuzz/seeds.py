@@ -1,0 +1,171 @@
+"""Small whole files of every kind, to begin fuzzing with; public reports too where they lie beside the checkout."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.synthesis.reports import test_parsers as samples
+
+ROOT = Path(__file__).resolve().parents[2]
+PUBLIC = ROOT.parent / "shared" / "reference" / "reports"
+MAX_SEED = 2**15
+
+CSYNTH = """<?xml version="1.0" encoding="UTF-8" ?>
+<profile><ReportVersion><Version>2022.2</Version></ReportVersion>
+<UserAssignments><unit>ns</unit><Part>xcu250-figd2104-2L-e</Part><TopModelName>myproject</TopModelName>
+<TargetClockPeriod>5.00</TargetClockPeriod><ClockUncertainty>1.35</ClockUncertainty></UserAssignments>
+<PerformanceEstimates><SummaryOfTimingAnalysis><EstimatedClockPeriod>3.6</EstimatedClockPeriod></SummaryOfTimingAnalysis>
+<SummaryOfOverallLatency><Worst-caseLatency>15</Worst-caseLatency><Interval-max>1</Interval-max></SummaryOfOverallLatency>
+</PerformanceEstimates>
+<AreaEstimates><Resources><BRAM_18K>4</BRAM_18K><DSP>7</DSP><FF>20</FF><LUT>30</LUT><URAM>0</URAM></Resources></AreaEstimates>
+<RTLDesignHierarchy><TopModule><InstancesList><Instance><ModuleName>dense_config2_s</ModuleName></Instance></InstancesList>
+</TopModule></RTLDesignHierarchy>
+<ModuleInformation><Module><Name>dense_config2_s</Name><PerformanceEstimates><SummaryOfOverallLatency>
+<Worst-caseLatency>3</Worst-caseLatency><PipelineInitiationInterval>1</PipelineInitiationInterval>
+</SummaryOfOverallLatency></PerformanceEstimates>
+<AreaEstimates><Resources><BRAM_18K>0</BRAM_18K><DSP>5</DSP><FF>9</FF><LUT>11</LUT></Resources></AreaEstimates>
+</Module></ModuleInformation></profile>
+"""
+LOG = """****** Vivado v2023.1 (64-bit)
+INFO: [Project 1-11] Setting up clock 'ap_clk' with a period of 5ns.
+INFO: setting target device to 'xcvu13p-flga2577-2-e'
+ERROR: [XFORM 203-504] Stop unrolling loop 'Product1' because it may cause large runtime
+ERROR: [HLS 200-70] Pre-synthesis failed.
+"""
+PROJECT = {
+    "p/hls4ml_config.yml": "ProjectName: myproject\nClockPeriod: 5\nPart: xcvu13p-flga2577-2-e\nStamp: abc\n",
+    "p/firmware/parameters.h": "// fc1\nstruct config2 : nnet::dense_config {\n",
+    "p/myproject_prj/solution1/syn/report/csynth.xml": CSYNTH,
+    "p/vivado_synth.rpt": samples.HIERARCHY,
+    "p/vitis_hls.log": LOG,
+}
+TARGET = """name: mine
+part: xcvu13p-flga2577-2-e
+clock_ns: 2.5
+levels_per_cycle: 3
+reserved_cycles: 2
+budget: {latency_ns: 100.0, interval_cycles: 1, share: 0.1, models: 2, taken: {lut: 100}}
+source: somewhere
+"""
+INPUT = {"class_name": "InputLayer", "config": {"name": "jets", "batch_input_shape": [None, 4]}}
+DENSE = {"class_name": "Dense", "config": {"name": "fc1", "units": 3, "activation": "relu", "use_bias": True}}
+
+
+def reports() -> list[bytes]:
+    """Return a report of each parser: samples of the tests, and the smaller public ones."""
+    own = [CSYNTH, samples.HIERARCHY, samples.EXPORT, samples.COSIM.format(status="Pass"), samples.YOSYS, LOG]
+    own.append(samples.TIMING.format(wns="0.123", whs="0.010"))
+    return [text.encode() for text in own] + [content for content in _public() if len(content) <= MAX_SEED]
+
+
+def _public() -> list[bytes]:
+    """Return the public reports, each kind of a case once: modules have dozens that look alike."""
+    found: dict[tuple[str, str], bytes] = {}
+    for path in sorted(PUBLIC.rglob("*")):
+        if path.suffix in {".xml", ".rpt", ".ndjson", ".json", ".log"}:
+            found.setdefault((path.relative_to(PUBLIC).parts[0], path.name[-12:]), path.read_bytes())
+    return list(found.values())
+
+
+def logs() -> list[bytes]:
+    """Return logs of failed runs."""
+    return [LOG.encode(), *(path.read_bytes()[-MAX_SEED:] for path in sorted(PUBLIC.glob("failed-logs/*.log")))]
+
+
+def recipes() -> list[bytes]:
+    """Return the recipes that are kept with the project."""
+    return [path.read_bytes() for path in sorted(ROOT.glob("hls_projects/*/recipe.yaml"))]
+
+
+def targets() -> list[bytes]:
+    """Return a user's target."""
+    return [TARGET.encode()]
+
+
+def calibrations() -> list[bytes]:
+    """Return a saved calibration."""
+    from tempfile import TemporaryDirectory
+
+    from hepprune.hardware import calibration
+    from hepprune.hardware.resources import Estimate, Measurement, Resources
+
+    estimate = Estimate("yosys", "latency", Resources(lut=10), 3, 1, 5.0)
+    measured = Measurement("yosys", "yosys", "1", "part", 5.0, Resources(9, 8, 0, 0), 3, 1)
+    with TemporaryDirectory() as folder:
+        return [calibration.fit([(estimate, measured)]).save(Path(folder) / "c.json").read_bytes()]
+
+
+def fixed() -> list[bytes]:
+    """Return types as hls4ml writes them."""
+    return [b"ap_fixed<16,6>", b"ap_ufixed<8,4,AP_RND,AP_SAT,0>", b"fixed<8,-2>", b"ufixed<6,2,RND_CONV,WRAP>"]
+
+
+def onnx() -> list[bytes]:
+    """Return a perceptron, and a convolution with its normalisation, as ONNX."""
+    from onnx import helper
+
+    from tests.frontends.onnx.models import model
+
+    dense = [helper.make_node("Gemm", ["x", "w", "b"], ["h"], name="first"), helper.make_node("Relu", ["h"], ["y"])]
+    conv = [
+        helper.make_node("Conv", ["x", "w", "b"], ["h"], kernel_shape=[2], name="conv"),
+        helper.make_node("BatchNormalization", ["h", "b", "b", "b", "v"], ["y"], name="norm"),
+    ]
+    arrays = {"w": np.ones((3, 2, 2)), "b": np.ones(3), "v": np.ones(3)}
+    made = (
+        model(dense, {"x": ["n", 3]}, {"y": ["n", 2]}, arrays={"w": np.ones((3, 2)), "b": np.zeros(2)}),
+        model(conv, {"x": ["n", 2, 5]}, {"y": ["n", 3, 4]}, arrays=arrays),
+    )
+    return [each.SerializeToString() for each in made]
+
+
+def described(*layers: dict[str, Any]) -> dict[str, Any]:
+    """Return a model of Keras as its files describe it."""
+    return {"class_name": "Sequential", "config": {"name": "m", "layers": list(layers)}, "keras_version": "2.13.1"}
+
+
+def keras_archive() -> bytes:
+    """Return a Keras 3 file of one dense layer."""
+    import h5py
+
+    weights, whole = io.BytesIO(), io.BytesIO()
+    with h5py.File(weights, "w") as file:
+        file["layers/dense/vars/0"], file["layers/dense/vars/1"] = np.ones((4, 3)), np.zeros(3)
+    with zipfile.ZipFile(whole, "w") as archive:
+        archive.writestr("metadata.json", json.dumps({"keras_version": "3.5.0"}))
+        archive.writestr("config.json", json.dumps(described(INPUT, DENSE)))
+        archive.writestr("model.weights.h5", weights.getvalue())
+    return whole.getvalue()
+
+
+def hgq_archive() -> bytes:
+    """Return a file that HGQ2 wrote."""
+    return (ROOT / "tests" / "frontends" / "keras" / "data" / "hgq_convolutional.keras").read_bytes()
+
+
+def keras_h5() -> bytes:
+    """Return a Keras 2 file of one dense layer."""
+    import h5py
+
+    whole = io.BytesIO()
+    with h5py.File(whole, "w") as file:
+        file.attrs["keras_version"] = "2.13.1"
+        file.attrs["model_config"] = json.dumps(described(INPUT, DENSE))
+        group = file.create_group("model_weights/fc1")
+        group.attrs["weight_names"] = np.array(["fc1/kernel:0", "fc1/bias:0"], dtype="S")
+        group["fc1/kernel:0"], group["fc1/bias:0"] = np.ones((4, 3), np.float32), np.zeros(3, np.float32)
+    return whole.getvalue()
+
+
+def pt2() -> bytes:
+    """Return a convolution and a dense layer as torch.export saves them."""
+    import torch
+
+    module = torch.nn.Sequential(torch.nn.Conv1d(2, 3, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(12, 4))
+    whole = io.BytesIO()
+    torch.export.save(torch.export.export(module.eval(), (torch.zeros(2, 2, 6),)), whole)
+    return whole.getvalue()

@@ -1,0 +1,162 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hepprune import frontends
+from hepprune.errors import NetworkError
+from hepprune.firmware import modelgraph
+from hepprune.firmware.layers import described
+from hepprune.network import Network
+from hepprune.pruning import coupling, masks, surgery
+from hepprune.pruning.masks import Plan
+from tests.networks import SEEDS
+from tests.pruning import graphs
+
+
+def jets(network: Network, *, seed: int, dtype: torch.dtype) -> torch.Tensor:
+    shape = (16, *network.input.features_shape)
+    return torch.tensor(np.random.default_rng(seed).normal(size=shape) * 2, dtype=dtype)
+
+
+def planned(plan: Plan) -> dict[str, int]:
+    return {cut.layer: len(cut.units) for cut in plan if cut.granularity == "neuron"}
+
+
+def check_gone(network: Network, shrunk: Network, plan: Plan) -> None:
+    for name, count in planned(plan).items():
+        assert shrunk[name].n_out <= max(1, network[name].n_out - count), name
+
+
+@settings(max_examples=60)
+@given(graphs.graphs(fixed=True), SEEDS)
+def test_shrunk_is_masked_bit_for_bit_in_fixed_point(network: Network, seed: int) -> None:
+    plan = graphs.drawn_plan(network, seed=seed)
+    shrunk, masked = surgery.shrink(network, plan), masks.apply(network, plan)
+    x = jets(network, seed=seed, dtype=torch.float64)
+    with torch.no_grad():
+        assert torch.equal(shrunk.double()(x), masked.double()(x))
+    check_gone(network, shrunk, plan)
+
+
+@settings(max_examples=40)
+@given(graphs.graphs(fixed=False), SEEDS)
+def test_shrunk_is_masked_in_float(network: Network, seed: int) -> None:
+    plan = graphs.drawn_plan(network, seed=seed)
+    shrunk, masked = surgery.shrink(network, plan), masks.apply(network, plan)
+    x = jets(network, seed=seed, dtype=torch.float32)
+    with torch.no_grad():
+        expected = masked(x)
+        assert torch.allclose(shrunk(x), expected, rtol=0, atol=1e-5 * max(1.0, float(expected.abs().max())))
+    check_gone(network, shrunk, plan)
+
+
+def built(*stages: str) -> Network:
+    return graphs.build(list(stages), seed=1, fixed=False, flat=True)
+
+
+def test_a_group_says_what_moves_together_before_anything_is_cut() -> None:
+    text = "\n".join(map(str, coupling.groups(built("residual"))))
+    assert text.splitlines() == [
+        "dense_1 + dense_5: 5 units",
+        "  dense_1 outputs 0-4",
+        "  dense_3 inputs 0-4",
+        "  dense_5 outputs 0-4",
+        "  dense_8 inputs 0-24, 5 for each unit",
+        "dense_3: 5 units",
+        "  dense_3 outputs 0-4",
+        "  dense_5 inputs 0-4",
+        "dense_8: 4 units",
+        "  dense_8 outputs 0-3",
+        "  dense_10 inputs 0-3",
+        "dense_10: 3 units, which stay: it is an output of the network",
+        "  dense_10 outputs 0-2",
+    ]
+
+
+def test_a_head_is_its_query_key_value_and_output_together() -> None:
+    heads = coupling.groups(built("attention"))[0]
+    assert heads.heads
+    assert [(m.layer, m.place, m.indices[1]) for m in heads.members] == [
+        ("dense_1", "made", (2, 3)),
+        ("dense_3", "made", (2, 3)),
+        ("dense_5", "made", (2, 3)),
+        ("dense_11", "read", (2, 3)),
+    ]
+    query_and_key = coupling.groups(built("one_head"))[0]  # without an axis of heads, single channels of both may leave
+    assert [m.layer for m in query_and_key.of("made")] == ["dense_1", "dense_2"]
+    assert not query_and_key.heads
+
+
+@pytest.mark.parametrize(
+    ("stages", "layer", "members"),
+    [
+        (("split",), "dense_1", {"dense_1 made", "dense_4 read"}),
+        (("joined",), "dense_2", {"dense_2 made", "dense_5 read"}),
+        (
+            ("dense", "batch_norm", "prelu"),
+            "dense_1",
+            {"dense_1 made", "norm_2 carried", "prelu_3 carried", "dense_5 read"},
+        ),
+        (("dense", "depthwise"), "dense_1", {"dense_1 made", "conv_2 carried", "dense_4 read"}),
+        (("shared",), "dense_1", {"dense_1 made", "dense_2 made", "dense_2 read", "dense_3 read"}),
+        (("recurrent",), "cell_1", {"cell_1 made", "cell_1 fed", "dense_3 read"}),
+    ],
+)
+def test_what_hands_a_channel_on_moves_with_it(stages: tuple[str, ...], layer: str, members: set[str]) -> None:
+    group = next(group for group in coupling.groups(built(*stages)) if group.members[0].layer == layer)
+    assert {f"{member.layer} {member.place}" for member in group.members} == members
+    assert not group.kept
+
+
+def test_what_cannot_leave_says_why() -> None:
+    kept = {group.name: group.kept for group in coupling.groups(built("dense", "layer_norm", "dense"))}
+    assert kept["dense_1"] == (
+        "layer norm 'layernorm_2' takes mean and variance over it, and a channel that leaves would change both"
+    )
+    reference = Path("../shared/reference/models/model_QInteractionNetwork_NodeEdgeProj_Conv1D_nconst_8_nbits_8.h5")
+    if not reference.is_file():
+        pytest.skip("no reference models beside this checkout")
+    found = {group.name: group for group in coupling.groups(frontends.read(reference))}
+    assert found["proj_1_product + proj_2_product"].kept  # edges are no channels
+    assert found["conv1D_e3"].members[1] == coupling.Member("conv1D_n1", "read", ((3,), (4,), (5,), (6,), (7,), (8,)))
+    assert [len(g) for g in found.values() if not g.kept] == [12, 6, 36, 18, 6, 170]
+
+
+def test_no_layer_is_left_without_a_neuron() -> None:
+    network = built("residual")
+    group = coupling.groups(network)[0]
+    with pytest.raises(NetworkError, match="'dense_1' would be left with no neuron"):
+        surgery.shrink(network, coupling.cuts(group, range(len(group))))
+
+
+EXPORTED = (
+    "dense",
+    "convolution",
+    "depthwise",
+    "relu",
+    "pool",
+    "residual",
+    "joined",
+    "split",
+    "attention",
+    "recurrent",
+)
+
+
+@settings(max_examples=6)
+@given(st.lists(st.sampled_from(EXPORTED), min_size=1, max_size=2), SEEDS)
+def test_a_shrunk_network_exports(tmp_path_factory: pytest.TempPathFactory, stages: list[str], seed: int) -> None:
+    network = graphs.build(stages, seed=seed, fixed=True, flat=True)
+    shrunk = surgery.shrink(network, graphs.drawn_plan(network, seed=seed))
+    for layer in shrunk:
+        if hasattr(layer, "strategy"):
+            layer.strategy = "latency"
+    nodes = described(shrunk, io_type="io_parallel")
+    graph = modelgraph.build(
+        shrunk, nodes, tmp_path_factory.mktemp("hls"), {"part": "xcvu13p", "io_type": "io_parallel"}
+    )
+    assert {layer.name for layer in shrunk.weighted_layers} <= set(graph.graph)

@@ -1,0 +1,59 @@
+import pytest
+import torch
+from torch import nn
+
+from hepprune.network import Network
+from hepprune.pruning import coupling, gates, masks
+from hepprune.pruning.coupling import Group
+from tests.pruning import graphs
+
+
+def scaled(network: Network, group: Group, unit: int, factor: float) -> Network:
+    """Return a network whose readers hear a unit's deviation from its mean `factor` times."""
+    changed, means = network.clone(), gates.input_means(network, jets(network)[0])
+    with torch.no_grad():
+        for member in group.of("read"):
+            layer, own = changed[member.layer], list(member.indices[unit])
+            heard = layer.weight[..., own].reshape(len(layer.bias), -1, len(own)).sum(dim=1)
+            layer.bias += (1 - factor) * heard @ means[member.layer][own]
+            layer.weight[..., own] *= factor
+    return changed
+
+
+def jets(network: Network) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(24, *network.input.features_shape, generator=generator, dtype=torch.float64)
+    return x, torch.randint(0, 3, (24,), generator=generator)
+
+
+def losses(network: Network) -> torch.Tensor:
+    x, y = jets(network)
+    return nn.functional.cross_entropy(network.logits(x), y, reduction="none").detach()
+
+
+@pytest.mark.parametrize("stage", ["attention", "recurrent", "residual", "shared", "joined"])
+def test_a_gate_is_what_finite_differences_measure(stage: str) -> None:
+    network = graphs.build([stage], seed=2, fixed=False, flat=True).double()
+    group = next(group for group in coupling.groups(network) if not group.kept)
+    (found,) = gates.gather(network, [group], *jets(network), batch_size=10)
+    for unit in range(len(group)):
+        slope = (losses(scaled(network, group, unit, 1 + 1e-4)) - losses(scaled(network, group, unit, 1 - 1e-4))) / 2e-4
+        assert found.signed[unit].item() == pytest.approx(slope.mean().item(), abs=1e-7)
+        assert found.absolute[unit].item() == pytest.approx(slope.abs().mean().item(), abs=1e-7)
+        assert found.squared[unit].item() == pytest.approx(slope.square().mean().item(), abs=1e-7)
+
+
+def test_the_size_is_the_mean_of_what_readers_hear() -> None:
+    network = graphs.build(["attention"], seed=2, fixed=False, flat=True).double()
+    heads = next(group for group in coupling.groups(network) if group.heads)
+    (found,) = gates.gather(network, [heads], *jets(network), batch_size=7)
+    values = network.activations(jets(network)[0])["merged_10"].abs().mean(dim=(0, 1)).reshape(len(heads), 2).mean(1)
+    assert torch.allclose(found.size, values)
+
+
+def test_a_unit_that_leaves_leaves_its_mean() -> None:
+    network = graphs.build(["attention"], seed=2, fixed=False, flat=True).double()
+    heads = next(group for group in coupling.groups(network) if group.heads)
+    means = gates.input_means(network, jets(network)[0])
+    masked = masks.apply(network, coupling.cuts(heads, [1], means))
+    assert torch.allclose(losses(masked), losses(scaled(network, heads, 1, 0.0)), atol=1e-6)

@@ -1,0 +1,46 @@
+"""The search is tested on a meter that counts multiplications, so that it does not depend on what else the machine does."""
+
+import math
+
+import pytest
+
+from hepprune.errors import BudgetMissedError
+from hepprune.hardware.cost.measured import Meter, Timing
+from hepprune.network import Layer, Network, Weighted
+from hepprune.search import latency
+from hepprune.training import Fit, Sample, multilayer_perceptron
+
+FIT = Fit(1, 512, 3e-3, quantised=False)
+
+
+class Counting(Meter):
+    """A device on which a multiplication takes a nanosecond, and starting a network 50."""
+
+    def layer(self, network: Network, layer: Layer) -> Timing:
+        """Return the multiplications of a layer, by its shape alone."""
+        return Timing(float(layer.weight.numel()) if isinstance(layer, Weighted) else 1.0, 0.0)
+
+    def whole(self, network: Network) -> Timing:
+        """Return what all layers take, and the start."""
+        return Timing(50 + sum(self.layer(network, layer).median_ns for layer in network), 0.0)
+
+
+def test_neurons_really_go_until_the_limit_holds(jets: tuple[Sample, Sample]) -> None:
+    network = multilayer_perceptron(8, (32, 24), 5, seed=1)
+    meter = Counting("torch:cpu")
+    limit = meter.whole(network).median_ns / 2
+    outcome = latency.reach(network, *jets, meter=meter, limit_ns=limit, fine_tune=FIT, stages=2, step=0.2)
+    assert outcome.after.median_ns == meter.whole(outcome.network).median_ns <= limit
+    sizes = [layer.n_out for layer in outcome.network.dense_layers]
+    assert sizes[0] < 32
+    assert sizes[1] < 24
+    assert sizes[2] == 5
+    assert outcome.after.median_ns > 0.6 * limit  # and no more than that
+    assert network.dense_layers[0].n_out == 32
+
+
+def test_a_limit_out_of_reach_is_refused(jets: tuple[Sample, Sample]) -> None:
+    network, meter = multilayer_perceptron(8, (6,), 5, seed=1), Counting("torch:cpu")
+    with pytest.raises(BudgetMissedError, match=r"the latency|the budget cannot be reached"):
+        latency.reach(network, *jets, meter=meter, limit_ns=20, fine_tune=FIT, stages=1)
+    assert math.isfinite(meter.whole(network).median_ns)

@@ -1,0 +1,149 @@
+import pytest
+
+from hepprune import metrics, training
+from hepprune.errors import NetworkError, RecipeError
+from hepprune.hardware import cost, targets
+from hepprune.hardware.targets import Target
+from hepprune.network import Network
+from hepprune.pruning import plan, statistics
+from hepprune.search import tables
+from hepprune.search.choices import Option, Table
+from hepprune.search.journal import Journal
+from hepprune.search.pricing import Pricing, latency_limit
+from hepprune.search.variants import Grid, Workshop
+from hepprune.training import Sample
+
+TARGET = targets.load("generic_vu13p")
+GRID = Grid((0.25, 0.75), ("weight", "neuron", "dsp_row", "2:4"), (1, 4), (4,), (4,))
+Jets = tuple[Sample, Sample]
+
+
+@pytest.fixture(scope="module")
+def workshop(tagger: Network, jets: Jets) -> Workshop:
+    return Workshop.of(tagger, jets[0].first(1000))
+
+
+def table(workshop: Workshop, sample: Sample, strategy: str, grid: Grid = GRID) -> Table:
+    pricing = Pricing.of(workshop.network, TARGET, strategy=strategy)
+    return tables.build(workshop, sample, pricing, model="tagger", grid=grid)
+
+
+@pytest.mark.parametrize("strategy", ["latency", "resource", "resource_unrolled", "distributed_arithmetic"])
+def test_shares_of_the_network_as_it_is_add_up_to_its_price(workshop: Workshop, jets: Jets, strategy: str) -> None:
+    grid = Grid((0.5,), ("weight",), (), (), (4,))
+    found = table(workshop, jets[1].first(200), strategy, grid)
+    whole = cost.estimate(workshop.network, TARGET, strategy=strategy)
+    total = found.fixed
+    for choice in found.choices:
+        total += choice.options[0].resources
+    assert total.known() == pytest.approx(whole.resources.known())
+    latency = found.fixed_latency_ns + sum(choice.options[0].latency_ns for choice in found.choices)
+    assert latency == pytest.approx(whole.latency_ns, abs=whole.clock_ns)
+
+
+@pytest.mark.parametrize("strategy", ["latency", "resource", "resource_unrolled"])
+def test_a_share_is_the_layers_price_in_the_whole_network(workshop: Workshop, jets: Jets, strategy: str) -> None:
+    found = table(workshop, jets[1].first(200), strategy)
+    unchanged = cost.estimate(workshop.network, TARGET, strategy=strategy)
+    for choice in found.choices:
+        for option in choice.options:
+            changed = workshop.network.replacing({choice.layer: workshop.layer(choice.layer, option)})
+            whole = cost.estimate(changed, TARGET, strategy=strategy)
+            if choice.layer.startswith("dense"):
+                layer = next(each for each in whole.layers if each.layer == choice.layer)
+                relu = choice.layer.replace("dense", "relu")
+                own = layer.resources
+                if relu in dict(workshop.options(GRID)):  # what follows the layer's neurons belongs to it
+                    base = next(each for each in unchanged.layers if each.layer == relu).resources
+                    own += base.scaled(dict.fromkeys(base.known(), option.kept))
+                assert option.resources.known() == pytest.approx(own.known())
+                assert option.interval_cycles == layer.interval_cycles
+            else:  # fewer bits change what comes after as well
+                cells = sum((c.options[0].resources for c in found.choices if c is not choice), option.resources)
+                assert (found.fixed + cells).known() == pytest.approx(whole.resources.known())
+            others = sum(each.options[0].latency_ns for each in found.choices if each is not choice)
+            latency = found.fixed_latency_ns + others + option.latency_ns
+            assert latency == pytest.approx(whole.latency_ns)
+
+
+def test_losses_are_those_of_the_whole_network(workshop: Workshop, jets: Jets) -> None:
+    sample = jets[1].first(500)
+    labels = sample.y.numpy()
+    reference = metrics.cross_entropy(training.evaluate(workshop.network, sample), labels)
+    for choice in table(workshop, sample, "resource").choices:
+        for option in choice.options:
+            changed = workshop.network.replacing({choice.layer: workshop.layer(choice.layer, option)})
+            score = metrics.cross_entropy(training.evaluate(changed, sample), labels)
+            expected = metrics.difference(score, reference)
+            assert (option.loss, option.error) == pytest.approx((expected.value, expected.error), rel=1e-6, abs=1e-9)
+
+
+def test_losses_rise_where_a_metric_falls(workshop: Workshop, jets: Jets) -> None:
+    pricing = Pricing.of(workshop.network, TARGET, strategy="latency")
+    grid = Grid((0.95,), ("weight",))
+
+    def of(metric: metrics.Metric) -> float:
+        found = tables.build(workshop, jets[1], pricing, model="tagger", grid=grid, metric=metric)
+        return found.choices[0].options[1].loss
+
+    def misses(logits: metrics.Floats, labels: object) -> metrics.Score:
+        score = metrics.accuracy(logits, labels)  # type: ignore[arg-type]
+        return metrics.Score(1 - score.value, -score.influence)
+
+    misses.lower_is_better = True  # type: ignore[attr-defined]
+    assert of(metrics.cross_entropy) > 0
+    assert of(metrics.accuracy) == pytest.approx(of(misses))
+    assert of(metrics.accuracy) > 0
+    assert of(metrics.auc) > 0
+
+
+def test_the_options_are_those_of_the_grid(workshop: Workshop) -> None:
+    options = dict(workshop.options(GRID))
+    first = options["dense_1"]
+    assert first[0] == Option(reuse_factor=1)
+    assert {option.granularity for option in first} == {"weight", "neuron", "dsp_row", "2:4"}
+    assert not any(option.granularity == "dsp_row" and option.reuse_factor == 1 for option in first)
+    assert "neuron" not in {option.granularity for option in options["dense_3"]}  # those are the classes
+    assert {option.weight_bits for option in first} == {None, 4}
+    assert options["relu_1"] == (Option(), Option(activation_bits=4))
+    assert str(Option("dsp_row", 0.5, 4, 4)) == "50 % of its dsp_rows cut, reuse factor 4, 4-bit weights"
+    assert str(Option()) == "left as it is"
+
+
+def test_a_network_is_built_as_chosen(workshop: Workshop) -> None:
+    chosen = {
+        "dense_1": Option("neuron", 0.25, 4),
+        "dense_2": Option("weight", 0.75, 1, 4),
+        "relu_2": Option(activation_bits=4),
+    }
+    built = workshop.build(chosen)
+    first, second, _ = built.dense_layers
+    assert first.n_out <= 12
+    assert (first.reuse_factor, second.reuse_factor) == (4, 1)
+    assert second.fixed_types[0].width == 4
+    assert built["relu_2"].fixed_result.width == 4  # type: ignore[union-attr]
+    assert plan.sparsity(built) > plan.sparsity(workshop.network)
+    assert statistics.scored(workshop.network)[0].reuse_factor == 1  # the given network stays as it was
+
+
+def test_effects_are_remembered(workshop: Workshop, jets: Jets, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal, pricing = Journal(), Pricing.of(workshop.network, TARGET, strategy="latency")
+    first = tables.build(workshop, jets[1], pricing, model="tagger", grid=Grid((0.5,)), journal=journal)
+    monkeypatch.setattr(tables, "measure", lambda *_, **__: pytest.fail("measured again"))
+    assert tables.build(workshop, jets[1], pricing, model="tagger", grid=Grid((0.5,)), journal=journal) == first
+
+
+def test_mistakes_are_refused() -> None:
+    with pytest.raises(RecipeError, match="a sparsity of 1.5 is not between 0 and 1"):
+        Grid(sparsities=(1.5,))
+    with pytest.raises(RecipeError, match="weight bits of 99 is not between 2 and 16"):
+        Grid(weight_bits=(99,))
+    with pytest.raises(NetworkError, match="unknown granularity 'neurons'"):
+        Grid(granularities=("neurons",))
+
+
+def test_a_latency_is_rounded_down_to_whole_cycles() -> None:
+    target = Target("mine", "xcvu13p", 5.0)
+    assert latency_limit(target, 34.0) == 30.0
+    assert latency_limit(target, 35.0) == 35.0
+    assert latency_limit(target, None) is None

@@ -1,0 +1,14 @@
+"""Sentences about files of strangers: one line, nothing that steers a terminal or is taken for markup, not endless."""
+
+from hepprune.errors import DataError, ReportError
+
+
+def test_a_sentence_stays_one_line_and_steers_no_terminal() -> None:
+    hostile = "a\nb \x1b[2Jc\u2028d\x9be"
+    assert str(ReportError(f"'{hostile}' is no report")) == "'a b [2Jc d e' is no report"
+
+
+def test_an_endless_quotation_is_cut_in_its_middle() -> None:
+    sentence = str(DataError("'" + "9" * 10**6 + "' is too large"))
+    assert len(sentence) < 2000
+    assert sentence.endswith("9' is too large")

@@ -1,0 +1,88 @@
+"""Executors: the same results in the same order wherever work runs, and one sentence when it cannot."""
+
+import os
+import signal
+from functools import partial
+
+import pytest
+import torch
+
+from hepprune import executors
+from hepprune.errors import ExecutorError, PrerequisiteError
+
+LOCAL = ("serial", "threads:2", "processes:2")
+
+
+def square(n: int) -> int:
+    return n * n
+
+
+def refuse_three(n: int) -> int:
+    if n == 3:
+        raise ValueError("three")
+    return n
+
+
+def die(_: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("spec", LOCAL)
+def test_results_come_in_the_order_of_their_items(spec: str) -> None:
+    told: list[int] = []
+    with executors.open(spec) as executor:
+        assert executors.gather(executor, square, range(6), advance=told.append) == [0, 1, 4, 9, 16, 25]
+        assert dict(executors.completed(executor, square, range(6))) == {n: n * n for n in range(6)}
+        with pytest.raises(ValueError, match="three"):
+            executors.gather(executor, refuse_three, range(6))
+        assert executor.submit(square, 7).result() == 49
+        assert executors.gather(executor, square, []) == []
+    assert told == [1] * 6
+
+
+def scaled(by: torch.Tensor, n: int) -> tuple[torch.Tensor, int]:
+    return by * n, torch.get_num_threads()
+
+
+def test_a_function_may_carry_tensors() -> None:
+    """As a network or a sample of jets; a process takes its share of the cores."""
+    by = torch.arange(1000.0)
+    with executors.open("processes:2") as executor:
+        results = executors.gather(executor, partial(scaled, by), range(4))
+    assert all(torch.equal(product, by * n) for n, (product, _) in enumerate(results))
+    assert {threads for _, threads in results} == {max(len(os.sched_getaffinity(0)) // 2, 1)}
+
+
+def test_an_error_in_this_process_is_carried_by_its_future() -> None:
+    with executors.open("serial") as executor:
+        future = executor.submit(refuse_three, 3)
+    with pytest.raises(ValueError, match="three"):
+        future.result()
+
+
+def test_a_killed_process_ends_in_one_sentence() -> None:
+    with executors.open("processes:1") as executor, pytest.raises(ExecutorError, match="worker was killed or lost"):
+        executors.gather(executor, die, range(2))
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("proceses", "unknown executor 'proceses'; choose one of: processes, "),
+        ("threads:0", "'0' is no number of threads; expected 1 to 1024"),
+        ("processes:9999", "'9999' is no number of processes"),
+        ("processes:two", "'two' is no number"),
+        ("serial:2", "nothing behind a colon"),
+        ("dask:here", "'here' is no address of a Dask scheduler"),
+        ("dask:", "'' is no address"),
+    ],
+)
+def test_what_names_no_executor_is_refused(spec: str, message: str) -> None:
+    with pytest.raises(ExecutorError, match=message), executors.open(spec):
+        pass
+
+
+def test_without_dask_its_name_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "distributed", None)
+    with pytest.raises(PrerequisiteError, match=r"pip install 'hepprune\[dask\]'"), executors.open("dask:tcp://h:1"):
+        pass

@@ -1,0 +1,71 @@
+"""Names out of files of strangers never reach Tcl, Make, a shell, C++ or Verilog as anything but names."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hepprune.errors import NetworkError, ReportError
+from hepprune.firmware.folders import check_names
+from hepprune.frontends.names import identifiers
+from hepprune.network import ReLU
+from hepprune.recipe import Recipe
+from hepprune.synthesis import vendor, yosys
+from hepprune.synthesis.job import Job
+
+HOSTILE = (
+    "a[exec id]", "a;exit", "$(id)", "${id}", "`id`", 'a"b', "a'b", "a\nb", "a b", "../a", "a{b", "a}b", "a\\b", "a|b", "a&b",
+    "#a", "%s", "-part", "", "größe", "a\x00b", "a\u2028b", "*/ x /*", "// x", "a" * 10_000 + " ", "\x1b[2J",
+)  # fmt: skip
+JOB = Job(Path("folder"), "top", (Path("a.v"),), "xcvu13p-flga2577-2-e", 5.0, 1, 1)
+hostile = pytest.mark.parametrize("name", HOSTILE, ids=lambda name: ascii(name)[:20])
+
+
+@hostile
+def test_projects_tops_parts_and_layers_refuse_what_is_no_name(name: str) -> None:
+    with pytest.raises(NetworkError, match="no firmware name"):
+        check_names(name, part=JOB.part, clock_ns=5.0)
+    with pytest.raises(NetworkError, match="no FPGA part"):
+        check_names("top", part=name, clock_ns=5.0)
+    with pytest.raises(NetworkError, match="no identifier"):
+        ReLU(name)
+    with pytest.raises(ReportError, match="Tcl would read as commands"):
+        vendor._script(replace(JOB, top=name))
+    with pytest.raises(ReportError, match="Tcl would read as commands"):
+        vendor._script(replace(JOB, part=name))
+    with pytest.raises(ReportError, match="no Verilog identifier"):
+        yosys.top(replace(JOB, top=name))
+    with pytest.raises(ReportError, match="no family for part"):
+        yosys.family(name)
+    with pytest.raises(ValueError, match="name"):
+        Recipe.model_validate({"name": name, "data": {}, "budget": {}})
+
+
+@pytest.mark.parametrize("path", ["a}b.v", "a{b.v", "a\\b.v", "a\nb.v"])
+def test_paths_that_tcl_cannot_quote_are_refused(path: str) -> None:
+    with pytest.raises(ReportError, match="cannot be quoted for Tcl"):
+        vendor._script(replace(JOB, sources=(Path(path),)))
+
+
+@pytest.mark.parametrize("path", ['a"b.v', "a\nb.v"])
+def test_paths_that_yosys_cannot_quote_are_refused(path: str) -> None:
+    with pytest.raises(ReportError, match="cannot be quoted for Yosys"):
+        yosys._relative(Path(path).resolve(), Path("folder").resolve())
+
+
+def test_other_paths_stay_one_word() -> None:
+    """In braces Tcl substitutes nothing; between quotes Yosys does not."""
+    odd = Path("/a b/$x [y];z.v")
+    assert "read_verilog -sv {/a b/$x [y];z.v}\n" in vendor._script(replace(JOB, sources=(odd,)))
+    assert yosys._relative(odd, Path("/folder")) == "../a b/$x [y];z.v"
+
+
+@given(st.lists(st.text(max_size=8), max_size=5))
+def test_names_of_frameworks_become_names_that_layers_take(names: list[str]) -> None:
+    found = identifiers(names)
+    assert set(found) == set(names)
+    assert len(set(found.values())) == len(set(names))
+    for name in found.values():
+        ReLU(name)
