@@ -1,10 +1,13 @@
 """What a network is made of, layer by layer: shapes, parameters, bits, what of it is dead and what moves together."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 
+from hepprune.firmware.hls import IO_TYPES
+from hepprune.firmware.layers import refusals
 from hepprune.fixed import Quantiser
 from hepprune.network import Layer, Network, Recurrent, Shared, Weighted
 from hepprune.pruning import blocks, coupling, surgery
@@ -34,11 +37,20 @@ def describe(network: Network) -> tuple[LayerDescription, ...]:
         smaller = surgery.shrink(network)
     finally:
         logging.getLogger(surgery.__name__).setLevel(level)
-    return tuple(_describe(network, layer, smaller) for layer in network)
+    refused = {io_type: refusals(network, io_type=io_type) for io_type in IO_TYPES}
+    return tuple(_describe(network, layer, smaller, _reasons(refused, layer.name)) for layer in network)
+
+
+def _reasons(refused: Mapping[str, Mapping[str, str]], name: str) -> tuple[str, ...]:
+    """Return why firmware cannot be made of a layer, each reason with the way of passing values that it is for."""
+    found = {io_type: reasons[name] for io_type, reasons in refused.items() if name in reasons}
+    if len(found) == len(refused) and len(set(found.values())) == 1:
+        return tuple(set(found.values()))
+    return tuple(f"{io_type}: {reason}" for io_type, reason in found.items())
 
 
 @torch.no_grad()
-def _describe(network: Network, layer: Layer, smaller: Network) -> LayerDescription:
+def _describe(network: Network, layer: Layer, smaller: Network, refused: tuple[str, ...]) -> LayerDescription:
     kernels = _kernels(layer)
     return LayerDescription(
         layer.name,
@@ -51,6 +63,7 @@ def _describe(network: Network, layer: Layer, smaller: Network) -> LayerDescript
         _bits(getattr(layer, "weight_type", None)),
         _bits(layer.result),
         _n_out(layer) - _n_out(smaller[layer.name]),
+        refused,
     )
 
 

@@ -16,7 +16,7 @@ class LayerDescription:
     """One layer: `nonzero_float` counts weights before their quantiser, `nonzero` those that act after it.
 
     Bits are means where they differ from value to value, and None where the layer computes in float; `dead` counts
-    neurons or filters that surgery would remove.
+    neurons or filters that surgery would remove; `refused` says why firmware cannot be made of it.
     """
 
     name: str
@@ -29,6 +29,7 @@ class LayerDescription:
     weight_bits: float | None
     result_bits: float | None
     dead: int
+    refused: tuple[str, ...] = ()
 
 
 def render(layers: Sequence[LayerDescription]) -> RenderableType:
@@ -45,7 +46,9 @@ def render(layers: Sequence[LayerDescription]) -> RenderableType:
         before = layer.name
     dead = sum(layer.dead for layer in layers)
     totals = f"{sum(layer.parameters for layer in layers):,} parameters, {sum(layer.nonzero for layer in layers):,}"
-    return Group(table, Text(f"{totals} weights act after quantisation, {dead} neurons or filters are dead"))
+    lines = [f"{totals} weights act after quantisation, {dead} neurons or filters are dead"]
+    lines += [f"no firmware: {reason}" for layer in layers for reason in layer.refused]
+    return Group(table, *map(Text, lines))
 
 
 def _cells(layer: LayerDescription) -> list[str]:

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from hepprune.cli import app
 from hepprune.errors import EquivalenceError, NetworkError
-from hepprune.network import Dense, Input, Network, ReLU, load, save
+from hepprune.network import Dense, Input, LayerNorm, Network, Recurrent, ReLU, load, save
 from hepprune.pipeline import inspection, models
 from hepprune.pruning import masks, surgery
 
@@ -28,6 +28,17 @@ def test_a_description_counts_what_is_there(half_dead: Path) -> None:
     assert first.nonzero < first.nonzero_float == 16 * 8
     assert rows["dense_2"].dead == 1
     assert rows["relu_1"].result_bits == 6.0
+
+
+def test_what_no_firmware_can_be_made_of_is_named_with_the_reason() -> None:
+    weights = (torch.randn(3, 4), torch.randn(3, 3), torch.zeros(3), torch.zeros(3))
+    kernel, again, bias, more = weights
+    cell = Recurrent("cell", "simple", weight=kernel, recurrent_weight=again, bias=bias, recurrent_bias=more)
+    norm = LayerNorm("norm", torch.ones(4), torch.zeros(4))
+    rows = {row.name: row.refused for row in inspection.describe(Network([Input("x", (5, 4)), norm, cell]))}
+    assert rows["x"] == ()
+    assert "simple recurrent cell" in rows["cell"][0]
+    assert [reason.partition(":")[0] for reason in rows["norm"]] == ["io_stream"]
 
 
 def test_shrinking_keeps_every_output(half_dead: Path, tmp_path: Path) -> None:

@@ -72,6 +72,7 @@ DESCRIPTIONS: dict[type[Layer], Callable[[Place, Any], list[Node]]] = {
     Einsum: arithmetic.einsum,
 }
 _MAX_COPIES = 7
+_ANY = FixedPoint(12, 4, True, "RND", "SAT")
 # Without a result type of their own, these leave values in the type they come in.
 _MOVING = (Reshape, Permute, Pad, Crop, Slice, UpSample)
 # Those whose table can hold what any quantiser makes.
@@ -88,6 +89,32 @@ def described(network: Network, *, io_type: str, strategy: str | None = None) ->
     found = _types(double)
     with torch.no_grad():
         return [node for layer in double for node in _nodes(double, layer, found, io_type=io_type, strategy=strategy)]
+
+
+def refusals(network: Network, *, io_type: str) -> dict[str, str]:
+    """Return why hls4ml cannot take a layer, by its name; layers and weights without types count as 12 bits wide."""
+    double = _typed(network.clone().double())
+    found = _types(double)
+    reasons: dict[str, str] = {}
+    with torch.no_grad():
+        for layer in double:
+            try:
+                _nodes(double, layer, found, io_type=io_type, strategy=None)
+            except NetworkError as problem:
+                reasons[layer.name] = str(problem)
+    return reasons
+
+
+def _typed(network: Network) -> Network:
+    """Return the network with a type wherever it has none."""
+    changed: dict[str, Layer] = {}
+    for layer in network:
+        missing = [key for key, kind in layer.settings().items() if key.endswith("_type") and kind is None]
+        kinds = dict.fromkeys(missing, _ANY)
+        if layer.result is None and not layer.is_head:
+            kinds["result"] = _ANY
+        changed[layer.name] = layer.rebuilt(**kinds) if kinds else layer
+    return network.replacing(changed)
 
 
 @dataclass(frozen=True)

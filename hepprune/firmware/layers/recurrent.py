@@ -100,6 +100,8 @@ def _biases(layer: Recurrent) -> tuple[dict[str, Any], dict[str, FixedPoint]]:
 def _check(place: Place, layer: Recurrent) -> None:
     if layer.cell not in _CLASSES:
         raise place.refused("is a simple recurrent cell, which hls4ml has no firmware for", cure="use a GRU or an LSTM")
+    if layer.state_type is not None:
+        raise place.refused("quantises the state that its steps read, hls4ml does not", cure="train it without")
     if layer.cell == "gru" and not layer.reset_after:
         raise place.refused("resets before its kernel, hls4ml after it", cure="train it with reset_after")
     for function in (layer.activation, layer.recurrent_activation):

@@ -44,7 +44,7 @@ def by_channels(kernel: Array) -> Array:
 
 
 @contextmanager
-def _naming(native: Native, key: str) -> Iterator[None]:
+def naming(native: Native, key: str) -> Iterator[None]:
     """Let an error about a quantiser name the layer that has it."""
     try:
         yield
@@ -54,7 +54,7 @@ def _naming(native: Native, key: str) -> Iterator[None]:
 
 def quantiser(native: Native, key: str, *, kernel: bool = False) -> Described | None:
     """Return the quantiser under a key of the config; a kernel's without a scale gets one from its weights."""
-    with _naming(native, key):
+    with naming(native, key):
         found = parse(native.config.get(key))
         return found.scaled_to_weights() if found and kernel else found
 
@@ -62,7 +62,7 @@ def quantiser(native: Native, key: str, *, kernel: bool = False) -> Described | 
 def quantised(native: Native, layer: Layer, array: Floats, key: str, arrange: Arrange = by_rows) -> Weighted:
     """Return the layer with the kernel of an array and its quantiser, both as QKeras uses them."""
     described = quantiser(native, key, kernel=True)
-    with _naming(native, key):
+    with naming(native, key):
         weight_type, latent = weights(described, array.astype(np.float32), arrange=arrange)
     found: Weighted = layer.rebuilt(weight=torch.as_tensor(latent.copy()), weight_type=weight_type)  # type: ignore[assignment]
     return found
@@ -72,14 +72,14 @@ def with_bias(native: Native, layer: Weighted, bias: Tensor | None = None) -> We
     """Return the layer with the quantiser of its bias; without one the bias stays float."""
     described = quantiser(native, "bias_quantizer")
     values = (layer.bias if bias is None else bias).detach().numpy()
-    with _naming(native, "bias_quantizer"):
+    with naming(native, "bias_quantizer"):
         bias_type, latent = weights(described, values)
     return layer.rebuilt(bias=torch.as_tensor(latent.copy()), bias_type=bias_type)
 
 
 def functions(native: Native, described: Any, name: str | None = None) -> Parts:
     """Return the layers of an activation quantiser, the last one under the name or named after its function."""
-    with _naming(native, "activation"):
+    with naming(native, "activation"):
         found = activation(described)
     if len(found) == 1:
         return [Part(_layer(found[0], name or native.part(found[0].name)))]
@@ -117,7 +117,7 @@ def filling(plain: Fill, *keys: str) -> Fill:
         others = (_arrays(plain, native, layers, change) for change in (_used, _scales))
         arrays, changes = [], dict[str, Any]()
         for key, kind, *values in zip((*keys, "bias_quantizer"), types, _float32(filled), *others, strict=False):
-            with _naming(native, key):
+            with naming(native, key):
                 described = quantiser(native, key, kernel=key in keys)
                 config, array = held(described, kind, latent=values[0], acting=values[1], scale=values[2])
             arrays.append(array.astype(np.float64))

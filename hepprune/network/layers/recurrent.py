@@ -23,7 +23,8 @@ class Recurrent(Layer):
 
     `weight` is (gates * n_out, n_in), `recurrent_weight` (gates * n_out, n_out), the biases (gates * n_out,). A GRU
     with `reset_after` applies its recurrent bias inside the reset gate, as cuDNN does. One that runs `backwards` puts
-    its states out as they come, the last step's first, or `in_order` of the steps.
+    its states out as they come, the last step's first, or `in_order` of the steps. Each step reads state and memory
+    through `state_type`, as in QKeras.
     """
 
     digit_limit: Tensor
@@ -116,9 +117,9 @@ class Recurrent(Layer):
         memory, states = state, []
         steps = range(inputs.shape[1])
         for step in reversed(steps) if self.backwards else steps:
-            state, memory = self._step(inputs[:, step], state, memory, (kernel, recurrent_bias))
             if quantised and self.state_type:
-                state = quantise.activations(state, self.state_type)
+                state, memory = (quantise.activations(value, self.state_type) for value in (state, memory))
+            state, memory = self._step(inputs[:, step], state, memory, (kernel, recurrent_bias))
             states.append(state)
         ordered = reversed(states) if self.backwards and self.in_order else states
         return torch.stack(list(ordered), dim=1) if self.return_sequences else state
