@@ -3,7 +3,8 @@
 Each tagger is trained on datasets/jets_constituents.root, loses 25 % or 50 % of its units, ranked by a criterion or at
 random, is really smaller from then on, and is fine-tuned. Accuracy is that on the test jets, with its statistical
 error; the change against the uncut tagger is paired, jet by jet.
-One command: `python benchmarks/structured.py [--only heads] [--epochs 30] [--seeds 1]`; results are kept as they come.
+One command: `python benchmarks/structured.py [--only heads] [--epochs 30] [--seeds 1]`; each subject's rows go into a
+file of benchmarks/results/structured.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from hepprune.network import Network
 from hepprune.pruning import surgery
 from hepprune.training import Fit, Sample
 
-RESULTS = constituents.ROOT / "benchmarks/results/structured.json"
+RESULTS = constituents.ROOT / "benchmarks/results/structured"
 REFERENCE = constituents.ROOT / "../shared/reference/models"
 INTERACTION = REFERENCE / "model_QInteractionNetwork_NodeEdgeProj_Conv1D_nconst_8_nbits_8.h5"
 Jets = tuple[Sample, Sample, Sample]
@@ -88,14 +89,11 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seeds", type=int, default=1)
     arguments = parser.parse_args()
-    rows = json.loads(RESULTS.read_text()) if RESULTS.is_file() else []
     for seed in range(1, arguments.seeds + 1):
         for name in arguments.only or SUBJECTS:
-            rows = [row for row in rows if (row["subject"], row["seed"]) != (name, seed)]
-            for row in run(name, epochs=arguments.epochs, seed=seed):
-                print(json.dumps(asdict(row)), flush=True)
-                rows.append(asdict(row))
-            write_json(RESULTS, rows)
+            rows = [asdict(row) for row in run(name, epochs=arguments.epochs, seed=seed)]
+            print("\n".join(map(json.dumps, rows)), flush=True)
+            write_json(RESULTS / f"{name}-{seed}.json", rows)
 
 
 def run(name: str, *, epochs: int, seed: int) -> list[Row]:

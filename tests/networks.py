@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from hepprune import digits
 from hepprune.fixed import FixedPoint
 from hepprune.network import Conv, Dense, GlobalPool, Input, Layer, Network, Pool, ReLU, Reshape, Softmax
+from hepprune.network.layers import Einsum, Merge
 from hepprune.pruning.masks import Cut
 
 Floats = NDArray[np.float64]
@@ -114,3 +115,26 @@ def sequence_networks(draw: st.DrawFn) -> Network:
     n_flat, fraction = (steps * n_filters if whole else n_filters), middle.fraction + 1
     layers.append(draw(dense_layers("dense", n_in=n_flat, n_out=draw(st.integers(1, 4)), fraction=fraction)))
     return Network(layers)
+
+
+def transformer(*, heads: int, n_steps: int = 4, width: int = 6) -> Network:
+    """Return a float block of attention with heads of two channels, and one of feed-forward, each a residual branch."""
+    generator = torch.Generator().manual_seed(heads)
+
+    def dense(name: str, n_out: int, n_in: int) -> Dense:
+        return Dense(name, torch.randn(n_out, n_in, generator=generator) / n_in**0.5, torch.zeros(n_out))
+
+    roles = ("query", "key", "value")
+    layers: list[Layer] = [Input("x", (n_steps, 3)), dense("stem", width, 3)]
+    layers += [dense(role, 2 * heads, width) for role in roles]
+    layers += [Reshape(f"{role}_heads", (n_steps, heads, 2)) for role in roles]
+    layers += [Einsum("scores", "qhd,khd->hqk"), Softmax("softmax"), Einsum("context", "hqk,khd->qhd")]
+    layers += [Reshape("joined", (n_steps, 2 * heads)), dense("out", width, 2 * heads), Merge("attention", "add")]
+    layers += [dense("up", 8, width), ReLU("relu"), dense("down", width, 8), Merge("feed_forward", "add")]
+    layers += [GlobalPool("pool", "average"), dense("classes", 3, width)]
+    edges: dict[str, tuple[str, ...]] = {"stem": ("x",), **dict.fromkeys(roles, ("stem",))}
+    edges |= {f"{role}_heads": (role,) for role in roles}
+    edges |= {"scores": ("query_heads", "key_heads"), "softmax": ("scores",), "context": ("softmax", "value_heads")}
+    edges |= {"joined": ("context",), "out": ("joined",), "attention": ("stem", "out"), "up": ("attention",)}
+    edges |= {"relu": ("up",), "down": ("relu",), "feed_forward": ("attention", "down"), "pool": ("feed_forward",)}
+    return Network(layers, edges | {"classes": ("pool",)})

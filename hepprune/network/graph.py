@@ -182,7 +182,7 @@ class Network(nn.Module):
 
     def structure(self) -> dict[str, Any]:
         """Return layers, settings and edges as JSON values; arrays are in `state_dict`."""
-        layers = [{"kind": type(layer).__name__, **layer.settings()} for layer in self]
+        layers = [{"layer": type(layer).__name__, **layer.settings()} for layer in self]
         return {"layers": [_plain(layer) for layer in layers], "sources": self.sources, "outputs": self.outputs}
 
 

@@ -75,7 +75,7 @@ def _build(structure: dict[str, Any], arrays: dict[str, torch.Tensor]) -> Networ
 
 
 def _layer(settings: dict[str, Any], arrays: dict[str, torch.Tensor]) -> Layer:
-    kind = settings.pop("kind")
+    kind = settings.pop("layer" if "layer" in settings else "kind")  # the name it had in files of 0.1.0
     if kind not in LAYERS:
         raise NetworkError(unknown("layer kind", kind, LAYERS))
     quantisers = {key: from_json(of) for key, of in settings.items() if key == "result" or key.endswith("_type")}

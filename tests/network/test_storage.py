@@ -16,6 +16,7 @@ from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
 from hepprune.network import BatchNorm, Dense, Input, Network, ReLU, Softmax, exact_logits, identity, load, save
 from tests.networks import SEEDS, features, networks
+from tests.pruning import graphs
 
 
 def small() -> Network:
@@ -40,6 +41,15 @@ def test_float_networks_and_settings_come_back_too(tmp_path: Path) -> None:
     jets = torch.rand(5, 2)
     assert torch.equal(again(jets), network(jets))
     assert load(save(small(), tmp_path / "m"))["d"].reuse_factor == 4
+
+
+@pytest.mark.parametrize("stage", sorted(graphs.STAGES))
+def test_every_layer_comes_back_with_its_own_settings(tmp_path: Path, stage: str) -> None:
+    network = graphs.build([stage, "pool"], seed=3, fixed=True, flat=False)
+    again = load(save(network, tmp_path / "n"))
+    x = torch.randn(4, *network.input.features_shape)
+    assert identity(again) == identity(network)
+    assert torch.equal(again(x), network(x))
 
 
 def test_identity_tells_every_change() -> None:
@@ -140,11 +150,11 @@ def altered(path: Path, change: Callable[[dict[str, Any]], Any], **arrays: Any) 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda s: s["layers"][1].update(kind="Conx"), "unknown layer kind 'Conx'; choose one of: .*Dense"),
+        (lambda s: s["layers"][1].update(layer="Conx"), "unknown layer kind 'Conx'; choose one of: .*Dense"),
         (lambda s: s["layers"][1].update(weight_type="int8"), "'int8' is no fixed-point type"),
         (lambda s: s["layers"][1].update(weight_type=8), "n.npz"),
         (lambda s: s["layers"][1].update(colour="red"), "n.npz"),
-        (lambda s: s["layers"][1].pop("kind"), "n.npz"),
+        (lambda s: s["layers"][1].pop("layer"), "n.npz"),
         (lambda s: s["layers"][1].update(name=3), "n.npz"),
         (lambda s: s["layers"].insert(1, 3), "n.npz"),
         (lambda s: s.update(layers=7), "n.npz"),

@@ -12,6 +12,7 @@ from hepprune.pipeline import pruning, sources
 from hepprune.pruning import plan
 from hepprune.search import iterative
 from hepprune.training import Fit, Sample
+from tests.networks import transformer
 
 
 @pytest.fixture
@@ -39,6 +40,29 @@ def test_neurons_are_really_gone(files: tuple[Path, Path]) -> None:
     assert done.removed["dense_2"] >= 6  # surgery may find one that the cuts before it have left dead
     sizes = [layer.n_out for layer in load(done.path).dense_layers]
     assert sizes == [16 - done.removed["dense_1"], 12 - done.removed["dense_2"], 5]
+
+
+@pytest.mark.parametrize(("granularity", "method"), [("head", "taylor"), ("layer", "loss_change")])
+def test_heads_and_layers_are_really_gone(granularity: str, method: str, tmp_path: Path) -> None:
+    network = transformer(heads=4)
+    model, data = save(network, tmp_path / "model.npz"), tmp_path / "jets.npz"
+    rng = np.random.default_rng(1)
+    np.savez(data, x=rng.normal(size=(60, *network.input.features_shape)), y=rng.integers(0, 3, 60))
+    options = ["--granularity", granularity, "--method", method, "--sparsity", "0.5", "--data", str(data)]
+    told = CliRunner().invoke(app, ["prune", str(model), "-o", str(tmp_path / "out.npz"), "--json", *options])
+    assert told.exit_code == 0, told.output
+    removed = json.loads(told.stdout)["removed"]
+    if granularity == "head":
+        assert removed == {"query": 4, "key": 4, "value": 4}
+    else:
+        assert set(removed) in ({"query", "key", "value", "out"}, {"up", "down"})
+        assert removed == {name: network[name].n_out for name in removed}
+    assert sum(p.numel() for p in load(tmp_path / "out.npz").parameters()) < sum(
+        p.numel() for p in network.parameters()
+    )
+    shown = CliRunner().invoke(app, ["inspect", str(model), "--groups"])
+    assert "query + key + value: 4 heads" in shown.output
+    assert "feed_forward: residual branch up > relu > down, in whose place 'attention' is read" in shown.output
 
 
 def test_mistakes_are_refused(files: tuple[Path, Path]) -> None:

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from hepprune import frontends
 from hepprune.errors import NetworkError
-from hepprune.firmware import modelgraph
+from hepprune.firmware import hls, modelgraph
 from hepprune.firmware.layers import described
-from hepprune.network import Network
+from hepprune.network import Merge, Network
 from hepprune.pruning import coupling, masks, surgery
 from hepprune.pruning.masks import Plan
 from tests.networks import SEEDS
@@ -160,3 +160,22 @@ def test_a_shrunk_network_exports(tmp_path_factory: pytest.TempPathFactory, stag
         shrunk, nodes, tmp_path_factory.mktemp("hls"), {"part": "xcvu13p", "io_type": "io_parallel"}
     )
     assert {layer.name for layer in shrunk.weighted_layers} <= set(graph.graph)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stages", [("residual", "joined"), ("convolution", "pool")])
+def test_the_firmware_of_a_shrunk_network_computes_the_masked_one(stages: tuple[str, ...], tmp_path: Path) -> None:
+    network = graphs.build(list(stages), seed=4, fixed=True, flat=True)
+    for layer in network:
+        if isinstance(layer, Merge):
+            layer.operation = "add"
+    plan = graphs.drawn_plan(network, seed=1)
+    shrunk, masked = surgery.shrink(network, plan), masks.apply(network, plan)
+    target = {"part": "xcvu13p-flga2577-2-e", "clock_ns": 5.0, "clock_uncertainty": 0.125, "strategy": "latency"}
+    project = hls.export(shrunk, tmp_path / "project", **target)
+    hls.compile(project)
+    x = jets(network, seed=1, dtype=torch.float64)
+    with torch.no_grad():
+        expected = masked.double()(x).numpy()
+    assert np.array_equal(hls.predict(project, x.numpy()), expected)
+    check_gone(network, shrunk, plan)

@@ -3,9 +3,10 @@ import torch
 
 from hepprune.errors import NetworkError
 from hepprune.network import Network
-from hepprune.pruning import masks, plan
+from hepprune.pruning import blocks, masks, plan
 from hepprune.search import iterative
 from hepprune.training import Fit, Sample
+from tests.networks import transformer
 
 FINE_TUNE = Fit(2, 512, 3e-3, weight_decay=0.01)
 
@@ -49,6 +50,17 @@ def test_neurons_go_too(tagger: Network, jets: tuple[Sample, Sample]) -> None:
     pruned, _ = iterative.prune(tagger, *jets, schedule=[0.25, 0.5], statistics_jets=500, **options)
     for layer in pruned.dense_layers[:-1]:
         assert int((layer.digit_limit == 0).all(dim=1).sum()) == layer.n_out // 2
+
+
+def test_blocks_leave_in_rounds() -> None:
+    network = transformer(heads=2)
+    sample = Sample(torch.randn(40, 4, 3), torch.randint(0, 3, (40,)))
+    options = {"granularity": "layer", "method": "loss_change", "fine_tune": Fit(1, 40, 1e-3, quantised=False)}
+    half, _ = iterative.prune(network, sample, sample, schedule=[0.5], **options)
+    none, history = iterative.prune(network, sample, sample, schedule=[0.5, 1.0], **options)
+    assert len(blocks.blocks(half)) == 1
+    assert list(none.layers) == ["x", "stem", "pool", "classes"]
+    assert [entry.target for entry in history] == [0, 0.5, 1.0]
 
 
 def test_a_layer_left_empty_is_refused(tagger: Network, jets: tuple[Sample, Sample]) -> None:
