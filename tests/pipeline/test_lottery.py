@@ -25,7 +25,7 @@ def mnist(tmp_path: Path) -> Path:
 
 def test_a_game_on_the_files_of_mnist(mnist: Path) -> None:
     out = mnist / "out"
-    options = ["--seeds", "1", "--rounds", "1", "--sparsity", "0.5", "--epochs", "3", "-o", str(out), "--json"]
+    options = ["--seeds", "1", "--rounds", "1", "--sparsity", "0.5", "--epochs", "10", "-o", str(out), "--json"]
     told = CliRunner().invoke(app, ["lottery", str(mnist), *options])
     assert told.exit_code == 0, told.output
     found = json.loads((out / "lottery_mnist.json").read_text())
