@@ -3,6 +3,7 @@
 import re
 import shlex
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import typer
 
 from hepprune.cli import app
+from hepprune.pruning import importance
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -43,23 +45,36 @@ def test_every_command_shown_exists_with_its_options(page: str, command: str) ->
     assert shown <= known, f"{page}: `{command}`"
 
 
-def _snippets() -> list[tuple[str, str]]:
-    found = []
-    for page in PAGES:
-        code = [body for kind, body in _FENCE.findall(page.read_text(encoding="utf-8")) if kind == "python"]
-        found += [(f"{page.name}-{index}", body) for index, body in enumerate(code, start=1)]
-    return found
+def _snippets(page: Path) -> list[str]:
+    """Return the Python of a page, but for the whole job, which is the golden path's."""
+    code = [body for kind, body in _FENCE.findall(page.read_text(encoding="utf-8")) if kind == "python"]
+    return [body for body in code if "pipeline.run" not in body]
 
 
-@pytest.mark.parametrize(
-    "body", [pytest.param(body, id=name) for name, body in _snippets() if "pipeline.run" not in body]
-)
-def test_every_snippet_runs(body: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The snippet of the whole job is run by the golden path."""
+@pytest.mark.parametrize("page", [pytest.param(page, id=page.name) for page in PAGES if _snippets(page)])
+def test_the_snippets_of_a_page_run_one_after_the_other(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if not TAGGER.is_file():
         pytest.skip("the snippets start from a published tagger, which is not here")
     shutil.copy(TAGGER, tmp_path / "tagger.h5")
     (tmp_path / "hls_projects").symlink_to(ROOT / "hls_projects")
     (tmp_path / "datasets").symlink_to(ROOT / "datasets")
     monkeypatch.chdir(tmp_path)
-    exec(compile(body, "snippet", "exec"), {})  # noqa: S102 -- that is the test
+    names: dict[str, Any] = {}
+    for body in _snippets(page):
+        exec(compile(body, page.name, "exec"), names)  # noqa: S102 -- that is the test
+
+
+@pytest.fixture(autouse=True)
+def _same_criteria() -> Iterator[None]:
+    """Forget the criteria that a snippet registers."""
+    known = dict(importance.CRITERIA)
+    yield
+    importance.CRITERIA.clear()
+    importance.CRITERIA.update(known)
+
+
+def test_every_criterion_is_in_the_guide() -> None:
+    guide = (ROOT / "docs/pruning.md").read_text(encoding="utf-8")
+    assert [name for name in importance.CRITERIA if f"| `{name}` |" not in guide] == []
