@@ -54,9 +54,9 @@ def _print_design(console: Console, found: "Found") -> None:
         console.print(_origin(measured), soft_wrap=True)
     if found.measurements:
         console.print(totals(found.measurements))
-    for measured in found.measurements:
+    for measured, rest in zip(found.measurements, found.unexplained, strict=True):
         if measured.layers:
-            console.print(_layers(measured))
+            console.print(_layers(measured, rest))
     for failure in found.failures:
         console.print(failure.sentence, soft_wrap=True)
 
@@ -85,7 +85,7 @@ def _table(first: str, *columns: str) -> Table:
     return table
 
 
-def _layers(measured: "Measurement") -> Table:
+def _layers(measured: "Measurement", rest: "Resources") -> Table:
     from hepprune.synthesis.reports import modules
 
     table = _table(f"{measured.stage} by layer", *(name.upper() for name in _COUNTS), "cycles", "interval")
@@ -94,7 +94,7 @@ def _layers(measured: "Measurement") -> Table:
         cycles = _number(each.latency_cycles), _number(each.interval_cycles)
         table.add_row(f"{each.layer or ''} {modules.short(each.module)}".strip()[:40], *counts, *cycles)
     table.add_section()
-    table.add_row("total less modules", *_counts(modules.unexplained(measured)), "", "")
+    table.add_row("total less modules", *_counts(rest), "", "")
     return table
 
 
