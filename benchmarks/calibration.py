@@ -11,11 +11,10 @@ import random
 from dataclasses import asdict
 from pathlib import Path
 
-from hepprune import recipe
+from hepprune import frontends, recipe
 from hepprune.files import write_json
 from hepprune.hardware import cost, targets, validation
 from hepprune.hardware.calibration import Pair
-from hepprune.hardware.resources import RESOURCES, Estimate
 from hepprune.hardware.validation import Prediction
 from hepprune.network import Network
 from hepprune.pipeline import firmware, ingestion, taggers
@@ -28,6 +27,8 @@ from hepprune.training import Fit, fit
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks/results"
 N_JETS, N_ORDERS = 20_000, 20
+DEEPSETS = "l1-jet-id-deepsets-{}bit/kfold_0/synthesis_final"
+PUBLISHED = (*(DEEPSETS.format(bits) for bits in (4, 6, 8)), "jet-mlp-2022.2/hls4ml_prj")
 # Hidden sizes, bits of weights and activations, fraction of weights cut; in the order of synthesis.
 DESIGNS = (
     ((16, 8), 6, 0.60),
@@ -58,13 +59,14 @@ def main() -> None:
         "next design, in the order above": validation.forecasts(pairs),
         f"next design, {N_ORDERS} random orders": in_random_orders(pairs),
         "each design from all others": validation.left_out(pairs),
-        "published: logic synthesis from C synthesis": validation.left_out(published(arguments.reference)),
+        "published models and reports, each from the others": validation.left_out(published(arguments.reference)),
     }
     found = {name: [asdict(score) for score in validation.scores(rows)] for name, rows in asked.items()}
     for name, scores in found.items():
         for row in scores:
             before, after, n, pull = (row[key] for key in ("before", "after", "n", "pull"))
-            print(f"{name}: {row['resource']} {before:.1%} -> {after:.1%} ({n} predictions, pull {pull:.2f})")
+            errors = f"{before:.1%} -> {after:.1%} ({n} predictions, pull {pull:.2f})"
+            print(f"{name}: {row['stage']} {row['resource']} {errors}")
     predictions.predicted_vs_measured(asked["each design from all others"], RESULTS / "calibration.png")
     rows = [asdict(row) for row in asked["next design, in the order above"]]
     write_json(RESULTS / "calibration.json", {"designs": DESIGNS, "forecasts": rows, "scores": found})
@@ -78,20 +80,20 @@ def in_random_orders(pairs: list[Pair]) -> list[Prediction]:
 
 
 def published(folder: Path) -> list[Pair]:
-    """Return runs of other groups with both reports, C synthesis as the prediction of logic synthesis."""
-    if not folder.is_dir():
-        return []
-    pairs = {}
-    for design in ingestion.ingest(folder).designs:
-        stages = {each.stage: each for each in design.measurements}
-        if stages.keys() >= {"csynth", "vsynth"}:
-            early, late = stages["csynth"], stages["vsynth"]
-            cells = early.resources.scaled({"lut": cost.PRIOR_RATIOS["latency"]["vsynth"]})
-            cycles = early.latency_cycles or 0, early.interval_cycles or 1
-            doubt = cells.scaled(dict.fromkeys(RESOURCES, 0.0) | cost.PRIOR_SPREAD["latency"])
-            predicted = Estimate("vsynth", "latency", cells, *cycles, early.clock_ns, uncertainty=doubt)
-            pairs[early.resources] = predicted, late
-    return list(pairs.values())
+    """Return what is predicted of other groups' model files, and what their reports of Vivado and Vitis say of them."""
+    target, pairs = targets.load("generic_vu13p"), []  # all of them at 5 ns, on UltraScale+ parts
+    for place in PUBLISHED:
+        model = next((folder / place).glob("keras_model.*"), None)
+        if model is None:
+            continue
+        network = frontends.read(model)
+        (design,) = ingestion.ingest(folder / place).designs
+        pairs += [
+            (cost.estimate(network, target, strategy="latency", stage=measured.stage), measured)
+            for measured in design.measurements
+            if measured.stage in {"csynth", "vsynth"}
+        ]
+    return pairs
 
 
 def measure(build: Path, book: Ledger, *, hidden: tuple[int, ...], bits: int, sparsity: float) -> Pair:

@@ -103,6 +103,9 @@ def test_a_stage_that_is_not_predicted_is_refused_before_anything_starts(context
     at_csynth = recipe.Synthesis(tool="elsewhere", stage="csynth")
     with pytest.raises(RecipeError, match=r"stage 'csynth', which is not predicted.*da4ml, yosys, vsynth, route"):
         firmware.check_programs(context.recipe.model_copy(update={"synthesis": at_csynth}))
+    relative = recipe.Synthesis(tool="nextpnr")  # no budget is held against a Lattice part
+    with pytest.raises(RecipeError, match="measures at stage 'nextpnr-ecp5', which is not predicted"):
+        firmware.check_programs(context.recipe.model_copy(update={"synthesis": relative}))
     assert firmware.check_programs(context.recipe).stage == "yosys"
     assert elsewhere.tool().stage == "vsynth"
     with pytest.raises(ValidationError, match="the tool 'vivado' has its own"):
