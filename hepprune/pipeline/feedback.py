@@ -111,8 +111,9 @@ def _search(context: Context, start: Start, network: Network, budget: Budget, pr
         context.recipe.seed,
         start.tagger,
     )
-    with context.step("search", problem.settings.stages) as advance:
-        return greedy.search(network, problem, state=context.state / "search", advance=lambda s: advance(1, _note(s)))
+    with context.step("search", problem.settings.epochs) as advance:
+        tell: Callable[[greedy.Stage], None] = lambda stage: advance(0, _note(stage))  # noqa: E731
+        return greedy.search(network, problem, state=context.state / "search", advance=tell, trained=advance)
 
 
 def _note(stage: greedy.Stage) -> str:

@@ -16,7 +16,7 @@ import hepprune
 from hepprune import synthesis
 from hepprune.errors import RecipeError
 from hepprune.files import content_hash, write_text
-from hepprune.firmware import equivalence, hls, programs, rtl
+from hepprune.firmware import equivalence, hls, programs, rtl, verilator
 from hepprune.hardware import cost
 from hepprune.hardware.resources import Measurement, Resources
 from hepprune.network import Network, identity
@@ -44,6 +44,7 @@ def check_programs(recipe: Recipe) -> synthesis.Tool:
     """Return the synthesis tool; refuse to start where a program is missing that the run would need in the end."""
     for program in ("g++", "make", "bash"):
         programs.require(program, what="the proof that firmware and network agree")
+    verilator.check()
     tool = chosen(recipe)
     if tool.stage not in (known := cost.PRIOR_RATIOS[recipe.strategy]):
         raise RecipeError(

@@ -53,6 +53,11 @@ class Settings:
         """The stages that are always run."""
         return max(self.stages - self.digits, 1)
 
+    @property
+    def epochs(self) -> int:
+        """The epochs of the stages that are always run."""
+        return sum(self.fit(index).epochs for index in range(1, self.least + 1))
+
     def settles(self, index: int) -> bool:
         """Return whether a stage, counted from 1, is the long one in which digits are chosen."""
         return self.digits and index == self.stages - 1
@@ -127,11 +132,12 @@ def search(
     *,
     state: Path | None = None,
     advance: Callable[[Stage], None] = lambda _: None,
+    trained: Callable[[int], None] = lambda _: None,
 ) -> Outcome:
     """Return the network at which the priced figures meet the budget, and the stages on the way.
 
     Every stage is saved whole under `state`; a search that was interrupted goes on from there and ends as if it had
-    not been.
+    not been. `advance` is called after each stage, `trained` with the epochs just done, `Settings.epochs` in all.
 
     Raises:
         BudgetMissedError: no cut is left that would free a limit still broken.
@@ -140,10 +146,11 @@ def search(
     folder = state / _key(network, problem) if state else None
     stages, network = _resume(folder, network)
     for stage in stages:
+        trained(problem.settings.fit(stage.index).epochs)
         advance(stage)
     while not _finished(stages, problem):
         goals = problem.settings.goals(start, len(stages) + 1)
-        network, stage = _run_stage(network, problem, goals, len(stages) + 1)
+        network, stage = _run_stage(network, problem, goals, len(stages) + 1, trained)
         stages = (*stages, stage)
         _save(folder, network, stages)
         advance(stage)
@@ -157,7 +164,9 @@ def _finished(stages: tuple[Stage, ...], problem: Problem) -> bool:
     return done
 
 
-def _run_stage(network: Network, problem: Problem, goals: dict[str, float], index: int) -> tuple[Network, Stage]:
+def _run_stage(
+    network: Network, problem: Problem, goals: dict[str, float], index: int, trained: Callable[[int], None]
+) -> tuple[Network, Stage]:
     started, settings = time.perf_counter(), problem.settings
     before = metrics.accuracy(training.evaluate(network, problem.validation), problem.validation.y.numpy())
     network, steps, prepare = _cut(network, problem, goals, index)
@@ -169,6 +178,7 @@ def _run_stage(network: Network, problem: Problem, goals: dict[str, float], inde
         seed=problem.seed + index,
         teacher=problem.teacher,
         prepare=prepare,
+        advance=trained,
     )
     network = surgery.shrink(network)
     _check_alive(network, problem.budget)

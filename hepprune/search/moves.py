@@ -98,22 +98,33 @@ def _flatten(layer: Dense, scores: Tensor) -> Iterator[Move]:
 def global_magnitude(network: Network, statistics: Statistics, fraction: float) -> Iterator[Move]:
     """Yield the one move of plain global magnitude pruning: the smallest weights of the whole network.
 
-    It is what the search is compared with (Han et al., arXiv:1506.02626).
+    It is what the search is compared with (Han et al., arXiv:1506.02626). The largest weight of each class stays: a
+    class that loses its last one is lost for good, and the comparison would be with a tagger of fewer classes.
     """
     del statistics
     layers = network.dense_layers
-    weights = torch.cat([layer.weight.detach().abs().flatten() for layer in layers])
     alive = torch.cat([layer.digit_limit.flatten() > 0 for layer in layers])
-    n_cut = min(max(1, round(fraction * int(alive.sum()))), int(alive.sum()) - 1)
+    weights = torch.cat([_magnitudes(layer, keep_rows=layer.name == network.logits_name) for layer in layers])
+    free = int((weights < torch.inf).sum())
+    n_cut = min(max(1, round(fraction * int(alive.sum()))), free - 1)
     if n_cut < 1:
         return
     chosen = torch.zeros_like(alive)
-    chosen[torch.argsort(torch.where(alive, weights, torch.inf), stable=True)[:n_cut]] = True
+    chosen[torch.argsort(weights, stable=True)[:n_cut]] = True
     parts = torch.split(chosen, [layer.weight.numel() for layer in layers])
     units = [tuple(torch.nonzero(part).flatten().tolist()) for part in parts]
     yield Move(
         tuple(Cut(la.name, "weight", u) for la, u in zip(layers, units, strict=True) if u), 0.0, "global magnitude"
     )
+
+
+def _magnitudes(layer: Dense, *, keep_rows: bool) -> Tensor:
+    """Return the magnitudes of a layer's weights, flat; infinite where there is nothing to cut."""
+    sizes = torch.where(layer.digit_limit > 0, layer.weight.detach().abs(), torch.inf)
+    if keep_rows:
+        largest = torch.where(layer.digit_limit > 0, layer.weight.detach().abs(), -1.0).argmax(dim=1)
+        sizes[torch.arange(layer.n_out), largest] = torch.inf
+    return sizes.flatten()
 
 
 def gain(before: Estimate, after: Estimate, budget: Budget, goals: Mapping[str, float]) -> float:
