@@ -7,12 +7,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from hepprune.cli.screen import AsJson, Screen, errors_in_one_sentence
+from hepprune.cli.screen import AsJson, Screen, Workers, errors_in_one_sentence, workers
 
 
 def run(
     recipe: Annotated[Path, typer.Argument(help="The recipe (YAML).")] = Path("hls_projects/jet_tagger/recipe.yaml"),
     build: Annotated[Path | None, typer.Option(help="Where results go; default: build/ beside the recipe.")] = None,
+    executor: Workers | None = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the main job of a recipe: jets to smaller network, firmware, synthesis, measured figures."""
@@ -23,8 +24,9 @@ def run(
         from hepprune.report import table
 
         screen = Screen()
-        with screen.progress:
-            summary = pipeline.run(recipes.load(recipe), build=build or recipe.parent / "build", track=screen)
+        with workers(executor) as pool, screen.progress:
+            place = build or recipe.parent / "build"
+            summary = pipeline.run(recipes.load(recipe), build=place, executor=pool, track=screen)
         if as_json:
             sys.stdout.write(summaries.to_json(summary) + "\n")
             return

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +35,7 @@ def silent(name: str, total: int | None = None) -> Iterator[Callable[..., None]]
 
 @dataclass(frozen=True)
 class Context:
-    """One run: its recipe and target, its build folder, and the seconds each step has taken.
+    """One run: its recipe and target, its build folder, the workers it may use, the seconds each step has taken.
 
     Results are kept under names made from everything they depend on (the version of hepprune too), so that a run that
     was interrupted goes on, and a run that is repeated only reads.
@@ -45,6 +46,7 @@ class Context:
     build: Path
     track: Track = silent
     seconds: dict[str, float] = field(default_factory=dict)
+    executor: Executor | None = None
 
     @contextmanager
     def step(self, name: str, total: int | None = None) -> Iterator[Callable[..., None]]:

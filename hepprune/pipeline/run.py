@@ -1,5 +1,6 @@
 """The main job, told in one column."""
 
+from concurrent.futures import Executor
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -16,14 +17,14 @@ from hepprune.report.summary import Summary
 from hepprune.synthesis.ledger import Ledger
 
 
-def run(recipe: Recipe, *, build: Path, track: Track = silent) -> Summary:
+def run(recipe: Recipe, *, build: Path, executor: Executor | None = None, track: Track = silent) -> Summary:
     """Run a recipe from jets to measured firmware; everything lands in `build`, and what is there already is used.
 
     Raises:
         BudgetMissedError: the budget, or the accuracy it must be met at, cannot be reached; the state is kept.
         HeppruneError: something in the recipe, the data or the machine is wrong.
     """
-    context = Context(recipe, targets.load(recipe.target), build, track)
+    context = Context(recipe, targets.load(recipe.target), build, track, executor=executor)
     stage = firmware.check_programs(recipe).stage
     jets = taggers.read_jets(context)
     with firmware.tools_compiling(context.state / "compiled") as compiled:

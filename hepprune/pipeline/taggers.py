@@ -116,7 +116,14 @@ def sensitivities(context: Context, tagger: Network, jets: Samples) -> tuple[sen
     def analyse() -> tuple[sensitivity.SensitivityCurve, ...]:
         some = jets.train.first(_STATISTICS_JETS)
         gathered = statistics.gather(tagger, some.x, some.y)
-        return sensitivity.analyse(tagger, jets.validation, gathered, granularities=granularities, advance=advance)
+        return sensitivity.analyse(
+            tagger,
+            jets.validation,
+            gathered,
+            granularities=granularities,
+            executor=context.executor,
+            advance=advance,
+        )
 
     with context.step("sensitivity", total) as advance:
         kind = tuple[sensitivity.SensitivityCurve, ...]
