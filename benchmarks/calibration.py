@@ -15,7 +15,7 @@ from hepprune import recipe
 from hepprune.files import write_json
 from hepprune.hardware import cost, targets, validation
 from hepprune.hardware.calibration import Pair
-from hepprune.hardware.resources import Estimate, Resources
+from hepprune.hardware.resources import RESOURCES, Estimate
 from hepprune.hardware.validation import Prediction
 from hepprune.network import Network
 from hepprune.pipeline import firmware, ingestion, taggers
@@ -88,7 +88,7 @@ def published(folder: Path) -> list[Pair]:
             early, late = stages["csynth"], stages["vsynth"]
             cells = early.resources.scaled({"lut": cost.PRIOR_RATIOS["latency"]["vsynth"]})
             cycles = early.latency_cycles or 0, early.interval_cycles or 1
-            doubt = Resources(**{name: cost.PRIOR_SPREAD * count for name, count in cells.known().items()})
+            doubt = cells.scaled(dict.fromkeys(RESOURCES, 0.0) | cost.PRIOR_SPREAD["latency"])
             predicted = Estimate("vsynth", "latency", cells, *cycles, early.clock_ns, uncertainty=doubt)
             pairs[early.resources] = predicted, late
     return list(pairs.values())

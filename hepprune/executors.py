@@ -22,7 +22,7 @@ from concurrent.futures import (
 )
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from hepprune.errors import ExecutorError, PrerequisiteError, unknown
 
@@ -105,34 +105,40 @@ def _finished(
     if isinstance(executor, Serial):
         yield from ((place, function(item)) for place, item in enumerate(items))
         return
-    task = function if isinstance(executor, ThreadPoolExecutor) else _Shipped(function)
-    futures = {executor.submit(task, item): place for place, item in enumerate(items)}
+    near = isinstance(executor, ThreadPoolExecutor)
+    task: Callable[[Any], Any] = function if near else _Shipped(function)
+    futures = {executor.submit(task, item if near else pickle.dumps(item)): n for n, item in enumerate(items)}
     try:
         for future in as_completed(futures):
-            yield futures[future], _result(future)
+            result = _result(future)
+            yield futures[future], result if near else _unpickled(result)
     finally:
         for future in futures:
             future.cancel()
 
 
-class _Shipped(Generic[Item, Result]):
+class _Shipped:
     """A function pickled once here and unpickled once in each worker, whatever it carries (a network, a sample).
 
-    The pickle is plain: that of multiprocessing would put tensors into shared memory, which no other machine sees.
+    Pickles are plain, those of items and results too: multiprocessing's own would put tensors into shared memory,
+    which no other machine sees, and which ends with the worker.
     """
 
-    def __init__(self, function: Callable[[Item], Result]) -> None:
+    def __init__(self, function: Callable[[Any], Any]) -> None:
         self._content = pickle.dumps(function)
 
-    def __call__(self, item: Item) -> Result:
-        result: Result = _unpacked(self._content)(item)
-        return result
+    def __call__(self, item: bytes) -> bytes:
+        return pickle.dumps(_function(self._content)(_unpickled(item)))
 
 
 @lru_cache(maxsize=1)
-def _unpacked(content: bytes) -> Callable[[Any], Any]:
-    function: Callable[[Any], Any] = pickle.loads(content)  # noqa: S301 - what this process's parent has packed
+def _function(content: bytes) -> Callable[[Any], Any]:
+    function: Callable[[Any], Any] = _unpickled(content)
     return function
+
+
+def _unpickled(content: bytes) -> Any:
+    return pickle.loads(content)  # noqa: S301 - what this process or its own workers have packed
 
 
 def _result(future: Future[T]) -> T:

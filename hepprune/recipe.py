@@ -16,6 +16,7 @@ from hepprune.pruning import granularity as granularities
 from hepprune.pruning import importance, schedules, selection
 from hepprune.pruning.masks import GRANULARITIES
 from hepprune.search.greedy import Settings
+from hepprune.search.solvers import SOLVERS
 from hepprune.training import Fit
 
 Positive = Annotated[int, Field(ge=1)]
@@ -104,7 +105,7 @@ class Limits(_Section):
 
 
 class Search(_Section):
-    """How the search goes; see search.greedy."""
+    """How the search goes; see search.greedy. `solver` is what `hepprune search` plans with; see search.solvers."""
 
     stages: Annotated[int, Field(ge=2)] = 12
     step: Fraction = 0.08
@@ -115,6 +116,14 @@ class Search(_Section):
     learning_rate: Annotated[float, Field(gt=0)] = 6e-3
     settle_learning_rate: Annotated[float, Field(gt=0)] = 1.2e-2
     trim_learning_rate: Annotated[float, Field(gt=0)] = 5e-4
+    solver: str = "greedy"
+
+    @field_validator("solver")
+    @classmethod
+    def _is_a_solver(cls, name: str) -> str:
+        if name not in SOLVERS:
+            raise ValueError(unknown("solver", name, SOLVERS))
+        return name
 
     @field_validator("granularities")
     @classmethod

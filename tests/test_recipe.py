@@ -142,6 +142,7 @@ def test_an_unknown_key_lists_those_known_at_its_place(tmp_path: Path, place: st
         ("budget.latency_ns", 0, "budget.latency_ns: .*greater than 0"),
         ("budget.lut", float("nan"), "budget.lut: "),
         ("budget.latency_ns", float("inf"), "budget.latency_ns: "),
+        ("search.solver", "milp", "search.solver: .*unknown solver 'milp'; choose one of: "),
         ("search.granularities", ["neurons"], "search.granularities: .*granularities are neuron, weight, digit"),
         ("search.granularities", [], "search.granularities: "),
         ("search.step", 0, "search.step: "),

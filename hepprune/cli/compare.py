@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from hepprune.cli.screen import AsJson, Screen, errors_in_one_sentence, print_json
+from hepprune.cli.screen import AsJson, Screen, Workers, errors_in_one_sentence, print_json, workers
 
 Source = Annotated[str, typer.Argument(help="A recipe.yaml, or a model file or module:factory with --data.")]
 Jets = Annotated[Path | None, typer.Option(help="Jets of a model: a recipe.yaml or an .npz with x and y.")]
@@ -27,6 +27,7 @@ def compare(
     out: Annotated[Path, typer.Option("--out", "-o", help="Where networks, JSON and plots go.")] = Path(
         "build/comparison"
     ),
+    executor: Workers | None = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare pruning methods x sparsities x seeds: accuracy and AUC against sparsity and LUT, with errors."""
@@ -34,7 +35,7 @@ def compare(
         from hepprune.pipeline import comparison
 
         screen = Screen()
-        with screen.progress:
+        with workers(executor) as pool, screen.progress:
             result = comparison.compare(
                 source,
                 out,
@@ -44,6 +45,7 @@ def compare(
                 seeds=range(1, seeds + 1),
                 epochs=epochs,
                 patience=patience,
+                executor=pool,
                 track=screen,
             )
         if as_json:

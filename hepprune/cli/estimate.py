@@ -1,5 +1,6 @@
 """Commands on hardware before any firmware: what a model would cost, and the targets that are known."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -24,6 +25,7 @@ def estimate(
     ] = None,
     io_type: Annotated[str, typer.Option(help="io_parallel or io_stream.")] = "io_parallel",
     stage: Annotated[str | None, typer.Option(help="csynth, vsynth, route, da4ml or yosys.")] = None,
+    ledger: Annotated[Path | None, typer.Option(help="A ledger whose measurements at that stage calibrate it.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Predict LUT, FF, DSP, BRAM and latency of a model, layer by layer, and warn of what would fail."""
@@ -33,7 +35,13 @@ def estimate(
         from hepprune.pipeline import estimation
 
         found = estimation.estimate(
-            model, target, strategy=strategy, reuse_factor=reuse_factor, io_type=io_type, stage=stage
+            model,
+            target,
+            strategy=strategy,
+            reuse_factor=reuse_factor,
+            io_type=io_type,
+            stage=stage,
+            ledger=ledger,
         )
         if as_json:
             print_json(asdict(found) | {"latency_ns": found.estimate.latency_ns, "fits": found.fits})

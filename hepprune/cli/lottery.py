@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from hepprune.cli.screen import AsJson, Screen, errors_in_one_sentence, print_json
+from hepprune.cli.screen import AsJson, Screen, Workers, errors_in_one_sentence, print_json, workers
 
 
 def lottery(
@@ -23,6 +23,7 @@ def lottery(
     out: Annotated[Path, typer.Option("--out", "-o", help="Where trainings, JSON and plots go.")] = Path(
         "build/lottery"
     ),
+    executor: Workers | None = None,
     as_json: AsJson = False,
 ) -> None:
     """Find lottery tickets (arXiv:1803.03635) and compare them with the dense network, new weights, a random mask."""
@@ -30,7 +31,7 @@ def lottery(
         from hepprune.pipeline import lottery as game
 
         screen = Screen()
-        with screen.progress:
+        with workers(executor) as pool, screen.progress:
             result = game.play(
                 source,
                 out,
@@ -39,6 +40,7 @@ def lottery(
                 sparsity=sparsity,
                 rounds=rounds,
                 rewind_epochs=rewind_epochs,
+                executor=pool,
                 track=screen,
             )
         if as_json:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -36,6 +37,18 @@ def errors_in_one_sentence() -> Iterator[None]:
     except KeyboardInterrupt:
         errors.print("interrupted; what was finished is kept, run the same command again to go on from there")
         raise typer.Exit(_INTERRUPTED) from None
+
+
+@contextmanager
+def workers(executor: str | None) -> "Iterator[Executor | None]":
+    """Yield the executor that an option names, None where it was not given: the work is then done step by step here."""
+    from hepprune import executors
+
+    if executor is None:
+        yield None
+        return
+    with executors.open(executor) as pool:
+        yield pool
 
 
 def output() -> Console:

@@ -16,19 +16,27 @@ def search(
     data: Annotated[
         list[Path], typer.Option(help="Jets: a recipe.yaml or an .npz with x and y; one, or one for each model.")
     ],
-    target: Annotated[str, typer.Option("--target", "-t", help="A preset (see `hepprune targets`) or a YAML file.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="A folder for the smaller models, the plan and its plots.")],
-    solver: Annotated[str, typer.Option(help="greedy, exact, dynamic_programming or evolve.")] = "greedy",
+    target: Annotated[
+        str | None,
+        typer.Option("--target", "-t", help="A preset (see `hepprune targets`) or a YAML file; else the recipe's."),
+    ] = None,
+    solver: Annotated[
+        str | None, typer.Option(help="greedy, exact, dynamic_programming or evolve; else the recipe's.")
+    ] = None,
     budget: Annotated[
         list[str] | None,
         typer.Option("--budget", "-b", help="A limit in the target's place: lut=10%, dsp=120, latency=100ns."),
     ] = None,
-    strategy: Annotated[str, typer.Option(help="latency, resource, resource_unrolled, distributed_arithmetic.")] = (
-        "latency"
-    ),
+    strategy: Annotated[
+        str | None,
+        typer.Option(help="latency, resource, resource_unrolled, distributed_arithmetic; else the recipe's."),
+    ] = None,
     io_type: Annotated[str, typer.Option(help="io_parallel or io_stream.")] = "io_parallel",
     metric: Annotated[str, typer.Option(help="cross_entropy, accuracy, auc, ...")] = "cross_entropy",
-    granularities: Annotated[str, typer.Option(help="weight, dsp_row, bram_row, N:M, neuron.")] = "weight,neuron",
+    granularities: Annotated[
+        str, typer.Option(help="weight, dsp_row, bram_row, N:M, neuron, head, layer.")
+    ] = "weight,neuron",
     sparsities: Annotated[str, typer.Option(help="Fractions to cut.")] = "0.125,0.25,0.375,0.5,0.625,0.75,0.875,0.95",
     reuse_factors: Annotated[str, typer.Option(help="Choose among these, as in 1,2,4; else each layer's own.")] = "",
     weight_bits: Annotated[str, typer.Option(help="Choose among these too, as in 4,5.")] = "",
@@ -51,11 +59,19 @@ def search(
             _numbers("weight-bits", weight_bits, int),
             _numbers("activation-bits", activation_bits, int),
         )
-        settings = Settings(solver, strategy, io_type, metric, grid, n_jets=jets, n_trials=trials, seed=seed)
+        recipe = _recipe(data)
+        chosen = solver or recipe.solver, strategy or recipe.strategy
+        settings = Settings(*chosen, io_type, metric, grid, n_jets=jets, n_trials=trials, seed=seed)
         screen = Screen()
         with screen.progress:
             found = searching.search(
-                _named(models), data, target, settings=settings, budget=budget or (), out=out, track=screen
+                _named(models),
+                data,
+                target or recipe.target,
+                settings=settings,
+                budget=(*recipe.limits, *(budget or ())),
+                out=out,
+                track=screen,
             )
         if as_json:
             print_json(found)
@@ -66,6 +82,14 @@ def search(
         console.print(_plan(found))
         for line in _verdict(found):
             console.print(line, soft_wrap=True, highlight=False)
+
+
+def _recipe(data: list[Path]) -> Any:
+    """Return what the recipe among the jets asks for, or what is asked without one."""
+    from hepprune.pipeline.searching import Asked, asked
+
+    recipes = [path for path in data if path.suffix in {".yaml", ".yml"}]
+    return asked(recipes[0]) if recipes else Asked("generic_vu13p", "greedy", "latency", ())
 
 
 def _named(models: list[str]) -> dict[str, str]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 LedgerFile = Annotated[Path | None, typer.Option(help="The ledger (SQLite) that keeps what was found.")]
 
+_RELATIVE = "a relative check on a Lattice part, to compare designs by, no figure of the target's part"
 _COUNTS = ("lut", "ff", "dsp", "bram18", "uram")
 
 
@@ -50,18 +51,22 @@ def _print(found: "Ingested") -> None:
 def _print_design(console: Console, found: "Found") -> None:
     console.print(f"\n{found.top} in {found.project} (design {found.key})")
     for measured in found.measurements:
-        console.print(_origin(measured))
+        console.print(_origin(measured), soft_wrap=True)
     if found.measurements:
         console.print(totals(found.measurements))
-    for measured in found.measurements:
+    for measured, rest in zip(found.measurements, found.unexplained, strict=True):
         if measured.layers:
-            console.print(_layers(measured))
+            console.print(_layers(measured, rest))
     for failure in found.failures:
         console.print(failure.sentence, soft_wrap=True)
 
 
 def _origin(measured: "Measurement") -> str:
-    return f"{measured.stage}: {measured.tool} {measured.version}, {measured.part}, {measured.clock_ns:g} ns"
+    origin = f"{measured.stage}: {measured.tool} {measured.version}, {measured.part}, {measured.clock_ns:g} ns"
+    if measured.frequency_mhz is None:
+        return origin
+    timed = f"{origin}, longest path {measured.critical_path_ns:.2f} ns, {measured.frequency_mhz:.1f} MHz"
+    return f"{timed}: {_RELATIVE}" if measured.stage == "nextpnr-ecp5" else timed
 
 
 def totals(measured: "tuple[Measurement, ...]") -> Table:
@@ -80,7 +85,7 @@ def _table(first: str, *columns: str) -> Table:
     return table
 
 
-def _layers(measured: "Measurement") -> Table:
+def _layers(measured: "Measurement", rest: "Resources") -> Table:
     from hepprune.synthesis.reports import modules
 
     table = _table(f"{measured.stage} by layer", *(name.upper() for name in _COUNTS), "cycles", "interval")
@@ -89,7 +94,7 @@ def _layers(measured: "Measurement") -> Table:
         cycles = _number(each.latency_cycles), _number(each.interval_cycles)
         table.add_row(f"{each.layer or ''} {modules.short(each.module)}".strip()[:40], *counts, *cycles)
     table.add_section()
-    table.add_row("total less modules", *_counts(modules.unexplained(measured)), "", "")
+    table.add_row("total less modules", *_counts(rest), "", "")
     return table
 
 
@@ -104,10 +109,10 @@ def _number(value: float | None) -> str:
 def synth(
     projects: Annotated[list[Path], typer.Argument(help="HLS projects, or folders of Verilog that hepprune wrote.")],
     *,
-    tool: Annotated[str, typer.Option(help="auto, vitis, vitis_vivado, vivado or yosys.")] = "auto",
+    tool: Annotated[str, typer.Option(help="auto, vitis, vitis_vivado, vivado, yosys or nextpnr.")] = "auto",
     jobs: Annotated[int, typer.Option(min=1, help="How many projects at once on this machine.")] = 1,
     executor: Workers | None = None,
-    hours: Annotated[float, typer.Option(min=0.001, help="The longest that one program may run.")] = 4.0,
+    hours: Annotated[float, typer.Option(min=0.0001, help="The longest that one program may run.")] = 4.0,
     memory_gb: Annotated[float | None, typer.Option(min=0.01, help="The most memory for one project.")] = None,
     ledger: LedgerFile = None,
     as_json: AsJson = False,
@@ -128,7 +133,7 @@ def synth(
             for run in runs:
                 output().print(f"{run.project}")
                 if run.measurement is not None:
-                    output().print(_origin(run.measurement))
+                    output().print(_origin(run.measurement), soft_wrap=True)
                     output().print(totals((run.measurement,)))
         failed = [run for run in runs if run.failure is not None]
         if failed:

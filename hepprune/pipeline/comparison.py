@@ -1,6 +1,7 @@
 """Pruning methods side by side on one model and data set: runs, means, plots."""
 
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -49,6 +50,7 @@ def compare(
     seeds: Sequence[int] = (1, 2, 3, 4, 5),
     epochs: int = 10,
     patience: int | None = None,
+    executor: Executor | None = None,
     track: Track = silent,
 ) -> Result:
     """Compare methods x sparsities x seeds on a recipe's tagger, or on a model with `data`.
@@ -68,7 +70,14 @@ def compare(
     baselines = {seed: found.baseline(seed) for seed in seeds}
     with track("comparing", len(baselines) * len(contenders) * len(contest.sparsities)) as advance:
         state = build / "state" / "comparison"
-        entries = comparison.run(baselines.__getitem__, contest, seeds=tuple(baselines), state=state, advance=advance)
+        entries = comparison.run(
+            baselines.__getitem__,
+            contest,
+            seeds=tuple(baselines),
+            state=state,
+            executor=executor,
+            advance=advance,
+        )
     points = comparison.points(entries)
     where = found.target.name, found.strategy, len(found.train), len(found.test)
     files = plot(points, build)

@@ -12,6 +12,7 @@ from hepprune.hardware.cost.describing import Options
 from hepprune.hardware.resources import Budget, Estimate
 from hepprune.hardware.targets import Target
 from hepprune.network import Network
+from hepprune.pipeline import learning
 
 
 @dataclass(frozen=True)
@@ -45,16 +46,22 @@ def estimate(
     reuse_factor: int | None = None,
     io_type: str = "io_parallel",
     stage: str | None = None,
+    ledger: Path | None = None,
 ) -> Estimation:
     """Return what a model costs on a target; `stage` None is the cost model's own.
 
+    A `ledger` of designs that were measured at that stage calibrates it, as the last of them with this strategy was.
+
     Raises:
+        ReportError: there is no ledger, or nothing in it was predicted and measured at that stage and strategy.
         NetworkError: the model cannot be read, or a layer has no price under this strategy.
         RecipeError: an unknown target, strategy, io_type or stage, or a target without a clock.
     """
     network = model if isinstance(model, Network) else frontends.read(model)
     place = target if isinstance(target, Target) else targets.load(target)
     found = cost.estimate(network, place, strategy=strategy, stage=stage, io_type=io_type, reuse_factor=reuse_factor)
+    if ledger is not None:
+        found = learning.calibration_of(ledger, stage=found.stage, strategy=strategy).apply(found)
     warned = _cautions(network, place, strategy=strategy, reuse_factor=reuse_factor, io_type=io_type)
     used = place.budget.usage(found)
     return Estimation(place.name, strategy, io_type, found.stage, found, place.budget, used, warned)

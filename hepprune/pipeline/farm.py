@@ -6,6 +6,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from threading import Event
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -65,20 +66,23 @@ def synthesise(
     chosen = synthesis.choose(tool)
     works = [_job(project.resolve(), chosen, limits) for project in projects]
     pool = executor or executors.Serial()
-    near = isinstance(pool, ThreadPoolExecutor | executors.Serial)
-    task = partial(_watched, chosen.name, track) if near else partial(_run, chosen.name)
+    near, stop = isinstance(pool, ThreadPoolExecutor | executors.Serial), Event()
+    task = partial(_watched, chosen.name, track, stop) if near else partial(_run, chosen.name)
     runs: dict[synthesis.Job, Run] = {}
-    for job, run in executors.completed(pool, task, works):
-        runs[job] = run
-        if ledger is not None:
-            _record(run, ledger)
+    try:
+        for job, run in executors.completed(pool, task, works):
+            runs[job] = run
+            if ledger is not None:
+                _record(run, ledger)
+    finally:
+        stop.set()  # threads do not hear of Ctrl-C, and would wait for their programs for hours
     return [runs[job] for job in works]
 
 
-def _watched(tool: str, track: Track, job: synthesis.Job) -> Run:
+def _watched(tool: str, track: Track, stop: Event, job: synthesis.Job) -> Run:
     """Run a job with what its log says shown as it goes."""
     with track(f"{tool}: {_project(job).name}") as advance:
-        return _run(tool, replace(job, progress=partial(advance, 0)))
+        return _run(tool, replace(job, progress=partial(advance, 0), stopped=stop.is_set))
 
 
 def _project(job: synthesis.Job) -> Path:

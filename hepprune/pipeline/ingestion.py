@@ -36,13 +36,17 @@ _DESIGN = TypeAdapter(tuple[str, rtl.Design])
 
 @dataclass(frozen=True)
 class Found:
-    """A design in what was ingested: where, its top, the key it has in a ledger, its figures and its failures."""
+    """A design in what was ingested: where, its top, the key it has in a ledger, its figures and its failures.
+
+    `unexplained` is, for each measurement, what its total has beyond the sum of its modules.
+    """
 
     project: str
     top: str
     key: str
     measurements: tuple[Measurement, ...]
     failures: tuple[Failure, ...]
+    unexplained: tuple[Resources, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -138,10 +142,10 @@ class _Project:
         if self.design is not None:
             self.clock_ns = self.clock_ns or self.design.clock_ns
             self.part = self.part or self.design.part
-        self.names: Mapping[str, str] = {}
+        self.declared: Mapping[str, modules.Declared] = {}
         for file in files:
             if file.path.name == "parameters.h":
-                self.names = modules.declared(file.text)
+                self.declared = modules.declared(file.text)
         self.tops = self._tops()
 
     def read(self) -> tuple[list[Found], list[tuple[str, str]]]:
@@ -154,7 +158,7 @@ class _Project:
             top = self._top(file)
             if isinstance(found, Measurement):
                 self.clock_ns = self.clock_ns or found.clock_ns
-                measured.setdefault(top, []).append(modules.named(found, self.names))
+                measured.setdefault(top, []).append(modules.named(found, self.declared))
             elif isinstance(found, Failure):
                 failed.setdefault(top, []).append(found)
             elif found is not None:
@@ -207,7 +211,9 @@ class _Project:
         content = [self.stamp] if self.stamp else sorted(file.text for file in self.files)
         key = content_hash("ingested", top, part, self.clock_ns, content)
         cycles = (self.design.latency_cycles, self.design.interval_cycles) if self.design else None
-        return Found(self.name, top, key, tuple(_with_cycles(whole, cycles)), tuple(dict.fromkeys(failed)))
+        whole = _with_cycles(whole, cycles)
+        rest = tuple(modules.unexplained(each) for each in whole)
+        return Found(self.name, top, key, tuple(whole), tuple(dict.fromkeys(failed)), rest)
 
 
 def _is_whole(file: Artefact) -> bool:

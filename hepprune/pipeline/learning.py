@@ -29,15 +29,33 @@ def from_ledger(path: Path, *, plot: Path | None = None) -> Learned:
     Raises:
         ReportError: there is no ledger, it is damaged, or no design in it was both predicted and measured.
     """
-    if not path.is_file():
-        raise ReportError(f"there is no ledger '{path}'")
-    with Ledger(path) as book:
-        pairs = [pair for stage in STAGES for pair in book.pairs(stage)]
-    if not pairs:
+    if not (pairs := _pairs(path)):
         raise ReportError(f"no design in '{path}' was both predicted and measured at one stage")
     rows = validation.left_out(pairs)
     files = predictions.predicted_vs_measured(rows, plot) if plot and rows else []
     return Learned(_calibrations(pairs), tuple(validation.scores(rows)), tuple(rows), tuple(files))
+
+
+def calibration_of(path: Path, *, stage: str, strategy: str) -> Calibration:
+    """Return what a ledger teaches of a stage, for the tool and version that measured a strategy there last.
+
+    Raises:
+        ReportError: there is no ledger, it is damaged, or no such design in it was both predicted and measured.
+    """
+    pairs = [pair for pair in _pairs(path) if pair[0].stage == stage]
+    mine = [pair for pair in pairs if pair[0].strategy == strategy]
+    if not mine:
+        raise ReportError(
+            f"no design of strategy {strategy} in '{path}' was both predicted and measured at stage {stage}"
+        )
+    return calibration.fit(pairs, like=mine[-1])
+
+
+def _pairs(path: Path) -> list[Pair]:
+    if not path.is_file():
+        raise ReportError(f"there is no ledger '{path}'")
+    with Ledger(path) as book:
+        return [pair for stage in STAGES for pair in book.pairs(stage)]
 
 
 def _calibrations(pairs: Sequence[Pair]) -> tuple[Calibration, ...]:

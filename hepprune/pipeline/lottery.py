@@ -1,7 +1,9 @@
 """Lottery tickets from the command line: what is trained on what, the trials, their means, the plot."""
 
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import hepprune
@@ -11,6 +13,7 @@ from hepprune.data import images
 from hepprune.errors import DataError
 from hepprune.files import write_json
 from hepprune.hardware import targets
+from hepprune.network import Network
 from hepprune.pipeline import taggers
 from hepprune.pipeline.context import Context, Track, silent
 from hepprune.report import curves
@@ -53,6 +56,7 @@ def play(
     rounds: int = 12,
     rewind_epochs: int = 0,
     within: float = 0.01,
+    executor: Executor | None = None,
     track: Track = silent,
 ) -> Result:
     """Draw tickets for LeNet-300-100 on "digits" or a folder with MNIST's files, or for the tagger of a recipe.
@@ -68,8 +72,10 @@ def play(
     game = replace(game, fit=fit, sparsity=sparsity, rounds=rounds, rewind_epochs=rewind_epochs)
     sizes = (game.train.x.shape[1], *hidden, int(game.train.y.max()) + 1)
     with track(f"lottery on {name}", lottery.n_trainings(game, len(seeds))) as advance:
-        draw = _drawing(sizes)
-        trials = lottery.play(draw, game, seeds=seeds, state=build / "state" / "lottery", advance=advance)
+        draw = partial(_drawn, sizes)
+        trials = lottery.play(
+            draw, game, seeds=seeds, state=build / "state" / "lottery", executor=executor, advance=advance
+        )
     points = lottery.points(trials)
     files = plot(points, build / f"lottery_{name}")
     sparsest = {kind: lottery.sparsest(points, kind, within=within) for kind in lottery.KINDS}
@@ -79,9 +85,9 @@ def play(
     return result
 
 
-def _drawing(sizes: tuple[int, ...]) -> lottery.Draw:
+def _drawn(sizes: tuple[int, ...], seed: int) -> Network:
     n_features, *hidden, n_classes = sizes
-    return lambda seed: training.multilayer_perceptron(n_features, tuple(hidden), n_classes, seed=seed)
+    return training.multilayer_perceptron(n_features, tuple(hidden), n_classes, seed=seed)
 
 
 def _game(source: str, build: Path, track: Track) -> tuple[str, tuple[int, ...], Game]:

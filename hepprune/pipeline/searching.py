@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from hepprune import frontends
+from hepprune import recipe as recipes
 from hepprune.errors import BudgetMissedError, NetworkError
 from hepprune.files import write_text
 from hepprune.hardware import targets
-from hepprune.hardware.resources import Budget
+from hepprune.hardware.resources import RESOURCES, Budget
 from hepprune.hardware.targets import Target
 from hepprune.network import Network
 from hepprune.pipeline import budgets
@@ -83,6 +84,28 @@ def search(
     fields = settled.solution, settled.used, settled.rounds
     result = Searched(place.name, limits.limits(), metric, *fields, planned, {})
     return result if out is None else _written(result, out)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a recipe asks of a search: target, solver, strategy, and limits as `budgets.read` takes them."""
+
+    target: str
+    solver: str
+    strategy: str
+    limits: tuple[str, ...]
+
+
+def asked(path: Path) -> Asked:
+    """Return what a recipe asks; a share of its own baseline's LUT is no limit for other models and is left out.
+
+    Raises:
+        RecipeError: the file is no recipe.
+    """
+    recipe = recipes.load(path)
+    wanted = recipe.budget.model_dump(include={"latency_ns", "interval_cycles", *RESOURCES})
+    limits = tuple(f"{name}={value:g}" for name, value in wanted.items() if value is not None)
+    return Asked(recipe.target, recipe.search.solver, recipe.strategy, limits)
 
 
 def _each(data: Sequence[Any], n_models: int) -> list[Any]:

@@ -5,18 +5,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from hepprune import frontends, metrics
 from hepprune.files import content_hash
 from hepprune.hardware import cost
 from hepprune.hardware.resources import Budget, Estimate, Resources
 from hepprune.hardware.targets import Target
-from hepprune.metrics import Difference, Metric, Score
+from hepprune.metrics import Metric
 from hepprune.network import Network, identity
 from hepprune.search import tables
 from hepprune.search.choices import Option, Problem, latency_name
-from hepprune.search.effects import scored
+from hepprune.search.effects import compare
 from hepprune.search.journal import Journal
 from hepprune.search.pareto import Plan
 from hepprune.search.variants import Grid, Workshop
@@ -105,8 +103,11 @@ class Wholes:
 
     def _judged(self, plan: Plan) -> list[Any]:
         built = self.built(plan)
-        changes = [self._compared(model, built[model.name], model.sample)[2] for model in self.models]
-        loss = tables.sign(self.settings.measure) * sum(change.value for change in changes)
+        measure = self.settings.measure
+        changes = [
+            compare(model.workshop.network, built[model.name], model.sample, measure)[2] for model in self.models
+        ]
+        loss = tables.sign(measure) * sum(change.value for change in changes)
         error = sum(change.error**2 for change in changes) ** 0.5
         return [loss, error, self._used({name: self.price(network) for name, network in built.items()})]
 
@@ -129,20 +130,14 @@ class Wholes:
             used |= {latency_name(table.model, several): share for share in own.values()}
         return used
 
-    @torch.no_grad()
-    def _compared(self, model: Model, after: Network, sample: Sample) -> tuple[Score, Score, Difference]:
-        """Return the metric of a model and of what becomes of it on the same jets, and the second less the first."""
-        labels, measure = sample.y.numpy(), self.settings.measure
-        first, second = (scored(measure, each.logits(sample.x), labels) for each in (model.workshop.network, after))
-        return first, second, metrics.difference(second, first)
-
     def planned(self, plan: Plan, out: Path | None) -> tuple[Planned, ...]:
         """Return what becomes of each model, written beside the solution where there is a folder."""
         built = self.built(plan)
         return tuple(self._planned(model, plan.of(model.name), built[model.name], out) for model in self.models)
 
     def _planned(self, model: Model, options: dict[str, Option], network: Network, out: Path | None) -> Planned:
-        before, after, change = self._compared(model, network, model.test)
+        given, measure = model.workshop.network, self.settings.measure
+        before, after, change = compare(given, network, model.test, measure)
         file = None
         if out is not None:
             suffix = Path(model.given).suffix if isinstance(model.given, str | Path) else ".npz"

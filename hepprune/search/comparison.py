@@ -5,6 +5,7 @@ the same network and are judged on the same jets, so that their difference is kn
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from itertools import groupby
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hepprune import metrics, training
+from hepprune import executors, metrics, training
 from hepprune.errors import NetworkError, unknown
 from hepprune.files import content_hash
 from hepprune.network import Network, identity
@@ -127,25 +128,38 @@ def run(
     *,
     seeds: Sequence[int],
     state: Path | None = None,
+    executor: Executor | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> list[Entry]:
     """Return an entry per seed, method and sparsity, and one per seed of the unpruned network.
 
-    `advance(1)` is called after each step. Each is kept under `state` as soon as it is done.
+    `advance(1)` is called after each step. Each is kept under `state` as soon as it is done. Seeds are shared among the
+    workers of an `executor`; `advance` is then told of a seed's steps together.
 
     Raises:
         NetworkError: the sparsities fall or leave [0, 1], or a layer would be left empty.
     """
     if not contest.sparsities or list(contest.sparsities) != sorted(contest.sparsities):
         raise NetworkError(f"sparsities to compare at rise, these do not: {contest.sparsities}")
-    entries: list[Entry] = []
-    for seed in seeds:
-        lane = _Lane(contest, seed, baseline(seed), Kept(state))
-        entries.append(lane.entry(UNPRUNED, lane.start, 0.0))
-        for method in contest.methods:
-            for entry in lane.follow(method):
-                entries.append(entry)
-                advance(1)
+    keep = Kept(state and state.resolve())
+    if executor is None:
+        return [e for seed in seeds for e in _entries(contest, keep, (seed, baseline(seed)), advance=advance)]
+    one, per_seed = partial(_entries, contest, keep), len(contest.methods) * len(contest.sparsities)
+    starts = [(seed, baseline(seed)) for seed in seeds]
+    found = executors.gather(executor, one, starts, advance=lambda n: advance(n * per_seed))
+    return [entry for entries in found for entry in entries]
+
+
+def _entries(
+    contest: Contest, keep: Kept, start: tuple[int, Network], *, advance: Callable[[int], None] = lambda _: None
+) -> list[Entry]:
+    """Return the entries of one seed, from its unpruned network."""
+    lane = _Lane(contest, *start, keep)
+    entries = [lane.entry(UNPRUNED, lane.start, 0.0)]
+    for method in contest.methods:
+        for entry in lane.follow(method):
+            entries.append(entry)
+            advance(1)
     return entries
 
 

@@ -140,3 +140,15 @@ def scored(metric: Metric, logits: Tensor, labels: np.ndarray[tuple[int], np.dty
     if not np.isfinite(found.value):
         raise DataError(f"the metric '{name}' is {found.value}; look for NaN among the features or logits")
     return found
+
+
+@torch.no_grad()
+def compare(before: Network, after: Network, sample: Sample, metric: Metric) -> tuple[Score, Score, Difference]:
+    """Return the metric of two networks on the same jets, and the second less the first.
+
+    Raises:
+        DataError: it is not finite.
+    """
+    labels = sample.y.numpy()
+    first, second = (scored(metric, network.logits(sample.x), labels) for network in (before, after))
+    return first, second, metrics.difference(second, first)

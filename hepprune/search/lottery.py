@@ -6,15 +6,16 @@ network, the same mask on newly drawn weights, and a random mask as sparse.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from hepprune import metrics, training
+from hepprune import executors, metrics, training
 from hepprune.files import content_hash
 from hepprune.network import Network, identity
 from hepprune.pruning import importance, masks, plan, schedules, selection
@@ -83,20 +84,33 @@ def play(
     *,
     seeds: Sequence[int],
     state: Path | None = None,
+    executor: Executor | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> list[Trial]:
     """Return every trial of every seed; `advance(1)` is called after each training.
 
     Each training is kept under `state` as soon as it is done, so that a game that was interrupted goes on from there.
+    Seeds are shared among the workers of an `executor`; `advance` is then told of a seed's trainings together.
 
     Raises:
         NetworkError: the sparsity is outside [0, 1], or a layer would be left empty.
     """
-    trials: list[Trial] = []
-    for seed in seeds:
-        for trial in _rounds(draw, game, seed, Kept(state)):
-            trials.append(trial)
-            advance(1)
+    keep = Kept(state and state.resolve())
+    if executor is None:
+        return [trial for seed in seeds for trial in _seed(draw, game, keep, seed, advance=advance)]
+    one, per_seed = partial(_seed, draw, game, keep), n_trainings(game, 1)
+    found = executors.gather(executor, one, seeds, advance=lambda n: advance(n * per_seed))
+    return [trial for trials in found for trial in trials]
+
+
+def _seed(
+    draw: Draw, game: Game, keep: Kept, seed: int, *, advance: Callable[[int], None] = lambda _: None
+) -> list[Trial]:
+    """Return the trials of one seed."""
+    trials = []
+    for trial in _rounds(draw, game, seed, keep):
+        trials.append(trial)
+        advance(1)
     return trials
 
 

@@ -8,28 +8,25 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from hepprune.fixed import FixedPoint
 from hepprune.hardware import cost
-from hepprune.hardware.cost import describing, hls, operations
+from hepprune.hardware.cost import describing, hls
 from hepprune.hardware.cost.hls import Priced
-from hepprune.hardware.cost.operations import Operation
 from hepprune.hardware.resources import Estimate, LayerEstimate, Resources
 from hepprune.hardware.targets import Target
 from hepprune.network import (
     Activation,
     BatchNorm,
     GlobalPool,
-    Input,
     Layer,
     Network,
     Pool,
     ReLU,
     Reshape,
-    Shared,
     Weighted,
 )
 from hepprune.search.variants import replaced
 
+_ADDER_GRAPH = "da4ml"
 _CHANNELWISE = (ReLU, Activation, BatchNorm, Pool, GlobalPool, Reshape)
 
 
@@ -61,8 +58,8 @@ class Pricing:
             RecipeError: the strategy has no cost model, or the target no clock.
         """
         whole = cost.estimate(network, target, strategy=strategy, io_type=io_type)
-        alone = strategy in operations.STRATEGIES and not any(isinstance(layer, Shared) for layer in network)
-        priced = hls.priced(network, target, strategy=strategy, io_type=io_type) if alone else None
+        by_layer = whole.stage == hls.STAGE
+        priced = hls.priced(network, target, strategy=strategy, io_type=io_type) if by_layer else None
         return cls(network, target, strategy, io_type, whole, priced)
 
     def share(self, layer: Layer, *, kept: float = 1.0) -> Share:
@@ -89,6 +86,12 @@ class Pricing:
             own += share.resources
         spent = sum(share.latency_ns for share in shares.values())
         return _difference(self.whole.resources, own), self._levels(self.whole) * self._unit_ns - spent
+
+    def structure(self, without: Network) -> Share:
+        """Return what the network without a structure has more than with it, which is less than nothing."""
+        found = cost.estimate(without, self.target, strategy=self.strategy, io_type=self.io_type)
+        latency_ns = (self._levels(found) - self._levels(self.whole)) * self._unit_ns
+        return Share(_difference(found.resources, self.whole.resources), latency_ns, 1)
 
     def feeders(self, layers: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """Return for each of the layers those of them with weights whose neurons it reads."""
@@ -117,7 +120,8 @@ class Pricing:
 
     @property
     def _in_cycles(self) -> bool:
-        return self.strategy in operations.STRATEGIES
+        """Whether depth counts cycles; that of one adder graph counts its levels."""
+        return self.whole.stage != _ADDER_GRAPH
 
     def _levels(self, found: Estimate) -> float:
         return float(found.latency_cycles) if self._in_cycles else sum(layer.depth for layer in found.layers)
@@ -133,19 +137,13 @@ class Pricing:
             changed = replaced(self.network, {layer.name: layer})
             return cost.estimate(changed, self.target, strategy=self.strategy, io_type=self.io_type)
         known = self.priced.operations
-        new = {layer.name: self._operation(layer, known)}
+        options = describing.Options(self.strategy, self.io_type)
+        new = {layer.name: describing.describe(self.network, layer, known, options=options)}
         for after in self.network:  # the layers that see another width than before
             sources = self.network.sources.get(after.name, ())
             if any(source in new and new[source].out_width != known[source].out_width for source in sources):
-                new[after.name] = self._operation(after, known | new)
+                new[after.name] = describing.describe(self.network, after, known | new, options=options)
         return self.priced.changed(*new.values()).estimate()
-
-    def _operation(self, layer: Layer, before: Mapping[str, Operation]) -> Operation:
-        """Return the operation of a layer alone, behind inputs of the widths that its sources put out."""
-        sources = self.network.sources[layer.name]
-        ports = [Input(name, self.network.shapes[name], FixedPoint(before[name].out_width, 1)) for name in sources]
-        alone = Network([*ports, layer], {layer.name: sources})
-        return describing.described(alone, describing.Options(self.strategy, self.io_type))[-1]
 
 
 def latency_limit(target: Target, limit_ns: float | None) -> float | None:

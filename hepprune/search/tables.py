@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from hepprune import metrics
 from hepprune.errors import NetworkError
 from hepprune.files import content_hash
+from hepprune.hardware.resources import Resources
 from hepprune.metrics import Metric
-from hepprune.network import Layer, identity
+from hepprune.network import Layer, Network, identity
+from hepprune.search import structures
 from hepprune.search.choices import Choice, Option, Table
-from hepprune.search.effects import measure
+from hepprune.search.effects import compare, measure
 from hepprune.search.journal import Journal
 from hepprune.search.pricing import Pricing
 from hepprune.search.replay import Group
@@ -50,6 +53,10 @@ def build(
     journal = Journal() if journal is None else journal
     choices, shares = [], {}
     for name, options in workshop.options(grid):
+        if structures.is_structure(name):
+            choices.append(_structure(workshop, sample, pricing, name, options, metric=metric, journal=journal))
+            advance(1)
+            continue
         variants = dict(_possible(workshop, name, options))
         effects = _effects(workshop, sample, name, variants, metric=metric, journal=journal)
         priced = {option: pricing.share(layer, kept=option.kept) for option, layer in variants.items()}
@@ -78,6 +85,38 @@ def build(
     return Table(model, tuple(choices), fixed=resources, fixed_latency_ns=latency_ns, feeders=feeders)
 
 
+def _structure(
+    workshop: Workshop,
+    sample: Sample,
+    pricing: Pricing,
+    name: str,
+    options: Sequence[Option],
+    *,
+    metric: Metric,
+    journal: Journal,
+) -> Choice:
+    """Return the choice of heads or of a block, each option measured and priced on the whole network."""
+    nothing = Resources(**dict.fromkeys(pricing.whole.resources.known(), 0.0))
+    found = [replace(options[0], resources=nothing)]
+    for option in options[1:]:
+        without = workshop.build({name: option})
+        key = content_hash("structure", *_key(workshop, sample, metric), name, str(option))
+        loss, error = journal.remember(key, partial(_whole_effect, workshop.network, without, sample, metric))
+        share = pricing.structure(without)
+        cells, latency_ns = share.resources, share.latency_ns
+        found.append(replace(option, loss=loss, error=error, resources=cells, latency_ns=latency_ns))
+    return Choice(name, tuple(found))
+
+
+def _whole_effect(before: Network, after: Network, sample: Sample, metric: Metric) -> tuple[float, float]:
+    change = compare(before, after, sample, metric)[2]
+    return sign(metric) * change.value, change.error
+
+
+def _key(workshop: Workshop, sample: Sample, metric: Metric) -> tuple[str, ...]:
+    return identity(workshop.network), jets_key(sample), named(metric), workshop.criterion.name
+
+
 def _possible(workshop: Workshop, name: str, options: Sequence[Option]) -> Iterator[tuple[Option, Layer]]:
     """Yield the options that leave something of the layer, with what they make of it."""
     for option in options:
@@ -100,7 +139,7 @@ def _effects(
     unchanged = Option()
     tried = [option for option in distinct if option != unchanged]
     described = [str(option) for option in tried]
-    key = content_hash("effects", identity(workshop.network), name, described, jets_key(sample), named(metric))
+    key = content_hash("effects", *_key(workshop, sample, metric), name, described)
 
     def make() -> list[tuple[float, float]]:
         found: list[tuple[float, float]] = []

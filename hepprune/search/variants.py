@@ -14,6 +14,7 @@ from hepprune.network import Conv, Layer, Network, ReLU, Weighted
 from hepprune.network.precision import weight_type
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning import importance, masks, selection, statistics, surgery
+from hepprune.search import structures
 from hepprune.search.choices import Option
 from hepprune.training import Sample
 
@@ -55,16 +56,18 @@ class Workshop:
     criterion: importance.Criterion
     gathered: Mapping[str, Any] = field(default_factory=dict)
     means: Mapping[str, Tensor] = field(default_factory=dict)
+    head_order: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, network: Network, sample: Sample, *, criterion: str = "fisher") -> "Workshop":
         """Gather the criterion's statistics and the neurons' means on jets."""
         method = importance.find(criterion)
         gathered = {} if method.gathers is None else method.gathers(network, sample.x, sample.y)
-        return cls(network, method, gathered, statistics.means(network, sample.x))
+        order = structures.head_order(network, method, (sample.x, sample.y))
+        return cls(network, method, gathered, statistics.means(network, sample.x), order)
 
     def options(self, grid: Grid) -> Iterator[tuple[str, tuple[Option, ...]]]:
-        """Yield every layer that can be changed, with its options; the first of each leaves it as it is."""
+        """Yield every layer or structure that can be changed, with its options; the first leaves it as it is."""
         scored = {layer.name for layer in statistics.scored(self.network)}
         for layer in self.network:
             if isinstance(layer, Weighted) and layer.name in scored:
@@ -73,13 +76,15 @@ class Workshop:
                 width = layer.result.width
                 fewer = [bits for bits in grid.activation_bits if bits < width]
                 yield layer.name, (Option(), *(Option(activation_bits=bits) for bits in fewer))
+        yield from structures.options(self.network, grid.granularities, self.head_order)
 
     def _of_weights(self, layer: Weighted, grid: Grid) -> Iterator[Option]:
         own = layer.weight_type.width if isinstance(layer.weight_type, FixedPoint) else 0
         bits = (None, *(each for each in grid.weight_bits if each < own))
         size = layer.weight[0].numel(), layer.n_out
         factors = tuple(f for f in grid.reuse_factors if reuse.is_legal(*size, f)) or (None,)
-        granular = [g for g in grid.granularities if g != "neuron" or self._may_lose_neurons(layer)]
+        own_granularities = [name for name in grid.granularities if name not in structures.GRANULARITIES]
+        granular = [g for g in own_granularities if g != "neuron" or self._may_lose_neurons(layer)]
         for weight_bits in bits:
             for factor in factors:
                 yield Option(weight_bits=weight_bits, reuse_factor=factor)
@@ -128,9 +133,13 @@ class Workshop:
 
     def build(self, options: Mapping[str, Option]) -> Network:
         """Return the network with an option for each layer named, dead structure removed."""
-        changed = {name: self.layer(name, option) for name, option in options.items()}
-        network = self.network.replacing(changed)
-        return surgery.shrink(network) if any(o.granularity == "neuron" for o in options.values()) else network
+        network = structures.without_blocks(self.network, options)
+        left = {layer.name for layer in network}
+        network = network.replacing(
+            {name: self.layer(name, option) for name, option in options.items() if name in left}
+        )
+        shrinks = any(option.granularity == "neuron" for option in options.values())
+        return structures.without_heads(surgery.shrink(network) if shrinks else network, options, self.head_order)
 
 
 def replaced(network: Network, changed: Mapping[str, Layer]) -> Network:

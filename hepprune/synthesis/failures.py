@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Self
 
 from hepprune.errors import ReportError
 
@@ -46,6 +47,10 @@ class RunFailedError(ReportError):
     def __init__(self, sentence: str, failure: Failure) -> None:
         super().__init__(sentence)
         self.failure = failure
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, Failure]]:
+        """Keep the failure on the way from one process to another."""
+        return type(self), (str(self), self.failure)
 
 
 @dataclass(frozen=True)

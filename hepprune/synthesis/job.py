@@ -29,9 +29,18 @@ def unheard(_phase: str) -> None:
     """Take note of no phase; a lambda could not be sent to another process."""
 
 
+def unstopped() -> bool:
+    """Let a job run to its end."""
+    return False
+
+
 @dataclass(frozen=True)
 class Job:
-    """A design to measure: Verilog and its top, an HLS project if there is one, part, clock, and the RTL's cycles."""
+    """A design to measure: Verilog and its top, an HLS project if there is one, part, clock, and the RTL's cycles.
+
+    `progress` is told what the log says is going on; a program is ended as soon as `stopped` says so, which is how a
+    thread that waits for one hears of Ctrl-C.
+    """
 
     folder: Path
     top: str
@@ -44,6 +53,7 @@ class Job:
     time_limit_s: float = TIME_LIMIT_S
     memory_limit_bytes: float | None = None
     progress: Callable[[str], object] = field(default=unheard, compare=False)
+    stopped: Callable[[], bool] = field(default=unstopped, compare=False)
 
     @property
     def log(self) -> Path:
@@ -103,6 +113,8 @@ def _watch(process: "subprocess.Popen[bytes]", job: Job, start: int) -> tuple[st
         with suppress(subprocess.TimeoutExpired):
             process.wait(max(0.0, min(_POLL_S, deadline - time.monotonic())))
             return None
+        if job.stopped():
+            raise KeyboardInterrupt
         if time.monotonic() >= deadline:
             return "over_time", f"ran over its {job.time_limit_s:g} s"
         if job.memory_limit_bytes is not None and _memory_bytes(process.pid) > job.memory_limit_bytes:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from pydantic import ValidationError
 
 from hepprune import recipe
+from hepprune.cli import screen
 from hepprune.data.scaling import Scaler
 from hepprune.errors import MeasurementAwaitedError, RecipeError, ReportError
 from hepprune.hardware import targets
@@ -105,3 +107,11 @@ def test_a_stage_that_is_not_predicted_is_refused_before_anything_starts(context
     assert elsewhere.tool().stage == "vsynth"
     with pytest.raises(ValidationError, match="the tool 'vivado' has its own"):
         recipe.Synthesis(tool="vivado", stage="vsynth")
+
+
+def test_waiting_is_no_error_on_the_screen(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(typer.Exit) as end, screen.errors_in_one_sentence():
+        raise elsewhere.awaited("abc123", "vsynth", tmp_path, [Path("hls")])
+    assert end.value.exit_code == 4
+    said = capsys.readouterr().err
+    assert said.startswith("to be continued: the design abc123 waits")

@@ -3,12 +3,19 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from hepprune import cli
+from hepprune.errors import ReportError
+from hepprune.fixed import FixedPoint
+from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Estimate, LayerEstimate, LayerMeasurement, Measurement, Resources
+from hepprune.network import Dense, Input, Network
+from hepprune.pipeline import estimation
 from hepprune.synthesis.ledger import Ledger
 
 
@@ -69,3 +76,22 @@ def test_a_ledger_that_teaches_nothing_is_refused(tmp_path: Path) -> None:
         book.record_design("abc", "only written")
     code, _, said = hepprune("ledger", "calibrate", tmp_path / "empty.sqlite")
     assert (code, "both predicted and measured" in said) == (1, True)
+
+
+def test_an_estimate_is_calibrated_by_a_ledger(tmp_path: Path) -> None:
+    network = Network(
+        [
+            Input("x", 4, FixedPoint(8, 4)),
+            Dense("fc", torch.ones(3, 4), torch.zeros(3), weight_type=FixedPoint(6, 2), bias_type=FixedPoint(8, 4)),
+        ]
+    )
+    target = targets.load("generic_vu13p")
+    plain = cost.estimate(network, target, stage="yosys")
+    seen = Measurement("yosys", "yosys", "0.70", "xcvu13p", 5.0, plain.resources.scaled({"lut": 1.5}), 1, 1)
+    with Ledger(tmp_path / "ledger.sqlite") as book:
+        book.record("abc", "measured", estimate=plain, measurement=seen)
+    asked: Any = {"strategy": "distributed_arithmetic", "ledger": tmp_path / "ledger.sqlite"}
+    found = estimation.estimate(network, target, stage="yosys", **asked).estimate
+    assert 1.4 < (found.resources.lut or 0) / (plain.resources.lut or 1) < 1.5
+    with pytest.raises(ReportError, match="of strategy distributed_arithmetic in .* at stage route"):
+        estimation.estimate(network, target, stage="route", **asked)

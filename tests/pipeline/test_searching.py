@@ -177,3 +177,9 @@ def test_a_search_that_was_killed_ends_as_if_it_had_not_been(files: tuple[Path, 
     for name in ("solution.json", "tagger.npz"):
         assert (killed / name).read_bytes() == (whole / name).read_bytes()
     assert len(journal.read_text().splitlines()) == n_whole
+
+
+def test_a_recipe_says_what_is_asked() -> None:
+    found = searching.asked(Path(__file__).parents[2] / "hls_projects/jet_tagger/recipe.yaml")
+    assert (found.target, found.solver, found.strategy) == ("generic_vu13p", "greedy", "distributed_arithmetic")
+    assert found.limits == ("latency_ns=30", "interval_cycles=1")

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from hepprune import executors
 from hepprune.errors import NetworkError
 from hepprune.network import Network
 from hepprune.pruning import masks
@@ -70,6 +71,15 @@ def test_a_contest_that_was_interrupted_goes_on(
     assert len(before) == 4
     assert comparison.run(lambda _: tagger, contest, seeds=(1, 2), state=tmp_path) == entries
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+
+
+@pytest.mark.slow
+def test_workers_compare_the_same(tagger: Network, contest: Contest, entries: list[Entry]) -> None:
+    told: list[int] = []
+    with executors.open("processes:2") as pool:
+        shared = comparison.run(lambda _: tagger, contest, seeds=(1, 2), executor=pool, advance=told.append)
+    assert shared == entries
+    assert sum(told) == 2 * len(contest.methods) * len(contest.sparsities)
 
 
 def test_gaps_are_between_equal_seeds() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from hepprune import training
+from hepprune import executors, training
 from hepprune.errors import NetworkError
 from hepprune.network import Network
 from hepprune.pruning import plan
@@ -64,6 +64,16 @@ def test_a_game_goes_on_from_where_it_was_interrupted(
     assert lottery.play(draw, game, seeds=(1, 2), state=tmp_path, advance=calls.append) == trials
     assert len(done) == lottery.n_trainings(game, 2) - 9
     assert len(calls) == lottery.n_trainings(game, 2)
+
+
+@pytest.mark.slow
+def test_workers_draw_the_same(game: Game, trials: list[lottery.Trial], tmp_path: Path) -> None:
+    told: list[int] = []
+    with executors.open("processes:2") as pool:
+        shared = lottery.play(draw, game, seeds=(1, 2), state=tmp_path, executor=pool, advance=told.append)
+    assert shared == trials
+    assert sum(told) == lottery.n_trainings(game, 2)
+    assert list(tmp_path.iterdir())
 
 
 def test_how_far_a_kind_holds_ends_at_its_first_loss() -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 import tarfile
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,6 +57,24 @@ def test_reports_of_one_project_are_one_measurement_with_named_layers(project: P
         (design,) = book.designs()
         assert (design.measurements, design.failures) == (1, 0)
         assert book.measurement(found.key, stage="csynth") == measured
+
+
+def test_a_module_whose_name_was_cut_is_the_layer_that_is_left_over(tmp_path: Path) -> None:
+    """Vivado HLS 2020.1 called the first dense layer of a public DeepSets tagger dense_latency_0_0_0_... ."""
+    report = DEEPSETS / "myproject_prj" / "solution1" / "solution1_data.json"
+    if not report.is_file():
+        pytest.skip("no reference reports beside this checkout")
+    layers = {13: ("rho", "dense"), 16: ("logits", "dense"), 19: ("phi1", "conv1d"), 15: ("relu", "activ")}
+    declared = "".join(f"// {name}\nstruct config{n} : nnet::{kind}_config {{\n" for n, (name, kind) in layers.items())
+    with zipfile.ZipFile(tmp_path / "artefact.zip", "w") as archive:
+        archive.write(report, "job/p_prj/solution1/solution1_data.json")
+        archive.writestr("job/firmware/parameters.h", declared)
+    (found,) = ingestion.ingest(tmp_path / "artefact.zip").designs
+    (measured,) = found.measurements
+    named = {each.layer: each for each in measured.layers}
+    assert named["rho"].module.startswith("dense_latency_0_0_0")
+    assert named["logits"].resources.dsp == 66
+    assert found.unexplained == (Resources(69147, 11358, 0, 0, 0),)
 
 
 def test_a_measurement_goes_to_the_design_that_was_exported(project: Path, tmp_path: Path) -> None:

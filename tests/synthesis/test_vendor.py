@@ -132,6 +132,20 @@ def test_nothing_that_tcl_would_run_gets_into_the_script(
         synthesis.choose("vivado").run(replace(job, **change))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("name", "option", "banner"),
+    [
+        ("vitis-run", "--version", "****** Vitis Run v2024.2 (64-bit)"),
+        ("vitis_hls", "-version", "Vitis HLS - High-Level Synthesis from C, C++ and OpenCL v2022.2 (64-bit)"),
+        ("vivado_hls", "-version", "Vivado(TM) HLS - High-Level Synthesis from C, C++ and SystemC v2020.1 (64-bit)"),
+        ("vivado", "-version", "Vivado v2019.2.1 (64-bit)"),
+    ],
+)
+def test_every_program_says_its_release(bin_folder: Path, name: str, option: str, banner: str) -> None:
+    program(bin_folder, name, f'[ "$*" = "{option}" ] || exit 1\necho\necho "{banner}"\necho "SW Build 1"')
+    assert vendor.version("nothing", name) == banner
+
+
 def test_versions(bin_folder: Path) -> None:
     with pytest.raises(ToolMissingError, match="vitis-run or vitis_hls is not on PATH"):
         vendor.version("vitis-run", "vitis_hls")

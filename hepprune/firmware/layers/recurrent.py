@@ -7,8 +7,9 @@ import numpy as np
 
 from hepprune.firmware.layers.base import Node, Place, after, before, cast, fixed
 from hepprune.firmware.layers.precision import constant_type
+from hepprune.firmware.layers.shaping import permute
 from hepprune.fixed import FixedPoint
-from hepprune.network.layers import Recurrent
+from hepprune.network.layers import Permute, Recurrent
 
 _CLASSES = {"lstm": "LSTM", "gru": "GRU"}
 _GATES = ("sigmoid", "tanh", "relu")
@@ -20,8 +21,39 @@ _TABLE_SIZE = 4096
 
 
 def recurrent(place: Place, layer: Recurrent) -> list[Node]:
-    """Describe an LSTM or a GRU, its steps one after the other in the same multipliers."""
+    """Describe an LSTM or a GRU, its steps one after the other in the same multipliers.
+
+    hls4ml runs forwards only: one that runs backwards reads its steps turned around, which costs wires alone.
+    """
     _check(place, layer)
+    if not layer.backwards:
+        return _forwards(place, layer)
+    turned = _turned(before(place, "turned", shape=place.arriving[0]))
+    place = after(place, turned, shape=place.arriving[0])
+    if not layer.in_order or not layer.return_sequences:
+        return [*turned, *_forwards(place, layer)]
+    states = replace(place, name=f"{place.name}_states", readers=("",), is_output=False)
+    nodes = _forwards(states, layer)
+    back = _turned(after(place, nodes, shape=place.shape))
+    return [*turned, *nodes, *(replace(node, exact=False) for node in back)]
+
+
+def _turned(place: Place) -> list[Node]:
+    """Return the nodes that turn the order of the steps around: a product with ones beside the diagonal."""
+    n_steps, n_values = place.arriving[0]
+    rows, flipped = (before(place, suffix, shape=(n_values, n_steps)) for suffix in ("rows", "flipped"))
+    nodes = permute(rows, Permute("rows", (1, 0)))
+    bit = FixedPoint(1, 1, signed=False)
+    types = {"weight": bit, "bias": bit, "accum": place.arriving_types[0]}
+    ones = {"weight_data": np.eye(n_steps)[::-1].copy(), "bias_data": np.zeros(n_steps)}
+    product = after(flipped, nodes, shape=(n_values, n_steps))
+    node = product.node("Dense", {"n_in": n_steps, "n_out": n_steps} | ones, **types)
+    knobs = {"Strategy": "latency", "ReuseFactor": 1, "ParallelizationFactor": 1 if place.streams else n_values}
+    nodes.append(replace(node, knobs=knobs))
+    return [*nodes, *permute(after(place, nodes, shape=(n_values, n_steps)), Permute("back", (1, 0)))]
+
+
+def _forwards(place: Place, layer: Recurrent) -> list[Node]:
     shape = place.arriving[0]
     typed = [cast(before(place, "typed", shape=shape, result=_STATE))] if layer.cell == "lstm" else []
     read = after(place, typed, shape=shape) if typed else place
@@ -68,8 +100,6 @@ def _biases(layer: Recurrent) -> tuple[dict[str, Any], dict[str, FixedPoint]]:
 def _check(place: Place, layer: Recurrent) -> None:
     if layer.cell not in _CLASSES:
         raise place.refused("is a simple recurrent cell, which hls4ml has no firmware for", cure="use a GRU or an LSTM")
-    if layer.backwards:
-        raise place.refused("runs backwards, which hls4ml does not do", cure="reverse the order of the features")
     if layer.cell == "gru" and not layer.reset_after:
         raise place.refused("resets before its kernel, hls4ml after it", cure="train it with reset_after")
     for function in (layer.activation, layer.recurrent_activation):

@@ -4,12 +4,16 @@ import math
 from dataclasses import replace
 from typing import Any
 
+from torch import Tensor
+
 from hepprune.firmware.layers.base import Node, Place
 from hepprune.firmware.layers.precision import constant_type
+from hepprune.fixed import FixedPoint
 from hepprune.network import Conv, Dense
-from hepprune.network.layers import Weighted
+from hepprune.network.layers import Shape, Weighted
 
 _DEPTHWISE_STRATEGY = "latency"  # the only one that hls4ml has for it
+_FREE_ZEROS = ("latency", "distributed_arithmetic")
 
 
 def dense(place: Place, layer: Dense) -> list[Node]:
@@ -28,9 +32,7 @@ def dense(place: Place, layer: Dense) -> list[Node]:
 
 def convolution(place: Place, layer: Conv) -> list[Node]:
     """Describe a convolution; with as many groups as channels it is hls4ml's depthwise one."""
-    rank = len(layer.kernel)
-    if max(layer.dilation) > 1:
-        raise place.refused("is dilated, which hls4ml ignores", cure="write the dilated kernel out with zeros")
+    rank, layer = len(layer.kernel), _written_out(place, layer)
     sizes = {"n_chan": layer.n_in, "n_filt": layer.n_out, "bias_data": layer.used_bias().numpy()}
     sizes |= _window(place, layer)
     kernel = layer.used_weight().movedim(0, -1).numpy().copy()  # (*kernel, n_in / groups, n_out)
@@ -40,13 +42,53 @@ def convolution(place: Place, layer: Conv) -> list[Node]:
     return [_depthwise(place, layer, sizes | {"depthwise_data": kernel.swapaxes(-1, -2).copy()})]
 
 
-def _depthwise(place: Place, layer: Conv, attributes: dict[str, Any]) -> Node:
-    if not layer.groups == layer.n_in == layer.n_out:
+def _written_out(place: Place, layer: Conv) -> Conv:
+    """Return a convolution that hls4ml knows: not dilated, of one group or of one channel and one filter in each.
+
+    The zeros that this takes cost nothing where each product has a multiplier of its own.
+    """
+    known_groups = layer.groups == 1 or layer.groups == layer.n_in == layer.n_out
+    if known_groups and max(layer.dilation) == 1:
+        return layer
+    if (place.strategy or layer.strategy) not in _FREE_ZEROS or layer.reuse_factor != 1:
         raise place.refused(
-            f"has {layer.groups} groups for {layer.n_in} channels and {layer.n_out} filters, "
-            "and hls4ml knows one group, or one channel and one filter in each",
-            cure="write it as a convolution of one group with zero weights between the groups",
+            f"has {layer.groups} groups for {layer.n_in} channels and {layer.n_out} filters and dilation "
+            f"{max(layer.dilation)}, which hls4ml knows with zeros between its weights only, and they would be stored",
+            cure=f"set strategy {' or '.join(_FREE_ZEROS)} and reuse factor 1",
         )
+    weight = _dilated(layer.used_weight(), layer.dilation)
+    groups = layer.groups if known_groups else 1
+    if not known_groups:
+        weight = _ungrouped(weight, layer.groups)
+    kind = layer.weight_type if isinstance(layer.weight_type, FixedPoint) else None
+    plain = {"dilation": (1,) * len(layer.kernel), "groups": groups, "digit_limit": None}
+    return layer.rebuilt(weight=weight, weight_type=kind, **plain)
+
+
+def _dilated(weight: Tensor, dilation: Shape) -> Tensor:
+    """Return a kernel (n_out, *kernel, n_in) with zeros between its positions."""
+    sizes = [(size - 1) * step + 1 for size, step in zip(weight.shape[1:-1], dilation, strict=True)]
+    whole = weight.new_zeros(weight.shape[0], *sizes, weight.shape[-1])
+    whole[(slice(None), *(slice(None, None, step) for step in dilation))] = weight
+    return whole
+
+
+def _ungrouped(weight: Tensor, groups: int) -> Tensor:
+    """Return a kernel over all channels that is zero where a filter's group has none."""
+    blocks = [block.movedim(0, -1) for block in weight.chunk(groups)]
+    n_in, n_out = (len(blocks) * size for size in blocks[0].shape[-2:])
+    whole = weight.new_zeros(*weight.shape[1:-1], n_in, n_out)
+    for number, block in enumerate(blocks):
+        channels, filters = block.shape[-2:]
+        rows, columns = (
+            slice(number * channels, (number + 1) * channels),
+            slice(number * filters, (number + 1) * filters),
+        )
+        whole[..., rows, columns] = block
+    return whole.movedim(-1, 0)
+
+
+def _depthwise(place: Place, layer: Conv, attributes: dict[str, Any]) -> Node:
     node = _matrix(place, layer, f"DepthwiseConv{len(layer.kernel)}D", attributes | {"depth_multiplier": 1})
     if node.knobs["Strategy"] not in {_DEPTHWISE_STRATEGY, "distributed_arithmetic"} or layer.reuse_factor != 1:
         raise place.refused(

@@ -8,13 +8,12 @@ from torch import Tensor
 
 from hepprune.frontends.keras.activations import name_of
 from hepprune.frontends.keras.registry import LAYERS, Native, Part, Parts, only, register, rewrapped, single
-from hepprune.network import Concatenate, Layer, Merge, Recurrent, Shape, Slice
+from hepprune.network import Concatenate, Layer, Merge, Recurrent, Shape
 from hepprune.network.layers.activation import FUNCTIONS
 from hepprune.network.layers.recurrent import GATES
 
 _CELLS = {"SimpleRNN": "simple", "LSTM": "lstm", "GRU": "gru"}
 _MERGES = {"sum": "add", "mul": "multiply", "ave": "average"}
-_MAX_STEPS = 1024  # each becomes a layer where a way back is put in order
 _REFUSED = ("return_state", "stateful", "time_major")
 
 
@@ -111,24 +110,17 @@ def _fill_bidirectional(native: Native, layers: Mapping[str, Layer]) -> Native:
 def _bidirectional(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     forward, backward = _ways(native)
     parts = [part for way in (forward, backward) for part in LAYERS[way.kind].lower(way, arriving)]
-    mode, read = native.config.get("merge_mode", "concat"), backward.name
-    if backward.config.get("return_sequences"):
-        parts += _reversed(native, parts[-1].layer, arriving)
-        read = parts[-1].layer.name
+    parts = [replace(part, layer=_in_order(part.layer, backward.name)) for part in parts]
+    mode = native.config.get("merge_mode", "concat")
     if mode == "concat":
-        return [*parts, Part(Concatenate(native.name), (forward.name, read))]
+        return [*parts, Part(Concatenate(native.name), (forward.name, backward.name))]
     if mode not in _MERGES:
         raise native.refuse(f"merges its two ways by {str(mode)[:40]}; known are concat, {', '.join(_MERGES)}")
-    return [*parts, Part(Merge(native.name, _MERGES[mode]), (forward.name, read))]
+    return [*parts, Part(Merge(native.name, _MERGES[mode]), (forward.name, backward.name))]
 
 
-def _reversed(native: Native, layer: Layer, arriving: tuple[Shape, ...]) -> Parts:
-    """Return the layers that bring the states of the way back, last step first, into the order of the steps."""
-    n_steps = layer.shape(*arriving)[0]
-    if n_steps == 1:
-        return []
-    if n_steps > _MAX_STEPS:
-        raise native.refuse(f"runs over {n_steps} steps both ways; at most {_MAX_STEPS} can be taken over")
-    steps = [Slice(native.part(f"step_{n}"), n, n + 1, axis=1) for n in reversed(range(n_steps))]
-    parts = [Part(step, (layer.name,)) for step in steps]
-    return [*parts, Part(Concatenate(native.part("in_order"), axis=1), tuple(step.name for step in steps))]
+def _in_order(layer: Layer, backward: str) -> Layer:
+    """Return a layer with the states of the second way in the order that Keras turns them into."""
+    if layer.name != backward or not isinstance(layer, Recurrent):
+        return layer
+    return layer.rebuilt(in_order=layer.return_sequences)

@@ -137,7 +137,8 @@ def width(kind: Quantiser | None) -> int | None:
 def _values(layer: Layer, place: _Place, kind: str, **facts: Any) -> Operation:
     """Describe a layer that treats values one by one; without a type it passes on the width that comes in."""
     n_in = sum(math.prod(shape) for shape in place.arriving)
-    out_width = width(layer.result) or facts.pop("out_width", place.in_width)
+    untyped = facts.pop("out_width", place.in_width)
+    out_width = width(layer.result) or untyped
     positions = math.prod(place.arriving[0][:-1])
     facts = {"operands": len(place.arriving), "positions": positions, "casts": _casts(layer.result)} | facts
     return Operation(place.name, kind, n_in, math.prod(place.shape), place.in_width, out_width, place.in_width, **facts)

@@ -22,7 +22,8 @@ class Recurrent(Layer):
     """A cell run over the positions of values (n_jets, n_steps, n_in); puts out its last state or all of them.
 
     `weight` is (gates * n_out, n_in), `recurrent_weight` (gates * n_out, n_out), the biases (gates * n_out,). A GRU
-    with `reset_after` applies its recurrent bias inside the reset gate, as cuDNN does.
+    with `reset_after` applies its recurrent bias inside the reset gate, as cuDNN does. One that runs `backwards` puts
+    its states out as they come, the last step's first, or `in_order` of the steps.
     """
 
     digit_limit: Tensor
@@ -41,6 +42,7 @@ class Recurrent(Layer):
         recurrent_activation: str = "sigmoid",
         return_sequences: bool = False,
         backwards: bool = False,
+        in_order: bool = False,
         reset_after: bool = True,
         weight_type: Quantiser | None = None,
         recurrent_weight_type: Quantiser | None = None,
@@ -74,7 +76,8 @@ class Recurrent(Layer):
             full = torch.full_like(like, digits.UNLIMITED, dtype=torch.uint8) if limit is None else limit
             self.register_buffer(key, full.detach().clone())
         self.cell, self.activation, self.recurrent_activation = cell, activation, recurrent_activation
-        self.return_sequences, self.backwards, self.reset_after = return_sequences, backwards, reset_after
+        self.return_sequences, self.reset_after = return_sequences, reset_after
+        self.backwards, self.in_order = backwards, in_order
         self.weight_type, self.recurrent_weight_type = weight_type, recurrent_weight_type
         self.bias_type, self.state_type, self.reuse_factor = bias_type, state_type, reuse_factor
 
@@ -117,7 +120,8 @@ class Recurrent(Layer):
             if quantised and self.state_type:
                 state = quantise.activations(state, self.state_type)
             states.append(state)
-        return torch.stack(states, dim=1) if self.return_sequences else state
+        ordered = reversed(states) if self.backwards and self.in_order else states
+        return torch.stack(list(ordered), dim=1) if self.return_sequences else state
 
     def _step(
         self, inputs: Tensor, state: Tensor, memory: Tensor, recurrent: tuple[Tensor, Tensor]
@@ -157,9 +161,10 @@ class Recurrent(Layer):
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's values."""
-        names = ("cell", "activation", "recurrent_activation", "return_sequences", "backwards", "reset_after")
+        names = ("cell", "activation", "recurrent_activation", "return_sequences")
+        ways = ("reset_after", "backwards", "in_order")
         types = ("weight_type", "recurrent_weight_type", "bias_type", "state_type", "reuse_factor")
-        return super().settings() | {name: getattr(self, name) for name in (*names, *types)}
+        return super().settings() | {name: getattr(self, name) for name in (*names, *ways, *types)}
 
 
 def _function(name: str) -> Function:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from hepprune.hardware.resources import RESOURCES, LayerMeasurement, Measurement, Resources
 
@@ -10,7 +10,10 @@ from hepprune.hardware.resources import RESOURCES, LayerMeasurement, Measurement
 _NUMBER = re.compile(
     r"config(\d{1,6})(?!\d)|dense_da_(?:wrapper_)?(\d{1,6})(?!\d)|(?:^|_)layer(\d{1,6})_(?:cpy\d+_)?out"
 )
-_DECLARED = re.compile(r"^// (\S+)\nstruct \w*?config(\d{1,6}) ", re.MULTILINE)
+_DECLARED = re.compile(r"^// (\S+)\nstruct \w*?config(\d{1,6}) (?:: nnet::(\w+)_config)?", re.MULTILINE)
+# How hls4ml's functions for layers of a kind are called; HLS may cut the rest of a long name, the number with it.
+_FUNCTIONS = {"dense": "dense", "conv1d": "conv_1d", "conv2d": "conv_2d"}
+_BUFFERS = "buffers"
 _SUFFIX = re.compile(r"(_fu_\d+|_U0|_s)+$")
 
 
@@ -20,18 +23,46 @@ def layer_of(module: str) -> str | None:
     return None if found is None else f"config{next(filter(None, found.groups()))}"
 
 
-def declared(parameters_h: str) -> dict[str, str]:
-    """Return the names of layers by `config7`, from the `firmware/parameters.h` that hls4ml writes."""
-    names: dict[str, str] = {}
-    for name, number in _DECLARED.findall(parameters_h):
-        names.setdefault(f"config{number}", name)
-    return names
+@dataclass(frozen=True)
+class Declared:
+    """A layer as hls4ml declares it: the Network's name for it, and the kind of its settings (`dense`, `activ`)."""
+
+    name: str
+    kind: str
 
 
-def named(measured: Measurement, names: Mapping[str, str]) -> Measurement:
-    """Return a measurement whose layers have the names that the Network gives them, where a name is known."""
-    layers = tuple(replace(each, layer=names.get(each.layer or "", each.layer)) for each in measured.layers)
-    return replace(measured, layers=layers)
+def declared(parameters_h: str) -> dict[str, Declared]:
+    """Return the layers by `config7`, from the `firmware/parameters.h` that hls4ml writes."""
+    layers: dict[str, Declared] = {}
+    for name, number, kind in _DECLARED.findall(parameters_h):
+        layers.setdefault(f"config{number}", Declared(name, kind))
+    return layers
+
+
+def named(measured: Measurement, known: Mapping[str, Declared]) -> Measurement:
+    """Return a measurement whose layers have the names that the Network gives them, where a name is known.
+
+    A module whose name was cut short is the one layer of its kind that no other module is of.
+    """
+    found = {each.module: each.layer for each in measured.layers} | _by_elimination(measured.layers, known)
+    layers = []
+    for each in measured.layers:
+        layer = found[each.module] if each.layer is None else each.layer
+        layers.append(replace(each, layer=known[layer].name if layer is not None and layer in known else layer))
+    return replace(measured, layers=tuple(layers))
+
+
+def _by_elimination(layers: Iterable[LayerMeasurement], known: Mapping[str, Declared]) -> dict[str, str]:
+    """Return the layers of nameless modules by module, where one module and one layer of a kind are left over."""
+    functions = [each for each in layers if each.module != _BUFFERS]
+    taken = {each.layer for each in functions}
+    found = {}
+    for kind, beginning in _FUNCTIONS.items():
+        left = [layer for layer, declared in known.items() if declared.kind == kind and layer not in taken]
+        nameless = [each.module for each in functions if each.layer is None and beginning in each.module]
+        if len(left) == len(nameless) == 1:
+            found[nameless[0]] = left[0]
+    return found
 
 
 def buffers(rows: Iterable[tuple[str, Resources]]) -> list[LayerMeasurement]:
@@ -40,7 +71,7 @@ def buffers(rows: Iterable[tuple[str, Resources]]) -> list[LayerMeasurement]:
     for name, resources in rows:
         layer = layer_of(name)
         totals[layer] = totals[layer] + resources if layer in totals else resources
-    return [LayerMeasurement(layer, "buffers", resources) for layer, resources in totals.items()]
+    return [LayerMeasurement(layer, _BUFFERS, resources) for layer, resources in totals.items()]
 
 
 def unexplained(measured: Measurement) -> Resources:

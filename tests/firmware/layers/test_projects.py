@@ -47,6 +47,8 @@ def convolutions_1d(io_type: str) -> Network:
         make.conv("pointwise", 6, 1, 5, parallelization_factor=6),
         make.conv("depthwise", 6, 3, 1, groups=6, padding=((1, 1),), strategy="distributed_arithmetic"),
         ReLU("positive", POSITIVE),
+        make.conv("grouped", 6, 2, 3, groups=2, dilation=(2,)),
+        ReLU("after_grouped", POSITIVE),
         Pool("max", "max", (3,), strides=(2,), padding=((1, 1),)),
         make.dense("positions", 6, 4, **DA),
     ]
@@ -70,8 +72,8 @@ def convolutions_2d(io_type: str) -> Network:
         make.conv("strided", 3, 2, 2, 4, strides=(1, 2), strategy="resource", reuse_factor=4),
         make.conv("pointwise", 3, 1, 1, 3),
         make.batch_norm("norm", 3),
-        make.conv("depthwise", 3, 2, 1, 1, groups=3, padding=((1, 0), (0, 0))),
-        make.dense("positions", 3, 4),
+        make.conv("depthwise", 6, 2, 1, 1, groups=3, padding=((1, 0), (0, 0)), dilation=(2, 1)),
+        make.dense("positions", 6, 4),
         Pool("thirds", "average", size, strides=strides, padding=((1, 1), (1, 1)), result=NARROW),
         GlobalPool("mean", "average", keep_axes=True, result=STEPS),
         Reshape("flat", (-1,)),
@@ -193,6 +195,7 @@ def tables(io_type: str) -> Network:
         make.recurrent("lstm", "lstm", 4, 5, return_sequences=True),
         make.dense("between", 5, 5),
         make.recurrent("gru", "gru", 5, 4, return_sequences=True),
+        make.recurrent("backwards", "gru", 4, 4, return_sequences=True, backwards=True, in_order=True),
         Softmax("attention", FixedPoint(10, 0, False, "RND", "SAT")),
     ]
     if io_type == "io_parallel":
@@ -230,7 +233,7 @@ def test_the_compiled_project_computes_the_network(
     exact_functions = {"leaky_relu_of", "thresholded_relu_of", "hard_sigmoid_of", "hard_tanh_of"}
     assert {name for name, _ in check.tables}.isdisjoint(exact_functions)
     if build is tables:
-        assert {"lstm", "gru", "attention", "tanh_of", "softmax"} <= {name for name, _ in check.tables}
+        assert {"lstm", "gru", "backwards", "attention", "tanh_of", "softmax"} <= {name for name, _ in check.tables}
     else:
         assert check.tables == ()
         assert check.argmax_agreement == 1

@@ -40,9 +40,12 @@ def both(operation: Layer, left: tuple[int, ...], right: tuple[int, ...]) -> Net
 
 ONES, ZEROS = torch.ones(4), torch.zeros(4)
 REFUSED = {
-    "dilated": (chain((8, 4), MAKE.conv("it", 2, 3, 4, dilation=(2,))), "Conv", "zeros"),
-    "grouped": (chain((8, 4), MAKE.conv("it", 4, 3, 2, groups=2)), "Conv", "one group"),
-    "two filters a channel": (chain((8, 4), MAKE.conv("it", 8, 3, 1, groups=4)), "Conv", "one group"),
+    "dilated in resource": (
+        chain((8, 4), MAKE.conv("it", 2, 3, 4, dilation=(2,), strategy="resource")),
+        "Conv",
+        "strategy latency or distributed_arithmetic",
+    ),
+    "grouped at a reuse factor": (chain((8, 4), MAKE.conv("it", 4, 3, 2, groups=2, reuse_factor=2)), "Conv", "reuse"),
     "depthwise in resource": (
         chain((8, 4), MAKE.conv("it", 4, 3, 1, groups=4, strategy="resource")),
         "Conv",
@@ -56,7 +59,6 @@ REFUSED = {
     "dense on three axes": (chain((2, 2, 2, 4), MAKE.dense("it", 4, 2)), "Dense", "reshape"),
     "epsilon": (chain((3, 4), LayerNorm("it", ONES, ZEROS, 3e-4, NARROW)), "LayerNorm", "train it"),
     "simple cell": (chain((3, 4), MAKE.recurrent("it", "simple", 4, 2)), "Recurrent", "GRU"),
-    "backwards": (chain((3, 4), MAKE.recurrent("it", "gru", 4, 2, backwards=True)), "Recurrent", "reverse"),
     "reset before": (chain((3, 4), MAKE.recurrent("it", "gru", 4, 2, reset_after=False)), "Recurrent", "reset_after"),
     "elu gates": (chain((3, 4), MAKE.recurrent("it", "gru", 4, 2, activation="elu")), "Recurrent", "tanh"),
     "wide swish": (

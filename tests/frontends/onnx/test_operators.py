@@ -1,12 +1,15 @@
 """Each operator by itself, with onnxruntime as the oracle."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+import torch
 from onnx import helper
 
-from hepprune.frontends.onnx import read
+from hepprune.frontends.onnx import read, write
 from hepprune.network import Recurrent
 from tests.frontends.onnx.models import disagreement, model
 
@@ -165,6 +168,31 @@ def test_a_recurrent_layer_agrees_with_onnxruntime(kind: str, what: str) -> None
     assert disagreement(network, proto, [rng.normal(size=(4, 6, 2)).astype(np.float32)]) < 1e-5
     assert isinstance(network["cell"], Recurrent)
     assert network["cell"].return_sequences == (what == "all")
+
+
+@pytest.mark.parametrize("kind", GATES)
+def test_a_layer_of_both_directions_agrees_with_onnxruntime_and_is_written_back(kind: str, tmp_path: Path) -> None:
+    rows = 3 * GATES[kind]
+    arrays = {"w": normal(2, rows, 2), "r": normal(2, rows, 3), "b": normal(2, 2 * rows)}
+    options: dict[str, Any] = {"linear_before_reset": 1} if kind == "GRU" else {}
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], perm=[1, 0, 2]),
+        helper.make_node(
+            kind, ["t", "w", "r", "b"], ["s", "z"], name="cell", hidden_size=3, direction="bidirectional", **options
+        ),
+        helper.make_node("Transpose", ["s"], ["y"], perm=[2, 0, 1, 3]),
+        helper.make_node("Transpose", ["z"], ["v"], perm=[1, 0, 2]),
+    ]
+    proto = model(nodes, {"x": ["n", 6, 2]}, {"y": None, "v": None}, arrays=arrays)
+    network, features = read(proto), [rng.normal(size=(4, 6, 2)).astype(np.float32)]
+    assert disagreement(network, proto, features) < 1e-5
+    back = network["cell_back"]
+    assert isinstance(back, Recurrent)
+    assert back.backwards
+    with torch.no_grad():
+        back.weight.mul_(0.5)
+    written = onnx.load(write(network, tmp_path / "cell.onnx", like=proto))
+    assert disagreement(network, written, features) < 1e-5
 
 
 def _same(name: str) -> Any:

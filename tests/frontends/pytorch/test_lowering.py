@@ -154,6 +154,26 @@ def test_a_recurrent_layer_agrees_with_torch(kind: type[nn.RNNBase], what: str) 
     assert layer.return_sequences == (what == "all")
 
 
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_stacked_layers_and_both_directions_agree_with_torch(kind: type[nn.RNNBase], *, bidirectional: bool) -> None:
+    def function(self: Function, x: Tensor) -> Tensor:
+        states, state = self.cell(x)
+        final = (state[0] if isinstance(state, tuple) else state).transpose(0, 1).flatten(1)
+        return torch.cat([states[:, 0], states.mean(1), final], dim=1)
+
+    cell = kind(3, 4, num_layers=2, bidirectional=bidirectional, batch_first=True)
+    check(Function(function, (6, 3), cell=cell))
+    network = read(
+        Function(
+            lambda self, x: torch.cat([*self.cell(x)[1]], 1),
+            (6, 3),
+            cell=nn.GRU(3, 4, bidirectional=True, batch_first=True),
+        )
+    )
+    assert not any(layer.return_sequences for layer in network if isinstance(layer, Recurrent))
+
+
 @pytest.mark.parametrize("need_weights", [False, True])
 def test_attention_of_a_module_agrees_with_torch(*, need_weights: bool) -> None:
     attention = nn.MultiheadAttention(8, 2, batch_first=True)
@@ -262,8 +282,7 @@ def test_what_no_network_has_is_named() -> None:
 def test_layers_that_no_network_has_are_named() -> None:
     parts = {
         "up.*conv_transpose1d": (nn.ConvTranspose1d(3, 2, 3), (3, 8)),
-        "two.*several layers": (nn.LSTM(3, 2, num_layers=2, batch_first=True), (5, 3)),
-        "both.*directions": (nn.GRU(3, 2, bidirectional=True, batch_first=True), (5, 3)),
+        "small.*projection": (nn.LSTM(3, 3, proj_size=2, batch_first=True), (5, 3)),
         "words.*Embedding": (nn.Embedding(5, 3), (4,)),
     }
     for words, (part, shape) in parts.items():

@@ -1,5 +1,6 @@
-"""Recurrent layers of one direction, gates brought from ONNX' order to that of Keras."""
+"""Recurrent layers of one direction or both, gates brought from ONNX' order to that of Keras."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,13 +10,15 @@ from hepprune.errors import NetworkError
 from hepprune.frontends.onnx.arrays import Array
 from hepprune.frontends.onnx.building import Graph, Node
 from hepprune.frontends.onnx.operators.registry import constant, jets_value, operator
-from hepprune.frontends.pytorch.operators.shaping import part
+from hepprune.frontends.pytorch.building import Slot
+from hepprune.frontends.pytorch.operators.shaping import joined, part
 from hepprune.frontends.pytorch.values import Value
 from hepprune.network import Recurrent
 
 _CELLS = {"LSTM": "lstm", "GRU": "gru", "RNN": "simple"}
 # Keras' gates by their place in ONNX: an LSTM's are input, output, forget, candidate there.
 _GATES = {"lstm": (0, 2, 3, 1), "gru": (0, 1, 2), "simple": (0,)}
+_WAYS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}  # whether each runs backwards
 _FUNCTIONS = {"Tanh": "tanh", "Sigmoid": "sigmoid", "Relu": "relu", "HardSigmoid": "hard_sigmoid"}
 _FIRST = {"lstm": ["Sigmoid", "Tanh", "Tanh"], "gru": ["Sigmoid", "Tanh"], "simple": ["Tanh"]}
 
@@ -30,33 +33,35 @@ def recurrent(built: Graph, node: Node, x: Any, kernel: Any, again: Any, *rest: 
     if value.index.ndim != 3 or built.jets(value) != batch:
         raise NetworkError(f"layer '{node.name}' steps along the axis of the jets")
     all_read, last_read = (name in built.readers_of or name in built.outputs for name in [*node.outputs, "", ""][:2])
-    backwards = node.attributes.get("direction", "forward") == "reverse"
-    if backwards and all_read:
-        raise NetworkError(f"layer '{node.name}' runs backwards and puts out all states, which no Network orders so")
     source = built.place(value, axes, f"{node.name}.arranged")
     arrays = [constant(kernel, node, "weight"), constant(again, node, "weight")]
     arrays += [] if biases is None else [constant(biases, node, "bias")]
-    name = built.add(_layer(built, node, arrays, backwards=backwards, sequences=all_read), source)
-    found = built.value(name)
-    if not all_read:
-        return [None, _with_directions(found, batch, 0)]
-    steps = value.shape[1 - batch]
-    every = found.moved(found.index.permute((0, 1, 2) if not batch else (1, 0, 2)))
-    last = None
-    if last_read:
-        final = part(built, every, 1 - batch, (steps - 1, steps, 1), title=f"{node.name}.last")
-        last = _with_directions(final.moved(final.index.squeeze(1 - batch)), batch, 0)
-    return [every.moved(every.index.unsqueeze(2 if not batch else 1)), last]
+    every: list[Value] = []
+    finals: list[Value] = []
+    for number, backwards in enumerate(_WAYS[node.attributes.get("direction", "forward")]):
+        layer = _layer(built, node, arrays, way=number, backwards=backwards, sequences=all_read)
+        found = built.value(built.add(layer, source))
+        if not all_read:
+            finals.append(_with_directions(found, batch))
+            continue
+        stepped = found.moved(found.index.permute((0, 1, 2) if not batch else (1, 0, 2)))
+        every.append(stepped.moved(stepped.index.unsqueeze(2 if not batch else 1)))
+        if last_read:
+            step = 0 if backwards else value.shape[1 - batch] - 1
+            final = part(built, stepped, 1 - batch, (step, step + 1, 1), title=f"{layer.name}.last")
+            finals.append(_with_directions(final.moved(final.index.squeeze(1 - batch)), batch))
+    both = joined(built, every, 1 + (not batch), title=f"{node.name}.both") if every else None
+    return [both, joined(built, finals, 1 - batch, title=f"{node.name}.states") if finals else None]
 
 
-def _with_directions(value: Value, batch: int, axis: int) -> Value:
-    """Return a state with the axis that would tell the directions apart."""
-    return value.moved(value.index.unsqueeze(axis if batch else axis + 1))
+def _with_directions(value: Value, batch: int) -> Value:
+    """Return a state with the axis that tells the directions apart."""
+    return value.moved(value.index.unsqueeze(1 - batch))
 
 
 def _check(node: Node, unknown: list[Any], starts: list[Any]) -> None:
-    if node.attributes.get("direction", "forward") == "bidirectional":
-        raise NetworkError(f"layer '{node.name}' runs in both directions; one is known")
+    if node.attributes.get("direction", "forward") not in _WAYS:
+        raise NetworkError(f"layer '{node.name}' runs {node.attributes['direction']}; known are {', '.join(_WAYS)}")
     if unknown or "clip" in node.attributes or node.attributes.get("input_forget"):
         raise NetworkError(f"layer '{node.name}' has lengths, peepholes or limits, which no Network has")
     if any(start is not None and constant(start, node, "initial state").tensor.any() for start in starts):
@@ -65,17 +70,18 @@ def _check(node: Node, unknown: list[Any], starts: list[Any]) -> None:
         raise NetworkError(f"layer '{node.name}' puts out the state of its memory, which no Network does")
 
 
-def _layer(built: Graph, node: Node, arrays: list[Array], *, backwards: bool, sequences: bool) -> Recurrent:
+def _layer(built: Graph, node: Node, arrays: list[Array], *, way: int, backwards: bool, sequences: bool) -> Recurrent:
     cell = _CELLS[node.kind]
-    gate, act = _activations(node, cell)
+    gate, act = _activations(node, cell, way)
     order = _GATES[cell]
     kernel, again, *biases = arrays
+    n_ways = len(_WAYS[node.attributes.get("direction", "forward")])
 
     def keras(array: Array) -> Tensor:
         found = array.acting.float()
-        if array.tensor.ndim != found.ndim or not torch.isfinite(found).all() or len(found) != 1:
-            raise NetworkError(f"layer '{node.name}' has weights that are not finite or of several directions")
-        return torch.cat([found[0].chunk(len(order))[at] for at in order])
+        if array.tensor.ndim != found.ndim or not torch.isfinite(found).all() or len(found) != n_ways:
+            raise NetworkError(f"layer '{node.name}' has weights that are not finite or of other directions")
+        return torch.cat([found[way].chunk(len(order))[at] for at in order])
 
     def native(values: Tensor) -> Tensor:
         return torch.cat([values.chunk(len(order))[order.index(at)] for at in range(len(order))])
@@ -83,8 +89,9 @@ def _layer(built: Graph, node: Node, arrays: list[Array], *, backwards: bool, se
     weight, recurrent_weight = keras(kernel), keras(again)
     halves = [Array(half) for half in biases[0].acting.chunk(2, dim=1)] if biases else []
     bias, recurrent_bias = map(keras, halves) if halves else (torch.zeros(len(weight)), torch.zeros(len(weight)))
+    title = built.title(node.call(cell), kernel)
     layer = Recurrent(
-        built.name(built.title(node.call(cell), kernel)),
+        built.name(f"{title}.back" if way else title),
         cell,
         weight=weight,
         recurrent_weight=recurrent_weight,
@@ -94,19 +101,33 @@ def _layer(built: Graph, node: Node, arrays: list[Array], *, backwards: bool, se
         recurrent_activation=gate,
         return_sequences=sequences,
         backwards=backwards,
+        in_order=backwards,
         reset_after=bool(node.attributes.get("linear_before_reset")),
     )
-    built.stored(layer.name, kernel, lambda at: native(at.used("weight")).unsqueeze(0))
-    built.stored(layer.name, again, lambda at: native(at.used("recurrent_weight")).unsqueeze(0))
-    if biases:
-        built.stored(layer.name, biases[0], lambda at: torch.cat([native(b) for b in at.used_biases()]).unsqueeze(0))
+    parts: list[tuple[Array, Callable[[Any], Tensor]]] = [
+        (kernel, lambda at: native(at.used("weight"))),
+        (again, lambda at: native(at.used("recurrent_weight"))),
+        *((array, lambda at: torch.cat([native(b) for b in at.used_biases()])) for array in biases),
+    ]
+    for array, values in parts:
+        _store(built, layer.name, array, values, way=way)
     return layer
 
 
-def _activations(node: Node, cell: str) -> tuple[str, str]:
-    """Return the functions of the gates and of the state."""
-    names = [str(name) for name in node.attributes.get("activations", _FIRST[cell])]
-    if any(name not in _FUNCTIONS for name in names) or len(names) != len(_FIRST[cell]) or len(set(names[1:])) > 1:
+def _store(built: Graph, name: str, array: Array, values: Callable[[Any], Tensor], *, way: int) -> None:
+    """Remember that a layer's array is one direction's share of a tensor of the model."""
+    if len(array.tensor) == 1:
+        built.stored(name, array, lambda at: values(at).unsqueeze(0))
+    elif array.origin is not None:
+        share = torch.tensor([way])
+        built.slots.append(Slot(array.origin, name, lambda at: values(at).unsqueeze(0), share, array.tensor))
+
+
+def _activations(node: Node, cell: str, way: int) -> tuple[str, str]:
+    """Return the functions of the gates and of the state of one direction."""
+    given, each = node.attributes.get("activations"), len(_FIRST[cell])
+    names = [str(name) for name in given[way * each : (way + 1) * each]] if given else _FIRST[cell]
+    if any(name not in _FUNCTIONS for name in names) or len(names) != each or len(set(names[1:])) > 1:
         raise NetworkError(f"layer '{node.name}' has the activations {names}, which no Network has")
     if node.attributes.get("activation_alpha") or node.attributes.get("activation_beta"):
         raise NetworkError(f"layer '{node.name}' has parameters for its activations; the usual ones are known")

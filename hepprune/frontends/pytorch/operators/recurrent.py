@@ -1,4 +1,4 @@
-"""Recurrent layers of one direction, gates brought from torch's order to that of Keras."""
+"""Recurrent layers, stacked and of both directions, gates brought from torch's order to that of Keras."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from hepprune.errors import NetworkError
 from hepprune.frontends.pytorch.building import Building
 from hepprune.frontends.pytorch.operators.registry import array, constant, jets_value, operator, optional
-from hepprune.frontends.pytorch.operators.shaping import part
+from hepprune.frontends.pytorch.operators.shaping import joined, part
 from hepprune.frontends.pytorch.program import Call
 from hepprune.frontends.pytorch.values import Constant, Value
 from hepprune.network import Recurrent
@@ -34,38 +34,57 @@ def recurrent(
     """All states and the last one."""
     title = built.title(call, params[0] if isinstance(params[0], Constant) else None)
     starts = hx if isinstance(hx, list) else [hx]
-    if num_layers != 1 or bidirectional or len(params) not in {2, 4}:
-        raise NetworkError(
-            f"layer '{title}' has several layers or directions or a projection; one plain layer is known"
-        )
+    ways = 2 if bidirectional else 1
+    per_way = len(params) // (num_layers * ways)
+    if per_way not in {2, 4} or len(params) != per_way * num_layers * ways:
+        raise NetworkError(f"layer '{title}' has a projection, which no Network has")
     if any(constant(start, title, "initial state").tensor.any() for start in starts):
         raise NetworkError(f"layer '{title}' starts from another state than zero")
     values = jets_value(x, call)
     if values.index.ndim != 3:
         raise NetworkError(f"layer '{title}' takes steps of values and is given the shape {values.shape}")
     steps = 1 if batch_first else 0
-    axes = (built.jets(values), steps, 2)
-    if axes[0] == steps:
+    if built.jets(values) == steps:
         raise NetworkError(f"layer '{title}' steps along the axis of jets; set batch_first=True")
-    source = built.place(values, axes, f"{title}.arranged")
-    only_last = _only_last(built, call, steps)
-    name = built.add(_layer(built, call, params, title=title, sequences=not only_last), source)
-    if only_last:
-        last = built.value(name)
-        states = last.moved(last.index.unsqueeze(steps).repeat_interleave(values.shape[steps], steps))
-    else:
-        states = built.value(name, (0, 1, 2) if batch_first else (1, 0, 2))
     read = {pick.args[1] for pick in built.readers[call.name]}
     if 2 in read:
         raise NetworkError(f"layer '{title}' puts out the state of its memory, which no Network does")
-    if 1 not in read:
-        return [states]
-    final = part(built, states, steps, (values.shape[steps] - 1, values.shape[steps], 1), title=f"{title}.last")
-    shown = final.moved(final.index.squeeze(steps).unsqueeze(0))
-    return [states, shown]
+    finals: list[Value] = []
+    for number in range(num_layers):
+        last = number == num_layers - 1 and (0 not in read or (ways == 1 and _only_last(built, call, steps)))
+        states = []
+        for way in range(ways):
+            own = params[per_way * (number * ways + way) :][:per_way]
+            name = title if num_layers == 1 else f"{title}.{number}"
+            layer = _layer(
+                built, call, own, title=f"{name}.back" if way else name, sequences=not last, backwards=bool(way)
+            )
+            states.append(_run(built, layer, values, steps))
+        finals += [_final(built, value, steps, backwards=way == 1) for way, value in enumerate(states) if 1 in read]
+        values = states[0] if last else joined(built, states, 2, title=f"{name}.both")
+    return [values, joined(built, finals, 0, title=f"{title}.states")] if finals else [values]
 
 
-def _layer(built: Building, call: Call, parameters: list[Any], *, title: str, sequences: bool) -> Recurrent:
+def _run(built: Building, layer: Recurrent, values: Value, steps: int) -> Value:
+    """Add the layer, and return its state at every step; where it has only the last one, that for every step."""
+    jets = 1 - steps
+    name = built.add(layer, built.place(values, (jets, steps, 2), f"{layer.name}.arranged"))
+    if layer.return_sequences:
+        return built.value(name, (jets, steps, 2))
+    last = built.value(name)
+    return last.moved(last.index.unsqueeze(steps).repeat_interleave(values.shape[steps], steps))
+
+
+def _final(built: Building, states: Value, steps: int, *, backwards: bool) -> Value:
+    """Return the state after the last step, which is the first one for the way back, with an axis of layers."""
+    step = 0 if backwards else states.shape[steps] - 1
+    found = part(built, states, steps, (step, step + 1, 1), title=f"{states.layer}.last")
+    return found.moved(found.index.squeeze(steps).unsqueeze(0))
+
+
+def _layer(
+    built: Building, call: Call, parameters: list[Any], *, title: str, sequences: bool, backwards: bool
+) -> Recurrent:
     cell = _CELLS[call.operator]
     kernel, again = (constant(entry, title, "weight") for entry in parameters[:2])
     biases = [optional(entry, title, "bias") for entry in (*parameters[2:], None, None)[:2]]
@@ -86,6 +105,8 @@ def _layer(built: Building, call: Call, parameters: list[Any], *, title: str, se
         recurrent_bias=keras(array(biases[1], kernel.tensor, 0.0)),
         activation="relu" if call.operator == "rnn_relu" else "tanh",
         return_sequences=sequences,
+        backwards=backwards,
+        in_order=backwards,
     )
     built.stored(layer.name, kernel, lambda at: native(at.used("weight")))
     built.stored(layer.name, again, lambda at: native(at.used("recurrent_weight")))
