@@ -1,5 +1,6 @@
 """What every test shares: quiet, repeatable hypothesis, one torch thread, and a small sample of five separable classes."""
 
+import signal
 from collections.abc import Iterator
 
 import numpy as np
@@ -20,6 +21,7 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("hepprune")
+signal.signal(signal.SIGINT, signal.default_int_handler)  # `nohup` and CI may start us deaf to it, and our children too
 torch.set_num_threads(1)  # the same sums in the same order on every machine, and room for other tests
 
 N_FEATURES, N_CLASSES, N_TRAIN, N_VALIDATION = 8, 5, 4000, 2000

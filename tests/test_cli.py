@@ -88,6 +88,21 @@ def test_importing_the_package_stays_light() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_an_interrupt_while_its_parts_are_imported_shows_no_traceback() -> None:
+    code = """
+import sys
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == "typer":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupting())
+from hepprune.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
 QUICK: dict[str, object] = {
     "data__max_jets": 6000,
     "model": {"hidden": [6], "training": {"float_epochs": 1, "epochs": 1}},

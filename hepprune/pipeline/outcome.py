@@ -97,23 +97,23 @@ def summarise(context: Context, start: feedback.Start, turns: Sequence[feedback.
         uniform=describe(context, uniform, jets),
         compressed_minus_baseline=compare(last.network, start.tagger, jets),
         compressed_minus_uniform=compare(last.network, uniform, jets),
+        uniform_minus_baseline=compare(uniform, start.tagger, jets),
         checks=Checks(csim.vectors, csim.mismatches, rtl.vectors, rtl.mismatches, csim.argmax_agreement),
         feedback=tuple(
             Feedback(index, Cost.of(turn.estimate), Cost.of(turn.measurement), turn.met)
             for index, turn in enumerate(turns, start=1)
         ),
-        search=tuple(_point(stage) for turn in turns for stage in turn.stages),
+        search=tuple(_point(stage, turns[0].stages[0]) for turn in turns for stage in turn.stages),
         seconds={},
         seed=context.recipe.seed,
         versions=versions(),
     )
 
 
-def _point(stage: greedy.Stage) -> StagePoint:
-    estimate = stage.estimate
-    return StagePoint(
-        estimate.resources.lut or 0.0, estimate.latency_ns, stage.accuracy, stage.accuracy_error, stage.significant
-    )
+def _point(stage: greedy.Stage, first: greedy.Stage) -> StagePoint:
+    estimate, begun = stage.estimate, first.accuracy - first.change
+    figures = estimate.resources.lut or 0.0, estimate.latency_ns, stage.accuracy, stage.accuracy_error
+    return StagePoint(*figures, stage.significant, stage.accuracy - begun)
 
 
 def files(context: Context, network: Network) -> dict[str, str]:

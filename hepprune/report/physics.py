@@ -34,11 +34,12 @@ def roc(forms: Sequence[Scored], labels: NDArray[np.integer[Any]], classes: Sequ
     with canvas(7.5, 6.0) as (figure, axes):
         colours = [f"C{index}" for index in range(len(classes))]
         for form in forms:
+            width = 3.0 if form.line == ":" else 1.5  # dots that lie on a line stay visible
             for index, colour in enumerate(colours):
                 positive = labels == index
                 efficiency, mistag = metrics.roc(form.scores[:, index], positive)
                 seen = (efficiency > _LEAST_EFFICIENCY) & (mistag * np.count_nonzero(~positive) >= 10)
-                axes.plot(efficiency[seen], mistag[seen], linestyle=form.line, color=colour, linewidth=1.5)
+                axes.plot(efficiency[seen], mistag[seen], linestyle=form.line, color=colour, linewidth=width)
         axes.set(yscale="log", xlabel="efficiency", ylabel="mistag rate", xlim=(0, 1), ylim=(None, 1))
         kinds = [Line2D([], [], color="black", linestyle=form.line, label=form.name) for form in forms]
         named = [Line2D([], [], color=colour, label=name) for colour, name in zip(colours, classes, strict=True)]

@@ -42,38 +42,44 @@ def save(figure: Any, path: Path) -> list[Path]:
 
 
 def pareto(summary: Summary, path: Path) -> list[Path]:
-    """Draw accuracy against LUT along the search with the budget line, and return the files."""
+    """Draw accuracy lost against LUT along the search, in points and with the budget line, and return the files.
+
+    Validation and test jets are different samples, so each network is shown relative to the baseline on its own jets.
+    """
     with canvas() as (figure, axes):
         points = summary.search
         axes.errorbar(
             [p.lut for p in points],
-            [p.accuracy for p in points],
-            yerr=[p.accuracy_err for p in points],
+            [100 * p.change for p in points],
+            yerr=[100 * p.accuracy_err for p in points],
             fmt="o-",
             markersize=4,
             capsize=2,
-            label="search (validation, estimated LUT)",
+            alpha=0.5,
+            label="search (validation, estimated LUT, errors unpaired)",
         )
         named = (
-            ("baseline", summary.baseline, "s"),
-            ("uniform", summary.uniform, "v"),
-            ("hepprune", summary.compressed, "*"),
+            ("uniform", summary.uniform, summary.uniform_minus_baseline, "v"),
+            ("hepprune", summary.compressed, summary.compressed_minus_baseline, "*"),
         )
-        for name, tagger, marker in named:
-            size = 12 if marker == "*" else 7
+        for name, tagger, gap, marker in named:
             axes.errorbar(
                 tagger.solved_lut,
-                tagger.accuracy,
-                yerr=tagger.accuracy_err,
+                100 * gap.accuracy,
+                yerr=100 * gap.accuracy_err,
                 fmt=marker,
-                markersize=size,
+                markersize=12 if marker == "*" else 7,
                 capsize=3,
-                label=f"{name} (test, solved LUT)",
+                zorder=3,
+                label=f"{name} (test, solved LUT, errors paired)",
             )
+        axes.plot(summary.baseline.solved_lut, 0, "s", color="black", markersize=7, label="baseline")
+        axes.axhline(0, color="black", linewidth=0.8)
         if "lut" in summary.budget:
             axes.axvline(summary.budget["lut"], color="black", linestyle="--", label="budget")
-        axes.set(xscale="log", xlabel="LUT", ylabel="accuracy")
-        axes.legend(fontsize=10, loc="lower right")
+        axes.set(xscale="log", xlabel="LUT", ylabel="accuracy - baseline [points]")
+        axes.margins(y=0.25)
+        axes.legend(fontsize=9, loc="lower right")
         return save(figure, path)
 
 
@@ -92,7 +98,9 @@ def resource_bars(summary: Summary, path: Path) -> list[Path]:
                 0.0 if value is None else value / limit for value, limit in zip(values, limits.values(), strict=True)
             ]
             bars = axes.bar(positions + (index - (len(stages) - 1) / 2) * width, used, width, label=label)
-            axes.bar_label(bars, labels=["?" if value is None else f"{value:,.0f}" for value in values], fontsize=10)
+            names = ["?" if value is None else f"{value:,.0f}" for value in values]
+            for text in axes.bar_label(bars, labels=names, fontsize=10, padding=2):
+                text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})
         axes.axhline(1, color="black", linestyle="--", label="budget")
         axes.set_xticks(positions, [f"{name}\n<= {limit:,.0f}" for name, limit in limits.items()])
         axes.set(ylabel="fraction of the budget", ylim=(0, 1.35))

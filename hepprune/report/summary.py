@@ -98,6 +98,7 @@ class StagePoint:
     accuracy: float
     accuracy_err: float
     significant: bool
+    change: float  # of accuracy since the baseline, on the same validation jets
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ class Summary:
     uniform: Tagger
     compressed_minus_baseline: Comparison
     compressed_minus_uniform: Comparison
+    uniform_minus_baseline: Comparison
     checks: Checks
     feedback: tuple[Feedback, ...]
     search: tuple[StagePoint, ...]

@@ -38,13 +38,13 @@ def match(
         reached = cost(outcome.network)
         found.append((reached, outcome))
         if -BELOW <= reached / goal - 1 <= ABOVE:
-            break
+            return outcome
         limit *= (1 + ABOVE / 2) * goal / reached
         if reached > goal:  # what is too much can still be trimmed
             begin, settings = outcome.network, replace(settings, stages=1)
         else:
             begin, settings = network, _spread(problem.settings)
-    # Where no attempt came that close, the nearest, whose cost the summary shows.
+    # No attempt came that close: the nearest, whose cost the summary shows.
     return min(found, key=lambda pair: abs(pair[0] / goal - 1))[1]
 
 

@@ -24,7 +24,7 @@ def test_the_cost_is_matched_though_the_price_is_wrong(
     problem = Problem(*jets, Budget(resources=Resources(lut=1)), toy_price, moves.per_layer({}, ("weight",)), QUICK)
     told: list[int] = []
     found = uniform.match(tagger, problem, cost=cost, goal=goal, advance=told.append)
-    assert abs(cost(found.network) / goal - 1) <= uniform.ABOVE
+    assert -uniform.BELOW <= cost(found.network) / goal - 1 <= uniform.ABOVE
     assert all(step.kind == "global magnitude" for stage in found.stages for step in stage.steps)
     assert len(told) >= len(found.stages)
 
