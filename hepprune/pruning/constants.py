@@ -39,12 +39,13 @@ _TYPES = ("result", "_type")  # how the names of quantisers end
 def constants(network: Network) -> dict[str, Tensor]:
     """Return each layer's value, float64 of its shape: NaN wherever it can change.
 
-    In fixed point a value is constant whose range is one number; in float one that is zero because nothing but zeros
-    goes into it.
+    In fixed point a value is constant whose range is one number; in float one that is zero because no input reaches
+    it, as behind a ReLU of a neuron without weights whose bias is negative.
     """
-    zeros, ranges = _zeros(network), intervals(network, open_ended=True) if _quantised(network) else {}
+    known, ranges = _untouched(network), intervals(network, open_ended=True) if _quantised(network) else {}
     found = {}
-    for name, zero in zeros.items():
+    for name, value in known.items():
+        zero = torch.where(value == 0, 0.0, torch.nan)
         found[name] = zero.double()
         if name in ranges:
             low, high = (
@@ -58,8 +59,8 @@ def _quantised(network: Network) -> bool:
     return any(value is not None for layer in network for key, value in vars(layer).items() if key.endswith(_TYPES))
 
 
-def _zeros(network: Network) -> dict[str, Tensor]:
-    """Return 0 for the values that are zeros made of zeros, else NaN."""
+def _untouched(network: Network) -> dict[str, Tensor]:
+    """Return the values that no input reaches, all others NaN."""
     found: dict[str, Tensor] = {}
     for node in network:
         arriving = [found[name][None] for name in network.sources.get(node.name, ())]
@@ -71,7 +72,7 @@ def _zeros(network: Network) -> dict[str, Tensor]:
         value = unknown if any(map(_hides, results)) else _value(layer, arriving, unknown)
         for result in results:
             value = result(value) if result else value
-        found[node.name] = torch.where(value == 0, 0.0, torch.nan).to(unknown.dtype)
+        found[node.name] = value.to(unknown.dtype)
     return found
 
 
@@ -81,8 +82,8 @@ def _hides(result: Quantiser | None) -> bool:
 
 def _value(layer: Layer, arriving: list[Tensor], unknown: Tensor) -> Tensor:
     if isinstance(layer, Weighted):
-        silent = (layer.used_weight() == 0).flatten(1).all(dim=1) & (layer.used_bias() == 0)
-        return torch.where(silent, 0.0, unknown)
+        silent = (layer.used_weight() == 0).flatten(1).all(dim=1)
+        return torch.where(silent, layer.used_bias(), unknown)
     if isinstance(layer, Recurrent):
         return torch.where(silent_states(layer), 0.0, unknown)
     if isinstance(layer, _TRANSPARENT):
