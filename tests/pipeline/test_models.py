@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from hepprune.cli import app
 from hepprune.errors import EquivalenceError, NetworkError
-from hepprune.network import Dense, Input, LayerNorm, Network, Recurrent, ReLU, load, save
+from hepprune.network import Dense, Input, LayerNorm, Network, Recurrent, ReLU, Softmax, load, save
 from hepprune.pipeline import inspection, models
 from hepprune.pruning import masks, surgery
 
@@ -39,6 +39,13 @@ def test_what_no_firmware_can_be_made_of_is_named_with_the_reason() -> None:
     assert rows["x"] == ()
     assert "simple recurrent cell" in rows["cell"][0]
     assert [reason.partition(":")[0] for reason in rows["norm"]] == ["io_stream"]
+
+
+def test_a_float_network_with_attention_and_a_cell_is_described() -> None:
+    arrays = {"weight": torch.randn(12, 4), "recurrent_weight": torch.randn(12, 3)}
+    biases = {"bias": torch.zeros(12), "recurrent_bias": torch.zeros(12)}
+    layers = [Input("x", (5, 4)), Softmax("inside"), Recurrent("cell", "lstm", **arrays, **biases), Softmax("head")]
+    assert [row.refused for row in inspection.describe(Network(layers))] == [(), (), (), ()]
 
 
 def test_shrinking_keeps_every_output(half_dead: Path, tmp_path: Path) -> None:

@@ -92,9 +92,15 @@ def described(network: Network, *, io_type: str, strategy: str | None = None) ->
 
 
 def refusals(network: Network, *, io_type: str) -> dict[str, str]:
-    """Return why hls4ml cannot take a layer, by its name; layers and weights without types count as 12 bits wide."""
+    """Return why hls4ml cannot take a layer, by its name; layers and weights without types count as 12 bits wide.
+
+    Where no types follow, the reason stands for the last layer, which all others lead to.
+    """
     double = _typed(network.clone().double())
-    found = _types(double)
+    try:
+        found = _types(double)
+    except NetworkError as problem:
+        return {network.outputs[-1]: str(problem)}
     reasons: dict[str, str] = {}
     with torch.no_grad():
         for layer in double:
@@ -109,9 +115,12 @@ def _typed(network: Network) -> Network:
     """Return the network with a type wherever it has none."""
     changed: dict[str, Layer] = {}
     for layer in network:
-        missing = [key for key, kind in layer.settings().items() if key.endswith("_type") and kind is None]
+        types_of = {
+            key: kind for key, kind in layer.settings().items() if key.endswith("_type") and key != "state_type"
+        }
+        missing = [key for key, kind in types_of.items() if kind is None]
         kinds = dict.fromkeys(missing, _ANY)
-        if layer.result is None and not layer.is_head:
+        if layer.result is None and (not layer.is_head or network.readers(layer)):
             kinds["result"] = _ANY
         changed[layer.name] = layer.rebuilt(**kinds) if kinds else layer
     return network.replacing(changed)
