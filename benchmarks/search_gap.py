@@ -29,10 +29,10 @@ from hepprune.network.precision import quantise
 from hepprune.pipeline import searching, taggers
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.wholes import Settings
-from hepprune.search import solvers, tables
-from hepprune.search.choices import Choice, Option, Problem, Table
-from hepprune.search.pricing import Pricing
-from hepprune.search.variants import Workshop
+from hepprune.search.plans import solvers, tables
+from hepprune.search.plans.choices import Choice, Option, Problem, Table
+from hepprune.search.plans.pricing import Pricing
+from hepprune.search.plans.variants import Workshop
 from hepprune.training import Fit, Sample
 
 ROOT = Path(__file__).parent.parent

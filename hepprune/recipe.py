@@ -16,7 +16,7 @@ from hepprune.pruning import granularity as granularities
 from hepprune.pruning import importance, schedules, selection
 from hepprune.pruning.masks import GRANULARITIES
 from hepprune.search.greedy import Settings
-from hepprune.search.solvers import SOLVERS
+from hepprune.search.plans.solvers import SOLVERS
 from hepprune.training import Fit
 
 Positive = Annotated[int, Field(ge=1)]
@@ -105,7 +105,7 @@ class Limits(_Section):
 
 
 class Search(_Section):
-    """How the search goes; see search.greedy. `solver` is what `hepprune search` plans with; see search.solvers."""
+    """How the search goes, see search.greedy; `solver`: what `hepprune search` plans with, see search.plans.solvers."""
 
     stages: Annotated[int, Field(ge=2)] = 12
     step: Fraction = 0.08

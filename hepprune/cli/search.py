@@ -50,7 +50,7 @@ def search(
     with errors_in_one_sentence():
         from hepprune.pipeline import searching
         from hepprune.pipeline.wholes import Settings
-        from hepprune.search.variants import Grid
+        from hepprune.search.plans.variants import Grid
 
         grid = Grid(
             _numbers("sparsities", sparsities, float),

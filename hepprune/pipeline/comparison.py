@@ -15,8 +15,8 @@ from hepprune.pipeline import sources
 from hepprune.pipeline.context import Track, silent
 from hepprune.report import curves
 from hepprune.report.curves import Curve, Level
-from hepprune.search import comparison
-from hepprune.search.comparison import SPARSITIES, UNPRUNED, Contest, Entry, Method, Point
+from hepprune.studies import comparison
+from hepprune.studies.comparison import SPARSITIES, UNPRUNED, Contest, Entry, Method, Point
 from hepprune.training import Fit
 
 METHODS = ("magnitude", "magnitude@local", "random", "taylor_per_sample", "fisher", "obd", "obs", "fisher:neuron")

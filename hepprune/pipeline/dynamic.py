@@ -22,7 +22,7 @@ from hepprune.pruning import dynamic
 from hepprune.pruning.dynamic import Work
 from hepprune.report import curves
 from hepprune.report.curves import Curve, Level
-from hepprune.search.kept import Kept
+from hepprune.studies.kept import Kept
 
 KINDS = ("exits", "threshold", "top_k")
 CONFIDENCES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.1)

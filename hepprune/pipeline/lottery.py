@@ -18,8 +18,8 @@ from hepprune.pipeline import taggers
 from hepprune.pipeline.context import Context, Track, silent
 from hepprune.report import curves
 from hepprune.report.curves import Curve, Level
-from hepprune.search import lottery
-from hepprune.search.lottery import Game, Point, Trial
+from hepprune.studies import lottery
+from hepprune.studies.lottery import Game, Point, Trial
 from hepprune.training import Fit, Sample
 
 LENET = (300, 100)  # LeCun et al. 1998; on digits of 64 pixels as on MNIST's 784

@@ -15,8 +15,8 @@ from hepprune.pipeline import sources
 from hepprune.pipeline.context import Track, silent
 from hepprune.pruning import plan, surgery
 from hepprune.pruning.granularity import STRUCTURES
-from hepprune.search import iterative
-from hepprune.search.iterative import Round
+from hepprune.studies import iterative
+from hepprune.studies.iterative import Round
 from hepprune.training import Sample
 
 _STATISTICS_JETS = 16_384

@@ -18,13 +18,13 @@ from hepprune.pipeline.context import Track, silent
 from hepprune.pipeline.sources import jets
 from hepprune.pipeline.wholes import Model, Planned, Settings, Wholes
 from hepprune.report import fronts
-from hepprune.search import solvers, tables
-from hepprune.search.choices import Problem, Table
-from hepprune.search.journal import Journal
-from hepprune.search.pareto import Plan, Solution
-from hepprune.search.pricing import Pricing, latency_limit
-from hepprune.search.settling import Settled, settle
-from hepprune.search.variants import Workshop
+from hepprune.search.plans import solvers, tables
+from hepprune.search.plans.choices import Problem, Table
+from hepprune.search.plans.journal import Journal
+from hepprune.search.plans.pareto import Plan, Solution
+from hepprune.search.plans.pricing import Pricing, latency_limit
+from hepprune.search.plans.settling import Settled, settle
+from hepprune.search.plans.variants import Workshop
 from hepprune.training import Sample
 
 STATISTICS_JETS = 16_384

@@ -15,7 +15,8 @@ from hepprune.pipeline.context import Context
 from hepprune.pruning import statistics
 from hepprune.pruning.folding import fold_batch_norm
 from hepprune.recipe import Recipe
-from hepprune.search import iterative, sensitivity
+from hepprune.search import sensitivity
+from hepprune.studies import iterative
 from hepprune.training import Sample
 
 _TYPE_JETS = 20_000  # enough to see the tails that integer bits are chosen from

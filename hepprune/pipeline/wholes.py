@@ -12,12 +12,12 @@ from hepprune.hardware.resources import Budget, Estimate, Resources
 from hepprune.hardware.targets import Target
 from hepprune.metrics import Metric
 from hepprune.network import Network, identity
-from hepprune.search import tables
-from hepprune.search.choices import Option, Problem, latency_name
 from hepprune.search.effects import compare
-from hepprune.search.journal import Journal
-from hepprune.search.pareto import Plan
-from hepprune.search.variants import Grid, Workshop
+from hepprune.search.plans import tables
+from hepprune.search.plans.choices import Option, Problem, latency_name
+from hepprune.search.plans.journal import Journal
+from hepprune.search.plans.pareto import Plan
+from hepprune.search.plans.variants import Grid, Workshop
 from hepprune.training import Sample
 
 

@@ -10,7 +10,7 @@ from hepprune.errors import DataError, NetworkError
 from hepprune.network import Network, identity, load, save
 from hepprune.pipeline import pruning, sources
 from hepprune.pruning import plan
-from hepprune.search import iterative
+from hepprune.studies import iterative
 from hepprune.training import Fit, Sample
 from tests.networks import transformer
 

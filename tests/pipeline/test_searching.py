@@ -18,8 +18,8 @@ from hepprune.metrics import Floats, Score
 from hepprune.network import Network, load, save
 from hepprune.pipeline import searching
 from hepprune.pipeline.wholes import Settings
-from hepprune.search.pareto import Solution
-from hepprune.search.variants import Grid
+from hepprune.search.plans.pareto import Solution
+from hepprune.search.plans.variants import Grid
 from hepprune.training import Sample
 
 TARGET = targets.load("generic_vu13p")

@@ -10,13 +10,13 @@ from hepprune.files import content_hash
 from hepprune.hardware.resources import Resources
 from hepprune.metrics import Metric
 from hepprune.network import Layer, Network, identity
-from hepprune.search import structures
-from hepprune.search.choices import Choice, Option, Table
 from hepprune.search.effects import compare, measure
-from hepprune.search.journal import Journal
-from hepprune.search.pricing import Pricing
+from hepprune.search.plans import structures
+from hepprune.search.plans.choices import Choice, Option, Table
+from hepprune.search.plans.journal import Journal
+from hepprune.search.plans.pricing import Pricing
+from hepprune.search.plans.variants import ROWS, Grid, Workshop
 from hepprune.search.replay import Group
-from hepprune.search.variants import ROWS, Grid, Workshop
 from hepprune.training import Sample
 
 _TOGETHER = 16  # variants of one layer that are measured in one call

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepprune.errors import RecipeError
-from hepprune.search import pareto
-from hepprune.search.choices import Knapsack, Problem
-from hepprune.search.pareto import Picks, Solution
-from hepprune.search.solvers import paths
-from hepprune.search.solvers.milp import swept
-from hepprune.search.solvers.registry import solver
+from hepprune.search.plans import pareto
+from hepprune.search.plans.choices import Knapsack, Problem
+from hepprune.search.plans.pareto import Picks, Solution
+from hepprune.search.plans.solvers import paths
+from hepprune.search.plans.solvers.milp import swept
+from hepprune.search.plans.solvers.registry import solver
 
 Floats = NDArray[np.float64]
 _MOST_STATES = 2**20

@@ -13,8 +13,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from hepprune.search.choices import Knapsack
-from hepprune.search.pareto import Picks
+from hepprune.search.plans.choices import Knapsack
+from hepprune.search.plans.pareto import Picks
 
 Floats = NDArray[np.float64]
 _SHARES = (0.25, 0.5, 0.75)

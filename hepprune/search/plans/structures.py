@@ -13,7 +13,7 @@ from hepprune.pruning import blocks, masks, structured, surgery
 from hepprune.pruning.coupling import Group, cuts
 from hepprune.pruning.importance import Criterion
 from hepprune.pruning.importance.combined import Jets, group_scores
-from hepprune.search.choices import Option
+from hepprune.search.plans.choices import Option
 
 HEADS, BLOCK = "heads:", "block:"
 GRANULARITIES = ("head", "layer")

@@ -19,8 +19,8 @@ from hepprune.files import content_hash
 from hepprune.network import Network, identity
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning import importance, masks, plan, selection, surgery
-from hepprune.search import kept
-from hepprune.search.kept import Kept
+from hepprune.studies import kept
+from hepprune.studies.kept import Kept
 from hepprune.training import Fit, Sample
 
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95)

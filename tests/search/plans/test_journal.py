@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from hepprune.search.journal import Journal
+from hepprune.search.plans.journal import Journal
 
 
 def test_values_come_back_exactly_and_are_not_made_again(tmp_path: Path) -> None:

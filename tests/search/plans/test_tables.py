@@ -6,11 +6,11 @@ from hepprune.hardware import cost, targets
 from hepprune.hardware.targets import Target
 from hepprune.network import Network
 from hepprune.pruning import plan, statistics
-from hepprune.search import tables
-from hepprune.search.choices import Option, Table
-from hepprune.search.journal import Journal
-from hepprune.search.pricing import Pricing, latency_limit
-from hepprune.search.variants import Grid, Workshop
+from hepprune.search.plans import tables
+from hepprune.search.plans.choices import Option, Table
+from hepprune.search.plans.journal import Journal
+from hepprune.search.plans.pricing import Pricing, latency_limit
+from hepprune.search.plans.variants import Grid, Workshop
 from hepprune.training import Sample
 
 TARGET = targets.load("generic_vu13p")

@@ -4,7 +4,7 @@ import torch
 from hepprune.errors import NetworkError
 from hepprune.network import Network
 from hepprune.pruning import blocks, masks, plan
-from hepprune.search import iterative
+from hepprune.studies import iterative
 from hepprune.training import Fit, Sample
 from tests.networks import transformer
 

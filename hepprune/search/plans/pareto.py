@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from hepprune.errors import BudgetMissedError
-from hepprune.search.choices import Knapsack, Option, Problem
+from hepprune.search.plans.choices import Knapsack, Option, Problem
 
 Picks = tuple[int, ...]  # one option per choice of a problem, or of its knapsack
 

@@ -24,7 +24,7 @@ from hepprune.network import (
     Reshape,
     Weighted,
 )
-from hepprune.search.variants import replaced
+from hepprune.search.plans.variants import replaced
 
 _ADDER_GRAPH = "da4ml"
 _CHANNELWISE = (ReLU, Activation, BatchNorm, Pool, GlobalPool, Reshape)

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from hepprune.errors import BudgetMissedError, RecipeError
 from hepprune.hardware.resources import Budget, Resources
-from hepprune.search import solvers
-from hepprune.search.choices import Choice, Knapsack, Problem, Table
-from hepprune.search.pareto import Plan, Solution
-from tests.search.solvers.drawing import best, option, problems, table
+from hepprune.search.plans import solvers
+from hepprune.search.plans.choices import Choice, Knapsack, Problem, Table
+from hepprune.search.plans.pareto import Plan, Solution
+from tests.search.plans.solvers.drawing import best, option, problems, table
 
 EXACT = ("exact", "dynamic_programming")
 

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hepprune.search import pareto
-from hepprune.search.choices import Knapsack, Problem
-from hepprune.search.pareto import Picks, Solution
-from hepprune.search.solvers.registry import solver
+from hepprune.search.plans import pareto
+from hepprune.search.plans.choices import Knapsack, Problem
+from hepprune.search.plans.pareto import Picks, Solution
+from hepprune.search.plans.solvers.registry import solver
 
 Floats = NDArray[np.float64]
 _OBJECTIVE = 1e4  # the scale of the losses: HiGHS stops at an absolute gap of 1e-6

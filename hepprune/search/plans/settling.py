@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepprune.errors import BudgetMissedError
-from hepprune.search import pareto
-from hepprune.search.choices import Knapsack, Problem
-from hepprune.search.links import Links
-from hepprune.search.pareto import Picks, Plan, Solution, Step
-from hepprune.search.solvers import milp
+from hepprune.search.plans import pareto
+from hepprune.search.plans.choices import Knapsack, Problem
+from hepprune.search.plans.links import Links
+from hepprune.search.plans.pareto import Picks, Plan, Solution, Step
+from hepprune.search.plans.solvers import milp
 
 Floats = NDArray[np.float64]
 _ROUNDS, _IMPROVEMENTS = 6, 3

@@ -3,10 +3,10 @@
 Each takes a Problem and returns a Solution with its Pareto front; a new one is one decorated function.
 """
 
-from hepprune.search.solvers.dynamic import dynamic_programming
-from hepprune.search.solvers.evolve import evolve
-from hepprune.search.solvers.greedy import greedy
-from hepprune.search.solvers.milp import exact
-from hepprune.search.solvers.registry import SOLVERS, Solver, find, gap, solver
+from hepprune.search.plans.solvers.dynamic import dynamic_programming
+from hepprune.search.plans.solvers.evolve import evolve
+from hepprune.search.plans.solvers.greedy import greedy
+from hepprune.search.plans.solvers.milp import exact
+from hepprune.search.plans.solvers.registry import SOLVERS, Solver, find, gap, solver
 
 __all__ = ["SOLVERS", "Solver", "dynamic_programming", "evolve", "exact", "find", "gap", "greedy", "solver"]

@@ -3,8 +3,8 @@
 from typing import Protocol, TypeVar
 
 from hepprune.errors import RecipeError, unknown
-from hepprune.search.choices import Problem
-from hepprune.search.pareto import Solution
+from hepprune.search.plans.choices import Problem
+from hepprune.search.plans.pareto import Solution
 
 
 class Solver(Protocol):

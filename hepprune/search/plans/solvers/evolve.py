@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hepprune.errors import RecipeError
-from hepprune.search import pareto
-from hepprune.search.choices import Knapsack, Problem
-from hepprune.search.links import Links
-from hepprune.search.pareto import Picks, Plan, Solution
-from hepprune.search.solvers import milp, paths
-from hepprune.search.solvers.registry import solver
+from hepprune.search.plans import pareto
+from hepprune.search.plans.choices import Knapsack, Problem
+from hepprune.search.plans.links import Links
+from hepprune.search.plans.pareto import Picks, Plan, Solution
+from hepprune.search.plans.solvers import milp, paths
+from hepprune.search.plans.solvers.registry import solver
 
 if TYPE_CHECKING:
     import optuna

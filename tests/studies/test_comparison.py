@@ -7,8 +7,8 @@ from hepprune import executors
 from hepprune.errors import NetworkError
 from hepprune.network import Network
 from hepprune.pruning import masks
-from hepprune.search import comparison
-from hepprune.search.comparison import Contest, Entry, Method
+from hepprune.studies import comparison
+from hepprune.studies.comparison import Contest, Entry, Method
 from hepprune.training import Fit, Sample
 from tests.search.toy import toy_price
 

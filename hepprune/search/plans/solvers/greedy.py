@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hepprune.search import pareto
-from hepprune.search.choices import Knapsack, Problem
-from hepprune.search.pareto import Picks, Solution, Step
-from hepprune.search.solvers import milp, paths
-from hepprune.search.solvers.registry import solver
+from hepprune.search.plans import pareto
+from hepprune.search.plans.choices import Knapsack, Problem
+from hepprune.search.plans.pareto import Picks, Solution, Step
+from hepprune.search.plans.solvers import milp, paths
+from hepprune.search.plans.solvers.registry import solver
 
 
 @solver

@@ -4,11 +4,11 @@ import pytest
 
 from hepprune.errors import BudgetMissedError
 from hepprune.hardware.resources import Budget, Resources
-from hepprune.search import solvers
-from hepprune.search.choices import Choice, Problem, Table
-from hepprune.search.pareto import Plan
-from hepprune.search.settling import settle
-from tests.search.solvers.drawing import option
+from hepprune.search.plans import solvers
+from hepprune.search.plans.choices import Choice, Problem, Table
+from hepprune.search.plans.pareto import Plan
+from hepprune.search.plans.settling import settle
+from tests.search.plans.solvers.drawing import option
 
 OPTIONS = tuple(option(0.1 * n, 100 - 10 * n, 0, 5) for n in range(8))
 ONE = Table("tagger", (Choice("dense", OPTIONS),), fixed=Resources(lut=0.0, dsp=0.0))

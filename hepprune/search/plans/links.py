@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepprune.hardware.resources import RESOURCES, Resources
-from hepprune.search import pareto
-from hepprune.search.choices import Choice, Knapsack, Option, Problem
-from hepprune.search.pareto import Picks, Plan
+from hepprune.search.plans import pareto
+from hepprune.search.plans.choices import Choice, Knapsack, Option, Problem
+from hepprune.search.plans.pareto import Picks, Plan
 
 Floats = NDArray[np.float64]
 _DESCENTS = 40

@@ -14,8 +14,8 @@ from hepprune.network import Conv, Layer, Network, ReLU, Weighted
 from hepprune.network.precision import weight_type
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning import importance, masks, selection, statistics, surgery
-from hepprune.search import structures
-from hepprune.search.choices import Option
+from hepprune.search.plans import structures
+from hepprune.search.plans.choices import Option
 from hepprune.training import Sample
 
 ROWS = ("dsp_row", "bram_row")  # what depends on the reuse factor

@@ -19,8 +19,8 @@ from hepprune import executors, metrics, training
 from hepprune.files import content_hash
 from hepprune.network import Network, identity
 from hepprune.pruning import importance, masks, plan, schedules, selection
-from hepprune.search import kept
-from hepprune.search.kept import Kept
+from hepprune.studies import kept
+from hepprune.studies.kept import Kept
 from hepprune.training import Fit, Sample
 
 KINDS = ("ticket", "new weights", "random mask")

@@ -10,8 +10,8 @@ from hepprune import executors, training
 from hepprune.errors import NetworkError
 from hepprune.network import Network
 from hepprune.pruning import plan
-from hepprune.search import lottery
-from hepprune.search.lottery import Game
+from hepprune.studies import lottery
+from hepprune.studies.lottery import Game
 from hepprune.training import Fit, Sample
 
 FLOAT = Fit(3, 256, 5e-3, quantised=False)
