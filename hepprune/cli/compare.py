@@ -27,7 +27,7 @@ def compare(
     out: Annotated[Path, typer.Option("--out", "-o", help="Where networks, JSON and plots go.")] = Path(
         "build/comparison"
     ),
-    executor: Workers | None = None,
+    executor: Workers = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare pruning methods x sparsities x seeds: accuracy and AUC against sparsity and LUT, with errors."""
