@@ -145,7 +145,7 @@ class Search(_Section):
 
 
 class Prune(_Section):
-    """Pruning by one method before the search, or alone with `hepprune prune recipe.yaml`; see search.iterative.
+    """Pruning by one method before the search, or alone with `hepprune prune recipe.yaml`; see studies.iterative.
 
     `schedule` is a name, with `sparsity` reached after `rounds`, or the sparsities after each round themselves.
     """
@@ -187,7 +187,7 @@ class Prune(_Section):
         return len(schedules.sparsities(self.schedule, self.sparsity, rounds=self.rounds))
 
     def options(self, batch_size: int) -> dict[str, Any]:
-        """Return the options as search.iterative takes them."""
+        """Return the options as studies.iterative takes them."""
         own = {"patience": self.patience, "monitor": self.monitor}
         tuned = {"fine_tune_epochs", "learning_rate", *own}
         fine_tune = Fit(self.fine_tune_epochs, batch_size, self.learning_rate, **own)  # type: ignore[arg-type]
