@@ -217,6 +217,34 @@ def test_a_smaller_network_is_written_with_the_scales_it_had(tmp_path: Path, ker
     same(smaller, model, features, 1e-6 if kernel.endswith("'auto')") else 0.0)
 
 
+def test_a_dense_layer_with_a_folded_normalisation_is_the_convolution_of_one_pixel(tmp_path: Path) -> None:
+    """The released QKeras has no QDenseBatchnorm, later ones have; its QConv2DBatchnorm computes the same."""
+    kinds, inputs = known(), tf().keras.layers.Input((1, 1, 5), name="pixel")
+    folded = kinds["QConv2DBatchnorm"](
+        4, 1, kernel_quantizer="quantized_bits(6,2,alpha=1)", bias_quantizer="quantized_bits(8,3,alpha=1)", name="fold"
+    )
+    model, path = saved(tmp_path, [inputs, folded])
+    config = json.loads(model.to_json())
+    first, second = config["config"]["layers"]
+    first["config"]["batch_input_shape"] = [None, 5]
+    second["class_name"] = "QDenseBatchnorm"
+    second["config"] |= {"units": 4, "axis": [1]}
+    with h5py.File(path, "a") as file:
+        file.attrs["model_config"] = json.dumps(config)
+        (place,) = (name for name in file["model_weights/fold"].attrs["weight_names"] if "kernel" in str(name))
+        group = file["model_weights/fold"]
+        kernel = group[place][0, 0]
+        del group[place]
+        group[place] = kernel
+    network, features = frontend.read(path), on_grid(np.random.default_rng(1), 50, 5)
+    wanted = np.asarray(model(features[:, None, None]))[:, 0, 0]
+    np.testing.assert_array_equal(outputs(network, features), wanted)
+    with torch.no_grad():
+        network["fold"].weight[0] = 0  # type: ignore[index]
+    again = frontend.read(frontend.write(network, tmp_path / "changed.h5", like=path))
+    np.testing.assert_array_equal(outputs(again, features), outputs(network, features))
+
+
 def test_batch_normalisation_is_folded_as_qkeras_folds_it(tmp_path: Path) -> None:
     kinds, inputs = known(), tf().keras.layers.Input((6, 6, 2), name="image")
     quantisers = {"bias_quantizer": "quantized_bits(8,3,alpha=1)"}
@@ -238,10 +266,19 @@ def test_batch_normalisation_is_folded_as_qkeras_folds_it(tmp_path: Path) -> Non
     same(network, loaded(frontend.write(network, tmp_path / "changed.h5", like=path)), features)
 
 
+# Keras' own functions in float, those that QKeras takes by itself, and quantised ones.
+GATES: dict[str, dict[str, str]] = {
+    "float": {"activation": "tanh", "recurrent_activation": "sigmoid"},
+    "default": {},
+    "quantised": {"activation": "quantized_bits(6,1)", "recurrent_activation": "quantized_sigmoid(6)"},
+}
+
+
 @pytest.mark.parametrize("kind", ["QSimpleRNN", "QLSTM", "QGRU"])
+@pytest.mark.parametrize("gates", GATES)
 @pytest.mark.parametrize("scale", ["1", "'auto_po2'"])
 def test_a_recurrent_layer_is_read_and_written_back(
-    tmp_path: Path, kind: str, scale: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, kind: str, gates: str, scale: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tf()
     from qkeras import qrecurrent
@@ -250,17 +287,19 @@ def test_a_recurrent_layer_is_read_and_written_back(
     monkeypatch.setattr(qrecurrent.nest, "is_sequence", qrecurrent.nest.is_nested, raising=False)
     kinds, inputs = known(), tf().keras.layers.Input((5, 3), name="steps")
     kernels = dict.fromkeys(("kernel_quantizer", "recurrent_quantizer"), f"quantized_bits(6,1,alpha={scale})")
-    gates = {"activation": "tanh"} | ({} if kind == "QSimpleRNN" else {"recurrent_activation": "sigmoid"})
+    functions = {key: name for key, name in GATES[gates].items() if kind != "QSimpleRNN" or key == "activation"}
     others = {"bias_quantizer": "quantized_bits(6,2,alpha=1)", "state_quantizer": "quantized_bits(8,1,alpha=1)"}
-    cell = kinds[kind](4, name="cell", return_sequences=True, **kernels, **gates, **others)
+    cell = kinds[kind](4, name="cell", return_sequences=True, **kernels, **functions, **others)
+    if gates == "quantised":
+        cell = kinds["QBidirectional"](cell, name="both")
     model, path = saved(tmp_path, [inputs, cell])
     network, features = frontend.read(path), on_grid(np.random.default_rng(1), 50, 5, 3)
-    same(network, model, features, 1e-5)
-    layer = network["cell"]
-    assert isinstance(layer, Recurrent)
+    tolerance = 1e-5 if gates == "float" else 0.0
+    same(network, model, features, tolerance)
+    (layer, *_) = (each for each in network if isinstance(each, Recurrent))
     layer.digit_limit[:3] = 0
     written = loaded(frontend.write(network, tmp_path / "changed.h5", like=path))
-    same(network, written, features, 1e-5)
+    same(network, written, features, tolerance)
 
 
 def test_quantised_normalisation_and_pooling(tmp_path: Path) -> None:
