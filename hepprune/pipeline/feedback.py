@@ -4,11 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from hepprune.errors import BudgetMissedError, RecipeError
+from hepprune.errors import BudgetMissedError, RecipeError, ReportError
 from hepprune.hardware import calibration, cost
 from hepprune.hardware.calibration import Calibration
 from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources
 from hepprune.network import Network
+from hepprune.pipeline import evidence
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.firmware import Solved
 from hepprune.pipeline.taggers import Samples
@@ -79,22 +80,42 @@ def until_measured(context: Context, start: Start, *, stage: str, measure: Measu
     """Return the turns of the loop, the last of which is measured at `stage` to meet the budget.
 
     Raises:
-        BudgetMissedError: no cut is left, or the turns allowed are over; the state is kept.
+        BudgetMissedError: no cut is left, the turns allowed are over, or the evidence says that more of them would not
+            help; the state is kept.
+        ReportError: the tool leaves out a figure that the budget limits.
     """
     turns: list[Turn] = []
     network, before, raw = start.network, pairs(), price_at(context, stage)
+    least, allowed = raw(evidence.smallest(network)), context.recipe.budget.max_accuracy_loss
     for _ in range(context.recipe.synthesis.max_iterations):
-        seen = [*before, *((raw(turn.network), turn.measurement) for turn in turns)]
-        price = price_at(context, stage, calibration.fit(seen) if seen else None)
+        own = [(raw(turn.network), turn.measurement) for turn in turns]
+        known = calibration.fit([*before, *own]) if before or own else None
+        evidence.check(start.budget, least, known, own)
+        price = price_at(context, stage, known)
         limits = _anchored(start.budget, price(network), turns[-1].measurement) if turns else start.budget
         outcome = _search(context, start, network, limits, price)
-        measurement = measure(outcome.network)
+        measurement = complete(start.budget, measure(outcome.network))
         met = start.budget.met_by(measurement)
         turns.append(Turn(outcome.network, outcome.stages, price(outcome.network), measurement, met))
         if met:
             return turns
         network = outcome.network
+        evidence.check_accuracy(network, start.tagger, start.jets.validation, allowed=allowed)
     raise _missed(start.budget, turns)
+
+
+def complete(budget: Budget, measured: Measurement) -> Measurement:
+    """Return a measurement that tells every figure the budget limits.
+
+    Raises:
+        ReportError: it leaves one out, so that no design could be seen to meet the budget.
+    """
+    if lacking := budget.untold(measured):
+        raise ReportError(
+            f"{measured.tool} at stage {measured.stage} tells no {' and no '.join(lacking)}, which the budget limits; "
+            "take that limit out, or measure with a tool that tells it"
+        )
+    return measured
 
 
 def _search(context: Context, start: Start, network: Network, budget: Budget, price: moves.Price) -> greedy.Outcome:
