@@ -15,6 +15,7 @@ from hepprune.pipeline.firmware import Solved
 from hepprune.pipeline.taggers import Samples
 from hepprune.search import greedy, moves
 from hepprune.search.sensitivity import SensitivityCurve
+from hepprune.search.stages import Outcome, Problem, Stage
 
 _SLACK = 0.99  # a turn that goes on from a miss aims this far below the limit
 _RESUMED_STAGES = 1  # only the last, which trims: what is over the budget is little
@@ -30,7 +31,7 @@ class Turn:
     """One turn of the loop: the network, what was predicted before and what was measured after it was built."""
 
     network: Network
-    stages: tuple[greedy.Stage, ...]
+    stages: tuple[Stage, ...]
     estimate: Estimate
     measurement: Measurement
     met: bool
@@ -118,11 +119,11 @@ def complete(budget: Budget, measured: Measurement) -> Measurement:
     return measured
 
 
-def _search(context: Context, start: Start, network: Network, budget: Budget, price: moves.Price) -> greedy.Outcome:
+def _search(context: Context, start: Start, network: Network, budget: Budget, price: moves.Price) -> Outcome:
     """Search on from a network; a search that is resumed has only a little to take and does it in few stages."""
     wanted, resumed = context.recipe.search, network is not start.network
     trust = {(curve.layer, curve.granularity): curve.trust for curve in start.curves}
-    problem = greedy.Problem(
+    problem = Problem(
         start.jets.train,
         start.jets.validation,
         budget,
@@ -133,11 +134,11 @@ def _search(context: Context, start: Start, network: Network, budget: Budget, pr
         start.tagger,
     )
     with context.step("search", problem.settings.epochs) as advance:
-        tell: Callable[[greedy.Stage], None] = lambda stage: advance(0, _note(stage))  # noqa: E731
+        tell: Callable[[Stage], None] = lambda stage: advance(0, _note(stage))  # noqa: E731
         return greedy.search(network, problem, state=context.state / "search", advance=tell, trained=advance)
 
 
-def _note(stage: greedy.Stage) -> str:
+def _note(stage: Stage) -> str:
     noise = "" if stage.significant else ", change within its error"
     return f"{stage.estimate.resources.lut or 0:,.0f} LUT, accuracy {stage.accuracy:.4f}{noise}"
 
