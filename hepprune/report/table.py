@@ -38,7 +38,7 @@ def _budget(summary: Summary) -> Table:
         table.add_column(name, justify="right" if name else "left")
     for name, label in FIGURES.items():
         limit = summary.budget.get(name)
-        if limit is None and getattr(summary.compressed.estimate, name) is None:
+        if limit is None and not getattr(summary.compressed.estimate, name):
             continue
         table.add_row(
             label,

@@ -35,6 +35,7 @@ def write_model(network: Network, path: Path, like: Any) -> Path:
 
 
 def _filled(network: Network, like: Any) -> Any:
+    like = _unshared(like)
     known = lower(like)
     _check_quantisers(network, known)
     state = [known]
@@ -53,6 +54,21 @@ def _filled(network: Network, like: Any) -> Any:
     found = filled_model(network, known, made)
     _check_quantisers(network, state[-1], same=True)
     return found
+
+
+def _unshared(like: Any) -> Any:
+    """Return a copy in which tensors that others are called identical to, as exporters do with equal ones, are free."""
+    proto = type(like)()
+    proto.CopyFrom(like)
+    tensors = {entry.name: entry for entry in like.graph.initializer}
+    outputs = {entry.name for entry in like.graph.output}
+    for node in [n for n in proto.graph.node if n.op_type == "Identity" and n.input[0] in tensors]:
+        if node.output[0] not in outputs:
+            own = proto.graph.initializer.add()
+            own.CopyFrom(tensors[node.input[0]])
+            own.name = node.output[0]
+            proto.graph.node.remove(node)
+    return proto
 
 
 def _replace(proto: Any, tensors: Mapping[str, Tensor]) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hepprune import frontends
 from hepprune.errors import NetworkError
 from hepprune.frontends.onnx import claims, read, write
-from hepprune.network import Einsum
+from hepprune.network import BatchNorm, Einsum
 from hepprune.pruning import surgery
 from tests.frontends.onnx.models import disagreement, executed, exported
 from tests.frontends.pytorch.drawing import Drawn, modules
@@ -67,6 +67,19 @@ def test_dead_structure_leaves_the_written_file(tmp_path: Path, *, flatten: bool
     x = np.random.default_rng(0).normal(size=(5, 3, 8)).astype(np.float32)
     assert np.allclose(executed(onnx.load(path), x)[0], executed(proto, x)[0], rtol=1e-5, atol=1e-6)
     assert read(path).structure() == small.structure()
+
+
+def test_a_batch_norm_whose_tensors_are_shared_is_written_with_its_own(tmp_path: Path) -> None:
+    """An exporter keeps one tensor of ones for the weight and the variance of a norm that was never trained."""
+    proto = exported(nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 2)), (4,))
+    network = read(proto)
+    (norm,) = (layer for layer in network if isinstance(layer, BatchNorm))
+    with torch.no_grad():
+        norm.scale.mul_(torch.arange(1, 5))
+        norm.shift.add_(1)
+    changed = onnx.load(write(network, tmp_path / "changed.onnx", like=proto))
+    x = np.random.default_rng(0).normal(size=(4, 4)).astype(np.float32)
+    assert disagreement(network, changed, [x]) < 1e-5
 
 
 def test_attention_and_recurrence_agree_with_onnxruntime() -> None:
