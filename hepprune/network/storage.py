@@ -81,5 +81,8 @@ def _layer(settings: dict[str, Any], arrays: dict[str, torch.Tensor]) -> Layer:
     quantisers = {key: from_json(of) for key, of in settings.items() if key == "result" or key.endswith("_type")}
     prefix = f"layers.{settings['name']}."
     own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+    for key, array in own.items():
+        if array.is_floating_point() and not torch.isfinite(array).all():
+            raise NetworkError(f"layer '{settings['name']}' has {key} that is not finite")
     arguments: dict[str, Any] = {**settings, **quantisers, **own}
     return LAYERS[kind](**arguments)

@@ -29,6 +29,6 @@ def known(frontend: str) -> set[str]:
 
 @pytest.mark.parametrize("column", COLUMNS)
 def test_the_layers_in_the_docs_are_read(column: int) -> None:
-    named = {name for row in rows() for name in re.findall(r"`(\w+)`", row[column])}
+    named = {name for row in rows() for name in re.findall(r"`([\w.]+)`", row[column])}
     assert len(named) > 5
     assert named <= known(COLUMNS[column])

@@ -15,6 +15,7 @@ from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
 from hepprune.frontends import keras as frontend
 from hepprune.frontends.keras.graph import lower
+from hepprune.frontends.keras.masks import native_masks
 from hepprune.network import Conv, Dense, Network, Recurrent
 from hepprune.pruning import surgery
 from tests.frontends.keras.published import (
@@ -217,6 +218,10 @@ def test_batch_normalisation_is_folded_as_qkeras_folds_it(tmp_path: Path) -> Non
     with torch.no_grad():
         conv.weight[0] = 0
     same(network, loaded(frontend.write(network, tmp_path / "changed.h5", like=path)), features)
+    kernel, *others = native_masks(network, model)["folded"]
+    assert not kernel[..., 0].any()
+    assert kernel[..., 1:].any()
+    assert all(mask.all() for mask in others)  # bias and statistics stay free in training
 
 
 # Keras' own functions in float, those that QKeras takes by itself, and quantised ones.
