@@ -15,12 +15,12 @@ Factors = dict[str, dict[str, float]]
 KINDS = ("latency", "resource", "distributed_arithmetic", "recurrent", "element")
 GROUPS = tuple(f"{kind}_{cell}" for kind in KINDS for cell in ("lut", "ff"))
 # Kept bit by bit, so no factor is fitted: a register each. No public HLS report shows an adder graph: a LUT per bit
-# that is added, a register per bit of the one sum in 32 that waits after five levels.
+# that is added, a register per bit of every sum that waits at the end of a cycle.
 RULES = {
     "latency_ff": {"port_bits": 1.0},
     "element_ff": {"result_bits": 1.0},
     "distributed_arithmetic_lut": {"adder_bits": 1.0, "bias_bits": 1.0},
-    "distributed_arithmetic_ff": {"sum_bits": 1 / 32},
+    "distributed_arithmetic_ff": {"sum_bits": 1.0},
 }
 # What fitted samples may not show: a LUT per bit that is added, compared or multiplied by a constant.
 ASSUMED = {"element_lut": {"merge_bits": 1.0, "affine_bits": 1.0, "pool_bits": 1.0}}

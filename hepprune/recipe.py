@@ -15,8 +15,8 @@ from hepprune.network.precision import Precision
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning import importance, schedules, selection
 from hepprune.pruning.masks import GRANULARITIES
-from hepprune.search.greedy import Settings
 from hepprune.search.plans.solvers import SOLVERS
+from hepprune.search.stages import Settings
 from hepprune.training import Fit
 
 Positive = Annotated[int, Field(ge=1)]
@@ -105,7 +105,7 @@ class Limits(_Section):
 
 
 class Search(_Section):
-    """How the search goes, see search.greedy; `solver`: what `hepprune search` plans with, see search.plans.solvers."""
+    """How the search goes, see search.stages; `solver`: what `hepprune search` plans with, see search.plans.solvers."""
 
     stages: Annotated[int, Field(ge=2)] = 12
     step: Fraction = 0.08

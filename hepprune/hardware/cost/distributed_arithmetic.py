@@ -4,7 +4,8 @@ da4ml (Sun et al., arXiv:2507.04535) writes every weight in signed digits and sh
 rules are exact here (an addition costs the bits of its operands, a ReLU half a LUT per bit); only how much is shared,
 how wide the average addition is and how unbalanced the trees get is modelled, by the constants below. They were fitted
 once, on the matrices of 490 random networks that da4ml 0.5.2 solved with two spare levels (0 to 97 % zeros, 4 to 8
-bits, also with limited digits and with dead rows and columns); `tests/hardware/cost` checks them on other ones.
+bits, also with limited digits and with dead rows and columns). `benchmarks/fit_adder_graph.py` fits them anew on whole
+networks and says how near both are on others, `tests/hardware/cost` checks them on small ones.
 """
 
 import math
@@ -28,6 +29,7 @@ SHARING, SHARING_POWER = 0.176, 0.106  # cost falls as (1 + SHARING additions**2
 UNBALANCE = 1.25  # shared sums make trees as deep as 25 % more terms would
 RELATIVE_ERROR = {"lut": 0.05, "ff": 0.2}  # one standard deviation: LUT as tested on solved graphs, FF as modelled
 CYCLES_ERROR = 1.0
+_CONSTANT_ROUNDING = ("TRN", "RND", "RND_MIN_INF")  # adds nothing, or a constant that the bias takes along
 BIAS_BITS = 3.0  # a bias leaves its top bits and often its last one unused: a mean over biases of about 0.3
 
 
@@ -159,7 +161,7 @@ def _quantiser(quantiser: Quantiser) -> tuple[Floats, Floats]:
         return width / 2 * quantiser.relu, none
     wraps = kind.overflow == "WRAP"
     lut: Floats = (np.minimum(width, kind.width) if wraps else width) / 2 * quantiser.relu
-    if kind.rounding != "TRN" and before.fraction > kind.fraction:
+    if kind.rounding not in _CONSTANT_ROUNDING and before.fraction > kind.fraction:
         lut = lut + width
     clipped: Floats = none if wraps else (high > kind.maximum).astype(np.float64) + (low < kind.minimum)
     # A ReLU that saturates looks only at the bits beyond its type; any other value is compared with both ends.

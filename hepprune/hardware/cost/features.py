@@ -10,13 +10,11 @@ from hepprune.hardware.cost.operations import Operation
 
 Terms = dict[str, float]
 
-NARROW_BITS = 8  # inputs up to here reach a DSP only with weights of many digits
-
 
 def latency_lut(operation: Operation) -> Terms:
     """Return what the LUT of constant products and their adder trees follow."""
     kernel, bits = operation.kernel, operation.in_width
-    additions = _additions(operation)
+    additions = kernel.in_lut(bits).additions
     return {
         "tree_bits": kernel.n_products * operation.accumulator_width,
         "tree_terms": kernel.n_products,
@@ -26,42 +24,33 @@ def latency_lut(operation: Operation) -> Terms:
     }
 
 
-def latency_ff(operation: Operation, boundaries: float, *, shares: bool) -> Terms:
+def latency_ff(operation: Operation, waiting: float, *, shares: bool) -> Terms:
     """Return what the registers of an unrolled matrix follow: the partial sums that wait where a cycle ends within it.
 
-    A product that takes longer leaves less of that cycle to sum, so more sums wait. A matrix at several positions also
-    holds what comes in and goes out; products that share multipliers (`shares`) hold more. `boundaries` is 0 for a
-    matrix done in one cycle.
+    They are a fraction `waiting` of all terms, which are the signed digits of products built of LUT, and those in DSP.
+    A matrix at several positions also holds what comes in and goes out; products that share multipliers (`shares`) hold
+    more. `waiting` is 0 for a matrix done in one cycle.
     """
     kernel, bits = operation.kernel, operation.accumulator_width
     ports = kernel.n_inputs_read * operation.in_width + kernel.n_out * operation.out_width
     return {
-        "sum_bits": boundaries * kernel.n_products * bits,
-        "added_sum_bits": boundaries * _additions(operation) * bits,
-        "dsp_sum_bits": boundaries * products_in_dsp(operation) * bits,
+        "sum_bits": waiting * kernel.in_lut(operation.in_width).n_digits * bits,
+        "dsp_sum_bits": waiting * kernel.in_dsp(operation.in_width).n * bits,
         "shared_sum_bits": shares * kernel.n_products * bits,
-        "port_bits": (operation.positions > 1 and boundaries > 0) * ports,
+        "port_bits": (operation.positions > 1 and waiting > 0) * ports,
     }
 
 
-def adder_graph(operation: Operation, boundaries: float) -> tuple[Terms, Terms]:
+def adder_graph(operation: Operation, waiting: float) -> tuple[Terms, Terms]:
     """Return what LUT and registers of a matrix under `distributed_arithmetic` follow: its additions alone."""
     kernel, bits = operation.kernel, operation.accumulator_width
     lut, _ = whole_matrix(kernel, operation.in_width)
-    return {"adder_bits": lut, "bias_bits": kernel.n_out * bits}, {
-        "sum_bits": boundaries * kernel.tree_additions * bits
-    }
+    return {"adder_bits": lut, "bias_bits": kernel.n_out * bits}, {"sum_bits": waiting * kernel.tree_additions * bits}
 
 
 def products_in_dsp(operation: Operation) -> int:
     """Return how many constant products of an unrolled matrix go to DSP."""
-    kernel = operation.kernel
-    return kernel.narrow_dsp_products if operation.in_width <= NARROW_BITS else kernel.dsp_products
-
-
-def _additions(operation: Operation) -> int:
-    kernel = operation.kernel
-    return kernel.narrow_additions if operation.in_width <= NARROW_BITS else kernel.additions
+    return operation.kernel.in_dsp(operation.in_width).distinct
 
 
 def resource_lut(operation: Operation) -> Terms:

@@ -15,29 +15,49 @@ from hepprune.network.quantise import weights as quantised
 Integers = NDArray[np.int64]
 
 HLS4ML_DEFAULT = FixedPoint(16, 6)  # the type hls4ml gives to what has none
-DSP_DIGITS = 3  # fewer signed digits are one addition of shifted inputs, which Vitis HLS puts into LUT
-NARROW_DIGITS, NARROW_WEIGHT_BITS = 4, 9  # what a product needs to reach a DSP when its input has 8 bits or fewer
+DSP_DIGITS = 3  # fewer signed digits are one addition of shifted inputs, which HLS puts into LUT
+DSP_PRODUCT_BITS = 17  # a product of fewer bits is built of LUT
+DSP_OPERAND_BITS = 11  # and so is one whose operands both have fewer
+
+
+@dataclass(frozen=True)
+class Products:
+    """Counts over products with constants: all of them and their signed digits, then those that are built.
+
+    A weight that one input meets twice is multiplied once, so fewer are `distinct`; `additions` make those of shifted
+    inputs.
+    """
+
+    n: int = 0
+    n_digits: int = 0
+    distinct: int = 0
+    additions: int = 0
+
+    def __add__(self, other: "Products") -> "Products":
+        """Return the counts of both."""
+        return Products(
+            self.n + other.n,
+            self.n_digits + other.n_digits,
+            self.distinct + other.distinct,
+            self.additions + other.additions,
+        )
 
 
 @dataclass(frozen=True)
 class Kernel:
     """Counts over one kernel (n_out, fan_in) of whole-number weights; zeros have left no trace in it.
 
-    A weight that one input meets twice is multiplied once. `dsp_products` and `additions` hold for inputs wider than
-    8 bits, the `narrow` ones for the others. `tree_additions` add up the signed digits of every neuron, `tree_growth`
-    is the bits by which those sums are wider than what comes in, summed over the additions. `largest_sum` bounds
-    |weight| summed over one neuron's inputs. `rows` are the DSP rows, `reuse_factor` consecutive weights each, that
-    hold a weight other than zero.
+    `easy` products have so few signed digits that no DSP makes them; `hard` ones are by the bits of their weight.
+    `tree_additions` add up the signed digits of every neuron, `tree_growth` is the bits by which those sums are wider
+    than what comes in, summed over the additions. `largest_sum` bounds |weight| summed over one neuron's inputs. `rows`
+    are the DSP rows, `reuse_factor` consecutive weights each, that hold a weight other than zero.
     """
 
     n_out: int
     fan_in: int
     n_zeros: int
-    n_products: int
-    dsp_products: int
-    additions: int
-    narrow_dsp_products: int
-    narrow_additions: int
+    easy: Products
+    hard: tuple[Products, ...]
     n_inputs_read: int
     largest_fan_in: int
     most_digits: int
@@ -48,6 +68,25 @@ class Kernel:
     weight_width: int
     reuse_factor: int
     rows: int
+
+    @property
+    def n_products(self) -> int:
+        """The weights other than zero."""
+        return self.n_out * self.fan_in - self.n_zeros
+
+    def in_dsp(self, in_width: int) -> Products:
+        """Return the products that go to DSP where inputs have that many bits."""
+        return sum(self.hard[_least_weight_bits(in_width) :], Products())
+
+    def in_lut(self, in_width: int) -> Products:
+        """Return the products that are built of LUT."""
+        return sum(self.hard[: _least_weight_bits(in_width)], self.easy)
+
+
+def _least_weight_bits(in_width: int) -> int:
+    """Return the bits from which a weight with enough digits is multiplied in a DSP."""
+    other = DSP_OPERAND_BITS if in_width < DSP_OPERAND_BITS else 0
+    return max(DSP_PRODUCT_BITS - in_width, other)
 
 
 def of(values: torch.Tensor, kind: Quantiser | None, limit: torch.Tensor, reuse_factor: int = 1) -> Kernel:
@@ -73,21 +112,15 @@ def _counted(weight: bytes, limit: bytes, shape: tuple[int, ...], kind: Quantise
 def count(weight: Integers, weight_width: int, *, reuse_factor: int = 1) -> Kernel:
     """Return the counts of whole-number weights (n_out, fan_in) of that width."""
     terms = digits.count(weight)
-    distinct, odd_bits = _distinct(weight)
-    wide = distinct & (terms >= DSP_DIGITS)
-    narrow = distinct & (terms >= NARROW_DIGITS) & (odd_bits >= NARROW_WEIGHT_BITS)
-    added = np.maximum(terms - 1, 0)
     fan_ins, sums = (weight != 0).sum(axis=1), np.abs(weight).sum(axis=1)
     tree = np.maximum(terms.sum(axis=1) - 1, 0)
+    easy, hard = _products(weight, terms)
     return Kernel(
         n_out=len(weight),
         fan_in=weight.shape[1],
         n_zeros=int((weight == 0).sum()),
-        n_products=int(fan_ins.sum()),
-        dsp_products=int(wide.sum()),
-        additions=int(added[distinct & ~wide].sum()),
-        narrow_dsp_products=int(narrow.sum()),
-        narrow_additions=int(added[distinct & ~narrow].sum()),
+        easy=easy,
+        hard=hard,
         n_inputs_read=int(weight.any(axis=0).sum()),
         largest_fan_in=int(fan_ins.max(initial=0)),
         most_digits=int(terms.max(initial=0)),
@@ -101,17 +134,32 @@ def count(weight: Integers, weight_width: int, *, reuse_factor: int = 1) -> Kern
     )
 
 
-def _distinct(weight: Integers) -> tuple[NDArray[np.bool_], Integers]:
-    """Return which weights are the first of their value on their input, and the bits left without trailing zeros."""
+def _products(weight: Integers, terms: Integers) -> tuple[Products, tuple[Products, ...]]:
+    """Return the easy products, and the hard ones by the bits of their weight."""
+    first = _distinct(weight)
+    bits = np.where(terms >= DSP_DIGITS, _bits(weight), 0)  # of an easy one: none
+    columns = (weight != 0, terms, first, first * (terms - 1))
+    counts = (np.bincount(bits.ravel(), weights=column.ravel()).astype(int).tolist() for column in columns)
+    easy, *hard = (Products(*row) for row in zip(*counts, strict=True))
+    return easy, (Products(), *hard)
+
+
+def _bits(weight: Integers) -> Integers:
+    """Return the bits of each weight, a negative one's sign among them."""
+    magnitude = np.where(weight < 0, -weight - 1, weight)
+    return np.frexp(magnitude.astype(np.float64))[1].astype(np.int64) + (weight < 0)
+
+
+def _distinct(weight: Integers) -> NDArray[np.bool_]:
+    """Return which weights are no zero and the first of their value on their input."""
     order = np.argsort(weight, axis=0, kind="stable")
     ordered = np.take_along_axis(weight, order, axis=0)
     first = np.ones(weight.shape, dtype=bool)
     first[1:] = ordered[1:] != ordered[:-1]
-    distinct = np.empty_like(first)
+    distinct: NDArray[np.bool_] = np.empty_like(first)
     np.put_along_axis(distinct, order, first, axis=0)
-    magnitude = np.abs(weight)
-    odd = magnitude // np.maximum(magnitude & -magnitude, 1)
-    return distinct & (weight != 0), np.ceil(np.log2(odd + 1.0)).astype(np.int64)
+    distinct &= weight != 0
+    return distinct
 
 
 def _rows(weight: Integers, reuse_factor: int) -> int:

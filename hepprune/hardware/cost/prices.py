@@ -14,11 +14,9 @@ from hepprune.hardware.cost.operations import Operation
 from hepprune.hardware.cost.reuse import UNROLL_LIMIT, multipliers
 from hepprune.hardware.resources import LayerEstimate, Resources
 
-# One adder level. Five fit into 3.65 ns (wa-hls4ml, Vitis HLS at 27 % uncertainty), six do not into 4.375 ns (DeepSets,
-# Vivado HLS at 12.5 %).
-LEVEL_NS = 0.7295
-FITTED_LEVELS = 5  # that fill a cycle in every report the register constants were fitted on
-MOST_WAITING = 3.0  # times as many: then about every product waits
+# One adder level. Five do not fit into 4.375 ns (wa-hls4ml and DeepSets, 12.5 % uncertainty), eight do into two cycles
+# of 3.65 ns (jet MLP, 27 %): between 0.875 and 0.9125.
+LEVEL_NS = 0.89
 DSP_LEVELS = 2  # a product in a DSP, or of any weight with three signed digits or more, takes as long as two adders
 DSP_WIDE, DSP_NARROW = 27, 18  # operands of one DSP48E2
 DSP_STORED_WEIGHT = 5  # bits; products with narrower stored weights are built of LUT
@@ -67,11 +65,11 @@ def group_of(operation: Operation) -> str:
 def terms(operation: Operation, usable_ns: float) -> tuple[features.Terms, features.Terms]:
     """Return what LUT and registers of one copy of an operation follow."""
     group = group_of(operation)
-    boundaries = _boundaries(latency_cycles(operation, usable_ns), usable_ns) if operation.kind == "matrix" else 0.0
+    waiting = _waiting(latency_cycles(operation, usable_ns), usable_ns) if operation.kind == "matrix" else 0.0
     if group == "distributed_arithmetic":
-        return features.adder_graph(operation, boundaries)
+        return features.adder_graph(operation, waiting)
     if group == "latency":
-        return features.latency_lut(operation), features.latency_ff(operation, boundaries, shares=_turns(operation) > 1)
+        return features.latency_lut(operation), features.latency_ff(operation, waiting, shares=_turns(operation) > 1)
     if group == "resource":
         return features.resource_lut(operation), features.resource_ff(operation)
     if group == "recurrent":
@@ -79,13 +77,9 @@ def terms(operation: Operation, usable_ns: float) -> tuple[features.Terms, featu
     return features.element_lut(operation), features.element_ff(operation)
 
 
-def _boundaries(cycles: int, usable_ns: float) -> float:
-    """Return the sums that wait at the cycles' ends within a matrix, in units of those after five adder levels.
-
-    Each level halves them, and no more wait than there are terms.
-    """
-    levels = usable_ns / LEVEL_NS
-    return sum(min(2.0 ** (FITTED_LEVELS - math.floor(levels * n)), MOST_WAITING) for n in range(1, cycles + 1))
+def _waiting(cycles: int, usable_ns: float) -> float:
+    """Return what fraction of a tree's terms wait as partial sums where its cycles end; each adder level halves it."""
+    return sum(math.exp2(-usable_ns * n / LEVEL_NS) for n in range(1, cycles + 1))
 
 
 def _latency(operation: Operation, usable_ns: float) -> tuple[Counts, Cycles]:

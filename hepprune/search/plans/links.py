@@ -5,7 +5,7 @@ again, to first order, so that every solver can work on it, and the plan it find
 (sequential linear approximation).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -114,13 +114,9 @@ class Links:
 
     def improve(self, picks: Picks, limits: Floats) -> Picks:
         """Return a plan with less over the limits, or else less loss, by changing one or two layers at a time."""
-        options = [pareto.nondominated(losses, np.column_stack([uses, kept])) for losses, uses, kept in self._numbers()]
-        singles = [((choice, int(place)),) for choice, places in enumerate(options) for place in places]
-        pairs = [(a, b) for (a,), (b,) in combinations(singles, 2) if a[0] != b[0]]
         current, best = picks, self._judge(picks, limits)
         for _ in range(_DESCENTS):
-            for moves in (singles, pairs):
-                tried = [_changed(current, move) for move in moves]
+            for tried in self._neighbours(current):
                 score, found = min(((self._judge(each, limits), each) for each in tried), default=(best, current))
                 if score < best:
                     current, best = found, score
@@ -128,6 +124,19 @@ class Links:
             else:
                 return current
         return current
+
+    def better(self, picks: Picks, limits: Floats) -> list[Picks]:
+        """Return the plans of less loss that are one or two changes away and within the limits, least loss first."""
+        loss = self.knapsack.loss(picks)
+        found = [each for tried in self._neighbours(picks) for each in tried if self.knapsack.loss(each) < loss]
+        return sorted((each for each in found if self._judge(each, limits)[0] == 0), key=self.knapsack.loss)
+
+    def _neighbours(self, picks: Picks) -> Iterator[list[Picks]]:
+        """Yield the plans with one other option, then those with two."""
+        options = [pareto.nondominated(losses, np.column_stack([uses, kept])) for losses, uses, kept in self._numbers()]
+        singles = [((choice, int(place)),) for choice, places in enumerate(options) for place in places]
+        yield [_changed(picks, move) for move in singles]
+        yield [_changed(picks, (a, b)) for (a,), (b,) in combinations(singles, 2) if a[0] != b[0]]
 
     def _numbers(self) -> list[tuple[Floats, Floats, Floats]]:
         return list(zip(self.knapsack.losses, self.knapsack.uses, self.kept, strict=True))

@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 _ROUNDS, _IMPROVEMENTS = 6, 3
 _STARTS = 1.0, 0.5, 0.25  # the share of their neurons that all layers keep where the sums are first taken
 _NEAR = 0.1, 10.0  # a plan is no basis for a correction beyond these
+_TRIED, _OVER = 40, 1.05  # neighbours of a plan that are priced whole, and how far over the limits they may seem to be
 
 # Returns what a plan's whole networks use, as a share of each limit by name.
 Shares = Callable[[Plan], Mapping[str, float]]
@@ -96,7 +97,19 @@ def settle(problem: Problem, solve: Callable[[Problem], Solution], shares: Share
             ledger.price(picks)
     if ledger.best is None:
         raise _unreachable(ledger)
-    return _settled(ledger, ledger.best, solutions)
+    return _settled(ledger, _descended(ledger, ledger.best), solutions)
+
+
+def _descended(ledger: _Ledger, best: Picks) -> Picks:
+    """Return the plan that neighbours of less loss lead to, as long as one fits as a whole network."""
+    links = ledger.links
+    while True:
+        ledger.price(best)  # so that the sums are right here, and nearly so beside it
+        near = links.better(best, links.knapsack.limits * ledger.factors * _OVER)[:_TRIED]
+        found = next((each for each in near if _worst(ledger.price(each)) <= 1 + 1e-9), None)
+        if found is None:
+            return best
+        best = found
 
 
 def _rounds(ledger: _Ledger, solve: Callable[[Problem], Solution], picks: Picks) -> Iterator[tuple[Picks, Solution]]:

@@ -2,6 +2,7 @@
 
 import math
 import time
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -165,6 +166,16 @@ def test_one_row_of_terms_costs_its_tree() -> None:
     price = cost.estimate(network, TARGET)
     assert 7 * 4 <= price.resources.lut <= 7 * 7 + 8  # type: ignore[operator]
     assert 3 <= price.layers[0].depth < 3.5
+
+
+def test_rounding_half_up_costs_as_little_as_da4ml_says_since_the_bias_takes_it_along() -> None:
+    rtl = pytest.importorskip("hepprune.firmware.rtl")
+    network = random_network(9, (6, 8, 3), 0.3)
+    rounded = network.replacing({"relu0": ReLU("relu0", replace(network["relu0"].result, rounding="RND"))})  # type: ignore[arg-type]
+    more = [rtl.solve(each).cost for each in (network, rounded)]
+    prices = [cost.estimate(each, TARGET).resources.lut for each in (network, rounded)]
+    assert more[1] - more[0] < 0.05 * more[0]
+    assert prices[1] == prices[0]
 
 
 def test_a_network_is_priced_in_milliseconds() -> None:

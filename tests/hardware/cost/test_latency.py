@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from hepprune import digits
 from hepprune.errors import RecipeError
 from hepprune.fixed import FixedPoint
 from hepprune.hardware import cost
+from hepprune.hardware.cost import kernels
 from hepprune.hardware.resources import LayerEstimate
 from hepprune.hardware.targets import Target
 from hepprune.network import Dense, Input, Layer, Network, ReLU, Softmax
@@ -73,8 +75,8 @@ def _over(layer: LayerEstimate, cell: str, reported: float) -> float:
     return float(getattr(layer.resources, cell)) / reported
 
 
-@pytest.mark.parametrize(("bits", "lut", "exact_dsp"), [(4, 25009, True), (6, 32553, False)])
-def test_a_narrow_dense_layer_of_another_tool(bits: int, lut: int, *, exact_dsp: bool) -> None:
+@pytest.mark.parametrize(("bits", "lut", "dsp"), [(4, 25009, 0), (6, 32553, 133)])
+def test_a_narrow_dense_layer_of_another_tool(bits: int, lut: int, dsp: int) -> None:
     """The 32 x 32 layer `rho` of the l1-jet-id DeepSets, Vivado HLS 2020.1."""
     h5py = pytest.importorskip("h5py")
     path = REPORTS / f"l1-jet-id-deepsets-{bits}bit/kfold_0/synthesis_final/keras_model.h5"
@@ -86,7 +88,7 @@ def test_a_narrow_dense_layer_of_another_tool(bits: int, lut: int, *, exact_dsp:
     price = cost.estimate(Network([Input("x", 32, FixedPoint(12, 4)), rho]), TARGET, strategy="latency")
     assert price.resources.lut == pytest.approx(lut, rel=0.15)
     assert price.layers[-1].depth == 1
-    assert (price.resources.dsp == 0) or not exact_dsp
+    assert price.resources.dsp == dsp
 
 
 def _layer(weight: torch.Tensor, bits: int = 16) -> Network:
@@ -107,6 +109,17 @@ def test_each_zero_saves_its_product_and_weights_of_few_digits_use_no_dsp() -> N
         assert counts[0] > counts[1] > counts[2] > counts[3] == 0
     few_digits = torch.full((8, 8), 0.75)
     assert cost.estimate(_layer(few_digits), TARGET, strategy="latency").resources.dsp == 0
+
+
+@pytest.mark.parametrize(("in_width", "bits"), [(6, 11), (8, 11), (10, 11), (11, 6), (12, 5), (16, 1), (30, 0)])
+def test_a_product_reaches_a_dsp_by_its_bits_and_those_of_its_wider_operand(in_width: int, bits: int) -> None:
+    weights = np.array([[n] for n in (0, 1, 6, 11, 13, -11, 21, -21, 43, -43, 683, 1365, -683, 21845)])
+    kernel = kernels.count(weights, 16)
+    hard = {11: 4, 13: 4, -11: 5, 21: 5, -21: 6, 43: 6, -43: 7, 683: 10, 1365: 11, -683: 11, 21845: 15}
+    assert kernel.in_dsp(in_width).distinct == sum(own >= bits for own in hard.values())
+    both = kernel.in_dsp(in_width) + kernel.in_lut(in_width)
+    assert both.n == kernel.n_products == 13
+    assert both.n_digits == int(digits.count(weights).sum())
 
 
 def test_operands_beyond_one_dsp_take_two() -> None:
