@@ -18,7 +18,7 @@ from hepprune.errors import NetworkError, unknown
 from hepprune.files import content_hash
 from hepprune.network import Network, identity
 from hepprune.pruning import granularity as granularities
-from hepprune.pruning import importance, masks, plan, selection, surgery
+from hepprune.pruning import importance, masks, plan, schedules, selection, surgery
 from hepprune.studies import kept
 from hepprune.studies.kept import Kept
 from hepprune.training import Fit, Sample
@@ -106,7 +106,11 @@ class Point:
 
 @dataclass(frozen=True)
 class Contest:
-    """What methods are compared on: jets, sparsities, the fine-tuning after each cut, and the price in LUTs."""
+    """What methods are compared on: jets, sparsities, the fine-tuning after each cut, and the price in LUTs.
+
+    Raises:
+        NetworkError: there are no sparsities, or they fall or leave [0, 1].
+    """
 
     train: Sample
     validation: Sample
@@ -115,6 +119,12 @@ class Contest:
     fine_tune: Fit
     luts: Luts
     sparsities: tuple[float, ...] = SPARSITIES
+
+    def __post_init__(self) -> None:
+        """Refuse before anything is trained what no method can be asked for."""
+        if not self.sparsities:
+            raise NetworkError("there are no sparsities to compare at")
+        schedules.sparsities(self.sparsities)
 
     @cached_property
     def key(self) -> str:
@@ -137,10 +147,8 @@ def run(
     workers of an `executor`; `advance` is then told of a seed's steps together.
 
     Raises:
-        NetworkError: the sparsities fall or leave [0, 1], or a layer would be left empty.
+        NetworkError: a layer would be left empty.
     """
-    if not contest.sparsities or list(contest.sparsities) != sorted(contest.sparsities):
-        raise NetworkError(f"sparsities to compare at rise, these do not: {contest.sparsities}")
     keep = Kept(state and state.resolve())
     if executor is None:
         return [e for seed in seeds for e in _entries(contest, keep, (seed, baseline(seed)), advance=advance)]

@@ -116,7 +116,11 @@ def test_a_method_that_is_none_is_refused(text: str, said: str) -> None:
         Method.parse(text)
 
 
-def test_sparsities_that_fall_are_refused(tagger: Network, jets: tuple[Sample, Sample]) -> None:
-    contest = Contest(*jets, jets[1], (Method("magnitude"),), Fit(1), luts, (0.7, 0.5))
-    with pytest.raises(NetworkError, match="do not"):
-        comparison.run(lambda _: tagger, contest, seeds=(1,))
+@pytest.mark.parametrize(
+    ("sparsities", "said"), [((0.7, 0.5), "0.7"), ((0.5, 1.2), "between 0 and 1"), ((), "no sparsities")]
+)
+def test_sparsities_that_cannot_be_are_refused(
+    jets: tuple[Sample, Sample], sparsities: tuple[float, ...], said: str
+) -> None:
+    with pytest.raises(NetworkError, match=said):
+        Contest(*jets, jets[1], (Method("magnitude"),), Fit(1), luts, sparsities)

@@ -4,7 +4,8 @@ import torch
 from hepprune.errors import NetworkError
 from hepprune.network import Weighted
 from hepprune.pruning import importance
-from tests.pruning import smooth
+from tests.pruning import graphs, smooth
+from tests.pruning.test_gates import jets
 
 
 @pytest.mark.parametrize("name", list(importance.CRITERIA))
@@ -17,6 +18,18 @@ def test_every_criterion_scores_every_unit_of_every_layer(name: str, network: st
             assert found[layer.name].shape == (layer.n_out if granularity == "neuron" else layer.weight.numel(),)
             assert name in {"obd", "dead"} or found[layer.name].max() > 0
             assert method.name == name
+
+
+@pytest.mark.parametrize(
+    "stage", ["depthwise", "grouped", "shared", "attention", "recurrent", "residual", "joined", "split"]
+)
+def test_every_criterion_reads_layers_wherever_they_stand(stage: str) -> None:
+    net = graphs.build([stage], seed=4, fixed=False, flat=False).double()
+    for method in importance.CRITERIA.values():
+        for granularity in {"weight", "neuron"} & set(method.granularities):
+            for name, found in importance.scores(net, method, granularity, data=jets(net)).items():
+                assert found.shape == (net[name].n_out if granularity == "neuron" else net[name].weight.numel(),)
+                assert torch.isfinite(found).all()
 
 
 @pytest.mark.parametrize("name", [name for name, method in importance.CRITERIA.items() if method.gathers])
