@@ -3,6 +3,7 @@ RECIPE ?= hls_projects/jet_tagger/recipe.yaml
 JETS ?= 100000
 SEED ?= 1
 OUT ?= datasets/jets.root
+BENCH ?= search_vs_uniform
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -45,8 +46,8 @@ lint: $(TESTED) ## ruff, mypy --strict, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY) ## side-by-side comparisons, results as JSON in benchmarks/results
-	$(BIN)/python benchmarks/search_vs_uniform.py
+bench: $(READY) ## a side-by-side comparison of benchmarks/, results as JSON in benchmarks/results (BENCH=search_vs_uniform)
+	$(BIN)/python benchmarks/$(BENCH).py
 
 clean: ## remove what runs have built (not the jets)
 	rm -rf hls_projects/*/build benchmarks/results .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -15,8 +15,8 @@ from hepprune.network.precision import Precision
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning import importance, schedules, selection
 from hepprune.pruning.masks import GRANULARITIES
-from hepprune.search.greedy import Settings
 from hepprune.search.plans.solvers import SOLVERS
+from hepprune.search.stages import Settings
 from hepprune.training import Fit
 
 Positive = Annotated[int, Field(ge=1)]
@@ -105,7 +105,7 @@ class Limits(_Section):
 
 
 class Search(_Section):
-    """How the search goes, see search.greedy; `solver`: what `hepprune search` plans with, see search.plans.solvers."""
+    """How the search goes, see search.stages; `solver`: what `hepprune search` plans with, see search.plans.solvers."""
 
     stages: Annotated[int, Field(ge=2)] = 12
     step: Fraction = 0.08
@@ -145,7 +145,7 @@ class Search(_Section):
 
 
 class Prune(_Section):
-    """Pruning by one method before the search, or alone with `hepprune prune recipe.yaml`; see search.iterative.
+    """Pruning by one method before the search, or alone with `hepprune prune recipe.yaml`; see studies.iterative.
 
     `schedule` is a name, with `sparsity` reached after `rounds`, or the sparsities after each round themselves.
     """
@@ -187,7 +187,7 @@ class Prune(_Section):
         return len(schedules.sparsities(self.schedule, self.sparsity, rounds=self.rounds))
 
     def options(self, batch_size: int) -> dict[str, Any]:
-        """Return the options as search.iterative takes them."""
+        """Return the options as studies.iterative takes them."""
         own = {"patience": self.patience, "monitor": self.monitor}
         tuned = {"fine_tune_epochs", "learning_rate", *own}
         fine_tune = Fit(self.fine_tune_epochs, batch_size, self.learning_rate, **own)  # type: ignore[arg-type]

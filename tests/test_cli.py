@@ -1,5 +1,6 @@
 """The command line as a user meets it: exit codes, one sentence for an error, real processes where they matter."""
 
+import importlib.metadata
 import importlib.util
 import os
 import signal
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 from typer.testing import CliRunner
 
@@ -170,3 +172,15 @@ def test_an_interrupted_run_goes_on_to_the_same_end(
     assert (again.returncode, again.stderr[-80:]) == (done.returncode, done.stderr[-80:])
     ends = [sorted((folder / "state").glob("search/*/stage_*.npz")) for folder in (build, whole)]
     assert [path.read_bytes() for path in ends[0]] == [path.read_bytes() for path in ends[1]]
+
+
+def test_the_version_is_told() -> None:
+    assert CliRunner().invoke(app, ["--version"]).stdout == f"hepprune {importlib.metadata.version('hepprune')}\n"
+
+
+def test_every_argument_and_option_says_what_it_does() -> None:
+    """An `Annotated` inside a union would lose its help without a word."""
+    commands = [typer.main.get_command(app)]
+    for command in commands:
+        commands += getattr(command, "commands", {}).values()
+        assert [parameter.name for parameter in command.params if not getattr(parameter, "help", None)] == []

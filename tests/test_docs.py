@@ -75,6 +75,19 @@ def _same_criteria() -> Iterator[None]:
     importance.CRITERIA.update(known)
 
 
-def test_every_criterion_is_in_the_guide() -> None:
-    guide = (ROOT / "docs/pruning.md").read_text(encoding="utf-8")
-    assert [name for name in importance.CRITERIA if f"| `{name}` |" not in guide] == []
+_ROW = re.compile(r"^\| `(\w+)` \|(.*)\|$", re.MULTILINE)
+_LINK = re.compile(r"\[[^]]+]\(([^)]+)\)")
+
+
+@pytest.mark.parametrize("name", list(importance.CRITERIA))
+def test_every_criterion_has_its_formula_paper_and_oracle_in_the_guide(name: str) -> None:
+    guide = ROOT / "docs/pruning.md"
+    rows = dict(_ROW.findall(guide.read_text(encoding="utf-8")))
+    assert name in rows
+    cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", rows[name])]
+    assert len(cells) == 5
+    assert all(cells)
+    jets, oracle = cells[2], cells[4]
+    assert jets == ("yes" if importance.find(name).gathers else "no")
+    tests = [(guide.parent / link).read_text(encoding="utf-8") for link in _LINK.findall(oracle)]
+    assert any(re.search(rf"\b{name}s?\b", test) for test in tests)

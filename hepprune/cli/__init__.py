@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.logging import RichHandler
 
+import hepprune
 from hepprune.cli import (
     compare,
     data,
@@ -31,9 +32,18 @@ app = typer.Typer(
 )
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        screen.output().print(f"hepprune {hepprune.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def main(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what is done and why.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
 ) -> None:
     """Log to the screen, and end on SIGTERM as on Ctrl-C, so that no vendor tool is left running."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -27,7 +28,7 @@ def compare(
     out: Annotated[Path, typer.Option("--out", "-o", help="Where networks, JSON and plots go.")] = Path(
         "build/comparison"
     ),
-    executor: Workers | None = None,
+    executor: Workers = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare pruning methods x sparsities x seeds: accuracy and AUC against sparsity and LUT, with errors."""
@@ -65,23 +66,28 @@ def _numbers(text: str) -> list[float]:
 
 
 def _table(result: Any) -> Table:
-    table = Table(title=f"{result.name}, {len(result.seeds)} seeds, {result.n_test:,} test jets", title_justify="left")
-    for head in ("method", "cut", "weights left", "accuracy", "AUC", "LUT", "accuracy - first"):
-        table.add_column(head, justify="left" if head == "method" else "right")
+    title = f"{result.name}, {len(result.seeds)} seeds, {result.n_test:,} test jets"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for head in ("method", "cut", "left", "accuracy %", "AUC", "LUT", "gap %"):
+        table.add_column(head, justify="left" if head == "method" else "right", no_wrap=True)
+    first = next((point.method for point in result.points if point.sparsity), None)
     for point in result.points:
-        gap = _stated(point.gap, point.gap_error, "+.4f")
+        gap = _percent(point.gap, point.gap_error, "+.2f")
         table.add_row(
             point.method,
             f"{point.sparsity:.0%}",
             f"{1 - point.zeros:.1%}",
-            _stated(point.accuracy, point.accuracy_error, ".4f"),
-            _stated(point.auc, point.auc_error, ".4f"),
+            _percent(point.accuracy, point.accuracy_error, ".2f"),
+            f"{point.auc:.4f}" + ("" if point.auc_error is None else f"±{point.auc_error:.4f}"),
             "-" if point.lut is None else f"{point.lut:,.0f}",
-            gap if point.significant else f"({gap})",
+            "" if point.method == first or not point.sparsity else gap if point.significant else f"({gap})",
         )
-    table.caption = "± is the error of the mean over seeds; gaps in brackets are within twice their error"
+    table.caption = (
+        f"left: weights that act; gap: accuracy less that of {first} on the same seeds, in brackets within twice its "
+        "error; ±: error of the mean over seeds"
+    )
     return table
 
 
-def _stated(value: float, error: float | None, form: str) -> str:
-    return f"{value:{form}}" + ("" if error is None else f" ± {error:.4f}")
+def _percent(value: float, error: float | None, form: str) -> str:
+    return f"{100 * value:{form}}" + ("" if error is None else f"±{100 * error:.2f}")

@@ -14,8 +14,10 @@ app = typer.Typer(help="Make and look at jets.", no_args_is_help=True)
 def make(
     jets: Annotated[int, typer.Option(min=1, help="How many jets.")],
     out: Annotated[Path, typer.Option(help="The ROOT file to write.")],
+    *,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same jets, whatever the workers.")] = 1,
-    executor: Workers = "processes",
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes on this machine; default: its cores.")] = None,
+    executor: Workers = None,
     constituents: Annotated[bool, typer.Option(help="Keep the leading 32 constituents too.")] = True,
 ) -> None:
     """Make g, q, W, Z, t jets with Pythia 8 and fastjet; resumes after an interruption."""
@@ -23,8 +25,8 @@ def make(
         from hepprune import executors
         from hepprune.data import production
 
-        screen = Screen()
-        with executors.open(executor) as pool, screen.progress, screen(f"making {out.name}", jets) as advance:
+        screen, place = Screen(), executor or (f"processes:{workers}" if workers else "processes")
+        with executors.open(place) as pool, screen.progress, screen(f"making {out.name}", jets) as advance:
             path = production.generate(jets, out, executor=pool, seed=seed, constituents=constituents, advance=advance)
         output().print(f"{jets:,} jets in {path}")
 

@@ -13,7 +13,7 @@ from hepprune.cli.screen import AsJson, Screen, Workers, errors_in_one_sentence,
 def run(
     recipe: Annotated[Path, typer.Argument(help="The recipe (YAML).")] = Path("hls_projects/jet_tagger/recipe.yaml"),
     build: Annotated[Path | None, typer.Option(help="Where results go; default: build/ beside the recipe.")] = None,
-    executor: Workers | None = None,
+    executor: Workers = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the main job of a recipe: jets to smaller network, firmware, synthesis, measured figures."""

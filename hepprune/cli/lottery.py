@@ -23,7 +23,7 @@ def lottery(
     out: Annotated[Path, typer.Option("--out", "-o", help="Where trainings, JSON and plots go.")] = Path(
         "build/lottery"
     ),
-    executor: Workers | None = None,
+    executor: Workers = None,
     as_json: AsJson = False,
 ) -> None:
     """Find lottery tickets (arXiv:1803.03635) and compare them with the dense network, new weights, a random mask."""

@@ -17,7 +17,7 @@ from hepprune.errors import HeppruneError, MeasurementAwaitedError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON on standard output.")]
 Workers = Annotated[
-    str,
+    str | None,
     typer.Option("--executor", help="Where work runs: serial, threads:N, processes:N, or dask:tcp://host:8786."),
 ]
 

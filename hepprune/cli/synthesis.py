@@ -111,7 +111,7 @@ def synth(
     *,
     tool: Annotated[str, typer.Option(help="auto, vitis, vitis_vivado, vivado, yosys or nextpnr.")] = "auto",
     jobs: Annotated[int, typer.Option(min=1, help="How many projects at once on this machine.")] = 1,
-    executor: Workers | None = None,
+    executor: Workers = None,
     hours: Annotated[float, typer.Option(min=0.0001, help="The longest that one program may run.")] = 4.0,
     memory_gb: Annotated[float | None, typer.Option(min=0.01, help="The most memory for one project.")] = None,
     ledger: LedgerFile = None,

@@ -131,9 +131,11 @@ class Budget:
 
     def usage(self, figures: Estimate | Measurement) -> dict[str, float]:
         """Return what is used of each limit, as a fraction (1 is all of it); an unknown figure counts as infinite."""
-        own = {"latency_ns": figures.latency_ns, "interval_cycles": figures.interval_cycles}
-        values = own | {name: getattr(figures.resources, name) for name in RESOURCES}
-        return {name: _fraction(values[name], limit) for name, limit in self.limits().items()}
+        return {name: _fraction(_figure(figures, name), limit) for name, limit in self.limits().items()}
+
+    def untold(self, figures: Estimate | Measurement) -> list[str]:
+        """Return the limits of which the figures say nothing."""
+        return [name for name in self.limits() if _figure(figures, name) is None]
 
     def exceeded(self, figures: Estimate | Measurement) -> dict[str, float]:
         """Return the limits that are broken, worst first, each with the fraction used."""
@@ -143,6 +145,11 @@ class Budget:
     def met_by(self, figures: Estimate | Measurement) -> bool:
         """Return whether no limit is broken."""
         return not self.exceeded(figures)
+
+
+def _figure(figures: Estimate | Measurement, name: str) -> float | None:
+    value: float | None = getattr(figures.resources if name in RESOURCES else figures, name)
+    return value
 
 
 def _fraction(value: float | None, limit: float) -> float:

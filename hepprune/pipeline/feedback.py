@@ -4,16 +4,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from hepprune.errors import BudgetMissedError, RecipeError
+from hepprune.errors import BudgetMissedError, RecipeError, ReportError
 from hepprune.hardware import calibration, cost
 from hepprune.hardware.calibration import Calibration
 from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources
 from hepprune.network import Network
+from hepprune.pipeline import evidence
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.firmware import Solved
 from hepprune.pipeline.taggers import Samples
 from hepprune.search import greedy, moves
 from hepprune.search.sensitivity import SensitivityCurve
+from hepprune.search.stages import Outcome, Problem, Stage
 
 _SLACK = 0.99  # a turn that goes on from a miss aims this far below the limit
 _RESUMED_STAGES = 1  # only the last, which trims: what is over the budget is little
@@ -29,7 +31,7 @@ class Turn:
     """One turn of the loop: the network, what was predicted before and what was measured after it was built."""
 
     network: Network
-    stages: tuple[greedy.Stage, ...]
+    stages: tuple[Stage, ...]
     estimate: Estimate
     measurement: Measurement
     met: bool
@@ -79,29 +81,49 @@ def until_measured(context: Context, start: Start, *, stage: str, measure: Measu
     """Return the turns of the loop, the last of which is measured at `stage` to meet the budget.
 
     Raises:
-        BudgetMissedError: no cut is left, or the turns allowed are over; the state is kept.
+        BudgetMissedError: no cut is left, the turns allowed are over, or the evidence says that more of them would not
+            help; the state is kept.
+        ReportError: the tool leaves out a figure that the budget limits.
     """
     turns: list[Turn] = []
     network, before, raw = start.network, pairs(), price_at(context, stage)
+    least, allowed = raw(evidence.smallest(network)), context.recipe.budget.max_accuracy_loss
     for _ in range(context.recipe.synthesis.max_iterations):
-        seen = [*before, *((raw(turn.network), turn.measurement) for turn in turns)]
-        price = price_at(context, stage, calibration.fit(seen) if seen else None)
+        own = [(raw(turn.network), turn.measurement) for turn in turns]
+        known = calibration.fit([*before, *own]) if before or own else None
+        evidence.check(start.budget, least, known, own)
+        price = price_at(context, stage, known)
         limits = _anchored(start.budget, price(network), turns[-1].measurement) if turns else start.budget
         outcome = _search(context, start, network, limits, price)
-        measurement = measure(outcome.network)
+        measurement = complete(start.budget, measure(outcome.network))
         met = start.budget.met_by(measurement)
         turns.append(Turn(outcome.network, outcome.stages, price(outcome.network), measurement, met))
         if met:
             return turns
         network = outcome.network
+        evidence.check_accuracy(network, start.tagger, start.jets.validation, allowed=allowed)
     raise _missed(start.budget, turns)
 
 
-def _search(context: Context, start: Start, network: Network, budget: Budget, price: moves.Price) -> greedy.Outcome:
+def complete(budget: Budget, measured: Measurement) -> Measurement:
+    """Return a measurement that tells every figure the budget limits.
+
+    Raises:
+        ReportError: it leaves one out, so that no design could be seen to meet the budget.
+    """
+    if lacking := budget.untold(measured):
+        raise ReportError(
+            f"{measured.tool} at stage {measured.stage} tells no {' and no '.join(lacking)}, which the budget limits; "
+            "take that limit out, or measure with a tool that tells it"
+        )
+    return measured
+
+
+def _search(context: Context, start: Start, network: Network, budget: Budget, price: moves.Price) -> Outcome:
     """Search on from a network; a search that is resumed has only a little to take and does it in few stages."""
     wanted, resumed = context.recipe.search, network is not start.network
     trust = {(curve.layer, curve.granularity): curve.trust for curve in start.curves}
-    problem = greedy.Problem(
+    problem = Problem(
         start.jets.train,
         start.jets.validation,
         budget,
@@ -112,11 +134,11 @@ def _search(context: Context, start: Start, network: Network, budget: Budget, pr
         start.tagger,
     )
     with context.step("search", problem.settings.epochs) as advance:
-        tell: Callable[[greedy.Stage], None] = lambda stage: advance(0, _note(stage))  # noqa: E731
+        tell: Callable[[Stage], None] = lambda stage: advance(0, _note(stage))  # noqa: E731
         return greedy.search(network, problem, state=context.state / "search", advance=tell, trained=advance)
 
 
-def _note(stage: greedy.Stage) -> str:
+def _note(stage: Stage) -> str:
     noise = "" if stage.significant else ", change within its error"
     return f"{stage.estimate.resources.lut or 0:,.0f} LUT, accuracy {stage.accuracy:.4f}{noise}"
 

@@ -12,7 +12,7 @@ from hepprune.network import Network
 from hepprune.pipeline import sources
 from hepprune.pipeline.context import Track, silent
 from hepprune.search import latency
-from hepprune.search.greedy import Stage
+from hepprune.search.stages import Stage
 from hepprune.training import Fit, Sample
 
 

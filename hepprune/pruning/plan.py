@@ -1,12 +1,13 @@
 """One-shot pruning in one call: jets to statistics, statistics to scores, scores to cuts, cuts to a masked network."""
 
+import logging
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from hepprune.errors import DataError, NetworkError
-from hepprune.network import Network
+from hepprune.network import Network, Recurrent
 from hepprune.pruning import compensation, importance, masks, selection, structured
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning.importance import Criterion
@@ -26,6 +27,8 @@ class Labelled(Protocol):
 
 
 Data = Labelled | tuple[Any, Any]
+
+logger = logging.getLogger(__name__)
 
 
 def prune(
@@ -104,6 +107,8 @@ def make(
         return structured.make(
             network, jets, criterion=criterion, sparsity=sparsity, granularity=granularity, seed=seed, **ranking
         )
+    for layer in (layer for layer in network if isinstance(layer, Recurrent)):
+        logger.warning("recurrent layer '%s' keeps all its weights: it loses whole states only", layer.name)
     scores = importance.scores(network, criterion, "weight", data=jets, seed=seed)
     if granularities.parse(granularity) is None:
         layers = [layer for layer in network.weighted_layers if layer.name in scores]

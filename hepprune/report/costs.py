@@ -5,9 +5,9 @@ from pathlib import Path
 
 from hepprune.hardware.resources import Estimate
 from hepprune.report.plots import canvas, save
-from hepprune.report.summary import Feedback
+from hepprune.report.summary import FIGURES, Feedback
 
-_FIGURES = {"lut": "LUT", "ff": "FF", "dsp": "DSP", "bram18": "BRAM18", "latency_ns": "latency [ns]"}
+_MARKERS = {"lut": "o", "ff": "s", "dsp": "D", "bram18": "^", "uram": "P", "latency_ns": "v"}
 
 
 def predicted_vs_measured(turns: Sequence[Feedback], path: Path) -> list[Path]:
@@ -17,12 +17,13 @@ def predicted_vs_measured(turns: Sequence[Feedback], path: Path) -> list[Path]:
     """
     with canvas() as (figure, axes):
         values: list[float] = []
-        for marker, (name, label) in zip("osD^v", _FIGURES.items(), strict=True):
+        for name, marker in _MARKERS.items():
             pairs = [(getattr(turn.estimate, name), getattr(turn.measured, name)) for turn in turns]
             known = [(turn, *pair) for turn, pair in enumerate(pairs, start=1) if all(pair)]
             if not known:
                 continue
-            axes.plot([p for _, p, _ in known], [m for _, _, m in known], marker, markersize=8, alpha=0.7, label=label)
+            _, x, y = zip(*known, strict=True)
+            axes.plot(x, y, marker, markersize=8, alpha=0.7, label=FIGURES[name])
             for turn, predicted, measured in known:
                 note = f"turn {turn}: {measured / predicted - 1:+.0%}"
                 axes.annotate(

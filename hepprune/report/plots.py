@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hepprune.files import replacing
-from hepprune.report.summary import Summary
+from hepprune.report.summary import FIGURES, Summary
 
 _FORMATS = (".png", ".pdf")
 
@@ -102,7 +102,7 @@ def resource_bars(summary: Summary, path: Path) -> list[Path]:
             for text in axes.bar_label(bars, labels=names, fontsize=10, padding=2):
                 text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})
         axes.axhline(1, color="black", linestyle="--", label="budget")
-        axes.set_xticks(positions, [f"{name}\n<= {limit:,.0f}" for name, limit in limits.items()])
+        axes.set_xticks(positions, [f"{FIGURES[name]}\n$\\leq$ {limit:,.0f}" for name, limit in limits.items()])
         axes.set(ylabel="fraction of the budget", ylim=(0, 1.35))
         axes.minorticks_off()
         axes.legend(fontsize=10, loc="upper right", ncols=3)

@@ -8,6 +8,17 @@ from pydantic import TypeAdapter
 from hepprune.files import write_text
 from hepprune.hardware.resources import Estimate, Measurement
 
+# What a budget can limit, as tables and plots name it.
+FIGURES = {
+    "latency_ns": "latency [ns]",
+    "interval_cycles": "II",
+    "lut": "LUT",
+    "ff": "FF",
+    "dsp": "DSP",
+    "bram18": "BRAM18",
+    "uram": "URAM",
+}
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -19,6 +30,7 @@ class Cost:
     ff: float | None = None
     dsp: float | None = None
     bram18: float | None = None
+    uram: float | None = None
     latency_cycles: int | None = None
     latency_ns: float | None = None
     interval_cycles: int | None = None
@@ -35,11 +47,7 @@ class Cost:
             latency_cycles=figures.latency_cycles,
             latency_ns=figures.latency_ns,
             interval_cycles=figures.interval_cycles,
-            **{
-                name: value if measured else round(value, 1)
-                for name, value in figures.resources.known().items()
-                if name != "uram"
-            },
+            **{name: value if measured else round(value, 1) for name, value in figures.resources.known().items()},
         )
 
 

@@ -4,16 +4,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hepprune.report.summary import Comparison, Cost, Feedback, Summary
-
-_LIMITS = {
-    "latency_ns": "latency [ns]",
-    "interval_cycles": "II",
-    "lut": "LUT",
-    "ff": "FF",
-    "dsp": "DSP",
-    "bram18": "BRAM18",
-}
+from hepprune.report.summary import FIGURES, Comparison, Cost, Feedback, Summary
 
 
 def render(summary: Summary) -> RenderableType:
@@ -45,8 +36,10 @@ def _budget(summary: Summary) -> Table:
     table = Table(title="hepprune against its budget", title_justify="left")
     for name in ("", "budget", "estimated", "measured"):
         table.add_column(name, justify="right" if name else "left")
-    for name, label in _LIMITS.items():
+    for name, label in FIGURES.items():
         limit = summary.budget.get(name)
+        if limit is None and getattr(summary.compressed.estimate, name) is None:
+            continue
         table.add_row(
             label,
             "" if limit is None else f"{limit:,.0f}",

@@ -13,8 +13,8 @@ from hepprune.pruning import importance, selection, surgery
 from hepprune.pruning.masks import Cut
 from hepprune.pruning.statistics import Statistics
 from hepprune.search import greedy
-from hepprune.search.greedy import Problem, Settings, Stage
 from hepprune.search.moves import Move
+from hepprune.search.stages import Problem, Settings, Stage
 from hepprune.training import Fit, Sample
 
 _TURNS = 4  # searches, each aiming lower where the network as a whole was slower than its layers said

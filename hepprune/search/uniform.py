@@ -7,8 +7,8 @@ from pathlib import Path
 from hepprune.hardware.resources import Budget, Resources
 from hepprune.network import Network
 from hepprune.search import greedy
-from hepprune.search.greedy import Outcome, Problem, Settings
 from hepprune.search.moves import global_magnitude
+from hepprune.search.stages import Outcome, Problem, Settings
 
 BELOW, ABOVE = 0.01, 0.05  # how far its cost may lie from the goal; fine-tuning moves it by more than any aim is fine
 _ATTEMPTS, _FINER, _STEP = 5, 3, 0.01

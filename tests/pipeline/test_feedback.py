@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from hepprune import recipe
-from hepprune.errors import BudgetMissedError
+from hepprune.errors import BudgetMissedError, ReportError
 from hepprune.hardware import targets
-from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources
+from hepprune.hardware.resources import Budget, Measurement, Resources
 from hepprune.network import Network
 from hepprune.pipeline import feedback, firmware, taggers
 from hepprune.pipeline.context import Context
@@ -71,18 +71,25 @@ def test_a_budget_believed_met_and_measured_missed_is_searched_again(context: Co
     assert errors[-1] < errors[0]
 
 
-def test_turns_run_out_with_the_figure_that_binds(context: Context, start: feedback.Start) -> None:
-    def hopeless(network: Network) -> Measurement:
-        """A tool that always reports twice what fits, as a part with too little routing would."""
-        solved = firmware.solved_as_measured(context, network)
-        return replace(solved, resources=Resources(lut=2 * (start.budget.resources.lut or 0)))
+@pytest.mark.parametrize(
+    ("turns", "said"), [(1, "lut binds, .* at the closest"), (5, "the evidence says .* through 2 measured designs")]
+)
+def test_turns_end_with_the_figure_that_binds(context: Context, start: feedback.Start, turns: int, said: str) -> None:
+    measured = []
 
-    short = context.recipe.model_copy(update={"synthesis": recipe.Synthesis(max_iterations=2)})
-    impatient = replace(context, recipe=short)
-    pairs: list[tuple[Estimate, Measurement]] = []
-    with pytest.raises(BudgetMissedError, match="lut binds") as caught:
-        feedback.until_measured(impatient, start, stage="da4ml", measure=hopeless, pairs=lambda: pairs)
+    def hopeless(network: Network) -> Measurement:
+        """A tool that reports three times what fits whatever is cut, as firmware around the network would need."""
+        measured.append(network)
+        solved = firmware.solved_as_measured(context, network)
+        return replace(solved, resources=Resources(lut=3 * (start.budget.resources.lut or 0)))
+
+    limits = context.recipe.budget.model_copy(update={"max_accuracy_loss": 1.0})
+    wanted = {"synthesis": recipe.Synthesis(max_iterations=turns), "budget": limits}
+    context = replace(context, recipe=context.recipe.model_copy(update=wanted))
+    with pytest.raises(BudgetMissedError, match=said) as caught:
+        feedback.until_measured(context, start, stage="da4ml", measure=hopeless, pairs=list)
     assert caught.value.exit_code == 2
+    assert len(measured) == min(turns, 2)
     assert list((context.build / "state" / "search").glob("*/stages.json"))  # the state is kept
 
 
@@ -91,6 +98,14 @@ def test_a_budget_of_nothing_is_refused_by_name(context: Context, start: feedbac
     impossible = replace(start, budget=Budget(latency_ns=0.1))
     with pytest.raises(BudgetMissedError, match=r"latency_ns binds, 0\.1 allowed"):
         feedback.until_measured(context, impossible, stage="da4ml", measure=measure, pairs=list)
+
+
+def test_a_figure_that_no_tool_tells_is_asked_for_by_name(start: feedback.Start) -> None:
+    limits = replace(start.budget, resources=Resources(lut=100.0, uram=2.0))
+    silent = Measurement("vsynth", "vivado", "2020.1", "xc7z020", 5.0, Resources(lut=90.0), 3, 1)
+    with pytest.raises(ReportError, match=r"vivado at stage vsynth tells no uram, which the budget limits"):
+        feedback.complete(limits, silent)
+    assert feedback.complete(start.budget, silent) == silent
 
 
 def test_the_recipes_budget_wins_over_the_targets(context: Context) -> None:

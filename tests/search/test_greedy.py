@@ -13,7 +13,7 @@ from hepprune.hardware.resources import Budget, Resources
 from hepprune.network import Network, exact_logits, identity
 from hepprune.pruning import masks
 from hepprune.search import greedy, moves
-from hepprune.search.greedy import Problem, Settings, Stage
+from hepprune.search.stages import Outcome, Problem, Settings, Stage
 from hepprune.training import Fit, Sample
 from tests.search.toy import toy_price
 
@@ -39,11 +39,11 @@ def luts(network: Network, share: float) -> Budget:
 
 
 @pytest.fixture(scope="module")
-def third(tagger: Network, jets: Jets) -> greedy.Outcome:
+def third(tagger: Network, jets: Jets) -> Outcome:
     return greedy.search(tagger, problem(jets, luts(tagger, 1 / 3)))
 
 
-def test_the_budget_is_met_and_the_shapes_shrink(tagger: Network, third: greedy.Outcome) -> None:
+def test_the_budget_is_met_and_the_shapes_shrink(tagger: Network, third: Outcome) -> None:
     budget, last = luts(tagger, 1 / 3), third.stages[-1]
     assert budget.met_by(toy_price(third.network))
     assert last.estimate == toy_price(third.network)
@@ -55,7 +55,7 @@ def test_the_budget_is_met_and_the_shapes_shrink(tagger: Network, third: greedy.
     assert sizes[-1] == 5
 
 
-def test_every_stage_reaches_its_goal(tagger: Network, third: greedy.Outcome) -> None:
+def test_every_stage_reaches_its_goal(tagger: Network, third: Outcome) -> None:
     assert [stage.index for stage in third.stages] == list(range(1, len(third.stages) + 1))
     nonzero = [masks.nonzero_weights(tagger), *(stage.nonzero_weights for stage in third.stages)]
     assert nonzero[-1] < 0.8 * nonzero[0]
@@ -75,7 +75,7 @@ def test_goals_tighten_evenly_until_the_network_settles(start: float, stages: in
     assert ratios == pytest.approx([ratios[0]] * len(ratios))
 
 
-def test_a_third_of_the_digits_keeps_most_of_the_accuracy(tagger: Network, jets: Jets, third: greedy.Outcome) -> None:
+def test_a_third_of_the_digits_keeps_most_of_the_accuracy(tagger: Network, jets: Jets, third: Outcome) -> None:
     before = (exact_logits(tagger, jets[1].x.numpy()).argmax(1) == jets[1].y.numpy()).mean()
     assert third.stages[-1].accuracy > before - 0.05
     assert (
@@ -83,7 +83,7 @@ def test_a_third_of_the_digits_keeps_most_of_the_accuracy(tagger: Network, jets:
     )
 
 
-def test_changes_are_paired_and_add_up(tagger: Network, jets: Jets, third: greedy.Outcome) -> None:
+def test_changes_are_paired_and_add_up(tagger: Network, jets: Jets, third: Outcome) -> None:
     before = (training.evaluate(tagger, jets[1]).argmax(1) == jets[1].y.numpy()).mean()
     accuracies = [before, *(stage.accuracy for stage in third.stages)]
     assert np.allclose(np.diff(accuracies), [stage.change for stage in third.stages])
@@ -92,7 +92,7 @@ def test_changes_are_paired_and_add_up(tagger: Network, jets: Jets, third: greed
 
 
 def test_the_argument_is_left_as_it_was_and_a_second_search_is_equal(
-    tagger: Network, jets: Jets, third: greedy.Outcome
+    tagger: Network, jets: Jets, third: Outcome
 ) -> None:
     before = identity(tagger)
     again = greedy.search(tagger, problem(jets, luts(tagger, 1 / 3)))
@@ -103,7 +103,7 @@ def test_the_argument_is_left_as_it_was_and_a_second_search_is_equal(
     ]
 
 
-def test_a_larger_budget_keeps_more_and_is_met_too(tagger: Network, jets: Jets, third: greedy.Outcome) -> None:
+def test_a_larger_budget_keeps_more_and_is_met_too(tagger: Network, jets: Jets, third: Outcome) -> None:
     larger = greedy.search(tagger, problem(jets, luts(tagger, 2 / 3)))
     assert luts(tagger, 2 / 3).met_by(larger.stages[-1].estimate)
     assert larger.stages[-1].nonzero_weights > third.stages[-1].nonzero_weights
@@ -111,7 +111,7 @@ def test_a_larger_budget_keeps_more_and_is_met_too(tagger: Network, jets: Jets, 
 
 
 def test_an_interrupted_search_ends_as_if_it_had_not_been(
-    tagger: Network, jets: Jets, third: greedy.Outcome, tmp_path: Path
+    tagger: Network, jets: Jets, third: Outcome, tmp_path: Path
 ) -> None:
     def interrupt(stage: Stage) -> None:
         if stage.index == 2:
@@ -190,7 +190,7 @@ def test_the_limit_furthest_beyond_is_the_one_that_binds(tagger: Network) -> Non
     assert f"{figures.resources.lut:g} at the closest point" in str(moves.missed(budget, figures))
 
 
-def test_released_digits_leave_only_what_is_pruned(third: greedy.Outcome) -> None:
+def test_released_digits_leave_only_what_is_pruned(third: Outcome) -> None:
     for before, after in zip(
         third.network.dense_layers, greedy.release_digits(third.network).dense_layers, strict=True
     ):
@@ -205,11 +205,11 @@ def test_held_digits_are_those_there_are(tagger: Network) -> None:
         assert after.used_weight().tolist() == before.used_weight().tolist()
 
 
-def test_digits_are_held_at_the_end(third: greedy.Outcome) -> None:
+def test_digits_are_held_at_the_end(third: Outcome) -> None:
     assert all(int(layer.digit_limit.max()) < digits.UNLIMITED for layer in third.network.dense_layers)
 
 
-def test_what_is_over_the_budget_is_trimmed(jets: Jets, third: greedy.Outcome) -> None:
+def test_what_is_over_the_budget_is_trimmed(jets: Jets, third: Outcome) -> None:
     trims = replace(QUICK, stages=1)
     budget = luts(third.network, 0.9)
     trimmed = greedy.search(third.network, replace(problem(jets, budget), settings=trims))

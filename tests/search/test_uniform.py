@@ -6,7 +6,7 @@ from hepprune.hardware.resources import Budget, Resources
 from hepprune.network import Network
 from hepprune.pruning import masks
 from hepprune.search import moves, uniform
-from hepprune.search.greedy import Problem, Settings
+from hepprune.search.stages import Problem, Settings
 from hepprune.training import Fit, Sample
 from tests.search.toy import toy_price
 

@@ -104,7 +104,9 @@ def _check(place: Place, layer: Recurrent) -> None:
         raise place.refused("quantises the state that its steps read, hls4ml does not", cure="train it without")
     if layer.cell == "gru" and not layer.reset_after:
         raise place.refused("resets before its kernel, hls4ml after it", cure="train it with reset_after")
-    for function in (layer.activation, layer.recurrent_activation):
+    for function, of in ((layer.activation, layer.act), (layer.recurrent_activation, layer.gate)):
+        if of.result is not None:
+            raise place.refused("quantises its gates, hls4ml looks them up in tables", cure="train it without")
         if function not in _GATES:
             raise place.refused(
                 f"has gates with {function}, and hls4ml knows {', '.join(_GATES)}", cure="train it with one of these"

@@ -10,6 +10,8 @@ from hepprune.frontends.keras.registry import Native
 if TYPE_CHECKING:
     from hepprune.frontends.keras.graph import Value
 
+_CONSTANT = "_CONSTANT_VALUE"  # what Keras 2 writes in the place of a layer's name where the first value is a constant
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -22,7 +24,10 @@ class Reference:
 
 @dataclass(frozen=True)
 class Call:
-    """One call: the values it reads, the keyword each is passed by (None by position), and other keyword arguments."""
+    """One call: the values it reads, the keyword each is passed by (None by position), and its other arguments.
+
+    A constant that is passed by position is among `settings` under its place, "1" for the second.
+    """
 
     references: tuple[Reference, ...] = ()
     arguments: tuple[str | None, ...] = ()
@@ -32,6 +37,8 @@ class Call:
     def check(self, native: Native) -> None:
         """Refuse keyword arguments that change what a layer computes."""
         for key, value in self.settings.items():
+            if key.isdecimal():
+                raise native.refuse(f"is called on the constant {str(value)[:40]}, which cannot be taken over")
             if value not in (None, False) and key != "training":
                 raise native.refuse(f"is called with {key} = {str(value)[:40]}, which cannot be taken over")
         named = {name for name in self.arguments if name is not None}
@@ -71,7 +78,7 @@ def _names_value(structure: Any) -> bool:
         isinstance(structure, list)
         and len(structure) in {3, 4}
         and isinstance(structure[0], str)
-        and all(isinstance(number, int) for number in structure[1:3])
+        and (structure[0] == _CONSTANT or all(isinstance(number, int) for number in structure[1:3]))
     )
 
 
@@ -81,6 +88,9 @@ def _old(node: Any) -> Call:
     read: list[Reference] = [reference for reference, _ in found]
     names: list[str | None] = [None] * len(read)
     settings: dict[str, Any] = {}
+    if read and read[0].layer == _CONSTANT:
+        settings["0"] = read.pop(0).output
+        names.pop()
     for key, value in (item for _, beside in found for item in beside.items()):
         if _names_value(value):
             read.append(Reference(*value[:3]))
@@ -95,10 +105,10 @@ def _new(node: Mapping[str, Any]) -> Call:
     read: list[Reference] = []
     names: list[str | None] = []
     settings: dict[str, Any] = {}
-    for value in node.get("args", []):
+    for place, value in enumerate(node.get("args", [])):
         found = list(_tensors(value))
         if not found and value is not None:
-            raise NetworkError(f"a layer is called on the constant {str(value)[:40]}, which cannot be taken over")
+            settings[str(place)] = value
         read += found
         names += [None] * len(found)
     for key, value in node.get("kwargs", {}).items():

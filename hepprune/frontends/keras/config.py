@@ -38,8 +38,8 @@ def resized(model: Mapping[str, Any], lowered: "Lowered") -> dict[str, Any]:
         _resize(entry, lowered.arriving.get(path))
         prefix = path.rpartition("/")[0]
         for tensor in _tensors(entry.get("inbound_nodes")):
-            name, call, _ = tensor["keras_history"]
-            tensor["shape"] = [None, *lowered.values[f"{prefix}/{name}" if prefix else name, call]]
+            name, call, output = tensor["keras_history"]
+            tensor["shape"] = [None, *lowered.values[f"{prefix}/{name}" if prefix else name, call, output]]
     _resize(changed, lowered.arriving.get(""))
     return changed
 

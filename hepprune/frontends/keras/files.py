@@ -1,6 +1,5 @@
 """Files of Keras read with h5py, zipfile and json alone: never a framework, never a pickle, nothing executed."""
 
-import io
 import json
 import re
 import zipfile
@@ -10,10 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py  # type: ignore[import-untyped]
-
 from hepprune.errors import NetworkError
-from hepprune.frontends.keras.hdf5 import Store, joined
+from hepprune.frontends.keras.hdf5 import Store, joined, opened
 from hepprune.frontends.keras.registry import LAYERS, Floats
 
 MODELS = ("Sequential", "Functional", "Model")
@@ -152,7 +149,7 @@ def _major(version: Any) -> int:
 
 
 def _legacy(path: Path) -> KerasModel:
-    with h5py.File(path, "r") as file:
+    with opened(path) as file:
         if "model_config" not in file.attrs:
             raise NetworkError("it holds no model_config; a file of weights alone needs its model.json")
         config = _described(file.attrs["model_config"])
@@ -169,14 +166,14 @@ def _archive(path: Path) -> KerasModel:
             raise NetworkError(f"its config has more than {_MAX_CONFIG} bytes")
         config = _described(archive.read("config.json"))
         keras = _major(json.loads(archive.read("metadata.json"))["keras_version"])
-        with h5py.File(io.BytesIO(archive.read("model.weights.h5")), "r") as file:
+        with opened(archive.read("model.weights.h5")) as file:
             return KerasModel(config, _layers(Store(file), "", config["config"]), keras, path)
 
 
 def _json(path: Path) -> KerasModel:
     config = _described(path.read_text(encoding="utf-8"))
     keras = _major(config.get("keras_version", "3."))  # Keras 3 writes no version
-    with h5py.File(weights_beside(path), "r") as file:
+    with opened(weights_beside(path)) as file:
         store = Store(file)
         if "layer_names" in file.attrs or "layer_names0" in file.attrs:
             return KerasModel(config, _legacy_layers(store, "", config["config"]), keras, path)

@@ -27,14 +27,14 @@ class Lowered:
     """A Network, and for each native layer by path what it was and which of the Network's layers came from it.
 
     `arriving[path]` holds the shapes that a layer or nested model is first called on ("" is the model itself),
-    `values[path, call]` the shape that each of its calls puts out.
+    `values[path, call, output]` the shape of each value that its calls put out.
     """
 
     network: Network
     natives: Mapping[str, Native]
     parts: Mapping[str, tuple[str, ...]]
     arriving: Mapping[str, tuple[Shape, ...]]
-    values: Mapping[tuple[str, int], Shape]
+    values: Mapping[tuple[str, int, int], Shape]
 
 
 def lower(model: KerasModel) -> Lowered:
@@ -71,7 +71,7 @@ class _Flat:
     parts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     times: dict[str, int] = field(default_factory=dict)
     arriving: dict[str, tuple[Shape, ...]] = field(default_factory=dict)
-    values: dict[tuple[str, int], Shape] = field(default_factory=dict)
+    values: dict[tuple[str, int, int], Shape] = field(default_factory=dict)
 
     def lowered(self) -> Lowered:
         """Build the layers and the Network."""
@@ -150,11 +150,12 @@ class _Flat:
             entry, node = nodes[key]
             read = tuple(_value(values, ref) for ref in node.references)
             values[key] = self._call(entry, prefix, replace(node, arriving=read))
-        self.values |= {(prefix + name, call): found[0].shape for (name, call), found in values.items()}
+        for (name, call), found in values.items():
+            self.values |= {(prefix + name, call, output): value.shape for output, value in enumerate(found)}
         return [_value(values, ref) for ref in references(config["output_layers"])]
 
     def _call(self, entry: Mapping[str, Any], prefix: str, call: Call) -> list[Value]:
-        path, kind = prefix + name_of(entry), str(entry.get("class_name"))
+        path, kind = prefix + name_of(entry), kind_of(entry)
         if kind in MODELS:
             return self._run(entry, path + "/", list(call.arriving))
         self.arriving.setdefault(path, tuple(value.shape for value in call.arriving))
@@ -168,6 +169,8 @@ class _Flat:
             self.natives[path], self.parts[path] = native, tuple(part.layer.name for part in parts)
         for part in parts:
             self._add(part.layer, tuple(s if isinstance(s, str) else call.arriving[s].layer for s in part.sources))
+        if LAYERS[kind].several:
+            return [Value(part.layer.name, self.shapes[part.layer.name]) for part in parts]
         last = parts[-1].layer.name if parts else call.arriving[0].layer
         return [Value(last, self.shapes[last])]
 
@@ -176,7 +179,7 @@ class _Flat:
         native = Native(
             name=self.names[path],
             path=path,
-            kind=str(entry.get("class_name")),
+            kind=kind_of(entry),
             config=entry.get("config", {}),
             weights=stored.weights if stored else (),
             stored=stored.arrays if stored else {},
@@ -185,7 +188,8 @@ class _Flat:
             arguments=call.arguments,
             call=call.settings,
         )
-        call.check(native)
+        if native.kind not in LAYERS or not LAYERS[native.kind].is_operation:
+            call.check(native)
         self.times[path] = self.times.get(path, 0) + 1
         return native if self.times[path] == 1 else replace(native, name=native.part(str(self.times[path])))
 
@@ -201,6 +205,16 @@ class _Flat:
                 raise native.refuse("is called on values of different shapes, so that its calls cannot share weights")
             shared.append(Part(Shared(second.name, name), part.sources))
         return shared
+
+
+def kind_of(entry: Mapping[str, Any]) -> str:
+    """Return the class of a layer, "ops." before that of a Keras 3 operation, the name of a function of TensorFlow."""
+    kind, config = str(entry.get("class_name")), entry.get("config")
+    if str(entry.get("module")).startswith("keras.src.ops."):
+        return f"ops.{kind}"
+    if kind in {"TFOpLambda", "SlicingOpLambda"} and isinstance(config, dict):
+        return f"tf.{str(config.get('function'))[:60]}"
+    return kind
 
 
 def _nodes(config: Mapping[str, Any], keras: int) -> Iterator[tuple[dict[str, Any], int, Call]]:

@@ -1,5 +1,12 @@
 """HDF5 files of strangers: hard links only, nothing outside the file, sizes bounded, every number finite."""
 
+import io
+import mmap
+import re
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import h5py  # type: ignore[import-untyped]
@@ -10,6 +17,43 @@ from hepprune.frontends.keras.registry import Floats
 
 _MAX_BYTES = 2**30
 _MAX_ARRAYS = 2**17
+# A global heap, where HDF5 keeps texts: its signature and size, then objects, each with an index (0: free space), a
+# count of references and a size.
+_HEAP, _HEAP_SIZE, _OBJECT = re.compile(rb"GCOL\x01\x00{3}"), struct.Struct("<Q"), struct.Struct("<HHIQ")
+_MAX_OBJECTS = 2**20
+
+
+@contextmanager
+def opened(source: Path | bytes) -> Iterator[h5py.File]:
+    """Open a file, or the content of one, for reading.
+
+    Raises:
+        NetworkError: HDF5 would not come back from reading it.
+        OSError, ValueError: it is no HDF5.
+    """
+    if isinstance(source, bytes):
+        _check_heaps(source)
+    else:
+        with source.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            _check_heaps(content)
+    with h5py.File(io.BytesIO(source) if isinstance(source, bytes) else source, "r") as found:
+        yield found
+
+
+def _check_heaps(content: bytes | mmap.mmap) -> None:
+    """Refuse a heap with free space of no size: HDF5 1.14 would look behind it for ever, and not hear of Ctrl-C."""
+    n_objects = 0
+    for heap in _HEAP.finditer(content):
+        place, end = heap.end(), len(content) - _OBJECT.size
+        if place <= end:
+            end = min(end, heap.start() + _HEAP_SIZE.unpack_from(content, place)[0] - _OBJECT.size)
+        place += _HEAP_SIZE.size
+        while place <= end:
+            index, _, _, size = _OBJECT.unpack_from(content, place)
+            n_objects += 1
+            if (index, size) == (0, 0) or n_objects > _MAX_OBJECTS:
+                raise NetworkError(f"its texts are damaged at byte {place}")
+            place += size if index == 0 else _OBJECT.size + -(-size // 8) * 8
 
 
 def joined(*parts: str) -> str:

@@ -11,7 +11,7 @@ from hepprune.frontends.keras.framework import read_object, root_of
 from hepprune.frontends.keras.graph import lower
 from hepprune.frontends.keras.registry import LAYERS, Floats
 from hepprune.frontends.keras.writing import same_graph
-from hepprune.network import Network, Recurrent, Weighted
+from hepprune.network import Layer, Network, Recurrent, Weighted
 
 
 def hold_masks(network: Network, model: Any) -> Any:
@@ -47,26 +47,37 @@ def hold_masks(network: Network, model: Any) -> Any:
 
 @torch.no_grad()
 def native_masks(network: Network, model: Any) -> dict[str, tuple[Floats, ...]]:
-    """Return for each native layer with a kernel its arrays' masks, 0 where the network's weight is zero, else 1."""
+    """Return for each native layer with a kernel its arrays' masks, 0 where the network's weight is zero, else 1.
+
+    They are found where the layer's own way of writing ones, once all of them and once without the zero weights, gives
+    a zero for the second only: what else a layer keeps, such as the statistics of a folded normalisation, is free.
+    """
     lowered = lower(read_object(model))
     same_graph(network, lowered.network)
-    ones = lowered.network.clone()
-    for layer in ones:
+    ones, kept = lowered.network.clone(), lowered.network.clone()
+    for whole, layer in zip(ones, kept, strict=True):
         for name, array in layer.named_parameters():
-            array.fill_(1.0)
             acting = _acting(network, layer.name, name)
-            if acting is None:
-                continue
-            if acting.shape != array.shape:
-                raise NetworkError(
-                    f"layer '{layer.name}' has the shape {tuple(array.shape)}, not {tuple(acting.shape)}"
-                )
-            array.copy_((acting != 0).to(array.dtype))
-    return {
-        path: LAYERS[native.kind].fill(native, {name: ones[name] for name in lowered.parts[path]}).weights
-        for path, native in lowered.natives.items()
-        if any(isinstance(ones[name], Weighted | Recurrent) for name in lowered.parts[path])
-    }
+            whole.get_parameter(name).fill_(1.0)
+            array.copy_(_pattern(layer, array, acting))
+    found = {}
+    for path, native in lowered.natives.items():
+        names = lowered.parts[path]
+        if any(isinstance(ones[name], Weighted | Recurrent) for name in names):
+            each = (LAYERS[native.kind].fill(native, {name: of[name] for name in names}).weights for of in (ones, kept))
+            found[path] = tuple(_held(full, cut) for full, cut in zip(*each, strict=True))
+    return found
+
+
+def _pattern(layer: Layer, array: torch.Tensor, acting: torch.Tensor | None) -> torch.Tensor:
+    """Return ones, zero where a weight acts as zero."""
+    if acting is not None and acting.shape != array.shape:
+        raise NetworkError(f"layer '{layer.name}' has the shape {tuple(array.shape)}, not {tuple(acting.shape)}")
+    return torch.ones_like(array) if acting is None else (acting != 0).to(array.dtype)
+
+
+def _held(full: Floats, cut: Floats) -> Floats:
+    return np.where((full != 0) & (cut == 0), 0.0, 1.0)
 
 
 def _acting(network: Network, layer: str, name: str) -> torch.Tensor | None:

@@ -1,4 +1,4 @@
-"""Normalisation of QKeras: on its own, and folded into the convolution before it, quantised after folding."""
+"""Normalisation of QKeras: on its own, and folded into the layer before it, quantised after folding."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hepprune.frontends.keras import convolution
+from hepprune.frontends.keras import convolution, weighted
 from hepprune.frontends.keras.normalisation import batch_norm, check_last_axis, fill_batch_norm
 from hepprune.frontends.keras.qkeras import (
     Arrange,
@@ -90,11 +90,12 @@ def _folding(lower: Lower, key: str, arrange: Arrange) -> Lower:
     def folded_lower(native: Native, arriving: tuple[Shape, ...]) -> Parts:
         shape = only(native, arriving)
         check_last_axis(native, (*shape[:-1], 1))
-        n_out = native.size("filters") if key == "kernel_quantizer" else shape[-1] * native.size("depth_multiplier", 1)
-        kernel, bias, factor = _folded(native, n_out)
-        spread = factor if key == "kernel_quantizer" else factor.reshape(shape[-1], -1)
-        if kernel.ndim != 4:
-            raise native.refuse(f"has a kernel of shape {kernel.shape}")
+        depthwise = key == "depthwise_quantizer"
+        each = "depth_multiplier" if depthwise else "units" if "units" in native.config else "filters"
+        kernel, bias, factor = _folded(native, native.size(each, 1) * (shape[-1] if depthwise else 1))
+        spread = factor.reshape(shape[-1], -1) if depthwise else factor
+        if kernel.shape[-spread.ndim :] != spread.shape:
+            raise native.refuse(f"has a kernel of shape {kernel.shape} for factors of shape {spread.shape}")
         kernel = (spread * kernel.astype(np.float32)).astype(np.float64)
         plain = native.filled([kernel, bias], use_bias=True)
         (part,) = lower(plain, arriving)
@@ -123,6 +124,11 @@ def _unfolding(plain: Fill, key: str) -> Fill:
     return fill
 
 
+register(
+    "QDenseBatchnorm",
+    fill=_unfolding(weighted.fill_dense, "kernel_quantizer"),
+    groups=("", "batchnorm"),
+)(_folding(weighted.dense, "kernel_quantizer", by_rows))
 register(
     "QConv2DBatchnorm",
     fill=_unfolding(convolution.fill_conv, "kernel_quantizer"),

@@ -82,13 +82,14 @@ def functions(native: Native, described: Any, name: str | None = None) -> Parts:
     with naming(native, "activation"):
         found = activation(described)
     if len(found) == 1:
-        return [Part(_layer(found[0], name or native.part(found[0].name)))]
-    sides = [Part(_layer(side, native.part(end))) for side, end in zip(found, ("positive", "negative"), strict=True)]
+        return [Part(as_layer(found[0], name or native.part(found[0].name)))]
+    sides = [Part(as_layer(side, native.part(end))) for side, end in zip(found, ("positive", "negative"), strict=True)]
     last = Merge(name or native.part(found[-1].name), "maximum")
     return [*sides, Part(last, tuple(side.layer.name for side in sides))]
 
 
-def _layer(function: Function, name: str) -> Layer:
+def as_layer(function: Function, name: str) -> Layer:
+    """Return the layer that computes a function."""
     if function.name == "relu":
         return ReLU(name, function.result, function.parameters.get("maximum"))
     return Activation(name, function.name, function.parameters, function.result)

@@ -1,14 +1,15 @@
 """Recurrent layers of QKeras: a quantiser for each kernel, the bias, and the state that a step reads."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
 
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.frontends.keras import recurrent as plain
-from hepprune.frontends.keras.functions import is_quantiser
-from hepprune.frontends.keras.qkeras import Array, naming, quantiser
+from hepprune.frontends.keras.functions import activation, is_quantiser
+from hepprune.frontends.keras.qkeras import Array, as_layer, naming, quantiser
 from hepprune.frontends.keras.quantisers import held, parse, scale_of, weights
 from hepprune.frontends.keras.registry import Floats, Native, Part, Parts, register
 from hepprune.frontends.keras.scales import fixed_point
@@ -19,12 +20,12 @@ _ACTIVATIONS = ("activation", "recurrent_activation")
 
 
 def _lower(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-    """Return the cell with its quantisers; its gates are Keras' own functions, in float."""
-    for key in _ACTIVATIONS:
-        if is_quantiser(native.config.get(key)):
-            raise native.refuse(f"has a quantised {key}, which no recurrent layer of a Network has")
-    (part,) = plain.recurrent(native, arriving)
+    """Return the cell with the quantisers of its arrays, its state and its functions."""
+    quantised = [key for key in _ACTIVATIONS if is_quantiser(native.config.get(key))]
+    (part,) = plain.recurrent(native.filled(None, **dict.fromkeys(quantised, "linear")), arriving)
     changes: dict[str, object] = {"state_type": _state(native)}
+    for key in quantised:
+        changes |= _function(native, key)
     for (name, key), array in zip(_KERNELS.items(), native.weights, strict=False):
         with naming(native, key):
             kind, latent = weights(quantiser(native, key, kernel=True), _single(array), arrange=np.transpose)
@@ -36,6 +37,15 @@ def _lower(native: Native, arriving: tuple[Shape, ...]) -> Parts:
         changes |= {"bias_type": kind, "bias": rows[0]}
         changes |= {"recurrent_bias": rows[1]} if len(rows) > 1 else {}
     return [Part(part.layer.rebuilt(**changes))]
+
+
+def _function(native: Native, key: str) -> dict[str, Any]:
+    """Return one function of the cell that is a quantiser or one of QKeras' own, as the constructor takes it."""
+    with naming(native, key):
+        found = activation(native.config[key])
+    if len(found) > 1:
+        raise native.refuse(f"has a {key} with a slope on its negative side, which no recurrent layer of a Network has")
+    return plain.function_arguments(native, key, as_layer(found[0], "function"))
 
 
 def _state(native: Native) -> Quantiser | None:

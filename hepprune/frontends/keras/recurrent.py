@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from hepprune.frontends.keras.activations import name_of
+from hepprune.frontends.keras.activations import activation, name_of
 from hepprune.frontends.keras.registry import LAYERS, Native, Part, Parts, only, register, rewrapped, single
-from hepprune.network import Concatenate, Layer, Merge, Recurrent, Shape
-from hepprune.network.layers.activation import FUNCTIONS
+from hepprune.network import Activation, Concatenate, Layer, Merge, Recurrent, ReLU, Shape
 from hepprune.network.layers.recurrent import GATES
 
 _CELLS = {"SimpleRNN": "simple", "LSTM": "lstm", "GRU": "gru"}
@@ -35,8 +35,7 @@ def recurrent(native: Native, arriving: tuple[Shape, ...]) -> Parts:
         recurrent_weight=single(recurrent_kernel.T),
         bias=first,
         recurrent_bias=second,
-        activation=_function(native, "activation"),
-        recurrent_activation="sigmoid" if cell == "simple" else _function(native, "recurrent_activation"),
+        **_functions(native, cell),
         return_sequences=bool(native.config.get("return_sequences")),
         backwards=bool(native.config.get("go_backwards")),
         reset_after=both if cell == "gru" else True,
@@ -52,13 +51,25 @@ def _biases(bias: list[Tensor], rows: int) -> tuple[Tensor, Tensor]:
     return (values, torch.zeros(rows)) if values.ndim == 1 else (values[0], values[1])
 
 
-def _function(native: Native, key: str) -> str:
-    name, _ = name_of(native, key)
-    name = {"silu": "swish"}.get(name, name)
-    slopes = name in {"hard_sigmoid", "leaky_relu"} and (native.keras > 2 or name == "leaky_relu")
-    if name not in {"relu", *FUNCTIONS} or slopes:
-        raise native.refuse(f"has the {key} '{name[:60]}', which a recurrent layer cannot take over")
-    return name
+def _functions(native: Native, cell: str) -> dict[str, Any]:
+    """Return the functions of a cell as its constructor takes them; a simple one has no gates."""
+    keys = ("activation",) if cell == "simple" else ("activation", "recurrent_activation")
+    found: dict[str, Any] = {}
+    for key in keys:
+        found |= function_arguments(native, key, activation(native, "function", key=key))
+    return found
+
+
+def function_arguments(native: Native, key: str, function: Layer | None) -> dict[str, Any]:
+    """Return the constructor's arguments for one function of a cell, given as the layer it would be; None is linear."""
+    if function is None:
+        return {key: "linear"}
+    if isinstance(function, ReLU) and function.maximum is None:
+        return {key: "relu", f"{key}_type": function.result}
+    if isinstance(function, Activation):
+        types = {f"{key}_parameters": function.parameters_of, f"{key}_type": function.result}
+        return {key: function.function, **types}
+    raise native.refuse(f"has the {key} '{name_of(native, key)[0][:60]}', which a recurrent layer cannot take over")
 
 
 def fill_recurrent(native: Native, layers: Mapping[str, Layer]) -> Native:

@@ -123,13 +123,16 @@ def keep(native: Native, _layers: Mapping[str, Layer]) -> Native:
 class Kind:
     """How a layer class is lowered and filled, and where a Keras 3 file keeps its weights, in Keras' order.
 
-    A `typed` one is filled with the types of its parts too.
+    A `typed` one is filled with the types of its parts too. An operation takes constants where it is called, and with
+    `several` each of its parts is a value of its own.
     """
 
     lower: Lower
     fill: Fill = keep
     groups: tuple[str, ...] = ("",)
     typed: bool = False
+    is_operation: bool = False
+    several: bool = False
 
 
 LAYERS: dict[str, Kind] = {}

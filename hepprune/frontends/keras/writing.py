@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 # Settings that say how a layer is quantised or built as hardware, which no plain layer of Keras holds.
 _HARDWARE = ("strategy", "reuse_factor", "parallelization_factor", "weight_type", "recurrent_weight_type", "bias_type")
-_QUANTISERS = ("result", "scale_type", "shift_type", "state_type")
+_QUANTISERS = ("result", "scale_type", "shift_type", "state_type", "activation_type", "recurrent_activation_type")
 _TOLERANCE = 1e-5
 
 

@@ -1,5 +1,7 @@
 """Recurrent layers: one step per position, gates in the order of Keras."""
 
+import functools
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,7 +11,7 @@ from hepprune import digits
 from hepprune.errors import NetworkError, unknown
 from hepprune.fixed import Quantiser
 from hepprune.network import quantise
-from hepprune.network.layers.activation import FUNCTIONS, Function
+from hepprune.network.layers.activation import FUNCTIONS, Activation, ReLU
 from hepprune.network.layers.base import Layer, Shape, layer, parameter
 
 # Gates per cell: an LSTM's are input, forget, cell, output (Hochreiter and Schmidhuber 1997); a GRU's are update,
@@ -24,7 +26,7 @@ class Recurrent(Layer):
     `weight` is (gates * n_out, n_in), `recurrent_weight` (gates * n_out, n_out), the biases (gates * n_out,). A GRU
     with `reset_after` applies its recurrent bias inside the reset gate, as cuDNN does. One that runs `backwards` puts
     its states out as they come, the last step's first, or `in_order` of the steps. Each step reads state and memory
-    through `state_type`, as in QKeras.
+    through `state_type`, and its functions put out `activation_type` and `recurrent_activation_type`, as in QKeras.
     """
 
     digit_limit: Tensor
@@ -41,6 +43,8 @@ class Recurrent(Layer):
         recurrent_bias: Tensor,
         activation: str = "tanh",
         recurrent_activation: str = "sigmoid",
+        activation_parameters: Mapping[str, float] | None = None,
+        recurrent_activation_parameters: Mapping[str, float] | None = None,
         return_sequences: bool = False,
         backwards: bool = False,
         in_order: bool = False,
@@ -49,6 +53,8 @@ class Recurrent(Layer):
         recurrent_weight_type: Quantiser | None = None,
         bias_type: Quantiser | None = None,
         state_type: Quantiser | None = None,
+        activation_type: Quantiser | None = None,
+        recurrent_activation_type: Quantiser | None = None,
         digit_limit: Tensor | None = None,
         recurrent_digit_limit: Tensor | None = None,
         result: Quantiser | None = None,
@@ -57,9 +63,8 @@ class Recurrent(Layer):
         super().__init__(name, result)
         if cell not in GATES:
             raise NetworkError(f"layer '{name}': " + unknown("cell", cell, GATES))
-        for function in (activation, recurrent_activation):
-            if function not in ("relu", *FUNCTIONS):
-                raise NetworkError(f"layer '{name}': " + unknown("activation", function, ("relu", *FUNCTIONS)))
+        self.act = _function(name, activation, activation_parameters, activation_type)
+        self.gate = _function(name, recurrent_activation, recurrent_activation_parameters, recurrent_activation_type)
         rows, n_out = weight.shape[0], recurrent_weight.shape[-1]
         fits = weight.ndim == recurrent_weight.ndim == 2 and rows == GATES[cell] * n_out == len(recurrent_weight)
         if not fits or bias.shape != (rows,) or recurrent_bias.shape != (rows,):
@@ -119,28 +124,29 @@ class Recurrent(Layer):
         for step in reversed(steps) if self.backwards else steps:
             if quantised and self.state_type:
                 state, memory = (quantise.activations(value, self.state_type) for value in (state, memory))
-            state, memory = self._step(inputs[:, step], state, memory, (kernel, recurrent_bias))
+            state, memory = self._step(inputs[:, step], state, memory, (kernel, recurrent_bias), quantised=quantised)
             states.append(state)
         ordered = reversed(states) if self.backwards and self.in_order else states
         return torch.stack(list(ordered), dim=1) if self.return_sequences else state
 
     def _step(
-        self, inputs: Tensor, state: Tensor, memory: Tensor, recurrent: tuple[Tensor, Tensor]
+        self, inputs: Tensor, state: Tensor, memory: Tensor, recurrent: tuple[Tensor, Tensor], *, quantised: bool
     ) -> tuple[Tensor, Tensor]:
         kernel, bias = recurrent
-        act, gate = _function(self.activation), _function(self.recurrent_activation)
+        act, gate = (functools.partial(of, quantised=quantised) for of in (self.act, self.gate))
         if self.cell == "gru":
-            return self._gated(inputs, state, recurrent), memory
+            return self._gated(inputs, state, recurrent, quantised=quantised), memory
         total = inputs + torch.nn.functional.linear(state, kernel, bias)
         if self.cell == "simple":
-            return act(total), memory
+            reached: Tensor = act(total)
+            return reached, memory
         entry, forget, candidate, exit_ = total.chunk(4, dim=-1)
         memory = gate(forget) * memory + gate(entry) * act(candidate)
         return gate(exit_) * act(memory), memory
 
-    def _gated(self, inputs: Tensor, state: Tensor, recurrent: tuple[Tensor, Tensor]) -> Tensor:
+    def _gated(self, inputs: Tensor, state: Tensor, recurrent: tuple[Tensor, Tensor], *, quantised: bool) -> Tensor:
         kernel, bias = recurrent
-        act, gate = _function(self.activation), _function(self.recurrent_activation)
+        act, gate = (functools.partial(of, quantised=quantised) for of in (self.act, self.gate))
         update_in, reset_in, candidate_in = inputs.chunk(3, dim=-1)
         update_by, reset_by, candidate_by = kernel.chunk(3)
         update_bias, reset_bias, candidate_bias = bias.chunk(3)
@@ -151,7 +157,8 @@ class Recurrent(Layer):
             candidate = act(candidate_in + reset * linear(state, candidate_by, candidate_bias))
         else:
             candidate = act(candidate_in + linear(reset * state, candidate_by, candidate_bias))
-        return update * state + (1 - update) * candidate
+        mixed: Tensor = update * state + (1 - update) * candidate
+        return mixed
 
     def shape(self, *arriving: Shape) -> Shape:
         """Return (n_steps, n_out), or (n_out,)."""
@@ -161,12 +168,24 @@ class Recurrent(Layer):
         return (before[0], self.n_out) if self.return_sequences else (self.n_out,)
 
     def settings(self) -> dict[str, Any]:
-        """Return the constructor's values."""
+        """Return the constructor's values; those of the functions only where they are not the usual ones."""
         names = ("cell", "activation", "recurrent_activation", "return_sequences")
         ways = ("reset_after", "backwards", "in_order")
         types = ("weight_type", "recurrent_weight_type", "bias_type", "state_type", "reuse_factor")
-        return super().settings() | {name: getattr(self, name) for name in (*names, *ways, *types)}
+        more: dict[str, Any] = {}
+        for key, function in (("activation", self.act), ("recurrent_activation", self.gate)):
+            parameters = function.parameters_of if isinstance(function, Activation) else {}
+            more |= {f"{key}_parameters": parameters} if parameters else {}
+            more |= {f"{key}_type": function.result} if function.result else {}
+        return super().settings() | {name: getattr(self, name) for name in (*names, *ways, *types)} | more
 
 
-def _function(name: str) -> Function:
-    return torch.relu if name == "relu" else FUNCTIONS[name]
+def _function(
+    layer_name: str, function: str, parameters: Mapping[str, float] | None, result: Quantiser | None
+) -> ReLU | Activation:
+    """Return a function of the cell as the layer it would be on its own."""
+    if function not in ("relu", *FUNCTIONS):
+        raise NetworkError(f"layer '{layer_name}': " + unknown("activation", function, ("relu", *FUNCTIONS)))
+    if function == "relu":
+        return ReLU(layer_name, result)
+    return Activation(layer_name, function, dict(parameters or {}), result)

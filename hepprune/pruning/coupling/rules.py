@@ -72,7 +72,7 @@ def _recurrent(walk: Walk, layer: Recurrent, arriving: list[Axes]) -> Axes:
     ((steps, channels),) = arriving
     walk.stay([steps], f"'{layer.name}' steps through it")
     walk.put("read", layer, channels.units)
-    states = Axis(walk.new(layer, layer.n_out), silent=layer.activation == "relu" or _vanishes(layer.activation))
+    states = Axis(walk.new(layer, layer.n_out), silent=not layer.act(torch.zeros(1)).any())
     walk.put("fed", layer, states.units)
     return (Axis.plain(len(steps)), states) if layer.return_sequences else (states,)
 

@@ -173,6 +173,40 @@ CASES: dict[str, tuple[list[tuple[int, ...]], Build]] = {
 }
 
 
+# name -> (shapes of the inputs, a function of keras.ops, of tensorflow where that spells it alike, and the inputs)
+OPERATIONS: dict[str, tuple[list[tuple[int, ...]], Build]] = {
+    "split": ([(4, 6)], lambda f, x: [*f.split(x[0], 3, axis=-1), *f.split(x[0], 2, axis=1)]),
+    "parts": ([(4, 6)], lambda _, x: [x[0][:, 1:3, ::2], x[0][:, 0], x[0][..., -1], x[0][:, 1:, 2:5]]),
+    "sums": ([(4, 6), (4, 6)], lambda _, x: [x[0] + x[1], x[0] - x[1], x[0] * x[1]]),
+    "numbers": ([(4, 6)], lambda _, x: [2.0 * x[0] - 1, 1 - x[0], x[0] / 4.0, x[0] + 3]),
+    "product": ([(4, 3), (4, 3)], lambda f, x: f.matmul(x[0], f.transpose(x[1], (0, 2, 1)))),
+    "reshaped": ([(4, 6)], lambda f, x: f.reshape(x[0], (-1, 3, 8))),
+    "reduced": (
+        [(4, 6, 2)],
+        lambda f, x: [
+            getattr(f, "reduce_mean", getattr(f, "mean", None))(x[0], axis=(1, 2)),
+            getattr(f, "reduce_max", getattr(f, "max", None))(x[0], axis=-1, keepdims=True),
+            getattr(f, "reduce_sum", getattr(f, "sum", None))(x[0], axis=2),
+        ],
+    ),
+    "spread": ([(4, 6)], lambda f, x: f.squeeze(f.expand_dims(f.expand_dims(x[0], 1), -1), 1)),
+    "activated": (
+        [(4, 6)],
+        lambda f, x: [getattr(f, "nn", f).relu(x[0]), f.tanh(x[0]), getattr(f, "nn", f).softmax(x[0])],
+    ),
+}
+
+
+def operation(keras: Any, name: str) -> Any:
+    """Return the model of one case of operations, those of TensorFlow for Keras 2."""
+    shapes, build = OPERATIONS[name]
+    functions = keras.ops if hasattr(keras, "ops") else import_module("tensorflow")
+    inputs = [keras.Input(shape) for shape in shapes]
+    found = build(functions, inputs)
+    found = found if isinstance(found, list) else [found]
+    return fill(keras.Model(inputs, [found[0], *map(keras.layers.Flatten(), found[1:])]), seed=len(name))
+
+
 def case(keras: Any, name: str) -> Any:
     """Return the model of one case, with random weights."""
     shapes, build = CASES[name]

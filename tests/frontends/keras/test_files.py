@@ -110,6 +110,19 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda folder: write_h5(folder / "a.h5", described(INPUT, {"class_name": "Teleport", "config": {"name": "t"}})),
         "layer 't' \\(Teleport\\)",
     ),
+    "foreign_function": (lambda folder: write_h5(folder / "a.h5", _calling("os.system")), r"'call' \(tf.os.system\)"),
+    "place_beyond": (
+        lambda folder: write_h5(folder / "a.h5", _calling("__operators__.getitem", slice_spec=[FULL, 7])),
+        "'call' .*place 7 of 4",
+    ),
+    "part_of_the_jets": (
+        lambda folder: write_h5(folder / "a.h5", _calling("__operators__.getitem", slice_spec=[0])),
+        "'call' .*part of the jets",
+    ),
+    "uneven_split": (
+        lambda folder: write_h5(folder / "a.h5", _calling("split", num_or_size_splits=[3, -1], axis=1)),
+        "'call' .*no whole parts",
+    ),
     "unknown_activation": (lambda folder: write_h5(folder / "a.h5", changed(activation="warp")), "'fc1'.*'warp'"),
     "absurd_units": (lambda folder: write_h5(folder / "a.h5", changed(units=10**12)), "'fc1'.*units"),
     "units_text": (lambda folder: write_h5(folder / "a.h5", changed(units="3; import os")), "'fc1'.*units"),
@@ -136,6 +149,17 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
     "circle": (lambda folder: write_h5(folder / "a.h5", _circle()), "circle"),
     "subclassed": (lambda folder: write_h5(folder / "a.h5", {"class_name": "Evil", "config": {}}), "Evil"),
 }
+
+
+FULL = {"start": None, "stop": None, "step": None}
+
+
+def _calling(function: str, **arguments: Any) -> dict[str, Any]:
+    """Describe a model that calls a function of TensorFlow on its input."""
+    config = {"name": "call", "trainable": True, "dtype": "float32", "function": function}
+    call = {"class_name": "TFOpLambda", "name": "call", "config": config, "inbound_nodes": [["jets", 0, 0, arguments]]}
+    graph = {"layers": [{**INPUT, "name": "jets", "inbound_nodes": []}, call], "input_layers": [["jets", 0, 0]]}
+    return {"class_name": "Functional", "config": graph | {"output_layers": [["call", 0, 0]]}}
 
 
 def _bytes(path: Path, content: bytes) -> Path:

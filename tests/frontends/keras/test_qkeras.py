@@ -1,11 +1,6 @@
 """QKeras itself is the oracle: models it makes, and models that others published."""
 
-import io
 import json
-import os
-import warnings
-import zipfile
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,68 +11,31 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import hepprune.frontends.keras.hgq
-import hepprune.frontends.keras.qfolding
-import hepprune.frontends.keras.qkeras
-import hepprune.frontends.keras.wrapped
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
 from hepprune.frontends import keras as frontend
 from hepprune.frontends.keras.graph import lower
 from hepprune.network import Conv, Dense, Network, Recurrent
 from hepprune.pruning import surgery
+from tests.frontends.keras.published import (
+    BEGIN,
+    END,
+    PAGE,
+    REFERENCE,
+    files,
+    jets_for,
+    known,
+    loaded,
+    native,
+    outputs,
+    tf,
+)
 
 pytestmark = [
     pytest.mark.xdist_group("tensorflow"),
     pytest.mark.filterwarnings("ignore"),
     pytest.mark.slow,
 ]  # TensorFlow alone takes longer to import
-REFERENCE = Path(hepprune.__file__).resolve().parents[2] / "shared" / "reference"
-# The interquartile ranges that the authors of the interaction networks divide their jets by.
-SCALES = {8: (219, 0.2, 0.2), 16: (166, 0.24, 0.24), 32: (120, 0.27, 0.27)}
-
-
-@cache
-def tf() -> Any:
-    os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import qkeras  # noqa: F401
-        import tensorflow  # noqa: ICN001
-
-        return tensorflow
-
-
-@cache
-def known() -> dict[str, Any]:
-    """Return the classes that the models need: QKeras', the pruning wrapper's, and the authors' projection."""
-    layers = tf().keras.layers
-    from qkeras.utils import _add_supported_quantized_objects
-    from tensorflow_model_optimization.python.core.sparsity.keras import pruning_wrapper
-
-    class NodeEdgeProjection(layers.Layer):  # type: ignore[misc, name-defined]
-        def __init__(self, receiving: bool = True, node_to_edge: bool = True, **options: Any) -> None:  # noqa: FBT001, FBT002
-            super().__init__(**options)
-            self.node_to_edge = node_to_edge
-
-        def build(self, shape: Any) -> None:
-            n = shape[-2]
-            n_out = n * (n - 1) if self.node_to_edge else int((np.sqrt(4 * n + 1) + 1) / 2)
-            self.matrix = self.add_weight(name="adjacency_matrix", shape=(1, n_out, n), trainable=False)
-
-        def call(self, values: Any) -> Any:
-            return tf().matmul(self.matrix, values)
-
-    found: dict[str, Any] = {}
-    _add_supported_quantized_objects(found)
-    return found | {
-        "NodeEdgeProjection": NodeEdgeProjection,
-        "PruneLowMagnitude": pruning_wrapper.PruneLowMagnitude,
-    }
-
-
-def loaded(path: Path) -> Any:
-    return tf().keras.models.load_model(path, custom_objects=known(), compile=False)
 
 
 def on_grid(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -91,11 +49,6 @@ def randomised(model: Any, rng: np.random.Generator) -> Any:
             values = rng.normal(scale=0.5, size=weight.shape).astype(np.float32)
             weight.assign(abs(values) + 0.1 if "variance" in weight.name or "gamma" in weight.name else values)
     return model
-
-
-def outputs(network: Network, features: np.ndarray) -> np.ndarray:
-    with torch.no_grad():
-        return network(torch.as_tensor(features)).numpy()
 
 
 def same(network: Network, model: Any, features: np.ndarray, tolerance: float = 0.0) -> None:
@@ -217,6 +170,34 @@ def test_a_smaller_network_is_written_with_the_scales_it_had(tmp_path: Path, ker
     same(smaller, model, features, 1e-6 if kernel.endswith("'auto')") else 0.0)
 
 
+def test_a_dense_layer_with_a_folded_normalisation_is_the_convolution_of_one_pixel(tmp_path: Path) -> None:
+    """The released QKeras has no QDenseBatchnorm, later ones have; its QConv2DBatchnorm computes the same."""
+    kinds, inputs = known(), tf().keras.layers.Input((1, 1, 5), name="pixel")
+    folded = kinds["QConv2DBatchnorm"](
+        4, 1, kernel_quantizer="quantized_bits(6,2,alpha=1)", bias_quantizer="quantized_bits(8,3,alpha=1)", name="fold"
+    )
+    model, path = saved(tmp_path, [inputs, folded])
+    config = json.loads(model.to_json())
+    first, second = config["config"]["layers"]
+    first["config"]["batch_input_shape"] = [None, 5]
+    second["class_name"] = "QDenseBatchnorm"
+    second["config"] |= {"units": 4, "axis": [1]}
+    with h5py.File(path, "a") as file:
+        file.attrs["model_config"] = json.dumps(config)
+        (place,) = (name for name in file["model_weights/fold"].attrs["weight_names"] if "kernel" in str(name))
+        group = file["model_weights/fold"]
+        kernel = group[place][0, 0]
+        del group[place]
+        group[place] = kernel
+    network, features = frontend.read(path), on_grid(np.random.default_rng(1), 50, 5)
+    wanted = np.asarray(model(features[:, None, None]))[:, 0, 0]
+    np.testing.assert_array_equal(outputs(network, features), wanted)
+    with torch.no_grad():
+        network["fold"].weight[0] = 0  # type: ignore[index]
+    again = frontend.read(frontend.write(network, tmp_path / "changed.h5", like=path))
+    np.testing.assert_array_equal(outputs(again, features), outputs(network, features))
+
+
 def test_batch_normalisation_is_folded_as_qkeras_folds_it(tmp_path: Path) -> None:
     kinds, inputs = known(), tf().keras.layers.Input((6, 6, 2), name="image")
     quantisers = {"bias_quantizer": "quantized_bits(8,3,alpha=1)"}
@@ -238,10 +219,19 @@ def test_batch_normalisation_is_folded_as_qkeras_folds_it(tmp_path: Path) -> Non
     same(network, loaded(frontend.write(network, tmp_path / "changed.h5", like=path)), features)
 
 
+# Keras' own functions in float, those that QKeras takes by itself, and quantised ones.
+GATES: dict[str, dict[str, str]] = {
+    "float": {"activation": "tanh", "recurrent_activation": "sigmoid"},
+    "default": {},
+    "quantised": {"activation": "quantized_bits(6,1)", "recurrent_activation": "quantized_sigmoid(6)"},
+}
+
+
 @pytest.mark.parametrize("kind", ["QSimpleRNN", "QLSTM", "QGRU"])
+@pytest.mark.parametrize("gates", GATES)
 @pytest.mark.parametrize("scale", ["1", "'auto_po2'"])
 def test_a_recurrent_layer_is_read_and_written_back(
-    tmp_path: Path, kind: str, scale: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, kind: str, gates: str, scale: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tf()
     from qkeras import qrecurrent
@@ -250,17 +240,19 @@ def test_a_recurrent_layer_is_read_and_written_back(
     monkeypatch.setattr(qrecurrent.nest, "is_sequence", qrecurrent.nest.is_nested, raising=False)
     kinds, inputs = known(), tf().keras.layers.Input((5, 3), name="steps")
     kernels = dict.fromkeys(("kernel_quantizer", "recurrent_quantizer"), f"quantized_bits(6,1,alpha={scale})")
-    gates = {"activation": "tanh"} | ({} if kind == "QSimpleRNN" else {"recurrent_activation": "sigmoid"})
+    functions = {key: name for key, name in GATES[gates].items() if kind != "QSimpleRNN" or key == "activation"}
     others = {"bias_quantizer": "quantized_bits(6,2,alpha=1)", "state_quantizer": "quantized_bits(8,1,alpha=1)"}
-    cell = kinds[kind](4, name="cell", return_sequences=True, **kernels, **gates, **others)
+    cell = kinds[kind](4, name="cell", return_sequences=True, **kernels, **functions, **others)
+    if gates == "quantised":
+        cell = kinds["QBidirectional"](cell, name="both")
     model, path = saved(tmp_path, [inputs, cell])
     network, features = frontend.read(path), on_grid(np.random.default_rng(1), 50, 5, 3)
-    same(network, model, features, 1e-5)
-    layer = network["cell"]
-    assert isinstance(layer, Recurrent)
+    tolerance = 1e-5 if gates == "float" else 0.0
+    same(network, model, features, tolerance)
+    (layer, *_) = (each for each in network if isinstance(each, Recurrent))
     layer.digit_limit[:3] = 0
     written = loaded(frontend.write(network, tmp_path / "changed.h5", like=path))
-    same(network, written, features, 1e-5)
+    same(network, written, features, tolerance)
 
 
 def test_quantised_normalisation_and_pooling(tmp_path: Path) -> None:
@@ -283,27 +275,7 @@ def test_a_layer_with_a_quantiser_that_cannot_be_taken_over_is_named(tmp_path: P
 
 def real_models() -> list[Any]:
     """Return the published models, by name."""
-    found = [*REFERENCE.glob("models/*.h5"), *REFERENCE.glob("reports/**/keras_model.*")]
-    return [pytest.param(path, id="-".join(path.relative_to(REFERENCE).parts[:2])) for path in sorted(found)]
-
-
-def jets_for(network: Network) -> np.ndarray:
-    shape = network.input.features_shape
-    if shape[1:] == (3,):
-        return (np.load(REFERENCE / "jets" / f"x_test_{shape[0]}const.npy") / SCALES[shape[0]]).astype(np.float32)
-    return np.random.default_rng(0).normal(size=(500, *shape)).astype(np.float32)
-
-
-def archived(path: Path) -> Any:
-    """Return the model of an archive of Keras 2.14, whose places for weights later versions do not find."""
-    with zipfile.ZipFile(path) as archive:
-        model = tf().keras.Sequential.from_config(json.loads(archive.read("config.json"))["config"])
-        with h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
-            dense = [layer for layer in model.layers if layer.weights]
-            for number, layer in enumerate(dense):
-                stored = file["_layer_checkpoint_dependencies/dense" + (f"_{number}" if number else "") + "/vars"]
-                layer.set_weights([stored[name][()] for name in sorted(stored)])
-    return model
+    return [pytest.param(path, id="-".join(path.relative_to(REFERENCE).parts[:2])) for path in files()]
 
 
 @pytest.mark.skipif(not REFERENCE.is_dir(), reason="the reference models lie outside the repository")
@@ -312,18 +284,22 @@ def test_a_published_model_agrees_with_its_framework(path: Path, tmp_path: Path)
     """On a grid sums of fixed-point values are exact in any order; off it, a sum may fall on the other side of a step."""
     network = frontend.read(path)
     features = np.round(jets_for(network)[:500] * 64) / np.float32(64)
-    load = archived if path.suffix == ".keras" else loaded
-    wanted = np.asarray(load(path).predict(features, verbose=0))
+    wanted = np.asarray(native(path).predict(features, verbose=0))
     found = outputs(network, features)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 * float(np.abs(wanted).max()))
     smaller = surgery.shrink(network)
     written = frontend.write(smaller, tmp_path / f"smaller{path.suffix}", like=path)
     np.testing.assert_array_equal(outputs(frontend.read(written), features), outputs(smaller, features))
-    np.testing.assert_array_equal(np.asarray(load(written).predict(features, verbose=0)), wanted)
+    np.testing.assert_array_equal(np.asarray(native(written).predict(features, verbose=0)), wanted)
 
 
-def test_nothing_but_the_reference_is_missing_where_it_is_absent() -> None:
-    assert not REFERENCE.is_dir() or len(real_models()) >= 9
+@pytest.mark.skipif(not REFERENCE.is_dir(), reason="the reference models lie outside the repository")
+def test_every_published_model_is_in_the_docs_and_none_fails() -> None:
+    table = PAGE.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
+    assert len(files()) >= 9
+    assert len(table.splitlines()) == 2 + len(files())
+    assert all(path.name in table for path in files())
+    assert "OTHER" not in table
 
 
 def test_reading_again_gives_the_same_network(tmp_path: Path) -> None:

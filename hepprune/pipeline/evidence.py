@@ -1,0 +1,119 @@
+"""When to stop: what was predicted and measured says that no smaller network of the kind will meet the budget.
+
+A limit is given up where even the smallest network, with one weight in each layer, would miss it by `SIGMAS` standard
+deviations, in either of two ways: as the cost model predicts it with all that measurements have taught, or where a
+straight line through the figures of the designs measured so far leads. Accuracy is given up where a design that is
+still over budget has lost more than may be lost by as many standard deviations.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from hepprune import metrics, training
+from hepprune.errors import BudgetMissedError
+from hepprune.hardware.calibration import DESIGN_WIDTH, Calibration, Correction, Pair
+from hepprune.hardware.resources import Budget, Estimate
+from hepprune.network import Network
+from hepprune.pruning import surgery
+from hepprune.training import Sample
+
+SIGMAS = 3.0
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What is left of a figure in the smallest network: as expected, the least within `SIGMAS`, and what says so."""
+
+    expected: float
+    least: float
+    witness: str
+
+
+@torch.no_grad()
+def smallest(network: Network) -> Network:
+    """Return the network with one signed digit of one weight left in each layer, along one path to the last one."""
+    cut = surgery.shrink(network).clone()
+    read: int | slice = slice(None)  # the neuron of a layer that the next one reads
+    for layer in reversed(cut.dense_layers):
+        sizes = torch.zeros_like(layer.weight)
+        sizes[read] = layer.used_weight()[read].abs()
+        row, column = divmod(int(sizes.argmax()), layer.n_in)
+        layer.digit_limit.zero_()
+        layer.digit_limit[row, column] = 1
+        read = column
+    return surgery.shrink(cut)
+
+
+def check(budget: Budget, least: Estimate, known: Calibration | None, seen: Sequence[Pair]) -> None:
+    """Refuse to go on where the evidence says that no cut leads into the budget.
+
+    `least` is the uncalibrated estimate of the smallest network, `seen` holds those of the designs that were measured
+    on the way, each with its measurement.
+
+    Raises:
+        BudgetMissedError: a limit is out of reach; it says by how much, and how that is known.
+    """
+    for name, limit in budget.limits().items():
+        for floor in _floors(name, least, known, seen):
+            if floor.least > limit:
+                raise BudgetMissedError(
+                    f"the evidence says that the budget cannot be met: {name} binds, {limit:g} allowed, and even with "
+                    f"one weight in each layer {floor.expected:.4g} are left {floor.witness}, no less than "
+                    f"{floor.least:.4g} within {SIGMAS:g} standard deviations; the state is kept, allow more"
+                )
+
+
+def _floors(name: str, least: Estimate, known: Calibration | None, seen: Sequence[Pair]) -> Iterator[Floor]:
+    """Yield what is left of a figure by the cost model and, of a resource, by the line through what was measured."""
+    predicted = known.apply(least) if known else least
+    witness = f"as predicted after {len(seen)} measured designs" if seen else "as predicted"
+    if name == "interval_cycles":
+        yield Floor(predicted.interval_cycles, predicted.interval_cycles, witness)
+    elif name == "latency_ns":
+        cycles = max(1.0, predicted.latency_cycles - SIGMAS * (predicted.latency_error_cycles or 0.0))
+        yield Floor(predicted.latency_ns, cycles * predicted.clock_ns, witness)
+    elif (count := predicted.resources.known().get(name)) is not None:
+        doubt = (known[name] if known else Correction()).relative_error
+        yield Floor(count, count * math.exp(-SIGMAS * doubt), witness)
+        yield from _on_the_line(name, least, seen)
+
+
+def _on_the_line(name: str, least: Estimate, seen: Sequence[Pair]) -> Iterator[Floor]:
+    """Yield where a line through measured against predicted counts ends: a part that no cut takes away shows in it.
+
+    Each measurement counts as if designs differed by what was known of that before; what calibration makes of these
+    very designs would not do, since a part that stays looks to it like designs that disagree.
+    """
+    counts = [(before.resources.known().get(name), after.resources.known().get(name)) for before, after in seen]
+    points = np.array([(before, after) for before, after in counts if before is not None and after])
+    if len(points) == 0 or len(set(points[:, 0])) < 2:
+        return
+    predicted, measured = points.T
+    end = np.array([least.resources.known()[name], 1.0])
+    claimed = least.uncertainty.known().get(name, 0.0) / max(end[0], 1.0)
+    width = max(DESIGN_WIDTH, claimed)
+    line, covariance = np.polyfit(predicted, measured, 1, w=1 / (width * measured), cov="unscaled")
+    expected, error = float(end @ line), math.sqrt(float(end @ covariance @ end))
+    yield Floor(expected, expected - SIGMAS * error, f"by the line through {len(points)} measured designs")
+
+
+def check_accuracy(network: Network, tagger: Network, validation: Sample, *, allowed: float) -> None:
+    """Refuse to cut a network further that has lost more accuracy than `allowed`, on the same validation jets.
+
+    Raises:
+        BudgetMissedError: it has, by more than `SIGMAS` standard deviations.
+    """
+    before, after = (
+        metrics.accuracy(training.evaluate(each, validation), validation.y.numpy()) for each in (tagger, network)
+    )
+    lost = metrics.difference(before, after)
+    if lost.value - SIGMAS * lost.error > allowed:
+        raise BudgetMissedError(
+            f"the evidence says that the budget cannot be met: accuracy binds, {100 * allowed:.2f} points may be lost, "
+            f"and the measured design, still over budget, has lost {100 * lost.value:.2f} +- {100 * lost.error:.2f}; "
+            "the state is kept, allow more"
+        )

@@ -1,0 +1,67 @@
+"""Quantisers beside `FixedPoint`: per-value bit widths, scaled, binary, ternary and power-of-two weights."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from hepprune.errors import NetworkError
+from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.quantisers.per_value import FixedPoints
+from hepprune.quantisers.power_of_two import PowerOfTwo
+from hepprune.quantisers.scaled import Binary, Scaled, Ternary
+
+QUANTISERS: dict[str, type[Any]] = {kind.__name__: kind for kind in (FixedPoints, Scaled, Binary, Ternary, PowerOfTwo)}
+
+__all__ = ["QUANTISERS", "Binary", "FixedPoints", "PowerOfTwo", "Scaled", "Ternary", "from_json", "taken", "to_json"]
+
+
+def taken(quantiser: Quantiser | None, keep: Any, *, axis: int) -> Quantiser | None:
+    """Return the quantiser of the values that are kept along an axis, counted from the end.
+
+    `keep` is a mask over that axis. A quantiser that is the same all along the axis stays as it is.
+    """
+    if quantiser is None or isinstance(quantiser, FixedPoint | PowerOfTwo):
+        return quantiser
+    mask = np.asarray(keep, dtype=bool)
+    fields = {field.name: getattr(quantiser, field.name) for field in dataclasses.fields(quantiser)}  # type: ignore[arg-type]
+    arrays = {name: np.asarray(value) for name, value in fields.items() if isinstance(value, np.ndarray | tuple)}
+    along = {name: a for name, a in arrays.items() if a.ndim >= -axis and a.shape[axis] == len(mask) != 1}
+    changed = {name: np.compress(mask, a, axis=axis) for name, a in along.items()}
+    return dataclasses.replace(quantiser, **changed)  # type: ignore[type-var]
+
+
+def to_json(quantiser: Quantiser | None) -> Any:
+    """Return a quantiser as JSON values: the `ap_fixed` text, or its kind and fields."""
+    if quantiser is None or isinstance(quantiser, FixedPoint):
+        return None if quantiser is None else str(quantiser)
+    fields = dataclasses.fields(quantiser)  # type: ignore[arg-type]
+    return {"quantiser": type(quantiser).__name__} | {f.name: _plain(getattr(quantiser, f.name)) for f in fields}
+
+
+def from_json(described: Any) -> Quantiser | None:
+    """Return the quantiser that `to_json` described.
+
+    Raises:
+        NetworkError: it describes none.
+    """
+    if described is None:
+        return None
+    if isinstance(described, str):
+        return FixedPoint.parse(described)
+    if not isinstance(described, dict) or described.get("quantiser") not in QUANTISERS:
+        raise NetworkError(f"{str(described)[:80]} describes no quantiser")
+    fields = {name: value for name, value in described.items() if name != "quantiser"}
+    if "base" in fields:
+        fields["base"] = from_json(fields["base"])
+    try:
+        quantiser: Quantiser = QUANTISERS[described["quantiser"]](**fields)
+    except (TypeError, ValueError) as problem:
+        raise NetworkError(f"{str(described)[:80]} describes no quantiser") from problem
+    return quantiser
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, FixedPoint):
+        return str(value)
+    return value.tolist() if isinstance(value, np.ndarray) else value

@@ -1,0 +1,99 @@
+"""A fixed-point type per channel or per value."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hepprune.errors import NetworkError, unknown
+from hepprune.fixed import OVERFLOW, ROUNDING, Array, library
+from hepprune.quantisers.arrays import MAX_BITS, like
+
+_MAX_VALUES = 2**24  # with a bit width of their own
+
+
+@dataclass(frozen=True, eq=False)
+class FixedPoints:
+    """A fixed-point type per channel or per value, as HGQ trains them (arXiv:2405.00645); no bits at all give zero.
+
+    `width`, `integer` and `signed` broadcast to the values, as in `FixedPoint`.
+    """
+
+    width: NDArray[np.int64]
+    integer: NDArray[np.int64]
+    signed: NDArray[np.bool_]
+    rounding: str = "RND"
+    overflow: str = "WRAP"
+
+    def __post_init__(self) -> None:
+        """Bring the arrays to one shape, and refuse what no type can be."""
+        whole = (np.asarray(self.width, np.int64), np.asarray(self.integer, np.int64), np.asarray(self.signed, bool))
+        width, integer, signed = np.broadcast_arrays(*whole)
+        if width.size > _MAX_VALUES or not (width.size and 0 <= width.min() <= width.max() <= MAX_BITS):
+            raise NetworkError(f"fixed-point widths must lie between 0 and {MAX_BITS}")
+        if np.abs(integer).max() > 64:
+            raise NetworkError("integer bits must lie between -64 and 64")
+        if self.rounding not in ROUNDING:
+            raise NetworkError(unknown("rounding", self.rounding, ROUNDING))
+        if self.overflow not in OVERFLOW:
+            raise NetworkError(unknown("overflow", self.overflow, OVERFLOW))
+        for name, array in (("width", width), ("integer", integer), ("signed", signed)):
+            fixed = array.copy()
+            fixed.setflags(write=False)
+            object.__setattr__(self, name, fixed)
+
+    @property
+    def step(self) -> NDArray[np.float64]:
+        """The value of the last place."""
+        return np.exp2((self.integer - self.width).astype(np.float64))
+
+    @property
+    def _ends(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The smallest and largest whole number of steps."""
+        highest = np.exp2(self.width - self.signed) - 1
+        highest = np.where(self.width > 0, np.maximum(highest, 0), 0)
+        lowest = np.where(self.signed & (self.width > 0), -highest - (self.overflow != "SAT_SYM"), 0)
+        return lowest, highest
+
+    @property
+    def minimum(self) -> NDArray[np.float64]:
+        """The most negative values."""
+        return self._ends[0] * self.step
+
+    @property
+    def maximum(self) -> NDArray[np.float64]:
+        """The largest values."""
+        return self._ends[1] * self.step
+
+    @property
+    def fraction(self) -> int:
+        """Bits right of the point that hold every value."""
+        return int(np.where(self.width > 0, self.width - self.integer, -64).max())
+
+    @property
+    def bits(self) -> float:
+        """Mean width."""
+        return float(self.width.mean())
+
+    def __call__(self, values: Array) -> Array:
+        """Return values rounded and brought into range."""
+        step, low, high = (like(a, values) for a in (self.step, *self._ends))
+        rounded = ROUNDING[self.rounding](values / step)
+        if self.overflow == "WRAP":
+            rounded = library(values).remainder(rounded - low, high - low + 1) + low
+        else:
+            rounded = library(values).maximum(library(values).minimum(rounded, high), low)
+        return rounded * step  # type: ignore[no-any-return]
+
+    @property
+    def _content(self) -> tuple[object, ...]:
+        arrays = (self.width, self.integer, self.signed)
+        return self.width.shape, *(array.tobytes() for array in arrays), self.rounding, self.overflow
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether the other is the same type everywhere."""
+        return isinstance(other, FixedPoints) and self._content == other._content
+
+    def __hash__(self) -> int:
+        """Return a hash of the content."""
+        return hash(self._content)

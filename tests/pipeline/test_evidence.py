@@ -1,0 +1,105 @@
+"""When the loop gives up: out of reach by three standard deviations, by the cost model or by what was measured."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hepprune.errors import BudgetMissedError
+from hepprune.hardware import calibration, cost, targets
+from hepprune.hardware.calibration import Pair
+from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources
+from hepprune.network import Network
+from hepprune.pipeline import evidence
+from hepprune.pruning import masks, plan
+from hepprune.training import Sample
+
+TARGET = targets.load("generic_vu13p")
+LIMIT = 1000.0
+BUDGET = Budget(resources=Resources(lut=LIMIT))
+
+
+def predicted(lut: float, cycles: int = 3) -> Estimate:
+    cells = Resources(lut, 100.0, 0.0, 0.0)
+    return Estimate("yosys", "distributed_arithmetic", cells, cycles, 1, 5.0, latency_error_cycles=1.0)
+
+
+def pair(before: float, after: float) -> Pair:
+    cells = Resources(after, 100.0, 0.0, 0.0)
+    return predicted(before), Measurement("yosys", "yosys", "0.70", "xcvu13p", 5.0, cells, 3, 1)
+
+
+def check(least: float, *seen: Pair) -> None:
+    evidence.check(BUDGET, predicted(least), calibration.fit(seen) if seen else None, seen)
+
+
+def test_the_smallest_network_is_one_path(tagger: Network) -> None:
+    least = evidence.smallest(tagger)
+    assert masks.nonzero_weights(least) == len(least.dense_layers) == len(tagger.dense_layers)
+    assert [int(masks.digit_counts(layer).sum()) for layer in least.dense_layers] == [1, 1, 1]
+    assert [layer.n_out for layer in least.dense_layers] == [1, 1, 5]
+
+
+@settings(max_examples=10)
+@given(st.floats(0.0, 0.95), st.sampled_from(["distributed_arithmetic", "latency", "resource"]))
+def test_no_pruned_network_is_priced_below_the_smallest(tagger: Network, sparsity: float, strategy: str) -> None:
+    least, other = (
+        cost.estimate(network, TARGET, strategy=strategy)
+        for network in (evidence.smallest(tagger), plan.prune(tagger, sparsity=sparsity, scope="local"))
+    )
+    assert least.latency_cycles <= other.latency_cycles
+    assert all(count <= other.resources.known()[name] for name, count in least.resources.known().items())
+
+
+def test_a_limit_below_what_the_smallest_network_is_predicted_to_need_is_given_up_before_any_search() -> None:
+    doubt = math.exp(-evidence.SIGMAS * calibration.Correction().relative_error)
+    check(0.99 * LIMIT / doubt)
+    with pytest.raises(BudgetMissedError, match="lut binds, 1000 allowed.* as predicted, no less than 1010") as end:
+        check(1.01 * LIMIT / doubt)
+    assert end.value.exit_code == 2
+    with pytest.raises(BudgetMissedError, match="interval_cycles binds, 1 allowed"):
+        evidence.check(Budget(interval_cycles=1), replace(predicted(1), interval_cycles=2), None, ())
+
+
+def test_latency_is_given_up_beyond_its_own_error() -> None:
+    budget = Budget(latency_ns=20.0)
+    for cycles, out_of_reach in ((7, False), (8, True)):  # 4 cycles are allowed, one is the error
+        if out_of_reach:
+            with pytest.raises(BudgetMissedError, match=r"latency_ns binds, 20 allowed.* no less than 25"):
+                evidence.check(budget, predicted(1, cycles), None, ())
+        else:
+            evidence.check(budget, predicted(1, cycles), None, ())
+
+
+def test_a_part_that_no_cut_takes_away_shows_in_the_line() -> None:
+    """Proportions say that the smallest network fits: 10 predicted, five times as many measured at worst."""
+    stays = [pair(before, 2.0 * LIMIT) for before in (LIMIT, LIMIT / 2, LIMIT / 4)]
+    check(10, *stays[:1])
+    with pytest.raises(BudgetMissedError, match="lut binds, 1000 allowed.* by the line through 3 measured designs"):
+        check(10, *stays)
+    with pytest.raises(BudgetMissedError, match="by the line through 2 measured designs"):
+        check(10, pair(LIMIT, 3 * LIMIT), pair(LIMIT / 3, 3 * LIMIT))
+    check(10, pair(LIMIT, 2.0 * LIMIT), pair(LIMIT, 1.9 * LIMIT))  # nothing was cut, nothing is known
+
+
+@given(st.floats(0.5, 4.0), st.integers(0, 2**32 - 1))
+def test_a_budget_in_reach_is_not_given_up(ratio: float, seed: int) -> None:
+    """Each turn aims at the limit from the last measured design, and misses by what designs differ by."""
+    rng, seen, before = np.random.default_rng(seed), list[Pair](), LIMIT
+    for _ in range(6):
+        after = max(1.02 * LIMIT, before * ratio * math.exp(rng.normal(0.0, calibration.DESIGN_WIDTH)))
+        seen.append(pair(before, after))
+        check(LIMIT / 50, *seen)
+        before *= 0.99 * LIMIT / after
+
+
+def test_accuracy_that_is_lost_beyond_doubt_ends_the_loop(tagger: Network, jets: tuple[Sample, Sample]) -> None:
+    validation = jets[1]
+    evidence.check_accuracy(tagger, tagger, validation, allowed=0.01)
+    ruined = plan.prune(tagger, sparsity=0.9)
+    with pytest.raises(BudgetMissedError, match=r"accuracy binds, 1\.00 points may be lost.* has lost [\d.]+ \+- "):
+        evidence.check_accuracy(ruined, tagger, validation, allowed=0.01)
+    evidence.check_accuracy(ruined, tagger, validation, allowed=1.0)
