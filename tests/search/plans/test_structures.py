@@ -69,6 +69,17 @@ def test_what_a_block_took_along_needs_no_other_cut(network: Network, sample: Sa
         assert not left & set(block.layers)
 
 
+def test_heads_and_neurons_leave_together(network: Network, sample: Sample, table: Table) -> None:
+    workshop = Workshop.of(network, sample)
+    chosen = {choice.layer: choice.options[-1] for choice in table.choices if not choice.layer.startswith("block:")}
+    assert {option.granularity for option in chosen.values()} >= {"head", "neuron"}
+    built = workshop.build(chosen)
+    assert sum(la.weight.numel() for la in built.weighted_layers) < sum(
+        la.weight.numel() for la in network.weighted_layers
+    )
+    assert torch.isfinite(built.logits(sample.x)).all()
+
+
 def test_a_search_meets_a_budget_with_structures(network: Network, sample: Sample) -> None:
     whole = cost.estimate(network, TARGET, strategy="latency")
     budget = Budget(resources=Resources(lut=round(0.6 * (whole.resources.lut or 0))))
