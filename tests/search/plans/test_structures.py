@@ -69,15 +69,16 @@ def test_what_a_block_took_along_needs_no_other_cut(network: Network, sample: Sa
         assert not left & set(block.layers)
 
 
-def test_heads_and_neurons_leave_together(network: Network, sample: Sample, table: Table) -> None:
-    workshop = Workshop.of(network, sample)
-    chosen = {choice.layer: choice.options[-1] for choice in table.choices if not choice.layer.startswith("block:")}
-    assert {option.granularity for option in chosen.values()} >= {"head", "neuron"}
-    built = workshop.build(chosen)
-    assert sum(la.weight.numel() for la in built.weighted_layers) < sum(
-        la.weight.numel() for la in network.weighted_layers
-    )
-    assert torch.isfinite(built.logits(sample.x)).all()
+def test_a_head_leaves_beside_neurons_that_take_another_along(network: Network) -> None:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(200, *network.input.features_shape, generator=generator)
+    workshop = Workshop.of(network, Sample(x, torch.randint(3, (200,), generator=generator)))
+    choices = dict(workshop.options(GRID))
+    heads = next(name for name in choices if name.startswith("heads:"))
+    for name, options in choices.items():
+        for option in options:
+            if option.granularity == "neuron":
+                assert torch.isfinite(workshop.build({name: option, heads: choices[heads][1]}).logits(x)).all()
 
 
 def test_a_search_meets_a_budget_with_structures(network: Network, sample: Sample) -> None:
