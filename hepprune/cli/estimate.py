@@ -13,7 +13,7 @@ from hepprune.cli.models import Model
 from hepprune.cli.screen import AsJson, errors_in_one_sentence, print_json
 from hepprune.errors import BudgetMissedError
 
-_CELLS = ("lut", "ff", "dsp", "bram18")
+_CELLS = ("lut", "ff", "dsp", "bram18", "uram")
 
 
 def estimate(
@@ -99,7 +99,7 @@ def _table(found: Any) -> Table:
     title = f"{found.target}, {found.strategy}, {found.io_type}, stage {found.stage}"
     table = Table(title=title, box=box.SIMPLE, padding=(0, 1, 0, 0))
     table.add_column("layer", overflow="ellipsis", min_width=8)
-    for head in ("LUT", "FF", "DSP", "BRAM18", "levels" if found.stage == "da4ml" else "cycles", "II"):
+    for head in ("LUT", "FF", "DSP", "BRAM18", "URAM", "levels" if found.stage == "da4ml" else "cycles", "II"):
         table.add_column(head, justify="right", no_wrap=True)
     for layer in figures.layers:
         cells = _cells(layer.resources, layer.uncertainty)

@@ -9,7 +9,7 @@ import torch
 
 from hepprune.errors import NetworkError
 from hepprune.network import Network
-from hepprune.pruning import blocks, masks, structured, surgery
+from hepprune.pruning import blocks, masks, structured
 from hepprune.pruning.coupling import Group, cuts
 from hepprune.pruning.importance import Criterion
 from hepprune.pruning.importance.combined import Jets, group_scores
@@ -56,12 +56,12 @@ def without_blocks(network: Network, chosen: Mapping[str, Option]) -> Network:
 
 
 def without_heads(network: Network, chosen: Mapping[str, Option], order: Mapping[str, tuple[int, ...]]) -> Network:
-    """Return the network without the heads that are chosen to leave; a block that has left took its own along."""
+    """Return the network with the heads masked that are chosen to leave; a block that has left took its own along."""
     for name, option in chosen.items():
         group = name.removeprefix(HEADS)
         if option.granularity == "head" and group in (known := _groups(network)):
             goes = order[group][: round(option.sparsity * len(order[group]))]
-            network = surgery.shrink(masks.apply(network, cuts(known[group], goes)))
+            network = masks.apply(network, cuts(known[group], goes))
     return network
 
 

@@ -138,8 +138,9 @@ class Workshop:
         network = network.replacing(
             {name: self.layer(name, option) for name, option in options.items() if name in left}
         )
-        shrinks = any(option.granularity == "neuron" for option in options.values())
-        return structures.without_heads(surgery.shrink(network) if shrinks else network, options, self.head_order)
+        network = structures.without_heads(network, options, self.head_order)  # while all heads have their places
+        shrinks = any(option.granularity in {"neuron", "head"} for option in options.values())
+        return surgery.shrink(network) if shrinks else network
 
 
 def replaced(network: Network, changed: Mapping[str, Layer]) -> Network:

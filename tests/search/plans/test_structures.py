@@ -69,6 +69,18 @@ def test_what_a_block_took_along_needs_no_other_cut(network: Network, sample: Sa
         assert not left & set(block.layers)
 
 
+def test_a_head_leaves_beside_neurons_that_take_another_along(network: Network) -> None:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(200, *network.input.features_shape, generator=generator)
+    workshop = Workshop.of(network, Sample(x, torch.randint(3, (200,), generator=generator)))
+    choices = dict(workshop.options(GRID))
+    heads = next(name for name in choices if name.startswith("heads:"))
+    for name, options in choices.items():
+        for option in options:
+            if option.granularity == "neuron":
+                assert torch.isfinite(workshop.build({name: option, heads: choices[heads][1]}).logits(x)).all()
+
+
 def test_a_search_meets_a_budget_with_structures(network: Network, sample: Sample) -> None:
     whole = cost.estimate(network, TARGET, strategy="latency")
     budget = Budget(resources=Resources(lut=round(0.6 * (whole.resources.lut or 0))))
