@@ -28,7 +28,7 @@ MAX_TEXT_BYTES = 2**29  # of all texts together
 _WANTED = re.compile(r"(?i)\.(xml|rpt|ndjson|json|log|txt|out)$|^(project\.tcl|hls4ml_config\.yml|parameters\.h)$")
 _ARCHIVE = re.compile(r"(?i)\.(zip|tgz|tar|tar\.(gz|bz2|xz))$")
 _SKIPPED = {"weights", "tb_data", "nnet_utils", "ap_types", ".autopilot", ".git", "csim", "verilog", "vhdl", "systemc"}
-_HOSTILE = re.compile(r"[\x00-\x1f\\]|^/|^[A-Za-z]:|(^|/)\.\.(/|$)")
+_HOSTILE = re.compile(r"^$|[\x00-\x1f\\]|^/|^[A-Za-z]:|(^|/)\.\.(/|$)")
 _BROKEN = (
     tarfile.TarError,
     zipfile.BadZipFile,

@@ -73,8 +73,9 @@ class Building:
         """Add a layer and return its name."""
         computing = self.layer(layer.of) if isinstance(layer, Shared) else layer
         self.shapes[layer.name] = computing.shape(*(self.shapes[source] for source in sources))
-        if self.n_jets * _size(self.shapes[layer.name]) > _MAX_INDEX:
-            raise NetworkError(f"layer '{layer.name}' would put out the shape {self.shapes[layer.name]}")
+        shape = self.shapes[layer.name]
+        if min(shape, default=1) < 1 or self.n_jets * _size(shape) > _MAX_INDEX:
+            raise NetworkError(f"layer '{layer.name}' would put out the shape {shape}")
         self.layers.append(layer)
         if sources:
             self.sources[layer.name] = tuple(sources)

@@ -101,7 +101,7 @@ def network_of(built: Building, outputs: list[str]) -> Network:
 def n_jets(program: Program) -> int:
     """Return the number of jets that all inputs have, two where it is left open."""
     first = {shape[0] if shape else 0 for shape in program.inputs.values()}
-    if len(first) != 1 or 0 in first:
+    if len(first) != 1 or any(size is not None and size < 1 for size in first):
         raise NetworkError("every input needs a first axis of jets, of the same size for all")
     (size,) = first
     return size or _FREE_JETS
