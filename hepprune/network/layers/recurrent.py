@@ -13,10 +13,12 @@ from hepprune.fixed import Quantiser
 from hepprune.network import quantise
 from hepprune.network.layers.activation import FUNCTIONS, Activation, ReLU
 from hepprune.network.layers.base import Layer, Shape, layer, parameter
+from hepprune.network.layers.weighted import Dense
 
 # Gates per cell: an LSTM's are input, forget, cell, output (Hochreiter and Schmidhuber 1997); a GRU's are update,
 # reset, candidate (Cho et al., arXiv:1406.1078).
 GATES = {"simple": 1, "lstm": 4, "gru": 3}
+KERNELS = ("weight", "recurrent_weight")
 
 
 @layer
@@ -97,6 +99,18 @@ class Recurrent(Layer):
         """Values of the state."""
         return self.recurrent_weight.shape[1]
 
+    @property
+    def kernels(self) -> list[Dense]:
+        """Copies of both kernels as the dense layers they are in each step, named `<layer>.weight` and so on."""
+        limits = (self.digit_limit, self.recurrent_digit_limit)
+        return [self._kernel(kind, limit) for kind, limit in zip(KERNELS, limits, strict=True)]
+
+    def _kernel(self, kind: str, limit: Tensor) -> Dense:
+        types = {"weight_type": getattr(self, f"{kind}_type"), "reuse_factor": self.reuse_factor}
+        kernel = Dense(self.name, getattr(self, kind), torch.zeros_like(self.bias), digit_limit=limit, **types)
+        kernel.name = f"{self.name}.{kind}"  # with a dot, which the name of no layer of a network has
+        return kernel
+
     def used(self, kind: str, *, quantised: bool = True) -> Tensor:
         """Return the kernel that acts, `kind` "weight" or "recurrent_weight"."""
         limit = self.digit_limit if kind == "weight" else self.recurrent_digit_limit
@@ -115,9 +129,12 @@ class Recurrent(Layer):
     def compute(self, *values: Tensor, quantised: bool) -> Tensor:
         """Return the states (n_jets, n_steps, n_out), or the last one (n_jets, n_out)."""
         (arriving,) = values
+        return self.run(arriving, *(self.used(kind, quantised=quantised) for kind in KERNELS), quantised=quantised)
+
+    def run(self, arriving: Tensor, weight: Tensor, kernel: Tensor, *, quantised: bool) -> Tensor:
+        """Return what the layer would compute with these kernels, those of all jets or (n_jets, ...) one for each."""
         bias, recurrent_bias = self.used_biases(quantised=quantised)
-        inputs = torch.nn.functional.linear(arriving, self.used("weight", quantised=quantised), bias)
-        kernel = self.used("recurrent_weight", quantised=quantised)
+        inputs = _linear(arriving, weight, bias)
         state = arriving.new_zeros(len(arriving), self.n_out)
         memory, states = state, []
         steps = range(inputs.shape[1])
@@ -136,7 +153,7 @@ class Recurrent(Layer):
         act, gate = (functools.partial(of, quantised=quantised) for of in (self.act, self.gate))
         if self.cell == "gru":
             return self._gated(inputs, state, recurrent, quantised=quantised), memory
-        total = inputs + torch.nn.functional.linear(state, kernel, bias)
+        total = inputs + _linear(state, kernel, bias)
         if self.cell == "simple":
             reached: Tensor = act(total)
             return reached, memory
@@ -148,15 +165,14 @@ class Recurrent(Layer):
         kernel, bias = recurrent
         act, gate = (functools.partial(of, quantised=quantised) for of in (self.act, self.gate))
         update_in, reset_in, candidate_in = inputs.chunk(3, dim=-1)
-        update_by, reset_by, candidate_by = kernel.chunk(3)
+        update_by, reset_by, candidate_by = kernel.chunk(3, dim=-2)
         update_bias, reset_bias, candidate_bias = bias.chunk(3)
-        linear = torch.nn.functional.linear
-        update = gate(update_in + linear(state, update_by, update_bias))
-        reset = gate(reset_in + linear(state, reset_by, reset_bias))
+        update = gate(update_in + _linear(state, update_by, update_bias))
+        reset = gate(reset_in + _linear(state, reset_by, reset_bias))
         if self.reset_after:
-            candidate = act(candidate_in + reset * linear(state, candidate_by, candidate_bias))
+            candidate = act(candidate_in + reset * _linear(state, candidate_by, candidate_bias))
         else:
-            candidate = act(candidate_in + linear(reset * state, candidate_by, candidate_bias))
+            candidate = act(candidate_in + _linear(reset * state, candidate_by, candidate_bias))
         mixed: Tensor = update * state + (1 - update) * candidate
         return mixed
 
@@ -178,6 +194,13 @@ class Recurrent(Layer):
             more |= {f"{key}_parameters": parameters} if parameters else {}
             more |= {f"{key}_type": function.result} if function.result else {}
         return super().settings() | {name: getattr(self, name) for name in (*names, *ways, *types)} | more
+
+
+def _linear(values: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
+    """Return kernel @ values + bias over the last axis, with one kernel for all jets or one for each."""
+    if kernel.ndim == 2:
+        return torch.nn.functional.linear(values, kernel, bias)
+    return torch.einsum("nrk,n...k->n...r", kernel, values) + bias
 
 
 def _function(
