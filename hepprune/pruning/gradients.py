@@ -60,4 +60,4 @@ def _absolute(gradient: Tensor, arriving: Tensor) -> Tensor:
         return torch.einsum("npgf,npgk->gfk", gradient.abs(), arriving.abs())
     chunk = max(1, _MAX_VALUES // (gradient[0, 0].numel() * arriving.shape[-1]))
     pairs = zip(torch.split(gradient, chunk), torch.split(arriving, chunk), strict=True)
-    return torch.stack([statistics.per_jet(*pair).abs().sum(dim=0) for pair in pairs]).sum(dim=0)
+    return torch.stack([taps.per_jet(*pair).abs().sum(dim=0) for pair in pairs]).sum(dim=0)

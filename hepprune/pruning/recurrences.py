@@ -1,7 +1,7 @@
 """Gradients of the kernels of recurrent layers, jet by jet, through all steps (Werbos 1990).
 
-A kernel acts at every step, and what it reads there depends on it, so that no product of gradient and arriving value
-is enough: each jet is given a copy of the kernels, whose gradient is that of the jet.
+A kernel acts at every step: the gradient for one jet is the sum over steps of what each of its products gets back
+times what it read there, for a GRU gate by gate.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +15,7 @@ from hepprune.network.layers.recurrent import KERNELS
 from hepprune.pruning import taps
 from hepprune.pruning.taps import Taps
 
-_MAX_VALUES = 2**24  # of the copies of one layer's kernels at a time
+_MAX_VALUES = 2**24  # of one layer's per-jet gradients at a time
 
 
 def sums(seen: Taps, labels: Tensor, terms: Sequence[Callable[[Tensor], Tensor]]) -> dict[str, list[Tensor]]:
@@ -40,12 +40,36 @@ def sums(seen: Taps, labels: Tensor, terms: Sequence[Callable[[Tensor], Tensor]]
     return found
 
 
-def _by_jet(seen: Taps, layer: Recurrent, slopes: Sequence[Tensor]) -> Iterator[tuple[Tensor, ...]]:
+def _by_jet(seen: Taps, layer: Recurrent, slopes: Sequence[Tensor]) -> Iterator[list[Tensor]]:
     """Yield the gradients of both kernels, (n_jets, *kernel), some jets at a time."""
     sources = [seen.network.sources[use][0] for use in seen.uses(layer)]
     chunk = max(1, _MAX_VALUES // (layer.weight.numel() + layer.recurrent_weight.numel()))
     parts = zip(*(torch.split(seen.values[name].detach(), chunk) for name in sources), strict=True)
     for arriving, own in zip(parts, zip(*(torch.split(slope, chunk) for slope in slopes), strict=True), strict=True):
-        copies = [layer.used(kind).detach().expand(len(own[0]), -1, -1).requires_grad_() for kind in KERNELS]
-        totals = [layer.run(values, *copies, quantised=True) for values in arriving]
-        yield torch.autograd.grad(totals, copies, own)
+        tape = _Tape(layer)
+        totals = [layer.run(values, tape, quantised=True) for values in arriving]
+        yield tape.gradients(totals, own)
+
+
+class _Tape:
+    """What applies a layer's kernels, and keeps what each of their rows read and put out."""
+
+    def __init__(self, layer: Recurrent) -> None:
+        self.product = layer.product(quantised=True)
+        self.kept: dict[tuple[str, int | None], list[tuple[Tensor, Tensor]]] = {}
+
+    def __call__(self, kind: str, values: Tensor, rows: slice) -> Tensor:
+        """Return what the rows of a kernel put out."""
+        made = self.product(kind, values, rows)
+        self.kept.setdefault((kind, rows.start), []).append((values.detach(), made))
+        return made
+
+    def gradients(self, totals: Sequence[Tensor], slopes: Sequence[Tensor]) -> list[Tensor]:
+        """Return the gradients of both kernels for each jet from those of what the layer put out."""
+        made = [each for pairs in self.kept.values() for _, each in pairs]
+        found = iter(torch.autograd.grad(totals, made, slopes))
+        gates: dict[str, list[Tensor]] = {kind: [] for kind in KERNELS}
+        for (kind, _), pairs in self.kept.items():
+            gradient, read = (taps.rows(each) for each in ([next(found) for _ in pairs], [read for read, _ in pairs]))
+            gates[kind].append(taps.per_jet(gradient, read)[:, 0])
+        return [torch.cat(parts, dim=1) for parts in gates.values()]

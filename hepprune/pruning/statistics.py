@@ -90,11 +90,6 @@ def gradients(seen: Taps, labels: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
     return result
 
 
-def per_jet(gradient: Tensor, arriving: Tensor) -> Tensor:
-    """Return the gradient of each weight for each jet, (n_jets, groups, n_out / groups, weights of one output)."""
-    return torch.einsum("npgf,npgk->ngfk", gradient, arriving)
-
-
 def _batch(network: Network, jets: Tensor, labels: Tensor) -> dict[str, list[Tensor]]:
     """Return per layer the sums over a batch of: g^2 x^2, (a d)^2, a d^2, d^2, a."""
     seen = taps.run(network, jets)
@@ -115,7 +110,7 @@ def squares(gradient: Tensor, arriving: Tensor) -> Tensor:
         return ((gradient[:, 0, 0] ** 2).T @ arriving[:, 0, 0] ** 2)[None]
     chunk = max(1, _MAX_VALUES // (gradient[0, 0].numel() * arriving.shape[-1]))
     pairs = zip(torch.split(gradient, chunk), torch.split(arriving, chunk), strict=True)
-    return torch.stack([per_jet(*pair).square().sum(dim=0) for pair in pairs]).sum(dim=0)
+    return torch.stack([taps.per_jet(*pair).square().sum(dim=0) for pair in pairs]).sum(dim=0)
 
 
 def _neuron_sums(activation: Tensor, sensitivity: Tensor) -> list[Tensor]:

@@ -110,6 +110,11 @@ def rows(tensors: Sequence[Tensor], groups: int = 1) -> Tensor:
     return torch.cat(flat, dim=1)
 
 
+def per_jet(gradient: Tensor, arriving: Tensor) -> Tensor:
+    """Return the gradient of each weight for each jet, (n_jets, groups, n_out / groups, weights of one output)."""
+    return torch.einsum("npgf,npgk->ngfk", gradient, arriving)
+
+
 def groups(layer: Weighted) -> int:
     """Return into how many groups a kernel's channels fall, 1 for a dense layer."""
     return layer.groups if isinstance(layer, Conv) else 1

@@ -171,6 +171,17 @@ def test_a_ticket_masks_both_kernels() -> None:
     assert not any(torch.equal(limit, limits(masked)[name]) for name, limit in limits(random).items())
 
 
+def test_kernels_that_lie_column_by_column_in_memory_are_cut_row_by_row() -> None:
+    before = chain("gru")["cell"]
+    arrays = {kind: getattr(before, kind).detach().T.contiguous().T for kind in KERNELS}  # as Keras files have them
+    after = before.rebuilt(**arrays, digit_limit=None, recurrent_digit_limit=None)
+    for kind in KERNELS:
+        for cell in (before, after):
+            masks.apply_to(cell, Cut("cell", kind, (1, 6, 11)))
+        assert not after.used(kind).is_contiguous()
+        assert torch.equal(after.used(kind), before.used(kind))
+
+
 def test_mistakes_end_in_one_sentence() -> None:
     with pytest.raises(NetworkError, match="layer 'out' is not recurrent, it has no weights between its states"):
         masks.apply(chain("gru"), [Cut("out", "recurrent_weight", (0,))])

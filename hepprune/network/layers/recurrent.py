@@ -1,7 +1,7 @@
 """Recurrent layers: one step per position, gates in the order of Keras."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -19,6 +19,9 @@ from hepprune.network.layers.weighted import Dense
 # reset, candidate (Cho et al., arXiv:1406.1078).
 GATES = {"simple": 1, "lstm": 4, "gru": 3}
 KERNELS = ("weight", "recurrent_weight")
+
+# A kernel's kind, the values that it reads and the rows that are wanted to what they put out, bias and all.
+Product = Callable[[str, Tensor, slice], Tensor]
 
 
 @layer
@@ -129,31 +132,34 @@ class Recurrent(Layer):
     def compute(self, *values: Tensor, quantised: bool) -> Tensor:
         """Return the states (n_jets, n_steps, n_out), or the last one (n_jets, n_out)."""
         (arriving,) = values
-        return self.run(arriving, *(self.used(kind, quantised=quantised) for kind in KERNELS), quantised=quantised)
+        return self.run(arriving, self.product(quantised=quantised), quantised=quantised)
 
-    def run(self, arriving: Tensor, weight: Tensor, kernel: Tensor, *, quantised: bool) -> Tensor:
-        """Return what the layer would compute with these kernels, those of all jets or (n_jets, ...) one for each."""
-        bias, recurrent_bias = self.used_biases(quantised=quantised)
-        inputs = _linear(arriving, weight, bias)
+    def product(self, *, quantised: bool) -> Product:
+        """Return what applies both kernels, and adds their biases."""
+        kernels = {kind: self.used(kind, quantised=quantised) for kind in KERNELS}
+        biases = dict(zip(KERNELS, self.used_biases(quantised=quantised), strict=True))
+        return lambda kind, values, rows: torch.nn.functional.linear(values, kernels[kind][rows], biases[kind][rows])
+
+    def run(self, arriving: Tensor, product: Product, *, quantised: bool) -> Tensor:
+        """Return what the layer computes where `product` applies its kernels."""
+        inputs = product("weight", arriving, slice(None)).unbind(dim=1)
         state = arriving.new_zeros(len(arriving), self.n_out)
         memory, states = state, []
-        steps = range(inputs.shape[1])
-        for step in reversed(steps) if self.backwards else steps:
+        for now in reversed(inputs) if self.backwards else inputs:
             if quantised and self.state_type:
                 state, memory = (quantise.activations(value, self.state_type) for value in (state, memory))
-            state, memory = self._step(inputs[:, step], state, memory, (kernel, recurrent_bias), quantised=quantised)
+            state, memory = self._step(now, state, memory, product, quantised=quantised)
             states.append(state)
         ordered = reversed(states) if self.backwards and self.in_order else states
         return torch.stack(list(ordered), dim=1) if self.return_sequences else state
 
     def _step(
-        self, inputs: Tensor, state: Tensor, memory: Tensor, recurrent: tuple[Tensor, Tensor], *, quantised: bool
+        self, inputs: Tensor, state: Tensor, memory: Tensor, product: Product, *, quantised: bool
     ) -> tuple[Tensor, Tensor]:
-        kernel, bias = recurrent
         act, gate = (functools.partial(of, quantised=quantised) for of in (self.act, self.gate))
         if self.cell == "gru":
-            return self._gated(inputs, state, recurrent, quantised=quantised), memory
-        total = inputs + _linear(state, kernel, bias)
+            return self._gated(inputs, state, product, quantised=quantised), memory
+        total = inputs + product("recurrent_weight", state, slice(None))
         if self.cell == "simple":
             reached: Tensor = act(total)
             return reached, memory
@@ -161,18 +167,16 @@ class Recurrent(Layer):
         memory = gate(forget) * memory + gate(entry) * act(candidate)
         return gate(exit_) * act(memory), memory
 
-    def _gated(self, inputs: Tensor, state: Tensor, recurrent: tuple[Tensor, Tensor], *, quantised: bool) -> Tensor:
-        kernel, bias = recurrent
+    def _gated(self, inputs: Tensor, state: Tensor, product: Product, *, quantised: bool) -> Tensor:
         act, gate = (functools.partial(of, quantised=quantised) for of in (self.act, self.gate))
         update_in, reset_in, candidate_in = inputs.chunk(3, dim=-1)
-        update_by, reset_by, candidate_by = kernel.chunk(3, dim=-2)
-        update_bias, reset_bias, candidate_bias = bias.chunk(3)
-        update = gate(update_in + _linear(state, update_by, update_bias))
-        reset = gate(reset_in + _linear(state, reset_by, reset_bias))
+        updates, resets, candidates = (slice(first * self.n_out, (first + 1) * self.n_out) for first in range(3))
+        update = gate(update_in + product("recurrent_weight", state, updates))
+        reset = gate(reset_in + product("recurrent_weight", state, resets))
         if self.reset_after:
-            candidate = act(candidate_in + reset * _linear(state, candidate_by, candidate_bias))
+            candidate = act(candidate_in + reset * product("recurrent_weight", state, candidates))
         else:
-            candidate = act(candidate_in + _linear(reset * state, candidate_by, candidate_bias))
+            candidate = act(candidate_in + product("recurrent_weight", reset * state, candidates))
         mixed: Tensor = update * state + (1 - update) * candidate
         return mixed
 
@@ -194,13 +198,6 @@ class Recurrent(Layer):
             more |= {f"{key}_parameters": parameters} if parameters else {}
             more |= {f"{key}_type": function.result} if function.result else {}
         return super().settings() | {name: getattr(self, name) for name in (*names, *ways, *types)} | more
-
-
-def _linear(values: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
-    """Return kernel @ values + bias over the last axis, with one kernel for all jets or one for each."""
-    if kernel.ndim == 2:
-        return torch.nn.functional.linear(values, kernel, bias)
-    return torch.einsum("nrk,n...k->n...r", kernel, values) + bias
 
 
 def _function(
