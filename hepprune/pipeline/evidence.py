@@ -61,8 +61,8 @@ def check(budget: Budget, least: Estimate, known: Calibration | None, seen: Sequ
         for floor in _floors(name, least, known, seen):
             if floor.least > limit:
                 raise BudgetMissedError(
-                    f"the evidence says that the budget cannot be met: {name} binds, {limit:g} allowed, and even with "
-                    f"one weight in each layer {floor.expected:.4g} are left {floor.witness}, no less than "
+                    f"the evidence says that the budget cannot be met: {name} binds, {limit:g} allowed, and at the "
+                    f"closest, one weight in each layer, {floor.expected:.4g} are left {floor.witness}, no less than "
                     f"{floor.least:.4g} within {SIGMAS:g} standard deviations; the state is kept, allow more"
                 )
 

@@ -82,10 +82,10 @@ def apply_to(layer: Layer, cut: Cut) -> None:
     elif cut.granularity == "input":
         _deafen(layer, units, torch.tensor(cut.constants, dtype=layer.bias.dtype))
     elif cut.granularity != "digit" or not isinstance(layer, Weighted):
-        limit[torch.unravel_index(units, limit.shape)] = 0
+        limit.view(-1)[units] = 0
     else:
-        places = torch.unravel_index(units, limit.shape)
-        limit[places] = (digit_counts(layer)[places] - 1).clamp(min=0).to(limit.dtype)
+        fewer = (digit_counts(layer).view(-1)[units] - 1).clamp(min=0)
+        limit.view(-1)[units] = fewer.to(limit.dtype)
 
 
 def _limit(layer: Weighted | Recurrent, granularity: str) -> Tensor:

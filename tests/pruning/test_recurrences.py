@@ -178,7 +178,6 @@ def test_kernels_that_lie_column_by_column_in_memory_are_cut_row_by_row() -> Non
     for kind in KERNELS:
         for cell in (before, after):
             masks.apply_to(cell, Cut("cell", kind, (1, 6, 11)))
-        assert not after.used(kind).is_contiguous()
         assert torch.equal(after.used(kind), before.used(kind))
 
 

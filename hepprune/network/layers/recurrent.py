@@ -12,7 +12,7 @@ from hepprune.errors import NetworkError, unknown
 from hepprune.fixed import Quantiser
 from hepprune.network import quantise
 from hepprune.network.layers.activation import FUNCTIONS, Activation, ReLU
-from hepprune.network.layers.base import Layer, Shape, layer, parameter
+from hepprune.network.layers.base import Layer, Shape, layer, own, parameter
 from hepprune.network.layers.weighted import Dense
 
 # Gates per cell: an LSTM's are input, forget, cell, output (Hochreiter and Schmidhuber 1997); a GRU's are update,
@@ -85,7 +85,7 @@ class Recurrent(Layer):
         }
         for key, (limit, like) in limits.items():
             full = torch.full_like(like, digits.UNLIMITED, dtype=torch.uint8) if limit is None else limit
-            self.register_buffer(key, full.detach().clone())
+            self.register_buffer(key, own(full))
         self.cell, self.activation, self.recurrent_activation = cell, activation, recurrent_activation
         self.return_sequences, self.reset_after = return_sequences, reset_after
         self.backwards, self.in_order = backwards, in_order
