@@ -10,6 +10,7 @@ import pickle
 import re
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import (
     BrokenExecutor,
@@ -22,6 +23,8 @@ from concurrent.futures import (
 )
 from contextlib import contextmanager
 from functools import lru_cache
+from multiprocessing.connection import Connection
+from types import FrameType
 from typing import Any, ParamSpec, TypeVar
 
 from hepprune.errors import ExecutorError, PrerequisiteError, unknown
@@ -33,6 +36,7 @@ Result = TypeVar("Result")
 
 MAX_WORKERS = 1024
 CONNECT_S = 30.0
+_LEAVE_S = 2.0  # for work that is given up to end the programs that it runs
 
 
 class Serial(Executor):
@@ -53,7 +57,7 @@ def open(spec: str = "processes") -> Iterator[Executor]:  # noqa: A001 - as in g
     """Yield the executor that a text names: `serial`, `threads:4`, `processes:4`, or `dask:tcp://host:8786`.
 
     Threads and processes are one for each core where no number is given. When the block ends, work that was not begun
-    is given up, and work that is running is waited for.
+    is given up, and work that is running is waited for; after Ctrl-C, processes give that up too, with its programs.
 
     Raises:
         ExecutorError: the text names none, or nothing answers at the address.
@@ -128,7 +132,10 @@ class _Shipped:
         self._content = pickle.dumps(function)
 
     def __call__(self, item: bytes) -> bytes:
-        return pickle.dumps(_function(self._content)(_unpickled(item)))
+        try:
+            return pickle.dumps(_function(self._content)(_unpickled(item)))
+        except SystemExit:  # from _leave: the pool would catch it and begin the next call
+            os._exit(1)
 
 
 @lru_cache(maxsize=1)
@@ -178,11 +185,16 @@ def _processes(argument: str) -> Iterator[Executor]:
     context = multiprocessing.get_context("spawn")
     n = _count(argument, "processes")
     threads = max(len(os.sched_getaffinity(0)) // n, 1)
-    pool = ProcessPoolExecutor(n, mp_context=context, initializer=_begin_worker, initargs=(threads,))
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
+    wanted, want = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(n, mp_context=context, initializer=_begin_worker, initargs=(threads, wanted))
+    with wanted, want:
+        try:
+            yield pool
+        except (KeyboardInterrupt, SystemExit):
+            want.close()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
@@ -218,18 +230,25 @@ def _count(argument: str, kind: str) -> int:
     return int(argument)
 
 
-def _begin_worker(threads: int) -> None:
+def _begin_worker(threads: int, wanted: Connection) -> None:
     import torch
 
     torch.set_num_threads(threads)  # or each process would take every core
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then waits for what is running
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes its end of `wanted`
+    signal.signal(signal.SIGTERM, _leave)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # standard output is the command's; FastJet prints its banner there
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_unwanted, args=(wanted, threading.get_ident()), daemon=True).start()
 
 
-def _end_with_parent() -> None:
-    # A worker whose parent was killed would wait for work for ever.
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
+def _leave(_signal: int, _frame: FrameType | None) -> None:
+    """Unwind what the worker is doing, so that it ends its programs; once, for a second time would cut that short."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise SystemExit(1)
+
+
+def _end_unwanted(wanted: Connection, main: int) -> None:
+    """End this worker when its parent gives it up, or is gone itself: without work it would wait for ever."""
+    multiprocessing.connection.wait([wanted])  # nothing is ever sent: it is ready when the other end is closed
+    signal.pthread_kill(main, signal.SIGTERM)  # os.kill may choose this thread, and that one would sleep on
+    time.sleep(_LEAVE_S)
+    os._exit(1)  # it is in a library that does not return to Python

@@ -72,6 +72,28 @@ def test_ctrl_c_leaves_nothing_running(tmp_path: Path) -> None:
     assert gone(int(child.read_text()))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
+def test_processes_end_their_programs_when_the_command_is_ended(tmp_path: Path, stop: signal.Signals) -> None:
+    """A tool has a session of its own, which no terminal's Ctrl-C reaches; nor may the pool begin the next one."""
+    code = (
+        "import sys; from functools import partial; from pathlib import Path; from hepprune import executors\n"
+        "from hepprune.synthesis.job import Job, run; folder = Path(sys.argv[1])\n"
+        "task = partial(run, ('sh', '-c', sys.argv[2], str(folder)), cwd=folder, writes=folder / 'report')\n"
+        "jobs = [Job(folder / name, 'top', (), 'part', 5.0, 1, 1) for name in 'ab']\n"
+        "with executors.open('processes:1') as pool: executors.gather(pool, task, jobs)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, tmp_path, ENDLESS], stderr=subprocess.PIPE) as process:
+        child = tmp_path / "child"
+        while not (child.is_file() and child.read_text().strip()):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(stop)
+        process.communicate(timeout=10)
+    assert gone(int(child.read_text()))
+    assert [name for name in "ab" if (tmp_path / name).exists()] == ["a"]
+
+
 def test_a_report_of_an_earlier_run_is_not_taken_for_this_one(tmp_path: Path) -> None:
     (tmp_path / "report").write_text("old")
     with pytest.raises(ReportError, match="ended well but left no"):
