@@ -28,6 +28,7 @@ pytestmark = [
 ]
 Ask = Callable[..., dict[str, Any]]
 FLAT = ("dense", "linear", "norm", "curved", "add", "subtract", "multiply", "maximum")
+KBI = {"default_q_type": "kbi", "b0": 5}
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +61,13 @@ def architectures(draw: st.DrawFn) -> dict[str, Any]:
     steps = draw(st.lists(st.tuples(st.sampled_from(kinds), st.integers(2, 5)), min_size=1, max_size=4))
     weights = {"overflow_mode": draw(st.sampled_from(["SAT_SYM", "SAT", "WRAP"]))}
     values = {"overflow_mode": draw(st.sampled_from(["SAT", "SAT_SYM", "WRAP"]))}
+    rounding = {"round_mode": draw(st.sampled_from(["RND", "RND_CONV", "TRN"]))}
     return {
         "shape": shape,
         "steps": steps,
         "ending": draw(st.sampled_from(["flat", "largest"])),
-        "weights": weights | draw(st.sampled_from([{"default_q_type": "kbi", "b0": 5}])),
-        "values": values | {"default_q_type": "kif", "i0": 3, "f0": 3},
+        "weights": weights | draw(st.sampled_from([KBI, {"default_q_type": "kif", "i0": 0, "f0": 4}])),
+        "values": values | rounding | draw(st.sampled_from([KBI, {"default_q_type": "kif", "i0": 3, "f0": 3}])),
         "seed": draw(st.integers(0, 2**16)),
     }
 
