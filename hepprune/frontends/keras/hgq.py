@@ -90,7 +90,7 @@ def _with_counts(native: Native, filled: Native) -> Native:
 
 
 def _quantised(native: Native, part: Part) -> Part:
-    layer, kernel = part.layer, type_of(native, "kq_conf", "kq", weight=True)
+    layer, kernel = part.layer, type_of(native, "kq_conf", "kq", weights=np.asarray(native.weights[0]))
     if not isinstance(layer, Weighted) or kernel is None:
         raise native.refuse("has no quantiser for its kernel")
     try:
@@ -173,7 +173,7 @@ def _fill_batch_norm(native: Native, layers: Mapping[str, Layer]) -> Native:
     if not isinstance(layer, BatchNorm):
         raise native.refuse(f"cannot hold a {type(layer).__name__}")
     acting = {"scale": layer.used_scale(), "shift": layer.used_shift()}
-    moved = layer.rebuilt(scale=acting["scale"], shift=acting["shift"] - _centre(native))
+    moved = layer.rebuilt(shift=layer.shift - _centre(native))
     filled = normalisation.fill_batch_norm(_without_counts(native), {**layers, native.name: moved})
     bits = _affine_bits(native, layer, acting)
     return _with_bits(_with_counts(native, filled), layers, **bits)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError
@@ -50,8 +51,13 @@ def _rounding(config: Mapping[str, Any]) -> str:
     return str(config.get("round_mode")).removeprefix("S_")
 
 
-def type_of(native: Native, key: str, place: str, *, described: Any = None, weight: bool = False) -> FixedPoints | None:
-    """Return the type of a quantiser: its config under `key`, its arrays below `place`; None where there is none."""
+def type_of(
+    native: Native, key: str, place: str, *, described: Any = None, weights: Floats | None = None
+) -> FixedPoints | None:
+    """Return the type of a quantiser: its config under `key`, its arrays below `place`; None where there is none.
+
+    One of `weights` that wraps keeps whatever range they have, and so is a saturating type that holds them.
+    """
     described = native.config.get(key) if described is None else described
     if described is None:
         return None
@@ -64,12 +70,11 @@ def type_of(native: Native, key: str, place: str, *, described: Any = None, weig
     rounding = _rounding(config)
     if rounding not in ROUNDING:
         raise native.refuse(f"has a {key} with rounding {rounding[:40]}, which is not known")
-    # A wrapping quantiser of weights keeps whatever range they have.
     sign, integer = arrays["k"], arrays["i"]
     fraction = arrays["f"] if kind == "kif" else arrays["b"] - integer
-    if weight and wraps:
-        integer = np.where(integer + fraction > 0, np.maximum(integer, 24), integer)
     overflow = str(config["overflow_mode"])
+    if weights is not None and wraps:
+        sign, integer, overflow = *_holding(weights, (sign, integer, fraction), rounding), "SAT"
     width = np.maximum(sign + integer + fraction, 0)
     if overflow == "SAT_SYM":  # a sign alone holds nothing but zero
         width = np.where(integer + fraction > 0, width, 0)
@@ -124,8 +129,6 @@ def held(
         raise native.refuse(f"has {key} {'/'.join(modes)}, not {kind.rounding}/{kind.overflow}")
     places, width, integer = _places(config, place), kind.width, kind.integer - kind.signed
     fraction = np.where(width > 0, width - kind.integer, -integer)
-    if acting is not None and config["overflow_mode"] == "WRAP":
-        integer = np.where(width > 0, _range(acting, fraction), -fraction)
     bits = {"k": kind.signed & (width > 0), "i": integer, "f": fraction, "b": integer + fraction}
     old = native.stored[places["k"]].shape
     shape = tuple(1 if size == 1 else now for size, now in zip(old, width.shape, strict=True))
@@ -136,12 +139,19 @@ def held(
         raise native.refuse(f"has a {key} with one width where the network has several") from problem
 
 
-def _range(values: Floats, fraction: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the integer bits, without the sign, that hold each value."""
+def _holding(weights: Floats, kif: tuple[Any, Any, Any], rounding: str) -> tuple[Any, Any]:
+    """Return sign and integer bits, no fewer than they are, that hold the rounded weights which share them."""
+    sign, integer, fraction = np.broadcast_arrays(*kif)
+    wide = FixedPoints(fraction + 33, np.full(fraction.shape, 33), np.ones(fraction.shape, bool), rounding, "SAT")
+    rounded = wide(torch.as_tensor(weights, dtype=torch.float64)).numpy()
     step = np.exp2(-fraction.astype(np.float64))
-    ends = np.where(values < 0, -values, values + step)
-    needed: NDArray[np.int64] = np.maximum(np.ceil(np.log2(ends)).astype(np.int64), 1 - fraction)
-    return needed
+    ends = np.where(rounded < 0, -rounded, rounded + step)
+    needed = np.maximum(np.ceil(np.log2(ends)).astype(np.int64), 1 - fraction)
+    shared = tuple(axis for axis, size in enumerate(fraction.shape) if size != weights.shape[axis])
+    held_integer = np.maximum(integer, needed.max(axis=shared, keepdims=True))
+    is_negative = (rounded < 0).any(axis=shared, keepdims=True)
+    used = integer + fraction > 0
+    return np.where(used, np.maximum(sign, is_negative), sign), np.where(used, held_integer, integer)
 
 
 def _grouped(bits: NDArray[Any], used: NDArray[np.bool_], shape: Shape) -> Floats:

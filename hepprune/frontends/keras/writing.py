@@ -10,11 +10,14 @@ import torch
 
 from hepprune import digits
 from hepprune.errors import NetworkError
+from hepprune.fixed import Quantiser
 from hepprune.frontends.keras.config import resized, with_layers
 from hepprune.frontends.keras.files import KerasModel, Stored
 from hepprune.frontends.keras.graph import lower
+from hepprune.frontends.keras.hgqtypes import plain
 from hepprune.frontends.keras.registry import LAYERS, Floats, Native
-from hepprune.network import Layer, Network, Recurrent, Weighted
+from hepprune.network import BatchNorm, Layer, Network, Recurrent, Weighted
+from hepprune.quantisers import FixedPoints
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +84,11 @@ def settled(network: Network, like: Network) -> Network:
             layer.weight.copy_(_written(layer.weight, layer.used_weight(), layer.digit_limit, same=same))
             if layer.bias_type != getattr(other, "bias_type", None):
                 layer.bias.copy_(layer.used_bias())
+        elif isinstance(layer, BatchNorm):
+            if layer.scale_type != getattr(other, "scale_type", None):
+                layer.scale.copy_(layer.used_scale())
+            if layer.shift_type != getattr(other, "shift_type", None):
+                layer.shift.copy_(layer.used_shift())
         elif isinstance(layer, Recurrent):
             for kind in ("weight", "recurrent_weight"):
                 same = getattr(layer, f"{kind}_type") == getattr(other, f"{kind}_type", None)
@@ -140,8 +148,12 @@ def _check(wanted: Network, written: Network) -> None:
         found = written[layer.name]
         if not _equal(layer, found, _TOLERANCE):
             raise NetworkError(f"layer '{layer.name}' has settings or weights that a file of Keras cannot hold")
-        if layer.result != found.result:
+        if _one_type(layer.result) != _one_type(found.result):
             logger.warning("layer '%s': the file keeps the result %s, not %s", layer.name, found.result, layer.result)
+
+
+def _one_type(quantiser: Quantiser | None) -> Quantiser | None:
+    return plain(quantiser) if isinstance(quantiser, FixedPoints) else quantiser
 
 
 def _stored(stored: Stored, native: Native) -> Stored:

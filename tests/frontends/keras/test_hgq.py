@@ -19,7 +19,7 @@ from hepprune.pruning import surgery
 from hepprune.quantisers import FixedPoints
 
 DATA = Path(hepprune.__file__).parents[1] / "tests" / "frontends" / "keras" / "data"
-NAMES = ("dense", "convolutional", "pooled")
+NAMES = ("dense", "convolutional", "pooled", "wrapped")
 
 
 def network(name: str) -> Network:
@@ -83,6 +83,20 @@ def test_a_smaller_network_is_written_as_hgq_reads_it(name: str, tmp_path: Path)
         arguments = [written, tmp_path / "features.npy", tmp_path / "outputs.npy"]
         subprocess.run([os.environ["HGQ_PYTHON"], DATA / "make_hgq.py", *arguments], check=True, capture_output=True)
         np.testing.assert_array_equal(np.load(tmp_path / "outputs.npy"), wanted)
+
+
+def test_a_batch_norm_of_fewer_channels_keeps_its_bits(tmp_path: Path) -> None:
+    path = DATA / "hgq_wrapped.keras"
+    changed = frontend.read(path)
+    logits = changed["logits"]
+    assert isinstance(logits, Weighted)
+    logits.digit_limit[:, 2:5] = 0
+    smaller = surgery.shrink(changed)
+    assert smaller.widths["norm"] < changed.widths["norm"]
+    read = frontend.read(frontend.write(smaller, tmp_path / "smaller.keras", like=path))
+    features = torch.as_tensor(np.load(DATA / "hgq_wrapped.npz")["features"])
+    with torch.no_grad():
+        assert torch.equal(read(features), smaller(features))
 
 
 def test_a_type_that_the_file_has_no_place_for_is_refused(tmp_path: Path) -> None:

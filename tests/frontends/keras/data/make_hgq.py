@@ -55,7 +55,15 @@ def pooled() -> keras.Model:
     return keras.Model(steps, QDense(3, name="logits")(mean))
 
 
-def spread(model: keras.Model) -> None:
+def wrapped() -> keras.Model:
+    """Weights whose quantisers wrap around, and so keep whatever range the weights have."""
+    features = keras.Input((6,), name="features")
+    hidden = QDense(8, name="hidden")(features)
+    norm = QBatchNormalization(name="norm")(hidden)
+    return keras.Model(features, QDense(3, name="logits")(keras.layers.ReLU(name="positive")(norm)))
+
+
+def spread(model: keras.Model, rng: np.random.Generator) -> None:
     """Give every weight and value a width of its own, some of them none."""
     for layer in model.layers:
         for name in ("kq", "bq", "iq", "oq"):
@@ -87,14 +95,15 @@ def main() -> None:
         model, features = keras.models.load_model(sys.argv[1]), np.load(sys.argv[2])
         np.save(sys.argv[3], keras.ops.convert_to_numpy(model(features)))
         return
-    for name, build in (("dense", dense), ("convolutional", convolutional), ("pooled", pooled)):
+    for build in (dense, convolutional, pooled, wrapped):
+        name, overflow = build.__name__, "WRAP" if build is wrapped else "SAT_SYM"
         keras.utils.set_random_seed(3)
-        weights = QuantizerConfigScope(default_q_type="kbi", place="weight", b0=5, overflow_mode="SAT_SYM")
+        weights = QuantizerConfigScope(default_q_type="kbi", place="weight", b0=5, overflow_mode=overflow)
         values = QuantizerConfigScope(default_q_type="kif", place="datalane", i0=3, f0=3)
         with weights, values, LayerConfigScope(enable_ebops=name == "dense"):
             model = build()
         features = rng.normal(size=(64, *model.input_shape[1:])).astype("float32")
-        spread(model)
+        spread(model, rng)
         trace_minmax(model, features, verbose=0)
         packed(model, HERE / f"hgq_{name}.keras")
         outputs = keras.ops.convert_to_numpy(model(features))
