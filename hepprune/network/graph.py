@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hepprune.errors import NetworkError, unknown
 from hepprune.network import quantise
-from hepprune.network.layers import Dense, Input, Layer, Shape, Shared, Weighted
+from hepprune.network.layers import Dense, Input, Layer, Recurrent, Shape, Shared, Weighted
 from hepprune.quantisers import to_json
 
 Sources = Mapping[str, str | Sequence[str]]
@@ -102,6 +102,14 @@ class Network(nn.Module):
     def weighted_layers(self) -> list[Weighted]:
         """The layers with a kernel, in the order they run."""
         return [layer for layer in self if isinstance(layer, Weighted)]
+
+    @property
+    def kernels(self) -> list[Weighted]:
+        """The layers with a kernel and, as dense layers, both kernels of each recurrent one, in the order they run."""
+        found: list[Weighted] = []
+        for layer in self:
+            found += layer.kernels if isinstance(layer, Recurrent) else [layer] if isinstance(layer, Weighted) else []
+        return found
 
     @property
     def logits_name(self) -> str:

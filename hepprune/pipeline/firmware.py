@@ -49,7 +49,8 @@ def check_programs(recipe: Recipe) -> synthesis.Tool:
     if tool.stage not in (known := cost.PRIOR_RATIOS[recipe.strategy]):
         raise RecipeError(
             f"synthesis.tool '{tool.name}' measures at stage '{tool.stage}', which is not predicted for strategy "
-            f"'{recipe.strategy}'; the stages that are: {', '.join(known)}"
+            f"'{recipe.strategy}' ({', '.join(known)} are); put Vitis on PATH, or have it measured on another machine "
+            "(`synthesis: {tool: elsewhere, stage: csynth}`), or take strategy distributed_arithmetic"
         )
     return tool
 

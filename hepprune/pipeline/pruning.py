@@ -116,7 +116,7 @@ def _written(network: Network, masked: Network, path: Path, *, like: Any, test: 
         path,
         plan.sparsity(network),
         plan.sparsity(masked),
-        {layer.name: _zeros(layer.used_weight()) for layer in masked.weighted_layers},
+        {kernel.name: _zeros(kernel.used_weight()) for kernel in masked.kernels},
         {name: count for name, count in removed.items() if count},
         None if test is None else _quality(network, test),
         None if test is None else _quality(left, test),

@@ -5,6 +5,7 @@ for the bias, which stays and helps) the mean squared change is (w' - w)^T S (w'
 w'_q = 0 is known in closed form (Hassibi and Stork 1993; for layers: Frantar et al., arXiv:2208.11580).
 """
 
+import logging
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -14,6 +15,8 @@ from hepprune.errors import DataError, NetworkError
 from hepprune.network import Network, Weighted
 from hepprune.pruning import masks, statistics, taps
 from hepprune.pruning.masks import Cut
+
+logger = logging.getLogger(__name__)
 
 _EXACT_UP_TO = 256  # weights of one output; above, the sweep shares one inverse among all outputs
 _DAMPING = 1e-8  # of the mean second moment, so that inputs that depend on each other have an inverse
@@ -100,13 +103,15 @@ def compensate(network: Network, plan: Iterable[Cut], moment: Mapping[str, Tenso
     """
     cuts = list(plan)
     for cut in cuts:
-        if cut.granularity != "weight":
+        if cut.granularity not in {"weight", "recurrent_weight"}:
             raise NetworkError(f"only cuts of weights can be compensated, not one of granularity '{cut.granularity}'")
     masked = masks.apply(network, cuts)
     for name in {cut.layer for cut in cuts if cut.units}:
         before, layer = network[name], masked[name]
         if isinstance(before, Weighted) and isinstance(layer, Weighted):
             _update(layer, before, moment[name])
+        else:
+            logger.warning("no weight of recurrent layer '%s' makes up for those that go", name)
     return masked
 
 

@@ -129,7 +129,7 @@ def _by_logits(seen: Taps, layer: Weighted, labels: Tensor, means: Tensor) -> tu
     if slopes.shape[2] == 1:
         weight = torch.einsum("ngf,ngk->gfk", _variance(slopes[:, :, 0], probabilities), arriving[:, 0] ** 2)
     else:
-        by_weight = torch.stack([statistics.per_jet(slope, arriving) for slope in slopes])
+        by_weight = torch.stack([taps.per_jet(slope, arriving) for slope in slopes])
         weight = _variance(by_weight, probabilities).sum(dim=0)
     return weight, _variance(by_neuron, probabilities).sum(dim=0)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hepprune.network import Network
-from hepprune.pruning import statistics, taps
+from hepprune.pruning import recurrences, statistics, taps
 
 _MAX_VALUES = 2**24  # of one layer's per-jet gradients at a time
 
@@ -16,7 +16,7 @@ class Gradients:
     """For one layer: `signed`, the mean gradient of the loss over jets, and `absolute`, the mean of its size per jet.
 
     `weight_...` is shaped like the weights; `neuron_...` (n_out,) is the gradient by a factor on the neuron's deviation
-    from its mean, sum over places of (activation - mean) dL/dactivation.
+    from its mean, sum over places of (activation - mean) dL/dactivation; empty for a recurrent layer's kernel.
     """
 
     weight_signed: Tensor
@@ -26,7 +26,7 @@ class Gradients:
 
 
 def gather(network: Network, x: Tensor, y: Tensor, *, batch_size: int = 8192) -> dict[str, Gradients]:
-    """Return the gradients of every layer with weights, over jets x (n_jets, *shape) of classes y (n_jets,).
+    """Return the gradients of every kernel by its layer's name, over jets x (n_jets, *shape) of classes y (n_jets,).
 
     Raises:
         DataError: there are no jets, or a gradient is not finite.
@@ -41,8 +41,9 @@ def gather(network: Network, x: Tensor, y: Tensor, *, batch_size: int = 8192) ->
 
 def _batch(network: Network, jets: Tensor, labels: Tensor, means: dict[str, Tensor]) -> dict[str, list[Tensor]]:
     seen = taps.run(network, jets)
+    none, terms = torch.zeros(0), (torch.clone, torch.abs)
+    result = {name: [*sums, none, none] for name, sums in recurrences.sums(seen, labels, terms).items()}
     found = statistics.gradients(seen, labels)
-    result = {}
     for layer in statistics.scored(network):
         gradient, sensitivity = found[layer.name]
         arriving, handed = seen.arriving(layer), taps.rows(seen.handed(layer)).detach().flatten(2)
@@ -59,4 +60,4 @@ def _absolute(gradient: Tensor, arriving: Tensor) -> Tensor:
         return torch.einsum("npgf,npgk->gfk", gradient.abs(), arriving.abs())
     chunk = max(1, _MAX_VALUES // (gradient[0, 0].numel() * arriving.shape[-1]))
     pairs = zip(torch.split(gradient, chunk), torch.split(arriving, chunk), strict=True)
-    return torch.stack([statistics.per_jet(*pair).abs().sum(dim=0) for pair in pairs]).sum(dim=0)
+    return torch.stack([taps.per_jet(*pair).abs().sum(dim=0) for pair in pairs]).sum(dim=0)

@@ -14,6 +14,7 @@ from hepprune.network import Layer, Network, Recurrent, Weighted
 from hepprune.network.quantise import weight_integers
 
 GRANULARITIES = ("neuron", "weight", "digit")
+_MORE = ("input", "recurrent_weight")
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Cut:
     """Units taken from one layer: neurons by index, or weights by row-major index, removed or one signed digit shorter.
 
     A neuron that is cut goes on as the constant `constants` gives it (its mean activation), 0 where none is given. A
-    layer whose "input" is cut no longer reads it, and its bias takes over what weights of that constant would add.
+    layer whose "input" is cut no longer reads it, and its bias takes over what weights of that constant would add. The
+    "recurrent_weight"s of a recurrent layer are those between its states.
     """
 
     layer: str
@@ -31,8 +33,8 @@ class Cut:
 
     def __post_init__(self) -> None:
         """Refuse a granularity that does not exist, and constants that do not match the neurons."""
-        if self.granularity not in (*GRANULARITIES, "input"):
-            raise NetworkError(unknown("granularity", self.granularity, (*GRANULARITIES, "input")))
+        if self.granularity not in (*GRANULARITIES, *_MORE):
+            raise NetworkError(unknown("granularity", self.granularity, (*GRANULARITIES, *_MORE)))
         if self.constants and len(self.constants) != len(self.units):
             raise NetworkError(
                 f"a cut of layer '{self.layer}' has {len(self.units)} units and {len(self.constants)} constants"
@@ -66,8 +68,9 @@ def apply_to(layer: Layer, cut: Cut) -> None:
     """Cut one layer in place; for callers that own the copy."""
     if not isinstance(layer, Weighted | Recurrent):
         raise NetworkError(f"layer '{cut.layer}' has no weights to cut")
+    limit = _limit(layer, cut.granularity)
     sizes = {"neuron": layer.n_out, "input": layer.weight.shape[-1]}
-    size = sizes.get(cut.granularity, layer.weight.numel())
+    size = sizes.get(cut.granularity, limit.numel())
     if cut.units and not 0 <= min(cut.units) <= max(cut.units) < size:
         outside = min(cut.units) if min(cut.units) < 0 else max(cut.units)
         raise NetworkError(f"layer '{layer.name}' has {size} units, none has index {outside}")
@@ -78,11 +81,20 @@ def apply_to(layer: Layer, cut: Cut) -> None:
         _silence(layer, units, torch.tensor(cut.constants or (0.0,) * len(units), dtype=layer.bias.dtype))
     elif cut.granularity == "input":
         _deafen(layer, units, torch.tensor(cut.constants, dtype=layer.bias.dtype))
-    elif cut.granularity == "weight" or not isinstance(layer, Weighted):
-        layer.digit_limit.view(-1)[units] = 0
+    elif cut.granularity != "digit" or not isinstance(layer, Weighted):
+        limit.view(-1)[units] = 0
     else:
         fewer = (digit_counts(layer).view(-1)[units] - 1).clamp(min=0)
-        layer.digit_limit.view(-1)[units] = fewer.to(layer.digit_limit.dtype)
+        limit.view(-1)[units] = fewer.to(limit.dtype)
+
+
+def _limit(layer: Weighted | Recurrent, granularity: str) -> Tensor:
+    """Return the digit limits of the kernel that a cut takes from."""
+    if granularity != "recurrent_weight":
+        return layer.digit_limit
+    if not isinstance(layer, Recurrent):
+        raise NetworkError(f"layer '{layer.name}' is not recurrent, it has no weights between its states")
+    return layer.recurrent_digit_limit
 
 
 def _silence(layer: Weighted | Recurrent, units: Tensor, constants: Tensor) -> None:
@@ -116,6 +128,6 @@ def digit_counts(layer: Weighted) -> Tensor:
 
 
 @torch.no_grad()
-def nonzero_weights(layers: Iterable[Layer]) -> int:
+def nonzero_weights(network: Network) -> int:
     """Return how many weights act after quantisation."""
-    return sum(int(torch.count_nonzero(layer.used_weight())) for layer in layers if isinstance(layer, Weighted))
+    return sum(int(torch.count_nonzero(kernel.used_weight())) for kernel in network.kernels)

@@ -1,13 +1,12 @@
 """One-shot pruning in one call: jets to statistics, statistics to scores, scores to cuts, cuts to a masked network."""
 
-import logging
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from hepprune.errors import DataError, NetworkError
-from hepprune.network import Network, Recurrent
+from hepprune.network import Network
 from hepprune.pruning import compensation, importance, masks, selection, structured
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning.importance import Criterion
@@ -27,8 +26,6 @@ class Labelled(Protocol):
 
 
 Data = Labelled | tuple[Any, Any]
-
-logger = logging.getLogger(__name__)
 
 
 def prune(
@@ -107,12 +104,10 @@ def make(
         return structured.make(
             network, jets, criterion=criterion, sparsity=sparsity, granularity=granularity, seed=seed, **ranking
         )
-    for layer in (layer for layer in network if isinstance(layer, Recurrent)):
-        logger.warning("recurrent layer '%s' keeps all its weights: it loses whole states only", layer.name)
     scores = importance.scores(network, criterion, "weight", data=jets, seed=seed)
     if granularities.parse(granularity) is None:
-        layers = [layer for layer in network.weighted_layers if layer.name in scores]
-        scores = {la.name: selection.combined(la, scores[la.name], granularity, norm=criterion.norm) for la in layers}
+        kernels = [kernel for kernel in network.kernels if kernel.name in scores]
+        scores = {k.name: selection.combined(k, scores[k.name], granularity, norm=criterion.norm) for k in kernels}
     return selection.select(network, scores, sparsity, granularity=granularity, **ranking)
 
 
@@ -136,5 +131,4 @@ def tensors(data: Data, network: Network) -> tuple[Tensor, Tensor]:
 @torch.no_grad()
 def sparsity(network: Network) -> float:
     """Return the fraction of the weights that do not act: pruned, or zero after quantisation."""
-    weights = [layer.used_weight() for layer in network.weighted_layers]
-    return 1 - sum(int(torch.count_nonzero(w)) for w in weights) / sum(w.numel() for w in weights)
+    return 1 - masks.nonzero_weights(network) / sum(kernel.weight.numel() for kernel in network.kernels)

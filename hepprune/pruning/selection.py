@@ -39,7 +39,8 @@ NORMALISATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 def prunable(network: Network, granularity: str) -> list[Weighted]:
     """Return the layers that have units to cut; neurons that are outputs of the network, or alone, stay."""
     stay = {*network.outputs, network.logits_name} if granularity == "neuron" else set()
-    return [la for la in network.weighted_layers if la.name not in stay and (granularity != "neuron" or la.n_out > 1)]
+    layers = network.weighted_layers if granularity == "neuron" else network.kernels
+    return [la for la in layers if la.name not in stay and (granularity != "neuron" or la.n_out > 1)]
 
 
 def combined(layer: Weighted, scores: Tensor, granularity: str, *, norm: bool = False) -> Tensor:
@@ -164,4 +165,5 @@ def _cut(layer: Weighted, goes: Tensor, granularity: str) -> Cut:
     if granularity == "neuron":
         return Cut(layer.name, "neuron", tuple(torch.nonzero(goes).flatten().tolist()))
     weights = goes if len(goes) == layer.weight.numel() else goes[granularities.groups(layer, granularity)]
-    return Cut(layer.name, "weight", tuple(torch.nonzero(weights).flatten().tolist()))
+    owner, _, kernel = layer.name.partition(".")  # see `Recurrent.kernels`
+    return Cut(owner, kernel or "weight", tuple(torch.nonzero(weights).flatten().tolist()))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from hepprune.errors import DataError
 from hepprune.network import Network, Weighted
-from hepprune.pruning import taps
+from hepprune.pruning import recurrences, taps
 from hepprune.pruning.taps import Taps
 
 _MAX_VALUES = 2**24  # of one layer's per-jet gradients at a time
@@ -20,6 +20,7 @@ class LayerStatistics:
 
     `weight_fisher`, shaped like the weights, is their empirical Fisher diagonal; `neuron_fisher` (n_out,) is the mean
     of ((activation - mean) dL/dactivation)^2 for the value each neuron hands on; `mean` (n_out,) is that value's mean.
+    The rows of a recurrent layer's kernel are no neurons: there both are empty.
     """
 
     weight_fisher: Tensor
@@ -31,7 +32,7 @@ Statistics = Mapping[str, LayerStatistics]
 
 
 def gather(network: Network, x: Tensor, y: Tensor, *, batch_size: int = 8192) -> dict[str, LayerStatistics]:
-    """Return the statistics of every layer with weights by name, over jets x (n_jets, *shape) of classes y (n_jets,).
+    """Return the statistics of every kernel by its layer's name, over jets x (n_jets, *shape) of classes y (n_jets,).
 
     The per-jet gradient of a dense weight is the outer product of the gradient at its output and its input, so the
     mean of squares is one matrix product per batch and needs no per-jet copies. The network is unchanged.
@@ -66,11 +67,7 @@ def means(network: Network, x: Tensor, *, batch_size: int = 8192) -> dict[str, T
 
 def scored(network: Network) -> list[Weighted]:
     """Return the layers with weights that the logits depend on."""
-    before = {network.logits_name}
-    for node in reversed(list(network)):
-        if node.name in before:
-            before |= {network.runs(node).name, *network.sources.get(node.name, ())}
-    return [layer for layer in network.weighted_layers if layer.name in before]
+    return [layer for layer in taps.heard(network) if isinstance(layer, Weighted)]
 
 
 def gradients(seen: Taps, labels: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
@@ -93,16 +90,12 @@ def gradients(seen: Taps, labels: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
     return result
 
 
-def per_jet(gradient: Tensor, arriving: Tensor) -> Tensor:
-    """Return the gradient of each weight for each jet, (n_jets, groups, n_out / groups, weights of one output)."""
-    return torch.einsum("npgf,npgk->ngfk", gradient, arriving)
-
-
 def _batch(network: Network, jets: Tensor, labels: Tensor) -> dict[str, list[Tensor]]:
     """Return per layer the sums over a batch of: g^2 x^2, (a d)^2, a d^2, d^2, a."""
     seen = taps.run(network, jets)
+    none, terms = torch.zeros(0), (torch.square,)
+    result = {name: [*sums, *[none] * 4] for name, sums in recurrences.sums(seen, labels, terms).items()}
     found = gradients(seen, labels)
-    result = {}
     for layer in scored(network):
         gradient, sensitivity = found[layer.name]
         arriving, activation = seen.arriving(layer), taps.rows(seen.handed(layer), taps.groups(layer)).detach()
@@ -117,7 +110,7 @@ def squares(gradient: Tensor, arriving: Tensor) -> Tensor:
         return ((gradient[:, 0, 0] ** 2).T @ arriving[:, 0, 0] ** 2)[None]
     chunk = max(1, _MAX_VALUES // (gradient[0, 0].numel() * arriving.shape[-1]))
     pairs = zip(torch.split(gradient, chunk), torch.split(arriving, chunk), strict=True)
-    return torch.stack([per_jet(*pair).square().sum(dim=0) for pair in pairs]).sum(dim=0)
+    return torch.stack([taps.per_jet(*pair).square().sum(dim=0) for pair in pairs]).sum(dim=0)
 
 
 def _neuron_sums(activation: Tensor, sensitivity: Tensor) -> list[Tensor]:

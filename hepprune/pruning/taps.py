@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hepprune.errors import DataError
-from hepprune.network import Conv, Input, Network, ReLU, Shared, Weighted
+from hepprune.network import Conv, Input, Layer, Network, ReLU, Shared, Weighted
 from hepprune.network import quantise as quantisers
 
 
@@ -28,7 +28,7 @@ class Taps:
         """The logits, (n_jets, n_classes)."""
         return self.values[self.network.logits_name]
 
-    def uses(self, layer: Weighted) -> list[str]:
+    def uses(self, layer: Layer) -> list[str]:
         """Return the nodes that apply the layer's kernel: its own, and those that share it."""
         return [node.name for node in self.network if node.name in self.values and self.network.runs(node) is layer]
 
@@ -75,6 +75,15 @@ def batches(x: Tensor, y: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Ten
     yield from zip(torch.split(x, batch_size), torch.split(y, batch_size), strict=True)
 
 
+def heard(network: Network) -> list[Layer]:
+    """Return the layers that the logits depend on."""
+    before = {network.logits_name}
+    for node in reversed(list(network)):
+        if node.name in before:
+            before |= {network.runs(node).name, *network.sources.get(node.name, ())}
+    return [layer for layer in network if layer.name in before]
+
+
 def handed_on(network: Network, name: str) -> str:
     """Return the node whose value a neuron of `name` hands on: its activation where it has one."""
     readers = network.readers(network[name])
@@ -99,6 +108,11 @@ def rows(tensors: Sequence[Tensor], groups: int = 1) -> Tensor:
     n_out = tensors[0].shape[-1]
     flat = [tensor.reshape(len(tensor), -1, groups, n_out // groups) for tensor in tensors]
     return torch.cat(flat, dim=1)
+
+
+def per_jet(gradient: Tensor, arriving: Tensor) -> Tensor:
+    """Return the gradient of each weight for each jet, (n_jets, groups, n_out / groups, weights of one output)."""
+    return torch.einsum("npgf,npgk->ngfk", gradient, arriving)
 
 
 def groups(layer: Weighted) -> int:

@@ -208,7 +208,7 @@ class _Lane:
         logits, labels = training.evaluate(network, self.contest.test), self.contest.test.y.numpy()
         accuracy, auc = metrics.accuracy(logits, labels), metrics.auc(logits, labels)
         smaller = surgery.shrink(network)
-        zeros = 1 - masks.nonzero_weights(smaller) / sum(layer.weight.numel() for layer in self.start.weighted_layers)
+        zeros = 1 - masks.nonzero_weights(smaller) / sum(kernel.weight.numel() for kernel in self.start.kernels)
         scores = accuracy.value, accuracy.error, auc.value, auc.error
         return Entry(method, self.seed, sparsity, zeros, *scores, self.contest.luts(smaller))
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from hepprune import executors, metrics, training
 from hepprune.files import content_hash
@@ -216,8 +217,8 @@ def _tried(start: Network, trained: Network, game: Game, seed: int, kind: str) -
 def masked_as(network: Network, masked: Network) -> Network:
     """Return a copy of a network with another's mask."""
     copy = network.clone()
-    for layer, other in zip(copy.weighted_layers, masked.weighted_layers, strict=True):
-        layer.digit_limit.copy_(other.digit_limit)
+    for limit, other in _masks(copy, masked):
+        limit.copy_(other)
     return copy
 
 
@@ -225,7 +226,12 @@ def masked_as(network: Network, masked: Network) -> Network:
 def shuffled(masked: Network, whole: Network, *, seed: int) -> Network:
     """Return `whole` with the mask of `masked`, its places drawn anew within each layer."""
     copy, generator = whole.clone(), torch.Generator().manual_seed(seed)
-    for layer, other in zip(copy.weighted_layers, masked.weighted_layers, strict=True):
-        limit = other.digit_limit.flatten()
-        layer.digit_limit.copy_(limit[torch.randperm(len(limit), generator=generator)].view_as(other.digit_limit))
+    for limit, other in _masks(copy, masked):
+        limit.copy_(other.flatten()[torch.randperm(other.numel(), generator=generator)].view_as(other))
     return copy
+
+
+def _masks(network: Network, masked: Network) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the digit limits of each kernel of a network, and of another's."""
+    others = masked.state_dict()
+    return ((limit, others[name]) for name, limit in network.named_buffers() if name.endswith("digit_limit"))

@@ -251,9 +251,10 @@ def drawn_plan(network: Network, *, seed: int) -> tuple[Cut, ...]:
             chosen = rng.choice(len(group), rng.integers(1, len(group)), replace=False)
             means = {m.layer: torch.tensor(rng.normal(size=_n_in(network, m.layer))) for m in group.of("read")}
             plan += coupling.cuts(group, chosen.tolist(), means if rng.random() < 0.5 else None)
-    for layer in network.weighted_layers:
-        n_weights = layer.weight.numel()
-        plan.append(Cut(layer.name, "weight", tuple(rng.choice(n_weights, n_weights // 4, replace=False).tolist())))
+    for kernel in network.kernels:
+        n_weights, (layer, _, kind) = kernel.weight.numel(), kernel.name.partition(".")
+        units = rng.choice(n_weights, n_weights // 4, replace=False).tolist()
+        plan.append(Cut(layer, kind or "weight", tuple(units)))
     return tuple(plan)
 
 

@@ -1,16 +1,17 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hepprune import frontends
 from hepprune.errors import NetworkError
 from hepprune.firmware import hls, modelgraph
 from hepprune.firmware.layers import described
-from hepprune.network import Merge, Network
+from hepprune.network import Merge, Network, Recurrent
 from hepprune.pruning import coupling, masks, surgery
 from hepprune.pruning.masks import Plan
 from tests.networks import SEEDS
@@ -133,33 +134,51 @@ def test_no_layer_is_left_without_a_neuron() -> None:
         surgery.shrink(network, coupling.cuts(group, range(len(group))))
 
 
-EXPORTED = (
-    "dense",
-    "convolution",
-    "depthwise",
-    "relu",
-    "pool",
-    "residual",
-    "joined",
-    "split",
-    "attention",
-    "recurrent",
-)
-
-
-@settings(max_examples=6)
-@given(st.lists(st.sampled_from(EXPORTED), min_size=1, max_size=2), SEEDS)
-def test_a_shrunk_network_exports(tmp_path_factory: pytest.TempPathFactory, stages: list[str], seed: int) -> None:
-    network = graphs.build(stages, seed=seed, fixed=True, flat=True)
-    shrunk = surgery.shrink(network, graphs.drawn_plan(network, seed=seed))
-    for layer in shrunk:
+def exported(network: Network, folder: Path) -> Any:
+    """Return hls4ml's graph of a network."""
+    for layer in network:
         if hasattr(layer, "strategy"):
             layer.strategy = "latency"
-    nodes = described(shrunk, io_type="io_parallel")
-    graph = modelgraph.build(
-        shrunk, nodes, tmp_path_factory.mktemp("hls"), {"part": "xcvu13p", "io_type": "io_parallel"}
-    )
-    assert {layer.name for layer in shrunk.weighted_layers} <= set(graph.graph)
+    nodes = described(network, io_type="io_parallel")
+    return modelgraph.build(network, nodes, folder, {"part": "xcvu13p", "io_type": "io_parallel"})
+
+
+@pytest.mark.parametrize("stage", graphs.STAGES)
+@settings(max_examples=5)
+@given(st.lists(st.sampled_from(sorted(set(graphs.STAGES) - {"recurrent"})), max_size=1), SEEDS)
+def test_a_shrunk_network_exports(
+    tmp_path_factory: pytest.TempPathFactory, stage: str, before: list[str], seed: int
+) -> None:
+    network = graphs.build([*before, stage], seed=seed, fixed=True, flat=True)
+    cells = [layer for layer in network if isinstance(layer, Recurrent)]
+    assume(all(cell.cell != "simple" for cell in cells))  # refused, with two more: see below
+    for cell in cells:
+        cell.state_type, cell.reset_after = None, True
+    shrunk = surgery.shrink(network, graphs.drawn_plan(network, seed=seed))
+    graph = exported(shrunk, tmp_path_factory.mktemp("hls"))
+    for kernel in shrunk.kernels:
+        name, _, kind = kernel.name.partition(".")
+        written = graph.graph[f"{name}_cell" if kind else name].weights
+        found = written[kind or ("depthwise" if "depthwise" in written else "weight")].data
+        assert np.count_nonzero(found) == int(torch.count_nonzero(kernel.used_weight())), kernel.name
+
+
+REFUSED = {
+    "simple": ({}, "is a simple recurrent cell, which hls4ml has no firmware for"),
+    "lstm": ({"state_type": graphs.RESULTS}, "quantises the state that its steps read, hls4ml does not"),
+    "gru": ({"reset_after": False}, "resets before its kernel, hls4ml after it"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_the_only_layers_of_these_graphs_that_hls4ml_refuses(kind: str, tmp_path: Path) -> None:
+    settings, reason = REFUSED[kind]
+    networks = (graphs.build(["recurrent"], seed=seed, fixed=True, flat=True) for seed in range(20))
+    network = next(network for network in networks if network["cell_1"].cell == kind)
+    shrunk = surgery.shrink(network, graphs.drawn_plan(network, seed=1))
+    cell = shrunk["cell_1"].rebuilt(**{"state_type": None, "reset_after": True} | settings)
+    with pytest.raises(NetworkError, match=reason):
+        exported(shrunk.replacing({"cell_1": cell}), tmp_path)
 
 
 @pytest.mark.slow

@@ -32,6 +32,13 @@ def test_exactly_the_named_weights_are_removed(data: st.DataObject) -> None:
     assert torch.equal(after[~named], before[~named])
 
 
+def test_weights_that_came_as_a_transposed_view_are_cut_too() -> None:
+    """As Keras' kernels do."""
+    layer = Dense("a", torch.arange(1.0, 7.0).reshape(2, 3).T, torch.zeros(3))
+    after = masks.apply(Network([Input("x", 2), layer]), [Cut("a", "weight", (1,))])["a"].used_weight()
+    assert after.tolist() == [[1, 0], [2, 5], [3, 6]]
+
+
 @given(st.data())
 def test_a_digit_cut_takes_one_digit_or_more_from_exactly_the_named_weights(data: st.DataObject) -> None:
     network = data.draw(networks())

@@ -3,7 +3,7 @@ import torch
 
 import hepprune
 from hepprune.errors import NetworkError
-from hepprune.network import Network, Recurrent
+from hepprune.network import Network
 from hepprune.pruning import blocks, importance, masks, plan, structured, surgery
 from hepprune.pruning.importance.combined import group_scores
 from tests.pruning import graphs
@@ -97,12 +97,3 @@ def test_heads_are_scored_by_gates_or_weights_alone() -> None:
         hepprune.prune(residual(None), method="loss_change", sparsity=0.5, granularity="layer")
     with pytest.raises(NetworkError, match="whole layers leave a network at once"):
         plan.make(before, sparsity=0.5, granularity="layer")
-
-
-def test_single_weights_of_states_stay_and_it_is_said(caplog: pytest.LogCaptureFixture) -> None:
-    before = network("recurrent", "dense")
-    after = hepprune.prune(before, sparsity=0.5)
-    cell = next(layer for layer in before if isinstance(layer, Recurrent))
-    assert f"recurrent layer '{cell.name}' keeps all its weights" in caplog.text
-    assert torch.equal(after[cell.name].used("weight"), cell.used("weight"))
-    assert plan.sparsity(after) == pytest.approx(0.5, abs=0.05)

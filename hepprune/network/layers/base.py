@@ -132,6 +132,11 @@ def check_size(name: str, shape: Shape) -> Shape:
     return shape
 
 
+def own(values: Tensor) -> Tensor:
+    """Return an independent copy, in the order of its indices: frameworks hand over transposed views."""
+    return values.detach().clone(memory_format=torch.contiguous_format)
+
+
 def parameter(values: Tensor) -> nn.Parameter:
     """Return an independent, trainable copy."""
-    return nn.Parameter(torch.as_tensor(values).detach().clone())
+    return nn.Parameter(own(torch.as_tensor(values)))

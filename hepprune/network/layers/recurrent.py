@@ -1,7 +1,7 @@
 """Recurrent layers: one step per position, gates in the order of Keras."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -12,11 +12,16 @@ from hepprune.errors import NetworkError, unknown
 from hepprune.fixed import Quantiser
 from hepprune.network import quantise
 from hepprune.network.layers.activation import FUNCTIONS, Activation, ReLU
-from hepprune.network.layers.base import Layer, Shape, layer, parameter
+from hepprune.network.layers.base import Layer, Shape, layer, own, parameter
+from hepprune.network.layers.weighted import Dense
 
 # Gates per cell: an LSTM's are input, forget, cell, output (Hochreiter and Schmidhuber 1997); a GRU's are update,
 # reset, candidate (Cho et al., arXiv:1406.1078).
 GATES = {"simple": 1, "lstm": 4, "gru": 3}
+KERNELS = ("weight", "recurrent_weight")
+
+# A kernel's kind, the values that it reads and the rows that are wanted to what they put out, bias and all.
+Product = Callable[[str, Tensor, slice], Tensor]
 
 
 @layer
@@ -80,7 +85,7 @@ class Recurrent(Layer):
         }
         for key, (limit, like) in limits.items():
             full = torch.full_like(like, digits.UNLIMITED, dtype=torch.uint8) if limit is None else limit
-            self.register_buffer(key, full.detach().clone())
+            self.register_buffer(key, own(full))
         self.cell, self.activation, self.recurrent_activation = cell, activation, recurrent_activation
         self.return_sequences, self.reset_after = return_sequences, reset_after
         self.backwards, self.in_order = backwards, in_order
@@ -96,6 +101,18 @@ class Recurrent(Layer):
     def n_out(self) -> int:
         """Values of the state."""
         return self.recurrent_weight.shape[1]
+
+    @property
+    def kernels(self) -> list[Dense]:
+        """Copies of both kernels as the dense layers they are in each step, named `<layer>.weight` and so on."""
+        limits = (self.digit_limit, self.recurrent_digit_limit)
+        return [self._kernel(kind, limit) for kind, limit in zip(KERNELS, limits, strict=True)]
+
+    def _kernel(self, kind: str, limit: Tensor) -> Dense:
+        types = {"weight_type": getattr(self, f"{kind}_type"), "reuse_factor": self.reuse_factor}
+        kernel = Dense(self.name, getattr(self, kind), torch.zeros_like(self.bias), digit_limit=limit, **types)
+        kernel.name = f"{self.name}.{kind}"  # with a dot, which the name of no layer of a network has
+        return kernel
 
     def used(self, kind: str, *, quantised: bool = True) -> Tensor:
         """Return the kernel that acts, `kind` "weight" or "recurrent_weight"."""
@@ -115,28 +132,34 @@ class Recurrent(Layer):
     def compute(self, *values: Tensor, quantised: bool) -> Tensor:
         """Return the states (n_jets, n_steps, n_out), or the last one (n_jets, n_out)."""
         (arriving,) = values
-        bias, recurrent_bias = self.used_biases(quantised=quantised)
-        inputs = torch.nn.functional.linear(arriving, self.used("weight", quantised=quantised), bias)
-        kernel = self.used("recurrent_weight", quantised=quantised)
+        return self.run(arriving, self.product(quantised=quantised), quantised=quantised)
+
+    def product(self, *, quantised: bool) -> Product:
+        """Return what applies both kernels, and adds their biases."""
+        kernels = {kind: self.used(kind, quantised=quantised) for kind in KERNELS}
+        biases = dict(zip(KERNELS, self.used_biases(quantised=quantised), strict=True))
+        return lambda kind, values, rows: torch.nn.functional.linear(values, kernels[kind][rows], biases[kind][rows])
+
+    def run(self, arriving: Tensor, product: Product, *, quantised: bool) -> Tensor:
+        """Return what the layer computes where `product` applies its kernels."""
+        inputs = product("weight", arriving, slice(None)).unbind(dim=1)
         state = arriving.new_zeros(len(arriving), self.n_out)
         memory, states = state, []
-        steps = range(inputs.shape[1])
-        for step in reversed(steps) if self.backwards else steps:
+        for now in reversed(inputs) if self.backwards else inputs:
             if quantised and self.state_type:
                 state, memory = (quantise.activations(value, self.state_type) for value in (state, memory))
-            state, memory = self._step(inputs[:, step], state, memory, (kernel, recurrent_bias), quantised=quantised)
+            state, memory = self._step(now, state, memory, product, quantised=quantised)
             states.append(state)
         ordered = reversed(states) if self.backwards and self.in_order else states
         return torch.stack(list(ordered), dim=1) if self.return_sequences else state
 
     def _step(
-        self, inputs: Tensor, state: Tensor, memory: Tensor, recurrent: tuple[Tensor, Tensor], *, quantised: bool
+        self, inputs: Tensor, state: Tensor, memory: Tensor, product: Product, *, quantised: bool
     ) -> tuple[Tensor, Tensor]:
-        kernel, bias = recurrent
         act, gate = (functools.partial(of, quantised=quantised) for of in (self.act, self.gate))
         if self.cell == "gru":
-            return self._gated(inputs, state, recurrent, quantised=quantised), memory
-        total = inputs + torch.nn.functional.linear(state, kernel, bias)
+            return self._gated(inputs, state, product, quantised=quantised), memory
+        total = inputs + product("recurrent_weight", state, slice(None))
         if self.cell == "simple":
             reached: Tensor = act(total)
             return reached, memory
@@ -144,19 +167,16 @@ class Recurrent(Layer):
         memory = gate(forget) * memory + gate(entry) * act(candidate)
         return gate(exit_) * act(memory), memory
 
-    def _gated(self, inputs: Tensor, state: Tensor, recurrent: tuple[Tensor, Tensor], *, quantised: bool) -> Tensor:
-        kernel, bias = recurrent
+    def _gated(self, inputs: Tensor, state: Tensor, product: Product, *, quantised: bool) -> Tensor:
         act, gate = (functools.partial(of, quantised=quantised) for of in (self.act, self.gate))
         update_in, reset_in, candidate_in = inputs.chunk(3, dim=-1)
-        update_by, reset_by, candidate_by = kernel.chunk(3)
-        update_bias, reset_bias, candidate_bias = bias.chunk(3)
-        linear = torch.nn.functional.linear
-        update = gate(update_in + linear(state, update_by, update_bias))
-        reset = gate(reset_in + linear(state, reset_by, reset_bias))
+        updates, resets, candidates = (slice(first * self.n_out, (first + 1) * self.n_out) for first in range(3))
+        update = gate(update_in + product("recurrent_weight", state, updates))
+        reset = gate(reset_in + product("recurrent_weight", state, resets))
         if self.reset_after:
-            candidate = act(candidate_in + reset * linear(state, candidate_by, candidate_bias))
+            candidate = act(candidate_in + reset * product("recurrent_weight", state, candidates))
         else:
-            candidate = act(candidate_in + linear(reset * state, candidate_by, candidate_bias))
+            candidate = act(candidate_in + product("recurrent_weight", reset * state, candidates))
         mixed: Tensor = update * state + (1 - update) * candidate
         return mixed
 

@@ -10,7 +10,7 @@ from hepprune import digits
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.network import quantise
-from hepprune.network.layers.base import Layer, Shape, check_size, layer, parameter
+from hepprune.network.layers.base import Layer, Shape, check_size, layer, own, parameter
 
 Padding = tuple[tuple[int, int], ...]
 _CONVOLUTIONS = {1: nn.functional.conv1d, 2: nn.functional.conv2d}
@@ -42,7 +42,7 @@ class Weighted(Layer):
         limit = torch.full_like(weight, digits.UNLIMITED, dtype=torch.uint8) if digit_limit is None else digit_limit
         if limit.shape != weight.shape:
             raise NetworkError(f"layer '{name}': a digit limit of shape {tuple(limit.shape)} does not fit its weight")
-        self.register_buffer("digit_limit", limit.detach().clone())
+        self.register_buffer("digit_limit", own(limit))
         self.strategy, self.reuse_factor = strategy, reuse_factor
 
     @property

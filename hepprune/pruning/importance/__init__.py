@@ -3,13 +3,14 @@
 A criterion is a function of a layer, a granularity and the layer's statistics; a new one is one decorated function.
 """
 
+import logging
 from collections.abc import Mapping
 
 from torch import Tensor
 
 from hepprune.errors import NetworkError
-from hepprune.network import Network
-from hepprune.pruning import statistics
+from hepprune.network import Network, Recurrent
+from hepprune.pruning import statistics, taps
 from hepprune.pruning.importance.activation import dead, mean_activation, nonzero_activation, wanda
 from hepprune.pruning.importance.blocks import loss_change
 from hepprune.pruning.importance.geometric import geometric_median
@@ -42,6 +43,8 @@ __all__ = [
     "weight_change",
 ]
 
+logger = logging.getLogger(__name__)
+
 
 def scores(
     network: Network,
@@ -53,6 +56,9 @@ def scores(
 ) -> Mapping[str, Tensor]:
     """Return the criterion's scores of every layer with weights by name, data as jets (n_jets, *shape) and classes.
 
+    Of single weights, the kernels of recurrent layers are scored too, by their names in `Network.kernels`: unless the
+    criterion gathers nothing of them, which is logged.
+
     Raises:
         NetworkError: the criterion needs jets and there are none, or has no meaning at that granularity.
         DataError: a gradient is not finite.
@@ -61,4 +67,11 @@ def scores(
         raise NetworkError(f"the criterion '{method.name}' needs jets to gather its statistics from")
     gathered = {} if method.gathers is None or data is None else method.gathers(network, *data)
     layers = statistics.scored(network)
+    for layer in taps.heard(network) if granularity == "weight" else ():
+        if isinstance(layer, Recurrent):
+            known = method.gathers is None or f"{layer.name}.weight" in gathered
+            layers += layer.kernels if known else []
+            if not known:
+                said = "'%s' is not defined for recurrent kernels: layer '%s' keeps all its weights"
+                logger.warning(said, method.name, layer.name)
     return {la.name: method(la, granularity, gathered.get(la.name), seed=seed) for la in layers}

@@ -28,7 +28,8 @@ def test_every_criterion_reads_layers_wherever_they_stand(stage: str) -> None:
     for method in importance.CRITERIA.values():
         for granularity in {"weight", "neuron"} & set(method.granularities):
             for name, found in importance.scores(net, method, granularity, data=jets(net)).items():
-                assert found.shape == (net[name].n_out if granularity == "neuron" else net[name].weight.numel(),)
+                kernel = next(kernel for kernel in net.kernels if kernel.name == name)
+                assert found.shape == (kernel.n_out if granularity == "neuron" else kernel.weight.numel(),)
                 assert torch.isfinite(found).all()
 
 
