@@ -188,11 +188,13 @@ def _critical_levels(design: Design, matrix: Matrix, own: MatrixPrice, prices: t
 def registers(design: Design, prices: tuple[MatrixPrice, ...], *, n_cycles: int) -> tuple[float, ...]:
     """Return the pipeline registers in each matrix, the input port counted with the first, the logits with the last.
 
-    At a stage boundary a sum that is not done holds about as many partial sums as its tree has nodes at that level.
+    Logic synthesis takes away the registers of inputs that nothing reads. At a stage boundary a sum that is not done
+    holds about as many partial sums as its tree has nodes at that level.
     """
     depth = max(float(p.arrival.max()) for p in prices)
     boundaries = [math.ceil(depth / n_cycles) * stage for stage in range(1, n_cycles)]
-    port = float(_bits(design.port.low, design.port.high, design.port.fraction).sum())
+    read = np.any([matrix.weight.any(axis=0) for matrix in design.matrices if matrix.source is None], axis=0)
+    port = float(_bits(design.port.low, design.port.high, design.port.fraction)[read].sum())
     found: list[float] = []
     arrivals = {m.name: p.arrival for m, p in zip(design.matrices, prices, strict=True)}
     for matrix, own in zip(design.matrices, prices, strict=True):

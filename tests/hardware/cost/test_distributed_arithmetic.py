@@ -168,6 +168,18 @@ def test_one_row_of_terms_costs_its_tree() -> None:
     assert 3 <= price.layers[0].depth < 3.5
 
 
+def test_an_input_that_nothing_reads_has_no_registers() -> None:
+    """Yosys takes them away: a tagger that reads 3 of its 16 features has 38 registers and not 149."""
+
+    def adder(n_in: int) -> Network:
+        kind, bias = FixedPoint(4, 4), FixedPoint(8, 8)
+        weight = torch.zeros(1, n_in)
+        weight[:, :3] = 1.0
+        return Network([Input("x", n_in, kind), Dense("fc", weight, torch.zeros(1), weight_type=kind, bias_type=bias)])
+
+    assert cost.estimate(adder(16), TARGET).resources.ff == cost.estimate(adder(3), TARGET).resources.ff
+
+
 def test_rounding_half_up_costs_as_little_as_da4ml_says_since_the_bias_takes_it_along() -> None:
     rtl = pytest.importorskip("hepprune.firmware.rtl")
     network = random_network(9, (6, 8, 3), 0.3)
