@@ -24,7 +24,7 @@ from hepprune.network import Dense, Input, Layer, Network, ReLU, Shared
 T = TypeVar("T")
 Kernel = Callable[..., Tensor]
 
-_CHUNK_BYTES = 2**20  # of the widest value of all stand-ins together
+_CHUNK_BYTES = 2**22  # of the widest value of all stand-ins together: small enough for a cache, few enough calls
 _STACK_BYTES = 2**28  # of stacked weights that are kept at once
 _CHUNK_JETS = (128, 4096)
 
