@@ -90,6 +90,10 @@ class FixedPoint:
         if self.overflow not in OVERFLOW:
             raise NetworkError(unknown("overflow", self.overflow, OVERFLOW))
 
+    def __deepcopy__(self, memo: object) -> "FixedPoint":
+        """Return the type itself: it never changes."""
+        return self
+
     @property
     def fraction(self) -> int:
         """Bits right of the point; may be negative."""

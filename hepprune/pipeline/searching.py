@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hepprune import frontends
 from hepprune import recipe as recipes
-from hepprune.errors import BudgetMissedError, NetworkError
+from hepprune.errors import NetworkError
 from hepprune.files import write_text
 from hepprune.hardware import targets
 from hepprune.hardware.resources import RESOURCES, Budget
@@ -18,8 +19,10 @@ from hepprune.pipeline.context import Track, silent
 from hepprune.pipeline.sources import jets
 from hepprune.pipeline.wholes import Model, Planned, Settings, Wholes
 from hepprune.report import fronts
-from hepprune.search.plans import solvers, tables
+from hepprune.search.plans import pareto, solvers, tables
+from hepprune.search.plans.atlas import Atlas, Whole
 from hepprune.search.plans.choices import Problem, Table
+from hepprune.search.plans.exploring import explore
 from hepprune.search.plans.journal import Journal
 from hepprune.search.plans.pareto import Plan, Solution
 from hepprune.search.plans.pricing import Pricing, latency_limit
@@ -28,13 +31,14 @@ from hepprune.search.plans.variants import Workshop
 from hepprune.training import Sample
 
 STATISTICS_JETS = 16_384
+_STARTS = 16  # plans of an atlas that evolution starts from
 
 
 @dataclass(frozen=True)
 class Searched:
-    """A search: the budget, the solution on the separable approximation, and what the whole networks use and do.
+    """A search: the budget, the solution, and what its whole networks use and do.
 
-    `rounds` counts how often the problem was solved until the whole networks' price agreed.
+    `n_priced` of `n_plans` plans were priced as whole networks.
     """
 
     target: str
@@ -42,7 +46,8 @@ class Searched:
     metric: str
     solution: Solution
     used: dict[str, float]
-    rounds: int
+    n_priced: int
+    n_plans: int
     models: tuple[Planned, ...]
     files: dict[str, str]
 
@@ -81,7 +86,7 @@ def search(
     settled = _solve(wholes, track)
     planned = wholes.planned(settled.solution.chosen, out)
     metric = wanted.metric if isinstance(wanted.metric, str) else getattr(wanted.metric, "__name__", "metric")
-    fields = settled.solution, settled.used, settled.rounds
+    fields = settled.solution, settled.used, settled.n_priced, settled.n_plans
     result = Searched(place.name, limits.limits(), metric, *fields, planned, {})
     return result if out is None else _written(result, out)
 
@@ -138,34 +143,48 @@ def _table(model: Model, target: Target, settings: Settings, journal: Journal, t
 
 
 def _solve(wholes: Wholes, track: Track) -> Settled:
-    """Return the solution with what its whole networks use, which the solver "evolve" sees all along."""
-    settings = wholes.settings
-    if settings.solver == "evolve":
-        with track("solver evolve", settings.n_trials) as advance:
-            solution = solvers.evolve(
-                wholes.problem,
-                evaluate=wholes.evaluate,
-                start=_greedy_plans(wholes),
-                n_trials=settings.n_trials,
-                seed=settings.seed,
-                advance=advance,
-            )
-        return Settled(solution, solution.chosen.used, 1)
-    with track(f"solver {settings.solver}") as advance:
+    """Return the solution with what its whole networks use."""
+    settings, problem = wholes.settings, wholes.problem
+    evolves = settings.solver == "evolve"
+    solve = partial(solvers.find("greedy" if evolves else settings.solver), n_points=1)
+    with track("plans priced") as priced, track("plans measured") as measured:
 
-        def shares(plan: Plan) -> dict[str, float]:
-            advance(1)
-            return wholes.shares(plan)
+        def price(plan: Plan) -> dict[str, float]:
+            priced(1)
+            return wholes.figures(plan)
 
-        return settle(wholes.problem, solvers.find(settings.solver), shares)
+        def judge(plan: Plan) -> Plan:
+            measured(1)
+            return wholes.evaluate(plan)
+
+        atlas = explore(problem, solve, price)
+        also = _evolved(wholes, atlas, track) if evolves else ()
+        return settle(problem, atlas, judge, name=settings.solver, also=also)
 
 
-def _greedy_plans(wholes: Wholes) -> list[Plan]:
-    """Return the plan that the greedy solver settles on, none where it finds none that fits."""
-    try:
-        return [settle(wholes.problem, solvers.greedy, wholes.shares).solution.chosen]
-    except BudgetMissedError:
-        return []
+def _evolved(wholes: Wholes, atlas: Atlas, track: Track) -> tuple[Whole, ...]:
+    """Return the plans that the solver "evolve" tries, from the best of an atlas on; only the interval limits them."""
+    settings, largest, slowest = wholes.settings, wholes.problem.largest, wholes.problem.slowest
+    problem = wholes.problem.limited(largest).within(slowest)
+    if not problem.open:
+        return ()
+    good = [each.plan for each in atlas.contenders() if each.plan.slowest <= slowest]
+    seen: list[Whole] = []
+    with track("solver evolve", settings.n_trials) as advance:
+
+        def evaluate(plan: Plan) -> Plan:
+            seen.append(atlas.add(plan))
+            return replace(wholes.evaluate(plan), used=seen[-1].shares(largest))
+
+        solvers.evolve(
+            problem,
+            evaluate=evaluate,
+            start=pareto.thinned(good, _STARTS),
+            n_trials=settings.n_trials,
+            seed=settings.seed,
+            advance=advance,
+        )
+    return tuple(seen)
 
 
 def _written(result: Searched, out: Path) -> Searched:

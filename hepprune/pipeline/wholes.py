@@ -1,24 +1,30 @@
 """The whole networks of a plan: built, priced and measured, where a solver has only added up their layers."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property, reduce
+from operator import add
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from hepprune import frontends, metrics
 from hepprune.files import content_hash
 from hepprune.hardware import cost
-from hepprune.hardware.resources import Budget, Estimate, Resources
+from hepprune.hardware.resources import Estimate
 from hepprune.hardware.targets import Target
-from hepprune.metrics import Metric
+from hepprune.metrics import Metric, Score
 from hepprune.network import Network, identity
-from hepprune.search.effects import compare
+from hepprune.pruning.masks import nonzero_weights
+from hepprune.search.effects import compare, scored
 from hepprune.search.plans import tables
-from hepprune.search.plans.choices import Option, Problem, latency_name
+from hepprune.search.plans.choices import Option, Problem, interval_name, latency_name
 from hepprune.search.plans.journal import Journal
 from hepprune.search.plans.pareto import Plan
 from hepprune.search.plans.variants import Grid, Workshop
 from hepprune.training import Sample
+
+_KEPT = 2**14  # weights of models whose networks are kept in memory, plan by plan
 
 
 @dataclass(frozen=True)
@@ -82,60 +88,67 @@ class Wholes:
     settings: Settings
     problem: Problem
     journal: Journal
+    _built: dict[tuple[object, ...], dict[str, Network]] = field(default_factory=dict, repr=False, compare=False)
 
     def built(self, plan: Plan) -> dict[str, Network]:
         """Return the network that a plan makes of each model."""
-        return {model.name: model.workshop.build(plan.of(model.name)) for model in self.models}
+        found = self._built.get(plan.key)
+        if found is None:
+            found = {model.name: model.workshop.build(plan.of(model.name), warn=False) for model in self.models}
+            if sum(nonzero_weights(model.workshop.network) for model in self.models) <= _KEPT:
+                self._built[plan.key] = found
+        return found
 
     def price(self, network: Network) -> Estimate:
         """Return the price of a whole network."""
         settings = self.settings
         return cost.estimate(network, self.target, strategy=settings.strategy, io_type=settings.io_type)
 
-    def shares(self, plan: Plan) -> dict[str, float]:
-        """Return what a plan's networks use together, as a share of each limit."""
-        return self._used({name: self.price(network) for name, network in self.built(plan).items()})
+    def figures(self, plan: Plan) -> dict[str, float]:
+        """Return what a plan's networks need: cells of all together, latency in ns and interval of each, by name."""
+        prices = {name: self.price(network) for name, network in self.built(plan).items()}
+        together = reduce(add, (price.resources for price in prices.values()))
+        found = together.known()
+        several = len(prices) > 1
+        for name, price in prices.items():
+            found[latency_name(name, several)] = price.latency_ns
+            found[interval_name(name, several)] = float(price.interval_cycles)
+        return found
 
     def evaluate(self, plan: Plan) -> Plan:
-        """Return a plan with the loss, error and shares that its whole networks have; the journal remembers them."""
-        loss, error, used = self.journal.remember(self._key(plan), lambda: self._judged(plan))
-        return replace(plan, loss=loss, error=error, used=used)
+        """Return a plan with the loss and error that its whole networks have; the journal remembers them."""
+        loss, error = self.journal.remember(self._key(plan), lambda: self._judged(plan))
+        return replace(plan, loss=loss, error=error)
 
-    def _judged(self, plan: Plan) -> list[Any]:
-        built = self.built(plan)
-        measure = self.settings.measure
-        changes = [
-            compare(model.workshop.network, built[model.name], model.sample, measure)[2] for model in self.models
-        ]
+    def _judged(self, plan: Plan) -> tuple[float, float]:
+        built, measure = self.built(plan), self.settings.measure
+        changes = [metrics.difference(self._score(m.name, built[m.name]), self._before[m.name]) for m in self.models]
         loss = tables.sign(measure) * sum(change.value for change in changes)
-        error = sum(change.error**2 for change in changes) ** 0.5
-        return [loss, error, self._used({name: self.price(network) for name, network in built.items()})]
+        return loss, sum(change.error**2 for change in changes) ** 0.5
+
+    @cached_property
+    def _before(self) -> dict[str, Score]:
+        """The metric of each model as given."""
+        return {model.name: self._score(model.name, model.workshop.network) for model in self.models}
+
+    @torch.no_grad()
+    def _score(self, name: str, network: Network) -> Score:
+        """Return the metric of a network in a model's place, on the jets that choose."""
+        sample = next(model.sample for model in self.models if model.name == name)
+        return scored(self.settings.measure, network.logits(sample.x), sample.y.numpy())
 
     def _key(self, plan: Plan) -> str:
         chosen = [[pick.model, pick.layer, str(pick.option)] for pick in plan.picks]
         given = [[identity(model.workshop.network), tables.jets_key(model.sample)] for model in self.models]
         settings = self.settings
-        how = [settings.strategy, settings.io_type, settings.criterion, tables.named(settings.measure)]
-        return content_hash("plan", chosen, given, how, self.target.name, self.problem.resources.known())
-
-    def _used(self, prices: Mapping[str, Estimate]) -> dict[str, float]:
-        together = Resources(**dict.fromkeys(self.problem.resources.known(), 0.0))
-        for price in prices.values():
-            together += price.resources
-        whole = replace(next(iter(prices.values())), resources=together)
-        used = Budget(resources=self.problem.resources).usage(whole)
-        several = len(self.problem.tables) > 1
-        for table in self.problem.tables:
-            own = Budget(latency_ns=table.latency_ns).usage(prices[table.model])
-            used |= {latency_name(table.model, several): share for share in own.values()}
-        return used
+        return content_hash("whole", chosen, given, settings.criterion, tables.named(settings.measure))
 
     def planned(self, plan: Plan, out: Path | None) -> tuple[Planned, ...]:
         """Return what becomes of each model, written beside the solution where there is a folder."""
-        built = self.built(plan)
-        return tuple(self._planned(model, plan.of(model.name), built[model.name], out) for model in self.models)
+        return tuple(self._planned(model, plan.of(model.name), out) for model in self.models)
 
-    def _planned(self, model: Model, options: dict[str, Option], network: Network, out: Path | None) -> Planned:
+    def _planned(self, model: Model, options: dict[str, Option], out: Path | None) -> Planned:
+        network = model.workshop.build(options)
         given, measure = model.workshop.network, self.settings.measure
         before, after, change = compare(given, network, model.test, measure)
         file = None

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -20,12 +21,12 @@ logger = logging.getLogger(__name__)
 Flags = NDArray[np.bool_]  # one for each unit
 
 
-def shrink(network: Network, plan: Iterable[Cut] = ()) -> Network:
+def shrink(network: Network, plan: Iterable[Cut] = (), *, warn: bool = True) -> Network:
     """Return a smaller network, equal to `masks.apply(network, plan)` on every input: bit for bit in fixed point.
 
     What leaves is dead: units that nothing reads, and units whose value is constant over all possible inputs, which
-    the next biases take over. A constant that a bias cannot hold exactly keeps its units, and the log says so. Every
-    layer keeps at least one neuron. In float only constants of zero are taken over, which is exact.
+    the next biases take over. A constant that a bias cannot hold exactly keeps its units, and with `warn` the log says
+    so. Every layer keeps at least one neuron. In float only constants of zero are taken over, which is exact.
 
     Raises:
         NetworkError: the plan names no layer with weights, or would leave one without a neuron.
@@ -34,7 +35,7 @@ def shrink(network: Network, plan: Iterable[Cut] = ()) -> Network:
     network = masks.apply(network, cuts) if cuts else network
     while True:
         network, units = _without_unread(network)
-        smaller = _without_constant(network, units)
+        smaller = _without_constant(network, units, warn=warn)
         if smaller is network:
             return network
         network = smaller
@@ -57,11 +58,11 @@ def _without_unread(network: Network) -> tuple[Network, Units]:
 
 
 @torch.no_grad()
-def _without_constant(network: Network, units: Units) -> Network:
+def _without_constant(network: Network, units: Units, *, warn: bool) -> Network:
     values = constants(network)
     readers = [_reader(network, network[name], units, values) for name in units.read]
     moving = _moving(network, readers, units, values)
-    gone, biases = _taken_over(_sparing(units, units.free & ~moving), readers)
+    gone, biases = _taken_over(_sparing(units, units.free & ~moving), readers, warn=warn)
     if not gone.any():
         return network
     return removal.without(network.replacing(biases) if biases else network, units, gone)
@@ -83,13 +84,19 @@ class _Reader:
     units: NDArray[np.int64]
     constant: Tensor
 
+    @cached_property
+    def columns(self) -> Tensor:
+        """What the inputs that it hears are multiplied with, over all places of a kernel, (n_out, n_heard)."""
+        weight = self.layer.used_weight().double()[..., self.hears]  # type: ignore[operator]
+        summed: Tensor = weight.reshape(self.layer.n_out, -1, weight.shape[-1]).sum(dim=1)
+        return summed
+
     def with_constant(self, bias: Tensor | None, unit: int) -> Tensor | None:
         """Return the bias (n_out,), float64, that has taken over a unit's constant too, None if it cannot exactly."""
         layer, own = self.layer, torch.as_tensor(self.units == unit)
         if not isinstance(layer, Weighted) or layer.bias_type is None or _sees_borders(layer):
             return None
-        weight = layer.used_weight().double()[..., self.hears][..., own].reshape(layer.n_out, -1, int(own.sum()))
-        total = (layer.used_bias().double() if bias is None else bias) + weight.sum(dim=1) @ self.constant[own]
+        total = (layer.used_bias().double() if bias is None else bias) + self.columns[:, own] @ self.constant[own]
         exact = (total.to(layer.bias.dtype).double() == total) & (layer.bias_type(total) == total)
         return total if bool(exact.all()) else None
 
@@ -156,7 +163,7 @@ def _sparing(units: Units, gone: Flags) -> Flags:
     return gone
 
 
-def _taken_over(gone: Flags, readers: list[_Reader]) -> tuple[Flags, dict[str, Layer]]:
+def _taken_over(gone: Flags, readers: list[_Reader], *, warn: bool) -> tuple[Flags, dict[str, Layer]]:
     """Return which units leave for good, and the readers with biases that have taken over their constants.
 
     One after the other, each on top of those already taken.
@@ -168,7 +175,7 @@ def _taken_over(gone: Flags, readers: list[_Reader]) -> tuple[Flags, dict[str, L
         told = [reader for reader, units in zip(readers, telling, strict=True) if unit in units]
         after = {r.layer.name: r.with_constant(totals.get(r.layer.name), unit) for r in told}
         full = [reader.layer for reader in told if after[reader.layer.name] is None]
-        for layer in full:
+        for layer in full if warn else ():
             logger.warning("layer '%s' cannot hold a dead neuron's constant in %s: kept", layer.name, layer.bias_type)
         gone[unit] = not full
         totals |= {} if full else after

@@ -1,5 +1,6 @@
 """What every layer of a Network is: a torch module with a name, a shape rule and a quantiser for its result."""
 
+import copy
 import math
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -39,6 +40,14 @@ class Layer(nn.Module):
             raise NetworkError(f"layer name '{name}' is taken by torch; choose another")
         self.name = name
         self.result = result
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return an independent copy; a module has a dozen empty tables of hooks, which torch copies one by one."""
+        copied = memo[id(self)] = type(self).__new__(type(self))
+        for name, value in vars(self).items():
+            empty = isinstance(value, dict) and not value
+            vars(copied)[name] = type(value)() if empty else copy.deepcopy(value, memo)
+        return copied
 
     @property
     def fixed_result(self) -> FixedPoint | None:

@@ -68,6 +68,11 @@ class Choice:
     layer: str
     options: tuple[Option, ...]
 
+    def within(self, slowest: float, spared: str | None) -> "Choice":
+        """Return the choice without slower options, and without those that use any of the cells to be spared."""
+        quick = (option for option in self.options if option.interval_cycles <= slowest)
+        return Choice(self.layer, tuple(o for o in quick if spared is None or not getattr(o.resources, spared)))
+
 
 @dataclass(frozen=True)
 class Table:
@@ -106,16 +111,52 @@ class Problem:
         limited = (replace(table, latency_ns=latency, interval_cycles=interval) for table in tables)
         return cls(tuple(limited), budget.resources)
 
-    def rescaled(self, factors: Mapping[str, float]) -> "Problem":
-        """Return the problem with each limit named times a factor."""
+    def limited(self, limits: Mapping[str, float]) -> "Problem":
+        """Return the problem with these limits on cells and latency, by name, and with no other."""
         several = len(self.tables) > 1
         tables = tuple(
-            table
-            if table.latency_ns is None
-            else replace(table, latency_ns=table.latency_ns * factors.get(latency_name(table.model, several), 1.0))
+            replace(table, latency_ns=limits.get(latency_name(table.model, several)), interval_cycles=None)
             for table in self.tables
         )
-        return Problem(tables, self.resources.scaled(factors))
+        cells = {name: limit for name, limit in limits.items() if name in RESOURCES}
+        return Problem(tables, Resources(**cells))
+
+    @property
+    def open(self) -> bool:
+        """Whether every choice has an option left."""
+        return all(choice.options for table in self.tables for choice in table.choices)
+
+    @property
+    def slowest(self) -> float:
+        """The interval that every model has to keep, infinite without a limit."""
+        return min((table.interval_cycles or math.inf for table in self.tables), default=math.inf)
+
+    def within(self, slowest: float, *, spared: str | None = None) -> "Problem":
+        """Return the problem without slower options, and without those that use any of the cells to be spared."""
+        tables = tuple(
+            replace(table, choices=tuple(each.within(slowest, spared) for each in table.choices))
+            for table in self.tables
+        )
+        return replace(self, tables=tables)
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """Every limit by name, the interval of each model among them."""
+        several = len(self.tables) > 1
+        intervals = {
+            interval_name(table.model, several): float(table.interval_cycles)
+            for table in self.tables
+            if table.interval_cycles is not None
+        }
+        return _rows(self) | intervals
+
+    @property
+    def largest(self) -> dict[str, float]:
+        """What the largest option of every layer would add up to, by name; only of what every option tells."""
+        several = len(self.tables) > 1
+        names = [*RESOURCES, *(latency_name(table.model, several) for table in self.tables)]
+        totals = {name: sum(_largest(name, table) for table in self.tables) for name in names}
+        return {name: total for name, total in totals.items() if math.isfinite(total) and total > 0}
 
     @property
     def places(self) -> tuple[tuple[str, str], ...]:
@@ -196,6 +237,16 @@ def _rows(problem: Problem) -> dict[str, float]:
 def latency_name(model: str, several: bool) -> str:  # noqa: FBT001 -- it says which of two names
     """Return the name of a model's latency limit, which tells it from those of others where there are several."""
     return f"latency_ns of {model}" if several else "latency_ns"
+
+
+def interval_name(model: str, several: bool) -> str:  # noqa: FBT001 -- it says which of two names
+    """Return the name of a model's interval, which tells it from those of others where there are several."""
+    return f"interval_cycles of {model}" if several else "interval_cycles"
+
+
+def _largest(name: str, table: Table) -> float:
+    uses = [[_use(name, table.model, option) for option in choice.options] for choice in table.choices]
+    return _fixed(name, table) + sum(max(each) for each in uses)
 
 
 def _use(name: str, model: str, option: Option) -> float:

@@ -1,13 +1,11 @@
 """Links: a neuron that is cut takes its column of the next layer along, which a sum over layers does not know.
 
 A layer costs its own price times the share of its inputs that are left. Around a given plan that is a sum over layers
-again, to first order, so that every solver can work on it, and the plan it finds is where the next sum is taken
-(sequential linear approximation).
+again, to first order, so that every solver can work on it (sequential linear approximation).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +16,8 @@ from hepprune.search.plans.choices import Choice, Knapsack, Option, Problem
 from hepprune.search.plans.pareto import Picks, Plan
 
 Floats = NDArray[np.float64]
-_DESCENTS = 40
+Plans = NDArray[np.int64]  # (n, n_choices), an option of each choice
+_MOST_PAIRS = 20_000
 
 
 @dataclass(frozen=True)
@@ -59,31 +58,37 @@ class Links:
         shrinks = np.array([name in RESOURCES for name in knapsack.names], dtype=bool)
         return cls(problem, knapsack, options, kept, feeders, shrinks)
 
-    def thinned(self, left: float) -> Picks:
-        """Return the plan of least loss in which every layer keeps about that share of its neurons, where it can."""
-        picks = []
-        for losses, kept in zip(self.knapsack.losses, self.kept, strict=True):
-            far = np.abs(kept - left)
-            picks.append(int(np.lexsort((losses, far))[0]))
-        return tuple(picks)
+    @property
+    def start(self) -> Picks:
+        """The plan of least loss, and of those that use least."""
+        pairs = zip(self.knapsack.losses, self.knapsack.uses, strict=True)
+        return tuple(int(np.lexsort((uses.sum(axis=1), losses))[0]) for losses, uses in pairs)
+
+    def plan(self, picks: Sequence[int]) -> Plan:
+        """Return a plan of these options."""
+        return pareto.plan(self.problem, self.knapsack, picks)
 
     def picks(self, plan: Plan) -> Picks:
         """Return a plan's places among the options, whatever the plan says they cost."""
         known = [{option.key: place for place, option in enumerate(each)} for each in self.options]
         return tuple(each[pick.option.key] for each, pick in zip(known, plan.picks, strict=True))
 
-    def arriving(self, choice: int, picks: Sequence[int]) -> Floats:
-        """Return the share of what a layer costs alone that is left, for each limit, (n_limits,)."""
-        feeders = self.feeders[choice]
-        left = float(np.mean([self.kept[feeder][picks[feeder]] for feeder in feeders])) if feeders else 1.0
-        return np.where(self.shrinks, left, 1.0)
+    def losses(self, plans: Plans) -> Floats:
+        """Return what plans (n, n_choices) lose where layers add up, (n,)."""
+        return sum((losses[plans[:, k]] for k, losses in enumerate(self.knapsack.losses)), np.zeros(len(plans)))
 
-    def use(self, picks: Sequence[int]) -> Floats:
-        """Return what a plan uses of each limit, with its links, (n_limits,)."""
-        total: Floats = self.knapsack.fixed.copy()
+    def uses(self, plans: Plans) -> Floats:
+        """Return what plans (n, n_choices) use of each limit, with their links, (n, n_limits)."""
+        total = np.tile(self.knapsack.fixed, (len(plans), 1))
         for choice, uses in enumerate(self.knapsack.uses):
-            total += uses[picks[choice]] * self.arriving(choice, picks)
+            total += uses[plans[:, choice]] * self._arriving(choice, plans)
         return total
+
+    def _arriving(self, choice: int, plans: Plans) -> Floats:
+        """Return the share of what a layer costs alone that is left, for each plan and limit, (n, n_limits)."""
+        feeders = self.feeders[choice]
+        left = np.mean([self.kept[feeder][plans[:, feeder]] for feeder in feeders], axis=0) if feeders else 1.0
+        return np.where(self.shrinks, np.broadcast_to(left, len(plans))[:, None], 1.0)
 
     def around(self, picks: Picks) -> Problem:
         """Return the problem in which each option costs what it would cost beside the other layers of a plan."""
@@ -97,59 +102,31 @@ class Links:
         return replace(self.problem, tables=tuple(tables))
 
     def _linked(self, choice: int, picks: Picks) -> list[Option]:
-        own = self.arriving(choice, picks)
-        readers = [reader for reader, feeders in enumerate(self.feeders) if choice in feeders]
+        names, changed = self.knapsack.names, np.tile(picks, (len(self.options[choice]), 1))
+        changed[:, choice] = np.arange(len(changed))
+        use = self.knapsack.uses[choice] * self._arriving(choice, changed)
+        for reader in (reader for reader, feeders in enumerate(self.feeders) if choice in feeders):
+            more = self._arriving(reader, changed) - self._arriving(reader, np.array([picks]))
+            use = use + self.knapsack.uses[reader][picks[reader]] * more
         found = []
-        for place, option in enumerate(self.options[choice]):
-            use = self.knapsack.uses[choice][place] * own
-            changed = [*picks]
-            changed[choice] = place
-            for reader in readers:
-                more = self.arriving(reader, changed) - self.arriving(reader, picks)
-                use = use + self.knapsack.uses[reader][picks[reader]] * more
-            cells = dict(zip(self.knapsack.names, use.tolist(), strict=True))
-            resources = {name: cells[name] for name in RESOURCES if name in cells}
-            found.append(replace(option, resources=Resources(**resources)))
+        for option, row in zip(self.options[choice], use.tolist(), strict=True):
+            cells = {name: value for name, value in zip(names, row, strict=True) if name in RESOURCES}
+            found.append(replace(option, resources=Resources(**cells)))
         return found
 
-    def improve(self, picks: Picks, limits: Floats) -> Picks:
-        """Return a plan with less over the limits, or else less loss, by changing one or two layers at a time."""
-        current, best = picks, self._judge(picks, limits)
-        for _ in range(_DESCENTS):
-            for tried in self._neighbours(current):
-                score, found = min(((self._judge(each, limits), each) for each in tried), default=(best, current))
-                if score < best:
-                    current, best = found, score
-                    break
-            else:
-                return current
-        return current
+    def near(self, picks: Picks) -> Plans:
+        """Return the plans with one other option, and those with two where these are not too many, (n, n_choices)."""
+        choice, option = np.array([move for move in self._moves() if picks[move[0]] != move[1]]).reshape(-1, 2).T
+        first, second = np.triu_indices(len(choice), 1) if len(choice) ** 2 < 2 * _MOST_PAIRS else np.zeros((2, 0), int)
+        apart = choice[first] != choice[second]
+        first, second = np.r_[np.arange(len(choice)), first[apart]], np.r_[np.arange(len(choice)), second[apart]]
+        plans = np.tile(picks, (len(first), 1))
+        rows = np.arange(len(first))
+        plans[rows, choice[first]], plans[rows, choice[second]] = option[first], option[second]
+        return plans
 
-    def better(self, picks: Picks, limits: Floats) -> list[Picks]:
-        """Return the plans of less loss that are one or two changes away and within the limits, least loss first."""
-        loss = self.knapsack.loss(picks)
-        found = [each for tried in self._neighbours(picks) for each in tried if self.knapsack.loss(each) < loss]
-        return sorted((each for each in found if self._judge(each, limits)[0] == 0), key=self.knapsack.loss)
-
-    def _neighbours(self, picks: Picks) -> Iterator[list[Picks]]:
-        """Yield the plans with one other option, then those with two."""
-        options = [pareto.nondominated(losses, np.column_stack([uses, kept])) for losses, uses, kept in self._numbers()]
-        singles = [((choice, int(place)),) for choice, places in enumerate(options) for place in places]
-        yield [_changed(picks, move) for move in singles]
-        yield [_changed(picks, (a, b)) for (a,), (b,) in combinations(singles, 2) if a[0] != b[0]]
-
-    def _numbers(self) -> list[tuple[Floats, Floats, Floats]]:
-        return list(zip(self.knapsack.losses, self.knapsack.uses, self.kept, strict=True))
-
-    def _judge(self, picks: Picks, limits: Floats) -> tuple[float, float]:
-        use = self.use(picks)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            over = float(np.where(use > 0, use / limits, 0.0).max(initial=0.0))
-        return max(over - 1.0, 0.0), self.knapsack.loss(picks)
-
-
-def _changed(picks: Picks, moves: Sequence[tuple[int, int]]) -> Picks:
-    changed = list(picks)
-    for choice, place in moves:
-        changed[choice] = place
-    return tuple(changed)
+    def _moves(self) -> list[tuple[int, int]]:
+        """Return the options of each choice that no other beats, as pairs of both."""
+        numbers = zip(self.knapsack.losses, self.knapsack.uses, self.kept, strict=True)
+        best = [pareto.nondominated(losses, np.column_stack([uses, kept])) for losses, uses, kept in numbers]
+        return [(choice, int(place)) for choice, places in enumerate(best) for place in places]

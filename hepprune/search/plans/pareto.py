@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -10,6 +11,7 @@ from pydantic import TypeAdapter
 from hepprune.errors import BudgetMissedError
 from hepprune.search.plans.choices import Knapsack, Option, Problem
 
+T = TypeVar("T")
 Picks = tuple[int, ...]  # one option per choice of a problem, or of its knapsack
 
 
@@ -38,6 +40,16 @@ class Plan:
     def worst(self) -> float:
         """The largest share of any limit that is used, 1 is all of it."""
         return max(self.used.values(), default=0.0)
+
+    @property
+    def slowest(self) -> int:
+        """The longest interval of any option."""
+        return max((pick.option.interval_cycles for pick in self.picks), default=1)
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What is done to each layer, without what it does and costs."""
+        return tuple((pick.model, pick.layer, pick.option.key) for pick in self.picks)
 
     def of(self, model: str) -> dict[str, Option]:
         """Return the options of one model by layer."""
@@ -101,14 +113,15 @@ def plan(problem: Problem, knapsack: Knapsack, picks: Sequence[int]) -> Plan:
     named = tuple(Pick(*place, option) for place, option in zip(problem.places, options, strict=True))
     use = knapsack.use(picks)
     used = {
-        name: _fraction(float(value), float(limit))
+        name: fraction(float(value), float(limit))
         for name, value, limit in zip(knapsack.names, use, knapsack.limits, strict=True)
     }
     error = math.sqrt(sum(option.error**2 for option in options))
     return Plan(named, knapsack.loss(picks), error, used)
 
 
-def _fraction(value: float, limit: float) -> float:
+def fraction(value: float, limit: float) -> float:
+    """Return the share of a limit that a value takes; infinite where there is none of it to take."""
     if limit == 0:
         return 0.0 if value == 0 else math.inf
     return value / limit
@@ -123,7 +136,7 @@ def front(plans: Iterable[Plan]) -> tuple[Plan, ...]:
     return tuple(kept)
 
 
-def thinned(front: Sequence[Plan], n_points: int) -> tuple[Plan, ...]:
+def thinned(front: Sequence[T], n_points: int) -> tuple[T, ...]:
     """Return at most `n_points` of a front, its ends among them."""
     if len(front) <= n_points:
         return tuple(front)
@@ -152,8 +165,8 @@ def unreachable(knapsack: Knapsack, closest: Sequence[int]) -> BudgetMissedError
     return missed(knapsack.names[place], float(knapsack.limits[place]), float(use[place]))
 
 
-def missed(name: str, limit: float, closest: float) -> BudgetMissedError:
-    """Return the error of a budget that cannot be met."""
+def missed(name: str, limit: float, closest: float, *, told: str = "") -> BudgetMissedError:
+    """Return the error of a budget that cannot be met; `told` says how far that was looked into."""
     return BudgetMissedError(
-        f"the budget cannot be reached: {name} binds, {limit:g} allowed, {closest:.6g} at the closest point"
+        f"the budget cannot be reached: {name} binds, {limit:g} allowed, {closest:.6g} at the closest point{told}"
     )

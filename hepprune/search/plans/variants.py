@@ -18,6 +18,7 @@ from hepprune.search.plans import structures
 from hepprune.search.plans.choices import Option
 from hepprune.training import Sample
 
+_KEPT = 2**16  # weights of a layer whose variants are kept in memory
 ROWS = ("dsp_row", "bram_row")  # what depends on the reuse factor
 
 
@@ -57,6 +58,7 @@ class Workshop:
     gathered: Mapping[str, Any] = field(default_factory=dict)
     means: Mapping[str, Tensor] = field(default_factory=dict)
     head_order: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    _made: dict[tuple[object, ...], Layer] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, network: Network, sample: Sample, *, criterion: str = "fisher") -> "Workshop":
@@ -100,13 +102,22 @@ class Workshop:
         depthwise = isinstance(layer, Conv) and layer.groups > 1
         return layer in selection.prunable(self.network, "neuron") and not depthwise
 
-    @torch.no_grad()
     def layer(self, name: str, option: Option) -> Layer:
-        """Return the layer that an option stands for.
+        """Return the layer that an option stands for; it must not be changed, for a small one is made only once.
 
         Raises:
             NetworkError: it would be left empty.
         """
+        key = name, option.key
+        found = self._made.get(key)
+        if found is None:
+            found = self._layer(name, option)
+            if sum(array.numel() for array in found.parameters()) <= _KEPT:
+                self._made[key] = found
+        return found
+
+    @torch.no_grad()
+    def _layer(self, name: str, option: Option) -> Layer:
         layer = self.network[name]
         if option.activation_bits is not None:
             kind = layer.fixed_result
@@ -131,8 +142,8 @@ class Workshop:
         constants = self.means[layer.name][list(chosen.units)].tolist()
         return masks.Cut(layer.name, "neuron", chosen.units, tuple(constants))
 
-    def build(self, options: Mapping[str, Option]) -> Network:
-        """Return the network with an option for each layer named, dead structure removed."""
+    def build(self, options: Mapping[str, Option], *, warn: bool = True) -> Network:
+        """Return the network with an option for each layer named, dead structure removed (see `surgery.shrink`)."""
         network = structures.without_blocks(self.network, options)
         left = {layer.name for layer in network}
         network = network.replacing(
@@ -140,7 +151,7 @@ class Workshop:
         )
         network = structures.without_heads(network, options, self.head_order)  # while all heads have their places
         shrinks = any(option.granularity in {"neuron", "head"} for option in options.values())
-        return surgery.shrink(network) if shrinks else network
+        return surgery.shrink(network, warn=warn) if shrinks else network
 
 
 def replaced(network: Network, changed: Mapping[str, Layer]) -> Network:

@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -6,40 +7,50 @@ from hepprune.errors import BudgetMissedError
 from hepprune.hardware.resources import Budget, Resources
 from hepprune.search.plans import solvers
 from hepprune.search.plans.choices import Choice, Problem, Table
+from hepprune.search.plans.exploring import Solve, explore
 from hepprune.search.plans.pareto import Plan
-from hepprune.search.plans.settling import settle
+from hepprune.search.plans.settling import Settled, settle
 from tests.search.plans.solvers.drawing import option
 
-OPTIONS = tuple(option(0.1 * n, 100 - 10 * n, 0, 5) for n in range(8))
+OPTIONS = tuple(replace(option(0.1 * n, 100 - 10 * n, 0, 5), sparsity=0.1 * n) for n in range(8))
 ONE = Table("tagger", (Choice("dense", OPTIONS),), fixed=Resources(lut=0.0, dsp=0.0))
 
 
-def problem(lut: float) -> Problem:
-    return Problem.of([ONE], Budget(resources=Resources(lut=lut)))
+def settled(factor: float, lut: float, *, solver: str = "greedy", every: int = 0) -> Settled:
+    """The plan for a whole network that costs so many times what its layers say."""
 
-
-def costing(factor: float, lut: float) -> object:
-    """The whole network costs so many times what its layers say."""
-
-    def shares(plan: Plan) -> Mapping[str, float]:
+    def price(plan: Plan) -> Mapping[str, float]:
         (pick,) = plan.picks
-        return {"lut": factor * (pick.option.resources.lut or 0.0) / lut}
+        return {"lut": factor * (pick.option.resources.lut or 0.0), "dsp": 0.0, "latency_ns": 5.0}
 
-    return shares
+    problem = Problem.of([ONE], Budget(resources=Resources(lut=lut)))
+    solve: Solve = solvers.find(solver)
+    return settle(problem, explore(problem, solve, price, every=every), name=solver)
 
 
+@pytest.mark.parametrize("every", [0, 100])
 @pytest.mark.parametrize(("factor", "expected"), [(1.0, 50.0), (0.5, 100.0), (2.0, 0.0), (1.2, 40.0), (0.9, 50.0)])
-def test_the_best_plan_is_taken_that_the_whole_network_allows(factor: float, expected: float) -> None:
+def test_the_best_plan_is_taken_that_the_whole_network_allows(factor: float, expected: float, every: int) -> None:
     if not expected:
         with pytest.raises(BudgetMissedError, match="lut binds, 50 allowed, 60 at the closest point"):
-            settle(problem(50), solvers.find("exact"), costing(factor, 50))  # type: ignore[arg-type]
+            settled(factor, 50, solver="exact", every=every)
         return
-    found = settle(problem(50), solvers.find("exact"), costing(factor, 50))  # type: ignore[arg-type]
+    found = settled(factor, 50, solver="exact", every=every)
     assert found.solution.chosen.picks[0].option.resources.lut == expected
     assert found.used["lut"] == pytest.approx(factor * expected / 50)
 
 
-def test_what_the_layers_alone_cannot_meet_the_whole_network_may() -> None:
-    found = settle(problem(20), solvers.find("greedy"), costing(0.5, 20))  # type: ignore[arg-type]
-    assert found.solution.chosen.picks[0].option.resources.lut == 40.0
-    assert found.rounds > 1
+def test_an_unreachable_budget_says_how_far_it_was_looked_into() -> None:
+    with pytest.raises(BudgetMissedError, match=r"60 at the closest point \(each of the 8 plans priced\)"):
+        settled(2.0, 50, every=100)
+    with pytest.raises(BudgetMissedError, match=r"60 at the closest point \(each of the 8 plans priced\)"):
+        settled(2.0, 50)  # few enough to try them all before saying no
+
+
+def test_steps_lead_from_the_best_plan_to_the_chosen_one() -> None:
+    for every in (0, 100):
+        found = settled(0.5, 20, every=every)
+        assert found.solution.optimal == bool(every)
+        assert found.solution.steps[0].before.loss == 0
+        assert found.solution.steps[-1].after.key == found.solution.chosen.picks[0].option.key
+        assert sum(step.freed["lut"] for step in found.solution.steps) != 0

@@ -1,0 +1,271 @@
+"""Exploring: which plans are priced as whole networks, whatever the budget is.
+
+A budget only picks from what is explored, so that a larger one has the same plans to choose from, and more of them: it
+cannot give a worse metric. Where there are few plans all are priced, and what is picked is the optimum. Else, for each
+resource alone and for all together, a solver goes down a ladder of limits, each problem taken around the last plan
+(`search.links`), and neighbours of the plans found are priced that promise to lose least (Pareto local search, Paquete
+et al. 2004).
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hepprune.errors import BudgetMissedError
+from hepprune.search.plans.atlas import Atlas, Figures, Price
+from hepprune.search.plans.choices import Knapsack, Problem
+from hepprune.search.plans.links import Links, Plans
+from hepprune.search.plans.pareto import Picks, Solution
+from hepprune.search.plans.solvers import milp
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Solve = Callable[[Problem], Solution]
+
+EVERY, MOST = 1000, 1000  # plans up to which all are priced, and how many are where there are more
+_STEP, _LOWEST = 0.8, 1e-3  # from rung to rung of a ladder, and where it ends
+_CLOSER = 3  # attempts to get below a rung that is out of reach
+_NEAR = 0.1, 10.0  # a plan is no basis for a correction beyond these
+_AT_ONCE = 3  # neighbours that are priced before all are judged again
+_ALIKE = 0.98  # the correlation of ranks from which one limit stands for two
+_PROMISING = 1e-3  # of the range of losses: what a neighbour must promise to gain
+_LEVELS = 6  # intervals that are explored for themselves
+_SPARED = ("dsp", "bram18", "uram")  # cells of which a budget may allow none
+
+
+def explore(problem: Problem, solve: Solve, price: Price, *, every: int = EVERY, most: int = MOST) -> Atlas:
+    """Return plans of a problem's tables, priced; of its limits only the interval is looked at.
+
+    Up to `every` plans all are priced, else about `most`.
+    """
+    atlas = Atlas(price, math.prod(len(choice.options) for table in problem.tables for choice in table.choices))
+    if atlas.n_plans <= every:
+        exhaust(problem, atlas)
+        return atlas
+    corners = list(_corners(problem.limited({})))
+    for corner, interval in corners:
+        if interval <= problem.slowest:
+            _explore(corner, solve, atlas, most // len(corners))
+    return atlas
+
+
+def exhaust(problem: Problem, atlas: Atlas) -> None:
+    """Price every plan of a problem's tables."""
+    links = Links.of(problem.limited({}))
+    for picks in itertools.product(*map(range, map(len, links.options))):
+        atlas.add(links.plan(picks))
+    atlas.complete = True
+
+
+def _corners(problem: Problem) -> Iterator[tuple[Problem, float]]:
+    """Yield the problem, and the problem without options that some budgets rule out, each with the interval it needs.
+
+    A budget of no DSP, or of an interval of 1, leaves so few options that plans made of all of them rarely meet it.
+    """
+    options = [option for table in problem.tables for choice in table.choices for option in choice.options]
+    levels = sorted({option.interval_cycles for option in options})[:-1][:_LEVELS]
+    seen: list[Problem] = []
+    for slowest, spared in itertools.product((math.inf, *levels), (None, *_SPARED)):
+        found = problem.within(slowest, spared=spared)
+        if found.open and found not in seen:
+            seen.append(found)
+            yield found, 0 if math.isinf(slowest) else slowest
+
+
+def _explore(problem: Problem, solve: Solve, atlas: Atlas, most: int) -> None:
+    chart = Chart.of(problem, atlas)
+    for picks in _extremes(chart.links, most // 3):
+        chart.price(picks)
+    weighings = list(_weighings(chart.links.knapsack))
+    for weighing in weighings:
+        for picks in _ladder(chart, solve, weighing):
+            chart.price(picks)
+    apart = _apart(weighings, np.array(list(chart.picks.values())))
+    for place, weighing in enumerate(reversed(apart)):  # cells last: they have the most plans, and get what is left
+        refine(chart, weighing, n=(most - len(chart.picks)) // (len(apart) - place))
+
+
+def _apart(weighings: Sequence[Flags], shares: Floats) -> list[Flags]:
+    """Return the weighings that rank plans, and not as one before does: registers mostly rise with LUT."""
+    kept: list[Flags] = []
+    ranks: list[Floats] = []
+    for weighing in weighings:
+        own = np.unique(shares[:, weighing].max(axis=1).round(9), return_inverse=True)[1].astype(np.float64)
+        if own.any() and not any(np.corrcoef(own, other)[0, 1] > _ALIKE for other in ranks):
+            kept.append(weighing)
+            ranks.append(own)
+    return kept
+
+
+def _extremes(links: Links, most: int) -> Iterator[Picks]:
+    """Yield the plans that take of each choice what loses least, uses least or keeps least, where these are few.
+
+    Where a layer is cut to almost nothing others die with it, which no sum over layers foresees.
+    """
+    numbers = zip(links.knapsack.losses, links.knapsack.uses, links.kept, strict=True)
+    ends = [sorted({int(row.argmin()) for row in (losses, *uses.T, kept)}) for losses, uses, kept in numbers]
+    if math.prod(map(len, ends)) <= most:
+        yield from itertools.product(*ends)
+
+
+def _weighings(knapsack: Knapsack) -> Iterator[Flags]:
+    """Yield which limits are looked at together: each alone of which options differ, and all."""
+    differs = np.any([np.ptp(uses, axis=0) > 0 for uses in knapsack.uses], axis=0)
+    yield from np.eye(len(differs), dtype=bool)[differs]
+    if differs.sum() > 1:
+        yield differs
+
+
+@dataclass
+class Chart:
+    """What has been priced of one problem: the plans as options of its links, and the shares of its limits they use."""
+
+    links: Links
+    atlas: Atlas
+    picks: dict[Picks, Floats] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, problem: Problem, atlas: Atlas) -> "Chart":
+        """Start a chart, in which limits are what the largest options add up to."""
+        return cls(Links.of(problem.limited(problem.largest)), atlas)
+
+    def price(self, picks: Picks) -> Floats:
+        """Return what a plan's whole networks use of each limit, in shares (n_limits,)."""
+        if picks not in self.picks:
+            figures = self.atlas.add(self.links.plan(picks)).figures
+            self.picks[picks] = self._vector(figures)
+        return self.picks[picks]
+
+    def _vector(self, figures: Figures) -> Floats:
+        knapsack = self.links.knapsack
+        return np.array([figures.get(name, np.inf) for name in knapsack.names]) / knapsack.limits
+
+    def weights(self, limits: Figures) -> Floats:
+        """Return what turns shares of the chart's limits into shares of others, (n_limits,); 0 is no limit."""
+        knapsack = self.links.knapsack
+        own = np.array([limits.get(name, np.inf) for name in knapsack.names])
+        found: Floats = knapsack.limits / np.maximum(own, 1e-9)
+        return found
+
+    def predicted(self, plans: Plans) -> Floats:
+        """Return the shares that plans (n, n_choices) are predicted to use, (n, n_limits)."""
+        return self.links.uses(plans) / self.links.knapsack.limits
+
+    def corrections(self, picks: Picks) -> Floats:
+        """Return by what factor a priced plan uses more of each limit than is predicted, (n_limits,)."""
+        real, predicted = self.price(picks), self.predicted(np.array([picks]))[0]
+        known = (predicted > 0) & (real > 0) & np.isfinite(real)
+        found: Floats = np.divide(real, predicted, out=np.ones_like(real), where=known).clip(*_NEAR)
+        return found
+
+
+def _ladder(chart: Chart, solve: Solve, weighing: Flags) -> Iterator[Picks]:
+    """Yield the plans that a solver finds for lower and lower shares of the limits, each around the last."""
+    picks = chart.links.start
+    yield picks
+    share = float(chart.price(picks)[weighing].max())
+    closer = 0
+    while share > _LOWEST and closer < _CLOSER:
+        share *= _STEP
+        found, reached = _solved(chart, solve, picks, np.where(weighing, share, 0.0))
+        yield found
+        if not reached:
+            closer, share = closer + 1, share / _STEP
+            if found == picks:
+                return
+        picks = found
+
+
+def _solved(chart: Chart, solve: Solve, picks: Picks, shares: Floats) -> tuple[Picks, bool]:
+    """Return the plan that a solver finds around another within shares of the limits (0 is no limit).
+
+    And whether it found one; else it is the plan that is closest to those limits.
+    """
+    knapsack = chart.links.knapsack
+    limits = shares * knapsack.limits / chart.corrections(picks)
+    named = {name: limit for name, limit in zip(knapsack.names, limits.tolist(), strict=True) if limit > 0}
+    around = chart.links.around(picks).limited(named)
+    try:
+        solution = solve(around)
+    except BudgetMissedError:
+        open_ended = Knapsack.of(around)
+        return milp.cheapest(open_ended), False
+    chart.atlas.solutions.append(solution)
+    return chart.links.picks(solution.chosen), True
+
+
+def refine(chart: Chart, weights: Floats | Flags, *, n: int, until: Callable[[], bool] = lambda: False) -> None:
+    """Price up to `n` neighbours of known plans, those first that promise to lose least for what they use.
+
+    That is the largest weighted share of any limit. It ends early once `until` says so.
+    """
+    pool = _Pool(chart, np.asarray(weights, dtype=np.float64))
+    for _ in range(n // (_AT_ONCE + 1)):
+        best = pool.best(_AT_ONCE)
+        for picks in best:
+            chart.price(picks)
+            if until():
+                return
+        if not best:
+            return
+
+
+class _Pool:
+    """Neighbours of the plans that nothing beats in loss and largest weighted share, most of them not yet priced."""
+
+    def __init__(self, chart: Chart, weights: Floats) -> None:
+        self.chart, self.weights = chart, weights
+        self.expanded: set[Picks] = set()
+        self.plans: Plans = np.zeros((0, len(chart.links.options)), dtype=np.int64)
+        self.shares, self.losses = np.zeros(0), np.zeros(0)
+
+    def best(self, n: int) -> list[Picks]:
+        """Return up to `n` plans that promise to lose least for what they use, and the one that promises to use least.
+
+        None where none promises anything.
+        """
+        shares, losses = self._front()
+        place = np.searchsorted(shares, self.shares, side="right") - 1
+        gains = np.where(place >= 0, losses[np.maximum(place, 0)] - self.losses, -np.inf)
+        lower = np.where(np.isfinite(self.losses), shares[0] - self.shares, -np.inf)
+        return [*self._first(gains, _PROMISING * float(np.ptp(losses)), n), *self._first(lower, 1e-9, 1)]
+
+    def _first(self, promise: Floats, least: float, n: int) -> list[Picks]:
+        """Return the plans that promise most, and more than the least; they are done, whoever priced them."""
+        found: dict[Picks, None] = {}
+        for place in np.argsort(-promise, kind="stable"):
+            if promise[place] <= least or len(found) == n:
+                break
+            picks = tuple(self.plans[place].tolist())
+            self.losses[place] = np.inf
+            if picks not in self.chart.picks:
+                found[picks] = None
+        return list(found)
+
+    def _front(self) -> tuple[Floats, Floats]:
+        """Return shares, rising, and losses, falling, of the best plans priced; their neighbours join the pool."""
+        plans = np.array(list(self.chart.picks))
+        shares = self._worst(np.array(list(self.chart.picks.values())))
+        losses = self.chart.links.losses(plans)
+        order = np.lexsort((losses, shares))
+        best = order[np.minimum.accumulate(losses[order]) < np.r_[np.inf, np.minimum.accumulate(losses[order])[:-1]]]
+        for picks in map(tuple, plans[best].tolist()):
+            if picks not in self.expanded:
+                self.expanded.add(picks)
+                self._add(picks)
+        return shares[best], losses[best]
+
+    def _add(self, picks: Picks) -> None:
+        plans = self.chart.links.near(picks)
+        shares = self._worst(self.chart.predicted(plans) * self.chart.corrections(picks))
+        losses = self.chart.links.losses(plans)
+        self.plans = np.concatenate([self.plans, plans])
+        self.shares, self.losses = np.r_[self.shares, shares], np.r_[self.losses, losses]
+
+    def _worst(self, shares: Floats) -> Floats:
+        weighted: Floats = (shares * self.weights).max(axis=1)
+        return weighted
