@@ -26,11 +26,11 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Solve = Callable[[Problem], Solution]
 
-EVERY, MOST = 1000, 1000  # plans up to which all are priced, and how many are where there are more
+EVERY, MOST = 1000, 800  # plans up to which all are priced, and how many are where there are more
 _STEP, _LOWEST = 0.8, 1e-3  # from rung to rung of a ladder, and where it ends
 _CLOSER = 3  # attempts to get below a rung that is out of reach
 _NEAR = 0.1, 10.0  # a plan is no basis for a correction beyond these
-_AT_ONCE = 3  # neighbours that are priced before all are judged again
+_AT_ONCE = 7  # neighbours that are priced before all are judged again
 _ALIKE = 0.98  # the correlation of ranks from which one limit stands for two
 _PROMISING = 1e-3  # of the range of losses: what a neighbour must promise to gain
 _LEVELS = 6  # intervals that are explored for themselves
@@ -85,8 +85,10 @@ def _explore(problem: Problem, solve: Solve, atlas: Atlas, most: int) -> None:
         for picks in _ladder(chart, solve, weighing):
             chart.price(picks)
     apart = _apart(weighings, np.array(list(chart.picks.values())))
-    for place, weighing in enumerate(reversed(apart)):  # cells last: they have the most plans, and get what is left
-        refine(chart, weighing, n=(most - len(chart.picks)) // (len(apart) - place))
+    for n_after, weighing in reversed(
+        list(enumerate(apart))
+    ):  # the first has the most plans, and twice the others' part
+        refine(chart, weighing, n=(most - len(chart.picks)) // (n_after + 2 if n_after else 1))
 
 
 def _apart(weighings: Sequence[Flags], shares: Floats) -> list[Flags]:
@@ -236,15 +238,13 @@ class _Pool:
 
     def _first(self, promise: Floats, least: float, n: int) -> list[Picks]:
         """Return the plans that promise most, and more than the least; they are done, whoever priced them."""
-        found: dict[Picks, None] = {}
-        for place in np.argsort(-promise, kind="stable"):
-            if promise[place] <= least or len(found) == n:
-                break
+        found: list[Picks] = []
+        while len(found) < n and promise[place := int(promise.argmax())] > least:
             picks = tuple(self.plans[place].tolist())
-            self.losses[place] = np.inf
-            if picks not in self.chart.picks:
-                found[picks] = None
-        return list(found)
+            self.losses[place], promise[place] = np.inf, -np.inf
+            if picks not in self.chart.picks and picks not in found:
+                found.append(picks)
+        return found
 
     def _front(self) -> tuple[Floats, Floats]:
         """Return shares, rising, and losses, falling, of the best plans priced; their neighbours join the pool."""

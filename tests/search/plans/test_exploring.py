@@ -1,0 +1,114 @@
+"""The laws of whole networks, held to every plan there is of small trained ones."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+import pytest
+
+from hepprune.errors import BudgetMissedError
+from hepprune.hardware import targets
+from hepprune.hardware.resources import Budget, Resources
+from hepprune.network import Network
+from hepprune.pipeline.wholes import Model, Settings, Wholes
+from hepprune.search.plans import solvers, tables
+from hepprune.search.plans.atlas import Atlas
+from hepprune.search.plans.choices import Problem, Table
+from hepprune.search.plans.exploring import explore
+from hepprune.search.plans.journal import Journal
+from hepprune.search.plans.pareto import Plan
+from hepprune.search.plans.pricing import Pricing
+from hepprune.search.plans.settling import settle
+from hepprune.search.plans.variants import Grid, Workshop
+from hepprune.training import Sample
+
+TARGET = targets.load("generic_vu13p")
+GREEDY = partial(solvers.greedy, n_points=1)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A tagger with every plan there is of it, priced and measured as a whole network, and a part of them explored."""
+
+    table: Table
+    wholes: Wholes
+    every: Atlas
+    some: Atlas
+
+    def problem(self, **limits: float) -> Problem:
+        latency, interval = limits.pop("latency_ns", None), limits.pop("interval_cycles", None)
+        return Problem.of(
+            [self.table], Budget(latency, None if interval is None else int(interval), Resources(**limits))
+        )
+
+    def best(self, problem: Problem) -> float | None:
+        """The least loss of any plan that fits, by trying all."""
+        fitting = (whole.plan for whole in self.every if whole.fits(problem.limits))
+        return min((self.wholes.evaluate(plan).loss for plan in fitting), default=None)
+
+    def chosen(self, atlas: Atlas, problem: Problem) -> Plan | None:
+        """The plan that is settled on, None where the budget is called out of reach."""
+        fresh = replace(atlas, solutions=list(atlas.solutions), _known=dict(atlas._known))
+        try:
+            return settle(problem, fresh, self.wholes.evaluate).solution.chosen
+        except BudgetMissedError:
+            return None
+
+
+@pytest.fixture(scope="module", params=["latency", "distributed_arithmetic", "resource"])
+def case(request: pytest.FixtureRequest, tagger: Network, jets: tuple[Sample, Sample]) -> Case:
+    few, strategy = jets[0].first(300), request.param
+    factors = (1, 2, 4) if strategy == "resource" else ()
+    grid = Grid((0.6, 0.9), ("neuron",) if factors else ("weight", "neuron"), reuse_factors=factors)
+    workshop = Workshop.of(tagger, few)
+    table = tables.build(workshop, few, Pricing.of(tagger, TARGET, strategy=strategy), model="tagger", grid=grid)
+    model, problem = Model("tagger", tagger, workshop, few, few), Problem.of([table], Budget())
+    wholes = Wholes((model,), TARGET, Settings(strategy=strategy), problem, Journal())
+    every = explore(problem, GREEDY, wholes.figures)
+    assert every.complete
+    some = explore(problem, GREEDY, wholes.figures, every=0, most=every.n_plans // 2)
+    assert len(some) < every.n_plans
+    return Case(table, wholes, every, some)
+
+
+def budgets(case: Case) -> Iterator[Problem]:
+    """Budgets from one that nothing meets to one that everything does: of one limit, and of several."""
+    names = ("lut", "latency_ns", "interval_cycles")
+    found = {name: sorted({whole.figures[name] for whole in case.every}) for name in names}
+    rungs = [found["lut"][round(part * (len(found["lut"]) - 1))] for part in (0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1)]
+    yield case.problem(lut=rungs[0] - 1)
+    for lut in rungs:
+        yield case.problem(lut=lut)
+    for latency, interval in itertools.product(found["latency_ns"][:2], found["interval_cycles"][:2]):
+        yield case.problem(lut=rungs[4], latency_ns=latency, interval_cycles=interval)
+
+
+def test_where_all_plans_are_priced_the_best_of_all_is_found_and_no_feasible_budget_is_missed(case: Case) -> None:
+    for problem in budgets(case):
+        best, chosen = case.best(problem), case.chosen(case.every, problem)
+        assert (best is None) == (chosen is None)
+        assert best is None or chosen is None or chosen.loss == best
+
+
+def test_where_some_are_priced_no_feasible_budget_is_missed(case: Case) -> None:
+    for problem in budgets(case):
+        best, chosen = case.best(problem), case.chosen(case.some, problem)
+        assert (best is None) == (chosen is None)
+        assert best is None or chosen is None or (chosen.loss >= best and chosen.worst <= 1 + 1e-9)
+
+
+def test_a_larger_budget_never_gives_a_worse_metric(case: Case) -> None:
+    """Of plans chosen from the same atlas, which knows no budget; a limit more makes a budget smaller."""
+    for atlas in (case.every, case.some):
+        found = [(problem.limits, case.chosen(atlas, problem)) for problem in budgets(case)]
+        for (small, one), (large, other) in itertools.permutations(found, 2):
+            larger = all(name in small and small[name] <= limit for name, limit in large.items())
+            if larger and one is not None:
+                assert other is not None
+                assert other.loss <= one.loss
+
+
+def test_what_is_explored_knows_no_budget_but_the_interval(case: Case) -> None:
+    again = explore(case.problem(lut=1.0), GREEDY, case.wholes.figures, every=0, most=case.every.n_plans // 2)
+    assert [whole.plan.key for whole in again] == [whole.plan.key for whole in case.some]
