@@ -112,9 +112,9 @@ def _numbers(option: str, text: str, kind: type) -> tuple[Any, ...]:
 
 def _steps(found: Any) -> Table:
     several = len(found.models) > 1
-    title = "steps, each the least loss per share of the limits that it frees"
-    table = Table("", "layer", "change", f"loss in {found.metric}", "frees", title=title)
     usual = found.solution.steps[0].reason
+    title = f"steps to the plan: {usual}"
+    table = Table("", "layer", "change", f"loss in {found.metric}", "frees", title=title)
     for number, step in enumerate(found.solution.steps, start=1):
         noise = "" if step.significant else " [dim](noise)[/]"
         change = f"{step.before} -> {step.after}" + ("" if step.reason == usual else f" [dim]({step.reason})[/]")
@@ -138,8 +138,14 @@ def _plan(found: Any) -> Table:
 
 def _verdict(found: Any) -> list[str]:
     chosen = found.solution.chosen
-    proved = ", the optimum where layers add up" if found.solution.optimal else ""
-    lines = [f"predicted loss in {found.metric}: {chosen.loss:+.5f} ± {chosen.error:.5f}{proved}"]
+    of_all = f"the best of all {found.n_plans:,} plans" if found.solution.optimal else f"of {found.n_plans:,} plans"
+    lines = [
+        (
+            f"loss in {found.metric} on the jets that chose it: {chosen.loss:+.5f} ± {chosen.error:.5f}, "
+            f"{sum(pick.option.loss for pick in chosen.picks):+.5f} where layers add up"
+        ),
+        f"{of_all}, {found.n_priced:,} priced as whole networks",
+    ]
     for model in found.models:
         price, cells = model.estimate, model.estimate.resources
         lines += [

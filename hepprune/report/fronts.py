@@ -13,11 +13,11 @@ def draw(points: Sequence[Point], chosen: Point, *, metric: str, path: Path) -> 
     with canvas() as (figure, axes):
         shares, losses, errors = zip(*points, strict=True)
         axes.errorbar(
-            shares, losses, yerr=errors, fmt="o-", markersize=4, capsize=2, label="Pareto front, layers added up"
+            shares, losses, yerr=errors, fmt="o-", markersize=4, capsize=2, label="Pareto front of whole networks"
         )
-        axes.errorbar(*chosen[:2], yerr=chosen[2], fmt="*", markersize=14, capsize=3, label="chosen, priced as a whole")
+        axes.errorbar(*chosen[:2], yerr=chosen[2], fmt="*", markersize=14, capsize=3, label="chosen")
         axes.axvline(1, color="black", linestyle="--", label="budget")
-        axes.set(xlabel="largest share of any limit", ylabel=f"loss in {metric} (predicted)")
+        axes.set(xlabel="largest share of any limit", ylabel=f"loss in {metric}")
         axes.set_xlim(left=0)
         axes.legend(fontsize=10, loc="upper right")
         return save(figure, path)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from hepprune.errors import BudgetMissedError
 from hepprune.search.plans import exploring, pareto
 from hepprune.search.plans.atlas import Atlas, Figures, Whole
-from hepprune.search.plans.choices import Problem
+from hepprune.search.plans.choices import Option, Problem
 from hepprune.search.plans.exploring import Chart
 from hepprune.search.plans.links import Links
 from hepprune.search.plans.pareto import Plan, Solution, Step
@@ -63,7 +63,7 @@ def settle(
     beyond = [_judged(whole, judge, limits) for whole in _over(contenders, limits)]
     front = pareto.thinned(pareto.front([*judged, *beyond]), _POINTS)
     n_priced = len(atlas)
-    steps = tuple(_steps(problem, atlas, limits, chosen))
+    steps = tuple(_steps(problem, atlas, chosen))
     solution = Solution(name, front, chosen, optimal=atlas.complete, steps=steps)
     return Settled(solution, chosen.used, n_priced, atlas.n_plans)
 
@@ -92,23 +92,36 @@ def _rescued(problem: Problem, atlas: Atlas) -> list[Whole]:
     return [whole for whole in atlas if whole.fits(limits)]
 
 
-def _steps(problem: Problem, atlas: Atlas, limits: Figures, chosen: Plan) -> Iterator[Step]:
-    """Yield the steps of the solution that is nearest to a plan in loss, and what lies between the two."""
+def _steps(problem: Problem, atlas: Atlas, chosen: Plan) -> Iterator[Step]:
+    """Yield the steps of the solution that is nearest to a plan, then what lies between, each priced as a whole."""
+    links, limits = Links.of(problem.limited({})), problem.limits
+    wanted = links.picks(chosen)
     told = [solution for solution in atlas.solutions if solution.steps]
-    lost = sum(pick.option.loss for pick in chosen.picks)
-    near = min(told, key=lambda solution: abs(solution.chosen.loss - lost), default=None)
-    if near is not None:
-        yield from near.steps
-    links = Links.of(problem.limited({}))
-    before = list(links.start if near is None else links.picks(near.chosen))
-    for choice, (pick, after) in enumerate(zip(chosen.picks, links.picks(chosen), strict=True)):
-        if before[choice] != after:
-            old, used = links.options[choice][before[choice]], atlas.add(links.plan(before)).shares(limits)
-            before[choice] = after
-            left = atlas.add(links.plan(before)).shares(limits)
-            freed = {name: used[name] - left[name] for name in limits}
-            loss, error = pick.option.loss - old.loss, max(old.error, pick.option.error)
-            yield Step(pick.model, pick.layer, old, pick.option, loss, error, freed, "found on whole networks")
+    near = min(told, key=lambda solution: _apart(solution.chosen, chosen), default=None)
+    changes = [] if near is None else [_change(problem, step) for step in near.steps]
+    changes += [(choice, chosen.picks[choice].option, "found on whole networks") for choice in range(len(wanted))]
+    picks = list(links.start)
+    for choice, option, reason in changes:
+        place = next(place for place, each in enumerate(links.options[choice]) if each.key == option.key)
+        if picks[choice] == place:
+            continue
+        before, used = links.options[choice][picks[choice]], atlas.add(links.plan(picks)).shares(limits)
+        picks[choice], after = place, links.options[choice][place]
+        left = atlas.add(links.plan(picks)).shares(limits)
+        freed = {name: used[name] - left[name] for name in limits}
+        error = max(before.error, after.error)
+        yield Step(*problem.places[choice], before, after, after.loss - before.loss, error, freed, reason)
+
+
+def _apart(one: Plan, other: Plan) -> tuple[int, float]:
+    """Return how many layers two plans treat differently, and by how much their losses differ."""
+    pairs = list(zip(one.picks, other.picks, strict=True))
+    lost = sum(a.option.loss - b.option.loss for a, b in pairs)
+    return sum(a.option.key != b.option.key for a, b in pairs), abs(lost)
+
+
+def _change(problem: Problem, step: Step) -> tuple[int, Option, str]:
+    return problem.places.index((step.model, step.layer)), step.after, step.reason
 
 
 def _unreachable(atlas: Atlas, limits: Figures) -> BudgetMissedError:
