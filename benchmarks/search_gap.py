@@ -110,7 +110,9 @@ def on_whole_networks(
             )
         )
         (planned,) = result.models
-        change = {"predicted": result.solution.chosen.loss, "loss": planned.change, "error": planned.change_error}
+        added = sum(pick.option.loss for pick in result.solution.chosen.picks)
+        chosen_on = {"predicted": added, "chosen_on": result.solution.chosen.loss}
+        change = {**chosen_on, "loss": planned.change, "error": planned.change_error}
         found[name] = {**change, "lut": planned.estimate.resources.lut, "seconds": seconds}
     return found
 

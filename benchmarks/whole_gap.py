@@ -1,7 +1,7 @@
 """How far a settled plan is from the best of all plans, each of them priced as a whole network.
 
 Small trained networks (8-12-8-3), options of weights or neurons, all plans priced and measured one by one. A search of
-its own prices all 196 plans of three sparsities, and the optimum is what it finds; so of six sparsities (1,014 plans)
+its own prices all 196 plans of three sparsities, and the optimum is what it finds; so of six sparsities (1,092 plans)
 only `--explored` are let it price, as of a larger network, and what it then chooses is compared with the best of all.
 A budget is the LUT that a share of all plans meets. One command: `python benchmarks/whole_gap.py [--seeds 4]`.
 """
@@ -11,7 +11,9 @@ import json
 import logging
 from collections.abc import Iterator
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,11 +56,18 @@ def main() -> None:
             rows += gaps(*wholes(seed, strategy, FEW))
             rows += gaps(*wholes(seed, strategy, MANY), every=0, most=given.explored)
             print(json.dumps({"seed": seed, "strategy": strategy, "rows so far": len(rows)}), flush=True)
+    print(json.dumps({"budgets": len(rows), "larger budgets that gave a worse metric": worse(rows)}))
     for n_plans, share in sorted({(row["plans"], row["share"]) for row in rows}):
         some = [row["gap"] for row in rows if (row["plans"], row["share"]) == (n_plans, share)]
         found = sorted(gap for gap in some if gap is not None)
         print(json.dumps({"plans": n_plans, "share": share, "missed": len(some) - len(found), "gaps": found}))
     write_json(ROOT / "benchmarks/results/whole_gap.json", {"rows": rows})
+
+
+def worse(rows: list[dict[str, Any]]) -> int:
+    """Return how often the next larger budget of the same network gave a worse metric, or none."""
+    pairs = [pair for pair in pairwise(rows) if pair[0]["share"] < pair[1]["share"] and pair[0]["gap"] is not None]
+    return sum(after["gap"] is None or after["loss"] > before["loss"] for before, after in pairs)
 
 
 def trained(seed: int) -> tuple[Network, Sample]:
@@ -72,7 +81,7 @@ def trained(seed: int) -> tuple[Network, Sample]:
     return quantise(network, x.numpy(), Precision(FixedPoint(8, 4, True, "RND", "SAT"))), sample.first(N_JETS)
 
 
-def wholes(seed: int, strategy: str, sparsities: tuple[float, ...]) -> tuple[Wholes, dict[str, object]]:
+def wholes(seed: int, strategy: str, sparsities: tuple[float, ...]) -> tuple[Wholes, dict[str, Any]]:
     """Return what prices and measures the plans of one network, and how it is called."""
     network, sample = trained(seed)
     settings = Settings(strategy=strategy, grid=Grid(sparsities, ("weight", "neuron")), n_jets=N_JETS)
@@ -85,7 +94,7 @@ def wholes(seed: int, strategy: str, sparsities: tuple[float, ...]) -> tuple[Who
     }
 
 
-def gaps(judge: Wholes, name: dict[str, object], **limits: int) -> Iterator[dict[str, object]]:
+def gaps(judge: Wholes, name: dict[str, Any], **limits: int) -> Iterator[dict[str, Any]]:
     """Yield, for each budget, the measured loss of the plan that is chosen less that of the best plan there is."""
     problem, greedy = judge.problem, partial(solvers.greedy, n_points=1)
     every = explore(problem, greedy, judge.figures, every=10**6)
@@ -93,10 +102,11 @@ def gaps(judge: Wholes, name: dict[str, object], **limits: int) -> Iterator[dict
     loss = np.array([judge.evaluate(whole.plan).loss for whole in every])
     for share in SHARES:
         limit = float(np.ceil(np.quantile(lut, share)))
-        row: dict[str, object] = {**name, "plans": len(every), "share": share, "lut": limit, "gap": None}
+        row: dict[str, Any] = {**name, "plans": len(every), "share": share, "lut": limit, "gap": None}
         try:
             atlas = explore(problem, greedy, judge.figures, **limits)
             found = settle(Problem.of(problem.tables, Budget(resources=Resources(lut=limit))), atlas, judge.evaluate)
+            row["loss"] = found.solution.chosen.loss
             row["gap"] = round(found.solution.chosen.loss - float(loss[lut <= limit].min()), 4)
             row["priced"] = found.n_priced
         except BudgetMissedError as error:

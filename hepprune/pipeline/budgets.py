@@ -37,6 +37,8 @@ def read(target: Target, text: str) -> tuple[str, float]:
     if name not in _FIGURES:
         raise RecipeError(unknown("limit", name, (*_FIGURES, *_SHORT)))
     match = _VALUE.fullmatch(rest)
+    if rest.startswith("-") and _VALUE.fullmatch(rest[1:]):
+        raise RecipeError(f"the limit '{text}' is below zero; write for example {_example(name)}")
     if not match:
         raise RecipeError(f"the limit '{text}' holds no number, such as {_example(name)}")
     value, unit = float(match[1]), match[2]

@@ -78,6 +78,9 @@ def search(
     limits = budget if isinstance(budget, Budget) else budgets.resolve(place, budget)
     budgets.check(place, limits)
     solvers.find(wanted.solver)
+    if wanted.solver == "evolve":
+        solvers.check_trials(wanted.n_trials)
+    _ = wanted.measure  # an unknown one is refused before anything is read
     known = tuple(_read(*pair, wanted) for pair in zip(models.items(), _each(data, len(models)), strict=True))
     journal = Journal(None if out is None else out / "state" / "journal.jsonl")
     found = [_table(model, place, wanted, journal, track) for model in known]

@@ -128,6 +128,5 @@ def _unreachable(atlas: Atlas, limits: Figures) -> BudgetMissedError:
     closest = atlas.closest(limits)
     shares = closest.shares(limits)
     name = max(shares, key=shares.__getitem__)
-    tried = f"each of the {atlas.n_plans:,}" if atlas.complete else f"{len(atlas):,} of {atlas.n_plans:,}"
-    figure = closest.figures.get(name, math.inf)
-    return pareto.missed(name, limits[name], figure, told=f" ({tried} plans priced)")
+    tried = f"{'all' if atlas.complete else f'{len(atlas):,}'} of {atlas.n_plans:,} plans priced"
+    return pareto.missed(name, limits[name], closest.figures.get(name, math.inf), told=f" ({tried})")

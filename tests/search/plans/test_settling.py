@@ -41,9 +41,9 @@ def test_the_best_plan_is_taken_that_the_whole_network_allows(factor: float, exp
 
 
 def test_an_unreachable_budget_says_how_far_it_was_looked_into() -> None:
-    with pytest.raises(BudgetMissedError, match=r"60 at the closest point \(each of the 8 plans priced\)"):
+    with pytest.raises(BudgetMissedError, match=r"60 at the closest point \(all of 8 plans priced\)"):
         settled(2.0, 50, every=100)
-    with pytest.raises(BudgetMissedError, match=r"60 at the closest point \(each of the 8 plans priced\)"):
+    with pytest.raises(BudgetMissedError, match=r"60 at the closest point \(all of 8 plans priced\)"):
         settled(2.0, 50)  # few enough to try them all before saying no
 
 

@@ -4,9 +4,20 @@ Each takes a Problem and returns a Solution with its Pareto front; a new one is 
 """
 
 from hepprune.search.plans.solvers.dynamic import dynamic_programming
-from hepprune.search.plans.solvers.evolve import evolve
+from hepprune.search.plans.solvers.evolve import check_trials, evolve
 from hepprune.search.plans.solvers.greedy import greedy
 from hepprune.search.plans.solvers.milp import exact
 from hepprune.search.plans.solvers.registry import SOLVERS, Solver, find, gap, solver
 
-__all__ = ["SOLVERS", "Solver", "dynamic_programming", "evolve", "exact", "find", "gap", "greedy", "solver"]
+__all__ = [
+    "SOLVERS",
+    "Solver",
+    "check_trials",
+    "dynamic_programming",
+    "evolve",
+    "exact",
+    "find",
+    "gap",
+    "greedy",
+    "solver",
+]

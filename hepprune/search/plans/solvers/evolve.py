@@ -17,6 +17,7 @@ from hepprune.search.plans.solvers.registry import solver
 if TYPE_CHECKING:
     import optuna
 
+POPULATION = 32
 _WORST = 1e9  # stands for infinity, which Optuna refuses
 # Takes a plan and returns it with the loss, error and shares of the limits that the whole network has.
 Evaluate = Callable[[Plan], Plan]
@@ -30,7 +31,7 @@ def evolve(
     evaluate: Evaluate = lambda plan: plan,
     start: Sequence[Plan] = (),
     n_trials: int = 300,
-    population: int = 32,
+    population: int = POPULATION,
     seed: int = 0,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Solution:
@@ -44,8 +45,7 @@ def evolve(
         BudgetMissedError: none of the plans tried meets the budget.
         RecipeError: Optuna is not installed, or fewer trials than one generation are asked for.
     """
-    if n_trials < population:
-        raise RecipeError(f"{n_trials} trials are fewer than one generation of {population}")
+    check_trials(n_trials, population)
     knapsack = Knapsack.of(problem)
     study = _study(population, seed)
     given = [Links.of(problem).picks(plan) for plan in start]
@@ -60,6 +60,16 @@ def evolve(
         study.tell(trial, [seen[picks].loss, min(seen[picks].worst, _WORST)])
         advance(1)
     return _solution(seen, knapsack, n_points)
+
+
+def check_trials(n_trials: int, population: int = POPULATION) -> None:
+    """Refuse fewer trials than one generation.
+
+    Raises:
+        RecipeError: they are.
+    """
+    if n_trials < population:
+        raise RecipeError(f"{n_trials} trials are fewer than one generation of {population}")
 
 
 def _study(population: int, seed: int) -> "optuna.Study":
