@@ -143,7 +143,8 @@ def _run(run: Callable[..., Tensor], *values: Floats) -> Floats:
 def _weighted(layer: Weighted, arriving: Interval) -> Interval:
     if layer.weight_type is None or layer.bias_type is None:
         raise NetworkError(f"layer '{layer.name}' has no fixed-point types for its weights and biases")
-    positive, negative = layer.used_weight().clamp(min=0), layer.used_weight().clamp(max=0)
+    weight = layer.used_weight()
+    positive, negative = weight.clamp(min=0), weight.clamp(max=0)
     bias, none = layer.used_bias(), torch.zeros_like(layer.bias)
     low = _run(
         lambda x, y: layer.linear(x, positive, bias) + layer.linear(y, negative, none), arriving.low, arriving.high

@@ -1,5 +1,6 @@
 """The whole networks of a plan: built, priced and measured, where a solver has only added up their layers."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 from operator import add
@@ -88,15 +89,17 @@ class Wholes:
     settings: Settings
     problem: Problem
     journal: Journal
-    _built: dict[tuple[object, ...], dict[str, Network]] = field(default_factory=dict, repr=False, compare=False)
+    _networks: dict[Hashable, Network] = field(default_factory=dict, repr=False, compare=False)
+    _prices: dict[Hashable, Estimate] = field(default_factory=dict, repr=False, compare=False)
 
-    def built(self, plan: Plan) -> dict[str, Network]:
-        """Return the network that a plan makes of each model."""
-        found = self._built.get(plan.key)
+    def built(self, model: Model, plan: Plan) -> Network:
+        """Return the network that a plan makes of a model; small ones are kept."""
+        key = plan.key_of(model.name)
+        found = self._networks.get(key)
         if found is None:
-            found = {model.name: model.workshop.build(plan.of(model.name), warn=False) for model in self.models}
-            if sum(nonzero_weights(model.workshop.network) for model in self.models) <= _KEPT:
-                self._built[plan.key] = found
+            found = model.workshop.build(plan.of(model.name), warn=False)
+            if nonzero_weights(model.workshop.network) <= _KEPT:
+                self._networks[key] = found
         return found
 
     def price(self, network: Network) -> Estimate:
@@ -106,7 +109,7 @@ class Wholes:
 
     def figures(self, plan: Plan) -> dict[str, float]:
         """Return what a plan's networks need: cells of all together, latency in ns and interval of each, by name."""
-        prices = {name: self.price(network) for name, network in self.built(plan).items()}
+        prices = {model.name: self._priced(model, plan) for model in self.models}
         together = reduce(add, (price.resources for price in prices.values()))
         found = together.known()
         several = len(prices) > 1
@@ -115,33 +118,40 @@ class Wholes:
             found[interval_name(name, several)] = float(price.interval_cycles)
         return found
 
+    def _priced(self, model: Model, plan: Plan) -> Estimate:
+        key = plan.key_of(model.name)
+        if key not in self._prices:
+            self._prices[key] = self.price(self.built(model, plan))
+        return self._prices[key]
+
     def evaluate(self, plan: Plan) -> Plan:
         """Return a plan with the loss and error that its whole networks have; the journal remembers them."""
         loss, error = self.journal.remember(self._key(plan), lambda: self._judged(plan))
         return replace(plan, loss=loss, error=error)
 
     def _judged(self, plan: Plan) -> tuple[float, float]:
-        built, measure = self.built(plan), self.settings.measure
-        changes = [metrics.difference(self._score(m.name, built[m.name]), self._before[m.name]) for m in self.models]
-        loss = tables.sign(measure) * sum(change.value for change in changes)
+        changes = [metrics.difference(self._score(m, self.built(m, plan)), self._before[m.name]) for m in self.models]
+        loss = tables.sign(self.settings.measure) * sum(change.value for change in changes)
         return loss, sum(change.error**2 for change in changes) ** 0.5
 
     @cached_property
     def _before(self) -> dict[str, Score]:
         """The metric of each model as given."""
-        return {model.name: self._score(model.name, model.workshop.network) for model in self.models}
+        return {model.name: self._score(model, model.workshop.network) for model in self.models}
 
     @torch.no_grad()
-    def _score(self, name: str, network: Network) -> Score:
+    def _score(self, model: Model, network: Network) -> Score:
         """Return the metric of a network in a model's place, on the jets that choose."""
-        sample = next(model.sample for model in self.models if model.name == name)
-        return scored(self.settings.measure, network.logits(sample.x), sample.y.numpy())
+        return scored(self.settings.measure, network.logits(model.sample.x), model.sample.y.numpy())
 
     def _key(self, plan: Plan) -> str:
         chosen = [[pick.model, pick.layer, str(pick.option)] for pick in plan.picks]
+        return content_hash("whole", chosen, self._given)
+
+    @cached_property
+    def _given(self) -> str:
         given = [[identity(model.workshop.network), tables.jets_key(model.sample)] for model in self.models]
-        settings = self.settings
-        return content_hash("whole", chosen, given, settings.criterion, tables.named(settings.measure))
+        return content_hash(given, self.settings.criterion, tables.named(self.settings.measure))
 
     def planned(self, plan: Plan, out: Path | None) -> tuple[Planned, ...]:
         """Return what becomes of each model, written beside the solution where there is a folder."""

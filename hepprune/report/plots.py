@@ -33,11 +33,11 @@ def canvas(width: float = 7.0, height: float = 5.0) -> Iterator[tuple[Any, Any]]
 
 
 def save(figure: Any, path: Path) -> list[Path]:
-    """Write a figure as png and pdf, each whole, and return the files."""
+    """Write a figure as png and pdf, each whole and without the time, so that the same plot is the same file."""
     paths = [path.with_suffix(suffix) for suffix in _FORMATS]
     for target in paths:
         with replacing(target) as temporary:
-            figure.savefig(temporary)
+            figure.savefig(temporary, metadata={"CreationDate": None} if target.suffix == ".pdf" else None)
     return paths
 
 

@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Solve = Callable[[Problem], Solution]
 
-EVERY, MOST = 1000, 800  # plans up to which all are priced, and how many are where there are more
+EVERY, MOST = 1000, 600  # plans up to which all are priced, and how many are where there are more
 _STEP, _LOWEST = 0.8, 1e-3  # from rung to rung of a ladder, and where it ends
 _CLOSER = 3  # attempts to get below a rung that is out of reach
 _NEAR = 0.1, 10.0  # a plan is no basis for a correction beyond these
@@ -78,7 +78,7 @@ def _corners(problem: Problem) -> Iterator[tuple[Problem, float]]:
 
 def _explore(problem: Problem, solve: Solve, atlas: Atlas, most: int) -> None:
     chart = Chart.of(problem, atlas)
-    for picks in _extremes(chart.links, most // 3):
+    for picks in _extremes(chart.links, most // 6):
         chart.price(picks)
     weighings = list(_weighings(chart.links.knapsack))
     for weighing in weighings:
@@ -109,7 +109,7 @@ def _extremes(links: Links, most: int) -> Iterator[Picks]:
     Where a layer is cut to almost nothing others die with it, which no sum over layers foresees.
     """
     numbers = zip(links.knapsack.losses, links.knapsack.uses, links.kept, strict=True)
-    ends = [sorted({int(row.argmin()) for row in (losses, *uses.T, kept)}) for losses, uses, kept in numbers]
+    ends = [sorted({int(row.argmin()) for row in (losses, uses.sum(axis=1), kept)}) for losses, uses, kept in numbers]
     if math.prod(map(len, ends)) <= most:
         yield from itertools.product(*ends)
 

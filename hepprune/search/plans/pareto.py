@@ -51,6 +51,10 @@ class Plan:
         """What is done to each layer, without what it does and costs."""
         return tuple((pick.model, pick.layer, pick.option.key) for pick in self.picks)
 
+    def key_of(self, model: str) -> tuple[object, ...]:
+        """What is done to each layer of one model."""
+        return tuple((model, pick.layer, pick.option.key) for pick in self.picks if pick.model == model)
+
     def of(self, model: str) -> dict[str, Option]:
         """Return the options of one model by layer."""
         return {pick.layer: pick.option for pick in self.picks if pick.model == model}
