@@ -1,5 +1,6 @@
 """What neurons hand on, over jets: the statistics that need no gradient."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 from hepprune.errors import DataError
 from hepprune.network import Network, Recurrent, Weighted
 from hepprune.network.layers.recurrent import KERNELS
-from hepprune.pruning import recurrences, statistics, taps
+from hepprune.pruning import recurrences, taps
 from hepprune.pruning.taps import Taps
 
 
@@ -37,15 +38,21 @@ def gather(network: Network, x: Tensor, y: Tensor, *, batch_size: int = 8192) ->
     found: dict[str, list[Activity]] = {}
     for jets, _ in taps.batches(x, y, batch_size):
         seen = taps.run(network, jets)
-        for layer in statistics.scored(network):
-            found.setdefault(layer.name, []).append(_of_batch(seen, layer, len(jets) / len(x)))
-        for cell in recurrences.heard(network):
-            for kind, own in zip(KERNELS, _of_cell(seen, cell, len(jets) / len(x)), strict=True):
-                found.setdefault(f"{cell.name}.{kind}", []).append(own)
+        for name, activity in _of_batch(seen, len(jets) / len(x)):
+            found.setdefault(name, []).append(activity)
     return {name: _joined(parts) for name, parts in found.items()}
 
 
-def _of_batch(seen: Taps, layer: Weighted, share: float) -> Activity:
+def _of_batch(seen: Taps, share: float) -> Iterator[tuple[str, Activity]]:
+    for layer in taps.heard(seen.network):
+        if isinstance(layer, Weighted):
+            yield layer.name, _of_layer(seen, layer, share)
+        elif isinstance(layer, Recurrent):
+            for kind, own in zip(KERNELS, _of_cell(seen, layer, share), strict=True):
+                yield f"{layer.name}.{kind}", own
+
+
+def _of_layer(seen: Taps, layer: Weighted, share: float) -> Activity:
     handed, arriving = taps.rows(seen.handed(layer)).flatten(0, 2), seen.arriving(layer)
     if not torch.isfinite(handed).all():
         raise DataError(f"what layer '{layer.name}' hands on is not finite; the network or its features hold NaN")

@@ -19,6 +19,7 @@ from hepprune.pruning.masks import Cut
 from hepprune.pruning.taps import Taps
 
 _EXACT_UP_TO = 256  # weights of one output; above, the sweep shares one inverse among all outputs
+_LATER = 1 + 1e-12  # what has its turn later scores more, even where it has become the cheaper one
 _DAMPING = 1e-8  # of the mean second moment, so that inputs that depend on each other have an inverse
 _MAX_VALUES = 2**24  # of what arrives at one layer, at a time
 
@@ -50,11 +51,12 @@ def moments(network: Network, x: Tensor, y: Tensor | None = None, *, batch_size:
 
 def _arriving(seen: Taps) -> Iterator[tuple[str, Tensor]]:
     """Yield what the weights and biases of each layer multiply, (n_jets, n_places, groups, n_weights + n_biases)."""
-    for layer in statistics.scored(seen.network):
-        values = seen.arriving(layer)
-        yield layer.name, torch.cat([values, values.new_ones(*values.shape[:-1], 1)], dim=-1)
-    for cell in recurrences.heard(seen.network):
-        yield from forcing.reads(seen, cell).items()
+    for layer in taps.heard(seen.network):
+        if isinstance(layer, Recurrent):
+            yield from forcing.reads(seen, layer).items()
+        elif isinstance(layer, Weighted):
+            values = seen.arriving(layer)
+            yield layer.name, torch.cat([values, values.new_ones(*values.shape[:-1], 1)], dim=-1)
 
 
 def _fitting(network: Network, x: Tensor) -> int:
@@ -136,7 +138,7 @@ def _in_turn(weight: Tensor, pruned: Tensor, moment: Tensor) -> Tensor:
         pivots = inverse.diagonal(dim1=1, dim2=2)[:, :n_weights]
         rise = torch.where(pruned, -1.0, left[:, :n_weights] ** 2 / (2 * pivots))  # what is gone has its turn first
         goes = torch.where(alive, rise, torch.inf).argmin(dim=1)
-        least = torch.maximum(least, rise[everyone, goes])
+        least = torch.maximum(least * _LATER, rise[everyone, goes])
         found[everyone, goes], alive[everyone, goes] = least, False
         column = inverse[everyone, :, goes]
         pivot = column[everyone, goes]
