@@ -15,7 +15,7 @@ FORMS = ("simple", "lstm", "gru", "gru_before")  # a GRU resets the state after 
 
 def arrays(form: str, n_in: int = N_IN) -> dict[str, Tensor]:
     """Return the kernels and biases of a cell."""
-    generator, rows = torch.Generator().manual_seed(7), GATES[form.split("_")[0]] * N_OUT
+    generator, rows = torch.Generator().manual_seed(7), GATES[form.removesuffix("_before")] * N_OUT
     sizes = {"weight": (rows, n_in), "recurrent_weight": (rows, N_OUT), "bias": (rows,), "recurrent_bias": (rows,)}
     return {name: 0.8 * torch.randn(*size, generator=generator) for name, size in sizes.items()}
 
@@ -24,7 +24,12 @@ def network(form: str, *, sequences: bool = False, bent: bool = False, **options
     """Return a cell and what reads it: a flatten of all its states if `sequences`, a tanh if `bent`, a hidden layer."""
     reset_after = not form.endswith("before")
     cell = Recurrent(
-        "cell", form.split("_")[0], **arrays(form), reset_after=reset_after, return_sequences=sequences, **options
+        "cell",
+        form.removesuffix("_before"),
+        **arrays(form),
+        reset_after=reset_after,
+        return_sequences=sequences,
+        **options,
     )
     width = N_OUT * (N_STEPS if sequences else 1)
     between: list[Layer] = [Reshape("flat", (width,))] if sequences else []
