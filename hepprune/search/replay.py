@@ -27,6 +27,9 @@ Kernel = Callable[..., Tensor]
 _CHUNK_BYTES = 2**22  # of the widest value of all stand-ins together: small enough for a cache, few enough calls
 _STACK_BYTES = 2**28  # of stacked weights that are kept at once
 _CHUNK_JETS = (128, 4096)
+# A product in the widest vectors of any processor, which torch itself asks for only in compiled code; the library it
+# asks otherwise takes twice as long where the processor is of another maker.
+_ONEDNN_LINEAR = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 
 
 @dataclass(frozen=True)
@@ -218,8 +221,9 @@ def _kernel(network: Network, layer: Layer, units: Mapping[str, float], needed: 
     """Return what computes a layer's value, in its unit, from values in theirs."""
     unit = units[layer.name]
     before = [units[source] for source in network.sources.get(layer.name, ())] or [1.0]
-    if isinstance(layer, Dense):
-        return _dense(layer, before[0], unit)
+    if isinstance(layer, Dense) and layer.result is None:
+        weight, bias = layer.used_weight() * (before[0] / unit), layer.used_bias() / unit
+        return partial(_by_class if layer.name == network.logits_name else linear, weight, bias)
     if isinstance(layer, ReLU):
         (source,) = network.sources[layer.name]
         only = len(network.readers(network[source])) == 1 and source not in needed
@@ -245,11 +249,19 @@ def _in_units(compute: Kernel, before: list[float], unit: float) -> Kernel:
     return lambda *values: compute(*(value * each for value, each in zip(values, before, strict=True))) / unit
 
 
-def _dense(layer: Dense, before: float, unit: float) -> Kernel:
-    weight, bias = layer.used_weight() * (before / unit), layer.used_bias() / unit
-    if layer.result is None:
-        return lambda values: torch.nn.functional.linear(values, weight, bias)
-    return _in_units(layer, [before], unit) if before != 1 or unit != 1 else layer
+def linear(weight: Tensor, bias: Tensor, values: Tensor) -> Tensor:
+    """Return values (..., n_in) times weight (n_out, n_in), plus bias."""
+    if _ONEDNN_LINEAR is not None and values.dim() == 2 and values.dtype == torch.float32:
+        found: Tensor = _ONEDNN_LINEAR(values, weight, bias, "none", [], "")
+        return found
+    return torch.nn.functional.linear(values, weight, bias)
+
+
+def _by_class(weight: Tensor, bias: Tensor, values: Tensor) -> Tensor:
+    """Return the same with the values of one output side by side in memory, as sums over classes want logits."""
+    if values.dim() == 2:
+        return torch.addmm(bias[:, None], weight, values.t()).t()
+    return linear(weight, bias, values)
 
 
 def _relu(kind: Quantiser | None, unit: float, *, in_place: bool) -> Kernel:
@@ -280,6 +292,6 @@ def _stack(network: Network, group: Group, units: Mapping[str, float]) -> Kernel
 
 
 def _stacked_product(weight: Tensor, bias: Tensor, n: int, values: Tensor) -> Tensor:
-    product = torch.nn.functional.linear(values, weight, bias)
+    product = linear(weight, bias, values)
     shaped = product.reshape(*product.shape[:-1], n, -1)
     return shaped.movedim(-2, 1).flatten(0, 1)
