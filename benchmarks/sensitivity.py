@@ -25,7 +25,7 @@ from hepprune.fixed import FixedPoint
 from hepprune.network import Network
 from hepprune.network.precision import Precision, quantise
 from hepprune.pruning import masks, statistics
-from hepprune.search import replay, sensitivity
+from hepprune.search import kernels, sensitivity
 from hepprune.search.sensitivity import Point
 from hepprune.training import Sample
 
@@ -130,7 +130,7 @@ def operations(network: Network, levels: int) -> float:
 def peak_gflops(n: int = 2048) -> float:
     """Return what a large square product reaches in float32 on the same threads, with the faster of two libraries."""
     a, b, bias = torch.randn(n, n), torch.randn(n, n), torch.zeros(n)
-    products = (lambda: a @ b, lambda: replay.linear(b, bias, a))
+    products = (lambda: a @ b, lambda: kernels.linear(b, bias, a))
     return max(2 * n**3 / timed(product)[0].wall for _ in range(8) for product in products) / 1e9
 
 

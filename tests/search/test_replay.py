@@ -48,17 +48,6 @@ def test_it_equals_running_the_whole_network_with_the_stand_in(data: st.DataObje
     check(network, x, groups)
 
 
-def test_the_product_is_torchs_own() -> None:
-    """The operator that it takes is not promised by torch, so a new torch has to pass here."""
-    generator = torch.Generator().manual_seed(5)
-    for shape in ((300, 16), (7, 1), (4, 3, 16)):
-        values, weight, bias = (torch.randn(*s, generator=generator) for s in (shape, (9, shape[-1]), (9,)))
-        for kind in (torch.float32, torch.float64):
-            weight, bias, values = weight.to(kind), bias.to(kind), values.to(kind)
-            expected = torch.nn.functional.linear(values, weight, bias)
-            torch.testing.assert_close(replay.linear(weight, bias, values), expected)
-
-
 def residual() -> Network:
     generator = torch.Generator().manual_seed(3)
 
