@@ -40,6 +40,7 @@ from hepprune.pruning import recurrences, statistics, taps, unrolling
 from hepprune.pruning.taps import Taps
 
 _MAX_VALUES = 2**24  # of one layer's gradients by logit, per class, at a time
+_GRAPH = 16  # values that autograd keeps for each row of a recurrent layer, at a step
 _LINEAR = (
     *(Dense, Conv, ReLU, PReLU, BatchNorm, Pool, GlobalPool),
     *(Reshape, Permute, Concatenate, Slice, Crop, Pad, UpSample),
@@ -122,8 +123,7 @@ def _of_cells(
     found: dict[str, Curvature] = {}
     for cell in recurrences.heard(network):
         find = _cell_by_logits if linear else _cell_by_products if _repeats(network, cell) else unrolling.diagonals
-        n_steps = network.shapes[network.sources[cell.name][0]][0]
-        size = batch_size if linear else min(batch_size, unrolling.fitting(cell, n_steps))
+        size = batch_size if linear else min(batch_size, unrolling.fitting(cell, _n_steps(network, cell)))
         sums = [torch.zeros_like(kernel.detach()) for kernel in (cell.weight, cell.recurrent_weight)]
         for jets, labels in taps.batches(x, y, size):
             terms = find(taps.run(network, jets), cell, labels)
@@ -155,10 +155,15 @@ def _cell_by_products(seen: Taps, cell: Recurrent, labels: Tensor) -> list[Tenso
 
 
 def _fitting(network: Network, x: Tensor) -> int:
-    """Return how many jets at a time keep the gradients of single jets in bounds."""
+    """Return how many jets at a time keep gradients of single jets, and the graphs of recurrent steps, in bounds."""
     one = taps.run(network, x[:1])
-    layers = [la for la in statistics.scored(network) if one.arriving(la).shape[1] > 1]
-    return max(1, _MAX_VALUES // max((la.weight.numel() for la in layers), default=1))
+    sizes = [la.weight.numel() for la in statistics.scored(network) if one.arriving(la).shape[1] > 1]
+    sizes += [_GRAPH * _n_steps(network, cell) * len(cell.weight) for cell in recurrences.heard(network)]
+    return max(1, _MAX_VALUES // max(sizes, default=1))
+
+
+def _n_steps(network: Network, cell: Recurrent) -> int:
+    return network.shapes[network.sources[cell.name][0]][0]
 
 
 def _by_logits(seen: Taps, layer: Weighted, labels: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:

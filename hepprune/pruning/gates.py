@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from hepprune.errors import DataError
 from hepprune.network import Input, Layer, Network, Recurrent, Shared, Weighted
 from hepprune.network import quantise as quantisers
-from hepprune.pruning import taps
+from hepprune.pruning import recurrences, taps
 from hepprune.pruning.coupling import Group
+from hepprune.pruning.taps import Taps
 
 Means = Mapping[str, Tensor]  # of each input of a layer, by its name
 
@@ -177,16 +178,58 @@ def gauss_newton(
     return _finite([total / len(x) for total in sums])
 
 
-def _finite(found: list[Tensor]) -> list[Tensor]:
+@torch.no_grad()
+def spreads(network: Network, groups: Sequence[Group], x: Tensor, y: Tensor, *, batch_size: int = 2048) -> list[Tensor]:
+    """Return max x - min x of all that is heard of each unit of every group, the widest of its values, (n_units,).
+
+    What a recurrent layer itself hears of its states counts too, from the zero that it starts with: a constant state
+    feeds back, and only one that is always zero may leave without loss.
+
+    Raises:
+        DataError: there are no jets, or a value is not finite.
+    """
+    ends = [[torch.tensor(torch.inf), torch.tensor(-torch.inf)] for _ in groups]
+    for jets, _ in taps.batches(x, y, batch_size):
+        seen, arriving = taps.run(network, jets), _run(network, jets)[1]
+        columns = {
+            name: torch.cat([_places(network[name], value) for value in uses]) for name, uses in arriving.items()
+        }
+        for index, group in enumerate(groups):
+            values = torch.cat([*_of_readers(group, columns), *_of_states(group, seen)])
+            low, high = ends[index]
+            ends[index] = [torch.minimum(low, values.amin(dim=0)), torch.maximum(high, values.amax(dim=0))]
+    return _finite([(high - low).amax(dim=-1) for low, high in ends], "what units hand on is")
+
+
+def _of_readers(group: Group, columns: Mapping[str, Tensor]) -> list[Tensor]:
+    """Return what each reader hears of each unit, (n, n_units, values of a unit)."""
+    return [columns[part.layer][:, torch.tensor(part.indices)] for part in group.of("read") if part.layer in columns]
+
+
+def _of_states(group: Group, seen: Taps) -> list[Tensor]:
+    """Return what recurrent layers hear of each unit themselves, (n, n_units, 1)."""
+    cells = [(part, seen.network[part.layer]) for part in group.of("made")]
+    return [
+        recurrences.reads(seen, cell)["recurrent_weight"][:, :, 0].flatten(0, 1)[:, torch.tensor(part.indices)]
+        for part, cell in cells
+        if isinstance(cell, Recurrent)
+    ]
+
+
+def _finite(found: list[Tensor], what: str = "second derivatives are") -> list[Tensor]:
     if not all(bool(torch.isfinite(each).all()) for each in found):
-        raise DataError("second derivatives are not finite; the network or its features hold NaN or infinite values")
+        raise DataError(f"{what} not finite; the network or its features hold NaN or infinite values")
     return found
 
 
 def _by_column(layer: Layer, values: Tensor) -> Tensor:
     """Return sums over places (and groups) of values (n_jets, ..., n_in), one for each column of the weights."""
-    n_columns = layer.state_dict()["weight"].shape[-1]
-    return values.reshape(len(values), -1, n_columns).sum(dim=1)
+    return _places(layer, values).reshape(len(values), -1, layer.state_dict()["weight"].shape[-1]).sum(dim=1)
+
+
+def _places(layer: Layer, values: Tensor) -> Tensor:
+    """Return values (n_jets, ..., n_in) by the column of the weights that reads them, (n, n_columns)."""
+    return values.reshape(-1, layer.state_dict()["weight"].shape[-1])
 
 
 def _terms(group: Group, heard: dict[str, _Heard]) -> list[Tensor]:

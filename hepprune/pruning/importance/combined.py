@@ -29,6 +29,7 @@ _BY_GATES: dict[str, Callable[..., list[Tensor]]] = {
     "obd_gauss_newton": lambda *arguments: [bend / 2 for bend in gates.gauss_newton(*arguments)],
     "mean_activation": _gated(lambda gate: gate.size),
     "nonzero_activation": _gated(lambda gate: gate.nonzero),
+    "dead": gates.spreads,
 }
 
 
