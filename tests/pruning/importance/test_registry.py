@@ -16,12 +16,26 @@ from tests.pruning.test_gates import jets
 UNITS: dict[str, tuple[str, list[str]]] = {
     "weights, rows, N:M of dense and convolution layers": (
         "weight",
-        ["dense", "conv_relu", "convolution", "depthwise", "separable", "grouped", "shared", "attention", "batch_norm"],
+        [
+            *("dense", "conv_relu", "convolution", "depthwise", "separable", "grouped", "shared", "attention"),
+            *("batch_norm", "residual", "joined", "split"),
+        ],
     ),
     "weights, rows, N:M of both kernels of SimpleRNN, LSTM, GRU": ("weight", [*cells.FORMS, "recurrent"]),
     "neurons, filters, channels": (
         "neuron",
-        ["dense", "convolution", "depthwise", "grouped", "shared", "residual", "joined", "split", "batch_norm"],
+        [
+            "dense",
+            "conv_relu",
+            "convolution",
+            "depthwise",
+            "grouped",
+            "shared",
+            "residual",
+            "joined",
+            "split",
+            "batch_norm",
+        ],
     ),
     "states of SimpleRNN, LSTM, GRU": ("neuron", [*cells.FORMS, "recurrent"]),
     "attention heads": ("head", ["attention"]),
