@@ -14,7 +14,7 @@ from hepprune.search.effects import compare, measure
 from hepprune.search.plans import structures
 from hepprune.search.plans.choices import Choice, Option, Table
 from hepprune.search.plans.journal import Journal
-from hepprune.search.plans.pricing import Pricing
+from hepprune.search.plans.pricing import Pricing, Share
 from hepprune.search.plans.variants import ROWS, Grid, Workshop
 from hepprune.search.replay import Group
 from hepprune.training import Sample
@@ -50,71 +50,83 @@ def build(
         DataError: the metric is not finite.
         NetworkError: nothing in the network can be changed, or it has no price.
     """
-    journal = Journal() if journal is None else journal
-    choices, shares = [], {}
+    judge = _Judge(workshop, sample, pricing, metric, Journal() if journal is None else journal)
+    choices = []
     for name, options in workshop.options(grid):
-        if structures.is_structure(name):
-            choices.append(_structure(workshop, sample, pricing, name, options, metric=metric, journal=journal))
-            advance(1)
-            continue
-        variants = dict(_possible(workshop, name, options))
-        effects = _effects(workshop, sample, name, variants, metric=metric, journal=journal)
-        priced = {option: pricing.share(layer, kept=option.kept) for option, layer in variants.items()}
-        shares[name] = pricing.share(workshop.network[name])
-        choices.append(
-            Choice(
-                name,
-                tuple(
-                    replace(
-                        option,
-                        loss=effects[_effect(option)].loss,
-                        error=effects[_effect(option)].error,
-                        resources=share.resources,
-                        latency_ns=share.latency_ns,
-                        interval_cycles=share.interval_cycles,
-                    )
-                    for option, share in priced.items()
-                ),
-            )
-        )
+        choices.append(judge.structure(name, options) if structures.is_structure(name) else judge.layer(name, options))
         advance(1)
     if not choices:
         raise NetworkError("the network has no layer with weights before its logits, so there is nothing to choose")
+    layers = [choice.layer for choice in choices if not structures.is_structure(choice.layer)]
+    shares = {name: pricing.share(workshop.network[name]) for name in layers}
     resources, latency_ns = pricing.fixed(shares)
     feeders = pricing.feeders(shares)
     return Table(model, tuple(choices), fixed=resources, fixed_latency_ns=latency_ns, feeders=feeders)
 
 
-def _structure(
-    workshop: Workshop,
-    sample: Sample,
-    pricing: Pricing,
-    name: str,
-    options: Sequence[Option],
-    *,
-    metric: Metric,
-    journal: Journal,
-) -> Choice:
-    """Return the choice of heads or of a block, each option measured and priced on the whole network."""
-    nothing = Resources(**dict.fromkeys(pricing.whole.resources.known(), 0.0))
-    found = [replace(options[0], resources=nothing)]
-    for option in options[1:]:
-        without = workshop.build({name: option})
-        key = content_hash("structure", *_key(workshop, sample, metric), name, str(option))
-        loss, error = journal.remember(key, partial(_whole_effect, workshop.network, without, sample, metric))
-        share = pricing.structure(without)
-        cells, latency_ns = share.resources, share.latency_ns
-        found.append(replace(option, loss=loss, error=error, resources=cells, latency_ns=latency_ns))
-    return Choice(name, tuple(found))
+@dataclass(frozen=True)
+class _Judge:
+    """What measures and prices the options of one model."""
+
+    workshop: Workshop
+    sample: Sample
+    pricing: Pricing
+    metric: Metric
+    journal: Journal
+
+    def layer(self, name: str, options: Sequence[Option]) -> Choice:
+        """Return the choice of one layer, each option measured and priced beside the other layers as they are."""
+        variants = dict(_possible(self.workshop, name, options))
+        effects = self._effects(name, variants)
+        found = []
+        for option, layer in variants.items():
+            share, effect = self.pricing.share(layer, kept=option.kept), effects[_effect(option)]
+            priced = _priced(option, share)
+            found.append(replace(priced, loss=effect.loss, error=effect.error, interval_cycles=share.interval_cycles))
+        return Choice(name, tuple(found))
+
+    def structure(self, name: str, options: Sequence[Option]) -> Choice:
+        """Return the choice of heads or of a block, each option measured and priced on the whole network."""
+        nothing = Resources(**dict.fromkeys(self.pricing.whole.resources.known(), 0.0))
+        found = [replace(options[0], resources=nothing)]
+        for option in options[1:]:
+            without = self.workshop.build({name: option})
+            key = content_hash("structure", *self._key, name, str(option))
+            loss, error = self.journal.remember(key, partial(self._whole_effect, without))
+            found.append(_priced(replace(option, loss=loss, error=error), self.pricing.structure(without)))
+        return Choice(name, tuple(found))
+
+    @property
+    def _key(self) -> tuple[str, ...]:
+        workshop = self.workshop
+        return identity(workshop.network), jets_key(self.sample), named(self.metric), workshop.criterion.name
+
+    def _whole_effect(self, after: Network) -> tuple[float, float]:
+        change = compare(self.workshop.network, after, self.sample, self.metric)[2]
+        return sign(self.metric) * change.value, change.error
+
+    def _effects(self, name: str, variants: Mapping[Option, Layer]) -> dict[Option, Measured]:
+        """Return the effect of each option that changes values, measured or from the journal."""
+        distinct = {_effect(option): layer for option, layer in variants.items()}
+        unchanged = Option()
+        tried = [option for option in distinct if option != unchanged]
+        key = content_hash("effects", *self._key, name, [str(option) for option in tried])
+        pairs = self.journal.remember(key, partial(self._measured, [distinct[option] for option in tried]))
+        return {unchanged: Measured(0.0, 0.0)} | {
+            option: Measured(*pair) for option, pair in zip(tried, pairs, strict=True)
+        }
+
+    def _measured(self, layers: Sequence[Layer]) -> list[tuple[float, float]]:
+        found: list[tuple[float, float]] = []
+        for start in range(0, len(layers), _TOGETHER):  # fewer at once need less memory, and stay in the cache
+            group = Group(tuple(layers[start : start + _TOGETHER]))
+            (effects,) = measure(self.workshop.network, self.sample, [group], metric=self.metric)
+            found += [(sign(self.metric) * effect.metric.value, effect.metric.error) for effect in effects]
+        return found
 
 
-def _whole_effect(before: Network, after: Network, sample: Sample, metric: Metric) -> tuple[float, float]:
-    change = compare(before, after, sample, metric)[2]
-    return sign(metric) * change.value, change.error
-
-
-def _key(workshop: Workshop, sample: Sample, metric: Metric) -> tuple[str, ...]:
-    return identity(workshop.network), jets_key(sample), named(metric), workshop.criterion.name
+def _priced(option: Option, share: Share) -> Option:
+    return replace(option, resources=share.resources, latency_ns=share.latency_ns)
 
 
 def _possible(workshop: Workshop, name: str, options: Sequence[Option]) -> Iterator[tuple[Option, Layer]]:
@@ -129,30 +141,6 @@ def _possible(workshop: Workshop, name: str, options: Sequence[Option]) -> Itera
 def _effect(option: Option) -> Option:
     """Return the option without what changes no value: the reuse factor, unless rows of that many weights are cut."""
     return option if option.granularity in ROWS else replace(option, reuse_factor=None)
-
-
-def _effects(
-    workshop: Workshop, sample: Sample, name: str, variants: Mapping[Option, Layer], *, metric: Metric, journal: Journal
-) -> dict[Option, Measured]:
-    """Return the effect of each option that changes values, measured or from the journal."""
-    distinct = {_effect(option): layer for option, layer in variants.items()}
-    unchanged = Option()
-    tried = [option for option in distinct if option != unchanged]
-    described = [str(option) for option in tried]
-    key = content_hash("effects", *_key(workshop, sample, metric), name, described)
-
-    def make() -> list[tuple[float, float]]:
-        found: list[tuple[float, float]] = []
-        for start in range(0, len(tried), _TOGETHER):  # fewer at once need less memory, and stay in the cache
-            group = Group(tuple(distinct[option] for option in tried[start : start + _TOGETHER]))
-            (effects,) = measure(workshop.network, sample, [group], metric=metric)
-            found += [(sign(metric) * effect.metric.value, effect.metric.error) for effect in effects]
-        return found
-
-    pairs = journal.remember(key, make)
-    return {unchanged: Measured(0.0, 0.0)} | {
-        option: Measured(*pair) for option, pair in zip(tried, pairs, strict=True)
-    }
 
 
 def sign(metric: Metric) -> float:
