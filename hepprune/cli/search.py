@@ -9,79 +9,94 @@ from rich.table import Table
 
 from hepprune.cli.screen import AsJson, Screen, errors_in_one_sentence, print_json
 
+Models = Annotated[list[str], typer.Argument(help="Model files; several share the target's cells.")]
+Data = Annotated[
+    list[Path], typer.Option(help="Jets: a recipe.yaml or an .npz with x and y; one, or one for each model.")
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="A folder for the smaller models, the plan and its plots.")]
+TargetOption = Annotated[
+    str | None,
+    typer.Option("--target", "-t", help="A preset (see `hepprune targets`) or a YAML file; else the recipe's."),
+]
+Solver = Annotated[str | None, typer.Option(help="greedy, exact, dynamic_programming or evolve; else the recipe's.")]
+Limits = Annotated[
+    list[str] | None,
+    typer.Option("--budget", "-b", help="A limit in the target's place: lut=10%, dsp=120, latency=100ns."),
+]
+Strategy = Annotated[
+    str | None,
+    typer.Option(help="latency, resource, resource_unrolled, distributed_arithmetic; else the recipe's."),
+]
+IoType = Annotated[str, typer.Option(help="io_parallel or io_stream.")]
+MetricOption = Annotated[str, typer.Option(help="cross_entropy, accuracy, auc, ...")]
+Granularities = Annotated[str, typer.Option(help="weight, dsp_row, bram_row, N:M, neuron, head, layer.")]
+Sparsities = Annotated[str, typer.Option(help="Fractions to cut.")]
+ReuseFactors = Annotated[str, typer.Option(help="Choose among these, as in 1,2,4; else each layer's own.")]
+WeightBits = Annotated[str, typer.Option(help="Choose among these too, as in 4,5.")]
+ActivationBits = Annotated[str, typer.Option(help="Choose among these too.")]
+Jets = Annotated[int, typer.Option(min=1, help="Jets that measure the effect of an option.")]
+Trials = Annotated[int, typer.Option(min=1, help="Plans that `evolve` tries.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of `evolve`.")]
+
 
 def search(
-    models: Annotated[list[str], typer.Argument(help="Model files; several share the target's cells.")],
+    models: Models,
     *,
-    data: Annotated[
-        list[Path], typer.Option(help="Jets: a recipe.yaml or an .npz with x and y; one, or one for each model.")
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="A folder for the smaller models, the plan and its plots.")],
-    target: Annotated[
-        str | None,
-        typer.Option("--target", "-t", help="A preset (see `hepprune targets`) or a YAML file; else the recipe's."),
-    ] = None,
-    solver: Annotated[
-        str | None, typer.Option(help="greedy, exact, dynamic_programming or evolve; else the recipe's.")
-    ] = None,
-    budget: Annotated[
-        list[str] | None,
-        typer.Option("--budget", "-b", help="A limit in the target's place: lut=10%, dsp=120, latency=100ns."),
-    ] = None,
-    strategy: Annotated[
-        str | None,
-        typer.Option(help="latency, resource, resource_unrolled, distributed_arithmetic; else the recipe's."),
-    ] = None,
-    io_type: Annotated[str, typer.Option(help="io_parallel or io_stream.")] = "io_parallel",
-    metric: Annotated[str, typer.Option(help="cross_entropy, accuracy, auc, ...")] = "cross_entropy",
-    granularities: Annotated[
-        str, typer.Option(help="weight, dsp_row, bram_row, N:M, neuron, head, layer.")
-    ] = "weight,neuron",
-    sparsities: Annotated[str, typer.Option(help="Fractions to cut.")] = "0.125,0.25,0.375,0.5,0.625,0.75,0.875,0.95",
-    reuse_factors: Annotated[str, typer.Option(help="Choose among these, as in 1,2,4; else each layer's own.")] = "",
-    weight_bits: Annotated[str, typer.Option(help="Choose among these too, as in 4,5.")] = "",
-    activation_bits: Annotated[str, typer.Option(help="Choose among these too.")] = "",
-    jets: Annotated[int, typer.Option(min=1, help="Jets that measure the effect of an option.")] = 20_000,
-    trials: Annotated[int, typer.Option(min=1, help="Plans that `evolve` tries.")] = 300,
-    seed: Annotated[int, typer.Option(min=0, help="Of `evolve`.")] = 0,
+    data: Data,
+    out: Out,
+    target: TargetOption = None,
+    solver: Solver = None,
+    budget: Limits = None,
+    strategy: Strategy = None,
+    io_type: IoType = "io_parallel",
+    metric: MetricOption = "cross_entropy",
+    granularities: Granularities = "weight,neuron",
+    sparsities: Sparsities = "0.125,0.25,0.375,0.5,0.625,0.75,0.875,0.95",
+    reuse_factors: ReuseFactors = "",
+    weight_bits: WeightBits = "",
+    activation_bits: ActivationBits = "",
+    jets: Jets = 20_000,
+    trials: Trials = 300,
+    seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
     """Choose sparsity, granularity, reuse factor and bits of every layer so that a budget holds and least is lost."""
     with errors_in_one_sentence():
         from hepprune.pipeline import searching
         from hepprune.pipeline.wholes import Settings
-        from hepprune.search.plans.variants import Grid
 
-        grid = Grid(
-            _numbers("sparsities", sparsities, float),
-            tuple(name.strip() for name in granularities.split(",") if name.strip()),
-            _numbers("reuse-factors", reuse_factors, int),
-            _numbers("weight-bits", weight_bits, int),
-            _numbers("activation-bits", activation_bits, int),
-        )
+        grid = _grid(granularities, sparsities, reuse_factors=reuse_factors, bits=(weight_bits, activation_bits))
         recipe = _recipe(data)
         chosen = solver or recipe.solver, strategy or recipe.strategy
         settings = Settings(*chosen, io_type, metric, grid, n_jets=jets, n_trials=trials, seed=seed)
+        limits, place = (*recipe.limits, *(budget or ())), target or recipe.target
         screen = Screen()
         with screen.progress:
             found = searching.search(
-                _named(models),
-                data,
-                target or recipe.target,
-                settings=settings,
-                budget=(*recipe.limits, *(budget or ())),
-                out=out,
-                track=screen,
+                _named(models), data, place, settings=settings, budget=limits, out=out, track=screen
             )
-        if as_json:
-            print_json(found)
-            return
-        console = Console()
-        if found.solution.steps:
-            console.print(_steps(found))
-        console.print(_plan(found))
-        for line in _verdict(found):
-            console.print(line, soft_wrap=True, highlight=False)
+        print_json(found) if as_json else _print(found)
+
+
+def _print(found: Any) -> None:
+    console = Console()
+    if found.solution.steps:
+        console.print(_steps(found))
+    console.print(_plan(found))
+    for line in _verdict(found):
+        console.print(line, soft_wrap=True, highlight=False)
+
+
+def _grid(granularities: str, sparsities: str, *, reuse_factors: str, bits: tuple[str, str]) -> Any:
+    from hepprune.search.plans.variants import Grid
+
+    return Grid(
+        _numbers("sparsities", sparsities, float),
+        tuple(name.strip() for name in granularities.split(",") if name.strip()),
+        _numbers("reuse-factors", reuse_factors, int),
+        _numbers("weight-bits", bits[0], int),
+        _numbers("activation-bits", bits[1], int),
+    )
 
 
 def _recipe(data: list[Path]) -> Any:
