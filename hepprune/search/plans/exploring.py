@@ -27,7 +27,8 @@ Flags = NDArray[np.bool_]
 Solve = Callable[[Problem], Solution]
 
 EVERY, MOST = 1000, 600  # plans up to which all are priced, and how many are where there are more
-_STEP, _LOWEST = 0.8, 1e-3  # from rung to rung of a ladder, and where it ends
+_DRAWN = 200  # plans whose predicted use says which limits are alike
+_STEP, _LOWEST = 0.87, 1e-3  # from rung to rung of a ladder, and where it ends
 _CLOSER = 3  # attempts to get below a rung that is out of reach
 _NEAR = 0.1, 10.0  # a plan is no basis for a correction beyond these
 _AT_ONCE = 7  # neighbours that are priced before all are judged again
@@ -80,15 +81,19 @@ def _explore(problem: Problem, solve: Solve, atlas: Atlas, most: int) -> None:
     chart = Chart.of(problem, atlas)
     for picks in _extremes(chart.links, most // 6):
         chart.price(picks)
-    weighings = list(_weighings(chart.links.knapsack))
+    weighings = _apart(list(_weighings(chart.links.knapsack)), chart.predicted(_any(chart.links)))
     for weighing in weighings:
         for picks in _ladder(chart, solve, weighing):
             chart.price(picks)
-    apart = _apart(weighings, np.array(list(chart.picks.values())))
-    for n_after, weighing in reversed(
-        list(enumerate(apart))
-    ):  # the first has the most plans, and twice the others' part
-        refine(chart, weighing, n=(most - len(chart.picks)) // (n_after + 2 if n_after else 1))
+    for place in reversed(range(len(weighings))):  # cells have the most plans: they come last, and get twice as many
+        left = most - len(chart.picks)
+        refine(chart, weighings[place], n=left // (place + 2 if place else 1))
+
+
+def _any(links: Links) -> Plans:
+    """Return plans drawn at random, the same each time, (n, n_choices)."""
+    rng = np.random.default_rng(0)
+    return np.column_stack([rng.integers(len(options), size=_DRAWN) for options in links.options])
 
 
 def _apart(weighings: Sequence[Flags], shares: Floats) -> list[Flags]:
