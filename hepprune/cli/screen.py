@@ -34,6 +34,10 @@ def errors_in_one_sentence() -> Iterator[None]:
         label = "[yellow]to be continued:[/]" if isinstance(error, MeasurementAwaitedError) else "[bold red]error:[/]"
         errors.print(label, escape(str(error)), soft_wrap=True, highlight=False, emoji=False)
         raise typer.Exit(error.exit_code) from None
+    except (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        what = f"'{error.filename}': {error.strerror}"
+        errors.print("[bold red]error:[/]", escape(what), soft_wrap=True, highlight=False, emoji=False)
+        raise typer.Exit(HeppruneError.exit_code) from None
     except KeyboardInterrupt:
         errors.print("interrupted; what was finished is kept, run the same command again to go on from there")
         raise typer.Exit(_INTERRUPTED) from None

@@ -16,7 +16,7 @@ from hepprune.hardware.targets import Target
 from hepprune.network import Network
 from hepprune.pipeline import budgets
 from hepprune.pipeline.context import Track, silent
-from hepprune.pipeline.sources import jets
+from hepprune.pipeline.sources import check, jets
 from hepprune.pipeline.wholes import Model, Planned, Settings, Wholes
 from hepprune.report import fronts
 from hepprune.search.plans import pareto, solvers, tables
@@ -126,6 +126,8 @@ def _read(named: tuple[str, Any], data: Path | tuple[Sample, Sample], settings: 
     name, given = named
     network = given if isinstance(given, Network) else frontends.read(given)
     train, test = jets(data)[::2] if isinstance(data, Path) else data  # validation jets lie between them
+    for sample in (train, test):
+        check(network, sample, model=name, data=data if isinstance(data, Path) else "data")
     workshop = Workshop.of(network, train.first(STATISTICS_JETS), criterion=settings.criterion)
     return Model(name, given, workshop, train.first(settings.n_jets), test)
 

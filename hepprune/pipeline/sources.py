@@ -60,7 +60,9 @@ def find(source: str, data: Path | None, build: Path, track: Track = silent) -> 
         found = _of_recipe(recipes.load(data), build, track)
         return replace(found, name=name, baseline=lambda _: network, model=source, prune=None)
     target = targets.load("generic_vu13p")
-    parts = _split(jets(data)[0], data)
+    whole = jets(data)[0]
+    check(network, whole, model=source, data=data)
+    parts = _split(whole, data)
     return Source(name, lambda _: network, *parts, target, "distributed_arithmetic", model=source)
 
 
@@ -81,6 +83,23 @@ def jets(path: Path) -> tuple[Sample, Sample, Sample]:
     except (OSError, KeyError, ValueError, BadZipFile) as problem:
         raise DataError(f"'{path}' is no .npz with jets x and classes y: {problem}") from problem
     return sample, sample, sample
+
+
+def check(network: Network, sample: Sample, *, model: str, data: object) -> None:
+    """Refuse jets that a network does not take, or of classes that it does not tell apart.
+
+    Raises:
+        DataError: they are.
+    """
+    shape, given = tuple(network.input.features_shape), tuple(sample.x.shape[1:])
+    if shape != given:
+        raise DataError(f"'{model}' takes features of shape {shape}, and the jets of '{data}' have {given}")
+    n_classes = network.shapes[network.logits_name][-1]
+    if sample.y.ndim == 1 and not 0 <= int(sample.y.min()) <= int(sample.y.max()) < n_classes:
+        wrong = int(sample.y.min()) if int(sample.y.min()) < 0 else int(sample.y.max())
+        raise DataError(
+            f"'{model}' tells {n_classes} classes apart, 0 to {n_classes - 1}; '{data}' has jets of {wrong}"
+        )
 
 
 def _split(whole: Sample, path: Path) -> tuple[Sample, Sample, Sample]:

@@ -107,6 +107,16 @@ def test_mistakes_are_refused_before_anything_is_measured(tagger: Network, few: 
         searching.search(one, [few] * 3, TARGET, settings=SETTINGS)
 
 
+def test_jets_that_a_model_does_not_take_are_refused(tagger: Network, few: Jets) -> None:
+    x, y = few[0].x, few[0].y
+    for wrong, said in (
+        (Sample(x[:, :7], y), r"'tagger' takes features of shape \(8,\), and the jets of 'data' have \(7,\)"),
+        (Sample(x, y + 1), "tells 5 classes apart, 0 to 4; 'data' has jets of 5"),
+    ):
+        with pytest.raises(DataError, match=said):
+            searching.search({"tagger": tagger}, [(wrong, few[1])], TARGET, settings=SETTINGS)
+
+
 def test_a_metric_that_is_nan_is_refused(tagger: Network, few: Jets) -> None:
     def broken(logits: Floats, labels: np.ndarray) -> Score:
         return Score(float(logits[0, 0]) * float("nan"), np.zeros(len(labels)))
@@ -135,9 +145,17 @@ def test_the_command_writes_model_plan_and_plots(files: tuple[Path, Path], tagge
 def test_the_command_ends_with_2_on_a_budget_it_cannot_meet_and_1_on_a_mistake(files: tuple[Path, Path]) -> None:
     model, data = files
     command = ["search", str(model), "--data", str(data), "-t", "generic_vu13p", "-o", str(model.parent / "out")]
-    for more, code in ((["-b", "lut=10"], 2), (["-b", "lut=10ns"], 1), (["--weight-bits", "four"], 1)):
+    for more, code in (
+        (["-b", "lut=10"], 2),
+        (["-b", "lut=10ns"], 1),
+        (["-b", "lut=-10"], 1),
+        (["--weight-bits", "four"], 1),
+        (["--solver", "evolve", "--trials", "5"], 1),
+        (["-o", str(data)], 1),
+    ):
         told = CliRunner().invoke(app, [*command, "--sparsities", "0.5", "--jets", "300", *more])
         assert told.exit_code == code
+        assert told.exception is None or isinstance(told.exception, SystemExit)
         assert not (model.parent / "out" / "tagger.npz").exists()
 
 
