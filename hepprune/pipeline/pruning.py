@@ -70,6 +70,9 @@ def prune(
     _check_another_file(model, path)
     network = frontends.read(model)
     train, test = (None, None) if data is None else sources.jets(data)[::2]
+    for sample in (train, test):
+        if sample is not None:
+            sources.check(network, sample, model=model, data=data)
     some = None if train is None else train.first(_STATISTICS_JETS)
     with track("pruning"):
         masked = plan.prune(network, some, granularity=granularity, **options)
