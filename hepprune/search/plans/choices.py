@@ -140,15 +140,24 @@ class Problem:
         return replace(self, tables=tables)
 
     @property
-    def limits(self) -> dict[str, float]:
-        """Every limit by name, the interval of each model among them."""
+    def sums(self) -> dict[str, float]:
+        """The limits on cells and latency, by name."""
+        return _rows(self)
+
+    @property
+    def intervals(self) -> dict[str, float]:
+        """The limit on each model's interval, by name; all of an interval of 1 is always used."""
         several = len(self.tables) > 1
-        intervals = {
+        return {
             interval_name(table.model, several): float(table.interval_cycles)
             for table in self.tables
             if table.interval_cycles is not None
         }
-        return _rows(self) | intervals
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """Every limit by name."""
+        return self.sums | self.intervals
 
     @property
     def largest(self) -> dict[str, float]:

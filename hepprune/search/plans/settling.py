@@ -58,9 +58,9 @@ def settle(
     fitting = [whole for whole in contenders if whole.fits(limits)] or _rescued(problem, atlas)
     if not fitting:
         raise _unreachable(atlas, limits)
-    judged = [_judged(whole, judge, limits) for whole in fitting]
+    judged = [_judged(whole, judge, problem.sums) for whole in fitting]
     chosen = min(judged, key=lambda plan: (plan.loss, plan.worst))
-    beyond = [_judged(whole, judge, limits) for whole in _over(contenders, limits)]
+    beyond = [_judged(whole, judge, problem.sums) for whole in _over(contenders, problem)]
     front = pareto.thinned(pareto.front([*judged, *beyond]), _POINTS)
     n_priced = len(atlas)
     steps = tuple(_steps(problem, atlas, chosen))
@@ -72,10 +72,11 @@ def _judged(whole: Whole, judge: Judge, limits: Figures) -> Plan:
     return replace(judge(whole.plan), used=whole.shares(limits))
 
 
-def _over(contenders: list[Whole], limits: Figures) -> list[Whole]:
-    """Return a few plans over the limits that lose less than others which are no further over."""
-    over = {whole.plan.key: whole for whole in contenders if not whole.fits(limits)}
-    plans = [replace(whole.plan, used=whole.shares(limits)) for whole in over.values()]
+def _over(contenders: list[Whole], problem: Problem) -> list[Whole]:
+    """Return a few plans over the limits on cells or latency that lose less than others which are no further over."""
+    quick = (whole for whole in contenders if whole.fits(problem.intervals))
+    over = {whole.plan.key: whole for whole in quick if not whole.fits(problem.sums)}
+    plans = [replace(whole.plan, used=whole.shares(problem.sums)) for whole in over.values()]
     return [over[plan.key] for plan in pareto.thinned(pareto.front(plans), _POINTS)]
 
 
@@ -94,7 +95,7 @@ def _rescued(problem: Problem, atlas: Atlas) -> list[Whole]:
 
 def _steps(problem: Problem, atlas: Atlas, chosen: Plan) -> Iterator[Step]:
     """Yield the steps of the solution that is nearest to a plan, then what lies between, each priced as a whole."""
-    links, limits = Links.of(problem.limited({})), problem.limits
+    links, limits = Links.of(problem.limited({})), problem.sums
     wanted = links.picks(chosen)
     told = [solution for solution in atlas.solutions if solution.steps]
     near = min(told, key=lambda solution: _apart(solution.chosen, chosen), default=None)
