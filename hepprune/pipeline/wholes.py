@@ -97,7 +97,7 @@ class Wholes:
         key = plan.key_of(model.name)
         found = self._networks.get(key)
         if found is None:
-            found = model.workshop.build(plan.of(model.name), warn=False)
+            found = model.workshop.build(plan.of(model.name), draft=True)
             if nonzero_weights(model.workshop.network) <= _KEPT:
                 self._networks[key] = found
         return found

@@ -142,16 +142,18 @@ class Workshop:
         constants = self.means[layer.name][list(chosen.units)].tolist()
         return masks.Cut(layer.name, "neuron", chosen.units, tuple(constants))
 
-    def build(self, options: Mapping[str, Option], *, warn: bool = True) -> Network:
-        """Return the network with an option for each layer named, dead structure removed (see `surgery.shrink`)."""
+    def build(self, options: Mapping[str, Option], *, draft: bool = False) -> Network:
+        """Return the network with an option for each layer named, dead structure removed (see `surgery.shrink`).
+
+        A `draft` is for pricing and measuring: it may share layers, must not be changed, and the log is silent.
+        """
         network = structures.without_blocks(self.network, options)
         left = {layer.name for layer in network}
-        network = network.replacing(
-            {name: self.layer(name, option) for name, option in options.items() if name in left}
-        )
+        changed = {name: self.layer(name, option) for name, option in options.items() if name in left}
+        network = replaced(network, changed) if draft else network.replacing(changed)
         network = structures.without_heads(network, options, self.head_order)  # while all heads have their places
         shrinks = any(option.granularity in {"neuron", "head"} for option in options.values())
-        return surgery.shrink(network, warn=warn) if shrinks else network
+        return surgery.shrink(network, warn=not draft) if shrinks else network
 
 
 def replaced(network: Network, changed: Mapping[str, Layer]) -> Network:
