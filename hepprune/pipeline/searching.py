@@ -22,15 +22,16 @@ from hepprune.report import fronts
 from hepprune.search.plans import pareto, solvers, tables
 from hepprune.search.plans.atlas import Atlas, Whole
 from hepprune.search.plans.choices import Problem, Table
-from hepprune.search.plans.exploring import explore
+from hepprune.search.plans.exploring import EVERY, MOST, explore
 from hepprune.search.plans.journal import Journal
 from hepprune.search.plans.pareto import Plan, Solution
 from hepprune.search.plans.pricing import Pricing, latency_limit
-from hepprune.search.plans.settling import Settled, settle
+from hepprune.search.plans.settling import EXHAUSTED, Settled, settle
 from hepprune.search.plans.variants import Workshop
 from hepprune.training import Sample
 
 STATISTICS_JETS = 16_384
+_FEWEST = 120  # plans that are priced of networks of any size
 _STARTS = 16  # plans of an atlas that evolution starts from
 
 
@@ -162,9 +163,10 @@ def _solve(wholes: Wholes, track: Track) -> Settled:
             measured(1)
             return wholes.evaluate(plan)
 
-        atlas = explore(problem, solve, price)
+        every, most, exhausted = (max(_FEWEST, round(wholes.lightness * n)) for n in (EVERY, MOST, EXHAUSTED))
+        atlas = explore(problem, solve, price, every=every, most=most)
         also = _evolved(wholes, atlas, track) if evolves else ()
-        return settle(problem, atlas, judge, name=settings.solver, also=also)
+        return settle(problem, atlas, judge, name=settings.solver, also=also, exhausted=exhausted)
 
 
 def _evolved(wholes: Wholes, atlas: Atlas, track: Track) -> tuple[Whole, ...]:

@@ -25,6 +25,7 @@ from hepprune.search.plans.pareto import Plan
 from hepprune.search.plans.variants import Grid, Workshop
 from hepprune.training import Sample
 
+_LIGHT = 2**16  # weights up to which a network takes no time to speak of
 _KEPT = 2**14  # weights of models whose networks are kept in memory, plan by plan
 
 
@@ -91,6 +92,12 @@ class Wholes:
     journal: Journal
     _networks: dict[Hashable, Network] = field(default_factory=dict, repr=False, compare=False)
     _prices: dict[Hashable, Estimate] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def lightness(self) -> float:
+        """How many plans can be priced, as a fraction of those of small networks, in about the same time."""
+        n_weights = sum(nonzero_weights(model.workshop.network) for model in self.models)
+        return min(1.0, _LIGHT / max(n_weights, 1))
 
     def built(self, model: Model, plan: Plan) -> Network:
         """Return the network that a plan makes of a model; small ones are kept."""

@@ -17,7 +17,7 @@ from hepprune.search.plans.links import Links
 from hepprune.search.plans.pareto import Plan, Solution, Step
 
 _RESCUED = 240  # plans that are priced beyond the atlas where none of it fits
-_EXHAUSTED = 3000  # plans up to which all are priced before a budget is called out of reach
+EXHAUSTED = 3000  # plans up to which all are priced before a budget is called out of reach
 _POINTS = 12  # of a front
 
 # Returns a plan with the loss and error that its whole networks have.
@@ -44,10 +44,11 @@ def settle(
     *,
     name: str = "greedy",
     also: tuple[Whole, ...] = (),
+    exhausted: int = EXHAUSTED,
 ) -> Settled:
     """Return the plan of least loss, as `judge` sees whole networks, of the atlas and `also` others.
 
-    `name` is the solver's that led there.
+    `name` is the solver's that led there. Up to `exhausted` plans all are priced before a budget is called out of reach.
 
     Raises:
         BudgetMissedError: none meets the budget; it names the limit that binds and the closest point, as the whole
@@ -55,7 +56,7 @@ def settle(
     """
     limits = problem.limits
     contenders = [*atlas.contenders(), *also]
-    fitting = [whole for whole in contenders if whole.fits(limits)] or _rescued(problem, atlas)
+    fitting = [whole for whole in contenders if whole.fits(limits)] or _rescued(problem, atlas, exhausted)
     if not fitting:
         raise _unreachable(atlas, limits)
     judged = [_judged(whole, judge, problem.sums) for whole in fitting]
@@ -80,7 +81,7 @@ def _over(contenders: list[Whole], problem: Problem) -> list[Whole]:
     return [over[plan.key] for plan in pareto.thinned(pareto.front(plans), _POINTS)]
 
 
-def _rescued(problem: Problem, atlas: Atlas) -> list[Whole]:
+def _rescued(problem: Problem, atlas: Atlas, exhausted: int) -> list[Whole]:
     """Return what fits among plans near those closest to the limits, and then among all where they can be priced."""
     limits = problem.limits
     if not atlas.complete:
@@ -88,7 +89,7 @@ def _rescued(problem: Problem, atlas: Atlas) -> list[Whole]:
         for whole in list(atlas):
             chart.price(chart.links.picks(whole.plan))
         exploring.refine(chart, chart.weights(limits), n=_RESCUED, until=lambda: atlas.closest(limits).fits(limits))
-        if not atlas.closest(limits).fits(limits) and atlas.n_plans <= _EXHAUSTED:
+        if not atlas.closest(limits).fits(limits) and atlas.n_plans <= exhausted:
             exploring.exhaust(problem, atlas)
     return [whole for whole in atlas if whole.fits(limits)]
 
