@@ -8,14 +8,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
-from hepprune.errors import BudgetMissedError, RecipeError
+from hepprune.errors import RecipeError
 from hepprune.hardware.resources import RESOURCES, Budget, Resources
-
-Floats = NDArray[np.float64]
-_SLACK = 1e-9  # of a limit: what sums of floats may be off
 
 
 @dataclass(frozen=True)
@@ -141,8 +135,14 @@ class Problem:
 
     @property
     def sums(self) -> dict[str, float]:
-        """The limits on cells and latency, by name."""
-        return _rows(self)
+        """The limits that are sums over layers, by name: shared cells, and each model's latency."""
+        several = len(self.tables) > 1
+        own = {
+            latency_name(table.model, several): table.latency_ns
+            for table in self.tables
+            if table.latency_ns is not None
+        }
+        return self.resources.known() | own
 
     @property
     def intervals(self) -> dict[str, float]:
@@ -173,76 +173,6 @@ class Problem:
         return tuple((table.model, choice.layer) for table in self.tables for choice in table.choices)
 
 
-@dataclass(frozen=True)
-class Knapsack:
-    """A problem in numbers: per choice the losses (n_options,) and uses (n_options, n_limits) of the options allowed.
-
-    `limits` are what is left beside what is needed in any case. `allowed[k]` are the places of the options in the
-    problem's choice k.
-    """
-
-    names: tuple[str, ...]
-    losses: tuple[Floats, ...]
-    uses: tuple[Floats, ...]
-    limits: Floats
-    fixed: Floats
-    allowed: tuple[NDArray[np.int64], ...]
-
-    @classmethod
-    def of(cls, problem: Problem) -> "Knapsack":
-        """Return the numbers of a problem; options that break an interval or use of what there is none are left out.
-
-        Raises:
-            BudgetMissedError: a choice has no option left.
-        """
-        rows = _rows(problem)
-        names, limits = tuple(rows), np.array(list(rows.values()))
-        losses, uses, allowed = [], [], []
-        for table in problem.tables:
-            for choice in table.choices:
-                use = np.array([[_use(name, table.model, option) for name in names] for option in choice.options])
-                use = use.reshape(len(choice.options), len(names))
-                kept = _allowed(choice, table, names, use, limits)
-                losses.append(np.array([choice.options[place].loss for place in kept]))
-                uses.append(use[kept])
-                allowed.append(np.array(kept))
-        fixed = np.array([sum(_fixed(name, table) for table in problem.tables) for name in names])
-        return cls(names, tuple(losses), tuple(uses), limits, fixed, tuple(allowed))
-
-    def loss(self, picks: Sequence[int]) -> float:
-        """Return the loss of a plan given as one option per choice."""
-        return float(sum(losses[pick] for losses, pick in zip(self.losses, picks, strict=True)))
-
-    def use(self, picks: Sequence[int]) -> Floats:
-        """Return what a plan uses of each limit, (n_limits,)."""
-        total: Floats = self.fixed.copy()
-        for uses, pick in zip(self.uses, picks, strict=True):
-            total += uses[pick]
-        return total
-
-    def fits(self, use: Floats, share: float = 1.0) -> NDArray[np.bool_]:
-        """Return whether uses (..., n_limits) stay within a share of the limits."""
-        return np.asarray((use <= share * self.limits * (1 + _SLACK) + 1e-12).all(axis=-1))
-
-    def worst(self, use: Floats) -> Floats:
-        """Return the largest fraction of any limit that uses (..., n_limits) take; 0 where nothing is limited."""
-        if not self.names:
-            return np.zeros(use.shape[:-1])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            fractions = np.where(use > 0, use / self.limits, 0.0)
-        return fractions.max(axis=-1)  # type: ignore[no-any-return]
-
-
-def _rows(problem: Problem) -> dict[str, float]:
-    """Return the limits that are sums over layers, by name: shared cells, and each model's latency."""
-    shared = problem.resources.known()
-    several = len(problem.tables) > 1
-    own = {
-        latency_name(table.model, several): table.latency_ns for table in problem.tables if table.latency_ns is not None
-    }
-    return shared | own
-
-
 def latency_name(model: str, several: bool) -> str:  # noqa: FBT001 -- it says which of two names
     """Return the name of a model's latency limit, which tells it from those of others where there are several."""
     return f"latency_ns of {model}" if several else "latency_ns"
@@ -254,40 +184,20 @@ def interval_name(model: str, several: bool) -> str:  # noqa: FBT001 -- it says 
 
 
 def _largest(name: str, table: Table) -> float:
-    uses = [[_use(name, table.model, option) for option in choice.options] for choice in table.choices]
-    return _fixed(name, table) + sum(max(each) for each in uses)
+    uses = [[use_of(name, table.model, option) for option in choice.options] for choice in table.choices]
+    return fixed_of(name, table) + sum(max(each) for each in uses)
 
 
-def _use(name: str, model: str, option: Option) -> float:
+def use_of(name: str, model: str, option: Option) -> float:
+    """Return what an option of a model uses of a limit, infinite where nobody knows."""
     if name in RESOURCES:
         value = getattr(option.resources, name)
         return math.inf if value is None else float(value)
     return option.latency_ns if name in {"latency_ns", f"latency_ns of {model}"} else 0.0
 
 
-def _fixed(name: str, table: Table) -> float:
+def fixed_of(name: str, table: Table) -> float:
+    """Return what a model uses of a limit in any case."""
     if name in RESOURCES:
         return float(getattr(table.fixed, name) or 0.0)
     return table.fixed_latency_ns if name in {"latency_ns", f"latency_ns of {table.model}"} else 0.0
-
-
-def _allowed(choice: Choice, table: Table, names: tuple[str, ...], use: Floats, limits: Floats) -> list[int]:
-    """Return the options that no limit rules out by themselves."""
-    slow, place = table.interval_cycles, f"layer '{choice.layer}' of '{table.model}'"
-    quick = [i for i, option in enumerate(choice.options) if slow is None or option.interval_cycles <= slow]
-    if not quick:
-        fastest = min(option.interval_cycles for option in choice.options)
-        raise BudgetMissedError(
-            f"the budget cannot be reached: interval_cycles binds, {slow} allowed, {fastest} at the closest point "
-            f"({place})"
-        )
-    none = limits == 0
-    spared = [i for i in quick if np.isfinite(use[i]).all() and not (use[i][none] > 0).any()]
-    if not spared:
-        least = use[quick].min(axis=0)
-        binding = int(np.argmax(~np.isfinite(least) | (none & (least > 0))))
-        raise BudgetMissedError(
-            f"the budget cannot be reached: {names[binding]} binds, {limits[binding]:g} allowed, {least[binding]:g} at "
-            f"the closest point ({place})"
-        )
-    return spared

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from hepprune.errors import BudgetMissedError
 from hepprune.search.plans.atlas import Atlas, Figures, Price
-from hepprune.search.plans.choices import Knapsack, Problem
+from hepprune.search.plans.choices import Problem
+from hepprune.search.plans.knapsack import Knapsack
 from hepprune.search.plans.links import Links, Plans
 from hepprune.search.plans.pareto import Picks, Solution
 from hepprune.search.plans.solvers import milp

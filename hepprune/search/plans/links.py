@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from hepprune.hardware.resources import RESOURCES, Resources
 from hepprune.search.plans import pareto
-from hepprune.search.plans.choices import Choice, Knapsack, Option, Problem
+from hepprune.search.plans.choices import Choice, Option, Problem
+from hepprune.search.plans.knapsack import Knapsack
 from hepprune.search.plans.pareto import Picks, Plan
 
 Floats = NDArray[np.float64]

@@ -9,7 +9,8 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from hepprune.errors import BudgetMissedError
-from hepprune.search.plans.choices import Knapsack, Option, Problem
+from hepprune.search.plans.choices import Option, Problem
+from hepprune.search.plans.knapsack import Knapsack
 
 T = TypeVar("T")
 Picks = tuple[int, ...]  # one option per choice of a problem, or of its knapsack

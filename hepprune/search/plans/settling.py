@@ -48,7 +48,8 @@ def settle(
 ) -> Settled:
     """Return the plan of least loss, as `judge` sees whole networks, of the atlas and `also` others.
 
-    `name` is the solver's that led there. Up to `exhausted` plans all are priced before a budget is called out of reach.
+    `name` is the solver's that led there. Up to `exhausted` plans all are priced before a budget is called
+    out of reach.
 
     Raises:
         BudgetMissedError: none meets the budget; it names the limit that binds and the closest point, as the whole

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from hepprune.errors import RecipeError
 from hepprune.search.plans import pareto
-from hepprune.search.plans.choices import Knapsack, Problem
+from hepprune.search.plans.choices import Problem
+from hepprune.search.plans.knapsack import Knapsack
 from hepprune.search.plans.pareto import Picks, Solution
 from hepprune.search.plans.solvers import paths
 from hepprune.search.plans.solvers.milp import swept

@@ -8,7 +8,8 @@ import numpy as np
 
 from hepprune.errors import RecipeError
 from hepprune.search.plans import pareto
-from hepprune.search.plans.choices import Knapsack, Problem
+from hepprune.search.plans.choices import Problem
+from hepprune.search.plans.knapsack import Knapsack
 from hepprune.search.plans.links import Links
 from hepprune.search.plans.pareto import Picks, Plan, Solution
 from hepprune.search.plans.solvers import milp, paths

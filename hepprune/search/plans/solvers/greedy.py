@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from hepprune.search.plans import pareto
-from hepprune.search.plans.choices import Knapsack, Problem
+from hepprune.search.plans.choices import Problem
+from hepprune.search.plans.knapsack import Knapsack
 from hepprune.search.plans.pareto import Picks, Solution, Step
 from hepprune.search.plans.solvers import milp, paths
 from hepprune.search.plans.solvers.registry import solver

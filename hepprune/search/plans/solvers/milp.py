@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepprune.search.plans import pareto
-from hepprune.search.plans.choices import Knapsack, Problem
+from hepprune.search.plans.choices import Problem
+from hepprune.search.plans.knapsack import Knapsack
 from hepprune.search.plans.pareto import Picks, Solution
 from hepprune.search.plans.solvers.registry import solver
 

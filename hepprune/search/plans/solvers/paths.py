@@ -13,7 +13,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from hepprune.search.plans.choices import Knapsack
+from hepprune.search.plans.knapsack import Knapsack
 from hepprune.search.plans.pareto import Picks
 
 Floats = NDArray[np.float64]

@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from hepprune.hardware.resources import Budget, Resources
-from hepprune.search.plans.choices import Choice, Knapsack, Option, Problem, Table
+from hepprune.search.plans.choices import Choice, Option, Problem, Table
+from hepprune.search.plans.knapsack import Knapsack
 from hepprune.search.plans.pareto import Picks
 
 NAMES = ("lut", "dsp", "latency_ns")

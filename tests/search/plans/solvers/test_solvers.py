@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hepprune.errors import BudgetMissedError, RecipeError
 from hepprune.hardware.resources import Budget, Resources
 from hepprune.search.plans import solvers
-from hepprune.search.plans.choices import Choice, Knapsack, Problem, Table
+from hepprune.search.plans.choices import Choice, Problem, Table
+from hepprune.search.plans.knapsack import Knapsack
 from hepprune.search.plans.pareto import Plan, Solution
 from tests.search.plans.solvers.drawing import best, option, problems, table
 
