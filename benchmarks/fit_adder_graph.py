@@ -6,8 +6,8 @@ removed, are solved as they become Verilog. Half of them fit the constants in
 `hepprune.hardware.cost.distributed_arithmetic`, which are what the default command printed; the rest judges them, and
 with `--also` so does every network that a run of hepprune has saved under a folder, most of them trained and pruned.
 
-One command, about ten minutes: `python benchmarks/fit_adder_graph.py [--networks 400] [--also FOLDER]`. It prints and
-writes nothing else than benchmarks/results/adder_graph.json.
+One command, half an hour on two cores: `python benchmarks/fit_adder_graph.py [--networks 1200] [--also FOLDER]`.
+It prints and writes nothing else than benchmarks/results/adder_graph.json.
 """
 
 import argparse
@@ -43,7 +43,9 @@ SMALL = ((16, 32, 5), (8, 24, 16, 3), (24, 32, 24, 5), (12, 16, 10), (32, 16, 8,
 SPARSITIES = (0.0, 0.2, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.9, 0.95, 0.95)
 CONSTANTS = ("EXTRA_BITS", "SPREAD", "FEW_TERMS", "REPEATS", "REPEATS_POWER", "SHARING_POWER", "LATE", "NEGATED")
 COUNTED = ("COUNTED_INPUT", "COUNTED_GROWTH", "COUNTED_EXTRA", "COUNTED_SHARING", "COUNTED_POWER")
-ROUNDINGS = ("RND SAT", "TRN SAT", "RND SAT", "TRN SAT", "RND WRAP", "TRN WRAP")
+DIGITS = (UNLIMITED, UNLIMITED, UNLIMITED, 1, 2, 3)  # of a weight; with 3, up to so many
+GONE = ("smallest", "smallest", "random", "rows and columns")
+FIRST_SEED = 10_000
 LEAST_LUT = 300  # of a network that judges: below, a handful of adders
 BIAS_TYPE = FixedPoint(16, 4, True, "RND", "SAT")
 Total = Callable[[Design], float]
@@ -51,25 +53,26 @@ Total = Callable[[Design], float]
 
 @dataclass(frozen=True)
 class Case:
-    """A network's weights, its zeros before dead structure left, its matrices, and what da4ml's graph of it costs."""
+    """A network's weights and share of zeros before dead structure left, its matrices, and da4ml's graph of it."""
 
     n_weights: int
     sparsity: float
     design: Design
     solved: float
+    depth: float
 
 
 def main() -> None:
     """Solve, fit on one half, and print the errors on the other with the constants shipped and those fitted."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", type=int, default=400)
+    parser.add_argument("--networks", type=int, default=1200)
     parser.add_argument("--also", type=Path)
     arguments = parser.parse_args()
-    random = solved([drawn(seed) for seed in range(arguments.networks)])
-    seen = [case for case in random[::2] if case.solved >= LEAST_LUT]
-    kinds = {"unseen": random[1::2], "saved": solved(list(read(arguments.also))) if arguments.also else []}
-    kinds = {kind: [case for case in cases if case.solved >= LEAST_LUT] for kind, cases in kinds.items()}
-    found: dict[str, Any] = {"fitted on": len(seen)}
+    halves = (solved([drawn(FIRST_SEED + n) for n in range(half, arguments.networks, 2)]) for half in (0, 1))
+    seen, kinds = next(halves), {"unseen": next(halves)}
+    if arguments.also:
+        kinds["saved"] = solved(list(read(arguments.also)))
+    found: dict[str, Any] = {"fitted on": len(seen), "levels": levels(seen)}
     for names, total in ((CONSTANTS, exact), (COUNTED, counted)):
         here = {"shipped": {name: getattr(price, name) for name in names}}
         here |= {f"errors of the shipped, {kind}": errors(cases, total) for kind, cases in kinds.items()}
@@ -80,69 +83,83 @@ def main() -> None:
     write_json(ROOT / "benchmarks/results/adder_graph.json", found)
 
 
-def drawn(seed: int) -> tuple[float, Network]:
-    """Return the share of zeros and a network, dead structure removed."""
+def drawn(seed: int) -> tuple[int, float, Network]:
+    """Return weights and share of zeros of a network as drawn, and the network without its dead structure."""
     generator, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
-    shape = tuple(rng.choice(np.array(SMALL if rng.random() < 1 / 3 else LARGE, dtype=object)))
-    limit, bits = int(rng.choice([UNLIMITED, UNLIMITED, UNLIMITED, 1, 2, 3])), int(rng.choice([4, 5, 6, 6, 7, 8]))
-    sparsity, heavy_tails = float(rng.choice(SPARSITIES)), rng.random() < 0.4
-    gone = str(rng.choice(["smallest", "smallest", "random", "rows and columns"]))
-    result = FixedPoint(int(rng.choice([4, 6, 6, 8])), int(rng.integers(4)), False, *rng.choice(ROUNDINGS).split())
+    shapes = LARGE if seed % 3 else SMALL
+    shape, limit = shapes[int(rng.integers(len(shapes)))], int(rng.choice(DIGITS))
+    bits, sparsity = int(rng.choice([4, 5, 6, 6, 7, 8])), float(rng.choice(SPARSITIES))
+    gone, heavy_tails = str(rng.choice(GONE)), rng.random() < 0.4
     layers: list[Layer] = [Input("x", shape[0], FixedPoint(int(rng.choice([6, 8, 8, 10, 12])), 3, True, "RND", "SAT"))]
+    overflow, width, whole = (
+        str(rng.choice(["SAT", "SAT", "WRAP"])),
+        int(rng.choice([4, 6, 6, 8])),
+        int(rng.integers(4)),
+    )
+    result = FixedPoint(width, whole, False, "RND" if rng.random() < 0.5 else "TRN", overflow)
+    uneven = rng.random() < 0.3
     for i, (n_in, n_out) in enumerate(pairwise(shape)):
         weight = torch.randn(n_out, n_in, generator=generator)
         if heavy_tails:
             weight *= torch.randn(n_out, n_in, generator=generator).abs()
-        _thin_out(weight, sparsity, gone, generator)
-        bias, digits = 0.3 * torch.randn(n_out, generator=generator), torch.full(weight.shape, limit, dtype=torch.uint8)
+        sparsity = float(rng.choice(SPARSITIES)) if uneven else sparsity
+        _thin_out(weight, sparsity, gone, generator, keep_rows=i == len(shape) - 2)
+        bias, digits = 0.3 * torch.randn(n_out, generator=generator), torch.full(weight.shape, limit)
+        if limit == 3:
+            digits = torch.randint(1, 4, weight.shape, generator=generator)
         types = {"weight_type": weight_type(weight, bits), "bias_type": BIAS_TYPE}
-        layers.append(Dense(f"fc{i}", weight, bias, digit_limit=digits, **types))
+        layers.append(Dense(f"fc{i}", weight, bias, digit_limit=digits.to(torch.uint8), **types))
         if i < len(shape) - 2:
             layers.append(ReLU(f"relu{i}", result))
-    return sparsity, surgery.shrink(Network(layers))
+    return _described(Network(layers))
 
 
-def _thin_out(weight: torch.Tensor, sparsity: float, gone: str, generator: torch.Generator) -> None:
-    """Set a share of the weights (n_out, n_in) to zero."""
+def _thin_out(weight: torch.Tensor, sparsity: float, gone: str, generator: torch.Generator, *, keep_rows: bool) -> None:
+    """Set a share of the weights (n_out, n_in) to zero, in place."""
     n_out, n_in = weight.shape
     if gone == "smallest":
         weight[weight.abs() < torch.quantile(weight.abs(), sparsity)] = 0
     else:
         weight[torch.rand(weight.shape, generator=generator) < sparsity] = 0
     if gone == "rows and columns":
-        weight[torch.rand(n_out, generator=generator) < sparsity / 2] = 0
-        weight[:, torch.rand(n_in, generator=generator) < sparsity / 3] = 0
+        rows = torch.rand(n_out, 1, generator=generator) < sparsity / 2
+        weight *= ~(rows & (not keep_rows)) * ~(torch.rand(1, n_in, generator=generator) < sparsity / 3)
 
 
-def read(folder: Path) -> Iterator[tuple[float, Network]]:
-    """Yield share of zeros and network of every file under a folder that is one adder graph, once each."""
+def _described(network: Network) -> tuple[int, float, Network]:
+    used = torch.cat([layer.used_weight().flatten() for layer in network.dense_layers])
+    return len(used), float((used == 0).double().mean()), surgery.shrink(network)
+
+
+def read(folder: Path) -> Iterator[tuple[int, float, Network]]:
+    """Yield weights, share of zeros and network of every file under a folder that is one adder graph, once each."""
     known: set[str] = set()
     for path in sorted(folder.rglob("*.npz")):
         try:
             network = storage.load(path)
         except NetworkError:
             continue
-        if not matrices.covers(network) or storage.identity(network) in known:
-            continue
-        known.add(storage.identity(network))
-        used = torch.cat([layer.used_weight().flatten() for layer in network.dense_layers])
-        yield float((used == 0).double().mean()), surgery.shrink(network)
+        if matrices.covers(network) and storage.identity(network) not in known:
+            known.add(storage.identity(network))
+            yield _described(network)
 
 
-def solved(networks: list[tuple[float, Network]]) -> list[Case]:
+def solved(networks: list[tuple[int, float, Network]]) -> list[Case]:
     """Return networks with the costs of their graphs; da4ml keeps memory, so its processes are short-lived."""
     with multiprocessing.get_context("spawn").Pool(maxtasksperchild=40) as pool:
-        costs = list(track(pool.imap(cost, [network for _, network in networks]), "solving", total=len(networks)))
-    return [
-        Case(sum(la.weight.numel() for la in network.dense_layers), sparsity, matrices.extract(network), found)
-        for (sparsity, network), found in zip(networks, costs, strict=True)
+        costs = list(track(pool.imap(cost, [each[-1] for each in networks]), "solving", total=len(networks)))
+    cases = [
+        Case(n_weights, sparsity, matrices.extract(network), *found)
+        for (n_weights, sparsity, network), found in zip(networks, costs, strict=True)
     ]
+    return [case for case in cases if case.solved >= LEAST_LUT]
 
 
-def cost(network: Network) -> float:
-    """Return the LUT of da4ml's graph."""
+def cost(network: Network) -> tuple[float, float]:
+    """Return the LUT of da4ml's graph, and its depth in adder levels."""
     torch.set_num_threads(1)
-    return rtl.solve(network).cost
+    solution = rtl.solve(network)
+    return solution.cost, solution.depth
 
 
 def exact(design: Design) -> float:
@@ -174,11 +191,22 @@ def fitted(cases: list[Case], names: tuple[str, ...], total: Total) -> dict[str,
     return {name: float(f"{value:.3g}") for name, value in zip(names, start * best.x, strict=True)}
 
 
+def levels(cases: list[Case]) -> dict[str, float]:
+    """Return by how many adder levels the depth is off in the mean, for some values of UNBALANCE."""
+    shipped, found = price.UNBALANCE, {}
+    for value in (1.0, 1.1, 1.2, 1.25, 1.3, 1.4, 1.5):
+        price.UNBALANCE = value
+        off = [max(each.arrival.max() for each in price.price(case.design)) - case.depth for case in cases]
+        found[str(value)] = round(float(np.abs(off).mean()), 2)
+    price.UNBALANCE = shipped
+    return found
+
+
 def errors(cases: list[Case], total: Total) -> dict[str, Any]:
     """Return the errors by size and zeros."""
     large = [case for case in cases if case.n_weights >= 2500]
     groups = {"2,500 weights and more": large, "fewer": [case for case in cases if case.n_weights < 2500]}
-    groups["4,000 to 7,000"] = [case for case in cases if 4000 <= case.n_weights <= 7000]
+    groups["1,000 LUT and more"] = [case for case in cases if case.solved >= 1000]
     for low, high in pairwise((0.0, 0.5, 0.7, 0.85, 1.01)):
         groups[f"2,500 and more, {low:.0%} zeros up to {high:.0%}"] = [c for c in large if low <= c.sparsity < high]
     return {name: _summary([total(case.design) / case.solved - 1 for case in group]) for name, group in groups.items()}

@@ -142,10 +142,10 @@ def _priced_without(network: Network, data: st.DataObject, *, neurons: bool) -> 
 
 @settings(max_examples=80, deadline=None)
 @given(NETWORKS, st.data())
-def test_zeroing_weights_hardly_raises_the_price(network: Network, data: st.DataObject) -> None:
-    """A digit may have been shared with so many that they are dearer without it; da4ml's own graphs are no different."""
+def test_zeroing_weights_raises_the_price_by_no_more_than_one_addition(network: Network, data: st.DataObject) -> None:
+    """Others may have shared sums with a weight that goes; da4ml's own graphs are no different."""
     before, after = _priced_without(network, data, neurons=False)
-    assert after.resources.lut <= before.resources.lut * 1.03  # type: ignore[operator]
+    assert after.resources.lut <= before.resources.lut + 8  # type: ignore[operator]
 
 
 @settings(max_examples=60, deadline=None)
@@ -219,3 +219,12 @@ def test_a_network_of_5000_weights_is_priced_in_less_than_10_ms() -> None:
     for variant in variants:
         cost.estimate(variant, TARGET)
     assert (time.process_time() - started) / len(variants) < 0.01  # 2.5 ms alone on one core
+
+
+def test_biases_alone_cost_exactly_what_da4ml_says() -> None:
+    rtl = pytest.importorskip("hepprune.firmware.rtl")
+    kind, bias_type = FixedPoint(6, 3), FixedPoint(12, 4, True, "RND", "SAT")
+    weight, bias = torch.diag(torch.tensor([1.0, 2.0, 0.5, 0.25])), torch.tensor([0.0, 1.375, -3.5, 7.99609375])
+    layers = [Input("x", 4, FixedPoint(8, 3)), Dense("fc", weight, bias, weight_type=kind, bias_type=bias_type)]
+    network = Network(layers)
+    assert cost.estimate(network, TARGET).resources.lut == rtl.solve(network).cost == 4 + 3 + 11
