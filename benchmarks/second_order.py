@@ -2,7 +2,8 @@
 
 The tagger 16-64-32-32-5 on 20,000 jets: the Hessian's diagonal against one Hessian-vector product per weight (each on
 all jets), and layer-wise Optimal Brain Surgeon against one least-squares solution per weight (each on all jets). The
-naive ways are timed on a sample of the weights, checked against ours there, and scaled up.
+naive ways are timed on a sample of the weights, checked against ours there, and scaled up. An LSTM of 20 states over 16
+constituents of 6 features comes next, on a tenth of the jets.
 One command: `python benchmarks/second_order.py [--jets 20000] [--sample 40]`.
 """
 
@@ -16,12 +17,13 @@ import torch
 from torch import nn
 
 from hepprune.files import write_json
-from hepprune.network import Network
+from hepprune.network import Dense, Input, Network, Recurrent
 from hepprune.pruning import compensation, curvature, taps
 from hepprune.training import multilayer_perceptron
 
 ROOT = Path(__file__).parent.parent
 N_FEATURES, HIDDEN, N_CLASSES = 16, (64, 32, 32), 5
+CONSTITUENTS, N_STATES = (16, 6), 20
 
 
 def main() -> None:
@@ -35,6 +37,8 @@ def main() -> None:
     x = torch.randn(arguments.jets, N_FEATURES, generator=generator)
     y = torch.randint(N_CLASSES, (arguments.jets,), generator=generator)
     rows = {"obd": obd(network, x, y, arguments.sample), "obs": obs(network, x)}
+    constituents = torch.randn(arguments.jets // 10, *CONSTITUENTS, generator=generator)
+    rows["obd_lstm"] = obd_lstm(constituents, y[: len(constituents)], arguments.sample)
     for name, row in rows.items():
         print(f"{name}: {json.dumps(row)}", flush=True)
     write_json(
@@ -63,6 +67,26 @@ def obd(network: Network, x: torch.Tensor, y: torch.Tensor, sample: int) -> dict
     naive = (time.perf_counter() - start) / sample * n_weights(network)
     difference = (found[layer.name].weight.flatten()[chosen] - torch.stack(entries)).abs().max()
     return _row(ours, naive, float(difference / found[layer.name].weight.max()))
+
+
+def obd_lstm(x: torch.Tensor, y: torch.Tensor, sample: int) -> dict[str, float]:
+    """Time the Hessian's diagonal by both kernels of an LSTM, and one Hessian-vector product per weight."""
+    generator = torch.Generator().manual_seed(2)
+    sizes = {"weight": CONSTITUENTS[1:], "recurrent_weight": (N_STATES,), "bias": (), "recurrent_bias": ()}
+    arrays = {name: 0.3 * torch.randn(4 * N_STATES, *size, generator=generator) for name, size in sizes.items()}
+    out = Dense("out", torch.randn(N_CLASSES, N_STATES, generator=generator) / 4, torch.zeros(N_CLASSES))
+    network = Network([Input("x", CONSTITUENTS), Recurrent("cell", "lstm", **arrays), out])
+    start = time.perf_counter()
+    found = curvature.hessian(network, x, y)["cell.recurrent_weight"].weight.flatten()
+    ours, kernel = time.perf_counter() - start, network["cell"].recurrent_weight
+    chosen = torch.linspace(0, kernel.numel() - 1, sample).long().tolist()
+    start = time.perf_counter()
+    loss = nn.functional.cross_entropy(network.logits(x), y)
+    (slope,) = torch.autograd.grad(loss, kernel, create_graph=True)
+    each = [torch.autograd.grad(slope.flatten()[index], kernel, retain_graph=True)[0].flatten() for index in chosen]
+    naive = (time.perf_counter() - start) / sample * sum(kernel.weight.numel() for kernel in network.kernels)
+    entries = torch.stack([row[index] for row, index in zip(each, chosen, strict=True)])
+    return _row(ours, naive, float((found[chosen] - entries).abs().max() / found.abs().max()))
 
 
 def obs(network: Network, x: torch.Tensor) -> dict[str, float]:

@@ -52,13 +52,14 @@ def prune(
         ranking = {"method": method, "granularity": granularity, "scope": scope, "normalisation": normalisation}
         once = _given(**ranking, keep=keep)
         tuning = _given(rounds=rounds, fine_tune_epochs=epochs, patience=patience, monitor=monitor)
-        if schedule is None and not tuning and Path(model).suffix not in {".yaml", ".yml"}:
-            done = pruning.prune(model, out, data=data, sparsity=sparsity, seed=seed, **once)
-        else:
-            wanted = once | tuning | _given(sparsity=sparsity, schedule=_schedule(schedule))
-            screen = Screen()
-            with screen.progress:
-                done = pruning.prune_in_rounds(model, out, wanted, data=data, seed=seed, track=screen)
+        screen = Screen()
+        rest: dict[str, Any] = {"data": data, "seed": seed, "track": screen}
+        with screen.progress:
+            if schedule is None and not tuning and Path(model).suffix not in {".yaml", ".yml"}:
+                done = pruning.prune(model, out, sparsity=sparsity, **rest, **once)
+            else:
+                wanted = once | tuning | _given(sparsity=sparsity, schedule=_schedule(schedule))
+                done = pruning.prune_in_rounds(model, out, wanted, **rest)
         if as_json:
             print_json(done)
             return

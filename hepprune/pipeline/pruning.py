@@ -49,7 +49,15 @@ class Pruned:
     history: tuple[Round, ...] = ()
 
 
-def prune(model: Any, path: Path, *, data: Path | None = None, granularity: str = "weight", **options: Any) -> Pruned:
+def prune(
+    model: Any,
+    path: Path,
+    *,
+    data: Path | None = None,
+    granularity: str = "weight",
+    track: Track = silent,
+    **options: Any,
+) -> Pruned:
     """Prune a model with the options of `hepprune.prune`, and write it as the same kind of file.
 
     With jets the method may read statistics from those to train on, and quality is measured on those to test on; an
@@ -63,7 +71,8 @@ def prune(model: Any, path: Path, *, data: Path | None = None, granularity: str 
     network = frontends.read(model)
     train, test = (None, None) if data is None else sources.jets(data)[::2]
     some = None if train is None else train.first(_STATISTICS_JETS)
-    masked = plan.prune(network, some, granularity=granularity, **options)
+    with track("pruning"):
+        masked = plan.prune(network, some, granularity=granularity, **options)
     return _written(network, masked, path, like=model, test=test, smaller=granularity in STRUCTURES)
 
 

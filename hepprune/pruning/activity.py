@@ -1,13 +1,15 @@
 """What neurons hand on, over jets: the statistics that need no gradient."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from hepprune.errors import DataError
-from hepprune.network import Network, Weighted
-from hepprune.pruning import statistics, taps
+from hepprune.network import Network, Recurrent, Weighted
+from hepprune.network.layers.recurrent import KERNELS
+from hepprune.pruning import recurrences, taps
 from hepprune.pruning.taps import Taps
 
 
@@ -15,7 +17,8 @@ from hepprune.pruning.taps import Taps
 class Activity:
     """For one layer, over jets and places: range, mean size and fraction of zeros of what neurons hand on.
 
-    Each is (n_out,). `arriving` is the root mean square of what each weight multiplies, shaped like the weights.
+    Each is (n_out,). `arriving` is the root mean square of what each weight multiplies, shaped like the weights. The
+    rows of a recurrent layer's kernel are no neurons: of those there is `arriving` alone, over jets and steps.
     """
 
     low: Tensor
@@ -27,7 +30,7 @@ class Activity:
 
 @torch.no_grad()
 def gather(network: Network, x: Tensor, y: Tensor, *, batch_size: int = 8192) -> dict[str, Activity]:
-    """Return the activity of every layer with weights, over jets x (n_jets, *shape); classes y are not needed.
+    """Return the activity of every kernel by its layer's name, over jets x (n_jets, *shape); classes y are not needed.
 
     Raises:
         DataError: there are no jets, or a value is not finite.
@@ -35,24 +38,46 @@ def gather(network: Network, x: Tensor, y: Tensor, *, batch_size: int = 8192) ->
     found: dict[str, list[Activity]] = {}
     for jets, _ in taps.batches(x, y, batch_size):
         seen = taps.run(network, jets)
-        for layer in statistics.scored(network):
-            found.setdefault(layer.name, []).append(_of_batch(seen, layer, len(jets) / len(x)))
+        for name, activity in _of_batch(seen, len(jets) / len(x)):
+            found.setdefault(name, []).append(activity)
     return {name: _joined(parts) for name, parts in found.items()}
 
 
-def _of_batch(seen: Taps, layer: Weighted, share: float) -> Activity:
+def _of_batch(seen: Taps, share: float) -> Iterator[tuple[str, Activity]]:
+    for layer in taps.heard(seen.network):
+        if isinstance(layer, Weighted):
+            yield layer.name, _of_layer(seen, layer, share)
+        elif isinstance(layer, Recurrent):
+            for kind, own in zip(KERNELS, _of_cell(seen, layer, share), strict=True):
+                yield f"{layer.name}.{kind}", own
+
+
+def _of_layer(seen: Taps, layer: Weighted, share: float) -> Activity:
     handed, arriving = taps.rows(seen.handed(layer)).flatten(0, 2), seen.arriving(layer)
     if not torch.isfinite(handed).all():
         raise DataError(f"what layer '{layer.name}' hands on is not finite; the network or its features hold NaN")
-    squares = arriving.square().mean(dim=(0, 1))[:, None].expand(-1, layer.n_out // len(arriving[0, 0]), -1)
     zeros = (handed == 0).to(handed.dtype).mean(dim=0)
     return Activity(
         handed.amin(dim=0),
         handed.amax(dim=0),
         handed.abs().mean(dim=0) * share,
         zeros * share,
-        squares.reshape(layer.weight.shape) * share,
+        _squares(arriving, layer.weight) * share,
     )
+
+
+def _of_cell(seen: Taps, cell: Recurrent, share: float) -> list[Activity]:
+    arriving, kernels, none = recurrences.reads(seen, cell), (cell.weight, cell.recurrent_weight), torch.zeros(0)
+    if not all(bool(torch.isfinite(values).all()) for values in arriving.values()):
+        raise DataError(f"what reaches layer '{cell.name}' is not finite; the network or its features hold NaN")
+    squares = [_squares(arriving[kind], kernel) for kind, kernel in zip(KERNELS, kernels, strict=True)]
+    return [Activity(none, none, none, none, square * share) for square in squares]
+
+
+def _squares(arriving: Tensor, weight: Tensor) -> Tensor:
+    """Return the mean square of what each weight multiplies, like the weights, of (n_jets, n_places, groups, ...)."""
+    mean = arriving.square().mean(dim=(0, 1))[:, None]
+    return mean.expand(-1, len(weight) // len(mean), -1).reshape(weight.shape)
 
 
 def _joined(parts: list[Activity]) -> Activity:

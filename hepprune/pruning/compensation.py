@@ -5,43 +5,101 @@ for the bias, which stays and helps) the mean squared change is (w' - w)^T S (w'
 w'_q = 0 is known in closed form (Hassibi and Stork 1993; for layers: Frantar et al., arXiv:2208.11580).
 """
 
-import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from hepprune.errors import DataError, NetworkError
-from hepprune.network import Network, Weighted
-from hepprune.pruning import masks, statistics, taps
+from hepprune.network import Layer, Network, Recurrent, Weighted
+from hepprune.network.layers.recurrent import KERNELS
+from hepprune.pruning import forcing, masks, recurrences, statistics, taps
 from hepprune.pruning.masks import Cut
-
-logger = logging.getLogger(__name__)
+from hepprune.pruning.taps import Taps
 
 _EXACT_UP_TO = 256  # weights of one output; above, the sweep shares one inverse among all outputs
+_LATER = 1 + 1e-12  # what has its turn later scores more, even where it has become the cheaper one
 _DAMPING = 1e-8  # of the mean second moment, so that inputs that depend on each other have an inverse
+_MAX_VALUES = 2**24  # of what arrives at one layer, at a time
 
 
 @torch.no_grad()
 def moments(network: Network, x: Tensor, y: Tensor | None = None, *, batch_size: int = 4096) -> dict[str, Tensor]:
-    """Return E[x x^T] of what arrives at each layer and a final 1, float64 (groups, n_weights + 1, n_weights + 1).
+    """Return E[z z^T] of what arrives at each layer, z = [x; 1], float64 (groups, n_weights + 1, n_weights + 1).
 
-    n_weights is that of one output. Classes y are not needed.
+    n_weights is that of one output. Classes y are not needed. Of a recurrent layer there is one for each of its parts,
+    by their names, over all steps of the jets: see `forcing.Part.reads` for what its z are.
 
     Raises:
         DataError: there are no jets, or a value is not finite.
     """
     sums: dict[str, Tensor] = {}
-    for jets, _ in taps.batches(x, x if y is None else y, batch_size):
-        seen = taps.run(network, jets)
-        for layer in statistics.scored(network):
-            arriving = seen.arriving(layer).double().flatten(0, 1)
-            one = torch.cat([arriving, arriving.new_ones(*arriving.shape[:-1], 1)], dim=-1)
-            sums[layer.name] = sums.get(layer.name, torch.zeros(())) + torch.einsum("ngk,ngl->gkl", one, one)
-    found = {name: total / total[0, -1, -1] for name, total in sums.items()}
+    counts: dict[str, int] = {}
+    for jets, _ in taps.batches(x, x if y is None else y, min(batch_size, _fitting(network, x))):
+        for name, arriving in _arriving(taps.run(network, jets)):
+            values = arriving.double().flatten(0, 1)
+            sums[name] = sums.get(name, torch.zeros(())) + torch.einsum("ngk,ngl->gkl", values, values)
+            counts[name] = counts.get(name, 0) + len(values)
+    found = {name: total / counts[name] for name, total in sums.items()}
     for name, matrix in found.items():
         if not torch.isfinite(matrix).all():
-            raise DataError(f"what arrives at layer '{name}' is not finite; the network or its features hold NaN")
+            layer = name.partition(".")[0]
+            raise DataError(f"what arrives at layer '{layer}' is not finite; the network or its features hold NaN")
+    return found
+
+
+def _arriving(seen: Taps) -> Iterator[tuple[str, Tensor]]:
+    """Yield what the weights and biases of each layer multiply, (n_jets, n_places, groups, n_weights + n_biases)."""
+    for layer in taps.heard(seen.network):
+        if isinstance(layer, Recurrent):
+            yield from forcing.reads(seen, layer).items()
+        elif isinstance(layer, Weighted):
+            values = seen.arriving(layer)
+            yield layer.name, torch.cat([values, values.new_ones(*values.shape[:-1], 1)], dim=-1)
+
+
+def _fitting(network: Network, x: Tensor) -> int:
+    """Return how many jets at a time keep what arrives at the parts of recurrent layers in bounds."""
+    one = taps.run(network, x[:1])
+    sizes = [part.numel() for cell in recurrences.heard(network) for part in forcing.reads(one, cell).values()]
+    return max(1, _MAX_VALUES // max(sizes, default=1))
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Outputs that are linear in weights and biases, (n_out, n_weights) and (n_out, n_biases)."""
+
+    weight: Tensor
+    biases: Tensor
+    alive: Tensor
+
+
+def _rows(layer: Layer) -> dict[str, _Rows]:
+    """Return the outputs of a layer by the names of their moments."""
+    if isinstance(layer, Recurrent):
+        return {
+            part.name: _Rows(part.weights(layer), part.biases(layer), part.limits(layer) > 0)
+            for part in forcing.parts(layer)
+        }
+    if not isinstance(layer, Weighted):
+        raise NetworkError(f"layer '{layer.name}' has no weights that could make up for others")
+    weight = layer.used_weight().flatten(1)
+    return {layer.name: _Rows(weight, layer.used_bias()[:, None], layer.digit_limit.flatten(1) > 0)}
+
+
+def rises(network: Network, x: Tensor, y: Tensor, *, batch_size: int = 4096) -> dict[str, Tensor]:
+    """Return the `scores` of every kernel, by its name in `Network.kernels`.
+
+    Raises:
+        DataError: there are no jets, or a value is not finite.
+    """
+    moment = moments(network, x, y, batch_size=batch_size)
+    found = {layer.name: scores(layer, moment[layer.name]) for layer in statistics.scored(network)}
+    for cell in recurrences.heard(network):
+        rows = torch.cat([_rises(rows, moment[name]) for name, rows in _rows(cell).items()])
+        pair = torch.split(rows, [cell.n_in, cell.n_out], dim=1)
+        found |= {f"{cell.name}.{kind}": own for kind, own in zip(KERNELS, pair, strict=True)}
     return found
 
 
@@ -53,19 +111,20 @@ def scores(layer: Weighted, moment: Tensor) -> Tensor:
     the score is the rise at a weight's turn, w_q^2 / (2 [H^-1]_qq) with H what the turns before have left, so that any
     number of lowest scores is a greedy optimum. Above, all scores are those of the first turn.
     """
-    weight = _by_group(layer, layer.used_weight().double())
-    pruned = _by_group(layer, layer.digit_limit) == 0
-    each = [
-        _in_turn(*part) if weight.shape[-1] <= _EXACT_UP_TO else _first_turn(*part)
-        for part in zip(weight, pruned, _damped(moment), strict=True)
-    ]
-    return torch.stack(each).reshape(layer.weight.shape)
+    return _rises(_rows(layer)[layer.name], moment).reshape(layer.weight.shape)
+
+
+@torch.no_grad()
+def _rises(rows: _Rows, moment: Tensor) -> Tensor:
+    solve = _in_turn if rows.weight.shape[-1] <= _EXACT_UP_TO else _first_turn
+    each = zip(_by_group(rows.weight.double(), moment), ~_by_group(rows.alive, moment), _damped(moment), strict=True)
+    return torch.cat([solve(*part) for part in each])
 
 
 def _first_turn(weight: Tensor, pruned: Tensor, moment: Tensor) -> Tensor:
     del pruned
     inverse: Tensor = torch.linalg.inv(moment)
-    return weight**2 / (2 * inverse.diagonal()[:-1])
+    return weight**2 / (2 * inverse.diagonal()[: weight.shape[1]])
 
 
 def _in_turn(weight: Tensor, pruned: Tensor, moment: Tensor) -> Tensor:
@@ -73,13 +132,13 @@ def _in_turn(weight: Tensor, pruned: Tensor, moment: Tensor) -> Tensor:
     n_out, n_weights = weight.shape
     everyone = torch.arange(n_out)
     inverse = torch.linalg.inv(moment).repeat(n_out, 1, 1)
-    left = torch.cat([weight, weight.new_zeros(n_out, 1)], dim=1)
+    left = torch.cat([weight, weight.new_zeros(n_out, len(moment) - n_weights)], dim=1)
     found, alive, least = torch.zeros_like(weight), torch.ones_like(weight, dtype=torch.bool), weight.new_zeros(n_out)
     for _ in range(n_weights):
-        pivots = inverse.diagonal(dim1=1, dim2=2)[:, :-1]
-        rise = torch.where(pruned, -1.0, left[:, :-1] ** 2 / (2 * pivots))  # what is gone has its turn first
+        pivots = inverse.diagonal(dim1=1, dim2=2)[:, :n_weights]
+        rise = torch.where(pruned, -1.0, left[:, :n_weights] ** 2 / (2 * pivots))  # what is gone has its turn first
         goes = torch.where(alive, rise, torch.inf).argmin(dim=1)
-        least = torch.maximum(least, rise[everyone, goes])
+        least = torch.maximum(least * _LATER, rise[everyone, goes])
         found[everyone, goes], alive[everyone, goes] = least, False
         column = inverse[everyone, :, goes]
         pivot = column[everyone, goes]
@@ -107,23 +166,36 @@ def compensate(network: Network, plan: Iterable[Cut], moment: Mapping[str, Tenso
             raise NetworkError(f"only cuts of weights can be compensated, not one of granularity '{cut.granularity}'")
     masked = masks.apply(network, cuts)
     for name in {cut.layer for cut in cuts if cut.units}:
-        before, layer = network[name], masked[name]
-        if isinstance(before, Weighted) and isinstance(layer, Weighted):
-            _update(layer, before, moment[name])
-        else:
-            logger.warning("no weight of recurrent layer '%s' makes up for those that go", name)
+        new = {key: _solved(*pair, moment[key]) for key, pair in _pairs(network[name], masked[name]).items()}
+        _write(masked[name], new)
     return masked
 
 
-def _update(layer: Weighted, before: Weighted, moment: Tensor) -> None:
-    bias = before.used_bias().double().reshape(len(moment), -1, 1)
-    weight = torch.cat([_by_group(before, before.used_weight().double()), bias], dim=-1)
-    keep = _by_group(layer, layer.digit_limit) > 0
-    keep = torch.cat([keep, torch.ones_like(keep[..., :1])], dim=-1)
-    solve = _optimum if weight.shape[-1] <= _EXACT_UP_TO + 1 else _sweep
-    new = torch.stack([solve(*part) for part in zip(weight, keep, _damped(moment), strict=True)])
-    layer.weight.copy_(new[..., :-1].reshape(layer.weight.shape))
-    layer.bias.copy_(new[..., -1].flatten())
+def _pairs(before: Layer, layer: Layer) -> dict[str, tuple[_Rows, _Rows]]:
+    after = _rows(layer)
+    return {key: (rows, after[key]) for key, rows in _rows(before).items()}
+
+
+def _write(layer: Layer, new: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+    """Set the weights (n_out, n_weights) and biases (n_out, n_biases) of a layer, by the names of its moments."""
+    if isinstance(layer, Recurrent):
+        for part in forcing.parts(layer):
+            part.write(layer, *new[part.name])
+    elif isinstance(layer, Weighted):
+        weight, biases = new[layer.name]
+        layer.weight.copy_(weight.reshape(layer.weight.shape))
+        layer.bias.copy_(biases[:, 0])
+
+
+def _solved(before: _Rows, after: _Rows, moment: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the weights and biases of the outputs at their optimum, where those that are not alive any more are 0."""
+    n_weights = before.weight.shape[1]
+    weight = torch.cat([before.weight, before.biases], dim=1).double()
+    keep = torch.cat([after.alive, torch.ones_like(before.biases, dtype=torch.bool)], dim=1)
+    solve = _optimum if n_weights <= _EXACT_UP_TO else _sweep
+    each = zip(_by_group(weight, moment), _by_group(keep, moment), _damped(moment), strict=True)
+    new = torch.cat([solve(*part) for part in each])
+    return new[:, :n_weights], new[:, n_weights:]
 
 
 def _optimum(weight: Tensor, keep: Tensor, moment: Tensor) -> Tensor:
@@ -137,7 +209,7 @@ def _optimum(weight: Tensor, keep: Tensor, moment: Tensor) -> Tensor:
 def _sweep(weight: Tensor, keep: Tensor, moment: Tensor) -> Tensor:
     factor = torch.linalg.cholesky(torch.linalg.inv(moment), upper=True)
     new = weight.clone()
-    for column in range(new.shape[1] - 1):
+    for column in range(new.shape[1]):
         lost = torch.where(keep[:, column], 0.0, new[:, column] / factor[column, column])
         new[:, column:] -= lost[:, None] * factor[column, column:]
     return new * keep
@@ -148,7 +220,6 @@ def _damped(moment: Tensor) -> Tensor:
     return moment + _DAMPING * torch.diag_embed(mean[:, None].expand(moment.shape[:2]))
 
 
-def _by_group(layer: Weighted, values: Tensor) -> Tensor:
-    """Return values shaped like the weights as (groups, n_out / groups, weights of one output)."""
-    groups = taps.groups(layer)
-    return values.reshape(groups, layer.n_out // groups, -1)
+def _by_group(values: Tensor, moment: Tensor) -> Tensor:
+    """Return values (n_out, n) as (groups, n_out / groups, n)."""
+    return values.reshape(len(moment), -1, values.shape[1])

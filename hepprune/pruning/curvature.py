@@ -27,6 +27,7 @@ from hepprune.network import (
     Permute,
     Pool,
     PReLU,
+    Recurrent,
     ReLU,
     Reshape,
     Shared,
@@ -34,10 +35,12 @@ from hepprune.network import (
     UpSample,
     Weighted,
 )
-from hepprune.pruning import statistics, taps
+from hepprune.network.layers.recurrent import KERNELS
+from hepprune.pruning import recurrences, statistics, taps, unrolling
 from hepprune.pruning.taps import Taps
 
 _MAX_VALUES = 2**24  # of one layer's gradients by logit, per class, at a time
+_GRAPH = 16  # values that autograd keeps for each row of a recurrent layer, at a step
 _LINEAR = (
     *(Dense, Conv, ReLU, PReLU, BatchNorm, Pool, GlobalPool),
     *(Reshape, Permute, Concatenate, Slice, Crop, Pad, UpSample),
@@ -48,7 +51,8 @@ _LINEAR = (
 class Curvature:
     """For one layer: the mean over jets of d2L/dw2, shaped like the weights, and of d2L/dm2 per neuron, (n_out,).
 
-    What the neuron hands on moves along its deviation from its mean, m times: m = -1 leaves the mean.
+    What the neuron hands on moves along its deviation from its mean, m times: m = -1 leaves the mean. The rows of a
+    recurrent layer's kernel are no neurons: there `neuron` is empty.
     """
 
     weight: Tensor
@@ -58,13 +62,14 @@ class Curvature:
 def hessian(network: Network, x: Tensor, y: Tensor, *, batch_size: int = 8192) -> dict[str, Curvature]:
     """Return the diagonal of the Hessian of the cross-entropy, for jets x (n_jets, *shape) of classes y (n_jets,).
 
-    Quantisers pass derivatives straight through, as in training.
+    It is that of every kernel, by its name in `Network.kernels`. Quantisers pass derivatives straight through, as in
+    training.
 
     Raises:
         DataError: there are no jets, or a derivative is not finite.
     """
     bent = [layer for layer in network.weighted_layers if _bends(network, layer)]
-    return _gather(network, x, y, batch_size=batch_size, bent=bent)
+    return _gather(network, x, y, batch_size=batch_size, bent=bent) | _of_cells(network, x, y)
 
 
 def gauss_newton(network: Network, x: Tensor, y: Tensor, *, batch_size: int = 8192) -> dict[str, Curvature]:
@@ -75,7 +80,8 @@ def gauss_newton(network: Network, x: Tensor, y: Tensor, *, batch_size: int = 81
     Raises:
         DataError: there are no jets, or a derivative is not finite.
     """
-    return _gather(network, x, y, batch_size=batch_size, bent=[])
+    linear = _gather(network, x, y, batch_size=batch_size, bent=[])
+    return linear | _of_cells(network, x, y, batch_size=batch_size, linear=True)
 
 
 def _bends(network: Network, layer: Layer) -> bool:
@@ -101,19 +107,63 @@ def _gather(network: Network, x: Tensor, y: Tensor, *, batch_size: int, bent: li
             find = _by_products if layer in bent else _by_logits
             pairs = zip(sums[layer.name], find(seen, layer, labels, means[layer.name]), strict=True)
             sums[layer.name] = [total + term.reshape(total.shape) for total, term in pairs]
-    for name, terms in sums.items():
-        if not all(bool(torch.isfinite(term).all()) for term in terms):
-            raise DataError(
-                f"second derivatives of layer '{name}' are not finite; the network or its features hold NaN"
-            )
-    return {name: Curvature(*(term / len(x) for term in terms)) for name, terms in sums.items()}
+    return {name: _finished(name, terms, len(x)) for name, terms in sums.items()}
+
+
+def _finished(name: str, terms: list[Tensor], n_jets: int) -> Curvature:
+    if not all(bool(torch.isfinite(term).all()) for term in terms):
+        raise DataError(f"second derivatives of layer '{name}' are not finite; the network or its features hold NaN")
+    return Curvature(*(term / n_jets for term in terms))
+
+
+def _of_cells(
+    network: Network, x: Tensor, y: Tensor, *, batch_size: int = 8192, linear: bool = False
+) -> dict[str, Curvature]:
+    """Return the curvature by both kernels of every recurrent layer, of linearised logits or the Hessian's."""
+    found: dict[str, Curvature] = {}
+    for cell in recurrences.heard(network):
+        find = _cell_by_logits if linear else _cell_by_products if _repeats(network, cell) else unrolling.diagonals
+        size = batch_size if linear else min(batch_size, unrolling.fitting(cell, _n_steps(network, cell)))
+        sums = [torch.zeros_like(kernel.detach()) for kernel in (cell.weight, cell.recurrent_weight)]
+        for jets, labels in taps.batches(x, y, size):
+            terms = find(taps.run(network, jets), cell, labels)
+            sums = [total + term.detach() for total, term in zip(sums, terms, strict=True)]
+        for kind, total in zip(KERNELS, sums, strict=True):
+            found[f"{cell.name}.{kind}"] = _finished(cell.name, [total, total.new_zeros(0)], len(x))
+    return found
+
+
+def _repeats(network: Network, cell: Recurrent) -> bool:
+    return sum(network.runs(node) is cell for node in network) > 1
+
+
+def _cell_by_logits(seen: Taps, cell: Recurrent, labels: Tensor) -> list[Tensor]:
+    """Return sums over jets of the Gauss-Newton diagonals by both kernels of a recurrent layer."""
+    del labels
+    sums = [torch.zeros_like(kernel.detach()) for kernel in (cell.weight, cell.recurrent_weight)]
+    for some, found in recurrences.by_jet(seen, cell, [logit.sum() for logit in seen.logits.unbind(dim=-1)]):
+        probabilities = torch.softmax(seen.logits[some].detach(), dim=-1)
+        kernels = zip(sums, zip(*found, strict=True), strict=True)
+        sums = [total + _variance(torch.stack(each), probabilities).sum(dim=0) for total, each in kernels]
+    return sums
+
+
+def _cell_by_products(seen: Taps, cell: Recurrent, labels: Tensor) -> list[Tensor]:
+    """Return sums over jets of the Hessian's diagonals by both kernels, one product per weight: of a shared layer."""
+    loss = nn.functional.cross_entropy(seen.logits, labels, reduction="sum")
+    return [_by_weight(loss, kernel).view_as(kernel) for kernel in (cell.weight, cell.recurrent_weight)]
 
 
 def _fitting(network: Network, x: Tensor) -> int:
-    """Return how many jets at a time keep the gradients of single jets in bounds."""
+    """Return how many jets at a time keep gradients of single jets, and the graphs of recurrent steps, in bounds."""
     one = taps.run(network, x[:1])
-    layers = [la for la in statistics.scored(network) if one.arriving(la).shape[1] > 1]
-    return max(1, _MAX_VALUES // max((la.weight.numel() for la in layers), default=1))
+    sizes = [la.weight.numel() for la in statistics.scored(network) if one.arriving(la).shape[1] > 1]
+    sizes += [_GRAPH * _n_steps(network, cell) * len(cell.weight) for cell in recurrences.heard(network)]
+    return max(1, _MAX_VALUES // max(sizes, default=1))
+
+
+def _n_steps(network: Network, cell: Recurrent) -> int:
+    return network.shapes[network.sources[cell.name][0]][0]
 
 
 def _by_logits(seen: Taps, layer: Weighted, labels: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
@@ -146,13 +196,13 @@ def _by_products(seen: Taps, layer: Weighted, labels: Tensor, means: Tensor) -> 
     arriving, handed = seen.arriving(layer), _Second(loss, seen.handed(layer))
     change = taps.rows(seen.handed(layer)).detach().flatten(2) - means.to(seen.logits.dtype)
     neurons = torch.stack([handed.along(neuron, change[..., neuron]).sum() for neuron in range(layer.n_out)])
-    return _by_weight(loss, layer) if arriving.shape[1] > 1 else _by_total(loss, seen, layer), neurons
+    return _by_weight(loss, layer.weight) if arriving.shape[1] > 1 else _by_total(loss, seen, layer), neurons
 
 
-def _by_weight(loss: Tensor, layer: Weighted) -> Tensor:
+def _by_weight(loss: Tensor, kernel: Tensor) -> Tensor:
     """Return the diagonal with one product per weight, needed where a weight acts at several places."""
-    (slope,) = torch.autograd.grad(loss, layer.weight, create_graph=True)
-    rows = (torch.autograd.grad(entry, layer.weight, retain_graph=True)[0] for entry in slope.flatten())
+    (slope,) = torch.autograd.grad(loss, kernel, create_graph=True)
+    rows = (torch.autograd.grad(entry, kernel, retain_graph=True)[0] for entry in slope.flatten())
     return torch.stack([row.flatten()[index] for index, row in enumerate(rows)])
 
 

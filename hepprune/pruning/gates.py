@@ -5,8 +5,9 @@ readers and places of (x - mean) (W^T dL/dtotal), at the unit's inputs: for head
 (arXiv:1905.10650), for the states of a recurrent layer the mask of what leaves it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -14,18 +15,25 @@ from torch import Tensor, nn
 from hepprune.errors import DataError
 from hepprune.network import Input, Layer, Network, Recurrent, Shared, Weighted
 from hepprune.network import quantise as quantisers
-from hepprune.pruning import taps
+from hepprune.pruning import recurrences, taps
 from hepprune.pruning.coupling import Group
+from hepprune.pruning.taps import Taps
+
+Means = Mapping[str, Tensor]  # of each input of a layer, by its name
 
 
 @dataclass(frozen=True)
 class Gates:
-    """For the units of one group, (n_units,) each: means over jets of dL/dm, |dL/dm|, (dL/dm)^2 and |x|."""
+    """For the units of one group, (n_units,) each: means over jets of dL/dm, |dL/dm|, (dL/dm)^2 and |x|.
+
+    `nonzero` is the fraction of the x that are not zero.
+    """
 
     signed: Tensor
     absolute: Tensor
     squared: Tensor
     size: Tensor
+    nonzero: Tensor
 
 
 def gather(network: Network, groups: Sequence[Group], x: Tensor, y: Tensor, *, batch_size: int = 2048) -> list[Gates]:
@@ -35,9 +43,10 @@ def gather(network: Network, groups: Sequence[Group], x: Tensor, y: Tensor, *, b
         DataError: there are no jets, or a gradient is not finite.
     """
     means = input_means(network, x)
-    sums: list[list[Tensor]] = [[torch.zeros(())] * 4 for _ in groups]
+    sums: list[list[Tensor]] = [[torch.zeros(())] * 5 for _ in groups]
     for jets, labels in taps.batches(x, y, batch_size):
-        heard = _heard(network, jets, labels, means)
+        logits, arriving = _run(network, jets)
+        heard = _heard(network, nn.functional.cross_entropy(logits, labels, reduction="sum"), arriving, means)
         for index, group in enumerate(groups):
             sums[index] = [total + term for total, term in zip(sums[index], _terms(group, heard), strict=True)]
     found = [Gates(*(total / len(x) for total in totals)) for totals in sums]
@@ -57,8 +66,16 @@ def input_means(network: Network, x: Tensor, *, batch_size: int = 8192) -> dict[
     return sums
 
 
-def _run(network: Network, jets: Tensor) -> tuple[Tensor, dict[str, list[Tensor]]]:
-    """Return the logits, and what arrives at all uses of each layer with weights, for each use a tensor of its own."""
+_Arriving = dict[str, list[Tensor]]
+
+
+def _run(
+    network: Network, jets: Tensor, factors: Mapping[str, Tensor] = MappingProxyType({}), means: Means | None = None
+) -> tuple[Tensor, _Arriving]:
+    """Return the logits, and what arrives at all uses of each layer with weights, for each use a tensor of its own.
+
+    Layers that have `factors` hear those times the deviation of what arrives from its mean.
+    """
     values: dict[str, Tensor] = {}
     arriving: dict[str, list[Tensor]] = {}
     for node in network:
@@ -66,6 +83,8 @@ def _run(network: Network, jets: Tensor) -> tuple[Tensor, dict[str, list[Tensor]
         layer = network.runs(node)
         if isinstance(layer, Weighted | Recurrent):
             own = [own[0].view_as(own[0])]  # its gradient is that of what this layer alone makes of the value
+            if means and layer.name in factors:
+                own = [_gated(own[0], factors[layer.name], means[layer.name].to(jets.dtype))]
             arriving.setdefault(layer.name, []).append(own[0])
         value = layer(*own, quantised=True)
         again = node.result if isinstance(node, Shared) else None
@@ -75,41 +94,157 @@ def _run(network: Network, jets: Tensor) -> tuple[Tensor, dict[str, list[Tensor]
     return values[network.logits_name], arriving
 
 
+def _gated(values: Tensor, factors: Tensor, mean: Tensor) -> Tensor:
+    return mean + factors.repeat(values.shape[-1] // len(factors)) * (values - mean)
+
+
 @dataclass(frozen=True)
 class _Heard:
-    """For the columns of one layer's weights: dL/dm of every jet, (n_jets, n_columns), and the sum over jets of |x|."""
+    """For the columns of one layer's weights: the target's derivative by m of every jet, (n_jets, n_columns).
+
+    `size` and `nonzero` (n_columns,) are sums over jets of |x| and of the fraction of x that are not zero.
+    """
 
     slope: Tensor
     size: Tensor
+    nonzero: Tensor
 
 
-def _heard(network: Network, jets: Tensor, labels: Tensor, means: dict[str, Tensor]) -> dict[str, _Heard]:
-    logits, arriving = _run(network, jets)
-    loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
+def _heard(network: Network, target: Tensor, arriving: _Arriving, means: Means) -> dict[str, _Heard]:
     points = [(name, value) for name, uses in arriving.items() for value in uses if value.requires_grad]
-    found = torch.autograd.grad(loss, [value for _, value in points], materialize_grads=True)
+    found = torch.autograd.grad(target, [value for _, value in points], materialize_grads=True, retain_graph=True)
     columns: dict[str, _Heard] = {}
     for (name, value), gradient in zip(points, found, strict=True):
-        moved = (value.detach() - means[name].to(value.dtype)) * gradient
-        slope, size = (_by_column(network[name], part) for part in (moved, value.detach().abs()))
-        each = size.sum(dim=0) / (value[0].numel() / slope.shape[1])
-        before = columns.get(name, _Heard(torch.zeros(()), torch.zeros(())))
-        columns[name] = _Heard(before.slope + slope, before.size + each)
+        before = columns.get(name, _Heard(*[torch.zeros(())] * 3))
+        slope, size, nonzero = (
+            _by_column(network[name], part)
+            for part in (
+                (value.detach() - means[name].to(value.dtype)) * gradient,
+                value.detach().abs(),
+                (value != 0).to(value.dtype),
+            )
+        )
+        n_each, n_uses = value[0].numel() / slope.shape[1], len(arriving[name])
+        sums = (slope, size.sum(dim=0) / n_each, nonzero.sum(dim=0) / (n_each * n_uses))
+        columns[name] = _Heard(before.slope + sums[0], before.size + sums[1], before.nonzero + sums[2])
     return columns
+
+
+def hessian(network: Network, groups: Sequence[Group], x: Tensor, y: Tensor, *, batch_size: int = 512) -> list[Tensor]:
+    """Return the mean over jets of d2L/dm2 for the units of every group, (n_units,): a product with H for each unit.
+
+    Raises:
+        DataError: there are no jets, or a derivative is not finite.
+    """
+    means, sums = input_means(network, x), [torch.zeros(())] * len(groups)
+    for jets, labels in taps.batches(x, y, batch_size):
+        for index, group in enumerate(groups):
+            gate = jets.new_ones(len(group)).requires_grad_()
+            logits = _run(network, jets, _factors(network, group, gate), means)[0]
+            loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
+            (slope,) = torch.autograd.grad(loss, gate, create_graph=True)
+            rows = [torch.autograd.grad(each, gate, retain_graph=True)[0] for each in slope]
+            sums[index] = sums[index] + torch.stack(rows).diagonal()
+    return _finite([total / len(x) for total in sums])
+
+
+def _factors(network: Network, group: Group, gate: Tensor) -> dict[str, Tensor]:
+    """Return for each reader of a group what its gates, (n_units,), multiply its columns by."""
+    factors: dict[str, Tensor] = {}
+    for member in group.of("read"):
+        columns = torch.tensor(member.indices)
+        before = factors.get(member.layer, gate.new_ones(network[member.layer].state_dict()["weight"].shape[-1]))
+        factors[member.layer] = before.index_put((columns,), gate[:, None].expand(columns.shape))
+    return factors
+
+
+def gauss_newton(
+    network: Network, groups: Sequence[Group], x: Tensor, y: Tensor, *, batch_size: int = 2048
+) -> list[Tensor]:
+    """Return the same for logits that are linear in m: the variance of dlogit/dm over the predicted classes.
+
+    Raises:
+        DataError: there are no jets, or a derivative is not finite.
+    """
+    means, sums = input_means(network, x), [torch.zeros(())] * len(groups)
+    for jets, _ in taps.batches(x, y, batch_size):
+        logits, arriving = _run(network, jets)
+        probabilities = torch.softmax(logits.detach(), dim=-1).T[..., None]  # classes, jets, 1
+        heard = [_heard(network, logit.sum(), arriving, means) for logit in logits.unbind(dim=-1)]
+        for index, group in enumerate(groups):
+            slopes = torch.stack([_slope(group, each) for each in heard])
+            mean = (slopes * probabilities).sum(dim=0)
+            sums[index] = sums[index] + ((slopes - mean) ** 2 * probabilities).sum(dim=(0, 1))
+    return _finite([total / len(x) for total in sums])
+
+
+@torch.no_grad()
+def spreads(network: Network, groups: Sequence[Group], x: Tensor, y: Tensor, *, batch_size: int = 2048) -> list[Tensor]:
+    """Return max x - min x of all that is heard of each unit of every group, the widest of its values, (n_units,).
+
+    What a recurrent layer itself hears of its states counts too, from the zero that it starts with: a constant state
+    feeds back, and only one that is always zero may leave without loss.
+
+    Raises:
+        DataError: there are no jets, or a value is not finite.
+    """
+    ends = [[torch.tensor(torch.inf), torch.tensor(-torch.inf)] for _ in groups]
+    for jets, _ in taps.batches(x, y, batch_size):
+        seen, arriving = taps.run(network, jets), _run(network, jets)[1]
+        columns = {
+            name: torch.cat([_places(network[name], value) for value in uses]) for name, uses in arriving.items()
+        }
+        for index, group in enumerate(groups):
+            values = torch.cat([*_of_readers(group, columns), *_of_states(group, seen)])
+            low, high = ends[index]
+            ends[index] = [torch.minimum(low, values.amin(dim=0)), torch.maximum(high, values.amax(dim=0))]
+    return _finite([(high - low).amax(dim=-1) for low, high in ends], "what units hand on is")
+
+
+def _of_readers(group: Group, columns: Mapping[str, Tensor]) -> list[Tensor]:
+    """Return what each reader hears of each unit, (n, n_units, values of a unit)."""
+    return [columns[part.layer][:, torch.tensor(part.indices)] for part in group.of("read") if part.layer in columns]
+
+
+def _of_states(group: Group, seen: Taps) -> list[Tensor]:
+    """Return what recurrent layers hear of each unit themselves, (n, n_units, 1)."""
+    cells = [(part, seen.network[part.layer]) for part in group.of("made")]
+    return [
+        recurrences.reads(seen, cell)["recurrent_weight"][:, :, 0].flatten(0, 1)[:, torch.tensor(part.indices)]
+        for part, cell in cells
+        if isinstance(cell, Recurrent)
+    ]
+
+
+def _finite(found: list[Tensor], what: str = "second derivatives are") -> list[Tensor]:
+    if not all(bool(torch.isfinite(each).all()) for each in found):
+        raise DataError(f"{what} not finite; the network or its features hold NaN or infinite values")
+    return found
 
 
 def _by_column(layer: Layer, values: Tensor) -> Tensor:
     """Return sums over places (and groups) of values (n_jets, ..., n_in), one for each column of the weights."""
-    n_columns = layer.state_dict()["weight"].shape[-1]
-    return values.reshape(len(values), -1, n_columns).sum(dim=1)
+    return _places(layer, values).reshape(len(values), -1, layer.state_dict()["weight"].shape[-1]).sum(dim=1)
+
+
+def _places(layer: Layer, values: Tensor) -> Tensor:
+    """Return values (n_jets, ..., n_in) by the column of the weights that reads them, (n, n_columns)."""
+    return values.reshape(-1, layer.state_dict()["weight"].shape[-1])
 
 
 def _terms(group: Group, heard: dict[str, _Heard]) -> list[Tensor]:
     """Return the sums over a batch of what `Gates` holds."""
-    slope, size = torch.zeros(()), torch.zeros(())
-    for member in group.of("read"):
-        if member.layer in heard:
-            columns = torch.tensor(member.indices)
-            slope = slope + heard[member.layer].slope[:, columns].sum(dim=-1)
-            size = size + heard[member.layer].size[columns].mean(dim=-1)
-    return [slope.sum(dim=0), slope.abs().sum(dim=0), slope.square().sum(dim=0), size]
+    slope, size, nonzero = _slope(group, heard), torch.zeros(()), torch.zeros(())
+    readers = [member for member in group.of("read") if member.layer in heard]
+    for member in readers:
+        columns = torch.tensor(member.indices)
+        size = size + heard[member.layer].size[columns].mean(dim=-1)
+        nonzero = nonzero + heard[member.layer].nonzero[columns].mean(dim=-1) / len(readers)
+    return [slope.sum(dim=0), slope.abs().sum(dim=0), slope.square().sum(dim=0), size, nonzero]
+
+
+def _slope(group: Group, heard: dict[str, _Heard]) -> Tensor:
+    """Return the target's derivative by the gate of each unit for each jet, (n_jets, n_units)."""
+    members = [member for member in group.of("read") if member.layer in heard]
+    parts = [heard[member.layer].slope[:, torch.tensor(member.indices)].sum(dim=-1) for member in members]
+    return torch.stack(parts).sum(dim=0)

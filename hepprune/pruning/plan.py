@@ -95,6 +95,7 @@ def make(
         NetworkError: as `prune` does, or whole layers are asked for, which are no cuts.
     """
     granularities.parse(granularity)
+    selection.check(sparsity, scope, normalisation)  # before scores that may take long
     criterion = importance.find(method) if isinstance(method, str) else method
     jets = None if data is None else tensors(data, network)
     ranking: dict[str, Any] = {"scope": scope, "normalisation": normalisation, "keep": keep}

@@ -1,7 +1,7 @@
-"""Gradients of the kernels of recurrent layers, jet by jet, through all steps (Werbos 1990).
+"""What the kernels of recurrent layers read at each step, and their gradients jet by jet through all steps.
 
 A kernel acts at every step: the gradient for one jet is the sum over steps of what each of its products gets back
-times what it read there, for a GRU gate by gate.
+times what it read there, for a GRU gate by gate (Werbos 1990).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -10,12 +10,35 @@ import torch
 from torch import Tensor, nn
 
 from hepprune.errors import DataError
-from hepprune.network import Recurrent
+from hepprune.network import Network, Recurrent
 from hepprune.network.layers.recurrent import KERNELS
 from hepprune.pruning import taps
 from hepprune.pruning.taps import Taps
 
 _MAX_VALUES = 2**24  # of one layer's per-jet gradients at a time
+
+
+def heard(network: Network) -> list[Recurrent]:
+    """Return the recurrent layers that the logits depend on."""
+    return [layer for layer in taps.heard(network) if isinstance(layer, Recurrent)]
+
+
+def reads(seen: Taps, layer: Recurrent) -> dict[str, Tensor]:
+    """Return by kernel what its weights multiply, (n_jets, n_steps, groups, weights of one output), of every use.
+
+    The gates of a GRU are groups of their own: without `reset_after` the last one reads what the reset gate lets pass.
+    """
+    tapes = tapes_of(seen, layer)
+    return {kind: torch.cat([tape.read(kind) for tape in tapes], dim=1) for kind in KERNELS}
+
+
+def tapes_of(seen: Taps, layer: Recurrent) -> list["Tape"]:
+    """Return what every use of the layer recorded."""
+    tapes = []
+    for use in seen.uses(layer):
+        tapes.append(Tape(layer))
+        layer.run(seen.values[seen.network.sources[use][0]].detach(), tapes[-1], quantised=True)
+    return tapes
 
 
 def sums(seen: Taps, labels: Tensor, terms: Sequence[Callable[[Tensor], Tensor]]) -> dict[str, list[Tensor]]:
@@ -24,15 +47,10 @@ def sums(seen: Taps, labels: Tensor, terms: Sequence[Callable[[Tensor], Tensor]]
     Raises:
         DataError: a gradient is not finite.
     """
-    layers = [layer for layer in taps.heard(seen.network) if isinstance(layer, Recurrent)]
     loss = nn.functional.cross_entropy(seen.logits, labels, reduction="sum")
     found: dict[str, list[Tensor]] = {}
-    for layer in layers:
-        points = [seen.totals[use] for use in seen.uses(layer)]
-        slopes = torch.autograd.grad(loss, points, retain_graph=True, materialize_grads=True)
-        if not all(bool(torch.isfinite(slope).all()) for slope in slopes):
-            raise DataError("gradients are not finite; the network or its features hold NaN or infinite values")
-        for gradients in _by_jet(seen, layer, slopes):
+    for layer in heard(seen.network):
+        for _, (gradients,) in by_jet(seen, layer, [loss]):
             for kind, gradient in zip(KERNELS, gradients, strict=True):
                 before = found.get(f"{layer.name}.{kind}", [torch.zeros(())] * len(terms))
                 now = [total + term(gradient).sum(dim=0) for total, term in zip(before, terms, strict=True)]
@@ -40,22 +58,31 @@ def sums(seen: Taps, labels: Tensor, terms: Sequence[Callable[[Tensor], Tensor]]
     return found
 
 
-def _by_jet(seen: Taps, layer: Recurrent, slopes: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """Yield the gradients of both kernels, (n_jets, *kernel), some jets at a time."""
-    sources = [seen.network.sources[use][0] for use in seen.uses(layer)]
-    chunk = max(1, _MAX_VALUES // (layer.weight.numel() + layer.recurrent_weight.numel()))
-    parts = zip(*(torch.split(seen.values[name].detach(), chunk) for name in sources), strict=True)
-    for arriving, own in zip(parts, zip(*(torch.split(slope, chunk) for slope in slopes), strict=True), strict=True):
-        tape = _Tape(layer)
-        totals = [layer.run(values, tape, quantised=True) for values in arriving]
-        yield tape.gradients(totals, own)
+def by_jet(seen: Taps, layer: Recurrent, targets: Sequence[Tensor]) -> Iterator[tuple[slice, list[list[Tensor]]]]:
+    """Yield some jets at a time, and for each target (a sum over jets) its gradients by both kernels, jet by jet.
+
+    Each is (n_jets, *kernel).
+
+    Raises:
+        DataError: a gradient is not finite.
+    """
+    points = [seen.totals[use] for use in seen.uses(layer)]
+    found = [torch.autograd.grad(target, points, retain_graph=True, materialize_grads=True) for target in targets]
+    if not all(bool(torch.isfinite(slope).all()) for slopes in found for slope in slopes):
+        raise DataError("gradients are not finite; the network or its features hold NaN or infinite values")
+    arriving = [seen.values[seen.network.sources[use][0]].detach() for use in seen.uses(layer)]
+    chunk = max(1, _MAX_VALUES // (len(targets) * (layer.weight.numel() + layer.recurrent_weight.numel())))
+    for first in range(0, len(seen.logits), chunk):
+        some, tape = slice(first, first + chunk), Tape(layer)
+        totals = [layer.run(values[some], tape, quantised=True) for values in arriving]
+        yield some, [tape.gradients(totals, [slope[some] for slope in slopes]) for slopes in found]
 
 
-class _Tape:
+class Tape:
     """What applies a layer's kernels, and keeps what each of their rows read and put out."""
 
     def __init__(self, layer: Recurrent) -> None:
-        self.product = layer.product(quantised=True)
+        self.layer, self.product = layer, layer.product(quantised=True)
         self.kept: dict[tuple[str, int | None], list[tuple[Tensor, Tensor]]] = {}
 
     def __call__(self, kind: str, values: Tensor, rows: slice) -> Tensor:
@@ -64,10 +91,23 @@ class _Tape:
         self.kept.setdefault((kind, rows.start), []).append((values.detach(), made))
         return made
 
+    def read(self, kind: str) -> Tensor:
+        """Return what a kernel read in one run, (n_jets, n_steps, groups, weights of one output), as the steps ran."""
+        parts = [taps.rows([read for read, _ in pairs]) for (of, _), pairs in self.kept.items() if of == kind]
+        return self._as_run(kind, torch.cat(parts, dim=2))
+
+    def made(self, kind: str) -> Tensor:
+        """Return what a kernel put out in one run, (n_jets, n_steps, rows), as the steps ran."""
+        parts = [taps.rows([made for _, made in pairs]) for (of, _), pairs in self.kept.items() if of == kind]
+        return self._as_run(kind, torch.cat(parts, dim=-1)[:, :, 0])
+
+    def _as_run(self, kind: str, values: Tensor) -> Tensor:
+        return values.flip(1) if kind == "weight" and self.layer.backwards else values
+
     def gradients(self, totals: Sequence[Tensor], slopes: Sequence[Tensor]) -> list[Tensor]:
         """Return the gradients of both kernels for each jet from those of what the layer put out."""
         made = [each for pairs in self.kept.values() for _, each in pairs]
-        found = iter(torch.autograd.grad(totals, made, slopes))
+        found = iter(torch.autograd.grad(totals, made, slopes, retain_graph=True))
         gates: dict[str, list[Tensor]] = {kind: [] for kind in KERNELS}
         for (kind, _), pairs in self.kept.items():
             gradient, read = (taps.rows(each) for each in ([next(found) for _ in pairs], [read for read, _ in pairs]))

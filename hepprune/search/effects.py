@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hepprune import metrics
@@ -86,9 +87,9 @@ def _tally(labels: Tensor, chunk: Replayed, *, keep: bool) -> _Tally:
     sums = []
     for stacked in chunk.stacked:
         n = len(stacked) // len(own)
-        values = torch.stack(_per_jet(stacked, own.repeat_interleave(n))).view(2, -1, n) - reference
+        values = torch.stack(_per_jet(stacked, own.repeat_interleave(n))).view(2, -1, n).sub_(reference)
         sums.append(_Sums(values.sum(dim=1), values.square().sum(dim=1)))
-    shaped = (each.view(len(own), -1, each.shape[-1]) for each in (chunk.logits, *chunk.stacked))
+    shaped = (each.reshape(len(own), -1, each.shape[-1]) for each in (chunk.logits, *chunk.stacked))
     return _Tally(tuple(sums), tuple(shaped) if keep else ())
 
 
@@ -97,12 +98,19 @@ def _per_jet(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
     Classes come first: a sum over five neighbours is slow, a sum of five rows is not.
     """
-    by_class = logits.t().contiguous().double()
-    largest = by_class.amax(dim=0)
-    total = (by_class - largest).exp_().sum(dim=0).log_()
-    loss = total.add_(largest).sub_(by_class.gather(0, labels[None])[0])
-    hits = logits.numpy().argmax(axis=1) == labels.numpy()  # numpy's: the first of equals
-    return loss, torch.as_tensor(hits, dtype=torch.float64)
+    by_class = logits.t().contiguous()
+    loss = by_class.double().log_softmax(dim=0).gather(0, labels[None])[0].neg_()
+    return loss, torch.as_tensor(_first_largest(by_class) == labels.numpy(), dtype=torch.float64)
+
+
+def _first_largest(by_class: Tensor) -> NDArray[np.int64]:
+    """Return the class of the largest logit of each jet, the first of equals: how many classes come before it, (n,)."""
+    largest, rows = by_class.amax(dim=0).numpy(), by_class.numpy()
+    before, found = np.ones(len(largest), np.bool_), np.zeros(len(largest), np.int64)
+    for row in rows[:-1]:
+        before &= row != largest
+        found += before
+    return found
 
 
 def _means(chunks: Sequence[_Sums], n_jets: int) -> list[tuple[Difference, Difference]]:

@@ -3,8 +3,7 @@
 Three things make it faster than running the network once for each change. What comes before the changed layer is
 computed once. The changed layer's stand-ins are stacked into one matrix product, and everything after them runs on
 (jets x stand-ins) rows. The jets go through in chunks whose values stay in the processor's cache, on all of torch's
-threads at once, and a quantised activation is two passes in place there: the steps of its type, powers of two, are
-moved exactly into the weights around it.
+threads at once, in kernels that write as little as they can (`search.kernels`).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,11 +17,11 @@ import torch
 from torch import Tensor
 
 from hepprune.errors import NetworkError
-from hepprune.fixed import FixedPoint, Quantiser
-from hepprune.network import Dense, Input, Layer, Network, ReLU, Shared
+from hepprune.network import Input, Layer, Network, Shared
+from hepprune.search import kernels
+from hepprune.search.kernels import Kernel
 
 T = TypeVar("T")
-Kernel = Callable[..., Tensor]
 
 _CHUNK_BYTES = 2**22  # of the widest value of all stand-ins together: small enough for a cache, few enough calls
 _STACK_BYTES = 2**28  # of stacked weights that are kept at once
@@ -136,7 +135,7 @@ class _Plan:
     groups: tuple[Group, ...]
     order: tuple[str, ...]
     sources: Mapping[str, tuple[str, ...]]
-    kernels: Mapping[str, Kernel]
+    single: Mapping[str, Kernel]
     stacked: tuple[Kernel, ...]
     following: tuple[tuple[str, ...], ...]
     logits: str
@@ -152,10 +151,10 @@ class _Plan:
             if group.name not in order:
                 raise NetworkError(f"layer '{group.name}' does not come before the logits, so nothing follows it")
         sources = {layer.name: () if isinstance(layer, Input) else network.sources[layer.name] for layer in network}
-        units = _units(network, order)
+        units = kernels.units(network, order)
         needed = {source for group in groups for source in sources[group.name]}
-        kernels = {name: _kernel(network, network[name], units, needed) for name in order}
-        stacked = tuple(_stack(network, group, units) for group in groups)
+        single = {name: kernels.single(network, network[name], units, needed) for name in order}
+        stacked = tuple(kernels.stacked(network, group.layers, units) for group in groups)
         following = tuple(_following(order, sources, group.name) for group in groups)
         shared = {layer.of for layer in network if isinstance(layer, Shared)}
         whole = {
@@ -163,14 +162,14 @@ class _Plan:
             for index, group in enumerate(groups)
             if group.name in shared
         }
-        return cls(groups, order, sources, kernels, stacked, following, network.logits_name, whole)
+        return cls(groups, order, sources, single, stacked, following, network.logits_name, whole)
 
     def base(self, x: Tensor) -> dict[str, Tensor]:
         """Return the values of the network as it is."""
         values: dict[str, Tensor] = {}
         for name in self.order:
             own = [values[source] for source in self.sources[name]] or [x]
-            values[name] = self.kernels[name](*own)
+            values[name] = self.single[name](*own)
         return values
 
     def after(self, index: int, x: Tensor, base: Mapping[str, Tensor]) -> Tensor:
@@ -183,7 +182,7 @@ class _Plan:
             own = [
                 values[s] if s in values else base[s].repeat_interleave(len(group), dim=0) for s in self.sources[name]
             ]
-            values[name] = self.kernels[name](*own)
+            values[name] = self.single[name](*own)
         return values[self.logits]
 
 
@@ -194,92 +193,3 @@ def _following(order: tuple[str, ...], sources: Mapping[str, tuple[str, ...]], c
         if reached & set(sources[name]):
             reached.add(name)
     return tuple(name for name in order if name in reached and name != changed)
-
-
-def _units(network: Network, order: tuple[str, ...]) -> dict[str, float]:
-    """Return the unit each value is kept in: its type's step where only dense layers read it, else 1.
-
-    A dense layer before a ReLU puts out what the ReLU keeps.
-    """
-    units: dict[str, float] = dict.fromkeys(order, 1.0)
-    for name in reversed(order):
-        layer, readers = network[name], network.readers(network[name])
-        if not readers or name in {network.logits_name, *network.outputs}:
-            continue
-        if isinstance(layer, ReLU) and isinstance(layer.result, FixedPoint):
-            if all(isinstance(reader, Dense) for reader in readers):
-                units[name] = layer.result.step
-        elif isinstance(layer, Dense) and layer.result is None and isinstance(readers[0], ReLU) and len(readers) == 1:
-            units[name] = units[readers[0].name]
-    return units
-
-
-def _kernel(network: Network, layer: Layer, units: Mapping[str, float], needed: set[str]) -> Kernel:
-    """Return what computes a layer's value, in its unit, from values in theirs."""
-    unit = units[layer.name]
-    before = [units[source] for source in network.sources.get(layer.name, ())] or [1.0]
-    if isinstance(layer, Dense):
-        return _dense(layer, before[0], unit)
-    if isinstance(layer, ReLU):
-        (source,) = network.sources[layer.name]
-        only = len(network.readers(network[source])) == 1 and source not in needed
-        fresh = only and isinstance(network[source], Dense)
-        if before[0] == unit and layer.maximum is None:
-            return _relu(layer.result, unit, in_place=fresh)
-    return _in_units(_plain(network, layer), before, unit)
-
-
-def _plain(network: Network, layer: Layer) -> Kernel:
-    """Return what any layer computes; one that shares another's weights may round once more."""
-    runs = network.runs(layer)
-    if isinstance(layer, Shared) and layer.result is not None:
-        again = layer.result
-        return lambda *values: again(runs(*values))
-    return runs
-
-
-def _in_units(compute: Kernel, before: list[float], unit: float) -> Kernel:
-    """Return a kernel that computes in plain numbers, whatever units its values have."""
-    if unit == 1 and all(each == 1 for each in before):
-        return compute
-    return lambda *values: compute(*(value * each for value, each in zip(values, before, strict=True))) / unit
-
-
-def _dense(layer: Dense, before: float, unit: float) -> Kernel:
-    weight, bias = layer.used_weight() * (before / unit), layer.used_bias() / unit
-    if layer.result is None:
-        return lambda values: torch.nn.functional.linear(values, weight, bias)
-    return _in_units(layer, [before], unit) if before != 1 or unit != 1 else layer
-
-
-def _relu(kind: Quantiser | None, unit: float, *, in_place: bool) -> Kernel:
-    """Return max(x, 0) under a type; rounding down and saturating, the usual one, needs two passes and no copy."""
-    quick = isinstance(kind, FixedPoint) and (kind.rounding, kind.overflow) == ("TRN", "SAT") and unit == kind.step
-    if not (kind is None or quick):
-        return _in_units(lambda values: kind(values.clamp(min=0)), [unit], unit)
-    top = kind.integer_range[1] if isinstance(kind, FixedPoint) else None
-
-    def compute(values: Tensor) -> Tensor:
-        clamped = values.clamp_(0, top) if in_place else values.clamp(0, top)
-        return clamped.floor_() if quick else clamped
-
-    return compute
-
-
-def _stack(network: Network, group: Group, units: Mapping[str, float]) -> Kernel:
-    """Return what computes the values of all stand-ins, (n_jets x n, *shape)."""
-    unit = units[group.name]
-    before = [units[source] for source in network.sources[group.name]]
-    dense = [layer for layer in group.layers if isinstance(layer, Dense) and layer.result is None]
-    if len(dense) == len(group):
-        weight = torch.cat([layer.used_weight() for layer in dense]) * (before[0] / unit)
-        bias = torch.cat([layer.used_bias() for layer in dense]) / unit
-        return partial(_stacked_product, weight, bias, len(group))
-    each = [_in_units(layer, before, unit) for layer in group.layers]
-    return lambda *values: torch.stack([kernel(*values) for kernel in each], dim=1).flatten(0, 1)
-
-
-def _stacked_product(weight: Tensor, bias: Tensor, n: int, values: Tensor) -> Tensor:
-    product = torch.nn.functional.linear(values, weight, bias)
-    shaped = product.reshape(*product.shape[:-1], n, -1)
-    return shaped.movedim(-2, 1).flatten(0, 1)

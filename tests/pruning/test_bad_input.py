@@ -43,6 +43,12 @@ def test_a_sparsity_that_cannot_be_is_refused(name: str, sparsity: float, said: 
         hepprune.prune(net, smooth.jets(net), method=name, sparsity=sparsity, granularity=granularity(name))
 
 
+def test_a_sparsity_is_refused_before_anything_is_scored() -> None:
+    net = smooth.network("dense_relu")
+    with pytest.raises(NetworkError, match=r"between 0 and 1, 1\.2 does not"):
+        hepprune.prune(net, method="obd", sparsity=1.2)
+
+
 @pytest.mark.parametrize("name", [name for name in METHODS if importance.find(name).gathers])
 def test_a_method_that_reads_jets_needs_some(name: str) -> None:
     net = smooth.network("dense_relu")

@@ -35,7 +35,7 @@ def test_removing_one_weight_costs_what_the_brute_force_optimum_says(name: str) 
     layer = network["first"]
     x, row = arriving(network, layer), first_row(layer)
     moments = compensation.moments(network, *smooth.jets(network))["first"]
-    weight = compensation._by_group(layer, layer.weight.detach())[0]
+    weight = compensation._by_group(layer.weight.detach().flatten(1), moments)[0]
     ours = compensation._first_turn(weight, weight == 0, compensation._damped(moments)[0])[0]
     brute = [best_loss(x, x @ row, np.arange(len(row)) != q) for q in range(len(row) - 1)]
     assert ours.numpy() == pytest.approx(np.array(brute), rel=1e-5)
@@ -82,7 +82,7 @@ def test_a_sweep_over_a_large_layer_lies_between_the_optimum_and_no_compensation
     moments = compensation.moments(network, x)
     plan = [Cut("d", "weight", tuple(range(0, 1800, 2)))]
     swept, plain = compensation.compensate(network, plan, moments), masks.apply(network, plan)
-    before, keep = compensation._by_group(layer, layer.weight.detach().double())[0], torch.ones(6, 301)
+    before, keep = layer.weight.detach().double(), torch.ones(6, 301)
     keep[:, :-1] = plain["d"].digit_limit > 0
     best = compensation._optimum(torch.cat([before, torch.zeros(6, 1)], 1), keep, compensation._damped(moments["d"])[0])
 

@@ -26,6 +26,29 @@ def jets(network: Network) -> tuple[torch.Tensor, torch.Tensor]:
     return x, torch.randint(0, 3, (24,), generator=generator)
 
 
+@pytest.mark.parametrize("stage", ["attention", "recurrent", "residual", "shared", "joined"])
+def test_the_curvature_by_a_gate_is_what_finite_differences_measure(stage: str) -> None:
+    network, step = graphs.build([stage], seed=2, fixed=False, flat=True).double(), 1e-3
+    group = next(group for group in coupling.groups(network) if not group.kept)
+    (found,), here = gates.hessian(network, [group], *jets(network), batch_size=10), losses(network)
+    for unit in range(len(group)):
+        ends = losses(scaled(network, group, unit, 1 - step)) + losses(scaled(network, group, unit, 1 + step))
+        assert found[unit].item() == pytest.approx(((ends - 2 * here) / step**2).mean().item(), rel=1e-3, abs=1e-6)
+
+
+@pytest.mark.parametrize("stage", ["attention", "recurrent", "shared"])
+def test_gauss_newton_by_a_gate_is_that_of_logits_measured(stage: str) -> None:
+    network, step = graphs.build([stage], seed=2, fixed=False, flat=True).double(), 1e-5
+    group = next(group for group in coupling.groups(network) if not group.kept)
+    (found,), (x, _) = gates.gauss_newton(network, [group], *jets(network), batch_size=10), jets(network)
+    p = torch.softmax(network.logits(x).detach(), dim=-1)
+    for unit in range(len(group)):
+        low, high = (scaled(network, group, unit, 1 + s).logits(x).detach() for s in (-step, step))
+        slope = (high - low) / (2 * step)
+        variance = (p * slope**2).sum(dim=-1) - (p * slope).sum(dim=-1) ** 2
+        assert found[unit].item() == pytest.approx(variance.mean().item(), rel=1e-5)
+
+
 def losses(network: Network) -> torch.Tensor:
     x, y = jets(network)
     return nn.functional.cross_entropy(network.logits(x), y, reduction="none").detach()

@@ -8,7 +8,7 @@ from torch import nn
 
 import hepprune
 from hepprune.errors import NetworkError
-from hepprune.network import Dense, Input, Network, Recurrent, Shared, identity, load, save
+from hepprune.network import Dense, Input, Network, Recurrent, Shared, Weighted, identity, load, save
 from hepprune.network.layers.recurrent import GATES, KERNELS
 from hepprune.pruning import gradients, importance, masks, plan, statistics, surgery
 from hepprune.pruning.masks import Cut
@@ -18,7 +18,7 @@ from tests.networks import SEEDS
 from tests.pruning import graphs, smooth
 from tests.pruning.test_gates import jets
 
-METHODS = ("magnitude", "magnitude_l1", "random", "taylor", "taylor_per_sample", "fisher")
+METHODS = [name for name, method in importance.CRITERIA.items() if "weight" in method.granularities]
 
 
 @st.composite
@@ -144,23 +144,24 @@ def test_rows_and_patterns_hold_in_both_kernels() -> None:
         assert torch.count_nonzero(rows["cell"].used(kind).view(-1, 4), dim=1).bincount().tolist() == [8, 0, 0, 0, 8]
 
 
-@pytest.mark.parametrize("method", ["obs", "wanda", "obd", "obd_gauss_newton"])
-def test_what_is_not_defined_there_says_so_and_cuts_the_rest(method: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_criterion_that_gathers_nothing_of_them_says_so_and_cuts_the_rest(caplog: pytest.LogCaptureFixture) -> None:
+    @importance.criterion(granularities=("weight",), gathers=lambda net, *_: {la.name: 0 for la in net.weighted_layers})
+    def outer(layer: Weighted, granularity: str, _: int) -> torch.Tensor:
+        """Return the size of the weights of dense layers and convolutions alone."""
+        del granularity
+        return layer.used_weight().abs()
+
     network = chain("lstm").double()
-    pruned = hepprune.prune(network, jets(network), method=method, sparsity=0.5)
-    assert f"'{method}' is not defined for recurrent kernels: layer 'cell' keeps all its weights" in caplog.text
+    try:
+        pruned = hepprune.prune(network, jets(network), method="outer", sparsity=0.5)
+    finally:
+        del importance.CRITERIA["outer"]
+    assert "'outer' gathers nothing of recurrent kernels: layer 'cell' keeps all its weights" in caplog.text
     assert {name: int((limit == 0).sum()) for name, limit in limits(pruned).items()} == {
         "cell.weight": 0,
         "cell.recurrent_weight": 0,
         "out": 6,
     }
-
-
-def test_compensation_says_where_it_does_not_reach(caplog: pytest.LogCaptureFixture) -> None:
-    network = chain("gru").double()
-    pruned = hepprune.prune(network, jets(network), sparsity=0.4, compensate=True)
-    assert "no weight of recurrent layer 'cell' makes up for those that go" in caplog.text
-    assert not torch.equal(pruned["out"].bias, network["out"].bias)
 
 
 def test_a_ticket_masks_both_kernels() -> None:

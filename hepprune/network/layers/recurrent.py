@@ -146,16 +146,17 @@ class Recurrent(Layer):
         state = arriving.new_zeros(len(arriving), self.n_out)
         memory, states = state, []
         for now in reversed(inputs) if self.backwards else inputs:
-            if quantised and self.state_type:
-                state, memory = (quantise.activations(value, self.state_type) for value in (state, memory))
-            state, memory = self._step(now, state, memory, product, quantised=quantised)
+            state, memory = self.step(now, (state, memory), product, quantised=quantised)
             states.append(state)
         ordered = reversed(states) if self.backwards and self.in_order else states
         return torch.stack(list(ordered), dim=1) if self.return_sequences else state
 
-    def _step(
-        self, inputs: Tensor, state: Tensor, memory: Tensor, product: Product, *, quantised: bool
+    def step(
+        self, inputs: Tensor, before: tuple[Tensor, Tensor], product: Product, *, quantised: bool
     ) -> tuple[Tensor, Tensor]:
+        """Return state and memory (n_jets, n_out) after a step, from what the kernel made of its inputs."""
+        quantiser = self.state_type if quantised else None
+        state, memory = (quantise.activations(value, quantiser) if quantiser else value for value in before)
         act, gate = (functools.partial(of, quantised=quantised) for of in (self.act, self.gate))
         if self.cell == "gru":
             return self._gated(inputs, state, product, quantised=quantised), memory

@@ -56,8 +56,8 @@ def scores(
 ) -> Mapping[str, Tensor]:
     """Return the criterion's scores of every layer with weights by name, data as jets (n_jets, *shape) and classes.
 
-    Of single weights, the kernels of recurrent layers are scored too, by their names in `Network.kernels`: unless the
-    criterion gathers nothing of them, which is logged.
+    Of single weights, the kernels of recurrent layers are scored too, by their names in `Network.kernels`: unless a
+    criterion of your own gathers nothing of them, which is logged.
 
     Raises:
         NetworkError: the criterion needs jets and there are none, or has no meaning at that granularity.
@@ -72,6 +72,6 @@ def scores(
             known = method.gathers is None or f"{layer.name}.weight" in gathered
             layers += layer.kernels if known else []
             if not known:
-                said = "'%s' is not defined for recurrent kernels: layer '%s' keeps all its weights"
+                said = "'%s' gathers nothing of recurrent kernels: layer '%s' keeps all its weights"
                 logger.warning(said, method.name, layer.name)
     return {la.name: method(la, granularity, gathered.get(la.name), seed=seed) for la in layers}

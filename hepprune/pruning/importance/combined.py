@@ -15,12 +15,21 @@ from hepprune.pruning.importance.registry import Criterion
 
 Jets = tuple[Tensor, Tensor]
 
+
+def _gated(say: Callable[[Gates], Tensor]) -> Callable[..., list[Tensor]]:
+    return lambda *arguments: [say(gate) for gate in gates.gather(*arguments)]
+
+
 # What the gates of heads and states say by the names of the criteria that say it of neurons.
-_BY_GATES: dict[str, Callable[[Gates], Tensor]] = {
-    "taylor": lambda gate: gate.signed.abs(),
-    "taylor_per_sample": lambda gate: gate.absolute,
-    "fisher": lambda gate: gate.squared / 2,
-    "mean_activation": lambda gate: gate.size,
+_BY_GATES: dict[str, Callable[..., list[Tensor]]] = {
+    "taylor": _gated(lambda gate: gate.signed.abs()),
+    "taylor_per_sample": _gated(lambda gate: gate.absolute),
+    "fisher": _gated(lambda gate: gate.squared / 2),
+    "obd": lambda *arguments: [bend / 2 for bend in gates.hessian(*arguments)],
+    "obd_gauss_newton": lambda *arguments: [bend / 2 for bend in gates.gauss_newton(*arguments)],
+    "mean_activation": _gated(lambda gate: gate.size),
+    "nonzero_activation": _gated(lambda gate: gate.nonzero),
+    "dead": gates.spreads,
 }
 
 
@@ -46,12 +55,10 @@ def group_scores(
             f"the criterion '{criterion.name}' does not score '{gated[0].name}'; heads and recurrent states are scored "
             f"by {', '.join(_BY_GATES)} or by their weights"
         )
-    found = dict(zip(gated, gates.gather(network, gated, *data), strict=True)) if gated and data else {}
+    found = dict(zip(gated, _BY_GATES[criterion.name](network, gated, *data), strict=True)) if gated and data else {}
     gathered = criterion.gathers(network, *data) if criterion.gathers and data and len(gated) < len(groups) else {}
     return [
-        _BY_GATES[criterion.name](found[group])
-        if group in found
-        else _by_makers(network, group, criterion, gathered, seed=seed)
+        found[group] if group in found else _by_makers(network, group, criterion, gathered, seed=seed)
         for group in groups
     ]
 
@@ -92,6 +99,12 @@ def block_scores(network: Network, criterion: Criterion, *, data: Jets | None, s
             found[block.end] = float(criterion(end, "layer", gathered[block.end]).sum())
             continue
         layers = [la for la in map(network.__getitem__, block.layers) if isinstance(la, Weighted | Recurrent)]
+        cells = [la.name for la in layers if isinstance(la, Recurrent)]
+        if cells and criterion.gathers is not None:
+            raise NetworkError(
+                f"the criterion '{criterion.name}' does not score the recurrent layer '{cells[0]}' as part of a block; "
+                "choose loss_change, or one that needs no jets"
+            )
         parts = [criterion(_as_neurons(la), "neuron", gathered.get(la.name), seed=seed).double() for la in layers]
         total = torch.cat([part.square() if criterion.norm else part for part in parts]).sum()
         found[block.end] = float(total.sqrt() if criterion.norm else total)

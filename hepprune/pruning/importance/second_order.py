@@ -33,12 +33,13 @@ def _saliency(layer: Weighted, granularity: str, gathered: Curvature) -> Tensor:
     return gathered.weight * weight_change(layer, granularity) ** 2 / 2
 
 
-@criterion(granularities=("weight",), gathers=compensation.moments)
+@criterion(granularities=("weight",), gathers=compensation.rises)
 def obs(layer: Weighted, granularity: str, gathered: Tensor) -> Tensor:
     """Return w_q^2 / (2 [H^-1]_qq) per weight, H the second moments of the layer's inputs, others compensating.
 
     Optimal Brain Surgeon (Hassibi and Stork 1993) for the squared error of each layer (Frantar et al.,
-    arXiv:2208.11580); see `compensation.scores` for the order of removal, `compensation.compensate` for the update.
+    arXiv:2208.11580), or of the totals of a recurrent layer's gates with its inputs and states as recorded; see
+    `compensation.scores` for the order of removal, `compensation.compensate` for the update.
     """
-    del granularity
-    return compensation.scores(layer, gathered)
+    del layer, granularity
+    return gathered

@@ -3,9 +3,10 @@ import torch
 
 from hepprune.fixed import FixedPoint
 from hepprune.network import Dense, Input, Network, ReLU
-from hepprune.pruning import activity, importance, masks, plan, surgery
+from hepprune.pruning import activity, coupling, importance, masks, plan, surgery
 from hepprune.training import Sample
-from tests.pruning import smooth
+from tests.pruning import cells, graphs, smooth
+from tests.pruning.test_gates import jets as graph_jets
 
 
 @pytest.mark.parametrize("name", ["dense_relu", "conv_relu", "conv_tanh"])
@@ -45,6 +46,32 @@ def test_dead_neurons_go_without_a_single_bit(tagger: Network, jets: tuple[Sampl
     smaller = surgery.shrink(masked)
     assert smaller["dense_2"].n_out < wounded["dense_2"].n_out
     assert torch.equal(smaller.logits(sample.x), wounded.logits(sample.x))
+
+
+def check_loss_free(network: Network, data: tuple[torch.Tensor, torch.Tensor], granularity: str) -> dict[str, object]:
+    """Cut what is dead, compare the smaller network's logits, and return the units cut by layer."""
+    cuts = plan.make(network, data, method="dead", sparsity=None, granularity=granularity)
+    smaller = surgery.shrink(masks.apply(network, cuts))
+    assert torch.allclose(smaller.logits(data[0]), network.logits(data[0]), atol=1e-12)
+    return {cut.layer: cut.units for cut in cuts if cut.granularity == "neuron"}
+
+
+def test_a_head_that_hands_nothing_on_goes_without_loss() -> None:
+    network = graphs.build(["attention"], seed=4, fixed=False, flat=False).double()
+    group = next(group for group in coupling.groups(network) if group.heads)
+    values = group.of("made")[-1]
+    own = values.indices[1]
+    network[values.layer].weight.data[list(own)], network[values.layer].bias.data[list(own)] = 0, 0
+    assert check_loss_free(network, graph_jets(network), "head")[values.layer] == own
+
+
+def test_a_state_that_is_always_zero_goes_without_loss_and_one_that_feeds_a_constant_back_stays() -> None:
+    network = cells.network("simple")
+    cell = network["cell"].rebuilt(activation="relu")
+    for state, bias in ((1, -9.0), (2, 9.0)):
+        cell.weight.data[state], cell.recurrent_weight.data[state], cell.bias.data[state] = 0, 0, bias
+    relu = Network([network["x"], cell, *list(network)[2:]]).double()
+    assert check_loss_free(relu, cells.jets(), "neuron")["cell"] == (1,)
 
 
 def test_a_dead_neurons_constant_is_exact() -> None:

@@ -1,36 +1,90 @@
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
 import pytest
 import torch
 
 from hepprune.errors import NetworkError
-from hepprune.network import Weighted
-from hepprune.pruning import importance
-from tests.pruning import graphs, smooth
+from hepprune.network import Network, Weighted
+from hepprune.pruning import importance, structured
+from hepprune.pruning.importance import Criterion, combined
+from tests.pruning import cells, graphs, smooth
 from tests.pruning.test_gates import jets
 
+# Every kind of unit, as the guide names it: its granularity, and networks that have it in every kind of layer.
+UNITS: dict[str, tuple[str, list[str]]] = {
+    "weights, rows, N:M of dense and convolution layers": (
+        "weight",
+        [
+            *("dense", "conv_relu", "convolution", "depthwise", "separable", "grouped", "shared", "attention"),
+            *("batch_norm", "residual", "joined", "split"),
+        ],
+    ),
+    "weights, rows, N:M of both kernels of SimpleRNN, LSTM, GRU": ("weight", [*cells.FORMS, "recurrent"]),
+    "neurons, filters, channels": (
+        "neuron",
+        [
+            "dense",
+            "conv_relu",
+            "convolution",
+            "depthwise",
+            "grouped",
+            "shared",
+            "residual",
+            "joined",
+            "split",
+            "batch_norm",
+        ],
+    ),
+    "states of SimpleRNN, LSTM, GRU": ("neuron", [*cells.FORMS, "recurrent"]),
+    "attention heads": ("head", ["attention"]),
+    "blocks of dense and convolution layers": ("layer", ["grouped", "shared", "batch_norm", "layer_norm"]),
+    "blocks with a recurrent layer": ("layer", ["states"]),
+}
+CASES = [(unit, name) for unit, (_, names) in UNITS.items() for name in names]
 
-@pytest.mark.parametrize("name", list(importance.CRITERIA))
-@pytest.mark.parametrize("network", ["dense_relu", "conv_relu"])
-def test_every_criterion_scores_every_unit_of_every_layer(name: str, network: str) -> None:
-    net, method = smooth.network(network), importance.find(name)
-    for granularity in set(method.granularities) - {"digit", "layer"}:
-        found = importance.scores(net, method, granularity, data=smooth.jets(net))
-        for layer in net.weighted_layers:
-            assert found[layer.name].shape == (layer.n_out if granularity == "neuron" else layer.weight.numel(),)
-            assert name in {"obd", "dead"} or found[layer.name].max() > 0
-            assert method.name == name
+
+def network_of(name: str) -> Network:
+    """Return the network of that name, in float64."""
+    if name in cells.FORMS:
+        return cells.network(name)
+    if name.startswith("conv_"):
+        return smooth.network(name)
+    stages = {"separable": ["depthwise", "dense"], "states": ["recurrent", "recurrent"]}.get(name, [name])
+    return graphs.build(stages, seed=4, fixed=False, flat=False).double()
 
 
-@pytest.mark.parametrize(
-    "stage", ["depthwise", "grouped", "shared", "attention", "recurrent", "residual", "joined", "split"]
-)
-def test_every_criterion_reads_layers_wherever_they_stand(stage: str) -> None:
-    net = graphs.build([stage], seed=4, fixed=False, flat=False).double()
+def scores(network: Network, method: Criterion, granularity: str) -> Iterable[tuple[int, torch.Tensor]]:
+    """Return how many units there are of each kind, and their scores."""
+    data = jets(network)
+    if granularity == "weight":
+        found = importance.scores(network, method, granularity, data=data)
+        return [(kernel.weight.numel(), found[kernel.name]) for kernel in network.kernels]
+    if granularity == "layer":
+        return [
+            (1, torch.tensor([each])) for each in combined.block_scores(network, method, data=data, seed=0).values()
+        ]
+    groups = structured.prunable(network, granularity)
+    return zip(map(len, groups), combined.group_scores(network, groups, method, data=data), strict=True)
+
+
+@pytest.mark.parametrize(("unit", "name"), CASES)
+def test_the_guide_says_which_criteria_score_which_units(unit: str, name: str) -> None:
+    guide = Path(__file__).parents[3].joinpath("docs/pruning.md").read_text(encoding="utf-8")
+    (row,) = re.findall(rf"^\| {unit} \|(.*)\|$", guide, re.MULTILINE)
+    (granularity, _), network = UNITS[unit], network_of(name)
     for method in importance.CRITERIA.values():
-        for granularity in {"weight", "neuron"} & set(method.granularities):
-            for name, found in importance.scores(net, method, granularity, data=jets(net)).items():
-                kernel = next(kernel for kernel in net.kernels if kernel.name == name)
-                assert found.shape == (kernel.n_out if granularity == "neuron" else kernel.weight.numel(),)
-                assert torch.isfinite(found).all()
+        if f"`{method.name}`" not in row:
+            with pytest.raises(NetworkError, match=f"'{method.name}'"):
+                scores(network, method, granularity)
+            continue
+        found = list(scores(network, method, granularity))
+        assert found
+        for n_units, each in found:
+            assert each.shape == (n_units,)
+            assert torch.isfinite(each).all()
+            assert each.any() or method.name == "dead"
 
 
 @pytest.mark.parametrize("name", [name for name, method in importance.CRITERIA.items() if method.gathers])

@@ -30,8 +30,8 @@ def test_gauss_newton_is_named_as_such() -> None:
 
 def test_obs_scores_weights_only() -> None:
     network = smooth.network("conv_relu")
-    moments = compensation.moments(network, *smooth.jets(network))
-    found = importance.obs(network["first"], "weight", moments["first"])
-    assert torch.equal(found, compensation.scores(network["first"], moments["first"]).flatten())
+    layer, data = network["first"], smooth.jets(network)
+    found = importance.scores(network, importance.obs, "weight", data=data)["first"]
+    assert torch.equal(found, compensation.scores(layer, compensation.moments(network, *data)["first"]).flatten())
     with pytest.raises(NetworkError, match="criterion 'obs': unknown granularity 'neuron'"):
-        importance.obs(network["first"], "neuron", moments["first"])
+        importance.obs(layer, "neuron", found)
