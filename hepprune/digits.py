@@ -23,10 +23,12 @@ def planes(integers: NDArray[np.integer]) -> NDArray[np.int8]:
     """Return the canonical signed digits -1, 0 or +1 of whole numbers, lowest first: their shape, then n_digits."""
     magnitude = np.abs(integers).astype(np.int64)
     plus, minus = (3 * magnitude & ~magnitude) >> 1, (magnitude & ~(3 * magnitude)) >> 1  # 2 m = 3 m - m, bit by bit
-    places = np.arange(int((plus | minus).max(initial=0)).bit_length())
-    digits = ((plus[..., None] >> places) & 1) - ((minus[..., None] >> places) & 1)
-    signed: NDArray[np.int8] = (digits * np.sign(integers)[..., None]).astype(np.int8)
-    return signed
+    n_digits = int((plus | minus).max(initial=0)).bit_length()
+    found = np.empty((*magnitude.shape, n_digits), dtype=np.int8)
+    for place in range(n_digits):
+        found[..., place] = ((plus >> place) & 1) - ((minus >> place) & 1)
+    found *= np.sign(integers).astype(np.int8)[..., None]
+    return found
 
 
 @lru_cache(maxsize=64)
