@@ -19,7 +19,7 @@ from hepprune.hardware.validation import Prediction
 from hepprune.network import Network
 from hepprune.pipeline import firmware, ingestion, taggers
 from hepprune.pipeline.context import Context
-from hepprune.pruning import plan
+from hepprune.pruning import plan, surgery
 from hepprune.report import predictions
 from hepprune.synthesis.ledger import Ledger
 from hepprune.training import Fit, fit
@@ -110,7 +110,7 @@ def measure(build: Path, book: Ledger, *, hidden: tuple[int, ...], bits: int, sp
 
     def pruned() -> Network:
         cut = plan.prune(tagger, sparsity=sparsity)
-        return fit(cut, jets.train, jets.validation, settings=Fit(6), seed=1)[0]
+        return surgery.shrink(fit(cut, jets.train, jets.validation, settings=Fit(6), seed=1)[0])
 
     network = context.kept_network("pruned", [name, sparsity], pruned)
     measured = firmware.measure(context, network, jets=jets, book=book)

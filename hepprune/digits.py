@@ -19,6 +19,18 @@ def count(integers: NDArray[np.generic]) -> NDArray[np.int64]:
     return ones.astype(np.int64)
 
 
+def planes(integers: NDArray[np.integer]) -> NDArray[np.int8]:
+    """Return the canonical signed digits -1, 0 or +1 of whole numbers, lowest first: their shape, then n_digits."""
+    magnitude = np.abs(integers).astype(np.int64)
+    plus, minus = (3 * magnitude & ~magnitude) >> 1, (magnitude & ~(3 * magnitude)) >> 1  # 2 m = 3 m - m, bit by bit
+    n_digits = int((plus | minus).max(initial=0)).bit_length()
+    found = np.empty((*magnitude.shape, n_digits), dtype=np.int8)
+    for place in range(n_digits):
+        found[..., place] = ((plus >> place) & 1) - ((minus >> place) & 1)
+    found *= np.sign(integers).astype(np.int8)[..., None]
+    return found
+
+
 @lru_cache(maxsize=64)
 def nearest(low: int, high: int, limit: int) -> NDArray[np.int64]:
     """Return, for each whole number from low to high, the nearest one in that range with at most `limit` digits.

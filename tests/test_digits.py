@@ -23,6 +23,14 @@ def test_count_equals_the_textbook_recoding(number: int) -> None:
     assert digits.count(np.array([number]))[0] == sum(digit != 0 for digit in form)
 
 
+@given(st.integers(-(2**51), 2**51))
+def test_planes_are_the_digits_of_the_textbook_recoding(number: int) -> None:
+    form = non_adjacent_form(number)
+    assert digits.planes(np.array([number]))[0].tolist() == form
+    widened = digits.planes(np.array([[number, 0], [1, 2**52]]))
+    assert widened[0, 0].tolist() == form + [0] * (53 - len(form))
+
+
 def test_count_is_the_fewest_terms_possible() -> None:
     reachable, fewest = {0}, {0: 0}
     for n_terms in range(1, 5):

@@ -29,7 +29,7 @@ class Quantiser:
 
 @dataclass(frozen=True)
 class Matrix:
-    """One constant matrix: whole-number weights (n_out, n_in), the ranges of what arrives, and what follows.
+    """One constant matrix: whole-number weights (n_out, n_in) and biases (n_out,), what arrives, and what follows.
 
     Weights that cannot act are zero already: those on constant inputs, and those of neurons that nothing reads.
     `source` names the matrix before, None for the input port.
@@ -39,7 +39,7 @@ class Matrix:
     source: str | None
     weight: NDArray[np.int64]
     weight_type: FixedPoint
-    bias_fraction: int
+    bias: NDArray[np.int64]
     arriving: Interval
     total: Interval
     quantisers: tuple[Quantiser, ...] = ()
@@ -109,11 +109,12 @@ def _matrix(layer: Dense, source: str | None, arriving: Interval) -> Matrix:
     weight = integers(layer)
     bias = bias_type(layer.bias.detach().double().cpu().numpy())
     low, high = _extremes(weight * weight_type.step, arriving)
+    whole_bias = np.rint(bias * 2.0**bias_type.fraction).astype(np.int64)
     fraction = max(weight_type.fraction + arriving.fraction, bias_type.fraction)
     total = Interval(low + bias, high + bias, fraction)
     quantisers = (Quantiser(total, layer.fixed_result, relu=False),) if layer.result else ()
     acting = weight * (arriving.low < arriving.high)
-    return Matrix(layer.name, source, acting, weight_type, bias_type.fraction, arriving, total, quantisers)
+    return Matrix(layer.name, source, acting, weight_type, whole_bias, arriving, total, quantisers)
 
 
 def integers(layer: Dense) -> NDArray[np.int64]:

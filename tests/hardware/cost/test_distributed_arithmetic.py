@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hepprune.fixed import FixedPoint
 from hepprune.hardware import cost
+from hepprune.hardware.resources import Estimate
 from hepprune.hardware.targets import Target
 from hepprune.network import Dense, Input, Layer, Network, ReLU
 from hepprune.network.precision import weight_type
@@ -73,7 +74,7 @@ def test_the_price_is_close_to_the_solved_graph(capsys: pytest.CaptureFixture[st
     rtl = pytest.importorskip("hepprune.firmware.rtl")
     pytest.importorskip("da4ml")
     rows = []
-    for seed in range(504, 550):  # none of them was used to fit the model's constants
+    for seed in range(504, 538):  # none of them was used to fit the model's constants
         sparsity = SPARSITIES[seed % len(SPARSITIES)]
         shape = SHAPES[(seed // 8 + seed) % len(SHAPES)]
         if len(shape) == 5 and sparsity < 0.9:
@@ -96,12 +97,25 @@ def test_the_price_is_close_to_the_solved_graph(capsys: pytest.CaptureFixture[st
     table += [f"  cycles right: {(cycles_off == 0).mean():.0%}, worst off by {cycles_off.max()}"]
     with capsys.disabled():
         print("\n" + "\n".join(table))  # noqa: T201
-    assert len(rows) >= 30
-    assert np.median(errors) < 0.06
-    assert errors.mean() < 0.07
-    assert errors.max() < 0.25
+    assert len(rows) >= 25
+    assert np.median(errors) < 0.03
+    assert errors.mean() < 0.04
+    assert errors.max() < 0.15
     assert cycles_off.max() <= 1
     assert (cycles_off == 0).mean() > 0.7
+
+
+@pytest.mark.slow
+def test_networks_of_5000_weights_are_priced_within_five_percent() -> None:
+    """Unlike those that fitted the constants: other weights, other types, wholly dead rows and columns."""
+    rtl = pytest.importorskip("hepprune.firmware.rtl")
+    pytest.importorskip("da4ml")
+    errors = []
+    for seed, sparsity in enumerate((0.3, 0.5, 0.6, 0.7, 0.8, 0.9)):
+        network = surgery.shrink(random_network(600 + seed, (16, 64, 48, 16, 5), sparsity))
+        errors.append(cost.estimate(network, TARGET).resources.lut / rtl.solve(network, depth_slack=2).cost - 1)
+    assert max(np.abs(errors)) < 0.05
+    assert np.abs(errors).mean() < 0.025
 
 
 NETWORKS = st.builds(
@@ -112,29 +126,33 @@ NETWORKS = st.builds(
 )
 
 
+def _priced_without(network: Network, data: st.DataObject, *, neurons: bool) -> tuple[Estimate, Estimate]:
+    """Return the price of a network, and that without a few weights or one neuron of a layer."""
+    layer, smaller = data.draw(st.sampled_from(network.dense_layers)), network.clone()
+    limit = smaller[layer.name].digit_limit.view(layer.n_out, -1)  # type: ignore[union-attr,operator]
+    if neurons:
+        limit[data.draw(st.integers(0, layer.n_out - 1))] = 0
+    else:
+        cut = data.draw(st.lists(st.integers(0, limit.numel() - 1), min_size=1, max_size=6))
+        limit.view(-1)[torch.tensor(cut)] = 0
+    before, after = cost.estimate(network, TARGET), cost.estimate(smaller, TARGET)
+    assert after.latency_cycles <= before.latency_cycles
+    return before, after
+
+
 @settings(max_examples=80, deadline=None)
 @given(NETWORKS, st.data())
-def test_zeroing_weights_never_raises_the_price(network: Network, data: st.DataObject) -> None:
-    layer = data.draw(st.sampled_from(network.dense_layers))
-    cut = torch.tensor(data.draw(st.lists(st.integers(0, layer.weight.numel() - 1), min_size=1, max_size=6)))
-    smaller = network.clone()
-    smaller[layer.name].digit_limit.view(-1)[cut] = 0  # type: ignore[union-attr,operator]
-    _never_dearer(network, smaller)
+def test_zeroing_weights_raises_the_price_by_no_more_than_one_addition(network: Network, data: st.DataObject) -> None:
+    """Others may have shared sums with a weight that goes; da4ml's own graphs are no different."""
+    before, after = _priced_without(network, data, neurons=False)
+    assert after.resources.lut <= before.resources.lut + 8  # type: ignore[operator]
 
 
 @settings(max_examples=60, deadline=None)
 @given(NETWORKS, st.data())
 def test_removing_a_neuron_never_raises_the_price(network: Network, data: st.DataObject) -> None:
-    layer = data.draw(st.sampled_from(network.dense_layers))
-    smaller = network.clone()
-    smaller[layer.name].digit_limit[data.draw(st.integers(0, layer.n_out - 1))] = 0  # type: ignore[index,operator]
-    _never_dearer(network, smaller)
-
-
-def _never_dearer(network: Network, smaller: Network) -> None:
-    before, after = cost.estimate(network, TARGET), cost.estimate(smaller, TARGET)
+    before, after = _priced_without(network, data, neurons=True)
     assert after.resources.lut <= before.resources.lut * (1 + 1e-12)  # type: ignore[operator]
-    assert after.latency_cycles <= before.latency_cycles
 
 
 @settings(max_examples=50, deadline=None)
@@ -190,10 +208,23 @@ def test_rounding_half_up_costs_as_little_as_da4ml_says_since_the_bias_takes_it_
     assert prices[1] == prices[0]
 
 
-def test_a_network_is_priced_in_milliseconds() -> None:
-    network = random_network(4, (16, 64, 32, 32, 5), 0.8)
+def test_a_network_of_5000_weights_is_priced_in_less_than_10_ms() -> None:
+    network = random_network(4, (16, 64, 48, 16, 5), 0.5)
+    variants = [network.clone() for _ in range(20)]
+    for n, variant in enumerate(variants):  # in every matrix, so that nothing is found priced
+        for layer in variant.dense_layers:
+            layer.digit_limit.view(-1)[n] = 1 - layer.digit_limit.view(-1)[n].clamp(max=1)
     cost.estimate(network, TARGET)
     started = time.process_time()
-    for _ in range(20):
-        cost.estimate(network, TARGET)
-    assert (time.process_time() - started) / 20 < 0.02  # 3 ms alone on one core; a loaded machine takes more
+    for variant in variants:
+        cost.estimate(variant, TARGET)
+    assert (time.process_time() - started) / len(variants) < 0.01  # 1.7 ms on one core
+
+
+def test_biases_alone_cost_exactly_what_da4ml_says() -> None:
+    rtl = pytest.importorskip("hepprune.firmware.rtl")
+    kind, bias_type = FixedPoint(6, 3), FixedPoint(12, 4, True, "RND", "SAT")
+    weight, bias = torch.diag(torch.tensor([1.0, 2.0, 0.5, 0.25])), torch.tensor([0.0, 1.375, -3.5, 7.99609375])
+    layers = [Input("x", 4, FixedPoint(8, 3)), Dense("fc", weight, bias, weight_type=kind, bias_type=bias_type)]
+    network = Network(layers)
+    assert cost.estimate(network, TARGET).resources.lut == rtl.solve(network).cost == 4 + 3 + 11
