@@ -123,7 +123,7 @@ def _rises(rows: _Rows, moment: Tensor) -> Tensor:
 
 def _first_turn(weight: Tensor, pruned: Tensor, moment: Tensor) -> Tensor:
     del pruned
-    inverse: Tensor = torch.linalg.inv(moment)
+    inverse = _inverse(moment)
     return weight**2 / (2 * inverse.diagonal()[: weight.shape[1]])
 
 
@@ -131,7 +131,7 @@ def _in_turn(weight: Tensor, pruned: Tensor, moment: Tensor) -> Tensor:
     """Return scores (n_out, n_weights) of one removal after the other, all outputs side by side."""
     n_out, n_weights = weight.shape
     everyone = torch.arange(n_out)
-    inverse = torch.linalg.inv(moment).repeat(n_out, 1, 1)
+    inverse = _inverse(moment).repeat(n_out, 1, 1)
     left = torch.cat([weight, weight.new_zeros(n_out, len(moment) - n_weights)], dim=1)
     found, alive, least = torch.zeros_like(weight), torch.ones_like(weight, dtype=torch.bool), weight.new_zeros(n_out)
     for _ in range(n_weights):
@@ -202,17 +202,21 @@ def _optimum(weight: Tensor, keep: Tensor, moment: Tensor) -> Tensor:
     """Return argmin of (w' - w)^T S (w' - w) per output under w' = 0 where nothing is kept."""
     mask = keep.double()
     system = mask[:, :, None] * moment * mask[:, None, :] + torch.diag_embed(1 - mask)
-    solved: Tensor = torch.linalg.solve(system, mask * (weight @ moment))
-    return solved * mask
+    wanted = (mask * (weight @ moment))[:, :, None]
+    return torch.cholesky_solve(wanted, torch.linalg.cholesky(system))[:, :, 0] * mask
 
 
 def _sweep(weight: Tensor, keep: Tensor, moment: Tensor) -> Tensor:
-    factor = torch.linalg.cholesky(torch.linalg.inv(moment), upper=True)
+    factor = torch.linalg.cholesky(_inverse(moment), upper=True)
     new = weight.clone()
     for column in range(new.shape[1]):
         lost = torch.where(keep[:, column], 0.0, new[:, column] / factor[column, column])
         new[:, column:] -= lost[:, None] * factor[column, column:]
     return new * keep
+
+
+def _inverse(moment: Tensor) -> Tensor:
+    return torch.cholesky_inverse(torch.linalg.cholesky(moment))
 
 
 def _damped(moment: Tensor) -> Tensor:
