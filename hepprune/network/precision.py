@@ -1,6 +1,6 @@
 """Choose fixed-point types from the data: how a float Network becomes a quantised one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,9 +34,9 @@ class Precision:
 def quantise(network: Network, features: NDArray[Any], precision: Precision) -> Network:
     """Return a copy with types for every layer: widths as asked, integer bits from the values seen on `features`.
 
-    Features have shape (n_jets, n_features). Weights take the integer bits of least squared error; activations hold
-    all but one value in ten thousand when they saturate, and all of them when they wrap; a bias keeps every fractional
-    bit of its products and two bits of headroom, so that constants of removed neurons fit.
+    Features have shape (n_jets, n_features). Weights, and activations that saturate, take the integer bits of least
+    squared error; activations that wrap hold all values seen; a bias keeps every fractional bit of its products and two
+    bits of headroom, so that constants of removed neurons fit.
 
     Raises:
         NetworkError: a batch norm has not been folded, or a layer is named that does not exist.
@@ -70,9 +70,8 @@ def _set_types(layer: Layer, values: Tensor, arriving: int, precision: Precision
 
 def weight_type(weight: Tensor, width: int) -> FixedPoint:
     """Return the signed type of that width with the least squared error on the weights; it rounds and saturates."""
-    top = int(np.ceil(np.log2(max(float(weight.abs().max()), 2.0**-16)))) + 1
-    kinds = [FixedPoint(width, integer, True, "RND", "SAT") for integer in range(top - 3, top + 1)]
-    return min(kinds, key=lambda kind: float(((kind(weight) - weight) ** 2).sum()))
+    top = _integer_bits(float(weight.abs().max())) + 1
+    return _closest(weight, [FixedPoint(width, integer, True, "RND", "SAT") for integer in range(top - 3, top + 1)])
 
 
 def bias_type(bias: Tensor, fraction: int) -> FixedPoint:
@@ -82,7 +81,19 @@ def bias_type(bias: Tensor, fraction: int) -> FixedPoint:
 
 
 def activation_type(values: Tensor, width: int, overflow: str) -> FixedPoint:
-    """Return the unsigned type of that width for activations (n_jets, n_out); it truncates, which costs no adder."""
-    largest = np.quantile(values.numpy(), 0.9999) if overflow == "SAT" else float(values.max())
-    integer = int(np.ceil(np.log2(max(float(largest), 2.0**-16))))
-    return FixedPoint(width, integer, False, "TRN", overflow)
+    """Return the unsigned type of that width for activations (n_jets, n_out); it truncates, which costs no adder.
+
+    One that wraps holds all of them; one that saturates has the least squared error.
+    """
+    top = _integer_bits(float(values.max()))
+    if overflow != "SAT":
+        return FixedPoint(width, top, False, "TRN", overflow)
+    return _closest(values, [FixedPoint(width, integer, False, "TRN", "SAT") for integer in range(top - 5, top + 1)])
+
+
+def _integer_bits(largest: float) -> int:
+    return int(np.ceil(np.log2(max(largest, 2.0**-16))))
+
+
+def _closest(values: Tensor, kinds: Sequence[FixedPoint]) -> FixedPoint:
+    return min(kinds, key=lambda kind: float(((kind(values) - values) ** 2).sum()))
