@@ -16,6 +16,7 @@ from hepprune.files import write_json
 
 ROOT = Path(__file__).parent.parent
 NAMES = ("baseline", "search", "uniform")
+METRICS = {"accuracy": 100, "auc": 1000, "cross_entropy": -1000}  # points, thousandths, thousandths of a nat less
 
 
 def main() -> None:
@@ -30,22 +31,28 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as build:
             rows.append(pipeline.compare(default.model_copy(update={"seed": seed}), build=Path(build)))
         print(line(rows[-1]), flush=True)
-    above = sum(row["difference"] > row["difference_error"] for row in rows)
-    gaps = 100 * np.array([row["difference"] for row in rows])
-    mean, error = gaps.mean(), gaps.std(ddof=min(1, len(gaps) - 1)) / np.sqrt(len(gaps))
-    print(
-        f"search - uniform: above its error in {above} of {len(rows)} seeds, "
-        f"mean {mean:+.2f} +- {error:.2f} points (scatter of the seeds)"
-    )
-    found = {"seeds": rows, "mean_points": float(mean), "mean_error_points": float(error)}
+    found = {"seeds": rows, **{name: mean(rows, name, scale) for name, scale in METRICS.items()}}
     write_json(ROOT / "benchmarks/results/search_vs_uniform.json", found)
 
 
+def mean(rows: list[dict[str, Any]], name: str, scale: float) -> dict[str, float]:
+    """Print and return the mean difference over the seeds with the error of their scatter, and how many exceed theirs."""
+    gaps = scale * np.array([row["difference"][name] for row in rows])
+    errors = abs(scale) * np.array([row["difference"][f"{name}_err"] for row in rows])
+    value, error = gaps.mean(), gaps.std(ddof=min(1, len(gaps) - 1)) / np.sqrt(len(gaps))
+    above = int((gaps > errors).sum())
+    print(f"{name}: search better by {value:+.2f} +- {error:.2f}, beyond the error in {above} of {len(rows)} seeds")
+    return {"mean": float(value), "mean_error": float(error), "seeds_above_error": above}
+
+
 def line(row: dict[str, Any]) -> str:
-    """Return one seed's accuracies, solved LUTs and paired difference in points."""
+    """Return one seed's accuracies, solved LUTs and how much better the search is."""
     named = (f"{name} {row[name]['accuracy']:.4f} ({row[name]['solved_lut']:,.0f} LUT)" for name in NAMES)
-    gap = f"{100 * row['difference']:+.2f} +- {100 * row['difference_error']:.2f} points"
-    return f"seed {row['seed']}: {', '.join(named)}; search - uniform {gap}"
+    gaps = (
+        f"{name} {scale * row['difference'][name]:+.2f} +- {abs(scale) * row['difference'][f'{name}_err']:.2f}"
+        for name, scale in METRICS.items()
+    )
+    return f"seed {row['seed']}: {', '.join(named)}; search better by {', '.join(gaps)}"
 
 
 if __name__ == "__main__":

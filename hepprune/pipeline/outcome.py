@@ -77,11 +77,22 @@ def describe(context: Context, network: Network, jets: Samples, measured: Measur
 
 
 def compare(first: Network, second: Network, jets: Samples) -> Comparison:
-    """Return the difference of accuracy, first - second, on the test jets."""
+    """Return first - second of accuracy, AUC and cross-entropy on the test jets."""
     labels = jets.test.y.numpy()
-    scores = [metrics.accuracy(exact_logits(network, jets.test.x.numpy()), labels) for network in (first, second)]
-    gap = metrics.difference(*scores)
-    return Comparison(gap.value, gap.error, gap.significant)
+    logits = [exact_logits(network, jets.test.x.numpy()) for network in (first, second)]
+    accuracy, auc, cross_entropy = (
+        metrics.difference(*(metric(each, labels) for each in logits))
+        for metric in (metrics.accuracy, metrics.auc, metrics.cross_entropy)
+    )
+    return Comparison(
+        accuracy.value,
+        accuracy.error,
+        accuracy.significant,
+        auc.value,
+        auc.error,
+        cross_entropy.value,
+        cross_entropy.error,
+    )
 
 
 def summarise(context: Context, start: feedback.Start, turns: Sequence[feedback.Turn], uniform: Network) -> Summary:

@@ -85,4 +85,4 @@ def compare(recipe: Recipe, *, build: Path, track: Track = silent) -> dict[str, 
     gap = outcome.compare(searched, uniform, jets)
     named = {"baseline": baseline, "search": searched, "uniform": uniform}
     described = {name: asdict(outcome.describe(context, network, jets)) for name, network in named.items()}
-    return {"seed": recipe.seed, "difference": gap.accuracy, "difference_error": gap.accuracy_err, **described}
+    return {"seed": recipe.seed, "difference": asdict(gap), **described}

@@ -68,9 +68,10 @@ def _lines(summary: Summary) -> list[Text]:
     return [Text(line) for line in lines]
 
 
-def _difference(comparison: Comparison) -> str:
-    verdict = "" if comparison.significant else "  (within its error: no difference seen)"
-    return f"{100 * comparison.accuracy:+.2f} ± {100 * comparison.accuracy_err:.2f} points of accuracy{verdict}"
+def _difference(gap: Comparison) -> str:
+    verdict = "" if gap.significant else " (within its error: no difference seen)"
+    accuracy = f"{100 * gap.accuracy:+.2f} ± {100 * gap.accuracy_err:.2f} points of accuracy{verdict}"
+    return f"{accuracy}, AUC {gap.auc:+.4f} ± {gap.auc_err:.4f}"
 
 
 def _turn(turn: Feedback) -> str:

@@ -14,6 +14,10 @@ PREDICTED = Estimate("yosys", "latency", Resources(lut=900.04, ff=100.0, dsp=3.0
 MEASURED = Measurement("yosys", "yosys", "0.7", "xcvu13p", 5.0, Resources(lut=950.0, ff=120.0), 4, 1)
 
 
+def _gap(accuracy: float, *, significant: bool) -> Comparison:
+    return Comparison(accuracy, 0.002, significant, 0.003, 0.0004, -0.0085, 0.0011)
+
+
 @pytest.fixture
 def found() -> Summary:
     tagger = Tagger(0.65, 0.003, 0.88, 0.001, 500, (16, 5), Cost.of(PREDICTED), 920.0, 18.0, Cost.of(MEASURED))
@@ -24,9 +28,9 @@ def found() -> Summary:
         baseline=replace(tagger, accuracy=0.66, solved_lut=8000.0, measured=None),
         compressed=tagger,
         uniform=replace(tagger, accuracy=0.64, measured=None),
-        compressed_minus_baseline=Comparison(-0.01, 0.002, significant=True),
-        compressed_minus_uniform=Comparison(0.001, 0.002, significant=False),
-        uniform_minus_baseline=Comparison(-0.011, 0.002, significant=True),
+        compressed_minus_baseline=_gap(-0.01, significant=True),
+        compressed_minus_uniform=_gap(0.001, significant=False),
+        uniform_minus_baseline=_gap(-0.011, significant=True),
         checks=Checks(10_000, 0, 2_000, 0, 1.0),
         feedback=(Feedback(1, Cost.of(PREDICTED), Cost.of(MEASURED), met=True),),
         search=(
