@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def mean(rows: list[dict[str, Any]], name: str, scale: float) -> dict[str, float]:
-    """Print and return the mean difference over the seeds with the error of their scatter, and how many exceed theirs."""
+    """Print and return the mean over the seeds with the error of their scatter, and how many seeds exceed theirs."""
     gaps = scale * np.array([row["difference"][name] for row in rows])
     errors = abs(scale) * np.array([row["difference"][f"{name}_err"] for row in rows])
     value, error = gaps.mean(), gaps.std(ddof=min(1, len(gaps) - 1)) / np.sqrt(len(gaps))

@@ -99,14 +99,19 @@ def test_where_some_are_priced_no_feasible_budget_is_missed(case: Case) -> None:
 
 
 def test_a_larger_budget_never_gives_a_worse_metric(case: Case) -> None:
-    """Of plans chosen from the same atlas, which knows no budget; a limit more makes a budget smaller."""
+    """Of plans chosen from the same atlas, which knows no budget; a limit more makes a budget smaller.
+
+    A smaller budget that no explored plan meets has others priced for it alone, which may be better.
+    """
     for atlas in (case.every, case.some):
         found = [(problem.limits, case.chosen(atlas, problem)) for problem in budgets(case)]
+        met = [limits for limits, _ in found if any(whole.fits(limits) for whole in atlas)]
+        assert len(met) > 8
         for (small, one), (large, other) in itertools.permutations(found, 2):
             larger = all(name in small and small[name] <= limit for name, limit in large.items())
             if larger and one is not None:
                 assert other is not None
-                assert other.loss <= one.loss
+                assert other.loss <= one.loss or small not in met
 
 
 def test_what_is_explored_knows_no_budget_but_the_interval(case: Case) -> None:
