@@ -72,6 +72,23 @@ def test_the_network_that_comes_out_is_the_one_described(built: Path, small: Rec
     assert summary.compressed.nonzero_weights < summary.baseline.nonzero_weights
 
 
+def test_taggers_are_compared_on_the_test_jets_by_every_metric(built: Path, small: Recipe) -> None:
+    summary = summaries.read(built / "summary.json")
+    context = Context(small, targets.load(small.target), built)
+    jets = taggers.read_jets(context)
+    gap, labels = summary.compressed_minus_baseline, jets.test.y.numpy()
+    logits = [
+        exact_logits(each, jets.test.x.numpy())
+        for each in (network.load(built / "network.npz"), taggers.baseline(context, jets))
+    ]
+    lost = metrics.difference(*(metrics.cross_entropy(each, labels) for each in logits))
+    assert (gap.cross_entropy, gap.cross_entropy_err) == pytest.approx((lost.value, lost.error))
+    assert gap.accuracy == pytest.approx(summary.compressed.accuracy - summary.baseline.accuracy)
+    assert gap.auc == pytest.approx(summary.compressed.auc - summary.baseline.auc)
+    assert gap.significant == (abs(gap.accuracy) > gap.accuracy_err)
+    assert 0 < gap.auc_err < summary.compressed.auc_err + summary.baseline.auc_err
+
+
 def test_everything_predicted_and_measured_is_in_the_ledger(built: Path, small: Recipe) -> None:
     summary = summaries.read(built / "summary.json")
     stage = summary.feedback[-1].measured.stage

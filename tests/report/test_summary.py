@@ -68,6 +68,7 @@ def test_the_table_shows_errors_budget_tool_and_clock(found: Summary) -> None:
     text = console.export_text()
     for part in ("0.6500 ± 0.0030", "1,000", "950", "yosys 0.7", "clock: assumed", "no difference seen", "10,000"):
         assert part in text, part
+    assert "-1.00 ± 0.20 points of accuracy, AUC +0.0030 ± 0.0004" in text
 
 
 @pytest.mark.slow
