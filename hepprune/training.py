@@ -184,8 +184,8 @@ def _fit(
 
 
 def _loss(network: Network, sample: Sample, penalty: Penalty | None, *, quantised: bool) -> Tensor:
-    values = network.activations(sample.x, quantised=quantised, until=network.logits_name)
-    loss = nn.functional.cross_entropy(values[network.logits_name], sample.y)
+    values = network.activations(sample.x, quantised=quantised, until=network.raw_outputs)
+    loss = nn.functional.cross_entropy(values[network.raw_output], sample.y)
     return loss if penalty is None else loss + penalty(values, sample.y)
 
 

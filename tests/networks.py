@@ -82,7 +82,7 @@ def plans(draw: st.DrawFn, network: Network) -> tuple[Cut, ...]:
     cuts = []
     for layer in network.dense_layers:
         n_weights = layer.weight.numel()
-        if layer.name != network.logits_name and layer.n_out > 1:
+        if layer.name != network.raw_output and layer.n_out > 1:
             neurons = draw(st.sets(st.integers(0, layer.n_out - 1), max_size=layer.n_out - 1))
             constants = draw(st.lists(st.floats(0, 4), min_size=len(neurons), max_size=len(neurons)))
             cuts.append(Cut(layer.name, "neuron", tuple(neurons), tuple(constants)))

@@ -3,6 +3,7 @@
 Each constant matrix becomes shared additions of shifted inputs, without a DSP (Sun et al., arXiv:2507.04535).
 """
 
+import functools
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,34 +45,33 @@ class Design:
 
 
 def solve(network: Network, *, depth_slack: int = 2) -> Solution:
-    """Return the adder graph that computes the logits bit for bit as `exact_logits` does, heads left out.
+    """Return the adder graph that computes every output bit for bit as `exact_activations` does, heads left out.
 
-    The input port takes every feature, in order, already in the input type. `depth_slack` is how many adder levels each
-    matrix may spend beyond its minimum to save LUT; -1 is any number.
+    The input port takes the inputs one after the other, every feature, in order, already in the input type.
+    `depth_slack` is how many adder levels each matrix may spend beyond its minimum to save LUT; -1 is any number.
 
     Raises:
         NetworkError: a layer has no fixed-point form, or is wider than da4ml can represent.
     """
     values = _values(network, depth_slack)
-    return _solution(values[network.input.name], values[network.logits_name])
+    ports, outputs = (
+        [value for name in names for value in values[name]]
+        for names in ([layer.name for layer in network.inputs], network.raw_outputs)
+    )
+    return _solution(ports, outputs)
 
 
 def probe(network: Network) -> Solution:
     """Return an adder graph that puts out the value of every layer before any head, in the order they run."""
-    values = _values(network, depth_slack=2)
-    ports, *others = values.values()
-    return _solution(ports, [value for layer in others for value in layer])
+    values, inputs = _values(network, depth_slack=2), [layer.name for layer in network.inputs]
+    ports = [value for name in inputs for value in values[name]]
+    return _solution(ports, [value for name, layer in values.items() if name not in inputs for value in layer])
 
 
 def _values(network: Network, depth_slack: int) -> dict[str, list[Any]]:
     double = network.clone().double()  # float32 would round half-way weights differently from `exact_logits`
-    values: dict[str, list[Any]] = {}
-    for layer in double:
-        arriving = [] if isinstance(layer, Input) else values[double.source(layer).name]
-        values[layer.name] = tracing.trace(layer, arriving, depth_slack=depth_slack)
-        if layer.name == double.logits_name:
-            break
-    return values
+    rule = functools.partial(tracing.trace, depth_slack=depth_slack)
+    return double.interpret(rule, until=double.raw_outputs)
 
 
 def _solution(ports: list[Any], outputs: list[Any]) -> Solution:

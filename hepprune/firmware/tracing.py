@@ -10,32 +10,41 @@ import torch
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
-from hepprune.network import Dense, Input, Layer, ReLU
+from hepprune.network import BatchNorm, Dense, Input, Node, ReLU, Rules
 
 _HARDWARE = (1, -1, -1)  # da4ml: cost counts result bits, every addition is one level whatever its width
 _MAX_FRACTION = 32  # da4ml represents constants no finer than this
 _MAX_WEIGHT_WIDTH = 24  # da4ml takes matrices in float32
 
 
-def trace(layer: Layer, arriving: list[Any], *, depth_slack: int) -> list[Any]:
-    """Return the variables that a layer puts out for those that come in, in da4ml's symbolic arithmetic.
+TRACES: Rules[Callable[..., list[Any]]] = Rules(
+    lacks="cannot be traced into an adder graph",
+    fix="build the network by way of hls4ml, which takes it (`hepprune.firmware.hls`)",
+    fixes={BatchNorm: "fold it into the layer before it first (`hepprune.pruning.folding`)"},
+)
+
+
+def trace(node: Node, *arriving: list[Any], depth_slack: int) -> list[Any]:
+    """Return the variables that a node puts out for those that come in, in da4ml's symbolic arithmetic.
 
     Raises:
-        NetworkError: the layer has no fixed-point form, or is wider than da4ml can represent.
+        NetworkError: no rule traces the layer, it lacks a type, or is wider than da4ml can represent.
     """
-    if isinstance(layer, Input):
-        return _ports(layer)
-    if isinstance(layer, Dense):
-        sums = _dense(layer, arriving, depth_slack)
-        return [_quantise(value, layer.fixed_result) for value in sums] if layer.fixed_result else sums
-    if isinstance(layer, ReLU) and layer.maximum is None:
-        return [_relu(value, layer.fixed_result) for value in arriving]
-    raise NetworkError(f"layer '{layer.name}' ({type(layer).__name__}) has no fixed-point form; fold it first")
+    values = TRACES.find(node.layer)(node.layer, *arriving, depth_slack=depth_slack)
+    done = isinstance(node.layer, Input | ReLU) and node.layer.result is not None  # those come in their type
+    for quantiser in node.results[done:]:
+        if not isinstance(quantiser, FixedPoint):
+            kind = type(quantiser).__name__
+            raise NetworkError(f"layer '{node.name}' has a {kind} result, no single fixed-point type")
+        values = [_quantise(value, quantiser) for value in values]
+    return values
 
 
-def _ports(layer: Input) -> list[Any]:
+@TRACES.of(Input)
+def _ports(layer: Input, *, depth_slack: int) -> list[Any]:
     from da4ml.trace import FixedVariable, HWConfig
 
+    del depth_slack
     kind = layer.fixed_result
     if kind is None:
         raise NetworkError(f"input '{layer.name}' has no fixed-point type")
@@ -62,8 +71,9 @@ def _is_constant(value: Any) -> bool:
     return bool(value.low == value.high)
 
 
+@TRACES.of(Dense)
 @torch.no_grad()
-def _dense(layer: Dense, arriving: list[Any], depth_slack: int) -> list[Any]:
+def _dense(layer: Dense, arriving: list[Any], *, depth_slack: int) -> list[Any]:
     """Return weight @ arriving + bias; inputs that are constant go into the bias, so da4ml sees only what moves."""
     _check_dense(layer)
     weight, bias = layer.used_weight().cpu().numpy(), layer.used_bias().cpu().numpy()
@@ -181,6 +191,14 @@ def _positive(value: Any, kind: FixedPoint) -> Any:
     if not sign or kind.integer <= whole + 1:
         return value
     return value + value.quantize(0, whole + 1, -whole) * 2.0 ** (kind.integer - whole)
+
+
+@TRACES.of(ReLU)
+def _activation(layer: ReLU, arriving: list[Any], *, depth_slack: int) -> list[Any]:
+    del depth_slack
+    if layer.maximum is not None:
+        raise NetworkError(f"layer '{layer.name}' (ReLU) has a maximum of its own; give it a type that saturates there")
+    return [_relu(value, layer.fixed_result) for value in arriving]
 
 
 def _relu(value: Any, kind: FixedPoint | None) -> Any:

@@ -30,6 +30,8 @@ from hepprune.network.layers import (
     UpSample,
     Weighted,
 )
+from hepprune.network.node import Node
+from hepprune.network.rules import Rules
 from hepprune.network.storage import identity, load, save
 
 __all__ = [
@@ -47,6 +49,7 @@ __all__ = [
     "LayerNorm",
     "Merge",
     "Network",
+    "Node",
     "PReLU",
     "Pad",
     "Permute",
@@ -54,6 +57,7 @@ __all__ = [
     "ReLU",
     "Recurrent",
     "Reshape",
+    "Rules",
     "Shape",
     "Shared",
     "Slice",

@@ -2,8 +2,8 @@
 
 import copy
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hepprune.errors import NetworkError, unknown
-from hepprune.network import quantise
 from hepprune.network.layers import Dense, Input, Layer, Recurrent, Shape, Shared, Weighted
+from hepprune.network.node import Node
 from hepprune.quantisers import to_json
 
 Sources = Mapping[str, str | Sequence[str]]
+Features = Tensor | Sequence[Tensor]  # one tensor (n_jets, *shape) for each input, in order; alone where there is one
+V = TypeVar("V")
 
 
 class Network(nn.Module):
@@ -112,9 +114,18 @@ class Network(nn.Module):
         return found
 
     @property
-    def logits_name(self) -> str:
-        """The layer whose value is the logits: the output, or what its head reads."""
-        layer = self.output
+    def raw_outputs(self) -> tuple[str, ...]:
+        """For each output the layer whose value it is before any head (softmax, argmax): of a classifier the logits."""
+        return tuple(map(self._before_heads, self.outputs))
+
+    @property
+    def raw_output(self) -> str:
+        """The only one of them."""
+        _ = self.output
+        return self.raw_outputs[0]
+
+    def _before_heads(self, name: str) -> str:
+        layer = self[name]
         while layer.is_head:
             layer = self.source(layer)
         return layer.name
@@ -124,6 +135,18 @@ class Network(nn.Module):
         """The layers without the heads that only turn logits into probabilities or a class."""
         heads = {name for name in self.outputs if self[name].is_head and not self.readers(self[name])}
         return [layer for layer in self if layer.name not in heads]
+
+    @property
+    def nodes(self) -> list[Node]:
+        """The places of the graph in the order they run."""
+        return [self.node(layer) for layer in self]
+
+    def node(self, layer: Layer) -> Node:
+        """Return the place in the graph that a layer of the network, or one that shares its weights, stands at."""
+        runs = self.runs(layer)
+        quantisers = (runs.result,) if runs is layer else (runs.result, layer.result)
+        results = tuple(quantiser for quantiser in quantisers if quantiser is not None)
+        return Node(layer.name, runs, results, self.sources.get(layer.name, ()), self.shapes[layer.name])
 
     def runs(self, layer: Layer) -> Layer:
         """Return the layer whose computation a node runs: its own, or that of the layer it shares."""
@@ -142,42 +165,87 @@ class Network(nn.Module):
         """Return the layers fed by `layer`."""
         return [reader for reader in self if layer.name in self.sources.get(reader.name, ())]
 
-    def activations(
-        self,
-        features: Tensor | Sequence[Tensor],
-        *,
-        quantised: bool = True,
-        until: str | None = None,
-        known: Mapping[str, Tensor] | None = None,
-    ) -> dict[str, Tensor]:
-        """Return every layer's value for features (n_jets, *shape), one tensor per Input, up to and with layer `until`.
+    def following(self, name: str) -> tuple[str, ...]:
+        """Return the nodes whose value depends on that of the named one, in the order they run."""
+        reached = self.interpret(lambda node, *arriving: node.name == name or any(arriving))
+        return tuple(other for other, depends in reached.items() if depends and other != name)
 
-        Layers whose value is `known` are not run again, so that a change late in the network costs only what follows.
+    def preceding(self, names: Iterable[str]) -> frozenset[str]:
+        """Return the layers that the values of the named ones depend on, those whose weights they share too."""
+        found = set(names)
+        for node in reversed(self.nodes):
+            if node.name in found:
+                found |= {node.layer.name, *node.sources}
+        return frozenset(found)
+
+    def interpret(
+        self,
+        rule: Callable[..., V],
+        inputs: Sequence[V] = (),
+        *,
+        known: Mapping[str, V] | None = None,
+        until: str | Iterable[str] = (),
+    ) -> dict[str, V]:
+        """Return what `rule(node, *arriving)` makes of every node, in the order they run: the one walk over the graph.
+
+        What flows is whatever the rule makes: tensors, ranges, units, adder-graph variables. An Input is given its own
+        of `inputs`, in order, or nothing where there are none. Nodes that are `known` are not asked for again, and the
+        walk ends once all names of `until` have a value.
+
+        Raises:
+            NetworkError: there are not as many inputs as the network has.
         """
-        arriving = iter((features,) if isinstance(features, Tensor) else features)
-        values: dict[str, Tensor] = {}
+        if inputs and len(inputs) != len(self.inputs):
+            raise NetworkError(f"the network has {len(self.inputs)} inputs and is given {len(inputs)}")
+        given = dict(zip((layer.name for layer in self.inputs), inputs, strict=False))
+        wanted = {until} if isinstance(until, str) else set(until)
+        ends = bool(wanted)
+        values: dict[str, V] = {}
         for layer in self:
-            own = [next(arriving)] if isinstance(layer, Input) else [values[n] for n in self.sources[layer.name]]
-            if known is not None and layer.name in known:
-                values[layer.name] = known[layer.name]
+            name = layer.name
+            if known is not None and name in known:
+                values[name] = known[name]
             else:
-                values[layer.name] = self._run(layer, own, quantised=quantised)
-            if layer.name == until:
+                node = self.node(layer)
+                arriving = [values[source] for source in node.sources] if name not in given else [given[name]]
+                values[name] = rule(node, *arriving)
+            wanted.discard(name)
+            if ends and not wanted:
                 break
         return values
 
-    def _run(self, layer: Layer, values: list[Tensor], *, quantised: bool) -> Tensor:
-        value: Tensor = self.runs(layer)(*values, quantised=quantised)
-        again = layer.result if isinstance(layer, Shared) and quantised else None
-        return quantise.activations(value, again) if again else value
+    def activations(
+        self,
+        features: Features,
+        *,
+        quantised: bool = True,
+        until: str | Iterable[str] = (),
+        known: Mapping[str, Tensor] | None = None,
+    ) -> dict[str, Tensor]:
+        """Return every layer's value for features (n_jets, *shape), one tensor per Input, until those named are there.
 
-    def forward(self, features: Tensor | Sequence[Tensor], *, quantised: bool = True) -> Tensor:
-        """Return the output (n_jets, *shape) for features (n_jets, *shape), fixed-point or float."""
+        Layers whose value is `known` are not run again, so that a change late in the network costs only what follows.
+        """
+
+        def run(node: Node, *arriving: Tensor) -> Tensor:
+            value = node.layer.compute(*arriving, quantised=quantised)
+            return node.quantised(value) if quantised else value
+
+        return self.interpret(run, as_tuple(features), known=known, until=until)
+
+    def forward(self, features: Features, *, quantised: bool = True) -> Tensor:
+        """Return the only output (n_jets, *shape) for features (n_jets, *shape), fixed-point or float."""
         return self.activations(features, quantised=quantised)[self.output.name]
 
-    def logits(self, features: Tensor | Sequence[Tensor], *, quantised: bool = True) -> Tensor:
-        """Return the output without its softmax or argmax head, (n_jets, n_classes)."""
-        return self.activations(features, quantised=quantised, until=self.logits_name)[self.logits_name]
+    def raw(self, features: Features, *, quantised: bool = True) -> tuple[Tensor, ...]:
+        """Return every output before its head, (n_jets, *shape) each, in the order of `outputs`."""
+        values = self.activations(features, quantised=quantised, until=self.raw_outputs)
+        return tuple(values[name] for name in self.raw_outputs)
+
+    def logits(self, features: Features, *, quantised: bool = True) -> Tensor:
+        """Return the only output without its softmax or argmax head, (n_jets, n_classes)."""
+        name = self.raw_output
+        return self.activations(features, quantised=quantised, until=(name,))[name]
 
     def clone(self) -> "Network":
         """Return an independent copy."""
@@ -199,30 +267,36 @@ def _plain(settings: dict[str, Any]) -> dict[str, Any]:
     return settings | quantisers
 
 
+def as_tuple(features: Any) -> tuple[Any, ...]:
+    """Return features as one array or tensor for each input."""
+    return tuple(features) if isinstance(features, tuple | list) else (features,)
+
+
 @torch.no_grad()
-def exact_activations(network: Network, features: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
+def exact_activations(network: Network, features: Any) -> dict[str, NDArray[np.float64]]:
     """Return every layer's value before any head, bit for bit as the firmware computes it.
 
     Float64 sums of fixed-point values are exact while every partial sum fits in 53 bits; that is checked, not hoped.
-    Features have shape (n_jets, n_features).
+    Features have shape (n_jets, *shape), or are one such array for each input.
 
     Raises:
         NetworkError: a layer has no quantiser, or its accumulator is too wide.
     """
     _check_exact(network)
     double = network.clone().double()
-    inputs = torch.as_tensor(np.asarray(features, dtype=np.float64))
-    return {name: v.numpy() for name, v in double.activations(inputs, until=network.logits_name).items()}
+    inputs = [torch.as_tensor(np.asarray(each, dtype=np.float64)) for each in as_tuple(features)]
+    return {name: v.numpy() for name, v in double.activations(inputs, until=network.raw_outputs).items()}
 
 
-def exact_logits(network: Network, features: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the logits (n_jets, n_classes) bit for bit as the firmware computes them."""
-    return exact_activations(network, features)[network.logits_name]
+def exact_logits(network: Network, features: Any) -> NDArray[np.float64]:
+    """Return the logits of the only output (n_jets, n_classes) bit for bit as the firmware computes them."""
+    return exact_activations(network, features)[network.raw_output]
 
 
 def _check_exact(network: Network) -> None:
     from hepprune.network.ranges import accumulators
 
-    if network.input.result is None:
-        raise NetworkError(f"layer '{network.input.name}' has no fixed-point type, so it has no exact value")
+    for layer in network.inputs:
+        if layer.result is None:
+            raise NetworkError(f"layer '{layer.name}' has no fixed-point type, so it has no exact value")
     accumulators(network)

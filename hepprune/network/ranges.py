@@ -28,7 +28,6 @@ from hepprune.network.layers import (
     Pool,
     ReLU,
     Reshape,
-    Shape,
     Slice,
     Softmax,
     TopK,
@@ -36,6 +35,8 @@ from hepprune.network.layers import (
     Weighted,
 )
 from hepprune.network.layers.activation import MONOTONE
+from hepprune.network.node import Node
+from hepprune.network.rules import Rules
 
 Floats = NDArray[np.float64]
 _ANYTHING = 2.0**100
@@ -63,21 +64,24 @@ def intervals(network: Network, *, open_ended: bool = False) -> dict[str, tuple[
     Raises:
         NetworkError: a layer lacks a fixed-point type or cannot run in fixed point.
     """
-    found: dict[str, tuple[Interval, Interval]] = {}
     double = network.clone().double()
-    for layer in double.body:
-        arriving = [found[name][1] for name in network.sources.get(layer.name, ())]
-        try:
-            before = _compute(double.runs(layer), arriving)
-        except NetworkError:
-            if not open_ended:
-                raise
-            before = _anything(double.runs(layer), network.shapes[layer.name])
-        after = quantise(before, double.runs(layer).result)
-        if double.runs(layer) is not layer:
-            after = quantise(after, layer.result)
-        found[layer.name] = before, after
-    return found
+    body = {layer.name for layer in double.body}
+
+    def rule(node: Node, *arriving: tuple[Interval, Interval]) -> tuple[Interval, Interval]:
+        own = [after for _, after in arriving]
+        before = _before(node, own, open_ended=open_ended) if node.name in body else _anything(node)
+        return before, functools.reduce(quantise, node.results, before)
+
+    return {name: pair for name, pair in double.interpret(rule).items() if name in body}
+
+
+def _before(node: Node, arriving: list[Interval], *, open_ended: bool) -> Interval:
+    try:
+        return RANGES.find(node.layer)(node.layer, *arriving)
+    except NetworkError:
+        if not open_ended:
+            raise
+        return _anything(node)
 
 
 def accumulators(network: Network) -> dict[str, FixedPoint]:
@@ -105,18 +109,9 @@ def quantise(before: Interval, kind: Quantiser | None) -> Interval:
     return Interval(low, np.where(inside, kind(before.high), kind.maximum), kind.fraction)
 
 
-def _compute(layer: Layer, arriving: list[Interval]) -> Interval:
-    if isinstance(layer, Input):
-        return port(layer)
-    rule = next((_RULES[kind] for kind in type(layer).__mro__ if kind in _RULES), None)
-    if rule is None:
-        raise NetworkError(f"layer '{layer.name}' ({type(layer).__name__}) has no fixed-point form; fold it first")
-    return rule(layer, *arriving)
-
-
-def _anything(layer: Layer, shape: Shape) -> Interval:
+def _anything(node: Node) -> Interval:
     """Return the range of a layer in float: anything, but for outputs without a weight, which are their bias."""
-    low, high = np.full(shape, -_ANYTHING), np.full(shape, _ANYTHING)
+    layer, low, high = node.layer, np.full(node.shape, -_ANYTHING), np.full(node.shape, _ANYTHING)
     if isinstance(layer, Weighted):
         silent = (layer.used_weight() == 0).flatten(1).all(dim=1).numpy()
         bias = layer.used_bias().numpy()
@@ -251,15 +246,20 @@ def _outward(low: Floats, high: Floats, fraction: int) -> tuple[Floats, Floats]:
     )
 
 
-_RULES: dict[type[Layer], Callable[..., Interval]] = {
-    Weighted: _weighted,
-    BatchNorm: _batch_norm,
-    Activation: _table,
-    Softmax: _softmax,
-    Pool: _mean,
-    GlobalPool: _mean,
-    Merge: _merge,
-    TopK: _top,
-    Einsum: _einsum,
-    **dict.fromkeys((ReLU, Reshape, Permute, Pad, Crop, UpSample, Concatenate, Slice), _monotone),
-}
+RANGES: Rules[Callable[..., Interval]] = Rules(
+    lacks="has no range that follows from what comes in",
+    fix="give it a result type, and what reads it sees values of that type",
+    table={
+        Input: port,
+        Weighted: _weighted,
+        BatchNorm: _batch_norm,
+        Activation: _table,
+        Softmax: _softmax,
+        Pool: _mean,
+        GlobalPool: _mean,
+        Merge: _merge,
+        TopK: _top,
+        Einsum: _einsum,
+        **dict.fromkeys((ReLU, Reshape, Permute, Pad, Crop, UpSample, Concatenate, Slice), _monotone),
+    },
+)

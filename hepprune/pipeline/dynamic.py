@@ -156,7 +156,7 @@ class _Bench:
         after = [f"relu_{index}" for index in range(1, len(self.context.recipe.model.hidden))]
         branched = dynamic.with_exits(start, after, seed=self.seed)
         network = self.train(branched, dynamic.losses(branched), "exits", quantised=True)
-        ends = [*dynamic.exits_of(network), network.logits_name]
+        ends = [*dynamic.exits_of(network), network.raw_output]
         price = partial(cost.estimate, target=self.context.target, strategy=self.context.recipe.strategy)
         latencies = tuple(price(dynamic.upto(network, end)).latency_ns for end in ends)
         found = []

@@ -94,7 +94,7 @@ def check(network: Network, sample: Sample, *, model: str, data: object) -> None
     shape, given = tuple(network.input.features_shape), tuple(sample.x.shape[1:])
     if shape != given:
         raise DataError(f"'{model}' takes features of shape {shape}, and the jets of '{data}' have {given}")
-    n_classes = network.shapes[network.logits_name][-1]
+    n_classes = network.shapes[network.raw_output][-1]
     if sample.y.ndim == 1 and not 0 <= int(sample.y.min()) <= int(sample.y.max()) < n_classes:
         wrong = int(sample.y.min()) if int(sample.y.min()) < 0 else int(sample.y.max())
         raise DataError(

@@ -87,7 +87,7 @@ def _train(recipe: Recipe, jets: Samples, advance: Any) -> Network:
 
 
 def _check_fits(tagger: Network, recipe: Recipe) -> None:
-    n_in, n_out = tagger.input.n_features, tagger.widths[tagger.logits_name]
+    n_in, n_out = tagger.input.n_features, tagger.widths[tagger.raw_output]
     if (n_in, n_out) != (len(recipe.data.features), len(recipe.data.classes)):
         raise RecipeError(
             f"'{recipe.model.file}' takes {n_in} features and gives {n_out} classes, "

@@ -84,7 +84,7 @@ def _plain(network: Network, node: Layer) -> list[Block]:
         layers.append(readers[0])
     names = tuple(layer.name for layer in layers)
     shared = {other.of for other in network if isinstance(other, Shared)}
-    stays = shared | set(network.outputs) | {network.logits_name}
+    stays = shared | {*network.outputs, *network.raw_outputs}
     if network.shapes[start] != network.shapes[names[-1]] or stays & set(names):
         return []
     return [Block(start, names, names[-1], residual=False)]

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from hepprune.fixed import Quantiser
-from hepprune.network import Layer, Network, Shared, Weighted
+from hepprune.network import Layer, Network, Node, Weighted
 from hepprune.network.layers import (
     Activation,
     BatchNorm,
@@ -60,23 +60,19 @@ def _quantised(network: Network) -> bool:
 
 def _untouched(network: Network) -> dict[str, Tensor]:
     """Return the values that no input reaches, all others NaN."""
-    found: dict[str, Tensor] = {}
-    for node in network:
-        arriving = [found[name][None] for name in network.sources.get(node.name, ())]
-        unknown = torch.full(
-            network.shapes[node.name], torch.nan, dtype=next(network.parameters(), torch.zeros(1)).dtype
-        )
-        layer = network.runs(node)
-        results = [layer.result, node.result] if isinstance(node, Shared) else [layer.result]
-        value = unknown if any(map(_hides, results)) else _value(layer, arriving, unknown)
-        for result in results:
-            value = result(value) if result else value
-        found[node.name] = value.to(unknown.dtype)
-    return found
+    dtype = next(network.parameters(), torch.zeros(1)).dtype
+
+    def rule(node: Node, *arriving: Tensor) -> Tensor:
+        unknown = torch.full(node.shape, torch.nan, dtype=dtype)
+        hidden = any(map(_hides, node.results))
+        value = unknown if hidden else _value(node.layer, [each[None] for each in arriving], unknown)
+        return node.quantised(value).to(dtype)
+
+    return network.interpret(rule)
 
 
-def _hides(result: Quantiser | None) -> bool:
-    return result is not None and not bool(torch.isnan(torch.as_tensor(result(torch.full((1,), torch.nan)))).all())
+def _hides(result: Quantiser) -> bool:
+    return not bool(torch.isnan(torch.as_tensor(result(torch.full((1,), torch.nan)))).all())
 
 
 def _value(layer: Layer, arriving: list[Tensor], unknown: Tensor) -> Tensor:

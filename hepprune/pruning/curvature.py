@@ -88,13 +88,12 @@ def _bends(network: Network, layer: Layer) -> bool:
     """Return whether the logits are curved in the weights of a layer."""
     if any(isinstance(node, Shared) for node in network):
         return True
-    behind, names = {layer.name}, [node.name for node in network]
-    for node in list(network)[: names.index(network.logits_name) + 1]:
-        if behind & set(network.sources.get(node.name, ())):
-            behind.add(node.name)
-            if not isinstance(node, _LINEAR) and not (isinstance(node, Merge) and node.operation != "multiply"):
-                return True
-    return False
+    used = network.preceding(network.raw_outputs)
+    behind = (network[name] for name in network.following(layer.name) if name in used)
+    return any(
+        not isinstance(node, _LINEAR) and not (isinstance(node, Merge) and node.operation != "multiply")
+        for node in behind
+    )
 
 
 def _gather(network: Network, x: Tensor, y: Tensor, *, batch_size: int, bent: list[Weighted]) -> dict[str, Curvature]:

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from hepprune.errors import DataError
-from hepprune.network import Input, Layer, Network, Recurrent, Shared, Weighted
-from hepprune.network import quantise as quantisers
+from hepprune.network import Layer, Network, Node, Recurrent, Weighted
+from hepprune.network.graph import as_tuple
 from hepprune.pruning import recurrences, taps
 from hepprune.pruning.coupling import Group
 from hepprune.pruning.taps import Taps
@@ -76,22 +76,19 @@ def _run(
 
     Layers that have `factors` hear those times the deviation of what arrives from its mean.
     """
-    values: dict[str, Tensor] = {}
     arriving: dict[str, list[Tensor]] = {}
-    for node in network:
-        own = [jets] if isinstance(node, Input) else [values[name] for name in network.sources[node.name]]
-        layer = network.runs(node)
-        if isinstance(layer, Weighted | Recurrent):
-            own = [own[0].view_as(own[0])]  # its gradient is that of what this layer alone makes of the value
-            if means and layer.name in factors:
-                own = [_gated(own[0], factors[layer.name], means[layer.name].to(jets.dtype))]
-            arriving.setdefault(layer.name, []).append(own[0])
-        value = layer(*own, quantised=True)
-        again = node.result if isinstance(node, Shared) else None
-        values[node.name] = quantisers.activations(value, again) if again else value
-        if node.name == network.logits_name:
-            break
-    return values[network.logits_name], arriving
+
+    def rule(node: Node, *own: Tensor) -> Tensor:
+        name = node.layer.name
+        if isinstance(node.layer, Weighted | Recurrent):
+            own = (own[0].view_as(own[0]),)  # its gradient is that of what this layer alone makes of the value
+            if means and name in factors:
+                own = (_gated(own[0], factors[name], means[name].to(jets.dtype)),)
+            arriving.setdefault(name, []).append(own[0])
+        return node.quantised(node.layer.compute(*own, quantised=True))
+
+    values = network.interpret(rule, as_tuple(jets), until=network.raw_outputs)
+    return values[network.raw_output], arriving
 
 
 def _gated(values: Tensor, factors: Tensor, mean: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ NORMALISATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 def prunable(network: Network, granularity: str) -> list[Weighted]:
     """Return the layers that have units to cut; neurons that are outputs of the network, or alone, stay."""
-    stay = {*network.outputs, network.logits_name} if granularity == "neuron" else set()
+    stay = {*network.outputs, *network.raw_outputs} if granularity == "neuron" else set()
     layers = network.weighted_layers if granularity == "neuron" else network.kernels
     return [la for la in layers if la.name not in stay and (granularity != "neuron" or la.n_out > 1)]
 

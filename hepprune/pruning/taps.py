@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from hepprune.errors import DataError
-from hepprune.network import Conv, Input, Layer, Network, ReLU, Shared, Weighted
-from hepprune.network import quantise as quantisers
+from hepprune.network import Conv, Layer, Network, Node, ReLU, Weighted
+from hepprune.network.graph import as_tuple
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Taps:
     @property
     def logits(self) -> Tensor:
         """The logits, (n_jets, n_classes)."""
-        return self.values[self.network.logits_name]
+        return self.values[self.network.raw_output]
 
     def uses(self, layer: Layer) -> list[str]:
         """Return the nodes that apply the layer's kernel: its own, and those that share it."""
@@ -47,18 +47,14 @@ class Taps:
 
 
 def run(network: Network, x: Tensor) -> Taps:
-    """Run the network up to its logits on jets (n_jets, *shape)."""
-    values: dict[str, Tensor] = {}
+    """Run the network up to its outputs before their heads, on jets (n_jets, *shape)."""
     totals: dict[str, Tensor] = {}
-    for layer in network:
-        own = [x] if isinstance(layer, Input) else [values[name] for name in network.sources[layer.name]]
-        runs = network.runs(layer)
-        total = totals[layer.name] = runs.compute(*own, quantised=True)
-        for result in [runs.result, layer.result] if isinstance(layer, Shared) else [runs.result]:
-            total = quantisers.activations(total, result) if result else total
-        values[layer.name] = total
-        if layer.name == network.logits_name:
-            break
+
+    def rule(node: Node, *arriving: Tensor) -> Tensor:
+        totals[node.name] = node.layer.compute(*arriving, quantised=True)
+        return node.quantised(totals[node.name])
+
+    values = network.interpret(rule, as_tuple(x), until=network.raw_outputs)
     return Taps(network, values, totals)
 
 
@@ -76,12 +72,9 @@ def batches(x: Tensor, y: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Ten
 
 
 def heard(network: Network) -> list[Layer]:
-    """Return the layers that the logits depend on."""
-    before = {network.logits_name}
-    for node in reversed(list(network)):
-        if node.name in before:
-            before |= {network.runs(node).name, *network.sources.get(node.name, ())}
-    return [layer for layer in network if layer.name in before]
+    """Return the layers that the outputs depend on."""
+    used = network.preceding(network.raw_outputs)
+    return [layer for layer in network if layer.name in used]
 
 
 def handed_on(network: Network, name: str) -> str:

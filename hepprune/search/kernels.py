@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hepprune.fixed import FixedPoint, Quantiser
-from hepprune.network import Dense, Layer, Network, ReLU, Shared
+from hepprune.network import Dense, Layer, Network, ReLU
 
 Kernel = Callable[..., Tensor]
 
@@ -28,7 +28,7 @@ def units(network: Network, order: tuple[str, ...]) -> dict[str, float]:
     found: dict[str, float] = dict.fromkeys(order, 1.0)
     for name in reversed(order):
         layer, readers = network[name], network.readers(network[name])
-        if not readers or name in {network.logits_name, *network.outputs}:
+        if not readers or name in {*network.raw_outputs, *network.outputs}:
             continue
         if isinstance(layer, ReLU) and isinstance(layer.result, FixedPoint):
             if all(isinstance(reader, Dense) for reader in readers):
@@ -44,7 +44,7 @@ def single(network: Network, layer: Layer, units: Mapping[str, float], needed: s
     before = [units[source] for source in network.sources.get(layer.name, ())] or [1.0]
     if isinstance(layer, Dense) and layer.result is None:
         weight, bias = layer.used_weight() * (before[0] / unit), layer.used_bias() / unit
-        return partial(_by_class if layer.name == network.logits_name else linear, weight, bias)
+        return partial(_by_class if layer.name == network.raw_output else linear, weight, bias)
     if isinstance(layer, ReLU):
         (source,) = network.sources[layer.name]
         only = len(network.readers(network[source])) == 1 and source not in needed
@@ -56,11 +56,8 @@ def single(network: Network, layer: Layer, units: Mapping[str, float], needed: s
 
 def _plain(network: Network, layer: Layer) -> Kernel:
     """Return what any layer computes; one that shares another's weights may round once more."""
-    runs = network.runs(layer)
-    if isinstance(layer, Shared) and layer.result is not None:
-        again = layer.result
-        return lambda *values: again(runs(*values))
-    return runs
+    node = network.node(layer)
+    return lambda *values: node.quantised(node.layer.compute(*values, quantised=True))
 
 
 def _in_units(compute: Kernel, before: list[float], unit: float) -> Kernel:

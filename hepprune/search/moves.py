@@ -104,7 +104,7 @@ def global_magnitude(network: Network, statistics: Statistics, fraction: float) 
     del statistics
     layers = network.dense_layers
     alive = torch.cat([layer.digit_limit.flatten() > 0 for layer in layers])
-    weights = torch.cat([_magnitudes(layer, keep_rows=layer.name == network.logits_name) for layer in layers])
+    weights = torch.cat([_magnitudes(layer, keep_rows=layer.name in network.raw_outputs) for layer in layers])
     free = int((weights < torch.inf).sum())
     n_cut = min(max(1, round(fraction * int(alive.sum()))), free - 1)
     if n_cut < 1:

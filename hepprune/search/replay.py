@@ -146,7 +146,7 @@ class _Plan:
     def of(cls, network: Network, groups: tuple[Group, ...]) -> "_Plan":
         """Prepare a network and the groups that stand in for some of its layers."""
         order = tuple(layer.name for layer in network)
-        order = order[: order.index(network.logits_name) + 1]
+        order = order[: order.index(network.raw_output) + 1]
         for group in groups:
             if group.name not in order:
                 raise NetworkError(f"layer '{group.name}' does not come before the logits, so nothing follows it")
@@ -155,14 +155,14 @@ class _Plan:
         needed = {source for group in groups for source in sources[group.name]}
         single = {name: kernels.single(network, network[name], units, needed) for name in order}
         stacked = tuple(kernels.stacked(network, group.layers, units) for group in groups)
-        following = tuple(_following(order, sources, group.name) for group in groups)
+        following = tuple(tuple(n for n in network.following(group.name) if n in order) for group in groups)
         shared = {layer.of for layer in network if isinstance(layer, Shared)}
         whole = {
             index: tuple(network.replacing({group.name: layer}) for layer in group.layers)
             for index, group in enumerate(groups)
             if group.name in shared
         }
-        return cls(groups, order, sources, single, stacked, following, network.logits_name, whole)
+        return cls(groups, order, sources, single, stacked, following, network.raw_output, whole)
 
     def base(self, x: Tensor) -> dict[str, Tensor]:
         """Return the values of the network as it is."""
@@ -184,12 +184,3 @@ class _Plan:
             ]
             values[name] = self.single[name](*own)
         return values[self.logits]
-
-
-def _following(order: tuple[str, ...], sources: Mapping[str, tuple[str, ...]], changed: str) -> tuple[str, ...]:
-    """Return the layers whose value depends on the changed one, in order."""
-    reached = {changed}
-    for name in order:
-        if reached & set(sources[name]):
-            reached.add(name)
-    return tuple(name for name in order if name in reached and name != changed)

@@ -128,7 +128,7 @@ def cuttable(network: Network, granularities: Iterable[str]) -> list[tuple[Dense
         (layer, granularity)
         for layer in network.dense_layers
         for granularity in granularities
-        if granularity != "neuron" or (layer.name != network.logits_name and layer.n_out > 1)
+        if granularity != "neuron" or (layer.name not in network.raw_outputs and layer.n_out > 1)
     ]
 
 

@@ -32,7 +32,7 @@ def assert_exact(network: Network, seed: int) -> rtl.Solution:
 
 
 def inputs_of_logits(network: Network) -> int:
-    return network.widths[network.logits_name]
+    return network.widths[network.raw_output]
 
 
 @given(networks(max_layers=3, max_width=8), SEEDS)

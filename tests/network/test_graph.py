@@ -132,7 +132,7 @@ def test_the_graph_tells_its_neighbours() -> None:
     assert network.widths == {"x": 2, "a": 3, "r": 3, "b": 4, "s": 4}
     assert network.source(network["r"]) is network["a"]
     assert network.readers(network["r"]) == [network["b"]]
-    assert network.logits_name == "b"
+    assert network.raw_output == "b"
     assert network.output is network["s"]
     assert [layer.name for layer in network.dense_layers] == ["a", "b"]
 

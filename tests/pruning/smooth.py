@@ -110,5 +110,5 @@ def loss_with_factor(net: Network, layer: str, neuron: int, factor: float) -> fl
     handed[..., neuron] = mean + factor * (handed[..., neuron] - mean)
     names = [node.name for node in net]
     known = {n: values[n] for n in names[: names.index(name)]} | {name: handed}
-    logits = net.activations(x, known=known)[net.logits_name]
+    logits = net.activations(x, known=known)[net.raw_output]
     return float(nn.functional.cross_entropy(logits, y))

@@ -13,7 +13,7 @@ from tests.pruning import smooth
 @torch.no_grad()
 def change(network: Network, pruned: Network, x: torch.Tensor) -> float:
     """Return the mean squared change of what the first layer puts out."""
-    before, after = (net.activations(x, until="first")["first"] for net in (network, pruned))
+    before, after = (net.activations(x, until=("first",))["first"] for net in (network, pruned))
     return float((before - after).square().mean())
 
 

@@ -26,11 +26,11 @@ def sample(jets: tuple[Sample, Sample]) -> Sample:
 def one_jet(network: Network, x: torch.Tensor, y: torch.Tensor) -> dict[str, tuple[torch.Tensor, ...]]:
     """Return for one jet: the gradient of each layer's weights, its activation and the gradient there, by autograd."""
     network.zero_grad()
-    values = network.activations(x[None], until=network.logits_name)
+    values = network.activations(x[None], until=network.raw_outputs)
     for value in values.values():
         if value.requires_grad:
             value.retain_grad()
-    nn.functional.cross_entropy(values[network.logits_name], y[None]).backward()
+    nn.functional.cross_entropy(values[network.raw_output], y[None]).backward()
     handed = {"dense_1": "relu_1", "dense_2": "relu_2", "dense_3": "dense_3"}
     return {
         name: (network[name].weight.grad.clone(), values[last].detach()[0], values[last].grad[0])

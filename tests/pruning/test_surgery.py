@@ -59,7 +59,7 @@ def test_cut_neurons_are_gone_and_one_always_stays(data: st.DataObject) -> None:
     for cut in plan:
         if cut.granularity == "neuron" and not any(cut.constants):
             assert 1 <= shrunk[cut.layer].n_out <= network[cut.layer].n_out - len(cut.units)
-    assert shrunk.widths[shrunk.logits_name] == network.widths[network.logits_name]
+    assert shrunk.widths[shrunk.raw_output] == network.widths[network.raw_output]
 
 
 @settings(max_examples=60)

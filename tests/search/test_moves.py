@@ -18,7 +18,7 @@ STEPS = st.sampled_from([0.01, 0.05, 0.3, 1.0])
 
 def gathered_on_noise(network: Network, seed: int) -> Statistics:
     jets = torch.tensor(features(network, seed=seed, n_jets=40), dtype=torch.float32)
-    return gather(network, jets, torch.arange(40) % network.widths[network.logits_name])
+    return gather(network, jets, torch.arange(40) % network.widths[network.raw_output])
 
 
 @given(networks(), SEEDS, STEPS)

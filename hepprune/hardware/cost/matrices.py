@@ -99,7 +99,7 @@ def extract(network: Network) -> Design:
         else:
             raise NetworkError(f"layer '{layer.name}' ({type(layer).__name__}) has no price here; fold it first")
         sources[layer.name] = layer.name if isinstance(layer, Dense) else source
-    output = sources[network.logits_name]
+    output = sources[network.raw_output]
     head = type(network.output).__name__ if network.output.is_head else None
     return Design(features, _without_unread(tuple(matrices.values()), output), output, head)
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepprune.fixed import Quantiser
-from hepprune.network import Layer, Network, Shared
+from hepprune.network import Layer, Network, Node
 
 Ids = NDArray[np.int64]
 
@@ -126,23 +126,20 @@ class Walk:
 
     def run(self) -> Units:
         """Return the units of the network."""
-        for node in self.network:
-            arriving = [self._values[name] for name in self.network.sources.get(node.name, ())]
-            self._values[node.name] = self._through(node, arriving)
+        self._values = self.network.interpret(lambda node, *arriving: self._through(node, list(arriving)))
         for name in self.network.outputs:
             self.stay(self._values[name], "it is an output of the network")
         return self._merged()
 
-    def _through(self, node: Layer, arriving: list[Axes]) -> Axes:
-        layer = self.network.runs(node)
+    def _through(self, node: Node, arriving: list[Axes]) -> Axes:
+        layer = node.layer
         self._tie_uses(layer, arriving)
         if type(layer) not in RULES:
             for axes in arriving:
                 self.stay(axes, f"nothing is known of {type(layer).__name__} '{node.name}'")
-            return tuple(Axis.plain(size) for size in self.network.shapes[node.name])
+            return tuple(Axis.plain(size) for size in node.shape)
         axes = RULES[type(layer)](self, layer, arriving)
-        results = [layer.result, node.result] if isinstance(node, Shared) else [layer.result]
-        return axes if all(_keeps_zero(result) for result in results) else loud(axes)
+        return axes if all(_keeps_zero(result) for result in node.results) else loud(axes)
 
     def _tie_uses(self, layer: Layer, arriving: list[Axes]) -> None:
         """Tie what arrives at a layer to what arrived where it ran before, so that it can change for both."""

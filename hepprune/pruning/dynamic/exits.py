@@ -39,7 +39,7 @@ def with_exits(network: Network, after: Sequence[str], *, seed: int) -> Network:
     generator = torch.Generator().manual_seed(seed)
     layers: list[Layer] = []
     sources, exits = dict(network.sources), 0
-    n_classes = network.widths[network.logits_name]
+    n_classes = network.widths[network.raw_output]
     for layer in network.clone():
         layers.append(layer)
         if layer.name in after:
@@ -81,10 +81,10 @@ def leave(network: Network, x: Tensor, *, confidence: float, quantised: bool = T
     Raises:
         NetworkError: the network has no early exit.
     """
-    names = [*exits_of(network), network.logits_name]
+    names = [*exits_of(network), network.raw_output]
     if len(names) == 1:
         raise NetworkError("the network has no early exit; add them with `with_exits`")
-    values = network.activations(x, quantised=quantised, until=network.logits_name)
+    values = network.activations(x, quantised=quantised, until=names)
     logits = torch.stack([values[name] for name in names])
     sure = torch.softmax(logits.double(), dim=-1).amax(dim=-1) >= confidence
     sure[-1] = True

@@ -90,7 +90,7 @@ def gated_work(network: Network, x: Tensor) -> Work:
 
     The worst case has the k costliest channels open of a top-k gate, and all of a threshold gate.
     """
-    values = network.activations(x, until=network.logits_name)
+    values = network.activations(x, until=network.raw_outputs)
     own = multiplications(network)
     each = torch.zeros(len(x), dtype=torch.float64)
     worst = 0.0
@@ -112,7 +112,7 @@ def gated_work(network: Network, x: Tensor) -> Work:
 
 def _open(network: Network, name: str, values: Mapping[str, Tensor], width: int) -> Tensor:
     """Return which channels of a layer are open for each jet, (n_jets, width)."""
-    n_jets = len(values[network.logits_name])
+    n_jets = len(values[network.input.name])
     if name not in gated(network):
         return torch.ones(n_jets, width, dtype=torch.float64)
     return (values[f"saliency_{name}"] > 0).double()
