@@ -200,7 +200,11 @@ def published() -> Iterator[Published]:
 def _typed(network: Network, kind: FixedPoint) -> Network:
     """Return a network with the input type of its project, and hls4ml's default for every sum, as its project has."""
     features = network.input
-    sums = {la.name: la.rebuilt(result=kernels.HLS4ML_DEFAULT) for la in network.weighted_layers if la.result is None}
+    sums = {
+        la.name: la.rebuilt(result=kernels.HLS4ML_DEFAULT)
+        for la in [kernel.layer for kernel in network.kernels]
+        if la.result is None
+    }
     return network.replacing({features.name: Input(features.name, features.features_shape, kind), **sums})
 
 

@@ -77,9 +77,9 @@ def main() -> None:
     )
     for sparsity in (0.0, 0.5, 0.8):
         wide = dense_network(FIVE_THOUSAND, sparsity=sparsity)
-        n_weights = sum(layer.weight.numel() for layer in wide.dense_layers)
+        n_weights = sum(layer.weight.numel() for layer in [kernel.layer for kernel in wide.kernels])
         others = [wide] * REPEATS
-        for layer in wide.dense_layers:  # a weight of each matrix, so that none is found priced
+        for layer in [kernel.layer for kernel in wide.kernels]:  # a weight of each matrix, so that none is found priced
             others = [with_one_weight_less(other, layer.name, n) for n, other in enumerate(others)]
         taken = seconds(lambda n, others=others: cost.estimate(others[n], TARGET))
         print(f"distributed_arithmetic, {n_weights:,} weights, {sparsity:.0%} zeros: {1e3 * taken:.1f} ms")

@@ -127,7 +127,7 @@ def _thin_out(weight: torch.Tensor, sparsity: float, gone: str, generator: torch
 
 
 def _described(network: Network) -> tuple[int, float, Network]:
-    used = torch.cat([layer.used_weight().flatten() for layer in network.dense_layers])
+    used = torch.cat([layer.used_weight().flatten() for layer in [kernel.layer for kernel in network.kernels]])
     return len(used), float((used == 0).double().mean()), surgery.shrink(network)
 
 

@@ -48,7 +48,7 @@ def main() -> None:
 
 def n_weights(network: Network) -> int:
     """Return how many weights are scored."""
-    return sum(layer.weight.numel() for layer in network.dense_layers)
+    return sum(layer.weight.numel() for layer in [kernel.layer for kernel in network.kernels])
 
 
 def obd(network: Network, x: torch.Tensor, y: torch.Tensor, sample: int) -> dict[str, float]:
@@ -56,7 +56,7 @@ def obd(network: Network, x: torch.Tensor, y: torch.Tensor, sample: int) -> dict
     start = time.perf_counter()
     found = curvature.hessian(network, x, y)
     ours = time.perf_counter() - start
-    layer = network.dense_layers[1]
+    layer = network.kernels[1].layer
     chosen = torch.linspace(0, layer.weight.numel() - 1, sample).long().tolist()
     start, entries = time.perf_counter(), []
     for index in chosen:
@@ -93,9 +93,10 @@ def obs(network: Network, x: torch.Tensor) -> dict[str, float]:
     """Time the scores of all layers with their moments, and one least-squares solution per weight."""
     start = time.perf_counter()
     moments = compensation.moments(network, x)
-    scores = {layer.name: compensation.scores(layer, moments[layer.name]) for layer in network.dense_layers}
+    layers = [kernel.layer for kernel in network.kernels]
+    scores = {layer.name: compensation.scores(layer, moments[layer.name]) for layer in layers}
     ours = time.perf_counter() - start
-    layer = network.dense_layers[0]
+    layer = network.kernels[0].layer
     arriving = taps.run(network, x).arriving(layer)[:, 0, 0].double().numpy()
     design = np.hstack([arriving, np.ones((len(arriving), 1))])
     row = torch.cat([layer.weight[0], layer.bias[:1]]).detach().double().numpy()

@@ -72,9 +72,9 @@ def naive(network: Network, sample: Sample) -> list[Point]:
     reference = training.evaluate(network, sample)
     loss, hits = metrics.cross_entropy(reference, labels), metrics.accuracy(reference, labels)
     points = []
-    for layer in network.dense_layers:
+    for layer in [kernel.layer for kernel in network.kernels]:
         for level in LEVELS:
-            cut, predicted = sensitivity.lowest(layer, "weight", level, {}, "magnitude")
+            cut, predicted = sensitivity.lowest(layer.kernels[0], "weight", level, {}, "magnitude")
             kept = layer.digit_limit.clone()
             masks.apply_to(layer, cut)
             logits = training.evaluate(network, sample)
@@ -123,7 +123,7 @@ def compared(n_jets: int, repeats: int) -> dict[str, object]:
 
 def operations(network: Network, levels: int) -> float:
     """Return the floating-point operations per jet of all products that are needed: what precedes a layer only once."""
-    sizes = [2.0 * layer.weight.numel() for layer in network.dense_layers]
+    sizes = [2.0 * layer.weight.numel() for layer in [kernel.layer for kernel in network.kernels]]
     return sum(sizes) + levels * sum(sum(sizes[place:]) for place in range(len(sizes)))
 
 
@@ -152,8 +152,12 @@ def timed(run: Callable[[], T]) -> tuple[Time, T]:
 def predicted(network: Network, sample: Sample) -> list[float]:
     """Return the losses that the Fisher criterion predicts for the same cuts: one backward pass, then sums."""
     gathered = statistics.gather(network, sample.x, sample.y)
-    layers = network.dense_layers
-    return [sensitivity.lowest(layer, "weight", level, gathered, "fisher")[1] for layer in layers for level in LEVELS]
+    kernels = network.kernels
+    return [sensitivity.lowest(each, "weight", level, gathered, "fisher")[1] for each in kernels for level in LEVELS]
+        sensitivity.lowest(layer.kernels[0], "weight", level, gathered, "fisher")[1]
+        for layer in layers
+        for level in LEVELS
+    ]
 
 
 def scaling() -> dict[str, object]:
@@ -183,7 +187,7 @@ def _exponent(sizes: list[float], rows: list[dict[str, float]]) -> float:
 
 def _row(run: Callable[[Network, Sample], object], hidden: tuple[int, ...], n_jets: int) -> dict[str, float]:
     network, sample = tagger(hidden, n_jets)
-    n_weights = sum(layer.weight.numel() for layer in network.dense_layers)
+    n_weights = sum(layer.weight.numel() for layer in [kernel.layer for kernel in network.kernels])
     repeats = 3 if n_weights < 500_000 else 1
     seconds = min(timed(lambda: run(network, sample))[0].cpu for _ in range(repeats))
     row = {"weights": n_weights, "layers": len(hidden) + 1, "jets": n_jets, "cpu_seconds": seconds}

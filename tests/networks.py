@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from hepprune import digits
 from hepprune.fixed import FixedPoint
-from hepprune.network import Conv, Dense, GlobalPool, Input, Layer, Network, Pool, ReLU, Reshape, Softmax
+from hepprune.network import Conv, Dense, GlobalPool, Input, Layer, Network, Pool, ReLU, Reshape, Softmax, Weighted
 from hepprune.network.layers import Einsum, Merge
 from hepprune.pruning.masks import Cut
 
@@ -15,6 +15,11 @@ Floats = NDArray[np.float64]
 ROUNDINGS = st.sampled_from(["TRN", "RND", "RND_CONV"])
 OVERFLOWS = st.sampled_from(["SAT", "WRAP"])
 SEEDS = st.integers(0, 2**32 - 1)
+
+
+def weighted(network: Network) -> list[Weighted]:
+    """Return the layers with one kernel, in the order they run."""
+    return [layer for layer in network if isinstance(layer, Weighted)]
 
 
 @st.composite
@@ -80,7 +85,7 @@ def features(network: Network, *, seed: int, n_jets: int = 64) -> Floats:
 def plans(draw: st.DrawFn, network: Network) -> tuple[Cut, ...]:
     """Draw cuts of all granularities on a network's layers; classes are left."""
     cuts = []
-    for layer in network.dense_layers:
+    for layer in weighted(network):
         n_weights = layer.weight.numel()
         if layer.name != network.raw_output and layer.n_out > 1:
             neurons = draw(st.sets(st.integers(0, layer.n_out - 1), max_size=layer.n_out - 1))

@@ -14,6 +14,7 @@ from hepprune.pipeline.context import Context
 from hepprune.recipe import Recipe
 from hepprune.report import summary as summaries
 from hepprune.synthesis.ledger import Ledger
+from tests.networks import weighted
 
 ROOT = Path(__file__).parent.parent
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("golden path")]  # one run for all of them
@@ -68,7 +69,7 @@ def test_the_network_that_comes_out_is_the_one_described(built: Path, small: Rec
     score = metrics.accuracy(exact_logits(found, jets.test.x.numpy()), jets.test.y.numpy())
     assert score.value == pytest.approx(summary.compressed.accuracy, abs=1e-12)
     assert score.error == pytest.approx(summary.compressed.accuracy_err, rel=1e-9)
-    assert tuple(layer.n_out for layer in found.dense_layers) == summary.compressed.layer_sizes
+    assert tuple(layer.n_out for layer in weighted(found)) == summary.compressed.layer_sizes
     assert summary.compressed.nonzero_weights < summary.baseline.nonzero_weights
 
 

@@ -11,6 +11,7 @@ from hepprune.network import Network, exact_logits, identity
 from hepprune.pruning import masks
 from hepprune.search.greedy import release_digits
 from hepprune.training import Fit, Sample
+from tests.networks import weighted
 
 QUICK = Fit(epochs=2, batch_size=256, learning_rate=5e-3)
 Jets = tuple[Sample, Sample]
@@ -85,10 +86,10 @@ def test_pruned_weights_stay_pruned_and_digit_limits_hold(tagger: Network, jets:
     pruned = release_digits(masks.apply(tagger, plan))
     first, _ = training.fit(pruned, *jets, settings=replace(QUICK, weight_decay=0.1), seed=0)
     again, _ = training.fit(first, *jets, settings=replace(QUICK, weight_decay=0.1), seed=1)
-    for before, after in zip(pruned.dense_layers, again.dense_layers, strict=True):
+    for before, after in zip(weighted(pruned), weighted(again), strict=True):
         limit = before.digit_limit.long()
         assert torch.equal(after.digit_limit, before.digit_limit)
-        assert (masks.digit_counts(after) <= limit).all()
+        assert (after.kernels[0].digit_counts() <= limit).all()
         assert not after.used_weight()[limit == 0].any()
         assert not torch.equal(after.weight, before.weight)
 
@@ -155,7 +156,11 @@ def test_a_sample_copies_its_arrays() -> None:
 def test_a_new_network_has_the_shape_and_the_spread_asked_for() -> None:
     network = training.multilayer_perceptron(16, (64, 32), 5, seed=0)
     assert [layer.name for layer in network] == ["features", "dense_1", "relu_1", "dense_2", "relu_2", "dense_3"]
-    assert [tuple(layer.weight.shape) for layer in network.dense_layers] == [(64, 16), (32, 64), (5, 32)]
+    assert [tuple(layer.weight.shape) for layer in weighted(network)] == [
+        (64, 16),
+        (32, 64),
+        (5, 32),
+    ]
     assert network["dense_2"].weight.std().item() == pytest.approx((2 / 64) ** 0.5, rel=0.05)
     assert identity(network) == identity(training.multilayer_perceptron(16, (64, 32), 5, seed=0))
 

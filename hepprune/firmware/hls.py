@@ -19,7 +19,7 @@ from hepprune.firmware import layers, modelgraph
 from hepprune.firmware.folders import check_names, replacing_folder
 from hepprune.firmware.layers import Node
 from hepprune.firmware.programs import require, run
-from hepprune.network import Network
+from hepprune.network import Network, Weighted
 from hepprune.network.layers import Shape
 
 Features = NDArray[Any] | Sequence[NDArray[Any]]
@@ -211,7 +211,7 @@ def _run(project: Project, library: ctypes.CDLL, inputs: list[NDArray[np.float64
 def _check(network: Network, *, namespace: str | None, strategy: str | None, io_type: str) -> None:
     if io_type not in IO_TYPES:
         raise NetworkError(unknown("io_type", io_type, IO_TYPES))
-    for layer in network.weighted_layers:
+    for layer in (each for each in network if isinstance(each, Weighted)):
         chosen = strategy or layer.strategy
         if chosen not in STRATEGIES:
             raise NetworkError(unknown("strategy", chosen, STRATEGIES))

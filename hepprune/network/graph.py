@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hepprune.errors import NetworkError, unknown
-from hepprune.network.layers import Dense, Input, Layer, Recurrent, Shape, Shared, Weighted
+from hepprune.network.layers import Input, Kernel, Layer, Shape, Shared
 from hepprune.network.node import Node
 from hepprune.quantisers import to_json
 
@@ -96,22 +96,21 @@ class Network(nn.Module):
         return self[self.outputs[0]]
 
     @property
-    def dense_layers(self) -> list[Dense]:
-        """The dense layers, in the order they run."""
-        return [layer for layer in self if isinstance(layer, Dense)]
+    def kernels(self) -> list[Kernel]:
+        """The weights that can be cut, matrix by matrix, in the order their layers run."""
+        return [kernel for layer in self for kernel in layer.kernels]
 
     @property
-    def weighted_layers(self) -> list[Weighted]:
-        """The layers with a kernel, in the order they run."""
-        return [layer for layer in self if isinstance(layer, Weighted)]
+    def sizes(self) -> dict[str, int]:
+        """Neurons, filters or states of each layer that has kernels, by its name."""
+        return {layer.name: layer.n_out for layer in self if layer.kernels}  # type: ignore[misc]
 
-    @property
-    def kernels(self) -> list[Weighted]:
-        """The layers with a kernel and, as dense layers, both kernels of each recurrent one, in the order they run."""
-        found: list[Weighted] = []
-        for layer in self:
-            found += layer.kernels if isinstance(layer, Recurrent) else [layer] if isinstance(layer, Weighted) else []
-        return found
+    def kernel(self, name: str) -> Kernel:
+        """Return the kernel of that name."""
+        found = {kernel.name: kernel for kernel in self.kernels}
+        if name not in found:
+            raise NetworkError(unknown("kernel", name, found))
+        return found[name]
 
     @property
     def raw_outputs(self) -> tuple[str, ...]:

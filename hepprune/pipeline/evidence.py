@@ -19,6 +19,7 @@ from hepprune.hardware.calibration import DESIGN_WIDTH, Calibration, Correction,
 from hepprune.hardware.resources import Budget, Estimate
 from hepprune.network import Network
 from hepprune.pruning import surgery
+from hepprune.pruning.coupling.units import follow
 from hepprune.training import Sample
 
 SIGMAS = 3.0
@@ -35,16 +36,17 @@ class Floor:
 
 @torch.no_grad()
 def smallest(network: Network) -> Network:
-    """Return the network with one signed digit of one weight left in each layer, along one path to the last one."""
+    """Return the network with one signed digit of one weight left in each kernel, on a path to the outputs."""
     cut = surgery.shrink(network).clone()
-    read: int | slice = slice(None)  # the neuron of a layer that the next one reads
-    for layer in reversed(cut.dense_layers):
-        sizes = torch.zeros_like(layer.weight)
-        sizes[read] = layer.used_weight()[read].abs()
-        row, column = divmod(int(sizes.argmax()), layer.n_in)
-        layer.digit_limit.zero_()
-        layer.digit_limit[row, column] = 1
-        read = column
+    units, read = follow(cut), set[int]()  # the units that later kernels read
+    for kernel in reversed(cut.kernels):
+        sizes = kernel.rows().abs()
+        made = torch.as_tensor(np.isin(np.resize(units.made[kernel.layer.name], len(sizes)), list(read)))
+        row, term = divmod(int((sizes * made[:, None] if made.any() else sizes).argmax()), sizes.shape[1])
+        kernel.digit_limit.zero_()
+        kernel.digit_limit.flatten(1)[row, term] = 1
+        columns = units.read[kernel.layer.name]
+        read |= {int(columns[term])} if term < len(columns) else set()
     return surgery.shrink(cut)
 
 

@@ -9,7 +9,7 @@ import torch
 from hepprune.firmware.hls import IO_TYPES
 from hepprune.firmware.layers import refusals
 from hepprune.fixed import Quantiser
-from hepprune.network import Layer, Network, Recurrent, Shared, Weighted
+from hepprune.network import Layer, Network, Shared
 from hepprune.pruning import blocks, coupling, surgery
 from hepprune.pruning.blocks import Block
 from hepprune.pruning.coupling import Group
@@ -51,33 +51,19 @@ def _reasons(refused: Mapping[str, Mapping[str, str]], name: str) -> tuple[str, 
 
 @torch.no_grad()
 def _describe(network: Network, layer: Layer, smaller: Network, refused: tuple[str, ...]) -> LayerDescription:
-    kernels = _kernels(layer)
     return LayerDescription(
         layer.name,
         f"{type(layer).__name__} {layer.of}" if isinstance(layer, Shared) else type(layer).__name__,
         network.sources.get(layer.name, ()),
         network.shapes[layer.name],
         sum(parameter.numel() for parameter in layer.parameters()),
-        sum(int(torch.count_nonzero(before)) for before, _ in kernels),
-        sum(int(torch.count_nonzero(after)) for _, after in kernels),
+        sum(int(torch.count_nonzero(kernel.weight)) for kernel in layer.kernels),
+        sum(int(torch.count_nonzero(kernel.used())) for kernel in layer.kernels),
         _bits(getattr(layer, "weight_type", None)),
         _bits(layer.result),
-        _n_out(layer) - _n_out(smaller[layer.name]),
+        network.sizes.get(layer.name, 0) - smaller.sizes.get(layer.name, 0),
         refused,
     )
-
-
-def _kernels(layer: Layer) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Return (stored, acting) weights."""
-    if isinstance(layer, Weighted):
-        return [(layer.weight, layer.used_weight())]
-    if isinstance(layer, Recurrent):
-        return [(getattr(layer, kind), layer.used(kind)) for kind in ("weight", "recurrent_weight")]
-    return []
-
-
-def _n_out(layer: Layer) -> int:
-    return layer.n_out if isinstance(layer, Weighted) else 0
 
 
 def _bits(quantiser: Quantiser | None) -> float | None:

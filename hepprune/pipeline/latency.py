@@ -101,6 +101,6 @@ def _telling(advance: Callable[..., None]) -> Callable[[Stage], None]:
 
 def _size(network: Network, test: Sample, timing: Timing) -> Size:
     score = metrics.accuracy(training.evaluate(network, test), test.y.numpy())
-    widths = tuple(layer.n_out for layer in network.weighted_layers)
+    widths = tuple(network.sizes.values())
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return Size(widths, parameters, score.value, score.error, timing)

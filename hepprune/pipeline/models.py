@@ -46,7 +46,7 @@ def shrink(model: Any, path: Path) -> Shrunk:
     smaller = surgery.shrink(network)
     exact, vectors, difference = _compare(network, smaller)
     frontends.write(smaller, path, like=model)
-    removed = {a.name: a.n_out - b.n_out for a, b in zip(network.weighted_layers, smaller.weighted_layers, strict=True)}
+    removed = {name: n_out - smaller.sizes[name] for name, n_out in network.sizes.items()}
     return Shrunk(
         path,
         _parameters(network),

@@ -68,7 +68,7 @@ def describe(context: Context, network: Network, jets: Samples, measured: Measur
         auc.value,
         auc.error,
         masks.nonzero_weights(network),
-        tuple(layer.n_out for layer in network.dense_layers),
+        tuple(network.sizes.values()),
         Cost.of(feedback.price_at(context, "da4ml")(network)),
         solved.lut,
         solved.depth,
@@ -203,5 +203,5 @@ def _forms(context: Context, start: feedback.Start, compressed: Network) -> list
 
 def _weights(network: Network) -> metrics.Floats:
     """Return all quantised weights, flat."""
-    used = [layer.used_weight().detach().double().numpy().ravel() for layer in network.dense_layers]
+    used = [kernel.used().detach().double().numpy().ravel() for kernel in network.kernels]
     return np.concatenate(used)

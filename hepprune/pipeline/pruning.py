@@ -10,7 +10,7 @@ import torch
 from hepprune import frontends, metrics, training
 from hepprune import recipe as recipes
 from hepprune.errors import NetworkError
-from hepprune.network import Network, Recurrent, Weighted
+from hepprune.network import Network
 from hepprune.pipeline import sources
 from hepprune.pipeline.context import Track, silent
 from hepprune.pruning import plan, surgery
@@ -121,14 +121,12 @@ def _written(network: Network, masked: Network, path: Path, *, like: Any, test: 
     """Write what is left of a network, its cut neurons removed if asked, and return what was done to it."""
     left = surgery.shrink(masked) if smaller else masked
     frontends.write(left, path, like=like)
-    sizes = {layer.name: layer.n_out for layer in left if isinstance(layer, Weighted | Recurrent)}
-    layers = [layer for layer in network if isinstance(layer, Weighted | Recurrent)]
-    removed = {layer.name: layer.n_out - sizes.get(layer.name, 0) for layer in layers}
+    removed = {name: n_out - left.sizes.get(name, 0) for name, n_out in network.sizes.items()}
     return Pruned(
         path,
         plan.sparsity(network),
         plan.sparsity(masked),
-        {kernel.name: _zeros(kernel.used_weight()) for kernel in masked.kernels},
+        {kernel.name: _zeros(kernel.used()) for kernel in masked.kernels},
         {name: count for name, count in removed.items() if count},
         None if test is None else _quality(network, test),
         None if test is None else _quality(left, test),

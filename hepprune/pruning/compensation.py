@@ -162,10 +162,10 @@ def compensate(network: Network, plan: Iterable[Cut], moment: Mapping[str, Tenso
     """
     cuts = list(plan)
     for cut in cuts:
-        if cut.granularity not in {"weight", "recurrent_weight"}:
+        if cut.granularity != "weight":
             raise NetworkError(f"only cuts of weights can be compensated, not one of granularity '{cut.granularity}'")
     masked = masks.apply(network, cuts)
-    for name in {cut.layer for cut in cuts if cut.units}:
+    for name in {network.kernel(cut.layer).layer.name for cut in cuts if cut.units}:
         new = {key: _solved(*pair, moment[key]) for key, pair in _pairs(network[name], masked[name]).items()}
         _write(masked[name], new)
     return masked

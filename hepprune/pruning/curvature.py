@@ -68,7 +68,7 @@ def hessian(network: Network, x: Tensor, y: Tensor, *, batch_size: int = 8192) -
     Raises:
         DataError: there are no jets, or a derivative is not finite.
     """
-    bent = [layer for layer in network.weighted_layers if _bends(network, layer)]
+    bent = [layer for layer in statistics.scored(network) if _bends(network, layer)]
     return _gather(network, x, y, batch_size=batch_size, bent=bent) | _of_cells(network, x, y)
 
 
@@ -169,7 +169,7 @@ def _by_logits(seen: Taps, layer: Weighted, labels: Tensor, means: Tensor) -> tu
     """Return sums over jets of the Gauss-Newton diagonals: the variance, over the predicted classes, of dlogit/dw."""
     del labels
     points = [*seen.outputs(layer), *seen.handed(layer)]
-    half, groups = len(points) // 2, taps.groups(layer)
+    half, groups = len(points) // 2, layer.kernels[0].groups
     found = [torch.autograd.grad(logit.sum(), points, retain_graph=True) for logit in seen.logits.unbind(dim=-1)]
     arriving, probabilities = seen.arriving(layer), torch.softmax(seen.logits.detach(), dim=-1)
     slopes = torch.stack([taps.rows(each[:half], groups) for each in found])
@@ -207,7 +207,7 @@ def _by_weight(loss: Tensor, kernel: Tensor) -> Tensor:
 
 def _by_total(loss: Tensor, seen: Taps, layer: Weighted) -> Tensor:
     """Return the diagonal with one product per neuron, whose weights differ only by what arrives."""
-    totals, groups = _Second(loss, seen.outputs(layer)), taps.groups(layer)
+    totals, groups = _Second(loss, seen.outputs(layer)), layer.kernels[0].groups
     arriving = seen.arriving(layer)[:, 0]
     every = torch.ones_like(arriving[:, :1, 0])
     bends = [totals.along(neuron, every) for neuron in range(layer.n_out)]

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from hepprune.network import Recurrent
+from hepprune.network.layers.tape import Tape
 from hepprune.pruning import recurrences
-from hepprune.pruning.recurrences import Tape
 from hepprune.pruning.taps import Taps
 
 

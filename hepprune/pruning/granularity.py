@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hepprune.errors import NetworkError, unknown
-from hepprune.network import Weighted
+from hepprune.network import Kernel
 
 STRUCTURES = ("neuron", "head", "layer")
 GRANULARITIES = ("weight", "dsp_row", "bram_row", *STRUCTURES)
@@ -36,24 +36,24 @@ def parse(granularity: str) -> tuple[int, int] | None:
     return kept, of
 
 
-def groups(layer: Weighted, granularity: str) -> Tensor:
+def groups(kernel: Kernel, granularity: str) -> Tensor:
     """Return the index of the group that each weight belongs to, (n_weights,) int64.
 
     Raises:
         NetworkError: the rows of a block RAM are asked for and the weights have no type.
     """
-    places = torch.arange(layer.weight.numel())
+    places = torch.arange(kernel.weight.numel())
     if granularity == "neuron":
-        return places // layer.weight[0].numel()
-    size = 1 if granularity == "weight" else layer.reuse_factor
+        return places // kernel.weight[0].numel()
+    size = 1 if granularity == "weight" else kernel.reuse_factor
     if granularity == "bram_row":
-        size *= _rows_in_a_word(layer)
+        size *= _rows_in_a_word(kernel)
     return places // size
 
 
-def _rows_in_a_word(layer: Weighted) -> int:
+def _rows_in_a_word(kernel: Kernel) -> int:
     """Return how many DSP rows lie side by side in block RAM: a word's, or two words' where one is not filled."""
-    if layer.weight_type is None:
-        raise NetworkError(f"layer '{layer.name}' has no weight type, so its weights fill no block RAM")
-    bits = max(1, round(float(layer.weight_type.bits)))
+    if kernel.type is None:
+        raise NetworkError(f"layer '{kernel.name}' has no weight type, so its weights fill no block RAM")
+    bits = max(1, round(float(kernel.type.bits)))
     return _BRAM_BITS // bits if _BRAM_BITS % bits == 0 else -(-2 * _BRAM_BITS // bits)

@@ -3,27 +3,26 @@
 import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from hepprune import digits
 from hepprune.errors import NetworkError, unknown
-from hepprune.fixed import FixedPoint
-from hepprune.network import Layer, Network, Recurrent, Weighted
-from hepprune.network.quantise import weight_integers
+from hepprune.network import Kernel, Layer, Network, Recurrent, Weighted
 
+L = TypeVar("L", bound=Layer)
 GRANULARITIES = ("neuron", "weight", "digit")
-_MORE = ("input", "recurrent_weight")
+_OF_LAYERS = ("neuron", "input")
 
 
 @dataclass(frozen=True)
 class Cut:
-    """Units taken from one layer: neurons by index, or weights by row-major index, removed or one signed digit shorter.
+    """Units taken from one place: neurons of a layer by index, or weights of a kernel by row-major index.
 
-    A neuron that is cut goes on as the constant `constants` gives it (its mean activation), 0 where none is given. A
-    layer whose "input" is cut no longer reads it, and its bias takes over what weights of that constant would add. The
-    "recurrent_weight"s of a recurrent layer are those between its states.
+    Weights are removed, or made one signed "digit" shorter; `layer` then names the kernel. A neuron that is cut goes on
+    as the constant `constants` gives it (its mean activation), 0 where none is given. A layer whose "input" is cut no
+    longer reads it, and its bias takes over what weights of that constant would add.
     """
 
     layer: str
@@ -33,8 +32,8 @@ class Cut:
 
     def __post_init__(self) -> None:
         """Refuse a granularity that does not exist, and constants that do not match the neurons."""
-        if self.granularity not in (*GRANULARITIES, *_MORE):
-            raise NetworkError(unknown("granularity", self.granularity, (*GRANULARITIES, *_MORE)))
+        if self.granularity not in {*GRANULARITIES, *_OF_LAYERS}:
+            raise NetworkError(unknown("granularity", self.granularity, (*GRANULARITIES, "input")))
         if self.constants and len(self.constants) != len(self.units):
             raise NetworkError(
                 f"a cut of layer '{self.layer}' has {len(self.units)} units and {len(self.constants)} constants"
@@ -52,11 +51,12 @@ def apply(network: Network, plan: Iterable[Cut]) -> Network:
     """
     masked = network.clone()
     for cut in plan:
-        apply_to(masked[cut.layer], cut)
+        layer = masked[cut.layer] if cut.granularity in _OF_LAYERS else masked.kernel(cut.layer).layer
+        apply_to(layer, cut)
     return masked
 
 
-def with_cut(layer: Weighted, cut: Cut) -> Weighted:
+def with_cut(layer: L, cut: Cut) -> L:
     """Return a copy of one layer with its cut made."""
     copied = copy.deepcopy(layer)
     apply_to(copied, cut)
@@ -66,35 +66,37 @@ def with_cut(layer: Weighted, cut: Cut) -> Weighted:
 @torch.no_grad()
 def apply_to(layer: Layer, cut: Cut) -> None:
     """Cut one layer in place; for callers that own the copy."""
+    if cut.granularity not in _OF_LAYERS:
+        own = {kernel.name: kernel for kernel in layer.kernels}
+        if cut.layer not in own:
+            raise NetworkError(unknown("kernel", cut.layer, own))
+        _prune(own[cut.layer], cut)
+        return
     if not isinstance(layer, Weighted | Recurrent):
         raise NetworkError(f"layer '{cut.layer}' has no weights to cut")
-    limit = _limit(layer, cut.granularity)
-    sizes = {"neuron": layer.n_out, "input": layer.weight.shape[-1]}
-    size = sizes.get(cut.granularity, limit.numel())
-    if cut.units and not 0 <= min(cut.units) <= max(cut.units) < size:
-        outside = min(cut.units) if min(cut.units) < 0 else max(cut.units)
-        raise NetworkError(f"layer '{layer.name}' has {size} units, none has index {outside}")
-    if cut.granularity in sizes and len(set(cut.units)) == size:
+    size = {"neuron": layer.n_out, "input": layer.weight.shape[-1]}[cut.granularity]
+    units = _checked(cut, size)
+    if len(set(cut.units)) == size:
         raise NetworkError(f"layer '{layer.name}' would be left with no {cut.granularity}")
-    units = torch.tensor(cut.units, dtype=torch.long)
     if cut.granularity == "neuron":
         _silence(layer, units, torch.tensor(cut.constants or (0.0,) * len(units), dtype=layer.bias.dtype))
-    elif cut.granularity == "input":
-        _deafen(layer, units, torch.tensor(cut.constants, dtype=layer.bias.dtype))
-    elif cut.granularity != "digit" or not isinstance(layer, Weighted):
-        limit.view(-1)[units] = 0
     else:
-        fewer = (digit_counts(layer).view(-1)[units] - 1).clamp(min=0)
-        limit.view(-1)[units] = fewer.to(limit.dtype)
+        _deafen(layer, units, torch.tensor(cut.constants, dtype=layer.bias.dtype))
 
 
-def _limit(layer: Weighted | Recurrent, granularity: str) -> Tensor:
-    """Return the digit limits of the kernel that a cut takes from."""
-    if granularity != "recurrent_weight":
-        return layer.digit_limit
-    if not isinstance(layer, Recurrent):
-        raise NetworkError(f"layer '{layer.name}' is not recurrent, it has no weights between its states")
-    return layer.recurrent_digit_limit
+def _prune(kernel: Kernel, cut: Cut) -> None:
+    units, limit = _checked(cut, kernel.weight.numel()), kernel.digit_limit.view(-1)
+    if cut.granularity == "digit":
+        limit[units] = (kernel.digit_counts().view(-1)[units] - 1).clamp(min=0).to(limit.dtype)
+    else:
+        limit[units] = 0
+
+
+def _checked(cut: Cut, size: int) -> Tensor:
+    if cut.units and not 0 <= min(cut.units) <= max(cut.units) < size:
+        outside = min(cut.units) if min(cut.units) < 0 else max(cut.units)
+        raise NetworkError(f"layer '{cut.layer}' has {size} units, none has index {outside}")
+    return torch.tensor(cut.units, dtype=torch.long)
 
 
 def _silence(layer: Weighted | Recurrent, units: Tensor, constants: Tensor) -> None:
@@ -119,15 +121,6 @@ def _deafen(layer: Weighted | Recurrent, units: Tensor, constants: Tensor) -> No
 
 
 @torch.no_grad()
-def digit_counts(layer: Weighted) -> Tensor:
-    """Return the signed digits that each quantised weight has, (n_out, n_in) int64."""
-    if not isinstance(layer.weight_type, FixedPoint):
-        raise NetworkError(f"layer '{layer.name}' is not in fixed point, and only there are digits")
-    integers = weight_integers(layer.weight, layer.weight_type, layer.digit_limit)
-    return torch.as_tensor(digits.count(integers.cpu().numpy()))
-
-
-@torch.no_grad()
 def nonzero_weights(network: Network) -> int:
     """Return how many weights act after quantisation."""
-    return sum(int(torch.count_nonzero(kernel.used_weight())) for kernel in network.kernels)
+    return sum(int(torch.count_nonzero(kernel.used())) for kernel in network.kernels)

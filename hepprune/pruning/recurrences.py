@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from hepprune.errors import DataError
 from hepprune.network import Network, Recurrent
 from hepprune.network.layers.recurrent import KERNELS
+from hepprune.network.layers.tape import Tape
 from hepprune.pruning import taps
 from hepprune.pruning.taps import Taps
 
@@ -32,7 +33,7 @@ def reads(seen: Taps, layer: Recurrent) -> dict[str, Tensor]:
     return {kind: torch.cat([tape.read(kind) for tape in tapes], dim=1) for kind in KERNELS}
 
 
-def tapes_of(seen: Taps, layer: Recurrent) -> list["Tape"]:
+def tapes_of(seen: Taps, layer: Recurrent) -> list[Tape]:
     """Return what every use of the layer recorded."""
     tapes = []
     for use in seen.uses(layer):
@@ -76,40 +77,3 @@ def by_jet(seen: Taps, layer: Recurrent, targets: Sequence[Tensor]) -> Iterator[
         some, tape = slice(first, first + chunk), Tape(layer)
         totals = [layer.run(values[some], tape, quantised=True) for values in arriving]
         yield some, [tape.gradients(totals, [slope[some] for slope in slopes]) for slopes in found]
-
-
-class Tape:
-    """What applies a layer's kernels, and keeps what each of their rows read and put out."""
-
-    def __init__(self, layer: Recurrent) -> None:
-        self.layer, self.product = layer, layer.product(quantised=True)
-        self.kept: dict[tuple[str, int | None], list[tuple[Tensor, Tensor]]] = {}
-
-    def __call__(self, kind: str, values: Tensor, rows: slice) -> Tensor:
-        """Return what the rows of a kernel put out."""
-        made = self.product(kind, values, rows)
-        self.kept.setdefault((kind, rows.start), []).append((values.detach(), made))
-        return made
-
-    def read(self, kind: str) -> Tensor:
-        """Return what a kernel read in one run, (n_jets, n_steps, groups, weights of one output), as the steps ran."""
-        parts = [taps.rows([read for read, _ in pairs]) for (of, _), pairs in self.kept.items() if of == kind]
-        return self._as_run(kind, torch.cat(parts, dim=2))
-
-    def made(self, kind: str) -> Tensor:
-        """Return what a kernel put out in one run, (n_jets, n_steps, rows), as the steps ran."""
-        parts = [taps.rows([made for _, made in pairs]) for (of, _), pairs in self.kept.items() if of == kind]
-        return self._as_run(kind, torch.cat(parts, dim=-1)[:, :, 0])
-
-    def _as_run(self, kind: str, values: Tensor) -> Tensor:
-        return values.flip(1) if kind == "weight" and self.layer.backwards else values
-
-    def gradients(self, totals: Sequence[Tensor], slopes: Sequence[Tensor]) -> list[Tensor]:
-        """Return the gradients of both kernels for each jet from those of what the layer put out."""
-        made = [each for pairs in self.kept.values() for _, each in pairs]
-        found = iter(torch.autograd.grad(totals, made, slopes, retain_graph=True))
-        gates: dict[str, list[Tensor]] = {kind: [] for kind in KERNELS}
-        for (kind, _), pairs in self.kept.items():
-            gradient, read = (taps.rows(each) for each in ([next(found) for _ in pairs], [read for read, _ in pairs]))
-            gates[kind].append(taps.per_jet(gradient, read)[:, 0])
-        return [torch.cat(parts, dim=1) for parts in gates.values()]

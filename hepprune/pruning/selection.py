@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hepprune.errors import NetworkError, unknown
-from hepprune.network import Network, Weighted
+from hepprune.network import Kernel, Network
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning.masks import Cut, Plan
 
@@ -36,18 +36,23 @@ NORMALISATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def prunable(network: Network, granularity: str) -> list[Weighted]:
-    """Return the layers that have units to cut; neurons that are outputs of the network, or alone, stay."""
-    stay = {*network.outputs, *network.raw_outputs} if granularity == "neuron" else set()
-    layers = network.weighted_layers if granularity == "neuron" else network.kernels
-    return [la for la in layers if la.name not in stay and (granularity != "neuron" or la.n_out > 1)]
+def prunable(network: Network, granularity: str) -> list[Kernel]:
+    """Return the kernels that have units to cut; neurons that are outputs of the network, or alone, stay.
+
+    Neurons are the rows of a layer's only kernel; a recurrent layer has states instead, which are coupled units.
+    """
+    if granularity != "neuron":
+        return network.kernels
+    stay = {*network.outputs, *network.raw_outputs}
+    alone = [kernel for kernel in network.kernels if kernel.name == kernel.layer.name]
+    return [kernel for kernel in alone if kernel.name not in stay and kernel.n_rows > 1]
 
 
-def combined(layer: Weighted, scores: Tensor, granularity: str, *, norm: bool = False) -> Tensor:
+def combined(kernel: Kernel, scores: Tensor, granularity: str, *, norm: bool = False) -> Tensor:
     """Return one score per group of weights: the sum of its weights' scores, or the root of their summed squares."""
     if granularity in {"weight", "neuron"}:
         return scores
-    groups = granularities.groups(layer, granularity)
+    groups = granularities.groups(kernel, granularity)
     total = scores.new_zeros(int(groups[-1]) + 1).index_add(0, groups, scores**2 if norm else scores)
     return total.sqrt() if norm else total
 
@@ -72,22 +77,22 @@ def select(
         NetworkError: the sparsity is outside [0, 1] or out of reach, a name is unknown, or a layer would be left empty.
     """
     check(sparsity, scope, normalisation)
-    layers = [layer for layer in prunable(network, granularity) if layer.name in scores]
-    if not layers:
+    kernels = [kernel for kernel in prunable(network, granularity) if kernel.name in scores]
+    if not kernels:
         raise NetworkError(f"the network has nothing to prune at the granularity '{granularity}'")
     pattern = granularities.parse(granularity)
     if pattern is not None:
         if sparsity is not None and abs(sparsity - (1 - pattern[0] / pattern[1])) > 1e-6:
             raise NetworkError(f"'{granularity}' is the sparsity {1 - pattern[0] / pattern[1]:g}, not {sparsity:g}")
-        chosen = [_neighbours(layer, scores[layer.name], *pattern) for layer in layers]
+        chosen = [_neighbours(kernel, scores[kernel.name], *pattern) for kernel in kernels]
     else:
-        ranks = [_ranked(layer, scores[layer.name], granularity, normalisation, keep=keep) for layer in layers]
+        ranks = [_ranked(each, scores[each.name], granularity, normalisation, keep=keep) for each in kernels]
         chosen = lowest(ranks, sparsity, scope)
-    plan = [_cut(layer, mask, granularity) for layer, mask in zip(layers, chosen, strict=True)]
+    plan = [_cut(kernel, mask, granularity) for kernel, mask in zip(kernels, chosen, strict=True)]
     return tuple(cut for cut in plan if cut.units)
 
 
-def of_layer(layer: Weighted, scores: Tensor, sparsity: float, *, granularity: str = "weight") -> Cut:
+def of_layer(kernel: Kernel, scores: Tensor, sparsity: float, *, granularity: str = "weight") -> Cut:
     """Return the cut that `select` makes of one layer alone.
 
     Raises:
@@ -96,9 +101,9 @@ def of_layer(layer: Weighted, scores: Tensor, sparsity: float, *, granularity: s
     check(sparsity, "local", "none")
     pattern = granularities.parse(granularity)
     if pattern is not None:
-        return _cut(layer, _neighbours(layer, scores, *pattern), granularity)
-    (chosen,) = _lowest([_ranked(layer, scores, granularity, "none", keep=0)], sparsity)
-    return _cut(layer, chosen, granularity)
+        return _cut(kernel, _neighbours(kernel, scores, *pattern), granularity)
+    (chosen,) = _lowest([_ranked(kernel, scores, granularity, "none", keep=0)], sparsity)
+    return _cut(kernel, chosen, granularity)
 
 
 def check(sparsity: float | None, scope: str, normalisation: str) -> None:
@@ -111,10 +116,10 @@ def check(sparsity: float | None, scope: str, normalisation: str) -> None:
         raise NetworkError(unknown("normalisation", normalisation, NORMALISATIONS))
 
 
-def _ranked(layer: Weighted, scores: Tensor, granularity: str, normalisation: str, *, keep: int) -> Tensor:
+def _ranked(kernel: Kernel, scores: Tensor, granularity: str, normalisation: str, *, keep: int) -> Tensor:
     """Return the ranks of a layer's units; one is cut already when none of its weights acts."""
-    groups = granularities.groups(layer, granularity)
-    acts = (layer.digit_limit > 0).flatten().long()
+    groups = granularities.groups(kernel, granularity)
+    acts = (kernel.digit_limit > 0).flatten().long()
     alive = acts.new_zeros(int(groups[-1]) + 1).index_add(0, groups, acts)
     return ranked(scores, alive > 0, normalisation, keep=keep)
 
@@ -148,22 +153,21 @@ def _lowest(ranked: list[Tensor], sparsity: float | None) -> list[Tensor]:
     return list(torch.split(goes, [len(each) for each in ranked]))
 
 
-def _neighbours(layer: Weighted, scores: Tensor, kept: int, of: int) -> Tensor:
+def _neighbours(kernel: Kernel, scores: Tensor, kept: int, of: int) -> Tensor:
     """Return a mask of the weights that go, all but the best `kept` of every `of` inputs of an output."""
-    per_output = torch.where(layer.digit_limit.flatten() > 0, scores.double(), -torch.inf).reshape(layer.n_out, -1)
+    per_output = torch.where(kernel.digit_limit.flatten() > 0, scores.double(), -torch.inf).reshape(kernel.n_rows, -1)
     short = -per_output.shape[1] % of
-    filled = torch.nn.functional.pad(per_output, (0, short), value=-torch.inf).reshape(layer.n_out, -1, of)
+    filled = torch.nn.functional.pad(per_output, (0, short), value=-torch.inf).reshape(kernel.n_rows, -1, of)
     place = filled.argsort(dim=-1, stable=True, descending=True).argsort(dim=-1)
     return (place >= kept).flatten(1)[:, : per_output.shape[1]].flatten()
 
 
-def _cut(layer: Weighted, goes: Tensor, granularity: str) -> Cut:
+def _cut(kernel: Kernel, goes: Tensor, granularity: str) -> Cut:
     if goes.all():
         raise NetworkError(
-            f"layer '{layer.name}' would be left empty; choose a lower sparsity, the scope 'local', or keep > 0"
+            f"layer '{kernel.name}' would be left empty; choose a lower sparsity, the scope 'local', or keep > 0"
         )
     if granularity == "neuron":
-        return Cut(layer.name, "neuron", tuple(torch.nonzero(goes).flatten().tolist()))
-    weights = goes if len(goes) == layer.weight.numel() else goes[granularities.groups(layer, granularity)]
-    owner, _, kernel = layer.name.partition(".")  # see `Recurrent.kernels`
-    return Cut(owner, kernel or "weight", tuple(torch.nonzero(weights).flatten().tolist()))
+        return Cut(kernel.name, "neuron", tuple(torch.nonzero(goes).flatten().tolist()))
+    weights = goes if len(goes) == kernel.weight.numel() else goes[granularities.groups(kernel, granularity)]
+    return Cut(kernel.name, "weight", tuple(torch.nonzero(weights).flatten().tolist()))

@@ -83,7 +83,7 @@ def gradients(seen: Taps, labels: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
     found = iter(torch.autograd.grad(loss, tensors, materialize_grads=True))
     result = {}
     for layer, (totals, handed) in zip(layers, points, strict=True):
-        pair = [taps.rows([next(found) for _ in part], taps.groups(layer)) for part in (totals, handed)]
+        pair = [taps.rows([next(found) for _ in part], layer.kernels[0].groups) for part in (totals, handed)]
         if not all(bool(torch.isfinite(tensor).all()) for tensor in pair):
             raise DataError("gradients are not finite; the network or its features hold NaN or infinite values")
         result[layer.name] = (pair[0], pair[1])
@@ -98,7 +98,7 @@ def _batch(network: Network, jets: Tensor, labels: Tensor) -> dict[str, list[Ten
     found = gradients(seen, labels)
     for layer in scored(network):
         gradient, sensitivity = found[layer.name]
-        arriving, activation = seen.arriving(layer), taps.rows(seen.handed(layer), taps.groups(layer)).detach()
+        arriving, activation = seen.arriving(layer), taps.rows(seen.handed(layer), layer.kernels[0].groups).detach()
         weight = squares(gradient, arriving).reshape(layer.weight.shape)
         result[layer.name] = [weight, *_neuron_sums(activation, sensitivity)]
     return result

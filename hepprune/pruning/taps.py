@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hepprune.errors import DataError
-from hepprune.network import Conv, Layer, Network, Node, ReLU, Weighted
+from hepprune.network import Layer, Network, Node, ReLU, Weighted
 from hepprune.network.graph import as_tuple
 
 
@@ -35,7 +35,8 @@ class Taps:
     def arriving(self, layer: Weighted) -> Tensor:
         """Return what the weights multiply, (n_jets, n_places, groups, weights of one output)."""
         names = [self.network.sources[use][0] for use in self.uses(layer)]
-        return torch.cat([patches(layer, self.values[name].detach()) for name in names], dim=1)
+        (kernel,) = layer.kernels
+        return torch.cat([kernel.reads(self.values[name].detach()) for name in names], dim=1)
 
     def outputs(self, layer: Weighted) -> list[Tensor]:
         """Return the totals of every use of the layer, in the graph of autograd."""
@@ -83,19 +84,6 @@ def handed_on(network: Network, name: str) -> str:
     return readers[0].name if len(readers) == 1 and isinstance(readers[0], ReLU) else name
 
 
-def patches(layer: Weighted, values: Tensor) -> Tensor:
-    """Return the values each weight multiplies at each place, (n_jets, n_places, groups, weights of one output)."""
-    if not isinstance(layer, Conv):
-        return values.reshape(len(values), -1, 1, values.shape[-1])
-    channels_first, rank = values.movedim(-1, 1), len(layer.kernel)
-    padded = nn.functional.pad(channels_first, [size for pair in reversed(layer.padding) for size in pair])
-    for axis, (size, stride, dilation) in enumerate(zip(layer.kernel, layer.strides, layer.dilation, strict=True), 2):
-        padded = padded.unfold(axis, (size - 1) * dilation + 1, stride)[..., ::dilation]
-    grouped = padded.reshape(len(values), layer.groups, -1, *padded.shape[2:])  # jets, groups, in, *places, *kernel
-    places = grouped.movedim(list(range(3, 3 + rank)), list(range(1, 1 + rank)))  # jets, *places, groups, in, *kernel
-    return places.movedim(rank + 2, -1).reshape(len(values), -1, layer.groups, layer.weight[0].numel())
-
-
 def rows(tensors: Sequence[Tensor], groups: int = 1) -> Tensor:
     """Return values (n_jets, *places, n_out) of all uses as (n_jets, n_places, groups, n_out / groups)."""
     n_out = tensors[0].shape[-1]
@@ -106,8 +94,3 @@ def rows(tensors: Sequence[Tensor], groups: int = 1) -> Tensor:
 def per_jet(gradient: Tensor, arriving: Tensor) -> Tensor:
     """Return the gradient of each weight for each jet, (n_jets, groups, n_out / groups, weights of one output)."""
     return torch.einsum("npgf,npgk->ngfk", gradient, arriving)
-
-
-def groups(layer: Weighted) -> int:
-    """Return into how many groups a kernel's channels fall, 1 for a dense layer."""
-    return layer.groups if isinstance(layer, Conv) else 1

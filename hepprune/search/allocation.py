@@ -12,8 +12,7 @@ from torch import Tensor
 
 from hepprune import digits
 from hepprune.hardware.resources import Budget, Estimate
-from hepprune.network import Dense, Network
-from hepprune.pruning import masks
+from hepprune.network import Kernel, Network
 from hepprune.pruning.statistics import Statistics
 from hepprune.search.moves import Price, missed
 from hepprune.training import Prepare
@@ -36,7 +35,7 @@ def tightening(network: Network, price: Price, budget: Budget, *, gather: Callab
             goals = _goals(start, passed)
             allocate(training, gather(training), price, fits=lambda figures: _within(budget.usage(figures), goals))
             held = passed >= _TIGHTENING
-            if held and all(int(masks.digit_counts(layer).sum()) <= 1 for layer in training.dense_layers):
+            if held and all(int(kernel.digit_counts().sum()) <= 1 for kernel in training.kernels):
                 raise missed(budget, price(training))
         return held
 
@@ -58,14 +57,14 @@ def allocate(network: Network, gathered: Statistics, price: Price, *, fits: Call
 
     Weights that had been cut compete again. Each layer is left one digit, whether it fits or not.
     """
-    layers = network.dense_layers
-    costs = {layer.layer: layer.resources.lut or 0.0 for layer in price(network).layers}
-    worths = [_worth(layer, gathered[layer.name].weight_fisher, costs[layer.name]) for layer in layers]
+    kernels = network.kernels
+    per_digit = _per_digit(network, price)
+    worths = [_worth(each, gathered[each.name].weight_fisher, per_digit[each.layer.name]) for each in kernels]
     flat = torch.cat([worth.flatten() for worth in worths])
     ranked = torch.sort(flat[(flat > 0) & flat.isfinite()]).values
 
     def fits_above(index: int) -> bool:
-        _limit(layers, worths, float(ranked[index - 1]) if index else 0.0)
+        _limit(kernels, worths, float(ranked[index - 1]) if index else 0.0)
         return fits(price(network))
 
     low, high = 0, len(ranked)
@@ -75,25 +74,32 @@ def allocate(network: Network, gathered: Statistics, price: Price, *, fits: Call
     fits_above(low)
 
 
-def _limit(layers: Sequence[Dense], worths: Sequence[Tensor], threshold: float) -> None:
-    for layer, worth in zip(layers, worths, strict=True):
-        layer.digit_limit.copy_((worth > threshold).sum(dim=0))
+def _per_digit(network: Network, price: Price) -> dict[str, float]:
+    """Return what a digit of each layer costs in LUT as it is."""
+    costs = {layer.layer: layer.resources.lut or 0.0 for layer in price(network).layers}
+    layers = {kernel.layer.name: kernel.layer for kernel in network.kernels}
+    digits_of = {name: sum(int(each.digit_counts().sum()) for each in la.kernels) for name, la in layers.items()}
+    return {name: max(costs[name], 1e-9) / max(count, 1) for name, count in digits_of.items()}
 
 
-def _worth(layer: Dense, fisher: Tensor, lut: float) -> Tensor:
-    """Return what each digit of each weight is worth, the first one first, (n_digits, n_out, n_in), never rising.
+def _limit(kernels: Sequence[Kernel], worths: Sequence[Tensor], threshold: float) -> None:
+    for kernel, worth in zip(kernels, worths, strict=True):
+        kernel.digit_limit.copy_((worth > threshold).sum(dim=0))
 
-    A digit that brings the weight no nearer to what training wants is worth nothing.
+
+def _worth(kernel: Kernel, fisher: Tensor, per_digit: float) -> Tensor:
+    """Return what each digit of each weight is worth, the first one first, (n_digits, *weights), never rising.
+
+    A digit that brings the weight no nearer to what training wants is worth nothing; `per_digit` is its cost in LUT.
     """
-    kind, _ = layer.fixed_types
+    kind = kernel.fixed_type
     low, high = kind.integer_range
-    wanted = (layer.weight / kind.step).double().clamp(low, high)
-    integers = kind.integers(layer.weight).long()
+    wanted = (kernel.weight / kind.step).double().clamp(low, high)
+    integers = kind.integers(kernel.weight).long()
     most = (kind.width + 2) // 2
     tables = [torch.as_tensor(digits.nearest(low, high, limit).copy()) for limit in range(most + 1)]
     residuals = torch.stack([(wanted - table[integers - low]) ** 2 for table in tables])
     saved = (residuals[:-1] - residuals[1:]).clamp(min=0)
-    per_digit = max(lut, 1e-9) / max(int(masks.digit_counts(layer).sum()), 1)
     worth: Tensor = torch.cummin(saved * fisher.double() / per_digit, dim=0).values
     worth[0].view(-1)[worth[0].argmax()] = torch.inf  # a layer without a digit would end the network
     return worth

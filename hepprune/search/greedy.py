@@ -91,7 +91,7 @@ def _run_stage(
         steps,
         estimate,
         problem.budget.usage(estimate),
-        tuple(layer.n_out for layer in network.dense_layers),
+        tuple(network.sizes.values()),
         masks.nonzero_weights(network),
         after.value,
         after.error,
@@ -121,11 +121,11 @@ def _gather(problem: Problem, network: Network) -> statistics.Statistics:
 
 
 def _check_alive(network: Network, budget: Budget) -> None:
-    for layer in network.dense_layers:
-        if not layer.used_weight().any():
+    for kernel in network.kernels:
+        if not kernel.used().any():
             limits = ", ".join(f"{name} {limit:g}" for name, limit in budget.limits().items())
             raise BudgetMissedError(
-                f"the budget cannot be reached: layer '{layer.name}' is left without a weight ({limits})"
+                f"the budget cannot be reached: layer '{kernel.name}' is left without a weight ({limits})"
             )
 
 
@@ -168,8 +168,8 @@ def release_digits(network: Network) -> Network:
     Which digits matter changes as the network is trained on, so every stage but the last chooses them anew.
     """
     released = network.clone()
-    for layer in released.dense_layers:
-        layer.digit_limit[layer.digit_limit > 0] = digits.UNLIMITED
+    for kernel in released.kernels:
+        kernel.digit_limit[kernel.digit_limit > 0] = digits.UNLIMITED
     return released
 
 
@@ -177,8 +177,8 @@ def release_digits(network: Network) -> Network:
 def hold_digits(network: Network) -> Network:
     """Return a copy in which no weight can have more signed digits than it has now."""
     held = network.clone()
-    for layer in held.dense_layers:
-        layer.digit_limit.copy_(masks.digit_counts(layer))
+    for kernel in held.kernels:
+        kernel.digit_limit.copy_(kernel.digit_counts())
     return held
 
 

@@ -84,13 +84,13 @@ def _price(meter: Meter) -> Callable[[Network], Estimate]:
 
 def neurons(network: Network, statistics: Statistics, fraction: float) -> Iterator[Move]:
     """Yield for each layer the cut of its least important neurons or filters, to be really removed: zeros, no means."""
-    for layer in selection.prunable(network, "neuron"):
-        if layer.name not in statistics:
+    for kernel in selection.prunable(network, "neuron"):
+        if kernel.name not in statistics:
             continue
-        alive = torch.nonzero((layer.used_weight() != 0).flatten(1).any(dim=1)).flatten()
+        alive = torch.nonzero(kernel.rows().any(dim=1)).flatten()
         n_cut = min(max(1, round(fraction * len(alive))), len(alive) - 1)
         if n_cut < 1:
             continue
-        scores = importance.fisher(layer, "neuron", statistics[layer.name])
+        scores = importance.fisher(kernel, "neuron", statistics[kernel.name])
         units = alive[torch.argsort(scores[alive], stable=True)[:n_cut]]
-        yield Move((Cut(layer.name, "neuron", tuple(units.tolist())),), float(scores[units].sum()), "neuron")
+        yield Move((Cut(kernel.name, "neuron", tuple(units.tolist())),), float(scores[units].sum()), "neuron")

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from hepprune.errors import BudgetMissedError
 from hepprune.hardware.resources import Budget, Estimate
-from hepprune.network import Dense, Network
-from hepprune.pruning import importance, masks
+from hepprune.network import Kernel, Network
+from hepprune.pruning import importance
 from hepprune.pruning.masks import Cut
 from hepprune.pruning.statistics import Statistics
 from hepprune.search.sensitivity import cuttable
@@ -43,43 +43,43 @@ def per_layer(trust: Mapping[tuple[str, str], float], granularities: tuple[str, 
     """
 
     def propose(network: Network, statistics: Statistics, fraction: float) -> Iterator[Move]:
-        for layer, granularity in cuttable(network, granularities):
-            scale = trust.get((layer.name, granularity), 1.0)
-            scores = importance.fisher(layer, granularity, statistics[layer.name]) * scale
-            yield from _least(layer, granularity, scores, fraction, statistics)
+        for kernel, granularity in cuttable(network, granularities):
+            scale = trust.get((kernel.name, granularity), 1.0)
+            scores = importance.fisher(kernel, granularity, statistics[kernel.name]) * scale
+            yield from _least(kernel, granularity, scores, fraction, statistics)
             if granularity == "weight":
-                yield from _flatten(layer, scores)
+                yield from _flatten(kernel, scores)
 
     # A saved search is found again by the name of its proposal, so the name tells every two of them apart.
     propose.__qualname__ = f"per_layer({granularities}, {[(*k, f'{v:.3g}') for k, v in sorted(trust.items())]})"
     return propose
 
 
-def _least(layer: Dense, granularity: str, scores: Tensor, fraction: float, statistics: Statistics) -> Iterator[Move]:
+def _least(kernel: Kernel, granularity: str, scores: Tensor, fraction: float, statistics: Statistics) -> Iterator[Move]:
     """Yield the move that cuts the least important fraction of the units still alive, at least one, never all."""
-    alive = torch.nonzero(_alive(layer, granularity)).flatten()
+    alive = torch.nonzero(_alive(kernel, granularity)).flatten()
     n_cut = min(max(1, round(fraction * len(alive))), len(alive) - 1)
     if n_cut < 1:
         return
     units = alive[torch.argsort(scores[alive], stable=True)[:n_cut]]
-    constants = tuple(statistics[layer.name].mean[units].tolist()) if granularity == "neuron" else ()
+    constants = tuple(statistics[kernel.name].mean[units].tolist()) if granularity == "neuron" else ()
     yield Move(
-        (Cut(layer.name, granularity, tuple(units.tolist()), constants),), float(scores[units].sum()), granularity
+        (Cut(kernel.name, granularity, tuple(units.tolist()), constants),), float(scores[units].sum()), granularity
     )
 
 
-def _alive(layer: Dense, granularity: str) -> Tensor:
-    weight = layer.used_weight() != 0
-    return weight.any(dim=1) if granularity == "neuron" else weight.flatten()
+def _alive(kernel: Kernel, granularity: str) -> Tensor:
+    acts = kernel.rows() != 0
+    return acts.any(dim=1) if granularity == "neuron" else acts.flatten()
 
 
-def _flatten(layer: Dense, scores: Tensor) -> Iterator[Move]:
-    """Yield the move that takes one level off the layer's deepest adder trees.
+def _flatten(kernel: Kernel, scores: Tensor) -> Iterator[Move]:
+    """Yield the move that takes one level off the kernel's deepest adder trees.
 
     A tree of n terms has ceil(log2 n) levels and the deepest output sets the latency, so only the rows with the most
     terms are cut, down to the next power of two.
     """
-    digits = masks.digit_counts(layer)
+    digits = kernel.digit_counts().flatten(1)
     terms = digits.sum(dim=1)
     if int(terms.max()) < 2:
         return
@@ -89,10 +89,10 @@ def _flatten(layer: Dense, scores: Tensor) -> Iterator[Move]:
         order = torch.argsort(torch.where(digits[row] > 0, scores.view_as(digits)[row], torch.inf), stable=True)
         removed = digits[row][order].cumsum(0)
         n_cut = int(torch.searchsorted(removed, terms[row] - most)) + 1
-        units += (order[:n_cut] + row * layer.n_in).tolist()
+        units += (order[:n_cut] + row * digits.shape[1]).tolist()
     if len(units) == int(torch.count_nonzero(digits)):
         return  # the layer would be left without a weight
-    yield Move((Cut(layer.name, "weight", tuple(units)),), float(scores[units].sum()), "depth")
+    yield Move((Cut(kernel.name, "weight", tuple(units)),), float(scores[units].sum()), "depth")
 
 
 def global_magnitude(network: Network, statistics: Statistics, fraction: float) -> Iterator[Move]:
@@ -102,28 +102,29 @@ def global_magnitude(network: Network, statistics: Statistics, fraction: float) 
     class that loses its last one is lost for good, and the comparison would be with a tagger of fewer classes.
     """
     del statistics
-    layers = network.dense_layers
-    alive = torch.cat([layer.digit_limit.flatten() > 0 for layer in layers])
-    weights = torch.cat([_magnitudes(layer, keep_rows=layer.name in network.raw_outputs) for layer in layers])
+    kernels, outputs = network.kernels, network.raw_outputs
+    alive = torch.cat([kernel.digit_limit.flatten() > 0 for kernel in kernels])
+    weights = torch.cat([_magnitudes(kernel, keep_rows=kernel.layer.name in outputs) for kernel in kernels])
     free = int((weights < torch.inf).sum())
     n_cut = min(max(1, round(fraction * int(alive.sum()))), free - 1)
     if n_cut < 1:
         return
     chosen = torch.zeros_like(alive)
     chosen[torch.argsort(weights, stable=True)[:n_cut]] = True
-    parts = torch.split(chosen, [layer.weight.numel() for layer in layers])
+    parts = torch.split(chosen, [kernel.weight.numel() for kernel in kernels])
     units = [tuple(torch.nonzero(part).flatten().tolist()) for part in parts]
     yield Move(
-        tuple(Cut(la.name, "weight", u) for la, u in zip(layers, units, strict=True) if u), 0.0, "global magnitude"
+        tuple(Cut(k.name, "weight", u) for k, u in zip(kernels, units, strict=True) if u), 0.0, "global magnitude"
     )
 
 
-def _magnitudes(layer: Dense, *, keep_rows: bool) -> Tensor:
-    """Return the magnitudes of a layer's weights, flat; infinite where there is nothing to cut."""
-    sizes = torch.where(layer.digit_limit > 0, layer.weight.detach().abs(), torch.inf)
+def _magnitudes(kernel: Kernel, *, keep_rows: bool) -> Tensor:
+    """Return the magnitudes of a kernel's weights, flat; infinite where there is nothing to cut."""
+    acts, weight = kernel.digit_limit.flatten(1) > 0, kernel.weight.detach().abs().flatten(1)
+    sizes = torch.where(acts, weight, torch.inf)
     if keep_rows:
-        largest = torch.where(layer.digit_limit > 0, layer.weight.detach().abs(), -1.0).argmax(dim=1)
-        sizes[torch.arange(layer.n_out), largest] = torch.inf
+        largest = torch.where(acts, weight, -1.0).argmax(dim=1)
+        sizes[torch.arange(kernel.n_rows), largest] = torch.inf
     return sizes.flatten()
 
 

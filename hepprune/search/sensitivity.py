@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 
 from hepprune import executors, metrics
-from hepprune.network import Dense, Network, Weighted
-from hepprune.pruning import importance, masks
+from hepprune.network import Kernel, Layer, Network
+from hepprune.pruning import importance, masks, selection
 from hepprune.pruning.statistics import Statistics
 from hepprune.search.effects import measure
 from hepprune.search.replay import Group
@@ -60,14 +60,14 @@ def analyse(
     executor: Executor | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> tuple[SensitivityCurve, ...]:
-    """Return a curve per dense layer and granularity on the jets of `sample`; the network is left as it was.
+    """Return a curve per kernel and granularity on the jets of `sample`; the network is left as it was.
 
-    All cuts of a layer are measured together, and what comes before it is computed once; see `search.replay`. The
-    layer that gives the logits keeps its neurons, which are the classes. Layers are shared among the workers of an
-    `executor`, which pays where a layer takes longer than a worker takes to begin: many jets, or a large network.
+    All cuts of a kernel are measured together, and what comes before it is computed once; see `search.replay`. The
+    layers that give the outputs keep their neurons, which are the classes. Kernels are shared among the workers of an
+    `executor`, which pays where one takes longer than a worker takes to begin: many jets, or a large network.
     """
     places = cuttable(network, granularities)
-    layers = list(dict.fromkeys(layer.name for layer, _ in places))
+    layers = list(dict.fromkeys(kernel.name for kernel, _ in places))
     probe = _Probe(network, sample, statistics, tuple(granularities), tuple(levels), criterion)
     if executor is None:
         return probe(layers, advance)
@@ -80,7 +80,7 @@ def analyse(
 
 @dataclass(frozen=True)
 class _Probe:
-    """Measures some layers of a network; a worker is sent it once."""
+    """Measures some kernels of a network; a worker is sent it once."""
 
     network: Network
     sample: Sample
@@ -95,55 +95,58 @@ class _Probe:
         curves: dict[tuple[str, str], list[Point]] = {}
         groups, predictions = [], []
         places = [place for place in cuttable(self.network, self.granularities) if place[0].name in names]
-        for layer, own in itertools.groupby(places, lambda place: place[0]):
+        for name, own in itertools.groupby(places, lambda place: place[0].name):
             tried = [(granularity, level) for _, granularity in own for level in self.levels]
-            cuts = (_cut(layer, *each, self.statistics, self.criterion) for each in tried)
-            layers, losses = zip(*cuts, strict=True)
+            kernel = self.network.kernel(name)
+            layers, losses = zip(*(self._cut(kernel, *each) for each in tried), strict=True)
             groups.append(Group(layers))
-            predictions.append(list(zip(tried, losses, strict=True)))
+            predictions.append([((name, kind), level, loss) for (kind, level), loss in zip(tried, losses, strict=True)])
         effects_of = measure(self.network, self.sample, groups)
-        for group, predicted, effects in zip(groups, predictions, effects_of, strict=True):
-            for ((granularity, level), loss), effect in zip(predicted, effects, strict=True):
+        for predicted, effects in zip(predictions, effects_of, strict=True):
+            for (place, level, loss), effect in zip(predicted, effects, strict=True):
                 point = Point(level, loss, *_flat(effect.loss), *_flat(effect.accuracy))
-                curves.setdefault((group.name, granularity), []).append(point)
+                curves.setdefault(place, []).append(point)
                 advance(1)
         return tuple(SensitivityCurve(*place, tuple(points)) for place, points in curves.items())
 
-
-def _cut(
-    layer: Dense, granularity: str, level: float, statistics: Statistics, criterion: str
-) -> tuple[Weighted, float]:
-    """Return the layer cut to a level, and the loss increase that is predicted; the cut may be long and is not kept."""
-    cut, predicted = lowest(layer, granularity, level, statistics, criterion)
-    return masks.with_cut(layer, cut), predicted
+    def _cut(self, kernel: Kernel, granularity: str, level: float) -> tuple[Layer, float]:
+        """Return the layer with a kernel cut to a level, and the loss increase that is predicted."""
+        cut, predicted = lowest(kernel, granularity, level, self.statistics, self.criterion)
+        return masks.with_cut(kernel.layer, cut), predicted  # a cut may be long and is not kept
 
 
 def _flat(difference: metrics.Difference) -> tuple[float, float]:
     return difference.value, difference.error
 
 
-def cuttable(network: Network, granularities: Iterable[str]) -> list[tuple[Dense, str]]:
-    """Return the (layer, granularity) pairs that a search may cut; classes are no neurons to cut."""
+def cuttable(network: Network, granularities: Iterable[str]) -> list[tuple[Kernel, str]]:
+    """Return the (kernel, granularity) pairs that a search may cut.
+
+    Classes are no neurons to cut, and those of a grouped convolution or a recurrent layer only leave with others.
+    """
+    used = network.preceding(network.raw_outputs)
+    rows = {kernel.name for kernel in selection.prunable(network, "neuron") if kernel.groups == 1}
     return [
-        (layer, granularity)
-        for layer in network.dense_layers
+        (kernel, granularity)
+        for kernel in network.kernels
+        if kernel.layer.name in used
         for granularity in granularities
-        if granularity != "neuron" or (layer.name not in network.raw_outputs and layer.n_out > 1)
+        if granularity != "neuron" or kernel.name in rows
     ]
 
 
 def lowest(
-    layer: Dense, granularity: str, level: float, statistics: Statistics, criterion: str
+    kernel: Kernel, granularity: str, level: float, statistics: Statistics, criterion: str
 ) -> tuple[masks.Cut, float]:
-    """Return the cut of the least important `level` of a layer's units, and the loss increase it is predicted to cost.
+    """Return the cut of the least important `level` of a kernel's units, and the loss increase it is predicted to cost.
 
     `digit` cuts, at level s, one digit from each of the least important fraction s of the weights.
     """
-    scores = importance.find(criterion)(layer, granularity, statistics.get(layer.name))
+    scores = importance.find(criterion)(kernel, granularity, statistics.get(kernel.name))
     n_cut = min(round(level * len(scores)), len(scores) - 1)
     units = torch.argsort(scores, stable=True)[:n_cut]
-    constants = statistics[layer.name].mean[units].tolist() if granularity == "neuron" else []
-    return masks.Cut(layer.name, granularity, tuple(units.tolist()), tuple(constants)), float(scores[units].sum())
+    constants = statistics[kernel.name].mean[units].tolist() if granularity == "neuron" else []
+    return masks.Cut(kernel.name, granularity, tuple(units.tolist()), tuple(constants)), float(scores[units].sum())
 
 
 def ranking(curves: Iterable[SensitivityCurve], *, level: float = 0.5) -> list[SensitivityCurve]:

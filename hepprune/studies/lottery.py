@@ -174,7 +174,7 @@ def _targets(game: Game) -> list[tuple[float, float]]:
 def _cut(network: Network, target: float, last: float) -> Network:
     """Return the network without its smallest weights, layer by layer."""
     scores = importance.scores(network, importance.magnitude, "weight")
-    final = {network.weighted_layers[-1].name}
+    final = {network.kernels[-1].name}
     parts = (({n: s for n, s in scores.items() if n not in final}, target), ({n: scores[n] for n in final}, last))
     cuts = [selection.select(network, part, aim, scope="local") for part, aim in parts if part]
     return masks.apply(network, [cut for each in cuts for cut in each])

@@ -36,7 +36,7 @@ def tagger(sizes: tuple[int, ...], *, zeros: float, seed: int, relu: FixedPoint)
 def small() -> Network:
     """4-6-3 with rounding and saturation, a feature nobody reads, and a neuron that is its bias."""
     network = tagger((4, 6, 3), zeros=0.2, seed=3, relu=FixedPoint(6, 2, False, "RND_CONV", "SAT"))
-    first = network.dense_layers[0]
+    first = network.kernels[0].layer
     first.digit_limit[:, 2] = 0
     first.digit_limit[1] = 0
     return network

@@ -11,7 +11,7 @@ from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
 from hepprune.network import Argmax, Dense, Input, Layer, Network, ReLU, Softmax, exact_activations, exact_logits
 from hepprune.network.ranges import accumulators
-from tests.networks import SEEDS, features, networks
+from tests.networks import SEEDS, features, networks, weighted
 
 HALF = Fraction(1, 2)
 
@@ -134,7 +134,7 @@ def test_the_graph_tells_its_neighbours() -> None:
     assert network.readers(network["r"]) == [network["b"]]
     assert network.raw_output == "b"
     assert network.output is network["s"]
-    assert [layer.name for layer in network.dense_layers] == ["a", "b"]
+    assert [layer.name for layer in weighted(network)] == ["a", "b"]
 
 
 def test_two_readers_of_one_layer_run_side_by_side() -> None:

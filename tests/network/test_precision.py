@@ -9,7 +9,7 @@ from hepprune.fixed import FixedPoint
 from hepprune.network import BatchNorm, Dense, Input, Network, ReLU, exact_logits
 from hepprune.network.precision import Precision, activation_type, bias_type, quantise, weight_type
 from hepprune.training import Sample, multilayer_perceptron
-from tests.networks import SEEDS
+from tests.networks import SEEDS, weighted
 
 INPUTS = FixedPoint(8, 3, True, "RND", "SAT")
 JETS = np.random.default_rng(0).normal(size=(500, 4)).astype(np.float32)
@@ -21,7 +21,7 @@ def test_widths_are_as_asked(weight_bits: int, activation_bits: int, overflow: s
     asked = Precision(INPUTS, weight_bits, activation_bits, overflow, {"dense_2": 3, "relu_1": 9})
     types = quantise(network, JETS, asked)
     assert types.input.result == INPUTS
-    assert [d.weight_type.width for d in types.dense_layers] == [weight_bits, 3, weight_bits]
+    assert [d.weight_type.width for d in weighted(types)] == [weight_bits, 3, weight_bits]
     assert [types[f"relu_{n}"].result.width for n in (1, 2)] == [9, activation_bits]
     assert types["relu_1"].result.overflow == overflow
     assert (

@@ -16,6 +16,7 @@ from hepprune.network import Network
 from hepprune.pipeline import evidence
 from hepprune.pruning import masks, plan
 from hepprune.training import Sample
+from tests.networks import weighted
 
 TARGET = targets.load("generic_vu13p")
 LIMIT = 1000.0
@@ -38,9 +39,13 @@ def check(least: float, *seen: Pair) -> None:
 
 def test_the_smallest_network_is_one_path(tagger: Network) -> None:
     least = evidence.smallest(tagger)
-    assert masks.nonzero_weights(least) == len(least.dense_layers) == len(tagger.dense_layers)
-    assert [int(masks.digit_counts(layer).sum()) for layer in least.dense_layers] == [1, 1, 1]
-    assert [layer.n_out for layer in least.dense_layers] == [1, 1, 5]
+    assert masks.nonzero_weights(least) == len(least.kernels) == len(tagger.kernels)
+    assert [int(layer.kernels[0].digit_counts().sum()) for layer in weighted(least)] == [
+        1,
+        1,
+        1,
+    ]
+    assert [layer.n_out for layer in weighted(least)] == [1, 1, 5]
 
 
 @settings(max_examples=10)

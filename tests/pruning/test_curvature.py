@@ -6,6 +6,7 @@ from torch import nn
 
 from hepprune.errors import DataError
 from hepprune.pruning import curvature
+from tests.networks import weighted
 from tests.pruning import smooth
 
 BENT = ("dense_tanh", "conv_tanh", "shared")
@@ -16,7 +17,7 @@ STRAIGHT = ("dense_relu", "conv_relu")
 def test_the_hessian_is_what_finite_differences_measure(name: str) -> None:
     network = smooth.network(name)
     found = curvature.hessian(network, *smooth.jets(network))
-    for layer in network.weighted_layers:
+    for layer in weighted(network):
         measured = [smooth.differences(network, layer.name, q, step=1e-4)[1] for q in range(layer.weight.numel())]
         expected = torch.tensor(measured, dtype=torch.float64).view_as(layer.weight)
         assert torch.allclose(found[layer.name].weight, expected, rtol=1e-4, atol=2e-6)
@@ -27,7 +28,7 @@ def test_the_hessian_is_what_finite_differences_measure(name: str) -> None:
 def test_the_curvature_by_a_neuron_is_what_finite_differences_measure(name: str) -> None:
     network, step = smooth.network(name), 1e-3
     found = curvature.hessian(network, *smooth.jets(network))
-    for layer in network.weighted_layers[:-1]:
+    for layer in weighted(network)[:-1]:
         for neuron in range(layer.n_out):
             low, here, high = (smooth.loss_with_factor(network, layer.name, neuron, 1 + s) for s in (-step, 0, step))
             assert found[layer.name].neuron[neuron].item() == pytest.approx(
@@ -67,7 +68,7 @@ def test_every_jet_counts_not_only_the_last_batch(name: str) -> None:
 def test_both_ways_agree_where_all_is_piecewise_linear(name: str) -> None:
     network = smooth.network(name)
     x, y = smooth.jets(network)
-    products = curvature._gather(network, x, y, batch_size=10, bent=network.weighted_layers)
+    products = curvature._gather(network, x, y, batch_size=10, bent=weighted(network))
     for layer, found in curvature.gauss_newton(network, x, y).items():
         assert torch.allclose(found.weight, products[layer].weight)
         assert torch.allclose(found.neuron, products[layer].neuron)

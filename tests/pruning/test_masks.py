@@ -9,7 +9,7 @@ from hepprune.network import Dense, Input, Network, ReLU, exact_activations, ide
 from hepprune.network.quantise import weight_integers
 from hepprune.pruning import masks
 from hepprune.pruning.masks import Cut
-from tests.networks import SEEDS, features, networks, plans
+from tests.networks import SEEDS, features, networks, plans, weighted
 
 
 @given(st.data())
@@ -23,7 +23,7 @@ def test_the_original_is_left_as_it_was(data: st.DataObject) -> None:
 @given(st.data())
 def test_exactly_the_named_weights_are_removed(data: st.DataObject) -> None:
     network = data.draw(networks())
-    layer = data.draw(st.sampled_from(network.dense_layers))
+    layer = data.draw(st.sampled_from(weighted(network)))
     units = data.draw(st.sets(st.integers(0, layer.weight.numel() - 1)))
     after = masks.apply(network, [Cut(layer.name, "weight", tuple(units))])[layer.name].used_weight().flatten()
     before = layer.used_weight().flatten()
@@ -42,10 +42,10 @@ def test_weights_that_came_as_a_transposed_view_are_cut_too() -> None:
 @given(st.data())
 def test_a_digit_cut_takes_one_digit_or_more_from_exactly_the_named_weights(data: st.DataObject) -> None:
     network = data.draw(networks())
-    layer = data.draw(st.sampled_from(network.dense_layers))
+    layer = data.draw(st.sampled_from(weighted(network)))
     units = data.draw(st.sets(st.integers(0, layer.weight.numel() - 1)))
     masked = masks.apply(network, [Cut(layer.name, "digit", tuple(units))])[layer.name]
-    before, after = (masks.digit_counts(one).flatten() for one in (layer, masked))
+    before, after = (one.kernels[0].digit_counts().flatten() for one in (layer, masked))
     named = torch.tensor([index in units for index in range(len(before))])
     assert (after[named] == (before[named] - 1).clamp(min=0)).all()
     assert torch.equal(after[~named], before[~named])
@@ -53,8 +53,8 @@ def test_a_digit_cut_takes_one_digit_or_more_from_exactly_the_named_weights(data
 
 @given(st.data(), SEEDS)
 def test_a_cut_neuron_goes_on_as_its_constant(data: st.DataObject, seed: int) -> None:
-    network = data.draw(networks(max_layers=2).filter(lambda n: n.dense_layers[0].n_out > 1))
-    layer = network.dense_layers[0]
+    network = data.draw(networks(max_layers=2).filter(lambda n: n.kernels[0].layer.n_out > 1))
+    layer = network.kernels[0].layer
     constant = data.draw(st.floats(0, 3))
     masked = masks.apply(network, [Cut(layer.name, "neuron", (1,), (constant,))])
     values = exact_activations(masked, features(network, seed=seed))[layer.name][:, 1]
@@ -110,9 +110,9 @@ def test_an_empty_plan_changes_nothing() -> None:
 
 @given(networks())
 def test_counts_are_of_the_quantised_weights(network: Network) -> None:
-    used = [layer.used_weight() for layer in network.dense_layers]
+    used = [layer.used_weight() for layer in weighted(network)]
     assert masks.nonzero_weights(network) == sum(int((weight != 0).sum()) for weight in used)
-    for layer in network.dense_layers:
+    for layer in weighted(network):
         integers = weight_integers(layer.weight, layer.weight_type, layer.digit_limit).detach().numpy()
-        assert masks.digit_counts(layer).tolist() == digits.count(integers).tolist()
-        assert ((masks.digit_counts(layer) > 0) == (layer.used_weight() != 0)).all()
+        assert layer.kernels[0].digit_counts().tolist() == digits.count(integers).tolist()
+        assert ((layer.kernels[0].digit_counts() > 0) == (layer.used_weight() != 0)).all()

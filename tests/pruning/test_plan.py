@@ -7,6 +7,7 @@ from hepprune.errors import DataError, NetworkError
 from hepprune.network import Network
 from hepprune.pruning import compensation, masks, plan
 from hepprune.training import Sample
+from tests.networks import weighted
 from tests.pruning import smooth
 
 
@@ -24,7 +25,7 @@ def test_obs_moves_a_layer_less_than_magnitude(name: str, granularity: str) -> N
     (x, y), sparsity = smooth.jets(network), None if granularity == "2:4" else 0.5
     x = x + 2 * x.mean(dim=-1, keepdim=True)  # features that know of each other can stand in for each other
     x = x + 2 * x.flatten(1).mean(dim=1).view(-1, *(1,) * (x.ndim - 1))
-    for layer in network.weighted_layers:
+    for layer in weighted(network):
         layer.reuse_factor = 2
     obs, magnitude = (
         hepprune.prune(network, (x, y), method=m, sparsity=sparsity, granularity=granularity, scope="local")

@@ -14,7 +14,7 @@ from hepprune.pruning import gradients, importance, masks, plan, statistics, sur
 from hepprune.pruning.masks import Cut
 from hepprune.studies import iterative, lottery
 from hepprune.training import Fit, Sample
-from tests.networks import SEEDS
+from tests.networks import SEEDS, weighted
 from tests.pruning import graphs, smooth
 from tests.pruning.test_gates import jets
 
@@ -120,7 +120,9 @@ def test_training_revives_no_weight_and_files_keep_the_masks(cell: str, tmp_path
     features, classes = jets(network)
     sample = Sample(features.float(), classes)
     fit = Fit(2, 8, 1e-2, weight_decay=0.01)
-    once = masks.apply(network, [Cut("cell", "weight", (0, 5)), Cut("cell", "recurrent_weight", (1, 6, 11))])
+    once = masks.apply(
+        network, [Cut("cell.weight", "weight", (0, 5)), Cut("cell.recurrent_weight", "weight", (1, 6, 11))]
+    )
     pruned, history = iterative.prune(once, sample, sample, method="fisher", schedule=[0.3, 0.6], fine_tune=fit)
     n_weights = sum(len(limit) for limit in limits(network).values())
     assert history[-1].sparsity == pytest.approx(round(0.6 * n_weights) / n_weights)
@@ -145,7 +147,10 @@ def test_rows_and_patterns_hold_in_both_kernels() -> None:
 
 
 def test_a_criterion_that_gathers_nothing_of_them_says_so_and_cuts_the_rest(caplog: pytest.LogCaptureFixture) -> None:
-    @importance.criterion(granularities=("weight",), gathers=lambda net, *_: {la.name: 0 for la in net.weighted_layers})
+    @importance.criterion(
+        granularities=("weight",),
+        gathers=lambda net, *_: {la.name: 0 for la in weighted(net)},
+    )
     def outer(layer: Weighted, granularity: str, _: int) -> torch.Tensor:
         """Return the size of the weights of dense layers and convolutions alone."""
         del granularity
@@ -156,7 +161,7 @@ def test_a_criterion_that_gathers_nothing_of_them_says_so_and_cuts_the_rest(capl
         pruned = hepprune.prune(network, jets(network), method="outer", sparsity=0.5)
     finally:
         del importance.CRITERIA["outer"]
-    assert "'outer' gathers nothing of recurrent kernels: layer 'cell' keeps all its weights" in caplog.text
+    assert "'outer' gathers nothing of 'cell.weight', which keeps all its weights" in caplog.text
     assert {name: int((limit == 0).sum()) for name, limit in limits(pruned).items()} == {
         "cell.weight": 0,
         "cell.recurrent_weight": 0,
@@ -178,14 +183,14 @@ def test_kernels_that_lie_column_by_column_in_memory_are_cut_row_by_row() -> Non
     after = before.rebuilt(**arrays, digit_limit=None, recurrent_digit_limit=None)
     for kind in KERNELS:
         for cell in (before, after):
-            masks.apply_to(cell, Cut("cell", kind, (1, 6, 11)))
+            masks.apply_to(cell, Cut(f"cell.{kind}", "weight", (1, 6, 11)))
         assert torch.equal(after.used(kind), before.used(kind))
 
 
 def test_mistakes_end_in_one_sentence() -> None:
-    with pytest.raises(NetworkError, match="layer 'out' is not recurrent, it has no weights between its states"):
-        masks.apply(chain("gru"), [Cut("out", "recurrent_weight", (0,))])
-    with pytest.raises(NetworkError, match="layer 'cell' has 48 units, none has index 48"):
-        masks.apply(chain("gru"), [Cut("cell", "recurrent_weight", (48,))])
+    with pytest.raises(NetworkError, match=r"unknown kernel 'out\.recurrent_weight'"):
+        masks.apply(chain("gru"), [Cut("out.recurrent_weight", "weight", (0,))])
+    with pytest.raises(NetworkError, match=r"layer 'cell\.recurrent_weight' has 48 units, none has index 48"):
+        masks.apply(chain("gru"), [Cut("cell.recurrent_weight", "weight", (48,))])
     with pytest.raises(NetworkError, match=r"layer 'cell\.weight' would be left empty"):
         hepprune.prune(chain("gru"), sparsity=1.0)

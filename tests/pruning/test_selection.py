@@ -9,7 +9,7 @@ from hepprune.network import Conv, Dense, Input, Network, ReLU
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning import masks, selection
 from hepprune.training import multilayer_perceptron
-from tests.networks import SEEDS
+from tests.networks import SEEDS, weighted
 
 SELECTED = ("weight", "dsp_row", "bram_row", "neuron")
 SPARSITIES = st.floats(0, 0.5)  # a layer of one row keeps it
@@ -17,7 +17,7 @@ SPARSITIES = st.floats(0, 0.5)  # a layer of one row keeps it
 
 def layered(reuse_factor: int = 4) -> Network:
     network = multilayer_perceptron(8, (12, 6), 4, seed=1)
-    for layer in network.dense_layers:
+    for layer in weighted(network):
         layer.reuse_factor, layer.weight_type = reuse_factor, FixedPoint(6, 2, True, "RND", "SAT")
     return network
 
@@ -25,7 +25,7 @@ def layered(reuse_factor: int = 4) -> Network:
 def drawn(network: Network, granularity: str, seed: int, *, tied: bool) -> dict[str, torch.Tensor]:
     """Return random scores, with many equal ones if `tied`."""
     generator = torch.Generator().manual_seed(seed)
-    sizes = {la.name: int(granularities.groups(la, granularity)[-1]) + 1 for la in network.weighted_layers}
+    sizes = {la.name: int(granularities.groups(la.kernels[0], granularity)[-1]) + 1 for la in weighted(network)}
     scores = {name: torch.rand(size, generator=generator) for name, size in sizes.items()}
     return {name: (4 * s).round() for name, s in scores.items()} if tied else scores
 
@@ -39,7 +39,10 @@ def test_the_sparsity_is_exact_and_the_lowest_go(
     plan = selection.select(network, scores, sparsity, granularity=granularity, scope=scope, keep=1)
     masked, cut, stay = masks.apply(network, plan), [], []
     for layer in selection.prunable(network, granularity):
-        groups, gone = granularities.groups(layer, granularity), masked[layer.name].digit_limit.flatten() == 0
+        groups, gone = (
+            granularities.groups(layer.kernels[0], granularity),
+            masked[layer.name].digit_limit.flatten() == 0,
+        )
         whole = torch.stack([gone[groups == g].all() for g in range(int(groups[-1]) + 1)])
         assert torch.equal(whole[groups], gone)  # a group goes as a whole, or stays as a whole
         assert not gone.all()
@@ -60,7 +63,7 @@ def test_n_of_every_m_neighbours_stay(seed: int, pattern: tuple[int, int]) -> No
     network, (kept, of) = layered(), pattern
     scores = drawn(network, "weight", seed, tied=True)
     masked = masks.apply(network, selection.select(network, scores, None, granularity=f"{kept}:{of}"))
-    for layer in masked.dense_layers:
+    for layer in weighted(masked):
         alive = layer.digit_limit > 0
         for start in range(0, layer.n_in, of):
             block, values = alive[:, start : start + of], scores[layer.name].view_as(alive)[:, start : start + of]
@@ -70,7 +73,7 @@ def test_n_of_every_m_neighbours_stay(seed: int, pattern: tuple[int, int]) -> No
 
 def test_equal_scores_go_by_index() -> None:
     network = layered()
-    plan = selection.select(network, {la.name: torch.ones(la.weight.numel()) for la in network.dense_layers}, 0.25)
+    plan = selection.select(network, {la.name: torch.ones(la.weight.numel()) for la in weighted(network)}, 0.25)
     assert [(cut.layer, cut.units) for cut in plan] == [("dense_1", tuple(range(48)))]
 
 
@@ -113,15 +116,19 @@ def test_rows_are_those_of_the_hardware() -> None:
     dense = Dense(
         "d", torch.zeros(6, 8), torch.zeros(6), reuse_factor=4, weight_type=FixedPoint(6, 2, True, "RND", "SAT")
     )
-    assert granularities.groups(dense, "dsp_row").tolist() == [i // 4 for i in range(48)]
-    assert granularities.groups(dense, "bram_row").tolist() == [i // 24 for i in range(48)]  # 36 / 6 rows a word
+    assert granularities.groups(dense.kernels[0], "dsp_row").tolist() == [i // 4 for i in range(48)]
+    assert granularities.groups(dense.kernels[0], "bram_row").tolist() == [
+        i // 24 for i in range(48)
+    ]  # 36 / 6 rows a word
     dense.weight_type = FixedPoint(16, 6, True, "RND", "SAT")
-    assert granularities.groups(dense, "bram_row").tolist() == [i // 20 for i in range(48)]  # 72 / 16, rounded up
+    assert granularities.groups(dense.kernels[0], "bram_row").tolist() == [
+        i // 20 for i in range(48)
+    ]  # 72 / 16, rounded up
     conv = Conv("c", torch.zeros(2, 3, 3, 4), torch.zeros(2), reuse_factor=9)
-    assert granularities.groups(conv, "dsp_row").unique(return_counts=True)[1].tolist() == [9] * 8
-    assert granularities.groups(conv, "neuron").tolist() == [0] * 36 + [1] * 36
+    assert granularities.groups(conv.kernels[0], "dsp_row").unique(return_counts=True)[1].tolist() == [9] * 8
+    assert granularities.groups(conv.kernels[0], "neuron").tolist() == [0] * 36 + [1] * 36
     with pytest.raises(NetworkError, match="'c' has no weight type"):
-        granularities.groups(conv, "bram_row")
+        granularities.groups(conv.kernels[0], "bram_row")
 
 
 @pytest.mark.parametrize(

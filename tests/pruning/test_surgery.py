@@ -23,7 +23,7 @@ from hepprune.network import (
 )
 from hepprune.pruning import masks, surgery
 from hepprune.training import Sample
-from tests.networks import SEEDS, features, networks, plans, sequence_networks
+from tests.networks import SEEDS, features, networks, plans, sequence_networks, weighted
 
 INPUTS = FixedPoint(6, 3, True, "RND", "SAT")
 WEIGHTS = FixedPoint(6, 3, True, "RND", "SAT")
@@ -107,7 +107,7 @@ def test_a_trained_tagger_shrinks_by_exactly_what_was_cut(jets: tuple[Sample, Sa
     plan = [masks.Cut("dense_1", "neuron", (0, 5, 9), (0.3, 1.1, 0.0)), masks.Cut("dense_2", "neuron", (2,), (0.7,))]
     masked = masks.apply(tagger, plan)
     shrunk = surgery.shrink(masked)
-    assert [layer.n_out for layer in shrunk.dense_layers] == [13, 11, 5]
+    assert [layer.n_out for layer in weighted(shrunk)] == [13, 11, 5]
     assert np.array_equal(exact_logits(shrunk, sample), exact_logits(masked, sample))
     fast = shrunk.logits(torch.tensor(sample)).detach().double().numpy()
     assert np.array_equal(fast, exact_logits(masked, sample))
@@ -147,7 +147,7 @@ def test_a_neuron_nobody_reads_is_dead_and_so_is_what_fed_only_it() -> None:
         dense("c", [[1, 0]], [0]),
     ]
     shrunk = surgery.shrink(Network(layers))
-    assert [layer.n_out for layer in shrunk.dense_layers] == [1, 1, 1]
+    assert [layer.n_out for layer in weighted(shrunk)] == [1, 1, 1]
     assert shrunk["a"].weight.tolist() == [[1]]
 
 

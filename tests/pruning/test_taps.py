@@ -4,6 +4,7 @@ import torch
 from hepprune.network import Conv, Network
 from hepprune.pruning import taps
 from hepprune.training import Sample
+from tests.networks import weighted
 from tests.pruning import smooth
 
 
@@ -11,7 +12,7 @@ from tests.pruning import smooth
 def test_totals_are_weights_times_what_arrives(name: str) -> None:
     network = smooth.network(name)
     seen = taps.run(network, smooth.jets(network)[0])
-    for layer in network.weighted_layers:
+    for layer in weighted(network):
         groups = layer.groups if isinstance(layer, Conv) else 1
         weight = layer.weight.reshape(groups, layer.n_out // groups, -1)
         again = torch.einsum("npgk,gfk->npgf", seen.arriving(layer), weight) + layer.bias.view(groups, -1)

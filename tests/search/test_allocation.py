@@ -13,7 +13,7 @@ from hepprune.network import Dense, Input, Network
 from hepprune.pruning import masks
 from hepprune.pruning.statistics import LayerStatistics, Statistics
 from hepprune.search import allocation
-from tests.networks import SEEDS
+from tests.networks import SEEDS, weighted
 from tests.search.toy import toy_price
 
 
@@ -35,7 +35,7 @@ def tiny(seed: int) -> tuple[Network, Statistics]:
 
 def loss(network: Network, gathered: Statistics) -> float:
     """Return the predicted loss of the weights that act in place of those that training wants."""
-    (layer,) = network.dense_layers
+    (layer,) = weighted(network)
     missed = (layer.weight - layer.used_weight()).detach() ** 2
     return float((missed * gathered["dense"].weight_fisher).sum())
 
@@ -46,21 +46,21 @@ def test_no_other_choice_of_as_many_digits_is_predicted_to_lose_less(seed: int, 
     network, gathered = tiny(seed)
     chosen = network.clone()
     allocation.allocate(chosen, gathered, toy_price, fits=lambda figures: lut(figures) <= 8 * n_digits)
-    used = int(masks.digit_counts(chosen.dense_layers[0]).sum())
+    used = int(chosen.kernels[0].layer.kernels[0].digit_counts().sum())
     assert used <= n_digits
     best = np.inf
     for limits in itertools.product(range(3), repeat=6):
         other = network.clone()
-        other.dense_layers[0].digit_limit.copy_(torch.tensor(limits).view(2, 3))
-        if int(masks.digit_counts(other.dense_layers[0]).sum()) <= used:
+        other.kernels[0].layer.digit_limit.copy_(torch.tensor(limits).view(2, 3))
+        if int(other.kernels[0].layer.kernels[0].digit_counts().sum()) <= used:
             best = min(best, loss(other, gathered))
     assert loss(chosen, gathered) <= best + 1e-6
 
 
 def test_weights_that_were_cut_compete_again() -> None:
     network, gathered = tiny(1)
-    network.dense_layers[0].digit_limit.zero_()
-    network.dense_layers[0].digit_limit[0, 0] = digits.UNLIMITED
+    network.kernels[0].layer.digit_limit.zero_()
+    network.kernels[0].layer.digit_limit[0, 0] = digits.UNLIMITED
     allocation.allocate(network, gathered, toy_price, fits=lambda figures: lut(figures) <= 1e9)
     assert masks.nonzero_weights(network) > 1
 
@@ -68,7 +68,7 @@ def test_weights_that_were_cut_compete_again() -> None:
 def test_a_layer_is_left_one_digit_where_none_fits() -> None:
     network, gathered = tiny(2)
     allocation.allocate(network, gathered, toy_price, fits=lambda figures: lut(figures) < 0)
-    assert int(masks.digit_counts(network.dense_layers[0]).sum()) == 1
+    assert int(network.kernels[0].layer.kernels[0].digit_counts().sum()) == 1
 
 
 def test_the_limits_tighten_to_the_budget_and_hold(tagger: Network, gathered: Statistics) -> None:

@@ -15,6 +15,7 @@ from hepprune.pruning import masks
 from hepprune.search import greedy, moves
 from hepprune.search.stages import Outcome, Problem, Settings, Stage
 from hepprune.training import Fit, Sample
+from tests.networks import weighted
 from tests.search.toy import toy_price
 
 Jets = tuple[Sample, Sample]
@@ -48,7 +49,7 @@ def test_the_budget_is_met_and_the_shapes_shrink(tagger: Network, third: Outcome
     assert budget.met_by(toy_price(third.network))
     assert last.estimate == toy_price(third.network)
     assert last.usage["lut"] <= 1
-    sizes = [layer.n_out for layer in third.network.dense_layers]
+    sizes = [layer.n_out for layer in weighted(third.network)]
     assert last.layer_sizes == tuple(sizes)
     assert all(after <= before for after, before in zip(sizes, (16, 12, 5), strict=True))
     assert sum(sizes) < 16 + 12 + 5
@@ -178,7 +179,7 @@ def test_an_unreachable_budget_names_the_limit_and_the_closest_point(
 
 def test_a_layer_that_training_silences_is_no_way_to_meet_a_budget(tagger: Network, jets: Jets) -> None:
     silent = tagger.clone()
-    silent.dense_layers[1].digit_limit.zero_()
+    silent.kernels[1].layer.digit_limit.zero_()
     with pytest.raises(BudgetMissedError, match=r"layer 'dense_2' is left without a weight"):
         greedy.search(silent, problem(jets, luts(tagger, 0.9)))
 
@@ -192,7 +193,9 @@ def test_the_limit_furthest_beyond_is_the_one_that_binds(tagger: Network) -> Non
 
 def test_released_digits_leave_only_what_is_pruned(third: Outcome) -> None:
     for before, after in zip(
-        third.network.dense_layers, greedy.release_digits(third.network).dense_layers, strict=True
+        weighted(third.network),
+        weighted(greedy.release_digits(third.network)),
+        strict=True,
     ):
         assert ((after.digit_limit == 0) == (before.digit_limit == 0)).all()
         assert set(after.digit_limit.unique().tolist()) <= {0, digits.UNLIMITED}
@@ -200,13 +203,13 @@ def test_released_digits_leave_only_what_is_pruned(third: Outcome) -> None:
 
 def test_held_digits_are_those_there_are(tagger: Network) -> None:
     held = greedy.hold_digits(tagger)
-    for before, after in zip(tagger.dense_layers, held.dense_layers, strict=True):
-        assert after.digit_limit.tolist() == masks.digit_counts(before).tolist()
+    for before, after in zip(weighted(tagger), weighted(held), strict=True):
+        assert after.digit_limit.tolist() == before.kernels[0].digit_counts().tolist()
         assert after.used_weight().tolist() == before.used_weight().tolist()
 
 
 def test_digits_are_held_at_the_end(third: Outcome) -> None:
-    assert all(int(layer.digit_limit.max()) < digits.UNLIMITED for layer in third.network.dense_layers)
+    assert all(int(layer.digit_limit.max()) < digits.UNLIMITED for layer in weighted(third.network))
 
 
 def test_what_is_over_the_budget_is_trimmed(jets: Jets, third: Outcome) -> None:
@@ -215,8 +218,8 @@ def test_what_is_over_the_budget_is_trimmed(jets: Jets, third: Outcome) -> None:
     trimmed = greedy.search(third.network, replace(problem(jets, budget), settings=trims))
     assert budget.met_by(trimmed.stages[-1].estimate)
     assert trimmed.stages[0].steps
-    before = {layer.name: int(masks.digit_counts(layer).sum()) for layer in third.network.dense_layers}
-    assert all(int(masks.digit_counts(layer).sum()) <= before[layer.name] for layer in trimmed.network.dense_layers)
+    before = {layer.name: int(layer.kernels[0].digit_counts().sum()) for layer in weighted(third.network)}
+    assert all(int(layer.kernels[0].digit_counts().sum()) <= before[layer.name] for layer in weighted(trimmed.network))
 
 
 def test_without_digits_the_last_stage_cuts_and_trains(tagger: Network, jets: Jets) -> None:

@@ -9,6 +9,7 @@ from hepprune.hardware.cost.measured import Meter, Timing
 from hepprune.network import Layer, Network, Weighted
 from hepprune.search import latency
 from hepprune.training import Fit, Sample, multilayer_perceptron
+from tests.networks import weighted
 
 FIT = Fit(1, 512, 3e-3, quantised=False)
 
@@ -31,12 +32,12 @@ def test_neurons_really_go_until_the_limit_holds(jets: tuple[Sample, Sample]) ->
     limit = meter.whole(network).median_ns / 2
     outcome = latency.reach(network, *jets, meter=meter, limit_ns=limit, fine_tune=FIT, stages=2, step=0.2)
     assert outcome.after.median_ns == meter.whole(outcome.network).median_ns <= limit
-    sizes = [layer.n_out for layer in outcome.network.dense_layers]
+    sizes = [layer.n_out for layer in weighted(outcome.network)]
     assert sizes[0] < 32
     assert sizes[1] < 24
     assert sizes[2] == 5
     assert outcome.after.median_ns > 0.6 * limit  # and no more than that
-    assert network.dense_layers[0].n_out == 32
+    assert network.kernels[0].layer.n_out == 32
 
 
 def test_a_limit_out_of_reach_is_refused(jets: tuple[Sample, Sample]) -> None:

@@ -10,7 +10,7 @@ from hepprune.network import Network
 from hepprune.pruning import importance, masks
 from hepprune.pruning.statistics import Statistics, gather
 from hepprune.search import moves
-from tests.networks import SEEDS, features, networks
+from tests.networks import SEEDS, features, networks, weighted
 
 EVERYTHING = moves.per_layer({}, masks.GRANULARITIES)
 STEPS = st.sampled_from([0.01, 0.05, 0.3, 1.0])
@@ -28,7 +28,7 @@ def test_no_move_empties_a_layer_or_does_nothing(network: Network, seed: int, st
         (cut,) = move.cuts
         assert move.n_units == len(cut.units) >= 1
         assert masked[cut.layer].used_weight().any()
-        assert masks.digit_counts(masked[cut.layer]).sum() < masks.digit_counts(network[cut.layer]).sum()
+        assert masked[cut.layer].kernels[0].digit_counts().sum() < network[cut.layer].kernels[0].digit_counts().sum()
         assert move.predicted_loss >= 0
 
 
@@ -40,7 +40,10 @@ def test_a_move_takes_the_least_important_of_what_is_alive(network: Network, see
             continue
         (cut,) = move.cuts
         layer = network[cut.layer]
-        scores, alive = importance.fisher(layer, "weight", statistics[cut.layer]), (layer.used_weight() != 0).flatten()
+        scores, alive = (
+            importance.fisher(layer.kernels[0], "weight", statistics[cut.layer]),
+            (layer.used_weight() != 0).flatten(),
+        )
         kept = alive.clone()
         kept[list(cut.units)] = False
         assert alive[list(cut.units)].all()
@@ -49,7 +52,7 @@ def test_a_move_takes_the_least_important_of_what_is_alive(network: Network, see
 
 
 def depths(network: Network) -> dict[str, int]:
-    terms = {layer.name: int(masks.digit_counts(layer).sum(dim=1).max()) for layer in network.dense_layers}
+    terms = {layer.name: int(layer.kernels[0].digit_counts().sum(dim=1).max()) for layer in weighted(network)}
     return {name: math.ceil(math.log2(max(1, most))) for name, most in terms.items()}
 
 
@@ -63,7 +66,7 @@ def test_a_depth_move_takes_exactly_one_level_or_more_off_the_deepest_rows(netwo
         before, masked = depths(network)[cut.layer], masks.apply(network, move.cuts)
         assert depths(masked)[cut.layer] < before
         rows = {unit // network[cut.layer].n_in for unit in cut.units}
-        terms = masks.digit_counts(network[cut.layer]).sum(dim=1)
+        terms = network[cut.layer].kernels[0].digit_counts().sum(dim=1)
         assert all(terms[row] > 2 ** (before - 1) for row in rows)
 
 
@@ -89,9 +92,9 @@ def test_neurons_that_are_cut_leave_their_mean(tagger: Network, gathered: Statis
 
 @given(networks(), st.floats(0.01, 1))
 def test_global_magnitude_cuts_exactly_the_smallest_survivors(network: Network, fraction: float) -> None:
-    last = network.dense_layers[-1]
-    sizes = torch.cat([layer.weight.abs().flatten() for layer in network.dense_layers])
-    alive = torch.cat([layer.digit_limit.flatten() > 0 for layer in network.dense_layers])
+    last = network.kernels[-1].layer
+    sizes = torch.cat([layer.weight.abs().flatten() for layer in weighted(network)])
+    alive = torch.cat([layer.digit_limit.flatten() > 0 for layer in weighted(network)])
     stays = torch.zeros_like(alive)
     for row in range(last.n_out):  # the largest weight of each class
         of_row = torch.where(last.digit_limit[row] > 0, last.weight[row].abs(), -1)
@@ -103,12 +106,12 @@ def test_global_magnitude_cuts_exactly_the_smallest_survivors(network: Network, 
         return
     (move,) = proposed
     masked = masks.apply(network, move.cuts)
-    after = torch.cat([layer.digit_limit.flatten() > 0 for layer in masked.dense_layers])
+    after = torch.cat([layer.digit_limit.flatten() > 0 for layer in weighted(masked)])
     gone = alive & ~after
     assert int(gone.sum()) == move.n_units == min(max(1, round(fraction * int(alive.sum()))), n_free - 1)
     assert sizes[gone].max() <= sizes[after & ~stays].min()
     before = (last.digit_limit > 0).any(dim=1)
-    assert torch.equal((masked.dense_layers[-1].digit_limit > 0).any(dim=1), before)
+    assert torch.equal((masked.kernels[-1].layer.digit_limit > 0).any(dim=1), before)
 
 
 def estimate(lut: float, depths: tuple[float, ...], cycles: int) -> Estimate:

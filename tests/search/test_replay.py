@@ -10,6 +10,7 @@ from hepprune.pruning import masks
 from hepprune.search import replay
 from hepprune.search.replay import Group
 from tests import networks
+from tests.networks import weighted
 
 KIND = FixedPoint(6, 2, False, "TRN", "SAT")
 
@@ -38,7 +39,7 @@ def test_it_equals_running_the_whole_network_with_the_stand_in(data: st.DataObje
     network = data.draw(st.one_of(networks.networks(), networks.sequence_networks()))
     x = torch.as_tensor(networks.features(network, seed=data.draw(networks.SEEDS)), dtype=torch.float32)
     groups = []
-    for layer in network.weighted_layers:
+    for layer in weighted(network):
         half = masks.Cut(layer.name, "weight", tuple(range(layer.weight.numel() // 2)))
         groups.append(Group((masks.with_cut(layer, half), layer)))
     for layer in network:

@@ -56,7 +56,9 @@ def test_it_equals_masking_and_running_the_whole_network(
     labels, reference = jets[1].y.numpy(), training.evaluate(tagger, jets[1])
     for curve in curves:
         for point in curve.points:
-            cut, _ = sensitivity.lowest(tagger[curve.layer], curve.granularity, point.level, gathered, "fisher")
+            cut, _ = sensitivity.lowest(
+                tagger[curve.layer].kernels[0], curve.granularity, point.level, gathered, "fisher"
+            )
             logits = training.evaluate(masks.apply(tagger, [cut]), jets[1])
             loss, hits = (
                 metrics.difference(metric(logits, labels), metric(reference, labels))
@@ -68,9 +70,9 @@ def test_it_equals_masking_and_running_the_whole_network(
 
 def test_the_least_important_units_go_first_and_are_counted_exactly(tagger: Network, gathered: Statistics) -> None:
     for layer, granularity in sensitivity.cuttable(tagger, masks.GRANULARITIES):
-        scores = importance.fisher(layer, granularity, gathered[layer.name])
+        scores = importance.fisher(layer.kernels[0], granularity, gathered[layer.name])
         for level in (0.1, 0.5, 0.9, 1.0):
-            cut, predicted = sensitivity.lowest(layer, granularity, level, gathered, "fisher")
+            cut, predicted = sensitivity.lowest(layer.kernels[0], granularity, level, gathered, "fisher")
             assert len(cut.units) == min(round(level * len(scores)), len(scores) - 1)
             kept = sorted(set(range(len(scores))) - set(cut.units))
             assert scores[list(cut.units)].max() <= scores[kept].min()

@@ -8,6 +8,7 @@ from hepprune.pruning import masks
 from hepprune.search import moves, uniform
 from hepprune.search.stages import Problem, Settings
 from hepprune.training import Fit, Sample
+from tests.networks import weighted
 from tests.search.toy import toy_price
 
 QUICK = Settings(stages=2, step=0.05, statistics_jets=500, fine_tune=Fit(1, 512, 3e-3), settle=Fit(2, 512, 3e-3))
@@ -34,4 +35,4 @@ def test_it_is_plain_pruning_of_weights(tagger: Network, jets: tuple[Sample, Sam
     goal = 0.5 * (toy_price(tagger).resources.lut or 0)
     found = uniform.match(tagger, problem, cost=lambda n: toy_price(n).resources.lut or 0, goal=goal)
     assert masks.nonzero_weights(found.network) < masks.nonzero_weights(tagger)
-    assert {int(limit) for layer in found.network.dense_layers for limit in layer.digit_limit.unique()} <= {0, 31}
+    assert {int(limit) for layer in weighted(found.network) for limit in layer.digit_limit.unique()} <= {0, 31}

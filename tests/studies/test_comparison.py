@@ -10,6 +10,7 @@ from hepprune.pruning import masks
 from hepprune.studies import comparison
 from hepprune.studies.comparison import Contest, Entry, Method
 from hepprune.training import Fit, Sample
+from tests.networks import weighted
 from tests.search.toy import toy_price
 
 
@@ -48,7 +49,7 @@ def test_more_sparsity_never_costs_more(entries: list[Entry]) -> None:
 
 def test_neurons_that_are_cut_take_what_they_feed_with_them(entries: list[Entry], tagger: Network) -> None:
     whole = next(entry for entry in entries if entry.method == "unpruned")
-    assert whole.zeros == 1 - masks.nonzero_weights(tagger) / sum(la.weight.numel() for la in tagger.dense_layers)
+    assert whole.zeros == 1 - masks.nonzero_weights(tagger) / sum(la.weight.numel() for la in weighted(tagger))
     neurons = next(entry for entry in entries if entry.method == "fisher:neuron@local" and entry.sparsity == 0.6)
     assert neurons.zeros > 0.7  # 0.4 x 0.4 of the middle layer is left
 

@@ -6,7 +6,7 @@ from hepprune.network import Network
 from hepprune.pruning import blocks, masks, plan
 from hepprune.studies import iterative
 from hepprune.training import Fit, Sample
-from tests.networks import transformer
+from tests.networks import transformer, weighted
 
 FINE_TUNE = Fit(2, 512, 3e-3, weight_decay=0.01)
 
@@ -31,7 +31,7 @@ def test_masks_hold_through_training_and_grow(tagger: Network, jets: tuple[Sampl
     start = masks.apply(tagger, [masks.Cut("dense_2", "weight", tuple(range(40)))])
     pruned, _ = iterative.prune(start, *jets, schedule=[0.4, 0.5], method="fisher", fine_tune=FINE_TUNE)
     assert not pruned["dense_2"].used_weight().flatten()[:40].any()
-    before, after = ([la.digit_limit == 0 for la in net.dense_layers] for net in (start, pruned))
+    before, after = ([la.digit_limit == 0 for la in weighted(net)] for net in (start, pruned))
     assert all((b <= a).all() for b, a in zip(before, after, strict=True))
     assert sum(int(a.sum()) for a in after) == round(0.5 * sum(a.numel() for a in after))
 
@@ -48,7 +48,7 @@ def test_fine_tuning_in_rounds_keeps_what_one_shot_loses(tagger: Network, jets: 
 def test_neurons_go_too(tagger: Network, jets: tuple[Sample, Sample]) -> None:
     options = {"granularity": "neuron", "method": "obd", "scope": "local", "fine_tune": FINE_TUNE}
     pruned, _ = iterative.prune(tagger, *jets, schedule=[0.25, 0.5], statistics_jets=500, **options)
-    for layer in pruned.dense_layers[:-1]:
+    for layer in weighted(pruned)[:-1]:
         assert int((layer.digit_limit == 0).all(dim=1).sum()) == layer.n_out // 2
 
 

@@ -13,6 +13,7 @@ from hepprune.pruning import plan
 from hepprune.studies import lottery
 from hepprune.studies.lottery import Game
 from hepprune.training import Fit, Sample
+from tests.networks import weighted
 
 FLOAT = Fit(3, 256, 5e-3, quantised=False)
 
@@ -88,7 +89,11 @@ def test_a_ticket_starts_from_its_own_first_weights() -> None:
     masked = plan.prune(draw(4), sparsity=0.6, scope="local")
     ticket, random = lottery.masked_as(whole, masked), lottery.shuffled(masked, whole, seed=5)
     for first, cut, kept, other in zip(
-        whole.weighted_layers, masked.weighted_layers, ticket.weighted_layers, random.weighted_layers, strict=True
+        weighted(whole),
+        weighted(masked),
+        weighted(ticket),
+        weighted(random),
+        strict=True,
     ):
         assert torch.equal(kept.weight, first.weight)
         assert torch.equal(kept.digit_limit, cut.digit_limit)

@@ -4,6 +4,7 @@ from hepprune.network.layers.activation import Activation, Argmax, PReLU, ReLU, 
 from hepprune.network.layers.arithmetic import Einsum, Merge
 from hepprune.network.layers.base import LAYERS, Input, Layer, Shape, Shared
 from hepprune.network.layers.gating import TopK
+from hepprune.network.layers.kernel import Kernel
 from hepprune.network.layers.normalisation import BatchNorm, LayerNorm
 from hepprune.network.layers.pooling import GlobalPool, Pool
 from hepprune.network.layers.recurrent import Recurrent
@@ -22,6 +23,7 @@ __all__ = [
     "Einsum",
     "GlobalPool",
     "Input",
+    "Kernel",
     "Layer",
     "LayerNorm",
     "Merge",

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.network import quantise
+from hepprune.network.layers.kernel import Kernel
 
 # The shape of one jet's value, channels last, without the axis of jets.
 Shape = tuple[int, ...]
@@ -48,6 +49,15 @@ class Layer(nn.Module):
             empty = isinstance(value, dict) and not value
             vars(copied)[name] = type(value)() if empty else copy.deepcopy(value, memo)
         return copied
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """The weights that can be cut, one for each matrix product of the layer."""
+        return ()
+
+    def kernel_reads(self, kernel: Kernel, arriving: Tensor) -> Tensor:
+        """Return what the weights of one of its kernels multiply, (n_jets, n_places, groups, terms)."""
+        raise TypeError(f"{type(self).__name__} has no kernel '{kernel.name}'")
 
     @property
     def fixed_result(self) -> FixedPoint | None:

@@ -13,7 +13,8 @@ from hepprune.fixed import Quantiser
 from hepprune.network import quantise
 from hepprune.network.layers.activation import FUNCTIONS, Activation, ReLU
 from hepprune.network.layers.base import Layer, Shape, layer, own, parameter
-from hepprune.network.layers.weighted import Dense
+from hepprune.network.layers.kernel import Kernel
+from hepprune.network.layers.tape import Tape
 
 # Gates per cell: an LSTM's are input, forget, cell, output (Hochreiter and Schmidhuber 1997); a GRU's are update,
 # reset, candidate (Cho et al., arXiv:1406.1078).
@@ -103,23 +104,22 @@ class Recurrent(Layer):
         return self.recurrent_weight.shape[1]
 
     @property
-    def kernels(self) -> list[Dense]:
-        """Copies of both kernels as the dense layers they are in each step, named `<layer>.weight` and so on."""
-        limits = (self.digit_limit, self.recurrent_digit_limit)
-        return [self._kernel(kind, limit) for kind, limit in zip(KERNELS, limits, strict=True)]
+    def kernels(self) -> tuple[Kernel, ...]:
+        """The kernel of what comes in and that of the states; with a dot, which the name of no layer has."""
+        return tuple(Kernel(f"{self.name}.{kind}", self, kind) for kind in KERNELS)
 
-    def _kernel(self, kind: str, limit: Tensor) -> Dense:
-        types = {"weight_type": getattr(self, f"{kind}_type"), "reuse_factor": self.reuse_factor}
-        kernel = Dense(self.name, getattr(self, kind), torch.zeros_like(self.bias), digit_limit=limit, **types)
-        kernel.name = f"{self.name}.{kind}"  # with a dot, which the name of no layer of a network has
-        return kernel
+    def kernel_reads(self, kernel: Kernel, arriving: Tensor) -> Tensor:
+        """Return what a kernel multiplies at each step as they run, (n_jets, n_steps, groups, terms).
+
+        The gates of a GRU are groups of their own: without `reset_after` the last reads what the reset gate lets pass.
+        """
+        tape = Tape(self)
+        self.run(arriving, tape, quantised=True)
+        return tape.read(kernel.array)
 
     def used(self, kind: str, *, quantised: bool = True) -> Tensor:
         """Return the kernel that acts, `kind` "weight" or "recurrent_weight"."""
-        limit = self.digit_limit if kind == "weight" else self.recurrent_digit_limit
-        quantiser = getattr(self, f"{kind}_type")
-        values: Tensor = getattr(self, kind)
-        return quantise.weights(values, quantiser, limit) if quantised and quantiser else values * (limit > 0)
+        return Kernel(self.name, self, kind).used(quantised=quantised)
 
     def used_biases(self, *, quantised: bool = True) -> tuple[Tensor, Tensor]:
         """Return the biases that act: the kernel's, and the recurrent one."""

@@ -11,6 +11,7 @@ from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.network import quantise
 from hepprune.network.layers.base import Layer, Shape, check_size, layer, own, parameter
+from hepprune.network.layers.kernel import Kernel
 
 Padding = tuple[tuple[int, int], ...]
 _CONVOLUTIONS = {1: nn.functional.conv1d, 2: nn.functional.conv2d}
@@ -61,11 +62,18 @@ class Weighted(Layer):
             return self.weight_type, self.bias_type
         raise NetworkError(f"layer '{self.name}' has no fixed-point types for its weights and biases")
 
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """The one kernel, of the layer's name."""
+        return (Kernel(self.name, self),)
+
+    def kernel_reads(self, kernel: Kernel, arriving: Tensor) -> Tensor:
+        """Return what the weights multiply, (n_jets, n_places, groups, terms)."""
+        return arriving.reshape(len(arriving), -1, 1, arriving.shape[-1])
+
     def used_weight(self, *, quantised: bool = True) -> Tensor:
         """Return the weights that act, pruned ones zero."""
-        if quantised and self.weight_type:
-            return quantise.weights(self.weight, self.weight_type, self.digit_limit)
-        return self.weight * (self.digit_limit > 0)
+        return self.kernels[0].used(quantised=quantised)
 
     def used_bias(self, *, quantised: bool = True) -> Tensor:
         """Return the biases that act, (n_out,)."""
@@ -156,6 +164,23 @@ class Conv(Weighted):
     def kernel(self) -> Shape:
         """Positions that one output looks at."""
         return tuple(self.weight.shape[1:-1])
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """The one kernel, of the layer's name."""
+        return (Kernel(self.name, self, groups=self.groups),)
+
+    def kernel_reads(self, kernel: Kernel, arriving: Tensor) -> Tensor:
+        """Return what the weights multiply at each place, (n_jets, n_places, groups, terms)."""
+        rank = len(self.kernel)
+        padded = nn.functional.pad(arriving.movedim(-1, 1), [size for pair in reversed(self.padding) for size in pair])
+        for axis, (size, stride, dilation) in enumerate(zip(self.kernel, self.strides, self.dilation, strict=True), 2):
+            padded = padded.unfold(axis, (size - 1) * dilation + 1, stride)[..., ::dilation]
+        grouped = padded.reshape(len(arriving), self.groups, -1, *padded.shape[2:])  # ..., groups, in, *places, *kernel
+        places = grouped.movedim(
+            list(range(3, 3 + rank)), list(range(1, 1 + rank))
+        )  # ..., *places, groups, in, *kernel
+        return places.movedim(rank + 2, -1).reshape(len(arriving), -1, self.groups, self.weight[0].numel())
 
     def shape(self, *arriving: Shape) -> Shape:
         """Return (*positions, n_out)."""

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from hepprune.errors import NetworkError
-from hepprune.network import Network, Recurrent
-from hepprune.pruning import statistics, taps
+from hepprune.network import Network
+from hepprune.pruning import taps
 from hepprune.pruning.importance.activation import dead, mean_activation, nonzero_activation, wanda
 from hepprune.pruning.importance.blocks import loss_change
 from hepprune.pruning.importance.geometric import geometric_median
@@ -66,12 +66,13 @@ def scores(
     if method.gathers is not None and data is None:
         raise NetworkError(f"the criterion '{method.name}' needs jets to gather its statistics from")
     gathered = {} if method.gathers is None or data is None else method.gathers(network, *data)
-    layers = statistics.scored(network)
-    for layer in taps.heard(network) if granularity == "weight" else ():
-        if isinstance(layer, Recurrent):
-            known = method.gathers is None or f"{layer.name}.weight" in gathered
-            layers += layer.kernels if known else []
-            if not known:
-                said = "'%s' gathers nothing of recurrent kernels: layer '%s' keeps all its weights"
-                logger.warning(said, method.name, layer.name)
-    return {la.name: method(la, granularity, gathered.get(la.name), seed=seed) for la in layers}
+    found: dict[str, Tensor] = {}
+    for kernel in (kernel for layer in taps.heard(network) for kernel in layer.kernels):
+        if kernel.name != kernel.layer.name:  # one of several, whose rows are no neurons
+            if granularity != "weight":
+                continue
+            if method.gathers is not None and kernel.name not in gathered:
+                logger.warning("'%s' gathers nothing of '%s', which keeps all its weights", method.name, kernel.name)
+                continue
+        found[kernel.name] = method(kernel, granularity, gathered.get(kernel.name), seed=seed)
+    return found

@@ -2,39 +2,39 @@
 
 from torch import Tensor
 
-from hepprune.network import Weighted
+from hepprune.network import Kernel
 from hepprune.pruning import activity
 from hepprune.pruning.activity import Activity
 from hepprune.pruning.importance.registry import NEURONS, criterion
 
 
 @criterion(granularities=NEURONS, gathers=activity.gather)
-def mean_activation(layer: Weighted, granularity: str, gathered: Activity) -> Tensor:
+def mean_activation(kernel: Kernel, granularity: str, gathered: Activity) -> Tensor:
     """Return mean |a| of what each neuron or filter hands on, over jets and places (arXiv:1611.06440)."""
-    del layer, granularity
+    del kernel, granularity
     return gathered.mean_size
 
 
 @criterion(granularities=NEURONS, gathers=activity.gather)
-def nonzero_activation(layer: Weighted, granularity: str, gathered: Activity) -> Tensor:
+def nonzero_activation(kernel: Kernel, granularity: str, gathered: Activity) -> Tensor:
     """Return 1 - the fraction of zeros of what each neuron or filter hands on (APoZ, Hu et al., arXiv:1607.03250)."""
-    del layer, granularity
+    del kernel, granularity
     return 1 - gathered.zeros
 
 
 @criterion(granularities=("weight",), gathers=activity.gather)
-def wanda(layer: Weighted, granularity: str, gathered: Activity) -> Tensor:
+def wanda(kernel: Kernel, granularity: str, gathered: Activity) -> Tensor:
     """Return |w| sqrt(E[x^2]) per weight, x what it multiplies (Sun et al., arXiv:2306.11695)."""
     del granularity
-    return layer.used_weight().abs() * gathered.arriving
+    return kernel.used().abs() * gathered.arriving
 
 
 @criterion(granularities=NEURONS, gathers=activity.gather)
-def dead(layer: Weighted, granularity: str, gathered: Activity) -> Tensor:
+def dead(kernel: Kernel, granularity: str, gathered: Activity) -> Tensor:
     """Return max a - min a of what each neuron or filter hands on: 0 where it is constant on all jets.
 
     Constant neurons, those whose weights quantise to zero among them, go without loss on these jets; `surgery.shrink`
     removes those that are constant on every possible input.
     """
-    del layer, granularity
+    del kernel, granularity
     return gathered.high - gathered.low

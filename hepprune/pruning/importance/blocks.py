@@ -2,13 +2,13 @@
 
 from torch import Tensor
 
-from hepprune.network import Weighted
+from hepprune.network import Kernel
 from hepprune.pruning import blocks
 from hepprune.pruning.importance.registry import BLOCKS, criterion
 
 
 @criterion(granularities=BLOCKS, gathers=blocks.loss_changes)
-def loss_change(layer: Weighted, granularity: str, gathered: Tensor) -> Tensor:
+def loss_change(kernel: Kernel, granularity: str, gathered: Tensor) -> Tensor:
     """Return by how much the cross-entropy in nats rises when the block that ends in this layer leaves, measured."""
-    del layer, granularity
+    del kernel, granularity
     return gathered

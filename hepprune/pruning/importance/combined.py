@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hepprune.errors import NetworkError
-from hepprune.network import Dense, Network, Recurrent, Weighted
+from hepprune.network import Dense, Kernel, Layer, Network, Recurrent
 from hepprune.pruning import blocks, gates
 from hepprune.pruning.coupling import Group
 from hepprune.pruning.gates import Gates
@@ -72,19 +72,21 @@ def _by_makers(
 ) -> Tensor:
     total = torch.zeros(len(group), dtype=torch.float64)
     for member in group.of("made"):
-        layer = _as_neurons(network[member.layer])  # type: ignore[arg-type]
-        found = criterion(layer, "neuron", gathered.get(member.layer), seed=seed).double()[torch.tensor(member.indices)]
+        kernel = _as_neurons(network[member.layer])
+        scores = criterion(kernel, "neuron", gathered.get(member.layer), seed=seed).double()
+        found = scores[torch.tensor(member.indices)]
         total += (found.square() if criterion.norm else found).sum(dim=1)
     return total.sqrt() if criterion.norm else total
 
 
-def _as_neurons(layer: Weighted | Recurrent) -> Weighted:
-    """Return a layer whose neurons have all the weights of a recurrent layer's states, gate by gate."""
-    if isinstance(layer, Weighted):
-        return layer
+def _as_neurons(layer: Layer) -> Kernel:
+    """Return the kernel of a layer; of a recurrent one, one whose rows have all weights of a state, gate by gate."""
+    if not isinstance(layer, Recurrent):
+        (kernel,) = layer.kernels
+        return kernel
     rows = torch.cat([layer.used("weight"), layer.used("recurrent_weight")], dim=1)
     weight = rows.reshape(-1, layer.n_out, rows.shape[1]).movedim(1, 0).flatten(1)
-    return Dense(layer.name, weight, torch.zeros(layer.n_out))
+    return Dense(layer.name, weight, torch.zeros(layer.n_out)).kernels[0]
 
 
 def block_scores(network: Network, criterion: Criterion, *, data: Jets | None, seed: int) -> dict[str, float]:
@@ -95,10 +97,10 @@ def block_scores(network: Network, criterion: Criterion, *, data: Jets | None, s
     found = {}
     for block in blocks.blocks(network):
         if "layer" in criterion.granularities:
-            end: Any = network[block.end]
-            found[block.end] = float(criterion(end, "layer", gathered[block.end]).sum())
+            kernel = next(kernel for name in block.layers for kernel in network.runs(network[name]).kernels)
+            found[block.end] = float(criterion(kernel, "layer", gathered[block.end]).sum())
             continue
-        layers = [la for la in map(network.__getitem__, block.layers) if isinstance(la, Weighted | Recurrent)]
+        layers = [la for la in map(network.__getitem__, block.layers) if la.kernels]
         cells = [la.name for la in layers if isinstance(la, Recurrent)]
         if cells and criterion.gathers is not None:
             raise NetworkError(

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from hepprune.network import Weighted
+from hepprune.network import Kernel
 from hepprune.pruning import gradients, statistics
 from hepprune.pruning.gradients import Gradients
 from hepprune.pruning.importance.magnitude import weight_change
@@ -11,7 +11,7 @@ from hepprune.pruning.statistics import LayerStatistics
 
 
 @criterion(granularities=(*NEURONS, *WEIGHTS), gathers=gradients.gather)
-def taylor(layer: Weighted, granularity: str, gathered: Gradients) -> Tensor:
+def taylor(kernel: Kernel, granularity: str, gathered: Gradients) -> Tensor:
     """Return |mean over jets of dL/dw dw|, per unit: the first-order change of the loss when the unit goes.
 
     A neuron's change is its activation less its mean, because the mean stays behind as a constant. Gradients of
@@ -19,19 +19,19 @@ def taylor(layer: Weighted, granularity: str, gathered: Gradients) -> Tensor:
     """
     if granularity == "neuron":
         return gathered.neuron_signed.abs()
-    return (gathered.weight_signed * weight_change(layer, granularity)).abs()
+    return (gathered.weight_signed * weight_change(kernel, granularity)).abs()
 
 
 @criterion(granularities=(*NEURONS, *WEIGHTS), gathers=gradients.gather)
-def taylor_per_sample(layer: Weighted, granularity: str, gathered: Gradients) -> Tensor:
+def taylor_per_sample(kernel: Kernel, granularity: str, gathered: Gradients) -> Tensor:
     """Return the mean over jets of |dL/dw dw|, per unit: gradients of single jets do not cancel (arXiv:1906.10771)."""
     if granularity == "neuron":
         return gathered.neuron_absolute
-    return gathered.weight_absolute * weight_change(layer, granularity).abs()
+    return gathered.weight_absolute * weight_change(kernel, granularity).abs()
 
 
 @criterion(granularities=(*NEURONS, *WEIGHTS), gathers=statistics.gather)
-def fisher(layer: Weighted, granularity: str, gathered: LayerStatistics) -> Tensor:
+def fisher(kernel: Kernel, granularity: str, gathered: LayerStatistics) -> Tensor:
     """Return the predicted increase of the loss in nats, per unit: half the curvature times the squared change.
 
     The curvature is the empirical Fisher diagonal (Optimal Brain Damage, LeCun, Denker and Solla 1990, with the Fisher
@@ -40,4 +40,4 @@ def fisher(layer: Weighted, granularity: str, gathered: LayerStatistics) -> Tens
     """
     if granularity == "neuron":
         return gathered.neuron_fisher / 2
-    return gathered.weight_fisher * weight_change(layer, granularity) ** 2 / 2
+    return gathered.weight_fisher * weight_change(kernel, granularity) ** 2 / 2

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hepprune.errors import NetworkError, unknown
-from hepprune.network import Network, Weighted
+from hepprune.network import Kernel, Network
 
 WEIGHTS = ("weight", "digit")
 NEURONS = ("neuron",)
@@ -20,7 +20,7 @@ Gather = Callable[[Network, Tensor, Tensor], Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Criterion:
-    """How much each unit of a layer matters: call it with the layer, a granularity and the layer's statistics.
+    """How much each unit of a kernel matters: call it with that, a granularity and the layer's statistics.
 
     `gathers` takes jets to those statistics, None where no jets are needed. A group of weights scores the sum of its
     weights' scores, or their root of summed squares where `norm` is set. A `seeded` criterion draws its scores.
@@ -45,16 +45,16 @@ class Criterion:
         return self.function.__name__
 
     @torch.no_grad()
-    def __call__(self, layer: Weighted, granularity: str, statistics: Any = None, *, seed: int = 0) -> Tensor:
+    def __call__(self, kernel: Kernel, granularity: str, statistics: Any = None, *, seed: int = 0) -> Tensor:
         """Return a score per unit, least important lowest: (n_out,) for neurons, else (n_weights,) row by row."""
         if granularity not in self.granularities:
             raise NetworkError(f"criterion '{self.name}': " + unknown("granularity", granularity, self.granularities))
         if self.gathers is not None and statistics is None:
             raise NetworkError(f"the criterion '{self.name}' needs jets to gather its statistics from")
-        scores = self.function(layer, granularity, seed if self.seeded else statistics).flatten()
+        scores = self.function(kernel, granularity, seed if self.seeded else statistics).flatten()
         if not torch.isfinite(scores).all():
             raise NetworkError(
-                f"the criterion '{self.name}' is not finite in layer '{layer.name}': look for NaN weights"
+                f"the criterion '{self.name}' is not finite in layer '{kernel.name}': look for NaN weights"
             )
         return scores
 

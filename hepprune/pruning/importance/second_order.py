@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from hepprune.network import Weighted
+from hepprune.network import Kernel
 from hepprune.pruning import compensation, curvature
 from hepprune.pruning.curvature import Curvature
 from hepprune.pruning.importance.magnitude import weight_change
@@ -10,36 +10,36 @@ from hepprune.pruning.importance.registry import NEURONS, WEIGHTS, criterion
 
 
 @criterion(granularities=(*NEURONS, *WEIGHTS), gathers=curvature.hessian)
-def obd(layer: Weighted, granularity: str, gathered: Curvature) -> Tensor:
+def obd(kernel: Kernel, granularity: str, gathered: Curvature) -> Tensor:
     """Return 1/2 H_qq dw_q^2 in nats, per unit, with the true diagonal of the Hessian, which may be negative.
 
     Optimal Brain Damage (LeCun, Denker and Solla 1990). A neuron's change is its activation less its mean.
     """
-    return _saliency(layer, granularity, gathered)
+    return _saliency(kernel, granularity, gathered)
 
 
 @criterion(granularities=(*NEURONS, *WEIGHTS), gathers=curvature.gauss_newton)
-def obd_gauss_newton(layer: Weighted, granularity: str, gathered: Curvature) -> Tensor:
+def obd_gauss_newton(kernel: Kernel, granularity: str, gathered: Curvature) -> Tensor:
     """Return 1/2 G_qq dw_q^2 in nats, per unit, with the diagonal of the Gauss-Newton matrix, never negative.
 
     LeCun, Denker and Solla 1990 themselves use this approximation, and name it Levenberg-Marquardt.
     """
-    return _saliency(layer, granularity, gathered)
+    return _saliency(kernel, granularity, gathered)
 
 
-def _saliency(layer: Weighted, granularity: str, gathered: Curvature) -> Tensor:
+def _saliency(kernel: Kernel, granularity: str, gathered: Curvature) -> Tensor:
     if granularity == "neuron":
         return gathered.neuron / 2
-    return gathered.weight * weight_change(layer, granularity) ** 2 / 2
+    return gathered.weight * weight_change(kernel, granularity) ** 2 / 2
 
 
 @criterion(granularities=("weight",), gathers=compensation.rises)
-def obs(layer: Weighted, granularity: str, gathered: Tensor) -> Tensor:
+def obs(kernel: Kernel, granularity: str, gathered: Tensor) -> Tensor:
     """Return w_q^2 / (2 [H^-1]_qq) per weight, H the second moments of the layer's inputs, others compensating.
 
     Optimal Brain Surgeon (Hassibi and Stork 1993) for the squared error of each layer (Frantar et al.,
     arXiv:2208.11580), or of the totals of a recurrent layer's gates with its inputs and states as recorded; see
     `compensation.scores` for the order of removal, `compensation.compensate` for the update.
     """
-    del layer, granularity
+    del kernel, granularity
     return gathered

@@ -10,7 +10,7 @@ from torch import Tensor
 from hepprune.errors import RecipeError
 from hepprune.fixed import FixedPoint
 from hepprune.hardware.cost import reuse
-from hepprune.network import Conv, Layer, Network, ReLU, Weighted
+from hepprune.network import Conv, Kernel, Layer, Network, ReLU, Weighted
 from hepprune.network.precision import weight_type
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning import importance, masks, selection, statistics, surgery
@@ -100,7 +100,7 @@ class Workshop:
 
     def _may_lose_neurons(self, layer: Weighted) -> bool:
         depthwise = isinstance(layer, Conv) and layer.groups > 1
-        return layer in selection.prunable(self.network, "neuron") and not depthwise
+        return layer.name in {kernel.name for kernel in selection.prunable(self.network, "neuron")} and not depthwise
 
     def layer(self, name: str, option: Option) -> Layer:
         """Return the layer that an option stands for; it must not be changed, for a small one is made only once.
@@ -128,19 +128,19 @@ class Workshop:
         if option.weight_bits is not None:
             changes["weight_type"] = weight_type(layer.weight, option.weight_bits)
         built = layer.rebuilt(**changes)
-        return built if option.sparsity == 0 else masks.with_cut(built, self._cut(built, option))
+        return built if option.sparsity == 0 else masks.with_cut(built, self._cut(built.kernels[0], option))
 
-    def _cut(self, layer: Weighted, option: Option) -> masks.Cut:
+    def _cut(self, kernel: Kernel, option: Option) -> masks.Cut:
         neurons = option.granularity == "neuron"
-        scores = self.criterion(layer, "neuron" if neurons else "weight", self.gathered.get(layer.name))
+        scores = self.criterion(kernel, "neuron" if neurons else "weight", self.gathered.get(kernel.name))
         grouped = granularities.parse(option.granularity) is None
         norm = self.criterion.norm
-        ranked = selection.combined(layer, scores, option.granularity, norm=norm) if grouped else scores
-        chosen = selection.of_layer(layer, ranked, option.sparsity, granularity=option.granularity)
+        ranked = selection.combined(kernel, scores, option.granularity, norm=norm) if grouped else scores
+        chosen = selection.of_layer(kernel, ranked, option.sparsity, granularity=option.granularity)
         if not neurons:
             return chosen
-        constants = self.means[layer.name][list(chosen.units)].tolist()
-        return masks.Cut(layer.name, "neuron", chosen.units, tuple(constants))
+        constants = self.means[kernel.name][list(chosen.units)].tolist()
+        return masks.Cut(kernel.name, "neuron", chosen.units, tuple(constants))
 
     def build(self, options: Mapping[str, Option], *, draft: bool = False) -> Network:
         """Return the network with an option for each layer named, dead structure removed (see `surgery.shrink`).

@@ -54,7 +54,7 @@ def test_json_beside_its_weights_and_objects_in_memory_are_read_as_the_files_are
     for like in (tmp_path / "tagger.json", model):
         network = keras.read(like)
         assert_agree(network, model)
-        network.dense_layers[0].weight.data *= 2
+        network.kernels[0].layer.weight.data *= 2
         suffix = ".json" if like is not model else (".h5" if package == "tf_keras" else ".keras")
         written = keras.write(network, tmp_path / "out" / f"small{suffix}", like=like)
         assert_agree(network, keras_from_json(native, written) if suffix == ".json" else load(native, written))

@@ -17,6 +17,7 @@ from hepprune.frontends.keras.graph import lower
 from hepprune.network import Network, Weighted
 from hepprune.pruning import surgery
 from hepprune.quantisers import FixedPoints
+from tests.networks import weighted
 
 DATA = Path(hepprune.__file__).parents[1] / "tests" / "frontends" / "keras" / "data"
 NAMES = ("dense", "convolutional", "pooled", "wrapped")
@@ -66,7 +67,7 @@ def test_a_smaller_network_is_written_as_hgq_reads_it(name: str, tmp_path: Path)
     """HGQ2 itself runs what was written where HGQ_PYTHON names an interpreter that has it."""
     path, kept = DATA / f"hgq_{name}.keras", np.load(DATA / f"hgq_{name}.npz")
     changed, rng = frontend.read(path), np.random.default_rng(0)
-    for layer in changed.weighted_layers:
+    for layer in weighted(changed):
         layer.digit_limit[torch.as_tensor(rng.random(layer.weight.shape) < 0.3)] = 0
         layer.digit_limit[0] = 0
     smaller = surgery.shrink(changed)

@@ -21,6 +21,7 @@ from hepprune.network import Network, Weighted
 from hepprune.pruning import surgery
 from hepprune.quantisers import FixedPoints
 from tests.frontends.keras.test_hgq import DATA
+from tests.networks import weighted
 
 pytestmark = [
     pytest.mark.slow,
@@ -104,7 +105,7 @@ def _equal(one: Any, other: Any) -> bool:
 def pruned(network: Network, seed: int) -> Network:
     """Return the network without a third of its weights, and without what that leaves dead."""
     changed, rng = network.clone(), np.random.default_rng(seed)
-    for layer in changed.weighted_layers:
+    for layer in weighted(changed):
         layer.digit_limit[torch.as_tensor(rng.random(layer.weight.shape) < 0.3)] = 0
     return surgery.shrink(changed)
 
@@ -130,5 +131,5 @@ def test_a_drawn_model_is_read_and_written_bit_for_bit(
         np.testing.assert_array_equal(np.load(folder / f"{name}.npy"), outputs(wanted, folder))
         read = frontend.read(written)
         np.testing.assert_array_equal(outputs(read, folder), outputs(wanted, folder))
-        for layer, acting in zip(read.weighted_layers, wanted.weighted_layers, strict=True):
+        for layer, acting in zip(weighted(read), weighted(wanted), strict=True):
             assert torch.equal(layer.used_weight(), acting.used_weight())

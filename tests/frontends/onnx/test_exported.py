@@ -16,6 +16,7 @@ from hepprune.network import BatchNorm, Einsum
 from hepprune.pruning import surgery
 from tests.frontends.onnx.models import disagreement, executed, exported
 from tests.frontends.pytorch.drawing import Drawn, modules
+from tests.networks import weighted
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's own, from its exporter
 
@@ -112,7 +113,7 @@ def test_several_inputs_and_outputs_agree_with_onnxruntime(tmp_path: Path) -> No
     proto = exported(Both(), (1, 5, 6), (7,))
     network = read(proto)
     with torch.no_grad():
-        for layer in network.weighted_layers:
+        for layer in weighted(network):
             layer.weight += 0.1
     rng = np.random.default_rng(0)
     inputs = [rng.normal(size=shape).astype(np.float32) for shape in ((4, 1, 5, 6), (4, 7))]

@@ -147,7 +147,7 @@ def test_constants_inside_nodes_are_written_as_initialisers(tmp_path: Path) -> N
     nodes = [helper.make_node("Constant", [], ["w"], value=weight), helper.make_node("MatMul", ["x", "w"], ["y"])]
     proto = model(nodes, {"x": ["n", 3]})
     network = frontends.read(proto)
-    network.dense_layers[0].weight.data += 1
+    network.kernels[0].layer.weight.data += 1
     written = onnx.load(frontends.write(network, tmp_path / "more.onnx", like=proto))
     x = np.ones((2, 3), np.float32)
     assert np.array_equal(executed(written, x)[0], executed(proto, x)[0] + 3)

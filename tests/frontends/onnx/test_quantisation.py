@@ -18,6 +18,7 @@ from hepprune.network.graph import exact_logits
 from hepprune.pruning import surgery
 from hepprune.quantisers import Binary, FixedPoints, Scaled
 from tests.frontends.onnx.models import N_JETS, QONNX, computed, executed_by_qonnx, model
+from tests.networks import weighted
 
 ROUNDINGS = ("ROUND", "FLOOR", "HALF_UP", "DOWN", "HALF_DOWN")
 
@@ -155,7 +156,7 @@ def test_scales_that_are_no_powers_of_two_and_signs_are_kept() -> None:
     built.node("MatMul", x, signs)
     proto = built.model((4,), 2)
     network, jets = read(proto), features(proto)
-    first, second = network.dense_layers
+    first, second = weighted(network)
     assert isinstance(first.weight_type, Scaled)
     assert second.weight_type == Binary(0.5)
     assert np.allclose(computed(network, [jets])[0], executed_by_qonnx(proto, jets), rtol=1e-5, atol=1e-5)
@@ -212,5 +213,5 @@ def test_types_that_no_node_holds_are_not_written(tmp_path: Path) -> None:
     network["x"].result = FixedPoint(5, 3, True, "TRN", "WRAP")
     with pytest.raises(NetworkError, match="layer 'x' .* wraps around"):
         write(network, tmp_path / "wrapping.onnx", like=proto)
-    assert isinstance(network.dense_layers[0], Dense)
+    assert isinstance(network.kernels[0].layer, Dense)
     assert [path.name for path in tmp_path.iterdir()] == ["other.onnx"]

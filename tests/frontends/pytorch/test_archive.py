@@ -62,7 +62,7 @@ def test_a_file_gives_what_the_module_gives(saved: tuple[Path, nn.Module]) -> No
 
 def test_pickled_sample_inputs_are_never_opened(saved: tuple[Path, nn.Module]) -> None:
     path = rewritten(saved[0], sample_inputs__model=b"", **{"model.pt": pickle.dumps(Payload())})
-    assert len(read(path).weighted_layers) == 2
+    assert len(read(path).kernels) == 2
     assert not Path("executed").exists()
 
 
@@ -91,7 +91,7 @@ def test_text_that_torch_would_evaluate_is_not(saved: tuple[Path, nn.Module]) ->
         sizes[0]["as_expr"]["expr_str"] = "__import__('pathlib').Path('executed').touch()"
         return model
 
-    assert len(read(rewritten(saved[0], **{"model.json": evil})).weighted_layers) == 2
+    assert len(read(rewritten(saved[0], **{"model.json": evil})).kernels) == 2
     assert not Path("executed").exists()
 
 

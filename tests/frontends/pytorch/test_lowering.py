@@ -15,6 +15,7 @@ from hepprune.frontends.pytorch.lowering import lower
 from hepprune.frontends.pytorch.program import from_exported
 from hepprune.network import Dense, Einsum, Permute, Recurrent, Reshape, Shared
 from tests.frontends.pytorch.drawing import Drawn, disagreement, features, modules
+from tests.networks import weighted
 
 
 class Function(nn.Module):
@@ -184,8 +185,8 @@ def test_attention_of_a_module_agrees_with_torch(*, need_weights: bool) -> None:
     network = read(module)
     assert not any(isinstance(layer, Permute) for layer in network)
     assert sum(isinstance(layer, Einsum) for layer in network) == 2
-    assert [layer.name for layer in network.dense_layers][-1] == "attention_out_proj"
-    assert [layer.n_out for layer in network.dense_layers] == [8, 8, 8, 8]
+    assert [layer.name for layer in weighted(network)][-1] == "attention_out_proj"
+    assert [layer.n_out for layer in weighted(network)] == [8, 8, 8, 8]
 
 
 def test_a_transformer_block_agrees_with_torch() -> None:

@@ -18,6 +18,7 @@ from hepprune.network import Layer, Network
 from hepprune.network.precision import Precision, quantise
 from hepprune.pruning import masks, surgery
 from tests.frontends.pytorch.drawing import Drawn, arranged, disagreement, features, modules
+from tests.networks import weighted
 
 
 class Convolutional(nn.Module):
@@ -100,7 +101,7 @@ def test_changed_numbers_come_back(module: Drawn, seed: int) -> None:
     network = read(module)
     torch.manual_seed(seed)
     with torch.no_grad():
-        for layer in network.weighted_layers:
+        for layer in weighted(network):
             layer.weight += 0.1 * torch.randn_like(layer.weight)
     written = to_module(network, module)
     assert same(read(written), network)
@@ -126,7 +127,7 @@ def test_surgery_on_a_quantised_tagger_is_a_smaller_module_with_its_weights() ->
     small = surgery.shrink(masks.apply(network, cut))
     written = to_module(small, module)
     sizes = [layer.out_features for layer in written.layers[::2]]
-    assert sizes == [layer.n_out for layer in small.dense_layers]
+    assert sizes == [layer.n_out for layer in weighted(small)]
     assert sizes[0] <= 6
     assert sizes[1] <= 6  # others may be dead once their values are quantised
     values = torch.tensor(x)
@@ -244,13 +245,13 @@ def test_attention_keeps_its_packed_weights() -> None:
     module = Attending().eval()
     network = read(module)
     with torch.no_grad():
-        for layer in network.dense_layers:
+        for layer in weighted(network):
             layer.weight += torch.randn_like(layer.weight)
             layer.bias += 1
     written = to_module(network, module)
     assert disagreement(network, written, [torch.randn(3, 5, 4)]) < 1e-5
     assert same(read(written), network)
-    query = network.dense_layers[0]
+    query = network.kernels[0].layer
     smaller = query.rebuilt(weight=query.weight[:2], bias=query.bias[:2], digit_limit=query.digit_limit[:2])
     with pytest.raises(NetworkError):
         to_module(network.replacing({query.name: smaller}), module)

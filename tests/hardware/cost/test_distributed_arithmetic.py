@@ -19,6 +19,7 @@ from hepprune.hardware.targets import Target
 from hepprune.network import Dense, Input, Layer, Network, ReLU
 from hepprune.network.precision import weight_type
 from hepprune.pruning import surgery
+from tests.networks import weighted
 
 Floats, Bools = NDArray[np.float64], NDArray[np.bool_]
 TARGET = Target("test", clock_ns=5.0)
@@ -128,7 +129,7 @@ NETWORKS = st.builds(
 
 def _priced_without(network: Network, data: st.DataObject, *, neurons: bool) -> tuple[Estimate, Estimate]:
     """Return the price of a network, and that without a few weights or one neuron of a layer."""
-    layer, smaller = data.draw(st.sampled_from(network.dense_layers)), network.clone()
+    layer, smaller = data.draw(st.sampled_from(weighted(network))), network.clone()
     limit = smaller[layer.name].digit_limit.view(layer.n_out, -1)  # type: ignore[union-attr,operator]
     if neurons:
         limit[data.draw(st.integers(0, layer.n_out - 1))] = 0
@@ -165,7 +166,7 @@ def test_layers_add_up_and_there_is_no_dsp(network: Network) -> None:
         total = sum(getattr(layer.resources, cell) for layer in price.layers)
         assert total == pytest.approx(getattr(price.resources, cell))
     assert price.resources.dsp == price.resources.bram18 == 0
-    assert [layer.layer for layer in price.layers] == [layer.name for layer in network.dense_layers]
+    assert [layer.layer for layer in price.layers] == [layer.name for layer in weighted(network)]
 
 
 @settings(max_examples=50, deadline=None)
@@ -212,7 +213,7 @@ def test_a_network_of_5000_weights_is_priced_in_less_than_10_ms() -> None:
     network = random_network(4, (16, 64, 48, 16, 5), 0.5)
     variants = [network.clone() for _ in range(20)]
     for n, variant in enumerate(variants):  # in every matrix, so that nothing is found priced
-        for layer in variant.dense_layers:
+        for layer in weighted(variant):
             layer.digit_limit.view(-1)[n] = 1 - layer.digit_limit.view(-1)[n].clamp(max=1)
     cost.estimate(network, TARGET)
     seconds = []

@@ -5,6 +5,7 @@ from hepprune.fixed import FixedPoint
 from hepprune.network import Dense, Input, Network, ReLU
 from hepprune.pruning import activity, coupling, importance, masks, plan, surgery
 from hepprune.training import Sample
+from tests.networks import weighted
 from tests.pruning import cells, graphs, smooth
 from tests.pruning.test_gates import jets as graph_jets
 
@@ -14,13 +15,15 @@ def test_activity_is_what_neurons_hand_on(name: str) -> None:
     network = smooth.network(name)
     x, y = smooth.jets(network)
     values = network.activations(x)
-    for layer in network.weighted_layers:
+    for layer in weighted(network):
         after = network.readers(layer)
         handed = values[after[0].name if after and isinstance(after[0], ReLU) else layer.name].detach().flatten(0, -2)
         found = activity.gather(network, x, y, batch_size=9)[layer.name]
-        assert torch.allclose(importance.mean_activation(layer, "neuron", found), handed.abs().mean(dim=0))
-        assert torch.allclose(importance.nonzero_activation(layer, "neuron", found), (handed != 0).double().mean(dim=0))
-        assert torch.equal(importance.dead(layer, "neuron", found), handed.amax(dim=0) - handed.amin(dim=0))
+        assert torch.allclose(importance.mean_activation(layer.kernels[0], "neuron", found), handed.abs().mean(dim=0))
+        assert torch.allclose(
+            importance.nonzero_activation(layer.kernels[0], "neuron", found), (handed != 0).double().mean(dim=0)
+        )
+        assert torch.equal(importance.dead(layer.kernels[0], "neuron", found), handed.amax(dim=0) - handed.amin(dim=0))
 
 
 def test_wanda_weighs_weights_by_what_they_multiply() -> None:
@@ -29,7 +32,7 @@ def test_wanda_weighs_weights_by_what_they_multiply() -> None:
     layer = network["first"]
     expected = layer.weight.abs() * x.square().mean(dim=0).sqrt()
     assert torch.allclose(
-        importance.wanda(layer, "weight", activity.gather(network, x, y)["first"]), expected.flatten()
+        importance.wanda(layer.kernels[0], "weight", activity.gather(network, x, y)["first"]), expected.flatten()
     )
 
 
@@ -39,7 +42,7 @@ def test_dead_neurons_go_without_a_single_bit(tagger: Network, jets: tuple[Sampl
     wounded["dense_2"].bias.data[5] = -3.9  # never reaches the ReLU's threshold
     wounded["dense_2"].weight.data[5] *= 0.05
     masked = plan.prune(wounded, sample, method="dead", sparsity=None, granularity="neuron")
-    gone = {la.name: torch.nonzero((la.digit_limit == 0).all(dim=1)).flatten().tolist() for la in masked.dense_layers}
+    gone = {la.name: torch.nonzero((la.digit_limit == 0).all(dim=1)).flatten().tolist() for la in weighted(masked)}
     assert 2 in gone["dense_1"]
     assert 5 in gone["dense_2"]
     assert torch.equal(masked.logits(sample.x), wounded.logits(sample.x))

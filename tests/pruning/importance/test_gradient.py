@@ -5,6 +5,7 @@ from hepprune.errors import NetworkError
 from hepprune.network import Network
 from hepprune.pruning import gradients, importance, masks, statistics
 from hepprune.training import Sample
+from tests.networks import weighted
 from tests.pruning import smooth
 
 
@@ -16,10 +17,10 @@ def gathered(tagger: Network, jets: tuple[Sample, Sample]) -> dict[str, statisti
 def test_fisher_is_half_the_curvature_times_the_squared_change(
     tagger: Network, gathered: dict[str, statistics.LayerStatistics]
 ) -> None:
-    for layer in tagger.dense_layers:
+    for layer in weighted(tagger):
         curvature = gathered[layer.name].weight_fisher
-        shorter = layer.used_weight() - importance.weight_change(layer, "digit")
-        scores = {g: importance.fisher(layer, g, gathered[layer.name]) for g in masks.GRANULARITIES}
+        shorter = layer.used_weight() - importance.weight_change(layer.kernels[0], "digit")
+        scores = {g: importance.fisher(layer.kernels[0], g, gathered[layer.name]) for g in masks.GRANULARITIES}
         assert torch.allclose(scores["weight"], (curvature * layer.used_weight() ** 2 / 2).flatten())
         assert torch.allclose(scores["digit"], (curvature * (layer.used_weight() - shorter) ** 2 / 2).flatten())
         assert torch.allclose(scores["neuron"], gathered[layer.name].neuron_fisher / 2)
@@ -27,14 +28,14 @@ def test_fisher_is_half_the_curvature_times_the_squared_change(
 
 def test_fisher_needs_statistics(tagger: Network) -> None:
     with pytest.raises(NetworkError, match="'fisher' needs jets"):
-        importance.fisher(tagger["dense_1"], "weight", None)
+        importance.fisher(tagger["dense_1"].kernels[0], "weight", None)
 
 
 def test_fisher_ranks_neurons_as_the_measured_loss_does(
     tagger: Network, jets: tuple[Sample, Sample], gathered: dict[str, statistics.LayerStatistics]
 ) -> None:
     sample, found = jets[1], gathered["dense_2"]
-    scores = importance.fisher(tagger["dense_2"], "neuron", found)
+    scores = importance.fisher(tagger["dense_2"].kernels[0], "neuron", found)
 
     def loss(network: Network) -> float:
         return torch.nn.functional.cross_entropy(network.logits(sample.x), sample.y).item()
@@ -51,7 +52,7 @@ def test_fisher_ranks_neurons_as_the_measured_loss_does(
 def test_taylor_is_the_gradient_times_the_weight(name: str) -> None:
     network = smooth.network(name)
     found = gradients.gather(network, *smooth.jets(network))
-    for layer in network.weighted_layers:
+    for layer in weighted(network):
         signed, single = (
             importance.find(n)(layer, "weight", found[layer.name]) for n in ("taylor", "taylor_per_sample")
         )
@@ -59,4 +60,6 @@ def test_taylor_is_the_gradient_times_the_weight(name: str) -> None:
         expected = (torch.tensor(slopes, dtype=torch.float64) * layer.weight.detach().flatten()).abs()
         assert torch.allclose(signed, expected, atol=1e-8)
         assert (signed <= single + 1e-12).all()  # single jets do not cancel
-        assert torch.equal(importance.taylor(layer, "neuron", found[layer.name]), found[layer.name].neuron_signed.abs())
+        assert torch.equal(
+            importance.taylor(layer.kernels[0], "neuron", found[layer.name]), found[layer.name].neuron_signed.abs()
+        )

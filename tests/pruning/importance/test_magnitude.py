@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from hepprune.network import Dense, Weighted
 from hepprune.pruning import importance, masks
-from tests.networks import dense_layers
+from tests.networks import dense_layers, weighted
 from tests.pruning import smooth
 
 LAYERS = st.builds(tuple, st.tuples(st.integers(1, 8), st.integers(1, 8))).flatmap(
@@ -15,36 +15,47 @@ LAYERS = st.builds(tuple, st.tuples(st.integers(1, 8), st.integers(1, 8))).flatm
 @given(LAYERS)
 def test_magnitude_is_the_size_of_what_is_lost(layer: Dense) -> None:
     used = layer.used_weight().detach()
-    assert torch.equal(importance.magnitude(layer, "weight"), used.abs().flatten())
-    assert torch.allclose(importance.magnitude(layer, "neuron"), used.norm(dim=1))
-    assert torch.equal(importance.magnitude(layer, "digit"), importance.weight_change(layer, "digit").abs().flatten())
+    assert torch.equal(importance.magnitude(layer.kernels[0], "weight"), used.abs().flatten())
+    assert torch.allclose(importance.magnitude(layer.kernels[0], "neuron"), used.norm(dim=1))
+    assert torch.equal(
+        importance.magnitude(layer.kernels[0], "digit"),
+        importance.weight_change(layer.kernels[0], "digit").abs().flatten(),
+    )
 
 
 @given(LAYERS)
 def test_a_digit_is_never_more_than_its_weight(layer: Dense) -> None:
-    digit, weight = (importance.weight_change(layer, granularity).abs() for granularity in ("digit", "weight"))
+    digit, weight = (
+        importance.weight_change(layer.kernels[0], granularity).abs() for granularity in ("digit", "weight")
+    )
     assert (digit <= weight).all()
     assert ((digit > 0) == (weight > 0)).all()
 
 
 @given(LAYERS)
 def test_a_digit_change_is_what_a_digit_cut_does(layer: Dense) -> None:
-    before, change = layer.used_weight().detach(), importance.weight_change(layer, "digit")
+    before, change = layer.used_weight().detach(), importance.weight_change(layer.kernels[0], "digit")
     masks.apply_to(layer, masks.Cut("d", "digit", tuple(range(before.numel()))))
     assert torch.equal(before - layer.used_weight(), change)
 
 
 def test_a_filter_is_as_large_as_its_kernel() -> None:
-    for layer in smooth.network("conv_relu").weighted_layers:
+    for layer in weighted(smooth.network("conv_relu")):
         flat = layer.weight.detach().flatten(1)
-        assert torch.allclose(importance.magnitude(layer, "neuron"), torch.linalg.vector_norm(flat, dim=1))
-        assert torch.allclose(importance.magnitude_l1(layer, "neuron"), flat.abs().sum(dim=1))
-        assert torch.equal(importance.magnitude_l1(layer, "weight"), flat.abs().flatten())
+        assert torch.allclose(importance.magnitude(layer.kernels[0], "neuron"), torch.linalg.vector_norm(flat, dim=1))
+        assert torch.allclose(importance.magnitude_l1(layer.kernels[0], "neuron"), flat.abs().sum(dim=1))
+        assert torch.equal(importance.magnitude_l1(layer.kernels[0], "weight"), flat.abs().flatten())
 
 
 def test_random_scores_follow_the_seed_and_the_layer() -> None:
-    first, last = smooth.network("dense_relu").weighted_layers
+    first, last = weighted(smooth.network("dense_relu"))
     assert isinstance(first, Weighted)
-    assert torch.equal(importance.random(first, "weight", seed=1), importance.random(first, "weight", seed=1))
-    assert not torch.equal(importance.random(first, "weight", seed=1), importance.random(first, "weight", seed=2))
-    assert not torch.equal(importance.random(first, "weight")[:15], importance.random(last, "weight"))
+    assert torch.equal(
+        importance.random(first.kernels[0], "weight", seed=1), importance.random(first.kernels[0], "weight", seed=1)
+    )
+    assert not torch.equal(
+        importance.random(first.kernels[0], "weight", seed=1), importance.random(first.kernels[0], "weight", seed=2)
+    )
+    assert not torch.equal(
+        importance.random(first.kernels[0], "weight")[:15], importance.random(last.kernels[0], "weight")
+    )

@@ -117,7 +117,7 @@ def test_scores_that_are_not_finite_are_refused() -> None:
     layer = smooth.network("dense_relu")["first"]
     layer.weight.data[0, 0] = torch.nan
     with pytest.raises(NetworkError, match="'magnitude' is not finite in layer 'first'"):
-        importance.magnitude(layer, "weight")
+        importance.magnitude(layer.kernels[0], "weight")
 
 
 def test_an_unknown_criterion_lists_the_known_ones() -> None:

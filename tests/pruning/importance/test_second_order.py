@@ -3,6 +3,7 @@ import torch
 
 from hepprune.errors import NetworkError
 from hepprune.pruning import compensation, curvature, importance
+from tests.networks import weighted
 from tests.pruning import smooth
 
 
@@ -10,11 +11,13 @@ from tests.pruning import smooth
 def test_obd_is_half_the_measured_curvature_times_the_squared_weight(name: str) -> None:
     network = smooth.network(name)
     found = curvature.hessian(network, *smooth.jets(network))
-    for layer in network.weighted_layers:
+    for layer in weighted(network):
         bends = [smooth.differences(network, layer.name, q, step=1e-4)[1] for q in range(layer.weight.numel())]
         expected = torch.tensor(bends, dtype=torch.float64) * layer.weight.detach().flatten() ** 2 / 2
-        assert torch.allclose(importance.obd(layer, "weight", found[layer.name]), expected, rtol=1e-4, atol=2e-6)
-        assert torch.equal(importance.obd(layer, "neuron", found[layer.name]), found[layer.name].neuron / 2)
+        assert torch.allclose(
+            importance.obd(layer.kernels[0], "weight", found[layer.name]), expected, rtol=1e-4, atol=2e-6
+        )
+        assert torch.equal(importance.obd(layer.kernels[0], "neuron", found[layer.name]), found[layer.name].neuron / 2)
 
 
 def test_gauss_newton_is_named_as_such() -> None:
@@ -34,4 +37,4 @@ def test_obs_scores_weights_only() -> None:
     found = importance.scores(network, importance.obs, "weight", data=data)["first"]
     assert torch.equal(found, compensation.scores(layer, compensation.moments(network, *data)["first"]).flatten())
     with pytest.raises(NetworkError, match="criterion 'obs': unknown granularity 'neuron'"):
-        importance.obs(layer, "neuron", found)
+        importance.obs(layer.kernels[0], "neuron", found)

@@ -15,6 +15,7 @@ from hepprune.search.plans.choices import Option, Table
 from hepprune.search.plans.pricing import Pricing
 from hepprune.search.plans.variants import Grid, Workshop
 from hepprune.training import Sample
+from tests.networks import weighted
 from tests.pruning import graphs
 
 TARGET = targets.load("generic_vu13p")
@@ -63,8 +64,8 @@ def test_what_a_block_took_along_needs_no_other_cut(network: Network, sample: Sa
     workshop = Workshop.of(network, sample)
     for block in blocks.blocks(network):
         chosen = {f"block:{block.end}": Option("layer", 1.0), **dict.fromkeys(block.layers, Option(sparsity=0.5))}
-        weighted = {layer.name for layer in network.weighted_layers}
-        chosen = {name: option for name, option in chosen.items() if name in weighted or ":" in name}
+        names = {layer.name for layer in weighted(network)}
+        chosen = {name: option for name, option in chosen.items() if name in names or ":" in name}
         left = {layer.name for layer in workshop.build(chosen)}
         assert not left & set(block.layers)
 

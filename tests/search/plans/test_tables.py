@@ -12,6 +12,7 @@ from hepprune.search.plans.journal import Journal
 from hepprune.search.plans.pricing import Pricing, latency_limit
 from hepprune.search.plans.variants import Grid, Workshop
 from hepprune.training import Sample
+from tests.networks import weighted
 
 TARGET = targets.load("generic_vu13p")
 GRID = Grid((0.25, 0.75), ("weight", "neuron", "dsp_row", "2:4"), (1, 4), (4,), (4,))
@@ -117,7 +118,7 @@ def test_a_network_is_built_as_chosen(workshop: Workshop) -> None:
         "relu_2": Option(activation_bits=4),
     }
     built = workshop.build(chosen)
-    first, second, _ = built.dense_layers
+    first, second, _ = weighted(built)
     assert first.n_out <= 12
     assert (first.reuse_factor, second.reuse_factor) == (4, 1)
     assert second.fixed_types[0].width == 4
