@@ -29,11 +29,12 @@ from hepprune.network.precision import quantise
 from hepprune.pipeline import searching, taggers
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.wholes import Settings
+from hepprune.sample import Sample
 from hepprune.search.plans import solvers, tables
 from hepprune.search.plans.choices import Choice, Option, Problem, Table
 from hepprune.search.plans.pricing import Pricing
 from hepprune.search.plans.variants import Workshop
-from hepprune.training import Fit, Sample
+from hepprune.training import Fit
 
 ROOT = Path(__file__).parent.parent
 SOLVERS = ("greedy", "exact", "dynamic_programming")
@@ -73,7 +74,7 @@ def trained(job: recipe.Recipe, jets: taggers.Samples) -> Network:
     """Return the recipe's tagger after a few epochs."""
     network = training.multilayer_perceptron(len(job.data.features), job.model.hidden, len(job.data.classes), seed=1)
     network, _ = training.fit(network, jets.train, jets.validation, settings=Fit(6, quantised=False), seed=1)
-    network = quantise(network, jets.train.first(20_000).x.numpy(), job.model.bits.precision())
+    network = quantise(network, jets.train.first(20_000).features.numpy(), job.model.bits.precision())
     return training.fit(network, jets.train, jets.validation, settings=Fit(4), seed=1)[0]
 
 

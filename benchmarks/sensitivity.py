@@ -25,9 +25,9 @@ from hepprune.fixed import FixedPoint
 from hepprune.network import Network
 from hepprune.network.precision import Precision, quantise
 from hepprune.pruning import masks, statistics
+from hepprune.sample import Sample
 from hepprune.search import kernels, sensitivity
 from hepprune.search.sensitivity import Point
-from hepprune.training import Sample
 
 T = TypeVar("T")
 ROOT = Path(__file__).parent.parent
@@ -154,10 +154,6 @@ def predicted(network: Network, sample: Sample) -> list[float]:
     gathered = statistics.gather(network, sample.x, sample.y)
     kernels = network.kernels
     return [sensitivity.lowest(each, "weight", level, gathered, "fisher")[1] for each in kernels for level in LEVELS]
-        sensitivity.lowest(layer.kernels[0], "weight", level, gathered, "fisher")[1]
-        for layer in layers
-        for level in LEVELS
-    ]
 
 
 def scaling() -> dict[str, object]:

@@ -22,7 +22,8 @@ from hepprune import frontends, metrics, training
 from hepprune.files import write_json
 from hepprune.network import Network
 from hepprune.pruning import surgery
-from hepprune.training import Fit, Sample
+from hepprune.sample import Sample
+from hepprune.training import Fit
 
 RESULTS = constituents.ROOT / "benchmarks/results/structured"
 REFERENCE = constituents.ROOT / "../shared/reference/models"

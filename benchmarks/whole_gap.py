@@ -27,6 +27,7 @@ from hepprune.hardware.resources import Budget, Resources
 from hepprune.network import Network
 from hepprune.network.precision import Precision, quantise
 from hepprune.pipeline.wholes import Model, Settings, Wholes
+from hepprune.sample import Sample
 from hepprune.search.plans import solvers, tables
 from hepprune.search.plans.choices import Problem
 from hepprune.search.plans.exploring import explore
@@ -34,7 +35,7 @@ from hepprune.search.plans.journal import Journal
 from hepprune.search.plans.pricing import Pricing
 from hepprune.search.plans.settling import settle
 from hepprune.search.plans.variants import Grid, Workshop
-from hepprune.training import Fit, Sample
+from hepprune.training import Fit
 
 ROOT = Path(__file__).parent.parent
 TARGET = targets.load("generic_vu13p")

@@ -5,50 +5,24 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from hepprune import metrics
 from hepprune.errors import DataError
 from hepprune.network import Dense, Input, Network, ReLU
 from hepprune.network.layers import Layer
+from hepprune.sample import Sample
+from hepprune.task import Targets
 
 _SHARED_FROM = 100_000  # parameters
 
 # What is added to the loss, from the value of every layer up to the logits and the targets.
 Penalty = Callable[[Mapping[str, Tensor], Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Jets as tensors: x float32 (n_jets, n_features), y int64 (n_jets,) or soft targets (n_jets, n_classes)."""
-
-    x: Tensor
-    y: Tensor
-
-    @classmethod
-    def from_arrays(cls, x: NDArray[Any], y: NDArray[Any]) -> "Sample":
-        """Copy arrays into tensors.
-
-        Raises:
-            DataError: there are no jets.
-        """
-        if not len(x):
-            raise DataError("a sample has no jets")
-        return cls(torch.tensor(np.asarray(x), dtype=torch.float32), torch.tensor(np.asarray(y), dtype=torch.int64))
-
-    def __len__(self) -> int:
-        """Return n_jets."""
-        return len(self.y)
-
-    def first(self, n_jets: int) -> "Sample":
-        """Return the first jets."""
-        return Sample(self.x[:n_jets], self.y[:n_jets])
 
 
 @dataclass(frozen=True)
@@ -70,7 +44,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class Epoch:
-    """One pass: mean training loss, validation loss and accuracy with its error, seconds since the start."""
+    """One pass: mean training loss, validation loss, the task's primary metric and its error, seconds since the start."""
 
     epoch: int
     training_loss: float
@@ -112,16 +86,15 @@ def fit(
 ) -> tuple[Network, tuple[Epoch, ...]]:
     """Return a trained copy, restored to its best epoch on the validation jets, and its history.
 
-    The loss is the cross-entropy of the logits; with a `teacher` its class probabilities are half of each target
-    (distillation, Hinton, Vinyals and Dean, arXiv:1503.02531). A `penalty` is added to it. `prepare` may prune the
+    The loss is that of the jets' task; with a `teacher` what it puts out is half of each target (distillation, Hinton,
+    Vinyals and Dean, arXiv:1503.02531). A `penalty` is added to it. `prepare` may prune the
     network before each epoch, and says whether that epoch may be the one restored. `advance(1)` is called after each.
 
     Raises:
         DataError: the loss is no longer finite.
     """
     with _threads(network):
-        targets = _targets(train, teacher)
-        sample = Sample(train.x, targets)
+        sample = train if teacher is None else replace(train, y=_taught(train, teacher))
         options = {"settings": settings, "seed": seed, "penalty": penalty, "prepare": prepare, "advance": advance}
         return _fit(network.clone(), sample, validation, **options)  # type: ignore[arg-type]
 
@@ -139,12 +112,9 @@ def _threads(network: Network) -> Iterator[None]:
 
 
 @torch.no_grad()
-def _targets(train: Sample, teacher: Network | None) -> Tensor:
-    """Return what the loss holds the logits against: classes (n_jets,), or with a teacher (n_jets, n_classes)."""
-    if teacher is None:
-        return train.y
-    taught = torch.softmax(teacher.logits(train.x), dim=-1)
-    return (taught + nn.functional.one_hot(train.y, taught.shape[1])) / 2
+def _taught(train: Sample, teacher: Network) -> Targets:
+    """Return targets half of which are what the teacher puts out."""
+    return train.task.taught(train.y, teacher.raw(train.x))
 
 
 def _fit(
@@ -169,11 +139,11 @@ def _fit(
         order = torch.randperm(len(train), generator=generator)
         losses = []
         for batch in torch.split(order, settings.batch_size):
-            part = Sample(train.x[batch], train.y[batch])
-            losses.append(_step(_loss(network, part, penalty, quantised=settings.quantised), optimiser, cycle))
-        loss, hits, regret = _validate(network, validation, settings, penalty)
+            loss = _loss(network, train.taking(batch), penalty, quantised=settings.quantised)
+            losses.append(_step(loss, optimiser, cycle))
+        validated, hits, regret = _validate(network, validation, settings, penalty)
         seconds = time.perf_counter() - start
-        history.append(Epoch(epoch, float(np.mean(losses)), loss, hits.value, hits.error, seconds))
+        history.append(Epoch(epoch, float(np.mean(losses)), validated, hits.value, hits.error, seconds))
         advance(1)
         if eligible and regret < least:
             best, least, best_epoch = copy.deepcopy(network.state_dict()), regret, epoch
@@ -185,7 +155,7 @@ def _fit(
 
 def _loss(network: Network, sample: Sample, penalty: Penalty | None, *, quantised: bool) -> Tensor:
     values = network.activations(sample.x, quantised=quantised, until=network.raw_outputs)
-    loss = nn.functional.cross_entropy(values[network.raw_output], sample.y)
+    loss = sample.loss([values[name] for name in network.raw_outputs])
     return loss if penalty is None else loss + penalty(values, sample.y)
 
 
@@ -201,23 +171,31 @@ def _step(loss: Tensor, optimiser: torch.optim.Optimizer, cycle: torch.optim.lr_
 
 @torch.no_grad()
 def evaluate(network: Network, sample: Sample, *, quantised: bool = True) -> NDArray[np.float64]:
-    """Return logits (n_jets, n_classes)."""
+    """Return the only output before its head, (n_jets, n_out): of a classifier the logits."""
     return network.logits(sample.x, quantised=quantised).double().numpy()
+
+
+@torch.no_grad()
+def scores(network: Network, sample: Sample, *, quantised: bool = True) -> dict[str, metrics.Score]:
+    """Return every metric of the sample's task, the primary one first."""
+    return sample.scores(network.raw(sample.x, quantised=quantised))
 
 
 @torch.no_grad()
 def _validate(
     network: Network, validation: Sample, settings: Fit, penalty: Penalty | None
 ) -> tuple[float, metrics.Score, float]:
-    """Return the validation loss, the accuracy, and what the best epoch has least of."""
-    logits, labels = evaluate(network, validation, quantised=settings.quantised), validation.y.numpy()
-    loss = metrics.cross_entropy(logits, labels).value
+    """Return the validation loss, the primary metric, and what the best epoch has least of."""
+    raw = tuple(each.double() for each in network.raw(validation.x, quantised=settings.quantised))
+    loss = float(validation.loss(raw))
     if not np.isfinite(loss):
         raise DataError("the validation loss is not finite; look for extreme features among the validation jets")
+    watched = settings.monitor if settings.monitor != "loss" else validation.task.metrics[0]
+    found = validation.scores(raw, {watched, validation.task.metrics[0]})
     if settings.monitor != "loss":
-        regret = -metrics.find(settings.monitor)(logits, labels).value
+        regret = found[watched].value * (1 if watched in metrics.LOWER_IS_BETTER else -1)
     elif penalty is None:
         regret = loss
     else:
         regret = float(_loss(network, validation, penalty, quantised=settings.quantised))
-    return loss, metrics.accuracy(logits, labels), regret
+    return loss, found[validation.task.metrics[0]], regret

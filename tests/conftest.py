@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, settings
 from hepprune.fixed import FixedPoint
 from hepprune.network import Network
 from hepprune.network.precision import Precision, quantise
-from hepprune.training import Fit, Sample, fit, multilayer_perceptron
+from hepprune.sample import Sample
+from hepprune.training import Fit, fit, multilayer_perceptron
 
 settings.register_profile(
     "hepprune",
@@ -44,7 +45,7 @@ def tagger(jets: tuple[Sample, Sample]) -> Network:
     train, validation = jets
     network = multilayer_perceptron(N_FEATURES, (16, 12), N_CLASSES, seed=0)
     network, _ = fit(network, train, validation, settings=Fit(6, 256, 1e-2, quantised=False), seed=0)
-    network = quantise(network, train.x.numpy(), Precision(INPUTS))
+    network = quantise(network, train.features.numpy(), Precision(INPUTS))
     network, _ = fit(network, train, validation, settings=Fit(3, 256, 3e-3), seed=0)
     return network
 

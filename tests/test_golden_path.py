@@ -66,7 +66,7 @@ def test_the_network_that_comes_out_is_the_one_described(built: Path, small: Rec
     summary = summaries.read(built / "summary.json")
     jets = taggers.read_jets(Context(small, targets.load(small.target), built))
     found = network.load(built / "network.npz")
-    score = metrics.accuracy(exact_logits(found, jets.test.x.numpy()), jets.test.y.numpy())
+    score = metrics.accuracy(exact_logits(found, jets.test.features.numpy()), jets.test.y.numpy())
     assert score.value == pytest.approx(summary.compressed.accuracy, abs=1e-12)
     assert score.error == pytest.approx(summary.compressed.accuracy_err, rel=1e-9)
     assert tuple(layer.n_out for layer in weighted(found)) == summary.compressed.layer_sizes
@@ -79,7 +79,7 @@ def test_taggers_are_compared_on_the_test_jets_by_every_metric(built: Path, smal
     jets = taggers.read_jets(context)
     gap, labels = summary.compressed_minus_baseline, jets.test.y.numpy()
     logits = [
-        exact_logits(each, jets.test.x.numpy())
+        exact_logits(each, jets.test.features.numpy())
         for each in (network.load(built / "network.npz"), taggers.baseline(context, jets))
     ]
     lost = metrics.difference(*(metrics.cross_entropy(each, labels) for each in logits))

@@ -9,8 +9,9 @@ from hepprune.errors import DataError
 from hepprune.fixed import FixedPoint
 from hepprune.network import Network, exact_logits, identity
 from hepprune.pruning import masks
+from hepprune.sample import Sample
 from hepprune.search.greedy import release_digits
-from hepprune.training import Fit, Sample
+from hepprune.training import Fit
 from tests.networks import weighted
 
 QUICK = Fit(epochs=2, batch_size=256, learning_rate=5e-3)
@@ -167,4 +168,4 @@ def test_a_new_network_has_the_shape_and_the_spread_asked_for() -> None:
 
 def test_evaluate_equals_the_firmware_arithmetic(tagger: Network, jets: Jets) -> None:
     assert tagger.input.result == FixedPoint(8, 3, True, "RND", "SAT")
-    assert np.array_equal(training.evaluate(tagger, jets[1]), exact_logits(tagger, jets[1].x.numpy()))
+    assert np.array_equal(training.evaluate(tagger, jets[1]), exact_logits(tagger, jets[1].features.numpy()))

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
-from hepprune.network.graph import Network
+from hepprune.network.graph import Network, as_tuple
 from hepprune.network.layers import BatchNorm, Dense, Input, Layer, ReLU
 
 
@@ -31,10 +30,10 @@ class Precision:
 
 
 @torch.no_grad()
-def quantise(network: Network, features: NDArray[Any], precision: Precision) -> Network:
+def quantise(network: Network, features: Any, precision: Precision) -> Network:
     """Return a copy with types for every layer: widths as asked, integer bits from the values seen on `features`.
 
-    Features have shape (n_jets, n_features). Weights, and activations that saturate, take the integer bits of least
+    Features have shape (n_jets, *shape), one array for each input. Weights, and activations that saturate, take the integer bits of least
     squared error; activations that wrap hold all values seen; a bias keeps every fractional bit of its products and two
     bits of headroom, so that constants of removed neurons fit.
 
@@ -43,7 +42,8 @@ def quantise(network: Network, features: NDArray[Any], precision: Precision) -> 
     """
     for name in precision.layer_bits or {}:
         _ = network[name]
-    values = network.activations(torch.as_tensor(np.asarray(features, dtype=np.float32)), quantised=False)
+    inputs = [torch.as_tensor(np.asarray(each, dtype=np.float32)) for each in as_tuple(features)]
+    values = network.activations(inputs, quantised=False)
     changed: dict[str, Layer] = {}
     fractions: dict[str, int] = {}
     for layer in network.clone():

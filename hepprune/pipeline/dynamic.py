@@ -122,7 +122,11 @@ class _Bench:
 
     def start(self) -> Network:
         """Return the float network that all kinds start from."""
-        sizes = self.jets.train.x.shape[1], self.context.recipe.model.hidden, len(self.context.recipe.data.classes)
+        sizes = (
+            self.jets.train.features.shape[1],
+            self.context.recipe.model.hidden,
+            len(self.context.recipe.data.classes),
+        )
         return training.multilayer_perceptron(*sizes, seed=self.seed)
 
     def train(self, network: Network, penalty: training.Penalty | None, label: str, *, quantised: bool) -> Network:
@@ -134,7 +138,7 @@ class _Bench:
             found = network
             for in_fixed_point in (False, True)[: 1 + quantised]:
                 if in_fixed_point:
-                    found = precision.quantise(found, self.jets.train.first(_TYPE_JETS).x.numpy(), bits)
+                    found = precision.quantise(found, self.jets.train.first(_TYPE_JETS).arrays, bits)
                 settings = recipe.model.training.fit(self.epochs, quantised=in_fixed_point)
                 parts = self.jets.train, self.jets.validation
                 found, _ = training.fit(found, *parts, settings=settings, seed=self.seed, penalty=penalty)
@@ -161,7 +165,7 @@ class _Bench:
         latencies = tuple(price(dynamic.upto(network, end)).latency_ns for end in ends)
         found = []
         for confidence in CONFIDENCES:
-            left = dynamic.leave(network, self.jets.test.x, confidence=confidence)
+            left = dynamic.leave(network, self.jets.test.features, confidence=confidence)
             logits = left.logits.double().numpy()
             found.append(self.trial(confidence, logits, left.work, left.shares, latencies))
         return found
@@ -177,7 +181,7 @@ class _Bench:
             penalty = dynamic.penalty(gated, setting) if kind == "threshold" else None
             network = self.train(gated, penalty, f"{kind} {setting:g}", quantised=False)
             logits = training.evaluate(network, self.jets.test)
-            found.append(self.trial(setting, logits, dynamic.gated_work(network, self.jets.test.x)))
+            found.append(self.trial(setting, logits, dynamic.gated_work(network, self.jets.test.features)))
         return found
 
     def trial(
@@ -189,7 +193,7 @@ class _Bench:
         latency_ns: tuple[float, ...] = (),
     ) -> Trial:
         """Return the trial of logits on the test jets."""
-        score = metrics.accuracy(logits, self.jets.test.y.numpy())
+        score = metrics.accuracy(logits, self.jets.test.truth)
         return Trial(self.seed, setting, score.value, score.error, work, shares, latency_ns)
 
 

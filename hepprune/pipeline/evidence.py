@@ -20,7 +20,7 @@ from hepprune.hardware.resources import Budget, Estimate
 from hepprune.network import Network
 from hepprune.pruning import surgery
 from hepprune.pruning.coupling.units import follow
-from hepprune.training import Sample
+from hepprune.sample import Sample
 
 SIGMAS = 3.0
 
@@ -110,7 +110,7 @@ def check_accuracy(network: Network, tagger: Network, validation: Sample, *, all
         BudgetMissedError: it has, by more than `SIGMAS` standard deviations.
     """
     before, after = (
-        metrics.accuracy(training.evaluate(each, validation), validation.y.numpy()) for each in (tagger, network)
+        metrics.accuracy(training.evaluate(each, validation), validation.truth) for each in (tagger, network)
     )
     lost = metrics.difference(before, after)
     if lost.value - SIGMAS * lost.error > allowed:

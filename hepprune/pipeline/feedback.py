@@ -128,7 +128,7 @@ def _search(context: Context, start: Start, network: Network, budget: Budget, pr
         start.jets.validation,
         budget,
         price,
-        moves.per_layer(trust, wanted.granularities),
+        moves.PerKernel(trust, wanted.granularities),
         wanted.settings(context.recipe.model.training.batch_size, stages=_RESUMED_STAGES if resumed else None),
         context.recipe.seed,
         start.tagger,

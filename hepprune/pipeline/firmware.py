@@ -147,7 +147,7 @@ def _described(kind: type[T], folder: Path, key: list[Any], write: Callable[[], 
 
 def check_rtl(context: Context, network: Network, jets: Samples) -> equivalence.Check:
     """Simulate the Verilog on test jets, one per clock, and compare bit for bit; a mismatch raises."""
-    vectors = jets.test.first(context.recipe.checks.rtl_vectors).x.numpy()
+    vectors = jets.test.first(context.recipe.checks.rtl_vectors).arrays
     key = [identity(network), jets.key, len(vectors), context.target.levels_per_cycle]
     design = write_verilog(context, network)
     return context.kept(equivalence.Check, "rtl-check", key, lambda: equivalence.against_rtl(network, design, vectors))
@@ -155,7 +155,7 @@ def check_rtl(context: Context, network: Network, jets: Samples) -> equivalence.
 
 def check_csim(context: Context, network: Network, jets: Samples) -> equivalence.Check:
     """Compile and run the hls4ml C simulation on test jets and compare bit for bit; a mismatch raises."""
-    vectors = jets.test.first(context.recipe.checks.csim_vectors).x.numpy()
+    vectors = jets.test.first(context.recipe.checks.csim_vectors).arrays
     key = [identity(network), jets.key, len(vectors), context.recipe.strategy]
     project = export_hls(context, network)
 

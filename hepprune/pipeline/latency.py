@@ -11,9 +11,10 @@ from hepprune.hardware.cost.measured import Meter, Timing
 from hepprune.network import Network
 from hepprune.pipeline import sources
 from hepprune.pipeline.context import Track, silent
+from hepprune.sample import Sample
 from hepprune.search import latency
 from hepprune.search.stages import Stage
-from hepprune.training import Fit, Sample
+from hepprune.training import Fit
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def _telling(advance: Callable[..., None]) -> Callable[[Stage], None]:
 
 
 def _size(network: Network, test: Sample, timing: Timing) -> Size:
-    score = metrics.accuracy(training.evaluate(network, test), test.y.numpy())
+    score = metrics.accuracy(training.evaluate(network, test), test.truth)
     widths = tuple(network.sizes.values())
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return Size(widths, parameters, score.value, score.error, timing)

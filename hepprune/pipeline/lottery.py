@@ -18,9 +18,10 @@ from hepprune.pipeline import taggers
 from hepprune.pipeline.context import Context, Track, silent
 from hepprune.report import curves
 from hepprune.report.curves import Curve, Level
+from hepprune.sample import Sample
 from hepprune.studies import lottery
 from hepprune.studies.lottery import Game, Point, Trial
-from hepprune.training import Fit, Sample
+from hepprune.training import Fit
 
 LENET = (300, 100)  # LeCun et al. 1998; on digits of 64 pixels as on MNIST's 784
 _VALIDATION = 6  # one in so many of the training images validates
@@ -70,7 +71,7 @@ def play(
     name, hidden, game = _game(source, build, track)
     fit = game.fit if epochs is None else replace(game.fit, epochs=epochs)
     game = replace(game, fit=fit, sparsity=sparsity, rounds=rounds, rewind_epochs=rewind_epochs)
-    sizes = (game.train.x.shape[1], *hidden, int(game.train.y.max()) + 1)
+    sizes = (game.train.features.shape[1], *hidden, int(game.train.truth.max()) + 1)
     with track(f"lottery on {name}", lottery.n_trainings(game, len(seeds))) as advance:
         draw = partial(_drawn, sizes)
         trials = lottery.play(

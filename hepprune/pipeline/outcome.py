@@ -35,7 +35,7 @@ def pruned_uniformly(context: Context, tagger: Network, jets: Samples, goal: flo
         jets.validation,
         Budget(),
         feedback.price_at(context, "da4ml"),
-        moves.global_magnitude,
+        moves.GlobalMagnitude(),
         wanted.settings(context.recipe.model.training.batch_size),
         context.recipe.seed,
         tagger,
@@ -59,7 +59,7 @@ def pruned_uniformly(context: Context, tagger: Network, jets: Samples, goal: flo
 
 def describe(context: Context, network: Network, jets: Samples, measured: Measurement | None = None) -> Tagger:
     """Return a network's physics on the test jets, computed bit for bit, its size and its cost."""
-    logits, labels = exact_logits(network, jets.test.x.numpy()), jets.test.y.numpy()
+    logits, labels = exact_logits(network, jets.test.arrays), jets.test.truth
     accuracy, auc = metrics.accuracy(logits, labels), metrics.auc(logits, labels)
     solved = firmware.solve(context, network)
     return Tagger(
@@ -78,8 +78,8 @@ def describe(context: Context, network: Network, jets: Samples, measured: Measur
 
 def compare(first: Network, second: Network, jets: Samples) -> Comparison:
     """Return first - second of accuracy, AUC and cross-entropy on the test jets."""
-    labels = jets.test.y.numpy()
-    logits = [exact_logits(network, jets.test.x.numpy()) for network in (first, second)]
+    labels = jets.test.truth
+    logits = [exact_logits(network, jets.test.arrays) for network in (first, second)]
     accuracy, auc, cross_entropy = (
         metrics.difference(*(metric(each, labels) for each in logits))
         for metric in (metrics.accuracy, metrics.auc, metrics.cross_entropy)
@@ -175,7 +175,7 @@ def draw(context: Context, summary: Summary, start: feedback.Start, last: feedba
         "sensitivity": plots.sensitivity_map(labels, levels, changes, folder / "sensitivity"),
         "roc": physics.roc(
             _forms(context, start, last.network),
-            start.jets.test.y.numpy(),
+            start.jets.test.truth,
             context.recipe.data.classes,
             folder / "roc",
         ),
@@ -191,7 +191,7 @@ def _forms(context: Context, start: feedback.Start, compressed: Network) -> list
 
     The C simulation puts out logits, or probabilities where the network ends in a softmax; an argmax has no scores.
     """
-    features = start.jets.test.x.numpy()
+    features = start.jets.test.arrays
     before, after = (softmax(exact_logits(network, features), axis=1) for network in (start.tagger, compressed))
     forms = [physics.Scored("baseline", "-", before), physics.Scored("hepprune", "--", after)]
     if not isinstance(compressed.output, Argmax):

@@ -15,9 +15,9 @@ from hepprune.pipeline import sources
 from hepprune.pipeline.context import Track, silent
 from hepprune.pruning import plan, surgery
 from hepprune.pruning.granularity import STRUCTURES
+from hepprune.sample import Sample
 from hepprune.studies import iterative
 from hepprune.studies.iterative import Round
-from hepprune.training import Sample
 
 _STATISTICS_JETS = 16_384
 
@@ -138,6 +138,6 @@ def _zeros(weight: torch.Tensor) -> float:
 
 
 def _quality(network: Network, sample: Sample) -> Quality:
-    logits, labels = training.evaluate(network, sample), sample.y.numpy()
+    logits, labels = training.evaluate(network, sample), sample.truth
     accuracy = metrics.accuracy(logits, labels)
     return Quality(accuracy.value, accuracy.error, metrics.cross_entropy(logits, labels).value)

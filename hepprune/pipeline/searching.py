@@ -19,6 +19,7 @@ from hepprune.pipeline.context import Track, silent
 from hepprune.pipeline.sources import check, jets
 from hepprune.pipeline.wholes import Model, Planned, Settings, Wholes
 from hepprune.report import fronts
+from hepprune.sample import Sample
 from hepprune.search.plans import pareto, solvers, tables
 from hepprune.search.plans.atlas import Atlas, Whole
 from hepprune.search.plans.choices import Problem, Table
@@ -28,7 +29,6 @@ from hepprune.search.plans.pareto import Plan, Solution
 from hepprune.search.plans.pricing import Pricing, latency_limit
 from hepprune.search.plans.settling import EXHAUSTED, Settled, settle
 from hepprune.search.plans.variants import Workshop
-from hepprune.training import Sample
 
 STATISTICS_JETS = 16_384
 _FEWEST = 120  # plans that are priced of networks of any size

@@ -16,7 +16,7 @@ from hepprune.network import Network
 from hepprune.pipeline import taggers
 from hepprune.pipeline.context import Context, Track, silent
 from hepprune.recipe import Prune, Recipe
-from hepprune.training import Sample
+from hepprune.sample import Sample
 
 _RECIPES = {".yaml", ".yml"}
 _TRAIN, _VALIDATION = 0.6, 0.75  # of an .npz, whose jets are split in the order they come

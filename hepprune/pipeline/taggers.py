@@ -15,9 +15,9 @@ from hepprune.pipeline.context import Context
 from hepprune.pruning import statistics
 from hepprune.pruning.folding import fold_batch_norm
 from hepprune.recipe import Recipe
+from hepprune.sample import Sample
 from hepprune.search import sensitivity
 from hepprune.studies import iterative
-from hepprune.training import Sample
 
 _TYPE_JETS = 20_000  # enough to see the tails that integer bits are chosen from
 _STATISTICS_JETS = 16_384
@@ -51,7 +51,7 @@ def read_jets(context: Context) -> Samples:
         scaler = scaling.fit(train, power_of_two=wanted.scaler == "power_of_two")
         parts = tuple(Sample.from_arrays(scaler.apply(part).x, part.y) for part in (train, validation, test))
         advance(note=f"{len(train.y):,} to train, {len(validation.y):,} to validate, {len(test.y):,} to test")
-    key = content_hash(*(array.tobytes() for part in parts for array in (part.x.numpy(), part.y.numpy())))
+    key = content_hash([part.key for part in parts])
     return Samples(train=parts[0], validation=parts[1], test=parts[2], scaler=scaler, key=key)
 
 
@@ -81,7 +81,7 @@ def _train(recipe: Recipe, jets: Samples, advance: Any) -> Network:
         )
         settings = model.training.fit(model.training.float_epochs, quantised=False)
         tagger, _ = training.fit(start, jets.train, jets.validation, settings=settings, seed=seed, advance=advance)
-    quantised = precision.quantise(tagger, jets.train.first(_TYPE_JETS).x.numpy(), model.bits.precision())
+    quantised = precision.quantise(tagger, jets.train.first(_TYPE_JETS).arrays, model.bits.precision())
     settings = model.training.fit(model.training.epochs)
     return training.fit(quantised, jets.train, jets.validation, settings=settings, seed=seed, advance=advance)[0]
 
@@ -116,7 +116,7 @@ def sensitivities(context: Context, tagger: Network, jets: Samples) -> tuple[sen
 
     def analyse() -> tuple[sensitivity.SensitivityCurve, ...]:
         some = jets.train.first(_STATISTICS_JETS)
-        gathered = statistics.gather(tagger, some.x, some.y)
+        gathered = statistics.gather(tagger, some)
         return sensitivity.analyse(
             tagger,
             jets.validation,

@@ -17,13 +17,13 @@ from hepprune.hardware.targets import Target
 from hepprune.metrics import Metric, Score
 from hepprune.network import Network, identity
 from hepprune.pruning.masks import nonzero_weights
+from hepprune.sample import Sample
 from hepprune.search.effects import compare, scored
 from hepprune.search.plans import tables
 from hepprune.search.plans.choices import Option, Problem, interval_name, latency_name
 from hepprune.search.plans.journal import Journal
 from hepprune.search.plans.pareto import Plan
 from hepprune.search.plans.variants import Grid, Workshop
-from hepprune.training import Sample
 
 _LIGHT = 2**16  # weights up to which a network takes no time to speak of
 _KEPT = 2**14  # weights of models whose networks are kept in memory, plan by plan
@@ -149,7 +149,7 @@ class Wholes:
     @torch.no_grad()
     def _score(self, model: Model, network: Network) -> Score:
         """Return the metric of a network in a model's place, on the jets that choose."""
-        return scored(self.settings.measure, network.logits(model.sample.x), model.sample.y.numpy())
+        return scored(self.settings.measure, network.logits(model.sample.x), model.sample.truth)
 
     def _key(self, plan: Plan) -> str:
         chosen = [[pick.model, pick.layer, str(pick.option)] for pick in plan.picks]
@@ -157,7 +157,7 @@ class Wholes:
 
     @cached_property
     def _given(self) -> str:
-        given = [[identity(model.workshop.network), tables.jets_key(model.sample)] for model in self.models]
+        given = [[identity(model.workshop.network), model.sample.key] for model in self.models]
         return content_hash(given, self.settings.criterion, tables.named(self.settings.measure))
 
     def planned(self, plan: Plan, out: Path | None) -> tuple[Planned, ...]:

@@ -11,6 +11,7 @@ from hepprune.network import Network, Recurrent, Weighted
 from hepprune.network.layers.recurrent import KERNELS
 from hepprune.pruning import recurrences, taps
 from hepprune.pruning.taps import Taps
+from hepprune.sample import Sample
 
 
 @dataclass(frozen=True)
@@ -29,16 +30,16 @@ class Activity:
 
 
 @torch.no_grad()
-def gather(network: Network, x: Tensor, y: Tensor, *, batch_size: int = 8192) -> dict[str, Activity]:
-    """Return the activity of every kernel by its layer's name, over jets x (n_jets, *shape); classes y are not needed.
+def gather(network: Network, sample: Sample, *, batch_size: int = 8192) -> dict[str, Activity]:
+    """Return the activity of every kernel by its name, over the jets of a sample; targets are not needed.
 
     Raises:
         DataError: there are no jets, or a value is not finite.
     """
     found: dict[str, list[Activity]] = {}
-    for jets, _ in taps.batches(x, y, batch_size):
-        seen = taps.run(network, jets)
-        for name, activity in _of_batch(seen, len(jets) / len(x)):
+    for jets in sample.batches(batch_size):
+        seen = taps.run(network, jets.x)
+        for name, activity in _of_batch(seen, len(jets) / len(sample)):
             found.setdefault(name, []).append(activity)
     return {name: _joined(parts) for name, parts in found.items()}
 

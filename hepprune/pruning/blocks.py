@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hepprune.errors import NetworkError, unknown
 from hepprune.network import Activation, Layer, Merge, Network, Recurrent, Shared, Weighted
 from hepprune.network.layers import BatchNorm, LayerNorm, PReLU, ReLU
+from hepprune.sample import Sample
 
 _FOLLOWING = (ReLU, Activation, PReLU, BatchNorm, LayerNorm)
 
@@ -116,11 +117,11 @@ def without(network: Network, end: str) -> Network:
 
 
 @torch.no_grad()
-def loss_changes(network: Network, x: Tensor, y: Tensor) -> Mapping[str, Tensor]:
-    """Return by how much the cross-entropy in nats rises when each block leaves alone, by the block's end."""
+def loss_changes(network: Network, sample: Sample) -> Mapping[str, Tensor]:
+    """Return by how much the loss rises when each block leaves alone, by the block's end."""
 
     def loss(of: Network) -> Tensor:
-        return nn.functional.cross_entropy(of.logits(x), y)
+        return sample.loss(of.raw(sample.x))
 
     before = loss(network)
     return {block.end: (loss(without(network, block.end)) - before)[None] for block in blocks(network)}

@@ -17,6 +17,7 @@ from hepprune.network.layers.recurrent import KERNELS
 from hepprune.pruning import forcing, masks, recurrences, statistics, taps
 from hepprune.pruning.masks import Cut
 from hepprune.pruning.taps import Taps
+from hepprune.sample import Sample
 
 _EXACT_UP_TO = 256  # weights of one output; above, the sweep shares one inverse among all outputs
 _LATER = 1 + 1e-12  # what has its turn later scores more, even where it has become the cheaper one
@@ -25,10 +26,10 @@ _MAX_VALUES = 2**24  # of what arrives at one layer, at a time
 
 
 @torch.no_grad()
-def moments(network: Network, x: Tensor, y: Tensor | None = None, *, batch_size: int = 4096) -> dict[str, Tensor]:
+def moments(network: Network, sample: Sample, *, batch_size: int = 4096) -> dict[str, Tensor]:
     """Return E[z z^T] of what arrives at each layer, z = [x; 1], float64 (groups, n_weights + 1, n_weights + 1).
 
-    n_weights is that of one output. Classes y are not needed. Of a recurrent layer there is one for each of its parts,
+    n_weights is that of one output. Targets are not needed. Of a recurrent layer there is one for each of its parts,
     by their names, over all steps of the jets: see `forcing.Part.reads` for what its z are.
 
     Raises:
@@ -36,8 +37,8 @@ def moments(network: Network, x: Tensor, y: Tensor | None = None, *, batch_size:
     """
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
-    for jets, _ in taps.batches(x, x if y is None else y, min(batch_size, _fitting(network, x))):
-        for name, arriving in _arriving(taps.run(network, jets)):
+    for jets in sample.batches(min(batch_size, _fitting(network, sample))):
+        for name, arriving in _arriving(taps.run(network, jets.x)):
             values = arriving.double().flatten(0, 1)
             sums[name] = sums.get(name, torch.zeros(())) + torch.einsum("ngk,ngl->gkl", values, values)
             counts[name] = counts.get(name, 0) + len(values)
@@ -59,9 +60,9 @@ def _arriving(seen: Taps) -> Iterator[tuple[str, Tensor]]:
             yield layer.name, torch.cat([values, values.new_ones(*values.shape[:-1], 1)], dim=-1)
 
 
-def _fitting(network: Network, x: Tensor) -> int:
+def _fitting(network: Network, sample: Sample) -> int:
     """Return how many jets at a time keep what arrives at the parts of recurrent layers in bounds."""
-    one = taps.run(network, x[:1])
+    one = taps.run(network, sample.first(1).x)
     sizes = [part.numel() for cell in recurrences.heard(network) for part in forcing.reads(one, cell).values()]
     return max(1, _MAX_VALUES // max(sizes, default=1))
 
@@ -88,13 +89,13 @@ def _rows(layer: Layer) -> dict[str, _Rows]:
     return {layer.name: _Rows(weight, layer.used_bias()[:, None], layer.digit_limit.flatten(1) > 0)}
 
 
-def rises(network: Network, x: Tensor, y: Tensor, *, batch_size: int = 4096) -> dict[str, Tensor]:
+def rises(network: Network, sample: Sample, *, batch_size: int = 4096) -> dict[str, Tensor]:
     """Return the `scores` of every kernel, by its name in `Network.kernels`.
 
     Raises:
         DataError: there are no jets, or a value is not finite.
     """
-    moment = moments(network, x, y, batch_size=batch_size)
+    moment = moments(network, sample, batch_size=batch_size)
     found = {layer.name: scores(layer, moment[layer.name]) for layer in statistics.scored(network)}
     for cell in recurrences.heard(network):
         rows = torch.cat([_rises(rows, moment[name]) for name, rows in _rows(cell).items()])

@@ -10,7 +10,7 @@ which takes one backward pass per class.
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hepprune.errors import DataError
 from hepprune.network import (
@@ -38,6 +38,7 @@ from hepprune.network import (
 from hepprune.network.layers.recurrent import KERNELS
 from hepprune.pruning import recurrences, statistics, taps, unrolling
 from hepprune.pruning.taps import Taps
+from hepprune.sample import Sample
 
 _MAX_VALUES = 2**24  # of one layer's gradients by logit, per class, at a time
 _GRAPH = 16  # values that autograd keeps for each row of a recurrent layer, at a step
@@ -59,8 +60,8 @@ class Curvature:
     neuron: Tensor
 
 
-def hessian(network: Network, x: Tensor, y: Tensor, *, batch_size: int = 8192) -> dict[str, Curvature]:
-    """Return the diagonal of the Hessian of the cross-entropy, for jets x (n_jets, *shape) of classes y (n_jets,).
+def hessian(network: Network, sample: Sample, *, batch_size: int = 8192) -> dict[str, Curvature]:
+    """Return the diagonal of the Hessian of the loss over the jets of a sample.
 
     It is that of every kernel, by its name in `Network.kernels`. Quantisers pass derivatives straight through, as in
     training.
@@ -69,19 +70,19 @@ def hessian(network: Network, x: Tensor, y: Tensor, *, batch_size: int = 8192) -
         DataError: there are no jets, or a derivative is not finite.
     """
     bent = [layer for layer in statistics.scored(network) if _bends(network, layer)]
-    return _gather(network, x, y, batch_size=batch_size, bent=bent) | _of_cells(network, x, y)
+    return _gather(network, sample, batch_size=batch_size, bent=bent) | _of_cells(network, sample)
 
 
-def gauss_newton(network: Network, x: Tensor, y: Tensor, *, batch_size: int = 8192) -> dict[str, Curvature]:
-    """Return the diagonal of J^T (diag(p) - p p^T) J, J the logits' derivatives: the Hessian of linearised logits.
+def gauss_newton(network: Network, sample: Sample, *, batch_size: int = 8192) -> dict[str, Curvature]:
+    """Return the diagonal of J^T H J, J the derivatives of raw outputs and H the Hessian of the loss by those.
 
-    It is never negative, it needs no labels, and it is the Hessian itself behind which all is piecewise linear.
+    It is never negative where H is not, and it is the Hessian itself behind which all is piecewise linear.
 
     Raises:
         DataError: there are no jets, or a derivative is not finite.
     """
-    linear = _gather(network, x, y, batch_size=batch_size, bent=[])
-    return linear | _of_cells(network, x, y, batch_size=batch_size, linear=True)
+    linear = _gather(network, sample, batch_size=batch_size, bent=[])
+    return linear | _of_cells(network, sample, batch_size=batch_size, linear=True)
 
 
 def _bends(network: Network, layer: Layer) -> bool:
@@ -96,17 +97,17 @@ def _bends(network: Network, layer: Layer) -> bool:
     )
 
 
-def _gather(network: Network, x: Tensor, y: Tensor, *, batch_size: int, bent: list[Weighted]) -> dict[str, Curvature]:
-    means = statistics.means(network, x)
+def _gather(network: Network, sample: Sample, *, batch_size: int, bent: list[Weighted]) -> dict[str, Curvature]:
+    means = statistics.means(network, sample)
     layers = statistics.scored(network)
     sums = {la.name: [torch.zeros_like(la.weight.detach()), torch.zeros_like(la.bias.detach())] for la in layers}
-    for jets, labels in taps.batches(x, y, min(batch_size, _fitting(network, x))):
-        seen = taps.run(network, jets)
+    for jets in sample.batches(min(batch_size, _fitting(network, sample))):
+        seen = taps.run(network, jets.x)
         for layer in layers:
             find = _by_products if layer in bent else _by_logits
-            pairs = zip(sums[layer.name], find(seen, layer, labels, means[layer.name]), strict=True)
+            pairs = zip(sums[layer.name], find(seen, layer, jets, means[layer.name]), strict=True)
             sums[layer.name] = [total + term.reshape(total.shape) for total, term in pairs]
-    return {name: _finished(name, terms, len(x)) for name, terms in sums.items()}
+    return {name: _finished(name, terms, len(sample)) for name, terms in sums.items()}
 
 
 def _finished(name: str, terms: list[Tensor], n_jets: int) -> Curvature:
@@ -116,19 +117,19 @@ def _finished(name: str, terms: list[Tensor], n_jets: int) -> Curvature:
 
 
 def _of_cells(
-    network: Network, x: Tensor, y: Tensor, *, batch_size: int = 8192, linear: bool = False
+    network: Network, sample: Sample, *, batch_size: int = 8192, linear: bool = False
 ) -> dict[str, Curvature]:
     """Return the curvature by both kernels of every recurrent layer, of linearised logits or the Hessian's."""
     found: dict[str, Curvature] = {}
     for cell in recurrences.heard(network):
-        find = _cell_by_logits if linear else _cell_by_products if _repeats(network, cell) else unrolling.diagonals
+        find = _cell_by_logits if linear else _cell_by_products if _repeats(network, cell) else _cell_by_steps
         size = batch_size if linear else min(batch_size, unrolling.fitting(cell, _n_steps(network, cell)))
         sums = [torch.zeros_like(kernel.detach()) for kernel in (cell.weight, cell.recurrent_weight)]
-        for jets, labels in taps.batches(x, y, size):
-            terms = find(taps.run(network, jets), cell, labels)
+        for jets in sample.batches(size):
+            terms = find(taps.run(network, jets.x), cell, jets)
             sums = [total + term.detach() for total, term in zip(sums, terms, strict=True)]
         for kind, total in zip(KERNELS, sums, strict=True):
-            found[f"{cell.name}.{kind}"] = _finished(cell.name, [total, total.new_zeros(0)], len(x))
+            found[f"{cell.name}.{kind}"] = _finished(cell.name, [total, total.new_zeros(0)], len(sample))
     return found
 
 
@@ -136,26 +137,28 @@ def _repeats(network: Network, cell: Recurrent) -> bool:
     return sum(network.runs(node) is cell for node in network) > 1
 
 
-def _cell_by_logits(seen: Taps, cell: Recurrent, labels: Tensor) -> list[Tensor]:
+def _cell_by_logits(seen: Taps, cell: Recurrent, jets: Sample) -> list[Tensor]:
     """Return sums over jets of the Gauss-Newton diagonals by both kernels of a recurrent layer."""
-    del labels
     sums = [torch.zeros_like(kernel.detach()) for kernel in (cell.weight, cell.recurrent_weight)]
-    for some, found in recurrences.by_jet(seen, cell, [logit.sum() for logit in seen.logits.unbind(dim=-1)]):
-        probabilities = torch.softmax(seen.logits[some].detach(), dim=-1)
+    for _, found in recurrences.by_jet(seen, cell, [each.sum() for each in jets.directions(seen.raw)]):
         kernels = zip(sums, zip(*found, strict=True), strict=True)
-        sums = [total + _variance(torch.stack(each), probabilities).sum(dim=0) for total, each in kernels]
+        sums = [total + torch.stack(each).square().sum(dim=(0, 1)) for total, each in kernels]
     return sums
 
 
-def _cell_by_products(seen: Taps, cell: Recurrent, labels: Tensor) -> list[Tensor]:
+def _cell_by_steps(seen: Taps, cell: Recurrent, jets: Sample) -> list[Tensor]:
+    return unrolling.diagonals(seen, cell, jets.loss(seen.raw, reduction="sum"))
+
+
+def _cell_by_products(seen: Taps, cell: Recurrent, jets: Sample) -> list[Tensor]:
     """Return sums over jets of the Hessian's diagonals by both kernels, one product per weight: of a shared layer."""
-    loss = nn.functional.cross_entropy(seen.logits, labels, reduction="sum")
+    loss = jets.loss(seen.raw, reduction="sum")
     return [_by_weight(loss, kernel).view_as(kernel) for kernel in (cell.weight, cell.recurrent_weight)]
 
 
-def _fitting(network: Network, x: Tensor) -> int:
+def _fitting(network: Network, sample: Sample) -> int:
     """Return how many jets at a time keep gradients of single jets, and the graphs of recurrent steps, in bounds."""
-    one = taps.run(network, x[:1])
+    one = taps.run(network, sample.first(1).x)
     sizes = [la.weight.numel() for la in statistics.scored(network) if one.arriving(la).shape[1] > 1]
     sizes += [_GRAPH * _n_steps(network, cell) * len(cell.weight) for cell in recurrences.heard(network)]
     return max(1, _MAX_VALUES // max(sizes, default=1))
@@ -165,35 +168,29 @@ def _n_steps(network: Network, cell: Recurrent) -> int:
     return network.shapes[network.sources[cell.name][0]][0]
 
 
-def _by_logits(seen: Taps, layer: Weighted, labels: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
-    """Return sums over jets of the Gauss-Newton diagonals: the variance, over the predicted classes, of dlogit/dw."""
-    del labels
+def _by_logits(seen: Taps, layer: Weighted, jets: Sample, means: Tensor) -> tuple[Tensor, Tensor]:
+    """Return sums over jets of the Gauss-Newton diagonals: of squared derivatives along the task's directions."""
     points = [*seen.outputs(layer), *seen.handed(layer)]
     half, groups = len(points) // 2, layer.kernels[0].groups
-    found = [torch.autograd.grad(logit.sum(), points, retain_graph=True) for logit in seen.logits.unbind(dim=-1)]
-    arriving, probabilities = seen.arriving(layer), torch.softmax(seen.logits.detach(), dim=-1)
+    along = jets.directions(seen.raw)
+    found = [torch.autograd.grad(e.sum(), points, retain_graph=True, materialize_grads=True) for e in along]
+    arriving = seen.arriving(layer)
     slopes = torch.stack([taps.rows(each[:half], groups) for each in found])
-    change = taps.rows(seen.handed(layer)).detach().flatten(2) - means.to(seen.logits.dtype)
+    change = taps.rows(seen.handed(layer)).detach().flatten(2) - means.to(seen.raw[0].dtype)
     by_neuron = torch.stack([(taps.rows(each[half:]).flatten(2) * change).sum(dim=1) for each in found])
     if slopes.shape[2] == 1:
-        weight = torch.einsum("ngf,ngk->gfk", _variance(slopes[:, :, 0], probabilities), arriving[:, 0] ** 2)
+        weight = torch.einsum("ngf,ngk->gfk", slopes[:, :, 0].square().sum(dim=0), arriving[:, 0] ** 2)
     else:
         by_weight = torch.stack([taps.per_jet(slope, arriving) for slope in slopes])
-        weight = _variance(by_weight, probabilities).sum(dim=0)
-    return weight, _variance(by_neuron, probabilities).sum(dim=0)
+        weight = by_weight.square().sum(dim=(0, 1))
+    return weight, by_neuron.square().sum(dim=(0, 1))
 
 
-def _variance(values: Tensor, probabilities: Tensor) -> Tensor:
-    """Return the variance over classes of values (n_classes, n_jets, ...) with probabilities (n_jets, n_classes)."""
-    mean = torch.einsum("cn...,nc->n...", values, probabilities)
-    return torch.einsum("cn...,nc->n...", (values - mean) ** 2, probabilities)
-
-
-def _by_products(seen: Taps, layer: Weighted, labels: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
+def _by_products(seen: Taps, layer: Weighted, jets: Sample, means: Tensor) -> tuple[Tensor, Tensor]:
     """Return sums over jets of the Hessian's diagonals, by Hessian-vector products."""
-    loss = nn.functional.cross_entropy(seen.logits, labels, reduction="sum")
+    loss = jets.loss(seen.raw, reduction="sum")
     arriving, handed = seen.arriving(layer), _Second(loss, seen.handed(layer))
-    change = taps.rows(seen.handed(layer)).detach().flatten(2) - means.to(seen.logits.dtype)
+    change = taps.rows(seen.handed(layer)).detach().flatten(2) - means.to(seen.raw[0].dtype)
     neurons = torch.stack([handed.along(neuron, change[..., neuron]).sum() for neuron in range(layer.n_out)])
     return _by_weight(loss, layer.weight) if arriving.shape[1] > 1 else _by_total(loss, seen, layer), neurons
 

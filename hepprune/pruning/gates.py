@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hepprune.errors import DataError
 from hepprune.network import Layer, Network, Node, Recurrent, Weighted
-from hepprune.network.graph import as_tuple
 from hepprune.pruning import recurrences, taps
 from hepprune.pruning.coupling import Group
 from hepprune.pruning.taps import Taps
+from hepprune.sample import Sample
 
 Means = Mapping[str, Tensor]  # of each input of a layer, by its name
 
@@ -36,43 +36,44 @@ class Gates:
     nonzero: Tensor
 
 
-def gather(network: Network, groups: Sequence[Group], x: Tensor, y: Tensor, *, batch_size: int = 2048) -> list[Gates]:
-    """Return the gates of every group over jets x (n_jets, *shape) of classes y (n_jets,).
+def gather(network: Network, groups: Sequence[Group], sample: Sample, *, batch_size: int = 2048) -> list[Gates]:
+    """Return the gates of every group over the jets of a sample.
 
     Raises:
         DataError: there are no jets, or a gradient is not finite.
     """
-    means = input_means(network, x)
+    means = input_means(network, sample)
     sums: list[list[Tensor]] = [[torch.zeros(())] * 5 for _ in groups]
-    for jets, labels in taps.batches(x, y, batch_size):
-        logits, arriving = _run(network, jets)
-        heard = _heard(network, nn.functional.cross_entropy(logits, labels, reduction="sum"), arriving, means)
+    for jets in sample.batches(batch_size):
+        raw, arriving = _run(network, jets.x)
+        heard = _heard(network, jets.loss(raw, reduction="sum"), arriving, means)
         for index, group in enumerate(groups):
             sums[index] = [total + term for total, term in zip(sums[index], _terms(group, heard), strict=True)]
-    found = [Gates(*(total / len(x) for total in totals)) for totals in sums]
+    found = [Gates(*(total / len(sample) for total in totals)) for totals in sums]
     if not all(bool(torch.isfinite(gates.squared).all()) for gates in found):
         raise DataError("gradients are not finite; the network or its features hold NaN or infinite values")
     return found
 
 
 @torch.no_grad()
-def input_means(network: Network, x: Tensor, *, batch_size: int = 8192) -> dict[str, Tensor]:
+def input_means(network: Network, sample: Sample, *, batch_size: int = 8192) -> dict[str, Tensor]:
     """Return the mean of each input of every layer with weights, over jets, places and uses, float64 (n_in,)."""
     sums: dict[str, Tensor] = {}
-    for jets, _ in taps.batches(x, x, batch_size):
-        for name, arriving in _run(network, jets)[1].items():
+    for jets in sample.batches(batch_size):
+        for name, arriving in _run(network, jets.x)[1].items():
             mean = torch.cat([value.flatten(0, -2) for value in arriving]).double().mean(dim=0)
-            sums[name] = sums.get(name, torch.zeros(())) + mean * len(jets) / len(x)
+            sums[name] = sums.get(name, torch.zeros(())) + mean * len(jets) / len(sample)
     return sums
 
 
+Inputs = tuple[Tensor, ...]
 _Arriving = dict[str, list[Tensor]]
 
 
 def _run(
-    network: Network, jets: Tensor, factors: Mapping[str, Tensor] = MappingProxyType({}), means: Means | None = None
-) -> tuple[Tensor, _Arriving]:
-    """Return the logits, and what arrives at all uses of each layer with weights, for each use a tensor of its own.
+    network: Network, x: Inputs, factors: Mapping[str, Tensor] = MappingProxyType({}), means: Means | None = None
+) -> tuple[Inputs, _Arriving]:
+    """Return the raw outputs, and what arrives at all uses of each layer with weights, for each use a tensor of its own.
 
     Layers that have `factors` hear those times the deviation of what arrives from its mean.
     """
@@ -83,12 +84,12 @@ def _run(
         if isinstance(node.layer, Weighted | Recurrent):
             own = (own[0].view_as(own[0]),)  # its gradient is that of what this layer alone makes of the value
             if means and name in factors:
-                own = (_gated(own[0], factors[name], means[name].to(jets.dtype)),)
+                own = (_gated(own[0], factors[name], means[name].to(own[0].dtype)),)
             arriving.setdefault(name, []).append(own[0])
         return node.quantised(node.layer.compute(*own, quantised=True))
 
-    values = network.interpret(rule, as_tuple(jets), until=network.raw_outputs)
-    return values[network.raw_output], arriving
+    values = network.interpret(rule, x, until=network.raw_outputs)
+    return tuple(values[name] for name in network.raw_outputs), arriving
 
 
 def _gated(values: Tensor, factors: Tensor, mean: Tensor) -> Tensor:
@@ -127,22 +128,21 @@ def _heard(network: Network, target: Tensor, arriving: _Arriving, means: Means) 
     return columns
 
 
-def hessian(network: Network, groups: Sequence[Group], x: Tensor, y: Tensor, *, batch_size: int = 512) -> list[Tensor]:
+def hessian(network: Network, groups: Sequence[Group], sample: Sample, *, batch_size: int = 512) -> list[Tensor]:
     """Return the mean over jets of d2L/dm2 for the units of every group, (n_units,): a product with H for each unit.
 
     Raises:
         DataError: there are no jets, or a derivative is not finite.
     """
-    means, sums = input_means(network, x), [torch.zeros(())] * len(groups)
-    for jets, labels in taps.batches(x, y, batch_size):
+    means, sums = input_means(network, sample), [torch.zeros(())] * len(groups)
+    for jets in sample.batches(batch_size):
         for index, group in enumerate(groups):
-            gate = jets.new_ones(len(group)).requires_grad_()
-            logits = _run(network, jets, _factors(network, group, gate), means)[0]
-            loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
+            gate = jets.x[0].new_ones(len(group)).requires_grad_()
+            loss = jets.loss(_run(network, jets.x, _factors(network, group, gate), means)[0], reduction="sum")
             (slope,) = torch.autograd.grad(loss, gate, create_graph=True)
             rows = [torch.autograd.grad(each, gate, retain_graph=True)[0] for each in slope]
             sums[index] = sums[index] + torch.stack(rows).diagonal()
-    return _finite([total / len(x) for total in sums])
+    return _finite([total / len(sample) for total in sums])
 
 
 def _factors(network: Network, group: Group, gate: Tensor) -> dict[str, Tensor]:
@@ -155,28 +155,24 @@ def _factors(network: Network, group: Group, gate: Tensor) -> dict[str, Tensor]:
     return factors
 
 
-def gauss_newton(
-    network: Network, groups: Sequence[Group], x: Tensor, y: Tensor, *, batch_size: int = 2048
-) -> list[Tensor]:
-    """Return the same for logits that are linear in m: the variance of dlogit/dm over the predicted classes.
+def gauss_newton(network: Network, groups: Sequence[Group], sample: Sample, *, batch_size: int = 2048) -> list[Tensor]:
+    """Return the same for raw outputs that are linear in m: squared derivatives along the task's directions.
 
     Raises:
         DataError: there are no jets, or a derivative is not finite.
     """
-    means, sums = input_means(network, x), [torch.zeros(())] * len(groups)
-    for jets, _ in taps.batches(x, y, batch_size):
-        logits, arriving = _run(network, jets)
-        probabilities = torch.softmax(logits.detach(), dim=-1).T[..., None]  # classes, jets, 1
-        heard = [_heard(network, logit.sum(), arriving, means) for logit in logits.unbind(dim=-1)]
+    means, sums = input_means(network, sample), [torch.zeros(())] * len(groups)
+    for jets in sample.batches(batch_size):
+        raw, arriving = _run(network, jets.x)
+        heard = [_heard(network, each.sum(), arriving, means) for each in jets.directions(raw)]
         for index, group in enumerate(groups):
             slopes = torch.stack([_slope(group, each) for each in heard])
-            mean = (slopes * probabilities).sum(dim=0)
-            sums[index] = sums[index] + ((slopes - mean) ** 2 * probabilities).sum(dim=(0, 1))
-    return _finite([total / len(x) for total in sums])
+            sums[index] = sums[index] + slopes.square().sum(dim=(0, 1))
+    return _finite([total / len(sample) for total in sums])
 
 
 @torch.no_grad()
-def spreads(network: Network, groups: Sequence[Group], x: Tensor, y: Tensor, *, batch_size: int = 2048) -> list[Tensor]:
+def spreads(network: Network, groups: Sequence[Group], sample: Sample, *, batch_size: int = 2048) -> list[Tensor]:
     """Return max x - min x of all that is heard of each unit of every group, the widest of its values, (n_units,).
 
     What a recurrent layer itself hears of its states counts too, from the zero that it starts with: a constant state
@@ -186,8 +182,8 @@ def spreads(network: Network, groups: Sequence[Group], x: Tensor, y: Tensor, *, 
         DataError: there are no jets, or a value is not finite.
     """
     ends = [[torch.tensor(torch.inf), torch.tensor(-torch.inf)] for _ in groups]
-    for jets, _ in taps.batches(x, y, batch_size):
-        seen, arriving = taps.run(network, jets), _run(network, jets)[1]
+    for jets in sample.batches(batch_size):
+        seen, arriving = taps.run(network, jets.x), _run(network, jets.x)[1]
         columns = {
             name: torch.cat([_places(network[name], value) for value in uses]) for name, uses in arriving.items()
         }

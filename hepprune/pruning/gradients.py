@@ -7,6 +7,7 @@ from torch import Tensor
 
 from hepprune.network import Network
 from hepprune.pruning import recurrences, statistics, taps
+from hepprune.sample import Sample
 
 _MAX_VALUES = 2**24  # of one layer's per-jet gradients at a time
 
@@ -25,25 +26,26 @@ class Gradients:
     neuron_absolute: Tensor
 
 
-def gather(network: Network, x: Tensor, y: Tensor, *, batch_size: int = 8192) -> dict[str, Gradients]:
-    """Return the gradients of every kernel by its layer's name, over jets x (n_jets, *shape) of classes y (n_jets,).
+def gather(network: Network, sample: Sample, *, batch_size: int = 8192) -> dict[str, Gradients]:
+    """Return the gradients of every kernel by its name, over the jets of a sample.
 
     Raises:
         DataError: there are no jets, or a gradient is not finite.
     """
-    means = statistics.means(network, x)
+    means = statistics.means(network, sample)
     sums: dict[str, list[Tensor]] = {}
-    for jets, labels in taps.batches(x, y, batch_size):
-        for name, terms in _batch(network, jets, labels, means).items():
+    for jets in sample.batches(batch_size):
+        for name, terms in _batch(network, jets, means).items():
             sums[name] = [a + b for a, b in zip(sums[name], terms, strict=True)] if name in sums else terms
-    return {name: Gradients(*(term / len(x) for term in terms)) for name, terms in sums.items()}
+    return {name: Gradients(*(term / len(sample) for term in terms)) for name, terms in sums.items()}
 
 
-def _batch(network: Network, jets: Tensor, labels: Tensor, means: dict[str, Tensor]) -> dict[str, list[Tensor]]:
-    seen = taps.run(network, jets)
+def _batch(network: Network, jets: Sample, means: dict[str, Tensor]) -> dict[str, list[Tensor]]:
+    seen = taps.run(network, jets.x)
+    loss = jets.loss(seen.raw, reduction="sum")
     none, terms = torch.zeros(0), (torch.clone, torch.abs)
-    result = {name: [*sums, none, none] for name, sums in recurrences.sums(seen, labels, terms).items()}
-    found = statistics.gradients(seen, labels)
+    result = {name: [*sums, none, none] for name, sums in recurrences.sums(seen, loss, terms).items()}
+    found = statistics.gradients(seen, loss)
     for layer in statistics.scored(network):
         gradient, sensitivity = found[layer.name]
         arriving, handed = seen.arriving(layer), taps.rows(seen.handed(layer)).detach().flatten(2)

@@ -1,31 +1,22 @@
 """One-shot pruning in one call: jets to statistics, statistics to scores, scores to cuts, cuts to a masked network."""
 
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from hepprune.errors import DataError, NetworkError
 from hepprune.network import Network
+from hepprune.network.graph import as_tuple
 from hepprune.pruning import compensation, importance, masks, selection, structured
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning.importance import Criterion
 from hepprune.pruning.masks import Plan
+from hepprune.sample import Sample
+from hepprune.task import Classes
 
-
-class Labelled(Protocol):
-    """Jets x (n_jets, *shape) and classes y (n_jets,), as `training.Sample` has them."""
-
-    @property
-    def x(self) -> Any:
-        """The features."""
-
-    @property
-    def y(self) -> Any:
-        """The classes."""
-
-
-Data = Labelled | tuple[Any, Any]
+# Jets and their targets: a sample, or arrays x (n_jets, *shape) and classes y (n_jets,).
+Data = Sample | tuple[Any, Any]
 
 
 def prune(
@@ -57,7 +48,7 @@ def prune(
     """
     criterion = importance.find(method) if isinstance(method, str) else method
     if granularity == "layer":
-        jets = None if data is None else tensors(data, network)
+        jets = None if data is None else as_sample(data, network)
         return structured.without_blocks(network, jets, criterion=criterion, sparsity=sparsity, seed=seed)
     plan = make(
         network,
@@ -74,7 +65,7 @@ def prune(
         return masks.apply(network, plan)
     if data is None:
         raise NetworkError("weights can only make up for others on jets, and there are none")
-    return compensation.compensate(network, plan, compensation.moments(network, *tensors(data, network)))
+    return compensation.compensate(network, plan, compensation.moments(network, as_sample(data, network)))
 
 
 def make(
@@ -97,7 +88,7 @@ def make(
     granularities.parse(granularity)
     selection.check(sparsity, scope, normalisation)  # before scores that may take long
     criterion = importance.find(method) if isinstance(method, str) else method
-    jets = None if data is None else tensors(data, network)
+    jets = None if data is None else as_sample(data, network)
     ranking: dict[str, Any] = {"scope": scope, "normalisation": normalisation, "keep": keep}
     if granularity == "layer":
         raise NetworkError("whole layers leave a network at once, and there is no plan of cuts for them: call `prune`")
@@ -112,21 +103,22 @@ def make(
     return selection.select(network, scores, sparsity, granularity=granularity, **ranking)
 
 
-def tensors(data: Data, network: Network) -> tuple[Tensor, Tensor]:
-    """Return jets in the network's floating type and integer classes.
+def as_sample(data: Data, network: Network) -> Sample:
+    """Return jets in the network's floating type.
 
     Raises:
-        DataError: there are no jets, or features that the network does not take.
+        DataError: there are no jets, features that the network does not take, or targets that are none.
     """
+    dtype, shapes = next(network.parameters()).dtype, [layer.features_shape for layer in network.inputs]
     x, y = data if isinstance(data, tuple) else (data.x, data.y)
-    dtype = next(network.parameters()).dtype
-    features, classes = torch.as_tensor(x).to(dtype), torch.as_tensor(y)
-    if features.shape[1:] != network.input.features_shape or not len(features):
+    inputs = tuple(torch.as_tensor(each).to(dtype) for each in as_tuple(x))
+    given = [tuple(each.shape[1:]) for each in inputs]
+    if given != shapes or not len(inputs[0]):
         raise DataError(
-            f"the network takes jets of {network.input.features_shape} values and is given an array of "
-            f"shape {tuple(features.shape)}"
+            f"the network takes jets of {' and '.join(map(str, shapes))} values and is given arrays of "
+            f"{' and '.join(str(tuple(each.shape)) for each in inputs)}"
         )
-    return features, classes if classes.ndim > 1 else classes.long()
+    return replace(data, x=inputs) if isinstance(data, Sample) else Sample(inputs, Classes().targets(y))
 
 
 @torch.no_grad()

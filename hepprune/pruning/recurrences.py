@@ -7,7 +7,7 @@ times what it read there, for a GRU gate by gate (Werbos 1990).
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hepprune.errors import DataError
 from hepprune.network import Network, Recurrent
@@ -42,13 +42,12 @@ def tapes_of(seen: Taps, layer: Recurrent) -> list[Tape]:
     return tapes
 
 
-def sums(seen: Taps, labels: Tensor, terms: Sequence[Callable[[Tensor], Tensor]]) -> dict[str, list[Tensor]]:
-    """Return per kernel, by its name in `Network.kernels`, the sums over jets of each term of its gradients.
+def sums(seen: Taps, loss: Tensor, terms: Sequence[Callable[[Tensor], Tensor]]) -> dict[str, list[Tensor]]:
+    """Return per kernel, by its name in `Network.kernels`, the sums over jets of each term of a loss's gradients.
 
     Raises:
         DataError: a gradient is not finite.
     """
-    loss = nn.functional.cross_entropy(seen.logits, labels, reduction="sum")
     found: dict[str, list[Tensor]] = {}
     for layer in heard(seen.network):
         for _, (gradients,) in by_jet(seen, layer, [loss]):
@@ -73,7 +72,7 @@ def by_jet(seen: Taps, layer: Recurrent, targets: Sequence[Tensor]) -> Iterator[
         raise DataError("gradients are not finite; the network or its features hold NaN or infinite values")
     arriving = [seen.values[seen.network.sources[use][0]].detach() for use in seen.uses(layer)]
     chunk = max(1, _MAX_VALUES // (len(targets) * (layer.weight.numel() + layer.recurrent_weight.numel())))
-    for first in range(0, len(seen.logits), chunk):
+    for first in range(0, len(seen.raw[0]), chunk):
         some, tape = slice(first, first + chunk), Tape(layer)
         totals = [layer.run(values[some], tape, quantised=True) for values in arriving]
         yield some, [tape.gradients(totals, [slope[some] for slope in slopes]) for slopes in found]

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hepprune.errors import DataError
 from hepprune.network import Network, Weighted
 from hepprune.pruning import recurrences, taps
 from hepprune.pruning.taps import Taps
+from hepprune.sample import Sample
 
 _MAX_VALUES = 2**24  # of one layer's per-jet gradients at a time
 
@@ -31,8 +32,8 @@ class LayerStatistics:
 Statistics = Mapping[str, LayerStatistics]
 
 
-def gather(network: Network, x: Tensor, y: Tensor, *, batch_size: int = 8192) -> dict[str, LayerStatistics]:
-    """Return the statistics of every kernel by its layer's name, over jets x (n_jets, *shape) of classes y (n_jets,).
+def gather(network: Network, sample: Sample, *, batch_size: int = 8192) -> dict[str, LayerStatistics]:
+    """Return the statistics of every kernel by its name, over the jets of a sample.
 
     The per-jet gradient of a dense weight is the outer product of the gradient at its output and its input, so the
     mean of squares is one matrix product per batch and needs no per-jet copies. The network is unchanged.
@@ -41,14 +42,14 @@ def gather(network: Network, x: Tensor, y: Tensor, *, batch_size: int = 8192) ->
         DataError: there are no jets, or a gradient is not finite.
     """
     sums: dict[str, list[Tensor]] = {}
-    for jets, labels in taps.batches(x, y, batch_size):
-        for name, terms in _batch(network, jets, labels).items():
+    for jets in sample.batches(batch_size):
+        for name, terms in _batch(network, jets).items():
             sums[name] = [a + b for a, b in zip(sums[name], terms, strict=True)] if name in sums else terms
-    return {name: _finish(terms, len(x)) for name, terms in sums.items()}
+    return {name: _finish(terms, len(sample)) for name, terms in sums.items()}
 
 
 @torch.no_grad()
-def means(network: Network, x: Tensor, *, batch_size: int = 8192) -> dict[str, Tensor]:
+def means(network: Network, sample: Sample, *, batch_size: int = 8192) -> dict[str, Tensor]:
     """Return the mean of what each neuron hands on, float64 (n_out,), by layer; of a constant it is that constant.
 
     Raises:
@@ -56,8 +57,8 @@ def means(network: Network, x: Tensor, *, batch_size: int = 8192) -> dict[str, T
     """
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
-    for jets, _ in taps.batches(x, x, batch_size):
-        seen = taps.run(network, jets)
+    for jets in sample.batches(batch_size):
+        seen = taps.run(network, jets.x)
         for layer in scored(network):
             handed = taps.rows(seen.handed(layer)).flatten(0, 2).double()
             sums[layer.name] = sums.get(layer.name, torch.zeros(())) + handed.sum(dim=0)
@@ -70,15 +71,16 @@ def scored(network: Network) -> list[Weighted]:
     return [layer for layer in taps.heard(network) if isinstance(layer, Weighted)]
 
 
-def gradients(seen: Taps, labels: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return per layer dL/dtotal and dL/dactivation, L summed over jets, (n_jets, n_places, groups, n_out / groups).
+def gradients(seen: Taps, loss: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return per layer the derivatives of a loss, summed over jets, by its totals and by its activations.
+
+    Each is (n_jets, n_places, groups, n_out / groups).
 
     Raises:
         DataError: a gradient is not finite.
     """
     layers = scored(seen.network)
     points = [(seen.outputs(layer), seen.handed(layer)) for layer in layers]
-    loss = nn.functional.cross_entropy(seen.logits, labels, reduction="sum")
     tensors = [tensor for pair in points for part in pair for tensor in part]
     found = iter(torch.autograd.grad(loss, tensors, materialize_grads=True))
     result = {}
@@ -90,12 +92,13 @@ def gradients(seen: Taps, labels: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
     return result
 
 
-def _batch(network: Network, jets: Tensor, labels: Tensor) -> dict[str, list[Tensor]]:
+def _batch(network: Network, jets: Sample) -> dict[str, list[Tensor]]:
     """Return per layer the sums over a batch of: g^2 x^2, (a d)^2, a d^2, d^2, a."""
-    seen = taps.run(network, jets)
+    seen = taps.run(network, jets.x)
+    loss = jets.root_weighted().loss(seen.raw, reduction="sum")  # weights count once in a square
     none, terms = torch.zeros(0), (torch.square,)
-    result = {name: [*sums, *[none] * 4] for name, sums in recurrences.sums(seen, labels, terms).items()}
-    found = gradients(seen, labels)
+    result = {name: [*sums, *[none] * 4] for name, sums in recurrences.sums(seen, loss, terms).items()}
+    found = gradients(seen, loss)
     for layer in scored(network):
         gradient, sensitivity = found[layer.name]
         arriving, activation = seen.arriving(layer), taps.rows(seen.handed(layer), layer.kernels[0].groups).detach()

@@ -8,8 +8,9 @@ from hepprune.network import Conv, Layer, Network, Recurrent
 from hepprune.pruning import blocks, coupling, gates, selection
 from hepprune.pruning.coupling import Group
 from hepprune.pruning.importance import Criterion
-from hepprune.pruning.importance.combined import Jets, block_scores, group_scores
+from hepprune.pruning.importance.combined import block_scores, group_scores
 from hepprune.pruning.masks import Cut, Plan
+from hepprune.sample import Sample
 
 
 def prunable(network: Network, granularity: str) -> list[Group]:
@@ -31,7 +32,7 @@ def prunable(network: Network, granularity: str) -> list[Group]:
 @torch.no_grad()
 def make(
     network: Network,
-    data: Jets | None = None,
+    data: Sample | None = None,
     *,
     criterion: Criterion,
     sparsity: float | None,
@@ -55,7 +56,7 @@ def make(
         found = group_scores(network, groups, criterion, data=data, seed=seed)
     pairs = zip(groups, found, strict=True)
     ranks = [selection.ranked(each, _alive(network, group), normalisation, keep=keep) for group, each in pairs]
-    means = None if data is None else _movable(network, gates.input_means(network, data[0]))
+    means = None if data is None else _movable(network, gates.input_means(network, data))
     plan: list[Cut] = []
     for group, goes in zip(groups, selection.lowest(ranks, sparsity, scope), strict=True):
         if goes.all():
@@ -90,7 +91,7 @@ def _movable(network: Network, means: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def without_blocks(
-    network: Network, data: Jets | None = None, *, criterion: Criterion, sparsity: float | None, seed: int = 0
+    network: Network, data: Sample | None = None, *, criterion: Criterion, sparsity: float | None, seed: int = 0
 ) -> Network:
     """Return the network without round(sparsity x blocks) of its blocks, the least important first, one by one.
 

@@ -4,13 +4,12 @@ A kernel that is applied many times to one jet (a convolution, a dense layer ove
 for each place, so that the gradient of its weights is a sum over places of total's gradient x arriving value.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from hepprune.errors import DataError
 from hepprune.network import Layer, Network, Node, ReLU, Weighted
 from hepprune.network.graph import as_tuple
 
@@ -24,9 +23,9 @@ class Taps:
     totals: dict[str, Tensor]
 
     @property
-    def logits(self) -> Tensor:
-        """The logits, (n_jets, n_classes)."""
-        return self.values[self.network.raw_output]
+    def raw(self) -> tuple[Tensor, ...]:
+        """Every output before its head, (n_jets, *shape) each."""
+        return tuple(self.values[name] for name in self.network.raw_outputs)
 
     def uses(self, layer: Layer) -> list[str]:
         """Return the nodes that apply the layer's kernel: its own, and those that share it."""
@@ -47,8 +46,8 @@ class Taps:
         return [self.values[handed_on(self.network, use)] for use in self.uses(layer)]
 
 
-def run(network: Network, x: Tensor) -> Taps:
-    """Run the network up to its outputs before their heads, on jets (n_jets, *shape)."""
+def run(network: Network, x: Tensor | Sequence[Tensor]) -> Taps:
+    """Run the network up to its outputs before their heads, on jets (n_jets, *shape), one tensor for each input."""
     totals: dict[str, Tensor] = {}
 
     def rule(node: Node, *arriving: Tensor) -> Tensor:
@@ -57,19 +56,6 @@ def run(network: Network, x: Tensor) -> Taps:
 
     values = network.interpret(rule, as_tuple(x), until=network.raw_outputs)
     return Taps(network, values, totals)
-
-
-def batches(x: Tensor, y: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield jets and classes in batches.
-
-    Raises:
-        DataError: there are no jets, or not as many classes.
-    """
-    if not len(x):
-        raise DataError("statistics need at least one jet")
-    if len(x) != len(y):
-        raise DataError(f"{len(x)} jets do not go with {len(y)} labels")
-    yield from zip(torch.split(x, batch_size), torch.split(y, batch_size), strict=True)
 
 
 def heard(network: Network) -> list[Layer]:

@@ -36,10 +36,10 @@ def _n_states(layer: Recurrent) -> int:
     return layer.n_out * (2 if layer.cell == "lstm" else 1)
 
 
-def diagonals(seen: Taps, layer: Recurrent, labels: Tensor) -> list[Tensor]:
-    """Return for both kernels the sum over jets of d2L/dw2, for a layer that runs once."""
+def diagonals(seen: Taps, layer: Recurrent, loss: Tensor) -> list[Tensor]:
+    """Return for both kernels d2L/dw2 of a loss, summed over jets, for a layer that runs once."""
     (use,) = seen.uses(layer)
-    slope, bends = _behind(seen, use, labels)
+    slope, bends = _behind(seen, use, loss)
     if layer.return_sequences and layer.backwards and layer.in_order:
         slope, bends = slope.flip(1), bends.flip((1, 3))
     steps = _Steps(layer, seen.values[seen.network.sources[use][0]].detach(), slope)
@@ -49,9 +49,9 @@ def diagonals(seen: Taps, layer: Recurrent, labels: Tensor) -> list[Tensor]:
     return [_by_weight(inputs, *found), _by_weight(states, *again)]
 
 
-def _behind(seen: Taps, use: str, labels: Tensor) -> tuple[Tensor, Tensor]:
+def _behind(seen: Taps, use: str, loss: Tensor) -> tuple[Tensor, Tensor]:
     """Return first and second derivatives of the loss by what a layer puts out, (n_jets, n_steps, n_out) and twice."""
-    loss, out = nn.functional.cross_entropy(seen.logits, labels, reduction="sum"), seen.totals[use]
+    out = seen.totals[use]
     (slope,) = torch.autograd.grad(loss, out, create_graph=True)
     shape = (-1, out[0].numel() // out.shape[-1], out.shape[-1])
     (second,) = _jacobian(slope.flatten(1), [out])

@@ -13,9 +13,9 @@ from hepprune import metrics
 from hepprune.errors import DataError
 from hepprune.metrics import Difference, Metric, Score
 from hepprune.network import Network
+from hepprune.sample import Sample
 from hepprune.search import replay
 from hepprune.search.replay import Group, Replayed
-from hepprune.training import Sample
 
 # The two metrics that are means over jets are summed chunk by chunk; any other is given all logits.
 _MEANS = ("cross_entropy", "accuracy")
@@ -126,7 +126,7 @@ def _means(chunks: Sequence[_Sums], n_jets: int) -> list[tuple[Difference, Diffe
 
 def _whole(chunks: Sequence[_Tally], groups: Sequence[Group], sample: Sample, metric: Metric) -> list[list[Difference]]:
     """Return the difference in any metric, from the logits of all jets."""
-    labels = sample.y.numpy()
+    labels = sample.truth
     reference = scored(metric, torch.cat([chunk.logits[0][:, 0] for chunk in chunks]), labels)
     found = []
     for index, group in enumerate(groups, start=1):
@@ -157,6 +157,6 @@ def compare(before: Network, after: Network, sample: Sample, metric: Metric) -> 
     Raises:
         DataError: it is not finite.
     """
-    labels = sample.y.numpy()
+    labels = sample.truth
     first, second = (scored(metric, network.logits(sample.x), labels) for network in (before, after))
     return first, second, metrics.difference(second, first)

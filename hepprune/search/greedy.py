@@ -70,7 +70,7 @@ def _run_stage(
     network: Network, problem: Problem, goals: dict[str, float], index: int, trained: Callable[[int], None]
 ) -> tuple[Network, Stage]:
     started, settings = time.perf_counter(), problem.settings
-    before = metrics.accuracy(training.evaluate(network, problem.validation), problem.validation.y.numpy())
+    before = metrics.accuracy(training.evaluate(network, problem.validation), problem.validation.truth)
     network, steps, prepare = _cut(network, problem, goals, index)
     network, _ = training.fit(
         network,
@@ -84,7 +84,7 @@ def _run_stage(
     )
     network = surgery.shrink(network)
     _check_alive(network, problem.budget)
-    after = metrics.accuracy(training.evaluate(network, problem.validation), problem.validation.y.numpy())
+    after = metrics.accuracy(training.evaluate(network, problem.validation), problem.validation.truth)
     change, estimate = metrics.difference(after, before), problem.price(network)
     return network, Stage(
         index,
@@ -117,7 +117,7 @@ def _cut(
 
 def _gather(problem: Problem, network: Network) -> statistics.Statistics:
     sample = problem.train.first(problem.settings.statistics_jets)
-    return statistics.gather(network, sample.x, sample.y)
+    return statistics.gather(network, sample)
 
 
 def _check_alive(network: Network, budget: Budget) -> None:
@@ -187,14 +187,12 @@ _STAGES = TypeAdapter(tuple[Stage, ...])
 
 def _key(network: Network, problem: Problem) -> str:
     """Return the name of this search: the same only if network, jets, budget, price and settings all are."""
-    jets = [
-        float(t.double().sum()) for t in (problem.train.x, problem.train.y, problem.validation.x, problem.validation.y)
-    ]
+    jets = [problem.train.key, problem.validation.key]
     settings = TypeAdapter(Settings).dump_python(problem.settings, mode="json")
     limits = problem.budget.limits()
     price = TypeAdapter(Estimate).dump_python(problem.price(network), mode="json")
     taught = identity(problem.teacher) if problem.teacher else None
-    parts = (jets, settings, limits, price, problem.seed, problem.propose.__qualname__, taught)
+    parts = (jets, settings, limits, price, problem.seed, str(problem.propose), taught)
     return content_hash(identity(network), *parts)
 
 

@@ -12,10 +12,11 @@ from hepprune.network import Network
 from hepprune.pruning import importance, selection, surgery
 from hepprune.pruning.masks import Cut
 from hepprune.pruning.statistics import Statistics
+from hepprune.sample import Sample
 from hepprune.search import greedy
 from hepprune.search.moves import Move
 from hepprune.search.stages import Problem, Settings, Stage
-from hepprune.training import Fit, Sample
+from hepprune.training import Fit
 
 _TURNS = 4  # searches, each aiming lower where the network as a whole was slower than its layers said
 _SLACK = 0.98

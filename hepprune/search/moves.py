@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -32,27 +33,31 @@ class Move:
         return sum(len(cut.units) for cut in self.cuts)
 
 
-# Given a network, its statistics and the fraction of a layer that one move may take: the moves to choose from.
-Proposal = Callable[[Network, Statistics, float], Iterator[Move]]
+class Proposal(Protocol):
+    """Where moves come from; a saved search is found again by the text of its proposal."""
+
+    def __call__(self, network: Network, statistics: Statistics, fraction: float) -> Iterator[Move]:
+        """Yield the moves to choose from; one may take that fraction of a kernel."""
 
 
-def per_layer(trust: Mapping[tuple[str, str], float], granularities: tuple[str, ...]) -> Proposal:
-    """Return the proposal of the greedy search: for each layer and granularity its least important units.
+@dataclass(frozen=True)
+class PerKernel:
+    """The proposal of the greedy search: for each kernel and granularity its least important units.
 
-    `trust` scales the predicted loss of a (layer, granularity) by what the sensitivity analysis measured.
+    `trust` scales the predicted loss of a (kernel, granularity) by what the sensitivity analysis measured.
     """
 
-    def propose(network: Network, statistics: Statistics, fraction: float) -> Iterator[Move]:
-        for kernel, granularity in cuttable(network, granularities):
-            scale = trust.get((kernel.name, granularity), 1.0)
+    trust: Mapping[tuple[str, str], float]
+    granularities: tuple[str, ...]
+
+    def __call__(self, network: Network, statistics: Statistics, fraction: float) -> Iterator[Move]:
+        """Yield the moves that a network can take next."""
+        for kernel, granularity in cuttable(network, self.granularities):
+            scale = self.trust.get((kernel.name, granularity), 1.0)
             scores = importance.fisher(kernel, granularity, statistics[kernel.name]) * scale
             yield from _least(kernel, granularity, scores, fraction, statistics)
             if granularity == "weight":
                 yield from _flatten(kernel, scores)
-
-    # A saved search is found again by the name of its proposal, so the name tells every two of them apart.
-    propose.__qualname__ = f"per_layer({granularities}, {[(*k, f'{v:.3g}') for k, v in sorted(trust.items())]})"
-    return propose
 
 
 def _least(kernel: Kernel, granularity: str, scores: Tensor, fraction: float, statistics: Statistics) -> Iterator[Move]:
@@ -95,13 +100,20 @@ def _flatten(kernel: Kernel, scores: Tensor) -> Iterator[Move]:
     yield Move((Cut(kernel.name, "weight", tuple(units)),), float(scores[units].sum()), "depth")
 
 
-def global_magnitude(network: Network, statistics: Statistics, fraction: float) -> Iterator[Move]:
-    """Yield the one move of plain global magnitude pruning: the smallest weights of the whole network.
+@dataclass(frozen=True)
+class GlobalMagnitude:
+    """The proposal of plain global magnitude pruning: the smallest weights of the whole network.
 
     It is what the search is compared with (Han et al., arXiv:1506.02626). The largest weight of each class stays: a
     class that loses its last one is lost for good, and the comparison would be with a tagger of fewer classes.
     """
-    del statistics
+
+    def __call__(self, network: Network, statistics: Statistics, fraction: float) -> Iterator[Move]:
+        """Yield the one move."""
+        return _smallest(network, fraction)
+
+
+def _smallest(network: Network, fraction: float) -> Iterator[Move]:
     kernels, outputs = network.kernels, network.raw_outputs
     alive = torch.cat([kernel.digit_limit.flatten() > 0 for kernel in kernels])
     weights = torch.cat([_magnitudes(kernel, keep_rows=kernel.layer.name in outputs) for kernel in kernels])

@@ -11,9 +11,9 @@ from hepprune import executors, metrics
 from hepprune.network import Kernel, Layer, Network
 from hepprune.pruning import importance, masks, selection
 from hepprune.pruning.statistics import Statistics
+from hepprune.sample import Sample
 from hepprune.search.effects import measure
 from hepprune.search.replay import Group
-from hepprune.training import Sample
 
 LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 from hepprune.hardware.resources import Budget, Estimate
 from hepprune.network import Network
+from hepprune.sample import Sample
 from hepprune.search.moves import Price, Proposal
-from hepprune.training import Fit, Sample
+from hepprune.training import Fit
 
 
 @dataclass(frozen=True)

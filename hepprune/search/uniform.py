@@ -7,7 +7,7 @@ from pathlib import Path
 from hepprune.hardware.resources import Budget, Resources
 from hepprune.network import Network
 from hepprune.search import greedy
-from hepprune.search.moves import global_magnitude
+from hepprune.search.moves import GlobalMagnitude
 from hepprune.search.stages import Outcome, Problem, Settings
 
 BELOW, ABOVE = 0.01, 0.05  # how far its cost may lie from the goal; fine-tuning moves it by more than any aim is fine
@@ -33,7 +33,7 @@ def match(
     begin, settings = network, _spread(problem.settings)
     for _ in range(_ATTEMPTS):
         budget = Budget(resources=Resources(lut=limit))
-        attempt = replace(problem, budget=budget, propose=global_magnitude, settings=settings)
+        attempt = replace(problem, budget=budget, propose=GlobalMagnitude(), settings=settings)
         outcome = greedy.search(begin, attempt, state=state, advance=lambda _: advance(1))
         reached = cost(outcome.network)
         found.append((reached, outcome))

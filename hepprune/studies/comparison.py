@@ -19,9 +19,10 @@ from hepprune.files import content_hash
 from hepprune.network import Network, identity
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning import importance, masks, plan, schedules, selection, surgery
+from hepprune.sample import Sample
 from hepprune.studies import kept
 from hepprune.studies.kept import Kept
-from hepprune.training import Fit, Sample
+from hepprune.training import Fit
 
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95)
 STATISTICS_JETS = 16_384
@@ -205,7 +206,7 @@ class _Lane:
 
     def entry(self, method: str, network: Network, sparsity: float) -> Entry:
         """Return the figures of a network on the test jets."""
-        logits, labels = training.evaluate(network, self.contest.test), self.contest.test.y.numpy()
+        logits, labels = training.evaluate(network, self.contest.test), self.contest.test.truth
         accuracy, auc = metrics.accuracy(logits, labels), metrics.auc(logits, labels)
         smaller = surgery.shrink(network)
         zeros = 1 - masks.nonzero_weights(smaller) / sum(kernel.weight.numel() for kernel in self.start.kernels)

@@ -9,7 +9,8 @@ from hepprune import metrics, training
 from hepprune.network import Network
 from hepprune.pruning import plan, schedules
 from hepprune.pruning.importance import Criterion
-from hepprune.training import Fit, Sample
+from hepprune.sample import Sample
+from hepprune.training import Fit
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,6 @@ def prune(
 
 
 def _measured(network: Network, validation: Sample, *, target: float, metric: str, quantised: bool) -> Round:
-    logits, labels = training.evaluate(network, validation, quantised=quantised), validation.y.numpy()
+    logits, labels = training.evaluate(network, validation, quantised=quantised), validation.truth
     score, loss = metrics.find(metric)(logits, labels), metrics.cross_entropy(logits, labels).value
     return Round(target, plan.sparsity(network), score.value, score.error, loss)

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import TypeAdapter
 
 from hepprune.files import content_hash, write_text
 from hepprune.network import Network, load, save
-from hepprune.training import Sample
+from hepprune.sample import Sample
 
 T = TypeVar("T")
 
@@ -41,5 +41,4 @@ class Kept:
 
 def named(*samples: Sample) -> str:
     """Return the content hash of samples."""
-    arrays: list[Any] = [tensor.numpy().tobytes() for sample in samples for tensor in (sample.x, sample.y)]
-    return content_hash(*arrays)
+    return content_hash([sample.key for sample in samples])

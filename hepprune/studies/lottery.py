@@ -20,9 +20,10 @@ from hepprune import executors, metrics, training
 from hepprune.files import content_hash
 from hepprune.network import Network, identity
 from hepprune.pruning import importance, masks, plan, schedules, selection
+from hepprune.sample import Sample
 from hepprune.studies import kept
 from hepprune.studies.kept import Kept
-from hepprune.training import Fit, Sample
+from hepprune.training import Fit
 
 KINDS = ("ticket", "new weights", "random mask")
 
@@ -209,7 +210,7 @@ def _control(network: Network, game: Game, seed: int, kind: str, keep: Kept) -> 
 
 def _tried(start: Network, trained: Network, game: Game, seed: int, kind: str) -> Trial:
     logits = training.evaluate(trained, game.test, quantised=game.fit.quantised)
-    score = metrics.accuracy(logits, game.test.y.numpy())
+    score = metrics.accuracy(logits, game.test.truth)
     return Trial(seed, kind, plan.sparsity(start), score.value, score.error)
 
 

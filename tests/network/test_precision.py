@@ -8,7 +8,8 @@ from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
 from hepprune.network import BatchNorm, Dense, Input, Network, ReLU, exact_logits
 from hepprune.network.precision import Precision, activation_type, bias_type, quantise, weight_type
-from hepprune.training import Sample, multilayer_perceptron
+from hepprune.sample import Sample
+from hepprune.training import multilayer_perceptron
 from tests.networks import SEEDS, weighted
 
 INPUTS = FixedPoint(8, 3, True, "RND", "SAT")
@@ -98,6 +99,8 @@ def test_a_dead_relu_and_zero_weights_still_get_types(n_jets: int) -> None:
 
 def test_a_trained_tagger_keeps_its_accuracy_at_eight_bits(jets: tuple[Sample, Sample], tagger: Network) -> None:
     train, validation = jets
-    eight = quantise(tagger, train.x.numpy(), Precision(FixedPoint(10, 4, True, "RND", "SAT"), 8, 8))
-    hits = [(exact_logits(n, validation.x.numpy()).argmax(1) == validation.y.numpy()).mean() for n in (tagger, eight)]
+    eight = quantise(tagger, train.features.numpy(), Precision(FixedPoint(10, 4, True, "RND", "SAT"), 8, 8))
+    hits = [
+        (exact_logits(n, validation.features.numpy()).argmax(1) == validation.y.numpy()).mean() for n in (tagger, eight)
+    ]
     assert abs(hits[1] - hits[0]) < 0.02

@@ -23,8 +23,8 @@ from hepprune.pipeline import elsewhere, firmware, ingestion
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.taggers import Samples
 from hepprune.pruning import plan
+from hepprune.sample import Sample
 from hepprune.synthesis.ledger import Ledger
-from hepprune.training import Sample
 
 ROOT = Path(__file__).parents[2]
 

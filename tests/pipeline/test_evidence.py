@@ -15,7 +15,7 @@ from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources
 from hepprune.network import Network
 from hepprune.pipeline import evidence
 from hepprune.pruning import masks, plan
-from hepprune.training import Sample
+from hepprune.sample import Sample
 from tests.networks import weighted
 
 TARGET = targets.load("generic_vu13p")

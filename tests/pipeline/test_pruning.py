@@ -10,14 +10,15 @@ from hepprune.errors import DataError, NetworkError
 from hepprune.network import Network, identity, load, save
 from hepprune.pipeline import pruning, sources
 from hepprune.pruning import plan
+from hepprune.sample import Sample
 from hepprune.studies import iterative
-from hepprune.training import Fit, Sample
+from hepprune.training import Fit
 from tests.networks import transformer
 
 
 @pytest.fixture
 def files(tmp_path: Path, tagger: Network, jets: tuple[Sample, Sample]) -> tuple[Path, Path]:
-    np.savez(tmp_path / "jets.npz", x=jets[1].x.numpy(), y=jets[1].y.numpy())
+    np.savez(tmp_path / "jets.npz", x=jets[1].features.numpy(), y=jets[1].y.numpy())
     return save(tagger, tmp_path / "tagger.npz"), tmp_path / "jets.npz"
 
 

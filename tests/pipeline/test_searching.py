@@ -18,9 +18,9 @@ from hepprune.metrics import Floats, Score
 from hepprune.network import Network, load, save
 from hepprune.pipeline import searching
 from hepprune.pipeline.wholes import Settings
+from hepprune.sample import Sample
 from hepprune.search.plans.pareto import Solution
 from hepprune.search.plans.variants import Grid
-from hepprune.training import Sample
 
 TARGET = targets.load("generic_vu13p")
 GRID = Grid((0.5, 0.75))
@@ -35,7 +35,7 @@ def few(jets: Jets) -> Jets:
 
 @pytest.fixture
 def files(tmp_path: Path, tagger: Network, few: Jets) -> tuple[Path, Path]:
-    np.savez(tmp_path / "jets.npz", x=few[0].x.numpy(), y=few[0].y.numpy())
+    np.savez(tmp_path / "jets.npz", x=few[0].features.numpy(), y=few[0].y.numpy())
     return save(tagger, tmp_path / "tagger.npz"), tmp_path / "jets.npz"
 
 

@@ -11,14 +11,15 @@ from typer.testing import CliRunner
 
 from hepprune.cli import app
 from hepprune.network import Network, load, save
-from hepprune.training import Sample, multilayer_perceptron
+from hepprune.sample import Sample
+from hepprune.training import multilayer_perceptron
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def files(tmp_path: Path, tagger: Network, jets: tuple[Sample, Sample]) -> tuple[Path, Path]:
-    np.savez(tmp_path / "jets.npz", x=jets[1].x.numpy(), y=jets[1].y.numpy())
+    np.savez(tmp_path / "jets.npz", x=jets[1].features.numpy(), y=jets[1].y.numpy())
     return save(tagger, tmp_path / "tagger.npz"), tmp_path / "jets.npz"
 
 

@@ -12,7 +12,8 @@ from hepprune.network import Dense, Input, Network, Recurrent
 from hepprune.network.layers.recurrent import GATES, KERNELS
 from hepprune.pruning import compensation, importance, masks, plan
 from hepprune.pruning.masks import Cut
-from hepprune.training import Fit, Sample
+from hepprune.sample import Sample
+from hepprune.training import Fit
 from tests.pruning import cells
 from tests.pruning.test_recurrences import chain, limits
 from tests.pruning.test_recurrences import jets as chain_jets

@@ -6,7 +6,7 @@ import hepprune
 from hepprune.errors import DataError, NetworkError
 from hepprune.network import Network
 from hepprune.pruning import compensation, masks, plan
-from hepprune.training import Sample
+from hepprune.sample import Sample
 from tests.networks import weighted
 from tests.pruning import smooth
 
@@ -72,7 +72,7 @@ def test_biases_take_over_the_mean_of_neurons_that_go() -> None:
 
 def test_arrays_do_as_well_as_samples(tagger: Network, jets: tuple[Sample, Sample]) -> None:
     some = jets[0].first(200)
-    arrays = some.x.numpy().astype(np.float64), some.y.numpy()
+    arrays = some.features.numpy().astype(np.float64), some.y.numpy()
     assert plan.make(tagger, some, method="fisher", sparsity=0.3) == plan.make(
         tagger, arrays, method="fisher", sparsity=0.3
     )

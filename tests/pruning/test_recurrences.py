@@ -12,8 +12,9 @@ from hepprune.network import Dense, Input, Network, Recurrent, Shared, Weighted,
 from hepprune.network.layers.recurrent import GATES, KERNELS
 from hepprune.pruning import gradients, importance, masks, plan, statistics, surgery
 from hepprune.pruning.masks import Cut
+from hepprune.sample import Sample
 from hepprune.studies import iterative, lottery
-from hepprune.training import Fit, Sample
+from hepprune.training import Fit
 from tests.networks import SEEDS, weighted
 from tests.pruning import graphs, smooth
 from tests.pruning.test_gates import jets

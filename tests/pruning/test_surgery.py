@@ -22,7 +22,7 @@ from hepprune.network import (
     identity,
 )
 from hepprune.pruning import masks, surgery
-from hepprune.training import Sample
+from hepprune.sample import Sample
 from tests.networks import SEEDS, features, networks, plans, sequence_networks, weighted
 
 INPUTS = FixedPoint(6, 3, True, "RND", "SAT")
@@ -103,7 +103,7 @@ def test_a_residual_sum_keeps_its_channels() -> None:
 
 
 def test_a_trained_tagger_shrinks_by_exactly_what_was_cut(jets: tuple[Sample, Sample], tagger: Network) -> None:
-    sample = jets[1].x.numpy()
+    sample = jets[1].features.numpy()
     plan = [masks.Cut("dense_1", "neuron", (0, 5, 9), (0.3, 1.1, 0.0)), masks.Cut("dense_2", "neuron", (2,), (0.7,))]
     masked = masks.apply(tagger, plan)
     shrunk = surgery.shrink(masked)

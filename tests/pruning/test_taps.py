@@ -3,7 +3,7 @@ import torch
 
 from hepprune.network import Conv, Network
 from hepprune.pruning import taps
-from hepprune.training import Sample
+from hepprune.sample import Sample
 from tests.networks import weighted
 from tests.pruning import smooth
 

@@ -12,9 +12,10 @@ from hepprune.errors import BudgetMissedError
 from hepprune.hardware.resources import Budget, Resources
 from hepprune.network import Network, exact_logits, identity
 from hepprune.pruning import masks
+from hepprune.sample import Sample
 from hepprune.search import greedy, moves
 from hepprune.search.stages import Outcome, Problem, Settings, Stage
-from hepprune.training import Fit, Sample
+from hepprune.training import Fit
 from tests.networks import weighted
 from tests.search.toy import toy_price
 
@@ -27,7 +28,7 @@ QUICK = Settings(
     settle=Fit(3, 512, 3e-3),
     trim=Fit(1, 512, 1e-3),
 )
-MOVES = moves.per_layer({}, masks.GRANULARITIES)
+MOVES = moves.PerKernel({}, masks.GRANULARITIES)
 
 
 def problem(jets: Jets, budget: Budget) -> Problem:
@@ -77,7 +78,7 @@ def test_goals_tighten_evenly_until_the_network_settles(start: float, stages: in
 
 
 def test_a_third_of_the_digits_keeps_most_of_the_accuracy(tagger: Network, jets: Jets, third: Outcome) -> None:
-    before = (exact_logits(tagger, jets[1].x.numpy()).argmax(1) == jets[1].y.numpy()).mean()
+    before = (exact_logits(tagger, jets[1].features.numpy()).argmax(1) == jets[1].y.numpy()).mean()
     assert third.stages[-1].accuracy > before - 0.05
     assert (
         third.stages[-1].accuracy == (training.evaluate(third.network, jets[1]).argmax(1) == jets[1].y.numpy()).mean()
@@ -138,9 +139,9 @@ def test_another_search_takes_nothing_from_the_state_of_this_one(tagger: Network
         base,
         replace(base, seed=1),
         replace(base, budget=luts(tagger, 0.8)),
-        replace(base, propose=moves.global_magnitude),
-        replace(base, propose=moves.per_layer({}, ("weight",))),
-        replace(base, propose=moves.per_layer({("dense_1", "weight"): 2.0}, masks.GRANULARITIES)),
+        replace(base, propose=moves.GlobalMagnitude()),
+        replace(base, propose=moves.PerKernel({}, ("weight",))),
+        replace(base, propose=moves.PerKernel({("dense_1", "weight"): 2.0}, masks.GRANULARITIES)),
         replace(base, settings=replace(base.settings, step=0.2)),
         replace(base, train=jets[0].first(3000)),
     ]

@@ -7,8 +7,9 @@ import pytest
 from hepprune.errors import BudgetMissedError
 from hepprune.hardware.cost.measured import Meter, Timing
 from hepprune.network import Layer, Network, Weighted
+from hepprune.sample import Sample
 from hepprune.search import latency
-from hepprune.training import Fit, Sample, multilayer_perceptron
+from hepprune.training import Fit, multilayer_perceptron
 from tests.networks import weighted
 
 FIT = Fit(1, 512, 3e-3, quantised=False)

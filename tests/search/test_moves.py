@@ -12,7 +12,7 @@ from hepprune.pruning.statistics import Statistics, gather
 from hepprune.search import moves
 from tests.networks import SEEDS, features, networks, weighted
 
-EVERYTHING = moves.per_layer({}, masks.GRANULARITIES)
+EVERYTHING = moves.PerKernel({}, masks.GRANULARITIES)
 STEPS = st.sampled_from([0.01, 0.05, 0.3, 1.0])
 
 
@@ -35,7 +35,7 @@ def test_no_move_empties_a_layer_or_does_nothing(network: Network, seed: int, st
 @given(networks(), SEEDS, STEPS)
 def test_a_move_takes_the_least_important_of_what_is_alive(network: Network, seed: int, step: float) -> None:
     statistics = gathered_on_noise(network, seed)
-    for move in moves.per_layer({}, ("weight",))(network, statistics, step):
+    for move in moves.PerKernel({}, ("weight",))(network, statistics, step):
         if move.kind != "weight":
             continue
         (cut,) = move.cuts
@@ -59,7 +59,7 @@ def depths(network: Network) -> dict[str, int]:
 @given(networks(), SEEDS)
 def test_a_depth_move_takes_exactly_one_level_or_more_off_the_deepest_rows(network: Network, seed: int) -> None:
     statistics = gathered_on_noise(network, seed)
-    for move in moves.per_layer({}, ("weight",))(network, statistics, 0.05):
+    for move in moves.PerKernel({}, ("weight",))(network, statistics, 0.05):
         if move.kind != "depth":
             continue
         (cut,) = move.cuts
@@ -77,7 +77,7 @@ def test_every_layer_of_a_trained_tagger_has_a_depth_move(tagger: Network, gathe
 
 def test_trust_scales_predictions(tagger: Network, gathered: Statistics) -> None:
     plain = list(EVERYTHING(tagger, gathered, 0.1))
-    scaled = list(moves.per_layer({("dense_1", "neuron"): 3.0}, masks.GRANULARITIES)(tagger, gathered, 0.1))
+    scaled = list(moves.PerKernel({("dense_1", "neuron"): 3.0}, masks.GRANULARITIES)(tagger, gathered, 0.1))
     for before, after in zip(plain, scaled, strict=True):
         factor = 3.0 if (before.cuts[0].layer, before.kind) == ("dense_1", "neuron") else 1.0
         assert after.predicted_loss == pytest.approx(factor * before.predicted_loss)
@@ -85,7 +85,7 @@ def test_trust_scales_predictions(tagger: Network, gathered: Statistics) -> None
 
 
 def test_neurons_that_are_cut_leave_their_mean(tagger: Network, gathered: Statistics) -> None:
-    for move in moves.per_layer({}, ("neuron",))(tagger, gathered, 0.2):
+    for move in moves.PerKernel({}, ("neuron",))(tagger, gathered, 0.2):
         (cut,) = move.cuts
         assert cut.constants == tuple(gathered[cut.layer].mean[list(cut.units)].tolist())
 
@@ -100,7 +100,7 @@ def test_global_magnitude_cuts_exactly_the_smallest_survivors(network: Network, 
         of_row = torch.where(last.digit_limit[row] > 0, last.weight[row].abs(), -1)
         stays[len(stays) - last.weight.numel() + row * last.n_in + int(of_row.argmax())] = True
     n_free = int((alive & ~stays).sum())
-    proposed = list(moves.global_magnitude(network, {}, fraction))
+    proposed = list(moves.GlobalMagnitude()(network, {}, fraction))
     if n_free < 2:
         assert proposed == []
         return

@@ -6,9 +6,9 @@ from hepprune import executors, metrics, training
 from hepprune.network import Network, identity
 from hepprune.pruning import importance, masks
 from hepprune.pruning.statistics import Statistics
+from hepprune.sample import Sample
 from hepprune.search import sensitivity
 from hepprune.search.sensitivity import Point, SensitivityCurve
-from hepprune.training import Sample
 
 LEVELS = (0.25, 0.5, 0.9)
 Jets = tuple[Sample, Sample]

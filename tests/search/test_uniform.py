@@ -5,9 +5,10 @@ import pytest
 from hepprune.hardware.resources import Budget, Resources
 from hepprune.network import Network
 from hepprune.pruning import masks
+from hepprune.sample import Sample
 from hepprune.search import moves, uniform
 from hepprune.search.stages import Problem, Settings
-from hepprune.training import Fit, Sample
+from hepprune.training import Fit
 from tests.networks import weighted
 from tests.search.toy import toy_price
 
@@ -22,7 +23,7 @@ def test_the_cost_is_matched_though_the_price_is_wrong(
         return dearer * (toy_price(network).resources.lut or 0)
 
     goal = 0.4 * cost(tagger)
-    problem = Problem(*jets, Budget(resources=Resources(lut=1)), toy_price, moves.per_layer({}, ("weight",)), QUICK)
+    problem = Problem(*jets, Budget(resources=Resources(lut=1)), toy_price, moves.PerKernel({}, ("weight",)), QUICK)
     told: list[int] = []
     found = uniform.match(tagger, problem, cost=cost, goal=goal, advance=told.append)
     assert -uniform.BELOW <= cost(found.network) / goal - 1 <= uniform.ABOVE
@@ -31,7 +32,7 @@ def test_the_cost_is_matched_though_the_price_is_wrong(
 
 
 def test_it_is_plain_pruning_of_weights(tagger: Network, jets: tuple[Sample, Sample]) -> None:
-    problem = Problem(*jets, Budget(), toy_price, moves.per_layer({}, ("digit",)), replace(QUICK, digits=True))
+    problem = Problem(*jets, Budget(), toy_price, moves.PerKernel({}, ("digit",)), replace(QUICK, digits=True))
     goal = 0.5 * (toy_price(tagger).resources.lut or 0)
     found = uniform.match(tagger, problem, cost=lambda n: toy_price(n).resources.lut or 0, goal=goal)
     assert masks.nonzero_weights(found.network) < masks.nonzero_weights(tagger)

@@ -7,9 +7,10 @@ from hepprune import executors
 from hepprune.errors import NetworkError
 from hepprune.network import Network
 from hepprune.pruning import masks
+from hepprune.sample import Sample
 from hepprune.studies import comparison
 from hepprune.studies.comparison import Contest, Entry, Method
-from hepprune.training import Fit, Sample
+from hepprune.training import Fit
 from tests.networks import weighted
 from tests.search.toy import toy_price
 

@@ -4,8 +4,9 @@ import torch
 from hepprune.errors import NetworkError
 from hepprune.network import Network
 from hepprune.pruning import blocks, masks, plan
+from hepprune.sample import Sample
 from hepprune.studies import iterative
-from hepprune.training import Fit, Sample
+from hepprune.training import Fit
 from tests.networks import transformer, weighted
 
 FINE_TUNE = Fit(2, 512, 3e-3, weight_decay=0.01)

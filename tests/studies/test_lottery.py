@@ -10,9 +10,10 @@ from hepprune import executors, training
 from hepprune.errors import NetworkError
 from hepprune.network import Network
 from hepprune.pruning import plan
+from hepprune.sample import Sample
 from hepprune.studies import lottery
 from hepprune.studies.lottery import Game
-from hepprune.training import Fit, Sample
+from hepprune.training import Fit
 from tests.networks import weighted
 
 FLOAT = Fit(3, 256, 5e-3, quantised=False)

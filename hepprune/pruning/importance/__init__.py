@@ -18,6 +18,7 @@ from hepprune.pruning.importance.gradient import fisher, taylor, taylor_per_samp
 from hepprune.pruning.importance.magnitude import magnitude, magnitude_l1, random, weight_change
 from hepprune.pruning.importance.registry import CRITERIA, Criterion, criterion, find
 from hepprune.pruning.importance.second_order import obd, obd_gauss_newton, obs
+from hepprune.sample import Sample
 
 __all__ = [
     "CRITERIA",
@@ -51,10 +52,10 @@ def scores(
     method: Criterion,
     granularity: str,
     *,
-    data: tuple[Tensor, Tensor] | None = None,
+    data: Sample | None = None,
     seed: int = 0,
 ) -> Mapping[str, Tensor]:
-    """Return the criterion's scores of every layer with weights by name, data as jets (n_jets, *shape) and classes.
+    """Return the criterion's scores of every layer with weights by name, on the jets of a sample.
 
     Of single weights, the kernels of recurrent layers are scored too, by their names in `Network.kernels`: unless a
     criterion of your own gathers nothing of them, which is logged.
@@ -65,7 +66,7 @@ def scores(
     """
     if method.gathers is not None and data is None:
         raise NetworkError(f"the criterion '{method.name}' needs jets to gather its statistics from")
-    gathered = {} if method.gathers is None or data is None else method.gathers(network, *data)
+    gathered = {} if method.gathers is None or data is None else method.gathers(network, data)
     found: dict[str, Tensor] = {}
     for kernel in (kernel for layer in taps.heard(network) for kernel in layer.kernels):
         if kernel.name != kernel.layer.name:  # one of several, whose rows are no neurons

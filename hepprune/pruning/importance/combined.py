@@ -12,8 +12,7 @@ from hepprune.pruning import blocks, gates
 from hepprune.pruning.coupling import Group
 from hepprune.pruning.gates import Gates
 from hepprune.pruning.importance.registry import Criterion
-
-Jets = tuple[Tensor, Tensor]
+from hepprune.sample import Sample
 
 
 def _gated(say: Callable[[Gates], Tensor]) -> Callable[..., list[Tensor]]:
@@ -34,7 +33,7 @@ _BY_GATES: dict[str, Callable[..., list[Tensor]]] = {
 
 
 def group_scores(
-    network: Network, groups: Sequence[Group], criterion: Criterion, *, data: Jets | None = None, seed: int = 0
+    network: Network, groups: Sequence[Group], criterion: Criterion, *, data: Sample | None = None, seed: int = 0
 ) -> list[Tensor]:
     """Return a score for each unit of each group.
 
@@ -55,8 +54,8 @@ def group_scores(
             f"the criterion '{criterion.name}' does not score '{gated[0].name}'; heads and recurrent states are scored "
             f"by {', '.join(_BY_GATES)} or by their weights"
         )
-    found = dict(zip(gated, _BY_GATES[criterion.name](network, gated, *data), strict=True)) if gated and data else {}
-    gathered = criterion.gathers(network, *data) if criterion.gathers and data and len(gated) < len(groups) else {}
+    found = dict(zip(gated, _BY_GATES[criterion.name](network, gated, data), strict=True)) if gated and data else {}
+    gathered = criterion.gathers(network, data) if criterion.gathers and data and len(gated) < len(groups) else {}
     return [
         found[group] if group in found else _by_makers(network, group, criterion, gathered, seed=seed)
         for group in groups
@@ -89,11 +88,11 @@ def _as_neurons(layer: Layer) -> Kernel:
     return Dense(layer.name, weight, torch.zeros(layer.n_out)).kernels[0]
 
 
-def block_scores(network: Network, criterion: Criterion, *, data: Jets | None, seed: int) -> dict[str, float]:
+def block_scores(network: Network, criterion: Criterion, *, data: Sample | None, seed: int) -> dict[str, float]:
     """Return a score for each block by its end: what the criterion says of it, or of all its neurons together."""
     if criterion.gathers is not None and data is None:
         raise NetworkError(f"the criterion '{criterion.name}' needs jets to gather its statistics from")
-    gathered = criterion.gathers(network, *data) if criterion.gathers and data else {}
+    gathered = criterion.gathers(network, data) if criterion.gathers and data else {}
     found = {}
     for block in blocks.blocks(network):
         if "layer" in criterion.granularities:

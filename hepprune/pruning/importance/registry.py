@@ -9,13 +9,14 @@ from torch import Tensor
 
 from hepprune.errors import NetworkError, unknown
 from hepprune.network import Kernel, Network
+from hepprune.sample import Sample
 
 WEIGHTS = ("weight", "digit")
 NEURONS = ("neuron",)
 BLOCKS = ("layer",)
 
-# Jets x (n_jets, *shape) and classes y (n_jets,) to what a criterion reads of each layer, by the layer's name.
-Gather = Callable[[Network, Tensor, Tensor], Mapping[str, Any]]
+# Jets to what a criterion reads of each kernel or block, by its name.
+Gather = Callable[[Network, Sample], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from hepprune.network import Network
 from hepprune.pruning import blocks, masks, structured
 from hepprune.pruning.coupling import Group, cuts
 from hepprune.pruning.importance import Criterion
-from hepprune.pruning.importance.combined import Jets, group_scores
+from hepprune.pruning.importance.combined import group_scores
+from hepprune.sample import Sample
 from hepprune.search.plans.choices import Option
 
 HEADS, BLOCK = "heads:", "block:"
@@ -24,7 +25,7 @@ def is_structure(name: str) -> bool:
     return name.startswith((HEADS, BLOCK))
 
 
-def head_order(network: Network, criterion: Criterion, data: Jets) -> dict[str, tuple[int, ...]]:
+def head_order(network: Network, criterion: Criterion, data: Sample) -> dict[str, tuple[int, ...]]:
     """Return for each group of heads which of them matter least, first; nothing where the criterion cannot tell."""
     try:
         groups = structured.prunable(network, "head")

@@ -10,6 +10,7 @@ from hepprune.files import content_hash
 from hepprune.hardware.resources import Resources
 from hepprune.metrics import Metric
 from hepprune.network import Layer, Network, identity
+from hepprune.sample import Sample
 from hepprune.search.effects import compare, measure
 from hepprune.search.plans import structures
 from hepprune.search.plans.choices import Choice, Option, Table
@@ -17,7 +18,6 @@ from hepprune.search.plans.journal import Journal
 from hepprune.search.plans.pricing import Pricing, Share
 from hepprune.search.plans.variants import ROWS, Grid, Workshop
 from hepprune.search.replay import Group
-from hepprune.training import Sample
 
 _TOGETHER = 16  # variants of one layer that are measured in one call
 _LESS_IS_BETTER = frozenset({"cross_entropy"})  # metrics of which less is better; a user's may say `lower_is_better`
@@ -99,7 +99,7 @@ class _Judge:
     @property
     def _key(self) -> tuple[str, ...]:
         workshop = self.workshop
-        return identity(workshop.network), jets_key(self.sample), named(self.metric), workshop.criterion.name
+        return identity(workshop.network), self.sample.key, named(self.metric), workshop.criterion.name
 
     def _whole_effect(self, after: Network) -> tuple[float, float]:
         change = compare(self.workshop.network, after, self.sample, self.metric)[2]
@@ -153,8 +153,3 @@ def sign(metric: Metric) -> float:
 def named(metric: Metric) -> str:
     """Return the name a metric is kept under."""
     return f"{getattr(metric, '__module__', '')}.{getattr(metric, '__qualname__', type(metric).__name__)}"
-
-
-def jets_key(sample: Sample) -> str:
-    """Return the content hash of jets."""
-    return content_hash(sample.x.numpy().tobytes(), sample.y.numpy().tobytes())

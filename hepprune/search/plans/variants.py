@@ -14,9 +14,9 @@ from hepprune.network import Conv, Kernel, Layer, Network, ReLU, Weighted
 from hepprune.network.precision import weight_type
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning import importance, masks, selection, statistics, surgery
+from hepprune.sample import Sample
 from hepprune.search.plans import structures
 from hepprune.search.plans.choices import Option
-from hepprune.training import Sample
 
 _KEPT = 2**16  # weights of a layer whose variants are kept in memory
 ROWS = ("dsp_row", "bram_row")  # what depends on the reuse factor
@@ -64,9 +64,9 @@ class Workshop:
     def of(cls, network: Network, sample: Sample, *, criterion: str = "fisher") -> "Workshop":
         """Gather the criterion's statistics and the neurons' means on jets."""
         method = importance.find(criterion)
-        gathered = {} if method.gathers is None else method.gathers(network, sample.x, sample.y)
-        order = structures.head_order(network, method, (sample.x, sample.y))
-        return cls(network, method, gathered, statistics.means(network, sample.x), order)
+        gathered = {} if method.gathers is None else method.gathers(network, sample)
+        order = structures.head_order(network, method, sample)
+        return cls(network, method, gathered, statistics.means(network, sample), order)
 
     def options(self, grid: Grid) -> Iterator[tuple[str, tuple[Option, ...]]]:
         """Yield every layer or structure that can be changed, with its options; the first leaves it as it is."""

@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 from hepprune.frontends.pytorch import read, to_module
-from hepprune.training import Fit, Sample, fit
+from hepprune.sample import Sample
+from hepprune.training import Fit, fit
 from tests.frontends.pytorch.drawing import disagreement
 
 

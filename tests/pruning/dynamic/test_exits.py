@@ -5,7 +5,8 @@ from hepprune import training
 from hepprune.errors import NetworkError
 from hepprune.network import Dense, Network
 from hepprune.pruning import dynamic
-from hepprune.training import Fit, Sample, multilayer_perceptron
+from hepprune.sample import Sample
+from hepprune.training import Fit, multilayer_perceptron
 from tests.pruning import smooth
 
 

@@ -7,7 +7,8 @@ from hepprune import training
 from hepprune.errors import NetworkError
 from hepprune.network import Network, TopK, load, save
 from hepprune.pruning import dynamic
-from hepprune.training import Fit, Sample, multilayer_perceptron
+from hepprune.sample import Sample
+from hepprune.training import Fit, multilayer_perceptron
 from tests.pruning import smooth
 
 LAYERS = ["dense_1", "dense_2"]

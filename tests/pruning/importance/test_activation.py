@@ -4,7 +4,7 @@ import torch
 from hepprune.fixed import FixedPoint
 from hepprune.network import Dense, Input, Network, ReLU
 from hepprune.pruning import activity, coupling, importance, masks, plan, surgery
-from hepprune.training import Sample
+from hepprune.sample import Sample
 from tests.networks import weighted
 from tests.pruning import cells, graphs, smooth
 from tests.pruning.test_gates import jets as graph_jets

@@ -4,7 +4,7 @@ import torch
 from hepprune.errors import NetworkError
 from hepprune.network import Network
 from hepprune.pruning import gradients, importance, masks, statistics
-from hepprune.training import Sample
+from hepprune.sample import Sample
 from tests.networks import weighted
 from tests.pruning import smooth
 
@@ -54,7 +54,7 @@ def test_taylor_is_the_gradient_times_the_weight(name: str) -> None:
     found = gradients.gather(network, *smooth.jets(network))
     for layer in weighted(network):
         signed, single = (
-            importance.find(n)(layer, "weight", found[layer.name]) for n in ("taylor", "taylor_per_sample")
+            importance.find(n)(layer.kernels[0], "weight", found[layer.name]) for n in ("taylor", "taylor_per_sample")
         )
         slopes = [smooth.differences(network, layer.name, q, step=1e-5)[0] for q in range(layer.weight.numel())]
         expected = (torch.tensor(slopes, dtype=torch.float64) * layer.weight.detach().flatten()).abs()

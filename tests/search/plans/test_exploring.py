@@ -12,6 +12,7 @@ from hepprune.hardware import targets
 from hepprune.hardware.resources import Budget, Resources
 from hepprune.network import Network
 from hepprune.pipeline.wholes import Model, Settings, Wholes
+from hepprune.sample import Sample
 from hepprune.search.plans import solvers, tables
 from hepprune.search.plans.atlas import Atlas
 from hepprune.search.plans.choices import Problem, Table
@@ -21,7 +22,6 @@ from hepprune.search.plans.pareto import Plan
 from hepprune.search.plans.pricing import Pricing
 from hepprune.search.plans.settling import settle
 from hepprune.search.plans.variants import Grid, Workshop
-from hepprune.training import Sample
 
 TARGET = targets.load("generic_vu13p")
 GREEDY = partial(solvers.greedy, n_points=1)

@@ -9,12 +9,12 @@ from hepprune.network import Network
 from hepprune.pipeline import searching
 from hepprune.pipeline.wholes import Settings
 from hepprune.pruning import blocks
+from hepprune.sample import Sample
 from hepprune.search.effects import compare
 from hepprune.search.plans import tables
 from hepprune.search.plans.choices import Option, Table
 from hepprune.search.plans.pricing import Pricing
 from hepprune.search.plans.variants import Grid, Workshop
-from hepprune.training import Sample
 from tests.networks import weighted
 from tests.pruning import graphs
 

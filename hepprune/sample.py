@@ -1,0 +1,133 @@
+"""Samples: jets to train, prune and judge on, which know what their targets mean."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hepprune.errors import DataError
+from hepprune.files import content_hash
+from hepprune.metrics import Score
+from hepprune.task import Classes, Targets, Task
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Jets as tensors: x, one (n_jets, *shape) for each input of a network, and the targets y of their task.
+
+    Targets are one tensor, or one for each output; weights (n_jets,), where there are some, have a mean of one. A
+    single tensor may stand for x.
+    """
+
+    x: tuple[Tensor, ...]
+    y: Targets
+    weight: Tensor | None = None
+    task: Task = field(default_factory=Classes)
+
+    def __post_init__(self) -> None:
+        """Make one input a tuple, and refuse parts of different lengths."""
+        if isinstance(self.x, Tensor):
+            object.__setattr__(self, "x", (self.x,))
+        lengths = {len(part) for part in self._parts()}
+        if len(lengths) != 1:
+            raise DataError(f"the parts of a sample have {', '.join(map(str, sorted(lengths)))} jets")
+
+    def _parts(self) -> list[Tensor]:
+        targets = list(self.y) if isinstance(self.y, tuple) else [self.y]
+        return [*self.x, *targets, *([] if self.weight is None else [self.weight])]
+
+    @classmethod
+    def from_arrays(cls, x: Any, y: Any, weight: Any = None, *, task: Task | None = None) -> "Sample":
+        """Copy arrays into tensors, x of each input (n_jets, *shape), weights divided by their mean.
+
+        Raises:
+            DataError: there are no jets, targets are none of the task, or weights are negative, infinite or all zero.
+        """
+        task = Classes() if task is None else task
+        inputs = x if isinstance(x, tuple | list) else (x,)
+        if not len(inputs[0]):
+            raise DataError("a sample has no jets")
+        tensors = tuple(torch.tensor(np.asarray(each), dtype=torch.float32) for each in inputs)
+        return cls(tensors, task.targets(y), None if weight is None else _weights(weight), task)
+
+    def __len__(self) -> int:
+        """Return n_jets."""
+        return len(self.x[0])
+
+    @property
+    def features(self) -> Tensor:
+        """The features (n_jets, *shape) of the only input.
+
+        Raises:
+            DataError: there are several inputs.
+        """
+        if len(self.x) != 1:
+            raise DataError(f"the jets have {len(self.x)} inputs where one is expected")
+        return self.x[0]
+
+    @property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """The features as arrays, one for each input."""
+        return tuple(each.numpy() for each in self.x)
+
+    @property
+    def truth(self) -> Any:
+        """The targets as arrays: one, or one for each output."""
+        return tuple(each.numpy() for each in self.y) if isinstance(self.y, tuple) else self.y.numpy()
+
+    @property
+    def key(self) -> str:
+        """The content hash of all jets, targets and weights, and of what the targets mean."""
+        parts = [(list(part.shape), part.numpy().tobytes()) for part in self._parts()]
+        return content_hash(repr(self.task), *(each for part in parts for each in part))
+
+    def taking(self, rows: slice | Tensor) -> "Sample":
+        """Return some of the jets."""
+        y = tuple(each[rows] for each in self.y) if isinstance(self.y, tuple) else self.y[rows]
+        weight = None if self.weight is None else self.weight[rows]
+        return replace(self, x=tuple(each[rows] for each in self.x), y=y, weight=weight)
+
+    def first(self, n_jets: int) -> "Sample":
+        """Return the first jets."""
+        return self.taking(slice(n_jets))
+
+    def batches(self, batch_size: int) -> Iterator["Sample"]:
+        """Yield the jets in their order, some at a time.
+
+        Raises:
+            DataError: there are none.
+        """
+        if not len(self):
+            raise DataError("statistics need at least one jet")
+        for start in range(0, len(self), batch_size):
+            yield self.taking(slice(start, start + batch_size))
+
+    def loss(self, raw: Tensor | Sequence[Tensor], *, reduction: str = "mean") -> Tensor:
+        """Return the loss of raw outputs on these jets."""
+        return self.task.loss(raw if isinstance(raw, Tensor) else tuple(raw), self.y, self.weight, reduction=reduction)
+
+    def scores(self, raw: Sequence[Tensor], names: Iterable[str] | None = None) -> dict[str, Score]:
+        """Return metrics of the task, all or those named, for raw outputs on these jets; the primary one first."""
+        arrays = tuple(each.detach().double().numpy() for each in raw)
+        truth = self.truth if isinstance(self.truth, tuple) else (self.truth,)
+        return self.task.scores(arrays, truth, None if self.weight is None else self.weight.double().numpy(), names)
+
+    def directions(self, raw: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Return values of each jet whose squared derivatives add up to the Gauss-Newton diagonal; see `Task`."""
+        found = self.task.directions(raw, self.y)
+        return found if self.weight is None else tuple(each * self.weight.sqrt() for each in found)
+
+    def root_weighted(self) -> "Sample":
+        """Return the jets with the roots of their weights, for squares of what is linear in them."""
+        return self if self.weight is None else replace(self, weight=self.weight.sqrt())
+
+
+def _weights(weight: Any) -> Tensor:
+    values = torch.tensor(np.asarray(weight), dtype=torch.float32)
+    if not bool(torch.isfinite(values).all()) or bool((values < 0).any()) or not float(values.sum()):
+        raise DataError("weights of jets are finite, none is negative, and not all of them are zero")
+    return values / values.mean()
