@@ -19,7 +19,9 @@ from torch import nn
 from hepprune.files import write_json
 from hepprune.network import Dense, Input, Network, Recurrent
 from hepprune.pruning import compensation, curvature, taps
+from hepprune.sample import Sample
 from hepprune.training import multilayer_perceptron
+from tests.networks import unlabelled
 
 ROOT = Path(__file__).parent.parent
 N_FEATURES, HIDDEN, N_CLASSES = 16, (64, 32, 32), 5
@@ -54,7 +56,7 @@ def n_weights(network: Network) -> int:
 def obd(network: Network, x: torch.Tensor, y: torch.Tensor, sample: int) -> dict[str, float]:
     """Time the Hessian's diagonal, and one Hessian-vector product per weight."""
     start = time.perf_counter()
-    found = curvature.hessian(network, x, y)
+    found = curvature.hessian(network, Sample(x, y))
     ours = time.perf_counter() - start
     layer = network.kernels[1].layer
     chosen = torch.linspace(0, layer.weight.numel() - 1, sample).long().tolist()
@@ -77,7 +79,7 @@ def obd_lstm(x: torch.Tensor, y: torch.Tensor, sample: int) -> dict[str, float]:
     out = Dense("out", torch.randn(N_CLASSES, N_STATES, generator=generator) / 4, torch.zeros(N_CLASSES))
     network = Network([Input("x", CONSTITUENTS), Recurrent("cell", "lstm", **arrays), out])
     start = time.perf_counter()
-    found = curvature.hessian(network, x, y)["cell.recurrent_weight"].weight.flatten()
+    found = curvature.hessian(network, Sample(x, y))["cell.recurrent_weight"].weight.flatten()
     ours, kernel = time.perf_counter() - start, network["cell"].recurrent_weight
     chosen = torch.linspace(0, kernel.numel() - 1, sample).long().tolist()
     start = time.perf_counter()
@@ -92,7 +94,7 @@ def obd_lstm(x: torch.Tensor, y: torch.Tensor, sample: int) -> dict[str, float]:
 def obs(network: Network, x: torch.Tensor) -> dict[str, float]:
     """Time the scores of all layers with their moments, and one least-squares solution per weight."""
     start = time.perf_counter()
-    moments = compensation.moments(network, x)
+    moments = compensation.moments(network, unlabelled(x))
     layers = [kernel.layer for kernel in network.kernels]
     scores = {layer.name: compensation.scores(layer, moments[layer.name]) for layer in layers}
     ours = time.perf_counter() - start

@@ -151,7 +151,7 @@ def timed(run: Callable[[], T]) -> tuple[Time, T]:
 
 def predicted(network: Network, sample: Sample) -> list[float]:
     """Return the losses that the Fisher criterion predicts for the same cuts: one backward pass, then sums."""
-    gathered = statistics.gather(network, sample.x, sample.y)
+    gathered = statistics.gather(network, sample)
     kernels = network.kernels
     return [sensitivity.lowest(each, "weight", level, gathered, "fisher")[1] for each in kernels for level in LEVELS]
 

@@ -70,7 +70,7 @@ def interaction(*, seed: int) -> Network:
 
 def eight() -> Jets:
     """Return the three features of the eight hardest constituents."""
-    return tuple(Sample(part.x[..., :3], part.y) for part in constituents.samples(8))  # type: ignore[return-value]
+    return tuple(Sample(part.features[..., :3], part.y) for part in constituents.samples(8))  # type: ignore[return-value]
 
 
 SUBJECTS = {

@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,12 +24,15 @@ Arrays = Floats | tuple[Floats, ...]
 
 
 class Task(ABC):
-    """What the outputs of a network mean. `metrics` judge them, the first one above all.
+    """What the outputs of a network mean, and how they are trained and judged.
 
     Weights (n_jets,) have a mean of one; a jet of weight two counts twice.
     """
 
-    metrics: tuple[str, ...]
+    @property
+    @abstractmethod
+    def metrics(self) -> tuple[str, ...]:
+        """The names of the metrics that judge the task, the primary one first."""
 
     @abstractmethod
     def targets(self, y: Any) -> Targets:
@@ -133,7 +136,10 @@ def find(name: str) -> type[Task]:
 class Classes(OneOutput):
     """One of several classes a jet: raw outputs are logits, targets whole numbers or probabilities of each class."""
 
-    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "auc", "cross_entropy")
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Accuracy above all."""
+        return ("accuracy", "auc", "cross_entropy")
 
     def targets(self, y: Any) -> Tensor:
         """Return classes (n_jets,) int64, or probabilities (n_jets, n_classes) as they are."""
@@ -171,7 +177,10 @@ class Classes(OneOutput):
 class MultiLabel(OneOutput):
     """Several yes-or-no questions a jet: raw outputs are their logits, targets probabilities between 0 and 1."""
 
-    metrics: ClassVar[tuple[str, ...]] = ("label_auc", "label_accuracy", "label_cross_entropy")
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The AUC above all, averaged over labels."""
+        return ("label_auc", "label_accuracy", "label_cross_entropy")
 
     def targets(self, y: Any) -> Tensor:
         """Return float32 targets (n_jets, n_labels)."""
@@ -212,12 +221,19 @@ class Regression(OneOutput):
 
     kind: str = "mse"
     delta: float = 1.0
-    metrics: ClassVar[tuple[str, ...]] = ("mean_squared_error", "mean_absolute_error")
 
     def __post_init__(self) -> None:
         """Refuse a loss that does not exist."""
         if self.kind not in {"mse", "huber", "relative"}:
             raise DataError(unknown("loss of a regression", self.kind, ("mse", "huber", "relative")))
+        if not (math.isfinite(self.delta) and self.delta > 0):
+            raise DataError(f"a huber loss turns linear at {self.delta:g}; it must be above zero")
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What is nearest to the loss above all."""
+        first = {"relative": ("mean_squared_relative_error",), "huber": ("mean_absolute_error",)}.get(self.kind, ())
+        return (*first, *(name for name in ("mean_squared_error", "mean_absolute_error") if name not in first))
 
     def targets(self, y: Any) -> Tensor:
         """Return float32 targets (n_jets, n_out)."""
@@ -282,7 +298,7 @@ class Tasks(Task):
                 raise DataError(f"the share of output '{name}' in the loss is {share:g}; it must be above zero")
 
     @property
-    def metrics(self) -> tuple[str, ...]:  # type: ignore[override]
+    def metrics(self) -> tuple[str, ...]:
         """The metrics of every output, each by `<output>.<metric>`."""
         return tuple(f"{name}.{metric}" for name, task in self.outputs.items() for metric in task.metrics)
 

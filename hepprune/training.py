@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from hepprune.task import Targets
 _SHARED_FROM = 100_000  # parameters
 
 # What is added to the loss, from the value of every layer up to the logits and the targets.
-Penalty = Callable[[Mapping[str, Tensor], Tensor], Tensor]
+Penalty = Callable[[Mapping[str, Tensor], Any], Tensor]
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,13 @@ class Fit:
 
 @dataclass(frozen=True)
 class Epoch:
-    """One pass: mean training loss, validation loss, the task's primary metric and its error, seconds since the start."""
+    """One pass: mean training loss, validation loss, the primary metric with its error, seconds since the start."""
 
     epoch: int
     training_loss: float
     loss: float
-    accuracy: float
-    accuracy_error: float
+    score: float
+    score_error: float
     seconds: float
 
 

@@ -10,6 +10,7 @@ from hepprune.fixed import FixedPoint
 from hepprune.network import Conv, Dense, GlobalPool, Input, Layer, Network, Pool, ReLU, Reshape, Softmax, Weighted
 from hepprune.network.layers import Einsum, Merge
 from hepprune.pruning.masks import Cut
+from hepprune.sample import Sample
 
 Floats = NDArray[np.float64]
 ROUNDINGS = st.sampled_from(["TRN", "RND", "RND_CONV"])
@@ -20,6 +21,11 @@ SEEDS = st.integers(0, 2**32 - 1)
 def weighted(network: Network) -> list[Weighted]:
     """Return the layers with one kernel, in the order they run."""
     return [layer for layer in network if isinstance(layer, Weighted)]
+
+
+def unlabelled(x: torch.Tensor) -> Sample:
+    """Return jets for what needs no targets."""
+    return Sample(x, torch.zeros(len(x), dtype=torch.int64))
 
 
 @st.composite

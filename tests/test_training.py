@@ -37,16 +37,16 @@ def test_the_loss_falls_and_the_classes_are_learned(jets: Jets, *, quantised: bo
     assert [epoch.epoch for epoch in history] == [1, 2, 3, 4, 5, 6]
     assert history[-1].training_loss < history[0].training_loss - 0.2
     assert history[-1].loss < history[0].loss - 0.2
-    assert history[-1].accuracy > 0.7
-    assert 0 < history[-1].accuracy_error < 0.02
+    assert history[-1].score > 0.7
+    assert 0 < history[-1].score_error < 0.02
 
 
 def test_history_holds_the_metrics_of_validation(tagger: Network, jets: Jets) -> None:
     network, history = training.fit(tagger, *jets, settings=replace(QUICK, epochs=1), seed=0)
     logits, labels = training.evaluate(network, jets[1]), jets[1].y.numpy()
     assert history[0].loss == metrics.cross_entropy(logits, labels).value
-    assert history[0].accuracy == metrics.accuracy(logits, labels).value
-    assert history[0].accuracy_error == metrics.accuracy(logits, labels).error
+    assert history[0].score == metrics.accuracy(logits, labels).value
+    assert history[0].score_error == metrics.accuracy(logits, labels).error
 
 
 def test_the_best_epoch_comes_back(tagger: Network, jets: Jets) -> None:
@@ -72,7 +72,7 @@ def test_the_best_epoch_is_that_of_the_metric_watched(tagger: Network, jets: Jet
         network, history = training.fit(tagger, *jets, settings=replace(wild, monitor=monitor), seed=0)
         logits, labels = training.evaluate(network, jets[1]), jets[1].y.numpy()
         kept[monitor] = {name: metrics.find(name)(logits, labels).value for name in ("accuracy", "auc")}
-    assert kept["accuracy"]["accuracy"] == max(epoch.accuracy for epoch in history) > kept["loss"]["accuracy"] - 1e-12
+    assert kept["accuracy"]["accuracy"] == max(epoch.score for epoch in history) > kept["loss"]["accuracy"] - 1e-12
     assert kept["auc"]["auc"] >= kept["loss"]["auc"]
     with pytest.raises(DataError, match="unknown metric 'acuracy'"):
         training.fit(tagger, *jets, settings=replace(wild, monitor="acuracy"), seed=0)
@@ -103,16 +103,16 @@ def test_float_training_leaves_pruned_weights_alone_too(tagger: Network, jets: J
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_bad_features_are_refused(jets: Jets, bad: float) -> None:
-    train = Sample(jets[0].x.clone(), jets[0].y)
-    train.x[17, 2] = bad
+    train = Sample(jets[0].features.clone(), jets[0].y)
+    train.features[17, 2] = bad
     network = training.multilayer_perceptron(8, (4,), 5, seed=0)
     with pytest.raises(DataError, match="training loss is not finite"):
         training.fit(network, train, jets[1], settings=QUICK, seed=0)
 
 
 def test_bad_validation_features_are_refused(jets: Jets) -> None:
-    validation = Sample(jets[1].x.clone(), jets[1].y)
-    validation.x[3, 2] = np.nan
+    validation = Sample(jets[1].features.clone(), jets[1].y)
+    validation.features[3, 2] = np.nan
     network = training.multilayer_perceptron(8, (4,), 5, seed=0)
     with pytest.raises(DataError, match="validation loss is not finite"):
         training.fit(network, jets[0], validation, settings=QUICK, seed=0)
@@ -120,7 +120,7 @@ def test_bad_validation_features_are_refused(jets: Jets) -> None:
 
 def test_a_teacher_draws_its_pupil_nearer(tagger: Network, jets: Jets) -> None:
     def distance(network: Network) -> float:
-        ours, theirs = (torch.log_softmax(n.logits(jets[1].x), dim=1) for n in (network, tagger))
+        ours, theirs = (torch.log_softmax(n.logits(jets[1].features), dim=1) for n in (network, tagger))
         return torch.nn.functional.kl_div(ours, theirs, reduction="batchmean", log_target=True).item()
 
     pupil = training.multilayer_perceptron(8, (6,), 5, seed=0)
@@ -150,8 +150,13 @@ def test_a_sample_copies_its_arrays() -> None:
     x, y = np.zeros((3, 2)), np.array([0, 1, 2])
     sample = Sample.from_arrays(x, y)
     x[:] = 9
-    assert not sample.x.any()
-    assert (sample.x.dtype, sample.y.dtype, len(sample), len(sample.first(2))) == (torch.float32, torch.int64, 3, 2)
+    assert not sample.features.any()
+    assert (sample.features.dtype, sample.y.dtype, len(sample), len(sample.first(2))) == (
+        torch.float32,
+        torch.int64,
+        3,
+        2,
+    )
 
 
 def test_a_new_network_has_the_shape_and_the_spread_asked_for() -> None:

@@ -33,9 +33,9 @@ class Precision:
 def quantise(network: Network, features: Any, precision: Precision) -> Network:
     """Return a copy with types for every layer: widths as asked, integer bits from the values seen on `features`.
 
-    Features have shape (n_jets, *shape), one array for each input. Weights, and activations that saturate, take the integer bits of least
-    squared error; activations that wrap hold all values seen; a bias keeps every fractional bit of its products and two
-    bits of headroom, so that constants of removed neurons fit.
+    Features have shape (n_jets, *shape), one array for each input. Weights, and activations that saturate, take the
+    integer bits of least squared error; activations that wrap hold all values seen; a bias keeps every fractional bit
+    of its products and two bits of headroom, so that constants of removed neurons fit.
 
     Raises:
         NetworkError: a batch norm has not been folded, or a layer is named that does not exist.

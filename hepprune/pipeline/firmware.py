@@ -147,7 +147,7 @@ def _described(kind: type[T], folder: Path, key: list[Any], write: Callable[[], 
 
 def check_rtl(context: Context, network: Network, jets: Samples) -> equivalence.Check:
     """Simulate the Verilog on test jets, one per clock, and compare bit for bit; a mismatch raises."""
-    vectors = jets.test.first(context.recipe.checks.rtl_vectors).arrays
+    vectors = jets.test.first(context.recipe.checks.rtl_vectors).features.numpy()
     key = [identity(network), jets.key, len(vectors), context.target.levels_per_cycle]
     design = write_verilog(context, network)
     return context.kept(equivalence.Check, "rtl-check", key, lambda: equivalence.against_rtl(network, design, vectors))

@@ -91,12 +91,13 @@ def check(network: Network, sample: Sample, *, model: str, data: object) -> None
     Raises:
         DataError: they are.
     """
-    shape, given = tuple(network.input.features_shape), tuple(sample.x.shape[1:])
+    shape, given = tuple(network.input.features_shape), tuple(sample.features.shape[1:])
     if shape != given:
         raise DataError(f"'{model}' takes features of shape {shape}, and the jets of '{data}' have {given}")
     n_classes = network.shapes[network.raw_output][-1]
-    if sample.y.ndim == 1 and not 0 <= int(sample.y.min()) <= int(sample.y.max()) < n_classes:
-        wrong = int(sample.y.min()) if int(sample.y.min()) < 0 else int(sample.y.max())
+    labels = sample.truth
+    if labels.ndim == 1 and not 0 <= int(labels.min()) <= int(labels.max()) < n_classes:
+        wrong = int(labels.min()) if int(labels.min()) < 0 else int(labels.max())
         raise DataError(
             f"'{model}' tells {n_classes} classes apart, 0 to {n_classes - 1}; '{data}' has jets of {wrong}"
         )
@@ -106,7 +107,7 @@ def _split(whole: Sample, path: Path) -> tuple[Sample, Sample, Sample]:
     """Split the jets of an .npz in the order they come."""
     first, second = round(_TRAIN * len(whole)), round(_VALIDATION * len(whole))
     train, validation, test = (
-        Sample(whole.x[part], whole.y[part]) for part in (slice(0, first), slice(first, second), slice(second, None))
+        whole.taking(part) for part in (slice(0, first), slice(first, second), slice(second, None))
     )
     if not (len(train) and len(validation) and len(test)):
         raise DataError(f"'{path}' has {len(whole)} jets, too few to train, validate and test on")

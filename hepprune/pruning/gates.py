@@ -73,7 +73,7 @@ _Arriving = dict[str, list[Tensor]]
 def _run(
     network: Network, x: Inputs, factors: Mapping[str, Tensor] = MappingProxyType({}), means: Means | None = None
 ) -> tuple[Inputs, _Arriving]:
-    """Return the raw outputs, and what arrives at all uses of each layer with weights, for each use a tensor of its own.
+    """Return the raw outputs, and what arrives at each use of each layer with weights, a tensor of its own.
 
     Layers that have `factors` hear those times the deviation of what arrives from its mean.
     """

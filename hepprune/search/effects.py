@@ -1,6 +1,6 @@
 """Effects: what changing one layer does to a metric, measured on jets, with the paired error of the difference."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,6 +16,7 @@ from hepprune.network import Network
 from hepprune.sample import Sample
 from hepprune.search import replay
 from hepprune.search.replay import Group, Replayed
+from hepprune.task import Classes
 
 # The two metrics that are means over jets are summed chunk by chunk; any other is given all logits.
 _MEANS = ("cross_entropy", "accuracy")
@@ -23,10 +24,10 @@ _MEANS = ("cross_entropy", "accuracy")
 
 @dataclass(frozen=True)
 class Effect:
-    """What one change does to the loss (cross-entropy in nats), the accuracy, and the metric that was asked for."""
+    """What one change does to the task's loss, its primary metric, and the metric that was asked for."""
 
     loss: Difference
-    accuracy: Difference
+    primary: Difference
     metric: Difference
 
 
@@ -35,27 +36,69 @@ def measure(
     sample: Sample,
     groups: Sequence[Group],
     *,
-    metric: Metric = metrics.cross_entropy,
+    metric: Metric | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Iterator[tuple[Effect, ...]]:
     """Yield for each group the effect of each of its stand-ins, against the network on the same jets.
 
+    Without a metric of its own, that is the loss. Classes told apart by one output from one input are measured many
+    stand-ins at a time; see `search.replay`.
+
     Raises:
         DataError: the metric is not finite, for the network or for a change.
     """
+    plain = isinstance(sample.task, Classes) and sample.weight is None and len(sample.x) == len(network.outputs) == 1
+    if plain and isinstance(sample.y, Tensor) and sample.y.ndim == 1:
+        found = _of_classes(network, sample, groups, metric=metric or metrics.cross_entropy, advance=advance)
+    else:
+        found = _of_any_task(network, sample, groups, metric=metric, advance=advance)
+    for group, effects in zip(groups, found, strict=True):
+        _check_finite(effects, group)
+        yield effects
+
+
+def _of_classes(
+    network: Network, sample: Sample, groups: Sequence[Group], *, metric: Metric, advance: Callable[[int], None]
+) -> Iterator[tuple[Effect, ...]]:
     whole = metric not in {metrics.METRICS[name] for name in _MEANS}
-    use = partial(_tally, sample.y, keep=whole)
-    for some, chunks in replay.run(network, sample.x, groups, use, advance=advance):
+    use = partial(_tally, torch.as_tensor(sample.truth), keep=whole)
+    for some, chunks in replay.run(network, sample.features, groups, use, advance=advance):
         means = [_means([chunk.groups[index] for chunk in chunks], len(sample)) for index in range(len(some))]
         if whole:
             found = _whole(chunks, some, sample, metric)
         else:
             place = _MEANS.index(next(name for name in _MEANS if metrics.METRICS[name] is metric))
             found = [[pair[place] for pair in group] for group in means]
-        for group, pairs, others in zip(some, means, found, strict=True):
-            effects = [Effect(loss, hits, other) for (loss, hits), other in zip(pairs, others, strict=True)]
-            _check_finite(effects, group)
-            yield tuple(effects)
+        for pairs, others in zip(means, found, strict=True):
+            yield tuple(Effect(loss, hits, other) for (loss, hits), other in zip(pairs, others, strict=True))
+
+
+@torch.no_grad()
+def _of_any_task(
+    network: Network, sample: Sample, groups: Sequence[Group], *, metric: Metric | None, advance: Callable[[int], None]
+) -> Iterator[tuple[Effect, ...]]:
+    """Yield the same for any task, inputs and outputs: what follows a changed layer is run anew for each stand-in."""
+    base = network.activations(sample.x)
+    before = _judged(network, base, sample, metric)
+    for group in groups:
+        places = [node.name for node in network.nodes if node.layer.name == group.name]
+        changed = {*places, *(name for place in places for name in network.following(place))}
+        known = {name: value for name, value in base.items() if name not in changed}
+        others = (network.replacing({group.name: layer}) for layer in group.layers)
+        after = [_judged(o, o.activations(sample.x, known=known, until=o.raw_outputs), sample, metric) for o in others]
+        yield tuple(Effect(*map(metrics.difference, each, before)) for each in after)
+        advance(1)
+
+
+def _judged(
+    network: Network, values: Mapping[str, Tensor], sample: Sample, metric: Metric | None
+) -> tuple[Score, Score, Score]:
+    """Return the scores of loss, primary metric and metric of a network's values."""
+    raw = tuple(values[name].double() for name in network.raw_outputs)
+    weight = None if sample.weight is None else sample.weight.double().numpy()
+    loss = metrics.mean(sample.task.each(raw, sample.y).numpy(), weight)
+    (primary,) = sample.scores(raw, sample.task.metrics[:1]).values()
+    return loss, primary, scored(metric, raw[0], sample.truth) if metric else loss
 
 
 def _check_finite(effects: Sequence[Effect], group: Group) -> None:

@@ -20,14 +20,17 @@ LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 @dataclass(frozen=True)
 class Point:
-    """One layer pruned to one level: changes against the unpruned network on the same jets, with paired errors."""
+    """One layer pruned to one level: changes of the loss and of the task's primary metric.
+
+    They are against the unpruned network on the same jets, with paired errors.
+    """
 
     level: float
     predicted_loss: float
     loss_change: float
     loss_error: float
-    accuracy_change: float
-    accuracy_error: float
+    score_change: float
+    score_error: float
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ class _Probe:
         effects_of = measure(self.network, self.sample, groups)
         for predicted, effects in zip(predictions, effects_of, strict=True):
             for (place, level, loss), effect in zip(predicted, effects, strict=True):
-                point = Point(level, loss, *_flat(effect.loss), *_flat(effect.accuracy))
+                point = Point(level, loss, *_flat(effect.loss), *_flat(effect.primary))
                 curves.setdefault(place, []).append(point)
                 advance(1)
         return tuple(SensitivityCurve(*place, tuple(points)) for place, points in curves.items())

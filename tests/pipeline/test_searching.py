@@ -107,7 +107,7 @@ def test_mistakes_are_refused_before_anything_is_measured(tagger: Network, few: 
 
 
 def test_jets_that_a_model_does_not_take_are_refused(tagger: Network, few: Jets) -> None:
-    x, y = few[0].x, few[0].y
+    x, y = few[0].features, few[0].y
     for wrong, said in (
         (Sample(x[:, :7], y), r"'tagger' takes features of shape \(8,\), and the jets of 'data' have \(7,\)"),
         (Sample(x, y + 1), "tells 5 classes apart, 0 to 4; 'data' has jets of 5"),

@@ -7,6 +7,7 @@ from hepprune.fixed import FixedPoint
 from hepprune.network import Dense, Input, Layer, Merge, Network, ReLU, Shared
 from hepprune.pruning import blocks, masks
 from hepprune.pruning.masks import Cut
+from hepprune.sample import Sample
 from tests.pruning import graphs
 
 KIND = FixedPoint(6, 3, True, "RND", "SAT")
@@ -67,7 +68,7 @@ def test_the_change_of_the_loss_is_measured() -> None:
     x, y = torch.randn(50, 3), torch.randint(0, 2, (50,))
     loss = torch.nn.functional.cross_entropy
     expected = loss(blocks.without(network, "sum").logits(x), y) - loss(network.logits(x), y)
-    assert blocks.loss_changes(network, x, y)["sum"].item() == pytest.approx(expected.item(), abs=1e-6)
+    assert blocks.loss_changes(network, Sample(x, y))["sum"].item() == pytest.approx(expected.item(), abs=1e-6)
 
 
 def test_attention_is_a_block_like_any_other() -> None:

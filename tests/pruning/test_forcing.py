@@ -68,7 +68,7 @@ def test_after_a_removal_every_gate_stands_at_the_optimum_of_least_squares(form:
     cell, generator = network["cell"], np.random.default_rng(5)
     gone = {kind: generator.permutation(getattr(cell, kind).numel())[::2].tolist() for kind in KERNELS}
     cuts = [Cut("cell", kind, tuple(units)) for kind, units in gone.items()]
-    after = compensation.compensate(network, cuts, compensation.moments(network, *cells.jets()))["cell"]
+    after = compensation.compensate(network, cuts, compensation.moments(network, Sample(*cells.jets())))["cell"]
     plain = masks.apply(network, cuts)["cell"]
     for row in range(len(cell.weight)):
         x = design(network, row)
@@ -164,7 +164,7 @@ def test_a_trained_tagger_loses_less_than_by_magnitude(cell: str) -> None:
         name: hepprune.prune(network, train, method=name, sparsity=0.5, scope="local") for name in ("obs", "magnitude")
     }
     assert plan.sparsity(pruned["obs"]) == plan.sparsity(pruned["magnitude"])
-    losses = {name: cells.loss(net, rest.x, rest.y).item() for name, net in (pruned | {"none": network}).items()}
+    losses = {name: cells.loss(net, rest.features, rest.y).item() for name, net in (pruned | {"none": network}).items()}
     assert losses["none"] < 0.6  # it has learnt something
     assert losses["obs"] < losses["magnitude"]
 

@@ -39,7 +39,7 @@ def test_any_method_can_be_compensated() -> None:
     network = smooth.network("dense_tanh")
     data = smooth.jets(network)
     cuts = plan.make(network, data, method="taylor", sparsity=0.4)
-    expected = compensation.compensate(network, cuts, compensation.moments(network, *data))
+    expected = compensation.compensate(network, cuts, compensation.moments(network, Sample(*data)))
     found = hepprune.prune(network, data, method="taylor", sparsity=0.4, compensate=True)
     assert all(
         torch.equal(a, b) for a, b in zip(found.state_dict().values(), expected.state_dict().values(), strict=True)
@@ -51,7 +51,9 @@ def test_a_criterion_beats_the_random_control(tagger: Network, jets: tuple[Sampl
     train, validation = jets
     pruned = hepprune.prune(tagger, train.first(1000), method=method, sparsity=0.5)
     control = hepprune.prune(tagger, method="random", sparsity=0.5, seed=1)
-    losses = [torch.nn.functional.cross_entropy(net.logits(validation.x), validation.y) for net in (pruned, control)]
+    losses = [
+        torch.nn.functional.cross_entropy(net.logits(validation.features), validation.y) for net in (pruned, control)
+    ]
     assert losses[0] < losses[1]
     assert plan.sparsity(pruned) >= 0.5
 

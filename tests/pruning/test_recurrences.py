@@ -40,7 +40,10 @@ def limits(network: Network) -> dict[str, torch.Tensor]:
 def check_gradients(network: Network) -> None:
     """Compare with plain backpropagation to the parameters, one jet after the other."""
     x, y = jets(network)
-    found, squares = gradients.gather(network, x, y, batch_size=10), statistics.gather(network, x, y, batch_size=10)
+    found, squares = (
+        gradients.gather(network, Sample(x, y), batch_size=10),
+        statistics.gather(network, Sample(x, y), batch_size=10),
+    )
     for cell in cells(network):
         arrays, single = [getattr(cell, kind) for kind in KERNELS], []
         for jet in range(len(x)):

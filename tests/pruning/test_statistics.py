@@ -20,7 +20,7 @@ def double(tagger: Network) -> Network:
 @pytest.fixture
 def sample(jets: tuple[Sample, Sample]) -> Sample:
     first = jets[0].first(60)
-    return Sample(first.x.double(), first.y)
+    return Sample(first.features.double(), first.y)
 
 
 def one_jet(network: Network, x: torch.Tensor, y: torch.Tensor) -> dict[str, tuple[torch.Tensor, ...]]:
@@ -39,8 +39,8 @@ def one_jet(network: Network, x: torch.Tensor, y: torch.Tensor) -> dict[str, tup
 
 
 def test_statistics_equal_a_loop_over_jets(double: Network, sample: Sample) -> None:
-    gathered = statistics.gather(double, sample.x, sample.y)
-    jets = [one_jet(double, x, y) for x, y in zip(sample.x, sample.y, strict=True)]
+    gathered = statistics.gather(double, sample)
+    jets = [one_jet(double, x, y) for x, y in zip(sample.features, sample.y, strict=True)]
     for name, found in gathered.items():
         weight, activation, sensitivity = (torch.stack(parts) for parts in zip(*[j[name] for j in jets], strict=True))
         alive = double[name].digit_limit > 0
@@ -51,15 +51,15 @@ def test_statistics_equal_a_loop_over_jets(double: Network, sample: Sample) -> N
 
 
 def test_a_pruned_weight_still_has_its_curvature(double: Network, sample: Sample) -> None:
-    found = statistics.gather(double, sample.x, sample.y)["dense_2"].weight_fisher
+    found = statistics.gather(double, sample)["dense_2"].weight_fisher
     assert found.shape == double["dense_2"].weight.shape
     assert found[0, :4].any()
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 59, 60])
 def test_batches_do_not_matter(double: Network, sample: Sample, batch_size: int) -> None:
-    whole = statistics.gather(double, sample.x, sample.y)
-    parts = statistics.gather(double, sample.x, sample.y, batch_size=batch_size)
+    whole = statistics.gather(double, sample)
+    parts = statistics.gather(double, sample, batch_size=batch_size)
     for name, expected in whole.items():
         assert torch.allclose(parts[name].weight_fisher, expected.weight_fisher)
         assert torch.allclose(parts[name].neuron_fisher, expected.neuron_fisher)
@@ -68,16 +68,16 @@ def test_batches_do_not_matter(double: Network, sample: Sample, batch_size: int)
 
 def test_the_network_is_unchanged(tagger: Network, jets: tuple[Sample, Sample]) -> None:
     before, gradients = identity(tagger), [parameter.grad for parameter in tagger.parameters()]
-    statistics.gather(tagger, jets[0].x[:100], jets[0].y[:100])
+    statistics.gather(tagger, jets[0].first(100))
     assert identity(tagger) == before
     assert [parameter.grad for parameter in tagger.parameters()] == gradients
 
 
 def test_no_jets_are_refused(tagger: Network) -> None:
     with pytest.raises(DataError, match="at least one jet"):
-        statistics.gather(tagger, torch.zeros(0, 8), torch.zeros(0, dtype=torch.int64))
+        statistics.gather(tagger, Sample(torch.zeros(0, 8), torch.zeros(0, dtype=torch.int64)))
 
 
 def test_nan_is_refused(tagger: Network) -> None:
     with pytest.raises(DataError, match="not finite"):
-        statistics.gather(tagger, torch.full((3, 8), torch.nan), torch.zeros(3, dtype=torch.int64))
+        statistics.gather(tagger, Sample(torch.full((3, 8), torch.nan), torch.zeros(3, dtype=torch.int64)))

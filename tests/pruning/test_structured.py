@@ -6,6 +6,7 @@ from hepprune.errors import NetworkError
 from hepprune.network import Network
 from hepprune.pruning import blocks, importance, masks, plan, structured, surgery
 from hepprune.pruning.importance.combined import group_scores
+from hepprune.sample import Sample
 from tests.pruning import graphs
 from tests.pruning.test_blocks import residual
 from tests.pruning.test_gates import jets
@@ -61,7 +62,7 @@ def test_what_is_cut_already_counts_and_goes_first() -> None:
 def test_the_block_that_hurts_least_is_dropped() -> None:
     before = residual(None)
     x, y = torch.randn(30, 3), torch.randint(0, 2, (30,))
-    changes = blocks.loss_changes(before, x, y)
+    changes = blocks.loss_changes(before, Sample(x, y))
     least = min(changes, key=lambda end: float(changes[end]))
     smaller = hepprune.prune(before, (x, y), method="loss_change", sparsity=0.5, granularity="layer")
     assert torch.equal(smaller(x), blocks.without(before, least)(x))

@@ -20,5 +20,5 @@ def test_totals_are_weights_times_what_arrives(name: str) -> None:
 
 
 def test_values_are_those_of_the_network(tagger: Network, jets: tuple[Sample, Sample]) -> None:
-    seen, values = taps.run(tagger, jets[0].x[:100]), tagger.activations(jets[0].x[:100])
+    seen, values = taps.run(tagger, jets[0].features[:100]), tagger.activations(jets[0].features[:100])
     assert all(torch.equal(seen.values[name], values[name]) for name in seen.values)

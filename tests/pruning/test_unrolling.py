@@ -11,6 +11,7 @@ from hepprune.errors import DataError
 from hepprune.network import Dense, Input, Network, Recurrent, Shared
 from hepprune.network.layers.recurrent import KERNELS
 from hepprune.pruning import curvature, importance, taps, unrolling
+from hepprune.sample import Sample
 from tests.pruning import cells
 from tests.pruning.test_recurrences import chain, recurrent
 from tests.pruning.test_recurrences import jets as drawn_jets
@@ -38,7 +39,7 @@ def differences(network: Network, kind: str, *, step: float = 1e-5) -> Tensor:
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_the_diagonal_is_what_differences_of_the_gradient_say(network: Network) -> None:
-    found = curvature.hessian(network, *cells.jets())
+    found = curvature.hessian(network, Sample(*cells.jets()))
     for kind in KERNELS:
         matrix, ours = differences(network, kind), found[f"cell.{kind}"].weight.flatten()
         assert torch.allclose(ours, matrix.diagonal(), atol=1e-8)
@@ -71,7 +72,7 @@ def test_quantisers_pass_derivatives_through_as_in_training(network: Network) ->
 
 def check_products(network: Network, x: Tensor, y: Tensor) -> None:
     """Compare with double backpropagation to every single weight."""
-    found, seen = curvature.hessian(network, x, y, batch_size=10), taps.run(network, x)
+    found, seen = curvature.hessian(network, Sample(x, y), batch_size=10), taps.run(network, x)
     for cell in [layer for layer in network if isinstance(layer, Recurrent)]:
         for kind, expected in zip(KERNELS, curvature._cell_by_products(seen, cell, y), strict=True):
             assert torch.allclose(found[f"{cell.name}.{kind}"].weight, expected / len(x), atol=1e-11)
@@ -89,7 +90,7 @@ def test_a_layer_that_runs_twice_has_the_curvature_of_both() -> None:
     layers = [Input("x", (cells.N_STEPS, cells.N_IN)), Recurrent("cell", "lstm", **arrays, return_sequences=True)]
     again = [Shared("again", "cell"), Recurrent("end", "simple", **cells.arrays("simple"))]
     network = Network([*layers, *again, Dense("out", torch.randn(3, 3), torch.zeros(3))]).double()
-    found = curvature.hessian(network, *cells.jets())
+    found = curvature.hessian(network, Sample(*cells.jets()))
     for kind in KERNELS:
         assert torch.allclose(found[f"cell.{kind}"].weight.flatten(), differences(network, kind).diagonal(), atol=1e-8)
 
@@ -107,7 +108,7 @@ def test_gauss_newton_passes_quantisers_as_training_does(network: Network) -> No
 
 def check_gauss_newton(network: Network, x: Tensor) -> None:
     """Compare with J^T (diag(p) - p p^T) J, J the derivatives of all logits of one jet after the other."""
-    found = curvature.gauss_newton(network, x, torch.zeros(len(x), dtype=torch.int64), batch_size=10)
+    found = curvature.gauss_newton(network, Sample(x, torch.zeros(len(x), dtype=torch.int64)), batch_size=10)
     for cell in [layer for layer in network if isinstance(layer, Recurrent)]:
         for kind in KERNELS:
             kernel, total = getattr(cell, kind), 0.0
@@ -128,9 +129,9 @@ def test_gauss_newton_is_another_matrix_for_a_cell_that_bends() -> None:
 @pytest.mark.parametrize("batch_size", [1, 7])
 def test_every_jet_counts_not_only_the_last_batch(batch_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     network, data = cells.network("gru"), cells.jets()
-    whole = curvature.hessian(network, *data)
+    whole = curvature.hessian(network, Sample(*data))
     monkeypatch.setattr(unrolling, "fitting", lambda *_: batch_size)
-    for name, part in curvature.hessian(network, *data).items():
+    for name, part in curvature.hessian(network, Sample(*data)).items():
         assert torch.allclose(part.weight, whole[name].weight)
 
 

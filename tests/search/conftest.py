@@ -11,4 +11,4 @@ from hepprune.sample import Sample
 @pytest.fixture(scope="session")
 def gathered(tagger: Network, jets: tuple[Sample, Sample]) -> Statistics:
     """Statistics of `tagger` on a thousand jets."""
-    return statistics.gather(tagger, jets[0].x[:1000], jets[0].y[:1000])
+    return statistics.gather(tagger, jets[0].first(1000))

@@ -47,6 +47,6 @@ def test_a_metric_that_is_nan_or_no_score_is_refused_in_one_sentence(
         list(measure(tagger, jets[1], groups(tagger), metric=broken))
     with pytest.raises(DataError, match="returns float, not a metrics.Score"):
         list(measure(tagger, jets[1], groups(tagger), metric=lambda logits, labels: 0.5))  # type: ignore[arg-type, return-value]
-    x = torch.full_like(jets[1].x, torch.nan)
+    x = torch.full_like(jets[1].features, torch.nan)
     with pytest.raises(DataError, match="not finite when layer 'dense_2' is changed"):
         list(measure(tagger, Sample(x, jets[1].y), groups(tagger)))

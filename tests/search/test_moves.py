@@ -9,6 +9,7 @@ from hepprune.hardware.resources import Budget, Estimate, LayerEstimate, Resourc
 from hepprune.network import Network
 from hepprune.pruning import importance, masks
 from hepprune.pruning.statistics import Statistics, gather
+from hepprune.sample import Sample
 from hepprune.search import moves
 from tests.networks import SEEDS, features, networks, weighted
 
@@ -18,7 +19,7 @@ STEPS = st.sampled_from([0.01, 0.05, 0.3, 1.0])
 
 def gathered_on_noise(network: Network, seed: int) -> Statistics:
     jets = torch.tensor(features(network, seed=seed, n_jets=40), dtype=torch.float32)
-    return gather(network, jets, torch.arange(40) % network.widths[network.raw_output])
+    return gather(network, Sample(jets, torch.arange(40) % network.widths[network.raw_output]))
 
 
 @given(networks(), SEEDS, STEPS)

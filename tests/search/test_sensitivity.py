@@ -64,7 +64,7 @@ def test_it_equals_masking_and_running_the_whole_network(
                 metrics.difference(metric(logits, labels), metric(reference, labels))
                 for metric in (metrics.cross_entropy, metrics.accuracy)
             )
-            found = (point.loss_change, point.loss_error, point.accuracy_change, point.accuracy_error)
+            found = (point.loss_change, point.loss_error, point.score_change, point.score_error)
             assert found == pytest.approx((loss.value, loss.error, hits.value, hits.error), rel=1e-9, abs=1e-12)
 
 

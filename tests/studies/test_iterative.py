@@ -42,7 +42,7 @@ def test_fine_tuning_in_rounds_keeps_what_one_shot_loses(tagger: Network, jets: 
     _, history = iterative.prune(tagger, *jets, sparsity=0.85, rounds=4, fine_tune=Fit(4, 256, 5e-3))
     once = plan.prune(tagger, sparsity=0.85)
     _, validation = jets
-    lost = (once.logits(validation.x).argmax(1) == validation.y).double().mean().item()
+    lost = (once.logits(validation.features).argmax(1) == validation.y).double().mean().item()
     assert history[-1].metric > lost + 3 * history[-1].error
 
 

@@ -20,7 +20,6 @@ from hepprune.search.plans.variants import ROWS, Grid, Workshop
 from hepprune.search.replay import Group
 
 _TOGETHER = 16  # variants of one layer that are measured in one call
-_LESS_IS_BETTER = frozenset({"cross_entropy"})  # metrics of which less is better; a user's may say `lower_is_better`
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,7 @@ def _effect(option: Option) -> Option:
 def sign(metric: Metric) -> float:
     """Return 1 for a metric of which less is better, else -1."""
     name = getattr(metric, "__name__", "")
-    lower = getattr(metric, "lower_is_better", name in _LESS_IS_BETTER)
+    lower = getattr(metric, "lower_is_better", name in metrics.LOWER_IS_BETTER)  # a user's may say so itself
     return 1.0 if lower else -1.0
 
 

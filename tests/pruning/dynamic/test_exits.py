@@ -17,7 +17,7 @@ def branched() -> Network:
 
 def test_exits_are_side_branches(branched: Network, jets: tuple[Sample, Sample]) -> None:
     plain = multilayer_perceptron(8, (16, 12), 5, seed=1)
-    x = jets[1].x[:50]
+    x = jets[1].features[:50]
     assert torch.equal(branched.logits(x), plain.logits(x))
     assert dynamic.exits_of(branched) == ["exit_1", "exit_2"]
     values = branched.activations(x)
@@ -27,7 +27,7 @@ def test_exits_are_side_branches(branched: Network, jets: tuple[Sample, Sample])
 
 
 def test_a_jet_leaves_where_it_is_sure(branched: Network, jets: tuple[Sample, Sample]) -> None:
-    x, confidence = jets[1].x[:200], 0.6
+    x, confidence = jets[1].features[:200], 0.6
     found = dynamic.leave(branched, x, confidence=confidence)
     values = branched.activations(x)
     names = ["exit_1", "exit_2", "dense_3"]
@@ -40,7 +40,7 @@ def test_a_jet_leaves_where_it_is_sure(branched: Network, jets: tuple[Sample, Sa
 
 
 def test_work_is_counted_up_to_the_exit(branched: Network, jets: tuple[Sample, Sample]) -> None:
-    x = jets[1].x[:200]
+    x = jets[1].features[:200]
     found = dynamic.leave(branched, x, confidence=0.6)
     counts = 8 * 16 + 16 * 5, 8 * 16 + 16 * 5 + 16 * 12 + 12 * 5, 8 * 16 + 16 * 5 + 16 * 12 + 12 * 5 + 12 * 5
     assert found.costs == counts
@@ -57,11 +57,11 @@ def test_exits_learn(branched: Network, jets: tuple[Sample, Sample]) -> None:
     fit = Fit(6, 256, 1e-2, quantised=False)
     trained, _ = training.fit(branched, *jets, settings=fit, seed=1, penalty=dynamic.losses(branched))
     accuracies = [
-        (dynamic.leave(net, jets[1].x, confidence=0.0).logits.argmax(1) == jets[1].y).double().mean().item()
+        (dynamic.leave(net, jets[1].features, confidence=0.0).logits.argmax(1) == jets[1].y).double().mean().item()
         for net in (branched, trained)
     ]
     assert accuracies[1] > max(0.5, accuracies[0] + 0.2)
-    sure = dynamic.leave(trained, jets[1].x, confidence=0.8)
+    sure = dynamic.leave(trained, jets[1].features, confidence=0.8)
     hits = sure.logits.argmax(1) == jets[1].y
     assert hits[sure.taken == 0].double().mean() > hits[sure.taken == 2].double().mean() + 0.1  # easy jets leave first
     assert sure.work.mean < sure.work.worst_case
@@ -75,7 +75,7 @@ def test_what_cannot_have_exits_is_refused(tagger: Network, jets: tuple[Sample, 
     with pytest.raises(NetworkError, match="an exit reads one axis"):
         dynamic.with_exits(smooth.network("conv_relu").float(), ["relu"], seed=1)
     with pytest.raises(NetworkError, match="has no early exit"):
-        dynamic.leave(tagger, jets[1].x[:5], confidence=0.5)
+        dynamic.leave(tagger, jets[1].features[:5], confidence=0.5)
 
 
 def test_multiplications_are_those_of_weights_that_act() -> None:

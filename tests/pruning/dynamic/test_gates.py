@@ -36,7 +36,7 @@ def by_hand(network: Network, x: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("k", [None, 4])
 def test_closed_channels_need_not_be_computed(k: int | None, jets: tuple[Sample, Sample]) -> None:
-    network, x = gated(k), jets[1].x[:20]
+    network, x = gated(k), jets[1].features[:20]
     if k is None:
         network = dynamic.opened(network, threshold=1.0)
     assert torch.allclose(network.logits(x), by_hand(network, x), atol=1e-5)
@@ -44,7 +44,7 @@ def test_closed_channels_need_not_be_computed(k: int | None, jets: tuple[Sample,
 
 @pytest.mark.parametrize("k", [None, 4])
 def test_work_is_what_open_channels_cost(k: int | None, jets: tuple[Sample, Sample]) -> None:
-    network, x = gated(k), jets[1].x[:50]
+    network, x = gated(k), jets[1].features[:50]
     network = network if k else dynamic.opened(network, threshold=1.0)
     found, values = dynamic.gated_work(network, x), network.activations(x)
     first, second = ((values[f"saliency_{name}"] > 0).sum(dim=1) for name in LAYERS)
@@ -59,7 +59,9 @@ def test_work_is_what_open_channels_cost(k: int | None, jets: tuple[Sample, Samp
 
 
 def test_a_higher_threshold_never_opens_a_channel(jets: tuple[Sample, Sample]) -> None:
-    means = [dynamic.gated_work(dynamic.opened(gated(None), threshold=t), jets[1].x).mean for t in (0, 0.8, 1.0, 1.2)]
+    means = [
+        dynamic.gated_work(dynamic.opened(gated(None), threshold=t), jets[1].features).mean for t in (0, 0.8, 1.0, 1.2)
+    ]
     assert means == sorted(means, reverse=True)
     assert means[0] > means[-1]
 
@@ -71,8 +73,8 @@ def test_a_penalty_closes_gates_and_the_network_still_learns(jets: tuple[Sample,
         start = gated(None)
         fit = Fit(8, 256, 1e-2, quantised=False)
         network, _ = training.fit(start, *jets, settings=fit, seed=1, penalty=dynamic.penalty(start, strength))
-        works.append(dynamic.gated_work(network, jets[1].x))
-        accuracies.append((network.logits(jets[1].x).argmax(1) == jets[1].y).double().mean().item())
+        works.append(dynamic.gated_work(network, jets[1].features))
+        accuracies.append((network.logits(jets[1].features).argmax(1) == jets[1].y).double().mean().item())
     assert works[1].mean < 0.9 * works[0].mean
     assert works[1].worst_case == works[0].worst_case
     assert min(accuracies) > 0.6

@@ -18,7 +18,7 @@ def test_activity_is_what_neurons_hand_on(name: str) -> None:
     for layer in weighted(network):
         after = network.readers(layer)
         handed = values[after[0].name if after and isinstance(after[0], ReLU) else layer.name].detach().flatten(0, -2)
-        found = activity.gather(network, x, y, batch_size=9)[layer.name]
+        found = activity.gather(network, Sample(x, y), batch_size=9)[layer.name]
         assert torch.allclose(importance.mean_activation(layer.kernels[0], "neuron", found), handed.abs().mean(dim=0))
         assert torch.allclose(
             importance.nonzero_activation(layer.kernels[0], "neuron", found), (handed != 0).double().mean(dim=0)
@@ -32,7 +32,8 @@ def test_wanda_weighs_weights_by_what_they_multiply() -> None:
     layer = network["first"]
     expected = layer.weight.abs() * x.square().mean(dim=0).sqrt()
     assert torch.allclose(
-        importance.wanda(layer.kernels[0], "weight", activity.gather(network, x, y)["first"]), expected.flatten()
+        importance.wanda(layer.kernels[0], "weight", activity.gather(network, Sample(x, y))["first"]),
+        expected.flatten(),
     )
 
 
@@ -45,10 +46,10 @@ def test_dead_neurons_go_without_a_single_bit(tagger: Network, jets: tuple[Sampl
     gone = {la.name: torch.nonzero((la.digit_limit == 0).all(dim=1)).flatten().tolist() for la in weighted(masked)}
     assert 2 in gone["dense_1"]
     assert 5 in gone["dense_2"]
-    assert torch.equal(masked.logits(sample.x), wounded.logits(sample.x))
+    assert torch.equal(masked.logits(sample.features), wounded.logits(sample.features))
     smaller = surgery.shrink(masked)
     assert smaller["dense_2"].n_out < wounded["dense_2"].n_out
-    assert torch.equal(smaller.logits(sample.x), wounded.logits(sample.x))
+    assert torch.equal(smaller.logits(sample.features), wounded.logits(sample.features))
 
 
 def check_loss_free(network: Network, data: tuple[torch.Tensor, torch.Tensor], granularity: str) -> dict[str, object]:

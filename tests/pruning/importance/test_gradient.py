@@ -11,7 +11,7 @@ from tests.pruning import smooth
 
 @pytest.fixture
 def gathered(tagger: Network, jets: tuple[Sample, Sample]) -> dict[str, statistics.LayerStatistics]:
-    return statistics.gather(tagger, jets[0].x[:500], jets[0].y[:500])
+    return statistics.gather(tagger, jets[0].first(500))
 
 
 def test_fisher_is_half_the_curvature_times_the_squared_change(
@@ -38,7 +38,7 @@ def test_fisher_ranks_neurons_as_the_measured_loss_does(
     scores = importance.fisher(tagger["dense_2"].kernels[0], "neuron", found)
 
     def loss(network: Network) -> float:
-        return torch.nn.functional.cross_entropy(network.logits(sample.x), sample.y).item()
+        return torch.nn.functional.cross_entropy(network.logits(sample.features), sample.y).item()
 
     measured = [
         loss(masks.apply(tagger, [masks.Cut("dense_2", "neuron", (unit,), (found.mean[unit].item(),))]))
@@ -51,7 +51,7 @@ def test_fisher_ranks_neurons_as_the_measured_loss_does(
 @pytest.mark.parametrize("name", smooth.NAMES)
 def test_taylor_is_the_gradient_times_the_weight(name: str) -> None:
     network = smooth.network(name)
-    found = gradients.gather(network, *smooth.jets(network))
+    found = gradients.gather(network, Sample(*smooth.jets(network)))
     for layer in weighted(network):
         signed, single = (
             importance.find(n)(layer.kernels[0], "weight", found[layer.name]) for n in ("taylor", "taylor_per_sample")
