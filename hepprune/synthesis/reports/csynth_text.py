@@ -26,7 +26,7 @@ def parse(path: Path, text: str, _clock_ns: float | None = None) -> Measurement:
         ReportError: a table is missing, or a cell is no number.
     """
     version, part = header(path, text, "Version"), header(path, text, "Target device")
-    found = list(tables(text))
+    found = list(tables(path, text))
     clock, met = _clock(_table(found, "Clock", path), path)
     latency = _table(found, "Latency", path)[-1]
     if len(latency.cells) < 5:

@@ -46,7 +46,7 @@ def parse(path: Path, text: str, clock_ns: float | None = None) -> Measurement:
 
 def _tree(path: Path, text: str) -> tuple[dict[str, int], list[Row]]:
     """Return the places of the columns by the first word of their headings, and the rows of modules."""
-    for rows in tables(text):
+    for rows in tables(path, text):
         if len(rows) > 2 and rows[0].cells[0] == "Modules":
             columns: dict[str, int] = {}
             for place, words in enumerate(zip(rows[0].cells, rows[1].cells, strict=False)):

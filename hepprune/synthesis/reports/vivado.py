@@ -27,7 +27,7 @@ def parse_hierarchy(path: Path, text: str, clock_ns: float | None = None) -> Mea
     """
     clock = required_clock(path, clock_ns)
     version, part = _origin(path, text)
-    for heading, *rows in tables(text):
+    for heading, *rows in tables(path, text):
         if heading.cells[:2] == ("Instance", "Module") and rows:
             top, *below = rows
             inside = [row for row in below if row.indent == top.indent + _INDENT and not row.cells[0].startswith("(")]
