@@ -46,11 +46,11 @@ def parse(path: Path, text: str, _clock_ns: float | None = None) -> Measurement:
             _number(timing, "EstimatedClockPeriod", path),
             clock - (_number(root, "UserAssignments/ClockUncertainty", path, optional=True) or 0.0),
         ),
-        layers=_layers(root, path),
+        layers=_layers(root),
     )
 
 
-def _layers(root: Element, path: Path) -> tuple[LayerMeasurement, ...]:
+def _layers(root: Element) -> tuple[LayerMeasurement, ...]:
     """Return the modules that the top function calls, once for each call; only the whole csynth.xml lists them."""
     modules = {(module.findtext("Name") or "").strip(): module for module in root.iterfind("ModuleInformation/Module")}
     called = root.iterfind("RTLDesignHierarchy/TopModule/InstancesList/Instance/ModuleName")

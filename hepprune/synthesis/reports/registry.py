@@ -108,7 +108,7 @@ def bounded(path: Path, text: str, marks: str, *, most: int = MAX_MARKS) -> None
     """
     for mark in marks:
         if (found := text.count(mark)) > most:
-            raise ReportError(f"'{path}' has {found:,} times {mark!r}, more than any report ({most:,}), and is not read")
+            raise ReportError(f"'{path}' has {found:,} times {mark!r}, more than the {most:,} of any report")
 
 
 def text_of(path: Path) -> str:
