@@ -12,7 +12,10 @@ from hepprune.synthesis.reports.tables import Row, number, part_number, tables
 
 # Later sections tell each SLR's share of the same cells, under the same labels.
 _SHARES = re.compile(r"^\d+\. SLR .*\n-+$", re.MULTILINE)
-_PLACED = re.compile(r"^\| *Design State *: *(.*[Pp]laced|.*[Rr]outed|Physopt)", re.MULTILINE)
+# Synthesized, Optimized; Placed, Physopt postPlace, Routed, Physopt postRoute, some also Fully or Partially.
+_STATE = re.compile(r"^\| *Design State *: *([^|\n]*)", re.MULTILINE)
+_PLACED = re.compile(r"(?i)\b(placed|routed|post(place|route))\b|physopt")
+_COMMAND = re.compile(r"(?im)^\| *Command *:.*_(placed|routed|postroute)")  # older reports of timing tell no state
 _INDENT = 2  # blanks for each level of the hierarchy
 _COLUMNS = {"Total LUTs": "lut", "FFs": "ff", "DSP Blocks": "dsp", "DSP48 Blocks": "dsp", "DSPs": "dsp", "URAM": "uram"}
 
@@ -34,7 +37,7 @@ def parse_hierarchy(path: Path, text: str, clock_ns: float | None = None) -> Mea
             inside = [row for row in below if row.indent == top.indent + _INDENT and not row.cells[0].startswith("(")]
             layers = tuple(_layer(heading, row) for row in inside if len(row.cells) > 1)
             total = _total(heading, top, path)
-            return Measurement(_stage(text), "vivado", version, part, clock, total, layers=layers)
+            return Measurement(stage(text), "vivado", version, part, clock, total, layers=layers)
     raise ReportError(f"'{path}' has no table of instances; expected 'Instance' and 'Module' in its heading")
 
 
@@ -80,12 +83,13 @@ def parse(path: Path, text: str, clock_ns: float | None = None) -> Measurement:
         bram18=None if tiles is None else 2 * tiles,
         uram=_used(path, cells, "URAM", optional=True),
     )
-    return Measurement(_stage(text), "vivado", version, part, clock, resources)
+    return Measurement(stage(text), "vivado", version, part, clock, resources)
 
 
-def _stage(text: str) -> str:
-    """Return what was counted: the cells of logic synthesis, or those that were placed."""
-    return "route" if _PLACED.search(text) else "vsynth"
+def stage(text: str) -> str:
+    """Return what one of Vivado's reports is about: the netlist of logic synthesis, or cells that were placed."""
+    state = _STATE.search(text)
+    return "route" if (_PLACED.search(state[1]) if state else _COMMAND.search(text)) else "vsynth"
 
 
 def _used(path: Path, text: str, *labels: str, optional: bool = False) -> float | None:
