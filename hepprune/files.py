@@ -7,14 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
-
-from hepprune.errors import HeppruneError
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
-
-T = TypeVar("T")
+from typing import Any
 
 
 @contextmanager
@@ -45,39 +38,6 @@ def write_text(path: Path, text: str) -> Path:
 def write_json(path: Path, value: Any) -> Path:
     """Write a JSON file whole, keys in the order given, and return its path."""
     return write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
-
-
-def read_value(adapter: "TypeAdapter[T]", path: Path, *, error: type[HeppruneError] = HeppruneError) -> T:
-    """Return the value that a JSON file holds.
-
-    Raises:
-        HeppruneError: as `error`, the file cannot be read, is damaged, or is of another version.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as problem:
-        raise error(f"'{path}' cannot be read: {problem.strerror}") from problem
-    return parse_value(adapter, content, str(path), error=error)
-
-
-def parse_value(
-    adapter: "TypeAdapter[T]", content: str | bytes, source: str, *, error: type[HeppruneError] = HeppruneError
-) -> T:
-    """Return the value that JSON holds; `source` is what the sentence calls it.
-
-    Raises:
-        HeppruneError: as `error`, it is damaged, or of another version.
-    """
-    from pydantic import ValidationError
-
-    try:
-        return adapter.validate_json(content)
-    except ValidationError as problem:
-        first = problem.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise error(
-            f"'{source}' is damaged or of another version of hepprune ({place}: {first['msg']}); write it again"
-        ) from problem
 
 
 def content_hash(*parts: Any) -> str:

@@ -3,10 +3,8 @@ import stat
 from pathlib import Path
 
 import pytest
-from pydantic import TypeAdapter
 
 from hepprune import files
-from hepprune.errors import DataError
 
 
 def test_a_block_that_ends_well_replaces_the_file(tmp_path: Path) -> None:
@@ -52,22 +50,3 @@ def test_content_hash_names_content() -> None:
 
 def test_content_hash_tells_parts_apart() -> None:
     assert files.content_hash(b"ab", b"c") != files.content_hash(b"a", b"bc")
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (b"[1, 2", "the file: Invalid JSON"),
-        (b'[1, "x"]', "1: Input should be a valid integer"),
-        (b"\xff", "the file: Invalid JSON"),
-        (b"[" * 100_000, "the file: Invalid JSON"),
-        (b"{}", "the file: Input should be a valid array"),
-    ],
-)
-def test_a_value_that_was_damaged_is_refused_by_its_place(tmp_path: Path, content: bytes, said: str) -> None:
-    path, adapter = tmp_path / "kept.json", TypeAdapter(tuple[int, int])
-    path.write_bytes(b"[1, 2]")
-    assert files.read_value(adapter, path) == (1, 2)
-    path.write_bytes(content)
-    with pytest.raises(DataError, match=f"kept.json' is damaged or of another version of hepprune \\({said}"):
-        files.read_value(adapter, path, error=DataError)

@@ -11,7 +11,8 @@ from typing import Any, Protocol, TypeVar
 from pydantic import TypeAdapter
 
 import hepprune
-from hepprune.files import content_hash, read_value, write_text
+from hepprune import stored
+from hepprune.files import content_hash, write_text
 from hepprune.hardware.targets import Target
 from hepprune.network import Network, load, save
 from hepprune.recipe import Recipe
@@ -74,4 +75,4 @@ class Context:
         adapter: TypeAdapter[T] = TypeAdapter(kind)
         if not path.is_file():
             write_text(path, adapter.dump_json(make(), indent=2).decode())
-        return read_value(adapter, path)
+        return stored.read(adapter, path)

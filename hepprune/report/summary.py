@@ -5,8 +5,9 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from hepprune import stored
 from hepprune.errors import ReportError
-from hepprune.files import read_value, write_text
+from hepprune.files import write_text
 from hepprune.hardware.resources import Estimate, Measurement
 
 # What a budget can limit, as tables and plots name it.
@@ -158,4 +159,4 @@ def read(path: Path) -> Summary:
     Raises:
         ReportError: it cannot be read, is damaged, or is of another version.
     """
-    return read_value(_SUMMARY, path, error=ReportError)
+    return stored.read(_SUMMARY, path, error=ReportError)

@@ -8,8 +8,8 @@ from typing import TypeVar
 import numpy as np
 from pydantic import TypeAdapter
 
+from hepprune import stored
 from hepprune.errors import BudgetMissedError
-from hepprune.files import parse_value
 from hepprune.search.plans.choices import Option, Problem
 from hepprune.search.plans.knapsack import Knapsack
 
@@ -108,7 +108,7 @@ class Solution:
         Raises:
             HeppruneError: it is damaged, or of another version.
         """
-        return parse_value(_SOLUTION, text, "solution.json")
+        return stored.parse(_SOLUTION, text, "solution.json")
 
 
 _SOLUTION = TypeAdapter(Solution)
