@@ -77,8 +77,20 @@ def _values(network: Network, depth_slack: int) -> dict[str, list[Any]]:
 def _solution(ports: list[Any], outputs: list[Any]) -> Solution:
     from da4ml.trace import comb_trace
 
-    logic = comb_trace(ports, outputs, keep_dead_inputs=True)
+    logic = _with_bits(comb_trace(ports, outputs, keep_dead_inputs=True))
     return Solution(logic, float(logic.cost), float(max(logic.out_latency)))
+
+
+def _with_bits(logic: Any) -> Any:
+    """Return the graph with one bit for each output where all are constantly zero, since no port is of no bits."""
+    from da4ml.cmvm.types import QInterval
+
+    if any(interval.min or interval.max for interval in logic.out_qint):
+        return logic
+    zeros = set(logic.out_idxs)
+    bit = QInterval(0.0, 1.0, 1.0)
+    ops = [op._replace(qint=bit) if index in zeros else op for index, op in enumerate(logic.ops)]
+    return logic._replace(ops=ops)
 
 
 def write_verilog(
