@@ -11,8 +11,9 @@ from typing import Any
 import torch
 
 from hepprune.errors import NetworkError
-from hepprune.firmware import tracing
+from hepprune.firmware import names, tracing
 from hepprune.firmware.folders import check_names, replacing_folder
+from hepprune.firmware.names import Names
 from hepprune.fixed import FixedPoint
 from hepprune.network import Dense, Input, Network
 
@@ -98,6 +99,8 @@ def write_verilog(
 ) -> Design:
     """Write pipelined Verilog whole, with build scripts, constraints and a Verilator harness, and describe it.
 
+    Where Verilog or VHDL cannot bear the name, the top module has another; `hepprune_names.json` has both.
+
     Raises:
         NetworkError: the name is no Verilog identifier, or part or clock cannot be right.
     """
@@ -105,15 +108,17 @@ def write_verilog(
     from da4ml.trace import to_pipeline
 
     check_names(name, part=part, clock_ns=clock_ns)
+    top = names.safe([name])
     n_stages = cycles(solution.depth, levels_per_cycle)
     pipeline = to_pipeline(solution.logic, max(1, math.ceil(solution.depth / n_stages)), retiming=False)
     with replacing_folder(folder) as new:
-        model = RTLModel(pipeline, name, new, part_name=part, clock_period=clock_ns, print_latency=False)
+        model = RTLModel(pipeline, top[name], new, part_name=part, clock_period=clock_ns, print_latency=False)
         model.write()
-    modules = [name, *(f"{name}_stage{stage}" for stage in range(len(pipeline.solutions)))]
+        Names(top, {}).write(new)
+    modules = [top[name], *(f"{top[name]}_stage{stage}" for stage in range(len(pipeline.solutions)))]
     static = sorted((folder / "src" / "static").glob("*.v"))
     sources = (*(folder / "src" / f"{module}.v" for module in modules), *static)
-    return Design(folder, name, len(pipeline.solutions), 1, sources, part, clock_ns)
+    return Design(folder, top[name], len(pipeline.solutions), 1, sources, part, clock_ns)
 
 
 def warm_up() -> None:
