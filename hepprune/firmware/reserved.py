@@ -21,10 +21,10 @@ index infinity isalnum isalpha isdigit isfinite isinf isnan isnormal isspace iss
 lgamma linux llabs localtime log log10 log1p log2 logb longjmp lrint lround main major makedev malloc math_errhandling
 memchr memcmp memcpy memmove memset minor mktime modf nan nearbyint nextafter null offsetof perror pipe pow printf
 putc putchar puts qsort raise rand random read realloc remainder remove remquo rename rewind rindex rint round scalb
-scalbln scanf select setjmp sigmask signal signbit signgam sin sinh sleep snprintf sprintf sqrt srand sscanf std
-stderr stdin stdout strcat strchr strcmp strcpy strdupa strlen strncpy strndupa strstr strtod strtok strtol system tan
-tanh tgamma time timezone tmpfile tolower toupper trunc ungetc unix va_arg va_copy va_end va_list va_start write y0 y1
-yn
+scalbln scanf sched_priority select setjmp sigmask signal signbit signgam sin sinh sleep snprintf sprintf sqrt srand
+sscanf std stderr stdin stdout strcat strchr strcmp strcpy strdupa strlen strncpy strndupa strstr strtod strtok strtol
+system tan tanh tgamma time timezone tmpfile tolower toupper trunc ungetc unix va_arg va_copy va_end va_list va_start
+write y0 y1 yn
 """
 _VERILOG = """
 accept_on alias always always_comb always_ff always_latch and assert assign assume automatic before begin bind bins
