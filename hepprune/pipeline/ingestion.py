@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from hepprune.errors import ReportError
 from hepprune.files import content_hash
-from hepprune.firmware import rtl
+from hepprune.firmware import names, rtl
 from hepprune.hardware.resources import Measurement, Resources
 from hepprune.synthesis import artefacts, reports
 from hepprune.synthesis.artefacts import Artefact
@@ -34,7 +34,7 @@ _RICHEST = ("csynth_text", "csynth_tree", "csynth", "solution", "oneapi_loops", 
 _PER_MODULE = {"csynth", "csynth_text"}  # reports that HLS writes for every function
 _OF_VIVADO = {"vsynth", "vsynth_hierarchy", "timing"}  # reports that are of the whole netlist
 _NOTE = "hepprune.json"  # what hepprune says of a project that it wrote
-_NO_REPORT = {"hls4ml_config.yml", "project.tcl", "parameters.h", _NOTE}
+_NO_REPORT = {"hls4ml_config.yml", "project.tcl", "parameters.h", _NOTE, names.FILE}
 _DESIGN = TypeAdapter(tuple[str, rtl.Design])
 
 
@@ -121,6 +121,15 @@ def _verilog(files: Iterable[Artefact]) -> rtl.Design | None:
     return None
 
 
+def _names(files: Iterable[Artefact]) -> names.Names:
+    """Return the table of names in firmware that hepprune wrote beside a project, an empty one where it did not."""
+    for file in files:
+        if file.path.name == names.FILE:
+            with suppress(ValidationError):  # that of another version
+                return names.TABLE.validate_json(file.text)
+    return names.Names({}, {})
+
+
 def _root(path: Path) -> str:
     """Return the folder of the project that a file belongs to, above what HLS and oneAPI make of it."""
     place = path.as_posix()
@@ -146,10 +155,12 @@ class _Project:
         if self.design is not None:
             self.clock_ns = self.clock_ns or self.design.clock_ns
             self.part = self.part or self.design.part
+        self.names = _names(files)
         self.declared: Mapping[str, modules.Declared] = {}
         for file in files:
             if file.path.name == "parameters.h":
-                self.declared = modules.declared(file.text)
+                found = modules.declared(file.text)
+                self.declared = {key: replace(each, name=self.names.layer(each.name)) for key, each in found.items()}
         self.tops = self._tops()
 
     def read(self) -> tuple[list[Found], list[tuple[str, str]]]:
@@ -223,7 +234,7 @@ class _Project:
         once: dict[tuple[str, str], Failure] = {}
         for each in failed:  # HLS and its solution have a log each, which say the same
             once.setdefault((each.kind, each.message), each)
-        return Found(self.name, top, key, tuple(whole), tuple(once.values()), rest)
+        return Found(self.name, self.names.shown_top(top), key, tuple(whole), tuple(once.values()), rest)
 
 
 def _is_whole(file: Artefact) -> bool:

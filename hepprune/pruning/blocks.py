@@ -84,10 +84,18 @@ def _plain(network: Network, node: Layer) -> list[Block]:
         layers.append(readers[0])
     names = tuple(layer.name for layer in layers)
     shared = {other.of for other in network if isinstance(other, Shared)}
-    stays = shared | set(network.outputs) | {network.logits_name}
+    stays = shared | set(network.outputs) | {_logits(network, name) for name in network.outputs}
     if network.shapes[start] != network.shapes[names[-1]] or stays & set(names):
         return []
     return [Block(start, names, names[-1], residual=False)]
+
+
+def _logits(network: Network, output: str) -> str:
+    """Return the layer whose value is the logits of an output: the output itself, or what its head reads."""
+    layer = network[output]
+    while layer.is_head:
+        layer = network.source(layer)
+    return layer.name
 
 
 def without(network: Network, end: str) -> Network:

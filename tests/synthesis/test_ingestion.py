@@ -60,6 +60,18 @@ def test_reports_of_one_project_are_one_measurement_with_named_layers(project: P
         assert book.measurement(found.key, stage="csynth") == measured
 
 
+def test_layers_have_the_users_names_again(project: Path) -> None:
+    """The project calls things otherwise where C++ could not bear their names, and has a table of it."""
+    table = {"top": {"int": "myproject"}, "layers": {"class.typed": "fc1", "signal": "relu1"}}
+    (project / "hepprune_names.json").write_text(json.dumps(table))
+    (found,) = ingestion.ingest(project).designs
+    assert found.top == "int"
+    assert {each.layer for each in found.measurements[0].layers} >= {"class", "signal", "config5"}
+    (project / "hepprune_names.json").write_text(json.dumps(table | {"layers": 3}))
+    (unnamed,) = ingestion.ingest(project).designs
+    assert unnamed.top == "myproject"
+
+
 def test_a_module_whose_name_was_cut_is_the_layer_that_is_left_over(tmp_path: Path) -> None:
     """Vivado HLS 2020.1 called the first dense layer of a public DeepSets tagger dense_latency_0_0_0_... ."""
     report = DEEPSETS / "myproject_prj" / "solution1" / "solution1_data.json"
