@@ -58,7 +58,8 @@ def test_paths_that_yosys_cannot_quote_are_refused(path: str) -> None:
 def test_other_paths_stay_one_word() -> None:
     """In braces Tcl substitutes nothing; between quotes Yosys does not."""
     odd = Path("/a b/$x [y];z.v")
-    assert "read_verilog -sv {/a b/$x [y];z.v}\n" in vendor._script(replace(JOB, sources=(odd,)))
+    script = vendor._script(replace(JOB, folder=Path("/folder"), sources=(odd,)))
+    assert "read_verilog -sv {../a b/$x [y];z.v}\n" in script
     assert yosys._relative(odd, Path("/folder")) == "../a b/$x [y];z.v"
 
 

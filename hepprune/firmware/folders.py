@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hepprune.errors import NetworkError
 
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -27,9 +27,25 @@ def check_names(name: str, *, part: str, clock_ns: float) -> None:
         raise NetworkError(f"a clock period of {clock_ns} ns is not between 0.1 and 1000 ns")
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse a folder whose path no script can quote; blanks, quotes and letters of any alphabet are fine.
+
+    Raises:
+        NetworkError: the path has control characters, a line break for example, or is no text.
+    """
+    text = str(folder.absolute())
+    if re.search(r"[\x00-\x1f\x7f\ud800-\udfff]", text):
+        raise NetworkError(f"the path {text!a} has characters that no build script can quote; take another folder")
+
+
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder that takes the place of `folder` when the block ends well, and vanishes otherwise."""
+    """Yield an empty folder that takes the place of `folder` when the block ends well, and vanishes otherwise.
+
+    Raises:
+        NetworkError: no script can quote the folder's path.
+    """
+    check_folder(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:

@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from numpy.typing import NDArray
 
-from hepprune.errors import NetworkError, unknown
-from hepprune.firmware import layers, modelgraph
+from hepprune.errors import EquivalenceError, NetworkError, unknown
+from hepprune.firmware import layers, modelgraph, names
 from hepprune.firmware.folders import check_names, replacing_folder
 from hepprune.firmware.layers import Node
-from hepprune.firmware.programs import require, run
+from hepprune.firmware.names import Names
+from hepprune.firmware.programs import loaded, require, run
 from hepprune.network import Network, Weighted
 from hepprune.network.layers import Shape
 
@@ -26,6 +28,12 @@ Features = NDArray[Any] | Sequence[NDArray[Any]]
 
 STRATEGIES = ("latency", "distributed_arithmetic", "resource", "resource_unrolled")
 IO_TYPES = ("io_parallel", "io_stream")
+# What hls4ml adds to the name of the top function for the functions that Python calls.
+_ENDINGS = ("_double", "_float", "_emulator")
+# hls4ml puts the folder between quotes of C++ as it is.
+_QUOTED_BASEDIR = r"""BASEDIR=${BASEDIR//\\/\\\\}
+BASEDIR=${BASEDIR//\"/\\\"}
+"""
 # `build_prj.tcl` reads these switches: C synthesis, then Vivado's logic synthesis; the C simulation has been done here.
 _BUILD_OPTIONS = {
     "reset": 1,
@@ -43,9 +51,10 @@ _BUILD_OPTIONS = {
 class Project:
     """An hls4ml project on disk: its top function, and the library g++ makes of it.
 
-    `inputs`, `outputs` and `traced` hold names and shapes, `traced` every layer that the library can show. `tables` are
-    the layers that hls4ml computes from its own tables, not bit for bit. `strategies` holds what each matrix layer is
-    built with: strategy and reuse factor.
+    `names` has the name of the top function and of every node in firmware, by the user's. `inputs`, `outputs` and
+    `traced` hold names and shapes, `traced` every layer that the library can show. `tables` are the layers that hls4ml
+    computes from its own tables, not bit for bit. `strategies` holds what each matrix layer is built with: strategy and
+    reuse factor.
     """
 
     folder: Path
@@ -57,6 +66,12 @@ class Project:
     traced: tuple[tuple[str, Shape], ...]
     tables: tuple[str, ...]
     strategies: tuple[tuple[str, str, int], ...]
+    names: Names
+
+    @property
+    def top(self) -> str:
+        """The name of the top function."""
+        return self.names.top[self.name]
 
     @property
     def n_in(self) -> int:
@@ -85,7 +100,8 @@ def export(
 
     `clock_uncertainty` is a fraction of the clock period; `strategy` None takes each layer's own, and depthwise
     convolutions, which have no distributed arithmetic, are built with latency in its place. `io_type` io_stream sends
-    one position after the other. A Softmax becomes hls4ml's table softmax, an Argmax head a one-hot vector. Build it
+    one position after the other. A Softmax becomes hls4ml's table softmax, an Argmax head a one-hot vector. Names that
+    C++, Verilog, VHDL or hls4ml cannot bear are others in the project; its `hepprune_names.json` has them all. Build it
     with `vitis-run --mode hls --tcl build_prj.tcl` or `vitis_hls -f build_prj.tcl`.
 
     Raises:
@@ -95,29 +111,38 @@ def export(
     _check(network, namespace=namespace, strategy=strategy, io_type=io_type)
     if not 0 <= clock_uncertainty < 1:
         raise NetworkError(f"a clock uncertainty of {clock_uncertainty} is no fraction of the period between 0 and 1")
-    nodes = layers.described(network, io_type=io_type, strategy=strategy)
-    _check_node_names(nodes, name)
+    nodes, outputs = layers.distinct(layers.described(network, io_type=io_type, strategy=strategy), network.outputs)
+    table, space = _names(nodes, name, namespace)
     with torch.no_grad(), replacing_folder(folder) as new:
         options = {
-            "project_name": name,
+            "project_name": table.top[name],
             "part": part,
             "io_type": io_type,
             "clock_period": clock_ns,
             "clock_uncertainty": f"{100 * clock_uncertainty:g}%",
-            "namespace": namespace,
+            "namespace": space,
         }
-        graph = modelgraph.build(network, nodes, new, options)
+        graph = modelgraph.build(nodes, outputs, table, new, options)
         modelgraph.write(graph)
         _finish(new, folder)
+        table.write(new)
         stamp = graph.config.get_config_value("Stamp")
-    library = folder / "firmware" / f"{name}-{stamp}.so"
-    return _project(network, nodes, graph, Project(folder, name, library, io_type, (), (), (), (), ()))
+    library = folder / "firmware" / f"{table.top[name]}-{stamp}.so"
+    return _project(network, nodes, graph, Project(folder, name, library, io_type, (), (), (), (), (), table))
+
+
+def _names(nodes: list[Node], name: str, namespace: str | None) -> tuple[Names, str | None]:
+    """Return the names in firmware, and that of the namespace; the project's own comes first."""
+    top = names.safe([name])
+    taken = [f"{top[name]}{ending}" for ending in ("", *_ENDINGS)]
+    space = None if namespace is None else names.safe([namespace], taken=taken)[namespace]
+    return Names(top, names.safe((node.name for node in nodes), taken=[*taken, *([space] if space else [])])), space
 
 
 def _project(network: Network, nodes: list[Node], graph: Any, bare: Project) -> Project:
     """Return the project with what its graph is made of."""
     traced = {
-        node.name: tuple(map(int, node.get_output_variable().shape))
+        bare.names.node(node.name): tuple(map(int, node.get_output_variable().shape))
         for node in graph.graph.values()
         if node.get_attr("function_cpp") and node.get_attr("trace")
     }
@@ -157,13 +182,19 @@ def predict(project: Project, features: Features) -> NDArray[np.float64]:
 
 def predictions(project: Project, features: Features) -> dict[str, NDArray[np.float64]]:
     """Return every output of the compiled project, (n_jets, *shape) each, by the name of its layer."""
-    return _run(project, ctypes.CDLL(str(project.library)), _inputs(project, features))
+    found: dict[str, NDArray[np.float64]] = {}
+    ports = _run(project, loaded(project.library), _inputs(project, features))
+    for (name, _), values in zip(project.outputs, ports, strict=True):
+        if not np.array_equal(found.setdefault(name, values), values):
+            raise EquivalenceError(f"project '{project.name}' puts out layer '{name}' twice, each time another value")
+    return found
 
 
 def trace(project: Project, features: Features) -> dict[str, NDArray[np.float64]]:
     """Return every layer's value, (n_jets, *shape) each, as the compiled project computes it."""
-    library = ctypes.CDLL(str(project.library))
-    traced = sorted(project.traced)  # the library keeps them by name
+    library = loaded(project.library)
+    there = project.names.layers
+    traced = sorted(project.traced, key=lambda each: there.get(each[0], each[0]))  # the library keeps them by name
     records = (_Record * len(traced))()
     inputs = _inputs(project, features)
     rows: list[list[NDArray[np.float64]]] = []
@@ -200,11 +231,11 @@ def _inputs(project: Project, features: Features) -> list[NDArray[np.float64]]:
     return arrays
 
 
-def _run(project: Project, library: ctypes.CDLL, inputs: list[NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
-    outputs = {name: np.zeros((len(inputs[0]), *shape)) for name, shape in project.outputs}
-    top = getattr(library, f"{project.name}_double")
+def _run(project: Project, library: ctypes.CDLL, inputs: list[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+    outputs = [np.zeros((len(inputs[0]), *shape)) for _, shape in project.outputs]
+    top = getattr(library, f"{project.top}_double")
     for jet in range(len(inputs[0])):
-        top(*(ctypes.c_void_p(values[jet].ctypes.data) for values in (*inputs, *outputs.values())))
+        top(*(ctypes.c_void_p(values[jet].ctypes.data) for values in (*inputs, *outputs)))
     return outputs
 
 
@@ -223,19 +254,17 @@ def _check(network: Network, *, namespace: str | None, strategy: str | None, io_
         raise NetworkError(f"'{namespace}' is no C++ namespace; use letters, digits and underscores, a letter first")
 
 
-def _check_node_names(nodes: list[Node], name: str) -> None:
-    taken = {"input", name.lower()}
-    for node in nodes:
-        if node.name.lower() in taken:  # hls4ml looks layers up in lower case
-            raise NetworkError(f"a layer named '{node.name}' clashes with a name in the hls4ml project; rename it")
-        taken.add(node.name.lower())
-
-
 def _finish(new: Path, folder: Path) -> None:
     """Switch on both syntheses, make the project forget the name it was written under, and compile sooner."""
     switches = "".join(f"    {option:<10} {value}\n" for option, value in _BUILD_OPTIONS.items())
     (new / "build_opt.tcl").write_text(f"array set opt {{\n{switches}}}\n")
     config = new / "hls4ml_config.yml"
-    config.write_text(config.read_text().replace(str(new), str(folder)))
+    before, after = (yaml.dump({"OutputDir": str(place)}) for place in (new, folder))
+    config.write_text(config.read_text().replace(before, after))
     script = new / "build_lib.sh"  # a simulation that runs once: g++ takes longer to optimise it than it would save
-    script.write_text(script.read_text().replace('CFLAGS="-O3', 'CFLAGS="-O1'))
+    text = (
+        script.read_text()
+        .replace('CFLAGS="-O3', 'CFLAGS="-O1')
+        .replace("\nWEIGHTS_DIR=", f"\n{_QUOTED_BASEDIR}WEIGHTS_DIR=")
+    )
+    script.write_text(text)

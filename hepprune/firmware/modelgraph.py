@@ -3,16 +3,17 @@
 import contextlib
 import io
 import logging
+import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from hepprune.errors import NetworkError
 from hepprune.firmware import tracing
 from hepprune.firmware.layers import Node
-from hepprune.network import Network
+from hepprune.firmware.names import Names, owner
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +24,10 @@ _KNOBS = {
 }
 
 
-def build(network: Network, nodes: list[Node], folder: Path, options: dict[str, Any]) -> Any:
-    """Return hls4ml's graph of these nodes, to be written into `folder`, and refuse what it changed on its own.
+def build(nodes: list[Node], outputs: Sequence[str], names: Names, folder: Path, options: dict[str, Any]) -> Any:
+    """Return hls4ml's graph of these nodes by their names in firmware, and refuse what it changed on its own.
+
+    It is to be written into `folder`; `outputs` are the nodes whose values it puts out.
 
     Raises:
         NetworkError: a layer, a strategy, a reuse or parallelization factor is not as asked for.
@@ -37,16 +40,25 @@ def build(network: Network, nodes: list[Node], folder: Path, options: dict[str, 
         config["TraceOutput"] = True  # lets `trace` name the first wrong layer; synthesis does not see it
         config["HLSConfig"] = {
             "Model": {"Precision": "ap_fixed<16,6>", "ReuseFactor": 1, "Strategy": "Latency"},
-            "LayerName": {node.name: _settings(node) for node in nodes},
+            "LayerName": {names.layers[node.name]: _settings(node) for node in nodes},
         }
-        inputs = [layer.name for layer in network.inputs]
+        inputs = [names.layers[node.name] for node in nodes if node.attributes["class_name"] == "InputLayer"]
+        ends = [names.layers[name] for name in outputs]
         try:
             with tracing.plain_search():
-                graph = ModelGraph.from_layer_list(config, [n.attributes for n in nodes], inputs, list(network.outputs))
+                graph = ModelGraph.from_layer_list(config, [_named(node, names) for node in nodes], inputs, ends)
         except (AssertionError, RuntimeError, ValueError) as problem:
-            raise NetworkError(f"hls4ml refuses the network: {' '.join(str(problem).split())}") from problem
-    _check_unchanged(graph, nodes)
+            said = re.sub(r"\w+", lambda word: names.layer(word[0]), " ".join(str(problem).split()))
+            raise NetworkError(f"hls4ml refuses the network: {said}") from problem
+    _check_unchanged(graph, nodes, names)
     return graph
+
+
+def _named(node: Node, names: Names) -> dict[str, Any]:
+    """Return a node's attributes by the names that it and what it reads have in firmware."""
+    own = {"name": names.layers[node.name]}
+    read = node.attributes.get("inputs")
+    return node.attributes | own | ({} if read is None else {"inputs": [names.layers[name] for name in read]})
 
 
 def write(graph: Any) -> None:
@@ -60,20 +72,20 @@ def _settings(node: Node) -> dict[str, Any]:
     return {"Trace": True, "Precision": {kind: str(of) for kind, of in node.precision.items()}, **node.knobs}
 
 
-def _check_unchanged(graph: Any, nodes: list[Node]) -> None:
+def _check_unchanged(graph: Any, nodes: list[Node], names: Names) -> None:
     """Refuse what hls4ml moved without asking: a layer, a type, a strategy, a reuse or parallelization factor."""
     for node in nodes:
-        built = graph.graph.get(node.name)
+        built = graph.graph.get(names.layers[node.name])
         if built is None:
             if not _vanishes(node):
-                raise NetworkError(f"hls4ml would drop layer '{node.name}' ({node.attributes['class_name']})")
+                raise NetworkError(f"hls4ml would drop layer '{owner(node.name)}' ({node.attributes['class_name']})")
             continue
         wanted = {attribute: node.knobs[knob] for knob, attribute in _KNOBS.items() if knob in node.knobs}
         set_ = {attribute: built.get_attr(attribute) for attribute in wanted}
         for attribute, value in wanted.items():
             if str(set_[attribute]) != str(value):
                 raise NetworkError(
-                    f"layer '{node.name}': hls4ml would build {_spoken(set_, 'at reuse factor')} "
+                    f"layer '{owner(node.name)}': hls4ml would build {_spoken(set_, 'at reuse factor')} "
                     f"where {_spoken(wanted, 'at')} is asked for"
                 )
 

@@ -1,9 +1,11 @@
 """The programs that every run needs: found by name, run quietly, with one sentence when they are missing or fail."""
 
+import ctypes
 import logging
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -24,6 +26,16 @@ def require(program: str, *, what: str) -> str:
             f"{program} is missing and {what} needs it; install it (for example `apt install {program}`)"
         )
     return found
+
+
+def loaded(library: Path) -> ctypes.CDLL:
+    """Return a shared library; the loader reads a $ in its path as a variable, so a link without one leads to it."""
+    if "$" not in str(library):
+        return ctypes.CDLL(str(library))
+    with tempfile.TemporaryDirectory(prefix="hepprune-") as folder:
+        link = Path(folder) / library.name
+        link.symlink_to(library.resolve())
+        return ctypes.CDLL(str(link))
 
 
 def run(command: Sequence[str], *, folder: Path, what: str, environment: Mapping[str, str] | None = None) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError, PrerequisiteError
 from hepprune.files import replacing
-from hepprune.firmware.programs import require, run
+from hepprune.firmware.programs import loaded, require, run
 from hepprune.firmware.rtl import Design
 from hepprune.fixed import FixedPoint
 
@@ -63,7 +63,7 @@ def simulate(simulator: Simulator, inputs: NDArray[Any]) -> NDArray[np.float64]:
     flat = np.ascontiguousarray(simulator.input_type.integers(np.asarray(inputs, dtype=np.float64)).astype(np.int32))
     outputs = np.zeros((len(flat), simulator.n_out), dtype=np.int32)
     pointers = [ctypes.c_void_p(array.ctypes.data) for array in (flat, outputs)]
-    ctypes.CDLL(str(simulator.library)).inference(*pointers, ctypes.c_size_t(len(flat)), ctypes.c_size_t(1))
+    loaded(simulator.library).inference(*pointers, ctypes.c_size_t(len(flat)), ctypes.c_size_t(1))
     return simulator.output_type(outputs * simulator.output_type.step)  # wraps the port's bits into their sign
 
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 from pydantic import TypeAdapter
 
 import hepprune
+from hepprune import stored
 from hepprune.files import content_hash, write_text
 from hepprune.hardware.targets import Target
 from hepprune.network import Network, load, save
@@ -74,4 +75,4 @@ class Context:
         adapter: TypeAdapter[T] = TypeAdapter(kind)
         if not path.is_file():
             write_text(path, adapter.dump_json(make(), indent=2).decode())
-        return adapter.validate_json(path.read_bytes())
+        return stored.read(adapter, path)

@@ -103,7 +103,7 @@ def write_verilog(context: Context, network: Network) -> rtl.Design:
         return rtl.write_verilog(
             rtl.solve(network),
             folder,
-            name=f"{context.recipe.name}_rtl",  # the recipe's own name may be a word of Verilog
+            name=f"{context.recipe.name}_rtl",
             levels_per_cycle=target.levels_per_cycle,
             part=target.part_name,
             clock_ns=target.period_ns,
@@ -200,16 +200,18 @@ def _projects(context: Context, network: Network) -> list[Path]:
 
 
 def _job(context: Context, network: Network, *, hls_project: bool) -> synthesis.Job:
+    """Return the job of the Verilog, or of the HLS project, whose top is another."""
     design = write_verilog(context, network)
+    project = export_hls(context, network) if hls_project else None
     return synthesis.Job(
         folder=design.folder / "synthesis",
-        top=design.top,
+        top=project.top if project else design.top,
         sources=design.sources,
         part=context.target.part_name,
         clock_ns=context.target.period_ns,
         latency_cycles=design.latency_cycles,
         interval_cycles=design.interval_cycles,
-        hls_project=export_hls(context, network).folder if hls_project else None,
+        hls_project=project.folder if project else None,
     )
 
 

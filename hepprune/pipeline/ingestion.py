@@ -5,32 +5,36 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from hepprune.errors import ReportError
 from hepprune.files import content_hash
-from hepprune.firmware import rtl
-from hepprune.hardware.resources import RESOURCES, LayerMeasurement, Measurement, Resources
+from hepprune.firmware import names, rtl
+from hepprune.hardware.resources import Measurement, Resources
 from hepprune.synthesis import artefacts, reports
 from hepprune.synthesis.artefacts import Artefact
 from hepprune.synthesis.failures import Failure, classify
 from hepprune.synthesis.ledger import Ledger
+from hepprune.synthesis.merging import merged, with_cycles
 from hepprune.synthesis.reports import modules
 
+# Where HLS writes its reports, a description of its solution, and its log.
 _HLS = re.compile(r"(?P<root>(?:.*/)?)(?P<project>[^/]+)/(?P<solution>[^/]+)/(syn|sim|impl)/report/")
-_SOLUTION = re.compile(r"(?P<root>(?:.*/)?)(?P<project>[^/]+)/[^/]+/[^/]+_data\.json$")
+_SOLUTION = re.compile(
+    r"(?P<root>(?:.*/)?)(?P<project>[^/]+)/(?P<solution>[^/]+)/((?P=solution)\.log|[^/]+_data\.json)$"
+)
 _ONEAPI = re.compile(r"(?P<root>(?:.*/)?)[^/]+\.prj/reports/")
 _CLOCK = re.compile(r"^(?:set clock_period|ClockPeriod:) +(\d{1,6}(?:\.\d{1,6})?)\s*$", re.MULTILINE)
 _PART = re.compile(r"^(?:set part +\"|Part: +)([\w.-]+)", re.MULTILINE)
+_SET_TOP = re.compile(r"\[HLS 200-1510\] Running: set_top (\w+)")
 _STAMP = re.compile(r"^Stamp: +(\w+)", re.MULTILINE)
 # Which report is believed first of those that tell the same: the one that says most of its modules and origin.
-_RICHEST = ("csynth_text", "csynth_tree", "csynth", "solution", "oneapi_loops", "oneapi_summary")
+_RICHEST = ("csynth_text", "csynth_tree", "csynth", "solution", "oneapi_loops", "oneapi_summary", "timing")
 _PER_MODULE = {"csynth", "csynth_text"}  # reports that HLS writes for every function
-_WITHOUT_CYCLES = {"vsynth", "route", "yosys", "nextpnr-ecp5"}
+_OF_VIVADO = {"vsynth", "vsynth_hierarchy", "timing"}  # reports that are of the whole netlist
 _NOTE = "hepprune.json"  # what hepprune says of a project that it wrote
-_NO_REPORT = {"hls4ml_config.yml", "project.tcl", "parameters.h", _NOTE}
+_NO_REPORT = {"hls4ml_config.yml", "project.tcl", "parameters.h", _NOTE, names.FILE}
 _DESIGN = TypeAdapter(tuple[str, rtl.Design])
 
 
@@ -117,6 +121,15 @@ def _verilog(files: Iterable[Artefact]) -> rtl.Design | None:
     return None
 
 
+def _names(files: Iterable[Artefact]) -> names.Names:
+    """Return the table of names in firmware that hepprune wrote beside a project, an empty one where it did not."""
+    for file in files:
+        if file.path.name == names.FILE:
+            with suppress(ValidationError):  # that of another version
+                return names.TABLE.validate_json(file.text)
+    return names.Names({}, {})
+
+
 def _root(path: Path) -> str:
     """Return the folder of the project that a file belongs to, above what HLS and oneAPI make of it."""
     place = path.as_posix()
@@ -142,10 +155,12 @@ class _Project:
         if self.design is not None:
             self.clock_ns = self.clock_ns or self.design.clock_ns
             self.part = self.part or self.design.part
+        self.names = _names(files)
         self.declared: Mapping[str, modules.Declared] = {}
         for file in files:
             if file.path.name == "parameters.h":
-                self.declared = modules.declared(file.text)
+                found = modules.declared(file.text)
+                self.declared = {key: replace(each, name=self.names.layer(each.name)) for key, each in found.items()}
         self.tops = self._tops()
 
     def read(self) -> tuple[list[Found], list[tuple[str, str]]]:
@@ -170,8 +185,11 @@ class _Project:
         """Return the functions that are designs of their own: those that the project as a whole is named after."""
         named = [self.design.top if self.design else None]
         named += [reports.top_of(file.text) for file in self.files if _is_whole(file)]
-        folders = [_HLS.match(file.path.as_posix()) for file in self.files]
+        named += [found[1] for file in self.files if (found := _SET_TOP.search(file.text))]
+        places = [file.path.as_posix() for file in self.files]
+        folders = [_HLS.match(place) or _SOLUTION.match(place) for place in places]
         named += [found["project"].removesuffix("_prj") for found in folders if found]
+        named += [reports.top_of(file.text) for file in self.files if reports.kind_of(file.text) in _OF_VIVADO]
         return list(dict.fromkeys(name for name in named if name))
 
     def _in_order(self) -> list[Artefact]:
@@ -211,75 +229,14 @@ class _Project:
         content = [self.stamp] if self.stamp else sorted(file.text for file in self.files)
         key = content_hash("ingested", top, part, self.clock_ns, content)
         cycles = (self.design.latency_cycles, self.design.interval_cycles) if self.design else None
-        whole = _with_cycles(whole, cycles)
+        whole = with_cycles(whole, cycles)
         rest = tuple(modules.unexplained(each) for each in whole)
-        return Found(self.name, top, key, tuple(whole), tuple(dict.fromkeys(failed)), rest)
+        once: dict[tuple[str, str], Failure] = {}
+        for each in failed:  # HLS and its solution have a log each, which say the same
+            once.setdefault((each.kind, each.message), each)
+        return Found(self.name, self.names.shown_top(top), key, tuple(whole), tuple(once.values()), rest)
 
 
 def _is_whole(file: Artefact) -> bool:
     """Whether a file is about a project, not about one of its functions."""
     return file.path.name in {"csynth.xml", "csynth.rpt"} or file.path.name.endswith("_data.json")
-
-
-def merged(measured: Iterable[Measurement]) -> list[Measurement]:
-    """Return one measurement of each stage, filled from all reports that do not contradict it; one that does stays."""
-    whole: list[Measurement] = []
-    for each in measured:
-        for place, known in enumerate(whole):
-            if _agree(known, each):
-                whole[place] = _filled(known, each)
-                break
-        else:
-            whole.append(each)
-    return whole
-
-
-def _agree(one: Measurement, other: Measurement) -> bool:
-    if one.stage != other.stage or one.clock_ns != other.clock_ns:
-        return False
-    names = ("version", "part", "latency_cycles", "interval_cycles", "clock_met")
-    pairs = [(getattr(one, name), getattr(other, name)) for name in names]
-    pairs += [(getattr(one.resources, name), getattr(other.resources, name)) for name in RESOURCES]
-    return all(a == b for a, b in pairs if not {a, b} & {None, reports.UNKNOWN})
-
-
-def _filled(known: Measurement, more: Measurement) -> Measurement:
-    """Return a measurement with what it does not know taken from another of the same design and stage."""
-    names = ("version", "part", "latency_cycles", "interval_cycles", "clock_met")
-    values: dict[str, Any] = {
-        name: getattr(more, name) for name in names if getattr(known, name) in {None, reports.UNKNOWN}
-    }
-    resources = Resources(**(more.resources.known() | known.resources.known()))
-    return replace(known, resources=resources, layers=_filled_layers(known.layers, more.layers), **values)
-
-
-def _filled_layers(
-    known: tuple[LayerMeasurement, ...], more: tuple[LayerMeasurement, ...]
-) -> tuple[LayerMeasurement, ...]:
-    """Return modules with the counts and cycles that only the other report has of them."""
-    if not known:
-        return more
-    others = {each.module: each for each in more}
-    return tuple(
-        replace(
-            each,
-            layer=each.layer or other.layer,
-            resources=Resources(**(other.resources.known() | each.resources.known())),
-            latency_cycles=other.latency_cycles if each.latency_cycles is None else each.latency_cycles,
-            interval_cycles=other.interval_cycles if each.interval_cycles is None else each.interval_cycles,
-        )
-        for each in known
-        for other in [others.get(each.module, each)]
-    )
-
-
-def _with_cycles(measured: list[Measurement], verilog: tuple[int, int] | None) -> list[Measurement]:
-    """Return measurements in which stages that tell no cycles have those of C synthesis, or else of the Verilog."""
-    predicted = next((each for each in measured if each.stage == "csynth" and each.latency_cycles is not None), None)
-    latency, interval = (predicted.latency_cycles, predicted.interval_cycles) if predicted else verilog or (None, None)
-    return [
-        replace(each, latency_cycles=latency, interval_cycles=interval)
-        if each.stage in _WITHOUT_CYCLES and each.latency_cycles is None
-        else each
-        for each in measured
-    ]

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from hepprune.errors import BudgetMissedError
+from hepprune.firmware.folders import check_folder
 from hepprune.hardware import targets
 from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources
 from hepprune.pipeline import feedback, firmware, outcome, taggers
 from hepprune.pipeline.context import Context, Track, silent
+from hepprune.pipeline.locking import locked
 from hepprune.recipe import Recipe
 from hepprune.report import summary as summaries
 from hepprune.report.summary import Summary
@@ -20,11 +22,19 @@ from hepprune.synthesis.ledger import Ledger
 def run(recipe: Recipe, *, build: Path, executor: Executor | None = None, track: Track = silent) -> Summary:
     """Run a recipe from jets to measured firmware; everything lands in `build`, and what is there already is used.
 
+    A run waits for another one in the same folder.
+
     Raises:
         BudgetMissedError: the budget, or the accuracy it must be met at, cannot be reached; the state is kept.
         HeppruneError: something in the recipe, the data or the machine is wrong.
     """
-    context = Context(recipe, targets.load(recipe.target), build, track, executor=executor)
+    check_folder(build)
+    with locked(build, track):
+        return _run(Context(recipe, targets.load(recipe.target), build, track, executor=executor))
+
+
+def _run(context: Context) -> Summary:
+    recipe, build = context.recipe, context.build
     stage = firmware.check_programs(recipe).stage
     jets = taggers.read_jets(context)
     with firmware.tools_compiling(context.state / "compiled") as compiled:

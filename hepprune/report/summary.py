@@ -5,6 +5,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from hepprune import stored
+from hepprune.errors import ReportError
 from hepprune.files import write_text
 from hepprune.hardware.resources import Estimate, Measurement
 
@@ -152,5 +154,9 @@ def write(summary: Summary, path: Path) -> Path:
 
 
 def read(path: Path) -> Summary:
-    """Read a summary.json."""
-    return _SUMMARY.validate_json(path.read_bytes())
+    """Read a summary.json.
+
+    Raises:
+        ReportError: it cannot be read, is damaged, or is of another version.
+    """
+    return stored.read(_SUMMARY, path, error=ReportError)

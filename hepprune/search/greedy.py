@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from pydantic import TypeAdapter
 
-from hepprune import digits, metrics, training
+from hepprune import digits, metrics, stored, training
 from hepprune.errors import BudgetMissedError
 from hepprune.files import content_hash, write_text
 from hepprune.hardware.resources import Budget, Estimate
@@ -199,7 +199,7 @@ def _key(network: Network, problem: Problem) -> str:
 def _resume(folder: Path | None, network: Network) -> tuple[tuple[Stage, ...], Network]:
     if folder is None or not (folder / "stages.json").is_file():
         return (), network
-    stages = _STAGES.validate_json((folder / "stages.json").read_bytes())
+    stages = stored.read(_STAGES, folder / "stages.json")
     logger.info("resuming after stage %d from %s", len(stages), folder)
     return stages, load(folder / f"stage_{len(stages)}.npz")
 

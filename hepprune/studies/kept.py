@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter
 
+from hepprune import stored
 from hepprune.files import content_hash, write_text
 from hepprune.network import Network, load, save
 from hepprune.sample import Sample
@@ -36,7 +37,7 @@ class Kept:
         path, adapter = self.folder / f"{name}.json", TypeAdapter(kind)
         if not path.is_file():
             write_text(path, adapter.dump_json(make()).decode())
-        return adapter.validate_json(path.read_bytes())
+        return stored.read(adapter, path)
 
 
 def named(*samples: Sample) -> str:

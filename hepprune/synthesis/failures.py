@@ -7,13 +7,18 @@ from typing import Self
 from hepprune.errors import ReportError
 
 _MAX_MESSAGE = 300
-_MAX_LOG = 2**22  # characters from its end; the banner is sought at its beginning
-_MAX_LINE = 2000
+_MAX_LOG = 2**20  # characters from its end; the banner is sought at its beginning
+_MAX_LINES, _MAX_LINE = 2**16, 2000
 _HEAD = 4096
-_ERROR = re.compile(r"(^|\s)ERROR:|^Error\b|^@E\b")
+_ERROR = re.compile(r"(^|\s)ERROR:|^Error\b|^@E\b|^(slurmstepd|srun): error:")
 _HARMLESS = re.compile(r"\s*(INFO|WARNING|Info|Warning|@[IW])\b")  # they use the words that errors use
-_DONE = re.compile(r"SYNTHESIS COMPLETED IN|synth_design completed successfully|place_design completed successfully")
-BANNER = r"(?m)^(?:\*{4,}| ) *(Vivado|Vitis)\b"
+_DONE = re.compile(
+    r"SYNTHESIS COMPLETED IN|(synth|place)_design completed successfully|\[HLS 200-789\] \*+ Estimated Fmax|"
+    r"\[VLOG 209-307\] Generating Verilog RTL"
+)
+_FINISHED = re.compile(r"\[HLS 200-111\] Finished Command csynth_design")  # said where it failed, too
+_RUNNING = re.compile(r"\[HLS 200-1510\] Running: (\w+)")
+BANNER = r"(?m)^(?:\*{4,}| |(?=V\w+ HLS - High-Level)) *(Vivado|Vitis)\b"
 _BANNER = re.compile(BANNER + r"[^\n]*?(?: v|\n +Version )(\d{4}\.\d(?:\.\d)?)")
 _PART = re.compile(
     r"[Ss]etting target device to '([\w.-]+)'|Loading part:? '?([\w.-]+)|synth_design [^\n]*-part ([\w.-]+)"
@@ -68,15 +73,21 @@ def _kind(mark: str, cure: str) -> FailureKind:
 # The first that fits a line names it; the earliest line that any of them fits is the cause.
 FAILURES: dict[str, FailureKind] = {
     "out_of_memory": _kind(
-        r"\bKilled\b\s*(\"?\$|$)|std::bad_alloc|[Oo]ut of memory|Cannot allocate memory|memory exhausted",
+        r"\bKilled\b\s*(\"?\$|$)|Killed signal terminated program|std::bad_alloc|[Oo]ut [Oo]f [Mm]emory|"
+        r"Cannot allocate memory|memory exhausted|\boom[_-]kill|Exceeded (job|step) memory limit|TERM_MEMLIMIT|"
+        r"PBS: job killed: v?mem",
         "give the tool more memory, raise the reuse factor, or take strategy resource or io_stream",
+    ),
+    "over_time": _kind(
+        r"CANCELLED AT [^\n]* DUE TO TIME LIMIT|TERM_RUNLIMIT|PBS: job killed: (walltime|cput)",
+        "allow more time, raise the reuse factor, or take a smaller design",
     ),
     "no_licence": _kind(
         r"\[Common 17-345\]|valid license was not found|[Ll]icen[cs]e checkout failed|necessary license",
         "point XILINXD_LICENSE_FILE at a licence for this tool and part, or take a part that needs none",
     ),
     "unroll_limit": _kind(
-        r"\[XFORM 203-504\]|Stop unrolling loop|unroll(ing)? (factor|limit)[^\n]*(exceed|too large)",
+        r"\[XFORM 203-504\]|Stop unrolling loop|unroll(ing)? (factor|limit)[^\n]{0,60}(exceed|too large)",
         "the layer is too large to unroll: raise its reuse factor, take strategy resource, or prune it further",
     ),
     "dataflow_violation": _kind(
@@ -92,11 +103,17 @@ FAILURES: dict[str, FailureKind] = {
         "install the device in the tool, or take a part that is installed",
     ),
     "over_capacity": _kind(
-        r"\[Place 30-(640|487|99)\]|more [\w ]+ (cells|sites) than are available|over-?utilized",
+        r"\[Place 30-(640|487|99)\]|more [\w ]{1,60} (cells|sites) than are available|over-?utilized",
         "the design does not fit the part: lower the budget of that resource, or take a larger part",
     ),
+    "crash": _kind(
+        r"Abnormal program termination|An (unexpected|unrecoverable) error has occurred|internal compiler error|"
+        r"Segmentation fault|EXCEPTION_ACCESS_VIOLATION|\(core dumped\)|hs_err_pid\d+\.log|^Stack dump:|"
+        r"(double free|stack smashing|terminate called)",
+        "the tool itself crashed: run it again with more memory, or with another release of it",
+    ),
     "source": _kind(
-        r"ERROR: \[HLS 207-|\[HLS 214-|: (fatal )?error: |\[XFORM 203-1403\]",
+        r"ERROR: \[HLS 207-|\[HLS 214-|^(?!slurmstepd|srun).*: (fatal )?error: |\[XFORM 203-1403\]",
         "the C++ does not compile with this release: write the project again for the tool's release",
     ),
     "simulation": _kind(
@@ -110,43 +127,63 @@ _TIMING = _kind(
     "the clock is not met: lower the clock, allow more pipeline stages, or raise the reuse factor",
 )
 FAILURES["timing_not_met"] = _TIMING
-FAILURES["over_time"] = _kind(r"(?!)", "allow more time, raise the reuse factor, or take a smaller design")
 FAILURES["unknown"] = _kind(r"(?!)", "read the log from that line on")
 
 
 def classify(log: str, *, exit_code: int | None = None) -> Failure | None:
     """Return why the run that wrote a log failed; None where nothing in it says that it did.
 
-    Errors before a synthesis that was completed were none: scripts try commands that not every release has. A clock
-    that was not met is the cause only where no error is.
+    Errors before a synthesis that was completed were none, nor were those of commands after which a script went on:
+    scripts try commands that not every release has. A clock that was not met is the cause only where no error is.
     """
-    skipped = max(0, len(log) - _MAX_LOG)
-    lines = [line[:_MAX_LINE] for line in log[skipped:].split("\n")]
-    before = log.count("\n", 0, skipped)
+    lines = [line[:_MAX_LINE] for line in log[-_MAX_LOG:].split("\n")[-_MAX_LINES:]]
+    before = log.count("\n") + 1 - len(lines)
     log = "\n".join((log[:_HEAD], *lines))
-    done = max((place for place, line in enumerate(lines) if _DONE.search(line)), default=-1)
-    for search in (_fatal, _first_error, _timing):
-        for number, line in enumerate(lines, before + 1):
-            if (number > before + done + 1 or search is _timing) and (kind := search(line)):
-                return _failure(kind, line.strip(), log=log, line=number, exit_code=exit_code)
+    events = [(number, line.strip(), _told(line)) for number, line in enumerate(lines, before + 1) if line.strip()]
+    clocks = [event for event in events if event[2] == "timing_not_met"]
+    left = [event for event in events[_excused(events) :] if event[2] in FAILURES.keys() - {"timing_not_met"}]
+    causes = [event for event in left if event[2] != "unknown"]
+    for number, line, kind in [*causes[:1], *left[:1], *clocks[:1]]:
+        return _failure(kind, line, log=log, line=number, exit_code=exit_code)
     if exit_code:
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
+        last = events[-1][1] if events else "it printed nothing"
         return _failure("unknown", last, log=log, exit_code=exit_code)
     return None
 
 
-def _fatal(line: str) -> str | None:
-    if _HARMLESS.match(line):
-        return None
-    return next((name for name, kind in FAILURES.items() if kind is not _TIMING and kind.mark.search(line)), None)
+def _told(line: str) -> str:
+    """Return the kind of failure that a line tells of, or which step of a run; nothing where it tells neither."""
+    if _DONE.search(line):
+        return "done"
+    if _FINISHED.search(line):
+        return "finished"
+    if running := _RUNNING.search(line):
+        return f"running {running[1]}"
+    if not _HARMLESS.match(line):
+        named = (name for name, kind in FAILURES.items() if kind is not _TIMING and kind.mark.search(line))
+        if fatal := next(named, None):
+            return fatal
+    if _ERROR.search(line):
+        return "unknown"
+    return "timing_not_met" if _TIMING.mark.search(line) else ""
 
 
-def _first_error(line: str) -> str | None:
-    return "unknown" if _ERROR.search(line) else None
+def _excused(events: list[tuple[int, str, str]]) -> int:
+    """Return how many events from the first on are no failure.
 
-
-def _timing(line: str) -> str | None:
-    return "timing_not_met" if _TIMING.mark.search(line) else None
+    They came before a synthesis that ended well, or are errors of other commands, such as settings of another release,
+    before a command that the script went on to.
+    """
+    excused, broken, command = 0, False, ""
+    for place, (_, _, told) in enumerate(events, 1):
+        if told == "done" or (told == "finished" and not broken):
+            excused, broken = place, False
+        elif told.startswith("running "):
+            command = told
+            excused = excused if broken else place
+        elif told in FAILURES and told != "timing_not_met":
+            broken |= told != "unknown" or command.endswith("_design")
+    return excused
 
 
 def _failure(kind: str, message: str, *, log: str, line: int | None = None, exit_code: int | None = None) -> Failure:

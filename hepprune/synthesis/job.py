@@ -22,7 +22,6 @@ _PHASE = re.compile(
     r"^Info: (?P<nextpnr>(Packing|Promoting|Creating|Running|Routing) [\w -]{3,60})",
     re.MULTILINE,
 )
-_ERROR = re.compile(r"(^|\s)ERROR:|^Error\b")  # Yosys puts the file and line before it
 
 
 def unheard(_phase: str) -> None:
@@ -167,10 +166,9 @@ def _ending(code: int) -> str:
 
 
 def first_error(log: Path, *, start: int = 0) -> str:
-    """Return the first error that a log's end tells of, since later ones only follow from it; else its last line."""
-    lines = [line.strip() for line in _tail(log, start).splitlines() if line.strip()]
-    errors = [line for line in lines if _ERROR.search(line)]
-    return (errors or lines[-1:] or ["it printed nothing"])[0]
+    """Return the error that a log's end tells of as the cause, since others only follow from it; else its last line."""
+    failure = classify(_tail(log, start), exit_code=1)
+    return failure.message if failure else "it printed nothing"
 
 
 def _tail(log: Path, start: int) -> str:

@@ -5,6 +5,7 @@ tree of recorded runs, and fails in the way recorded runs failed.
 """
 
 import logging
+import os
 import re
 import shutil
 import subprocess
@@ -172,7 +173,7 @@ def _script(job: Job) -> str:
     for value in (job.part, job.top):
         if not _NAME.fullmatch(value):
             raise ReportError(f"'{value}' has characters that Tcl would read as commands; rename it")
-    files = "\n".join(f"read_verilog -sv {{{_quotable(source)}}}" for source in job.sources)
+    files = "\n".join(f"read_verilog -sv {{{_quotable(source, job.folder)}}}" for source in job.sources)
     return f"""{files}
 read_xdc -mode out_of_context clock.xdc
 synth_design -mode out_of_context -flatten_hierarchy rebuilt -top {job.top} -part {job.part}
@@ -186,8 +187,9 @@ if {{[llength $paths]}} {{
 """
 
 
-def _quotable(path: Path) -> str:
-    text = str(path.resolve())
+def _quotable(path: Path, folder: Path) -> str:
+    """Return a path relative to the folder in which the tool runs, so that what lies above does not matter."""
+    text = os.path.relpath(path.resolve(), folder.resolve())
     if any(character in text for character in "{}\\\n"):
         raise ReportError(f"the path '{text}' cannot be quoted for Tcl; move the build folder")
     return text

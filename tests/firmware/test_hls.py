@@ -84,7 +84,6 @@ def test_a_project_is_ready_for_vitis_and_says_what_was_asked(small: Network, tm
     [
         {"name": "1tagger"},
         {"name": 'tag"ger'},
-        {"name": "FC1"},
         {"part": "xcvu13p; exec rm"},
         {"namespace": "a::b"},
         {"clock_ns": -5.0},

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from hepprune.errors import NetworkError, PrerequisiteError
-from hepprune.firmware import rtl, verilator
+from hepprune.firmware import equivalence, rtl, verilator
 from hepprune.fixed import FixedPoint
-from hepprune.network import Input, Network, ReLU, exact_logits
+from hepprune.network import Dense, Input, Network, ReLU, exact_logits
 from tests.firmware.conftest import jets
 
 pytestmark = pytest.mark.slow
@@ -28,6 +29,17 @@ def test_verilog_computes_the_logits(which: str, request: pytest.FixtureRequest,
     simulator = verilator.build(written(network, tmp_path / "a folder (1)"))
     got = verilator.simulate(simulator, network.input.result(inputs))
     assert np.array_equal(got, exact_logits(network, inputs))
+
+
+@pytest.mark.parametrize("moving", [(), (1,), (0,)], ids=["no logit moves", "the middle one", "the first one"])
+def test_constant_logits_are_ports_too(moving: tuple[int, ...], tmp_path: Path) -> None:
+    """Logits that are constantly zero have no bits; where all are, each port has one."""
+    kind, weight = FixedPoint(6, 3), torch.zeros(3, 2)
+    weight[list(moving)] = torch.tensor([1.0, -0.5])
+    dense = Dense("fc", weight, torch.zeros(3), weight_type=FixedPoint(4, 2), bias_type=kind)
+    network = Network([Input("features", 2, kind), dense])
+    check = equivalence.against_rtl(network, written(network, tmp_path / "rtl"), jets(network, 200))
+    assert (check.vectors, check.mismatches) == (200, 0)
 
 
 def test_a_stage_too_many_shows(small: Network, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tests.synthesis.reports import test_parsers as samples
+from tests.synthesis.reports import test_releases as releases
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLIC = ROOT.parent / "shared" / "reference" / "reports"
@@ -36,6 +37,14 @@ INFO: setting target device to 'xcvu13p-flga2577-2-e'
 ERROR: [XFORM 203-504] Stop unrolling loop 'Product1' because it may cause large runtime
 ERROR: [HLS 200-70] Pre-synthesis failed.
 """
+CAUGHT = """INFO: [HLS 200-1510] Running: config_array_partition -maximum_size 4096
+ERROR: [HLS 200-642] The 'config_array_partition -maximum_size' command is not supported.
+INFO: [HLS 200-1510] Running: csynth_design
+INFO: [HLS 200-111] Finished Command csynth_design CPU user time: 27.71 seconds.
+INFO: [HLS 200-1510] Running: cosim_design
+slurmstepd: error: *** JOB 12 ON n1 CANCELLED AT 2025-01-01T00:00:00 DUE TO TIME LIMIT ***
+Abnormal program termination (11)
+"""
 PROJECT = {
     "p/hls4ml_config.yml": "ProjectName: myproject\nClockPeriod: 5\nPart: xcvu13p-flga2577-2-e\nStamp: abc\n",
     "p/firmware/parameters.h": "// fc1\nstruct config2 : nnet::dense_config {\n",
@@ -59,6 +68,7 @@ def reports() -> list[bytes]:
     """Return a report of each parser: samples of the tests, and the smaller public ones."""
     own = [CSYNTH, samples.HIERARCHY, samples.EXPORT, samples.COSIM.format(status="Pass"), samples.YOSYS, LOG]
     own.append(samples.TIMING.format(wns="0.123", whs="0.010"))
+    own += [releases.CSYNTH, releases.tree("2020.2", "-|  -2.74", "-|  -1.16", "-|  -7.30", interval="20 ~ 21")]
     return [text.encode() for text in own] + [content for content in _public() if len(content) <= MAX_SEED]
 
 
@@ -73,7 +83,11 @@ def _public() -> list[bytes]:
 
 def logs() -> list[bytes]:
     """Return logs of failed runs."""
-    return [LOG.encode(), *(path.read_bytes()[-MAX_SEED:] for path in sorted(PUBLIC.glob("failed-logs/*.log")))]
+    return [
+        LOG.encode(),
+        CAUGHT.encode(),
+        *(path.read_bytes()[-MAX_SEED:] for path in sorted(PUBLIC.glob("failed-logs/*.log"))),
+    ]
 
 
 def recipes() -> list[bytes]:
@@ -97,6 +111,24 @@ def calibrations() -> list[bytes]:
     measured = Measurement("yosys", "yosys", "1", "part", 5.0, Resources(9, 8, 0, 0), 3, 1)
     with TemporaryDirectory() as folder:
         return [calibration.fit([(estimate, measured)]).save(Path(folder) / "c.json").read_bytes()]
+
+
+def summary() -> bytes:
+    """Return a run's summary."""
+    from hepprune.report.summary import to_json
+    from tests.report.test_summary import FOUND
+
+    return to_json(FOUND).encode()
+
+
+def solution() -> bytes:
+    """Return what a solver found for one layer."""
+    from hepprune.search.plans.choices import Option
+    from hepprune.search.plans.pareto import Pick, Plan, Solution, Step
+
+    plan = Plan((Pick("tagger", "fc1", Option("column", 0.5, 1, 6)),), 0.01, 0.002, {"lut": 0.9})
+    step = Step("tagger", "fc1", Option(), plan.picks[0].option, 0.01, 0.002, {"lut": 0.1}, "frees most")
+    return Solution("greedy", (plan,), plan, optimal=False, steps=(step,)).to_json().encode()
 
 
 def fixed() -> list[bytes]:

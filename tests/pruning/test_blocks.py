@@ -4,7 +4,7 @@ import torch
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
-from hepprune.network import Dense, Input, Layer, Merge, Network, ReLU, Shared
+from hepprune.network import Dense, Input, Layer, Merge, Network, ReLU, Shared, Softmax
 from hepprune.pruning import blocks, masks
 from hepprune.pruning.masks import Cut
 from hepprune.sample import Sample
@@ -61,6 +61,25 @@ def test_what_others_need_stays() -> None:
     assert "sum" not in {block.end for block in blocks.blocks(shared)}  # its branch lends weights to another place
     read = Network([*network, Merge("end", "add")], network.sources | {"end": ("down", "sum")}, ["end"])
     assert not [block for block in blocks.blocks(read) if "down" in block.layers and block.end == "sum"]
+
+
+def test_several_inputs_and_outputs_keep_the_logits_of_each() -> None:
+    """Two taggers side by side, one under a head: each keeps its last layer, and what lies before it can leave."""
+    inputs = [Input("x", 4, KIND), Input("y", 4, KIND)]
+    layers = [
+        dense("left", 4, 4),
+        dense("first", 4, 4),
+        dense("right", 4, 4),
+        dense("second", 4, 4),
+        Softmax("softmax"),
+    ]
+    edges = {"left": "x", "first": "left", "right": "y", "second": "right", "softmax": "second"}
+    network = Network([*inputs, *layers], edges, ["first", "softmax"])
+    assert [block.layers for block in blocks.blocks(network)] == [("left",), ("right",)]
+    values = [torch.randn(20, 4), torch.randn(20, 4)]
+    smaller, whole = blocks.without(network, "right").activations(values), network.activations(values)
+    assert torch.equal(smaller["first"], whole["first"])
+    assert torch.equal(smaller["softmax"], torch.softmax(network["second"](whole["y"]), dim=-1))
 
 
 def test_the_change_of_the_loss_is_measured() -> None:

@@ -110,7 +110,7 @@ def _moved(network: Network, x: Tensor, moves: dict[str, tuple[int, Tensor]]) ->
             column, shift = moves[node.name]
             values[node.name] = values[node.name].clone()
             values[node.name][:, column] += shift
-    return values[network.logits_name]
+    return values[network.raw_output]
 
 
 @pytest.mark.parametrize("name", ["residual", "product", *(name for name in branches.NETWORKS if "states" in name)])

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from hepprune.errors import ReportError
 from hepprune.hardware.resources import Estimate, LayerEstimate, Measurement, Resources
 from hepprune.report import costs, plots, summary, table
 from hepprune.report.summary import Checks, Comparison, Cost, Feedback, StagePoint, Summary, Tagger
@@ -18,33 +19,47 @@ def _gap(accuracy: float, *, significant: bool) -> Comparison:
     return Comparison(accuracy, 0.002, significant, 0.003, 0.0004, -0.0085, 0.0011)
 
 
+TAGGER = Tagger(0.65, 0.003, 0.88, 0.001, 500, (16, 5), Cost.of(PREDICTED), 920.0, 18.0, Cost.of(MEASURED))
+FOUND = Summary(
+    recipe="jets",
+    target="here",
+    budget={"latency_ns": 30.0, "lut": 1000.0},
+    baseline=replace(TAGGER, accuracy=0.66, solved_lut=8000.0, measured=None),
+    compressed=TAGGER,
+    uniform=replace(TAGGER, accuracy=0.64, measured=None),
+    compressed_minus_baseline=_gap(-0.01, significant=True),
+    compressed_minus_uniform=_gap(0.001, significant=False),
+    uniform_minus_baseline=_gap(-0.011, significant=True),
+    checks=Checks(10_000, 0, 2_000, 0, 1.0),
+    feedback=(Feedback(1, Cost.of(PREDICTED), Cost.of(MEASURED), met=True),),
+    search=(
+        StagePoint(4000.0, 25.0, 0.66, 0.003, significant=False, change=0.0),
+        StagePoint(900.0, 20.0, 0.65, 0.003, significant=True, change=-0.01),
+    ),
+    seconds={"search": 1.5},
+    seed=1,
+    versions={"hepprune": "0"},
+)
+
+
 @pytest.fixture
 def found() -> Summary:
-    tagger = Tagger(0.65, 0.003, 0.88, 0.001, 500, (16, 5), Cost.of(PREDICTED), 920.0, 18.0, Cost.of(MEASURED))
-    return Summary(
-        recipe="jets",
-        target="here",
-        budget={"latency_ns": 30.0, "lut": 1000.0},
-        baseline=replace(tagger, accuracy=0.66, solved_lut=8000.0, measured=None),
-        compressed=tagger,
-        uniform=replace(tagger, accuracy=0.64, measured=None),
-        compressed_minus_baseline=_gap(-0.01, significant=True),
-        compressed_minus_uniform=_gap(0.001, significant=False),
-        uniform_minus_baseline=_gap(-0.011, significant=True),
-        checks=Checks(10_000, 0, 2_000, 0, 1.0),
-        feedback=(Feedback(1, Cost.of(PREDICTED), Cost.of(MEASURED), met=True),),
-        search=(
-            StagePoint(4000.0, 25.0, 0.66, 0.003, significant=False, change=0.0),
-            StagePoint(900.0, 20.0, 0.65, 0.003, significant=True, change=-0.01),
-        ),
-        seconds={"search": 1.5},
-        seed=1,
-        versions={"hepprune": "0"},
-    )
+    return FOUND
 
 
 def test_what_is_written_is_read_back(found: Summary, tmp_path: Path) -> None:
     assert summary.read(summary.write(found, tmp_path / "summary.json")) == found
+
+
+def test_a_damaged_summary_is_refused_in_one_sentence(found: Summary, tmp_path: Path) -> None:
+    path = summary.write(found, tmp_path / "summary.json")
+    text = path.read_text()
+    for damaged in ("", text[:100], "[]", text.replace('"seed": 1', '"seed": "one"'), text.replace("recipe", "dish")):
+        path.write_text(damaged)
+        with pytest.raises(ReportError, match=r"summary.json' is damaged or of another version of hepprune \("):
+            summary.read(path)
+    with pytest.raises(ReportError, match="cannot be read: No such file"):
+        summary.read(tmp_path / "none.json")
 
 
 def test_what_is_unknown_is_absent_and_never_a_number(found: Summary) -> None:

@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,19 @@ LINES = [
     ("CRITICAL WARNING: [Timing 38-282] The design failed to meet the timing requirements.", "timing_not_met"),
     ("WARNING: [SCHED 204-21] Estimated clock period (7.994ns) exceeds the target (5ns)", "timing_not_met"),
     ("ERROR: something that nobody has seen", "unknown"),
+    ("Abnormal program termination (11)", "crash"),
+    ("# An unexpected error has occurred (6)", "crash"),
+    ("An unrecoverable error has occurred, synthesis cancelled.", "crash"),
+    ("g++: internal compiler error: Segmentation fault signal terminated program cc1plus", "crash"),
+    ("g++: fatal error: Killed signal terminated program cc1plus", "out_of_memory"),
+    ("firmware/tagger.cpp:12:3: error: use of undeclared identifier 'N'", "source"),
+    ("slurmstepd: error: Detected 1 oom_kill event in StepId=12.batch. Some of the step tasks", "out_of_memory"),
+    ("slurmstepd: error: Exceeded job memory limit at some point.", "out_of_memory"),
+    ("srun: error: n1: task 0: Out Of Memory", "out_of_memory"),
+    ("slurmstepd: error: *** JOB 12 ON n1 CANCELLED AT 2025-01-01T00:00:00 DUE TO TIME LIMIT ***", "over_time"),
+    ("slurmstepd: error: *** JOB 12 ON n1 CANCELLED AT 2025-01-01T00:00:00 ***", "unknown"),
+    ("=>> PBS: job killed: walltime 3605 exceeded limit 3600", "over_time"),
+    ("TERM_MEMLIMIT: job killed after reaching LSF memory usage limit.", "out_of_memory"),
 ]
 
 
@@ -57,6 +71,58 @@ def test_what_a_script_tried_before_it_succeeded_is_no_failure() -> None:
     assert failure.line == 3
 
 
+# A script of Vitis HLS that tries a setting of another release; the tool says "Finished Command" where it failed, too.
+TRIED = """INFO: [HLS 200-1510] Running: config_array_partition -maximum_size 4096
+ERROR: [HLS 200-642] The 'config_array_partition -maximum_size' command is not supported.
+INFO: [HLS 200-1510] Running: csynth_design
+"""
+FINISHED = "INFO: [HLS 200-111] Finished Command csynth_design CPU user time: 4 seconds.\n"
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        FINISHED,
+        "INFO: [HLS 200-789] **** Estimated Fmax: 229.83 MHz\n",
+        "INFO: [VLOG 209-307] Generating Verilog RTL for tagger.\n",
+    ],
+)
+def test_a_setting_that_was_tried_is_no_failure_of_a_script_of_ones_own(end: str) -> None:
+    assert classify(TRIED + end) is None
+    failure = classify(TRIED + end + "INFO: [HLS 200-1510] Running: cosim_design\nERROR: [COSIM 212-4] FAIL\n")
+    assert failure is not None
+    assert (failure.kind, failure.line) == ("simulation", 6)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ("ERROR: [HLS 200-1715] Encountered problem during source synthesis", "unknown"),
+        ("ERROR: [HLS 214-274] Cannot apply the pragma", "source"),
+    ],
+)
+def test_a_synthesis_that_finished_with_an_error_failed_and_the_setting_is_not_the_cause(error: str, kind: str) -> None:
+    failure = classify(f"{TRIED}{error}\n{FINISHED}Pre-synthesis failed.\n", exit_code=1)
+    assert failure is not None
+    assert (failure.kind, failure.message, failure.line) == (kind, error, 4)
+    went_on = classify(f"{TRIED}{error}\n{FINISHED}INFO: [HLS 200-1510] Running: close_project\n")
+    assert went_on is not None
+    assert went_on.message == error
+
+
+def test_the_last_error_of_a_setting_is_the_cause_where_nothing_came_after_it() -> None:
+    failure = classify(TRIED[: TRIED.index("INFO: [HLS 200-1510] Running: csynth")])
+    assert failure is not None
+    assert failure.line == 2
+
+
+def test_the_log_of_a_solution_says_the_release() -> None:
+    head = "=" * 62 + "\nVitis HLS - High-Level Synthesis from C, C++ and OpenCL v2023.2 (64-bit)\n"
+    failure = classify(head + "ERROR: no\n")
+    assert failure is not None
+    assert (failure.tool, failure.version) == ("vitis", "2023.2")
+
+
 def test_a_code_without_a_word_is_a_failure_too() -> None:
     failure = classify("", exit_code=2)
     assert failure is not None
@@ -65,6 +131,10 @@ def test_a_code_without_a_word_is_a_failure_too() -> None:
 
 def test_lines_without_end_take_no_time() -> None:
     assert classify("more " * 2_000_000 + "synth_design " * 100_000) is None
+    started = time.process_time()
+    for lines in ("a\n" * 2_000_000, ("more " * 400 + "\n") * 2000, ("unroll factor " * 142 + "\n") * 2000):
+        assert classify(lines) is None
+    assert time.process_time() - started < 15
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from hepprune.errors import ReportError
 from hepprune.hardware.resources import Measurement, Resources
 from hepprune.pipeline import farm, ingestion
 from hepprune.synthesis.ledger import Ledger
+from tests.fuzz.seeds import CSYNTH
 
 REPORTS = Path(__file__).resolve().parents[3] / "shared" / "reference" / "reports"
 JET_MLP = REPORTS / "jet-mlp-2022.2" / "hls4ml_prj"
@@ -59,6 +60,18 @@ def test_reports_of_one_project_are_one_measurement_with_named_layers(project: P
         assert book.measurement(found.key, stage="csynth") == measured
 
 
+def test_layers_have_the_users_names_again(project: Path) -> None:
+    """The project calls things otherwise where C++ could not bear their names, and has a table of it."""
+    table = {"top": {"int": "myproject"}, "layers": {"class.typed": "fc1", "signal": "relu1"}}
+    (project / "hepprune_names.json").write_text(json.dumps(table))
+    (found,) = ingestion.ingest(project).designs
+    assert found.top == "int"
+    assert {each.layer for each in found.measurements[0].layers} >= {"class", "signal", "config5"}
+    (project / "hepprune_names.json").write_text(json.dumps(table | {"layers": 3}))
+    (unnamed,) = ingestion.ingest(project).designs
+    assert unnamed.top == "myproject"
+
+
 def test_a_module_whose_name_was_cut_is_the_layer_that_is_left_over(tmp_path: Path) -> None:
     """Vivado HLS 2020.1 called the first dense layer of a public DeepSets tagger dense_latency_0_0_0_... ."""
     report = DEEPSETS / "myproject_prj" / "solution1" / "solution1_data.json"
@@ -94,6 +107,29 @@ def test_reports_that_contradict_each_other_are_both_kept(project: Path) -> None
     report.write_text(report.read_text().replace("<LUT>116694</LUT>", "<LUT>99</LUT>"))
     (found,) = ingestion.ingest(project).designs
     assert {each.resources.lut for each in found.measurements} == {116694, 99}
+
+
+CAUGHT = """INFO: [HLS 200-1510] Running: set_top tagger
+INFO: [HLS 200-1510] Running: config_array_partition -maximum_size 4096
+ERROR: [HLS 200-642] The 'config_array_partition -maximum_size' command is not supported.
+INFO: [HLS 200-1510] Running: csynth_design
+"""
+FINISHED = "INFO: [HLS 200-111] Finished Command csynth_design CPU user time: 27.71 seconds.\n"
+BANNER = "Vitis HLS - High-Level Synthesis from C, C++ and OpenCL v2023.2 (64-bit)\n"
+
+
+@pytest.mark.parametrize("with_report", [True, False])
+def test_the_log_of_a_solution_is_no_design_and_tells_a_failure_once(tmp_path: Path, *, with_report: bool) -> None:
+    solution = tmp_path / "hls" / "tagger_prj" / "solution1"
+    (solution / "syn" / "report").mkdir(parents=True)
+    if with_report:
+        (solution / "syn" / "report" / "tagger_csynth.xml").write_text(CSYNTH.replace("myproject", "tagger"))
+    for end, kinds in ((FINISHED, []), ("ERROR: [HLS 214-274] no\n" + FINISHED, ["source"])):
+        (solution / "solution1.log").write_text("=" * 62 + "\n" + BANNER + CAUGHT + end)
+        (tmp_path / "hls" / "vitis_hls.log").write_text("\n****** " + BANNER + CAUGHT + end)
+        found = ingestion.ingest(tmp_path).designs
+        assert [each.top for each in found] == (["tagger"] if with_report or kinds else [])
+        assert [failure.kind for each in found for failure in each.failures] == kinds
 
 
 def test_everything_public_is_found() -> None:

@@ -95,7 +95,7 @@ def test_logic_synthesis_of_the_verilog(bin_folder: Path, job: synthesis.Job, sl
     found = synthesis.choose("auto").run(job)
     assert (found.stage, found.tool, found.clock, found.latency_cycles) == ("vsynth", "vivado", clock, 4)
     script = job.log.read_text()
-    assert f"read_verilog -sv {{{job.sources[0]}}}" in script
+    assert "read_verilog -sv {../my verilog/myproject.v}" in script  # whatever the folder above is called
     assert "synth_design -mode out_of_context -flatten_hierarchy rebuilt -top myproject -part xcvu13p" in script
     assert "create_clock -period 5 " in script
 

@@ -23,7 +23,9 @@ from hepprune.firmware.layers import (
     weighted,
 )
 from hepprune.firmware.layers.base import Node, Place, after, cast
+from hepprune.firmware.layers.outputs import distinct
 from hepprune.firmware.layers.precision import held, types
+from hepprune.firmware.names import PART
 from hepprune.fixed import FixedPoint
 from hepprune.network import Argmax, BatchNorm, Conv, Dense, Input, Layer, Network, ReLU, Softmax
 from hepprune.network.layers import (
@@ -45,7 +47,7 @@ from hepprune.network.layers import (
     UpSample,
 )
 
-__all__ = ["DESCRIPTIONS", "Node", "Place", "described", "types", "value_shape"]
+__all__ = ["DESCRIPTIONS", "Node", "Place", "described", "distinct", "types", "value_shape"]
 
 DESCRIPTIONS: dict[type[Layer], Callable[[Place, Any], list[Node]]] = {
     Input: ports.features,
@@ -163,7 +165,7 @@ def _nodes(network: Network, layer: Layer, found: _Types, *, io_type: str, strat
         )
     if layer is runs or layer.result is None:
         return describe(place, runs)
-    own = replace(place, name=f"{layer.name}_own", result=_own(runs, place.before), readers=("",), is_output=False)
+    own = replace(place, name=f"{layer.name}{PART}own", result=_own(runs, place.before), readers=("",), is_output=False)
     nodes = describe(own, runs)
     return [*nodes, cast(after(place, nodes, shape=place.shape))]
 

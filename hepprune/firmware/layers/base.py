@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hepprune.errors import NetworkError
+from hepprune.firmware.names import PART, owner
 from hepprune.fixed import FixedPoint
 from hepprune.network import Layer
 from hepprune.network.layers import Shape
@@ -60,7 +61,7 @@ class Place:
 
     def refused(self, reason: str, *, cure: str) -> NetworkError:
         """Return the error that hls4ml cannot take this layer, with what would help."""
-        return NetworkError(f"layer '{self.name}' ({type(self.layer).__name__}) {reason}; {cure}")
+        return NetworkError(f"layer '{owner(self.name)}' ({type(self.layer).__name__}) {reason}; {cure}")
 
     def node(self, class_name: str, attributes: dict[str, Any], **types: FixedPoint) -> Node:
         """Return a node of the layer's own name and result type that reads the layer's sources."""
@@ -70,9 +71,9 @@ class Place:
 
 
 def before(place: Place, suffix: str, *, shape: Shape, result: FixedPoint | None = None) -> Place:
-    """Return the place of a helper node `<name>_<suffix>` that reads what the layer reads and puts out `shape`."""
+    """Return the place of a helper node `<name>.<suffix>` that reads what the layer reads and puts out `shape`."""
     held = result or place.arriving_types[0]
-    return replace(place, name=f"{place.name}_{suffix}", shape=shape, result=held, readers=("",), is_output=False)
+    return replace(place, name=f"{place.name}{PART}{suffix}", shape=shape, result=held, readers=("",), is_output=False)
 
 
 def after(place: Place, nodes: list[Node], *, shape: Shape) -> Place:

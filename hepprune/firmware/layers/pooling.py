@@ -7,6 +7,7 @@ from typing import Any
 from hepprune.firmware.layers.base import Node, Place, after, before
 from hepprune.firmware.layers.shaping import padding, reshaped
 from hepprune.firmware.layers.weighted import axes
+from hepprune.firmware.names import PART
 from hepprune.fixed import FixedPoint
 from hepprune.network.layers import GlobalPool, Pool
 
@@ -49,7 +50,7 @@ def global_pool(place: Place, layer: GlobalPool) -> list[Node]:
     names = ("in_height", "in_width")[: len(positions)] if len(positions) == 2 else ("n_in",)
     sizes = dict(zip(names, positions, strict=True)) | {"n_filt": channels}
     accumulator = _accumulator(place, layer.kind, math.prod(positions))
-    pooled = replace(place, name=f"{place.name}_pooled", shape=(channels,), readers=("",), is_output=False)
+    pooled = replace(place, name=f"{place.name}{PART}pooled", shape=(channels,), readers=("",), is_output=False)
     target = pooled if layer.keep_axes else place
     nodes = [target.node(f"Global{_CLASSES[layer.kind]}Pooling{len(positions)}D", sizes, accum=accumulator)]
     return [*nodes, *reshaped(after(place, nodes, shape=(channels,)))] if layer.keep_axes else nodes

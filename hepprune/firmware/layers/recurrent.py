@@ -8,6 +8,7 @@ import numpy as np
 from hepprune.firmware.layers.base import Node, Place, after, before, cast, fixed
 from hepprune.firmware.layers.precision import constant_type
 from hepprune.firmware.layers.shaping import permute
+from hepprune.firmware.names import PART
 from hepprune.fixed import FixedPoint
 from hepprune.network.layers import Permute, Recurrent
 
@@ -32,7 +33,7 @@ def recurrent(place: Place, layer: Recurrent) -> list[Node]:
     place = after(place, turned, shape=place.arriving[0])
     if not layer.in_order or not layer.return_sequences:
         return [*turned, *_forwards(place, layer)]
-    states = replace(place, name=f"{place.name}_states", readers=("",), is_output=False)
+    states = replace(place, name=f"{place.name}{PART}states", readers=("",), is_output=False)
     nodes = _forwards(states, layer)
     back = _turned(after(place, nodes, shape=place.shape))
     return [*turned, *nodes, *(replace(node, exact=False) for node in back)]
@@ -57,7 +58,7 @@ def _forwards(place: Place, layer: Recurrent) -> list[Node]:
     shape = place.arriving[0]
     typed = [cast(before(place, "typed", shape=shape, result=_STATE))] if layer.cell == "lstm" else []
     read = after(place, typed, shape=shape) if typed else place
-    cell = replace(read, name=f"{place.name}_cell", result=_STATE, readers=("",), is_output=False)
+    cell = replace(read, name=f"{place.name}{PART}cell", result=_STATE, readers=("",), is_output=False)
     biases, types = _biases(layer)
     attributes = {
         "direction": "forward",

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from hepprune.firmware.layers.base import Node, Place, after, before, cast
 from hepprune.firmware.layers.weighted import axes
+from hepprune.firmware.names import PART
 from hepprune.fixed import FixedPoint
 from hepprune.network.layers import Concatenate, Crop, Pad, Permute, Reshape, Shape, Slice, UpSample
 from hepprune.network.layers.shaping import Pairs
@@ -129,7 +130,7 @@ def chained(
     for index, (name, kind, read) in enumerate(rest, start=1):
         step = replace(
             place,
-            name=place.name if index == len(rest) else f"{place.name}_{index}",
+            name=place.name if index == len(rest) else f"{place.name}{PART}{index}",
             sources=(source, name),
             arriving=(size, read),
             arriving_types=(held, kind),

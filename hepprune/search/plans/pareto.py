@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 from pydantic import TypeAdapter
 
+from hepprune import stored
 from hepprune.errors import BudgetMissedError
 from hepprune.search.plans.choices import Option, Problem
 from hepprune.search.plans.knapsack import Knapsack
@@ -102,8 +103,12 @@ class Solution:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Solution":
-        """Return the solution that `to_json` wrote."""
-        return _SOLUTION.validate_json(text)
+        """Return the solution that `to_json` wrote.
+
+        Raises:
+            HeppruneError: it is damaged, or of another version.
+        """
+        return stored.parse(_SOLUTION, text, "solution.json")
 
 
 _SOLUTION = TypeAdapter(Solution)

@@ -18,7 +18,7 @@ def parse(path: Path, text: str, clock_ns: float | None = None) -> Measurement |
     Raises:
         ReportError: the table is missing or damaged, nothing was simulated, or `clock_ns` was not given.
     """
-    rows = [row for row in _rows(text) if row.cells[1] not in {"NA", "Status", ""}]
+    rows = [row for row in _rows(path, text) if row.cells[1] not in {"NA", "Status", ""}]
     if not rows:
         raise ReportError(f"'{path}' has no simulated RTL; expected a row VHDL or Verilog with its status")
     row = next((row for row in rows if row.cells[1] != "Pass"), rows[0])
@@ -32,7 +32,7 @@ def parse(path: Path, text: str, clock_ns: float | None = None) -> Measurement |
     return Measurement("cosim", "cosim", UNKNOWN, UNKNOWN, clock, Resources(), latency, interval)
 
 
-def _rows(text: str) -> list[Row]:
+def _rows(path: Path, text: str) -> list[Row]:
     """Return the rows of languages: name, status, then min, avg and max of latency and of interval."""
-    found = [row for rows in tables(text) for row in rows]
+    found = [row for rows in tables(path, text) for row in rows]
     return [row for row in found if row.cells[0] in {"VHDL", "Verilog", "SystemC"} and len(row.cells) >= 8]

@@ -7,11 +7,13 @@ from xml.etree.ElementTree import Element, ParseError
 from hepprune.errors import ReportError
 from hepprune.hardware.resources import LayerMeasurement, Measurement, Resources
 from hepprune.synthesis.reports.modules import layer_of
-from hepprune.synthesis.reports.registry import report_parser
-from hepprune.synthesis.reports.tables import cycles, number
+from hepprune.synthesis.reports.registry import bounded, report_parser
+from hepprune.synthesis.reports.tables import cycles, number, part_cycles, part_number
 
 DSP_TAGS = ("DSP", "DSP48E", "DSP48")  # what a DSP was called over the years
 _LAST_VIVADO_HLS = (2020, 1)
+_MAX_TAGS, _MAX_ATTRIBUTES = 2**19, 2**22  # newer releases describe every operator by a dozen attributes
+_LONG_TAG = re.compile(r"<[^<>]{65536}")
 _PRECISION_NS = 5e-4  # periods are printed to a picosecond
 
 
@@ -44,26 +46,29 @@ def parse(path: Path, text: str, _clock_ns: float | None = None) -> Measurement:
             _number(timing, "EstimatedClockPeriod", path),
             clock - (_number(root, "UserAssignments/ClockUncertainty", path, optional=True) or 0.0),
         ),
-        layers=_layers(root, path),
+        layers=_layers(root),
     )
 
 
-def _layers(root: Element, path: Path) -> tuple[LayerMeasurement, ...]:
+def _layers(root: Element) -> tuple[LayerMeasurement, ...]:
     """Return the modules that the top function calls, once for each call; only the whole csynth.xml lists them."""
-    modules = {_text(module, "Name", path): module for module in root.iterfind("ModuleInformation/Module")}
+    modules = {(module.findtext("Name") or "").strip(): module for module in root.iterfind("ModuleInformation/Module")}
     called = root.iterfind("RTLDesignHierarchy/TopModule/InstancesList/Instance/ModuleName")
     names = [(element.text or "").strip() for element in called]
-    return tuple(_layer(name, modules[name], path) for name in names if name in modules)
+    return tuple(_layer(name, modules[name]) for name in names if name in modules)
 
 
-def _layer(name: str, module: Element, path: Path) -> LayerMeasurement:
-    overall = _child(module, "PerformanceEstimates/SummaryOfOverallLatency", path)
+def _layer(name: str, module: Element) -> LayerMeasurement:
+    """Return what is known of a module; what is missing or unreadable of it is unknown."""
+    area, overall = "AreaEstimates/Resources/", "PerformanceEstimates/SummaryOfOverallLatency/"
+    dsp = next((tag for tag in DSP_TAGS if module.find(area + tag) is not None), "DSP")
+    tags = {"lut": "LUT", "ff": "FF", "dsp": dsp, "bram18": "BRAM_18K", "uram": "URAM"}
     return LayerMeasurement(
         layer_of(name),
         name,
-        _resources(_child(module, "AreaEstimates/Resources", path), path),
-        _cycles(overall, "Worst-caseLatency", path),
-        _cycles(overall, "PipelineInitiationInterval", path, optional=True),
+        Resources(**{count: part_number(module.findtext(area + tag) or "") for count, tag in tags.items()}),
+        part_cycles(module.findtext(overall + "Worst-caseLatency") or ""),
+        part_cycles(module.findtext(overall + "PipelineInitiationInterval") or ""),
     )
 
 
@@ -71,6 +76,10 @@ def _root(path: Path, text: str) -> Element:
     from defusedxml.common import DefusedXmlException
     from defusedxml.ElementTree import fromstring
 
+    bounded(path, text, "<", most=_MAX_TAGS)
+    bounded(path, text, "=", most=_MAX_ATTRIBUTES)
+    if _LONG_TAG.search(text):
+        raise ReportError(f"'{path}' has a tag of more than 64 kB; expected a csynth report")
     try:
         root: Element = fromstring(text, forbid_dtd=True)
     except (ParseError, ValueError) as problem:  # a ValueError is a byte that no XML may hold, or a wrong encoding
@@ -122,5 +131,5 @@ def _number(element: Element, name: str, path: Path, *, optional: bool = False) 
     return number(_value(element, name, path, optional=optional), what=name, path=path)
 
 
-def _cycles(element: Element, name: str, path: Path, *, optional: bool = False) -> int | None:
-    return cycles(_value(element, name, path, optional=optional), what=name, path=path)
+def _cycles(element: Element, name: str, path: Path) -> int | None:
+    return cycles(_value(element, name, path), what=name, path=path)

@@ -12,7 +12,7 @@ from hepprune.hardware.resources import LayerMeasurement, Measurement, Resources
 from hepprune.synthesis.reports.csynth import DSP_TAGS, fits, tool_of
 from hepprune.synthesis.reports.modules import buffers, layer_of
 from hepprune.synthesis.reports.registry import report_parser
-from hepprune.synthesis.reports.tables import Row, cycles, number, tables
+from hepprune.synthesis.reports.tables import Row, cycles, number, part_cycles, part_number, tables
 
 _COLUMNS = {"LUT": "lut", "FF": "ff", "BRAM_18K": "bram18", "URAM": "uram"} | dict.fromkeys(DSP_TAGS, "dsp")
 _MAX_COLUMNS = 64
@@ -26,7 +26,7 @@ def parse(path: Path, text: str, _clock_ns: float | None = None) -> Measurement:
         ReportError: a table is missing, or a cell is no number.
     """
     version, part = header(path, text, "Version"), header(path, text, "Target device")
-    found = list(tables(text))
+    found = list(tables(path, text))
     clock, met = _clock(_table(found, "Clock", path), path)
     latency = _table(found, "Latency", path)[-1]
     if len(latency.cells) < 5:
@@ -41,7 +41,7 @@ def parse(path: Path, text: str, _clock_ns: float | None = None) -> Measurement:
         latency_cycles=cycles(latency.cells[1], what="the latency", path=path, line=latency.line),
         interval_cycles=cycles(latency.cells[-2], what="the interval", path=path, line=latency.line),
         clock_met=met,
-        layers=(*_modules(found, path), *buffers(_buffers(found, path))),
+        layers=(*_modules(found), *buffers(_buffers(found))),
     )
 
 
@@ -78,37 +78,42 @@ def _total(rows: list[Row], path: Path) -> Resources:
     total = next((row for row in rows if row.cells[0] == "Total"), None)
     if total is None:
         raise ReportError(f"'{path}', line {rows[0].line}: the table has no row 'Total'")
-    found = _resources(rows[0], total, path)
+    found = Resources(
+        **{name: number(cell, what=tag, path=path, line=total.line) for tag, name, cell in _counted(rows[0], total)}
+    )
     missing = {"lut", "ff", "dsp", "bram18"} - found.known().keys()
     if missing:
         raise ReportError(f"'{path}', line {total.line}: the total has no {', '.join(sorted(missing))}")
     return found
 
 
-def _resources(heading: Row, row: Row, path: Path) -> Resources:
-    """Return a row's counts by the heading's names; `-` in a row of a table of instances is unknown, as elsewhere."""
-    named = zip(heading.cells[:_MAX_COLUMNS], row.cells, strict=False)
-    counts = {
-        _COLUMNS[name]: number(cell, what=name, path=path, line=row.line) for name, cell in named if name in _COLUMNS
-    }
-    return Resources(**counts)
+def _counted(heading: Row, row: Row) -> Iterator[tuple[str, str, str]]:
+    """Yield the heading's name of each resource, ours, and the row's cell."""
+    for tag, cell in zip(heading.cells[:_MAX_COLUMNS], row.cells, strict=False):
+        if tag in _COLUMNS:
+            yield tag, _COLUMNS[tag], cell
 
 
-def _modules(found: list[list[Row]], path: Path) -> Iterator[LayerMeasurement]:
+def _part(heading: Row, row: Row) -> Resources:
+    """Return the counts of a module or buffer; `-` in a table of instances is unknown, as elsewhere."""
+    return Resources(**{name: part_number(cell) for _, name, cell in _counted(heading, row)})
+
+
+def _modules(found: list[list[Row]]) -> Iterator[LayerMeasurement]:
     """Yield every instance in the table of resources, with its cycles from the table of latencies."""
-    timed = dict(_latencies(found, path))
+    timed = dict(_latencies(found))
     for heading, row in _rows(found, "Instance", "BRAM_18K"):
         if len(row.cells) > 1 and row.cells[0] != "Total":
             module = row.cells[1]
             yield LayerMeasurement(
                 layer_of(module) or layer_of(row.cells[0]),
                 module,
-                _resources(heading, row, path),
+                _part(heading, row),
                 *timed.get(row.cells[0], (None, None)),
             )
 
 
-def _latencies(found: list[list[Row]], path: Path) -> Iterator[tuple[str, tuple[int | None, int | None]]]:
+def _latencies(found: list[list[Row]]) -> Iterator[tuple[str, tuple[int | None, int | None]]]:
     """Yield (latency, interval) of each instance; its heading has three rows, of which the last says min and max."""
     for rows in found:
         heading = next((row for row in rows[:3] if row.cells[0] == "Instance"), None)
@@ -116,18 +121,15 @@ def _latencies(found: list[list[Row]], path: Path) -> Iterator[tuple[str, tuple[
             continue
         for row in rows[rows.index(heading) + 1 :]:
             if len(row.cells) == len(heading.cells) and len(row.cells) >= 6:
-                latency, interval = (
-                    cycles(row.cells[place], what="cycles", path=path, line=row.line) for place in (3, -2)
-                )
-                yield row.cells[0], (latency, interval)
+                yield row.cells[0], (part_cycles(row.cells[3]), part_cycles(row.cells[-2]))
 
 
-def _buffers(found: list[list[Row]], path: Path) -> Iterator[tuple[str, Resources]]:
+def _buffers(found: list[list[Row]]) -> Iterator[tuple[str, Resources]]:
     """Yield FIFOs and memories with their resources."""
     for first, second in (("Memory", "BRAM_18K"), ("Name", "Depth")):
         for heading, row in _rows(found, first, second):
             if row.cells[0] != "Total":
-                yield row.cells[0], _resources(heading, row, path)
+                yield row.cells[0], _part(heading, row)
 
 
 def _rows(found: list[list[Row]], first: str, also: str) -> Iterator[tuple[Row, Row]]:

@@ -9,10 +9,11 @@ from hepprune.synthesis.reports.csynth import tool_of
 from hepprune.synthesis.reports.csynth_text import header
 from hepprune.synthesis.reports.modules import layer_of
 from hepprune.synthesis.reports.registry import report_parser, required_clock
-from hepprune.synthesis.reports.tables import Row, cycles, number, tables
+from hepprune.synthesis.reports.tables import UNKNOWN, Row, cycles, number, part_cycles, part_number, tables
 
 _COUNTS = ("BRAM", "DSP", "FF", "LUT", "URAM")
-_MODULE = re.compile(r"\+ *(\S+)")
+_MODULE = re.compile(r"\+ *(\S+?)\*?(?= |$)")  # a star marks dataflow
+_SAME_CLOCK = 1e-3  # long latencies in ns have four digits
 
 
 @report_parser("csynth_tree", mark=r"== Synthesis Summary Report of '")
@@ -26,35 +27,34 @@ def parse(path: Path, text: str, clock_ns: float | None = None) -> Measurement:
         ReportError: the tree is missing, a cell is no number, or the clock period is unknown.
     """
     version, part = header(path, text, "Version"), header(path, text, "Target device")
-    columns, modules = _tree(path, text)
-    top, *below = modules
+    columns, rows = _tree(path, text)
+    top, *below = (row for row in rows if _MODULE.match(row.cells[0]))
     latency = cycles(_cell(top, columns, "Latency", path), what="the latency", path=path, line=top.line)
-    met = _met(top, columns, path)
+    met = _met(top, columns, path, turned=_is_turned(version, rows, columns))
     return Measurement(
         stage="csynth",
         tool=tool_of(version),
         version=version,
         part=part,
-        clock_ns=_period(top, columns, path) if latency and met else required_clock(path, clock_ns),
+        clock_ns=_period(top, columns, path, clock_ns) if latency and met else required_clock(path, clock_ns),
         resources=_resources(top, columns, path),
         latency_cycles=latency,
         interval_cycles=cycles(_cell(top, columns, "Interval", path), what="the interval", path=path, line=top.line),
         clock_met=met,
-        layers=tuple(_layer(row, columns, path) for row in below if row.indent == top.indent + 1),
+        layers=tuple(_layer(row, columns) for row in below if row.indent == top.indent + 1),
     )
 
 
 def _tree(path: Path, text: str) -> tuple[dict[str, int], list[Row]]:
-    """Return the places of the columns by the first word of their headings, and the rows of modules."""
-    for rows in tables(text):
+    """Return the places of the columns by the first word of their headings, and the rows of modules and loops."""
+    for rows in tables(path, text):
         if len(rows) > 2 and rows[0].cells[0] == "Modules":
             columns: dict[str, int] = {}
             for place, words in enumerate(zip(rows[0].cells, rows[1].cells, strict=False)):
                 columns.setdefault(" ".join(filter(None, words)).split(" (")[0] or "loops", place)
             columns = {"Latency" if name.startswith("Latency") else name: place for name, place in _first(columns)}
-            modules = [row for row in rows[2:] if _MODULE.match(row.cells[0])]
-            if modules:
-                return columns, modules
+            if any(_MODULE.match(row.cells[0]) for row in rows[2:]):
+                return columns, rows[2:]
     raise ReportError(f"'{path}' has no tree of modules; expected 'Modules & Loops' in a synthesis summary")
 
 
@@ -64,38 +64,66 @@ def _first(columns: dict[str, int]) -> list[tuple[str, int]]:
 
 
 def _cell(row: Row, columns: dict[str, int], name: str, path: Path) -> str:
-    place = columns.get(name)
-    if place is None or place >= len(row.cells):
+    text = _told(row, columns, name)
+    if text is None:
         raise ReportError(f"'{path}', line {row.line}: no column '{name}' in the tree of modules")
-    return row.cells[place]
+    return text
+
+
+def _told(row: Row, columns: dict[str, int], name: str) -> str | None:
+    place = columns.get(name)
+    return None if place is None or place >= len(row.cells) else row.cells[place]
 
 
 def _resources(row: Row, columns: dict[str, int], path: Path) -> Resources:
-    """Return a row's counts; in this tree a `-` is none."""
+    """Return the top's counts; in this tree a `-` is none."""
     bram18, dsp, ff, lut, uram = (
         number(_cell(row, columns, name, path), what=name, path=path, line=row.line) or 0.0 for name in _COUNTS
     )
     return Resources(lut=lut, ff=ff, dsp=dsp, bram18=bram18, uram=uram)
 
 
-def _met(row: Row, columns: dict[str, int], path: Path) -> bool | None:
+def _is_turned(version: str, rows: list[Row], columns: dict[str, int]) -> bool:
+    """Return whether slacks have the other sign, as in 2020.2, where what is left of a period is printed below zero.
+
+    Where they have not, since 2021.2 at the latest, a row without an issue is never below zero.
+    """
+    told = [(_told(row, columns, "Issue Type"), _told(row, columns, "Slack") or "") for row in rows]
+    return version.startswith("2020.2") or any(issue == "-" and (_slack(text) or 0) < 0 for issue, text in told)
+
+
+def _slack(text: str) -> float | None:
+    bare = text.removeprefix("-")
+    value = part_number(bare)
+    return value if value is None or bare == text else -value
+
+
+def _met(row: Row, columns: dict[str, int], path: Path, *, turned: bool) -> bool | None:
+    """Return whether the period is kept: neither a slack below zero nor the issue `Timing`, which -0.00 may have."""
     text = _cell(row, columns, "Slack", path)
-    slack = number(text.removeprefix("-"), what="the slack", path=path, line=row.line)
-    return None if slack is None else slack == 0 or not text.startswith("-")
+    slack = _slack(text)
+    if slack is None and text not in UNKNOWN:
+        raise ReportError(f"'{path}', line {row.line}: the slack is '{text[:40]}'; expected ns")
+    if "Timing" in (_told(row, columns, "Issue Type") or ""):
+        return False
+    return None if slack is None else (slack <= 0 if turned else slack >= 0)
 
 
-def _period(row: Row, columns: dict[str, int], path: Path) -> float:
+def _period(row: Row, columns: dict[str, int], path: Path, clock_ns: float | None) -> float:
+    """Return the latency in ns for each cycle, or `clock_ns` if it is that but for the digits that are printed."""
     in_cycles, in_ns = columns["Latency"], columns["Latency"] + 1
     latency = [number(row.cells[place], what="the latency", path=path, line=row.line) for place in (in_cycles, in_ns)]
     if not latency[0] or not latency[1]:
         raise ReportError(f"'{path}', line {row.line}: expected the latency in cycles and in ns")
-    return round(latency[1] / latency[0], 3)
+    period = round(latency[1] / latency[0], 3)
+    return period if clock_ns is None or abs(period / clock_ns - 1) > _SAME_CLOCK else clock_ns
 
 
-def _layer(row: Row, columns: dict[str, int], path: Path) -> LayerMeasurement:
+def _layer(row: Row, columns: dict[str, int]) -> LayerMeasurement:
+    """Return what is known of a module: a `-` is none of a resource, and what cannot be read is unknown."""
     found = _MODULE.match(row.cells[0])
     module = found[1] if found else row.cells[0]
-    latency, interval = (
-        cycles(_cell(row, columns, name, path), what=name, path=path, line=row.line) for name in ("Latency", "Interval")
-    )
-    return LayerMeasurement(layer_of(module), module, _resources(row, columns, path), latency, interval)
+    told = {name: _told(row, columns, name) or "" for name in (*_COUNTS, "Latency", "Interval")}
+    bram18, dsp, ff, lut, uram = (0.0 if told[name] in UNKNOWN else part_number(told[name]) for name in _COUNTS)
+    resources = Resources(lut=lut, ff=ff, dsp=dsp, bram18=bram18, uram=uram)
+    return LayerMeasurement(layer_of(module), module, resources, *map(part_cycles, (told["Latency"], told["Interval"])))

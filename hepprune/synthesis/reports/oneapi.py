@@ -13,9 +13,9 @@ from typing import Any
 from hepprune.errors import ReportError
 from hepprune.hardware.resources import LayerMeasurement, Measurement, Resources
 from hepprune.synthesis.reports.modules import layer_of
-from hepprune.synthesis.reports.registry import UNKNOWN, report_parser, required_clock
+from hepprune.synthesis.reports.registry import UNKNOWN, bounded, report_parser, required_clock
 from hepprune.synthesis.reports.solution import loaded
-from hepprune.synthesis.reports.tables import number
+from hepprune.synthesis.reports.tables import number, part_number
 
 _VERSION = re.compile(r"oneapi/compiler/(\d{4}\.\d{1,3})")
 _MAX_MHZ = 1e5
@@ -33,7 +33,7 @@ def parse_fit(path: Path, text: str, clock_ns: float | None = None) -> Measureme
     clocks, used = (_nodes(data, f"quartusFit{name}Summary", path) for name in ("Clock", "ResourceUsage"))
     fastest = 1e3 / _mhz(clocks[0].get("clock fmax"), path)
     lut, ff, dsp = (_count(used[0].get(name), name, path) for name in ("alut", "reg", "dsp"))
-    layers = tuple(LayerMeasurement(*_function(node), _fitted(node, path)) for node in used[1:])
+    layers = tuple(LayerMeasurement(*_function(node), _fitted(node)) for node in used[1:])
     return Measurement(
         stage="route",
         tool="quartus",
@@ -52,8 +52,8 @@ def _function(node: Mapping[str, Any]) -> tuple[str | None, str]:
     return layer_of(name) or layer_of(str(node.get("compiler_name"))), name
 
 
-def _fitted(node: Mapping[str, Any], path: Path) -> Resources:
-    return Resources(*(_count(node.get(name), name, path) for name in ("alut", "reg", "dsp")))
+def _fitted(node: Mapping[str, Any]) -> Resources:
+    return Resources(*(_part(node.get(name)) for name in ("alut", "reg", "dsp")))
 
 
 @report_parser("oneapi_area", mark=r"^\s*\{\s*\"columns\"\s*:\s*\[\s*\"\"\s*,\s*\"ALUTs")
@@ -65,7 +65,7 @@ def parse_area(path: Path, text: str, clock_ns: float | None = None) -> Measurem
     """
     system, *nodes = lines(path, text)
     kernels = [node for node in nodes if node.get("type") == "function" and node.get("parent") == 0]
-    rows = [(_function(node), _row(node.get("total_kernel_resources"), path)) for node in kernels]
+    rows = [(_function(node), _used(node.get("total_kernel_resources"))) for node in kernels]
     return _estimated(path, text, _row(system.get("total"), path), rows, clock_ns=clock_ns)
 
 
@@ -80,7 +80,7 @@ def parse_summary(path: Path, text: str, clock_ns: float | None = None) -> Measu
     total = next((node for node in nodes if node.get("name") == "Total"), {})
     compiled = {str(node.get("name")): node for node in nodes if "compiler_name" in node}
     kernels = [node for node in nodes if node.get("parent") == "estimatedResources" and "classes" not in node]
-    rows = [(_function(compiled.get(str(node.get("name")), node)), _row(node.get("data"), path)) for node in kernels]
+    rows = [(_function(compiled.get(str(node.get("name")), node)), _used(node.get("data"))) for node in kernels]
     return _estimated(path, text, _row(total.get("data"), path), rows, clock_ns=clock_ns)
 
 
@@ -130,11 +130,20 @@ def _timed(kernel: Mapping[str, Any], blocks: Mapping[str, Mapping[str, Any]], p
     children = kernel.get("children")
     known = [str(child) for child in children] if isinstance(children, list) else []
     own = [blocks[child] for child in known if child in blocks]
-    latency, interval = (
-        max((int(value) for block in own if (value := _count(block.get(name), name, path)) is not None), default=None)
-        for name in ("lt", "ii")
-    )
-    return LayerMeasurement(*_function(kernel), Resources(), latency, interval)
+    intervals = [_count(block.get("ii"), "ii", path) for block in own]
+    return LayerMeasurement(*_function(kernel), Resources(), _longest(own, path), _largest(intervals))
+
+
+def _longest(blocks: list[Mapping[str, Any]], path: Path) -> int | None:
+    """Return the latency of a kernel's longest block; of an unreadable one nobody knows whether it is the longest."""
+    try:
+        return _largest([_count(block.get("lt"), "lt", path) for block in blocks])
+    except ReportError:
+        return None
+
+
+def _largest(values: list[float | None]) -> int | None:
+    return max((int(value) for value in values if value is not None), default=None)
 
 
 def lines(path: Path, text: str) -> list[Mapping[str, Any]]:
@@ -143,6 +152,7 @@ def lines(path: Path, text: str) -> list[Mapping[str, Any]]:
     Raises:
         ReportError: a line is no JSON object, or there is none.
     """
+    bounded(path, text, "[{,\n")
     found: list[Mapping[str, Any]] = []
     for place, line in enumerate(text.split("\n"), 1):
         try:
@@ -176,7 +186,22 @@ def _row(data: Any, path: Path) -> Resources:
     if not isinstance(data, list) or len(data) < 4:
         raise ReportError(f"'{path}' has no row of resources where one is due; expected ALUTs, FFs, RAMs, DSPs")
     lut, ff, _, dsp, _, halves = (_count(value, "a resource", path) for value in (*data, 0, 0)[:6])
+    return _packed(lut, ff, dsp, halves)
+
+
+def _used(data: Any) -> Resources:
+    """Return a kernel's row; what is missing or unreadable in it is unknown."""
+    values = data if isinstance(data, list) else []
+    lut, ff, _, dsp, _, halves = (_part(value) for value in (*values[:6], *(None,) * (4 - len(values)), 0, 0)[:6])
+    return _packed(lut, ff, dsp, halves)
+
+
+def _packed(lut: float | None, ff: float | None, dsp: float | None, halves: float | None) -> Resources:
     return Resources(lut=lut, ff=ff, dsp=None if dsp is None or halves is None else dsp + halves / _PACKED)
+
+
+def _part(value: Any) -> float | None:
+    return part_number("" if value is None else str(value))
 
 
 def _count(value: Any, what: str, path: Path) -> float | None:

@@ -14,6 +14,7 @@ from hepprune.hardware.resources import Measurement
 from hepprune.synthesis.failures import Failure, RunFailedError
 
 MAX_BYTES = 2**26
+MAX_MARKS = 2**20  # of those that make a report's structure: the largest public one has 80,000 in 1.7 MB
 UNKNOWN = "unknown"  # the part or version that a report does not name
 _STEERING = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")
 _HEAD = 4096  # characters in which a report says what it is
@@ -95,6 +96,19 @@ def required_clock(path: Path, clock_ns: float | None) -> float:
     if clock_ns is None:
         raise ReportError(f"'{path}' holds no clock period; give clock_ns")
     return clock_ns
+
+
+def bounded(path: Path, text: str, marks: str, *, most: int = MAX_MARKS) -> None:
+    """Check that a text has no more of each of the characters that make its structure than any report has.
+
+    64 MiB of nothing else would take gigabytes and minutes to take apart.
+
+    Raises:
+        ReportError: it has.
+    """
+    for mark in marks:
+        if (found := text.count(mark)) > most:
+            raise ReportError(f"'{path}' has {found:,} times {mark!r}, more than the {most:,} of any report")
 
 
 def text_of(path: Path) -> str:

@@ -10,8 +10,8 @@ from hepprune.errors import ReportError
 from hepprune.hardware.resources import LayerMeasurement, Measurement, Resources
 from hepprune.synthesis.reports.csynth import DSP_TAGS, fits
 from hepprune.synthesis.reports.modules import layer_of
-from hepprune.synthesis.reports.registry import UNKNOWN, report_parser
-from hepprune.synthesis.reports.tables import cycles, number
+from hepprune.synthesis.reports.registry import UNKNOWN, bounded, report_parser
+from hepprune.synthesis.reports.tables import cycles, number, part_cycles, part_number
 
 
 @report_parser("solution", mark=r"^\s*\{\s*\"Top\"\s*:")
@@ -39,8 +39,8 @@ def parse(path: Path, text: str, _clock_ns: float | None = None) -> Measurement:
         part="".join(_text(_object(data, "Target", path), name, path) for name in ("Device", "Package", "Speed")),
         clock_ns=clock,
         resources=_resources(_object(metrics, "Area", path), path),
-        latency_cycles=_worst(latency, "LatencyWorst", path),
-        interval_cycles=_interval(latency, path),
+        latency_cycles=cycles(_text(latency, "LatencyWorst", path), what="LatencyWorst", path=path),
+        interval_cycles=cycles(_interval(latency), what="the interval", path=path),
         clock_met=fits(estimate, clock - (uncertainty or 0.0)),
         layers=_layers(_object(hierarchy, "Hierarchy", path), _object(hierarchy, "Metrics", path), path),
     )
@@ -52,6 +52,7 @@ def loaded(path: Path, text: str) -> Mapping[str, Any]:
     Raises:
         ReportError: it is no sound JSON, or no object.
     """
+    bounded(path, text, "[{,")
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as problem:
@@ -64,37 +65,37 @@ def loaded(path: Path, text: str) -> Mapping[str, Any]:
 def _layers(top: Mapping[str, Any], metrics: Mapping[str, Any], path: Path) -> tuple[LayerMeasurement, ...]:
     calls = top.get("Instances", [])
     names = [_text(call, "ModuleName", path) for call in calls] if isinstance(calls, list) else []
-    return tuple(_layer(name, _object(metrics, name, path), path) for name in names if name in metrics)
+    return tuple(_layer(name, metrics[name]) for name in names if name in metrics)
 
 
-def _layer(name: str, metrics: Mapping[str, Any], path: Path) -> LayerMeasurement:
-    latency = _object(metrics, "Latency", path)
-    return LayerMeasurement(
-        layer_of(name),
-        name,
-        _resources(_object(metrics, "Area", path), path),
-        _worst(latency, "LatencyWorst", path),
-        _interval(latency, path),
-    )
+def _layer(name: str, metrics: Any) -> LayerMeasurement:
+    """Return what is known of a module; what is missing or unreadable of it is unknown."""
+    area, latency = (_part(metrics, section) for section in ("Area", "Latency"))
+    counts = {count: part_number(str(area[tag])) for count, tag in _tags(area).items()}
+    worst, interval = part_cycles(str(latency.get("LatencyWorst", ""))), part_cycles(_interval(latency))
+    return LayerMeasurement(layer_of(name), name, Resources(**counts), worst, interval)
+
+
+def _part(metrics: Any, section: str) -> Mapping[str, Any]:
+    found = metrics.get(section) if isinstance(metrics, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def _resources(area: Mapping[str, Any], path: Path) -> Resources:
-    """Return counts; a resource that a module has none of is left out by some releases."""
-    dsp = next((tag for tag in DSP_TAGS if tag in area), "DSP")
-    tags = {"lut": "LUT", "ff": "FF", "dsp": dsp, "bram18": "BRAM_18K", "uram": "URAM"}
     return Resources(
-        **{name: number(_text(area, tag, path), what=tag, path=path) for name, tag in tags.items() if tag in area}
+        **{count: number(_text(area, tag, path), what=tag, path=path) for count, tag in _tags(area).items()}
     )
 
 
-def _worst(latency: Mapping[str, Any], name: str, path: Path) -> int | None:
-    return cycles(_text(latency, name, path), what=name, path=path)
+def _tags(area: Mapping[str, Any]) -> dict[str, str]:
+    """Return the tags of the counts that are there; some releases leave out a resource of which there is none."""
+    dsp = next((tag for tag in DSP_TAGS if tag in area), "DSP")
+    tags = {"lut": "LUT", "ff": "FF", "dsp": dsp, "bram18": "BRAM_18K", "uram": "URAM"}
+    return {count: tag for count, tag in tags.items() if tag in area}
 
 
-def _interval(latency: Mapping[str, Any], path: Path) -> int | None:
-    name = "PipelineIIMax" if "PipelineIIMax" in latency else "PipelineII"
-    text = _text(latency, name, path) if name in latency else ""
-    return cycles(text.rpartition("~")[2].strip(), what=name, path=path)
+def _interval(latency: Mapping[str, Any]) -> str:
+    return str(latency.get("PipelineIIMax", latency.get("PipelineII", "")))
 
 
 def _object(value: Any, name: str, path: Path) -> Mapping[str, Any]:

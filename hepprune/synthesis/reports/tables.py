@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hepprune.errors import ReportError
+from hepprune.synthesis.reports.registry import bounded
 
 UNKNOWN = frozenset({"", "undef", "?", "-", "~0", "N/A", "NA", "n/a", "inf"})
-_NUMBER = re.compile(r"\d{1,18}(\.\d{1,18})?")
+_NUMBER = re.compile(r"\d{1,18}(\.\d{1,18})?(e[+-][01]\d)?")  # long latencies in ns are printed as 7.453e+03
+_UNIT = re.compile(r"( ns)?( *\(~?[\d.]+%?\))?$")
+_RANGE = re.compile(r"(?:\d{1,18}|undef|\?|-) *~ *(\S+)")
+_MAX_CELL = 80  # characters of a cell that can be a number
 _FRAME = re.compile(r"[-+= ]*")
 
 
@@ -21,8 +25,13 @@ class Row:
     indent: int
 
 
-def tables(text: str) -> Iterator[list[Row]]:
-    """Yield every table of a text: its rows, the heading's among them, without the frames."""
+def tables(path: Path, text: str) -> Iterator[list[Row]]:
+    """Yield every table of a text: its rows, the heading's among them, without the frames.
+
+    Raises:
+        ReportError: it has more cells or lines than any report.
+    """
+    bounded(path, text, "|\n")
     rows: list[Row] = []
     for line, content in enumerate(text.splitlines(), 1):
         bare = content.strip()
@@ -42,7 +51,8 @@ def number(text: str, *, what: str, path: Path, line: int | None = None) -> floa
     Raises:
         ReportError: it is neither.
     """
-    bare = re.sub(r"( ns)?( *\(~?[\d.]+%?\))?$", "", text.strip())
+    text = text.strip()
+    bare = _UNIT.sub("", text) if len(text) <= _MAX_CELL else text
     if bare in UNKNOWN:
         return None
     if not _NUMBER.fullmatch(bare):
@@ -52,12 +62,29 @@ def number(text: str, *, what: str, path: Path, line: int | None = None) -> floa
 
 
 def cycles(text: str, *, what: str, path: Path, line: int | None = None) -> int | None:
-    """Return a cell's whole number of clock cycles, None where it is unknown.
+    """Return a cell's whole number of clock cycles, of a range (`20 ~ 21`) the worst; None where it is unknown.
 
     Raises:
         ReportError: it is neither.
     """
-    value = number(text, what=what, path=path, line=line)
+    spread = _RANGE.fullmatch(text.strip())
+    value = number(spread[1] if spread else text, what=what, path=path, line=line)
     if value is not None and not value.is_integer():
         raise ReportError(f"'{path}': {what} is {value}; expected whole clock cycles")
     return None if value is None else int(value)
+
+
+def part_number(text: str) -> float | None:
+    """Return the number of a module, None where it is unknown or unreadable: that costs the figure, not the report."""
+    try:
+        return number(text, what="", path=Path())
+    except ReportError:
+        return None
+
+
+def part_cycles(text: str) -> int | None:
+    """Return the cycles of a module, None where they are unknown or unreadable: that costs the figure alone."""
+    try:
+        return cycles(text, what="", path=Path())
+    except ReportError:
+        return None

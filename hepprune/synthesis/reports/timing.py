@@ -7,9 +7,8 @@ from hepprune.errors import ReportError
 from hepprune.hardware.resources import Measurement, Resources
 from hepprune.synthesis.reports.registry import report_parser, required_clock
 from hepprune.synthesis.reports.tables import number
-from hepprune.synthesis.reports.vivado import header
+from hepprune.synthesis.reports.vivado import header, stage
 
-_ROUTED = re.compile(r"^\| *(Command *:.*_routed|Design State *: *.*([Rr]outed|[Pp]laced))", re.MULTILINE)
 _SLACK = re.compile(r"^ *WNS\(ns\).*\n[ -]*\n *(\S+) +(\S+) +(\S+) +(\S+)(?: +(\S+))?", re.MULTILINE)
 _PERIOD = re.compile(r"^\S+ +\{[\d. ]+\} +(\d{1,6}\.\d{1,6}) ", re.MULTILINE)
 _REQUIREMENT = re.compile(r"^ *Requirement: +(\d{1,6}\.\d{1,6})ns", re.MULTILINE)
@@ -29,7 +28,7 @@ def parse(path: Path, text: str, clock_ns: float | None = None) -> Measurement:
     period = _PERIOD.search(text) or _REQUIREMENT.search(text)
     setup, hold = (_slack(path, slacks[group]) for group in (1, 5))
     return Measurement(
-        stage="route" if _ROUTED.search(text) else "vsynth",
+        stage=stage(text),
         tool="vivado",
         version=header(path, text, "Tool Version", r"Vivado v\.(\S+)"),
         part=header(path, text, "Device", r"(\S+)"),

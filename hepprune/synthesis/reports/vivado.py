@@ -1,17 +1,21 @@
 """Vivado's `report_utilization`, flat or by hierarchy: the cells that synthesis or placement left of a design."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from hepprune.errors import ReportError
 from hepprune.hardware.resources import LayerMeasurement, Measurement, Resources
 from hepprune.synthesis.reports.modules import layer_of
 from hepprune.synthesis.reports.registry import report_parser, required_clock
-from hepprune.synthesis.reports.tables import Row, number, tables
+from hepprune.synthesis.reports.tables import Row, number, part_number, tables
 
 # Later sections tell each SLR's share of the same cells, under the same labels.
 _SHARES = re.compile(r"^\d+\. SLR .*\n-+$", re.MULTILINE)
-_PLACED = re.compile(r"^\| *Design State *: *(.*[Pp]laced|.*[Rr]outed|Physopt)", re.MULTILINE)
+# Synthesized, Optimized; Placed, Physopt postPlace, Routed, Physopt postRoute, some also Fully or Partially.
+_STATE = re.compile(r"^\| *Design State *: *([^|\n]*)", re.MULTILINE)
+_PLACED = re.compile(r"(?i)\b(placed|routed|post(place|route))\b|physopt")
+_COMMAND = re.compile(r"(?im)^\| *Command *:.*_(placed|routed|postroute)")  # older reports of timing tell no state
 _INDENT = 2  # blanks for each level of the hierarchy
 _COLUMNS = {"Total LUTs": "lut", "FFs": "ff", "DSP Blocks": "dsp", "DSP48 Blocks": "dsp", "DSPs": "dsp", "URAM": "uram"}
 
@@ -27,29 +31,34 @@ def parse_hierarchy(path: Path, text: str, clock_ns: float | None = None) -> Mea
     """
     clock = required_clock(path, clock_ns)
     version, part = _origin(path, text)
-    for heading, *rows in tables(text):
+    for heading, *rows in tables(path, text):
         if heading.cells[:2] == ("Instance", "Module") and rows:
             top, *below = rows
             inside = [row for row in below if row.indent == top.indent + _INDENT and not row.cells[0].startswith("(")]
-            layers = tuple(_layer(heading, row, path) for row in inside if len(row.cells) > 1)
-            total = _row(heading, top, path)
-            return Measurement(_stage(text), "vivado", version, part, clock, total, layers=layers)
+            layers = tuple(_layer(heading, row) for row in inside if len(row.cells) > 1)
+            total = _total(heading, top, path)
+            return Measurement(stage(text), "vivado", version, part, clock, total, layers=layers)
     raise ReportError(f"'{path}' has no table of instances; expected 'Instance' and 'Module' in its heading")
 
 
-def _layer(heading: Row, row: Row, path: Path) -> LayerMeasurement:
+def _layer(heading: Row, row: Row) -> LayerMeasurement:
     layer = layer_of(row.cells[1]) or layer_of(row.cells[0])
-    return LayerMeasurement(layer, row.cells[1], _row(heading, row, path))
+    values = {name: part_number(cell) for name, cell in zip(heading.cells[2:], row.cells[2:], strict=False)}
+    return LayerMeasurement(layer, row.cells[1], _resources(values))
 
 
-def _row(heading: Row, row: Row, path: Path) -> Resources:
+def _total(heading: Row, row: Row, path: Path) -> Resources:
     values = {
         name: number(cell, what=name, path=path, line=row.line)
         for name, cell in zip(heading.cells[2:], row.cells[2:], strict=False)
     }
-    counts = {_COLUMNS[name]: value for name, value in values.items() if name in _COLUMNS}
-    if not {"lut", "ff"} <= counts.keys():
+    if not {"Total LUTs", "FFs"} <= values.keys():
         raise ReportError(f"'{path}', line {heading.line}: expected the columns 'Total LUTs' and 'FFs'")
+    return _resources(values)
+
+
+def _resources(values: Mapping[str, float | None]) -> Resources:
+    counts = {_COLUMNS[name]: value for name, value in values.items() if name in _COLUMNS}
     tiles, halves = values.get("RAMB36"), values.get("RAMB18")
     return Resources(**counts, bram18=None if tiles is None or halves is None else 2 * tiles + halves)
 
@@ -74,12 +83,13 @@ def parse(path: Path, text: str, clock_ns: float | None = None) -> Measurement:
         bram18=None if tiles is None else 2 * tiles,
         uram=_used(path, cells, "URAM", optional=True),
     )
-    return Measurement(_stage(text), "vivado", version, part, clock, resources)
+    return Measurement(stage(text), "vivado", version, part, clock, resources)
 
 
-def _stage(text: str) -> str:
-    """Return what was counted: the cells of logic synthesis, or those that were placed."""
-    return "route" if _PLACED.search(text) else "vsynth"
+def stage(text: str) -> str:
+    """Return what one of Vivado's reports is about: the netlist of logic synthesis, or cells that were placed."""
+    state = _STATE.search(text)
+    return "route" if (_PLACED.search(state[1]) if state else _COMMAND.search(text)) else "vsynth"
 
 
 def _used(path: Path, text: str, *labels: str, optional: bool = False) -> float | None:

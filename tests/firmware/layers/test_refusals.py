@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from hepprune.errors import NetworkError
-from hepprune.firmware import hls, layers
+from hepprune.firmware import hls, layers, modelgraph, names
+from hepprune.firmware.names import Names
 from hepprune.fixed import FixedPoint
 from hepprune.network import Argmax, Input, Layer, Network, ReLU, Softmax
 from hepprune.network.layers import (
@@ -154,14 +155,31 @@ def test_a_stream_is_copied_seven_times_at_most() -> None:
         layers.described(network, io_type="io_stream")
 
 
-def test_what_hls4ml_itself_refuses_is_one_sentence(tmp_path: Path) -> None:
-    layers_ = [Input("features", (4, 3), FEATURES), MAKE.dense("dense", 3, 2), Reshape("flat", (-1,))]
-    with pytest.raises(NetworkError, match="hls4ml refuses the network: .*flat"):
-        hls.export(
-            Network(layers_, outputs=("dense", "flat")),
-            tmp_path / "hls",
-            part="xcvu13p-flga2577-2-e",
-            clock_ns=5.0,
-            clock_uncertainty=0.27,
-        )
-    assert list(tmp_path.iterdir()) == []
+def test_what_hls4ml_itself_refuses_is_one_sentence_with_the_users_names(tmp_path: Path) -> None:
+    layers_ = [Input("features", (4, 3), FEATURES), MAKE.dense("dense", 3, 2), Reshape("signal", (-1,))]
+    network = Network(layers_, outputs=("dense", "signal"))
+    nodes = layers.described(network, io_type="io_parallel")
+    table = Names({"it": "it"}, names.safe(node.name for node in nodes))
+    options = {"project_name": "it", "part": "xcvu13p", "io_type": "io_parallel", "clock_period": 5.0}
+    with pytest.raises(NetworkError, match="hls4ml refuses the network: Remove leaf node signal will"):
+        modelgraph.build(nodes, network.outputs, table, tmp_path, options)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "nodes"),
+    [
+        (["dense", "dense"], ("dense", "dense.out1")),
+        (["features", "dense"], ("features.out0", "dense")),
+        (["flat", "dense", "same"], ("flat", "dense.out1", "same.out2")),
+        (["other", "same"], ("other", "same")),
+    ],
+)
+def test_a_value_that_is_put_out_already_is_copied(outputs: list[str], nodes: tuple[str, ...]) -> None:
+    casts = [Activation("same", "linear", None, POSITIVE), Activation("other", "linear", None, NARROW)]
+    made = [MAKE.dense("dense", 3, 2, result=POSITIVE), Reshape("flat", (-1,)), *casts]
+    sources = {"dense": "features", "flat": "dense", "same": "dense", "other": "dense"}
+    network = Network([Input("features", (4, 3), FEATURES), *made], sources, outputs)
+    assert not layers.refusals(network, io_type="io_parallel")
+    found, ends = layers.distinct(layers.described(network, io_type="io_parallel"), outputs)
+    assert ends == nodes
+    assert len(found) == 5 + sum(".out" in name for name in nodes)

@@ -1,0 +1,43 @@
+"""Outputs of hls4ml's graph: each a value of its own, where a network puts one out twice, or an input."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from hepprune.firmware.layers.base import Node
+from hepprune.firmware.names import PART
+
+
+def distinct(nodes: Iterable[Node], outputs: Iterable[str]) -> tuple[list[Node], tuple[str, ...]]:
+    """Return the nodes, with a copy of each output that is an input or an earlier output too, and outputs by node."""
+    known = {node.name: node for node in nodes}
+    taken = {name for name, node in known.items() if node.attributes["class_name"] == "InputLayer"}
+    ends: list[str] = []
+    for name in outputs:
+        made_by = _maker(known, name)
+        if made_by in taken:
+            copied = _copy(known[name], f"{name}{PART}out{len(ends)}")
+            known[copied.name] = copied
+            name = copied.name  # noqa: PLW2901
+        taken.add(made_by)
+        ends.append(name)
+    return list(known.values()), tuple(ends)
+
+
+def _maker(known: Mapping[str, Node], name: str) -> str:
+    """Return the node that makes a value, past those that hls4ml drops: they only call it by another shape or name."""
+    node = known[name]
+    while node.attributes["class_name"] == "Reshape" or _changes_nothing(known, node):
+        node = known[node.attributes["inputs"][0]]
+    return node.name
+
+
+def _changes_nothing(known: Mapping[str, Node], node: Node) -> bool:
+    if node.attributes.get("activation") != "linear":
+        return False
+    return node.precision["result"] == known[node.attributes["inputs"][0]].precision["result"]
+
+
+def _copy(node: Node, name: str) -> Node:
+    """Return a node that hands a value on; hls4ml would drop one of function linear, but not if it is Linear."""
+    attributes = {"class_name": "Activation", "name": name, "inputs": [node.name], "activation": "Linear"}
+    return replace(node, name=name, attributes=attributes, precision={"result": node.precision["result"]}, knobs={})

@@ -1,0 +1,83 @@
+"""From several reports of one design to one measurement of each of its stages."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from hepprune.hardware.resources import RESOURCES, LayerMeasurement, Measurement, Resources
+from hepprune.synthesis.reports import UNKNOWN
+
+_WITHOUT_CYCLES = {"vsynth", "route", "yosys", "nextpnr-ecp5"}
+
+
+def merged(measured: Iterable[Measurement]) -> list[Measurement]:
+    """Return one measurement of each stage, filled from all reports that do not contradict it; one that does stays."""
+    whole: list[Measurement] = []
+    for each in measured:
+        for place, known in enumerate(whole):
+            if _agree(known, each):
+                whole[place] = _filled(known, each)
+                break
+        else:
+            whole.append(each)
+    return whole
+
+
+def _agree(one: Measurement, other: Measurement) -> bool:
+    if one.stage != other.stage or one.clock_ns != other.clock_ns:
+        return False
+    if not _same_part(one.part, other.part):
+        return False
+    names = ("version", "latency_cycles", "interval_cycles", "clock_met")
+    pairs = [(getattr(one, name), getattr(other, name)) for name in names]
+    pairs += [(getattr(one.resources, name), getattr(other.resources, name)) for name in RESOURCES]
+    return all(a == b for a, b in pairs if not {a, b} & {None, UNKNOWN})
+
+
+def _same_part(one: str, other: str) -> bool:
+    """Whether two reports are of one part; Vivado leaves its speed grade out in some and a dash or `xc` in others."""
+    if UNKNOWN in {one, other}:
+        return True
+    short, long = sorted((part.lower().replace("-", "").removeprefix("xc") for part in (one, other)), key=len)
+    return long.startswith(short)
+
+
+def _filled(known: Measurement, more: Measurement) -> Measurement:
+    """Return a measurement with what it does not know taken from another of the same design and stage."""
+    names = ("version", "latency_cycles", "interval_cycles", "clock_met")
+    values: dict[str, Any] = {name: getattr(more, name) for name in names if getattr(known, name) in {None, UNKNOWN}}
+    values["part"] = max((known.part, more.part), key=lambda part: (part != UNKNOWN, len(part)))
+    resources = Resources(**(more.resources.known() | known.resources.known()))
+    return replace(known, resources=resources, layers=_filled_layers(known.layers, more.layers), **values)
+
+
+def _filled_layers(
+    known: tuple[LayerMeasurement, ...], more: tuple[LayerMeasurement, ...]
+) -> tuple[LayerMeasurement, ...]:
+    """Return modules with the counts and cycles that only the other report has of them."""
+    if not known:
+        return more
+    others = {each.module: each for each in more}
+    return tuple(
+        replace(
+            each,
+            layer=each.layer or other.layer,
+            resources=Resources(**(other.resources.known() | each.resources.known())),
+            latency_cycles=other.latency_cycles if each.latency_cycles is None else each.latency_cycles,
+            interval_cycles=other.interval_cycles if each.interval_cycles is None else each.interval_cycles,
+        )
+        for each in known
+        for other in [others.get(each.module, each)]
+    )
+
+
+def with_cycles(measured: list[Measurement], verilog: tuple[int, int] | None) -> list[Measurement]:
+    """Return measurements in which stages that tell no cycles have those of C synthesis, or else of the Verilog."""
+    predicted = next((each for each in measured if each.stage == "csynth" and each.latency_cycles is not None), None)
+    latency, interval = (predicted.latency_cycles, predicted.interval_cycles) if predicted else verilog or (None, None)
+    return [
+        replace(each, latency_cycles=latency, interval_cycles=interval)
+        if each.stage in _WITHOUT_CYCLES and each.latency_cycles is None
+        else each
+        for each in measured
+    ]

@@ -1,0 +1,26 @@
+from pathlib import Path
+
+import pytest
+from pydantic import TypeAdapter
+
+from hepprune import stored
+from hepprune.errors import DataError
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"[1, 2", "the file: Invalid JSON"),
+        (b'[1, "x"]', "1: Input should be a valid integer"),
+        (b"\xff", "the file: Invalid JSON"),
+        (b"[" * 100_000, "the file: Invalid JSON"),
+        (b"{}", "the file: Input should be a valid array"),
+    ],
+)
+def test_a_value_that_was_damaged_is_refused_by_its_place(tmp_path: Path, content: bytes, said: str) -> None:
+    path, adapter = tmp_path / "kept.json", TypeAdapter(tuple[int, int])
+    path.write_bytes(b"[1, 2]")
+    assert stored.read(adapter, path) == (1, 2)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=f"kept.json' is damaged or of another version of hepprune \\({said}"):
+        stored.read(adapter, path, error=DataError)
