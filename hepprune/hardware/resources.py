@@ -131,11 +131,11 @@ class Budget:
 
     def usage(self, figures: Estimate | Measurement) -> dict[str, float]:
         """Return what is used of each limit, as a fraction (1 is all of it); an unknown figure counts as infinite."""
-        return {name: _fraction(_figure(figures, name), limit) for name, limit in self.limits().items()}
+        return {name: _fraction(figure(figures, name), limit) for name, limit in self.limits().items()}
 
     def untold(self, figures: Estimate | Measurement) -> list[str]:
         """Return the limits of which the figures say nothing."""
-        return [name for name in self.limits() if _figure(figures, name) is None]
+        return [name for name in self.limits() if figure(figures, name) is None]
 
     def exceeded(self, figures: Estimate | Measurement) -> dict[str, float]:
         """Return the limits that are broken, worst first, each with the fraction used."""
@@ -147,7 +147,8 @@ class Budget:
         return not self.exceeded(figures)
 
 
-def _figure(figures: Estimate | Measurement, name: str) -> float | None:
+def figure(figures: Estimate | Measurement, name: str) -> float | None:
+    """Return what figures say of a limit by its name, None where they say nothing."""
     value: float | None = getattr(figures.resources if name in RESOURCES else figures, name)
     return value
 

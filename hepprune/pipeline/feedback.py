@@ -7,7 +7,7 @@ from functools import partial
 from hepprune.errors import BudgetMissedError, RecipeError, ReportError
 from hepprune.hardware import calibration, cost
 from hepprune.hardware.calibration import Calibration
-from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources
+from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources, figure
 from hepprune.network import Network
 from hepprune.pipeline import evidence
 from hepprune.pipeline.context import Context
@@ -158,9 +158,8 @@ def _anchored(budget: Budget, predicted: Estimate, measured: Measurement) -> Bud
 
 def _missed(budget: Budget, turns: list[Turn]) -> BudgetMissedError:
     closest = min(turns, key=lambda turn: max(budget.usage(turn.measurement).values())).measurement
-    name, used = next(iter(budget.exceeded(closest).items()))
-    limit = budget.limits()[name]
+    name = next(iter(budget.exceeded(closest)))
     return BudgetMissedError(
-        f"the measured design is still over budget after {len(turns)} turns: {name} binds, "
-        f"{limit:g} allowed, {used * limit:g} measured at the closest; the state is kept, allow more turns to go on"
+        f"the measured design is still over budget after {len(turns)} turns: {name} binds, {budget.limits()[name]:g} "
+        f"allowed, {figure(closest, name):g} measured at the closest; the state is kept, allow more turns to go on"
     )
