@@ -122,6 +122,25 @@ main()
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
 
+@pytest.mark.parametrize(("asked", "taken"), [(None, "1 1"), ("2", "2 2")])
+def test_a_command_computes_on_one_thread_unless_more_are_asked_for(asked: str | None, taken: str) -> None:
+    code = """
+import contextlib, sys
+sys.argv = ["hepprune", "--version"]
+from hepprune.__main__ import main
+with contextlib.suppress(SystemExit):
+    main()
+import numpy, torch, threadpoolctl
+pools = [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+print(torch.get_num_threads(), *set(pools))
+"""
+    variables = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    environment = {name: value for name, value in os.environ.items() if name not in variables}
+    environment |= {"OMP_NUM_THREADS": asked} if asked else {}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.splitlines()[-1] == taken
+
+
 QUICK: dict[str, object] = {
     "data__max_jets": 6000,
     "model": {"hidden": [6], "training": {"float_epochs": 1, "epochs": 1}},
