@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from hepprune.errors import BudgetMissedError, RecipeError, ReportError
+from hepprune.errors import BudgetMissedError, ReportError
 from hepprune.hardware import calibration, cost
 from hepprune.hardware.calibration import Calibration
 from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources, figure
@@ -59,8 +59,6 @@ class Start:
 def resolve(context: Context, baseline: Solved) -> Budget:
     """Return the recipe's budget, its share of the baseline worked out; what it leaves open is the target's."""
     wanted, target = context.recipe.budget, context.target.budget
-    if wanted.lut is not None and wanted.lut_of_baseline is not None:
-        raise RecipeError("budget: give lut or lut_of_baseline, not both")
     lut = wanted.lut if wanted.lut_of_baseline is None else float(int(wanted.lut_of_baseline * baseline.lut))
     own = Resources(lut=lut, ff=wanted.ff, dsp=wanted.dsp, bram18=wanted.bram18)
     return Budget(
