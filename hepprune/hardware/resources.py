@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 RESOURCES = ("lut", "ff", "dsp", "bram18", "uram")  # the fields of Resources, in order
 STAGES = ("da4ml", "csynth", "vsynth", "route", "yosys", "nextpnr-ecp5")
@@ -21,6 +21,11 @@ class Resources:
     def known(self) -> dict[str, float]:
         """Return the counts that are known, by name."""
         return {name: value for name in RESOURCES if (value := getattr(self, name)) is not None}
+
+    @property
+    def common(self) -> "Resources":
+        """The cells that every tool reports."""
+        return replace(self, uram=None)
 
     def __add__(self, other: "Resources") -> "Resources":
         """Return the sum; what either side does not know stays unknown."""
