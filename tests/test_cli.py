@@ -3,6 +3,7 @@
 import importlib.metadata
 import importlib.util
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -139,6 +140,23 @@ print(torch.get_num_threads(), *set(pools))
     environment |= {"OMP_NUM_THREADS": asked} if asked else {}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.splitlines()[-1] == taken
+
+
+def test_where_there_is_no_terminal_each_step_is_told_as_it_starts_and_as_it_ends() -> None:
+    code = """
+import sys
+from hepprune.cli.screen import Screen
+screen = Screen()
+with screen.progress, screen("training [bold]", 3) as advance:
+    sys.stdin.readline()
+    advance(3, "0.7 of all")
+"""
+    piped: dict[str, int] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen([sys.executable, "-c", code], text=True, **piped) as running:  # type: ignore[call-overload]
+        assert running.stderr.readline() == "training [bold] ...\n"  # while the step still waits
+        said, ended = running.communicate("go on\n")
+    assert said == ""
+    assert re.fullmatch(r"training \[bold\]: done in \d+\.\d s \(0\.7 of all\)\n", ended)
 
 
 QUICK: dict[str, object] = {
