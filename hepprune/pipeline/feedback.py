@@ -1,7 +1,7 @@
 """The loop: search, build, check, synthesise, calibrate, and search again until the measured design fits."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from hepprune.errors import BudgetMissedError, ReportError
@@ -56,16 +56,23 @@ class Start:
         return self.tagger if self.pruned is None else self.pruned
 
 
-def resolve(context: Context, baseline: Solved) -> Budget:
-    """Return the recipe's budget, its share of the baseline worked out; what it leaves open is the target's."""
+def asked(context: Context) -> Budget:
+    """Return the recipe's budget without its share of the baseline; what it leaves open is the target's."""
     wanted, target = context.recipe.budget, context.target.budget
-    lut = wanted.lut if wanted.lut_of_baseline is None else float(int(wanted.lut_of_baseline * baseline.lut))
-    own = Resources(lut=lut, ff=wanted.ff, dsp=wanted.dsp, bram18=wanted.bram18)
+    own = Resources(lut=wanted.lut, ff=wanted.ff, dsp=wanted.dsp, bram18=wanted.bram18)
     return Budget(
         target.latency_ns if wanted.latency_ns is None else wanted.latency_ns,
         target.interval_cycles if wanted.interval_cycles is None else wanted.interval_cycles,
         Resources(**(target.resources.known() | own.known())),
     )
+
+
+def resolve(context: Context, baseline: Solved) -> Budget:
+    """Return the recipe's budget, its share of the baseline worked out."""
+    budget, share = asked(context), context.recipe.budget.lut_of_baseline
+    if share is None:
+        return budget
+    return replace(budget, resources=replace(budget.resources, lut=float(int(share * baseline.lut))))
 
 
 def price_at(context: Context, stage: str, known: Calibration | None = None) -> moves.Price:

@@ -9,7 +9,7 @@ from typing import Any
 from hepprune.errors import BudgetMissedError
 from hepprune.hardware import targets
 from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources
-from hepprune.pipeline import feedback, firmware, outcome, taggers
+from hepprune.pipeline import checks, feedback, firmware, outcome, taggers
 from hepprune.pipeline.context import Context, Track, silent
 from hepprune.recipe import Recipe
 from hepprune.report import summary as summaries
@@ -25,7 +25,9 @@ def run(recipe: Recipe, *, build: Path, executor: Executor | None = None, track:
         HeppruneError: something in the recipe, the data or the machine is wrong.
     """
     context = Context(recipe, targets.load(recipe.target), build, track, executor=executor)
-    stage = firmware.check_programs(recipe).stage
+    with context.step("checking recipe, model and data"):
+        stage = firmware.check_programs(recipe).stage
+        checks.check(context, stage)
     jets = taggers.read_jets(context)
     with firmware.tools_compiling(context.state / "compiled") as compiled:
         baseline = taggers.baseline(context, jets)
@@ -72,6 +74,7 @@ def compare(recipe: Recipe, *, build: Path, track: Track = silent) -> dict[str, 
     and only what they know is limited: LUT, latency and II.
     """
     context = Context(recipe, targets.load(recipe.target), build, track)
+    checks.check(context, "da4ml")
     jets = taggers.read_jets(context)
     baseline = taggers.baseline(context, jets)
     curves = taggers.sensitivities(context, baseline, jets)
