@@ -17,7 +17,7 @@ from hepprune.fixed import FixedPoint
 from hepprune.hardware import targets
 from hepprune.network import Activation, BatchNorm, Conv, Dense, Input, Merge, Network, ReLU, Shared, Softmax, save
 from hepprune.network.precision import Precision, quantise
-from hepprune.pipeline import checks
+from hepprune.pipeline import checks, taggers
 from hepprune.pipeline.context import Context
 
 FEATURES, CLASSES = ["a", "mass", "tau_21"], ["q", "g"]
@@ -174,3 +174,18 @@ def test_a_run_and_a_comparison_check_before_they_read_jets(folder: Path, monkey
         with pytest.raises(HeppruneError, match="layer 'add'"):
             job(asked.recipe, build=asked.build)
         assert time.perf_counter() - started < 30
+
+
+def test_a_torch_module_is_found_by_name_and_its_weights_beside_the_recipe(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "from torch import nn\ndef mlp():\n    return nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))\n"
+    (tmp_path / "module_of_a_recipe.py").write_text(code)
+    module = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+    torch.save(module.state_dict(), folder / "weights.pt")
+    monkeypatch.chdir(tmp_path)
+    asked = context(folder, model={"file": "module_of_a_recipe:mlp@weights.pt"})
+    checks.check(asked, "yosys")
+    model = taggers.model_of(asked.recipe)
+    assert model is not None
+    assert torch.equal(model.dense_layers[0].weight, module[0].weight)
