@@ -81,6 +81,8 @@ MINIMAL = "{name: a, part: xcvu9p, clock_ns: 5"
         ("{name: a, part: xcvu9p, clock_ns: -1}", "clock_ns: -1 should be greater than 0, in ns"),
         ("{name: a, part: xyz, clock_ns: 5, budget: {share: 0.1}}", "unknown part 'xyz'"),
         ("{name: a, part: 'x y', clock_ns: 5}", "part: 'x y' should"),
+        ("{name: a, part: xcvu9p, clock_ns: .inf}", "clock_ns: inf should be a finite number, in ns"),
+        (MINIMAL + ", levels_per_cycle: 1" + 400 * "0" + "}", "should be less than or equal to 1000000000"),
         (MINIMAL + ", device: {luts: 3}}", "device.luts: unknown key; known here: family, lut"),
         (MINIMAL + ", device: {lut: 3}}", "device.ff: missing"),
         (

@@ -13,9 +13,11 @@ from hepprune.hardware.resources import Budget, Resources
 from hepprune.hardware.targets.presets import TARGETS
 from hepprune.hardware.targets.target import Target
 
+_MOST = 10**9  # of whole numbers: what is larger is no count, and may be more than a float holds
+
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class _Taken(_Section):
@@ -34,10 +36,10 @@ class _Limits(_Section):
     """
 
     latency_ns: Annotated[float, Field(gt=0)] | None = None
-    interval_cycles: Annotated[int, Field(ge=1)] | None = None
+    interval_cycles: Annotated[int, Field(ge=1, le=_MOST)] | None = None
     share: Annotated[float, Field(gt=0, le=1)] | None = None
     share_of: Literal["chip", "slr"] = "chip"
-    models: Annotated[int, Field(ge=1)] = 1
+    models: Annotated[int, Field(ge=1, le=_MOST)] = 1
     taken: _Taken = Field(default_factory=_Taken)
     lut: Annotated[float, Field(ge=0)] | None = None
     ff: Annotated[float, Field(ge=0)] | None = None
@@ -50,12 +52,12 @@ class _Device(_Section):
     """What a part has that hepprune does not know; `slr` counts its super logic regions."""
 
     family: Literal["7-series", "UltraScale", "UltraScale+", "Versal"] | None = None
-    lut: Annotated[int, Field(ge=1)]
-    ff: Annotated[int, Field(ge=1)]
-    dsp: Annotated[int, Field(ge=0)]
-    bram18: Annotated[int, Field(ge=0)]
-    uram: Annotated[int, Field(ge=0)] = 0
-    slr: Annotated[int, Field(ge=1)] = 1
+    lut: Annotated[int, Field(ge=1, le=_MOST)]
+    ff: Annotated[int, Field(ge=1, le=_MOST)]
+    dsp: Annotated[int, Field(ge=0, le=_MOST)]
+    bram18: Annotated[int, Field(ge=0, le=_MOST)]
+    uram: Annotated[int, Field(ge=0, le=_MOST)] = 0
+    slr: Annotated[int, Field(ge=1, le=_MOST)] = 1
 
 
 class _TargetFile(_Section):
@@ -65,9 +67,9 @@ class _TargetFile(_Section):
     part: Annotated[str, Field(pattern=r"^\s*[A-Za-z0-9][A-Za-z0-9._-]*\s*$")]
     clock_ns: Annotated[float, Field(gt=0)]
     clock_uncertainty: Annotated[float, Field(ge=0, lt=1)] | None = None
-    levels_per_cycle: Annotated[int, Field(ge=1)] | None = None
+    levels_per_cycle: Annotated[int, Field(ge=1, le=_MOST)] | None = None
     device: _Device | None = None
-    reserved_cycles: Annotated[int, Field(ge=0)] = 0
+    reserved_cycles: Annotated[int, Field(ge=0, le=_MOST)] = 0
     budget: _Limits = Field(default_factory=_Limits)
     source: str = ""
     note: str = ""
