@@ -68,7 +68,7 @@ def _refusal(network: Network, layer: Layer) -> str | None:
     if isinstance(layer, Shared):
         return f"runs the weights of '{layer.of}' again"
     if not isinstance(layer, Input | Dense | ReLU | BatchNorm):
-        return f"is a {type(layer).__name__}"
+        return f"is of kind {type(layer).__name__}"
     if len(network.shapes[layer.name]) != 1:
         return f"puts out values of shape {network.shapes[layer.name]}"
     if isinstance(layer, ReLU) and layer.maximum is not None:

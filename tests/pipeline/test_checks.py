@@ -125,14 +125,14 @@ MODELS: dict[str, tuple[Callable[[], Network], str]] = {
                                dense("e", 4, 2), Softmax("s")]), ""),
     "sizes": (lambda: Network([Input("x", 5), dense("d", 5, 7)]), "takes 5 features and gives 7 classes, .* 3 and 2"),
     "tanh": (lambda: Network([HERE, dense("d", 3, 4), Activation("t", "tanh"), dense("e", 4, 2)]),
-             "layer 't' of '.*tanh.npz' is a Activation"),
+             "layer 't' of '.*tanh.npz' is of kind Activation"),
     "relu6": (lambda: Network([HERE, dense("d", 3, 2), ReLU("r", maximum=6.0)]), "is a ReLU that ends at 6"),
     "residual": (
         lambda: Network(
             [HERE, dense("d", 3, 3), Merge("add", "add"), dense("e", 3, 2)],
             {"d": "x", "add": ("x", "d"), "e": "add"},
         ),
-        "layer 'add' of .* is a Merge, .* `hepprune prune` and `hepprune search` .* `hepprune estimate` prices",
+        "layer 'add' of .* is of kind Merge, .* `hepprune prune` and `hepprune search` .* `hepprune estimate` prices",
     ),
     "shared": (lambda: Network([HERE, dense("d", 3, 3), Shared("again", "d"), dense("e", 3, 2)]), "runs the weights"),
     "image": (
