@@ -58,6 +58,7 @@ clock_ns: 2.5
 levels_per_cycle: 3
 reserved_cycles: 2
 budget: {latency_ns: 100.0, interval_cycles: 1, share: 0.1, models: 2, taken: {lut: 100}}
+device: {family: UltraScale+, lut: 1000000, ff: 2000000, dsp: 1000, bram18: 100, uram: 10, slr: 4}
 source: somewhere
 """
 INPUT = {"class_name": "InputLayer", "config": {"name": "jets", "batch_input_shape": [None, 4]}}
