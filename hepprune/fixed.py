@@ -63,6 +63,18 @@ ROUNDING: dict[str, Callable[[Any], Any]] = {
     "RND_CONV": lambda v: library(v).round(v),
 }
 OVERFLOW = ("WRAP", "SAT", "SAT_SYM")
+MANTISSA = 24  # bits that float32 holds, the narrowest type networks run in
+
+
+def wrapped(steps: Array, period: Any, *, signed: bool) -> Array:
+    """Return whole numbers of steps less whole periods, from 0 or from -period/2 on; a period is a power of two.
+
+    Nothing is added before it is taken off, so that the result is exact wherever its floating type can hold it.
+    """
+    xp = library(steps)
+    turns = xp.ceil(xp.floor(steps * (2 / period)) / 2) if signed else xp.floor(steps / period)
+    return steps - turns * period  # type: ignore[no-any-return]
+
 
 _TEXT = re.compile(
     r"(?:ap_)?(u?)fixed<\s*(\d{1,4})\s*,\s*(-?\d{1,4})\s*(?:,\s*(?:AP_)?(\w+)\s*(?:,\s*(?:AP_)?(\w+)\s*(?:,\s*0\s*)?)?)?>"
@@ -115,7 +127,8 @@ class FixedPoint:
         if not self.signed:
             return 0, 2**self.width - 1
         highest = 2 ** (self.width - 1) - 1
-        return (-highest if self.overflow == "SAT_SYM" else -highest - 1), highest
+        # With a sign alone there is nothing to be symmetric to: ap_types then saturates as AP_SAT does.
+        return (-highest if self.overflow == "SAT_SYM" and self.width > 1 else -highest - 1), highest
 
     @property
     def minimum(self) -> float:
@@ -128,12 +141,24 @@ class FixedPoint:
         return self.integer_range[1] * self.step
 
     def integers(self, values: Array) -> Array:
-        """Return values as whole numbers of steps, in the floating type given (exact below its mantissa)."""
+        """Return values as whole numbers of steps, in the floating type given.
+
+        They are exact where it holds them; of a type wider than its mantissa, those in range that are next to them.
+        """
         rounded = ROUNDING[self.rounding](values / self.step)
-        if self.overflow != "WRAP":
-            return library(values).clip(rounded, *self.integer_range)  # type: ignore[no-any-return]
-        offset = 2 ** (self.width - 1) if self.signed else 0
-        return library(values).remainder(rounded + offset, 2.0**self.width) - offset  # type: ignore[no-any-return]
+        if self.overflow == "WRAP":
+            rounded = wrapped(rounded, 2.0**self.width, signed=self.signed)
+            if self.width <= MANTISSA:
+                return rounded  # type: ignore[no-any-return]
+        return library(values).clip(rounded, *self._ends(values))  # type: ignore[no-any-return]
+
+    def _ends(self, values: Any) -> tuple[int, int]:
+        """Return the smallest and largest whole number of steps in range that the floating type of the values holds."""
+        if self.width <= MANTISSA or values.itemsize > 4:
+            return self.integer_range
+        unit = 2 ** (self.width - self.signed - MANTISSA)
+        lowest, highest = self.integer_range
+        return -(-lowest // unit * unit), highest // unit * unit
 
     def __call__(self, values: Array) -> Array:
         """Return values rounded and brought into range, in the floating type given."""

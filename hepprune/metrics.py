@@ -1,10 +1,12 @@
 """Physics metrics, each with its statistical error and, on the same jets, the error of a difference.
 
-Every metric returns one influence value per jet: how far that jet pulls the metric from its mean. Its spread gives the
-error of the metric, and the spread of two influences' difference gives the error of a paired comparison
+Every metric takes finite logits (n_jets, n_classes) and the class of each jet; anything else is a DataError.
+It returns one influence value per jet: how far that jet pulls the metric from its mean. Its spread gives the error of
+the metric, and the spread of two influences' difference gives the error of a paired comparison
 (the infinitesimal jackknife, Efron 1981; for the AUC it is the variance of DeLong, DeLong and Clarke-Pearson 1988).
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -61,9 +63,29 @@ METRICS: dict[str, Metric] = {}
 
 
 def metric(function: Metric) -> Metric:
-    """Register a metric under its own name."""
-    METRICS[function.__name__] = function
-    return function
+    """Register a metric under its own name, and refuse logits and labels that it would make no sense of."""
+
+    @functools.wraps(function)
+    def checked(logits: Floats, labels: NDArray[np.integer[Any]]) -> Score:
+        _check(logits, labels)
+        return function(logits, labels)
+
+    METRICS[function.__name__] = checked
+    return checked
+
+
+def _check(logits: Floats, labels: NDArray[np.integer[Any]]) -> None:
+    """Refuse anything but finite logits (n_jets, n_classes) and, for each jet, one of the classes."""
+    if logits.ndim != 2 or not logits.size:
+        raise DataError(f"a metric needs at least one jet and class, not logits of shape {logits.shape}")
+    if labels.shape != logits.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(f"{len(logits)} jets need as many whole labels, not {labels.dtype} of shape {labels.shape}")
+    if not np.isfinite(logits).all():
+        jet = int(np.argmin(np.isfinite(logits).all(axis=1)))
+        raise DataError(f"the logits of jet {jet} are not finite; look for NaN and extreme values among the features")
+    if not 0 <= labels.min() <= labels.max() < logits.shape[1]:
+        wrong = int(labels.min() if labels.min() < 0 else labels.max())
+        raise DataError(f"the label {wrong} is none of the {logits.shape[1]} classes, 0 to {logits.shape[1] - 1}")
 
 
 def find(name: str) -> Metric:
@@ -102,8 +124,10 @@ def roc(scores: Floats, positive: NDArray[np.bool_]) -> tuple[Floats, Floats]:
     Scores and `positive` are (n_jets,); jets of equal score pass together.
 
     Raises:
-        DataError: one of the two kinds of jets is missing.
+        DataError: one of the two kinds of jets is missing, or a score is no number.
     """
+    if scores.shape != positive.shape or np.isnan(scores).any():
+        raise DataError("a ROC curve needs one score for each jet, a number")
     if not 0 < np.count_nonzero(positive) < len(positive):
         raise DataError("a ROC curve needs jets of the class and jets of other classes")
     order = np.argsort(-scores, kind="stable")
@@ -114,8 +138,6 @@ def roc(scores: Floats, positive: NDArray[np.bool_]) -> tuple[Floats, Floats]:
 
 def _mean(per_jet: NDArray[Any]) -> Score:
     values = per_jet.astype(np.float64)
-    if not len(values):
-        raise DataError("a metric needs at least one jet")
     return Score(float(values.mean()), values - values.mean())
 
 

@@ -211,9 +211,9 @@ def _validate(
 ) -> tuple[float, metrics.Score, float]:
     """Return the validation loss, the accuracy, and what the best epoch has least of."""
     logits, labels = evaluate(network, validation, quantised=settings.quantised), validation.y.numpy()
-    loss = metrics.cross_entropy(logits, labels).value
-    if not np.isfinite(loss):
+    if not np.isfinite(logits).all():
         raise DataError("the validation loss is not finite; look for extreme features among the validation jets")
+    loss = metrics.cross_entropy(logits, labels).value
     if settings.monitor != "loss":
         regret = -metrics.find(settings.monitor)(logits, labels).value
     elif penalty is None:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import subprocess
+from fractions import Fraction
 from itertools import product
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import OVERFLOW, ROUNDING, FixedPoint
+from hepprune.quantisers import FixedPoints
 
 SHAPES = ((8, 3), (6, -2), (3, 5), (2, 1))
 TYPES = [
@@ -22,15 +24,15 @@ TYPES = [
 PROGRAM = """
 #include <cstdio>
 #include "ap_fixed.h"
-template <class T> void convert(const double *values, size_t n) {{
+static double values[{n}];
+template <class T, class Source> void convert(double scale, size_t n) {{
     for (size_t i = 0; i < n; i++) {{
-        T converted = ap_fixed<48, 16>(values[i]);
+        T converted = Source(values[i] * scale);
         double result = converted.to_double();
         fwrite(&result, sizeof result, 1, stdout);
     }}
 }}
 int main() {{
-    static double values[{n}];
     if (fread(values, sizeof(double), {n}, stdin) != {n}) return 1;
     {calls}
 }}
@@ -46,22 +48,55 @@ def values() -> np.ndarray:
     return np.concatenate([steps, halves, spread, [0.0, 255.5, -256.0]])
 
 
-@pytest.mark.slow
-def test_every_mode_is_that_of_ap_fixed(tmp_path: Path) -> None:
+def compiled(folder: Path, inputs: np.ndarray, calls: list[str]) -> np.ndarray:
+    """Return what Xilinx' headers, as hls4ml ships them, make of the inputs."""
     package = importlib.util.find_spec("hls4ml")
     assert package is not None
     assert package.origin is not None
     headers = Path(package.origin).parent / "templates" / "vivado" / "ap_types"
-    inputs = values()
-    calls = "\n".join(f"convert<{_cpp(kind)}>(values, {len(inputs)});" for kind in TYPES)
-    source, program = tmp_path / "convert.cpp", tmp_path / "convert"
-    source.write_text(PROGRAM.format(n=len(inputs), calls=calls))
+    source, program = folder / "convert.cpp", folder / "convert"
+    source.write_text(PROGRAM.format(n=len(inputs), calls="\n".join(calls)))
     command = ["g++", "-std=c++17", "-w", "-O0", f"-I{headers}", str(source), "-o", str(program)]
     subprocess.run(command, check=True, capture_output=True)
     done = subprocess.run([str(program)], input=inputs.tobytes(), check=True, capture_output=True)
-    expected = np.frombuffer(done.stdout).reshape(len(TYPES), len(inputs))
+    return np.frombuffer(done.stdout)
+
+
+@pytest.mark.slow
+def test_every_mode_is_that_of_ap_fixed(tmp_path: Path) -> None:
+    inputs = values()
+    calls = [f"convert<{_cpp(kind)}, ap_fixed<48, 16>>(1, {len(inputs)});" for kind in TYPES]
+    expected = compiled(tmp_path, inputs, calls).reshape(len(TYPES), len(inputs))
     wrong = [str(kind) for kind, row in zip(TYPES, expected, strict=True) if not np.array_equal(kind(inputs), row)]
     assert wrong == []
+
+
+@pytest.mark.slow
+def test_all_narrow_types_are_those_of_ap_fixed_on_every_value(tmp_path: Path) -> None:
+    far = np.array([2.0**20 + 0.25, 2.0**20 + 0.5, 2.0**22 - 0.25, 2.0**23, 2.0**40])
+    near = np.array([2.0**-10, 0.5 - 2.0**-10, 0.5 + 2.0**-10, 1.5 - 2.0**-10])
+    quarters = np.arange(2**11) / 4  # the range of every width and a turn to either side, ties and all
+    steps = np.concatenate([far, near, quarters])
+    steps = np.stack([steps, -steps], axis=1).ravel()
+    kinds = [
+        FixedPoint(width, integer, signed, rounding, overflow)
+        for width in range(1, 9)
+        for integer in (-3, (width + 1) // 2, width + 3)
+        for signed, rounding, overflow in product((True, False), ROUNDING, OVERFLOW)
+    ]
+    counts = [2 * (len(far) + len(near)) + 2 ** (kind.width + 4) for kind in kinds]
+    calls = [f"convert<{_cpp(k)}, double>({k.step.hex()}, {n});" for k, n in zip(kinds, counts, strict=True)]
+    rows = np.split(compiled(tmp_path, steps, calls), np.cumsum(counts)[:-1])
+    for kind, expected in zip(kinds, rows, strict=True):
+        inputs = steps[: len(expected)] * kind.step
+        for values in (inputs, inputs.astype(np.float32), torch.tensor(inputs), torch.tensor(inputs).float()):
+            assert np.array_equal(np.asarray(kind(values)), expected), str(kind)
+            arrays = FixedPoints(*(np.array([v]) for v in (kind.width, kind.integer, kind.signed)), *modes(kind))
+            assert np.array_equal(np.asarray(arrays(values)), expected), str(kind)
+
+
+def modes(kind: FixedPoint) -> tuple[str, str]:
+    return kind.rounding, kind.overflow
 
 
 def _cpp(kind: FixedPoint) -> str:
@@ -98,6 +133,45 @@ def test_torch_and_numpy_agree_in_both_precisions(kind: FixedPoint, seed: int) -
     expected = kind(inputs.astype(np.float64))
     assert np.array_equal(kind(torch.tensor(inputs)).numpy(), expected.astype(np.float32))
     assert np.array_equal(kind(torch.tensor(inputs).double()).numpy(), expected)
+
+
+@given(
+    st.builds(FixedPoint, st.integers(1, 52), st.integers(-8, 58), st.booleans(), st.sampled_from(["TRN", "RND_CONV"])),
+    st.sampled_from([(np.float32, 24), (np.float64, 53)]),
+    st.data(),
+)
+def test_what_wraps_is_exact_wherever_the_floating_type_holds_it(
+    kind: FixedPoint, floating: tuple[type[np.floating], int], data: st.DataObject
+) -> None:
+    dtype, mantissa = floating
+    whole = data.draw(st.integers(1 - 2**mantissa, 2**mantissa - 1))
+    steps = Fraction(whole) * Fraction(2) ** data.draw(st.integers(-mantissa, 8))
+    inputs = np.array([float(steps * Fraction(kind.step))], dtype)
+    assert Fraction(float(inputs[0])) == steps * Fraction(kind.step)
+    low = kind.integer_range[0]
+    turned = ((steps // 1 if kind.rounding == "TRN" else round(steps)) - low) % 2**kind.width + low
+    expected = float(turned) * kind.step
+    for found in (kind(inputs)[0], kind(torch.tensor(inputs)).numpy()[0]):
+        assert found.dtype == dtype
+        if dtype(expected) == expected:
+            assert found == expected
+        else:  # the next that it holds, never one outside the range
+            assert kind.minimum <= float(found) <= kind.maximum
+            assert abs(float(found) - expected) <= abs(expected) * 2.0 ** (1 - mantissa)
+
+
+@pytest.mark.parametrize("overflow", ["SAT", "SAT_SYM"])
+@pytest.mark.parametrize("sign", ["fixed", "ufixed"])
+@pytest.mark.parametrize("width", [24, 25, 26, 32, 52])
+def test_what_saturates_stays_in_range_where_the_floating_type_does_not_hold_its_ends(
+    width: int, sign: str, overflow: str
+) -> None:
+    kind = FixedPoint.parse(f"{sign}<{width},3,AP_TRN,AP_{overflow}>")
+    for values in (np.array([-1e9, 1e9], np.float32), torch.tensor([-1e9, 1e9])):
+        low, high = (float(end) for end in kind(values))
+        assert kind.minimum <= low <= kind.minimum * (1 - 2.0**-23)
+        assert kind.maximum * (1 - 2.0**-23) <= high <= kind.maximum
+    assert kind(np.array([-1e9, 1e9])).tolist() == [kind.minimum, kind.maximum]
 
 
 @given(st.floats(-1e3, 1e3), st.floats(-1e3, 1e3), st.integers(0, 10))

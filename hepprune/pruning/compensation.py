@@ -3,6 +3,9 @@
 Removing weights of one output changes it by (w' - w) x. With the second moments S = E[x x^T] of what arrives (and a 1
 for the bias, which stays and helps) the mean squared change is (w' - w)^T S (w' - w), a quadratic whose optimum under
 w'_q = 0 is known in closed form (Hassibi and Stork 1993; for layers: Frantar et al., arXiv:2208.11580).
+
+S has 1e-8 of its mean diagonal added to it. Inputs that depend on each other have an inverse then, and of all optima of
+equal quality the one is found that changes the weights least.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,10 +21,10 @@ from hepprune.pruning import forcing, masks, recurrences, statistics, taps
 from hepprune.pruning.masks import Cut
 from hepprune.pruning.taps import Taps
 
-_EXACT_UP_TO = 256  # weights of one output; above, the sweep shares one inverse among all outputs
+_IN_TURN_UP_TO = 512  # weights of one output; above, as many updates of an inverse for each output take too long
 _LATER = 1 + 1e-12  # what has its turn later scores more, even where it has become the cheaper one
 _DAMPING = 1e-8  # of the mean second moment, so that inputs that depend on each other have an inverse
-_MAX_VALUES = 2**24  # of what arrives at one layer, at a time
+_MAX_VALUES = 2**24  # of what arrives at one layer, or of the inverses of its outputs, at a time
 
 
 @torch.no_grad()
@@ -107,24 +110,36 @@ def rises(network: Network, x: Tensor, y: Tensor, *, batch_size: int = 4096) -> 
 def scores(layer: Weighted, moment: Tensor) -> Tensor:
     """Return the rise of half the mean squared change of an output when each weight goes, like the weights.
 
-    Up to 256 weights an output, weights go one after the other, the cheapest first, the others compensating each time;
+    Up to 512 weights an output, weights go one after the other, the cheapest first, the others compensating each time;
     the score is the rise at a weight's turn, w_q^2 / (2 [H^-1]_qq) with H what the turns before have left, so that any
-    number of lowest scores is a greedy optimum. Above, all scores are those of the first turn.
+    number of lowest scores is a greedy optimum. Above, all scores are those of the first turn. What is pruned already
+    makes up for nothing.
     """
     return _rises(_rows(layer)[layer.name], moment).reshape(layer.weight.shape)
 
 
 @torch.no_grad()
 def _rises(rows: _Rows, moment: Tensor) -> Tensor:
-    solve = _in_turn if rows.weight.shape[-1] <= _EXACT_UP_TO else _first_turn
+    in_turn = rows.weight.shape[-1] <= _IN_TURN_UP_TO
+    solve, n_rows = (_in_turn, max(1, _MAX_VALUES // moment[0].numel())) if in_turn else (_first_turn, len(rows.weight))
     each = zip(_by_group(rows.weight.double(), moment), ~_by_group(rows.alive, moment), _damped(moment), strict=True)
-    return torch.cat([solve(*part) for part in each])
+    blocks = ((w, p, s) for *both, s in each for w, p in zip(*(part.split(n_rows) for part in both), strict=True))
+    return torch.cat([solve(*block) for block in blocks])
 
 
 def _first_turn(weight: Tensor, pruned: Tensor, moment: Tensor) -> Tensor:
-    del pruned
-    inverse = _inverse(moment)
-    return weight**2 / (2 * inverse.diagonal()[: weight.shape[1]])
+    """Return scores (n_out, n_weights) of single removals."""
+    patterns, which = torch.unique(pruned, dim=0, return_inverse=True)
+    pivots = torch.stack([_pivots(~pattern, moment) for pattern in patterns])
+    return weight**2 / (2 * pivots[which])
+
+
+def _pivots(alive: Tensor, moment: Tensor) -> Tensor:
+    """Return [H^-1]_qq of the weights that are alive, (n_weights,), H over them and the biases; 1 for the others."""
+    stays = torch.cat([alive, alive.new_ones(len(moment) - len(alive))])
+    found = torch.ones_like(moment[0])
+    found[stays] = _inverse(moment[stays][:, stays]).diagonal()
+    return found[: len(alive)]
 
 
 def _in_turn(weight: Tensor, pruned: Tensor, moment: Tensor) -> Tensor:
@@ -143,7 +158,7 @@ def _in_turn(weight: Tensor, pruned: Tensor, moment: Tensor) -> Tensor:
         column = inverse[everyone, :, goes]
         pivot = column[everyone, goes]
         left = left - column * (left[everyone, goes] / pivot)[:, None]
-        inverse = inverse - column[:, :, None] * (column / pivot[:, None])[:, None, :]
+        inverse.baddbmm_(column[:, :, None], (column / pivot[:, None])[:, None, :], alpha=-1)
         left[everyone, goes] = 0.0
         inverse[everyone, goes, goes] = 1.0  # the row and column are zero now; a pivot that is never used again
     return found
@@ -153,9 +168,9 @@ def _in_turn(weight: Tensor, pruned: Tensor, moment: Tensor) -> Tensor:
 def compensate(network: Network, plan: Iterable[Cut], moment: Mapping[str, Tensor]) -> Network:
     """Return the network with the plan's weights at zero and those that stay, biases too, at their new optimum.
 
-    Exact up to 256 weights an output; above, weights are made up for by those to their right, in one sweep that shares
-    one inverse among all outputs (SparseGPT, Frantar and Alistarh, arXiv:2301.00774). Moments come from the network
-    before the cuts. Quantisers round the new weights at their next use.
+    Moments come from the network before the cuts: each layer is fitted to what it put out there, on what arrived there.
+    Quantisers round the new weights at their next use. An output takes time as the cube of the weights that go, or of
+    those that stay, whichever are fewer.
 
     Raises:
         NetworkError: a cut takes digits or neurons, for which there is no least-squares optimum here.
@@ -192,27 +207,26 @@ def _solved(before: _Rows, after: _Rows, moment: Tensor) -> tuple[Tensor, Tensor
     n_weights = before.weight.shape[1]
     weight = torch.cat([before.weight, before.biases], dim=1).double()
     keep = torch.cat([after.alive, torch.ones_like(before.biases, dtype=torch.bool)], dim=1)
-    solve = _optimum if n_weights <= _EXACT_UP_TO else _sweep
     each = zip(_by_group(weight, moment), _by_group(keep, moment), _damped(moment), strict=True)
-    new = torch.cat([solve(*part) for part in each])
+    new = torch.cat([_optimum(*part) for part in each])
     return new[:, :n_weights], new[:, n_weights:]
 
 
 def _optimum(weight: Tensor, keep: Tensor, moment: Tensor) -> Tensor:
-    """Return argmin of (w' - w)^T S (w' - w) per output under w' = 0 where nothing is kept."""
-    mask = keep.double()
-    system = mask[:, :, None] * moment * mask[:, None, :] + torch.diag_embed(1 - mask)
-    wanted = (mask * (weight @ moment))[:, :, None]
-    return torch.cholesky_solve(wanted, torch.linalg.cholesky(system))[:, :, 0] * mask
-
-
-def _sweep(weight: Tensor, keep: Tensor, moment: Tensor) -> Tensor:
-    factor = torch.linalg.cholesky(_inverse(moment), upper=True)
-    new = weight.clone()
-    for column in range(new.shape[1]):
-        lost = torch.where(keep[:, column], 0.0, new[:, column] / factor[column, column])
-        new[:, column:] -= lost[:, None] * factor[column, column:]
+    """Return argmin of (w' - w)^T S (w' - w) for each output, under w' = 0 where nothing is kept."""
+    inverse, wanted = _inverse(moment), weight @ moment
+    new = torch.zeros_like(weight)
+    for row, stays in enumerate(keep):
+        goes = ~stays
+        if goes.sum() < stays.sum():
+            new[row] = weight[row] - inverse[:, goes] @ _solve(inverse[goes][:, goes], weight[row, goes])
+        else:
+            new[row, stays] = _solve(moment[stays][:, stays], wanted[row, stays])
     return new * keep
+
+
+def _solve(system: Tensor, wanted: Tensor) -> Tensor:
+    return torch.cholesky_solve(wanted[:, None], torch.linalg.cholesky(system))[:, 0]
 
 
 def _inverse(moment: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError, unknown
-from hepprune.fixed import OVERFLOW, ROUNDING, Array, library
+from hepprune.fixed import OVERFLOW, ROUNDING, Array, library, wrapped
 from hepprune.quantisers.arrays import MAX_BITS, like
 
 _MAX_VALUES = 2**24  # with a bit width of their own
@@ -52,7 +52,8 @@ class FixedPoints:
         """The smallest and largest whole number of steps."""
         highest = np.exp2(self.width - self.signed) - 1
         highest = np.where(self.width > 0, np.maximum(highest, 0), 0)
-        lowest = np.where(self.signed & (self.width > 0), -highest - (self.overflow != "SAT_SYM"), 0)
+        one_more = (self.overflow != "SAT_SYM") | (self.width == 1)
+        lowest = np.where(self.signed & (self.width > 0), -highest - one_more, 0)
         return lowest, highest
 
     @property
@@ -77,12 +78,14 @@ class FixedPoints:
 
     def __call__(self, values: Array) -> Array:
         """Return values rounded and brought into range."""
-        step, low, high = (like(a, values) for a in (self.step, *self._ends))
+        xp, (low, high) = library(values), self._ends
+        step, period, low, high = (like(array, values) for array in (self.step, high - low + 1, low, high))
         rounded = ROUNDING[self.rounding](values / step)
         if self.overflow == "WRAP":
-            rounded = library(values).remainder(rounded - low, high - low + 1) + low
+            both = (wrapped(rounded, period, signed=sign) for sign in (True, False))
+            rounded = xp.where(low < 0, *both)
         else:
-            rounded = library(values).maximum(library(values).minimum(rounded, high), low)
+            rounded = xp.maximum(xp.minimum(rounded, high), low)
         return rounded * step  # type: ignore[no-any-return]
 
     @property

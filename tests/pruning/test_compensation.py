@@ -6,7 +6,7 @@ import torch
 
 from hepprune.errors import NetworkError
 from hepprune.network import Dense, Input, Network, Weighted
-from hepprune.pruning import compensation, masks, taps
+from hepprune.pruning import compensation, masks, plan, taps
 from hepprune.pruning.masks import Cut
 from tests.pruning import smooth
 
@@ -73,27 +73,63 @@ def test_scores_follow_the_greedy_order_of_brute_force() -> None:
     assert found[order].diff().min() >= 0
 
 
-def test_a_sweep_over_a_large_layer_lies_between_the_optimum_and_no_compensation() -> None:
+def wide(n_in: int, n_out: int) -> tuple[Network, torch.Tensor]:
+    """Return a layer whose inputs hang together, and jets."""
     generator = torch.Generator().manual_seed(1)
-    mixed = torch.randn(600, 40, generator=generator) @ torch.randn(40, 300, generator=generator)
-    x = mixed + torch.randn(600, 300, generator=generator)
-    layer = Dense("d", torch.randn(6, 300, generator=generator), torch.zeros(6))
-    network = Network([Input("x", 300), layer])
-    moments = compensation.moments(network, x)
-    plan = [Cut("d", "weight", tuple(range(0, 1800, 2)))]
-    swept, plain = compensation.compensate(network, plan, moments), masks.apply(network, plan)
-    before, keep = layer.weight.detach().double(), torch.ones(6, 301)
-    keep[:, :-1] = plain["d"].digit_limit > 0
-    best = compensation._optimum(torch.cat([before, torch.zeros(6, 1)], 1), keep, compensation._damped(moments["d"])[0])
+    mixed = torch.randn(1500, 40, generator=generator) @ torch.randn(40, n_in, generator=generator)
+    x = (mixed + torch.randn(1500, n_in, generator=generator)).double()
+    layer = Dense("d", torch.randn(n_out, n_in, generator=generator), torch.zeros(n_out))
+    return Network([Input("x", n_in), layer]).double(), x
 
-    def error(weight: torch.Tensor, bias: torch.Tensor) -> float:
-        return float(((x.double() @ (weight.double() - before).T + bias.double()) ** 2).mean())
 
-    with torch.no_grad():
-        errors = [error(best[:, :-1], best[:, -1])]
-        errors += [error(net["d"].used_weight(), net["d"].bias) for net in (swept, plain)]
-    assert errors[0] < errors[1] < 0.5 * errors[2]
-    assert torch.equal(swept["d"].used_weight() == 0, plain["d"].used_weight() == 0)
+@pytest.mark.parametrize("n_in", [257, 600])
+@pytest.mark.parametrize("gone", [(0,), (150,), (256,), tuple(range(0, 257, 2)), tuple(range(3, 257))])
+def test_a_large_layer_reaches_the_optimum_of_least_squares_too(n_in: int, gone: tuple[int, ...]) -> None:
+    network, x = wide(n_in, 2)
+    rows = np.hstack([x.numpy(), np.ones((len(x), 1))])
+    after = compensation.compensate(network, [Cut("d", "weight", gone)], compensation.moments(network, x))["d"]
+    assert isinstance(after, Weighted)
+    keep = ~np.isin(np.arange(n_in + 1), gone)
+    new, row = torch.cat([after.used_weight()[0], after.bias[:1]]).detach().numpy(), first_row(network["d"])
+    assert np.array_equal(new != 0, keep)
+    reached = float(np.mean((rows @ new - rows @ row) ** 2) / 2)
+    assert reached == pytest.approx(best_loss(rows, rows @ row, keep), rel=1e-5)
+    assert torch.allclose(after.used_weight()[1], network["d"].used_weight()[1])
+
+
+@pytest.mark.parametrize("n_in", [30, 600])
+def test_what_is_pruned_already_makes_up_for_nothing(n_in: int) -> None:
+    network, x = wide(n_in, 2)
+    gone = list(range(0, n_in, 3))
+    pruned = masks.apply(network, [Cut("d", "weight", tuple(gone))])
+    found = compensation.scores(pruned["d"], compensation.moments(pruned, x)["d"])[0]
+    rows, keep = np.hstack([x.numpy(), np.ones((len(x), 1))]), ~np.isin(np.arange(n_in + 1), gone)
+    target = rows @ np.where(keep, first_row(pruned["d"]), 0)
+    assert (found[gone] <= 0).all()
+    some = found[keep[:-1]].argsort()[: 1 if n_in <= 512 else 12]  # up to 512 only the cheapest goes alone
+    for weight in np.flatnonzero(keep)[some.tolist()]:
+        cost = best_loss(rows, target, keep & (np.arange(n_in + 1) != weight))
+        assert float(found[weight]) == pytest.approx(cost, rel=1e-4)
+
+
+def test_outputs_in_blocks_have_the_scores_that_they_have_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, x = wide(20, 7)
+    moment = compensation.moments(network, x)["d"]
+    together = compensation.scores(network["d"], moment)
+    monkeypatch.setattr(compensation, "_MAX_VALUES", 2 * 21**2)
+    assert torch.allclose(compensation.scores(network["d"], moment), together)
+
+
+@pytest.mark.slow
+def test_a_large_layer_loses_less_by_obs_than_by_magnitude() -> None:
+    network, x = wide(300, 4)
+    target, moment = network(x), compensation.moments(network, x)
+    errors = {}
+    for method in ("obs", "magnitude"):
+        cuts = plan.make(network, (x, torch.zeros(len(x), dtype=torch.int64)), method=method, sparsity=0.5)
+        both = compensation.compensate(network, cuts, moment), masks.apply(network, cuts)
+        errors[method] = [float(((each(x) - target) ** 2).mean().detach()) for each in both]
+    assert errors["obs"][0] < 0.9 * errors["magnitude"][0] < 0.5 * errors["magnitude"][1]
 
 
 def test_neurons_are_not_compensated() -> None:
