@@ -132,8 +132,9 @@ class FixedPoint:
         rounded = ROUNDING[self.rounding](values / self.step)
         if self.overflow != "WRAP":
             return library(values).clip(rounded, *self.integer_range)  # type: ignore[no-any-return]
-        offset = 2 ** (self.width - 1) if self.signed else 0
-        return library(values).remainder(rounded + offset, 2.0**self.width) - offset  # type: ignore[no-any-return]
+        span = 2.0**self.width  # a power of two: what is taken off is exact, however large the value
+        turns = _half_up(rounded / span) if self.signed else library(values).floor(rounded / span)
+        return rounded - span * turns  # type: ignore[no-any-return]
 
     def __call__(self, values: Array) -> Array:
         """Return values rounded and brought into range, in the floating type given."""
