@@ -133,7 +133,8 @@ class FixedPoint:
         if self.overflow != "WRAP":
             return library(values).clip(rounded, *self.integer_range)  # type: ignore[no-any-return]
         span = 2.0**self.width  # a power of two: what is taken off is exact, however large the value
-        turns = _half_up(rounded / span) if self.signed else library(values).floor(rounded / span)
+        xp = library(values)
+        turns = xp.ceil(xp.floor(rounded * (2 / span)) / 2) if self.signed else xp.floor(rounded / span)
         return rounded - span * turns  # type: ignore[no-any-return]
 
     def __call__(self, values: Array) -> Array:

@@ -13,8 +13,7 @@ from hepprune.fixed import FixedPoint
 MAX_BYTES = 2**24
 _LARGEST_OFFSET = 2**24  # in units of the scale: up to here every offset is a float32
 
-Name = Annotated[str, Field(min_length=1, max_length=200)]
-Identifier = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,99}$")]
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Count = Annotated[int, Field(ge=0, le=2**24)]
 Shape = Annotated[tuple[Annotated[int, Field(ge=1, le=2**20)], ...], Field(min_length=1, max_length=4)]
 
@@ -26,7 +25,7 @@ class _Part(BaseModel):
 class Word(_Part):
     """One value in the bits [low + width - 1 : low] of a port; without a type it has no bits and is 0."""
 
-    name: Name
+    name: str
     type: str | None = None
     low: Count
     width: Annotated[int, Field(ge=0, le=52)]
@@ -57,7 +56,7 @@ class Feature(_Part):
     `shift` is there where the scale is 2**shift and the offset a small multiple of it, so that integers are enough.
     """
 
-    name: Name
+    name: str
     offset: float
     scale: Annotated[float, Field(gt=0)]
     shift: Annotated[int, Field(ge=-149, le=127)] | None = None
@@ -84,17 +83,17 @@ class InputPort(_Part):
     shape: Shape
     features: Annotated[tuple[Feature, ...], Field(min_length=1, max_length=2**16)]
     words: Annotated[tuple[Word, ...], Field(min_length=1, max_length=2**20)]
-    mark: Name | None = None
+    mark: str | None = None
 
     @model_validator(mode="after")
     def _is_whole(self) -> "InputPort":
         names = [feature.name for feature in self.features]
-        if len(set(names)) != len(names):
-            raise ValueError(f"a feature of input '{self.name}' is there twice")
         if self.mark is not None and self.mark not in names:
-            raise ValueError(f"input '{self.name}' has no feature '{self.mark}'")
+            raise ValueError(f"input '{self.name}' has no feature {self.mark!r}")
         if self.shape[-1] != len(names):
             raise ValueError(f"input '{self.name}' of shape {self.shape} does not hold {len(names)} features")
+        if len({(word.kind.rounding, word.kind.overflow) for word in self.words if word.kind}) > 1:
+            raise ValueError(f"words of input '{self.name}' differ in rounding or overflow")
         _check_words(self.name, self.shape, self.words)
         return self
 
@@ -127,7 +126,7 @@ class Interface(_Part):
 
     name: Identifier
     top: Identifier
-    verilog: Name
+    verilog: str
     clock_ns: Annotated[float, Field(gt=0)]
     latency_cycles: Annotated[int, Field(ge=1, le=2**20)]
     interval_cycles: Annotated[int, Field(ge=1, le=2**20)]
@@ -150,7 +149,7 @@ class Interface(_Part):
             place = 0
             for word in words:
                 if word.low != place:
-                    raise ValueError(f"word '{word.name}' begins at bit {word.low} and not at bit {place}")
+                    raise ValueError(f"word {word.name!r} begins at bit {word.low} and not at bit {place}")
                 place += word.width
         return self
 

@@ -80,7 +80,11 @@ def test_one_of_several_inputs_has_to_be_named(tmp_path: Path) -> None:
     [
         ("inputs", [], "inputs: .*at least 1 item"),
         ("inputs.0.shape", [3], r"inputs.0: input 'features' of shape \(3,\) does not hold 2 features"),
-        ("inputs.0.features.0.name", "mass", "inputs.0: a feature of input 'features' is there twice"),
+        (
+            "inputs.0.words.0.type",
+            "ap_fixed<8,4>",
+            "inputs.0: words of input 'features' differ in rounding or overflow",
+        ),
         ("inputs.0.features.0.offset", 97.0, r"inputs.0.features.0: the shift 5 is not that of offset 97.0"),
         ("inputs.0.features.0.shift", 4, "inputs.0.features.0: the shift 4 is not that of"),
         ("inputs.0.features.1.scale", 0, "inputs.0.features.1.scale: .*greater than 0"),
@@ -111,12 +115,13 @@ def test_damage_is_named_with_its_place(place: str, new: object, said: str, tmp_
     ("content", "said"),
     [
         ("", "is no scaler.json"),
+        (json.dumps(value() | {"verilog": "\ud800"}), "is no scaler.json"),
         ("[" * 100_000, "is no scaler.json"),
         ('{"name": NaN}', "is no scaler.json"),
         (json.dumps(value()).replace("0.7", "1e999"), "finite"),
         (" " * (interface.MAX_BYTES + 1), "is larger than"),
     ],
-    ids=["empty", "deep", "nan", "infinite", "large"],
+    ids=["empty", "surrogate", "deep", "nan", "infinite", "large"],
 )
 def test_what_is_no_such_file_is_refused(content: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=said) as problem:
