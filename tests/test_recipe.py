@@ -161,7 +161,7 @@ def test_an_unknown_key_lists_those_known_at_its_place(tmp_path: Path, place: st
         ("data.label", "b", "data: .*the label 'b' is among the features"),
         ("budget", {"lut": 10, "lut_of_baseline": 0.5}, "budget: .*give lut or lut_of_baseline, not both"),
         ("data.max_jets", 0, "data.max_jets: "),
-        ("data.scaler", "minmax", "data.scaler: .*'standard' or 'power_of_two'"),
+        ("data.scaler", "minmax", "data.scaler: .*'standard', 'power_of_two' or 'none'"),
         ("data", None, "data: "),
         ("model.hidden", [64, 0], "model.hidden.1: "),
         ("model.bits.inputs", "int8", "model.bits.inputs: .*'int8' is no fixed-point type"),

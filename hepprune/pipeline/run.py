@@ -61,7 +61,7 @@ def _run(context: Context) -> Summary:
     uniform = outcome.pruned_uniformly(context, baseline, jets, firmware.solve(context, compressed).lut)
     with context.step("summary and plots"):
         summary = outcome.summarise(context, start, turns, uniform)
-        files = outcome.files(context, compressed) | outcome.draw(context, summary, start, turns[-1])
+        files = outcome.files(context, compressed, jets) | outcome.draw(context, summary, start, turns[-1])
     summary = replace(summary, files=files, seconds=dict(context.seconds))
     summaries.write(summary, build / "summary.json")
     _check_accuracy(summary, recipe)

@@ -48,7 +48,7 @@ def read_jets(context: Context) -> Samples:
         )
         fractions = (1 - wanted.validation - wanted.test, wanted.validation, wanted.test)
         train, validation, test = jet_samples.split(jets, fractions, seed=context.recipe.seed)
-        scaler = scaling.fit(train, power_of_two=wanted.scaler == "power_of_two")
+        scaler = scaling.SCALERS[wanted.scaler](train)
         parts = tuple(Sample.from_arrays(scaler.apply(part).x, part.y) for part in (train, validation, test))
         advance(note=f"{len(train.y):,} to train, {len(validation.y):,} to validate, {len(test.y):,} to test")
     key = content_hash(*(array.tobytes() for part in parts for array in (part.x.numpy(), part.y.numpy())))

@@ -36,7 +36,7 @@ class Data(_Section):
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.15
     test: Annotated[float, Field(gt=0, lt=1)] = 0.25
     max_jets: Positive | None = None
-    scaler: Literal["standard", "power_of_two"] = "power_of_two"
+    scaler: Literal["standard", "power_of_two", "none"] = "power_of_two"
 
     @model_validator(mode="after")
     def _leave_jets_to_train_on(self) -> "Data":

@@ -132,6 +132,31 @@ def solution() -> bytes:
     return Solution("greedy", (plan,), plan, optimal=False, steps=(step,)).to_json().encode()
 
 
+def scalers() -> list[bytes]:
+    """Return what describes the edges of a design, once with every key and once with few."""
+    kind = "ap_fixed<8,4,AP_RND,AP_SAT>"
+    words = [{"name": name, "type": kind, "low": 8 * i, "width": 8} for i, name in enumerate(("pt", "isfilled"))]
+    features = [
+        {"name": "pt", "offset": 96.0, "scale": 32.0, "shift": 5},
+        {"name": "isfilled", "offset": 0.0, "scale": 1.0, "shift": 0},
+    ]
+    port = {"name": "features", "shape": [1, 2], "features": features, "words": words, "mark": "isfilled"}
+    logit = {"name": "q", "low": 0, "width": 0}
+    whole = {
+        "name": "tagger",
+        "top": "tagger_rtl",
+        "verilog": "verilog/abc",
+        "clock_ns": 2.5,
+        "latency_cycles": 3,
+        "interval_cycles": 1,
+        "inputs": [port],
+        "outputs": [{"name": "dense_2", "shape": [1], "meaning": "class logits", "words": [logit]}],
+    }
+    plain = [{"name": "pt", "offset": 0.1, "scale": 0.7}]
+    few = {"name": "features", "shape": [1], "features": plain, "words": words[:1]}
+    return [json.dumps(whole).encode(), json.dumps(whole | {"inputs": [few]}).encode()]
+
+
 def fixed() -> list[bytes]:
     """Return types as hls4ml writes them."""
     return [b"ap_fixed<16,6>", b"ap_ufixed<8,4,AP_RND,AP_SAT,0>", b"fixed<8,-2>", b"ufixed<6,2,RND_CONV,WRAP>"]
