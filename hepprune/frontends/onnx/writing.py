@@ -51,7 +51,7 @@ def _filled(network: Network, like: Any) -> Any:
         _resize(proto, state[-1])
         return proto, state[-1]
 
-    found = filled_model(network, known, made)
+    found, _ = filled_model(network, known, made)
     _check_quantisers(network, state[-1], same=True)
     return found
 

@@ -2,16 +2,21 @@
 
 import operator
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
+
 from hepprune.errors import NetworkError
+from hepprune.frontends.checking import Run
 from hepprune.frontends.pytorch.building import Building, Slot
-from hepprune.frontends.pytorch.folding import FOLDED, aten, folded, leaves
+from hepprune.frontends.pytorch.fitting import Fitting, Traces
+from hepprune.frontends.pytorch.folding import FOLDED, folded, leaves
 from hepprune.frontends.pytorch.operators import MOVES, OPERATORS, SAME
-from hepprune.frontends.pytorch.program import Call, Program, Ref
-from hepprune.frontends.pytorch.values import Constant, Value, axes_of
-from hepprune.network import Einsum, Input, Network, Permute, Shared
+from hepprune.frontends.pytorch.program import Call, Program, Ref, aten
+from hepprune.frontends.pytorch.values import Axes, Constant, Value, axes_of
+from hepprune.network import Einsum, Input, Network, Permute, Shape, Shared
 
 _FREE_JETS = 2  # stands for a number of jets that the program leaves open
 _CHANNELS_FIRST = (
@@ -46,21 +51,53 @@ _CHECKS = ("_assert", "sym_constrain", "_guards")
 
 
 @dataclass(frozen=True)
+class Ports:
+    """How a program's inputs and outputs become the network's: the order of their axes; and how many jets, if set."""
+
+    inputs: tuple[Axes, ...]
+    outputs: tuple[Axes, ...]
+    n_jets: int | None
+
+    @property
+    def batches(self) -> tuple[int, ...]:
+        """Numbers of jets to try a model on: two other than it was traced with, or the only one that it takes."""
+        return (3, 5) if self.n_jets is None else (self.n_jets,)
+
+    def running(self, model: Callable[[list[Tensor]], Sequence[Tensor]]) -> Run:
+        """Return what runs a model, which takes and gives values as the program does, on the network's features."""
+
+        def run(given: Sequence[Tensor]) -> list[Tensor]:
+            values = [x.permute(*_undone(axes)) for x, axes in zip(given, self.inputs, strict=True)]
+            found = [y if y.ndim > 1 else y.unsqueeze(1) for y in model(values)]
+            return [y.permute(*axes) for y, axes in zip(found, self.outputs, strict=True)]
+
+        return run
+
+
+def _undone(axes: Axes) -> list[int]:
+    return [axes.index(axis) for axis in range(len(axes))]
+
+
+@dataclass(frozen=True)
 class Lowered:
-    """The network of a program, and where each tensor of the model comes from in it."""
+    """The network of a program, where each tensor of the model comes from in it, and how values go in and out."""
 
     network: Network
     slots: tuple[Slot, ...]
+    ports: Ports
+    traces: Traces = field(default_factory=Traces, kw_only=True)
 
 
-def lower(program: Program) -> Lowered:
+def lower(program: Program, fit: Fitting | None = None) -> Lowered:
     """Return the network that computes what the program does, and which of its arrays are whose tensors.
+
+    With `fit` the program's settings are taken as a network has them, and left there.
 
     Raises:
         NetworkError: an operator has no layer; the sentence names it.
     """
     calls = program.needed()
-    built = Building(n_jets(program))
+    built = Building(n_jets(program), fit=fit, calls={call.name: call for call in calls})
     counted = [call.scope[0] for call in calls if call.operator in OPERATORS]
     built.in_scope = Counter(counted)
     for call in (*calls, Call("output", "output", program.outputs, {})):
@@ -74,9 +111,22 @@ def lower(program: Program) -> Lowered:
         if call.in_place:
             _overwritten(call, result, values, calls[position + 1 :])
         values[call.name] = result
+    arriving = [values[name] for name in program.inputs]
     outputs = [output_layer(built, values.get(ref.name), ref) for ref in program.outputs]
     network = network_of(built, outputs)
-    return Lowered(network, tuple(slot for slot in built.slots if slot.layer in network.layers))
+    slots = tuple(slot for slot in built.slots if slot.layer in network.layers)
+    leaving = [values[ref.name] for ref in program.outputs]
+    return Lowered(network, slots, ports(built, program.inputs, arriving, leaving), traces=built.traces)
+
+
+def ports(
+    built: Building, sizes: Mapping[str, tuple[int | None, ...]], inputs: Iterable[Value], outputs: Iterable[Value]
+) -> Ports:
+    """Return how values go in and out: an input as it lies, an output channels last or in the program's order."""
+    given = (axes_of(x.index, (built.n_jets, *built.shapes[x.layer])) for x in inputs)
+    taken = tuple(axes or tuple(range(x.index.ndim)) for axes, x in zip(given, inputs, strict=True))
+    (size,) = {shape[0] for shape in sizes.values()}
+    return Ports(taken, tuple(_output_axes(built, y) for y in outputs), size)
 
 
 def network_of(built: Building, outputs: list[str]) -> Network:
@@ -154,7 +204,7 @@ def _layered(built: Building, call: Call, args: Any, options: dict[str, Any]) ->
             raise NetworkError(f"'{call.name}' drops values at random; bring the model into eval mode")
         return [first, None] if name == "native_dropout" else first
     if name in MOVES and isinstance(first, Value):
-        return first.moved(aten(call)(first.index.contiguous(), *args[1:], **options), built.title(call))
+        return _moved(built, call, first, args, options)
     if name == "embedding":
         raise NetworkError(
             f"layer '{built.title(call)}' is an Embedding, which looks up whole numbers; no Network has it"
@@ -163,6 +213,37 @@ def _layered(built: Building, call: Call, args: Any, options: dict[str, Any]) ->
         raise NetworkError(f"'{built.title(call)}' uses {call.target}, which no layer of a Network computes")
     named = dict(zip((argument.name for argument in aten(call)._schema.arguments[1:]), args[1:], strict=False))  # noqa: SLF001 -- the only place that has the names
     return OPERATORS[name](built, call, first, **named, **options)
+
+
+# The argument of operators that says which sizes they give.
+_SIZES = {"view": "size", "reshape": "shape", "_unsafe_view": "size", "view_copy": "size", "_reshape_copy": "size"}
+
+
+def _moved(built: Building, call: Call, value: Value, args: Any, options: dict[str, Any]) -> Value:
+    """Return a value with its numbers in another order or shape."""
+    title = built.title(call)
+    wanted = built.fit.sizes(call, value.shape) if built.fit and call.operator in {*_SIZES, "unflatten"} else None
+    if wanted is None:
+        found = aten(call)(value.index.contiguous(), *args[1:], **options)
+    else:
+        found = value.index.reshape(wanted)
+        _resize(built, call, value, wanted)
+    built.traces.sizes[call.name] = value.shape, tuple(found.shape)
+    return value.moved(found, title)
+
+
+def _resize(built: Building, call: Call, value: Value, wanted: Shape) -> None:
+    """Let a call give other sizes; those that are -1 or computed stay so."""
+    if call.operator == "unflatten":
+        given = dict(zip(("dim", "sizes"), call.args[1:], strict=False)) | call.kwargs
+        axis = given["dim"] % value.index.ndim
+        built.rewrite(call, sizes=list(wanted[axis : axis + len(given["sizes"])]))
+        return
+    name = _SIZES[call.operator]
+    given = [*call.args[1:2], *(call.kwargs[key] for key in call.kwargs if key == name)][0]
+    sizes = [old if isinstance(old, Ref) or old == -1 else new for old, new in zip(given, wanted, strict=True)]
+    settings: dict[str, Any] = {name: sizes}
+    built.rewrite(call, **settings)
 
 
 def call_known(call: Call, args: Any, options: dict[str, Any]) -> Any:
@@ -222,7 +303,17 @@ def output_layer(built: Building, value: Any, ref: Ref) -> str:
     if built.jets(value) != 0:
         raise NetworkError(f"output '{ref.name}' of the program has no jets on its first axis")
     index = value.index if value.index.ndim > 1 else value.index.unsqueeze(1)
-    channels_last = (0, *range(2, index.ndim), 1)
-    if axes_of(index.permute(channels_last), (built.n_jets, *built.shapes[value.layer])) == tuple(range(index.ndim)):
+    if _lies_channels_last(built, value):
         return value.layer
     return built.laid(value, index, f"{ref.name}.out")
+
+
+def _lies_channels_last(built: Building, value: Value) -> bool:
+    index = value.index if value.index.ndim > 1 else value.index.unsqueeze(1)
+    lying = axes_of(index.permute(0, *range(2, index.ndim), 1), (built.n_jets, *built.shapes[value.layer]))
+    return lying == tuple(range(index.ndim))
+
+
+def _output_axes(built: Building, value: Value) -> Axes:
+    rank = max(value.index.ndim, 2)
+    return (0, *range(2, rank), 1) if _lies_channels_last(built, value) else tuple(range(rank))

@@ -10,12 +10,17 @@ from torch import Tensor, nn
 
 from hepprune.errors import NetworkError
 from hepprune.files import replacing
+from hepprune.frontends.checking import check
 from hepprune.frontends.pytorch import exporting
 from hepprune.frontends.pytorch.building import Slot
+from hepprune.frontends.pytorch.fitting import Fitting
 from hepprune.frontends.pytorch.lowering import Lowered, lower
 from hepprune.frontends.pytorch.modules import capture, input_shapes, resized
 from hepprune.frontends.pytorch.program import Program
+from hepprune.frontends.pytorch.running import module_read
 from hepprune.network import BatchNorm, Layer, Network, Recurrent, Weighted
+
+_MAX_TRIES = 64  # of sizes of views that can be several
 
 
 def to_module(network: Network, like: nn.Module, input_shape: Any = None) -> nn.Module:
@@ -26,12 +31,30 @@ def to_module(network: Network, like: nn.Module, input_shape: Any = None) -> nn.
     """
     shapes = input_shapes(like, input_shape)
 
+    program = capture(like, shapes)
+    known = lower(program)
+
     def made(tensors: Mapping[str, Tensor]) -> tuple[nn.Module, Lowered]:
         module = resized(like, tensors)
         return module, lower(capture(module, shapes))
 
-    module: nn.Module = filled_model(network, lower(capture(like, shapes)), made)
-    return module
+    try:
+        module, lowered = filled_model(network, known, made)
+    except NetworkError as problem:
+        raise NetworkError(f"{problem}{_in_code(network, program, known)}") from problem
+    check(network, module_read(module, lowered))
+    return module  # type: ignore[no-any-return]
+
+
+def _in_code(network: Network, program: Program, known: Lowered) -> str:
+    """Return which settings in a module's code would have to move for the network's sizes, as the end of a sentence."""
+    try:
+        fit, _ = fitted(program, network, known)
+    except NetworkError:
+        return ""
+    own = {call.name for call in program.calls if not call.scope[1].startswith("torch.nn.modules")}
+    titles = [title for name, title in fit.titles.items() if name in own]
+    return f"; layer '{titles[0]}' has settings in the module's code that would have to move" if titles else ""
 
 
 def write_state(network: Network, path: Path, like: nn.Module) -> Path:
@@ -43,24 +66,53 @@ def write_state(network: Network, path: Path, like: nn.Module) -> Path:
 
 
 def write_program(network: Network, path: Path, like: Program) -> Path:
-    """Write a program of the same operators with the network's tensors as a `.pt2` archive.
+    """Write a program of the same operators with the network's tensors, and settings such as bounds, as a `.pt2`.
 
     Raises:
-        NetworkError: the program holds sizes of its own, such as those of a view, that the network no longer has.
+        NetworkError: the program holds sizes of its own that cannot follow the network's.
     """
+    known = lower(like)
 
     def made(tensors: Mapping[str, Tensor]) -> tuple[Program, Lowered]:
         constants = {key: (name, tensors.get(name, old)) for key, (name, old) in like.constants.items()}
         program = replace(like, constants=constants)
-        return program, lower(program)
+        fit, lowered = fitted(program, network, known)
+        return fit.program(program), lowered
 
-    exported = exporting.export(filled_model(network, lower(like), made))
+    program, _ = filled_model(network, known, made)
+    exported = exporting.export(program)
     with replacing(path) as temporary:
         torch.export.save(exported, temporary)
     return path
 
 
-def filled_model(network: Network, known: Lowered, made: Callable[[Mapping[str, Tensor]], tuple[Any, Lowered]]) -> Any:
+def fitted(program: Program, network: Network, known: Lowered) -> tuple[Fitting, Lowered]:
+    """Return the settings with which a program has the network's shapes, and what it then is.
+
+    Raises:
+        NetworkError: no settings give them; the sentence names the first layer that has another shape.
+    """
+    choices: tuple[int, ...] | None = ()
+    problem = ""
+    for _ in range(_MAX_TRIES):
+        fit = Fitting(network, known.traces, choices or ())
+        try:
+            found = lower(program, fit)
+            odd = [name for name, shape in found.network.shapes.items() if network.shapes.get(name) != shape]
+            if not odd:
+                return fit, found
+            problem = problem or f"layer '{odd[0]}' would put out {found.network.shapes[odd[0]]}"
+        except NetworkError as raised:
+            problem = problem or str(raised)
+        choices = fit.following()
+        if choices is None:
+            break
+    raise NetworkError(problem)
+
+
+def filled_model(
+    network: Network, known: Lowered, made: Callable[[Mapping[str, Tensor]], tuple[Any, Lowered]]
+) -> tuple[Any, Lowered]:
     """Return the model that `made` makes of tensors, once to learn its order of values and once to fill it."""
     _check_graph(network, known.network)
     model, changed = None, _changed(network, known.network)
@@ -72,7 +124,7 @@ def filled_model(network: Network, known: Lowered, made: Callable[[Mapping[str, 
             raise NetworkError(f"the model cannot take the network's sizes: {problem}") from problem
         _check_graph(network, known.network)
     _check_same(network, known.network)
-    return model
+    return model, known
 
 
 def _check_graph(network: Network, other: Network) -> None:
@@ -103,7 +155,7 @@ def _tensors(network: Network, slots: tuple[Slot, ...], changed: set[str], *, ch
     targets = {slot.target for slot in slots if slot.layer in changed}
     found: dict[str, Tensor] = {}
     for slot in (slot for slot in slots if slot.target in targets):
-        tensor = slot.native(network[slot.layer]).contiguous()
+        tensor = slot.tensor(network)
         if not torch.isfinite(tensor).all():
             raise NetworkError(f"layer '{slot.layer}' has values that the model's '{slot.target}' cannot hold")
         if slot.rows is not None and slot.whole is not None:

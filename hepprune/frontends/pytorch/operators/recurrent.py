@@ -9,7 +9,7 @@ from hepprune.errors import NetworkError
 from hepprune.frontends.pytorch.building import Building
 from hepprune.frontends.pytorch.operators.registry import array, constant, jets_value, operator, optional
 from hepprune.frontends.pytorch.operators.shaping import joined, part
-from hepprune.frontends.pytorch.program import Call
+from hepprune.frontends.pytorch.program import Call, names_in
 from hepprune.frontends.pytorch.values import Constant, Value
 from hepprune.network import Recurrent
 
@@ -33,6 +33,7 @@ def recurrent(
 ) -> list[Value]:
     """All states and the last one."""
     title = built.title(call, params[0] if isinstance(params[0], Constant) else None)
+    _resize_starts(built, call, params)
     starts = hx if isinstance(hx, list) else [hx]
     ways = 2 if bidirectional else 1
     per_way = len(params) // (num_layers * ways)
@@ -63,6 +64,14 @@ def recurrent(
         finals += [_final(built, value, steps, backwards=way == 1) for way, value in enumerate(states) if 1 in read]
         values = states[0] if last else joined(built, states, 2, title=f"{name}.both")
     return [values, joined(built, finals, 0, title=f"{title}.states")] if finals else [values]
+
+
+def _resize_starts(built: Building, call: Call, params: list[Any]) -> None:
+    """Let the states that a layer starts from have as many values as it has now."""
+    for name in names_in(call.args[1:2]) if built.fit is not None and isinstance(params[1], Constant) else ():
+        made = built.calls.get(name)
+        if made is not None and made.operator == "zeros" and made.args[0][-1] != params[1].tensor.shape[1]:
+            built.rewrite(made, size=[*made.args[0][:-1], params[1].tensor.shape[1]])
 
 
 def _run(built: Building, layer: Recurrent, values: Value, steps: int) -> Value:

@@ -1,5 +1,8 @@
 """Operators that only move values. Those that keep every value run on indices; slices, joins and copies are layers."""
 
+import itertools
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -29,9 +32,11 @@ _MAX_COPIED = 2**26
 def part(built: Building, x: Value, dim: int, bounds: tuple[int, int, int], *, title: str) -> Value:
     """Return x[start:stop:step] along an axis."""
     axis, (start, stop, step) = dim % x.index.ndim, bounds
-    size = x.shape[axis]
+    size, number = x.shape[axis], len(built.traces.cuts)
     inside = range(*slice(start, stop, step).indices(size))
-    if inside == range(size):
+    built.traces.cuts.append(None)
+    if inside == range(size) and not _is_cut(built, number):
+        built.traces.cuts[number] = ""
         return x
     first = x.index.narrow(axis, 0, 1)
     if inside and torch.equal(first.expand_as(x.index), x.index):  # the same value all along the axis
@@ -52,9 +57,26 @@ def part(built: Building, x: Value, dim: int, bounds: tuple[int, int, int], *, t
     place = axes.index(axis)
     at = -1 if place == len(axes) - 1 else place
     cut = built.add(Slice(built.name(title), inside.start, inside[-1] + 1, axis=at, step=inside.step), source)
+    built.traces.cuts[number] = cut
     shape = list(x.shape)
     shape[dim % x.index.ndim] = len(inside)
     return built.value(cut, axes, shape)
+
+
+def _is_cut(built: Building, number: int) -> bool:
+    """Return whether the part was a slice before the network shrank, and must be one still although it is all now."""
+    return built.fit is not None and bool(built.fit.before.cuts[number])
+
+
+def bounds_now(built: Building, x: Value, dim: int, bounds: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Return the bounds of the part that is taken next: as given, or as the network has them to which it is fitted."""
+    return bounds if built.fit is None else built.fit.bounds(len(built.traces.cuts), x.shape[dim], bounds)
+
+
+def _shape_before(built: Building, call: Call, x: Value) -> tuple[int, ...]:
+    """Return the shape that arrives at a call, or did before the network shrank to which the program is fitted."""
+    built.traces.sizes[call.name] = x.shape, x.shape
+    return (built.traces if built.fit is None else built.fit.before).sizes[call.name][0]
 
 
 @operator("slice")
@@ -62,47 +84,109 @@ def slice_(
     built: Building, call: Call, x: Any, *, dim: int = 0, start: Any = None, end: Any = None, step: int = 1
 ) -> Value:
     """x[start:stop:step] along an axis."""
-    bounds = (start or 0, _END if end is None else end, step)
-    return part(built, jets_value(x, call), dim, bounds, title=built.title(call))
+    source, bounds = jets_value(x, call), (start or 0, _END if end is None else end, step)
+    now = bounds_now(built, source, dim, bounds)
+    if now != bounds and not _is_all(source.shape[dim], bounds, now):
+        built.rewrite(call, start=now[0], end=now[1])
+    return part(built, source, dim, now, title=built.title(call))
+
+
+def _is_all(size: int, bounds: tuple[int, int, int], now: tuple[int, int, int]) -> bool:
+    """Return whether bounds that are open or beyond the end still say what is wanted."""
+    return range(*slice(*bounds).indices(size)) == range(*slice(*now).indices(size))
 
 
 @operator("narrow")
 def narrow(built: Building, call: Call, x: Any, *, dim: int, start: int, length: int) -> Value:
     """x[start:start + length] along an axis."""
-    return part(built, jets_value(x, call), dim, (start, start + length, 1), title=built.title(call))
+    source, bounds = jets_value(x, call), (start, start + length, 1)
+    now = bounds_now(built, source, dim, bounds)
+    if now != bounds:
+        built.rewrite(call, start=now[0], length=now[1] - now[0])
+    return part(built, source, dim, now, title=built.title(call))
 
 
 @operator("select")
 def select(built: Building, call: Call, x: Any, *, dim: int, index: int) -> Value:
     """x[index] along an axis."""
     source = jets_value(x, call)
-    return _one(built, source, dim, index, title=built.title(call))
+    place = _place_now(built, source, dim, index)
+    if place != index % source.shape[dim]:
+        built.rewrite(call, index=place)
+    return _one(built, source, dim, place, title=built.title(call))
 
 
-def _one(built: Building, x: Value, dim: int, index: int, *, title: str) -> Value:
+def _place_now(built: Building, x: Value, dim: int, index: int) -> int:
     start = index % x.shape[dim]
-    found = part(built, x, dim, (start, start + 1, 1), title=title)
+    return bounds_now(built, x, dim, (start, start + 1, 1))[0]
+
+
+def _one(built: Building, x: Value, dim: int, place: int, *, title: str) -> Value:
+    found = part(built, x, dim, (place, place + 1, 1), title=title)
     return found.moved(found.index.squeeze(dim))
 
 
 @operator("unbind")
-def unbind(built: Building, call: Call, x: Any, *, dim: int = 0) -> list[Value]:
+def unbind(built: Building, call: Call, x: Any, *, dim: int = 0) -> list[Any]:
     """Each x[i] along an axis."""
     source, title = jets_value(x, call), built.title(call)
-    return [_one(built, source, dim, i, title=f"{title}.{i}") for i in range(source.shape[dim])]
+    found: dict[int, Value] = {}
+    for i in _read(built, call, range(source.shape[dim])):
+        place = _place_now(built, source, dim, i)
+        found[i] = _one(built, source, dim, place, title=f"{title}.{i}")
+        for pick in built.readers.get(call.name, ()) if place != i and built.fit else ():
+            if pick.args[1] == i and built.fit:
+                built.fit.calls[pick.name] = replace(pick, args=(pick.args[0], place))
+    return [found.get(i) for i in range(max(found) + 1)]
 
 
-@operator("split", "split_with_sizes", "chunk")
-def split(built: Building, call: Call, x: Any, *, dim: int = 0, **parts: Any) -> list[Value]:
-    """X in parts along an axis, of given sizes or in equal ones."""
+def _read(built: Building, call: Call, parts: Iterable[int]) -> list[int]:
+    """Return which of several outputs anything reads, all where that is not known."""
+    picks = {pick.args[1] for pick in built.readers.get(call.name, ()) if pick.target == "getitem"}
+    return sorted(picks) or list(parts)
+
+
+@operator("split", "split_with_sizes", "chunk", "tensor_split")
+def split(built: Building, call: Call, x: Any, *, dim: int = 0, **parts: Any) -> list[Any]:
+    """X in parts along an axis, of given sizes, up to given places, or in equal ones."""
     source, title = jets_value(x, call), built.title(call)
     size = source.shape[dim]
-    (sizes,) = parts.values()
-    if call.operator == "chunk":
-        sizes = -(-size // sizes)
-    ends = list(range(0, size, sizes)) if isinstance(sizes, int) else [sum(sizes[:i]) for i in range(len(sizes))]
-    each = list(zip(ends, [*ends[1:], size], strict=True))
-    return [part(built, source, dim, (a, b, 1), title=f"{title}.{i}") for i, (a, b) in enumerate(each)]
+    (given,) = parts.values()
+    each = _parts(call, given, _shape_before(built, call, source)[dim])
+    found: dict[int, Value] = {}
+    now: dict[int, tuple[int, int, int]] = {}
+    for i in _read(built, call, range(len(each))):
+        now[i] = bounds_now(built, source, dim, each[i])
+        found[i] = part(built, source, dim, now[i], title=f"{title}.{i}")
+    torchs = dict(enumerate(_parts(call, given, size)))
+    if any(bounds != torchs.get(i) for i, bounds in now.items()):
+        built.rewrite(call, target="aten.split_with_sizes.default", split_sizes=_sizes(now, len(each), size), dim=dim)
+    return [found.get(i) for i in range(len(each))]
+
+
+def _parts(call: Call, given: Any, size: int) -> list[tuple[int, int, int]]:
+    """Return the bounds of the parts that torch makes of `size` values."""
+    if call.operator == "tensor_split":
+        index = torch.arange(size).tensor_split(given)
+        sizes = [len(part) for part in index]
+    elif isinstance(given, int):
+        step = -(-size // given) if call.operator == "chunk" else given
+        sizes = [min(step, size - start) for start in range(0, size, step)]
+    else:
+        sizes = list(given)
+    ends = list(itertools.accumulate(sizes))
+    return [(end - length, end, 1) for end, length in zip(ends, sizes, strict=True)]
+
+
+def _sizes(now: dict[int, tuple[int, int, int]], n_parts: int, size: int) -> list[int]:
+    """Return the sizes of all parts; between those that are read, the others take what is left."""
+    found, end = [], 0
+    for i in range(n_parts):
+        later = min((bounds[0] for j, bounds in now.items() if j >= i), default=size)
+        stop = now[i][1] if i in now else later
+        found.append(stop - end)
+        end = stop
+    return found
 
 
 @operator("index_select", "index")
@@ -116,11 +200,25 @@ def gathered(built: Building, call: Call, x: Any, *, dim: int = 0, index: Any = 
     picked = torch.nonzero(places).flatten() if places.dtype == torch.bool else places
     if axis == built.jets(source):
         raise NetworkError(f"layer '{title}' takes some of the jets")
-    size = source.shape[axis]
-    chosen = [int(place) % size for place in picked]
-    return joined(
-        built, [part(built, source, axis, run, title=f"{title}.part") for run in runs(chosen)], axis, title=title
-    )
+    size = _shape_before(built, call, source)[axis]
+    wanted = runs([int(place) % size for place in picked])
+    now: list[tuple[int, int, int]] = []
+    parts: list[Value] = []
+    for run in wanted:
+        now.append(bounds_now(built, source, axis, run))
+        parts.append(part(built, source, axis, now[-1], title=f"{title}.part"))
+    if now != wanted:
+        _point(built, call, axis, [place for bounds in now for place in range(*bounds)])
+    return joined(built, parts, axis, title=title)
+
+
+def _point(built: Building, call: Call, axis: int, places: list[int]) -> None:
+    """Let a call pick other places."""
+    if built.fit is None:
+        return
+    found = built.fit.constant(call, places)
+    changed: Any = {"index": found} if call.operator == "index_select" else {"indices": [*[None] * axis, found]}
+    built.rewrite(call, **changed)
 
 
 def runs(places: list[int]) -> list[tuple[int, int, int]]:
@@ -183,6 +281,10 @@ def copied(built: Building, call: Call, x: Any, **options: Any) -> Value:
     found, title = jets_value(x, call), built.title(call)
     sizes = next(sizes for key, sizes in options.items() if key in {"size", "repeats", "dims"})
     found = found.moved(found.index.reshape((1,) * (len(sizes) - found.index.ndim) + found.shape))
+    before = _shape_before(built, call, found)
+    if call.operator == "expand" and before != found.shape:
+        sizes = [-1 if size > 1 else n for n, size in zip(sizes, before, strict=True)]
+        built.rewrite(call, size=sizes)
     for axis, (n, size) in enumerate(zip(sizes, found.shape, strict=True)):
         copies = n if call.operator != "expand" else 1 if n in {-1, size} else n
         if copies * found.index.numel() > _MAX_COPIED:
