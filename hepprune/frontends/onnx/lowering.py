@@ -14,7 +14,7 @@ from hepprune.frontends.onnx.building import Graph, Node, Site
 from hepprune.frontends.onnx.files import QONNX_DOMAINS, STANDARD, opset
 from hepprune.frontends.onnx.folding import FOLDED, folded, shape_of
 from hepprune.frontends.onnx.operators import OPERATORS, QUANTISERS
-from hepprune.frontends.pytorch.lowering import Lowered, add_input, n_jets, network_of, output_layer, ports
+from hepprune.frontends.pytorch.lowering import Lowered, add_input, n_jets, network_of, output_layer
 from hepprune.frontends.pytorch.program import Program, Ref
 from hepprune.frontends.pytorch.values import Value
 
@@ -56,10 +56,8 @@ def lower(proto: Any, *, fitting: bool = False) -> Read:
     for node in needed:
         for name in filter(None, node.inputs):
             built.readers_of.setdefault(name, []).append(node)
-    arriving = []
     for name, shape in inputs.items():
-        arriving.append(add_input(built, name, shape, channels_first=_is_channels_first(name, needed)))
-        built.values[name] = arriving[-1]
+        built.values[name] = add_input(built, name, shape, channels_first=_is_channels_first(name, needed))
     for node in needed:
         found = _run(built, node)
         results = found if isinstance(found, list) else [found]
@@ -69,8 +67,7 @@ def lower(proto: Any, *, fitting: bool = False) -> Read:
     slots = tuple(slot for slot in built.slots if slot.layer in network.layers)
     sites = tuple(site for site in built.sites if site.layer in network.layers)
     shapes = {name: _shape(value) for name, value in built.values.items() if value is not None}
-    lying = ports(built, inputs, arriving, [built.values[name] for name in outputs])
-    return Read(network, slots, lying, sites, built.targets, shapes)
+    return Read(network, slots, sites, built.targets, shapes)
 
 
 def _node(entry: Any) -> Node:

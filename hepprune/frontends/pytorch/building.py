@@ -55,13 +55,13 @@ class Building:
     packed: dict[str, tuple[Constant, Constant | None]] = field(default_factory=dict)
     readers: dict[str, list[Call]] = field(default_factory=dict)
     traces: Traces = field(default_factory=Traces)
-    fit: Fitting | None = None
+    fitting: Fitting | None = None
     calls: dict[str, Call] = field(default_factory=dict)
 
     def rewrite(self, call: Call, *, target: str | None = None, **settings: Any) -> None:
         """Keep other settings for a call where the program is being fitted to a network."""
-        if self.fit is not None:
-            self.fit.rewrite(call, self.title(call), target=target, **settings)
+        if self.fitting is not None:
+            self.fitting.rewrite(call, self.title(call), target=target, **settings)
 
     def name(self, title: str) -> str:
         """Return an identifier of its own for a title such as "encoder.0"."""

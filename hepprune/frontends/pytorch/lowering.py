@@ -2,20 +2,17 @@
 
 import operator
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor
-
 from hepprune.errors import NetworkError
-from hepprune.frontends.checking import Run
 from hepprune.frontends.pytorch.building import Building, Slot
 from hepprune.frontends.pytorch.fitting import Fitting, Traces
 from hepprune.frontends.pytorch.folding import FOLDED, folded, leaves
 from hepprune.frontends.pytorch.operators import MOVES, OPERATORS, SAME
+from hepprune.frontends.pytorch.ports import Ports, lies_channels_last, ports
 from hepprune.frontends.pytorch.program import Call, Program, Ref, aten
-from hepprune.frontends.pytorch.values import Axes, Constant, Value, axes_of
+from hepprune.frontends.pytorch.values import Constant, Value
 from hepprune.network import Einsum, Input, Network, Permute, Shape, Shared
 
 _FREE_JETS = 2  # stands for a number of jets that the program leaves open
@@ -51,40 +48,12 @@ _CHECKS = ("_assert", "sym_constrain", "_guards")
 
 
 @dataclass(frozen=True)
-class Ports:
-    """How a program's inputs and outputs become the network's: the order of their axes; and how many jets, if set."""
-
-    inputs: tuple[Axes, ...]
-    outputs: tuple[Axes, ...]
-    n_jets: int | None
-
-    @property
-    def batches(self) -> tuple[int, ...]:
-        """Numbers of jets to try a model on: two other than it was traced with, or the only one that it takes."""
-        return (3, 5) if self.n_jets is None else (self.n_jets,)
-
-    def running(self, model: Callable[[list[Tensor]], Sequence[Tensor]]) -> Run:
-        """Return what runs a model, which takes and gives values as the program does, on the network's features."""
-
-        def run(given: Sequence[Tensor]) -> list[Tensor]:
-            values = [x.permute(*_undone(axes)) for x, axes in zip(given, self.inputs, strict=True)]
-            found = [y if y.ndim > 1 else y.unsqueeze(1) for y in model(values)]
-            return [y.permute(*axes) for y, axes in zip(found, self.outputs, strict=True)]
-
-        return run
-
-
-def _undone(axes: Axes) -> list[int]:
-    return [axes.index(axis) for axis in range(len(axes))]
-
-
-@dataclass(frozen=True)
 class Lowered:
     """The network of a program, where each tensor of the model comes from in it, and how values go in and out."""
 
     network: Network
     slots: tuple[Slot, ...]
-    ports: Ports
+    ports: Ports = field(default=Ports((), (), None), kw_only=True)
     traces: Traces = field(default_factory=Traces, kw_only=True)
 
 
@@ -97,7 +66,7 @@ def lower(program: Program, fit: Fitting | None = None) -> Lowered:
         NetworkError: an operator has no layer; the sentence names it.
     """
     calls = program.needed()
-    built = Building(n_jets(program), fit=fit, calls={call.name: call for call in calls})
+    built = Building(n_jets(program), fitting=fit, calls={call.name: call for call in calls})
     counted = [call.scope[0] for call in calls if call.operator in OPERATORS]
     built.in_scope = Counter(counted)
     for call in (*calls, Call("output", "output", program.outputs, {})):
@@ -116,17 +85,8 @@ def lower(program: Program, fit: Fitting | None = None) -> Lowered:
     network = network_of(built, outputs)
     slots = tuple(slot for slot in built.slots if slot.layer in network.layers)
     leaving = [values[ref.name] for ref in program.outputs]
-    return Lowered(network, slots, ports(built, program.inputs, arriving, leaving), traces=built.traces)
-
-
-def ports(
-    built: Building, sizes: Mapping[str, tuple[int | None, ...]], inputs: Iterable[Value], outputs: Iterable[Value]
-) -> Ports:
-    """Return how values go in and out: an input as it lies, an output channels last or in the program's order."""
-    given = (axes_of(x.index, (built.n_jets, *built.shapes[x.layer])) for x in inputs)
-    taken = tuple(axes or tuple(range(x.index.ndim)) for axes, x in zip(given, inputs, strict=True))
-    (size,) = {shape[0] for shape in sizes.values()}
-    return Ports(taken, tuple(_output_axes(built, y) for y in outputs), size)
+    lying = ports(built, program.inputs, arriving, leaving)
+    return Lowered(network, slots, ports=lying, traces=built.traces)
 
 
 def network_of(built: Building, outputs: list[str]) -> Network:
@@ -222,7 +182,9 @@ _SIZES = {"view": "size", "reshape": "shape", "_unsafe_view": "size", "view_copy
 def _moved(built: Building, call: Call, value: Value, args: Any, options: dict[str, Any]) -> Value:
     """Return a value with its numbers in another order or shape."""
     title = built.title(call)
-    wanted = built.fit.sizes(call, value.shape) if built.fit and call.operator in {*_SIZES, "unflatten"} else None
+    wanted = (
+        built.fitting.sizes(call, value.shape) if built.fitting and call.operator in {*_SIZES, "unflatten"} else None
+    )
     if wanted is None:
         found = aten(call)(value.index.contiguous(), *args[1:], **options)
     else:
@@ -303,17 +265,6 @@ def output_layer(built: Building, value: Any, ref: Ref) -> str:
     if built.jets(value) != 0:
         raise NetworkError(f"output '{ref.name}' of the program has no jets on its first axis")
     index = value.index if value.index.ndim > 1 else value.index.unsqueeze(1)
-    if _lies_channels_last(built, value):
+    if lies_channels_last(built, value):
         return value.layer
     return built.laid(value, index, f"{ref.name}.out")
-
-
-def _lies_channels_last(built: Building, value: Value) -> bool:
-    index = value.index if value.index.ndim > 1 else value.index.unsqueeze(1)
-    lying = axes_of(index.permute(0, *range(2, index.ndim), 1), (built.n_jets, *built.shapes[value.layer]))
-    return lying == tuple(range(index.ndim))
-
-
-def _output_axes(built: Building, value: Value) -> Axes:
-    rank = max(value.index.ndim, 2)
-    return (0, *range(2, rank), 1) if _lies_channels_last(built, value) else tuple(range(rank))

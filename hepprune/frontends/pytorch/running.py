@@ -10,16 +10,17 @@ from torch.utils._pytree import tree_leaves
 
 from hepprune.frontends.checking import Reading
 from hepprune.frontends.pytorch import archive, modules
-from hepprune.frontends.pytorch.lowering import Lowered, Ports, lower
+from hepprune.frontends.pytorch.lowering import Lowered, lower
+from hepprune.frontends.pytorch.ports import Ports
 
-_CODE = "what a module's code fixes, no weights can move; write a .pt2 program or an .npz instead"
+IN_CODE = "what a module's code fixes, no weights can move; write a .pt2 program or an .npz instead"
 _PROGRAM = "an .npz holds every network"
 
 
 def module_read(module: nn.Module, lowered: Lowered) -> Reading:
     """Return a module as what it was lowered to and as what torch runs."""
     ports = Ports(lowered.ports.inputs, lowered.ports.outputs, None)  # traced with two jets, made for any number
-    return Reading(lowered.network, ports.running(lambda values: _outputs(module, values)), ports.batches, _CODE)
+    return Reading(lowered.network, ports.running(lambda values: _outputs(module, values)), ports.batches, IN_CODE)
 
 
 def weights_read(path: Path, like: nn.Module) -> Reading:

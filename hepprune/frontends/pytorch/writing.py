@@ -17,8 +17,8 @@ from hepprune.frontends.pytorch.fitting import Fitting
 from hepprune.frontends.pytorch.lowering import Lowered, lower
 from hepprune.frontends.pytorch.modules import capture, input_shapes, resized
 from hepprune.frontends.pytorch.program import Program
-from hepprune.frontends.pytorch.running import module_read
-from hepprune.network import BatchNorm, Layer, Network, Recurrent, Weighted
+from hepprune.frontends.pytorch.running import IN_CODE, module_read
+from hepprune.network import BatchNorm, Layer, Network, Recurrent, Shared, Weighted
 
 _MAX_TRIES = 64  # of sizes of views that can be several
 
@@ -35,26 +35,32 @@ def to_module(network: Network, like: nn.Module, input_shape: Any = None) -> nn.
     known = lower(program)
 
     def made(tensors: Mapping[str, Tensor]) -> tuple[nn.Module, Lowered]:
-        module = resized(like, tensors)
-        return module, lower(capture(module, shapes))
+        try:
+            module = resized(like, tensors)
+            return module, lower(capture(module, shapes))
+        except (NetworkError, RuntimeError) as problem:
+            raise NetworkError(f"{problem}{_in_code(network, _holding(program, tensors), known)}") from problem
 
-    try:
-        module, lowered = filled_model(network, known, made)
-    except NetworkError as problem:
-        raise NetworkError(f"{problem}{_in_code(network, program, known)}") from problem
+    module, lowered = filled_model(network, known, made)
     check(network, module_read(module, lowered))
     return module  # type: ignore[no-any-return]
 
 
+def _holding(program: Program, tensors: Mapping[str, Tensor]) -> Program:
+    """Return a program with other tensors."""
+    constants = {key: (name, tensors.get(name, old)) for key, (name, old) in program.constants.items()}
+    return replace(program, constants=constants)
+
+
 def _in_code(network: Network, program: Program, known: Lowered) -> str:
-    """Return which settings in a module's code would have to move for the network's sizes, as the end of a sentence."""
+    """Return which of a module's own settings do not move with the network's sizes, as the end of a sentence."""
     try:
         fit, _ = fitted(program, network, known)
-    except NetworkError:
-        return ""
+    except NetworkError as problem:
+        return f"; {problem}"
     own = {call.name for call in program.calls if not call.scope[1].startswith("torch.nn.modules")}
     titles = [title for name, title in fit.titles.items() if name in own]
-    return f"; layer '{titles[0]}' has settings in the module's code that would have to move" if titles else ""
+    return f"; layer '{titles[0]}' has bounds or sizes in its code: {IN_CODE}" if titles else ""
 
 
 def write_state(network: Network, path: Path, like: nn.Module) -> Path:
@@ -72,10 +78,10 @@ def write_program(network: Network, path: Path, like: Program) -> Path:
         NetworkError: the program holds sizes of its own that cannot follow the network's.
     """
     known = lower(like)
+    network = _named_as(network, known.network)
 
     def made(tensors: Mapping[str, Tensor]) -> tuple[Program, Lowered]:
-        constants = {key: (name, tensors.get(name, old)) for key, (name, old) in like.constants.items()}
-        program = replace(like, constants=constants)
+        program = _holding(like, tensors)
         fit, lowered = fitted(program, network, known)
         return fit.program(program), lowered
 
@@ -84,6 +90,18 @@ def write_program(network: Network, path: Path, like: Program) -> Path:
     with replacing(path) as temporary:
         torch.export.save(exported, temporary)
     return path
+
+
+def _named_as(network: Network, other: Network) -> Network:
+    """Return a network under the names of another of its graph: torch names calls otherwise for any number of jets."""
+    kinds, others = ([type(layer) for layer in net] for net in (network, other))
+    names = dict(zip(network.layers, other.layers, strict=False))
+    if kinds != others or all(old == new for old, new in names.items()):
+        return network
+    of = {layer.name: {"of": names[layer.of]} if isinstance(layer, Shared) else {} for layer in network}
+    layers = [layer.rebuilt(name=names[layer.name], **of[layer.name]) for layer in network]
+    sources = {names[reader]: [names[source] for source in read] for reader, read in network.sources.items()}
+    return Network(layers, sources, [names[name] for name in network.outputs])
 
 
 def fitted(program: Program, network: Network, known: Lowered) -> tuple[Fitting, Lowered]:

@@ -120,7 +120,7 @@ def _with_constant(built: Building, call: Call, x: Value, matrix: Constant, *, t
 def _factor_now(built: Building, call: Call, factor: float) -> float:
     """Return what scores are divided by; it stays where fewer values are summed, which torch would make it follow."""
     built.traces.factors.setdefault(call.name, factor)
-    before = factor if built.fit is None else built.fit.before.factors[call.name]
+    before = factor if built.fitting is None else built.fitting.before.factors[call.name]
     if before != factor:
         built.rewrite(call, scale=before)
     return before

@@ -68,7 +68,7 @@ def recurrent(
 
 def _resize_starts(built: Building, call: Call, params: list[Any]) -> None:
     """Let the states that a layer starts from have as many values as it has now."""
-    for name in names_in(call.args[1:2]) if built.fit is not None and isinstance(params[1], Constant) else ():
+    for name in names_in(call.args[1:2]) if built.fitting is not None and isinstance(params[1], Constant) else ():
         made = built.calls.get(name)
         if made is not None and made.operator == "zeros" and made.args[0][-1] != params[1].tensor.shape[1]:
             built.rewrite(made, size=[*made.args[0][:-1], params[1].tensor.shape[1]])

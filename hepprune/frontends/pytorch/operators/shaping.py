@@ -65,18 +65,18 @@ def part(built: Building, x: Value, dim: int, bounds: tuple[int, int, int], *, t
 
 def _is_cut(built: Building, number: int) -> bool:
     """Return whether the part was a slice before the network shrank, and must be one still although it is all now."""
-    return built.fit is not None and bool(built.fit.before.cuts[number])
+    return built.fitting is not None and bool(built.fitting.before.cuts[number])
 
 
 def bounds_now(built: Building, x: Value, dim: int, bounds: tuple[int, int, int]) -> tuple[int, int, int]:
     """Return the bounds of the part that is taken next: as given, or as the network has them to which it is fitted."""
-    return bounds if built.fit is None else built.fit.bounds(len(built.traces.cuts), x.shape[dim], bounds)
+    return bounds if built.fitting is None else built.fitting.bounds(len(built.traces.cuts), x.shape[dim], bounds)
 
 
 def _shape_before(built: Building, call: Call, x: Value) -> tuple[int, ...]:
     """Return the shape that arrives at a call, or did before the network shrank to which the program is fitted."""
     built.traces.sizes[call.name] = x.shape, x.shape
-    return (built.traces if built.fit is None else built.fit.before).sizes[call.name][0]
+    return (built.traces if built.fitting is None else built.fitting.before).sizes[call.name][0]
 
 
 @operator("slice")
@@ -134,9 +134,9 @@ def unbind(built: Building, call: Call, x: Any, *, dim: int = 0) -> list[Any]:
     for i in _read(built, call, range(source.shape[dim])):
         place = _place_now(built, source, dim, i)
         found[i] = _one(built, source, dim, place, title=f"{title}.{i}")
-        for pick in built.readers.get(call.name, ()) if place != i and built.fit else ():
-            if pick.args[1] == i and built.fit:
-                built.fit.calls[pick.name] = replace(pick, args=(pick.args[0], place))
+        for pick in built.readers.get(call.name, ()) if place != i and built.fitting else ():
+            if pick.args[1] == i and built.fitting:
+                built.fitting.calls[pick.name] = replace(pick, args=(pick.args[0], place))
     return [found.get(i) for i in range(max(found) + 1)]
 
 
@@ -214,9 +214,9 @@ def gathered(built: Building, call: Call, x: Any, *, dim: int = 0, index: Any = 
 
 def _point(built: Building, call: Call, axis: int, places: list[int]) -> None:
     """Let a call pick other places."""
-    if built.fit is None:
+    if built.fitting is None:
         return
-    found = built.fit.constant(call, places)
+    found = built.fitting.constant(call, places)
     changed: Any = {"index": found} if call.operator == "index_select" else {"indices": [*[None] * axis, found]}
     built.rewrite(call, **changed)
 
