@@ -47,14 +47,20 @@ def part(built: Building, x: Value, dim: int, bounds: tuple[int, int, int], *, t
         raise NetworkError(f"layer '{title}' takes some of the jets")
     if not inside or inside.step < 1:
         raise NetworkError(f"layer '{title}' takes {start}:{stop}:{step} of {size} values")
-    axes = built.axes(split)
-    source = built.place(split, axes, f"{title}.arranged")
-    place = axes.index(axis)
-    at = -1 if place == len(axes) - 1 else place
-    cut = built.add(Slice(built.name(title), inside.start, inside[-1] + 1, axis=at, step=inside.step), source)
+    found = cut(built, split, axis, inside, title=title)
     shape = list(x.shape)
     shape[dim % x.index.ndim] = len(inside)
-    return built.value(cut, axes, shape)
+    return found.moved(found.index.reshape(shape))
+
+
+def cut(built: Building, x: Value, axis: int, inside: range, *, title: str) -> Value:
+    """Return a value's numbers inside a range along an axis, by a Slice."""
+    axes = built.axes(x)
+    source = built.place(x, axes, f"{title}.arranged")
+    place = axes.index(axis)
+    at = -1 if place == len(axes) - 1 else place
+    name = built.add(Slice(built.name(title), inside.start, inside[-1] + 1, axis=at, step=inside.step), source)
+    return built.value(name, axes)
 
 
 @operator("slice")
