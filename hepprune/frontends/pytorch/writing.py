@@ -177,7 +177,7 @@ def _tensors(network: Network, slots: tuple[Slot, ...], changed: set[str], *, ch
         if not torch.isfinite(tensor).all():
             raise NetworkError(f"layer '{slot.layer}' has values that the model's '{slot.target}' cannot hold")
         if slot.rows is not None and slot.whole is not None:
-            whole = found.get(slot.target, slot.whole.detach().float().clone())
+            whole = found.get(slot.target, _blank(slot.target, slot.whole, slots, tensor))
             if tensor.shape[1:] != whole.shape[1:] or len(tensor) != len(slot.rows):
                 raise NetworkError(f"layer '{slot.layer}' is part of '{slot.target}', whose sizes cannot change")
             whole[slot.rows] = tensor
@@ -186,6 +186,14 @@ def _tensors(network: Network, slots: tuple[Slot, ...], changed: set[str], *, ch
             raise NetworkError(f"layer '{slot.layer}' no longer has the values of '{slot.target}' that it shares")
         found[slot.target] = tensor
     return found
+
+
+def _blank(target: str, whole: Tensor, slots: tuple[Slot, ...], like: Tensor) -> Tensor:
+    """Return the tensor that layers have rows of: as it was, or with rows as long as now where all are filled anew."""
+    filled = {row for slot in slots if slot.target == target and slot.rows is not None for row in slot.rows.tolist()}
+    if len(filled) == len(whole):
+        return whole.new_zeros(len(whole), *like.shape[1:], dtype=torch.float32)
+    return whole.detach().float().clone()
 
 
 def _check_same(network: Network, other: Network) -> None:

@@ -35,11 +35,12 @@ def part(built: Building, x: Value, dim: int, bounds: tuple[int, int, int], *, t
     size, number = x.shape[axis], len(built.traces.cuts)
     inside = range(*slice(start, stop, step).indices(size))
     built.traces.cuts.append(None)
-    if inside == range(size) and not _is_cut(built, number):
+    is_cut = built.fitting is not None and bool(built.fitting.before.cuts[number])  # still, although it may be all now
+    if inside == range(size) and not is_cut:
         built.traces.cuts[number] = ""
         return x
     first = x.index.narrow(axis, 0, 1)
-    if inside and torch.equal(first.expand_as(x.index), x.index):  # the same value all along the axis
+    if not is_cut and inside and torch.equal(first.expand_as(x.index), x.index):  # the same value all along the axis
         return x.moved(x.index.narrow(axis, 0, len(inside)))
     if x.layer in built.packed:
         chosen = x.index.narrow(axis, inside.start, len(inside)) if inside.step == 1 else x.index
@@ -52,20 +53,21 @@ def part(built: Building, x: Value, dim: int, bounds: tuple[int, int, int], *, t
         raise NetworkError(f"layer '{title}' takes some of the jets")
     if not inside or inside.step < 1:
         raise NetworkError(f"layer '{title}' takes {start}:{stop}:{step} of {size} values")
-    axes = built.axes(split)
-    source = built.place(split, axes, f"{title}.arranged")
-    place = axes.index(axis)
-    at = -1 if place == len(axes) - 1 else place
-    cut = built.add(Slice(built.name(title), inside.start, inside[-1] + 1, axis=at, step=inside.step), source)
-    built.traces.cuts[number] = cut
+    found = cut(built, split, axis, inside, title=title)
+    built.traces.cuts[number] = found.layer
     shape = list(x.shape)
     shape[dim % x.index.ndim] = len(inside)
-    return built.value(cut, axes, shape)
+    return found.moved(found.index.reshape(shape))
 
 
-def _is_cut(built: Building, number: int) -> bool:
-    """Return whether the part was a slice before the network shrank, and must be one still although it is all now."""
-    return built.fitting is not None and bool(built.fitting.before.cuts[number])
+def cut(built: Building, x: Value, axis: int, inside: range, *, title: str) -> Value:
+    """Return a value's numbers inside a range along an axis, by a Slice."""
+    axes = built.axes(x)
+    source = built.place(x, axes, f"{title}.arranged")
+    place = axes.index(axis)
+    at = -1 if place == len(axes) - 1 else place
+    name = built.add(Slice(built.name(title), inside.start, inside[-1] + 1, axis=at, step=inside.step), source)
+    return built.value(name, axes)
 
 
 def bounds_now(built: Building, x: Value, dim: int, bounds: tuple[int, int, int]) -> tuple[int, int, int]:
