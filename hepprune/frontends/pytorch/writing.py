@@ -39,7 +39,7 @@ def to_module(network: Network, like: nn.Module, input_shape: Any = None) -> nn.
             module = resized(like, tensors)
             return module, lower(capture(module, shapes))
         except (NetworkError, RuntimeError) as problem:
-            raise NetworkError(f"{problem}{_in_code(network, _holding(program, tensors), known)}") from problem
+            raise NetworkError(_in_code(network, _holding(program, tensors), known) or str(problem)) from problem
 
     module, lowered = filled_model(network, known, made)
     check(network, module_read(module, lowered))
@@ -53,14 +53,14 @@ def _holding(program: Program, tensors: Mapping[str, Tensor]) -> Program:
 
 
 def _in_code(network: Network, program: Program, known: Lowered) -> str:
-    """Return which of a module's own settings do not move with the network's sizes, as the end of a sentence."""
+    """Return the first of the settings in a module's own code that would have to move, "" where none is known."""
     try:
         fit, _ = fitted(program, network, known)
-    except NetworkError as problem:
-        return f"; {problem}"
+    except NetworkError:
+        return ""
     own = {call.name for call in program.calls if not call.scope[1].startswith("torch.nn.modules")}
     titles = [title for name, title in fit.titles.items() if name in own]
-    return f"; layer '{titles[0]}' has bounds or sizes in its code: {IN_CODE}" if titles else ""
+    return f"layer '{titles[0]}' has bounds or sizes in the module's code; {IN_CODE}" if titles else ""
 
 
 def write_state(network: Network, path: Path, like: nn.Module) -> Path:

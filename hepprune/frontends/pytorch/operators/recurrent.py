@@ -16,6 +16,7 @@ from hepprune.network import Recurrent
 _CELLS = {"lstm": "lstm", "gru": "gru", "rnn_tanh": "simple", "rnn_relu": "simple"}
 # Keras' gates by their place in torch: a GRU's are update, reset, candidate there and reset, update, candidate here.
 _GATES = {"lstm": (0, 1, 2, 3), "gru": (1, 0, 2), "simple": (0,)}
+_OPEN = 2**62  # an end of slices that takes all there is
 
 
 @operator(*_CELLS)
@@ -127,5 +128,15 @@ def _layer(
 def _only_last(built: Building, call: Call, steps: int) -> bool:
     """Return whether nothing reads any state but the last."""
     states = [pick.name for pick in built.readers[call.name] if pick.args[1] == 0]
-    readers = [reader for name in states for reader in built.readers[name]]
+    readers = [reader for name in states for reader in _readers(built, name)]
     return all(reader.operator == "select" and reader.args[1:] == (steps, -1) for reader in readers)
+
+
+def _readers(built: Building, name: str) -> list[Call]:
+    """Return what reads a value, also through slices of all jets, which torch adds where their number is open."""
+    found: list[Call] = []
+    for reader in built.readers.get(name, ()):
+        of_all = reader.operator == "slice" and reader.args[1:3] in {(), (0,), (0, 0), (0, None)}
+        open_ended = of_all and all(end is None or end >= _OPEN for end in reader.args[3:4]) and len(reader.args) < 5
+        found += _readers(built, reader.name) if open_ended else [reader]
+    return found

@@ -139,6 +139,7 @@ def unbind(built: Building, call: Call, x: Any, *, dim: int = 0) -> list[Any]:
         for pick in built.readers.get(call.name, ()) if place != i and built.fitting else ():
             if pick.args[1] == i and built.fitting:
                 built.fitting.calls[pick.name] = replace(pick, args=(pick.args[0], place))
+                built.fitting.titles[call.name] = title
     return [found.get(i) for i in range(max(found) + 1)]
 
 
