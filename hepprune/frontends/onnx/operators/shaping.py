@@ -13,7 +13,7 @@ from hepprune.errors import NetworkError
 from hepprune.frontends.onnx.building import Graph, Node
 from hepprune.frontends.onnx.fitting import END, open_sizes
 from hepprune.frontends.onnx.operators.registry import constant, counted, jets_value, number, numbers, operator
-from hepprune.frontends.pytorch.operators import shaping
+from hepprune.frontends.pytorch.operators import growing, shaping
 from hepprune.frontends.pytorch.values import Value
 
 
@@ -180,7 +180,7 @@ def gather(built: Graph, node: Node, x: Any, places: Any) -> Value:
 def tiled(built: Graph, node: Node, x: Any, repeats: Any) -> Value:
     """Values once more along some axes."""
     given = [int(size) for size in numbers(repeats, node, "sizes")]
-    return shaping.copied(built, node.call("tile"), jets_value(x, node), dims=given)
+    return growing.copied(built, node.call("tile"), jets_value(x, node), dims=given)
 
 
 @operator("Expand")
@@ -191,7 +191,7 @@ def expanded(built: Graph, node: Node, x: Any, sizes: Any) -> Value:
     kept = (0,) * (len(now) - value.index.ndim) + value.shape
     if any(size not in {1, wide} for size, wide in zip(given[::-1], now[::-1], strict=False)):
         built.change(node, 1, np.array([1 if size == old else size for size, old in zip(now, kept, strict=True)]))
-    return shaping.copied(built, node.call("expand"), value, size=list(now))
+    return growing.copied(built, node.call("expand"), value, size=list(now))
 
 
 @operator("Pad")
@@ -205,7 +205,7 @@ def pad(built: Graph, node: Node, x: Any, *inputs: Any) -> Value:
     flat = [size for axis in range(rank)[::-1] for size in pairs.get(axis, (0, 0))]
     content = float(node.attributes.get("value", 0)) if filling is None else number(filling, node, "value")
     mode = node.attributes.get("mode", "constant")
-    return shaping.padded(built, node.call("pad"), value, pad=flat, mode=mode, value=content)
+    return growing.padded(built, node.call("pad"), value, pad=flat, mode=mode, value=content)
 
 
 @operator("Resize", "Upsample")
@@ -226,7 +226,7 @@ def resize(built: Graph, node: Node, x: Any, *given: Any) -> Value:
         built.change(node, 2, np.asarray(factors, np.float32))
         built.change(node, 3, None)
     after = [int(n * factor) for n, factor in zip(value.shape[2:], factors[2:], strict=True)]
-    return shaping.upsample(built, node.call("upsample"), value, output_size=after)
+    return growing.upsample(built, node.call("upsample"), value, output_size=after)
 
 
 _PLACES: dict[str, Callable[[Tensor, int], Tensor]] = {
