@@ -147,7 +147,7 @@ def _as_it_came(context: Context, network: Network) -> dict[str, str]:
     model = context.recipe.model.file
     if model is None or Path(model).suffix == ".npz":
         return {}
-    kind = ".pt" if ":" in model else Path(model).suffix
+    kind = frontends.suffix(model)
     unfolded = unfold_batch_norm(network, frontends.read(model))
     return {"model": str(frontends.write(unfolded, context.build / f"{context.recipe.name}{kind}", like=model))}
 
