@@ -233,7 +233,7 @@ def _count(argument: str, kind: str) -> int:
 def _begin_worker(threads: int, wanted: Connection) -> None:
     import torch
 
-    torch.set_num_threads(threads)  # or each process would take every core
+    torch.set_num_threads(min(threads, torch.get_num_threads()))  # or each process would take every core
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes its end of `wanted`
     signal.signal(signal.SIGTERM, _leave)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # standard output is the command's; FastJet prints its banner there

@@ -28,6 +28,16 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def staged(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder inside `folder`, whose files come into it when the block ends well, else vanish."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as name:
+        yield Path(name)
+        for file in sorted(Path(name).iterdir()):
+            file.replace(folder / file.name)
+
+
 def write_text(path: Path, text: str) -> Path:
     """Write a text file whole, and return its path."""
     with replacing(path) as temporary:

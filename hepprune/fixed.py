@@ -63,7 +63,7 @@ ROUNDING: dict[str, Callable[[Any], Any]] = {
     "RND_CONV": lambda v: library(v).round(v),
 }
 OVERFLOW = ("WRAP", "SAT", "SAT_SYM")
-_MANTISSA = 24  # bits that float32 holds, the narrowest type networks run in
+MANTISSA = 24  # bits that float32 holds, the narrowest type networks run in
 
 
 def wrapped(steps: Array, period: Any, *, signed: bool) -> Array:
@@ -148,15 +148,15 @@ class FixedPoint:
         rounded = ROUNDING[self.rounding](values / self.step)
         if self.overflow == "WRAP":
             rounded = wrapped(rounded, 2.0**self.width, signed=self.signed)
-            if self.width <= _MANTISSA:
+            if self.width <= MANTISSA:
                 return rounded  # type: ignore[no-any-return]
         return library(values).clip(rounded, *self._ends(values))  # type: ignore[no-any-return]
 
     def _ends(self, values: Any) -> tuple[int, int]:
         """Return the smallest and largest whole number of steps in range that the floating type of the values holds."""
-        if self.width <= _MANTISSA or values.itemsize > 4:
+        if self.width <= MANTISSA or values.itemsize > 4:
             return self.integer_range
-        unit = 2 ** (self.width - self.signed - _MANTISSA)
+        unit = 2 ** (self.width - self.signed - MANTISSA)
         lowest, highest = self.integer_range
         return -(-lowest // unit * unit), highest // unit * unit
 

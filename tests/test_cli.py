@@ -3,6 +3,7 @@
 import importlib.metadata
 import importlib.util
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -120,6 +121,42 @@ main()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
+@pytest.mark.parametrize(("asked", "taken"), [(None, "1 1"), ("2", "2 2")])
+def test_a_command_computes_on_one_thread_unless_more_are_asked_for(asked: str | None, taken: str) -> None:
+    code = """
+import contextlib, sys
+sys.argv = ["hepprune", "--version"]
+from hepprune.__main__ import main
+with contextlib.suppress(SystemExit):
+    main()
+import numpy, torch, threadpoolctl
+pools = [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+print(torch.get_num_threads(), *set(pools))
+"""
+    variables = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    environment = {name: value for name, value in os.environ.items() if name not in variables}
+    environment |= {"OMP_NUM_THREADS": asked} if asked else {}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.splitlines()[-1] == taken
+
+
+def test_where_there_is_no_terminal_each_step_is_told_as_it_starts_and_as_it_ends() -> None:
+    code = """
+import sys
+from hepprune.cli.screen import Screen
+screen = Screen()
+with screen.progress, screen("training [bold]", 3) as advance:
+    sys.stdin.readline()
+    advance(3, "0.7 of all")
+"""
+    piped: dict[str, int] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen([sys.executable, "-c", code], text=True, **piped) as running:  # type: ignore[call-overload]
+        assert running.stderr.readline() == "training [bold] ...\n"  # while the step still waits
+        said, ended = running.communicate("go on\n")
+    assert said == ""
+    assert re.fullmatch(r"training \[bold\]: done in \d+\.\d s \(0\.7 of all\)\n", ended)
 
 
 QUICK: dict[str, object] = {

@@ -45,12 +45,24 @@ def scaled(by: torch.Tensor, n: int) -> tuple[torch.Tensor, int]:
 
 
 def test_a_function_may_carry_tensors() -> None:
-    """As a network or a sample of jets; a process takes its share of the cores."""
+    """As a network or a sample of jets."""
     by = torch.arange(1000.0)
     with executors.open("processes:2") as executor:
         results = executors.gather(executor, partial(scaled, by), range(4))
     assert all(torch.equal(product, by * n) for n, (product, _) in enumerate(results))
-    assert {threads for _, threads in results} == {max(len(os.sched_getaffinity(0)) // 2, 1)}
+
+
+@pytest.mark.parametrize(("n", "asked"), [(1, "1"), (1, ""), (2, "")])
+def test_a_process_takes_its_share_of_the_cores_and_no_more_than_it_may(
+    n: int, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if asked:
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    with executors.open(f"processes:{n}") as executor:
+        results = executors.gather(executor, partial(scaled, torch.zeros(1)), range(2))
+    share = max(len(os.sched_getaffinity(0)) // n, 1)
+    assert {threads for _, threads in results} == {int(asked or share)}
 
 
 def test_an_error_in_this_process_is_carried_by_its_future() -> None:

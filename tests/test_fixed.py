@@ -191,3 +191,15 @@ def test_covering_holds_both_ends_and_no_narrower_type_does(one: float, other: f
 def test_what_is_no_type_is_refused_with_a_sentence(text: str) -> None:
     with pytest.raises(NetworkError, match=r"fixed-point|unknown|rounding|overflow"):
         FixedPoint.parse(text)
+
+
+def test_wrapping_takes_whole_turns_off_values_of_any_size() -> None:
+    whole = np.array([2.0**70, -(2.0**70) + 2.0**30, 2.0**60 + 2.0**8, 3 * 2.0**53, 1e30, -1e30])
+    for kind in (FixedPoint(8, 8), FixedPoint(8, 8, signed=False), FixedPoint(40, 40), FixedPoint(52, 52)):
+        span = 2**kind.width
+        turned = [int(value) % span for value in whole]
+        expected = [value - span if kind.signed and value >= span // 2 else value for value in turned]
+        assert kind(whole).tolist() == expected
+        for number in (torch.float32, torch.float64):
+            exact = torch.tensor(whole).to(number)
+            assert kind(exact).double().tolist() == kind(exact.double().numpy()).tolist()

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hepprune import metrics, network, pipeline, recipe
+from hepprune import interface, metrics, network, pipeline, recipe
 from hepprune.hardware import targets
 from hepprune.network import exact_logits
 from hepprune.pipeline import taggers
@@ -104,6 +104,18 @@ def test_plots_and_projects_are_on_disk(built: Path) -> None:
         assert (built / "plots" / f"{plot}.pdf").stat().st_size > 1000
     assert "csynth_design" in (built / "hls" / "build_prj.tcl").read_text()
     assert list((built / "verilog").glob("*/src/small_rtl.v"))
+
+
+def test_what_feeds_the_design_is_on_disk_and_in_the_summary(built: Path, small: Recipe) -> None:
+    files = summaries.read(built / "summary.json").files
+    own = interface.read(Path(files["scaler"]))
+    assert (built / own.verilog / "src" / f"{own.top}.v").is_file()
+    assert str(built / own.verilog) == files["Verilog"]
+    assert [feature.name for feature in own.inputs[0].features] == list(small.data.features)
+    assert [word.name for word in own.output_words] == list(small.data.classes)
+    assert "int small_features_words(" in Path(files["scaler as C header"]).read_text()
+    for name in ("inputs.hex", "outputs.hex"):
+        assert len((Path(files["patterns"]) / name).read_text().splitlines()) == 1000
 
 
 def test_a_second_run_reads_what_the_first_one_kept(built: Path, small: Recipe) -> None:

@@ -95,6 +95,34 @@ def test_paths_are_relative_to_the_recipe(tmp_path: Path, monkeypatch: pytest.Mo
     assert Path(relative.data.file.partition(":")[0]).resolve() == tmp_path / "jets.root"
 
 
+@pytest.mark.parametrize(
+    ("file", "resolved"),
+    [
+        ("mytorch:mlp_bn", "mytorch:mlp_bn"),
+        ("my.torch:Models.mlp@weights.pt", "my.torch:Models.mlp@{folder}/weights.pt"),
+        ("mytorch:mlp_bn@../weights.pt", "mytorch:mlp_bn@{folder}/../weights.pt"),
+        ("mytorch:mlp_bn@/far/weights.pt", "mytorch:mlp_bn@/far/weights.pt"),
+        ("jets@home.npz", "{folder}/jets@home.npz"),
+    ],
+)
+def test_of_a_module_and_its_weights_only_the_weights_are_a_file(tmp_path: Path, file: str, resolved: str) -> None:
+    found = recipe.load(written(tmp_path, changed("model.file", file)))
+    assert found.model.file == resolved.format(folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("target", "resolved"),
+    [
+        ("generic_vu13p", "generic_vu13p"),
+        ("../targets/mine.yaml", "{folder}/../targets/mine.yaml"),
+        ("/far/mine.yml", "/far/mine.yml"),
+    ],
+)
+def test_a_target_file_is_relative_to_the_recipe(tmp_path: Path, target: str, resolved: str) -> None:
+    found = recipe.load(written(tmp_path, changed("target", target)))
+    assert found.target == resolved.format(folder=tmp_path)
+
+
 def test_absolute_paths_stay(tmp_path: Path) -> None:
     found = recipe.load(written(tmp_path, changed("data.file", "/somewhere/jets.root:Jets")))
     assert found.data.file == "/somewhere/jets.root:Jets"
@@ -128,8 +156,12 @@ def test_an_unknown_key_lists_those_known_at_its_place(tmp_path: Path, place: st
         ("data.classes", ["q"], "data.classes: .*at least 2 items"),
         ("data.validation", 0, "data.validation: .*greater than 0"),
         ("data.validation", 0.8, "data: .*leave no jets to train on"),
+        ("data.features", ["a", "b", "a"], "data: .*the feature 'a' is named twice"),
+        ("data.classes", ["q", "q"], "data: .*the class 'q' is named twice"),
+        ("data.label", "b", "data: .*the label 'b' is among the features"),
+        ("budget", {"lut": 10, "lut_of_baseline": 0.5}, "budget: .*give lut or lut_of_baseline, not both"),
         ("data.max_jets", 0, "data.max_jets: "),
-        ("data.scaler", "minmax", "data.scaler: .*'standard' or 'power_of_two'"),
+        ("data.scaler", "minmax", "data.scaler: .*'standard', 'power_of_two' or 'none'"),
         ("data", None, "data: "),
         ("model.hidden", [64, 0], "model.hidden.1: "),
         ("model.bits.inputs", "int8", "model.bits.inputs: .*'int8' is no fixed-point type"),

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -70,9 +71,13 @@ def _plain(value: Any) -> Any:
 
 
 class Screen:
-    """Shows each step of a run as one progress line; the pipeline's `Track`."""
+    """Shows each step of a run as one progress line; the pipeline's `Track`.
+
+    Where standard error is no terminal, a step is one line as it starts and one as it ends, each written at once.
+    """
 
     def __init__(self) -> None:
+        self._plain = not errors.is_terminal
         self.progress = Progress(
             SpinnerColumn(finished_text="[green]✓"),
             TextColumn("{task.description}"),
@@ -81,12 +86,15 @@ class Screen:
             TimeElapsedColumn(),
             TextColumn("[dim]{task.fields[note]}"),
             console=errors,
+            disable=self._plain,
         )
 
     @contextmanager
     def __call__(self, name: str, total: int | None = None) -> Iterator[Callable[..., None]]:
         """Yield `advance(n, note="")` for one step of `total` units; None where it cannot be known."""
         task = self.progress.add_task(name, total=total, note="")
+        started = time.perf_counter()
+        self._say(f"{name} ...")
 
         def advance(n: int = 1, note: str = "") -> None:
             self.progress.update(task, advance=n, note=note)
@@ -94,3 +102,9 @@ class Screen:
         yield advance
         done = self.progress.tasks[self.progress.task_ids.index(task)]
         self.progress.update(task, total=max(done.completed, 1), completed=max(done.completed, 1))
+        note = f" ({done.fields['note']})" if done.fields["note"] else ""
+        self._say(f"{name}: done in {time.perf_counter() - started:.1f} s{note}")
+
+    def _say(self, line: str) -> None:
+        if self._plain:
+            errors.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)

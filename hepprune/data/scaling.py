@@ -1,13 +1,17 @@
 """Features brought to order one with stored constants, by division or by a shift that costs no logic."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hepprune import interface
 from hepprune.data.jets import IS_FILLED, Jets
-from hepprune.errors import DataError
+from hepprune.errors import DataError, unknown
 
 # Below this share of its mean a spread is rounding, and the feature a constant.
 _CONSTANT = 1e-6
@@ -15,7 +19,10 @@ _CONSTANT = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Scaler:
-    """x -> (x - offset) / scale, feature by feature; offset and scale are float64 (n_features,) and read-only."""
+    """x -> (x - offset) / scale, feature by feature; offset and scale are float64 (n_features,) and read-only.
+
+    It takes float32, computes in float64 and rounds once, to the nearest float32, ties to even.
+    """
 
     feature_names: tuple[str, ...]
     offset: NDArray[np.float64]
@@ -37,16 +44,24 @@ class Scaler:
         """Return the jets with scaled features; padded constituents stay 0.
 
         Raises:
-            DataError: the jets have other features, or the same in another order.
+            DataError: the jets have other features, or the same in another order, or a value is not finite.
         """
         if jets.feature_names != self.feature_names:
             raise DataError(
                 f"the scaler was made for the features {', '.join(self.feature_names)}, "
                 f"the jets have {', '.join(jets.feature_names)}"
             )
-        x = (jets.x - self.offset) / self.scale
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused by name
+            x = ((jets.x - self.offset) / self.scale).astype(np.float32)
         x[~_filled(jets)] = 0
-        return replace(jets, x=x.astype(np.float32))
+        self._check_finite(x)
+        return replace(jets, x=x)
+
+    def _check_finite(self, x: NDArray[np.float32]) -> None:
+        bad = ~np.isfinite(x)
+        if bad.any():
+            jet, *_, feature = np.argwhere(bad)[0]
+            raise DataError(f"feature '{self.feature_names[feature]}' of jet {jet} is not finite when scaled")
 
     def to_json(self) -> dict[str, Any]:
         """Return the constants as JSON values; `from_json` gives the same scaler back."""
@@ -82,6 +97,36 @@ def fit(jets: Jets, *, power_of_two: bool = False) -> Scaler:
     mark = np.array([name == IS_FILLED for name in jets.feature_names])
     offset[mark], scale[mark] = 0, 1
     return Scaler(jets.feature_names, offset, scale)
+
+
+def unscaled(jets: Jets) -> Scaler:
+    """Return the scaler that leaves features as they are."""
+    n_features = len(jets.feature_names)
+    return Scaler(jets.feature_names, np.zeros(n_features), np.ones(n_features))
+
+
+# What a recipe can ask for.
+SCALERS: dict[str, Callable[[Jets], Scaler]] = {
+    "standard": fit,
+    "power_of_two": partial(fit, power_of_two=True),
+    "none": unscaled,
+}
+
+
+def load(path: Path, *, input_name: str | None = None) -> Scaler:
+    """Return the scaler in a scaler.json: that of its only input, or of the one named.
+
+    Raises:
+        DataError: it is missing or damaged, has several inputs and none was named, or not the one named.
+    """
+    inputs = {port.name: port for port in interface.read(path).inputs}
+    if input_name is None and len(inputs) > 1:
+        raise DataError(f"'{path}' has the inputs {', '.join(inputs)}; name one of them")
+    name = next(iter(inputs)) if input_name is None else input_name
+    if name not in inputs:
+        raise DataError(unknown("input", name, inputs))
+    rows = inputs[name].features
+    return Scaler(tuple(row.name for row in rows), *np.array([(row.offset, row.scale) for row in rows]).T)
 
 
 def _filled(jets: Jets) -> NDArray[np.bool_]:

@@ -6,10 +6,12 @@ from types import ModuleType
 from typing import Any
 
 from hepprune.errors import NetworkError
+from hepprune.files import staged
+from hepprune.frontends.checking import Reading, check
 from hepprune.network import Network, load, save
 
-# Each module has `claims(model)`, `read(model)` and `write(network, path, like=model)`, and imports its framework only
-# inside functions; the first that claims a model reads it.
+# Each module has `claims(model)`, `read(model)`, `write(network, path, like=model)` and `read_back(path, like=model)`,
+# and imports its framework only inside functions; the first that claims a model reads it.
 FRONTENDS = ("keras", "onnx", "pytorch")
 
 
@@ -33,13 +35,30 @@ def write(network: Network, path: Path, *, like: Any) -> Path:
     """Write the network as the kind of file that `like` is, with the shapes and weights it has now; return the path.
 
     `like` is the model the network was read from: names, settings and everything that no Network holds come from it.
+    A path that ends in `.npz` is hepprune's own format, which holds any network. The file is there only once it has
+    been read back, and run by its own framework where that is at hand, with the network's own outputs.
 
     Raises:
-        NetworkError: the network has another graph than `like`, or a value that the format cannot hold.
+        NetworkError: the network has another graph than `like`, a value or setting that the format cannot hold, or
+            what was written computes something else; the sentence names the layer.
     """
-    if _is_own(like):
-        return save(network, path)
-    return _frontend(like).write(network, path, like=like)  # type: ignore[no-any-return]
+    path = Path(path)
+    with staged(path.parent) as folder:
+        if path.suffix == ".npz" or _is_own(like):
+            made = save(network, folder / path.name)
+            check(network, Reading(load(made)))
+        else:
+            frontend = _frontend(like)
+            made = frontend.write(network, folder / path.name, like=like)
+            check(network, frontend.read_back(made, like=like))
+    return path.parent / made.name
+
+
+def suffix(model: Any) -> str:
+    """Return the ending of the file that `write` makes of a model, `.npz` for one in memory."""
+    if not isinstance(model, str | Path):
+        return ".npz"
+    return ".pt" if ":" in str(model) else Path(model).suffix
 
 
 def _is_own(model: Any) -> bool:

@@ -7,6 +7,7 @@ from hepprune.hardware.cost import reuse
 from hepprune.hardware.cost.operations import Operation
 from hepprune.hardware.cost.prices import price, products_at_once
 from hepprune.hardware.resources import Budget
+from hepprune.hardware.targets import Target
 
 FEW_ZEROS = 0.05  # of a kernel: fewer are not worth a word
 SOFTMAX_INDEX_BITS = 10  # of hls4ml's tables of 1024 entries
@@ -31,6 +32,19 @@ def cautions(operations: Iterable[Operation], budget: Budget, *, usable_ns: floa
         for sentence in rule(operation, budget, usable_ns)
     )
     return found + _crowded(known) + _untyped(known)
+
+
+def of_part(target: Target) -> tuple[Caution, ...]:
+    """Return what a target's part leaves unknown of an estimate."""
+    found = []
+    family = target.family
+    if target.part is not None and target.known_device is None:
+        kind = f", of family {family} by its name," if family else ""
+        sentence = f"what part '{target.part}'{kind} has is not known, so no limit is held against it"
+        found.append(f"{sentence}: say so with `device: {{lut, ff, dsp, bram18}}` in a YAML target")
+    if family == "Versal":
+        found.append(f"part '{target.part}' is a Versal, and the prices are those of the cells of UltraScale+")
+    return tuple(Caution(None, "part", sentence) for sentence in found)
 
 
 def _reuse(operation: Operation, _budget: Budget, _usable_ns: float) -> Iterator[str]:

@@ -1,19 +1,31 @@
 """What each FPGA has, in all; a report's own Available row wins over this table."""
 
+import re
 from dataclasses import dataclass
 
 from hepprune.errors import RecipeError, unknown
 from hepprune.hardware.resources import Resources
 
-_DATA_SHEETS = "AMD DS890 and DS891, as in the Available rows of public Vivado and Vitis reports"
-_UNCHECKED = "AMD product tables; no report seen yet"
+_SOURCES = {
+    "report": "AMD DS890 and DS891, as in the Available rows of public Vivado and Vitis reports",
+    "table": "AMD product tables; no report seen yet",
+    "user": "the target's own file",
+}
+# Families by the beginning of a part's name; the first that fits.
+_FAMILIES = (
+    (r"(x[caq])?[kv]u\d+p|(x[caq])?zu\d+|xcu\d+|xck2\d", "UltraScale+"),
+    (r"(x[caq])?[kv]u\d+", "UltraScale"),
+    (r"(x[caq])?7[akvsz]\w*\d+", "7-series"),
+    (r"(x[caq])?v[cehmp]\d+", "Versal"),
+)
 
 
 @dataclass(frozen=True)
 class Device:
     """One FPGA: counts of its cells, BRAM in 18 Kb halves, and its super logic regions.
 
-    `confidence` is "report" where a synthesis report shows the same totals, and "table" where none has been seen.
+    `confidence` is "report" where a synthesis report shows the same totals, "table" where none has been seen, "user"
+    where the counts are the user's own, who may name the family too.
     """
 
     part: str
@@ -24,11 +36,12 @@ class Device:
     uram: int
     slr: int
     confidence: str = "report"
+    named_family: str | None = None
 
     @property
     def source(self) -> str:
         """Where the counts come from."""
-        return _DATA_SHEETS if self.confidence == "report" else _UNCHECKED
+        return _SOURCES[self.confidence]
 
     def share(self, fraction: float) -> Resources:
         """Return that fraction of every cell."""
@@ -54,15 +67,34 @@ DEVICES: dict[str, Device] = {
 }
 
 
-def find(part: str) -> Device:
+def known(part: str) -> Device | None:
     """Return the device of a part name, with or without package, speed and grade, such as `xcvu13p-flga2577-2-e`.
 
-    Raises:
-        RecipeError: no known device starts that name.
+    None where no known device starts that name.
     """
     name = part.strip().lower()
     for device in sorted(DEVICES.values(), key=lambda device: -len(device.part)):
         rest = name.removeprefix(device.part)
         if rest != name and not rest[:1].isdigit():
             return device
-    raise RecipeError(unknown("part", part, DEVICES))
+    return None
+
+
+def find(part: str) -> Device:
+    """Return the device of a part name.
+
+    Raises:
+        RecipeError: no known device starts that name.
+    """
+    if (device := known(part)) is None:
+        raise RecipeError(
+            f"{unknown('part', part, DEVICES)}, or say what it has in a YAML target: "
+            "`device: {lut: ..., ff: ..., dsp: ..., bram18: ...}`"
+        )
+    return device
+
+
+def family(part: str) -> str | None:
+    """Return the family that a part's name tells, such as UltraScale+ of `xczu5eg-sfvc784-1-e`."""
+    name = part.strip().lower()
+    return next((family for pattern, family in _FAMILIES if re.match(pattern, name)), None)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 RESOURCES = ("lut", "ff", "dsp", "bram18", "uram")  # the fields of Resources, in order
 STAGES = ("da4ml", "csynth", "vsynth", "route", "yosys", "nextpnr-ecp5")
@@ -21,6 +21,11 @@ class Resources:
     def known(self) -> dict[str, float]:
         """Return the counts that are known, by name."""
         return {name: value for name in RESOURCES if (value := getattr(self, name)) is not None}
+
+    @property
+    def common(self) -> "Resources":
+        """The cells that every tool reports."""
+        return replace(self, uram=None)
 
     def __add__(self, other: "Resources") -> "Resources":
         """Return the sum; what either side does not know stays unknown."""
@@ -131,11 +136,11 @@ class Budget:
 
     def usage(self, figures: Estimate | Measurement) -> dict[str, float]:
         """Return what is used of each limit, as a fraction (1 is all of it); an unknown figure counts as infinite."""
-        return {name: _fraction(_figure(figures, name), limit) for name, limit in self.limits().items()}
+        return {name: _fraction(figure(figures, name), limit) for name, limit in self.limits().items()}
 
     def untold(self, figures: Estimate | Measurement) -> list[str]:
         """Return the limits of which the figures say nothing."""
-        return [name for name in self.limits() if _figure(figures, name) is None]
+        return [name for name in self.limits() if figure(figures, name) is None]
 
     def exceeded(self, figures: Estimate | Measurement) -> dict[str, float]:
         """Return the limits that are broken, worst first, each with the fraction used."""
@@ -147,7 +152,8 @@ class Budget:
         return not self.exceeded(figures)
 
 
-def _figure(figures: Estimate | Measurement, name: str) -> float | None:
+def figure(figures: Estimate | Measurement, name: str) -> float | None:
+    """Return what figures say of a limit by its name, None where they say nothing."""
     value: float | None = getattr(figures.resources if name in RESOURCES else figures, name)
     return value
 

@@ -94,6 +94,6 @@ def check(target: Target, budget: Budget) -> None:
     for name, limit in budget.resources.known().items():
         if 0 < limit < 1:
             raise RecipeError(f"a limit of {limit:g} {name} is less than one cell; a share of the chip is written 10%")
-        whole = getattr(target.device, name, None) if target.part is not None else None
+        whole = getattr(target.known_device, name, None)
         if whole is not None and limit > whole:
             raise RecipeError(f"a limit of {limit:,.0f} {name} is more than the {whole:,.0f} that {target.part} has")

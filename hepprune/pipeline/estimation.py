@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hepprune import frontends
-from hepprune.hardware import cost, targets
-from hepprune.hardware.checks import Caution, cautions
+from hepprune.hardware import checks, cost, targets
 from hepprune.hardware.cost import describing, hls
 from hepprune.hardware.cost.describing import Options
 from hepprune.hardware.resources import Budget, Estimate
@@ -29,7 +28,7 @@ class Estimation:
     estimate: Estimate
     budget: Budget
     used: dict[str, float]
-    cautions: tuple[Caution, ...]
+    cautions: tuple[checks.Caution, ...]
     clock: str = "assumed"
 
     @property
@@ -84,6 +83,6 @@ def estimate(
 
 def _cautions(
     network: Network, place: Target, *, strategy: str, reuse_factor: int | None, io_type: str
-) -> tuple[Caution, ...]:
+) -> tuple[checks.Caution, ...]:
     described = describing.described(network, Options(strategy, io_type, reuse_factor))
-    return cautions(described, place.budget, usable_ns=hls.usable_ns(place))
+    return checks.of_part(place) + checks.cautions(described, place.budget, usable_ns=hls.usable_ns(place))

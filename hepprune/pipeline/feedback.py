@@ -1,13 +1,13 @@
 """The loop: search, build, check, synthesise, calibrate, and search again until the measured design fits."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
-from hepprune.errors import BudgetMissedError, RecipeError, ReportError
+from hepprune.errors import BudgetMissedError, ReportError
 from hepprune.hardware import calibration, cost
 from hepprune.hardware.calibration import Calibration
-from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources
+from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources, figure
 from hepprune.network import Network
 from hepprune.pipeline import evidence
 from hepprune.pipeline.context import Context
@@ -56,18 +56,23 @@ class Start:
         return self.tagger if self.pruned is None else self.pruned
 
 
-def resolve(context: Context, baseline: Solved) -> Budget:
-    """Return the recipe's budget, its share of the baseline worked out; what it leaves open is the target's."""
+def asked(context: Context) -> Budget:
+    """Return the recipe's budget without its share of the baseline; what it leaves open is the target's."""
     wanted, target = context.recipe.budget, context.target.budget
-    if wanted.lut is not None and wanted.lut_of_baseline is not None:
-        raise RecipeError("budget: give lut or lut_of_baseline, not both")
-    lut = wanted.lut if wanted.lut_of_baseline is None else float(int(wanted.lut_of_baseline * baseline.lut))
-    own = Resources(lut=lut, ff=wanted.ff, dsp=wanted.dsp, bram18=wanted.bram18)
+    own = Resources(lut=wanted.lut, ff=wanted.ff, dsp=wanted.dsp, bram18=wanted.bram18)
     return Budget(
         target.latency_ns if wanted.latency_ns is None else wanted.latency_ns,
         target.interval_cycles if wanted.interval_cycles is None else wanted.interval_cycles,
         Resources(**(target.resources.known() | own.known())),
     )
+
+
+def resolve(context: Context, baseline: Solved) -> Budget:
+    """Return the recipe's budget, its share of the baseline worked out."""
+    budget, share = asked(context), context.recipe.budget.lut_of_baseline
+    if share is None:
+        return budget
+    return replace(budget, resources=replace(budget.resources, lut=float(int(share * baseline.lut))))
 
 
 def price_at(context: Context, stage: str, known: Calibration | None = None) -> moves.Price:
@@ -158,9 +163,8 @@ def _anchored(budget: Budget, predicted: Estimate, measured: Measurement) -> Bud
 
 def _missed(budget: Budget, turns: list[Turn]) -> BudgetMissedError:
     closest = min(turns, key=lambda turn: max(budget.usage(turn.measurement).values())).measurement
-    name, used = next(iter(budget.exceeded(closest).items()))
-    limit = budget.limits()[name]
+    name = next(iter(budget.exceeded(closest)))
     return BudgetMissedError(
-        f"the measured design is still over budget after {len(turns)} turns: {name} binds, "
-        f"{limit:g} allowed, {used * limit:g} measured at the closest; the state is kept, allow more turns to go on"
+        f"the measured design is still over budget after {len(turns)} turns: {name} binds, {budget.limits()[name]:g} "
+        f"allowed, {figure(closest, name):g} measured at the closest; the state is kept, allow more turns to go on"
     )

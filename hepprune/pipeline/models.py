@@ -8,8 +8,8 @@ import torch
 
 from hepprune import frontends
 from hepprune.errors import EquivalenceError, NetworkError
-from hepprune.network import Input, Network
-from hepprune.network.ranges import intervals
+from hepprune.frontends.checking import features, is_exact
+from hepprune.network import Network
 from hepprune.pruning import surgery
 
 _VECTORS = 10_000
@@ -65,28 +65,14 @@ def _parameters(network: Network) -> int:
 @torch.no_grad()
 def _compare(network: Network, smaller: Network) -> tuple[bool, int, float]:
     """Return whether sums are exact, on how many random vectors outputs were compared, and their largest difference."""
-    exact = _is_exact(network)
+    exact = is_exact(network)
     largest = max(network.widths.values())
     vectors = max(1, min(_VECTORS, _MAX_VALUES // largest))
     generator = torch.Generator().manual_seed(0)
-    features = [_features(layer, vectors, generator) for layer in network.inputs]
-    before, after = (net.clone().double().activations(features) for net in (network, smaller))
+    given = [features(layer, vectors, generator) for layer in network.inputs]
+    before, after = (net.clone().double().activations(given) for net in (network, smaller))
     difference = max(float((before[name] - after[name]).abs().max()) for name in network.outputs)
     scale = max(float(before[name].abs().max()) for name in network.outputs)
     if not difference <= (0.0 if exact else 1e-9 * max(scale, 1.0)):
         raise EquivalenceError(f"the smaller network differs by {difference:g} on random inputs; nothing was written")
     return exact, vectors, difference
-
-
-def _is_exact(network: Network) -> bool:
-    try:
-        intervals(network)
-    except NetworkError:
-        return False
-    return True
-
-
-def _features(layer: Input, vectors: int, generator: torch.Generator) -> torch.Tensor:
-    """Return random features (n_vectors, *shape) that reach a little beyond what the input holds."""
-    reach = 4.0 if layer.result is None else 1.1 * float(torch.as_tensor(layer.result.maximum).max())
-    return reach * (2 * torch.rand(vectors, *layer.features_shape, generator=generator, dtype=torch.float64) - 1)

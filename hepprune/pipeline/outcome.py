@@ -14,7 +14,7 @@ from hepprune import frontends, metrics
 from hepprune.firmware import hls
 from hepprune.hardware.resources import Budget, Measurement
 from hepprune.network import Argmax, Network, exact_logits, identity, save
-from hepprune.pipeline import feedback, firmware
+from hepprune.pipeline import delivery, feedback, firmware
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.taggers import Samples, loss_changes
 from hepprune.pruning import masks
@@ -128,14 +128,16 @@ def _point(stage: Stage, first: Stage) -> StagePoint:
     return StagePoint(*figures, stage.significant, stage.accuracy - begun)
 
 
-def files(context: Context, network: Network) -> dict[str, str]:
-    """Write the compressed network and the scaler beside the firmware, and return where everything is."""
+def files(context: Context, network: Network, jets: Samples) -> dict[str, str]:
+    """Write the compressed network and what feeds it beside the firmware, and return where everything is."""
+    design = firmware.write_verilog(context, network)
     return {
         "summary": str(context.build / "summary.json"),
         "network": str(save(network, context.build / "network.npz")),
         **_as_it_came(context, network),
         "HLS project": str(firmware.export_hls(context, network).folder),
-        "Verilog": str(firmware.write_verilog(context, network).folder),
+        "Verilog": str(design.folder),
+        **delivery.write(context, network, jets, design),
         "ledger": str(context.build / "ledger.sqlite"),
     }
 
@@ -145,7 +147,7 @@ def _as_it_came(context: Context, network: Network) -> dict[str, str]:
     model = context.recipe.model.file
     if model is None or Path(model).suffix == ".npz":
         return {}
-    kind = ".pt" if ":" in model else Path(model).suffix
+    kind = frontends.suffix(model)
     unfolded = unfold_batch_norm(network, frontends.read(model))
     return {"model": str(frontends.write(unfolded, context.build / f"{context.recipe.name}{kind}", like=model))}
 

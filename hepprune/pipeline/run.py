@@ -10,7 +10,7 @@ from hepprune.errors import BudgetMissedError
 from hepprune.firmware.folders import check_folder
 from hepprune.hardware import targets
 from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources
-from hepprune.pipeline import feedback, firmware, outcome, taggers
+from hepprune.pipeline import checks, feedback, firmware, outcome, taggers
 from hepprune.pipeline.context import Context, Track, silent
 from hepprune.pipeline.locking import locked
 from hepprune.recipe import Recipe
@@ -35,7 +35,9 @@ def run(recipe: Recipe, *, build: Path, executor: Executor | None = None, track:
 
 def _run(context: Context) -> Summary:
     recipe, build = context.recipe, context.build
-    stage = firmware.check_programs(recipe).stage
+    with context.step("checking recipe, model and data"):
+        stage = firmware.check_programs(recipe).stage
+        checks.check(context, stage)
     jets = taggers.read_jets(context)
     with firmware.tools_compiling(context.state / "compiled") as compiled:
         baseline = taggers.baseline(context, jets)
@@ -59,7 +61,7 @@ def _run(context: Context) -> Summary:
     uniform = outcome.pruned_uniformly(context, baseline, jets, firmware.solve(context, compressed).lut)
     with context.step("summary and plots"):
         summary = outcome.summarise(context, start, turns, uniform)
-        files = outcome.files(context, compressed) | outcome.draw(context, summary, start, turns[-1])
+        files = outcome.files(context, compressed, jets) | outcome.draw(context, summary, start, turns[-1])
     summary = replace(summary, files=files, seconds=dict(context.seconds))
     summaries.write(summary, build / "summary.json")
     _check_accuracy(summary, recipe)
@@ -82,6 +84,7 @@ def compare(recipe: Recipe, *, build: Path, track: Track = silent) -> dict[str, 
     and only what they know is limited: LUT, latency and II.
     """
     context = Context(recipe, targets.load(recipe.target), build, track)
+    checks.check(context, "da4ml")
     jets = taggers.read_jets(context)
     baseline = taggers.baseline(context, jets)
     curves = taggers.sensitivities(context, baseline, jets)

@@ -48,7 +48,7 @@ def read_jets(context: Context) -> Samples:
         )
         fractions = (1 - wanted.validation - wanted.test, wanted.validation, wanted.test)
         train, validation, test = jet_samples.split(jets, fractions, seed=context.recipe.seed)
-        scaler = scaling.fit(train, power_of_two=wanted.scaler == "power_of_two")
+        scaler = scaling.SCALERS[wanted.scaler](train)
         parts = tuple(Sample.from_arrays(scaler.apply(part).x, part.y) for part in (train, validation, test))
         advance(note=f"{len(train.y):,} to train, {len(validation.y):,} to validate, {len(test.y):,} to test")
     key = content_hash([part.key for part in parts])
@@ -58,29 +58,46 @@ def read_jets(context: Context) -> Samples:
 def baseline(context: Context, jets: Samples) -> Network:
     """Train the unpruned, quantised tagger, or load the recipe's own and quantise it where it is float."""
     recipe = context.recipe
-    key = [recipe.model.model_dump(), recipe.seed, len(recipe.data.classes), jets.key, _file_key(recipe)]
+    model = model_of(recipe)
+    own = None if model is None else identity(model)
+    key = [recipe.model.model_dump(), recipe.seed, len(recipe.data.classes), jets.key, own]
     epochs = recipe.model.training.float_epochs + recipe.model.training.epochs
     with context.step("training the baseline", epochs) as advance:
-        return context.kept_network("baseline", key, lambda: _train(recipe, jets, advance))
+        return context.kept_network("baseline", key, lambda: _train(recipe, model, jets, advance))
 
 
-def _file_key(recipe: Recipe) -> str | None:
-    return None if recipe.model.file is None else identity(frontends.read(recipe.model.file))
+def model_of(recipe: Recipe) -> Network | None:
+    """Return the model that the recipe brings, if it brings one.
+
+    Raises:
+        NetworkError: it cannot be read.
+    """
+    return None if recipe.model.file is None else frontends.read(recipe.model.file)
 
 
-def _train(recipe: Recipe, jets: Samples, advance: Any) -> Network:
+def untrained(recipe: Recipe, model: Network | None) -> Network:
+    """Return what the recipe's tagger begins as: its model with batch norms folded, or without one a new network.
+
+    Raises:
+        NetworkError: a batch norm cannot be folded.
+        RecipeError: the model takes other features, or tells other classes apart, than the recipe names.
+    """
+    if model is None:
+        sizes = len(recipe.data.features), recipe.model.hidden, len(recipe.data.classes)
+        return training.multilayer_perceptron(*sizes, seed=recipe.seed)
+    tagger = fold_batch_norm(model)
+    _check_fits(tagger, recipe)
+    return tagger
+
+
+def _train(recipe: Recipe, given: Network | None, jets: Samples, advance: Any) -> Network:
     model, seed = recipe.model, recipe.seed
-    if model.file is not None:
-        tagger = fold_batch_norm(frontends.read(model.file))
-        _check_fits(tagger, recipe)
-        if tagger.input.result is not None:
-            return tagger
-    else:
-        start = training.multilayer_perceptron(
-            len(recipe.data.features), model.hidden, len(recipe.data.classes), seed=seed
-        )
+    tagger = untrained(recipe, given)
+    if tagger.input.result is not None:
+        return tagger
+    if given is None:
         settings = model.training.fit(model.training.float_epochs, quantised=False)
-        tagger, _ = training.fit(start, jets.train, jets.validation, settings=settings, seed=seed, advance=advance)
+        tagger, _ = training.fit(tagger, jets.train, jets.validation, settings=settings, seed=seed, advance=advance)
     quantised = precision.quantise(tagger, jets.train.first(_TYPE_JETS).arrays, model.bits.precision())
     settings = model.training.fit(model.training.epochs)
     return training.fit(quantised, jets.train, jets.validation, settings=settings, seed=seed, advance=advance)[0]

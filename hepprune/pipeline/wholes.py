@@ -170,8 +170,7 @@ class Wholes:
         before, after, change = compare(given, network, model.test, measure)
         file = None
         if out is not None:
-            suffix = Path(model.given).suffix if isinstance(model.given, str | Path) else ".npz"
-            file = out / f"{model.name}{suffix}"
+            file = out / f"{model.name}{frontends.suffix(model.given)}"
             frontends.write(network, file, like=model.given)
         scores = before.value, before.error, after.value, change.value, change.error
         return Planned(model.name, None if file is None else str(file), options, self.price(network), *scores)

@@ -24,7 +24,7 @@ def tightening(network: Network, price: Price, budget: Budget, *, gather: Callab
     """Return what chooses digits anew before each epoch of a training until the budget is met, and then holds them.
 
     What may be used falls along a cubic from what `network` uses (Zhu and Gupta, arXiv:1710.01878). In the end
-    `prepare` raises BudgetMissedError where one digit a layer is still too much.
+    `prepare` raises BudgetMissedError where even one digit a layer is too much.
     """
     start = budget.usage(price(network))
     held = False
@@ -35,8 +35,8 @@ def tightening(network: Network, price: Price, budget: Budget, *, gather: Callab
             goals = _goals(start, passed)
             allocate(training, gather(training), price, fits=lambda figures: _within(budget.usage(figures), goals))
             held = passed >= _TIGHTENING
-            if held and all(int(kernel.digit_counts().sum()) <= 1 for kernel in training.kernels):
-                raise missed(budget, price(training))
+            if held and not budget.met_by(figures := price(training)):
+                raise missed(budget, figures)
         return held
 
     return prepare
@@ -44,6 +44,8 @@ def tightening(network: Network, price: Price, budget: Budget, *, gather: Callab
 
 def _goals(start: Mapping[str, float], passed: float) -> dict[str, float]:
     remaining = max(0.0, 1 - passed / _TIGHTENING) ** 3
+    if remaining == 0:
+        return dict.fromkeys(start, 1.0)  # also of a limit of nothing, of which any use is infinite
     return {name: 1 + max(used - 1, 0.0) * remaining for name, used in start.items()}
 
 

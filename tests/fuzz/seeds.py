@@ -58,6 +58,7 @@ clock_ns: 2.5
 levels_per_cycle: 3
 reserved_cycles: 2
 budget: {latency_ns: 100.0, interval_cycles: 1, share: 0.1, models: 2, taken: {lut: 100}}
+device: {family: UltraScale+, lut: 1000000, ff: 2000000, dsp: 1000, bram18: 100, uram: 10, slr: 4}
 source: somewhere
 """
 INPUT = {"class_name": "InputLayer", "config": {"name": "jets", "batch_input_shape": [None, 4]}}
@@ -129,6 +130,31 @@ def solution() -> bytes:
     plan = Plan((Pick("tagger", "fc1", Option("column", 0.5, 1, 6)),), 0.01, 0.002, {"lut": 0.9})
     step = Step("tagger", "fc1", Option(), plan.picks[0].option, 0.01, 0.002, {"lut": 0.1}, "frees most")
     return Solution("greedy", (plan,), plan, optimal=False, steps=(step,)).to_json().encode()
+
+
+def scalers() -> list[bytes]:
+    """Return what describes the edges of a design, once with every key and once with few."""
+    kind = "ap_fixed<8,4,AP_RND,AP_SAT>"
+    words = [{"name": name, "type": kind, "low": 8 * i, "width": 8} for i, name in enumerate(("pt", "isfilled"))]
+    features = [
+        {"name": "pt", "offset": 96.0, "scale": 32.0, "shift": 5},
+        {"name": "isfilled", "offset": 0.0, "scale": 1.0, "shift": 0},
+    ]
+    port = {"name": "features", "shape": [1, 2], "features": features, "words": words, "mark": "isfilled"}
+    logit = {"name": "q", "low": 0, "width": 0}
+    whole = {
+        "name": "tagger",
+        "top": "tagger_rtl",
+        "verilog": "verilog/abc",
+        "clock_ns": 2.5,
+        "latency_cycles": 3,
+        "interval_cycles": 1,
+        "inputs": [port],
+        "outputs": [{"name": "dense_2", "shape": [1], "meaning": "class logits", "words": [logit]}],
+    }
+    plain = [{"name": "pt", "offset": 0.1, "scale": 0.7}]
+    few = {"name": "features", "shape": [1], "features": plain, "words": words[:1]}
+    return [json.dumps(whole).encode(), json.dumps(whole | {"inputs": [few]}).encode()]
 
 
 def fixed() -> list[bytes]:

@@ -79,7 +79,16 @@ MINIMAL = "{name: a, part: xcvu9p, clock_ns: 5"
         (MINIMAL + ", budget: {luts: 5}}", "budget.luts: unknown key; known here: latency_ns"),
         ("{name: a, part: xcvu9p}", "clock_ns: missing"),
         ("{name: a, part: xcvu9p, clock_ns: -1}", "clock_ns: -1 should be greater than 0, in ns"),
-        ("{name: a, part: xyz, clock_ns: 5}", "unknown part 'xyz'"),
+        ("{name: a, part: xyz, clock_ns: 5, budget: {share: 0.1}}", "unknown part 'xyz'"),
+        ("{name: a, part: 'x y', clock_ns: 5}", "part: 'x y' should"),
+        ("{name: a, part: xcvu9p, clock_ns: .inf}", "clock_ns: inf should be a finite number, in ns"),
+        (MINIMAL + ", levels_per_cycle: 1" + 400 * "0" + "}", "should be less than or equal to 1000000000"),
+        (MINIMAL + ", device: {luts: 3}}", "device.luts: unknown key; known here: family, lut"),
+        (MINIMAL + ", device: {lut: 3}}", "device.ff: missing"),
+        (
+            MINIMAL + ", device: {lut: 0, ff: 1, dsp: 1, bram18: 1}}",
+            "device.lut: 0 should be greater than or equal to 1",
+        ),
         (MINIMAL + ", reserved_cycles: 20, budget: {latency_ns: 100}}", "20 reserved cycles leave nothing of 100"),
         (MINIMAL + ", budget: {models: 2}}", "give budget.share"),
         (MINIMAL + ", budget: {share: 0.1, taken: {dsp: 9999}}}", "budget.taken.dsp is more than its share"),
@@ -98,3 +107,20 @@ def test_an_unknown_name_lists_the_presets_and_a_missing_file_is_named(tmp_path:
         load("generic_vu9p")
     with pytest.raises(RecipeError, match="no target at"):
         load(tmp_path / "none.yaml")
+
+
+def test_a_part_that_is_not_known_can_be_described_and_then_shared(tmp_path: Path) -> None:
+    text = "{name: a, part: xc7z007sclg400-1, clock_ns: 5}"
+    target = load(_written(tmp_path, text))
+    assert (target.known_device, target.family, target.part_name) == (None, "7-series", "xc7z007sclg400-1")
+    device = ", device: {lut: 14400, ff: 28800, dsp: 66, bram18: 100, slr: 2}, budget: {share: 0.5, share_of: slr}}"
+    target = load(_written(tmp_path, text.replace("}", device)))
+    assert target.budget.resources.known() == {"lut": 3600, "ff": 7200, "dsp": 16.5, "bram18": 25}
+    assert target.device.source == "the target's own file"
+    named = load(_written(tmp_path, text.replace("}", device.replace("device: {", "device: {family: Versal, "))))
+    assert named.family == "Versal"
+
+
+def test_a_users_own_counts_win_over_the_table(tmp_path: Path) -> None:
+    text = MINIMAL + ", device: {lut: 1000, ff: 2000, dsp: 10, bram18: 10}, budget: {share: 0.1}}"
+    assert load(_written(tmp_path, text)).budget.resources.lut == pytest.approx(100)

@@ -67,10 +67,16 @@ def test_what_is_written_wins_over_the_target() -> None:
     [
         (Target("stopped", "xcvu13p", 0.0), Budget(), "'stopped' has a clock period of 0 ns"),
         (Target("odd", "xcvu13p", math.nan), Budget(), "'odd' has a clock period of nan ns"),
-        (Target("mine", "xcvu31p", 5.0), Budget(resources=Resources(lut=1.0)), "unknown part 'xcvu31p'"),
         (TARGET, Budget(resources=Resources(lut=math.nan)), "the limit lut of nan is no number"),
     ],
 )
 def test_clocks_parts_and_numbers_that_cannot_be_are_refused(target: Target, budget: Budget, said: str) -> None:
     with pytest.raises(RecipeError, match=said):
         budgets.check(target, budget)
+
+
+def test_limits_of_a_part_that_is_not_known_are_counts() -> None:
+    unknown = Target("mine", "xc7z007sclg400-1", 5.0)
+    assert budgets.resolve(unknown, ["lut=9000000"]).resources.lut == 9_000_000
+    with pytest.raises(RecipeError, match="unknown part 'xc7z007sclg400-1'"):
+        budgets.resolve(unknown, ["lut=10%"])

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from hepprune.cli import estimate as commands
 from hepprune.errors import RecipeError
 from hepprune.fixed import FixedPoint
-from hepprune.hardware import cost
+from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Budget, Resources
 from hepprune.hardware.targets import TARGETS
 from hepprune.network import Dense, Input, Network, storage
@@ -60,6 +60,20 @@ def test_targets_are_listed_with_source_and_confidence_and_so_are_ones_own(tmp_p
     listed = json.loads(CliRunner().invoke(APP, ["targets", str(own), "--json"]).stdout)
     assert [target["name"] for target in listed] == [*TARGETS, "mine"]
     assert all(target["source"] and target["confidence"] for target in listed)
+
+
+def test_a_part_that_is_not_known_is_estimated_with_one_warning(tmp_path: Path) -> None:
+    own = tmp_path / "mine.yaml"
+    own.write_text("{name: mine, part: xc7z007sclg400-1, clock_ns: 5, budget: {latency_ns: 100}}")
+    found = estimation.estimate(_network(), own, strategy="latency")
+    (caution,) = [caution for caution in found.cautions if caution.kind == "part"]
+    assert "'xc7z007sclg400-1', of family 7-series by its name," in caution.message
+    known = estimation.estimate(_network(), replace(targets.load(own), part="xcvu9p"), strategy="latency")
+    assert found.estimate == known.estimate
+    assert not [caution for caution in known.cautions if caution.kind == "part"]
+    own.write_text("{name: mine, part: xcvc1902, clock_ns: 5, device: {lut: 9, ff: 9, dsp: 9, bram18: 9}}")
+    (caution,) = [each for each in estimation.estimate(_network(), own).cautions if each.kind == "part"]
+    assert "is a Versal" in caution.message
 
 
 def test_mistakes_end_in_one_sentence(tmp_path: Path) -> None:

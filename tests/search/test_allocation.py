@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hepprune import digits
+from hepprune.errors import BudgetMissedError
 from hepprune.fixed import FixedPoint
 from hepprune.hardware.resources import Budget, Estimate, Resources
 from hepprune.network import Dense, Input, Network
@@ -86,3 +88,23 @@ def test_the_limits_tighten_to_the_budget_and_hold(tagger: Network, gathered: St
     assert used[0] == pytest.approx(1 + (1 - 0.1 / 0.6) ** 3, abs=0.01)
     assert used[-1] == pytest.approx(1, abs=0.01)
     assert used[-1] <= 1
+
+
+@pytest.mark.parametrize("lut_per_digit", [0.0, 8.0])
+def test_one_digit_a_layer_is_refused_only_where_it_is_too_much(lut_per_digit: float) -> None:
+    network, gathered = tiny(3)
+
+    def price(network: Network) -> Estimate:
+        figures = toy_price(network)
+        return replace(figures, resources=figures.resources.scaled({"lut": lut_per_digit / 8}))
+
+    prepare = allocation.tightening(network, price, Budget(resources=Resources(lut=0.0)), gather=lambda _: gathered)
+    network.kernels[0].layer.digit_limit.zero_()
+    network.kernels[0].layer.digit_limit[1, 1] = 1
+    gathered["dense"].weight_fisher.zero_()  # so that no other digit is worth anything
+    if lut_per_digit:
+        with pytest.raises(BudgetMissedError, match="lut binds, 0 allowed, 8 at the closest point"):
+            prepare(network, 1.0)
+    else:
+        assert prepare(network, 1.0)
+    assert int(network.kernels[0].digit_counts().sum()) == 1

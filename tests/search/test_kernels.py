@@ -1,5 +1,7 @@
+import pytest
 import torch
 
+from hepprune.fixed import FixedPoint
 from hepprune.search import kernels
 
 
@@ -12,3 +14,11 @@ def test_the_product_is_torchs_own() -> None:
             weight, bias, values = weight.to(kind), bias.to(kind), values.to(kind)
             expected = torch.nn.functional.linear(values, weight, bias)
             torch.testing.assert_close(kernels.linear(weight, bias, values), expected)
+
+
+@pytest.mark.parametrize("width", [8, 24, 25, 32])
+def test_a_rectified_value_is_that_of_its_type_however_wide(width: int) -> None:
+    kind = FixedPoint(width, 4, False, "TRN", "SAT")
+    values = torch.tensor([-1.0, 0.3, 7.9, 15.99999, 16.0, 1e9])
+    kernel = kernels._relu(kind, kind.step, in_place=False)
+    assert torch.equal(kernel(values / kind.step) * kind.step, kind(values.clamp(min=0)))

@@ -128,3 +128,15 @@ def test_gain_counts_only_limits_beyond_their_goal() -> None:
     assert moves.gain(before, after, budget, {"lut": 1, "latency_ns": 1}) == pytest.approx(1.5)
     assert moves.gain(before, after, budget, {"lut": 9, "latency_ns": 9}) == 0
     assert moves.gain(after, before, budget, {"lut": 1, "latency_ns": 9}) == pytest.approx(-1.0)
+
+
+@pytest.mark.parametrize(
+    ("budget", "said"),
+    [
+        (Budget(10, resources=Resources(lut=100)), "lut binds, 100 allowed, 400 at the closest point"),
+        (Budget(10, resources=Resources(lut=0)), "lut binds, 0 allowed, 400 at the closest point"),
+        (Budget(10, resources=Resources(ff=5)), "ff binds, 5 allowed, an unknown number at the closest point"),
+    ],
+)
+def test_a_missed_budget_names_what_binds_whatever_the_limit(budget: Budget, said: str) -> None:
+    assert said in str(moves.missed(budget, estimate(400, (4, 4), 4)))

@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from hepprune.errors import NetworkError
+from hepprune.frontends.checking import Reading
 from hepprune.frontends.keras.files import KerasModel, read_model
-from hepprune.frontends.keras.framework import loaded, read_object, root_of, saved
+from hepprune.frontends.keras.framework import loaded, read_object, root_of, running, saved
 from hepprune.frontends.keras.graph import lower
 from hepprune.frontends.keras.masks import hold_masks
 from hepprune.frontends.keras.storing import store
 from hepprune.frontends.keras.writing import filled
 from hepprune.network import Network
 
-__all__ = ["claims", "hold_masks", "native", "read", "write"]
+__all__ = ["claims", "hold_masks", "native", "read", "read_back", "write"]
 
 # Each of these enters the layer classes it knows in `registry.LAYERS`.
 _LAYERS = (
@@ -51,6 +52,14 @@ def write(network: Network, path: Path, *, like: Any) -> Path:
         return store(filled(network, read_model(Path(like))), Path(path))
     with tempfile.TemporaryDirectory() as folder:
         return store(filled(network, read_model(saved(like, Path(folder)))), Path(path))
+
+
+def read_back(path: Path, *, like: Any) -> Reading:
+    """Return what a written file is; a model in memory has its framework at hand, which then runs it."""
+    network = read(path)
+    plain = len(network.inputs) == len(network.outputs) == 1  # others may come in an order of the framework's own
+    here = plain and not isinstance(like, str | Path)
+    return Reading(network, running(loaded(path, like=like)) if here else None)
 
 
 def native(network: Network, *, like: Any) -> Any:

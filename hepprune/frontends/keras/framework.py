@@ -2,11 +2,17 @@
 
 import tempfile
 import warnings
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from hepprune.errors import NetworkError
+from hepprune.frontends.checking import Run
 from hepprune.frontends.keras.files import KerasModel, leaves, read_model, weights_beside
 
 _ROOTS = ("tf_keras", "keras")
@@ -59,6 +65,15 @@ def loaded(path: Path, *, like: Any) -> Any:
         model = models.model_from_json(path.read_text(encoding="utf-8"), custom_objects=objects)
         model.load_weights(weights_beside(path))
         return model
+
+
+def running(model: Any) -> Run:
+    """Return what runs a model of one input and one output on features."""
+
+    def run(given: Sequence[Tensor]) -> list[Tensor]:
+        return [torch.as_tensor(np.asarray(model.predict(given[0].float().numpy(), verbose=0)))]
+
+    return run
 
 
 def _custom(like: Any) -> dict[str, Any]:

@@ -102,6 +102,8 @@ def _leaky(settings: Settings) -> tuple[Function, ...]:
 
 
 def _tanh(settings: Settings) -> tuple[Function, ...]:
+    if settings["symmetric"] and settings["bits"] < 2:
+        raise NetworkError("quantized_tanh with one bit and symmetric=True holds nothing but zero")
     overflow = "SAT_SYM" if settings["symmetric"] else "SAT"
     result = FixedPoint(settings["bits"], 1, True, "RND_CONV", overflow)
     return (Function("tanh", {}, result) if settings["use_real_tanh"] else Function("hard_tanh", _HALF, result),)

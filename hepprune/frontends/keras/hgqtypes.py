@@ -127,6 +127,8 @@ def held(
     modes = (_rounding(config), config["overflow_mode"])
     if acting is None and modes != (kind.rounding, kind.overflow):
         raise native.refuse(f"has {key} {'/'.join(modes)}, not {kind.rounding}/{kind.overflow}")
+    if config["overflow_mode"] == "SAT_SYM" and (kind.signed & (kind.width == 1)).any():
+        raise native.refuse(f"would take {key} of a sign alone, which saturates to -1 step here, for zero")
     places, width, integer = _places(config, place), kind.width, kind.integer - kind.signed
     fraction = np.where(width > 0, width - kind.integer, -integer)
     bits = {"k": kind.signed & (width > 0), "i": integer, "f": fraction, "b": integer + fraction}

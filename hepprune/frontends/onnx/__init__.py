@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from hepprune.errors import NetworkError
+from hepprune.frontends.checking import Reading
 from hepprune.network import Network
 
-__all__ = ["claims", "read", "write"]
+__all__ = ["claims", "read", "read_back", "write"]
 
 
 def claims(model: Any) -> bool:
@@ -47,3 +48,10 @@ def write(network: Network, path: Path, *, like: Any) -> Path:
     if path.suffix != ".onnx":
         raise NetworkError(f"an ONNX model is written as .onnx, not as {path.name}")
     return writing.write_model(network, path, files.load(like))
+
+
+def read_back(path: Path, *, like: Any) -> Reading:  # noqa: ARG001 -- as every frontend has it
+    """Return what a written file is, with onnxruntime to run it where that is installed."""
+    from hepprune.frontends.onnx import running
+
+    return Reading(read(path), run=lambda features: running.run(path, features), advice="an .npz holds every network")

@@ -11,8 +11,10 @@ from torch import Tensor
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.frontends.onnx.arrays import Array
+from hepprune.frontends.onnx.fitting import Bounds, Fit, Part, Place
 from hepprune.frontends.onnx.quantisation import Quantisation
 from hepprune.frontends.pytorch.building import Building
+from hepprune.frontends.pytorch.operators import shaping
 from hepprune.frontends.pytorch.operators.registry import unchanged
 from hepprune.frontends.pytorch.program import Call
 from hepprune.frontends.pytorch.values import Constant, Value
@@ -31,6 +33,11 @@ class Node:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        """The first output that it has, which no other node makes."""
+        return next(filter(None, self.outputs), "")
 
     def call(self, operator: str) -> Call:
         """Return the call of torch's operator that computes the same."""
@@ -57,12 +64,13 @@ class Graph(Building):
     """Layers so far, and what the graph's tensors have become."""
 
     opset: int = 0
-    fitting: bool = False
+    fit: Fit | None = None
     values: dict[str, Any] = field(default_factory=dict)
     readers_of: dict[str, list[Node]] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
     sites: list[Site] = field(default_factory=list)
-    targets: dict[str, Tensor] = field(default_factory=dict)
+    parts: dict[tuple[str, int], Part] = field(default_factory=dict)
+    changes: dict[Place, Any] = field(default_factory=dict)
 
     def title(self, call: Call, weight: Constant | None = None) -> str:
         """Return the layer's name: its weight's owner as torch names it ("encoder.0"), else its node's."""
@@ -73,6 +81,28 @@ class Graph(Building):
         """Return the one node that reads a tensor; None where several do, or the graph puts it out."""
         readers = self.readers_of.get(tensor, [])
         return readers[0] if len(readers) == 1 and tensor not in self.outputs else None
+
+    def change(self, node: Node, place: int | str, setting: Any) -> None:
+        """Note what an input or attribute of a node has to be in the file; None leaves it out."""
+        self.changes[node.key, place] = setting
+
+    def before(self, node: Node, x: Any) -> tuple[int, ...]:
+        """Return the shape that a node's first input had before units left, its own where none did."""
+        known = self.fit.values.get(node.inputs[0]) if self.fit is not None else None
+        return tuple(x.shape) if known is None else known.shape
+
+    def bounds(self, node: Node, number: int, given: Bounds) -> Bounds:
+        """Return start, stop and step of a node's part: those of now, or as they are given."""
+        return given if self.fit is None else self.fit.bounds(node.key, number, given)
+
+    def part(self, node: Node, number: int, value: Value, *, axis: int, bounds: Bounds, title: str) -> Value:
+        """Return a part that a node takes along an axis."""
+        key = node.key, number
+        found = shaping.part(self, value, axis, bounds, title=title)
+        if found is value and self.fit is not None and self.fit.parts[key].layer:  # what it did not take has left
+            return shaping.cut(self, value, axis, range(value.shape[axis]), title=title)
+        self.parts[key] = Part("" if found.layer == value.layer else found.layer, whole=found is value)
+        return found
 
     def typed(self, value: Value, **arrays: Constant | None) -> Value:
         """Give the layer that was just added the quantisers of its arrays, by their names."""

@@ -6,17 +6,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from hepprune.errors import NetworkError
 from hepprune.frontends.onnx.arrays import Array
 from hepprune.frontends.onnx.building import Graph, Node, Site
 from hepprune.frontends.onnx.files import QONNX_DOMAINS, STANDARD, opset
+from hepprune.frontends.onnx.fitting import Fit, Part, Place
 from hepprune.frontends.onnx.folding import FOLDED, folded, shape_of
 from hepprune.frontends.onnx.operators import OPERATORS, QUANTISERS
 from hepprune.frontends.pytorch.lowering import Lowered, add_input, n_jets, network_of, output_layer
 from hepprune.frontends.pytorch.program import Program, Ref
-from hepprune.frontends.pytorch.values import Value
+from hepprune.frontends.pytorch.values import Value, in_order
+from hepprune.network import Network
 
 _CHANNELS_FIRST = {
     "AveragePool", "BatchNormalization", "Conv", "GlobalAveragePool", "GlobalMaxPool", "MaxPool", "PRelu", "Resize",
@@ -33,15 +34,26 @@ _UNFIT = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError,
 
 @dataclass(frozen=True)
 class Read(Lowered):
-    """The network, and what of the file it came from: `targets` are sizes that the graph holds and no longer has."""
+    """The network, and what of the file it came from: `changes` are settings that its nodes need to compute it.
 
+    `channels_last` names the inputs and outputs whose second axis in the file is the last one in the network.
+    """
+
+    n_jets: int
     sites: tuple[Site, ...]
-    targets: Mapping[str, Tensor]
-    shapes: Mapping[str, tuple[int, ...]]
+    changes: Mapping[Place, Any]
+    values: Mapping[str, Any]
+    parts: Mapping[tuple[str, int], Part]
+    channels_last: frozenset[str]
+
+    def fit(self, network: Network) -> Fit:
+        """Return what brings the graph's settings to those of another network of the same layers."""
+        values = {name: value for name, value in self.values.items() if isinstance(value, Value)}
+        return Fit(network, self.network, self.n_jets, values, self.parts)
 
 
-def lower(proto: Any, *, fitting: bool = False) -> Read:
-    """Return the network that computes what a checked model does; `fitting` brings its reshapes to other sizes.
+def lower(proto: Any, fit: Fit | None = None) -> Read:
+    """Return the network that computes what a checked model does, with the settings of its nodes that `fit` tells.
 
     Raises:
         NetworkError: an operator has no layer; the sentence names it.
@@ -50,7 +62,7 @@ def lower(proto: Any, *, fitting: bool = False) -> Read:
     constants = {tensor.name: _array(tensor) for tensor in proto.graph.initializer}
     inputs = {entry.name: _sizes(entry) for entry in proto.graph.input if entry.name not in constants}
     outputs = tuple(entry.name for entry in proto.graph.output)
-    built = Graph(n_jets(Program(inputs, {}, (), ())), opset=opset(proto), fitting=fitting, outputs=outputs)
+    built = Graph(n_jets(Program(inputs, {}, (), ())), opset=opset(proto), fit=fit, outputs=outputs)
     built.values.update(constants)
     needed = _constants_first(_needed(nodes, outputs), set(inputs))
     for node in needed:
@@ -62,12 +74,19 @@ def lower(proto: Any, *, fitting: bool = False) -> Read:
         found = _run(built, node)
         results = found if isinstance(found, list) else [found]
         built.values.update(zip(node.outputs, results, strict=False))
-    named = [output_layer(built, built.values[name], Ref(name)) for name in outputs]
-    network = network_of(built, built.merge_quantisers(named))
+    named = {name: output_layer(built, built.values[name], Ref(name)) for name in outputs}
+    moved = _channels_last(built, {name: built.values[name].layer for name in inputs} | named)
+    network = network_of(built, built.merge_quantisers(list(named.values())))
     slots = tuple(slot for slot in built.slots if slot.layer in network.layers)
     sites = tuple(site for site in built.sites if site.layer in network.layers)
-    shapes = {name: _shape(value) for name, value in built.values.items() if value is not None}
-    return Read(network, slots, sites, built.targets, shapes)
+    values = {name: value for name, value in built.values.items() if value is not None}
+    return Read(network, slots, built.n_jets, sites, built.changes, values, built.parts, moved)
+
+
+def _channels_last(built: Graph, named: Mapping[str, str]) -> frozenset[str]:
+    """Return which inputs and outputs, with the layers that hold them, have their axes in another order there."""
+    values = {name: built.values[name] for name in named}
+    return frozenset(name for name, v in values.items() if v.layer == named[name] and not in_order(v.index))
 
 
 def _node(entry: Any) -> Node:
@@ -132,10 +151,6 @@ def _constants_first(nodes: list[Node], inputs: set[str]) -> list[Node]:
         if reached.intersection(node.inputs):
             reached.update(node.outputs)
     return sorted(nodes, key=lambda node: bool(reached.intersection(node.inputs)))
-
-
-def _shape(value: Any) -> tuple[int, ...]:
-    return value.shape if isinstance(value, Value) else tuple(value.tensor.shape)
 
 
 def _is_channels_first(name: str, nodes: list[Node]) -> bool:

@@ -12,10 +12,12 @@ from torch import Tensor
 from hepprune.errors import NetworkError
 from hepprune.files import replacing
 from hepprune.frontends.onnx.building import Site
+from hepprune.frontends.onnx.changing import apply
 from hepprune.frontends.onnx.lowering import Read, lower
 from hepprune.frontends.onnx.quantisation import settings
+from hepprune.frontends.pytorch.values import Value
 from hepprune.frontends.pytorch.writing import filled_model
-from hepprune.network import Network
+from hepprune.network import Layer, Network
 from hepprune.quantisers import to_json
 
 
@@ -46,13 +48,14 @@ def _filled(network: Network, like: Any) -> Any:
         _replace(proto, tensors)
         for site in state[-1].sites:
             _requantise(proto, site, network, known)
-        state.append(lower(proto, fitting=True))
-        _replace(proto, state[-1].targets)
+        state.append(lower(proto, known.fit(network)))
+        apply(proto, state[-1].changes)
         _resize(proto, state[-1])
         return proto, state[-1]
 
-    found = filled_model(network, known, made)
+    found, _ = filled_model(network, known, made)
     _check_quantisers(network, state[-1], same=True)
+    _check_settings(network, state[-1].network)
     return found
 
 
@@ -129,8 +132,9 @@ def _shape(network: Network, site: Site) -> tuple[int, ...]:
 def _resize(proto: Any, read: Read) -> None:
     """Bring the shapes that the graph names up to date."""
     for entry in (*proto.graph.value_info, *proto.graph.output):
-        if entry.name in read.shapes:
-            _set_sizes(entry, read.shapes[entry.name])
+        if entry.name in read.values:
+            found = read.values[entry.name]
+            _set_sizes(entry, found.shape if isinstance(found, Value) else tuple(found.tensor.shape))
 
 
 def _set_sizes(entry: Any, shape: tuple[int, ...]) -> None:
@@ -151,3 +155,18 @@ def _check_quantisers(network: Network, read: Read, *, same: bool = False) -> No
         mine, own = (settings(getattr(net[layer], kind), f"layer '{layer}'") for net in (network, read.network))
         if not mine.equals(own):
             raise NetworkError(f"layer '{layer}' has a {kind} that the model's node cannot hold")
+
+
+def _check_settings(network: Network, written: Network) -> None:
+    """Refuse layers that the model's nodes cannot give the sizes and places that they have now."""
+    for layer in network:
+        other = written[layer.name]
+        if network.shapes[layer.name] != written.shapes[layer.name] or _plain(layer) != _plain(other):
+            raise NetworkError(f"layer '{layer.name}' has sizes or settings that the model's nodes cannot hold")
+
+
+def _plain(layer: Layer) -> dict[str, Any]:
+    """Return a layer's settings but for types, knobs of hardware, and a shape with an axis that may be left open."""
+    left_out = {"result", "target", "strategy", "reuse_factor", "parallelization_factor"}
+    settings = layer.settings().items()
+    return {key: value for key, value in settings if key not in left_out and not key.endswith("_type")}

@@ -6,7 +6,7 @@ positions) of such a layer is an Input of shape (positions, channels), and so ar
 columns of a dense layer after a flatten are put into the order that follows. All other values keep torch's order.
 
 A `.pt2` file is read as JSON and raw numbers. `torch.export.load` would unpickle objects and evaluate text, so it is
-never called. A state_dict is loaded with `weights_only=True`.
+called only on a file that hepprune has just written, to run it. A state_dict is loaded with `weights_only=True`.
 """
 
 import re
@@ -16,13 +16,14 @@ from typing import Any
 from torch import nn
 
 from hepprune.errors import NetworkError
-from hepprune.frontends.pytorch import archive, modules, writing
+from hepprune.frontends.checking import Reading
+from hepprune.frontends.pytorch import archive, modules, running, writing
 from hepprune.frontends.pytorch.lowering import lower
 from hepprune.frontends.pytorch.program import Program, from_exported
 from hepprune.frontends.pytorch.writing import to_module
 from hepprune.network import Network
 
-__all__ = ["claims", "read", "read_module", "to_module", "write"]
+__all__ = ["claims", "read", "read_back", "read_module", "to_module", "write"]
 
 _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*(@.+)?")
 
@@ -62,19 +63,28 @@ def write(network: Network, path: Path, *, like: Any) -> Path:
     """Write the network's weights and sizes as the kind of model that `like` is; return the path.
 
     For a module, in memory or by name, the file is a state_dict; `to_module` gives the module itself, and reading
-    `module:factory@weights.pt` brings the factory's module to the sizes in the file. For a `torch.export` program the
-    file is a `.pt2`. Torch has no place for quantisers: weights are written as quantised, activations go on in float.
+    `module:factory@weights.pt` brings the factory's module to the sizes in the file. For a `torch.export` program, and
+    for a module whose path ends in `.pt2`, the file is a `.pt2`: bounds, sizes and places in its graph move with the
+    network's. Torch has no place for quantisers: weights are written as quantised, activations go on in float.
 
     Raises:
-        NetworkError: the network has another graph than `like`, or arrays that it has no place for.
+        NetworkError: the network has another graph than `like`, arrays that it has no place for, or sizes that are
+            fixed in the module's code.
     """
     source = _source(like)
     path = Path(path)
+    if path.suffix == ".pt2":
+        program = modules.capture(source, any_jets=True) if isinstance(source, nn.Module) else source
+        return writing.write_program(network, path, program)
     if isinstance(source, nn.Module):
         return writing.write_state(network, path, source)
-    if path.suffix != ".pt2":
-        raise NetworkError(f"a torch.export program is written as .pt2, not as {path.name}")
-    return writing.write_program(network, path, source)
+    raise NetworkError(f"a torch.export program is written as .pt2, not as {path.name}")
+
+
+def read_back(path: Path, *, like: Any) -> Reading:
+    """Return what a file that was just written is, and what runs it."""
+    source = None if path.suffix == ".pt2" else _source(like)
+    return running.weights_read(path, source) if isinstance(source, nn.Module) else running.program_read(path)
 
 
 def _source(model: Any) -> nn.Module | Program:

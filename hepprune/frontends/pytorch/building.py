@@ -10,10 +10,11 @@ from torch import Tensor
 
 from hepprune.errors import NetworkError
 from hepprune.frontends.names import identifiers
+from hepprune.frontends.pytorch.fitting import Fitting, Traces
 from hepprune.frontends.pytorch.program import Call
 from hepprune.frontends.pytorch.values import Axes, Constant, Value, axes_of, by_place, in_order, jets_axis, moves
 from hepprune.frontends.pytorch.values import with_jets_axis as split_jets
-from hepprune.network import BatchNorm, Layer, Permute, Reshape, Shape, Shared
+from hepprune.network import BatchNorm, Layer, Network, Permute, Reshape, Shape, Shared
 
 _MAX_INDEX = 2**26
 
@@ -22,7 +23,8 @@ _MAX_INDEX = 2**26
 class Slot:
     """A tensor of the model that comes from a layer: `native` gives it in the model's shape.
 
-    With `rows` the layer has only these rows of it; `whole` is then the tensor as it was.
+    With `rows` the layer has only these rows of it; `whole` is then the tensor as it was. A tensor of several axes that
+    lie on one in the layer is, once that is shorter, `shaped` after a value of the network.
     """
 
     target: str
@@ -30,6 +32,12 @@ class Slot:
     native: Callable[[Any], Tensor]
     rows: Tensor | None = None
     whole: Tensor | None = None
+    shaped: Callable[[Tensor, Network], Tensor] | None = None
+
+    def tensor(self, network: Network) -> Tensor:
+        """Return the tensor that a network's layer has now."""
+        found = self.native(network[self.layer])
+        return (found if self.shaped is None else self.shaped(found, network)).contiguous()
 
 
 @dataclass
@@ -46,6 +54,14 @@ class Building:
     placed: dict[Hashable, str] = field(default_factory=dict)
     packed: dict[str, tuple[Constant, Constant | None]] = field(default_factory=dict)
     readers: dict[str, list[Call]] = field(default_factory=dict)
+    traces: Traces = field(default_factory=Traces)
+    fitting: Fitting | None = None
+    calls: dict[str, Call] = field(default_factory=dict)
+
+    def rewrite(self, call: Call, *, target: str | None = None, **settings: Any) -> None:
+        """Keep other settings for a call where the program is being fitted to a network."""
+        if self.fitting is not None:
+            self.fitting.rewrite(call, self.title(call), target=target, **settings)
 
     def name(self, title: str) -> str:
         """Return an identifier of its own for a title such as "encoder.0"."""
@@ -153,6 +169,18 @@ class Building:
             jets, 0
         )
 
+    def sizes_of(self, value: Value) -> Callable[[Network], Sequence[int]]:
+        """Return what gives the shape that torch's value has in a network of other sizes, the jets' axis included."""
+        axes = axes_of(value.index, (self.n_jets, *self.shapes[value.layer]))
+
+        def sizes(network: Network) -> Sequence[int]:
+            if axes is None or value.layer not in network.shapes:
+                raise NetworkError(f"the values of layer '{value.layer}' lie on other axes than in the model")
+            found = (self.n_jets, *network.shapes[value.layer])
+            return [found[axes.index(axis)] for axis in range(len(axes))]
+
+        return sizes
+
     def affine(self, layer: str, scale: Tensor | float, shift: Tensor | float, title: str) -> str:
         """Add scale * x + shift, numbers or one of each per value of the last axis."""
         factors, offsets = (torch.as_tensor(v, dtype=torch.float32).reshape(-1) for v in (scale, shift))
@@ -167,6 +195,7 @@ class Building:
         native: Callable[[Any], Tensor],
         *,
         kept: Callable[[Any], Tensor] | None = None,
+        sizes: Callable[[Network], Sequence[int]] | None = None,
     ) -> None:
         """Remember that a layer's array, by `native` in the shape of the constant, is a tensor of the model.
 
@@ -175,10 +204,18 @@ class Building:
         if constant is None or constant.origin is None:
             return
 
-        def whole(at: Any) -> Tensor:
-            return constant.native(native(at))
+        rank = constant.tensor.ndim
 
-        self.slots.append(Slot(constant.origin, layer, whole))
+        def whole(at: Any) -> Tensor:
+            values = native(at)
+            return constant.native(values) if values.ndim == rank else values
+
+        def shaped(values: Tensor, network: Network) -> Tensor:
+            if sizes is None or values.ndim == rank:
+                return values
+            return constant.native(values.reshape(*sizes(network)))
+
+        self.slots.append(Slot(constant.origin, layer, whole, shaped=shaped))
         if constant.mask is not None and kept is not None:
             self.slots.append(Slot(constant.mask, layer, lambda at: constant.native(kept(at).float())))
 

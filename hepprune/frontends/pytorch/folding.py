@@ -7,7 +7,7 @@ from torch import Tensor
 
 from hepprune.errors import NetworkError
 from hepprune.frontends.pytorch.operators import MOVES, SAME
-from hepprune.frontends.pytorch.program import Call
+from hepprune.frontends.pytorch.program import Call, aten
 from hepprune.frontends.pytorch.values import Constant, axes_of
 
 # Computed by torch where all that they take is constant.
@@ -18,12 +18,6 @@ FOLDED = MOVES | SAME | {
     "matmul",
 }  # fmt: skip
 _MAX_CONSTANT = 2**26
-
-
-def aten(call: Call) -> Any:
-    """Return the operator as torch has it; only names of the form aten.name.overload get here."""
-    _, name, overload = call.target.split(".")
-    return getattr(getattr(torch.ops.aten, name), overload)
 
 
 def leaves(nest: Any) -> list[Any]:

@@ -2,16 +2,18 @@
 
 import operator
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hepprune.errors import NetworkError
 from hepprune.frontends.pytorch.building import Building, Slot
-from hepprune.frontends.pytorch.folding import FOLDED, aten, folded, leaves
+from hepprune.frontends.pytorch.fitting import Fitting, Traces
+from hepprune.frontends.pytorch.folding import FOLDED, folded, leaves
 from hepprune.frontends.pytorch.operators import MOVES, OPERATORS, SAME
-from hepprune.frontends.pytorch.program import Call, Program, Ref
-from hepprune.frontends.pytorch.values import Constant, Value, axes_of
-from hepprune.network import Einsum, Input, Network, Permute, Shared
+from hepprune.frontends.pytorch.ports import Ports, lies_channels_last, ports
+from hepprune.frontends.pytorch.program import Call, Program, Ref, aten
+from hepprune.frontends.pytorch.values import Constant, Value
+from hepprune.network import Einsum, Input, Network, Permute, Shape, Shared
 
 _FREE_JETS = 2  # stands for a number of jets that the program leaves open
 _CHANNELS_FIRST = (
@@ -47,20 +49,24 @@ _CHECKS = ("_assert", "sym_constrain", "_guards")
 
 @dataclass(frozen=True)
 class Lowered:
-    """The network of a program, and where each tensor of the model comes from in it."""
+    """The network of a program, where each tensor of the model comes from in it, and how values go in and out."""
 
     network: Network
     slots: tuple[Slot, ...]
+    ports: Ports = field(default=Ports((), (), None), kw_only=True)
+    traces: Traces = field(default_factory=Traces, kw_only=True)
 
 
-def lower(program: Program) -> Lowered:
+def lower(program: Program, fit: Fitting | None = None) -> Lowered:
     """Return the network that computes what the program does, and which of its arrays are whose tensors.
+
+    With `fit` the program's settings are taken as a network has them, and left there.
 
     Raises:
         NetworkError: an operator has no layer; the sentence names it.
     """
     calls = program.needed()
-    built = Building(n_jets(program))
+    built = Building(n_jets(program), fitting=fit, calls={call.name: call for call in calls})
     counted = [call.scope[0] for call in calls if call.operator in OPERATORS]
     built.in_scope = Counter(counted)
     for call in (*calls, Call("output", "output", program.outputs, {})):
@@ -74,9 +80,13 @@ def lower(program: Program) -> Lowered:
         if call.in_place:
             _overwritten(call, result, values, calls[position + 1 :])
         values[call.name] = result
+    arriving = [values[name] for name in program.inputs]
     outputs = [output_layer(built, values.get(ref.name), ref) for ref in program.outputs]
     network = network_of(built, outputs)
-    return Lowered(network, tuple(slot for slot in built.slots if slot.layer in network.layers))
+    slots = tuple(slot for slot in built.slots if slot.layer in network.layers)
+    leaving = [values[ref.name] for ref in program.outputs]
+    lying = ports(built, program.inputs, arriving, leaving)
+    return Lowered(network, slots, ports=lying, traces=built.traces)
 
 
 def network_of(built: Building, outputs: list[str]) -> Network:
@@ -154,7 +164,7 @@ def _layered(built: Building, call: Call, args: Any, options: dict[str, Any]) ->
             raise NetworkError(f"'{call.name}' drops values at random; bring the model into eval mode")
         return [first, None] if name == "native_dropout" else first
     if name in MOVES and isinstance(first, Value):
-        return first.moved(aten(call)(first.index.contiguous(), *args[1:], **options), built.title(call))
+        return _moved(built, call, first, args, options)
     if name == "embedding":
         raise NetworkError(
             f"layer '{built.title(call)}' is an Embedding, which looks up whole numbers; no Network has it"
@@ -163,6 +173,39 @@ def _layered(built: Building, call: Call, args: Any, options: dict[str, Any]) ->
         raise NetworkError(f"'{built.title(call)}' uses {call.target}, which no layer of a Network computes")
     named = dict(zip((argument.name for argument in aten(call)._schema.arguments[1:]), args[1:], strict=False))  # noqa: SLF001 -- the only place that has the names
     return OPERATORS[name](built, call, first, **named, **options)
+
+
+# The argument of operators that says which sizes they give.
+_SIZES = {"view": "size", "reshape": "shape", "_unsafe_view": "size", "view_copy": "size", "_reshape_copy": "size"}
+
+
+def _moved(built: Building, call: Call, value: Value, args: Any, options: dict[str, Any]) -> Value:
+    """Return a value with its numbers in another order or shape."""
+    title = built.title(call)
+    wanted = (
+        built.fitting.sizes(call, value.shape) if built.fitting and call.operator in {*_SIZES, "unflatten"} else None
+    )
+    if wanted is None:
+        found = aten(call)(value.index.contiguous(), *args[1:], **options)
+    else:
+        found = value.index.reshape(wanted)
+        _resize(built, call, value, wanted)
+    built.traces.sizes[call.name] = value.shape, tuple(found.shape)
+    return value.moved(found, title)
+
+
+def _resize(built: Building, call: Call, value: Value, wanted: Shape) -> None:
+    """Let a call give other sizes; those that are -1 or computed stay so."""
+    if call.operator == "unflatten":
+        given = dict(zip(("dim", "sizes"), call.args[1:], strict=False)) | call.kwargs
+        axis = given["dim"] % value.index.ndim
+        built.rewrite(call, sizes=list(wanted[axis : axis + len(given["sizes"])]))
+        return
+    name = _SIZES[call.operator]
+    given = [*call.args[1:2], *(call.kwargs[key] for key in call.kwargs if key == name)][0]
+    sizes = [old if isinstance(old, Ref) or old == -1 else new for old, new in zip(given, wanted, strict=True)]
+    settings: dict[str, Any] = {name: sizes}
+    built.rewrite(call, **settings)
 
 
 def call_known(call: Call, args: Any, options: dict[str, Any]) -> Any:
@@ -222,7 +265,6 @@ def output_layer(built: Building, value: Any, ref: Ref) -> str:
     if built.jets(value) != 0:
         raise NetworkError(f"output '{ref.name}' of the program has no jets on its first axis")
     index = value.index if value.index.ndim > 1 else value.index.unsqueeze(1)
-    channels_last = (0, *range(2, index.ndim), 1)
-    if axes_of(index.permute(channels_last), (built.n_jets, *built.shapes[value.layer])) == tuple(range(index.ndim)):
+    if lies_channels_last(built, value):
         return value.layer
     return built.laid(value, index, f"{ref.name}.out")

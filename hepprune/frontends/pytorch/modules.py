@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.export import Dim
 
 from hepprune.errors import NetworkError
 from hepprune.frontends.pytorch.program import Program, from_exported
@@ -27,8 +28,8 @@ _LOUD = ("torch._subclasses.fake_tensor", "torch.fx.experimental.symbolic_shapes
 _UNTRACEABLE = (RuntimeError, TypeError, ValueError, AttributeError, LookupError, AssertionError, NotImplementedError)
 
 
-def capture(module: nn.Module, input_shape: Any = None) -> Program:
-    """Return the program of a module in eval mode.
+def capture(module: nn.Module, input_shape: Any = None, *, any_jets: bool = False) -> Program:
+    """Return the program of a module in eval mode, for two jets or for any number of them.
 
     Raises:
         NetworkError: the input's shape is not known, or the module cannot be traced.
@@ -40,9 +41,10 @@ def capture(module: nn.Module, input_shape: Any = None) -> Program:
     shapes = input_shapes(module, input_shape)
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(0))
     examples = tuple(torch.zeros(2, *shape, dtype=like.dtype, device=like.device) for shape in shapes)
-    with _in_eval_mode(module), quiet(), torch.no_grad():
+    sizes = tuple({0: Dim("n_jets")} for _ in examples) if any_jets else None
+    with in_eval_mode(module), quiet(), torch.no_grad():
         try:
-            exported = torch.export.export(module, examples)
+            exported = torch.export.export(module, examples, dynamic_shapes=sizes)
         except _UNTRACEABLE as problem:
             raise NetworkError(_reason(title, shapes, problem)) from problem
     return from_exported(exported)
@@ -73,7 +75,8 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _in_eval_mode(module: nn.Module) -> Iterator[None]:
+def in_eval_mode(module: nn.Module) -> Iterator[None]:
+    """Bring a module into eval mode for a while."""
     training = [part for part in module.modules() if part.training]
     module.eval()
     try:
@@ -206,7 +209,8 @@ def loaded(module: nn.Module, tensors: Mapping[str, Tensor], *, source: str) -> 
 def resized(module: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
     """Return a copy of a module with other tensors, its layers' sizes after theirs."""
     made = copied(module)
-    for name, tensor in tensors.items():
+    parameters: dict[int, nn.Parameter] = {}
+    for name, tensor in _tied(made, tensors).items():
         owner_name, _, last = name.rpartition(".")
         owner = made.get_submodule(owner_name)
         old = getattr(owner, last)
@@ -214,13 +218,33 @@ def resized(module: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
         if old.shape != new.shape:
             _resize(owner, owner_name, last, new.shape)
         if isinstance(old, nn.Parameter):
-            setattr(owner, last, nn.Parameter(new, requires_grad=old.requires_grad))
+            parameters.setdefault(id(old), nn.Parameter(new, requires_grad=old.requires_grad))
+            setattr(owner, last, parameters[id(old)])
         else:
             owner.register_buffer(last, new)
     for part in made.modules():
         if isinstance(part, nn.RNNBase):
             part._init_flat_weights()  # noqa: SLF001 -- the list of what the layer computes with is torch's own
     return made
+
+
+def _tied(module: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors by all names that a module has for each of them."""
+    names: dict[int, list[str]] = {}
+    for name, own in (
+        *module.named_parameters(remove_duplicate=False),
+        *module.named_buffers(remove_duplicate=False),
+    ):
+        names.setdefault(id(own), []).append(name)
+    found = dict(tensors)
+    for same in names.values():
+        first, *others = [name for name in same if name in tensors] or [same[0]]
+        odd = [name for name in others if not torch.equal(tensors[name], tensors[first])]
+        if odd:
+            raise NetworkError(f"'{first}' and '{odd[0]}' are one weight in the model and would no longer be equal")
+        if first in tensors:
+            found |= dict.fromkeys(same, tensors[first])
+    return found
 
 
 def copied(module: nn.Module) -> nn.Module:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
@@ -65,6 +66,12 @@ class Program:
                 wanted |= call.reads
                 kept.append(call)
         return tuple(reversed(kept))
+
+
+def aten(call: Call) -> Any:
+    """Return the operator as torch has it; only names of the form aten.name.overload get here."""
+    _, name, overload = call.target.split(".")
+    return getattr(getattr(torch.ops.aten, name), overload)
 
 
 def names_in(value: Any) -> set[str]:

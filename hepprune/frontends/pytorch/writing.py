@@ -10,12 +10,17 @@ from torch import Tensor, nn
 
 from hepprune.errors import NetworkError
 from hepprune.files import replacing
+from hepprune.frontends.checking import check
 from hepprune.frontends.pytorch import exporting
 from hepprune.frontends.pytorch.building import Slot
+from hepprune.frontends.pytorch.fitting import Fitting
 from hepprune.frontends.pytorch.lowering import Lowered, lower
 from hepprune.frontends.pytorch.modules import capture, input_shapes, resized
 from hepprune.frontends.pytorch.program import Program
-from hepprune.network import BatchNorm, Layer, Network, Recurrent, Weighted
+from hepprune.frontends.pytorch.running import IN_CODE, module_read
+from hepprune.network import BatchNorm, Layer, Network, Recurrent, Shared, Weighted
+
+_MAX_TRIES = 64  # of sizes of views that can be several
 
 
 def to_module(network: Network, like: nn.Module, input_shape: Any = None) -> nn.Module:
@@ -26,12 +31,36 @@ def to_module(network: Network, like: nn.Module, input_shape: Any = None) -> nn.
     """
     shapes = input_shapes(like, input_shape)
 
-    def made(tensors: Mapping[str, Tensor]) -> tuple[nn.Module, Lowered]:
-        module = resized(like, tensors)
-        return module, lower(capture(module, shapes))
+    program = capture(like, shapes)
+    known = lower(program)
 
-    module: nn.Module = filled_model(network, lower(capture(like, shapes)), made)
-    return module
+    def made(tensors: Mapping[str, Tensor]) -> tuple[nn.Module, Lowered]:
+        try:
+            module = resized(like, tensors)
+            return module, lower(capture(module, shapes))
+        except (NetworkError, RuntimeError) as problem:
+            raise NetworkError(_in_code(network, _holding(program, tensors), known) or str(problem)) from problem
+
+    module, lowered = filled_model(network, known, made)
+    check(network, module_read(module, lowered))
+    return module  # type: ignore[no-any-return]
+
+
+def _holding(program: Program, tensors: Mapping[str, Tensor]) -> Program:
+    """Return a program with other tensors."""
+    constants = {key: (name, tensors.get(name, old)) for key, (name, old) in program.constants.items()}
+    return replace(program, constants=constants)
+
+
+def _in_code(network: Network, program: Program, known: Lowered) -> str:
+    """Return the first of the settings in a module's own code that would have to move, "" where none is known."""
+    try:
+        fit, _ = fitted(program, network, known)
+    except NetworkError:
+        return ""
+    own = {call.name for call in program.calls if not call.scope[1].startswith("torch.nn.modules")}
+    titles = [title for name, title in fit.titles.items() if name in own]
+    return f"layer '{titles[0]}' has bounds or sizes in the module's code; {IN_CODE}" if titles else ""
 
 
 def write_state(network: Network, path: Path, like: nn.Module) -> Path:
@@ -43,24 +72,65 @@ def write_state(network: Network, path: Path, like: nn.Module) -> Path:
 
 
 def write_program(network: Network, path: Path, like: Program) -> Path:
-    """Write a program of the same operators with the network's tensors as a `.pt2` archive.
+    """Write a program of the same operators with the network's tensors, and settings such as bounds, as a `.pt2`.
 
     Raises:
-        NetworkError: the program holds sizes of its own, such as those of a view, that the network no longer has.
+        NetworkError: the program holds sizes of its own that cannot follow the network's.
     """
+    known = lower(like)
+    network = _named_as(network, known.network)
 
     def made(tensors: Mapping[str, Tensor]) -> tuple[Program, Lowered]:
-        constants = {key: (name, tensors.get(name, old)) for key, (name, old) in like.constants.items()}
-        program = replace(like, constants=constants)
-        return program, lower(program)
+        program = _holding(like, tensors)
+        fit, lowered = fitted(program, network, known)
+        return fit.program(program), lowered
 
-    exported = exporting.export(filled_model(network, lower(like), made))
+    program, _ = filled_model(network, known, made)
+    exported = exporting.export(program)
     with replacing(path) as temporary:
         torch.export.save(exported, temporary)
     return path
 
 
-def filled_model(network: Network, known: Lowered, made: Callable[[Mapping[str, Tensor]], tuple[Any, Lowered]]) -> Any:
+def _named_as(network: Network, other: Network) -> Network:
+    """Return a network under the names of another of its graph: torch names calls otherwise for any number of jets."""
+    kinds, others = ([type(layer) for layer in net] for net in (network, other))
+    names = dict(zip(network.layers, other.layers, strict=False))
+    if kinds != others or all(old == new for old, new in names.items()):
+        return network
+    of = {layer.name: {"of": names[layer.of]} if isinstance(layer, Shared) else {} for layer in network}
+    layers = [layer.rebuilt(name=names[layer.name], **of[layer.name]) for layer in network]
+    sources = {names[reader]: [names[source] for source in read] for reader, read in network.sources.items()}
+    return Network(layers, sources, [names[name] for name in network.outputs])
+
+
+def fitted(program: Program, network: Network, known: Lowered) -> tuple[Fitting, Lowered]:
+    """Return the settings with which a program has the network's shapes, and what it then is.
+
+    Raises:
+        NetworkError: no settings give them; the sentence names the first layer that has another shape.
+    """
+    choices: tuple[int, ...] | None = ()
+    problem = ""
+    for _ in range(_MAX_TRIES):
+        fit = Fitting(network, known.traces, choices or ())
+        try:
+            found = lower(program, fit)
+            odd = [name for name, shape in found.network.shapes.items() if network.shapes.get(name) != shape]
+            if not odd:
+                return fit, found
+            problem = problem or f"layer '{odd[0]}' would put out {found.network.shapes[odd[0]]}"
+        except NetworkError as raised:
+            problem = problem or str(raised)
+        choices = fit.following()
+        if choices is None:
+            break
+    raise NetworkError(problem)
+
+
+def filled_model(
+    network: Network, known: Lowered, made: Callable[[Mapping[str, Tensor]], tuple[Any, Lowered]]
+) -> tuple[Any, Lowered]:
     """Return the model that `made` makes of tensors, once to learn its order of values and once to fill it."""
     _check_graph(network, known.network)
     model, changed = None, _changed(network, known.network)
@@ -72,7 +142,7 @@ def filled_model(network: Network, known: Lowered, made: Callable[[Mapping[str, 
             raise NetworkError(f"the model cannot take the network's sizes: {problem}") from problem
         _check_graph(network, known.network)
     _check_same(network, known.network)
-    return model
+    return model, known
 
 
 def _check_graph(network: Network, other: Network) -> None:
@@ -103,11 +173,11 @@ def _tensors(network: Network, slots: tuple[Slot, ...], changed: set[str], *, ch
     targets = {slot.target for slot in slots if slot.layer in changed}
     found: dict[str, Tensor] = {}
     for slot in (slot for slot in slots if slot.target in targets):
-        tensor = slot.native(network[slot.layer]).contiguous()
+        tensor = slot.tensor(network)
         if not torch.isfinite(tensor).all():
             raise NetworkError(f"layer '{slot.layer}' has values that the model's '{slot.target}' cannot hold")
         if slot.rows is not None and slot.whole is not None:
-            whole = found.get(slot.target, slot.whole.detach().float().clone())
+            whole = found.get(slot.target, _blank(slot.target, slot.whole, slots, tensor))
             if tensor.shape[1:] != whole.shape[1:] or len(tensor) != len(slot.rows):
                 raise NetworkError(f"layer '{slot.layer}' is part of '{slot.target}', whose sizes cannot change")
             whole[slot.rows] = tensor
@@ -116,6 +186,14 @@ def _tensors(network: Network, slots: tuple[Slot, ...], changed: set[str], *, ch
             raise NetworkError(f"layer '{slot.layer}' no longer has the values of '{slot.target}' that it shares")
         found[slot.target] = tensor
     return found
+
+
+def _blank(target: str, whole: Tensor, slots: tuple[Slot, ...], like: Tensor) -> Tensor:
+    """Return the tensor that layers have rows of: as it was, or with rows as long as now where all are filled anew."""
+    filled = {row for slot in slots if slot.target == target and slot.rows is not None for row in slot.rows.tolist()}
+    if len(filled) == len(whole):
+        return whole.new_zeros(len(whole), *like.shape[1:], dtype=torch.float32)
+    return whole.detach().float().clone()
 
 
 def _check_same(network: Network, other: Network) -> None:

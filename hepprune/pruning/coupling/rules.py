@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from hepprune.network import Conv, Dense, Input, Layer
+from hepprune.network import Conv, Dense, Input, Layer, Network
 from hepprune.network.layers import (
     Activation,
     Argmax,
@@ -73,8 +73,25 @@ def _recurrent(walk: Walk, layer: Recurrent, arriving: list[Axes]) -> Axes:
     walk.stay([steps], f"'{layer.name}' steps through it")
     walk.put("read", layer, channels.units)
     states = Axis(walk.new(layer, layer.n_out), silent=not layer.act(torch.zeros(1)).any())
+    other = _other_way(walk.network, layer)
+    if other is not None:
+        walk.tie(states.units, walk.new(other, other.n_out), f"'{layer.name}' and '{other.name}' are one layer")
     walk.put("fed", layer, states.units)
     return (Axis.plain(len(steps)), states) if layer.return_sequences else (states,)
+
+
+def _other_way(network: Network, layer: Recurrent) -> Recurrent | None:
+    """Return the layer just before it that runs over the same values the other way: frameworks hold both as one."""
+    before: Recurrent | None = None
+    for node in network:
+        if not isinstance(node, Recurrent) or network.sources[node.name] != network.sources[layer.name]:
+            continue
+        is_pair = before is not None and (before.cell, before.n_out) == (node.cell, node.n_out)
+        paired = before if is_pair and before is not None and before.backwards != node.backwards else None
+        if node is layer:
+            return paired
+        before = None if paired else node
+    return None
 
 
 def _vanishes(function: str, **parameters: float) -> bool:

@@ -107,3 +107,14 @@ def test_a_type_that_the_file_has_no_place_for_is_refused(tmp_path: Path) -> Non
     with pytest.raises(NetworkError, match=r"'hidden' \(QDense\) has iq_conf .*, not TRN/SAT"):
         frontend.write(network, tmp_path / "changed.keras", like=path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_sign_alone_is_not_written_where_hgq_would_read_zero(tmp_path: Path) -> None:
+    path = DATA / "hgq_pooled.keras"
+    network = frontend.read(path)
+    before = network["curved_output"].result
+    assert isinstance(before, FixedPoint)
+    network["curved_output"].result = FixedPoint(1, 1, True, before.rounding, before.overflow)
+    with pytest.raises(NetworkError, match="of a sign alone, which saturates to -1 step here, for zero"):
+        frontend.write(network, tmp_path / "changed.keras", like=path)
+    assert not list(tmp_path.iterdir())

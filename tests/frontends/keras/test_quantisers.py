@@ -256,6 +256,7 @@ def test_what_cannot_be_taken_over_is_refused_in_a_sentence(described: Any, reas
         (config("quantized_bits", bits=8, alpha="auto"), "other jets"),
         (config("quantized_bits", bits=8, alpha=0.3), "after rounding"),
         (config("quantized_sigmoid", bits=8, symmetric=True), "above zero"),
+        (config("quantized_tanh", bits=1, symmetric=True), "nothing but zero"),
         (config("quantized_relu", bits=8, use_sigmoid=1), "use_sigmoid"),
         (config("quantized_relu", bits=4, negative_slope=2.0**-9), "negative_slope"),
         (config("quantized_relu", bits=4, relu_upper_bound=0.1, is_quantized_clip=False), "do not hold"),

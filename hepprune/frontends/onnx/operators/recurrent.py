@@ -36,6 +36,8 @@ def recurrent(built: Graph, node: Node, x: Any, kernel: Any, again: Any, *rest: 
     source = built.place(value, axes, f"{node.name}.arranged")
     arrays = [constant(kernel, node, "weight"), constant(again, node, "weight")]
     arrays += [] if biases is None else [constant(biases, node, "bias")]
+    if built.fit is not None and arrays[1].tensor.shape[-1] != node.attributes.get("hidden_size"):
+        _resize(built, node, arrays[1].tensor.shape[-1])
     every: list[Value] = []
     finals: list[Value] = []
     for number, backwards in enumerate(_WAYS[node.attributes.get("direction", "forward")]):
@@ -52,6 +54,13 @@ def recurrent(built: Graph, node: Node, x: Any, kernel: Any, again: Any, *rest: 
             finals.append(_with_directions(final.moved(final.index.squeeze(1 - batch)), batch))
     both = joined(built, every, 1 + (not batch), title=f"{node.name}.both") if every else None
     return [both, joined(built, finals, 1 - batch, title=f"{node.name}.states") if finals else None]
+
+
+def _resize(built: Graph, node: Node, n_states: int) -> None:
+    """Note the number of states that are left; the initial ones, all zero, go with those that are not."""
+    built.change(node, "hidden_size", n_states)
+    for place in (place for place, name in enumerate(node.inputs) if place in {5, 6} and name):
+        built.change(node, place, None)
 
 
 def _with_directions(value: Value, batch: int) -> Value:

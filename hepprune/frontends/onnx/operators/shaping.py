@@ -1,5 +1,6 @@
 """Operators that only move values."""
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -9,13 +10,11 @@ import torch
 from torch import Tensor
 
 from hepprune.errors import NetworkError
-from hepprune.frontends.onnx.arrays import Array
 from hepprune.frontends.onnx.building import Graph, Node
+from hepprune.frontends.onnx.fitting import END, open_sizes
 from hepprune.frontends.onnx.operators.registry import constant, counted, jets_value, number, numbers, operator
-from hepprune.frontends.pytorch.operators import shaping
+from hepprune.frontends.pytorch.operators import growing, shaping
 from hepprune.frontends.pytorch.values import Value
-
-_END = 2**62
 
 
 def _shape(x: Any) -> tuple[int, ...]:
@@ -55,31 +54,39 @@ def reshape(built: Graph, node: Node, x: Any, shape: Any) -> Any:
     sizes = [int(size) for size in target.tensor.reshape(-1)]
     if not node.attributes.get("allowzero"):
         sizes = [before[i] if size == 0 and i < len(before) else size for i, size in enumerate(sizes)]
-    if built.fitting and sizes.count(-1) == (sizes[0] == -1) and isinstance(x, Value):
-        open_jets, sizes[0] = sizes[0] == -1, before[0] if sizes[0] == -1 else sizes[0]
-        if math.prod(sizes) != math.prod(before):
-            sizes = _fitted(sizes, math.prod(before), node)
-            built.targets[target.origin or ""] = torch.tensor([-1, *sizes[1:]] if open_jets else sizes)
     known = math.prod(size for size in sizes if size != -1)
-    return reshaped(x, tuple(math.prod(before) // max(known, 1) if size == -1 else size for size in sizes), node)
+    wanted = tuple(math.prod(before) // max(known, 1) if size == -1 else size for size in sizes)
+    if built.fit is None or not isinstance(x, Value):
+        return reshaped(x, wanted, node)
+    now = built.fit.shape(node.outputs[0]) or _fitted(wanted, math.prod(before), node)
+    found = reshaped(x, now, node)
+    if now != wanted:
+        built.change(node, 1, np.array(open_sizes(found.index, built.n_jets, node.name)))
+    return found
 
 
-def _fitted(sizes: list[int], total: int, node: Node) -> list[int]:
+def _fitted(sizes: tuple[int, ...], total: int, node: Node) -> tuple[int, ...]:
     """Return sizes of which the largest but the first takes what is left after surgery."""
+    if math.prod(sizes) == total:
+        return sizes
     axis = max(range(1, len(sizes)), key=lambda place: sizes[place], default=0)
     rest = math.prod(size for place, size in enumerate(sizes) if place != axis)
     if not axis or total % rest:
-        raise NetworkError(f"'{node.name}' ({node.kind}) has the sizes {tuple(sizes)}, which {total} values cannot fit")
-    return [total // rest if place == axis else size for place, size in enumerate(sizes)]
+        raise NetworkError(f"'{node.name}' ({node.kind}) has the sizes {sizes}, which {total} values cannot fit")
+    return tuple(total // rest if place == axis else size for place, size in enumerate(sizes))
 
 
 @operator("Squeeze")
-def squeeze(_: Graph, node: Node, x: Any, axes: Any = None) -> Any:
+def squeeze(built: Graph, node: Node, x: Any, axes: Any = None) -> Any:
     """Without axes of size 1."""
-    shape = _shape(x)
-    gone = {counted(int(axis), len(shape), node) for axis in numbers(axes, node, "axes")}
-    gone = gone or {axis for axis, size in enumerate(shape) if size == 1}
-    return reshaped(x, tuple(size for axis, size in enumerate(shape) if axis not in gone), node)
+    shape, gone = _shape(x), [int(axis) for axis in numbers(axes, node, "axes")]
+    if not gone:
+        sizes = built.before(node, x) if isinstance(x, Value) else shape
+        gone = [axis for axis, size in enumerate(sizes) if size == 1]
+        if sizes.count(1) != shape.count(1):  # more are of size 1 now
+            built.change(node, "axes" if built.opset < 13 else 1, np.array(gone))
+    left = {counted(axis, len(shape), node) for axis in gone}
+    return reshaped(x, tuple(size for axis, size in enumerate(shape) if axis not in left), node)
 
 
 @operator("Unsqueeze")
@@ -99,17 +106,31 @@ def concatenate(built: Graph, node: Node, *parts: Any) -> Value:
 
 
 @operator("Split")
-def split(built: Graph, node: Node, x: Any, sizes: Any = None) -> list[Value]:
+def split(built: Graph, node: Node, x: Any, sizes: Any = None) -> list[Value | None]:
     """Values in parts along an axis, of given sizes or in equal ones."""
     value, axis = jets_value(x, node), node.attributes.get("axis", 0)
-    axis = counted(axis, value.index.ndim, node)
-    parts = [int(size) for size in numbers(sizes, node, "split")]
-    if not parts:
-        size = -(-value.shape[axis] // len(node.outputs))
-        parts = [min(size, value.shape[axis] - size * i) for i in range(len(node.outputs))]
-    if sum(parts) != value.shape[axis] or min(parts) < 1:
-        raise NetworkError(f"layer '{node.name}' splits {value.shape[axis]} values into {parts}")
-    return shaping.split(built, node.call("split"), value, dim=axis, sizes=parts)
+    axis, n_parts = counted(axis, value.index.ndim, node), len(node.outputs)
+    given = [int(size) for size in numbers(sizes, node, "split")]
+    is_equal = not given
+    if is_equal:
+        size = -(-value.shape[axis] // n_parts)
+        given = [min(size, value.shape[axis] - size * i) for i in range(n_parts)]
+    ends = [sum(given[:i]) for i in range(len(given) + 1)]
+    if built.fit is None and (ends[-1] != value.shape[axis] or min(given) < 1):
+        raise NetworkError(f"layer '{node.name}' splits {value.shape[axis]} values into {given}")
+    if built.fit is not None:
+        ends = built.fit.ends(node.key, ends, value.shape[axis])
+    sizes_now = [stop - start for start, stop in itertools.pairwise(ends)]
+    uneven = is_equal and built.opset < 18 and value.shape[axis] % n_parts
+    if sizes_now != given or (built.fit is not None and uneven):
+        built.change(node, "split" if built.opset < 13 else 1, np.array(sizes_now))
+        built.change(node, "num_outputs", None)
+    found: list[Value | None] = []
+    for number_, (start, stop) in enumerate(itertools.pairwise(ends)):
+        own, title = (start, stop, 1), f"{node.name}.{number_}"
+        is_read = stop > start
+        found.append(built.part(node, number_, value, axis=axis, bounds=own, title=title) if is_read else None)
+    return found
 
 
 @operator("Slice")
@@ -121,35 +142,56 @@ def slice_(built: Graph, node: Node, x: Any, *bounds: Any) -> Value:
         [int(n) for n in numbers(entry, node, what)]
         for entry, what in zip(given, ("starts", "ends", "axes", "steps"), strict=True)
     )
+    found, changed = [], False
     for number_, start in enumerate(starts):
         axis = counted(axes[number_] if axes else number_, value.index.ndim, node)
-        step = steps[number_] if steps else 1
-        bounds_ = (start, min(ends[number_], _END), step)
-        value = shaping.part(built, value, axis, bounds_, title=node.name)
+        own = (start, min(ends[number_], END), steps[number_] if steps else 1)
+        now, places = built.bounds(node, number_, own), range(value.shape[axis])
+        changed |= places[slice(*own)] != places[slice(*now)]
+        found.append(now)
+        value = built.part(node, number_, value, axis=axis, bounds=now, title=node.name)
+    if changed:
+        built.change(node, "starts" if built.opset < 10 else 1, np.array([start for start, _, _ in found]))
+        built.change(node, "ends" if built.opset < 10 else 2, np.array([stop for _, stop, _ in found]))
     return value
 
 
 @operator("Gather")
 def gather(built: Graph, node: Node, x: Any, places: Any) -> Value:
     """Values at constant places along an axis."""
-    value, chosen = jets_value(x, node), constant(places, node, "places")
+    value, chosen = jets_value(x, node), constant(places, node, "places").tensor.long()
     axis = counted(node.attributes.get("axis", 0), value.index.ndim, node)
-    tensor, size = chosen.tensor.long(), value.shape[axis]
-    if tensor.numel() == 0 or int(tensor.min()) < -size or int(tensor.max()) >= size:
-        raise NetworkError(f"layer '{node.name}' takes values that are not there")
-    if tensor.ndim == 0:
-        return shaping.select(built, node.call("select"), value, dim=axis, index=int(tensor))
-    return shaping.gathered(built, node.call("index_select"), value, dim=axis, index=Array(tensor))
+    size = built.before(node, value)[axis]
+    if chosen.ndim > 1 or chosen.numel() == 0 or int(chosen.min()) < -size or int(chosen.max()) >= size:
+        raise NetworkError(f"layer '{node.name}' takes values that are not there, or not by a list of places")
+    given = shaping.runs([int(place) % size for place in chosen.reshape(-1)])
+    bounds = [built.bounds(node, number_, run) for number_, run in enumerate(given)]
+    title = f"{node.name}.part" if chosen.ndim else node.name
+    parts = [built.part(node, number_, value, axis=axis, bounds=run, title=title) for number_, run in enumerate(bounds)]
+    now = [place for run in bounds for place in range(value.shape[axis])[slice(*run)]]
+    if now != [int(place) % size for place in chosen.reshape(-1)]:
+        built.change(node, 1, np.array(now).reshape(chosen.shape))
+    if chosen.ndim:
+        return shaping.joined(built, parts, axis, title=node.name)
+    return parts[0].moved(parts[0].index.squeeze(axis))
 
 
-@operator("Expand", "Tile")
-def copied(built: Graph, node: Node, x: Any, sizes: Any) -> Value:
+@operator("Tile")
+def tiled(built: Graph, node: Node, x: Any, repeats: Any) -> Value:
     """Values once more along some axes."""
-    value, given = jets_value(x, node), [int(size) for size in numbers(sizes, node, "sizes")]
-    if node.kind == "Tile":
-        return shaping.copied(built, node.call("tile"), value, dims=given)
-    wide = list(np.broadcast_shapes(value.shape, tuple(given)))
-    return shaping.copied(built, node.call("expand"), value, size=wide)
+    given = [int(size) for size in numbers(repeats, node, "sizes")]
+    return growing.copied(built, node.call("tile"), jets_value(x, node), dims=given)
+
+
+@operator("Expand")
+def expanded(built: Graph, node: Node, x: Any, sizes: Any) -> Value:
+    """Values once more along axes of size 1."""
+    value, given = jets_value(x, node), tuple(int(size) for size in numbers(sizes, node, "sizes"))
+    now = (built.fit.shape(node.outputs[0]) if built.fit else None) or np.broadcast_shapes(value.shape, given)
+    kept = (0,) * (len(now) - value.index.ndim) + value.shape
+    if any(size not in {1, wide} for size, wide in zip(given[::-1], now[::-1], strict=False)):
+        built.change(node, 1, np.array([1 if size == old else size for size, old in zip(now, kept, strict=True)]))
+    return growing.copied(built, node.call("expand"), value, size=list(now))
 
 
 @operator("Pad")
@@ -163,7 +205,7 @@ def pad(built: Graph, node: Node, x: Any, *inputs: Any) -> Value:
     flat = [size for axis in range(rank)[::-1] for size in pairs.get(axis, (0, 0))]
     content = float(node.attributes.get("value", 0)) if filling is None else number(filling, node, "value")
     mode = node.attributes.get("mode", "constant")
-    return shaping.padded(built, node.call("pad"), value, pad=flat, mode=mode, value=content)
+    return growing.padded(built, node.call("pad"), value, pad=flat, mode=mode, value=content)
 
 
 @operator("Resize", "Upsample")
@@ -174,12 +216,17 @@ def resize(built: Graph, node: Node, x: Any, *given: Any) -> Value:
     inputs = [*given, None, None, None]
     scales = numbers(inputs[position], node, "scales")
     sizes = numbers(inputs[2], node, "sizes")
-    factors = [n / old for n, old in zip(sizes, value.shape, strict=True)] if sizes else scales
+    computed = list(sizes[:2]) == list(value.shape[:2])  # by the graph itself, or nothing has left
+    before = value.shape if computed else built.before(node, value)
+    factors = [n / old for n, old in zip(sizes, before, strict=True)] if sizes else scales
     whole = len(factors) == value.index.ndim and all(float(factor).is_integer() for factor in factors)
     if not whole or factors[:2] != [1, 1] or not all(_repeats(node, int(factor)) for factor in factors[2:]):
         raise NetworkError(f"layer '{node.name}' resizes by {factors}, other than by repeating every position")
+    if sizes and not computed:
+        built.change(node, 2, np.asarray(factors, np.float32))
+        built.change(node, 3, None)
     after = [int(n * factor) for n, factor in zip(value.shape[2:], factors[2:], strict=True)]
-    return shaping.upsample(built, node.call("upsample"), value, output_size=after)
+    return growing.upsample(built, node.call("upsample"), value, output_size=after)
 
 
 _PLACES: dict[str, Callable[[Tensor, int], Tensor]] = {

@@ -80,6 +80,10 @@ def convolution(built: Graph, node: Node, x: Any, kernel: Any, bias: Any = None)
     shift = None if bias is None else constant(bias, node, "bias")
     rank = weight.tensor.ndim - 2
     strides, dilation = (tuple(node.attributes.get(name, (1,) * rank)) for name in ("strides", "dilations"))
+    groups = node.attributes.get("group", 1)
+    if built.fit is not None and (now := built.fit.groups(node.outputs[0])) not in {None, groups}:
+        groups = now
+        built.change(node, "group", groups)
     found = weighted.convolution(
         built,
         node.call("conv"),
@@ -89,7 +93,7 @@ def convolution(built: Graph, node: Node, x: Any, kernel: Any, bias: Any = None)
         stride=strides,
         dilation=dilation,
         padding=borders(node, value.shape[2:], tuple(weight.tensor.shape[2:]), strides=strides, dilation=dilation),
-        groups=node.attributes.get("group", 1),
+        groups=groups,
     )
     return built.typed(found, weight=weight, bias=shift)
 

@@ -4,6 +4,7 @@ from hepprune.frontends.pytorch.operators import (  # noqa: F401 -- each registe
     arithmetic,
     contraction,
     elementwise,
+    growing,
     normalisation,
     pooling,
     recurrent,

@@ -1,6 +1,6 @@
 """Sums and products of two values, or of a value and a constant."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,9 @@ from hepprune.frontends.pytorch.operators.normalisation import per_channel
 from hepprune.frontends.pytorch.operators.registry import constant, jets_value, operator, picked, unchanged
 from hepprune.frontends.pytorch.program import Call
 from hepprune.frontends.pytorch.values import Constant, Value
-from hepprune.network import Merge
+from hepprune.network import Merge, Network
+
+Sizes = Callable[[Network], Sequence[int]]
 
 
 @operator("add", "sub", "rsub", "mul", "div", "maximum", "minimum", "neg")
@@ -89,8 +91,20 @@ def _with_constant(built: Building, call: Call, x: Value, other: Any, *, kind: s
     inverse = torch.argsort(order)
     name = built.affine(source, scale.float()[inverse], shift.float()[inverse], title)
     if len(order) == tensor.numel():
-        _stored(built, name, other, kind=kind, alpha=alpha, order=order)
+        sizes_of = built.sizes_of(x) if len(wide) > 1 else None
+        _stored(
+            built, name, other, kind=kind, alpha=alpha, order=order, sizes=_without_jets(sizes_of, sizes, tensor.ndim)
+        )
     return value_of(name)
+
+
+def _without_jets(sizes: Sizes | None, given: tuple[int, ...], rank: int) -> Sizes | None:
+    """Return what gives a constant's last `rank` sizes: those of a value, and 1 where it was spread."""
+    if sizes is None:
+        return None
+    return lambda network: [1 if old == 1 else now for old, now in zip(given, sizes(network), strict=True)][
+        len(given) - rank :
+    ]
 
 
 def _affine(kind: str, constant: Tensor, alpha: float, title: str) -> tuple[Tensor, Tensor]:
@@ -111,7 +125,9 @@ def _affine(kind: str, constant: Tensor, alpha: float, title: str) -> tuple[Tens
     return scale, shift
 
 
-def _stored(built: Building, name: str, other: Any, *, kind: str, alpha: float, order: Tensor) -> None:
+def _stored(
+    built: Building, name: str, other: Any, *, kind: str, alpha: float, order: Tensor, sizes: Sizes | None = None
+) -> None:
     """Say how a constant of the model comes back from scale and shift."""
     if not isinstance(other, Constant):
         return
@@ -123,10 +139,10 @@ def _stored(built: Building, name: str, other: Any, *, kind: str, alpha: float, 
         "mul": lambda at: at.used_scale(),
         "div": lambda at: 1 / at.used_scale(),
     }
-    # After surgery the constant has another length, which only a constant of one axis can follow.
-    built.stored(name, other, lambda at: _back(picked(ways[kind](at), order), shape))
+    built.stored(name, other, lambda at: _back(picked(ways[kind](at), order), shape), sizes=sizes)
 
 
 def _back(values: Tensor, shape: torch.Size) -> Tensor:
+    """Return a constant in its shape; after surgery one of several axes has sizes that only the network knows."""
     sizes = [size if size == 1 or values.numel() == shape.numel() else -1 for size in shape]
-    return values.reshape(sizes)
+    return values.reshape(sizes) if sizes.count(-1) < 2 else values

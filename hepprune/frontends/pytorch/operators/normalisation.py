@@ -108,6 +108,8 @@ def layer_norm(
     title = built.title(call, weight if isinstance(weight, Constant) else None)
     values, shape = jets_value(x, call), jets_value(x, call).shape
     factor, offset = optional(weight, title, "weight"), optional(bias, title, "bias")
+    if list(shape[-len(normalized_shape) :]) != list(normalized_shape):
+        built.rewrite(call, normalized_shape=list(shape[-len(normalized_shape) :]))
     values = built.split(values)
     if len(normalized_shape) == values.index.ndim - 1 and built.jets(values) == 0:
         source, order = built.flat(values, f"{title}.flatten")

@@ -9,13 +9,14 @@ from hepprune.errors import NetworkError
 from hepprune.frontends.pytorch.building import Building
 from hepprune.frontends.pytorch.operators.registry import array, constant, jets_value, operator, optional
 from hepprune.frontends.pytorch.operators.shaping import joined, part
-from hepprune.frontends.pytorch.program import Call
+from hepprune.frontends.pytorch.program import Call, names_in
 from hepprune.frontends.pytorch.values import Constant, Value
 from hepprune.network import Recurrent
 
 _CELLS = {"lstm": "lstm", "gru": "gru", "rnn_tanh": "simple", "rnn_relu": "simple"}
 # Keras' gates by their place in torch: a GRU's are update, reset, candidate there and reset, update, candidate here.
 _GATES = {"lstm": (0, 1, 2, 3), "gru": (1, 0, 2), "simple": (0,)}
+_OPEN = 2**62  # an end of slices that takes all there is
 
 
 @operator(*_CELLS)
@@ -33,6 +34,7 @@ def recurrent(
 ) -> list[Value]:
     """All states and the last one."""
     title = built.title(call, params[0] if isinstance(params[0], Constant) else None)
+    _resize_starts(built, call, params)
     starts = hx if isinstance(hx, list) else [hx]
     ways = 2 if bidirectional else 1
     per_way = len(params) // (num_layers * ways)
@@ -63,6 +65,14 @@ def recurrent(
         finals += [_final(built, value, steps, backwards=way == 1) for way, value in enumerate(states) if 1 in read]
         values = states[0] if last else joined(built, states, 2, title=f"{name}.both")
     return [values, joined(built, finals, 0, title=f"{title}.states")] if finals else [values]
+
+
+def _resize_starts(built: Building, call: Call, params: list[Any]) -> None:
+    """Let the states that a layer starts from have as many values as it has now."""
+    for name in names_in(call.args[1:2]) if built.fitting is not None and isinstance(params[1], Constant) else ():
+        made = built.calls.get(name)
+        if made is not None and made.operator == "zeros" and made.args[0][-1] != params[1].tensor.shape[1]:
+            built.rewrite(made, size=[*made.args[0][:-1], params[1].tensor.shape[1]])
 
 
 def _run(built: Building, layer: Recurrent, values: Value, steps: int) -> Value:
@@ -118,5 +128,15 @@ def _layer(
 def _only_last(built: Building, call: Call, steps: int) -> bool:
     """Return whether nothing reads any state but the last."""
     states = [pick.name for pick in built.readers[call.name] if pick.args[1] == 0]
-    readers = [reader for name in states for reader in built.readers[name]]
+    readers = [reader for name in states for reader in _readers(built, name)]
     return all(reader.operator == "select" and reader.args[1:] == (steps, -1) for reader in readers)
+
+
+def _readers(built: Building, name: str) -> list[Call]:
+    """Return what reads a value, also through slices of all jets, which torch adds where their number is open."""
+    found: list[Call] = []
+    for reader in built.readers.get(name, ()):
+        of_all = reader.operator == "slice" and reader.args[1:3] in {(), (0,), (0, 0), (0, None)}
+        open_ended = of_all and all(end is None or end >= _OPEN for end in reader.args[3:4]) and len(reader.args) < 5
+        found += _readers(built, reader.name) if open_ended else [reader]
+    return found

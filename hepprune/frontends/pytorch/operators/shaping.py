@@ -1,5 +1,8 @@
-"""Operators that only move values. Those that keep every value run on indices; slices, joins and copies are layers."""
+"""Operators that only move values. Those that keep every value run on indices; slices and joins are layers."""
 
+import itertools
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,7 +13,7 @@ from hepprune.frontends.pytorch.operators.registry import jets_value, operator
 from hepprune.frontends.pytorch.operators.weighted import unpacked
 from hepprune.frontends.pytorch.program import Call
 from hepprune.frontends.pytorch.values import Constant, Value
-from hepprune.network import Concatenate, Pad, Slice, UpSample
+from hepprune.network import Concatenate, Slice
 
 # Run by torch itself, on an index or on a constant.
 MOVES = frozenset({
@@ -23,18 +26,20 @@ SAME = frozenset({
     "feature_dropout", "lift_fresh", "lift_fresh_copy", "native_dropout", "to", "type_as",
 })  # fmt: skip
 _END = 2**62
-_MAX_COPIED = 2**26
 
 
 def part(built: Building, x: Value, dim: int, bounds: tuple[int, int, int], *, title: str) -> Value:
     """Return x[start:stop:step] along an axis."""
     axis, (start, stop, step) = dim % x.index.ndim, bounds
-    size = x.shape[axis]
+    size, number = x.shape[axis], len(built.traces.cuts)
     inside = range(*slice(start, stop, step).indices(size))
-    if inside == range(size):
+    built.traces.cuts.append(None)
+    is_cut = built.fitting is not None and bool(built.fitting.before.cuts[number])  # still, although it may be all now
+    if inside == range(size) and not is_cut:
+        built.traces.cuts[number] = ""
         return x
     first = x.index.narrow(axis, 0, 1)
-    if inside and torch.equal(first.expand_as(x.index), x.index):  # the same value all along the axis
+    if not is_cut and inside and torch.equal(first.expand_as(x.index), x.index):  # the same value all along the axis
         return x.moved(x.index.narrow(axis, 0, len(inside)))
     if x.layer in built.packed:
         chosen = x.index.narrow(axis, inside.start, len(inside)) if inside.step == 1 else x.index
@@ -47,14 +52,32 @@ def part(built: Building, x: Value, dim: int, bounds: tuple[int, int, int], *, t
         raise NetworkError(f"layer '{title}' takes some of the jets")
     if not inside or inside.step < 1:
         raise NetworkError(f"layer '{title}' takes {start}:{stop}:{step} of {size} values")
-    axes = built.axes(split)
-    source = built.place(split, axes, f"{title}.arranged")
-    place = axes.index(axis)
-    at = -1 if place == len(axes) - 1 else place
-    cut = built.add(Slice(built.name(title), inside.start, inside[-1] + 1, axis=at, step=inside.step), source)
+    found = cut(built, split, axis, inside, title=title)
+    built.traces.cuts[number] = found.layer
     shape = list(x.shape)
     shape[dim % x.index.ndim] = len(inside)
-    return built.value(cut, axes, shape)
+    return found.moved(found.index.reshape(shape))
+
+
+def cut(built: Building, x: Value, axis: int, inside: range, *, title: str) -> Value:
+    """Return a value's numbers inside a range along an axis, by a Slice."""
+    axes = built.axes(x)
+    source = built.place(x, axes, f"{title}.arranged")
+    place = axes.index(axis)
+    at = -1 if place == len(axes) - 1 else place
+    name = built.add(Slice(built.name(title), inside.start, inside[-1] + 1, axis=at, step=inside.step), source)
+    return built.value(name, axes)
+
+
+def bounds_now(built: Building, x: Value, dim: int, bounds: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Return the bounds of the part that is taken next: as given, or as the network has them to which it is fitted."""
+    return bounds if built.fitting is None else built.fitting.bounds(len(built.traces.cuts), x.shape[dim], bounds)
+
+
+def shape_before(built: Building, call: Call, x: Value) -> tuple[int, ...]:
+    """Return the shape that arrives at a call, or did before the network shrank to which the program is fitted."""
+    built.traces.sizes[call.name] = x.shape, x.shape
+    return (built.traces if built.fitting is None else built.fitting.before).sizes[call.name][0]
 
 
 @operator("slice")
@@ -62,47 +85,110 @@ def slice_(
     built: Building, call: Call, x: Any, *, dim: int = 0, start: Any = None, end: Any = None, step: int = 1
 ) -> Value:
     """x[start:stop:step] along an axis."""
-    bounds = (start or 0, _END if end is None else end, step)
-    return part(built, jets_value(x, call), dim, bounds, title=built.title(call))
+    source, bounds = jets_value(x, call), (start or 0, _END if end is None else end, step)
+    now = bounds_now(built, source, dim, bounds)
+    if now != bounds and not _is_all(source.shape[dim], bounds, now):
+        built.rewrite(call, start=now[0], end=now[1])
+    return part(built, source, dim, now, title=built.title(call))
+
+
+def _is_all(size: int, bounds: tuple[int, int, int], now: tuple[int, int, int]) -> bool:
+    """Return whether bounds that are open or beyond the end still say what is wanted."""
+    return range(*slice(*bounds).indices(size)) == range(*slice(*now).indices(size))
 
 
 @operator("narrow")
 def narrow(built: Building, call: Call, x: Any, *, dim: int, start: int, length: int) -> Value:
     """x[start:start + length] along an axis."""
-    return part(built, jets_value(x, call), dim, (start, start + length, 1), title=built.title(call))
+    source, bounds = jets_value(x, call), (start, start + length, 1)
+    now = bounds_now(built, source, dim, bounds)
+    if now != bounds:
+        built.rewrite(call, start=now[0], length=now[1] - now[0])
+    return part(built, source, dim, now, title=built.title(call))
 
 
 @operator("select")
 def select(built: Building, call: Call, x: Any, *, dim: int, index: int) -> Value:
     """x[index] along an axis."""
     source = jets_value(x, call)
-    return _one(built, source, dim, index, title=built.title(call))
+    place = _place_now(built, source, dim, index)
+    if place != index % source.shape[dim]:
+        built.rewrite(call, index=place)
+    return _one(built, source, dim, place, title=built.title(call))
 
 
-def _one(built: Building, x: Value, dim: int, index: int, *, title: str) -> Value:
+def _place_now(built: Building, x: Value, dim: int, index: int) -> int:
     start = index % x.shape[dim]
-    found = part(built, x, dim, (start, start + 1, 1), title=title)
+    return bounds_now(built, x, dim, (start, start + 1, 1))[0]
+
+
+def _one(built: Building, x: Value, dim: int, place: int, *, title: str) -> Value:
+    found = part(built, x, dim, (place, place + 1, 1), title=title)
     return found.moved(found.index.squeeze(dim))
 
 
 @operator("unbind")
-def unbind(built: Building, call: Call, x: Any, *, dim: int = 0) -> list[Value]:
+def unbind(built: Building, call: Call, x: Any, *, dim: int = 0) -> list[Any]:
     """Each x[i] along an axis."""
     source, title = jets_value(x, call), built.title(call)
-    return [_one(built, source, dim, i, title=f"{title}.{i}") for i in range(source.shape[dim])]
+    found: dict[int, Value] = {}
+    for i in _read(built, call, range(source.shape[dim])):
+        place = _place_now(built, source, dim, i)
+        found[i] = _one(built, source, dim, place, title=f"{title}.{i}")
+        for pick in built.readers.get(call.name, ()) if place != i and built.fitting else ():
+            if pick.args[1] == i and built.fitting:
+                built.fitting.calls[pick.name] = replace(pick, args=(pick.args[0], place))
+                built.fitting.titles[call.name] = title
+    return [found.get(i) for i in range(max(found) + 1)]
 
 
-@operator("split", "split_with_sizes", "chunk")
-def split(built: Building, call: Call, x: Any, *, dim: int = 0, **parts: Any) -> list[Value]:
-    """X in parts along an axis, of given sizes or in equal ones."""
+def _read(built: Building, call: Call, parts: Iterable[int]) -> list[int]:
+    """Return which of several outputs anything reads, all where that is not known."""
+    picks = {pick.args[1] for pick in built.readers.get(call.name, ()) if pick.target == "getitem"}
+    return sorted(picks) or list(parts)
+
+
+@operator("split", "split_with_sizes", "chunk", "tensor_split")
+def split(built: Building, call: Call, x: Any, *, dim: int = 0, **parts: Any) -> list[Any]:
+    """X in parts along an axis, of given sizes, up to given places, or in equal ones."""
     source, title = jets_value(x, call), built.title(call)
     size = source.shape[dim]
-    (sizes,) = parts.values()
-    if call.operator == "chunk":
-        sizes = -(-size // sizes)
-    ends = list(range(0, size, sizes)) if isinstance(sizes, int) else [sum(sizes[:i]) for i in range(len(sizes))]
-    each = list(zip(ends, [*ends[1:], size], strict=True))
-    return [part(built, source, dim, (a, b, 1), title=f"{title}.{i}") for i, (a, b) in enumerate(each)]
+    (given,) = parts.values()
+    each = _parts(call, given, shape_before(built, call, source)[dim])
+    found: dict[int, Value] = {}
+    now: dict[int, tuple[int, int, int]] = {}
+    for i in _read(built, call, range(len(each))):
+        now[i] = bounds_now(built, source, dim, each[i])
+        found[i] = part(built, source, dim, now[i], title=f"{title}.{i}")
+    torchs = dict(enumerate(_parts(call, given, size)))
+    if any(bounds != torchs.get(i) for i, bounds in now.items()):
+        built.rewrite(call, target="aten.split_with_sizes.default", split_sizes=_sizes(now, len(each), size), dim=dim)
+    return [found.get(i) for i in range(len(each))]
+
+
+def _parts(call: Call, given: Any, size: int) -> list[tuple[int, int, int]]:
+    """Return the bounds of the parts that torch makes of `size` values."""
+    if call.operator == "tensor_split":
+        index = torch.arange(size).tensor_split(given)
+        sizes = [len(part) for part in index]
+    elif isinstance(given, int):
+        step = -(-size // given) if call.operator == "chunk" else given
+        sizes = [min(step, size - start) for start in range(0, size, step)]
+    else:
+        sizes = list(given)
+    ends = list(itertools.accumulate(sizes))
+    return [(end - length, end, 1) for end, length in zip(ends, sizes, strict=True)]
+
+
+def _sizes(now: dict[int, tuple[int, int, int]], n_parts: int, size: int) -> list[int]:
+    """Return the sizes of all parts; between those that are read, the others take what is left."""
+    found, end = [], 0
+    for i in range(n_parts):
+        later = min((bounds[0] for j, bounds in now.items() if j >= i), default=size)
+        stop = now[i][1] if i in now else later
+        found.append(stop - end)
+        end = stop
+    return found
 
 
 @operator("index_select", "index")
@@ -116,11 +202,25 @@ def gathered(built: Building, call: Call, x: Any, *, dim: int = 0, index: Any = 
     picked = torch.nonzero(places).flatten() if places.dtype == torch.bool else places
     if axis == built.jets(source):
         raise NetworkError(f"layer '{title}' takes some of the jets")
-    size = source.shape[axis]
-    chosen = [int(place) % size for place in picked]
-    return joined(
-        built, [part(built, source, axis, run, title=f"{title}.part") for run in runs(chosen)], axis, title=title
-    )
+    size = shape_before(built, call, source)[axis]
+    wanted = runs([int(place) % size for place in picked])
+    now: list[tuple[int, int, int]] = []
+    parts: list[Value] = []
+    for run in wanted:
+        now.append(bounds_now(built, source, axis, run))
+        parts.append(part(built, source, axis, now[-1], title=f"{title}.part"))
+    if now != wanted:
+        _point(built, call, axis, [place for bounds in now for place in range(*bounds)])
+    return joined(built, parts, axis, title=title)
+
+
+def _point(built: Building, call: Call, axis: int, places: list[int]) -> None:
+    """Let a call pick other places."""
+    if built.fitting is None:
+        return
+    found = built.fitting.constant(call, places)
+    changed: Any = {"index": found} if call.operator == "index_select" else {"indices": [*[None] * axis, found]}
+    built.rewrite(call, **changed)
 
 
 def runs(places: list[int]) -> list[tuple[int, int, int]]:
@@ -175,56 +275,3 @@ def stack(built: Building, call: Call, parts: list[Any], *, dim: int = 0) -> Val
     values = [jets_value(x, call) for x in parts]
     axis = dim % (values[0].index.ndim + 1)
     return joined(built, [x.moved(x.index.unsqueeze(axis)) for x in values], axis, title=built.title(call))
-
-
-@operator("expand", "repeat", "tile")
-def copied(built: Building, call: Call, x: Any, **options: Any) -> Value:
-    """Values once more along some axes."""
-    found, title = jets_value(x, call), built.title(call)
-    sizes = next(sizes for key, sizes in options.items() if key in {"size", "repeats", "dims"})
-    found = found.moved(found.index.reshape((1,) * (len(sizes) - found.index.ndim) + found.shape))
-    for axis, (n, size) in enumerate(zip(sizes, found.shape, strict=True)):
-        copies = n if call.operator != "expand" else 1 if n in {-1, size} else n
-        if copies * found.index.numel() > _MAX_COPIED:
-            raise NetworkError(f"layer '{title}' would put out {copies} copies of {found.shape}")
-        if copies > 1:
-            found = joined(built, [found] * copies, axis, title=title)
-    return found
-
-
-@operator("pad", "constant_pad_nd")
-def padded(built: Building, call: Call, x: Any, *, pad: list[int], mode: str = "constant", value: Any = None) -> Value:
-    """Zeros around some axes."""
-    source, title = jets_value(x, call), built.title(call)
-    if mode != "constant" or value or min(pad) < 0:
-        raise NetworkError(f"layer '{title}' pads with something else than zeros, or crops")
-    rank = source.index.ndim
-    pairs = {rank - 1 - i // 2: (pad[i], pad[i + 1]) for i in range(0, len(pad), 2)}
-    pairs = {axis: pair for axis, pair in pairs.items() if any(pair)}
-    if built.jets(source) in pairs:
-        raise NetworkError(f"layer '{title}' pads the axis of jets")
-    free = [axis for axis in range(rank) if axis not in pairs and axis != built.jets(source)]
-    wide = source.moved(source.index.unsqueeze(-1))
-    axes = built.axes(source, free[0]) if free else built.axes(wide, rank)
-    layer = built.place(source if free else wide, axes, f"{title}.arranged")
-    layer = built.add(Pad(built.name(title), tuple(pairs.get(axis, (0, 0)) for axis in axes[1:-1])), layer)
-    shape = [size + sum(pairs.get(axis, (0, 0))) for axis, size in enumerate(source.shape)]
-    return built.value(layer, axes, shape)
-
-
-@operator("upsample_nearest1d", "upsample_nearest2d")
-def upsample(
-    built: Building, call: Call, x: Any, *, output_size: Any = None, scale_factors: Any = None, **_: Any
-) -> Value:
-    """Every position repeated."""
-    source, title = jets_value(x, call), built.title(call)
-    before = source.shape[2:]
-    after = (
-        [int(n * s) for n, s in zip(before, scale_factors, strict=True)] if output_size is None else list(output_size)
-    )
-    if any(new % old for new, old in zip(after, before, strict=True)):
-        raise NetworkError(f"layer '{title}' brings {before} positions to {tuple(after)}; whole multiples are known")
-    axes = (0, *range(2, source.index.ndim), 1)
-    layer = built.place(source, axes, f"{title}.arranged")
-    factors = tuple(new // old for new, old in zip(after, before, strict=True))
-    return built.value(built.add(UpSample(built.name(title), factors), layer), axes)

@@ -136,6 +136,9 @@ def convolution(
         raise NetworkError(
             f"layer '{title}' convolves values of shape {values.shape}; 1 and 2 axes of positions are known"
         )
+    if built.fitting is not None and groups * kernel.tensor.shape[1] != values.shape[1]:
+        groups = values.shape[1] // kernel.tensor.shape[1]
+        built.rewrite(call, groups=groups)
     strides, spread = several(stride, rank), several(dilation, rank)
     borders = _borders(padding, tuple(kernel.tensor.shape[2:]), spread)
     places = {"strides": strides, "padding": borders, "dilation": spread, "groups": groups}

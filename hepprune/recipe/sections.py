@@ -1,13 +1,11 @@
-"""recipe.yaml -> Recipe: everything one run needs, checked before anything starts; unknown keys are refused."""
+"""The sections of a recipe, each with its defaults and what its values may be; unknown keys are refused."""
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from hepprune import documents
-from hepprune.errors import NetworkError, RecipeError, unknown
+from hepprune.errors import NetworkError, unknown
 from hepprune.fixed import FixedPoint
 from hepprune.hardware.cost import COST_MODELS, measured
 from hepprune.metrics import METRICS
@@ -38,12 +36,21 @@ class Data(_Section):
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.15
     test: Annotated[float, Field(gt=0, lt=1)] = 0.25
     max_jets: Positive | None = None
-    scaler: Literal["standard", "power_of_two"] = "power_of_two"
+    scaler: Literal["standard", "power_of_two", "none"] = "power_of_two"
 
     @model_validator(mode="after")
     def _leave_jets_to_train_on(self) -> "Data":
         if self.validation + self.test >= 1:
             raise ValueError("validation and test leave no jets to train on")
+        return self
+
+    @model_validator(mode="after")
+    def _name_everything_once(self) -> "Data":
+        for kind, names in {"feature": self.features, "class": self.classes}.items():
+            if again := next((name for name in names if names.count(name) > 1), None):
+                raise ValueError(f"the {kind} '{again}' is named twice")
+        if self.label in self.features:
+            raise ValueError(f"the label '{self.label}' is among the features, and would tell the class of every jet")
         return self
 
 
@@ -102,6 +109,12 @@ class Limits(_Section):
     dsp: Annotated[float, Field(ge=0)] | None = None
     bram18: Annotated[float, Field(ge=0)] | None = None
     max_accuracy_loss: Annotated[float, Field(gt=0, le=1)] = 0.01
+
+    @model_validator(mode="after")
+    def _limit_lut_once(self) -> "Limits":
+        if self.lut is not None and self.lut_of_baseline is not None:
+            raise ValueError("give lut or lut_of_baseline, not both")
+        return self
 
 
 class Search(_Section):
@@ -243,59 +256,3 @@ class Recipe(_Section):
         if name not in COST_MODELS:
             raise ValueError(unknown("strategy", name, COST_MODELS))
         return name
-
-
-def load(path: Path) -> Recipe:
-    """Read and check a recipe; paths in it are relative to its folder and come back resolved.
-
-    Raises:
-        RecipeError: the file is missing, is no YAML, or a key is unknown, missing or out of range.
-    """
-    content = documents.read(path, kind="recipe", keys="name, data and budget")
-    try:
-        recipe = Recipe.model_validate(content)
-    except ValidationError as problem:
-        raise RecipeError(f"'{path}': {_first(problem)}") from problem
-    return _resolved(recipe, path.parent)
-
-
-def pruning(section: Prune | None, options: Mapping[str, Any]) -> Prune:
-    """Return a `prune` section, or the default one, in which options have taken the place of its own.
-
-    Raises:
-        RecipeError: an option is unknown or out of range.
-    """
-    base = {} if section is None else section.model_dump()
-    try:
-        return Prune.model_validate(base | dict(options))
-    except ValidationError as problem:
-        raise RecipeError(f"prune: {_sentence(problem)}") from problem
-
-
-def _sentence(problem: ValidationError) -> str:
-    fault = problem.errors()[0]
-    place = ".".join(str(part) for part in fault["loc"])
-    return f"{place}: {fault['msg']}" if place else fault["msg"].removeprefix("Value error, ")
-
-
-def _first(problem: ValidationError) -> str:
-    """Return the first fault in one sentence, with the place and the keys known there."""
-    fault = problem.errors()[0]
-    place = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] != "extra_forbidden":
-        return f"{place}: {fault['msg']}"
-    section: type[BaseModel] = Recipe
-    for part in fault["loc"][:-1]:
-        annotation = section.model_fields[str(part)].annotation
-        kinds = (annotation, *get_args(annotation))
-        section = next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), section)
-    return f"{place}: unknown key; known here: {', '.join(section.model_fields)}"
-
-
-def _resolved(recipe: Recipe, folder: Path) -> Recipe:
-    file, colon, tree = recipe.data.file.partition(":")
-    data = recipe.data.model_copy(update={"file": f"{folder / file}{colon}{tree}"})
-    model = recipe.model
-    if model.file is not None:
-        model = model.model_copy(update={"file": str(folder / model.file)})
-    return recipe.model_copy(update={"data": data, "model": model})

@@ -1,0 +1,125 @@
+"""Sizes and places that a graph's nodes hold, once units have left: bounds, shapes and counts move like arrays."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from hepprune.errors import NetworkError
+from hepprune.frontends.pytorch.values import Value
+from hepprune.network import Conv, Network, Reshape, Slice
+
+# Where a node holds a setting, by its key: the number of an input, or the name of an attribute.
+Place = tuple[str, int | str]
+Bounds = tuple[int, int, int]
+END = 2**62
+ALL = (0, END, 1)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a node takes along an axis: by a Slice of the network, all there is, or (neither) copies of one value."""
+
+    layer: str = ""
+    whole: bool = False
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The network that a graph is to compute, beside the one that was read from it, and where its tensors lie there."""
+
+    network: Network
+    before: Network
+    n_jets: int
+    values: Mapping[str, Value]
+    parts: Mapping[tuple[str, int], Part]
+
+    def shape(self, tensor: str) -> tuple[int, ...] | None:
+        """Return the sizes that a tensor has now, the example's jets among them; None where no layer tells."""
+        value = self.values.get(tensor)
+        if value is None or value.layer not in self.before.layers:
+            return None
+        for name in (value.layer, *self._reshaping(value.layer)):
+            old, new = ((self.n_jets, *net.shapes[name]) for net in (self.before, self.network))
+            found = value.shape if old == new else _resized(value.index, old, new)
+            if found is not None:
+                return found
+        return None
+
+    def _reshaping(self, source: str) -> list[str]:
+        return [node.name for node in self.before.readers(self.before[source]) if isinstance(node, Reshape)]
+
+    def groups(self, tensor: str) -> int | None:
+        """Return the groups of the convolution that makes a tensor; None where none does."""
+        value = self.values.get(tensor)
+        if value is None or value.layer not in self.network.layers:
+            return None
+        layer = self.network.runs(self.network[value.layer])
+        return layer.groups if isinstance(layer, Conv) else None
+
+    def bounds(self, node: str, number: int, given: Bounds) -> Bounds:
+        """Return start, stop and step of a node's part; `given` where no layer tells."""
+        layer = self._slice(node, number)
+        if self.parts[node, number].whole:
+            return ALL
+        return given if layer is None else (layer.start, layer.stop, layer.step)
+
+    def ends(self, node: str, given: list[int], size: int) -> list[int]:
+        """Return where the parts of a split begin and end; what nothing reads of it goes to one part."""
+        parts = [self._slice(node, number) for number in range(len(given) - 1)]
+        if not any(parts) and len(parts) > 1:
+            return given
+        found = [0]
+        for number, part in enumerate(parts):
+            later = (after.start for after in parts[number + 1 :] if after)
+            found.append(part.stop if part else next(later, size))
+        return found
+
+    def _slice(self, node: str, number: int) -> Slice | None:
+        name = self.parts[node, number].layer
+        layer = self.network[name] if name in self.network.layers else None
+        return layer if isinstance(layer, Slice) else None
+
+
+def _resized(index: Tensor, old: tuple[int, ...], new: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Return the shape of `index`, places in a value of the sizes `old`, where these become `new`.
+
+    None where an axis of the value does not lie along a single one of the index.
+    """
+    now, known = list(index.shape), [1] * index.ndim
+    carrying: dict[int, list[int]] = {}
+    step = math.prod(old)
+    for size, after in zip(old, new, strict=True):
+        step //= size
+        along = varying(index // step % size)
+        if len(along) > 1 or (not along and size > 1):
+            return None
+        for axis in along:
+            known[axis] *= size
+            carrying.setdefault(axis, []).append(after)
+    for axis, sizes in carrying.items():
+        if known[axis] != index.shape[axis]:
+            return None
+        now[axis] = math.prod(sizes)
+    return tuple(now)
+
+
+def varying(places: Tensor) -> list[int]:
+    """Return the axes along which an array is not constant."""
+    return [axis for axis in range(places.ndim) if bool((places != places.narrow(axis, 0, 1)).any())]
+
+
+def open_sizes(index: Tensor, n_jets: int, title: str) -> list[int]:
+    """Return the shape of a value with -1 in the place of the axis that the jets lie along.
+
+    Raises:
+        NetworkError: they lie along several.
+    """
+    sizes = list(index.shape)
+    along = varying(index // (index.numel() // n_jets))
+    if len(along) > 1:
+        raise NetworkError(f"'{title}' brings jets into a shape of fixed sizes")
+    for axis in along:
+        sizes[axis] = -1
+    return sizes

@@ -1,0 +1,177 @@
+"""A user's own target, from YAML; whatever is wrong with it is said in one sentence."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from hepprune import documents
+from hepprune.errors import RecipeError, unknown
+from hepprune.hardware import devices
+from hepprune.hardware.resources import Budget, Resources
+from hepprune.hardware.targets.presets import TARGETS
+from hepprune.hardware.targets.target import Target
+
+_MOST = 10**9  # of whole numbers: what is larger is no count, and may be more than a float holds
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class _Taken(_Section):
+    """What other firmware on the same share of the chip takes."""
+
+    lut: Annotated[float, Field(ge=0)] = 0.0
+    ff: Annotated[float, Field(ge=0)] = 0.0
+    dsp: Annotated[float, Field(ge=0)] = 0.0
+    bram18: Annotated[float, Field(ge=0)] = 0.0
+
+
+class _Limits(_Section):
+    """Hard limits; `share` is a fraction of the chip, or of one SLR, and single counts win over it.
+
+    What `taken` leaves of the share is divided evenly among `models` networks.
+    """
+
+    latency_ns: Annotated[float, Field(gt=0)] | None = None
+    interval_cycles: Annotated[int, Field(ge=1, le=_MOST)] | None = None
+    share: Annotated[float, Field(gt=0, le=1)] | None = None
+    share_of: Literal["chip", "slr"] = "chip"
+    models: Annotated[int, Field(ge=1, le=_MOST)] = 1
+    taken: _Taken = Field(default_factory=_Taken)
+    lut: Annotated[float, Field(ge=0)] | None = None
+    ff: Annotated[float, Field(ge=0)] | None = None
+    dsp: Annotated[float, Field(ge=0)] | None = None
+    bram18: Annotated[float, Field(ge=0)] | None = None
+    uram: Annotated[float, Field(ge=0)] | None = None
+
+
+class _Device(_Section):
+    """What a part has that hepprune does not know; `slr` counts its super logic regions."""
+
+    family: Literal["7-series", "UltraScale", "UltraScale+", "Versal"] | None = None
+    lut: Annotated[int, Field(ge=1, le=_MOST)]
+    ff: Annotated[int, Field(ge=1, le=_MOST)]
+    dsp: Annotated[int, Field(ge=0, le=_MOST)]
+    bram18: Annotated[int, Field(ge=0, le=_MOST)]
+    uram: Annotated[int, Field(ge=0, le=_MOST)] = 0
+    slr: Annotated[int, Field(ge=1, le=_MOST)] = 1
+
+
+class _TargetFile(_Section):
+    """A user's target; reserved_cycles are taken off the latency for a wrapper around the network."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+    part: Annotated[str, Field(pattern=r"^\s*[A-Za-z0-9][A-Za-z0-9._-]*\s*$")]
+    clock_ns: Annotated[float, Field(gt=0)]
+    clock_uncertainty: Annotated[float, Field(ge=0, lt=1)] | None = None
+    levels_per_cycle: Annotated[int, Field(ge=1, le=_MOST)] | None = None
+    device: _Device | None = None
+    reserved_cycles: Annotated[int, Field(ge=0, le=_MOST)] = 0
+    budget: _Limits = Field(default_factory=_Limits)
+    source: str = ""
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _leave_latency(self) -> "_TargetFile":
+        if self.budget.latency_ns is not None and self.budget.latency_ns <= self.reserved_cycles * self.clock_ns:
+            raise ValueError(f"{self.reserved_cycles} reserved cycles leave nothing of {self.budget.latency_ns} ns")
+        return self
+
+    @model_validator(mode="after")
+    def _divide_a_share(self) -> "_TargetFile":
+        if self.budget.share is None and (self.budget.models > 1 or self.budget.taken != _Taken()):
+            raise ValueError("budget.models and budget.taken divide a share of the chip; give budget.share")
+        return self
+
+    def target(self) -> Target:
+        limits, own_device = self.budget, self._own_device()
+        share, whole = limits.share, Resources()
+        if share is not None:
+            device = own_device or devices.find(self.part)
+            share /= device.slr if limits.share_of == "slr" else 1
+            whole = self._own_part(device.share(share).common)
+        own = {name: getattr(limits, name) for name in (cell.name for cell in fields(Resources))}
+        cells = Resources(**(whole.known() | {name: count for name, count in own.items() if count is not None}))
+        latency = limits.latency_ns and limits.latency_ns - self.reserved_cycles * self.clock_ns
+        return Target(
+            self.name,
+            self.part,
+            self.clock_ns,
+            self.clock_uncertainty,
+            Budget(latency, limits.interval_cycles, cells),
+            levels=self.levels_per_cycle,
+            device_share=share,
+            reserved_cycles=self.reserved_cycles,
+            source=self.source,
+            note=self.note,
+            own_device=own_device,
+        )
+
+    def _own_device(self) -> devices.Device | None:
+        if self.device is None:
+            return None
+        counts = self.device.model_dump(exclude={"family"})
+        return devices.Device(self.part, **counts, confidence="user", named_family=self.device.family)
+
+    def _own_part(self, whole: Resources) -> Resources:
+        """Return what one of the networks may use of a share."""
+        taken = self.budget.taken.model_dump()
+        left = {name: count - taken[name] for name, count in whole.known().items()}
+        if (worst := min(left, key=left.__getitem__)) and left[worst] < 0:
+            raise RecipeError(f"target '{self.name}': budget.taken.{worst} is more than its share of {self.part} holds")
+        return Resources(**{name: count / self.budget.models for name, count in left.items()})
+
+
+def load(name_or_path: str | Path) -> Target:
+    """Return a preset by name, or the target of a YAML file.
+
+    Raises:
+        RecipeError: the name is unknown, the file is missing or no YAML, or a key is unknown, missing or out of range.
+    """
+    if str(name_or_path) in TARGETS:
+        return TARGETS[str(name_or_path)]
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml"):
+        raise RecipeError(unknown("target", str(name_or_path), TARGETS) + ", or give the path of a YAML file")
+    return _parse(path).target()
+
+
+def _parse(path: Path) -> _TargetFile:
+    content = documents.read(path, kind="target", keys="name, part and clock_ns")
+    try:
+        return _TargetFile.model_validate(content)
+    except ValidationError as problem:
+        raise RecipeError(f"'{path}': {_first(problem)}") from problem
+
+
+def _first(problem: ValidationError) -> str:
+    """Return one fault in one sentence: its place, what stands there, and what should; an unknown key comes first."""
+    faults = sorted(problem.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
+    fault = faults[0]
+    place = ".".join(str(part) for part in fault["loc"]) or "target"
+    if fault["type"] == "extra_forbidden":
+        section = _SECTIONS.get(str(fault["loc"][-2]) if len(fault["loc"]) > 1 else "", _TargetFile)
+        return f"{place}: unknown key; known here: {', '.join(section.model_fields)}"
+    if fault["type"] == "missing":
+        return f"{place}: missing"
+    if fault["type"] == "value_error":
+        return f"{place}: {fault['ctx']['error']}"
+    wanted = fault["msg"].partition(" should ")[2].partition(",")[0]
+    return f"{place}: {fault['input']!r} should {wanted}{_unit(str(fault['loc'][-1]))}"
+
+
+def _unit(key: str) -> str:
+    """Return in which unit a number is given, to follow "a valid number"."""
+    if key.endswith("_ns"):
+        return ", in ns and without a unit"
+    if key.endswith("_cycles"):
+        return ", in clock cycles"
+    if key in {"share", "clock_uncertainty"}:
+        return f", a fraction such as {0.25 if key == 'share' else 0.125}"
+    return ", a count of cells (for a fraction of the chip give budget.share)" if key in _Taken.model_fields else ""
+
+
+_SECTIONS: dict[str, type[_Section]] = {"budget": _Limits, "taken": _Taken, "device": _Device}

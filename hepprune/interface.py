@@ -1,0 +1,196 @@
+"""What stands at the edge of a design: which raw feature becomes which input bits, and what each output bit means."""
+
+import math
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from hepprune.errors import DataError, NetworkError
+from hepprune.files import write_text
+from hepprune.fixed import FixedPoint
+
+MAX_BYTES = 2**24
+_LARGEST_OFFSET = 2**24  # in units of the scale: up to here every offset is a float32
+
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Count = Annotated[int, Field(ge=0, le=2**24)]
+Shape = Annotated[tuple[Annotated[int, Field(ge=1, le=2**20)], ...], Field(min_length=1, max_length=4)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Word(_Part):
+    """One value in the bits [low + width - 1 : low] of a port; without a type it has no bits and is 0."""
+
+    name: str
+    type: str | None = None
+    low: Count
+    width: Annotated[int, Field(ge=0, le=52)]
+
+    @field_validator("type")
+    @classmethod
+    def _is_fixed_point(cls, text: str | None) -> str | None:
+        try:
+            return text if text is None else str(FixedPoint.parse(text))
+        except NetworkError as problem:
+            raise ValueError(str(problem)) from problem
+
+    @model_validator(mode="after")
+    def _has_the_width_of_its_type(self) -> "Word":
+        if self.width != (0 if self.kind is None else self.kind.width):
+            raise ValueError(f"{self.width} bits are not the width of {self.type}")
+        return self
+
+    @property
+    def kind(self) -> FixedPoint | None:
+        """The type, which gives whole numbers of steps for values."""
+        return None if self.type is None else FixedPoint.parse(self.type)
+
+
+class Feature(_Part):
+    """One raw column: x becomes (x - offset) / scale; where `shift` is given that is an offset and a shift, exactly.
+
+    `shift` is there where the scale is 2**shift and the offset a small multiple of it, so that integers are enough.
+    """
+
+    name: str
+    offset: float
+    scale: Annotated[float, Field(gt=0)]
+    shift: Annotated[int, Field(ge=-149, le=127)] | None = None
+
+    @model_validator(mode="after")
+    def _shifts_as_it_scales(self) -> "Feature":
+        if self.shift != shift(self.offset, self.scale):
+            raise ValueError(f"the shift {self.shift} is not that of offset {self.offset!r} and scale {self.scale!r}")
+        return self
+
+    @property
+    def units(self) -> int:
+        """The offset in units of 2**shift."""
+        return int(self.offset / self.scale)
+
+
+class InputPort(_Part):
+    """An input of the network: its features, the last axis of `shape`, and the words of its values, row by row.
+
+    Where the feature `mark` is 0 there is no constituent, and all its values are 0.
+    """
+
+    name: Identifier
+    shape: Shape
+    features: Annotated[tuple[Feature, ...], Field(min_length=1, max_length=2**16)]
+    words: Annotated[tuple[Word, ...], Field(min_length=1, max_length=2**20)]
+    mark: str | None = None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "InputPort":
+        names = [feature.name for feature in self.features]
+        if self.mark is not None and self.mark not in names:
+            raise ValueError(f"input '{self.name}' has no feature {self.mark!r}")
+        if self.shape[-1] != len(names):
+            raise ValueError(f"input '{self.name}' of shape {self.shape} does not hold {len(names)} features")
+        if len({(word.kind.rounding, word.kind.overflow) for word in self.words if word.kind}) > 1:
+            raise ValueError(f"words of input '{self.name}' differ in rounding or overflow")
+        _check_words(self.name, self.shape, self.words)
+        return self
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether integers are enough to scale every feature."""
+        return all(feature.shift is not None for feature in self.features)
+
+
+class OutputPort(_Part):
+    """An output of the network: `meaning` says what its values are, whose names its words bear."""
+
+    name: Identifier
+    shape: Shape
+    meaning: Literal["class logits", "values"]
+    words: Annotated[tuple[Word, ...], Field(min_length=1, max_length=2**20)]
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "OutputPort":
+        _check_words(self.name, self.shape, self.words)
+        return self
+
+
+class Interface(_Part):
+    """A design's edge: the Verilog module `top`, what its input and output bits are, and when they are there.
+
+    A jet may enter every `interval_cycles`; its outputs are in the output register `latency_cycles` clock edges after
+    the edge that took it in. Words of all inputs lie end to end in `model_inp`, those of all outputs in `model_out`.
+    """
+
+    name: Identifier
+    top: Identifier
+    verilog: str
+    clock_ns: Annotated[float, Field(gt=0)]
+    latency_cycles: Annotated[int, Field(ge=1, le=2**20)]
+    interval_cycles: Annotated[int, Field(ge=1, le=2**20)]
+    inputs: Annotated[tuple[InputPort, ...], Field(min_length=1, max_length=64)]
+    outputs: Annotated[tuple[OutputPort, ...], Field(min_length=1, max_length=64)]
+
+    @property
+    def input_words(self) -> tuple[Word, ...]:
+        """All words in `model_inp`, the lowest bits first."""
+        return tuple(word for port in self.inputs for word in port.words)
+
+    @property
+    def output_words(self) -> tuple[Word, ...]:
+        """All words in `model_out`, the lowest bits first."""
+        return tuple(word for port in self.outputs for word in port.words)
+
+    @model_validator(mode="after")
+    def _lies_end_to_end(self) -> "Interface":
+        for words in (self.input_words, self.output_words):
+            place = 0
+            for word in words:
+                if word.low != place:
+                    raise ValueError(f"word {word.name!r} begins at bit {word.low} and not at bit {place}")
+                place += word.width
+        return self
+
+
+def _check_words(name: str, shape: tuple[int, ...], words: tuple[Word, ...]) -> None:
+    if math.prod(shape) != len(words):
+        raise ValueError(f"'{name}' of shape {shape} does not hold {len(words)} words")
+
+
+def shift(offset: float, scale: float) -> int | None:
+    """Return k where the scale is 2**k and the offset so small a multiple of it that integers do; None elsewhere."""
+    mantissa, exponent = math.frexp(scale)
+    units = offset / scale
+    small = mantissa == 0.5 and -149 <= exponent - 1 <= 127 and abs(units) <= _LARGEST_OFFSET
+    return exponent - 1 if small and units == round(units) else None
+
+
+def write(interface: Interface, path: Path) -> Path:
+    """Write scaler.json whole, and return its path."""
+    return write_text(path, interface.model_dump_json(indent=2, exclude_none=True) + "\n")
+
+
+def read(path: Path) -> Interface:
+    """Read a scaler.json.
+
+    Raises:
+        DataError: it is missing, too large, or does not hold what `write` writes.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as problem:
+        raise DataError(f"'{path}' cannot be read: {problem.strerror}") from problem
+    if len(content) > MAX_BYTES:
+        raise DataError(f"'{path}' is larger than {MAX_BYTES} bytes, so it is no scaler.json")
+    try:
+        return Interface.model_validate_json(content)
+    except ValidationError as problem:
+        fault = problem.errors()[0]
+        place = ".".join(str(part) for part in fault["loc"])
+        said = fault["msg"].removeprefix("Value error, ")
+        raise DataError(
+            f"'{path}' is no scaler.json, or a damaged one: {place + ': ' if place else ''}{said}"
+        ) from problem

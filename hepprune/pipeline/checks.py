@@ -1,0 +1,110 @@
+"""What a recipe, its model and the header of its data can be wrong about, found in the first seconds of a run."""
+
+import numpy as np
+
+from hepprune.data import root
+from hepprune.errors import NetworkError, RecipeError, unknown
+from hepprune.firmware.folders import check_names
+from hepprune.hardware import cost
+from hepprune.network import BatchNorm, Dense, Input, Layer, Network, ReLU, precision
+from hepprune.network.layers import Shared
+from hepprune.pipeline import budgets, feedback, taggers
+from hepprune.pipeline.context import Context
+from hepprune.pruning import plan
+from hepprune.recipe import Data, Recipe
+from hepprune.synthesis import yosys
+
+_EXAMPLES = 64  # jets of noise, to choose types by
+
+
+def check(context: Context, stage: str) -> None:
+    """Refuse what a run that is measured at `stage` would meet only after jets are read and networks trained.
+
+    Raises:
+        RecipeError: the recipe contradicts its model, its target or what can be predicted.
+        NetworkError: the model cannot be read, or has a layer that a run cannot take.
+        DataError: the data lack a column, or hold one of the wrong kind.
+        ReportError: the part is of no family that is synthesised.
+    """
+    recipe, target = context.recipe, context.target
+    check_names(recipe.name, part=target.part_name, clock_ns=target.period_ns)
+    if stage == "yosys":
+        yosys.family(target.part_name)
+    budgets.check(target, feedback.asked(context))
+    _check_columns(recipe.data)
+    model = taggers.model_of(recipe)
+    if model is not None:
+        check_model(model, str(recipe.model.file))
+    tagger = taggers.untrained(recipe, model)
+    _check_bits(tagger, recipe)
+    cost.estimate(_typed(tagger, recipe), target, strategy=recipe.strategy, stage=stage)  # or it says what has no price
+    _check_pruning(tagger, recipe)
+
+
+def check_model(network: Network, name: str) -> None:
+    """Refuse a network that is no chain of dense layers and ReLUs on single jets, and say what can be done with it.
+
+    Raises:
+        NetworkError: it has several inputs or outputs, or a layer that a run cannot take.
+    """
+    ends = {"inputs": len(network.inputs), "outputs": len(network.outputs)}
+    for what, count in ends.items():
+        if count != 1:
+            raise NetworkError(
+                f"'{name}' has {count} {what}, and `hepprune run` takes one: `hepprune estimate` prices such a model, "
+                "and `hepprune shrink` removes what acts on nothing"
+            )
+    for layer in network.body:
+        if reason := _refusal(network, layer):
+            raise NetworkError(
+                f"layer '{layer.name}' of '{name}' {reason}, and `hepprune run` takes only chains of dense layers and "
+                "ReLUs on single jets: `hepprune prune` and `hepprune search` make such a model smaller, and "
+                "`hepprune estimate` prices it"
+            )
+
+
+def _refusal(network: Network, layer: Layer) -> str | None:
+    """Return why a run cannot take a layer, None where it can."""
+    if isinstance(layer, Shared):
+        return f"runs the weights of '{layer.of}' again"
+    if not isinstance(layer, Input | Dense | ReLU | BatchNorm):
+        return f"is of kind {type(layer).__name__}"
+    if len(network.shapes[layer.name]) != 1:
+        return f"puts out values of shape {network.shapes[layer.name]}"
+    if isinstance(layer, ReLU) and layer.maximum is not None:
+        return f"is a ReLU that ends at {layer.maximum:g}"
+    if isinstance(layer, Dense) and network.input.result is not None and layer.weight_type is None:
+        return "has no fixed-point type where the input has one"
+    return None
+
+
+def _check_columns(data: Data) -> None:
+    """Refuse columns that are missing or of the wrong kind, as the first row shows them."""
+    root.read(data.file, features=data.features, label=data.label, classes=data.classes, event=data.event, max_jets=1)
+
+
+def _check_bits(tagger: Network, recipe: Recipe) -> None:
+    typed = {layer.name: layer for layer in tagger if isinstance(layer, Dense | ReLU)}
+    for name, bits in recipe.model.bits.layers.items():
+        if name not in typed:
+            raise RecipeError(f"model.bits.layers: {unknown('layer', name, typed)}")
+        if bits < 2 and isinstance(typed[name], Dense):
+            raise RecipeError(f"model.bits.layers: the weights of '{name}' take 2 bits or more, one of them the sign")
+
+
+def _typed(tagger: Network, recipe: Recipe) -> Network:
+    """Return a tagger with fixed-point types: its own, or those that the recipe's bits give on noise."""
+    if tagger.input.result is not None:
+        return tagger
+    noise = np.random.default_rng(0).normal(size=(_EXAMPLES, tagger.input.n_features))
+    return precision.quantise(tagger, noise, recipe.model.bits.precision())
+
+
+def _check_pruning(tagger: Network, recipe: Recipe) -> None:
+    """Refuse a granularity of which the tagger has nothing to prune."""
+    wanted = recipe.prune
+    if wanted is not None:
+        try:
+            plan.prune(tagger, sparsity=0.0, granularity=wanted.granularity, scope=wanted.scope, keep=wanted.keep)
+        except NetworkError as problem:
+            raise RecipeError(f"prune: {problem}") from problem

@@ -1,0 +1,30 @@
+"""recipe.yaml -> Recipe: everything one run needs, checked before anything starts; unknown keys are refused."""
+
+from hepprune.recipe.reading import load, pruning
+from hepprune.recipe.sections import (
+    Bits,
+    Checks,
+    Data,
+    Limits,
+    Model,
+    Prune,
+    Recipe,
+    Search,
+    Synthesis,
+    Training,
+)
+
+__all__ = [
+    "Bits",
+    "Checks",
+    "Data",
+    "Limits",
+    "Model",
+    "Prune",
+    "Recipe",
+    "Search",
+    "Synthesis",
+    "Training",
+    "load",
+    "pruning",
+]
