@@ -11,11 +11,12 @@ from hepprune import frontends
 from hepprune.errors import NetworkError
 from hepprune.firmware import hls, modelgraph
 from hepprune.firmware.layers import described
-from hepprune.network import Merge, Network, Recurrent
+from hepprune.network import Dense, Input, Merge, Network, Recurrent
+from hepprune.network.layers import Concatenate
 from hepprune.pruning import coupling, masks, surgery
 from hepprune.pruning.masks import Plan
 from tests.networks import SEEDS
-from tests.pruning import graphs
+from tests.pruning import cells, graphs
 
 
 def jets(network: Network, *, seed: int, dtype: torch.dtype) -> torch.Tensor:
@@ -198,3 +199,23 @@ def test_the_firmware_of_a_shrunk_network_computes_the_masked_one(stages: tuple[
         expected = masked.double()(x).numpy()
     assert np.array_equal(hls.predict(project, x.numpy()), expected)
     check_gone(network, shrunk, plan)
+
+
+@pytest.mark.parametrize("form", ["lstm", "gru", "simple"])
+def test_both_directions_of_a_recurrent_layer_lose_the_same_states(form: str) -> None:
+    """A layer of one direction that reads the same values is none of the two."""
+    again = {name: array.flip(0) for name, array in cells.arrays(form).items()}
+    alone, forwards = (Recurrent(name, form, **cells.arrays(form)) for name in ("alone", "forwards"))
+    backwards = Recurrent("backwards", form, **again, backwards=True)
+    head = Dense("out", torch.randn(2, 9, generator=torch.Generator().manual_seed(1)), torch.zeros(2))
+    sources = dict.fromkeys(("alone", "forwards", "backwards"), "x")
+    sources |= {"joined": ("alone", "forwards", "backwards"), "out": "joined"}
+    layers = [Input("x", (4, 3)), alone, forwards, backwards, Concatenate("joined"), head]
+    network = Network(layers, sources)
+    by_maker = {tuple(m.layer for m in group.of("made")): group for group in coupling.groups(network) if not group.kept}
+    assert set(by_maker) == {("alone",), ("forwards", "backwards")}
+    both = by_maker["forwards", "backwards"]
+    small = surgery.shrink(network, coupling.cuts(both, [1]))
+    assert [small[name].n_out for name in ("alone", "forwards", "backwards")] == [3, 2, 2]
+    x = torch.randn(5, 4, 3, generator=torch.Generator().manual_seed(2))
+    assert torch.allclose(small(x), masks.apply(network, coupling.cuts(both, [1]))(x), atol=1e-6)

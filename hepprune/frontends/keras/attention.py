@@ -72,7 +72,9 @@ def _fill(native: Native, layers: Mapping[str, Layer]) -> Native:
             raise native.refuse("has no bias, and the network's has")
     state = layers[native.name].state_dict()
     kernel = state["weight"].T.reshape(sizes["num_heads"], sizes["value_dim"], -1)
-    out = None if native.config.get("output_shape") is None else [kernel.shape[-1]]
+    # Without a shape of its own, the output is as wide as the query.
+    as_query = native.config.get("output_shape") is None and kernel.shape[-1] == weights[0].shape[0]
+    out = None if as_query else [kernel.shape[-1]]
     return native.filled([*weights, kernel, *([state["bias"]] if biased else [])], output_shape=out, **sizes)
 
 

@@ -191,22 +191,34 @@ def _legacy_layers(store: Store, root: str, config: Any) -> dict[str, Stored]:
         places = store.names(group, "weight_names")
         arrays = {place: store.array(joined(group, place), name) for place in places}
         if entry.get("class_name") in MODELS:
-            found |= _nested(group, arrays, list(leaves(entry.get("config"), name + "/")))
+            found |= _nested(group, arrays, leaves(entry.get("config"), name + "/"))
         else:
             found[name] = Stored(group, tuple(places), arrays)
     return found
 
 
 def _nested(group: str, arrays: Mapping[str, Floats], inner: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Stored]:
-    """Share a nested model's arrays among its layers: the first component of a weight's name that names one decides."""
-    places: dict[str, list[str]] = {path: [] for path, _ in inner}
-    by_name = {path.rsplit("/", 1)[-1]: path for path in places}
+    """Share a nested model's arrays among its layers: the first component of a weight's name that names one decides.
+
+    A wrapper of tensorflow_model_optimization keeps the name of the layer that it wraps.
+    """
+    places: dict[str, list[str]] = {}
+    by_name: dict[str, str] = {}
+    for path, entry in inner:
+        places[path] = []
+        by_name |= {name: path for name in (path.rsplit("/", 1)[-1], _wrapped_name(entry)) if name}
     for place in arrays:
         owner = next((part for part in place.split("/") if part in by_name), None)
         if owner is None:
             raise NetworkError(f"the weight '{place}' of the nested model '{group}' belongs to none of its layers")
         places[by_name[owner]].append(place)
     return {path: Stored(group, tuple(own), {place: arrays[place] for place in own}) for path, own in places.items()}
+
+
+def _wrapped_name(entry: Mapping[str, Any]) -> str | None:
+    config = entry.get("config")
+    wrapped = config.get("layer") if isinstance(config, dict) else None
+    return name_of(wrapped) if isinstance(wrapped, dict) else None
 
 
 def _layers(store: Store, root: str, config: Any, prefix: str = "") -> dict[str, Stored]:

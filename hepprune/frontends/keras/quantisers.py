@@ -129,6 +129,7 @@ def _checked(kind: str, given: list[Any], named: Settings) -> Described:
     if kind not in _ARGUMENTS:
         raise NetworkError(unknown("quantiser", str(kind)[:60], _ARGUMENTS))
     known = _ARGUMENTS[kind]
+    named = {key: value for key, value in named.items() if key in known or value is not None}  # newer ones say nothing
     odd = sorted(set(named) - set(known))
     if odd or len(given) > len(known):
         raise NetworkError(f"{kind} takes no {', '.join(odd) if odd else f'{len(given)} arguments'}")

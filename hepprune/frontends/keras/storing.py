@@ -75,7 +75,7 @@ def _copy(old: h5py.File, new: h5py.File, model: KerasModel) -> None:
 
 def _copy_group(old: h5py.Group, new: h5py.Group, arrays: Mapping[str, Any], prefix: str = "") -> None:
     for key, value in old.attrs.items():
-        new.attrs[key] = value
+        new.attrs[key] = _in_utf8(value)
     for key in old:
         place = joined(prefix, key)
         if (key in _LEFT_OUT and not prefix) or not isinstance(old.get(key, getlink=True), h5py.HardLink):
@@ -91,6 +91,12 @@ def _copy_group(old: h5py.Group, new: h5py.Group, arrays: Mapping[str, Any], pre
             old.copy(key, new)
 
 
+def _in_utf8(value: Any) -> Any:
+    """Return an attribute whose texts may hold any letter; older Keras declares names as ASCII whatever they are."""
+    is_text = isinstance(value, np.ndarray) and h5py.check_string_dtype(value.dtype) and value.dtype.kind == "O"
+    return value.astype(h5py.string_dtype("utf-8")) if is_text else value
+
+
 def _list_names(new: h5py.File, groups: Mapping[str, list[Stored]]) -> None:
     """Enter added weights in the list that older files keep at a group, each after the one before it in its layer."""
     for place, members in groups.items():
@@ -103,4 +109,4 @@ def _list_names(new: h5py.File, groups: Mapping[str, list[Stored]]) -> None:
             if name not in listed:
                 listed.insert(listed.index(before) + 1, name)
         if len(listed) != count:
-            new[place].attrs["weight_names"] = np.array(listed, dtype="S")
+            new[place].attrs["weight_names"] = np.array([name.encode() for name in listed])

@@ -1,14 +1,14 @@
 """Layers around QKeras' that other packages add: pruning wrappers, and the projections of interaction networks."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from hepprune.fixed import FixedPoint
 from hepprune.frontends.keras.qkeras import by_channels, by_rows
-from hepprune.frontends.keras.registry import LAYERS, Native, Part, Parts, keep, only, register, single
+from hepprune.frontends.keras.registry import LAYERS, Floats, Native, Part, Parts, keep, only, register, single
 from hepprune.network import Dense, Layer, Permute, Shape, Weighted
 
 _BIT = FixedPoint(1, 1, False, "RND_CONV", "SAT")
@@ -16,32 +16,51 @@ _BIT = FixedPoint(1, 1, False, "RND_CONV", "SAT")
 _PER_KERNEL = 2
 
 
-def _pruned(native: Native) -> tuple[Native, int]:
-    """Return the wrapped layer, and how many arrays are its own."""
+@dataclass(frozen=True)
+class _Pruned:
+    """A wrapped layer, and of the wrapper's arrays how many are its kernels once more, and the rest."""
+
+    layer: Native
+    repeated: int
+    rest: tuple[Floats, ...]
+
+    @property
+    def masks(self) -> list[Floats]:
+        """The mask of each kernel, in order."""
+        return list(self.rest[:-1:_PER_KERNEL])
+
+
+def _pruned(native: Native) -> _Pruned:
+    """Return what is wrapped: its arrays, in a `.keras` the kernels once more, then what belongs to the masks."""
     entry = native.config.get("layer")
     kind = str(entry.get("class_name")) if isinstance(entry, dict) else "nothing"
     if not isinstance(entry, dict) or kind not in LAYERS or kind == native.kind:
         raise native.refuse(f"wraps {kind[:60]}, which is not known here")
-    scalars = [place for place, array in enumerate(native.weights) if not array.ndim]
-    own = len(native.weights) - max(len(scalars) - 1, 0) * _PER_KERNEL - bool(scalars)
-    if own < 0:
-        raise native.refuse("has more masks than arrays")
-    return replace(native, kind=kind, config=entry.get("config", {}), weights=native.weights[:own]), own
+    scalars = sum(not array.ndim for array in native.weights)
+    n_kernels = max(scalars - 1, 0)
+    before = len(native.weights) - n_kernels * _PER_KERNEL - bool(scalars)
+    in_layer = sum(place.lstrip("_").startswith("layer/vars/") for place in native.stored)
+    repeated = before - in_layer if in_layer else 0
+    if before < 0 or repeated not in {0, n_kernels}:
+        raise native.refuse("has other masks than arrays")
+    inner = replace(native, kind=kind, config=entry.get("config", {}), weights=native.weights[: before - repeated])
+    return _Pruned(inner, repeated, native.weights[before:])
 
 
 def _fill_pruned(native: Native, layers: Mapping[str, Layer]) -> Native:
-    inner, own = _pruned(native)
-    filled = LAYERS[inner.kind].fill(inner, layers)
-    more = list(native.weights[own:])
+    found = _pruned(native)
+    filled = LAYERS[found.layer.kind].fill(found.layer, layers)
+    more = list(found.rest)
     for place, kernel in zip(range(0, len(more) - 1, _PER_KERNEL), filled.weights, strict=False):
         more[place] = (kernel != 0).astype(np.float64)
-    return native.filled([*filled.weights, *more], layer={**native.config["layer"], "config": dict(filled.config)})
+    arrays = [*filled.weights, *filled.weights[: found.repeated], *more]
+    return native.filled(arrays, layer={**native.config["layer"], "config": dict(filled.config)})
 
 
 @register("PruneLowMagnitude", fill=_fill_pruned, groups=("layer", ""))
 def _prune_low_magnitude(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-    inner, own = _pruned(native)
-    parts, masks = LAYERS[inner.kind].lower(inner, arriving), list(native.weights[own:-1:_PER_KERNEL])
+    found = _pruned(native)
+    parts, masks = LAYERS[found.layer.kind].lower(found.layer, arriving), found.masks
     return [_masked(native, part, masks) for part in parts]
 
 

@@ -46,7 +46,10 @@ def filled(network: Network, model: KerasModel) -> KerasModel:
         path: _stored(stored, changed[path]) if path in changed else stored for path, stored in model.layers.items()
     }
     after = replace(model, config=described, layers=layers)
-    lowered = lower(after)
+    try:
+        lowered = lower(after)
+    except NetworkError as problem:
+        raise NetworkError(f"the model cannot take the network's sizes: {problem}") from problem
     _check(wanted, lowered.network)
     if lowered.arriving != before.arriving or lowered.values != before.values:
         after = replace(after, config=resized(described, lowered))

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,8 @@ def _free(proto: Any, name: str) -> str:
     taken = {entry.name for entry in (*graph.initializer, *graph.input)} | {
         n for node in graph.node for n in node.output
     }
-    return next(tried for tried in (name, *(f"{name}_{number}" for number in range(2, 2**20))) if tried not in taken)
+    tries = (f"{name}_{number}" for number in count(2))
+    return name if name not in taken else next(tried for tried in tries if tried not in taken)
 
 
 def _dropped(proto: Any) -> bool:

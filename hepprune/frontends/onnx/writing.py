@@ -160,13 +160,13 @@ def _check_quantisers(network: Network, read: Read, *, same: bool = False) -> No
 def _check_settings(network: Network, written: Network) -> None:
     """Refuse layers that the model's nodes cannot give the sizes and places that they have now."""
     for layer in network:
-        other = written[layer.name]
-        if network.shapes[layer.name] != written.shapes[layer.name] or _plain(layer) != _plain(other):
+        mine, own = ((sorted(net.shapes[layer.name]), _plain(net[layer.name])) for net in (network, written))
+        if mine != own:
             raise NetworkError(f"layer '{layer.name}' has sizes or settings that the model's nodes cannot hold")
 
 
 def _plain(layer: Layer) -> dict[str, Any]:
-    """Return a layer's settings but for types, knobs of hardware, and a shape with an axis that may be left open."""
-    left_out = {"result", "target", "strategy", "reuse_factor", "parallelization_factor"}
+    """Return a layer's settings but for types, knobs of hardware, and axes: one of size 1 may lie anywhere."""
+    left_out = {"result", "target", "order", "equation", "axis", "strategy", "reuse_factor", "parallelization_factor"}
     settings = layer.settings().items()
     return {key: value for key, value in settings if key not in left_out and not key.endswith("_type")}

@@ -266,3 +266,14 @@ def test_what_cannot_be_taken_over_is_refused_in_a_sentence(described: Any, reas
 def test_activations_without_a_fixed_form_are_refused(described: Any, reason: str) -> None:
     with pytest.raises(NetworkError, match=reason):
         activation(described)
+
+
+def test_a_setting_of_a_newer_version_that_says_nothing_is_no_matter() -> None:
+    known = {"bits": 6, "integer": 0, "alpha": 1.0}
+    plain, newer = (
+        parse({"class_name": "quantized_bits", "config": config})
+        for config in (known, known | {"post_training_scale": None})
+    )
+    assert plain == newer
+    with pytest.raises(NetworkError, match="quantized_bits takes no post_training_scale"):
+        parse({"class_name": "quantized_bits", "config": known | {"post_training_scale": 0.5}})

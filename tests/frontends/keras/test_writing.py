@@ -13,7 +13,7 @@ from hepprune.fixed import FixedPoint
 from hepprune.frontends import keras
 from hepprune.network import Network
 from hepprune.network.precision import Precision, quantise
-from hepprune.pruning import masks, surgery
+from hepprune.pruning import coupling, masks, surgery
 from tests.frontends.keras.models import (
     FRAMEWORKS,
     SUFFIXES,
@@ -158,3 +158,65 @@ def test_what_a_file_cannot_hold_is_refused(package: str, tmp_path: Path) -> Non
     with pytest.raises(NetworkError, match="fc1_relu.*cannot hold"):
         keras.write(network, tmp_path / "out.keras", like=path)
     assert not (tmp_path / "out.keras").exists()
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("package", FRAMEWORKS)
+def test_names_in_other_letters_are_written(package: str, suffix: str, tmp_path: Path) -> None:
+    """TensorFlow takes none for layers with weights, but for inputs, and Keras 3 for all."""
+    native = framework(package)
+    names = ("énergie", "caché", "質量") if package == "keras" else ("énergie", "hidden", "logits")
+    source = native.Input((6,), name=names[0])
+    hidden = native.layers.Dense(8, activation="relu", name=names[1])(source)
+    model = fill(native.Model(source, native.layers.Dense(3, name=names[2])(hidden)), 4)
+    path = save(model, tmp_path / f"model{suffix}")
+    small = half_of_each(keras.read(path))
+    again = load(native, keras.write(small, tmp_path / f"small{suffix}", like=path))
+    assert tuple(layer.name for layer in again.layers if layer.name in names) == names
+    assert_agree(small, again)
+
+
+@torch.no_grad()
+def half_of_each(network: Network) -> Network:
+    """Return the network without each second unit of every group."""
+    free = [group for group in coupling.groups(network) if not group.kept]
+    plan = [cut for group in free for cut in coupling.cuts(group, range(1, len(group), 2))]
+    return surgery.shrink(network, plan, warn=False)
+
+
+BLOCKS: dict[str, Any] = {
+    "attention": lambda layers, x: layers.MultiHeadAttention(2, 4)(x, x),
+    "attention_of_other_widths": lambda layers, x: layers.MultiHeadAttention(2, 4, value_dim=3)(layers.Dense(5)(x), x),
+    "last_states": lambda layers, x: layers.Bidirectional(layers.LSTM(5))(x),
+    "all_states": lambda layers, x: layers.Bidirectional(layers.GRU(5, return_sequences=True))(x),
+    "summed_states": lambda layers, x: layers.Bidirectional(layers.SimpleRNN(5), merge_mode="sum")(x),
+    "reshape": lambda layers, x: layers.Reshape((2, 16))(x),
+    "repeated": lambda layers, x: layers.RepeatVector(3)(layers.GlobalMaxPooling1D()(x)),
+}
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+@pytest.mark.parametrize("package", FRAMEWORKS)
+def test_sizes_that_follow_another_layer_are_written_out(package: str, name: str, tmp_path: Path) -> None:
+    """Neurons leave before the block and inside it, both directions of a recurrent layer alike."""
+    native = framework(package)
+    source = native.Input((4, 3), name="jets")
+    block = BLOCKS[name](native.layers, native.layers.Dense(8, activation="relu", name="first")(source))
+    model = fill(native.Model(source, native.layers.Dense(3)(native.layers.Flatten()(block))), 5)
+    path = save(model, tmp_path / "model.keras")
+    network = keras.read(path)
+    small = half_of_each(network)
+    assert small.shapes["first"] == (4, 4)
+    assert_agree(small, load(native, keras.write(small, tmp_path / "small.keras", like=path)))
+
+
+@pytest.mark.parametrize("package", FRAMEWORKS)
+def test_bounds_that_cannot_move_are_refused_by_name(package: str, tmp_path: Path) -> None:
+    native = framework(package)
+    source = native.Input((6,), name="jets")
+    hidden = native.layers.Dense(8, activation="relu", name="first")(source)
+    halves = native.layers.Add()([hidden[:, :4], hidden[:, 4:]])
+    path = save(fill(native.Model(source, native.layers.Dense(3)(halves)), 5), tmp_path / "model.keras")
+    with pytest.raises(NetworkError, match=r"layer '.*getitem|layer 'get_item"):
+        keras.write(half_of_each(keras.read(path)), tmp_path / "small.keras", like=path)
+    assert not (tmp_path / "small.keras").exists()

@@ -7,6 +7,7 @@ from hepprune.frontends.onnx.operators import (  # noqa: F401 -- each registers 
     quantising,
     recurrent,
     shaping,
+    taking,
     weighted,
 )
 from hepprune.frontends.onnx.operators.registry import OPERATORS, QUANTISERS

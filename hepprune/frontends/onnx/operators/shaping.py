@@ -1,6 +1,5 @@
 """Operators that only move values."""
 
-import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from hepprune.errors import NetworkError
 from hepprune.frontends.onnx.building import Graph, Node
-from hepprune.frontends.onnx.fitting import END, open_sizes
+from hepprune.frontends.onnx.fitting import open_sizes
 from hepprune.frontends.onnx.operators.registry import constant, counted, jets_value, number, numbers, operator
 from hepprune.frontends.pytorch.operators import growing, shaping
 from hepprune.frontends.pytorch.values import Value
@@ -103,77 +102,6 @@ def unsqueeze(_: Graph, node: Node, x: Any, axes: Any = None) -> Any:
 def concatenate(built: Graph, node: Node, *parts: Any) -> Value:
     """Values one after the other along an axis."""
     return shaping.concatenate(built, node.call("cat"), list(parts), dim=node.attributes["axis"])
-
-
-@operator("Split")
-def split(built: Graph, node: Node, x: Any, sizes: Any = None) -> list[Value | None]:
-    """Values in parts along an axis, of given sizes or in equal ones."""
-    value, axis = jets_value(x, node), node.attributes.get("axis", 0)
-    axis, n_parts = counted(axis, value.index.ndim, node), len(node.outputs)
-    given = [int(size) for size in numbers(sizes, node, "split")]
-    is_equal = not given
-    if is_equal:
-        size = -(-value.shape[axis] // n_parts)
-        given = [min(size, value.shape[axis] - size * i) for i in range(n_parts)]
-    ends = [sum(given[:i]) for i in range(len(given) + 1)]
-    if built.fit is None and (ends[-1] != value.shape[axis] or min(given) < 1):
-        raise NetworkError(f"layer '{node.name}' splits {value.shape[axis]} values into {given}")
-    if built.fit is not None:
-        ends = built.fit.ends(node.key, ends, value.shape[axis])
-    sizes_now = [stop - start for start, stop in itertools.pairwise(ends)]
-    uneven = is_equal and built.opset < 18 and value.shape[axis] % n_parts
-    if sizes_now != given or (built.fit is not None and uneven):
-        built.change(node, "split" if built.opset < 13 else 1, np.array(sizes_now))
-        built.change(node, "num_outputs", None)
-    found: list[Value | None] = []
-    for number_, (start, stop) in enumerate(itertools.pairwise(ends)):
-        own, title = (start, stop, 1), f"{node.name}.{number_}"
-        is_read = stop > start
-        found.append(built.part(node, number_, value, axis=axis, bounds=own, title=title) if is_read else None)
-    return found
-
-
-@operator("Slice")
-def slice_(built: Graph, node: Node, x: Any, *bounds: Any) -> Value:
-    """x[start:end:step] along axes."""
-    value = jets_value(x, node)
-    given = [*bounds, None, None, None, None][:4]
-    starts, ends, axes, steps = (
-        [int(n) for n in numbers(entry, node, what)]
-        for entry, what in zip(given, ("starts", "ends", "axes", "steps"), strict=True)
-    )
-    found, changed = [], False
-    for number_, start in enumerate(starts):
-        axis = counted(axes[number_] if axes else number_, value.index.ndim, node)
-        own = (start, min(ends[number_], END), steps[number_] if steps else 1)
-        now, places = built.bounds(node, number_, own), range(value.shape[axis])
-        changed |= places[slice(*own)] != places[slice(*now)]
-        found.append(now)
-        value = built.part(node, number_, value, axis=axis, bounds=now, title=node.name)
-    if changed:
-        built.change(node, "starts" if built.opset < 10 else 1, np.array([start for start, _, _ in found]))
-        built.change(node, "ends" if built.opset < 10 else 2, np.array([stop for _, stop, _ in found]))
-    return value
-
-
-@operator("Gather")
-def gather(built: Graph, node: Node, x: Any, places: Any) -> Value:
-    """Values at constant places along an axis."""
-    value, chosen = jets_value(x, node), constant(places, node, "places").tensor.long()
-    axis = counted(node.attributes.get("axis", 0), value.index.ndim, node)
-    size = built.before(node, value)[axis]
-    if chosen.ndim > 1 or chosen.numel() == 0 or int(chosen.min()) < -size or int(chosen.max()) >= size:
-        raise NetworkError(f"layer '{node.name}' takes values that are not there, or not by a list of places")
-    given = shaping.runs([int(place) % size for place in chosen.reshape(-1)])
-    bounds = [built.bounds(node, number_, run) for number_, run in enumerate(given)]
-    title = f"{node.name}.part" if chosen.ndim else node.name
-    parts = [built.part(node, number_, value, axis=axis, bounds=run, title=title) for number_, run in enumerate(bounds)]
-    now = [place for run in bounds for place in range(value.shape[axis])[slice(*run)]]
-    if now != [int(place) % size for place in chosen.reshape(-1)]:
-        built.change(node, 1, np.array(now).reshape(chosen.shape))
-    if chosen.ndim:
-        return shaping.joined(built, parts, axis, title=node.name)
-    return parts[0].moved(parts[0].index.squeeze(axis))
 
 
 @operator("Tile")
