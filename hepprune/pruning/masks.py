@@ -51,8 +51,8 @@ def apply(network: Network, plan: Iterable[Cut]) -> Network:
     """
     masked = network.clone()
     for cut in plan:
-        layer = masked[cut.layer] if cut.granularity in _OF_LAYERS else masked.kernel(cut.layer).layer
-        apply_to(layer, cut)
+        of_layer = cut.granularity in _OF_LAYERS or cut.layer in masked.layers
+        apply_to(masked[cut.layer] if of_layer else masked.kernel(cut.layer).layer, cut)
     return masked
 
 
@@ -68,6 +68,8 @@ def apply_to(layer: Layer, cut: Cut) -> None:
     """Cut one layer in place; for callers that own the copy."""
     if cut.granularity not in _OF_LAYERS:
         own = {kernel.name: kernel for kernel in layer.kernels}
+        if not own:
+            raise NetworkError(f"layer '{cut.layer}' has no weights to cut")
         if cut.layer not in own:
             raise NetworkError(unknown("kernel", cut.layer, own))
         _prune(own[cut.layer], cut)

@@ -252,9 +252,9 @@ def drawn_plan(network: Network, *, seed: int) -> tuple[Cut, ...]:
             means = {m.layer: torch.tensor(rng.normal(size=_n_in(network, m.layer))) for m in group.of("read")}
             plan += coupling.cuts(group, chosen.tolist(), means if rng.random() < 0.5 else None)
     for kernel in network.kernels:
-        n_weights, (layer, _, kind) = kernel.weight.numel(), kernel.name.partition(".")
+        n_weights = kernel.weight.numel()
         units = rng.choice(n_weights, n_weights // 4, replace=False).tolist()
-        plan.append(Cut(layer, kind or "weight", tuple(units)))
+        plan.append(Cut(kernel.name, "weight", tuple(units)))
     return tuple(plan)
 
 

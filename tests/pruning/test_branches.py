@@ -48,7 +48,7 @@ def test_derivatives_by_weights_are_what_differences_of_the_loss_say(name: str) 
     network = branches.NETWORKS[name].clone()
     x, y = branches.jets(network)
     with torch.enable_grad():
-        found = [of(network, x, y) for of in (gradients.gather, statistics.gather, curvature.hessian)]
+        found = [of(network, Sample(x, y)) for of in (gradients.gather, statistics.gather, curvature.hessian)]
         linear = curvature.gauss_newton(network, Sample(x, y))
     for kernel, weight in kernels(network):
         ours = [found[0][kernel].weight_signed, found[0][kernel].weight_absolute, found[1][kernel].weight_fisher]
@@ -79,7 +79,7 @@ def test_derivatives_by_weights_are_what_differences_of_the_loss_say(name: str) 
 def test_derivatives_by_neurons_are_what_differences_of_the_loss_say(name: str) -> None:
     network = branches.NETWORKS[name]
     x, y = branches.jets(network)
-    found = [of(network, x, y) for of in (gradients.gather, statistics.gather, curvature.hessian)]
+    found = [of(network, Sample(x, y)) for of in (gradients.gather, statistics.gather, curvature.hessian)]
     means, values = statistics.means(network, unlabelled(x)), taps.run(network, x).values
     for layer in statistics.scored(network):
         hands = {taps.handed_on(network, node.name) for node in network if network.runs(node) is layer}
@@ -118,7 +118,7 @@ def test_gates_are_what_differences_of_the_loss_say(name: str) -> None:
     network = branches.NETWORKS[name]
     (x, y), groups = branches.jets(network), [group for group in coupling.groups(network) if not group.kept]
     assert groups
-    found = [of(network, groups, x, y) for of in (gates.gather, gates.hessian, gates.gauss_newton)]
+    found = [of(network, groups, Sample(x, y)) for of in (gates.gather, gates.hessian, gates.gauss_newton)]
     means = gates.input_means(network, unlabelled(x))
     for group, gate, bend, linear in zip(groups, *found, strict=True):
         for unit in range(len(group)):

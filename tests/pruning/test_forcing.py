@@ -52,7 +52,7 @@ def least(x: np.ndarray, target: np.ndarray, gone: list[int]) -> float:
 @pytest.mark.parametrize("form", cells.FORMS)
 def test_the_first_to_go_is_the_best_of_all_choices_and_costs_what_least_squares_says(form: str) -> None:
     network = cells.network(form)
-    found = importance.scores(network, importance.obs, "weight", data=cells.jets())
+    found = importance.scores(network, importance.obs, "weight", data=Sample(*cells.jets()))
     ours = torch.cat([found[f"cell.{kind}"].reshape(len(network["cell"].weight), -1) for kind in KERNELS], dim=1)
     for row, scores in enumerate(ours):
         x = design(network, row)
@@ -67,7 +67,7 @@ def test_after_a_removal_every_gate_stands_at_the_optimum_of_least_squares(form:
     network = cells.network(form)
     cell, generator = network["cell"], np.random.default_rng(5)
     gone = {kind: generator.permutation(getattr(cell, kind).numel())[::2].tolist() for kind in KERNELS}
-    cuts = [Cut("cell", kind, tuple(units)) for kind, units in gone.items()]
+    cuts = [Cut(f"cell.{kind}", "weight", tuple(units)) for kind, units in gone.items()]
     after = compensation.compensate(network, cuts, compensation.moments(network, Sample(*cells.jets())))["cell"]
     plain = masks.apply(network, cuts)["cell"]
     for row in range(len(cell.weight)):
@@ -88,7 +88,7 @@ def test_after_a_removal_every_gate_stands_at_the_optimum_of_least_squares(form:
 def test_wanda_weighs_weights_by_the_inputs_and_states_that_reach_them(form: str) -> None:
     network = cells.network(form)
     cell, x, states = recorded(network)
-    found = importance.scores(network, importance.wanda, "weight", data=cells.jets())
+    found = importance.scores(network, importance.wanda, "weight", data=Sample(*cells.jets()))
     sizes = x.square().mean(dim=(0, 1)).sqrt()
     assert torch.allclose(found["cell.weight"], (cell.weight.abs() * sizes).flatten())
     reads = states.square().mean(dim=(0, 1)).sqrt().expand(len(cell.weight), -1).clone()
@@ -103,7 +103,7 @@ def test_a_cell_that_runs_backwards_reads_the_same_in_the_other_order(form: str)
     forwards, backwards, (x, y) = cells.network(form), cells.network(form, backwards=True), cells.jets()
     for method in ("obs", "wanda", "obd", "obd_gauss_newton"):
         ahead, back = (
-            importance.scores(net, importance.find(method), "weight", data=(jets, y))
+            importance.scores(net, importance.find(method), "weight", data=Sample(jets, y))
             for net, jets in ((forwards, x), (backwards, x.flip(1)))
         )
         assert all(torch.allclose(ahead[name], back[name]) for name in ahead)
@@ -138,7 +138,7 @@ def test_a_row_of_more_weights_than_are_solved_at_once_is_swept() -> None:
     swept, plain = (hepprune.prune(network, (x, y), sparsity=0.5, compensate=c) for c in (True, False))
     losses = [float((net.logits(x) - network.logits(x)).square().mean().detach()) for net in (swept, plain)]
     assert losses[0] < losses[1]
-    scored = importance.scores(network, importance.obs, "weight", data=(x, y))
+    scored = importance.scores(network, importance.obs, "weight", data=Sample(x, y))
     assert torch.isfinite(scored["cell.weight"]).all()
 
 

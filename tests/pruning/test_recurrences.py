@@ -106,7 +106,7 @@ def test_the_smallest_weights_of_all_kernels_go_together(cell: str) -> None:
 def test_first_order_scores_are_gradient_times_weight_as_measured() -> None:
     network = chain("gru").double()
     x, y = jets(network)
-    found = importance.scores(network, importance.taylor, "weight", data=(x, y))
+    found = importance.scores(network, importance.taylor, "weight", data=Sample(x, y))
     for kind in KERNELS:
         kernel = getattr(network["cell"], kind).data.view(-1)
         for index in range(0, len(kernel), 7):

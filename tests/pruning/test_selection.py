@@ -39,10 +39,7 @@ def test_the_sparsity_is_exact_and_the_lowest_go(
     plan = selection.select(network, scores, sparsity, granularity=granularity, scope=scope, keep=1)
     masked, cut, stay = masks.apply(network, plan), [], []
     for layer in selection.prunable(network, granularity):
-        groups, gone = (
-            granularities.groups(layer.kernels[0], granularity),
-            masked[layer.name].digit_limit.flatten() == 0,
-        )
+        groups, gone = granularities.groups(layer, granularity), masked[layer.name].digit_limit.flatten() == 0
         whole = torch.stack([gone[groups == g].all() for g in range(int(groups[-1]) + 1)])
         assert torch.equal(whole[groups], gone)  # a group goes as a whole, or stays as a whole
         assert not gone.all()

@@ -50,7 +50,7 @@ def test_the_diagonal_is_what_differences_of_the_gradient_say(network: Network) 
 
 def test_obd_is_half_of_it_times_the_squared_weight() -> None:
     network = cells.network("gru")
-    found = importance.scores(network, importance.obd, "weight", data=cells.jets())
+    found = importance.scores(network, importance.obd, "weight", data=Sample(*cells.jets()))
     for kind in KERNELS:
         expected = differences(network, kind).diagonal() * network["cell"].used(kind).flatten() ** 2 / 2
         assert torch.allclose(found[f"cell.{kind}"], expected, atol=1e-8)
@@ -74,7 +74,7 @@ def check_products(network: Network, x: Tensor, y: Tensor) -> None:
     """Compare with double backpropagation to every single weight."""
     found, seen = curvature.hessian(network, Sample(x, y), batch_size=10), taps.run(network, x)
     for cell in [layer for layer in network if isinstance(layer, Recurrent)]:
-        for kind, expected in zip(KERNELS, curvature._cell_by_products(seen, cell, y), strict=True):
+        for kind, expected in zip(KERNELS, curvature._cell_by_products(seen, cell, Sample(x, y)), strict=True):
             assert torch.allclose(found[f"{cell.name}.{kind}"].weight, expected / len(x), atol=1e-11)
 
 
@@ -121,7 +121,9 @@ def check_gauss_newton(network: Network, x: Tensor) -> None:
 
 def test_gauss_newton_is_another_matrix_for_a_cell_that_bends() -> None:
     network, data = cells.network("lstm"), cells.jets()
-    linear, true = (of(network, *data)["cell.weight"].weight for of in (curvature.gauss_newton, curvature.hessian))
+    linear, true = (
+        of(network, Sample(*data))["cell.weight"].weight for of in (curvature.gauss_newton, curvature.hessian)
+    )
     assert (linear >= 0).all()
     assert not torch.allclose(linear, true, rtol=0.1)
 

@@ -9,6 +9,7 @@ from hepprune.errors import NetworkError
 from hepprune.network import Network, Weighted
 from hepprune.pruning import importance, structured
 from hepprune.pruning.importance import Criterion, combined
+from hepprune.sample import Sample
 from tests.pruning import cells, graphs, smooth
 from tests.pruning.test_gates import jets
 
@@ -57,7 +58,7 @@ def network_of(name: str) -> Network:
 
 def scores(network: Network, method: Criterion, granularity: str) -> Iterable[tuple[int, torch.Tensor]]:
     """Return how many units there are of each kind, and their scores."""
-    data = jets(network)
+    data = Sample(*jets(network))
     if granularity == "weight":
         found = importance.scores(network, method, granularity, data=data)
         return [(kernel.weight.numel(), found[kernel.name]) for kernel in network.kernels]

@@ -23,21 +23,19 @@ def test_obd_is_half_the_measured_curvature_times_the_squared_weight(name: str) 
 
 def test_gauss_newton_is_named_as_such() -> None:
     network = smooth.network("dense_tanh")
-    data, layer = smooth.jets(network), network["first"]
+    data, layer = Sample(*smooth.jets(network)), network["first"]
     scores = {
         n: importance.scores(network, importance.find(n), "weight", data=data) for n in ("obd", "obd_gauss_newton")
     }
-    linear = curvature.gauss_newton(network, Sample(*data))["first"].weight
+    linear = curvature.gauss_newton(network, data)["first"].weight
     assert torch.allclose(scores["obd_gauss_newton"]["first"], (linear * layer.weight**2 / 2).flatten())
     assert not torch.allclose(scores["obd"]["first"], scores["obd_gauss_newton"]["first"], rtol=0.01)
 
 
 def test_obs_scores_weights_only() -> None:
     network = smooth.network("conv_relu")
-    layer, data = network["first"], smooth.jets(network)
+    layer, data = network["first"], Sample(*smooth.jets(network))
     found = importance.scores(network, importance.obs, "weight", data=data)["first"]
-    assert torch.equal(
-        found, compensation.scores(layer, compensation.moments(network, Sample(*data))["first"]).flatten()
-    )
+    assert torch.equal(found, compensation.scores(layer, compensation.moments(network, data)["first"]).flatten())
     with pytest.raises(NetworkError, match="criterion 'obs': unknown granularity 'neuron'"):
         importance.obs(layer.kernels[0], "neuron", found)
