@@ -161,7 +161,7 @@ def test_a_shrunk_network_exports(
         name, _, kind = kernel.name.partition(".")
         written = graph.graph[f"{name}_cell" if kind else name].weights
         found = written[kind or ("depthwise" if "depthwise" in written else "weight")].data
-        assert np.count_nonzero(found) == int(torch.count_nonzero(kernel.used_weight())), kernel.name
+        assert np.count_nonzero(found) == int(torch.count_nonzero(kernel.used())), kernel.name
 
 
 REFUSED = {

@@ -80,7 +80,7 @@ def chain() -> Network:
         (Cut("a", "weight", (-1, 2)), "'a' has 6 units, none has index -1"),
         (Cut("a", "neuron", (0, 1, 2)), "'a' would be left with no neuron"),
         (Cut("r", "weight", (0,)), "'r' has no weights to cut"),
-        (Cut("c", "weight", (0,)), "unknown layer 'c'"),
+        (Cut("c", "weight", (0,)), "unknown kernel 'c'"),
         (Cut("a", "digit", (0,)), "'a' is not in fixed point"),
     ],
 )

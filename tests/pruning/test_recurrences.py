@@ -89,7 +89,7 @@ def test_both_kernels_are_cut_to_the_exact_sparsity(network: Network, method: st
     smaller, (x, _) = surgery.shrink(pruned), jets(network)
     with torch.no_grad():
         assert torch.equal(smaller.double()(x), pruned(x))
-    zeros = sum(int((kernel.used_weight() == 0).sum()) for kernel in pruned.kernels)
+    zeros = sum(int((kernel.used() == 0).sum()) for kernel in pruned.kernels)
     assert plan.sparsity(pruned) == pytest.approx(zeros / sum(len(limit) for limit in limits(pruned).values()))
 
 

@@ -69,10 +69,10 @@ def test_it_equals_masking_and_running_the_whole_network(
 
 
 def test_the_least_important_units_go_first_and_are_counted_exactly(tagger: Network, gathered: Statistics) -> None:
-    for layer, granularity in sensitivity.cuttable(tagger, masks.GRANULARITIES):
-        scores = importance.fisher(layer.kernels[0], granularity, gathered[layer.name])
+    for kernel, granularity in sensitivity.cuttable(tagger, masks.GRANULARITIES):
+        scores = importance.fisher(kernel, granularity, gathered[kernel.name])
         for level in (0.1, 0.5, 0.9, 1.0):
-            cut, predicted = sensitivity.lowest(layer.kernels[0], granularity, level, gathered, "fisher")
+            cut, predicted = sensitivity.lowest(kernel, granularity, level, gathered, "fisher")
             assert len(cut.units) == min(round(level * len(scores)), len(scores) - 1)
             kept = sorted(set(range(len(scores))) - set(cut.units))
             assert scores[list(cut.units)].max() <= scores[kept].min()
