@@ -22,17 +22,16 @@ class _Loader(yaml.SafeLoader):
                 None, None, f"a mapping has more than {MAX_KEYS} keys", node.start_mark
             )
 
-    def construct_yaml_int(self, node: yaml.ScalarNode) -> int | str:
-        """Return the number, or the text of one in base 60, which would take quadratic time."""
-        return str(node.value) if ":" in node.value else super().construct_yaml_int(node)
 
-    def construct_yaml_float(self, node: yaml.ScalarNode) -> float | str:
-        """Return the number, or the text of one in base 60."""
-        return str(node.value) if ":" in node.value else super().construct_yaml_float(node)
+def _number(loader: _Loader, node: yaml.ScalarNode) -> int | float | str:
+    """Return a number, or the text of one in base 60, which would take quadratic time."""
+    if ":" in node.value:
+        return str(node.value)
+    return loader.construct_yaml_int(node) if node.tag.endswith(":int") else loader.construct_yaml_float(node)
 
 
-_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
-_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_yaml_float)
+for _tag in ("int", "float"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_tag}", _number)
 
 
 def read(path: Path, *, kind: str, keys: str) -> dict[str, Any]:
