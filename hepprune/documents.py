@@ -23,6 +23,14 @@ class _Loader(yaml.SafeLoader):
             )
 
 
+def _text(loader: _Loader, node: yaml.ScalarNode) -> str:
+    """Return a text, and refuse halves of characters (lone surrogates), which no file can be written with."""
+    text = str(loader.construct_scalar(node))
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise yaml.constructor.ConstructorError(None, None, "a text has half a character", node.start_mark)
+    return text
+
+
 def _number(loader: _Loader, node: yaml.ScalarNode) -> int | float | str:
     """Return a number, or the text of one in base 60, which would take quadratic time."""
     if ":" in node.value:
@@ -30,8 +38,8 @@ def _number(loader: _Loader, node: yaml.ScalarNode) -> int | float | str:
     return loader.construct_yaml_int(node) if node.tag.endswith(":int") else loader.construct_yaml_float(node)
 
 
-for _tag in ("int", "float"):
-    _Loader.add_constructor(f"tag:yaml.org,2002:{_tag}", _number)
+for _tag, _construct in {"int": _number, "float": _number, "str": _text}.items():
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_tag}", _construct)
 
 
 def read(path: Path, *, kind: str, keys: str) -> dict[str, Any]:

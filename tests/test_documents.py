@@ -49,3 +49,8 @@ def test_the_largest_documents_take_seconds(text: str, tmp_path: Path) -> None:
 def test_a_document_that_is_too_large_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="is larger than 65536 bytes, so it is no recipe"):
         _read(tmp_path / "r.yaml", "a: " + "b" * documents.MAX_BYTES)
+
+
+def test_half_a_character_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="a text has half a character"):
+        _read(tmp_path / "r.yaml", 'a: ["x\\ud800"]')
