@@ -20,11 +20,10 @@ from hepprune.firmware.folders import check_names, replacing_folder
 from hepprune.firmware.layers import Node
 from hepprune.firmware.programs import require, run
 from hepprune.network import Network
-from hepprune.network.layers import Shape
+from hepprune.network.layers import STRATEGIES, Shape
 
 Features = NDArray[Any] | Sequence[NDArray[Any]]
 
-STRATEGIES = ("latency", "distributed_arithmetic", "resource", "resource_unrolled")
 IO_TYPES = ("io_parallel", "io_stream")
 # `build_prj.tcl` reads these switches: C synthesis, then Vivado's logic synthesis; the C simulation has been done here.
 _BUILD_OPTIONS = {

@@ -12,6 +12,7 @@ from hepprune.errors import HeppruneError, NetworkError, unknown
 from hepprune.files import content_hash, replacing
 from hepprune.network.graph import Network
 from hepprune.network.layers import LAYERS, Layer
+from hepprune.network.settings import checked
 from hepprune.quantisers import from_json
 
 _HEADER = "structure"
@@ -65,5 +66,5 @@ def _layer(settings: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Layer:
     for key, array in own.items():
         if array.is_floating_point() and not torch.isfinite(array).all():
             raise NetworkError(f"layer '{settings['name']}' has {key} that is not finite")
-    arguments: dict[str, Any] = {**settings, **quantisers, **own}
+    arguments: dict[str, Any] = {**checked(kind, settings), **quantisers, **own}
     return LAYERS[kind](**arguments)

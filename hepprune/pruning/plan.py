@@ -119,7 +119,7 @@ def tensors(data: Data, network: Network) -> tuple[Tensor, Tensor]:
         DataError: there are no jets, features that the network does not take, or classes that it does not tell apart.
     """
     x, y = data if isinstance(data, tuple) else (data.x, data.y)
-    dtype = next(network.parameters()).dtype
+    dtype = next(network.parameters(), torch.zeros(1)).dtype
     features, classes = _real(x, "features").to(dtype), _real(y, "classes")
     if features.shape[1:] != network.input.features_shape or not len(features):
         raise DataError(
