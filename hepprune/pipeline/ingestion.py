@@ -19,9 +19,9 @@ from hepprune.synthesis.failures import Failure, classify
 from hepprune.synthesis.ledger import Ledger
 from hepprune.synthesis.reports import modules
 
-_HLS = re.compile(r"(?P<root>(?:.*/)?)(?P<project>[^/]+)/(?P<solution>[^/]+)/(syn|sim|impl)/report/")
-_SOLUTION = re.compile(r"(?P<root>(?:.*/)?)(?P<project>[^/]+)/[^/]+/[^/]+_data\.json$")
-_ONEAPI = re.compile(r"(?P<root>(?:.*/)?)[^/]+\.prj/reports/")
+_HLS = re.compile(r"^(?P<root>(?:.*/)?)(?P<project>[^/]+)/(?P<solution>[^/]+)/(syn|sim|impl)/report/")
+_SOLUTION = re.compile(r"^(?P<root>(?:.*/)?)(?P<project>[^/]+)/[^/]+/[^/]+_data\.json$")
+_ONEAPI = re.compile(r"^(?P<root>(?:.*/)?)[^/]+\.prj/reports/")
 _CLOCK = re.compile(r"^(?:set clock_period|ClockPeriod:) +(\d{1,6}(?:\.\d{1,6})?)\s*$", re.MULTILINE)
 _PART = re.compile(r"^(?:set part +\"|Part: +)([\w.-]+)", re.MULTILINE)
 _STAMP = re.compile(r"^Stamp: +(\w+)", re.MULTILINE)

@@ -76,7 +76,7 @@ FAILURES: dict[str, FailureKind] = {
         "point XILINXD_LICENSE_FILE at a licence for this tool and part, or take a part that needs none",
     ),
     "unroll_limit": _kind(
-        r"\[XFORM 203-504\]|Stop unrolling loop|unroll(ing)? (factor|limit)[^\n]*(exceed|too large)",
+        r"\[XFORM 203-504\]|Stop unrolling loop|unroll(ing)? (factor|limit)[^\n]{0,300}(exceed|too large)",
         "the layer is too large to unroll: raise its reuse factor, take strategy resource, or prune it further",
     ),
     "dataflow_violation": _kind(
@@ -88,11 +88,11 @@ FAILURES: dict[str, FailureKind] = {
         "a source file was not found: write the project again whole, and run it from its own folder",
     ),
     "missing_part": _kind(
-        r"\[Common 17-69\][^\n]*part|part '?[\w.-]+'? (is not|was not|not) (installed|found)|\[HLS 200-1023\]",
+        r"\[Common 17-69\][^\n]{0,300}part|part '?[\w.-]+'? (is not|was not|not) (installed|found)|\[HLS 200-1023\]",
         "install the device in the tool, or take a part that is installed",
     ),
     "over_capacity": _kind(
-        r"\[Place 30-(640|487|99)\]|more [\w ]+ (cells|sites) than are available|over-?utilized",
+        r"\[Place 30-(640|487|99)\]|more [\w ]{1,80} (cells|sites) than are available|over-?utilized",
         "the design does not fit the part: lower the budget of that resource, or take a larger part",
     ),
     "source": _kind(
@@ -106,7 +106,7 @@ FAILURES: dict[str, FailureKind] = {
 }
 _TIMING = _kind(
     r"\[Timing 38-282\]|[Tt]iming (constraints are )?not met|failed to meet the timing|"
-    r"Estimated clock period[^\n]*exceeds the target",
+    r"Estimated clock period[^\n]{0,300}exceeds the target",
     "the clock is not met: lower the clock, allow more pipeline stages, or raise the reuse factor",
 )
 FAILURES["timing_not_met"] = _TIMING

@@ -42,7 +42,7 @@ def number(text: str, *, what: str, path: Path, line: int | None = None) -> floa
     Raises:
         ReportError: it is neither.
     """
-    bare = re.sub(r"( ns)?( *\(~?[\d.]+%?\))?$", "", text.strip())
+    bare = re.sub(r"( ns)?( {0,8}\(~?[\d.]+%?\))?$", "", text.strip())
     if bare in UNKNOWN:
         return None
     if not _NUMBER.fullmatch(bare):

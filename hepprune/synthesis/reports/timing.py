@@ -9,7 +9,7 @@ from hepprune.synthesis.reports.registry import report_parser, required_clock
 from hepprune.synthesis.reports.tables import number
 from hepprune.synthesis.reports.vivado import header
 
-_ROUTED = re.compile(r"^\| *(Command *:.*_routed|Design State *: *.*([Rr]outed|[Pp]laced))", re.MULTILINE)
+_ROUTED = re.compile(r"^\| *(Command *:.*_routed|Design State *:.*([Rr]outed|[Pp]laced))", re.MULTILINE)
 _SLACK = re.compile(r"^ *WNS\(ns\).*\n[ -]*\n *(\S+) +(\S+) +(\S+) +(\S+)(?: +(\S+))?", re.MULTILINE)
 _PERIOD = re.compile(r"^\S+ +\{[\d. ]+\} +(\d{1,6}\.\d{1,6}) ", re.MULTILINE)
 _REQUIREMENT = re.compile(r"^ *Requirement: +(\d{1,6}\.\d{1,6})ns", re.MULTILINE)
