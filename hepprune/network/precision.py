@@ -9,10 +9,31 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hepprune.errors import NetworkError
+from hepprune.errors import DataError, NetworkError
 from hepprune.fixed import FixedPoint
 from hepprune.network.graph import Network
-from hepprune.network.layers import BatchNorm, Dense, Input, Layer, ReLU
+from hepprune.network.layers import (
+    Activation,
+    BatchNorm,
+    Concatenate,
+    Crop,
+    Dense,
+    GlobalPool,
+    Input,
+    Layer,
+    Merge,
+    Pad,
+    Permute,
+    Pool,
+    ReLU,
+    Reshape,
+    Slice,
+    TopK,
+    UpSample,
+)
+
+# What gets types, and what only moves, adds or picks values, which are then exact.
+_KNOWN = (Input, Dense, ReLU, Merge, TopK, Reshape, Permute, Slice, Concatenate, Pad, Crop, UpSample)
 
 
 @dataclass(frozen=True)
@@ -39,11 +60,15 @@ def quantise(network: Network, features: NDArray[Any], precision: Precision) -> 
     bits of headroom, so that constants of removed neurons fit.
 
     Raises:
-        NetworkError: a batch norm has not been folded, or a layer is named that does not exist.
+        NetworkError: a batch norm has not been folded, a layer is of a kind that gets no types here, or a layer is
+            named that does not exist.
+        DataError: the features are not what the network takes.
     """
     for name in precision.layer_bits or {}:
         _ = network[name]
-    values = network.activations(torch.as_tensor(np.asarray(features, dtype=np.float32)), quantised=False)
+    for layer in network:
+        _check_kind(network.runs(layer))
+    values = network.activations(_jets(network, features), quantised=False)
     changed: dict[str, Layer] = {}
     fractions: dict[str, int] = {}
     for layer in network.clone():
@@ -51,6 +76,30 @@ def quantise(network: Network, features: NDArray[Any], precision: Precision) -> 
         fractions[layer.name] = _set_types(layer, values[layer.name], arriving, precision)
         changed[layer.name] = layer
     return network.replacing(changed)
+
+
+def _check_kind(layer: Layer) -> None:
+    """Refuse a layer that would stay in float."""
+    if isinstance(layer, BatchNorm):
+        raise NetworkError(f"layer '{layer.name}' is a batch norm; fold it before quantising")
+    moves = isinstance(layer, Activation) and layer.function in {"linear", "thresholded_relu"}
+    exact = isinstance(layer, Pool | GlobalPool) and layer.kind == "max"
+    if not (isinstance(layer, _KNOWN) or layer.is_head or layer.result or moves or exact):
+        raise NetworkError(
+            f"layer '{layer.name}' ({type(layer).__name__}) gets no fixed-point types here, where Dense and ReLU do; "
+            "train it with a quantiser (QKeras, HGQ, Brevitas) and give the quantised model"
+        )
+
+
+def _jets(network: Network, features: NDArray[Any]) -> Tensor:
+    """Return features as the network takes them."""
+    jets = np.asarray(features)
+    if jets.dtype.kind not in "biuf" or jets.shape[1:] != network.input.features_shape or not len(jets):
+        raise DataError(
+            f"the network takes jets of {network.input.features_shape} numbers and is given an array of "
+            f"shape {jets.shape} and type '{jets.dtype}'"
+        )
+    return torch.as_tensor(jets.astype(np.float32))
 
 
 def _set_types(layer: Layer, values: Tensor, arriving: int, precision: Precision) -> int:
@@ -63,8 +112,6 @@ def _set_types(layer: Layer, values: Tensor, arriving: int, precision: Precision
         return layer.bias_type.fraction
     elif isinstance(layer, ReLU):
         layer.result = activation_type(values, precision.bits(layer, precision.activation_bits), precision.overflow)
-    elif isinstance(layer, BatchNorm):
-        raise NetworkError(f"layer '{layer.name}' is a batch norm; fold it before quantising")
     return layer.result.fraction if layer.result else arriving
 
 

@@ -61,11 +61,10 @@ def _quantised(network: Network) -> bool:
 def _untouched(network: Network) -> dict[str, Tensor]:
     """Return the values that no input reaches, all others NaN."""
     found: dict[str, Tensor] = {}
+    dtype = next(network.parameters(), torch.zeros(1)).dtype
     for node in network:
         arriving = [found[name][None] for name in network.sources.get(node.name, ())]
-        unknown = torch.full(
-            network.shapes[node.name], torch.nan, dtype=next(network.parameters(), torch.zeros(1)).dtype
-        )
+        unknown = torch.full(network.shapes[node.name], torch.nan, dtype=dtype)
         layer = network.runs(node)
         results = [layer.result, node.result] if isinstance(node, Shared) else [layer.result]
         value = unknown if any(map(_hides, results)) else _value(layer, arriving, unknown)

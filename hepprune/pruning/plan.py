@@ -113,20 +113,48 @@ def make(
 
 
 def tensors(data: Data, network: Network) -> tuple[Tensor, Tensor]:
-    """Return jets in the network's floating type and integer classes.
+    """Return jets in the network's floating type and integer classes, or soft ones (n_jets, n_classes).
 
     Raises:
-        DataError: there are no jets, or features that the network does not take.
+        DataError: there are no jets, features that the network does not take, or classes that it does not tell apart.
     """
     x, y = data if isinstance(data, tuple) else (data.x, data.y)
-    dtype = next(network.parameters()).dtype
-    features, classes = torch.as_tensor(x).to(dtype), torch.as_tensor(y)
+    dtype = next(network.parameters(), torch.zeros(1)).dtype
+    features, classes = _real(x, "features").to(dtype), _real(y, "classes")
     if features.shape[1:] != network.input.features_shape or not len(features):
         raise DataError(
             f"the network takes jets of {network.input.features_shape} values and is given an array of "
             f"shape {tuple(features.shape)}"
         )
-    return features, classes if classes.ndim > 1 else classes.long()
+    return features, _classes(classes, len(features), network.shapes[network.logits_name][-1])
+
+
+def _real(values: Any, what: str) -> Tensor:
+    """Return real numbers as a tensor."""
+    try:
+        found = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as problem:
+        raise DataError(f"the {what} of the jets are no numbers: {problem}") from problem
+    if found.is_complex():
+        raise DataError(f"the {what} of the jets are complex numbers, and must be real")
+    return found
+
+
+def _classes(classes: Tensor, n_jets: int, n_classes: int) -> Tensor:
+    """Return classes that the network tells apart, one or a distribution for each jet."""
+    if n_classes < 2:
+        raise DataError(
+            "the network puts out one value, as a sigmoid does; it needs one for each of two or more classes"
+        )
+    if classes.shape == (n_jets, n_classes):
+        return classes.to(torch.get_default_dtype()) if not classes.is_floating_point() else classes
+    if classes.shape != (n_jets,):
+        raise DataError(f"{n_jets} jets need as many classes, and are given an array of shape {tuple(classes.shape)}")
+    wrong = (classes < 0) | (classes >= n_classes) | (classes != classes.to(torch.int64))
+    if wrong.any():
+        row = int(wrong.int().argmax())
+        raise DataError(f"the class of jet {row} is {classes[row].item():g}, not one of 0 to {n_classes - 1}")
+    return classes.long()
 
 
 @torch.no_grad()
