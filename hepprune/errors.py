@@ -5,7 +5,9 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 _BEGINNING, _END = 1500, 400  # characters that are kept of a sentence that quotes too much
-_UNPRINTABLE = re.compile(r"\s*[\x00-\x1f\x7f-\x9f\u2028\u2029]+\s*")
+_STEERING = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+_GAPS = re.compile(rf"[\s{_STEERING}]+")  # whole runs: a pattern that begins in each blank of one takes quadratic time
+_UNPRINTABLE = re.compile(f"[{_STEERING}]")
 
 
 class HeppruneError(Exception):
@@ -18,9 +20,14 @@ class HeppruneError(Exception):
     exit_code = 1
 
     def __init__(self, sentence: str) -> None:
-        plain = _UNPRINTABLE.sub(" ", sentence)
+        plain = _GAPS.sub(_one_blank, sentence)
         cut = len(plain) > _BEGINNING + _END
         super().__init__(f"{plain[:_BEGINNING]} ... {plain[-_END:]}" if cut else plain)
+
+
+def _one_blank(gap: re.Match[str]) -> str:
+    """Return a gap of plain blanks as it is, and one blank for any other."""
+    return " " if _UNPRINTABLE.search(gap[0]) else gap[0]
 
 
 class DataError(HeppruneError):

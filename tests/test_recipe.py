@@ -238,8 +238,8 @@ def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
 
 
 def test_a_file_too_large_is_refused_unread(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="larger than 1048576 bytes"):
-        recipe.load(written(tmp_path, "#" * (2**20 + 1)))
+    with pytest.raises(RecipeError, match="larger than 65536 bytes"):
+        recipe.load(written(tmp_path, "#" * (2**16 + 1)))
 
 
 @settings(max_examples=100)

@@ -1,20 +1,19 @@
 """ROOT trees read through uproot, in chunks, into jets; whatever cannot be used is refused by name."""
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from difflib import get_close_matches
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hepprune.data import branches
+from hepprune.data import branches, trees
 from hepprune.data.jets import IS_FILLED, Jets
 from hepprune.errors import DataError
 
-_TREES = ("TTree", "ROOT::RNTuple")
+_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
+_PROBED = 1000  # rows that tell how large a row is
 
 
 def columns(spec: str) -> dict[str, str]:
@@ -23,8 +22,12 @@ def columns(spec: str) -> dict[str, str]:
     Raises:
         DataError: the file or the tree cannot be read.
     """
-    with _opened(spec) as tree:
-        return {name: str(tree[name].typename) for name in tree.keys()}  # noqa: SIM118 (a tree is no dict)
+    with trees.tree(spec) as (full, tree):
+        found: dict[str, str] = {}
+        for name, column in trees.columns(tree, full):
+            with trees.sound(f"column '{name}' of '{full}' cannot be read"):
+                found.setdefault(name, str(column.typename))
+        return found
 
 
 def metadata(path: Path) -> dict[str, Any]:
@@ -33,7 +36,7 @@ def metadata(path: Path) -> dict[str, Any]:
     Raises:
         DataError: the file cannot be read or holds no metadata.
     """
-    with _file(str(path)) as file:
+    with trees.file(str(path)) as file, trees.sound(f"the metadata of '{path}' cannot be read"):
         if "metadata" not in file:
             raise DataError(f"'{path}' holds no metadata: it was not made by `hepprune data make`")
         value: dict[str, Any] = json.loads(str(file["metadata"]))
@@ -43,22 +46,44 @@ def metadata(path: Path) -> dict[str, Any]:
 def iterate(
     spec: str, columns: Sequence[str], *, step_size: str | int = "100 MB", n_rows: int | None = None
 ) -> Iterator[Any]:
-    """Yield the named columns of the tree `file.root:path/to/tree` as awkward arrays of at most `step_size`.
+    """Yield the named columns of the tree `file.root:path/to/tree` as awkward arrays of about `step_size`.
 
-    A spec without a tree names the only one of the file. With `n_rows` only the first rows are read.
+    A spec without a tree names the only one of the file. `step_size` is in rows, or in B, kB, MB or GB. With `n_rows`
+    only the first rows are read.
 
     Raises:
-        DataError: the file, the tree or a column is missing, or the tree is empty.
+        DataError: the file, the tree or a column is missing or damaged, or the tree is empty.
     """
-    with _opened(spec) as tree:
-        known = tree.keys()
-        for name in columns:
-            if name not in known:
-                near = get_close_matches(name, known, n=3, cutoff=0.4) or sorted(known)[:8]
-                raise DataError(f"'{spec}' has no column '{name}'; the nearest are: {', '.join(near)}")
-        if tree.num_entries == 0:
+    with trees.tree(spec) as (full, tree):
+        found = trees.named(tree, list(dict.fromkeys(columns)), spec)
+        with trees.sound(f"the tree of '{full}' cannot be read"):
+            n_entries = int(tree.num_entries)
+        if n_entries == 0:
             raise DataError(f"the tree of '{spec}' is empty")
-        yield from tree.iterate(list(dict.fromkeys(columns)), step_size=step_size, entry_stop=n_rows, library="ak")
+        stop = n_entries if n_rows is None else min(n_rows, n_entries)
+        step = step_size if isinstance(step_size, int) else _rows(found, step_size, min(stop, _PROBED), full)
+        for start in range(0, stop, step):
+            yield _chunk(found, start, min(start + step, stop), full)
+
+
+def _rows(columns: Mapping[str, Any], size: str, n_probed: int, spec: str) -> int:
+    """Return how many rows of these columns take that size."""
+    number, unit = size.split()
+    taken = _chunk(columns, 0, n_probed, spec).nbytes
+    return max(1, int(float(number) * _UNITS[unit] * n_probed / max(taken, 1)))
+
+
+def _chunk(columns: Mapping[str, Any], start: int, stop: int, spec: str) -> Any:
+    """Return rows of columns, each read as it is: uproot looks names up again, and not all are found."""
+    import awkward as ak
+
+    arrays = {}
+    for name, column in columns.items():
+        with trees.sound(f"column '{name}' of '{spec}' cannot be read"):
+            arrays[name] = column.array(entry_start=start, entry_stop=stop, library="ak")
+            if len(arrays[name]) != stop - start:
+                raise DataError(f"column '{name}' of '{spec}' has {len(arrays[name])} of {stop - start} rows")
+    return ak.zip(arrays, depth_limit=1)
 
 
 def read(
@@ -104,44 +129,3 @@ def read(
         feature_names=names,
         class_names=tuple(classes),
     )
-
-
-@contextmanager
-def _file(name: str) -> Iterator[Any]:
-    import uproot
-
-    if not Path(name).is_file():
-        raise DataError(f"there is no file '{name}'")
-    try:
-        with uproot.open(name) as file:
-            yield file
-    except _damage() as problem:
-        raise DataError(
-            f"'{name}' is no ROOT file, or a damaged one: {str(problem).strip().splitlines()[0]}"
-        ) from problem
-
-
-def _damage() -> tuple[type[Exception], ...]:
-    """Return what uproot and the decompressors raise when they meet bytes that make no sense."""
-    import struct
-    import zlib
-    from lzma import LZMAError
-
-    from uproot.deserialization import DeserializationError
-
-    of_python = (OSError, ValueError, EOFError, LookupError, NotImplementedError, RecursionError)
-    return (*of_python, struct.error, zlib.error, LZMAError, DeserializationError)
-
-
-@contextmanager
-def _opened(spec: str) -> Iterator[Any]:
-    name, separator, path = spec.rpartition(":")
-    if not separator:
-        name, path = spec, ""
-    with _file(name) as file:
-        trees = file.keys(cycle=False, filter_classname=_TREES)
-        if not path and len(trees) == 1:
-            path = trees[0]
-        if path not in trees:
-            raise DataError(f"'{name}' has no tree '{path}'; it has: {', '.join(trees) or 'none'}")
-        yield file[path]

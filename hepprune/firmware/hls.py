@@ -22,11 +22,10 @@ from hepprune.firmware.layers import Node
 from hepprune.firmware.names import Names
 from hepprune.firmware.programs import loaded, require, run
 from hepprune.network import Network, Weighted
-from hepprune.network.layers import Shape
+from hepprune.network.layers import STRATEGIES, Shape
 
 Features = NDArray[Any] | Sequence[NDArray[Any]]
 
-STRATEGIES = ("latency", "distributed_arithmetic", "resource", "resource_unrolled")
 IO_TYPES = ("io_parallel", "io_stream")
 # What hls4ml adds to the name of the top function for the functions that Python calls.
 _ENDINGS = ("_double", "_float", "_emulator")

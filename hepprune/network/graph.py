@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -11,10 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hepprune.errors import NetworkError, unknown
-from hepprune.network.layers import Input, Kernel, Layer, Shape, Shared
+from hepprune.network.layers import MAX_VALUES, Input, Kernel, Layer, Shape, Shared
 from hepprune.network.node import Node
 from hepprune.quantisers import to_json
 
+MAX_LAYERS = 2000
 Sources = Mapping[str, str | Sequence[str]]
 Features = Tensor | Sequence[Tensor]  # one tensor (n_jets, *shape) for each input, in order; alone where there is one
 V = TypeVar("V")
@@ -36,30 +38,58 @@ class Network(nn.Module):
         super().__init__()
         chain = list(layers)
         names = [layer.name for layer in chain]
-        if len(set(names)) != len(names):
-            raise NetworkError(f"two layers share the name '{next(n for n in names if names.count(n) > 1)}'")
+        if len(chain) > MAX_LAYERS:
+            raise NetworkError(f"a network of {len(chain)} layers is no trigger network; it has at most {MAX_LAYERS}")
+        if repeated := [name for name, count in Counter(names).items() if count > 1]:
+            raise NetworkError(f"two layers share the name '{repeated[0]}'")
         if not chain or not isinstance(chain[0], Input):
             raise NetworkError("a network starts with an Input layer")
         self.layers = nn.ModuleDict({layer.name: layer for layer in chain})
         given = dict(zip(names[1:], names, strict=False)) if sources is None else sources
         self.sources = {name: (source,) if isinstance(source, str) else tuple(source) for name, source in given.items()}
+        self._check_types()
         self.shapes = self._shapes()
+        self._readers = self._read_by()
         self.outputs = tuple(outputs or names[-1:])
         for name in self.outputs:
             _ = self[name]
 
     def _shapes(self) -> dict[str, Shape]:
         shapes: dict[str, Shape] = {}
+        total = 0
         for layer in self:
-            if isinstance(layer, Input):
-                shapes[layer.name] = layer.shape()
-                continue
-            sources = self.sources.get(layer.name, ("",))
-            for source in sources:
-                if source not in shapes:
-                    raise NetworkError(f"layer '{layer.name}' reads " + unknown("layer", source, shapes))
-            shapes[layer.name] = self.runs(layer).shape(*(shapes[source] for source in sources))
+            shapes[layer.name] = layer.shape() if isinstance(layer, Input) else self._shape(layer, shapes)
+            total += math.prod(shapes[layer.name])
+            if total > MAX_VALUES:
+                raise NetworkError(f"up to layer '{layer.name}' a jet has {total} values, more than {MAX_VALUES}")
         return shapes
+
+    def _shape(self, layer: Layer, shapes: Mapping[str, Shape]) -> Shape:
+        """Return the shape that a layer puts out, from those of the layers before it."""
+        sources = self.sources.get(layer.name, ("",))
+        for source in sources:
+            if source not in shapes:
+                raise NetworkError(f"layer '{layer.name}' reads " + unknown("layer", source, shapes))
+        if isinstance(layer, Shared) and (layer.of not in shapes or isinstance(self[layer.of], Input | Shared)):
+            raise NetworkError(f"layer '{layer.name}' shares '{layer.of}', which is no layer that ran before it")
+        return self.runs(layer).shape(*(shapes[source] for source in sources))
+
+    def _read_by(self) -> dict[str, list[str]]:
+        """Return which layers read each, in the order they run."""
+        readers: dict[str, list[str]] = {}
+        for layer in self:
+            for source in dict.fromkeys(self.sources.get(layer.name, ())):
+                readers.setdefault(source, []).append(layer.name)
+        return readers
+
+    def _check_types(self) -> None:
+        """Refuse arrays of several floating types, which torch cannot multiply."""
+        kinds: dict[torch.dtype, str] = {}
+        for name, array in self.named_parameters():
+            kinds.setdefault(array.dtype, name)
+        if len(kinds) > 1 or not set(kinds) <= {torch.float32, torch.float64}:
+            found = ", ".join(f"{name.removeprefix('layers.')} is {kind}" for kind, name in kinds.items())
+            raise NetworkError(f"the arrays of a network are all float32 or all float64; here {found}")
 
     def __iter__(self) -> Iterator[Layer]:
         """Yield the layers in the order they run."""
@@ -162,7 +192,7 @@ class Network(nn.Module):
 
     def readers(self, layer: Layer) -> list[Layer]:
         """Return the layers fed by `layer`."""
-        return [reader for reader in self if layer.name in self.sources.get(reader.name, ())]
+        return [self[name] for name in self._readers.get(layer.name, ())]
 
     def following(self, name: str) -> tuple[str, ...]:
         """Return the nodes whose value depends on that of the named one, in the order they run."""
@@ -267,8 +297,9 @@ def _plain(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def as_tuple(features: Any) -> tuple[Any, ...]:
-    """Return features as one array or tensor for each input."""
-    return tuple(features) if isinstance(features, tuple | list) else (features,)
+    """Return features as one array or tensor for each input; a list of numbers is an array."""
+    several = isinstance(features, tuple) or (isinstance(features, list) and any(hasattr(f, "shape") for f in features))
+    return tuple(features) if several else (features,)
 
 
 @torch.no_grad()

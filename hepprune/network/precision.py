@@ -8,10 +8,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hepprune.errors import NetworkError
+from hepprune.errors import DataError, NetworkError
 from hepprune.fixed import FixedPoint
 from hepprune.network.graph import Network, as_tuple
-from hepprune.network.layers import BatchNorm, Dense, Input, Layer, ReLU
+from hepprune.network.layers import (
+    Activation,
+    BatchNorm,
+    Concatenate,
+    Crop,
+    Dense,
+    GlobalPool,
+    Input,
+    Layer,
+    Merge,
+    Pad,
+    Permute,
+    Pool,
+    ReLU,
+    Reshape,
+    Slice,
+    TopK,
+    UpSample,
+)
+
+# What gets types, and what only moves, adds or picks values, which are then exact.
+_KNOWN = (Input, Dense, ReLU, Merge, TopK, Reshape, Permute, Slice, Concatenate, Pad, Crop, UpSample)
 
 
 @dataclass(frozen=True)
@@ -38,12 +59,15 @@ def quantise(network: Network, features: Any, precision: Precision) -> Network:
     of its products and two bits of headroom, so that constants of removed neurons fit.
 
     Raises:
-        NetworkError: a batch norm has not been folded, or a layer is named that does not exist.
+        NetworkError: a batch norm has not been folded, a layer is of a kind that gets no types here, or a layer is
+            named that does not exist.
+        DataError: the features are not what the network takes.
     """
     for name in precision.layer_bits or {}:
         _ = network[name]
-    inputs = [torch.as_tensor(np.asarray(each, dtype=np.float32)) for each in as_tuple(features)]
-    values = network.activations(inputs, quantised=False)
+    for layer in network:
+        _check_kind(network.runs(layer))
+    values = network.activations(_jets(network, features), quantised=False)
     changed: dict[str, Layer] = {}
     fractions: dict[str, int] = {}
     for layer in network.clone():
@@ -51,6 +75,32 @@ def quantise(network: Network, features: Any, precision: Precision) -> Network:
         fractions[layer.name] = _set_types(layer, values[layer.name], arriving, precision)
         changed[layer.name] = layer
     return network.replacing(changed)
+
+
+def _check_kind(layer: Layer) -> None:
+    """Refuse a layer that would stay in float."""
+    if isinstance(layer, BatchNorm):
+        raise NetworkError(f"layer '{layer.name}' is a batch norm; fold it before quantising")
+    moves = isinstance(layer, Activation) and layer.function in {"linear", "thresholded_relu"}
+    exact = isinstance(layer, Pool | GlobalPool) and layer.kind == "max"
+    if not (isinstance(layer, _KNOWN) or layer.is_head or layer.result or moves or exact):
+        raise NetworkError(
+            f"layer '{layer.name}' ({type(layer).__name__}) gets no fixed-point types here, where Dense and ReLU do; "
+            "train it with a quantiser (QKeras, HGQ, Brevitas) and give the quantised model"
+        )
+
+
+def _jets(network: Network, features: Any) -> list[Tensor]:
+    """Return features as the network takes them, one tensor for each input."""
+    jets = [np.asarray(each) for each in as_tuple(features)]
+    shapes = [layer.features_shape for layer in network.inputs]
+    numbers = all(each.dtype.kind in "biuf" for each in jets)
+    if not numbers or [each.shape[1:] for each in jets] != shapes or not len(jets[0]):
+        raise DataError(
+            f"the network takes jets of {' and '.join(map(str, shapes))} numbers and is given an array of "
+            + " and ".join(f"shape {each.shape} and type '{each.dtype}'" for each in jets)
+        )
+    return [torch.as_tensor(each.astype(np.float32)) for each in jets]
 
 
 def _set_types(layer: Layer, values: Tensor, arriving: int, precision: Precision) -> int:
@@ -63,8 +113,6 @@ def _set_types(layer: Layer, values: Tensor, arriving: int, precision: Precision
         return layer.bias_type.fraction
     elif isinstance(layer, ReLU):
         layer.result = activation_type(values, precision.bits(layer, precision.activation_bits), precision.overflow)
-    elif isinstance(layer, BatchNorm):
-        raise NetworkError(f"layer '{layer.name}' is a batch norm; fold it before quantising")
     return layer.result.fraction if layer.result else arriving
 
 

@@ -1,46 +1,31 @@
 """A Network in one `.npz` file: a JSON header and plain arrays, nothing that could run."""
 
 import json
-import tokenize
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from hepprune.errors import NetworkError, unknown
+from hepprune import arrays
+from hepprune.errors import HeppruneError, NetworkError, unknown
 from hepprune.files import content_hash, replacing
 from hepprune.network.graph import Network
 from hepprune.network.layers import LAYERS, Layer
+from hepprune.network.settings import checked
 from hepprune.quantisers import from_json
 
 _HEADER = "structure"
 _MAX_BYTES = 2**30
-# What zipfile, zlib, numpy, json and torch raise on damaged or foreign content.
-_DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    NetworkError,
-    OSError,
-    RuntimeError,
-    SystemError,
-    TypeError,
-    tokenize.TokenError,
-    ValueError,
-)
+# What json and torch raise on foreign content.
+_DAMAGE = (ArithmeticError, AttributeError, HeppruneError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 def save(network: Network, path: Path) -> Path:
     """Write a network whole, and return its path."""
-    arrays = {name: tensor.cpu().numpy() for name, tensor in network.state_dict().items()}
+    tensors = {name: tensor.cpu().numpy() for name, tensor in network.state_dict().items()}
     with replacing(path.with_suffix(".npz")) as temporary:
-        np.savez_compressed(temporary, **{_HEADER: np.array(json.dumps(network.structure()))}, **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(temporary, **{_HEADER: np.array(json.dumps(network.structure()))}, **tensors)  # type: ignore[arg-type]
     return path.with_suffix(".npz")
 
 
@@ -53,36 +38,33 @@ def load(path: Path) -> Network:
     if not path.is_file():
         raise NetworkError(f"no network file at '{path}'")
     try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > _MAX_BYTES:
-                raise NetworkError(f"it unpacks to more than {_MAX_BYTES} bytes")
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: torch.as_tensor(archive[name]) for name in archive.files if name != _HEADER}
-            return _build(json.loads(str(archive[_HEADER])), arrays)
+        found = arrays.read(path, max_bytes=_MAX_BYTES)
+        header = json.loads(str(found.pop(_HEADER)))
+        return _build(header, {name: torch.as_tensor(array) for name, array in found.items()})
     except _DAMAGE as problem:
         raise NetworkError(f"'{path}' is no network saved by hepprune: {problem}") from problem
 
 
 def identity(network: Network) -> str:
     """Return the content hash that names this network: structure, weights, quantisers."""
-    arrays = (tensor.cpu().numpy() for tensor in network.state_dict().values())
-    return content_hash(network.structure(), *(array.tobytes() for array in arrays))
+    tensors = (tensor.cpu().numpy() for tensor in network.state_dict().values())
+    return content_hash(network.structure(), *(array.tobytes() for array in tensors))
 
 
-def _build(structure: dict[str, Any], arrays: dict[str, torch.Tensor]) -> Network:
-    layers = [_layer(dict(settings), arrays) for settings in structure["layers"]]
+def _build(structure: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Network:
+    layers = [_layer(dict(settings), tensors) for settings in structure["layers"]]
     return Network(layers, structure["sources"], structure.get("outputs"))
 
 
-def _layer(settings: dict[str, Any], arrays: dict[str, torch.Tensor]) -> Layer:
+def _layer(settings: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Layer:
     kind = settings.pop("layer" if "layer" in settings else "kind")  # the name it had in files of 0.1.0
     if kind not in LAYERS:
         raise NetworkError(unknown("layer kind", kind, LAYERS))
     quantisers = {key: from_json(of) for key, of in settings.items() if key == "result" or key.endswith("_type")}
     prefix = f"layers.{settings['name']}."
-    own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+    own = {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
     for key, array in own.items():
         if array.is_floating_point() and not torch.isfinite(array).all():
             raise NetworkError(f"layer '{settings['name']}' has {key} that is not finite")
-    arguments: dict[str, Any] = {**settings, **quantisers, **own}
+    arguments: dict[str, Any] = {**checked(kind, settings), **quantisers, **own}
     return LAYERS[kind](**arguments)

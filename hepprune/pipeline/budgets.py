@@ -11,7 +11,7 @@ from hepprune.hardware.targets import Target
 _NS = {"ns": 1.0, "us": 1e3, "ms": 1e6, "s": 1e9}
 _SHORT = {"latency": "latency_ns", "interval": "interval_cycles", "ii": "interval_cycles", "bram": "bram18"}
 _FIGURES = ("latency_ns", "interval_cycles", *RESOURCES)
-_VALUE = re.compile(r"([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z%]*)")
+_VALUE = re.compile(r"((?:[0-9]*\.)?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z%]*)")
 
 
 def resolve(target: Target, written: Iterable[str] = ()) -> Budget:

@@ -20,11 +20,11 @@ from hepprune.synthesis.merging import merged, with_cycles
 from hepprune.synthesis.reports import modules
 
 # Where HLS writes its reports, a description of its solution, and its log.
-_HLS = re.compile(r"(?P<root>(?:.*/)?)(?P<project>[^/]+)/(?P<solution>[^/]+)/(syn|sim|impl)/report/")
+_HLS = re.compile(r"^(?P<root>(?:.*/)?)(?P<project>[^/]+)/(?P<solution>[^/]+)/(syn|sim|impl)/report/")
 _SOLUTION = re.compile(
-    r"(?P<root>(?:.*/)?)(?P<project>[^/]+)/(?P<solution>[^/]+)/((?P=solution)\.log|[^/]+_data\.json)$"
+    r"^(?P<root>(?:.*/)?)(?P<project>[^/]+)/(?P<solution>[^/]+)/((?P=solution)\.log|[^/]+_data\.json)$"
 )
-_ONEAPI = re.compile(r"(?P<root>(?:.*/)?)[^/]+\.prj/reports/")
+_ONEAPI = re.compile(r"^(?P<root>(?:.*/)?)[^/]+\.prj/reports/")
 _CLOCK = re.compile(r"^(?:set clock_period|ClockPeriod:) +(\d{1,6}(?:\.\d{1,6})?)\s*$", re.MULTILINE)
 _PART = re.compile(r"^(?:set part +\"|Part: +)([\w.-]+)", re.MULTILINE)
 _SET_TOP = re.compile(r"\[HLS 200-1510\] Running: set_top (\w+)")

@@ -3,12 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from zipfile import BadZipFile
-
-import numpy as np
 
 from hepprune import frontends
 from hepprune import recipe as recipes
+from hepprune.data import npz
 from hepprune.errors import DataError
 from hepprune.hardware import targets
 from hepprune.hardware.targets import Target
@@ -77,11 +75,7 @@ def jets(path: Path) -> tuple[Sample, Sample, Sample]:
         recipe = recipes.load(path)
         found = taggers.read_jets(Context(recipe, targets.load(recipe.target), path.parent / "build"))
         return found.train, found.validation, found.test
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            sample = Sample.from_arrays(file["x"], file["y"])
-    except (OSError, KeyError, ValueError, BadZipFile) as problem:
-        raise DataError(f"'{path}' is no .npz with jets x and classes y: {problem}") from problem
+    sample = Sample.from_arrays(*npz.read(path))
     return sample, sample, sample
 
 
@@ -95,6 +89,10 @@ def check(network: Network, sample: Sample, *, model: str, data: object) -> None
     if shape != given:
         raise DataError(f"'{model}' takes features of shape {shape}, and the jets of '{data}' have {given}")
     n_classes = network.shapes[network.raw_output][-1]
+    if n_classes < 2:
+        raise DataError(
+            f"'{model}' puts out one value, as a sigmoid does; it needs one for each of two or more classes"
+        )
     labels = sample.truth
     if labels.ndim == 1 and not 0 <= int(labels.min()) <= int(labels.max()) < n_classes:
         wrong = int(labels.min()) if int(labels.min()) < 0 else int(labels.max())

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from hepprune.errors import DataError, NetworkError
 from hepprune.network import Network
@@ -107,18 +108,48 @@ def as_sample(data: Data, network: Network) -> Sample:
     """Return jets in the network's floating type.
 
     Raises:
-        DataError: there are no jets, features that the network does not take, or targets that are none.
+        DataError: there are no jets, features that the network does not take, or classes that it does not tell apart.
     """
-    dtype, shapes = next(network.parameters()).dtype, [layer.features_shape for layer in network.inputs]
+    dtype, shapes = next(network.parameters(), torch.zeros(1)).dtype, [layer.features_shape for layer in network.inputs]
     x, y = data if isinstance(data, tuple) else (data.x, data.y)
-    inputs = tuple(torch.as_tensor(each).to(dtype) for each in as_tuple(x))
+    inputs = tuple(_real(each, "features").to(dtype) for each in as_tuple(x))
     given = [tuple(each.shape[1:]) for each in inputs]
     if given != shapes or not len(inputs[0]):
         raise DataError(
             f"the network takes jets of {' and '.join(map(str, shapes))} values and is given arrays of "
             f"{' and '.join(str(tuple(each.shape)) for each in inputs)}"
         )
-    return replace(data, x=inputs) if isinstance(data, Sample) else Sample(inputs, Classes().targets(y))
+    if not isinstance(data, Sample) or isinstance(data.task, Classes):
+        y = _classes(_real(y, "classes"), len(inputs[0]), network.shapes[network.raw_output][-1])
+    return replace(data, x=inputs, y=y) if isinstance(data, Sample) else Sample(inputs, y)
+
+
+def _real(values: Any, what: str) -> Tensor:
+    """Return real numbers as a tensor."""
+    try:
+        found = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as problem:
+        raise DataError(f"the {what} of the jets are no numbers: {problem}") from problem
+    if found.is_complex():
+        raise DataError(f"the {what} of the jets are complex numbers, and must be real")
+    return found
+
+
+def _classes(classes: Tensor, n_jets: int, n_classes: int) -> Tensor:
+    """Return classes that the network tells apart, one or a distribution for each jet."""
+    if n_classes < 2:
+        raise DataError(
+            "the network puts out one value, as a sigmoid does; it needs one for each of two or more classes"
+        )
+    if classes.shape == (n_jets, n_classes):
+        return classes.to(torch.get_default_dtype()) if not classes.is_floating_point() else classes
+    if classes.shape != (n_jets,):
+        raise DataError(f"{n_jets} jets need as many classes, and are given an array of shape {tuple(classes.shape)}")
+    wrong = (classes < 0) | (classes >= n_classes) | (classes != classes.to(torch.int64))
+    if wrong.any():
+        row = int(wrong.int().argmax())
+        raise DataError(f"the class of jet {row} is {classes[row].item():g}, not one of 0 to {n_classes - 1}")
+    return classes.long()
 
 
 @torch.no_grad()

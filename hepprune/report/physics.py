@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hepprune import metrics
 from hepprune.metrics import Floats
-from hepprune.report.plots import canvas, save
+from hepprune.report.plots import canvas, legend, save
 
 _LEAST_EFFICIENCY = 0.1  # below it a mistag rate rests on a handful of jets
 
@@ -42,9 +42,9 @@ def roc(forms: Sequence[Scored], labels: NDArray[np.integer[Any]], classes: Sequ
                 axes.plot(efficiency[seen], mistag[seen], linestyle=form.line, color=colour, linewidth=width)
         axes.set(yscale="log", xlabel="efficiency", ylabel="mistag rate", xlim=(0, 1), ylim=(None, 1))
         kinds = [Line2D([], [], color="black", linestyle=form.line, label=form.name) for form in forms]
-        named = [Line2D([], [], color=colour, label=name) for colour, name in zip(colours, classes, strict=True)]
+        named = [Line2D([], [], color=colour) for colour in colours]
         axes.add_artist(axes.legend(handles=kinds, fontsize=10, loc="upper left"))
-        axes.legend(handles=named, fontsize=10, loc="lower right", ncols=2)
+        legend(axes, named, classes, fontsize=10, loc="lower right", ncols=2)
         return save(figure, path)
 
 

@@ -41,6 +41,14 @@ def save(figure: Any, path: Path) -> list[Path]:
     return paths
 
 
+def legend(axes: Any, handles: Sequence[Any], names: Sequence[str], **options: Any) -> None:
+    """Add a legend whose names are shown as they are: dollars begin no formula, and an underscore hides no entry."""
+    added = axes.legend(handles, [str(index) for index in range(len(names))], **options)
+    for text, name in zip(added.get_texts(), names, strict=True):
+        text.set_parse_math(False)
+        text.set_text(name)
+
+
 def pareto(summary: Summary, path: Path) -> list[Path]:
     """Draw accuracy lost against LUT along the search, in points and with the budget line, and return the files.
 

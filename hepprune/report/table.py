@@ -13,7 +13,7 @@ def render(summary: Summary) -> RenderableType:
 
 
 def _networks(summary: Summary) -> Table:
-    table = Table(title=f"{summary.recipe} on {summary.target}", title_justify="left")
+    table = Table(title=Text(f"{summary.recipe} on {summary.target}"), title_justify="left")
     table.add_column("")
     for name in ("baseline", "uniform pruning", "hepprune"):
         table.add_column(name, justify="right")

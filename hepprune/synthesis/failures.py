@@ -99,7 +99,7 @@ FAILURES: dict[str, FailureKind] = {
         "a source file was not found: write the project again whole, and run it from its own folder",
     ),
     "missing_part": _kind(
-        r"\[Common 17-69\][^\n]*part|part '?[\w.-]+'? (is not|was not|not) (installed|found)|\[HLS 200-1023\]",
+        r"\[Common 17-69\][^\n]{0,300}part|part '?[\w.-]+'? (is not|was not|not) (installed|found)|\[HLS 200-1023\]",
         "install the device in the tool, or take a part that is installed",
     ),
     "over_capacity": _kind(
@@ -123,7 +123,7 @@ FAILURES: dict[str, FailureKind] = {
 }
 _TIMING = _kind(
     r"\[Timing 38-282\]|[Tt]iming (constraints are )?not met|failed to meet the timing|"
-    r"Estimated clock period[^\n]*exceeds the target",
+    r"Estimated clock period[^\n]{0,300}exceeds the target",
     "the clock is not met: lower the clock, allow more pipeline stages, or raise the reuse factor",
 )
 FAILURES["timing_not_met"] = _TIMING

@@ -202,3 +202,65 @@ def test_labels_beyond_the_classes_are_refused(tmp_path: Path) -> None:
 def test_a_file_without_metadata_is_refused(spec: str) -> None:
     with pytest.raises(DataError, match="holds no metadata"):
         root.metadata(Path(spec.removesuffix(":outnano/Jets")))
+
+
+def test_parts_of_records_are_read_by_the_names_that_are_listed(tmp_path: Path) -> None:
+    jets = ak.Array([{"pt": 1.5, "mass": 4.0}, {"pt": 2.5, "mass": 5.0}])
+    cands = ak.Array([[{"pt": 7.0}], [{"pt": 8.0}, {"pt": 9.0}]])
+    with uproot.recreate(tmp_path / "jets.root") as file:
+        file.mkrntuple("Events", ak.zip({"jet": jets, "cand": cands, "label": [0, 1]}, depth_limit=1))
+    spec = f"{tmp_path}/jets.root:Events"
+    assert set(root.columns(spec)) >= {"jet.pt", "jet.mass", "cand.pt", "label"}
+    assert read(spec, features=["jet.pt", "jet.mass"], classes=CLASSES, event=None).x.tolist() == [[1.5, 4], [2.5, 5]]
+    constituents = read(spec, features=["cand.pt"], classes=CLASSES, event=None, n_constituents=2)
+    assert constituents.x[..., 0].tolist() == [[7, 0], [8, 9]]
+    assert "not one number per row" in refusal(spec, features=["jet"], event=None)
+
+
+def test_a_column_that_uproot_does_not_find_again_is_read(tmp_path: Path) -> None:
+    spec = write(tmp_path / "jets.root", {"/mass": np.arange(N_JETS, dtype=np.float32)}, tree="Jets")
+    assert root.columns(spec)["/mass"] == "float"
+    jets = read(spec, features=["jet_pt", "/mass"], classes=CLASSES)
+    assert (jets.x[:, 1] == np.arange(N_JETS)).all()
+
+
+def test_two_columns_of_one_name_are_listed_and_refused_where_they_are_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "jets.root"
+    spec = write(path, {"twice_a": np.ones(N_JETS), "twice_b": np.zeros(N_JETS)}, tree="Jets")
+    path.write_bytes(path.read_bytes().replace(b"twice_b", b"twice_a"))
+    assert root.columns(spec)["twice_a"] == "double"
+    assert "has 2 columns 'twice_a', which cannot be told apart" in refusal(spec, features=["twice_a"])
+    assert read(spec, features=["jet_pt"], classes=CLASSES).x.shape == (N_JETS, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rntuple", [False, True])
+def test_a_file_with_one_flipped_bit_is_read_or_refused(rntuple: bool, tmp_path: Path) -> None:  # noqa: FBT001 (a case)
+    path, columns = tmp_path / "jets.root", {"pt": np.ones(50, np.float32), "label": np.zeros(50, np.int32)}
+    with uproot.recreate(path) as file:
+        if rntuple:
+            file.mkrntuple("Jets", columns)
+        else:
+            file["Jets"] = columns
+    whole = path.read_bytes()
+    for bit in range(0, 8 * len(whole), 211):
+        content = bytearray(whole)
+        content[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(content)
+        try:
+            root.columns(f"{path}:Jets")
+            read(f"{path}:Jets", features=["pt"], classes=CLASSES, event=None)
+        except DataError as error:
+            assert str(path) in str(error)  # noqa: PT017 (either end is right)
+            assert "\n" not in str(error)  # noqa: PT017
+
+
+def test_a_damaged_column_is_named_with_its_file_and_tree(tmp_path: Path) -> None:
+    spec = write(tmp_path / "jets.root", tree="Jets")
+    path = tmp_path / "jets.root"
+    with uproot.open(spec) as tree:
+        place = tree["jet_mass"].member("fBasketSeek")[0]
+    content = bytearray(path.read_bytes())
+    content[place : place + 200] = bytes(200)
+    path.write_bytes(content)
+    assert refusal(spec).startswith(f"column 'jet_mass' of '{spec}' cannot be read: ")

@@ -17,11 +17,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from hepprune import frontends, interface, recipe
-from hepprune.data import scaling
+from hepprune.data import npz, root, scaling
 from hepprune.errors import DataError, HeppruneError, NetworkError, RecipeError, ReportError
 from hepprune.firmware import patterns, scales
 from hepprune.fixed import FixedPoint
-from hepprune.hardware import calibration, targets
+from hepprune.hardware import calibration, cost, targets
 from hepprune.hardware.resources import Measurement, Resources
 from hepprune.network import load, save
 from hepprune.pipeline import ingestion
@@ -30,7 +30,6 @@ from hepprune.search.plans.pareto import Solution
 from hepprune.synthesis import exchange, reports
 from hepprune.synthesis.failures import Failure, classify
 from hepprune.synthesis.ledger import Ledger
-from hepprune.training import multilayer_perceptron
 from tests.fuzz import seeds
 
 CLOCK_NS = 5.0
@@ -123,26 +122,57 @@ def _scaler(path: Path) -> None:
     patterns.packed(own.input_words, np.zeros((2, len(own.input_words))))
 
 
+def _network(path: Path) -> None:
+    """Read a network, run it on one jet and price it, as commands do."""
+    import torch
+
+    network = load(path)
+    network.activations([torch.zeros(1, *each.features_shape) for each in network.inputs])
+    for strategy in ("latency", "distributed_arithmetic"):
+        cost.estimate(network, targets.load("generic_vu13p"), strategy=strategy)
+
+
 def _network_seeds() -> list[bytes]:
     with TemporaryDirectory() as folder:
-        return [save(multilayer_perceptron(3, (2,), 2, seed=1), Path(folder) / "n.npz").read_bytes()]
+        return [save(network, Path(folder) / "n.npz").read_bytes() for network in seeds.networks()]
 
 
 def _network_header(content: bytes, scratch: Path) -> None:
     """Read a network whose structure is the content, beside sound arrays: the archive's checksums hide it else."""
-    arrays = dict(np.load(io.BytesIO(_whole_network()), allow_pickle=False))
-    arrays["structure"] = np.array(content.decode("utf-8", errors="replace"))
+    text = content.decode("utf-8", errors="replace")
+    whole = _whole_networks()[len(seeds.networks()) - 1 if "Recurrent" in text or "Conv" in text else 0]
+    arrays = dict(np.load(io.BytesIO(whole), allow_pickle=False))
+    arrays["structure"] = np.array(text)
     np.savez(scratch.with_suffix(".npz"), **arrays)
-    load(scratch.with_suffix(".npz"))
+    _network(scratch.with_suffix(".npz"))
 
 
 @cache
-def _whole_network() -> bytes:
-    return _network_seeds()[0]
+def _whole_networks() -> list[bytes]:
+    return _network_seeds()
 
 
 def _structure_seeds() -> list[bytes]:
-    return [json.dumps(multilayer_perceptron(3, (2,), 2, seed=1).structure()).encode()]
+    return [json.dumps(network.structure()).encode() for network in seeds.networks()]
+
+
+def _jets_member(content: bytes, scratch: Path) -> None:
+    """Read jets whose classes are the content, beside sound features: the archive's checksums hide them else."""
+    path = scratch.with_suffix(".npz")
+    with zipfile.ZipFile(io.BytesIO(seeds.jets()[0])) as old, zipfile.ZipFile(path, "w") as new:
+        for entry in old.infolist():
+            new.writestr(entry.filename, content if entry.filename == "y.npy" else old.read(entry))
+    npz.read(path)
+
+
+def _jets_member_seeds() -> list[bytes]:
+    with zipfile.ZipFile(io.BytesIO(seeds.jets()[0])) as archive:
+        return [archive.read("y.npy")]
+
+
+def _tree(path: Path) -> None:
+    columns = root.columns(str(path))
+    root.read(str(path), features=list(columns)[:1], classes=("g", "q"), event=None)
 
 
 def _member(whole: Callable[[], bytes], ending: str, suffix: str) -> Callable[[bytes, Path], object]:
@@ -202,8 +232,11 @@ HARNESSES: dict[str, Harness] = {
     "calibration": Harness(ReportError, seeds.calibrations, _file(calibration.load, ".json")),
     "fixed": Harness(NetworkError, seeds.fixed, lambda content, _: FixedPoint.parse(content.decode("latin-1"))),
     "scaler": Harness(DataError, seeds.scalers, _file(_scaler, ".json")),
-    "network": Harness(NetworkError, _network_seeds, _file(load, ".npz")),
-    "network_structure": Harness(NetworkError, _structure_seeds, _network_header),
+    "network": Harness(HeppruneError, _network_seeds, _file(_network, ".npz")),
+    "network_structure": Harness(HeppruneError, _structure_seeds, _network_header),
+    "jets": Harness(DataError, seeds.jets, _file(npz.read, ".npz")),
+    "jets_classes": Harness(DataError, _jets_member_seeds, _jets_member),
+    "root": Harness(DataError, seeds.trees, _file(_tree, ".root")),
     "onnx": Harness(NetworkError, seeds.onnx, _file(frontends.read, ".onnx")),
     "keras_h5": Harness(NetworkError, lambda: [seeds.keras_h5()], _file(frontends.read, ".h5")),
     "keras_config": _archived(seeds.keras_archive, "config.json", ".keras"),

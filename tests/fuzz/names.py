@@ -2,6 +2,7 @@
 
 NAMES = (
     "reports", "logs", "artefacts", "ledger", "summary", "solution", "recipe", "target", "calibration", "fixed", "scaler",
-    "network", "network_structure", "onnx", "keras_h5", "keras_config", "hgq_config", "pt2_program",
+    "network", "network_structure", "jets", "jets_classes", "root",
+    "onnx", "keras_h5", "keras_config", "hgq_config", "pt2_program",
 )  # fmt: skip
 ENGINES = ("bytes", "edits")

@@ -181,6 +181,65 @@ def onnx() -> list[bytes]:
     return [each.SerializeToString() for each in made]
 
 
+def networks() -> list[Any]:
+    """Return a perceptron, and a network of most kinds of layers with quantisers."""
+    import torch
+
+    from hepprune.fixed import FixedPoint
+    from hepprune.network import Dense, Input, Merge, Network, Recurrent, Shared, layers
+    from hepprune.training import multilayer_perceptron
+
+    kernel, ones = torch.ones(2, 3, 2), torch.ones(2)
+    cell = {"weight": torch.ones(6, 2), "recurrent_weight": torch.ones(6, 2)}
+    biases = dict.fromkeys(("bias", "recurrent_bias"), torch.zeros(6))
+    kind = FixedPoint(8, 4)
+    chain = [
+        Input("x", (8, 2), kind),
+        layers.Conv("c", kernel, ones, padding=((1, 1),), weight_type=kind, bias_type=kind, reuse_factor=2),
+        layers.BatchNorm("n", ones, ones),
+        layers.ReLU("r", kind, maximum=6.0),
+        layers.Pool("p", "average", (2,)),
+        layers.UpSample("u", (2,)),
+        layers.Slice("s", 0, 4, axis=1),
+        Recurrent("g", "gru", **cell, **biases, return_sequences=True),
+        layers.Activation("a", "elu", {"alpha": 0.5}),
+        layers.Permute("o", (1, 0)),
+        layers.Reshape("f", (-1,)),
+        Dense("d", torch.ones(8, 8), torch.zeros(8), strategy="resource"),
+        Shared("again", "d"),
+        Merge("m", "add"),
+        layers.Softmax("q"),
+    ]
+    names = [layer.name for layer in chain]
+    sources = dict(zip(names[1:], names, strict=False)) | {"m": ("d", "again")}
+    return [multilayer_perceptron(3, (2,), 2, seed=1), Network(chain, sources)]
+
+
+def jets() -> list[bytes]:
+    """Return jets in an .npz, as they are and compressed."""
+    x, y = np.arange(12, dtype=np.float32).reshape(4, 3), np.array([0, 1, 1, 0])
+    plain, packed = io.BytesIO(), io.BytesIO()
+    np.savez(plain, x=x, y=y)
+    np.savez_compressed(packed, x=x, y=np.eye(2)[y])
+    return [plain.getvalue(), packed.getvalue()]
+
+
+def trees() -> list[bytes]:
+    """Return jets in a TTree and in an RNTuple."""
+    from tempfile import TemporaryDirectory
+
+    import uproot
+
+    columns = {"pt": np.ones(20, np.float32), "label": np.zeros(20, np.int32)}
+    with TemporaryDirectory() as folder:
+        plain, fields = Path(folder) / "tree.root", Path(folder) / "fields.root"
+        with uproot.recreate(plain) as file:
+            file["Jets"] = columns
+        with uproot.recreate(fields) as file:
+            file.mkrntuple("Jets", columns)
+        return [plain.read_bytes(), fields.read_bytes()]
+
+
 def described(*layers: dict[str, Any]) -> dict[str, Any]:
     """Return a model of Keras as its files describe it."""
     return {"class_name": "Sequential", "config": {"name": "m", "layers": list(layers)}, "keras_version": "2.13.1"}

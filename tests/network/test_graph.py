@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from fractions import Fraction
 from math import floor
 
@@ -9,7 +10,23 @@ from hypothesis import assume, given
 from hepprune import digits
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
-from hepprune.network import Argmax, Dense, Input, Layer, Network, ReLU, Softmax, exact_activations, exact_logits
+from hepprune.network import (
+    Argmax,
+    BatchNorm,
+    Dense,
+    Input,
+    Layer,
+    Merge,
+    Network,
+    Pool,
+    ReLU,
+    Reshape,
+    Shared,
+    Softmax,
+    UpSample,
+    exact_activations,
+    exact_logits,
+)
 from hepprune.network.ranges import accumulators
 from tests.networks import SEEDS, features, networks, weighted
 
@@ -193,3 +210,43 @@ def test_an_accumulator_too_wide_for_float64_is_refused() -> None:
     network = Network([Input("x", 40, kind), dense("a", 40, 1, kinds=(kind, kind))])
     with pytest.raises(NetworkError, match="layer 'a' accumulates more bits .* width of 57 bits"):
         exact_activations(network, np.zeros((1, 40)))
+
+
+def _dense(n_out: int, n_in: int) -> Dense:
+    return Dense("d", torch.ones(n_out, n_in), torch.zeros(n_out))
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (lambda: [Input("x", 2**24)], "needs 1 to 8 axes and 1 to 8388608 values"),
+        (lambda: [Input("x", (1,) * 9)], "needs 1 to 8 axes"),
+        (lambda: [Input("x", (2**16, 2)), UpSample("u", (2**7,))], "there are up to 8 axes and 8388608 values"),
+        (lambda: [Input("x", 2**22), *(ReLU(f"r{n}") for n in range(9))], "'r1' a jet has 12582912 values, more than"),
+        (lambda: [Input("x", 4), Reshape("r", (1,) * 8 + (4,))], "there are up to 8 axes"),
+        (lambda: [Input("x", (2**20, 1)), Pool("p", "average", (2**19,), strides=(1,))], "operations, more than"),
+        (lambda: [Input("x", 4), *(ReLU(f"r{n}") for n in range(2000))], "a network of 2001 layers"),
+        (lambda: [Input("x", 4), Shared("d", "d")], "shares 'd', which is no layer that ran before it"),
+        (lambda: [Input("x", 4), Shared("d", "x")], "shares 'x', which is no layer that ran before it"),
+        (
+            lambda: [Input("x", 4), _dense(4, 4).double(), BatchNorm("n", *torch.ones(2, 4))],
+            "here d.weight is torch.flo",
+        ),
+    ],
+)
+def test_what_is_no_trigger_network_is_refused(layers: Callable[[], list[Layer]], message: str) -> None:
+    with pytest.raises(NetworkError, match=message):
+        Network(layers())
+
+
+def test_readers_are_those_of_every_edge() -> None:
+    layers = [Input("x", 4), _dense(4, 4), ReLU("r"), Merge("twice", "add"), Merge("sum", "add")]
+    sources = {"d": "x", "r": "d", "twice": ("d", "d"), "sum": ("r", "twice")}
+    network = Network(layers, sources)
+    assert [[reader.name for reader in network.readers(layer)] for layer in network] == [
+        ["d"],
+        ["r", "twice"],
+        ["sum"],
+        ["sum"],
+        [],
+    ]

@@ -1,12 +1,15 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hepprune.errors import NetworkError
+from hepprune.errors import DataError, NetworkError
 from hepprune.fixed import FixedPoint
-from hepprune.network import BatchNorm, Dense, Input, Network, ReLU, exact_logits
+from hepprune.network import BatchNorm, Conv, Dense, Input, Layer, Network, ReLU, exact_logits
+from hepprune.network.layers import Activation, GlobalPool, LayerNorm, PReLU
 from hepprune.network.precision import Precision, activation_type, bias_type, quantise, weight_type
 from hepprune.sample import Sample
 from hepprune.training import multilayer_perceptron
@@ -104,3 +107,32 @@ def test_a_trained_tagger_keeps_its_accuracy_at_eight_bits(jets: tuple[Sample, S
         (exact_logits(n, validation.features.numpy()).argmax(1) == validation.y.numpy()).mean() for n in (tagger, eight)
     ]
     assert abs(hits[1] - hits[0]) < 0.02
+
+
+def _conv() -> Conv:
+    return Conv("seen", torch.ones(3, 2, 2, 1), torch.zeros(3))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        _conv(),
+        PReLU("seen", torch.ones(1)),
+        LayerNorm("seen", torch.ones(1), torch.zeros(1)),
+        Activation("seen", "tanh"),
+        GlobalPool("seen", "average"),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_kinds_of_layers_without_types_are_named_with_what_helps(layer: Layer) -> None:
+    network = Network([Input("x", (4, 4, 1)), layer])
+    message = rf"layer 'seen' \({type(layer).__name__}\) gets no fixed-point types .* give the quantised model"
+    with pytest.raises(NetworkError, match=message):
+        quantise(network, np.ones((5, 4, 4, 1)), Precision(FixedPoint(12, 4)))
+
+
+@pytest.mark.parametrize("features", [np.ones((5, 16)), np.ones((0, 4, 4)), np.ones((5, 4, 4)) + 1j, np.float32(1)])
+def test_features_of_another_shape_are_refused(features: Any) -> None:
+    network = Network([Input("x", (4, 4)), Dense("d", torch.ones(2, 4), torch.zeros(2))])
+    with pytest.raises(DataError, match=r"the network takes jets of \(4, 4\) numbers and is given an array of shape"):
+        quantise(network, features, Precision(FixedPoint(12, 4)))

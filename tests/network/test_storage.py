@@ -189,3 +189,42 @@ def test_an_archive_that_unpacks_too_large_is_refused(tmp_path: Path, monkeypatc
         archive.writestr("structure.npy", b"0" * 2000)
     with pytest.raises(NetworkError, match="unpacks to more than 1000 bytes"):
         load(tmp_path / "n.npz")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"reuse_factor": "x"}, "layer 'd' has reuse_factor = \"x\": input should be a valid integer"),
+        ({"reuse_factor": True}, "has reuse_factor = true: input should be a valid integer"),
+        ({"reuse_factor": None}, "has reuse_factor = null"),
+        ({"reuse_factor": 2.5}, "has reuse_factor = 2.5"),
+        ({"reuse_factor": 0}, "the reuse factor 0 is no whole number from 1 to"),
+        ({"reuse_factor": -1}, "the reuse factor -1 is no whole number from 1 to"),
+        ({"reuse_factor": 10**30}, "numbers are below 2147483648"),
+        ({"strategy": 3}, "has strategy = 3: input should be a valid string"),
+        ({"strategy": "nonsense"}, "unknown strategy 'nonsense'; choose one of: "),
+        ({"layer": "ReLU", "maximum": "six"}, 'has maximum = "six": input should be a valid number'),
+        ({"layer": "ReLU", "maximum": float("nan")}, "has maximum = NaN"),
+        ({"layer": "Slice", "start": 0, "stop": 10**30}, "numbers are below"),
+        ({"layer": "Permute", "order": 3}, "has order = 3: input should be a valid"),
+        ({"layer": "Permute", "order": [0.5]}, "has order = "),
+        ({"layer": "UpSample", "factors": ["a"]}, "has factors = "),
+        ({"layer": "Softmax", "axis": [1]}, "has axis = "),
+        ({"layer": "Activation", "function": "elu", "parameters": {"alpha": "one"}}, "has parameters = "),
+    ],
+)
+def test_a_setting_of_another_kind_is_refused_by_name(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    def change(structure: dict[str, Any]) -> None:
+        layer = structure["layers"][1]
+        if "layer" in changes:
+            layer.clear()
+        layer |= {"name": "d"} | changes
+
+    with pytest.raises(NetworkError, match=message):
+        load(altered(tmp_path / "n.npz", change))
+
+
+def test_arrays_of_several_floating_types_are_refused(tmp_path: Path) -> None:
+    path = altered(tmp_path / "n.npz", lambda _: None, **{"layers.d.weight": np.ones((2, 3))})
+    with pytest.raises(NetworkError, match=r"all float32 or all float64; here d\.weight is torch.float64, d\.bias is"):
+        load(path)

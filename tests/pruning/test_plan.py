@@ -1,12 +1,15 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 import hepprune
 from hepprune.errors import DataError, NetworkError
-from hepprune.network import Network
+from hepprune.network import Network, identity
 from hepprune.pruning import compensation, masks, plan
 from hepprune.sample import Sample
+from hepprune.training import multilayer_perceptron
 from tests.networks import weighted
 from tests.pruning import smooth
 
@@ -91,3 +94,32 @@ def test_mistakes_end_in_one_sentence(tagger: Network) -> None:
         hepprune.prune(tagger, (torch.zeros(3, 5), torch.zeros(3)), method="obd", sparsity=0.5)
     with pytest.raises(DataError, match="not finite"):
         hepprune.prune(tagger, (torch.full((3, 8), torch.nan), torch.zeros(3)), method="taylor", sparsity=0.5)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (np.ones((20, 8)), np.full(20, 0.5), "the class of jet 0 is 0.5, not one of 0 to 4"),
+        (np.ones((20, 8)), np.full(20, -9), "the class of jet 0 is -9, not one of 0 to 4"),
+        (np.ones((20, 8)), np.zeros((20, 1)), r"20 jets need as many classes, and are given .* shape \(20, 1\)"),
+        (np.ones((20, 8)), np.zeros(3), r"20 jets need as many classes, and are given .* shape \(3,\)"),
+        (np.ones((20, 8)), np.full(20, "top"), "the classes of the jets are no numbers"),
+        (np.ones((20, 8)) + 1j, np.zeros(20), "the features of the jets are complex numbers"),
+    ],
+)
+def test_jets_that_cannot_be_meant_are_refused(x: Any, y: Any, message: str, tagger: Network) -> None:
+    with pytest.raises(DataError, match=message):
+        plan.prune(tagger, (x, y), method="fisher", sparsity=0.5)
+
+
+def test_one_hot_classes_prune_as_their_indices(tagger: Network, jets: tuple[Sample, Sample]) -> None:
+    some = jets[0].first(500)
+    one_hot = torch.nn.functional.one_hot(some.y, tagger.shapes[tagger.raw_output][-1])
+    expected, found = (plan.prune(tagger, (some.x, y), method="taylor", sparsity=0.5) for y in (some.y, one_hot))
+    assert identity(found) == identity(expected)
+
+
+def test_a_network_of_one_value_has_no_classes() -> None:
+    network = multilayer_perceptron(3, (4,), 1, seed=1)
+    with pytest.raises(DataError, match="it needs one for each of two or more classes"):
+        plan.prune(network, (torch.ones(4, 3), torch.tensor([0, 1, 0, 1])), method="fisher", sparsity=0.5)

@@ -1,9 +1,10 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from hepprune.report import physics
+from hepprune.report import physics, plots
 from hepprune.report.physics import Scored
 
 
@@ -17,3 +18,19 @@ def test_roc_and_weights_are_written_as_png_and_pdf(tmp_path: Path) -> None:
     drawn += physics.weight_histogram(rng.normal(size=50), np.zeros(20), tmp_path / "weights")
     assert [path.name for path in drawn] == ["roc.png", "roc.pdf", "weights.png", "weights.pdf"]
     assert all(path.read_bytes()[:4] in {b"\x89PNG", b"%PDF"} for path in drawn)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["$a_$", "\\frac{$x", "$$", "_hidden", "<b>top</b>", "a\nb", r"$\alpha$", "100%"])
+def test_classes_are_shown_as_they_are_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+
+    def written(figure: Any, path: Path) -> list[Path]:
+        shown.extend(text.get_text() for text in figure.axes[0].get_legend().get_texts())
+        return plots.save(figure, path)
+
+    monkeypatch.setattr(physics, "save", written)
+    labels = np.arange(200) % 2
+    form = Scored("baseline", "-", np.random.default_rng(0).normal(size=(200, 2)))
+    assert all(path.exists() for path in physics.roc([form], labels, [name, "q"], tmp_path / "roc"))
+    assert shown == [name, "q"]

@@ -8,10 +8,11 @@ from typing import TypeVar
 
 from hepprune.errors import RecipeError, unknown
 from hepprune.hardware.calibration import Calibration
-from hepprune.hardware.cost import distributed_arithmetic, hls, matrices, measured, operations
+from hepprune.hardware.cost import distributed_arithmetic, hls, matrices, measured
 from hepprune.hardware.resources import Estimate, LayerEstimate, Resources
 from hepprune.hardware.targets import Target
 from hepprune.network import Network
+from hepprune.network.layers import STRATEGIES
 
 _Predicted = TypeVar("_Predicted", Estimate, LayerEstimate)
 CostModel = Callable[[Network, Target], Estimate]
@@ -77,7 +78,7 @@ def estimate(
             f"for others choose one of: {', '.join(_MULTIPLYING)}"
         )
     whole_graph = strategy == "distributed_arithmetic" and io_type == "io_parallel" and matrices.covers(network)
-    if strategy in operations.STRATEGIES and not whole_graph:
+    if strategy in STRATEGIES and not whole_graph:
         own = hls.estimate(network, target, strategy=strategy, io_type=io_type, reuse_factor=reuse_factor)
     else:
         own = COST_MODELS[strategy](network, target)

@@ -12,7 +12,7 @@ from hepprune.errors import NetworkError, RecipeError, unknown
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.hardware.cost import kernels, reuse
 from hepprune.hardware.cost.kernels import HLS4ML_DEFAULT
-from hepprune.hardware.cost.operations import IO_TYPES, STRATEGIES, Operation
+from hepprune.hardware.cost.operations import IO_TYPES, Operation
 from hepprune.network import (
     Activation,
     Argmax,
@@ -40,6 +40,7 @@ from hepprune.network import (
     UpSample,
     Weighted,
 )
+from hepprune.network.layers import STRATEGIES
 from hepprune.network.layers.recurrent import GATES
 
 _WIRING = (Reshape, Permute, Pad, Crop, UpSample, Concatenate, Slice)

@@ -163,9 +163,10 @@ def _distinct(weight: Integers) -> NDArray[np.bool_]:
 
 
 def _rows(weight: Integers, reuse_factor: int) -> int:
-    padded = np.zeros(math.ceil(weight.size / reuse_factor) * reuse_factor, dtype=bool)
+    each = min(reuse_factor, weight.size)
+    padded = np.zeros(math.ceil(weight.size / each) * each, dtype=bool)
     padded[: weight.size] = weight.ravel() != 0
-    return int(padded.reshape(-1, reuse_factor).any(axis=1).sum())
+    return int(padded.reshape(-1, each).any(axis=1).sum())
 
 
 def _width(kind: Quantiser) -> int:

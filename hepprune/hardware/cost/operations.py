@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from hepprune.hardware.cost.kernels import Kernel
 
 IO_TYPES = ("io_parallel", "io_stream")
-STRATEGIES = ("latency", "resource", "resource_unrolled", "distributed_arithmetic")
 
 
 @dataclass(frozen=True)

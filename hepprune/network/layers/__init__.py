@@ -2,17 +2,19 @@
 
 from hepprune.network.layers.activation import Activation, Argmax, PReLU, ReLU, Softmax
 from hepprune.network.layers.arithmetic import Einsum, Merge
-from hepprune.network.layers.base import LAYERS, Input, Layer, Shape, Shared
+from hepprune.network.layers.base import LAYERS, MAX_VALUES, Input, Layer, Shape, Shared
 from hepprune.network.layers.gating import TopK
 from hepprune.network.layers.kernel import Kernel
 from hepprune.network.layers.normalisation import BatchNorm, LayerNorm
 from hepprune.network.layers.pooling import GlobalPool, Pool
 from hepprune.network.layers.recurrent import Recurrent
 from hepprune.network.layers.shaping import Concatenate, Crop, Pad, Permute, Reshape, Slice, UpSample
-from hepprune.network.layers.weighted import Conv, Dense, Weighted, same_padding
+from hepprune.network.layers.weighted import STRATEGIES, Conv, Dense, Weighted, same_padding
 
 __all__ = [
     "LAYERS",
+    "MAX_VALUES",
+    "STRATEGIES",
     "Activation",
     "Argmax",
     "BatchNorm",

@@ -1,6 +1,7 @@
 """Layers that combine the values of several layers: sums, products, and the contractions of interaction networks."""
 
 import functools
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from hepprune.errors import NetworkError, unknown
 from hepprune.fixed import Quantiser
-from hepprune.network.layers.base import Layer, Shape, check_size, layer
+from hepprune.network.layers.base import Layer, Shape, check_size, check_work, layer
 
 OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "add": torch.add,
@@ -88,7 +89,8 @@ class Einsum(Layer):
         for term, shape in zip(self.terms, arriving, strict=False):
             if len(term) != len(shape) or any(sizes.setdefault(c, n) != n for c, n in zip(term, shape, strict=False)):
                 raise NetworkError(f"layer '{self.name}' cannot contract {arriving} by {self.equation}")
-        return check_size(self.name, tuple(sizes[c] for c in self.terms[2]))
+        summed = math.prod(n for c, n in sizes.items() if c not in self.terms[2])
+        return check_work(self.name, tuple(sizes[c] for c in self.terms[2]), summed)
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's values."""

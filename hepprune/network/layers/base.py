@@ -17,7 +17,9 @@ Shape = tuple[int, ...]
 
 LAYERS: dict[str, type["Layer"]] = {}
 _RESERVED = frozenset(dir(nn.ModuleDict()))  # names that torch refuses for a child
-_MAX_VALUES = 2**27  # per jet; a larger value is a damaged file, not a trigger network
+MAX_VALUES = 2**23  # of one jet, all layers together; more is a damaged file and no trigger network
+_MAX_WORK = 2**33  # multiplications or additions for one jet, of one layer
+_MAX_AXES = 8
 
 L = TypeVar("L", bound="type[Layer]")
 
@@ -35,7 +37,7 @@ class Layer(nn.Module):
 
     def __init__(self, name: str, result: Quantiser | None = None) -> None:
         super().__init__()
-        if not (name.isidentifier() and name.isascii()):
+        if not (isinstance(name, str) and name.isidentifier() and name.isascii()):
             raise NetworkError(f"layer name '{name}' is no identifier; firmware needs letters, digits and underscores")
         if name in _RESERVED:
             raise NetworkError(f"layer name '{name}' is taken by torch; choose another")
@@ -102,8 +104,10 @@ class Input(Layer):
         super().__init__(name, result)
         self.features_shape = (n_features,) if isinstance(n_features, int) else tuple(n_features)
         sizes = self.features_shape
-        if not sizes or min(sizes) < 1 or math.prod(sizes) > _MAX_VALUES:
-            raise NetworkError(f"input '{name}' has the shape {sizes}; it needs at least one value, at most 2**27")
+        if not 1 <= len(sizes) <= _MAX_AXES or min(sizes) < 1 or math.prod(sizes) > MAX_VALUES:
+            raise NetworkError(
+                f"input '{name}' has the shape {sizes}; it needs 1 to {_MAX_AXES} axes and 1 to {MAX_VALUES} values"
+            )
 
     @property
     def n_features(self) -> int:
@@ -146,8 +150,17 @@ def checked_axis(name: str, axis: int, rank: int) -> int:
 
 def check_size(name: str, shape: Shape) -> Shape:
     """Return the shape, and refuse one that is empty or absurdly large."""
-    if any(size < 1 for size in shape) or math.prod(shape) > _MAX_VALUES:
-        raise NetworkError(f"layer '{name}' would put out the shape {shape}")
+    if len(shape) > _MAX_AXES or any(size < 1 for size in shape) or math.prod(shape) > MAX_VALUES:
+        raise NetworkError(
+            f"layer '{name}' would put out the shape {shape}; there are up to {_MAX_AXES} axes and {MAX_VALUES} values"
+        )
+    return shape
+
+
+def check_work(name: str, shape: Shape, each: int) -> Shape:
+    """Return the shape that a layer puts out, and refuse one whose every value takes absurdly many operations."""
+    if math.prod(check_size(name, shape)) * each > _MAX_WORK:
+        raise NetworkError(f"layer '{name}' would take {math.prod(shape) * each} operations, more than {_MAX_WORK}")
     return shape
 
 

@@ -1,5 +1,6 @@
 """Pooling: the largest or the mean value of a window, or of all positions."""
 
+import math
 from typing import Any
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor, nn
 
 from hepprune.errors import NetworkError, unknown
 from hepprune.fixed import Quantiser
-from hepprune.network.layers.base import Layer, Shape, check_size, layer
+from hepprune.network.layers.base import Layer, Shape, check_work, layer
 from hepprune.network.layers.weighted import Padding
 
 KINDS = ("max", "average")
@@ -71,7 +72,8 @@ class Pool(Layer):
         if len(before) != len(self.size) + 1:
             raise NetworkError(f"layer '{self.name}' pools {len(self.size)} axes and is given the shape {before}")
         each = zip(before[:-1], self.size, self.strides, self.padding, strict=True)
-        return check_size(self.name, (*((n + sum(p) - k) // s + 1 for n, k, s, p in each), before[-1]))
+        shape = (*((n + sum(p) - k) // s + 1 for n, k, s, p in each), before[-1])
+        return check_work(self.name, shape, 8 * math.prod(self.size))  # sums over windows take longer than products
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's values."""

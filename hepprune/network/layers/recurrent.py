@@ -15,10 +15,12 @@ from hepprune.network.layers.activation import FUNCTIONS, Activation, ReLU
 from hepprune.network.layers.base import Layer, Shape, layer, own, parameter
 from hepprune.network.layers.kernel import Kernel
 from hepprune.network.layers.tape import Tape
+from hepprune.network.layers.weighted import checked_reuse
 
 # Gates per cell: an LSTM's are input, forget, cell, output (Hochreiter and Schmidhuber 1997); a GRU's are update,
 # reset, candidate (Cho et al., arXiv:1406.1078).
 GATES = {"simple": 1, "lstm": 4, "gru": 3}
+_MAX_STEPS = 4096
 KERNELS = ("weight", "recurrent_weight")
 
 # A kernel's kind, the values that it reads and the rows that are wanted to what they put out, bias and all.
@@ -86,12 +88,15 @@ class Recurrent(Layer):
         }
         for key, (limit, like) in limits.items():
             full = torch.full_like(like, digits.UNLIMITED, dtype=torch.uint8) if limit is None else limit
+            if full.shape != like.shape or full.dtype != torch.uint8:
+                raise NetworkError(f"layer '{name}': {key} of {full.dtype} {tuple(full.shape)} does not fit its weight")
             self.register_buffer(key, own(full))
         self.cell, self.activation, self.recurrent_activation = cell, activation, recurrent_activation
         self.return_sequences, self.reset_after = return_sequences, reset_after
         self.backwards, self.in_order = backwards, in_order
         self.weight_type, self.recurrent_weight_type = weight_type, recurrent_weight_type
-        self.bias_type, self.state_type, self.reuse_factor = bias_type, state_type, reuse_factor
+        self.bias_type, self.state_type = bias_type, state_type
+        self.reuse_factor = checked_reuse(name, reuse_factor)
 
     @property
     def n_in(self) -> int:
@@ -186,6 +191,8 @@ class Recurrent(Layer):
         before = self.only(arriving)
         if len(before) != 2 or before[1] != self.n_in:
             raise NetworkError(f"layer '{self.name}' takes steps of {self.n_in} values and is given the shape {before}")
+        if before[0] > _MAX_STEPS:
+            raise NetworkError(f"layer '{self.name}' would take {before[0]} steps, more than {_MAX_STEPS}")
         return (before[0], self.n_out) if self.return_sequences else (self.n_out,)
 
     def settings(self) -> dict[str, Any]:

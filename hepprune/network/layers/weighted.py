@@ -7,13 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from hepprune import digits
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, unknown
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.network import quantise
-from hepprune.network.layers.base import Layer, Shape, check_size, layer, own, parameter
+from hepprune.network.layers.base import Layer, Shape, check_work, layer, own, parameter
 from hepprune.network.layers.kernel import Kernel
 
 Padding = tuple[tuple[int, int], ...]
+STRATEGIES = ("latency", "resource", "resource_unrolled", "distributed_arithmetic")
+MAX_REUSE = 2**24  # products that share one multiplier
 _CONVOLUTIONS = {1: nn.functional.conv1d, 2: nn.functional.conv2d}
 
 
@@ -44,7 +46,11 @@ class Weighted(Layer):
         if limit.shape != weight.shape:
             raise NetworkError(f"layer '{name}': a digit limit of shape {tuple(limit.shape)} does not fit its weight")
         self.register_buffer("digit_limit", own(limit))
-        self.strategy, self.reuse_factor = strategy, reuse_factor
+        if limit.dtype != torch.uint8:
+            raise NetworkError(f"layer '{name}': a digit limit is of bytes and not {limit.dtype}")
+        if strategy not in STRATEGIES:
+            raise NetworkError(f"layer '{name}': " + unknown("strategy", str(strategy), STRATEGIES))
+        self.strategy, self.reuse_factor = strategy, checked_reuse(name, reuse_factor)
 
     @property
     def n_out(self) -> int:
@@ -113,7 +119,7 @@ class Dense(Weighted):
         before = self.only(arriving)
         if before[-1] != self.n_in:
             raise NetworkError(f"layer '{self.name}' takes {self.n_in} values and is given {before[-1]}")
-        return (*before[:-1], self.n_out)
+        return check_work(self.name, (*before[:-1], self.n_out), self.n_in)
 
     def linear(self, values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """Return weight @ values + bias, (n_jets, ..., n_out)."""
@@ -192,7 +198,7 @@ class Conv(Weighted):
             )
         each = zip(before[:-1], self.kernel, self.strides, self.padding, self.dilation, strict=True)
         positions = [(n + sum(p) - (k - 1) * d - 1) // s + 1 for n, k, s, p, d in each]
-        return check_size(self.name, (*positions, self.n_out))
+        return check_work(self.name, (*positions, self.n_out), self.weight[0].numel())
 
     def linear(self, values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """Return the convolution, (n_jets, *positions, n_out)."""
@@ -207,6 +213,13 @@ class Conv(Weighted):
         """Return the constructor's values."""
         places = {"strides": self.strides, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
         return super().settings() | places | {"parallelization_factor": self.parallelization_factor}
+
+
+def checked_reuse(name: str, reuse_factor: int) -> int:
+    """Return how many products share a multiplier, and refuse what is no such count."""
+    if isinstance(reuse_factor, bool) or not isinstance(reuse_factor, int) or not 1 <= reuse_factor <= MAX_REUSE:
+        raise NetworkError(f"layer '{name}': the reuse factor {reuse_factor} is no whole number from 1 to {MAX_REUSE}")
+    return reuse_factor
 
 
 def same_padding(positions: Shape, kernel: Shape, strides: Shape, dilation: Shape) -> Padding:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hepprune.errors import NetworkError
 from hepprune.network import Dense, Kernel, Layer, Network, Recurrent
-from hepprune.pruning import blocks, gates
+from hepprune.pruning import blocks, gates, taps
 from hepprune.pruning.coupling import Group
 from hepprune.pruning.gates import Gates
 from hepprune.pruning.importance.registry import Criterion
@@ -48,6 +48,8 @@ def group_scores(
         raise NetworkError(f"the criterion '{criterion.name}' needs jets to gather its statistics from")
     if "neuron" not in criterion.granularities:
         raise NetworkError(f"criterion '{criterion.name}' scores no neurons: " + ", ".join(criterion.granularities))
+    if criterion.gathers is not None:
+        _check_heard(network, groups, criterion.name)
     gated = [group for group in groups if criterion.gathers is not None and _needs_gates(network, group)]
     if gated and criterion.name not in _BY_GATES:
         raise NetworkError(
@@ -60,6 +62,17 @@ def group_scores(
         found[group] if group in found else _by_makers(network, group, criterion, gathered, seed=seed)
         for group in groups
     ]
+
+
+def _check_heard(network: Network, groups: Sequence[Group], criterion: str) -> None:
+    """Refuse groups that nothing on the way to the logits reads: jets say nothing of them."""
+    heard = {layer.name for layer in taps.heard(network)}
+    for group in groups:
+        if not any(member.layer in heard for member in group.of("read")):
+            raise NetworkError(
+                f"nothing on the way to the logits reads '{group.name}', so '{criterion}' cannot score it; "
+                "take it out of the model first, or choose a criterion that needs no jets"
+            )
 
 
 def _needs_gates(network: Network, group: Group) -> bool:
@@ -100,6 +113,11 @@ def block_scores(network: Network, criterion: Criterion, *, data: Sample | None,
             found[block.end] = float(criterion(kernel, "layer", gathered[block.end]).sum())
             continue
         layers = [la for la in map(network.__getitem__, block.layers) if la.kernels]
+        if not layers:
+            raise NetworkError(
+                f"the block that ends in '{block.end}' only shares layers with others, so '{criterion.name}' cannot "
+                "score it alone; choose loss_change"
+            )
         cells = [la.name for la in layers if isinstance(la, Recurrent)]
         if cells and criterion.gathers is not None:
             raise NetworkError(

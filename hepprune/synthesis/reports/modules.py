@@ -14,7 +14,7 @@ _DECLARED = re.compile(r"^// (\S+)\nstruct \w*?config(\d{1,6}) (?:: nnet::(\w+)_
 # How hls4ml's functions for layers of a kind are called; HLS may cut the rest of a long name, the number with it.
 _FUNCTIONS = {"dense": "dense", "conv1d": "conv_1d", "conv2d": "conv_2d"}
 _BUFFERS = "buffers"
-_SUFFIX = re.compile(r"(_fu_\d+|_U0|_s)+$")
+_SUFFIX = re.compile(r"(_fu_\d+|_U0|_s){1,9}$")
 
 
 def layer_of(module: str) -> str | None:

@@ -10,7 +10,7 @@ from hepprune.synthesis.reports.registry import bounded
 
 UNKNOWN = frozenset({"", "undef", "?", "-", "~0", "N/A", "NA", "n/a", "inf"})
 _NUMBER = re.compile(r"\d{1,18}(\.\d{1,18})?(e[+-][01]\d)?")  # long latencies in ns are printed as 7.453e+03
-_UNIT = re.compile(r"( ns)?( *\(~?[\d.]+%?\))?$")
+_UNIT = re.compile(r"( ns)?( {0,8}\(~?[\d.]+%?\))?$")
 _RANGE = re.compile(r"(?:\d{1,18}|undef|\?|-) *~ *(\S+)")
 _MAX_CELL = 80  # characters of a cell that can be a number
 _FRAME = re.compile(r"[-+= ]*")

@@ -97,15 +97,16 @@ def _used(path: Path, text: str, *labels: str, optional: bool = False) -> float 
 
     A starred label has a footnote. How many columns follow differs from release to release.
     """
-    row = re.search(rf"^\| *(?:{'|'.join(labels)})\*? *\| *([^|\n]*?) *\|", text, re.MULTILINE)
+    row = re.search(rf"^\| *(?:{'|'.join(labels)})\*? *\|([^|\n]*)\|", text, re.MULTILINE)
     if row is None:
         if optional:
             return None
         raise ReportError(f"'{path}' has no row '{' or '.join(labels)}'; expected it in a whole utilisation report")
-    if not re.fullmatch(r"\d{1,12}(\.\d{1,3})?", row[1]):
+    used = row[1].strip()
+    if not re.fullmatch(r"\d{1,12}(\.\d{1,3})?", used):
         line = text.count("\n", 0, row.start()) + 1
-        raise ReportError(f"'{path}', line {line}: '{row[1][:40]}' used of {labels[0]}; expected a number")
-    return float(row[1])
+        raise ReportError(f"'{path}', line {line}: '{used[:40]}' used of {labels[0]}; expected a number")
+    return float(used)
 
 
 def _origin(path: Path, text: str) -> tuple[str, str]:

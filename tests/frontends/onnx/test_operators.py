@@ -9,6 +9,7 @@ import pytest
 import torch
 from onnx import helper
 
+from hepprune.errors import NetworkError
 from hepprune.frontends.onnx import read, write
 from hepprune.network import Recurrent
 from tests.frontends.onnx.models import disagreement, model
@@ -197,3 +198,24 @@ def test_a_layer_of_both_directions_agrees_with_onnxruntime_and_is_written_back(
 
 def _same(name: str) -> Any:
     return helper.make_node("Identity", [name], ["y"])
+
+
+@pytest.mark.parametrize(
+    ("operator", "attributes", "words"),
+    [
+        ("MatMul", {}, r"cannot contract values of the shapes \(2, 4\) and \(2, 4\)"),
+        ("Einsum", {"equation": "ni,in->n"}, r"cannot contract values of the shapes \(2, 4\) and \(2, 4\)"),
+        ("Einsum", {"equation": "ii,ij->ij"}, "is no contraction of two values"),
+        ("Einsum", {"equation": "ni,nj,nk->ni"}, "is no contraction of two values"),
+        ("Einsum", {"equation": "n,nj->nj"}, "is no contraction of two values"),
+        ("Einsum", {"equation": "...i,...i->..."}, "is no contraction of two values"),
+        ("Einsum", {"equation": "ni,mj->nj"}, "combines the values of different jets"),
+    ],
+)
+def test_contractions_that_mean_nothing_of_one_jet_are_refused(
+    operator: str, attributes: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    nodes = [helper.make_node("Relu", ["x"], ["r"]), helper.make_node(operator, ["x", "r"], ["y"], **attributes)]
+    onnx.save(model(nodes, {"x": ["n", 4]}, {"y": ["n", 4]}), tmp_path / "m.onnx")
+    with pytest.raises(NetworkError, match=words):
+        read(tmp_path / "m.onnx")

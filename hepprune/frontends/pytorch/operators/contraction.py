@@ -32,7 +32,8 @@ def einsum(built: Building, call: Call, equation: str, *, tensors: list[Any], **
     """A contraction of two values by its equation."""
     left, _arrow, out = equation.replace(" ", "").partition("->")
     terms = left.split(",")
-    if len(tensors) != 2 or not out or "." in equation:
+    odd = len(terms) != 2 or any(len(set(term)) != len(term) or not term.isalpha() for term in (*terms, out))
+    if len(tensors) != 2 or odd or any(len(t) != len(_shape(side)) for t, side in zip(terms, tensors, strict=True)):
         raise NetworkError(f"'{call.name}': '{equation}' is no contraction of two values such as bij,bjk->bik")
     return contracted(built, call, (tensors[0], tensors[1]), (terms[0], terms[1], out))
 
@@ -59,7 +60,7 @@ def contracted(built: Building, call: Call, sides: tuple[Any, Any], terms: tuple
         return _with_constant(built, call, jets_value(y, call), x, terms=(terms[1], terms[0], terms[2]))
     if isinstance(y, Constant):
         return _with_constant(built, call, jets_value(x, call), y, terms=terms)
-    sizes = _sizes(terms, (x, y))
+    sizes = _sizes(call, terms, (x, y))
     shape = [sizes[letter] for letter in terms[2]]
     x, y, left, right, out = _aligned(built, (x, y), terms, sizes)
     jets = left[built.jets(x)]
@@ -77,11 +78,16 @@ def contracted(built: Building, call: Call, sides: tuple[Any, Any], terms: tuple
     return built.value(name, order, shape)
 
 
-def _sizes(terms: tuple[str, str, str], sides: tuple[Value, Value]) -> dict[str, int]:
+def _sizes(call: Call, terms: tuple[str, str, str], sides: tuple[Value, Value]) -> dict[str, int]:
+    """Return the size of every axis by its letter; one of size 1 is spread, no other may differ."""
     sizes: dict[str, int] = {}
     for term, side in zip(terms, sides, strict=False):
         for letter, size in zip(term, side.shape, strict=True):
-            sizes[letter] = max(size, sizes.get(letter, 1))
+            before = sizes.get(letter, 1)
+            if 1 != size != before != 1:
+                shapes = " and ".join(str(tuple(side.shape)) for side in sides)
+                raise NetworkError(f"'{call.name}' ({call.target}) cannot contract values of the shapes {shapes}")
+            sizes[letter] = max(size, before)
     return sizes
 
 

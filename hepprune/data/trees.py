@@ -1,0 +1,85 @@
+"""ROOT files, trees and columns as uproot opens them; whatever it raises on a damaged one is one sentence."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from hepprune.errors import DataError
+
+_TREES = ("TTree", "ROOT::RNTuple")
+
+
+@contextmanager
+def sound(what: str) -> Iterator[None]:
+    """Turn anything that uproot raises on bytes that make no sense, assertions too, into one sentence about `what`."""
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as problem:
+        lines = str(problem).strip().splitlines()
+        raise DataError(f"{what}: {': '.join([type(problem).__name__, *lines[:1]])}") from problem
+
+
+@contextmanager
+def file(name: str) -> Iterator[Any]:
+    """Yield an open ROOT file.
+
+    Raises:
+        DataError: the file is missing or is no ROOT file.
+    """
+    import uproot
+
+    if not Path(name).is_file():
+        raise DataError(f"there is no file '{name}'")
+    with sound(f"'{name}' is no ROOT file, or a damaged one"):
+        found = uproot.open(name)
+    with found:
+        yield found
+
+
+@contextmanager
+def tree(spec: str) -> Iterator[tuple[str, Any]]:
+    """Yield the tree `file.root:path/to/tree`, or the only one of a file, and its spec in full.
+
+    Raises:
+        DataError: the file cannot be read, or has no such tree.
+    """
+    name, separator, path = spec.rpartition(":")
+    if not separator:
+        name, path = spec, ""
+    with file(name) as opened:
+        with sound(f"'{name}' is no ROOT file, or a damaged one"):
+            trees = opened.keys(cycle=False, filter_classname=_TREES)
+        if not path and len(trees) == 1:
+            path = trees[0]
+        if path not in trees:
+            raise DataError(f"'{name}' has no tree '{path}'; it has: {', '.join(trees) or 'none'}")
+        with sound(f"the tree '{path}' of '{name}' cannot be read"):
+            found = opened[path]
+        yield f"{name}:{path}", found
+
+
+def columns(tree: Any, spec: str) -> list[tuple[str, Any]]:
+    """Return a tree's columns, parts of records among them, with their names, of which two may be the same."""
+    with sound(f"the tree of '{spec}' cannot be read"):
+        return list(tree.iteritems())
+
+
+def named(tree: Any, names: Sequence[str], spec: str) -> dict[str, Any]:
+    """Return the columns of these names.
+
+    Raises:
+        DataError: there is none of a name, or more than one.
+    """
+    found = columns(tree, spec)
+    known = [name for name, _ in found]
+    for name in names:
+        if name not in known:
+            near = get_close_matches(name, known, n=3, cutoff=0.4) or sorted(known)[:8]
+            raise DataError(f"'{spec}' has no column '{name}'; the nearest are: {', '.join(near)}")
+        if known.count(name) > 1:
+            raise DataError(f"'{spec}' has {known.count(name)} columns '{name}', which cannot be told apart")
+    return {name: dict(found)[name] for name in names}
