@@ -1,0 +1,246 @@
+"""Tasks: derivatives of every loss against differences and brute force, metrics against repetition."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from hepprune import metrics, training
+from hepprune.errors import DataError
+from hepprune.network import Activation, Dense, Input, Network
+from hepprune.pruning import curvature, gradients, masks, statistics
+from hepprune.sample import Sample
+from hepprune.search.effects import measure
+from hepprune.search.replay import Group
+from hepprune.task import TASKS, Binary, Classes, MultiLabel, Regression, Task, Tasks, find
+from hepprune.training import Fit
+
+N_JETS, N_IN, N_OUT = 12, 3, 2
+ONE_OUTPUT: dict[str, Task] = {
+    "classes": Classes(),
+    "multilabel": MultiLabel(),
+    "mse": Regression(),
+    "huber": Regression("huber", delta=0.7),
+    "relative": Regression("relative"),
+}
+BOTH = Tasks({"label": Classes(), "momentum": Regression()}, {"momentum": 0.3})
+
+
+def network(*, heads: int = 1, n_out: int = N_OUT) -> Network:
+    """Return a tanh network with one or two heads."""
+    generator = torch.Generator().manual_seed(5)
+
+    def dense(name: str, n_in: int, n_out: int) -> Dense:
+        return Dense(name, torch.randn(n_out, n_in, generator=generator), torch.randn(n_out, generator=generator) / 2)
+
+    layers = [Input("x", N_IN), dense("first", N_IN, 4), Activation("act", "tanh"), dense("label", 4, n_out)]
+    sources: dict[str, tuple[str, ...]] = {"first": ("x",), "act": ("first",), "label": ("act",)}
+    if heads == 1:
+        return Network(layers, sources).double()
+    return Network([*layers, dense("momentum", 4, 1)], sources | {"momentum": ("act",)}, ["label", "momentum"]).double()
+
+
+def targets(task: Task) -> Tensor:
+    """Return targets that make sense of two outputs."""
+    rng = np.random.default_rng(3)
+    if isinstance(task, Classes):
+        return torch.tensor(rng.integers(0, N_OUT, N_JETS))
+    values = rng.integers(0, 2, (N_JETS, N_OUT)) if isinstance(task, MultiLabel) else 1 + rng.random((N_JETS, N_OUT))
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def sample(task: Task, *, weighted: bool = False) -> Sample:
+    """Return jets of a task, with weights of mean one if asked."""
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(N_JETS, N_IN, generator=generator, dtype=torch.float64)
+    weight = torch.rand(N_JETS, generator=generator, dtype=torch.float64) if weighted else None
+    y = (targets(Classes()), targets(Regression())[:, :1]) if isinstance(task, Tasks) else targets(task)
+    return Sample(x, y, None if weight is None else weight / weight.mean(), task)
+
+
+CASES = [
+    pytest.param(task, weighted, id=f"{name}{', weighted' * weighted}")
+    for name, task in {**ONE_OUTPUT, "two heads": BOTH}.items()
+    for weighted in (False, True)
+]
+
+
+def of(task: Task) -> Network:
+    return network(heads=2 if isinstance(task, Tasks) else 1)
+
+
+def loss_of(net: Network, jets: Sample) -> float:
+    with torch.no_grad():
+        return float(jets.loss(net.raw(jets.x)))
+
+
+@pytest.mark.parametrize(("task", "weighted"), CASES)
+def test_obd_is_the_second_difference_of_the_loss(*, task: Task, weighted: bool) -> None:
+    net, jets, step = of(task), sample(task, weighted=weighted), 1e-4
+    found = curvature.hessian(net, jets)
+    for kernel in net.kernels:
+        flat = kernel.weight.detach().view(-1)
+        for index, bend in enumerate(found[kernel.name].weight.flatten().tolist()):
+            before, losses = flat[index].item(), []
+            for move in (-step, 0.0, step):
+                flat[index] = before + move
+                losses.append(loss_of(net, jets))
+            flat[index] = before
+            assert bend == pytest.approx((losses[0] - 2 * losses[1] + losses[2]) / step**2, abs=2e-6)
+
+
+def per_jet(net: Network, jets: Sample, name: str) -> list[Tensor]:
+    """Return the gradient of each jet's own loss, without its weight."""
+    weight = net.kernel(name).weight
+    rows = (jets.taking(slice(i, i + 1)) for i in range(len(jets)))
+    return [torch.autograd.grad(row.task.each(net.raw(row.x), row.y).sum(), weight)[0] for row in rows]
+
+
+@pytest.mark.parametrize(("task", "weighted"), CASES)
+def test_fisher_and_taylor_are_means_over_jets_of_their_own_gradients(*, task: Task, weighted: bool) -> None:
+    net, jets = of(task), sample(task, weighted=weighted)
+    fisher, taylor = statistics.gather(net, jets, batch_size=5), gradients.gather(net, jets, batch_size=5)
+    weight = torch.ones(N_JETS).double() if jets.weight is None else jets.weight
+    for kernel in net.kernels:
+        each = torch.stack(per_jet(net, jets, kernel.name))
+        share = weight[:, None, None]
+        assert torch.allclose(fisher[kernel.name].weight_fisher, (share * each**2).mean(dim=0), atol=1e-12)
+        assert torch.allclose(taylor[kernel.name].weight_signed, (share * each).mean(dim=0), atol=1e-12)
+
+
+@pytest.mark.parametrize(("task", "weighted"), CASES)
+def test_gauss_newton_is_the_hessian_of_linearised_outputs(*, task: Task, weighted: bool) -> None:
+    net, jets = of(task), sample(task, weighted=weighted)
+    found = curvature.gauss_newton(net, jets, batch_size=5)
+    for kernel in net.kernels:
+        total = torch.zeros_like(kernel.weight)
+        for i in range(N_JETS):
+            row = jets.taking(slice(i, i + 1))
+            raw = net.raw(row.x)
+            sizes = [each.shape[1] for each in raw]
+            flat = torch.cat(raw, dim=1)[0]
+            slopes = [torch.autograd.grad(out, kernel.weight, retain_graph=True, allow_unused=True)[0] for out in flat]
+            jacobian = torch.stack([torch.zeros_like(kernel.weight) if s is None else s for s in slopes])
+            bend = torch.autograd.functional.hessian(
+                lambda out, row=row, sizes=sizes: row.task.each(torch.split(out[None], sizes, dim=1), row.y).sum(),
+                flat.detach(),
+            )
+            share = 1.0 if jets.weight is None else jets.weight[i]
+            total += share * torch.einsum("oab,op,pab->ab", jacobian, bend, jacobian) / N_JETS
+        assert torch.allclose(found[kernel.name].weight, total, atol=1e-10)
+
+
+@pytest.mark.parametrize(("task", "weighted"), CASES)
+def test_effects_are_those_of_two_networks_on_the_same_jets(*, task: Task, weighted: bool) -> None:
+    net, jets = of(task), sample(task, weighted=weighted)
+    layer = masks.with_cut(net["first"], masks.Cut("first", "weight", (0, 5)))
+    ((effect,),) = measure(net, jets, [Group((layer,))])
+    other = net.replacing({"first": layer})
+    assert effect.loss.value == pytest.approx(loss_of(other, jets) - loss_of(net, jets), abs=1e-9)
+    (name, *_) = task.metrics
+    with torch.no_grad():
+        after, before = (jets.scores(each.raw(jets.x))[name] for each in (other, net))
+    expected = metrics.difference(after, before)
+    assert (effect.primary.value, effect.primary.error) == pytest.approx((expected.value, expected.error), abs=1e-9)
+
+
+@pytest.mark.parametrize(("task", "weighted"), CASES)
+def test_training_lowers_the_loss_and_a_teacher_is_half_of_each_target(*, task: Task, weighted: bool) -> None:
+    jets, net = sample(task, weighted=weighted), of(task)
+    fitted, history = training.fit(net, jets, jets, settings=Fit(30, 4, 1e-2), seed=1)
+    assert loss_of(fitted, jets) < loss_of(net, jets)
+    best = training.scores(fitted, jets)[task.metrics[0]]
+    assert (best.value, best.error) in [(epoch.score, epoch.score_error) for epoch in history]
+    with torch.no_grad():
+        said = net.raw(jets.x)
+    taught = task.taught(jets.y, said)
+    pairs = zip(taught, jets.y, said, strict=True) if isinstance(task, Tasks) else [(taught, jets.y, said[0])]
+    for mixed, truth, own in pairs:
+        sure = isinstance(task, MultiLabel), mixed.shape[1] == N_OUT and truth.ndim == 1
+        told = torch.sigmoid(own) if sure[0] else torch.softmax(own, 1) if sure[1] else own
+        wanted = torch.nn.functional.one_hot(truth, N_OUT) if sure[1] else truth
+        assert torch.allclose(mixed.double(), (wanted + told) / 2)
+
+
+@pytest.mark.parametrize("name", sorted(metrics.METRICS))
+def test_a_jet_of_weight_three_counts_as_three_jets(name: str) -> None:
+    rng = np.random.default_rng(9)
+    values, counts = np.round(rng.normal(size=(40, 3)), 1), rng.integers(1, 4, 40)
+    truth = (
+        rng.integers(0, 3, 40) if name in {"accuracy", "auc", "cross_entropy"} else rng.integers(0, 2, (40, 3)) + 1.0
+    )
+    if name.startswith("label"):
+        truth = truth - 1
+    weighted = metrics.find(name)(values, truth, counts.astype(float))
+    repeated = metrics.find(name)(np.repeat(values, counts, axis=0), np.repeat(truth, counts, axis=0))
+    assert weighted.value == pytest.approx(repeated.value, abs=1e-12)
+    assert weighted.influence.mean() == pytest.approx(0, abs=1e-12)
+    plain, ones = metrics.find(name)(values, truth), metrics.find(name)(values, truth, np.ones(40))
+    assert (ones.value, ones.error) == pytest.approx((plain.value, plain.error), abs=1e-12)
+
+
+def test_the_error_of_a_weighted_mean_is_that_of_a_bootstrap() -> None:
+    rng = np.random.default_rng(2)
+    values, truth, weight = rng.normal(size=(2000, 1)), rng.normal(size=(2000, 1)), rng.exponential(size=2000)
+    error = metrics.find("mean_squared_error")(values, truth, weight).error
+    draws = rng.integers(0, 2000, (400, 2000))
+    again = [metrics.find("mean_squared_error")(values[d], truth[d], weight[d]).value for d in draws]
+    assert error == pytest.approx(float(np.std(again)), rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("task", "y", "said"),
+    [
+        (Classes(), [0.25, 0.75, 1.9], "a class is a whole number, 0.25 is not"),
+        (Classes(), [[0.3, 0.3], [0.5, 0.5]], "probabilities that add up to one"),
+        (MultiLabel(), [[0, 2]], "lie between 0"),
+        (Binary(), [[0, 1]], "has one target a jet, not 2"),
+        (Regression(), [1.0, np.nan], "is not finite"),
+        (Regression("relative"), [1.0, 0.0], "is zero"),
+        (BOTH, [[0, 1]], "tasks of 2 outputs"),
+    ],
+)
+def test_targets_of_another_task_are_refused(task: Task, y: object, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        task.targets(y)
+
+
+def test_mistakes_end_in_one_sentence() -> None:
+    with pytest.raises(DataError, match="unknown task 'clases'; choose one of: classes"):
+        find("clases")
+    with pytest.raises(DataError, match="unknown loss of a regression 'mape'"):
+        Regression("mape")
+    with pytest.raises(DataError, match="unknown output 'pt'"):
+        Tasks({"label": Classes()}, {"pt": 1.0})
+    with pytest.raises(DataError, match="must be above zero"):
+        Tasks({"label": Classes()}, {"label": 0.0})
+    with pytest.raises(DataError, match="one output is judged by this task and 2 are given"):
+        sample(BOTH).task.outputs["label"].each(network(heads=2).raw(sample(BOTH).x), torch.zeros(N_JETS).long())  # type: ignore[attr-defined]
+    with pytest.raises(DataError, match="the parts of a sample have 3, 4 jets"):
+        Sample(torch.zeros(3, 1), torch.zeros(4))
+    with pytest.raises(DataError, match="weights of jets"):
+        Sample.from_arrays(np.zeros((3, 1)), [0, 1, 0], [1, -1, 1])
+
+
+def test_samples_of_other_labels_weights_or_tasks_have_other_keys() -> None:
+    base = sample(Classes())
+    others = [
+        replace(base, y=base.y.flip(0)),  # type: ignore[union-attr]
+        replace(base, weight=torch.ones(N_JETS)),
+        replace(base, task=Regression()),
+        base.first(5),
+    ]
+    assert len({base.key, *(other.key for other in others)}) == 5
+    assert base.key == sample(Classes()).key
+
+
+def test_there_is_a_task_for_every_name() -> None:
+    assert {name: kind().metrics[0] for name, kind in TASKS.items()} == {
+        "classes": "accuracy",
+        "binary": "label_auc",
+        "multilabel": "label_auc",
+        "regression": "mean_squared_error",
+        "reconstruction": "mean_squared_error",
+    }
