@@ -89,7 +89,7 @@ def leave(network: Network, x: Tensor, *, confidence: float, quantised: bool = T
     sure = torch.softmax(logits.double(), dim=-1).amax(dim=-1) >= confidence
     sure[-1] = True
     taken = sure.to(torch.uint8).argmax(dim=0)
-    shares = torch.bincount(taken, minlength=len(names)).double() / len(x)
+    shares = torch.bincount(taken, minlength=len(names)).double() / len(taken)
     costs = _costs(network, names)
     mean = float(shares @ torch.tensor(costs, dtype=shares.dtype))
     work = Work(mean, float(costs[int(taken.max())]), float(costs[-1]))
