@@ -29,6 +29,7 @@ def run(recipe: Recipe, *, build: Path, executor: Executor | None = None, track:
         HeppruneError: something in the recipe, the data or the machine is wrong.
     """
     check_folder(build)
+    firmware.check_programs(recipe)  # before the folder is made
     with locked(build, track):
         return _run(Context(recipe, targets.load(recipe.target), build, track, executor=executor))
 

@@ -102,7 +102,6 @@ def test_what_is_right_passes_unread_and_unwritten(folder: Path, stage: str) -> 
         ({"budget": {"dsp": 0.1}}, "0.1 dsp is less than one cell"),
         ({"target": "cms_run3_emtf"}, "'cms_run3_emtf' has no known part"),
         ({"target": "atlas_gep"}, "'atlas_gep' has no known clock"),
-        ({"name": "a" * 70}, "is no firmware name"),
         ({"prune": {"sparsity": 0.5, "granularity": "head"}}, "prune: .*nothing to prune at the granularity 'head'"),
         ({"prune": {"sparsity": 0.5, "granularity": "layer"}}, "prune: no block can leave"),
     ],
