@@ -4,19 +4,66 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hepprune import data, firmware, pruning, search, synthesis, training
     from hepprune.fixed import FixedPoint
+    from hepprune.frontends import read, write
+    from hepprune.hardware.cost import estimate
+    from hepprune.hardware.resources import Budget
+    from hepprune.hardware.targets import load as target
     from hepprune.network import Network
     from hepprune.pruning.plan import prune
+    from hepprune.pruning.surgery import shrink
+    from hepprune.sample import Sample
+    from hepprune.search.sensitivity import analyse as sensitivity
+    from hepprune.task import Task, Tasks
 
 __version__ = "0.1.0"
-__all__ = ["FixedPoint", "Network", "__version__", "prune"]
+__all__ = [
+    "Budget",
+    "FixedPoint",
+    "Network",
+    "Sample",
+    "Task",
+    "Tasks",
+    "__version__",
+    "data",
+    "estimate",
+    "firmware",
+    "prune",
+    "pruning",
+    "read",
+    "search",
+    "sensitivity",
+    "shrink",
+    "synthesis",
+    "target",
+    "training",
+    "write",
+]
 
-
-_HOMES = {"FixedPoint": "hepprune.fixed", "Network": "hepprune.network", "prune": "hepprune.pruning.plan"}
+_ROOMS = {"data", "firmware", "pruning", "search", "synthesis", "training"}
+_HOMES = {
+    "Budget": "hepprune.hardware.resources.Budget",
+    "FixedPoint": "hepprune.fixed.FixedPoint",
+    "Network": "hepprune.network.Network",
+    "Sample": "hepprune.sample.Sample",
+    "Task": "hepprune.task.Task",
+    "Tasks": "hepprune.task.Tasks",
+    "estimate": "hepprune.hardware.cost.estimate",
+    "prune": "hepprune.pruning.plan.prune",
+    "read": "hepprune.frontends.read",
+    "sensitivity": "hepprune.search.sensitivity.analyse",
+    "shrink": "hepprune.pruning.surgery.shrink",
+    "target": "hepprune.hardware.targets.load",
+    "write": "hepprune.frontends.write",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import a name at its first use, so that `import hepprune` stays light."""
+    if name in _ROOMS:
+        return import_module(f"hepprune.{name}")
     if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+        home, _, attribute = _HOMES[name].rpartition(".")
+        return getattr(import_module(home), attribute)
     raise AttributeError(f"module 'hepprune' has no attribute '{name}'")

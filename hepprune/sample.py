@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -12,7 +11,7 @@ from torch import Tensor
 from hepprune.errors import DataError
 from hepprune.files import content_hash
 from hepprune.metrics import Score
-from hepprune.task import Classes, Targets, Task
+from hepprune.task import Classes, Targets, Task, copied
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Sample:
         inputs = x if isinstance(x, tuple | list) else (x,)
         if not len(inputs[0]):
             raise DataError("a sample has no jets")
-        tensors = tuple(torch.tensor(np.asarray(each), dtype=torch.float32) for each in inputs)
+        tensors = tuple(copied(each).float() for each in inputs)
         return cls(tensors, task.targets(y), None if weight is None else _weights(weight), task)
 
     def __len__(self) -> int:
@@ -127,7 +126,7 @@ class Sample:
 
 
 def _weights(weight: Any) -> Tensor:
-    values = torch.tensor(np.asarray(weight), dtype=torch.float32)
+    values = copied(weight).float()
     if not bool(torch.isfinite(values).all()) or bool((values < 0).any()) or not float(values.sum()):
         raise DataError("weights of jets are finite, none is negative, and not all of them are zero")
     return values / values.mean()

@@ -143,7 +143,7 @@ class Classes(OneOutput):
 
     def targets(self, y: Any) -> Tensor:
         """Return classes (n_jets,) int64, or probabilities (n_jets, n_classes) as they are."""
-        given = torch.as_tensor(np.array(y))
+        given = copied(y)
         if given.ndim == 1:
             return _whole(given, "a class")
         if (
@@ -184,7 +184,7 @@ class MultiLabel(OneOutput):
 
     def targets(self, y: Any) -> Tensor:
         """Return float32 targets (n_jets, n_labels)."""
-        given = torch.as_tensor(np.array(y)).float()
+        given = copied(y).float()
         given = given[:, None] if given.ndim == 1 else given
         if given.ndim != 2 or not bool(((given >= 0) & (given <= 1)).all()):
             raise DataError("targets of labels lie between 0 (no) and 1 (yes)")
@@ -237,7 +237,7 @@ class Regression(OneOutput):
 
     def targets(self, y: Any) -> Tensor:
         """Return float32 targets (n_jets, n_out)."""
-        given = torch.as_tensor(np.array(y)).float()
+        given = copied(y).float()
         given = given[:, None] if given.ndim == 1 else given.flatten(1)
         if not bool(torch.isfinite(given).all()):
             raise DataError("a target of a regression is not finite")
@@ -337,6 +337,11 @@ class Tasks(Task):
         if not isinstance(parts, tuple | list) or len(parts) != len(self.outputs):
             given = len(parts) if isinstance(parts, tuple | list) else 1
             raise DataError(f"tasks of {len(self.outputs)} outputs ({', '.join(self.outputs)}) are given {given}")
+
+
+def copied(values: Any) -> Tensor:
+    """Return numbers of any kind as a tensor of their own."""
+    return values.detach().clone() if isinstance(values, Tensor) else torch.as_tensor(np.array(values))
 
 
 def _whole(given: Tensor, what: str) -> Tensor:
