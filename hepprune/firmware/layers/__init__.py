@@ -27,7 +27,7 @@ from hepprune.firmware.layers.outputs import distinct
 from hepprune.firmware.layers.precision import held, types
 from hepprune.firmware.names import PART
 from hepprune.fixed import FixedPoint
-from hepprune.network import Argmax, BatchNorm, Conv, Dense, Input, Layer, Network, ReLU, Softmax
+from hepprune.network import Argmax, BatchNorm, Conv, Dense, Input, Layer, Network, ReLU, Rules, Softmax
 from hepprune.network.layers import (
     Activation,
     Concatenate,
@@ -49,30 +49,34 @@ from hepprune.network.layers import (
 
 __all__ = ["DESCRIPTIONS", "Node", "Place", "described", "distinct", "types", "value_shape"]
 
-DESCRIPTIONS: dict[type[Layer], Callable[[Place, Any], list[Node]]] = {
-    Input: ports.features,
-    Softmax: ports.softmax,
-    Argmax: ports.argmax,
-    Dense: weighted.dense,
-    Conv: weighted.convolution,
-    Recurrent: recurrent.recurrent,
-    BatchNorm: normalisation.batch_norm,
-    LayerNorm: normalisation.layer_norm,
-    ReLU: activation.relu,
-    Activation: activation.activation,
-    PReLU: activation.prelu,
-    Pool: pooling.pool,
-    GlobalPool: pooling.global_pool,
-    Reshape: shaping.reshape,
-    Permute: shaping.permute,
-    Pad: shaping.pad,
-    Crop: shaping.crop,
-    Slice: shaping.slice_,
-    UpSample: shaping.upsample,
-    Concatenate: shaping.concatenate,
-    Merge: arithmetic.merge,
-    Einsum: arithmetic.einsum,
-}
+DESCRIPTIONS: Rules[Callable[[Place, Any], list[Node]]] = Rules(
+    lacks="has no hls4ml form",
+    fix="replace it by layers that have one",
+    table={
+        Input: ports.features,
+        Softmax: ports.softmax,
+        Argmax: ports.argmax,
+        Dense: weighted.dense,
+        Conv: weighted.convolution,
+        Recurrent: recurrent.recurrent,
+        BatchNorm: normalisation.batch_norm,
+        LayerNorm: normalisation.layer_norm,
+        ReLU: activation.relu,
+        Activation: activation.activation,
+        PReLU: activation.prelu,
+        Pool: pooling.pool,
+        GlobalPool: pooling.global_pool,
+        Reshape: shaping.reshape,
+        Permute: shaping.permute,
+        Pad: shaping.pad,
+        Crop: shaping.crop,
+        Slice: shaping.slice_,
+        UpSample: shaping.upsample,
+        Concatenate: shaping.concatenate,
+        Merge: arithmetic.merge,
+        Einsum: arithmetic.einsum,
+    },
+)
 _MAX_COPIES = 7
 _ANY = FixedPoint(12, 4, True, "RND", "SAT")
 # Without a result type of their own, these leave values in the type they come in.
@@ -151,11 +155,7 @@ def _types(network: Network) -> _Types:
 
 def _nodes(network: Network, layer: Layer, found: _Types, *, io_type: str, strategy: str | None) -> list[Node]:
     runs = network.runs(layer)
-    describe = DESCRIPTIONS.get(type(runs))
-    if describe is None:
-        raise NetworkError(
-            f"layer '{layer.name}' ({type(runs).__name__}) has no hls4ml form; replace it by layers that have one"
-        )
+    describe = DESCRIPTIONS.find(runs)
     _check_result(layer, runs)
     place = _place(network, layer, found, io_type=io_type, strategy=strategy)
     if place.streams and len(place.readers) + place.is_output > _MAX_COPIES:

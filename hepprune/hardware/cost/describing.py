@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hepprune.errors import NetworkError, RecipeError, unknown
+from hepprune.errors import RecipeError, unknown
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.hardware.cost import kernels, reuse
 from hepprune.hardware.cost.kernels import HLS4ML_DEFAULT
@@ -35,6 +35,7 @@ from hepprune.network import (
     Recurrent,
     ReLU,
     Reshape,
+    Rules,
     Slice,
     Softmax,
     UpSample,
@@ -120,11 +121,7 @@ def with_dataflow(operations: Iterable[Operation]) -> tuple[Operation, ...]:
 
 
 def _describe(layer: Layer, place: _Place) -> Operation:
-    describe = next((_DESCRIPTIONS[kind] for kind in type(layer).__mro__ if kind in _DESCRIPTIONS), None)
-    if describe is None:
-        known = ", ".join(sorted(kind.__name__ for kind in _DESCRIPTIONS))
-        raise NetworkError(f"layer '{place.name}' ({type(layer).__name__}) has no price; layers with one: {known}")
-    found = describe(layer, place)
+    found = PRICED.find(layer)(layer, place)
     return replace(found, streams=place.streams, sources=place.sources)
 
 
@@ -265,7 +262,7 @@ def _contraction(layer: Einsum, place: _Place) -> Operation:
     return _values(layer, place, "contraction", operands=products, out_width=out_width)
 
 
-_DESCRIPTIONS: dict[type[Layer], Callable[[Any, _Place], Operation]] = {
+_OPERATIONS: dict[type[Layer], Callable[[Any, _Place], Operation]] = {
     Input: _input,
     Dense: _dense,
     Conv: _conv,
@@ -283,3 +280,8 @@ _DESCRIPTIONS: dict[type[Layer], Callable[[Any, _Place], Operation]] = {
     Argmax: lambda layer, place: _values(layer, place, "argmax", out_width=1),
     **dict.fromkeys(_WIRING, lambda layer, place: _values(layer, place, "wiring")),
 }
+PRICED = Rules(
+    lacks="has no price",
+    fix="layers with one: " + ", ".join(sorted(kind.__name__ for kind in _OPERATIONS)),
+    table=_OPERATIONS,
+)

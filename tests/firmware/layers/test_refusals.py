@@ -113,7 +113,7 @@ def test_a_layer_that_no_stream_feeds_is_refused(case: str) -> None:
 
 def test_every_kind_of_layer_has_a_description() -> None:
     refused = {"TopK"}  # by name, as any kind without a description
-    assert {kind.__name__ for kind in layers.DESCRIPTIONS} | {Shared.__name__} | refused == set(LAYERS)
+    assert {kind.__name__ for kind in layers.DESCRIPTIONS.table} | {Shared.__name__} | refused == set(LAYERS)
 
 
 @pytest.mark.parametrize(
