@@ -36,7 +36,7 @@ def tightening(network: Network, price: Price, budget: Budget, *, gather: Callab
             allocate(training, gather(training), price, fits=lambda figures: _within(budget.usage(figures), goals))
             held = passed >= _TIGHTENING
             if held and not budget.met_by(figures := price(training)):
-                raise missed(budget, figures)
+                raise missed(budget, figures, training)
         return held
 
     return prepare

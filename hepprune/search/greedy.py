@@ -50,7 +50,7 @@ def search(
     for stage in stages:
         trained(problem.settings.fit(stage.index).epochs)
         advance(stage)
-    while not _finished(stages, problem):
+    while not _finished(network, stages, problem):
         goals = problem.settings.goals(start, len(stages) + 1)
         network, stage = _run_stage(network, problem, goals, len(stages) + 1, trained)
         stages = (*stages, stage)
@@ -59,10 +59,10 @@ def search(
     return Outcome(network, stages)
 
 
-def _finished(stages: tuple[Stage, ...], problem: Problem) -> bool:
+def _finished(network: Network, stages: tuple[Stage, ...], problem: Problem) -> bool:
     done = len(stages) >= problem.settings.least and problem.budget.met_by(stages[-1].estimate)
     if not done and len(stages) >= 2 * problem.settings.stages + 6:
-        raise missed(problem.budget, stages[-1].estimate)
+        raise missed(problem.budget, stages[-1].estimate, network)
     return done
 
 
@@ -156,7 +156,7 @@ def _best(
         loss = move.predicted_loss / freed if freed > 0 else move.predicted_loss
         candidates.append(((freed <= 0, loss), move, freed, masked, price))
     if not candidates:
-        raise missed(problem.budget, estimate)
+        raise missed(problem.budget, estimate, network)
     _, move, freed, masked, price = min(candidates, key=lambda candidate: candidate[0])
     return move, freed, masked, price
 

@@ -154,12 +154,23 @@ def gain(before: Estimate, after: Estimate, budget: Budget, goals: Mapping[str, 
     return freed
 
 
-def missed(budget: Budget, figures: Estimate) -> BudgetMissedError:
-    """Return the error of an unreachable budget, naming the figure that binds and the closest point."""
+def missed(budget: Budget, figures: Estimate, network: Network) -> BudgetMissedError:
+    """Return the error of an unreachable budget: what binds, the closest point, and what no cut could take away."""
     used = budget.usage(figures)
     name = max(used, key=used.__getitem__)
     closest = figure(figures, name)
     told = "an unknown number" if closest is None else f"{closest:g}"
     return BudgetMissedError(
         f"the budget cannot be reached: {name} binds, {budget.limits()[name]:g} allowed, {told} at the closest point"
+        + _uncut(network, figures, name)
     )
+
+
+def _uncut(network: Network, figures: Estimate, name: str) -> str:
+    """Return how much of a count the layers hold that have nothing to cut, by their names."""
+    counts = {layer.layer: layer.resources.known().get(name, 0.0) for layer in figures.layers}
+    held = {node.name: counts.get(node.name, 0.0) for node in network.nodes if not node.layer.kernels}
+    some = {layer: count for layer, count in held.items() if count > 0}
+    if not some:
+        return ""
+    return f", {sum(some.values()):g} of them in layers without weights: " + ", ".join(f"'{layer}'" for layer in some)

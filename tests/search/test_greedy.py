@@ -188,8 +188,8 @@ def test_a_layer_that_training_silences_is_no_way_to_meet_a_budget(tagger: Netwo
 def test_the_limit_furthest_beyond_is_the_one_that_binds(tagger: Network) -> None:
     figures = toy_price(tagger)
     budget = Budget(latency_ns=figures.latency_ns * 0.9, resources=Resources(lut=(figures.resources.lut or 0) / 10))
-    assert "lut binds" in str(moves.missed(budget, figures))
-    assert f"{figures.resources.lut:g} at the closest point" in str(moves.missed(budget, figures))
+    assert "lut binds" in str(moves.missed(budget, figures, tagger))
+    assert f"{figures.resources.lut:g} at the closest point" in str(moves.missed(budget, figures, tagger))
 
 
 def test_released_digits_leave_only_what_is_pruned(third: Outcome) -> None:

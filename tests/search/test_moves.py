@@ -5,12 +5,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hepprune.fixed import FixedPoint
+from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Budget, Estimate, LayerEstimate, Resources
-from hepprune.network import Network
+from hepprune.network import Conv, Dense, Input, Network, Pool, Reshape
 from hepprune.pruning import importance, masks
 from hepprune.pruning.statistics import Statistics, gather
 from hepprune.sample import Sample
 from hepprune.search import moves
+from hepprune.search.sensitivity import cuttable
 from tests.networks import SEEDS, features, networks, weighted
 
 EVERYTHING = moves.PerKernel({}, masks.GRANULARITIES)
@@ -138,5 +141,22 @@ def test_gain_counts_only_limits_beyond_their_goal() -> None:
         (Budget(10, resources=Resources(ff=5)), "ff binds, 5 allowed, an unknown number at the closest point"),
     ],
 )
-def test_a_missed_budget_names_what_binds_whatever_the_limit(budget: Budget, said: str) -> None:
-    assert said in str(moves.missed(budget, estimate(400, (4, 4), 4)))
+def test_a_missed_budget_names_what_binds_whatever_the_limit(budget: Budget, said: str, tagger: Network) -> None:
+    assert said in str(moves.missed(budget, estimate(400, (4, 4), 4), tagger))
+
+
+def test_a_missed_budget_says_what_layers_without_weights_hold() -> None:
+    kind = FixedPoint(6, 2)
+    types = {"weight_type": kind, "bias_type": kind, "result": kind}
+    layers = [Input("x", (8, 1), kind), Conv("conv", torch.ones(4, 3, 1), torch.zeros(4), **types)]
+    pooled = [
+        Pool("pool", "max", (2,)),
+        Reshape("flat", (12,)),
+        Dense("dense", torch.ones(2, 12), torch.zeros(2), **types),
+    ]
+    network = Network([*layers, *pooled])
+    figures = cost.estimate(network, targets.load("generic_vu13p"), strategy="latency")
+    held = {layer.layer: layer.resources.lut for layer in figures.layers}["pool"]
+    said = str(moves.missed(Budget(resources=Resources(lut=1)), figures, network))
+    assert said.endswith(f"{held:g} of them in layers without weights: 'pool'")
+    assert {kernel.name for kernel, _ in cuttable(network, ("neuron", "weight", "digit"))} == {"conv", "dense"}
