@@ -1,6 +1,7 @@
 """The one model type: typed layers in a graph, in torch, bit-accurate under their quantisers."""
 
-from hepprune.network.graph import Network, exact_activations, exact_logits
+from hepprune.network.exact import exact_activations, exact_logits
+from hepprune.network.graph import Network
 from hepprune.network.layers import (
     Activation,
     Argmax,

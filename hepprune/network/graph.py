@@ -6,9 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hepprune.errors import NetworkError, unknown
@@ -300,33 +298,3 @@ def as_tuple(features: Any) -> tuple[Any, ...]:
     """Return features as one array or tensor for each input; a list of numbers is an array."""
     several = isinstance(features, tuple) or (isinstance(features, list) and any(hasattr(f, "shape") for f in features))
     return tuple(features) if several else (features,)
-
-
-@torch.no_grad()
-def exact_activations(network: Network, features: Any) -> dict[str, NDArray[np.float64]]:
-    """Return every layer's value before any head, bit for bit as the firmware computes it.
-
-    Float64 sums of fixed-point values are exact while every partial sum fits in 53 bits; that is checked, not hoped.
-    Features have shape (n_jets, *shape), or are one such array for each input.
-
-    Raises:
-        NetworkError: a layer has no quantiser, or its accumulator is too wide.
-    """
-    _check_exact(network)
-    double = network.clone().double()
-    inputs = [torch.as_tensor(np.asarray(each, dtype=np.float64)) for each in as_tuple(features)]
-    return {name: v.numpy() for name, v in double.activations(inputs, until=network.raw_outputs).items()}
-
-
-def exact_logits(network: Network, features: Any) -> NDArray[np.float64]:
-    """Return the logits of the only output (n_jets, n_classes) bit for bit as the firmware computes them."""
-    return exact_activations(network, features)[network.raw_output]
-
-
-def _check_exact(network: Network) -> None:
-    from hepprune.network.ranges import accumulators
-
-    for layer in network.inputs:
-        if layer.result is None:
-            raise NetworkError(f"layer '{layer.name}' has no fixed-point type, so it has no exact value")
-    accumulators(network)

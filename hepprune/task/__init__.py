@@ -1,0 +1,36 @@
+"""Tasks: what the outputs of a network mean, what they are trained towards, and by what they are judged."""
+
+from hepprune.errors import DataError, unknown
+from hepprune.task.base import Raw, Targets, Task, copied
+from hepprune.task.kinds import Binary, Classes, MultiLabel, Reconstruction, Regression
+from hepprune.task.several import Tasks
+
+__all__ = [
+    "TASKS",
+    "Binary",
+    "Classes",
+    "MultiLabel",
+    "Raw",
+    "Reconstruction",
+    "Regression",
+    "Targets",
+    "Task",
+    "Tasks",
+    "copied",
+    "find",
+]
+
+TASKS: dict[str, type[Task]] = {
+    "classes": Classes,
+    "binary": Binary,
+    "multilabel": MultiLabel,
+    "regression": Regression,
+    "reconstruction": Reconstruction,
+}
+
+
+def find(name: str) -> type[Task]:
+    """Return the task of that name."""
+    if name not in TASKS:
+        raise DataError(unknown("task", name, TASKS))
+    return TASKS[name]

@@ -1,0 +1,126 @@
+"""What a task is: targets, a loss with its curvature, distillation, and metrics."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hepprune import metrics
+from hepprune.errors import DataError, unknown
+from hepprune.metrics import Score
+
+Floats = NDArray[np.float64]
+
+
+Targets = Tensor | tuple[Tensor, ...]
+Raw = Tensor | tuple[Tensor, ...]  # every output before its head, (n_jets, *shape); alone where there is one
+Arrays = Floats | tuple[Floats, ...]
+
+
+class Task(ABC):
+    """What the outputs of a network mean, and how they are trained and judged.
+
+    Weights (n_jets,) have a mean of one; a jet of weight two counts twice.
+    """
+
+    @property
+    @abstractmethod
+    def metrics(self) -> tuple[str, ...]:
+        """The names of the metrics that judge the task, the primary one first."""
+
+    @abstractmethod
+    def targets(self, y: Any) -> Targets:
+        """Return targets as the loss takes them.
+
+        Raises:
+            DataError: they are none of this task.
+        """
+
+    @abstractmethod
+    def each(self, raw: Raw, y: Targets) -> Tensor:
+        """Return the loss of each jet, (n_jets,)."""
+
+    @abstractmethod
+    def directions(self, raw: Raw, y: Targets) -> tuple[Tensor, ...]:
+        """Return values of each jet (n_jets,) whose gradients, squared and added, are the Gauss-Newton diagonal."""
+
+    @abstractmethod
+    def taught(self, y: Targets, teacher: Raw) -> Targets:
+        """Return targets half of which are what a teacher puts out (distillation, arXiv:1503.02531)."""
+
+    @abstractmethod
+    def score(self, name: str, raw: Arrays, y: Any, weight: Floats | None = None) -> Score:
+        """Return one metric of raw outputs (n_jets, n_out)."""
+
+    def scores(
+        self, raw: Arrays, y: Any, weight: Floats | None = None, names: Iterable[str] | None = None
+    ) -> dict[str, Score]:
+        """Return metrics, all or those named, the primary one first.
+
+        Raises:
+            DataError: a name is none of the task's.
+        """
+        wanted = set(self.metrics if names is None else names)
+        for name in wanted - set(self.metrics):
+            raise DataError(unknown("metric", name, self.metrics))
+        return {name: self.score(name, raw, y, weight) for name in self.metrics if name in wanted}
+
+    def loss(self, raw: Raw, y: Targets, weight: Tensor | None = None, *, reduction: str = "mean") -> Tensor:
+        """Return the "mean" or the "sum" of the loss over jets."""
+        losses = self.each(raw, y) if weight is None else self.each(raw, y) * weight
+        return losses.mean() if reduction == "mean" else losses.sum()
+
+
+class OneOutput(Task):
+    """A task of the only output, raw (n_jets, n_out)."""
+
+    def each(self, raw: Raw, y: Targets) -> Tensor:
+        """Return the loss of each jet, (n_jets,)."""
+        return self._each(only(raw), only(y))
+
+    def directions(self, raw: Raw, y: Targets) -> tuple[Tensor, ...]:
+        """Return values of each jet (n_jets,) whose gradients, squared and added, are the Gauss-Newton diagonal."""
+        values = only(raw)
+        factors = self.factors(values.detach(), only(y))
+        return tuple(torch.einsum("no,no->n", values, column) for column in factors.unbind(dim=-1))
+
+    def taught(self, y: Targets, teacher: Raw) -> Tensor:
+        """Return targets half of which are what a teacher puts out."""
+        return self._taught(only(y), only(teacher))
+
+    def score(self, name: str, raw: Arrays, y: Any, weight: Floats | None = None) -> Score:
+        """Return one metric of raw outputs (n_jets, n_out)."""
+        (values,) = raw if isinstance(raw, tuple) else (raw,)
+        (truth,) = y if isinstance(y, tuple) else (y,)
+        return metrics.find(name)(values, truth, weight)
+
+    @abstractmethod
+    def _each(self, raw: Tensor, y: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def _taught(self, y: Tensor, teacher: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def factors(self, raw: Tensor, y: Tensor) -> Tensor:
+        """Return F (n_jets, n_out, k) with F F^T the second derivative of a jet's loss by its raw outputs.
+
+        Where that is not positive, F F^T is the nearest that is: the Gauss-Newton approximation.
+        """
+
+
+def only(values: Raw) -> Tensor:
+    """Return the values of the only output, and refuse several."""
+    if isinstance(values, tuple):
+        if len(values) != 1:
+            raise DataError(f"one output is judged by this task and {len(values)} are given; name a task for each")
+        return values[0]
+    return values
+
+
+def copied(values: Any) -> Tensor:
+    """Return numbers of any kind as a tensor of their own."""
+    return values.detach().clone() if isinstance(values, Tensor) else torch.as_tensor(np.array(values))

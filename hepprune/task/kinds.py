@@ -1,0 +1,160 @@
+"""The tasks of one output: classes, labels, and numbers."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hepprune.errors import DataError, unknown
+from hepprune.task.base import OneOutput, Raw, Targets, copied, only
+
+
+@dataclass(frozen=True)
+class Classes(OneOutput):
+    """One of several classes a jet: raw outputs are logits, targets whole numbers or probabilities of each class."""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Accuracy above all."""
+        return ("accuracy", "auc", "cross_entropy")
+
+    def targets(self, y: Any) -> Tensor:
+        """Return classes (n_jets,) int64, or probabilities (n_jets, n_classes) as they are."""
+        given = copied(y)
+        if given.ndim == 1:
+            return _whole(given, "a class")
+        if (
+            given.ndim != 2
+            or (given < 0).any()
+            or not torch.allclose(given.double().sum(dim=1), torch.ones(()).double())
+        ):
+            raise DataError("targets of classes are one whole number a jet, or probabilities that add up to one")
+        return given.float()
+
+    def loss(self, raw: Raw, y: Targets, weight: Tensor | None = None, *, reduction: str = "mean") -> Tensor:
+        """Return the "mean" or the "sum" of the cross-entropy over jets, in nats."""
+        if weight is None:  # in one operation, faster than jet by jet
+            return nn.functional.cross_entropy(only(raw), only(y), reduction=reduction)
+        return super().loss(raw, y, weight, reduction=reduction)
+
+    def _each(self, raw: Tensor, y: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(raw, y, reduction="none")
+
+    def factors(self, raw: Tensor, y: Tensor) -> Tensor:
+        """Return diag(sqrt p) - p sqrt(p)^T, whose square is diag(p) - p p^T."""
+        p = torch.softmax(raw, dim=-1)
+        return torch.diag_embed(p.sqrt()) - p[:, :, None] * p.sqrt()[:, None, :]
+
+    def _taught(self, y: Tensor, teacher: Tensor) -> Tensor:
+        known = torch.softmax(teacher, dim=-1)
+        return (known + (y if y.ndim == 2 else nn.functional.one_hot(y, known.shape[1]))) / 2
+
+
+@dataclass(frozen=True)
+class MultiLabel(OneOutput):
+    """Several yes-or-no questions a jet: raw outputs are their logits, targets probabilities between 0 and 1."""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The AUC above all, averaged over labels."""
+        return ("label_auc", "label_accuracy", "label_cross_entropy")
+
+    def targets(self, y: Any) -> Tensor:
+        """Return float32 targets (n_jets, n_labels)."""
+        given = copied(y).float()
+        given = given[:, None] if given.ndim == 1 else given
+        if given.ndim != 2 or not bool(((given >= 0) & (given <= 1)).all()):
+            raise DataError("targets of labels lie between 0 (no) and 1 (yes)")
+        return given
+
+    def _each(self, raw: Tensor, y: Tensor) -> Tensor:
+        """Return the binary cross-entropy in nats, its mean over labels."""
+        return nn.functional.binary_cross_entropy_with_logits(raw, y.to(raw.dtype), reduction="none").mean(dim=-1)
+
+    def factors(self, raw: Tensor, y: Tensor) -> Tensor:
+        """Return the standard deviation of each label."""
+        p = torch.sigmoid(raw)
+        return torch.diag_embed((p * (1 - p) / raw.shape[-1]).sqrt())
+
+    def _taught(self, y: Tensor, teacher: Tensor) -> Tensor:
+        return (torch.sigmoid(teacher) + y) / 2
+
+
+@dataclass(frozen=True)
+class Binary(MultiLabel):
+    """One yes-or-no question a jet, by one logit; targets are 0 and 1."""
+
+    def targets(self, y: Any) -> Tensor:
+        """Return float32 targets (n_jets, 1)."""
+        found = super().targets(y)
+        if found.shape[1] != 1:
+            raise DataError(f"a yes-or-no question has one target a jet, not {found.shape[1]}")
+        return found
+
+
+@dataclass(frozen=True)
+class Regression(OneOutput):
+    """Numbers to be met: `kind` "mse", "huber" (linear beyond `delta`) or "relative", of (raw - y) / y as for a pT."""
+
+    kind: str = "mse"
+    delta: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse a loss that does not exist."""
+        if self.kind not in {"mse", "huber", "relative"}:
+            raise DataError(unknown("loss of a regression", self.kind, ("mse", "huber", "relative")))
+        if not (math.isfinite(self.delta) and self.delta > 0):
+            raise DataError(f"a huber loss turns linear at {self.delta:g}; it must be above zero")
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What is nearest to the loss above all."""
+        first = {"relative": ("mean_squared_relative_error",), "huber": ("mean_absolute_error",)}.get(self.kind, ())
+        return (*first, *(name for name in ("mean_squared_error", "mean_absolute_error") if name not in first))
+
+    def targets(self, y: Any) -> Tensor:
+        """Return float32 targets (n_jets, n_out)."""
+        given = copied(y).float()
+        given = given[:, None] if given.ndim == 1 else given.flatten(1)
+        if not bool(torch.isfinite(given).all()):
+            raise DataError("a target of a regression is not finite")
+        if self.kind == "relative" and bool((given == 0).any()):
+            raise DataError("a target of a relative regression is zero, and nothing can be relative to it")
+        return given
+
+    def _each(self, raw: Tensor, y: Tensor) -> Tensor:
+        """Return the loss in units of y squared (of a relative one: none), its mean over outputs."""
+        wanted = y.to(raw.dtype)
+        if self.kind == "huber":
+            each = nn.functional.huber_loss(raw.flatten(1), wanted, reduction="none", delta=self.delta)
+        else:
+            each = ((raw.flatten(1) - wanted) / (wanted if self.kind == "relative" else 1)) ** 2
+        return each.mean(dim=-1)
+
+    def factors(self, raw: Tensor, y: Tensor) -> Tensor:
+        """Return the root of the second derivative by each output, which a huber loss has none of beyond `delta`."""
+        wanted = y.to(raw.dtype)
+        bend = torch.full_like(raw, 2.0)
+        if self.kind == "relative":
+            bend = 2 / wanted**2
+        elif self.kind == "huber":
+            bend = ((raw - wanted).abs() <= self.delta).to(raw.dtype)
+        return torch.diag_embed((bend / raw.shape[-1]).sqrt())
+
+    def _taught(self, y: Tensor, teacher: Tensor) -> Tensor:
+        return (teacher.flatten(1) + y) / 2
+
+
+@dataclass(frozen=True)
+class Reconstruction(Regression):
+    """What goes in shall come out, as in an autoencoder: the targets are the features themselves."""
+
+
+def _whole(given: Tensor, what: str) -> Tensor:
+    whole = given.long()
+    if given.is_complex() or not torch.equal(whole.to(given.dtype), given):
+        wrong = given[whole.to(given.dtype) != given][0].item()
+        raise DataError(f"{what} is a whole number, {wrong:g} is not")
+    return whole

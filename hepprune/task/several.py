@@ -1,0 +1,70 @@
+"""A task for each of several outputs."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hepprune.errors import DataError, unknown
+from hepprune.metrics import Score
+from hepprune.task.base import Arrays, Floats, Raw, Targets, Task, only
+
+
+@dataclass(frozen=True)
+class Tasks(Task):
+    """What each output means, by its name and in the network's order, and its share in the loss (1 by default)."""
+
+    outputs: Mapping[str, Task]
+    shares: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse shares of outputs that do not exist, and ones that are no positive numbers."""
+        for name, share in self.shares.items():
+            if name not in self.outputs:
+                raise DataError(unknown("output", name, self.outputs))
+            if not (math.isfinite(share) and share > 0):
+                raise DataError(f"the share of output '{name}' in the loss is {share:g}; it must be above zero")
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics of every output, each by `<output>.<metric>`."""
+        return tuple(f"{name}.{metric}" for name, task in self.outputs.items() for metric in task.metrics)
+
+    def targets(self, y: Any) -> tuple[Tensor, ...]:
+        """Return the targets of every output, given by name or in order."""
+        parts = [y[name] for name in self.outputs] if isinstance(y, Mapping) else list(y)
+        self._check(parts)
+        return tuple(only(task.targets(part)) for task, part in zip(self.outputs.values(), parts, strict=True))
+
+    def each(self, raw: Raw, y: Targets) -> Tensor:
+        """Return the loss of each jet, (n_jets,), all outputs by their shares."""
+        return torch.stack([share * task.each(*pair) for share, task, pair in self._parts(raw, y)]).sum(dim=0)
+
+    def directions(self, raw: Raw, y: Targets) -> tuple[Tensor, ...]:
+        """Return those of every output, weighted by the root of its share."""
+        parts = self._parts(raw, y)
+        return tuple(math.sqrt(share) * each for share, task, pair in parts for each in task.directions(*pair))
+
+    def taught(self, y: Targets, teacher: Raw) -> tuple[Tensor, ...]:
+        """Return targets half of which are what a teacher puts out."""
+        return tuple(only(task.taught(own, said)) for _, task, (said, own) in self._parts(teacher, y))
+
+    def score(self, name: str, raw: Arrays, y: Any, weight: Floats | None = None) -> Score:
+        """Return one metric of one output, named `<output>.<metric>`."""
+        self._check(raw)
+        output, _, metric = name.partition(".")
+        index = list(self.outputs).index(output)
+        return self.outputs[output].score(metric, raw[index], y[index], weight)
+
+    def _parts(self, raw: Raw, y: Targets) -> list[tuple[float, Task, tuple[Tensor, Tensor]]]:
+        self._check(raw)
+        pairs = zip(self.outputs.items(), raw, y, strict=True)
+        return [(self.shares.get(name, 1.0), task, (own, truth)) for (name, task), own, truth in pairs]
+
+    def _check(self, parts: Any) -> None:
+        if not isinstance(parts, tuple | list) or len(parts) != len(self.outputs):
+            given = len(parts) if isinstance(parts, tuple | list) else 1
+            raise DataError(f"tasks of {len(self.outputs)} outputs ({', '.join(self.outputs)}) are given {given}")
