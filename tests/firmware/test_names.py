@@ -34,7 +34,7 @@ INPUTS = (
 def many_names() -> Network:
     """Every dangerous name an input; layers whose own nodes or types would have another's name; outputs twice."""
     inputs = [Input(name, 2, KIND) for name in INPUTS]
-    weight = torch.tensor(np.random.default_rng(0).integers(-1, 2, (4, 2 * len(inputs))) * 1.0)
+    weight = torch.tensor(np.random.default_rng(0).integers(-1, 2, (4, 2 * len(inputs))), dtype=torch.float32)
     dense = Dense("softmax", weight, torch.zeros(4), weight_type=FixedPoint(4, 2), bias_type=KIND, result=KIND)
     layers = [Concatenate("softmax_exp"), dense, ReLU("softmax_exp_1", KIND), Softmax("class")]
     sources = {"softmax_exp": INPUTS, "softmax": "softmax_exp", "softmax_exp_1": "softmax", "class": "softmax"}

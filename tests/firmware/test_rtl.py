@@ -16,7 +16,7 @@ PART = "xcvu13p-flga2577-2-e"
 
 @pytest.fixture(scope="module")
 def solution() -> rtl.Solution:
-    weight = torch.tensor(np.random.default_rng(0).normal(size=(3, 8)))
+    weight = torch.tensor(np.random.default_rng(0).normal(size=(3, 8)), dtype=torch.float32)
     dense = Dense("fc", weight, torch.zeros(3), weight_type=FixedPoint(6, 2), bias_type=FixedPoint(12, 4))
     return rtl.solve(Network([Input("features", 8, FixedPoint(6, 2)), dense]))
 

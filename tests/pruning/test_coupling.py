@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from hepprune import frontends
 from hepprune.errors import NetworkError
-from hepprune.firmware import hls, modelgraph
-from hepprune.firmware.layers import described
+from hepprune.firmware import hls, modelgraph, names
+from hepprune.firmware.layers import described, distinct
+from hepprune.firmware.names import Names
 from hepprune.network import Dense, Input, Merge, Network, Recurrent
 from hepprune.network.layers import Concatenate
 from hepprune.pruning import coupling, masks, surgery
@@ -140,8 +141,9 @@ def exported(network: Network, folder: Path) -> Any:
     for layer in network:
         if hasattr(layer, "strategy"):
             layer.strategy = "latency"
-    nodes = described(network, io_type="io_parallel")
-    return modelgraph.build(network, nodes, folder, {"part": "xcvu13p", "io_type": "io_parallel"})
+    nodes, outputs = distinct(described(network, io_type="io_parallel"), network.outputs)
+    table = Names({"it": "it"}, names.safe(node.name for node in nodes))
+    return modelgraph.build(nodes, outputs, table, folder, {"part": "xcvu13p", "io_type": "io_parallel"})
 
 
 @pytest.mark.parametrize("stage", graphs.STAGES)

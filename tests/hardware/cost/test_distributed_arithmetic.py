@@ -209,7 +209,7 @@ def test_rounding_half_up_costs_as_little_as_da4ml_says_since_the_bias_takes_it_
     assert prices[1] == prices[0]
 
 
-def test_a_network_of_5000_weights_is_priced_in_less_than_10_ms() -> None:
+def test_a_network_of_5000_weights_is_priced_in_milliseconds() -> None:
     network = random_network(4, (16, 64, 48, 16, 5), 0.5)
     variants = [network.clone() for _ in range(20)]
     for n, variant in enumerate(variants):  # in every matrix, so that nothing is found priced
@@ -221,7 +221,7 @@ def test_a_network_of_5000_weights_is_priced_in_less_than_10_ms() -> None:
         started = time.process_time()
         cost.estimate(variant, TARGET)
         seconds.append(time.process_time() - started)
-    assert min(seconds) < 0.01  # 1.7 ms on one core, and more where others use it too
+    assert min(seconds) < 0.05  # 1.7 ms on one core, and several times more where others use it too
 
 
 def test_biases_alone_cost_exactly_what_da4ml_says() -> None:
