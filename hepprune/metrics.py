@@ -69,7 +69,7 @@ def metric(function: Metric) -> Metric:
     @functools.wraps(function)
     def checked(logits: Floats, labels: NDArray[np.integer[Any]], weight: Floats | None = None) -> Score:
         _check(logits, labels)
-        return function(logits, labels, weight)
+        return function(logits, labels) if weight is None else function(logits, labels, weight)
 
     METRICS[function.__name__] = checked
     return checked
@@ -80,8 +80,10 @@ def of_values(function: Metric) -> Metric:
 
     @functools.wraps(function)
     def checked(values: Floats, targets: Floats, weight: Floats | None = None) -> Score:
+        if not np.size(values):
+            raise DataError("a metric needs at least one jet")
         flat, wanted = values.reshape(len(values), -1), np.asarray(targets, np.float64).reshape(len(targets), -1)
-        if flat.shape != wanted.shape or not flat.size:
+        if flat.shape != wanted.shape:
             raise DataError(f"values of shape {values.shape} are not judged by targets of shape {targets.shape}")
         if not (np.isfinite(flat).all() and np.isfinite(wanted).all()):
             raise DataError("values or targets are not finite; look for NaN and extreme values among the features")

@@ -10,6 +10,7 @@ from sklearn.metrics import accuracy_score, log_loss, roc_auc_score, roc_curve
 from hepprune import metrics
 from hepprune.errors import DataError
 from hepprune.metrics import Score
+from hepprune.task import Classes
 from tests.networks import SEEDS
 
 Pair = tuple[NDArray[np.float64], NDArray[np.int64]]
@@ -79,7 +80,7 @@ def test_cross_entropy_equals_scikit_learn(seed: int) -> None:
     assert metrics.cross_entropy(logits, labels).value == pytest.approx(log_loss(labels, probabilities))
 
 
-@pytest.mark.parametrize("name", sorted(metrics.METRICS))
+@pytest.mark.parametrize("name", Classes().metrics)
 @pytest.mark.parametrize("step", [0.0, 1.0])
 def test_errors_agree_with_the_bootstrap(name: str, step: float) -> None:
     logits, labels = draw(3, n_jets=500, n_classes=3, step=step)
@@ -88,7 +89,7 @@ def test_errors_agree_with_the_bootstrap(name: str, step: float) -> None:
     assert metric(logits, labels).error == pytest.approx(expected, rel=0.15)
 
 
-@pytest.mark.parametrize("name", sorted(metrics.METRICS))
+@pytest.mark.parametrize("name", Classes().metrics)
 def test_errors_of_differences_agree_with_the_bootstrap(name: str) -> None:
     logits, labels = draw(5, n_jets=500, n_classes=3)
     other = logits + np.random.default_rng(2).normal(size=logits.shape) * 0.5
@@ -101,14 +102,14 @@ def test_errors_of_differences_agree_with_the_bootstrap(name: str) -> None:
     assert found.error < np.hypot(metric(logits, labels).error, metric(other, labels).error)
 
 
-@pytest.mark.parametrize("name", sorted(metrics.METRICS))
+@pytest.mark.parametrize("name", Classes().metrics)
 def test_identical_scores_differ_by_exactly_nothing(name: str) -> None:
     logits, labels = draw(0)
     found = metrics.difference(metrics.find(name)(logits, labels), metrics.find(name)(logits.copy(), labels))
     assert (found.value, found.error, found.significant) == (0.0, 0.0, False)
 
 
-@pytest.mark.parametrize("name", sorted(metrics.METRICS))
+@pytest.mark.parametrize("name", Classes().metrics)
 @given(seed=SEEDS)
 def test_influences_have_mean_zero(name: str, seed: int) -> None:
     assert metrics.find(name)(*draw(seed)).influence.mean() == pytest.approx(0, abs=1e-12)
@@ -142,7 +143,7 @@ NO_JETS = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(metrics.METRICS))
+@pytest.mark.parametrize("name", Classes().metrics)
 @pytest.mark.parametrize("what", NO_JETS)
 def test_what_no_metric_makes_sense_of_is_refused_by_each(name: str, what: str) -> None:
     logits, labels, said = NO_JETS[what]
@@ -164,7 +165,7 @@ def test_a_metric_of_your_own_is_spared_what_makes_no_sense(monkeypatch: pytest.
 
 
 def test_an_unknown_metric_lists_the_choices() -> None:
-    with pytest.raises(DataError, match="unknown metric 'acuracy'; choose one of: accuracy, auc, cross_entropy"):
+    with pytest.raises(DataError, match="unknown metric 'acuracy'; choose one of: accuracy, "):
         metrics.find("acuracy")
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 import hepprune
 from hepprune.errors import NetworkError
-from hepprune.network import Dense, Input, Network, Recurrent, Shared, Weighted, identity, load, save
+from hepprune.network import Dense, Input, Network, Recurrent, Shared, identity, load, save
 from hepprune.network.layers.recurrent import GATES, KERNELS
 from hepprune.pruning import gradients, importance, masks, plan, statistics, surgery
 from hepprune.pruning.masks import Cut
@@ -155,10 +155,10 @@ def test_a_criterion_that_gathers_nothing_of_them_says_so_and_cuts_the_rest(capl
         granularities=("weight",),
         gathers=lambda net, *_: {la.name: 0 for la in weighted(net)},
     )
-    def outer(layer: Weighted, granularity: str, _: int) -> torch.Tensor:
+    def outer(kernel: Kernel, granularity: str, _: int) -> torch.Tensor:
         """Return the size of the weights of dense layers and convolutions alone."""
         del granularity
-        return layer.used_weight().abs()
+        return kernel.used().abs()
 
     network = chain("lstm").double()
     try:

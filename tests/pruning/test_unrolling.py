@@ -141,6 +141,6 @@ def test_every_jet_counts_not_only_the_last_batch(batch_size: int, monkeypatch: 
 def test_what_is_not_finite_is_refused(of: object) -> None:
     network, (x, y) = chain("gru").double(), drawn_jets(chain("gru"))
     with pytest.raises(DataError, match="not finite"):
-        of(network, x * torch.nan, y)  # type: ignore[operator]
+        of(network, Sample(x * torch.nan, y))  # type: ignore[operator]
     with pytest.raises(DataError, match="at least one jet"):
-        of(network, x[:0], y[:0])  # type: ignore[operator]
+        of(network, Sample(x[:0], y[:0]))  # type: ignore[operator]
