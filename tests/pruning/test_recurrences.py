@@ -8,7 +8,7 @@ from torch import nn
 
 import hepprune
 from hepprune.errors import NetworkError
-from hepprune.network import Dense, Input, Network, Recurrent, Shared, identity, load, save
+from hepprune.network import Dense, Input, Kernel, Network, Recurrent, Shared, identity, load, save
 from hepprune.network.layers.recurrent import GATES, KERNELS
 from hepprune.pruning import gradients, importance, masks, plan, statistics, surgery
 from hepprune.pruning.masks import Cut
