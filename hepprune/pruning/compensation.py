@@ -29,15 +29,18 @@ _MAX_VALUES = 2**24  # of what arrives at one layer, or of the inverses of its o
 
 
 @torch.no_grad()
-def moments(network: Network, sample: Sample, *, batch_size: int = 4096) -> dict[str, Tensor]:
+def moments(network: Network, sample: Sample | Tensor, *, batch_size: int = 4096) -> dict[str, Tensor]:
     """Return E[z z^T] of what arrives at each layer, z = [x; 1], float64 (groups, n_weights + 1, n_weights + 1).
 
-    n_weights is that of one output. Targets are not needed. Of a recurrent layer there is one for each of its parts,
-    by their names, over all steps of the jets: see `forcing.Part.reads` for what its z are.
+    n_weights is that of one output. Targets are not needed, so that features (n_jets, *shape) alone will do. Of a
+    recurrent layer there is one for each of its parts, by their names, over all steps of the jets: see
+    `forcing.Part.reads` for what its z are.
 
     Raises:
         DataError: there are no jets, or a value is not finite.
     """
+    if isinstance(sample, Tensor):
+        sample = Sample((sample,), sample)
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
     for jets in sample.batches(min(batch_size, _fitting(network, sample))):
