@@ -20,6 +20,12 @@ Features = Tensor | Sequence[Tensor]  # one tensor (n_jets, *shape) for each inp
 V = TypeVar("V")
 
 
+def check_depth(n_layers: int) -> None:
+    """Refuse more layers than any trigger network has, before time is spent on making them."""
+    if n_layers > MAX_LAYERS:
+        raise NetworkError(f"a network of {n_layers} layers is no trigger network; it has at most {MAX_LAYERS}")
+
+
 class Network(nn.Module):
     """A graph of layers, channels last, from its Inputs to its outputs.
 
@@ -36,8 +42,7 @@ class Network(nn.Module):
         super().__init__()
         chain = list(layers)
         names = [layer.name for layer in chain]
-        if len(chain) > MAX_LAYERS:
-            raise NetworkError(f"a network of {len(chain)} layers is no trigger network; it has at most {MAX_LAYERS}")
+        check_depth(len(chain))
         if repeated := [name for name, count in Counter(names).items() if count > 1]:
             raise NetworkError(f"two layers share the name '{repeated[0]}'")
         if not chain or not isinstance(chain[0], Input):

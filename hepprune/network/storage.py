@@ -10,7 +10,7 @@ import torch
 from hepprune import arrays
 from hepprune.errors import HeppruneError, NetworkError, unknown
 from hepprune.files import content_hash, replacing
-from hepprune.network.graph import Network
+from hepprune.network.graph import Network, check_depth
 from hepprune.network.layers import LAYERS, Layer
 from hepprune.network.settings import checked
 from hepprune.quantisers import from_json
@@ -52,6 +52,7 @@ def identity(network: Network) -> str:
 
 
 def _build(structure: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Network:
+    check_depth(len(structure["layers"]))
     layers = [_layer(dict(settings), tensors) for settings in structure["layers"]]
     return Network(layers, structure["sources"], structure.get("outputs"))
 
