@@ -80,7 +80,7 @@ def test_taggers_are_compared_on_the_test_jets_by_every_metric(built: Path, smal
     gap, labels = summary.compressed_minus_baseline, jets.test.y.numpy()
     logits = [
         exact_logits(each, jets.test.features.numpy())
-        for each in (network.load(built / "network.npz"), taggers.baseline(context, jets))
+        for each in (network.load(built / "network.npz"), taggers.baseline(context, jets, None))
     ]
     lost = metrics.difference(*(metrics.cross_entropy(each, labels) for each in logits))
     assert (gap.cross_entropy, gap.cross_entropy_err) == pytest.approx((lost.value, lost.error))

@@ -57,6 +57,11 @@ def _kif(kind: FixedPoint) -> tuple[int, int, int]:
     return int(kind.signed), kind.integer - int(kind.signed), kind.fraction
 
 
+def zeros(n: int) -> list[Any]:
+    """Return variables that are constantly zero."""
+    return [_constant(0.0)] * n
+
+
 def _constant(value: float, *, factor: Any = 1) -> Any:
     from da4ml.trace import FixedVariable, HWConfig
 
