@@ -12,11 +12,11 @@ from typing import Any
 import torch
 
 from hepprune.errors import NetworkError
-from hepprune.firmware import names, tracing
+from hepprune.firmware import adders, names, tracing
 from hepprune.firmware.folders import check_names, replacing_folder
 from hepprune.firmware.names import Names
 from hepprune.fixed import FixedPoint
-from hepprune.network import Dense, Input, Network
+from hepprune.network import Dense, Input, Network, Node
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,26 @@ class Solution:
     cost: float
     depth: float
 
+    @property
+    def solved(self) -> "Solved":
+        """What the graph costs, without the graph."""
+        return Solved(self.cost, self.depth)
+
+
+@dataclass(frozen=True)
+class Solved:
+    """The exact cost in LUT and depth in adder levels of a network's adder graph."""
+
+    lut: float
+    depth: float
+
 
 @dataclass(frozen=True)
 class Design:
     """Pipelined Verilog in a folder, for a part and a clock period in ns.
 
     `latency_cycles` counts clock periods from the edge that takes a jet into the input register to the edge that takes
-    its logits into the output register: one per pipeline stage.
+    its logits into the output register: one per pipeline stage. `solved` is absent from notes of older versions.
     """
 
     folder: Path
@@ -43,6 +56,7 @@ class Design:
     sources: tuple[Path, ...]
     part: str
     clock_ns: float
+    solved: Solved | None = None
 
 
 def solve(network: Network, *, depth_slack: int = 2) -> Solution:
@@ -69,6 +83,26 @@ def probe(network: Network) -> Solution:
     return _solution(ports, [value for name, layer in values.items() if name not in inputs for value in layer])
 
 
+def refusals(network: Network) -> dict[str, str]:
+    """Return why layers cannot be traced, with what helps, by their names; nothing is solved for it.
+
+    What flows are constants, of a network without weights, so that no rule has a matrix to solve.
+    """
+    bare, reasons = network.clone().double(), dict[str, str]()
+    for kernel in bare.kernels:
+        kernel.digit_limit.zero_()
+
+    def attempt(node: Node, *arriving: list[Any]) -> list[Any]:
+        try:
+            return tracing.trace(node, *arriving, depth_slack=0)
+        except NetworkError as problem:
+            reasons[node.name] = str(problem)
+            return [adders.constant(0.0)] * math.prod(node.shape)
+
+    bare.interpret(attempt, until=bare.raw_outputs)
+    return reasons
+
+
 def _values(network: Network, depth_slack: int) -> dict[str, list[Any]]:
     double = network.clone().double()  # float32 would round half-way weights differently from `exact_logits`
     rule = functools.partial(tracing.trace, depth_slack=depth_slack)
@@ -76,22 +110,8 @@ def _values(network: Network, depth_slack: int) -> dict[str, list[Any]]:
 
 
 def _solution(ports: list[Any], outputs: list[Any]) -> Solution:
-    from da4ml.trace import comb_trace
-
-    logic = _with_bits(comb_trace(ports, outputs, keep_dead_inputs=True))
+    logic = adders.graph(ports, outputs)
     return Solution(logic, float(logic.cost), float(max(logic.out_latency)))
-
-
-def _with_bits(logic: Any) -> Any:
-    """Return the graph with one bit for each output where all are constantly zero, since no port is of no bits."""
-    from da4ml.cmvm.types import QInterval
-
-    if any(interval.min or interval.max for interval in logic.out_qint):
-        return logic
-    zeros = set(logic.out_idxs)
-    bit = QInterval(0.0, 1.0, 1.0)
-    ops = [op._replace(qint=bit) if index in zeros else op for index, op in enumerate(logic.ops)]
-    return logic._replace(ops=ops)
 
 
 def write_verilog(
@@ -104,21 +124,16 @@ def write_verilog(
     Raises:
         NetworkError: the name is no Verilog identifier, or part or clock cannot be right.
     """
-    from da4ml.codegen import RTLModel
-    from da4ml.trace import to_pipeline
-
     check_names(name, part=part, clock_ns=clock_ns)
     top = names.safe([name])
-    n_stages = cycles(solution.depth, levels_per_cycle)
-    pipeline = to_pipeline(solution.logic, max(1, math.ceil(solution.depth / n_stages)), retiming=False)
+    levels = max(1, math.ceil(solution.depth / cycles(solution.depth, levels_per_cycle)))
     with replacing_folder(folder) as new:
-        model = RTLModel(pipeline, top[name], new, part_name=part, clock_period=clock_ns, print_latency=False)
-        model.write()
+        n_stages = adders.write_verilog(solution.logic, new, top=top[name], levels=levels, part=part, clock_ns=clock_ns)
         Names(top, {}).write(new)
-    modules = [top[name], *(f"{top[name]}_stage{stage}" for stage in range(len(pipeline.solutions)))]
+    modules = [top[name], *(f"{top[name]}_stage{stage}" for stage in range(n_stages))]
     static = sorted((folder / "src" / "static").glob("*.v"))
     sources = (*(folder / "src" / f"{module}.v" for module in modules), *static)
-    return Design(folder, top[name], len(pipeline.solutions), 1, sources, part, clock_ns)
+    return Design(folder, top[name], n_stages, 1, sources, part, clock_ns, solution.solved)
 
 
 def warm_up() -> None:
