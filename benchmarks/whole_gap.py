@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from hepprune.search.plans.journal import Journal
 
 from hepprune import training
 from hepprune.errors import BudgetMissedError
@@ -31,7 +32,6 @@ from hepprune.sample import Sample
 from hepprune.search.plans import solvers, tables
 from hepprune.search.plans.choices import Problem
 from hepprune.search.plans.exploring import explore
-from hepprune.search.plans.journal import Journal
 from hepprune.search.plans.pricing import Pricing
 from hepprune.search.plans.settling import settle
 from hepprune.search.plans.variants import Grid, Workshop

@@ -189,9 +189,7 @@ def test_an_unreachable_budget_names_what_binds_and_keeps_its_state(
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("runs")
-@pytest.mark.parametrize(
-    ("kept", "stop"), [("baseline-*.npz", signal.SIGTERM), ("search/*/stages.json", signal.SIGINT)]
-)
+@pytest.mark.parametrize(("kept", "stop"), [("baseline-*.npz", signal.SIGTERM), ("search/stage_*.json", signal.SIGINT)])
 def test_an_interrupted_run_goes_on_to_the_same_end(
     tmp_path: Path, uninterrupted: tuple[Path, subprocess.CompletedProcess[str]], kept: str, stop: signal.Signals
 ) -> None:

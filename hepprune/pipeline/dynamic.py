@@ -12,7 +12,7 @@ import hepprune
 from hepprune import metrics, training
 from hepprune import recipe as recipes
 from hepprune.errors import RecipeError, unknown
-from hepprune.files import content_hash, write_json
+from hepprune.files import write_json
 from hepprune.hardware import cost, targets
 from hepprune.network import Network, precision
 from hepprune.pipeline import taggers
@@ -22,7 +22,6 @@ from hepprune.pruning import dynamic
 from hepprune.pruning.dynamic import Work
 from hepprune.report import curves
 from hepprune.report.curves import Curve, Level
-from hepprune.studies.kept import Kept
 
 KINDS = ("exits", "threshold", "top_k")
 CONFIDENCES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.1)
@@ -144,8 +143,8 @@ class _Bench:
                 found, _ = training.fit(found, *parts, settings=settings, seed=self.seed, penalty=penalty)
             return found
 
-        name = content_hash(recipe.model.model_dump(), self.jets.key, self.seed, self.epochs, label, quantised)
-        return Kept(self.context.state / "dynamic").network(name, run)
+        key = [recipe.model.model_dump(), self.jets.key, self.seed, self.epochs, label, quantised]
+        return self.context.store.network("dynamic", key, run)
 
     def plain(self, *, quantised: bool) -> Trial:
         """Return the trial of the network as it is."""

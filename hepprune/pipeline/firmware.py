@@ -1,6 +1,5 @@
 """What a run builds of a network: its solved adder graph, Verilog and HLS project, and the proof that they agree."""
 
-import contextlib
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,10 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
-
 import hepprune
-from hepprune import synthesis
+from hepprune import stored, synthesis
 from hepprune.errors import RecipeError
 from hepprune.files import content_hash, write_text
 from hepprune.firmware import equivalence, hls, programs, rtl, verilator
@@ -91,7 +88,7 @@ def solve(context: Context, network: Network) -> Solved:
         solution = rtl.solve(network)
         return Solved(solution.cost, solution.depth)
 
-    return context.kept(Solved, "solved", identity(network), exact)
+    return context.store.value(Solved, "solved", identity(network), exact)
 
 
 def write_verilog(context: Context, network: Network) -> rtl.Design:
@@ -133,16 +130,8 @@ def export_hls(context: Context, network: Network) -> hls.Project:
 
 def _described(kind: type[T], folder: Path, key: list[Any], write: Callable[[], T]) -> T:
     """Return what `folder` holds by the note in it, or write it anew where the note is missing or of something else."""
-    note, adapter = folder / "hepprune.json", TypeAdapter(tuple[str, kind])  # type: ignore[valid-type]
-    name = content_hash(hepprune.__version__, str(folder), key)
-    if note.is_file():
-        with contextlib.suppress(ValidationError):  # a note of another version is of something else
-            known, kept = adapter.validate_json(note.read_bytes())
-            if known == name:
-                return kept
-    described = write()
-    write_text(note, adapter.dump_json((name, described), indent=2).decode())
-    return described
+    note, name = folder / "hepprune.json", content_hash(hepprune.__version__, str(folder), key)
+    return stored.noted(kind, note, name) or stored.note(kind, note, name, write())
 
 
 def check_rtl(context: Context, network: Network, jets: Samples) -> equivalence.Check:
@@ -150,7 +139,9 @@ def check_rtl(context: Context, network: Network, jets: Samples) -> equivalence.
     vectors = jets.test.first(context.recipe.checks.rtl_vectors).features.numpy()
     key = [identity(network), jets.key, len(vectors), context.target.levels_per_cycle]
     design = write_verilog(context, network)
-    return context.kept(equivalence.Check, "rtl-check", key, lambda: equivalence.against_rtl(network, design, vectors))
+    return context.store.value(
+        equivalence.Check, "rtl-check", key, lambda: equivalence.against_rtl(network, design, vectors)
+    )
 
 
 def check_csim(context: Context, network: Network, jets: Samples) -> equivalence.Check:
@@ -163,7 +154,7 @@ def check_csim(context: Context, network: Network, jets: Samples) -> equivalence
         hls.compile(project)
         return equivalence.against_csim(network, project, vectors)
 
-    return context.kept(equivalence.Check, "csim-check", key, check)
+    return context.store.value(equivalence.Check, "csim-check", key, check)
 
 
 def measure(context: Context, network: Network, *, jets: Samples, book: ledger.Ledger) -> Measurement:

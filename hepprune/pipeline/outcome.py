@@ -54,7 +54,7 @@ def pruned_uniformly(context: Context, tagger: Network, jets: Samples, goal: flo
 
     key = [identity(tagger), jets.key, round(goal), wanted.model_dump(), context.recipe.seed, context.target.name]
     with context.step("uniform pruning, for comparison") as advance:
-        return context.kept_network("uniform", key, prune)
+        return context.store.network("uniform", key, prune)
 
 
 def describe(context: Context, network: Network, jets: Samples, measured: Measurement | None = None) -> Tagger:

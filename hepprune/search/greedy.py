@@ -5,27 +5,25 @@ cutting are followed by one long training in which the network settles: before e
 chosen among all, ever fewer of them. Should the budget be missed all the same, what is left is trimmed.
 """
 
-import logging
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import TypeAdapter
 
-from hepprune import digits, metrics, stored, training
+from hepprune import digits, metrics, training
 from hepprune.errors import BudgetMissedError
-from hepprune.files import content_hash, write_text
 from hepprune.hardware.resources import Budget, Estimate
-from hepprune.network import Network, identity, load, save
+from hepprune.network import Network, identity
 from hepprune.pruning import masks, statistics, surgery
 from hepprune.search import allocation
 from hepprune.search.moves import Move, gain, missed
 from hepprune.search.stages import Outcome, Problem, Settings, Stage, Step
+from hepprune.store import Store
 from hepprune.training import Prepare
-
-logger = logging.getLogger(__name__)
 
 
 def search(
@@ -45,16 +43,15 @@ def search(
         BudgetMissedError: no cut is left that would free a limit still broken.
     """
     start = problem.budget.usage(problem.price(network))
-    folder = state / _key(network, problem) if state else None
-    stages, network = _resume(folder, network)
-    for stage in stages:
-        trained(problem.settings.fit(stage.index).epochs)
-        advance(stage)
+    keep, key = Store(state), _key(network, problem) if state else None
+    stages: tuple[Stage, ...] = ()
     while not _finished(network, stages, problem):
-        goals = problem.settings.goals(start, len(stages) + 1)
-        network, stage = _run_stage(network, problem, goals, len(stages) + 1, trained)
+        name, goals = f"stage_{len(stages) + 1}", problem.settings.goals(start, len(stages) + 1)
+        if keep.has(name, key):
+            trained(problem.settings.fit(len(stages) + 1).epochs)
+        run = partial(_run_stage, network, problem, goals, len(stages) + 1, trained)
+        network, stage = keep.step(Stage, name, key, run)
         stages = (*stages, stage)
-        _save(folder, network, stages)
         advance(stage)
     return Outcome(network, stages)
 
@@ -182,30 +179,11 @@ def hold_digits(network: Network) -> Network:
     return held
 
 
-_STAGES = TypeAdapter(tuple[Stage, ...])
-
-
-def _key(network: Network, problem: Problem) -> str:
-    """Return the name of this search: the same only if network, jets, budget, price and settings all are."""
+def _key(network: Network, problem: Problem) -> list[Any]:
+    """Return what names this search: the same only if network, jets, budget, price and settings all are."""
     jets = [problem.train.key, problem.validation.key]
     settings = TypeAdapter(Settings).dump_python(problem.settings, mode="json")
     limits = problem.budget.limits()
     price = TypeAdapter(Estimate).dump_python(problem.price(network), mode="json")
     taught = identity(problem.teacher) if problem.teacher else None
-    parts = (jets, settings, limits, price, problem.seed, str(problem.propose), taught)
-    return content_hash(identity(network), *parts)
-
-
-def _resume(folder: Path | None, network: Network) -> tuple[tuple[Stage, ...], Network]:
-    if folder is None or not (folder / "stages.json").is_file():
-        return (), network
-    stages = stored.read(_STAGES, folder / "stages.json")
-    logger.info("resuming after stage %d from %s", len(stages), folder)
-    return stages, load(folder / f"stage_{len(stages)}.npz")
-
-
-def _save(folder: Path | None, network: Network, stages: tuple[Stage, ...]) -> None:
-    """Save the network first and the list of stages, which names it, after it."""
-    if folder is not None:
-        save(network, folder / f"stage_{len(stages)}.npz")
-        write_text(folder / "stages.json", _STAGES.dump_json(stages, indent=2).decode())
+    return [identity(network), jets, settings, limits, price, problem.seed, str(problem.propose), taught]
