@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hepprune.errors import NetworkError
-from hepprune.firmware import tracing
+from hepprune.firmware import adders
 from hepprune.firmware.layers import Node
 from hepprune.firmware.names import Names, owner
 
@@ -45,7 +45,7 @@ def build(nodes: list[Node], outputs: Sequence[str], names: Names, folder: Path,
         inputs = [names.layers[node.name] for node in nodes if node.attributes["class_name"] == "InputLayer"]
         ends = [names.layers[name] for name in outputs]
         try:
-            with tracing.plain_search():
+            with adders.plain_search():
                 graph = ModelGraph.from_layer_list(config, [_named(node, names) for node in nodes], inputs, ends)
         except (AssertionError, RuntimeError, ValueError) as problem:
             said = re.sub(r"\w+", lambda word: names.layer(word[0]), " ".join(str(problem).split()))

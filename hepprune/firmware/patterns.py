@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError
 from hepprune.files import write_text
+from hepprune.firmware import adders
 from hepprune.firmware.folders import replacing_folder
 from hepprune.firmware.rtl import Design
 from hepprune.fixed import FixedPoint
@@ -57,23 +57,17 @@ def layout(design: Design, *, inputs: Sequence[str], outputs: Sequence[str]) -> 
     Raises:
         NetworkError: the design has other numbers of them.
     """
-    from da4ml.cmvm.types import Pipeline
-
-    pipeline = Pipeline.load(str(design.folder / "model" / "pipeline.json"))
-    return _words(pipeline.inp_qint, inputs, design.top), _words(pipeline.out_qint, outputs, design.top)
+    arriving, leaving = adders.port_types(design.folder)
+    return _words(arriving, inputs, design.top), _words(leaving, outputs, design.top)
 
 
-def _words(intervals: Sequence[Any], names: Sequence[str], top: str) -> list[Word]:
-    from da4ml.cmvm.types import minimal_kif
-
-    if len(intervals) != len(names):
-        raise NetworkError(f"design '{top}' has a port of {len(intervals)} values and not of {len(names)}")
+def _words(types: Sequence[FixedPoint | None], names: Sequence[str], top: str) -> list[Word]:
+    if len(types) != len(names):
+        raise NetworkError(f"design '{top}' has a port of {len(types)} values and not of {len(names)}")
     words, low = [], 0
-    for name, interval in zip(names, intervals, strict=True):
-        sign, whole, fraction = (int(bits) for bits in minimal_kif(interval))
-        width = sign + whole + fraction
-        kind = str(FixedPoint(width, sign + whole, bool(sign))) if width else None
-        words.append(Word(name=name, type=kind, low=low, width=width))
+    for name, kind in zip(names, types, strict=True):
+        width = kind.width if kind else 0
+        words.append(Word(name=name, type=str(kind) if kind else None, low=low, width=width))
         low += width
     return words
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from hepprune.errors import NetworkError
-from hepprune.firmware import names, tracing
+from hepprune.firmware import adders, names, tracing
 from hepprune.firmware.folders import check_names, replacing_folder
 from hepprune.firmware.names import Names
 from hepprune.fixed import FixedPoint
@@ -76,22 +76,8 @@ def _values(network: Network, depth_slack: int) -> dict[str, list[Any]]:
 
 
 def _solution(ports: list[Any], outputs: list[Any]) -> Solution:
-    from da4ml.trace import comb_trace
-
-    logic = _with_bits(comb_trace(ports, outputs, keep_dead_inputs=True))
+    logic = adders.graph(ports, outputs)
     return Solution(logic, float(logic.cost), float(max(logic.out_latency)))
-
-
-def _with_bits(logic: Any) -> Any:
-    """Return the graph with one bit for each output where all are constantly zero, since no port is of no bits."""
-    from da4ml.cmvm.types import QInterval
-
-    if any(interval.min or interval.max for interval in logic.out_qint):
-        return logic
-    zeros = set(logic.out_idxs)
-    bit = QInterval(0.0, 1.0, 1.0)
-    ops = [op._replace(qint=bit) if index in zeros else op for index, op in enumerate(logic.ops)]
-    return logic._replace(ops=ops)
 
 
 def write_verilog(
@@ -104,21 +90,16 @@ def write_verilog(
     Raises:
         NetworkError: the name is no Verilog identifier, or part or clock cannot be right.
     """
-    from da4ml.codegen import RTLModel
-    from da4ml.trace import to_pipeline
-
     check_names(name, part=part, clock_ns=clock_ns)
     top = names.safe([name])
-    n_stages = cycles(solution.depth, levels_per_cycle)
-    pipeline = to_pipeline(solution.logic, max(1, math.ceil(solution.depth / n_stages)), retiming=False)
+    levels = max(1, math.ceil(solution.depth / cycles(solution.depth, levels_per_cycle)))
     with replacing_folder(folder) as new:
-        model = RTLModel(pipeline, top[name], new, part_name=part, clock_period=clock_ns, print_latency=False)
-        model.write()
+        n_stages = adders.write_verilog(solution.logic, new, top=top[name], levels=levels, part=part, clock_ns=clock_ns)
         Names(top, {}).write(new)
-    modules = [top[name], *(f"{top[name]}_stage{stage}" for stage in range(len(pipeline.solutions)))]
+    modules = [top[name], *(f"{top[name]}_stage{stage}" for stage in range(n_stages))]
     static = sorted((folder / "src" / "static").glob("*.v"))
     sources = (*(folder / "src" / f"{module}.v" for module in modules), *static)
-    return Design(folder, top[name], len(pipeline.solutions), 1, sources, part, clock_ns)
+    return Design(folder, top[name], n_stages, 1, sources, part, clock_ns)
 
 
 def warm_up() -> None:

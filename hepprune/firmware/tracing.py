@@ -1,21 +1,15 @@
-"""One layer at a time in da4ml's symbolic fixed-point arithmetic, exactly as `exact_logits` computes it."""
+"""One layer at a time in symbolic fixed-point arithmetic, exactly as `exact_logits` computes it."""
 
-import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
 from hepprune.errors import NetworkError
+from hepprune.firmware import adders
 from hepprune.fixed import FixedPoint
 from hepprune.network import BatchNorm, Dense, Input, Node, ReLU, Rules
-
-_HARDWARE = (1, -1, -1)  # da4ml: cost counts result bits, every addition is one level whatever its width
-_MAX_FRACTION = 32  # da4ml represents constants no finer than this
-_MAX_WEIGHT_WIDTH = 24  # da4ml takes matrices in float32
-
 
 TRACES: Rules[Callable[..., list[Any]]] = Rules(
     lacks="cannot be traced into an adder graph",
@@ -25,7 +19,7 @@ TRACES: Rules[Callable[..., list[Any]]] = Rules(
 
 
 def trace(node: Node, *arriving: list[Any], depth_slack: int) -> list[Any]:
-    """Return the variables that a node puts out for those that come in, in da4ml's symbolic arithmetic.
+    """Return the variables that a node puts out for those that come in, in symbolic arithmetic.
 
     Raises:
         NetworkError: no rule traces the layer, it lacks a type, or is wider than da4ml can represent.
@@ -42,33 +36,15 @@ def trace(node: Node, *arriving: list[Any], depth_slack: int) -> list[Any]:
 
 @TRACES.of(Input)
 def _ports(layer: Input, *, depth_slack: int) -> list[Any]:
-    from da4ml.trace import FixedVariable, HWConfig
-
     del depth_slack
     kind = layer.fixed_result
     if kind is None:
         raise NetworkError(f"input '{layer.name}' has no fixed-point type")
-    sign, whole, fraction = _kif(kind)
-    return [FixedVariable.from_kif(sign, whole, fraction, hwconf=HWConfig(*_HARDWARE)) for _ in range(layer.n_features)]
-
-
-def _kif(kind: FixedPoint) -> tuple[int, int, int]:
-    """Return da4ml's notation of a type: sign bit, integer bits without it, fraction bits."""
-    return int(kind.signed), kind.integer - int(kind.signed), kind.fraction
-
-
-def _constant(value: float, *, factor: Any = 1) -> Any:
-    from da4ml.trace import FixedVariable, HWConfig
-
-    return FixedVariable.from_const(float(value), hwconf=HWConfig(*_HARDWARE), _factor=factor)
+    return [adders.port(kind) for _ in range(layer.n_features)]
 
 
 def _constant_in(kind: FixedPoint, value: Any) -> Any:
-    return _constant(kind(np.array([float(value)]))[0])
-
-
-def _is_constant(value: Any) -> bool:
-    return bool(value.low == value.high)
+    return adders.constant(kind(np.array([float(value)]))[0])
 
 
 @TRACES.of(Dense)
@@ -77,65 +53,27 @@ def _dense(layer: Dense, arriving: list[Any], *, depth_slack: int) -> list[Any]:
     """Return weight @ arriving + bias; inputs that are constant go into the bias, so da4ml sees only what moves."""
     _check_dense(layer)
     weight, bias = layer.used_weight().cpu().numpy(), layer.used_bias().cpu().numpy()
-    bias = bias + weight @ np.array([float(value.low) if _is_constant(value) else 0.0 for value in arriving])
-    columns = [i for i, value in enumerate(arriving) if not _is_constant(value) and weight[:, i].any()]
+    bias = bias + weight @ np.array([float(value.low) if adders.is_constant(value) else 0.0 for value in arriving])
+    columns = [i for i, value in enumerate(arriving) if not adders.is_constant(value) and weight[:, i].any()]
     rows = np.flatnonzero(weight[:, columns].any(axis=1))
-    outputs = [_constant(value) for value in bias]
+    outputs = [adders.constant(value) for value in bias]
     if len(rows):
         kernel = weight[rows][:, columns].T
-        for row, total in zip(rows, _multiply([arriving[i] for i in columns], kernel, depth_slack), strict=True):
+        for row, total in zip(rows, adders.multiply([arriving[i] for i in columns], kernel, depth_slack), strict=True):
             outputs[row] = total + float(bias[row])
     return outputs
 
 
 def _check_dense(layer: Dense) -> None:
     weight_type, bias_type = layer.fixed_types
-    if weight_type.width > _MAX_WEIGHT_WIDTH:
+    if weight_type.width > adders.MAX_WEIGHT_WIDTH:
         raise NetworkError(
-            f"layer '{layer.name}' has {weight_type.width}-bit weights; da4ml takes up to {_MAX_WEIGHT_WIDTH}"
+            f"layer '{layer.name}' has {weight_type.width}-bit weights; da4ml takes up to {adders.MAX_WEIGHT_WIDTH}"
         )
-    if max(weight_type.fraction, bias_type.fraction) > _MAX_FRACTION:
+    if max(weight_type.fraction, bias_type.fraction) > adders.MAX_FRACTION:
         raise NetworkError(
-            f"layer '{layer.name}' has constants finer than 2**-{_MAX_FRACTION}, which da4ml cannot hold"
+            f"layer '{layer.name}' has constants finer than 2**-{adders.MAX_FRACTION}, which da4ml cannot hold"
         )
-
-
-def _multiply(values: list[Any], kernel: Any, depth_slack: int) -> Sequence[Any]:
-    from numba.typed import List
-
-    matrix = np.ascontiguousarray(kernel, dtype=np.float32)
-    intervals, latencies = List([value.qint for value in values]), List([float(value.latency) for value in values])
-    graph = cheapest_graph(matrix, qintervals=intervals, latencies=latencies, hard_dc=depth_slack)
-    product: Sequence[Any] = graph(np.array(values, dtype=object))
-    return product
-
-
-def cheapest_graph(kernel: Any, *, qintervals: Any, latencies: Any, hard_dc: int = -1, **_: Any) -> Any:
-    """Return da4ml's cheapest adder graph of a matrix (n_in, n_out), over all its ways to split the matrix in two.
-
-    This is `da4ml.cmvm.solve` with its search as a plain loop, which spares numba most of the compilation, and with
-    additions priced by their bits.
-    """
-    from da4ml.cmvm.api import jit_solve
-
-    splits = math.ceil(math.log2(kernel.shape[0]))
-    most = min(splits, hard_dc) if hard_dc >= 0 else splits
-    ranges = {"qintervals": qintervals, "latencies": latencies, "hard_dc": hard_dc, "adder_size": 1, "carry_size": -1}
-    graphs = [jit_solve(kernel, decompose_dc=split, **ranges) for split in range(-1, most + 1)]
-    return min(graphs, key=lambda graph: graph.cost)
-
-
-@contextmanager
-def plain_search() -> Iterator[None]:
-    """Let every matrix that other packages give to da4ml be solved by `cheapest_graph` too."""
-    from da4ml.trace import fixed_variable_array as arrays
-
-    original = arrays.solve
-    arrays.solve = cheapest_graph
-    try:
-        yield
-    finally:
-        arrays.solve = original
 
 
 # What is added before the low bits are dropped: a constant, and a multiple of one bit of the value itself, the sign
@@ -175,14 +113,14 @@ def _rounded(value: Any, kind: FixedPoint) -> Any:
 
 
 def _quantise(value: Any, kind: FixedPoint) -> Any:
-    if _is_constant(value):
+    if adders.is_constant(value):
         return _constant_in(kind, value.low)
     value = _rounded(value, kind)
-    if _is_constant(value):
+    if adders.is_constant(value):
         return _constant_in(kind, value.low)
     if kind.overflow == "WRAP" and not kind.signed:
         value = _positive(value, kind)
-    return value.quantize(*_kif(kind), kind.overflow, "TRN")
+    return value.quantize(*adders.kif(kind), kind.overflow, "TRN")
 
 
 def _positive(value: Any, kind: FixedPoint) -> Any:
@@ -204,10 +142,10 @@ def _activation(layer: ReLU, arriving: list[Any], *, depth_slack: int) -> list[A
 def _relu(value: Any, kind: FixedPoint | None) -> Any:
     """Return max(value, 0) in type `kind`; rounding keeps order and zero, so it comes first and leaves fewer bits."""
     if kind is None:
-        return _constant(max(value.low, 0)) if _is_constant(value) else value.relu()
-    if not _is_constant(value):
+        return adders.constant(max(value.low, 0)) if adders.is_constant(value) else value.relu()
+    if not adders.is_constant(value):
         value = _rounded(value, kind)
-    if _is_constant(value):
+    if adders.is_constant(value):
         return _constant_in(kind, max(value.low, 0))
     if kind.overflow == "WRAP" and not kind.signed and kind.integer > -value.kif[2]:
         return value.relu(kind.integer)
@@ -217,10 +155,10 @@ def _relu(value: Any, kind: FixedPoint | None) -> Any:
 
 def _clipped(value: Any, kind: FixedPoint) -> Any:
     """Return min(value, maximum) for a value that is not negative; only the bits beyond `kind` are looked at."""
-    _, kept, fraction = _kif(kind)
+    _, kept, fraction = adders.kif(kind)
     _, whole, finest = value.kif
     if whole <= kept or kept <= -finest or value.low >= 2.0**kept:
         return _quantise(value, kind)
     beyond = value.quantize(0, whole, -kept) - 2.0**kept  # negative where no bit beyond `kind` is set
     low = value.quantize(0, kept, fraction)
-    return beyond.msb_mux(low, _constant(kind.maximum, factor=low._factor))  # noqa: SLF001
+    return beyond.msb_mux(low, adders.constant(kind.maximum, factor=low._factor))  # noqa: SLF001

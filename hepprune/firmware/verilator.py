@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError, PrerequisiteError
 from hepprune.files import replacing
+from hepprune.firmware import adders
 from hepprune.firmware.programs import loaded, require, run
 from hepprune.firmware.rtl import Design
 from hepprune.fixed import FixedPoint
@@ -68,18 +69,18 @@ def simulate(simulator: Simulator, inputs: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _ports(design: Design) -> tuple[int, FixedPoint, FixedPoint]:
-    """Read the number of outputs, and the types the harness was written for: the widest port of each side."""
-    from da4ml.cmvm.types import Pipeline, minimal_kif
+    """Return the number of outputs, and the types the harness was written for: the widest port of each side."""
+    inputs, outputs = adders.port_types(design.folder)
+    return len(outputs), _widest(inputs, "input", design.top), _widest(outputs, "output", design.top)
 
-    pipeline = Pipeline.load(str(design.folder / "model" / "pipeline.json"))
-    types = []
-    for side, ports in (("input", pipeline.inp_qint), ("output", pipeline.out_qint)):
-        sign, whole, fraction = (int(bits) for bits in np.max([minimal_kif(port) for port in ports], axis=0))
-        width = max(sign + whole + fraction, 1)
-        if width + 1 - sign > _MAX_WIDTH:
-            raise NetworkError(f"design '{design.top}' has {width}-bit {side}s; the simulation takes {_MAX_WIDTH}")
-        types.append(FixedPoint(width, width - fraction, bool(sign)))
-    return pipeline.shape[1], *types
+
+def _widest(ports: list[FixedPoint | None], side: str, top: str) -> FixedPoint:
+    kifs = [adders.kif(kind) if kind else (0, 0, 0) for kind in ports]
+    sign, whole, fraction = (int(bits) for bits in np.max(kifs, axis=0))
+    width = max(sign + whole + fraction, 1)
+    if width + 1 - sign > _MAX_WIDTH:
+        raise NetworkError(f"design '{top}' has {width}-bit {side}s; the simulation takes {_MAX_WIDTH}")
+    return FixedPoint(width, width - fraction, bool(sign))
 
 
 def check() -> None:

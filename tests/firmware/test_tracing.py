@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hepprune.errors import NetworkError
-from hepprune.firmware import rtl, tracing
+from hepprune.firmware import rtl
 from hepprune.fixed import OVERFLOW, ROUNDING, FixedPoint
 from hepprune.network import BatchNorm, Dense, Input, Network, ReLU, exact_activations, exact_logits
 from tests.networks import SEEDS, features, networks
@@ -93,22 +93,6 @@ def test_an_all_zero_network_is_its_last_bias() -> None:
     layer.digit_limit[:] = 0
     solution = assert_exact(Network([Input("features", 3, FixedPoint(6, 2)), layer]), 0)
     assert solution.cost == 0
-
-
-@given(SEEDS, st.integers(1, 6), st.integers(1, 6))
-def test_the_cheapest_graph_is_the_matrix(seed: int, n_in: int, n_out: int) -> None:
-    from da4ml.trace import comb_trace
-    from da4ml.trace import fixed_variable_array as arrays
-
-    kernel = np.random.default_rng(seed).integers(-15, 16, (n_in, n_out)).astype(np.float64)
-    kernel[0] = 1  # a graph needs one weight at least
-    original = arrays.solve
-    with tracing.plain_search():
-        port = arrays.FixedVariableArray.from_kif(np.ones(n_in, int), np.full(n_in, 3), np.full(n_in, 2))
-        logic = comb_trace(port, port @ kernel)
-    inputs = np.random.default_rng(seed).integers(-32, 32, (50, n_in)) / 4
-    assert np.array_equal(logic.predict(inputs), inputs @ kernel)
-    assert arrays.solve is original
 
 
 @pytest.mark.parametrize(
