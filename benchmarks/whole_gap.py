@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from hepprune.search.plans.journal import Journal
 
 from hepprune import training
 from hepprune.errors import BudgetMissedError
@@ -35,6 +34,7 @@ from hepprune.search.plans.exploring import explore
 from hepprune.search.plans.pricing import Pricing
 from hepprune.search.plans.settling import settle
 from hepprune.search.plans.variants import Grid, Workshop
+from hepprune.store import Journal
 from hepprune.training import Fit
 
 ROOT = Path(__file__).parent.parent
