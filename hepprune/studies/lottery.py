@@ -240,5 +240,4 @@ def shuffled(masked: Network, whole: Network, *, seed: int) -> Network:
 
 def _masks(network: Network, masked: Network) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the digit limits of each kernel of a network, and of another's."""
-    others = masked.state_dict()
-    return ((limit, others[name]) for name, limit in network.named_buffers() if name.endswith("digit_limit"))
+    return ((own.digit_limit, other.digit_limit) for own, other in zip(network.kernels, masked.kernels, strict=True))

@@ -11,7 +11,6 @@ from hepprune.metrics import Metric
 from hepprune.network import Layer, Network, identity
 from hepprune.sample import Sample
 from hepprune.search.effects import compare, measure
-from hepprune.search.plans import structures
 from hepprune.search.plans.choices import Choice, Option, Table
 from hepprune.search.plans.pricing import Pricing, Share
 from hepprune.search.plans.variants import ROWS, Grid, Workshop
@@ -51,11 +50,12 @@ def build(
     judge = _Judge(workshop, sample, pricing, metric, Journal() if journal is None else journal)
     choices = []
     for name, options in workshop.options(grid):
-        choices.append(judge.structure(name, options) if structures.is_structure(name) else judge.layer(name, options))
+        whole = name in workshop.structures
+        choices.append(judge.structure(name, options) if whole else judge.layer(name, options))
         advance(1)
     if not choices:
         raise NetworkError("the network has no layer with weights before its logits, so there is nothing to choose")
-    layers = [choice.layer for choice in choices if not structures.is_structure(choice.layer)]
+    layers = [choice.layer for choice in choices if choice.layer not in workshop.structures]
     shares = {name: pricing.share(workshop.network[name]) for name in layers}
     resources, latency_ns = pricing.fixed(shares)
     feeders = pricing.feeders(shares)
