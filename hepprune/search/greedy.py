@@ -66,7 +66,7 @@ def _run_stage(
     network: Network, problem: Problem, phase: Phase, index: int, trained: Callable[[int], None]
 ) -> tuple[Network, Stage]:
     started = time.perf_counter()
-    before = metrics.accuracy(training.evaluate(network, problem.validation), problem.validation.truth)
+    before = training.scores(network, problem.validation)
     network, steps, prepare = _cut(network, problem, phase)
     network, _ = training.fit(
         network,
@@ -80,8 +80,7 @@ def _run_stage(
     )
     network = surgery.shrink(network)
     _check_alive(network, problem.budget)
-    after = metrics.accuracy(training.evaluate(network, problem.validation), problem.validation.truth)
-    change, estimate = metrics.difference(after, before), problem.price(network)
+    after, estimate = training.scores(network, problem.validation), problem.price(network)
     return network, Stage(
         index,
         steps,
@@ -89,10 +88,8 @@ def _run_stage(
         problem.budget.usage(estimate),
         tuple(network.sizes.values()),
         masks.nonzero_weights(network),
-        after.value,
-        after.error,
-        change.value,
-        change.error,
+        metrics.stated(after),
+        metrics.differences(after, before),
         time.perf_counter() - started,
     )
 
