@@ -66,7 +66,7 @@ def pruned_uniformly(context: Context, tagger: Network, jets: Samples, searched:
 
     key = [identity(tagger), jets.key, round(goal), wanted.model_dump(), context.recipe.seed, context.target.name]
     with context.step("uniform pruning, for comparison") as advance:
-        return firmware.solved(context, context.kept_network("uniform", key, prune))
+        return firmware.solved(context, context.store.network("uniform", key, prune))
 
 
 def describe(context: Context, built: Built, jets: Samples) -> Tagger:

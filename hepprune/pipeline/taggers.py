@@ -62,7 +62,7 @@ def baseline(context: Context, jets: Samples, model: Network | None) -> Network:
     key = [recipe.model.model_dump(), recipe.seed, len(recipe.data.classes), jets.key, own]
     epochs = recipe.model.training.float_epochs + recipe.model.training.epochs
     with context.step("training the baseline", epochs) as advance:
-        return context.kept_network("baseline", key, lambda: _train(recipe, model, jets, advance))
+        return context.store.network("baseline", key, lambda: _train(recipe, model, jets, advance))
 
 
 def model_of(recipe: Recipe) -> Network | None:
@@ -122,7 +122,7 @@ def pruned(context: Context, tagger: Network, jets: Samples) -> Network:
         def prune() -> Network:
             return iterative.prune(tagger, jets.train, jets.validation, **options, seed=recipe.seed, advance=advance)[0]
 
-        return context.kept_network("pruned", [identity(tagger), jets.key, wanted.model_dump(), recipe.seed], prune)
+        return context.store.network("pruned", [identity(tagger), jets.key, wanted.model_dump(), recipe.seed], prune)
 
 
 def sensitivities(context: Context, tagger: Network, jets: Samples) -> tuple[sensitivity.SensitivityCurve, ...]:
@@ -144,7 +144,7 @@ def sensitivities(context: Context, tagger: Network, jets: Samples) -> tuple[sen
 
     with context.step("sensitivity", total) as advance:
         kind = tuple[sensitivity.SensitivityCurve, ...]
-        return context.kept(kind, "sensitivity", [identity(tagger), jets.key, granularities], analyse)
+        return context.store.value(kind, "sensitivity", [identity(tagger), jets.key, granularities], analyse)
 
 
 def loss_changes(curves: tuple[sensitivity.SensitivityCurve, ...]) -> tuple[list[str], np.ndarray[Any, Any]]:
