@@ -3,8 +3,8 @@
 Each constant matrix becomes shared additions of shifted inputs, without a DSP (Sun et al., arXiv:2507.04535).
 """
 
-import functools
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from hepprune.network import Dense, Input, Network
 
 @dataclass(frozen=True)
 class Solution:
-    """An adder graph from input port to logits: da4ml's `CombLogic`, its cost in LUT, its depth in adder levels."""
+    """An adder graph from input ports to outputs: da4ml's `CombLogic`, its cost in LUT, its depth in adder levels."""
 
     logic: Any
     cost: float
@@ -54,29 +54,25 @@ def solve(network: Network, *, depth_slack: int = 2) -> Solution:
     Raises:
         NetworkError: a layer has no fixed-point form, or is wider than da4ml can represent.
     """
-    values = _values(network, depth_slack)
-    ports, outputs = (
-        [value for name in names for value in values[name]]
-        for names in ([layer.name for layer in network.inputs], network.raw_outputs)
-    )
-    return _solution(ports, outputs)
+    return _solved(network, lambda _: network.raw_outputs, depth_slack)
 
 
 def probe(network: Network) -> Solution:
     """Return an adder graph that puts out the value of every layer before any head, in the order they run."""
-    values, inputs = _values(network, depth_slack=2), [layer.name for layer in network.inputs]
-    ports = [value for name in inputs for value in values[name]]
-    return _solution(ports, [value for name, layer in values.items() if name not in inputs for value in layer])
+    inputs = {layer.name for layer in network.inputs}
+    return _solved(network, lambda values: [name for name in values if name not in inputs], 2)
 
 
-def _values(network: Network, depth_slack: int) -> dict[str, list[Any]]:
+@torch.no_grad()
+def _solved(network: Network, outputs: Callable[[Iterable[str]], Iterable[str]], depth_slack: int) -> Solution:
+    """Return the graph from the inputs to those of the traced layers that `outputs` names."""
     double = network.clone().double()  # float32 would round half-way weights differently from `exact_logits`
-    rule = functools.partial(tracing.trace, depth_slack=depth_slack)
-    return double.interpret(rule, until=double.raw_outputs)
-
-
-def _solution(ports: list[Any], outputs: list[Any]) -> Solution:
-    logic = adders.graph(ports, outputs)
+    inputs = [layer.name for layer in double.inputs]
+    with adders.solving(depth_slack=depth_slack):
+        values = double.interpret(tracing.trace, until=(*double.raw_outputs, *inputs))
+        logic = adders.graph(
+            *([value for name in names for value in values[name].flat] for names in (inputs, outputs(values)))
+        )
     return Solution(logic, float(logic.cost), float(max(logic.out_latency)))
 
 
