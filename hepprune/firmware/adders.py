@@ -7,7 +7,7 @@ arXiv:2507.04535).
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -49,21 +49,26 @@ def is_constant(value: Any) -> bool:
     return bool(value.low == value.high)
 
 
+Product = Callable[[NDArray[np.float32], Sequence[Any]], Sequence[Any]]
+_PRODUCT: ContextVar[Product] = ContextVar("product")  # how matrices are multiplied while networks are traced
+
+
 @dataclass(frozen=True)
 class _Solver:
-    """How matrices are solved while networks are traced, and those that have been."""
+    """Multiplies by graphs, each solved once."""
 
     depth_slack: int
     graphs: dict[tuple[Any, ...], Any] = field(default_factory=dict)
 
-    def graph(self, matrix: NDArray[np.float32], values: Sequence[Any]) -> Any:
-        """Return the graph of a matrix (n_in, n_out) for such variables; what counts is how long each lets wait."""
+    def __call__(self, matrix: NDArray[np.float32], values: Sequence[Any]) -> Sequence[Any]:
+        """Return values @ matrix; for its graph counts of a latency how much later it is than the first."""
         first = min(float(value.latency) for value in values)
         ranges, delays = tuple(value.qint for value in values), tuple(float(value.latency) - first for value in values)
         key = (matrix.shape, matrix.tobytes(), ranges, delays)
         if key not in self.graphs:
             self.graphs[key] = self._solved(matrix, ranges, delays)
-        return self.graphs[key]
+        product: Sequence[Any] = self.graphs[key](np.array(values, dtype=object))
+        return product
 
     def _solved(self, matrix: NDArray[np.float32], ranges: Sequence[Any], delays: Sequence[float]) -> Any:
         from numba.typed import List
@@ -71,28 +76,49 @@ class _Solver:
         return cheapest_graph(matrix, qintervals=List(ranges), latencies=List(delays), hard_dc=self.depth_slack)
 
 
-_SOLVER: ContextVar[_Solver] = ContextVar("solver")
+def _ranged(matrix: NDArray[np.float32], values: Sequence[Any]) -> Sequence[Any]:
+    """Return new variables of the range and step that values @ matrix have."""
+    from da4ml.trace import FixedVariable, HWConfig
+
+    ends = np.array([[float(value.low), float(value.high)] for value in values])
+    corners = matrix.T[:, :, None] * ends  # n_out, n_in, ends
+    whole = np.abs(matrix * 2.0**MAX_FRACTION).astype(np.int64)
+    last_places = np.where(whole, whole & -whole, 2.0**62) * 2.0**-MAX_FRACTION
+    steps = (last_places.T * [float(value.step) for value in values]).min(axis=1)
+    each = zip(corners.min(axis=2).sum(axis=1), corners.max(axis=2).sum(axis=1), steps, strict=True)
+    return [FixedVariable(*map(float, of), hwconf=HWConfig(*_HARDWARE)) for of in each]
 
 
 @contextmanager
 def solving(*, depth_slack: int) -> Iterator[None]:
     """Solve each matrix once, with up to `depth_slack` adder levels beyond its minimum; -1 is any number."""
+    with _tracing(_Solver(depth_slack)):
+        yield
+
+
+@contextmanager
+def sizing() -> Iterator[None]:
+    """Solve no matrix: what they put out are new variables of the right range, of which no graph can be made."""
+    with _tracing(_ranged):
+        yield
+
+
+@contextmanager
+def _tracing(product: Product) -> Iterator[None]:
     from da4ml.trace.fixed_variable import table_context
 
-    token, tables = _SOLVER.set(_Solver(depth_slack)), table_context._tables  # noqa: SLF001 -- it would keep all for good
+    token, tables = _PRODUCT.set(product), table_context._tables  # noqa: SLF001 -- it would keep all for good
     table_context._tables = {}  # noqa: SLF001
     try:
         yield
     finally:
         table_context._tables = tables  # noqa: SLF001
-        _SOLVER.reset(token)
+        _PRODUCT.reset(token)
 
 
 def multiply(values: Sequence[Any], kernel: NDArray[np.float64]) -> Sequence[Any]:
-    """Return variables @ kernel, (n_in, n_out), while `solving`."""
-    matrix = np.ascontiguousarray(kernel, dtype=np.float32)
-    product: Sequence[Any] = _SOLVER.get().graph(matrix, values)(np.array(values, dtype=object))
-    return product
+    """Return variables @ kernel, (n_in, n_out), while `solving` or `sizing`."""
+    return _PRODUCT.get()(np.ascontiguousarray(kernel, dtype=np.float32), values)
 
 
 def look_up(value: Any, outputs: NDArray[np.float64]) -> Any:

@@ -15,8 +15,11 @@ from hepprune.errors import NetworkError
 from hepprune.firmware import adders, names, tracing
 from hepprune.firmware.folders import check_names, replacing_folder
 from hepprune.firmware.names import Names
+from hepprune.firmware.tracing.base import Values, array
 from hepprune.fixed import FixedPoint
-from hepprune.network import Dense, Input, Network
+from hepprune.network import Dense, Input, Network, Node
+
+_STAND_IN = FixedPoint(8, 4)  # for the type of values that nobody knows
 
 
 @dataclass(frozen=True)
@@ -27,13 +30,26 @@ class Solution:
     cost: float
     depth: float
 
+    @property
+    def solved(self) -> "Solved":
+        """What the graph costs, without the graph."""
+        return Solved(self.cost, self.depth)
+
+
+@dataclass(frozen=True)
+class Solved:
+    """The exact cost in LUT and depth in adder levels of a network's adder graph."""
+
+    lut: float
+    depth: float
+
 
 @dataclass(frozen=True)
 class Design:
     """Pipelined Verilog in a folder, for a part and a clock period in ns.
 
     `latency_cycles` counts clock periods from the edge that takes a jet into the input register to the edge that takes
-    its logits into the output register: one per pipeline stage.
+    its logits into the output register: one per pipeline stage. `solved` is absent from notes of older versions.
     """
 
     folder: Path
@@ -43,6 +59,7 @@ class Design:
     sources: tuple[Path, ...]
     part: str
     clock_ns: float
+    solved: Solved | None = None
 
 
 def solve(network: Network, *, depth_slack: int = 2) -> Solution:
@@ -61,6 +78,27 @@ def probe(network: Network) -> Solution:
     """Return an adder graph that puts out the value of every layer before any head, in the order they run."""
     inputs = {layer.name for layer in network.inputs}
     return _solved(network, lambda values: [name for name in values if name not in inputs], 2)
+
+
+def refusals(network: Network) -> dict[str, str]:
+    """Return why layers cannot be traced, with what helps, by their names; no matrix is solved for it.
+
+    Behind a layer that is refused flow variables of its result type, or of any where it has none.
+    """
+    reasons = dict[str, str]()
+
+    def attempt(node: Node, *arriving: Values) -> Values:
+        try:
+            return tracing.trace(node, *arriving)
+        except NetworkError as problem:
+            reasons[node.name] = str(problem)
+        kind = node.results[-1] if node.results else None
+        known = kind if isinstance(kind, FixedPoint) else _STAND_IN
+        return array((adders.port(known) for _ in range(math.prod(node.shape))), node.shape)
+
+    with adders.sizing(), torch.no_grad():
+        network.clone().double().interpret(attempt, until=network.raw_outputs)
+    return reasons
 
 
 @torch.no_grad()
@@ -95,7 +133,7 @@ def write_verilog(
     modules = [top[name], *(f"{top[name]}_stage{stage}" for stage in range(n_stages))]
     static = sorted((folder / "src" / "static").glob("*.v"))
     sources = (*(folder / "src" / f"{module}.v" for module in modules), *static)
-    return Design(folder, top[name], n_stages, 1, sources, part, clock_ns)
+    return Design(folder, top[name], n_stages, 1, sources, part, clock_ns, solution.solved)
 
 
 def warm_up() -> None:

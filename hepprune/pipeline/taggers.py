@@ -55,10 +55,9 @@ def read_jets(context: Context) -> Samples:
     return Samples(train=parts[0], validation=parts[1], test=parts[2], scaler=scaler, key=key)
 
 
-def baseline(context: Context, jets: Samples) -> Network:
-    """Train the unpruned, quantised tagger, or load the recipe's own and quantise it where it is float."""
+def baseline(context: Context, jets: Samples, model: Network | None) -> Network:
+    """Train the unpruned, quantised tagger, or take the `model` that the recipe brings, quantised where it is float."""
     recipe = context.recipe
-    model = model_of(recipe)
     own = None if model is None else identity(model)
     key = [recipe.model.model_dump(), recipe.seed, len(recipe.data.classes), jets.key, own]
     epochs = recipe.model.training.float_epochs + recipe.model.training.epochs

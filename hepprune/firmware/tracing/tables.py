@@ -63,8 +63,6 @@ def _looked_up(layer: Layer, value: Any, *, rises: bool) -> Any:
     Raises:
         NetworkError: the function has no exact values there, or the table would be too large.
     """
-    if adders.is_constant(value):
-        return adders.constant(float(_run(layer, np.array([float(value.low)]))[0]))
     found = _stairs(layer, value, rises=rises)
     if not _is_exact(found.outputs):
         result_type(layer)
