@@ -7,7 +7,7 @@ the metric, and the spread of two influences' difference gives the error of a pa
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from scipy.special import log_softmax
 from scipy.stats import rankdata
 
 from hepprune.errors import DataError, unknown
+from hepprune.scores import Difference, Stated
 
 Floats = NDArray[np.float64]
 
@@ -33,18 +34,10 @@ class Score:
         """The statistical error (one standard deviation)."""
         return _error(self.influence)
 
-
-@dataclass(frozen=True)
-class Difference:
-    """How much one network's metric differs from another's on the same jets, with the paired error."""
-
-    value: float
-    error: float
-
     @property
-    def significant(self) -> bool:
-        """Whether the difference exceeds its error."""
-        return abs(self.value) > self.error
+    def stated(self) -> Stated:
+        """The value with its error, without the jets."""
+        return Stated(self.value, self.error)
 
 
 def difference(first: Score, second: Score) -> Difference:
@@ -52,6 +45,21 @@ def difference(first: Score, second: Score) -> Difference:
     if first.influence.shape != second.influence.shape:
         raise DataError("two scores can only be compared on the same jets")
     return Difference(first.value - second.value, _error(first.influence - second.influence))
+
+
+def stated(scores: Mapping[str, Score]) -> dict[str, Stated]:
+    """Return every metric's value with its error."""
+    return {name: score.stated for name, score in scores.items()}
+
+
+def differences(first: Mapping[str, Score], second: Mapping[str, Score]) -> dict[str, Difference]:
+    """Return first - second of every metric, on the same jets."""
+    return {name: difference(score, second[name]) for name, score in first.items()}
+
+
+def lost(name: str, change: float) -> float:
+    """Return how much of a metric a change of it loses; below zero it gains."""
+    return change if name.rpartition(".")[2] in LOWER_IS_BETTER else -change
 
 
 def _error(influence: Floats) -> float:

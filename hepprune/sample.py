@@ -111,9 +111,12 @@ class Sample:
 
     def scores(self, raw: Sequence[Tensor], names: Iterable[str] | None = None) -> dict[str, Score]:
         """Return metrics of the task, all or those named, for raw outputs on these jets; the primary one first."""
-        arrays = tuple(each.detach().double().numpy() for each in raw)
+        return self.judged(tuple(each.detach().double().numpy() for each in raw), names)
+
+    def judged(self, raw: tuple[NDArray[Any], ...], names: Iterable[str] | None = None) -> dict[str, Score]:
+        """Return the same for raw outputs that are arrays, one for each output."""
         truth = self.truth if isinstance(self.truth, tuple) else (self.truth,)
-        return self.task.scores(arrays, truth, None if self.weight is None else self.weight.double().numpy(), names)
+        return self.task.scores(raw, truth, None if self.weight is None else self.weight.double().numpy(), names)
 
     def directions(self, raw: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Return values of each jet whose squared derivatives add up to the Gauss-Newton diagonal; see `Task`."""

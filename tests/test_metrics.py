@@ -10,6 +10,7 @@ from sklearn.metrics import accuracy_score, log_loss, roc_auc_score, roc_curve
 from hepprune import metrics
 from hepprune.errors import DataError
 from hepprune.metrics import Score
+from hepprune.scores import Difference
 from hepprune.task import Classes
 from tests.networks import SEEDS
 
@@ -116,8 +117,8 @@ def test_influences_have_mean_zero(name: str, seed: int) -> None:
 
 
 def test_a_difference_beyond_its_error_is_significant() -> None:
-    assert metrics.Difference(-0.02, 0.01).significant
-    assert not metrics.Difference(0.01, 0.01).significant
+    assert Difference(-0.02, 0.01).significant
+    assert not Difference(0.01, 0.01).significant
 
 
 def test_other_jets_cannot_be_compared() -> None:

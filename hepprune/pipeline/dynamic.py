@@ -1,4 +1,4 @@
-"""Early exits and gated channels, trained on a recipe's jets: accuracy against mean and worst-case cost."""
+"""Early exits and gated channels, trained on a recipe's jets: scores against mean and worst-case cost."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -22,6 +22,7 @@ from hepprune.pruning import dynamic
 from hepprune.pruning.dynamic import Work
 from hepprune.report import curves
 from hepprune.report.curves import Curve, Level
+from hepprune.scores import Stated, label, means
 from hepprune.studies.kept import Kept
 
 KINDS = ("exits", "threshold", "top_k")
@@ -33,7 +34,7 @@ _TYPE_JETS = 20_000
 
 @dataclass(frozen=True)
 class Trial:
-    """One network of one seed at one setting: accuracy on the test jets, and what a jet costs it.
+    """One network of one seed at one setting: scores on the test jets, and what a jet costs it.
 
     The setting is a confidence (exits), the strength of a penalty (threshold) or a fraction of channels (top_k).
     `shares` are the fractions of jets that leave at each exit, `latency_ns` what firmware is predicted to take to each.
@@ -41,8 +42,7 @@ class Trial:
 
     seed: int
     setting: float
-    accuracy: float
-    accuracy_error: float
+    scores: dict[str, Stated]
     work: Work
     shares: tuple[float, ...] = ()
     latency_ns: tuple[float, ...] = ()
@@ -50,11 +50,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class Point:
-    """The means over seeds at one setting; `error` is that of the mean accuracy, None where there is one seed."""
+    """The means over seeds at one setting; errors are those of the means, None where there is one seed."""
 
     setting: float
-    accuracy: float
-    error: float | None
+    scores: dict[str, Stated]
     mean: float
     largest: float
     worst_case: float
@@ -79,7 +78,7 @@ class Result:
 def study(
     file: Path, kind: str, build: Path, *, seeds: Sequence[int] = (1, 2, 3), epochs: int = 15, track: Track = silent
 ) -> Result:
-    """Train a recipe's tagger with early exits or gates for each seed, and measure accuracy against cost.
+    """Train a recipe's tagger with early exits or gates for each seed, and measure scores against cost.
 
     Exits are trained in float and then under the recipe's quantisers; gates in float. Networks, JSON and plot land in
     `build`; what is there already is used.
@@ -193,8 +192,8 @@ class _Bench:
         latency_ns: tuple[float, ...] = (),
     ) -> Trial:
         """Return the trial of logits on the test jets."""
-        score = metrics.accuracy(logits, self.jets.test.truth)
-        return Trial(self.seed, setting, score.value, score.error, work, shares, latency_ns)
+        scores = metrics.stated(self.jets.test.judged((logits,)))
+        return Trial(self.seed, setting, scores, work, shares, latency_ns)
 
 
 def _setting(trial: Trial) -> float:
@@ -202,21 +201,22 @@ def _setting(trial: Trial) -> float:
 
 
 def _mean(trials: Sequence[Trial]) -> Point:
-    accuracies = [trial.accuracy for trial in trials]
-    error = float(np.std(accuracies, ddof=1) / np.sqrt(len(trials))) if len(trials) > 1 else None
     works = [(trial.work.mean, trial.work.largest, trial.work.worst_case) for trial in trials]
-    return Point(trials[0].setting, float(np.mean(accuracies)), error, *np.mean(works, axis=0).tolist())
+    scores = means([trial.scores for trial in trials])
+    return Point(trials[0].setting, scores, *np.mean(works, axis=0).tolist())
 
 
 def plot(kind: str, plain: Point, points: Sequence[Point], path: Path) -> dict[str, str]:
-    """Draw accuracy against mean and worst-case multiplications, and return the files."""
-    errors = [point.error or 0.0 for point in points]
-    accuracies = [point.accuracy for point in points]
+    """Draw the primary metric against mean and worst-case multiplications, and return the files."""
+    metric, whole = next(iter(plain.scores.items()))
+    values = [point.scores[metric].value for point in points]
+    errors = [point.scores[metric].error or 0.0 for point in points]
     lines = [
-        Curve(label, [getattr(point, name) for point in points], accuracies, errors)
+        Curve(label, [getattr(point, name) for point in points], values, errors)
         for name, label in (("mean", "mean over jets"), ("worst_case", "worst case"))
     ]
-    lines.append(Curve("without, mean = worst case", [plain.mean], [plain.accuracy], [plain.error or 0.0]))
-    level = Level("accuracy without", plain.accuracy, plain.error or 0.0)
-    drawn = curves.draw(lines, path, x_label=f"multiplications per jet, {kind}", y_label="test accuracy", level=level)
+    lines.append(Curve("without, mean = worst case", [plain.mean], [whole.value], [whole.error or 0.0]))
+    level = Level(f"{label(metric)} without", whole.value, whole.error or 0.0)
+    x_label, y_label = f"multiplications per jet, {kind}", f"test {label(metric)}"
+    drawn = curves.draw(lines, path, x_label=x_label, y_label=y_label, level=level)
     return {file.suffix[1:]: str(file) for file in drawn}

@@ -12,6 +12,7 @@ from hepprune.pipeline import evidence
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.pricing import price_at
 from hepprune.pipeline.taggers import Samples
+from hepprune.scores import headline
 from hepprune.search import greedy, moves
 from hepprune.search.sensitivity import SensitivityCurve
 from hepprune.search.stages import Outcome, Problem, Stage
@@ -96,7 +97,7 @@ def until_measured(context: Context, start: Start, *, stage: str, measure: Measu
     """
     turns: list[Turn] = []
     network, before, raw = start.network, pairs(), price_at(context, stage)
-    least, allowed = raw(evidence.smallest(network)), context.recipe.budget.max_accuracy_loss
+    least, allowed = raw(evidence.smallest(network)), context.recipe.budget.max_losses
     for _ in range(context.recipe.synthesis.max_iterations):
         own = [(raw(turn.network), turn.measurement) for turn in turns if turn.measurement is not None]
         known = calibration.fit([*before, *own]) if before or own else None
@@ -110,7 +111,7 @@ def until_measured(context: Context, start: Start, *, stage: str, measure: Measu
         if met is not False:
             return turns
         network = outcome.network
-        evidence.check_accuracy(network, start.tagger, start.jets.validation, allowed=allowed)
+        evidence.check_losses(network, start.tagger, start.jets.validation, allowed=allowed)
     raise _missed(start.budget, turns)
 
 
@@ -149,7 +150,7 @@ def _search(context: Context, start: Start, network: Network, budget: Budget, pr
 
 def _note(stage: Stage) -> str:
     noise = "" if stage.significant else ", change within its error"
-    return f"{stage.estimate.resources.lut or 0:,.0f} LUT, accuracy {stage.accuracy:.4f}{noise}"
+    return f"{stage.estimate.resources.lut or 0:,.0f} LUT, {headline(stage.scores)}{noise}"
 
 
 def _anchored(budget: Budget, predicted: Estimate, measured: Measurement) -> Budget:

@@ -19,6 +19,7 @@ from hepprune.pipeline.context import Context, Track, silent
 from hepprune.report import curves
 from hepprune.report.curves import Curve, Level
 from hepprune.sample import Sample
+from hepprune.scores import label, primary
 from hepprune.studies import lottery
 from hepprune.studies.lottery import Game, Point, Trial
 from hepprune.training import Fit
@@ -114,15 +115,16 @@ def _images_game(train: images.Images, test: images.Images, fit: Fit) -> Game:
 
 
 def plot(points: Sequence[Point], path: Path) -> dict[str, str]:
-    """Draw the accuracy of tickets and controls against the weights that are left, and return the files."""
+    """Draw the primary metric of tickets and controls against the weights that are left, and return the files."""
     dense = next(point for point in points if point.kind == "dense")
     lines = [_curve(kind, [point for point in points if point.kind == kind]) for kind in lottery.KINDS]
+    metric, level = next(iter(dense.scores.items()))
     drawn = curves.draw(
         lines,
         path,
         x_label="weights left [%]",
-        y_label="test accuracy",
-        level=Level("dense", dense.accuracy, dense.error or 0.0),
+        y_label=f"test {label(metric)}",
+        level=Level("dense", level.value, level.error or 0.0),
         log_x=True,
         falling=True,
     )
@@ -131,4 +133,5 @@ def plot(points: Sequence[Point], path: Path) -> dict[str, str]:
 
 def _curve(kind: str, points: Sequence[Point]) -> Curve:
     left = [100 * (1 - point.sparsity) for point in points]
-    return Curve(kind, left, [point.accuracy for point in points], [point.error or 0.0 for point in points])
+    scores = [primary(point.scores) for point in points]
+    return Curve(kind, left, [score.value for score in scores], [score.error or 0.0 for score in scores])

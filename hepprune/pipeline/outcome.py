@@ -15,7 +15,7 @@ from hepprune import frontends, metrics
 from hepprune.firmware import hls
 from hepprune.firmware.routes import Built
 from hepprune.hardware.resources import Budget
-from hepprune.network import Argmax, Network, exact_logits, identity, save
+from hepprune.network import Argmax, Network, exact_logits, exact_raw, identity, save
 from hepprune.pipeline import delivery, feedback, pricing, tools
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.taggers import Samples, loss_changes
@@ -23,6 +23,7 @@ from hepprune.pruning import masks
 from hepprune.pruning.folding import unfold_batch_norm
 from hepprune.report import costs, physics, plots
 from hepprune.report.summary import Checks, Comparison, Cost, Feedback, StagePoint, Summary, Tagger
+from hepprune.scores import primary
 from hepprune.search import knobs, moves, uniform
 from hepprune.search.sensitivity import ROW
 from hepprune.search.stages import Problem, Stage
@@ -75,14 +76,10 @@ def pruned_uniformly(context: Context, tagger: Network, jets: Samples, searched:
 def describe(context: Context, built: Built, jets: Samples) -> Tagger:
     """Return a network's physics on the test jets, computed bit for bit, its size and its cost."""
     network = built.network
-    logits, labels = exact_logits(network, jets.test.arrays), jets.test.truth
-    accuracy, auc = metrics.accuracy(logits, labels), metrics.auc(logits, labels)
+    scores = jets.test.judged(exact_raw(network, jets.test.arrays))
     solved, measured = built.solution, built.measurement
     return Tagger(
-        accuracy.value,
-        accuracy.error,
-        auc.value,
-        auc.error,
+        metrics.stated(scores),
         masks.nonzero_weights(network),
         tuple(network.sizes.values()),
         Cost.of(pricing.own(context)(network)),
@@ -93,22 +90,9 @@ def describe(context: Context, built: Built, jets: Samples) -> Tagger:
 
 
 def compare(first: Network, second: Network, jets: Samples) -> Comparison:
-    """Return first - second of accuracy, AUC and cross-entropy on the test jets."""
-    labels = jets.test.truth
-    logits = [exact_logits(network, jets.test.arrays) for network in (first, second)]
-    accuracy, auc, cross_entropy = (
-        metrics.difference(*(metric(each, labels) for each in logits))
-        for metric in (metrics.accuracy, metrics.auc, metrics.cross_entropy)
-    )
-    return Comparison(
-        accuracy.value,
-        accuracy.error,
-        accuracy.significant,
-        auc.value,
-        auc.error,
-        cross_entropy.value,
-        cross_entropy.error,
-    )
+    """Return first - second of every metric of the task, on the test jets."""
+    scores = (jets.test.judged(exact_raw(network, jets.test.arrays)) for network in (first, second))
+    return Comparison.of(metrics.differences(*scores))
 
 
 def summarise(context: Context, start: feedback.Start, turns: Sequence[feedback.Turn], of: Compared) -> Summary:
@@ -147,9 +131,9 @@ def _checks(built: Built) -> Checks:
 
 
 def _point(stage: Stage, first: Stage) -> StagePoint:
-    estimate, begun = stage.estimate, first.accuracy - first.change
-    figures = estimate.resources.lut or 0.0, estimate.latency_ns, stage.accuracy, stage.accuracy_error
-    return StagePoint(*figures, stage.significant, stage.accuracy - begun)
+    estimate, begun = stage.estimate, primary(first.scores).value - primary(first.changes).value
+    figures = estimate.resources.lut or 0.0, estimate.latency_ns, stage.scores
+    return StagePoint(*figures, stage.significant, primary(stage.scores).value - begun)
 
 
 def files(context: Context, built: Built, jets: Samples, model: Network | None) -> dict[str, str]:

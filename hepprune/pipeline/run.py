@@ -6,13 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hepprune.errors import BudgetMissedError
 from hepprune.firmware.folders import check_folder
 from hepprune.firmware.routes import Built
 from hepprune.hardware import targets
 from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources
 from hepprune.network import Network
-from hepprune.pipeline import checks, feedback, firmware, outcome, pricing, taggers, tools
+from hepprune.pipeline import checks, evidence, feedback, firmware, outcome, pricing, taggers, tools
 from hepprune.pipeline.context import Context, Track, silent
 from hepprune.pipeline.locking import locked
 from hepprune.recipe import Recipe
@@ -70,7 +69,7 @@ def _run(context: Context) -> Summary:
         )
     summary = replace(summary, files=files, seconds=dict(context.seconds))
     summaries.write(summary, build / "summary.json")
-    _check_accuracy(summary, recipe)
+    evidence.check_met(summary.compressed_minus_baseline.scores, recipe.budget.max_losses)
     if compressed.measurement is None:
         raise firmware.awaited(context, compressed)
     return summary
@@ -81,15 +80,6 @@ def _whole(context: Context, baseline: Network) -> Built:
         return pricing.whole(context, baseline)
     with context.step("solving the baseline's adder graph"):
         return pricing.whole(context, baseline)
-
-
-def _check_accuracy(summary: Summary, recipe: Recipe) -> None:
-    gap, allowed = summary.compressed_minus_baseline, recipe.budget.max_accuracy_loss
-    if -gap.accuracy > allowed:
-        raise BudgetMissedError(
-            f"the budget is met, but accuracy binds: {100 * allowed:.2f} points may be lost and "
-            f"{-100 * gap.accuracy:.2f} +- {100 * gap.accuracy_err:.2f} are; summary.json and the state are kept"
-        )
 
 
 def compare(recipe: Recipe, *, build: Path, track: Track = silent) -> dict[str, Any]:

@@ -110,6 +110,11 @@ class Limits(_Section):
     bram18: Annotated[float, Field(ge=0)] | None = None
     max_accuracy_loss: Annotated[float, Field(gt=0, le=1)] = 0.01
 
+    @property
+    def max_losses(self) -> dict[str, float]:
+        """What may be lost of each metric on the baseline."""
+        return {"accuracy": self.max_accuracy_loss}
+
     @model_validator(mode="after")
     def _limit_lut_once(self) -> "Limits":
         if self.lut is not None and self.lut_of_baseline is not None:

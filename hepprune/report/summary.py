@@ -9,6 +9,7 @@ from hepprune import stored
 from hepprune.errors import ReportError
 from hepprune.files import write_text
 from hepprune.hardware.resources import Estimate, Measurement
+from hepprune.scores import Difference, Stated, primary
 
 # What a budget can limit, as tables and plots name it.
 FIGURES = {
@@ -68,10 +69,7 @@ def _uncertainty(figures: Estimate) -> dict[str, float]:
 class Tagger:
     """One network: physics on the test jets with statistical errors, size, predicted and measured cost."""
 
-    accuracy: float
-    accuracy_err: float
-    auc: float
-    auc_err: float
+    scores: dict[str, Stated]
     nonzero_weights: int
     layer_sizes: tuple[int, ...]
     estimate: Cost
@@ -87,18 +85,19 @@ class Tagger:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Differences of two taggers on the same test jets, with the paired errors; `significant` is that of accuracy.
+    """Differences of two taggers on the same test jets, metric by metric, with the paired errors.
 
-    The cross-entropy in nats tells two taggers apart best, the accuracy worst: it looks at the highest output alone.
+    `significant` is that of the primary metric. Of classes, the cross-entropy in nats tells two taggers apart best, the
+    accuracy worst: it looks at the highest output alone.
     """
 
-    accuracy: float
-    accuracy_err: float
+    scores: dict[str, Difference]
     significant: bool
-    auc: float
-    auc_err: float
-    cross_entropy: float
-    cross_entropy_err: float
+
+    @classmethod
+    def of(cls, differences: dict[str, Difference]) -> "Comparison":
+        """Return the comparison that differences of metrics make, the primary one first."""
+        return cls(differences, primary(differences).significant)
 
 
 @dataclass(frozen=True)
@@ -131,10 +130,9 @@ class StagePoint:
 
     lut: float
     latency_ns: float
-    accuracy: float
-    accuracy_err: float
+    scores: dict[str, Stated]
     significant: bool
-    change: float  # of accuracy since the baseline, on the same validation jets
+    change: float  # of the primary metric since the baseline, on the same validation jets
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,13 @@
 """The summary as a table on the screen."""
 
+from collections.abc import Iterable
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hepprune.report.summary import FIGURES, Comparison, Cost, Feedback, Summary
+from hepprune import scores
+from hepprune.report.summary import FIGURES, Comparison, Cost, Feedback, Summary, Tagger
 
 
 def render(summary: Summary) -> RenderableType:
@@ -19,8 +22,7 @@ def _networks(summary: Summary) -> Table:
         table.add_column(name, justify="right")
     taggers = (summary.baseline, summary.uniform, summary.compressed)
     rows = {
-        "accuracy": [f"{t.accuracy:.4f} ± {t.accuracy_err:.4f}" for t in taggers],
-        "AUC": [f"{t.auc:.4f} ± {t.auc_err:.4f}" for t in taggers],
+        **{scores.label(name): _scores(name, taggers) for name in summary.baseline.scores},
         "neurons": ["-".join(map(str, t.layer_sizes)) for t in taggers],
         "non-zero weights": [f"{t.nonzero_weights:,}" for t in taggers],
         "LUT (solved adder graph)": [_whole(t.solved_lut) for t in taggers],
@@ -36,6 +38,10 @@ def _networks(summary: Summary) -> Table:
 
 def _whole(value: float | None) -> str:
     return "" if value is None else f"{value:,.0f}"
+
+
+def _scores(name: str, taggers: Iterable[Tagger]) -> list[str]:
+    return [f"{tagger.scores[name]:{scores.form(name)}}" for tagger in taggers]
 
 
 def _budget(summary: Summary) -> Table:
@@ -77,8 +83,8 @@ def _lines(summary: Summary) -> list[Text]:
 
 def _difference(gap: Comparison) -> str:
     verdict = "" if gap.significant else " (within its error: no difference seen)"
-    accuracy = f"{100 * gap.accuracy:+.2f} ± {100 * gap.accuracy_err:.2f} points of accuracy{verdict}"
-    return f"{accuracy}, AUC {gap.auc:+.4f} ± {gap.auc_err:.4f}"
+    first, *others = (scores.change(name, difference) for name, difference in gap.scores.items())
+    return ", ".join([f"{first}{verdict}", *others])
 
 
 def _proof(name: str, mismatches: int | None, vectors: int | None) -> list[str]:

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from hepprune import metrics
 from hepprune.errors import DataError
-from hepprune.metrics import Difference, Metric, Score
+from hepprune.metrics import Metric, Score
 from hepprune.network import Network
 from hepprune.sample import Sample
+from hepprune.scores import Difference
 from hepprune.search import replay
 from hepprune.search.replay import Group, Replayed
 from hepprune.task import Classes

@@ -70,7 +70,7 @@ def _run_stage(
     network: Network, problem: Problem, goals: dict[str, float], index: int, trained: Callable[[int], None]
 ) -> tuple[Network, Stage]:
     started, settings = time.perf_counter(), problem.settings
-    before = metrics.accuracy(training.evaluate(network, problem.validation), problem.validation.truth)
+    before = training.scores(network, problem.validation)
     network, steps, prepare = _cut(network, problem, goals, index)
     network, _ = training.fit(
         network,
@@ -84,8 +84,7 @@ def _run_stage(
     )
     network = knobs.settled(surgery.shrink(network))
     _check_alive(network, problem.budget)
-    after = metrics.accuracy(training.evaluate(network, problem.validation), problem.validation.truth)
-    change, estimate = metrics.difference(after, before), problem.price(network)
+    after, estimate = training.scores(network, problem.validation), problem.price(network)
     return network, Stage(
         index,
         steps,
@@ -93,10 +92,8 @@ def _run_stage(
         problem.budget.usage(estimate),
         tuple(network.sizes.values()),
         masks.nonzero_weights(network),
-        after.value,
-        after.error,
-        change.value,
-        change.error,
+        metrics.stated(after),
+        metrics.differences(after, before),
         time.perf_counter() - started,
     )
 

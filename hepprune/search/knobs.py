@@ -70,7 +70,9 @@ def neighbours(layer: Weighted) -> tuple[int, ...]:
 @torch.no_grad()
 def rounding(kernel: Kernel, bits: int) -> torch.Tensor:
     """Return by how much the weights that act would change in a type of so many bits, like the weights."""
-    return quantise.weights(kernel.weight, weight_type(kernel.weight.detach(), bits), kernel.digit_limit) - kernel.used()
+    return (
+        quantise.weights(kernel.weight, weight_type(kernel.weight.detach(), bits), kernel.digit_limit) - kernel.used()
+    )
 
 
 def alike(network: Network, other: Network) -> Network:

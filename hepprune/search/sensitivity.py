@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hepprune import executors, metrics
+from hepprune import executors
 from hepprune.network import Kernel, Layer, Network
 from hepprune.pruning import importance, masks, selection
 from hepprune.pruning.granularity import members
 from hepprune.pruning.statistics import Statistics
 from hepprune.sample import Sample
+from hepprune.scores import Difference
 from hepprune.search.effects import measure
 from hepprune.search.replay import Group
 
@@ -122,7 +123,7 @@ class _Probe:
         return masks.with_cut(kernel.layer, cut), predicted  # a cut may be long and is not kept
 
 
-def _flat(difference: metrics.Difference) -> tuple[float, float]:
+def _flat(difference: Difference) -> tuple[float, float]:
     return difference.value, difference.error
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from hepprune.hardware.resources import Budget, Estimate
 from hepprune.network import Network
 from hepprune.sample import Sample
+from hepprune.scores import Difference, Stated, primary
 from hepprune.search.moves import Price, Proposal
 from hepprune.training import Fit
 
@@ -63,7 +64,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Stage:
-    """What one stage did, what is left, and the change of accuracy since the last, paired on validation jets."""
+    """What one stage did, what is left, and the scores' changes since the last, paired on validation jets."""
 
     index: int
     steps: tuple[Step, ...]
@@ -71,16 +72,14 @@ class Stage:
     usage: dict[str, float]
     layer_sizes: tuple[int, ...]
     nonzero_weights: int
-    accuracy: float
-    accuracy_error: float
-    change: float
-    change_error: float
+    scores: dict[str, Stated]
+    changes: dict[str, Difference]
     seconds: float
 
     @property
     def significant(self) -> bool:
-        """Whether the change of accuracy exceeds its statistical error; a smaller one is noise."""
-        return abs(self.change) > self.change_error
+        """Whether the change of the primary metric exceeds its statistical error; a smaller one is noise."""
+        return primary(self.changes).significant
 
 
 @dataclass(frozen=True)

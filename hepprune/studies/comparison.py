@@ -20,6 +20,7 @@ from hepprune.network import Network, identity
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning import importance, masks, plan, schedules, selection, surgery
 from hepprune.sample import Sample
+from hepprune.scores import Stated, mean, means, primary
 from hepprune.studies import kept
 from hepprune.studies.kept import Kept
 from hepprune.training import Fit
@@ -74,10 +75,7 @@ class Entry:
     seed: int
     sparsity: float
     zeros: float
-    accuracy: float
-    accuracy_error: float
-    auc: float
-    auc_error: float
+    scores: dict[str, Stated]
     lut: float | None
 
 
@@ -85,24 +83,20 @@ class Entry:
 class Point:
     """The mean over seeds of one method at one sparsity; errors are those of the mean, None where there is one seed.
 
-    `gap` is the accuracy less that of the first method on the same seeds and jets.
+    `gap` is the primary metric less that of the first method on the same seeds and jets.
     """
 
     method: str
     sparsity: float
     zeros: float
-    accuracy: float
-    accuracy_error: float | None
-    auc: float
-    auc_error: float | None
+    scores: dict[str, Stated]
     lut: float | None
-    gap: float
-    gap_error: float | None
+    gap: Stated
 
     @property
     def significant(self) -> bool:
         """Whether the gap to the first method exceeds twice its error; one that does not may be chance."""
-        return self.gap_error is not None and abs(self.gap) > 2 * self.gap_error
+        return self.gap.error is not None and abs(self.gap.value) > 2 * self.gap.error
 
 
 @dataclass(frozen=True)
@@ -206,19 +200,16 @@ class _Lane:
 
     def entry(self, method: str, network: Network, sparsity: float) -> Entry:
         """Return the figures of a network on the test jets."""
-        logits, labels = training.evaluate(network, self.contest.test), self.contest.test.truth
-        accuracy, auc = metrics.accuracy(logits, labels), metrics.auc(logits, labels)
-        smaller = surgery.shrink(network)
+        scores, smaller = training.scores(network, self.contest.test), surgery.shrink(network)
         zeros = 1 - masks.nonzero_weights(smaller) / sum(kernel.weight.numel() for kernel in self.start.kernels)
-        scores = accuracy.value, accuracy.error, auc.value, auc.error
-        return Entry(method, self.seed, sparsity, zeros, *scores, self.contest.luts(smaller))
+        return Entry(method, self.seed, sparsity, zeros, metrics.stated(scores), self.contest.luts(smaller))
 
 
 def points(entries: Sequence[Entry]) -> list[Point]:
     """Return the means over seeds, by method in the order they ran and by sparsity."""
     order = {method: place for place, method in enumerate(dict.fromkeys(entry.method for entry in entries))}
     first = next((method for method in order if method != UNPRUNED), UNPRUNED)
-    reference = {(e.seed, e.sparsity): e.accuracy for e in entries if e.method == first}
+    reference = {(e.seed, e.sparsity): primary(e.scores).value for e in entries if e.method == first}
 
     def place(entry: Entry) -> tuple[int, float]:
         return order[entry.method], entry.sparsity
@@ -227,14 +218,9 @@ def points(entries: Sequence[Entry]) -> list[Point]:
 
 
 def _mean(entries: list[Entry], reference: dict[tuple[int, float], float]) -> Point:
-    accuracy, auc, zeros = (_stated([getattr(e, name) for e in entries]) for name in ("accuracy", "auc", "zeros"))
-    gap = _stated([e.accuracy - reference.get((e.seed, e.sparsity), e.accuracy) for e in entries])
+    own = [primary(entry.scores).value for entry in entries]
+    gaps = [value - reference.get((e.seed, e.sparsity), value) for e, value in zip(entries, own, strict=True)]
     luts = [e.lut for e in entries if e.lut is not None]
     lut = float(np.mean(luts)) if len(luts) == len(entries) else None
-    return Point(entries[0].method, entries[0].sparsity, zeros[0], *accuracy, *auc, lut, *gap)
-
-
-def _stated(values: Sequence[float]) -> tuple[float, float | None]:
-    """Return the mean and its error."""
-    error = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
-    return float(np.mean(values)), error
+    scores, zeros = means([e.scores for e in entries]), float(np.mean([e.zeros for e in entries]))
+    return Point(entries[0].method, entries[0].sparsity, zeros, scores, lut, mean(gaps))

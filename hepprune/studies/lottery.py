@@ -1,4 +1,4 @@
-"""Lottery tickets: sparse networks that train to the full accuracy from their own first weights.
+"""Lottery tickets: sparse networks that train as well as the dense one from their own first weights.
 
 Frankle and Carbin, arXiv:1803.03635. A ticket is found by training, cutting the smallest surviving weights and
 rewinding the others to where they started, round by round. It is worth something only against its controls: the dense
@@ -12,7 +12,6 @@ from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,6 +20,7 @@ from hepprune.files import content_hash
 from hepprune.network import Network, identity
 from hepprune.pruning import importance, masks, plan, schedules, selection
 from hepprune.sample import Sample
+from hepprune.scores import Stated, mean, means, primary
 from hepprune.studies import kept
 from hepprune.studies.kept import Kept
 from hepprune.training import Fit
@@ -33,28 +33,25 @@ Draw = Callable[[int], Network]
 
 @dataclass(frozen=True)
 class Trial:
-    """One training of one seed: `kind` is "dense" or one of KINDS; accuracy on the test sample, with its error."""
+    """One training of one seed: `kind` is "dense" or one of KINDS; scores on the test sample."""
 
     seed: int
     kind: str
     sparsity: float
-    accuracy: float
-    accuracy_error: float
+    scores: dict[str, Stated]
 
 
 @dataclass(frozen=True)
 class Point:
-    """The mean over seeds at a sparsity: of the accuracy, and of what it loses on the dense network of the same seed.
+    """The mean over seeds at a sparsity; `lost` is what is lost of the primary metric on the dense network of a seed.
 
     Errors are those of the mean, None where there is one seed.
     """
 
     kind: str
     sparsity: float
-    accuracy: float
-    error: float | None
-    lost: float
-    lost_error: float | None
+    scores: dict[str, Stated]
+    lost: Stated
 
 
 @dataclass(frozen=True)
@@ -123,7 +120,7 @@ def n_trainings(game: Game, n_seeds: int) -> int:
 
 def points(trials: Sequence[Trial]) -> list[Point]:
     """Return the means over seeds, by kind and sparsity."""
-    dense = {trial.seed: trial.accuracy for trial in trials if trial.kind == "dense"}
+    dense = {trial.seed: primary(trial.scores).value for trial in trials if trial.kind == "dense"}
 
     def place(trial: Trial) -> tuple[str, float]:
         return trial.kind, round(trial.sparsity, 4)
@@ -132,10 +129,9 @@ def points(trials: Sequence[Trial]) -> list[Point]:
 
 
 def _mean(kind: str, sparsity: float, trials: list[Trial], dense: dict[int, float]) -> Point:
-    found = np.array([trial.accuracy for trial in trials])
-    lost = np.array([dense[trial.seed] for trial in trials]) - found
-    errors = [float(v.std(ddof=1) / np.sqrt(len(v))) if len(v) > 1 else None for v in (found, lost)]
-    return Point(kind, sparsity, float(found.mean()), errors[0], float(lost.mean()), errors[1])
+    metric = next(iter(trials[0].scores))
+    lost = [metrics.lost(metric, trial.scores[metric].value - dense[trial.seed]) for trial in trials]
+    return Point(kind, sparsity, means([trial.scores for trial in trials]), mean(lost))
 
 
 def sparsest(found: Sequence[Point], kind: str, *, within: float = 0.01) -> float:
@@ -145,7 +141,7 @@ def sparsest(found: Sequence[Point], kind: str, *, within: float = 0.01) -> floa
     """
     reached = 0.0
     for point in sorted((p for p in found if p.kind == kind), key=lambda p: p.sparsity):
-        if point.lost > within:
+        if point.lost.value > within:
             break
         reached = point.sparsity
     return reached
@@ -209,9 +205,8 @@ def _control(network: Network, game: Game, seed: int, kind: str, keep: Kept) -> 
 
 
 def _tried(start: Network, trained: Network, game: Game, seed: int, kind: str) -> Trial:
-    logits = training.evaluate(trained, game.test, quantised=game.fit.quantised)
-    score = metrics.accuracy(logits, game.test.truth)
-    return Trial(seed, kind, plan.sparsity(start), score.value, score.error)
+    scores = training.scores(trained, game.test, quantised=game.fit.quantised)
+    return Trial(seed, kind, plan.sparsity(start), metrics.stated(scores))
 
 
 @torch.no_grad()

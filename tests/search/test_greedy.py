@@ -79,18 +79,19 @@ def test_goals_tighten_evenly_until_the_network_settles(start: float, stages: in
 
 def test_a_third_of_the_digits_keeps_most_of_the_accuracy(tagger: Network, jets: Jets, third: Outcome) -> None:
     before = (exact_logits(tagger, jets[1].features.numpy()).argmax(1) == jets[1].y.numpy()).mean()
-    assert third.stages[-1].accuracy > before - 0.05
-    assert (
-        third.stages[-1].accuracy == (training.evaluate(third.network, jets[1]).argmax(1) == jets[1].y.numpy()).mean()
-    )
+    assert third.stages[-1].scores["accuracy"].value > before - 0.05
+    hits = training.evaluate(third.network, jets[1]).argmax(1) == jets[1].y.numpy()
+    assert third.stages[-1].scores["accuracy"].value == hits.mean()
 
 
 def test_changes_are_paired_and_add_up(tagger: Network, jets: Jets, third: Outcome) -> None:
     before = (training.evaluate(tagger, jets[1]).argmax(1) == jets[1].y.numpy()).mean()
-    accuracies = [before, *(stage.accuracy for stage in third.stages)]
-    assert np.allclose(np.diff(accuracies), [stage.change for stage in third.stages])
-    assert all(stage.change_error < np.sqrt(2) * stage.accuracy_error for stage in third.stages)
-    assert all(stage.significant == (abs(stage.change) > stage.change_error) for stage in third.stages)
+    accuracies = [before, *(stage.scores["accuracy"].value for stage in third.stages)]
+    changes = [stage.changes["accuracy"] for stage in third.stages]
+    assert np.allclose(np.diff(accuracies), [change.value for change in changes])
+    for stage, change in zip(third.stages, changes, strict=True):
+        assert change.error < np.sqrt(2) * (stage.scores["accuracy"].error or 0)
+        assert stage.significant == (abs(change.value) > change.error)
 
 
 def test_the_argument_is_left_as_it_was_and_a_second_search_is_equal(
@@ -109,7 +110,8 @@ def test_a_larger_budget_keeps_more_and_is_met_too(tagger: Network, jets: Jets, 
     larger = greedy.search(tagger, problem(jets, luts(tagger, 2 / 3)))
     assert luts(tagger, 2 / 3).met_by(larger.stages[-1].estimate)
     assert larger.stages[-1].nonzero_weights > third.stages[-1].nonzero_weights
-    assert larger.stages[-1].accuracy >= third.stages[-1].accuracy - third.stages[-1].accuracy_error
+    more, less = (outcome.stages[-1].scores["accuracy"] for outcome in (larger, third))
+    assert more.value >= less.value - (less.error or 0)
 
 
 def test_an_interrupted_search_ends_as_if_it_had_not_been(
