@@ -161,7 +161,7 @@ def check_csim(context: Context, network: Network, jets: Samples) -> equivalence
 
     def check() -> equivalence.Check:
         hls.compile(project)
-        return equivalence.against_csim(network, project, vectors)
+        return equivalence.against_csim(network, project, vectors, jets.test.task)
 
     return context.kept(equivalence.Check, "csim-check", key, check)
 

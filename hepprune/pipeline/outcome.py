@@ -94,7 +94,7 @@ def summarise(context: Context, start: feedback.Start, turns: Sequence[feedback.
         compressed_minus_baseline=compare(last.network, start.tagger, jets),
         compressed_minus_uniform=compare(last.network, uniform, jets),
         uniform_minus_baseline=compare(uniform, start.tagger, jets),
-        checks=Checks(csim.vectors, csim.mismatches, rtl.vectors, rtl.mismatches, csim.argmax_agreement),
+        checks=Checks(csim.vectors, csim.mismatches, rtl.vectors, rtl.mismatches, csim.agreement),
         feedback=tuple(
             Feedback(index, Cost.of(turn.estimate), Cost.of(turn.measurement), turn.met)
             for index, turn in enumerate(turns, start=1)
@@ -159,16 +159,13 @@ def draw(context: Context, summary: Summary, start: feedback.Start, last: feedba
         "pareto": plots.pareto(summary, folder / "pareto"),
         "resources": plots.resource_bars(summary, folder / "resources"),
         "sensitivity": plots.sensitivity_map(labels, levels, changes, folder / "sensitivity"),
-        "roc": physics.roc(
-            _forms(context, start, last.network),
-            start.jets.test.truth,
-            context.recipe.data.classes,
-            folder / "roc",
-        ),
         "weights": physics.weight_histogram(before, after, folder / "weights"),
         "predictions": costs.predicted_vs_measured(summary.feedback, folder / "predictions"),
         "latency": costs.latency_stack(estimates, folder / "latency", **latency),
     }
+    if classes := context.recipe.data.classes:
+        forms = _forms(context, start, last.network)
+        drawn["roc"] = physics.roc(forms, start.jets.test.truth, classes, folder / "roc")
     return {name: str(paths[0]) for name, paths in drawn.items()}
 
 

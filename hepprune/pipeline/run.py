@@ -64,7 +64,7 @@ def _run(context: Context) -> Summary:
         files = outcome.files(context, compressed, jets) | outcome.draw(context, summary, start, turns[-1])
     summary = replace(summary, files=files, seconds=dict(context.seconds))
     summaries.write(summary, build / "summary.json")
-    evidence.check_met(summary.compressed_minus_baseline.scores, recipe.budget.max_losses)
+    evidence.check_met(summary.compressed_minus_baseline.scores, recipe.max_losses)
     return summary
 
 

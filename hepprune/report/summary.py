@@ -92,7 +92,7 @@ class Checks:
     csim_mismatches: int
     rtl_vectors: int
     rtl_mismatches: int
-    csim_argmax_agreement: float
+    csim_agreement: float
 
 
 @dataclass(frozen=True)
