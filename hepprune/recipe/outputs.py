@@ -39,7 +39,7 @@ def heads(given: Any) -> Any:
     """Return tasks by the name of their output, the only one under the name ""."""
     if isinstance(given, str):
         return {"": {"kind": given}}
-    if isinstance(given, Mapping) and "kind" in given:
+    if isinstance(given, Mapping) and isinstance(given.get("kind"), str):
         return {"": given}
     if isinstance(given, Mapping):
         return {name: {"kind": each} if isinstance(each, str) else each for name, each in given.items()}
