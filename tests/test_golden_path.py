@@ -79,7 +79,7 @@ def test_taggers_are_compared_on_the_test_jets_by_every_metric(built: Path, smal
     gap, labels = summary.compressed_minus_baseline, jets.test.y.numpy()
     logits = [
         exact_logits(each, jets.test.features.numpy())
-        for each in (network.load(built / "network.npz"), taggers.baseline(context, jets))
+        for each in (network.load(built / "network.npz"), taggers.baseline(context, jets, None))
     ]
     lost = metrics.difference(*(metrics.cross_entropy(each, labels) for each in logits))
     told = gap.scores["cross_entropy"]

@@ -39,9 +39,9 @@ def run(
 def prepare() -> None:
     """Compile what compiles itself at its first use (da4ml's solver, Yosys); `run` does it beside the training."""
     with errors_in_one_sentence():
-        from hepprune.pipeline import firmware
+        from hepprune.pipeline import tools
 
         screen = Screen()
         step = screen("compiling the solver and Yosys, once per environment")
-        with screen.progress, step, firmware.tools_compiling() as compiled:
+        with screen.progress, step, tools.compiling() as compiled:
             compiled()

@@ -16,7 +16,7 @@ from hepprune.firmware import adders, names, tracing
 from hepprune.firmware.folders import check_names, replacing_folder
 from hepprune.firmware.names import Names
 from hepprune.fixed import FixedPoint
-from hepprune.network import Dense, Input, Network
+from hepprune.network import Dense, Input, Network, Node
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,26 @@ class Solution:
     cost: float
     depth: float
 
+    @property
+    def solved(self) -> "Solved":
+        """What the graph costs, without the graph."""
+        return Solved(self.cost, self.depth)
+
+
+@dataclass(frozen=True)
+class Solved:
+    """The exact cost in LUT and depth in adder levels of a network's adder graph."""
+
+    lut: float
+    depth: float
+
 
 @dataclass(frozen=True)
 class Design:
     """Pipelined Verilog in a folder, for a part and a clock period in ns.
 
     `latency_cycles` counts clock periods from the edge that takes a jet into the input register to the edge that takes
-    its logits into the output register: one per pipeline stage.
+    its logits into the output register: one per pipeline stage. `solved` is absent from notes of older versions.
     """
 
     folder: Path
@@ -43,6 +56,7 @@ class Design:
     sources: tuple[Path, ...]
     part: str
     clock_ns: float
+    solved: Solved | None = None
 
 
 def solve(network: Network, *, depth_slack: int = 2) -> Solution:
@@ -67,6 +81,26 @@ def probe(network: Network) -> Solution:
     values, inputs = _values(network, depth_slack=2), [layer.name for layer in network.inputs]
     ports = [value for name in inputs for value in values[name]]
     return _solution(ports, [value for name, layer in values.items() if name not in inputs for value in layer])
+
+
+def refusals(network: Network) -> dict[str, str]:
+    """Return why layers cannot be traced, with what helps, by their names; nothing is solved for it.
+
+    What flows are constants, of a network without weights, so that no rule has a matrix to solve.
+    """
+    bare, reasons = network.clone().double(), dict[str, str]()
+    for kernel in bare.kernels:
+        kernel.digit_limit.zero_()
+
+    def attempt(node: Node, *arriving: list[Any]) -> list[Any]:
+        try:
+            return tracing.trace(node, *arriving, depth_slack=0)
+        except NetworkError as problem:
+            reasons[node.name] = str(problem)
+            return [adders.constant(0.0)] * math.prod(node.shape)
+
+    bare.interpret(attempt, until=bare.raw_outputs)
+    return reasons
 
 
 def _values(network: Network, depth_slack: int) -> dict[str, list[Any]]:
@@ -99,7 +133,7 @@ def write_verilog(
     modules = [top[name], *(f"{top[name]}_stage{stage}" for stage in range(n_stages))]
     static = sorted((folder / "src" / "static").glob("*.v"))
     sources = (*(folder / "src" / f"{module}.v" for module in modules), *static)
-    return Design(folder, top[name], n_stages, 1, sources, part, clock_ns)
+    return Design(folder, top[name], n_stages, 1, sources, part, clock_ns, solution.solved)
 
 
 def warm_up() -> None:

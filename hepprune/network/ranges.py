@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +28,7 @@ from hepprune.network.layers import (
     Pool,
     ReLU,
     Reshape,
+    Shape,
     Slice,
     Softmax,
     TopK,
@@ -56,18 +57,23 @@ class Interval:
 
 
 @torch.no_grad()
-def intervals(network: Network, *, open_ended: bool = False) -> dict[str, tuple[Interval, Interval]]:
+def intervals(
+    network: Network, *, given: Mapping[str, FixedPoint] | None = None, open_ended: bool = False
+) -> dict[str, tuple[Interval, Interval]]:
     """Return, for each layer but the heads, the ranges of its value before and after its result quantiser.
 
-    With `open_ended` a layer that computes in float can be anything, and ranges begin at the first quantiser after it.
+    A node that a type is `given` for can be all that the type holds, whatever comes in. With `open_ended` a layer that
+    computes in float can be anything, and ranges begin at the first quantiser after it.
 
     Raises:
         NetworkError: a layer lacks a fixed-point type or cannot run in fixed point.
     """
     double = network.clone().double()
-    body = {layer.name for layer in double.body}
+    body, types = {layer.name for layer in double.body}, given or {}
 
     def rule(node: Node, *arriving: tuple[Interval, Interval]) -> tuple[Interval, Interval]:
+        if node.name in types:
+            return (held := _all_of(types[node.name], node.shape)), held
         own = [after for _, after in arriving]
         before = _before(node, own, open_ended=open_ended) if node.name in body else _anything(node)
         return before, functools.reduce(quantise, node.results, before)
@@ -84,13 +90,15 @@ def _before(node: Node, arriving: list[Interval], *, open_ended: bool) -> Interv
         return _anything(node)
 
 
-def accumulators(network: Network) -> dict[str, FixedPoint]:
+def accumulators(network: Network, given: Mapping[str, FixedPoint] | None = None) -> dict[str, FixedPoint]:
     """Return, for each layer but the heads, the type that holds its value before the result quantiser.
+
+    That of a node may be `given`: then it can be all that the type holds.
 
     Raises:
         NetworkError: a layer lacks a fixed-point type, or accumulates more bits than are computed exactly.
     """
-    return {name: _covering(name, before) for name, (before, _) in intervals(network).items()}
+    return {name: _covering(name, before) for name, (before, _) in intervals(network, given=given).items()}
 
 
 def _covering(name: str, interval: Interval) -> FixedPoint:
@@ -124,7 +132,10 @@ def port(layer: Input) -> Interval:
     kind = layer.result
     if kind is None:
         raise NetworkError(f"input '{layer.name}' has no fixed-point type")
-    shape = layer.features_shape
+    return _all_of(kind, layer.features_shape)
+
+
+def _all_of(kind: Quantiser, shape: Shape) -> Interval:
     low, high = (np.broadcast_to(np.float64(end), shape).copy() for end in (kind.minimum, kind.maximum))
     return Interval(low, high, kind.fraction)
 

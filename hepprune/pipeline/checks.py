@@ -4,10 +4,11 @@ import numpy as np
 
 from hepprune.errors import NetworkError, RecipeError, unknown
 from hepprune.firmware.folders import check_names
+from hepprune.firmware.routes import ROUTES
 from hepprune.hardware import cost
 from hepprune.network import BatchNorm, Dense, Input, Layer, Network, ReLU, precision
 from hepprune.network.layers import Shared
-from hepprune.pipeline import budgets, feedback, taggers
+from hepprune.pipeline import budgets, feedback, firmware, taggers
 from hepprune.pipeline.context import Context
 from hepprune.pruning import plan
 from hepprune.recipe import Recipe
@@ -16,8 +17,10 @@ from hepprune.synthesis import yosys
 _EXAMPLES = 64  # jets of noise, to choose types by
 
 
-def check(context: Context, stage: str) -> None:
+def check(context: Context, stage: str) -> Network | None:
     """Refuse what a run that is measured at `stage` would meet only after jets are read and networks trained.
+
+    Returns the model that the recipe brings, if it brings one.
 
     Raises:
         RecipeError: the recipe contradicts its model, its target or what can be predicted.
@@ -36,8 +39,11 @@ def check(context: Context, stage: str) -> None:
         check_model(model, str(recipe.model.file))
     tagger = taggers.untrained(recipe, model)
     _check_bits(tagger, recipe)
-    cost.estimate(_typed(tagger, recipe), target, strategy=recipe.strategy, stage=stage)  # or it says what has no price
+    typed = _typed(tagger, recipe)
+    cost.estimate(typed, target, strategy=recipe.strategy, stage=stage)  # or it says what has no price
+    _check_routes(typed, recipe)
     _check_pruning(tagger, recipe)
+    return model
 
 
 def check_model(network: Network, name: str) -> None:
@@ -97,6 +103,15 @@ def _typed(tagger: Network, recipe: Recipe) -> Network:
         return tagger
     noise = np.random.default_rng(0).normal(size=(_EXAMPLES, tagger.input.n_features))
     return precision.quantise(tagger, noise, recipe.model.bits.precision())
+
+
+def _check_routes(typed: Network, recipe: Recipe) -> None:
+    """Refuse layers that a route of the recipe's strategy cannot build, all of them by name."""
+    reasons: dict[str, str] = {}
+    for route in firmware.routes(recipe.strategy):
+        reasons = ROUTES[route].refusals(typed, strategy=recipe.strategy) | reasons
+    if reasons:
+        raise NetworkError(f"strategy '{recipe.strategy}' cannot build this network: {'; '.join(reasons.values())}")
 
 
 def _check_pruning(tagger: Network, recipe: Recipe) -> None:

@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from hepprune.errors import BudgetMissedError, ReportError
+from hepprune.firmware.routes import Built
 from hepprune.hardware import calibration, cost
 from hepprune.hardware.calibration import Calibration
 from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources, figure
 from hepprune.network import Network
 from hepprune.pipeline import evidence
 from hepprune.pipeline.context import Context
-from hepprune.pipeline.firmware import Solved
 from hepprune.pipeline.taggers import Samples
 from hepprune.scores import headline
 from hepprune.search import greedy, moves
@@ -21,21 +21,33 @@ from hepprune.search.stages import Outcome, Problem, Stage
 _SLACK = 0.99  # a turn that goes on from a miss aims this far below the limit
 _RESUMED_STAGES = 1  # only the last, which trims: what is over the budget is little
 
-# Builds a network and returns what a tool measured of it.
-Measure = Callable[[Network], Measurement]
+# Builds a network, and returns it with what a tool measured of it.
+Measure = Callable[[Network], Built]
 # Returns every (estimate, measurement) known so far.
 Pairs = Callable[[], list[tuple[Estimate, Measurement]]]
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One turn of the loop: the network, what was predicted before and what was measured after it was built."""
+    """One turn of the loop: what was predicted of a network, and what was built of it and measured.
 
-    network: Network
+    Nothing is `met` or missed before there is a measurement.
+    """
+
+    built: Built
     stages: tuple[Stage, ...]
     estimate: Estimate
-    measurement: Measurement
-    met: bool
+    met: bool | None
+
+    @property
+    def measurement(self) -> Measurement | None:
+        """What a tool measured, None where that is awaited of another machine."""
+        return self.built.measurement
+
+    @property
+    def network(self) -> Network:
+        """The network that the search ended with."""
+        return self.built.network
 
 
 @dataclass(frozen=True)
@@ -68,12 +80,12 @@ def asked(context: Context) -> Budget:
     )
 
 
-def resolve(context: Context, baseline: Solved) -> Budget:
-    """Return the recipe's budget, its share of the baseline worked out."""
+def resolve(context: Context, baseline_lut: float) -> Budget:
+    """Return the recipe's budget, its share of the baseline's LUT worked out."""
     budget, share = asked(context), context.recipe.budget.lut_of_baseline
     if share is None:
         return budget
-    return replace(budget, resources=replace(budget.resources, lut=float(int(share * baseline.lut))))
+    return replace(budget, resources=replace(budget.resources, lut=float(int(share * baseline_lut))))
 
 
 def price_at(context: Context, stage: str, known: Calibration | None = None) -> moves.Price:
@@ -84,7 +96,7 @@ def price_at(context: Context, stage: str, known: Calibration | None = None) -> 
 
 
 def until_measured(context: Context, start: Start, *, stage: str, measure: Measure, pairs: Pairs) -> list[Turn]:
-    """Return the turns of the loop, the last of which is measured at `stage` to meet the budget.
+    """Return the turns of the loop, the last of which is measured at `stage` to meet the budget, or awaits that.
 
     Raises:
         BudgetMissedError: no cut is left, the turns allowed are over, or the evidence says that more of them would not
@@ -95,16 +107,16 @@ def until_measured(context: Context, start: Start, *, stage: str, measure: Measu
     network, before, raw = start.network, pairs(), price_at(context, stage)
     least, allowed = raw(evidence.smallest(network)), context.recipe.max_losses
     for _ in range(context.recipe.synthesis.max_iterations):
-        own = [(raw(turn.network), turn.measurement) for turn in turns]
+        own = [(raw(turn.network), turn.measurement) for turn in turns if turn.measurement is not None]
         known = calibration.fit([*before, *own]) if before or own else None
         evidence.check(start.budget, least, known, own)
         price = price_at(context, stage, known)
-        limits = _anchored(start.budget, price(network), turns[-1].measurement) if turns else start.budget
+        limits = _anchored(start.budget, price(network), own[-1][1]) if own else start.budget
         outcome = _search(context, start, network, limits, price)
-        measurement = complete(start.budget, measure(outcome.network))
-        met = start.budget.met_by(measurement)
-        turns.append(Turn(outcome.network, outcome.stages, price(outcome.network), measurement, met))
-        if met:
+        built = measure(outcome.network)
+        met = None if built.measurement is None else start.budget.met_by(complete(start.budget, built.measurement))
+        turns.append(Turn(built, outcome.stages, price(outcome.network), met))
+        if met is not False:
             return turns
         network = outcome.network
         evidence.check_losses(network, start.tagger, start.jets.validation, allowed=allowed)
@@ -163,7 +175,8 @@ def _anchored(budget: Budget, predicted: Estimate, measured: Measurement) -> Bud
 
 
 def _missed(budget: Budget, turns: list[Turn]) -> BudgetMissedError:
-    closest = min(turns, key=lambda turn: max(budget.usage(turn.measurement).values())).measurement
+    measured = [turn.measurement for turn in turns if turn.measurement is not None]
+    closest = min(measured, key=lambda figures: max(budget.usage(figures).values()))
     name = next(iter(budget.exceeded(closest)))
     return BudgetMissedError(
         f"the measured design is still over budget after {len(turns)} turns: {name} binds, {budget.limits()[name]:g} "

@@ -139,10 +139,11 @@ def _split(whole: Sample, path: Path) -> tuple[Sample, Sample, Sample]:
 def _of_recipe(recipe: Recipe, build: Path, track: Track) -> Source:
     """Return the recipe's tagger, trained anew for each seed on the jets that the recipe's own seed splits."""
     target = targets.load(recipe.target)
-    jets = taggers.read_jets(Context(recipe, target, build, track))
+    jets, model = taggers.read_jets(Context(recipe, target, build, track)), taggers.model_of(recipe)
 
     def baseline(seed: int) -> Network:
-        return taggers.baseline(Context(recipe.model_copy(update={"seed": seed}), target, build, track), jets)
+        seeded = Context(recipe.model_copy(update={"seed": seed}), target, build, track)
+        return taggers.baseline(seeded, jets, model)
 
     wanted = recipe.model.training
     fine_tuning = wanted.batch_size, wanted.learning_rate

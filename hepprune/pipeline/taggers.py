@@ -100,10 +100,9 @@ def _targets(output: Output, jets: Jets, columns: tuple[str, ...]) -> NDArray[An
     return jets.targets[:, [columns.index(name) for name in output.columns]]
 
 
-def baseline(context: Context, jets: Samples) -> Network:
-    """Train the unpruned, quantised tagger, or load the recipe's own and quantise it where it is float."""
+def baseline(context: Context, jets: Samples, model: Network | None) -> Network:
+    """Train the unpruned, quantised tagger, or take the `model` that the recipe brings, quantised where it is float."""
     recipe = context.recipe
-    model = model_of(recipe)
     own = None if model is None else identity(model)
     key = [
         recipe.model.model_dump(),

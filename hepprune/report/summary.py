@@ -62,8 +62,8 @@ class Tagger:
     nonzero_weights: int
     layer_sizes: tuple[int, ...]
     estimate: Cost
-    solved_lut: float
-    solved_depth: float
+    solved_lut: float | None = None
+    solved_depth: float | None = None
     measured: Cost | None = None
 
 
@@ -86,23 +86,26 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Checks:
-    """The equalities proved: vectors compared and mismatches."""
+    """The equalities proved: vectors compared and mismatches; absent is what the run's route has not."""
 
-    csim_vectors: int
-    csim_mismatches: int
-    rtl_vectors: int
-    rtl_mismatches: int
-    csim_agreement: float
+    csim_vectors: int | None = None
+    csim_mismatches: int | None = None
+    rtl_vectors: int | None = None
+    rtl_mismatches: int | None = None
+    csim_agreement: float | None = None
 
 
 @dataclass(frozen=True)
 class Feedback:
-    """One turn of the loop: what was predicted, what was measured, and whether the budget was met."""
+    """One turn of the loop: what was predicted, what was measured, and whether the budget was met.
+
+    What another machine is still to measure is absent.
+    """
 
     iteration: int
     estimate: Cost
-    measured: Cost
-    met: bool
+    measured: Cost | None = None
+    met: bool | None = None
 
 
 @dataclass(frozen=True)

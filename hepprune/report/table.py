@@ -65,8 +65,8 @@ def _lines(summary: Summary) -> list[Text]:
     lines = [
         f"hepprune - baseline: {_difference(summary.compressed_minus_baseline)}",
         f"hepprune - uniform:  {_difference(summary.compressed_minus_uniform)}",
-        f"C simulation: {checks.csim_mismatches} logits differ on {checks.csim_vectors:,} jets",
-        f"RTL simulation: {checks.rtl_mismatches} logits differ on {checks.rtl_vectors:,} jets",
+        *_proof("C simulation", checks.csim_mismatches, checks.csim_vectors),
+        *_proof("RTL simulation", checks.rtl_mismatches, checks.rtl_vectors),
         *(_turn(turn) for turn in summary.feedback),
     ]
     if measured is not None:
@@ -80,7 +80,13 @@ def _difference(gap: Comparison) -> str:
     return ", ".join([f"{first}{verdict}", *others])
 
 
+def _proof(name: str, mismatches: int | None, vectors: int | None) -> list[str]:
+    return [] if vectors is None else [f"{name}: {mismatches} logits differ on {vectors:,} jets"]
+
+
 def _turn(turn: Feedback) -> str:
+    estimate, measured = f"turn {turn.iteration}: {turn.estimate.lut or 0:,.0f} LUT estimated", turn.measured
+    if measured is None:
+        return f"{estimate}, to be measured on another machine"
     verdict = "met" if turn.met else "over budget, calibrated and searched again"
-    lut = f"{turn.estimate.lut or 0:,.0f} LUT estimated, {turn.measured.lut or 0:,.0f} measured"
-    return f"turn {turn.iteration}: {lut}, {turn.measured.latency_ns or 0:.0f} ns: {verdict}"
+    return f"{estimate}, {measured.lut or 0:,.0f} measured, {measured.latency_ns or 0:.0f} ns: {verdict}"

@@ -18,6 +18,7 @@ _MAX_BYTES = 2**30
 _MAX_CONFIG = 2**24
 # The weights of a `model.json`, by its stem.
 _WEIGHTS = ("{}_weights.h5", "{}.weights.h5", "model.weights.h5", "model_weights.h5", "weights.h5", "{}.h5")
+_BIT_WIDTH = re.compile(r"/(fixed|float)_point_quantizer(_k[bi][if])?(_\d{1,9})?/")
 # What h5py, zipfile, zlib and json raise on damaged or foreign content.
 _DAMAGE = (
     zipfile.BadZipFile,
@@ -193,8 +194,13 @@ def _legacy_layers(store: Store, root: str, config: Any) -> dict[str, Stored]:
         if entry.get("class_name") in MODELS:
             found |= _nested(group, arrays, leaves(entry.get("config"), name + "/"))
         else:
-            found[name] = Stored(group, tuple(places), arrays)
+            found[name] = Stored(group, tuple(place for place in places if not _is_of_quantiser(place)), arrays)
     return found
+
+
+def _is_of_quantiser(place: str) -> bool:
+    """Return whether an array is one of HGQ2's bit widths, which a `.h5` lists among the weights."""
+    return bool(_BIT_WIDTH.search(place))
 
 
 def _nested(group: str, arrays: Mapping[str, Floats], inner: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Stored]:

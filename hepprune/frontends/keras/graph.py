@@ -13,6 +13,8 @@ from hepprune.frontends.keras.registry import LAYERS, Native, Part
 from hepprune.frontends.names import identifiers
 from hepprune.network import Input, Layer, Network, Shape, Shared
 
+_PACKAGE = "hgq>"  # before the classes of HGQ2 in a `.h5`
+
 
 @dataclass(frozen=True)
 class Value:
@@ -162,7 +164,7 @@ class _Flat:
         native = self._native(entry, path, call)
         if kind not in LAYERS:
             raise native.refuse("is of a class that is not known here, so it cannot be taken over")
-        parts = LAYERS[kind].lower(native, tuple(value.shape for value in call.arriving))
+        parts = LAYERS[kind].lower(native, native.arriving)
         if self.times[path] > 1:
             parts = self._again(native, parts)
         else:
@@ -187,6 +189,7 @@ class _Flat:
             taken=self.taken,
             arguments=call.arguments,
             call=call.settings,
+            arriving=tuple(value.shape for value in call.arriving),
         )
         if native.kind not in LAYERS or not LAYERS[native.kind].is_operation:
             call.check(native)
@@ -209,7 +212,7 @@ class _Flat:
 
 def kind_of(entry: Mapping[str, Any]) -> str:
     """Return the class of a layer, "ops." before that of a Keras 3 operation, the name of a function of TensorFlow."""
-    kind, config = str(entry.get("class_name")), entry.get("config")
+    kind, config = str(entry.get("class_name")).removeprefix(_PACKAGE), entry.get("config")
     if str(entry.get("module")).startswith("keras.src.ops."):
         return f"ops.{kind}"
     if kind in {"TFOpLambda", "SlicingOpLambda"} and isinstance(config, dict):

@@ -63,7 +63,7 @@ def joined(*parts: str) -> str:
 
 def _is_speed(place: str) -> bool:
     """Return whether a number is how fast HGQ2 lets a wrapping quantiser narrow in training, at once where infinite."""
-    return place.endswith("quantizer/vars/3")
+    return place.endswith(("quantizer/vars/3", "/i_decay_speed"))
 
 
 class Store:

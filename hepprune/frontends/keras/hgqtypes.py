@@ -24,27 +24,46 @@ _ORDER = {  # by parametrisation and whether the range is trained (not where it 
     ("kbi", True): ("b", "k", "i"),
     ("kbi", False): ("b", "i", "k"),
 }
-_OVERFLOW = ("WRAP", "SAT", "SAT_SYM")
+_NONE = 32  # integer bits of what has no bits say nothing, and may be anything
+_OVERFLOW = {"WRAP": "WRAP", "SAT": "SAT", "SAT_SYM": "SAT_SYM", "SYM": "SAT_SYM"}
 
 
 def _settings(native: Native, key: str, described: Any) -> Mapping[str, Any]:
+    """Return a quantiser's config; overflow and rounding may be spelt in small letters, as HGQ2 takes them."""
     config = described.get("config") if isinstance(described, dict) else None
     if not isinstance(config, dict):
         raise native.refuse(f"has a {key} that is no quantiser")
     if config.get("q_type") not in {"kif", "kbi"}:
         raise native.refuse(f"has a {key} of type {str(config.get('q_type'))[:40]}; known are kif and kbi")
-    if config.get("overflow_mode") not in _OVERFLOW:
-        raise native.refuse(f"has a {key} with overflow {str(config.get('overflow_mode'))[:40]}; known are {_OVERFLOW}")
-    for name in ("scaler", "affine", "qnoise_factor", "bw_mapper"):
+    overflow = str(config.get("overflow_mode")).upper()
+    if overflow not in _OVERFLOW:
+        raise native.refuse(f"has a {key} with overflow {overflow[:40]}; known are {', '.join(_OVERFLOW)}")
+    for name in ("scaler", "affine", "bw_mapper"):
         if config.get(name) is not None:
             raise native.refuse(f"has a {key} with {name}, which cannot be taken over")
-    return config
+    return {**config, "overflow_mode": _OVERFLOW[overflow], "round_mode": str(config.get("round_mode")).upper()}
 
 
-def _places(config: Mapping[str, Any], place: str) -> dict[str, str]:
+def _places(native: Native, config: Mapping[str, Any], place: str) -> dict[str, str]:
     """Return where a quantiser below `place` keeps its arrays, by name."""
     order = _ORDER[str(config["q_type"]), config["overflow_mode"] == "WRAP"]
-    return {name: "/".join(filter(None, (place, "quantizer/vars", str(n)))) for n, name in enumerate(order)}
+    found = {name: "/".join(filter(None, (place, "quantizer/vars", str(n)))) for n, name in enumerate(order)}
+    if native.stored.keys() >= set(found.values()):
+        return found
+    group = _legacy_group(native, place)
+    return {name: f"{group}/{name}" for name in order} if group else found
+
+
+def _legacy_group(native: Native, place: str) -> str | None:
+    """Return the group of a quantiser in a `.h5` of Keras 3, "dense/dense_iq/fixed_point_quantizer_kif"."""
+    groups = list(dict.fromkeys(key.rpartition("/")[0] for key in native.stored if key.endswith("/k")))
+    several, _, last = place.rpartition("/")
+    if several:  # of a merge: numbered from the start of the program on, in order
+        groups = [group for group in groups if "/multiple_quantizers/" in group]
+        number = int(last.rpartition("_")[2]) if last.count("_") else 0
+        return groups[number] if number < len(groups) else None
+    named = [group for group in groups if group.split("/")[-2].endswith(f"_{place}")]
+    return named[0] if len(named) == 1 else None
 
 
 def _rounding(config: Mapping[str, Any]) -> str:
@@ -63,7 +82,7 @@ def type_of(
         return None
     config = _settings(native, key, described)
     kind, wraps = str(config["q_type"]), config["overflow_mode"] == "WRAP"
-    places = _places(config, place)
+    places = _places(native, config, place)
     if not native.stored.keys() >= set(places.values()):
         raise native.refuse(f"has no bit widths for its {key}")
     arrays = {name: np.round(native.stored[where]).astype(np.int64) for name, where in places.items()}
@@ -73,11 +92,12 @@ def type_of(
     sign, integer = arrays["k"], arrays["i"]
     fraction = arrays["f"] if kind == "kif" else arrays["b"] - integer
     overflow = str(config["overflow_mode"])
-    if weights is not None and wraps:
+    if weights is not None and wraps and _is_held(config):
         sign, integer, overflow = *_holding(weights, (sign, integer, fraction), rounding), "SAT"
     width = np.maximum(sign + integer + fraction, 0)
     if overflow == "SAT_SYM":  # a sign alone holds nothing but zero
         width = np.where(integer + fraction > 0, width, 0)
+    sign, integer = np.where(width > 0, sign, 0), np.where(width > 0, integer, np.clip(integer, -_NONE, _NONE))
     try:
         return FixedPoints(width, sign + integer, sign > 0, rounding, overflow)
     except (NetworkError, ValueError) as problem:
@@ -129,7 +149,7 @@ def held(
         raise native.refuse(f"has {key} {'/'.join(modes)}, not {kind.rounding}/{kind.overflow}")
     if config["overflow_mode"] == "SAT_SYM" and (kind.signed & (kind.width == 1)).any():
         raise native.refuse(f"would take {key} of a sign alone, which saturates to -1 step here, for zero")
-    places, width, integer = _places(config, place), kind.width, kind.integer - kind.signed
+    places, width, integer = _places(native, config, place), kind.width, kind.integer - kind.signed
     fraction = np.where(width > 0, width - kind.integer, -integer)
     bits = {"k": kind.signed & (width > 0), "i": integer, "f": fraction, "b": integer + fraction}
     old = native.stored[places["k"]].shape
@@ -139,6 +159,12 @@ def held(
         return {where: _grouped(bits[name], used, shape) for name, where in places.items()}
     except ValueError as problem:
         raise native.refuse(f"has a {key} with one width where the network has several") from problem
+
+
+def _is_held(config: Mapping[str, Any]) -> bool:
+    """Return whether HGQ2 only rounds weights under a quantiser that wraps."""
+    is_weight = config.get("is_weight", True) and config.get("trainable", True)
+    return bool(is_weight and (config["q_type"] == "kif" or _rounding(config) == "RND"))
 
 
 def _holding(weights: Floats, kif: tuple[Any, Any, Any], rounding: str) -> tuple[Any, Any]:
@@ -152,7 +178,7 @@ def _holding(weights: Floats, kif: tuple[Any, Any, Any], rounding: str) -> tuple
     shared = tuple(axis for axis, size in enumerate(fraction.shape) if size != weights.shape[axis])
     held_integer = np.maximum(integer, needed.max(axis=shared, keepdims=True))
     is_negative = (rounded < 0).any(axis=shared, keepdims=True)
-    used = integer + fraction > 0
+    used = (integer + fraction > 0) | (rounded != 0).any(axis=shared, keepdims=True)
     return np.where(used, np.maximum(sign, is_negative), sign), np.where(used, held_integer, integer)
 
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
+from hepprune.fixed import FixedPoint
 from hepprune.frontends.keras.operations import axes_of, enter, given
 from hepprune.frontends.keras.registry import Native, Part, Parts, after, only
-from hepprune.network import BatchNorm, GlobalPool, Permute, Reshape, Shape, Slice
+from hepprune.network import BatchNorm, GlobalPool, Pad, Permute, Reshape, Shape, Slice
 
 _ALL = slice(None)
 
@@ -120,22 +121,39 @@ def _squeeze(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     return [Part(Reshape(native.name, left or (1,)))]
 
 
-def _reduced(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-    """Return a mean, a maximum, or a sum (a mean times its number of terms) over axes that are brought to the front."""
-    shape, kind = only(native, arriving), native.kind.rpartition(".")[2].lower().removeprefix("reduce_")
-    over = axes_of(native, given(native, "axis", "1"), len(shape))
+def reduced(native: Native, shape: Shape, over: list[int], kind: str, *, scale: float = 1.0, keep: bool) -> Parts:
+    """Return a mean, a maximum, or a sum times a power of two, over axes that are brought to the front.
+
+    A sum is a mean of 2**n values, zeros among them, times 2**n: both are exact, in float and in fixed point.
+    """
     left = [axis for axis in range(len(shape)) if axis not in over]
     rest, count = math.prod(shape[axis] for axis in left), math.prod(shape[axis] for axis in over)
     parts: Parts = []
     if [*over, *left] != list(range(len(shape))):
         parts = after(parts, Permute(native.part("front"), (*over, *left)))
     parts = after(parts, Reshape(native.part("flat"), (count, rest)))
+    n_bits = (count - 1).bit_length()
+    if kind == "sum" and count < 2**n_bits:
+        parts = after(parts, Pad(native.part("fill"), ((0, 2**n_bits - count),)))
     parts = after(parts, GlobalPool(native.part("pool"), "max" if kind == "max" else "average"))
-    if kind == "sum":
-        parts = after(parts, BatchNorm(native.part("times"), torch.tensor([float(count)]), torch.zeros(1)))
+    if kind == "sum" and scale * 2**n_bits != 1:
+        parts = after(parts, power_of_two(native.part("times"), scale * 2**n_bits))
     kept = tuple(1 if axis in over else size for axis, size in enumerate(shape))
-    sizes = kept if given(native, "keepdims") else tuple(shape[axis] for axis in left)
+    sizes = kept if keep else tuple(shape[axis] for axis in left)
     return after(parts, Reshape(native.name, sizes or (1,)))
+
+
+def power_of_two(name: str, factor: float) -> BatchNorm:
+    """Return the layer that multiplies by a power of two, in the fixed-point types that hold it."""
+    place = int(math.log2(factor))
+    types = {"scale_type": FixedPoint(1, place + 1, signed=False), "shift_type": FixedPoint(1, 1, signed=False)}
+    return BatchNorm(name, torch.tensor([factor]), torch.zeros(1), **types)
+
+
+def _reduced(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    shape, kind = only(native, arriving), native.kind.rpartition(".")[2].lower().removeprefix("reduce_")
+    over = axes_of(native, given(native, "axis", "1"), len(shape))
+    return reduced(native, shape, over, kind, keep=bool(given(native, "keepdims")))
 
 
 enter(_item, "ops.GetItem", "tf.__operators__.getitem")

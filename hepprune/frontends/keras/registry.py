@@ -50,6 +50,7 @@ class Native:
     stored: Mapping[str, Floats] = field(default_factory=dict)  # every array of the layer by its place in the file
     arguments: tuple[str | None, ...] = ()  # the keyword by which each arriving value is passed, None by position
     call: Mapping[str, Any] = field(default_factory=dict)  # the call's other keyword arguments
+    arriving: tuple[Shape, ...] = ()  # the shapes of the values that it is called on
     shapes: Mapping[str, Shape] = field(default_factory=dict)  # to be filled with: of the values of its parts
 
     def part(self, suffix: str) -> str:

@@ -158,6 +158,15 @@ CASES: dict[str, tuple[list[tuple[int, ...]], Build]] = {
         [(4, 6)],
         lambda k, x: k.EinsumDense("abc,cd->abd", (4, 5), bias_axes="d", activation="relu")(x[0]),
     ),
+    "einsum_across": ([(4, 6)], lambda k, x: k.EinsumDense("abc,bd->adc", (5, 6), bias_axes="d")(x[0])),
+    "einsum_heads": (
+        [(4, 6)],
+        lambda k, x: k.EinsumDense("abde,ecd->abc", (4, 5), bias_axes="c")(
+            k.EinsumDense("abc,cde->abde", (4, 2, 3), bias_axes="de")(x[0])
+        ),
+    ),
+    "einsum_ellipsis": ([(4, 2, 6)], lambda k, x: k.EinsumDense("...c,cd->...d", 5, bias_axes="d")(x[0])),
+    "einsum_shared": ([(4, 6)], lambda k, x: k.EinsumDense("abc,bcd->abd", (4, 5), bias_axes="bd")(x[0])),
     "simple_rnn": ([(5, 3)], lambda k, x: k.SimpleRNN(4)(x[0])),
     "lstm": ([(5, 3)], lambda k, x: k.LSTM(4, return_sequences=True)(x[0])),
     "lstm_backwards": (

@@ -81,9 +81,12 @@ def drawn(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def ran(request: dict[str, Any]) -> dict[str, Any]:
+    """Run a model on the features in the folder, one array or one for each input."""
     folder = Path(request["folder"])
-    model = keras.models.load_model(request["model"])
-    outputs = keras.ops.convert_to_numpy(model(np.load(folder / "features.npy")))
+    model = keras.models.load_model(request["model"], compile=False)
+    several = folder / "features.npz"
+    given = list(np.load(several).values()) if several.is_file() else np.load(folder / "features.npy")
+    outputs = keras.ops.convert_to_numpy(model(given))
     np.save(folder / f"{request['outputs']}.npy", outputs)
     return {"layers": len(model.layers), "loaded": True}
 

@@ -14,12 +14,16 @@ from hgq.config import LayerConfigScope, QuantizerConfigScope
 from hgq.layers import (
     QAdd,
     QBatchNormalization,
+    QBatchNormDense,
     QConv1D,
     QConv2D,
     QDense,
     QEinsumDense,
+    QEinsumDenseBatchnorm,
     QGlobalAveragePooling1D,
     QMaxPooling1D,
+    QMeanPow2,
+    QSum,
     QUnaryFunctionLUT,
 )
 from hgq.quantizer import Quantizer, QuantizerConfig
@@ -63,6 +67,19 @@ def wrapped() -> keras.Model:
     return keras.Model(features, QDense(3, name="logits")(keras.layers.ReLU(name="positive")(norm)))
 
 
+def fused() -> keras.Model:
+    """Kernels over any axes with a normalisation folded in, and sums."""
+    steps = keras.Input((6, 4), name="steps")
+    mixed = QEinsumDenseBatchnorm("bnc,cC->bnC", (6, 5), activation="relu", bias_axes="C", name="mixed")(steps)
+    across = QEinsumDenseBatchnorm("bnc,nN->bNc", (3, 5), bias_axes="N", name="across")(mixed)
+    heads = QEinsumDense("bnc,cdh->bnhd", (3, 2, 4), bias_axes="hd", name="heads")(across)
+    joined = QEinsumDense("bnhd,hdc->bnc", (3, 5), name="joined")(heads)
+    own = QEinsumDense("bnc,ncC->bnC", (3, 4), bias_axes="C", name="own")(joined)
+    total = QSum(axes=1, scale=0.5, name="total")(own)
+    mean = QMeanPow2(axes=(1,), name="mean")(own)
+    return keras.Model(steps, QBatchNormDense(3, name="logits")(QAdd(name="both")([total, mean])))
+
+
 def spread(model: keras.Model, rng: np.random.Generator) -> None:
     """Give every weight and value a width of its own, some of them none."""
     for layer in model.layers:
@@ -95,7 +112,7 @@ def main() -> None:
         model, features = keras.models.load_model(sys.argv[1]), np.load(sys.argv[2])
         np.save(sys.argv[3], keras.ops.convert_to_numpy(model(features)))
         return
-    for build in (dense, convolutional, pooled, wrapped):
+    for build in (dense, convolutional, pooled, wrapped, fused):
         name, overflow = build.__name__, "WRAP" if build is wrapped else "SAT_SYM"
         keras.utils.set_random_seed(3)
         weights = QuantizerConfigScope(default_q_type="kbi", place="weight", b0=5, overflow_mode=overflow)
