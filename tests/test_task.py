@@ -236,6 +236,25 @@ def test_samples_of_other_labels_weights_or_tasks_have_other_keys() -> None:
     assert base.key == sample(Classes()).key
 
 
+@pytest.mark.parametrize(
+    ("task", "want", "got", "same"),
+    [
+        (Classes(), [[0.1, 0.5], [0.2, 0.1], [0.3, 0.3]], [[0.4, 0.5], [0.1, 0.2], [0.9, 0.1]], [True, False, True]),
+        (MultiLabel(), [[0.1, -1.0], [0.5, -0.1]], [[2.0, -0.5], [0.5, 0.1]], [True, False]),
+        (Regression(), [[0.5, 1.0], [0.5, 1.0]], [[0.5, 1.0], [0.5, 1.25]], [True, False]),
+    ],
+)
+def test_firmware_agrees_where_it_says_the_same(
+    task: Task, want: list[list[float]], got: list[list[float]], same: list[bool]
+) -> None:
+    first, second = np.array(want), np.array(got)
+    assert task.agrees(first, second).tolist() == same
+    both = Tasks({"one": task, "other": Regression()})
+    other = np.arange(len(want), dtype=float)[:, None]
+    assert both.agrees((first, other), (second, other)).tolist() == same
+    assert not both.agrees((first, other), (second, other + 1)).any()
+
+
 def test_there_is_a_task_for_every_name() -> None:
     assert {name: kind().metrics[0] for name, kind in TASKS.items()} == {
         "classes": "accuracy",

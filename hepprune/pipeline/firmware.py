@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -60,7 +61,8 @@ def _by(name: str, context: Context, built: Built, jets: Samples) -> Built:
             context.target.levels_per_cycle,
             context.recipe.strategy,
         ]
-        check = context.store.value(equivalence.Check, f"{route.kind}-check", key, lambda: route.prove(built, vectors))
+        prove = partial(route.prove, built, vectors, jets.test.task)
+        check = context.store.value(equivalence.Check, f"{route.kind}-check", key, prove)
     return replace(built, checks=(*built.checks, check))
 
 

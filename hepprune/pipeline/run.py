@@ -69,7 +69,7 @@ def _run(context: Context) -> Summary:
         )
     summary = replace(summary, files=files, seconds=dict(context.seconds))
     summaries.write(summary, build / "summary.json")
-    evidence.check_met(summary.compressed_minus_baseline.scores, recipe.budget.max_losses)
+    evidence.check_met(summary.compressed_minus_baseline.scores, recipe.max_losses)
     if compressed.measurement is None:
         raise firmware.awaited(context, compressed)
     return summary

@@ -33,6 +33,10 @@ class Task(ABC):
         """The names of the metrics that judge the task, the primary one first."""
 
     @abstractmethod
+    def agrees(self, want: Arrays, got: Arrays) -> NDArray[np.bool_]:
+        """Return for each jet whether firmware says the same as its network, (n_jets,), a value more or less apart."""
+
+    @abstractmethod
     def targets(self, y: Any) -> Targets:
         """Return targets as the loss takes them.
 
@@ -97,6 +101,17 @@ class OneOutput(Task):
         (values,) = raw if isinstance(raw, tuple) else (raw,)
         (truth,) = y if isinstance(y, tuple) else (y,)
         return metrics.find(name)(values, truth, weight)
+
+    def agrees(self, want: Arrays, got: Arrays) -> NDArray[np.bool_]:
+        """Return for each jet whether firmware says the same as its network, (n_jets,)."""
+        (first,) = want if isinstance(want, tuple) else (want,)
+        (second,) = got if isinstance(got, tuple) else (got,)
+        return np.asarray(self._same(first, second).reshape(len(first), -1).all(axis=1))
+
+    def _same(self, want: Floats, got: Floats) -> NDArray[np.bool_]:
+        """Return which values say the same: those that are equal, where nothing else is known."""
+        same: NDArray[np.bool_] = np.equal(want, got)
+        return same
 
     @abstractmethod
     def _each(self, raw: Tensor, y: Tensor) -> Tensor: ...

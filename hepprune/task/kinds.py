@@ -4,16 +4,25 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hepprune.errors import DataError, unknown
-from hepprune.task.base import OneOutput, Raw, Targets, copied, only
+from hepprune.task.base import Floats, OneOutput, Raw, Targets, copied, only
 
 
 @dataclass(frozen=True)
 class Classes(OneOutput):
     """One of several classes a jet: raw outputs are logits, targets whole numbers or probabilities of each class."""
+
+    def _same(self, want: Floats, got: Floats) -> NDArray[np.bool_]:
+        """Return where the largest output is that of the same class."""
+        if want.shape[-1] == 1:
+            return super()._same(want, got)
+        same: NDArray[np.bool_] = want.argmax(axis=-1) == got.argmax(axis=-1)
+        return same
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -55,6 +64,11 @@ class Classes(OneOutput):
 @dataclass(frozen=True)
 class MultiLabel(OneOutput):
     """Several yes-or-no questions a jet: raw outputs are their logits, targets probabilities between 0 and 1."""
+
+    def _same(self, want: Floats, got: Floats) -> NDArray[np.bool_]:
+        """Return which labels have the same answer, a logit above zero being a yes."""
+        same: NDArray[np.bool_] = (want > 0) == (got > 0)
+        return same
 
     @property
     def metrics(self) -> tuple[str, ...]:
