@@ -16,8 +16,6 @@ from hepprune.search.plans.solvers import SOLVERS
 from hepprune.search.stages import Settings
 from hepprune.training import Fit
 
-_LOST = 0.01  # of an accuracy or an AUC, where a recipe says nothing
-
 
 class Bits(Section):
     """Bits per value; `layers` holds exceptions by layer name (dense_1, relu_1, ...)."""
