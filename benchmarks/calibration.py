@@ -106,14 +106,16 @@ def measure(build: Path, book: Ledger, *, hidden: tuple[int, ...], bits: int, sp
     changes = {"name": name, "model": model, "data": data, "synthesis": recipe.Synthesis(tool="yosys")}
     context = Context(default.model_copy(update=changes), targets.load(default.target), build)
     jets = taggers.read_jets(context)
-    tagger = taggers.baseline(context, jets)
+    tagger = taggers.baseline(context, jets, None)
 
     def pruned() -> Network:
         cut = plan.prune(tagger, sparsity=sparsity)
         return surgery.shrink(fit(cut, jets.train, jets.validation, settings=Fit(6), seed=1)[0])
 
-    network = context.kept_network("pruned", [name, sparsity], pruned)
-    measured = firmware.measure(context, network, jets=jets, book=book)
+    network = context.store.network("pruned", [name, sparsity], pruned)
+    measured = firmware.measure(context, network, jets=jets, book=book).measurement
+    if measured is None:
+        raise SystemExit("Yosys measures here, and nothing is awaited of another machine")
     return cost.estimate(network, context.target, stage="yosys"), measured
 
 

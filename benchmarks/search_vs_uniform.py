@@ -37,8 +37,8 @@ def main() -> None:
 
 def mean(rows: list[dict[str, Any]], name: str, scale: float) -> dict[str, float]:
     """Print and return the mean over the seeds with the error of their scatter, and how many seeds exceed theirs."""
-    gaps = scale * np.array([row["difference"][name] for row in rows])
-    errors = abs(scale) * np.array([row["difference"][f"{name}_err"] for row in rows])
+    gaps = scale * np.array([row["difference"]["scores"][name]["value"] for row in rows])
+    errors = abs(scale) * np.array([row["difference"]["scores"][name]["error"] for row in rows])
     value, error = gaps.mean(), gaps.std(ddof=min(1, len(gaps) - 1)) / np.sqrt(len(gaps))
     above = int((gaps > errors).sum())
     print(f"{name}: search better by {value:+.2f} +- {error:.2f}, beyond the error in {above} of {len(rows)} seeds")
@@ -47,9 +47,12 @@ def mean(rows: list[dict[str, Any]], name: str, scale: float) -> dict[str, float
 
 def line(row: dict[str, Any]) -> str:
     """Return one seed's accuracies, solved LUTs and how much better the search is."""
-    named = (f"{name} {row[name]['accuracy']:.4f} ({row[name]['solved_lut']:,.0f} LUT)" for name in NAMES)
+    named = (
+        f"{name} {row[name]['scores']['accuracy']['value']:.4f} ({row[name]['solved_lut']:,.0f} LUT)" for name in NAMES
+    )
+    found = row["difference"]["scores"]
     gaps = (
-        f"{name} {scale * row['difference'][name]:+.2f} +- {abs(scale) * row['difference'][f'{name}_err']:.2f}"
+        f"{name} {scale * found[name]['value']:+.2f} +- {abs(scale) * found[name]['error']:.2f}"
         for name, scale in METRICS.items()
     )
     return f"seed {row['seed']}: {', '.join(named)}; search better by {', '.join(gaps)}"

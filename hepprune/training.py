@@ -194,7 +194,7 @@ def _validate(
     watched = settings.monitor if settings.monitor != "loss" else validation.task.metrics[0]
     found = validation.scores(raw, {watched, validation.task.metrics[0]})
     if settings.monitor != "loss":
-        regret = found[watched].value * (1 if watched in metrics.LOWER_IS_BETTER else -1)
+        regret = metrics.lost(watched, found[watched].value)
     elif penalty is None:
         regret = loss
     else:

@@ -13,6 +13,8 @@ from hepprune.cli.screen import AsJson, Screen, Workers, errors_in_one_sentence,
 Source = Annotated[str, typer.Argument(help="A recipe.yaml, or a model file or module:factory with --data.")]
 Jets = Annotated[Path | None, typer.Option(help="Jets of a model: a recipe.yaml or an .npz with x and y.")]
 
+_SHOWN = 2  # metrics in the table; comparison.json has all
+
 
 def compare(
     source: Source = "hls_projects/jet_tagger/recipe.yaml",
@@ -31,7 +33,7 @@ def compare(
     executor: Workers = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare pruning methods x sparsities x seeds: accuracy and AUC against sparsity and LUT, with errors."""
+    """Compare pruning methods x sparsities x seeds: scores against sparsity and LUT, with errors."""
     with errors_in_one_sentence():
         from hepprune.pipeline import comparison
 
@@ -66,28 +68,35 @@ def _numbers(text: str) -> list[float]:
 
 
 def _table(result: Any) -> Table:
+    from hepprune import scores
+
+    metrics = list(result.points[0].scores)[:_SHOWN]
+    heads = [f"{scores.label(name)}{' %' * (scores.scale(name) != 1)}" for name in metrics]
     title = f"{result.name}, {len(result.seeds)} seeds, {result.n_test:,} test jets"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for head in ("method", "cut", "left", "accuracy %", "AUC", "LUT", "gap %"):
+    for head in ("method", "cut", "left", *heads, "LUT", f"gap{' %' * (scores.scale(metrics[0]) != 1)}"):
         table.add_column(head, justify="left" if head == "method" else "right", no_wrap=True)
     first = next((point.method for point in result.points if point.sparsity), None)
     for point in result.points:
-        gap = _percent(point.gap, point.gap_error, "+.2f")
+        gap = _cell(metrics[0], point.gap, sign=True)
         table.add_row(
             point.method,
             f"{point.sparsity:.0%}",
             f"{1 - point.zeros:.1%}",
-            _percent(point.accuracy, point.accuracy_error, ".2f"),
-            f"{point.auc:.4f}" + ("" if point.auc_error is None else f"±{point.auc_error:.4f}"),
+            *(_cell(name, point.scores[name]) for name in metrics),
             "-" if point.lut is None else f"{point.lut:,.0f}",
             "" if point.method == first or not point.sparsity else gap if point.significant else f"({gap})",
         )
     table.caption = (
-        f"left: weights that act; gap: accuracy less that of {first} on the same seeds, in brackets within twice its "
-        "error; ±: error of the mean over seeds"
+        f"left: weights that act; gap: {scores.label(metrics[0])} less that of {first} on the same seeds, in brackets "
+        "within twice its error; ±: error of the mean over seeds"
     )
     return table
 
 
-def _percent(value: float, error: float | None, form: str) -> str:
-    return f"{100 * value:{form}}" + ("" if error is None else f"±{100 * error:.2f}")
+def _cell(name: str, score: Any, *, sign: bool = False) -> str:
+    from hepprune import scores
+
+    scale = scores.scale(name)
+    form = scores.form(name, sign=sign) if scale == 1 else "+.2f" if sign else ".2f"
+    return f"{score.times(scale):{form}}".replace(" ", "")

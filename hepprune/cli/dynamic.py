@@ -21,7 +21,7 @@ def dynamic(
     ),
     as_json: AsJson = False,
 ) -> None:
-    """Train early exits or gated channels: accuracy against mean and worst-case cost, which is what firmware pays."""
+    """Train early exits or gated channels: scores against mean and worst-case cost, which is what firmware pays."""
     with errors_in_one_sentence():
         from hepprune.pipeline import dynamic as studies
 
@@ -38,13 +38,16 @@ def dynamic(
 
 
 def _table(result: Any) -> Table:
+    from hepprune import scores
+
+    metric = next(iter(result.plain.scores))
     heads = {"exits": "confidence", "threshold": "penalty", "top_k": "channels kept"}
     table = Table(title=f"{result.name}: multiplications per jet, {result.kind}", title_justify="left")
-    for head in (heads[result.kind], "accuracy", "mean", "largest seen", "worst case"):
+    for head in (heads[result.kind], scores.label(metric), "mean", "largest seen", "worst case"):
         table.add_column(head, justify="right")
     for label, point in [("without", result.plain), *((f"{p.setting:g}", p) for p in result.points)]:
-        accuracy = f"{point.accuracy:.4f}" + ("" if point.error is None else f" ± {point.error:.4f}")
-        table.add_row(label, accuracy, *(f"{n:,.0f}" for n in (point.mean, point.largest, point.worst_case)))
+        score = f"{point.scores[metric]:{scores.form(metric)}}"
+        table.add_row(label, score, *(f"{n:,.0f}" for n in (point.mean, point.largest, point.worst_case)))
     latencies = result.trials[0].latency_ns
     if latencies:
         table.caption = "predicted firmware latency of the exits: " + ", ".join(f"{ns:g} ns" for ns in latencies)

@@ -26,6 +26,7 @@ def latency(
 ) -> None:
     """Remove neurons and filters until a network runs within a latency, as measured on this machine."""
     with errors_in_one_sentence():
+        from hepprune import scores
         from hepprune.pipeline import latency as search
 
         screen = Screen()
@@ -51,6 +52,6 @@ def latency(
         for label, size in (("before", result.before), ("after", result.after)):
             sizes = "-".join(str(width) for width in size.layers)
             time = f"{size.timing.median_ns / 1000:,.1f} ± {size.timing.error_ns / 1000:,.1f} us"
-            accuracy = f"accuracy {size.accuracy:.4f} ± {size.accuracy_error:.4f}"
-            console.print(f"{label}: {sizes}, {size.parameters:,} parameters, {time}, {accuracy}", soft_wrap=True)
+            told = scores.headline(size.scores)
+            console.print(f"{label}: {sizes}, {size.parameters:,} parameters, {time}, {told}", soft_wrap=True)
         console.print(str(result.path), soft_wrap=True, highlight=False)

@@ -57,23 +57,18 @@ def lottery(
 
 
 def _table(result: Any) -> Table:
+    from hepprune import scores
+
     dense = next(point for point in result.points if point.kind == "dense")
-    table = Table(
-        "weights left", *result.sparsest, title=f"accuracy lost on the dense {_accuracy(dense)}, {result.name}"
-    )
+    metric, score = next(iter(dense.scores.items()))
+    title = f"{scores.label(metric)} lost on the dense {score:{scores.form(metric)}}, {result.name}"
+    table = Table("weights left", *result.sparsest, title=title)
     for sparsity in sorted({point.sparsity for point in result.points} - {0.0}):
-        cells = {p.kind: _lost(p) for p in result.points if p.sparsity == sparsity}
+        cells = {p.kind: _lost(p.lost, scores.form(metric, sign=True)) for p in result.points if p.sparsity == sparsity}
         table.add_row(f"{1 - sparsity:.1%}", *(cells.get(kind, "") for kind in result.sparsest))
     return table
 
 
-def _accuracy(point: Any) -> str:
-    return f"{point.accuracy:.4f}" + ("" if point.error is None else f" ± {point.error:.4f}")
-
-
-def _lost(point: Any) -> str:
+def _lost(lost: Any, form: str) -> str:
     """Return the loss and its error; in brackets where it is not larger than the error."""
-    if point.lost_error is None:
-        return f"{point.lost:+.4f}"
-    text = f"{point.lost:+.4f} ± {point.lost_error:.4f}"
-    return text if abs(point.lost) > point.lost_error else f"({text})"
+    return f"{lost:{form}}" if lost.error is None or abs(lost.value) > lost.error else f"({lost:{form}})"

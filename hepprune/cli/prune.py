@@ -35,7 +35,9 @@ def prune(
     rounds: Annotated[int | None, typer.Option(min=1, help="Rounds of the schedule.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Of fine-tuning after each round.")] = None,
     patience: Annotated[int | None, typer.Option(min=1, help="Stop early after so many epochs without gain.")] = None,
-    monitor: Annotated[str | None, typer.Option(help="What the best epoch is judged by: loss, accuracy, auc.")] = None,
+    monitor: Annotated[
+        str | None, typer.Option(help="What the best epoch is judged by: loss, or a metric of the task.")
+    ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Jets: a recipe.yaml, whose data section is read, or an .npz with x and y.")
     ] = None,
@@ -90,18 +92,26 @@ def _show(done: Any) -> None:
         gone = f", {done.removed[name]} removed" if name in done.removed else ""
         console.print(f"  {name}: {layer:.1%}{gone}", highlight=False)
     if done.before and done.after:
-        console.print(
-            f"accuracy {done.before.accuracy:.4f} -> {done.after.accuracy:.4f} ± {done.after.accuracy_error:.4f}, "
-            f"loss {done.before.loss:.4f} -> {done.after.loss:.4f}",
-            soft_wrap=True,
-            highlight=False,
-        )
+        told = (_told(name, done.before[name], score) for name, score in done.after.items())
+        console.print(", ".join(told), soft_wrap=True, highlight=False)
+
+
+def _told(name: str, before: Any, after: Any) -> str:
+    """Return "accuracy 0.66 -> 0.65 ± 0.003": both on the same jets, so that one error says enough."""
+    from hepprune import scores
+
+    form = scores.form(name)
+    return f"{scores.label(name)} {before.value:{form}} -> {after:{form}}"
 
 
 def _history(rounds: Any) -> Table:
-    table = Table("round", "aim", "reached", "accuracy", "loss", "seconds", title="on the validation jets")
+    from hepprune import scores
+
+    metric = next(iter(rounds[0].scores))
+    heads = ("round", "aim", "reached", scores.label(metric), "loss", "seconds")
+    table = Table(*heads, title="on the validation jets")
     for index, each in enumerate(rounds):
-        metric = f"{each.metric:.4f} ± {each.error:.4f}"
-        row = (f"{each.target:.1%}", f"{each.sparsity:.1%}", metric, f"{each.loss:.4f}", f"{each.seconds:.1f}")
+        score = f"{each.scores[metric]:{scores.form(metric)}}"
+        row = (f"{each.target:.1%}", f"{each.sparsity:.1%}", score, f"{each.loss:.4g}", f"{each.seconds:.1f}")
         table.add_row(str(index), *row)
     return table

@@ -3,8 +3,8 @@
 Each constant matrix becomes shared additions of shifted inputs, without a DSP (Sun et al., arXiv:2507.04535).
 """
 
-import functools
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,32 @@ from hepprune.errors import NetworkError
 from hepprune.firmware import adders, names, tracing
 from hepprune.firmware.folders import check_names, replacing_folder
 from hepprune.firmware.names import Names
+from hepprune.firmware.tracing.base import Values, array
 from hepprune.fixed import FixedPoint
-from hepprune.network import Dense, Input, Network
+from hepprune.network import Dense, Input, Network, Node
+
+_STAND_IN = FixedPoint(8, 4)  # for the type of values that nobody knows
 
 
 @dataclass(frozen=True)
 class Solution:
-    """An adder graph from input port to logits: da4ml's `CombLogic`, its cost in LUT, its depth in adder levels."""
+    """An adder graph from input ports to outputs: da4ml's `CombLogic`, its cost in LUT, its depth in adder levels."""
 
     logic: Any
     cost: float
+    depth: float
+
+    @property
+    def solved(self) -> "Solved":
+        """What the graph costs, without the graph."""
+        return Solved(self.cost, self.depth)
+
+
+@dataclass(frozen=True)
+class Solved:
+    """The exact cost in LUT and depth in adder levels of a network's adder graph."""
+
+    lut: float
     depth: float
 
 
@@ -33,7 +49,7 @@ class Design:
     """Pipelined Verilog in a folder, for a part and a clock period in ns.
 
     `latency_cycles` counts clock periods from the edge that takes a jet into the input register to the edge that takes
-    its logits into the output register: one per pipeline stage.
+    its logits into the output register: one per pipeline stage. `solved` is absent from notes of older versions.
     """
 
     folder: Path
@@ -43,6 +59,7 @@ class Design:
     sources: tuple[Path, ...]
     part: str
     clock_ns: float
+    solved: Solved | None = None
 
 
 def solve(network: Network, *, depth_slack: int = 2) -> Solution:
@@ -54,29 +71,46 @@ def solve(network: Network, *, depth_slack: int = 2) -> Solution:
     Raises:
         NetworkError: a layer has no fixed-point form, or is wider than da4ml can represent.
     """
-    values = _values(network, depth_slack)
-    ports, outputs = (
-        [value for name in names for value in values[name]]
-        for names in ([layer.name for layer in network.inputs], network.raw_outputs)
-    )
-    return _solution(ports, outputs)
+    return _solved(network, lambda _: network.raw_outputs, depth_slack)
 
 
 def probe(network: Network) -> Solution:
     """Return an adder graph that puts out the value of every layer before any head, in the order they run."""
-    values, inputs = _values(network, depth_slack=2), [layer.name for layer in network.inputs]
-    ports = [value for name in inputs for value in values[name]]
-    return _solution(ports, [value for name, layer in values.items() if name not in inputs for value in layer])
+    inputs = {layer.name for layer in network.inputs}
+    return _solved(network, lambda values: [name for name in values if name not in inputs], 2)
 
 
-def _values(network: Network, depth_slack: int) -> dict[str, list[Any]]:
+def refusals(network: Network) -> dict[str, str]:
+    """Return why layers cannot be traced, with what helps, by their names; no matrix is solved for it.
+
+    Behind a layer that is refused flow variables of its result type, or of any where it has none.
+    """
+    reasons = dict[str, str]()
+
+    def attempt(node: Node, *arriving: Values) -> Values:
+        try:
+            return tracing.trace(node, *arriving)
+        except NetworkError as problem:
+            reasons[node.name] = str(problem)
+        kind = node.results[-1] if node.results else None
+        known = kind if isinstance(kind, FixedPoint) else _STAND_IN
+        return array((adders.port(known) for _ in range(math.prod(node.shape))), node.shape)
+
+    with adders.sizing(), torch.no_grad():
+        network.clone().double().interpret(attempt, until=network.raw_outputs)
+    return reasons
+
+
+@torch.no_grad()
+def _solved(network: Network, outputs: Callable[[Iterable[str]], Iterable[str]], depth_slack: int) -> Solution:
+    """Return the graph from the inputs to those of the traced layers that `outputs` names."""
     double = network.clone().double()  # float32 would round half-way weights differently from `exact_logits`
-    rule = functools.partial(tracing.trace, depth_slack=depth_slack)
-    return double.interpret(rule, until=double.raw_outputs)
-
-
-def _solution(ports: list[Any], outputs: list[Any]) -> Solution:
-    logic = adders.graph(ports, outputs)
+    inputs = [layer.name for layer in double.inputs]
+    with adders.solving(depth_slack=depth_slack):
+        values = double.interpret(tracing.trace, until=(*double.raw_outputs, *inputs))
+        logic = adders.graph(
+            *([value for name in names for value in values[name].flat] for names in (inputs, outputs(values)))
+        )
     return Solution(logic, float(logic.cost), float(max(logic.out_latency)))
 
 
@@ -99,7 +133,7 @@ def write_verilog(
     modules = [top[name], *(f"{top[name]}_stage{stage}" for stage in range(n_stages))]
     static = sorted((folder / "src" / "static").glob("*.v"))
     sources = (*(folder / "src" / f"{module}.v" for module in modules), *static)
-    return Design(folder, top[name], n_stages, 1, sources, part, clock_ns)
+    return Design(folder, top[name], n_stages, 1, sources, part, clock_ns, solution.solved)
 
 
 def warm_up() -> None:

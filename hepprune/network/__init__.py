@@ -1,6 +1,6 @@
 """The one model type: typed layers in a graph, in torch, bit-accurate under their quantisers."""
 
-from hepprune.network.exact import exact_activations, exact_logits
+from hepprune.network.exact import exact_activations, exact_logits, exact_raw
 from hepprune.network.graph import Network
 from hepprune.network.layers import (
     Activation,
@@ -70,6 +70,7 @@ __all__ = [
     "Weighted",
     "exact_activations",
     "exact_logits",
+    "exact_raw",
     "identity",
     "load",
     "save",

@@ -32,6 +32,12 @@ def exact_logits(network: Network, features: Any) -> NDArray[np.float64]:
     return exact_activations(network, features)[network.raw_output]
 
 
+def exact_raw(network: Network, features: Any) -> tuple[NDArray[np.float64], ...]:
+    """Return every output before its head bit for bit as the firmware computes it, each (n_jets, *shape)."""
+    values = exact_activations(network, features)
+    return tuple(values[name] for name in network.raw_outputs)
+
+
 def _check_exact(network: Network) -> None:
     for layer in network.inputs:
         if layer.result is None:

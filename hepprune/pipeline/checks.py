@@ -2,23 +2,25 @@
 
 import numpy as np
 
-from hepprune.data import root
 from hepprune.errors import NetworkError, RecipeError, unknown
 from hepprune.firmware.folders import check_names
+from hepprune.firmware.routes import ROUTES
 from hepprune.hardware import cost
 from hepprune.network import BatchNorm, Dense, Input, Layer, Network, ReLU, precision
 from hepprune.network.layers import Shared
-from hepprune.pipeline import budgets, feedback, taggers
+from hepprune.pipeline import budgets, feedback, taggers, tools
 from hepprune.pipeline.context import Context
 from hepprune.pruning import plan
-from hepprune.recipe import Data, Recipe
+from hepprune.recipe import Recipe
 from hepprune.synthesis import yosys
 
 _EXAMPLES = 64  # jets of noise, to choose types by
 
 
-def check(context: Context, stage: str) -> None:
+def check(context: Context, stage: str) -> Network | None:
     """Refuse what a run that is measured at `stage` would meet only after jets are read and networks trained.
+
+    Returns the model that the recipe brings, if it brings one.
 
     Raises:
         RecipeError: the recipe contradicts its model, its target or what can be predicted.
@@ -31,14 +33,17 @@ def check(context: Context, stage: str) -> None:
     if stage == "yosys":
         yosys.family(target.part_name)
     budgets.check(target, feedback.asked(context))
-    _check_columns(recipe.data)
+    _check_columns(recipe)
     model = taggers.model_of(recipe)
     if model is not None:
         check_model(model, str(recipe.model.file))
     tagger = taggers.untrained(recipe, model)
     _check_bits(tagger, recipe)
-    cost.estimate(_typed(tagger, recipe), target, strategy=recipe.strategy, stage=stage)  # or it says what has no price
+    typed = taggers.as_built(_typed(tagger, recipe), recipe)
+    cost.estimate(typed, target, strategy=recipe.strategy, stage=stage)  # or it says what has no price
+    _check_routes(typed, recipe)
     _check_pruning(tagger, recipe)
+    return model
 
 
 def check_model(network: Network, name: str) -> None:
@@ -78,9 +83,9 @@ def _refusal(network: Network, layer: Layer) -> str | None:
     return None
 
 
-def _check_columns(data: Data) -> None:
+def _check_columns(recipe: Recipe) -> None:
     """Refuse columns that are missing or of the wrong kind, as the first row shows them."""
-    root.read(data.file, features=data.features, label=data.label, classes=data.classes, event=data.event, max_jets=1)
+    taggers.read_columns(recipe, max_jets=1)
 
 
 def _check_bits(tagger: Network, recipe: Recipe) -> None:
@@ -98,6 +103,15 @@ def _typed(tagger: Network, recipe: Recipe) -> Network:
         return tagger
     noise = np.random.default_rng(0).normal(size=(_EXAMPLES, tagger.input.n_features))
     return precision.quantise(tagger, noise, recipe.model.bits.precision())
+
+
+def _check_routes(typed: Network, recipe: Recipe) -> None:
+    """Refuse layers that a route of the recipe's strategy cannot build, all of them by name."""
+    reasons: dict[str, str] = {}
+    for route in tools.routes(recipe):
+        reasons = ROUTES[route].refusals(typed, strategy=recipe.strategy) | reasons
+    if reasons:
+        raise NetworkError(f"strategy '{recipe.strategy}' cannot build this network: {'; '.join(reasons.values())}")
 
 
 def _check_pruning(tagger: Network, recipe: Recipe) -> None:

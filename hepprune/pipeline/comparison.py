@@ -15,12 +15,12 @@ from hepprune.pipeline import sources
 from hepprune.pipeline.context import Track, silent
 from hepprune.report import curves
 from hepprune.report.curves import Curve, Level
+from hepprune.scores import label
 from hepprune.studies import comparison
 from hepprune.studies.comparison import SPARSITIES, UNPRUNED, Contest, Entry, Method, Point
 from hepprune.training import Fit
 
 METHODS = ("magnitude", "magnitude@local", "random", "taylor_per_sample", "fisher", "obd", "obs", "fisher:neuron")
-_LABELS = {"accuracy": "test accuracy", "auc": "mean one-vs-rest AUC"}
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,10 @@ def predicted_luts(network: Network, *, target: Target, strategy: str) -> float 
 
 
 def plot(points: Sequence[Point], folder: Path) -> dict[str, str]:
-    """Draw accuracy and AUC against sparsity and, where there are any, against LUTs; return the png files."""
+    """Draw every metric against sparsity and, where there are any, against LUTs; return the png files."""
     priced = all(point.lut is not None for point in points)
     drawn = {}
-    for metric in _LABELS:
+    for metric in points[0].scores:
         for axis in ("sparsity", "lut") if priced else ("sparsity",):
             name = f"{metric}_against_{axis}"
             drawn[name] = str(_draw(points, metric, axis, folder / name)[0])
@@ -108,12 +108,12 @@ def _draw(points: Sequence[Point], metric: str, axis: str, path: Path) -> list[P
     whole = next(point for point in points if point.method == UNPRUNED)
     names = list(dict.fromkeys(point.method for point in points if point.method != UNPRUNED))
     lines = [_curve([p for p in points if p.method == name], metric, axis) for name in names]
-    level = Level(UNPRUNED, getattr(whole, metric), getattr(whole, f"{metric}_error") or 0.0)
-    label = "weights left [%]" if axis == "sparsity" else "predicted LUT"
-    return curves.draw(lines, path, x_label=label, y_label=_LABELS[metric], level=level, log_x=True, falling=True)
+    level = Level(UNPRUNED, whole.scores[metric].value, whole.scores[metric].error or 0.0)
+    x_label, y_label = "weights left [%]" if axis == "sparsity" else "predicted LUT", f"test {label(metric)}"
+    return curves.draw(lines, path, x_label=x_label, y_label=y_label, level=level, log_x=True, falling=True)
 
 
 def _curve(points: Sequence[Point], metric: str, axis: str) -> Curve:
     x = [100 * (1 - point.zeros) if axis == "sparsity" else point.lut or 0.0 for point in points]
-    errors = [getattr(point, f"{metric}_error") or 0.0 for point in points]
-    return Curve(points[0].method, x, [getattr(point, metric) for point in points], errors)
+    scores = [point.scores[metric] for point in points]
+    return Curve(points[0].method, x, [score.value for score in scores], [score.error or 0.0 for score in scores])

@@ -1,7 +1,7 @@
-"""Early exits and gated channels, trained on a recipe's jets: accuracy against mean and worst-case cost."""
+"""Early exits and gated channels, trained on a recipe's jets: scores against mean and worst-case cost."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -12,7 +12,7 @@ import hepprune
 from hepprune import metrics, training
 from hepprune import recipe as recipes
 from hepprune.errors import RecipeError, unknown
-from hepprune.files import content_hash, write_json
+from hepprune.files import write_json
 from hepprune.hardware import cost, targets
 from hepprune.network import Network, precision
 from hepprune.pipeline import taggers
@@ -22,7 +22,8 @@ from hepprune.pruning import dynamic
 from hepprune.pruning.dynamic import Work
 from hepprune.report import curves
 from hepprune.report.curves import Curve, Level
-from hepprune.studies.kept import Kept
+from hepprune.scores import Stated, label, means
+from hepprune.task import Classes
 
 KINDS = ("exits", "threshold", "top_k")
 CONFIDENCES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.1)
@@ -33,7 +34,7 @@ _TYPE_JETS = 20_000
 
 @dataclass(frozen=True)
 class Trial:
-    """One network of one seed at one setting: accuracy on the test jets, and what a jet costs it.
+    """One network of one seed at one setting: scores on the test jets, and what a jet costs it.
 
     The setting is a confidence (exits), the strength of a penalty (threshold) or a fraction of channels (top_k).
     `shares` are the fractions of jets that leave at each exit, `latency_ns` what firmware is predicted to take to each.
@@ -41,8 +42,7 @@ class Trial:
 
     seed: int
     setting: float
-    accuracy: float
-    accuracy_error: float
+    scores: dict[str, Stated]
     work: Work
     shares: tuple[float, ...] = ()
     latency_ns: tuple[float, ...] = ()
@@ -50,11 +50,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class Point:
-    """The means over seeds at one setting; `error` is that of the mean accuracy, None where there is one seed."""
+    """The means over seeds at one setting; errors are those of the means, None where there is one seed."""
 
     setting: float
-    accuracy: float
-    error: float | None
+    scores: dict[str, Stated]
     mean: float
     largest: float
     worst_case: float
@@ -79,7 +78,7 @@ class Result:
 def study(
     file: Path, kind: str, build: Path, *, seeds: Sequence[int] = (1, 2, 3), epochs: int = 15, track: Track = silent
 ) -> Result:
-    """Train a recipe's tagger with early exits or gates for each seed, and measure accuracy against cost.
+    """Train a recipe's tagger with early exits or gates for each seed, and measure scores against cost.
 
     Exits are trained in float and then under the recipe's quantisers; gates in float. Networks, JSON and plot land in
     `build`; what is there already is used.
@@ -90,6 +89,8 @@ def study(
     if kind not in KINDS:
         raise RecipeError(unknown("kind of dynamic pruning", kind, KINDS))
     recipe = recipes.load(file)
+    if kind == "exits" and not isinstance(recipe.meaning, Classes):
+        raise RecipeError("jets leave early by the probability of a class; exits are for the task classes alone")
     context = Context(recipe, targets.load(recipe.target), build, track)
     jets = taggers.read_jets(context)
     n_networks = {"exits": 1, "threshold": len(STRENGTHS), "top_k": len(FRACTIONS)}[kind]
@@ -122,12 +123,7 @@ class _Bench:
 
     def start(self) -> Network:
         """Return the float network that all kinds start from."""
-        sizes = (
-            self.jets.train.features.shape[1],
-            self.context.recipe.model.hidden,
-            len(self.context.recipe.data.classes),
-        )
-        return training.multilayer_perceptron(*sizes, seed=self.seed)
+        return taggers.dense(self.context.recipe, seed=self.seed)
 
     def train(self, network: Network, penalty: training.Penalty | None, label: str, *, quantised: bool) -> Network:
         """Return the network trained in float, and under the recipe's quantisers if asked."""
@@ -144,8 +140,8 @@ class _Bench:
                 found, _ = training.fit(found, *parts, settings=settings, seed=self.seed, penalty=penalty)
             return found
 
-        name = content_hash(recipe.model.model_dump(), self.jets.key, self.seed, self.epochs, label, quantised)
-        return Kept(self.context.state / "dynamic").network(name, run)
+        key = [recipe.model.model_dump(), self.jets.key, self.seed, self.epochs, label, quantised]
+        return self.context.store.network("dynamic", key, run)
 
     def plain(self, *, quantised: bool) -> Trial:
         """Return the trial of the network as it is."""
@@ -159,13 +155,13 @@ class _Bench:
         start = self.start()
         after = [f"relu_{index}" for index in range(1, len(self.context.recipe.model.hidden))]
         branched = dynamic.with_exits(start, after, seed=self.seed)
-        network = self.train(branched, dynamic.losses(branched), "exits", quantised=True)
-        ends = [*dynamic.exits_of(network), network.raw_output]
+        network = self.train(branched.network, dynamic.losses(branched), "exits", quantised=True)
+        trained = replace(branched, network=network)
         price = partial(cost.estimate, target=self.context.target, strategy=self.context.recipe.strategy)
-        latencies = tuple(price(dynamic.upto(network, end)).latency_ns for end in ends)
+        latencies = tuple(price(dynamic.upto(network, end)).latency_ns for end in trained.ends)
         found = []
         for confidence in CONFIDENCES:
-            left = dynamic.leave(network, self.jets.test.features, confidence=confidence)
+            left = dynamic.leave(trained, self.jets.test.features, confidence=confidence)
             logits = left.logits.double().numpy()
             found.append(self.trial(confidence, logits, left.work, left.shares, latencies))
         return found
@@ -179,9 +175,10 @@ class _Bench:
             k = None if kind == "threshold" else max(1, round(setting * min(hidden[1:])))
             gated = dynamic.with_gates(self.start(), layers, k=k, seed=self.seed)
             penalty = dynamic.penalty(gated, setting) if kind == "threshold" else None
-            network = self.train(gated, penalty, f"{kind} {setting:g}", quantised=False)
+            network = self.train(gated.network, penalty, f"{kind} {setting:g}", quantised=False)
             logits = training.evaluate(network, self.jets.test)
-            found.append(self.trial(setting, logits, dynamic.gated_work(network, self.jets.test.features)))
+            work = dynamic.gated_work(replace(gated, network=network), self.jets.test.features)
+            found.append(self.trial(setting, logits, work))
         return found
 
     def trial(
@@ -193,8 +190,8 @@ class _Bench:
         latency_ns: tuple[float, ...] = (),
     ) -> Trial:
         """Return the trial of logits on the test jets."""
-        score = metrics.accuracy(logits, self.jets.test.truth)
-        return Trial(self.seed, setting, score.value, score.error, work, shares, latency_ns)
+        scores = metrics.stated(self.jets.test.judged((logits,)))
+        return Trial(self.seed, setting, scores, work, shares, latency_ns)
 
 
 def _setting(trial: Trial) -> float:
@@ -202,21 +199,22 @@ def _setting(trial: Trial) -> float:
 
 
 def _mean(trials: Sequence[Trial]) -> Point:
-    accuracies = [trial.accuracy for trial in trials]
-    error = float(np.std(accuracies, ddof=1) / np.sqrt(len(trials))) if len(trials) > 1 else None
     works = [(trial.work.mean, trial.work.largest, trial.work.worst_case) for trial in trials]
-    return Point(trials[0].setting, float(np.mean(accuracies)), error, *np.mean(works, axis=0).tolist())
+    scores = means([trial.scores for trial in trials])
+    return Point(trials[0].setting, scores, *np.mean(works, axis=0).tolist())
 
 
 def plot(kind: str, plain: Point, points: Sequence[Point], path: Path) -> dict[str, str]:
-    """Draw accuracy against mean and worst-case multiplications, and return the files."""
-    errors = [point.error or 0.0 for point in points]
-    accuracies = [point.accuracy for point in points]
+    """Draw the primary metric against mean and worst-case multiplications, and return the files."""
+    metric, whole = next(iter(plain.scores.items()))
+    values = [point.scores[metric].value for point in points]
+    errors = [point.scores[metric].error or 0.0 for point in points]
     lines = [
-        Curve(label, [getattr(point, name) for point in points], accuracies, errors)
+        Curve(label, [getattr(point, name) for point in points], values, errors)
         for name, label in (("mean", "mean over jets"), ("worst_case", "worst case"))
     ]
-    lines.append(Curve("without, mean = worst case", [plain.mean], [plain.accuracy], [plain.error or 0.0]))
-    level = Level("accuracy without", plain.accuracy, plain.error or 0.0)
-    drawn = curves.draw(lines, path, x_label=f"multiplications per jet, {kind}", y_label="test accuracy", level=level)
+    lines.append(Curve("without, mean = worst case", [plain.mean], [whole.value], [whole.error or 0.0]))
+    level = Level(f"{label(metric)} without", whole.value, whole.error or 0.0)
+    x_label, y_label = f"multiplications per jet, {kind}", f"test {label(metric)}"
+    drawn = curves.draw(lines, path, x_label=x_label, y_label=y_label, level=level)
     return {file.suffix[1:]: str(file) for file in drawn}

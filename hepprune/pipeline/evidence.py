@@ -2,12 +2,12 @@
 
 A limit is given up where even the smallest network, with one weight in each layer, would miss it by `SIGMAS` standard
 deviations, in either of two ways: as the cost model predicts it with all that measurements have taught, or where a
-straight line through the figures of the designs measured so far leads. Accuracy is given up where a design that is
-still over budget has lost more than may be lost by as many standard deviations.
+straight line through the figures of the designs measured so far leads. A metric is given up where a design that is
+still over budget has lost more of it than may be lost by as many standard deviations.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ from hepprune.network import Network
 from hepprune.pruning import surgery
 from hepprune.pruning.coupling.units import follow
 from hepprune.sample import Sample
+from hepprune.scores import Difference, amount, form, label, scale
 
 SIGMAS = 3.0
 
@@ -103,19 +104,44 @@ def _on_the_line(name: str, least: Estimate, seen: Sequence[Pair]) -> Iterator[F
     yield Floor(expected, expected - SIGMAS * error, f"by the line through {len(points)} measured designs")
 
 
-def check_accuracy(network: Network, tagger: Network, validation: Sample, *, allowed: float) -> None:
-    """Refuse to cut a network further that has lost more accuracy than `allowed`, on the same validation jets.
+def check_losses(network: Network, tagger: Network, validation: Sample, *, allowed: Mapping[str, float]) -> None:
+    """Refuse to cut a network further that has lost more of a metric than `allowed`, on the same validation jets.
 
     Raises:
         BudgetMissedError: it has, by more than `SIGMAS` standard deviations.
     """
-    before, after = (
-        metrics.accuracy(training.evaluate(each, validation), validation.truth) for each in (tagger, network)
-    )
-    lost = metrics.difference(before, after)
-    if lost.value - SIGMAS * lost.error > allowed:
-        raise BudgetMissedError(
-            f"the evidence says that the budget cannot be met: accuracy binds, {100 * allowed:.2f} points may be lost, "
-            f"and the measured design, still over budget, has lost {100 * lost.value:.2f} +- {100 * lost.error:.2f}; "
-            "the state is kept, allow more"
-        )
+    after, before = (training.scores(each, validation) for each in (network, tagger))
+    for name, most, lost in _losses(metrics.differences(after, before), allowed):
+        if lost.value - SIGMAS * lost.error > most:
+            raise BudgetMissedError(
+                f"the evidence says that the budget cannot be met: {label(name)} binds, {amount(name, most)} may be "
+                f"lost, and the measured design, still over budget, has lost {_lost(name, lost)}; the state is kept, "
+                "allow more"
+            )
+
+
+def check_met(differences: Mapping[str, Difference], allowed: Mapping[str, float]) -> None:
+    """Refuse a design that meets its budget and has lost more of a metric than `allowed`.
+
+    Raises:
+        BudgetMissedError: it has.
+    """
+    for name, most, lost in _losses(differences, allowed):
+        if lost.value > most:
+            raise BudgetMissedError(
+                f"the budget is met, but {label(name)} binds: {amount(name, most)} may be lost and "
+                f"{_lost(name, lost)} are; summary.json and the state are kept"
+            )
+
+
+def _losses(
+    differences: Mapping[str, Difference], allowed: Mapping[str, float]
+) -> Iterator[tuple[str, float, Difference]]:
+    """Yield each metric that is limited, what may be lost of it, and what is."""
+    for name, most in allowed.items():
+        change = differences[name]
+        yield name, most, Difference(metrics.lost(name, change.value), change.error)
+
+
+def _lost(name: str, lost: Difference) -> str:
+    return f"{lost.times(scale(name)):{'.2f' if scale(name) != 1 else form(name)}}".replace("±", "+-")

@@ -2,17 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 
 from hepprune.errors import BudgetMissedError, ReportError
-from hepprune.hardware import calibration, cost
-from hepprune.hardware.calibration import Calibration
+from hepprune.firmware.routes import Built
+from hepprune.hardware import calibration
 from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources, figure
 from hepprune.network import Network
 from hepprune.pipeline import evidence
 from hepprune.pipeline.context import Context
-from hepprune.pipeline.firmware import Solved
+from hepprune.pipeline.pricing import price_at
 from hepprune.pipeline.taggers import Samples
+from hepprune.scores import headline
 from hepprune.search import greedy, moves
 from hepprune.search.sensitivity import SensitivityCurve
 from hepprune.search.stages import Outcome, Problem, Stage
@@ -20,21 +20,33 @@ from hepprune.search.stages import Outcome, Problem, Stage
 _SLACK = 0.99  # a turn that goes on from a miss aims this far below the limit
 _RESUMED_STAGES = 1  # only the last, which trims: what is over the budget is little
 
-# Builds a network and returns what a tool measured of it.
-Measure = Callable[[Network], Measurement]
+# Builds a network, and returns it with what a tool measured of it.
+Measure = Callable[[Network], Built]
 # Returns every (estimate, measurement) known so far.
 Pairs = Callable[[], list[tuple[Estimate, Measurement]]]
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One turn of the loop: the network, what was predicted before and what was measured after it was built."""
+    """One turn of the loop: what was predicted of a network, and what was built of it and measured.
 
-    network: Network
+    Nothing is `met` or missed before there is a measurement.
+    """
+
+    built: Built
     stages: tuple[Stage, ...]
     estimate: Estimate
-    measurement: Measurement
-    met: bool
+    met: bool | None
+
+    @property
+    def measurement(self) -> Measurement | None:
+        """What a tool measured, None where that is awaited of another machine."""
+        return self.built.measurement
+
+    @property
+    def network(self) -> Network:
+        """The network that the search ended with."""
+        return self.built.network
 
 
 @dataclass(frozen=True)
@@ -67,23 +79,16 @@ def asked(context: Context) -> Budget:
     )
 
 
-def resolve(context: Context, baseline: Solved) -> Budget:
-    """Return the recipe's budget, its share of the baseline worked out."""
+def resolve(context: Context, baseline_lut: float) -> Budget:
+    """Return the recipe's budget, its share of the baseline's LUT worked out."""
     budget, share = asked(context), context.recipe.budget.lut_of_baseline
     if share is None:
         return budget
-    return replace(budget, resources=replace(budget.resources, lut=float(int(share * baseline.lut))))
-
-
-def price_at(context: Context, stage: str, known: Calibration | None = None) -> moves.Price:
-    """Return the price of a network on the recipe's target at a stage, calibrated where something was measured."""
-    return partial(
-        cost.estimate, target=context.target, strategy=context.recipe.strategy, stage=stage, calibration=known
-    )
+    return replace(budget, resources=replace(budget.resources, lut=float(int(share * baseline_lut))))
 
 
 def until_measured(context: Context, start: Start, *, stage: str, measure: Measure, pairs: Pairs) -> list[Turn]:
-    """Return the turns of the loop, the last of which is measured at `stage` to meet the budget.
+    """Return the turns of the loop, the last of which is measured at `stage` to meet the budget, or awaits that.
 
     Raises:
         BudgetMissedError: no cut is left, the turns allowed are over, or the evidence says that more of them would not
@@ -92,21 +97,21 @@ def until_measured(context: Context, start: Start, *, stage: str, measure: Measu
     """
     turns: list[Turn] = []
     network, before, raw = start.network, pairs(), price_at(context, stage)
-    least, allowed = raw(evidence.smallest(network)), context.recipe.budget.max_accuracy_loss
+    least, allowed = raw(evidence.smallest(network)), context.recipe.max_losses
     for _ in range(context.recipe.synthesis.max_iterations):
-        own = [(raw(turn.network), turn.measurement) for turn in turns]
+        own = [(raw(turn.network), turn.measurement) for turn in turns if turn.measurement is not None]
         known = calibration.fit([*before, *own]) if before or own else None
         evidence.check(start.budget, least, known, own)
         price = price_at(context, stage, known)
-        limits = _anchored(start.budget, price(network), turns[-1].measurement) if turns else start.budget
+        limits = _anchored(start.budget, price(network), own[-1][1]) if own else start.budget
         outcome = _search(context, start, network, limits, price)
-        measurement = complete(start.budget, measure(outcome.network))
-        met = start.budget.met_by(measurement)
-        turns.append(Turn(outcome.network, outcome.stages, price(outcome.network), measurement, met))
-        if met:
+        built = measure(outcome.network)
+        met = None if built.measurement is None else start.budget.met_by(complete(start.budget, built.measurement))
+        turns.append(Turn(built, outcome.stages, price(outcome.network), met))
+        if met is not False:
             return turns
         network = outcome.network
-        evidence.check_accuracy(network, start.tagger, start.jets.validation, allowed=allowed)
+        evidence.check_losses(network, start.tagger, start.jets.validation, allowed=allowed)
     raise _missed(start.budget, turns)
 
 
@@ -126,15 +131,15 @@ def complete(budget: Budget, measured: Measurement) -> Measurement:
 
 def _search(context: Context, start: Start, network: Network, budget: Budget, price: moves.Price) -> Outcome:
     """Search on from a network; a search that is resumed has only a little to take and does it in few stages."""
-    wanted, resumed = context.recipe.search, network is not start.network
+    resumed = network is not start.network
     trust = {(curve.layer, curve.granularity): curve.trust for curve in start.curves}
     problem = Problem(
         start.jets.train,
         start.jets.validation,
         budget,
         price,
-        moves.PerKernel(trust, wanted.granularities),
-        wanted.settings(context.recipe.model.training.batch_size, stages=_RESUMED_STAGES if resumed else None),
+        moves.PerKernel(trust, context.recipe.granularities),
+        context.recipe.settings(stages=_RESUMED_STAGES if resumed else None),
         context.recipe.seed,
         start.tagger,
     )
@@ -145,7 +150,7 @@ def _search(context: Context, start: Start, network: Network, budget: Budget, pr
 
 def _note(stage: Stage) -> str:
     noise = "" if stage.significant else ", change within its error"
-    return f"{stage.estimate.resources.lut or 0:,.0f} LUT, accuracy {stage.accuracy:.4f}{noise}"
+    return f"{stage.estimate.resources.lut or 0:,.0f} LUT, {headline(stage.scores)}{noise}"
 
 
 def _anchored(budget: Budget, predicted: Estimate, measured: Measurement) -> Budget:
@@ -162,7 +167,8 @@ def _anchored(budget: Budget, predicted: Estimate, measured: Measurement) -> Bud
 
 
 def _missed(budget: Budget, turns: list[Turn]) -> BudgetMissedError:
-    closest = min(turns, key=lambda turn: max(budget.usage(turn.measurement).values())).measurement
+    measured = [turn.measurement for turn in turns if turn.measurement is not None]
+    closest = min(measured, key=lambda figures: max(budget.usage(figures).values()))
     name = next(iter(budget.exceeded(closest)))
     return BudgetMissedError(
         f"the measured design is still over budget after {len(turns)} turns: {name} binds, {budget.limits()[name]:g} "

@@ -12,6 +12,7 @@ from hepprune.network import Network
 from hepprune.pipeline import sources
 from hepprune.pipeline.context import Track, silent
 from hepprune.sample import Sample
+from hepprune.scores import Stated, headline
 from hepprune.search import latency
 from hepprune.search.stages import Stage
 from hepprune.training import Fit
@@ -19,12 +20,11 @@ from hepprune.training import Fit
 
 @dataclass(frozen=True)
 class Size:
-    """A network's size, accuracy on the test jets with its error, and measured time for one batch."""
+    """A network's size, scores on the test jets, and measured time for one batch."""
 
     layers: tuple[int, ...]
     parameters: int
-    accuracy: float
-    accuracy_error: float
+    scores: dict[str, Stated]
     timing: Timing
 
 
@@ -95,13 +95,10 @@ def reach(
 
 
 def _telling(advance: Callable[..., None]) -> Callable[[Stage], None]:
-    return lambda stage: advance(
-        1, f"{stage.estimate.latency_ns / 1000:,.1f} us in layers, accuracy {stage.accuracy:.4f}"
-    )
+    return lambda stage: advance(1, f"{stage.estimate.latency_ns / 1000:,.1f} us in layers, {headline(stage.scores)}")
 
 
 def _size(network: Network, test: Sample, timing: Timing) -> Size:
-    score = metrics.accuracy(training.evaluate(network, test), test.truth)
     widths = tuple(network.sizes.values())
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    return Size(widths, parameters, score.value, score.error, timing)
+    return Size(widths, parameters, metrics.stated(training.scores(network, test)), timing)

@@ -19,8 +19,10 @@ from hepprune.pipeline.context import Context, Track, silent
 from hepprune.report import curves
 from hepprune.report.curves import Curve, Level
 from hepprune.sample import Sample
+from hepprune.scores import label, primary
 from hepprune.studies import lottery
 from hepprune.studies.lottery import Game, Point, Trial
+from hepprune.task import Classes
 from hepprune.training import Fit
 
 LENET = (300, 100)  # LeCun et al. 1998; on digits of 64 pixels as on MNIST's 784
@@ -71,7 +73,7 @@ def play(
     name, hidden, game = _game(source, build, track)
     fit = game.fit if epochs is None else replace(game.fit, epochs=epochs)
     game = replace(game, fit=fit, sparsity=sparsity, rounds=rounds, rewind_epochs=rewind_epochs)
-    sizes = (game.train.features.shape[1], *hidden, int(game.train.truth.max()) + 1)
+    sizes = (game.train.features.shape[1], *hidden, _n_out(game.train))
     with track(f"lottery on {name}", lottery.n_trainings(game, len(seeds))) as advance:
         draw = partial(_drawn, sizes)
         trials = lottery.play(
@@ -84,6 +86,11 @@ def play(
     result = Result(name, hepprune.__version__, sizes, *sample, fit, within, sparsest, points, trials, files)
     write_json(build / f"lottery_{name}.json", asdict(result))
     return result
+
+
+def _n_out(sample: Sample) -> int:
+    y = sample.truth
+    return int(y.max()) + 1 if isinstance(sample.task, Classes) else int(y.shape[1])
 
 
 def _drawn(sizes: tuple[int, ...], seed: int) -> Network:
@@ -114,15 +121,16 @@ def _images_game(train: images.Images, test: images.Images, fit: Fit) -> Game:
 
 
 def plot(points: Sequence[Point], path: Path) -> dict[str, str]:
-    """Draw the accuracy of tickets and controls against the weights that are left, and return the files."""
+    """Draw the primary metric of tickets and controls against the weights that are left, and return the files."""
     dense = next(point for point in points if point.kind == "dense")
     lines = [_curve(kind, [point for point in points if point.kind == kind]) for kind in lottery.KINDS]
+    metric, level = next(iter(dense.scores.items()))
     drawn = curves.draw(
         lines,
         path,
         x_label="weights left [%]",
-        y_label="test accuracy",
-        level=Level("dense", dense.accuracy, dense.error or 0.0),
+        y_label=f"test {label(metric)}",
+        level=Level("dense", level.value, level.error or 0.0),
         log_x=True,
         falling=True,
     )
@@ -131,4 +139,5 @@ def plot(points: Sequence[Point], path: Path) -> dict[str, str]:
 
 def _curve(kind: str, points: Sequence[Point]) -> Curve:
     left = [100 * (1 - point.sparsity) for point in points]
-    return Curve(kind, left, [point.accuracy for point in points], [point.error or 0.0 for point in points])
+    scores = [primary(point.scores) for point in points]
+    return Curve(kind, left, [score.value for score in scores], [score.error or 0.0 for score in scores])

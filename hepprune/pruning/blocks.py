@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hepprune.errors import NetworkError, unknown
-from hepprune.network import Activation, Layer, Merge, Network, Recurrent, Shared, Weighted
+from hepprune.network import Activation, Layer, Merge, Network, Shared
 from hepprune.network.layers import BatchNorm, LayerNorm, PReLU, ReLU
 from hepprune.sample import Sample
 
@@ -71,13 +71,13 @@ def _leaves(network: Network, branch: tuple[str, ...], end: str) -> bool:
     outside = [node for node in network if node.name not in branch]
     read = {name for node in outside if node.name != end for name in network.sources.get(node.name, ())}
     read |= {node.of for node in outside if isinstance(node, Shared)} | set(network.outputs)
-    weights = any(isinstance(network.runs(network[name]), Weighted | Recurrent) for name in branch)
+    weights = any(network.runs(network[name]).kernels for name in branch)
     return weights and not read & set(branch)
 
 
 def _plain(network: Network, node: Layer) -> list[Block]:
     """Return a layer with weights and what follows it alone, if values of the same shape go in and out."""
-    if not isinstance(node, Weighted | Recurrent):
+    if not node.kernels:
         return []
     (start,) = network.sources[node.name]
     layers: list[Layer] = [node]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hepprune.errors import DataError
-from hepprune.network import Layer, Network, Node, Recurrent, Weighted
+from hepprune.network import Layer, Network, Node, Recurrent
 from hepprune.pruning import recurrences, taps
 from hepprune.pruning.coupling import Group
 from hepprune.pruning.taps import Taps
@@ -81,7 +81,7 @@ def _run(
 
     def rule(node: Node, *own: Tensor) -> Tensor:
         name = node.layer.name
-        if isinstance(node.layer, Weighted | Recurrent):
+        if node.layer.kernels:
             own = (own[0].view_as(own[0]),)  # its gradient is that of what this layer alone makes of the value
             if means and name in factors:
                 own = (_gated(own[0], factors[name], means[name].to(own[0].dtype)),)

@@ -1,7 +1,7 @@
 """Cuts: what is taken from a layer, and the masked network in which shapes are still as they were."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hepprune.errors import NetworkError, unknown
-from hepprune.network import Kernel, Layer, Network, Recurrent, Weighted
+from hepprune.network import Kernel, Layer, Network, Recurrent, Rules, Weighted
 
 L = TypeVar("L", bound=Layer)
 GRANULARITIES = ("neuron", "weight", "digit")
@@ -74,16 +74,16 @@ def apply_to(layer: Layer, cut: Cut) -> None:
             raise NetworkError(unknown("kernel", cut.layer, own))
         _prune(own[cut.layer], cut)
         return
-    if not isinstance(layer, Weighted | Recurrent):
-        raise NetworkError(f"layer '{cut.layer}' has no weights to cut")
-    size = {"neuron": layer.n_out, "input": layer.weight.shape[-1]}[cut.granularity]
-    units = _checked(cut, size)
+    silence = SILENCE.find(layer)
+    kernel = layer.kernels[0]
+    size: int = kernel.n_columns if cut.granularity == "input" else layer.n_out  # type: ignore[assignment]
+    units, constants = _checked(cut, size), torch.tensor(cut.constants, dtype=kernel.weight.dtype)
     if len(set(cut.units)) == size:
         raise NetworkError(f"layer '{layer.name}' would be left with no {cut.granularity}")
     if cut.granularity == "neuron":
-        _silence(layer, units, torch.tensor(cut.constants or (0.0,) * len(units), dtype=layer.bias.dtype))
+        silence(layer, units, constants if cut.constants else constants.new_zeros(len(units)))
     else:
-        _deafen(layer, units, torch.tensor(cut.constants, dtype=layer.bias.dtype))
+        _deafen(kernel, units, constants)
 
 
 def _prune(kernel: Kernel, cut: Cut) -> None:
@@ -101,11 +101,12 @@ def _checked(cut: Cut, size: int) -> Tensor:
     return torch.tensor(cut.units, dtype=torch.long)
 
 
-def _silence(layer: Weighted | Recurrent, units: Tensor, constants: Tensor) -> None:
-    """Leave neurons without weights; a recurrent one without those that read it in the next step either."""
-    if isinstance(layer, Weighted):
-        layer.digit_limit[units], layer.bias[units] = 0, constants
-        return
+def _weighted(layer: Weighted, units: Tensor, constants: Tensor) -> None:
+    layer.digit_limit[units], layer.bias[units] = 0, constants
+
+
+def _recurrent(layer: Recurrent, units: Tensor, constants: Tensor) -> None:
+    """Leave neurons without the weights that read them in the next step either."""
     if constants.any():
         raise NetworkError(f"layer '{layer.name}' is recurrent: none of its neurons can go on as a constant")
     rows = (torch.arange(len(layer.weight) // layer.n_out)[:, None] * layer.n_out + units).flatten()
@@ -114,12 +115,21 @@ def _silence(layer: Weighted | Recurrent, units: Tensor, constants: Tensor) -> N
     layer.bias[rows], layer.recurrent_bias[rows] = 0, 0
 
 
-def _deafen(layer: Weighted | Recurrent, units: Tensor, constants: Tensor) -> None:
+# How neurons of each kind of layer are left without weights: `rule(layer, units, constants)`, in place.
+SILENCE: Rules[Callable[..., None]] = Rules(
+    lacks="has no weights to cut",
+    fix="cut the layers whose values it reads",
+    table={Weighted: _weighted, Recurrent: _recurrent},
+)
+
+
+def _deafen(kernel: Kernel, units: Tensor, constants: Tensor) -> None:
     """Leave inputs unread, the bias in their place."""
     if constants.any():
-        used = layer.used_weight() if isinstance(layer, Weighted) else layer.used("weight")
-        layer.bias.add_(used[..., units].reshape(len(used), -1, len(units)).sum(dim=1) @ constants)
-    layer.digit_limit[..., units] = 0
+        used = kernel.used()
+        added = used[..., units].reshape(len(used), -1, len(units)).sum(dim=1) @ constants
+        kernel.layer.get_parameter("bias").add_(added)
+    kernel.digit_limit[..., units] = 0
 
 
 @torch.no_grad()

@@ -11,8 +11,29 @@ from torch import Tensor
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import Quantiser
-from hepprune.network import Conv, Dense, Layer, Network
-from hepprune.network.layers import BatchNorm, PReLU, Recurrent, Reshape, Slice
+from hepprune.network import Conv, Dense, Input, Layer, Network, Rules, Shared
+from hepprune.network.layers import (
+    Activation,
+    Argmax,
+    BatchNorm,
+    Concatenate,
+    Crop,
+    Einsum,
+    GlobalPool,
+    LayerNorm,
+    Merge,
+    Pad,
+    Permute,
+    Pool,
+    PReLU,
+    Recurrent,
+    ReLU,
+    Reshape,
+    Slice,
+    Softmax,
+    TopK,
+    UpSample,
+)
 from hepprune.pruning.coupling import Units, whole_groups
 from hepprune.quantisers import taken
 
@@ -41,8 +62,7 @@ def without(network: Network, units: Units, gone: NDArray[np.bool_]) -> Network:
 def _rebuilt(layer: Layer, arriving: Sequence[Keep], stay: Keep) -> Layer:
     if all(bool(axis.all()) for axes in (*arriving, stay) for axis in axes):
         return copy.deepcopy(layer)
-    rebuild = _REBUILDERS.get(type(layer))
-    changes = rebuild(layer, arriving, stay) if rebuild else {}
+    changes = REMOVAL.find(layer)(layer, *arriving, stay=stay)
     return layer.rebuilt(**changes, result=_result(layer.result, stay))
 
 
@@ -52,12 +72,12 @@ def _result(result: Quantiser | None, stay: Keep) -> Quantiser | None:
     return result
 
 
-def _dense(layer: Dense, arriving: Sequence[Keep], stay: Keep) -> dict[str, Any]:
-    return _kernel(layer, arriving[0][-1], stay[-1])
+def _dense(layer: Dense, arriving: Keep, *, stay: Keep) -> dict[str, Any]:
+    return _kernel(layer, arriving[-1], stay[-1])
 
 
-def _convolution(layer: Conv, arriving: Sequence[Keep], stay: Keep) -> dict[str, Any]:
-    by_group = arriving[0][-1].reshape(layer.groups, -1)
+def _convolution(layer: Conv, arriving: Keep, *, stay: Keep) -> dict[str, Any]:
+    by_group = arriving[-1].reshape(layer.groups, -1)
     if whole_groups(layer) and not by_group.all():
         every = torch.ones(layer.weight.shape[-1], dtype=torch.bool)
         return _kernel(layer, every, stay[-1]) | {"groups": int(by_group[:, 0].sum())}
@@ -74,8 +94,8 @@ def _kernel(layer: Dense | Conv, columns: Tensor, rows: Tensor) -> dict[str, Any
     }
 
 
-def _recurrent(layer: Recurrent, arriving: Sequence[Keep], stay: Keep) -> dict[str, Any]:
-    columns, states = arriving[0][-1], stay[-1]
+def _recurrent(layer: Recurrent, arriving: Keep, *, stay: Keep) -> dict[str, Any]:
+    columns, states = arriving[-1], stay[-1]
     rows = states.repeat(len(layer.weight) // layer.n_out)
     found = {name: getattr(layer, name)[rows] for name in ("bias", "recurrent_bias")}
     for prefix, kept in (("", columns), ("recurrent_", states)):
@@ -87,14 +107,14 @@ def _recurrent(layer: Recurrent, arriving: Sequence[Keep], stay: Keep) -> dict[s
     return found | types
 
 
-def _batch_norm(layer: BatchNorm, _: Sequence[Keep], stay: Keep) -> dict[str, Any]:
+def _batch_norm(layer: BatchNorm, _: Keep, *, stay: Keep) -> dict[str, Any]:
     if len(layer.scale) == 1:
         return {}
     types = {f"{name}_type": taken(getattr(layer, f"{name}_type"), stay[-1], axis=-1) for name in ("scale", "shift")}
     return {"scale": layer.scale[stay[-1]], "shift": layer.shift[stay[-1]]} | types
 
 
-def _prelu(layer: PReLU, _: Sequence[Keep], stay: Keep) -> dict[str, Any]:
+def _prelu(layer: PReLU, _: Keep, *, stay: Keep) -> dict[str, Any]:
     slope = layer.slope.detach()
     for axis, keep in enumerate(reversed(stay), start=1):
         if slope.ndim >= axis and slope.shape[-axis] == len(keep):
@@ -102,22 +122,36 @@ def _prelu(layer: PReLU, _: Sequence[Keep], stay: Keep) -> dict[str, Any]:
     return {"slope": slope}
 
 
-def _reshape(layer: Reshape, _: Sequence[Keep], stay: Keep) -> dict[str, Any]:
+def _reshape(layer: Reshape, _: Keep, *, stay: Keep) -> dict[str, Any]:
     sizes = (int(keep.sum()) for keep in stay)
     return {"target": tuple(-1 if old == -1 else new for old, new in zip(layer.target, sizes, strict=True))}
 
 
-def _slice(layer: Slice, arriving: Sequence[Keep], _: Keep) -> dict[str, Any]:
-    keep = arriving[0][layer.axis - 1 if layer.axis > 0 else layer.axis]
+def _slice(layer: Slice, arriving: Keep, *, stay: Keep) -> dict[str, Any]:
+    del stay
+    keep = arriving[layer.axis - 1 if layer.axis > 0 else layer.axis]
     return {"start": int(keep[: layer.start].sum()), "stop": int(keep[: layer.stop].sum())} if layer.step == 1 else {}
 
 
-_REBUILDERS: dict[type[Layer], Callable[..., dict[str, Any]]] = {
-    Dense: _dense,
-    Conv: _convolution,
-    Recurrent: _recurrent,
-    BatchNorm: _batch_norm,
-    PReLU: _prelu,
-    Reshape: _reshape,
-    Slice: _slice,
-}
+def _as_they_are(*_: Any, stay: Keep) -> dict[str, Any]:
+    """Return no change: the layer has no arrays along what leaves, and its settings count no units."""
+    del stay
+    return {}
+
+
+# What of each kind of layer changes with the units: `rule(layer, *arriving, stay=)` returns the constructor's values.
+REMOVAL: Rules[Callable[..., dict[str, Any]]] = Rules(
+    lacks="cannot be rebuilt without some of its units",
+    fix="give its kind a rule (`hepprune.pruning.removal`), or keep the units that go through it",
+    table={
+        Dense: _dense,
+        Conv: _convolution,
+        Recurrent: _recurrent,
+        BatchNorm: _batch_norm,
+        PReLU: _prelu,
+        Reshape: _reshape,
+        Slice: _slice,
+        **dict.fromkeys((Input, Shared, ReLU, Activation, Softmax, Argmax, TopK, LayerNorm, Pool), _as_they_are),
+        **dict.fromkeys((GlobalPool, Permute, Pad, Crop, UpSample, Concatenate, Merge, Einsum), _as_they_are),
+    },
+)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hepprune.network import Conv, Einsum, Layer, Network, Recurrent, Weighted
+from hepprune.network import Conv, Einsum, Kernel, Layer, Network, Weighted
 from hepprune.pruning import coupling, masks, removal
 from hepprune.pruning.constants import constants, silent_states
 from hepprune.pruning.coupling import Units
@@ -70,8 +70,7 @@ def _without_constant(network: Network, units: Units, *, warn: bool) -> Network:
 
 def _hears(layer: Layer) -> Flags:
     """Return which columns of a layer's weights act."""
-    weight = layer.used("weight") if isinstance(layer, Recurrent) else layer.used_weight()  # type: ignore[operator]
-    found: Flags = weight.flatten(0, -2).any(dim=0).numpy()
+    found: Flags = layer.kernels[0].used().flatten(0, -2).any(dim=0).numpy()
     return found
 
 
@@ -79,17 +78,21 @@ def _hears(layer: Layer) -> Flags:
 class _Reader:
     """A layer with weights, and of the inputs that it hears the units, and the constants: NaN where they can change."""
 
-    layer: Weighted | Recurrent
+    kernel: Kernel
     hears: Tensor
     units: NDArray[np.int64]
     constant: Tensor
 
+    @property
+    def layer(self) -> Layer:
+        """The layer that the kernel is of."""
+        return self.kernel.layer
+
     @cached_property
     def columns(self) -> Tensor:
         """What the inputs that it hears are multiplied with, over all places of a kernel, (n_out, n_heard)."""
-        weight = self.layer.used_weight().double()[..., self.hears]  # type: ignore[operator]
-        summed: Tensor = weight.reshape(self.layer.n_out, -1, weight.shape[-1]).sum(dim=1)
-        return summed
+        weight = self.kernel.used().double()[..., self.hears]
+        return weight.reshape(len(weight), -1, weight.shape[-1]).sum(dim=1)
 
     def with_constant(self, bias: Tensor | None, unit: int) -> Tensor | None:
         """Return the bias (n_out,), float64, that has taken over a unit's constant too, None if it cannot exactly."""
@@ -113,7 +116,7 @@ def _reader(network: Network, layer: Layer, units: Units, values: dict[str, Tens
     constant = torch.cat([values[name].reshape(-1, len(ids)) for name in places])
     same = (constant == constant[0]).all(dim=0)
     found, heard = torch.where(same, constant[0], torch.nan), torch.as_tensor(hears)
-    return _Reader(layer, heard, ids[hears], found[heard])  # type: ignore[arg-type]
+    return _Reader(layer.kernels[0], heard, ids[hears], found[heard])
 
 
 def _moving(network: Network, readers: list[_Reader], units: Units, values: dict[str, Tensor]) -> Flags:
@@ -132,7 +135,7 @@ def _fed(network: Network, units: Units) -> Flags:
     """Return which units are states that another state reads in the next step."""
     found = np.zeros(units.count, bool)
     for name, ids in units.fed.items():
-        kernel = network[name].used("recurrent_weight").reshape(-1, len(ids), len(ids))  # type: ignore[operator]
+        kernel = network.kernel(f"{name}.recurrent_weight").used().reshape(-1, len(ids), len(ids))
         others = (kernel != 0) & ~torch.eye(len(ids), dtype=torch.bool)
         found[ids[others.flatten(0, 1).any(dim=0).numpy()]] = True
     return found
@@ -181,7 +184,7 @@ def _taken_over(gone: Flags, readers: list[_Reader], *, warn: bool) -> tuple[Fla
         totals |= {} if full else after
     layers = {reader.layer.name: reader.layer for reader in readers}
     return gone, {
-        name: layers[name].rebuilt(bias=total.to(layers[name].bias.dtype))
+        name: layers[name].rebuilt(bias=total.to(layers[name].get_parameter("bias").dtype))
         for name, total in totals.items()
         if total is not None
     }

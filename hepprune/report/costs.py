@@ -18,7 +18,11 @@ def predicted_vs_measured(turns: Sequence[Feedback], path: Path) -> list[Path]:
     with canvas() as (figure, axes):
         values: list[float] = []
         for name, marker in _MARKERS.items():
-            pairs = [(getattr(turn.estimate, name), getattr(turn.measured, name)) for turn in turns]
+            pairs = [
+                (getattr(turn.estimate, name), getattr(turn.measured, name))
+                for turn in turns
+                if turn.measured is not None
+            ]
             known = [(turn, *pair) for turn, pair in enumerate(pairs, start=1) if all(pair)]
             if not known:
                 continue

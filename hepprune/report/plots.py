@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from hepprune import scores
 from hepprune.files import replacing
 from hepprune.report.summary import FIGURES, Summary
 
@@ -50,16 +51,17 @@ def legend(axes: Any, handles: Sequence[Any], names: Sequence[str], **options: A
 
 
 def pareto(summary: Summary, path: Path) -> list[Path]:
-    """Draw accuracy lost against LUT along the search, in points and with the budget line, and return the files.
+    """Draw the primary metric's change against LUT along the search, with the budget line, and return the files.
 
     Validation and test jets are different samples, so each network is shown relative to the baseline on its own jets.
     """
+    metric, points = next(iter(summary.baseline.scores)), summary.search
+    scale, unit = scores.scale(metric), " [points]" if scores.scale(metric) != 1 else ""
     with canvas() as (figure, axes):
-        points = summary.search
         axes.errorbar(
             [p.lut for p in points],
-            [100 * p.change for p in points],
-            yerr=[100 * p.accuracy_err for p in points],
+            [scale * p.change for p in points],
+            yerr=[scale * (p.scores[metric].error or 0.0) for p in points],
             fmt="o-",
             markersize=4,
             capsize=2,
@@ -70,22 +72,23 @@ def pareto(summary: Summary, path: Path) -> list[Path]:
             ("uniform", summary.uniform, summary.uniform_minus_baseline, "v"),
             ("hepprune", summary.compressed, summary.compressed_minus_baseline, "*"),
         )
+        kind = "estimated" if summary.compressed.solved_lut is None else "solved"
         for name, tagger, gap, marker in named:
             axes.errorbar(
-                tagger.solved_lut,
-                100 * gap.accuracy,
-                yerr=100 * gap.accuracy_err,
+                tagger.lut,
+                scale * gap.scores[metric].value,
+                yerr=scale * gap.scores[metric].error,
                 fmt=marker,
                 markersize=12 if marker == "*" else 7,
                 capsize=3,
                 zorder=3,
-                label=f"{name} (test, solved LUT, errors paired)",
+                label=f"{name} (test, {kind} LUT, errors paired)",
             )
-        axes.plot(summary.baseline.solved_lut, 0, "s", color="black", markersize=7, label="baseline")
+        axes.plot(summary.baseline.lut, 0, "s", color="black", markersize=7, label="baseline")
         axes.axhline(0, color="black", linewidth=0.8)
         if "lut" in summary.budget:
             axes.axvline(summary.budget["lut"], color="black", linestyle="--", label="budget")
-        axes.set(xscale="log", xlabel="LUT", ylabel="accuracy - baseline [points]")
+        axes.set(xscale="log", xlabel="LUT", ylabel=f"{scores.label(metric)} - baseline{unit}")
         axes.margins(y=0.25)
         axes.legend(fontsize=9, loc="lower right")
         return save(figure, path)

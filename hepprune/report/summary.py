@@ -9,6 +9,7 @@ from hepprune import stored
 from hepprune.errors import ReportError
 from hepprune.files import write_text
 from hepprune.hardware.resources import Estimate, Measurement
+from hepprune.scores import Difference, Stated, primary
 
 # What a budget can limit, as tables and plots name it.
 FIGURES = {
@@ -24,7 +25,10 @@ FIGURES = {
 
 @dataclass(frozen=True)
 class Cost:
-    """Figures of a design: at which stage and by which tool, cells, latency, interval; an unknown is left out."""
+    """Figures of a design: at which stage and by which tool, cells, latency, interval; an unknown is left out.
+
+    An estimate has the `uncertainty` of its figures, one standard deviation each, by their names.
+    """
 
     stage: str
     tool: str | None = None
@@ -37,6 +41,7 @@ class Cost:
     latency_ns: float | None = None
     interval_cycles: int | None = None
     clock: str | None = None
+    uncertainty: dict[str, float] | None = None
 
     @classmethod
     def of(cls, figures: Estimate | Measurement) -> "Cost":
@@ -46,6 +51,7 @@ class Cost:
             stage=figures.stage,
             tool=f"{figures.tool} {figures.version}" if isinstance(figures, Measurement) else None,
             clock=figures.clock if isinstance(figures, Measurement) else None,
+            uncertainty=None if isinstance(figures, Measurement) else _uncertainty(figures),
             latency_cycles=figures.latency_cycles,
             latency_ns=figures.latency_ns,
             interval_cycles=figures.interval_cycles,
@@ -53,57 +59,69 @@ class Cost:
         )
 
 
+def _uncertainty(figures: Estimate) -> dict[str, float]:
+    found = {name: round(value, 1) for name, value in figures.uncertainty.known().items()}
+    cycles = figures.latency_error_cycles
+    return found if cycles is None else found | {"latency_ns": round(cycles * figures.clock_ns, 1)}
+
+
 @dataclass(frozen=True)
 class Tagger:
     """One network: physics on the test jets with statistical errors, size, predicted and measured cost."""
 
-    accuracy: float
-    accuracy_err: float
-    auc: float
-    auc_err: float
+    scores: dict[str, Stated]
     nonzero_weights: int
     layer_sizes: tuple[int, ...]
     estimate: Cost
-    solved_lut: float
-    solved_depth: float
+    solved_lut: float | None = None
+    solved_depth: float | None = None
     measured: Cost | None = None
+
+    @property
+    def lut(self) -> float:
+        """The LUT at which networks are compared: of the solved adder graph, or as estimated."""
+        return (self.estimate.lut or 0.0) if self.solved_lut is None else self.solved_lut
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Differences of two taggers on the same test jets, with the paired errors; `significant` is that of accuracy.
+    """Differences of two taggers on the same test jets, metric by metric, with the paired errors.
 
-    The cross-entropy in nats tells two taggers apart best, the accuracy worst: it looks at the highest output alone.
+    `significant` is that of the primary metric. Of classes, the cross-entropy in nats tells two taggers apart best, the
+    accuracy worst: it looks at the highest output alone.
     """
 
-    accuracy: float
-    accuracy_err: float
+    scores: dict[str, Difference]
     significant: bool
-    auc: float
-    auc_err: float
-    cross_entropy: float
-    cross_entropy_err: float
+
+    @classmethod
+    def of(cls, differences: dict[str, Difference]) -> "Comparison":
+        """Return the comparison that differences of metrics make, the primary one first."""
+        return cls(differences, primary(differences).significant)
 
 
 @dataclass(frozen=True)
 class Checks:
-    """The equalities proved: vectors compared and mismatches."""
+    """The equalities proved: vectors compared and mismatches; absent is what the run's route has not."""
 
-    csim_vectors: int
-    csim_mismatches: int
-    rtl_vectors: int
-    rtl_mismatches: int
-    csim_argmax_agreement: float
+    csim_vectors: int | None = None
+    csim_mismatches: int | None = None
+    rtl_vectors: int | None = None
+    rtl_mismatches: int | None = None
+    csim_agreement: float | None = None
 
 
 @dataclass(frozen=True)
 class Feedback:
-    """One turn of the loop: what was predicted, what was measured, and whether the budget was met."""
+    """One turn of the loop: what was predicted, what was measured, and whether the budget was met.
+
+    What another machine is still to measure is absent.
+    """
 
     iteration: int
     estimate: Cost
-    measured: Cost
-    met: bool
+    measured: Cost | None = None
+    met: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -112,10 +130,9 @@ class StagePoint:
 
     lut: float
     latency_ns: float
-    accuracy: float
-    accuracy_err: float
+    scores: dict[str, Stated]
     significant: bool
-    change: float  # of accuracy since the baseline, on the same validation jets
+    change: float  # of the primary metric since the baseline, on the same validation jets
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,13 @@
 """The summary as a table on the screen."""
 
+from collections.abc import Iterable
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hepprune.report.summary import FIGURES, Comparison, Cost, Feedback, Summary
+from hepprune import scores
+from hepprune.report.summary import FIGURES, Comparison, Cost, Feedback, Summary, Tagger
 
 
 def render(summary: Summary) -> RenderableType:
@@ -19,16 +22,26 @@ def _networks(summary: Summary) -> Table:
         table.add_column(name, justify="right")
     taggers = (summary.baseline, summary.uniform, summary.compressed)
     rows = {
-        "accuracy": [f"{t.accuracy:.4f} ± {t.accuracy_err:.4f}" for t in taggers],
-        "AUC": [f"{t.auc:.4f} ± {t.auc_err:.4f}" for t in taggers],
+        **{scores.label(name): _scores(name, taggers) for name in summary.baseline.scores},
         "neurons": ["-".join(map(str, t.layer_sizes)) for t in taggers],
         "non-zero weights": [f"{t.nonzero_weights:,}" for t in taggers],
-        "LUT (solved adder graph)": [f"{t.solved_lut:,.0f}" for t in taggers],
-        "adder levels": [f"{t.solved_depth:.0f}" for t in taggers],
+        "LUT (solved adder graph)": [_whole(t.solved_lut) for t in taggers],
+        "LUT (estimated)": ["" if t.solved_lut else _figure(t.estimate, "lut") for t in taggers],
+        "DSP (estimated)": ["" if t.solved_lut else _figure(t.estimate, "dsp") for t in taggers],
+        "adder levels": [_whole(t.solved_depth) for t in taggers],
     }
     for label, cells in rows.items():
-        table.add_row(label, *cells)
+        if any(cells):
+            table.add_row(label, *cells)
     return table
+
+
+def _whole(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f}"
+
+
+def _scores(name: str, taggers: Iterable[Tagger]) -> list[str]:
+    return [f"{tagger.scores[name]:{scores.form(name)}}" for tagger in taggers]
 
 
 def _budget(summary: Summary) -> Table:
@@ -50,8 +63,8 @@ def _budget(summary: Summary) -> Table:
 
 
 def _figure(cost: Cost, name: str) -> str:
-    value = getattr(cost, name)
-    return "" if value is None else f"{value:,.0f}"
+    value, doubt = getattr(cost, name), (cost.uncertainty or {}).get(name)
+    return "" if value is None else f"{value:,.0f}" + (f" ± {doubt:,.0f}" if doubt else "")
 
 
 def _lines(summary: Summary) -> list[Text]:
@@ -59,8 +72,8 @@ def _lines(summary: Summary) -> list[Text]:
     lines = [
         f"hepprune - baseline: {_difference(summary.compressed_minus_baseline)}",
         f"hepprune - uniform:  {_difference(summary.compressed_minus_uniform)}",
-        f"C simulation: {checks.csim_mismatches} logits differ on {checks.csim_vectors:,} jets",
-        f"RTL simulation: {checks.rtl_mismatches} logits differ on {checks.rtl_vectors:,} jets",
+        *_proof("C simulation", checks.csim_mismatches, checks.csim_vectors),
+        *_proof("RTL simulation", checks.rtl_mismatches, checks.rtl_vectors),
         *(_turn(turn) for turn in summary.feedback),
     ]
     if measured is not None:
@@ -70,11 +83,17 @@ def _lines(summary: Summary) -> list[Text]:
 
 def _difference(gap: Comparison) -> str:
     verdict = "" if gap.significant else " (within its error: no difference seen)"
-    accuracy = f"{100 * gap.accuracy:+.2f} ± {100 * gap.accuracy_err:.2f} points of accuracy{verdict}"
-    return f"{accuracy}, AUC {gap.auc:+.4f} ± {gap.auc_err:.4f}"
+    first, *others = (scores.change(name, difference) for name, difference in gap.scores.items())
+    return ", ".join([f"{first}{verdict}", *others])
+
+
+def _proof(name: str, mismatches: int | None, vectors: int | None) -> list[str]:
+    return [] if vectors is None else [f"{name}: {mismatches} logits differ on {vectors:,} jets"]
 
 
 def _turn(turn: Feedback) -> str:
+    estimate, measured = f"turn {turn.iteration}: {turn.estimate.lut or 0:,.0f} LUT estimated", turn.measured
+    if measured is None:
+        return f"{estimate}, to be measured on another machine"
     verdict = "met" if turn.met else "over budget, calibrated and searched again"
-    lut = f"{turn.estimate.lut or 0:,.0f} LUT estimated, {turn.measured.lut or 0:,.0f} measured"
-    return f"turn {turn.iteration}: {lut}, {turn.measured.latency_ns or 0:.0f} ns: {verdict}"
+    return f"{estimate}, {measured.lut or 0:,.0f} measured, {measured.latency_ns or 0:.0f} ns: {verdict}"

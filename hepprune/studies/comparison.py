@@ -20,8 +20,8 @@ from hepprune.network import Network, identity
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning import importance, masks, plan, schedules, selection, surgery
 from hepprune.sample import Sample
-from hepprune.studies import kept
-from hepprune.studies.kept import Kept
+from hepprune.scores import Stated, mean, means, primary
+from hepprune.store import Store
 from hepprune.training import Fit
 
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95)
@@ -74,10 +74,7 @@ class Entry:
     seed: int
     sparsity: float
     zeros: float
-    accuracy: float
-    accuracy_error: float
-    auc: float
-    auc_error: float
+    scores: dict[str, Stated]
     lut: float | None
 
 
@@ -85,24 +82,20 @@ class Entry:
 class Point:
     """The mean over seeds of one method at one sparsity; errors are those of the mean, None where there is one seed.
 
-    `gap` is the accuracy less that of the first method on the same seeds and jets.
+    `gap` is the primary metric less that of the first method on the same seeds and jets.
     """
 
     method: str
     sparsity: float
     zeros: float
-    accuracy: float
-    accuracy_error: float | None
-    auc: float
-    auc_error: float | None
+    scores: dict[str, Stated]
     lut: float | None
-    gap: float
-    gap_error: float | None
+    gap: Stated
 
     @property
     def significant(self) -> bool:
         """Whether the gap to the first method exceeds twice its error; one that does not may be chance."""
-        return self.gap_error is not None and abs(self.gap) > 2 * self.gap_error
+        return self.gap.error is not None and abs(self.gap.value) > 2 * self.gap.error
 
 
 @dataclass(frozen=True)
@@ -130,7 +123,7 @@ class Contest:
     @cached_property
     def key(self) -> str:
         """The content hash of all that one step depends on, but for its network, method, sparsity and seed."""
-        return content_hash(kept.named(self.train, self.validation, self.test), asdict(self.fine_tune))
+        return content_hash([each.key for each in (self.train, self.validation, self.test)], asdict(self.fine_tune))
 
 
 def run(
@@ -150,7 +143,7 @@ def run(
     Raises:
         NetworkError: a layer would be left empty.
     """
-    keep = Kept(state and state.resolve())
+    keep = Store(state and state.resolve())
     if executor is None:
         return [e for seed in seeds for e in _entries(contest, keep, (seed, baseline(seed)), advance=advance)]
     one, per_seed = partial(_entries, contest, keep), len(contest.methods) * len(contest.sparsities)
@@ -160,7 +153,7 @@ def run(
 
 
 def _entries(
-    contest: Contest, keep: Kept, start: tuple[int, Network], *, advance: Callable[[int], None] = lambda _: None
+    contest: Contest, keep: Store, start: tuple[int, Network], *, advance: Callable[[int], None] = lambda _: None
 ) -> list[Entry]:
     """Return the entries of one seed, from its unpruned network."""
     lane = _Lane(contest, *start, keep)
@@ -179,14 +172,14 @@ class _Lane:
     contest: Contest
     seed: int
     start: Network
-    keep: Kept
+    keep: Store
 
     def follow(self, method: Method) -> Iterator[Entry]:
         """Yield the entries of one method, sparsity after sparsity."""
         network = self.start
         for sparsity in self.contest.sparsities:
-            name = content_hash(identity(network), self.contest.key, str(method), sparsity, self.seed)
-            network = self.keep.network(name, partial(self._step, network, method, sparsity))
+            key = [identity(network), self.contest.key, str(method), sparsity, self.seed]
+            network = self.keep.network("pruned", key, partial(self._step, network, method, sparsity))
             yield self.entry(str(method), network, sparsity)
 
     def _step(self, network: Network, method: Method, sparsity: float) -> Network:
@@ -206,19 +199,16 @@ class _Lane:
 
     def entry(self, method: str, network: Network, sparsity: float) -> Entry:
         """Return the figures of a network on the test jets."""
-        logits, labels = training.evaluate(network, self.contest.test), self.contest.test.truth
-        accuracy, auc = metrics.accuracy(logits, labels), metrics.auc(logits, labels)
-        smaller = surgery.shrink(network)
+        scores, smaller = training.scores(network, self.contest.test), surgery.shrink(network)
         zeros = 1 - masks.nonzero_weights(smaller) / sum(kernel.weight.numel() for kernel in self.start.kernels)
-        scores = accuracy.value, accuracy.error, auc.value, auc.error
-        return Entry(method, self.seed, sparsity, zeros, *scores, self.contest.luts(smaller))
+        return Entry(method, self.seed, sparsity, zeros, metrics.stated(scores), self.contest.luts(smaller))
 
 
 def points(entries: Sequence[Entry]) -> list[Point]:
     """Return the means over seeds, by method in the order they ran and by sparsity."""
     order = {method: place for place, method in enumerate(dict.fromkeys(entry.method for entry in entries))}
     first = next((method for method in order if method != UNPRUNED), UNPRUNED)
-    reference = {(e.seed, e.sparsity): e.accuracy for e in entries if e.method == first}
+    reference = {(e.seed, e.sparsity): primary(e.scores).value for e in entries if e.method == first}
 
     def place(entry: Entry) -> tuple[int, float]:
         return order[entry.method], entry.sparsity
@@ -227,14 +217,9 @@ def points(entries: Sequence[Entry]) -> list[Point]:
 
 
 def _mean(entries: list[Entry], reference: dict[tuple[int, float], float]) -> Point:
-    accuracy, auc, zeros = (_stated([getattr(e, name) for e in entries]) for name in ("accuracy", "auc", "zeros"))
-    gap = _stated([e.accuracy - reference.get((e.seed, e.sparsity), e.accuracy) for e in entries])
+    own = [primary(entry.scores).value for entry in entries]
+    gaps = [value - reference.get((e.seed, e.sparsity), value) for e, value in zip(entries, own, strict=True)]
     luts = [e.lut for e in entries if e.lut is not None]
     lut = float(np.mean(luts)) if len(luts) == len(entries) else None
-    return Point(entries[0].method, entries[0].sparsity, zeros[0], *accuracy, *auc, lut, *gap)
-
-
-def _stated(values: Sequence[float]) -> tuple[float, float | None]:
-    """Return the mean and its error."""
-    error = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
-    return float(np.mean(values)), error
+    scores, zeros = means([e.scores for e in entries]), float(np.mean([e.zeros for e in entries]))
+    return Point(entries[0].method, entries[0].sparsity, zeros, scores, lut, mean(gaps))

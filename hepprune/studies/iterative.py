@@ -5,11 +5,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+import torch
+
 from hepprune import metrics, training
 from hepprune.network import Network
 from hepprune.pruning import plan, schedules
 from hepprune.pruning.importance import Criterion
 from hepprune.sample import Sample
+from hepprune.scores import Stated
 from hepprune.training import Fit
 
 
@@ -23,8 +26,7 @@ class Round:
 
     target: float
     sparsity: float
-    metric: float
-    error: float
+    scores: dict[str, Stated]
     loss: float
     seconds: float = 0.0
 
@@ -43,7 +45,6 @@ def prune(
     normalisation: str = "none",
     keep: int = 0,
     fine_tune: Fit,
-    metric: str = "accuracy",
     statistics_jets: int = 16384,
     seed: int = 0,
     advance: Callable[[int], None] = lambda _: None,
@@ -59,7 +60,7 @@ def prune(
         DataError: a loss or a gradient is not finite.
     """
     started = time.perf_counter()
-    measured = partial(_measured, validation=validation, metric=metric, quantised=fine_tune.quantised)
+    measured = partial(_measured, validation=validation, quantised=fine_tune.quantised)
     history = [measured(network, target=0.0)]
     reached = 0.0
     for index, target in enumerate(schedules.sparsities(schedule, sparsity, rounds=rounds)):
@@ -82,7 +83,8 @@ def prune(
     return network, tuple(history)
 
 
-def _measured(network: Network, validation: Sample, *, target: float, metric: str, quantised: bool) -> Round:
-    logits, labels = training.evaluate(network, validation, quantised=quantised), validation.truth
-    score, loss = metrics.find(metric)(logits, labels), metrics.cross_entropy(logits, labels).value
-    return Round(target, plan.sparsity(network), score.value, score.error, loss)
+@torch.no_grad()
+def _measured(network: Network, validation: Sample, *, target: float, quantised: bool) -> Round:
+    raw = [each.double() for each in network.raw(validation.x, quantised=quantised)]
+    scores = metrics.stated(validation.scores(raw))
+    return Round(target, plan.sparsity(network), scores, float(validation.loss(raw)))

@@ -1,4 +1,4 @@
-"""Lottery tickets: sparse networks that train to the full accuracy from their own first weights.
+"""Lottery tickets: sparse networks that train as well as the dense one from their own first weights.
 
 Frankle and Carbin, arXiv:1803.03635. A ticket is found by training, cutting the smallest surviving weights and
 rewinding the others to where they started, round by round. It is worth something only against its controls: the dense
@@ -12,7 +12,6 @@ from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,8 +20,8 @@ from hepprune.files import content_hash
 from hepprune.network import Network, identity
 from hepprune.pruning import importance, masks, plan, schedules, selection
 from hepprune.sample import Sample
-from hepprune.studies import kept
-from hepprune.studies.kept import Kept
+from hepprune.scores import Stated, mean, means, primary
+from hepprune.store import Store
 from hepprune.training import Fit
 
 KINDS = ("ticket", "new weights", "random mask")
@@ -33,28 +32,25 @@ Draw = Callable[[int], Network]
 
 @dataclass(frozen=True)
 class Trial:
-    """One training of one seed: `kind` is "dense" or one of KINDS; accuracy on the test sample, with its error."""
+    """One training of one seed: `kind` is "dense" or one of KINDS; scores on the test sample."""
 
     seed: int
     kind: str
     sparsity: float
-    accuracy: float
-    accuracy_error: float
+    scores: dict[str, Stated]
 
 
 @dataclass(frozen=True)
 class Point:
-    """The mean over seeds at a sparsity: of the accuracy, and of what it loses on the dense network of the same seed.
+    """The mean over seeds at a sparsity; `lost` is what is lost of the primary metric on the dense network of a seed.
 
     Errors are those of the mean, None where there is one seed.
     """
 
     kind: str
     sparsity: float
-    accuracy: float
-    error: float | None
-    lost: float
-    lost_error: float | None
+    scores: dict[str, Stated]
+    lost: Stated
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,7 @@ class Game:
     @cached_property
     def key(self) -> str:
         """The content hash of all that one training depends on, but for its network and seed."""
-        return content_hash(kept.named(self.train, self.validation, self.test), asdict(self.fit))
+        return content_hash([each.key for each in (self.train, self.validation, self.test)], asdict(self.fit))
 
 
 def play(
@@ -97,7 +93,7 @@ def play(
     Raises:
         NetworkError: the sparsity is outside [0, 1], or a layer would be left empty.
     """
-    keep = Kept(state and state.resolve())
+    keep = Store(state and state.resolve())
     if executor is None:
         return [trial for seed in seeds for trial in _seed(draw, game, keep, seed, advance=advance)]
     one, per_seed = partial(_seed, draw, game, keep), n_trainings(game, 1)
@@ -106,7 +102,7 @@ def play(
 
 
 def _seed(
-    draw: Draw, game: Game, keep: Kept, seed: int, *, advance: Callable[[int], None] = lambda _: None
+    draw: Draw, game: Game, keep: Store, seed: int, *, advance: Callable[[int], None] = lambda _: None
 ) -> list[Trial]:
     """Return the trials of one seed."""
     trials = []
@@ -123,7 +119,7 @@ def n_trainings(game: Game, n_seeds: int) -> int:
 
 def points(trials: Sequence[Trial]) -> list[Point]:
     """Return the means over seeds, by kind and sparsity."""
-    dense = {trial.seed: trial.accuracy for trial in trials if trial.kind == "dense"}
+    dense = {trial.seed: primary(trial.scores).value for trial in trials if trial.kind == "dense"}
 
     def place(trial: Trial) -> tuple[str, float]:
         return trial.kind, round(trial.sparsity, 4)
@@ -132,10 +128,9 @@ def points(trials: Sequence[Trial]) -> list[Point]:
 
 
 def _mean(kind: str, sparsity: float, trials: list[Trial], dense: dict[int, float]) -> Point:
-    found = np.array([trial.accuracy for trial in trials])
-    lost = np.array([dense[trial.seed] for trial in trials]) - found
-    errors = [float(v.std(ddof=1) / np.sqrt(len(v))) if len(v) > 1 else None for v in (found, lost)]
-    return Point(kind, sparsity, float(found.mean()), errors[0], float(lost.mean()), errors[1])
+    metric = next(iter(trials[0].scores))
+    lost = [metrics.lost(metric, trial.scores[metric].value - dense[trial.seed]) for trial in trials]
+    return Point(kind, sparsity, means([trial.scores for trial in trials]), mean(lost))
 
 
 def sparsest(found: Sequence[Point], kind: str, *, within: float = 0.01) -> float:
@@ -145,13 +140,13 @@ def sparsest(found: Sequence[Point], kind: str, *, within: float = 0.01) -> floa
     """
     reached = 0.0
     for point in sorted((p for p in found if p.kind == kind), key=lambda p: p.sparsity):
-        if point.lost > within:
+        if point.lost.value > within:
             break
         reached = point.sparsity
     return reached
 
 
-def _rounds(draw: Draw, game: Game, seed: int, keep: Kept) -> Iterator[Trial]:
+def _rounds(draw: Draw, game: Game, seed: int, keep: Store) -> Iterator[Trial]:
     targets = _targets(game)
     first, fresh = (_early(draw(s), game, seed, keep) for s in (seed, _other(seed)))
     trained = _trained(first, game, seed, keep)
@@ -186,32 +181,38 @@ def _other(seed: int) -> int:
     return seed + 2**20
 
 
-def _early(network: Network, game: Game, seed: int, keep: Kept) -> Network:
+def _early(network: Network, game: Game, seed: int, keep: Store) -> Network:
     """Return the network at the epoch that tickets are rewound to."""
     if not game.rewind_epochs:
         return network
     short = Fit(game.rewind_epochs, game.fit.batch_size, game.fit.learning_rate, quantised=game.fit.quantised)
-    name = content_hash(identity(network), game.key, seed, game.rewind_epochs)
-    return keep.network(name, lambda: training.fit(network, game.train, game.validation, settings=short, seed=seed)[0])
+    key = [identity(network), game.key, seed, game.rewind_epochs]
+
+    def train() -> Network:
+        return training.fit(network, game.train, game.validation, settings=short, seed=seed)[0]
+
+    return keep.network("early", key, train)
 
 
-def _trained(network: Network, game: Game, seed: int, keep: Kept) -> Network:
+def _trained(network: Network, game: Game, seed: int, keep: Store) -> Network:
     def train() -> Network:
         return training.fit(network, game.train, game.validation, settings=game.fit, seed=seed)[0]
 
-    return keep.network(content_hash(identity(network), game.key, seed), train)
+    return keep.network("trained", [identity(network), game.key, seed], train)
 
 
-def _control(network: Network, game: Game, seed: int, kind: str, keep: Kept) -> Trial:
+def _control(network: Network, game: Game, seed: int, kind: str, keep: Store) -> Trial:
     """Return the trial of a network that nothing starts from, so that only its figures are kept."""
-    name = content_hash(identity(network), game.key, seed, kind)
-    return keep.value(Trial, name, lambda: _tried(network, _trained(network, game, seed, Kept()), game, seed, kind))
+
+    def play() -> Trial:
+        return _tried(network, _trained(network, game, seed, Store()), game, seed, kind)
+
+    return keep.value(Trial, "control", [identity(network), game.key, seed, kind], play)
 
 
 def _tried(start: Network, trained: Network, game: Game, seed: int, kind: str) -> Trial:
-    logits = training.evaluate(trained, game.test, quantised=game.fit.quantised)
-    score = metrics.accuracy(logits, game.test.truth)
-    return Trial(seed, kind, plan.sparsity(start), score.value, score.error)
+    scores = training.scores(trained, game.test, quantised=game.fit.quantised)
+    return Trial(seed, kind, plan.sparsity(start), metrics.stated(scores))
 
 
 @torch.no_grad()
@@ -234,5 +235,4 @@ def shuffled(masked: Network, whole: Network, *, seed: int) -> Network:
 
 def _masks(network: Network, masked: Network) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the digit limits of each kernel of a network, and of another's."""
-    others = masked.state_dict()
-    return ((limit, others[name]) for name, limit in network.named_buffers() if name.endswith("digit_limit"))
+    return ((own.digit_limit, other.digit_limit) for own, other in zip(network.kernels, masked.kernels, strict=True))

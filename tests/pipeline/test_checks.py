@@ -164,6 +164,16 @@ def test_a_model_with_types_of_its_own_passes(folder: Path) -> None:
     checks.check(context(folder, model={"file": "typed.npz"}), "vsynth")
 
 
+def test_layers_that_no_firmware_takes_are_refused_by_name_before_jets_are_read(folder: Path) -> None:
+    types = {"weight_type": FixedPoint(26, 3), "bias_type": WIDE}
+    wide = [Dense(name, torch.ones(3, 3), torch.zeros(3), **types) for name in ("d", "e")]
+    last = Dense("f", torch.ones(2, 3), torch.zeros(2), weight_type=WIDE, bias_type=WIDE, reuse_factor=5)
+    save(Network([Input("x", 3, WIDE), wide[0], ReLU("r", WIDE), wide[1], ReLU("s", WIDE), last]), folder / "wide.npz")
+    said = "cannot build this network: .*'f' has reuse factor 5.*'d' has 26-bit weights; da4ml .*'e' has 26-bit"
+    with pytest.raises(HeppruneError, match=said):
+        checks.check(context(folder, model={"file": "wide.npz"}), "yosys")
+
+
 def test_a_run_and_a_comparison_check_before_they_read_jets(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(MODELS["residual"][0](), folder / "residual.npz")
     asked = context(folder, model={"file": "residual.npz"})

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from hepprune import recipe
 from hepprune.data import Jets, root, scaling
 from hepprune.firmware import verilator
+from hepprune.firmware.routes import Built
 from hepprune.fixed import FixedPoint
 from hepprune.hardware import targets
 from hepprune.network import exact_logits, load, save
@@ -41,8 +42,10 @@ def delivered(scaler: str, build: Path) -> Path:
     own = default.model_copy(update=sections)
     context = Context(own, targets.load(own.target), build)
     jets = taggers.read_jets(context)
-    network = taggers.baseline(context, jets)
-    files = delivery.write(context, network, jets, firmware.write_verilog(context, network))
+    network = taggers.baseline(context, jets, None)
+    design = firmware.written(context, Built(network=network), "rtl").design
+    assert design is not None
+    files = delivery.write(context, network, jets, design)
     assert all(Path(file).exists() for file in files.values())
     save(network, build / "network.npz")
     return build

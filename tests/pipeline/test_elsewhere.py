@@ -19,7 +19,7 @@ from hepprune.errors import MeasurementAwaitedError, RecipeError, ReportError
 from hepprune.hardware import targets
 from hepprune.hardware.resources import Resources
 from hepprune.network import Network
-from hepprune.pipeline import elsewhere, firmware, ingestion
+from hepprune.pipeline import elsewhere, firmware, ingestion, tools
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.taggers import Samples
 from hepprune.pruning import plan
@@ -73,12 +73,14 @@ def test_the_loop_goes_on_with_what_another_machine_measured(
         shutil.copytree(folder[1], away)
         by_hand(away)
         (found,) = ingestion.ingest(away, ledger=context.build / "ledger.sqlite", design=key[1]).designs
-        measured = firmware.measure(context, tagger, jets=samples(jets), book=book)
+        built = firmware.measure(context, tagger, jets=samples(jets), book=book)
+        measured = built.measurement
         assert (measured,) == found.measurements
         ((predicted, again),) = book.pairs("yosys")
-    design = firmware.write_verilog(context, tagger)
     assert again == measured
-    assert measured.latency_cycles == design.latency_cycles
+    assert built.design is not None
+    assert measured is not None
+    assert measured.latency_cycles == built.design.latency_cycles
     assert (measured.part, measured.clock_ns) == (context.target.part_name, 5.0)
     assert 0.6 < (measured.resources.lut or 0) / (predicted.resources.lut or 1) < 1.6
 
@@ -102,11 +104,11 @@ def test_figures_that_fit_no_budget_are_asked_for_again() -> None:
 def test_a_stage_that_is_not_predicted_is_refused_before_anything_starts(context: Context) -> None:
     at_csynth = recipe.Synthesis(tool="elsewhere", stage="csynth")
     with pytest.raises(RecipeError, match=r"stage 'csynth', which is not predicted.*da4ml, yosys, vsynth, route"):
-        firmware.check_programs(context.recipe.model_copy(update={"synthesis": at_csynth}))
+        tools.check(context.recipe.model_copy(update={"synthesis": at_csynth}))
     relative = recipe.Synthesis(tool="nextpnr")  # no budget is held against a Lattice part
     with pytest.raises(RecipeError, match="measures at stage 'nextpnr-ecp5', which is not predicted"):
-        firmware.check_programs(context.recipe.model_copy(update={"synthesis": relative}))
-    assert firmware.check_programs(context.recipe).stage == "yosys"
+        tools.check(context.recipe.model_copy(update={"synthesis": relative}))
+    assert tools.check(context.recipe).stage == "yosys"
     assert elsewhere.tool().stage == "vsynth"
     with pytest.raises(ValidationError, match="the tool 'vivado' has its own"):
         recipe.Synthesis(tool="vivado", stage="vsynth")

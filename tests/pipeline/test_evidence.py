@@ -16,6 +16,7 @@ from hepprune.network import Network
 from hepprune.pipeline import evidence
 from hepprune.pruning import masks, plan
 from hepprune.sample import Sample
+from hepprune.scores import Difference
 from tests.networks import weighted
 
 TARGET = targets.load("generic_vu13p")
@@ -103,8 +104,22 @@ def test_a_budget_in_reach_is_not_given_up(ratio: float, seed: int) -> None:
 
 def test_accuracy_that_is_lost_beyond_doubt_ends_the_loop(tagger: Network, jets: tuple[Sample, Sample]) -> None:
     validation = jets[1]
-    evidence.check_accuracy(tagger, tagger, validation, allowed=0.01)
+    evidence.check_losses(tagger, tagger, validation, allowed={"accuracy": 0.01})
     ruined = plan.prune(tagger, sparsity=0.9)
     with pytest.raises(BudgetMissedError, match=r"accuracy binds, 1\.00 points may be lost.* has lost [\d.]+ \+- "):
-        evidence.check_accuracy(ruined, tagger, validation, allowed=0.01)
-    evidence.check_accuracy(ruined, tagger, validation, allowed=1.0)
+        evidence.check_losses(ruined, tagger, validation, allowed={"accuracy": 0.01})
+    evidence.check_losses(ruined, tagger, validation, allowed={"accuracy": 1.0})
+    with pytest.raises(BudgetMissedError, match=r"cross entropy binds, 0\.0100 may be lost.* has lost \d\.\d{4} \+- "):
+        evidence.check_losses(ruined, tagger, validation, allowed={"cross_entropy": 0.01})
+
+
+def test_a_design_that_fits_and_has_lost_too_much_is_refused() -> None:
+    found = {"accuracy": Difference(-0.02, 0.001), "cross_entropy": Difference(0.03, 0.002)}
+    evidence.check_met(found, {"accuracy": 0.02, "cross_entropy": 0.03})
+    evidence.check_met({"accuracy": Difference(0.5, 0.001)}, {"accuracy": 0.01})
+    with pytest.raises(BudgetMissedError, match=r"accuracy binds: 1\.90 points may be lost and 2\.00 \+- 0\.10 are"):
+        evidence.check_met(found, {"accuracy": 0.019})
+    with pytest.raises(
+        BudgetMissedError, match=r"cross entropy binds: 0\.0200 may be lost and 0\.0300 \+- 0\.0020 are"
+    ):
+        evidence.check_met(found, {"cross_entropy": 0.02})

@@ -1,12 +1,21 @@
 """What a synthesis tool is given of a run's firmware."""
 
+import shutil
 from pathlib import Path
 
+import numpy as np
+import pytest
+
 from hepprune import recipe
+from hepprune.data.scaling import Scaler
+from hepprune.firmware.routes import Built
 from hepprune.hardware import targets
 from hepprune.network import Network
-from hepprune.pipeline import firmware
+from hepprune.pipeline import firmware, outcome
 from hepprune.pipeline.context import Context
+from hepprune.pipeline.taggers import Samples
+from hepprune.pruning import plan
+from hepprune.sample import Sample
 
 DEFAULT = Path(__file__).parents[2] / "hls_projects" / "jet_tagger" / "recipe.yaml"
 
@@ -16,8 +25,35 @@ def test_a_job_names_the_top_of_what_it_builds(tagger: Network, tmp_path: Path) 
     default = recipe.load(DEFAULT)
     named = default.model_copy(update={"name": "signal"})
     context = Context(named, targets.load(default.target), tmp_path / "build")
-    verilog, project = (firmware._job(context, tagger, hls_project=hls) for hls in (False, True))
+    design = firmware.written(context, Built(network=tagger), "rtl")
+    both = firmware.written(context, design, "hls")
+    verilog, project = firmware.job(context, design), firmware.job(context, both)
     assert (verilog.top, verilog.hls_project) == ("signal_rtl", None)
     assert project.top == "signal_1"
     assert project.hls_project is not None
     assert 'set project_name "signal_1"' in (project.hls_project / "project.tcl").read_text()
+
+
+@pytest.mark.slow
+def test_what_was_built_needs_nothing_that_the_disk_remembers(
+    tagger: Network, jets: tuple[Sample, Sample], tmp_path: Path
+) -> None:
+    """Each part is made once and passed on: without notes and kept results the later steps of a run make none anew."""
+    default = recipe.load(DEFAULT)
+    wanted = {"name": "passed", "checks": recipe.Checks(csim_vectors=100, rtl_vectors=100)}
+    context = Context(default.model_copy(update=wanted), targets.load(default.target), tmp_path / "build")
+    sample, names = jets[1], tuple("abcdefgh")
+    given = Samples(*jets, sample, Scaler(names, np.zeros(8), np.ones(8)), "key")
+    built = firmware.deliver(context, firmware.build(context, plan.prune(tagger, sparsity=0.7), given), given)
+    assert context.seconds.keys() == {"Verilog and its simulation", "HLS project and its C simulation"}
+    shutil.rmtree(context.state)
+    for note in context.build.rglob("hepprune.json"):
+        note.unlink()
+    seconds = dict(context.seconds)
+    assert firmware.deliver(context, built, given) is built
+    files = outcome.files(context, built, given, None)
+    assert firmware.lut(context, built) == built.solution.lut if built.solution else False
+    assert {"HLS project", "Verilog", "network", "patterns"} <= files.keys()
+    assert context.seconds == seconds
+    assert not list(context.build.rglob("hepprune.json"))
+    assert not context.state.exists()

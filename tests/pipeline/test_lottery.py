@@ -33,7 +33,7 @@ def test_a_game_on_the_files_of_mnist(mnist: Path) -> None:
     assert (found["n_train"], found["n_test"]) == (250, 100)
     assert [trial["kind"] for trial in found["trials"]] == ["dense", "ticket", "new weights", "random mask"]
     assert found["trials"][1]["sparsity"] == pytest.approx(0.5, abs=0.01)
-    assert all(trial["accuracy"] > 0.2 for trial in found["trials"])
+    assert all(trial["scores"]["accuracy"]["value"] > 0.2 for trial in found["trials"])
     assert json.loads(told.stdout)["trials"] == found["trials"]
     assert {path.suffix for path in out.glob("lottery_mnist.p*")} == {".png", ".pdf"}
     before = {path: path.stat().st_mtime_ns for path in (out / "state").rglob("*.*")}

@@ -29,7 +29,7 @@ def test_a_file_comes_back_pruned(files: tuple[Path, Path], tagger: Network, jet
     assert done.sparsity == plan.sparsity(expected) == plan.sparsity(load(done.path)) >= 0.6
     assert done.before
     assert done.after
-    assert done.after.accuracy < done.before.accuracy
+    assert done.after["accuracy"].value < done.before["accuracy"].value
     assert not done.removed
 
 
@@ -98,8 +98,8 @@ def test_rounds_are_those_of_iterative_pruning(files: tuple[Path, Path], tagger:
         tagger, source.train, source.validation, method="fisher", schedule=[0.4, 0.6], fine_tune=fine_tune, seed=1
     )
     assert identity(load(done.path)) == identity(expected)
-    assert [(r.target, r.sparsity, r.metric) for r in done.history] == [
-        (r.target, r.sparsity, r.metric) for r in history
+    assert [(r.target, r.sparsity, r.scores) for r in done.history] == [
+        (r.target, r.sparsity, r.scores) for r in history
     ]
 
 

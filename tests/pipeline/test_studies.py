@@ -34,8 +34,10 @@ def test_methods_are_compared_on_a_model(files: tuple[Path, Path]) -> None:
         ("magnitude", 0.5),
         ("random", 0.5),
     ]
-    assert all(point["lut"] > 0 and point["accuracy_error"] is not None for point in found["points"])
-    assert set(found["files"]) == {f"{m}_against_{x}" for m in ("accuracy", "auc") for x in ("sparsity", "lut")}
+    assert all(point["lut"] > 0 and point["scores"]["accuracy"]["error"] is not None for point in found["points"])
+    assert set(found["files"]) == {
+        f"{m}_against_{x}" for m in ("accuracy", "auc", "cross_entropy") for x in ("sparsity", "lut")
+    }
     assert all(Path(file).is_file() for file in found["files"].values())
     refused = CliRunner().invoke(app, ["compare", str(model), *options, "--methods", "magnitud"])
     assert (refused.exit_code, "choose one of: magnitude" in refused.output) == (1, True)

@@ -12,7 +12,7 @@ from hepprune.errors import NetworkError
 from hepprune.firmware import hls, modelgraph, names
 from hepprune.firmware.layers import described, distinct
 from hepprune.firmware.names import Names
-from hepprune.network import Dense, Input, Merge, Network, Recurrent
+from hepprune.network import Dense, Input, Layer, Merge, Network, Recurrent, TopK
 from hepprune.network.layers import Concatenate
 from hepprune.pruning import coupling, masks, surgery
 from hepprune.pruning.masks import Plan
@@ -221,3 +221,25 @@ def test_both_directions_of_a_recurrent_layer_lose_the_same_states(form: str) ->
     assert [small[name].n_out for name in ("alone", "forwards", "backwards")] == [3, 2, 2]
     x = torch.randn(5, 4, 3, generator=torch.Generator().manual_seed(2))
     assert torch.allclose(small(x), masks.apply(network, coupling.cuts(both, [1]))(x), atol=1e-6)
+
+
+class Unheard(Layer):
+    """A kind of layer that coupling has no rule for."""
+
+    def compute(self, *values: torch.Tensor, quantised: bool) -> torch.Tensor:
+        return values[0]
+
+
+@pytest.mark.parametrize(
+    ("layer", "why"),
+    [
+        (TopK("top", 2), "'top' lets the largest along it through"),
+        (Unheard("own"), "layer 'own' (Unheard) has no rule for what shrinks with it; all that it reads stays"),
+    ],
+)
+def test_what_goes_through_a_choice_or_an_unknown_layer_stays(layer: Layer, why: str) -> None:
+    dense = [Dense(name, torch.ones(3, 3), torch.zeros(3)) for name in "ab"]
+    network = Network([Input("x", 3), dense[0], layer, dense[1]])
+    (group,) = [group for group in coupling.groups(network) if group.of("made")[0].layer == "a"]
+    assert group.kept.startswith(why)
+    assert len(surgery.shrink(masks.apply(network, coupling.cuts(group, [group.ids[0]])))["a"].weight) == 3

@@ -10,31 +10,42 @@ from hepprune.errors import ReportError
 from hepprune.hardware.resources import Estimate, LayerEstimate, Measurement, Resources
 from hepprune.report import costs, plots, summary, table
 from hepprune.report.summary import Checks, Comparison, Cost, Feedback, StagePoint, Summary, Tagger
+from hepprune.scores import Difference, Stated
 
 PREDICTED = Estimate("yosys", "latency", Resources(lut=900.04, ff=100.0, dsp=3.0), 4, 1, 5.0)
 MEASURED = Measurement("yosys", "yosys", "0.7", "xcvu13p", 5.0, Resources(lut=950.0, ff=120.0), 4, 1)
 
 
 def _gap(accuracy: float, *, significant: bool) -> Comparison:
-    return Comparison(accuracy, 0.002, significant, 0.003, 0.0004, -0.0085, 0.0011)
+    found = {
+        "accuracy": Difference(accuracy, 0.002),
+        "auc": Difference(0.003, 0.0004),
+        "cross_entropy": Difference(-0.0085, 0.0011),
+    }
+    assert Comparison.of(found).significant == significant
+    return Comparison.of(found)
 
 
-TAGGER = Tagger(0.65, 0.003, 0.88, 0.001, 500, (16, 5), Cost.of(PREDICTED), 920.0, 18.0, Cost.of(MEASURED))
+def _scores(accuracy: float) -> dict[str, Stated]:
+    return {"accuracy": Stated(accuracy, 0.003), "auc": Stated(0.88, 0.001), "cross_entropy": Stated(0.97, 0.01)}
+
+
+TAGGER = Tagger(_scores(0.65), 500, (16, 5), Cost.of(PREDICTED), 920.0, 18.0, Cost.of(MEASURED))
 FOUND = Summary(
     recipe="jets",
     target="here",
     budget={"latency_ns": 30.0, "lut": 1000.0},
-    baseline=replace(TAGGER, accuracy=0.66, solved_lut=8000.0, measured=None),
+    baseline=replace(TAGGER, scores=_scores(0.66), solved_lut=8000.0, measured=None),
     compressed=TAGGER,
-    uniform=replace(TAGGER, accuracy=0.64, measured=None),
+    uniform=replace(TAGGER, scores=_scores(0.64), measured=None),
     compressed_minus_baseline=_gap(-0.01, significant=True),
     compressed_minus_uniform=_gap(0.001, significant=False),
     uniform_minus_baseline=_gap(-0.011, significant=True),
     checks=Checks(10_000, 0, 2_000, 0, 1.0),
     feedback=(Feedback(1, Cost.of(PREDICTED), Cost.of(MEASURED), met=True),),
     search=(
-        StagePoint(4000.0, 25.0, 0.66, 0.003, significant=False, change=0.0),
-        StagePoint(900.0, 20.0, 0.65, 0.003, significant=True, change=-0.01),
+        StagePoint(4000.0, 25.0, _scores(0.66), significant=False, change=0.0),
+        StagePoint(900.0, 20.0, _scores(0.65), significant=True, change=-0.01),
     ),
     seconds={"search": 1.5},
     seed=1,
@@ -83,7 +94,7 @@ def test_the_table_shows_errors_budget_tool_and_clock(found: Summary) -> None:
     text = console.export_text()
     for part in ("0.6500 ± 0.0030", "1,000", "950", "yosys 0.7", "clock: assumed", "no difference seen", "10,000"):
         assert part in text, part
-    assert "-1.00 ± 0.20 points of accuracy, AUC +0.0030 ± 0.0004" in text
+    assert "-1.00 ± 0.20 points of accuracy, AUC +0.0030 ± 0.0004, cross entropy -0.0085 ± 0.0011" in text
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from hepprune.errors import NetworkError
 from hepprune.network import Network
 from hepprune.pruning import masks
 from hepprune.sample import Sample
+from hepprune.scores import Stated
 from hepprune.studies import comparison
 from hepprune.studies.comparison import Contest, Entry, Method
 from hepprune.training import Fit
@@ -34,8 +35,8 @@ def test_every_method_meets_every_sparsity_and_seed(entries: list[Entry], contes
     places = [(entry.method, entry.sparsity, entry.seed) for entry in entries if entry.method != "unpruned"]
     assert len(places) == len(set(places)) == 2 * len(contest.methods) * len(contest.sparsities)
     for entry in entries:
-        assert 0 < entry.accuracy_error < 0.02
-        assert 0 < entry.auc_error < 0.02
+        assert list(entry.scores) == ["accuracy", "auc", "cross_entropy"]
+        assert all(0 < (score.error or 0) < 0.05 for score in entry.scores.values())
         if entry.method in {"magnitude", "random"}:
             assert entry.zeros >= entry.sparsity - 0.005  # those that round to zero come on top
     assert {entry.seed for entry in entries if entry.method == "unpruned"} == {1, 2}
@@ -86,17 +87,17 @@ def test_workers_compare_the_same(tagger: Network, contest: Contest, entries: li
 
 def test_gaps_are_between_equal_seeds() -> None:
     def entry(method: str, seed: int, accuracy: float) -> Entry:
-        return Entry(method, seed, 0.5, 0.5, accuracy, 0.01, accuracy, 0.01, None)
+        return Entry(method, seed, 0.5, 0.5, {"accuracy": Stated(accuracy, 0.01)}, None)
 
     pairs = [("a", 1, 0.70), ("a", 2, 0.60), ("b", 1, 0.72), ("b", 2, 0.621)]
     first, second = comparison.points([entry(*pair) for pair in pairs])
-    assert (first.method, first.accuracy, first.gap) == ("a", pytest.approx(0.65), 0)
-    assert first.accuracy_error == pytest.approx(0.05)  # seeds differ by much
-    assert second.gap == pytest.approx(0.0205)
-    assert second.gap_error == pytest.approx(0.0005)  # methods of one seed do not
+    assert (first.method, first.scores["accuracy"].value, first.gap.value) == ("a", pytest.approx(0.65), 0)
+    assert first.scores["accuracy"].error == pytest.approx(0.05)  # seeds differ by much
+    assert second.gap.value == pytest.approx(0.0205)
+    assert second.gap.error == pytest.approx(0.0005)  # methods of one seed do not
     assert second.significant
     assert not first.significant
-    assert comparison.points([entry("a", 1, 0.7)])[0].accuracy_error is None
+    assert comparison.points([entry("a", 1, 0.7)])[0].scores["accuracy"].error is None
 
 
 @pytest.mark.parametrize("text", ["magnitude", "obs@local", "fisher:neuron", "magnitude_l1:dsp_row@local"])

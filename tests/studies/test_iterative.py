@@ -21,7 +21,7 @@ def test_history_follows_the_schedule_and_ends_at_the_target(tagger: Network, je
     assert all(entry.sparsity >= entry.target - 0.005 for entry in history)
     assert history[-1].sparsity == plan.sparsity(pruned)
     assert [entry.seconds for entry in history] == sorted(entry.seconds for entry in history)
-    assert all(0 < entry.error < 0.05 and entry.loss > 0 for entry in history)
+    assert all(0 < (entry.scores["accuracy"].error or 0) < 0.05 and entry.loss > 0 for entry in history)
     assert len(calls) == 2 * 3 * FINE_TUNE.epochs
     assert all(
         torch.equal(a, b) for a, b in zip(pruned.state_dict().values(), again.state_dict().values(), strict=True)
@@ -43,7 +43,8 @@ def test_fine_tuning_in_rounds_keeps_what_one_shot_loses(tagger: Network, jets: 
     once = plan.prune(tagger, sparsity=0.85)
     _, validation = jets
     lost = (once.logits(validation.features).argmax(1) == validation.y).double().mean().item()
-    assert history[-1].metric > lost + 3 * history[-1].error
+    last = history[-1].scores["accuracy"]
+    assert last.value > lost + 3 * (last.error or 0)
 
 
 def test_neurons_go_too(tagger: Network, jets: tuple[Sample, Sample]) -> None:

@@ -11,6 +11,7 @@ from hepprune.errors import NetworkError
 from hepprune.network import Network
 from hepprune.pruning import plan
 from hepprune.sample import Sample
+from hepprune.scores import Stated
 from hepprune.studies import lottery
 from hepprune.studies.lottery import Game
 from hepprune.training import Fit
@@ -104,12 +105,12 @@ def test_a_ticket_starts_from_its_own_first_weights() -> None:
 
 def test_means_over_seeds(trials: list[lottery.Trial]) -> None:
     dense = next(point for point in lottery.points(trials) if point.kind == "dense")
-    values = [trial.accuracy for trial in trials if trial.kind == "dense"]
-    assert dense.accuracy == pytest.approx(np.mean(values))
-    assert dense.error == pytest.approx(abs(values[0] - values[1]) / 2)
-    assert (dense.lost, dense.lost_error) == (0, 0)
+    values = [trial.scores["accuracy"].value for trial in trials if trial.kind == "dense"]
+    assert dense.scores["accuracy"].value == pytest.approx(np.mean(values))
+    assert dense.scores["accuracy"].error == pytest.approx(abs(values[0] - values[1]) / 2)
+    assert dense.lost == Stated(0, 0)
     alone = lottery.points([trial for trial in trials if trial.seed == 1])
-    assert {point.error for point in alone} == {None}  # one seed says nothing of the spread
+    assert {point.scores["accuracy"].error for point in alone} == {None}  # one seed says nothing of the spread
 
 
 def test_a_sparsity_outside_the_unit_interval_is_refused(game: Game) -> None:
@@ -129,7 +130,7 @@ def test_lenet_on_digits_has_the_published_shape() -> None:
     )
     means = {(point.kind, point.sparsity): point for point in lottery.points(found)}
     sparsest = max(point.sparsity for point in lottery.points(found))
-    ticket, new, random = (means[kind, sparsest].accuracy for kind in lottery.KINDS)
-    assert ticket > means["dense", 0.0].accuracy - 0.05
+    ticket, new, random = (means[kind, sparsest].scores["accuracy"].value for kind in lottery.KINDS)
+    assert ticket > means["dense", 0.0].scores["accuracy"].value - 0.05
     assert ticket > new + 0.01
     assert ticket > random + 0.03

@@ -97,7 +97,7 @@ def described(network: Network, *, io_type: str, strategy: str | None = None) ->
         return [node for layer in double for node in _nodes(double, layer, found, io_type=io_type, strategy=strategy)]
 
 
-def refusals(network: Network, *, io_type: str) -> dict[str, str]:
+def refusals(network: Network, *, io_type: str, strategy: str | None = None) -> dict[str, str]:
     """Return why hls4ml cannot take a layer, by its name; layers and weights without types count as 12 bits wide.
 
     Where no types follow, the reason stands for the last layer, which all others lead to.
@@ -111,7 +111,7 @@ def refusals(network: Network, *, io_type: str) -> dict[str, str]:
     with torch.no_grad():
         for layer in double:
             try:
-                _nodes(double, layer, found, io_type=io_type, strategy=None)
+                _nodes(double, layer, found, io_type=io_type, strategy=strategy)
             except NetworkError as problem:
                 reasons[layer.name] = str(problem)
     return reasons

@@ -3,11 +3,10 @@
 from typing import Any
 
 import numpy as np
-import torch
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
-from hepprune.network import Input, Layer, Network, Shared
+from hepprune.network import Layer, Network, Node
 from hepprune.network.layers import Activation, LayerNorm, PReLU, Recurrent, Softmax
 from hepprune.network.layers.activation import MONOTONE
 from hepprune.network.ranges import accumulators
@@ -24,7 +23,8 @@ def types(network: Network) -> dict[str, FixedPoint]:
     Raises:
         NetworkError: a layer lacks a type, or accumulates more bits than are computed exactly.
     """
-    return accumulators(_bounded(network))
+    given = {node.name: _result(node) for node in network.nodes if _has_no_rule(network, node)}
+    return accumulators(network, given)
 
 
 def held(network: Network, layer: Layer, before: FixedPoint) -> FixedPoint:
@@ -56,34 +56,18 @@ def constant_type(name: str, values: Any, quantiser: Quantiser | None = None) ->
     raise NetworkError(f"layer '{name}' has constants that no type with {_MAX_FRACTION} fractional bits holds exactly")
 
 
-def _bounded(network: Network) -> Network:
-    layers: list[Layer] = []
-    for layer in network:
-        runs = network.runs(layer)
-        if _has_no_rule(runs) and not (isinstance(runs, Softmax) and not network.readers(layer)):
-            layers.append(Input(layer.name, network.shapes[layer.name], _result(layer, runs)))
-        else:
-            layers.append(layer)
-    kept = {layer.name: layer for layer in layers}
-    for index, layer in enumerate(layers):
-        if isinstance(layer, Shared) and isinstance(kept[layer.of], Input):
-            layers[index] = Input(layer.name, network.shapes[layer.name], _result(layer, network.runs(layer)))
-    sources = {name: read for name, read in network.sources.items() if not isinstance(kept[name], Input)}
-    with torch.no_grad():
-        return Network(layers, sources, network.outputs)
+def _has_no_rule(network: Network, node: Node) -> bool:
+    if isinstance(node.layer, Activation):
+        return node.layer.function not in MONOTONE
+    if isinstance(node.layer, Softmax):
+        return bool(network.readers(network[node.name]))
+    return isinstance(node.layer, PReLU | LayerNorm | Recurrent)
 
 
-def _has_no_rule(runs: Layer) -> bool:
-    if isinstance(runs, Activation):
-        return runs.function not in MONOTONE
-    return isinstance(runs, PReLU | LayerNorm | Recurrent | Softmax)
-
-
-def _result(layer: Layer, runs: Layer) -> FixedPoint:
-    quantiser = layer.result or runs.result
-    if quantiser is None:
+def _result(node: Node) -> FixedPoint:
+    if not node.results:
         raise NetworkError(
-            f"layer '{layer.name}' ({type(runs).__name__}) has no range that types could follow from; "
+            f"layer '{node.name}' ({type(node.layer).__name__}) has no range that types could follow from; "
             "give it a result type"
         )
-    return covering(quantiser)
+    return covering(node.results[-1])

@@ -11,7 +11,7 @@ from hepprune.frontends.keras.framework import read_object, root_of
 from hepprune.frontends.keras.graph import lower
 from hepprune.frontends.keras.registry import LAYERS, Floats
 from hepprune.frontends.keras.writing import same_graph
-from hepprune.network import Layer, Network, Recurrent, Weighted
+from hepprune.network import Layer, Network
 
 
 def hold_masks(network: Network, model: Any) -> Any:
@@ -63,7 +63,7 @@ def native_masks(network: Network, model: Any) -> dict[str, tuple[Floats, ...]]:
     found = {}
     for path, native in lowered.natives.items():
         names = lowered.parts[path]
-        if any(isinstance(ones[name], Weighted | Recurrent) for name in names):
+        if any(ones[name].kernels for name in names):
             each = (LAYERS[native.kind].fill(native, {name: of[name] for name in names}).weights for of in (ones, kept))
             found[path] = tuple(_held(full, cut) for full, cut in zip(*each, strict=True))
     return found
@@ -82,12 +82,7 @@ def _held(full: Floats, cut: Floats) -> Floats:
 
 def _acting(network: Network, layer: str, name: str) -> torch.Tensor | None:
     """Return the kernel that acts under a parameter's name, None for biases and the like."""
-    found = network[layer]
-    if isinstance(found, Weighted) and name == "weight":
-        return found.used_weight()
-    if isinstance(found, Recurrent) and name in {"weight", "recurrent_weight"}:
-        return found.used(name)
-    return None
+    return next((kernel.used() for kernel in network[layer].kernels if kernel.array == name), None)
 
 
 def _layer(model: Any, path: str) -> Any:

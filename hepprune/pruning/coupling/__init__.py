@@ -14,10 +14,10 @@ from torch import Tensor
 from hepprune.network import Network
 from hepprune.pruning.coupling import reshaping, rules
 from hepprune.pruning.coupling.rules import whole_groups
-from hepprune.pruning.coupling.units import PLACES, Ids, Units, follow
+from hepprune.pruning.coupling.units import COUPLING, PLACES, Ids, Units, follow
 from hepprune.pruning.masks import Cut, Plan
 
-__all__ = ["Group", "Member", "Units", "cuts", "follow", "groups", "whole_groups"]
+__all__ = ["COUPLING", "Group", "Member", "Units", "cuts", "follow", "groups", "whole_groups"]
 _FOLLOWED = (rules, reshaping)  # importing them fills the table of rules
 _NAMES = {"made": "outputs", "read": "inputs", "carried": "channels", "fed": "states", "summed": "terms"}
 

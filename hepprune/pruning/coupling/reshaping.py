@@ -6,12 +6,11 @@ from dataclasses import replace
 import numpy as np
 
 from hepprune.network.layers import Reshape
-from hepprune.pruning.coupling.units import Axes, Axis, Ids, Walk, rule
+from hepprune.pruning.coupling.units import COUPLING, Axes, Axis, Ids, Walk
 
 
-@rule(Reshape)
-def _reshape(walk: Walk, layer: Reshape, arriving: list[Axes]) -> Axes:
-    (axes,) = arriving
+@COUPLING.of(Reshape)
+def _reshape(layer: Reshape, axes: Axes, *, walk: Walk) -> Axes:
     after, left = list(layer.shape(tuple(map(len, axes)))), list(axes)
     found: list[Axis] = []
     while left or after:

@@ -25,21 +25,21 @@ from hepprune.network.layers import (
     ReLU,
     Slice,
     Softmax,
+    TopK,
     UpSample,
 )
 from hepprune.network.layers.activation import FUNCTIONS
-from hepprune.pruning.coupling.units import Axes, Axis, Walk, loud, rule
+from hepprune.pruning.coupling.units import COUPLING, Axes, Axis, Walk, loud
 
 
-@rule(Input)
-def _input(walk: Walk, layer: Input, _: list[Axes]) -> Axes:
+@COUPLING.of(Input)
+def _input(layer: Input, *, walk: Walk) -> Axes:
     del walk
     return tuple(Axis.plain(size) for size in layer.features_shape)
 
 
-@rule(Dense)
-def _dense(walk: Walk, layer: Dense, arriving: list[Axes]) -> Axes:
-    (axes,) = arriving
+@COUPLING.of(Dense)
+def _dense(layer: Dense, axes: Axes, *, walk: Walk) -> Axes:
     walk.put("read", layer, axes[-1].units)
     return (*loud(axes[:-1]), Axis(walk.new(layer, layer.n_out)))
 
@@ -49,9 +49,8 @@ def whole_groups(layer: Conv) -> bool:
     return layer.groups > 1 and layer.groups in {layer.n_in, layer.n_out}
 
 
-@rule(Conv)
-def _convolution(walk: Walk, layer: Conv, arriving: list[Axes]) -> Axes:
-    (axes,) = arriving
+@COUPLING.of(Conv)
+def _convolution(layer: Conv, axes: Axes, *, walk: Walk) -> Axes:
     walk.stay(axes[:-1], f"'{layer.name}' moves over it")
     places = tuple(Axis.plain(size) for size in walk.network.runs(layer).shape(tuple(map(len, axes)))[:-1])
     by_group, why = axes[-1].units.reshape(layer.groups, -1), f"the groups of '{layer.name}' must stay alike"
@@ -67,9 +66,9 @@ def _convolution(walk: Walk, layer: Conv, arriving: list[Axes]) -> Axes:
     return (*places, Axis(alike.ravel()))
 
 
-@rule(Recurrent)
-def _recurrent(walk: Walk, layer: Recurrent, arriving: list[Axes]) -> Axes:
-    ((steps, channels),) = arriving
+@COUPLING.of(Recurrent)
+def _recurrent(layer: Recurrent, axes: Axes, *, walk: Walk) -> Axes:
+    steps, channels = axes
     walk.stay([steps], f"'{layer.name}' steps through it")
     walk.put("read", layer, channels.units)
     states = Axis(walk.new(layer, layer.n_out), silent=not layer.act(torch.zeros(1)).any())
@@ -98,82 +97,81 @@ def _vanishes(function: str, **parameters: float) -> bool:
     return not FUNCTIONS[function](torch.zeros(1), **parameters).any()
 
 
-@rule(ReLU)
-def _same(walk: Walk, layer: Layer, arriving: list[Axes]) -> Axes:
+@COUPLING.of(ReLU)
+def _same(layer: Layer, axes: Axes, *, walk: Walk) -> Axes:
     del walk, layer
-    return arriving[0]
+    return axes
 
 
-@rule(Activation)
-def _activation(walk: Walk, layer: Activation, arriving: list[Axes]) -> Axes:
+@COUPLING.of(Activation)
+def _activation(layer: Activation, axes: Axes, *, walk: Walk) -> Axes:
     del walk
-    return arriving[0] if _vanishes(layer.function, **layer.parameters_of) else loud(arriving[0])
+    return axes if _vanishes(layer.function, **layer.parameters_of) else loud(axes)
 
 
-@rule(BatchNorm)
-def _batch_norm(walk: Walk, layer: BatchNorm, arriving: list[Axes]) -> Axes:
-    (axes,) = arriving
+@COUPLING.of(BatchNorm)
+def _batch_norm(layer: BatchNorm, axes: Axes, *, walk: Walk) -> Axes:
     if len(layer.scale) > 1:
         walk.put("carried", layer, axes[-1].units)
     return loud(axes) if layer.used_shift().any() else axes
 
 
-@rule(PReLU)
-def _prelu(walk: Walk, layer: PReLU, arriving: list[Axes]) -> Axes:
-    (axes,) = arriving
+@COUPLING.of(PReLU)
+def _prelu(layer: PReLU, axes: Axes, *, walk: Walk) -> Axes:
     if layer.slope.shape[-1:] == (len(axes[-1]),):
         walk.put("carried", layer, axes[-1].units)
     return axes
 
 
-@rule(LayerNorm)
-def _layer_norm(walk: Walk, layer: LayerNorm, arriving: list[Axes]) -> Axes:
-    (axes,) = arriving
+@COUPLING.of(LayerNorm)
+def _layer_norm(layer: LayerNorm, axes: Axes, *, walk: Walk) -> Axes:
     why = f"layer norm '{layer.name}' takes mean and variance over it, and a channel that leaves would change both"
     walk.stay(axes[-1:], why)
     return loud(axes)
 
 
-@rule(Softmax)
-def _softmax(walk: Walk, layer: Softmax, arriving: list[Axes]) -> Axes:
-    (axes,) = arriving
+@COUPLING.of(Softmax)
+def _softmax(layer: Softmax, axes: Axes, *, walk: Walk) -> Axes:
     over = layer.axis % len(axes)
     walk.stay([axes[over]], f"softmax '{layer.name}' divides by a sum over it")
     walk.heads += [axis.units for number, axis in enumerate(axes) if number != over]
     return loud(axes)
 
 
-@rule(Argmax)
-def _argmax(walk: Walk, layer: Argmax, arriving: list[Axes]) -> Axes:
-    (axes,) = arriving
+@COUPLING.of(Argmax)
+def _argmax(layer: Argmax, axes: Axes, *, walk: Walk) -> Axes:
     walk.stay(axes[-1:], f"'{layer.name}' puts out its index")
     return (*loud(axes[:-1]), Axis.plain(1))
 
 
-@rule(Pool, GlobalPool)
-def _pool(walk: Walk, layer: Pool | GlobalPool, arriving: list[Axes]) -> Axes:
-    (axes,) = arriving
+@COUPLING.of(Pool, GlobalPool)
+def _pool(layer: Pool | GlobalPool, axes: Axes, *, walk: Walk) -> Axes:
     walk.stay(axes[:-1], f"'{layer.name}' pools over it")
     sizes = layer.shape(tuple(map(len, axes)))[:-1]
     return (*(Axis.plain(size) for size in sizes), axes[-1])
 
 
-@rule(Pad, Crop, UpSample)
-def _positions(walk: Walk, layer: Pad | Crop | UpSample, arriving: list[Axes]) -> Axes:
-    (axes,) = arriving
+@COUPLING.of(Pad, Crop, UpSample)
+def _positions(layer: Pad | Crop | UpSample, axes: Axes, *, walk: Walk) -> Axes:
     sizes = layer.shape(tuple(map(len, axes)))
     walk.stay([axis for axis, size in zip(axes, sizes, strict=True) if len(axis) != size], f"'{layer.name}' moves it")
     return tuple(axis if len(axis) == size else Axis.plain(size) for axis, size in zip(axes, sizes, strict=True))
 
 
-@rule(Permute)
-def _permute(walk: Walk, layer: Permute, arriving: list[Axes]) -> Axes:
+@COUPLING.of(TopK)
+def _top_k(layer: TopK, axes: Axes, *, walk: Walk) -> Axes:
+    walk.stay(axes[-1:], f"'{layer.name}' lets the largest along it through")
+    return axes
+
+
+@COUPLING.of(Permute)
+def _permute(layer: Permute, axes: Axes, *, walk: Walk) -> Axes:
     del walk
-    return tuple(arriving[0][axis] for axis in layer.order)
+    return tuple(axes[axis] for axis in layer.order)
 
 
-@rule(Concatenate)
-def _concatenate(walk: Walk, layer: Concatenate, arriving: list[Axes]) -> Axes:
+@COUPLING.of(Concatenate)
+def _concatenate(layer: Concatenate, *arriving: Axes, walk: Walk) -> Axes:
     along = (layer.axis - 1 if layer.axis > 0 else layer.axis) % len(arriving[0])
     joined = list(_combined(walk, layer, [[*axes[:along], *axes[along + 1 :]] for axes in arriving]))
     ids = np.concatenate([axes[along].units for axes in arriving])
@@ -193,14 +191,13 @@ def _combined(walk: Walk, layer: Layer, arriving: Sequence[Sequence[Axis]]) -> I
         yield Axis(ids, all(axis.silent for axis in axes))
 
 
-@rule(Merge)
-def _merge(walk: Walk, layer: Merge, arriving: list[Axes]) -> Axes:
+@COUPLING.of(Merge)
+def _merge(layer: Merge, *arriving: Axes, walk: Walk) -> Axes:
     return tuple(_combined(walk, layer, arriving))
 
 
-@rule(Slice)
-def _slice(walk: Walk, layer: Slice, arriving: list[Axes]) -> Axes:
-    (axes,) = arriving
+@COUPLING.of(Slice)
+def _slice(layer: Slice, axes: Axes, *, walk: Walk) -> Axes:
     along = (layer.axis - 1 if layer.axis > 0 else layer.axis) % len(axes)
     if layer.step > 1:
         walk.stay([axes[along]], f"'{layer.name}' takes each {layer.step}th of it")
@@ -208,8 +205,8 @@ def _slice(walk: Walk, layer: Slice, arriving: list[Axes]) -> Axes:
     return (*axes[:along], part, *axes[along + 1 :])
 
 
-@rule(Einsum)
-def _einsum(walk: Walk, layer: Einsum, arriving: list[Axes]) -> Axes:
+@COUPLING.of(Einsum)
+def _einsum(layer: Einsum, *arriving: Axes, walk: Walk) -> Axes:
     found: dict[str, Axis] = {}
     for letter in dict.fromkeys("".join(layer.terms[:2])):
         axes = [value[term.index(letter)] for term, value in zip(layer.terms, arriving, strict=False) if letter in term]

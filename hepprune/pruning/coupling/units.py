@@ -7,13 +7,12 @@ it. An index that belongs to no unit, a feature or a position, is 0.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hepprune.fixed import Quantiser
-from hepprune.network import Layer, Network, Node
+from hepprune.network import Layer, Network, Node, Rules
 
 Ids = NDArray[np.int64]
 
@@ -77,18 +76,11 @@ class Units:
 
 
 PLACES = ("made", "read", "carried", "fed", "summed")
-Rule = Callable[["Walk", Any, list[Axes]], Axes]
-RULES: dict[type[Layer], Rule] = {}
-
-
-def rule(*kinds: type[Layer]) -> Callable[[Rule], Rule]:
-    """Register how units go through layers of these kinds: a function of the walk, the layer and what arrives."""
-
-    def register(function: Rule) -> Rule:
-        RULES.update(dict.fromkeys(kinds, function))
-        return function
-
-    return register
+# How units go through each kind of layer: `rule(layer, *arriving, walk=)` returns the axes of what it puts out.
+COUPLING: Rules[Callable[..., Axes]] = Rules(
+    lacks="has no rule for what shrinks with it",
+    fix="all that it reads stays; give its kind one (`hepprune.pruning.coupling.rules`) to remove units there",
+)
 
 
 def follow(network: Network) -> Units:
@@ -134,11 +126,11 @@ class Walk:
     def _through(self, node: Node, arriving: list[Axes]) -> Axes:
         layer = node.layer
         self._tie_uses(layer, arriving)
-        if type(layer) not in RULES:
+        if layer not in COUPLING:
             for axes in arriving:
-                self.stay(axes, f"nothing is known of {type(layer).__name__} '{node.name}'")
+                self.stay(axes, str(COUPLING.refusal(layer)))
             return tuple(Axis.plain(size) for size in node.shape)
-        axes = RULES[type(layer)](self, layer, arriving)
+        axes = COUPLING.find(layer)(layer, *arriving, walk=self)
         return axes if all(_keeps_zero(result) for result in node.results) else loud(axes)
 
     def _tie_uses(self, layer: Layer, arriving: list[Axes]) -> None:

@@ -1,0 +1,169 @@
+"""Routes from a network to firmware: what each refuses, what it builds, and how that is proved to be the network's."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from hepprune.errors import NetworkError
+from hepprune.firmware import equivalence, hls, layers, rtl
+from hepprune.firmware.equivalence import Check
+from hepprune.hardware.cost import reuse
+from hepprune.hardware.resources import Measurement
+from hepprune.hardware.targets import Target
+from hepprune.network import Network, Weighted, identity
+from hepprune.task import Task
+
+T = TypeVar("T")
+# Returns what a folder holds of that type and key, or what the call writes there.
+Keep = Callable[[type[T], Path, list[Any], Callable[[], T]], T]
+_UNCERTAINTY = 0.27  # what Vitis HLS takes where a target names none
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """A network and all that was made of it so far: adder graph, Verilog, HLS project, proofs, what a tool measured."""
+
+    network: Network
+    solution: rtl.Solved | None = None
+    design: rtl.Design | None = None
+    project: hls.Project | None = None
+    checks: tuple[Check, ...] = ()
+    measurement: Measurement | None = None
+
+    def check(self, kind: str) -> Check | None:
+        """Return the proof of that kind, csim or rtl, where there is one."""
+        return next((check for check in self.checks if check.kind == kind), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What firmware is built for: its name, the target, the strategy of hls4ml."""
+
+    name: str
+    target: Target
+    strategy: str
+
+
+class Route(Protocol):
+    """A way from a network to firmware."""
+
+    @property
+    def kind(self) -> str:
+        """The kind of its proof."""
+
+    @property
+    def title(self) -> str:
+        """What its step of a run is called."""
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages at which tools can measure what it builds."""
+
+    def refusals(self, network: Network, *, strategy: str) -> dict[str, str]:
+        """Return why layers of a network with types cannot be built, with what helps, by their names."""
+
+    def build(self, built: Built, folder: Path, order: Order, *, keep: Keep[Any]) -> Built:
+        """Add the firmware of a network, written into a folder or what `keep` finds there; what is built stays."""
+
+    def prove(self, built: Built, features: hls.Features, task: Task | None = None) -> Check:
+        """Compare the firmware with its network, bit for bit, on features (n_jets, *shape), one array for each input.
+
+        Where outputs pass tables, how far both agree is in the sense of the task, without one in that of classes.
+
+        Raises:
+            EquivalenceError: a value differs.
+        """
+
+
+@dataclass(frozen=True)
+class Rtl:
+    """Verilog of the whole network as one adder graph, simulated in Verilator."""
+
+    kind: str = "rtl"
+    title: str = "Verilog and its simulation"
+    stages: tuple[str, ...] = ("yosys", "vsynth", "route")
+
+    def refusals(self, network: Network, *, strategy: str) -> dict[str, str]:
+        """Return why da4ml cannot trace layers on the way to the outputs before any head, by their names."""
+        del strategy
+        return rtl.refusals(network)
+
+    def build(self, built: Built, folder: Path, order: Order, *, keep: Keep[Any]) -> Built:
+        """Solve the adder graph and write its pipelined Verilog."""
+        if built.design is not None:
+            return built
+        network, target = built.network, order.target
+        levels, top = target.levels_per_cycle, f"{order.name}_rtl"
+
+        def write() -> rtl.Design:
+            solution, part, clock_ns = rtl.solve(network), target.part_name, target.period_ns
+            return rtl.write_verilog(solution, folder, name=top, levels_per_cycle=levels, part=part, clock_ns=clock_ns)
+
+        key = [identity(network), top, target.name, levels, target.period_ns]
+        design = keep(rtl.Design, folder, key, write)
+        return replace(built, solution=design.solved, design=design)
+
+    def prove(self, built: Built, features: hls.Features, task: Task | None = None) -> Check:
+        """Simulate the Verilog, one jet per clock."""
+        del task  # Verilog has no tables
+        if built.design is None:
+            raise NetworkError("there is no Verilog to simulate")
+        return equivalence.against_rtl(built.network, built.design, features)
+
+
+@dataclass(frozen=True)
+class Hls:
+    """An hls4ml project, run as a C simulation."""
+
+    kind: str = "csim"
+    title: str = "HLS project and its C simulation"
+    stages: tuple[str, ...] = ("csynth", "vsynth", "route")
+
+    def refusals(self, network: Network, *, strategy: str) -> dict[str, str]:
+        """Return why hls4ml cannot take layers, or would move their reuse factors, by their names."""
+        moved = {layer.name: _moved(layer, strategy) for layer in network if isinstance(layer, Weighted)}
+        reasons = {name: reason for name, reason in moved.items() if reason is not None}
+        return reasons | layers.refusals(network, io_type="io_parallel", strategy=strategy)
+
+    def build(self, built: Built, folder: Path, order: Order, *, keep: Keep[Any]) -> Built:
+        """Write the project; C synthesis is for a vendor's tool."""
+        if built.project is not None:
+            return built
+        network, target, strategy = built.network, order.target, order.strategy
+        uncertainty = _UNCERTAINTY if target.clock_uncertainty is None else target.clock_uncertainty
+
+        def write() -> hls.Project:
+            return hls.export(
+                network,
+                folder,
+                part=target.part_name,
+                clock_ns=target.period_ns,
+                clock_uncertainty=uncertainty,
+                strategy=strategy,
+                name=order.name,
+            )
+
+        key = [identity(network), order.name, target.name, target.period_ns, strategy]
+        return replace(built, project=keep(hls.Project, folder, key, write))
+
+    def prove(self, built: Built, features: hls.Features, task: Task | None = None) -> Check:
+        """Compile the C simulation and run it."""
+        if built.project is None:
+            raise NetworkError("there is no HLS project to simulate")
+        hls.compile(built.project)
+        return equivalence.against_csim(built.network, built.project, features, task)
+
+
+def _moved(layer: Weighted, strategy: str) -> str | None:
+    """Return why hls4ml would not build a layer with its own reuse factor, None where it would."""
+    size, factor = (layer.weight[0].numel(), layer.n_out), layer.reuse_factor
+    if strategy == "distributed_arithmetic" and factor != 1:
+        return f"layer '{layer.name}' has reuse factor {factor}; distributed_arithmetic knows only 1"
+    if reuse.taken(*size, factor, strategy=strategy) == factor:
+        return None
+    near = " or ".join(map(str, reuse.nearest(*size, factor, strategy=strategy)))
+    return f"layer '{layer.name}' cannot be built with reuse factor {factor}; set {near}"
+
+
+ROUTES: dict[str, Route] = {"rtl": Rtl(), "hls": Hls()}

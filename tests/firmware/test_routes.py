@@ -1,0 +1,95 @@
+"""Routes: what each refuses before anything is trained, and that what is built is a value that knows its proofs."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+import torch
+
+from hepprune.errors import EquivalenceError, NetworkError
+from hepprune.firmware.routes import ROUTES, Built, Order
+from hepprune.fixed import FixedPoint
+from hepprune.hardware import targets
+from hepprune.network import Activation, Dense, Input, Network, ReLU
+
+T = TypeVar("T")
+KIND, WIDE = FixedPoint(8, 3), FixedPoint(26, 3)
+
+
+def afresh(kind: type[T], folder: Path, key: list[Any], write: Callable[[], T]) -> T:
+    """Write whatever may be there."""
+    del kind, folder, key
+    return write()
+
+
+def dense(name: str, n_in: int, n_out: int, **options: Any) -> Dense:
+    weight = torch.as_tensor(np.random.default_rng(n_in).normal(size=(n_out, n_in))).float()
+    types = {"weight_type": FixedPoint(6, 2), "bias_type": KIND} | options
+    return Dense(name, weight, torch.zeros(n_out), **types)
+
+
+def chain(*layers: Any) -> Network:
+    return Network([Input("x", 4, KIND), *layers])
+
+
+SOUND = chain(dense("a", 4, 4), ReLU("r", KIND), dense("b", 4, 2))
+
+
+def order(strategy: str) -> Order:
+    return Order(name="tagger", target=targets.load("generic_vu13p"), strategy=strategy)
+
+
+@pytest.mark.parametrize(
+    ("name", "strategy"), [("rtl", "distributed_arithmetic"), ("hls", "latency"), ("hls", "resource")]
+)
+def test_what_is_right_is_refused_by_none(name: str, strategy: str) -> None:
+    assert ROUTES[name].refusals(SOUND, strategy=strategy) == {}
+
+
+def test_every_layer_that_cannot_be_traced_is_named_with_what_helps() -> None:
+    broken = chain(dense("a", 4, 4, weight_type=WIDE), ReLU("r", KIND), dense("b", 4, 2), Activation("t", "gelu"))
+    reasons = ROUTES["rtl"].refusals(broken, strategy="distributed_arithmetic")
+    assert reasons.keys() == {"a", "t"}
+    assert "26-bit weights; da4ml takes up to 24" in reasons["a"]
+    assert "layer 't' (Activation)" in reasons["t"]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "factor", "said"),
+    [
+        ("resource", 3, "layer 'a' cannot be built with reuse factor 3; set 2 or 4"),
+        ("distributed_arithmetic", 2, "layer 'a' has reuse factor 2; distributed_arithmetic knows only 1"),
+    ],
+)
+def test_a_reuse_factor_that_would_be_moved_is_refused(strategy: str, factor: int, said: str) -> None:
+    asked = chain(dense("a", 4, 4, reuse_factor=factor), ReLU("r", KIND), dense("b", 4, 2))
+    assert ROUTES["hls"].refusals(asked, strategy=strategy) == {"a": said}
+    assert ROUTES["hls"].refusals(asked, strategy="latency") == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "strategy"), [("rtl", "distributed_arithmetic"), ("hls", "resource")])
+def test_what_is_built_is_proved_and_another_networks_firmware_is_not(name: str, strategy: str, tmp_path: Path) -> None:
+    route, features = ROUTES[name], np.random.default_rng(0).normal(size=(200, 4))
+    built = route.build(Built(network=SOUND), tmp_path / "firmware", order(strategy), keep=afresh)
+    assert route.build(built, tmp_path / "elsewhere", order(strategy), keep=afresh) is built
+    assert (built.design is not None, built.project is not None) == (name == "rtl", name == "hls")
+    assert (built.solution is not None) == (name == "rtl")
+    check = route.prove(built, features)
+    assert (check.kind, check.vectors, check.mismatches) == (route.kind, 200, 0)
+    assert replace(built, checks=(check,)).check(route.kind) == check
+    other = chain(dense("a", 4, 4), ReLU("r", KIND), dense("b", 4, 2, weight_type=FixedPoint(3, 2)))
+    with pytest.raises(EquivalenceError, match="differs from the network"):
+        route.prove(replace(built, network=other), features)
+    with pytest.raises(NetworkError, match="there is no .* to simulate"):
+        route.prove(Built(network=SOUND), features)
+
+
+def test_what_becomes_too_wide_is_known_before_a_matrix_is_solved() -> None:
+    layers = [dense("a", 4, 4, bias_type=FixedPoint(24, 3)), Activation("t", "gelu", result=KIND)]
+    reasons = ROUTES["rtl"].refusals(chain(*layers), strategy="distributed_arithmetic")
+    assert "'t' (Activation) would look up an argument of" in reasons["t"]
+    assert reasons.keys() == {"t"}
