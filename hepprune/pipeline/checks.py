@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from hepprune.data import root
 from hepprune.errors import NetworkError, RecipeError, unknown
 from hepprune.firmware.folders import check_names
 from hepprune.firmware.routes import ROUTES
@@ -12,7 +11,7 @@ from hepprune.network.layers import Shared
 from hepprune.pipeline import budgets, feedback, taggers, tools
 from hepprune.pipeline.context import Context
 from hepprune.pruning import plan
-from hepprune.recipe import Data, Recipe
+from hepprune.recipe import Recipe
 from hepprune.synthesis import yosys
 
 _EXAMPLES = 64  # jets of noise, to choose types by
@@ -34,7 +33,7 @@ def check(context: Context, stage: str) -> Network | None:
     if stage == "yosys":
         yosys.family(target.part_name)
     budgets.check(target, feedback.asked(context))
-    _check_columns(recipe.data)
+    _check_columns(recipe)
     model = taggers.model_of(recipe)
     if model is not None:
         check_model(model, str(recipe.model.file))
@@ -84,9 +83,9 @@ def _refusal(network: Network, layer: Layer) -> str | None:
     return None
 
 
-def _check_columns(data: Data) -> None:
+def _check_columns(recipe: Recipe) -> None:
     """Refuse columns that are missing or of the wrong kind, as the first row shows them."""
-    root.read(data.file, features=data.features, label=data.label, classes=data.classes, event=data.event, max_jets=1)
+    taggers.read_columns(recipe, max_jets=1)
 
 
 def _check_bits(tagger: Network, recipe: Recipe) -> None:

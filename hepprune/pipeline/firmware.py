@@ -1,18 +1,16 @@
 """What a run builds of a network by the route of its strategy: firmware, the proof that it agrees, its measurement."""
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
-
 import hepprune
-from hepprune import synthesis
+from hepprune import stored, synthesis
 from hepprune.errors import MeasurementAwaitedError
-from hepprune.files import content_hash, write_text
+from hepprune.files import content_hash
 from hepprune.firmware import equivalence, rtl
 from hepprune.firmware.routes import ROUTES, Built, Order
 from hepprune.hardware import cost
@@ -28,7 +26,7 @@ T = TypeVar("T")
 
 def solve(context: Context, network: Network) -> rtl.Solved:
     """Return the exact adder-graph cost of a network."""
-    return context.kept(rtl.Solved, "solved", identity(network), lambda: rtl.solve(network).solved)
+    return context.store.value(rtl.Solved, "solved", identity(network), lambda: rtl.solve(network).solved)
 
 
 def solved(context: Context, network: Network) -> Built:
@@ -63,7 +61,8 @@ def _by(name: str, context: Context, built: Built, jets: Samples) -> Built:
             context.target.levels_per_cycle,
             context.recipe.strategy,
         ]
-        check = context.kept(equivalence.Check, f"{route.kind}-check", key, lambda: route.prove(built, vectors))
+        prove = partial(route.prove, built, vectors, jets.test.task)
+        check = context.store.value(equivalence.Check, f"{route.kind}-check", key, prove)
     return replace(built, checks=(*built.checks, check))
 
 
@@ -77,16 +76,8 @@ def written(context: Context, built: Built, name: str) -> Built:
 
 def _described(kind: type[T], folder: Path, key: list[Any], write: Callable[[], T]) -> T:
     """Return what `folder` holds by the note in it, or write it anew where the note is missing or of something else."""
-    note, adapter = folder / "hepprune.json", TypeAdapter(tuple[str, kind])  # type: ignore[valid-type]
-    name = content_hash(hepprune.__version__, str(folder), key)
-    if note.is_file():
-        with contextlib.suppress(ValidationError):  # a note of another version is of something else
-            known, kept = adapter.validate_json(note.read_bytes())
-            if known == name:
-                return kept
-    described = write()
-    write_text(note, adapter.dump_json((name, described), indent=2).decode())
-    return described
+    note, name = folder / "hepprune.json", content_hash(hepprune.__version__, str(folder), key)
+    return stored.noted(kind, note, name) or stored.note(kind, note, name, write())
 
 
 def measure(context: Context, network: Network, *, jets: Samples, book: ledger.Ledger) -> Built:

@@ -70,7 +70,7 @@ def pruned_uniformly(context: Context, tagger: Network, jets: Samples, searched:
 
     key = [identity(begin), jets.key, round(goal), wanted.model_dump(), context.recipe.seed, context.target.name]
     with context.step("uniform pruning, for comparison") as advance:
-        return pricing.whole(context, context.kept_network("uniform", key, prune))
+        return pricing.whole(context, context.store.network("uniform", key, prune))
 
 
 def describe(context: Context, built: Built, jets: Samples) -> Tagger:
@@ -126,7 +126,7 @@ def _checks(built: Built) -> Checks:
     for check in built.checks:
         found |= {f"{check.kind}_vectors": check.vectors, f"{check.kind}_mismatches": check.mismatches}
         if check.kind == "csim":
-            found["csim_argmax_agreement"] = check.argmax_agreement
+            found["csim_agreement"] = check.agreement
     return Checks(**found)
 
 
@@ -187,16 +187,13 @@ def draw(
         "pareto": plots.pareto(summary, folder / "pareto"),
         "resources": plots.resource_bars(summary, folder / "resources"),
         "sensitivity": plots.sensitivity_map(labels, levels, changes, folder / "sensitivity"),
-        "roc": physics.roc(
-            _forms(start, of.compressed),
-            start.jets.test.truth,
-            context.recipe.data.classes,
-            folder / "roc",
-        ),
         "weights": physics.weight_histogram(before, after, folder / "weights"),
         "predictions": costs.predicted_vs_measured(summary.feedback, folder / "predictions"),
         "latency": costs.latency_stack(estimates, folder / "latency", **latency),
     }
+    if classes := context.recipe.data.classes:
+        forms = _forms(start, of.compressed)
+        drawn["roc"] = physics.roc(forms, start.jets.test.truth, classes, folder / "roc")
     return {name: str(paths[0]) for name, paths in drawn.items()}
 
 

@@ -57,7 +57,7 @@ def _run(context: Context) -> Summary:
         # What was known when this job was first run stays what it starts from, so that the same job ends the same.
         kind = list[tuple[Estimate, Measurement]]
         known = partial(book.pairs, stage, strategy=recipe.strategy)
-        pairs = partial(context.kept, kind, "known", [jets.key, stage, recipe.model_dump()], known)
+        pairs = partial(context.store.value, kind, "known", [jets.key, stage, recipe.model_dump()], known)
         turns = feedback.until_measured(context, start, stage=stage, measure=measure, pairs=pairs)
     compressed = firmware.deliver(context, turns[-1].built, jets)
     uniform = outcome.pruned_uniformly(context, baseline, jets, compressed)
@@ -69,7 +69,7 @@ def _run(context: Context) -> Summary:
         )
     summary = replace(summary, files=files, seconds=dict(context.seconds))
     summaries.write(summary, build / "summary.json")
-    evidence.check_met(summary.compressed_minus_baseline.scores, recipe.budget.max_losses)
+    evidence.check_met(summary.compressed_minus_baseline.scores, recipe.max_losses)
     if compressed.measurement is None:
         raise firmware.awaited(context, compressed)
     return summary

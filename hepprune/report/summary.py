@@ -108,7 +108,7 @@ class Checks:
     csim_mismatches: int | None = None
     rtl_vectors: int | None = None
     rtl_mismatches: int | None = None
-    csim_argmax_agreement: float | None = None
+    csim_agreement: float | None = None
 
 
 @dataclass(frozen=True)
