@@ -1,7 +1,7 @@
 """The proof that firmware and Network agree: bit for bit on real jets, and where they do not, in which layer first."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from hepprune.errors import EquivalenceError
 from hepprune.firmware import hls, layers, rtl, verilator
 from hepprune.firmware.hls import Features, Project
 from hepprune.firmware.rtl import Design
-from hepprune.network import Network, exact_activations, exact_logits
+from hepprune.network import Network, exact_activations
 from hepprune.task import Classes, Task, Tasks
 
 _JETS_TO_LOCATE = 100
@@ -123,18 +123,30 @@ def _chosen(features: Features, jets: NDArray[np.int64]) -> Features:
     return features[jets] if isinstance(features, np.ndarray) else [values[jets] for values in features]
 
 
-def against_rtl(network: Network, design: Design, features: NDArray[Any]) -> Check:
-    """Compare the Verilog, simulated with one jet per clock, with the logits of the network; heads are left out.
+def against_rtl(network: Network, design: Design, features: Features) -> Check:
+    """Compare the Verilog, simulated with one jet per clock, with every output of the network; heads are left out.
 
     Raises:
-        EquivalenceError: a logit differs; the sentence names the first layer whose own Verilog differs, if any does.
+        EquivalenceError: a value differs; the sentence names the first layer whose own Verilog differs, if any does.
     """
-    want, got = exact_logits(network, features), _simulated(network, design, features)
+    values = exact_activations(network, features)
+    want, got = _joined(values, network.raw_outputs), _simulated(design, _ports(network, values))
     wrong = _wrong(want, got)
     jets = np.flatnonzero(wrong.any(axis=1))
-    layer = _first_translated(network, features[jets[:_JETS_TO_LOCATE]]) if len(jets) else None
-    agreement = float(_same_class(want, got).mean())
+    layer = _first_translated(network, _chosen(features, jets[:_JETS_TO_LOCATE])) if len(jets) else None
+    ends = np.cumsum([values[name][0].size for name in network.raw_outputs])[:-1]
+    pairs = zip(*(np.split(part, ends, axis=1) for part in (want, got)), strict=True)
+    agreement = float(np.concatenate([_same_class(*pair).ravel() for pair in pairs]).mean())
     return _passed(Check("rtl", len(want), int(wrong.sum()), layer, agreement), want.size, jets)
+
+
+def _joined(values: Mapping[str, NDArray[np.float64]], names: Iterable[str]) -> NDArray[np.float64]:
+    """Return the values of layers one after the other, as the ports of Verilog have them, (n_jets, n_values)."""
+    return np.concatenate([values[name].reshape(len(values[name]), -1) for name in names], axis=1)
+
+
+def _ports(network: Network, values: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    return _joined(values, [layer.name for layer in network.inputs])
 
 
 def _wrong(want: NDArray[np.float64], got: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -172,8 +184,7 @@ def _passed(check: Check, n_outputs: int, jets: NDArray[np.int64]) -> Check:
     )
 
 
-def _simulated(network: Network, design: Design, features: NDArray[Any]) -> NDArray[np.float64]:
-    quantised = exact_activations(network, features)[network.input.name]
+def _simulated(design: Design, quantised: NDArray[np.float64]) -> NDArray[np.float64]:
     return verilator.simulate(verilator.build(design), quantised)
 
 
@@ -185,15 +196,16 @@ def _first_traced(double: Network, project: Project, features: Features) -> str 
     return next((name for name in exact if not np.array_equal(want[name], got[name])), None)
 
 
-def _first_translated(network: Network, features: NDArray[Any]) -> str | None:
+def _first_translated(network: Network, features: Features) -> str | None:
     """Return the first layer whose value differs in Verilog written afresh, with every layer's value as an output."""
     want = exact_activations(network, features)
-    names = list(want)[1:]
+    inputs = {layer.name for layer in network.inputs}
+    names = [name for name in want if name not in inputs]
     with tempfile.TemporaryDirectory(prefix="hepprune-") as folder:
         fresh = rtl.write_verilog(
             rtl.probe(network), Path(folder) / "probe", name="probe", levels_per_cycle=4, part="xcvu13p", clock_ns=5.0
         )
-        got = _simulated(network, fresh, features)
-    ends = np.cumsum([want[name].shape[1] for name in names])
+        got = _simulated(fresh, _ports(network, want))
+    ends = np.cumsum([want[name][0].size for name in names])
     parts = zip(names, np.split(got, ends[:-1], axis=1), strict=True)
-    return next((name for name, values in parts if not np.array_equal(want[name], values)), None)
+    return next((name for name, values in parts if not np.array_equal(_joined(want, [name]), values)), None)

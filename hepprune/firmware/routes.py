@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import numpy as np
-
 from hepprune.errors import NetworkError
 from hepprune.firmware import equivalence, hls, layers, rtl
 from hepprune.firmware.equivalence import Check
@@ -111,10 +109,7 @@ class Rtl:
         del task  # Verilog has no tables
         if built.design is None:
             raise NetworkError("there is no Verilog to simulate")
-        arrays = [features] if isinstance(features, np.ndarray) else features
-        if len(arrays) != 1:
-            raise NetworkError(f"Verilog is simulated on one input, and here are {len(arrays)}")
-        return equivalence.against_rtl(built.network, built.design, arrays[0])
+        return equivalence.against_rtl(built.network, built.design, features)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from hepprune.firmware.routes import ROUTES
 from hepprune.hardware import cost
 from hepprune.network import BatchNorm, Dense, Input, Layer, Network, ReLU, precision
 from hepprune.network.layers import Shared
-from hepprune.pipeline import budgets, feedback, firmware, taggers
+from hepprune.pipeline import budgets, feedback, taggers, tools
 from hepprune.pipeline.context import Context
 from hepprune.pruning import plan
 from hepprune.recipe import Recipe
@@ -39,7 +39,7 @@ def check(context: Context, stage: str) -> Network | None:
         check_model(model, str(recipe.model.file))
     tagger = taggers.untrained(recipe, model)
     _check_bits(tagger, recipe)
-    typed = _typed(tagger, recipe)
+    typed = taggers.as_built(_typed(tagger, recipe), recipe)
     cost.estimate(typed, target, strategy=recipe.strategy, stage=stage)  # or it says what has no price
     _check_routes(typed, recipe)
     _check_pruning(tagger, recipe)
@@ -108,7 +108,7 @@ def _typed(tagger: Network, recipe: Recipe) -> Network:
 def _check_routes(typed: Network, recipe: Recipe) -> None:
     """Refuse layers that a route of the recipe's strategy cannot build, all of them by name."""
     reasons: dict[str, str] = {}
-    for route in firmware.routes(recipe.strategy):
+    for route in tools.routes(recipe):
         reasons = ROUTES[route].refusals(typed, strategy=recipe.strategy) | reasons
     if reasons:
         raise NetworkError(f"strategy '{recipe.strategy}' cannot build this network: {'; '.join(reasons.values())}")

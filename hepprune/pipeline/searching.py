@@ -24,11 +24,11 @@ from hepprune.search.plans import pareto, solvers, tables
 from hepprune.search.plans.atlas import Atlas, Whole
 from hepprune.search.plans.choices import Problem, Table
 from hepprune.search.plans.exploring import EVERY, MOST, explore
-from hepprune.search.plans.journal import Journal
 from hepprune.search.plans.pareto import Plan, Solution
 from hepprune.search.plans.pricing import Pricing, latency_limit
 from hepprune.search.plans.settling import EXHAUSTED, Settled, settle
 from hepprune.search.plans.variants import Workshop
+from hepprune.store import Journal
 from hepprune.task import Classes, Tasks
 
 STATISTICS_JETS = 16_384

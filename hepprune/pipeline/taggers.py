@@ -12,9 +12,9 @@ from hepprune import frontends, training
 from hepprune.data import jets as jet_samples
 from hepprune.data import root, scaling
 from hepprune.data.jets import Jets
-from hepprune.errors import DataError, RecipeError
+from hepprune.errors import DataError, RecipeError, unknown
 from hepprune.files import content_hash
-from hepprune.network import Activation, Network, identity, precision
+from hepprune.network import Activation, Network, Weighted, identity, precision
 from hepprune.pipeline.context import Context
 from hepprune.pruning import statistics
 from hepprune.pruning.folding import fold_batch_norm
@@ -113,7 +113,28 @@ def baseline(context: Context, jets: Samples, model: Network | None) -> Network:
     ]
     epochs = recipe.model.training.float_epochs + recipe.model.training.epochs
     with context.step("training the baseline", epochs) as advance:
-        return context.kept_network("baseline", key, lambda: _train(recipe, model, jets, advance))
+        trained = context.store.network("baseline", key, lambda: _train(recipe, model, jets, advance))
+    return as_built(trained, recipe)
+
+
+def as_built(network: Network, recipe: Recipe) -> Network:
+    """Return a network whose layers know the strategy and reuse factors that the recipe builds them with.
+
+    Raises:
+        RecipeError: a layer that has a reuse factor there is not in the network.
+    """
+    wanted = recipe.reuse_factor
+    layers = {layer.name: layer for layer in network if isinstance(layer, Weighted)}
+    factors = wanted if isinstance(wanted, dict) else dict.fromkeys(layers if wanted else (), wanted)
+    for name in factors:
+        if name not in layers:
+            raise RecipeError(f"reuse_factor: {unknown('layer', name, layers)}")
+    if recipe.strategy == "distributed_arithmetic":
+        return network
+    knobs = {name: {"strategy": recipe.strategy, "reuse_factor": factor} for name, factor in factors.items()}
+    return network.replacing(
+        {name: layer.rebuilt(**{"strategy": recipe.strategy, **knobs.get(name, {})}) for name, layer in layers.items()}
+    )
 
 
 def model_of(recipe: Recipe) -> Network | None:
@@ -198,12 +219,12 @@ def pruned(context: Context, tagger: Network, jets: Samples) -> Network:
         def prune() -> Network:
             return iterative.prune(tagger, jets.train, jets.validation, **options, seed=recipe.seed, advance=advance)[0]
 
-        return context.kept_network("pruned", [identity(tagger), jets.key, wanted.model_dump(), recipe.seed], prune)
+        return context.store.network("pruned", [identity(tagger), jets.key, wanted.model_dump(), recipe.seed], prune)
 
 
 def sensitivities(context: Context, tagger: Network, jets: Samples) -> tuple[sensitivity.SensitivityCurve, ...]:
     """Return how the loss reacts to pruning each layer alone, at every granularity the search may use."""
-    granularities = context.recipe.search.granularities
+    granularities = [name for name in context.recipe.granularities if name in sensitivity.CUTS]
     total = len(sensitivity.cuttable(tagger, granularities)) * len(sensitivity.LEVELS)
 
     def analyse() -> tuple[sensitivity.SensitivityCurve, ...]:
@@ -220,7 +241,7 @@ def sensitivities(context: Context, tagger: Network, jets: Samples) -> tuple[sen
 
     with context.step("sensitivity", total) as advance:
         kind = tuple[sensitivity.SensitivityCurve, ...]
-        return context.kept(kind, "sensitivity", [identity(tagger), jets.key, granularities], analyse)
+        return context.store.value(kind, "sensitivity", [identity(tagger), jets.key, granularities], analyse)
 
 
 def loss_changes(curves: tuple[sensitivity.SensitivityCurve, ...]) -> tuple[list[str], np.ndarray[Any, Any]]:

@@ -12,11 +12,11 @@ from hepprune.metrics import METRICS
 from hepprune.network.precision import Precision
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning import importance, schedules, selection
-from hepprune.pruning.masks import GRANULARITIES
 from hepprune.recipe.base import Fraction, Positive, Section
 from hepprune.recipe.data import Data
 from hepprune.recipe.outputs import Head, Output, heads, meaning, outputs
 from hepprune.scores import is_fraction
+from hepprune.search import moves
 from hepprune.search.plans.solvers import SOLVERS
 from hepprune.search.stages import Settings
 from hepprune.task import Classes, Task
@@ -93,11 +93,14 @@ class Limits(Section):
 
 
 class Search(Section):
-    """How the search goes, see search.stages; `solver`: what `hepprune search` plans with, see search.plans.solvers."""
+    """How the search goes, see search.stages; `solver`: what `hepprune search` plans with, see search.plans.solvers.
+
+    Without `granularities` it chooses among what pays under the recipe's strategy, see search.moves.
+    """
 
     stages: Annotated[int, Field(ge=2)] = 12
     step: Fraction = 0.08
-    granularities: tuple[str, ...] = GRANULARITIES
+    granularities: tuple[str, ...] | None = None
     fine_tune_epochs: Positive = 8
     settle_epochs: Positive = 240
     trim_epochs: Positive = 20
@@ -113,19 +116,12 @@ class Search(Section):
             raise ValueError(unknown("solver", name, SOLVERS))
         return name
 
-    @field_validator("granularities")
-    @classmethod
-    def _are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if not names or not set(names) <= set(GRANULARITIES):
-            raise ValueError(f"granularities are {', '.join(GRANULARITIES)}")
-        return names
-
-    def settings(self, batch_size: int, *, stages: int | None = None) -> Settings:
-        """Return the settings as the search takes them."""
+    def settings(self, batch_size: int, *, digits: bool, stages: int | None = None) -> Settings:
+        """Return the settings as the search takes them; `digits` says whether single ones are chosen."""
         return Settings(
             stages or self.stages,
             self.step,
-            digits="digit" in self.granularities,
+            digits=digits,
             fine_tune=Fit(self.fine_tune_epochs, batch_size, self.learning_rate),
             settle=Fit(self.settle_epochs, batch_size, self.settle_learning_rate),
             trim=Fit(self.trim_epochs, batch_size, self.trim_learning_rate),
@@ -207,12 +203,16 @@ class Checks(Section):
 
 
 class Recipe(Section):
-    """One run from jets to measured firmware."""
+    """One run from jets to measured firmware; `reuse_factor` is that of every layer, or of those named.
+
+    Without one, layers keep what the model brings.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
     seed: Annotated[int, Field(ge=0)] = 1
     target: str = "generic_vu13p"
     strategy: str = "distributed_arithmetic"
+    reuse_factor: Positive | dict[str, Positive] | None = None
     task: Annotated[dict[str, Head], Field(min_length=1)] = Field(default_factory=lambda: {"": Head()})
     data: Data
     model: Model = Field(default_factory=Model)
@@ -232,6 +232,27 @@ class Recipe(Section):
         if name not in COST_MODELS:
             raise ValueError(unknown("strategy", name, COST_MODELS))
         return name
+
+    @property
+    def granularities(self) -> tuple[str, ...]:
+        """What the search chooses among."""
+        return self.search.granularities or moves.CHOICES.get(self.strategy, moves.CHOICES["latency"])
+
+    def settings(self, *, stages: int | None = None) -> Settings:
+        """Return the settings of the search."""
+        digits = "digit" in self.granularities
+        return self.search.settings(self.model.training.batch_size, digits=digits, stages=stages)
+
+    @model_validator(mode="after")
+    def _chooses_what_pays(self) -> "Recipe":
+        allowed = moves.ALLOWED.get(self.strategy, moves.ALLOWED["latency"])
+        if self.search.granularities is not None and not set(self.granularities) <= set(allowed):
+            raise ValueError(f"search.granularities of strategy {self.strategy} are {', '.join(allowed)}")
+        if self.search.granularities == ():
+            raise ValueError("search.granularities names none")
+        if self.strategy == "distributed_arithmetic" and self.reuse_factor not in (None, 1):
+            raise ValueError("strategy distributed_arithmetic has no multipliers to share, so no reuse_factor but 1")
+        return self
 
     @field_validator("task", mode="before")
     @classmethod
