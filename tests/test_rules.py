@@ -28,7 +28,7 @@ QUESTIONS: dict[str, Rules] = {
 REFUSED = {
     "precision": set(),
     "range": set(),
-    "Verilog": set(LAYERS) - {"Input", "Dense", "ReLU", "Shared"},
+    "Verilog": {"LayerNorm", "Softmax"},
     "hls4ml": {"TopK"},
     "price": {"TopK"},
     "coupling": set(),

@@ -72,18 +72,19 @@ def pareto(summary: Summary, path: Path) -> list[Path]:
             ("uniform", summary.uniform, summary.uniform_minus_baseline, "v"),
             ("hepprune", summary.compressed, summary.compressed_minus_baseline, "*"),
         )
+        kind = "estimated" if summary.compressed.solved_lut is None else "solved"
         for name, tagger, gap, marker in named:
             axes.errorbar(
-                tagger.solved_lut,
+                tagger.lut,
                 scale * gap.scores[metric].value,
                 yerr=scale * gap.scores[metric].error,
                 fmt=marker,
                 markersize=12 if marker == "*" else 7,
                 capsize=3,
                 zorder=3,
-                label=f"{name} (test, solved LUT, errors paired)",
+                label=f"{name} (test, {kind} LUT, errors paired)",
             )
-        axes.plot(summary.baseline.solved_lut, 0, "s", color="black", markersize=7, label="baseline")
+        axes.plot(summary.baseline.lut, 0, "s", color="black", markersize=7, label="baseline")
         axes.axhline(0, color="black", linewidth=0.8)
         if "lut" in summary.budget:
             axes.axvline(summary.budget["lut"], color="black", linestyle="--", label="budget")
