@@ -32,6 +32,15 @@ class Task(ABC):
     def metrics(self) -> tuple[str, ...]:
         """The names of the metrics that judge the task, the primary one first."""
 
+    @property
+    def unit(self) -> str:
+        """The unit of the loss, where it has one of its own."""
+        return ""
+
+    @abstractmethod
+    def agrees(self, want: Arrays, got: Arrays) -> NDArray[np.bool_]:
+        """Return for each jet whether firmware says the same as its network, (n_jets,), a value more or less apart."""
+
     @abstractmethod
     def targets(self, y: Any) -> Targets:
         """Return targets as the loss takes them.
@@ -124,6 +133,17 @@ class OneOutput(Task):
         """Return the truth that metrics judge by."""
         (truth,) = y if isinstance(y, tuple) else (y,)
         return truth
+
+    def agrees(self, want: Arrays, got: Arrays) -> NDArray[np.bool_]:
+        """Return for each jet whether firmware says the same as its network, (n_jets,)."""
+        (first,) = want if isinstance(want, tuple) else (want,)
+        (second,) = got if isinstance(got, tuple) else (got,)
+        return np.asarray(self._same(first, second).reshape(len(first), -1).all(axis=1))
+
+    def _same(self, want: Floats, got: Floats) -> NDArray[np.bool_]:
+        """Return which values say the same: those that are equal, where nothing else is known."""
+        same: NDArray[np.bool_] = np.equal(want, got)
+        return same
 
     @abstractmethod
     def _each(self, raw: Tensor, y: Tensor) -> Tensor: ...

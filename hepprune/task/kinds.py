@@ -4,12 +4,14 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hepprune.errors import DataError, unknown
 from hepprune.metrics import Conditions
-from hepprune.task.base import OneOutput, Raw, Targets, copied, only
+from hepprune.task.base import Floats, OneOutput, Raw, Targets, copied, only
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,18 @@ class Classes(OneOutput):
 
     judged_as = "classes"
     conditions: Conditions = field(default=Conditions(), repr=False)
+
+    def _same(self, want: Floats, got: Floats) -> NDArray[np.bool_]:
+        """Return where the largest output is that of the same class."""
+        if want.shape[-1] == 1:
+            return super()._same(want, got)
+        same: NDArray[np.bool_] = want.argmax(axis=-1) == got.argmax(axis=-1)
+        return same
+
+    @property
+    def unit(self) -> str:
+        """The unit of the loss."""
+        return "nat"
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -62,6 +76,16 @@ class MultiLabel(OneOutput):
 
     judged_as = "labels"
     conditions: Conditions = field(default=Conditions(), repr=False)
+
+    def _same(self, want: Floats, got: Floats) -> NDArray[np.bool_]:
+        """Return which labels have the same answer, a logit above zero being a yes."""
+        same: NDArray[np.bool_] = (want > 0) == (got > 0)
+        return same
+
+    @property
+    def unit(self) -> str:
+        """The unit of the loss."""
+        return "nat"
 
     @property
     def metrics(self) -> tuple[str, ...]:
