@@ -112,7 +112,7 @@ def measure(build: Path, book: Ledger, *, hidden: tuple[int, ...], bits: int, sp
         cut = plan.prune(tagger, sparsity=sparsity)
         return surgery.shrink(fit(cut, jets.train, jets.validation, settings=Fit(6), seed=1)[0])
 
-    network = context.kept_network("pruned", [name, sparsity], pruned)
+    network = context.store.network("pruned", [name, sparsity], pruned)
     measured = firmware.measure(context, network, jets=jets, book=book).measurement
     if measured is None:
         raise SystemExit("Yosys measures here, and nothing is awaited of another machine")

@@ -31,10 +31,10 @@ from hepprune.sample import Sample
 from hepprune.search.plans import solvers, tables
 from hepprune.search.plans.choices import Problem
 from hepprune.search.plans.exploring import explore
-from hepprune.search.plans.journal import Journal
 from hepprune.search.plans.pricing import Pricing
 from hepprune.search.plans.settling import settle
 from hepprune.search.plans.variants import Grid, Workshop
+from hepprune.store import Journal
 from hepprune.training import Fit
 
 ROOT = Path(__file__).parent.parent

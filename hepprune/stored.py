@@ -1,13 +1,19 @@
 """Values of hepprune's own types in the JSON files that it wrote: read back whole, or refused in one sentence."""
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from hepprune.errors import HeppruneError
+from hepprune.files import write_text
 
 T = TypeVar("T")
+
+
+def write(kind: Any, path: Path, value: Any) -> None:
+    """Write a value of that type as a JSON file, whole."""
+    write_text(path, TypeAdapter(kind).dump_json(value, indent=2).decode())
 
 
 def read(adapter: TypeAdapter[T], path: Path, *, error: type[HeppruneError] = HeppruneError) -> T:
@@ -39,3 +45,18 @@ def parse(
         raise error(
             f"'{source}' is damaged or of another version of hepprune ({place}: {first['msg']}); write it again"
         ) from problem
+
+
+def note(kind: type[T], path: Path, key: str, value: T) -> T:
+    """Write down what is known of what lies beside a file, with the key of its content; return the value."""
+    write(tuple[str, kind], path, (key, value))  # type: ignore[valid-type]
+    return value
+
+
+def noted(kind: type[T], path: Path, key: str) -> T | None:
+    """Return what a note says, None where there is none, or one of other content or of another version."""
+    try:
+        known, value = TypeAdapter(tuple[str, kind]).validate_json(path.read_bytes())  # type: ignore[valid-type]
+    except (OSError, ValidationError):
+        return None
+    return value if known == key else None

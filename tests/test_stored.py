@@ -24,3 +24,14 @@ def test_a_value_that_was_damaged_is_refused_by_its_place(tmp_path: Path, conten
     path.write_bytes(content)
     with pytest.raises(DataError, match=f"kept.json' is damaged or of another version of hepprune \\({said}"):
         stored.read(adapter, path, error=DataError)
+
+
+def test_a_note_speaks_for_its_content_alone(tmp_path: Path) -> None:
+    path = tmp_path / "note.json"
+    assert stored.noted(int, path, "a") is None
+    assert stored.note(int, path, "a", 3) == 3
+    assert stored.noted(int, path, "a") == 3
+    assert stored.noted(int, path, "b") is None
+    assert stored.noted(tuple[int, ...], path, "a") is None  # what another version wrote
+    path.write_bytes(path.read_bytes()[:-3])
+    assert stored.noted(int, path, "a") is None

@@ -15,6 +15,7 @@ from hepprune.firmware import hls, layers, rtl, verilator
 from hepprune.firmware.hls import Features, Project
 from hepprune.firmware.rtl import Design
 from hepprune.network import Network, exact_activations
+from hepprune.task import Classes, Task, Tasks
 
 _JETS_TO_LOCATE = 100
 _TABLE_TOLERANCE = 0.05  # of the range of a layer's values
@@ -33,16 +34,17 @@ class Check:
     vectors: int
     mismatches: int
     first_layer: str | None
-    argmax_agreement: float
+    agreement: float
     tables: tuple[tuple[str, float], ...] = ()
 
 
-def against_csim(network: Network, project: Project, features: Features) -> Check:
+def against_csim(network: Network, project: Project, features: Features, task: Task | None = None) -> Check:
     """Compare the compiled hls4ml project with the network on features (n_jets, *shape), one array for each input.
 
     Outputs must agree bit for bit, and so must what reaches a layer that hls4ml computes from tables (a softmax, a
     recurrent layer), and what leaves such layers given what they put out. How far their own values are off is
-    reported, and the fraction of values for which firmware and network name the same class from end to end.
+    reported, and the fraction of jets of which firmware and network say the same from end to end, as the task of the
+    outputs understands it.
 
     Raises:
         EquivalenceError: a value differs, or a table is off by more than 5 % of the range of its values; the sentence
@@ -51,7 +53,7 @@ def against_csim(network: Network, project: Project, features: Features) -> Chec
     _ = layers.types(network)  # refuses what has no exact value
     double = network.clone().double()
     want, got = _values(double, features), hls.predictions(project, features)
-    agreement = _agreement(network, want, got)
+    agreement = _agreement(network, want, got, task)
     if project.tables or any(network[name].is_head for name in network.outputs):
         got = hls.trace(project, features)
         want = _values(double, features, known={name: got[name] for name in project.tables})
@@ -154,13 +156,13 @@ def _wrong(want: NDArray[np.float64], got: NDArray[np.float64]) -> NDArray[np.bo
     return np.not_equal(want, got).reshape(len(want), -1)
 
 
-def _agreement(network: Network, want: Mapping[str, Any], got: Mapping[str, NDArray[np.float64]]) -> float:
-    """Return the fraction of values whose largest entry is the same one, over all outputs."""
-    same = []
-    for name, found in got.items():
-        logits = want[network.sources[name][0] if network[name].is_head else name]
-        same.append(_same_class(logits, found).ravel())
-    return float(np.concatenate(same).mean())
+def _agreement(
+    network: Network, want: Mapping[str, Any], got: Mapping[str, NDArray[np.float64]], task: Task | None
+) -> float:
+    """Return the fraction of jets of which firmware says the same in the sense of the task, without one of classes."""
+    raw, found = tuple(want[name] for name in network.raw_outputs), tuple(got[name] for name in network.outputs)
+    judged = task or Tasks(dict.fromkeys(network.outputs, Classes()))
+    return float(judged.agrees(raw, found).mean())
 
 
 def _same_class(want: NDArray[np.float64], got: NDArray[np.float64]) -> NDArray[np.bool_]:

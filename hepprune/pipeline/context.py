@@ -6,18 +6,11 @@ from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
-from pydantic import TypeAdapter
-
-import hepprune
-from hepprune import stored
-from hepprune.files import content_hash, write_text
 from hepprune.hardware.targets import Target
-from hepprune.network import Network, load, save
 from hepprune.recipe import Recipe
-
-T = TypeVar("T")
+from hepprune.store import Store
 
 
 class Track(Protocol):
@@ -36,11 +29,7 @@ def silent(name: str, total: int | None = None) -> Iterator[Callable[..., None]]
 
 @dataclass(frozen=True)
 class Context:
-    """One run: its recipe and target, its build folder, the workers it may use, the seconds each step has taken.
-
-    Results are kept under names made from everything they depend on (the version of hepprune too), so that a run that
-    was interrupted goes on, and a run that is repeated only reads.
-    """
+    """One run: its recipe and target, its build folder, the workers it may use, the seconds each step has taken."""
 
     recipe: Recipe
     target: Target
@@ -59,20 +48,10 @@ class Context:
 
     @property
     def state(self) -> Path:
-        """Where results of steps are kept."""
+        """The folder of all that lets an interrupted run go on."""
         return self.build / "state"
 
-    def kept_network(self, name: str, key: Any, make: Callable[[], Network]) -> Network:
-        """Return the network kept under this name and key, or make and keep it."""
-        path = self.state / f"{name}-{content_hash(hepprune.__version__, key)}.npz"
-        if not path.is_file():
-            save(make(), path)
-        return load(path)
-
-    def kept(self, kind: type[T], name: str, key: Any, make: Callable[[], T]) -> T:
-        """Return the value of that type kept under this name and key, or make and keep it."""
-        path = self.state / f"{name}-{content_hash(hepprune.__version__, key)}.json"
-        adapter: TypeAdapter[T] = TypeAdapter(kind)
-        if not path.is_file():
-            write_text(path, adapter.dump_json(make(), indent=2).decode())
-        return stored.read(adapter, path)
+    @property
+    def store(self) -> Store:
+        """Where results of steps are kept."""
+        return Store(self.state)

@@ -1,7 +1,7 @@
 """Early exits and gated channels, trained on a recipe's jets: scores against mean and worst-case cost."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -12,7 +12,7 @@ import hepprune
 from hepprune import metrics, training
 from hepprune import recipe as recipes
 from hepprune.errors import RecipeError, unknown
-from hepprune.files import content_hash, write_json
+from hepprune.files import write_json
 from hepprune.hardware import cost, targets
 from hepprune.network import Network, precision
 from hepprune.pipeline import taggers
@@ -23,7 +23,7 @@ from hepprune.pruning.dynamic import Work
 from hepprune.report import curves
 from hepprune.report.curves import Curve, Level
 from hepprune.scores import Stated, label, means
-from hepprune.studies.kept import Kept
+from hepprune.task import Classes
 
 KINDS = ("exits", "threshold", "top_k")
 CONFIDENCES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.1)
@@ -89,6 +89,8 @@ def study(
     if kind not in KINDS:
         raise RecipeError(unknown("kind of dynamic pruning", kind, KINDS))
     recipe = recipes.load(file)
+    if kind == "exits" and not isinstance(recipe.meaning, Classes):
+        raise RecipeError("jets leave early by the probability of a class; exits are for the task classes alone")
     context = Context(recipe, targets.load(recipe.target), build, track)
     jets = taggers.read_jets(context)
     n_networks = {"exits": 1, "threshold": len(STRENGTHS), "top_k": len(FRACTIONS)}[kind]
@@ -121,12 +123,7 @@ class _Bench:
 
     def start(self) -> Network:
         """Return the float network that all kinds start from."""
-        sizes = (
-            self.jets.train.features.shape[1],
-            self.context.recipe.model.hidden,
-            len(self.context.recipe.data.classes),
-        )
-        return training.multilayer_perceptron(*sizes, seed=self.seed)
+        return taggers.dense(self.context.recipe, seed=self.seed)
 
     def train(self, network: Network, penalty: training.Penalty | None, label: str, *, quantised: bool) -> Network:
         """Return the network trained in float, and under the recipe's quantisers if asked."""
@@ -143,8 +140,8 @@ class _Bench:
                 found, _ = training.fit(found, *parts, settings=settings, seed=self.seed, penalty=penalty)
             return found
 
-        name = content_hash(recipe.model.model_dump(), self.jets.key, self.seed, self.epochs, label, quantised)
-        return Kept(self.context.state / "dynamic").network(name, run)
+        key = [recipe.model.model_dump(), self.jets.key, self.seed, self.epochs, label, quantised]
+        return self.context.store.network("dynamic", key, run)
 
     def plain(self, *, quantised: bool) -> Trial:
         """Return the trial of the network as it is."""
@@ -158,13 +155,13 @@ class _Bench:
         start = self.start()
         after = [f"relu_{index}" for index in range(1, len(self.context.recipe.model.hidden))]
         branched = dynamic.with_exits(start, after, seed=self.seed)
-        network = self.train(branched, dynamic.losses(branched), "exits", quantised=True)
-        ends = [*dynamic.exits_of(network), network.raw_output]
+        network = self.train(branched.network, dynamic.losses(branched), "exits", quantised=True)
+        trained = replace(branched, network=network)
         price = partial(cost.estimate, target=self.context.target, strategy=self.context.recipe.strategy)
-        latencies = tuple(price(dynamic.upto(network, end)).latency_ns for end in ends)
+        latencies = tuple(price(dynamic.upto(network, end)).latency_ns for end in trained.ends)
         found = []
         for confidence in CONFIDENCES:
-            left = dynamic.leave(network, self.jets.test.features, confidence=confidence)
+            left = dynamic.leave(trained, self.jets.test.features, confidence=confidence)
             logits = left.logits.double().numpy()
             found.append(self.trial(confidence, logits, left.work, left.shares, latencies))
         return found
@@ -178,9 +175,10 @@ class _Bench:
             k = None if kind == "threshold" else max(1, round(setting * min(hidden[1:])))
             gated = dynamic.with_gates(self.start(), layers, k=k, seed=self.seed)
             penalty = dynamic.penalty(gated, setting) if kind == "threshold" else None
-            network = self.train(gated, penalty, f"{kind} {setting:g}", quantised=False)
+            network = self.train(gated.network, penalty, f"{kind} {setting:g}", quantised=False)
             logits = training.evaluate(network, self.jets.test)
-            found.append(self.trial(setting, logits, dynamic.gated_work(network, self.jets.test.features)))
+            work = dynamic.gated_work(replace(gated, network=network), self.jets.test.features)
+            found.append(self.trial(setting, logits, work))
         return found
 
     def trial(

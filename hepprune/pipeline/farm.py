@@ -10,9 +10,9 @@ from threading import Event
 
 from pydantic import TypeAdapter, ValidationError
 
-from hepprune import executors, synthesis
+from hepprune import executors, stored, synthesis
 from hepprune.errors import ReportError
-from hepprune.files import content_hash, write_text
+from hepprune.files import content_hash
 from hepprune.firmware import rtl
 from hepprune.hardware.resources import Measurement
 from hepprune.pipeline.context import Track, silent
@@ -160,22 +160,13 @@ def _run(name: str, job: synthesis.Job) -> Run:
     tool = synthesis.choose(name)
     key = content_hash(tool.name, tool.version(), job.part, job.clock_ns, _content(job))
     note = job.folder / f"{tool.name}.json"
-    if kept := _kept(note, key):
-        return Run(_project(job), key, kept, resumed=True)
+    if known := stored.noted(Measurement, note, key):
+        return Run(_project(job), key, known, resumed=True)
     try:
         measured = tool.run(job)
     except RunFailedError as problem:
         return Run(_project(job), key, None, problem.failure)
-    write_text(note, TypeAdapter(tuple[str, Measurement]).dump_json((key, measured), indent=2).decode())
-    return Run(_project(job), key, measured)
-
-
-def _kept(note: Path, key: str) -> Measurement | None:
-    try:
-        known, measured = TypeAdapter(tuple[str, Measurement]).validate_json(note.read_bytes())
-    except (OSError, ValidationError):  # no note, or one of another version
-        return None
-    return measured if known == key else None
+    return Run(_project(job), key, stored.note(Measurement, note, key, measured))
 
 
 def _content(job: synthesis.Job) -> str:

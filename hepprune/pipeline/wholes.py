@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from hepprune import frontends, metrics
-from hepprune.files import content_hash
 from hepprune.hardware import cost
 from hepprune.hardware.resources import Estimate
 from hepprune.hardware.targets import Target
@@ -21,9 +20,9 @@ from hepprune.sample import Sample
 from hepprune.search.effects import compare, scored
 from hepprune.search.plans import tables
 from hepprune.search.plans.choices import Option, Problem, interval_name, latency_name
-from hepprune.search.plans.journal import Journal
 from hepprune.search.plans.pareto import Plan
 from hepprune.search.plans.variants import Grid, Workshop
+from hepprune.store import Journal
 
 _LIGHT = 2**16  # weights up to which a network takes no time to speak of
 _KEPT = 2**14  # weights of models whose networks are kept in memory, plan by plan
@@ -149,16 +148,16 @@ class Wholes:
     @torch.no_grad()
     def _score(self, model: Model, network: Network) -> Score:
         """Return the metric of a network in a model's place, on the jets that choose."""
-        return scored(self.settings.measure, network.logits(model.sample.x), model.sample.truth)
+        return scored(self.settings.measure, network.logits(model.sample.x), model.sample)
 
-    def _key(self, plan: Plan) -> str:
+    def _key(self, plan: Plan) -> list[Any]:
         chosen = [[pick.model, pick.layer, str(pick.option)] for pick in plan.picks]
-        return content_hash("whole", chosen, self._given)
+        return ["whole", chosen, *self._given]
 
     @cached_property
-    def _given(self) -> str:
+    def _given(self) -> list[Any]:
         given = [[identity(model.workshop.network), model.sample.key] for model in self.models]
-        return content_hash(given, self.settings.criterion, tables.named(self.settings.measure))
+        return [given, self.settings.criterion, tables.named(self.settings.measure)]
 
     def planned(self, plan: Plan, out: Path | None) -> tuple[Planned, ...]:
         """Return what becomes of each model, written beside the solution where there is a folder."""

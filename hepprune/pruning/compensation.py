@@ -44,26 +44,23 @@ def moments(network: Network, sample: Sample | Tensor, *, batch_size: int = 4096
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
     for jets in sample.batches(min(batch_size, _fitting(network, sample))):
-        for name, arriving in _arriving(taps.run(network, jets.x)):
+        for layer, name, arriving in _arriving(taps.run(network, jets.x)):
             values = arriving.double().flatten(0, 1)
             sums[name] = sums.get(name, torch.zeros(())) + torch.einsum("ngk,ngl->gkl", values, values)
             counts[name] = counts.get(name, 0) + len(values)
-    found = {name: total / counts[name] for name, total in sums.items()}
-    for name, matrix in found.items():
-        if not torch.isfinite(matrix).all():
-            layer = name.partition(".")[0]
-            raise DataError(f"what arrives at layer '{layer}' is not finite; the network or its features hold NaN")
-    return found
+            if not torch.isfinite(sums[name]).all():
+                raise DataError(f"what arrives at layer '{layer}' is not finite; the network or its features hold NaN")
+    return {name: total / counts[name] for name, total in sums.items()}
 
 
-def _arriving(seen: Taps) -> Iterator[tuple[str, Tensor]]:
-    """Yield what the weights and biases of each layer multiply, (n_jets, n_places, groups, n_weights + n_biases)."""
+def _arriving(seen: Taps) -> Iterator[tuple[str, str, Tensor]]:
+    """Yield by layer and name what weights and biases multiply, (n_jets, n_places, groups, n_weights + n_biases)."""
     for layer in taps.heard(seen.network):
         if isinstance(layer, Recurrent):
-            yield from forcing.reads(seen, layer).items()
+            yield from ((layer.name, name, values) for name, values in forcing.reads(seen, layer).items())
         elif isinstance(layer, Weighted):
             values = seen.arriving(layer)
-            yield layer.name, torch.cat([values, values.new_ones(*values.shape[:-1], 1)], dim=-1)
+            yield layer.name, layer.name, torch.cat([values, values.new_ones(*values.shape[:-1], 1)], dim=-1)
 
 
 def _fitting(network: Network, sample: Sample) -> int:

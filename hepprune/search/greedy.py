@@ -5,27 +5,28 @@ cutting are followed by one long training in which the network settles: before e
 chosen among all, ever fewer of them. Should the budget be missed all the same, what is left is trimmed.
 """
 
-import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import TypeAdapter
 
-from hepprune import digits, metrics, stored, training
+from hepprune import digits, metrics, training
 from hepprune.errors import BudgetMissedError
-from hepprune.files import content_hash, write_text
 from hepprune.hardware.resources import Budget, Estimate
-from hepprune.network import Network, identity, load, save
+from hepprune.network import Network, identity
 from hepprune.pruning import masks, statistics, surgery
-from hepprune.search import allocation
+from hepprune.search import allocation, knobs
 from hepprune.search.moves import Move, gain, missed
-from hepprune.search.stages import Outcome, Problem, Settings, Stage, Step
+from hepprune.search.stages import Outcome, Phase, Problem, Settings, Stage, Step
+from hepprune.store import Store
 from hepprune.training import Prepare
 
-logger = logging.getLogger(__name__)
+_MORE = 6  # stages beyond twice the planned ones, after which a budget counts as missed
 
 
 def search(
@@ -45,44 +46,39 @@ def search(
         BudgetMissedError: no cut is left that would free a limit still broken.
     """
     start = problem.budget.usage(problem.price(network))
-    folder = state / _key(network, problem) if state else None
-    stages, network = _resume(folder, network)
-    for stage in stages:
-        trained(problem.settings.fit(stage.index).epochs)
+    keep, key = Store(state), _key(network, problem) if state else None
+    planned, trimming = problem.settings.phases(start), problem.settings.trimming(start)
+    n_most = 2 * problem.settings.stages + _MORE
+    stages: list[Stage] = []
+    for index, phase in enumerate(chain(planned, repeat(trimming, n_most - len(planned))), start=1):
+        if keep.has(f"stage_{index}", key):
+            trained(phase.fit.epochs)
+        run = partial(_run_stage, network, problem, phase, index, trained)
+        network, stage = keep.step(Stage, f"stage_{index}", key, run)
+        stages.append(stage)
         advance(stage)
-    while not _finished(network, stages, problem):
-        goals = problem.settings.goals(start, len(stages) + 1)
-        network, stage = _run_stage(network, problem, goals, len(stages) + 1, trained)
-        stages = (*stages, stage)
-        _save(folder, network, stages)
-        advance(stage)
-    return Outcome(network, stages)
-
-
-def _finished(network: Network, stages: tuple[Stage, ...], problem: Problem) -> bool:
-    done = len(stages) >= problem.settings.least and problem.budget.met_by(stages[-1].estimate)
-    if not done and len(stages) >= 2 * problem.settings.stages + 6:
-        raise missed(problem.budget, stages[-1].estimate, network)
-    return done
+        if index >= len(planned) and problem.budget.met_by(stage.estimate):
+            return Outcome(network, tuple(stages))
+    raise missed(problem.budget, stages[-1].estimate, network)
 
 
 def _run_stage(
-    network: Network, problem: Problem, goals: dict[str, float], index: int, trained: Callable[[int], None]
+    network: Network, problem: Problem, phase: Phase, index: int, trained: Callable[[int], None]
 ) -> tuple[Network, Stage]:
-    started, settings = time.perf_counter(), problem.settings
+    started = time.perf_counter()
     before = training.scores(network, problem.validation)
-    network, steps, prepare = _cut(network, problem, goals, index)
+    network, steps, prepare = _cut(network, problem, phase)
     network, _ = training.fit(
         network,
         problem.train,
         problem.validation,
-        settings=settings.fit(index),
+        settings=phase.fit,
         seed=problem.seed + index,
         teacher=problem.teacher,
         prepare=prepare,
         advance=trained,
     )
-    network = surgery.shrink(network)
+    network = knobs.settled(surgery.shrink(network))
     _check_alive(network, problem.budget)
     after, estimate = training.scores(network, problem.validation), problem.price(network)
     return network, Stage(
@@ -98,18 +94,15 @@ def _run_stage(
     )
 
 
-def _cut(
-    network: Network, problem: Problem, goals: dict[str, float], index: int
-) -> tuple[Network, tuple[Step, ...], Prepare]:
+def _cut(network: Network, problem: Problem, phase: Phase) -> tuple[Network, tuple[Step, ...], Prepare]:
     """Return the network that a stage trains, the moves taken, and what is pruned while it trains."""
-    settings = problem.settings
-    if settings.settles(index):
+    if phase.kind == "settle":
         free = release_digits(network)
         return free, (), allocation.tightening(free, problem.price, problem.budget, gather=partial(_gather, problem))
-    last = index >= settings.stages
-    cut, steps = cut_until(network if last else release_digits(network), problem, goals)
-    cut = surgery.shrink(cut)
-    return hold_digits(cut) if last and settings.digits else cut, steps, lambda *_: True
+    trims = phase.kind == "trim"
+    cut, steps = cut_until(network if trims else release_digits(network), problem, phase.goal)
+    cut = knobs.settled(surgery.shrink(cut))
+    return hold_digits(cut) if trims and problem.settings.digits else cut, steps, lambda *_: True
 
 
 def _gather(problem: Problem, network: Network) -> statistics.Statistics:
@@ -126,7 +119,7 @@ def _check_alive(network: Network, budget: Budget) -> None:
             )
 
 
-def cut_until(network: Network, problem: Problem, goals: dict[str, float]) -> tuple[Network, tuple[Step, ...]]:
+def cut_until(network: Network, problem: Problem, goals: Mapping[str, float]) -> tuple[Network, tuple[Step, ...]]:
     """Return a masked network that uses no more of each limit than its goal, and the moves that led there.
 
     Each move is the one with the least predicted loss per share of the broken limits that it frees.
@@ -136,26 +129,33 @@ def cut_until(network: Network, problem: Problem, goals: dict[str, float]) -> tu
     estimate = problem.price(network)
     while any(used > goals[name] for name, used in problem.budget.usage(estimate).items()):
         move, freed, network, estimate = _best(network, estimate, problem, goals, gathered)
-        layers = tuple(cut.layer for cut in move.cuts)
-        steps.append(Step(layers, move.kind, move.n_units, move.predicted_loss, freed))
+        steps.append(Step(move.layers, move.kind, move.n_units, move.predicted_loss, freed))
     return network, tuple(steps)
 
 
 def _best(
-    network: Network, estimate: Estimate, problem: Problem, goals: dict[str, float], gathered: statistics.Statistics
+    network: Network, estimate: Estimate, problem: Problem, goals: Mapping[str, float], gathered: statistics.Statistics
 ) -> tuple[Move, float, Network, Estimate]:
     """Return the best move with what it frees and what it leads to, from the full step down to single units."""
     candidates = []
     for move in problem.propose(network, gathered, problem.settings.step):
-        masked = masks.apply(network, move.cuts)
+        masked = move.made(network)
         price = problem.price(masked)
         freed = gain(estimate, price, problem.budget, goals)
+        if move.knobs and (freed <= 0 or _breaks(estimate, price, problem.budget)):
+            continue
         loss = move.predicted_loss / freed if freed > 0 else move.predicted_loss
         candidates.append(((freed <= 0, loss), move, freed, masked, price))
     if not candidates:
         raise missed(problem.budget, estimate, network)
     _, move, freed, masked, price = min(candidates, key=lambda candidate: candidate[0])
     return move, freed, masked, price
+
+
+def _breaks(before: Estimate, after: Estimate, budget: Budget) -> bool:
+    """Return whether a limit that held, or was closer, is broken: what frees one may take of another."""
+    used, then = budget.usage(before), budget.usage(after)
+    return any(then[name] > max(1.0, used[name]) for name in used)
 
 
 @torch.no_grad()
@@ -179,30 +179,11 @@ def hold_digits(network: Network) -> Network:
     return held
 
 
-_STAGES = TypeAdapter(tuple[Stage, ...])
-
-
-def _key(network: Network, problem: Problem) -> str:
-    """Return the name of this search: the same only if network, jets, budget, price and settings all are."""
+def _key(network: Network, problem: Problem) -> list[Any]:
+    """Return what names this search: the same only if network, jets, budget, price and settings all are."""
     jets = [problem.train.key, problem.validation.key]
     settings = TypeAdapter(Settings).dump_python(problem.settings, mode="json")
     limits = problem.budget.limits()
     price = TypeAdapter(Estimate).dump_python(problem.price(network), mode="json")
     taught = identity(problem.teacher) if problem.teacher else None
-    parts = (jets, settings, limits, price, problem.seed, str(problem.propose), taught)
-    return content_hash(identity(network), *parts)
-
-
-def _resume(folder: Path | None, network: Network) -> tuple[tuple[Stage, ...], Network]:
-    if folder is None or not (folder / "stages.json").is_file():
-        return (), network
-    stages = stored.read(_STAGES, folder / "stages.json")
-    logger.info("resuming after stage %d from %s", len(stages), folder)
-    return stages, load(folder / f"stage_{len(stages)}.npz")
-
-
-def _save(folder: Path | None, network: Network, stages: tuple[Stage, ...]) -> None:
-    """Save the network first and the list of stages, which names it, after it."""
-    if folder is not None:
-        save(network, folder / f"stage_{len(stages)}.npz")
-        write_text(folder / "stages.json", _STAGES.dump_json(stages, indent=2).decode())
+    return [identity(network), jets, settings, limits, price, problem.seed, str(problem.propose), taught]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from hepprune.hardware.resources import Budget, Estimate
 from hepprune.network import Network
@@ -9,6 +10,18 @@ from hepprune.sample import Sample
 from hepprune.scores import Difference, Stated, primary
 from hepprune.search.moves import Price, Proposal
 from hepprune.training import Fit
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One stage as planned: its kind, the training in it, and what it may use of each limit, as a fraction of it.
+
+    "cut" takes the best moves and trains, "settle" chooses digits while it trains, "trim" cuts what is left over.
+    """
+
+    kind: Literal["cut", "settle", "trim"]
+    fit: Fit
+    goal: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -27,28 +40,22 @@ class Settings:
     settle: Fit = field(default_factory=lambda: Fit(epochs=20))
     trim: Fit = field(default_factory=lambda: Fit(epochs=5, learning_rate=2.5e-4))
 
-    def fit(self, index: int) -> Fit:
-        """Return the training after a stage, counted from 1."""
-        return self.trim if index >= self.stages else self.settle if index == self.stages - 1 else self.fine_tune
+    def phases(self, start: Mapping[str, float]) -> tuple[Phase, ...]:
+        """Return the phases that are always run; goals fall geometrically from what is used at the start."""
+        shares = [index / max(self.stages - 1, 1) for index in range(1, self.stages)]
+        goals = [{name: max(used, 1.0) ** (1 - share) for name, used in start.items()} for share in shares]
+        cuts = [Phase("cut", self.fine_tune, goal) for goal in goals[:-1]]
+        long = [Phase("settle" if self.digits else "cut", self.settle, goal) for goal in goals[-1:]]
+        return (*cuts, *long) if self.digits and long else (*cuts, *long, self.trimming(start))
 
-    @property
-    def least(self) -> int:
-        """The stages that are always run."""
-        return max(self.stages - self.digits, 1)
+    def trimming(self, start: Mapping[str, float]) -> Phase:
+        """Return the phase that is run until the limits hold, should those before it miss them."""
+        return Phase("trim", self.trim, dict.fromkeys(start, 1.0))
 
     @property
     def epochs(self) -> int:
-        """The epochs of the stages that are always run."""
-        return sum(self.fit(index).epochs for index in range(1, self.least + 1))
-
-    def settles(self, index: int) -> bool:
-        """Return whether a stage, counted from 1, is the long one in which digits are chosen."""
-        return self.digits and index == self.stages - 1
-
-    def goals(self, start: Mapping[str, float], index: int) -> dict[str, float]:
-        """Return what a stage may use of each limit, as a fraction of it; they tighten geometrically from `start`."""
-        remaining = max(0.0, 1 - index / max(self.stages - 1, 1))
-        return {name: max(used, 1.0) ** remaining for name, used in start.items()}
+        """The epochs of the phases that are always run."""
+        return sum(phase.fit.epochs for phase in self.phases({}))
 
 
 @dataclass(frozen=True)

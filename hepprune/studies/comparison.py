@@ -21,8 +21,7 @@ from hepprune.pruning import granularity as granularities
 from hepprune.pruning import importance, masks, plan, schedules, selection, surgery
 from hepprune.sample import Sample
 from hepprune.scores import Stated, mean, means, primary
-from hepprune.studies import kept
-from hepprune.studies.kept import Kept
+from hepprune.store import Store
 from hepprune.training import Fit
 
 SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95)
@@ -124,7 +123,7 @@ class Contest:
     @cached_property
     def key(self) -> str:
         """The content hash of all that one step depends on, but for its network, method, sparsity and seed."""
-        return content_hash(kept.named(self.train, self.validation, self.test), asdict(self.fine_tune))
+        return content_hash([each.key for each in (self.train, self.validation, self.test)], asdict(self.fine_tune))
 
 
 def run(
@@ -144,7 +143,7 @@ def run(
     Raises:
         NetworkError: a layer would be left empty.
     """
-    keep = Kept(state and state.resolve())
+    keep = Store(state and state.resolve())
     if executor is None:
         return [e for seed in seeds for e in _entries(contest, keep, (seed, baseline(seed)), advance=advance)]
     one, per_seed = partial(_entries, contest, keep), len(contest.methods) * len(contest.sparsities)
@@ -154,7 +153,7 @@ def run(
 
 
 def _entries(
-    contest: Contest, keep: Kept, start: tuple[int, Network], *, advance: Callable[[int], None] = lambda _: None
+    contest: Contest, keep: Store, start: tuple[int, Network], *, advance: Callable[[int], None] = lambda _: None
 ) -> list[Entry]:
     """Return the entries of one seed, from its unpruned network."""
     lane = _Lane(contest, *start, keep)
@@ -173,14 +172,14 @@ class _Lane:
     contest: Contest
     seed: int
     start: Network
-    keep: Kept
+    keep: Store
 
     def follow(self, method: Method) -> Iterator[Entry]:
         """Yield the entries of one method, sparsity after sparsity."""
         network = self.start
         for sparsity in self.contest.sparsities:
-            name = content_hash(identity(network), self.contest.key, str(method), sparsity, self.seed)
-            network = self.keep.network(name, partial(self._step, network, method, sparsity))
+            key = [identity(network), self.contest.key, str(method), sparsity, self.seed]
+            network = self.keep.network("pruned", key, partial(self._step, network, method, sparsity))
             yield self.entry(str(method), network, sparsity)
 
     def _step(self, network: Network, method: Method, sparsity: float) -> Network:

@@ -21,8 +21,7 @@ from hepprune.network import Network, identity
 from hepprune.pruning import importance, masks, plan, schedules, selection
 from hepprune.sample import Sample
 from hepprune.scores import Stated, mean, means, primary
-from hepprune.studies import kept
-from hepprune.studies.kept import Kept
+from hepprune.store import Store
 from hepprune.training import Fit
 
 KINDS = ("ticket", "new weights", "random mask")
@@ -74,7 +73,7 @@ class Game:
     @cached_property
     def key(self) -> str:
         """The content hash of all that one training depends on, but for its network and seed."""
-        return content_hash(kept.named(self.train, self.validation, self.test), asdict(self.fit))
+        return content_hash([each.key for each in (self.train, self.validation, self.test)], asdict(self.fit))
 
 
 def play(
@@ -94,7 +93,7 @@ def play(
     Raises:
         NetworkError: the sparsity is outside [0, 1], or a layer would be left empty.
     """
-    keep = Kept(state and state.resolve())
+    keep = Store(state and state.resolve())
     if executor is None:
         return [trial for seed in seeds for trial in _seed(draw, game, keep, seed, advance=advance)]
     one, per_seed = partial(_seed, draw, game, keep), n_trainings(game, 1)
@@ -103,7 +102,7 @@ def play(
 
 
 def _seed(
-    draw: Draw, game: Game, keep: Kept, seed: int, *, advance: Callable[[int], None] = lambda _: None
+    draw: Draw, game: Game, keep: Store, seed: int, *, advance: Callable[[int], None] = lambda _: None
 ) -> list[Trial]:
     """Return the trials of one seed."""
     trials = []
@@ -147,7 +146,7 @@ def sparsest(found: Sequence[Point], kind: str, *, within: float = 0.01) -> floa
     return reached
 
 
-def _rounds(draw: Draw, game: Game, seed: int, keep: Kept) -> Iterator[Trial]:
+def _rounds(draw: Draw, game: Game, seed: int, keep: Store) -> Iterator[Trial]:
     targets = _targets(game)
     first, fresh = (_early(draw(s), game, seed, keep) for s in (seed, _other(seed)))
     trained = _trained(first, game, seed, keep)
@@ -182,26 +181,33 @@ def _other(seed: int) -> int:
     return seed + 2**20
 
 
-def _early(network: Network, game: Game, seed: int, keep: Kept) -> Network:
+def _early(network: Network, game: Game, seed: int, keep: Store) -> Network:
     """Return the network at the epoch that tickets are rewound to."""
     if not game.rewind_epochs:
         return network
     short = Fit(game.rewind_epochs, game.fit.batch_size, game.fit.learning_rate, quantised=game.fit.quantised)
-    name = content_hash(identity(network), game.key, seed, game.rewind_epochs)
-    return keep.network(name, lambda: training.fit(network, game.train, game.validation, settings=short, seed=seed)[0])
+    key = [identity(network), game.key, seed, game.rewind_epochs]
+
+    def train() -> Network:
+        return training.fit(network, game.train, game.validation, settings=short, seed=seed)[0]
+
+    return keep.network("early", key, train)
 
 
-def _trained(network: Network, game: Game, seed: int, keep: Kept) -> Network:
+def _trained(network: Network, game: Game, seed: int, keep: Store) -> Network:
     def train() -> Network:
         return training.fit(network, game.train, game.validation, settings=game.fit, seed=seed)[0]
 
-    return keep.network(content_hash(identity(network), game.key, seed), train)
+    return keep.network("trained", [identity(network), game.key, seed], train)
 
 
-def _control(network: Network, game: Game, seed: int, kind: str, keep: Kept) -> Trial:
+def _control(network: Network, game: Game, seed: int, kind: str, keep: Store) -> Trial:
     """Return the trial of a network that nothing starts from, so that only its figures are kept."""
-    name = content_hash(identity(network), game.key, seed, kind)
-    return keep.value(Trial, name, lambda: _tried(network, _trained(network, game, seed, Kept()), game, seed, kind))
+
+    def play() -> Trial:
+        return _tried(network, _trained(network, game, seed, Store()), game, seed, kind)
+
+    return keep.value(Trial, "control", [identity(network), game.key, seed, kind], play)
 
 
 def _tried(start: Network, trained: Network, game: Game, seed: int, kind: str) -> Trial:
@@ -229,5 +235,4 @@ def shuffled(masked: Network, whole: Network, *, seed: int) -> Network:
 
 def _masks(network: Network, masked: Network) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the digit limits of each kernel of a network, and of another's."""
-    others = masked.state_dict()
-    return ((limit, others[name]) for name, limit in network.named_buffers() if name.endswith("digit_limit"))
+    return ((own.digit_limit, other.digit_limit) for own, other in zip(network.kernels, masked.kernels, strict=True))

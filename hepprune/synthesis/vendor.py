@@ -10,13 +10,12 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
-
+from hepprune import stored
 from hepprune.errors import ReportError, ToolMissingError
 from hepprune.files import content_hash, write_text
 from hepprune.hardware.resources import Measurement
@@ -106,16 +105,12 @@ def synthesise_both(job: Job) -> Measurement:
 
 def resumed(job: Job, project: Path, run_csynth: Callable[[Job], Measurement]) -> Measurement:
     """Return C synthesis of a project: what an earlier run kept, if of the same sources and its Verilog is there."""
-    note, adapter = job.folder / "csynth.json", TypeAdapter(tuple[str, Measurement])
+    note = job.folder / "csynth.json"
     key = content_hash(*(file.read_bytes() for file in sources(project)), job.part, job.clock_ns, version(*_HLS))
-    if note.is_file() and (project / f"{job.top}_prj" / "solution1" / "syn").is_dir():
-        with suppress(ValidationError):  # a note that was cut short is none
-            known, kept = adapter.validate_json(note.read_bytes())
-            if known == key:
-                return kept
-    measured = run_csynth(job)
-    write_text(note, adapter.dump_json((key, measured), indent=2).decode())
-    return measured
+    known = stored.noted(Measurement, note, key)
+    if known and (project / f"{job.top}_prj" / "solution1" / "syn").is_dir():
+        return known
+    return stored.note(Measurement, note, key, run_csynth(job))
 
 
 def sources(project: Path) -> list[Path]:

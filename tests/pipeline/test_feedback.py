@@ -96,7 +96,7 @@ def test_turns_end_with_the_figure_that_binds(context: Context, start: feedback.
         feedback.until_measured(context, start, stage="da4ml", measure=hopeless, pairs=list)
     assert caught.value.exit_code == 2
     assert len(measured) == min(turns, 2)
-    assert list((context.build / "state" / "search").glob("*/stages.json"))  # the state is kept
+    assert list((context.build / "state" / "search").glob("stage_*.json"))  # the state is kept
 
 
 def test_a_budget_of_nothing_is_refused_by_name(context: Context, start: feedback.Start) -> None:

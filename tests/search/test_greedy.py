@@ -62,7 +62,9 @@ def test_every_stage_reaches_its_goal(tagger: Network, third: Outcome) -> None:
     nonzero = [masks.nonzero_weights(tagger), *(stage.nonzero_weights for stage in third.stages)]
     assert nonzero[-1] < 0.8 * nonzero[0]
     cut, settled = third.stages
-    assert cut.usage["lut"] < 1.1 * QUICK.goals({"lut": 3.0}, 1)["lut"]  # training may make weights a little dearer
+    assert (
+        cut.usage["lut"] < 1.1 * QUICK.phases({"lut": 3.0})[0].goal["lut"]
+    )  # training may make weights a little dearer
     assert settled.usage["lut"] <= 1.0
     assert cut.steps
     assert not settled.steps  # its digits are chosen while it trains
@@ -71,10 +73,33 @@ def test_every_stage_reaches_its_goal(tagger: Network, third: Outcome) -> None:
 @given(start=st.floats(0.01, 1000), stages=st.integers(2, 30))
 def test_goals_tighten_evenly_until_the_network_settles(start: float, stages: int) -> None:
     settings = Settings(stages=stages)
-    goals = [max(start, 1.0), *(settings.goals({"lut": start}, index)["lut"] for index in range(1, stages + 1))]
-    assert goals[-2:] == [1.0, 1.0]
-    ratios = [after / before for before, after in itertools.pairwise(goals[:-1])]
+    goals = [max(start, 1.0), *(phase.goal["lut"] for phase in settings.phases({"lut": start}))]
+    assert goals[-1] == settings.trimming({"lut": start}).goal["lut"] == 1.0
+    ratios = [after / before for before, after in itertools.pairwise(goals)]
     assert ratios == pytest.approx([ratios[0]] * len(ratios))
+
+
+@pytest.mark.parametrize(
+    ("stages", "digits", "kinds"),
+    [
+        (4, True, ["cut", "cut", "settle"]),
+        (4, False, ["cut", "cut", "cut", "trim"]),
+        (2, True, ["settle"]),
+        (2, False, ["cut", "trim"]),
+        (1, True, ["trim"]),
+        (1, False, ["trim"]),
+    ],
+)
+def test_the_long_training_comes_before_what_is_trimmed(*, stages: int, digits: bool, kinds: list[str]) -> None:
+    settings = replace(QUICK, stages=stages, digits=digits)
+    phases = settings.phases({"lut": 3.0})
+    fits = {"settle": settings.settle, "trim": settings.trim, "cut": settings.fine_tune}
+    expected = [fits[kind] for kind in kinds]
+    if stages > 1:
+        expected[stages - 2] = settings.settle
+    assert [phase.kind for phase in phases] == kinds
+    assert [phase.fit for phase in phases] == expected
+    assert settings.epochs == sum(fit.epochs for fit in expected)
 
 
 def test_a_third_of_the_digits_keeps_most_of_the_accuracy(tagger: Network, jets: Jets, third: Outcome) -> None:
@@ -146,10 +171,12 @@ def test_another_search_takes_nothing_from_the_state_of_this_one(tagger: Network
         replace(base, propose=moves.PerKernel({("dense_1", "weight"): 2.0}, masks.GRANULARITIES)),
         replace(base, settings=replace(base.settings, step=0.2)),
         replace(base, train=jets[0].first(3000)),
+        replace(base, train=replace(jets[0], y=jets[0].y.flip(0))),  # the same labels of other jets
+        replace(base, validation=replace(jets[1], x=tuple(each.flip(0) for each in jets[1].x))),
     ]
     for number, other in enumerate(others, start=1):
         greedy.search(tagger, other, state=tmp_path)
-        assert len(list(tmp_path.iterdir())) == number
+        assert len(list(tmp_path.glob("stage_1-*.json"))) == number
 
 
 def test_a_latency_budget_lowers_the_depth(tagger: Network, jets: Jets) -> None:
@@ -175,9 +202,7 @@ def test_an_unreachable_budget_names_the_limit_and_the_closest_point(
     with pytest.raises(BudgetMissedError, match=message) as caught:
         greedy.search(tagger, search, state=tmp_path)
     assert caught.value.exit_code == 2
-    (folder,) = tmp_path.iterdir()
-    assert (folder / "stages.json").is_file()
-    assert (folder / "stage_1.npz").is_file()
+    assert len(list(tmp_path.glob("stage_1-*.npz"))) == len(list(tmp_path.glob("stage_1-*.json"))) == 1
 
 
 def test_a_layer_that_training_silences_is_no_way_to_meet_a_budget(tagger: Network, jets: Jets) -> None:

@@ -6,15 +6,15 @@ below that is worth something on processors, in firmware that shares its multipl
 where everything after the last exit lies behind the stage whose latency is budgeted.
 """
 
-from hepprune.pruning.dynamic.exits import Exited, exits_of, leave, losses, needed, upto, with_exits
-from hepprune.pruning.dynamic.gates import gated, gated_work, opened, penalty, with_gates
+from hepprune.pruning.dynamic.exits import Branched, Exited, leave, losses, needed, upto, with_exits
+from hepprune.pruning.dynamic.gates import Gated, gated_work, opened, penalty, with_gates
 from hepprune.pruning.dynamic.work import Work, multiplications
 
 __all__ = [
+    "Branched",
     "Exited",
+    "Gated",
     "Work",
-    "exits_of",
-    "gated",
     "gated_work",
     "leave",
     "losses",

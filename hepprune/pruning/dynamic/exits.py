@@ -12,6 +12,19 @@ from hepprune.pruning.dynamic.work import Penalty, Work, multiplications
 
 
 @dataclass(frozen=True)
+class Branched:
+    """A network with early exits, the names of their heads in the order they run."""
+
+    network: Network
+    exits: tuple[str, ...]
+
+    @property
+    def ends(self) -> tuple[str, ...]:
+        """Where a jet can leave: the exits, and the network's own logits."""
+        return *self.exits, self.network.raw_output
+
+
+@dataclass(frozen=True)
 class Exited:
     """Where jets left: their logits (n_jets, n_classes), which exit each took (n_jets,), and what it cost.
 
@@ -26,64 +39,55 @@ class Exited:
     work: Work
 
 
-def with_exits(network: Network, after: Sequence[str], *, seed: int) -> Network:
+def with_exits(network: Network, after: Sequence[str], *, seed: int) -> Branched:
     """Return a float network with a dense head of its own after each of these layers, named exit_1, exit_2, ...
 
     The heads are side branches: the output stays what it was. Their weights are drawn (He et al., arXiv:1502.01852).
 
     Raises:
-        NetworkError: the network is quantised already, or a layer puts out more than one value per channel.
+        NetworkError: there is nothing to exit after, the network is quantised already, or a layer puts out more than
+            one value per channel.
     """
     if network.input.result is not None:
         raise NetworkError("exits are added to a float network, before it is quantised")
+    if not after:
+        raise NetworkError("there is no layer to have an exit after; name one")
+    for name in after:
+        _ = network[name]  # refuses what is no layer
     generator = torch.Generator().manual_seed(seed)
     layers: list[Layer] = []
-    sources, exits = dict(network.sources), 0
+    sources, exits = dict(network.sources), list[str]()
     n_classes = network.widths[network.raw_output]
     for layer in network.clone():
         layers.append(layer)
         if layer.name in after:
-            exits += 1
+            exits.append(f"exit_{len(exits) + 1}")
             shape = network.shapes[layer.name]
             if len(shape) != 1:
                 raise NetworkError(f"layer '{layer.name}' puts out the shape {shape}; an exit reads one axis of values")
             weight = torch.randn(n_classes, shape[0], generator=generator) * (2 / shape[0]) ** 0.5
-            layers.append(Dense(f"exit_{exits}", weight, torch.zeros(n_classes)))
-            sources[f"exit_{exits}"] = (layer.name,)
-    if exits != len(set(after)):
-        missing = next(name for name in after if name not in {layer.name for layer in network})
-        _ = network[missing]
-    return Network(layers, sources, network.outputs)
+            layers.append(Dense(exits[-1], weight, torch.zeros(n_classes)))
+            sources[exits[-1]] = (layer.name,)
+    return Branched(Network(layers, sources, network.outputs), tuple(exits))
 
 
-def exits_of(network: Network) -> list[str]:
-    """Return the names of the early exits, in the order they run."""
-    return [layer.name for layer in network if layer.name.startswith("exit_") and not network.readers(layer)]
-
-
-def losses(network: Network) -> Penalty:
+def losses(branched: Branched) -> Penalty:
     """Return what training adds to its loss: the mean cross-entropy of the early exits."""
-    names = exits_of(network)
 
     def added(values: Mapping[str, Tensor], targets: Tensor) -> Tensor:
-        each = [nn.functional.cross_entropy(values[name], targets) for name in names]
+        each = [nn.functional.cross_entropy(values[name], targets) for name in branched.exits]
         return torch.stack(each).mean()
 
     return added
 
 
 @torch.no_grad()
-def leave(network: Network, x: Tensor, *, confidence: float, quantised: bool = True) -> Exited:
+def leave(branched: Branched, x: Tensor, *, confidence: float, quantised: bool = True) -> Exited:
     """Return where jets (n_jets, *shape) leave: at the first exit whose largest class probability is high enough.
 
     With a confidence above 1 no jet leaves early.
-
-    Raises:
-        NetworkError: the network has no early exit.
     """
-    names = [*exits_of(network), network.raw_output]
-    if len(names) == 1:
-        raise NetworkError("the network has no early exit; add them with `with_exits`")
+    network, names = branched.network, branched.ends
     values = network.activations(x, quantised=quantised, until=names)
     logits = torch.stack([values[name] for name in names])
     sure = torch.softmax(logits.double(), dim=-1).amax(dim=-1) >= confidence

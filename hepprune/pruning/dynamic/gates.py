@@ -5,6 +5,7 @@ not be computed: all but the k largest ("top-k"), or all that do not exceed a th
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -14,7 +15,32 @@ from hepprune.network import Activation, Dense, Layer, Merge, Network, ReLU, Top
 from hepprune.pruning.dynamic.work import Penalty, Work, multiplications
 
 
-def with_gates(network: Network, layers: Sequence[str], *, k: int | None = None, seed: int) -> Network:
+@dataclass(frozen=True)
+class Gate:
+    """The gate of a dense layer: the layers that give the saliency of each channel, and multiply by it."""
+
+    layer: str
+    saliency: str
+    product: str
+
+
+@dataclass(frozen=True)
+class Gated:
+    """A network with its gates."""
+
+    network: Network
+    gates: tuple[Gate, ...]
+
+    def of(self, layer: str) -> Gate | None:
+        """Return the gate of a layer, None without one."""
+        return next((gate for gate in self.gates if gate.layer == layer), None)
+
+    def behind(self, value: str) -> Gate | None:
+        """Return the gate whose product a value is, None for other values."""
+        return next((gate for gate in self.gates if gate.product == value), None)
+
+
+def with_gates(network: Network, layers: Sequence[str], *, k: int | None = None, seed: int) -> Gated:
     """Return a float network in which these dense layers have gates, all open at first.
 
     With `k` so many channels of each are computed, else those whose saliency exceeds a threshold, 0 to begin with.
@@ -26,20 +52,21 @@ def with_gates(network: Network, layers: Sequence[str], *, k: int | None = None,
     if network.input.result is not None:
         raise NetworkError("gates are added to a float network, before it is quantised")
     generator = torch.Generator().manual_seed(seed)
-    handed = {_relu(network, name): name for name in layers}
+    handed = {_relu(network, name): Gate(name, f"saliency_{name}", f"gated_{name}") for name in layers}
     built: list[Layer] = []
     sources: dict[str, tuple[str, ...]] = {}
     for layer in network.clone():
         built.append(layer)
         read = network.sources.get(layer.name, ())
-        sources[layer.name] = tuple(f"gated_{handed[name]}" if name in handed else name for name in read)
-        if layer.name in handed:
-            added = _gate(network, handed[layer.name], k=k, generator=generator)
-            built += [*added, Merge(f"gated_{handed[layer.name]}", "multiply")]
+        sources[layer.name] = tuple(handed[name].product if name in handed else name for name in read)
+        if gate := handed.get(layer.name):
+            added = _gate(network, gate, k=k, generator=generator)
+            built += [*added, Merge(gate.product, "multiply")]
             reads = (network.input.name, *(node.name for node in added))
             sources |= {node.name: (reads[place],) for place, node in enumerate(added)}
-            sources[f"gated_{handed[layer.name]}"] = (layer.name, added[-1].name)
-    return Network(built, {name: read for name, read in sources.items() if read}, network.outputs)
+            sources[gate.product] = (layer.name, gate.saliency)
+    joined = Network(built, {name: read for name, read in sources.items() if read}, network.outputs)
+    return Gated(joined, tuple(handed.values()))
 
 
 def _relu(network: Network, name: str) -> str:
@@ -50,32 +77,28 @@ def _relu(network: Network, name: str) -> str:
     return readers[0].name
 
 
-def _gate(network: Network, name: str, *, k: int | None, generator: torch.Generator) -> list[Layer]:
-    n_in, n_out = network.widths[network.input.name], network.widths[name]
+def _gate(network: Network, gate: Gate, *, k: int | None, generator: torch.Generator) -> list[Layer]:
+    n_in, n_out = network.widths[network.input.name], network.widths[gate.layer]
     weight = torch.randn(n_out, n_in, generator=generator) * (0.1 / n_in**0.5)
-    gate = Dense(f"gate_{name}", weight, torch.ones(n_out))
+    dense = Dense(f"gate_{gate.layer}", weight, torch.ones(n_out))
     if k is None:
-        return [gate, _threshold(name, 0.0)]
-    return [gate, ReLU(f"positive_{name}"), TopK(f"saliency_{name}", k)]
+        return [dense, _threshold(gate, 0.0)]
+    return [dense, ReLU(f"positive_{gate.layer}"), TopK(gate.saliency, k)]
 
 
-def _threshold(name: str, theta: float) -> Activation:
-    return Activation(f"saliency_{name}", "thresholded_relu", parameters={"theta": theta})
+def _threshold(gate: Gate, theta: float) -> Activation:
+    return Activation(gate.saliency, "thresholded_relu", parameters={"theta": theta})
 
 
-def gated(network: Network) -> list[str]:
-    """Return the names of the layers that have a gate."""
-    return [layer.name.removeprefix("gated_") for layer in network if layer.name.startswith("gated_")]
-
-
-def opened(network: Network, *, threshold: float) -> Network:
+def opened(gated: Gated, *, threshold: float) -> Gated:
     """Return a copy whose threshold gates let through what exceeds this saliency."""
-    return network.replacing({f"saliency_{name}": _threshold(name, threshold) for name in gated(network)})
+    changed = {gate.saliency: _threshold(gate, threshold) for gate in gated.gates}
+    return replace(gated, network=gated.network.replacing(changed))
 
 
-def penalty(network: Network, strength: float) -> Penalty:
+def penalty(gated: Gated, strength: float) -> Penalty:
     """Return what training adds to its loss, so that gates close: strength x the mean saliency."""
-    names = [f"saliency_{name}" for name in gated(network)]
+    names = [gate.saliency for gate in gated.gates]
 
     def added(values: Mapping[str, Tensor], targets: Tensor) -> Tensor:
         del targets
@@ -85,43 +108,38 @@ def penalty(network: Network, strength: float) -> Penalty:
 
 
 @torch.no_grad()
-def gated_work(network: Network, x: Tensor) -> Work:
+def gated_work(gated: Gated, x: Tensor) -> Work:
     """Return what jets (n_jets, n_features) cost where closed channels are neither computed nor read.
 
     The worst case has the k costliest channels open of a top-k gate, and all of a threshold gate.
     """
+    network = gated.network
     values = network.activations(x, until=network.raw_outputs)
-    own = multiplications(network)
     each = torch.zeros(len(x), dtype=torch.float64)
     worst = 0.0
-    for name, count in own.items():
-        layer = network[name]
-        read = network.sources[name][0]
-        if not isinstance(layer, Dense) or not (name in gated(network) or read.startswith("gated_")):
+    for name, count in multiplications(network).items():
+        layer, own, before = network[name], gated.of(name), gated.behind(network.sources[name][0])
+        if not isinstance(layer, Dense) or not (own or before):
             each, worst = each + count, worst + count
             continue
         acts = (layer.used_weight() != 0).double()
-        rows = _open(network, name, values, layer.n_out)
-        columns = _open(network, read.removeprefix("gated_"), values, layer.n_in)
+        rows, columns = _open(own, values, layer.n_out, len(x)), _open(before, values, layer.n_in, len(x))
         each = each + torch.einsum("no,oi,ni->n", rows, acts, columns)
-        worst += _most(
-            acts, _bound(network, name, layer.n_out), _bound(network, read.removeprefix("gated_"), layer.n_in)
-        )
+        worst += _most(acts, _bound(network, own, layer.n_out), _bound(network, before, layer.n_in))
     return Work(float(each.mean()), float(each.max()), worst)
 
 
-def _open(network: Network, name: str, values: Mapping[str, Tensor], width: int) -> Tensor:
-    """Return which channels of a layer are open for each jet, (n_jets, width)."""
-    n_jets = len(values[network.input.name])
-    if name not in gated(network):
+def _open(gate: Gate | None, values: Mapping[str, Tensor], width: int, n_jets: int) -> Tensor:
+    """Return which channels are open for each jet, (n_jets, width)."""
+    if gate is None:
         return torch.ones(n_jets, width, dtype=torch.float64)
-    return (values[f"saliency_{name}"] > 0).double()
+    return (values[gate.saliency] > 0).double()
 
 
-def _bound(network: Network, name: str, width: int) -> int:
-    """Return how many channels of a layer can be open at once."""
-    gate = network[f"saliency_{name}"] if name in gated(network) else None
-    return gate.k if isinstance(gate, TopK) else width
+def _bound(network: Network, gate: Gate | None, width: int) -> int:
+    """Return how many channels can be open at once."""
+    layer = network[gate.saliency] if gate else None
+    return layer.k if isinstance(layer, TopK) else width
 
 
 def _most(acts: Tensor, rows: int, columns: int) -> float:

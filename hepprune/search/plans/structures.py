@@ -1,9 +1,7 @@
-"""Structures: attention heads and whole blocks, which reach over several layers and are therefore choices of their own.
+"""Structures: attention heads and whole blocks reach over several layers and are therefore choices of their own."""
 
-A choice of heads is named `heads:` and the group, a block `block:` and the layer it ends in.
-"""
-
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 
@@ -16,53 +14,85 @@ from hepprune.pruning.importance.combined import group_scores
 from hepprune.sample import Sample
 from hepprune.search.plans.choices import Option
 
-HEADS, BLOCK = "heads:", "block:"
-GRANULARITIES = ("head", "layer")
+
+@dataclass(frozen=True)
+class Heads:
+    """The heads of a group, which leave in this order; a choice of them is named `heads:` and the group."""
+
+    group: str
+    order: tuple[int, ...]
+
+    granularity = "head"
+
+    @property
+    def name(self) -> str:
+        """What the choice is called."""
+        return f"heads:{self.group}"
+
+    @property
+    def options(self) -> tuple[Option, ...]:
+        """The ways to have them, all first; one stays."""
+        n = len(self.order)
+        return Option(), *(Option("head", gone / n) for gone in range(1, n))
+
+    def without(self, network: Network, option: Option) -> Network:
+        """Return the network with heads masked; a block that has left took its own along."""
+        known = _groups(network)
+        if self.group not in known:
+            return network
+        goes = self.order[: round(option.sparsity * len(self.order))]
+        return masks.apply(network, cuts(known[self.group], goes))
 
 
-def is_structure(name: str) -> bool:
-    """Return whether a choice is one of heads or of a block."""
-    return name.startswith((HEADS, BLOCK))
+@dataclass(frozen=True)
+class Block:
+    """A block that can leave, known by the layer it ends in; the choice is named `block:` and that layer."""
+
+    end: str
+
+    granularity = "layer"
+
+    @property
+    def name(self) -> str:
+        """What the choice is called."""
+        return f"block:{self.end}"
+
+    @property
+    def options(self) -> tuple[Option, ...]:
+        """To stay, and to leave."""
+        return Option(), Option("layer", 1.0)
+
+    def without(self, network: Network, option: Option) -> Network:
+        """Return the network without the block."""
+        return blocks.without(network, self.end)
 
 
-def head_order(network: Network, criterion: Criterion, data: Sample) -> dict[str, tuple[int, ...]]:
-    """Return for each group of heads which of them matter least, first; nothing where the criterion cannot tell."""
+Structure = Heads | Block
+GRANULARITIES = (Heads.granularity, Block.granularity)
+
+
+def find(network: Network, criterion: Criterion, data: Sample) -> dict[str, Structure]:
+    """Return the heads and blocks of a network by the names of their choices."""
+    found = [*_heads(network, criterion, data), *(Block(block.end) for block in blocks.blocks(network))]
+    return {structure.name: structure for structure in found}
+
+
+def _heads(network: Network, criterion: Criterion, data: Sample) -> list[Structure]:
+    """Return each group of heads, those that matter least first; nothing where the criterion cannot tell."""
     try:
         groups = structured.prunable(network, "head")
         scores = group_scores(network, groups, criterion, data=data)
     except NetworkError:  # there are no heads, or the criterion scores none
-        return {}
+        return []
     orders = (tuple(torch.argsort(each, stable=True).tolist()) for each in scores)
-    return {group.name: order for group, order in zip(groups, orders, strict=True)}
+    return [Heads(group.name, order) for group, order in zip(groups, orders, strict=True)]
 
 
-def options(
-    network: Network, granularities: tuple[str, ...], order: Mapping[str, tuple[int, ...]]
-) -> Iterator[tuple[str, tuple[Option, ...]]]:
-    """Yield the choices of heads and blocks that a network has; the first option of each leaves it as it is."""
-    if "head" in granularities:
-        for name, heads in order.items():
-            yield HEADS + name, (Option(), *(Option("head", n / len(heads)) for n in range(1, len(heads))))
-    if "layer" in granularities:
-        for block in blocks.blocks(network):
-            yield BLOCK + block.end, (Option(), Option("layer", 1.0))
-
-
-def without_blocks(network: Network, chosen: Mapping[str, Option]) -> Network:
-    """Return the network without the blocks that are chosen to leave."""
-    for name, option in chosen.items():
-        if option.granularity == "layer":
-            network = blocks.without(network, name.removeprefix(BLOCK))
-    return network
-
-
-def without_heads(network: Network, chosen: Mapping[str, Option], order: Mapping[str, tuple[int, ...]]) -> Network:
-    """Return the network with the heads masked that are chosen to leave; a block that has left took its own along."""
-    for name, option in chosen.items():
-        group = name.removeprefix(HEADS)
-        if option.granularity == "head" and group in (known := _groups(network)):
-            goes = order[group][: round(option.sparsity * len(order[group]))]
-            network = masks.apply(network, cuts(known[group], goes))
+def without(network: Network, chosen: Mapping[Structure, Option], granularity: str) -> Network:
+    """Return the network without the structures of one granularity that are chosen to leave."""
+    for structure, option in chosen.items():
+        if structure.granularity == granularity and option.sparsity:
+            network = structure.without(network, option)
     return network
 
 

@@ -6,18 +6,16 @@ from functools import partial
 
 from hepprune import metrics
 from hepprune.errors import NetworkError
-from hepprune.files import content_hash
 from hepprune.hardware.resources import Resources
 from hepprune.metrics import Metric
 from hepprune.network import Layer, Network, identity
 from hepprune.sample import Sample
 from hepprune.search.effects import compare, measure
-from hepprune.search.plans import structures
 from hepprune.search.plans.choices import Choice, Option, Table
-from hepprune.search.plans.journal import Journal
 from hepprune.search.plans.pricing import Pricing, Share
 from hepprune.search.plans.variants import ROWS, Grid, Workshop
 from hepprune.search.replay import Group
+from hepprune.store import Journal
 
 _TOGETHER = 16  # variants of one layer that are measured in one call
 
@@ -52,11 +50,12 @@ def build(
     judge = _Judge(workshop, sample, pricing, metric, Journal() if journal is None else journal)
     choices = []
     for name, options in workshop.options(grid):
-        choices.append(judge.structure(name, options) if structures.is_structure(name) else judge.layer(name, options))
+        whole = name in workshop.structures
+        choices.append(judge.structure(name, options) if whole else judge.layer(name, options))
         advance(1)
     if not choices:
         raise NetworkError("the network has no layer with weights before its logits, so there is nothing to choose")
-    layers = [choice.layer for choice in choices if not structures.is_structure(choice.layer)]
+    layers = [choice.layer for choice in choices if choice.layer not in workshop.structures]
     shares = {name: pricing.share(workshop.network[name]) for name in layers}
     resources, latency_ns = pricing.fixed(shares)
     feeders = pricing.feeders(shares)
@@ -90,7 +89,7 @@ class _Judge:
         found = [replace(options[0], resources=nothing)]
         for option in options[1:]:
             without = self.workshop.build({name: option})
-            key = content_hash("structure", *self._key, name, str(option))
+            key = ["structure", *self._key, name, str(option)]
             loss, error = self.journal.remember(key, partial(self._whole_effect, without))
             found.append(_priced(replace(option, loss=loss, error=error), self.pricing.structure(without)))
         return Choice(name, tuple(found))
@@ -109,7 +108,7 @@ class _Judge:
         distinct = {_effect(option): layer for option, layer in variants.items()}
         unchanged = Option()
         tried = [option for option in distinct if option != unchanged]
-        key = content_hash("effects", *self._key, name, [str(option) for option in tried])
+        key = ["effects", *self._key, name, [str(option) for option in tried]]
         pairs = self.journal.remember(key, partial(self._measured, [distinct[option] for option in tried]))
         return {unchanged: Measured(0.0, 0.0)} | {
             option: Measured(*pair) for option, pair in zip(tried, pairs, strict=True)

@@ -17,6 +17,7 @@ from hepprune.pruning import importance, masks, selection, statistics, surgery
 from hepprune.sample import Sample
 from hepprune.search.plans import structures
 from hepprune.search.plans.choices import Option
+from hepprune.search.plans.structures import Structure
 
 _KEPT = 2**16  # weights of a layer whose variants are kept in memory
 ROWS = ("dsp_row", "bram_row")  # what depends on the reuse factor
@@ -57,7 +58,7 @@ class Workshop:
     criterion: importance.Criterion
     gathered: Mapping[str, Any] = field(default_factory=dict)
     means: Mapping[str, Tensor] = field(default_factory=dict)
-    head_order: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    structures: Mapping[str, Structure] = field(default_factory=dict)
     _made: dict[tuple[object, ...], Layer] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -65,8 +66,8 @@ class Workshop:
         """Gather the criterion's statistics and the neurons' means on jets."""
         method = importance.find(criterion)
         gathered = {} if method.gathers is None else method.gathers(network, sample)
-        order = structures.head_order(network, method, sample)
-        return cls(network, method, gathered, statistics.means(network, sample), order)
+        found = structures.find(network, method, sample)
+        return cls(network, method, gathered, statistics.means(network, sample), found)
 
     def options(self, grid: Grid) -> Iterator[tuple[str, tuple[Option, ...]]]:
         """Yield every layer or structure that can be changed, with its options; the first leaves it as it is."""
@@ -78,7 +79,9 @@ class Workshop:
                 width = layer.result.width
                 fewer = [bits for bits in grid.activation_bits if bits < width]
                 yield layer.name, (Option(), *(Option(activation_bits=bits) for bits in fewer))
-        yield from structures.options(self.network, grid.granularities, self.head_order)
+        for name, structure in self.structures.items():
+            if structure.granularity in grid.granularities:
+                yield name, structure.options
 
     def _of_weights(self, layer: Weighted, grid: Grid) -> Iterator[Option]:
         own = layer.weight_type.width if isinstance(layer.weight_type, FixedPoint) else 0
@@ -147,11 +150,12 @@ class Workshop:
 
         A `draft` is for pricing and measuring: it may share layers, must not be changed, and the log is silent.
         """
-        network = structures.without_blocks(self.network, options)
+        chosen = {self.structures[name]: option for name, option in options.items() if name in self.structures}
+        network = structures.without(self.network, chosen, "layer")
         left = {layer.name for layer in network}
         changed = {name: self.layer(name, option) for name, option in options.items() if name in left}
         network = replaced(network, changed) if draft else network.replacing(changed)
-        network = structures.without_heads(network, options, self.head_order)  # while all heads have their places
+        network = structures.without(network, chosen, "head")  # while all heads have their places
         shrinks = any(option.granularity in {"neuron", "head"} for option in options.values())
         return surgery.shrink(network, warn=not draft) if shrinks else network
 

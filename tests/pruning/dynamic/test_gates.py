@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from hepprune import training
 from hepprune.errors import NetworkError
 from hepprune.network import Network, TopK, load, save
 from hepprune.pruning import dynamic
+from hepprune.pruning.dynamic import Gated
 from hepprune.sample import Sample
 from hepprune.training import Fit, multilayer_perceptron
 from tests.pruning import smooth
@@ -14,7 +16,7 @@ from tests.pruning import smooth
 LAYERS = ["dense_1", "dense_2"]
 
 
-def gated(k: int | None) -> Network:
+def gated(k: int | None) -> Gated:
     return dynamic.with_gates(multilayer_perceptron(8, (16, 12), 5, seed=1), LAYERS, k=k, seed=2)
 
 
@@ -36,17 +38,17 @@ def by_hand(network: Network, x: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("k", [None, 4])
 def test_closed_channels_need_not_be_computed(k: int | None, jets: tuple[Sample, Sample]) -> None:
-    network, x = gated(k), jets[1].features[:20]
+    found, x = gated(k), jets[1].features[:20]
     if k is None:
-        network = dynamic.opened(network, threshold=1.0)
-    assert torch.allclose(network.logits(x), by_hand(network, x), atol=1e-5)
+        found = dynamic.opened(found, threshold=1.0)
+    assert torch.allclose(found.network.logits(x), by_hand(found.network, x), atol=1e-5)
 
 
 @pytest.mark.parametrize("k", [None, 4])
 def test_work_is_what_open_channels_cost(k: int | None, jets: tuple[Sample, Sample]) -> None:
     network, x = gated(k), jets[1].features[:50]
     network = network if k else dynamic.opened(network, threshold=1.0)
-    found, values = dynamic.gated_work(network, x), network.activations(x)
+    found, values = dynamic.gated_work(network, x), network.network.activations(x)
     first, second = ((values[f"saliency_{name}"] > 0).sum(dim=1) for name in LAYERS)
     gates = 8 * 16 + 8 * 12
     each = gates + 8 * first + first * second + second * 5
@@ -72,8 +74,8 @@ def test_a_penalty_closes_gates_and_the_network_still_learns(jets: tuple[Sample,
     for strength in (0.0, 1.0):
         start = gated(None)
         fit = Fit(8, 256, 1e-2, quantised=False)
-        network, _ = training.fit(start, *jets, settings=fit, seed=1, penalty=dynamic.penalty(start, strength))
-        works.append(dynamic.gated_work(network, jets[1].features))
+        network, _ = training.fit(start.network, *jets, settings=fit, seed=1, penalty=dynamic.penalty(start, strength))
+        works.append(dynamic.gated_work(replace(start, network=network), jets[1].features))
         accuracies.append((network.logits(jets[1].features).argmax(1) == jets[1].y).double().mean().item())
     assert works[1].mean < 0.9 * works[0].mean
     assert works[1].worst_case == works[0].worst_case
@@ -92,7 +94,7 @@ def test_what_cannot_have_gates_is_refused(tagger: Network) -> None:
 def test_top_k_lets_the_largest_through_and_is_stored(tmp_path: Path) -> None:
     layer = TopK("top", 2)
     assert layer(torch.tensor([[1.0, 3.0, 2.0, 3.0], [0.0, 0.0, -1.0, -2.0]])).tolist() == [[0, 3, 0, 3], [0, 0, 0, 0]]
-    network = gated(4)
+    network = gated(4).network
     again, x = load(save(network, tmp_path / "gated")), torch.randn(9, 8)
     assert torch.equal(again.logits(x), network.logits(x))
     with pytest.raises(NetworkError, match="lets 0 channels through"):

@@ -17,11 +17,11 @@ from hepprune.search.plans import solvers, tables
 from hepprune.search.plans.atlas import Atlas
 from hepprune.search.plans.choices import Problem, Table
 from hepprune.search.plans.exploring import explore
-from hepprune.search.plans.journal import Journal
 from hepprune.search.plans.pareto import Plan
 from hepprune.search.plans.pricing import Pricing
 from hepprune.search.plans.settling import settle
 from hepprune.search.plans.variants import Grid, Workshop
+from hepprune.store import Journal
 
 TARGET = targets.load("generic_vu13p")
 GREEDY = partial(solvers.greedy, n_points=1)

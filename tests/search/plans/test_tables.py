@@ -9,9 +9,9 @@ from hepprune.pruning import plan, statistics
 from hepprune.sample import Sample
 from hepprune.search.plans import tables
 from hepprune.search.plans.choices import Option, Table
-from hepprune.search.plans.journal import Journal
 from hepprune.search.plans.pricing import Pricing, latency_limit
 from hepprune.search.plans.variants import Grid, Workshop
+from hepprune.store import Journal
 from tests.networks import weighted
 
 TARGET = targets.load("generic_vu13p")
