@@ -72,7 +72,7 @@ def main() -> None:
 
 def trained(job: recipe.Recipe, jets: taggers.Samples) -> Network:
     """Return the recipe's tagger after a few epochs."""
-    network = training.multilayer_perceptron(len(job.data.features), job.model.hidden, len(job.data.classes), seed=1)
+    network = taggers.dense(job, seed=1)
     network, _ = training.fit(network, jets.train, jets.validation, settings=Fit(6, quantised=False), seed=1)
     network = quantise(network, jets.train.first(20_000).features.numpy(), job.model.bits.precision())
     return training.fit(network, jets.train, jets.validation, settings=Fit(4), seed=1)[0]

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -79,6 +80,11 @@ class Sample:
         return tuple(each.numpy() for each in self.y) if isinstance(self.y, tuple) else self.y.numpy()
 
     @property
+    def weights(self) -> NDArray[np.float64] | None:
+        """The weights as an array, where there are some."""
+        return None if self.weight is None else self.weight.double().numpy()
+
+    @property
     def key(self) -> str:
         """The content hash of all jets, targets and weights, and of what the targets mean."""
         parts = [(list(part.shape), part.numpy().tobytes()) for part in self._parts()]
@@ -116,7 +122,7 @@ class Sample:
     def judged(self, raw: tuple[NDArray[Any], ...], names: Iterable[str] | None = None) -> dict[str, Score]:
         """Return the same for raw outputs that are arrays, one for each output."""
         truth = self.truth if isinstance(self.truth, tuple) else (self.truth,)
-        return self.task.scores(raw, truth, None if self.weight is None else self.weight.double().numpy(), names)
+        return self.task.scores(raw, truth, self.weights, names)
 
     def directions(self, raw: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Return values of each jet whose squared derivatives add up to the Gauss-Newton diagonal; see `Task`."""

@@ -62,6 +62,11 @@ def label(name: str) -> str:
     return name.replace("_", " ").replace("auc", "AUC")
 
 
+def is_fraction(name: str) -> bool:
+    """Return whether a metric is an accuracy or AUC, between 0 and 1."""
+    return _own(name) in {*_HITS, "auc", "label_auc"}
+
+
 def scale(name: str) -> float:
     """Return what a difference is multiplied by where it is shown: 100 where it is told in points."""
     return 100.0 if _own(name) in _HITS else 1.0

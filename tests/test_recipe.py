@@ -11,6 +11,7 @@ from hepprune.errors import RecipeError
 from hepprune.fixed import FixedPoint
 from hepprune.pruning.masks import GRANULARITIES
 from hepprune.recipe import Recipe
+from hepprune.task import Binary, Classes, MultiLabel, Reconstruction, Regression, Task, Tasks
 from hepprune.training import Fit
 
 DEFAULT = Path(__file__).parents[1] / "hls_projects" / "jet_tagger" / "recipe.yaml"
@@ -19,6 +20,7 @@ SMALL: dict[str, Any] = {
     "data": {"file": "jets.root:Jets", "features": ["a", "b"], "classes": ["q", "g"]},
     "budget": {"latency_ns": 30},
 }
+RELATIVE = {"mean_squared_relative_error": 0.1}
 
 
 def written(folder: Path, content: Any) -> Path:
@@ -44,17 +46,18 @@ def test_the_default_recipe_loads() -> None:
     assert found.data.classes == ("g", "q", "W", "Z", "t")
     assert found.budget.latency_ns == 30
     assert found.budget.lut_of_baseline == 0.125
-    assert found.search.granularities == GRANULARITIES
+    assert found.granularities == GRANULARITIES
     assert found.model.bits.precision().inputs == FixedPoint(8, 4, True, "RND", "SAT")
 
 
 def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
     found = recipe.load(written(tmp_path, SMALL))
     assert found.model.hidden == (64, 32, 32)
-    assert found.search.settings(512).settle.epochs == found.search.settle_epochs
-    assert found.search.settings(512).trim.learning_rate == found.search.trim_learning_rate
-    assert found.search.settings(512).fine_tune.batch_size == 512
-    assert found.search.settings(512, stages=3).stages == 3
+    settings = found.settings()
+    assert settings.settle.epochs == found.search.settle_epochs
+    assert settings.trim.learning_rate == found.search.trim_learning_rate
+    assert settings.fine_tune.batch_size == found.model.training.batch_size == 1024
+    assert found.settings(stages=3).stages == 3
     assert found.model.training.fit(7, quantised=False).epochs == 7
 
 
@@ -75,7 +78,7 @@ def test_a_recipe_says_how_to_prune_and_options_take_its_place(tmp_path: Path) -
 def test_digits_are_trimmed_only_where_the_search_cuts_them(tmp_path: Path) -> None:
     for names, held in ((["weight"], False), (["weight", "digit"], True)):
         found = recipe.load(written(tmp_path, changed("search.granularities", names)))
-        assert found.search.settings(512).digits is held
+        assert found.settings().digits is held
 
 
 def test_a_recipe_survives_a_round_trip(tmp_path: Path) -> None:
@@ -175,8 +178,8 @@ def test_an_unknown_key_lists_those_known_at_its_place(tmp_path: Path, place: st
         ("budget.lut", float("nan"), "budget.lut: "),
         ("budget.latency_ns", float("inf"), "budget.latency_ns: "),
         ("search.solver", "milp", "search.solver: .*unknown solver 'milp'; choose one of: "),
-        ("search.granularities", ["neurons"], "search.granularities: .*granularities are neuron, weight, digit"),
-        ("search.granularities", [], "search.granularities: "),
+        ("search.granularities", ["neurons"], "search.granularities of strategy distributed_arithmetic are neuron, weight, digit"),
+        ("search.granularities", [], "search.granularities names none"),
         ("search.step", 0, "search.step: "),
         ("prune.sparsity", 1.5, "prune.sparsity: "),
         ("prune", {}, "prune: .*the schedule 'polynomial' needs a target sparsity"),
@@ -185,11 +188,105 @@ def test_an_unknown_key_lists_those_known_at_its_place(tmp_path: Path, place: st
         ("prune", {"schedule": [0.5, 0.2]}, "prune: .*a schedule never falls"),
         ("prune", {"sparsity": 0.5, "monitor": "los"}, "prune: .*unknown monitor 'los'; choose one of: loss"),
         ("search.learning_rate", float("nan"), "search.learning_rate: "),
+        ("data.features", None, "data: .*name the features of one input, or the inputs"),
+        ("data.inputs", {"x": ["c"]}, "data: .*name the features of one input, or the inputs"),
+        ("data.n_constituents", {"x": 3}, "data: .*n_constituents names 'x'"),
+        ("data.targets", "a", "data: .*the target 'a' is among the features"),
+        ("data.targets", ["c"], "the task 'classes' has no targets"),
+        ("data.targets", {"pt": "c"}, "data.targets are the columns of the only output"),
+        ("data.classes", None, "data.classes: the task classes needs their names"),
+        ("data.n_constituents", 8, "model.hidden makes a network .*: give model.file"),
+        ("task", "clases", "task.kind: .*'classes', 'binary'"),
+        ("task", "binary", "data.classes are named and the task is binary"),
+        ("task", {"kind": "classes", "loss": "mse"}, "task: .*the task classes has a loss of its own"),
+        ("task", {"kind": "regression", "delta": 1}, "task: .*a delta is where the loss huber turns linear"),
+        ("task", {"kind": "classes", "share": 2}, "a share is that of one of several outputs"),
+        ("task", {"kind": "regression", "los": 1}, "task.los: unknown key; known here: kind, loss, delta, share"),
+        ("task", {"a": "classes", "b": "classes"}, "the outputs a and b cannot share the label"),
+        ("task", {"a": "classes", "b": "regression"}, "the task 'b' needs data.targets"),
+        (
+            "budget.max_loss",
+            {"acuracy": 0.1},
+            "budget.max_loss: unknown metric 'acuracy'; choose one of: accuracy, auc",
+        ),
+        ("budget.max_loss", {"auc": 0}, "budget.max_loss.auc: .*greater than 0"),
+        ("budget", {"max_loss": {"accuracy": 0.1}, "max_accuracy_loss": 0.1}, "budget.max_accuracy_loss is .*, once"),
+        ("prune", {"sparsity": 0.5, "monitor": "label_auc"}, "prune: unknown monitor 'label_auc'; choose one of: auc"),
     ],
 )
 def test_values_out_of_range_are_refused_at_their_place(tmp_path: Path, place: str, value: Any, message: str) -> None:
     with pytest.raises(RecipeError, match=rf"recipe.yaml': {message}"):
         recipe.load(written(tmp_path, changed(place, value)))
+
+
+def task(kind: Any, data: dict[str, Any], **sections: Any) -> dict[str, Any]:
+    """Return the small recipe of another task."""
+    return SMALL | {"task": kind, "data": {"file": "jets.root:Jets", "features": ["a", "b"]} | data} | sections
+
+
+@pytest.mark.parametrize(
+    ("content", "meaning", "losses"),
+    [
+        (SMALL, Classes(), {"accuracy": 0.01}),
+        (changed("budget.max_accuracy_loss", 0.02), Classes(), {"accuracy": 0.02}),
+        (changed("budget.max_loss", {"auc": 0.002}), Classes(), {"auc": 0.002}),
+        (task("binary", {}), Binary(), {"label_auc": 0.01}),
+        (task("multilabel", {"targets": ["c", "d"]}), MultiLabel(), {"label_auc": 0.01}),
+        (
+            task({"kind": "regression", "loss": "relative"}, {"targets": "pt"}, budget={"max_loss": RELATIVE}),
+            Regression("relative"),
+            RELATIVE,
+        ),
+        (
+            task("reconstruction", {}, budget={"max_loss": {"mean_absolute_error": 2}}),
+            Reconstruction(),
+            {"mean_absolute_error": 2},
+        ),
+        (
+            task(
+                {"flavour": "classes", "pt": {"kind": "regression", "loss": "huber", "delta": 2, "share": 0.1}},
+                {"classes": ["b", "c"], "targets": {"pt": "true_pt"}},
+                budget={"max_loss": {"pt.mean_absolute_error": 3}, "max_accuracy_loss": 0.03},
+                model={"file": "model.npz"},
+            ),
+            Tasks({"flavour": Classes(), "pt": Regression("huber", 2)}, {"flavour": 1, "pt": 0.1}),
+            {"pt.mean_absolute_error": 3, "flavour.accuracy": 0.03},
+        ),
+    ],
+)
+def test_a_recipe_says_what_outputs_mean_and_what_may_be_lost(
+    tmp_path: Path, content: dict[str, Any], meaning: Task, losses: dict[str, float]
+) -> None:
+    found = recipe.load(written(tmp_path, content))
+    assert found.meaning == meaning
+    assert found.max_losses == losses
+    again = recipe.load(written(tmp_path, found.model_dump(mode="json")))
+    assert again.model_dump(exclude={"data", "model"}) == found.model_dump(exclude={"data", "model"})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (task("regression", {}), "the task 'regression' needs data.targets"),
+        (task("regression", {"targets": "pt"}), "budget.max_loss: say how much may be lost of mean_squared_error"),
+        (task("binary", {"targets": ["c", "d"]}), "the task 'binary' has one column of targets, .* not 2"),
+        (task("reconstruction", {"targets": "c"}), "the task 'reconstruction' has no targets"),
+        (task("binary", {}, budget={"max_accuracy_loss": 0.1}), "of the task classes, once; give max_loss: {label_auc"),
+        (
+            task("binary", {"features": None, "inputs": {"x": ["a"], "y": ["b"]}, "n_constituents": 3}),
+            "of several inputs n_constituents has a number each, as in {x: 16}",
+        ),
+        (task("reconstruction", {"features": None, "inputs": {"x": ["a"], "y": ["b"]}}), "takes one input, and here are 2"),
+        (task({"a": "binary", "b": "binary"}, {"targets": {"c": "x"}}), "names 'c', and the outputs are a, b"),
+        (task({"a": "binary", "b": "binary"}, {"targets": "x"}), "data.targets names columns by output, as in {b: "),
+    ],
+)  # fmt: skip
+def test_tasks_and_columns_that_do_not_go_together_are_refused(
+    tmp_path: Path, content: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(RecipeError, match=message) as caught:
+        recipe.load(written(tmp_path, content))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("key", ["name", "data", "budget"])

@@ -8,12 +8,14 @@ from hepprune.firmware.tracing import TRACES
 from hepprune.hardware.cost.describing import PRICED
 from hepprune.network import Layer, Rules, Shared
 from hepprune.network.layers import LAYERS
+from hepprune.network.precision import PRECISION
 from hepprune.network.ranges import RANGES
 from hepprune.pruning.coupling import COUPLING
 from hepprune.pruning.masks import SILENCE
 from hepprune.pruning.removal import REMOVAL
 
 QUESTIONS: dict[str, Rules] = {
+    "precision": PRECISION,
     "range": RANGES,
     "Verilog": TRACES,
     "hls4ml": DESCRIPTIONS,
@@ -24,8 +26,9 @@ QUESTIONS: dict[str, Rules] = {
 }
 # What there is no rule for today. A kind that is new, or gains a rule, has to be sorted in here.
 REFUSED = {
-    "range": {"Argmax", "LayerNorm", "PReLU", "Recurrent"},
-    "Verilog": set(LAYERS) - {"Input", "Dense", "ReLU", "Shared"},
+    "precision": set(),
+    "range": set(),
+    "Verilog": {"LayerNorm", "Softmax"},
     "hls4ml": {"TopK"},
     "price": {"TopK"},
     "coupling": set(),

@@ -1,29 +1,34 @@
 """Tasks: derivatives of every loss against differences and brute force, metrics against repetition."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from hepprune import metrics, training
 from hepprune.errors import DataError
+from hepprune.metrics import Conditions
 from hepprune.network import Activation, Dense, Input, Network
 from hepprune.pruning import curvature, gradients, masks, statistics
 from hepprune.sample import Sample
 from hepprune.search.effects import measure
 from hepprune.search.replay import Group
-from hepprune.task import TASKS, Binary, Classes, MultiLabel, Regression, Task, Tasks, find
+from hepprune.task import TASKS, Binary, Classes, MultiLabel, Reconstruction, Regression, Task, Tasks, find
 from hepprune.training import Fit
 
 N_JETS, N_IN, N_OUT = 12, 3, 2
 ONE_OUTPUT: dict[str, Task] = {
     "classes": Classes(),
+    "binary": Binary(),
     "multilabel": MultiLabel(),
     "mse": Regression(),
     "huber": Regression("huber", delta=0.7),
     "relative": Regression("relative"),
+    "reconstruction": Reconstruction(),
 }
 BOTH = Tasks({"label": Classes(), "momentum": Regression()}, {"momentum": 0.3})
 
@@ -42,12 +47,18 @@ def network(*, heads: int = 1, n_out: int = N_OUT) -> Network:
     return Network([*layers, dense("momentum", 4, 1)], sources | {"momentum": ("act",)}, ["label", "momentum"]).double()
 
 
+def n_out(task: Task) -> int:
+    """Return how many values the only output of a task has here."""
+    return 1 if isinstance(task, Binary) else N_IN if isinstance(task, Reconstruction) else N_OUT
+
+
 def targets(task: Task) -> Tensor:
-    """Return targets that make sense of two outputs."""
+    """Return targets that make sense of all outputs but those of a reconstruction."""
     rng = np.random.default_rng(3)
     if isinstance(task, Classes):
         return torch.tensor(rng.integers(0, N_OUT, N_JETS))
-    values = rng.integers(0, 2, (N_JETS, N_OUT)) if isinstance(task, MultiLabel) else 1 + rng.random((N_JETS, N_OUT))
+    shape = (N_JETS, n_out(task))
+    values = rng.integers(0, 2, shape) if isinstance(task, MultiLabel) else 1 + rng.random(shape)
     return torch.tensor(values, dtype=torch.float64)
 
 
@@ -56,7 +67,9 @@ def sample(task: Task, *, weighted: bool = False) -> Sample:
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(N_JETS, N_IN, generator=generator, dtype=torch.float64)
     weight = torch.rand(N_JETS, generator=generator, dtype=torch.float64) if weighted else None
-    y = (targets(Classes()), targets(Regression())[:, :1]) if isinstance(task, Tasks) else targets(task)
+    y: Tensor | tuple[Tensor, ...] = x.clone() if isinstance(task, Reconstruction) else targets(task)
+    if isinstance(task, Tasks):
+        y = (targets(Classes()), targets(Regression())[:, :1])
     return Sample(x, y, None if weight is None else weight / weight.mean(), task)
 
 
@@ -68,7 +81,7 @@ CASES = [
 
 
 def of(task: Task) -> Network:
-    return network(heads=2 if isinstance(task, Tasks) else 1)
+    return network(heads=2) if isinstance(task, Tasks) else network(n_out=n_out(task))
 
 
 def loss_of(net: Network, jets: Sample) -> float:
@@ -190,6 +203,27 @@ def test_the_error_of_a_weighted_mean_is_that_of_a_bootstrap() -> None:
     assert error == pytest.approx(float(np.std(again)), rel=0.15)
 
 
+@pytest.mark.parametrize("name", ["accuracy", "label_auc", "mean_squared_error", "mean_squared_relative_error"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_paired_error_of_every_primary_metric_is_that_of_a_bootstrap(name: str, *, weighted: bool) -> None:
+    rng, n = np.random.default_rng(4), 1000
+    truth = {"accuracy": rng.integers(0, 2, n), "label_auc": rng.integers(0, 2, (n, 1))}.get(
+        name, 1 + rng.random((n, 2))
+    )
+    first = (np.eye(2)[truth] if name == "accuracy" else truth) + rng.normal(size=(n, 2 if name != "label_auc" else 1))
+    second = first + 0.5 * rng.normal(size=first.shape)
+    weight, metric = rng.exponential(size=n) if weighted else np.ones(n), metrics.find(name)
+
+    def change(rows: Any) -> metrics.Score | Any:
+        return metrics.difference(*(metric(values[rows], truth[rows], weight[rows]) for values in (first, second)))
+
+    found = change(np.arange(n))
+    again = [change(rows).value for rows in rng.integers(0, n, (300, n))]
+    assert found.error == pytest.approx(float(np.std(again)), rel=0.2)
+    apart = np.hypot(*(metric(values, truth, weight).error for values in (first, second)))
+    assert found.error < apart  # the jets are the same
+
+
 @pytest.mark.parametrize(
     ("task", "y", "said"),
     [
@@ -224,6 +258,87 @@ def test_mistakes_end_in_one_sentence() -> None:
         Sample.from_arrays(np.zeros((3, 1)), [0, 1, 0], [1, -1, 1])
 
 
+SCORED = {
+    "classes": (Classes(), ["auc(1/0)", "rejection(0.5)", "calibration_error", "accuracy"]),
+    "multilabel": (MultiLabel(), ["auc(1)", "efficiency_at_background(30 %, 0)", "label_auc"]),
+    "regression": (Regression(), ["bias", "resolution(68 %, relative)", "mean_squared_relative_error"]),
+}
+
+
+@pytest.mark.parametrize("name", SCORED)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_task_takes_metrics_with_arguments_that_suit_it(name: str, *, weighted: bool) -> None:
+    task, names = SCORED[name]
+    rng = np.random.default_rng(4)
+    raw, weight = rng.normal(size=(200, 2)), rng.exponential(size=200) if weighted else None
+    truth = {"classes": rng.integers(0, 2, 200), "multilabel": rng.integers(0, 2, (200, 2)) * 1.0}
+    y = truth.get(name, 1 + rng.random((200, 2)))
+    jets = Sample.from_arrays(np.zeros((200, 1)), y, weight, task=task)
+    found = jets.scores((torch.tensor(raw),), names)
+    own = [each for each in task.metrics if each in names]
+    assert list(found) == own + [each for each in names if each not in own]
+    for each, score in found.items():
+        share = None if jets.weight is None else jets.weight.double().numpy()
+        expected = metrics.find(each)(raw, jets.truth, share)
+        assert (score.value, score.error) == pytest.approx((expected.value, expected.error))
+
+
+def test_conditions_fill_in_what_names_leave_out() -> None:
+    rng = np.random.default_rng(5)
+    y = rng.integers(0, 3, 3000)
+    raw = rng.normal(size=(3000, 3)) + np.eye(3)[y]
+    task = Classes(Conditions(classes=("minimum bias", "t", "W"), n_bunches=2760))
+    names = ["efficiency_at_rate(3 MHz, t/minimum bias)", "auc(t/W)"]
+    found = task.scores(raw, y, names=names)
+    same = Classes().scores(raw, y, names=["efficiency_at_rate(3 MHz, 1/0, n_bunches=2760)", "auc(1/2)"])
+    assert [each.value for each in found.values()] == [each.value for each in same.values()]
+    assert repr(task) == repr(Classes())  # what is kept under the task's name stays
+    both = Tasks({"label": task, "momentum": Regression()})
+    heads = (raw, raw[:, :1]), (y, raw[:, :1] + 1)
+    assert both.scores(*heads, names=["label.auc(t/W)", "momentum.bias"])["momentum.bias"].value == pytest.approx(-1)
+
+
+def test_metrics_that_do_not_suit_a_task_are_refused_before_anything_is_computed() -> None:
+    nothing: np.ndarray = np.zeros((0, 2))
+    for task, name in {
+        Classes(): "bias",
+        Regression(): "accuracy",
+        MultiLabel(): "resolution",
+        Reconstruction(): "label_auc",
+    }.items():
+        with pytest.raises(DataError, match=f"unknown metric '{name}'; choose one of"):
+            task.scores(nothing, nothing, names=[task.metrics[0], name])
+    for name in ("speed.bias", "label.bias", "bias"):
+        with pytest.raises(DataError, match="unknown metric"):
+            BOTH.scores((), (), names=[name])
+
+
+@pytest.mark.parametrize("task", [Reconstruction(), Reconstruction(conditions=Conditions(n_bunches=2760))])
+def test_an_autoencoder_is_judged_by_the_signal_it_loses(task: Reconstruction) -> None:
+    rng = np.random.default_rng(6)
+    signal = rng.random(2000) < 0.3
+    x = rng.normal(size=(2000, 4)) * (1 + signal[:, None])
+    jets = Sample.from_arrays(x, (x, signal), task=task)
+    net = training.multilayer_perceptron(4, (2,), 4, seed=1)
+    with torch.no_grad():
+        raw = net.raw(jets.x)
+    lost = ((raw[0].double().numpy() - jets.features.double().numpy()) ** 2).mean(axis=1)
+    found = jets.scores(raw, ["auc", "efficiency_at_background(10 %)", "auc(mu2)", "mean_squared_error"])
+    assert found["auc"].value == pytest.approx(roc_auc_score(signal, lost))
+    assert found["auc(mu2)"].value == pytest.approx(roc_auc_score(signal, (raw[0].double().numpy() ** 2).sum(axis=1)))
+    assert found["mean_squared_error"].value == pytest.approx(lost.mean())
+    assert float(jets.loss(raw)) == pytest.approx(lost.mean(), rel=1e-5)
+    fitted, _ = training.fit(net, jets, jets, settings=Fit(3, 500, 1e-2, quantised=False), teacher=net, seed=1)
+    assert loss_of(fitted, jets) < loss_of(net, jets)
+    assert len(jets.first(5).truth[1]) == 5
+    with pytest.raises(DataError, match="whether a jet is signal is 0 or 1"):
+        task.targets((x, 2 * signal))
+    with pytest.raises(DataError, match="whether it is signal"):
+        Sample.from_arrays(x, x, task=task).scores(raw, ["auc(mse)"])
+    with pytest.raises(DataError, match="whether it is signal"):
+        Sample.from_arrays(x, signal, task=Regression()).scores((raw[0][:, :1],), ["auc"])  # numbers are no labels
+
+
 def test_samples_of_other_labels_weights_or_tasks_have_other_keys() -> None:
     base = sample(Classes())
     others = [
@@ -234,6 +349,25 @@ def test_samples_of_other_labels_weights_or_tasks_have_other_keys() -> None:
     ]
     assert len({base.key, *(other.key for other in others)}) == 5
     assert base.key == sample(Classes()).key
+
+
+@pytest.mark.parametrize(
+    ("task", "want", "got", "same"),
+    [
+        (Classes(), [[0.1, 0.5], [0.2, 0.1], [0.3, 0.3]], [[0.4, 0.5], [0.1, 0.2], [0.9, 0.1]], [True, False, True]),
+        (MultiLabel(), [[0.1, -1.0], [0.5, -0.1]], [[2.0, -0.5], [0.5, 0.1]], [True, False]),
+        (Regression(), [[0.5, 1.0], [0.5, 1.0]], [[0.5, 1.0], [0.5, 1.25]], [True, False]),
+    ],
+)
+def test_firmware_agrees_where_it_says_the_same(
+    task: Task, want: list[list[float]], got: list[list[float]], same: list[bool]
+) -> None:
+    first, second = np.array(want), np.array(got)
+    assert task.agrees(first, second).tolist() == same
+    both = Tasks({"one": task, "other": Regression()})
+    other = np.arange(len(want), dtype=float)[:, None]
+    assert both.agrees((first, other), (second, other)).tolist() == same
+    assert not both.agrees((first, other), (second, other + 1)).any()
 
 
 def test_there_is_a_task_for_every_name() -> None:

@@ -2,12 +2,15 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from hepprune.cli.screen import AsJson, Screen, Workers, errors_in_one_sentence, workers
+
+if TYPE_CHECKING:
+    from hepprune.report.summary import Summary
 
 
 def run(
@@ -20,20 +23,32 @@ def run(
     with errors_in_one_sentence():
         from hepprune import pipeline
         from hepprune import recipe as recipes
+        from hepprune.errors import MeasurementAwaitedError
         from hepprune.report import summary as summaries
-        from hepprune.report import table
 
         screen = Screen()
         with workers(executor) as pool, screen.progress:
             place = build or recipe.parent / "build"
-            summary = pipeline.run(recipes.load(recipe), build=place, executor=pool, track=screen)
-        if as_json:
-            sys.stdout.write(summaries.to_json(summary) + "\n")
-            return
-        console = Console()
-        console.print(table.render(summary))
-        for name, path in summary.files.items():
-            console.print(f"{name}: {path}", soft_wrap=True, highlight=False)
+            try:
+                summary, awaited = pipeline.run(recipes.load(recipe), build=place, executor=pool, track=screen), None
+            except MeasurementAwaitedError as error:
+                summary, awaited = summaries.read(place / "summary.json"), error
+        _show(summary, as_json=as_json)
+        if awaited is not None:
+            raise awaited
+
+
+def _show(summary: "Summary", *, as_json: bool) -> None:
+    from hepprune.report import summary as summaries
+    from hepprune.report import table
+
+    if as_json:
+        sys.stdout.write(summaries.to_json(summary) + "\n")
+        return
+    console = Console()
+    console.print(table.render(summary))
+    for name, path in summary.files.items():
+        console.print(f"{name}: {path}", soft_wrap=True, highlight=False)
 
 
 def prepare() -> None:

@@ -1,7 +1,7 @@
 """Jets as arrays, and their split into training, validation and test samples without a leak."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,11 @@ IS_FILLED = "isfilled"
 
 @dataclass(frozen=True, eq=False)
 class Jets:
-    """Labelled jets, one per row; all arrays are read-only.
+    """Jets with what is known of them, one per row; all arrays are read-only.
 
     x is float32 (n_jets, n_features) or (n_jets, n_constituents, n_features); y int64 (n_jets,), an index into
-    `class_names`; weight float32 (n_jets,); event int64 (n_jets,), equal for jets of one collision.
+    `class_names`, 0 where there are none; weight float32 (n_jets,); event int64 (n_jets,), equal for jets of one
+    collision; targets float32 (n_jets, n_targets), numbers that are to be met.
     """
 
     x: NDArray[np.float32]
@@ -27,11 +28,20 @@ class Jets:
     event: NDArray[np.int64]
     feature_names: tuple[str, ...]
     class_names: tuple[str, ...]
+    targets: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
     def __post_init__(self) -> None:
-        for name, dtype in (("x", np.float32), ("y", np.int64), ("weight", np.float32), ("event", np.int64)):
+        if not self.targets.size:
+            object.__setattr__(self, "targets", np.zeros((len(self.y), 0), np.float32))
+        for name, dtype in (
+            ("x", np.float32),
+            ("y", np.int64),
+            ("weight", np.float32),
+            ("event", np.int64),
+            ("targets", np.float32),
+        ):
             object.__setattr__(self, name, _read_only(getattr(self, name), dtype))
-        rows = {name: len(getattr(self, name)) for name in ("x", "y", "weight", "event")}
+        rows = {name: len(getattr(self, name)) for name in ("x", "y", "weight", "event", "targets")}
         if len(set(rows.values())) != 1:
             raise DataError(f"the arrays of a jet sample differ in length: {rows}")
         if self.x.ndim not in {2, 3} or self.x.shape[-1] != len(self.feature_names):
@@ -43,7 +53,8 @@ class Jets:
 
     def take(self, rows: NDArray[Any]) -> "Jets":
         """Return the jets that an index array or a mask chooses."""
-        return replace(self, x=self.x[rows], y=self.y[rows], weight=self.weight[rows], event=self.event[rows])
+        names = ("x", "y", "weight", "event", "targets")
+        return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
 
 def split(jets: Jets, fractions: Sequence[float], *, seed: int) -> tuple[Jets, ...]:

@@ -6,14 +6,18 @@ arXiv:2507.04535).
 """
 
 import math
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hepprune.files import write_text
 from hepprune.fixed import FixedPoint
 
 _HARDWARE = (1, -1, -1)  # cost counts result bits, every addition is one level whatever its width
@@ -45,15 +49,83 @@ def is_constant(value: Any) -> bool:
     return bool(value.low == value.high)
 
 
-def multiply(values: list[Any], kernel: NDArray[np.float64], depth_slack: int) -> Sequence[Any]:
-    """Return variables @ kernel, (n_in, n_out), with up to `depth_slack` adder levels more than it needs."""
-    from numba.typed import List
+Product = Callable[[NDArray[np.float32], Sequence[Any]], Sequence[Any]]
+_PRODUCT: ContextVar[Product] = ContextVar("product")  # how matrices are multiplied while networks are traced
 
-    matrix = np.ascontiguousarray(kernel, dtype=np.float32)
-    intervals, latencies = List([value.qint for value in values]), List([float(value.latency) for value in values])
-    graph = cheapest_graph(matrix, qintervals=intervals, latencies=latencies, hard_dc=depth_slack)
-    product: Sequence[Any] = graph(np.array(values, dtype=object))
-    return product
+
+@dataclass(frozen=True)
+class _Solver:
+    """Multiplies by graphs, each solved once."""
+
+    depth_slack: int
+    graphs: dict[tuple[Any, ...], Any] = field(default_factory=dict)
+
+    def __call__(self, matrix: NDArray[np.float32], values: Sequence[Any]) -> Sequence[Any]:
+        """Return values @ matrix; for its graph counts of a latency how much later it is than the first."""
+        first = min(float(value.latency) for value in values)
+        ranges, delays = tuple(value.qint for value in values), tuple(float(value.latency) - first for value in values)
+        key = (matrix.shape, matrix.tobytes(), ranges, delays)
+        if key not in self.graphs:
+            self.graphs[key] = self._solved(matrix, ranges, delays)
+        product: Sequence[Any] = self.graphs[key](np.array(values, dtype=object))
+        return product
+
+    def _solved(self, matrix: NDArray[np.float32], ranges: Sequence[Any], delays: Sequence[float]) -> Any:
+        from numba.typed import List
+
+        return cheapest_graph(matrix, qintervals=List(ranges), latencies=List(delays), hard_dc=self.depth_slack)
+
+
+def _ranged(matrix: NDArray[np.float32], values: Sequence[Any]) -> Sequence[Any]:
+    """Return new variables of the range and step that values @ matrix have."""
+    from da4ml.trace import FixedVariable, HWConfig
+
+    ends = np.array([[float(value.low), float(value.high)] for value in values])
+    corners = matrix.T[:, :, None] * ends  # n_out, n_in, ends
+    whole = np.abs(matrix * 2.0**MAX_FRACTION).astype(np.int64)
+    last_places = np.where(whole, whole & -whole, 2.0**62) * 2.0**-MAX_FRACTION
+    steps = (last_places.T * [float(value.step) for value in values]).min(axis=1)
+    each = zip(corners.min(axis=2).sum(axis=1), corners.max(axis=2).sum(axis=1), steps, strict=True)
+    return [FixedVariable(*map(float, of), hwconf=HWConfig(*_HARDWARE)) for of in each]
+
+
+@contextmanager
+def solving(*, depth_slack: int) -> Iterator[None]:
+    """Solve each matrix once, with up to `depth_slack` adder levels beyond its minimum; -1 is any number."""
+    with _tracing(_Solver(depth_slack)):
+        yield
+
+
+@contextmanager
+def sizing() -> Iterator[None]:
+    """Solve no matrix: what they put out are new variables of the right range, of which no graph can be made."""
+    with _tracing(_ranged):
+        yield
+
+
+@contextmanager
+def _tracing(product: Product) -> Iterator[None]:
+    from da4ml.trace.fixed_variable import table_context
+
+    token, tables = _PRODUCT.set(product), table_context._tables  # noqa: SLF001 -- it would keep all for good
+    table_context._tables = {}  # noqa: SLF001
+    try:
+        yield
+    finally:
+        table_context._tables = tables  # noqa: SLF001
+        _PRODUCT.reset(token)
+
+
+def multiply(values: Sequence[Any], kernel: NDArray[np.float64]) -> Sequence[Any]:
+    """Return variables @ kernel, (n_in, n_out), while `solving` or `sizing`."""
+    return _PRODUCT.get()(np.ascontiguousarray(kernel, dtype=np.float32), values)
+
+
+def look_up(value: Any, outputs: NDArray[np.float64]) -> Any:
+    """Return what a table has for a variable, an output for every value it can have, in order, while `solving`."""
+    if is_constant(value) or outputs.min() == outputs.max():
+        return constant(float(outputs[0]))
+    return value.lookup(outputs)
 
 
 def cheapest_graph(kernel: Any, *, qintervals: Any, latencies: Any, hard_dc: int = -1, **_: Any) -> Any:
@@ -110,7 +182,49 @@ def write_verilog(logic: Any, folder: Path, *, top: str, levels: int, part: str,
 
     pipeline = to_pipeline(logic, levels, retiming=False)
     RTLModel(pipeline, top, folder, part_name=part, clock_period=clock_ns, print_latency=False).write()
+    _write_tables(folder / "src")
     return len(pipeline.solutions)
+
+
+_TABLE = re.compile(r'lookup_table #\((\d+), (\d+), "(table_[0-9a-f-]+)\.mem"\)')
+_MODULE = """\
+`timescale 1ns / 1ps
+
+module {name} (
+    input [{address}-1:0] in,
+    output reg [{width}-1:0] out
+);
+
+  always @(*) begin
+    case (in)
+{entries}
+    endcase
+  end
+
+endmodule
+"""
+
+
+def _write_tables(folder: Path) -> None:
+    """Make modules of the tables: whatever reads the Verilog then has them, and from wherever it runs."""
+    for stage in sorted(folder.glob("*_stage*.v")):
+        text = stage.read_text()
+        for address, width, table in set(_TABLE.findall(text)):
+            memory = folder / "memfiles" / f"{table}.mem"
+            write_text(folder / "static" / f"{_module(table)}.v", _table(memory, int(address), int(width)))
+        stage.write_text(_TABLE.sub(lambda found: _module(found[3]), text))
+    for memory in (folder / "memfiles").iterdir():
+        memory.unlink()
+
+
+def _module(table: str) -> str:
+    return table.replace("-", "_")
+
+
+def _table(memory: Path, address: int, width: int) -> str:
+    values = enumerate(memory.read_text().split())
+    entries = "\n".join(f"      {address}'h{place:x}: out = {width}'h{value};" for place, value in values)
+    return _MODULE.format(name=_module(memory.stem), address=address, width=width, entries=entries)
 
 
 def port_types(folder: Path) -> tuple[list[FixedPoint | None], list[FixedPoint | None]]:

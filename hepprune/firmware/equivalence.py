@@ -1,7 +1,7 @@
 """The proof that firmware and Network agree: bit for bit on real jets, and where they do not, in which layer first."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from hepprune.errors import EquivalenceError
 from hepprune.firmware import hls, layers, rtl, verilator
 from hepprune.firmware.hls import Features, Project
 from hepprune.firmware.rtl import Design
-from hepprune.network import Network, exact_activations, exact_logits
+from hepprune.network import Network, exact_activations
+from hepprune.task import Classes, Task, Tasks
 
 _JETS_TO_LOCATE = 100
 _TABLE_TOLERANCE = 0.05  # of the range of a layer's values
@@ -33,16 +34,17 @@ class Check:
     vectors: int
     mismatches: int
     first_layer: str | None
-    argmax_agreement: float
+    agreement: float
     tables: tuple[tuple[str, float], ...] = ()
 
 
-def against_csim(network: Network, project: Project, features: Features) -> Check:
+def against_csim(network: Network, project: Project, features: Features, task: Task | None = None) -> Check:
     """Compare the compiled hls4ml project with the network on features (n_jets, *shape), one array for each input.
 
     Outputs must agree bit for bit, and so must what reaches a layer that hls4ml computes from tables (a softmax, a
     recurrent layer), and what leaves such layers given what they put out. How far their own values are off is
-    reported, and the fraction of values for which firmware and network name the same class from end to end.
+    reported, and the fraction of jets of which firmware and network say the same from end to end, as the task of the
+    outputs understands it.
 
     Raises:
         EquivalenceError: a value differs, or a table is off by more than 5 % of the range of its values; the sentence
@@ -51,7 +53,7 @@ def against_csim(network: Network, project: Project, features: Features) -> Chec
     _ = layers.types(network)  # refuses what has no exact value
     double = network.clone().double()
     want, got = _values(double, features), hls.predictions(project, features)
-    agreement = _agreement(network, want, got)
+    agreement = _agreement(network, want, got, task)
     if project.tables or any(network[name].is_head for name in network.outputs):
         got = hls.trace(project, features)
         want = _values(double, features, known={name: got[name] for name in project.tables})
@@ -121,18 +123,30 @@ def _chosen(features: Features, jets: NDArray[np.int64]) -> Features:
     return features[jets] if isinstance(features, np.ndarray) else [values[jets] for values in features]
 
 
-def against_rtl(network: Network, design: Design, features: NDArray[Any]) -> Check:
-    """Compare the Verilog, simulated with one jet per clock, with the logits of the network; heads are left out.
+def against_rtl(network: Network, design: Design, features: Features) -> Check:
+    """Compare the Verilog, simulated with one jet per clock, with every output of the network; heads are left out.
 
     Raises:
-        EquivalenceError: a logit differs; the sentence names the first layer whose own Verilog differs, if any does.
+        EquivalenceError: a value differs; the sentence names the first layer whose own Verilog differs, if any does.
     """
-    want, got = exact_logits(network, features), _simulated(network, design, features)
+    values = exact_activations(network, features)
+    want, got = _joined(values, network.raw_outputs), _simulated(design, _ports(network, values))
     wrong = _wrong(want, got)
     jets = np.flatnonzero(wrong.any(axis=1))
-    layer = _first_translated(network, features[jets[:_JETS_TO_LOCATE]]) if len(jets) else None
-    agreement = float(_same_class(want, got).mean())
+    layer = _first_translated(network, _chosen(features, jets[:_JETS_TO_LOCATE])) if len(jets) else None
+    ends = np.cumsum([values[name][0].size for name in network.raw_outputs])[:-1]
+    pairs = zip(*(np.split(part, ends, axis=1) for part in (want, got)), strict=True)
+    agreement = float(np.concatenate([_same_class(*pair).ravel() for pair in pairs]).mean())
     return _passed(Check("rtl", len(want), int(wrong.sum()), layer, agreement), want.size, jets)
+
+
+def _joined(values: Mapping[str, NDArray[np.float64]], names: Iterable[str]) -> NDArray[np.float64]:
+    """Return the values of layers one after the other, as the ports of Verilog have them, (n_jets, n_values)."""
+    return np.concatenate([values[name].reshape(len(values[name]), -1) for name in names], axis=1)
+
+
+def _ports(network: Network, values: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    return _joined(values, [layer.name for layer in network.inputs])
 
 
 def _wrong(want: NDArray[np.float64], got: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -142,13 +156,13 @@ def _wrong(want: NDArray[np.float64], got: NDArray[np.float64]) -> NDArray[np.bo
     return np.not_equal(want, got).reshape(len(want), -1)
 
 
-def _agreement(network: Network, want: Mapping[str, Any], got: Mapping[str, NDArray[np.float64]]) -> float:
-    """Return the fraction of values whose largest entry is the same one, over all outputs."""
-    same = []
-    for name, found in got.items():
-        logits = want[network.sources[name][0] if network[name].is_head else name]
-        same.append(_same_class(logits, found).ravel())
-    return float(np.concatenate(same).mean())
+def _agreement(
+    network: Network, want: Mapping[str, Any], got: Mapping[str, NDArray[np.float64]], task: Task | None
+) -> float:
+    """Return the fraction of jets of which firmware says the same in the sense of the task, without one of classes."""
+    raw, found = tuple(want[name] for name in network.raw_outputs), tuple(got[name] for name in network.outputs)
+    judged = task or Tasks(dict.fromkeys(network.outputs, Classes()))
+    return float(judged.agrees(raw, found).mean())
 
 
 def _same_class(want: NDArray[np.float64], got: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -170,8 +184,7 @@ def _passed(check: Check, n_outputs: int, jets: NDArray[np.int64]) -> Check:
     )
 
 
-def _simulated(network: Network, design: Design, features: NDArray[Any]) -> NDArray[np.float64]:
-    quantised = exact_activations(network, features)[network.input.name]
+def _simulated(design: Design, quantised: NDArray[np.float64]) -> NDArray[np.float64]:
     return verilator.simulate(verilator.build(design), quantised)
 
 
@@ -183,15 +196,16 @@ def _first_traced(double: Network, project: Project, features: Features) -> str 
     return next((name for name in exact if not np.array_equal(want[name], got[name])), None)
 
 
-def _first_translated(network: Network, features: NDArray[Any]) -> str | None:
+def _first_translated(network: Network, features: Features) -> str | None:
     """Return the first layer whose value differs in Verilog written afresh, with every layer's value as an output."""
     want = exact_activations(network, features)
-    names = list(want)[1:]
+    inputs = {layer.name for layer in network.inputs}
+    names = [name for name in want if name not in inputs]
     with tempfile.TemporaryDirectory(prefix="hepprune-") as folder:
         fresh = rtl.write_verilog(
             rtl.probe(network), Path(folder) / "probe", name="probe", levels_per_cycle=4, part="xcvu13p", clock_ns=5.0
         )
-        got = _simulated(network, fresh, features)
-    ends = np.cumsum([want[name].shape[1] for name in names])
+        got = _simulated(fresh, _ports(network, want))
+    ends = np.cumsum([want[name][0].size for name in names])
     parts = zip(names, np.split(got, ends[:-1], axis=1), strict=True)
-    return next((name for name, values in parts if not np.array_equal(want[name], values)), None)
+    return next((name for name, values in parts if not np.array_equal(_joined(want, [name]), values)), None)

@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import numpy as np
-
 from hepprune.errors import NetworkError
 from hepprune.firmware import equivalence, hls, layers, rtl
 from hepprune.firmware.equivalence import Check
@@ -14,6 +12,7 @@ from hepprune.hardware.cost import reuse
 from hepprune.hardware.resources import Measurement
 from hepprune.hardware.targets import Target
 from hepprune.network import Network, Weighted, identity
+from hepprune.task import Task
 
 T = TypeVar("T")
 # Returns what a folder holds of that type and key, or what the call writes there.
@@ -67,8 +66,10 @@ class Route(Protocol):
     def build(self, built: Built, folder: Path, order: Order, *, keep: Keep[Any]) -> Built:
         """Add the firmware of a network, written into a folder or what `keep` finds there; what is built stays."""
 
-    def prove(self, built: Built, features: hls.Features) -> Check:
+    def prove(self, built: Built, features: hls.Features, task: Task | None = None) -> Check:
         """Compare the firmware with its network, bit for bit, on features (n_jets, *shape), one array for each input.
+
+        Where outputs pass tables, how far both agree is in the sense of the task, without one in that of classes.
 
         Raises:
             EquivalenceError: a value differs.
@@ -103,14 +104,12 @@ class Rtl:
         design = keep(rtl.Design, folder, key, write)
         return replace(built, solution=design.solved, design=design)
 
-    def prove(self, built: Built, features: hls.Features) -> Check:
+    def prove(self, built: Built, features: hls.Features, task: Task | None = None) -> Check:
         """Simulate the Verilog, one jet per clock."""
+        del task  # Verilog has no tables
         if built.design is None:
             raise NetworkError("there is no Verilog to simulate")
-        arrays = [features] if isinstance(features, np.ndarray) else features
-        if len(arrays) != 1:
-            raise NetworkError(f"Verilog is simulated on one input, and here are {len(arrays)}")
-        return equivalence.against_rtl(built.network, built.design, arrays[0])
+        return equivalence.against_rtl(built.network, built.design, features)
 
 
 @dataclass(frozen=True)
@@ -148,12 +147,12 @@ class Hls:
         key = [identity(network), order.name, target.name, target.period_ns, strategy]
         return replace(built, project=keep(hls.Project, folder, key, write))
 
-    def prove(self, built: Built, features: hls.Features) -> Check:
+    def prove(self, built: Built, features: hls.Features, task: Task | None = None) -> Check:
         """Compile the C simulation and run it."""
         if built.project is None:
             raise NetworkError("there is no HLS project to simulate")
         hls.compile(built.project)
-        return equivalence.against_csim(built.network, built.project, features)
+        return equivalence.against_csim(built.network, built.project, features, task)
 
 
 def _moved(layer: Weighted, strategy: str) -> str | None:

@@ -3,8 +3,8 @@
 Each constant matrix becomes shared additions of shifted inputs, without a DSP (Sun et al., arXiv:2507.04535).
 """
 
-import functools
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,16 @@ from hepprune.errors import NetworkError
 from hepprune.firmware import adders, names, tracing
 from hepprune.firmware.folders import check_names, replacing_folder
 from hepprune.firmware.names import Names
+from hepprune.firmware.tracing.base import Values, array
 from hepprune.fixed import FixedPoint
 from hepprune.network import Dense, Input, Network, Node
+
+_STAND_IN = FixedPoint(8, 4)  # for the type of values that nobody knows
 
 
 @dataclass(frozen=True)
 class Solution:
-    """An adder graph from input port to logits: da4ml's `CombLogic`, its cost in LUT, its depth in adder levels."""
+    """An adder graph from input ports to outputs: da4ml's `CombLogic`, its cost in LUT, its depth in adder levels."""
 
     logic: Any
     cost: float
@@ -68,49 +71,46 @@ def solve(network: Network, *, depth_slack: int = 2) -> Solution:
     Raises:
         NetworkError: a layer has no fixed-point form, or is wider than da4ml can represent.
     """
-    values = _values(network, depth_slack)
-    ports, outputs = (
-        [value for name in names for value in values[name]]
-        for names in ([layer.name for layer in network.inputs], network.raw_outputs)
-    )
-    return _solution(ports, outputs)
+    return _solved(network, lambda _: network.raw_outputs, depth_slack)
 
 
 def probe(network: Network) -> Solution:
     """Return an adder graph that puts out the value of every layer before any head, in the order they run."""
-    values, inputs = _values(network, depth_slack=2), [layer.name for layer in network.inputs]
-    ports = [value for name in inputs for value in values[name]]
-    return _solution(ports, [value for name, layer in values.items() if name not in inputs for value in layer])
+    inputs = {layer.name for layer in network.inputs}
+    return _solved(network, lambda values: [name for name in values if name not in inputs], 2)
 
 
 def refusals(network: Network) -> dict[str, str]:
-    """Return why layers cannot be traced, with what helps, by their names; nothing is solved for it.
+    """Return why layers cannot be traced, with what helps, by their names; no matrix is solved for it.
 
-    What flows are constants, of a network without weights, so that no rule has a matrix to solve.
+    Behind a layer that is refused flow variables of its result type, or of any where it has none.
     """
-    bare, reasons = network.clone().double(), dict[str, str]()
-    for kernel in bare.kernels:
-        kernel.digit_limit.zero_()
+    reasons = dict[str, str]()
 
-    def attempt(node: Node, *arriving: list[Any]) -> list[Any]:
+    def attempt(node: Node, *arriving: Values) -> Values:
         try:
-            return tracing.trace(node, *arriving, depth_slack=0)
+            return tracing.trace(node, *arriving)
         except NetworkError as problem:
             reasons[node.name] = str(problem)
-            return [adders.constant(0.0)] * math.prod(node.shape)
+        kind = node.results[-1] if node.results else None
+        known = kind if isinstance(kind, FixedPoint) else _STAND_IN
+        return array((adders.port(known) for _ in range(math.prod(node.shape))), node.shape)
 
-    bare.interpret(attempt, until=bare.raw_outputs)
+    with adders.sizing(), torch.no_grad():
+        network.clone().double().interpret(attempt, until=network.raw_outputs)
     return reasons
 
 
-def _values(network: Network, depth_slack: int) -> dict[str, list[Any]]:
+@torch.no_grad()
+def _solved(network: Network, outputs: Callable[[Iterable[str]], Iterable[str]], depth_slack: int) -> Solution:
+    """Return the graph from the inputs to those of the traced layers that `outputs` names."""
     double = network.clone().double()  # float32 would round half-way weights differently from `exact_logits`
-    rule = functools.partial(tracing.trace, depth_slack=depth_slack)
-    return double.interpret(rule, until=double.raw_outputs)
-
-
-def _solution(ports: list[Any], outputs: list[Any]) -> Solution:
-    logic = adders.graph(ports, outputs)
+    inputs = [layer.name for layer in double.inputs]
+    with adders.solving(depth_slack=depth_slack):
+        values = double.interpret(tracing.trace, until=(*double.raw_outputs, *inputs))
+        logic = adders.graph(
+            *([value for name in names for value in values[name].flat] for names in (inputs, outputs(values)))
+        )
     return Solution(logic, float(logic.cost), float(max(logic.out_latency)))
 
 

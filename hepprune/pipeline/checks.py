@@ -2,17 +2,16 @@
 
 import numpy as np
 
-from hepprune.data import root
 from hepprune.errors import NetworkError, RecipeError, unknown
 from hepprune.firmware.folders import check_names
 from hepprune.firmware.routes import ROUTES
 from hepprune.hardware import cost
 from hepprune.network import BatchNorm, Dense, Input, Layer, Network, ReLU, precision
 from hepprune.network.layers import Shared
-from hepprune.pipeline import budgets, feedback, firmware, taggers
+from hepprune.pipeline import budgets, feedback, taggers, tools
 from hepprune.pipeline.context import Context
 from hepprune.pruning import plan
-from hepprune.recipe import Data, Recipe
+from hepprune.recipe import Recipe
 from hepprune.synthesis import yosys
 
 _EXAMPLES = 64  # jets of noise, to choose types by
@@ -34,13 +33,13 @@ def check(context: Context, stage: str) -> Network | None:
     if stage == "yosys":
         yosys.family(target.part_name)
     budgets.check(target, feedback.asked(context))
-    _check_columns(recipe.data)
+    _check_columns(recipe)
     model = taggers.model_of(recipe)
     if model is not None:
         check_model(model, str(recipe.model.file))
     tagger = taggers.untrained(recipe, model)
     _check_bits(tagger, recipe)
-    typed = _typed(tagger, recipe)
+    typed = taggers.as_built(_typed(tagger, recipe), recipe)
     cost.estimate(typed, target, strategy=recipe.strategy, stage=stage)  # or it says what has no price
     _check_routes(typed, recipe)
     _check_pruning(tagger, recipe)
@@ -84,17 +83,17 @@ def _refusal(network: Network, layer: Layer) -> str | None:
     return None
 
 
-def _check_columns(data: Data) -> None:
+def _check_columns(recipe: Recipe) -> None:
     """Refuse columns that are missing or of the wrong kind, as the first row shows them."""
-    root.read(data.file, features=data.features, label=data.label, classes=data.classes, event=data.event, max_jets=1)
+    taggers.read_columns(recipe, max_jets=1)
 
 
 def _check_bits(tagger: Network, recipe: Recipe) -> None:
-    typed = {layer.name: layer for layer in tagger if isinstance(layer, Dense | ReLU)}
+    typed = {layer.name: layer for layer in tagger if precision.takes_bits(layer)}
     for name, bits in recipe.model.bits.layers.items():
         if name not in typed:
             raise RecipeError(f"model.bits.layers: {unknown('layer', name, typed)}")
-        if bits < 2 and isinstance(typed[name], Dense):
+        if bits < 2 and typed[name].kernels:
             raise RecipeError(f"model.bits.layers: the weights of '{name}' take 2 bits or more, one of them the sign")
 
 
@@ -109,7 +108,7 @@ def _typed(tagger: Network, recipe: Recipe) -> Network:
 def _check_routes(typed: Network, recipe: Recipe) -> None:
     """Refuse layers that a route of the recipe's strategy cannot build, all of them by name."""
     reasons: dict[str, str] = {}
-    for route in firmware.routes(recipe.strategy):
+    for route in tools.routes(recipe):
         reasons = ROUTES[route].refusals(typed, strategy=recipe.strategy) | reasons
     if reasons:
         raise NetworkError(f"strategy '{recipe.strategy}' cannot build this network: {'; '.join(reasons.values())}")

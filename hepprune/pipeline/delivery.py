@@ -1,6 +1,7 @@
 """What feeds a delivered design: scaler.json, the same as a C header, and test jets with the outputs expected."""
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from hepprune.interface import Feature, InputPort, Interface, OutputPort, Word
 from hepprune.network import Network, exact_logits
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.taggers import Samples
+from hepprune.task import Classes, Task
 
 _JETS = 1000  # in the patterns
 
@@ -35,9 +37,9 @@ def write(context: Context, network: Network, jets: Samples, design: Design) -> 
 
 def describe(context: Context, network: Network, scaler: Scaler, design: Design) -> Interface:
     """Return which raw feature becomes which bits of a network's Verilog, and what its output bits mean."""
-    classes, shape = context.recipe.data.classes, network.input.features_shape
+    (output,), shape = context.recipe.outputs.values(), network.input.features_shape
     values = _value_names(scaler.feature_names, network.input.n_features)
-    arriving, leaving = patterns.layout(design, inputs=values, outputs=classes)
+    arriving, leaving = patterns.layout(design, inputs=values, outputs=output.values)
     return Interface(
         name=context.recipe.name,
         top=design.top,
@@ -47,9 +49,18 @@ def describe(context: Context, network: Network, scaler: Scaler, design: Design)
         interval_cycles=design.interval_cycles,
         inputs=(_input(network, scaler, shape, arriving),),
         outputs=(
-            OutputPort(name=network.raw_output, shape=(len(classes),), meaning="class logits", words=tuple(leaving)),
+            OutputPort(
+                name=network.raw_output,
+                shape=(len(output.values),),
+                meaning=_meaning(output.task),
+                words=tuple(leaving),
+            ),
         ),
     )
+
+
+def _meaning(task: Task) -> Literal["class logits", "values"]:
+    return "class logits" if isinstance(task, Classes) else "values"
 
 
 def _input(network: Network, scaler: Scaler, shape: tuple[int, ...], arriving: list[Word]) -> InputPort:

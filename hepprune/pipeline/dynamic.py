@@ -23,6 +23,7 @@ from hepprune.pruning.dynamic import Work
 from hepprune.report import curves
 from hepprune.report.curves import Curve, Level
 from hepprune.scores import Stated, label, means
+from hepprune.task import Classes
 
 KINDS = ("exits", "threshold", "top_k")
 CONFIDENCES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.1)
@@ -88,6 +89,8 @@ def study(
     if kind not in KINDS:
         raise RecipeError(unknown("kind of dynamic pruning", kind, KINDS))
     recipe = recipes.load(file)
+    if kind == "exits" and not isinstance(recipe.meaning, Classes):
+        raise RecipeError("jets leave early by the probability of a class; exits are for the task classes alone")
     context = Context(recipe, targets.load(recipe.target), build, track)
     jets = taggers.read_jets(context)
     n_networks = {"exits": 1, "threshold": len(STRENGTHS), "top_k": len(FRACTIONS)}[kind]
@@ -120,12 +123,7 @@ class _Bench:
 
     def start(self) -> Network:
         """Return the float network that all kinds start from."""
-        sizes = (
-            self.jets.train.features.shape[1],
-            self.context.recipe.model.hidden,
-            len(self.context.recipe.data.classes),
-        )
-        return training.multilayer_perceptron(*sizes, seed=self.seed)
+        return taggers.dense(self.context.recipe, seed=self.seed)
 
     def train(self, network: Network, penalty: training.Penalty | None, label: str, *, quantised: bool) -> Network:
         """Return the network trained in float, and under the recipe's quantisers if asked."""

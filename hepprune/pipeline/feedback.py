@@ -2,16 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 
 from hepprune.errors import BudgetMissedError, ReportError
 from hepprune.firmware.routes import Built
-from hepprune.hardware import calibration, cost
-from hepprune.hardware.calibration import Calibration
+from hepprune.hardware import calibration
 from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources, figure
 from hepprune.network import Network
 from hepprune.pipeline import evidence
 from hepprune.pipeline.context import Context
+from hepprune.pipeline.pricing import price_at
 from hepprune.pipeline.taggers import Samples
 from hepprune.scores import headline
 from hepprune.search import greedy, moves
@@ -88,13 +87,6 @@ def resolve(context: Context, baseline_lut: float) -> Budget:
     return replace(budget, resources=replace(budget.resources, lut=float(int(share * baseline_lut))))
 
 
-def price_at(context: Context, stage: str, known: Calibration | None = None) -> moves.Price:
-    """Return the price of a network on the recipe's target at a stage, calibrated where something was measured."""
-    return partial(
-        cost.estimate, target=context.target, strategy=context.recipe.strategy, stage=stage, calibration=known
-    )
-
-
 def until_measured(context: Context, start: Start, *, stage: str, measure: Measure, pairs: Pairs) -> list[Turn]:
     """Return the turns of the loop, the last of which is measured at `stage` to meet the budget, or awaits that.
 
@@ -105,7 +97,7 @@ def until_measured(context: Context, start: Start, *, stage: str, measure: Measu
     """
     turns: list[Turn] = []
     network, before, raw = start.network, pairs(), price_at(context, stage)
-    least, allowed = raw(evidence.smallest(network)), context.recipe.budget.max_losses
+    least, allowed = raw(evidence.smallest(network)), context.recipe.max_losses
     for _ in range(context.recipe.synthesis.max_iterations):
         own = [(raw(turn.network), turn.measurement) for turn in turns if turn.measurement is not None]
         known = calibration.fit([*before, *own]) if before or own else None
@@ -139,15 +131,15 @@ def complete(budget: Budget, measured: Measurement) -> Measurement:
 
 def _search(context: Context, start: Start, network: Network, budget: Budget, price: moves.Price) -> Outcome:
     """Search on from a network; a search that is resumed has only a little to take and does it in few stages."""
-    wanted, resumed = context.recipe.search, network is not start.network
+    resumed = network is not start.network
     trust = {(curve.layer, curve.granularity): curve.trust for curve in start.curves}
     problem = Problem(
         start.jets.train,
         start.jets.validation,
         budget,
         price,
-        moves.PerKernel(trust, wanted.granularities),
-        wanted.settings(context.recipe.model.training.batch_size, stages=_RESUMED_STAGES if resumed else None),
+        moves.PerKernel(trust, context.recipe.granularities),
+        context.recipe.settings(stages=_RESUMED_STAGES if resumed else None),
         context.recipe.seed,
         start.tagger,
     )

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
 import hepprune
 from hepprune import stored, synthesis
+from hepprune.errors import MeasurementAwaitedError
 from hepprune.files import content_hash
 from hepprune.firmware import equivalence, rtl
 from hepprune.firmware.routes import ROUTES, Built, Order
@@ -22,11 +24,6 @@ from hepprune.synthesis import ledger
 T = TypeVar("T")
 
 
-def routes(strategy: str) -> tuple[str, ...]:
-    """Return the names of the routes that a strategy takes: what is measured comes by the first of them."""
-    return ("rtl", "hls") if strategy == "distributed_arithmetic" else ("hls",)
-
-
 def solve(context: Context, network: Network) -> rtl.Solved:
     """Return the exact adder-graph cost of a network."""
     return context.store.value(rtl.Solved, "solved", identity(network), lambda: rtl.solve(network).solved)
@@ -37,19 +34,14 @@ def solved(context: Context, network: Network) -> Built:
     return Built(network=network, solution=solve(context, network))
 
 
-def lut(context: Context, built: Built) -> float:
-    """Return the LUT that the network's own route costs it: exact, of its adder graph."""
-    return (built.solution or solve(context, built.network)).lut
-
-
 def build(context: Context, network: Network, jets: Samples) -> Built:
     """Write a network's firmware by the first route of the recipe's strategy, and prove that it is the network's."""
-    return _by(routes(context.recipe.strategy)[0], context, Built(network=network), jets)
+    return _by(tools.routes(context.recipe)[0], context, Built(network=network), jets)
 
 
 def deliver(context: Context, built: Built, jets: Samples) -> Built:
     """Return what was built with what else a run delivers: firmware and proof by every route of the strategy."""
-    for name in routes(context.recipe.strategy):
+    for name in tools.routes(context.recipe):
         built = _by(name, context, built, jets)
     return built
 
@@ -69,14 +61,15 @@ def _by(name: str, context: Context, built: Built, jets: Samples) -> Built:
             context.target.levels_per_cycle,
             context.recipe.strategy,
         ]
-        check = context.store.value(equivalence.Check, f"{route.kind}-check", key, lambda: route.prove(built, vectors))
+        prove = partial(route.prove, built, vectors, jets.test.task)
+        check = context.store.value(equivalence.Check, f"{route.kind}-check", key, prove)
     return replace(built, checks=(*built.checks, check))
 
 
 def written(context: Context, built: Built, name: str) -> Built:
     """Return what was built with the firmware of a route, not yet proved; what is on disk already is described."""
     recipe, own = context.recipe, identity(built.network)
-    folder = {"rtl": f"verilog/{own}", "hls": f"hls/{own}" if routes(recipe.strategy)[0] == "hls" else "hls"}[name]
+    folder = {"rtl": f"verilog/{own}", "hls": f"hls/{own}" if not tools.is_rtl(recipe) else "hls"}[name]
     order = Order(name=recipe.name, target=context.target, strategy=recipe.strategy)
     return ROUTES[name].build(built, context.build.resolve() / folder, order, keep=_described)
 
@@ -88,7 +81,10 @@ def _described(kind: type[T], folder: Path, key: list[Any], write: Callable[[], 
 
 
 def measure(context: Context, network: Network, *, jets: Samples, book: ledger.Ledger) -> Built:
-    """Build a network, prove the build equal to it, and have it measured by synthesis; the ledger keeps the figures."""
+    """Build a network, prove the build equal to it, and have it measured by synthesis; the ledger keeps the figures.
+
+    What another machine is to measure comes back without figures until they are in the ledger.
+    """
     tool = tools.chosen(context.recipe)
     built = build(context, network, jets)
     key = _key(context, network, tool)
@@ -99,15 +95,20 @@ def measure(context: Context, network: Network, *, jets: Samples, book: ledger.L
     if tool.name == elsewhere.NAME:
         book.record_design(key, context.recipe.name)
         book.record_estimate(key, predicted)
-        whole = written(context, built, "hls")
-        folders = [part.folder for part in (whole.design, whole.project) if part is not None]
-        raise elsewhere.awaited(key, tool.stage, context.build, folders)
+        return built
     if tool.needs_hls:
         built = written(context, built, "hls")
     with context.step(f"synthesis ({tool.name})"):
         measured = tool.run(job(context, built))
     book.record(key, context.recipe.name, estimate=predicted, measurement=measured)
     return replace(built, measurement=measured)
+
+
+def awaited(context: Context, built: Built) -> MeasurementAwaitedError:
+    """Return the error that says what of a design to synthesise on another machine, and how to go on after it."""
+    tool = tools.chosen(context.recipe)
+    folders = [part.folder for part in (built.design, built.project) if part is not None]
+    return elsewhere.awaited(_key(context, built.network, tool), tool.stage, context.build, folders)
 
 
 def _key(context: Context, network: Network, tool: synthesis.Tool) -> str:

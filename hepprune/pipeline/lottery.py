@@ -22,6 +22,7 @@ from hepprune.sample import Sample
 from hepprune.scores import label, primary
 from hepprune.studies import lottery
 from hepprune.studies.lottery import Game, Point, Trial
+from hepprune.task import Classes
 from hepprune.training import Fit
 
 LENET = (300, 100)  # LeCun et al. 1998; on digits of 64 pixels as on MNIST's 784
@@ -72,7 +73,7 @@ def play(
     name, hidden, game = _game(source, build, track)
     fit = game.fit if epochs is None else replace(game.fit, epochs=epochs)
     game = replace(game, fit=fit, sparsity=sparsity, rounds=rounds, rewind_epochs=rewind_epochs)
-    sizes = (game.train.features.shape[1], *hidden, int(game.train.truth.max()) + 1)
+    sizes = (game.train.features.shape[1], *hidden, _n_out(game.train))
     with track(f"lottery on {name}", lottery.n_trainings(game, len(seeds))) as advance:
         draw = partial(_drawn, sizes)
         trials = lottery.play(
@@ -85,6 +86,11 @@ def play(
     result = Result(name, hepprune.__version__, sizes, *sample, fit, within, sparsest, points, trials, files)
     write_json(build / f"lottery_{name}.json", asdict(result))
     return result
+
+
+def _n_out(sample: Sample) -> int:
+    y = sample.truth
+    return int(y.max()) + 1 if isinstance(sample.task, Classes) else int(y.shape[1])
 
 
 def _drawn(sizes: tuple[int, ...], seed: int) -> Network:

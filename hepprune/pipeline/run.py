@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from hepprune.firmware.folders import check_folder
+from hepprune.firmware.routes import Built
 from hepprune.hardware import targets
 from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources
-from hepprune.pipeline import checks, evidence, feedback, firmware, outcome, taggers, tools
+from hepprune.network import Network
+from hepprune.pipeline import checks, evidence, feedback, firmware, outcome, pricing, taggers, tools
 from hepprune.pipeline.context import Context, Track, silent
 from hepprune.pipeline.locking import locked
 from hepprune.recipe import Recipe
@@ -25,6 +27,7 @@ def run(recipe: Recipe, *, build: Path, executor: Executor | None = None, track:
 
     Raises:
         BudgetMissedError: the budget, or the accuracy it must be met at, cannot be reached; the state is kept.
+        MeasurementAwaitedError: another machine is to measure the design; summary.json has all but that.
         HeppruneError: something in the recipe, the data or the machine is wrong.
     """
     check_folder(build)
@@ -43,11 +46,11 @@ def _run(context: Context) -> Summary:
         baseline = taggers.baseline(context, jets, model)
         pruned = taggers.pruned(context, baseline, jets)
         curves = taggers.sensitivities(context, pruned, jets)
-        with context.step("compiling the solver, once per environment"):
-            compiled()
-    with context.step("solving the baseline's adder graph"):
-        whole = firmware.solved(context, baseline)
-        budget = feedback.resolve(context, firmware.lut(context, whole))
+        if tools.is_rtl(recipe):
+            with context.step("compiling the solver, once per environment"):
+                compiled()
+    whole = _whole(context, baseline)
+    budget = feedback.resolve(context, pricing.lut(context, whole))
     start = feedback.Start(baseline, jets, curves, budget, pruned)
     with Ledger(build / "ledger.sqlite") as book:
         measure = partial(firmware.measure, context, jets=jets, book=book)
@@ -66,8 +69,17 @@ def _run(context: Context) -> Summary:
         )
     summary = replace(summary, files=files, seconds=dict(context.seconds))
     summaries.write(summary, build / "summary.json")
-    evidence.check_met(summary.compressed_minus_baseline.scores, recipe.budget.max_losses)
+    evidence.check_met(summary.compressed_minus_baseline.scores, recipe.max_losses)
+    if compressed.measurement is None:
+        raise firmware.awaited(context, compressed)
     return summary
+
+
+def _whole(context: Context, baseline: Network) -> Built:
+    if not tools.is_rtl(context.recipe):
+        return pricing.whole(context, baseline)
+    with context.step("solving the baseline's adder graph"):
+        return pricing.whole(context, baseline)
 
 
 def compare(recipe: Recipe, *, build: Path, track: Track = silent) -> dict[str, Any]:
@@ -77,16 +89,18 @@ def compare(recipe: Recipe, *, build: Path, track: Track = silent) -> dict[str, 
     and only what they know is limited: LUT, latency and II.
     """
     context = Context(recipe, targets.load(recipe.target), build, track)
-    model = checks.check(context, "da4ml")
+    stage = pricing.own_stage(recipe)
+    model = checks.check(context, stage)
     jets = taggers.read_jets(context)
     baseline = taggers.baseline(context, jets, model)
     curves = taggers.sensitivities(context, baseline, jets)
-    solved = firmware.solved(context, baseline)
-    whole = feedback.resolve(context, firmware.lut(context, solved))
-    budget = Budget(whole.latency_ns, whole.interval_cycles, Resources(lut=whole.resources.lut))
+    solved = pricing.whole(context, baseline)
+    whole = feedback.resolve(context, pricing.lut(context, solved))
+    known = Budget(whole.latency_ns, whole.interval_cycles, Resources(lut=whole.resources.lut))
+    budget = known if tools.is_rtl(recipe) else whole
     start = feedback.Start(baseline, jets, curves, budget)
-    measure = partial(firmware.solved_as_measured, context)
-    turns = feedback.until_measured(context, start, stage="da4ml", measure=measure, pairs=list)
+    measure = partial(firmware.solved_as_measured if tools.is_rtl(recipe) else pricing.whole, context)
+    turns = feedback.until_measured(context, start, stage=stage, measure=measure, pairs=list)
     searched = turns[-1].built
     uniform = outcome.pruned_uniformly(context, baseline, jets, searched)
     gap = outcome.compare(searched.network, uniform.network, jets)

@@ -8,7 +8,7 @@ from typing import Any
 
 from hepprune import frontends
 from hepprune import recipe as recipes
-from hepprune.errors import NetworkError
+from hepprune.errors import DataError, NetworkError, unknown
 from hepprune.files import write_text
 from hepprune.hardware import targets
 from hepprune.hardware.resources import RESOURCES, Budget
@@ -29,6 +29,7 @@ from hepprune.search.plans.pricing import Pricing, latency_limit
 from hepprune.search.plans.settling import EXHAUSTED, Settled, settle
 from hepprune.search.plans.variants import Workshop
 from hepprune.store import Journal
+from hepprune.task import Classes, Tasks
 
 STATISTICS_JETS = 16_384
 _FEWEST = 120  # plans that are priced of networks of any size
@@ -129,8 +130,18 @@ def _read(named: tuple[str, Any], data: Path | tuple[Sample, Sample], settings: 
     train, test = jets(data)[::2] if isinstance(data, Path) else data  # validation jets lie between them
     for sample in (train, test):
         check(network, sample, model=name, data=data if isinstance(data, Path) else "data")
+        _check_metric(sample, settings)
     workshop = Workshop.of(network, train.first(STATISTICS_JETS), criterion=settings.criterion)
     return Model(name, given, workshop, train.first(settings.n_jets), test)
+
+
+def _check_metric(sample: Sample, settings: Settings) -> None:
+    """Refuse a metric that is none of the jets' task; one of several classes may be any that is registered."""
+    task, metric = sample.task, settings.metric
+    if isinstance(task, Tasks):
+        raise DataError("plans are judged by one output, and these jets have targets of several")
+    if isinstance(metric, str) and metric not in task.metrics and not isinstance(task, Classes):
+        raise DataError(unknown("metric", metric, task.metrics))
 
 
 def _table(model: Model, target: Target, settings: Settings, journal: Journal, track: Track) -> Table:

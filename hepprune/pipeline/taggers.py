@@ -1,23 +1,29 @@
 """The first half of a run: jets, the baseline tagger, what each layer can give."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hepprune import frontends, training
 from hepprune.data import jets as jet_samples
 from hepprune.data import root, scaling
-from hepprune.errors import RecipeError
+from hepprune.data.jets import Jets
+from hepprune.errors import DataError, RecipeError, unknown
 from hepprune.files import content_hash
-from hepprune.network import Network, identity, precision
+from hepprune.network import Activation, Network, Weighted, identity, precision
 from hepprune.pipeline.context import Context
 from hepprune.pruning import statistics
 from hepprune.pruning.folding import fold_batch_norm
 from hepprune.recipe import Recipe
+from hepprune.recipe.outputs import Output
 from hepprune.sample import Sample
 from hepprune.search import sensitivity
 from hepprune.studies import iterative
+from hepprune.task import Classes, MultiLabel, Reconstruction
 
 _TYPE_JETS = 20_000  # enough to see the tails that integer bits are chosen from
 _STATISTICS_JETS = 16_384
@@ -25,44 +31,110 @@ _STATISTICS_JETS = 16_384
 
 @dataclass(frozen=True)
 class Samples:
-    """Scaled jets, split by event; `key` names them by content, `scaler` turns raw features into these."""
+    """Scaled jets, split by event; `key` names them by content, `scalers` turn raw features into each input's."""
 
     train: Sample
     validation: Sample
     test: Sample
-    scaler: scaling.Scaler
+    scalers: dict[str, scaling.Scaler]
     key: str
+
+    @property
+    def scaler(self) -> scaling.Scaler:
+        """What turns raw features into those of the only input.
+
+        Raises:
+            DataError: there are several inputs.
+        """
+        if len(self.scalers) != 1:
+            raise DataError(f"the jets have {len(self.scalers)} inputs where one is expected")
+        return next(iter(self.scalers.values()))
 
 
 def read_jets(context: Context) -> Samples:
     """Read, split and scale the recipe's jets."""
-    wanted = context.recipe.data
+    recipe, wanted = context.recipe, context.recipe.data
+    fractions = (1 - wanted.validation - wanted.test, wanted.validation, wanted.test)
     with context.step("reading jets") as advance:
-        jets = root.read(
-            wanted.file,
-            features=wanted.features,
-            label=wanted.label,
-            classes=wanted.classes,
-            event=wanted.event,
-            max_jets=wanted.max_jets,
-        )
-        fractions = (1 - wanted.validation - wanted.test, wanted.validation, wanted.test)
-        train, validation, test = jet_samples.split(jets, fractions, seed=context.recipe.seed)
-        scaler = scaling.SCALERS[wanted.scaler](train)
-        parts = tuple(Sample.from_arrays(scaler.apply(part).x, part.y) for part in (train, validation, test))
-        advance(note=f"{len(train.y):,} to train, {len(validation.y):,} to validate, {len(test.y):,} to test")
+        read = read_columns(recipe, max_jets=wanted.max_jets)
+        split = {name: jet_samples.split(jets, fractions, seed=recipe.seed) for name, jets in read.items()}
+        scalers = {name: scaling.SCALERS[wanted.scaler](train) for name, (train, *_) in split.items()}
+        scaled = ({name: scalers[name].apply(parts[index]) for name, parts in split.items()} for index in range(3))
+        parts = tuple(_sample(recipe, inputs) for inputs in scaled)
+        advance(note=f"{len(parts[0]):,} to train, {len(parts[1]):,} to validate, {len(parts[2]):,} to test")
     key = content_hash([part.key for part in parts])
-    return Samples(train=parts[0], validation=parts[1], test=parts[2], scaler=scaler, key=key)
+    return Samples(train=parts[0], validation=parts[1], test=parts[2], scalers=scalers, key=key)
+
+
+def read_columns(recipe: Recipe, *, max_jets: int | None) -> dict[str, Jets]:
+    """Return the recipe's jets as each input sees them, row for row the same."""
+    wanted = recipe.data
+    labelled = any(output.reads_label for output in recipe.outputs.values())
+    read = partial(
+        root.read,
+        wanted.file,
+        label=wanted.label if labelled else None,
+        classes=wanted.classes or ("no", "yes"),
+        targets=wanted.target_columns,
+        event=wanted.event,
+        weight=wanted.weight,
+        max_jets=max_jets,
+    )
+    columns = wanted.columns.items()
+    return {name: read(features=each.features, n_constituents=each.n_constituents) for name, each in columns}
+
+
+def _sample(recipe: Recipe, inputs: dict[str, Jets]) -> Sample:
+    first = next(iter(inputs.values()))
+    y = tuple(_targets(output, first, recipe.data.target_columns) for output in recipe.outputs.values())
+    x, weight = tuple(jets.x for jets in inputs.values()), first.weight if recipe.data.weight else None
+    return Sample.from_arrays(x, y if len(y) > 1 else y[0], weight, task=recipe.meaning)
+
+
+def _targets(output: Output, jets: Jets, columns: tuple[str, ...]) -> NDArray[Any]:
+    """Return what an output is to learn: columns, the label, or the features."""
+    if output.reads_label:
+        return jets.y
+    if isinstance(output.task, Reconstruction):
+        return jets.x
+    return jets.targets[:, [columns.index(name) for name in output.columns]]
 
 
 def baseline(context: Context, jets: Samples, model: Network | None) -> Network:
     """Train the unpruned, quantised tagger, or take the `model` that the recipe brings, quantised where it is float."""
     recipe = context.recipe
     own = None if model is None else identity(model)
-    key = [recipe.model.model_dump(), recipe.seed, len(recipe.data.classes), jets.key, own]
+    key = [
+        recipe.model.model_dump(),
+        recipe.seed,
+        [len(each.values) for each in recipe.outputs.values()],
+        jets.key,
+        own,
+    ]
     epochs = recipe.model.training.float_epochs + recipe.model.training.epochs
     with context.step("training the baseline", epochs) as advance:
-        return context.store.network("baseline", key, lambda: _train(recipe, model, jets, advance))
+        trained = context.store.network("baseline", key, lambda: _train(recipe, model, jets, advance))
+    return as_built(trained, recipe)
+
+
+def as_built(network: Network, recipe: Recipe) -> Network:
+    """Return a network whose layers know the strategy and reuse factors that the recipe builds them with.
+
+    Raises:
+        RecipeError: a layer that has a reuse factor there is not in the network.
+    """
+    wanted = recipe.reuse_factor
+    layers = {layer.name: layer for layer in network if isinstance(layer, Weighted)}
+    factors = wanted if isinstance(wanted, dict) else dict.fromkeys(layers if wanted else (), wanted)
+    for name in factors:
+        if name not in layers:
+            raise RecipeError(f"reuse_factor: {unknown('layer', name, layers)}")
+    if recipe.strategy == "distributed_arithmetic":
+        return network
+    knobs = {name: {"strategy": recipe.strategy, "reuse_factor": factor} for name, factor in factors.items()}
+    return network.replacing(
+        {name: layer.rebuilt(**{"strategy": recipe.strategy, **knobs.get(name, {})}) for name, layer in layers.items()}
+    )
 
 
 def model_of(recipe: Recipe) -> Network | None:
@@ -78,15 +150,19 @@ def untrained(recipe: Recipe, model: Network | None) -> Network:
     """Return what the recipe's tagger begins as: its model with batch norms folded, or without one a new network.
 
     Raises:
-        NetworkError: a batch norm cannot be folded.
-        RecipeError: the model takes other features, or tells other classes apart, than the recipe names.
+        RecipeError: the model takes other features, or puts out other values, than the recipe names.
     """
     if model is None:
-        sizes = len(recipe.data.features), recipe.model.hidden, len(recipe.data.classes)
-        return training.multilayer_perceptron(*sizes, seed=recipe.seed)
+        return dense(recipe, seed=recipe.seed)
     tagger = fold_batch_norm(model)
     _check_fits(tagger, recipe)
     return tagger
+
+
+def dense(recipe: Recipe, *, seed: int) -> Network:
+    """Return a float network of the recipe's hidden sizes, drawn from a seed."""
+    (columns,), (output,) = recipe.data.columns.values(), recipe.outputs.values()
+    return training.multilayer_perceptron(len(columns.features), recipe.model.hidden, len(output.values), seed=seed)
 
 
 def _train(recipe: Recipe, given: Network | None, jets: Samples, advance: Any) -> Network:
@@ -103,12 +179,32 @@ def _train(recipe: Recipe, given: Network | None, jets: Samples, advance: Any) -
 
 
 def _check_fits(tagger: Network, recipe: Recipe) -> None:
-    n_in, n_out = tagger.input.n_features, tagger.widths[tagger.raw_output]
-    if (n_in, n_out) != (len(recipe.data.features), len(recipe.data.classes)):
+    inputs, outputs, file = recipe.data.columns, recipe.outputs, recipe.model.file
+    shapes = [layer.features_shape for layer in tagger.inputs]
+    n_out = [tagger.widths[name] for name in tagger.raw_outputs]
+    wanted = [each.shape for each in inputs.values()], [len(each.values) for each in outputs.values()]
+    if (shapes, n_out) != wanted:
+        what = "classes" if isinstance(recipe.meaning, Classes) else "values"
         raise RecipeError(
-            f"'{recipe.model.file}' takes {n_in} features and gives {n_out} classes, "
-            f"the recipe names {len(recipe.data.features)} and {len(recipe.data.classes)}"
+            f"'{file}' takes {_told(shapes)} features and gives {_told(n_out)} {what}, "
+            f"the recipe names {_told(wanted[0])} and {_told(wanted[1])}"
         )
+    _check_names("inputs", [layer.name for layer in tagger.inputs], list(inputs), file=file)
+    _check_names("outputs", list(tagger.outputs), list(outputs), file=file)
+    for name, output in zip(tagger.raw_outputs, outputs.values(), strict=True):
+        last = tagger[name]
+        if isinstance(output.task, MultiLabel) and isinstance(last, Activation) and last.function == "sigmoid":
+            raise RecipeError(f"'{file}' ends in the sigmoid '{name}', and is judged by its logits; take it off")
+
+
+def _check_names(what: str, own: list[str], named: list[str], *, file: str | None) -> None:
+    if len(named) > 1 and own != named:
+        raise RecipeError(f"'{file}' has the {what} {', '.join(own)}, the recipe names {', '.join(named)}")
+
+
+def _told(sizes: Sequence[Any]) -> str:
+    """Return "16", or "(16, 4) and 3"."""
+    return " and ".join(str(s[0]) if isinstance(s, tuple) and len(s) == 1 else str(s) for s in sizes)
 
 
 def pruned(context: Context, tagger: Network, jets: Samples) -> Network:
@@ -127,7 +223,7 @@ def pruned(context: Context, tagger: Network, jets: Samples) -> Network:
 
 def sensitivities(context: Context, tagger: Network, jets: Samples) -> tuple[sensitivity.SensitivityCurve, ...]:
     """Return how the loss reacts to pruning each layer alone, at every granularity the search may use."""
-    granularities = context.recipe.search.granularities
+    granularities = [name for name in context.recipe.granularities if name in sensitivity.CUTS]
     total = len(sensitivity.cuttable(tagger, granularities)) * len(sensitivity.LEVELS)
 
     def analyse() -> tuple[sensitivity.SensitivityCurve, ...]:

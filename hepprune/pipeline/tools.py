@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from hepprune import synthesis
-from hepprune.errors import RecipeError
+from hepprune.errors import RecipeError, ToolMissingError
 from hepprune.files import content_hash, write_text
 from hepprune.firmware import programs, verilator
 from hepprune.hardware import cost
@@ -19,11 +19,22 @@ from hepprune.recipe import Recipe
 _WARM_UP = "from hepprune.firmware import rtl; rtl.warm_up(); from hepprune.synthesis import yosys; yosys.warm_up()"
 
 
+def routes(recipe: Recipe) -> tuple[str, ...]:
+    """Return the names of the routes that the recipe's strategy takes: what is measured comes by the first of them."""
+    return ("rtl", "hls") if recipe.strategy == "distributed_arithmetic" else ("hls",)
+
+
+def is_rtl(recipe: Recipe) -> bool:
+    """Return whether what is measured is Verilog that needs no HLS."""
+    return routes(recipe)[0] == "rtl"
+
+
 def check(recipe: Recipe) -> synthesis.Tool:
     """Return the synthesis tool; refuse to start where a program is missing that the run would need in the end."""
     for program in ("g++", "make", "bash"):
         programs.require(program, what="the proof that firmware and network agree")
-    verilator.check()
+    if is_rtl(recipe):
+        verilator.check()
     tool = chosen(recipe)
     if tool.stage not in (known := cost.PRIOR_RATIOS[recipe.strategy]):
         raise RecipeError(
@@ -31,13 +42,25 @@ def check(recipe: Recipe) -> synthesis.Tool:
             f"'{recipe.strategy}' ({', '.join(known)} are); put Vitis on PATH, or have it measured on another machine "
             "(`synthesis: {tool: elsewhere, stage: csynth}`), or take strategy distributed_arithmetic"
         )
+    if not (is_rtl(recipe) or tool.needs_hls or tool.name == elsewhere.NAME):
+        raise RecipeError(
+            f"synthesis.tool '{tool.name}' takes Verilog, and strategy '{recipe.strategy}' makes an HLS project; take "
+            "vitis, vitis_vivado or elsewhere, or strategy distributed_arithmetic"
+        )
     return tool
 
 
 def chosen(recipe: Recipe) -> synthesis.Tool:
-    """Return the tool that measures, which may be on another machine."""
+    """Return the tool that measures; HLS projects wait for another machine's where no vendor's is installed here."""
     wanted = recipe.synthesis
-    return elsewhere.tool(wanted.stage) if wanted.tool == elsewhere.NAME else synthesis.choose(wanted.tool)
+    if wanted.tool == elsewhere.NAME:
+        return elsewhere.tool(wanted.stage)
+    if wanted.tool != "auto" or is_rtl(recipe):
+        return synthesis.choose(wanted.tool)
+    try:
+        return synthesis.choose("auto", hls=True)
+    except ToolMissingError:
+        return elsewhere.tool()
 
 
 @contextmanager

@@ -148,7 +148,7 @@ class Wholes:
     @torch.no_grad()
     def _score(self, model: Model, network: Network) -> Score:
         """Return the metric of a network in a model's place, on the jets that choose."""
-        return scored(self.settings.measure, network.logits(model.sample.x), model.sample.truth)
+        return scored(self.settings.measure, network.logits(model.sample.x), model.sample)
 
     def _key(self, plan: Plan) -> list[Any]:
         chosen = [[pick.model, pick.layer, str(pick.option)] for pick in plan.picks]

@@ -51,6 +51,11 @@ def groups(kernel: Kernel, granularity: str) -> Tensor:
     return places // size
 
 
+def members(kernel: Kernel, granularity: str, chosen: Tensor) -> Tensor:
+    """Return the weights, by row-major index, of the groups that are chosen."""
+    return torch.nonzero(torch.isin(groups(kernel, granularity), chosen)).flatten()
+
+
 def _rows_in_a_word(kernel: Kernel) -> int:
     """Return how many DSP rows lie side by side in block RAM: a word's, or two words' where one is not filled."""
     if kernel.type is None:

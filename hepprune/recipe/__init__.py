@@ -1,14 +1,15 @@
 """recipe.yaml -> Recipe: everything one run needs, checked before anything starts; unknown keys are refused."""
 
+from hepprune.recipe.data import Data
+from hepprune.recipe.outputs import Head
 from hepprune.recipe.reading import load, pruning
+from hepprune.recipe.recipe import Recipe
 from hepprune.recipe.sections import (
     Bits,
     Checks,
-    Data,
     Limits,
     Model,
     Prune,
-    Recipe,
     Search,
     Synthesis,
     Training,
@@ -18,6 +19,7 @@ __all__ = [
     "Bits",
     "Checks",
     "Data",
+    "Head",
     "Limits",
     "Model",
     "Prune",

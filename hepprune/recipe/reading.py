@@ -9,7 +9,8 @@ from pydantic import BaseModel, ValidationError
 
 from hepprune import documents
 from hepprune.errors import RecipeError
-from hepprune.recipe.sections import Prune, Recipe
+from hepprune.recipe.recipe import Recipe
+from hepprune.recipe.sections import Prune
 
 _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")  # package.module:factory
 
@@ -50,11 +51,13 @@ def _sentence(problem: ValidationError) -> str:
 def _first(problem: ValidationError) -> str:
     """Return the first fault in one sentence, with the place and the keys known there."""
     fault = problem.errors()[0]
-    place = ".".join(str(part) for part in fault["loc"])
+    place = ".".join(str(part) for part in fault["loc"] if part)
     if fault["type"] != "extra_forbidden":
-        return f"{place}: {fault['msg']}"
+        return f"{place}: {fault['msg']}" if place else fault["msg"].removeprefix("Value error, ")
     section: type[BaseModel] = Recipe
     for part in fault["loc"][:-1]:
+        if str(part) not in section.model_fields:  # a name that a recipe gives: of an output
+            continue
         annotation = section.model_fields[str(part)].annotation
         kinds = (annotation, *get_args(annotation))
         section = next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), section)

@@ -3,58 +3,21 @@
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from hepprune.errors import NetworkError, unknown
 from hepprune.fixed import FixedPoint
-from hepprune.hardware.cost import COST_MODELS, measured
 from hepprune.metrics import METRICS
 from hepprune.network.precision import Precision
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning import importance, schedules, selection
-from hepprune.pruning.masks import GRANULARITIES
+from hepprune.recipe.base import Fraction, Positive, Section
 from hepprune.search.plans.solvers import SOLVERS
 from hepprune.search.stages import Settings
 from hepprune.training import Fit
 
-Positive = Annotated[int, Field(ge=1)]
-Fraction = Annotated[float, Field(gt=0, le=1)]
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Data(_Section):
-    """Which jets: a ROOT tree, its columns, and how they are split by event and scaled."""
-
-    file: str
-    features: tuple[str, ...] = Field(min_length=1)
-    label: str = "label"
-    event: str = "event"
-    classes: tuple[str, ...] = Field(min_length=2)
-    validation: Annotated[float, Field(gt=0, lt=1)] = 0.15
-    test: Annotated[float, Field(gt=0, lt=1)] = 0.25
-    max_jets: Positive | None = None
-    scaler: Literal["standard", "power_of_two", "none"] = "power_of_two"
-
-    @model_validator(mode="after")
-    def _leave_jets_to_train_on(self) -> "Data":
-        if self.validation + self.test >= 1:
-            raise ValueError("validation and test leave no jets to train on")
-        return self
-
-    @model_validator(mode="after")
-    def _name_everything_once(self) -> "Data":
-        for kind, names in {"feature": self.features, "class": self.classes}.items():
-            if again := next((name for name in names if names.count(name) > 1), None):
-                raise ValueError(f"the {kind} '{again}' is named twice")
-        if self.label in self.features:
-            raise ValueError(f"the label '{self.label}' is among the features, and would tell the class of every jet")
-        return self
-
-
-class Bits(_Section):
+class Bits(Section):
     """Bits per value; `layers` holds exceptions by layer name (dense_1, relu_1, ...)."""
 
     inputs: str = "ap_fixed<8,4,AP_RND,AP_SAT>"
@@ -76,7 +39,7 @@ class Bits(_Section):
         return Precision(FixedPoint.parse(self.inputs), self.weights, self.activations, self.overflow, self.layers)
 
 
-class Training(_Section):
+class Training(Section):
     """How the baseline is trained: first in float, then under its quantisers."""
 
     float_epochs: Positive = 20
@@ -89,7 +52,7 @@ class Training(_Section):
         return Fit(epochs, self.batch_size, self.learning_rate, quantised=quantised)
 
 
-class Model(_Section):
+class Model(Section):
     """The baseline: hidden sizes to train, or the file of a trained one."""
 
     hidden: tuple[Positive, ...] = (64, 32, 32)
@@ -98,8 +61,11 @@ class Model(_Section):
     training: Training = Field(default_factory=Training)
 
 
-class Limits(_Section):
-    """The budget; `lut_of_baseline` is a fraction of the unpruned baseline's LUTs (its solved adder graph)."""
+class Limits(Section):
+    """The budget; `lut_of_baseline` is a fraction of the unpruned baseline's LUTs (its solved adder graph).
+
+    `max_loss` is what may be lost of metrics on the baseline, by their names; `max_accuracy_loss` is that of accuracy.
+    """
 
     latency_ns: Annotated[float, Field(gt=0)] | None = None
     interval_cycles: Positive | None = None
@@ -108,12 +74,8 @@ class Limits(_Section):
     ff: Annotated[float, Field(ge=0)] | None = None
     dsp: Annotated[float, Field(ge=0)] | None = None
     bram18: Annotated[float, Field(ge=0)] | None = None
-    max_accuracy_loss: Annotated[float, Field(gt=0, le=1)] = 0.01
-
-    @property
-    def max_losses(self) -> dict[str, float]:
-        """What may be lost of each metric on the baseline."""
-        return {"accuracy": self.max_accuracy_loss}
+    max_loss: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    max_accuracy_loss: Fraction | None = None
 
     @model_validator(mode="after")
     def _limit_lut_once(self) -> "Limits":
@@ -122,12 +84,15 @@ class Limits(_Section):
         return self
 
 
-class Search(_Section):
-    """How the search goes, see search.stages; `solver`: what `hepprune search` plans with, see search.plans.solvers."""
+class Search(Section):
+    """How the search goes, see search.stages; `solver`: what `hepprune search` plans with, see search.plans.solvers.
+
+    Without `granularities` it chooses among what pays under the recipe's strategy, see search.moves.
+    """
 
     stages: Annotated[int, Field(ge=2)] = 12
     step: Fraction = 0.08
-    granularities: tuple[str, ...] = GRANULARITIES
+    granularities: tuple[str, ...] | None = None
     fine_tune_epochs: Positive = 8
     settle_epochs: Positive = 240
     trim_epochs: Positive = 20
@@ -143,26 +108,19 @@ class Search(_Section):
             raise ValueError(unknown("solver", name, SOLVERS))
         return name
 
-    @field_validator("granularities")
-    @classmethod
-    def _are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if not names or not set(names) <= set(GRANULARITIES):
-            raise ValueError(f"granularities are {', '.join(GRANULARITIES)}")
-        return names
-
-    def settings(self, batch_size: int, *, stages: int | None = None) -> Settings:
-        """Return the settings as the search takes them."""
+    def settings(self, batch_size: int, *, digits: bool, stages: int | None = None) -> Settings:
+        """Return the settings as the search takes them; `digits` says whether single ones are chosen."""
         return Settings(
             stages or self.stages,
             self.step,
-            digits="digit" in self.granularities,
+            digits=digits,
             fine_tune=Fit(self.fine_tune_epochs, batch_size, self.learning_rate),
             settle=Fit(self.settle_epochs, batch_size, self.settle_learning_rate),
             trim=Fit(self.trim_epochs, batch_size, self.trim_learning_rate),
         )
 
 
-class Prune(_Section):
+class Prune(Section):
     """Pruning by one method before the search, or alone with `hepprune prune recipe.yaml`; see studies.iterative.
 
     `schedule` is a name, with `sparsity` reached after `rounds`, or the sparsities after each round themselves.
@@ -187,10 +145,10 @@ class Prune(_Section):
             "method": importance.CRITERIA,
             "scope": selection.SCOPES,
             "normalisation": selection.NORMALISATIONS,
-            "monitor": ("loss", *METRICS),
+            "monitor": ("loss", *METRICS),  # of one of several outputs, after a dot
         }
         for kind, known in tables.items():
-            if getattr(self, kind) not in known:
+            if getattr(self, kind).rpartition(".")[2] not in known:
                 raise ValueError(unknown(kind, getattr(self, kind), known))
         try:
             granularities.parse(self.granularity)
@@ -212,7 +170,7 @@ class Prune(_Section):
         return {**self.model_dump(exclude=tuned), "fine_tune": fine_tune}
 
 
-class Synthesis(_Section):
+class Synthesis(Section):
     """Which tool measures, and how often the search may go on after a measurement over budget.
 
     With `tool: elsewhere` the run stops at each design that has to be measured on another machine, at `stage`.
@@ -229,35 +187,8 @@ class Synthesis(_Section):
         return self
 
 
-class Checks(_Section):
+class Checks(Section):
     """How many jets each equality is proved on."""
 
     csim_vectors: Positive = 10_000
     rtl_vectors: Positive = 2_000
-
-
-class Recipe(_Section):
-    """One run from jets to measured firmware."""
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
-    seed: Annotated[int, Field(ge=0)] = 1
-    target: str = "generic_vu13p"
-    strategy: str = "distributed_arithmetic"
-    data: Data
-    model: Model = Field(default_factory=Model)
-    budget: Limits
-    prune: Prune | None = None
-    search: Search = Field(default_factory=Search)
-    synthesis: Synthesis = Field(default_factory=Synthesis)
-    checks: Checks = Field(default_factory=Checks)
-
-    @field_validator("strategy")
-    @classmethod
-    def _has_a_cost_model(cls, name: str) -> str:
-        if name in measured.DEVICES:
-            raise ValueError(
-                f"'{name}' measures on this machine and makes no firmware; use `hepprune latency --on {name}`"
-            )
-        if name not in COST_MODELS:
-            raise ValueError(unknown("strategy", name, COST_MODELS))
-        return name

@@ -72,18 +72,19 @@ def pareto(summary: Summary, path: Path) -> list[Path]:
             ("uniform", summary.uniform, summary.uniform_minus_baseline, "v"),
             ("hepprune", summary.compressed, summary.compressed_minus_baseline, "*"),
         )
+        kind = "estimated" if summary.compressed.solved_lut is None else "solved"
         for name, tagger, gap, marker in named:
             axes.errorbar(
-                tagger.solved_lut,
+                tagger.lut,
                 scale * gap.scores[metric].value,
                 yerr=scale * gap.scores[metric].error,
                 fmt=marker,
                 markersize=12 if marker == "*" else 7,
                 capsize=3,
                 zorder=3,
-                label=f"{name} (test, solved LUT, errors paired)",
+                label=f"{name} (test, {kind} LUT, errors paired)",
             )
-        axes.plot(summary.baseline.solved_lut, 0, "s", color="black", markersize=7, label="baseline")
+        axes.plot(summary.baseline.lut, 0, "s", color="black", markersize=7, label="baseline")
         axes.axhline(0, color="black", linewidth=0.8)
         if "lut" in summary.budget:
             axes.axvline(summary.budget["lut"], color="black", linestyle="--", label="budget")
@@ -119,8 +120,10 @@ def resource_bars(summary: Summary, path: Path) -> list[Path]:
         return save(figure, path)
 
 
-def sensitivity_map(labels: Sequence[str], levels: Sequence[float], changes: Any, path: Path) -> list[Path]:
-    """Draw the loss change (n_curves, n_levels) of pruning one layer alone, in 1e-3 nat, and return the files."""
+def sensitivity_map(
+    labels: Sequence[str], levels: Sequence[float], changes: Any, path: Path, *, unit: str = "nat"
+) -> list[Path]:
+    """Draw the loss change (n_curves, n_levels) of pruning one layer alone, in 1e-3 of its unit; return the files."""
     from matplotlib.colors import SymLogNorm
 
     values = 1000 * np.asarray(changes, dtype=float)
@@ -134,5 +137,5 @@ def sensitivity_map(labels: Sequence[str], levels: Sequence[float], changes: Any
             colour = "white" if abs(value) > 0.3 * largest else "black"
             axes.text(column, row, f"{value:.1f}", ha="center", va="center", fontsize=9, color=colour)
         axes.set(xlabel="fraction cut")
-        figure.colorbar(image, label="loss change [$10^{-3}$ nat]")
+        figure.colorbar(image, label=f"loss change [$10^{{-3}}$ {unit}]")
         return save(figure, path)

@@ -25,7 +25,10 @@ FIGURES = {
 
 @dataclass(frozen=True)
 class Cost:
-    """Figures of a design: at which stage and by which tool, cells, latency, interval; an unknown is left out."""
+    """Figures of a design: at which stage and by which tool, cells, latency, interval; an unknown is left out.
+
+    An estimate has the `uncertainty` of its figures, one standard deviation each, by their names.
+    """
 
     stage: str
     tool: str | None = None
@@ -38,6 +41,7 @@ class Cost:
     latency_ns: float | None = None
     interval_cycles: int | None = None
     clock: str | None = None
+    uncertainty: dict[str, float] | None = None
 
     @classmethod
     def of(cls, figures: Estimate | Measurement) -> "Cost":
@@ -47,11 +51,18 @@ class Cost:
             stage=figures.stage,
             tool=f"{figures.tool} {figures.version}" if isinstance(figures, Measurement) else None,
             clock=figures.clock if isinstance(figures, Measurement) else None,
+            uncertainty=None if isinstance(figures, Measurement) else _uncertainty(figures),
             latency_cycles=figures.latency_cycles,
             latency_ns=figures.latency_ns,
             interval_cycles=figures.interval_cycles,
             **{name: value if measured else round(value, 1) for name, value in figures.resources.known().items()},
         )
+
+
+def _uncertainty(figures: Estimate) -> dict[str, float]:
+    found = {name: round(value, 1) for name, value in figures.uncertainty.known().items()}
+    cycles = figures.latency_error_cycles
+    return found if cycles is None else found | {"latency_ns": round(cycles * figures.clock_ns, 1)}
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,11 @@ class Tagger:
     solved_lut: float | None = None
     solved_depth: float | None = None
     measured: Cost | None = None
+
+    @property
+    def lut(self) -> float:
+        """The LUT at which networks are compared: of the solved adder graph, or as estimated."""
+        return (self.estimate.lut or 0.0) if self.solved_lut is None else self.solved_lut
 
 
 @dataclass(frozen=True)
@@ -92,7 +108,7 @@ class Checks:
     csim_mismatches: int | None = None
     rtl_vectors: int | None = None
     rtl_mismatches: int | None = None
-    csim_argmax_agreement: float | None = None
+    csim_agreement: float | None = None
 
 
 @dataclass(frozen=True)

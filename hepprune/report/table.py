@@ -25,12 +25,19 @@ def _networks(summary: Summary) -> Table:
         **{scores.label(name): _scores(name, taggers) for name in summary.baseline.scores},
         "neurons": ["-".join(map(str, t.layer_sizes)) for t in taggers],
         "non-zero weights": [f"{t.nonzero_weights:,}" for t in taggers],
-        "LUT (solved adder graph)": [f"{t.solved_lut:,.0f}" for t in taggers],
-        "adder levels": [f"{t.solved_depth:.0f}" for t in taggers],
+        "LUT (solved adder graph)": [_whole(t.solved_lut) for t in taggers],
+        "LUT (estimated)": ["" if t.solved_lut else _figure(t.estimate, "lut") for t in taggers],
+        "DSP (estimated)": ["" if t.solved_lut else _figure(t.estimate, "dsp") for t in taggers],
+        "adder levels": [_whole(t.solved_depth) for t in taggers],
     }
     for label, cells in rows.items():
-        table.add_row(label, *cells)
+        if any(cells):
+            table.add_row(label, *cells)
     return table
+
+
+def _whole(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f}"
 
 
 def _scores(name: str, taggers: Iterable[Tagger]) -> list[str]:
@@ -56,8 +63,8 @@ def _budget(summary: Summary) -> Table:
 
 
 def _figure(cost: Cost, name: str) -> str:
-    value = getattr(cost, name)
-    return "" if value is None else f"{value:,.0f}"
+    value, doubt = getattr(cost, name), (cost.uncertainty or {}).get(name)
+    return "" if value is None else f"{value:,.0f}" + (f" ± {doubt:,.0f}" if doubt else "")
 
 
 def _lines(summary: Summary) -> list[Text]:

@@ -96,10 +96,9 @@ def _judged(
 ) -> tuple[Score, Score, Score]:
     """Return the scores of loss, primary metric and metric of a network's values."""
     raw = tuple(values[name].double() for name in network.raw_outputs)
-    weight = None if sample.weight is None else sample.weight.double().numpy()
-    loss = metrics.mean(sample.task.each(raw, sample.y).numpy(), weight)
+    loss = metrics.mean(sample.task.each(raw, sample.y).numpy(), sample.weights)
     (primary,) = sample.scores(raw, sample.task.metrics[:1]).values()
-    return loss, primary, scored(metric, raw[0], sample.truth) if metric else loss
+    return loss, primary, scored(metric, raw[0], sample) if metric else loss
 
 
 def _check_finite(effects: Sequence[Effect], group: Group) -> None:
@@ -170,22 +169,22 @@ def _means(chunks: Sequence[_Sums], n_jets: int) -> list[tuple[Difference, Diffe
 
 def _whole(chunks: Sequence[_Tally], groups: Sequence[Group], sample: Sample, metric: Metric) -> list[list[Difference]]:
     """Return the difference in any metric, from the logits of all jets."""
-    labels = sample.truth
-    reference = scored(metric, torch.cat([chunk.logits[0][:, 0] for chunk in chunks]), labels)
+    reference = scored(metric, torch.cat([chunk.logits[0][:, 0] for chunk in chunks]), sample)
     found = []
     for index, group in enumerate(groups, start=1):
         logits = [torch.cat([chunk.logits[index][:, place] for chunk in chunks]) for place in range(len(group))]
-        found.append([metrics.difference(scored(metric, each, labels), reference) for each in logits])
+        found.append([metrics.difference(scored(metric, each, sample), reference) for each in logits])
     return found
 
 
-def scored(metric: Metric, logits: Tensor, labels: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Score:
-    """Return a metric's score of logits (n_jets, n_classes).
+def scored(metric: Metric, values: Tensor, sample: Sample) -> Score:
+    """Return a metric's score of the only raw output (n_jets, n_out); it is given weights where the jets have some.
 
     Raises:
         DataError: it is no score with a value per jet, or not finite.
     """
-    found = metric(logits.double().numpy(), labels)
+    weights = () if sample.weights is None else (sample.weights,)
+    found = metric(values.double().numpy(), sample.truth, *weights)
     name = getattr(metric, "__name__", "metric")
     if not isinstance(found, Score):
         raise DataError(f"the metric '{name}' returns {type(found).__name__}, not a metrics.Score with its influences")
@@ -201,6 +200,5 @@ def compare(before: Network, after: Network, sample: Sample, metric: Metric) -> 
     Raises:
         DataError: it is not finite.
     """
-    labels = sample.truth
-    first, second = (scored(metric, network.logits(sample.x), labels) for network in (before, after))
+    first, second = (scored(metric, network.logits(sample.x), sample) for network in (before, after))
     return first, second, metrics.difference(second, first)

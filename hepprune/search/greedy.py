@@ -20,7 +20,7 @@ from hepprune.errors import BudgetMissedError
 from hepprune.hardware.resources import Budget, Estimate
 from hepprune.network import Network, identity
 from hepprune.pruning import masks, statistics, surgery
-from hepprune.search import allocation
+from hepprune.search import allocation, knobs
 from hepprune.search.moves import Move, gain, missed
 from hepprune.search.stages import Outcome, Phase, Problem, Settings, Stage, Step
 from hepprune.store import Store
@@ -78,7 +78,7 @@ def _run_stage(
         prepare=prepare,
         advance=trained,
     )
-    network = surgery.shrink(network)
+    network = knobs.settled(surgery.shrink(network))
     _check_alive(network, problem.budget)
     after, estimate = training.scores(network, problem.validation), problem.price(network)
     return network, Stage(
@@ -101,7 +101,7 @@ def _cut(network: Network, problem: Problem, phase: Phase) -> tuple[Network, tup
         return free, (), allocation.tightening(free, problem.price, problem.budget, gather=partial(_gather, problem))
     trims = phase.kind == "trim"
     cut, steps = cut_until(network if trims else release_digits(network), problem, phase.goal)
-    cut = surgery.shrink(cut)
+    cut = knobs.settled(surgery.shrink(cut))
     return hold_digits(cut) if trims and problem.settings.digits else cut, steps, lambda *_: True
 
 
@@ -129,8 +129,7 @@ def cut_until(network: Network, problem: Problem, goals: Mapping[str, float]) ->
     estimate = problem.price(network)
     while any(used > goals[name] for name, used in problem.budget.usage(estimate).items()):
         move, freed, network, estimate = _best(network, estimate, problem, goals, gathered)
-        layers = tuple(cut.layer for cut in move.cuts)
-        steps.append(Step(layers, move.kind, move.n_units, move.predicted_loss, freed))
+        steps.append(Step(move.layers, move.kind, move.n_units, move.predicted_loss, freed))
     return network, tuple(steps)
 
 
@@ -140,15 +139,23 @@ def _best(
     """Return the best move with what it frees and what it leads to, from the full step down to single units."""
     candidates = []
     for move in problem.propose(network, gathered, problem.settings.step):
-        masked = masks.apply(network, move.cuts)
+        masked = move.made(network)
         price = problem.price(masked)
         freed = gain(estimate, price, problem.budget, goals)
+        if move.knobs and (freed <= 0 or _breaks(estimate, price, problem.budget)):
+            continue
         loss = move.predicted_loss / freed if freed > 0 else move.predicted_loss
         candidates.append(((freed <= 0, loss), move, freed, masked, price))
     if not candidates:
         raise missed(problem.budget, estimate, network)
     _, move, freed, masked, price = min(candidates, key=lambda candidate: candidate[0])
     return move, freed, masked, price
+
+
+def _breaks(before: Estimate, after: Estimate, budget: Budget) -> bool:
+    """Return whether a limit that held, or was closer, is broken: what frees one may take of another."""
+    used, then = budget.usage(before), budget.usage(after)
+    return any(then[name] > max(1.0, used[name]) for name in used)
 
 
 @torch.no_grad()

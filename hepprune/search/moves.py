@@ -1,7 +1,7 @@
 """Moves: the cuts a search chooses from at each step, each with its predicted loss and what it gains."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,28 +9,55 @@ import torch
 from torch import Tensor
 
 from hepprune.errors import BudgetMissedError
+from hepprune.fixed import FixedPoint
 from hepprune.hardware.resources import Budget, Estimate, figure
 from hepprune.network import Kernel, Network
-from hepprune.pruning import importance
+from hepprune.pruning import granularity as granularities
+from hepprune.pruning import importance, masks, selection
 from hepprune.pruning.masks import Cut
 from hepprune.pruning.statistics import Statistics
-from hepprune.search.sensitivity import cuttable
+from hepprune.search import knobs
+from hepprune.search.knobs import Knob
+from hepprune.search.sensitivity import ROW, cuttable
 
 Price = Callable[[Network], Estimate]
+
+# What the search of a strategy may choose where a recipe says nothing, and what else it may say: what pays there.
+_SHARED = ("neuron", ROW, "bits", "reuse_factor")
+CHOICES: dict[str, tuple[str, ...]] = {
+    "distributed_arithmetic": ("neuron", "weight", "digit"),
+    "latency": ("neuron", "weight", "bits"),
+    **dict.fromkeys(knobs.SHARING, _SHARED),
+}
+ALLOWED = CHOICES | {"latency": ("neuron", "weight", "digit", "bits")}
+_LEAST_BITS = 2
 
 
 @dataclass(frozen=True)
 class Move:
-    """Cuts that go together, the loss they are predicted to cost in nats, and why they were proposed."""
+    """Cuts that go together, the loss they are predicted to cost in nats, and why they were proposed.
+
+    In place of cuts, `knobs` build a layer in another way.
+    """
 
     cuts: tuple[Cut, ...]
     predicted_loss: float
     kind: str
+    knobs: tuple[Knob, ...] = ()
 
     @property
     def n_units(self) -> int:
         """Units cut."""
         return sum(len(cut.units) for cut in self.cuts)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """What is changed, kernels and layers."""
+        return tuple(cut.layer for cut in self.cuts) + tuple(knob.layer for knob in self.knobs)
+
+    def made(self, network: Network) -> Network:
+        """Return a masked network with the cuts made and the knobs turned."""
+        return knobs.turned(masks.apply(network, self.cuts), self.knobs)
 
 
 class Proposal(Protocol):
@@ -54,10 +81,51 @@ class PerKernel:
         """Yield the moves that a network can take next."""
         for kernel, granularity in cuttable(network, self.granularities):
             scale = self.trust.get((kernel.name, granularity), 1.0)
-            scores = importance.fisher(kernel, granularity, statistics[kernel.name]) * scale
+            scored = "weight" if granularity == ROW else granularity
+            scores = importance.fisher(kernel, scored, statistics[kernel.name]) * scale
+            if granularity == ROW:
+                yield from _least_rows(kernel, selection.combined(kernel, scores, ROW), fraction)
+                continue
             yield from _least(kernel, granularity, scores, fraction, statistics)
             if granularity == "weight":
                 yield from _flatten(kernel, scores)
+        if "bits" in self.granularities:
+            yield from _fewer_bits(network, statistics)
+        if "reuse_factor" in self.granularities:
+            yield from _other_reuse(network)
+
+
+def _fewer_bits(network: Network, statistics: Statistics) -> Iterator[Move]:
+    """Yield for each layer of one kernel the move to weights of one bit less, which costs what is rounded away."""
+    for kernel in network.kernels:
+        if kernel.name != kernel.layer.name or kernel.name not in statistics:
+            continue
+        if not isinstance(kernel.type, FixedPoint) or kernel.type.width <= _LEAST_BITS:
+            continue
+        bits = kernel.type.width - 1
+        fisher = statistics[kernel.name].weight_fisher
+        loss = float((fisher * knobs.rounding(kernel, bits) ** 2).sum() / 2)
+        yield Move((), loss, "bits", (Knob(kernel.name, weight_bits=bits),))
+
+
+def _other_reuse(network: Network) -> Iterator[Move]:
+    """Yield the moves to the next legal reuse factors, which cost no loss, those of the most multipliers first."""
+    layers = sorted(knobs.shared(network), key=lambda layer: -layer.weight.numel() / layer.reuse_factor)
+    for layer in layers:
+        for factor in knobs.neighbours(layer):
+            yield Move((), 0.0, "reuse_factor", (Knob(layer.name, reuse_factor=factor),))
+
+
+def _least_rows(kernel: Kernel, scores: Tensor, fraction: float) -> Iterator[Move]:
+    """Yield the move that cuts the least important fraction of the DSP rows that still act, at least one, never all."""
+    act = kernel.rows().flatten() != 0
+    alive = torch.unique(granularities.groups(kernel, ROW)[act])
+    n_cut = min(max(1, round(fraction * len(alive))), len(alive) - 1)
+    if n_cut < 1:
+        return
+    rows = alive[torch.argsort(scores[alive], stable=True)[:n_cut]]
+    units = granularities.members(kernel, ROW, rows)
+    yield Move((Cut(kernel.name, "weight", tuple(units.tolist())),), float(scores[rows].sum()), ROW)
 
 
 def _least(kernel: Kernel, granularity: str, scores: Tensor, fraction: float, statistics: Statistics) -> Iterator[Move]:
@@ -105,29 +173,45 @@ class GlobalMagnitude:
     """The proposal of plain global magnitude pruning: the smallest weights of the whole network.
 
     It is what the search is compared with (Han et al., arXiv:1506.02626). The largest weight of each class stays: a
-    class that loses its last one is lost for good, and the comparison would be with a tagger of fewer classes.
+    class that loses its last one is lost for good, and the comparison would be with a tagger of fewer classes. Where
+    only whole DSP rows pay, whole rows go.
     """
+
+    granularity: str = "weight"
 
     def __call__(self, network: Network, statistics: Statistics, fraction: float) -> Iterator[Move]:
         """Yield the one move."""
-        return _smallest(network, fraction)
+        return _smallest(network, fraction, self.granularity)
 
 
-def _smallest(network: Network, fraction: float) -> Iterator[Move]:
+def _smallest(network: Network, fraction: float, unit: str) -> Iterator[Move]:
     kernels, outputs = network.kernels, network.raw_outputs
     alive = torch.cat([kernel.digit_limit.flatten() > 0 for kernel in kernels])
     weights = torch.cat([_magnitudes(kernel, keep_rows=kernel.layer.name in outputs) for kernel in kernels])
+    if unit == ROW:
+        weights = torch.cat([_of_rows(*each) for each in zip(kernels, _split(weights, kernels), strict=True)])
     free = int((weights < torch.inf).sum())
     n_cut = min(max(1, round(fraction * int(alive.sum()))), free - 1)
     if n_cut < 1:
         return
     chosen = torch.zeros_like(alive)
     chosen[torch.argsort(weights, stable=True)[:n_cut]] = True
-    parts = torch.split(chosen, [kernel.weight.numel() for kernel in kernels])
-    units = [tuple(torch.nonzero(part).flatten().tolist()) for part in parts]
+    units = [tuple(torch.nonzero(part).flatten().tolist()) for part in _split(chosen, kernels)]
     yield Move(
         tuple(Cut(k.name, "weight", u) for k, u in zip(kernels, units, strict=True) if u), 0.0, "global magnitude"
     )
+
+
+def _split(values: Tensor, kernels: Sequence[Kernel]) -> Sequence[Tensor]:
+    return torch.split(values, [kernel.weight.numel() for kernel in kernels])
+
+
+def _of_rows(kernel: Kernel, magnitudes: Tensor) -> Tensor:
+    """Return for each weight the mean magnitude of its DSP row, so that whole rows come one after the other."""
+    rows, acts = granularities.groups(kernel, ROW), kernel.digit_limit.flatten() > 0
+    total = torch.zeros(int(rows[-1]) + 1).index_add(0, rows[acts], magnitudes[acts])
+    mean = total / torch.bincount(rows[acts], minlength=len(total))
+    return torch.where(acts, mean[rows], torch.inf)
 
 
 def _magnitudes(kernel: Kernel, *, keep_rows: bool) -> Tensor:

@@ -6,10 +6,12 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from hepprune import executors
 from hepprune.network import Kernel, Layer, Network
 from hepprune.pruning import importance, masks, selection
+from hepprune.pruning.granularity import members
 from hepprune.pruning.statistics import Statistics
 from hepprune.sample import Sample
 from hepprune.scores import Difference
@@ -17,6 +19,8 @@ from hepprune.search.effects import measure
 from hepprune.search.replay import Group
 
 LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
+ROW = "dsp_row"
+CUTS = ("neuron", "weight", "digit", ROW)  # what a search may choose besides is how layers are built
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,7 @@ def cuttable(network: Network, granularities: Iterable[str]) -> list[tuple[Kerne
         for kernel in network.kernels
         if kernel.layer.name in used
         for granularity in granularities
-        if granularity != "neuron" or kernel.name in rows
+        if granularity in CUTS and (granularity != "neuron" or kernel.name in rows)
     ]
 
 
@@ -146,11 +150,20 @@ def lowest(
 
     `digit` cuts, at level s, one digit from each of the least important fraction s of the weights.
     """
+    if granularity == ROW:
+        weights = importance.find(criterion)(kernel, "weight", statistics.get(kernel.name))
+        return _lowest_rows(kernel, level, selection.combined(kernel, weights, ROW))
     scores = importance.find(criterion)(kernel, granularity, statistics.get(kernel.name))
     n_cut = min(round(level * len(scores)), len(scores) - 1)
     units = torch.argsort(scores, stable=True)[:n_cut]
     constants = statistics[kernel.name].mean[units].tolist() if granularity == "neuron" else []
     return masks.Cut(kernel.name, granularity, tuple(units.tolist()), tuple(constants)), float(scores[units].sum())
+
+
+def _lowest_rows(kernel: Kernel, level: float, scores: Tensor) -> tuple[masks.Cut, float]:
+    rows = torch.argsort(scores, stable=True)[: min(round(level * len(scores)), len(scores) - 1)]
+    units = members(kernel, ROW, rows)
+    return masks.Cut(kernel.name, "weight", tuple(units.tolist())), float(scores[rows].sum())
 
 
 def ranking(curves: Iterable[SensitivityCurve], *, level: float = 0.5) -> list[SensitivityCurve]:

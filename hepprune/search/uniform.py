@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from hepprune.errors import BudgetMissedError
 from hepprune.hardware.resources import Budget, Resources
 from hepprune.network import Network
 from hepprune.search import greedy
@@ -20,21 +21,33 @@ def match(
     *,
     cost: Callable[[Network], float],
     goal: float,
+    granularity: str = "weight",
     state: Path | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Outcome:
     """Return the network that global magnitude pruning gives at a `cost` of `goal`, 1 % less to 5 % more.
 
     `cost` is exact (a solved adder graph), while the search steers by the price; the limit is corrected by their ratio
-    until the cost lies where it should, so that the comparison favours this network and not the search.
+    until the cost lies where it should, so that the comparison favours this network and not the search. Where weights
+    alone cannot lead there, the goal is doubled until they can.
+
+    Raises:
+        BudgetMissedError: no cut frees anything, whatever the goal.
     """
     limit = (1 + ABOVE) * goal
     found: list[tuple[float, Outcome]] = []
+    error: BudgetMissedError | None = None
     begin, settings = network, _spread(problem.settings)
     for _ in range(_ATTEMPTS):
         budget = Budget(resources=Resources(lut=limit))
-        attempt = replace(problem, budget=budget, propose=GlobalMagnitude(), settings=settings)
-        outcome = greedy.search(begin, attempt, state=state, advance=lambda _: advance(1))
+        attempt = replace(problem, budget=budget, propose=GlobalMagnitude(granularity), settings=settings)
+        try:
+            outcome = greedy.search(begin, attempt, state=state, advance=lambda _: advance(1))
+        except BudgetMissedError as missed:
+            if found:
+                break
+            error, limit, goal = missed, 2 * limit, 2 * goal
+            continue
         reached = cost(outcome.network)
         found.append((reached, outcome))
         if -BELOW <= reached / goal - 1 <= ABOVE:
@@ -44,6 +57,8 @@ def match(
             begin, settings = outcome.network, replace(settings, stages=1)
         else:
             begin, settings = network, _spread(problem.settings)
+    if not found and error is not None:
+        raise error
     # No attempt came that close: the nearest, whose cost the summary shows.
     return min(found, key=lambda pair: abs(pair[0] / goal - 1))[1]
 

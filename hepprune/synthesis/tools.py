@@ -59,15 +59,15 @@ def synthesis_tool(
     return register
 
 
-def choose(name: str = "auto") -> Tool:
-    """Return the tool of that name, or for `auto` the best one installed.
+def choose(name: str = "auto", *, hls: bool = False) -> Tool:
+    """Return the tool of that name, or for `auto` the best one installed, with `hls` of those that take HLS projects.
 
     Raises:
         RecipeError: no tool has that name.
         ToolMissingError: this machine lacks it, or for `auto` every tool.
     """
     if name == "auto":
-        return _best_installed()
+        return _best_installed(hls=hls)
     if name not in SYNTHESIS_TOOLS:
         raise RecipeError(unknown("synthesis tool", name, [*SYNTHESIS_TOOLS, "auto"]))
     tool = SYNTHESIS_TOOLS[name]
@@ -78,8 +78,8 @@ def choose(name: str = "auto") -> Tool:
     return tool
 
 
-def _best_installed() -> Tool:
-    ordered = [SYNTHESIS_TOOLS[name] for name in _PREFERRED]
+def _best_installed(*, hls: bool) -> Tool:
+    ordered = [tool for name in _PREFERRED if (tool := SYNTHESIS_TOOLS[name]).needs_hls or not hls]
     for tool in ordered:
         if not tool.missing():
             return tool

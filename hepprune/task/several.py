@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hepprune.errors import DataError, unknown
-from hepprune.metrics import Score
+from hepprune.metrics import Metric, Score
 from hepprune.task.base import Arrays, Floats, Raw, Targets, Task, only
 
 
@@ -32,6 +34,13 @@ class Tasks(Task):
     def metrics(self) -> tuple[str, ...]:
         """The metrics of every output, each by `<output>.<metric>`."""
         return tuple(f"{name}.{metric}" for name, task in self.outputs.items() for metric in task.metrics)
+
+    def agrees(self, want: Arrays, got: Arrays) -> NDArray[np.bool_]:
+        """Return for each jet whether firmware says the same as its network in every output, (n_jets,)."""
+        self._check(want)
+        found = zip(self.outputs.values(), want, got, strict=True)
+        same: NDArray[np.bool_] = np.all([task.agrees(*pair) for task, *pair in found], axis=0)
+        return same
 
     def targets(self, y: Any) -> tuple[Tensor, ...]:
         """Return the targets of every output, given by name or in order."""
@@ -56,8 +65,16 @@ class Tasks(Task):
         """Return one metric of one output, named `<output>.<metric>`."""
         self._check(raw)
         output, _, metric = name.partition(".")
+        self.metric(name)
         index = list(self.outputs).index(output)
         return self.outputs[output].score(metric, raw[index], y[index], weight)
+
+    def metric(self, name: str) -> Metric:
+        """Return the metric of a name, `<output>.<metric>`."""
+        output, _, metric = name.partition(".")
+        if output not in self.outputs:
+            raise DataError(unknown("metric", name, self.metrics))
+        return self.outputs[output].metric(metric)
 
     def _parts(self, raw: Raw, y: Targets) -> list[tuple[float, Task, tuple[Tensor, Tensor]]]:
         self._check(raw)

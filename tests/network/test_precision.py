@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from hepprune.errors import DataError, NetworkError
 from hepprune.fixed import FixedPoint
-from hepprune.network import BatchNorm, Conv, Dense, Input, Layer, Network, ReLU, exact_logits
-from hepprune.network.layers import Activation, GlobalPool, LayerNorm, PReLU
+from hepprune.network import Dense, Input, Network, ReLU, Reshape, exact_logits
 from hepprune.network.precision import Precision, activation_type, bias_type, quantise, weight_type
 from hepprune.sample import Sample
 from hepprune.training import multilayer_perceptron
@@ -47,15 +46,15 @@ def test_many_bits_come_close_to_float() -> None:
     assert np.abs(exact_logits(wide, JETS) - exact).max() < 5e-3
 
 
+def test_a_width_for_what_has_none_is_refused() -> None:
+    network = Network([Input("x", (2, 2)), Reshape("flat", (-1,)), Dense("d", torch.ones(2, 4), torch.zeros(2))])
+    with pytest.raises(NetworkError, match=r"layer 'flat' \(Reshape\) has no width to ask for"):
+        quantise(network, np.ones((9, 2, 2)), Precision(INPUTS, layer_bits={"flat": 3}))
+
+
 def test_an_unknown_layer_is_refused() -> None:
     with pytest.raises(NetworkError, match="unknown layer 'dense_9'; choose one of: dense_"):
         quantise(multilayer_perceptron(4, (6,), 3, seed=0), JETS, Precision(INPUTS, layer_bits={"dense_9": 3}))
-
-
-def test_a_batch_norm_is_refused() -> None:
-    network = Network([Input("x", 4), BatchNorm("bn", torch.ones(4), torch.zeros(4))])
-    with pytest.raises(NetworkError, match="'bn' is a batch norm; fold it"):
-        quantise(network, JETS, Precision(INPUTS))
 
 
 @given(SEEDS, st.integers(2, 8), st.floats(1e-3, 50))
@@ -93,6 +92,28 @@ def test_activation_type_wraps_beyond_all_values_or_saturates_with_the_least_squ
     assert errors[saturate.integer] <= 1.001 * min(errors.values())
 
 
+@given(SEEDS, st.integers(2, 10), st.floats(0.5, 3))
+def test_values_of_both_signs_round_in_the_signed_type_of_least_squared_error(
+    seed: int, width: int, scale: float
+) -> None:
+    values = torch.randn(5_000, generator=torch.Generator().manual_seed(seed)) * scale
+    found = activation_type(values, width, "SAT")
+    assert (found.signed, found.rounding) == (True, "RND")
+    errors = [
+        ((FixedPoint(width, integer, True, "RND", "SAT")(values) - values) ** 2).sum().item()
+        for integer in range(-8, 9)
+    ]
+    assert ((found(values) - values) ** 2).sum().item() <= 1.001 * min(errors)
+
+
+@pytest.mark.parametrize("largest", [1.0, 4.0, 0.25, 3.0])
+@pytest.mark.parametrize("sign", [0.0, -1.0])
+def test_what_wraps_holds_powers_of_two_as_well(largest: float, sign: float) -> None:
+    values = torch.tensor([largest, sign * largest])
+    kind = activation_type(values, 12, "WRAP")
+    assert torch.equal(kind(values), values)
+
+
 @pytest.mark.parametrize("n_jets", [1000])
 def test_a_dead_relu_and_zero_weights_still_get_types(n_jets: int) -> None:
     dense = Dense("d", torch.zeros(2, 4), torch.full((2,), -1.0))
@@ -107,28 +128,6 @@ def test_a_trained_tagger_keeps_its_accuracy_at_eight_bits(jets: tuple[Sample, S
         (exact_logits(n, validation.features.numpy()).argmax(1) == validation.y.numpy()).mean() for n in (tagger, eight)
     ]
     assert abs(hits[1] - hits[0]) < 0.02
-
-
-def _conv() -> Conv:
-    return Conv("seen", torch.ones(3, 2, 2, 1), torch.zeros(3))
-
-
-@pytest.mark.parametrize(
-    "layer",
-    [
-        _conv(),
-        PReLU("seen", torch.ones(1)),
-        LayerNorm("seen", torch.ones(1), torch.zeros(1)),
-        Activation("seen", "tanh"),
-        GlobalPool("seen", "average"),
-    ],
-    ids=lambda layer: type(layer).__name__,
-)
-def test_kinds_of_layers_without_types_are_named_with_what_helps(layer: Layer) -> None:
-    network = Network([Input("x", (4, 4, 1)), layer])
-    message = rf"layer 'seen' \({type(layer).__name__}\) gets no fixed-point types .* give the quantised model"
-    with pytest.raises(NetworkError, match=message):
-        quantise(network, np.ones((5, 4, 4, 1)), Precision(FixedPoint(12, 4)))
 
 
 @pytest.mark.parametrize("features", [np.ones((5, 16)), np.ones((0, 4, 4)), np.ones((5, 4, 4)) + 1j, np.float32(1)])

@@ -1,3 +1,4 @@
+import copy
 import itertools
 
 import numpy as np
@@ -8,17 +9,62 @@ from hypothesis import strategies as st
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
-from hepprune.network import BatchNorm, Dense, Input, Network, ReLU, exact_activations
+from hepprune.network import Argmax, BatchNorm, Dense, Input, Layer, Network, Recurrent, ReLU, exact_activations
+from hepprune.network.layers import Activation, LayerNorm, PReLU
 from hepprune.network.ranges import accumulators, intervals
+from tests.network.drawn import typed_graphs
 from tests.networks import SEEDS, dense_layers, features, networks, sequence_networks
 
 
-@given(st.one_of(networks(), sequence_networks()), SEEDS)
+@given(st.one_of(networks(), sequence_networks(), typed_graphs()), SEEDS)
 def test_every_value_lies_in_its_interval(network: Network, seed: int) -> None:
     values = exact_activations(network, features(network, seed=seed, n_jets=200))
     for name, (_, after) in intervals(network).items():
         assert (values[name] >= after.low).all()
         assert (values[name] <= after.high).all()
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        *(Activation("f", name) for name in ("swish", "gelu", "tanh", "thresholded_relu")),
+        Activation("f", "gelu", {"tanh": True}),
+        PReLU("f", torch.tensor([0.25, -0.5, -2.0])),
+    ],
+    ids=lambda layer: getattr(layer, "function", "prelu"),
+)
+@pytest.mark.parametrize("kind", [FixedPoint(8, 4), FixedPoint(5, 0), FixedPoint(6, 4, False)])
+def test_what_is_looked_up_has_the_range_that_brute_force_finds(layer: Layer, kind: FixedPoint) -> None:
+    layer = copy.deepcopy(layer)
+    layer.result = FixedPoint(20, 8, True, "RND", "SAT")
+    low, high = kind.integer_range
+    jets = np.repeat(np.arange(low, high + 1)[:, None] * kind.step, 3, axis=1)
+    network = Network([Input("x", 3, kind), layer])
+    seen, (before, after) = exact_activations(network, jets)["f"], intervals(network)["f"]
+    assert (after.low <= seen.min(axis=0)).all()
+    assert (after.high >= seen.max(axis=0)).all()
+    assert np.abs(before.low - seen.min(axis=0)).max() < 2**-5  # of the grid's step, where the function turns round
+    assert np.abs(before.high - seen.max(axis=0)).max() <= layer.result.step
+
+
+def test_a_normalised_value_of_four_is_at_most_the_root_of_three_and_an_index_at_most_three() -> None:
+    norm = LayerNorm("n", torch.tensor([1.0, 1.0, 2.0, -1.0]), torch.tensor([0.0, 1.0, 0.0, 0.0]))
+    norm.result = FixedPoint(12, 4, True, "RND", "SAT")
+    network = Network([Input("x", 4, FixedPoint(8, 4)), norm, Argmax("top"), ReLU("r", FixedPoint(4, 4, False))])
+    found, root = intervals(network), 3**0.5
+    assert found["n"][0].high == pytest.approx([root, 1 + root, 2 * root, root], abs=2**-8)
+    assert (found["top"][0].low.tolist(), found["top"][0].high.tolist()) == ([0.0], [3.0])
+
+
+@pytest.mark.parametrize("missing", ["state_type", "activation_type", "recurrent_activation_type"])
+def test_a_cell_without_a_type_is_refused_by_what_it_lacks(missing: str) -> None:
+    kinds = dict.fromkeys(("weight_type", "recurrent_weight_type", "bias_type"), FixedPoint(6, 2))
+    kinds |= dict.fromkeys({"state_type", "activation_type", "recurrent_activation_type"} - {missing}, FixedPoint(6, 2))
+    arrays = {"weight": torch.ones(4, 2), "recurrent_weight": torch.ones(4, 1)}
+    arrays |= {"bias": torch.ones(4), "recurrent_bias": torch.ones(4)}
+    network = Network([Input("x", (3, 2), FixedPoint(6, 2)), Recurrent("cell", "lstm", **arrays, **kinds)])
+    with pytest.raises(NetworkError, match=rf"layer 'cell' \(Recurrent\) has no range without its {missing}$"):
+        accumulators(network)
 
 
 @given(st.one_of(networks(), sequence_networks()), SEEDS)

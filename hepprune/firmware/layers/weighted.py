@@ -105,8 +105,14 @@ def _matrix(place: Place, layer: Weighted, class_name: str, attributes: dict[str
         "bias": constant_type(place.name, layer.used_bias(), layer.bias_type),
         "accum": place.before,
     }
-    knobs = {"Strategy": place.strategy or layer.strategy, "ReuseFactor": layer.reuse_factor}
+    knobs = {"Strategy": _strategy(place, layer), "ReuseFactor": layer.reuse_factor}
     return replace(place.node(class_name, attributes, **types), knobs=knobs)
+
+
+def _strategy(place: Place, layer: Weighted) -> str:
+    """Return the strategy by the name that hls4ml has for it: where nothing is shared, nothing is unrolled."""
+    wanted = place.strategy or layer.strategy
+    return "resource" if wanted == "resource_unrolled" and layer.reuse_factor == 1 else wanted
 
 
 def _parallelism(place: Place, layer: Conv) -> int:

@@ -1,7 +1,7 @@
 """Recurrent layers: one step per position, gates in the order of Keras."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -147,14 +147,17 @@ class Recurrent(Layer):
 
     def run(self, arriving: Tensor, product: Product, *, quantised: bool) -> Tensor:
         """Return what the layer computes where `product` applies its kernels."""
+        states = [state for state, _ in self.steps(arriving, product, quantised=quantised)]
+        ordered = states[::-1] if self.backwards and self.in_order else states
+        return torch.stack(ordered, dim=1) if self.return_sequences else states[-1]
+
+    def steps(self, arriving: Tensor, product: Product, *, quantised: bool) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield state and memory (n_jets, n_out) after each step, as they run."""
         inputs = product("weight", arriving, slice(None)).unbind(dim=1)
-        state = arriving.new_zeros(len(arriving), self.n_out)
-        memory, states = state, []
+        state = memory = arriving.new_zeros(len(arriving), self.n_out)
         for now in reversed(inputs) if self.backwards else inputs:
             state, memory = self.step(now, (state, memory), product, quantised=quantised)
-            states.append(state)
-        ordered = reversed(states) if self.backwards and self.in_order else states
-        return torch.stack(list(ordered), dim=1) if self.return_sequences else state
+            yield state, memory
 
     def step(
         self, inputs: Tensor, before: tuple[Tensor, Tensor], product: Product, *, quantised: bool

@@ -1,0 +1,110 @@
+"""The rules by which layers become adder graphs, and what all of them have in common."""
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hepprune.errors import NetworkError
+from hepprune.firmware import adders
+from hepprune.firmware.tracing import rounding
+from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.network import Input, Layer, Node, ReLU, Rules, Softmax
+from hepprune.network.layers import Shape
+
+Values = NDArray[Any]  # variables, of the shape of one jet's value
+
+TRACES: Rules[Callable[..., Values]] = Rules(
+    lacks="cannot be traced into an adder graph",
+    fix="build the network by way of hls4ml, which takes it (`hepprune.firmware.hls`)",
+    fixes={
+        Softmax: "as the last layer it is left out, and inside the network hls4ml takes it (`hepprune.firmware.hls`)",
+    },
+)
+
+
+def trace(node: Node, *arriving: Values) -> Values:
+    """Return the variables that a node puts out for those that come in, in symbolic arithmetic.
+
+    Raises:
+        NetworkError: no rule traces the layer, it lacks a type, or is wider than da4ml can represent.
+    """
+    values = applied(node.layer, *arriving)
+    for quantiser in node.results[node.layer.result is not None :]:
+        values = _quantised(node.name, quantiser, values)
+    return values
+
+
+def applied(layer: Layer, *arriving: Values) -> Values:
+    """Return what a layer puts out, in its result type."""
+    values = TRACES.find(layer)(layer, *arriving)
+    if layer.result is None or isinstance(layer, Input | ReLU):  # those come in their type
+        return values
+    return _quantised(layer.name, layer.result, values)
+
+
+def _quantised(name: str, quantiser: Quantiser, values: Values) -> Values:
+    return each(functools.partial(rounding.quantise, kind=fixed(name, quantiser, "result")), values)
+
+
+def fixed(name: str, quantiser: Quantiser | None, what: str) -> FixedPoint:
+    """Return a quantiser that is a fixed-point type.
+
+    Raises:
+        NetworkError: there is none, or of another kind.
+    """
+    if isinstance(quantiser, FixedPoint):
+        return quantiser
+    if quantiser is None:
+        raise NetworkError(f"layer '{name}' has no fixed-point type for its {what}")
+    raise NetworkError(f"layer '{name}' has a {type(quantiser).__name__} {what}, no single fixed-point type")
+
+
+def array(values: Iterable[Any], shape: Shape) -> Values:
+    """Return variables in an array."""
+    flat = list(values)
+    found = np.empty(len(flat), dtype=object)
+    found[:] = flat
+    return found.reshape(shape)
+
+
+def each(function: Callable[[Any], Any], values: Values) -> Values:
+    """Return a function of every variable, made once for one that stands at several places."""
+    made = {key: function(value) for key, value in {id(value): value for value in values.flat}.items()}
+    return array((made[id(value)] for value in values.flat), values.shape)
+
+
+def moved(run: Callable[..., Tensor], *arriving: Values, padding: Any = None) -> Values:
+    """Return what a function that only moves values (1, *shape) makes of variables; zeros of its own are `padding`."""
+    pool, places = [padding], []
+    for values in arriving:
+        numbers = torch.arange(len(pool), len(pool) + values.size, dtype=torch.float64)
+        places.append(numbers.reshape(1, *values.shape))
+        pool += values.flat
+    found = run(*places)[0].to(torch.int64).numpy()
+    return array((pool[place] for place in found.flat), found.shape)
+
+
+@TRACES.of(Input)
+def _ports(layer: Input) -> Values:
+    kind = layer.fixed_result
+    if kind is None:
+        raise NetworkError(f"input '{layer.name}' has no fixed-point type")
+    return array((adders.port(kind) for _ in range(layer.n_features)), layer.features_shape)
+
+
+def result_type(layer: Layer) -> FixedPoint:
+    """Return the type of a layer whose value has no exact form without one.
+
+    Raises:
+        NetworkError: it has none.
+    """
+    kind = layer.fixed_result
+    if kind is None:
+        said = f"layer '{layer.name}' ({type(layer).__name__}) has no fixed-point form without a result type"
+        raise NetworkError(said)
+    return kind

@@ -1,0 +1,81 @@
+"""Constant matrices: kernels at each of their places, and the affine map of a batch norm."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hepprune.errors import NetworkError
+from hepprune.firmware import adders
+from hepprune.firmware.tracing.base import TRACES, Values, array, moved
+from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.network import BatchNorm
+from hepprune.network.layers import Weighted
+
+Floats = NDArray[np.float64]
+
+
+@TRACES.of(Weighted)
+@torch.no_grad()
+def _weighted(layer: Weighted, arriving: Values) -> Values:
+    """Return the kernel, one matrix for each group of channels, at each of its places."""
+    (kernel,) = layer.kernels
+    check_types(layer.name, *layer.fixed_types)
+    rows, bias = kernel.rows().cpu().numpy(), layer.used_bias().cpu().numpy()
+    weights, biases = (np.split(part, kernel.groups) for part in (rows, bias))
+    reads = moved(kernel.reads, arriving, padding=adders.constant(0.0))  # n_places, groups, terms
+    outputs = [affine(*each) for place in reads for each in zip(weights, biases, place, strict=True)]
+    return array((value for part in outputs for value in part), layer.shape(arriving.shape))
+
+
+def affine(weight: Floats, bias: Floats, arriving: Sequence[Any]) -> list[Any]:
+    """Return weight @ arriving + bias; inputs that are constant go into the bias, so the solver sees what moves."""
+    bias = bias + weight @ np.array([float(value.low) if adders.is_constant(value) else 0.0 for value in arriving])
+    columns = [i for i, value in enumerate(arriving) if not adders.is_constant(value) and weight[:, i].any()]
+    rows = np.flatnonzero(weight[:, columns].any(axis=1))
+    outputs = [adders.constant(value) for value in bias]
+    if len(rows):
+        kernel = weight[rows][:, columns].T
+        for row, total in zip(rows, adders.multiply([arriving[i] for i in columns], kernel), strict=True):
+            outputs[row] = total + float(bias[row])
+    return outputs
+
+
+def check_types(name: str, weight_type: FixedPoint, bias_type: FixedPoint) -> None:
+    """Refuse weights and biases that da4ml would round.
+
+    Raises:
+        NetworkError: they are too wide or too fine.
+    """
+    if weight_type.width > adders.MAX_WEIGHT_WIDTH:
+        raise NetworkError(
+            f"layer '{name}' has {weight_type.width}-bit weights; da4ml takes up to {adders.MAX_WEIGHT_WIDTH}"
+        )
+    if max(weight_type.fraction, bias_type.fraction) > adders.MAX_FRACTION:
+        raise NetworkError(
+            f"layer '{name}' has constants finer than 2**-{adders.MAX_FRACTION}, which da4ml cannot hold"
+        )
+
+
+@TRACES.of(BatchNorm)
+@torch.no_grad()
+def _batch_norm(layer: BatchNorm, arriving: Values) -> Values:
+    check_types(layer.name, _typed(layer, layer.scale_type), _typed(layer, layer.shift_type))
+    scale, shift = (
+        np.broadcast_to(part.cpu().numpy(), arriving.shape) for part in (layer.used_scale(), layer.used_shift())
+    )
+    each = zip(scale.flat, shift.flat, arriving.flat, strict=True)
+    return array(
+        (affine(np.array([[factor]]), np.array([offset]), [value])[0] for factor, offset, value in each), arriving.shape
+    )
+
+
+def _typed(layer: BatchNorm, kind: Quantiser | None) -> FixedPoint:
+    if isinstance(kind, FixedPoint):
+        return kind
+    raise NetworkError(
+        f"layer '{layer.name}' (BatchNorm) has no fixed-point types for its scale and shift; "
+        "fold it into the layer before it first (`hepprune.pruning.folding`)"
+    )

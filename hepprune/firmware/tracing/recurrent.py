@@ -1,0 +1,96 @@
+"""Recurrent layers unrolled over their steps: the same matrices and tables at every step."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from hepprune.errors import NetworkError
+from hepprune.firmware import adders
+from hepprune.firmware.tracing import rounding
+from hepprune.firmware.tracing.base import TRACES, Values, applied, array, each, fixed
+from hepprune.firmware.tracing.kernels import affine, check_types
+from hepprune.network.layers import Activation, Recurrent
+from hepprune.network.layers.recurrent import KERNELS
+
+Product = Callable[[str, Values, slice], Values]
+
+
+@TRACES.of(Recurrent)
+@torch.no_grad()
+def _unrolled(layer: Recurrent, arriving: Values) -> Values:
+    _check(layer)
+    step = functools.partial(_step, layer, _product(layer))
+    zeros = array([adders.constant(0.0)] * layer.n_out, (layer.n_out,))
+    state, memory, states = zeros, zeros, []
+    for now in arriving[::-1] if layer.backwards else arriving:
+        state, memory = step(now, _read(layer, state), _read(layer, memory))
+        states.append(state)
+    ordered = states[::-1] if layer.backwards and layer.in_order else states
+    return np.stack(ordered) if layer.return_sequences else state
+
+
+def _check(layer: Recurrent) -> None:
+    """Refuse a cell whose functions, or whose state, have no type."""
+    fixed(layer.name, layer.bias_type, "biases")
+    for kernel in layer.kernels:
+        check_types(layer.name, kernel.fixed_type, fixed(layer.name, layer.bias_type, "biases"))
+    if layer.state_type is None and layer.cell != "simple":
+        raise NetworkError(
+            f"layer '{layer.name}' (Recurrent) has a state that takes more bits every step; give it a state type"
+        )
+    for function, setting in ((layer.act, "activation_type"), (layer.gate, "recurrent_activation_type")):
+        if isinstance(function, Activation) and function.function != "linear" and function.result is None:
+            raise NetworkError(
+                f"layer '{layer.name}' (Recurrent) has no fixed-point form without a type of its {function.function}; "
+                f"give it a {setting}"
+            )
+
+
+def _product(layer: Recurrent) -> Product:
+    """Return what applies both kernels, and adds their biases."""
+    weights = {kind: layer.used(kind).cpu().numpy() for kind in KERNELS}
+    biases = dict(zip(KERNELS, (bias.cpu().numpy() for bias in layer.used_biases()), strict=True))
+
+    def product(kind: str, values: Values, rows: slice) -> Values:
+        made = affine(weights[kind][rows], biases[kind][rows], list(values))
+        return array(made, (len(made),))
+
+    return product
+
+
+def _read(layer: Recurrent, values: Values) -> Values:
+    """Return state or memory as a step reads it."""
+    if layer.state_type is None:
+        return values
+    kind = fixed(layer.name, layer.state_type, "state")
+    return each(functools.partial(rounding.quantise, kind=kind), values)
+
+
+def _step(layer: Recurrent, product: Product, now: Values, state: Values, memory: Values) -> tuple[Values, Values]:
+    """Return state and memory after a step."""
+    inputs = product("weight", now, slice(None))
+    if layer.cell == "gru":
+        return _gated(layer, product, inputs, state), memory
+    whole = inputs + product("recurrent_weight", state, slice(None))
+    if layer.cell == "simple":
+        return applied(layer.act, whole), memory
+    entry, forget, candidate, exit_ = np.split(whole, 4)
+    gate = functools.partial(applied, layer.gate)
+    memory = gate(forget) * memory + gate(entry) * applied(layer.act, candidate)
+    return gate(exit_) * applied(layer.act, memory), memory
+
+
+def _gated(layer: Recurrent, product: Product, inputs: Values, state: Values) -> Values:
+    updates, resets, candidates = (slice(first * layer.n_out, (first + 1) * layer.n_out) for first in range(3))
+    update = applied(layer.gate, inputs[updates] + product("recurrent_weight", state, updates))
+    reset = applied(layer.gate, inputs[resets] + product("recurrent_weight", state, resets))
+    if layer.reset_after:
+        inner = reset * product("recurrent_weight", state, candidates)
+    else:
+        inner = product("recurrent_weight", reset * state, candidates)
+    candidate: Any = applied(layer.act, inputs[candidates] + inner)
+    mixed: Values = update * state + (1.0 - update) * candidate
+    return mixed

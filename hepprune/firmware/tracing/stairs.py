@@ -1,0 +1,58 @@
+"""A function of fixed-point values as the stairs it is: where its value changes, and to what."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hepprune.fixed import FixedPoint
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Function = Callable[[Floats], Floats]
+_FEW = 2**12  # arguments that are all looked at without asking
+MOST = 2**22  # arguments that are all looked at where nothing else helps
+
+
+@dataclass(frozen=True)
+class Stairs:
+    """Runs of equal outputs: the argument in steps at which each begins, in order, and its output."""
+
+    starts: Integers
+    outputs: Floats
+
+    @property
+    def changes(self) -> Integers:
+        """The arguments whose output is not that of the one before."""
+        return self.starts[1:]
+
+    def at(self, numbers: Integers) -> Floats:
+        """Return the outputs at arguments; beyond the ends those of the ends."""
+        runs = np.searchsorted(self.starts, numbers, side="right") - 1
+        return self.outputs[np.clip(runs, 0, None)]
+
+
+def stairs(function: Function, ends: tuple[int, int], step: np.float64, *, rises_in: FixedPoint | None) -> Stairs:
+    """Return a function of the arguments from end to end, in steps, all looked at unless it is known to rise.
+
+    With `rises_in`, the type of its outputs, it never falls, and each output's first argument is found by bisection.
+    """
+    first, last = ends
+    if rises_in is not None and last - first >= _FEW:
+        starts = _bisected(function, ends, step, rises_in)
+    else:
+        outputs = function(np.arange(first, last + 1) * step)
+        starts = np.append(0, np.flatnonzero(outputs[1:] != outputs[:-1]) + 1) + first
+    return Stairs(starts, function(starts * step))
+
+
+def _bisected(function: Function, ends: tuple[int, int], step: np.float64, kind: FixedPoint) -> Integers:
+    least, most = function(np.array(ends) * step)
+    levels = np.arange(round((most - least) / kind.step)) * kind.step + least + kind.step
+    below, reached = (np.full(len(levels), end, dtype=np.int64) for end in ends)
+    while len(levels) and (reached - below).max() > 1:
+        middle = (below + reached) // 2
+        there = function(middle * step) >= levels
+        below, reached = np.where(there, below, middle), np.where(there, middle, reached)
+    return np.unique(np.append(reached, ends[0]))

@@ -1,0 +1,164 @@
+"""Functions of one variable: what a ReLU needs, and for all others a table of what the layer itself computes.
+
+A table of many entries is parted: the high bits of the argument look up the value at the start of a segment, the value
+at its end, and where in the segment the one becomes the other.
+"""
+
+import dataclasses
+import functools
+import math
+from typing import Any
+
+import numpy as np
+import torch
+
+from hepprune.errors import NetworkError
+from hepprune.firmware import adders
+from hepprune.firmware.tracing import arithmetic, rounding
+from hepprune.firmware.tracing.base import TRACES, Values, array, each, result_type
+from hepprune.firmware.tracing.stairs import MOST, Floats, Integers, Stairs, stairs
+from hepprune.fixed import FixedPoint
+from hepprune.network import Layer, ReLU
+from hepprune.network.layers import Activation, PReLU
+from hepprune.network.layers.activation import MONOTONE
+
+_SMALL = 6  # bits that one LUT looks up
+_MAX_ADDRESS = 16  # bits
+
+
+@TRACES.of(ReLU)
+def _relu(layer: ReLU, arriving: Values) -> Values:
+    if layer.maximum is not None:
+        return each(functools.partial(_clamped, layer, layer.maximum), arriving)
+    return each(functools.partial(rounding.relu, kind=layer.fixed_result), arriving)
+
+
+def _clamped(layer: ReLU, maximum: float, value: Any) -> Any:
+    """Return the value between zero and a maximum; rounding keeps order and zero, so it comes first."""
+    kind = layer.fixed_result
+    if kind is None:
+        kind = FixedPoint(52, 52 - adders.MAX_FRACTION) if _is_exact(np.array([maximum])) else result_type(layer)
+    limit = dataclasses.replace(kind, width=52, integer=52 - kind.fraction, signed=True)(np.array([maximum]))[0]
+    clamped = rounding.rounded(value, kind).relu().min_of(float(limit))
+    return clamped if layer.fixed_result is None else rounding.quantise(clamped, kind)
+
+
+@TRACES.of(Activation)
+def _activation(layer: Activation, arriving: Values) -> Values:
+    if layer.function == "linear":
+        return arriving
+    return each(functools.partial(_looked_up, layer, rises=layer.function in MONOTONE), arriving)
+
+
+@TRACES.of(PReLU)
+def _prelu(layer: PReLU, arriving: Values) -> Values:
+    slopes = torch.broadcast_to(layer.slope.detach(), arriving.shape).reshape(-1, 1)
+    each_ = zip((layer.rebuilt(slope=slope) for slope in slopes), arriving.flat, strict=True)
+    return array((_looked_up(single, value, rises=bool(single.slope >= 0)) for single, value in each_), arriving.shape)
+
+
+def _looked_up(layer: Layer, value: Any, *, rises: bool) -> Any:
+    """Return what a layer makes of a variable, in its result type; `rises` says that its function never falls.
+
+    Raises:
+        NetworkError: the function has no exact values there, or the table would be too large.
+    """
+    found = _stairs(layer, value, rises=rises)
+    if not _is_exact(found.outputs):
+        result_type(layer)
+        raise NetworkError(f"layer '{layer.name}' ({type(layer).__name__}) has values of more bits than da4ml takes")
+    value = _saturated(value, found.changes)
+    if adders.is_constant(value):
+        return adders.constant(float(found.outputs[0]))
+    dropped = _low_bits(value, found)
+    if sum(value.kif) - dropped > _MAX_ADDRESS:
+        raise _too_wide(layer, value)
+    return _parted(value, found, dropped)
+
+
+@torch.no_grad()
+def _run(layer: Layer, values: Floats) -> Floats:
+    outputs: Floats = layer(torch.as_tensor(values)).numpy()
+    return outputs
+
+
+def _stairs(layer: Layer, value: Any, *, rises: bool) -> Stairs:
+    ends, kind = (_number(value.low, value), _number(value.high, value)), layer.fixed_result
+    run = functools.partial(_run, layer)
+    if kind is not None and kind.overflow == "WRAP":  # which falls where it wraps
+        whole = layer.compute(torch.tensor(ends, dtype=torch.float64) * float(value.step), quantised=True)
+        rises = rises and bool(((whole >= kind.minimum) & (whole <= kind.maximum)).all())
+    if ends[1] - ends[0] >= MOST and not (rises and kind):
+        raise _too_wide(layer, value)
+    return stairs(run, ends, np.float64(value.step), rises_in=kind if rises else None)
+
+
+def _number(end: Any, value: Any) -> int:
+    return int(end / value.step)
+
+
+def _too_wide(layer: Layer, value: Any) -> NetworkError:
+    return NetworkError(
+        f"layer '{layer.name}' ({type(layer).__name__}) would look up an argument of {sum(value.kif)} bits; "
+        "give the layer before it a narrower result type, or it a coarser one of its own"
+    )
+
+
+def _is_exact(outputs: Floats) -> bool:
+    """Return whether values are multiples of a step that da4ml knows, and no larger than its tables hold."""
+    fractions = outputs * 2.0**adders.MAX_FRACTION
+    if not (np.abs(fractions) < 2.0**62).all() or not (fractions == np.round(fractions)).all():
+        return False
+    return bool((np.abs(outputs) < 2.0**31 * _finest(outputs)).all())
+
+
+def _finest(outputs: Floats) -> float:
+    """Return the coarsest power of two that all values are multiples of."""
+    whole = np.abs(outputs * 2.0**adders.MAX_FRACTION).astype(np.int64)
+    bits = int(np.bitwise_or.reduce(whole))
+    return float(bits & -bits or 2**adders.MAX_FRACTION) * 2.0**-adders.MAX_FRACTION
+
+
+def _saturated(value: Any, changes: Integers) -> Any:
+    """Return a wide argument in fewer bits, where the function is the same all the way beyond."""
+    if not len(changes):
+        return adders.constant(float(value.low))
+    if sum(value.kif) <= _SMALL:
+        return value
+    low, high = (float(number * value.step) for number in (int(changes[0]) - 1, int(changes[-1])))
+    kind = FixedPoint.covering(low, high, fraction=value.kif[2])
+    return rounding.quantise(value, dataclasses.replace(kind, overflow="SAT"))
+
+
+def _low_bits(value: Any, found: Stairs) -> int:
+    """Return how many low bits are best not looked up, so that in no segment the output changes twice."""
+    known = sum(value.kif)
+    width = math.ceil(math.log2(np.ptp(np.append(found.outputs, 0.0)) / _finest(found.outputs) + 1))
+    costs = {0: _memory(known, width)}
+    for low in range(1, known):
+        inside = found.changes[found.changes % 2**low != 0]
+        if len(np.unique(inside >> low)) < len(inside):
+            break
+        chosen = width + low + _memory(known - low, width + low) if len(inside) else 0
+        costs[low] = _memory(known - low, width) + chosen
+    return min(costs, key=lambda low: costs[low])
+
+
+def _memory(address: int, width: int) -> float:
+    """Return about the LUTs of a table."""
+    return float(2 ** max(address - _SMALL, 0) * width)
+
+
+def _parted(value: Any, found: Stairs, low: int) -> Any:
+    """Return the output for a variable, whose `low` last bits choose between the ends of a segment."""
+    fraction = value.kif[2]
+    segment = rounding.rounded(value, FixedPoint(52, 52 - fraction + low))
+    numbers = np.arange(int(segment.low / value.step), int(segment.high / value.step) + 1, 2**low)
+    before = adders.look_up(segment, found.at(numbers))
+    inside = found.changes[found.changes % 2**low != 0]
+    if not len(inside):
+        return before
+    turns = np.zeros(len(numbers))
+    turns[(inside - numbers[0]) >> low] = inside % 2**low * float(value.step)
+    rest = value.quantize(0, low - fraction, fraction) - adders.look_up(segment, turns)
+    return arithmetic.where_negative(rest, before, adders.look_up(segment, found.at(numbers + 2**low - 1)))

@@ -1,0 +1,132 @@
+"""Choose fixed-point types from the data: how a float Network becomes a quantised one."""
+
+import copy
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hepprune.errors import DataError, NetworkError
+from hepprune.network.graph import Network, as_tuple
+from hepprune.network.layers import (
+    Activation,
+    BatchNorm,
+    Concatenate,
+    Crop,
+    Einsum,
+    GlobalPool,
+    Layer,
+    LayerNorm,
+    Merge,
+    Pad,
+    Permute,
+    Pool,
+    PReLU,
+    Recurrent,
+    Reshape,
+    Slice,
+    Softmax,
+    TopK,
+    UpSample,
+    Weighted,
+)
+from hepprune.network.node import Node
+from hepprune.network.precision.choice import activation_type, bias_type, weight_type
+from hepprune.network.precision.rules import PRECISION, Precision, Seen, takes_bits
+from hepprune.network.ranges import RANGES, Interval
+from hepprune.network.ranges import quantise as quantised
+
+__all__ = ["PRECISION", "Precision", "activation_type", "bias_type", "quantise", "takes_bits", "weight_type"]
+_MULTIPLYING = (Weighted, Recurrent, Einsum, BatchNorm)
+_LOOKED_UP = (PReLU, Softmax, LayerNorm)
+_MOVING = (Reshape, Permute, Pad, Crop, UpSample, Concatenate, Slice, TopK)
+
+
+@torch.no_grad()
+def quantise(network: Network, features: Any, precision: Precision) -> Network:
+    """Return a copy with types for every layer: widths as asked, integer bits from the values seen on `features`.
+
+    Features have shape (n_jets, *shape), one array for each input. Weights, and activations that saturate, take the
+    integer bits of least squared error; activations that wrap hold all values seen; a bias keeps every fractional bit
+    of its products and two bits of headroom, so that constants of removed neurons fit. Values that only move, add up
+    or are compared stay exact; those that are multiplied or looked up next, and what tables put out, are brought to the
+    width of activations. A batch norm gets types of its own, where folding it (`hepprune.pruning.folding`) spares them.
+
+    Raises:
+        NetworkError: a layer is of a kind that gets no types here, or one is named that has no width or does not exist.
+        DataError: the features are not what the network takes.
+    """
+    for name in precision.layer_bits or {}:
+        if not takes_bits(network[name]):
+            kind = type(network[name]).__name__
+            raise NetworkError(
+                f"layer '{name}' ({kind}) has no width to ask for; its values are those of what it reads"
+            )
+    values = network.activations(_jets(network, features), quantised=False)
+    seen, body = dict(_seen(network, values, precision)), {layer.name for layer in network.body}
+    typed: dict[str, Layer] = {}
+
+    def rule(node: Node, *arriving: Interval) -> Interval:
+        if node.name not in body:
+            return arriving[0]
+        layer = node.layer
+        if layer.name not in typed:  # at the first of its places
+            types = PRECISION.find(layer)(layer, *arriving, seen=seen[layer.name])
+            typed[layer.name] = layer.rebuilt(**types)
+        exact = copy.deepcopy(typed[layer.name]).double()
+        own = network[node.name].result if node.name != layer.name else None
+        return functools.reduce(quantised, (exact.result, own), RANGES.find(exact)(exact, *arriving))
+
+    network.interpret(rule)
+    return network.replacing(typed)
+
+
+def _seen(network: Network, values: dict[str, Tensor], precision: Precision) -> Iterator[tuple[str, Seen]]:
+    """Yield for each layer that computes what its types are chosen from, over all its places."""
+    narrow = _multiplied(network)
+    places: dict[str, list[Node]] = {}
+    for node in network.nodes:
+        places.setdefault(node.layer.name, []).append(node)
+    for name, nodes in places.items():
+        found = [values[node.name] for node in nodes]
+        made = found[0] if len(found) == 1 else torch.cat([each.flatten() for each in found])
+        arriving = tuple(values[node.sources[0]] for node in nodes if node.sources)
+        multiplied = any(node.name in narrow for node in nodes)
+        yield name, Seen(values=made, arriving=arriving, narrow=multiplied, precision=precision)
+
+
+def _multiplied(network: Network) -> set[str]:
+    """Return the nodes whose values, moved or picked at most, are multiplied or looked up next."""
+    found: set[str] = set()
+    body = {layer.name for layer in network.body}
+    for node in reversed([node for node in network.nodes if node.name in body]):
+        if _narrows(node.layer) or (_passes(node.layer) and node.name in found):
+            found.update(node.sources)
+    return found
+
+
+def _narrows(layer: Layer) -> bool:
+    tabled = isinstance(layer, Activation) and layer.function != "linear"
+    products = isinstance(layer, Merge) and layer.operation == "multiply"
+    return tabled or products or isinstance(layer, (*_MULTIPLYING, *_LOOKED_UP))
+
+
+def _passes(layer: Layer) -> bool:
+    picks = isinstance(layer, Pool | GlobalPool) and layer.kind == "max"
+    return picks or isinstance(layer, _MOVING) or (isinstance(layer, Activation) and layer.function == "linear")
+
+
+def _jets(network: Network, features: Any) -> list[Tensor]:
+    """Return features as the network takes them, one tensor for each input."""
+    jets = [np.asarray(each) for each in as_tuple(features)]
+    shapes = [layer.features_shape for layer in network.inputs]
+    numbers = all(each.dtype.kind in "biuf" for each in jets)
+    if not numbers or [each.shape[1:] for each in jets] != shapes or not len(jets[0]):
+        raise DataError(
+            f"the network takes jets of {' and '.join(map(str, shapes))} numbers and is given an array of "
+            + " and ".join(f"shape {each.shape} and type '{each.dtype}'" for each in jets)
+        )
+    return [torch.as_tensor(each.astype(np.float32)) for each in jets]

@@ -1,0 +1,79 @@
+"""Ranges: what every value of a Network can be, worked out from the types alone, and the accumulators that hold it."""
+
+import functools
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from hepprune.errors import NetworkError
+from hepprune.fixed import FixedPoint
+from hepprune.network.graph import Network
+from hepprune.network.layers import Weighted
+from hepprune.network.node import Node
+from hepprune.network.ranges.interval import ANYTHING, Interval, quantise
+from hepprune.network.ranges.rules import RANGES, port
+
+__all__ = ["RANGES", "Interval", "accumulators", "intervals", "port", "quantise"]
+
+
+@torch.no_grad()
+def intervals(
+    network: Network, *, given: Mapping[str, FixedPoint] | None = None, open_ended: bool = False
+) -> dict[str, tuple[Interval, Interval]]:
+    """Return, for each layer but the heads, the ranges of its value before and after its result quantiser.
+
+    A node that a type is `given` for can be all that the type holds, whatever comes in. With `open_ended` a layer that
+    computes in float can be anything, and ranges begin at the first quantiser after it.
+
+    Raises:
+        NetworkError: a layer lacks a fixed-point type or cannot run in fixed point.
+    """
+    double = network.clone().double()
+    body, types = {layer.name for layer in double.body}, given or {}
+
+    def rule(node: Node, *arriving: tuple[Interval, Interval]) -> tuple[Interval, Interval]:
+        if node.name in types:
+            return (held := Interval.of(types[node.name], node.shape)), held
+        own = [after for _, after in arriving]
+        before = _before(node, own, open_ended=open_ended) if node.name in body else _anything(node)
+        return before, functools.reduce(quantise, node.results, before)
+
+    return {name: pair for name, pair in double.interpret(rule).items() if name in body}
+
+
+def _before(node: Node, arriving: list[Interval], *, open_ended: bool) -> Interval:
+    try:
+        return RANGES.find(node.layer)(node.layer, *arriving)
+    except NetworkError:
+        if not open_ended:
+            raise
+        return _anything(node)
+
+
+def accumulators(network: Network, given: Mapping[str, FixedPoint] | None = None) -> dict[str, FixedPoint]:
+    """Return, for each layer but the heads, the type that holds its value before the result quantiser.
+
+    That of a node may be `given`: then it can be all that the type holds.
+
+    Raises:
+        NetworkError: a layer lacks a fixed-point type, or accumulates more bits than are computed exactly.
+    """
+    return {name: _covering(name, before) for name, (before, _) in intervals(network, given=given).items()}
+
+
+def _covering(name: str, interval: Interval) -> FixedPoint:
+    try:
+        return interval.covering()
+    except NetworkError as problem:
+        raise NetworkError(f"layer '{name}' accumulates more bits than are computed exactly: {problem}") from problem
+
+
+def _anything(node: Node) -> Interval:
+    """Return the range of a layer in float: anything, but for outputs without a weight, which are their bias."""
+    layer, low, high = node.layer, np.full(node.shape, -ANYTHING), np.full(node.shape, ANYTHING)
+    if isinstance(layer, Weighted):
+        silent = (layer.used_weight() == 0).flatten(1).all(dim=1).numpy()
+        bias = layer.used_bias().numpy()
+        low, high = np.where(silent, bias, low), np.where(silent, bias, high)
+    return Interval(low, high, 0)

@@ -1,0 +1,196 @@
+"""How ranges go through each kind of layer: exact where the value is, and no narrower than it anywhere."""
+
+import functools
+import math
+import operator
+from collections.abc import Callable
+
+import numpy as np
+
+from hepprune.errors import NetworkError
+from hepprune.network.layers import (
+    Activation,
+    Argmax,
+    BatchNorm,
+    Concatenate,
+    Crop,
+    Einsum,
+    GlobalPool,
+    Input,
+    Layer,
+    LayerNorm,
+    Merge,
+    Pad,
+    Permute,
+    Pool,
+    PReLU,
+    Recurrent,
+    ReLU,
+    Reshape,
+    Shape,
+    Slice,
+    Softmax,
+    TopK,
+    UpSample,
+    Weighted,
+)
+from hepprune.network.layers.activation import MONOTONE
+from hepprune.network.ranges.cells import cell_range
+from hepprune.network.ranges.interval import Interval, affine, run
+from hepprune.network.rules import Rules
+
+# Where functions that fall and then rise have their least value.
+_DIPS = {"swish": -1.278464542761074, "gelu": -0.7517915246935645, "gelu_tanh": -0.7524614220710163}
+
+
+def port(layer: Input) -> Interval:
+    """Return the range of the features as the firmware receives them."""
+    if layer.result is None:
+        raise NetworkError(f"input '{layer.name}' has no fixed-point type")
+    return Interval.of(layer.result, layer.features_shape)
+
+
+def _weighted(layer: Weighted, arriving: Interval) -> Interval:
+    if layer.weight_type is None or layer.bias_type is None:
+        raise NetworkError(f"layer '{layer.name}' has no fixed-point types for its weights and biases")
+    fraction = max(layer.weight_type.fraction + arriving.fraction, layer.bias_type.fraction)
+    return affine(layer.linear, layer.used_weight(), layer.used_bias(), arriving, fraction=fraction)
+
+
+def _batch_norm(layer: BatchNorm, arriving: Interval) -> Interval:
+    if layer.scale_type is None or layer.shift_type is None:
+        raise NetworkError(f"layer '{layer.name}' ({type(layer).__name__}) has no fixed-point form; fold it first")
+    ends = [run(lambda x: layer.compute(x, quantised=True), end) for end in (arriving.low, arriving.high)]
+    fraction = max(layer.scale_type.fraction + arriving.fraction, layer.shift_type.fraction)
+    return Interval(np.minimum(*ends), np.maximum(*ends), fraction)
+
+
+def _monotone(layer: Layer, *arriving: Interval) -> Interval:
+    """Return the range of a layer whose value never falls while its arguments rise, on the grid of its arguments."""
+    low, high = (
+        run(lambda *x: layer.compute(*x, quantised=True), *(getattr(i, end) for i in arriving))
+        for end in ("low", "high")
+    )
+    return Interval(low, high, max(interval.fraction for interval in arriving))
+
+
+def _top(layer: TopK, arriving: Interval) -> Interval:
+    """Return the range of channels that may be let through or not; where all are, as they are."""
+    if layer.k == arriving.low.shape[-1]:
+        return arriving
+    return Interval(np.minimum(arriving.low, 0), np.maximum(arriving.high, 0), arriving.fraction)
+
+
+def _table(layer: Activation, arriving: Interval) -> Interval:
+    """Return the range of a function that hardware looks up, which needs a result type to have a grid."""
+    if layer.function == "linear":
+        return _monotone(layer, arriving)
+    dip = (
+        _DIPS["gelu_tanh" if layer.parameters_of.get("tanh") else layer.function]
+        if layer.function not in MONOTONE
+        else None
+    )
+    return _looked_up(layer, arriving, knee=dip)
+
+
+def _prelu(layer: PReLU, arriving: Interval) -> Interval:
+    return _looked_up(layer, arriving, knee=0.0)
+
+
+def _looked_up(layer: Layer, *arriving: Interval, knee: float | None = None) -> Interval:
+    """Return the range of what rounds to a result type: from the ends, and where it turns round between them."""
+    fraction = _of_result(layer)
+    points = [[getattr(each, end) for each in arriving] for end in ("low", "high")]
+    points += [] if knee is None else [[np.clip(knee, each.low, each.high) for each in arriving]]
+    found = [run(lambda *x: layer.compute(*x, quantised=True), *values) for values in points]
+    return Interval(functools.reduce(np.minimum, found), functools.reduce(np.maximum, found), fraction).outward()
+
+
+def _of_result(layer: Layer) -> int:
+    """Return the fractional bits that what rounds to the layer's result type is bounded to: one more than its own.
+
+    Raises:
+        NetworkError: it has none.
+    """
+    if layer.result is None:
+        raise NetworkError(
+            f"layer '{layer.name}' ({type(layer).__name__}) has no fixed-point form without a result type"
+        )
+    return layer.result.fraction + 1
+
+
+def _layer_norm(layer: LayerNorm, arriving: Interval) -> Interval:
+    """Return the range of a value of n with mean 0 and variance 1, which is at most sqrt(n - 1), scaled and shifted."""
+    reach = np.sqrt(len(layer.scale) - 1.0) * layer.scale.abs().numpy()
+    low, high = (np.broadcast_to(layer.shift.numpy() + sign * reach, arriving.low.shape) for sign in (-1, 1))
+    return Interval(low, high, _of_result(layer)).outward()
+
+
+def _argmax(_: Argmax, arriving: Interval) -> Interval:
+    *places, n_values = arriving.low.shape
+    return Interval(np.zeros((*places, 1)), np.full((*places, 1), n_values - 1.0), 0)
+
+
+def _softmax(layer: Softmax, arriving: Interval) -> Interval:
+    return Interval(np.zeros_like(arriving.low), np.ones_like(arriving.low), _of_result(layer))
+
+
+def is_exact_mean(layer: Pool | GlobalPool, shape: Shape) -> bool:
+    """Return whether a mean of values of that shape is over a power of two of them everywhere, so that it is exact."""
+    window = math.prod(layer.size) if isinstance(layer, Pool) else math.prod(shape[:-1])
+    return not window & (window - 1) and not (isinstance(layer, Pool) and any(map(any, layer.padding)))
+
+
+def _pool(layer: Pool | GlobalPool, arriving: Interval) -> Interval:
+    """Return the range of a pooling: exact for a maximum, and for a mean over a power of two."""
+    if layer.kind == "max":
+        return _monotone(layer, arriving)
+    if not is_exact_mean(layer, arriving.low.shape):
+        return _looked_up(layer, arriving)
+    window = math.prod(layer.size) if isinstance(layer, Pool) else math.prod(arriving.low.shape[:-1])
+    found = _monotone(layer, arriving)
+    return Interval(found.low, found.high, arriving.fraction + window.bit_length() - 1)
+
+
+def _merge(layer: Merge, *arriving: Interval) -> Interval:
+    if layer.operation == "average" and len(arriving) & (len(arriving) - 1):
+        return _looked_up(layer, *arriving)
+    if layer.operation in {"multiply", "subtract"}:
+        return functools.reduce(operator.mul if layer.operation == "multiply" else operator.sub, arriving)
+    found = _monotone(layer, *arriving)
+    more = len(arriving).bit_length() - 1 if layer.operation == "average" else 0
+    return Interval(found.low, found.high, found.fraction + more)
+
+
+def _einsum(layer: Einsum, left: Interval, right: Interval) -> Interval:
+    """Return the range of a contraction, from centres and radii: never too narrow, at times too wide."""
+    centres, radii = zip(*(((i.low + i.high) / 2, (i.high - i.low) / 2) for i in (left, right)), strict=True)
+    contract = functools.partial(layer.compute, quantised=True)
+    centre = run(contract, *centres)
+    reach = [np.abs(centre_) + radius for centre_, radius in zip(centres, radii, strict=True)]
+    radius = run(contract, *reach) - run(contract, np.abs(centres[0]), np.abs(centres[1]))
+    fraction = left.fraction + right.fraction
+    return Interval(centre - radius, centre + radius, fraction).outward()
+
+
+RANGES: Rules[Callable[..., Interval]] = Rules(
+    lacks="has no range that follows from what comes in",
+    fix="give it a result type, and what reads it sees values of that type",
+    table={
+        Input: port,
+        Weighted: _weighted,
+        BatchNorm: _batch_norm,
+        Activation: _table,
+        Softmax: _softmax,
+        PReLU: _prelu,
+        LayerNorm: _layer_norm,
+        Argmax: _argmax,
+        Recurrent: cell_range,
+        Pool: _pool,
+        GlobalPool: _pool,
+        Merge: _merge,
+        TopK: _top,
+        Einsum: _einsum,
+        **dict.fromkeys((ReLU, Reshape, Permute, Pad, Crop, UpSample, Concatenate, Slice), _monotone),
+    },
+)

@@ -1,0 +1,128 @@
+"""What a recipe's network is to learn: the task of each output, where its targets come from, what its values are."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from hepprune.recipe.base import Section
+from hepprune.recipe.data import Data
+from hepprune.task import Binary, Classes, Reconstruction, Task, Tasks, find
+
+Kind = Literal["classes", "binary", "multilabel", "regression", "reconstruction"]
+
+
+class Head(Section):
+    """The task of one output; `loss` and `delta` are those of numbers, `share` is that of one of several outputs."""
+
+    kind: Kind = "classes"
+    loss: Literal["mse", "huber", "relative"] | None = None
+    delta: Annotated[float, Field(gt=0)] | None = None
+    share: Annotated[float, Field(gt=0)] = 1.0
+
+    @model_validator(mode="after")
+    def _has_the_loss_of_its_kind(self) -> "Head":
+        if self.loss is not None and self.kind not in {"regression", "reconstruction"}:
+            raise ValueError(f"the task {self.kind} has a loss of its own; a loss is chosen of regression alone")
+        if self.delta is not None and self.loss != "huber":
+            raise ValueError("a delta is where the loss huber turns linear")
+        return self
+
+    def task(self) -> Task:
+        """Return the task."""
+        numbers = {"kind": self.loss, "delta": self.delta}
+        return find(self.kind)(**{name: value for name, value in numbers.items() if value is not None})
+
+
+def heads(given: Any) -> Any:
+    """Return tasks by the name of their output, the only one under the name ""."""
+    if isinstance(given, str):
+        return {"": {"kind": given}}
+    if isinstance(given, Mapping) and isinstance(given.get("kind"), str):
+        return {"": given}
+    if isinstance(given, Mapping):
+        return {name: {"kind": each} if isinstance(each, str) else each for name, each in given.items()}
+    return given
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output: its task and share in the loss, the columns of its targets, the names of its values.
+
+    Without columns of their own the targets are the label, or of a reconstruction the features.
+    """
+
+    task: Task
+    share: float
+    columns: tuple[str, ...]
+    values: tuple[str, ...]
+
+    @property
+    def reads_label(self) -> bool:
+        """Whether the targets are what the label column holds."""
+        return isinstance(self.task, Classes | Binary) and not self.columns
+
+
+def outputs(tasks: Mapping[str, Head], data: Data) -> dict[str, Output]:
+    """Return every output by its name.
+
+    Raises:
+        ValueError: tasks and columns do not go together.
+    """
+    _check_targets(tasks, data)
+    found = {name: _output(name, head, data, alone=len(tasks) == 1) for name, head in tasks.items()}
+    labelled = [name for name, output in found.items() if output.reads_label]
+    if len(labelled) > 1:
+        raise ValueError(f"the outputs {' and '.join(labelled)} cannot share the label; name targets of their own")
+    if data.classes is not None and not any(head.kind == "classes" for head in tasks.values()):
+        kinds = ", ".join(head.kind for head in tasks.values())
+        raise ValueError(f"data.classes are named and the task is {kinds}; take them out, or take the task classes")
+    return found
+
+
+def _check_targets(tasks: Mapping[str, Head], data: Data) -> None:
+    alone = "" in tasks
+    if data.targets is not None and alone == isinstance(data.targets, dict):
+        raise ValueError(
+            "data.targets are the columns of the only output"
+            if alone
+            else f"data.targets names columns by output, as in {{{[*tasks][-1]}: [column]}}"
+        )
+    if isinstance(data.targets, dict) and (wrong := set(data.targets) - set(tasks)):
+        raise ValueError(f"data.targets names '{min(wrong)}', and the outputs are {', '.join(tasks)}")
+
+
+def _output(name: str, head: Head, data: Data, *, alone: bool) -> Output:
+    columns = (data.targets.get(name, ()) if isinstance(data.targets, dict) else data.targets) or ()
+    place, task, inputs = f"task '{name or head.kind}'", head.task(), [*data.columns.values()]
+    if head.kind in {"classes", "reconstruction"} and columns:
+        raise ValueError(f"the {place} has no targets: it learns {_learns(head.kind)}")
+    if head.kind in {"multilabel", "regression"} and not columns:
+        raise ValueError(f"the {place} needs data.targets, the columns that are to be met")
+    if head.kind == "classes" and data.classes is None:
+        raise ValueError("data.classes: the task classes needs their names, in the order that the label counts them")
+    if head.kind == "binary" and not (len(columns) == 1 or (alone and not columns)):
+        raise ValueError(f"the {place} has one column of targets, of 0 and 1, not {len(columns)}")
+    if isinstance(task, Reconstruction) and len(inputs) != 1:
+        raise ValueError(f"the {place} takes one input, and here are {len(inputs)}")
+    if alone and head.share != 1:
+        raise ValueError("a share is that of one of several outputs")
+    return Output(task, head.share, columns, _values(head.kind, data, columns))
+
+
+def _values(kind: str, data: Data, columns: tuple[str, ...]) -> tuple[str, ...]:
+    if kind == "reconstruction":
+        return next(iter(data.columns.values())).values
+    return columns or (data.classes if kind == "classes" else None) or (data.label,)
+
+
+def _learns(kind: str) -> str:
+    return "what data.label and data.classes say" if kind == "classes" else "the features themselves"
+
+
+def meaning(found: Mapping[str, Output]) -> Task:
+    """Return the task of one output, or of all by their names."""
+    if "" in found:
+        return found[""].task
+    return Tasks({name: each.task for name, each in found.items()}, {name: each.share for name, each in found.items()})

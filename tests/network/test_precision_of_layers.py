@@ -1,0 +1,150 @@
+"""The types that layers of every kind get."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+
+from hepprune.fixed import FixedPoint
+from hepprune.network import BatchNorm, Dense, Input, Layer, Network, Recurrent, ReLU, Shared, exact_activations
+from hepprune.network.layers import Activation, Concatenate, GlobalPool, LayerNorm, Merge, Pool, PReLU, Softmax
+from hepprune.network.layers.recurrent import GATES
+from hepprune.network.precision import Precision, quantise
+from hepprune.network.ranges import accumulators
+from tests.network.drawn import jets, typed, typed_graphs
+from tests.pruning import graphs
+
+INPUTS = FixedPoint(12, 4, True, "RND", "SAT")
+ASKED = Precision(INPUTS, weight_bits=7, activation_bits=9)
+
+
+def dense(name: str, n_out: int = 4, n_in: int = 4, *, scale: float = 0.5) -> Dense:
+    generator = torch.Generator().manual_seed(n_out)
+    return Dense(name, scale * torch.randn(n_out, n_in, generator=generator), torch.zeros(n_out))
+
+
+def after_quantise(*layers: Layer, shape: tuple[int, ...] = (4,), **edges: object) -> Network:
+    network = Network([Input("x", shape), *layers], **edges)  # type: ignore[arg-type]
+    return quantise(network, jets(network, seed=0, n_jets=500), ASKED)
+
+
+@pytest.mark.slow
+@settings(max_examples=60)
+@given(typed_graphs())
+def test_every_value_and_kernel_of_a_drawn_graph_has_a_type(network: Network) -> None:
+    assert set(accumulators(network)) == {layer.name for layer in network.body}
+    assert all(isinstance(kernel.type, FixedPoint) for kernel in network.kernels)
+
+
+@pytest.mark.slow
+@settings(max_examples=60)
+@given(graphs.graphs(fixed=False))
+def test_types_of_sixteen_bits_lose_little_on_the_data_they_are_chosen_from(network: Network) -> None:
+    """Rounding at 2**-16 of a range, through sums and slopes that amplify it by 2**11 at most, stays below 1/32."""
+    x = jets(network, seed=1)
+    with torch.no_grad():
+        exact = network.logits(torch.tensor(x), quantised=False).numpy()
+    found = exact_activations(typed(network, bits=16), x)[network.raw_output]
+    assert np.sqrt(np.mean((found - exact) ** 2)) < exact.std() / 32 + 1e-6
+
+
+def test_what_a_table_or_a_kernel_reads_is_narrow_and_what_a_relu_reads_is_exact() -> None:
+    found = after_quantise(dense("a"), ReLU("r"), dense("b"), Activation("t", "tanh"), dense("c"), dense("d"))
+    assert found["a"].result is None
+    assert found["d"].result is None
+    assert [found[name].result.width for name in "rbtc"] == [9, 9, 9, 9]
+    assert (found["t"].result.rounding, found["t"].result.overflow) == ("RND", "SAT")
+
+
+def test_only_the_sum_of_a_residual_branch_is_narrow() -> None:
+    found = after_quantise(
+        *(dense("a"), dense("b"), Merge("sum", "add"), dense("c")),
+        sources={"a": "x", "b": "x", "sum": ("a", "b"), "c": "sum"},
+    )
+    assert (found["a"].result, found["b"].result, found["sum"].result.width) == (None, None, 9)
+    assert accumulators(found)["sum"].fraction == max(accumulators(found)[name].fraction for name in "ab")
+
+
+def test_values_that_move_keep_the_types_of_what_made_them() -> None:
+    found = after_quantise(
+        *(dense("a"), dense("b", scale=8.0), Concatenate("join"), dense("c", 2, 8)),
+        sources={"a": "x", "b": "x", "join": ("a", "b"), "c": "join"},
+    )
+    assert found["join"].result is None
+    assert found["a"].result.integer < found["b"].result.integer
+
+
+@pytest.mark.parametrize(
+    ("layer", "fraction"),
+    [
+        (Pool("p", "average", (2,)), INPUTS.fraction + 1),
+        (GlobalPool("p", "average"), INPUTS.fraction + 3),
+        (GlobalPool("p", "max"), INPUTS.fraction),
+        (Pool("p", "average", (3,)), None),
+        (Pool("p", "average", (2,), padding=((1, 0),)), None),
+    ],
+)
+def test_a_mean_over_a_power_of_two_is_exact_and_another_has_a_type(layer: Layer, fraction: int | None) -> None:
+    found = after_quantise(layer, shape=(8, 4))
+    if fraction is None:
+        assert found["p"].result.width == 9
+    else:
+        assert (found["p"].result, accumulators(found)["p"].fraction) == (None, fraction)
+
+
+@pytest.mark.parametrize("operation", ["add", "average"])
+def test_a_mean_of_three_has_a_type_and_a_sum_of_them_none(operation: str) -> None:
+    sources = {"a": "x", "b": "x", "m": ("a", "b", "x")}
+    found = after_quantise(dense("a"), dense("b"), Merge("m", operation), sources=sources)
+    assert (found["m"].result is None) == (operation == "add")
+
+
+def test_a_batch_norm_has_a_type_of_weights_and_one_of_biases() -> None:
+    found = after_quantise(BatchNorm("n", torch.tensor([1.0, 2.0, -3.0, 0.5]), torch.ones(4)))["n"]
+    assert (found.scale_type.width, found.scale_type.integer) == (7, 3)
+    assert found.shift_type.fraction == found.scale_type.fraction + INPUTS.fraction
+
+
+@pytest.mark.parametrize("layer", [PReLU("t", torch.ones(4)), LayerNorm("t", torch.ones(4), torch.zeros(4))])
+def test_what_has_no_exact_sum_has_a_type(layer: Layer) -> None:
+    found = after_quantise(dense("a"), layer)
+    assert (found["a"].result.width, found["t"].result.width) == (9, 9)
+
+
+def test_a_softmax_between_layers_has_a_type_and_one_at_the_end_none() -> None:
+    found = after_quantise(dense("a"), Softmax("inside"), dense("b"), Softmax("head"))
+    assert not found["inside"].result.signed
+    assert (found["b"].result, found["head"].result) == (None, None)
+
+
+def test_a_shared_layer_holds_what_it_puts_out_at_all_its_places() -> None:
+    found = after_quantise(
+        *(
+            dense("a", scale=30.0),
+            dense("b"),
+            Activation("t", "linear"),
+            Shared("again", "b"),
+            Merge("sum", "multiply"),
+        ),
+        sources={"a": "x", "b": "x", "t": "a", "again": "t", "sum": ("b", "again")},
+    )
+    x = jets(found, seed=3)
+    with torch.no_grad():
+        assert found["b"].result.maximum > found.activations(torch.tensor(x), quantised=False)["again"].std()
+
+
+@pytest.mark.parametrize("cell", GATES)
+@pytest.mark.parametrize("function", ["tanh", "relu"])
+def test_a_cell_has_types_of_its_kernels_states_and_functions(cell: str, function: str) -> None:
+    rng = np.random.default_rng(0)
+    shapes = {"weight": (4,), "recurrent_weight": (3,), "bias": (), "recurrent_bias": ()}
+    arrays = {n: torch.tensor(rng.normal(size=(GATES[cell] * 3, *s)) * 0.4).float() for n, s in shapes.items()}
+    found = after_quantise(Recurrent("cell", cell, activation=function, **arrays), shape=(5, 4))["cell"]
+    assert {found.weight_type.width, found.recurrent_weight_type.width} == {7}
+    assert {found.state_type.width, found.act.result.width} == {9}
+    assert (found.gate.result is None) == (cell == "simple")
+    reads = (
+        found.weight_type.fraction + INPUTS.fraction,
+        found.recurrent_weight_type.fraction + found.state_type.fraction,
+    )
+    assert found.bias_type.fraction == max(reads)

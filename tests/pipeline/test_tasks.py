@@ -1,0 +1,220 @@
+"""Recipes of other tasks than classes: what is read, and the whole street from made jets to measured firmware."""
+
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import numpy as np
+import pytest
+import torch
+import uproot
+import yaml
+
+from hepprune import metrics, pipeline, recipe, training
+from hepprune.errors import BudgetMissedError, HeppruneError, RecipeError
+from hepprune.hardware import targets
+from hepprune.network import Activation, Concatenate, Dense, Input, Network, Reshape, exact_raw, load, save
+from hepprune.pipeline import taggers
+from hepprune.pipeline.context import Context
+from hepprune.report.summary import Summary
+from hepprune.sample import Sample
+from hepprune.task import Binary, Classes, MultiLabel, Reconstruction, Regression, Tasks
+
+N_JETS, FEATURES = 4000, ("a", "b", "c")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with jets whose features say all: a momentum, whether a sum is above zero, and which third it is in."""
+    folder = tmp_path_factory.mktemp("tasks")
+    rng = np.random.default_rng(1)
+    a, b, c = rng.normal(size=(3, N_JETS)).astype(np.float32)
+    counts = rng.integers(1, 5, N_JETS)
+    candidates = ak.unflatten(rng.normal(size=(counts.sum())).astype(np.float32), counts)
+    columns: dict[str, Any] = {
+        "a": a,
+        "b": b,
+        "c": c,
+        "cand_pt": candidates,
+        "cand_eta": candidates**2,
+        "pt": 2 + np.maximum(a, 0) + 0.5 * np.maximum(b, 0),
+        "is_up": (a + b > 0).astype(np.int32),
+        "is_out": (np.abs(c) > 1).astype(np.int8),
+        "label": np.digitize(a + b, [-0.5, 0.5]).astype(np.int32),
+        "weight": (0.5 + rng.random(N_JETS)).astype(np.float32),
+        "event": np.arange(N_JETS),
+    }
+    with uproot.recreate(folder / "jets.root") as file:
+        tree = file.mktree("Jets", {name: ak.type(values).content for name, values in columns.items()})
+        tree.extend(columns)
+    return folder
+
+
+def written(folder: Path, task: Any, data: dict[str, Any], **sections: Any) -> recipe.Recipe:
+    """Return a small recipe of a task."""
+    inputs = {} if {"inputs", "features"} & set(data) else {"features": list(FEATURES)}
+    content = {
+        "name": "small",
+        "task": task,
+        "data": {"file": "jets.root:Jets", **inputs, **data},
+        "model": {"hidden": [8], "training": {"float_epochs": 20, "epochs": 10, "batch_size": 64}},
+        "budget": {"latency_ns": 40, "lut_of_baseline": 0.6},
+        "search": {"stages": 2, "fine_tune_epochs": 2, "settle_epochs": 10, "trim_epochs": 2},
+        "checks": {"csim_vectors": 500, "rtl_vectors": 300},
+        **sections,
+    }
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(content))
+    return recipe.load(folder / "recipe.yaml")
+
+
+def read(folder: Path, task: Any, data: dict[str, Any], **sections: Any) -> taggers.Samples:
+    wanted = written(folder, task, data, **sections)
+    return taggers.read_jets(Context(wanted, targets.load(wanted.target), folder / "build"))
+
+
+LOST = {"latency_ns": 40, "lut_of_baseline": 0.6}
+MOMENTUM = LOST | {"max_loss": {"mean_squared_error": 1.0}}
+
+
+def ran(build: Path, wanted: recipe.Recipe) -> Summary:
+    """Return the summary of a run, in which every form of the network agreed."""
+    found = pipeline.run(wanted, build=build)
+    assert (found.checks.csim_mismatches, found.checks.rtl_mismatches) == (0, 0)
+    assert (found.checks.csim_vectors, found.checks.rtl_vectors) == (500, 300)
+    assert found.checks.csim_agreement == 1.0
+    assert found.feedback[-1].met
+    assert found.compressed.nonzero_weights < found.baseline.nonzero_weights
+    jets = taggers.read_jets(Context(wanted, targets.load(wanted.target), build))
+    compressed = load(build / "network.npz")
+    own = metrics.stated(jets.test.judged(exact_raw(compressed, jets.test.arrays)))
+    assert found.compressed.scores == own
+    assert list(own) == list(found.compressed_minus_uniform.scores) == list(wanted.meaning.metrics)
+    assert (build / "plots" / "pareto.png").is_file()
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("tasks")
+def test_a_regression_goes_from_jets_to_measured_firmware(folder: Path, tmp_path: Path) -> None:
+    wanted = written(folder, "regression", {"targets": "pt"}, budget=MOMENTUM)
+    found = ran(tmp_path / "build", wanted)
+    name, error = next(iter(found.compressed.scores.items()))
+    assert name == "mean_squared_error"
+    assert error.value < 0.25 * 0.43  # the variance of the momentum
+    tight = wanted.model_copy(update={"budget": recipe.Limits(**(LOST | {"max_loss": {name: 1e-9}}))})
+    with pytest.raises(BudgetMissedError, match="mean squared error binds: 1e-09 may be lost"):
+        pipeline.run(tight, build=tmp_path / "build")
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("tasks")
+def test_a_weighted_yes_or_no_goes_from_jets_to_measured_firmware(folder: Path, tmp_path: Path) -> None:
+    wanted = written(folder, "binary", {"label": "is_up", "weight": "weight"})
+    found = ran(tmp_path / "build", wanted)
+    assert wanted.max_losses == {"label_auc": 0.01}
+    assert found.compressed.scores["label_auc"].value > 0.95
+
+
+def test_weights_and_targets_of_each_task_are_read(folder: Path) -> None:
+    with uproot.open(folder / "jets.root") as file:
+        raw = file["Jets"].arrays(library="np")
+    whole = {
+        "binary": (read(folder, "binary", {"targets": ["is_up"], "weight": "weight"}), Binary(), raw["is_up"][:, None]),
+        "multilabel": (
+            read(folder, "multilabel", {"targets": ["is_out", "is_up"]}),
+            MultiLabel(),
+            np.stack([raw["is_out"], raw["is_up"]], axis=1),
+        ),
+        "huber": (
+            read(folder, {"kind": "regression", "loss": "huber", "delta": 0.5}, {"targets": "pt"}, budget={
+                "lut": 1, "max_loss": {"mean_absolute_error": 0.1}
+            }),
+            Regression("huber", 0.5),
+            raw["pt"][:, None],
+        ),
+    }  # fmt: skip
+    for jets, task, wanted in whole.values():
+        parts = (jets.train, jets.validation, jets.test)
+        assert all(part.task == task for part in parts)
+        rows = [_rows(part, raw, jets) for part in parts]
+        assert sum(map(len, rows)) == N_JETS
+        for part, own in zip(parts, rows, strict=True):
+            assert np.array_equal(part.truth, wanted[own].astype(np.float32))
+    weighted, own = whole["binary"][0].test, raw["weight"][_rows(whole["binary"][0].test, raw, whole["binary"][0])]
+    assert weighted.weight is not None
+    assert torch.allclose(weighted.weight, torch.tensor(own / own.mean()))
+    assert whole["multilabel"][0].train.weight is None
+
+
+def _rows(part: Sample, raw: dict[str, Any], jets: taggers.Samples) -> Any:
+    """Return which rows of the file a sample's jets are, by their first feature."""
+    scaler = jets.scaler
+    scaled = ((raw["a"].astype(np.float64) - scaler.offset[0]) / scaler.scale[0]).astype(np.float32)
+    order = np.argsort(scaled)
+    return order[np.searchsorted(scaled[order], part.features[:, 0].numpy())]
+
+
+def test_what_is_reconstructed_are_the_scaled_features(folder: Path) -> None:
+    jets = read(folder, "reconstruction", {}, budget=MOMENTUM)
+    assert jets.train.task == Reconstruction()
+    assert torch.equal(jets.train.y, jets.train.features)  # type: ignore[arg-type]
+
+
+HEADS = {"kind": {"kind": "classes"}, "momentum": {"kind": "regression", "loss": "relative", "share": 0.3}}
+
+
+def two_heads(folder: Path, *, order: tuple[str, str] = ("kind", "momentum")) -> str:
+    """Write a model of constituents and single features with two heads, and return its file."""
+    generator = torch.Generator().manual_seed(1)
+
+    def dense(name: str, n_in: int, n_out: int) -> Dense:
+        return Dense(name, torch.randn(n_out, n_in, generator=generator), torch.zeros(n_out))
+
+    layers = [Input("candidates", (4, 3)), Input("jet", 3), Reshape("flat", (12,)), Concatenate("both")]
+    layers += [dense("kind", 15, 3), dense("momentum", 15, 1)]
+    sources = {"flat": "candidates", "both": ("flat", "jet"), "kind": "both", "momentum": "both"}
+    save(Network(layers, sources, list(order)), folder / "model.npz")
+    return "model.npz"
+
+
+def test_several_inputs_constituents_and_outputs_are_read_and_fit_a_model(folder: Path) -> None:
+    data = {
+        "inputs": {"candidates": ["cand_pt", "cand_eta"], "jet": list(FEATURES)},
+        "n_constituents": {"candidates": 4},
+        "classes": ["low", "middle", "high"],
+        "targets": {"momentum": ["pt"]},
+    }
+    budget = {"lut": 1000, "max_loss": {"momentum.mean_squared_relative_error": 0.1}}
+    wanted = written(folder, HEADS, data, model={"file": two_heads(folder)}, budget=budget)
+    context = Context(wanted, targets.load(wanted.target), folder / "build")
+    jets = taggers.read_jets(context)
+    assert jets.train.task == Tasks(
+        {"kind": Classes(), "momentum": Regression("relative")}, {"momentum": 0.3, "kind": 1}
+    )
+    assert [tuple(x.shape[1:]) for x in jets.train.x] == [(4, 3), (3,)]
+    assert list(jets.scalers) == ["candidates", "jet"]
+    filled = jets.train.x[0][..., -1]
+    assert ((filled == 0) | (filled == 1)).all()
+    assert torch.equal(filled, filled.sort(dim=1, descending=True).values)
+    assert wanted.max_losses == {"kind.accuracy": 0.01, "momentum.mean_squared_relative_error": 0.1}
+    model = taggers.model_of(wanted)
+    tagger = taggers.untrained(wanted, model)
+    assert list(training.scores(tagger, jets.test)) == list(jets.test.task.metrics)
+    two_heads(folder, order=("momentum", "kind"))
+    with pytest.raises(RecipeError, match=r"gives 1 and 3 values, the recipe names .* and 3 and 1"):
+        taggers.untrained(wanted, taggers.model_of(wanted))
+
+
+def test_a_sigmoid_in_front_of_logits_is_refused(folder: Path) -> None:
+    layers = [Input("x", 3), Dense("d", torch.ones(1, 3), torch.zeros(1)), Activation("s", "sigmoid")]
+    save(Network(layers), folder / "sigmoid.npz")
+    wanted = written(folder, "binary", {"label": "is_up"}, model={"file": "sigmoid.npz"})
+    with pytest.raises(RecipeError, match="ends in the sigmoid 's', and is judged by its logits"):
+        taggers.untrained(wanted, taggers.model_of(wanted))
+
+
+def test_targets_that_are_none_of_the_task_are_named(folder: Path) -> None:
+    with pytest.raises(HeppruneError, match="targets of labels lie between 0"):
+        read(folder, "binary", {"targets": "pt"})
+    with pytest.raises(HeppruneError, match="column 'label' of .* is 2 in row"):
+        read(folder, "binary", {})
