@@ -222,7 +222,7 @@ def pruned(context: Context, tagger: Network, jets: Samples) -> Network:
 
 
 def sensitivities(context: Context, tagger: Network, jets: Samples) -> tuple[sensitivity.SensitivityCurve, ...]:
-    """Return how the loss reacts to pruning each layer alone, at every granularity the search may use."""
+    """Return how the loss reacts to pruning each kernel or group of neurons alone, at all granularities of the search."""
     granularities = [name for name in context.recipe.granularities if name in sensitivity.CUTS]
     total = len(sensitivity.cuttable(tagger, granularities)) * len(sensitivity.LEVELS)
 

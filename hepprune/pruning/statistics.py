@@ -1,7 +1,7 @@
 """One pass over jets that gathers what the data-driven criteria need: squared gradients and mean activations."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -21,12 +21,14 @@ class LayerStatistics:
 
     `weight_fisher`, shaped like the weights, is their empirical Fisher diagonal; `neuron_fisher` (n_out,) is the mean
     of ((activation - mean) dL/dactivation)^2 for the value each neuron hands on; `mean` (n_out,) is that value's mean.
-    The rows of a recurrent layer's kernel are no neurons: there both are empty.
+    The rows of a recurrent layer's kernel are no neurons: there both are empty. `reads` (n_in,) is the mean of each of
+    the layer's inputs over places.
     """
 
     weight_fisher: Tensor
     neuron_fisher: Tensor
     mean: Tensor
+    reads: Tensor = field(default_factory=lambda: torch.zeros(0))
 
 
 Statistics = Mapping[str, LayerStatistics]
@@ -93,18 +95,30 @@ def gradients(seen: Taps, loss: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
 
 
 def _batch(network: Network, jets: Sample) -> dict[str, list[Tensor]]:
-    """Return per layer the sums over a batch of: g^2 x^2, (a d)^2, a d^2, d^2, a."""
+    """Return per kernel the sums over a batch of: g^2 x^2, (a d)^2, a d^2, d^2, a, x."""
     seen = taps.run(network, jets.x)
     loss = jets.root_weighted().loss(seen.raw, reduction="sum")  # weights count once in a square
     none, terms = torch.zeros(0), (torch.square,)
-    result = {name: [*sums, *[none] * 4] for name, sums in recurrences.sums(seen, loss, terms).items()}
+    cells = recurrences.sums(seen, loss, terms)
+    result = {name: [*sums, *[none] * 4, _reads(seen, name)] for name, sums in cells.items()}
     found = gradients(seen, loss)
     for layer in scored(network):
         gradient, sensitivity = found[layer.name]
         arriving, activation = seen.arriving(layer), taps.rows(seen.handed(layer), layer.kernels[0].groups).detach()
         weight = squares(gradient, arriving).reshape(layer.weight.shape)
-        result[layer.name] = [weight, *_neuron_sums(activation, sensitivity)]
+        result[layer.name] = [weight, *_neuron_sums(activation, sensitivity), _reads(seen, layer.name)]
     return result
+
+
+def _reads(seen: Taps, kernel: str) -> Tensor:
+    """Return the sum over jets of each input's mean over the places and uses of a kernel's layer, (n_in,)."""
+    layer = seen.network.kernel(kernel).layer
+    arriving = (seen.values[seen.network.sources[use][0]].detach() for use in seen.uses(layer))
+    return (
+        torch.cat([each.flatten(1, -2) if each.ndim > 2 else each[:, None] for each in arriving], dim=1)
+        .mean(dim=1)
+        .sum(dim=0)
+    )
 
 
 def squares(gradient: Tensor, arriving: Tensor) -> Tensor:
@@ -128,8 +142,8 @@ def _neuron_sums(activation: Tensor, sensitivity: Tensor) -> list[Tensor]:
 
 
 def _finish(terms: list[Tensor], n_jets: int) -> LayerStatistics:
-    weight, second, cross, squared, activation = (term / n_jets for term in terms)
+    weight, second, cross, squared, activation, reads = (term / n_jets for term in terms)
     neuron = second - 2 * activation * cross + activation**2 * squared
     if not all(bool(torch.isfinite(tensor).all()) for tensor in (weight, neuron)):
         raise DataError("gradients are not finite; the network or its features hold NaN or infinite values")
-    return LayerStatistics(weight.detach(), neuron.clamp(min=0).detach(), activation.detach())
+    return LayerStatistics(weight.detach(), neuron.clamp(min=0).detach(), activation.detach(), reads)

@@ -1,6 +1,6 @@
 """Effects: what changing one layer does to a metric, measured on jets, with the paired error of the difference."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -54,8 +54,28 @@ def measure(
     else:
         found = _of_any_task(network, sample, groups, metric=metric, advance=advance)
     for group, effects in zip(groups, found, strict=True):
-        _check_finite(effects, group)
+        _check_finite(effects, group.name)
         yield effects
+
+
+@torch.no_grad()
+def of_networks(network: Network, others: Iterable[Network], sample: Sample) -> Iterator[Effect]:
+    """Yield the effect of each other network, in which several layers may have changed, on the task's loss.
+
+    Raises:
+        DataError: the loss is not finite.
+    """
+    before = _judged(network, _raw(network, sample), sample, None)
+    for other in others:
+        effect = Effect(*map(metrics.difference, _judged(other, _raw(other, sample), sample, None), before))
+        _check_finite((effect,), network.raw_output)
+        yield effect
+
+
+def _raw(network: Network, sample: Sample, *, batch_size: int = 8192) -> dict[str, Tensor]:
+    """Return the raw outputs by name, batch by batch, since values of all layers need not be held together."""
+    parts = [network.raw(jets.x) for jets in sample.batches(batch_size)]
+    return {name: torch.cat(own) for name, own in zip(network.raw_outputs, zip(*parts, strict=True), strict=True)}
 
 
 def _of_classes(
@@ -101,11 +121,11 @@ def _judged(
     return loss, primary, scored(metric, raw[0], sample) if metric else loss
 
 
-def _check_finite(effects: Sequence[Effect], group: Group) -> None:
+def _check_finite(effects: Sequence[Effect], name: str) -> None:
     for index, effect in enumerate(effects, start=1):
         if not all(np.isfinite([effect.metric.value, effect.metric.error, effect.loss.value])):
             raise DataError(
-                f"the metric is not finite when layer '{group.name}' is changed (change {index} of {len(group)}); "
+                f"the metric is not finite when layer '{name}' is changed (change {index} of {len(effects)}); "
                 "look for NaN among the features, and for a metric that divides by an empty class"
             )
 

@@ -18,6 +18,7 @@ from hepprune.pruning.masks import Cut
 from hepprune.pruning.statistics import Statistics
 from hepprune.search import knobs
 from hepprune.search.knobs import Knob
+from hepprune.search.neurons import Neurons
 from hepprune.search.sensitivity import ROW, cuttable
 
 Price = Callable[[Network], Estimate]
@@ -47,13 +48,13 @@ class Move:
 
     @property
     def n_units(self) -> int:
-        """Units cut."""
-        return sum(len(cut.units) for cut in self.cuts)
+        """Units cut: neurons, weights or digits; what reads a neuron is none."""
+        return sum(len(cut.units) for cut in self.cuts if cut.granularity != "input")
 
     @property
     def layers(self) -> tuple[str, ...]:
         """What is changed, kernels and layers."""
-        return tuple(cut.layer for cut in self.cuts) + tuple(knob.layer for knob in self.knobs)
+        return tuple(dict.fromkeys((*(cut.layer for cut in self.cuts), *(knob.layer for knob in self.knobs))))
 
     def made(self, network: Network) -> Network:
         """Return a masked network with the cuts made and the knobs turned."""
@@ -71,7 +72,8 @@ class Proposal(Protocol):
 class PerKernel:
     """The proposal of the greedy search: for each kernel and granularity its least important units.
 
-    `trust` scales the predicted loss of a (kernel, granularity) by what the sensitivity analysis measured.
+    Neurons are those of coupled groups, with all that makes and reads them. `trust` scales the predicted loss of a
+    (kernel or group, granularity) by what the sensitivity analysis measured.
     """
 
     trust: Mapping[tuple[str, str], float]
@@ -79,16 +81,21 @@ class PerKernel:
 
     def __call__(self, network: Network, statistics: Statistics, fraction: float) -> Iterator[Move]:
         """Yield the moves that a network can take next."""
-        for kernel, granularity in cuttable(network, self.granularities):
-            scale = self.trust.get((kernel.name, granularity), 1.0)
-            scored = "weight" if granularity == ROW else granularity
-            scores = importance.fisher(kernel, scored, statistics[kernel.name]) * scale
-            if granularity == ROW:
-                yield from _least_rows(kernel, selection.combined(kernel, scores, ROW), fraction)
+        for what, granularity in cuttable(network, self.granularities):
+            scale = self.trust.get((what.name, granularity), 1.0)
+            if isinstance(what, Neurons):
+                yield from _least_neurons(
+                    what, what.scores(statistics, importance.fisher) * scale, fraction, statistics
+                )
                 continue
-            yield from _least(kernel, granularity, scores, fraction, statistics)
+            scored = "weight" if granularity == ROW else granularity
+            scores = importance.fisher(what, scored, statistics[what.name]) * scale
+            if granularity == ROW:
+                yield from _least_rows(what, selection.combined(what, scores, ROW), fraction)
+                continue
+            yield from _least(what, granularity, scores, fraction)
             if granularity == "weight":
-                yield from _flatten(kernel, scores)
+                yield from _flatten(what, scores)
         if "bits" in self.granularities:
             yield from _fewer_bits(network, statistics)
         if "reuse_factor" in self.granularities:
@@ -116,34 +123,35 @@ def _other_reuse(network: Network) -> Iterator[Move]:
             yield Move((), 0.0, "reuse_factor", (Knob(layer.name, reuse_factor=factor),))
 
 
+def _least_neurons(neurons: Neurons, scores: Tensor, fraction: float, statistics: Statistics) -> Iterator[Move]:
+    """Yield the move that cuts the least important of the neurons, unless a kernel would be left without a weight."""
+    units = _lowest(torch.nonzero(neurons.alive()).flatten(), scores, fraction)
+    if len(units):
+        move = Move(neurons.cuts(units, statistics), float(scores[units].sum()), "neuron")
+        if neurons.alone or all(kernel.used().any() for kernel in move.made(neurons.network).kernels):
+            yield move
+
+
 def _least_rows(kernel: Kernel, scores: Tensor, fraction: float) -> Iterator[Move]:
-    """Yield the move that cuts the least important fraction of the DSP rows that still act, at least one, never all."""
+    """Yield the move that cuts the least important of the DSP rows."""
     act = kernel.rows().flatten() != 0
-    alive = torch.unique(granularities.groups(kernel, ROW)[act])
-    n_cut = min(max(1, round(fraction * len(alive))), len(alive) - 1)
-    if n_cut < 1:
-        return
-    rows = alive[torch.argsort(scores[alive], stable=True)[:n_cut]]
-    units = granularities.members(kernel, ROW, rows)
-    yield Move((Cut(kernel.name, "weight", tuple(units.tolist())),), float(scores[rows].sum()), ROW)
+    rows = _lowest(torch.unique(granularities.groups(kernel, ROW)[act]), scores, fraction)
+    if len(rows):
+        units = granularities.members(kernel, ROW, rows)
+        yield Move((Cut(kernel.name, "weight", tuple(units.tolist())),), float(scores[rows].sum()), ROW)
 
 
-def _least(kernel: Kernel, granularity: str, scores: Tensor, fraction: float, statistics: Statistics) -> Iterator[Move]:
-    """Yield the move that cuts the least important fraction of the units still alive, at least one, never all."""
-    alive = torch.nonzero(_alive(kernel, granularity)).flatten()
-    n_cut = min(max(1, round(fraction * len(alive))), len(alive) - 1)
-    if n_cut < 1:
-        return
-    units = alive[torch.argsort(scores[alive], stable=True)[:n_cut]]
-    constants = tuple(statistics[kernel.name].mean[units].tolist()) if granularity == "neuron" else ()
-    yield Move(
-        (Cut(kernel.name, granularity, tuple(units.tolist()), constants),), float(scores[units].sum()), granularity
-    )
+def _least(kernel: Kernel, granularity: str, scores: Tensor, fraction: float) -> Iterator[Move]:
+    """Yield the move that cuts the least important of the weights."""
+    units = _lowest(torch.nonzero(kernel.rows().flatten()).flatten(), scores, fraction)
+    if len(units):
+        yield Move((Cut(kernel.name, granularity, tuple(units.tolist())),), float(scores[units].sum()), granularity)
 
 
-def _alive(kernel: Kernel, granularity: str) -> Tensor:
-    acts = kernel.rows() != 0
-    return acts.any(dim=1) if granularity == "neuron" else acts.flatten()
+def _lowest(alive: Tensor, scores: Tensor, fraction: float) -> Tensor:
+    """Return the least important fraction of the units that still act, at least one, never all, by index."""
+    n_cut = max(0, min(max(1, round(fraction * len(alive))), len(alive) - 1))
+    return alive[torch.argsort(scores[alive], stable=True)[:n_cut]]
 
 
 def _flatten(kernel: Kernel, scores: Tensor) -> Iterator[Move]:

@@ -1,7 +1,7 @@
 """Sensitivity: what the loss does when one layer alone is pruned, at each level and granularity."""
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -15,7 +15,9 @@ from hepprune.pruning.granularity import members
 from hepprune.pruning.statistics import Statistics
 from hepprune.sample import Sample
 from hepprune.scores import Difference
-from hepprune.search.effects import measure
+from hepprune.search import neurons
+from hepprune.search.effects import Effect, measure, of_networks
+from hepprune.search.neurons import Neurons
 from hepprune.search.replay import Group
 
 LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -40,7 +42,7 @@ class Point:
 
 @dataclass(frozen=True)
 class SensitivityCurve:
-    """The points of one layer at one granularity, least pruned first."""
+    """The points of one kernel, or group of neurons, at one granularity, least pruned first."""
 
     layer: str
     granularity: str
@@ -68,14 +70,15 @@ def analyse(
     executor: Executor | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> tuple[SensitivityCurve, ...]:
-    """Return a curve per kernel and granularity on the jets of `sample`; the network is left as it was.
+    """Return a curve per kernel and granularity, and per group of neurons, on jets; the network is left as it was.
 
-    All cuts of a kernel are measured together, and what comes before it is computed once; see `search.replay`. The
-    layers that give the outputs keep their neurons, which are the classes. Kernels are shared among the workers of an
+    All cuts of a kernel are measured together, and what comes before it is computed once; see `search.replay`. Neurons
+    that several layers make or lose are cut in the whole network. The layers that give the outputs keep theirs, which
+    are the classes. Kernels are shared among the workers of an
     `executor`, which pays where one takes longer than a worker takes to begin: many jets, or a large network.
     """
     places = cuttable(network, granularities)
-    layers = list(dict.fromkeys(kernel.name for kernel, _ in places))
+    layers = list(dict.fromkeys(what.name for what, _ in places))
     probe = _Probe(network, sample, statistics, tuple(granularities), tuple(levels), criterion)
     if executor is None:
         return probe(layers, advance)
@@ -84,6 +87,10 @@ def analyse(
         found[name] = curves
         advance(sum(len(curve.points) for curve in curves))
     return tuple(curve for name in layers for curve in found[name])
+
+
+Place = tuple[Kernel | Neurons, str]
+_Measured = Iterator[tuple[tuple[str, str], Point]]
 
 
 @dataclass(frozen=True)
@@ -100,70 +107,99 @@ class _Probe:
     def __call__(
         self, names: Sequence[str], advance: Callable[[int], None] = lambda _: None
     ) -> tuple[SensitivityCurve, ...]:
-        curves: dict[tuple[str, str], list[Point]] = {}
-        groups, predictions = [], []
         places = [place for place in cuttable(self.network, self.granularities) if place[0].name in names]
-        for name, own in itertools.groupby(places, lambda place: place[0].name):
-            tried = [(granularity, level) for _, granularity in own for level in self.levels]
-            kernel = self.network.kernel(name)
-            layers, losses = zip(*(self._cut(kernel, *each) for each in tried), strict=True)
-            groups.append(Group(layers))
-            predictions.append([((name, kind), level, loss) for (kind, level), loss in zip(tried, losses, strict=True)])
-        effects_of = measure(self.network, self.sample, groups)
-        for predicted, effects in zip(predictions, effects_of, strict=True):
-            for (place, level, loss), effect in zip(predicted, effects, strict=True):
-                point = Point(level, loss, *_flat(effect.loss), *_flat(effect.primary))
-                curves.setdefault(place, []).append(point)
+        curves: dict[tuple[str, str], list[Point]] = {(what.name, granularity): [] for what, granularity in places}
+        together = [place for place in places if isinstance(place[0], Neurons) and not place[0].alone]
+        for measured in (
+            self._layers([place for place in places if place not in together]),
+            self._networks(together),
+        ):
+            for key, point in measured:
+                curves[key].append(point)
                 advance(1)
         return tuple(SensitivityCurve(*place, tuple(points)) for place, points in curves.items())
 
-    def _cut(self, kernel: Kernel, granularity: str, level: float) -> tuple[Layer, float]:
+    def _layers(self, places: Sequence[Place]) -> _Measured:
+        """Yield the points of cuts that change one layer, all those of a layer measured together."""
+        groups, predictions = [], []
+        for _, own in itertools.groupby(places, lambda place: place[0].name):
+            tried = [(what, granularity, level) for what, granularity in own for level in self.levels]
+            layers, losses = zip(*(self._cut(*each) for each in tried), strict=True)
+            groups.append(Group(layers))
+            predictions.append(list(zip(tried, losses, strict=True)))
+        effects_of = measure(self.network, self.sample, groups)
+        for predicted, effects in zip(predictions, effects_of, strict=True):
+            for ((what, granularity, level), loss), effect in zip(predicted, effects, strict=True):
+                yield (what.name, granularity), _point(level, loss, effect)
+
+    def _cut(self, what: Kernel | Neurons, granularity: str, level: float) -> tuple[Layer, float]:
         """Return the layer with a kernel cut to a level, and the loss increase that is predicted."""
-        cut, predicted = lowest(kernel, granularity, level, self.statistics, self.criterion)
-        return masks.with_cut(kernel.layer, cut), predicted  # a cut may be long and is not kept
+        (cut,), predicted = lowest(what, granularity, level, self.statistics, self.criterion)
+        layer = what.layer if isinstance(what, Kernel) else what.first
+        return masks.with_cut(layer, cut), predicted  # a cut may be long and is not kept
+
+    def _networks(self, places: Sequence[Place]) -> _Measured:
+        """Yield the points of cuts that change several layers."""
+        tried = [(what, granularity, level) for what, granularity in places for level in self.levels]
+        found = [lowest(*each, self.statistics, self.criterion) for each in tried]
+        effects_of = of_networks(self.network, (masks.apply(self.network, cuts) for cuts, _ in found), self.sample)
+        for (what, granularity, level), (_, loss), effect in zip(tried, found, effects_of, strict=True):
+            yield (what.name, granularity), _point(level, loss, effect)
+
+
+def _point(level: float, predicted: float, effect: Effect) -> Point:
+    return Point(level, predicted, *_flat(effect.loss), *_flat(effect.primary))
 
 
 def _flat(difference: Difference) -> tuple[float, float]:
     return difference.value, difference.error
 
 
-def cuttable(network: Network, granularities: Iterable[str]) -> list[tuple[Kernel, str]]:
-    """Return the (kernel, granularity) pairs that a search may cut.
+def cuttable(network: Network, granularities: Iterable[str]) -> list[Place]:
+    """Return the kernels that a search may cut and the neurons, each with the granularity of its units.
 
-    Classes are no neurons to cut, and those of a grouped convolution or a recurrent layer only leave with others.
+    Neurons stand where the first kernel that makes them does. Classes are none to cut.
     """
-    used = network.preceding(network.raw_outputs)
-    rows = {kernel.name for kernel in selection.prunable(network, "neuron") if kernel.groups == 1}
+    used, wanted = network.preceding(network.raw_outputs), [each for each in granularities if each in CUTS]
+    made: dict[str, list[Neurons]] = {}
+    for each in neurons.find(network) if "neuron" in wanted else ():
+        made.setdefault(each.first.kernels[0].name, []).append(each)
     return [
-        (kernel, granularity)
+        (what, granularity)
         for kernel in network.kernels
         if kernel.layer.name in used
-        for granularity in granularities
-        if granularity in CUTS and (granularity != "neuron" or kernel.name in rows)
+        for granularity in wanted
+        for what in (made.get(kernel.name, ()) if granularity == "neuron" else (kernel,))
     ]
 
 
 def lowest(
-    kernel: Kernel, granularity: str, level: float, statistics: Statistics, criterion: str
-) -> tuple[masks.Cut, float]:
-    """Return the cut of the least important `level` of a kernel's units, and the loss increase it is predicted to cost.
+    what: Kernel | Neurons, granularity: str, level: float, statistics: Statistics, criterion: str
+) -> tuple[masks.Plan, float]:
+    """Return the cuts of the least important `level` of the units, and the loss increase they are predicted to cost.
 
     `digit` cuts, at level s, one digit from each of the least important fraction s of the weights.
     """
+    method = importance.find(criterion)
+    if isinstance(what, Neurons):
+        scores = what.scores(statistics, method)
+        units = _least(scores, level)
+        return what.cuts(units, statistics), float(scores[units].sum())
+    scores = method(what, "weight" if granularity == ROW else granularity, statistics.get(what.name))
     if granularity == ROW:
-        weights = importance.find(criterion)(kernel, "weight", statistics.get(kernel.name))
-        return _lowest_rows(kernel, level, selection.combined(kernel, weights, ROW))
-    scores = importance.find(criterion)(kernel, granularity, statistics.get(kernel.name))
-    n_cut = min(round(level * len(scores)), len(scores) - 1)
-    units = torch.argsort(scores, stable=True)[:n_cut]
-    constants = statistics[kernel.name].mean[units].tolist() if granularity == "neuron" else []
-    return masks.Cut(kernel.name, granularity, tuple(units.tolist()), tuple(constants)), float(scores[units].sum())
+        return _lowest_rows(what, level, selection.combined(what, scores, ROW))
+    units = _least(scores, level)
+    return (masks.Cut(what.name, granularity, tuple(units.tolist())),), float(scores[units].sum())
 
 
-def _lowest_rows(kernel: Kernel, level: float, scores: Tensor) -> tuple[masks.Cut, float]:
-    rows = torch.argsort(scores, stable=True)[: min(round(level * len(scores)), len(scores) - 1)]
+def _least(scores: Tensor, level: float) -> Tensor:
+    return torch.argsort(scores, stable=True)[: min(round(level * len(scores)), len(scores) - 1)]
+
+
+def _lowest_rows(kernel: Kernel, level: float, scores: Tensor) -> tuple[masks.Plan, float]:
+    rows = _least(scores, level)
     units = members(kernel, ROW, rows)
-    return masks.Cut(kernel.name, "weight", tuple(units.tolist())), float(scores[rows].sum())
+    return (masks.Cut(kernel.name, "weight", tuple(units.tolist())),), float(scores[rows].sum())
 
 
 def ranking(curves: Iterable[SensitivityCurve], *, level: float = 0.5) -> list[SensitivityCurve]:
