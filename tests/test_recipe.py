@@ -178,7 +178,11 @@ def test_an_unknown_key_lists_those_known_at_its_place(tmp_path: Path, place: st
         ("budget.lut", float("nan"), "budget.lut: "),
         ("budget.latency_ns", float("inf"), "budget.latency_ns: "),
         ("search.solver", "milp", "search.solver: .*unknown solver 'milp'; choose one of: "),
-        ("search.granularities", ["neurons"], "search.granularities of strategy distributed_arithmetic are neuron, weight, digit"),
+        (
+            "search.granularities",
+            ["neurons"],
+            "search.granularities of strategy distributed_arithmetic are neuron, weight, digit",
+        ),
         ("search.granularities", [], "search.granularities names none"),
         ("search.step", 0, "search.step: "),
         ("prune.sparsity", 1.5, "prune.sparsity: "),

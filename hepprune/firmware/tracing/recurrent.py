@@ -41,7 +41,8 @@ def _check(layer: Recurrent) -> None:
         raise NetworkError(
             f"layer '{layer.name}' (Recurrent) has a state that takes more bits every step; give it a state type"
         )
-    for function, setting in ((layer.act, "activation_type"), (layer.gate, "recurrent_activation_type")):
+    functions = ((layer.act, "activation_type"), (layer.gate, "recurrent_activation_type"))
+    for function, setting in functions[: 1 if layer.cell == "simple" else 2]:
         if isinstance(function, Activation) and function.function != "linear" and function.result is None:
             raise NetworkError(
                 f"layer '{layer.name}' (Recurrent) has no fixed-point form without a type of its {function.function}; "
