@@ -53,10 +53,11 @@ def test_the_default_recipe_loads() -> None:
 def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
     found = recipe.load(written(tmp_path, SMALL))
     assert found.model.hidden == (64, 32, 32)
-    assert found.search.settings(512).settle.epochs == found.search.settle_epochs
-    assert found.search.settings(512).trim.learning_rate == found.search.trim_learning_rate
-    assert found.search.settings(512).fine_tune.batch_size == 512
-    assert found.search.settings(512, stages=3).stages == 3
+    assert found.granularities == ("neuron", "weight", "digit")
+    assert found.settings().settle.epochs == found.search.settle_epochs
+    assert found.settings().trim.learning_rate == found.search.trim_learning_rate
+    assert found.settings().fine_tune.batch_size == found.model.training.batch_size
+    assert found.settings(stages=3).stages == 3
     assert found.model.training.fit(7, quantised=False).epochs == 7
 
 
@@ -77,7 +78,10 @@ def test_a_recipe_says_how_to_prune_and_options_take_its_place(tmp_path: Path) -
 def test_digits_are_trimmed_only_where_the_search_cuts_them(tmp_path: Path) -> None:
     for names, held in ((["weight"], False), (["weight", "digit"], True)):
         found = recipe.load(written(tmp_path, changed("search.granularities", names)))
-        assert found.search.settings(512).digits is held
+        assert found.settings().digits is held
+    for strategy, held in (("latency", False), ("resource", False), ("distributed_arithmetic", True)):
+        found = recipe.load(written(tmp_path, changed("strategy", strategy)))
+        assert found.settings().digits is held
 
 
 def test_a_recipe_survives_a_round_trip(tmp_path: Path) -> None:
