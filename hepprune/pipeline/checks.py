@@ -89,19 +89,20 @@ def _check_columns(recipe: Recipe) -> None:
 
 
 def _check_bits(tagger: Network, recipe: Recipe) -> None:
-    typed = {layer.name: layer for layer in tagger if isinstance(layer, Dense | ReLU)}
+    typed = {layer.name: layer for layer in tagger if precision.takes_bits(layer)}
     for name, bits in recipe.model.bits.layers.items():
         if name not in typed:
             raise RecipeError(f"model.bits.layers: {unknown('layer', name, typed)}")
-        if bits < 2 and isinstance(typed[name], Dense):
+        if bits < 2 and typed[name].kernels:
             raise RecipeError(f"model.bits.layers: the weights of '{name}' take 2 bits or more, one of them the sign")
 
 
 def _typed(tagger: Network, recipe: Recipe) -> Network:
     """Return a tagger with fixed-point types: its own, or those that the recipe's bits give on noise."""
-    if tagger.input.result is not None:
+    if precision.is_quantised(tagger):
         return tagger
-    noise = np.random.default_rng(0).normal(size=(_EXAMPLES, tagger.input.n_features))
+    rng = np.random.default_rng(0)
+    noise = tuple(rng.normal(size=(_EXAMPLES, *layer.features_shape)) for layer in tagger.inputs)
     return precision.quantise(tagger, noise, recipe.model.bits.precision())
 
 

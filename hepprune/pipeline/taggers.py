@@ -150,7 +150,6 @@ def untrained(recipe: Recipe, model: Network | None) -> Network:
     """Return what the recipe's tagger begins as: its model with batch norms folded, or without one a new network.
 
     Raises:
-        NetworkError: a batch norm cannot be folded.
         RecipeError: the model takes other features, or puts out other values, than the recipe names.
     """
     if model is None:
@@ -169,7 +168,7 @@ def dense(recipe: Recipe, *, seed: int) -> Network:
 def _train(recipe: Recipe, given: Network | None, jets: Samples, advance: Any) -> Network:
     model, seed = recipe.model, recipe.seed
     tagger = untrained(recipe, given)
-    if tagger.input.result is not None:
+    if precision.is_quantised(tagger):
         return tagger
     if given is None:
         settings = model.training.fit(model.training.float_epochs, quantised=False)
