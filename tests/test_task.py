@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from hepprune import metrics, training
 from hepprune.errors import DataError
+from hepprune.metrics import Conditions
 from hepprune.network import Activation, Dense, Input, Network
 from hepprune.pruning import curvature, gradients, masks, statistics
 from hepprune.sample import Sample
@@ -254,6 +256,87 @@ def test_mistakes_end_in_one_sentence() -> None:
         Sample(torch.zeros(3, 1), torch.zeros(4))
     with pytest.raises(DataError, match="weights of jets"):
         Sample.from_arrays(np.zeros((3, 1)), [0, 1, 0], [1, -1, 1])
+
+
+SCORED = {
+    "classes": (Classes(), ["auc(1/0)", "rejection(0.5)", "calibration_error", "accuracy"]),
+    "multilabel": (MultiLabel(), ["auc(1)", "efficiency_at_background(30 %, 0)", "label_auc"]),
+    "regression": (Regression(), ["bias", "resolution(68 %, relative)", "mean_squared_relative_error"]),
+}
+
+
+@pytest.mark.parametrize("name", SCORED)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_task_takes_metrics_with_arguments_that_suit_it(name: str, *, weighted: bool) -> None:
+    task, names = SCORED[name]
+    rng = np.random.default_rng(4)
+    raw, weight = rng.normal(size=(200, 2)), rng.exponential(size=200) if weighted else None
+    truth = {"classes": rng.integers(0, 2, 200), "multilabel": rng.integers(0, 2, (200, 2)) * 1.0}
+    y = truth.get(name, 1 + rng.random((200, 2)))
+    jets = Sample.from_arrays(np.zeros((200, 1)), y, weight, task=task)
+    found = jets.scores((torch.tensor(raw),), names)
+    own = [each for each in task.metrics if each in names]
+    assert list(found) == own + [each for each in names if each not in own]
+    for each, score in found.items():
+        share = None if jets.weight is None else jets.weight.double().numpy()
+        expected = metrics.find(each)(raw, jets.truth, share)
+        assert (score.value, score.error) == pytest.approx((expected.value, expected.error))
+
+
+def test_conditions_fill_in_what_names_leave_out() -> None:
+    rng = np.random.default_rng(5)
+    y = rng.integers(0, 3, 3000)
+    raw = rng.normal(size=(3000, 3)) + np.eye(3)[y]
+    task = Classes(Conditions(classes=("minimum bias", "t", "W"), n_bunches=2760))
+    names = ["efficiency_at_rate(3 MHz, t/minimum bias)", "auc(t/W)"]
+    found = task.scores(raw, y, names=names)
+    same = Classes().scores(raw, y, names=["efficiency_at_rate(3 MHz, 1/0, n_bunches=2760)", "auc(1/2)"])
+    assert [each.value for each in found.values()] == [each.value for each in same.values()]
+    assert repr(task) == repr(Classes())  # what is kept under the task's name stays
+    both = Tasks({"label": task, "momentum": Regression()})
+    heads = (raw, raw[:, :1]), (y, raw[:, :1] + 1)
+    assert both.scores(*heads, names=["label.auc(t/W)", "momentum.bias"])["momentum.bias"].value == pytest.approx(-1)
+
+
+def test_metrics_that_do_not_suit_a_task_are_refused_before_anything_is_computed() -> None:
+    nothing: np.ndarray = np.zeros((0, 2))
+    for task, name in {
+        Classes(): "bias",
+        Regression(): "accuracy",
+        MultiLabel(): "resolution",
+        Reconstruction(): "label_auc",
+    }.items():
+        with pytest.raises(DataError, match=f"unknown metric '{name}'; choose one of"):
+            task.scores(nothing, nothing, names=[task.metrics[0], name])
+    for name in ("speed.bias", "label.bias", "bias"):
+        with pytest.raises(DataError, match="unknown metric"):
+            BOTH.scores((), (), names=[name])
+
+
+@pytest.mark.parametrize("task", [Reconstruction(), Reconstruction(conditions=Conditions(n_bunches=2760))])
+def test_an_autoencoder_is_judged_by_the_signal_it_loses(task: Reconstruction) -> None:
+    rng = np.random.default_rng(6)
+    signal = rng.random(2000) < 0.3
+    x = rng.normal(size=(2000, 4)) * (1 + signal[:, None])
+    jets = Sample.from_arrays(x, (x, signal), task=task)
+    net = training.multilayer_perceptron(4, (2,), 4, seed=1)
+    with torch.no_grad():
+        raw = net.raw(jets.x)
+    lost = ((raw[0].double().numpy() - jets.features.double().numpy()) ** 2).mean(axis=1)
+    found = jets.scores(raw, ["auc", "efficiency_at_background(10 %)", "auc(mu2)", "mean_squared_error"])
+    assert found["auc"].value == pytest.approx(roc_auc_score(signal, lost))
+    assert found["auc(mu2)"].value == pytest.approx(roc_auc_score(signal, (raw[0].double().numpy() ** 2).sum(axis=1)))
+    assert found["mean_squared_error"].value == pytest.approx(lost.mean())
+    assert float(jets.loss(raw)) == pytest.approx(lost.mean(), rel=1e-5)
+    fitted, _ = training.fit(net, jets, jets, settings=Fit(3, 500, 1e-2, quantised=False), teacher=net, seed=1)
+    assert loss_of(fitted, jets) < loss_of(net, jets)
+    assert len(jets.first(5).truth[1]) == 5
+    with pytest.raises(DataError, match="whether a jet is signal is 0 or 1"):
+        task.targets((x, 2 * signal))
+    with pytest.raises(DataError, match="whether it is signal"):
+        Sample.from_arrays(x, x, task=task).scores(raw, ["auc(mse)"])
+    with pytest.raises(DataError, match="whether it is signal"):
+        Sample.from_arrays(x, signal, task=Regression()).scores((raw[0][:, :1],), ["auc"])  # numbers are no labels
 
 
 def test_samples_of_other_labels_weights_or_tasks_have_other_keys() -> None:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hepprune import metrics
-from hepprune.errors import DataError, unknown
-from hepprune.metrics import Score
+from hepprune.errors import DataError
+from hepprune.metrics import Conditions, Metric, Score
 
 Floats = NDArray[np.float64]
 
@@ -65,18 +65,27 @@ class Task(ABC):
     def score(self, name: str, raw: Arrays, y: Any, weight: Floats | None = None) -> Score:
         """Return one metric of raw outputs (n_jets, n_out)."""
 
+    @abstractmethod
+    def metric(self, name: str) -> Metric:
+        """Return the metric of a name: of the task's own, or any other that suits it, such as `rejection(0.5)`.
+
+        Raises:
+            DataError: there is none, or it is of another task.
+        """
+
     def scores(
         self, raw: Arrays, y: Any, weight: Floats | None = None, names: Iterable[str] | None = None
     ) -> dict[str, Score]:
-        """Return metrics, all or those named, the primary one first.
+        """Return metrics, all of the task's own or those named, the primary one first and the task's own before others.
 
         Raises:
-            DataError: a name is none of the task's.
+            DataError: a name is of no metric that suits the task.
         """
-        wanted = set(self.metrics if names is None else names)
-        for name in wanted - set(self.metrics):
-            raise DataError(unknown("metric", name, self.metrics))
-        return {name: self.score(name, raw, y, weight) for name in self.metrics if name in wanted}
+        wanted = dict.fromkeys(self.metrics if names is None else names)
+        for name in wanted:
+            self.metric(name)  # before anything is computed
+        ordered = {name: None for name in self.metrics if name in wanted} | wanted
+        return {name: self.score(name, raw, y, weight) for name in ordered}
 
     def loss(self, raw: Raw, y: Targets, weight: Tensor | None = None, *, reduction: str = "mean") -> Tensor:
         """Return the "mean" or the "sum" of the loss over jets."""
@@ -85,27 +94,45 @@ class Task(ABC):
 
 
 class OneOutput(Task):
-    """A task of the only output, raw (n_jets, n_out)."""
+    """A task of the only output, raw (n_jets, n_out), whose outputs are judged as "classes", "labels" or "values".
+
+    `conditions` fill in what names of metrics leave out.
+    """
+
+    judged_as: ClassVar[str]
+    conditions: Conditions
 
     def each(self, raw: Raw, y: Targets) -> Tensor:
         """Return the loss of each jet, (n_jets,)."""
-        return self._each(only(raw), only(y))
+        return self._each(only(raw), self.own(y))
 
     def directions(self, raw: Raw, y: Targets) -> tuple[Tensor, ...]:
         """Return values of each jet (n_jets,) whose gradients, squared and added, are the Gauss-Newton diagonal."""
         values = only(raw)
-        factors = self.factors(values.detach(), only(y))
+        factors = self.factors(values.detach(), self.own(y))
         return tuple(torch.einsum("no,no->n", values, column) for column in factors.unbind(dim=-1))
 
     def taught(self, y: Targets, teacher: Raw) -> Tensor:
         """Return targets half of which are what a teacher puts out."""
-        return self._taught(only(y), only(teacher))
+        return self._taught(self.own(y), only(teacher))
 
     def score(self, name: str, raw: Arrays, y: Any, weight: Floats | None = None) -> Score:
         """Return one metric of raw outputs (n_jets, n_out)."""
         (values,) = raw if isinstance(raw, tuple) else (raw,)
+        return self.metric(name)(values, self.truth(y), weight)
+
+    def metric(self, name: str) -> Metric:
+        """Return the metric of a name that suits the task."""
+        return metrics.find(name, self.conditions, judging=self.judged_as)
+
+    def own(self, y: Targets) -> Tensor:
+        """Return the targets that the loss is of."""
+        return only(y)
+
+    def truth(self, y: Any) -> Any:
+        """Return the truth that metrics judge by."""
         (truth,) = y if isinstance(y, tuple) else (y,)
-        return metrics.find(name)(values, truth, weight)
+        return truth
 
     def agrees(self, want: Arrays, got: Arrays) -> NDArray[np.bool_]:
         """Return for each jet whether firmware says the same as its network, (n_jets,)."""

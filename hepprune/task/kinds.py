@@ -1,7 +1,7 @@
 """The tasks of one output: classes, labels, and numbers."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hepprune.errors import DataError, unknown
+from hepprune.metrics import Conditions
 from hepprune.task.base import Floats, OneOutput, Raw, Targets, copied, only
 
 
 @dataclass(frozen=True)
 class Classes(OneOutput):
     """One of several classes a jet: raw outputs are logits, targets whole numbers or probabilities of each class."""
+
+    judged_as = "classes"
+    conditions: Conditions = field(default=Conditions(), repr=False)
 
     def _same(self, want: Floats, got: Floats) -> NDArray[np.bool_]:
         """Return where the largest output is that of the same class."""
@@ -70,6 +74,9 @@ class Classes(OneOutput):
 class MultiLabel(OneOutput):
     """Several yes-or-no questions a jet: raw outputs are their logits, targets probabilities between 0 and 1."""
 
+    judged_as = "labels"
+    conditions: Conditions = field(default=Conditions(), repr=False)
+
     def _same(self, want: Floats, got: Floats) -> NDArray[np.bool_]:
         """Return which labels have the same answer, a logit above zero being a yes."""
         same: NDArray[np.bool_] = (want > 0) == (got > 0)
@@ -120,10 +127,15 @@ class Binary(MultiLabel):
 
 @dataclass(frozen=True)
 class Regression(OneOutput):
-    """Numbers to be met: `kind` "mse", "huber" (linear beyond `delta`) or "relative", of (raw - y) / y as for a pT."""
+    """Numbers to be met: `kind` "mse", "huber" (linear beyond `delta`) or "relative", of (raw - y) / y as for a pT.
 
+    Targets may come in a pair with whether each jet is signal (n_jets,), for metrics that tell it from background.
+    """
+
+    judged_as = "values"
     kind: str = "mse"
     delta: float = 1.0
+    conditions: Conditions = field(default=Conditions(), repr=False)
 
     def __post_init__(self) -> None:
         """Refuse a loss that does not exist."""
@@ -138,8 +150,21 @@ class Regression(OneOutput):
         first = {"relative": ("mean_squared_relative_error",), "huber": ("mean_absolute_error",)}.get(self.kind, ())
         return (*first, *(name for name in ("mean_squared_error", "mean_absolute_error") if name not in first))
 
-    def targets(self, y: Any) -> Tensor:
-        """Return float32 targets (n_jets, n_out)."""
+    def targets(self, y: Any) -> Targets:
+        """Return float32 targets (n_jets, n_out), in a pair with signal (n_jets,) if `y` is one."""
+        if _is_pair(y):
+            return self._numbers(y[0]), _flags(y[1])
+        return self._numbers(y)
+
+    def own(self, y: Targets) -> Tensor:
+        """Return the numbers to be met."""
+        return y[0] if _is_pair(y) else only(y)
+
+    def truth(self, y: Any) -> Any:
+        """Return a pair of targets and signal, None where it is not known."""
+        return y if _is_pair(y) else (super().truth(y), None)
+
+    def _numbers(self, y: Any) -> Tensor:
         given = copied(y).float()
         given = given[:, None] if given.ndim == 1 else given.flatten(1)
         if not bool(torch.isfinite(given).all()):
@@ -173,7 +198,29 @@ class Regression(OneOutput):
 
 @dataclass(frozen=True)
 class Reconstruction(Regression):
-    """What goes in shall come out, as in an autoencoder: the targets are the features themselves."""
+    """What goes in shall come out, as in an autoencoder: the targets are the features themselves.
+
+    The score that tells signal from background is the mean squared residual, where no other is named.
+    """
+
+    conditions: Conditions = field(default=Conditions(of="mse"), repr=False)
+
+    def __post_init__(self) -> None:
+        """Name the score if conditions do not."""
+        super().__post_init__()
+        if self.conditions.of is None:
+            object.__setattr__(self, "conditions", replace(self.conditions, of="mse"))
+
+
+def _is_pair(y: Any) -> bool:
+    return isinstance(y, tuple) and len(y) == 2
+
+
+def _flags(signal: Any) -> Tensor:
+    given = copied(signal).float()
+    if given.ndim != 1 or not bool(((given == 0) | (given == 1)).all()):
+        raise DataError("whether a jet is signal is 0 or 1, one number a jet")
+    return given
 
 
 def _whole(given: Tensor, what: str) -> Tensor:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hepprune.errors import DataError, unknown
-from hepprune.metrics import Score
+from hepprune.metrics import Metric, Score
 from hepprune.task.base import Arrays, Floats, Raw, Targets, Task, only
 
 
@@ -65,8 +65,16 @@ class Tasks(Task):
         """Return one metric of one output, named `<output>.<metric>`."""
         self._check(raw)
         output, _, metric = name.partition(".")
+        self.metric(name)
         index = list(self.outputs).index(output)
         return self.outputs[output].score(metric, raw[index], y[index], weight)
+
+    def metric(self, name: str) -> Metric:
+        """Return the metric of a name, `<output>.<metric>`."""
+        output, _, metric = name.partition(".")
+        if output not in self.outputs:
+            raise DataError(unknown("metric", name, self.metrics))
+        return self.outputs[output].metric(metric)
 
     def _parts(self, raw: Raw, y: Targets) -> list[tuple[float, Task, tuple[Tensor, Tensor]]]:
         self._check(raw)

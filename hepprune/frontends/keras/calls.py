@@ -42,7 +42,7 @@ class Call:
             if value not in (None, False) and key != "training":
                 raise native.refuse(f"is called with {key} = {str(value)[:40]}, which cannot be taken over")
         named = {name for name in self.arguments if name is not None}
-        if named - {"inputs", "x"} and not native.kind.endswith("MultiHeadAttention"):
+        if named - {"inputs", "x"} and not native.kind.endswith("Attention"):
             raise native.refuse(f"is called with a value as {', '.join(sorted(named))}, which cannot be taken over")
 
 

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from hepprune.frontends.keras import convolution, normalisation
 from hepprune.frontends.keras.activations import with_activation
+from hepprune.frontends.keras.hgqattention import attention, fill_attention
 from hepprune.frontends.keras.hgqfused import DENSE, EINSUM, FUSED_DENSE, FUSED_EINSUM
 from hepprune.frontends.keras.hgqkernels import fill_one_kernel, one_kernel, with_counts, without_counts
+from hepprune.frontends.keras.hgqsoftmax import fill_softmax, softmax
 from hepprune.frontends.keras.hgqsums import summed
 from hepprune.frontends.keras.hgqtypes import held, plain, spread, type_of
 from hepprune.frontends.keras.hgqvalues import Values, between, ends, value_bits, value_quantiser, with_bits
@@ -153,6 +155,9 @@ _enter("QBatchNormalization", _batch_norm, _fill_batch_norm)
 _enter("QUnaryFunctionLUT", _looked_up)
 _enter("QSum", summed)
 _enter("QMeanPow2", summed)
+_enter("QSoftmax", softmax, fill_softmax)
+_enter("QMultiHeadAttention", attention, fill_attention)
+_enter("QLinformerAttention", attention, fill_attention)
 _enter("Quantizer", _quantizer, _fill_quantizer)
 for _kind in _POOLS:
     _enter(f"Q{_kind}", _pool)

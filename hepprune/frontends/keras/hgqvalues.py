@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from hepprune.fixed import Quantiser
 from hepprune.frontends.keras.hgqtypes import held, plain, spread, type_of
 from hepprune.frontends.keras.registry import Floats, Native, Part, Parts, after
 from hepprune.network import Activation, Layer
@@ -13,16 +14,21 @@ from hepprune.quantisers import FixedPoints
 Values = tuple[str, str, str, Any]
 
 
-def value_quantiser(native: Native, values: Values, name: str | None = None) -> Layer | None:
-    """Return the layer that quantises values on their way, None where nothing does."""
-    suffix, key, place, described = values
+def value_type(native: Native, values: Values) -> Quantiser | None:
+    """Return the type of values, None where nothing quantises them."""
+    _, key, place, described = values
     found = type_of(native, key, place, described=described)
-    if found is None:
+    if described is None or found is None:
         return None
     first: Any = 0 if found.width.ndim > 1 else ...  # the axis of jets, which share their widths
     width, integer, signed = found.width[first], found.integer[first], found.signed[first]
-    kind = FixedPoints(width, integer, signed, found.rounding, found.overflow)
-    return Activation(name or native.part(suffix), "linear", result=plain(kind))
+    return plain(FixedPoints(width, integer, signed, found.rounding, found.overflow))
+
+
+def value_quantiser(native: Native, values: Values, name: str | None = None) -> Layer | None:
+    """Return the layer that quantises values on their way, None where nothing does."""
+    kind = value_type(native, values)
+    return None if kind is None else Activation(name or native.part(values[0]), "linear", result=kind)
 
 
 def ends(native: Native) -> tuple[Values, Values]:

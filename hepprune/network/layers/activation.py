@@ -25,7 +25,7 @@ def _leaky_relu(values: Tensor, *, slope: float = 0.3) -> Tensor:
     return torch.where(values < 0, slope * values, values)
 
 
-# Names and defaults are Keras 2's, which hls4ml's are too.
+# Names and defaults are Keras 2's, which hls4ml's are too; "decay" and "reciprocal" are the tables of HGQ2's softmax.
 FUNCTIONS: dict[str, Function] = {
     "linear": lambda values: values,
     "sigmoid": torch.sigmoid,
@@ -40,11 +40,13 @@ FUNCTIONS: dict[str, Function] = {
     "swish": nn.functional.silu,
     "gelu": lambda values, *, tanh=False: nn.functional.gelu(values, approximate="tanh" if tanh else "none"),
     "exponential": torch.exp,
+    "decay": lambda values, *, rate=1.0: torch.exp(-rate * values),
+    "reciprocal": lambda values, *, epsilon=1e-7: 1 / (values + epsilon),
     "thresholded_relu": lambda values, *, theta=1.0: values * (values > theta),
     "binary_tanh": lambda values: torch.where(values >= 0, 1.0, -1.0).to(values.dtype),
 }
 # Those that never fall while their argument rises: the ends of a range give the ends of the result's range.
-MONOTONE = frozenset(FUNCTIONS) - {"swish", "gelu"}
+MONOTONE = frozenset(FUNCTIONS) - {"swish", "gelu", "decay", "reciprocal"}
 
 
 @layer

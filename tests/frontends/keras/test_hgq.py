@@ -20,7 +20,7 @@ from hepprune.quantisers import FixedPoints
 from tests.networks import weighted
 
 DATA = Path(hepprune.__file__).parents[1] / "tests" / "frontends" / "keras" / "data"
-NAMES = ("dense", "convolutional", "pooled", "wrapped", "fused")
+NAMES = ("dense", "convolutional", "pooled", "wrapped", "fused", "attention")
 
 
 def network(name: str) -> Network:

@@ -21,8 +21,11 @@ from hgq.layers import (
     QEinsumDense,
     QEinsumDenseBatchnorm,
     QGlobalAveragePooling1D,
+    QLinformerAttention,
     QMaxPooling1D,
     QMeanPow2,
+    QMultiHeadAttention,
+    QSoftmax,
     QSum,
     QUnaryFunctionLUT,
 )
@@ -80,9 +83,17 @@ def fused() -> keras.Model:
     return keras.Model(steps, QBatchNormDense(3, name="logits")(QAdd(name="both")([total, mean])))
 
 
+def attention() -> keras.Model:
+    steps = keras.Input((5, 4), name="steps")
+    attended = QMultiHeadAttention(2, 4, value_dim=3, fuse="qkv", name="attended")(steps, steps)
+    mixed = QLinformerAttention(2, (3,), 4, name="mixed")(attended, steps)
+    weights = QSoftmax(axis=(1, 2), enable_iq=True, enable_oq=True, stable=False, name="weights")(mixed)
+    return keras.Model(steps, QDense(3, name="logits")(keras.layers.Flatten(name="flat")(weights)))
+
+
 def spread(model: keras.Model, rng: np.random.Generator) -> None:
     """Give every weight and value a width of its own, some of them none."""
-    for layer in model.layers:
+    for layer in model._flatten_layers(include_self=False):
         for name in ("kq", "bq", "iq", "oq"):
             quantizer = getattr(layer, f"_{name}", None)
             for inner in getattr(quantizer, "quantizers", [quantizer] if quantizer else []):
@@ -112,7 +123,7 @@ def main() -> None:
         model, features = keras.models.load_model(sys.argv[1]), np.load(sys.argv[2])
         np.save(sys.argv[3], keras.ops.convert_to_numpy(model(features)))
         return
-    for build in (dense, convolutional, pooled, wrapped, fused):
+    for build in (dense, convolutional, pooled, wrapped, fused, attention):
         name, overflow = build.__name__, "WRAP" if build is wrapped else "SAT_SYM"
         keras.utils.set_random_seed(3)
         weights = QuantizerConfigScope(default_q_type="kbi", place="weight", b0=5, overflow_mode=overflow)

@@ -1,0 +1,84 @@
+"""Metrics: what physics asks of outputs, each with its statistical error and, on the same jets, that of a difference.
+
+A recipe names them, `rejection(0.5)`; `find` reads such a name. `curves` holds what has many points.
+"""
+
+from hepprune.metrics.areas import Auc, auc, label_auc
+from hepprune.metrics.arguments import Conditions, Sides
+from hepprune.metrics.calibration import CalibrationError, expected_error
+from hepprune.metrics.classes import accuracy, cross_entropy, label_accuracy, label_cross_entropy
+from hepprune.metrics.curves import Curve, clopper_pearson, rate, response, turn_on
+from hepprune.metrics.discriminants import mse, mu2
+from hepprune.metrics.names import PARAMETRISED, Parametrised, find, lost
+from hepprune.metrics.own import own
+from hepprune.metrics.registry import LOWER_IS_BETTER, METRICS, SUITS, Metric, lower_is_better, metric, of_values
+from hepprune.metrics.regression import mean_absolute_error, mean_squared_error, mean_squared_relative_error
+from hepprune.metrics.residuals import AbsoluteBias, Bias, Resolution, Response, Tails, deviation, interval, tails
+from hepprune.metrics.score import Floats, Score, difference, differences, mean, stated
+from hepprune.metrics.thresholds import roc, threshold
+from hepprune.metrics.working_points import (
+    EfficiencyAtBackground,
+    EfficiencyAtRate,
+    Rejection,
+    efficiency_at_background,
+    efficiency_at_rate,
+    rejection,
+)
+
+__all__ = [
+    "LOWER_IS_BETTER",
+    "METRICS",
+    "PARAMETRISED",
+    "SUITS",
+    "AbsoluteBias",
+    "Auc",
+    "Bias",
+    "CalibrationError",
+    "Conditions",
+    "Curve",
+    "EfficiencyAtBackground",
+    "EfficiencyAtRate",
+    "Floats",
+    "Metric",
+    "Parametrised",
+    "Rejection",
+    "Resolution",
+    "Response",
+    "Score",
+    "Sides",
+    "Tails",
+    "accuracy",
+    "auc",
+    "clopper_pearson",
+    "cross_entropy",
+    "deviation",
+    "difference",
+    "differences",
+    "efficiency_at_background",
+    "efficiency_at_rate",
+    "expected_error",
+    "find",
+    "interval",
+    "label_accuracy",
+    "label_auc",
+    "label_cross_entropy",
+    "lost",
+    "lower_is_better",
+    "mean",
+    "mean_absolute_error",
+    "mean_squared_error",
+    "mean_squared_relative_error",
+    "metric",
+    "mse",
+    "mu2",
+    "of_values",
+    "own",
+    "rate",
+    "rejection",
+    "response",
+    "roc",
+    "stated",
+    "tails",
+    "threshold",
+    "turn_on",
+]

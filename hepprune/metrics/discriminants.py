@@ -1,0 +1,121 @@
+"""What tells signal from background: one score for each jet, out of the raw outputs of any task."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from hepprune.errors import DataError
+from hepprune.metrics.arguments import Of, Sides
+from hepprune.metrics.registry import check, finite
+from hepprune.metrics.score import Floats, Score, among, shares
+
+
+@dataclass(frozen=True)
+class Told:
+    """A score for each of the jets that are `used` (n_jets,): signal above, background below."""
+
+    scores: Floats
+    signal: NDArray[np.bool_]
+    weight: Floats | None
+    used: NDArray[np.bool_]
+
+    def score(self, metric: Callable[[Floats, NDArray[np.bool_], Floats | None], Score]) -> Score:
+        """Return a metric of scores, signal and weights, as one of all jets."""
+        return among(metric(self.scores, self.signal, self.weight), self.used)
+
+
+def mse(values: Floats, targets: Floats) -> Floats:
+    """Return the mean squared residual of each jet, (n_jets,), which is large where an autoencoder is at a loss."""
+    found: Floats = ((values - targets) ** 2).mean(axis=1)
+    return found
+
+
+def mu2(latent: Floats) -> Floats:
+    """Return the sum of mu^2 over a latent layer, (n_jets,), which needs no decoder (AXOL1TL, arXiv:2411.19506)."""
+    found: Floats = (latent**2).sum(axis=1)
+    return found
+
+
+def tell(raw: Floats, truth: Any, of: Of | None, weight: Floats | None = None) -> Told:
+    """Return the score of each jet and whether it is signal.
+
+    `truth` holds classes (n_jets,); labels (n_jets, n_labels); or, for values, targets and whether a jet is signal.
+    Of classes, all others are the background of `of`, where it names none, and the score is the logarithm of
+    p(signal) / p(background); of two classes the second is the signal.
+
+    Raises:
+        DataError: the signal is not named or not known, or one of the two kinds is missing.
+    """
+    if isinstance(truth, tuple):
+        scores, signal = _of_values(raw, truth, of)
+        used = np.ones(len(scores), np.bool_)
+    elif truth.ndim == 1:
+        scores, signal, used = _of_classes(raw, truth, of)
+    else:
+        scores, signal = _of_labels(raw, truth, of)
+        used = np.ones(len(scores), np.bool_)
+    own = None if weight is None else shares(weight, len(used))[used]
+    found = Told(scores[used], signal[used], own, used)
+    heavy = found.signal if own is None else found.signal[own > 0]
+    if not 0 < np.count_nonzero(heavy) < len(heavy):
+        raise DataError(
+            f"a metric that tells signal from background needs jets of both, and has only {len(heavy)} of one"
+        )
+    return found
+
+
+def _of_classes(
+    logits: Floats, labels: NDArray[np.integer[Any]], of: Of | None
+) -> tuple[Floats, NDArray[np.bool_], NDArray[np.bool_]]:
+    check(logits, labels)
+    sides = _sides(of, logits.shape[1])
+    others = sides.background or tuple(c for c in range(logits.shape[1]) if c not in sides.signal)
+    if not others:
+        raise DataError("every class is signal, and no background is left to tell it from")
+    above, below = (logsumexp(logits[:, list(side)], axis=1) for side in (sides.signal, others))
+    used = np.isin(labels, [*sides.signal, *others])
+    return np.round(above - below, 10), np.isin(labels, sides.signal), used  # ties survive the order of sums
+
+
+def _sides(of: Of | None, n_classes: int) -> Sides:
+    if of is None and n_classes == 2:
+        return Sides((1,), (0,))
+    if not isinstance(of, Sides):
+        raise DataError(
+            f"one of {n_classes} classes has to be named as signal, such as 4, or 4/0 against one background"
+        )
+    for each in (*of.signal, *(of.background or ())):
+        if each >= n_classes:
+            raise DataError(f"the class {each} is none of the {n_classes} classes, 0 to {n_classes - 1}")
+    return of
+
+
+def _of_labels(raw: Floats, truth: Floats, of: Of | None) -> tuple[Floats, NDArray[np.bool_]]:
+    values, targets = finite(raw, truth)
+    column = _column(of, values.shape[1], "labels")
+    return values[:, column], targets[:, column] > 0.5
+
+
+def _of_values(raw: Floats, truth: tuple[Any, ...], of: Of | None) -> tuple[Floats, NDArray[np.bool_]]:
+    if len(truth) != 2 or np.shape(truth[1]) != (len(raw),):
+        raise DataError("values are judged by their targets and, for each jet, whether it is signal")
+    values, targets = finite(raw, truth)
+    if of == "mse":
+        return mse(values, targets), np.asarray(truth[1]) > 0.5
+    found = (
+        mu2(values) if of == "mu2" else values[:, _column(of, values.shape[1], "outputs; mse or mu2 makes one score")]
+    )
+    return found, np.asarray(truth[1]) > 0.5
+
+
+def _column(of: Of | None, n_columns: int, what: str) -> int:
+    """Return the column that is named, or the only one."""
+    if of is None and n_columns == 1:
+        return 0
+    if not isinstance(of, Sides) or of.background is not None or len(of.signal) != 1 or of.signal[0] >= n_columns:
+        raise DataError(f"one has to be named by its number, 0 to {n_columns - 1}, of {n_columns} {what}")
+    return of.signal[0]

@@ -1,0 +1,111 @@
+"""Metrics by what a recipe writes: `accuracy`, `rejection(0.5)`, `efficiency_at_rate(5 kHz, n_bunches=2760)`."""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, ClassVar, TypeVar
+
+from hepprune.errors import DataError, unknown
+from hepprune.metrics.arguments import Conditions, parse
+from hepprune.metrics.own import own, own_is_lower_better
+from hepprune.metrics.registry import LOWER_IS_BETTER, METRICS, SUITS, Metric
+from hepprune.metrics.score import Floats, Score
+
+_NAME = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\(([^()]*)\)\s*)?")
+_LONGEST = 200  # characters of a name
+
+
+@dataclass(frozen=True)
+class Parametrised(ABC):
+    """A metric with arguments: a value that computes a score of raw outputs (n_jets, n_out)."""
+
+    suits: ClassVar[frozenset[str]]
+    example: ClassVar[str]
+    lower_is_better: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Carry the arguments in the name, as those who keep what they measured under it need."""
+        for label in ("__name__", "__qualname__"):
+            object.__setattr__(self, label, repr(self))
+
+    @abstractmethod
+    def __call__(self, raw: Floats, truth: Any, weight: Floats | None = None) -> Score:
+        """Return the score of raw outputs, given what they should be and, if there are some, weights (n_jets,)."""
+
+
+Made = TypeVar("Made", bound=Parametrised)
+PARAMETRISED: dict[str, type[Parametrised]] = {}
+
+
+def parametrised(example: str, *suits: str) -> Callable[[type[Made]], type[Made]]:
+    """Register a metric with arguments, by an example of what is written, with the kinds of outputs that it suits."""
+
+    def register(kind: type[Made]) -> type[Made]:
+        kind.example, kind.suits = example, frozenset(suits)
+        PARAMETRISED[example.partition("(")[0]] = kind
+        return kind
+
+    return register
+
+
+def find(name: str, conditions: Conditions = Conditions(), *, judging: str | None = None) -> Metric:
+    """Return the metric of a name, with its arguments in brackets, or one of your own by `module:function`.
+
+    `judging` says what outputs are, "classes", "labels" or "values", and refuses metrics of others.
+
+    Raises:
+        DataError: there is none, or the arguments are not its own.
+    """
+    if ":" in name:
+        return own(name, conditions.folder)
+    found = _NAME.fullmatch(name) if len(name) <= _LONGEST else None
+    if not found:
+        raise DataError(f"'{name[:_LONGEST]}' is not the name of a metric, such as accuracy or rejection(0.5)")
+    word, arguments = found[1], (found[2] or "").strip()
+    plain, kind = _suits(SUITS.get(word), judging), PARAMETRISED.get(word)
+    if plain and not (arguments and kind):
+        if arguments:
+            raise DataError(f"the metric '{word}' takes no arguments")
+        return METRICS[word]
+    if kind is None or not _suits(kind.suits, judging):
+        raise DataError(unknown("metric", word, _choices(judging)))
+    return _made(name.strip(), kind, arguments, conditions)
+
+
+def _suits(suits: frozenset[str] | None, judging: str | None) -> bool:
+    return suits is not None and (judging is None or judging in suits)
+
+
+def _choices(judging: str | None) -> list[str]:
+    """Return the metrics that may judge a kind of outputs, those with arguments by their examples."""
+    made = {kind.example: kind.suits for kind in PARAMETRISED.values()}
+    return [name for name, suits in (SUITS | made).items() if judging is None or judging in suits]
+
+
+def lost(name: str, change: float) -> float:
+    """Return how much of a metric, of a task or of one of its outputs, a change of it loses; below zero it gains.
+
+    Raises:
+        DataError: neither more nor less of it is better, or it is one of your own that nothing has asked for yet.
+    """
+    word = name.partition("(")[0].rpartition(".")[2].strip()
+    kind = PARAMETRISED.get(word)
+    lower = word in LOWER_IS_BETTER if kind is None or word in METRICS else kind.lower_is_better
+    if ":" in name:
+        lower = own_is_lower_better(name)
+    if not isinstance(lower, bool):
+        raise DataError(f"neither more nor less of '{name}' is better; absolute_bias and resolution have a better side")
+    return change if lower else -change
+
+
+def _made(name: str, kind: type[Parametrised], text: str, conditions: Conditions) -> Parametrised:
+    own_fields = fields(kind)
+    given = parse(name, text, own_fields, conditions)
+    left = {"n_bunches": conditions.n_bunches, "of": conditions.of}
+    for each in own_fields:
+        if each.name not in given and left.get(each.name) is not None:
+            given[each.name] = left[each.name]
+        if each.name not in given and each.default is MISSING:
+            raise DataError(f"'{name}' lacks {each.name}; write for instance {kind.example}")
+    return kind(**given)
