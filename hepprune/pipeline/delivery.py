@@ -1,9 +1,9 @@
 """What feeds a delivered design: scaler.json, the same as a C header, and test jets with the outputs expected."""
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,11 @@ from hepprune.data.jets import IS_FILLED
 from hepprune.data.scaling import Scaler
 from hepprune.errors import NetworkError
 from hepprune.files import write_text
-from hepprune.firmware import patterns, scales
-from hepprune.firmware.rtl import Design
+from hepprune.firmware import hls, patterns, scales
+from hepprune.firmware.routes import Built
+from hepprune.fixed import FixedPoint
 from hepprune.interface import Feature, InputPort, Interface, OutputPort, Word
-from hepprune.network import Input, Network, exact_activations
+from hepprune.network import Input, exact_raw
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.taggers import Samples
 from hepprune.task import Classes, Task
@@ -24,13 +25,13 @@ from hepprune.task import Classes, Task
 _JETS = 1000  # in the patterns
 
 
-def write(context: Context, network: Network, jets: Samples, design: Design) -> dict[str, str]:
-    """Write everything between a raw jet and the bits of a network's Verilog into the build folder."""
-    interface, build = describe(context, network, jets.scalers, design), context.build
-    values = exact_activations(network, jets.test.first(_JETS).arrays)
-    taken, given = ([layer.name for layer in network.inputs], network.raw_outputs)
+def write(context: Context, built: Built, jets: Samples) -> dict[str, str]:
+    """Write everything between a raw jet and the bits of a network's firmware into the build folder."""
+    interface, build = describe(context, built, jets.scalers), context.build
+    x = jets.test.first(_JETS).arrays
+    taken = [_kind(layer)(each.astype(np.float64)) for layer, each in zip(built.network.inputs, x, strict=True)]
     played = patterns.write(
-        build / "patterns", interface, inputs=_end_to_end(values, taken), outputs=_end_to_end(values, given)
+        build / "patterns", interface, inputs=_end_to_end(taken), outputs=_end_to_end(_expected(built, x))
     )
     return {
         "scaler": str(interfaces.write(interface, build / "scaler.json")),
@@ -39,33 +40,46 @@ def write(context: Context, network: Network, jets: Samples, design: Design) -> 
     }
 
 
-def _end_to_end(values: Mapping[str, NDArray[np.float64]], names: Iterable[str]) -> NDArray[np.float64]:
-    return np.concatenate([values[name].reshape(len(values[name]), -1) for name in names], axis=1)
+def _expected(built: Built, x: Sequence[NDArray[np.float32]]) -> Sequence[NDArray[np.float64]]:
+    """Return what the firmware puts out: raw outputs in Verilog, in an HLS project whatever the network ends with."""
+    if built.design is None and built.project is not None:
+        found = hls.predictions(built.project, list(x))
+        return [found[name] for name in built.network.outputs]
+    return exact_raw(built.network, x)
 
 
-def describe(context: Context, network: Network, scalers: Mapping[str, Scaler], design: Design) -> Interface:
-    """Return which raw feature becomes which bits of a network's Verilog, and what its output bits mean."""
+def _end_to_end(values: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    return np.concatenate([each.reshape(len(each), -1) for each in values], axis=1)
+
+
+def describe(context: Context, built: Built, scalers: Mapping[str, Scaler]) -> Interface:
+    """Return which raw feature becomes which bits of a network's firmware, and what its output bits mean."""
+    network = built.network
     fed = list(zip(network.inputs, scalers.values(), strict=True))
-    told = list(zip(network.raw_outputs, context.recipe.outputs.values(), strict=True))
+    told = list(zip(_ends(built), context.recipe.outputs.values(), strict=True))
     values = [_value_names(scaler.feature_names, layer.n_features) for layer, scaler in fed]
-    arriving, leaving = patterns.layout(
-        design,
-        inputs=[name for each in values for name in each],
-        outputs=[name for _, output in told for name in output.values],
-    )
+    inputs, outputs = ([name for own in names for name in own] for names in (values, [o.values for _, o in told]))
+    arriving, leaving = _layout(context, built, inputs=inputs, outputs=outputs)
     return Interface(
         name=context.recipe.name,
-        top=design.top,
-        verilog=_relative(design.folder, context.build),
-        clock_ns=design.clock_ns,
-        latency_cycles=design.latency_cycles,
-        interval_cycles=design.interval_cycles,
+        clock_ns=context.target.period_ns,
+        **_place(context, built),
         inputs=tuple(_input(*port, words) for port, words in zip(fed, _shared(arriving, values), strict=True)),
         outputs=tuple(
-            OutputPort(name=name, shape=network.shapes[name], meaning=_meaning(output.task), words=words)
-            for (name, output), words in zip(told, _shared(leaving, [each.values for _, each in told]), strict=True)
+            OutputPort(
+                name=name,
+                shape=network.shapes[name],
+                meaning="values" if network[name].is_head else _meaning(output.task),
+                words=words,
+            )
+            for (name, output), words in zip(told, _shared(leaving, [o.values for _, o in told]), strict=True)
         ),
     )
+
+
+def _ends(built: Built) -> Sequence[str]:
+    """Return the layers whose values firmware puts out: in Verilog those before any head."""
+    return built.network.raw_outputs if built.design else built.network.outputs
 
 
 def _shared(words: Sequence[Word], names: Sequence[Sequence[str]]) -> list[tuple[Word, ...]]:
@@ -74,14 +88,33 @@ def _shared(words: Sequence[Word], names: Sequence[Sequence[str]]) -> list[tuple
     return [tuple(itertools.islice(left, len(own))) for own in names]
 
 
+def _layout(
+    context: Context, built: Built, *, inputs: Sequence[str], outputs: Sequence[str]
+) -> tuple[list[Word], list[Word]]:
+    if built.design is not None:
+        return patterns.layout(built.design, inputs=inputs, outputs=outputs)
+    return patterns.layout_of_project(built.network, context.recipe.strategy, inputs=inputs, outputs=outputs)
+
+
+def _place(context: Context, built: Built) -> dict[str, Any]:
+    """Return what says where the firmware is and when it puts out its values: Verilog, or else the HLS project."""
+    for kind, part, cycles in (
+        ("verilog", built.design, built.design),
+        ("project", built.project, built.measurement),
+    ):
+        if part is not None:
+            found = {"top": part.top, kind: _relative(part.folder, context.build)}
+            names = ("latency_cycles", "interval_cycles") if cycles is not None else ()
+            return found | {name: getattr(cycles, name) for name in names}
+    raise NetworkError("there is no firmware to feed")
+
+
 def _meaning(task: Task) -> Literal["class logits", "values"]:
     return "class logits" if isinstance(task, Classes) else "values"
 
 
 def _input(layer: Input, scaler: Scaler, words: Sequence[Word]) -> InputPort:
-    kind = layer.fixed_result
-    if kind is None:
-        raise NetworkError(f"input '{layer.name}' has no fixed-point type")
+    kind = _kind(layer)
     columns = zip(scaler.feature_names, scaler.offset.tolist(), scaler.scale.tolist(), strict=True)
     return InputPort(
         name=layer.name,
@@ -94,6 +127,13 @@ def _input(layer: Input, scaler: Scaler, words: Sequence[Word]) -> InputPort:
         words=tuple(Word(name=word.name, type=str(kind), low=word.low, width=word.width) for word in words),
         mark=IS_FILLED if IS_FILLED in scaler.feature_names else None,
     )
+
+
+def _kind(layer: Input) -> FixedPoint:
+    kind = layer.fixed_result
+    if kind is None:
+        raise NetworkError(f"input '{layer.name}' has no fixed-point type")
+    return kind
 
 
 def _value_names(features: tuple[str, ...], n_values: int) -> list[str]:

@@ -213,9 +213,8 @@ def test_what_feeds_a_design_of_several_inputs_is_delivered_for_each_of_them(fol
     context = Context(wanted, targets.load(wanted.target), tmp_path)
     jets = taggers.read_jets(context)
     network = taggers.baseline(context, jets, taggers.model_of(wanted))
-    design = firmware.written(context, Built(network=network), "rtl").design
-    assert design is not None
-    files = delivery.write(context, network, jets, design)
+    built = firmware.written(context, Built(network=network), "rtl")
+    files = delivery.write(context, built, jets)
     own = interface.read(Path(files["scaler"]))
     assert [(port.name, port.mark, port.shape) for port in own.inputs] == [
         ("candidates", "isfilled", (4, 3)),
@@ -234,7 +233,8 @@ def test_what_feeds_a_design_of_several_inputs_is_delivered_for_each_of_them(fol
         assert np.array_equal(kind(test).reshape(len(part), -1), part)
     said = np.concatenate(exact_raw(network, jets.test.first(1000).arrays), axis=1)
     assert np.array_equal(unpacked(tmp_path / "patterns" / "outputs.hex", own.output_words), said)
-    assert np.array_equal(verilator.simulate(verilator.build(design), played), said)
+    assert built.design is not None
+    assert np.array_equal(verilator.simulate(verilator.build(built.design), played), said)
 
 
 def test_several_inputs_constituents_and_outputs_are_read_and_fit_a_model(folder: Path) -> None:
