@@ -46,17 +46,18 @@ def test_the_default_recipe_loads() -> None:
     assert found.data.classes == ("g", "q", "W", "Z", "t")
     assert found.budget.latency_ns == 30
     assert found.budget.lut_of_baseline == 0.125
-    assert found.search.granularities == GRANULARITIES
+    assert found.granularities == GRANULARITIES
     assert found.model.bits.precision().inputs == FixedPoint(8, 4, True, "RND", "SAT")
 
 
 def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
     found = recipe.load(written(tmp_path, SMALL))
     assert found.model.hidden == (64, 32, 32)
-    assert found.search.settings(512).settle.epochs == found.search.settle_epochs
-    assert found.search.settings(512).trim.learning_rate == found.search.trim_learning_rate
-    assert found.search.settings(512).fine_tune.batch_size == 512
-    assert found.search.settings(512, stages=3).stages == 3
+    settings = found.settings()
+    assert settings.settle.epochs == found.search.settle_epochs
+    assert settings.trim.learning_rate == found.search.trim_learning_rate
+    assert settings.fine_tune.batch_size == found.model.training.batch_size == 1024
+    assert found.settings(stages=3).stages == 3
     assert found.model.training.fit(7, quantised=False).epochs == 7
 
 
@@ -77,7 +78,7 @@ def test_a_recipe_says_how_to_prune_and_options_take_its_place(tmp_path: Path) -
 def test_digits_are_trimmed_only_where_the_search_cuts_them(tmp_path: Path) -> None:
     for names, held in ((["weight"], False), (["weight", "digit"], True)):
         found = recipe.load(written(tmp_path, changed("search.granularities", names)))
-        assert found.search.settings(512).digits is held
+        assert found.settings().digits is held
 
 
 def test_a_recipe_survives_a_round_trip(tmp_path: Path) -> None:
@@ -177,8 +178,12 @@ def test_an_unknown_key_lists_those_known_at_its_place(tmp_path: Path, place: st
         ("budget.lut", float("nan"), "budget.lut: "),
         ("budget.latency_ns", float("inf"), "budget.latency_ns: "),
         ("search.solver", "milp", "search.solver: .*unknown solver 'milp'; choose one of: "),
-        ("search.granularities", ["neurons"], "search.granularities: .*granularities are neuron, weight, digit"),
-        ("search.granularities", [], "search.granularities: "),
+        (
+            "search.granularities",
+            ["neurons"],
+            "search.granularities of strategy distributed_arithmetic are neuron, weight, digit",
+        ),
+        ("search.granularities", [], "search.granularities names none"),
         ("search.step", 0, "search.step: "),
         ("prune.sparsity", 1.5, "prune.sparsity: "),
         ("prune", {}, "prune: .*the schedule 'polynomial' needs a target sparsity"),

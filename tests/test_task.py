@@ -1,6 +1,7 @@
 """Tasks: derivatives of every loss against differences and brute force, metrics against repetition."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,10 +23,12 @@ from hepprune.training import Fit
 N_JETS, N_IN, N_OUT = 12, 3, 2
 ONE_OUTPUT: dict[str, Task] = {
     "classes": Classes(),
+    "binary": Binary(),
     "multilabel": MultiLabel(),
     "mse": Regression(),
     "huber": Regression("huber", delta=0.7),
     "relative": Regression("relative"),
+    "reconstruction": Reconstruction(),
 }
 BOTH = Tasks({"label": Classes(), "momentum": Regression()}, {"momentum": 0.3})
 
@@ -44,12 +47,18 @@ def network(*, heads: int = 1, n_out: int = N_OUT) -> Network:
     return Network([*layers, dense("momentum", 4, 1)], sources | {"momentum": ("act",)}, ["label", "momentum"]).double()
 
 
+def n_out(task: Task) -> int:
+    """Return how many values the only output of a task has here."""
+    return 1 if isinstance(task, Binary) else N_IN if isinstance(task, Reconstruction) else N_OUT
+
+
 def targets(task: Task) -> Tensor:
-    """Return targets that make sense of two outputs."""
+    """Return targets that make sense of all outputs but those of a reconstruction."""
     rng = np.random.default_rng(3)
     if isinstance(task, Classes):
         return torch.tensor(rng.integers(0, N_OUT, N_JETS))
-    values = rng.integers(0, 2, (N_JETS, N_OUT)) if isinstance(task, MultiLabel) else 1 + rng.random((N_JETS, N_OUT))
+    shape = (N_JETS, n_out(task))
+    values = rng.integers(0, 2, shape) if isinstance(task, MultiLabel) else 1 + rng.random(shape)
     return torch.tensor(values, dtype=torch.float64)
 
 
@@ -58,7 +67,9 @@ def sample(task: Task, *, weighted: bool = False) -> Sample:
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(N_JETS, N_IN, generator=generator, dtype=torch.float64)
     weight = torch.rand(N_JETS, generator=generator, dtype=torch.float64) if weighted else None
-    y = (targets(Classes()), targets(Regression())[:, :1]) if isinstance(task, Tasks) else targets(task)
+    y: Tensor | tuple[Tensor, ...] = x.clone() if isinstance(task, Reconstruction) else targets(task)
+    if isinstance(task, Tasks):
+        y = (targets(Classes()), targets(Regression())[:, :1])
     return Sample(x, y, None if weight is None else weight / weight.mean(), task)
 
 
@@ -70,7 +81,7 @@ CASES = [
 
 
 def of(task: Task) -> Network:
-    return network(heads=2 if isinstance(task, Tasks) else 1)
+    return network(heads=2) if isinstance(task, Tasks) else network(n_out=n_out(task))
 
 
 def loss_of(net: Network, jets: Sample) -> float:
@@ -190,6 +201,27 @@ def test_the_error_of_a_weighted_mean_is_that_of_a_bootstrap() -> None:
     draws = rng.integers(0, 2000, (400, 2000))
     again = [metrics.find("mean_squared_error")(values[d], truth[d], weight[d]).value for d in draws]
     assert error == pytest.approx(float(np.std(again)), rel=0.15)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "label_auc", "mean_squared_error", "mean_squared_relative_error"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_paired_error_of_every_primary_metric_is_that_of_a_bootstrap(name: str, *, weighted: bool) -> None:
+    rng, n = np.random.default_rng(4), 1000
+    truth = {"accuracy": rng.integers(0, 2, n), "label_auc": rng.integers(0, 2, (n, 1))}.get(
+        name, 1 + rng.random((n, 2))
+    )
+    first = (np.eye(2)[truth] if name == "accuracy" else truth) + rng.normal(size=(n, 2 if name != "label_auc" else 1))
+    second = first + 0.5 * rng.normal(size=first.shape)
+    weight, metric = rng.exponential(size=n) if weighted else np.ones(n), metrics.find(name)
+
+    def change(rows: Any) -> metrics.Score | Any:
+        return metrics.difference(*(metric(values[rows], truth[rows], weight[rows]) for values in (first, second)))
+
+    found = change(np.arange(n))
+    again = [change(rows).value for rows in rng.integers(0, n, (300, n))]
+    assert found.error == pytest.approx(float(np.std(again)), rel=0.2)
+    apart = np.hypot(*(metric(values, truth, weight).error for values in (first, second)))
+    assert found.error < apart  # the jets are the same
 
 
 @pytest.mark.parametrize(

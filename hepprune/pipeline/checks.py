@@ -89,11 +89,11 @@ def _check_columns(recipe: Recipe) -> None:
 
 
 def _check_bits(tagger: Network, recipe: Recipe) -> None:
-    typed = {layer.name: layer for layer in tagger if isinstance(layer, Dense | ReLU)}
+    typed = {layer.name: layer for layer in tagger if precision.takes_bits(layer)}
     for name, bits in recipe.model.bits.layers.items():
         if name not in typed:
             raise RecipeError(f"model.bits.layers: {unknown('layer', name, typed)}")
-        if bits < 2 and isinstance(typed[name], Dense):
+        if bits < 2 and typed[name].kernels:
             raise RecipeError(f"model.bits.layers: the weights of '{name}' take 2 bits or more, one of them the sign")
 
 

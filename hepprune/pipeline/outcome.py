@@ -186,7 +186,9 @@ def draw(
     drawn = {
         "pareto": plots.pareto(summary, folder / "pareto"),
         "resources": plots.resource_bars(summary, folder / "resources"),
-        "sensitivity": plots.sensitivity_map(labels, levels, changes, folder / "sensitivity"),
+        "sensitivity": plots.sensitivity_map(
+            labels, levels, changes, folder / "sensitivity", unit=context.recipe.meaning.unit
+        ),
         "weights": physics.weight_histogram(before, after, folder / "weights"),
         "predictions": costs.predicted_vs_measured(summary.feedback, folder / "predictions"),
         "latency": costs.latency_stack(estimates, folder / "latency", **latency),

@@ -150,7 +150,6 @@ def untrained(recipe: Recipe, model: Network | None) -> Network:
     """Return what the recipe's tagger begins as: its model with batch norms folded, or without one a new network.
 
     Raises:
-        NetworkError: a batch norm cannot be folded.
         RecipeError: the model takes other features, or puts out other values, than the recipe names.
     """
     if model is None:

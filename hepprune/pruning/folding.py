@@ -2,32 +2,31 @@
 
 import torch
 
-from hepprune.errors import NetworkError
 from hepprune.network import BatchNorm, Dense, Layer, Network, Weighted
 
 
 @torch.no_grad()
 def fold_batch_norm(network: Network) -> Network:
-    """Return a float-equal network in which every batch norm is part of the layer before it or the dense ones after it.
+    """Return a float-equal network in which batch norms are part of the layer before them or the dense ones after them.
 
-    Jacob et al., arXiv:1712.05877.
-
-    Raises:
-        NetworkError: neither the layer before a batch norm nor those after it can take it in.
+    Jacob et al., arXiv:1712.05877. One that neither can take in stays, a multiplier and an adder for each value.
     """
     network = network.clone()
-    while norms := [layer for layer in network if isinstance(layer, BatchNorm)]:
-        network = _without(network, norms[0])
+    while (smaller := _with_one_folded(network)) is not None:
+        network = smaller
     return network
 
 
-def _without(network: Network, norm: BatchNorm) -> Network:
+def _with_one_folded(network: Network) -> Network | None:
+    norms = (layer for layer in network if isinstance(layer, BatchNorm))
+    return next((found for norm in norms if (found := _without(network, norm)) is not None), None)
+
+
+def _without(network: Network, norm: BatchNorm) -> Network | None:
+    """Return the network with a norm folded, None where no layer can take it in."""
     changed = _into_the_layer_before(network, norm) or _into_those_after(network, norm)
-    if not changed:
-        raise NetworkError(
-            f"batch norm '{norm.name}' can be folded neither into a layer before it that feeds nothing else, "
-            "nor into dense layers after it"
-        )
+    if not changed or _runs_elsewhere(network, norm):
+        return None
     source = network.source(norm).name
     passed = {norm.name: source}
     sources = {name: tuple(passed.get(s, s) for s in of) for name, of in network.sources.items() if name != norm.name}
@@ -64,19 +63,26 @@ def _runs_elsewhere(network: Network, layer: Layer) -> bool:
 
 
 def unfold_batch_norm(network: Network, original: Network) -> Network:
-    """Return an equal network in which every batch norm of the original stands in its place again, as the identity.
+    """Return an equal network in which batch norms of the original that were folded stand in their places again.
 
-    Formats that keep a model's layers can then take the network back.
+    They change nothing there; formats that keep a model's layers can then take the network back.
     """
     layers, sources = [], dict(network.sources)
+    folded = {layer.name for layer in original if isinstance(layer, BatchNorm)} - {layer.name for layer in network}
     for layer in network.clone():
         layers.append(layer)
-        for norm in [node for node in original.readers(original[layer.name]) if isinstance(node, BatchNorm)]:
-            ones = torch.ones(network.shapes[layer.name][-1])
-            layers.append(BatchNorm(norm.name, ones, torch.zeros_like(ones)))
-            readers = {reader.name for reader in original.readers(norm)}
-            moved = {
-                n: tuple(norm.name if s == layer.name and n in readers else s for s in of) for n, of in sources.items()
-            }
-            sources = moved | {norm.name: (layer.name,)}
+        ones = torch.ones(network.shapes[layer.name][-1])
+        for norm in _behind(original, layer.name, folded):
+            layers.append(BatchNorm(norm, ones, torch.zeros_like(ones)))
+            readers = {reader.name for reader in original.readers(original[norm])}
+            moved = {n: tuple(norm if s == layer.name and n in readers else s for s in of) for n, of in sources.items()}
+            sources = moved | {norm: original.sources[norm]}
     return Network(layers, sources, original.outputs)
+
+
+def _behind(original: Network, name: str, folded: set[str]) -> list[str]:
+    """Return the folded norms that follow a layer, directly or one behind the other."""
+    found = [name]
+    for each in found:  # grows on the way
+        found += [reader.name for reader in original.readers(original[each]) if reader.name in folded]
+    return found[1:]

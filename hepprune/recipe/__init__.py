@@ -3,13 +3,13 @@
 from hepprune.recipe.data import Data
 from hepprune.recipe.outputs import Head
 from hepprune.recipe.reading import load, pruning
+from hepprune.recipe.recipe import Recipe
 from hepprune.recipe.sections import (
     Bits,
     Checks,
     Limits,
     Model,
     Prune,
-    Recipe,
     Search,
     Synthesis,
     Training,

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ValidationError
 
 from hepprune import documents
 from hepprune.errors import RecipeError
-from hepprune.recipe.sections import Prune, Recipe
+from hepprune.recipe.recipe import Recipe
+from hepprune.recipe.sections import Prune
 
 _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")  # package.module:factory
 

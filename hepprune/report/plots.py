@@ -120,8 +120,10 @@ def resource_bars(summary: Summary, path: Path) -> list[Path]:
         return save(figure, path)
 
 
-def sensitivity_map(labels: Sequence[str], levels: Sequence[float], changes: Any, path: Path) -> list[Path]:
-    """Draw the loss change (n_curves, n_levels) of pruning one layer alone, in 1e-3 nat, and return the files."""
+def sensitivity_map(
+    labels: Sequence[str], levels: Sequence[float], changes: Any, path: Path, *, unit: str = "nat"
+) -> list[Path]:
+    """Draw the loss change (n_curves, n_levels) of pruning one layer alone, in 1e-3 of its unit; return the files."""
     from matplotlib.colors import SymLogNorm
 
     values = 1000 * np.asarray(changes, dtype=float)
@@ -135,5 +137,5 @@ def sensitivity_map(labels: Sequence[str], levels: Sequence[float], changes: Any
             colour = "white" if abs(value) > 0.3 * largest else "black"
             axes.text(column, row, f"{value:.1f}", ha="center", va="center", fontsize=9, color=colour)
         axes.set(xlabel="fraction cut")
-        figure.colorbar(image, label="loss change [$10^{-3}$ nat]")
+        figure.colorbar(image, label=f"loss change [$10^{{-3}}$ {unit}]")
         return save(figure, path)

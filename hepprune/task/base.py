@@ -32,6 +32,11 @@ class Task(ABC):
     def metrics(self) -> tuple[str, ...]:
         """The names of the metrics that judge the task, the primary one first."""
 
+    @property
+    def unit(self) -> str:
+        """The unit of the loss, where it has one of its own."""
+        return ""
+
     @abstractmethod
     def agrees(self, want: Arrays, got: Arrays) -> NDArray[np.bool_]:
         """Return for each jet whether firmware says the same as its network, (n_jets,), a value more or less apart."""

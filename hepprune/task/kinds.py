@@ -29,6 +29,11 @@ class Classes(OneOutput):
         return same
 
     @property
+    def unit(self) -> str:
+        """The unit of the loss."""
+        return "nat"
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         """Accuracy above all."""
         return ("accuracy", "auc", "cross_entropy")
@@ -76,6 +81,11 @@ class MultiLabel(OneOutput):
         """Return which labels have the same answer, a logit above zero being a yes."""
         same: NDArray[np.bool_] = (want > 0) == (got > 0)
         return same
+
+    @property
+    def unit(self) -> str:
+        """The unit of the loss."""
+        return "nat"
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -264,3 +264,23 @@ def test_a_damaged_column_is_named_with_its_file_and_tree(tmp_path: Path) -> Non
     content[place : place + 200] = bytes(200)
     path.write_bytes(content)
     assert refusal(spec).startswith(f"column 'jet_mass' of '{spec}' cannot be read: ")
+
+
+def test_targets_and_weights_are_read_and_labels_only_where_they_are_wanted(spec: str) -> None:
+    jets = read(spec, features=["jet_pt"], label=None, targets=["jet_mass", "jet_isTight"], weight="weight")
+    with uproot.open(spec) as tree:
+        raw = tree.arrays(library="np")
+    assert np.array_equal(jets.targets, np.stack([raw["jet_mass"], raw["jet_isTight"]], axis=1).astype(np.float32))
+    assert np.array_equal(jets.weight, raw["weight"].astype(np.float32))
+    assert (jets.y.any(), jets.class_names) == (False, ())
+    assert read(spec, features=["jet_pt"], classes=CLASSES).targets.shape == (N_JETS, 0)
+    some = jets.take(np.array([3, 5]))
+    assert np.array_equal(some.targets, jets.targets[[3, 5]])
+
+
+@pytest.mark.parametrize("column", ["targets", "weight"])
+def test_targets_and_weights_that_are_not_finite_are_named(tmp_path: Path, column: str) -> None:
+    bad = write(tmp_path / "jets.root", {"truth": np.where(np.arange(N_JETS) == 7, 1e300, 1.0)})
+    wanted: dict[str, Any] = {column: "truth" if column == "weight" else ["truth"]}
+    with pytest.raises(DataError, match="column 'truth' of .* has 1 values that are not finite, the first in row 7"):
+        read(bad, features=["jet_pt"], label=None, **wanted)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hepprune.errors import DataError, NetworkError
 from hepprune.fixed import FixedPoint
-from hepprune.network import Dense, Input, Network, ReLU, exact_logits
+from hepprune.network import Dense, Input, Network, ReLU, Reshape, exact_logits
 from hepprune.network.precision import Precision, activation_type, bias_type, quantise, weight_type
 from hepprune.sample import Sample
 from hepprune.training import multilayer_perceptron
@@ -44,6 +44,12 @@ def test_many_bits_come_close_to_float() -> None:
     wide = quantise(network, JETS, Precision(FixedPoint(18, 4, True, "RND", "SAT"), 14, 16, "WRAP"))
     exact = network.logits(torch.tensor(JETS), quantised=False).detach().numpy()
     assert np.abs(exact_logits(wide, JETS) - exact).max() < 5e-3
+
+
+def test_a_width_for_what_has_none_is_refused() -> None:
+    network = Network([Input("x", (2, 2)), Reshape("flat", (-1,)), Dense("d", torch.ones(2, 4), torch.zeros(2))])
+    with pytest.raises(NetworkError, match=r"layer 'flat' \(Reshape\) has no width to ask for"):
+        quantise(network, np.ones((9, 2, 2)), Precision(INPUTS, layer_bits={"flat": 3}))
 
 
 def test_an_unknown_layer_is_refused() -> None:

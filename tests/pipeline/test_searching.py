@@ -21,6 +21,7 @@ from hepprune.pipeline.wholes import Settings
 from hepprune.sample import Sample
 from hepprune.search.plans.pareto import Solution
 from hepprune.search.plans.variants import Grid
+from hepprune.task import Classes, Regression, Tasks
 
 TARGET = targets.load("generic_vu13p")
 GRID = Grid((0.5, 0.75))
@@ -109,6 +110,10 @@ def test_jets_that_a_model_does_not_take_are_refused(tagger: Network, few: Jets)
     for wrong, said in (
         (Sample(x[:, :7], y), r"'tagger' takes features of shape \(8,\), and the jets of 'data' have \(7,\)"),
         (Sample(x, y + 1), "tells 5 classes apart, 0 to 4; 'data' has jets of 5"),
+        (Sample((x, x), y), r"shape \(8,\), and the jets of 'data' have \(8,\) and \(8,\)"),
+        (Sample(x, x[:, :3], task=Regression()), "puts out 5 values, and the jets of 'data' have 3 targets"),
+        (Sample(x, x[:, :5], task=Regression()), "unknown metric 'cross_entropy'; choose one of: mean_"),
+        (Sample(x, (y, y), task=Tasks({"a": Classes(), "b": Classes()})), "has 1 outputs, and .* targets of 2"),
     ):
         with pytest.raises(DataError, match=said):
             searching.search({"tagger": tagger}, [(wrong, few[1])], TARGET, settings=SETTINGS)

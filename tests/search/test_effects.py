@@ -37,6 +37,22 @@ def test_any_metric_is_measured_as_on_the_whole_network(
         assert (effect.metric.value, effect.metric.error) == pytest.approx((expected.value, expected.error), abs=1e-12)
 
 
+def test_jets_count_by_their_weights_in_any_metric(tagger: Network, jets: tuple[Sample, Sample]) -> None:
+    weight = torch.rand(len(jets[1]), generator=torch.Generator().manual_seed(1))
+    weighted = Sample(jets[1].x, jets[1].y, weight / weight.mean())
+    labels, weights = jets[1].y.numpy(), weight.double().numpy()
+    (found,) = measure(tagger, weighted, groups(tagger), metric=metrics.auc)
+    reference = metrics.auc(training.evaluate(tagger, jets[1]), labels, weights)
+    for cut, effect in zip(CUTS, found, strict=True):
+        own = metrics.auc(training.evaluate(masks.apply(tagger, [cut]), jets[1]), labels, weights)
+        expected = metrics.difference(own, reference)
+        assert (effect.metric.value, effect.metric.error) == pytest.approx((expected.value, expected.error), abs=1e-6)
+        assert effect.metric.value != pytest.approx(
+            (metrics.auc(training.evaluate(masks.apply(tagger, [cut]), jets[1]), labels).value - reference.value),
+            abs=1e-6,
+        )
+
+
 def test_a_metric_that_is_nan_or_no_score_is_refused_in_one_sentence(
     tagger: Network, jets: tuple[Sample, Sample]
 ) -> None:

@@ -13,7 +13,7 @@ from hepprune.network.layers.base import Layer, Shape, layer, parameter
 
 @layer
 class BatchNorm(Layer):
-    """The affine map `scale * x + shift` over the last axis; fold it into the dense layer before it to quantise it."""
+    """The affine map `scale * x + shift` over the last axis, which `pruning.folding` takes into a layer beside it."""
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hepprune.errors import DataError
+from hepprune.errors import DataError, NetworkError
 from hepprune.network.graph import Network, as_tuple
 from hepprune.network.layers import (
     Activation,
@@ -35,11 +35,11 @@ from hepprune.network.layers import (
 )
 from hepprune.network.node import Node
 from hepprune.network.precision.choice import activation_type, bias_type, weight_type
-from hepprune.network.precision.rules import PRECISION, Precision, Seen
+from hepprune.network.precision.rules import PRECISION, Precision, Seen, takes_bits
 from hepprune.network.ranges import RANGES, Interval
 from hepprune.network.ranges import quantise as quantised
 
-__all__ = ["PRECISION", "Precision", "activation_type", "bias_type", "quantise", "weight_type"]
+__all__ = ["PRECISION", "Precision", "activation_type", "bias_type", "quantise", "takes_bits", "weight_type"]
 _MULTIPLYING = (Weighted, Recurrent, Einsum, BatchNorm)
 _LOOKED_UP = (PReLU, Softmax, LayerNorm)
 _MOVING = (Reshape, Permute, Pad, Crop, UpSample, Concatenate, Slice, TopK)
@@ -56,11 +56,15 @@ def quantise(network: Network, features: Any, precision: Precision) -> Network:
     width of activations. A batch norm gets types of its own, where folding it (`hepprune.pruning.folding`) spares them.
 
     Raises:
-        NetworkError: a layer is of a kind that gets no types here, or a layer is named that does not exist.
+        NetworkError: a layer is of a kind that gets no types here, or one is named that has no width or does not exist.
         DataError: the features are not what the network takes.
     """
     for name in precision.layer_bits or {}:
-        _ = network[name]
+        if not takes_bits(network[name]):
+            kind = type(network[name]).__name__
+            raise NetworkError(
+                f"layer '{name}' ({kind}) has no width to ask for; its values are those of what it reads"
+            )
     values = network.activations(_jets(network, features), quantised=False)
     seen, body = dict(_seen(network, values, precision)), {layer.name for layer in network.body}
     typed: dict[str, Layer] = {}

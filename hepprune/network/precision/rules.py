@@ -79,6 +79,12 @@ class Seen:
         return {"result": activation_type(self.values, self.precision.activation_bits, self.precision.overflow)}
 
 
+def takes_bits(layer: Layer) -> bool:
+    """Return whether a layer has weights, or values of its own, that a width can be asked for."""
+    tabled = isinstance(layer, Activation) and layer.function != "linear"
+    return tabled or bool(layer.kernels) or isinstance(layer, ReLU | PReLU | Softmax | LayerNorm | BatchNorm)
+
+
 # `rule(layer, *arriving, seen=)`: the types a layer gets for ranges that arrive at the first of its places.
 PRECISION: Rules[Callable[..., Types]] = Rules(
     lacks="gets no fixed-point types here",

@@ -1,0 +1,136 @@
+"""A whole recipe: its sections, and what they mean together."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator, model_validator
+
+from hepprune.errors import unknown
+from hepprune.hardware.cost import COST_MODELS, measured
+from hepprune.recipe.base import Positive, Section
+from hepprune.recipe.data import Data
+from hepprune.recipe.outputs import Head, Output, heads, meaning, outputs
+from hepprune.recipe.sections import Checks, Limits, Model, Prune, Search, Synthesis
+from hepprune.scores import is_fraction
+from hepprune.search import moves
+from hepprune.search.stages import Settings
+from hepprune.task import Classes, Task
+
+_LOST = 0.01  # of an accuracy or an AUC, where a recipe says nothing
+
+
+class Recipe(Section):
+    """One run from jets to measured firmware; `reuse_factor` is that of every layer, or of those named.
+
+    Without one, layers keep what the model brings.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+    seed: Annotated[int, Field(ge=0)] = 1
+    target: str = "generic_vu13p"
+    strategy: str = "distributed_arithmetic"
+    reuse_factor: Positive | dict[str, Positive] | None = None
+    task: Annotated[dict[str, Head], Field(min_length=1)] = Field(default_factory=lambda: {"": Head()})
+    data: Data
+    model: Model = Field(default_factory=Model)
+    budget: Limits
+    prune: Prune | None = None
+    search: Search = Field(default_factory=Search)
+    synthesis: Synthesis = Field(default_factory=Synthesis)
+    checks: Checks = Field(default_factory=Checks)
+
+    @field_validator("strategy")
+    @classmethod
+    def _has_a_cost_model(cls, name: str) -> str:
+        if name in measured.DEVICES:
+            raise ValueError(
+                f"'{name}' measures on this machine and makes no firmware; use `hepprune latency --on {name}`"
+            )
+        if name not in COST_MODELS:
+            raise ValueError(unknown("strategy", name, COST_MODELS))
+        return name
+
+    @property
+    def granularities(self) -> tuple[str, ...]:
+        """What the search chooses among."""
+        return self.search.granularities or moves.CHOICES.get(self.strategy, moves.CHOICES["latency"])
+
+    def settings(self, *, stages: int | None = None) -> Settings:
+        """Return the settings of the search."""
+        digits = "digit" in self.granularities
+        return self.search.settings(self.model.training.batch_size, digits=digits, stages=stages)
+
+    @model_validator(mode="after")
+    def _chooses_what_pays(self) -> "Recipe":
+        allowed = moves.ALLOWED.get(self.strategy, moves.ALLOWED["latency"])
+        if self.search.granularities is not None and not set(self.granularities) <= set(allowed):
+            raise ValueError(f"search.granularities of strategy {self.strategy} are {', '.join(allowed)}")
+        if self.search.granularities == ():
+            raise ValueError("search.granularities names none")
+        if self.strategy == "distributed_arithmetic" and self.reuse_factor not in (None, 1):
+            raise ValueError("strategy distributed_arithmetic has no multipliers to share, so no reuse_factor but 1")
+        return self
+
+    @field_validator("task", mode="before")
+    @classmethod
+    def _is_by_output(cls, given: Any) -> Any:
+        return heads(given)
+
+    @model_validator(mode="after")
+    def _can_be_learned(self) -> "Recipe":
+        _ = self.max_losses  # refuses tasks that go with no columns, and metrics that are none of a task
+        flat = len(self.task) == 1 and all(len(each.shape) == 1 for each in self.data.columns.values())
+        if self.model.file is None and not (flat and len(self.data.columns) == 1):
+            raise ValueError(
+                "model.hidden makes a network of one number per feature and one output; "
+                "several inputs or outputs, and constituents, need a model of their own: give model.file"
+            )
+        known = ("loss", *self.meaning.metrics)
+        if self.prune is not None and self.prune.monitor not in known:
+            raise ValueError(f"prune: {unknown('monitor', self.prune.monitor, known)}")
+        return self
+
+    @property
+    def outputs(self) -> dict[str, Output]:
+        """What each output is to learn, by its name; the only one may have the name ""."""
+        return outputs(self.task, self.data)
+
+    @property
+    def meaning(self) -> Task:
+        """What the outputs mean."""
+        return meaning(self.outputs)
+
+    @property
+    def max_losses(self) -> dict[str, float]:
+        """What may be lost of each metric on the baseline; without a word a hundredth of an accuracy or AUC."""
+        return max_losses(self.budget, self.outputs, self.meaning)
+
+
+def max_losses(budget: Limits, found: Mapping[str, Output], task: Task) -> dict[str, float]:
+    """Return what may be lost of each metric.
+
+    Raises:
+        ValueError: a metric is none of the task's, is limited twice, or has no limit and needs one.
+    """
+    allowed = dict(budget.max_loss)
+    for name in allowed:
+        if name not in task.metrics:
+            raise ValueError(f"budget.max_loss: {unknown('metric', name, task.metrics)}")
+    hits = [_named(name, "accuracy") for name, output in found.items() if isinstance(output.task, Classes)]
+    if budget.max_accuracy_loss is not None:
+        if not hits or set(hits) & set(allowed):
+            raise ValueError(
+                f"budget.max_accuracy_loss is of the task classes, once; give max_loss: {{{task.metrics[0]}: ...}}"
+            )
+        allowed |= dict.fromkeys(hits, budget.max_accuracy_loss)
+    for name, output in found.items():
+        own = [_named(name, metric) for metric in output.task.metrics]
+        if not set(own) & set(allowed):
+            if not is_fraction(own[0]):
+                raise ValueError(f"budget.max_loss: say how much may be lost of {own[0]}, as in {{{own[0]}: 0.1}}")
+            allowed[own[0]] = _LOST
+    return allowed
+
+
+def _named(output: str, metric: str) -> str:
+    return f"{output}.{metric}" if output else metric
