@@ -8,9 +8,10 @@ if TYPE_CHECKING:
     from hepprune.fixed import FixedPoint
     from hepprune.frontends import read, write
     from hepprune.hardware.cost import estimate
-    from hepprune.hardware.resources import Budget
+    from hepprune.hardware.resources import Budget, Resources
     from hepprune.hardware.targets import load as target
     from hepprune.network import Network
+    from hepprune.network.precision import Precision, quantise
     from hepprune.pruning.plan import prune
     from hepprune.pruning.surgery import shrink
     from hepprune.sample import Sample
@@ -22,6 +23,8 @@ __all__ = [
     "Budget",
     "FixedPoint",
     "Network",
+    "Precision",
+    "Resources",
     "Sample",
     "Task",
     "Tasks",
@@ -31,6 +34,7 @@ __all__ = [
     "firmware",
     "prune",
     "pruning",
+    "quantise",
     "read",
     "search",
     "sensitivity",
@@ -46,11 +50,14 @@ _HOMES = {
     "Budget": "hepprune.hardware.resources.Budget",
     "FixedPoint": "hepprune.fixed.FixedPoint",
     "Network": "hepprune.network.Network",
+    "Precision": "hepprune.network.precision.Precision",
+    "Resources": "hepprune.hardware.resources.Resources",
     "Sample": "hepprune.sample.Sample",
     "Task": "hepprune.task.Task",
     "Tasks": "hepprune.task.Tasks",
     "estimate": "hepprune.hardware.cost.estimate",
     "prune": "hepprune.pruning.plan.prune",
+    "quantise": "hepprune.network.precision.quantise",
     "read": "hepprune.frontends.read",
     "sensitivity": "hepprune.search.sensitivity.analyse",
     "shrink": "hepprune.pruning.surgery.shrink",

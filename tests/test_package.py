@@ -22,6 +22,15 @@ def test_a_name_that_there_is_none_of_is_said() -> None:
         _ = hepprune.shrnk
 
 
+@pytest.mark.parametrize(
+    "name", ["search.greedy", "pruning.masks", "firmware.rtl", "firmware.hls", "data.scaling", "synthesis.reports"]
+)
+def test_what_a_room_holds_is_there_without_another_import(name: str) -> None:
+    code = f"import hepprune as hp; print(hp.{name}.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"hepprune.{name}"
+
+
 def test_importing_brings_nothing_heavy() -> None:
     code = "import sys, hepprune; print(sorted(m for m in sys.modules if '.' not in m))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

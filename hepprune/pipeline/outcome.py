@@ -147,7 +147,7 @@ def files(context: Context, built: Built, jets: Samples, model: Network | None) 
         "network": str(save(network, context.build / "network.npz")),
         **_as_it_came(context, network, model),
         **{name: str(part.folder) for name, part in parts.items() if part is not None},
-        **(delivery.write(context, network, jets, built.design) if built.design else {}),
+        **delivery.write(context, built, jets),
         "ledger": str(context.build / "ledger.sqlite"),
     }
 

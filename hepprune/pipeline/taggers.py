@@ -168,7 +168,7 @@ def dense(recipe: Recipe, *, seed: int) -> Network:
 def _train(recipe: Recipe, given: Network | None, jets: Samples, advance: Any) -> Network:
     model, seed = recipe.model, recipe.seed
     tagger = untrained(recipe, given)
-    if tagger.input.result is not None:
+    if precision.is_quantised(tagger):
         return tagger
     if given is None:
         settings = model.training.fit(model.training.float_epochs, quantised=False)

@@ -200,6 +200,11 @@ def test_several_inputs_constituents_and_outputs_are_read_and_fit_a_model(folder
     model = taggers.model_of(wanted)
     tagger = taggers.untrained(wanted, model)
     assert list(training.scores(tagger, jets.test)) == list(jets.test.task.metrics)
+    baseline = taggers.baseline(context, jets, model)
+    for name, score in training.scores(baseline, jets.validation).items():
+        assert metrics.lost(name, score.value) < metrics.lost(
+            name, training.scores(tagger, jets.validation)[name].value
+        )
     two_heads(folder, order=("momentum", "kind"))
     with pytest.raises(RecipeError, match=r"gives 1 and 3 values, the recipe names .* and 3 and 1"):
         taggers.untrained(wanted, taggers.model_of(wanted))

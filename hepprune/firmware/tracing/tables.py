@@ -109,14 +109,7 @@ def _is_exact(outputs: Floats) -> bool:
     fractions = outputs * 2.0**adders.MAX_FRACTION
     if not (np.abs(fractions) < 2.0**62).all() or not (fractions == np.round(fractions)).all():
         return False
-    return bool((np.abs(outputs) < 2.0**31 * _finest(outputs)).all())
-
-
-def _finest(outputs: Floats) -> float:
-    """Return the coarsest power of two that all values are multiples of."""
-    whole = np.abs(outputs * 2.0**adders.MAX_FRACTION).astype(np.int64)
-    bits = int(np.bitwise_or.reduce(whole))
-    return float(bits & -bits or 2**adders.MAX_FRACTION) * 2.0**-adders.MAX_FRACTION
+    return bool((np.abs(outputs) < 2.0**31 * adders.last_place(outputs)).all())
 
 
 def _saturated(value: Any, changes: Integers) -> Any:
@@ -133,7 +126,7 @@ def _saturated(value: Any, changes: Integers) -> Any:
 def _low_bits(value: Any, found: Stairs) -> int:
     """Return how many low bits are best not looked up, so that in no segment the output changes twice."""
     known = sum(value.kif)
-    width = math.ceil(math.log2(np.ptp(np.append(found.outputs, 0.0)) / _finest(found.outputs) + 1))
+    width = math.ceil(math.log2(np.ptp(np.append(found.outputs, 0.0)) / adders.last_place(found.outputs) + 1))
     costs = {0: _memory(known, width)}
     for low in range(1, known):
         inside = found.changes[found.changes % 2**low != 0]
