@@ -74,7 +74,7 @@ def naive(network: Network, sample: Sample) -> list[Point]:
     points = []
     for layer in [kernel.layer for kernel in network.kernels]:
         for level in LEVELS:
-            cut, predicted = sensitivity.lowest(layer.kernels[0], "weight", level, {}, "magnitude")
+            (cut,), predicted = sensitivity.lowest(layer.kernels[0], "weight", level, {}, "magnitude")
             kept = layer.digit_limit.clone()
             masks.apply_to(layer, cut)
             logits = training.evaluate(network, sample)

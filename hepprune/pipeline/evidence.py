@@ -12,12 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from hepprune import metrics, training
 from hepprune.errors import BudgetMissedError
 from hepprune.hardware.calibration import DESIGN_WIDTH, Calibration, Correction, Pair
 from hepprune.hardware.resources import Budget, Estimate
-from hepprune.network import Network
+from hepprune.network import Layer, Network, Recurrent
+from hepprune.network.layers.recurrent import GATES
 from hepprune.pruning import surgery
 from hepprune.pruning.coupling.units import follow
 from hepprune.sample import Sample
@@ -37,18 +39,46 @@ class Floor:
 
 @torch.no_grad()
 def smallest(network: Network) -> Network:
-    """Return the network with one signed digit of one weight left in each kernel, on a path to the outputs."""
-    cut = surgery.shrink(network).clone()
-    units, read = follow(cut), set[int]()  # the units that later kernels read
-    for kernel in reversed(cut.kernels):
-        sizes = kernel.rows().abs()
-        made = torch.as_tensor(np.isin(np.resize(units.made[kernel.layer.name], len(sizes)), list(read)))
-        row, term = divmod(int((sizes * made[:, None] if made.any() else sizes).argmax()), sizes.shape[1])
-        kernel.digit_limit.zero_()
-        kernel.digit_limit.flatten(1)[row, term] = 1
-        columns = units.read[kernel.layer.name]
-        read |= {int(columns[term])} if term < len(columns) else set()
-    return surgery.shrink(cut)
+    """Return the network with one signed digit of one weight left in each kernel of a path to the outputs.
+
+    In a chain that is every kernel. Of the layers that make a unit together, as in a residual sum, only the first
+    keeps a weight; a recurrent layer keeps none that reads its own states.
+    """
+    cut = surgery.shrink(network, warn=False).clone()
+    units, first = follow(cut), dict[int, str]()
+    path = {int(unit) for name in cut.raw_outputs for ids in units.values[name] for unit in ids}
+    layers = [layer for layer in cut if layer.kernels]
+    for layer in layers:
+        first = {int(unit): layer.name for unit in units.made.get(layer.name, ())} | first
+    for layer in reversed(layers):
+        made = units.carried[layer.name] if layer.name in units.carried else units.made[layer.name]
+        passed = layer.name in units.carried
+        rows = np.array([unit in path and (passed or first[unit] == layer.name) for unit in made.tolist()])
+        path |= _leave_one(layer, rows, units.read.get(layer.name))
+    return surgery.shrink(cut, warn=False)
+
+
+def _leave_one(layer: Layer, rows: NDArray[np.bool_], read: NDArray[np.int64] | None) -> set[int]:
+    """Leave the largest weight of some rows one digit, in place and all others none; return the unit that it reads."""
+    kernel, *others = layer.kernels
+    sizes = kernel.rows().abs() * torch.as_tensor(_candidates(layer, rows))[:, None]
+    row, term = divmod(int(sizes.argmax()), sizes.shape[1])
+    for each in (kernel, *others):
+        each.digit_limit.zero_()
+    if not rows.any():
+        return set()
+    kernel.digit_limit.flatten(1)[row, term] = 1
+    return set() if read is None else {int(read[term % kernel.n_columns])}
+
+
+def _candidates(layer: Layer, states: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which rows may be left: in a recurrent layer those that a state's next value comes from, no gates."""
+    if not isinstance(layer, Recurrent):
+        return states
+    n_gates = GATES[layer.cell]
+    found = np.zeros((n_gates, len(states)), bool)
+    found[min(2, n_gates - 1)] = states
+    return found.ravel()
 
 
 def check(budget: Budget, least: Estimate, known: Calibration | None, seen: Sequence[Pair]) -> None:

@@ -14,6 +14,7 @@ from hepprune.pipeline.pricing import price_at
 from hepprune.pipeline.taggers import Samples
 from hepprune.scores import headline
 from hepprune.search import greedy, moves
+from hepprune.search.prices import Price
 from hepprune.search.sensitivity import SensitivityCurve
 from hepprune.search.stages import Outcome, Problem, Stage
 
@@ -129,7 +130,7 @@ def complete(budget: Budget, measured: Measurement) -> Measurement:
     return measured
 
 
-def _search(context: Context, start: Start, network: Network, budget: Budget, price: moves.Price) -> Outcome:
+def _search(context: Context, start: Start, network: Network, budget: Budget, price: Price) -> Outcome:
     """Search on from a network; a search that is resumed has only a little to take and does it in few stages."""
     resumed = network is not start.network
     trust = {(curve.layer, curve.granularity): curve.trust for curve in start.curves}

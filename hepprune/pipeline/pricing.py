@@ -10,10 +10,8 @@ from hepprune.hardware.resources import Estimate
 from hepprune.network import Network
 from hepprune.pipeline import firmware, tools
 from hepprune.pipeline.context import Context
-from hepprune.pruning import surgery
 from hepprune.recipe import Recipe
-from hepprune.search import knobs
-from hepprune.search.moves import Price
+from hepprune.search.prices import Price, without_dead
 
 DSP_IN_LUT = 55  # what a DSP counts where one number stands for both, as in EBOPs (Sun et al., arXiv:2405.00645)
 
@@ -22,19 +20,7 @@ def price_at(context: Context, stage: str, known: Calibration | None = None) -> 
     """Return the price of a network on the recipe's target at a stage, calibrated where something was measured."""
     recipe = context.recipe
     price = partial(cost.estimate, target=context.target, strategy=recipe.strategy, stage=stage, calibration=known)
-    return price if tools.is_rtl(recipe) else partial(_without_dead, price=price)
-
-
-def _without_dead(network: Network, *, price: Price) -> Estimate:
-    """Return the price of what is left of a masked network; unlike in an adder graph, what is dead is not free."""
-    return price(knobs.settled(surgery.shrink(network, warn=False) if _has_dead(network) else network))
-
-
-def _has_dead(network: Network) -> bool:
-    """Return whether a neuron is left without weights, or is read by none: surgery takes long to find nothing."""
-    acts = [kernel.digit_limit.flatten(1) > 0 for kernel in network.kernels]
-    rows, columns = (each.any(dim=1) for each in acts), (each.any(dim=0) for each in acts[1:])  # features stay unread
-    return not all(bool(alive.all()) for alive in (*rows, *columns))
+    return price if tools.is_rtl(recipe) else partial(without_dead, price=price)
 
 
 def own(context: Context) -> Price:

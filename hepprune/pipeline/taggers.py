@@ -211,7 +211,7 @@ def pruned(context: Context, tagger: Network, jets: Samples) -> Network:
 
 
 def sensitivities(context: Context, tagger: Network, jets: Samples) -> tuple[sensitivity.SensitivityCurve, ...]:
-    """Return how the loss reacts to pruning each kernel or group of neurons alone, at all granularities of the search."""
+    """Return how the loss reacts to pruning each kernel or group of neurons, at each granularity of the search."""
     granularities = [name for name in context.recipe.granularities if name in sensitivity.CUTS]
     total = len(sensitivity.cuttable(tagger, granularities)) * len(sensitivity.LEVELS)
 

@@ -14,7 +14,8 @@ from hepprune import digits
 from hepprune.hardware.resources import Budget, Estimate
 from hepprune.network import Kernel, Network
 from hepprune.pruning.statistics import Statistics
-from hepprune.search.moves import Price, missed
+from hepprune.search.moves import missed
+from hepprune.search.prices import Price
 from hepprune.training import Prepare
 
 _TIGHTENING = 0.6  # the part of a training over which the digits are chosen

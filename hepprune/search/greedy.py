@@ -7,6 +7,7 @@ chosen among all, ever fewer of them. Should the budget be missed all the same, 
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
@@ -20,8 +21,10 @@ from hepprune.errors import BudgetMissedError
 from hepprune.hardware.resources import Budget, Estimate
 from hepprune.network import Network, identity
 from hepprune.pruning import masks, statistics, surgery
+from hepprune.pruning.constants import constants
 from hepprune.search import allocation, knobs
 from hepprune.search.moves import Move, gain, missed
+from hepprune.search.prices import of_graphs
 from hepprune.search.stages import Outcome, Phase, Problem, Settings, Stage, Step
 from hepprune.store import Store
 from hepprune.training import Prepare
@@ -45,6 +48,7 @@ def search(
     Raises:
         BudgetMissedError: no cut is left that would free a limit still broken.
     """
+    problem = replace(problem, price=of_graphs(problem.price))
     start = problem.budget.usage(problem.price(network))
     keep, key = Store(state), _key(network, problem) if state else None
     planned, trimming = problem.settings.phases(start), problem.settings.trimming(start)
@@ -111,12 +115,16 @@ def _gather(problem: Problem, network: Network) -> statistics.Statistics:
 
 
 def _check_alive(network: Network, budget: Budget) -> None:
-    for kernel in network.kernels:
-        if not kernel.used().any():
-            limits = ", ".join(f"{name} {limit:g}" for name, limit in budget.limits().items())
-            raise BudgetMissedError(
-                f"the budget cannot be reached: layer '{kernel.name}' is left without a weight ({limits})"
-            )
+    """Refuse a network with an output that depends on no input any more; branches may be left without a weight."""
+    silent = [kernel.name for kernel in network.kernels if not kernel.used().any()]
+    if not silent:
+        return
+    values = constants(network)
+    if any(bool(values[name].isfinite().all()) for name in network.raw_outputs):
+        limits = ", ".join(f"{name} {limit:g}" for name, limit in budget.limits().items())
+        raise BudgetMissedError(
+            f"the budget cannot be reached: layer '{silent[0]}' is left without a weight ({limits})"
+        )
 
 
 def cut_until(network: Network, problem: Problem, goals: Mapping[str, float]) -> tuple[Network, tuple[Step, ...]]:

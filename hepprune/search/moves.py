@@ -1,7 +1,7 @@
 """Moves: the cuts a search chooses from at each step, each with its predicted loss and what it gains."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,8 +20,6 @@ from hepprune.search import knobs
 from hepprune.search.knobs import Knob
 from hepprune.search.neurons import Neurons
 from hepprune.search.sensitivity import ROW, cuttable
-
-Price = Callable[[Network], Estimate]
 
 # What the search of a strategy may choose where a recipe says nothing, and what else it may say: what pays there.
 _SHARED = ("neuron", ROW, "bits", "reuse_factor")

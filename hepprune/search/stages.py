@@ -8,7 +8,8 @@ from hepprune.hardware.resources import Budget, Estimate
 from hepprune.network import Network
 from hepprune.sample import Sample
 from hepprune.scores import Difference, Stated, primary
-from hepprune.search.moves import Price, Proposal
+from hepprune.search.moves import Proposal
+from hepprune.search.prices import Price
 from hepprune.training import Fit
 
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,12 +13,15 @@ from hepprune.errors import BudgetMissedError
 from hepprune.hardware import calibration, cost, targets
 from hepprune.hardware.calibration import Pair
 from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources
-from hepprune.network import Network
+from hepprune.network import Network, precision
+from hepprune.network.precision import Precision
 from hepprune.pipeline import evidence
-from hepprune.pruning import masks, plan
+from hepprune.pruning import masks, plan, surgery
 from hepprune.sample import Sample
 from hepprune.scores import Difference
+from tests.conftest import INPUTS
 from tests.networks import weighted
+from tests.search.architectures import ARCHITECTURES
 
 TARGET = targets.load("generic_vu13p")
 LIMIT = 1000.0
@@ -58,6 +62,23 @@ def test_no_pruned_network_is_priced_below_the_smallest(tagger: Network, sparsit
     )
     assert least.latency_cycles <= other.latency_cycles
     assert all(count <= other.resources.known()[name] for name, count in least.resources.known().items())
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_smallest_network_of_any_graph_keeps_one_path_and_all_outputs(
+    name: str, jets: tuple[Sample, Sample]
+) -> None:
+    network = ARCHITECTURES[name]()
+    x = jets[0].first(200).features.reshape(-1, *network.input.features_shape).numpy()
+    typed = precision.quantise(network, x, Precision(INPUTS))
+    least = evidence.smallest(typed)
+    lengths = {"residual": 2, "shared": 2, "convolution": 5, "deep_sets": 4, "recurrent": 3, "attention": 4}
+    assert masks.nonzero_weights(least) == lengths[name]
+    assert sum(int(kernel.digit_counts().sum()) for kernel in least.kernels) == lengths[name]
+    assert least.widths[least.raw_output] == 5
+    price = partial(cost.estimate, target=TARGET, strategy="distributed_arithmetic")
+    pruned = surgery.shrink(plan.prune(typed, sparsity=0.5), warn=False)
+    assert price(least).resources.lut < price(pruned).resources.lut
 
 
 def test_a_limit_below_what_the_smallest_network_is_predicted_to_need_is_given_up_before_any_search() -> None:

@@ -88,9 +88,9 @@ def attention() -> Network:
     edges: dict[str, str | tuple[str, ...]] = {"embed": "x", "bent": "embed", **dict.fromkeys(names, "bent")}
     edges |= {f"{name}_heads": name for name in names}
     edges |= {"scores": ("query_heads", "key_heads"), "softmax": "scores", "context": ("softmax", "value_heads")}
-    return Network(layers, edges | {"joined": "context", "mixed": "joined", "relu": "mixed", "mean": "relu", "out": "mean"})
+    return Network(
+        layers, edges | {"joined": "context", "mixed": "joined", "relu": "mixed", "mean": "relu", "out": "mean"}
+    )
 
 
-ARCHITECTURES = {
-    made.__name__: made for made in (residual, shared, convolution, deep_sets, recurrent, attention)
-}
+ARCHITECTURES = {made.__name__: made for made in (residual, shared, convolution, deep_sets, recurrent, attention)}

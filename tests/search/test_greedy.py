@@ -1,5 +1,6 @@
 import itertools
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +10,22 @@ from hypothesis import strategies as st
 
 from hepprune import digits, training
 from hepprune.errors import BudgetMissedError
+from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Budget, Resources
-from hepprune.network import Network, exact_logits, identity
+from hepprune.network import Network, exact_logits, identity, precision
+from hepprune.network.precision import Precision
 from hepprune.pruning import masks
 from hepprune.sample import Sample
 from hepprune.search import greedy, moves
 from hepprune.search.stages import Outcome, Problem, Settings, Stage
 from hepprune.training import Fit
+from tests.conftest import INPUTS
 from tests.networks import weighted
+from tests.search.architectures import residual
 from tests.search.toy import toy_price
 
 Jets = tuple[Sample, Sample]
+TARGET = targets.load("generic_vu13p")
 QUICK = Settings(
     stages=3,
     step=0.3,
@@ -210,6 +216,20 @@ def test_a_layer_that_training_silences_is_no_way_to_meet_a_budget(tagger: Netwo
     silent.kernels[1].layer.digit_limit.zero_()
     with pytest.raises(BudgetMissedError, match=r"layer 'dense_2' is left without a weight"):
         greedy.search(silent, problem(jets, luts(tagger, 0.9)))
+
+
+def test_a_branch_may_be_left_without_a_weight_while_inputs_reach_the_outputs(jets: Jets) -> None:
+    network = precision.quantise(residual(), jets[0].features.numpy(), Precision(INPUTS))
+    for name, silences in (("c", False), ("out", True)):
+        silent = network.clone()
+        silent.kernel(name).digit_limit.zero_()
+        budget = Budget(resources=Resources(lut=1e9))
+        search = Problem(*jets, budget, partial(cost.estimate, target=TARGET), MOVES, replace(QUICK, stages=1))
+        if not silences:
+            greedy.search(silent, search)
+            continue
+        with pytest.raises(BudgetMissedError, match="layer 'out' is left without a weight"):
+            greedy.search(silent, search)
 
 
 def test_the_limit_furthest_beyond_is_the_one_that_binds(tagger: Network) -> None:

@@ -54,12 +54,13 @@ def test_it_equals_masking_and_running_the_whole_network(
     tagger: Network, jets: Jets, gathered: Statistics, curves: Curves
 ) -> None:
     labels, reference = jets[1].y.numpy(), training.evaluate(tagger, jets[1])
+    places = {(what.name, kind): what for what, kind in sensitivity.cuttable(tagger, masks.GRANULARITIES)}
     for curve in curves:
         for point in curve.points:
-            cut, _ = sensitivity.lowest(
-                tagger[curve.layer].kernels[0], curve.granularity, point.level, gathered, "fisher"
+            cuts, _ = sensitivity.lowest(
+                places[curve.layer, curve.granularity], curve.granularity, point.level, gathered, "fisher"
             )
-            logits = training.evaluate(masks.apply(tagger, [cut]), jets[1])
+            logits = training.evaluate(masks.apply(tagger, cuts), jets[1])
             loss, hits = (
                 metrics.difference(metric(logits, labels), metric(reference, labels))
                 for metric in (metrics.cross_entropy, metrics.accuracy)
@@ -69,10 +70,10 @@ def test_it_equals_masking_and_running_the_whole_network(
 
 
 def test_the_least_important_units_go_first_and_are_counted_exactly(tagger: Network, gathered: Statistics) -> None:
-    for kernel, granularity in sensitivity.cuttable(tagger, masks.GRANULARITIES):
-        scores = importance.fisher(kernel, granularity, gathered[kernel.name])
+    for what, granularity in sensitivity.cuttable(tagger, masks.GRANULARITIES):
+        scores = importance.fisher(tagger.kernel(what.name), granularity, gathered[what.name])
         for level in (0.1, 0.5, 0.9, 1.0):
-            cut, predicted = sensitivity.lowest(kernel, granularity, level, gathered, "fisher")
+            (cut,), predicted = sensitivity.lowest(what, granularity, level, gathered, "fisher")
             assert len(cut.units) == min(round(level * len(scores)), len(scores) - 1)
             kept = sorted(set(range(len(scores))) - set(cut.units))
             assert scores[list(cut.units)].max() <= scores[kept].min()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
-from hepprune.network import Dense, Network, ReLU
+from hepprune.network import Dense, Input, Layer, Network, ReLU
 from hepprune.network.quantise import weight_integers
 from hepprune.network.ranges import Interval, port, quantise
 
@@ -69,11 +69,19 @@ class Design:
 
 
 def covers(network: Network) -> bool:
-    """Return whether a network is one adder graph: dense layers and ReLUs on single jets, all of them typed."""
-    layers = (network.runs(layer) for layer in network.body[1:])
-    typed = all(la.weight_type is not None if isinstance(la, Dense) else isinstance(la, ReLU) for la in layers)
+    """Return whether a network is one adder graph: dense layers and ReLUs on single jets, all of them typed.
+
+    A layer that runs twice is two matrices; it is priced by its operations, as what ends at a maximum is.
+    """
+    typed = all(_covers(network, layer) for layer in network.body[1:])
     single = all(len(network.shapes[layer.name]) == 1 for layer in network.body)
     return typed and single and network.input.result is not None
+
+
+def _covers(network: Network, layer: Layer) -> bool:
+    if isinstance(layer, ReLU):
+        return layer.maximum is None and not isinstance(network.source(layer), Input)
+    return isinstance(layer, Dense) and layer.weight_type is not None
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from hepprune.fixed import FixedPoint
 from hepprune.hardware import cost
 from hepprune.hardware.resources import Estimate
 from hepprune.hardware.targets import Target
-from hepprune.network import Dense, Input, Layer, Network, ReLU
+from hepprune.network import Dense, Input, Layer, Network, ReLU, Shared
 from hepprune.network.precision import weight_type
 from hepprune.pruning import surgery
 from tests.networks import weighted
@@ -231,3 +231,21 @@ def test_biases_alone_cost_exactly_what_da4ml_says() -> None:
     layers = [Input("x", 4, FixedPoint(8, 3)), Dense("fc", weight, bias, weight_type=kind, bias_type=bias_type)]
     network = Network(layers)
     assert cost.estimate(network, TARGET).resources.lut == rtl.solve(network).cost == 4 + 3 + 11
+
+
+def test_what_is_no_chain_of_dense_layers_is_priced_by_its_operations() -> None:
+    """A layer that runs twice, a ReLU that ends, a ReLU of the input."""
+    kind = FixedPoint(6, 2)
+    types = {"weight_type": kind, "bias_type": kind, "result": kind}
+    begin, once = Input("x", 4, kind), Dense("once", torch.full((4, 4), 0.75), torch.zeros(4), **types)
+    chain = cost.estimate(Network([begin, once]), TARGET, strategy="distributed_arithmetic").resources.lut
+    others: list[list[Layer]] = [
+        [begin, once, Shared("again", "once", kind)],
+        [begin, once, ReLU("relu", kind, maximum=1.0)],
+        [begin, ReLU("relu", kind), once],
+    ]
+    for layers in others:
+        lut = cost.estimate(Network(layers), TARGET, strategy="distributed_arithmetic").resources.lut
+        assert lut is not None
+        assert chain is not None
+        assert lut > 0.5 * chain

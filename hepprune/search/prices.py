@@ -1,0 +1,31 @@
+"""Prices of masked networks: what dead neurons cost, which only the adder graph of a dense chain has for nothing."""
+
+from collections.abc import Callable
+
+from hepprune.hardware.cost import matrices
+from hepprune.hardware.resources import Estimate
+from hepprune.network import Network
+from hepprune.pruning import surgery
+from hepprune.search import knobs
+
+Price = Callable[[Network], Estimate]
+
+
+def of_graphs(price: Price) -> Price:
+    """Return a price that counts no dead neurons of convolutions, residual sums, cells and whatever else is no chain.
+
+    What they feed, activations, pools and products, is priced by the size of values, whatever is in them.
+    """
+    return lambda network: price(network) if matrices.covers(network) else without_dead(network, price=price)
+
+
+def without_dead(network: Network, *, price: Price) -> Estimate:
+    """Return the price of what is left of a masked network."""
+    return price(knobs.settled(surgery.shrink(network, warn=False) if _has_dead(network) else network))
+
+
+def _has_dead(network: Network) -> bool:
+    """Return whether a neuron is left without weights, or is read by none: surgery takes long to find nothing."""
+    acts = [kernel.digit_limit.flatten(1) > 0 for kernel in network.kernels]
+    rows, columns = (each.any(dim=1) for each in acts), (each.any(dim=0) for each in acts[1:])  # features stay unread
+    return not all(bool(alive.all()) for alive in (*rows, *columns))
