@@ -69,7 +69,7 @@ def written(folder: Path, task: Any, data: dict[str, Any], **sections: Any) -> r
 
 def read(folder: Path, task: Any, data: dict[str, Any], **sections: Any) -> taggers.Samples:
     wanted = written(folder, task, data, **sections)
-    return taggers.read_jets(Context(wanted, targets.load(wanted.target), folder / "build"))
+    return taggers.read_jets(Context(recipe=wanted, target=targets.load(wanted.target), build=folder / "build"))
 
 
 LOST = {"latency_ns": 40, "lut_of_baseline": 0.6}
@@ -84,7 +84,7 @@ def ran(build: Path, wanted: recipe.Recipe) -> Summary:
     assert found.checks.csim_agreement == 1.0
     assert found.feedback[-1].met
     assert found.compressed.nonzero_weights < found.baseline.nonzero_weights
-    jets = taggers.read_jets(Context(wanted, targets.load(wanted.target), build))
+    jets = taggers.read_jets(Context(recipe=wanted, target=targets.load(wanted.target), build=build))
     compressed = load(build / "network.npz")
     own = metrics.stated(jets.test.judged(exact_raw(compressed, jets.test.arrays)))
     assert found.compressed.scores == own
@@ -186,7 +186,7 @@ def test_several_inputs_constituents_and_outputs_are_read_and_fit_a_model(folder
     }
     budget = {"lut": 1000, "max_loss": {"momentum.mean_squared_relative_error": 0.1}}
     wanted = written(folder, HEADS, data, model={"file": two_heads(folder)}, budget=budget)
-    context = Context(wanted, targets.load(wanted.target), folder / "build")
+    context = Context(recipe=wanted, target=targets.load(wanted.target), build=folder / "build")
     jets = taggers.read_jets(context)
     assert jets.train.task == Tasks(
         {"kind": Classes(), "momentum": Regression("relative")}, {"momentum": 0.3, "kind": 1}
