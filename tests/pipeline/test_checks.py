@@ -59,7 +59,7 @@ def context(folder: Path, **changes: Any) -> Context:
         section[key] = value
     (folder / "recipe.yaml").write_text(yaml.safe_dump(content))
     found = recipe.load(folder / "recipe.yaml")
-    return Context(found, targets.load(found.target), folder / "build")
+    return Context(recipe=found, target=targets.load(found.target), build=folder / "build")
 
 
 def target(folder: Path, text: str) -> str:
@@ -160,7 +160,7 @@ def test_a_model_that_a_run_cannot_take_is_refused_at_once(folder: Path, name: s
 
 def test_a_model_with_types_of_its_own_passes(folder: Path) -> None:
     network = training.multilayer_perceptron(3, (4,), 2, seed=1)
-    save(quantise(network, np.ones((9, 3)), Precision(WIDE)), folder / "typed.npz")
+    save(quantise(network, np.ones((9, 3)), Precision(inputs=WIDE)), folder / "typed.npz")
     checks.check(context(folder, model={"file": "typed.npz"}), "vsynth")
 
 

@@ -25,7 +25,7 @@ class Value:
     shape: Shape
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Lowered:
     """A Network, and for each native layer by path what it was and which of the Network's layers came from it.
 
@@ -47,7 +47,7 @@ def lower(model: KerasModel) -> Lowered:
         NetworkError: a layer cannot be taken over, its weights do not fit its config, or the graph is malformed.
     """
     try:
-        return _Flat(model).lowered()
+        return _Flat(model=model).lowered()
     except (
         ArithmeticError,
         AttributeError,
@@ -62,7 +62,7 @@ def lower(model: KerasModel) -> Lowered:
         raise NetworkError(f"'{model.source}' cannot be taken over: {problem}") from problem
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Flat:
     """The graph under construction."""
 
@@ -87,7 +87,9 @@ class _Flat:
         self.taken = frozenset(self.names.values())
         outputs = self._run(self.model.config, "", self._inputs())
         network = Network(self.layers.values(), self.sources, [value.layer for value in outputs])
-        return Lowered(network, self.natives, self.parts, self.arriving, self.values)
+        return Lowered(
+            network=network, natives=self.natives, parts=self.parts, arriving=self.arriving, values=self.values
+        )
 
     def _inputs(self) -> list[Value]:
         config = self.model.config["config"]
@@ -107,7 +109,9 @@ class _Flat:
             raise NetworkError(f"input '{name}' has the shape {str(shape)[:60]}, which is not fixed")
         self._add(Input(name, tuple(shape[1:])), ())
         if entry is not None:
-            self.natives[name_of(entry)] = Native(name, name_of(entry), "InputLayer", entry["config"])
+            self.natives[name_of(entry)] = Native(
+                name=name, path=name_of(entry), kind="InputLayer", config=entry["config"]
+            )
             self.parts[name_of(entry)] = (name,)
         return Value(name, self.shapes[name])
 
