@@ -151,11 +151,13 @@ class Prune(Section):
             "method": importance.CRITERIA,
             "scope": selection.SCOPES,
             "normalisation": selection.NORMALISATIONS,
-            "monitor": ("loss", *METRICS),  # of one of several outputs, after a dot
         }
         for kind, known in tables.items():
-            if getattr(self, kind).rpartition(".")[2] not in known:
+            if getattr(self, kind) not in known:
                 raise ValueError(unknown(kind, getattr(self, kind), known))
+        known = ("loss", *METRICS)
+        if self.monitor.rpartition(".")[2] not in known:  # after the name of its output, where there are several
+            raise ValueError(unknown("monitor", self.monitor, known))
         try:
             granularities.parse(self.granularity)
             schedules.sparsities(self.schedule, self.sparsity, rounds=self.rounds)
