@@ -115,7 +115,7 @@ def type_of(
     integer, fraction = integer + _shift(config), fraction - _shift(config)
     overflow = str(config["overflow_mode"])
     if weights is not None and wraps and _is_held(config):
-        sign, integer, overflow = *_holding(weights, (sign, integer, fraction), rounding), "SAT"
+        sign, integer, overflow = *holding(weights, (sign, integer, fraction), rounding), "SAT"
     width = np.maximum(sign + integer + fraction, 0)
     if overflow == "SAT_SYM":  # a sign alone holds nothing but zero
         width = np.where(integer + fraction > 0, width, 0)
@@ -179,7 +179,7 @@ def held(
     shape = tuple(1 if size == 1 else now for size, now in zip(old, width.shape, strict=True))
     used = (width > 0) if acting is not None else np.ones(width.shape, bool)
     try:
-        return {where: _grouped(bits[name], used, shape) for name, where in places.items()}
+        return {where: grouped(bits[name], used, shape) for name, where in places.items()}
     except ValueError as problem:
         raise native.refuse(f"has a {key} with one width where the network has several") from problem
 
@@ -190,7 +190,7 @@ def _is_held(config: Mapping[str, Any]) -> bool:
     return bool(is_weight and (config["q_type"] == "kif" or _rounding(config) == "RND"))
 
 
-def _holding(weights: Floats, kif: tuple[Any, Any, Any], rounding: str) -> tuple[Any, Any]:
+def holding(weights: Floats, kif: tuple[Any, Any, Any], rounding: str) -> tuple[Any, Any]:
     """Return sign and integer bits, no fewer than they are, that hold the rounded weights which share them."""
     sign, integer, fraction = np.broadcast_arrays(*kif)
     wide = FixedPoints(fraction + 33, np.full(fraction.shape, 33), np.ones(fraction.shape, bool), rounding, "SAT")
@@ -205,7 +205,7 @@ def _holding(weights: Floats, kif: tuple[Any, Any, Any], rounding: str) -> tuple
     return np.where(used, np.maximum(sign, is_negative), sign), np.where(used, held_integer, integer)
 
 
-def _grouped(bits: NDArray[Any], used: NDArray[np.bool_], shape: Shape) -> Floats:
+def grouped(bits: NDArray[Any], used: NDArray[np.bool_], shape: Shape) -> Floats:
     """Return the bits of values that share them: those of the used ones, zero where there is none."""
     axes = tuple(axis for axis, size in enumerate(shape) if size != bits.shape[axis])
     whole = bits.astype(np.float64)
