@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hepprune import frontends
+from hepprune import frontends, metrics
 from hepprune import recipe as recipes
 from hepprune.errors import DataError, NetworkError, unknown
 from hepprune.files import write_text
@@ -90,7 +90,7 @@ def search(
     wholes = Wholes(known, place, wanted, problem, journal)
     settled = _solve(wholes, track)
     planned = wholes.planned(settled.solution.chosen, out)
-    metric = wanted.metric if isinstance(wanted.metric, str) else getattr(wanted.metric, "__name__", "metric")
+    metric = wanted.metric if isinstance(wanted.metric, str) else metrics.name_of(wanted.metric)
     fields = settled.solution, settled.used, settled.n_priced, settled.n_plans
     result = Searched(place.name, limits.limits(), metric, *fields, planned, {})
     return result if out is None else _written(result, out)

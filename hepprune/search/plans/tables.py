@@ -143,11 +143,12 @@ def _effect(option: Option) -> Option:
 
 def sign(metric: Metric) -> float:
     """Return 1 for a metric of which less is better, else -1."""
-    name = getattr(metric, "__name__", "")
-    lower = getattr(metric, "lower_is_better", name in metrics.LOWER_IS_BETTER)  # a user's may say so itself
+    lower = getattr(
+        metric, "lower_is_better", metrics.name_of(metric) in metrics.LOWER_IS_BETTER
+    )  # a user's may say so
     return 1.0 if lower else -1.0
 
 
 def named(metric: Metric) -> str:
     """Return the name a metric is kept under."""
-    return f"{getattr(metric, '__module__', '')}.{getattr(metric, '__qualname__', type(metric).__name__)}"
+    return f"{getattr(metric, '__module__', '')}.{getattr(metric, '__qualname__', metrics.name_of(metric))}"
