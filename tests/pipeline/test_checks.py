@@ -142,6 +142,8 @@ MODELS: dict[str, tuple[Callable[[], Network], str]] = {
         lambda: Network([HERE, dense("d", 3, 2), dense("e", 3, 2)], {"d": "x", "e": "x"}, ["d", "e"]),
         "has 2 outputs, and `hepprune run` takes one: `hepprune estimate`",
     ),
+    "norm": (lambda: Network([HERE, dense("d", 3, 2), ReLU("r"), BatchNorm("n", torch.ones(2), torch.ones(2))]),
+             "batch norm 'n' can be folded neither into a layer before it"),
     "half typed": (lambda: Network([Input("x", 3, WIDE), dense("d", 3, 2)]), "layer 'd' .* has no fixed-point type"),
 }  # fmt: skip
 
