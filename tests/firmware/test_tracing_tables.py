@@ -56,6 +56,30 @@ def test_each_value_has_its_own_slope(result: FixedPoint, width: int, slopes: li
     assert_exact(through(PReLU("f", slope, result), FixedPoint(width, 2)), 300)
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        Activation("f", "leaky_relu", {"slope": 0.25}),
+        Activation("f", "leaky_relu", {"slope": 0.4375}),
+        Activation("f", "thresholded_relu", {"theta": 1.25}),
+        Activation("f", "thresholded_relu", {"theta": -0.5}),
+        PReLU("f", torch.tensor([-0.5, 0.3125])),
+    ],
+)
+@settings(max_examples=10)
+@given(st.integers(9, 14), st.integers(0, 5), st.booleans(), RESULTS | st.none())
+def test_straight_lines_need_no_table(
+    layer: Layer,
+    width: int,
+    integer: int,
+    signed: bool,  # noqa: FBT001
+    result: FixedPoint | None,
+) -> None:
+    layer.result = result
+    solution = assert_exact(through(layer, FixedPoint(width, integer, signed)), 300)
+    assert not solution.logic.lookup_tables
+
+
 @given(RESULTS | st.none(), st.integers(1, 40))
 def test_a_relu_with_a_maximum_of_its_own(result: FixedPoint | None, eighths: int) -> None:
     assert_exact(through(ReLU("f", result, maximum=eighths / 8), FixedPoint(9, 4)), 300)

@@ -16,6 +16,7 @@ from hepprune.errors import NetworkError
 from hepprune.firmware import adders
 from hepprune.firmware.tracing import arithmetic, rounding
 from hepprune.firmware.tracing.base import TRACES, Values, array, each, result_type
+from hepprune.firmware.tracing.ramps import ramp
 from hepprune.firmware.tracing.stairs import MOST, Floats, Integers, Stairs, stairs
 from hepprune.fixed import FixedPoint
 from hepprune.network import Layer, ReLU
@@ -58,11 +59,13 @@ def _prelu(layer: PReLU, arriving: Values) -> Values:
 
 
 def _looked_up(layer: Layer, value: Any, *, rises: bool) -> Any:
-    """Return what a layer makes of a variable, in its result type; `rises` says that its function never falls.
+    """Return what a layer makes of a variable; `rises` says that its function never falls.
 
     Raises:
         NetworkError: the function has no exact values there, or the table would be too large.
     """
+    if (straight := ramp(layer, value)) is not None:
+        return straight
     found = _stairs(layer, value, rises=rises)
     if not _is_exact(found.outputs):
         result_type(layer)
