@@ -13,6 +13,7 @@ from hepprune.frontends.keras.files import MODELS, KerasModel, entries, leaves, 
 from hepprune.frontends.keras.registry import LAYERS, Native, Part
 from hepprune.frontends.names import identifiers
 from hepprune.network import Input, Layer, Network, Shape, Shared
+from hepprune.quantisers import FixedPoints
 
 _PACKAGE = re.compile(r"^(hgq|HGQ)>")  # before the classes of HGQ in a `.h5`
 
@@ -119,7 +120,11 @@ class _Flat:
         if layer.name in self.shapes:
             raise NetworkError(f"two layers share the name '{layer.name}'")
         runs = self.layers[layer.of] if isinstance(layer, Shared) else layer
-        self.shapes[layer.name] = runs.shape(*(self.shapes[source] for source in sources))
+        self.shapes[layer.name] = shape = runs.shape(*(self.shapes[source] for source in sources))
+        if isinstance(layer.result, FixedPoints) and not _fits(layer.result.width.shape, shape):
+            raise NetworkError(
+                f"layer '{layer.name}' has types of shape {layer.result.width.shape} for values of {shape}"
+            )
         self.layers[layer.name] = layer
         if sources:
             self.sources[layer.name] = sources
@@ -213,6 +218,12 @@ class _Flat:
                 raise native.refuse("is called on values of different shapes, so that its calls cannot share weights")
             shared.append(Part(Shared(second.name, name), part.sources))
         return shared
+
+
+def _fits(types: Shape, values: Shape) -> bool:
+    """Return whether types, one each or shared, are for values of a shape."""
+    pairs = zip(types[::-1], values[::-1], strict=False)
+    return len(types) <= len(values) and all(own in {1, size} for own, size in pairs)
 
 
 def kind_of(entry: Mapping[str, Any]) -> str:

@@ -40,7 +40,7 @@ def _settings(native: Native, key: str, described: Any) -> Mapping[str, Any]:
     if not isinstance(config, dict):
         raise native.refuse(f"has a {key} that is no quantiser")
     config = {**_IMPLIED.get(str(described.get("class_name")), {}), **config}
-    if config.get("q_type") not in {"kif", "kbi"}:
+    if config.get("q_type") not in ("kif", "kbi"):
         raise native.refuse(f"has a {key} of type {str(config.get('q_type'))[:40]}; known are kif and kbi")
     overflow = str(config.get("overflow_mode")).upper()
     if overflow not in _OVERFLOW:
@@ -106,11 +106,14 @@ def type_of(
     places = _places(native, config, place)
     if not native.stored.keys() >= set(places.values()):
         raise native.refuse(f"has no bit widths for its {key}")
-    arrays = {name: np.round(native.stored[where]).astype(np.int64) for name, where in places.items()}
+    found = {name: native.stored[where] for name, where in places.items()}
+    if len({array.shape for array in found.values()}) > 1:
+        raise native.refuse(f"has bit widths of several shapes for its {key}")
+    arrays = {name: np.round(np.clip(array, -99, 99)).astype(np.int64) for name, array in found.items()}
     rounding = _rounding(config)
     if rounding not in ROUNDING:
         raise native.refuse(f"has a {key} with rounding {rounding[:40]}, which is not known")
-    sign, integer = arrays["k"], arrays["i"]
+    sign, integer = np.clip(arrays["k"], 0, 1), arrays["i"]
     fraction = arrays["f"] if kind == "kif" else arrays["b"] - integer
     integer, fraction = integer + _shift(config), fraction - _shift(config)
     overflow = str(config["overflow_mode"])
