@@ -39,7 +39,7 @@ def context(tmp_path: Path) -> Context:
 
 def samples(jets: tuple[Sample, Sample]) -> Samples:
     train, test = jets
-    return Samples(train, test, test, Scaler(tuple("abcdefgh"), np.zeros(8), np.ones(8)), "key")
+    return Samples(train, test, test, {"features": Scaler(tuple("abcdefgh"), np.zeros(8), np.ones(8))}, "key")
 
 
 def by_hand(folder: Path) -> None:

@@ -43,7 +43,7 @@ def test_what_was_built_needs_nothing_that_the_disk_remembers(
     wanted = {"name": "passed", "checks": recipe.Checks(csim_vectors=100, rtl_vectors=100)}
     context = Context(default.model_copy(update=wanted), targets.load(default.target), tmp_path / "build")
     sample, names = jets[1], tuple("abcdefgh")
-    given = Samples(*jets, sample, (Scaler(names, np.zeros(8), np.ones(8)),), "key")
+    given = Samples(*jets, sample, {"features": Scaler(names, np.zeros(8), np.ones(8))}, "key")
     built = firmware.deliver(context, firmware.build(context, plan.prune(tagger, sparsity=0.7), given), given)
     assert context.seconds.keys() == {"Verilog and its simulation", "HLS project and its C simulation"}
     shutil.rmtree(context.state)
