@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from hepprune import recipe
 from hepprune.cli import screen
 from hepprune.data.scaling import Scaler
-from hepprune.errors import MeasurementAwaitedError, RecipeError, ReportError
+from hepprune.errors import RecipeError, ReportError
 from hepprune.hardware import targets
 from hepprune.hardware.resources import Resources
 from hepprune.network import Network
@@ -41,9 +41,8 @@ def context(tmp_path: Path) -> Context:
 
 def samples(jets: tuple[Sample, Sample]) -> Samples:
     train, test = jets
-    return Samples(
-        train=train, validation=test, test=test, scalers=Scaler(tuple("abcdefgh"), np.zeros(8), np.ones(8)), key="key"
-    )
+    scaler = Scaler(tuple("abcdefgh"), np.zeros(8), np.ones(8))
+    return Samples(train=train, validation=test, test=test, scalers={"features": scaler}, key="key")
 
 
 def by_hand(folder: Path) -> None:
@@ -66,10 +65,11 @@ def test_the_loop_goes_on_with_what_another_machine_measured(
 ) -> None:
     tagger = plan.prune(tagger, sparsity=0.7)
     with Ledger(context.build / "ledger.sqlite") as book:
-        with pytest.raises(MeasurementAwaitedError) as stop:
-            firmware.measure(context, tagger, jets=samples(jets), book=book)
-        assert stop.value.exit_code == 4
-        said = str(stop.value)
+        waiting = firmware.measure(context, tagger, jets=samples(jets), book=book)
+        assert waiting.measurement is None
+        stop = firmware.awaited(context, waiting)
+        assert stop.exit_code == 4
+        said = str(stop)
         folder, key = re.search(r"synthesise '([^']+)'", said), re.search(r"--design (\w+)", said)
         assert folder is not None
         assert key is not None

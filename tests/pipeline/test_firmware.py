@@ -11,7 +11,7 @@ from hepprune.data.scaling import Scaler
 from hepprune.firmware.routes import Built
 from hepprune.hardware import targets
 from hepprune.network import Network
-from hepprune.pipeline import firmware, outcome
+from hepprune.pipeline import firmware, outcome, pricing
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.taggers import Samples
 from hepprune.pruning import plan
@@ -55,7 +55,8 @@ def test_what_was_built_needs_nothing_that_the_disk_remembers(
     seconds = dict(context.seconds)
     assert firmware.deliver(context, built, given) is built
     files = outcome.files(context, built, given, None)
-    assert firmware.lut(context, built) == built.solution.lut if built.solution else False
+    assert built.solution is not None
+    assert pricing.lut(context, built) == built.solution.lut
     assert {"HLS project", "Verilog", "network", "patterns"} <= files.keys()
     assert context.seconds == seconds
     assert not list(context.build.rglob("hepprune.json"))
