@@ -122,14 +122,16 @@ class Interface(_Part):
 
     A jet may enter every `interval_cycles`; its outputs are in the output register `latency_cycles` clock edges after
     the edge that took it in. Words of all inputs lie end to end in `model_inp`, those of all outputs in `model_out`.
+    Of an HLS `project` words are those of the arrays of its top function, and cycles are there once they are measured.
     """
 
     name: Identifier
     top: Identifier
-    verilog: str
+    verilog: str | None = None
+    project: str | None = None
     clock_ns: Annotated[float, Field(gt=0)]
-    latency_cycles: Annotated[int, Field(ge=1, le=2**20)]
-    interval_cycles: Annotated[int, Field(ge=1, le=2**20)]
+    latency_cycles: Annotated[int, Field(ge=1, le=2**20)] | None = None
+    interval_cycles: Annotated[int, Field(ge=1, le=2**20)] | None = None
     inputs: Annotated[tuple[InputPort, ...], Field(min_length=1, max_length=64)]
     outputs: Annotated[tuple[OutputPort, ...], Field(min_length=1, max_length=64)]
 
@@ -142,6 +144,14 @@ class Interface(_Part):
     def output_words(self) -> tuple[Word, ...]:
         """All words in `model_out`, the lowest bits first."""
         return tuple(word for port in self.outputs for word in port.words)
+
+    @model_validator(mode="after")
+    def _is_of_one_design(self) -> "Interface":
+        if (self.verilog is None) == (self.project is None):
+            raise ValueError("a design is Verilog or an HLS project")
+        if self.verilog is not None and (self.latency_cycles is None or self.interval_cycles is None):
+            raise ValueError("Verilog has a latency_cycles and an interval_cycles")
+        return self
 
     @model_validator(mode="after")
     def _lies_end_to_end(self) -> "Interface":

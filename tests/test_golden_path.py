@@ -110,6 +110,7 @@ def test_plots_and_projects_are_on_disk(built: Path) -> None:
 def test_what_feeds_the_design_is_on_disk_and_in_the_summary(built: Path, small: Recipe) -> None:
     files = summaries.read(built / "summary.json").files
     own = interface.read(Path(files["scaler"]))
+    assert own.verilog is not None
     assert (built / own.verilog / "src" / f"{own.top}.v").is_file()
     assert str(built / own.verilog) == files["Verilog"]
     assert [feature.name for feature in own.inputs[0].features] == list(small.data.features)

@@ -62,6 +62,15 @@ def test_auc_leaves_out_classes_without_jets() -> None:
         metrics.auc(logits, np.zeros(len(logits), dtype=np.int64))
 
 
+def test_auc_leaves_out_classes_whose_jets_do_not_count() -> None:
+    logits, labels = draw(0, n_classes=3)
+    weight = (labels != 2).astype(float)
+    kept = metrics.auc(logits[labels != 2], labels[labels != 2])
+    assert metrics.auc(logits, labels, weight).value == pytest.approx(kept.value)
+    with pytest.raises(DataError, match="at least two classes"):
+        metrics.auc(logits, labels, (labels == 2).astype(float))
+
+
 @given(SEEDS)
 def test_accuracy_has_its_binomial_error(seed: int) -> None:
     logits, labels = draw(seed)

@@ -53,6 +53,7 @@ def test_the_default_recipe_loads() -> None:
 def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
     found = recipe.load(written(tmp_path, SMALL))
     assert found.model.hidden == (64, 32, 32)
+    assert found.granularities == ("neuron", "weight", "digit")
     settings = found.settings()
     assert settings.settle.epochs == found.search.settle_epochs
     assert settings.trim.learning_rate == found.search.trim_learning_rate
@@ -78,6 +79,9 @@ def test_a_recipe_says_how_to_prune_and_options_take_its_place(tmp_path: Path) -
 def test_digits_are_trimmed_only_where_the_search_cuts_them(tmp_path: Path) -> None:
     for names, held in ((["weight"], False), (["weight", "digit"], True)):
         found = recipe.load(written(tmp_path, changed("search.granularities", names)))
+        assert found.settings().digits is held
+    for strategy, held in (("latency", False), ("resource", False), ("distributed_arithmetic", True)):
+        found = recipe.load(written(tmp_path, changed("strategy", strategy)))
         assert found.settings().digits is held
 
 
@@ -181,9 +185,9 @@ def test_an_unknown_key_lists_those_known_at_its_place(tmp_path: Path, place: st
         (
             "search.granularities",
             ["neurons"],
-            "search.granularities of strategy distributed_arithmetic are neuron, weight, digit",
+            "search.granularities: with strategy distributed_arithmetic granularities are neuron, weight, digit",
         ),
-        ("search.granularities", [], "search.granularities names none"),
+        ("search.granularities", [], "search.granularities: at least one"),
         ("search.step", 0, "search.step: "),
         ("prune.sparsity", 1.5, "prune.sparsity: "),
         ("prune", {}, "prune: .*the schedule 'polynomial' needs a target sparsity"),

@@ -5,6 +5,7 @@ there (`latency`); sums, products, `quantize`, `relu` and `msb_mux` of variables
 arXiv:2507.04535).
 """
 
+import hashlib
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -125,7 +126,20 @@ def look_up(value: Any, outputs: NDArray[np.float64]) -> Any:
     """Return what a table has for a variable, an output for every value it can have, in order, while `solving`."""
     if is_constant(value) or outputs.min() == outputs.max():
         return constant(float(outputs[0]))
-    return value.lookup(outputs)
+    from da4ml.cmvm.types import QInterval
+    from da4ml.trace.fixed_variable import LookupTable, TableSpec
+
+    step = last_place(outputs)  # found by da4ml itself only after half a minute of compilation
+    whole = (outputs[:: -1 if value._factor < 0 else 1] / step).astype(np.int32)  # noqa: SLF001
+    interval = QInterval(float(outputs.min()), float(outputs.max()), step)
+    digest = hashlib.sha256(whole.tobytes() + repr(interval).encode()).hexdigest()
+    return value.lookup(LookupTable(whole, TableSpec(digest, interval, math.ceil(math.log2(len(outputs))))))
+
+
+def last_place(values: NDArray[np.float64]) -> float:
+    """Return the coarsest power of two that all values, none finer than constants are, are multiples of."""
+    bits = int(np.bitwise_or.reduce(np.abs(values * 2.0**MAX_FRACTION).astype(np.int64), axis=None))
+    return float(bits & -bits or 2**MAX_FRACTION) * 2.0**-MAX_FRACTION
 
 
 def cheapest_graph(kernel: Any, *, qintervals: Any, latencies: Any, hard_dc: int = -1, **_: Any) -> Any:

@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError
 from hepprune.files import write_text
-from hepprune.firmware import adders
+from hepprune.firmware import adders, layers
 from hepprune.firmware.folders import replacing_folder
 from hepprune.firmware.rtl import Design
 from hepprune.fixed import FixedPoint
 from hepprune.interface import Interface, Word
+from hepprune.network import Network
 
 INPUTS, OUTPUTS, BENCH = "inputs.hex", "outputs.hex", "testbench.v"
 
@@ -72,6 +73,20 @@ def _words(types: Sequence[FixedPoint | None], names: Sequence[str], top: str) -
     return words
 
 
+def layout_of_project(
+    network: Network, strategy: str, *, inputs: Sequence[str], outputs: Sequence[str]
+) -> tuple[list[Word], list[Word]]:
+    """Return the words of the arrays that the top function of an HLS project takes and puts out, by name, in order."""
+    nodes = {node.name: node for node in layers.described(network, io_type="io_parallel", strategy=strategy)}
+    ends = [layer.name for layer in network.inputs], list(network.outputs)
+
+    def words(ends: Sequence[str], names: Sequence[str]) -> list[Word]:
+        kinds = [nodes[end].precision["result"] for end in ends for _ in range(network.widths[end])]
+        return _words(kinds, names, "of the project")
+
+    return words(ends[0], inputs), words(ends[1], outputs)
+
+
 def packed(words: Sequence[Word], values: NDArray[np.float64]) -> list[str]:
     """Return hexadecimal lines, one per jet, for values (n_jets, n_words) that the words' types hold."""
     total = np.zeros(len(values), object)  # of Python's integers: ports are wider than 64 bits
@@ -85,11 +100,12 @@ def packed(words: Sequence[Word], values: NDArray[np.float64]) -> list[str]:
 
 
 def write(folder: Path, interface: Interface, *, inputs: NDArray[np.float64], outputs: NDArray[np.float64]) -> Path:
-    """Write the words of jets and the outputs expected, (n_jets, n_values) each, with a testbench."""
+    """Write the words of jets and the outputs expected, (n_jets, n_values) each, with a testbench of Verilog."""
     with replacing_folder(folder) as new:
         write_text(new / INPUTS, _lines(packed(interface.input_words, inputs)))
         write_text(new / OUTPUTS, _lines(packed(interface.output_words, outputs)))
-        write_text(new / BENCH, _bench(interface, len(inputs)))
+        if interface.verilog is not None:
+            write_text(new / BENCH, _bench(interface, len(inputs)))
     return folder
 
 

@@ -21,7 +21,7 @@ from hepprune.metrics.score import Floats, Score, average, shares
 def auc(logits: Floats, labels: NDArray[np.integer[Any]], weight: Floats | None = None) -> Score:
     """Score the one-vs-rest area under the ROC curve, averaged over the classes present, on softmax probabilities."""
     probabilities = np.round(log_softmax(logits, axis=1), 10)  # ties of fixed-point logits survive the order of sums
-    present = [c for c in range(logits.shape[1]) if 0 < np.count_nonzero(labels == c) < len(labels)]
+    present = [c for c in range(logits.shape[1]) if _differs(labels == c, weight)]
     if not present:
         raise DataError("an AUC needs jets of at least two classes")
     return average([binary_auc(probabilities[:, c], labels == c, weight) for c in present])
@@ -31,10 +31,16 @@ def auc(logits: Floats, labels: NDArray[np.integer[Any]], weight: Floats | None 
 def label_auc(values: Floats, targets: Floats, weight: Floats | None = None) -> Score:
     """Score the area under the ROC curve of each label's logit, averaged over those that differ between jets."""
     yes = targets > 0.5
-    present = [c for c in range(yes.shape[1]) if 0 < np.count_nonzero(yes[:, c]) < len(yes)]
+    present = [c for c in range(yes.shape[1]) if _differs(yes[:, c], weight)]
     if not present:
         raise DataError("an AUC needs jets with a label and jets without it")
     return average([binary_auc(values[:, c], yes[:, c], weight) for c in present])
+
+
+def _differs(positive: NDArray[np.bool_], weight: Floats | None) -> bool:
+    """Return whether jets that count are of both kinds."""
+    counted = positive if weight is None else positive[weight > 0]
+    return 0 < int(np.count_nonzero(counted)) < len(counted)
 
 
 @parametrised("auc(4/0)", "classes", "labels", "values")

@@ -96,6 +96,8 @@ def _sides(of: Of | None, n_classes: int) -> Sides:
 
 def _of_labels(raw: Floats, truth: Floats, of: Of | None) -> tuple[Floats, NDArray[np.bool_]]:
     values, targets = finite(raw, truth)
+    if not ((targets >= 0) & (targets <= 1)).all():
+        raise DataError("labels lie between 0 and 1; beside numbers to be met, it has to be said which jets are signal")
     column = _column(of, values.shape[1], "labels")
     return values[:, column], targets[:, column] > 0.5
 

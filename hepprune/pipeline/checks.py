@@ -99,9 +99,10 @@ def _check_bits(tagger: Network, recipe: Recipe) -> None:
 
 def _typed(tagger: Network, recipe: Recipe) -> Network:
     """Return a tagger with fixed-point types: its own, or those that the recipe's bits give on noise."""
-    if tagger.input.result is not None:
+    if precision.is_quantised(tagger):
         return tagger
-    noise = np.random.default_rng(0).normal(size=(_EXAMPLES, tagger.input.n_features))
+    rng = np.random.default_rng(0)
+    noise = tuple(rng.normal(size=(_EXAMPLES, *layer.features_shape)) for layer in tagger.inputs)
     return precision.quantise(tagger, noise, recipe.model.bits.precision())
 
 

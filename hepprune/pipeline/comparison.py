@@ -10,7 +10,7 @@ import hepprune
 from hepprune.files import write_json
 from hepprune.hardware import cost
 from hepprune.hardware.targets import Target
-from hepprune.network import Network
+from hepprune.network import Network, precision
 from hepprune.pipeline import sources
 from hepprune.pipeline.context import Track, silent
 from hepprune.report import curves
@@ -105,7 +105,7 @@ def compare(
 
 def predicted_luts(network: Network, *, target: Target, strategy: str) -> float | None:
     """Return the predicted LUTs of a quantised network; a float one has none."""
-    if network.input.result is None:
+    if not precision.is_quantised(network):
         return None
     return cost.estimate(network, target, strategy=strategy).resources.lut
 

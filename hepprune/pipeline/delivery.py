@@ -1,20 +1,23 @@
 """What feeds a delivered design: scaler.json, the same as a C header, and test jets with the outputs expected."""
 
+import itertools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hepprune import interface as interfaces
 from hepprune.data.jets import IS_FILLED
 from hepprune.data.scaling import Scaler
 from hepprune.errors import NetworkError
 from hepprune.files import write_text
-from hepprune.firmware import patterns, scales
-from hepprune.firmware.rtl import Design
+from hepprune.firmware import hls, patterns, scales
+from hepprune.firmware.routes import Built
 from hepprune.fixed import FixedPoint
 from hepprune.interface import Feature, InputPort, Interface, OutputPort, Word
-from hepprune.network import Network, exact_logits
+from hepprune.network import Input, exact_raw
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.taggers import Samples
 from hepprune.task import Classes, Task
@@ -22,12 +25,14 @@ from hepprune.task import Classes, Task
 _JETS = 1000  # in the patterns
 
 
-def write(context: Context, network: Network, jets: Samples, design: Design) -> dict[str, str]:
-    """Write everything between a raw jet and the bits of a network's Verilog into the build folder."""
-    interface, build = describe(context, network, jets.scaler, design), context.build
-    x = jets.test.first(_JETS).features.numpy()
-    taken = _kind(network)(x.astype(np.float64)).reshape(len(x), -1)
-    played = patterns.write(build / "patterns", interface, inputs=taken, outputs=exact_logits(network, x))
+def write(context: Context, built: Built, jets: Samples) -> dict[str, str]:
+    """Write everything between a raw jet and the bits of a network's firmware into the build folder."""
+    interface, build = describe(context, built, jets.scalers), context.build
+    x = jets.test.first(_JETS).arrays
+    taken = [_kind(layer)(each.astype(np.float64)) for layer, each in zip(built.network.inputs, x, strict=True)]
+    played = patterns.write(
+        build / "patterns", interface, inputs=_end_to_end(taken), outputs=_end_to_end(_expected(built, x))
+    )
     return {
         "scaler": str(interfaces.write(interface, build / "scaler.json")),
         "scaler as C header": str(write_text(build / "scales.h", scales.header(interface))),
@@ -35,54 +40,99 @@ def write(context: Context, network: Network, jets: Samples, design: Design) -> 
     }
 
 
-def describe(context: Context, network: Network, scaler: Scaler, design: Design) -> Interface:
-    """Return which raw feature becomes which bits of a network's Verilog, and what its output bits mean."""
-    (output,), shape = context.recipe.outputs.values(), network.input.features_shape
-    values = _value_names(scaler.feature_names, network.input.n_features)
-    arriving, leaving = patterns.layout(design, inputs=values, outputs=output.values)
+def _expected(built: Built, x: Sequence[NDArray[np.float32]]) -> Sequence[NDArray[np.float64]]:
+    """Return what the firmware puts out: raw outputs in Verilog, in an HLS project whatever the network ends with."""
+    if built.design is None and built.project is not None:
+        found = hls.predictions(built.project, list(x))
+        return [found[name] for name in built.network.outputs]
+    return exact_raw(built.network, x)
+
+
+def _end_to_end(values: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    return np.concatenate([each.reshape(len(each), -1) for each in values], axis=1)
+
+
+def describe(context: Context, built: Built, scalers: Mapping[str, Scaler]) -> Interface:
+    """Return which raw feature becomes which bits of a network's firmware, and what its output bits mean."""
+    network = built.network
+    fed = list(zip(network.inputs, scalers.values(), strict=True))
+    told = list(zip(_ends(built), context.recipe.outputs.values(), strict=True))
+    values = [_value_names(scaler.feature_names, layer.n_features) for layer, scaler in fed]
+    inputs, outputs = ([name for own in names for name in own] for names in (values, [o.values for _, o in told]))
+    arriving, leaving = _layout(context, built, inputs=inputs, outputs=outputs)
     return Interface(
         name=context.recipe.name,
-        top=design.top,
-        verilog=_relative(design.folder, context.build),
-        clock_ns=design.clock_ns,
-        latency_cycles=design.latency_cycles,
-        interval_cycles=design.interval_cycles,
-        inputs=(_input(network, scaler, shape, arriving),),
-        outputs=(
+        clock_ns=context.target.period_ns,
+        **_place(context, built),
+        inputs=tuple(_input(*port, words) for port, words in zip(fed, _shared(arriving, values), strict=True)),
+        outputs=tuple(
             OutputPort(
-                name=network.raw_output,
-                shape=(len(output.values),),
-                meaning=_meaning(output.task),
-                words=tuple(leaving),
-            ),
+                name=name,
+                shape=network.shapes[name],
+                meaning="values" if network[name].is_head else _meaning(output.task),
+                words=words,
+            )
+            for (name, output), words in zip(told, _shared(leaving, [o.values for _, o in told]), strict=True)
         ),
     )
+
+
+def _ends(built: Built) -> Sequence[str]:
+    """Return the layers whose values firmware puts out: in Verilog those before any head."""
+    return built.network.raw_outputs if built.design else built.network.outputs
+
+
+def _shared(words: Sequence[Word], names: Sequence[Sequence[str]]) -> list[tuple[Word, ...]]:
+    """Return the words of each port, as many as it has names."""
+    left = iter(words)
+    return [tuple(itertools.islice(left, len(own))) for own in names]
+
+
+def _layout(
+    context: Context, built: Built, *, inputs: Sequence[str], outputs: Sequence[str]
+) -> tuple[list[Word], list[Word]]:
+    if built.design is not None:
+        return patterns.layout(built.design, inputs=inputs, outputs=outputs)
+    return patterns.layout_of_project(built.network, context.recipe.strategy, inputs=inputs, outputs=outputs)
+
+
+def _place(context: Context, built: Built) -> dict[str, Any]:
+    """Return what says where the firmware is and when it puts out its values: Verilog, or else the HLS project."""
+    for kind, part, cycles in (
+        ("verilog", built.design, built.design),
+        ("project", built.project, built.measurement),
+    ):
+        if part is not None:
+            found = {"top": part.top, kind: _relative(part.folder, context.build)}
+            names = ("latency_cycles", "interval_cycles") if cycles is not None else ()
+            return found | {name: getattr(cycles, name) for name in names}
+    raise NetworkError("there is no firmware to feed")
 
 
 def _meaning(task: Task) -> Literal["class logits", "values"]:
     return "class logits" if isinstance(task, Classes) else "values"
 
 
-def _input(network: Network, scaler: Scaler, shape: tuple[int, ...], arriving: list[Word]) -> InputPort:
-    kind = _kind(network)
+def _input(layer: Input, scaler: Scaler, words: Sequence[Word]) -> InputPort:
+    kind = _kind(layer)
     columns = zip(scaler.feature_names, scaler.offset.tolist(), scaler.scale.tolist(), strict=True)
     return InputPort(
-        name=network.input.name,
-        shape=shape,
+        name=layer.name,
+        shape=layer.features_shape,
         features=tuple(
             Feature(name=name, offset=offset, scale=scale, shift=interfaces.shift(offset, scale))
             for name, offset, scale in columns
         ),
         # The port has the type's bits; how values come into it, rounding and overflow, is the network's to say.
-        words=tuple(Word(name=word.name, type=str(kind), low=word.low, width=word.width) for word in arriving),
+        words=tuple(Word(name=word.name, type=str(kind), low=word.low, width=word.width) for word in words),
         mark=IS_FILLED if IS_FILLED in scaler.feature_names else None,
     )
 
 
-def _kind(network: Network) -> FixedPoint:
-    kind = network.input.fixed_result
+def _kind(layer: Input) -> FixedPoint:
+    kind = layer.fixed_result
     if kind is None:
-        raise NetworkError(f"input '{network.input.name}' has no fixed-point type")
+        raise NetworkError(f"input '{layer.name}' has no fixed-point type")
     return kind
 
 

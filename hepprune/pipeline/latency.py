@@ -8,7 +8,7 @@ from hepprune import frontends, metrics, training
 from hepprune.errors import NetworkError
 from hepprune.files import write_json
 from hepprune.hardware.cost.measured import Meter, Timing
-from hepprune.network import Network
+from hepprune.network import Network, precision
 from hepprune.pipeline import sources
 from hepprune.pipeline.context import Track, silent
 from hepprune.sample import Sample
@@ -71,12 +71,8 @@ def reach(
     found = sources.find(source, data, path.parent / "build", track)
     network = found.baseline(seed)
     limit_ns = fraction * meter.whole(network).median_ns if limit_us is None else 1000 * limit_us
-    fine_tune = Fit(
-        epochs=epochs,
-        batch_size=found.batch_size,
-        learning_rate=found.learning_rate,
-        quantised=network.input.result is not None,
-    )
+    quantised = precision.is_quantised(network)
+    fine_tune = Fit(epochs=epochs, batch_size=found.batch_size, learning_rate=found.learning_rate, quantised=quantised)
     with track(f"{device}, {limit_ns / 1000:,.1f} us", stages) as advance:
         outcome = latency.reach(
             network,

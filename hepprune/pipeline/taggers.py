@@ -12,7 +12,7 @@ from hepprune import frontends, training
 from hepprune.data import jets as jet_samples
 from hepprune.data import root, scaling
 from hepprune.data.jets import Jets
-from hepprune.errors import DataError, RecipeError, unknown
+from hepprune.errors import RecipeError, unknown
 from hepprune.files import content_hash
 from hepprune.network import Activation, Network, Weighted, identity, precision
 from hepprune.pipeline.context import Context
@@ -38,17 +38,6 @@ class Samples:
     test: Sample
     scalers: dict[str, scaling.Scaler]
     key: str
-
-    @property
-    def scaler(self) -> scaling.Scaler:
-        """What turns raw features into those of the only input.
-
-        Raises:
-            DataError: there are several inputs.
-        """
-        if len(self.scalers) != 1:
-            raise DataError(f"the jets have {len(self.scalers)} inputs where one is expected")
-        return next(iter(self.scalers.values()))
 
 
 def read_jets(context: Context) -> Samples:
@@ -168,7 +157,7 @@ def dense(recipe: Recipe, *, seed: int) -> Network:
 def _train(recipe: Recipe, given: Network | None, jets: Samples, advance: Any) -> Network:
     model, seed = recipe.model, recipe.seed
     tagger = untrained(recipe, given)
-    if tagger.input.result is not None:
+    if precision.is_quantised(tagger):
         return tagger
     if given is None:
         settings = model.training.fit(model.training.float_epochs, quantised=False)

@@ -14,6 +14,7 @@ from hepprune.firmware import equivalence, rtl
 from hepprune.fixed import OVERFLOW, ROUNDING, FixedPoint
 from hepprune.network import Argmax, BatchNorm, Input, Layer, Network
 from hepprune.network.layers import Einsum, GlobalPool, Merge, Pool, Recurrent, Reshape, Shared, TopK, UpSample
+from hepprune.network.precision import Precision, quantise
 from tests.firmware.layers import test_projects
 from tests.firmware.layers.test_projects import random_features
 from tests.firmware.networks import FEATURES, NARROW, POSITIVE, Maker
@@ -76,6 +77,15 @@ def drawn(stages: list[str], seed: int, *, flat: bool) -> Network:
 @given(st.lists(st.sampled_from(STAGES), min_size=1, max_size=3), SEEDS, st.booleans())
 def test_drawn_graphs_are_exact(stages: list[str], seed: int, flat: bool) -> None:  # noqa: FBT001
     assert_exact(drawn(stages, seed, flat=flat))
+
+
+@pytest.mark.slow
+@settings(max_examples=10)
+@given(st.lists(st.sampled_from(STAGES), min_size=1, max_size=3), SEEDS, st.booleans())
+def test_drawn_graphs_with_types_chosen_for_them_are_exact(stages: list[str], seed: int, flat: bool) -> None:  # noqa: FBT001
+    network = graphs.build(stages, seed=seed, fixed=False, flat=flat)
+    (features,) = random_features(network, 300)
+    assert_exact(quantise(network, features.astype(np.float32), Precision(inputs=FEATURES)))
 
 
 @given(st.integers(2, 13), TYPES, TYPES)

@@ -27,7 +27,7 @@ def typed(network: Network, *, bits: int, overflow: str = "SAT") -> Network:
 
 
 @st.composite
-def typed_graphs(draw: st.DrawFn) -> Network:
-    """Draw a float network of up to four stages, and give it types of 3 to 12 bits."""
+def typed_graphs(draw: st.DrawFn, *, most_bits: int = 12) -> Network:
+    """Draw a float network of up to four stages, and give it types of at least 3 bits."""
     network = draw(graphs.graphs(fixed=False))
-    return typed(network, bits=draw(st.integers(3, 12)), overflow=draw(st.sampled_from(["SAT", "WRAP"])))
+    return typed(network, bits=draw(st.integers(3, most_bits)), overflow=draw(st.sampled_from(["SAT", "WRAP"])))

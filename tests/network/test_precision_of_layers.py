@@ -148,3 +148,24 @@ def test_a_cell_has_types_of_its_kernels_states_and_functions(cell: str, functio
         found.recurrent_weight_type.fraction + found.state_type.fraction,
     )
     assert found.bias_type.fraction == max(reads)
+
+
+def test_several_inputs_and_outputs_have_types() -> None:
+    network = Network(
+        [
+            Input("x", 4),
+            Input("y", (3, 4)),
+            dense("a"),
+            GlobalPool("mean", "average"),
+            Merge("both", "multiply"),
+            dense("b"),
+        ],
+        {"a": "x", "mean": "y", "both": ("a", "mean"), "b": "both"},
+        ["a", "b"],
+    )
+    rng = np.random.default_rng(0)
+    features = [rng.normal(size=(50, *layer.features_shape)) for layer in network.inputs]
+    found = quantise(network, tuple(features), ASKED)
+    assert [found[name].result for name in "xy"] == [INPUTS, INPUTS]
+    assert [found[name].result.width for name in ("a", "mean", "both")] == [9, 9, 9]
+    assert set(exact_activations(found, features)) == {layer.name for layer in found}

@@ -43,9 +43,7 @@ def delivered(scaler: str, build: Path) -> Path:
     context = Context(recipe=own, target=targets.load(own.target), build=build)
     jets = taggers.read_jets(context)
     network = taggers.baseline(context, jets, None)
-    design = firmware.written(context, Built(network=network), "rtl").design
-    assert design is not None
-    files = delivery.write(context, network, jets, design)
+    files = delivery.write(context, firmware.written(context, Built(network=network), "rtl"), jets)
     assert all(Path(file).exists() for file in files.values())
     save(network, build / "network.npz")
     return build

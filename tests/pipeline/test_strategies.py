@@ -3,16 +3,22 @@
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from click.testing import Result
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
 from typer.testing import CliRunner
 
-from hepprune import cli, network, pipeline, recipe
+from hepprune import cli, interface, network, pipeline, recipe
 from hepprune.errors import HeppruneError, RecipeError
+from hepprune.firmware import hls
+from hepprune.interface import Word
 from hepprune.network import Weighted
 from hepprune.pipeline import tools
 from hepprune.recipe import Recipe
@@ -120,8 +126,37 @@ def check(summary: Summary, build: Path, strategy: str) -> None:
     built = [[layer.name, alone.get(layer.reuse_factor, strategy), layer.reuse_factor] for layer in layers]
     assert project["strategies"] == built
     assert "Verilog" not in summary.files
+    check_feeding(summary, build)
     assert summary.compressed.estimate.uncertainty is not None
     assert summary.compressed.estimate.uncertainty["lut"] > 0
+
+
+def check_feeding(summary: Summary, build: Path) -> None:
+    """Check that the words of the patterns are what the project's own C++ takes and puts out."""
+    own, folder = interface.read(Path(summary.files["scaler"])), Path(summary.files["patterns"])
+    assert own.project is not None
+    assert build / own.project == Path(summary.files["HLS project"])
+    assert own.latency_cycles == (summary.compressed.measured and summary.compressed.measured.latency_cycles)
+    words = {name: (folder / name).read_text().split() for name in ("inputs.hex", "outputs.hex")}
+    x, expected = (
+        unpacked(words[name], of) for name, of in zip(words, (own.input_words, own.output_words), strict=True)
+    )
+    adapter = TypeAdapter(tuple[str, hls.Project])
+    _, project = adapter.validate_json((Path(summary.files["HLS project"]) / "hepprune.json").read_bytes())
+    assert np.array_equal(hls.predict(project, x), expected)
+    assert len(np.unique(expected)) > 20
+    assert "small_features_words(" in Path(summary.files["scaler as C header"]).read_text()
+
+
+def unpacked(lines: list[str], words: Sequence[Word]) -> NDArray[np.float64]:
+    """Return the values of hexadecimal lines, (n_jets, n_words)."""
+    columns = []
+    for word in words:
+        assert word.kind is not None
+        bits = np.array([int(line, 16) >> word.low & 2**word.width - 1 for line in lines])
+        signed = bits - (bits >> word.width - 1 << word.width) * word.kind.signed
+        columns.append(signed * word.kind.step)
+    return np.stack(columns, axis=1)
 
 
 @pytest.mark.slow
@@ -179,7 +214,7 @@ def test_yosys_alone_is_no_reason_to_refuse_a_strategy_and_verilog_tools_are(bar
     [
         (
             {"search": {"granularities": ["weight"]}},
-            "granularities of strategy resource are neuron, dsp_row, bits, reuse",
+            "with strategy resource granularities are neuron, dsp_row, bits, reuse",
         ),
         ({"strategy": "distributed_arithmetic"}, "has no multipliers to share, so no reuse_factor but 1"),
         ({"reuse_factor": {"dense_1": 0}}, "reuse_factor"),

@@ -34,18 +34,20 @@ def _unrolled(layer: Recurrent, arriving: Values) -> Values:
 
 def _check(layer: Recurrent) -> None:
     """Refuse a cell whose functions, or whose state, have no type."""
-    fixed(layer.name, layer.bias_type, "biases")
     for kernel in layer.kernels:
         check_types(layer.name, kernel.fixed_type, fixed(layer.name, layer.bias_type, "biases"))
     if layer.state_type is None and layer.cell != "simple":
         raise NetworkError(
-            f"layer '{layer.name}' (Recurrent) has a state that takes more bits every step; give it a state type"
+            f"layer '{layer.name}' (Recurrent) has a state that takes more bits every step; set its state_type"
         )
-    for function, setting in ((layer.act, "activation_type"), (layer.gate, "recurrent_activation_type")):
+    functions = {"activation_type": layer.act}
+    if layer.cell != "simple":
+        functions["recurrent_activation_type"] = layer.gate
+    for setting, function in functions.items():
         if isinstance(function, Activation) and function.function != "linear" and function.result is None:
             raise NetworkError(
                 f"layer '{layer.name}' (Recurrent) has no fixed-point form without a type of its {function.function}; "
-                f"give it a {setting}"
+                f"set its {setting}"
             )
 
 

@@ -16,6 +16,7 @@ from hepprune.errors import NetworkError
 from hepprune.firmware import adders
 from hepprune.firmware.tracing import arithmetic, rounding
 from hepprune.firmware.tracing.base import TRACES, Values, array, each, result_type
+from hepprune.firmware.tracing.ramps import ramp
 from hepprune.firmware.tracing.stairs import MOST, Floats, Integers, Stairs, stairs
 from hepprune.fixed import FixedPoint
 from hepprune.network import Layer, ReLU
@@ -58,11 +59,13 @@ def _prelu(layer: PReLU, arriving: Values) -> Values:
 
 
 def _looked_up(layer: Layer, value: Any, *, rises: bool) -> Any:
-    """Return what a layer makes of a variable, in its result type; `rises` says that its function never falls.
+    """Return what a layer makes of a variable; `rises` says that its function never falls.
 
     Raises:
         NetworkError: the function has no exact values there, or the table would be too large.
     """
+    if (straight := ramp(layer, value)) is not None:
+        return straight
     found = _stairs(layer, value, rises=rises)
     if not _is_exact(found.outputs):
         result_type(layer)
@@ -109,14 +112,7 @@ def _is_exact(outputs: Floats) -> bool:
     fractions = outputs * 2.0**adders.MAX_FRACTION
     if not (np.abs(fractions) < 2.0**62).all() or not (fractions == np.round(fractions)).all():
         return False
-    return bool((np.abs(outputs) < 2.0**31 * _finest(outputs)).all())
-
-
-def _finest(outputs: Floats) -> float:
-    """Return the coarsest power of two that all values are multiples of."""
-    whole = np.abs(outputs * 2.0**adders.MAX_FRACTION).astype(np.int64)
-    bits = int(np.bitwise_or.reduce(whole))
-    return float(bits & -bits or 2**adders.MAX_FRACTION) * 2.0**-adders.MAX_FRACTION
+    return bool((np.abs(outputs) < 2.0**31 * adders.last_place(outputs)).all())
 
 
 def _saturated(value: Any, changes: Integers) -> Any:
@@ -133,7 +129,7 @@ def _saturated(value: Any, changes: Integers) -> Any:
 def _low_bits(value: Any, found: Stairs) -> int:
     """Return how many low bits are best not looked up, so that in no segment the output changes twice."""
     known = sum(value.kif)
-    width = math.ceil(math.log2(np.ptp(np.append(found.outputs, 0.0)) / _finest(found.outputs) + 1))
+    width = math.ceil(math.log2(np.ptp(np.append(found.outputs, 0.0)) / adders.last_place(found.outputs) + 1))
     costs = {0: _memory(known, width)}
     for low in range(1, known):
         inside = found.changes[found.changes % 2**low != 0]

@@ -1,5 +1,6 @@
 """The graph of a Keras model, its nested models flattened, as a Network."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ from hepprune.frontends.keras.registry import LAYERS, Native, Part
 from hepprune.frontends.names import identifiers
 from hepprune.network import Input, Layer, Network, Shape, Shared
 
-_PACKAGE = "hgq>"  # before the classes of HGQ2 in a `.h5`
+_PACKAGE = re.compile(r"^(hgq|HGQ)>")  # before the classes of HGQ in a `.h5`
 
 
 @dataclass(frozen=True)
@@ -216,7 +217,7 @@ class _Flat:
 
 def kind_of(entry: Mapping[str, Any]) -> str:
     """Return the class of a layer, "ops." before that of a Keras 3 operation, the name of a function of TensorFlow."""
-    kind, config = str(entry.get("class_name")).removeprefix(_PACKAGE), entry.get("config")
+    kind, config = _PACKAGE.sub("", str(entry.get("class_name"))), entry.get("config")
     if str(entry.get("module")).startswith("keras.src.ops."):
         return f"ops.{kind}"
     if kind in {"TFOpLambda", "SlicingOpLambda"} and isinstance(config, dict):

@@ -5,7 +5,6 @@ A weight of no bits is a pruned one, in and out. QKeras has layers of the same n
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,19 +15,12 @@ from hepprune.frontends.keras.hgqattention import attention, fill_attention
 from hepprune.frontends.keras.hgqfused import DENSE, EINSUM, FUSED_DENSE, FUSED_EINSUM
 from hepprune.frontends.keras.hgqkernels import fill_one_kernel, one_kernel, with_counts, without_counts
 from hepprune.frontends.keras.hgqsoftmax import fill_softmax, softmax
-from hepprune.frontends.keras.hgqsums import summed
+from hepprune.frontends.keras.hgqsums import MERGED, fill_merged, merged, summed
 from hepprune.frontends.keras.hgqtypes import held, plain, spread, type_of
-from hepprune.frontends.keras.hgqvalues import Values, between, ends, value_bits, value_quantiser, with_bits
-from hepprune.frontends.keras.registry import LAYERS, Fill, Floats, Kind, Lower, Native, Part, Parts, after, only
-from hepprune.network import BatchNorm, Layer, Merge, Shape
+from hepprune.frontends.keras.hgqvalues import between, value_bits, value_quantiser, with_bits
+from hepprune.frontends.keras.registry import LAYERS, Fill, Floats, Kind, Lower, Native, Part, Parts, only
+from hepprune.network import BatchNorm, Layer, Shape
 
-_MERGES = {
-    "QAdd": "add",
-    "QSubtract": "subtract",
-    "QMultiply": "multiply",
-    "QMaximum": "maximum",
-    "QMinimum": "minimum",
-}
 _POOLS = [f"{size}{kind}Pooling{rank}D" for size in ("", "Global") for kind in ("Max", "Average") for rank in (1, 2)]
 
 
@@ -82,34 +74,17 @@ def _looked_up(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     return between(native, with_activation(native, []))
 
 
-def _merged(native: Native, n_values: int) -> list[Values]:
-    """Return what quantises each of the values that a merge is called on."""
-    described = native.config.get("iq_confs") or [None] * n_values
-    described = [described] * n_values if isinstance(described, dict) else described
-    if len(described) != n_values:
-        raise native.refuse(f"has {len(described)} quantisers for {n_values} values")
-    places = ("iq/quantizers/quantizer" + (f"_{number}" if number else "") for number in range(n_values))
-    each = zip(places, described, strict=True)
-    return [(f"input_{number}", "iq_confs", place, config) for number, (place, config) in enumerate(each)]
+def _affine(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    """Return one scale and one shift for all values, and a function of that."""
+    only(native, arriving)
+    scale, shift = (array.float() for array in without_counts(native).expect((1,), (1,)))
+    return between(native, with_activation(native, [Part(BatchNorm(native.name, scale, shift))]))
 
 
-def _merge(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-    parts: Parts = []
-    sources: list[int | str] = []
-    for number, values in enumerate(_merged(native, len(arriving))):
-        layer = value_quantiser(native, values) if values[3] else None
-        parts += [Part(layer, (number,))] if layer else []
-        sources.append(layer.name if layer else number)
-    parts.append(Part(Merge(native.name, _MERGES[native.kind]), tuple(sources)))
-    return after(parts, value_quantiser(native, ends(native)[1]))
-
-
-def _fill_merge(native: Native, layers: Mapping[str, Layer]) -> Native:
-    n_values = sum(name.removeprefix(f"{native.name}_").startswith("input_") for name in layers)
-    bits: dict[str, Any] = {}
-    for values in _merged(native, n_values) if n_values else []:
-        bits |= value_bits(native, layers, values)
-    return with_bits(native, layers, **bits)
+def _fill_affine(native: Native, layers: Mapping[str, Layer]) -> Native:
+    state = layers[native.name].state_dict()
+    filled = without_counts(native).filled([state["scale"], state["shift"]])
+    return with_bits(with_counts(native, filled), layers)
 
 
 def _quantizer(native: Native, arriving: tuple[Shape, ...]) -> Parts:
@@ -153,6 +128,7 @@ _enter("QConv1D", one_kernel(convolution.conv), fill_one_kernel(convolution.fill
 _enter("QConv2D", one_kernel(convolution.conv), fill_one_kernel(convolution.fill_conv))
 _enter("QBatchNormalization", _batch_norm, _fill_batch_norm)
 _enter("QUnaryFunctionLUT", _looked_up)
+_enter("QAffinedUnaryFunctionLUT", _affine, _fill_affine)
 _enter("QSum", summed)
 _enter("QMeanPow2", summed)
 _enter("QSoftmax", softmax, fill_softmax)
@@ -161,5 +137,5 @@ _enter("QLinformerAttention", attention, fill_attention)
 _enter("Quantizer", _quantizer, _fill_quantizer)
 for _kind in _POOLS:
     _enter(f"Q{_kind}", _pool)
-for _kind in _MERGES:
-    _enter(_kind, _merge, _fill_merge)
+for _kind in MERGED:
+    _enter(_kind, merged, fill_merged)

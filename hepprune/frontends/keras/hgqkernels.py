@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hepprune.frontends.keras.activations import with_activation
 from hepprune.frontends.keras.contraction import Contraction, contraction
 from hepprune.frontends.keras.einsum import now
-from hepprune.frontends.keras.hgqtypes import arranged, held, plain, spread, type_of
+from hepprune.frontends.keras.hgqtypes import arranged, held, is_none, plain, spread, type_of
 from hepprune.frontends.keras.hgqvalues import between, with_bits
 from hepprune.frontends.keras.qkeras import by_rows
 from hepprune.frontends.keras.registry import Fill, Floats, Lower, Native, Part, Parts
@@ -116,7 +116,7 @@ def _bits(native: Native, layer: Weighted, layout: Layout) -> dict[str, Floats]:
     width = np.where(layer.digit_limit.numpy() == 0, 0, kind.width)
     kept = _laid_out(replace(kind, width=width), layout.columns)
     bits = held(native, "kq_conf", "kq", kind=kept, acting=layout.columns(weight))
-    if native.config.get("bq_conf") is not None:
+    if not is_none(native.config.get("bq_conf")):
         shared = _laid_out(spread(native, layer.bias_type, bias.shape), layout.bias_columns)
         bits |= held(native, "bq_conf", "bq", kind=shared, acting=layout.bias_columns(bias))
     return bits

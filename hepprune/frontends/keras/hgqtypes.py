@@ -4,6 +4,7 @@ A quantiser keeps three arrays in the order in which its training needs them: `k
 `kbi` (sign, all bits but the sign, integer bits). No bits at all give zero.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,8 +25,13 @@ _ORDER = {  # by parametrisation and whether the range is trained (not where it 
     ("kbi", True): ("b", "k", "i"),
     ("kbi", False): ("b", "i", "k"),
 }
+# What the configs of these classes leave out.
+_IMPLIED: dict[str, dict[str, Any]] = {
+    "HardTanhConfig": {"overflow_mode": "SAT"},
+    "HardSigmoidConfig": {"overflow_mode": "SAT", "affine": (0.25, 0.5)},
+}
 _NONE = 32  # integer bits of what has no bits say nothing, and may be anything
-_OVERFLOW = {"WRAP": "WRAP", "SAT": "SAT", "SAT_SYM": "SAT_SYM", "SYM": "SAT_SYM"}
+_OVERFLOW = ("WRAP", "SAT", "SAT_SYM")
 
 
 def _settings(native: Native, key: str, described: Any) -> Mapping[str, Any]:
@@ -33,15 +39,30 @@ def _settings(native: Native, key: str, described: Any) -> Mapping[str, Any]:
     config = described.get("config") if isinstance(described, dict) else None
     if not isinstance(config, dict):
         raise native.refuse(f"has a {key} that is no quantiser")
+    config = {**_IMPLIED.get(str(described.get("class_name")), {}), **config}
     if config.get("q_type") not in {"kif", "kbi"}:
         raise native.refuse(f"has a {key} of type {str(config.get('q_type'))[:40]}; known are kif and kbi")
     overflow = str(config.get("overflow_mode")).upper()
     if overflow not in _OVERFLOW:
         raise native.refuse(f"has a {key} with overflow {overflow[:40]}; known are {', '.join(_OVERFLOW)}")
-    for name in ("scaler", "affine", "bw_mapper"):
+    for name in ("affine", "bw_mapper"):
         if config.get(name) is not None:
             raise native.refuse(f"has a {key} with {name}, which cannot be taken over")
-    return {**config, "overflow_mode": _OVERFLOW[overflow], "round_mode": str(config.get("round_mode")).upper()}
+    scaler = config.get("scaler")
+    if scaler is not None and not (isinstance(scaler, int | float) and scaler > 0 and math.frexp(scaler)[0] == 0.5):
+        raise native.refuse(f"has a {key} with the scaler {str(scaler)[:40]}, which is no power of two")
+    return {**config, "overflow_mode": overflow, "round_mode": str(config.get("round_mode")).upper()}
+
+
+def _shift(config: Mapping[str, Any]) -> int:
+    """Return by how many places HGQ2 moves the point of values before it quantises them."""
+    return 0 if config.get("scaler") is None else math.frexp(config["scaler"])[1] - 1
+
+
+def is_none(described: Any) -> bool:
+    """Return whether a quantiser is none, or one that lets everything through."""
+    config = described.get("config") if isinstance(described, dict) else None
+    return described is None or (isinstance(config, dict) and config.get("q_type") == "dummy")
 
 
 def _places(native: Native, config: Mapping[str, Any], place: str) -> dict[str, str]:
@@ -78,7 +99,7 @@ def type_of(
     One of `weights` that wraps keeps whatever range they have, and so is a saturating type that holds them.
     """
     described = native.config.get(key) if described is None else described
-    if described is None:
+    if is_none(described):
         return None
     config = _settings(native, key, described)
     kind, wraps = str(config["q_type"]), config["overflow_mode"] == "WRAP"
@@ -91,9 +112,10 @@ def type_of(
         raise native.refuse(f"has a {key} with rounding {rounding[:40]}, which is not known")
     sign, integer = arrays["k"], arrays["i"]
     fraction = arrays["f"] if kind == "kif" else arrays["b"] - integer
+    integer, fraction = integer + _shift(config), fraction - _shift(config)
     overflow = str(config["overflow_mode"])
     if weights is not None and wraps and _is_held(config):
-        sign, integer, overflow = *_holding(weights, (sign, integer, fraction), rounding), "SAT"
+        sign, integer, overflow = *holding(weights, (sign, integer, fraction), rounding), "SAT"
     width = np.maximum(sign + integer + fraction, 0)
     if overflow == "SAT_SYM":  # a sign alone holds nothing but zero
         width = np.where(integer + fraction > 0, width, 0)
@@ -157,14 +179,15 @@ def held(
         raise native.refuse(f"has {key} {'/'.join(modes)}, not {kind.rounding}/{kind.overflow}")
     if config["overflow_mode"] == "SAT_SYM" and (kind.signed & (kind.width == 1)).any():
         raise native.refuse(f"would take {key} of a sign alone, which saturates to -1 step here, for zero")
-    places, width, integer = _places(native, config, place), kind.width, kind.integer - kind.signed
-    fraction = np.where(width > 0, width - kind.integer, -integer)
+    places, width, shift = _places(native, config, place), kind.width, _shift(config)
+    integer = kind.integer - kind.signed - shift
+    fraction = np.where(width > 0, width - kind.integer + shift, -integer)
     bits = {"k": kind.signed & (width > 0), "i": integer, "f": fraction, "b": integer + fraction}
     old = native.stored[places["k"]].shape
     shape = tuple(1 if size == 1 else now for size, now in zip(old, width.shape, strict=True))
     used = (width > 0) if acting is not None else np.ones(width.shape, bool)
     try:
-        return {where: _grouped(bits[name], used, shape) for name, where in places.items()}
+        return {where: grouped(bits[name], used, shape) for name, where in places.items()}
     except ValueError as problem:
         raise native.refuse(f"has a {key} with one width where the network has several") from problem
 
@@ -175,7 +198,7 @@ def _is_held(config: Mapping[str, Any]) -> bool:
     return bool(is_weight and (config["q_type"] == "kif" or _rounding(config) == "RND"))
 
 
-def _holding(weights: Floats, kif: tuple[Any, Any, Any], rounding: str) -> tuple[Any, Any]:
+def holding(weights: Floats, kif: tuple[Any, Any, Any], rounding: str) -> tuple[Any, Any]:
     """Return sign and integer bits, no fewer than they are, that hold the rounded weights which share them."""
     sign, integer, fraction = np.broadcast_arrays(*kif)
     wide = FixedPoints(
@@ -196,7 +219,7 @@ def _holding(weights: Floats, kif: tuple[Any, Any, Any], rounding: str) -> tuple
     return np.where(used, np.maximum(sign, is_negative), sign), np.where(used, held_integer, integer)
 
 
-def _grouped(bits: NDArray[Any], used: NDArray[np.bool_], shape: Shape) -> Floats:
+def grouped(bits: NDArray[Any], used: NDArray[np.bool_], shape: Shape) -> Floats:
     """Return the bits of values that share them: those of the used ones, zero where there is none."""
     axes = tuple(axis for axis, size in enumerate(shape) if size != bits.shape[axis])
     whole = bits.astype(np.float64)

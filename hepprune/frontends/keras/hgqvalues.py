@@ -18,7 +18,7 @@ def value_type(native: Native, values: Values) -> Quantiser | None:
     """Return the type of values, None where nothing quantises them."""
     _, key, place, described = values
     found = type_of(native, key, place, described=described)
-    if described is None or found is None:
+    if found is None or described is None:
         return None
     first: Any = 0 if found.width.ndim > 1 else ...  # the axis of jets, which share their widths
     width, integer, signed = found.width[first], found.integer[first], found.signed[first]

@@ -39,10 +39,24 @@ from hepprune.network.precision.rules import PRECISION, Precision, Seen, takes_b
 from hepprune.network.ranges import RANGES, Interval
 from hepprune.network.ranges import quantise as quantised
 
-__all__ = ["PRECISION", "Precision", "activation_type", "bias_type", "quantise", "takes_bits", "weight_type"]
+__all__ = [
+    "PRECISION",
+    "Precision",
+    "activation_type",
+    "bias_type",
+    "is_quantised",
+    "quantise",
+    "takes_bits",
+    "weight_type",
+]
 _MULTIPLYING = (Weighted, Recurrent, Einsum, BatchNorm)
 _LOOKED_UP = (PReLU, Softmax, LayerNorm)
 _MOVING = (Reshape, Permute, Pad, Crop, UpSample, Concatenate, Slice, TopK)
+
+
+def is_quantised(network: Network) -> bool:
+    """Return whether all inputs of a network have a fixed-point type, as those of a quantised one have."""
+    return all(layer.result is not None for layer in network.inputs)
 
 
 @torch.no_grad()

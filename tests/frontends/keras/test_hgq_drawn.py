@@ -28,7 +28,8 @@ pytestmark = [
     pytest.mark.skipif("HGQ_PYTHON" not in os.environ, reason="HGQ_PYTHON names no interpreter that has HGQ2"),
 ]
 Ask = Callable[..., dict[str, Any]]
-FLAT = ("dense", "linear", "norm", "curved", "add", "subtract", "multiply", "maximum")
+FLAT = ("dense", "linear", "norm", "curved", "affine", "add", "subtract", "multiply", "maximum", "average")
+UNEVEN = {"default_q_type": "kif", "i0": 3, "f0": 3, "heterogeneous_axis": (-1,)}
 KBI = {"default_q_type": "kbi", "b0": 5}
 
 
@@ -58,7 +59,7 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
 def architectures(draw: st.DrawFn) -> dict[str, Any]:
     """Draw a model: dense or convolutional, branches that merge, and quantisers of every kind."""
     shape = draw(st.sampled_from([(5,), (8, 2), (6, 5, 2)]))
-    kinds = FLAT if len(shape) == 1 else (*FLAT, "conv", "conv", "max", "mean")
+    kinds = FLAT if len(shape) == 1 else (*FLAT, "conv", "conv", "max", "mean", "summed", "summed")
     steps = draw(st.lists(st.tuples(st.sampled_from(kinds), st.integers(2, 5)), min_size=1, max_size=4))
     weights = {"overflow_mode": draw(st.sampled_from(["SAT_SYM", "SAT", "WRAP"]))}
     values = {"overflow_mode": draw(st.sampled_from(["SAT", "SAT_SYM", "WRAP"]))}
@@ -68,7 +69,7 @@ def architectures(draw: st.DrawFn) -> dict[str, Any]:
         "steps": steps,
         "ending": draw(st.sampled_from(["flat", "largest"])),
         "weights": weights | draw(st.sampled_from([KBI, {"default_q_type": "kif", "i0": 0, "f0": 4}])),
-        "values": values | rounding | draw(st.sampled_from([KBI, {"default_q_type": "kif", "i0": 3, "f0": 3}])),
+        "values": values | rounding | draw(st.sampled_from([KBI, {"default_q_type": "kif", "i0": 3, "f0": 3}, UNEVEN])),
         "seed": draw(st.integers(0, 2**16)),
     }
 
