@@ -71,12 +71,8 @@ def reach(
     found = sources.find(source, data, path.parent / "build", track)
     network = found.baseline(seed)
     limit_ns = fraction * meter.whole(network).median_ns if limit_us is None else 1000 * limit_us
-    fine_tune = Fit(
-        epochs=epochs,
-        batch_size=found.batch_size,
-        learning_rate=found.learning_rate,
-        quantised=precision.is_quantised(network),
-    )
+    quantised = precision.is_quantised(network)
+    fine_tune = Fit(epochs=epochs, batch_size=found.batch_size, learning_rate=found.learning_rate, quantised=quantised)
     with track(f"{device}, {limit_ns / 1000:,.1f} us", stages) as advance:
         outcome = latency.reach(
             network,

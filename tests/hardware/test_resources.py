@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hepprune.hardware.resources import RESOURCES, Budget, Estimate, Resources
 
 COUNTS = st.none() | st.integers(0, 2**40).map(float)  # whole numbers, so that sums are exact
-CELLS = st.builds(Resources, *(COUNTS for _ in RESOURCES))
+CELLS = st.builds(Resources, **dict.fromkeys(RESOURCES, COUNTS))
 
 
 def estimate(resources: Resources, *, cycles: int = 6, interval: int = 1) -> Estimate:

@@ -55,17 +55,18 @@ for n in range(first, last):
 """
 
 counts = st.none() | st.floats(0, 1e9)
-resources = st.builds(Resources, counts, counts, counts, counts, counts)
+resources = st.builds(Resources, lut=counts, ff=counts, dsp=counts, bram18=counts, uram=counts)
 names = st.text(max_size=12).filter(lambda text: text.isprintable())
-layer_estimates = st.builds(LayerEstimate, names, resources, st.floats(0, 1e3))
+layer_estimates = st.builds(LayerEstimate, layer=names, resources=resources, depth=st.floats(0, 1e3))
 estimates = st.builds(
-    Estimate, st.just("yosys"), names, resources, st.integers(0, 2**40), st.integers(1, 2**40), st.floats(0.1, 1e3),
-    st.lists(layer_estimates, max_size=3).map(tuple),
+    Estimate, stage=st.just("yosys"), strategy=names, resources=resources, latency_cycles=st.integers(0, 2**40),
+    interval_cycles=st.integers(1, 2**40), clock_ns=st.floats(0.1, 1e3),
+    layers=st.lists(layer_estimates, max_size=3).map(tuple),
 )  # fmt: skip
 cycles = st.none() | st.integers(0, 2**40)
 measurements = st.builds(
-    Measurement, st.just("yosys"), names, names, names, st.floats(0.1, 1e3), resources, cycles, cycles,
-    st.none() | st.booleans(),
+    Measurement, stage=st.just("yosys"), tool=names, version=names, part=names, clock_ns=st.floats(0.1, 1e3),
+    resources=resources, latency_cycles=cycles, interval_cycles=cycles, clock_met=st.none() | st.booleans(),
 )  # fmt: skip
 
 
