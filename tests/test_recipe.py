@@ -53,6 +53,7 @@ def test_the_default_recipe_loads() -> None:
 def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
     found = recipe.load(written(tmp_path, SMALL))
     assert found.model.hidden == (64, 32, 32)
+    assert found.granularities == ("neuron", "weight", "digit")
     settings = found.settings()
     assert settings.settle.epochs == found.search.settle_epochs
     assert settings.trim.learning_rate == found.search.trim_learning_rate
@@ -67,7 +68,7 @@ def test_a_recipe_says_how_to_prune_and_options_take_its_place(tmp_path: Path) -
     assert found is not None
     assert found.n_rounds == 2
     options = found.options(256)
-    assert options["fine_tune"] == Fit(3, 256, 6e-3, patience=2, monitor="auc")
+    assert options["fine_tune"] == Fit(epochs=3, batch_size=256, learning_rate=6e-3, patience=2, monitor="auc")
     assert (options["method"], options["schedule"], "monitor" in options) == ("obd", (0.5, 0.8), False)
     other = recipe.pruning(found, {"schedule": "linear", "sparsity": 0.9, "rounds": 4})
     assert (other.method, other.n_rounds, other.patience) == ("obd", 4, 2)
@@ -78,6 +79,9 @@ def test_a_recipe_says_how_to_prune_and_options_take_its_place(tmp_path: Path) -
 def test_digits_are_trimmed_only_where_the_search_cuts_them(tmp_path: Path) -> None:
     for names, held in ((["weight"], False), (["weight", "digit"], True)):
         found = recipe.load(written(tmp_path, changed("search.granularities", names)))
+        assert found.settings().digits is held
+    for strategy, held in (("latency", False), ("resource", False), ("distributed_arithmetic", True)):
+        found = recipe.load(written(tmp_path, changed("strategy", strategy)))
         assert found.settings().digits is held
 
 
@@ -181,14 +185,15 @@ def test_an_unknown_key_lists_those_known_at_its_place(tmp_path: Path, place: st
         (
             "search.granularities",
             ["neurons"],
-            "search.granularities of strategy distributed_arithmetic are neuron, weight, digit",
+            "search.granularities: with strategy distributed_arithmetic granularities are neuron, weight, digit",
         ),
-        ("search.granularities", [], "search.granularities names none"),
+        ("search.granularities", [], "search.granularities: at least one"),
         ("search.step", 0, "search.step: "),
         ("prune.sparsity", 1.5, "prune.sparsity: "),
         ("prune", {}, "prune: .*the schedule 'polynomial' needs a target sparsity"),
         ("prune", {"sparsity": 0.5, "method": "ods"}, "prune: .*unknown method 'ods'; choose one of: obs"),
         ("prune", {"sparsity": 0.5, "granularity": "row"}, "prune: .*unknown granularity 'row'"),
+        ("prune", {"sparsity": 0.5, "method": "a.magnitude"}, "prune: .*unknown method 'a.magnitude'"),
         ("prune", {"schedule": [0.5, 0.2]}, "prune: .*a schedule never falls"),
         ("prune", {"sparsity": 0.5, "monitor": "los"}, "prune: .*unknown monitor 'los'; choose one of: loss"),
         ("search.learning_rate", float("nan"), "search.learning_rate: "),

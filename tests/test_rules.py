@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
 
 from hepprune.errors import NetworkError
 from hepprune.firmware import layers as hls4ml
+from hepprune.firmware import rtl
 from hepprune.firmware.layers import DESCRIPTIONS
 from hepprune.firmware.tracing import TRACES
 from hepprune.fixed import FixedPoint
@@ -23,6 +25,7 @@ from hepprune.pruning import coupling, masks, surgery
 from hepprune.pruning.coupling import COUPLING
 from hepprune.pruning.masks import SILENCE, Cut
 from hepprune.pruning.removal import REMOVAL
+from tests.network.drawn import typed_graphs
 
 QUESTIONS: dict[str, Rules] = {
     "precision": PRECISION,
@@ -102,8 +105,16 @@ ONE_OF: dict[str, Callable[[], Layer]] = {
     "Einsum": lambda: kinds.Einsum("mine", "ij,kj->ik"),
     "Shared": lambda: Shared("mine", "first"),
 }
+
+
+def traced(network: Network) -> None:
+    for reason in rtl.refusals(network).values():
+        raise NetworkError(reason)
+
+
 COMPUTES: dict[str, Callable[[Network], Any]] = {
     "range": accumulators,
+    "Verilog": traced,
     "hls4ml": lambda network: hls4ml.described(network, io_type="io_parallel"),
     "price": lambda network: describing.described(network, describing.Options()),
     "coupling": coupling.groups,
@@ -141,3 +152,11 @@ def test_every_kind_computes_or_is_refused_by_name(question: str, kind: str) -> 
             ask(network)
     else:
         ask(network)
+
+
+@pytest.mark.slow
+@settings(max_examples=30)
+@given(typed_graphs(most_bits=6))
+def test_the_types_of_a_drawn_graph_are_all_that_verilog_needs(network: Network) -> None:
+    refused = {type(network.runs(network[name])).__name__ for name in rtl.refusals(network)}
+    assert refused <= REFUSED["Verilog"]

@@ -78,13 +78,13 @@ def layout_of_project(
 ) -> tuple[list[Word], list[Word]]:
     """Return the words of the arrays that the top function of an HLS project takes and puts out, by name, in order."""
     nodes = {node.name: node for node in layers.described(network, io_type="io_parallel", strategy=strategy)}
-    ends = ((network.input.name, inputs), (network.output.name, outputs))
-    taken, given = ([_word(nodes[end].precision["result"], *each) for each in enumerate(names)] for end, names in ends)
-    return taken, given
+    ends = [layer.name for layer in network.inputs], list(network.outputs)
 
+    def words(ends: Sequence[str], names: Sequence[str]) -> list[Word]:
+        kinds = [nodes[end].precision["result"] for end in ends for _ in range(network.widths[end])]
+        return _words(kinds, names, "of the project")
 
-def _word(kind: FixedPoint, place: int, name: str) -> Word:
-    return Word(name=name, type=str(kind), low=place * kind.width, width=kind.width)
+    return words(ends[0], inputs), words(ends[1], outputs)
 
 
 def packed(words: Sequence[Word], values: NDArray[np.float64]) -> list[str]:

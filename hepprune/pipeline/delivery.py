@@ -1,6 +1,7 @@
 """What feeds a delivered design: scaler.json, the same as a C header, and test jets with the outputs expected."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from hepprune.firmware import hls, patterns, scales
 from hepprune.firmware.routes import Built
 from hepprune.fixed import FixedPoint
 from hepprune.interface import Feature, InputPort, Interface, OutputPort, Word
-from hepprune.network import Network, exact_logits
+from hepprune.network import Input, exact_raw
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.taggers import Samples
 from hepprune.task import Classes, Task
@@ -26,11 +27,12 @@ _JETS = 1000  # in the patterns
 
 def write(context: Context, built: Built, jets: Samples) -> dict[str, str]:
     """Write everything between a raw jet and the bits of a network's firmware into the build folder."""
-    interface, build, network = describe(context, built, jets.scaler), context.build, built.network
-    x = jets.test.first(_JETS).features.numpy()
-    taken = _kind(network)(x.astype(np.float64)).reshape(len(x), -1)
-    expected = _expected(built, x).reshape(len(x), -1)
-    played = patterns.write(build / "patterns", interface, inputs=taken, outputs=expected)
+    interface, build = describe(context, built, jets.scalers), context.build
+    x = jets.test.first(_JETS).arrays
+    taken = [_kind(layer)(each.astype(np.float64)) for layer, each in zip(built.network.inputs, x, strict=True)]
+    played = patterns.write(
+        build / "patterns", interface, inputs=_end_to_end(taken), outputs=_end_to_end(_expected(built, x))
+    )
     return {
         "scaler": str(interfaces.write(interface, build / "scaler.json")),
         "scaler as C header": str(write_text(build / "scales.h", scales.header(interface))),
@@ -38,32 +40,52 @@ def write(context: Context, built: Built, jets: Samples) -> dict[str, str]:
     }
 
 
-def _expected(built: Built, x: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return what the firmware puts out: logits in Verilog, in an HLS project whatever the network ends with."""
+def _expected(built: Built, x: Sequence[NDArray[np.float32]]) -> Sequence[NDArray[np.float64]]:
+    """Return what the firmware puts out: raw outputs in Verilog, in an HLS project whatever the network ends with."""
     if built.design is None and built.project is not None:
-        return hls.predict(built.project, x)
-    return exact_logits(built.network, x)
+        found = hls.predictions(built.project, list(x))
+        return [found[name] for name in built.network.outputs]
+    return exact_raw(built.network, x)
 
 
-def describe(context: Context, built: Built, scaler: Scaler) -> Interface:
+def _end_to_end(values: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    return np.concatenate([each.reshape(len(each), -1) for each in values], axis=1)
+
+
+def describe(context: Context, built: Built, scalers: Mapping[str, Scaler]) -> Interface:
     """Return which raw feature becomes which bits of a network's firmware, and what its output bits mean."""
-    (output,), network = context.recipe.outputs.values(), built.network
-    values, shape = _value_names(scaler.feature_names, network.input.n_features), network.input.features_shape
-    arriving, leaving = _layout(context, built, inputs=values, outputs=output.values)
+    network = built.network
+    fed = list(zip(network.inputs, scalers.values(), strict=True))
+    told = list(zip(_ends(built), context.recipe.outputs.values(), strict=True))
+    values = [_value_names(scaler.feature_names, layer.n_features) for layer, scaler in fed]
+    inputs, outputs = ([name for own in names for name in own] for names in (values, [o.values for _, o in told]))
+    arriving, leaving = _layout(context, built, inputs=inputs, outputs=outputs)
     return Interface(
         name=context.recipe.name,
         clock_ns=context.target.period_ns,
         **_place(context, built),
-        inputs=(_input(network, scaler, shape, arriving),),
-        outputs=(
+        inputs=tuple(_input(*port, words) for port, words in zip(fed, _shared(arriving, values), strict=True)),
+        outputs=tuple(
             OutputPort(
-                name=network.raw_output if built.design else network.output.name,
-                shape=(len(output.values),),
-                meaning=_meaning(output.task) if built.design or not network.output.is_head else "values",
-                words=tuple(leaving),
-            ),
+                name=name,
+                shape=network.shapes[name],
+                meaning="values" if network[name].is_head else _meaning(output.task),
+                words=words,
+            )
+            for (name, output), words in zip(told, _shared(leaving, [o.values for _, o in told]), strict=True)
         ),
     )
+
+
+def _ends(built: Built) -> Sequence[str]:
+    """Return the layers whose values firmware puts out: in Verilog those before any head."""
+    return built.network.raw_outputs if built.design else built.network.outputs
+
+
+def _shared(words: Sequence[Word], names: Sequence[Sequence[str]]) -> list[tuple[Word, ...]]:
+    """Return the words of each port, as many as it has names."""
+    left = iter(words)
+    return [tuple(itertools.islice(left, len(own))) for own in names]
 
 
 def _layout(
@@ -91,26 +113,26 @@ def _meaning(task: Task) -> Literal["class logits", "values"]:
     return "class logits" if isinstance(task, Classes) else "values"
 
 
-def _input(network: Network, scaler: Scaler, shape: tuple[int, ...], arriving: list[Word]) -> InputPort:
-    kind = _kind(network)
+def _input(layer: Input, scaler: Scaler, words: Sequence[Word]) -> InputPort:
+    kind = _kind(layer)
     columns = zip(scaler.feature_names, scaler.offset.tolist(), scaler.scale.tolist(), strict=True)
     return InputPort(
-        name=network.input.name,
-        shape=shape,
+        name=layer.name,
+        shape=layer.features_shape,
         features=tuple(
             Feature(name=name, offset=offset, scale=scale, shift=interfaces.shift(offset, scale))
             for name, offset, scale in columns
         ),
         # The port has the type's bits; how values come into it, rounding and overflow, is the network's to say.
-        words=tuple(Word(name=word.name, type=str(kind), low=word.low, width=word.width) for word in arriving),
+        words=tuple(Word(name=word.name, type=str(kind), low=word.low, width=word.width) for word in words),
         mark=IS_FILLED if IS_FILLED in scaler.feature_names else None,
     )
 
 
-def _kind(network: Network) -> FixedPoint:
-    kind = network.input.fixed_result
+def _kind(layer: Input) -> FixedPoint:
+    kind = layer.fixed_result
     if kind is None:
-        raise NetworkError(f"input '{network.input.name}' has no fixed-point type")
+        raise NetworkError(f"input '{layer.name}' has no fixed-point type")
     return kind
 
 

@@ -27,7 +27,14 @@ def price_at(context: Context, stage: str, known: Calibration | None = None) -> 
 
 def _without_dead(network: Network, *, price: Price) -> Estimate:
     """Return the price of what is left of a masked network; unlike in an adder graph, what is dead is not free."""
-    return price(knobs.settled(surgery.shrink(network, warn=False)))
+    return price(knobs.settled(surgery.shrink(network, warn=False) if _has_dead(network) else network))
+
+
+def _has_dead(network: Network) -> bool:
+    """Return whether a neuron is left without weights, or is read by none: surgery takes long to find nothing."""
+    acts = [kernel.digit_limit.flatten(1) > 0 for kernel in network.kernels]
+    rows, columns = (each.any(dim=1) for each in acts), (each.any(dim=0) for each in acts[1:])  # features stay unread
+    return not all(bool(alive.all()) for alive in (*rows, *columns))
 
 
 def own(context: Context) -> Price:

@@ -12,7 +12,7 @@ from hepprune import frontends, training
 from hepprune.data import jets as jet_samples
 from hepprune.data import root, scaling
 from hepprune.data.jets import Jets
-from hepprune.errors import DataError, RecipeError, unknown
+from hepprune.errors import RecipeError, unknown
 from hepprune.files import content_hash
 from hepprune.network import Activation, Network, Weighted, identity, precision
 from hepprune.pipeline.context import Context
@@ -29,7 +29,7 @@ _TYPE_JETS = 20_000  # enough to see the tails that integer bits are chosen from
 _STATISTICS_JETS = 16_384
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Samples:
     """Scaled jets, split by event; `key` names them by content, `scalers` turn raw features into each input's."""
 
@@ -38,17 +38,6 @@ class Samples:
     test: Sample
     scalers: dict[str, scaling.Scaler]
     key: str
-
-    @property
-    def scaler(self) -> scaling.Scaler:
-        """What turns raw features into those of the only input.
-
-        Raises:
-            DataError: there are several inputs.
-        """
-        if len(self.scalers) != 1:
-            raise DataError(f"the jets have {len(self.scalers)} inputs where one is expected")
-        return next(iter(self.scalers.values()))
 
 
 def read_jets(context: Context) -> Samples:

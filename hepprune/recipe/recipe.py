@@ -64,9 +64,10 @@ class Recipe(Section):
     def _chooses_what_pays(self) -> "Recipe":
         allowed = moves.ALLOWED.get(self.strategy, moves.ALLOWED["latency"])
         if self.search.granularities is not None and not set(self.granularities) <= set(allowed):
-            raise ValueError(f"search.granularities of strategy {self.strategy} are {', '.join(allowed)}")
+            known = ", ".join(allowed)
+            raise ValueError(f"search.granularities: with strategy {self.strategy} granularities are {known}")
         if self.search.granularities == ():
-            raise ValueError("search.granularities names none")
+            raise ValueError("search.granularities: at least one is needed")
         if self.strategy == "distributed_arithmetic" and self.reuse_factor not in (None, 1):
             raise ValueError("strategy distributed_arithmetic has no multipliers to share, so no reuse_factor but 1")
         return self

@@ -14,7 +14,6 @@ from hepprune.pruning import importance, masks, selection
 from hepprune.pruning.granularity import members
 from hepprune.pruning.statistics import Statistics
 from hepprune.sample import Sample
-from hepprune.scores import Difference
 from hepprune.search.effects import measure
 from hepprune.search.replay import Group
 
@@ -23,7 +22,7 @@ ROW = "dsp_row"
 CUTS = ("neuron", "weight", "digit", ROW)  # what a search may choose besides is how layers are built
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Point:
     """One layer pruned to one level: changes of the loss and of the task's primary metric.
 
@@ -76,7 +75,14 @@ def analyse(
     """
     places = cuttable(network, granularities)
     layers = list(dict.fromkeys(kernel.name for kernel, _ in places))
-    probe = _Probe(network, sample, statistics, tuple(granularities), tuple(levels), criterion)
+    probe = _Probe(
+        network=network,
+        sample=sample,
+        statistics=statistics,
+        granularities=tuple(granularities),
+        levels=tuple(levels),
+        criterion=criterion,
+    )
     if executor is None:
         return probe(layers, advance)
     found: dict[str, tuple[SensitivityCurve, ...]] = {}
@@ -86,7 +92,7 @@ def analyse(
     return tuple(curve for name in layers for curve in found[name])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Probe:
     """Measures some kernels of a network; a worker is sent it once."""
 
@@ -112,7 +118,14 @@ class _Probe:
         effects_of = measure(self.network, self.sample, groups)
         for predicted, effects in zip(predictions, effects_of, strict=True):
             for (place, level, loss), effect in zip(predicted, effects, strict=True):
-                point = Point(level, loss, *_flat(effect.loss), *_flat(effect.primary))
+                point = Point(
+                    level=level,
+                    predicted_loss=loss,
+                    loss_change=effect.loss.value,
+                    loss_error=effect.loss.error,
+                    score_change=effect.primary.value,
+                    score_error=effect.primary.error,
+                )
                 curves.setdefault(place, []).append(point)
                 advance(1)
         return tuple(SensitivityCurve(*place, tuple(points)) for place, points in curves.items())
@@ -121,10 +134,6 @@ class _Probe:
         """Return the layer with a kernel cut to a level, and the loss increase that is predicted."""
         cut, predicted = lowest(kernel, granularity, level, self.statistics, self.criterion)
         return masks.with_cut(kernel.layer, cut), predicted  # a cut may be long and is not kept
-
-
-def _flat(difference: Difference) -> tuple[float, float]:
-    return difference.value, difference.error
 
 
 def cuttable(network: Network, granularities: Iterable[str]) -> list[tuple[Kernel, str]]:

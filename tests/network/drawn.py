@@ -19,11 +19,15 @@ def jets(network: Network, *, seed: int, n_jets: int = 100) -> NDArray[np.float3
 def typed(network: Network, *, bits: int, overflow: str = "SAT") -> Network:
     """Return a float network with types of that many bits, the inputs' four wider."""
     inputs = FixedPoint(bits + 4, 4, True, "RND", "SAT")
-    return quantise(network, jets(network, seed=1), Precision(inputs, bits, bits, overflow))
+    return quantise(
+        network,
+        jets(network, seed=1),
+        Precision(inputs=inputs, weight_bits=bits, activation_bits=bits, overflow=overflow),
+    )
 
 
 @st.composite
-def typed_graphs(draw: st.DrawFn) -> Network:
-    """Draw a float network of up to four stages, and give it types of 3 to 12 bits."""
+def typed_graphs(draw: st.DrawFn, *, most_bits: int = 12) -> Network:
+    """Draw a float network of up to four stages, and give it types of at least 3 bits."""
     network = draw(graphs.graphs(fixed=False))
-    return typed(network, bits=draw(st.integers(3, 12)), overflow=draw(st.sampled_from(["SAT", "WRAP"])))
+    return typed(network, bits=draw(st.integers(3, most_bits)), overflow=draw(st.sampled_from(["SAT", "WRAP"])))

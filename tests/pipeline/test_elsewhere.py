@@ -34,12 +34,16 @@ def context(tmp_path: Path) -> Context:
     """A recipe whose designs are measured on another machine, in Yosys."""
     default = recipe.load(ROOT / "hls_projects/jet_tagger/recipe.yaml")
     wanted = {"synthesis": recipe.Synthesis(tool="elsewhere", stage="yosys"), "name": "away"}
-    return Context(default.model_copy(update=wanted), targets.load(default.target), tmp_path / "build")
+    return Context(
+        recipe=default.model_copy(update=wanted), target=targets.load(default.target), build=tmp_path / "build"
+    )
 
 
 def samples(jets: tuple[Sample, Sample]) -> Samples:
     train, test = jets
-    return Samples(train, test, test, Scaler(tuple("abcdefgh"), np.zeros(8), np.ones(8)), "key")
+    return Samples(
+        train=train, validation=test, test=test, scalers=Scaler(tuple("abcdefgh"), np.zeros(8), np.ones(8)), key="key"
+    )
 
 
 def by_hand(folder: Path) -> None:
@@ -95,7 +99,16 @@ def test_the_sentence_names_folder_ledger_and_key(tmp_path: Path) -> None:
 def test_figures_that_fit_no_budget_are_asked_for_again() -> None:
     from hepprune.hardware.resources import Measurement
 
-    whole = Measurement("vsynth", "vivado", "2024.1", "xcvu13p", 5.0, Resources(lut=10.0), 3, 1)
+    whole = Measurement(
+        stage="vsynth",
+        tool="vivado",
+        version="2024.1",
+        part="xcvu13p",
+        clock_ns=5.0,
+        resources=Resources(lut=10.0),
+        latency_cycles=3,
+        interval_cycles=1,
+    )
     assert elsewhere.check(whole, "abc") == whole
     with pytest.raises(ReportError, match=r"design abc at stage vsynth does not tell its latency in cycles and LUT"):
         elsewhere.check(replace(whole, latency_cycles=None, resources=Resources()), "abc")

@@ -214,7 +214,7 @@ def test_yosys_alone_is_no_reason_to_refuse_a_strategy_and_verilog_tools_are(bar
     [
         (
             {"search": {"granularities": ["weight"]}},
-            "granularities of strategy resource are neuron, dsp_row, bits, reuse",
+            "with strategy resource granularities are neuron, dsp_row, bits, reuse",
         ),
         ({"strategy": "distributed_arithmetic"}, "has no multipliers to share, so no reuse_factor but 1"),
         ({"reuse_factor": {"dense_1": 0}}, "reuse_factor"),

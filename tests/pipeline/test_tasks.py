@@ -10,11 +10,16 @@ import torch
 import uproot
 import yaml
 
-from hepprune import metrics, pipeline, recipe, training
+from hepprune import interface, metrics, pipeline, recipe, training
+from hepprune.data import root, scaling
+from hepprune.data.jets import split
 from hepprune.errors import BudgetMissedError, HeppruneError, RecipeError
+from hepprune.firmware import verilator
+from hepprune.firmware.routes import Built
 from hepprune.hardware import targets
+from hepprune.interface import Word
 from hepprune.network import Activation, Concatenate, Dense, Input, Network, Reshape, exact_raw, load, save
-from hepprune.pipeline import taggers
+from hepprune.pipeline import delivery, firmware, taggers
 from hepprune.pipeline.context import Context
 from hepprune.report.summary import Summary
 from hepprune.sample import Sample
@@ -69,7 +74,7 @@ def written(folder: Path, task: Any, data: dict[str, Any], **sections: Any) -> r
 
 def read(folder: Path, task: Any, data: dict[str, Any], **sections: Any) -> taggers.Samples:
     wanted = written(folder, task, data, **sections)
-    return taggers.read_jets(Context(wanted, targets.load(wanted.target), folder / "build"))
+    return taggers.read_jets(Context(recipe=wanted, target=targets.load(wanted.target), build=folder / "build"))
 
 
 LOST = {"latency_ns": 40, "lut_of_baseline": 0.6}
@@ -84,7 +89,7 @@ def ran(build: Path, wanted: recipe.Recipe) -> Summary:
     assert found.checks.csim_agreement == 1.0
     assert found.feedback[-1].met
     assert found.compressed.nonzero_weights < found.baseline.nonzero_weights
-    jets = taggers.read_jets(Context(wanted, targets.load(wanted.target), build))
+    jets = taggers.read_jets(Context(recipe=wanted, target=targets.load(wanted.target), build=build))
     compressed = load(build / "network.npz")
     own = metrics.stated(jets.test.judged(exact_raw(compressed, jets.test.arrays)))
     assert found.compressed.scores == own
@@ -148,7 +153,7 @@ def test_weights_and_targets_of_each_task_are_read(folder: Path) -> None:
 
 def _rows(part: Sample, raw: dict[str, Any], jets: taggers.Samples) -> Any:
     """Return which rows of the file a sample's jets are, by their first feature."""
-    scaler = jets.scaler
+    (scaler,) = jets.scalers.values()
     scaled = ((raw["a"].astype(np.float64) - scaler.offset[0]) / scaler.scale[0]).astype(np.float32)
     order = np.argsort(scaled)
     return order[np.searchsorted(scaled[order], part.features[:, 0].numpy())]
@@ -177,7 +182,8 @@ def two_heads(folder: Path, *, order: tuple[str, str] = ("kind", "momentum")) ->
     return "model.npz"
 
 
-def test_several_inputs_constituents_and_outputs_are_read_and_fit_a_model(folder: Path) -> None:
+def of_two_heads(folder: Path) -> recipe.Recipe:
+    """Return a recipe of that model."""
     data = {
         "inputs": {"candidates": ["cand_pt", "cand_eta"], "jet": list(FEATURES)},
         "n_constituents": {"candidates": 4},
@@ -185,8 +191,55 @@ def test_several_inputs_constituents_and_outputs_are_read_and_fit_a_model(folder
         "targets": {"momentum": ["pt"]},
     }
     budget = {"lut": 1000, "max_loss": {"momentum.mean_squared_relative_error": 0.1}}
-    wanted = written(folder, HEADS, data, model={"file": two_heads(folder)}, budget=budget)
-    context = Context(wanted, targets.load(wanted.target), folder / "build")
+    return written(folder, HEADS, data, model={"file": two_heads(folder)}, budget=budget)
+
+
+def unpacked(file: Path, words: tuple[Word, ...]) -> np.ndarray[Any, Any]:
+    """Return the values in the lines of a file, (n_jets, n_words)."""
+    lines = [int(line, 16) for line in file.read_text().splitlines()]
+    columns = []
+    for word in words:
+        found = np.array([line >> word.low & (1 << word.width) - 1 for line in lines])
+        signed = word.kind is not None and word.kind.signed
+        found = np.where(signed & (found >= 1 << max(word.width - 1, 0)), found - (1 << word.width), found)
+        columns.append(found * (word.kind.step if word.kind else 0.0))
+    return np.stack(columns, axis=1)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("tasks")
+def test_what_feeds_a_design_of_several_inputs_is_delivered_for_each_of_them(folder: Path, tmp_path: Path) -> None:
+    wanted = of_two_heads(folder)
+    context = Context(recipe=wanted, target=targets.load(wanted.target), build=tmp_path)
+    jets = taggers.read_jets(context)
+    network = taggers.baseline(context, jets, taggers.model_of(wanted))
+    built = firmware.written(context, Built(network=network), "rtl")
+    files = delivery.write(context, built, jets)
+    own = interface.read(Path(files["scaler"]))
+    assert [(port.name, port.mark, port.shape) for port in own.inputs] == [
+        ("candidates", "isfilled", (4, 3)),
+        ("jet", None, (3,)),
+    ]
+    assert [(port.name, port.meaning) for port in own.outputs] == [("kind", "class logits"), ("momentum", "values")]
+    assert [word.name for word in own.output_words] == ["low", "middle", "high", "pt"]
+    played = unpacked(tmp_path / "patterns" / "inputs.hex", own.input_words)
+    fractions = (0.6, 0.15, 0.25)
+    for name, n_constituents, part in (("candidates", 4, played[:, :12]), ("jet", None, played[:, 12:])):
+        scaler, columns = scaling.load(tmp_path / "scaler.json", input_name=name), wanted.data.inputs[name]
+        raw = root.read(wanted.data.file, features=columns, label=None, n_constituents=n_constituents)
+        test = scaler.apply(split(raw, fractions, seed=wanted.seed)[2]).x[:1000].astype(np.float64)
+        kind = next(layer.fixed_result for layer in network.inputs if layer.name == name)
+        assert kind is not None
+        assert np.array_equal(kind(test).reshape(len(part), -1), part)
+    said = np.concatenate(exact_raw(network, jets.test.first(1000).arrays), axis=1)
+    assert np.array_equal(unpacked(tmp_path / "patterns" / "outputs.hex", own.output_words), said)
+    assert built.design is not None
+    assert np.array_equal(verilator.simulate(verilator.build(built.design), played), said)
+
+
+def test_several_inputs_constituents_and_outputs_are_read_and_fit_a_model(folder: Path) -> None:
+    wanted = of_two_heads(folder)
+    context = Context(recipe=wanted, target=targets.load(wanted.target), build=folder / "build")
     jets = taggers.read_jets(context)
     assert jets.train.task == Tasks(
         {"kind": Classes(), "momentum": Regression("relative")}, {"momentum": 0.3, "kind": 1}

@@ -24,15 +24,16 @@ QUICK = Settings(
     stages=3,
     step=0.3,
     statistics_jets=1000,
-    fine_tune=Fit(1, 512, 3e-3),
-    settle=Fit(3, 512, 3e-3),
-    trim=Fit(1, 512, 1e-3),
+    fine_tune=Fit(epochs=1, batch_size=512, learning_rate=3e-3),
+    settle=Fit(epochs=3, batch_size=512, learning_rate=3e-3),
+    trim=Fit(epochs=1, batch_size=512, learning_rate=1e-3),
 )
 MOVES = moves.PerKernel({}, masks.GRANULARITIES)
 
 
 def problem(jets: Jets, budget: Budget) -> Problem:
-    return Problem(*jets, budget, toy_price, MOVES, QUICK)
+    train, validation = jets
+    return Problem(train=train, validation=validation, budget=budget, price=toy_price, propose=MOVES, settings=QUICK)
 
 
 def luts(network: Network, share: float) -> Budget:

@@ -18,8 +18,25 @@ from hepprune.synthesis import exchange, schema
 from hepprune.synthesis.failures import Failure
 from hepprune.synthesis.ledger import Ledger, design_key
 
-ESTIMATE = Estimate("yosys", "latency", Resources(lut=10), 3, 1, 5.0, (LayerEstimate("fc1", Resources(lut=10), 2.0),))
-MEASUREMENT = Measurement("yosys", "yosys", "0.70", "xcvu13p", 5.0, Resources(9, 8, 0, 0), 3, 1)
+ESTIMATE = Estimate(
+    stage="yosys",
+    strategy="latency",
+    resources=Resources(lut=10),
+    latency_cycles=3,
+    interval_cycles=1,
+    clock_ns=5.0,
+    layers=(LayerEstimate(layer="fc1", resources=Resources(lut=10), depth=2.0),),
+)
+MEASUREMENT = Measurement(
+    stage="yosys",
+    tool="yosys",
+    version="0.70",
+    part="xcvu13p",
+    clock_ns=5.0,
+    resources=Resources(lut=9, ff=8, dsp=0, bram18=0),
+    latency_cycles=3,
+    interval_cycles=1,
+)
 # Writes designs `<name>-<n>` and tells each number only after the ledger has taken it.
 WRITER = """
 import sys
@@ -205,7 +222,7 @@ def test_writers_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
         }
 
 
-FAILURE = Failure("no_licence", "ERROR: no", "get one", tool="vivado", exit_code=7)
+FAILURE = Failure(kind="no_licence", message="ERROR: no", cure="get one", tool="vivado", exit_code=7)
 
 
 def test_a_ledger_of_version_1_gets_the_new_tables_and_keeps_its_rows(tmp_path: Path) -> None:
