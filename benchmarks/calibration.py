@@ -104,13 +104,13 @@ def measure(build: Path, book: Ledger, *, hidden: tuple[int, ...], bits: int, sp
     data = default.data.model_copy(update={"max_jets": N_JETS})
     name = f"tagger_{'_'.join(map(str, hidden))}_{bits}bit"
     changes = {"name": name, "model": model, "data": data, "synthesis": recipe.Synthesis(tool="yosys")}
-    context = Context(default.model_copy(update=changes), targets.load(default.target), build)
+    context = Context(recipe=default.model_copy(update=changes), target=targets.load(default.target), build=build)
     jets = taggers.read_jets(context)
     tagger = taggers.baseline(context, jets, None)
 
     def pruned() -> Network:
         cut = plan.prune(tagger, sparsity=sparsity)
-        return surgery.shrink(fit(cut, jets.train, jets.validation, settings=Fit(6), seed=1)[0])
+        return surgery.shrink(fit(cut, jets.train, jets.validation, settings=Fit(epochs=6), seed=1)[0])
 
     network = context.store.network("pruned", [name, sparsity], pruned)
     measured = firmware.measure(context, network, jets=jets, book=book).measurement

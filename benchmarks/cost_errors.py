@@ -91,7 +91,7 @@ def held_out_designs(samples: list[Sample]) -> list[tuple[Published, Estimate]]:
     for design in cost_samples.published():
         others = [sample for sample in samples if not same_family(sample.source, design.source)]
         constants = Constants(cost_fit.completed(cost_fit.fit(others), samples), {}, {})
-        target = Target("published", clock_ns=5.0, clock_uncertainty=1 - design.usable_ns / 5.0)
+        target = Target(name="published", clock_ns=5.0, clock_uncertainty=1 - design.usable_ns / 5.0)
         found.append(
             (design, hls.Priced.of(design.operations, target, Options("latency"), constants=constants).estimate())
         )

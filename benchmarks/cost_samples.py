@@ -19,6 +19,7 @@ from hepprune.hardware.resources import Measurement, Resources
 from hepprune.network import Input, Network
 from hepprune.synthesis import reports
 
+CELLS = ("lut", "ff", "dsp", "bram18")  # in the order of every table here
 REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "reference"
 TABLES, REPORTS = REFERENCE / "tables", REFERENCE / "reports"
 SOURCES = {
@@ -103,7 +104,17 @@ def _drawn(n_in: int, n_out: int, bits: int) -> kernels.Kernel:
 def _matrix(n_in: int, n_out: int, kernel: kernels.Kernel, **facts: object) -> Operation:
     strategy = "latency" if kernel.reuse_factor == 1 else "resource"
     common = {"strategy": strategy, "reuse_factor": kernel.reuse_factor, "asked_reuse_factor": kernel.reuse_factor}
-    return Operation("fc", "matrix", n_in, n_out, 16, 16, 16, kernels=(kernel,), **(common | facts))  # type: ignore[arg-type]
+    return Operation(
+        name="fc",
+        kind="matrix",
+        n_in=n_in,
+        n_out=n_out,
+        in_width=16,
+        out_width=16,
+        accumulator_width=16,
+        kernels=(kernel,),
+        **(common | facts),
+    )  # type: ignore[arg-type]
 
 
 def single_layers() -> Iterator[Sample]:
@@ -124,7 +135,9 @@ def single_layers() -> Iterator[Sample]:
             figures["FF"] -= 16 * n_out + 2
         cycles, interval = float(row["BestLatency_hls"]), float(row["IntervalMax_hls"])
         operation = _matrix(n_in, n_out, kernel, **facts)
-        yield Sample("wa-hls4ml", operation, Resources(*figures.values()), cycles, interval)
+        yield Sample(
+            "wa-hls4ml", operation, Resources(**dict(zip(CELLS, figures.values(), strict=True))), cycles, interval
+        )
 
 
 def censored() -> dict[str, tuple[int, int]]:
@@ -151,7 +164,7 @@ def _stream(kind: str, window: int) -> Iterator[Sample]:
         facts = {} if window == 1 else {"function": "Conv", "steps": steps + window - 1, "positions": steps}
         operation = _matrix(window * n_in, n_out, kernel, streams=True, **facts)
         cycles = float(row["latency_max_mean"]) if row["latency_max_mean"] and (window == 1 or n_in == 1) else None
-        yield Sample(f"N-TORC {kind}", operation, Resources(*figures), cycles)
+        yield Sample(f"N-TORC {kind}", operation, Resources(**dict(zip(CELLS, figures, strict=True))), cycles)
 
 
 def _recurrent() -> Iterator[Sample]:
@@ -163,20 +176,20 @@ def _recurrent() -> Iterator[Sample]:
         cells = tuple(_blank(size, 4 * n_out, 16, f) for size, f in zip((n_in, n_out), each, strict=True))
         common = {"reuse_factor": max(each), "steps": steps, "streams": True, "operands": 4, "function": "lstm"}
         operation = Operation(
-            "lstm",
-            "recurrent",
-            n_in,
-            n_out,
-            16,
-            16,
-            16,
-            "resource",
+            name="lstm",
+            kind="recurrent",
+            n_in=n_in,
+            n_out=n_out,
+            in_width=16,
+            out_width=16,
+            accumulator_width=16,
+            strategy="resource",
             kernels=cells,
             **common,  # type: ignore[arg-type]
         )
         figures = (float(row[f"{cell}_mean"]) for cell in ("lut", "ff", "dsp48e", "bram_18k"))
         cycles = float(row["latency_max_mean"]) if row["latency_max_mean"] else None
-        yield Sample("N-TORC lstm", operation, Resources(*figures), cycles)
+        yield Sample("N-TORC lstm", operation, Resources(**dict(zip(CELLS, figures, strict=True))), cycles)
 
 
 def published() -> Iterator[Published]:
@@ -237,10 +250,10 @@ def _others() -> Iterator[Sample]:
         if steps > 1:
             facts |= {"function": "Conv", "positions": steps}
         operation = Operation(
-            "fc",
-            "matrix",
-            n_in,
-            n_out,
+            name="fc",
+            kind="matrix",
+            n_in=n_in,
+            n_out=n_out,
             strategy="resource",
             reuse_factor=kernel.reuse_factor,
             kernels=(kernel,),
@@ -250,10 +263,19 @@ def _others() -> Iterator[Sample]:
     yield from _streamed_elements(folder)
     old = REPORTS / "jet1layer-2016.4-reuse1"
     table = reports.read(next(old.rglob("sigmoid_csynth.xml")))
-    sigmoid = Operation("sigmoid", "table", 1, 1, 18, 18, 18, function="sigmoid")
+    sigmoid = Operation(
+        name="sigmoid",
+        kind="table",
+        n_in=1,
+        n_out=1,
+        in_width=18,
+        out_width=18,
+        accumulator_width=18,
+        function="sigmoid",
+    )
     yield Sample("jet, one layer", sigmoid, table.resources, table.latency_cycles, table.interval_cycles)
     positive = reports.read(next(old.rglob("relu_csynth.xml")))
-    relu = Operation("relu", "relu", 32, 32, 18, 18, 18)
+    relu = Operation(name="relu", kind="relu", n_in=32, n_out=32, in_width=18, out_width=18, accumulator_width=18)
     yield Sample("jet, one layer", relu, positive.resources, positive.latency_cycles, positive.interval_cycles)
 
 
@@ -262,9 +284,28 @@ def _streamed_elements(folder: Path) -> Iterator[Sample]:
     for config, (bits, side) in {"relu_config3": (25, 26), "relu_config6": (18, 11)}.items():
         measured = reports.read(next(folder.glob(f"relu_*_{config}_s_csynth.xml")))
         facts = {"positions": side**2, "streams": True, "casts": True}
-        relu = Operation("relu", "relu", 32 * side**2, 32 * side**2, bits, 4, bits, **facts)  # type: ignore[arg-type]
+        relu = Operation(
+            name="relu",
+            kind="relu",
+            n_in=32 * side**2,
+            n_out=32 * side**2,
+            in_width=bits,
+            out_width=4,
+            accumulator_width=bits,
+            **facts,
+        )  # type: ignore[arg-type]
         yield Sample("MNIST stream", relu, measured.resources, measured.latency_cycles, measured.interval_cycles)
     for config, side in {"config4": 26, "config7": 11}.items():
         measured = reports.read(next(folder.glob(f"pooling2d_*_{config}_s_csynth.xml")))
-        pool = Operation("pool", "pool", 32 * side**2, 32 * (side // 2) ** 2, 4, 4, 4, positions=side**2, streams=True)
+        pool = Operation(
+            name="pool",
+            kind="pool",
+            n_in=32 * side**2,
+            n_out=32 * (side // 2) ** 2,
+            in_width=4,
+            out_width=4,
+            accumulator_width=4,
+            positions=side**2,
+            streams=True,
+        )
         yield Sample("MNIST stream", pool, measured.resources, measured.latency_cycles, measured.interval_cycles)

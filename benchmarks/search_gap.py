@@ -54,7 +54,7 @@ def main() -> None:
         return
     job = recipe.load(ROOT / "hls_projects/jet_tagger/recipe.yaml")
     target = targets.load(job.target)
-    jets = taggers.read_jets(Context(job, target, ROOT / "benchmarks/results/search_gap"))
+    jets = taggers.read_jets(Context(recipe=job, target=target, build=ROOT / "benchmarks/results/search_gap"))
     network = frontends.read(arguments.model) if arguments.model else trained(job, jets)
     whole = cost.estimate(network, target, strategy="latency")
     settings = Settings(n_trials=arguments.trials)
@@ -73,9 +73,9 @@ def main() -> None:
 def trained(job: recipe.Recipe, jets: taggers.Samples) -> Network:
     """Return the recipe's tagger after a few epochs."""
     network = taggers.dense(job, seed=1)
-    network, _ = training.fit(network, jets.train, jets.validation, settings=Fit(6, quantised=False), seed=1)
+    network, _ = training.fit(network, jets.train, jets.validation, settings=Fit(epochs=6, quantised=False), seed=1)
     network = quantise(network, jets.train.first(20_000).features.numpy(), job.model.bits.precision())
-    return training.fit(network, jets.train, jets.validation, settings=Fit(4), seed=1)[0]
+    return training.fit(network, jets.train, jets.validation, settings=Fit(epochs=4), seed=1)[0]
 
 
 def table(network: Network, train: Sample, pricing: Pricing, settings: Settings) -> Any:
@@ -124,7 +124,7 @@ def random_gaps(n: int) -> dict[str, float]:
     for seed in range(n):
         rng = np.random.default_rng(seed)
         choices = tuple(Choice(f"layer_{place}", _random_options(rng)) for place in range(6))
-        separable = Table("random", choices, fixed=Resources(lut=3.0, dsp=0.0), fixed_latency_ns=1.0)
+        separable = Table(model="random", choices=choices, fixed=Resources(lut=3.0, dsp=0.0), fixed_latency_ns=1.0)
         share = rng.uniform(0.3, 0.9)
         best = [min(choice.options, key=lambda option: option.loss) for choice in choices]
         lut, dsp = (sum(getattr(option.resources, name) for option in best) for name in ("lut", "dsp"))

@@ -56,7 +56,7 @@ def tagger(hidden: tuple[int, ...], n_jets: int) -> tuple[Network, Sample]:
     x = torch.randn(n_jets, 16, generator=generator)
     sample = Sample(x, torch.randint(5, (n_jets,), generator=generator))
     network = training.multilayer_perceptron(16, hidden, 5, seed=1)
-    return quantise(network, x[:2000].numpy(), Precision(FixedPoint(8, 4, True, "RND", "SAT"))), sample
+    return quantise(network, x[:2000].numpy(), Precision(inputs=FixedPoint(8, 4, True, "RND", "SAT"))), sample
 
 
 def ours(network: Network, sample: Sample) -> list[Point]:
@@ -81,7 +81,16 @@ def naive(network: Network, sample: Sample) -> list[Point]:
             layer.digit_limit.copy_(kept)
             worse = metrics.difference(metrics.cross_entropy(logits, labels), loss)
             fewer = metrics.difference(metrics.accuracy(logits, labels), hits)
-            points.append(Point(level, predicted, worse.value, worse.error, fewer.value, fewer.error))
+            points.append(
+                Point(
+                    level=level,
+                    predicted_loss=predicted,
+                    loss_change=worse.value,
+                    loss_error=worse.error,
+                    score_change=fewer.value,
+                    score_error=fewer.error,
+                )
+            )
     return points
 
 

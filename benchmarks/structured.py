@@ -105,9 +105,9 @@ def run(name: str, *, epochs: int, seed: int) -> list[Row]:
         return []
     train, validation, test = subject.jets()
     fit = partial(training.fit, train=train, validation=validation, seed=seed)
-    settings = Fit(epochs, 256, 5e-3, quantised=subject.quantised)
+    settings = Fit(epochs=epochs, batch_size=256, learning_rate=5e-3, quantised=subject.quantised)
     network, _ = fit(subject.build(seed=seed), settings=settings)
-    tune = Fit(max(1, epochs // 3), 256, 2e-3, quantised=subject.quantised)
+    tune = Fit(epochs=max(1, epochs // 3), batch_size=256, learning_rate=2e-3, quantised=subject.quantised)
     whole, _ = fit(network, settings=tune)  # the uncut tagger is trained on as long as the cut ones
     score = partial(_accuracy, test=test, quantised=subject.quantised)
     before, rows = score(whole), []

@@ -78,18 +78,24 @@ def trained(seed: int) -> tuple[Network, Sample]:
     y = (x @ directions + 0.5 * torch.randn(1500, 3, generator=generator)).argmax(dim=1)
     sample = Sample(x, y)
     network = training.multilayer_perceptron(8, (12, 8), 3, seed=seed)
-    network, _ = training.fit(network, sample, sample, settings=Fit(25, 256, 1e-2, quantised=False), seed=seed)
-    return quantise(network, x.numpy(), Precision(FixedPoint(8, 4, True, "RND", "SAT"))), sample.first(N_JETS)
+    network, _ = training.fit(
+        network, sample, sample, settings=Fit(epochs=25, batch_size=256, learning_rate=1e-2, quantised=False), seed=seed
+    )
+    return quantise(network, x.numpy(), Precision(inputs=FixedPoint(8, 4, True, "RND", "SAT"))), sample.first(N_JETS)
 
 
 def wholes(seed: int, strategy: str, sparsities: tuple[float, ...]) -> tuple[Wholes, dict[str, Any]]:
     """Return what prices and measures the plans of one network, and how it is called."""
     network, sample = trained(seed)
-    settings = Settings(strategy=strategy, grid=Grid(sparsities, ("weight", "neuron")), n_jets=N_JETS)
+    settings = Settings(
+        strategy=strategy, grid=Grid(sparsities=sparsities, granularities=("weight", "neuron")), n_jets=N_JETS
+    )
     workshop, pricing = Workshop.of(network, sample), Pricing.of(network, TARGET, strategy=strategy)
     table = tables.build(workshop, sample, pricing, model="m", grid=settings.grid)
-    models = (Model("m", network, workshop, sample, sample),)
-    return Wholes(models, TARGET, settings, Problem.of([table], Budget()), Journal()), {
+    models = (Model(name="m", given=network, workshop=workshop, sample=sample, test=sample),)
+    return Wholes(
+        models=models, target=TARGET, settings=settings, problem=Problem.of([table], Budget()), journal=Journal()
+    ), {
         "seed": seed,
         "strategy": strategy,
     }

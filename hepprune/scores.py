@@ -100,5 +100,5 @@ def amount(name: str, value: float) -> str:
 
 
 def _own(name: str) -> str:
-    """Return the metric's own name, without that of its output."""
-    return name.rpartition(".")[2]
+    """Return the metric's own name, without that of its output and its arguments."""
+    return name.partition("(")[0].rpartition(".")[2]

@@ -26,7 +26,7 @@ _SHARED_FROM = 100_000  # parameters
 Penalty = Callable[[Mapping[str, Tensor], Any], Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Fit:
     """How to train: passes over the jets, jets per step, the peak learning rate of a one-cycle schedule.
 
@@ -43,7 +43,7 @@ class Fit:
     monitor: str = "loss"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Epoch:
     """One pass: mean training loss, validation loss, the primary metric with its error, seconds since the start."""
 
@@ -144,7 +144,16 @@ def _fit(
             losses.append(_step(loss, optimiser, cycle))
         validated, hits, regret = _validate(network, validation, settings, penalty)
         seconds = time.perf_counter() - start
-        history.append(Epoch(epoch, float(np.mean(losses)), validated, hits.value, hits.error, seconds))
+        history.append(
+            Epoch(
+                epoch=epoch,
+                training_loss=float(np.mean(losses)),
+                loss=validated,
+                score=hits.value,
+                score_error=hits.error,
+                seconds=seconds,
+            )
+        )
         advance(1)
         if eligible and regret < least:
             best, least, best_epoch = copy.deepcopy(network.state_dict()), regret, epoch

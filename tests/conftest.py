@@ -44,9 +44,11 @@ def tagger(jets: tuple[Sample, Sample]) -> Network:
     """A quantised 8-16-12-5 network trained on `jets`; tests must leave it as it is."""
     train, validation = jets
     network = multilayer_perceptron(N_FEATURES, (16, 12), N_CLASSES, seed=0)
-    network, _ = fit(network, train, validation, settings=Fit(6, 256, 1e-2, quantised=False), seed=0)
-    network = quantise(network, train.features.numpy(), Precision(INPUTS))
-    network, _ = fit(network, train, validation, settings=Fit(3, 256, 3e-3), seed=0)
+    network, _ = fit(
+        network, train, validation, settings=Fit(epochs=6, batch_size=256, learning_rate=1e-2, quantised=False), seed=0
+    )
+    network = quantise(network, train.features.numpy(), Precision(inputs=INPUTS))
+    network, _ = fit(network, train, validation, settings=Fit(epochs=3, batch_size=256, learning_rate=3e-3), seed=0)
     return network
 
 

@@ -91,7 +91,13 @@ def test_all_narrow_types_are_those_of_ap_fixed_on_every_value(tmp_path: Path) -
         inputs = steps[: len(expected)] * kind.step
         for values in (inputs, inputs.astype(np.float32), torch.tensor(inputs), torch.tensor(inputs).float()):
             assert np.array_equal(np.asarray(kind(values)), expected), str(kind)
-            arrays = FixedPoints(*(np.array([v]) for v in (kind.width, kind.integer, kind.signed)), *modes(kind))
+            arrays = FixedPoints(
+                width=np.array([kind.width]),
+                integer=np.array([kind.integer]),
+                signed=np.array([kind.signed]),
+                rounding=kind.rounding,
+                overflow=kind.overflow,
+            )
             assert np.array_equal(np.asarray(arrays(values)), expected), str(kind)
 
 

@@ -63,7 +63,7 @@ def test_every_form_of_the_network_agrees(built: Path) -> None:
 
 def test_the_network_that_comes_out_is_the_one_described(built: Path, small: Recipe) -> None:
     summary = summaries.read(built / "summary.json")
-    jets = taggers.read_jets(Context(small, targets.load(small.target), built))
+    jets = taggers.read_jets(Context(recipe=small, target=targets.load(small.target), build=built))
     found = network.load(built / "network.npz")
     score = metrics.accuracy(exact_logits(found, jets.test.features.numpy()), jets.test.y.numpy())
     told = summary.compressed.scores["accuracy"]
@@ -74,7 +74,7 @@ def test_the_network_that_comes_out_is_the_one_described(built: Path, small: Rec
 
 def test_taggers_are_compared_on_the_test_jets_by_every_metric(built: Path, small: Recipe) -> None:
     summary = summaries.read(built / "summary.json")
-    context = Context(small, targets.load(small.target), built)
+    context = Context(recipe=small, target=targets.load(small.target), build=built)
     jets = taggers.read_jets(context)
     gap, labels = summary.compressed_minus_baseline, jets.test.y.numpy()
     logits = [

@@ -19,7 +19,15 @@ HOSTILE = (
     "a[exec id]", "a;exit", "$(id)", "${id}", "`id`", 'a"b', "a'b", "a\nb", "a b", "../a", "a{b", "a}b", "a\\b", "a|b", "a&b",
     "#a", "%s", "-part", "", "größe", "a\x00b", "a\u2028b", "*/ x /*", "// x", "a" * 10_000 + " ", "\x1b[2J",
 )  # fmt: skip
-JOB = Job(Path("folder"), "top", (Path("a.v"),), "xcvu13p-flga2577-2-e", 5.0, 1, 1)
+JOB = Job(
+    folder=Path("folder"),
+    top="top",
+    sources=(Path("a.v"),),
+    part="xcvu13p-flga2577-2-e",
+    clock_ns=5.0,
+    latency_cycles=1,
+    interval_cycles=1,
+)
 hostile = pytest.mark.parametrize("name", HOSTILE, ids=lambda name: ascii(name)[:20])
 
 

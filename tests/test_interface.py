@@ -143,7 +143,14 @@ def test_a_shift_is_found_where_integers_do(exponent: int, units: int) -> None:
 def test_the_fitted_scaler_of_powers_of_two_needs_integers_alone() -> None:
     rng = np.random.default_rng(1)
     x = rng.normal(rng.normal(0, 10, 6), np.exp(rng.normal(0, 3, 6)), (500, 6)).astype(np.float32)
-    jets = scaling.Jets(x, np.zeros(500), np.ones(500), np.arange(500), tuple("abcdef"), ("g",))
+    jets = scaling.Jets(
+        x=x,
+        y=np.zeros(500),
+        weight=np.ones(500),
+        event=np.arange(500),
+        feature_names=tuple("abcdef"),
+        class_names=("g",),
+    )
     for name, integer in (("power_of_two", True), ("none", True), ("standard", False)):
         own = scaling.SCALERS[name](jets)
         shifts = [interface.shift(o, s) for o, s in zip(own.offset.tolist(), own.scale.tolist(), strict=True)]

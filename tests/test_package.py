@@ -1,11 +1,18 @@
 """The names that `import hepprune as hp` offers: all there, and none paid for before it is used."""
 
+import dataclasses
+import importlib
+import pkgutil
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
 import hepprune
+from hepprune.fixed import FixedPoint
+
+POSITIONAL = {FixedPoint}  # in the order of ap_fixed<width, integer, rounding, overflow>
 
 
 @pytest.mark.parametrize("name", hepprune.__all__)
@@ -41,3 +48,26 @@ def test_importing_brings_nothing_heavy() -> None:
 
 def names_in(text: str) -> list[str]:
     return [part.strip(" '[]\n") for part in text.split(",")]
+
+
+def dataclasses_of_the_package() -> Iterator[type]:
+    for info in pkgutil.walk_packages(hepprune.__path__, "hepprune."):
+        if not info.name.endswith("__main__"):
+            module = importlib.import_module(info.name)
+            yield from (
+                value
+                for value in vars(module).values()
+                if isinstance(value, type) and dataclasses.is_dataclass(value) and value.__module__ == info.name
+            )
+
+
+def test_dataclasses_of_more_than_four_fields_are_keyword_only() -> None:
+    found = set(dataclasses_of_the_package())
+    assert len(found) > 200
+    assert found >= POSITIONAL
+    positional = {
+        f"{kind.__module__}.{kind.__qualname__}"
+        for kind in found - POSITIONAL
+        if len(dataclasses.fields(kind)) > 4 and not all(each.kw_only for each in dataclasses.fields(kind) if each.init)
+    }
+    assert not positional

@@ -25,7 +25,13 @@ def arrays_of_types(draw: st.DrawFn) -> FixedPoints:
     widths = draw(st.lists(st.integers(0, 9), min_size=2, max_size=2))
     integers = draw(st.lists(st.integers(-3, 6), min_size=2, max_size=2))
     modes = draw(st.sampled_from(sorted(ROUNDING))), draw(st.sampled_from(OVERFLOW))
-    return FixedPoints(np.array(widths)[:, None], np.array(integers)[:, None], np.array(draw(st.booleans())), *modes)
+    return FixedPoints(
+        width=np.array(widths)[:, None],
+        integer=np.array(integers)[:, None],
+        signed=np.array(draw(st.booleans())),
+        rounding=modes[0],
+        overflow=modes[1],
+    )
 
 
 QUANTISERS = st.one_of(
@@ -61,8 +67,9 @@ def test_torch_and_numpy_agree(quantiser: Quantiser) -> None:
 
 @given(fixed_points())
 def test_equal_types_everywhere_are_that_type(kind: FixedPoint) -> None:
-    arrays = (np.array([kind.width]), np.array([kind.integer]), np.array([kind.signed]))
-    assert np.array_equal(FixedPoints(*arrays, kind.rounding, kind.overflow)(VALUES), kind(VALUES))
+    arrays = {name: np.array([getattr(kind, name)]) for name in ("width", "integer", "signed")}
+    kinds = FixedPoints(**arrays, rounding=kind.rounding, overflow=kind.overflow)
+    assert np.array_equal(kinds(VALUES), kind(VALUES))
 
 
 @given(arrays_of_types())

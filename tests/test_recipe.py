@@ -68,7 +68,7 @@ def test_a_recipe_says_how_to_prune_and_options_take_its_place(tmp_path: Path) -
     assert found is not None
     assert found.n_rounds == 2
     options = found.options(256)
-    assert options["fine_tune"] == Fit(3, 256, 6e-3, patience=2, monitor="auc")
+    assert options["fine_tune"] == Fit(epochs=3, batch_size=256, learning_rate=6e-3, patience=2, monitor="auc")
     assert (options["method"], options["schedule"], "monitor" in options) == ("obd", (0.5, 0.8), False)
     other = recipe.pruning(found, {"schedule": "linear", "sparsity": 0.9, "rounds": 4})
     assert (other.method, other.n_rounds, other.patience) == ("obd", 4, 2)
@@ -193,6 +193,7 @@ def test_an_unknown_key_lists_those_known_at_its_place(tmp_path: Path, place: st
         ("prune", {}, "prune: .*the schedule 'polynomial' needs a target sparsity"),
         ("prune", {"sparsity": 0.5, "method": "ods"}, "prune: .*unknown method 'ods'; choose one of: obs"),
         ("prune", {"sparsity": 0.5, "granularity": "row"}, "prune: .*unknown granularity 'row'"),
+        ("prune", {"sparsity": 0.5, "method": "a.magnitude"}, "prune: .*unknown method 'a.magnitude'"),
         ("prune", {"schedule": [0.5, 0.2]}, "prune: .*a schedule never falls"),
         ("prune", {"sparsity": 0.5, "monitor": "los"}, "prune: .*unknown monitor 'los'; choose one of: loss"),
         ("search.learning_rate", float("nan"), "search.learning_rate: "),

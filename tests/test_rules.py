@@ -136,7 +136,7 @@ def among_others(kind: str) -> Network:
     n_flat = Network([*before, flat], {name: read for name, read in edges.items() if name != "last"}).widths["flat"]
     network = Network([*before, flat, Dense("last", weights(2, n_flat), weights(2))], edges)
     jets = np.random.default_rng(0).normal(size=(50, 4, 4))
-    return quantise(network, jets, Precision(FixedPoint(8, 3, True, "RND", "SAT")))
+    return quantise(network, jets, Precision(inputs=FixedPoint(8, 3, True, "RND", "SAT")))
 
 
 def test_there_is_a_network_of_every_kind() -> None:

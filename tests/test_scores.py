@@ -19,6 +19,7 @@ def test_differences_are_told_in_points_where_they_are_fractions_of_jets() -> No
     assert scores.change("tag.label_accuracy", Difference(-0.01, 0.001)) == "-1.00 ± 0.10 points of tag.label accuracy"
     assert scores.change("auc", Difference(0.005, 0.0005)) == "AUC +0.0050 ± 0.0005"
     assert scores.change("mean_squared_error", Difference(-12.3456, 0.5)) == "mean squared error -12.35 ± 0.5"
+    assert scores.change("tag.rejection(0.5)", Difference(1.25, 0.5)) == "tag.rejection(0.5) +1.25 ± 0.5"
     assert (scores.amount("accuracy", 0.01), scores.amount("auc", 0.01)) == ("1.00 points", "0.0100")
     assert scores.headline({"label_auc": Stated(0.9, 0.01), "x": Stated(1, 1)}) == "label AUC 0.9000 ± 0.0100"
 

@@ -162,7 +162,7 @@ def test_effects_are_those_of_two_networks_on_the_same_jets(*, task: Task, weigh
 @pytest.mark.parametrize(("task", "weighted"), CASES)
 def test_training_lowers_the_loss_and_a_teacher_is_half_of_each_target(*, task: Task, weighted: bool) -> None:
     jets, net = sample(task, weighted=weighted), of(task)
-    fitted, history = training.fit(net, jets, jets, settings=Fit(30, 4, 1e-2), seed=1)
+    fitted, history = training.fit(net, jets, jets, settings=Fit(epochs=30, batch_size=4, learning_rate=1e-2), seed=1)
     assert loss_of(fitted, jets) < loss_of(net, jets)
     best = training.scores(fitted, jets)[task.metrics[0]]
     assert (best.value, best.error) in [(epoch.score, epoch.score_error) for epoch in history]
@@ -328,7 +328,14 @@ def test_an_autoencoder_is_judged_by_the_signal_it_loses(task: Reconstruction) -
     assert found["auc(mu2)"].value == pytest.approx(roc_auc_score(signal, (raw[0].double().numpy() ** 2).sum(axis=1)))
     assert found["mean_squared_error"].value == pytest.approx(lost.mean())
     assert float(jets.loss(raw)) == pytest.approx(lost.mean(), rel=1e-5)
-    fitted, _ = training.fit(net, jets, jets, settings=Fit(3, 500, 1e-2, quantised=False), teacher=net, seed=1)
+    fitted, _ = training.fit(
+        net,
+        jets,
+        jets,
+        settings=Fit(epochs=3, batch_size=500, learning_rate=1e-2, quantised=False),
+        teacher=net,
+        seed=1,
+    )
     assert loss_of(fitted, jets) < loss_of(net, jets)
     assert len(jets.first(5).truth[1]) == 5
     with pytest.raises(DataError, match="whether a jet is signal is 0 or 1"):

@@ -33,7 +33,9 @@ def test_the_argument_is_left_as_it_was(tagger: Network, jets: Jets) -> None:
 @pytest.mark.parametrize("quantised", [True, False])
 def test_the_loss_falls_and_the_classes_are_learned(jets: Jets, *, quantised: bool) -> None:
     network = training.multilayer_perceptron(8, (16,), 5, seed=0)
-    _, history = training.fit(network, *jets, settings=Fit(6, 256, 1e-2, quantised=quantised), seed=0)
+    _, history = training.fit(
+        network, *jets, settings=Fit(epochs=6, batch_size=256, learning_rate=1e-2, quantised=quantised), seed=0
+    )
     assert [epoch.epoch for epoch in history] == [1, 2, 3, 4, 5, 6]
     assert history[-1].training_loss < history[0].training_loss - 0.2
     assert history[-1].loss < history[0].loss - 0.2
@@ -124,7 +126,7 @@ def test_a_teacher_draws_its_pupil_nearer(tagger: Network, jets: Jets) -> None:
         return torch.nn.functional.kl_div(ours, theirs, reduction="batchmean", log_target=True).item()
 
     pupil = training.multilayer_perceptron(8, (6,), 5, seed=0)
-    schedule = Fit(8, 256, 1e-2, quantised=False)
+    schedule = Fit(epochs=8, batch_size=256, learning_rate=1e-2, quantised=False)
     alone, taught = (training.fit(pupil, *jets, settings=schedule, seed=0, teacher=t)[0] for t in (None, tagger))
     assert distance(taught) < distance(alone)
 

@@ -67,8 +67,16 @@ def search(
 
         grid = _grid(granularities, sparsities, reuse_factors=reuse_factors, bits=(weight_bits, activation_bits))
         recipe = _recipe(data)
-        chosen = solver or recipe.solver, strategy or recipe.strategy
-        settings = Settings(*chosen, io_type, metric, grid, n_jets=jets, n_trials=trials, seed=seed)
+        settings = Settings(
+            solver=solver or recipe.solver,
+            strategy=strategy or recipe.strategy,
+            io_type=io_type,
+            metric=metric,
+            grid=grid,
+            n_jets=jets,
+            n_trials=trials,
+            seed=seed,
+        )
         limits, place = (*recipe.limits, *(budget or ())), target or recipe.target
         screen = Screen()
         with screen.progress:
@@ -91,11 +99,11 @@ def _grid(granularities: str, sparsities: str, *, reuse_factors: str, bits: tupl
     from hepprune.search.plans.variants import Grid
 
     return Grid(
-        _numbers("sparsities", sparsities, float),
-        tuple(name.strip() for name in granularities.split(",") if name.strip()),
-        _numbers("reuse-factors", reuse_factors, int),
-        _numbers("weight-bits", bits[0], int),
-        _numbers("activation-bits", bits[1], int),
+        sparsities=_numbers("sparsities", sparsities, float),
+        granularities=tuple(name.strip() for name in granularities.split(",") if name.strip()),
+        reuse_factors=_numbers("reuse-factors", reuse_factors, int),
+        weight_bits=_numbers("weight-bits", bits[0], int),
+        activation_bits=_numbers("activation-bits", bits[1], int),
     )
 
 

@@ -13,7 +13,7 @@ from hepprune.errors import DataError
 IS_FILLED = "isfilled"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Jets:
     """Jets with what is known of them, one per row; all arrays are read-only.
 

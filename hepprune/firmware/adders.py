@@ -24,6 +24,8 @@ from hepprune.fixed import FixedPoint
 _HARDWARE = (1, -1, -1)  # cost counts result bits, every addition is one level whatever its width
 MAX_FRACTION = 32  # constants are represented no finer than this
 MAX_WEIGHT_WIDTH = 24  # matrices are taken in float32
+_SMALLEST_UNIT = 2.0**-24  # in which a variable is counted; leaves room for constants
+_STEP = 24  # bits by which units are changed at once
 
 
 def port(kind: FixedPoint) -> Any:
@@ -119,7 +121,35 @@ def _tracing(product: Product) -> Iterator[None]:
 
 def multiply(values: Sequence[Any], kernel: NDArray[np.float64]) -> Sequence[Any]:
     """Return variables @ kernel, (n_in, n_out), while `solving` or `sizing`."""
-    return _PRODUCT.get()(np.ascontiguousarray(kernel, dtype=np.float32), values)
+    least = _SMALLEST_UNIT / last_place(kernel)
+    near = [unscaled(value, least=least) for value in values]
+    return _PRODUCT.get()(np.ascontiguousarray(kernel, dtype=np.float32), near)
+
+
+def unscaled(value: Any, *, least: float = 2.0**-8) -> Any:
+    """Return a variable of no smaller a unit than the least, by a product with one that costs nothing.
+
+    Every product makes the unit smaller in which da4ml counts, and it gets constants of 2**32 units wrong.
+    """
+    from da4ml.trace import FixedVariable
+
+    if abs(value._factor) >= least:  # noqa: SLF001
+        return value
+    while (factor := abs(value._factor)) != 1 and not is_constant(value):  # noqa: SLF001
+        by = min(max(1 / factor, 2**-_STEP), 2**_STEP)
+        one = constant(1.0, factor=by)
+        value = FixedVariable(
+            value.low,
+            value.high,
+            value.step,
+            latency=value.latency,
+            hwconf=value.hwconf,
+            opr="vmul",
+            cost=0.0,
+            _from=(value, one),
+            _factor=value._factor * one._factor,  # noqa: SLF001
+        )
+    return value
 
 
 def look_up(value: Any, outputs: NDArray[np.float64]) -> Any:

@@ -22,7 +22,7 @@ _TABLE_TOLERANCE = 0.05  # of the range of a layer's values
 _TITLES = {"csim": "the hls4ml C simulation", "rtl": "the Verilog"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Check:
     """What a comparison found: `kind` is csim or rtl, `mismatches` counts single values that differ.
 
@@ -61,7 +61,11 @@ def against_csim(network: Network, project: Project, features: Features, task: T
     wrong = np.concatenate([_wrong(want[name], got[name]) for name in names], axis=1)
     jets = np.flatnonzero(wrong.any(axis=1))
     layer = _first_traced(double, project, _chosen(features, jets[:_JETS_TO_LOCATE])) if len(jets) else None
-    check = _passed(Check("csim", len(wrong), int(wrong.sum()), layer, agreement), wrong.size, jets)
+    check = _passed(
+        Check(kind="csim", vectors=len(wrong), mismatches=int(wrong.sum()), first_layer=layer, agreement=agreement),
+        wrong.size,
+        jets,
+    )
     return replace(check, tables=tuple((name, _off(double, name, want)) for name in project.tables))
 
 
@@ -137,7 +141,11 @@ def against_rtl(network: Network, design: Design, features: Features) -> Check:
     ends = np.cumsum([values[name][0].size for name in network.raw_outputs])[:-1]
     pairs = zip(*(np.split(part, ends, axis=1) for part in (want, got)), strict=True)
     agreement = float(np.concatenate([_same_class(*pair).ravel() for pair in pairs]).mean())
-    return _passed(Check("rtl", len(want), int(wrong.sum()), layer, agreement), want.size, jets)
+    return _passed(
+        Check(kind="rtl", vectors=len(want), mismatches=int(wrong.sum()), first_layer=layer, agreement=agreement),
+        want.size,
+        jets,
+    )
 
 
 def _joined(values: Mapping[str, NDArray[np.float64]], names: Iterable[str]) -> NDArray[np.float64]:

@@ -46,7 +46,7 @@ _BUILD_OPTIONS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Project:
     """An hls4ml project on disk: its top function, and the library g++ makes of it.
 
@@ -127,7 +127,23 @@ def export(
         table.write(new)
         stamp = graph.config.get_config_value("Stamp")
     library = folder / "firmware" / f"{table.top[name]}-{stamp}.so"
-    return _project(network, nodes, graph, Project(folder, name, library, io_type, (), (), (), (), (), table))
+    return _project(
+        network,
+        nodes,
+        graph,
+        Project(
+            folder=folder,
+            name=name,
+            library=library,
+            io_type=io_type,
+            inputs=(),
+            outputs=(),
+            traced=(),
+            tables=(),
+            strategies=(),
+            names=table,
+        ),
+    )
 
 
 def _names(nodes: list[Node], name: str, namespace: str | None) -> tuple[Names, str | None]:

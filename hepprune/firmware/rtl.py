@@ -44,7 +44,7 @@ class Solved:
     depth: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Design:
     """Pipelined Verilog in a folder, for a part and a clock period in ns.
 
@@ -133,7 +133,16 @@ def write_verilog(
     modules = [top[name], *(f"{top[name]}_stage{stage}" for stage in range(n_stages))]
     static = sorted((folder / "src" / "static").glob("*.v"))
     sources = (*(folder / "src" / f"{module}.v" for module in modules), *static)
-    return Design(folder, top[name], n_stages, 1, sources, part, clock_ns, solution.solved)
+    return Design(
+        folder=folder,
+        top=top[name],
+        latency_cycles=n_stages,
+        interval_cycles=1,
+        sources=sources,
+        part=part,
+        clock_ns=clock_ns,
+        solved=solution.solved,
+    )
 
 
 def warm_up() -> None:

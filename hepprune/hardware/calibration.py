@@ -56,7 +56,7 @@ class Correction:
         return math.hypot(self.uncertainty, self.spread)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Calibration:
     """Corrections by resource for one stage, tool, version and strategy, and the cycles added to every latency.
 
@@ -159,7 +159,14 @@ def fit(pairs: Iterable[Pair], *, like: Pair | None = None) -> Calibration:
             corrections[name], kinds[name] = _corrections(pool, values, _origin(estimate, measured))
     offset, error = _latency(alike, estimate.strategy)
     return Calibration(
-        estimate.stage, measured.tool, estimate.strategy, corrections, offset, measured.version, kinds, error
+        stage=estimate.stage,
+        tool=measured.tool,
+        strategy=estimate.strategy,
+        corrections=corrections,
+        latency_offset_cycles=offset,
+        version=measured.version,
+        kinds=kinds,
+        latency_error_cycles=error,
     )
 
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from hepprune.errors import RecipeError, unknown
-from hepprune.hardware.resources import Resources
+from hepprune.hardware.resources import RESOURCES, Resources
 
 _SOURCES = {
     "report": "AMD DS890 and DS891, as in the Available rows of public Vivado and Vitis reports",
@@ -20,7 +20,7 @@ _FAMILIES = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Device:
     """One FPGA: counts of its cells, BRAM in 18 Kb halves, and its super logic regions.
 
@@ -45,24 +45,25 @@ class Device:
 
     def share(self, fraction: float) -> Resources:
         """Return that fraction of every cell."""
-        cells = (self.lut, self.ff, self.dsp, self.bram18, self.uram)
-        return Resources(*(fraction * count for count in cells))
+        return Resources(**{name: fraction * getattr(self, name) for name in RESOURCES})
 
 
 DEVICES: dict[str, Device] = {
     device.part: device
     for device in (
-        Device("xcvu13p", 1_728_000, 3_456_000, 12_288, 5_376, 1_280, 4),
-        Device("xcu250", 1_728_000, 3_456_000, 12_288, 5_376, 1_280, 4),
-        Device("xcvu9p", 1_182_240, 2_364_480, 6_840, 4_320, 960, 3),
-        Device("xcu200", 1_182_240, 2_364_480, 6_840, 4_320, 960, 3),
-        Device("xczu9eg", 274_080, 548_160, 2_520, 1_824, 0, 1),
-        Device("xc7z020", 53_200, 106_400, 220, 280, 0, 1),
-        Device("xc7vx690t", 433_200, 866_400, 3_600, 2_940, 0, 1),
-        Device("xcku115", 663_360, 1_326_720, 5_520, 4_320, 0, 2, "table"),
-        Device("xczu7ev", 230_400, 460_800, 1_728, 624, 96, 1, "table"),
-        Device("xcu50", 871_680, 1_743_360, 5_952, 2_688, 640, 2, "table"),
-        Device("xcu280", 1_303_680, 2_607_360, 9_024, 4_032, 960, 3, "table"),
+        Device(part="xcvu13p", lut=1_728_000, ff=3_456_000, dsp=12_288, bram18=5_376, uram=1_280, slr=4),
+        Device(part="xcu250", lut=1_728_000, ff=3_456_000, dsp=12_288, bram18=5_376, uram=1_280, slr=4),
+        Device(part="xcvu9p", lut=1_182_240, ff=2_364_480, dsp=6_840, bram18=4_320, uram=960, slr=3),
+        Device(part="xcu200", lut=1_182_240, ff=2_364_480, dsp=6_840, bram18=4_320, uram=960, slr=3),
+        Device(part="xczu9eg", lut=274_080, ff=548_160, dsp=2_520, bram18=1_824, uram=0, slr=1),
+        Device(part="xc7z020", lut=53_200, ff=106_400, dsp=220, bram18=280, uram=0, slr=1),
+        Device(part="xc7vx690t", lut=433_200, ff=866_400, dsp=3_600, bram18=2_940, uram=0, slr=1),
+        Device(part="xcku115", lut=663_360, ff=1_326_720, dsp=5_520, bram18=4_320, uram=0, slr=2, confidence="table"),
+        Device(part="xczu7ev", lut=230_400, ff=460_800, dsp=1_728, bram18=624, uram=96, slr=1, confidence="table"),
+        Device(part="xcu50", lut=871_680, ff=1_743_360, dsp=5_952, bram18=2_688, uram=640, slr=2, confidence="table"),
+        Device(
+            part="xcu280", lut=1_303_680, ff=2_607_360, dsp=9_024, bram18=4_032, uram=960, slr=3, confidence="table"
+        ),
     )
 }
 

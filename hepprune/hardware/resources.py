@@ -8,7 +8,7 @@ RESOURCES = ("lut", "ff", "dsp", "bram18", "uram")  # the fields of Resources, i
 STAGES = ("da4ml", "csynth", "vsynth", "route", "yosys", "nextpnr-ecp5")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Resources:
     """Counts of FPGA cells, BRAM in 18 Kb halves; an unknown is None."""
 
@@ -37,7 +37,7 @@ class Resources:
         return Resources(**{name: value * factors.get(name, 1.0) for name, value in self.known().items()})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LayerEstimate:
     """The predicted share of one layer, and one standard deviation of each count where it is known.
 
@@ -52,7 +52,7 @@ class LayerEstimate:
     kind: str = "matrix"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Estimate:
     """A prediction for a whole design, at the stage it predicts, with one standard deviation where it is known.
 
@@ -75,7 +75,7 @@ class Estimate:
         return self.latency_cycles * self.clock_ns
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LayerMeasurement:
     """What a tool reported for one module below the top; `layer` is None where its name does not say whose it is."""
 
@@ -86,7 +86,7 @@ class LayerMeasurement:
     interval_cycles: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Measurement:
     """What a tool reported for a design; `clock_met` is None where no timing report says so ("assumed").
 

@@ -11,7 +11,7 @@ from hepprune.hardware.calibration import Calibration, Pair
 _FOLDS = 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prediction:
     """One resource of one design: predicted by the cost model, by it calibrated on other designs, and measured.
 
@@ -40,7 +40,7 @@ class Prediction:
         return math.log(self.measured / self.calibrated)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Score:
     """Mean and median absolute log ratios of one resource, before and after; `pull` is the rms of error over claim.
 
@@ -86,16 +86,16 @@ def _predict(known: Sequence[Pair], pair: Pair) -> Iterator[Prediction]:
     for name, seen in measured.resources.known().items():
         if seen > 0 and before.get(name, 0) > 0:
             yield Prediction(
-                estimate.stage,
-                estimate.strategy,
-                measured.tool,
-                measured.version,
-                name,
-                before[name],
-                after[name],
-                seen,
-                learned[name].relative_error,
-                learned[name].n,
+                stage=estimate.stage,
+                strategy=estimate.strategy,
+                tool=measured.tool,
+                version=measured.version,
+                resource=name,
+                predicted=before[name],
+                calibrated=after[name],
+                measured=seen,
+                relative_error=learned[name].relative_error,
+                n=learned[name].n,
             )
 
 
@@ -110,13 +110,13 @@ def _score(rows: list[Prediction]) -> Score:
     pull = math.sqrt(fmean((row.after / row.relative_error) ** 2 for row in rows))
     first = rows[0]
     return Score(
-        first.stage,
-        first.strategy,
-        first.resource,
-        len(rows),
-        fmean(before),
-        fmean(after),
-        median(before),
-        median(after),
-        pull,
+        stage=first.stage,
+        strategy=first.strategy,
+        resource=first.resource,
+        n=len(rows),
+        before=fmean(before),
+        after=fmean(after),
+        before_median=median(before),
+        after_median=median(after),
+        pull=pull,
     )

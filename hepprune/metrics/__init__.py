@@ -11,7 +11,16 @@ from hepprune.metrics.curves import Curve, clopper_pearson, rate, response, turn
 from hepprune.metrics.discriminants import mse, mu2
 from hepprune.metrics.names import PARAMETRISED, Parametrised, find, lost
 from hepprune.metrics.own import own
-from hepprune.metrics.registry import LOWER_IS_BETTER, METRICS, SUITS, Metric, lower_is_better, metric, of_values
+from hepprune.metrics.registry import (
+    LOWER_IS_BETTER,
+    METRICS,
+    SUITS,
+    Metric,
+    lower_is_better,
+    metric,
+    name_of,
+    of_values,
+)
 from hepprune.metrics.regression import mean_absolute_error, mean_squared_error, mean_squared_relative_error
 from hepprune.metrics.residuals import AbsoluteBias, Bias, Resolution, Response, Tails, deviation, interval, tails
 from hepprune.metrics.score import Floats, Score, difference, differences, mean, stated
@@ -71,6 +80,7 @@ __all__ = [
     "metric",
     "mse",
     "mu2",
+    "name_of",
     "of_values",
     "own",
     "rate",

@@ -24,10 +24,10 @@ class Parametrised(ABC):
     example: ClassVar[str]
     lower_is_better: ClassVar[bool] = False
 
-    def __post_init__(self) -> None:
-        """Carry the arguments in the name, as those who keep what they measured under it need."""
-        for label in ("__name__", "__qualname__"):
-            object.__setattr__(self, label, repr(self))
+    @property
+    def name(self) -> str:
+        """The name with all arguments, as those who keep what they measured under it need."""
+        return repr(self)
 
     @abstractmethod
     def __call__(self, raw: Floats, truth: Any, weight: Floats | None = None) -> Score:

@@ -27,10 +27,10 @@ class Own:
     function: Callable[..., Any] = field(repr=False)
     lower_is_better: bool
 
-    def __post_init__(self) -> None:
-        """Be called as the recipe calls it."""
-        for label in ("__name__", "__qualname__"):
-            object.__setattr__(self, label, self.path)
+    @property
+    def name(self) -> str:
+        """What the recipe calls it."""
+        return self.path
 
     def __call__(self, raw: Floats, truth: Any, weight: Floats | None = None) -> Score:
         """Return the function's score.

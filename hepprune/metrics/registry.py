@@ -82,3 +82,8 @@ def check(logits: Floats, labels: NDArray[np.integer[Any]]) -> None:
     if not 0 <= labels.min() <= labels.max() < logits.shape[1]:
         wrong = int(labels.min() if labels.min() < 0 else labels.max())
         raise DataError(f"the label {wrong} is none of the {logits.shape[1]} classes, 0 to {logits.shape[1] - 1}")
+
+
+def name_of(metric: Metric) -> str:
+    """Return what a metric is called, with its arguments where it has some."""
+    return str(getattr(metric, "name", None) or getattr(metric, "__name__", type(metric).__name__))

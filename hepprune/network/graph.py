@@ -178,7 +178,13 @@ class Network(nn.Module):
         runs = self.runs(layer)
         quantisers = (runs.result,) if runs is layer else (runs.result, layer.result)
         results = tuple(quantiser for quantiser in quantisers if quantiser is not None)
-        return Node(layer.name, runs, results, self.sources.get(layer.name, ()), self.shapes[layer.name])
+        return Node(
+            name=layer.name,
+            layer=runs,
+            results=results,
+            sources=self.sources.get(layer.name, ()),
+            shape=self.shapes[layer.name],
+        )
 
     def runs(self, layer: Layer) -> Layer:
         """Return the layer whose computation a node runs: its own, or that of the layer it shares."""

@@ -9,7 +9,7 @@ from hepprune.network import quantise
 from hepprune.network.layers.base import Layer, Shape
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """A place in the graph: the layer that computes there, its own or a shared one, and what its value passes next.
 

@@ -38,6 +38,7 @@ def check(context: Context, stage: str) -> Network | None:
     if model is not None:
         check_model(model, str(recipe.model.file))
     tagger = taggers.untrained(recipe, model)
+    _check_folded(tagger)
     _check_bits(tagger, recipe)
     typed = taggers.as_built(_typed(tagger, recipe), recipe)
     cost.estimate(typed, target, strategy=recipe.strategy, stage=stage)  # or it says what has no price
@@ -81,6 +82,16 @@ def _refusal(network: Network, layer: Layer) -> str | None:
     if isinstance(layer, Dense) and network.input.result is not None and layer.weight_type is None:
         return "has no fixed-point type where the input has one"
     return None
+
+
+def _check_folded(tagger: Network) -> None:
+    """Refuse a batch norm that stays, which the search has no price for."""
+    for layer in tagger:
+        if isinstance(layer, BatchNorm):
+            raise NetworkError(
+                f"batch norm '{layer.name}' can be folded neither into a layer before it that feeds nothing else, nor "
+                "into those after it, and `hepprune run` takes none; `hepprune estimate` prices such a model"
+            )
 
 
 def _check_columns(recipe: Recipe) -> None:

@@ -23,7 +23,7 @@ from hepprune.training import Fit
 METHODS = ("magnitude", "magnitude@local", "random", "taylor_per_sample", "fisher", "obd", "obs", "fisher:neuron")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """What a comparison found: every network's entry, the means over seeds, the files of the plots."""
 
@@ -63,10 +63,17 @@ def compare(
     """
     contenders = tuple(Method.parse(text) for text in methods)
     found = sources.find(source, data, build, track)
-    fine_tune = Fit(epochs, found.batch_size, found.learning_rate, patience=patience)
+    fine_tune = Fit(epochs=epochs, batch_size=found.batch_size, learning_rate=found.learning_rate, patience=patience)
     luts = partial(predicted_luts, target=found.target, strategy=found.strategy)
-    parts = found.train, found.validation, found.test
-    contest = Contest(*parts, contenders, fine_tune, luts, tuple(sparsities))
+    contest = Contest(
+        train=found.train,
+        validation=found.validation,
+        test=found.test,
+        methods=contenders,
+        fine_tune=fine_tune,
+        luts=luts,
+        sparsities=tuple(sparsities),
+    )
     baselines = {seed: found.baseline(seed) for seed in seeds}
     with track("comparing", len(baselines) * len(contenders) * len(contest.sparsities)) as advance:
         state = build / "state" / "comparison"
@@ -79,9 +86,19 @@ def compare(
             advance=advance,
         )
     points = comparison.points(entries)
-    where = found.target.name, found.strategy, len(found.train), len(found.test)
-    files = plot(points, build)
-    result = Result(found.name, hepprune.__version__, *where, fine_tune, tuple(baselines), points, entries, files)
+    result = Result(
+        name=found.name,
+        version=hepprune.__version__,
+        target=found.target.name,
+        strategy=found.strategy,
+        n_train=len(found.train),
+        n_test=len(found.test),
+        fine_tune=fine_tune,
+        seeds=tuple(baselines),
+        points=points,
+        entries=entries,
+        files=plot(points, build),
+    )
     write_json(build / "comparison.json", asdict(result))
     return result
 

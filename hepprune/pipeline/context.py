@@ -27,7 +27,7 @@ def silent(name: str, total: int | None = None) -> Iterator[Callable[..., None]]
     yield lambda *_, **__: None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Context:
     """One run: its recipe and target, its build folder, the workers it may use, the seconds each step has taken."""
 

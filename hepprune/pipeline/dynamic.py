@@ -32,7 +32,7 @@ FRACTIONS = (0.25, 0.5, 0.75)  # of the channels that top-k gates let through
 _TYPE_JETS = 20_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Trial:
     """One network of one seed at one setting: scores on the test jets, and what a jet costs it.
 
@@ -48,7 +48,7 @@ class Trial:
     latency_ns: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Point:
     """The means over seeds at one setting; errors are those of the means, None where there is one seed."""
 
@@ -59,7 +59,7 @@ class Point:
     worst_case: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """What was found for one kind; `plain` is the same network without exits or gates."""
 
@@ -91,7 +91,7 @@ def study(
     recipe = recipes.load(file)
     if kind == "exits" and not isinstance(recipe.meaning, Classes):
         raise RecipeError("jets leave early by the probability of a class; exits are for the task classes alone")
-    context = Context(recipe, targets.load(recipe.target), build, track)
+    context = Context(recipe=recipe, target=targets.load(recipe.target), build=build, track=track)
     jets = taggers.read_jets(context)
     n_networks = {"exits": 1, "threshold": len(STRENGTHS), "top_k": len(FRACTIONS)}[kind]
     plain, trials = [], []
@@ -104,9 +104,17 @@ def study(
             advance(n_networks)
     points = [_mean(list(each)) for _, each in groupby(sorted(trials, key=_setting), _setting)]
     files = plot(kind, _mean(plain), points, build / f"dynamic_{kind}")
-    sizes = len(jets.train), len(jets.test)
     result = Result(
-        recipe.name, kind, hepprune.__version__, kind == "exits", *sizes, _mean(plain), points, trials, files
+        name=recipe.name,
+        kind=kind,
+        version=hepprune.__version__,
+        quantised=kind == "exits",
+        n_train=len(jets.train),
+        n_test=len(jets.test),
+        plain=_mean(plain),
+        points=points,
+        trials=trials,
+        files=files,
     )
     write_json(build / f"dynamic_{kind}.json", asdict(result))
     return result
@@ -191,7 +199,7 @@ class _Bench:
     ) -> Trial:
         """Return the trial of logits on the test jets."""
         scores = metrics.stated(self.jets.test.judged((logits,)))
-        return Trial(self.seed, setting, scores, work, shares, latency_ns)
+        return Trial(seed=self.seed, setting=setting, scores=scores, work=work, shares=shares, latency_ns=latency_ns)
 
 
 def _setting(trial: Trial) -> float:
@@ -201,7 +209,8 @@ def _setting(trial: Trial) -> float:
 def _mean(trials: Sequence[Trial]) -> Point:
     works = [(trial.work.mean, trial.work.largest, trial.work.worst_case) for trial in trials]
     scores = means([trial.scores for trial in trials])
-    return Point(trials[0].setting, scores, *np.mean(works, axis=0).tolist())
+    mean, largest, worst = np.mean(works, axis=0).tolist()
+    return Point(setting=trials[0].setting, scores=scores, mean=mean, largest=largest, worst_case=worst)
 
 
 def plot(kind: str, plain: Point, points: Sequence[Point], path: Path) -> dict[str, str]:

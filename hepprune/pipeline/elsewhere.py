@@ -14,7 +14,7 @@ _STAGE = "vsynth"
 
 def tool(stage: str | None = None) -> synthesis.Tool:
     """Return the tool that stands for another machine's, whose figures are those of a stage: by default vsynth."""
-    return synthesis.Tool(NAME, stage or _STAGE, _run, lambda: stage or _STAGE)
+    return synthesis.Tool(name=NAME, stage=stage or _STAGE, run=_run, version=lambda: stage or _STAGE)
 
 
 def _run(job: synthesis.Job) -> NoReturn:

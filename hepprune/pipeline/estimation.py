@@ -14,7 +14,7 @@ from hepprune.network import Network
 from hepprune.pipeline import learning
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Estimation:
     """An estimate against a target's budget: the fraction used of each limit, and the cautions.
 
@@ -78,7 +78,16 @@ def estimate(
         found = learning.calibration_of(ledger, stage=found.stage, strategy=strategy).apply(found)
     warned = _cautions(network, place, strategy=strategy, reuse_factor=reuse_factor, io_type=io_type)
     used = place.budget.usage(found)
-    return Estimation(place.name, strategy, io_type, found.stage, found, place.budget, used, warned)
+    return Estimation(
+        target=place.name,
+        strategy=strategy,
+        io_type=io_type,
+        stage=found.stage,
+        estimate=found,
+        budget=place.budget,
+        used=used,
+        cautions=warned,
+    )
 
 
 def _cautions(

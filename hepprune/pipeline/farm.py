@@ -32,7 +32,7 @@ class Limits:
     memory_bytes: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """The outcome of a project: its figures, or why there are none; `resumed` if they are those of an earlier run."""
 
@@ -144,8 +144,15 @@ def _verilog_job(project: Path, tool: synthesis.Tool) -> synthesis.Job:
     except ValidationError as problem:
         raise ReportError(f"'{project / 'hepprune.json'}' describes no Verilog design of this version") from problem
     sources = tuple(project / _inside(source, design.folder) for source in design.sources)
-    cycles = design.latency_cycles, design.interval_cycles
-    return synthesis.Job(project / "synthesis", design.top, sources, design.part, design.clock_ns, *cycles)
+    return synthesis.Job(
+        folder=project / "synthesis",
+        top=design.top,
+        sources=sources,
+        part=design.part,
+        clock_ns=design.clock_ns,
+        latency_cycles=design.latency_cycles,
+        interval_cycles=design.interval_cycles,
+    )
 
 
 def _inside(source: Path, folder: Path) -> Path:
@@ -161,12 +168,12 @@ def _run(name: str, job: synthesis.Job) -> Run:
     key = content_hash(tool.name, tool.version(), job.part, job.clock_ns, _content(job))
     note = job.folder / f"{tool.name}.json"
     if known := stored.noted(Measurement, note, key):
-        return Run(_project(job), key, known, resumed=True)
+        return Run(project=_project(job), key=key, measurement=known, resumed=True)
     try:
         measured = tool.run(job)
     except RunFailedError as problem:
-        return Run(_project(job), key, None, problem.failure)
-    return Run(_project(job), key, stored.note(Measurement, note, key, measured))
+        return Run(project=_project(job), key=key, measurement=None, failure=problem.failure)
+    return Run(project=_project(job), key=key, measurement=stored.note(Measurement, note, key, measured))
 
 
 def _content(job: synthesis.Job) -> str:

@@ -50,7 +50,7 @@ class Turn:
         return self.built.network
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Start:
     """What the loop starts from: the baseline and its jets, how each layer reacts, and the budget to meet.
 
@@ -135,14 +135,14 @@ def _search(context: Context, start: Start, network: Network, budget: Budget, pr
     resumed = network is not start.network
     trust = {(curve.layer, curve.granularity): curve.trust for curve in start.curves}
     problem = Problem(
-        start.jets.train,
-        start.jets.validation,
-        budget,
-        price,
-        moves.PerKernel(trust, context.recipe.granularities),
-        context.recipe.settings(stages=_RESUMED_STAGES if resumed else None),
-        context.recipe.seed,
-        start.tagger,
+        train=start.jets.train,
+        validation=start.jets.validation,
+        budget=budget,
+        price=price,
+        propose=moves.PerKernel(trust, context.recipe.granularities),
+        settings=context.recipe.settings(stages=_RESUMED_STAGES if resumed else None),
+        seed=context.recipe.seed,
+        teacher=start.tagger,
     )
     with context.step("search", problem.settings.epochs) as advance:
         tell: Callable[[Stage], None] = lambda stage: advance(0, _note(stage))  # noqa: E731

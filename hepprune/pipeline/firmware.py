@@ -144,6 +144,14 @@ def solved_as_measured(context: Context, network: Network) -> Built:
     target, solved = context.target, solve(context, network)
     resources = Resources(lut=solved.lut, dsp=0.0, bram18=0.0)
     cycles = rtl.cycles(solved.depth, target.levels_per_cycle)
-    figures = target.part_name, target.period_ns, resources, cycles, 1
-    measured = Measurement("da4ml", "da4ml", version("da4ml"), *figures)
+    measured = Measurement(
+        stage="da4ml",
+        tool="da4ml",
+        version=version("da4ml"),
+        part=target.part_name,
+        clock_ns=target.period_ns,
+        resources=resources,
+        latency_cycles=cycles,
+        interval_cycles=1,
+    )
     return Built(network=network, solution=solved, measurement=measured)

@@ -38,7 +38,7 @@ _NO_REPORT = {"hls4ml_config.yml", "project.tcl", "parameters.h", _NOTE, names.F
 _DESIGN = TypeAdapter(tuple[str, rtl.Design])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Found:
     """A design in what was ingested: where, its top, the key it has in a ledger, its figures and its failures.
 
@@ -234,7 +234,14 @@ class _Project:
         once: dict[tuple[str, str], Failure] = {}
         for each in failed:  # HLS and its solution have a log each, which say the same
             once.setdefault((each.kind, each.message), each)
-        return Found(self.name, self.names.shown_top(top), key, tuple(whole), tuple(once.values()), rest)
+        return Found(
+            project=self.name,
+            top=self.names.shown_top(top),
+            key=key,
+            measurements=tuple(whole),
+            failures=tuple(once.values()),
+            unexplained=rest,
+        )
 
 
 def _is_whole(file: Artefact) -> bool:

@@ -52,17 +52,17 @@ def _reasons(refused: Mapping[str, Mapping[str, str]], name: str) -> tuple[str, 
 @torch.no_grad()
 def _describe(network: Network, layer: Layer, smaller: Network, refused: tuple[str, ...]) -> LayerDescription:
     return LayerDescription(
-        layer.name,
-        f"{type(layer).__name__} {layer.of}" if isinstance(layer, Shared) else type(layer).__name__,
-        network.sources.get(layer.name, ()),
-        network.shapes[layer.name],
-        sum(parameter.numel() for parameter in layer.parameters()),
-        sum(int(torch.count_nonzero(kernel.weight)) for kernel in layer.kernels),
-        sum(int(torch.count_nonzero(kernel.used())) for kernel in layer.kernels),
-        _bits(getattr(layer, "weight_type", None)),
-        _bits(layer.result),
-        network.sizes.get(layer.name, 0) - smaller.sizes.get(layer.name, 0),
-        refused,
+        name=layer.name,
+        kind=f"{type(layer).__name__} {layer.of}" if isinstance(layer, Shared) else type(layer).__name__,
+        reads=network.sources.get(layer.name, ()),
+        shape=network.shapes[layer.name],
+        parameters=sum(parameter.numel() for parameter in layer.parameters()),
+        nonzero_float=sum(int(torch.count_nonzero(kernel.weight)) for kernel in layer.kernels),
+        nonzero=sum(int(torch.count_nonzero(kernel.used())) for kernel in layer.kernels),
+        weight_bits=_bits(getattr(layer, "weight_type", None)),
+        result_bits=_bits(layer.result),
+        dead=network.sizes.get(layer.name, 0) - smaller.sizes.get(layer.name, 0),
+        refused=refused,
     )
 
 

@@ -28,7 +28,7 @@ class Size:
     timing: Timing
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """What was asked for and reached: sizes before and after, and the timings of layers that the search has seen."""
 
@@ -71,7 +71,8 @@ def reach(
     found = sources.find(source, data, path.parent / "build", track)
     network = found.baseline(seed)
     limit_ns = fraction * meter.whole(network).median_ns if limit_us is None else 1000 * limit_us
-    fine_tune = Fit(epochs, found.batch_size, found.learning_rate, quantised=precision.is_quantised(network))
+    quantised = precision.is_quantised(network)
+    fine_tune = Fit(epochs=epochs, batch_size=found.batch_size, learning_rate=found.learning_rate, quantised=quantised)
     with track(f"{device}, {limit_ns / 1000:,.1f} us", stages) as advance:
         outcome = latency.reach(
             network,
@@ -89,7 +90,16 @@ def reach(
         _size(each, found.test, timing)
         for each, timing in ((network, outcome.before), (outcome.network, outcome.after))
     )
-    result = Result(found.name, device, batch_size, limit_ns, before, after, dict(meter.table), path)
+    result = Result(
+        name=found.name,
+        device=device,
+        batch_size=batch_size,
+        limit_ns=limit_ns,
+        before=before,
+        after=after,
+        table=dict(meter.table),
+        path=path,
+    )
     write_json(path.with_suffix(".json"), asdict(result) | {"path": str(path)})
     return result
 

@@ -27,12 +27,12 @@ from hepprune.training import Fit
 
 LENET = (300, 100)  # LeCun et al. 1998; on digits of 64 pixels as on MNIST's 784
 _VALIDATION = 6  # one in so many of the training images validates
-_DIGITS = Fit(40, 64, 1.2e-3, quantised=False)
-_MNIST = Fit(12, 128, 1.2e-3, quantised=False)
-_JETS = Fit(15, 1024, 6e-3, quantised=False)
+_DIGITS = Fit(epochs=40, batch_size=64, learning_rate=1.2e-3, quantised=False)
+_MNIST = Fit(epochs=12, batch_size=128, learning_rate=1.2e-3, quantised=False)
+_JETS = Fit(epochs=15, batch_size=1024, learning_rate=6e-3, quantised=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """What a game found: each trial, the means over seeds, how far each kind holds, the files of the plot."""
 
@@ -82,8 +82,19 @@ def play(
     points = lottery.points(trials)
     files = plot(points, build / f"lottery_{name}")
     sparsest = {kind: lottery.sparsest(points, kind, within=within) for kind in lottery.KINDS}
-    sample = len(game.train), len(game.test)
-    result = Result(name, hepprune.__version__, sizes, *sample, fit, within, sparsest, points, trials, files)
+    result = Result(
+        name=name,
+        version=hepprune.__version__,
+        network=sizes,
+        n_train=len(game.train),
+        n_test=len(game.test),
+        fit=fit,
+        within=within,
+        sparsest=sparsest,
+        points=points,
+        trials=trials,
+        files=files,
+    )
     write_json(build / f"lottery_{name}.json", asdict(result))
     return result
 
@@ -107,8 +118,12 @@ def _game(source: str, build: Path, track: Track) -> tuple[str, tuple[int, ...],
     if path.suffix not in {".yaml", ".yml"}:
         raise DataError(f"'{source}' is neither 'digits', nor a folder with MNIST's IDX files, nor a recipe.yaml")
     recipe = recipes.load(path)
-    jets = taggers.read_jets(Context(recipe, targets.load(recipe.target), build, track))
-    return recipe.name, recipe.model.hidden, Game(jets.train, jets.validation, jets.test, _JETS)
+    jets = taggers.read_jets(Context(recipe=recipe, target=targets.load(recipe.target), build=build, track=track))
+    return (
+        recipe.name,
+        recipe.model.hidden,
+        Game(train=jets.train, validation=jets.validation, test=jets.test, fit=_JETS),
+    )
 
 
 def _images_game(train: images.Images, test: images.Images, fit: Fit) -> Game:
@@ -117,7 +132,7 @@ def _images_game(train: images.Images, test: images.Images, fit: Fit) -> Game:
         Sample.from_arrays(*(array[part] for array in train))
         for part in (slice(n_validation, None), slice(n_validation))
     )
-    return Game(fit_on, validation, Sample.from_arrays(*test), fit)
+    return Game(train=fit_on, validation=validation, test=Sample.from_arrays(*test), fit=fit)
 
 
 def plot(points: Sequence[Point], path: Path) -> dict[str, str]:

@@ -16,7 +16,7 @@ _VECTORS = 10_000
 _MAX_VALUES = 2**26  # of one value of the network, over all vectors
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Shrunk:
     """What surgery did to a model: where the new one is, sizes before and after, and the proof that both agree.
 
@@ -48,13 +48,13 @@ def shrink(model: Any, path: Path) -> Shrunk:
     frontends.write(smaller, path, like=model)
     removed = {name: n_out - smaller.sizes[name] for name, n_out in network.sizes.items()}
     return Shrunk(
-        path,
-        _parameters(network),
-        _parameters(smaller),
-        {name: count for name, count in removed.items() if count},
-        vectors,
-        exact,
-        difference,
+        path=path,
+        parameters_before=_parameters(network),
+        parameters=_parameters(smaller),
+        removed={name: count for name, count in removed.items() if count},
+        vectors=vectors,
+        exact=exact,
+        difference=difference,
     )
 
 

@@ -47,14 +47,14 @@ def pruned_uniformly(context: Context, tagger: Network, jets: Samples, searched:
     begin = tagger if tools.is_rtl(context.recipe) else knobs.alike(tagger, searched.network)
     shared = any(layer.reuse_factor > 1 for layer in knobs.shared(begin))
     problem = Problem(
-        jets.train,
-        jets.validation,
-        Budget(),
-        pricing.in_lut(context),
-        moves.GlobalMagnitude(),
-        context.recipe.settings(),
-        context.recipe.seed,
-        tagger,
+        train=jets.train,
+        validation=jets.validation,
+        budget=Budget(),
+        price=pricing.in_lut(context),
+        propose=moves.GlobalMagnitude(),
+        settings=context.recipe.settings(),
+        seed=context.recipe.seed,
+        teacher=tagger,
     )
 
     def prune() -> Network:
@@ -80,13 +80,13 @@ def describe(context: Context, built: Built, jets: Samples) -> Tagger:
     scores = jets.test.judged(exact_raw(network, jets.test.arrays))
     solved, measured = built.solution, built.measurement
     return Tagger(
-        metrics.stated(scores),
-        masks.nonzero_weights(network),
-        tuple(network.sizes.values()),
-        Cost.of(pricing.own(context)(network)),
-        solved.lut if solved else None,
-        solved.depth if solved else None,
-        Cost.of(measured) if measured else None,
+        scores=metrics.stated(scores),
+        nonzero_weights=masks.nonzero_weights(network),
+        layer_sizes=tuple(network.sizes.values()),
+        estimate=Cost.of(pricing.own(context)(network)),
+        solved_lut=solved.lut if solved else None,
+        solved_depth=solved.depth if solved else None,
+        measured=Cost.of(measured) if measured else None,
     )
 
 
@@ -133,8 +133,13 @@ def _checks(built: Built) -> Checks:
 
 def _point(stage: Stage, first: Stage) -> StagePoint:
     estimate, begun = stage.estimate, primary(first.scores).value - primary(first.changes).value
-    figures = estimate.resources.lut or 0.0, estimate.latency_ns, stage.scores
-    return StagePoint(*figures, stage.significant, primary(stage.scores).value - begun)
+    return StagePoint(
+        lut=estimate.resources.lut or 0.0,
+        latency_ns=estimate.latency_ns,
+        scores=stage.scores,
+        significant=stage.significant,
+        change=primary(stage.scores).value - begun,
+    )
 
 
 def files(context: Context, built: Built, jets: Samples, model: Network | None) -> dict[str, str]:

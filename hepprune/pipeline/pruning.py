@@ -23,7 +23,7 @@ from hepprune.studies.iterative import Round
 _STATISTICS_JETS = 16_384
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pruned:
     """What pruning did to a model: where the new one is, the fraction of zero weights before, after and by layer.
 
@@ -115,13 +115,13 @@ def _written(network: Network, masked: Network, path: Path, *, like: Any, test: 
     frontends.write(left, path, like=like)
     removed = {name: n_out - left.sizes.get(name, 0) for name, n_out in network.sizes.items()}
     return Pruned(
-        path,
-        plan.sparsity(network),
-        plan.sparsity(masked),
-        {kernel.name: _zeros(kernel.used()) for kernel in masked.kernels},
-        {name: count for name, count in removed.items() if count},
-        None if test is None else metrics.stated(training.scores(network, test)),
-        None if test is None else metrics.stated(training.scores(left, test)),
+        path=path,
+        sparsity_before=plan.sparsity(network),
+        sparsity=plan.sparsity(masked),
+        layers={kernel.name: _zeros(kernel.used()) for kernel in masked.kernels},
+        removed={name: count for name, count in removed.items() if count},
+        before=None if test is None else metrics.stated(training.scores(network, test)),
+        after=None if test is None else metrics.stated(training.scores(left, test)),
     )
 
 

@@ -33,7 +33,9 @@ def run(recipe: Recipe, *, build: Path, executor: Executor | None = None, track:
     check_folder(build)
     tools.check(recipe)  # before the folder is made
     with locked(build, track):
-        return _run(Context(recipe, targets.load(recipe.target), build, track, executor=executor))
+        return _run(
+            Context(recipe=recipe, target=targets.load(recipe.target), build=build, track=track, executor=executor)
+        )
 
 
 def _run(context: Context) -> Summary:
@@ -51,7 +53,7 @@ def _run(context: Context) -> Summary:
                 compiled()
     whole = _whole(context, baseline)
     budget = feedback.resolve(context, pricing.lut(context, whole))
-    start = feedback.Start(baseline, jets, curves, budget, pruned)
+    start = feedback.Start(tagger=baseline, jets=jets, curves=curves, budget=budget, pruned=pruned)
     with Ledger(build / "ledger.sqlite") as book:
         measure = partial(firmware.measure, context, jets=jets, book=book)
         # What was known when this job was first run stays what it starts from, so that the same job ends the same.
@@ -88,7 +90,7 @@ def compare(recipe: Recipe, *, build: Path, track: Track = silent) -> dict[str, 
     It is one seed of `benchmarks/search_vs_uniform.py`; solved adder graphs take the place of measurements,
     and only what they know is limited: LUT, latency and II.
     """
-    context = Context(recipe, targets.load(recipe.target), build, track)
+    context = Context(recipe=recipe, target=targets.load(recipe.target), build=build, track=track)
     stage = pricing.own_stage(recipe)
     model = checks.check(context, stage)
     jets = taggers.read_jets(context)
@@ -98,7 +100,7 @@ def compare(recipe: Recipe, *, build: Path, track: Track = silent) -> dict[str, 
     whole = feedback.resolve(context, pricing.lut(context, solved))
     known = Budget(whole.latency_ns, whole.interval_cycles, Resources(lut=whole.resources.lut))
     budget = known if tools.is_rtl(recipe) else whole
-    start = feedback.Start(baseline, jets, curves, budget)
+    start = feedback.Start(tagger=baseline, jets=jets, curves=curves, budget=budget)
     measure = partial(firmware.solved_as_measured if tools.is_rtl(recipe) else pricing.whole, context)
     turns = feedback.until_measured(context, start, stage=stage, measure=measure, pairs=list)
     searched = turns[-1].built

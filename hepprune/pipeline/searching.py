@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hepprune import frontends
+from hepprune import frontends, metrics
 from hepprune import recipe as recipes
 from hepprune.errors import DataError, NetworkError, unknown
 from hepprune.files import write_text
@@ -36,7 +36,7 @@ _FEWEST = 120  # plans that are priced of networks of any size
 _STARTS = 16  # plans of an atlas that evolution starts from
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Searched:
     """A search: the budget, the solution, and what its whole networks use and do.
 
@@ -87,12 +87,21 @@ def search(
     journal = Journal(None if out is None else out / "state" / "journal.jsonl")
     found = [_table(model, place, wanted, journal, track) for model in known]
     problem = Problem.of(found, replace(limits, latency_ns=latency_limit(place, limits.latency_ns)))
-    wholes = Wholes(known, place, wanted, problem, journal)
+    wholes = Wholes(models=known, target=place, settings=wanted, problem=problem, journal=journal)
     settled = _solve(wholes, track)
     planned = wholes.planned(settled.solution.chosen, out)
-    metric = wanted.metric if isinstance(wanted.metric, str) else getattr(wanted.metric, "__name__", "metric")
-    fields = settled.solution, settled.used, settled.n_priced, settled.n_plans
-    result = Searched(place.name, limits.limits(), metric, *fields, planned, {})
+    metric = wanted.metric if isinstance(wanted.metric, str) else metrics.name_of(wanted.metric)
+    result = Searched(
+        target=place.name,
+        budget=limits.limits(),
+        metric=metric,
+        solution=settled.solution,
+        used=settled.used,
+        n_priced=settled.n_priced,
+        n_plans=settled.n_plans,
+        models=planned,
+        files={},
+    )
     return result if out is None else _written(result, out)
 
 
@@ -132,7 +141,7 @@ def _read(named: tuple[str, Any], data: Path | tuple[Sample, Sample], settings: 
         check(network, sample, model=name, data=data if isinstance(data, Path) else "data")
         _check_metric(sample, settings)
     workshop = Workshop.of(network, train.first(STATISTICS_JETS), criterion=settings.criterion)
-    return Model(name, given, workshop, train.first(settings.n_jets), test)
+    return Model(name=name, given=given, workshop=workshop, sample=train.first(settings.n_jets), test=test)
 
 
 def _check_metric(sample: Sample, settings: Settings) -> None:

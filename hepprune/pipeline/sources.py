@@ -24,7 +24,7 @@ _RECIPES = {".yaml", ".yml"}
 _TRAIN, _VALIDATION = 0.6, 0.75  # of an .npz, whose jets are split in the order they come
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Source:
     """A network for each seed, jets to train, validate and test it on, and the hardware it is meant for.
 
@@ -64,8 +64,17 @@ def find(source: str, data: Path | None, build: Path, track: Track = silent) -> 
     target = targets.load("generic_vu13p")
     whole = jets(data)[0]
     check(network, whole, model=source, data=data)
-    parts = _split(whole, data)
-    return Source(name, lambda _: network, *parts, target, "distributed_arithmetic", model=source)
+    train, validation, test = _split(whole, data)
+    return Source(
+        name=name,
+        baseline=lambda _: network,
+        train=train,
+        validation=validation,
+        test=test,
+        target=target,
+        strategy="distributed_arithmetic",
+        model=source,
+    )
 
 
 def jets(path: Path) -> tuple[Sample, Sample, Sample]:
@@ -77,7 +86,9 @@ def jets(path: Path) -> tuple[Sample, Sample, Sample]:
     """
     if path.suffix != ".npz":
         recipe = recipes.load(path)
-        found = taggers.read_jets(Context(recipe, targets.load(recipe.target), path.parent / "build"))
+        found = taggers.read_jets(
+            Context(recipe=recipe, target=targets.load(recipe.target), build=path.parent / "build")
+        )
         return found.train, found.validation, found.test
     sample = Sample.from_arrays(*npz.read(path))
     return sample, sample, sample
@@ -139,14 +150,25 @@ def _split(whole: Sample, path: Path) -> tuple[Sample, Sample, Sample]:
 def _of_recipe(recipe: Recipe, build: Path, track: Track) -> Source:
     """Return the recipe's tagger, trained anew for each seed on the jets that the recipe's own seed splits."""
     target = targets.load(recipe.target)
-    jets, model = taggers.read_jets(Context(recipe, target, build, track)), taggers.model_of(recipe)
+    jets, model = (
+        taggers.read_jets(Context(recipe=recipe, target=target, build=build, track=track)),
+        taggers.model_of(recipe),
+    )
 
     def baseline(seed: int) -> Network:
-        seeded = Context(recipe.model_copy(update={"seed": seed}), target, build, track)
+        seeded = Context(recipe=recipe.model_copy(update={"seed": seed}), target=target, build=build, track=track)
         return taggers.baseline(seeded, jets, model)
 
-    wanted = recipe.model.training
-    fine_tuning = wanted.batch_size, wanted.learning_rate
-    parts = jets.train, jets.validation, jets.test
-    own = recipe.model.file, recipe.prune
-    return Source(recipe.name, baseline, *parts, target, recipe.strategy, *fine_tuning, *own)
+    return Source(
+        name=recipe.name,
+        baseline=baseline,
+        train=jets.train,
+        validation=jets.validation,
+        test=jets.test,
+        target=target,
+        strategy=recipe.strategy,
+        batch_size=recipe.model.training.batch_size,
+        learning_rate=recipe.model.training.learning_rate,
+        model=recipe.model.file,
+        prune=recipe.prune,
+    )

@@ -29,7 +29,7 @@ _TYPE_JETS = 20_000  # enough to see the tails that integer bits are chosen from
 _STATISTICS_JETS = 16_384
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Samples:
     """Scaled jets, split by event; `key` names them by content, `scalers` turn raw features into each input's."""
 

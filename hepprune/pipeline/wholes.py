@@ -28,7 +28,7 @@ _LIGHT = 2**16  # weights up to which a network takes no time to speak of
 _KEPT = 2**14  # weights of models whose networks are kept in memory, plan by plan
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """How to search: the solver, the strategy of the hardware, the metric that must not suffer, and what may change.
 
@@ -51,7 +51,7 @@ class Settings:
         return metrics.find(self.metric) if isinstance(self.metric, str) else self.metric
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Model:
     """A model on its way through the search: as given, its workshop, jets that choose, and jets to test on."""
 
@@ -62,7 +62,7 @@ class Model:
     test: Sample
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Planned:
     """One model after the search: what is chosen for its layers, its price, and the metric on jets to test on.
 
@@ -80,7 +80,7 @@ class Planned:
     change_error: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Wholes:
     """All models of a search with what their plans are judged by."""
 
@@ -171,5 +171,14 @@ class Wholes:
         if out is not None:
             file = out / f"{model.name}{frontends.suffix(model.given)}"
             frontends.write(network, file, like=model.given)
-        scores = before.value, before.error, after.value, change.value, change.error
-        return Planned(model.name, None if file is None else str(file), options, self.price(network), *scores)
+        return Planned(
+            model=model.name,
+            file=None if file is None else str(file),
+            options=options,
+            estimate=self.price(network),
+            before=before.value,
+            before_error=before.error,
+            after=after.value,
+            change=change.value,
+            change_error=change.error,
+        )

@@ -14,7 +14,7 @@ from hepprune.pruning.taps import Taps
 from hepprune.sample import Sample
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Activity:
     """For one layer, over jets and places: range, mean size and fraction of zeros of what neurons hand on.
 
@@ -59,11 +59,11 @@ def _of_layer(seen: Taps, layer: Weighted, share: float) -> Activity:
         raise DataError(f"what layer '{layer.name}' hands on is not finite; the network or its features hold NaN")
     zeros = (handed == 0).to(handed.dtype).mean(dim=0)
     return Activity(
-        handed.amin(dim=0),
-        handed.amax(dim=0),
-        handed.abs().mean(dim=0) * share,
-        zeros * share,
-        _squares(arriving, layer.weight) * share,
+        low=handed.amin(dim=0),
+        high=handed.amax(dim=0),
+        mean_size=handed.abs().mean(dim=0) * share,
+        zeros=zeros * share,
+        arriving=_squares(arriving, layer.weight) * share,
     )
 
 
@@ -72,7 +72,7 @@ def _of_cell(seen: Taps, cell: Recurrent, share: float) -> list[Activity]:
     if not all(bool(torch.isfinite(values).all()) for values in arriving.values()):
         raise DataError(f"what reaches layer '{cell.name}' is not finite; the network or its features hold NaN")
     squares = [_squares(arriving[kind], kernel) for kind, kernel in zip(KERNELS, kernels, strict=True)]
-    return [Activity(none, none, none, none, square * share) for square in squares]
+    return [Activity(low=none, high=none, mean_size=none, zeros=none, arriving=square * share) for square in squares]
 
 
 def _squares(arriving: Tensor, weight: Tensor) -> Tensor:
@@ -83,9 +83,9 @@ def _squares(arriving: Tensor, weight: Tensor) -> Tensor:
 
 def _joined(parts: list[Activity]) -> Activity:
     return Activity(
-        torch.stack([part.low for part in parts]).amin(dim=0),
-        torch.stack([part.high for part in parts]).amax(dim=0),
-        torch.stack([part.mean_size for part in parts]).sum(dim=0),
-        torch.stack([part.zeros for part in parts]).sum(dim=0),
-        torch.stack([part.arriving for part in parts]).sum(dim=0).sqrt(),
+        low=torch.stack([part.low for part in parts]).amin(dim=0),
+        high=torch.stack([part.high for part in parts]).amax(dim=0),
+        mean_size=torch.stack([part.mean_size for part in parts]).sum(dim=0),
+        zeros=torch.stack([part.zeros for part in parts]).sum(dim=0),
+        arriving=torch.stack([part.arriving for part in parts]).sum(dim=0).sqrt(),
     )

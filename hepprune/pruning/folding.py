@@ -1,13 +1,14 @@
 """Folding: batch norms become part of a layer beside them, and come back as ones that change nothing."""
 
 import torch
+from torch import Tensor
 
-from hepprune.network import BatchNorm, Dense, Layer, Network, Weighted
+from hepprune.network import BatchNorm, Conv, Layer, Network, Weighted
 
 
 @torch.no_grad()
 def fold_batch_norm(network: Network) -> Network:
-    """Return a float-equal network in which batch norms are part of the layer before them or the dense ones after them.
+    """Return a float-equal network in which batch norms are part of the layer before them or those after them.
 
     Jacob et al., arXiv:1712.05877. One that neither can take in stays, a multiplier and an adder for each value.
     """
@@ -45,17 +46,28 @@ def _into_the_layer_before(network: Network, norm: BatchNorm) -> dict[str, Layer
 
 
 def _into_those_after(network: Network, norm: BatchNorm) -> dict[str, Layer]:
-    readers = network.readers(norm)
-    after = [layer for layer in readers if isinstance(layer, Dense) and not _runs_elsewhere(network, layer)]
+    after = network.readers(norm)
     hidden = norm.result is None and norm.name not in network.outputs
-    if not hidden or len(after) != len(readers):
+    if not hidden or not all(_sees_all_places(layer) and not _runs_elsewhere(network, layer) for layer in after):
         return {}
-    return {
-        layer.name: layer.rebuilt(
-            weight=layer.weight * norm.scale, bias=layer.bias + (layer.weight * norm.shift).sum(dim=1)
-        )
-        for layer in after
-    }
+    scale, shift = (each.expand(network.shapes[norm.name][-1]) for each in (norm.scale, norm.shift))
+    return {layer.name: _behind_norm(layer, scale, shift) for layer in after}
+
+
+def _sees_all_places(layer: Layer) -> bool:
+    """Return whether a kernel reads no padding, to which a norm before it would add no shift."""
+    return bool(layer.kernels) and not (isinstance(layer, Conv) and any(map(any, layer.padding)))
+
+
+def _behind_norm(layer: Layer, scale: Tensor, shift: Tensor) -> Layer:
+    """Return a layer whose kernel scales and shifts the channels that it reads, (n_channels,) each."""
+    kernel = layer.kernels[0]
+    by_group = kernel.weight.reshape(kernel.groups, -1, *kernel.weight.shape[1:])
+    scales, shifts = (
+        each.reshape(kernel.groups, *(1,) * (by_group.ndim - 2), kernel.n_columns) for each in (scale, shift)
+    )
+    bias = layer.get_parameter("bias") + (by_group * shifts).flatten(2).sum(dim=2).flatten()
+    return layer.rebuilt(weight=(by_group * scales).reshape(kernel.weight.shape), bias=bias)
 
 
 def _runs_elsewhere(network: Network, layer: Layer) -> bool:

@@ -6,7 +6,7 @@ readers and places of (x - mean) (W^T dL/dtotal), at the unit's inputs: for head
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import MappingProxyType
 
 import torch
@@ -22,7 +22,7 @@ from hepprune.sample import Sample
 Means = Mapping[str, Tensor]  # of each input of a layer, by its name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Gates:
     """For the units of one group, (n_units,) each: means over jets of dL/dm, |dL/dm|, (dL/dm)^2 and |x|.
 
@@ -49,7 +49,8 @@ def gather(network: Network, groups: Sequence[Group], sample: Sample, *, batch_s
         heard = _heard(network, jets.loss(raw, reduction="sum"), arriving, means)
         for index, group in enumerate(groups):
             sums[index] = [total + term for total, term in zip(sums[index], _terms(group, heard), strict=True)]
-    found = [Gates(*(total / len(sample) for total in totals)) for totals in sums]
+    names = [each.name for each in fields(Gates)]
+    found = [Gates(**{name: total / len(sample) for name, total in zip(names, totals, strict=True)}) for totals in sums]
     if not all(bool(torch.isfinite(gates.squared).all()) for gates in found):
         raise DataError("gradients are not finite; the network or its features hold NaN or infinite values")
     return found

@@ -58,7 +58,7 @@ def _behind(seen: Taps, use: str, loss: Tensor) -> tuple[Tensor, Tensor]:
     return slope.detach().reshape(shape), second.reshape(*shape, *shape[1:])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Motion:
     """How the steps of all jets depend on what is added to the rows of one kernel; all are (n_jets, n_steps, ...).
 
@@ -106,8 +106,16 @@ class _Steps:
             reads = self._by_step(torch.stack(self.reads, dim=1).detach())
             by_state = [torch.cat(_jacobian(read, self.leaves[:-2]), dim=-1) for read in self.reads]
             moved = self._by_step(torch.stack(by_state, dim=1)).unbind(dim=1)
-        first = (self.state, self.rows[index], self._by_step(slope.detach()))
-        return _Motion(reads, moved, *first, self.bend, self.mixed[index], self._by_step(torch.stack(own).sum(dim=0)))
+        return _Motion(
+            reads=reads,
+            reads_by_state=moved,
+            state=self.state,
+            rows=self.rows[index],
+            slope=self._by_step(slope.detach()),
+            bend=self.bend,
+            mixed=self.mixed[index],
+            own=self._by_step(torch.stack(own).sum(dim=0)),
+        )
 
     def _before(self, totals: Tensor) -> list[Tensor]:
         """Return the state before every step, and an LSTM's memory, (n_jets, n_steps, n_out)."""

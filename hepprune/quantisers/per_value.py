@@ -12,7 +12,7 @@ from hepprune.quantisers.arrays import MAX_BITS, like
 _MAX_VALUES = 2**24  # with a bit width of their own
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class FixedPoints:
     """A fixed-point type per channel or per value, as HGQ trains them (arXiv:2405.00645); no bits at all give zero.
 

@@ -36,7 +36,13 @@ class Bits(Section):
 
     def precision(self) -> Precision:
         """Return the bits as the network takes them."""
-        return Precision(FixedPoint.parse(self.inputs), self.weights, self.activations, self.overflow, self.layers)
+        return Precision(
+            inputs=FixedPoint.parse(self.inputs),
+            weight_bits=self.weights,
+            activation_bits=self.activations,
+            overflow=self.overflow,
+            layer_bits=self.layers,
+        )
 
 
 class Training(Section):
@@ -49,7 +55,7 @@ class Training(Section):
 
     def fit(self, epochs: int, *, quantised: bool = True) -> Fit:
         """Return one training's settings."""
-        return Fit(epochs, self.batch_size, self.learning_rate, quantised=quantised)
+        return Fit(epochs=epochs, batch_size=self.batch_size, learning_rate=self.learning_rate, quantised=quantised)
 
 
 class Model(Section):
@@ -111,12 +117,12 @@ class Search(Section):
     def settings(self, batch_size: int, *, digits: bool, stages: int | None = None) -> Settings:
         """Return the settings as the search takes them; `digits` says whether single ones are chosen."""
         return Settings(
-            stages or self.stages,
-            self.step,
+            stages=stages or self.stages,
+            step=self.step,
             digits=digits,
-            fine_tune=Fit(self.fine_tune_epochs, batch_size, self.learning_rate),
-            settle=Fit(self.settle_epochs, batch_size, self.settle_learning_rate),
-            trim=Fit(self.trim_epochs, batch_size, self.trim_learning_rate),
+            fine_tune=Fit(epochs=self.fine_tune_epochs, batch_size=batch_size, learning_rate=self.learning_rate),
+            settle=Fit(epochs=self.settle_epochs, batch_size=batch_size, learning_rate=self.settle_learning_rate),
+            trim=Fit(epochs=self.trim_epochs, batch_size=batch_size, learning_rate=self.trim_learning_rate),
         )
 
 
@@ -145,11 +151,13 @@ class Prune(Section):
             "method": importance.CRITERIA,
             "scope": selection.SCOPES,
             "normalisation": selection.NORMALISATIONS,
-            "monitor": ("loss", *METRICS),  # of one of several outputs, after a dot
         }
         for kind, known in tables.items():
-            if getattr(self, kind).rpartition(".")[2] not in known:
+            if getattr(self, kind) not in known:
                 raise ValueError(unknown(kind, getattr(self, kind), known))
+        known = ("loss", *METRICS)
+        if self.monitor.rpartition(".")[2] not in known:  # after the name of its output, where there are several
+            raise ValueError(unknown("monitor", self.monitor, known))
         try:
             granularities.parse(self.granularity)
             schedules.sparsities(self.schedule, self.sparsity, rounds=self.rounds)
@@ -166,7 +174,7 @@ class Prune(Section):
         """Return the options as studies.iterative takes them."""
         own = {"patience": self.patience, "monitor": self.monitor}
         tuned = {"fine_tune_epochs", "learning_rate", *own}
-        fine_tune = Fit(self.fine_tune_epochs, batch_size, self.learning_rate, **own)  # type: ignore[arg-type]
+        fine_tune = Fit(epochs=self.fine_tune_epochs, batch_size=batch_size, learning_rate=self.learning_rate, **own)  # type: ignore[arg-type]
         return {**self.model_dump(exclude=tuned), "fine_tune": fine_tune}
 
 

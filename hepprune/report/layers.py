@@ -11,7 +11,7 @@ from rich.text import Text
 from hepprune.network import Shape
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LayerDescription:
     """One layer: `nonzero_float` counts weights before their quantiser, `nonzero` those that act after it.
 

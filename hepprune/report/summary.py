@@ -23,7 +23,7 @@ FIGURES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Cost:
     """Figures of a design: at which stage and by which tool, cells, latency, interval; an unknown is left out.
 
@@ -65,7 +65,7 @@ def _uncertainty(figures: Estimate) -> dict[str, float]:
     return found if cycles is None else found | {"latency_ns": round(cycles * figures.clock_ns, 1)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Tagger:
     """One network: physics on the test jets with statistical errors, size, predicted and measured cost."""
 
@@ -100,7 +100,7 @@ class Comparison:
         return cls(differences, primary(differences).significant)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Checks:
     """The equalities proved: vectors compared and mismatches; absent is what the run's route has not."""
 
@@ -124,7 +124,7 @@ class Feedback:
     met: bool | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StagePoint:
     """One stage of the search, for the Pareto plot."""
 
@@ -135,7 +135,7 @@ class StagePoint:
     change: float  # of the primary metric since the baseline, on the same validation jets
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Summary:
     """What a run found."""
 

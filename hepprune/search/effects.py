@@ -205,7 +205,7 @@ def scored(metric: Metric, values: Tensor, sample: Sample) -> Score:
     """
     weights = () if sample.weights is None else (sample.weights,)
     found = metric(values.double().numpy(), sample.truth, *weights)
-    name = getattr(metric, "__name__", "metric")
+    name = metrics.name_of(metric)
     if not isinstance(found, Score):
         raise DataError(f"the metric '{name}' returns {type(found).__name__}, not a metrics.Score with its influences")
     if not np.isfinite(found.value):

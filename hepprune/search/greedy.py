@@ -86,15 +86,15 @@ def _run_stage(
     _check_alive(network, problem.budget)
     after, estimate = training.scores(network, problem.validation), problem.price(network)
     return network, Stage(
-        index,
-        steps,
-        estimate,
-        problem.budget.usage(estimate),
-        tuple(network.sizes.values()),
-        masks.nonzero_weights(network),
-        metrics.stated(after),
-        metrics.differences(after, before),
-        time.perf_counter() - started,
+        index=index,
+        steps=steps,
+        estimate=estimate,
+        usage=problem.budget.usage(estimate),
+        layer_sizes=tuple(network.sizes.values()),
+        nonzero_weights=masks.nonzero_weights(network),
+        scores=metrics.stated(after),
+        changes=metrics.differences(after, before),
+        seconds=time.perf_counter() - started,
     )
 
 
@@ -137,7 +137,11 @@ def cut_until(network: Network, problem: Problem, goals: Mapping[str, float]) ->
     estimate = problem.price(network)
     while any(used > goals[name] for name, used in problem.budget.usage(estimate).items()):
         move, freed, network, estimate = _best(network, estimate, problem, goals, gathered)
-        steps.append(Step(move.layers, move.kind, move.n_units, move.predicted_loss, freed))
+        steps.append(
+            Step(
+                layers=move.layers, kind=move.kind, n_units=move.n_units, predicted_loss=move.predicted_loss, gain=freed
+            )
+        )
     return network, tuple(steps)
 
 

@@ -54,9 +54,17 @@ def reach(
         BudgetMissedError: no cut is left, or the limit is out of reach.
     """
     before = meter.whole(network)
-    settings = Settings(stages, step, digits=False, fine_tune=fine_tune, settle=fine_tune, trim=fine_tune)
+    settings = Settings(stages=stages, step=step, digits=False, fine_tune=fine_tune, settle=fine_tune, trim=fine_tune)
     budget = Budget(latency_ns=limit_ns * _share(meter, network, before))
-    problem = Problem(train, validation, budget, _price(meter), neurons, settings, seed)
+    problem = Problem(
+        train=train,
+        validation=validation,
+        budget=budget,
+        price=_price(meter),
+        propose=neurons,
+        settings=settings,
+        seed=seed,
+    )
     found, after = network, before
     done: tuple[Stage, ...] = ()
     for _ in range(_TURNS):

@@ -124,7 +124,7 @@ def _run_chunk(plan: "_Plan", x: Tensor, use: Callable[[Replayed], T], jets: sli
     return use(Replayed(jets, values[plan.logits], stacked))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Plan:
     """A network prepared to run: a kernel per layer, a stacked one per group, and the layers that follow each group.
 
@@ -162,7 +162,16 @@ class _Plan:
             for index, group in enumerate(groups)
             if group.name in shared
         }
-        return cls(groups, order, sources, single, stacked, following, network.raw_output, whole)
+        return cls(
+            groups=groups,
+            order=order,
+            sources=sources,
+            single=single,
+            stacked=stacked,
+            following=following,
+            logits=network.raw_output,
+            whole=whole,
+        )
 
     def base(self, x: Tensor) -> dict[str, Tensor]:
         """Return the values of the network as it is."""

@@ -14,7 +14,6 @@ from hepprune.pruning import importance, masks, selection
 from hepprune.pruning.granularity import members
 from hepprune.pruning.statistics import Statistics
 from hepprune.sample import Sample
-from hepprune.scores import Difference
 from hepprune.search import neurons
 from hepprune.search.effects import Effect, measure, of_networks
 from hepprune.search.neurons import Neurons
@@ -25,7 +24,7 @@ ROW = "dsp_row"
 CUTS = ("neuron", "weight", "digit", ROW)  # what a search may choose besides is how layers are built
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Point:
     """One layer pruned to one level: changes of the loss and of the task's primary metric.
 
@@ -79,7 +78,14 @@ def analyse(
     """
     places = cuttable(network, granularities)
     layers = list(dict.fromkeys(what.name for what, _ in places))
-    probe = _Probe(network, sample, statistics, tuple(granularities), tuple(levels), criterion)
+    probe = _Probe(
+        network=network,
+        sample=sample,
+        statistics=statistics,
+        granularities=tuple(granularities),
+        levels=tuple(levels),
+        criterion=criterion,
+    )
     if executor is None:
         return probe(layers, advance)
     found: dict[str, tuple[SensitivityCurve, ...]] = {}
@@ -93,7 +99,7 @@ Place = tuple[Kernel | Neurons, str]
 _Measured = Iterator[tuple[tuple[str, str], Point]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Probe:
     """Measures some kernels of a network; a worker is sent it once."""
 
@@ -148,11 +154,14 @@ class _Probe:
 
 
 def _point(level: float, predicted: float, effect: Effect) -> Point:
-    return Point(level, predicted, *_flat(effect.loss), *_flat(effect.primary))
-
-
-def _flat(difference: Difference) -> tuple[float, float]:
-    return difference.value, difference.error
+    return Point(
+        level=level,
+        predicted_loss=predicted,
+        loss_change=effect.loss.value,
+        loss_error=effect.loss.error,
+        score_change=effect.primary.value,
+        score_error=effect.primary.error,
+    )
 
 
 def cuttable(network: Network, granularities: Iterable[str]) -> list[Place]:

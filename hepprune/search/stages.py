@@ -25,7 +25,7 @@ class Phase:
     goal: Mapping[str, float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """How a search goes: its stages, the fraction of a layer's units per move, and the training in between.
 
@@ -59,7 +59,7 @@ class Settings:
         return sum(phase.fit.epochs for phase in self.phases({}))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Step:
     """One move taken: where, what, how many units, the loss predicted, the share of the broken limits it freed."""
 
@@ -70,7 +70,7 @@ class Step:
     gain: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Stage:
     """What one stage did, what is left, and the scores' changes since the last, paired on validation jets."""
 
@@ -98,7 +98,7 @@ class Outcome:
     stages: tuple[Stage, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Problem:
     """What a search is given: jets to train and validate on, a budget, a price, and where moves come from.
 

@@ -63,7 +63,7 @@ class Method:
         return method
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Entry:
     """One network: its method and seed, the sparsity asked for and reached, its figures on the test jets with errors.
 
@@ -78,7 +78,7 @@ class Entry:
     lut: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Point:
     """The mean over seeds of one method at one sparsity; errors are those of the mean, None where there is one seed.
 
@@ -98,7 +98,7 @@ class Point:
         return self.gap.error is not None and abs(self.gap.value) > 2 * self.gap.error
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Contest:
     """What methods are compared on: jets, sparsities, the fine-tuning after each cut, and the price in LUTs.
 
@@ -201,7 +201,14 @@ class _Lane:
         """Return the figures of a network on the test jets."""
         scores, smaller = training.scores(network, self.contest.test), surgery.shrink(network)
         zeros = 1 - masks.nonzero_weights(smaller) / sum(kernel.weight.numel() for kernel in self.start.kernels)
-        return Entry(method, self.seed, sparsity, zeros, metrics.stated(scores), self.contest.luts(smaller))
+        return Entry(
+            method=method,
+            seed=self.seed,
+            sparsity=sparsity,
+            zeros=zeros,
+            scores=metrics.stated(scores),
+            lut=self.contest.luts(smaller),
+        )
 
 
 def points(entries: Sequence[Entry]) -> list[Point]:
@@ -222,4 +229,6 @@ def _mean(entries: list[Entry], reference: dict[tuple[int, float], float]) -> Po
     luts = [e.lut for e in entries if e.lut is not None]
     lut = float(np.mean(luts)) if len(luts) == len(entries) else None
     scores, zeros = means([e.scores for e in entries]), float(np.mean([e.zeros for e in entries]))
-    return Point(entries[0].method, entries[0].sparsity, zeros, scores, lut, mean(gaps))
+    return Point(
+        method=entries[0].method, sparsity=entries[0].sparsity, zeros=zeros, scores=scores, lut=lut, gap=mean(gaps)
+    )

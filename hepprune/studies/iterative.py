@@ -16,7 +16,7 @@ from hepprune.scores import Stated
 from hepprune.training import Fit
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Round:
     """Where the network stands after one round, on the validation jets; round 0 is where it started.
 
@@ -87,4 +87,4 @@ def prune(
 def _measured(network: Network, validation: Sample, *, target: float, quantised: bool) -> Round:
     raw = [each.double() for each in network.raw(validation.x, quantised=quantised)]
     scores = metrics.stated(validation.scores(raw))
-    return Round(target, plan.sparsity(network), scores, float(validation.loss(raw)))
+    return Round(target=target, sparsity=plan.sparsity(network), scores=scores, loss=float(validation.loss(raw)))

@@ -53,7 +53,7 @@ class Point:
     lost: Stated
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Game:
     """What tickets are drawn for: the jets, how each training goes, how far and in how many rounds weights are cut.
 
@@ -185,7 +185,12 @@ def _early(network: Network, game: Game, seed: int, keep: Store) -> Network:
     """Return the network at the epoch that tickets are rewound to."""
     if not game.rewind_epochs:
         return network
-    short = Fit(game.rewind_epochs, game.fit.batch_size, game.fit.learning_rate, quantised=game.fit.quantised)
+    short = Fit(
+        epochs=game.rewind_epochs,
+        batch_size=game.fit.batch_size,
+        learning_rate=game.fit.learning_rate,
+        quantised=game.fit.quantised,
+    )
     key = [identity(network), game.key, seed, game.rewind_epochs]
 
     def train() -> Network:

@@ -26,7 +26,7 @@ _PART = re.compile(
 _CLOCK = re.compile(r"Setting up clock '\w+' with a period of (\d{1,6}(?:\.\d{1,6})?)ns")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Failure:
     """A run without figures: its kind (a key of FAILURES), the log's own words, and what helps."""
 
@@ -189,9 +189,9 @@ def _excused(events: list[tuple[int, str, str]]) -> int:
 def _failure(kind: str, message: str, *, log: str, line: int | None = None, exit_code: int | None = None) -> Failure:
     banner, part, clock = _BANNER.search(log[:_HEAD]), _PART.search(log), _CLOCK.search(log)
     return Failure(
-        kind,
-        message[:_MAX_MESSAGE],
-        FAILURES[kind].cure,
+        kind=kind,
+        message=message[:_MAX_MESSAGE],
+        cure=FAILURES[kind].cure,
         tool=banner and _tool(banner[0]),
         version=banner and banner[2],
         part=part and next(filter(None, part.groups())),

@@ -33,7 +33,7 @@ def unstopped() -> bool:
     return False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """A design to measure: Verilog and its top, an HLS project if there is one, part, clock, and the RTL's cycles.
 
@@ -145,7 +145,7 @@ def _failed(sentence: str, job: Job, start: int, *, kind: str | None = None, cod
     failure = classify(_tail(job.log, start), exit_code=code)
     if kind is not None or failure is None:
         kind = kind or "unknown"
-        failure = Failure(kind, sentence, FAILURES[kind].cure, exit_code=code)
+        failure = Failure(kind=kind, message=sentence, cure=FAILURES[kind].cure, exit_code=code)
     if code == -signal.SIGKILL:
         failure = replace(failure, kind="out_of_memory", cure=FAILURES["out_of_memory"].cure)
     failure = replace(failure, part=failure.part or job.part, clock_ns=failure.clock_ns or job.clock_ns)

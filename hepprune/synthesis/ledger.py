@@ -39,7 +39,7 @@ _VALUES: dict[str, TypeAdapter[Estimate | Measurement | Failure]] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Design:
     """A recorded design, and how many values of each kind the ledger has of it; times are UTC."""
 
@@ -212,7 +212,9 @@ class Ledger:
         counts = ", ".join(f"(SELECT count(*) FROM {table} WHERE design = key)" for table in _COLUMNS)  # noqa: S608
         query = f"SELECT key, description, recorded, {counts} FROM design ORDER BY recorded, rowid"  # noqa: S608
         with self._explained():
-            return [Design(*row) for row in self._connection.execute(query)]
+            rows = self._connection.execute(query).fetchall()
+        names = ("key", "description", "recorded", *(f"{table}s" for table in _COLUMNS))
+        return [Design(**dict(zip(names, row, strict=True))) for row in rows]
 
     def records(self, key: str | None = None) -> Iterator[Record]:
         """Yield every value (of one design), kind by kind, oldest first."""

@@ -15,7 +15,7 @@ Run = Callable[[Job], Measurement]
 _PREFERRED = ("vitis_vivado", "vitis", "vivado", "yosys")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Tool:
     """A way to measure: the stage its figures belong to, what it needs, whether it reads the HLS project.
 
@@ -53,7 +53,9 @@ def synthesis_tool(
     """Register a function as the way to measure with a tool."""
 
     def register(run: Run) -> Run:
-        SYNTHESIS_TOOLS[name] = Tool(name, stage, run, version, needs_hls, needs, package)
+        SYNTHESIS_TOOLS[name] = Tool(
+            name=name, stage=stage, run=run, version=version, needs_hls=needs_hls, needs=needs, package=package
+        )
         return run
 
     return register

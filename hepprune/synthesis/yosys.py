@@ -43,8 +43,8 @@ _DSPS = dict.fromkeys(("DSP48E1", "DSP48E2"), 1)
 _BRAM18S = {"RAMB18E1": 1, "RAMB18E2": 1, "RAMB36E1": 2, "RAMB36E2": 2}
 _URAMS = {"URAM288": 1}
 _UNCOUNTED = {"CARRY4", "CARRY8", "MUXF7", "MUXF8", "MUXF9", "GND", "VCC", "BUFG", "$scopeinfo"}
-_WEIGHTS = (_LUTS, _FFS, _DSPS, _BRAM18S, _URAMS)  # in the order of Resources
-_KNOWN = _UNCOUNTED.union(*_WEIGHTS)
+_WEIGHTS = {"lut": _LUTS, "ff": _FFS, "dsp": _DSPS, "bram18": _BRAM18S, "uram": _URAMS}
+_KNOWN = _UNCOUNTED.union(*_WEIGHTS.values())
 
 
 def family(part: str) -> str:
@@ -139,7 +139,14 @@ def parse(path: Path, text: str, clock_ns: float | None = None) -> Measurement:
     """
     found = loaded(path, text)
     clock = required_clock(path, clock_ns)
-    return Measurement("yosys", "yosys", _creator(found, path), UNKNOWN, clock, _resources(found, path))
+    return Measurement(
+        stage="yosys",
+        tool="yosys",
+        version=_creator(found, path),
+        part=UNKNOWN,
+        clock_ns=clock,
+        resources=_resources(found, path),
+    )
 
 
 def _statistics(path: Path) -> Mapping[str, Any]:
@@ -160,4 +167,5 @@ def _resources(found: Mapping[str, Any], path: Path) -> Resources:
         raise ReportError(f"'{path}' is no Yosys statistics: expected counts in design.num_cells_by_type")
     if strange := cells.keys() - _KNOWN:
         raise ReportError(f"'{path}' has cells that are no Xilinx primitive known here: {', '.join(sorted(strange))}")
-    return Resources(*(float(sum(cells.get(name, 0) * each for name, each in kind.items())) for kind in _WEIGHTS))
+    counts = {kind: sum(cells.get(cell, 0) * each for cell, each in own.items()) for kind, own in _WEIGHTS.items()}
+    return Resources(**{kind: float(count) for kind, count in counts.items()})

@@ -12,7 +12,14 @@ from hepprune.errors import DataError
 def sample(event: np.ndarray) -> Jets:
     n = len(event)
     x = np.stack([event % 97, np.arange(n)], axis=-1)
-    return Jets(x, np.arange(n) % 5, np.ones(n), event, ("a", "b"), ("g", "q", "W", "Z", "t"))
+    return Jets(
+        x=x,
+        y=np.arange(n) % 5,
+        weight=np.ones(n),
+        event=event,
+        feature_names=("a", "b"),
+        class_names=("g", "q", "W", "Z", "t"),
+    )
 
 
 @given(
@@ -78,9 +85,23 @@ def test_taking_jets_leaves_the_array_they_came_from_writeable() -> None:
 
 def test_arrays_of_different_lengths_are_refused() -> None:
     with pytest.raises(DataError, match=r"differ in length: .*'y': 2"):
-        Jets(np.ones((3, 1)), np.ones(2), np.ones(3), np.ones(3), ("a",), ("g",))
+        Jets(
+            x=np.ones((3, 1)),
+            y=np.ones(2),
+            weight=np.ones(3),
+            event=np.ones(3),
+            feature_names=("a",),
+            class_names=("g",),
+        )
 
 
 def test_unnamed_features_are_refused() -> None:
     with pytest.raises(DataError, match="does not hold the 1 features named"):
-        Jets(np.ones((3, 2)), np.ones(3), np.ones(3), np.ones(3), ("a",), ("g",))
+        Jets(
+            x=np.ones((3, 2)),
+            y=np.ones(3),
+            weight=np.ones(3),
+            event=np.ones(3),
+            feature_names=("a",),
+            class_names=("g",),
+        )

@@ -14,7 +14,7 @@ from hepprune.errors import DataError
 def sample(x: np.ndarray, names: tuple[str, ...] | None = None) -> Jets:
     n = len(x)
     names = names or tuple(f"f{index}" for index in range(x.shape[-1]))
-    return Jets(x, np.zeros(n), np.ones(n), np.arange(n), names, ("g",))
+    return Jets(x=x, y=np.zeros(n), weight=np.ones(n), event=np.arange(n), feature_names=names, class_names=("g",))
 
 
 def draw(seed: int, *, spread: float = 3.0) -> Jets:

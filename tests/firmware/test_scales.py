@@ -91,7 +91,14 @@ def from_c(library: ctypes.CDLL, index: int, x: NDArray[np.generic]) -> tuple[ND
 
 
 def jets_of(x: NDArray[np.generic], names: tuple[str, ...]) -> Jets:
-    return Jets(x, np.zeros(len(x)), np.ones(len(x)), np.arange(len(x)), names, ("g",))
+    return Jets(
+        x=x,
+        y=np.zeros(len(x)),
+        weight=np.ones(len(x)),
+        event=np.arange(len(x)),
+        feature_names=names,
+        class_names=("g",),
+    )
 
 
 def from_python(own: Scaler, kind: FixedPoint, x: NDArray[np.generic]) -> NDArray[np.int64]:

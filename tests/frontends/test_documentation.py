@@ -14,7 +14,7 @@ COLUMNS = {1: "keras", 2: "keras", 3: "keras", 4: "pytorch", 5: "onnx"}
 
 
 def rows() -> list[list[str]]:
-    text = DOCS.read_text(encoding="utf-8").partition("## Layer by layer")[2].partition("## Published")[0]
+    text = DOCS.read_text(encoding="utf-8").partition("## Layer by layer")[2].partition("\n## ")[0]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"][2:]
 
 

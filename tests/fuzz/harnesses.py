@@ -95,8 +95,20 @@ def _ledger_seeds() -> list[bytes]:
         path = Path(folder) / "ledger.sqlite"
         with Ledger(path) as book:
             book.record_design("key", "one")
-            book.record_measurement("key", Measurement("yosys", "yosys", "1", "part", 5.0, Resources(1, 2, 3, 4), 5, 1))
-            book.record_failure("key", Failure("unknown", "it failed", "read the log"))
+            book.record_measurement(
+                "key",
+                Measurement(
+                    stage="yosys",
+                    tool="yosys",
+                    version="1",
+                    part="part",
+                    clock_ns=5.0,
+                    resources=Resources(lut=1, ff=2, dsp=3, bram18=4),
+                    latency_cycles=5,
+                    interval_cycles=1,
+                ),
+            )
+            book.record_failure("key", Failure(kind="unknown", message="it failed", cure="read the log"))
         with sqlite3.connect(path) as connection:
             connection.execute("PRAGMA journal_mode = DELETE")
         connection.close()

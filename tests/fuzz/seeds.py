@@ -108,8 +108,24 @@ def calibrations() -> list[bytes]:
     from hepprune.hardware import calibration
     from hepprune.hardware.resources import Estimate, Measurement, Resources
 
-    estimate = Estimate("yosys", "latency", Resources(lut=10), 3, 1, 5.0)
-    measured = Measurement("yosys", "yosys", "1", "part", 5.0, Resources(9, 8, 0, 0), 3, 1)
+    estimate = Estimate(
+        stage="yosys",
+        strategy="latency",
+        resources=Resources(lut=10),
+        latency_cycles=3,
+        interval_cycles=1,
+        clock_ns=5.0,
+    )
+    measured = Measurement(
+        stage="yosys",
+        tool="yosys",
+        version="1",
+        part="part",
+        clock_ns=5.0,
+        resources=Resources(lut=9, ff=8, dsp=0, bram18=0),
+        latency_cycles=3,
+        interval_cycles=1,
+    )
     with TemporaryDirectory() as folder:
         return [calibration.fit([(estimate, measured)]).save(Path(folder) / "c.json").read_bytes()]
 
@@ -127,9 +143,23 @@ def solution() -> bytes:
     from hepprune.search.plans.choices import Option
     from hepprune.search.plans.pareto import Pick, Plan, Solution, Step
 
-    plan = Plan((Pick("tagger", "fc1", Option("column", 0.5, 1, 6)),), 0.01, 0.002, {"lut": 0.9})
-    step = Step("tagger", "fc1", Option(), plan.picks[0].option, 0.01, 0.002, {"lut": 0.1}, "frees most")
-    return Solution("greedy", (plan,), plan, optimal=False, steps=(step,)).to_json().encode()
+    plan = Plan(
+        (Pick("tagger", "fc1", Option(granularity="column", sparsity=0.5, reuse_factor=1, weight_bits=6)),),
+        0.01,
+        0.002,
+        {"lut": 0.9},
+    )
+    step = Step(
+        model="tagger",
+        layer="fc1",
+        before=Option(),
+        after=plan.picks[0].option,
+        loss=0.01,
+        error=0.002,
+        freed={"lut": 0.1},
+        reason="frees most",
+    )
+    return Solution(solver="greedy", front=(plan,), chosen=plan, optimal=False, steps=(step,)).to_json().encode()
 
 
 def scalers() -> list[bytes]:

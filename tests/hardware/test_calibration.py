@@ -14,15 +14,32 @@ RATIOS = st.floats(0.5, 2.0)
 
 
 def predicted(lut: float = 2000.0, ff: float = 500.0) -> Estimate:
-    cells = Resources(lut, ff, 0.0, 0.0)
-    layers = (LayerEstimate("dense_1", cells, 7.0),)
-    return Estimate("yosys", "distributed_arithmetic", cells, 4, 1, 5.0, layers)
+    cells = Resources(lut=lut, ff=ff, dsp=0.0, bram18=0.0)
+    layers = (LayerEstimate(layer="dense_1", resources=cells, depth=7.0),)
+    return Estimate(
+        stage="yosys",
+        strategy="distributed_arithmetic",
+        resources=cells,
+        latency_cycles=4,
+        interval_cycles=1,
+        clock_ns=5.0,
+        layers=layers,
+    )
 
 
 def measured(estimate: Estimate, *, lut: float = 1.0, ff: float = 1.0, cycles: int = 0) -> Measurement:
     cells = estimate.resources.scaled({"lut": lut, "ff": ff})
     latency = estimate.latency_cycles + cycles
-    return Measurement("yosys", "yosys", "0.50", "xcvu13p", 5.0, cells, latency, 1)
+    return Measurement(
+        stage="yosys",
+        tool="yosys",
+        version="0.50",
+        part="xcvu13p",
+        clock_ns=5.0,
+        resources=cells,
+        latency_cycles=latency,
+        interval_cycles=1,
+    )
 
 
 @given(RATIOS, RATIOS, st.integers(-2, 3))
@@ -118,15 +135,36 @@ def test_an_estimate_that_doubts_itself_is_corrected_less_by_one_design() -> Non
 def layered(dense: float, softmax: float) -> tuple[Estimate, Measurement]:
     """A dense layer and a softmax of 1,000 LUT each, and what each was measured to be, as a ratio."""
     cells = Resources(lut=1000.0)
-    layers = (LayerEstimate("fc", cells, 3.0), LayerEstimate("softmax", cells, 3.0, kind="softmax"))
-    estimate = Estimate("csynth", "latency", Resources(lut=2000.0), 4, 1, 5.0, layers)
+    layers = (
+        LayerEstimate(layer="fc", resources=cells, depth=3.0),
+        LayerEstimate(layer="softmax", resources=cells, depth=3.0, kind="softmax"),
+    )
+    estimate = Estimate(
+        stage="csynth",
+        strategy="latency",
+        resources=Resources(lut=2000.0),
+        latency_cycles=4,
+        interval_cycles=1,
+        clock_ns=5.0,
+        layers=layers,
+    )
     modules = tuple(
-        LayerMeasurement(name, f"{name}_{copy}", Resources(lut=500.0 * ratio))
+        LayerMeasurement(layer=name, module=f"{name}_{copy}", resources=Resources(lut=500.0 * ratio))
         for name, ratio in (("fc", dense), ("softmax", softmax))
         for copy in range(2)
     )
     total = Resources(lut=1000.0 * (dense + softmax))
-    return estimate, Measurement("csynth", "vitis", "2024.1", "xcvu13p", 5.0, total, 4, 1, layers=modules)
+    return estimate, Measurement(
+        stage="csynth",
+        tool="vitis",
+        version="2024.1",
+        part="xcvu13p",
+        clock_ns=5.0,
+        resources=total,
+        latency_cycles=4,
+        interval_cycles=1,
+        layers=modules,
+    )
 
 
 def test_each_kind_of_layer_has_its_factor_and_the_total_is_their_sum() -> None:

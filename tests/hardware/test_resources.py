@@ -6,16 +6,23 @@ from hypothesis import strategies as st
 from hepprune.hardware.resources import RESOURCES, Budget, Estimate, Resources
 
 COUNTS = st.none() | st.integers(0, 2**40).map(float)  # whole numbers, so that sums are exact
-CELLS = st.builds(Resources, *(COUNTS for _ in RESOURCES))
+CELLS = st.builds(Resources, **dict.fromkeys(RESOURCES, COUNTS))
 
 
 def estimate(resources: Resources, *, cycles: int = 6, interval: int = 1) -> Estimate:
-    return Estimate("yosys", "distributed_arithmetic", resources, cycles, interval, 5.0)
+    return Estimate(
+        stage="yosys",
+        strategy="distributed_arithmetic",
+        resources=resources,
+        latency_cycles=cycles,
+        interval_cycles=interval,
+        clock_ns=5.0,
+    )
 
 
 @given(CELLS, CELLS, CELLS)
 def test_sums_commute_and_associate_and_nothing_known_changes_nothing(a: Resources, b: Resources, c: Resources) -> None:
-    zero = Resources(*(0.0 for _ in RESOURCES))
+    zero = Resources(**dict.fromkeys(RESOURCES, 0.0))
     assert a + b == b + a
     assert (a + b) + c == a + (b + c)
     assert a + zero == a

@@ -8,9 +8,25 @@ from hepprune.hardware.resources import Estimate, Measurement, Resources
 
 
 def pair(lut: float, ratio: float, *, version: str = "1") -> tuple[Estimate, Measurement]:
-    estimate = Estimate("yosys", "latency", Resources(lut=lut, dsp=0.0), 4, 1, 5.0)
+    estimate = Estimate(
+        stage="yosys",
+        strategy="latency",
+        resources=Resources(lut=lut, dsp=0.0),
+        latency_cycles=4,
+        interval_cycles=1,
+        clock_ns=5.0,
+    )
     cells = Resources(lut=ratio * lut, dsp=0.0)
-    return estimate, Measurement("yosys", "yosys", version, "xcvu13p", 5.0, cells, 4, 1)
+    return estimate, Measurement(
+        stage="yosys",
+        tool="yosys",
+        version=version,
+        part="xcvu13p",
+        clock_ns=5.0,
+        resources=cells,
+        latency_cycles=4,
+        interval_cycles=1,
+    )
 
 
 PAIRS = [pair(1000, 1.30), pair(2000, 1.25), pair(500, 1.35), pair(3000, 1.28)]

@@ -132,5 +132,5 @@ def test_each_says_which_side_is_better() -> None:
 
 
 def test_metrics_of_other_arguments_have_other_names() -> None:
-    names = [getattr(metrics.find(f"rejection({each})"), "__qualname__", "") for each in (0.5, 0.3)]
+    names = [metrics.name_of(metrics.find(f"rejection({each})")) for each in (0.5, 0.3)]
     assert names == ["Rejection(efficiency=0.5, of=None)", "Rejection(efficiency=0.3, of=None)"]

@@ -19,7 +19,11 @@ def jets(network: Network, *, seed: int, n_jets: int = 100) -> NDArray[np.float3
 def typed(network: Network, *, bits: int, overflow: str = "SAT") -> Network:
     """Return a float network with types of that many bits, the inputs' four wider."""
     inputs = FixedPoint(bits + 4, 4, True, "RND", "SAT")
-    return quantise(network, jets(network, seed=1), Precision(inputs, bits, bits, overflow))
+    return quantise(
+        network,
+        jets(network, seed=1),
+        Precision(inputs=inputs, weight_bits=bits, activation_bits=bits, overflow=overflow),
+    )
 
 
 @st.composite

@@ -21,7 +21,13 @@ JETS = np.random.default_rng(0).normal(size=(500, 4)).astype(np.float32)
 @given(st.integers(2, 10), st.integers(1, 10), st.sampled_from(["SAT", "WRAP"]))
 def test_widths_are_as_asked(weight_bits: int, activation_bits: int, overflow: str) -> None:
     network = multilayer_perceptron(4, (6, 5), 3, seed=0)
-    asked = Precision(INPUTS, weight_bits, activation_bits, overflow, {"dense_2": 3, "relu_1": 9})
+    asked = Precision(
+        inputs=INPUTS,
+        weight_bits=weight_bits,
+        activation_bits=activation_bits,
+        overflow=overflow,
+        layer_bits={"dense_2": 3, "relu_1": 9},
+    )
     types = quantise(network, JETS, asked)
     assert types.input.result == INPUTS
     assert [d.weight_type.width for d in weighted(types)] == [weight_bits, 3, weight_bits]
@@ -34,14 +40,18 @@ def test_widths_are_as_asked(weight_bits: int, activation_bits: int, overflow: s
 
 def test_quantise_leaves_its_argument_float_and_keeps_the_weights() -> None:
     network = multilayer_perceptron(4, (6,), 3, seed=0)
-    types = quantise(network, JETS, Precision(INPUTS))
+    types = quantise(network, JETS, Precision(inputs=INPUTS))
     assert network["dense_1"].weight_type is None
     assert torch.equal(types["dense_1"].weight, network["dense_1"].weight)
 
 
 def test_many_bits_come_close_to_float() -> None:
     network = multilayer_perceptron(4, (6,), 3, seed=0)
-    wide = quantise(network, JETS, Precision(FixedPoint(18, 4, True, "RND", "SAT"), 14, 16, "WRAP"))
+    wide = quantise(
+        network,
+        JETS,
+        Precision(inputs=FixedPoint(18, 4, True, "RND", "SAT"), weight_bits=14, activation_bits=16, overflow="WRAP"),
+    )
     exact = network.logits(torch.tensor(JETS), quantised=False).detach().numpy()
     assert np.abs(exact_logits(wide, JETS) - exact).max() < 5e-3
 
@@ -49,12 +59,12 @@ def test_many_bits_come_close_to_float() -> None:
 def test_a_width_for_what_has_none_is_refused() -> None:
     network = Network([Input("x", (2, 2)), Reshape("flat", (-1,)), Dense("d", torch.ones(2, 4), torch.zeros(2))])
     with pytest.raises(NetworkError, match=r"layer 'flat' \(Reshape\) has no width to ask for"):
-        quantise(network, np.ones((9, 2, 2)), Precision(INPUTS, layer_bits={"flat": 3}))
+        quantise(network, np.ones((9, 2, 2)), Precision(inputs=INPUTS, layer_bits={"flat": 3}))
 
 
 def test_an_unknown_layer_is_refused() -> None:
     with pytest.raises(NetworkError, match="unknown layer 'dense_9'; choose one of: dense_"):
-        quantise(multilayer_perceptron(4, (6,), 3, seed=0), JETS, Precision(INPUTS, layer_bits={"dense_9": 3}))
+        quantise(multilayer_perceptron(4, (6,), 3, seed=0), JETS, Precision(inputs=INPUTS, layer_bits={"dense_9": 3}))
 
 
 @given(SEEDS, st.integers(2, 8), st.floats(1e-3, 50))
@@ -117,13 +127,17 @@ def test_what_wraps_holds_powers_of_two_as_well(largest: float, sign: float) -> 
 @pytest.mark.parametrize("n_jets", [1000])
 def test_a_dead_relu_and_zero_weights_still_get_types(n_jets: int) -> None:
     dense = Dense("d", torch.zeros(2, 4), torch.full((2,), -1.0))
-    types = quantise(Network([Input("x", 4), dense, ReLU("r")]), JETS[:n_jets], Precision(INPUTS))
+    types = quantise(Network([Input("x", 4), dense, ReLU("r")]), JETS[:n_jets], Precision(inputs=INPUTS))
     assert not exact_logits(types, JETS).any()
 
 
 def test_a_trained_tagger_keeps_its_accuracy_at_eight_bits(jets: tuple[Sample, Sample], tagger: Network) -> None:
     train, validation = jets
-    eight = quantise(tagger, train.features.numpy(), Precision(FixedPoint(10, 4, True, "RND", "SAT"), 8, 8))
+    eight = quantise(
+        tagger,
+        train.features.numpy(),
+        Precision(inputs=FixedPoint(10, 4, True, "RND", "SAT"), weight_bits=8, activation_bits=8),
+    )
     hits = [
         (exact_logits(n, validation.features.numpy()).argmax(1) == validation.y.numpy()).mean() for n in (tagger, eight)
     ]
@@ -134,4 +148,4 @@ def test_a_trained_tagger_keeps_its_accuracy_at_eight_bits(jets: tuple[Sample, S
 def test_features_of_another_shape_are_refused(features: Any) -> None:
     network = Network([Input("x", (4, 4)), Dense("d", torch.ones(2, 4), torch.zeros(2))])
     with pytest.raises(DataError, match=r"the network takes jets of \(4, 4\) numbers and is given an array of shape"):
-        quantise(network, features, Precision(FixedPoint(12, 4)))
+        quantise(network, features, Precision(inputs=FixedPoint(12, 4)))

@@ -15,7 +15,7 @@ from tests.network.drawn import jets, typed, typed_graphs
 from tests.pruning import graphs
 
 INPUTS = FixedPoint(12, 4, True, "RND", "SAT")
-ASKED = Precision(INPUTS, weight_bits=7, activation_bits=9)
+ASKED = Precision(inputs=INPUTS, weight_bits=7, activation_bits=9)
 
 
 def dense(name: str, n_out: int = 4, n_in: int = 4, *, scale: float = 0.5) -> Dense:

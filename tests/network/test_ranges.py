@@ -27,7 +27,9 @@ def test_every_value_lies_in_its_interval(network: Network, seed: int) -> None:
 @pytest.mark.parametrize(
     "layer",
     [
-        *(Activation("f", name) for name in ("swish", "gelu", "tanh", "thresholded_relu")),
+        *(Activation("f", name) for name in ("swish", "gelu", "tanh", "thresholded_relu", "decay", "reciprocal")),
+        Activation("f", "decay", {"rate": -0.5}),
+        Activation("f", "reciprocal", {"epsilon": 0.3}),
         Activation("f", "gelu", {"tanh": True}),
         PReLU("f", torch.tensor([0.25, -0.5, -2.0])),
     ],
@@ -36,7 +38,7 @@ def test_every_value_lies_in_its_interval(network: Network, seed: int) -> None:
 @pytest.mark.parametrize("kind", [FixedPoint(8, 4), FixedPoint(5, 0), FixedPoint(6, 4, False)])
 def test_what_is_looked_up_has_the_range_that_brute_force_finds(layer: Layer, kind: FixedPoint) -> None:
     layer = copy.deepcopy(layer)
-    layer.result = FixedPoint(20, 8, True, "RND", "SAT")
+    layer.result = FixedPoint(46, 26, True, "RND", "SAT")
     low, high = kind.integer_range
     jets = np.repeat(np.arange(low, high + 1)[:, None] * kind.step, 3, axis=1)
     network = Network([Input("x", 3, kind), layer])

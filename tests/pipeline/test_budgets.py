@@ -65,8 +65,8 @@ def test_what_is_written_wins_over_the_target() -> None:
 @pytest.mark.parametrize(
     ("target", "budget", "said"),
     [
-        (Target("stopped", "xcvu13p", 0.0), Budget(), "'stopped' has a clock period of 0 ns"),
-        (Target("odd", "xcvu13p", math.nan), Budget(), "'odd' has a clock period of nan ns"),
+        (Target(name="stopped", part="xcvu13p", clock_ns=0.0), Budget(), "'stopped' has a clock period of 0 ns"),
+        (Target(name="odd", part="xcvu13p", clock_ns=math.nan), Budget(), "'odd' has a clock period of nan ns"),
         (TARGET, Budget(resources=Resources(lut=math.nan)), "the limit lut of nan is no number"),
     ],
 )
@@ -76,7 +76,7 @@ def test_clocks_parts_and_numbers_that_cannot_be_are_refused(target: Target, bud
 
 
 def test_limits_of_a_part_that_is_not_known_are_counts() -> None:
-    unknown = Target("mine", "xc7z007sclg400-1", 5.0)
+    unknown = Target(name="mine", part="xc7z007sclg400-1", clock_ns=5.0)
     assert budgets.resolve(unknown, ["lut=9000000"]).resources.lut == 9_000_000
     with pytest.raises(RecipeError, match="unknown part 'xc7z007sclg400-1'"):
         budgets.resolve(unknown, ["lut=10%"])

@@ -59,7 +59,7 @@ def context(folder: Path, **changes: Any) -> Context:
         section[key] = value
     (folder / "recipe.yaml").write_text(yaml.safe_dump(content))
     found = recipe.load(folder / "recipe.yaml")
-    return Context(found, targets.load(found.target), folder / "build")
+    return Context(recipe=found, target=targets.load(found.target), build=folder / "build")
 
 
 def target(folder: Path, text: str) -> str:
@@ -142,6 +142,8 @@ MODELS: dict[str, tuple[Callable[[], Network], str]] = {
         lambda: Network([HERE, dense("d", 3, 2), dense("e", 3, 2)], {"d": "x", "e": "x"}, ["d", "e"]),
         "has 2 outputs, and `hepprune run` takes one: `hepprune estimate`",
     ),
+    "norm": (lambda: Network([HERE, dense("d", 3, 2), ReLU("r"), BatchNorm("n", torch.ones(2), torch.ones(2))]),
+             "batch norm 'n' can be folded neither into a layer before it"),
     "half typed": (lambda: Network([Input("x", 3, WIDE), dense("d", 3, 2)]), "layer 'd' .* has no fixed-point type"),
 }  # fmt: skip
 
@@ -160,7 +162,7 @@ def test_a_model_that_a_run_cannot_take_is_refused_at_once(folder: Path, name: s
 
 def test_a_model_with_types_of_its_own_passes(folder: Path) -> None:
     network = training.multilayer_perceptron(3, (4,), 2, seed=1)
-    save(quantise(network, np.ones((9, 3)), Precision(WIDE)), folder / "typed.npz")
+    save(quantise(network, np.ones((9, 3)), Precision(inputs=WIDE)), folder / "typed.npz")
     checks.check(context(folder, model={"file": "typed.npz"}), "vsynth")
 
 

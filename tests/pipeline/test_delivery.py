@@ -40,7 +40,7 @@ def delivered(scaler: str, build: Path) -> Path:
         "model": recipe.Model(hidden=(8, 6), bits=bits, training=training),
     }
     own = default.model_copy(update=sections)
-    context = Context(own, targets.load(own.target), build)
+    context = Context(recipe=own, target=targets.load(own.target), build=build)
     jets = taggers.read_jets(context)
     network = taggers.baseline(context, jets, None)
     files = delivery.write(context, firmware.written(context, Built(network=network), "rtl"), jets)
@@ -89,7 +89,14 @@ def test_the_header_gives_the_words_of_the_scaler(
 ) -> None:
     scaler = scaling.load(build / "scaler.json")
     n = len(raw)
-    jets = Jets(raw, np.zeros(n), np.ones(n), np.arange(n), scaler.feature_names, ("g",))
+    jets = Jets(
+        x=raw,
+        y=np.zeros(n),
+        weight=np.ones(n),
+        event=np.arange(n),
+        feature_names=scaler.feature_names,
+        class_names=("g",),
+    )
     (kind,) = {word["type"] for word in described["inputs"][0]["words"]}
     expected = FixedPoint.parse(kind).integers(scaler.apply(jets).x.astype(np.float64))
     assert np.array_equal(words, expected)

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from hepprune import recipe
 from hepprune.cli import screen
 from hepprune.data.scaling import Scaler
-from hepprune.errors import MeasurementAwaitedError, RecipeError, ReportError
+from hepprune.errors import RecipeError, ReportError
 from hepprune.hardware import targets
 from hepprune.hardware.resources import Resources
 from hepprune.network import Network
@@ -34,12 +34,15 @@ def context(tmp_path: Path) -> Context:
     """A recipe whose designs are measured on another machine, in Yosys."""
     default = recipe.load(ROOT / "hls_projects/jet_tagger/recipe.yaml")
     wanted = {"synthesis": recipe.Synthesis(tool="elsewhere", stage="yosys"), "name": "away"}
-    return Context(default.model_copy(update=wanted), targets.load(default.target), tmp_path / "build")
+    return Context(
+        recipe=default.model_copy(update=wanted), target=targets.load(default.target), build=tmp_path / "build"
+    )
 
 
 def samples(jets: tuple[Sample, Sample]) -> Samples:
     train, test = jets
-    return Samples(train, test, test, Scaler(tuple("abcdefgh"), np.zeros(8), np.ones(8)), "key")
+    scaler = Scaler(tuple("abcdefgh"), np.zeros(8), np.ones(8))
+    return Samples(train=train, validation=test, test=test, scalers={"features": scaler}, key="key")
 
 
 def by_hand(folder: Path) -> None:
@@ -62,10 +65,11 @@ def test_the_loop_goes_on_with_what_another_machine_measured(
 ) -> None:
     tagger = plan.prune(tagger, sparsity=0.7)
     with Ledger(context.build / "ledger.sqlite") as book:
-        with pytest.raises(MeasurementAwaitedError) as stop:
-            firmware.measure(context, tagger, jets=samples(jets), book=book)
-        assert stop.value.exit_code == 4
-        said = str(stop.value)
+        waiting = firmware.measure(context, tagger, jets=samples(jets), book=book)
+        assert waiting.measurement is None
+        stop = firmware.awaited(context, waiting)
+        assert stop.exit_code == 4
+        said = str(stop)
         folder, key = re.search(r"synthesise '([^']+)'", said), re.search(r"--design (\w+)", said)
         assert folder is not None
         assert key is not None
@@ -95,7 +99,16 @@ def test_the_sentence_names_folder_ledger_and_key(tmp_path: Path) -> None:
 def test_figures_that_fit_no_budget_are_asked_for_again() -> None:
     from hepprune.hardware.resources import Measurement
 
-    whole = Measurement("vsynth", "vivado", "2024.1", "xcvu13p", 5.0, Resources(lut=10.0), 3, 1)
+    whole = Measurement(
+        stage="vsynth",
+        tool="vivado",
+        version="2024.1",
+        part="xcvu13p",
+        clock_ns=5.0,
+        resources=Resources(lut=10.0),
+        latency_cycles=3,
+        interval_cycles=1,
+    )
     assert elsewhere.check(whole, "abc") == whole
     with pytest.raises(ReportError, match=r"design abc at stage vsynth does not tell its latency in cycles and LUT"):
         elsewhere.check(replace(whole, latency_cycles=None, resources=Resources()), "abc")

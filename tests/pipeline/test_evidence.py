@@ -29,13 +29,30 @@ BUDGET = Budget(resources=Resources(lut=LIMIT))
 
 
 def predicted(lut: float, cycles: int = 3) -> Estimate:
-    cells = Resources(lut, 100.0, 0.0, 0.0)
-    return Estimate("yosys", "distributed_arithmetic", cells, cycles, 1, 5.0, latency_error_cycles=1.0)
+    cells = Resources(lut=lut, ff=100.0, dsp=0.0, bram18=0.0)
+    return Estimate(
+        stage="yosys",
+        strategy="distributed_arithmetic",
+        resources=cells,
+        latency_cycles=cycles,
+        interval_cycles=1,
+        clock_ns=5.0,
+        latency_error_cycles=1.0,
+    )
 
 
 def pair(before: float, after: float) -> Pair:
-    cells = Resources(after, 100.0, 0.0, 0.0)
-    return predicted(before), Measurement("yosys", "yosys", "0.70", "xcvu13p", 5.0, cells, 3, 1)
+    cells = Resources(lut=after, ff=100.0, dsp=0.0, bram18=0.0)
+    return predicted(before), Measurement(
+        stage="yosys",
+        tool="yosys",
+        version="0.70",
+        part="xcvu13p",
+        clock_ns=5.0,
+        resources=cells,
+        latency_cycles=3,
+        interval_cycles=1,
+    )
 
 
 def check(least: float, *seen: Pair) -> None:
@@ -70,7 +87,7 @@ def test_the_smallest_network_of_any_graph_keeps_one_path_and_all_outputs(
 ) -> None:
     network = ARCHITECTURES[name]()
     x = jets[0].first(200).features.reshape(-1, *network.input.features_shape).numpy()
-    typed = precision.quantise(network, x, Precision(INPUTS))
+    typed = precision.quantise(network, x, Precision(inputs=INPUTS))
     least = evidence.smallest(typed)
     lengths = {"residual": 2, "shared": 2, "convolution": 5, "deep_sets": 4, "recurrent": 3, "attention": 4}
     assert masks.nonzero_weights(least) == lengths[name]

@@ -32,7 +32,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
         "search": recipe.Search(stages=3, fine_tune_epochs=1, settle_epochs=2, trim_epochs=1),
     }
     build = tmp_path_factory.mktemp("feedback")
-    return Context(default.model_copy(update=sections), targets.load(default.target), build)
+    return Context(recipe=default.model_copy(update=sections), target=targets.load(default.target), build=build)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def start(context: Context) -> feedback.Start:
     baseline = taggers.baseline(context, jets, None)
     curves = taggers.sensitivities(context, baseline, jets)
     budget = Budget(resources=Resources(lut=float(int(firmware.solve(context, baseline).lut * 0.5))))
-    return feedback.Start(baseline, jets, curves, budget)
+    return feedback.Start(tagger=baseline, jets=jets, curves=curves, budget=budget)
 
 
 def _loop(context: Context, start: feedback.Start, book: Ledger) -> list[feedback.Turn]:
@@ -108,7 +108,16 @@ def test_a_budget_of_nothing_is_refused_by_name(context: Context, start: feedbac
 
 def test_a_figure_that_no_tool_tells_is_asked_for_by_name(start: feedback.Start) -> None:
     limits = replace(start.budget, resources=Resources(lut=100.0, uram=2.0))
-    silent = Measurement("vsynth", "vivado", "2020.1", "xc7z020", 5.0, Resources(lut=90.0), 3, 1)
+    silent = Measurement(
+        stage="vsynth",
+        tool="vivado",
+        version="2020.1",
+        part="xc7z020",
+        clock_ns=5.0,
+        resources=Resources(lut=90.0),
+        latency_cycles=3,
+        interval_cycles=1,
+    )
     with pytest.raises(ReportError, match=r"vivado at stage vsynth tells no uram, which the budget limits"):
         feedback.complete(limits, silent)
     assert feedback.complete(start.budget, silent) == silent

@@ -11,7 +11,7 @@ from hepprune.data.scaling import Scaler
 from hepprune.firmware.routes import Built
 from hepprune.hardware import targets
 from hepprune.network import Network
-from hepprune.pipeline import firmware, outcome
+from hepprune.pipeline import firmware, outcome, pricing
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.taggers import Samples
 from hepprune.pruning import plan
@@ -24,7 +24,7 @@ def test_a_job_names_the_top_of_what_it_builds(tagger: Network, tmp_path: Path) 
     """Verilog and HLS project have tops of their own; `signal` is a word of VHDL."""
     default = recipe.load(DEFAULT)
     named = default.model_copy(update={"name": "signal"})
-    context = Context(named, targets.load(default.target), tmp_path / "build")
+    context = Context(recipe=named, target=targets.load(default.target), build=tmp_path / "build")
     design = firmware.written(context, Built(network=tagger), "rtl")
     both = firmware.written(context, design, "hls")
     verilog, project = firmware.job(context, design), firmware.job(context, both)
@@ -41,9 +41,12 @@ def test_what_was_built_needs_nothing_that_the_disk_remembers(
     """Each part is made once and passed on: without notes and kept results the later steps of a run make none anew."""
     default = recipe.load(DEFAULT)
     wanted = {"name": "passed", "checks": recipe.Checks(csim_vectors=100, rtl_vectors=100)}
-    context = Context(default.model_copy(update=wanted), targets.load(default.target), tmp_path / "build")
+    context = Context(
+        recipe=default.model_copy(update=wanted), target=targets.load(default.target), build=tmp_path / "build"
+    )
     sample, names = jets[1], tuple("abcdefgh")
-    given = Samples(*jets, sample, Scaler(names, np.zeros(8), np.ones(8)), "key")
+    scaler = Scaler(names, np.zeros(8), np.ones(8))
+    given = Samples(train=jets[0], validation=sample, test=sample, scalers={"features": scaler}, key="key")
     built = firmware.deliver(context, firmware.build(context, plan.prune(tagger, sparsity=0.7), given), given)
     assert context.seconds.keys() == {"Verilog and its simulation", "HLS project and its C simulation"}
     shutil.rmtree(context.state)
@@ -52,7 +55,8 @@ def test_what_was_built_needs_nothing_that_the_disk_remembers(
     seconds = dict(context.seconds)
     assert firmware.deliver(context, built, given) is built
     files = outcome.files(context, built, given, None)
-    assert firmware.lut(context, built) == built.solution.lut if built.solution else False
+    assert built.solution is not None
+    assert pricing.lut(context, built) == built.solution.lut
     assert {"HLS project", "Verilog", "network", "patterns"} <= files.keys()
     assert context.seconds == seconds
     assert not list(context.build.rglob("hepprune.json"))

@@ -22,11 +22,35 @@ from hepprune.synthesis.ledger import Ledger
 def pair(n: int, ratio: float) -> tuple[Estimate, Measurement]:
     cells = Resources(lut=500.0 + 400.0 * n, ff=300.0 + n)
     half = cells.scaled({"lut": 0.5, "ff": 0.5})
-    layers = (LayerEstimate("fc", half, 3.0), LayerEstimate("softmax", half, 3.0, kind="softmax"))
-    estimate = Estimate("csynth", "latency", cells, 4, 1, 5.0, layers)
-    modules = tuple(LayerMeasurement(layer.layer, layer.layer, half.scaled({"lut": ratio})) for layer in layers)
+    layers = (
+        LayerEstimate(layer="fc", resources=half, depth=3.0),
+        LayerEstimate(layer="softmax", resources=half, depth=3.0, kind="softmax"),
+    )
+    estimate = Estimate(
+        stage="csynth",
+        strategy="latency",
+        resources=cells,
+        latency_cycles=4,
+        interval_cycles=1,
+        clock_ns=5.0,
+        layers=layers,
+    )
+    modules = tuple(
+        LayerMeasurement(layer=layer.layer, module=layer.layer, resources=half.scaled({"lut": ratio}))
+        for layer in layers
+    )
     seen = cells.scaled({"lut": ratio, "ff": 1.1})
-    return estimate, Measurement("csynth", "vitis", "2024.1", "xcvu13p", 5.0, seen, 5, 1, layers=modules)
+    return estimate, Measurement(
+        stage="csynth",
+        tool="vitis",
+        version="2024.1",
+        part="xcvu13p",
+        clock_ns=5.0,
+        resources=seen,
+        latency_cycles=5,
+        interval_cycles=1,
+        layers=modules,
+    )
 
 
 @pytest.fixture
@@ -87,7 +111,16 @@ def test_an_estimate_is_calibrated_by_a_ledger(tmp_path: Path) -> None:
     )
     target = targets.load("generic_vu13p")
     plain = cost.estimate(network, target, stage="yosys")
-    seen = Measurement("yosys", "yosys", "0.70", "xcvu13p", 5.0, plain.resources.scaled({"lut": 1.5}), 1, 1)
+    seen = Measurement(
+        stage="yosys",
+        tool="yosys",
+        version="0.70",
+        part="xcvu13p",
+        clock_ns=5.0,
+        resources=plain.resources.scaled({"lut": 1.5}),
+        latency_cycles=1,
+        interval_cycles=1,
+    )
     with Ledger(tmp_path / "ledger.sqlite") as book:
         book.record("abc", "measured", estimate=plain, measurement=seen)
     asked: Any = {"strategy": "distributed_arithmetic", "ledger": tmp_path / "ledger.sqlite"}

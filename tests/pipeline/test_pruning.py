@@ -93,7 +93,7 @@ def test_rounds_are_those_of_iterative_pruning(files: tuple[Path, Path], tagger:
     options = {"schedule": [0.4, 0.6], "fine_tune_epochs": 1, "method": "fisher", "monitor": "accuracy"}
     done = pruning.prune_in_rounds(str(model), model.parent / "out.npz", options, data=data)
     source = sources.find(str(model), data, model.parent)
-    fine_tune = Fit(1, source.batch_size, 6e-3, monitor="accuracy")
+    fine_tune = Fit(epochs=1, batch_size=source.batch_size, learning_rate=6e-3, monitor="accuracy")
     expected, history = iterative.prune(
         tagger, source.train, source.validation, method="fisher", schedule=[0.4, 0.6], fine_tune=fine_tune, seed=1
     )

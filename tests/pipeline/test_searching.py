@@ -24,7 +24,7 @@ from hepprune.search.plans.variants import Grid
 from hepprune.task import Classes, Regression, Tasks
 
 TARGET = targets.load("generic_vu13p")
-GRID = Grid((0.5, 0.75))
+GRID = Grid(sparsities=(0.5, 0.75))
 SETTINGS = Settings(grid=GRID, n_jets=500)
 Jets = tuple[Sample, Sample]
 
@@ -59,7 +59,7 @@ def test_the_whole_network_meets_the_budget(tagger: Network, few: Jets, solver: 
 
 
 def test_models_that_share_a_device_fit_together(tagger: Network, few: Jets) -> None:
-    budget, settings = half(tagger), replace(SETTINGS, grid=Grid((0.7,)))
+    budget, settings = half(tagger), replace(SETTINGS, grid=Grid(sparsities=(0.7,)))
     found = searching.search({"one": tagger, "two": tagger}, [few], TARGET, settings=settings, budget=budget)
     together = sum(planned.estimate.resources.lut or 0 for planned in found.models)
     assert together <= (budget.resources.lut or 0)

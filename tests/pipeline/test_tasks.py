@@ -74,7 +74,7 @@ def written(folder: Path, task: Any, data: dict[str, Any], **sections: Any) -> r
 
 def read(folder: Path, task: Any, data: dict[str, Any], **sections: Any) -> taggers.Samples:
     wanted = written(folder, task, data, **sections)
-    return taggers.read_jets(Context(wanted, targets.load(wanted.target), folder / "build"))
+    return taggers.read_jets(Context(recipe=wanted, target=targets.load(wanted.target), build=folder / "build"))
 
 
 LOST = {"latency_ns": 40, "lut_of_baseline": 0.6}
@@ -89,7 +89,7 @@ def ran(build: Path, wanted: recipe.Recipe) -> Summary:
     assert found.checks.csim_agreement == 1.0
     assert found.feedback[-1].met
     assert found.compressed.nonzero_weights < found.baseline.nonzero_weights
-    jets = taggers.read_jets(Context(wanted, targets.load(wanted.target), build))
+    jets = taggers.read_jets(Context(recipe=wanted, target=targets.load(wanted.target), build=build))
     compressed = load(build / "network.npz")
     own = metrics.stated(jets.test.judged(exact_raw(compressed, jets.test.arrays)))
     assert found.compressed.scores == own
@@ -210,7 +210,7 @@ def unpacked(file: Path, words: tuple[Word, ...]) -> np.ndarray[Any, Any]:
 @pytest.mark.xdist_group("tasks")
 def test_what_feeds_a_design_of_several_inputs_is_delivered_for_each_of_them(folder: Path, tmp_path: Path) -> None:
     wanted = of_two_heads(folder)
-    context = Context(wanted, targets.load(wanted.target), tmp_path)
+    context = Context(recipe=wanted, target=targets.load(wanted.target), build=tmp_path)
     jets = taggers.read_jets(context)
     network = taggers.baseline(context, jets, taggers.model_of(wanted))
     built = firmware.written(context, Built(network=network), "rtl")
@@ -239,7 +239,7 @@ def test_what_feeds_a_design_of_several_inputs_is_delivered_for_each_of_them(fol
 
 def test_several_inputs_constituents_and_outputs_are_read_and_fit_a_model(folder: Path) -> None:
     wanted = of_two_heads(folder)
-    context = Context(wanted, targets.load(wanted.target), folder / "build")
+    context = Context(recipe=wanted, target=targets.load(wanted.target), build=folder / "build")
     jets = taggers.read_jets(context)
     assert jets.train.task == Tasks(
         {"kind": Classes(), "momentum": Regression("relative")}, {"momentum": 0.3, "kind": 1}

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from hepprune.network import BatchNorm, Dense, Input, Merge, Network, ReLU, Shared
+from hepprune.network import BatchNorm, Conv, Dense, Input, Layer, Merge, Network, Recurrent, ReLU, Shared
 from hepprune.pruning.folding import fold_batch_norm, unfold_batch_norm
 
 
@@ -99,3 +99,28 @@ def test_a_layer_that_runs_twice_takes_no_batch_norm_in() -> None:
     norm = BatchNorm("n", torch.ones(2), torch.zeros(2))
     network = Network([Input("x", 2), norm, dense, Shared("again", "a")], {"n": "x", "a": "n", "again": "a"})
     assert "n" in [layer.name for layer in fold_batch_norm(network)]
+
+
+def cell(name: str) -> Recurrent:
+    arrays = {"weight": torch.randn(9, 4), "recurrent_weight": torch.randn(9, 3)}
+    return Recurrent(name, "gru", **arrays, bias=torch.randn(9), recurrent_bias=torch.randn(9))
+
+
+@pytest.mark.parametrize(
+    ("reader", "folds"),
+    [
+        (Conv("c", torch.randn(6, 2, 2), torch.randn(6), groups=2), True),
+        (Conv("c", torch.randn(4, 3, 1), torch.randn(4), groups=4, strides=(2,)), True),
+        (Conv("c", torch.randn(3, 2, 4), torch.randn(3), padding=((1, 0),)), False),
+        (cell("c"), True),
+    ],
+)
+@pytest.mark.parametrize("n_scales", [4, 1])
+def test_kernels_that_read_no_padding_take_in_the_norm_before_them(
+    reader: Layer, n_scales: int, *, folds: bool
+) -> None:
+    norm = BatchNorm("n", torch.rand(n_scales) + 0.5, torch.randn(n_scales))
+    network, jets = Network([Input("x", (6, 4)), norm, reader]), torch.randn(50, 6, 4)
+    folded = fold_batch_norm(network)
+    assert ("n" not in [layer.name for layer in folded]) == folds
+    assert torch.allclose(folded(jets), network(jets), atol=1e-5)

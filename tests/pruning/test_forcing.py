@@ -153,7 +153,7 @@ def tagger(cell: str) -> tuple[Network, Sample, Sample]:
     out = Dense("out", torch.randn(3, n_out, generator=generator) / n_out**0.5, torch.zeros(3))
     network = Network([Input("x", (6, 4)), Recurrent("cell", cell, **arrays), out])
     train, rest = Sample(x[:1000], y[:1000]), Sample(x[1000:], y[1000:])
-    trained, _ = training.fit(network, train, rest, settings=Fit(12, 100, 2e-2), seed=1)
+    trained, _ = training.fit(network, train, rest, settings=Fit(epochs=12, batch_size=100, learning_rate=2e-2), seed=1)
     return trained, train, rest
 
 

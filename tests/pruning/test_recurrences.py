@@ -123,7 +123,7 @@ def test_training_revives_no_weight_and_files_keep_the_masks(cell: str, tmp_path
     network = chain(cell)
     features, classes = jets(network)
     sample = Sample(features.float(), classes)
-    fit = Fit(2, 8, 1e-2, weight_decay=0.01)
+    fit = Fit(epochs=2, batch_size=8, learning_rate=1e-2, weight_decay=0.01)
     once = masks.apply(
         network, [Cut("cell.weight", "weight", (0, 5)), Cut("cell.recurrent_weight", "weight", (1, 6, 11))]
     )

@@ -12,8 +12,24 @@ from hepprune.report import costs, plots, summary, table
 from hepprune.report.summary import Checks, Comparison, Cost, Feedback, StagePoint, Summary, Tagger
 from hepprune.scores import Difference, Stated
 
-PREDICTED = Estimate("yosys", "latency", Resources(lut=900.04, ff=100.0, dsp=3.0), 4, 1, 5.0)
-MEASURED = Measurement("yosys", "yosys", "0.7", "xcvu13p", 5.0, Resources(lut=950.0, ff=120.0), 4, 1)
+PREDICTED = Estimate(
+    stage="yosys",
+    strategy="latency",
+    resources=Resources(lut=900.04, ff=100.0, dsp=3.0),
+    latency_cycles=4,
+    interval_cycles=1,
+    clock_ns=5.0,
+)
+MEASURED = Measurement(
+    stage="yosys",
+    tool="yosys",
+    version="0.7",
+    part="xcvu13p",
+    clock_ns=5.0,
+    resources=Resources(lut=950.0, ff=120.0),
+    latency_cycles=4,
+    interval_cycles=1,
+)
 
 
 def _gap(accuracy: float, *, significant: bool) -> Comparison:
@@ -30,7 +46,15 @@ def _scores(accuracy: float) -> dict[str, Stated]:
     return {"accuracy": Stated(accuracy, 0.003), "auc": Stated(0.88, 0.001), "cross_entropy": Stated(0.97, 0.01)}
 
 
-TAGGER = Tagger(_scores(0.65), 500, (16, 5), Cost.of(PREDICTED), 920.0, 18.0, Cost.of(MEASURED))
+TAGGER = Tagger(
+    scores=_scores(0.65),
+    nonzero_weights=500,
+    layer_sizes=(16, 5),
+    estimate=Cost.of(PREDICTED),
+    solved_lut=920.0,
+    solved_depth=18.0,
+    measured=Cost.of(MEASURED),
+)
 FOUND = Summary(
     recipe="jets",
     target="here",
@@ -41,11 +65,11 @@ FOUND = Summary(
     compressed_minus_baseline=_gap(-0.01, significant=True),
     compressed_minus_uniform=_gap(0.001, significant=False),
     uniform_minus_baseline=_gap(-0.011, significant=True),
-    checks=Checks(10_000, 0, 2_000, 0, 1.0),
+    checks=Checks(csim_vectors=10_000, csim_mismatches=0, rtl_vectors=2_000, rtl_mismatches=0, csim_agreement=1.0),
     feedback=(Feedback(1, Cost.of(PREDICTED), Cost.of(MEASURED), met=True),),
     search=(
-        StagePoint(4000.0, 25.0, _scores(0.66), significant=False, change=0.0),
-        StagePoint(900.0, 20.0, _scores(0.65), significant=True, change=-0.01),
+        StagePoint(lut=4000.0, latency_ns=25.0, scores=_scores(0.66), significant=False, change=0.0),
+        StagePoint(lut=900.0, latency_ns=20.0, scores=_scores(0.65), significant=True, change=-0.01),
     ),
     seconds={"search": 1.5},
     seed=1,
@@ -104,7 +128,10 @@ def test_plots_are_written_as_png_and_pdf(found: Summary, tmp_path: Path) -> Non
         ["dense_1 weight", "dense_2 neuron"], [0.1, 0.5], [[0.0, 0.01], [0.1, -0.2]], tmp_path / "c"
     )
     drawn += costs.predicted_vs_measured(found.feedback, tmp_path / "d")
-    layers = (LayerEstimate("dense_1", Resources(), 7.0), LayerEstimate("dense_2", Resources(), 5.0))
+    layers = (
+        LayerEstimate(layer="dense_1", resources=Resources(), depth=7.0),
+        LayerEstimate(layer="dense_2", resources=Resources(), depth=5.0),
+    )
     drawn += costs.latency_stack(
         {"hepprune": replace(PREDICTED, layers=layers)}, tmp_path / "e", budget_ns=30.0, measured_ns=20.0
     )

@@ -30,15 +30,16 @@ QUICK = Settings(
     stages=3,
     step=0.3,
     statistics_jets=1000,
-    fine_tune=Fit(1, 512, 3e-3),
-    settle=Fit(3, 512, 3e-3),
-    trim=Fit(1, 512, 1e-3),
+    fine_tune=Fit(epochs=1, batch_size=512, learning_rate=3e-3),
+    settle=Fit(epochs=3, batch_size=512, learning_rate=3e-3),
+    trim=Fit(epochs=1, batch_size=512, learning_rate=1e-3),
 )
 MOVES = moves.PerKernel({}, masks.GRANULARITIES)
 
 
 def problem(jets: Jets, budget: Budget) -> Problem:
-    return Problem(*jets, budget, toy_price, MOVES, QUICK)
+    train, validation = jets
+    return Problem(train=train, validation=validation, budget=budget, price=toy_price, propose=MOVES, settings=QUICK)
 
 
 def luts(network: Network, share: float) -> Budget:
@@ -219,12 +220,13 @@ def test_a_layer_that_training_silences_is_no_way_to_meet_a_budget(tagger: Netwo
 
 
 def test_a_branch_may_be_left_without_a_weight_while_inputs_reach_the_outputs(jets: Jets) -> None:
-    network = precision.quantise(residual(), jets[0].features.numpy(), Precision(INPUTS))
+    network = precision.quantise(residual(), jets[0].features.numpy(), Precision(inputs=INPUTS))
     for name, silences in (("c", False), ("out", True)):
         silent = network.clone()
         silent.kernel(name).digit_limit.zero_()
         budget = Budget(resources=Resources(lut=1e9))
-        search = Problem(*jets, budget, partial(cost.estimate, target=TARGET), MOVES, replace(QUICK, stages=1))
+        price = partial(cost.estimate, target=TARGET)
+        search = replace(problem(jets, budget), price=price, settings=replace(QUICK, stages=1))
         if not silences:
             greedy.search(silent, search)
             continue

@@ -19,7 +19,22 @@ from hepprune.search.stages import Problem, Settings
 from hepprune.training import Fit
 
 TARGET = targets.load("generic_vu13p")
-QUICK = Settings(3, 0.2, digits=False, fine_tune=Fit(1, 512), settle=Fit(1, 512), trim=Fit(1, 512), statistics_jets=500)
+QUICK = Settings(
+    stages=3,
+    step=0.2,
+    digits=False,
+    fine_tune=Fit(epochs=1, batch_size=512),
+    settle=Fit(epochs=1, batch_size=512),
+    trim=Fit(epochs=1, batch_size=512),
+    statistics_jets=500,
+)
+
+
+def problem_of(
+    jets: tuple[Sample, Sample], budget: Budget, price: moves.Price, granularities: tuple[str, ...]
+) -> Problem:
+    propose = PerKernel({}, granularities)
+    return Problem(train=jets[0], validation=jets[1], budget=budget, price=price, propose=propose, settings=QUICK)
 
 
 @pytest.fixture
@@ -110,7 +125,7 @@ def test_knobs_are_turned_only_where_that_frees_something_and_breaks_nothing(
     assert begin.interval_cycles == 16
     for interval in (16, 64):
         budget = Budget(interval_cycles=interval, resources=Resources(lut=lut))
-        problem = Problem(*jets, budget, price, PerKernel({}, CHOICES["resource"]), QUICK)
+        problem = problem_of(jets, budget, price, CHOICES["resource"])
         network, steps = greedy.cut_until(shared, problem, {"lut": 1.0, "interval_cycles": 1.0})
         found = price(network)
         assert budget.met_by(found)
@@ -125,7 +140,7 @@ def test_bits_alone_lead_to_a_smaller_network_or_to_a_budget_missed(
     shared: Network, jets: tuple[Sample, Sample]
 ) -> None:
     def problem(lut: float) -> Problem:
-        return Problem(*jets, Budget(resources=Resources(lut=lut)), cheap, PerKernel({}, ("bits",)), QUICK)
+        return problem_of(jets, Budget(resources=Resources(lut=lut)), cheap, ("bits",))
 
     def cheap(network: Network) -> Estimate:
         return cost.estimate(network, TARGET, strategy="latency")
@@ -154,7 +169,7 @@ def test_a_search_with_knobs_goes_on_where_it_was_interrupted(
         return cost.estimate(knobs.settled(surgery.shrink(network, warn=False)), TARGET, strategy=strategy)
 
     budget = Budget(resources=Resources(lut=0.6 * (of(shared).resources.lut or 0)))
-    problem = Problem(*jets, budget, of, PerKernel({}, CHOICES[strategy]), QUICK)
+    problem = problem_of(jets, budget, of, CHOICES[strategy])
     whole = greedy.search(shared, problem, state=tmp_path_factory.mktemp("whole"))
     state, stop = tmp_path_factory.mktemp("stopped"), _after(1)
     with pytest.raises(KeyboardInterrupt):

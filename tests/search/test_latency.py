@@ -12,7 +12,7 @@ from hepprune.search import latency
 from hepprune.training import Fit, multilayer_perceptron
 from tests.networks import weighted
 
-FIT = Fit(1, 512, 3e-3, quantised=False)
+FIT = Fit(epochs=1, batch_size=512, learning_rate=3e-3, quantised=False)
 
 
 class Counting(Meter):

@@ -119,8 +119,18 @@ def test_global_magnitude_cuts_exactly_the_smallest_survivors(network: Network, 
 
 
 def estimate(lut: float, depths: tuple[float, ...], cycles: int) -> Estimate:
-    layers = tuple(LayerEstimate(f"d{n}", Resources(lut=1), depth) for n, depth in enumerate(depths))
-    return Estimate("da4ml", "distributed_arithmetic", Resources(lut=lut), cycles, 1, 5.0, layers)
+    layers = tuple(
+        LayerEstimate(layer=f"d{n}", resources=Resources(lut=1), depth=depth) for n, depth in enumerate(depths)
+    )
+    return Estimate(
+        stage="da4ml",
+        strategy="distributed_arithmetic",
+        resources=Resources(lut=lut),
+        latency_cycles=cycles,
+        interval_cycles=1,
+        clock_ns=5.0,
+        layers=layers,
+    )
 
 
 def test_gain_counts_only_limits_beyond_their_goal() -> None:

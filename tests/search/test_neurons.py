@@ -1,6 +1,7 @@
 """Neurons are cut by coupled groups; in a chain of dense layers a group is the neurons of one layer."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -25,7 +26,8 @@ from tests.search.architectures import ARCHITECTURES
 
 Jets = tuple[Sample, Sample]
 INPUTS = FixedPoint(8, 3, True, "RND", "SAT")
-QUICK = Settings(3, 0.3, statistics_jets=300, fine_tune=Fit(1, 512, 3e-3), settle=Fit(1, 512), trim=Fit(1, 512, 1e-3))
+SHORT = Fit(epochs=1, batch_size=512, learning_rate=3e-3)
+QUICK = Settings(stages=3, step=0.3, statistics_jets=300, fine_tune=SHORT, settle=SHORT, trim=SHORT)
 PRICE = partial(cost.estimate, target=targets.load("generic_vu13p"), strategy="distributed_arithmetic")
 GROUPS = {
     "residual": {"a + c": 12, "b": 10},
@@ -48,8 +50,14 @@ def typed(make: Callable[[], Network], jets: Jets) -> tuple[Network, Jets]:
     """Return a network with types, trained a little, and its jets."""
     network = make()
     own = shaped(jets, network)
-    quantised = precision.quantise(network, own[0].arrays, Precision(INPUTS))
-    return training.fit(quantised, *own, settings=Fit(2, 256, 1e-2), seed=0)[0], own
+    quantised = precision.quantise(network, own[0].arrays, Precision(inputs=INPUTS))
+    return training.fit(quantised, *own, settings=Fit(epochs=2, batch_size=256, learning_rate=1e-2), seed=0)[0], own
+
+
+def posed(jets: Jets, budget: Budget, propose: moves.PerKernel, settings: Settings) -> Problem:
+    """Return a search at the price of an adder graph."""
+    train, validation = jets
+    return Problem(train=train, validation=validation, budget=budget, price=PRICE, propose=propose, settings=settings)
 
 
 @given(networks(), SEEDS, st.sampled_from([0.05, 0.3, 1.0]))
@@ -150,8 +158,7 @@ def test_a_budget_is_met_by_losing_neurons(name: str, jets: Jets) -> None:
     assert [curve.layer for curve in curves] == list(GROUPS[name])
     trust = {(curve.layer, curve.granularity): curve.trust for curve in curves}
     budget = Budget(resources=Resources(lut=0.5 * (PRICE(network).resources.lut or 0.0)))
-    settings = Settings(**{**vars(QUICK), "digits": False})
-    problem = Problem(*own, budget, PRICE, moves.PerKernel(trust, ("neuron",)), settings)
+    problem = posed(own, budget, moves.PerKernel(trust, ("neuron",)), replace(QUICK, digits=False))
     found = greedy.search(network, problem)
     assert budget.met_by(PRICE(found.network))
     assert sum(found.network.sizes.values()) < sum(network.sizes.values())
@@ -164,5 +171,5 @@ def test_a_budget_is_met_by_losing_neurons(name: str, jets: Jets) -> None:
 def test_digits_are_chosen_for_them_too(name: str, jets: Jets) -> None:
     network, own = typed(ARCHITECTURES[name], jets)
     budget = Budget(resources=Resources(lut=0.5 * (PRICE(network).resources.lut or 0.0)))
-    found = greedy.search(network, Problem(*own, budget, PRICE, moves.PerKernel({}, masks.GRANULARITIES), QUICK))
+    found = greedy.search(network, posed(own, budget, moves.PerKernel({}, masks.GRANULARITIES), QUICK))
     assert budget.met_by(PRICE(found.network))

@@ -102,7 +102,17 @@ def test_progress_counts_every_point(tagger: Network, jets: Jets, gathered: Stat
 
 
 def curve(*ratios: float, error: float = 0.0) -> SensitivityCurve:
-    points = tuple(Point(0.1 * n, 0.1, 0.1 * ratio, error, 0.0, 0.0) for n, ratio in enumerate(ratios, start=1))
+    points = tuple(
+        Point(
+            level=0.1 * n,
+            predicted_loss=0.1,
+            loss_change=0.1 * ratio,
+            loss_error=error,
+            score_change=0.0,
+            score_error=0.0,
+        )
+        for n, ratio in enumerate(ratios, start=1)
+    )
     return SensitivityCurve("d", "weight", points)
 
 

@@ -12,7 +12,20 @@ from hepprune.training import Fit
 from tests.networks import weighted
 from tests.search.toy import toy_price
 
-QUICK = Settings(stages=2, step=0.05, statistics_jets=500, fine_tune=Fit(1, 512, 3e-3), settle=Fit(2, 512, 3e-3))
+QUICK = Settings(
+    stages=2,
+    step=0.05,
+    statistics_jets=500,
+    fine_tune=Fit(epochs=1, batch_size=512, learning_rate=3e-3),
+    settle=Fit(epochs=2, batch_size=512, learning_rate=3e-3),
+)
+
+
+def problem_of(jets: tuple[Sample, Sample], budget: Budget, granularity: str, settings: Settings) -> Problem:
+    propose = moves.PerKernel({}, (granularity,))
+    return Problem(
+        train=jets[0], validation=jets[1], budget=budget, price=toy_price, propose=propose, settings=settings
+    )
 
 
 @pytest.mark.parametrize("dearer", [1.0, 1.3])
@@ -23,7 +36,7 @@ def test_the_cost_is_matched_though_the_price_is_wrong(
         return dearer * (toy_price(network).resources.lut or 0)
 
     goal = 0.4 * cost(tagger)
-    problem = Problem(*jets, Budget(resources=Resources(lut=1)), toy_price, moves.PerKernel({}, ("weight",)), QUICK)
+    problem = problem_of(jets, Budget(resources=Resources(lut=1)), "weight", QUICK)
     told: list[int] = []
     found = uniform.match(tagger, problem, cost=cost, goal=goal, advance=told.append)
     assert -uniform.BELOW <= cost(found.network) / goal - 1 <= uniform.ABOVE
@@ -32,7 +45,7 @@ def test_the_cost_is_matched_though_the_price_is_wrong(
 
 
 def test_it_is_plain_pruning_of_weights(tagger: Network, jets: tuple[Sample, Sample]) -> None:
-    problem = Problem(*jets, Budget(), toy_price, moves.PerKernel({}, ("digit",)), replace(QUICK, digits=True))
+    problem = problem_of(jets, Budget(), "digit", replace(QUICK, digits=True))
     goal = 0.5 * (toy_price(tagger).resources.lut or 0)
     found = uniform.match(tagger, problem, cost=lambda n: toy_price(n).resources.lut or 0, goal=goal)
     assert masks.nonzero_weights(found.network) < masks.nonzero_weights(tagger)

@@ -23,7 +23,15 @@ def luts(network: Network) -> float | None:
 @pytest.fixture(scope="module")
 def contest(jets: tuple[Sample, Sample]) -> Contest:
     methods = tuple(Method.parse(text) for text in ("magnitude", "random", "fisher:neuron@local"))
-    return Contest(*jets, jets[1], methods, Fit(1, 512, 3e-3), luts, (0.3, 0.6))
+    return Contest(
+        train=jets[0],
+        validation=jets[1],
+        test=jets[1],
+        methods=methods,
+        fine_tune=Fit(epochs=1, batch_size=512, learning_rate=3e-3),
+        luts=luts,
+        sparsities=(0.3, 0.6),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +95,9 @@ def test_workers_compare_the_same(tagger: Network, contest: Contest, entries: li
 
 def test_gaps_are_between_equal_seeds() -> None:
     def entry(method: str, seed: int, accuracy: float) -> Entry:
-        return Entry(method, seed, 0.5, 0.5, {"accuracy": Stated(accuracy, 0.01)}, None)
+        return Entry(
+            method=method, seed=seed, sparsity=0.5, zeros=0.5, scores={"accuracy": Stated(accuracy, 0.01)}, lut=None
+        )
 
     pairs = [("a", 1, 0.70), ("a", 2, 0.60), ("b", 1, 0.72), ("b", 2, 0.621)]
     first, second = comparison.points([entry(*pair) for pair in pairs])
@@ -126,4 +136,12 @@ def test_sparsities_that_cannot_be_are_refused(
     jets: tuple[Sample, Sample], sparsities: tuple[float, ...], said: str
 ) -> None:
     with pytest.raises(NetworkError, match=said):
-        Contest(*jets, jets[1], (Method("magnitude"),), Fit(1), luts, sparsities)
+        Contest(
+            train=jets[0],
+            validation=jets[1],
+            test=jets[1],
+            methods=(Method("magnitude"),),
+            fine_tune=Fit(epochs=1),
+            luts=luts,
+            sparsities=sparsities,
+        )

@@ -9,7 +9,7 @@ from hepprune.studies import iterative
 from hepprune.training import Fit
 from tests.networks import transformer, weighted
 
-FINE_TUNE = Fit(2, 512, 3e-3, weight_decay=0.01)
+FINE_TUNE = Fit(epochs=2, batch_size=512, learning_rate=3e-3, weight_decay=0.01)
 
 
 def test_history_follows_the_schedule_and_ends_at_the_target(tagger: Network, jets: tuple[Sample, Sample]) -> None:
@@ -39,7 +39,9 @@ def test_masks_hold_through_training_and_grow(tagger: Network, jets: tuple[Sampl
 
 @pytest.mark.slow
 def test_fine_tuning_in_rounds_keeps_what_one_shot_loses(tagger: Network, jets: tuple[Sample, Sample]) -> None:
-    _, history = iterative.prune(tagger, *jets, sparsity=0.85, rounds=4, fine_tune=Fit(4, 256, 5e-3))
+    _, history = iterative.prune(
+        tagger, *jets, sparsity=0.85, rounds=4, fine_tune=Fit(epochs=4, batch_size=256, learning_rate=5e-3)
+    )
     once = plan.prune(tagger, sparsity=0.85)
     _, validation = jets
     lost = (once.logits(validation.features).argmax(1) == validation.y).double().mean().item()
@@ -57,7 +59,11 @@ def test_neurons_go_too(tagger: Network, jets: tuple[Sample, Sample]) -> None:
 def test_blocks_leave_in_rounds() -> None:
     network = transformer(heads=2)
     sample = Sample(torch.randn(40, 4, 3), torch.randint(0, 3, (40,)))
-    options = {"granularity": "layer", "method": "loss_change", "fine_tune": Fit(1, 40, 1e-3, quantised=False)}
+    options = {
+        "granularity": "layer",
+        "method": "loss_change",
+        "fine_tune": Fit(epochs=1, batch_size=40, learning_rate=1e-3, quantised=False),
+    }
     half, _ = iterative.prune(network, sample, sample, schedule=[0.5], **options)
     none, history = iterative.prune(network, sample, sample, schedule=[0.5, 1.0], **options)
     assert len(blocks.blocks(half)) == 1

@@ -17,7 +17,7 @@ from hepprune.studies.lottery import Game
 from hepprune.training import Fit
 from tests.networks import weighted
 
-FLOAT = Fit(3, 256, 5e-3, quantised=False)
+FLOAT = Fit(epochs=3, batch_size=256, learning_rate=5e-3, quantised=False)
 
 
 def draw(seed: int) -> Network:
@@ -27,7 +27,7 @@ def draw(seed: int) -> Network:
 @pytest.fixture(scope="module")
 def game(jets: tuple[Sample, Sample]) -> Game:
     train, validation = jets
-    return Game(train, validation, validation, FLOAT, sparsity=0.75, rounds=2)
+    return Game(train=train, validation=validation, test=validation, fit=FLOAT, sparsity=0.75, rounds=2)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,11 @@ def test_means_over_seeds(trials: list[lottery.Trial]) -> None:
 
 def test_a_sparsity_outside_the_unit_interval_is_refused(game: Game) -> None:
     with pytest.raises(NetworkError, match=r"1\.2"):
-        lottery.play(draw, Game(game.train, game.validation, game.test, FLOAT, sparsity=1.2), seeds=(1,))
+        lottery.play(
+            draw,
+            Game(train=game.train, validation=game.validation, test=game.test, fit=FLOAT, sparsity=1.2),
+            seeds=(1,),
+        )
 
 
 @pytest.mark.slow
@@ -124,7 +128,9 @@ def test_lenet_on_digits_has_the_published_shape() -> None:
     x, y = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(y))
     parts = [Sample.from_arrays(x[rows] / 16, y[rows]) for rows in np.split(order, [1000, 1250])]
-    digits = Game(*parts, Fit(20, 64, 1.2e-3, quantised=False), sparsity=0.92, rounds=4)
+    jets = dict(zip(("train", "validation", "test"), parts, strict=True))
+    fit = Fit(epochs=20, batch_size=64, learning_rate=1.2e-3, quantised=False)
+    digits = Game(**jets, fit=fit, sparsity=0.92, rounds=4)
     found = lottery.play(
         lambda seed: training.multilayer_perceptron(64, (300, 100), 10, seed=seed), digits, seeds=(1, 2)
     )

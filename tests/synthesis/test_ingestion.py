@@ -25,7 +25,7 @@ PARAMETERS = (
     "// fc1\nstruct config2 : nnet::dense_config {\n};\n// relu1\nstruct relu_config4 : nnet::activ_config {\n};\n"
 )
 SETTINGS = 'set project_name "myproject"\nset part "xcvu13p-flga2577-2-e"\nset clock_period 5.0\n'
-FIGURES = Resources(116694, 24233, 2557, 8, 0)
+FIGURES = Resources(lut=116694, ff=24233, dsp=2557, bram18=8, uram=0)
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_a_module_whose_name_was_cut_is_the_layer_that_is_left_over(tmp_path: Pa
     named = {each.layer: each for each in measured.layers}
     assert named["rho"].module.startswith("dense_latency_0_0_0")
     assert named["logits"].resources.dsp == 66
-    assert found.unexplained == (Resources(69147, 11358, 0, 0, 0),)
+    assert found.unexplained == (Resources(lut=69147, ff=11358, dsp=0, bram18=0, uram=0),)
 
 
 def test_a_measurement_goes_to_the_design_that_was_exported(project: Path, tmp_path: Path) -> None:
@@ -275,7 +275,16 @@ def test_verilog_that_was_moved_is_found_and_what_lies_outside_is_refused(
         "clock_ns": 2.5,
     }
     (folder / "hepprune.json").write_text(json.dumps(["key", described]))
-    measured = Measurement("yosys", "yosys", "1", "p", 2.5, Resources(1), 4, 1)
+    measured = Measurement(
+        stage="yosys",
+        tool="yosys",
+        version="1",
+        part="p",
+        clock_ns=2.5,
+        resources=Resources(lut=1),
+        latency_cycles=4,
+        interval_cycles=1,
+    )
     tool = replace(synthesis.choose("yosys"), run=lambda job: (seen.append(job), measured)[1])
     monkeypatch.setitem(synthesis.SYNTHESIS_TOOLS, "yosys", tool)
     assert farm.synthesise([folder], tool="yosys")[0].measurement == measured

@@ -18,7 +18,16 @@ ENDLESS = 'sleep 600 & echo $! > "$0/child"; wait'
 
 
 def job(folder: Path, *, time_limit_s: float = 60.0) -> Job:
-    return Job(folder, "top", (), "xcvu13p-flga2577-2-e", 5.0, 1, 1, time_limit_s=time_limit_s)
+    return Job(
+        folder=folder,
+        top="top",
+        sources=(),
+        part="xcvu13p-flga2577-2-e",
+        clock_ns=5.0,
+        latency_cycles=1,
+        interval_cycles=1,
+        time_limit_s=time_limit_s,
+    )
 
 
 def shell(script: str, folder: Path, *, time_limit_s: float = 60.0) -> None:

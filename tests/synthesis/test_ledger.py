@@ -18,8 +18,25 @@ from hepprune.synthesis import exchange, schema
 from hepprune.synthesis.failures import Failure
 from hepprune.synthesis.ledger import Ledger, design_key
 
-ESTIMATE = Estimate("yosys", "latency", Resources(lut=10), 3, 1, 5.0, (LayerEstimate("fc1", Resources(lut=10), 2.0),))
-MEASUREMENT = Measurement("yosys", "yosys", "0.70", "xcvu13p", 5.0, Resources(9, 8, 0, 0), 3, 1)
+ESTIMATE = Estimate(
+    stage="yosys",
+    strategy="latency",
+    resources=Resources(lut=10),
+    latency_cycles=3,
+    interval_cycles=1,
+    clock_ns=5.0,
+    layers=(LayerEstimate(layer="fc1", resources=Resources(lut=10), depth=2.0),),
+)
+MEASUREMENT = Measurement(
+    stage="yosys",
+    tool="yosys",
+    version="0.70",
+    part="xcvu13p",
+    clock_ns=5.0,
+    resources=Resources(lut=9, ff=8, dsp=0, bram18=0),
+    latency_cycles=3,
+    interval_cycles=1,
+)
 # Writes designs `<name>-<n>` and tells each number only after the ledger has taken it.
 WRITER = """
 import sys
@@ -38,17 +55,18 @@ for n in range(first, last):
 """
 
 counts = st.none() | st.floats(0, 1e9)
-resources = st.builds(Resources, counts, counts, counts, counts, counts)
+resources = st.builds(Resources, lut=counts, ff=counts, dsp=counts, bram18=counts, uram=counts)
 names = st.text(max_size=12).filter(lambda text: text.isprintable())
-layer_estimates = st.builds(LayerEstimate, names, resources, st.floats(0, 1e3))
+layer_estimates = st.builds(LayerEstimate, layer=names, resources=resources, depth=st.floats(0, 1e3))
 estimates = st.builds(
-    Estimate, st.just("yosys"), names, resources, st.integers(0, 2**40), st.integers(1, 2**40), st.floats(0.1, 1e3),
-    st.lists(layer_estimates, max_size=3).map(tuple),
+    Estimate, stage=st.just("yosys"), strategy=names, resources=resources, latency_cycles=st.integers(0, 2**40),
+    interval_cycles=st.integers(1, 2**40), clock_ns=st.floats(0.1, 1e3),
+    layers=st.lists(layer_estimates, max_size=3).map(tuple),
 )  # fmt: skip
 cycles = st.none() | st.integers(0, 2**40)
 measurements = st.builds(
-    Measurement, st.just("yosys"), names, names, names, st.floats(0.1, 1e3), resources, cycles, cycles,
-    st.none() | st.booleans(),
+    Measurement, stage=st.just("yosys"), tool=names, version=names, part=names, clock_ns=st.floats(0.1, 1e3),
+    resources=resources, latency_cycles=cycles, interval_cycles=cycles, clock_met=st.none() | st.booleans(),
 )  # fmt: skip
 
 
@@ -205,7 +223,7 @@ def test_writers_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
         }
 
 
-FAILURE = Failure("no_licence", "ERROR: no", "get one", tool="vivado", exit_code=7)
+FAILURE = Failure(kind="no_licence", message="ERROR: no", cure="get one", tool="vivado", exit_code=7)
 
 
 def test_a_ledger_of_version_1_gets_the_new_tables_and_keeps_its_rows(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_a_timing_summary_and_the_cells_beside_it_are_one_measurement(tmp_path: 
     (found,) = ingestion.ingest(written(tmp_path, state)).designs
     (measured,) = found.measurements
     assert (found.top, measured.stage, measured.clock_ns, measured.clock) == ("tagger", stage, 2.5, "met")
-    assert (measured.resources, measured.part) == (Resources(312, 900, 4, 5), "xcvu13p-flga2577-2-e")
+    assert (measured.resources, measured.part) == (Resources(lut=312, ff=900, dsp=4, bram18=5), "xcvu13p-flga2577-2-e")
 
 
 def test_a_summary_without_a_state_says_it_by_the_name_of_its_file(tmp_path: Path) -> None:

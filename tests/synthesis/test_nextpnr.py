@@ -34,7 +34,16 @@ def test_a_design_is_placed_routed_and_timed(tmp_path: Path) -> None:
     source.write_text(VERILOG)
     told: list[str] = []
     folder = tmp_path / "run"
-    job = synthesis.Job(folder, "add", (source,), "xcvu13p-flga2577-2-e", 5.0, 3, 1, progress=told.append)
+    job = synthesis.Job(
+        folder=folder,
+        top="add",
+        sources=(source,),
+        part="xcvu13p-flga2577-2-e",
+        clock_ns=5.0,
+        latency_cycles=3,
+        interval_cycles=1,
+        progress=told.append,
+    )
     tool = synthesis.choose("nextpnr")
     found = tool.run(job)
     # 16 registers of inputs, 9 of each sum (their top bits are sums too); every bit of a sum is a cell on a carry chain.

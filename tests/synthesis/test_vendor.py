@@ -43,7 +43,16 @@ def job(tmp_path: Path) -> synthesis.Job:
     source = tmp_path / "my verilog" / "myproject.v"
     source.parent.mkdir()
     source.write_text("module myproject; endmodule\n")
-    return synthesis.Job(tmp_path / "run", "myproject", (source,), PART, 5.0, 4, 1, hls_project=project)
+    return synthesis.Job(
+        folder=tmp_path / "run",
+        top="myproject",
+        sources=(source,),
+        part=PART,
+        clock_ns=5.0,
+        latency_cycles=4,
+        interval_cycles=1,
+        hls_project=project,
+    )
 
 
 @pytest.fixture
@@ -68,7 +77,7 @@ cp -r "{DEEPSETS}/myproject_prj" .""",
 def test_c_synthesis_of_the_project(job: synthesis.Job) -> None:
     found = synthesis.choose("auto").run(job)
     assert (found.stage, found.tool, found.version, found.part) == ("csynth", "vitis", "2020.1", PART)
-    assert found.resources == Resources(518548, 56865, 71, 4, 0)
+    assert found.resources == Resources(lut=518548, ff=56865, dsp=71, bram18=4, uram=0)
     assert (found.latency_cycles, found.interval_cycles, found.clock) == (19, 2, "met")
     assert "working" in job.log.read_text()
     assert job.hls_project is not None
@@ -80,7 +89,7 @@ def test_c_and_logic_synthesis_of_the_project(hls: Path, job: synthesis.Job) -> 
     program(hls, "vivado", f'{asked}\necho "INFO: logic"\ncp "{DEEPSETS}/vivado_synth.rpt" .')
     found = synthesis.choose("auto").run(job)
     assert (found.stage, found.tool, found.part, found.clock_ns) == ("vsynth", "vitis_vivado", PART, 5.0)
-    assert found.resources == Resources(235359, 90190, 101, 4, 0)
+    assert found.resources == Resources(lut=235359, ff=90190, dsp=101, bram18=4, uram=0)
     assert (found.latency_cycles, found.interval_cycles, found.clock) == (19, 2, "assumed")
     assert job.log.read_text() == "INFO: [HLS 200-10] working\nINFO: logic\n"
 

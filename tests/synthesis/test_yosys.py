@@ -34,7 +34,15 @@ def job(folder: Path, text: str = VERILOG) -> synthesis.Job:
     source = folder / "my verilog" / "add.v"
     source.parent.mkdir()
     source.write_text(text)
-    return synthesis.Job(folder / "run" / "synthesis", "add", (source,), "xcvu13p-flga2577-2-e", 5.0, 1, 1)
+    return synthesis.Job(
+        folder=folder / "run" / "synthesis",
+        top="add",
+        sources=(source,),
+        part="xcvu13p-flga2577-2-e",
+        clock_ns=5.0,
+        latency_cycles=1,
+        interval_cycles=1,
+    )
 
 
 def running_in(folder: Path) -> list[str]:
@@ -77,7 +85,15 @@ def test_a_solved_network(tmp_path: Path) -> None:
     part = "xc7z020clg400-1"
     solution = rtl.solve(sparse_tagger())
     design = rtl.write_verilog(solution, tmp_path / "rtl", name="tagger", levels_per_cycle=5, part=part, clock_ns=5.0)
-    wanted = synthesis.Job(tmp_path / "run", design.top, design.sources, part, 5.0, design.latency_cycles, 1)
+    wanted = synthesis.Job(
+        folder=tmp_path / "run",
+        top=design.top,
+        sources=design.sources,
+        part=part,
+        clock_ns=5.0,
+        latency_cycles=design.latency_cycles,
+        interval_cycles=1,
+    )
     found = yosys.synthesise(wanted)
     registers = json.loads((design.folder / "metadata.json").read_text())["reg_bits"]
     assert 0.7 < (found.resources.lut or 0) / solution.cost < 1.3  # da4ml's cost is in LUTs
@@ -136,7 +152,7 @@ def test_every_cell_counts_as_documented(tmp_path: Path) -> None:
 
 
 def test_an_empty_design_uses_nothing(tmp_path: Path) -> None:
-    assert yosys.read_stat(statistics(tmp_path, {})) == Resources(0, 0, 0, 0, 0)
+    assert yosys.read_stat(statistics(tmp_path, {})) == Resources(lut=0, ff=0, dsp=0, bram18=0, uram=0)
 
 
 @pytest.mark.parametrize("cells", [{"$mul": 1}, {"LUT4": -1}, {"LUT4": 1.5}, {"LUT4": True}, [], None, "LUT4"])

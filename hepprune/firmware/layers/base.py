@@ -13,7 +13,7 @@ from hepprune.network.layers import Shape
 STREAM = "io_stream"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Node:
     """One layer of hls4ml: its attributes, its types, its knobs.
 
@@ -27,7 +27,7 @@ class Node:
     exact: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Place:
     """A layer where it stands in its network: what comes in, and in which types it is held.
 
@@ -67,7 +67,7 @@ class Place:
         """Return a node of the layer's own name and result type that reads the layer's sources."""
         common = {"class_name": class_name, "name": self.name, "inputs": list(self.sources)}
         common["data_format"] = "channels_last"
-        return Node(self.name, common | attributes, {"result": self.result} | types)
+        return Node(name=self.name, attributes=common | attributes, precision={"result": self.result} | types)
 
 
 def before(place: Place, suffix: str, *, shape: Shape, result: FixedPoint | None = None) -> Place:

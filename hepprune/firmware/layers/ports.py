@@ -16,7 +16,7 @@ _MAX_TABLE_BITS = 12
 def features(place: Place, _layer: Input) -> list[Node]:
     """Describe an input."""
     attributes = {"class_name": "InputLayer", "name": place.name, "input_shape": list(place.shape)}
-    return [Node(place.name, attributes, {"result": place.result})]
+    return [Node(name=place.name, attributes=attributes, precision={"result": place.result})]
 
 
 def softmax(place: Place, layer: Softmax) -> list[Node]:

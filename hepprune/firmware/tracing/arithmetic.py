@@ -34,7 +34,7 @@ def added(left: Any, right: Any) -> Any:
 
 def product(left: Any, right: Any) -> Any:
     """Return the product."""
-    return left * right
+    return adders.unscaled(left) * adders.unscaled(right)
 
 
 def larger(left: Any, right: Any) -> Any:
@@ -92,5 +92,5 @@ def divided(value: Any, divisor: int, kind: FixedPoint) -> Any:
         raise NetworkError(
             f"a quotient by {divisor} to 2**-{kind.fraction} takes a constant finer than 2**-{adders.MAX_FRACTION}"
         )
-    near = value * (round(2.0**places / divisor) * 2.0**-places)
+    near = adders.unscaled(value * (round(2.0**places / divisor) * 2.0**-places))
     return rounding.rounded(near, FixedPoint(52, 52 - grid, rounding="RND"))

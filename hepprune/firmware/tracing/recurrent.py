@@ -9,13 +9,14 @@ import torch
 
 from hepprune.errors import NetworkError
 from hepprune.firmware import adders
-from hepprune.firmware.tracing import rounding
+from hepprune.firmware.tracing import arithmetic, rounding
 from hepprune.firmware.tracing.base import TRACES, Values, applied, array, each, fixed
 from hepprune.firmware.tracing.kernels import affine, check_types
 from hepprune.network.layers import Activation, Recurrent
 from hepprune.network.layers.recurrent import KERNELS
 
 Product = Callable[[str, Values, slice], Values]
+_times = np.frompyfunc(arithmetic.product, 2, 1)
 
 
 @TRACES.of(Recurrent)
@@ -81,8 +82,8 @@ def _step(layer: Recurrent, product: Product, now: Values, state: Values, memory
         return applied(layer.act, whole), memory
     entry, forget, candidate, exit_ = np.split(whole, 4)
     gate = functools.partial(applied, layer.gate)
-    memory = gate(forget) * memory + gate(entry) * applied(layer.act, candidate)
-    return gate(exit_) * applied(layer.act, memory), memory
+    memory = _times(gate(forget), memory) + _times(gate(entry), applied(layer.act, candidate))
+    return _times(gate(exit_), applied(layer.act, memory)), memory
 
 
 def _gated(layer: Recurrent, product: Product, inputs: Values, state: Values) -> Values:
@@ -90,9 +91,9 @@ def _gated(layer: Recurrent, product: Product, inputs: Values, state: Values) ->
     update = applied(layer.gate, inputs[updates] + product("recurrent_weight", state, updates))
     reset = applied(layer.gate, inputs[resets] + product("recurrent_weight", state, resets))
     if layer.reset_after:
-        inner = reset * product("recurrent_weight", state, candidates)
+        inner = _times(reset, product("recurrent_weight", state, candidates))
     else:
-        inner = product("recurrent_weight", reset * state, candidates)
+        inner = product("recurrent_weight", _times(reset, state), candidates)
     candidate: Any = applied(layer.act, inputs[candidates] + inner)
-    mixed: Values = update * state + (1.0 - update) * candidate
+    mixed: Values = _times(update, state) + _times(1.0 - update, candidate)
     return mixed

@@ -17,7 +17,7 @@ _EQUATION = re.compile(r"([a-zA-Z]*(?:\.\.\.)?[a-zA-Z]*),([a-zA-Z]*)->([a-zA-Z]*
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Contraction:
     """The axes of an equation without that of the jets, a letter each, the sizes of the letters, and the bias' axes."""
 
@@ -133,7 +133,7 @@ def contraction(native: Native) -> Contraction:
     sizes = dict(zip(reads[1:], shape, strict=False)) | dict(zip(kernel, kernel_shape, strict=False))
     if not _is_sound(reads, kernel, puts) or len(reads) != len(shape) + 1:
         raise native.refuse(f"computes {text[:40]} of the shape {shape}, which cannot be taken over")
-    found = Contraction(reads[1:], kernel, puts[1:], sizes, biased)
+    found = Contraction(reads=reads[1:], kernel=kernel, puts=puts[1:], sizes=sizes, biased=biased)
     if (len(kernel), found.shape(kernel), found.shape(found.reads)) != (len(kernel_shape), kernel_shape, shape):
         raise native.refuse(f"has a kernel of shape {kernel_shape} that does not fit {text[:40]} of the shape {shape}")
     if not set(biased) <= set(found.neurons):

@@ -13,6 +13,7 @@ from hepprune.frontends.keras.files import MODELS, KerasModel, entries, leaves, 
 from hepprune.frontends.keras.registry import LAYERS, Native, Part
 from hepprune.frontends.names import identifiers
 from hepprune.network import Input, Layer, Network, Shape, Shared
+from hepprune.quantisers import FixedPoints
 
 _PACKAGE = re.compile(r"^(hgq|HGQ)>")  # before the classes of HGQ in a `.h5`
 
@@ -25,7 +26,7 @@ class Value:
     shape: Shape
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Lowered:
     """A Network, and for each native layer by path what it was and which of the Network's layers came from it.
 
@@ -47,7 +48,7 @@ def lower(model: KerasModel) -> Lowered:
         NetworkError: a layer cannot be taken over, its weights do not fit its config, or the graph is malformed.
     """
     try:
-        return _Flat(model).lowered()
+        return _Flat(model=model).lowered()
     except (
         ArithmeticError,
         AttributeError,
@@ -62,7 +63,7 @@ def lower(model: KerasModel) -> Lowered:
         raise NetworkError(f"'{model.source}' cannot be taken over: {problem}") from problem
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Flat:
     """The graph under construction."""
 
@@ -87,7 +88,9 @@ class _Flat:
         self.taken = frozenset(self.names.values())
         outputs = self._run(self.model.config, "", self._inputs())
         network = Network(self.layers.values(), self.sources, [value.layer for value in outputs])
-        return Lowered(network, self.natives, self.parts, self.arriving, self.values)
+        return Lowered(
+            network=network, natives=self.natives, parts=self.parts, arriving=self.arriving, values=self.values
+        )
 
     def _inputs(self) -> list[Value]:
         config = self.model.config["config"]
@@ -107,7 +110,9 @@ class _Flat:
             raise NetworkError(f"input '{name}' has the shape {str(shape)[:60]}, which is not fixed")
         self._add(Input(name, tuple(shape[1:])), ())
         if entry is not None:
-            self.natives[name_of(entry)] = Native(name, name_of(entry), "InputLayer", entry["config"])
+            self.natives[name_of(entry)] = Native(
+                name=name, path=name_of(entry), kind="InputLayer", config=entry["config"]
+            )
             self.parts[name_of(entry)] = (name,)
         return Value(name, self.shapes[name])
 
@@ -115,7 +120,11 @@ class _Flat:
         if layer.name in self.shapes:
             raise NetworkError(f"two layers share the name '{layer.name}'")
         runs = self.layers[layer.of] if isinstance(layer, Shared) else layer
-        self.shapes[layer.name] = runs.shape(*(self.shapes[source] for source in sources))
+        self.shapes[layer.name] = shape = runs.shape(*(self.shapes[source] for source in sources))
+        if isinstance(layer.result, FixedPoints) and not _fits(layer.result.width.shape, shape):
+            raise NetworkError(
+                f"layer '{layer.name}' has types of shape {layer.result.width.shape} for values of {shape}"
+            )
         self.layers[layer.name] = layer
         if sources:
             self.sources[layer.name] = sources
@@ -209,6 +218,12 @@ class _Flat:
                 raise native.refuse("is called on values of different shapes, so that its calls cannot share weights")
             shared.append(Part(Shared(second.name, name), part.sources))
         return shared
+
+
+def _fits(types: Shape, values: Shape) -> bool:
+    """Return whether types, one each or shared, are for values of a shape."""
+    pairs = zip(types[::-1], values[::-1], strict=False)
+    return len(types) <= len(values) and all(own in {1, size} for own, size in pairs)
 
 
 def kind_of(entry: Mapping[str, Any]) -> str:

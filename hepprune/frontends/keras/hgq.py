@@ -108,7 +108,7 @@ def _enter(kind: str, lower: Lower, fill: Fill = with_bits) -> None:
     """Enter a layer class, beside that of QKeras where it has one of the same name."""
     other = LAYERS.get(kind)
     if other is None:
-        LAYERS[kind] = Kind(lower, fill, typed=True)
+        LAYERS[kind] = Kind(lower=lower, fill=fill, typed=True)
         return
 
     def either(native: Native, arriving: tuple[Shape, ...]) -> Parts:
@@ -117,7 +117,7 @@ def _enter(kind: str, lower: Lower, fill: Fill = with_bits) -> None:
     def fill_either(native: Native, layers: Mapping[str, Layer]) -> Native:
         return fill(native, layers) if _is_hgq(native) else other.fill(native, layers)
 
-    LAYERS[kind] = Kind(either, fill_either, other.groups, typed=True)
+    LAYERS[kind] = Kind(lower=either, fill=fill_either, groups=other.groups, typed=True)
 
 
 _enter("QDense", *DENSE)

@@ -64,14 +64,18 @@ def _held(values: Floats, fraction: Floats, rounding: str) -> FixedPoints:
     """Return types that just hold the rounded values, of no bits where they are zero."""
     places = np.broadcast_to(fraction, values.shape).astype(np.int64)
     sign, integer = holding(values, (np.zeros_like(places), -places, places), rounding)
-    return FixedPoints(sign + integer + places, sign + integer, sign > 0, rounding, "SAT")
+    return FixedPoints(
+        width=sign + integer + places, integer=sign + integer, signed=sign > 0, rounding=rounding, overflow="SAT"
+    )
 
 
 def _result(native: Native, shape: Shape, rounding: str) -> Any:
     """Return the type of a layer's values."""
     fraction = _bits(native, "activation_bw", "paq_conf", (1, *shape))[0].astype(np.int64)
     whole = np.full_like(fraction, _INTEGER)
-    return plain(FixedPoints(fraction + whole, whole, whole > 0, rounding, "SAT"))
+    return plain(
+        FixedPoints(width=fraction + whole, integer=whole, signed=whole > 0, rounding=rounding, overflow="SAT")
+    )
 
 
 def _folded(native: Native, kernel: Floats, bias: Floats) -> tuple[Floats, Floats]:
@@ -145,9 +149,9 @@ def _passive(native: Native, arriving: tuple[Shape, ...]) -> Parts:
 
 
 for _suffix in ("", "BatchNorm"):
-    LAYERS[f"HDense{_suffix}"] = Kind(_kernel(weighted.dense))
+    LAYERS[f"HDense{_suffix}"] = Kind(lower=_kernel(weighted.dense))
     for _rank in ("1D", "2D"):
-        LAYERS[f"HConv{_rank}{_suffix}"] = Kind(_kernel(convolution.conv))
-LAYERS |= {"HQuantize": Kind(_quantize), "HActivation": Kind(_activation), "HAdd": Kind(_add)}
-LAYERS |= {"Signature": Kind(lambda _native, _arriving: [])}
-LAYERS |= {f"P{kind}": Kind(_passive) for kind in _PASSIVE}
+        LAYERS[f"HConv{_rank}{_suffix}"] = Kind(lower=_kernel(convolution.conv))
+LAYERS |= {"HQuantize": Kind(lower=_quantize), "HActivation": Kind(lower=_activation), "HAdd": Kind(lower=_add)}
+LAYERS |= {"Signature": Kind(lower=lambda _native, _arriving: [])}
+LAYERS |= {f"P{kind}": Kind(lower=_passive) for kind in _PASSIVE}

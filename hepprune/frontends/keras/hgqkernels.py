@@ -125,4 +125,4 @@ def _bits(native: Native, layer: Weighted, layout: Layout) -> dict[str, Floats]:
 def _laid_out(kind: FixedPoints, columns: Callable[[Array], Array]) -> FixedPoints:
     arrays = (columns(array) for array in (kind.width, kind.integer, kind.signed))
     width, integer, signed = arrays
-    return FixedPoints(width, integer, signed, kind.rounding, kind.overflow)
+    return FixedPoints(width=width, integer=integer, signed=signed, rounding=kind.rounding, overflow=kind.overflow)

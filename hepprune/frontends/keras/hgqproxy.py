@@ -33,7 +33,13 @@ def _quantizer(native: Native, arriving: tuple[Shape, ...]) -> Parts:
         width = np.where(width > (sign > 0), width, 0)
     first = 0 if held else ...  # the axis of jets, which share their types
     try:
-        kind = FixedPoints(width[first], integer.astype(np.int64)[first], sign[first] > 0, rounding, overflow)
+        kind = FixedPoints(
+            width=width[first],
+            integer=integer.astype(np.int64)[first],
+            signed=sign[first] > 0,
+            rounding=rounding,
+            overflow=overflow,
+        )
     except (NetworkError, ValueError) as problem:
         raise native.refuse(f"has types that cannot be taken over: {problem}") from problem
     return [Part(Activation(native.name, "linear", result=plain(kind)))]
@@ -57,4 +63,4 @@ def _fill(native: Native, layers: Mapping[str, Layer]) -> Native:
     return native.filled(arrays, shape=list(target if old else ()))
 
 
-LAYERS["FixedPointQuantizer"] = Kind(_quantizer, _fill, typed=True)
+LAYERS["FixedPointQuantizer"] = Kind(lower=_quantizer, fill=_fill, typed=True)

@@ -40,7 +40,7 @@ def _settings(native: Native, key: str, described: Any) -> Mapping[str, Any]:
     if not isinstance(config, dict):
         raise native.refuse(f"has a {key} that is no quantiser")
     config = {**_IMPLIED.get(str(described.get("class_name")), {}), **config}
-    if config.get("q_type") not in {"kif", "kbi"}:
+    if config.get("q_type") not in ("kif", "kbi"):
         raise native.refuse(f"has a {key} of type {str(config.get('q_type'))[:40]}; known are kif and kbi")
     overflow = str(config.get("overflow_mode")).upper()
     if overflow not in _OVERFLOW:
@@ -106,11 +106,14 @@ def type_of(
     places = _places(native, config, place)
     if not native.stored.keys() >= set(places.values()):
         raise native.refuse(f"has no bit widths for its {key}")
-    arrays = {name: np.round(native.stored[where]).astype(np.int64) for name, where in places.items()}
+    found = {name: native.stored[where] for name, where in places.items()}
+    if len({array.shape for array in found.values()}) > 1:
+        raise native.refuse(f"has bit widths of several shapes for its {key}")
+    arrays = {name: np.round(np.clip(array, -99, 99)).astype(np.int64) for name, array in found.items()}
     rounding = _rounding(config)
     if rounding not in ROUNDING:
         raise native.refuse(f"has a {key} with rounding {rounding[:40]}, which is not known")
-    sign, integer = arrays["k"], arrays["i"]
+    sign, integer = np.clip(arrays["k"], 0, 1), arrays["i"]
     fraction = arrays["f"] if kind == "kif" else arrays["b"] - integer
     integer, fraction = integer + _shift(config), fraction - _shift(config)
     overflow = str(config["overflow_mode"])
@@ -121,7 +124,7 @@ def type_of(
         width = np.where(integer + fraction > 0, width, 0)
     sign, integer = np.where(width > 0, sign, 0), np.where(width > 0, integer, np.clip(integer, -_NONE, _NONE))
     try:
-        return FixedPoints(width, sign + integer, sign > 0, rounding, overflow)
+        return FixedPoints(width=width, integer=sign + integer, signed=sign > 0, rounding=rounding, overflow=overflow)
     except (NetworkError, ValueError) as problem:
         raise native.refuse(f"has a {key} that cannot be taken over: {problem}") from problem
 
@@ -139,7 +142,13 @@ def arranged(found: FixedPoints, arrange: Arrange, shape: Shape) -> FixedPoints:
     """Return the type in the layout of the Network's weights."""
     arrays = (np.broadcast_to(array, shape) for array in (found.width, found.integer, found.signed))
     width, integer, signed = (arrange(array.astype(np.float32)) for array in arrays)
-    return FixedPoints(width.astype(np.int64), integer.astype(np.int64), signed > 0, found.rounding, found.overflow)
+    return FixedPoints(
+        width=width.astype(np.int64),
+        integer=integer.astype(np.int64),
+        signed=signed > 0,
+        rounding=found.rounding,
+        overflow=found.overflow,
+    )
 
 
 def spread(native: Native, quantiser: Quantiser | None, shape: Shape) -> FixedPoints:
@@ -152,7 +161,9 @@ def spread(native: Native, quantiser: Quantiser | None, shape: Shape) -> FixedPo
         raise native.refuse(f"would hold values of type {type(quantiser).__name__}; HGQ2 has fixed-point types only")
     arrays = (np.broadcast_to(a, shape) for a in (quantiser.width, quantiser.integer, quantiser.signed))
     width, integer, signed = arrays
-    return FixedPoints(width, integer, signed, quantiser.rounding, quantiser.overflow)
+    return FixedPoints(
+        width=width, integer=integer, signed=signed, rounding=quantiser.rounding, overflow=quantiser.overflow
+    )
 
 
 def held(
@@ -193,7 +204,13 @@ def _is_held(config: Mapping[str, Any]) -> bool:
 def holding(weights: Floats, kif: tuple[Any, Any, Any], rounding: str) -> tuple[Any, Any]:
     """Return sign and integer bits, no fewer than they are, that hold the rounded weights which share them."""
     sign, integer, fraction = np.broadcast_arrays(*kif)
-    wide = FixedPoints(fraction + 33, np.full(fraction.shape, 33), np.ones(fraction.shape, bool), rounding, "SAT")
+    wide = FixedPoints(
+        width=fraction + 33,
+        integer=np.full(fraction.shape, 33),
+        signed=np.ones(fraction.shape, bool),
+        rounding=rounding,
+        overflow="SAT",
+    )
     rounded = wide(torch.as_tensor(weights, dtype=torch.float64)).numpy()
     step = np.exp2(-fraction.astype(np.float64))
     ends = np.where(rounded < 0, -rounded, rounded + step)

@@ -22,7 +22,9 @@ def value_type(native: Native, values: Values) -> Quantiser | None:
         return None
     first: Any = 0 if found.width.ndim > 1 else ...  # the axis of jets, which share their widths
     width, integer, signed = found.width[first], found.integer[first], found.signed[first]
-    return plain(FixedPoints(width, integer, signed, found.rounding, found.overflow))
+    return plain(
+        FixedPoints(width=width, integer=integer, signed=signed, rounding=found.rounding, overflow=found.overflow)
+    )
 
 
 def value_quantiser(native: Native, values: Values, name: str | None = None) -> Layer | None:

@@ -36,7 +36,7 @@ from hepprune.network import Layer, Shape
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Native:
     """One layer as its file has it: `name` in the Network, `path` in the file (outer/inner), class, config, weights."""
 
@@ -120,7 +120,7 @@ def keep(native: Native, _layers: Mapping[str, Layer]) -> Native:
     return native
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Kind:
     """How a layer class is lowered and filled, and where a Keras 3 file keeps its weights, in Keras' order.
 
@@ -143,7 +143,7 @@ def register(*kinds: str, fill: Fill = keep, groups: tuple[str, ...] = ("",)) ->
     """Return a decorator that enters a lowering under the names of its layer classes."""
 
     def enter(lower: Lower) -> Lower:
-        LAYERS.update(dict.fromkeys(kinds, Kind(lower, fill, groups)))
+        LAYERS.update(dict.fromkeys(kinds, Kind(lower=lower, fill=fill, groups=groups)))
         return lower
 
     return enter

@@ -19,7 +19,7 @@ _LOG2 = np.float32(np.log(2.0))
 _UNROLLS = 5  # rounds in which quantized_bits looks for its power of two
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rounded:
     """Weights as QKeras uses them, and how they come about: `base` at scale 1, times `scale`, of the `latent` values.
 
@@ -109,7 +109,7 @@ def _bits(settings: Settings, weights: Floats) -> Rounded:
     if isinstance(settings["alpha"], str):
         return _scaled_bits(settings, weights)
     scale, base = constant(settings["alpha"], weights), fixed_point(settings)
-    return Rounded(scale * base(weights), base, scale, weights * scale)
+    return Rounded(values=scale * base(weights), base=base, scale=scale, latent=weights * scale)
 
 
 def _scaled_bits(settings: Settings, weights: Floats) -> Rounded:
@@ -129,7 +129,7 @@ def _scaled_bits(settings: Settings, weights: Floats) -> Rounded:
             scale = _least_squares("auto_po2", values, whole, axis)
     base = FixedPoint(bits, integer + bits - unsigned, True, "RND_INF", "SAT_SYM")
     scale = _spread(scale * np.float32(2.0**unsigned), weights)
-    return Rounded(scale * (whole * np.float32(base.step)), base, scale, weights)
+    return Rounded(values=scale * (whole * np.float32(base.step)), base=base, scale=scale, latent=weights)
 
 
 def _whole(values: Floats, scale: Floats, half: np.float32) -> Floats:
@@ -146,7 +146,7 @@ def _binary(settings: Settings, weights: Floats) -> Rounded:
     alpha = settings["alpha"]
     scale = _least_squares(alpha, weights, signs) if isinstance(alpha, str) else constant(alpha, weights)
     scale = _spread(scale, weights)
-    return Rounded(scale * signs, base, scale, scale * signs)
+    return Rounded(values=scale * signs, base=base, scale=scale, latent=scale * signs)
 
 
 def _ternary(settings: Settings, weights: Floats) -> Rounded:
@@ -154,7 +154,7 @@ def _ternary(settings: Settings, weights: Floats) -> Rounded:
     if not isinstance(alpha, str):
         threshold, scale = _spread(ternary_threshold(settings), weights), constant(alpha, weights)
         signs = np.sign(weights) * (np.abs(weights) > threshold)
-        return Rounded(scale * signs, Ternary(), scale, weights, threshold)
+        return Rounded(values=scale * signs, base=Ternary(), scale=scale, latent=weights, threshold=threshold)
     if settings["threshold"] is not None:
         raise NetworkError("ternary with a scale of its own takes no threshold")
     # Without an axis for channels (one axis only), QKeras takes the largest of all.
@@ -166,7 +166,9 @@ def _ternary(settings: Settings, weights: Floats) -> Rounded:
         signs = np.sign(weights) * (np.abs(scale * np.round(weights / scale)) >= threshold)
         scale = _least_squares(alpha, weights, signs)
     scale = _spread(scale, weights)
-    return Rounded(scale * signs, Ternary(), scale, weights, _spread(threshold, weights))
+    return Rounded(
+        values=scale * signs, base=Ternary(), scale=scale, latent=weights, threshold=_spread(threshold, weights)
+    )
 
 
 def ternary_threshold(settings: Settings) -> Floats:
@@ -211,14 +213,14 @@ def _power(settings: Settings, weights: Floats, sign_bits: int) -> tuple[Floats,
 def _signed_power(settings: Settings, weights: Floats) -> Rounded:
     power, base = _power(settings, np.abs(weights), 1)
     values = np.where(weights < 0, -power, power)
-    return Rounded(values, base, np.ones_like(values), weights)
+    return Rounded(values=values, base=base, scale=np.ones_like(values), latent=weights)
 
 
 def _positive_power(settings: Settings, weights: Floats) -> Rounded:
     if settings["negative_slope"]:
         raise NetworkError("quantized_relu_po2 with a negative slope quantises no weights")
     power, base = _power(settings, np.maximum(weights, 0), 0)
-    return Rounded(power, base, np.ones_like(power), np.maximum(weights, 0))
+    return Rounded(values=power, base=base, scale=np.ones_like(power), latent=np.maximum(weights, 0))
 
 
 def _positive(settings: Settings, weights: Floats) -> Rounded:

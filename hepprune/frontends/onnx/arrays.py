@@ -12,7 +12,7 @@ from hepprune.frontends.pytorch.values import Constant
 Change = Callable[[Tensor], Tensor]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Array(Constant):
     """A constant; `origin` is the key of its initialiser, `undo` gives values in the initialiser's shape."""
 

@@ -24,7 +24,7 @@ from hepprune.quantisers import to_json
 _NO_BIAS = FixedPoint(1, 1)  # holds zero, which is all that a layer without a bias adds
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Node:
     """One operator; `name` is its own or that of its first output."""
 
@@ -41,10 +41,10 @@ class Node:
 
     def call(self, operator: str) -> Call:
         """Return the call of torch's operator that computes the same."""
-        return Call(self.name, operator, (), {})
+        return Call(name=self.name, target=operator, args=(), kwargs={})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Site:
     """A node that quantises: `kind` is the quantiser of `layer` that it is.
 
@@ -59,7 +59,7 @@ class Site:
     native: Callable[[Any, Tensor], Tensor]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Graph(Building):
     """Layers so far, and what the graph's tensors have become."""
 
@@ -136,7 +136,9 @@ class Graph(Building):
         places = native(layer, torch.arange(like.numel(), dtype=torch.float64).view(like.shape)).long()
         scale = torch.empty(like.numel(), dtype=torch.float64)
         scale[places.reshape(-1)] = array.native(given.scale.double().expand(array.tensor.shape)).reshape(-1)
-        self.sites.append(Site(given.node, layer.name, f"{name}_type", given.shape, native))
+        self.sites.append(
+            Site(node=given.node, layer=layer.name, kind=f"{name}_type", scale_shape=given.shape, native=native)
+        )
         return given.of(compressed(scale.view(like.shape)).numpy())
 
     def quantised(self, value: Value, given: Quantisation, title: str) -> Value:
@@ -150,7 +152,11 @@ class Graph(Building):
             placed[value.index.reshape(-1)] = scale.expand(value.shape).reshape(-1)
             scale = compressed(placed.view(sizes)[0])
         name = self.add(Activation(self.name(title), "linear", result=given.of(scale.numpy())), value.layer)
-        self.sites.append(Site(given.node, name, "result", given.shape, _of_jets(value, self.n_jets)))
+        self.sites.append(
+            Site(
+                node=given.node, layer=name, kind="result", scale_shape=given.shape, native=_of_jets(value, self.n_jets)
+            )
+        )
         return unchanged(value, name)
 
     def merge_quantisers(self, outputs: list[str]) -> list[str]:
@@ -182,7 +188,9 @@ class Graph(Building):
             name: tuple(source if n == layer.name else n for n in names) for name, names in self.sources.items()
         }
         self.sites = [
-            Site(site.node, before.name, site.kind, site.scale_shape, site.native) if site.layer == layer.name else site
+            Site(node=site.node, layer=before.name, kind=site.kind, scale_shape=site.scale_shape, native=site.native)
+            if site.layer == layer.name
+            else site
             for site in self.sites
         ]
         return [source if name == layer.name else name for name in outputs]

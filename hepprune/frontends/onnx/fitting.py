@@ -25,7 +25,7 @@ class Part:
     whole: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Fit:
     """The network that a graph is to compute, beside the one that was read from it, and where its tensors lie there."""
 

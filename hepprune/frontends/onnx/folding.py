@@ -48,7 +48,7 @@ _ELEMENTWISE: dict[str, Callable[..., Tensor]] = {
 def shape_of(node: Node, x: Any) -> Array:
     """Return the shape of a value as a constant."""
     sizes = x.shape if isinstance(x, Value) else tuple(x.tensor.shape)
-    return Array(torch.tensor(sizes[node.attributes.get("start", 0) : node.attributes.get("end", len(sizes))]))
+    return Array(tensor=torch.tensor(sizes[node.attributes.get("start", 0) : node.attributes.get("end", len(sizes))]))
 
 
 def folded(node: Node, given: list[Array | None]) -> Array:
@@ -62,9 +62,9 @@ def folded(node: Node, given: list[Array | None]) -> Array:
         if node.kind in _ELEMENTWISE:
             present = [tensor for tensor in tensors if tensor is not None]
             _check(node, np.broadcast_shapes(*(tuple(tensor.shape) for tensor in present)))
-            return Array(_ELEMENTWISE[node.kind](*present))
+            return Array(tensor=_ELEMENTWISE[node.kind](*present))
         if node.kind in _MAKING:
-            return Array(_MAKING[node.kind](node, *given))
+            return Array(tensor=_MAKING[node.kind](node, *given))
     except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as problem:
         reason = (str(problem).splitlines() or [""])[0]
         raise NetworkError(f"'{node.name}' ({node.kind}) cannot be computed: {reason[:200]}") from problem

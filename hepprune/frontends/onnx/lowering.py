@@ -32,7 +32,7 @@ _MOVING = {"Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"
 _UNFIT = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Read(Lowered):
     """The network, and what of the file it came from: `changes` are settings that its nodes need to compute it.
 
@@ -49,7 +49,7 @@ class Read(Lowered):
     def fit(self, network: Network) -> Fit:
         """Return what brings the graph's settings to those of another network of the same layers."""
         values = {name: value for name, value in self.values.items() if isinstance(value, Value)}
-        return Fit(network, self.network, self.n_jets, values, self.parts)
+        return Fit(network=network, before=self.network, n_jets=self.n_jets, values=values, parts=self.parts)
 
 
 def lower(proto: Any, fit: Fit | None = None) -> Read:
@@ -62,7 +62,12 @@ def lower(proto: Any, fit: Fit | None = None) -> Read:
     constants = {tensor.name: _array(tensor) for tensor in proto.graph.initializer}
     inputs = {entry.name: _sizes(entry) for entry in proto.graph.input if entry.name not in constants}
     outputs = tuple(entry.name for entry in proto.graph.output)
-    built = Graph(n_jets(Program(inputs, {}, (), ())), opset=opset(proto), fit=fit, outputs=outputs)
+    built = Graph(
+        n_jets=n_jets(Program(inputs=inputs, constants={}, calls=(), outputs=())),
+        opset=opset(proto),
+        fit=fit,
+        outputs=outputs,
+    )
     built.values.update(constants)
     needed = _constants_first(_needed(nodes, outputs), set(inputs))
     for node in needed:
@@ -80,7 +85,16 @@ def lower(proto: Any, fit: Fit | None = None) -> Read:
     slots = tuple(slot for slot in built.slots if slot.layer in network.layers)
     sites = tuple(site for site in built.sites if site.layer in network.layers)
     values = {name: value for name, value in built.values.items() if value is not None}
-    return Read(network, slots, built.n_jets, sites, built.changes, values, built.parts, moved)
+    return Read(
+        network=network,
+        slots=slots,
+        n_jets=built.n_jets,
+        sites=sites,
+        changes=built.changes,
+        values=values,
+        parts=built.parts,
+        channels_last=moved,
+    )
 
 
 def _channels_last(built: Graph, named: Mapping[str, str]) -> frozenset[str]:
@@ -102,7 +116,9 @@ def _node(entry: Any) -> Node:
         if attribute.type in {onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS}:
             raise NetworkError(f"'{name}' ({entry.op_type}) holds a graph of its own, which no Network does")
         attributes[attribute.name] = _plain(onnx.helper.get_attribute_value(attribute))
-    return Node(name, entry.op_type, tuple(entry.input), tuple(entry.output), attributes)
+    return Node(
+        name=name, kind=entry.op_type, inputs=tuple(entry.input), outputs=tuple(entry.output), attributes=attributes
+    )
 
 
 def _plain(value: Any) -> Any:
@@ -122,7 +138,9 @@ def _array(tensor: Any) -> Array:
 
     try:
         values = onnx.numpy_helper.to_array(tensor)
-        return Array(torch.from_numpy(np.array(values, dtype=values.dtype.newbyteorder("="))), tensor.name)
+        return Array(
+            tensor=torch.from_numpy(np.array(values, dtype=values.dtype.newbyteorder("="))), origin=tensor.name
+        )
     except (ValueError, TypeError, RuntimeError, LookupError) as problem:
         raise NetworkError(f"tensor '{tensor.name}' is damaged or holds no numbers") from problem
 

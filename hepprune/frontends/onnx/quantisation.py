@@ -26,7 +26,7 @@ _MODES = {ap: mode for mode, ap in reversed(ROUNDING.items())}
 _MAX_EXPONENT = 64
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Quantisation:
     """What a node with the output `node` does; `scale` broadcasts to the values it quantises.
 
@@ -63,10 +63,12 @@ class Quantisation:
         if scale.size == 1:
             return FixedPoint(self.bits, int(integer.item()), self.signed, *modes)
         width, signed = np.full(scale.shape, self.bits), np.full(scale.shape, self.signed)
-        return FixedPoints(width, integer.astype(np.int64), signed, *modes)
+        return FixedPoints(
+            width=width, integer=integer.astype(np.int64), signed=signed, rounding=modes[0], overflow=modes[1]
+        )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Settings:
     """What a quantiser is in a file: its scale in the order of its layer's values, and the rest."""
 
@@ -90,7 +92,9 @@ def settings(quantiser: Quantiser | None, title: str) -> Settings:
     """
     scale: Any = 1.0
     if isinstance(quantiser, Binary):
-        return Settings(np.asarray(quantiser.scale, np.float64), 1, signed=True, narrow=True, rounding="ROUND")
+        return Settings(
+            scale=np.asarray(quantiser.scale, np.float64), bits=1, signed=True, narrow=True, rounding="ROUND"
+        )
     if isinstance(quantiser, Scaled):
         scale, quantiser = np.asarray(quantiser.scale, np.float64), quantiser.base
     if not isinstance(quantiser, FixedPoint | FixedPoints):
@@ -103,4 +107,10 @@ def settings(quantiser: Quantiser | None, title: str) -> Settings:
     if len(bits) != 1 or len(signed) != 1 or bits[0] < 1:
         raise NetworkError(f"{title} has several widths, where a quantiser of QONNX has one")
     steps = np.asarray(scale) * quantiser.step
-    return Settings(steps, int(bits[0]), bool(signed[0]), quantiser.overflow == "SAT_SYM", _MODES[quantiser.rounding])
+    return Settings(
+        scale=steps,
+        bits=int(bits[0]),
+        signed=bool(signed[0]),
+        narrow=quantiser.overflow == "SAT_SYM",
+        rounding=_MODES[quantiser.rounding],
+    )

@@ -119,7 +119,7 @@ def _program(files: _Files) -> Program:
         raise NetworkError("the program changes its buffers while it runs; export it in eval mode")
     returned = tuple(Ref(content["arg"]["as_tensor"]["name"]) for _, content in outputs)
     calls = tuple(call for node in graph["nodes"] for call in _calls(node))
-    return Program(inputs, constants, calls, returned, frozenset(parameters))
+    return Program(inputs=inputs, constants=constants, calls=calls, outputs=returned, parameters=frozenset(parameters))
 
 
 def _calls(node: dict[str, Any]) -> list[Call]:
@@ -133,8 +133,18 @@ def _calls(node: dict[str, Any]) -> list[Call]:
     one = len(outputs) == 1 and not isinstance(outputs[0], list)
     name = several[0].name if one else node.get("name") or f"{several[0].name if several else 'none'}_all"
     args = tuple(value for _, value, kind in given if kind != 2)
-    call = Call(name, target, args, {key: value for key, value, kind in given if kind == 2}, _scope(node["metadata"]))
-    picks = [] if one else [Call(ref.name, "getitem", (Ref(name), i), {}) for i, ref in enumerate(several)]
+    call = Call(
+        name=name,
+        target=target,
+        args=args,
+        kwargs={key: value for key, value, kind in given if kind == 2},
+        scope=_scope(node["metadata"]),
+    )
+    picks = (
+        []
+        if one
+        else [Call(name=ref.name, target="getitem", args=(Ref(name), i), kwargs={}) for i, ref in enumerate(several)]
+    )
     return [call, *picks]
 
 

@@ -19,7 +19,7 @@ from hepprune.network import BatchNorm, Layer, Network, Permute, Reshape, Shape,
 _MAX_INDEX = 2**26
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Slot:
     """A tensor of the model that comes from a layer: `native` gives it in the model's shape.
 
@@ -40,7 +40,7 @@ class Slot:
         return (found if self.shaped is None else self.shaped(found, network)).contiguous()
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Building:
     """Layers so far, and which tensor of the model each of their arrays came from."""
 
@@ -215,9 +215,11 @@ class Building:
                 return values
             return constant.native(values.reshape(*sizes(network)))
 
-        self.slots.append(Slot(constant.origin, layer, whole, shaped=shaped))
+        self.slots.append(Slot(target=constant.origin, layer=layer, native=whole, shaped=shaped))
         if constant.mask is not None and kept is not None:
-            self.slots.append(Slot(constant.mask, layer, lambda at: constant.native(kept(at).float())))
+            self.slots.append(
+                Slot(target=constant.mask, layer=layer, native=lambda at: constant.native(kept(at).float()))
+            )
 
 
 def _size(shape: Iterable[int]) -> int:

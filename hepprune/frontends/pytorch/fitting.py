@@ -35,7 +35,7 @@ class Traces:
     factors: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Fitting:
     """A program being read with a network's sizes; `before` is what it did with its own."""
 

@@ -41,7 +41,7 @@ def folded(call: Call, args: Any, options: dict[str, Any]) -> Any:
         raise NetworkError(f"'{call.name}' makes a constant of more than 2**26 numbers")
     result = aten(call)(*plain[0], **plain[1])
     if isinstance(result, list | tuple):
-        return [Constant(tensor) for tensor in result]
+        return [Constant(tensor=tensor) for tensor in result]
     return _traced(call, args, given, result)
 
 
@@ -63,14 +63,20 @@ def _traced(call: Call, args: Any, given: list[Constant], result: Tensor) -> Con
     if call.operator == "mul" and len(given) == 2 and len(masks) == 1:
         (other,) = (entry for entry in given if entry is not masks[0])
         if (other.origin or "") == masks[0].origin.removesuffix("_mask") + "_orig":  # type: ignore[union-attr]
-            return Constant(result, other.origin, None, masks[0].origin, masks[0].tensor != 0)
+            return Constant(
+                tensor=result, origin=other.origin, axes=None, mask=masks[0].origin, kept=masks[0].tensor != 0
+            )
     if call.operator in {"t", "transpose", "permute"} and given[0].axes is None and given[0].origin:
         order = torch.arange(result.numel()).view(given[0].tensor.shape)
         moved = aten(call)(order, *args[1:])
         axes = axes_of(moved, tuple(order.shape))
         kept = None if given[0].kept is None or axes is None else given[0].kept.permute(tuple(_inverse(axes)))
-        return Constant(result, given[0].origin, axes, given[0].mask, kept) if axes else Constant(result)
-    return Constant(result)
+        return (
+            Constant(tensor=result, origin=given[0].origin, axes=axes, mask=given[0].mask, kept=kept)
+            if axes
+            else Constant(tensor=result)
+        )
+    return Constant(tensor=result)
 
 
 def _inverse(axes: tuple[int, ...]) -> list[int]:

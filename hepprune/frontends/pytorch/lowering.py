@@ -47,7 +47,7 @@ _UNFIT = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError,
 _CHECKS = ("_assert", "sym_constrain", "_guards")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Lowered:
     """The network of a program, where each tensor of the model comes from in it, and how values go in and out."""
 
@@ -66,13 +66,15 @@ def lower(program: Program, fit: Fitting | None = None) -> Lowered:
         NetworkError: an operator has no layer; the sentence names it.
     """
     calls = program.needed()
-    built = Building(n_jets(program), fitting=fit, calls={call.name: call for call in calls})
+    built = Building(n_jets=n_jets(program), fitting=fit, calls={call.name: call for call in calls})
     counted = [call.scope[0] for call in calls if call.operator in OPERATORS]
     built.in_scope = Counter(counted)
-    for call in (*calls, Call("output", "output", program.outputs, {})):
+    for call in (*calls, Call(name="output", target="output", args=program.outputs, kwargs={})):
         for name in call.reads:
             built.readers.setdefault(name, []).append(call)
-    values: dict[str, Any] = {name: Constant(tensor, origin) for name, (origin, tensor) in program.constants.items()}
+    values: dict[str, Any] = {
+        name: Constant(tensor=tensor, origin=origin) for name, (origin, tensor) in program.constants.items()
+    }
     for name, shape in program.inputs.items():
         values[name] = add_input(built, name, shape, channels_first=_is_channels_first(name, calls))
     for position, call in enumerate(calls):
@@ -86,7 +88,7 @@ def lower(program: Program, fit: Fitting | None = None) -> Lowered:
     slots = tuple(slot for slot in built.slots if slot.layer in network.layers)
     leaving = [values[ref.name] for ref in program.outputs]
     lying = ports(built, program.inputs, arriving, leaving)
-    return Lowered(network, slots, ports=lying, traces=built.traces)
+    return Lowered(network=network, slots=slots, ports=lying, traces=built.traces)
 
 
 def network_of(built: Building, outputs: list[str]) -> Network:

@@ -22,7 +22,7 @@ class Ref:
     name: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Call:
     """One operator: `target` is "aten.linear.default", or "getitem" and the like of Python's `operator`."""
 
@@ -48,7 +48,7 @@ class Call:
         return names_in((self.args, list(self.kwargs.values())))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Program:
     """A traced model; `inputs` are shapes with None where a size is free, `constants` name and value by placeholder."""
 
@@ -101,7 +101,7 @@ def from_exported(exported: ExportedProgram) -> Program:
         raise NetworkError(f"the program changes '{changed[0]}' while it runs; export it in eval mode")
     calls = tuple(_call(node) for node in exported.graph.nodes if node.op == "call_function")
     returned = tuple(Ref(getattr(spec.arg, "name", "")) for spec in outputs)
-    return Program(inputs, constants, calls, returned, frozenset(parameters))
+    return Program(inputs=inputs, constants=constants, calls=calls, outputs=returned, parameters=frozenset(parameters))
 
 
 def _sizes(node: Node) -> tuple[int | None, ...]:
@@ -115,7 +115,13 @@ def _call(node: Node) -> Call:
     target = str(node.target) if str(node.target).startswith("aten.") else getattr(node.target, "__name__", "")
     stack = list((node.meta.get("nn_module_stack") or {}).items())
     scope = scoped(stack[-1][0], str(stack[-1][1][0]), _class_name(stack[-1][1][1])) if stack else ("", "")
-    return Call(node.name, target, _refs(node.args), {k: _refs(v) for k, v in node.kwargs.items()}, scope)
+    return Call(
+        name=node.name,
+        target=target,
+        args=_refs(node.args),
+        kwargs={k: _refs(v) for k, v in node.kwargs.items()},
+        scope=scope,
+    )
 
 
 def scoped(key: str, owner: str, kind: str) -> Scope:

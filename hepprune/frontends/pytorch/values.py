@@ -15,7 +15,7 @@ Axes = tuple[int, ...]
 _MAX_AXES = 7  # whose orders are tried one by one
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Constant:
     """A tensor of the model; `origin` is its name there, `axes` the order of its axes that gives torch's own."""
 

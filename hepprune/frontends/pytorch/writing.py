@@ -113,7 +113,7 @@ def fitted(program: Program, network: Network, known: Lowered) -> tuple[Fitting,
     choices: tuple[int, ...] | None = ()
     problem = ""
     for _ in range(_MAX_TRIES):
-        fit = Fitting(network, known.traces, choices or ())
+        fit = Fitting(network=network, before=known.traces, choices=choices or ())
         try:
             found = lower(program, fit)
             odd = [name for name, shape in found.network.shapes.items() if network.shapes.get(name) != shape]

@@ -47,7 +47,7 @@ from hepprune.network.layers.recurrent import GATES
 _WIRING = (Reshape, Permute, Pad, Crop, UpSample, Concatenate, Slice)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Place:
     """Where a layer stands: the shapes and widths that come in, and how its hardware is built."""
 
@@ -101,14 +101,14 @@ def describe(network: Network, layer: Layer, known: Mapping[str, Operation], *, 
     """Return the operation of one layer, given those of the layers it reads."""
     sources = network.sources.get(layer.name, ()) if not isinstance(layer, Input) else ()
     place = _Place(
-        layer.name,
-        sources,
-        tuple(network.shapes[name] for name in sources),
-        network.shapes[layer.name],
-        max((known[name].out_width for name in sources), default=0),
-        options.strategy,
-        options.reuse_factor,
-        options.io_type == "io_stream",
+        name=layer.name,
+        sources=sources,
+        arriving=tuple(network.shapes[name] for name in sources),
+        shape=network.shapes[layer.name],
+        in_width=max((known[name].out_width for name in sources), default=0),
+        strategy=options.strategy,
+        reuse_factor=options.reuse_factor,
+        streams=options.io_type == "io_stream",
     )
     return _describe(network.runs(layer), place)
 
@@ -139,7 +139,16 @@ def _values(layer: Layer, place: _Place, kind: str, **facts: Any) -> Operation:
     out_width = width(layer.result) or untyped
     positions = math.prod(place.arriving[0][:-1])
     facts = {"operands": len(place.arriving), "positions": positions, "casts": _casts(layer.result)} | facts
-    return Operation(place.name, kind, n_in, math.prod(place.shape), place.in_width, out_width, place.in_width, **facts)
+    return Operation(
+        name=place.name,
+        kind=kind,
+        n_in=n_in,
+        n_out=math.prod(place.shape),
+        in_width=place.in_width,
+        out_width=out_width,
+        accumulator_width=place.in_width,
+        **facts,
+    )
 
 
 def _casts(kind: Quantiser | None) -> bool:
@@ -148,7 +157,16 @@ def _casts(kind: Quantiser | None) -> bool:
 
 def _input(layer: Input, place: _Place) -> Operation:
     n, bits = layer.n_features, width(layer.result) or HLS4ML_DEFAULT.width
-    return Operation(place.name, "input", n, n, bits, bits, bits, assumed=layer.result is None)
+    return Operation(
+        name=place.name,
+        kind="input",
+        n_in=n,
+        n_out=n,
+        in_width=bits,
+        out_width=bits,
+        accumulator_width=bits,
+        assumed=layer.result is None,
+    )
 
 
 def _matrix(layer: Weighted, place: _Place, *, positions: int, copies: int) -> Operation:
@@ -162,13 +180,13 @@ def _matrix(layer: Weighted, place: _Place, *, positions: int, copies: int) -> O
     bits = HLS4ML_DEFAULT.width if floating else place.in_width + math.ceil(math.log2(kernel.largest_sum + 1))
     out_width = width(layer.result) or bits
     return Operation(
-        place.name,
-        "matrix",
-        n_in,
-        layer.n_out,
-        place.in_width,
-        out_width,
-        out_width,
+        name=place.name,
+        kind="matrix",
+        n_in=n_in,
+        n_out=layer.n_out,
+        in_width=place.in_width,
+        out_width=out_width,
+        accumulator_width=out_width,
         strategy=strategy,
         reuse_factor=factor,
         asked_reuse_factor=asked,
@@ -217,13 +235,13 @@ def _recurrent(layer: Recurrent, place: _Place) -> Operation:
         found.append(kernels.of(weight, kind, limit, factor))
     bits = width(layer.state_type) or width(layer.result) or HLS4ML_DEFAULT.width
     return Operation(
-        place.name,
-        "recurrent",
-        layer.n_in,
-        layer.n_out,
-        place.in_width,
-        width(layer.result) or bits,
-        bits,
+        name=place.name,
+        kind="recurrent",
+        n_in=layer.n_in,
+        n_out=layer.n_out,
+        in_width=place.in_width,
+        out_width=width(layer.result) or bits,
+        accumulator_width=bits,
         strategy=place.strategy or "resource",
         reuse_factor=max(kernel.reuse_factor for kernel in found),
         asked_reuse_factor=asked,

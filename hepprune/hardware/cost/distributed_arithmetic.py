@@ -63,22 +63,29 @@ def estimate(network: Network, target: Target) -> Estimate:
     depth = max(float(p.arrival.max()) for p in prices)
     n_cycles = max(1, math.ceil(depth / target.levels_per_cycle))
     flip_flops = registers(design, prices, n_cycles=n_cycles)
-    cells = [Resources(p.lut, ff, 0.0, 0.0, 0.0) for p, ff in zip(prices, flip_flops, strict=True)]
+    cells = [
+        Resources(lut=p.lut, ff=ff, dsp=0.0, bram18=0.0, uram=0.0) for p, ff in zip(prices, flip_flops, strict=True)
+    ]
     layers = tuple(
-        LayerEstimate(m.name, each, _critical_levels(design, m, p, prices), each.scaled(LAYER_ERROR))
+        LayerEstimate(
+            layer=m.name,
+            resources=each,
+            depth=_critical_levels(design, m, p, prices),
+            uncertainty=each.scaled(LAYER_ERROR),
+        )
         for m, p, each in zip(design.matrices, prices, cells, strict=True)
     )
-    totals = Resources(sum(p.lut for p in prices), sum(flip_flops), 0.0, 0.0, 0.0)
+    totals = Resources(lut=sum(p.lut for p in prices), ff=sum(flip_flops), dsp=0.0, bram18=0.0, uram=0.0)
     return Estimate(
-        "da4ml",
-        "distributed_arithmetic",
-        totals,
-        n_cycles,
-        1,
-        target.period_ns,
-        layers,
-        totals.scaled(RELATIVE_ERROR),
-        CYCLES_ERROR,
+        stage="da4ml",
+        strategy="distributed_arithmetic",
+        resources=totals,
+        latency_cycles=n_cycles,
+        interval_cycles=1,
+        clock_ns=target.period_ns,
+        layers=layers,
+        uncertainty=totals.scaled(RELATIVE_ERROR),
+        latency_error_cycles=CYCLES_ERROR,
     )
 
 

@@ -70,7 +70,7 @@ def usable_ns(target: Target) -> float:
     return target.period_ns * (1 - uncertainty)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Priced:
     """Operations with their prices; `changed` re-prices only the layers it is given."""
 
@@ -88,7 +88,7 @@ class Priced:
         clear_ns = usable_ns(target)
         known = {operation.name: operation for operation in operations}
         layers = {name: price(each, usable_ns=clear_ns, constants=constants) for name, each in known.items()}
-        return cls(known, layers, options, target.period_ns, clear_ns)
+        return cls(operations=known, layers=layers, options=options, clock_ns=target.period_ns, usable_ns=clear_ns)
 
     def changed(self, *operations: Operation) -> "Priced":
         """Return the prices with some operations in the place of those of the same name.
@@ -104,15 +104,15 @@ class Priced:
         """Return the sum over layers; cycles are those of the longest path, or of the slowest layer of a stream."""
         layers = tuple(layer for layer in self.layers.values() if layer.resources is not NOTHING)
         return Estimate(
-            STAGE,
-            self.options.strategy or "own",
-            _sum(layer.resources for layer in layers),
-            self._cycles(),
-            max((layer.interval_cycles for layer in layers), default=1),
-            self.clock_ns,
-            layers,
-            _sum(layer.uncertainty for layer in layers),
-            math.hypot(1.0, *(_DEPTH_ERROR * layer.depth for layer in layers)),
+            stage=STAGE,
+            strategy=self.options.strategy or "own",
+            resources=_sum(layer.resources for layer in layers),
+            latency_cycles=self._cycles(),
+            interval_cycles=max((layer.interval_cycles for layer in layers), default=1),
+            clock_ns=self.clock_ns,
+            layers=layers,
+            uncertainty=_sum(layer.uncertainty for layer in layers),
+            latency_error_cycles=math.hypot(1.0, *(_DEPTH_ERROR * layer.depth for layer in layers)),
         )
 
     def _cycles(self) -> int:
@@ -151,4 +151,4 @@ def _sum(cells: Iterable[Resources]) -> Resources:
         dsp += each.dsp or 0.0
         bram18 += each.bram18 or 0.0
         uram += each.uram or 0.0
-    return Resources(lut, ff, dsp, bram18, uram)
+    return Resources(lut=lut, ff=ff, dsp=dsp, bram18=bram18, uram=uram)

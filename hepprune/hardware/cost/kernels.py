@@ -43,7 +43,7 @@ class Products:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Kernel:
     """Counts over one kernel (n_out, fan_in) of whole-number weights; zeros have left no trace in it.
 

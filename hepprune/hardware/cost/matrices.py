@@ -27,7 +27,7 @@ class Quantiser:
     relu: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Matrix:
     """One constant matrix: whole-number weights (n_out, n_in) and biases (n_out,), what arrives, and what follows.
 
@@ -122,7 +122,16 @@ def _matrix(layer: Dense, source: str | None, arriving: Interval) -> Matrix:
     total = Interval(low + bias, high + bias, fraction)
     quantisers = (Quantiser(total, layer.fixed_result, relu=False),) if layer.result else ()
     acting = weight * (arriving.low < arriving.high)
-    return Matrix(layer.name, source, acting, weight_type, whole_bias, arriving, total, quantisers)
+    return Matrix(
+        name=layer.name,
+        source=source,
+        weight=acting,
+        weight_type=weight_type,
+        bias=whole_bias,
+        arriving=arriving,
+        total=total,
+        quantisers=quantisers,
+    )
 
 
 def integers(layer: Dense) -> NDArray[np.int64]:

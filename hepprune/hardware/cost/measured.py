@@ -56,11 +56,22 @@ class Meter:
     def estimate(self, network: Network) -> Estimate:
         """Return the latency of a network as the sum of its layers', in cycles of 1 ns, from the table."""
         found = {layer.name: self.layer(network, layer) for layer in network if not isinstance(layer, Input)}
-        layers = tuple(LayerEstimate(name, Resources(), timing.median_ns) for name, timing in found.items())
+        layers = tuple(
+            LayerEstimate(layer=name, resources=Resources(), depth=timing.median_ns) for name, timing in found.items()
+        )
         total = round(sum(timing.median_ns for timing in found.values()))
         error = float(np.sqrt(sum(timing.error_ns**2 for timing in found.values())))
         stage = self.device
-        return Estimate(stage, stage, Resources(), total, max(total, 1), 1.0, layers, latency_error_cycles=error)
+        return Estimate(
+            stage=stage,
+            strategy=stage,
+            resources=Resources(),
+            latency_cycles=total,
+            interval_cycles=max(total, 1),
+            clock_ns=1.0,
+            layers=layers,
+            latency_error_cycles=error,
+        )
 
     def layer(self, network: Network, layer: Layer) -> Timing:
         """Return the time of one layer, measured where the table does not have it."""

@@ -8,7 +8,7 @@ from hepprune.hardware.cost.kernels import Kernel
 IO_TYPES = ("io_parallel", "io_stream")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Operation:
     """What one layer asks of the hardware, in values and bits per jet.
 

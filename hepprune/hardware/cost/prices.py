@@ -35,7 +35,7 @@ WINDOW_CYCLES = 10  # of one position of a streamed convolution beside its matri
 Counts = tuple[float, float]  # DSP, BRAM18
 Cycles = tuple[float, int]  # depth, interval
 
-NOTHING = Resources(0.0, 0.0, 0.0, 0.0, 0.0)
+NOTHING = Resources(lut=0.0, ff=0.0, dsp=0.0, bram18=0.0, uram=0.0)
 
 
 def price(operation: Operation, *, usable_ns: float, constants: Constants | None = None) -> LayerEstimate:
@@ -44,13 +44,25 @@ def price(operation: Operation, *, usable_ns: float, constants: Constants | None
     `constants` None takes those shipped.
     """
     if operation.kind == "wiring":
-        return LayerEstimate(operation.name, NOTHING, 0)
+        return LayerEstimate(layer=operation.name, resources=NOTHING, depth=0)
     if operation.kind == "input":  # the port is held once
         held = 0.0 if operation.streams else float(operation.n_in * operation.in_width)
-        return LayerEstimate(operation.name, Resources(0.0, held, 0.0, 0.0, 0.0), 0, kind="input")
+        return LayerEstimate(
+            layer=operation.name,
+            resources=Resources(lut=0.0, ff=held, dsp=0.0, bram18=0.0, uram=0.0),
+            depth=0,
+            kind="input",
+        )
     found, (depth, interval) = _resources(operation, usable_ns, constants or shipped())
     doubt = _uncertainty(operation, found, constants or shipped())
-    return LayerEstimate(operation.name, found, depth, doubt, interval, operation.kind)
+    return LayerEstimate(
+        layer=operation.name,
+        resources=found,
+        depth=depth,
+        uncertainty=doubt,
+        interval_cycles=interval,
+        kind=operation.kind,
+    )
 
 
 def group_of(operation: Operation) -> str:
@@ -179,7 +191,7 @@ def _resources(operation: Operation, usable_ns: float, constants: Constants) -> 
     if operation.kernels:
         lut += copies * constants.price("element_lut", features.cast(operation, operation.n_out))
     ff = copies * constants.price(f"{group}_ff", ff_terms) + waiting_bits(operation)
-    return Resources(lut, ff, float(dsp), float(bram18), 0.0) + fifos(operation), cycles
+    return Resources(lut=lut, ff=ff, dsp=float(dsp), bram18=float(bram18), uram=0.0) + fifos(operation), cycles
 
 
 def _uncertainty(operation: Operation, found: Resources, constants: Constants) -> Resources:
@@ -213,7 +225,7 @@ def fifos(operation: Operation) -> Resources:
     places = max(operation.places_out, 1) if operation.streams else 1
     n, bram18 = results / places, fifo_bram18(places, operation.out_width)
     ff = FIFO_FF if bram18 == 0 else BRAM_FIFO_FF
-    return Resources(n * FIFO_LUT, n * ff, 0.0, n * bram18, 0.0)
+    return Resources(lut=n * FIFO_LUT, ff=n * ff, dsp=0.0, bram18=n * bram18, uram=0.0)
 
 
 def fifo_bram18(depth: int, bits: int) -> int:

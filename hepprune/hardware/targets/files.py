@@ -97,11 +97,11 @@ class _TargetFile(_Section):
         cells = Resources(**(whole.known() | {name: count for name, count in own.items() if count is not None}))
         latency = limits.latency_ns and limits.latency_ns - self.reserved_cycles * self.clock_ns
         return Target(
-            self.name,
-            self.part,
-            self.clock_ns,
-            self.clock_uncertainty,
-            Budget(latency, limits.interval_cycles, cells),
+            name=self.name,
+            part=self.part,
+            clock_ns=self.clock_ns,
+            clock_uncertainty=self.clock_uncertainty,
+            budget=Budget(latency, limits.interval_cycles, cells),
             levels=self.levels_per_cycle,
             device_share=share,
             reserved_cycles=self.reserved_cycles,
@@ -114,7 +114,7 @@ class _TargetFile(_Section):
         if self.device is None:
             return None
         counts = self.device.model_dump(exclude={"family"})
-        return devices.Device(self.part, **counts, confidence="user", named_family=self.device.family)
+        return devices.Device(part=self.part, **counts, confidence="user", named_family=self.device.family)
 
     def _own_part(self, whole: Resources) -> Resources:
         """Return what one of the networks may use of a share."""

@@ -15,7 +15,7 @@ def levels_per_cycle(clock_ns: float) -> int:
     return max(1, int(clock_ns / _NS_PER_LEVEL))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Target:
     """One place in a trigger: part, clock period in ns, its uncertainty as a fraction of it, and the budget.
 

@@ -74,11 +74,7 @@ def quantise(network: Network, features: Any, precision: Precision) -> Network:
         DataError: the features are not what the network takes.
     """
     for name in precision.layer_bits or {}:
-        if not takes_bits(network[name]):
-            kind = type(network[name]).__name__
-            raise NetworkError(
-                f"layer '{name}' ({kind}) has no width to ask for; its values are those of what it reads"
-            )
+        _check_takes_bits(network[name])
     values = network.activations(_jets(network, features), quantised=False)
     seen, body = dict(_seen(network, values, precision)), {layer.name for layer in network.body}
     typed: dict[str, Layer] = {}
@@ -96,6 +92,14 @@ def quantise(network: Network, features: Any, precision: Precision) -> Network:
 
     network.interpret(rule)
     return network.replacing(typed)
+
+
+def _check_takes_bits(layer: Layer) -> None:
+    if not takes_bits(layer):
+        kind = type(layer).__name__
+        raise NetworkError(
+            f"layer '{layer.name}' ({kind}) has no width to ask for; its values are those of what it reads"
+        )
 
 
 def _seen(network: Network, values: dict[str, Tensor], precision: Precision) -> Iterator[tuple[str, Seen]]:

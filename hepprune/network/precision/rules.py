@@ -41,7 +41,7 @@ from hepprune.network.rules import Rules
 Types = dict[str, FixedPoint]  # by the constructor's names
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Precision:
     """Bits per value: the input's type, and the widths of weights and activations, with exceptions per layer name."""
 

@@ -34,7 +34,6 @@ from hepprune.network.layers import (
     UpSample,
     Weighted,
 )
-from hepprune.network.layers.activation import MONOTONE
 from hepprune.network.ranges.cells import cell_range
 from hepprune.network.ranges.interval import Interval, affine, run
 from hepprune.network.rules import Rules
@@ -85,23 +84,28 @@ def _table(layer: Activation, arriving: Interval) -> Interval:
     """Return the range of a function that hardware looks up, which needs a result type to have a grid."""
     if layer.function == "linear":
         return _monotone(layer, arriving)
-    dip = (
-        _DIPS["gelu_tanh" if layer.parameters_of.get("tanh") else layer.function]
-        if layer.function not in MONOTONE
-        else None
-    )
-    return _looked_up(layer, arriving, knee=dip)
+    return _looked_up(layer, arriving, knees=_turns(layer, arriving))
+
+
+def _turns(layer: Activation, arriving: Interval) -> tuple[float, ...]:
+    """Return the arguments, between the ends, of what can be a function's least or largest value."""
+    if layer.function == "reciprocal":  # next to its pole, on both sides
+        step, epsilon = 2.0**-arriving.fraction, layer.parameters_of.get("epsilon", 1e-7)
+        below = math.floor(-epsilon / step) * step
+        return (below, below + step)
+    dip = _DIPS.get("gelu_tanh" if layer.parameters_of.get("tanh") else layer.function)
+    return () if dip is None else (dip,)
 
 
 def _prelu(layer: PReLU, arriving: Interval) -> Interval:
-    return _looked_up(layer, arriving, knee=0.0)
+    return _looked_up(layer, arriving, knees=(0.0,))
 
 
-def _looked_up(layer: Layer, *arriving: Interval, knee: float | None = None) -> Interval:
+def _looked_up(layer: Layer, *arriving: Interval, knees: tuple[float, ...] = ()) -> Interval:
     """Return the range of what rounds to a result type: from the ends, and where it turns round between them."""
     fraction = _of_result(layer)
     points = [[getattr(each, end) for each in arriving] for end in ("low", "high")]
-    points += [] if knee is None else [[np.clip(knee, each.low, each.high) for each in arriving]]
+    points += [[np.clip(knee, each.low, each.high) for each in arriving] for knee in knees]
     found = [run(lambda *x: layer.compute(*x, quantised=True), *values) for values in points]
     return Interval(functools.reduce(np.minimum, found), functools.reduce(np.maximum, found), fraction).outward()
 

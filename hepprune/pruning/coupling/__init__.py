@@ -37,7 +37,7 @@ class Member:
         return f"{self.layer} {_NAMES[self.place]} {_ranges(ids)}" + (f", {each} for each unit" if each > 1 else "")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Group:
     """Units of one kind, and all that moves with them; `kept` says why they cannot leave, where they cannot."""
 
@@ -103,7 +103,11 @@ def _group(
     members.sort(key=lambda member: (order[member.layer], PLACES.index(member.place)))
     makers = [member.layer for member in members if member.place == "made"]
     return Group(
-        " + ".join(makers), tuple(ids), tuple(members), units.fixed.get(ids[0], ""), units.heads.issuperset(ids)
+        name=" + ".join(makers),
+        ids=tuple(ids),
+        members=tuple(members),
+        kept=units.fixed.get(ids[0], ""),
+        heads=units.heads.issuperset(ids),
     )
 
 

@@ -42,7 +42,7 @@ def loud(axes: Sequence[Axis]) -> Axes:
     return tuple(replace(axis, silent=False) for axis in axes)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Units:
     """Where every unit of a network is: ids per axis of each layer's value, and per index of its arrays.
 
@@ -89,16 +89,16 @@ def follow(network: Network) -> Units:
     Where a reshape splits the outputs of a layer into two axes, units lie along the first of them, as attention heads
     do, or along the last where they could not leave the first.
     """
-    walk = Walk(network)
+    walk = Walk(network=network)
     units = walk.run()
     stuck = {name for name, axis in walk.split.items() if not units.free[units.values[name][axis]].any()}
     if not stuck:
         return units
-    other = Walk(network, inner=frozenset(stuck)).run()
+    other = Walk(network=network, inner=frozenset(stuck)).run()
     return other if other.free.sum() > units.free.sum() else units
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Walk:
     """One walk through the graph; ids that are tied on the way become one at its end.
 
@@ -179,7 +179,7 @@ class Walk:
         places = {place: {name: ids[own] for name, own in found.items()} for place, found in self._places.items()}
         values = {name: tuple(ids[axis.units] for axis in axes) for name, axes in self._values.items()}
         heads = frozenset(int(unit) for own in self.heads for unit in ids[own]) - {0}
-        return Units(values, **places, fixed=fixed, heads=heads)
+        return Units(values=values, **places, fixed=fixed, heads=heads)
 
     def _smallest(self) -> Ids:
         """Return for each id the smallest one that it is tied to."""

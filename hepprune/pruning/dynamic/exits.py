@@ -24,7 +24,7 @@ class Branched:
         return *self.exits, self.network.raw_output
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Exited:
     """Where jets left: their logits (n_jets, n_classes), which exit each took (n_jets,), and what it cost.
 
@@ -97,7 +97,9 @@ def leave(branched: Branched, x: Tensor, *, confidence: float, quantised: bool =
     costs = _costs(network, names)
     mean = float(shares @ torch.tensor(costs, dtype=shares.dtype))
     work = Work(mean, float(costs[int(taken.max())]), float(costs[-1]))
-    return Exited(logits[taken, torch.arange(len(x))], taken, tuple(shares.tolist()), costs, work)
+    return Exited(
+        logits=logits[taken, torch.arange(len(x))], taken=taken, shares=tuple(shares.tolist()), costs=costs, work=work
+    )
 
 
 def _costs(network: Network, names: Sequence[str]) -> tuple[int, ...]:

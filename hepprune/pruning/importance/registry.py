@@ -19,7 +19,7 @@ BLOCKS = ("layer",)
 Gather = Callable[[Network, Sample], Mapping[str, Any]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Criterion:
     """How much each unit of a kernel matters: call it with that, a granularity and the layer's statistics.
 
@@ -69,7 +69,9 @@ def criterion(
     """Register a function of (layer, granularity, statistics) as a criterion under its own name."""
 
     def register(function: Callable[..., Tensor]) -> Criterion:
-        CRITERIA[function.__name__] = Criterion(function, granularities, gathers, norm, seeded)
+        CRITERIA[function.__name__] = Criterion(
+            function=function, granularities=granularities, gathers=gathers, norm=norm, seeded=seeded
+        )
         return CRITERIA[function.__name__]
 
     return register

@@ -33,7 +33,7 @@ class Whole:
         return self.worst(limits) <= 1 + 1e-9
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Atlas:
     """Plans priced as whole networks, each once, and the solutions of solvers that led to some of them.
 

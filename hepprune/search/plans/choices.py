@@ -12,7 +12,7 @@ from hepprune.errors import RecipeError
 from hepprune.hardware.resources import RESOURCES, Budget, Resources
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Option:
     """One way to build a layer: what is cut, how often its multipliers are used again, and its bits.
 
@@ -68,7 +68,7 @@ class Choice:
         return Choice(self.layer, tuple(o for o in quick if spared is None or not getattr(o.resources, spared)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Table:
     """Everything that can be chosen for one model, beside what it needs in any case (`fixed`).
 

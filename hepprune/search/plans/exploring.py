@@ -44,7 +44,9 @@ def explore(problem: Problem, solve: Solve, price: Price, *, every: int = EVERY,
 
     Up to `every` plans all are priced, else about `most`.
     """
-    atlas = Atlas(price, math.prod(len(choice.options) for table in problem.tables for choice in table.choices))
+    atlas = Atlas(
+        price=price, n_plans=math.prod(len(choice.options) for table in problem.tables for choice in table.choices)
+    )
     if atlas.n_plans <= every:
         exhaust(problem, atlas)
         return atlas

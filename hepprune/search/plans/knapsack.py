@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 _SLACK = 1e-9  # of a limit: what sums of floats may be off
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Knapsack:
     """A problem in numbers: per choice the losses (n_options,) and uses (n_options, n_limits) of the options allowed.
 
@@ -46,7 +46,9 @@ class Knapsack:
                 uses.append(use[kept])
                 allowed.append(np.array(kept))
         fixed = np.array([sum(fixed_of(name, table) for table in problem.tables) for name in names])
-        return cls(names, tuple(losses), tuple(uses), limits, fixed, tuple(allowed))
+        return cls(
+            names=names, losses=tuple(losses), uses=tuple(uses), limits=limits, fixed=fixed, allowed=tuple(allowed)
+        )
 
     def loss(self, picks: Sequence[int]) -> float:
         """Return the loss of a plan given as one option per choice."""

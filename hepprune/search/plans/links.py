@@ -21,7 +21,7 @@ Plans = NDArray[np.int64]  # (n, n_choices), an option of each choice
 _MOST_PAIRS = 20_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Links:
     """A problem with the links between its layers.
 
@@ -57,7 +57,7 @@ class Links:
             for choice in table.choices
         )
         shrinks = np.array([name in RESOURCES for name in knapsack.names], dtype=bool)
-        return cls(problem, knapsack, options, kept, feeders, shrinks)
+        return cls(problem=problem, knapsack=knapsack, options=options, kept=kept, feeders=feeders, shrinks=shrinks)
 
     @property
     def start(self) -> Picks:

@@ -62,7 +62,7 @@ class Plan:
         return {pick.layer: pick.option for pick in self.picks if pick.model == model}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Step:
     """One step of a greedy search: which layer was changed from what to what, what that costs the metric and frees.
 
@@ -84,7 +84,7 @@ class Step:
         return abs(self.loss) > self.error
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Solution:
     """What a solver found: the front from the cheapest plan to the best, the plan chosen from it, and the way there.
 

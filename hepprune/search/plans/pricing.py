@@ -39,7 +39,7 @@ class Share:
     interval_cycles: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Pricing:
     """A network on a target under one strategy, its price, and the operations it is made of where there are any."""
 
@@ -60,7 +60,7 @@ class Pricing:
         whole = cost.estimate(network, target, strategy=strategy, io_type=io_type)
         by_layer = whole.stage == hls.STAGE
         priced = hls.priced(network, target, strategy=strategy, io_type=io_type) if by_layer else None
-        return cls(network, target, strategy, io_type, whole, priced)
+        return cls(network=network, target=target, strategy=strategy, io_type=io_type, whole=whole, priced=priced)
 
     def share(self, layer: Layer, *, kept: float = 1.0) -> Share:
         """Return what a variant of a layer adds that leaves a share `kept` of its neurons.
@@ -154,7 +154,7 @@ def latency_limit(target: Target, limit_ns: float | None) -> float | None:
 
 
 def _of(found: Estimate, name: str) -> LayerEstimate:
-    nothing = LayerEstimate(name, Resources(**dict.fromkeys(found.resources.known(), 0.0)), 0.0)
+    nothing = LayerEstimate(layer=name, resources=Resources(**dict.fromkeys(found.resources.known(), 0.0)), depth=0.0)
     return next((layer for layer in found.layers if layer.layer == name), nothing)
 
 

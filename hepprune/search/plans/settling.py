@@ -66,7 +66,7 @@ def settle(
     front = pareto.thinned(pareto.front([*judged, *beyond]), _POINTS)
     n_priced = len(atlas)
     steps = tuple(_steps(problem, atlas, chosen))
-    solution = Solution(name, front, chosen, optimal=atlas.complete, steps=steps)
+    solution = Solution(solver=name, front=front, chosen=chosen, optimal=atlas.complete, steps=steps)
     return Settled(solution, chosen.used, n_priced, atlas.n_plans)
 
 
@@ -112,8 +112,17 @@ def _steps(problem: Problem, atlas: Atlas, chosen: Plan) -> Iterator[Step]:
         picks[choice], after = place, links.options[choice][place]
         left = atlas.add(links.plan(picks)).shares(limits)
         freed = {name: used[name] - left[name] for name in limits}
-        error = max(before.error, after.error)
-        yield Step(*problem.places[choice], before, after, after.loss - before.loss, error, freed, reason)
+        model, layer = problem.places[choice]
+        yield Step(
+            model=model,
+            layer=layer,
+            before=before,
+            after=after,
+            loss=after.loss - before.loss,
+            error=max(before.error, after.error),
+            freed=freed,
+            reason=reason,
+        )
 
 
 def _apart(one: Plan, other: Plan) -> tuple[int, float]:

@@ -33,7 +33,7 @@ class Heads:
     def options(self) -> tuple[Option, ...]:
         """The ways to have them, all first; one stays."""
         n = len(self.order)
-        return Option(), *(Option("head", gone / n) for gone in range(1, n))
+        return Option(), *(Option(granularity="head", sparsity=gone / n) for gone in range(1, n))
 
     def without(self, network: Network, option: Option) -> Network:
         """Return the network with heads masked; a block that has left took its own along."""
@@ -60,7 +60,7 @@ class Block:
     @property
     def options(self) -> tuple[Option, ...]:
         """To stay, and to leave."""
-        return Option(), Option("layer", 1.0)
+        return Option(), Option(granularity="layer", sparsity=1.0)
 
     def without(self, network: Network, option: Option) -> Network:
         """Return the network without the block."""

@@ -47,7 +47,13 @@ def build(
         DataError: the metric is not finite.
         NetworkError: nothing in the network can be changed, or it has no price.
     """
-    judge = _Judge(workshop, sample, pricing, metric, Journal() if journal is None else journal)
+    judge = _Judge(
+        workshop=workshop,
+        sample=sample,
+        pricing=pricing,
+        metric=metric,
+        journal=Journal() if journal is None else journal,
+    )
     choices = []
     for name, options in workshop.options(grid):
         whole = name in workshop.structures
@@ -59,10 +65,10 @@ def build(
     shares = {name: pricing.share(workshop.network[name]) for name in layers}
     resources, latency_ns = pricing.fixed(shares)
     feeders = pricing.feeders(shares)
-    return Table(model, tuple(choices), fixed=resources, fixed_latency_ns=latency_ns, feeders=feeders)
+    return Table(model=model, choices=tuple(choices), fixed=resources, fixed_latency_ns=latency_ns, feeders=feeders)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Judge:
     """What measures and prices the options of one model."""
 
@@ -143,11 +149,12 @@ def _effect(option: Option) -> Option:
 
 def sign(metric: Metric) -> float:
     """Return 1 for a metric of which less is better, else -1."""
-    name = getattr(metric, "__name__", "")
-    lower = getattr(metric, "lower_is_better", name in metrics.LOWER_IS_BETTER)  # a user's may say so itself
+    lower = getattr(
+        metric, "lower_is_better", metrics.name_of(metric) in metrics.LOWER_IS_BETTER
+    )  # a user's may say so
     return 1.0 if lower else -1.0
 
 
 def named(metric: Metric) -> str:
     """Return the name a metric is kept under."""
-    return f"{getattr(metric, '__module__', '')}.{getattr(metric, '__qualname__', type(metric).__name__)}"
+    return f"{getattr(metric, '__module__', '')}.{getattr(metric, '__qualname__', metrics.name_of(metric))}"

@@ -23,7 +23,7 @@ _KEPT = 2**16  # weights of a layer whose variants are kept in memory
 ROWS = ("dsp_row", "bram_row")  # what depends on the reuse factor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Grid:
     """What a search may choose: fractions to cut at each granularity, reuse factors, bits of weights and activations.
 
@@ -50,7 +50,7 @@ class Grid:
                 raise RecipeError(f"{name} of {wrong[0]:g} is not between {low} and {high}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Workshop:
     """A network with what is needed to build variants of its layers: a criterion and what it has gathered on jets."""
 
@@ -67,7 +67,13 @@ class Workshop:
         method = importance.find(criterion)
         gathered = {} if method.gathers is None else method.gathers(network, sample)
         found = structures.find(network, method, sample)
-        return cls(network, method, gathered, statistics.means(network, sample), found)
+        return cls(
+            network=network,
+            criterion=method,
+            gathered=gathered,
+            means=statistics.means(network, sample),
+            structures=found,
+        )
 
     def options(self, grid: Grid) -> Iterator[tuple[str, tuple[Option, ...]]]:
         """Yield every layer or structure that can be changed, with its options; the first leaves it as it is."""
@@ -99,7 +105,9 @@ class Workshop:
                     pattern = granularities.parse(granularity)
                     sparsities = grid.sparsities if pattern is None else (1 - pattern[0] / pattern[1],)
                     for sparsity in sparsities:
-                        yield Option(granularity, sparsity, factor, weight_bits)
+                        yield Option(
+                            granularity=granularity, sparsity=sparsity, reuse_factor=factor, weight_bits=weight_bits
+                        )
 
     def _may_lose_neurons(self, layer: Weighted) -> bool:
         depthwise = isinstance(layer, Conv) and layer.groups > 1

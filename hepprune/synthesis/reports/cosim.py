@@ -25,11 +25,25 @@ def parse(path: Path, text: str, clock_ns: float | None = None) -> Measurement |
     if row.cells[1] != "Pass":
         message = f"the co-simulation of {row.cells[0]} ended with {row.cells[1][:40]}"
         return Failure(
-            "simulation", message, FAILURES["simulation"].cure, tool="cosim", clock_ns=clock_ns, line=row.line
+            kind="simulation",
+            message=message,
+            cure=FAILURES["simulation"].cure,
+            tool="cosim",
+            clock_ns=clock_ns,
+            line=row.line,
         )
     latency, interval = (cycles(row.cells[place], what="cycles", path=path, line=row.line) for place in (4, 7))
     clock = required_clock(path, clock_ns)
-    return Measurement("cosim", "cosim", UNKNOWN, UNKNOWN, clock, Resources(), latency, interval)
+    return Measurement(
+        stage="cosim",
+        tool="cosim",
+        version=UNKNOWN,
+        part=UNKNOWN,
+        clock_ns=clock,
+        resources=Resources(),
+        latency_cycles=latency,
+        interval_cycles=interval,
+    )
 
 
 def _rows(path: Path, text: str) -> list[Row]:

@@ -64,11 +64,11 @@ def _layer(name: str, module: Element) -> LayerMeasurement:
     dsp = next((tag for tag in DSP_TAGS if module.find(area + tag) is not None), "DSP")
     tags = {"lut": "LUT", "ff": "FF", "dsp": dsp, "bram18": "BRAM_18K", "uram": "URAM"}
     return LayerMeasurement(
-        layer_of(name),
-        name,
-        Resources(**{count: part_number(module.findtext(area + tag) or "") for count, tag in tags.items()}),
-        part_cycles(module.findtext(overall + "Worst-caseLatency") or ""),
-        part_cycles(module.findtext(overall + "PipelineInitiationInterval") or ""),
+        layer=layer_of(name),
+        module=name,
+        resources=Resources(**{count: part_number(module.findtext(area + tag) or "") for count, tag in tags.items()}),
+        latency_cycles=part_cycles(module.findtext(overall + "Worst-caseLatency") or ""),
+        interval_cycles=part_cycles(module.findtext(overall + "PipelineInitiationInterval") or ""),
     )
 
 

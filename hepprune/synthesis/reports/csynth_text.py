@@ -105,11 +105,13 @@ def _modules(found: list[list[Row]]) -> Iterator[LayerMeasurement]:
     for heading, row in _rows(found, "Instance", "BRAM_18K"):
         if len(row.cells) > 1 and row.cells[0] != "Total":
             module = row.cells[1]
+            latency, interval = timed.get(row.cells[0], (None, None))
             yield LayerMeasurement(
-                layer_of(module) or layer_of(row.cells[0]),
-                module,
-                _part(heading, row),
-                *timed.get(row.cells[0], (None, None)),
+                layer=layer_of(module) or layer_of(row.cells[0]),
+                module=module,
+                resources=_part(heading, row),
+                latency_cycles=latency,
+                interval_cycles=interval,
             )
 
 

@@ -126,4 +126,10 @@ def _layer(row: Row, columns: dict[str, int]) -> LayerMeasurement:
     told = {name: _told(row, columns, name) or "" for name in (*_COUNTS, "Latency", "Interval")}
     bram18, dsp, ff, lut, uram = (0.0 if told[name] in UNKNOWN else part_number(told[name]) for name in _COUNTS)
     resources = Resources(lut=lut, ff=ff, dsp=dsp, bram18=bram18, uram=uram)
-    return LayerMeasurement(layer_of(module), module, resources, *map(part_cycles, (told["Latency"], told["Interval"])))
+    return LayerMeasurement(
+        layer=layer_of(module),
+        module=module,
+        resources=resources,
+        latency_cycles=part_cycles(told["Latency"]),
+        interval_cycles=part_cycles(told["Interval"]),
+    )

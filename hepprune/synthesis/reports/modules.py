@@ -71,7 +71,7 @@ def buffers(rows: Iterable[tuple[str, Resources]]) -> list[LayerMeasurement]:
     for name, resources in rows:
         layer = layer_of(name)
         totals[layer] = totals[layer] + resources if layer in totals else resources
-    return [LayerMeasurement(layer, _BUFFERS, resources) for layer, resources in totals.items()]
+    return [LayerMeasurement(layer=layer, module=_BUFFERS, resources=resources) for layer, resources in totals.items()]
 
 
 def unexplained(measured: Measurement) -> Resources:

@@ -33,7 +33,7 @@ def parse_fit(path: Path, text: str, clock_ns: float | None = None) -> Measureme
     clocks, used = (_nodes(data, f"quartusFit{name}Summary", path) for name in ("Clock", "ResourceUsage"))
     fastest = 1e3 / _mhz(clocks[0].get("clock fmax"), path)
     lut, ff, dsp = (_count(used[0].get(name), name, path) for name in ("alut", "reg", "dsp"))
-    layers = tuple(LayerMeasurement(*_function(node), _fitted(node)) for node in used[1:])
+    layers = tuple(LayerMeasurement(**_function(node), resources=_fitted(node)) for node in used[1:])
     return Measurement(
         stage="route",
         tool="quartus",
@@ -46,14 +46,14 @@ def parse_fit(path: Path, text: str, clock_ns: float | None = None) -> Measureme
     )
 
 
-def _function(node: Mapping[str, Any]) -> tuple[str | None, str]:
-    """Return a kernel's layer and name; the name is cut short, the compiler's own name is whole."""
+def _function(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a kernel's `layer` and `module`; the name is cut short, the compiler's own name is whole."""
     name = str(node.get("name"))
-    return layer_of(name) or layer_of(str(node.get("compiler_name"))), name
+    return {"layer": layer_of(name) or layer_of(str(node.get("compiler_name"))), "module": name}
 
 
 def _fitted(node: Mapping[str, Any]) -> Resources:
-    return Resources(*(_part(node.get(name)) for name in ("alut", "reg", "dsp")))
+    return Resources(lut=_part(node.get("alut")), ff=_part(node.get("reg")), dsp=_part(node.get("dsp")))
 
 
 @report_parser("oneapi_area", mark=r"^\s*\{\s*\"columns\"\s*:\s*\[\s*\"\"\s*,\s*\"ALUTs")
@@ -88,13 +88,21 @@ def _estimated(
     path: Path,
     text: str,
     total: Resources,
-    rows: list[tuple[tuple[str | None, str], Resources]],
+    rows: list[tuple[dict[str, Any], Resources]],
     *,
     clock_ns: float | None,
 ) -> Measurement:
     clock = required_clock(path, clock_ns)
-    layers = tuple(LayerMeasurement(layer, name, resources) for (layer, name), resources in rows)
-    return Measurement("csynth", "oneapi", _version(text), UNKNOWN, clock, total, layers=layers)
+    layers = tuple(LayerMeasurement(**function, resources=resources) for function, resources in rows)
+    return Measurement(
+        stage="csynth",
+        tool="oneapi",
+        version=_version(text),
+        part=UNKNOWN,
+        clock_ns=clock,
+        resources=total,
+        layers=layers,
+    )
 
 
 @report_parser("oneapi_loops", mark=r"^\s*\{\s*\"name\"\s*:\s*\"loop_attributes\"")
@@ -131,7 +139,12 @@ def _timed(kernel: Mapping[str, Any], blocks: Mapping[str, Mapping[str, Any]], p
     known = [str(child) for child in children] if isinstance(children, list) else []
     own = [blocks[child] for child in known if child in blocks]
     intervals = [_count(block.get("ii"), "ii", path) for block in own]
-    return LayerMeasurement(*_function(kernel), Resources(), _longest(own, path), _largest(intervals))
+    return LayerMeasurement(
+        **_function(kernel),
+        resources=Resources(),
+        latency_cycles=_longest(own, path),
+        interval_cycles=_largest(intervals),
+    )
 
 
 def _longest(blocks: list[Mapping[str, Any]], path: Path) -> int | None:

@@ -73,7 +73,9 @@ def _layer(name: str, metrics: Any) -> LayerMeasurement:
     area, latency = (_part(metrics, section) for section in ("Area", "Latency"))
     counts = {count: part_number(str(area[tag])) for count, tag in _tags(area).items()}
     worst, interval = part_cycles(str(latency.get("LatencyWorst", ""))), part_cycles(_interval(latency))
-    return LayerMeasurement(layer_of(name), name, Resources(**counts), worst, interval)
+    return LayerMeasurement(
+        layer=layer_of(name), module=name, resources=Resources(**counts), latency_cycles=worst, interval_cycles=interval
+    )
 
 
 def _part(metrics: Any, section: str) -> Mapping[str, Any]:

@@ -37,14 +37,22 @@ def parse_hierarchy(path: Path, text: str, clock_ns: float | None = None) -> Mea
             inside = [row for row in below if row.indent == top.indent + _INDENT and not row.cells[0].startswith("(")]
             layers = tuple(_layer(heading, row) for row in inside if len(row.cells) > 1)
             total = _total(heading, top, path)
-            return Measurement(stage(text), "vivado", version, part, clock, total, layers=layers)
+            return Measurement(
+                stage=stage(text),
+                tool="vivado",
+                version=version,
+                part=part,
+                clock_ns=clock,
+                resources=total,
+                layers=layers,
+            )
     raise ReportError(f"'{path}' has no table of instances; expected 'Instance' and 'Module' in its heading")
 
 
 def _layer(heading: Row, row: Row) -> LayerMeasurement:
     layer = layer_of(row.cells[1]) or layer_of(row.cells[0])
     values = {name: part_number(cell) for name, cell in zip(heading.cells[2:], row.cells[2:], strict=False)}
-    return LayerMeasurement(layer, row.cells[1], _resources(values))
+    return LayerMeasurement(layer=layer, module=row.cells[1], resources=_resources(values))
 
 
 def _total(heading: Row, row: Row, path: Path) -> Resources:
@@ -83,7 +91,9 @@ def parse(path: Path, text: str, clock_ns: float | None = None) -> Measurement:
         bram18=None if tiles is None else 2 * tiles,
         uram=_used(path, cells, "URAM", optional=True),
     )
-    return Measurement(stage(text), "vivado", version, part, clock, resources)
+    return Measurement(
+        stage=stage(text), tool="vivado", version=version, part=part, clock_ns=clock, resources=resources
+    )
 
 
 def stage(text: str) -> str:

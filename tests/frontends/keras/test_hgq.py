@@ -1,9 +1,12 @@
 """HGQ2 itself is the oracle: `data/make_hgq.py` kept what its models put out."""
 
+import io
 import os
 import subprocess
+import zipfile
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -118,3 +121,57 @@ def test_a_sign_alone_is_not_written_where_hgq_would_read_zero(tmp_path: Path) -
     with pytest.raises(NetworkError, match="of a sign alone, which saturates to -1 step here, for zero"):
         frontend.write(network, tmp_path / "changed.keras", like=path)
     assert not list(tmp_path.iterdir())
+
+
+def altered(path: Path, folder: Path, old: str, new: str) -> Path:
+    """Return a copy of a file with something else in its config."""
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    assert old.encode() in parts["config.json"]
+    parts["config.json"] = parts["config.json"].replace(old.encode(), new.encode())
+    with zipfile.ZipFile(folder / path.name, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    return folder / path.name
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "sentence"),
+    [
+        ("fused", "bnc,cC->bnC", "bnc,dC->bnC", "'mixed' .* computes bnc,dC->bnC of the shape .*, which cannot be"),
+        ("fused", "bnc,cC->bnC", "relu", "'mixed' .* computes relu, which is no contraction of a value and a kernel"),
+        ("fused", "bnhd,hdc->bnc", "bnhd,dhc->bnc", "'joined' .* has a kernel of shape .* that does not fit bnhd,dhc"),
+        ("fused", '"scale": 0.5', '"scale": 0.3', "'total' .* has scale = 0.3, which is no power of two"),
+        ("fused", '"q_type": "kif"', '"q_type": "float"', "iq_conf of type float; known are kif and kbi"),
+        (
+            "fused",
+            '"overflow_mode": "WRAP"',
+            '"overflow_mode": null',
+            "with overflow NONE; known are WRAP, SAT, SAT_SYM",
+        ),
+        ("attention", '"fuse": "qkv"', '"fuse": "all"', "'attended' .* fuses all; known are none, kv, qkv"),
+        ("attention", '"attention_axes": [1]', '"attention_axes": [2]', "attends along other axes than the positions"),
+        ("attention", '"share_kv_proj": false', '"share_kv_proj": true', "'mixed' .* by one kernel for both, which"),
+    ],
+)
+def test_what_cannot_be_taken_over_is_named(name: str, old: str, new: str, sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(NetworkError, match=sentence) as raised:
+        frontend.read(altered(DATA / f"hgq_{name}.keras", tmp_path, old, new))
+    assert "\n" not in str(raised.value)
+
+
+def test_types_of_another_shape_than_the_values_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "odd.keras"
+    with zipfile.ZipFile(DATA / "hgq_dense.keras") as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    weights = io.BytesIO(parts["model.weights.h5"])
+    with h5py.File(weights, "r+") as file:
+        group = file["layers/q_dense/iq/quantizer/vars"]
+        for name in ("0", "1", "2"):
+            del group[name]
+            group[name] = np.arange(7, dtype=np.float32)[None]
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in (parts | {"model.weights.h5": weights.getvalue()}).items():
+            archive.writestr(name, content)
+    with pytest.raises(NetworkError, match=r"layer '\w+_input' has types of shape \(7,\) for values of \(6,\)"):
+        frontend.read(path)

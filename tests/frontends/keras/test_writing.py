@@ -45,7 +45,7 @@ def shrunk(network: Network) -> Network:
     """Return the network in fixed point, neurons cut and removed."""
     cut = (masks.Cut("fc1", "neuron", (0, 3, 5), constants=(0.0, 0.5, 0.0)), masks.Cut("inner_fc2", "neuron", (1,)))
     features = np.random.default_rng(0).normal(size=(100, 6))
-    types = Precision(FixedPoint(10, 4, True, "RND", "SAT"), weight_bits=8, activation_bits=10)
+    types = Precision(inputs=FixedPoint(10, 4, True, "RND", "SAT"), weight_bits=8, activation_bits=10)
     return surgery.shrink(masks.apply(quantise(network, features, types), cut))
 
 

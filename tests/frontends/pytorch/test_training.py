@@ -19,7 +19,7 @@ def test_a_convolutional_network_from_torch_is_trained_with_its_mask_held() -> N
     y = torch.arange(300) % 3
     x = torch.randn(300, 8, 2) + y.view(-1, 1, 1)
     jets = Sample(x, y)
-    trained, history = fit(network, jets, jets, settings=Fit(15, 32, 3e-2), seed=0)
+    trained, history = fit(network, jets, jets, settings=Fit(epochs=15, batch_size=32, learning_rate=3e-2), seed=0)
     assert history[-1].loss < 0.8 * history[0].training_loss
     for name in ("layer_0", "layer_4"):
         pruned = network[name].digit_limit == 0

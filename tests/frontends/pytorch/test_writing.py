@@ -123,7 +123,7 @@ def test_surgery_on_a_quantised_tagger_is_a_smaller_module_with_its_weights() ->
     module = Perceptron().eval()
     x = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
     kind = FixedPoint(10, 4, True, "RND", "SAT")
-    network = quantise(read(module), x, Precision(kind))
+    network = quantise(read(module), x, Precision(inputs=kind))
     cut = masks.Cut("layers_0", "neuron", (1, 4)), masks.Cut("layers_2", "neuron", (0,))
     small = surgery.shrink(masks.apply(network, cut))
     written = to_module(small, module)

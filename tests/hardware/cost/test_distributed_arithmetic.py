@@ -22,7 +22,7 @@ from hepprune.pruning import surgery
 from tests.networks import weighted
 
 Floats, Bools = NDArray[np.float64], NDArray[np.bool_]
-TARGET = Target("test", clock_ns=5.0)
+TARGET = Target(name="test", clock_ns=5.0)
 SPARSITIES = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97)
 SHAPES = ((16, 32, 5), (16, 64, 32, 32, 5), (8, 24, 16, 3), (24, 32, 24, 5), (12, 16, 10), (32, 16, 8, 1))
 
@@ -172,7 +172,7 @@ def test_layers_add_up_and_there_is_no_dsp(network: Network) -> None:
 @settings(max_examples=50, deadline=None)
 @given(NETWORKS)
 def test_a_slower_clock_never_takes_more_cycles_or_registers(network: Network) -> None:
-    prices = [cost.estimate(network, Target("t", clock_ns=ns)) for ns in (1.0, 2.5, 5.0, 25.0)]
+    prices = [cost.estimate(network, Target(name="t", clock_ns=ns)) for ns in (1.0, 2.5, 5.0, 25.0)]
     assert [p.latency_cycles for p in prices] == sorted((p.latency_cycles for p in prices), reverse=True)
     assert len({p.resources.lut for p in prices}) == 1
 

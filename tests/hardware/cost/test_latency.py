@@ -20,7 +20,7 @@ from hepprune.network import Dense, Input, Layer, Network, ReLU, Softmax
 
 REPORTS = Path(__file__).resolve().parents[4] / "shared" / "reference" / "reports"
 JET_MLP = REPORTS / "jet-mlp-2022.2" / "hls4ml_prj"
-TARGET = Target("test", clock_ns=5.0, clock_uncertainty=0.27)
+TARGET = Target(name="test", clock_ns=5.0, clock_uncertainty=0.27)
 ROW = re.compile(
     r"\+ (dense|softmax|myproject)\S*\s*\|[^|]*\|[^|]*\|\s*(\d+)\|"
     + r"[^|]*\|" * 5

@@ -40,7 +40,7 @@ from hepprune.network import (
 )
 
 TABLES = Path(__file__).resolve().parents[4] / "shared" / "reference" / "tables"
-TARGET = Target("test", clock_ns=5.0)
+TARGET = Target(name="test", clock_ns=5.0)
 KIND, WIDE = FixedPoint(8, 2), FixedPoint(16, 6)
 
 
@@ -96,7 +96,16 @@ def test_one_changed_layer_is_priced_alone_and_totals_stay_the_sum(strategy: str
 def _operation(n_in: int, n_out: int, bits: int, factor: int, **facts: object) -> Operation:
     kernel = kernels.count(np.ones((n_out, n_in), dtype=np.int64), bits, reuse_factor=factor)
     known = {"strategy": "resource", "reuse_factor": factor, "asked_reuse_factor": factor, "kernels": (kernel,)}
-    return Operation("fc", "matrix", n_in, n_out, 16, 16, 16, **(known | facts))  # type: ignore[arg-type]
+    return Operation(
+        name="fc",
+        kind="matrix",
+        n_in=n_in,
+        n_out=n_out,
+        in_width=16,
+        out_width=16,
+        accumulator_width=16,
+        **(known | facts),
+    )  # type: ignore[arg-type]
 
 
 def _rows(name: str) -> list[dict[str, str]]:
@@ -218,7 +227,7 @@ def test_bad_input_gets_one_sentence_with_the_choices() -> None:
     with pytest.raises(RecipeError, match="no reuse factor but 1; for others choose one of: latency"):
         cost.estimate(network, TARGET, reuse_factor=2)
     with pytest.raises(RecipeError, match="no known clock"):
-        cost.estimate(network, Target("bare"), strategy="resource")
+        cost.estimate(network, Target(name="bare"), strategy="resource")
     with pytest.raises(NetworkError, match=r"layer 'odd' \(Odd\) has no price; layers with one: Activation"):
         cost.estimate(Network([Input("x", 2, WIDE), Odd("odd")]), TARGET, strategy="latency")
 
@@ -284,6 +293,8 @@ def test_the_wider_a_stream_the_more_its_fifos_take() -> None:
 
 
 def test_a_faster_clock_holds_more_sums() -> None:
-    held = [cost.estimate(_mlp(), Target("t", clock_ns=ns), strategy="latency").resources.ff for ns in (20.0, 5.0, 2.5)]
+    held = [
+        cost.estimate(_mlp(), Target(name="t", clock_ns=ns), strategy="latency").resources.ff for ns in (20.0, 5.0, 2.5)
+    ]
     assert held == sorted(held)  # type: ignore[type-var]
     assert held[0] < held[2]  # type: ignore[operator]

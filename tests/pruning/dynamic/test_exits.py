@@ -57,7 +57,7 @@ def test_work_is_counted_up_to_the_exit(branched: Branched, jets: tuple[Sample, 
 
 
 def test_exits_learn(branched: Branched, jets: tuple[Sample, Sample]) -> None:
-    fit = Fit(6, 256, 1e-2, quantised=False)
+    fit = Fit(epochs=6, batch_size=256, learning_rate=1e-2, quantised=False)
     network, _ = training.fit(branched.network, *jets, settings=fit, seed=1, penalty=dynamic.losses(branched))
     trained = replace(branched, network=network)
     accuracies = [

@@ -73,7 +73,7 @@ def test_a_penalty_closes_gates_and_the_network_still_learns(jets: tuple[Sample,
     works, accuracies = [], []
     for strength in (0.0, 1.0):
         start = gated(None)
-        fit = Fit(8, 256, 1e-2, quantised=False)
+        fit = Fit(epochs=8, batch_size=256, learning_rate=1e-2, quantised=False)
         network, _ = training.fit(start.network, *jets, settings=fit, seed=1, penalty=dynamic.penalty(start, strength))
         works.append(dynamic.gated_work(replace(start, network=network), jets[1].features))
         accuracies.append((network.logits(jets[1].features).argmax(1) == jets[1].y).double().mean().item())

@@ -60,11 +60,18 @@ class Case:
 def case(request: pytest.FixtureRequest, tagger: Network, jets: tuple[Sample, Sample]) -> Case:
     few, strategy = jets[0].first(300), request.param
     factors = (1, 2, 4) if strategy == "resource" else ()
-    grid = Grid((0.6, 0.9), ("neuron",) if factors else ("weight", "neuron"), reuse_factors=factors)
+    grid = Grid(
+        sparsities=(0.6, 0.9), granularities=("neuron",) if factors else ("weight", "neuron"), reuse_factors=factors
+    )
     workshop = Workshop.of(tagger, few)
     table = tables.build(workshop, few, Pricing.of(tagger, TARGET, strategy=strategy), model="tagger", grid=grid)
-    model, problem = Model("tagger", tagger, workshop, few, few), Problem.of([table], Budget())
-    wholes = Wholes((model,), TARGET, Settings(strategy=strategy), problem, Journal())
+    model, problem = (
+        Model(name="tagger", given=tagger, workshop=workshop, sample=few, test=few),
+        Problem.of([table], Budget()),
+    )
+    wholes = Wholes(
+        models=(model,), target=TARGET, settings=Settings(strategy=strategy), problem=problem, journal=Journal()
+    )
     every = explore(problem, GREEDY, wholes.figures)
     assert every.complete
     some = explore(problem, GREEDY, wholes.figures, every=0, most=every.n_plans // 2)

@@ -13,7 +13,7 @@ from hepprune.search.plans.settling import Settled, settle
 from tests.search.plans.solvers.drawing import option
 
 OPTIONS = tuple(replace(option(0.1 * n, 100 - 10 * n, 0, 5), sparsity=0.1 * n) for n in range(8))
-ONE = Table("tagger", (Choice("dense", OPTIONS),), fixed=Resources(lut=0.0, dsp=0.0))
+ONE = Table(model="tagger", choices=(Choice("dense", OPTIONS),), fixed=Resources(lut=0.0, dsp=0.0))
 
 
 def settled(factor: float, lut: float, *, solver: str = "greedy", every: int = 0) -> Settled:

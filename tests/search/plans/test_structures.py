@@ -19,7 +19,7 @@ from tests.networks import weighted
 from tests.pruning import graphs
 
 TARGET = targets.load("generic_vu13p")
-GRID = Grid((0.5,), ("neuron", "head", "layer"))
+GRID = Grid(sparsities=(0.5,), granularities=("neuron", "head", "layer"))
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,10 @@ def test_heads_and_blocks_are_choices_measured_and_priced_whole(network: Network
 def test_what_a_block_took_along_needs_no_other_cut(network: Network, sample: Sample) -> None:
     workshop = Workshop.of(network, sample)
     for block in blocks.blocks(network):
-        chosen = {f"block:{block.end}": Option("layer", 1.0), **dict.fromkeys(block.layers, Option(sparsity=0.5))}
+        chosen = {
+            f"block:{block.end}": Option(granularity="layer", sparsity=1.0),
+            **dict.fromkeys(block.layers, Option(sparsity=0.5)),
+        }
         names = {layer.name for layer in weighted(network)}
         chosen = {name: option for name, option in chosen.items() if name in names or ":" in name}
         left = {layer.name for layer in workshop.build(chosen)}

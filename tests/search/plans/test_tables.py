@@ -15,7 +15,13 @@ from hepprune.store import Journal
 from tests.networks import weighted
 
 TARGET = targets.load("generic_vu13p")
-GRID = Grid((0.25, 0.75), ("weight", "neuron", "dsp_row", "2:4"), (1, 4), (4,), (4,))
+GRID = Grid(
+    sparsities=(0.25, 0.75),
+    granularities=("weight", "neuron", "dsp_row", "2:4"),
+    reuse_factors=(1, 4),
+    weight_bits=(4,),
+    activation_bits=(4,),
+)
 Jets = tuple[Sample, Sample]
 
 
@@ -31,7 +37,7 @@ def table(workshop: Workshop, sample: Sample, strategy: str, grid: Grid = GRID) 
 
 @pytest.mark.parametrize("strategy", ["latency", "resource", "resource_unrolled", "distributed_arithmetic"])
 def test_shares_of_the_network_as_it_is_add_up_to_its_price(workshop: Workshop, jets: Jets, strategy: str) -> None:
-    grid = Grid((0.5,), ("weight",), (), (), (4,))
+    grid = Grid(sparsities=(0.5,), granularities=("weight",), reuse_factors=(), weight_bits=(), activation_bits=(4,))
     found = table(workshop, jets[1].first(200), strategy, grid)
     whole = cost.estimate(workshop.network, TARGET, strategy=strategy)
     total = found.fixed
@@ -81,7 +87,7 @@ def test_losses_are_those_of_the_whole_network(workshop: Workshop, jets: Jets) -
 
 def test_losses_rise_where_a_metric_falls(workshop: Workshop, jets: Jets) -> None:
     pricing = Pricing.of(workshop.network, TARGET, strategy="latency")
-    grid = Grid((0.95,), ("weight",))
+    grid = Grid(sparsities=(0.95,), granularities=("weight",))
 
     def of(metric: metrics.Metric) -> float:
         found = tables.build(workshop, jets[1], pricing, model="tagger", grid=grid, metric=metric)
@@ -107,14 +113,17 @@ def test_the_options_are_those_of_the_grid(workshop: Workshop) -> None:
     assert "neuron" not in {option.granularity for option in options["dense_3"]}  # those are the classes
     assert {option.weight_bits for option in first} == {None, 4}
     assert options["relu_1"] == (Option(), Option(activation_bits=4))
-    assert str(Option("dsp_row", 0.5, 4, 4)) == "50 % of its dsp_rows cut, reuse factor 4, 4-bit weights"
+    assert (
+        str(Option(granularity="dsp_row", sparsity=0.5, reuse_factor=4, weight_bits=4))
+        == "50 % of its dsp_rows cut, reuse factor 4, 4-bit weights"
+    )
     assert str(Option()) == "left as it is"
 
 
 def test_a_network_is_built_as_chosen(workshop: Workshop) -> None:
     chosen = {
-        "dense_1": Option("neuron", 0.25, 4),
-        "dense_2": Option("weight", 0.75, 1, 4),
+        "dense_1": Option(granularity="neuron", sparsity=0.25, reuse_factor=4),
+        "dense_2": Option(granularity="weight", sparsity=0.75, reuse_factor=1, weight_bits=4),
         "relu_2": Option(activation_bits=4),
     }
     built = workshop.build(chosen)
@@ -129,9 +138,11 @@ def test_a_network_is_built_as_chosen(workshop: Workshop) -> None:
 
 def test_effects_are_remembered(workshop: Workshop, jets: Jets, monkeypatch: pytest.MonkeyPatch) -> None:
     journal, pricing = Journal(), Pricing.of(workshop.network, TARGET, strategy="latency")
-    first = tables.build(workshop, jets[1], pricing, model="tagger", grid=Grid((0.5,)), journal=journal)
+    first = tables.build(workshop, jets[1], pricing, model="tagger", grid=Grid(sparsities=(0.5,)), journal=journal)
     monkeypatch.setattr(tables, "measure", lambda *_, **__: pytest.fail("measured again"))
-    assert tables.build(workshop, jets[1], pricing, model="tagger", grid=Grid((0.5,)), journal=journal) == first
+    assert (
+        tables.build(workshop, jets[1], pricing, model="tagger", grid=Grid(sparsities=(0.5,)), journal=journal) == first
+    )
 
 
 def test_mistakes_are_refused() -> None:
@@ -144,7 +155,7 @@ def test_mistakes_are_refused() -> None:
 
 
 def test_a_latency_is_rounded_down_to_whole_cycles() -> None:
-    target = Target("mine", "xcvu13p", 5.0)
+    target = Target(name="mine", part="xcvu13p", clock_ns=5.0)
     assert latency_limit(target, 34.0) == 30.0
     assert latency_limit(target, 35.0) == 35.0
     assert latency_limit(target, None) is None

@@ -68,7 +68,7 @@ def test_public_reports_read_as_by_eye(case: tuple[str, str, int, int, int, int,
     if not path.is_file():
         pytest.skip("no reference reports beside this checkout")
     found = synthesis.read(path)
-    assert found.resources == Resources(lut, ff, dsp, bram18, uram)
+    assert found.resources == Resources(lut=lut, ff=ff, dsp=dsp, bram18=bram18, uram=uram)
     assert (found.stage, found.version, found.clock_ns) == ("csynth", version, 5.0)
     assert (found.latency_cycles, found.interval_cycles, found.clock_met) == (latency, interval, met)
 
@@ -85,7 +85,15 @@ def test_every_public_csynth_xml_reads() -> None:
 
 def test_the_sample_reads_whole(tmp_path: Path) -> None:
     assert synthesis.read(written(tmp_path, SAMPLE)) == Measurement(
-        "csynth", "vitis", "2025.1", "xcvu13p-flga2577-2-e", 5.0, Resources(90, 80, 7, 6, 1), 4, 2, True
+        stage="csynth",
+        tool="vitis",
+        version="2025.1",
+        part="xcvu13p-flga2577-2-e",
+        clock_ns=5.0,
+        resources=Resources(lut=90, ff=80, dsp=7, bram18=6, uram=1),
+        latency_cycles=4,
+        interval_cycles=2,
+        clock_met=True,
     )
 
 

@@ -148,11 +148,11 @@ def test_two_reports_of_one_synthesis_say_the_same(one: str, other: str) -> None
 @pytest.mark.parametrize(
     ("name", "layers", "rest"),
     [
-        (f"{JET_MLP}/myproject_csynth.rpt", 8, Resources(4 + 36, 3426, 0, 0, 0)),
-        (f"{MNIST}/myproject_csynth.rpt", 19, Resources(11844 + 2 + 9, 1, 0, 0, 0)),
-        ("hls4ml-test-reports/myproject_csynth.rpt", 3, Resources(140 + 2, 0, 0, 0, 0)),
-        (f"jet1layer-2016.4-reuse1/{SOLUTION}/myproject_csynth.rpt", 4, Resources(0, 1184, 0, 0)),
-        (f"conv-2018.3/hls4ml_prj/{SOLUTION}/myproject_csynth.rpt", 24, Resources(34 + 36, 6, 0, 0)),
+        (f"{JET_MLP}/myproject_csynth.rpt", 8, Resources(lut=4 + 36, ff=3426, dsp=0, bram18=0, uram=0)),
+        (f"{MNIST}/myproject_csynth.rpt", 19, Resources(lut=11844 + 2 + 9, ff=1, dsp=0, bram18=0, uram=0)),
+        ("hls4ml-test-reports/myproject_csynth.rpt", 3, Resources(lut=140 + 2, ff=0, dsp=0, bram18=0, uram=0)),
+        (f"jet1layer-2016.4-reuse1/{SOLUTION}/myproject_csynth.rpt", 4, Resources(lut=0, ff=1184, dsp=0, bram18=0)),
+        (f"conv-2018.3/hls4ml_prj/{SOLUTION}/myproject_csynth.rpt", 24, Resources(lut=34 + 36, ff=6, dsp=0, bram18=0)),
     ],
 )
 def test_modules_and_the_rest_make_the_total(name: str, layers: int, rest: Resources) -> None:
@@ -165,7 +165,7 @@ def test_layers_of_a_public_report_as_read_by_eye() -> None:
     found = synthesis.read(public(f"{MNIST}/myproject_csynth.rpt"))
     layers = {(each.layer, "buffers" if each.module == "buffers" else "function"): each for each in found.layers}
     dense, fifo = layers["config9", "function"], layers["config2", "buffers"]
-    assert dense.resources == Resources(42488, 18464, 256, 57, 0)
+    assert dense.resources == Resources(lut=42488, ff=18464, dsp=256, bram18=57, uram=0)
     assert (dense.latency_cycles, dense.interval_cycles) == (85, 85)
     assert (fifo.resources.bram18, fifo.resources.ff) == (64, 1824)
 
@@ -173,10 +173,10 @@ def test_layers_of_a_public_report_as_read_by_eye() -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("quartus", Measurement("route", "quartus", "unknown", "unknown", 2.5, Resources(4182, 16419, 40), None, None, True)),
-        ("summary", Measurement("csynth", "oneapi", "unknown", "unknown", 2.5, Resources(2462, 7938, 40))),
-        ("area", Measurement("csynth", "oneapi", "2025.0", "unknown", 2.5, Resources(2462, 7938, 40))),
-        ("loop_attr", Measurement("csynth", "oneapi", "unknown", "unknown", 2.0833, Resources(), None, 1)),
+        ("quartus", Measurement(stage="route", tool="quartus", version="unknown", part="unknown", clock_ns=2.5, resources=Resources(lut=4182, ff=16419, dsp=40), latency_cycles=None, interval_cycles=None, clock_met=True)),
+        ("summary", Measurement(stage="csynth", tool="oneapi", version="unknown", part="unknown", clock_ns=2.5, resources=Resources(lut=2462, ff=7938, dsp=40))),
+        ("area", Measurement(stage="csynth", tool="oneapi", version="2025.0", part="unknown", clock_ns=2.5, resources=Resources(lut=2462, ff=7938, dsp=40))),
+        ("loop_attr", Measurement(stage="csynth", tool="oneapi", version="unknown", part="unknown", clock_ns=2.0833, resources=Resources(), latency_cycles=None, interval_cycles=1)),
     ],
 )  # fmt: skip
 def test_oneapi_reports_as_read_by_eye(name: str, expected: Measurement) -> None:
@@ -193,12 +193,12 @@ def test_oneapi_reports_as_read_by_eye(name: str, expected: Measurement) -> None
 
 def test_a_hierarchy_is_read_one_level_deep(tmp_path: Path) -> None:
     found = read(tmp_path, HIERARCHY, 5.0)
-    assert (found.stage, found.resources) == ("route", Resources(120, 90, 3, 3, 0))
+    assert (found.stage, found.resources) == ("route", Resources(lut=120, ff=90, dsp=3, bram18=3, uram=0))
     assert [(each.layer, each.resources) for each in found.layers] == [
-        ("config2", Resources(70, 50, 2, 2, 0)),
-        ("config4", Resources(40, 31, 1, 1, 0)),
+        ("config2", Resources(lut=70, ff=50, dsp=2, bram18=2, uram=0)),
+        ("config4", Resources(lut=40, ff=31, dsp=1, bram18=1, uram=0)),
     ]
-    assert modules.unexplained(found) == Resources(10, 9, 0, 0, 0)
+    assert modules.unexplained(found) == Resources(lut=10, ff=9, dsp=0, bram18=0, uram=0)
 
 
 @pytest.mark.parametrize(
@@ -209,14 +209,30 @@ def test_a_clock_is_met_by_its_slowest_and_fastest_path(
     tmp_path: Path, wns: str, whs: str, *, met: bool | None
 ) -> None:
     found = read(tmp_path, TIMING.format(wns=wns, whs=whs))
-    assert found == Measurement("route", "vivado", "2023.1", "xcvu13p-flga2577", 5.0, Resources(), clock_met=met)
+    assert found == Measurement(
+        stage="route",
+        tool="vivado",
+        version="2023.1",
+        part="xcvu13p-flga2577",
+        clock_ns=5.0,
+        resources=Resources(),
+        clock_met=met,
+    )
 
 
 def test_an_export_summary_and_yosys_statistics(tmp_path: Path) -> None:
-    resources = Resources(312, 900, 4, 5)
-    expected = Measurement("route", "vivado", "2020.1", "xcvu13p-flga2577-2-e", 5.0, resources, clock_met=False)
+    resources = Resources(lut=312, ff=900, dsp=4, bram18=5)
+    expected = Measurement(
+        stage="route",
+        tool="vivado",
+        version="2020.1",
+        part="xcvu13p-flga2577-2-e",
+        clock_ns=5.0,
+        resources=resources,
+        clock_met=False,
+    )
     assert read(tmp_path, EXPORT) == expected
-    assert read(tmp_path, YOSYS, 2.5).resources == Resources(12, 3, 0, 0, 0)
+    assert read(tmp_path, YOSYS, 2.5).resources == Resources(lut=12, ff=3, dsp=0, bram18=0, uram=0)
 
 
 def test_a_cosimulation(tmp_path: Path) -> None:
@@ -337,6 +353,12 @@ def check(text: str, clock_ns: float | None) -> None:
 
 def test_a_row_of_an_older_ledger_still_reads() -> None:
     adapter = TypeAdapter(Measurement)
-    old = json.loads(adapter.dump_json(Measurement("yosys", "yosys", "0.70", "part", 5.0, Resources(1))))
+    old = json.loads(
+        adapter.dump_json(
+            Measurement(
+                stage="yosys", tool="yosys", version="0.70", part="part", clock_ns=5.0, resources=Resources(lut=1)
+            )
+        )
+    )
     del old["layers"]
     assert adapter.validate_python(old).layers == ()

@@ -57,7 +57,11 @@ def test_the_worst_of_a_range_of_intervals_is_taken(tmp_path: Path) -> None:
     found = read(tmp_path, CSYNTH)
     (module,) = found.layers
     assert (found.latency_cycles, found.interval_cycles, found.resources.lut) == (80, 24, 370)
-    assert (module.latency_cycles, module.interval_cycles, module.resources) == (21, 21, Resources(90, 40, 5, 0))
+    assert (module.latency_cycles, module.interval_cycles, module.resources) == (
+        21,
+        21,
+        Resources(lut=90, ff=40, dsp=5, bram18=0),
+    )
 
 
 @pytest.mark.parametrize(
@@ -101,9 +105,13 @@ def test_an_unreadable_figure_in_the_other_reports_costs_that_figure_too(tmp_pat
     assert (found.layers[0].latency_cycles, found.layers[0].interval_cycles) == (None, 4)
     assert found.layers[0].resources == Resources(ff=4)
     area = '{"columns":["","ALUTs"],"total":[1,2,3,4]}\n{"type":"function","parent":0,"name":"k","total_kernel_resources":%s}'
-    for row, resources in (('[5,"x",7,8]', Resources(5, None, 8)), ("[5]", Resources(5)), ("null", Resources())):
+    for row, resources in (
+        ('[5,"x",7,8]', Resources(lut=5, ff=None, dsp=8)),
+        ("[5]", Resources(lut=5)),
+        ("null", Resources()),
+    ):
         found = read(tmp_path, area % row, 5.0)
-        assert (found.resources, found.layers[0].resources) == (Resources(1, 2, 4), resources)
+        assert (found.resources, found.layers[0].resources) == (Resources(lut=1, ff=2, dsp=4), resources)
     loops = '{"name":"loop_attributes"}\n{"type":"kernel","fmax":"500","id":1,"name":"k","children":[2,3]}\n'
     blocks = '{"type":"bb","id":2,"lt":"17","ii":"1"}\n{"type":"bb","id":3,"lt":"%s","ii":"2"}'
     assert read(tmp_path, loops + blocks % "n/a").layers[0].latency_cycles == 17
@@ -138,7 +146,7 @@ def test_a_tree_of_dataflow_with_a_module_that_is_half_unreadable(tmp_path: Path
     found = read(tmp_path, tree("2022.2", "-|  1.00", "-|   1.16", "-|   7.30", interval="3 ~ 4", ff="x"))
     (module,) = found.layers
     assert (module.module, module.layer, module.interval_cycles) == ("dense_config2_s", "config2", 4)
-    assert module.resources == Resources(100, None, 0, 0, 0)
+    assert module.resources == Resources(lut=100, ff=None, dsp=0, bram18=0, uram=0)
     assert found.clock_ns == 10.0
     with pytest.raises(ReportError, match="the slack is 'wide'"):
         read(tmp_path, tree("2022.2", "-|  wide", "-|   1.16", "-|   7.30"))

@@ -32,9 +32,13 @@ Utilization Design Information
 """
 # Read by eye: device, lut, ff, dsp, bram18, uram.
 CASES = [
-    ("hls4ml-test-reports/vivado_synth.rpt", "7z020clg400-1", Resources(1526, 2428, 66, 0, None)),
-    (DEEPSETS.format(4), "xcvu13pflga2577-2", Resources(235359, 90190, 101, 4, 0)),
-    (DEEPSETS.format(6), "xcvu13pflga2577-2", Resources(313230, 114745, 292, 4, 0)),
+    (
+        "hls4ml-test-reports/vivado_synth.rpt",
+        "7z020clg400-1",
+        Resources(lut=1526, ff=2428, dsp=66, bram18=0, uram=None),
+    ),
+    (DEEPSETS.format(4), "xcvu13pflga2577-2", Resources(lut=235359, ff=90190, dsp=101, bram18=4, uram=0)),
+    (DEEPSETS.format(6), "xcvu13pflga2577-2", Resources(lut=313230, ff=114745, dsp=292, bram18=4, uram=0)),
 ]
 
 
@@ -49,14 +53,24 @@ def test_public_reports_read_as_by_eye(case: tuple[str, str, Resources]) -> None
     name, device, resources = case
     if not (REPORTS / name).is_file():
         pytest.skip("no reference reports beside this checkout")
-    expected = Measurement("vsynth", "vivado", "2020.1", device, 5.0, resources)
+    expected = Measurement(
+        stage="vsynth", tool="vivado", version="2020.1", part=device, clock_ns=5.0, resources=resources
+    )
     assert synthesis.read(REPORTS / name, clock_ns=5.0) == expected
 
 
 def test_a_newer_report_with_half_a_tile(tmp_path: Path) -> None:
     found = synthesis.read(written(tmp_path, SAMPLE), clock_ns=2.5)
     assert found == Measurement(
-        "vsynth", "vivado", "2023.1", "xcvu13p-flga2577-2-e", 2.5, Resources(312, 900, 4, 5, 3), None, None, None
+        stage="vsynth",
+        tool="vivado",
+        version="2023.1",
+        part="xcvu13p-flga2577-2-e",
+        clock_ns=2.5,
+        resources=Resources(lut=312, ff=900, dsp=4, bram18=5, uram=3),
+        latency_cycles=None,
+        interval_cycles=None,
+        clock_met=None,
     )
 
 

@@ -138,5 +138,5 @@ def same(_: Graph, node: Node, x: Any, *_ignored: Any) -> Any:
     if whole and isinstance(x, Value):
         raise NetworkError(f"layer '{node.name}' casts values of the jets to whole numbers, which no Network does")
     if isinstance(x, Array) and node.kind == "Cast":
-        return Array(x.acting.long()) if whole else Array(x.acting.double())
+        return Array(tensor=x.acting.long()) if whole else Array(tensor=x.acting.double())
     return x

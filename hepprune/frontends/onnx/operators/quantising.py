@@ -30,9 +30,9 @@ def quant(built: Graph, node: Node, x: Any, scale: Any, *given_as: Any) -> Any:
         raise NetworkError(f"quantiser '{node.name}' has several bit widths, or half bits")
     steps = _scale(scale, node)
     given = Quantisation(
-        node.outputs[0],
-        steps,
-        int(width[0]),
+        node=node.outputs[0],
+        scale=steps,
+        bits=int(width[0]),
         signed=bool(node.attributes.get("signed", 1)),
         narrow=bool(node.attributes.get("narrow", 0)),
         rounding=str(node.attributes.get("rounding_mode", "ROUND")).upper(),
@@ -45,7 +45,7 @@ def quant(built: Graph, node: Node, x: Any, scale: Any, *given_as: Any) -> Any:
 def bipolar(built: Graph, node: Node, x: Any, scale: Any) -> Any:
     """The sign, times a scale."""
     steps = _scale(scale, node)
-    given = Quantisation(node.outputs[0], steps, 1, narrow=True, shape=tuple(steps.shape))
+    given = Quantisation(node=node.outputs[0], scale=steps, bits=1, narrow=True, shape=tuple(steps.shape))
     return _quantised(built, node, x, given)
 
 
@@ -82,7 +82,14 @@ def trunc(built: Graph, node: Node, x: Any, scale: Any, *given_as: Any) -> Value
         raise NetworkError(f"quantiser '{node.name}' drops {math.log2(coarse / step):g} bits, no whole number")
     value = _on_grid(built, node, jets_value(x, node), (step, width + 1))
     rounding = str(node.attributes.get("rounding_mode", "FLOOR")).upper()
-    kind = Quantisation(node.outputs[0], torch.tensor(coarse).double(), out, signed, narrow, rounding)
+    kind = Quantisation(
+        node=node.outputs[0],
+        scale=torch.tensor(coarse).double(),
+        bits=out,
+        signed=signed,
+        narrow=narrow,
+        rounding=rounding,
+    )
     name = built.add(Activation(built.name(node.name), "linear", result=kind.of(kind.scale.numpy())), value.layer)
     if len(given) == 1:
         name = built.affine(name, step / coarse, 0.0, f"{node.name}.steps")
@@ -95,6 +102,6 @@ def _on_grid(built: Graph, node: Node, value: Value, grid: tuple[float, int]) ->
     before = built.layer(value.layer).result
     if isinstance(before, FixedPoint) and (before.step / step).is_integer():
         return value
-    kind = Quantisation(node.outputs[0], torch.tensor(step).double(), width)
+    kind = Quantisation(node=node.outputs[0], scale=torch.tensor(step).double(), bits=width)
     rounded = Activation(built.name(f"{node.name}.rounded"), "linear", result=kind.of(kind.scale.numpy()))
     return unchanged(value, built.add(rounded, value.layer))

@@ -96,7 +96,7 @@ def _layer(built: Graph, node: Node, arrays: list[Array], *, way: int, backwards
         return torch.cat([values.chunk(len(order))[order.index(at)] for at in range(len(order))])
 
     weight, recurrent_weight = keras(kernel), keras(again)
-    halves = [Array(half) for half in biases[0].acting.chunk(2, dim=1)] if biases else []
+    halves = [Array(tensor=half) for half in biases[0].acting.chunk(2, dim=1)] if biases else []
     bias, recurrent_bias = map(keras, halves) if halves else (torch.zeros(len(weight)), torch.zeros(len(weight)))
     title = built.title(node.call(cell), kernel)
     layer = Recurrent(
@@ -129,7 +129,15 @@ def _store(built: Graph, name: str, array: Array, values: Callable[[Any], Tensor
         built.stored(name, array, lambda at: values(at).unsqueeze(0))
     elif array.origin is not None:
         share = torch.tensor([way])
-        built.slots.append(Slot(array.origin, name, lambda at: values(at).unsqueeze(0), share, array.tensor))
+        built.slots.append(
+            Slot(
+                target=array.origin,
+                layer=name,
+                native=lambda at: values(at).unsqueeze(0),
+                rows=share,
+                whole=array.tensor,
+            )
+        )
 
 
 def _activations(node: Node, cell: str, way: int) -> tuple[str, str]:

@@ -37,7 +37,7 @@ def _times(array: Array, factor: float) -> Array:
     if factor == 1:
         return array
     if not factor:
-        return Array(array.tensor * 0)
+        return Array(tensor=array.tensor * 0)
     return array.settled().changed(lambda values: values * factor, lambda values: values / factor)
 
 

@@ -62,7 +62,7 @@ def _merged(built: Building, call: Call, x: Value, y: Value, *, kind: str, alpha
 def _with_constant(built: Building, call: Call, x: Value, other: Any, *, kind: str, alpha: float) -> Value:
     title = built.title(call)
     tensor = other.tensor if isinstance(other, Constant) else torch.tensor(float(other))
-    constant(Constant(tensor), title, "a constant")
+    constant(Constant(tensor=tensor), title, "a constant")
     scale, shift = _affine(kind, tensor.double(), alpha, title)
     if tensor.numel() == 1:
         name = built.affine(x.layer, scale.float().reshape(1), shift.float().reshape(1), title)

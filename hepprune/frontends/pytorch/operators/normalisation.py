@@ -152,7 +152,7 @@ def _shaped(values: Tensor, sizes: tuple[int, ...]) -> Tensor:
 
 def _like_stored(built: Building, name: str, found: Constant | None, native: Callable[[Any], Tensor]) -> None:
     if found is not None and found.origin is not None:
-        built.slots.append(Slot(found.origin, name, native))
+        built.slots.append(Slot(target=found.origin, layer=name, native=native))
 
 
 @operator("native_layer_norm")

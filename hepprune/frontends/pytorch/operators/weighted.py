@@ -36,7 +36,7 @@ def transposed(weight: Constant) -> Constant:
     """Return a matrix with its axes exchanged."""
     axes = None if weight.axes == (1, 0) else (1, 0)
     kept = None if weight.kept is None else weight.kept.t()
-    return Constant(weight.tensor.t(), weight.origin, axes, weight.mask, kept)
+    return Constant(tensor=weight.tensor.t(), origin=weight.origin, axes=axes, mask=weight.mask, kept=kept)
 
 
 def dense(built: Building, x: Value, weight: Constant, bias: Constant | None, *, title: str) -> Value:
@@ -95,7 +95,7 @@ def unpacked(built: Building, chosen: Tensor, packed: str, *, title: str) -> Val
     name = built.add(layer, *built.sources[packed])
     for found, native in ((weight, Dense.used_weight), (bias, Dense.used_bias)):
         if found is not None and found.origin is not None:
-            built.slots.append(Slot(found.origin, name, native, rows, found.tensor))
+            built.slots.append(Slot(target=found.origin, layer=name, native=native, rows=rows, whole=found.tensor))
     place = torch.div(chosen, n_out, rounding_mode="floor")
     return Value(name, place * len(rows) + torch.searchsorted(rows, chosen % n_out))
 

@@ -101,4 +101,4 @@ def _solution(seen: dict[Picks, Plan], knapsack: Knapsack, n_points: int) -> Sol
         limit = float(knapsack.limits[knapsack.names.index(name)])
         raise pareto.missed(name, limit, used[name] * limit)
     chosen = min(fitting, key=lambda plan: (plan.loss, plan.worst))
-    return Solution("evolve", pareto.thinned(front, n_points), chosen, optimal=False)
+    return Solution(solver="evolve", front=pareto.thinned(front, n_points), chosen=chosen, optimal=False)

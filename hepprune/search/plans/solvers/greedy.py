@@ -30,7 +30,7 @@ def greedy(problem: Problem, *, n_points: int = 12) -> Solution:
     named = {picks: pareto.plan(problem, knapsack, picks) for picks in {*_on_paths(candidates), found.picks}}
     front = pareto.thinned(pareto.front(named.values()), n_points)
     steps = tuple(_steps(problem, knapsack, found))
-    return Solution("greedy", front, named[found.picks], optimal=False, steps=steps)
+    return Solution(solver="greedy", front=front, chosen=named[found.picks], optimal=False, steps=steps)
 
 
 def _rescued(problem: Problem, knapsack: Knapsack) -> Solution:
@@ -43,7 +43,7 @@ def _rescued(problem: Problem, knapsack: Knapsack) -> Solution:
     why = "no greedy path ends within the budget; the exact solver's plan is taken"
     changes = [(choice, option) for choice, option in enumerate(picks) if option != start[choice]]
     steps = tuple(_told(problem, knapsack, list(start), changes, [why] * len(changes)))
-    return Solution("greedy", (plan,), plan, optimal=True, steps=steps)
+    return Solution(solver="greedy", front=(plan,), chosen=plan, optimal=True, steps=steps)
 
 
 def _on_paths(candidates: list[paths.Path]) -> Iterator[Picks]:
@@ -78,5 +78,14 @@ def _told(
         # Both losses are measured against the same network on the same jets; the larger error stands for the step's.
         error = max(before.error, after.error)
         model, layer = problem.places[choice]
-        yield Step(model, layer, before, after, after.loss - before.loss, error, shares, reason)
+        yield Step(
+            model=model,
+            layer=layer,
+            before=before,
+            after=after,
+            loss=after.loss - before.loss,
+            error=error,
+            freed=shares,
+            reason=reason,
+        )
         picks[choice] = option

@@ -40,7 +40,7 @@ def swept(problem: Problem, solve: Solve, *, name: str, n_points: int) -> Soluti
     others = [solve(knapsack, float(share)) for share in shares]
     found = {picks for picks in (best, closest, *others) if picks is not None}
     plans = {picks: pareto.plan(problem, knapsack, picks) for picks in sorted(found)}
-    return Solution(name, pareto.front(plans.values()), plans[best], optimal=True)
+    return Solution(solver=name, front=pareto.front(plans.values()), chosen=plans[best], optimal=True)
 
 
 def _lightest(knapsack: Knapsack) -> Picks:

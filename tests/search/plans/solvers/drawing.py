@@ -33,7 +33,7 @@ def table(model: str, rng: np.random.Generator, *, n_layers: int, n_options: int
         dsp, ns = size // 2 + rng.integers(0, 4, n_options), rng.integers(1, 6, n_options)
         options = [option(*map(float, row)) for row in zip(loss, 10 * size, dsp, ns, strict=True)]
         choices.append(Choice(f"layer_{layer}", tuple(options)))
-    return Table(model, tuple(choices), fixed=Resources(lut=3.0, dsp=0.0), fixed_latency_ns=1.0)
+    return Table(model=model, choices=tuple(choices), fixed=Resources(lut=3.0, dsp=0.0), fixed_latency_ns=1.0)
 
 
 @st.composite

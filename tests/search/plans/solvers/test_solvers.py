@@ -120,7 +120,7 @@ def two_steps() -> Problem:
         option(0.001, 50, 0, 5, error=0.002),
         option(0.1, 10, 0, 5, error=0.002),
     )
-    one = Table("tagger", (Choice("dense", options),), fixed=Resources(lut=0.0, dsp=0.0))
+    one = Table(model="tagger", choices=(Choice("dense", options),), fixed=Resources(lut=0.0, dsp=0.0))
     return Problem.of([one], Budget(resources=Resources(lut=10.0)))
 
 
@@ -142,7 +142,9 @@ def test_models_that_share_a_device_share_its_cells_and_keep_their_own_latency()
 
 
 def test_what_no_option_can_meet_is_named_with_the_closest_point() -> None:
-    one = Table("tagger", (Choice("dense", (option(0, 100, 4, 5, interval=8), option(1, 60, 4, 5, interval=4))),))
+    one = Table(
+        model="tagger", choices=(Choice("dense", (option(0, 100, 4, 5, interval=8), option(1, 60, 4, 5, interval=4))),)
+    )
     for budget, message in (
         (Budget(resources=Resources(lut=50.0)), "lut binds, 50 allowed, 60 at the closest point"),
         (Budget(interval_cycles=2), "interval_cycles binds, 2 allowed, 4 at the closest point"),
@@ -158,7 +160,7 @@ def test_what_no_option_can_meet_is_named_with_the_closest_point() -> None:
 def test_evolve_finds_what_is_not_separable() -> None:
     """Two layers that are cheap together and dear alone: only a solver that sees whole plans takes both."""
     options = (option(0.0, 10, 0, 1), option(0.1, 10, 0, 1))
-    one = Table("tagger", tuple(Choice(f"dense_{n}", options) for n in range(4)))
+    one = Table(model="tagger", choices=tuple(Choice(f"dense_{n}", options) for n in range(4)))
     problem = Problem.of([one], Budget(resources=Resources(lut=100.0)))
 
     def together(plan: Plan) -> Plan:
