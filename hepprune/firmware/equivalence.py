@@ -1,7 +1,7 @@
 """The proof that firmware and Network agree: bit for bit on real jets, and where they do not, in which layer first."""
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from hepprune.errors import EquivalenceError
 from hepprune.firmware import hls, layers, rtl, verilator
 from hepprune.firmware.hls import Features, Project
 from hepprune.firmware.rtl import Design
-from hepprune.network import Network, exact_activations
+from hepprune.network import Argmax, Network, exact_activations
 from hepprune.task import Classes, Task, Tasks
 
 _JETS_TO_LOCATE = 100
@@ -53,7 +53,7 @@ def against_csim(network: Network, project: Project, features: Features, task: T
     _ = layers.types(network)  # refuses what has no exact value
     double = network.clone().double()
     want, got = _values(double, features), hls.predictions(project, features)
-    agreement = _agreement(network, want, got, task)
+    agreement = _agreement(network.outputs, want, _indexed(network, got), task)
     if project.tables or any(network[name].is_head for name in network.outputs):
         got = hls.trace(project, features)
         want = _values(double, features, known={name: got[name] for name in project.tables})
@@ -127,8 +127,10 @@ def _chosen(features: Features, jets: NDArray[np.int64]) -> Features:
     return features[jets] if isinstance(features, np.ndarray) else [values[jets] for values in features]
 
 
-def against_rtl(network: Network, design: Design, features: Features) -> Check:
+def against_rtl(network: Network, design: Design, features: Features, task: Task | None = None) -> Check:
     """Compare the Verilog, simulated with one jet per clock, with every output of the network; heads are left out.
+
+    How far both agree is in the sense of the task, without one in that of classes.
 
     Raises:
         EquivalenceError: a value differs; the sentence names the first layer whose own Verilog differs, if any does.
@@ -139,8 +141,9 @@ def against_rtl(network: Network, design: Design, features: Features) -> Check:
     jets = np.flatnonzero(wrong.any(axis=1))
     layer = _first_translated(network, _chosen(features, jets[:_JETS_TO_LOCATE])) if len(jets) else None
     ends = np.cumsum([values[name][0].size for name in network.raw_outputs])[:-1]
-    pairs = zip(*(np.split(part, ends, axis=1) for part in (want, got)), strict=True)
-    agreement = float(np.concatenate([_same_class(*pair).ravel() for pair in pairs]).mean())
+    parts = zip(network.raw_outputs, np.split(got, ends, axis=1), strict=True)
+    found = {name: part.reshape(values[name].shape) for name, part in parts}
+    agreement = _agreement(network.raw_outputs, values, found, task)
     return _passed(
         Check(kind="rtl", vectors=len(want), mismatches=int(wrong.sum()), first_layer=layer, agreement=agreement),
         want.size,
@@ -164,18 +167,21 @@ def _wrong(want: NDArray[np.float64], got: NDArray[np.float64]) -> NDArray[np.bo
     return np.not_equal(want, got).reshape(len(want), -1)
 
 
+def _indexed(network: Network, got: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+    """Return the outputs of a project as the network has them: an index where hls4ml has a one-hot vector."""
+    index = {name for name in network.outputs if isinstance(network[name], Argmax)}
+    return {
+        name: np.asarray(values.argmax(axis=-1, keepdims=True), dtype=np.float64) if name in index else values
+        for name, values in got.items()
+    }
+
+
 def _agreement(
-    network: Network, want: Mapping[str, Any], got: Mapping[str, NDArray[np.float64]], task: Task | None
+    names: Sequence[str], want: Mapping[str, Any], got: Mapping[str, NDArray[np.float64]], task: Task | None
 ) -> float:
-    """Return the fraction of jets of which firmware says the same in the sense of the task, without one of classes."""
-    raw, found = tuple(want[name] for name in network.raw_outputs), tuple(got[name] for name in network.outputs)
-    judged = task or Tasks(dict.fromkeys(network.outputs, Classes()))
-    return float(judged.agrees(raw, found).mean())
-
-
-def _same_class(want: NDArray[np.float64], got: NDArray[np.float64]) -> NDArray[np.bool_]:
-    equal: NDArray[np.bool_] = want == got if want.shape[-1] == 1 else want.argmax(axis=-1) == got.argmax(axis=-1)
-    return equal
+    """Return the fraction of jets of which both say the same in layers, as the task has it; without one, as classes."""
+    judged = task or Tasks({str(place): Classes() for place, _ in enumerate(names)})
+    return float(judged.agrees(tuple(want[name] for name in names), tuple(got[name] for name in names)).mean())
 
 
 def _passed(check: Check, n_outputs: int, jets: NDArray[np.int64]) -> Check:

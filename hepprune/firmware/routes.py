@@ -69,7 +69,7 @@ class Route(Protocol):
     def prove(self, built: Built, features: hls.Features, task: Task | None = None) -> Check:
         """Compare the firmware with its network, bit for bit, on features (n_jets, *shape), one array for each input.
 
-        Where outputs pass tables, how far both agree is in the sense of the task, without one in that of classes.
+        How far both agree is in the sense of the task, without one in that of classes.
 
         Raises:
             EquivalenceError: a value differs.
@@ -85,7 +85,7 @@ class Rtl:
     stages: tuple[str, ...] = ("yosys", "vsynth", "route")
 
     def refusals(self, network: Network, *, strategy: str) -> dict[str, str]:
-        """Return why da4ml cannot trace layers on the way to the outputs before any head, by their names."""
+        """Return why layers before any head cannot be traced, or are ports too wide to simulate, by their names."""
         del strategy
         return rtl.refusals(network)
 
@@ -106,10 +106,9 @@ class Rtl:
 
     def prove(self, built: Built, features: hls.Features, task: Task | None = None) -> Check:
         """Simulate the Verilog, one jet per clock."""
-        del task  # Verilog has no tables
         if built.design is None:
             raise NetworkError("there is no Verilog to simulate")
-        return equivalence.against_rtl(built.network, built.design, features)
+        return equivalence.against_rtl(built.network, built.design, features, task)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import torch
 
 from hepprune.errors import EquivalenceError
 from hepprune.firmware import equivalence, hls, rtl
-from hepprune.network import Network, Softmax
+from hepprune.network import Argmax, Network, Softmax
+from hepprune.task import Classes, Regression, Tasks
 from tests.firmware.conftest import jets
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("equivalence")]
@@ -38,6 +39,14 @@ def test_csim_under_a_head_is_compared_by_its_logits(small: Network, project: hl
     assert check.agreement > 0.999
 
 
+def test_csim_under_an_argmax_agrees_by_its_indices(small: Network, tmp_path: Path) -> None:
+    with_head = Network([*small, Argmax("index")])
+    project = hls.export(with_head, tmp_path, part=PART, clock_ns=5.0, clock_uncertainty=0.27, strategy="latency")
+    hls.compile(project)
+    for task in (None, Classes(), Regression()):
+        assert equivalence.against_csim(with_head, project, jets(small, 200), task).agreement == 1
+
+
 @pytest.mark.parametrize("layer", ["fc1", "fc2"])
 def test_a_network_that_moved_on_is_caught_in_its_layer(small: Network, project: hls.Project, layer: str) -> None:
     with_head = Network([*changed(small, layer), Softmax("softmax")])
@@ -63,6 +72,8 @@ def test_verilog_of_another_network_is_stopped(small: Network, tmp_path: Path) -
         rtl.solve(small), tmp_path / "rtl", name="tagger", levels_per_cycle=2, part=PART, clock_ns=5.0
     )
     inputs = jets(small, 500)
-    assert equivalence.against_rtl(small, design, inputs).mismatches == 0
+    for task in (None, Classes(), Tasks({small.output.name: Regression()})):
+        check = equivalence.against_rtl(small, design, inputs, task)
+        assert (check.mismatches, check.agreement) == (0, 1.0)
     with pytest.raises(EquivalenceError, match="this one is of another network"):
         equivalence.against_rtl(changed(small, "fc2"), design, inputs)
