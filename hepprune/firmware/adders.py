@@ -8,7 +8,7 @@ arXiv:2507.04535).
 import hashlib
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -23,6 +23,7 @@ from hepprune.fixed import FixedPoint
 
 _HARDWARE = (1, -1, -1)  # cost counts result bits, every addition is one level whatever its width
 MAX_FRACTION = 32  # constants are represented no finer than this
+MAX_PORT = 52  # bits that every word of a side of Verilog fits in, all with one point, for a simulation in float64
 MAX_WEIGHT_WIDTH = 24  # matrices are taken in float32
 _SMALLEST_UNIT = 2.0**-24  # in which a variable is counted; leaves room for constants
 _STEP = 24  # bits by which units are changed at once
@@ -38,6 +39,12 @@ def port(kind: FixedPoint) -> Any:
 def kif(kind: FixedPoint) -> tuple[int, int, int]:
     """Return the notation of a type here: sign bit, integer bits without it, fraction bits."""
     return int(kind.signed), kind.integer - int(kind.signed), kind.fraction
+
+
+def joint(kifs: Iterable[tuple[int, int, int]]) -> tuple[int, int, int]:
+    """Return the narrowest kif that holds all that others hold."""
+    sign, whole, fraction = zip(*kifs, strict=True)
+    return int(max(sign)), int(max(whole)), int(max(fraction))
 
 
 def constant(value: float, *, factor: Any = 1) -> Any:

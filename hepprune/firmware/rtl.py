@@ -4,7 +4,7 @@ Each constant matrix becomes shared additions of shifted inputs, without a DSP (
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,8 @@ def probe(network: Network) -> Solution:
 def refusals(network: Network) -> dict[str, str]:
     """Return why layers cannot be traced, with what helps, by their names; no matrix is solved for it.
 
-    Behind a layer that is refused flow variables of its result type, or of any where it has none.
+    Behind a layer that is refused flow variables of its result type, or of any where it has none. Inputs and outputs
+    are refused where their ports are wider than the simulation takes.
     """
     reasons = dict[str, str]()
 
@@ -97,8 +98,22 @@ def refusals(network: Network) -> dict[str, str]:
         return array((adders.port(known) for _ in range(math.prod(node.shape))), node.shape)
 
     with adders.sizing(), torch.no_grad():
-        network.clone().double().interpret(attempt, until=network.raw_outputs)
-    return reasons
+        inputs = [layer.name for layer in network.inputs]
+        values = network.clone().double().interpret(attempt, until=(*network.raw_outputs, *inputs))
+    return _wide(values, inputs, "input") | _wide(values, network.raw_outputs, "output") | reasons
+
+
+def _wide(values: Mapping[str, Values], names: Sequence[str], side: str) -> dict[str, str]:
+    """Return why a side has ports that the simulation does not take, by the layer that has the finest values there."""
+    kifs = {name: adders.joint(value.kif for value in values[name].flat) for name in names}
+    width = sum(adders.joint(kifs.values()))
+    if width <= adders.MAX_PORT:
+        return {}
+    finest = max(kifs, key=lambda name: kifs[name][2])
+    return {
+        finest: f"layer '{finest}' makes the {side}s {width} bits wide and the simulation of the Verilog takes up to "
+        f"{adders.MAX_PORT}; give it a coarser result type"
+    }
 
 
 @torch.no_grad()

@@ -21,7 +21,25 @@ from hepprune.firmware.programs import loaded, require, run
 from hepprune.firmware.rtl import Design
 from hepprune.fixed import FixedPoint
 
-_MAX_WIDTH = 32  # the harness passes every port as a signed 32-bit integer
+_HARNESS = """\
+#include <cstdint>
+#include <cstring>
+// The bits of a port lie one after the other, the lowest first, in whatever whole number or array Verilator has for it.
+template <size_t N, size_t width, typename port_t> void write_input(port_t &port, const int64_t *values) {
+    static_assert(N * width <= 8 * sizeof(port_t), "the port is narrower than its words");
+    auto bytes = reinterpret_cast<unsigned char *>(&port);
+    std::memset(bytes, 0, sizeof(port_t));
+    for (size_t bit = 0; bit < N * width; ++bit)
+        bytes[bit / 8] |= ((values[bit / width] >> (bit % width)) & 1) << (bit % 8);
+}
+template <size_t N, size_t width, typename port_t> void read_output(const port_t &port, int64_t *values) {
+    static_assert(N * width <= 8 * sizeof(port_t), "the port is narrower than its words");
+    auto bytes = reinterpret_cast<const unsigned char *>(&port);
+    std::memset(values, 0, N * sizeof(int64_t));
+    for (size_t bit = 0; bit < N * width; ++bit)
+        values[bit / width] |= static_cast<int64_t>((bytes[bit / 8] >> (bit % 8)) & 1) << (bit % width);
+}
+"""
 
 
 @dataclass(frozen=True)
@@ -39,7 +57,7 @@ def build(design: Design) -> Simulator:
 
     Raises:
         PrerequisiteError: Verilator, g++, make or perl is missing, or compiling failed.
-        NetworkError: a port is wider than 32 bits.
+        NetworkError: the ports of a side need more than 52 bits.
     """
     n_out, input_type, output_type = _ports(design)
     stamp = uuid.uuid4().hex
@@ -48,6 +66,7 @@ def build(design: Design) -> Simulator:
     with tempfile.TemporaryDirectory(prefix="hepprune-") as scratch:  # make cannot bear spaces in the design's path
         for part in ("src", "sim"):
             shutil.copytree(design.folder / part, Path(scratch) / part)
+        _widen(Path(scratch) / "sim")
         command = ["make", "-f", "build_binder.mk", library]
         run(command, folder=Path(scratch) / "sim", environment=environment, what="the Verilator simulation")
         with replacing(design.folder / "sim" / library) as new:
@@ -61,11 +80,18 @@ def simulate(simulator: Simulator, inputs: NDArray[Any]) -> NDArray[np.float64]:
     The jets enter one per clock; each output is read `latency_cycles` later, so a wrong latency or an interval above
     one cycle shows as wrong logits.
     """
-    flat = np.ascontiguousarray(simulator.input_type.integers(np.asarray(inputs, dtype=np.float64)).astype(np.int32))
-    outputs = np.zeros((len(flat), simulator.n_out), dtype=np.int32)
+    flat = np.ascontiguousarray(simulator.input_type.integers(np.asarray(inputs, dtype=np.float64)).astype(np.int64))
+    outputs = np.zeros((len(flat), simulator.n_out), dtype=np.int64)
     pointers = [ctypes.c_void_p(array.ctypes.data) for array in (flat, outputs)]
     loaded(simulator.library).inference(*pointers, ctypes.c_size_t(len(flat)), ctypes.c_size_t(1))
     return simulator.output_type(outputs * simulator.output_type.step)  # wraps the port's bits into their sign
+
+
+def _widen(folder: Path) -> None:
+    """Let the harness, which da4ml writes for words of up to 32 bits, take words of up to 64."""
+    (folder / "ioutil.hh").write_text(_HARNESS)
+    for source in (folder / "binder_util.hh", *folder.glob("*_binder.cc")):
+        source.write_text(source.read_text().replace("int32_t", "int64_t"))
 
 
 def _ports(design: Design) -> tuple[int, FixedPoint, FixedPoint]:
@@ -75,11 +101,10 @@ def _ports(design: Design) -> tuple[int, FixedPoint, FixedPoint]:
 
 
 def _widest(ports: list[FixedPoint | None], side: str, top: str) -> FixedPoint:
-    kifs = [adders.kif(kind) if kind else (0, 0, 0) for kind in ports]
-    sign, whole, fraction = (int(bits) for bits in np.max(kifs, axis=0))
+    sign, whole, fraction = adders.joint(adders.kif(kind) if kind else (0, 0, 0) for kind in ports)
     width = max(sign + whole + fraction, 1)
-    if width + 1 - sign > _MAX_WIDTH:
-        raise NetworkError(f"design '{top}' has {width}-bit {side}s; the simulation takes {_MAX_WIDTH}")
+    if width > adders.MAX_PORT:
+        raise NetworkError(f"design '{top}' has {width}-bit {side}s; the simulation takes {adders.MAX_PORT}")
     return FixedPoint(width, width - fraction, bool(sign))
 
 

@@ -14,6 +14,7 @@ from hepprune.firmware.routes import ROUTES, Built, Order
 from hepprune.fixed import FixedPoint
 from hepprune.hardware import targets
 from hepprune.network import Activation, Dense, Input, Network, ReLU
+from hepprune.network.layers import Concatenate
 
 T = TypeVar("T")
 KIND, WIDE = FixedPoint(8, 3), FixedPoint(26, 3)
@@ -95,3 +96,17 @@ def test_what_becomes_too_wide_is_known_before_a_matrix_is_solved() -> None:
     reasons = ROUTES["rtl"].refusals(chain(*layers), strategy="distributed_arithmetic")
     assert reasons.keys() == {"t"}
     assert "'t' (Activation) would look up an argument of" in reasons["t"]
+
+
+def test_ports_too_wide_to_simulate_are_known_before_a_matrix_is_solved() -> None:
+    fine = Network([Input("x", 4, FixedPoint(44, 8)), dense("a", 4, 4, weight_type=FixedPoint(20, 2))])
+    reasons = ROUTES["rtl"].refusals(fine, strategy="distributed_arithmetic")
+    assert reasons.keys() == {"a"}
+    assert "layer 'a' makes the outputs 6" in reasons["a"]
+    assert "bits wide and the simulation of the Verilog takes up to 52; give it a coarser result type" in reasons["a"]
+    coarse = Network([Input("x", 4, FixedPoint(34, 8)), dense("a", 4, 4, weight_type=FixedPoint(4, 2))])
+    assert ROUTES["rtl"].refusals(coarse, strategy="distributed_arithmetic") == {}
+    sides = [Input("x", 2, FixedPoint(40, 20)), Input("y", 2, FixedPoint(20, 40)), Concatenate("both", result=KIND)]
+    reasons = ROUTES["rtl"].refusals(Network(sides, {"both": ("x", "y")}), strategy="distributed_arithmetic")
+    assert reasons.keys() == {"x"}
+    assert "layer 'x' makes the inputs 60 bits wide" in reasons["x"]

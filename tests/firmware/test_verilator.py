@@ -1,6 +1,5 @@
 """The Verilog in Verilator, one jet per clock, against `exact_logits`."""
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,8 @@ import torch
 from hepprune.errors import NetworkError, PrerequisiteError
 from hepprune.firmware import equivalence, rtl, verilator
 from hepprune.fixed import FixedPoint
-from hepprune.network import Dense, Input, Network, ReLU, exact_logits
+from hepprune.network import Dense, Input, Network, exact_logits
+from hepprune.network.layers import Concatenate, Permute
 from tests.firmware.conftest import jets
 
 pytestmark = pytest.mark.slow
@@ -63,8 +63,19 @@ def test_missing_programs_are_named(small: Network, tmp_path: Path, monkeypatch:
         verilator.build(design)
 
 
+@pytest.mark.parametrize(("width", "signed"), [(33, True), (52, True), (52, False)])
+def test_ports_of_up_to_52_bits_are_simulated(width: int, signed: bool, tmp_path: Path) -> None:  # noqa: FBT001
+    kind = FixedPoint(width, 8, signed)
+    network = Network([Input("features", 3, kind), Permute("turned", (0,))])
+    lowest, highest = kind.integer_range
+    inputs = np.random.default_rng(0).integers(lowest, highest, (200, 3), endpoint=True) * kind.step
+    inputs[:2] = [[kind.minimum], [kind.maximum]]
+    got = verilator.simulate(verilator.build(written(network, tmp_path / "rtl")), inputs)
+    assert np.array_equal(got, inputs)
+
+
 def test_ports_too_wide_for_the_harness_are_refused(tmp_path: Path) -> None:
-    network = Network([Input("features", 2, FixedPoint(40, 20)), ReLU("relu")])
-    design = dataclasses.replace(written(network, tmp_path / "rtl"))
-    with pytest.raises(NetworkError, match="40-bit inputs"):
-        verilator.build(design)
+    inputs = [Input("x", 2, FixedPoint(40, 20)), Input("y", 2, FixedPoint(20, 40))]
+    network = Network([*inputs, Concatenate("both")], {"both": ("x", "y")})
+    with pytest.raises(NetworkError, match="60-bit inputs; the simulation takes 52"):
+        verilator.build(written(network, tmp_path / "rtl"))
