@@ -138,3 +138,22 @@ def test_relu_cuts_the_range_at_zero() -> None:
 def test_what_has_no_fixed_point_form_is_refused(network: Network, message: str) -> None:
     with pytest.raises(NetworkError, match=message):
         accumulators(network)
+
+
+@pytest.mark.parametrize(
+    ("function", "parameters", "low"),
+    [("swish", {}, -0.25), ("gelu", {}, -0.125), ("leaky_relu", {"slope": -0.5}, 0.0), ("elu", {"alpha": -1.0}, 0.0)],
+)
+def test_a_cell_whose_function_turns_round_has_the_values_in_between(
+    function: str, parameters: dict[str, float], low: float
+) -> None:
+    kind = FixedPoint(6, 3, True, "RND", "SAT")
+    arrays = {"weight": torch.ones(1, 1), "recurrent_weight": torch.zeros(1, 1)}
+    arrays |= {"bias": torch.zeros(1), "recurrent_bias": torch.zeros(1)}
+    types = dict.fromkeys(("weight_type", "recurrent_weight_type", "bias_type", "activation_type"), kind)
+    cell = Recurrent("cell", "simple", **arrays, **types, activation=function, activation_parameters=parameters)
+    network = Network([Input("x", (1, 1), FixedPoint(7, 2)), cell])
+    jets = np.arange(-64, 64).reshape(-1, 1, 1) / 32
+    seen, (_, after) = exact_activations(network, jets)["cell"], intervals(network)["cell"]
+    assert (after.low.min(), after.high.max()) == (seen.min(), seen.max())
+    assert seen.min() == low
