@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def write(kind: Any, path: Path, value: Any) -> None:
-    """Write a value of that type as a JSON file, whole; numbers without end stay what they are, as JSON itself has none."""
+    """Write a value of that type as a JSON file, whole; infinite numbers stay what they are."""
     write_text(path, json.dumps(TypeAdapter(kind).dump_python(value, mode="json"), indent=2))
 
 
