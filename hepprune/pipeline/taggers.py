@@ -148,6 +148,19 @@ def untrained(recipe: Recipe, model: Network | None) -> Network:
     return tagger
 
 
+def check_plain(recipe: Recipe) -> None:
+    """Refuse a recipe whose jets a network of hidden sizes does not take.
+
+    Raises:
+        RecipeError: there are constituents, or several inputs or outputs.
+    """
+    if not recipe.is_plain:
+        raise RecipeError(
+            f"this study draws networks of model.hidden, which take one input of one number per feature and have one "
+            f"output; the recipe '{recipe.name}' has other inputs or outputs"
+        )
+
+
 def dense(recipe: Recipe, *, seed: int) -> Network:
     """Return a float network of the recipe's hidden sizes, drawn from a seed."""
     (columns,), (output,) = recipe.data.columns.values(), recipe.outputs.values()
