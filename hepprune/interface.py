@@ -16,6 +16,7 @@ _LARGEST_OFFSET = 2**24  # in units of the scale: up to here every offset is a f
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Count = Annotated[int, Field(ge=0, le=2**24)]
 Shape = Annotated[tuple[Annotated[int, Field(ge=1, le=2**20)], ...], Field(min_length=1, max_length=4)]
+Meaning = Literal["class logits", "label logits", "probabilities", "values"]
 
 
 class _Part(BaseModel):
@@ -108,7 +109,7 @@ class OutputPort(_Part):
 
     name: Identifier
     shape: Shape
-    meaning: Literal["class logits", "values"]
+    meaning: Meaning
     words: Annotated[tuple[Word, ...], Field(min_length=1, max_length=2**20)]
 
     @model_validator(mode="after")

@@ -45,13 +45,14 @@ class Sample:
         """Copy arrays into tensors, x of each input (n_jets, *shape), weights divided by their mean.
 
         Raises:
-            DataError: there are no jets, targets are none of the task, or weights are negative, infinite or all zero.
+            DataError: there are no jets or no numbers, targets are none of the task, or weights are negative, infinite
+                or all zero.
         """
         task = Classes() if task is None else task
         inputs = x if isinstance(x, tuple | list) else (x,)
-        if not len(inputs[0]):
-            raise DataError("a sample has no jets")
         tensors = tuple(copied(each).float() for each in inputs)
+        if not tensors or not len(tensors[0]):
+            raise DataError("a sample has no jets")
         return cls(tensors, task.targets(y), None if weight is None else _weights(weight), task)
 
     def __len__(self) -> int:
@@ -111,12 +112,25 @@ class Sample:
         for start in range(0, len(self), batch_size):
             yield self.taking(slice(start, start + batch_size))
 
+    def check(self, raw: Sequence[Tensor]) -> None:
+        """Refuse targets that outputs of the shapes of `raw`, of any number of jets, cannot meet.
+
+        Raises:
+            DataError: they cannot.
+        """
+        self.task.check(tuple(raw), self.y)
+
     def loss(self, raw: Tensor | Sequence[Tensor], *, reduction: str = "mean") -> Tensor:
         """Return the loss of raw outputs on these jets."""
         return self.task.loss(raw if isinstance(raw, Tensor) else tuple(raw), self.y, self.weight, reduction=reduction)
 
     def scores(self, raw: Sequence[Tensor], names: Iterable[str] | None = None) -> dict[str, Score]:
-        """Return metrics of the task, all or those named, for raw outputs on these jets; the primary one first."""
+        """Return metrics of the task, all or those named, for raw outputs on these jets; the primary one first.
+
+        Raises:
+            DataError: the targets are none of such outputs, or a metric is none of the task.
+        """
+        self.check(raw)
         return self.judged(tuple(each.detach().double().numpy() for each in raw), names)
 
     def judged(self, raw: tuple[NDArray[Any], ...], names: Iterable[str] | None = None) -> dict[str, Score]:
@@ -136,6 +150,8 @@ class Sample:
 
 def _weights(weight: Any) -> Tensor:
     values = copied(weight).float()
+    if values.ndim != 1:
+        raise DataError(f"a weight is one number a jet, and these have the shape {tuple(values.shape)}")
     if not bool(torch.isfinite(values).all()) or bool((values < 0).any()) or not float(values.sum()):
         raise DataError("weights of jets are finite, none is negative, and not all of them are zero")
     return values / values.mean()

@@ -92,12 +92,25 @@ def fit(
     network before each epoch, and says whether that epoch may be the one restored. `advance(1)` is called after each.
 
     Raises:
-        DataError: the loss is no longer finite.
+        DataError: the network or its teacher cannot meet the targets, or the loss is no longer finite.
     """
+    for known, jets in ((teacher or network, train), (network, validation)):
+        check(known, jets)
     with _threads(network):
         sample = train if teacher is None else replace(train, y=_taught(train, teacher))
+        check(network, sample)
         options = {"settings": settings, "seed": seed, "penalty": penalty, "prepare": prepare, "advance": advance}
         return _fit(network.clone(), sample, validation, **options)  # type: ignore[arg-type]
+
+
+@torch.no_grad()
+def check(network: Network, sample: Sample) -> None:
+    """Refuse jets whose targets the outputs of a network cannot meet.
+
+    Raises:
+        DataError: they cannot.
+    """
+    sample.check(network.raw(sample.first(1).x))
 
 
 @contextmanager

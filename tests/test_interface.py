@@ -93,7 +93,11 @@ def test_one_of_several_inputs_has_to_be_named(tmp_path: Path) -> None:
         ("inputs.0.words.1.width", 9, "inputs.0.words.1: 9 bits are not the width of ap_fixed<8,4"),
         ("inputs.0.words.0.type", "int8", "inputs.0.words.0.type: 'int8' is no fixed-point type"),
         ("inputs.0.mark", "isfilled", "inputs.0: input 'features' has no feature 'isfilled'"),
-        ("outputs.0.meaning", "what", "outputs.0.meaning: .*'class logits' or 'values'"),
+        (
+            "outputs.0.meaning",
+            "what",
+            "outputs.0.meaning: .*'class logits', 'label logits', 'probabilities' or 'values'",
+        ),
         ("outputs.0.shape", [5], r"outputs.0: 'dense_2' of shape \(5,\) does not hold 2 words"),
         ("latency_cycles", 0, "latency_cycles: .*greater than or equal to 1"),
         ("name", "a b", "name: .*match pattern"),

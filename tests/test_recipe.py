@@ -165,7 +165,14 @@ def test_an_unknown_key_lists_those_known_at_its_place(tmp_path: Path, place: st
         ("data.validation", 0.8, "data: .*leave no jets to train on"),
         ("data.features", ["a", "b", "a"], "data: .*the feature 'a' is named twice"),
         ("data.classes", ["q", "q"], "data: .*the class 'q' is named twice"),
-        ("data.label", "b", "data: .*the label 'b' is among the features"),
+        ("data.label", "b", "data.label: the label 'b' is among the features"),
+        ("data.weight", "label", "data.weight: 'label' is the label"),
+        ("data.targets", {"x": 3}, "data.targets.x: Input should be a valid tuple"),
+        ("data.targets", 3, "data.targets: Input should be a valid tuple"),
+        ("reuse_factor", 0, "reuse_factor: Input should be greater than or equal to 1"),
+        ("reuse_factor", {"dense_1": 0}, "reuse_factor.dense_1: Input should be greater than or equal to 1"),
+        ("task", {"": "binary", "a": "binary"}, "task: .*each of several outputs has a name without dots"),
+        ("task", {"a.b": "binary", "c": "binary"}, "task: .*a name without dots, as its metrics need, and not 'a.b'"),
         ("budget", {"lut": 10, "lut_of_baseline": 0.5}, "budget: .*give lut or lut_of_baseline, not both"),
         ("data.max_jets", 0, "data.max_jets: "),
         ("data.scaler", "minmax", "data.scaler: .*'standard', 'power_of_two' or 'none'"),
@@ -199,7 +206,7 @@ def test_an_unknown_key_lists_those_known_at_its_place(tmp_path: Path, place: st
         ("search.learning_rate", float("nan"), "search.learning_rate: "),
         ("data.features", None, "data: .*name the features of one input, or the inputs"),
         ("data.inputs", {"x": ["c"]}, "data: .*name the features of one input, or the inputs"),
-        ("data.n_constituents", {"x": 3}, "data: .*n_constituents names 'x'"),
+        ("data.n_constituents", {"x": 3}, "data: n_constituents of the only input is one number"),
         ("data.targets", "a", "data: .*the target 'a' is among the features"),
         ("data.targets", ["c"], "the task 'classes' has no targets"),
         ("data.targets", {"pt": "c"}, "data.targets are the columns of the only output"),
@@ -285,6 +292,15 @@ def test_a_recipe_says_what_outputs_mean_and_what_may_be_lost(
             task("binary", {"features": None, "inputs": {"x": ["a"], "y": ["b"]}, "n_constituents": 3}),
             "of several inputs n_constituents has a number each, as in {x: 16}",
         ),
+        (
+            task("binary", {"features": ["a", "isfilled"], "n_constituents": 3}),
+            "'isfilled' says which constituents there are and is added",
+        ),
+        (task("regression", {"targets": "pt", "weight": "pt"}), "the weight 'pt' is among the targets"),
+        (
+            task("binary", {"features": None, "inputs": {"x": ["a"], "y": ["b"]}, "n_constituents": {"z": 3}}),
+            "n_constituents names 'z', and the inputs are x, y",
+        ),
         (task("reconstruction", {"features": None, "inputs": {"x": ["a"], "y": ["b"]}}), "takes one input, and here are 2"),
         (task({"a": "binary", "b": "binary"}, {"targets": {"c": "x"}}), "names 'c', and the outputs are a, b"),
         (task({"a": "binary", "b": "binary"}, {"targets": "x"}), "data.targets names columns by output, as in {b: "),
@@ -296,6 +312,11 @@ def test_tasks_and_columns_that_do_not_go_together_are_refused(
     with pytest.raises(RecipeError, match=message) as caught:
         recipe.load(written(tmp_path, content))
     assert "\n" not in str(caught.value)
+
+
+def test_a_feature_may_be_called_label_where_no_label_is_read(tmp_path: Path) -> None:
+    content = task("binary", {"features": ["a", "label"], "targets": "is_up"})
+    assert recipe.load(written(tmp_path, content)).data.features == ("a", "label")
 
 
 @pytest.mark.parametrize("key", ["name", "data", "budget"])

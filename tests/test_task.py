@@ -13,6 +13,7 @@ from hepprune import metrics, training
 from hepprune.errors import DataError
 from hepprune.metrics import Conditions
 from hepprune.network import Activation, Dense, Input, Network
+from hepprune.pipeline import sources
 from hepprune.pruning import curvature, gradients, masks, statistics
 from hepprune.sample import Sample
 from hepprune.search.effects import measure
@@ -239,6 +240,84 @@ def test_the_paired_error_of_every_primary_metric_is_that_of_a_bootstrap(name: s
 def test_targets_of_another_task_are_refused(task: Task, y: object, said: str) -> None:
     with pytest.raises(DataError, match=said):
         task.targets(y)
+
+
+@pytest.mark.parametrize(
+    ("task", "n_out", "y", "said"),
+    [
+        (Classes(), 1, [0, 1], "puts out one value, as a sigmoid does; it needs one for each of two or more classes"),
+        (Classes(), 2, [0, 2], "tells 2 classes apart, 0 to 1, and a jet is of class 2"),
+        (Classes(), 2, [0, -1], "tells 2 classes apart, 0 to 1, and a jet is of class -1"),
+        (Classes(), 2, [[0.5, 0.25, 0.25], [0, 0, 1]], "puts out 2 values, and the jets have 3 targets"),
+        (Binary(), 2, [0, 1], "puts out 2 values, and the jets have 1 targets"),
+        (MultiLabel(), 1, [[0, 1], [1, 1]], "puts out 1 values, and the jets have 2 targets"),
+        (Regression(), 3, [[0, 1], [1, 1]], "puts out 3 values, and the jets have 2 targets"),
+        (Regression(), 3, ([[0, 1], [1, 1]], [0, 1]), "puts out 3 values, and the jets have 2 targets"),
+        (Tasks({"a": Binary()}), 2, [[0, 1]], "output 'a': the network puts out 2 values, and the jets have 1 targets"),
+        (BOTH, 2, [[0, 1], [0, 1]], "tasks of 2 outputs .* are given 1"),
+    ],
+)
+def test_targets_that_outputs_cannot_meet_are_refused_everywhere(task: Task, n_out: int, y: Any, said: str) -> None:
+    mlp = training.multilayer_perceptron(3, (4,), n_out, seed=1)
+    jets = Sample.from_arrays(np.ones((2, 3)), y, task=task)
+    for refuses in (
+        lambda: training.fit(mlp, jets, jets, settings=Fit(epochs=1), seed=1),
+        lambda: statistics.gather(mlp, jets),
+        lambda: jets.scores(mlp.raw(jets.x)),
+        lambda: sources.check(mlp, jets, model="m.onnx", data="jets.npz"),
+    ):
+        with pytest.raises(DataError, match=said):
+            refuses()
+
+
+def test_a_teacher_that_tells_other_classes_apart_is_refused() -> None:
+    pupil, teacher = (training.multilayer_perceptron(3, (4,), n_out, seed=1) for n_out in (2, 4))
+    jets = Sample.from_arrays(np.ones((2, 3)), [0, 1])
+    with pytest.raises(DataError, match="puts out 2 values, and the jets have 4 targets"):
+        training.fit(pupil, jets, jets, settings=Fit(epochs=1), seed=1, teacher=teacher)
+
+
+def test_targets_in_a_pair_with_signal_go_with_a_network() -> None:
+    jets = Sample.from_arrays(np.ones((2, 3)), ([[0, 1], [1, 1]], [0, 1]), task=Regression())
+    sources.check(training.multilayer_perceptron(3, (4,), 2, seed=1), jets, model="m.onnx", data="jets.npz")
+
+
+@pytest.mark.parametrize("task", [MultiLabel(), Regression(), Regression("huber"), Regression("relative")])
+def test_an_output_of_several_axes_is_that_of_as_many_values(task: Task) -> None:
+    raw = torch.linspace(-1, 1, 24).reshape(4, 2, 3)
+    y = task.targets(torch.linspace(0.1, 1, 24).reshape(4, 6))
+    for each in ("each", "taught"):
+        arguments = (raw, y) if each == "each" else (y, raw)
+        flat = (raw.flatten(1), y) if each == "each" else (y, raw.flatten(1))
+        assert torch.equal(getattr(task, each)(*arguments), getattr(task, each)(*flat))
+    found, wanted = (torch.stack(task.directions(values, y)) for values in (raw, raw.flatten(1)))
+    assert found.shape == (6, 4)
+    assert torch.equal(found, wanted)
+    task.check(raw, y)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "weight", "task", "said"),
+    [
+        (np.array([["a"], ["b"]]), [0, 1], None, Classes(), "jets are arrays of numbers"),
+        (np.ones((2, 1)), ["q", "g"], None, Classes(), "jets are arrays of numbers"),
+        (3.0, [0], None, Classes(), "not the single number 3"),
+        (np.ones((2, 1)), 3.0, None, Regression(), "not the single number 3"),
+        ((), [0, 1], None, Classes(), "a sample has no jets"),
+        (np.ones((2, 1)), [0, 1], [[1], [1]], Classes(), r"one number a jet, and these have the shape \(2, 1\)"),
+        (np.ones((2, 1)), {"a": [0, 1]}, None, Tasks({"a": Binary(), "b": Binary()}), "outputs a, b, and are given of a"),
+        (np.ones((2, 1)), {}, None, Tasks({"a": Binary()}), "of the outputs a, and are given of none"),
+    ],
+)  # fmt: skip
+def test_arrays_that_are_no_jets_are_refused(x: Any, y: Any, weight: Any, task: Task, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        Sample.from_arrays(x, y, weight, task=task)
+
+
+@pytest.mark.parametrize("names", [(), ("", "a"), ("a.b", "c")])
+def test_outputs_without_a_name_of_their_own_are_refused(names: tuple[str, ...]) -> None:
+    with pytest.raises(DataError, match="tasks of several outputs are none" if not names else "a name without dots"):
+        Tasks({name: Binary() for name in names})
 
 
 def test_mistakes_end_in_one_sentence() -> None:

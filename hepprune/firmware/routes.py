@@ -156,12 +156,12 @@ class Hls:
 
 def _moved(layer: Weighted, strategy: str) -> str | None:
     """Return why hls4ml would not build a layer with its own reuse factor, None where it would."""
-    size, factor = (layer.weight[0].numel(), layer.n_out), layer.reuse_factor
+    size, factor, built = reuse.size(layer), layer.reuse_factor, reuse.strategy_of(layer, strategy)
     if strategy == "distributed_arithmetic" and factor != 1:
         return f"layer '{layer.name}' has reuse factor {factor}; distributed_arithmetic knows only 1"
-    if reuse.taken(*size, factor, strategy=strategy) == factor:
+    if reuse.taken(*size, factor, strategy=built) == factor:
         return None
-    near = " or ".join(map(str, reuse.nearest(*size, factor, strategy=strategy)))
+    near = " or ".join(map(str, reuse.nearest(*size, factor, strategy=built)))
     return f"layer '{layer.name}' cannot be built with reuse factor {factor}; set {near}"
 
 

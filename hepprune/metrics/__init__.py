@@ -9,7 +9,7 @@ from hepprune.metrics.calibration import CalibrationError, expected_error
 from hepprune.metrics.classes import accuracy, cross_entropy, label_accuracy, label_cross_entropy
 from hepprune.metrics.curves import Curve, clopper_pearson, rate, response, turn_on
 from hepprune.metrics.discriminants import mse, mu2
-from hepprune.metrics.names import PARAMETRISED, Parametrised, find, lost
+from hepprune.metrics.names import PARAMETRISED, Parametrised, find, is_lower_better, lost
 from hepprune.metrics.own import own
 from hepprune.metrics.registry import (
     LOWER_IS_BETTER,
@@ -68,6 +68,7 @@ __all__ = [
     "expected_error",
     "find",
     "interval",
+    "is_lower_better",
     "label_accuracy",
     "label_auc",
     "label_cross_entropy",

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from hepprune.errors import DataError, unknown
 
 _QUANTITY = re.compile(r"([+-]?(?:\d{1,40}\.?\d{0,40}|\.\d{1,40})(?:[eE][+-]?\d{1,3})?)\s*([A-Za-z%]*)")
+_MOST = 10**6  # bins, bunches: beyond it is a slip of the pen, and more than memory holds
 _KHZ = {"Hz": 1e-3, "kHz": 1.0, "MHz": 1e3}
 _FRACTIONS = {"": 1.0, "%": 0.01}
 PER_JET = ("mse", "mu2")  # what makes one score of several outputs; see `discriminants`
@@ -65,10 +66,10 @@ def positive(text: str, _: Conditions) -> float:
 
 
 def whole(text: str, _: Conditions) -> int:
-    """Read a whole number of at least 1."""
+    """Read a whole number from 1 to a million."""
     value = _quantity(text, {"": 1.0}, "a whole number")
-    if value < 1 or value != round(value):
-        raise DataError(f"'{text}' is not a whole number of at least 1")
+    if not 1 <= value <= _MOST or value != round(value):
+        raise DataError(f"'{text}' is not a whole number from 1 to {_MOST}")
     return int(value)
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 from hepprune.errors import DataError, unknown
 from hepprune.metrics.arguments import Conditions, parse
 from hepprune.metrics.own import own, own_is_lower_better
-from hepprune.metrics.registry import LOWER_IS_BETTER, METRICS, SUITS, Metric
+from hepprune.metrics.registry import LOWER_IS_BETTER, METRICS, SUITS, Metric, name_of
 from hepprune.metrics.score import Floats, Score
 
 _NAME = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\(([^()]*)\)\s*)?")
@@ -83,20 +83,40 @@ def _choices(judging: str | None) -> list[str]:
     return [name for name, suits in (SUITS | made).items() if judging is None or judging in suits]
 
 
-def lost(name: str, change: float) -> float:
+def lost(metric: str | Metric, change: float) -> float:
     """Return how much of a metric, of a task or of one of its outputs, a change of it loses; below zero it gains.
 
     Raises:
-        DataError: neither more nor less of it is better, or it is one of your own that nothing has asked for yet.
+        DataError: as of `is_lower_better`.
     """
-    word = name.partition("(")[0].rpartition(".")[2].strip()
-    kind = PARAMETRISED.get(word)
-    lower = word in LOWER_IS_BETTER if kind is None or word in METRICS else kind.lower_is_better
-    if ":" in name:
-        lower = own_is_lower_better(name)
+    return change if is_lower_better(metric) else -change
+
+
+def is_lower_better(metric: str | Metric) -> bool:
+    """Return whether less of a metric is better; one that is a function says so by `lower_is_better`, else more is.
+
+    Raises:
+        DataError: neither more nor less of it is better, nothing is known by that name, or it is one of your own that
+            nothing has asked for yet.
+    """
+    name = metric if isinstance(metric, str) else name_of(metric)
+    if not isinstance(metric, str):
+        return bool(getattr(metric, "lower_is_better", name in LOWER_IS_BETTER))
+    lower = _by_name(name)
     if not isinstance(lower, bool):
         raise DataError(f"neither more nor less of '{name}' is better; absolute_bias and resolution have a better side")
-    return change if lower else -change
+    return lower
+
+
+def _by_name(name: str) -> object:
+    if ":" in name:
+        return own_is_lower_better(name)
+    word = name.partition("(")[0].rpartition(".")[2].strip()  # after the name of an output
+    if word in METRICS:
+        return word in LOWER_IS_BETTER
+    if word not in PARAMETRISED:
+        raise DataError(unknown("metric", word, _choices(None)))
+    return PARAMETRISED[word].lower_is_better
 
 
 def _made(name: str, kind: type[Parametrised], text: str, conditions: Conditions) -> Parametrised:

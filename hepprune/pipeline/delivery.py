@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,11 @@ from hepprune.files import write_text
 from hepprune.firmware import hls, patterns, scales
 from hepprune.firmware.routes import Built
 from hepprune.fixed import FixedPoint
-from hepprune.interface import Feature, InputPort, Interface, OutputPort, Word
-from hepprune.network import Input, exact_raw
+from hepprune.interface import Feature, InputPort, Interface, Meaning, OutputPort, Word
+from hepprune.network import Input, Layer, Softmax, exact_raw
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.taggers import Samples
-from hepprune.task import Classes, Task
+from hepprune.task import Classes, MultiLabel, Task
 
 _JETS = 1000  # in the patterns
 
@@ -69,7 +69,7 @@ def describe(context: Context, built: Built, scalers: Mapping[str, Scaler]) -> I
             OutputPort(
                 name=name,
                 shape=network.shapes[name],
-                meaning="values" if network[name].is_head else _meaning(output.task),
+                meaning=_meaning(network[name], output.task),
                 words=words,
             )
             for (name, output), words in zip(told, _shared(leaving, [o.values for _, o in told]), strict=True)
@@ -109,8 +109,13 @@ def _place(context: Context, built: Built) -> dict[str, Any]:
     raise NetworkError("there is no firmware to feed")
 
 
-def _meaning(task: Task) -> Literal["class logits", "values"]:
-    return "class logits" if isinstance(task, Classes) else "values"
+def _meaning(last: Layer, task: Task) -> Meaning:
+    """Return what an output that a layer ends is; the index that other heads put out is a value."""
+    if isinstance(last, Softmax):
+        return "probabilities"
+    logits: Mapping[type[Task], Meaning] = {Classes: "class logits", MultiLabel: "label logits"}
+    known = (meaning for kind, meaning in logits.items() if isinstance(task, kind) and not last.is_head)
+    return next(known, "values")
 
 
 def _input(layer: Input, scaler: Scaler, words: Sequence[Word]) -> InputPort:

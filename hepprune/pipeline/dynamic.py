@@ -91,6 +91,7 @@ def study(
     recipe = recipes.load(file)
     if kind == "exits" and not isinstance(recipe.meaning, Classes):
         raise RecipeError("jets leave early by the probability of a class; exits are for the task classes alone")
+    taggers.check_plain(recipe)
     context = Context(recipe=recipe, target=targets.load(recipe.target), build=build, track=track)
     jets = taggers.read_jets(context)
     n_networks = {"exits": 1, "threshold": len(STRENGTHS), "top_k": len(FRACTIONS)}[kind]

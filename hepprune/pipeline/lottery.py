@@ -68,6 +68,7 @@ def play(
 
     Raises:
         DataError: the source is no folder with MNIST's files and no recipe.
+        RecipeError: the recipe cannot be followed, or has several inputs or outputs.
         NetworkError: the sparsity is outside [0, 1].
     """
     name, hidden, game = _game(source, build, track)
@@ -118,6 +119,7 @@ def _game(source: str, build: Path, track: Track) -> tuple[str, tuple[int, ...],
     if path.suffix not in {".yaml", ".yml"}:
         raise DataError(f"'{source}' is neither 'digits', nor a folder with MNIST's IDX files, nor a recipe.yaml")
     recipe = recipes.load(path)
+    taggers.check_plain(recipe)
     jets = taggers.read_jets(Context(recipe=recipe, target=targets.load(recipe.target), build=build, track=track))
     return (
         recipe.name,

@@ -3,11 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from numpy.typing import NDArray
-
-from hepprune import frontends
+from hepprune import frontends, training
 from hepprune import recipe as recipes
 from hepprune.data import npz
 from hepprune.errors import DataError
@@ -18,7 +15,6 @@ from hepprune.pipeline import taggers
 from hepprune.pipeline.context import Context, Track, silent
 from hepprune.recipe import Prune, Recipe
 from hepprune.sample import Sample
-from hepprune.task import Classes, Tasks
 
 _RECIPES = {".yaml", ".yml"}
 _TRAIN, _VALIDATION = 0.6, 0.75  # of an .npz, whose jets are split in the order they come
@@ -106,34 +102,14 @@ def check(network: Network, sample: Sample, *, model: str, data: object) -> None
         raise DataError(
             f"'{model}' takes features of shape {_told(shapes)}, and the jets of '{data}' have {_told(given)}"
         )
-    tasks = tuple(sample.task.outputs.values()) if isinstance(sample.task, Tasks) else (sample.task,)
-    truth = sample.truth if isinstance(sample.truth, tuple) else (sample.truth,)
-    if len(network.outputs) != len(tasks):
-        raise DataError(
-            f"'{model}' has {len(network.outputs)} outputs, and the jets of '{data}' targets of {len(tasks)}"
-        )
-    for name, task, y in zip(network.raw_outputs, tasks, truth, strict=True):
-        n_out = network.shapes[name][-1] if isinstance(task, Classes) else network.widths[name]
-        if isinstance(task, Classes):
-            _check_classes(n_out, y, model=model, data=data)
-        elif n_out != y.shape[1]:
-            raise DataError(f"'{model}' puts out {n_out} values, and the jets of '{data}' have {y.shape[1]} targets")
+    try:
+        training.check(network, sample)
+    except DataError as problem:
+        raise DataError(f"'{model}' does not go with the jets of '{data}': {problem}") from problem
 
 
 def _told(shapes: list[tuple[int, ...]]) -> str:
     return " and ".join(map(str, shapes))
-
-
-def _check_classes(n_classes: int, labels: NDArray[Any], *, model: str, data: object) -> None:
-    if n_classes < 2:
-        raise DataError(
-            f"'{model}' puts out one value, as a sigmoid does; it needs one for each of two or more classes"
-        )
-    if labels.ndim == 1 and not 0 <= int(labels.min()) <= int(labels.max()) < n_classes:
-        wrong = int(labels.min()) if int(labels.min()) < 0 else int(labels.max())
-        raise DataError(
-            f"'{model}' tells {n_classes} classes apart, 0 to {n_classes - 1}; '{data}' has jets of {wrong}"
-        )
 
 
 def _split(whole: Sample, path: Path) -> tuple[Sample, Sample, Sample]:

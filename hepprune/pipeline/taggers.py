@@ -148,6 +148,19 @@ def untrained(recipe: Recipe, model: Network | None) -> Network:
     return tagger
 
 
+def check_plain(recipe: Recipe) -> None:
+    """Refuse a recipe whose jets a network of hidden sizes does not take.
+
+    Raises:
+        RecipeError: there are constituents, or several inputs or outputs.
+    """
+    if not recipe.is_plain:
+        raise RecipeError(
+            f"this study draws networks of model.hidden, which take one input of one number per feature and have one "
+            f"output; the recipe '{recipe.name}' has other inputs or outputs"
+        )
+
+
 def dense(recipe: Recipe, *, seed: int) -> Network:
     """Return a float network of the recipe's hidden sizes, drawn from a seed."""
     (columns,), (output,) = recipe.data.columns.values(), recipe.outputs.values()
@@ -207,7 +220,8 @@ def pruned(context: Context, tagger: Network, jets: Samples) -> Network:
         def prune() -> Network:
             return iterative.prune(tagger, jets.train, jets.validation, **options, seed=recipe.seed, advance=advance)[0]
 
-        return context.store.network("pruned", [identity(tagger), jets.key, wanted.model_dump(), recipe.seed], prune)
+        key = [identity(tagger), jets.key, wanted.model_dump(), recipe.model.training.batch_size, recipe.seed]
+        return context.store.network("pruned", key, prune)
 
 
 def sensitivities(context: Context, tagger: Network, jets: Samples) -> tuple[sensitivity.SensitivityCurve, ...]:

@@ -137,7 +137,7 @@ class Wholes:
 
     def _judged(self, plan: Plan) -> tuple[float, float]:
         changes = [metrics.difference(self._score(m, self.built(m, plan)), self._before[m.name]) for m in self.models]
-        loss = tables.sign(self.settings.measure) * sum(change.value for change in changes)
+        loss = metrics.lost(self.settings.measure, sum(change.value for change in changes))
         return loss, sum(change.error**2 for change in changes) ** 0.5
 
     @cached_property

@@ -41,7 +41,7 @@ def gather(network: Network, sample: Sample, *, batch_size: int = 8192) -> dict[
     mean of squares is one matrix product per batch and needs no per-jet copies. The network is unchanged.
 
     Raises:
-        DataError: there are no jets, or a gradient is not finite.
+        DataError: there are no jets, their targets are none of the outputs, or a gradient is not finite.
     """
     sums: dict[str, list[Tensor]] = {}
     for jets in sample.batches(batch_size):
@@ -97,6 +97,7 @@ def gradients(seen: Taps, loss: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
 def _batch(network: Network, jets: Sample) -> dict[str, list[Tensor]]:
     """Return per kernel the sums over a batch of: g^2 x^2, (a d)^2, a d^2, d^2, a, x."""
     seen = taps.run(network, jets.x)
+    jets.check(seen.raw)
     loss = jets.root_weighted().loss(seen.raw, reduction="sum")  # weights count once in a square
     none, terms = torch.zeros(0), (torch.square,)
     cells = recurrences.sums(seen, loss, terms)

@@ -79,8 +79,16 @@ class Data(Section):
         if self.inputs and isinstance(self.n_constituents, int):
             first = next(iter(self.inputs))
             raise ValueError(f"of several inputs n_constituents has a number each, as in {{{first}: 16}}")
+        if isinstance(self.n_constituents, dict) and not self.inputs:
+            raise ValueError("n_constituents of the only input is one number, without a name")
         if isinstance(self.n_constituents, dict) and (wrong := set(self.n_constituents) - set(self.inputs)):
             raise ValueError(f"n_constituents names '{min(wrong)}', and the inputs are {', '.join(self.inputs)}")
+        return self
+
+    @model_validator(mode="after")
+    def _leave_the_mark_of_constituents_alone(self) -> "Data":
+        if any(each.n_constituents is not None and IS_FILLED in each.features for each in self.columns.values()):
+            raise ValueError(f"'{IS_FILLED}' says which constituents there are and is added; take it off the features")
         return self
 
     @model_validator(mode="after")
@@ -90,8 +98,8 @@ class Data(Section):
             if again := next((name for name in names if names.count(name) > 1), None):
                 raise ValueError(f"the {kind} '{again}' is named twice")
         features = {name for _, names in kinds for name in names}
-        if self.label in features:
-            raise ValueError(f"the label '{self.label}' is among the features, and would tell the class of every jet")
+        if self.weight in self.target_columns:
+            raise ValueError(f"the weight '{self.weight}' is among the targets, and would weigh by what is to be met")
         if found := features & set(self.target_columns):
             raise ValueError(f"the target '{min(found)}' is among the features, and would tell what is to be met")
         return self

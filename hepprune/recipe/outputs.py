@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from hepprune.errors import DataError
 from hepprune.recipe.base import Section
 from hepprune.recipe.data import Data
-from hepprune.task import Binary, Classes, Reconstruction, Task, Tasks, find
+from hepprune.task import Binary, Classes, Reconstruction, Task, Tasks, check_names, find
 
 Kind = Literal["classes", "binary", "multilabel", "regression", "reconstruction"]
 
@@ -36,14 +37,28 @@ class Head(Section):
 
 
 def heads(given: Any) -> Any:
-    """Return tasks by the name of their output, the only one under the name ""."""
+    """Return tasks by the name of their output, the only one under the name "".
+
+    Raises:
+        ValueError: one of several has no name that metrics may bear.
+    """
     if isinstance(given, str):
         return {"": {"kind": given}}
     if isinstance(given, Mapping) and isinstance(given.get("kind"), str):
         return {"": given}
     if isinstance(given, Mapping):
+        _check_names(given)
         return {name: {"kind": each} if isinstance(each, str) else each for name, each in given.items()}
     return given
+
+
+def _check_names(given: Mapping[Any, Any]) -> None:
+    if [*given] == [""]:
+        return
+    try:
+        check_names(str(name) for name in given)
+    except DataError as problem:
+        raise ValueError(f"task: {problem}") from problem
 
 
 @dataclass(frozen=True)
@@ -75,10 +90,19 @@ def outputs(tasks: Mapping[str, Head], data: Data) -> dict[str, Output]:
     labelled = [name for name, output in found.items() if output.reads_label]
     if len(labelled) > 1:
         raise ValueError(f"the outputs {' and '.join(labelled)} cannot share the label; name targets of their own")
+    if labelled:
+        _check_label(data)
     if data.classes is not None and not any(head.kind == "classes" for head in tasks.values()):
         kinds = ", ".join(head.kind for head in tasks.values())
         raise ValueError(f"data.classes are named and the task is {kinds}; take them out, or take the task classes")
     return found
+
+
+def _check_label(data: Data) -> None:
+    if any(data.label in each.features for each in data.columns.values()):
+        raise ValueError(f"data.label: the label '{data.label}' is among the features and tells the class of every jet")
+    if data.weight == data.label:
+        raise ValueError(f"data.weight: '{data.weight}' is the label, and would take the weight of all jets of class 0")
 
 
 def _check_targets(tasks: Mapping[str, Head], data: Data) -> None:

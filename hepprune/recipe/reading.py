@@ -1,9 +1,10 @@
 """recipe.yaml -> Recipe: read, its paths resolved, and what is wrong with it said in one sentence."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -25,7 +26,7 @@ def load(path: Path) -> Recipe:
     try:
         recipe = Recipe.model_validate(content)
     except ValidationError as problem:
-        raise RecipeError(f"'{path}': {_first(problem)}") from problem
+        raise RecipeError(f"'{path}': {_sentence(problem, Recipe)}") from problem
     return _resolved(recipe, path.parent)
 
 
@@ -39,29 +40,46 @@ def pruning(section: Prune | None, options: Mapping[str, Any]) -> Prune:
     try:
         return Prune.model_validate(base | dict(options))
     except ValidationError as problem:
-        raise RecipeError(f"prune: {_sentence(problem)}") from problem
+        raise RecipeError(f"prune: {_sentence(problem, Prune)}") from problem
 
 
-def _sentence(problem: ValidationError) -> str:
-    fault = problem.errors()[0]
-    place = ".".join(str(part) for part in fault["loc"])
-    return f"{place}: {fault['msg']}" if place else fault["msg"].removeprefix("Value error, ")
+def _sentence(problem: ValidationError, root: type[BaseModel]) -> str:
+    """Return the first fault in one sentence, with its place; of a choice among kinds that of the kind most like it."""
+    faults = [(_place(fault["loc"], root), fault) for fault in problem.errors()]
+    first = faults[0][0]
+    place, fault = max((each for each in faults if each[0][: len(first)] == first), key=lambda each: len(each[0]))
+    said = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "extra_forbidden":
+        said = f"unknown key; known here: {', '.join(_section(fault['loc'][:-1], root).model_fields)}"
+    return ": ".join(each for each in (".".join(place), said) if each)
 
 
-def _first(problem: ValidationError) -> str:
-    """Return the first fault in one sentence, with the place and the keys known there."""
-    fault = problem.errors()[0]
-    place = ".".join(str(part) for part in fault["loc"] if part)
-    if fault["type"] != "extra_forbidden":
-        return f"{place}: {fault['msg']}" if place else fault["msg"].removeprefix("Value error, ")
-    section: type[BaseModel] = Recipe
-    for part in fault["loc"][:-1]:
-        if str(part) not in section.model_fields:  # a name that a recipe gives: of an output
-            continue
-        annotation = section.model_fields[str(part)].annotation
-        kinds = (annotation, *get_args(annotation))
-        section = next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), section)
-    return f"{place}: unknown key; known here: {', '.join(section.model_fields)}"
+def _place(loc: Sequence[int | str], root: type[BaseModel]) -> list[str]:
+    """Return the keys that lead to a fault, without the names of kinds that pydantic puts after a choice of them."""
+    found, is_kind = [], False
+    for index, part in enumerate(loc):
+        if part != "" and not is_kind:
+            found.append(str(part))
+        field = _section(loc[:index], root).model_fields.get(str(part))
+        is_kind = field is not None and not is_kind and _is_choice(field.annotation)
+    return found
+
+
+def _is_choice(annotation: Any) -> bool:
+    """Return whether values may be of several kinds, other than none at all."""
+    is_union = get_origin(annotation) in {Union, UnionType}
+    return is_union and len([each for each in get_args(annotation) if each is not NoneType]) > 1
+
+
+def _section(loc: Sequence[int | str], root: type[BaseModel]) -> type[BaseModel]:
+    """Return the section that keys lead to; names that a recipe gives, as of an output, lead no further."""
+    section = root
+    for part in loc:
+        if str(part) in section.model_fields:
+            annotation = section.model_fields[str(part)].annotation
+            kinds = (annotation, *get_args(annotation))
+            section = next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), section)
+    return section
 
 
 def _resolved(recipe: Recipe, folder: Path) -> Recipe:

@@ -80,8 +80,7 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _can_be_learned(self) -> "Recipe":
         _ = self.max_losses  # refuses tasks that go with no columns, and metrics that are none of a task
-        flat = len(self.task) == 1 and all(len(each.shape) == 1 for each in self.data.columns.values())
-        if self.model.file is None and not (flat and len(self.data.columns) == 1):
+        if self.model.file is None and not self.is_plain:
             raise ValueError(
                 "model.hidden makes a network of one number per feature and one output; "
                 "several inputs or outputs, and constituents, need a model of their own: give model.file"
@@ -90,6 +89,12 @@ class Recipe(Section):
         if self.prune is not None and self.prune.monitor not in known:
             raise ValueError(f"prune: {unknown('monitor', self.prune.monitor, known)}")
         return self
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether jets have one input, of one number per feature, and one output, as `model.hidden` makes them."""
+        shapes = [each.shape for each in self.data.columns.values()]
+        return len(self.task) == len(shapes) == len(shapes[0]) == 1
 
     @property
     def outputs(self) -> dict[str, Output]:

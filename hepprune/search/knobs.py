@@ -8,7 +8,7 @@ import torch
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
 from hepprune.hardware.cost import reuse
-from hepprune.network import Conv, Kernel, Layer, Network, Weighted, quantise
+from hepprune.network import Kernel, Layer, Network, Weighted, quantise
 from hepprune.network.precision import weight_type
 
 SHARING = ("resource", "resource_unrolled")  # strategies under which weights take turns at a multiplier
@@ -52,19 +52,14 @@ def shared(network: Network) -> list[Weighted]:
 
 
 def _taken(layer: Weighted) -> int:
-    return reuse.taken(layer.weight[0].numel(), layer.n_out, layer.reuse_factor, strategy=_strategy(layer))
-
-
-def _strategy(layer: Weighted) -> str:
-    return "resource" if isinstance(layer, Conv) else layer.strategy
+    strategy = reuse.strategy_of(layer, layer.strategy)
+    return reuse.taken(*reuse.size(layer), layer.reuse_factor, strategy=strategy)
 
 
 def neighbours(layer: Weighted) -> tuple[int, ...]:
     """Return the legal reuse factors next to a layer's own, the larger one first."""
-    known = reuse.legal(layer.weight[0].numel(), layer.n_out)
-    known = known[:-1] if _strategy(layer) == "resource_unrolled" and len(known) > 1 else known
-    above, below = (f for f in known if f > layer.reuse_factor), (f for f in known if f < layer.reuse_factor)
-    return tuple(f for f in (min(above, default=None), max(below, default=None)) if f is not None)
+    strategy = reuse.strategy_of(layer, layer.strategy)
+    return reuse.neighbours(*reuse.size(layer), layer.reuse_factor, strategy=strategy)[::-1]
 
 
 @torch.no_grad()

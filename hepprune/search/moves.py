@@ -233,15 +233,25 @@ def _magnitudes(kernel: Kernel, *, keep_rows: bool) -> Tensor:
 def gain(before: Estimate, after: Estimate, budget: Budget, goals: Mapping[str, float]) -> float:
     """Return how much of the limits that are beyond their goal a move frees, in fractions of those limits.
 
-    Latency moves in whole cycles, too coarse to steer by; the depth summed over layers stands in for it.
+    Latency moves in whole cycles, too coarse to steer by; the depth summed over layers stands in for it. The interval
+    is that of the slowest layers, of which a move changes one; what all of them take beyond the goal stands in for it.
     """
     used, then = budget.usage(before), budget.usage(after)
     pressing = [name for name, value in used.items() if value > goals[name]]
-    freed = sum(used[name] - then[name] for name in pressing if name != "latency_ns")
+    freed = sum(used[name] - then[name] for name in pressing if name not in {"latency_ns", "interval_cycles"})
     if "latency_ns" in pressing:
         depth = sum(layer.depth for layer in before.layers)
         freed += used["latency_ns"] * (depth - sum(layer.depth for layer in after.layers)) / max(depth, 1e-9)
+    if "interval_cycles" in pressing and budget.interval_cycles is not None:
+        most = goals["interval_cycles"] * budget.interval_cycles
+        freed += (_waits(before, most) - _waits(after, most)) / budget.interval_cycles
     return freed
+
+
+def _waits(figures: Estimate, most: float) -> float:
+    """Return the cycles that layers take beyond `most`, summed; those of the whole where layers say less."""
+    each = sum(max(0.0, layer.interval_cycles - most) for layer in figures.layers)
+    return max(each, figures.interval_cycles - most)
 
 
 def missed(budget: Budget, figures: Estimate, network: Network) -> BudgetMissedError:

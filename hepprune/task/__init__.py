@@ -3,7 +3,7 @@
 from hepprune.errors import DataError, unknown
 from hepprune.task.base import Raw, Targets, Task, copied
 from hepprune.task.kinds import Binary, Classes, MultiLabel, Reconstruction, Regression
-from hepprune.task.several import Tasks
+from hepprune.task.several import Tasks, check_names
 
 __all__ = [
     "TASKS",
@@ -16,6 +16,7 @@ __all__ = [
     "Targets",
     "Task",
     "Tasks",
+    "check_names",
     "copied",
     "find",
 ]

@@ -1,5 +1,6 @@
 """What a task is: targets, a loss with its curvature, distillation, and metrics."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any, ClassVar
@@ -50,6 +51,14 @@ class Task(ABC):
         """
 
     @abstractmethod
+    def check(self, raw: Raw, y: Targets) -> None:
+        """Refuse targets that outputs of the shape of `raw`, of any number of jets, cannot meet.
+
+        Raises:
+            DataError: they cannot.
+        """
+
+    @abstractmethod
     def each(self, raw: Raw, y: Targets) -> Tensor:
         """Return the loss of each jet, (n_jets,)."""
 
@@ -94,7 +103,7 @@ class Task(ABC):
 
 
 class OneOutput(Task):
-    """A task of the only output, raw (n_jets, n_out), whose outputs are judged as "classes", "labels" or "values".
+    """A task of the only output, raw (n_jets, *shape), whose values are judged as "classes", "labels" or "values".
 
     `conditions` fill in what names of metrics leave out.
     """
@@ -104,17 +113,27 @@ class OneOutput(Task):
 
     def each(self, raw: Raw, y: Targets) -> Tensor:
         """Return the loss of each jet, (n_jets,)."""
-        return self._each(only(raw), self.own(y))
+        return self._each(only(raw).flatten(1), self.own(y))
+
+    def check(self, raw: Raw, y: Targets) -> None:
+        """Refuse targets that an output of the shape of `raw` cannot meet."""
+        self._check(only(raw), self.own(y))
+
+    def _check(self, raw: Tensor, y: Tensor) -> None:
+        n_out = math.prod(raw.shape[1:])
+        if y.ndim != 2 or y.shape[1] != n_out:
+            n_targets = y.shape[1] if y.ndim == 2 else y.shape
+            raise DataError(f"the network puts out {n_out} values, and the jets have {n_targets} targets")
 
     def directions(self, raw: Raw, y: Targets) -> tuple[Tensor, ...]:
         """Return values of each jet (n_jets,) whose gradients, squared and added, are the Gauss-Newton diagonal."""
-        values = only(raw)
+        values = only(raw).flatten(1)
         factors = self.factors(values.detach(), self.own(y))
         return tuple(torch.einsum("no,no->n", values, column) for column in factors.unbind(dim=-1))
 
     def taught(self, y: Targets, teacher: Raw) -> Tensor:
         """Return targets half of which are what a teacher puts out."""
-        return self._taught(self.own(y), only(teacher))
+        return self._taught(self.own(y), only(teacher).flatten(1))
 
     def score(self, name: str, raw: Arrays, y: Any, weight: Floats | None = None) -> Score:
         """Return one metric of raw outputs (n_jets, n_out)."""
@@ -169,5 +188,15 @@ def only(values: Raw) -> Tensor:
 
 
 def copied(values: Any) -> Tensor:
-    """Return numbers of any kind as a tensor of their own."""
-    return values.detach().clone() if isinstance(values, Tensor) else torch.as_tensor(np.array(values))
+    """Return numbers of any kind as a tensor of their own.
+
+    Raises:
+        DataError: they are no array of numbers with a row for each jet.
+    """
+    try:
+        found = values.detach().clone() if isinstance(values, Tensor) else torch.as_tensor(np.array(values))
+    except (TypeError, ValueError) as problem:
+        raise DataError(f"jets are arrays of numbers: {problem}") from problem
+    if found.ndim == 0:
+        raise DataError(f"jets are arrays with a row for each, not the single number {found.item():g}")
+    return found

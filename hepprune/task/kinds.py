@@ -57,6 +57,19 @@ class Classes(OneOutput):
             return nn.functional.cross_entropy(only(raw), only(y), reduction=reduction)
         return super().loss(raw, y, weight, reduction=reduction)
 
+    def _check(self, raw: Tensor, y: Tensor) -> None:
+        n_classes = raw.shape[-1]
+        if raw.ndim != 2 or n_classes < 2:
+            shape = "one value, as a sigmoid does" if raw.ndim == 2 else f"values of shape {tuple(raw.shape[1:])}"
+            raise DataError(f"the network puts out {shape}; it needs one for each of two or more classes")
+        if y.ndim == 2:
+            super()._check(raw, y)
+        elif len(y) and not 0 <= int(y.min()) <= int(y.max()) < n_classes:
+            wrong = int(y.min()) if int(y.min()) < 0 else int(y.max())
+            raise DataError(
+                f"the network tells {n_classes} classes apart, 0 to {n_classes - 1}, and a jet is of class {wrong}"
+            )
+
     def _each(self, raw: Tensor, y: Tensor) -> Tensor:
         return nn.functional.cross_entropy(raw, y, reduction="none")
 
@@ -177,9 +190,9 @@ class Regression(OneOutput):
         """Return the loss in units of y squared (of a relative one: none), its mean over outputs."""
         wanted = y.to(raw.dtype)
         if self.kind == "huber":
-            each = nn.functional.huber_loss(raw.flatten(1), wanted, reduction="none", delta=self.delta)
+            each = nn.functional.huber_loss(raw, wanted, reduction="none", delta=self.delta)
         else:
-            each = ((raw.flatten(1) - wanted) / (wanted if self.kind == "relative" else 1)) ** 2
+            each = ((raw - wanted) / (wanted if self.kind == "relative" else 1)) ** 2
         return each.mean(dim=-1)
 
     def factors(self, raw: Tensor, y: Tensor) -> Tensor:
@@ -193,7 +206,7 @@ class Regression(OneOutput):
         return torch.diag_embed((bend / raw.shape[-1]).sqrt())
 
     def _taught(self, y: Tensor, teacher: Tensor) -> Tensor:
-        return (teacher.flatten(1) + y) / 2
+        return (teacher + y) / 2
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """A task for each of several outputs."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,10 @@ class Tasks(Task):
     shares: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse shares of outputs that do not exist, and ones that are no positive numbers."""
+        """Refuse outputs without a name of their own, and shares of none or that are no positive numbers."""
+        if not self.outputs:
+            raise DataError("tasks of several outputs are none; name an output with its task")
+        check_names(self.outputs)
         for name, share in self.shares.items():
             if name not in self.outputs:
                 raise DataError(unknown("output", name, self.outputs))
@@ -44,9 +47,18 @@ class Tasks(Task):
 
     def targets(self, y: Any) -> tuple[Tensor, ...]:
         """Return the targets of every output, given by name or in order."""
-        parts = [y[name] for name in self.outputs] if isinstance(y, Mapping) else list(y)
+        parts = self._in_order(y) if isinstance(y, Mapping) else list(y)
         self._check(parts)
         return tuple(only(task.targets(part)) for task, part in zip(self.outputs.values(), parts, strict=True))
+
+    def check(self, raw: Raw, y: Targets) -> None:
+        """Refuse targets that outputs of the shapes of `raw` cannot meet, by the name of the output."""
+        self._check(y)
+        for (name, task), (_, _, pair) in zip(self.outputs.items(), self._parts(raw, y), strict=True):
+            try:
+                task.check(*pair)
+            except DataError as problem:
+                raise DataError(f"output '{name}': {problem}") from problem
 
     def each(self, raw: Raw, y: Targets) -> Tensor:
         """Return the loss of each jet, (n_jets,), all outputs by their shares."""
@@ -76,6 +88,12 @@ class Tasks(Task):
             raise DataError(unknown("metric", name, self.metrics))
         return self.outputs[output].metric(metric)
 
+    def _in_order(self, y: Mapping[str, Any]) -> list[Any]:
+        if set(y) != set(self.outputs):
+            wanted, given = (", ".join(map(str, names)) or "none" for names in (self.outputs, y))
+            raise DataError(f"targets are those of the outputs {wanted}, and are given of {given}")
+        return [y[name] for name in self.outputs]
+
     def _parts(self, raw: Raw, y: Targets) -> list[tuple[float, Task, tuple[Tensor, Tensor]]]:
         self._check(raw)
         pairs = zip(self.outputs.items(), raw, y, strict=True)
@@ -85,3 +103,14 @@ class Tasks(Task):
         if not isinstance(parts, tuple | list) or len(parts) != len(self.outputs):
             given = len(parts) if isinstance(parts, tuple | list) else 1
             raise DataError(f"tasks of {len(self.outputs)} outputs ({', '.join(self.outputs)}) are given {given}")
+
+
+def check_names(outputs: Iterable[str]) -> None:
+    """Refuse names of outputs that `<output>.<metric>` cannot hold.
+
+    Raises:
+        DataError: one is empty or has a dot.
+    """
+    for name in outputs:
+        if not name or "." in name:
+            raise DataError(f"each of several outputs has a name without dots, as its metrics need, and not '{name}'")

@@ -13,7 +13,7 @@ from hepprune.errors import EquivalenceError, NetworkError
 from hepprune.firmware.routes import ROUTES, Built, Order
 from hepprune.fixed import FixedPoint
 from hepprune.hardware import targets
-from hepprune.network import Activation, Dense, Input, Network, ReLU
+from hepprune.network import Activation, Conv, Dense, Input, Network, ReLU, Reshape
 from hepprune.network.layers import Concatenate
 
 T = TypeVar("T")
@@ -69,6 +69,15 @@ def test_a_reuse_factor_that_would_be_moved_is_refused(strategy: str, factor: in
     asked = chain(dense("a", 4, 4, reuse_factor=factor), ReLU("r", KIND), dense("b", 4, 2))
     assert ROUTES["hls"].refusals(asked, strategy=strategy) == {"a": said}
     assert ROUTES["hls"].refusals(asked, strategy="latency") == {}
+
+
+def test_a_convolution_is_never_unrolled_in_parallel_and_may_take_every_factor() -> None:
+    """hls4ml leaves one multiplier out of what it unrolls, and builds the convolution as under `resource`."""
+    types = {"weight_type": FixedPoint(6, 2), "bias_type": KIND, "result": KIND, "reuse_factor": 12}
+    conv = Conv("c", torch.ones(4, 3, 1), torch.zeros(4), **types)
+    layers = [Input("x", (8, 1), KIND), conv, Reshape("flat", (24,)), dense("a", 24, 2, reuse_factor=48)]
+    reasons = ROUTES["hls"].refusals(Network(layers), strategy="resource_unrolled")
+    assert reasons == {"a": "layer 'a' cannot be built with reuse factor 48; set 24"}
 
 
 @pytest.mark.slow

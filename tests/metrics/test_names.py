@@ -3,6 +3,7 @@
 import contextlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,7 +70,9 @@ def test_a_name_is_read_as_it_is_meant(name: str, expected: object) -> None:
         ("efficiency_at_rate(-5 kHz)", "'-5 kHz' is not above zero"),
         ("efficiency_at_rate(5 kHz, n_bunches=2.5)", "'2.5' is not a whole number"),
         ("efficiency_at_rate(1e999 kHz)", "is not a rate"),
-        ("calibration_error(0)", "'0' is not a whole number of at least 1"),
+        ("calibration_error(0)", "'0' is not a whole number from 1 to 1000000"),
+        ("calibration_error(1e300)", "'1e300' is not a whole number from 1 to 1000000"),
+        ("calibration_error(99999999999)", "'99999999999' is not a whole number from 1 to 1000000"),
         ("tails(0)", "'0' is not above zero"),
         ("accuracy(3)", "the metric 'accuracy' takes no arguments"),
         ("resolution(relative=maybe)", "unknown value 'maybe'; choose one of: false, true"),
@@ -127,8 +130,23 @@ def test_each_says_which_side_is_better() -> None:
             metrics.lost(name, 0.1)
     with pytest.raises(DataError, match="neither more nor less"):
         metrics.find("bias").lower_is_better  # type: ignore[attr-defined]  # noqa: B018 -- as a search asks
+    with pytest.raises(DataError, match="unknown metric 'acuracy'; choose one of: "):
+        metrics.lost("acuracy", 0.1)
     with pytest.raises(DataError, match="'nowhere:never' has not been read"):
         metrics.lost("nowhere:never", 0.1)
+
+
+def test_a_metric_itself_says_which_side_is_better() -> None:
+    def worst(raw: np.ndarray, truth: np.ndarray) -> metrics.Score:
+        return metrics.mean(np.abs(raw - truth))
+
+    assert not metrics.is_lower_better(worst)
+    worst.lower_is_better = True  # type: ignore[attr-defined]
+    assert metrics.lost(worst, 0.5) == 0.5
+    for name in ("accuracy", "cross_entropy", "rejection(0.5)", "resolution(68 %)", "mean_squared_error"):
+        assert metrics.is_lower_better(metrics.find(name)) == metrics.is_lower_better(name)
+    with pytest.raises(DataError, match="neither more nor less"):
+        metrics.lost(metrics.find("bias"), 0.5)
 
 
 def test_metrics_of_other_arguments_have_other_names() -> None:

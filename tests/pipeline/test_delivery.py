@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import uproot
 from numpy.typing import NDArray
 
@@ -19,9 +20,10 @@ from hepprune.firmware import verilator
 from hepprune.firmware.routes import Built
 from hepprune.fixed import FixedPoint
 from hepprune.hardware import targets
-from hepprune.network import exact_logits, load, save
+from hepprune.network import Argmax, Dense, Layer, Softmax, exact_logits, load, save
 from hepprune.pipeline import delivery, firmware, taggers
 from hepprune.pipeline.context import Context
+from hepprune.task import Binary, Classes, MultiLabel, Regression, Task
 
 ROOT = Path(__file__).parents[2]
 TREE = ROOT / "datasets/jets_features.root"
@@ -139,6 +141,21 @@ def test_the_patterns_play_without_a_mismatch_and_a_wrong_one_shows(
     wrong = f"{int(outputs[7], 16) ^ 1:0{len(outputs[7])}x}"
     (folder / "outputs.hex").write_text("".join(f"{line}\n" for line in [*outputs[:7], wrong, *outputs[8:]]))
     assert played(simulation, folder) == [f"jet 7: {outputs[7]} instead of {wrong}", "1000 jets, 1 mismatches"]
+
+
+@pytest.mark.parametrize(
+    ("last", "task", "meaning"),
+    [
+        (Dense("d", torch.ones(2, 2), torch.zeros(2)), Classes(), "class logits"),
+        (Dense("d", torch.ones(1, 2), torch.zeros(1)), Binary(), "label logits"),
+        (Dense("d", torch.ones(2, 2), torch.zeros(2)), MultiLabel(), "label logits"),
+        (Dense("d", torch.ones(2, 2), torch.zeros(2)), Regression(), "values"),
+        (Softmax("s"), Classes(), "probabilities"),
+        (Argmax("a"), Classes(), "values"),
+    ],
+)
+def test_an_output_means_what_its_last_layer_and_its_task_make_of_it(last: Layer, task: Task, meaning: str) -> None:
+    assert delivery._meaning(last, task) == meaning
 
 
 def write(path: Path, words: NDArray[np.int64], places: list[dict[str, Any]]) -> None:

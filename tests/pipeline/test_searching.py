@@ -109,11 +109,11 @@ def test_jets_that_a_model_does_not_take_are_refused(tagger: Network, few: Jets)
     x, y = few[0].features, few[0].y
     for wrong, said in (
         (Sample(x[:, :7], y), r"'tagger' takes features of shape \(8,\), and the jets of 'data' have \(7,\)"),
-        (Sample(x, y + 1), "tells 5 classes apart, 0 to 4; 'data' has jets of 5"),
+        (Sample(x, y + 1), "tells 5 classes apart, 0 to 4, and a jet is of class 5"),
         (Sample((x, x), y), r"shape \(8,\), and the jets of 'data' have \(8,\) and \(8,\)"),
-        (Sample(x, x[:, :3], task=Regression()), "puts out 5 values, and the jets of 'data' have 3 targets"),
+        (Sample(x, x[:, :3], task=Regression()), "puts out 5 values, and the jets have 3 targets"),
         (Sample(x, x[:, :5], task=Regression()), "unknown metric 'cross_entropy'; choose one of: mean_"),
-        (Sample(x, (y, y), task=Tasks({"a": Classes(), "b": Classes()})), "has 1 outputs, and .* targets of 2"),
+        (Sample(x, (y, y), task=Tasks({"a": Classes(), "b": Classes()})), r"tasks of 2 outputs \(a, b\) are given 1"),
     ):
         with pytest.raises(DataError, match=said):
             searching.search({"tagger": tagger}, [(wrong, few[1])], TARGET, settings=SETTINGS)

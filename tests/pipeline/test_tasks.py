@@ -19,7 +19,7 @@ from hepprune.firmware.routes import Built
 from hepprune.hardware import targets
 from hepprune.interface import Word
 from hepprune.network import Activation, Concatenate, Dense, Input, Network, Reshape, exact_raw, load, save
-from hepprune.pipeline import delivery, firmware, taggers
+from hepprune.pipeline import delivery, dynamic, firmware, lottery, taggers
 from hepprune.pipeline.context import Context
 from hepprune.report.summary import Summary
 from hepprune.sample import Sample
@@ -276,3 +276,13 @@ def test_targets_that_are_none_of_the_task_are_named(folder: Path) -> None:
         read(folder, "binary", {"targets": "pt"})
     with pytest.raises(HeppruneError, match="column 'label' of .* is 2 in row"):
         read(folder, "binary", {})
+
+
+def test_studies_that_draw_networks_refuse_several_inputs_or_outputs(folder: Path) -> None:
+    of_two_heads(folder)
+    for study in (
+        lambda: dynamic.study(folder / "recipe.yaml", "threshold", folder / "build"),
+        lambda: lottery.play(str(folder / "recipe.yaml"), folder / "build", seeds=[1]),
+    ):
+        with pytest.raises(RecipeError, match="one input of one number per feature and have one output"):
+            study()

@@ -9,12 +9,13 @@ from hepprune.errors import BudgetMissedError, NetworkError
 from hepprune.hardware import cost, targets
 from hepprune.hardware.cost import reuse
 from hepprune.hardware.resources import Budget, Estimate, Resources
-from hepprune.network import Network, Weighted, identity
+from hepprune.network import Conv, Dense, Network, Weighted, identity
 from hepprune.pruning import granularity, masks, statistics, surgery
 from hepprune.sample import Sample
 from hepprune.search import greedy, knobs, moves, sensitivity
 from hepprune.search.knobs import Knob
 from hepprune.search.moves import CHOICES, GlobalMagnitude, PerKernel
+from hepprune.search.prices import Price
 from hepprune.search.stages import Problem, Settings
 from hepprune.training import Fit
 
@@ -30,9 +31,7 @@ QUICK = Settings(
 )
 
 
-def problem_of(
-    jets: tuple[Sample, Sample], budget: Budget, price: moves.Price, granularities: tuple[str, ...]
-) -> Problem:
+def problem_of(jets: tuple[Sample, Sample], budget: Budget, price: Price, granularities: tuple[str, ...]) -> Problem:
     propose = PerKernel({}, granularities)
     return Problem(train=jets[0], validation=jets[1], budget=budget, price=price, propose=propose, settings=QUICK)
 
@@ -71,6 +70,14 @@ def test_reuse_factors_stay_those_that_can_be_built(shared: Network, tagger: Net
         assert reuse.is_legal(found.weight.shape[1], found.n_out, found.reuse_factor)
         for factor in knobs.neighbours(found):
             assert reuse.is_legal(found.weight.shape[1], found.n_out, factor)
+
+
+def test_neighbours_are_the_legal_factors_around_the_own() -> None:
+    """Of 3 x 2 those are 1, 3 and 6; unrolled, which a convolution in parallel never is, all but the last."""
+    knob = {"strategy": "resource_unrolled", "reuse_factor": 3}
+    assert knobs.neighbours(Dense("dense", torch.ones(2, 3), torch.zeros(2), **knob)) == (1,)
+    assert knobs.neighbours(Conv("conv", torch.ones(2, 3, 1), torch.zeros(2), **knob)) == (6, 1)
+    assert knobs.neighbours(Dense("dense", torch.ones(2, 3), torch.zeros(2), reuse_factor=2)) == (3, 1)
 
 
 def test_a_network_is_built_like_another(shared: Network, tagger: Network) -> None:
@@ -134,6 +141,18 @@ def test_knobs_are_turned_only_where_that_frees_something_and_breaks_nothing(
         assert raised
         assert largest > 16 if interval == 64 else largest == 16
         assert all(step.predicted_loss == 0 and step.gain > 0 for step in raised)
+
+
+def test_layers_that_are_slowest_together_are_all_built_faster(shared: Network, jets: tuple[Sample, Sample]) -> None:
+    slow = knobs.turned(shared, [Knob(f"dense_{n}", reuse_factor=8 if n < 3 else 12) for n in (1, 2, 3)])
+    assert price(slow).interval_cycles == 12
+    problem = problem_of(jets, Budget(interval_cycles=4), price, ("reuse_factor",))
+    network, steps = greedy.cut_until(slow, problem, {"interval_cycles": 1.0})
+    assert price(network).interval_cycles == 4
+    assert {layer.name: layer.reuse_factor for layer in knobs.shared(network)} == dict.fromkeys(
+        ("dense_1", "dense_2", "dense_3"), 4
+    )
+    assert all(step.gain > 0 for step in steps)
 
 
 def test_bits_alone_lead_to_a_smaller_network_or_to_a_budget_missed(

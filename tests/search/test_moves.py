@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -141,6 +142,37 @@ def test_gain_counts_only_limits_beyond_their_goal() -> None:
     assert moves.gain(before, after, budget, {"lut": 1, "latency_ns": 1}) == pytest.approx(1.5)
     assert moves.gain(before, after, budget, {"lut": 9, "latency_ns": 9}) == 0
     assert moves.gain(after, before, budget, {"lut": 1, "latency_ns": 9}) == pytest.approx(-1.0)
+
+
+def at_intervals(*cycles: int) -> Estimate:
+    """Return the estimate of layers that take a jet every so many cycles."""
+    own = estimate(100, (1,) * len(cycles), 4)
+    layers = tuple(replace(layer, interval_cycles=n) for layer, n in zip(own.layers, cycles, strict=True))
+    return replace(own, interval_cycles=max(cycles), layers=layers)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "goal", "freed"),
+    [
+        ((8, 8, 8), (4, 8, 8), 1.0, 1.0),
+        ((8, 8, 8), (8, 2, 8), 1.0, 1.0),  # what is below the limit already frees nothing more
+        ((8, 8, 8), (4, 8, 8), 1.5, 0.5),
+        ((8, 4, 2), (8, 2, 2), 1.0, 0.0),
+        ((8, 4, 2), (4, 4, 2), 1.0, 1.0),
+        ((8, 8, 8), (8, 8, 16), 1.0, -2.0),
+        ((4, 4, 4), (2, 4, 4), 1.0, 0.0),
+    ],
+)
+def test_each_of_several_layers_that_are_slowest_frees_its_own_share_of_the_interval(
+    before: tuple[int, ...], after: tuple[int, ...], goal: float, freed: float
+) -> None:
+    goals = {"interval_cycles": goal}
+    assert moves.gain(at_intervals(*before), at_intervals(*after), Budget(interval_cycles=4), goals) == freed
+
+
+def test_an_interval_that_no_layer_tells_is_that_of_the_whole() -> None:
+    before, after = (replace(estimate(100, (), 4), interval_cycles=n) for n in (8, 6))
+    assert moves.gain(before, after, Budget(interval_cycles=4), {"interval_cycles": 1.0}) == 0.5
 
 
 @pytest.mark.parametrize(

@@ -170,11 +170,12 @@ def _input(layer: Input, place: _Place) -> Operation:
 
 
 def _matrix(layer: Weighted, place: _Place, *, positions: int, copies: int) -> Operation:
-    strategy, asked = _knobs(layer, place)
-    if strategy == "resource_unrolled" and (asked == 1 or (isinstance(layer, Conv) and not place.streams)):
+    wanted, asked = _knobs(layer, place)
+    strategy = reuse.strategy_of(layer, wanted, streams=place.streams)
+    if strategy == "resource_unrolled" and asked == 1:
         strategy = "resource"  # as hls4ml does, with a word on its screen
-    n_in = layer.weight[0].numel()
-    factor = reuse.taken(n_in, layer.n_out, asked, strategy=strategy)
+    n_in, n_out = reuse.size(layer)
+    factor = reuse.taken(n_in, n_out, asked, strategy=strategy)
     kernel = kernels.of(layer.weight, layer.weight_type, layer.digit_limit, factor)
     floating = layer.weight_type is None
     bits = HLS4ML_DEFAULT.width if floating else place.in_width + math.ceil(math.log2(kernel.largest_sum + 1))
@@ -183,7 +184,7 @@ def _matrix(layer: Weighted, place: _Place, *, positions: int, copies: int) -> O
         name=place.name,
         kind="matrix",
         n_in=n_in,
-        n_out=layer.n_out,
+        n_out=n_out,
         in_width=place.in_width,
         out_width=out_width,
         accumulator_width=out_width,

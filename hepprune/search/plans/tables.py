@@ -107,7 +107,7 @@ class _Judge:
 
     def _whole_effect(self, after: Network) -> tuple[float, float]:
         change = compare(self.workshop.network, after, self.sample, self.metric)[2]
-        return sign(self.metric) * change.value, change.error
+        return metrics.lost(self.metric, change.value), change.error
 
     def _effects(self, name: str, variants: Mapping[Option, Layer]) -> dict[Option, Measured]:
         """Return the effect of each option that changes values, measured or from the journal."""
@@ -125,7 +125,7 @@ class _Judge:
         for start in range(0, len(layers), _TOGETHER):  # fewer at once need less memory, and stay in the cache
             group = Group(tuple(layers[start : start + _TOGETHER]))
             (effects,) = measure(self.workshop.network, self.sample, [group], metric=self.metric)
-            found += [(sign(self.metric) * effect.metric.value, effect.metric.error) for effect in effects]
+            found += [(metrics.lost(self.metric, effect.metric.value), effect.metric.error) for effect in effects]
         return found
 
 
@@ -145,14 +145,6 @@ def _possible(workshop: Workshop, name: str, options: Sequence[Option]) -> Itera
 def _effect(option: Option) -> Option:
     """Return the option without what changes no value: the reuse factor, unless rows of that many weights are cut."""
     return option if option.granularity in ROWS else replace(option, reuse_factor=None)
-
-
-def sign(metric: Metric) -> float:
-    """Return 1 for a metric of which less is better, else -1."""
-    lower = getattr(
-        metric, "lower_is_better", metrics.name_of(metric) in metrics.LOWER_IS_BETTER
-    )  # a user's may say so
-    return 1.0 if lower else -1.0
 
 
 def named(metric: Metric) -> str:
