@@ -150,16 +150,17 @@ def check_losses(network: Network, tagger: Network, validation: Sample, *, allow
             )
 
 
-def check_met(differences: Mapping[str, Difference], allowed: Mapping[str, float]) -> None:
-    """Refuse a design that meets its budget and has lost more of a metric than `allowed`.
+def check_kept(differences: Mapping[str, Difference], allowed: Mapping[str, float], *, met: bool) -> None:
+    """Refuse a design that has lost more of a metric than `allowed`, be the budget `met` or the design unmeasured.
 
     Raises:
         BudgetMissedError: it has.
     """
+    begun = "the budget is met" if met else "the design is to be measured"
     for name, most, lost in _losses(differences, allowed):
         if lost.value > most:
             raise BudgetMissedError(
-                f"the budget is met, but {label(name)} binds: {amount(name, most)} may be lost and "
+                f"{begun}, but {label(name)} binds: {amount(name, most)} may be lost and "
                 f"{_lost(name, lost)} are; summary.json and the state are kept"
             )
 
