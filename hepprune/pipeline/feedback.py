@@ -1,11 +1,12 @@
 """The loop: search, build, check, synthesise, calibrate, and search again until the measured design fits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from hepprune.errors import BudgetMissedError, ReportError
 from hepprune.firmware.routes import Built
 from hepprune.hardware import calibration
+from hepprune.hardware.calibration import Calibration, Pair
 from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources, figure
 from hepprune.network import Network
 from hepprune.pipeline import evidence
@@ -31,13 +32,14 @@ Pairs = Callable[[], list[tuple[Estimate, Measurement]]]
 class Turn:
     """One turn of the loop: what was predicted of a network, and what was built of it and measured.
 
-    Nothing is `met` or missed before there is a measurement.
+    Nothing is `met` or missed before there is a measurement; `known` is what those before taught the estimate.
     """
 
     built: Built
     stages: tuple[Stage, ...]
     estimate: Estimate
     met: bool | None
+    known: Calibration | None = None
 
     @property
     def measurement(self) -> Measurement | None:
@@ -81,11 +83,16 @@ def asked(context: Context) -> Budget:
 
 
 def resolve(context: Context, baseline_lut: float) -> Budget:
-    """Return the recipe's budget, its share of the baseline's LUT worked out."""
+    """Return the recipe's budget, its share of the baseline's LUT worked out; see `Limits` for what those are."""
     budget, share = asked(context), context.recipe.budget.lut_of_baseline
     if share is None:
         return budget
     return replace(budget, resources=replace(budget.resources, lut=float(int(share * baseline_lut))))
+
+
+def learned(pairs: Sequence[Pair]) -> Calibration | None:
+    """Return what pairs of an estimate and its measurement teach, None where there are none."""
+    return calibration.fit(pairs) if pairs else None
 
 
 def until_measured(context: Context, start: Start, *, stage: str, measure: Measure, pairs: Pairs) -> list[Turn]:
@@ -101,14 +108,14 @@ def until_measured(context: Context, start: Start, *, stage: str, measure: Measu
     least, allowed = raw(evidence.smallest(network)), context.recipe.max_losses
     for _ in range(context.recipe.synthesis.max_iterations):
         own = [(raw(turn.network), turn.measurement) for turn in turns if turn.measurement is not None]
-        known = calibration.fit([*before, *own]) if before or own else None
+        known = learned([*before, *own])
         evidence.check(start.budget, least, known, own)
         price = price_at(context, stage, known)
         limits = _anchored(start.budget, price(network), own[-1][1]) if own else start.budget
         outcome = _search(context, start, network, limits, price)
         built = measure(outcome.network)
         met = None if built.measurement is None else start.budget.met_by(complete(start.budget, built.measurement))
-        turns.append(Turn(built, outcome.stages, price(outcome.network), met))
+        turns.append(Turn(built, outcome.stages, price(outcome.network), met, known))
         if met is not False:
             return turns
         network = outcome.network

@@ -14,6 +14,7 @@ import hepprune
 from hepprune import frontends, metrics
 from hepprune.firmware import hls
 from hepprune.firmware.routes import Built
+from hepprune.hardware.calibration import Calibration
 from hepprune.hardware.resources import Budget
 from hepprune.network import Argmax, Network, exact_logits, exact_raw, identity, save
 from hepprune.pipeline import delivery, feedback, pricing, tools
@@ -25,7 +26,7 @@ from hepprune.report import costs, physics, plots
 from hepprune.report.summary import Checks, Comparison, Cost, Feedback, StagePoint, Summary, Tagger
 from hepprune.scores import primary
 from hepprune.search import knobs, moves, uniform
-from hepprune.search.sensitivity import ROW
+from hepprune.search.sensitivity import LEVELS, ROW
 from hepprune.search.stages import Problem, Stage
 from hepprune.task import Classes
 
@@ -41,16 +42,21 @@ class Compared:
     uniform: Built
 
 
-def pruned_uniformly(context: Context, tagger: Network, jets: Samples, searched: Built) -> Built:
-    """Return what plain global magnitude pruning gives at the searched network's cost with the same fine-tuning."""
-    wanted, goal = context.recipe.search, pricing.spent(context, searched)
+def pruned_uniformly(
+    context: Context, tagger: Network, jets: Samples, searched: Built, known: Calibration | None = None
+) -> Built:
+    """Return what plain global magnitude pruning gives at the searched network's cost with the same fine-tuning.
+
+    Costs that are estimated are so with what measurements taught, `known`.
+    """
+    wanted, goal = context.recipe.search, pricing.spent(context, searched, known)
     begin = tagger if tools.is_rtl(context.recipe) else knobs.alike(tagger, searched.network)
     shared = any(layer.reuse_factor > 1 for layer in knobs.shared(begin))
     problem = Problem(
         train=jets.train,
         validation=jets.validation,
         budget=Budget(),
-        price=pricing.in_lut(context),
+        price=pricing.in_lut(context, known),
         propose=moves.GlobalMagnitude(),
         settings=context.recipe.settings(),
         seed=context.recipe.seed,
@@ -61,7 +67,7 @@ def pruned_uniformly(context: Context, tagger: Network, jets: Samples, searched:
         outcome = uniform.match(
             begin,
             problem,
-            cost=lambda network: pricing.spent(context, pricing.whole(context, network)),
+            cost=lambda network: pricing.spent(context, pricing.whole(context, network), known),
             goal=goal,
             granularity="weight" if not shared else ROW,
             state=context.state / "uniform",
@@ -70,12 +76,16 @@ def pruned_uniformly(context: Context, tagger: Network, jets: Samples, searched:
         return outcome.network
 
     key = [identity(begin), jets.key, round(goal), wanted.model_dump(), context.recipe.seed, context.target.name]
+    key += pricing.naming(context, known)
     with context.step("uniform pruning, for comparison") as advance:
         return pricing.whole(context, context.store.network("uniform", key, prune))
 
 
-def describe(context: Context, built: Built, jets: Samples) -> Tagger:
-    """Return a network's physics on the test jets, computed bit for bit, its size and its cost."""
+def describe(context: Context, built: Built, jets: Samples, known: Calibration | None = None) -> Tagger:
+    """Return a network's physics on the test jets, computed bit for bit, its size and its cost.
+
+    That is estimated with what measurements taught, `known`, where its route solves no adder graph.
+    """
     network = built.network
     scores = jets.test.judged(exact_raw(network, jets.test.arrays))
     solved, measured = built.solution, built.measurement
@@ -83,7 +93,7 @@ def describe(context: Context, built: Built, jets: Samples) -> Tagger:
         scores=metrics.stated(scores),
         nonzero_weights=masks.nonzero_weights(network),
         layer_sizes=tuple(network.sizes.values()),
-        estimate=Cost.of(pricing.own(context)(network)),
+        estimate=Cost.of(pricing.own(context, known)(network)),
         solved_lut=solved.lut if solved else None,
         solved_depth=solved.depth if solved else None,
         measured=Cost.of(measured) if measured else None,
@@ -99,14 +109,16 @@ def compare(first: Network, second: Network, jets: Samples) -> Comparison:
 def summarise(context: Context, start: feedback.Start, turns: Sequence[feedback.Turn], of: Compared) -> Summary:
     """Return what the run found, every figure read from the networks, the proofs and the measurements."""
     last, jets, uniform = turns[-1], start.jets, of.uniform.network
-    compressed = describe(context, of.compressed, jets)
+    baseline, compressed, plain = (
+        describe(context, built, jets, last.known) for built in (of.baseline, of.compressed, of.uniform)
+    )
     return Summary(
         recipe=context.recipe.name,
         target=context.target.name,
         budget=start.budget.limits(),
-        baseline=describe(context, of.baseline, jets),
+        baseline=baseline,
         compressed=replace(compressed, estimate=Cost.of(last.estimate)),
-        uniform=describe(context, of.uniform, jets),
+        uniform=plain,
         compressed_minus_baseline=compare(last.network, start.tagger, jets),
         compressed_minus_uniform=compare(last.network, uniform, jets),
         uniform_minus_baseline=compare(uniform, start.tagger, jets),
@@ -183,22 +195,22 @@ def draw(
 ) -> dict[str, str]:
     """Draw all plots, png and pdf, and return their png files by name."""
     folder, budget = context.build / "plots", summary.budget
-    labels, changes = loss_changes(start.curves)
-    levels = [point.level for point in start.curves[0].points]
     before, after = (_weights(network) for network in (start.tagger, last.network))
-    estimates = {"baseline": pricing.own(context)(start.tagger), "hepprune": last.estimate}
+    estimates = {"baseline": pricing.own(context, last.known)(start.tagger), "hepprune": last.estimate}
     measured_ns = last.measurement.latency_ns if last.measurement else None
     latency = {"budget_ns": budget.get("latency_ns"), "measured_ns": measured_ns}
     drawn = {
         "pareto": plots.pareto(summary, folder / "pareto"),
         "resources": plots.resource_bars(summary, folder / "resources"),
-        "sensitivity": plots.sensitivity_map(
-            labels, levels, changes, folder / "sensitivity", unit=context.recipe.meaning.unit
-        ),
         "weights": physics.weight_histogram(before, after, folder / "weights"),
         "predictions": costs.predicted_vs_measured(summary.feedback, folder / "predictions"),
         "latency": costs.latency_stack(estimates, folder / "latency", **latency),
     }
+    if start.curves:  # bits and reuse factors have none
+        labels, changes = loss_changes(start.curves)
+        drawn["sensitivity"] = plots.sensitivity_map(
+            labels, LEVELS, changes, folder / "sensitivity", unit=context.recipe.meaning.unit
+        )
     if (classes := context.recipe.data.classes) and isinstance(context.recipe.meaning, Classes):
         forms = _forms(start, of.compressed)
         drawn["roc"] = physics.roc(forms, start.jets.test.truth, classes, folder / "roc")

@@ -1,7 +1,8 @@
 """What a network costs by the route of a strategy: an exact adder graph, or what hls4ml is estimated to make."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
+from typing import Any
 
 from hepprune.firmware.routes import Built
 from hepprune.hardware import cost
@@ -23,9 +24,22 @@ def price_at(context: Context, stage: str, known: Calibration | None = None) -> 
     return price if tools.is_rtl(recipe) else partial(without_dead, price=price)
 
 
-def own(context: Context) -> Price:
-    """Return the price at the stage that stands for the route itself: da4ml's, or what a tool would measure."""
-    return price_at(context, own_stage(context.recipe))
+def own(context: Context, known: Calibration | None = None) -> Price:
+    """Return the price at the stage that stands for the route itself: da4ml's, or what a tool would measure.
+
+    What a tool measured, `known`, corrects only the second: adder graphs are solved exactly.
+    """
+    return price_at(context, own_stage(context.recipe), _of_own(context, known))
+
+
+def _of_own(context: Context, known: Calibration | None) -> Calibration | None:
+    return None if tools.is_rtl(context.recipe) else known
+
+
+def naming(context: Context, known: Calibration | None) -> list[Any]:
+    """Return what the own price depends on beside target and strategy, for the keys of what is made by it."""
+    used = _of_own(context, known)
+    return [] if used is None else [asdict(used)]
 
 
 def own_stage(recipe: Recipe) -> str:
@@ -33,9 +47,9 @@ def own_stage(recipe: Recipe) -> str:
     return "da4ml" if tools.is_rtl(recipe) else tools.chosen(recipe).stage
 
 
-def in_lut(context: Context) -> Price:
+def in_lut(context: Context, known: Calibration | None = None) -> Price:
     """Return the own price with DSP counted as LUT, so that it is one number."""
-    price = own(context)
+    price = own(context, known)
     return price if tools.is_rtl(context.recipe) else partial(_counted, price=price)
 
 
@@ -53,11 +67,11 @@ def whole(context: Context, network: Network) -> Built:
     return firmware.solved(context, network) if tools.is_rtl(context.recipe) else Built(network=network)
 
 
-def lut(context: Context, built: Built) -> float:
+def lut(context: Context, built: Built, known: Calibration | None = None) -> float:
     """Return the LUT of a network: of its solved adder graph, or by its own price."""
-    return built.solution.lut if built.solution else own(context)(built.network).resources.lut or 0.0
+    return built.solution.lut if built.solution else own(context, known)(built.network).resources.lut or 0.0
 
 
-def spent(context: Context, built: Built) -> float:
+def spent(context: Context, built: Built, known: Calibration | None = None) -> float:
     """Return the cost at which networks are compared, in LUT: of the solved adder graph, or with DSP among them."""
-    return built.solution.lut if built.solution else _together(own(context)(built.network))
+    return built.solution.lut if built.solution else _together(own(context, known)(built.network))

@@ -52,17 +52,17 @@ def _run(context: Context) -> Summary:
             with context.step("compiling the solver, once per environment"):
                 compiled()
     whole = _whole(context, baseline)
-    budget = feedback.resolve(context, pricing.lut(context, whole))
-    start = feedback.Start(tagger=baseline, jets=jets, curves=curves, budget=budget, pruned=pruned)
     with Ledger(build / "ledger.sqlite") as book:
         measure = partial(firmware.measure, context, jets=jets, book=book)
         # What was known when this job was first run stays what it starts from, so that the same job ends the same.
         kind = list[tuple[Estimate, Measurement]]
         known = partial(book.pairs, stage, strategy=recipe.strategy)
         pairs = partial(context.store.value, kind, "known", [jets.key, stage, recipe.model_dump()], known)
+        budget = feedback.resolve(context, pricing.lut(context, whole, feedback.learned(pairs())))
+        start = feedback.Start(tagger=baseline, jets=jets, curves=curves, budget=budget, pruned=pruned)
         turns = feedback.until_measured(context, start, stage=stage, measure=measure, pairs=pairs)
     compressed = firmware.deliver(context, turns[-1].built, jets)
-    uniform = outcome.pruned_uniformly(context, baseline, jets, compressed)
+    uniform = outcome.pruned_uniformly(context, baseline, jets, compressed, turns[-1].known)
     compared = outcome.Compared(baseline=whole, compressed=compressed, uniform=uniform)
     with context.step("summary and plots"):
         summary = outcome.summarise(context, start, turns, compared)

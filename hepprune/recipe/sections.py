@@ -68,8 +68,10 @@ class Model(Section):
 
 
 class Limits(Section):
-    """The budget; `lut_of_baseline` is a fraction of the unpruned baseline's LUTs (its solved adder graph).
+    """The budget; `lut_of_baseline` is a fraction of the unpruned baseline's LUTs.
 
+    Those are of its solved adder graph, or, where the strategy has none, as the cost model estimates them at the stage
+    that is measured, corrected by what the ledger knew when the job was first run.
     `max_loss` is what may be lost of metrics on the baseline, by their names; `max_accuracy_loss` is that of accuracy.
     """
 

@@ -1,5 +1,6 @@
 """What a synthesis tool is given of a run's firmware."""
 
+import math
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hepprune import recipe
 from hepprune.data.scaling import Scaler
 from hepprune.firmware.routes import Built
 from hepprune.hardware import targets
+from hepprune.hardware.calibration import Calibration, Correction
 from hepprune.network import Network
 from hepprune.pipeline import firmware, outcome, pricing
 from hepprune.pipeline.context import Context
@@ -18,6 +20,11 @@ from hepprune.pruning import plan
 from hepprune.sample import Sample
 
 DEFAULT = Path(__file__).parents[2] / "hls_projects" / "jet_tagger" / "recipe.yaml"
+
+
+def samples(jets: tuple[Sample, Sample]) -> Samples:
+    scaler = Scaler(tuple("abcdefgh"), np.zeros(8), np.ones(8))
+    return Samples(train=jets[0], validation=jets[1], test=jets[1], scalers={"features": scaler}, key="key")
 
 
 def test_a_job_names_the_top_of_what_it_builds(tagger: Network, tmp_path: Path) -> None:
@@ -34,6 +41,33 @@ def test_a_job_names_the_top_of_what_it_builds(tagger: Network, tmp_path: Path) 
     assert 'set project_name "signal_1"' in (project.hls_project / "project.tcl").read_text()
 
 
+@pytest.mark.parametrize("strategy", ["latency", "resource"])
+def test_what_was_measured_corrects_every_estimate_and_no_solved_adder_graph(
+    strategy: str, tagger: Network, jets: tuple[Sample, Sample], tmp_path: Path
+) -> None:
+    default = recipe.load(DEFAULT)
+    hls = default.model_copy(update={"strategy": strategy, "synthesis": recipe.Synthesis(tool="elsewhere")})
+    exact, estimated = (
+        Context(recipe=each, target=targets.load(default.target), build=tmp_path / each.strategy)
+        for each in (default, hls)
+    )
+    stage, twice = pricing.own_stage(hls), {"lut": Correction(math.log(2.0), 0.1, 0.0, 1)}
+    known = Calibration(stage=stage, tool="vivado", strategy=strategy, corrections=twice)
+    built, given = Built(network=tagger), samples(jets)
+    plain, corrected = (outcome.describe(estimated, built, given, each).estimate for each in (None, known))
+    assert plain.lut is not None
+    assert corrected.lut == pytest.approx(2 * plain.lut, abs=1)
+    assert corrected.uncertainty is not None
+    assert corrected.uncertainty["lut"] == pytest.approx(0.2 * plain.lut, abs=1)
+    assert corrected.dsp == plain.dsp
+    assert pricing.lut(estimated, built, known) == pytest.approx(2 * pricing.lut(estimated, built))
+    more = pricing.spent(estimated, built, known) - pricing.spent(estimated, built)
+    assert more == pytest.approx(pricing.lut(estimated, built))
+    assert pricing.naming(estimated, known) != pricing.naming(estimated, None)
+    assert outcome.describe(exact, built, given, known) == outcome.describe(exact, built, given)
+    assert pricing.naming(exact, known) == []
+
+
 @pytest.mark.slow
 def test_what_was_built_needs_nothing_that_the_disk_remembers(
     tagger: Network, jets: tuple[Sample, Sample], tmp_path: Path
@@ -44,9 +78,7 @@ def test_what_was_built_needs_nothing_that_the_disk_remembers(
     context = Context(
         recipe=default.model_copy(update=wanted), target=targets.load(default.target), build=tmp_path / "build"
     )
-    sample, names = jets[1], tuple("abcdefgh")
-    scaler = Scaler(names, np.zeros(8), np.ones(8))
-    given = Samples(train=jets[0], validation=sample, test=sample, scalers={"features": scaler}, key="key")
+    given = samples(jets)
     built = firmware.deliver(context, firmware.build(context, plan.prune(tagger, sparsity=0.7), given), given)
     assert context.seconds.keys() == {"Verilog and its simulation", "HLS project and its C simulation"}
     shutil.rmtree(context.state)

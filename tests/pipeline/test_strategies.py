@@ -18,13 +18,14 @@ from typer.testing import CliRunner
 from hepprune import cli, interface, network, pipeline, recipe
 from hepprune.errors import HeppruneError, RecipeError
 from hepprune.firmware import hls
+from hepprune.hardware.resources import Estimate, Measurement, Resources
 from hepprune.interface import Word
 from hepprune.network import Weighted
 from hepprune.pipeline import tools
 from hepprune.recipe import Recipe
 from hepprune.report import summary as summaries
-from hepprune.report.summary import Summary
-from hepprune.synthesis.ledger import Ledger
+from hepprune.report.summary import Summary, Tagger
+from hepprune.synthesis.ledger import Ledger, design_key
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.xdist_group("strategies")
@@ -171,11 +172,64 @@ def test_the_loop_ends_with_a_measured_design(strategy: str, bare: Path) -> None
     assert [turn.met for turn in summary.feedback] == [False, True]
     assert summary.compressed.measured is not None
     assert (summary.compressed.measured.stage, summary.compressed.measured.lut) == ("csynth", little)
+    assert doubt(summary.baseline) == doubt(summary.uniform) == doubt(summary.compressed)
+    assert summary.compressed.estimate == summary.feedback[-1].estimate
     steps = {step for step in summary.seconds if "simulation" in step or "synthesis" in step}
     assert steps == {"HLS project and its C simulation", "synthesis (vitis)"}
     assert len((bare / "calls").read_text().splitlines()) == len(summary.feedback)
     with Ledger(build / "ledger.sqlite") as book:
         assert len(book.pairs("csynth", strategy=strategy)) == 2
+
+
+def doubt(tagger: Tagger) -> float:
+    """Return the relative uncertainty of a tagger's LUT, the same for all that one calibration corrects."""
+    assert tagger.estimate.uncertainty is not None
+    return round(tagger.estimate.uncertainty["lut"] / (tagger.estimate.lut or 1), 3)
+
+
+def teach(build: Path, *, strategy: str, factor: float) -> None:
+    """Leave a ledger in which an earlier design took `factor` times the LUT that were estimated."""
+    predicted = Estimate(
+        stage="vsynth",
+        strategy=strategy,
+        resources=Resources(lut=1000.0),
+        latency_cycles=9,
+        interval_cycles=8,
+        clock_ns=5.0,
+    )
+    seen = Measurement(
+        stage="vsynth",
+        tool="vivado",
+        version="2024.2",
+        part="xcvu13p",
+        clock_ns=5.0,
+        resources=Resources(lut=1000.0 * factor),
+    )
+    build.mkdir()
+    with Ledger(build / "ledger.sqlite") as book:
+        key = design_key("another", strategy=strategy, part="xcvu13p", clock_ns=5.0, tool="x", pipelining=5)
+        book.record(key, "an earlier campaign", estimate=predicted, measurement=seen)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("strategy", "kind"), [("latency", "bits"), ("resource", "reuse_factor")])
+def test_a_search_without_cuts_ends_at_a_share_of_what_the_baseline_is_known_to_take(
+    strategy: str, kind: str, bare: Path
+) -> None:
+    """No curve of sensitivity is drawn, and share and baseline are corrected by what was measured before."""
+    wanted, build = content(strategy), bare / "build"
+    wanted["search"] |= {"granularities": [kind]}
+    wanted["budget"] = {"lut_of_baseline": 0.9, "latency_ns": 1000, "interval_cycles": 64, "max_accuracy_loss": 0.4}
+    load(bare, wanted)
+    teach(build, strategy=strategy, factor=2.0)
+    ended = hepprune(bare)
+    assert ended.exit_code == 4, ended.output
+    summary = summaries.read(build / "summary.json")
+    assert "sensitivity" not in summary.files
+    assert Path(summary.files["pareto"]).is_file()
+    baseline = summary.baseline.estimate.lut or 0
+    assert summary.budget["lut"] == pytest.approx(0.9 * baseline, abs=1.5)
+    assert doubt(summary.baseline) == doubt(summary.uniform) == doubt(summary.compressed)
 
 
 @pytest.mark.slow
@@ -188,8 +242,8 @@ def test_without_a_vendors_tool_all_but_the_measurement_is_there(strategy: str, 
     check(summary, build, strategy)
     assert summary.compressed.measured is None
     assert [(turn.measured, turn.met) for turn in summary.feedback] == [(None, None)]
-    doubt = (summary.compressed.estimate.uncertainty or {})["lut"]
-    assert f"± {doubt:,.0f}" in ended.stdout
+    error = (summary.compressed.estimate.uncertainty or {})["lut"]
+    assert f"± {error:,.0f}" in ended.stdout
     assert "to be measured on another machine" in ended.stdout
     said = " ".join(ended.stderr.split())
     assert "to be continued: the design" in said
