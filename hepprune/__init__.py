@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hepprune import data, firmware, pruning, search, synthesis, training
+    from hepprune import data, firmware, metrics, pipeline, pruning, recipe, search, synthesis, training
     from hepprune.fixed import FixedPoint
     from hepprune.frontends import read, write
     from hepprune.hardware.cost import estimate
@@ -32,10 +32,13 @@ __all__ = [
     "data",
     "estimate",
     "firmware",
+    "metrics",
+    "pipeline",
     "prune",
     "pruning",
     "quantise",
     "read",
+    "recipe",
     "search",
     "sensitivity",
     "shrink",
@@ -45,7 +48,7 @@ __all__ = [
     "write",
 ]
 
-_ROOMS = {"data", "firmware", "pruning", "search", "synthesis", "training"}
+_ROOMS = {"data", "firmware", "metrics", "pipeline", "pruning", "recipe", "search", "synthesis", "training"}
 _HOMES = {
     "Budget": "hepprune.hardware.resources.Budget",
     "FixedPoint": "hepprune.fixed.FixedPoint",

@@ -1,5 +1,6 @@
 """Values of hepprune's own types in the JSON files that it wrote: read back whole, or refused in one sentence."""
 
+import json
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,8 +13,8 @@ T = TypeVar("T")
 
 
 def write(kind: Any, path: Path, value: Any) -> None:
-    """Write a value of that type as a JSON file, whole."""
-    write_text(path, TypeAdapter(kind).dump_json(value, indent=2).decode())
+    """Write a value of that type as a JSON file, whole; infinite numbers stay what they are."""
+    write_text(path, json.dumps(TypeAdapter(kind).dump_python(value, mode="json"), indent=2))
 
 
 def read(adapter: TypeAdapter[T], path: Path, *, error: type[HeppruneError] = HeppruneError) -> T:

@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,11 @@ def test_a_value_that_was_damaged_is_refused_by_its_place(tmp_path: Path, conten
     path.write_bytes(content)
     with pytest.raises(DataError, match=f"kept.json' is damaged or of another version of hepprune \\({said}"):
         stored.read(adapter, path, error=DataError)
+
+
+def test_numbers_without_end_come_back(tmp_path: Path) -> None:
+    stored.write(tuple[float, float | None], tmp_path / "kept.json", (math.inf, -math.inf))
+    assert stored.read(TypeAdapter(tuple[float, float | None]), tmp_path / "kept.json") == (math.inf, -math.inf)
 
 
 def test_a_note_speaks_for_its_content_alone(tmp_path: Path) -> None:

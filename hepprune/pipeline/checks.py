@@ -6,7 +6,7 @@ from hepprune.errors import NetworkError, RecipeError, unknown
 from hepprune.firmware.folders import check_names
 from hepprune.firmware.routes import ROUTES
 from hepprune.hardware import cost
-from hepprune.network import BatchNorm, Dense, Input, Layer, Network, ReLU, precision
+from hepprune.network import BatchNorm, Conv, Dense, Input, Layer, Merge, Network, Pool, ReLU, Reshape, precision
 from hepprune.network.layers import Shared
 from hepprune.pipeline import budgets, feedback, taggers, tools
 from hepprune.pipeline.context import Context
@@ -14,6 +14,7 @@ from hepprune.pruning import plan
 from hepprune.recipe import Recipe
 from hepprune.synthesis import yosys
 
+_PROVED = (Input, Dense, ReLU, BatchNorm, Conv, Merge, Pool, Reshape)
 _EXAMPLES = 64  # jets of noise, to choose types by
 
 
@@ -36,7 +37,7 @@ def check(context: Context, stage: str) -> Network | None:
     _check_columns(recipe)
     model = taggers.model_of(recipe)
     if model is not None:
-        check_model(model, str(recipe.model.file))
+        check_model(model, str(recipe.model.file), chain=recipe.strategy != "latency")
     tagger = taggers.untrained(recipe, model)
     _check_folded(tagger)
     _check_bits(tagger, recipe)
@@ -47,8 +48,10 @@ def check(context: Context, stage: str) -> Network | None:
     return model
 
 
-def check_model(network: Network, name: str) -> None:
-    """Refuse a network that is no chain of dense layers and ReLUs on single jets, and say what can be done with it.
+def check_model(network: Network, name: str, *, chain: bool) -> None:
+    """Refuse a network that a run does not take, and say what can be done with it.
+
+    Where it is to be a `chain`, as under all strategies but latency, that is all but dense layers and ReLUs.
 
     Raises:
         NetworkError: it has several inputs or outputs, or a layer that a run cannot take.
@@ -61,16 +64,29 @@ def check_model(network: Network, name: str) -> None:
                 "and `hepprune shrink` removes what acts on nothing"
             )
     for layer in network.body:
-        if reason := _refusal(network, layer):
-            raise NetworkError(
-                f"layer '{layer.name}' of '{name}' {reason}, and `hepprune run` takes only chains of dense layers and "
-                "ReLUs on single jets: `hepprune prune` and `hepprune search` make such a model smaller, and "
-                "`hepprune estimate` prices it"
+        if reason := _no_chain(network, layer) if chain else _untried(layer):
+            what = (
+                "chains of dense layers and ReLUs on single jets"
+                if chain
+                else "convolutions, pools and merged values besides"
             )
+            raise NetworkError(
+                f"layer '{layer.name}' of '{name}' {reason}, and `hepprune run` takes only {what} under this strategy: "
+                "`hepprune prune` and `hepprune search` make such a model smaller, and `hepprune estimate` prices it"
+            )
+        if layer.kernels and network.input.result is not None and any(k.type is None for k in layer.kernels):
+            raise NetworkError(f"layer '{layer.name}' of '{name}' has no fixed-point type where the input has one")
 
 
-def _refusal(network: Network, layer: Layer) -> str | None:
-    """Return why a run cannot take a layer, None where it can."""
+def _untried(layer: Layer) -> str | None:
+    """Return why no run of an HLS project has been proved with such a layer, None where one has."""
+    if isinstance(layer, Shared):
+        return f"runs the weights of '{layer.of}' again"
+    return None if isinstance(layer, _PROVED) else f"is of kind {type(layer).__name__}"
+
+
+def _no_chain(network: Network, layer: Layer) -> str | None:
+    """Return why a layer is none of a chain of dense layers on single jets, None where it is."""
     if isinstance(layer, Shared):
         return f"runs the weights of '{layer.of}' again"
     if not isinstance(layer, Input | Dense | ReLU | BatchNorm):
@@ -79,8 +95,6 @@ def _refusal(network: Network, layer: Layer) -> str | None:
         return f"puts out values of shape {network.shapes[layer.name]}"
     if isinstance(layer, ReLU) and layer.maximum is not None:
         return f"is a ReLU that ends at {layer.maximum:g}"
-    if isinstance(layer, Dense) and network.input.result is not None and layer.weight_type is None:
-        return "has no fixed-point type where the input has one"
     return None
 
 

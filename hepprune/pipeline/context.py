@@ -6,7 +6,9 @@ from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+from pydantic import TypeAdapter
 
 from hepprune.hardware.targets import Target
 from hepprune.recipe import Recipe
@@ -45,6 +47,11 @@ class Context:
         with self.track(name, total) as advance:
             yield advance
         self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - started, 2)
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """All that prices and firmware depend on of the target, for keys of what is kept."""
+        return TypeAdapter(Target).dump_python(self.target, mode="json")  # type: ignore[no-any-return]
 
     @property
     def state(self) -> Path:

@@ -58,7 +58,8 @@ def _by(name: str, context: Context, built: Built, jets: Samples) -> Built:
             identity(built.network),
             jets.key,
             len(vectors),
-            context.target.levels_per_cycle,
+            context.recipe.name,
+            context.place,
             context.recipe.strategy,
         ]
         prove = partial(route.prove, built, vectors, jets.test.task)

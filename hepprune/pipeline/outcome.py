@@ -75,7 +75,8 @@ def pruned_uniformly(
         )
         return outcome.network
 
-    key = [identity(begin), jets.key, round(goal), wanted.model_dump(), context.recipe.seed, context.target.name]
+    n_batch = context.recipe.model.training.batch_size
+    key = [identity(begin), jets.key, round(goal), wanted.model_dump(), context.recipe.seed, n_batch, context.place]
     key += pricing.naming(context, known)
     with context.step("uniform pruning, for comparison") as advance:
         return pricing.whole(context, context.store.network("uniform", key, prune))

@@ -207,7 +207,8 @@ def pruned(context: Context, tagger: Network, jets: Samples) -> Network:
         def prune() -> Network:
             return iterative.prune(tagger, jets.train, jets.validation, **options, seed=recipe.seed, advance=advance)[0]
 
-        return context.store.network("pruned", [identity(tagger), jets.key, wanted.model_dump(), recipe.seed], prune)
+        key = [identity(tagger), jets.key, wanted.model_dump(), recipe.model.training.batch_size, recipe.seed]
+        return context.store.network("pruned", key, prune)
 
 
 def sensitivities(context: Context, tagger: Network, jets: Samples) -> tuple[sensitivity.SensitivityCurve, ...]:

@@ -50,6 +50,24 @@ def test_a_function_of_a_wide_argument_is_exact_and_small(function: str) -> None
     assert solution.cost < 2 * 1000  # one table of 2**20 entries would take 2**14 LUT a bit
 
 
+@pytest.mark.parametrize(
+    ("function", "parameters"),
+    [
+        ("leaky_relu", {"slope": -0.3}),
+        ("hard_sigmoid", {"slope": -0.2}),
+        ("hard_tanh", {"slope": -0.2}),
+        ("elu", {"alpha": -1.0}),
+        ("thresholded_relu", {"theta": -1.3}),
+        ("decay", {"rate": -0.5}),
+    ],
+)
+def test_a_function_that_falls_by_its_parameters_is_exact_at_wide_arguments(
+    function: str, parameters: dict[str, float]
+) -> None:
+    layer = Activation("f", function, parameters, FixedPoint(8, 4, True, "RND", "SAT"))
+    assert_exact(through(layer, FixedPoint(14, 4)), 2000)
+
+
 @given(RESULTS, st.integers(1, 8), st.lists(st.integers(-8, 8), min_size=2, max_size=2))
 def test_each_value_has_its_own_slope(result: FixedPoint, width: int, slopes: list[int]) -> None:
     slope = torch.tensor(slopes, dtype=torch.float32) / 4

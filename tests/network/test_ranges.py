@@ -31,6 +31,11 @@ def test_every_value_lies_in_its_interval(network: Network, seed: int) -> None:
         Activation("f", "decay", {"rate": -0.5}),
         Activation("f", "reciprocal", {"epsilon": 0.3}),
         Activation("f", "gelu", {"tanh": True}),
+        Activation("f", "leaky_relu", {"slope": -0.5}),
+        Activation("f", "elu", {"alpha": -1.0}),
+        Activation("f", "hard_sigmoid", {"slope": -0.2}),
+        Activation("f", "thresholded_relu", {"theta": -1.0}),
+        Activation("f", "thresholded_relu", {"theta": -1.3}),
         PReLU("f", torch.tensor([0.25, -0.5, -2.0])),
     ],
     ids=lambda layer: getattr(layer, "function", "prelu"),
@@ -47,6 +52,16 @@ def test_what_is_looked_up_has_the_range_that_brute_force_finds(layer: Layer, ki
     assert (after.high >= seen.max(axis=0)).all()
     assert np.abs(before.low - seen.min(axis=0)).max() < 2**-5  # of the grid's step, where the function turns round
     assert np.abs(before.high - seen.max(axis=0)).max() <= layer.result.step
+
+
+def test_a_leaky_slope_below_zero_turns_at_zero_and_a_pole_reaches_the_end_of_the_type() -> None:
+    kind = FixedPoint(12, 5, True, "RND", "SAT")
+    leaky = Activation("f", "leaky_relu", {"slope": -0.5}, kind)
+    pole = Activation("p", "reciprocal", {"epsilon": 0.5}, kind)
+    found = intervals(Network([Input("x", 1, FixedPoint(8, 4)), leaky]))["f"][1]
+    assert (found.low.tolist(), found.high.tolist()) == ([0.0], [7.9375])
+    found = intervals(Network([Input("x", 1, FixedPoint(8, 4)), pole]))["p"][1]
+    assert (found.low.tolist(), found.high.tolist()) == ([kind.minimum], [kind.maximum])
 
 
 def test_a_normalised_value_of_four_is_at_most_the_root_of_three_and_an_index_at_most_three() -> None:

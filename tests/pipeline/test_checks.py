@@ -160,6 +160,16 @@ def test_a_model_that_a_run_cannot_take_is_refused_at_once(folder: Path, name: s
         checks.check(asked, "yosys")
 
 
+def test_an_hls_project_takes_residual_sums_and_convolutions_and_nothing_unproved(folder: Path) -> None:
+    for name in ("residual", "relu6"):
+        save(MODELS[name][0](), folder / f"{name}.npz")
+        checks.check(context(folder, strategy="latency", model={"file": f"{name}.npz"}), "csynth")
+    for name, said in (("tanh", "is of kind Activation"), ("shared", "runs the weights")):
+        save(MODELS[name][0](), folder / f"{name}.npz")
+        with pytest.raises(HeppruneError, match=said):
+            checks.check(context(folder, strategy="latency", model={"file": f"{name}.npz"}), "csynth")
+
+
 def test_a_model_with_types_of_its_own_passes(folder: Path) -> None:
     network = training.multilayer_perceptron(3, (4,), 2, seed=1)
     save(quantise(network, np.ones((9, 3)), Precision(inputs=WIDE)), folder / "typed.npz")

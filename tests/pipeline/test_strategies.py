@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from click.testing import Result
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from hepprune.errors import HeppruneError, RecipeError
 from hepprune.firmware import hls
 from hepprune.hardware.resources import Estimate, Measurement, Resources
 from hepprune.interface import Word
-from hepprune.network import Weighted
+from hepprune.network import Dense, Input, Merge, Network, ReLU, Weighted
 from hepprune.pipeline import tools
 from hepprune.recipe import Recipe
 from hepprune.report import summary as summaries
@@ -249,6 +250,38 @@ def test_without_a_vendors_tool_all_but_the_measurement_is_there(strategy: str, 
     assert "to be continued: the design" in said
     assert "hepprune synth FOLDER" in said
     assert (summary.compressed.estimate.lut or 0) <= summary.budget["lut"]
+
+
+def residual() -> Network:
+    rng = np.random.default_rng(1)
+    sizes = {"a": (8, 16), "b": (6, 8), "c": (8, 6), "out": (5, 8)}
+    dense = {
+        name: Dense(
+            name, torch.tensor(rng.normal(size=size) / size[1] ** 0.5, dtype=torch.float32), torch.zeros(size[0])
+        )
+        for name, size in sizes.items()
+    }
+    layers = [Input("x", 16), dense["a"], ReLU("first"), dense["b"], ReLU("second"), dense["c"], Merge("sum", "add")]
+    edges = {"a": "x", "first": "a", "b": "first", "second": "b", "c": "second", "sum": ("c", "first"), "out": "sum"}
+    return Network([*layers, dense["out"]], edges)
+
+
+@pytest.mark.slow
+def test_a_residual_model_goes_through_the_whole_loop(bare: Path) -> None:
+    network.save(residual(), bare / "model.npz")
+    asked = content("latency")
+    asked["model"] = {"file": "model.npz", "training": {"float_epochs": 1, "epochs": 2}}
+    asked["budget"] = {"lut_of_baseline": 0.5, "latency_ns": 200, "max_accuracy_loss": 0.6}
+    load(bare, asked)
+    ended, build = hepprune(bare), bare / "build"
+    assert ended.exit_code == 4, ended.output
+    summary = summaries.read(build / "summary.json")
+    assert (summary.checks.csim_vectors, summary.checks.csim_mismatches) == (300, 0)
+    assert (summary.compressed.estimate.lut or 0) <= summary.budget["lut"]
+    found = network.load(build / "network.npz")
+    assert isinstance(found["sum"], Merge)
+    assert found.widths["a"] == found.widths["c"]
+    assert sum(summary.compressed.layer_sizes) < sum(summary.baseline.layer_sizes)
 
 
 def test_yosys_alone_is_no_reason_to_refuse_a_strategy_and_verilog_tools_are(bare: Path) -> None:

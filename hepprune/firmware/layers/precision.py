@@ -8,7 +8,6 @@ from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.network import Layer, Network, Node
 from hepprune.network.layers import Activation, LayerNorm, PReLU, Recurrent, Softmax
-from hepprune.network.layers.activation import MONOTONE
 from hepprune.network.ranges import accumulators
 
 _MAX_FRACTION = 32
@@ -58,7 +57,7 @@ def constant_type(name: str, values: Any, quantiser: Quantiser | None = None) ->
 
 def _has_no_rule(network: Network, node: Node) -> bool:
     if isinstance(node.layer, Activation):
-        return node.layer.function not in MONOTONE
+        return not node.layer.rises
     if isinstance(node.layer, Softmax):
         return bool(network.readers(network[node.name]))
     return isinstance(node.layer, PReLU | LayerNorm | Recurrent)

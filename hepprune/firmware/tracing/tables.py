@@ -21,7 +21,6 @@ from hepprune.firmware.tracing.stairs import MOST, Floats, Integers, Stairs, sta
 from hepprune.fixed import FixedPoint
 from hepprune.network import Layer, ReLU
 from hepprune.network.layers import Activation, PReLU
-from hepprune.network.layers.activation import MONOTONE
 
 _SMALL = 6  # bits that one LUT looks up
 _MAX_ADDRESS = 16  # bits
@@ -48,7 +47,7 @@ def _clamped(layer: ReLU, maximum: float, value: Any) -> Any:
 def _activation(layer: Activation, arriving: Values) -> Values:
     if layer.function == "linear":
         return arriving
-    return each(functools.partial(_looked_up, layer, rises=layer.function in MONOTONE), arriving)
+    return each(functools.partial(_looked_up, layer, rises=layer.rises), arriving)
 
 
 @TRACES.of(PReLU)

@@ -1,5 +1,7 @@
 """Element-wise functions, and the heads that turn logits into probabilities or a class."""
 
+import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -45,8 +47,16 @@ FUNCTIONS: dict[str, Function] = {
     "thresholded_relu": lambda values, *, theta=1.0: values * (values > theta),
     "binary_tanh": lambda values: torch.where(values >= 0, 1.0, -1.0).to(values.dtype),
 }
-# Those that never fall while their argument rises: the ends of a range give the ends of the result's range.
-MONOTONE = frozenset(FUNCTIONS) - {"swish", "gelu", "decay", "reciprocal"}
+# Those that turn round or fall whatever their parameters, and what must not be below zero for others to rise.
+_FALL = frozenset({"swish", "gelu", "reciprocal"})
+_SIGNS: dict[str, tuple[str, float]] = {
+    "hard_sigmoid": ("slope", 1.0),
+    "hard_tanh": ("slope", 1.0),
+    "leaky_relu": ("slope", 1.0),
+    "elu": ("alpha", 1.0),
+    "thresholded_relu": ("theta", 1.0),
+    "decay": ("rate", -1.0),
+}
 
 
 @layer
@@ -86,6 +96,17 @@ class Activation(Layer):
             FUNCTIONS[function](torch.zeros(1), **self.parameters_of)
         except TypeError as problem:
             raise NetworkError(f"layer '{name}': {function} takes no {', '.join(self.parameters_of)}") from problem
+        for parameter_, value in self.parameters_of.items():
+            _check(name, function, parameter_, value)
+
+    @property
+    def rises(self) -> bool:
+        """Whether the value never falls while the argument rises, so that the ends of a range give the result's."""
+        if self.function not in _SIGNS:
+            return self.function not in _FALL
+        parameter_, sign = _SIGNS[self.function]
+        default = inspect.signature(FUNCTIONS[self.function]).parameters[parameter_].default
+        return bool(sign * self.parameters_of.get(parameter_, default) >= 0)
 
     def compute(self, *values: Tensor, quantised: bool) -> Tensor:
         """Return the function of every value."""
@@ -95,6 +116,14 @@ class Activation(Layer):
     def settings(self) -> dict[str, Any]:
         """Return the constructor's values."""
         return super().settings() | {"function": self.function, "parameters": self.parameters_of}
+
+
+def _check(name: str, function: str, parameter_: str, value: float) -> None:
+    """Refuse a parameter for which a function has no values, or a pole where its argument is zero or above."""
+    if not math.isfinite(value):
+        raise NetworkError(f"layer '{name}': {function} with {parameter_} {value:g} has no values; give a finite one")
+    if parameter_ == "epsilon" and value <= 0:
+        raise NetworkError(f"layer '{name}': {function} takes an epsilon above zero, not {value:g}")
 
 
 @layer

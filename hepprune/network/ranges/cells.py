@@ -8,7 +8,8 @@ import torch
 
 from hepprune.errors import NetworkError
 from hepprune.network.layers import Activation, Recurrent, ReLU
-from hepprune.network.ranges.interval import Interval, affine, quantise, run
+from hepprune.network.ranges.functions import reach
+from hepprune.network.ranges.interval import Interval, affine, quantise
 
 _linear = torch.nn.functional.linear
 Function = Callable[[Interval], Interval]
@@ -63,11 +64,7 @@ def _exact(layer: Recurrent, interval: Interval) -> Interval:
 
 def _function(function: ReLU | Activation, arriving: Interval) -> Interval:
     """Return the range of one of the cell's functions, rounded to its type."""
-    kind = function.result
-    if isinstance(function, Activation) and function.function in {"swish", "gelu"}:
-        return Interval.of(kind, arriving.low.shape)  # type: ignore[arg-type]
-    low, high = (run(lambda x: function.compute(x, quantised=True), end) for end in (arriving.low, arriving.high))
-    return quantise(Interval(low, high, arriving.fraction), kind)
+    return quantise(Interval(*reach(function, arriving), arriving.fraction), function.result)
 
 
 def _simple(layer: Recurrent, inputs: Interval, state: Interval, act: Function, _: Function) -> Interval:

@@ -35,11 +35,9 @@ from hepprune.network.layers import (
     Weighted,
 )
 from hepprune.network.ranges.cells import cell_range
+from hepprune.network.ranges.functions import reach
 from hepprune.network.ranges.interval import Interval, affine, run
 from hepprune.network.rules import Rules
-
-# Where functions that fall and then rise have their least value.
-_DIPS = {"swish": -1.278464542761074, "gelu": -0.7517915246935645, "gelu_tanh": -0.7524614220710163}
 
 
 def port(layer: Input) -> Interval:
@@ -84,30 +82,13 @@ def _table(layer: Activation, arriving: Interval) -> Interval:
     """Return the range of a function that hardware looks up, which needs a result type to have a grid."""
     if layer.function == "linear":
         return _monotone(layer, arriving)
-    return _looked_up(layer, arriving, knees=_turns(layer, arriving))
+    return _looked_up(layer, arriving)
 
 
-def _turns(layer: Activation, arriving: Interval) -> tuple[float, ...]:
-    """Return the arguments, between the ends, of what can be a function's least or largest value."""
-    if layer.function == "reciprocal":  # next to its pole, on both sides
-        step, epsilon = 2.0**-arriving.fraction, layer.parameters_of.get("epsilon", 1e-7)
-        below = math.floor(-epsilon / step) * step
-        return (below, below + step)
-    dip = _DIPS.get("gelu_tanh" if layer.parameters_of.get("tanh") else layer.function)
-    return () if dip is None else (dip,)
-
-
-def _prelu(layer: PReLU, arriving: Interval) -> Interval:
-    return _looked_up(layer, arriving, knees=(0.0,))
-
-
-def _looked_up(layer: Layer, *arriving: Interval, knees: tuple[float, ...] = ()) -> Interval:
-    """Return the range of what rounds to a result type: from the ends, and where it turns round between them."""
+def _looked_up(layer: Layer, *arriving: Interval) -> Interval:
+    """Return the range of what rounds to a result type."""
     fraction = _of_result(layer)
-    points = [[getattr(each, end) for each in arriving] for end in ("low", "high")]
-    points += [[np.clip(knee, each.low, each.high) for each in arriving] for knee in knees]
-    found = [run(lambda *x: layer.compute(*x, quantised=True), *values) for values in points]
-    return Interval(functools.reduce(np.minimum, found), functools.reduce(np.maximum, found), fraction).outward()
+    return Interval(*reach(layer, *arriving), fraction).outward()
 
 
 def _of_result(layer: Layer) -> int:
@@ -186,7 +167,7 @@ RANGES: Rules[Callable[..., Interval]] = Rules(
         BatchNorm: _batch_norm,
         Activation: _table,
         Softmax: _softmax,
-        PReLU: _prelu,
+        PReLU: _looked_up,
         LayerNorm: _layer_norm,
         Argmax: _argmax,
         Recurrent: cell_range,

@@ -4,6 +4,8 @@ import torch
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
 from hepprune.network import Argmax, BatchNorm, Dense, Input, ReLU, Softmax
+from hepprune.network.layers import Activation
+from hepprune.network.layers.activation import FUNCTIONS
 
 VALUES = torch.tensor([[1.0, 3.0, 3.0], [-1.0, -2.0, -3.0]])
 
@@ -62,3 +64,29 @@ def test_weight_and_bias_must_fit(weight: torch.Tensor, bias: torch.Tensor) -> N
 def test_names_are_identifiers(name: str) -> None:
     with pytest.raises(NetworkError, match="is no identifier"):
         Input(name, 3)
+
+
+BENT = {"hard_sigmoid": "slope", "hard_tanh": "slope", "leaky_relu": "slope", "elu": "alpha"}
+BENT |= {"thresholded_relu": "theta", "decay": "rate"}
+
+
+@pytest.mark.parametrize("function", sorted(FUNCTIONS))
+@pytest.mark.parametrize("value", [-1.0, -0.25, 0.0, 0.5, 2.0])
+def test_a_function_rises_where_its_values_do(function: str, value: float) -> None:
+    layer = Activation("f", function, {BENT[function]: value} if function in BENT else {})
+    values = layer.compute(torch.arange(-8, 8, 1 / 32, dtype=torch.float64), quantised=False)
+    assert layer.rises == bool((values.diff() >= 0).all())
+
+
+@pytest.mark.parametrize(
+    ("function", "parameters", "message"),
+    [
+        ("leaky_relu", {"slope": float("nan")}, "layer 'f': leaky_relu with slope nan has no values; give a finite"),
+        ("thresholded_relu", {"theta": float("inf")}, "layer 'f': thresholded_relu with theta inf has no values"),
+        ("reciprocal", {"epsilon": -0.5}, "layer 'f': reciprocal takes an epsilon above zero, not -0.5"),
+        ("reciprocal", {"epsilon": 0.0}, "layer 'f': reciprocal takes an epsilon above zero, not 0"),
+    ],
+)
+def test_parameters_without_a_meaning_are_refused(function: str, parameters: dict[str, float], message: str) -> None:
+    with pytest.raises(NetworkError, match=message):
+        Activation("f", function, parameters)
