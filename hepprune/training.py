@@ -3,7 +3,7 @@
 import copy
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -199,9 +199,11 @@ def evaluate(network: Network, sample: Sample, *, quantised: bool = True) -> NDA
 
 
 @torch.no_grad()
-def scores(network: Network, sample: Sample, *, quantised: bool = True) -> dict[str, metrics.Score]:
-    """Return every metric of the sample's task, the primary one first."""
-    return sample.scores(network.raw(sample.x, quantised=quantised))
+def scores(
+    network: Network, sample: Sample, *, names: Iterable[str] | None = None, quantised: bool = True
+) -> dict[str, metrics.Score]:
+    """Return metrics of the sample's task, all or those named, the primary one first."""
+    return sample.scores(network.raw(sample.x, quantised=quantised), names)
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hepprune import recipe
 from hepprune.errors import RecipeError
 from hepprune.fixed import FixedPoint
+from hepprune.metrics import Conditions
 from hepprune.pruning.masks import GRANULARITIES
 from hepprune.recipe import Recipe
 from hepprune.task import Binary, Classes, MultiLabel, Reconstruction, Regression, Task, Tasks
@@ -20,6 +21,7 @@ SMALL: dict[str, Any] = {
     "data": {"file": "jets.root:Jets", "features": ["a", "b"], "classes": ["q", "g"]},
     "budget": {"latency_ns": 30},
 }
+QUARKS = Classes(Conditions(("q", "g")))
 RELATIVE = {"mean_squared_relative_error": 0.1}
 
 
@@ -202,7 +204,11 @@ def test_an_unknown_key_lists_those_known_at_its_place(tmp_path: Path, place: st
         ("prune", {"sparsity": 0.5, "granularity": "row"}, "prune: .*unknown granularity 'row'"),
         ("prune", {"sparsity": 0.5, "method": "a.magnitude"}, "prune: .*unknown method 'a.magnitude'"),
         ("prune", {"schedule": [0.5, 0.2]}, "prune: .*a schedule never falls"),
-        ("prune", {"sparsity": 0.5, "monitor": "los"}, "prune: .*unknown monitor 'los'; choose one of: loss"),
+        (
+            "prune",
+            {"sparsity": 0.5, "monitor": "los"},
+            "prune.monitor: a monitor is the loss or a metric: unknown metric 'los'",
+        ),
         ("search.learning_rate", float("nan"), "search.learning_rate: "),
         ("data.features", None, "data: .*name the features of one input, or the inputs"),
         ("data.inputs", {"x": ["c"]}, "data: .*name the features of one input, or the inputs"),
@@ -227,7 +233,15 @@ def test_an_unknown_key_lists_those_known_at_its_place(tmp_path: Path, place: st
         ),
         ("budget.max_loss", {"auc": 0}, "budget.max_loss.auc: .*greater than 0"),
         ("budget", {"max_loss": {"accuracy": 0.1}, "max_accuracy_loss": 0.1}, "budget.max_accuracy_loss is .*, once"),
-        ("prune", {"sparsity": 0.5, "monitor": "label_auc"}, "prune: unknown monitor 'label_auc'; choose one of: auc"),
+        ("budget.max_loss", {"rejection(0.5, x/g)": 1}, "budget.max_loss: unknown class 'x'; choose one of: g, q"),
+        ("budget.max_loss", {"resolution(68 %)": 1}, "budget.max_loss: unknown metric 'resolution'"),
+        ("prune", {"sparsity": 0.5, "monitor": "bias"}, "prune.monitor: .* neither more nor less of 'bias' is better"),
+        ("prune", {"sparsity": 0.5, "monitor": "rejection(2)"}, "prune.monitor: the fraction 2 does not lie"),
+        (
+            "prune",
+            {"sparsity": 0.5, "monitor": "label_auc"},
+            "prune.monitor: unknown metric 'label_auc'; choose one of: auc",
+        ),
     ],
 )
 def test_values_out_of_range_are_refused_at_their_place(tmp_path: Path, place: str, value: Any, message: str) -> None:
@@ -243,9 +257,15 @@ def task(kind: Any, data: dict[str, Any], **sections: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("content", "meaning", "losses"),
     [
-        (SMALL, Classes(), {"accuracy": 0.01}),
-        (changed("budget.max_accuracy_loss", 0.02), Classes(), {"accuracy": 0.02}),
-        (changed("budget.max_loss", {"auc": 0.002}), Classes(), {"auc": 0.002}),
+        (SMALL, QUARKS, {"accuracy": 0.01}),
+        (changed("budget.max_accuracy_loss", 0.02), QUARKS, {"accuracy": 0.02}),
+        (changed("budget.max_loss", {"auc": 0.002}), QUARKS, {"auc": 0.002}),
+        (changed("budget.max_loss", {"rejection(0.5, q/g)": 2}), QUARKS, {"rejection(0.5, q/g)": 2}),
+        (
+            task("regression", {"targets": "pt"}, budget={"max_loss": {"resolution(68 %)": 0.1}}),
+            Regression(),
+            {"resolution(68 %)": 0.1},
+        ),
         (task("binary", {}), Binary(), {"label_auc": 0.01}),
         (task("multilabel", {"targets": ["c", "d"]}), MultiLabel(), {"label_auc": 0.01}),
         (
@@ -265,7 +285,9 @@ def task(kind: Any, data: dict[str, Any], **sections: Any) -> dict[str, Any]:
                 budget={"max_loss": {"pt.mean_absolute_error": 3}, "max_accuracy_loss": 0.03},
                 model={"file": "model.npz"},
             ),
-            Tasks({"flavour": Classes(), "pt": Regression("huber", 2)}, {"flavour": 1, "pt": 0.1}),
+            Tasks(
+                {"flavour": Classes(Conditions(("b", "c"))), "pt": Regression("huber", 2)}, {"flavour": 1, "pt": 0.1}
+            ),
             {"pt.mean_absolute_error": 3, "flavour.accuracy": 0.03},
         ),
     ],
@@ -312,6 +334,15 @@ def test_tasks_and_columns_that_do_not_go_together_are_refused(
     with pytest.raises(RecipeError, match=message) as caught:
         recipe.load(written(tmp_path, content))
     assert "\n" not in str(caught.value)
+
+
+def test_a_metric_with_arguments_is_watched_and_judged_by(tmp_path: Path) -> None:
+    content = changed("budget.max_loss", {"rejection(0.5, q/g)": 2})
+    content["prune"] = {"sparsity": 0.5, "monitor": "rejection(0.3, q/g)"}
+    found = recipe.load(written(tmp_path, content))
+    assert found.prune is not None
+    assert found.prune.monitor == "rejection(0.3, q/g)"
+    assert found.judged_by == ("accuracy", "auc", "cross_entropy", "rejection(0.5, q/g)")
 
 
 def test_a_feature_may_be_called_label_where_no_label_is_read(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def check_losses(network: Network, tagger: Network, validation: Sample, *, allow
     Raises:
         BudgetMissedError: it has, by more than `SIGMAS` standard deviations.
     """
-    after, before = (training.scores(each, validation) for each in (network, tagger))
+    after, before = (training.scores(each, validation, names=allowed) for each in (network, tagger))
     for name, most, lost in _losses(metrics.differences(after, before), allowed):
         if lost.value - SIGMAS * lost.error > most:
             raise BudgetMissedError(

@@ -88,7 +88,7 @@ def describe(context: Context, built: Built, jets: Samples, known: Calibration |
     That is estimated with what measurements taught, `known`, where its route solves no adder graph.
     """
     network = built.network
-    scores = jets.test.judged(exact_raw(network, jets.test.arrays))
+    scores = jets.test.judged(exact_raw(network, jets.test.arrays), context.recipe.judged_by)
     solved, measured = built.solution, built.measurement
     return Tagger(
         scores=metrics.stated(scores),
@@ -101,9 +101,10 @@ def describe(context: Context, built: Built, jets: Samples, known: Calibration |
     )
 
 
-def compare(first: Network, second: Network, jets: Samples) -> Comparison:
-    """Return first - second of every metric of the task, on the test jets."""
-    scores = (jets.test.judged(exact_raw(network, jets.test.arrays)) for network in (first, second))
+def compare(context: Context, first: Network, second: Network, jets: Samples) -> Comparison:
+    """Return first - second of every metric that judges the recipe's networks, on the test jets."""
+    names = context.recipe.judged_by
+    scores = (jets.test.judged(exact_raw(network, jets.test.arrays), names) for network in (first, second))
     return Comparison.of(metrics.differences(*scores))
 
 
@@ -120,9 +121,9 @@ def summarise(context: Context, start: feedback.Start, turns: Sequence[feedback.
         baseline=baseline,
         compressed=replace(compressed, estimate=Cost.of(last.estimate)),
         uniform=plain,
-        compressed_minus_baseline=compare(last.network, start.tagger, jets),
-        compressed_minus_uniform=compare(last.network, uniform, jets),
-        uniform_minus_baseline=compare(uniform, start.tagger, jets),
+        compressed_minus_baseline=compare(context, last.network, start.tagger, jets),
+        compressed_minus_uniform=compare(context, last.network, uniform, jets),
+        uniform_minus_baseline=compare(context, uniform, start.tagger, jets),
         checks=_checks(of.compressed),
         feedback=tuple(
             Feedback(index, Cost.of(turn.estimate), Cost.of(turn.measurement) if turn.measurement else None, turn.met)

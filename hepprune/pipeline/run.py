@@ -46,6 +46,8 @@ def _run(context: Context) -> Summary:
     jets = taggers.read_jets(context)
     with tools.compiling(context.state / "compiled") as compiled:
         baseline = taggers.baseline(context, jets, model)
+        for some in (jets.validation, jets.test):  # metrics that have too few jets are refused before anything is cut
+            evidence.check_losses(baseline, baseline, some, allowed=recipe.max_losses)
         pruned = taggers.pruned(context, baseline, jets)
         curves = taggers.sensitivities(context, pruned, jets)
         if tools.is_rtl(recipe):
@@ -106,7 +108,7 @@ def compare(recipe: Recipe, *, build: Path, track: Track = silent) -> dict[str, 
     turns = feedback.until_measured(context, start, stage=stage, measure=measure, pairs=list)
     searched = turns[-1].built
     uniform = outcome.pruned_uniformly(context, baseline, jets, searched)
-    gap = outcome.compare(searched.network, uniform.network, jets)
+    gap = outcome.compare(context, searched.network, uniform.network, jets)
     named = {"baseline": solved, "search": searched, "uniform": uniform}
     described = {name: asdict(outcome.describe(context, built, jets)) for name, built in named.items()}
     return {"seed": recipe.seed, "difference": asdict(gap), **described}

@@ -8,7 +8,7 @@ from typing import Any
 
 from hepprune import frontends, metrics
 from hepprune import recipe as recipes
-from hepprune.errors import DataError, NetworkError, unknown
+from hepprune.errors import DataError, NetworkError
 from hepprune.files import write_text
 from hepprune.hardware import targets
 from hepprune.hardware.resources import RESOURCES, Budget
@@ -29,7 +29,7 @@ from hepprune.search.plans.pricing import Pricing, latency_limit
 from hepprune.search.plans.settling import EXHAUSTED, Settled, settle
 from hepprune.search.plans.variants import Workshop
 from hepprune.store import Journal
-from hepprune.task import Classes, Tasks
+from hepprune.task import Tasks
 
 STATISTICS_JETS = 16_384
 _FEWEST = 120  # plans that are priced of networks of any size
@@ -82,7 +82,8 @@ def search(
     solvers.find(wanted.solver)
     if wanted.solver == "evolve":
         solvers.check_trials(wanted.n_trials)
-    _ = wanted.measure  # an unknown one is refused before anything is read
+    if isinstance(wanted.metric, str) and ":" not in wanted.metric:
+        metrics.is_lower_better(wanted.metric)  # an unknown one is refused before anything is read
     known = tuple(_read(*pair, wanted) for pair in zip(models.items(), _each(data, len(models)), strict=True))
     journal = Journal(None if out is None else out / "state" / "journal.jsonl")
     found = [_table(model, place, wanted, journal, track) for model in known]
@@ -145,12 +146,10 @@ def _read(named: tuple[str, Any], data: Path | tuple[Sample, Sample], settings: 
 
 
 def _check_metric(sample: Sample, settings: Settings) -> None:
-    """Refuse a metric that is none of the jets' task; one of several classes may be any that is registered."""
-    task, metric = sample.task, settings.metric
-    if isinstance(task, Tasks):
+    """Refuse a metric that does not suit the jets' task."""
+    if isinstance(sample.task, Tasks):
         raise DataError("plans are judged by one output, and these jets have targets of several")
-    if isinstance(metric, str) and metric not in task.metrics and not isinstance(task, Classes):
-        raise DataError(unknown("metric", metric, task.metrics))
+    settings.measure(sample)
 
 
 def _table(model: Model, target: Target, settings: Settings, journal: Journal, track: Track) -> Table:
@@ -162,7 +161,7 @@ def _table(model: Model, target: Target, settings: Settings, journal: Journal, t
             pricing,
             model=model.name,
             grid=settings.grid,
-            metric=settings.measure,
+            metric=settings.measure(model.sample),
             journal=journal,
             advance=advance,
         )

@@ -45,10 +45,9 @@ class Settings:
     n_trials: int = 300
     seed: int = 0
 
-    @property
-    def measure(self) -> Metric:
-        """The metric itself."""
-        return metrics.find(self.metric) if isinstance(self.metric, str) else self.metric
+    def measure(self, sample: Sample) -> Metric:
+        """Return the metric itself, as the task of the jets reads its name."""
+        return sample.task.metric(self.metric) if isinstance(self.metric, str) else self.metric
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +136,7 @@ class Wholes:
 
     def _judged(self, plan: Plan) -> tuple[float, float]:
         changes = [metrics.difference(self._score(m, self.built(m, plan)), self._before[m.name]) for m in self.models]
-        loss = metrics.lost(self.settings.measure, sum(change.value for change in changes))
+        loss = metrics.lost(self.settings.metric, sum(change.value for change in changes))
         return loss, sum(change.error**2 for change in changes) ** 0.5
 
     @cached_property
@@ -148,7 +147,7 @@ class Wholes:
     @torch.no_grad()
     def _score(self, model: Model, network: Network) -> Score:
         """Return the metric of a network in a model's place, on the jets that choose."""
-        return scored(self.settings.measure, network.logits(model.sample.x), model.sample)
+        return scored(self.settings.measure(model.sample), network.logits(model.sample.x), model.sample)
 
     def _key(self, plan: Plan) -> list[Any]:
         chosen = [[pick.model, pick.layer, str(pick.option)] for pick in plan.picks]
@@ -157,7 +156,11 @@ class Wholes:
     @cached_property
     def _given(self) -> list[Any]:
         given = [[identity(model.workshop.network), model.sample.key] for model in self.models]
-        return [given, self.settings.criterion, tables.named(self.settings.measure)]
+        return [
+            given,
+            self.settings.criterion,
+            [tables.named(self.settings.measure(model.sample)) for model in self.models],
+        ]
 
     def planned(self, plan: Plan, out: Path | None) -> tuple[Planned, ...]:
         """Return what becomes of each model, written beside the solution where there is a folder."""
@@ -165,7 +168,7 @@ class Wholes:
 
     def _planned(self, model: Model, options: dict[str, Option], out: Path | None) -> Planned:
         network = model.workshop.build(options)
-        given, measure = model.workshop.network, self.settings.measure
+        given, measure = model.workshop.network, self.settings.measure(model.test)
         before, after, change = compare(given, network, model.test, measure)
         file = None
         if out is not None:

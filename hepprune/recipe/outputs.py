@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from hepprune.errors import DataError
+from hepprune.metrics import Conditions
 from hepprune.recipe.base import Section
 from hepprune.recipe.data import Data
 from hepprune.task import Binary, Classes, Reconstruction, Task, Tasks, check_names, find
@@ -30,10 +31,12 @@ class Head(Section):
             raise ValueError("a delta is where the loss huber turns linear")
         return self
 
-    def task(self) -> Task:
-        """Return the task."""
-        numbers = {"kind": self.loss, "delta": self.delta}
-        return find(self.kind)(**{name: value for name, value in numbers.items() if value is not None})
+    def task(self, classes: tuple[str, ...] = ()) -> Task:
+        """Return the task, whose metrics may call classes by their names."""
+        given: dict[str, Any] = {"kind": self.loss, "delta": self.delta}
+        if self.kind == "classes":
+            given["conditions"] = Conditions(classes=classes)
+        return find(self.kind)(**{name: value for name, value in given.items() if value is not None})
 
 
 def heads(given: Any) -> Any:
@@ -119,7 +122,7 @@ def _check_targets(tasks: Mapping[str, Head], data: Data) -> None:
 
 def _output(name: str, head: Head, data: Data, *, alone: bool) -> Output:
     columns = (data.targets.get(name, ()) if isinstance(data.targets, dict) else data.targets) or ()
-    place, task, inputs = f"task '{name or head.kind}'", head.task(), [*data.columns.values()]
+    place, task, inputs = f"task '{name or head.kind}'", head.task(data.classes or ()), [*data.columns.values()]
     if head.kind in {"classes", "reconstruction"} and columns:
         raise ValueError(f"the {place} has no targets: it learns {_learns(head.kind)}")
     if head.kind in {"multilabel", "regression"} and not columns:

@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
-from hepprune.errors import unknown
+from hepprune.errors import DataError, unknown
 from hepprune.hardware.cost import COST_MODELS, measured
+from hepprune.metrics import is_lower_better
 from hepprune.recipe.base import Positive, Section
 from hepprune.recipe.data import Data
 from hepprune.recipe.outputs import Head, Output, heads, meaning, outputs
@@ -85,9 +86,8 @@ class Recipe(Section):
                 "model.hidden makes a network of one number per feature and one output; "
                 "several inputs or outputs, and constituents, need a model of their own: give model.file"
             )
-        known = ("loss", *self.meaning.metrics)
-        if self.prune is not None and self.prune.monitor not in known:
-            raise ValueError(f"prune: {unknown('monitor', self.prune.monitor, known)}")
+        if self.prune is not None and self.prune.monitor != "loss":
+            _check_metric("prune.monitor", self.prune.monitor, self.meaning)
         return self
 
     @property
@@ -111,17 +111,30 @@ class Recipe(Section):
         """What may be lost of each metric on the baseline; without a word a hundredth of an accuracy or AUC."""
         return max_losses(self.budget, self.outputs, self.meaning)
 
+    @property
+    def judged_by(self) -> tuple[str, ...]:
+        """The metrics of the outputs and those that are limited."""
+        return tuple(dict.fromkeys((*self.meaning.metrics, *self.max_losses)))
+
+
+def _check_metric(place: str, name: str, task: Task) -> None:
+    """Refuse a name that is of no metric of the task, or of one without a better side."""
+    try:
+        task.metric(name)
+        is_lower_better(name)
+    except DataError as problem:
+        raise ValueError(f"{place}: {problem}") from problem
+
 
 def max_losses(budget: Limits, found: Mapping[str, Output], task: Task) -> dict[str, float]:
     """Return what may be lost of each metric.
 
     Raises:
-        ValueError: a metric is none of the task's, is limited twice, or has no limit and needs one.
+        ValueError: a metric does not suit the task or has no better side, is limited twice, or needs a limit.
     """
     allowed = dict(budget.max_loss)
     for name in allowed:
-        if name not in task.metrics:
-            raise ValueError(f"budget.max_loss: {unknown('metric', name, task.metrics)}")
+        _check_metric("budget.max_loss", name, task)
     hits = [_named(name, "accuracy") for name, output in found.items() if isinstance(output.task, Classes)]
     if budget.max_accuracy_loss is not None:
         if not hits or set(hits) & set(allowed):
@@ -130,11 +143,11 @@ def max_losses(budget: Limits, found: Mapping[str, Output], task: Task) -> dict[
             )
         allowed |= dict.fromkeys(hits, budget.max_accuracy_loss)
     for name, output in found.items():
-        own = [_named(name, metric) for metric in output.task.metrics]
-        if not set(own) & set(allowed):
-            if not is_fraction(own[0]):
-                raise ValueError(f"budget.max_loss: say how much may be lost of {own[0]}, as in {{{own[0]}: 0.1}}")
-            allowed[own[0]] = _LOST
+        first = _named(name, output.task.metrics[0])
+        if not any(limited.startswith(_named(name, "")) for limited in allowed):
+            if not is_fraction(first):
+                raise ValueError(f"budget.max_loss: say how much may be lost of {first}, as in {{{first}: 0.1}}")
+            allowed[first] = _LOST
     return allowed
 
 

@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from hepprune.errors import NetworkError, unknown
+from hepprune.errors import DataError, NetworkError, unknown
 from hepprune.fixed import FixedPoint
-from hepprune.metrics import METRICS
+from hepprune.metrics import is_lower_better
 from hepprune.network.precision import Precision
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning import importance, schedules, selection
@@ -157,15 +157,22 @@ class Prune(Section):
         for kind, known in tables.items():
             if getattr(self, kind) not in known:
                 raise ValueError(unknown(kind, getattr(self, kind), known))
-        known = ("loss", *METRICS)
-        if self.monitor.rpartition(".")[2] not in known:  # after the name of its output, where there are several
-            raise ValueError(unknown("monitor", self.monitor, known))
         try:
             granularities.parse(self.granularity)
             schedules.sparsities(self.schedule, self.sparsity, rounds=self.rounds)
         except NetworkError as problem:
             raise ValueError(str(problem)) from problem
         return self
+
+    @field_validator("monitor")
+    @classmethod
+    def _can_be_watched(cls, name: str) -> str:
+        try:
+            if name != "loss" and ":" not in name:
+                is_lower_better(name)  # its arguments are the task's to check
+        except DataError as problem:
+            raise ValueError(f"a monitor is the loss or a metric: {problem}") from problem
+        return name
 
     @property
     def n_rounds(self) -> int:

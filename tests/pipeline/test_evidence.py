@@ -151,6 +151,13 @@ def test_accuracy_that_is_lost_beyond_doubt_ends_the_loop(tagger: Network, jets:
         evidence.check_losses(ruined, tagger, validation, allowed={"cross_entropy": 0.01})
 
 
+def test_a_loss_of_a_metric_with_arguments_ends_the_loop(tagger: Network, jets: tuple[Sample, Sample]) -> None:
+    allowed = {"auc(4/0)": 1e-3}
+    evidence.check_losses(tagger, tagger, jets[1], allowed=allowed)
+    with pytest.raises(BudgetMissedError, match=r"AUC\(4/0\) binds, .* has lost"):
+        evidence.check_losses(plan.prune(tagger, sparsity=0.95), tagger, jets[1], allowed=allowed)
+
+
 @pytest.mark.parametrize(("met", "begun"), [(True, "the budget is met"), (False, "the design is to be measured")])
 def test_a_design_that_has_lost_too_much_is_refused_and_said_to_fit_only_if_it_does(*, met: bool, begun: str) -> None:
     found = {"accuracy": Difference(-0.02, 0.001), "cross_entropy": Difference(0.03, 0.002)}

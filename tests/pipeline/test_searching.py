@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from hepprune import metrics, training
 from hepprune.cli import app
 from hepprune.errors import BudgetMissedError, DataError, NetworkError, RecipeError
 from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Budget, Resources
-from hepprune.metrics import Floats, Score
+from hepprune.metrics import Conditions, Floats, Score
 from hepprune.network import Network, load, save
 from hepprune.pipeline import searching
 from hepprune.pipeline.wholes import Settings
@@ -112,11 +113,24 @@ def test_jets_that_a_model_does_not_take_are_refused(tagger: Network, few: Jets)
         (Sample(x, y + 1), "tells 5 classes apart, 0 to 4, and a jet is of class 5"),
         (Sample((x, x), y), r"shape \(8,\), and the jets of 'data' have \(8,\) and \(8,\)"),
         (Sample(x, x[:, :3], task=Regression()), "puts out 5 values, and the jets have 3 targets"),
-        (Sample(x, x[:, :5], task=Regression()), "unknown metric 'cross_entropy'; choose one of: mean_"),
+        (Sample(x, x[:, :5], task=Regression()), "unknown metric 'cross_entropy'; choose one of: .*mean_"),
         (Sample(x, (y, y), task=Tasks({"a": Classes(), "b": Classes()})), r"tasks of 2 outputs \(a, b\) are given 1"),
     ):
         with pytest.raises(DataError, match=said):
             searching.search({"tagger": tagger}, [(wrong, few[1])], TARGET, settings=SETTINGS)
+
+
+def test_plans_are_judged_by_a_metric_with_arguments(tagger: Network, few: Jets) -> None:
+    task = Classes(Conditions(classes=("g", "q", "W", "Z", "t")))
+    jets = tuple(replace(sample, task=task) for sample in few)
+    settings = replace(SETTINGS, metric="auc(t/q+g)")
+    found = searching.search({"tagger": tagger}, [jets], TARGET, settings=settings)
+    (planned,) = found.models
+    wanted = metrics.find("auc(4/1+0)")(training.evaluate(tagger, jets[1]), jets[1].truth).value
+    assert planned.before == pytest.approx(wanted, rel=1e-12)
+    assert found.metric == "auc(t/q+g)"
+    with pytest.raises(DataError, match="unknown class 'x'; choose one of: W, Z, g, q, t"):
+        searching.search({"tagger": tagger}, [jets], TARGET, settings=replace(SETTINGS, metric="auc(x)"))
 
 
 def test_a_metric_that_is_nan_is_refused(tagger: Network, few: Jets) -> None:
