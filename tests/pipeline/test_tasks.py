@@ -18,6 +18,7 @@ from hepprune.firmware import verilator
 from hepprune.firmware.routes import Built
 from hepprune.hardware import targets
 from hepprune.interface import Word
+from hepprune.metrics import Conditions
 from hepprune.network import Activation, Concatenate, Dense, Input, Network, Reshape, exact_raw, load, save
 from hepprune.pipeline import delivery, dynamic, firmware, lottery, taggers
 from hepprune.pipeline.context import Context
@@ -242,7 +243,8 @@ def test_several_inputs_constituents_and_outputs_are_read_and_fit_a_model(folder
     context = Context(recipe=wanted, target=targets.load(wanted.target), build=folder / "build")
     jets = taggers.read_jets(context)
     assert jets.train.task == Tasks(
-        {"kind": Classes(), "momentum": Regression("relative")}, {"momentum": 0.3, "kind": 1}
+        {"kind": Classes(Conditions(("low", "middle", "high"))), "momentum": Regression("relative")},
+        {"momentum": 0.3, "kind": 1},
     )
     assert [tuple(x.shape[1:]) for x in jets.train.x] == [(4, 3), (3,)]
     assert list(jets.scalers) == ["candidates", "jet"]
