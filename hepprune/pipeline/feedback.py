@@ -140,13 +140,12 @@ def complete(budget: Budget, measured: Measurement) -> Measurement:
 def _search(context: Context, start: Start, network: Network, budget: Budget, price: Price) -> Outcome:
     """Search on from a network; a search that is resumed has only a little to take and does it in few stages."""
     resumed = network is not start.network
-    trust = {(curve.layer, curve.granularity): curve.trust for curve in start.curves}
     problem = Problem(
         train=start.jets.train,
         validation=start.jets.validation,
         budget=budget,
         price=price,
-        propose=moves.PerKernel(trust, context.recipe.granularities),
+        propose=moves.PerKernel.of(start.curves, context.recipe.granularities),
         settings=context.recipe.settings(stages=_RESUMED_STAGES if resumed else None),
         seed=context.recipe.seed,
         teacher=start.tagger,

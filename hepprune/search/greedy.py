@@ -6,7 +6,7 @@ chosen among all, ever fewer of them. Should the budget be missed all the same, 
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain, repeat
@@ -22,9 +22,11 @@ from hepprune.hardware.resources import Budget, Estimate
 from hepprune.network import Network, identity
 from hepprune.pruning import masks, statistics, surgery
 from hepprune.pruning.constants import constants
+from hepprune.sample import Sample
 from hepprune.search import allocation, knobs
-from hepprune.search.moves import Move, gain, missed
-from hepprune.search.prices import of_graphs
+from hepprune.search.moves import Move, PerKernel, gain, missed
+from hepprune.search.prices import Price, of_graphs
+from hepprune.search.sensitivity import analyse
 from hepprune.search.stages import Outcome, Phase, Problem, Settings, Stage, Step
 from hepprune.store import Store
 from hepprune.training import Prepare
@@ -64,6 +66,37 @@ def search(
         if index >= len(planned) and problem.budget.met_by(stage.estimate):
             return Outcome(network, tuple(stages))
     raise missed(problem.budget, stages[-1].estimate, network)
+
+
+def within(
+    network: Network,
+    train: Sample,
+    validation: Sample,
+    *,
+    budget: Budget,
+    price: Price,
+    granularities: Sequence[str] = masks.GRANULARITIES,
+    settings: Settings | None = None,
+    state: Path | None = None,
+) -> Outcome:
+    """Measure sensitivities, then search until the priced figures meet a budget; the whole network is the teacher.
+
+    Raises:
+        BudgetMissedError: no cut is left that would free a limit still broken.
+    """
+    settings = settings or Settings()
+    gathered = statistics.gather(network, train.first(settings.statistics_jets))
+    curves = analyse(network, validation, gathered, granularities=granularities)
+    problem = Problem(
+        train=train,
+        validation=validation,
+        budget=budget,
+        price=price,
+        propose=PerKernel.of(curves, granularities),
+        settings=settings,
+        teacher=network,
+    )
+    return search(network, problem, state=state)
 
 
 def _run_stage(

@@ -1,7 +1,7 @@
 """Moves: the cuts a search chooses from at each step, each with its predicted loss and what it gains."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,7 +19,7 @@ from hepprune.pruning.statistics import Statistics
 from hepprune.search import knobs
 from hepprune.search.knobs import Knob
 from hepprune.search.neurons import Neurons
-from hepprune.search.sensitivity import ROW, cuttable
+from hepprune.search.sensitivity import ROW, SensitivityCurve, cuttable
 
 # What the search of a strategy may choose where a recipe says nothing, and what else it may say: what pays there.
 _SHARED = ("neuron", ROW, "bits", "reuse_factor")
@@ -76,6 +76,11 @@ class PerKernel:
 
     trust: Mapping[tuple[str, str], float]
     granularities: tuple[str, ...]
+
+    @classmethod
+    def of(cls, curves: Iterable[SensitivityCurve], granularities: Iterable[str]) -> "PerKernel":
+        """Return the proposal that trusts predictions as far as sensitivity curves bear them out."""
+        return cls({(curve.layer, curve.granularity): curve.trust for curve in curves}, tuple(granularities))
 
     def __call__(self, network: Network, statistics: Statistics, fraction: float) -> Iterator[Move]:
         """Yield the moves that a network can take next."""

@@ -14,9 +14,9 @@ from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Budget, Resources
 from hepprune.network import Network, exact_logits, identity, precision
 from hepprune.network.precision import Precision
-from hepprune.pruning import masks
+from hepprune.pruning import masks, statistics
 from hepprune.sample import Sample
-from hepprune.search import greedy, moves
+from hepprune.search import greedy, moves, sensitivity
 from hepprune.search.stages import Outcome, Problem, Settings, Stage
 from hepprune.training import Fit
 from tests.conftest import INPUTS
@@ -62,6 +62,18 @@ def test_the_budget_is_met_and_the_shapes_shrink(tagger: Network, third: Outcome
     assert all(after <= before for after, before in zip(sizes, (16, 12, 5), strict=True))
     assert sum(sizes) < 16 + 12 + 5
     assert sizes[-1] == 5
+
+
+def test_one_call_measures_sensitivities_and_searches(tagger: Network, jets: Jets, tmp_path: Path) -> None:
+    train, validation = jets
+    budget = luts(tagger, 1 / 3)
+    options = {"budget": budget, "price": toy_price, "settings": QUICK}
+    found = greedy.within(tagger, train, validation, **options, state=tmp_path)
+    gathered = statistics.gather(tagger, train.first(1000))
+    curves = sensitivity.analyse(tagger, validation, gathered, granularities=masks.GRANULARITIES)
+    own = replace(problem(jets, budget), propose=moves.PerKernel.of(curves, masks.GRANULARITIES), teacher=tagger)
+    assert identity(found.network) == identity(greedy.search(tagger, own).network)
+    assert budget.met_by(toy_price(found.network))
 
 
 def test_every_stage_reaches_its_goal(tagger: Network, third: Outcome) -> None:

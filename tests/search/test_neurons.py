@@ -156,9 +156,8 @@ def test_a_budget_is_met_by_losing_neurons(name: str, jets: Jets) -> None:
     gathered = statistics.gather(network, own[0].first(200))
     curves = sensitivity.analyse(network, own[1], gathered, granularities=("neuron",), levels=(0.5,))
     assert [curve.layer for curve in curves] == list(GROUPS[name])
-    trust = {(curve.layer, curve.granularity): curve.trust for curve in curves}
     budget = Budget(resources=Resources(lut=0.5 * (PRICE(network).resources.lut or 0.0)))
-    problem = posed(own, budget, moves.PerKernel(trust, ("neuron",)), replace(QUICK, digits=False))
+    problem = posed(own, budget, moves.PerKernel.of(curves, ("neuron",)), replace(QUICK, digits=False))
     found = greedy.search(network, problem)
     assert budget.met_by(PRICE(found.network))
     assert sum(found.network.sizes.values()) < sum(network.sizes.values())
