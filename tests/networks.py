@@ -61,9 +61,10 @@ def dense_layers(draw: st.DrawFn, name: str, *, n_in: int, n_out: int, fraction:
 
 
 @st.composite
-def networks(draw: st.DrawFn, *, max_layers: int = 3, max_width: int = 12) -> Network:
+def networks(draw: st.DrawFn, *, max_layers: int = 3, max_width: int = 12, min_outputs: int = 1) -> Network:
     """Quantised chains of dense layers, with ReLU or a rounded result between them and sometimes a softmax at the end."""
     sizes = draw(st.lists(st.integers(1, max_width), min_size=2, max_size=max_layers + 1))
+    sizes[-1] = max(sizes[-1], min_outputs)
     kind = draw(fixed_points(signed=True))
     layers: list[Layer] = [Input("features", sizes[0], kind)]
     for index, (n_in, n_out) in enumerate(zip(sizes, sizes[1:], strict=False), start=1):

@@ -28,7 +28,7 @@ Measure = Callable[[Network], Built]
 Pairs = Callable[[], list[tuple[Estimate, Measurement]]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Turn:
     """One turn of the loop: what was predicted of a network, and what was built of it and measured.
 
@@ -115,7 +115,8 @@ def until_measured(context: Context, start: Start, *, stage: str, measure: Measu
         outcome = _search(context, start, network, limits, price)
         built = measure(outcome.network)
         met = None if built.measurement is None else start.budget.met_by(complete(start.budget, built.measurement))
-        turns.append(Turn(built, outcome.stages, price(outcome.network), met, known))
+        turn = Turn(built=built, stages=outcome.stages, estimate=price(outcome.network), met=met, known=known)
+        turns.append(turn)
         if met is not False:
             return turns
         network = outcome.network

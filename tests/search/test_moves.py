@@ -26,7 +26,7 @@ def gathered_on_noise(network: Network, seed: int) -> Statistics:
     return gather(network, Sample(jets, torch.arange(40) % network.widths[network.raw_output]))
 
 
-@given(networks(), SEEDS, STEPS)
+@given(networks(min_outputs=2), SEEDS, STEPS)
 def test_no_move_empties_a_layer_or_does_nothing(network: Network, seed: int, step: float) -> None:
     for move in EVERYTHING(network, gathered_on_noise(network, seed), step):
         masked = masks.apply(network, move.cuts)
@@ -37,7 +37,7 @@ def test_no_move_empties_a_layer_or_does_nothing(network: Network, seed: int, st
         assert move.predicted_loss >= 0
 
 
-@given(networks(), SEEDS, STEPS)
+@given(networks(min_outputs=2), SEEDS, STEPS)
 def test_a_move_takes_the_least_important_of_what_is_alive(network: Network, seed: int, step: float) -> None:
     statistics = gathered_on_noise(network, seed)
     for move in moves.PerKernel({}, ("weight",))(network, statistics, step):
@@ -61,7 +61,7 @@ def depths(network: Network) -> dict[str, int]:
     return {name: math.ceil(math.log2(max(1, most))) for name, most in terms.items()}
 
 
-@given(networks(), SEEDS)
+@given(networks(min_outputs=2), SEEDS)
 def test_a_depth_move_takes_exactly_one_level_or_more_off_the_deepest_rows(network: Network, seed: int) -> None:
     statistics = gathered_on_noise(network, seed)
     for move in moves.PerKernel({}, ("weight",))(network, statistics, 0.05):

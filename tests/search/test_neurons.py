@@ -60,7 +60,7 @@ def posed(jets: Jets, budget: Budget, propose: moves.PerKernel, settings: Settin
     return Problem(train=train, validation=validation, budget=budget, price=PRICE, propose=propose, settings=settings)
 
 
-@given(networks(), SEEDS, st.sampled_from([0.05, 0.3, 1.0]))
+@given(networks(min_outputs=2), SEEDS, st.sampled_from([0.05, 0.3, 1.0]))
 def test_in_a_chain_they_are_the_rows_of_the_kernels_that_stay_behind_as_constants(
     network: Network, seed: int, step: float
 ) -> None:
@@ -79,7 +79,7 @@ def test_in_a_chain_they_are_the_rows_of_the_kernels_that_stay_behind_as_constan
     assert found == expected
 
 
-@given(networks(), SEEDS)
+@given(networks(min_outputs=2), SEEDS)
 def test_in_a_chain_curves_cut_the_same(network: Network, seed: int) -> None:
     x = torch.tensor(features(network, seed=seed, n_jets=40), dtype=torch.float32)
     gathered = statistics.gather(network, Sample(x, torch.arange(40) % network.widths[network.raw_output]))

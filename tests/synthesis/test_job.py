@@ -67,7 +67,8 @@ def test_children_of_a_tool_that_has_ended_are_ended_too(tmp_path: Path) -> None
 def test_ctrl_c_leaves_nothing_running(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from hepprune.synthesis.job import Job, run\n"
-        "folder = Path(sys.argv[1]); job = Job(folder, 'top', (), 'part', 5.0, 1, 1)\n"
+        "folder = Path(sys.argv[1]); cycles = dict(latency_cycles=1, interval_cycles=1)\n"
+        "job = Job(folder=folder, top='top', sources=(), part='part', clock_ns=5.0, **cycles)\n"
         "run(('sh', '-c', sys.argv[2], str(folder)), job, cwd=folder, writes=folder / 'report')"
     )
     with subprocess.Popen([sys.executable, "-c", code, tmp_path, ENDLESS], stderr=subprocess.PIPE) as process:
@@ -89,7 +90,8 @@ def test_processes_end_their_programs_when_the_command_is_ended(tmp_path: Path, 
         "import sys; from functools import partial; from pathlib import Path; from hepprune import executors\n"
         "from hepprune.synthesis.job import Job, run; folder = Path(sys.argv[1])\n"
         "task = partial(run, ('sh', '-c', sys.argv[2], str(folder)), cwd=folder, writes=folder / 'report')\n"
-        "jobs = [Job(folder / name, 'top', (), 'part', 5.0, 1, 1) for name in 'ab']\n"
+        "rest = dict(top='top', sources=(), part='part', clock_ns=5.0, latency_cycles=1, interval_cycles=1)\n"
+        "jobs = [Job(folder=folder / name, **rest) for name in 'ab']\n"
         "with executors.open('processes:1') as pool: executors.gather(pool, task, jobs)"
     )
     with subprocess.Popen([sys.executable, "-c", code, tmp_path, ENDLESS], stderr=subprocess.PIPE) as process:

@@ -49,8 +49,9 @@ for n in range(first, last):
     if n % 50 == first % 50:
         ledger = Ledger(path)
     lut = Resources(lut=float(n))
-    ledger.record(f"{name}-{n}", "test", estimate=Estimate("yosys", "latency", lut, 3, 1, 5.0),
-                  measurement=Measurement("yosys", "yosys", name, "part", 5.0, lut, 3, 1))
+    ledger.record(f"{name}-{n}", "test", estimate=Estimate(stage="yosys", strategy="latency", resources=lut,
+                  latency_cycles=3, interval_cycles=1, clock_ns=5.0), measurement=Measurement(stage="yosys", tool="yosys",
+                  version=name, part="part", clock_ns=5.0, resources=lut, latency_cycles=3, interval_cycles=1))
     print(n, flush=True)
 """
 
@@ -340,7 +341,8 @@ def begun(name):
         for n in range(100_000):
             key = f"{name}-{n}"
             ledger.record_design(key, "d")
-            ledger.record_measurement(key, Measurement("yosys", "y", "1", "p", 5.0, Resources(float(n))))
+            ledger.record_measurement(key, Measurement(stage="yosys", tool="y", version="1", part="p",
+                                      clock_ns=5.0, resources=Resources(lut=float(n))))
             os.write(writer, b"x")
 
 for turn in range(turns):

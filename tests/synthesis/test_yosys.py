@@ -120,7 +120,8 @@ def test_yosys_ends_with_a_run_that_is_killed(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from hepprune import synthesis\n"
         "folder, source = map(Path, sys.argv[1:])\n"
-        "synthesis.choose('yosys').run(synthesis.Job(folder, 'add', (source,), 'xc7z020', 5.0, 1, 1))"
+        "synthesis.choose('yosys').run(synthesis.Job(folder=folder, top='add', sources=(source,), "
+        "part='xc7z020', clock_ns=5.0, latency_cycles=1, interval_cycles=1))"
     )
     with subprocess.Popen([sys.executable, "-c", code, wanted.folder, *wanted.sources]) as process:
         while not (wanted.log.is_file() and wanted.log.stat().st_size):

@@ -13,7 +13,7 @@ from hepprune.frontends.keras.registry import Native
 from hepprune.network import Shape
 
 Array = NDArray[Any]
-_EQUATION = re.compile(r"([a-zA-Z]*(?:\.\.\.)?[a-zA-Z]*),([a-zA-Z]*)->([a-zA-Z]*(?:\.\.\.)?[a-zA-Z]*)")
+_EQUATION = re.compile(r"([a-zA-Z]*(?:\.\.\.[a-zA-Z]*)?),([a-zA-Z]*)->([a-zA-Z]*(?:\.\.\.[a-zA-Z]*)?)")
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
