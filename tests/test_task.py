@@ -280,6 +280,8 @@ def test_a_teacher_that_tells_other_classes_apart_is_refused() -> None:
 def test_targets_in_a_pair_with_signal_go_with_a_network() -> None:
     jets = Sample.from_arrays(np.ones((2, 3)), ([[0, 1], [1, 1]], [0, 1]), task=Regression())
     sources.check(training.multilayer_perceptron(3, (4,), 2, seed=1), jets, model="m.onnx", data="jets.npz")
+    with pytest.raises(DataError):
+        sources.check(training.multilayer_perceptron(3, (4,), 3, seed=1), jets, model="m.onnx", data="jets.npz")
 
 
 @pytest.mark.parametrize("task", [MultiLabel(), Regression(), Regression("huber"), Regression("relative")])

@@ -172,7 +172,7 @@ class _Bench:
         for confidence in CONFIDENCES:
             left = dynamic.leave(trained, self.jets.test.features, confidence=confidence)
             logits = left.logits.double().numpy()
-            found.append(self.trial(confidence, logits, left.work, left.shares, latencies))
+            found.append(self.trial(confidence, logits, left.work, shares=left.shares, latency_ns=latencies))
         return found
 
     def gates(self, kind: str) -> list[Trial]:
@@ -195,6 +195,7 @@ class _Bench:
         setting: float,
         logits: metrics.Floats,
         work: Work,
+        *,
         shares: tuple[float, ...] = (),
         latency_ns: tuple[float, ...] = (),
     ) -> Trial:
