@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hepprune import frontends, training
+from hepprune import architectures, frontends, training
 from hepprune.data import jets as jet_samples
 from hepprune.data import root, scaling
 from hepprune.data.jets import Jets
@@ -142,7 +142,7 @@ def untrained(recipe: Recipe, model: Network | None) -> Network:
         RecipeError: the model takes other features, or puts out other values, than the recipe names.
     """
     if model is None:
-        return dense(recipe, seed=recipe.seed)
+        return drawn(recipe, seed=recipe.seed)
     tagger = fold_batch_norm(model)
     _check_fits(tagger, recipe)
     return tagger
@@ -159,6 +159,20 @@ def check_plain(recipe: Recipe) -> None:
             f"this study draws networks of model.hidden, which take one input of one number per feature and have one "
             f"output; the recipe '{recipe.name}' has other inputs or outputs"
         )
+
+
+def drawn(recipe: Recipe, *, seed: int) -> Network:
+    """Return a float network of the recipe's architecture or hidden sizes, drawn from a seed.
+
+    Raises:
+        NetworkError: the architecture does not take the recipe's input.
+    """
+    wanted = recipe.model.architecture
+    if wanted is None:
+        return dense(recipe, seed=seed)
+    shapes = {name: each.shape for name, each in recipe.data.columns.items()}
+    sizes = {name or "output": len(each.values) for name, each in recipe.outputs.items()}
+    return architectures.draw(wanted, shapes, sizes, seed=seed)
 
 
 def dense(recipe: Recipe, *, seed: int) -> Network:
