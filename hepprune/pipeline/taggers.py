@@ -189,7 +189,8 @@ def _train(recipe: Recipe, given: Network | None, jets: Samples, advance: Any) -
     if given is None:
         settings = model.training.fit(model.training.float_epochs, quantised=False)
         tagger, _ = training.fit(tagger, jets.train, jets.validation, settings=settings, seed=seed, advance=advance)
-    quantised = precision.quantise(tagger, jets.train.first(_TYPE_JETS).arrays, model.bits.precision())
+    some = jets.train.first(_TYPE_JETS).arrays
+    quantised = precision.quantise(tagger, some, model.bits.precision(), keep=True)
     settings = model.training.fit(model.training.epochs)
     return training.fit(quantised, jets.train, jets.validation, settings=settings, seed=seed, advance=advance)[0]
 
