@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 
 from hepprune import architectures, frontends, training
 from hepprune.data import jets as jet_samples
-from hepprune.data import root, scaling
+from hepprune.data import reading, scaling
 from hepprune.data.jets import Jets
 from hepprune.errors import RecipeError, unknown
 from hepprune.files import content_hash
@@ -59,18 +58,17 @@ def read_columns(recipe: Recipe, *, max_jets: int | None) -> dict[str, Jets]:
     """Return the recipe's jets as each input sees them, row for row the same."""
     wanted = recipe.data
     labelled = any(output.reads_label for output in recipe.outputs.values())
-    read = partial(
-        root.read,
+    return reading.read_inputs(
         wanted.file,
+        wanted.columns,
         label=wanted.label if labelled else None,
         classes=wanted.classes or ("no", "yes"),
         targets=wanted.target_columns,
         event=wanted.event,
         weight=wanted.weight,
+        cut=wanted.cut,
         max_jets=max_jets,
     )
-    columns = wanted.columns.items()
-    return {name: read(features=each.features, n_constituents=each.n_constituents) for name, each in columns}
 
 
 def _sample(recipe: Recipe, inputs: dict[str, Jets]) -> Sample:
@@ -178,7 +176,7 @@ def drawn(recipe: Recipe, *, seed: int) -> Network:
 def dense(recipe: Recipe, *, seed: int) -> Network:
     """Return a float network of the recipe's hidden sizes, drawn from a seed."""
     (columns,), (output,) = recipe.data.columns.values(), recipe.outputs.values()
-    return training.multilayer_perceptron(len(columns.features), recipe.model.hidden, len(output.values), seed=seed)
+    return training.multilayer_perceptron(len(columns.names), recipe.model.hidden, len(output.values), seed=seed)
 
 
 def _train(recipe: Recipe, given: Network | None, jets: Samples, advance: Any) -> Network:
