@@ -78,7 +78,7 @@ def test_a_part_that_is_not_known_is_estimated_with_one_warning(tmp_path: Path) 
 
 def test_where_only_a_clock_matters_no_part_is_needed(tmp_path: Path) -> None:
     own = tmp_path / "mine.yaml"
-    own.write_text("{name: mine, clock_ns: 5, budget: {latency_ns: 100, lut: 9000}}")
+    own.write_text("{name: mine, clock_ns: 5, clock_uncertainty: 0.125, budget: {latency_ns: 100, lut: 9000}}")
     found = estimation.estimate(_network(), own, strategy="latency")
     assert found.estimate == estimation.estimate(_network(), "generic_vu13p", strategy="latency").estimate
     assert set(found.used) == {"latency_ns", "lut"}
