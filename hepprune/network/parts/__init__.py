@@ -26,7 +26,7 @@ def parts(layer: Layer, shape: Shape) -> Network:
     """
     if not layer.types:
         raise NetworkError(
-            f"layer '{layer.name}' ({type(layer).__name__}) has no types for its tables; "
-            "`hepprune.network.precision.quantise` chooses them"
+            f"layer '{layer.name}' ({type(layer).__name__}) has no types for its tables; choose them by "
+            "`hepprune.network.precision.quantise`, or let hls4ml look it up in its own (`hepprune.firmware.hls`)"
         )
     return PARTS[type(layer)](layer, shape).double()
