@@ -1,5 +1,8 @@
 """What a recipe, its model and the header of its data can be wrong about, found in the first seconds of a run."""
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import numpy as np
 
 from hepprune.errors import NetworkError, RecipeError, unknown
@@ -7,7 +10,7 @@ from hepprune.firmware.folders import check_names
 from hepprune.firmware.routes import ROUTES
 from hepprune.hardware import cost
 from hepprune.network import BatchNorm, Network, precision
-from hepprune.pipeline import budgets, feedback, taggers, tools
+from hepprune.pipeline import budgets, feedback, making, taggers, tools
 from hepprune.pipeline.context import Context
 from hepprune.pruning import plan
 from hepprune.recipe import Recipe
@@ -56,7 +59,8 @@ def _check_folded(tagger: Network) -> None:
 
 def _check_columns(recipe: Recipe) -> None:
     """Refuse columns that are missing or of the wrong kind, as the first row shows them."""
-    taggers.read_columns(recipe, max_jets=1)
+    with TemporaryDirectory() as folder:
+        taggers.read_columns(making.example(recipe, Path(folder)), max_jets=1)
 
 
 def _check_bits(tagger: Network, recipe: Recipe) -> None:
