@@ -25,6 +25,7 @@ _HEADS = {
     "parallelization": "parallel",
     "clock_ns": "clock",
 }
+_MEASURED = ("measured", "ns")
 _REASONS = 6  # shown of why combinations are none
 
 
@@ -132,9 +133,10 @@ def _table(found: "Study") -> Table:
     )
     for name in knobs:
         table.add_column(_HEADS[name], justify="left" if name in {"model", "strategy"} else "right")
-    measured = ("measured LUT", "ns") if found.measured else ()
-    for head in ("latency", "II", "LUT", "DSP", *((found.metric,) if found.metric else ()), *measured, "verdict"):
-        table.add_column(head, justify="right")
+    cells, judged = (name.upper() for name in _counted(found)), (found.metric,) if found.metric else ()
+    for head in ("latency ns", "II", *cells, *judged, *(_MEASURED if found.measured else ())):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("verdict")
     for point in _shown(found):
         table.add_row(*(_knob(point, name) for name in knobs), *_cells(point, found))
     return table
@@ -166,15 +168,20 @@ def _cells(point: "Point", found: "Study") -> list[str]:
     from hepprune import scores
 
     own, seen, metric = point.estimate, point.measurement, found.metric
-    latency = f"{own.latency_ns:.4g} ±{(own.latency_error_cycles or 0) * own.clock_ns:.2g} ns"
+    latency = f"{own.latency_ns:.4g} ±{(own.latency_error_cycles or 0) * own.clock_ns:.2g}"
     cells = [
         f"{getattr(own.resources, name) or 0:,.0f}" + _percent(own.resources, own.uncertainty, name)
-        for name in ("lut", "dsp")
+        for name in _counted(found)
     ]
     judged = [f"{point.scores[metric]:{scores.form(metric)}}".replace(" ", "")] if metric else []
     measured = ["", ""] if seen is None else [f"{seen.resources.lut or 0:,.0f}", f"{seen.latency_ns or 0:.4g}"]
     verdict = point.verdict if point.verdict != "over" else "over " + ", ".join(point.exceeded)
     return [latency, str(own.interval_cycles), *cells, *judged, *(measured if found.measured else []), verdict]
+
+
+def _counted(found: "Study") -> list[str]:
+    """Return the cells that any point has."""
+    return ["lut", *(["dsp"] if any(point.estimate.resources.dsp for point in found) else [])]
 
 
 def _percent(counts: Any, doubts: Any, name: str) -> str:
