@@ -23,14 +23,14 @@ _HEADS = {
     "strategy": "strategy",
     "reuse_factor": "reuse",
     "parallelization": "parallel",
-    "clock_ns": "clock",
+    "clock_ns": "ns",
 }
 _MEASURED = ("measured", "ns")
 _REASONS = 6  # shown of why combinations are none
 
 
 def study(
-    models: Annotated[list[str], typer.Argument(help="Model files, or module:factory.")],
+    models: Annotated[list[str], typer.Argument(help="Model files, module:factory, or a recipe.yaml.")],
     target: Annotated[str, typer.Option("--target", "-t", help="A preset (see `hepprune targets`) or a YAML file.")],
     *,
     clock: Annotated[str, typer.Option(help="Periods in ns, as in 2.5,2.8,5; else the target's.")] = "",
@@ -132,7 +132,8 @@ def _table(found: "Study") -> Table:
         pad_edge=False,
     )
     for name in knobs:
-        table.add_column(_HEADS[name], justify="left" if name in {"model", "strategy"} else "right")
+        words = name in {"model", "strategy"}
+        table.add_column(_HEADS[name], justify="left" if words else "right", no_wrap=not words)
     cells, judged = (name.upper() for name in _counted(found)), (found.metric,) if found.metric else ()
     for head in ("latency ns", "II", *cells, *judged, *(_MEASURED if found.measured else ())):
         table.add_column(head, justify="right", no_wrap=True)
@@ -153,7 +154,7 @@ def _knob(point: "Point", name: str) -> str:
     if name == "sparsity":
         return f"{value:.0%}"
     if name == "clock_ns":
-        return f"{value:g} ns"
+        return f"{value:g}"
     return "" if value is None else value.replace("_", " ") if name == "strategy" else str(value)
 
 

@@ -76,6 +76,7 @@ def latency_stack(
             axes.axvline(budget_ns, color="black", linestyle="--", label="budget")
         axes.set_yticks(range(len(estimates)), list(estimates))
         axes.minorticks_off()
+        axes.tick_params(axis="y", length=0)  # they would run through the first segments
         axes.set(xlabel="latency [ns]", ylim=(len(estimates) - 0.4, -1.1))
         axes.legend(fontsize=9, loc="upper left", ncols=4)
         return save(figure, path)

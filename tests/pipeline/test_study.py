@@ -87,6 +87,8 @@ def test_what_hls_does_not_build_is_counted_and_said() -> None:
 def test_synthesis_needs_a_folder_and_a_tool_that_takes_what_is_made(tagger: Network, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="synthesis needs a folder"):
         study(tagger, TARGET, synthesis=Synthesis(n=1))
+    with pytest.raises(RecipeError, match="designs are built with io_parallel; points of io_stream are priced"):
+        study(tagger, TARGET, io_type="io_stream", synthesis=Synthesis(n=1), out=tmp_path)
     with pytest.raises(RecipeError, match="'yosys' takes Verilog, which only strategy distributed_arithmetic makes"):
         study(tagger, TARGET, strategy=("latency",), synthesis=Synthesis(n=1, tool="yosys"), out=tmp_path)
 
