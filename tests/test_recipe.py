@@ -166,6 +166,10 @@ def test_an_unknown_key_lists_those_known_at_its_place(tmp_path: Path, place: st
         ("data.validation", 0, "data.validation: .*greater than 0"),
         ("data.validation", 0.8, "data: .*leave no jets to train on"),
         ("data.features", ["a", "b", "a"], "data: .*the feature 'a' is named twice"),
+        ("data.features", ["one_hot(a, 1, 2)", "a == 2"], "data: .*the feature 'a == 2' is named twice"),
+        ("data.features", ["one_hot(a)"], "data.features: 'one_hot\\(a\\)': one_hot\\(x, 1, 2, 3\\) takes a column"),
+        ("data.features", ["a", "sqrt(label + 1)"], "data.label: the label 'label' is among the features"),
+        ("data.inputs", {"a": {"image": 3}}, "data.inputs.a"),
         ("data.classes", ["q", "q"], "data: .*the class 'q' is named twice"),
         ("data.label", "b", "data.label: the label 'b' is among the features"),
         ("data.weight", "label", "data.weight: 'label' is the label"),
@@ -210,8 +214,8 @@ def test_an_unknown_key_lists_those_known_at_its_place(tmp_path: Path, place: st
             "prune.monitor: a monitor is the loss or a metric: unknown metric 'los'",
         ),
         ("search.learning_rate", float("nan"), "search.learning_rate: "),
-        ("data.features", None, "data: .*name the features of one input, or the inputs"),
-        ("data.inputs", {"x": ["c"]}, "data: .*name the features of one input, or the inputs"),
+        ("data.features", None, "data: .*name the features of one input, or its image, or the inputs"),
+        ("data.inputs", {"x": ["c"]}, "data: .*name the features of one input, or its image, or the inputs"),
         ("data.n_constituents", {"x": 3}, "data: n_constituents of the only input is one number"),
         ("data.targets", "a", "data: .*the target 'a' is among the features"),
         ("data.targets", ["c"], "the task 'classes' has no targets"),
@@ -348,6 +352,54 @@ def test_a_metric_with_arguments_is_watched_and_judged_by(tmp_path: Path) -> Non
 def test_a_feature_may_be_called_label_where_no_label_is_read(tmp_path: Path) -> None:
     content = task("binary", {"features": ["a", "label"], "targets": "is_up"})
     assert recipe.load(written(tmp_path, content)).data.features == ("a", "label")
+
+
+IMAGE = {"x": "deta", "y": "dphi", "weight": "c_pt / pt", "bins": [16, 8], "range": [[-0.8, 0.8], [-1, 1]]}
+
+
+def test_expressions_and_one_hot_codes_are_features(tmp_path: Path) -> None:
+    features = ["log(c_pt)", "one_hot(c_pdg, 1, 2, 3)", "c_charge"]
+    data = {"features": features, "n_constituents": 16, "isfilled": False, "cut": "pt > 500", "targets": "a / b"}
+    found = recipe.load(written(tmp_path, task("binary", data, model={"file": "model.npz"})))
+    only = found.data.columns["features"]
+    assert only.names == ("log(c_pt)", "c_pdg == 1", "c_pdg == 2", "c_pdg == 3", "c_charge")
+    assert only.shape == (16, 5)
+    assert recipe.load(written(tmp_path, found.model_dump(mode="json"))) == found
+
+
+def test_an_image_is_the_only_input_or_one_of_several(tmp_path: Path) -> None:
+    model = {"model": {"file": "model.npz"}}
+    alone = recipe.load(written(tmp_path, task("binary", {"features": None, "image": IMAGE}, **model)))
+    assert {name: each.shape for name, each in alone.data.columns.items()} == {"features": (16, 8, 1)}
+    inputs = {"picture": IMAGE | {"transform": "log1p"}, "jet": ["mass"], "parts": ["c_pt"]}
+    data = {"features": None, "inputs": inputs, "n_constituents": {"parts": 4}}
+    several = recipe.load(written(tmp_path, task("binary", data, **model)))
+    shapes = {name: each.shape for name, each in several.data.columns.items()}
+    assert shapes == {"picture": (16, 8, 1), "jet": (1,), "parts": (4, 2)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"range": [[0.8, -0.8], [-1, 1]]}, "from a low end to a higher one, not from 0.8 to -0.8"),
+        ({"range": [[0, float("inf")], [-1, 1]]}, "data.image.range.0.1: Input should be a finite number"),
+        ({"bins": [16]}, "data.image.bins"),
+        ({"bins": [16, 0]}, "data.image.bins"),
+        ({"transform": "log2p"}, "unknown transform 'log2p'; choose one of: log1p"),
+        ({"z": "pt"}, "unknown key; known here: x, y, weight, bins, range, transform"),
+        ({"weight": "label + 1"}, "the label 'label' is among the features"),
+    ],
+)
+def test_an_image_that_cannot_be_made_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    content = task("binary", {"features": None, "image": IMAGE | changes}, model={"file": "model.npz"})
+    with pytest.raises(RecipeError, match=message):
+        recipe.load(written(tmp_path, content))
+
+
+def test_an_image_has_no_number_of_constituents(tmp_path: Path) -> None:
+    content = task("binary", {"features": None, "image": IMAGE, "n_constituents": 4}, model={"file": "model.npz"})
+    with pytest.raises(RecipeError, match="the image 'features' takes all constituents, so it has no n_constituents"):
+        recipe.load(written(tmp_path, content))
 
 
 @pytest.mark.parametrize("key", ["name", "data", "budget"])

@@ -11,6 +11,7 @@ import hepprune
 from hepprune.cli import (
     compare,
     data,
+    doctor,
     dynamic,
     estimate,
     job,
@@ -55,7 +56,7 @@ def main(
 for command in (
     *(job.run, models.inspect, models.shrink, estimate.estimate, estimate.targets, prune.prune, search.search),
     *(lottery.lottery, compare.compare, dynamic.dynamic, latency.latency),
-    *(synthesis.synth, synthesis.ingest, job.prepare),
+    *(synthesis.synth, synthesis.ingest, job.prepare, doctor.doctor),
 ):
     app.command()(command)
 for name, group in {"data": data.app, "ledger": ledger.app}.items():

@@ -2,7 +2,8 @@
 
 from hepprune.data.jets import Jets, split
 from hepprune.data.production import generate
-from hepprune.data.root import iterate, read
+from hepprune.data.reading import read
+from hepprune.data.root import iterate
 from hepprune.data.scaling import Scaler
 
 __all__ = ["Jets", "Scaler", "generate", "iterate", "read", "split"]

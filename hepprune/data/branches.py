@@ -1,6 +1,6 @@
 """Branches of a ROOT tree, as awkward arrays, turned into arrays of numbers or refused by name."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,20 +9,35 @@ from numpy.typing import NDArray
 from hepprune.errors import DataError
 
 
-def matrix(chunk: Any, features: Sequence[str], *, n_constituents: int | None, spec: str) -> NDArray[np.float32]:
-    """Return features as (n_jets, n_features), or (n_jets, n_constituents, n_features + 1) with a last one `isfilled`.
+def matrix(
+    columns: Mapping[str, Any], *, n_constituents: int | None, is_filled: bool, spec: str
+) -> NDArray[np.float32]:
+    """Return features as (n_jets, n_features), or as (n_jets, n_constituents, n_features) with a last one `isfilled`.
 
     Raises:
         DataError: a feature is of the wrong kind, or the features differ in their numbers of constituents.
     """
     with np.errstate(over="ignore"):  # too large for 32 bits becomes infinite, which is refused by name
         if n_constituents is None:
-            return np.stack([numbers(chunk, name, spec=spec).astype(np.float32) for name in features], axis=-1)
-        padded = [_padded(chunk, name, n_constituents, spec=spec).astype(np.float32) for name in features]
-    return np.stack([*padded, _is_filled(chunk, features, n_constituents, spec=spec)], axis=-1)
+            return np.stack([numbers(columns, name, spec=spec).astype(np.float32) for name in columns], axis=-1)
+        filled = np.arange(n_constituents) < _counts(columns, spec=spec)[:, None]
+        padded = [_padded(columns[name], n_constituents).astype(np.float32) for name in columns]
+    return np.stack([*padded, *([filled.astype(np.float32)] if is_filled else [])], axis=-1)
 
 
-def numbers(chunk: Any, name: str, *, spec: str) -> NDArray[Any]:
+def flattened(columns: Mapping[str, Any], *, spec: str) -> tuple[NDArray[np.int64], dict[str, NDArray[Any]]]:
+    """Return the number of constituents of each jet, and the values of each column one jet after the other.
+
+    Raises:
+        DataError: a column holds no lists of numbers, or the columns differ in their numbers of constituents.
+    """
+    import awkward as ak
+
+    counts = _counts(columns, spec=spec)
+    return counts, {name: np.asarray(ak.to_numpy(ak.flatten(values))) for name, values in columns.items()}
+
+
+def numbers(columns: Mapping[str, Any], name: str, *, spec: str) -> NDArray[Any]:
     """Return a column with one number per row.
 
     Raises:
@@ -30,22 +45,17 @@ def numbers(chunk: Any, name: str, *, spec: str) -> NDArray[Any]:
     """
     import awkward as ak
 
-    kind = ak.type(chunk[name]).content
+    kind = ak.type(columns[name]).content
     if not isinstance(kind, ak.types.NumpyType):
         hint = "; jagged columns are read with n_constituents" if _is_jagged(kind) else ""
         raise DataError(f"column '{name}' of '{spec}' is '{kind}' and not one number per row{hint}")
-    return np.asarray(ak.to_numpy(chunk[name]))
+    return np.asarray(ak.to_numpy(columns[name]))
 
 
-def _padded(chunk: Any, name: str, n_constituents: int, *, spec: str) -> NDArray[Any]:
+def _padded(values: Any, n_constituents: int) -> NDArray[Any]:
     import awkward as ak
 
-    kind = ak.type(chunk[name]).content
-    if not _is_jagged(kind):
-        raise DataError(
-            f"column '{name}' of '{spec}' is '{kind}' and not a list of numbers per row, as constituents are"
-        )
-    padded = ak.pad_none(chunk[name], n_constituents, axis=1, clip=True)
+    padded = ak.pad_none(values, n_constituents, axis=1, clip=True)
     return np.asarray(ak.to_numpy(ak.fill_none(padded, 0)))
 
 
@@ -55,27 +65,52 @@ def _is_jagged(kind: Any) -> bool:
     return isinstance(kind, ak.types.ListType | ak.types.RegularType) and isinstance(kind.content, ak.types.NumpyType)
 
 
-def _is_filled(chunk: Any, features: Sequence[str], n_constituents: int, *, spec: str) -> NDArray[np.float32]:
+def leaf(values: Any) -> str | None:
+    """Return the type of the numbers in an array, or in its lists, or "string"; None where it holds anything else."""
     import awkward as ak
 
-    counts = ak.to_numpy(ak.num(chunk[features[0]]))
-    for name in features[1:]:
-        if (ak.to_numpy(ak.num(chunk[name])) != counts).any():
-            raise DataError(f"columns '{features[0]}' and '{name}' of '{spec}' differ in their numbers of constituents")
-    filled: NDArray[np.bool_] = np.arange(n_constituents) < counts[:, None]
-    return filled.astype(np.float32)
+    kind = ak.type(values)
+    while isinstance(kind, ak.types.ArrayType | ak.types.ListType | ak.types.RegularType):
+        if isinstance(kind, ak.types.ListType) and kind.parameters.get("__array__") == "string":
+            return "string"
+        kind = kind.content
+    return str(kind.primitive) if isinstance(kind, ak.types.NumpyType) else None
 
 
-def check_finite(values: NDArray[Any], *, where: str) -> None:
+def _counts(columns: Mapping[str, Any], *, spec: str) -> NDArray[np.int64]:
+    """Return the number of constituents of each row, which all columns have."""
+    import awkward as ak
+
+    found: dict[str, NDArray[np.int64]] = {}
+    for name, values in columns.items():
+        kind = ak.type(values).content
+        if not _is_jagged(kind):
+            raise DataError(
+                f"column '{name}' of '{spec}' is '{kind}' and not a list of numbers per row, as constituents are"
+            )
+        found[name] = np.asarray(ak.to_numpy(ak.num(values)))
+        first = next(iter(found))
+        if (found[name] != found[first]).any():
+            raise DataError(f"columns '{first}' and '{name}' of '{spec}' differ in their numbers of constituents")
+    return found[first]
+
+
+def check_finite(values: NDArray[Any], *, where: str, rows: NDArray[Any] | None = None) -> None:
     """Refuse NaN and infinity.
 
     Raises:
-        DataError: names the place, how many values, and the first row.
+        DataError: names the place, how many values, and the first row, numbered by `rows`.
     """
     bad = ~np.isfinite(values)
     if bad.any():
         first = int(bad.reshape(len(bad), -1).any(axis=1).argmax())
-        raise DataError(f"{where} has {int(bad.sum())} values that are not finite, the first in row {first}")
+        raise DataError(
+            f"{where} has {int(bad.sum())} values that are not finite, the first in row {_row(first, rows)}"
+        )
+
+
+def _row(index: int, rows: NDArray[Any] | None) -> int:
+    return index if rows is None else int(rows[index])
 
 
 def integers(values: NDArray[Any], *, where: str) -> NDArray[np.int64]:
@@ -89,7 +124,7 @@ def integers(values: NDArray[Any], *, where: str) -> NDArray[np.int64]:
     return values.astype(np.int64)
 
 
-def labels(values: NDArray[Any], n_classes: int, *, where: str) -> NDArray[np.int64]:
+def labels(values: NDArray[Any], n_classes: int, *, where: str, rows: NDArray[Any] | None = None) -> NDArray[np.int64]:
     """Return class indices.
 
     Raises:
@@ -98,8 +133,7 @@ def labels(values: NDArray[Any], n_classes: int, *, where: str) -> NDArray[np.in
     indices = integers(values, where=where)
     bad = (indices < 0) | (indices >= n_classes)
     if bad.any():
-        row = int(bad.argmax())
-        raise DataError(
-            f"{where} is {indices[row]} in row {row}, beyond the {n_classes} classes (0 to {n_classes - 1})"
-        )
+        first = int(bad.argmax())
+        known = f"the {n_classes} classes (0 to {n_classes - 1})"
+        raise DataError(f"{where} is {indices[first]} in row {_row(first, rows)}, beyond {known}")
     return indices

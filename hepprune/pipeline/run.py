@@ -11,7 +11,7 @@ from hepprune.firmware.routes import Built
 from hepprune.hardware import targets
 from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources
 from hepprune.network import Network
-from hepprune.pipeline import checks, evidence, feedback, firmware, outcome, pricing, taggers, tools
+from hepprune.pipeline import checks, evidence, feedback, firmware, outcome, pictures, pricing, taggers, tools
 from hepprune.pipeline.context import Context, Track, silent
 from hepprune.pipeline.locking import locked
 from hepprune.recipe import Recipe
@@ -68,7 +68,7 @@ def _run(context: Context) -> Summary:
     compared = outcome.Compared(baseline=whole, compressed=compressed, uniform=uniform)
     with context.step("summary and plots"):
         summary = outcome.summarise(context, start, turns, compared)
-        files = outcome.files(context, compressed, jets, model) | outcome.draw(
+        files = outcome.files(context, compressed, jets, model) | pictures.draw(
             context, summary, start, turns[-1], compared
         )
     summary = replace(summary, files=files, seconds=dict(context.seconds))

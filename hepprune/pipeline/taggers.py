@@ -2,19 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hepprune import frontends, training
+from hepprune import architectures, frontends, training
 from hepprune.data import jets as jet_samples
-from hepprune.data import root, scaling
+from hepprune.data import reading, scaling
 from hepprune.data.jets import Jets
 from hepprune.errors import RecipeError, unknown
 from hepprune.files import content_hash
 from hepprune.network import Activation, Network, Weighted, identity, precision
+from hepprune.pipeline import making
 from hepprune.pipeline.context import Context
 from hepprune.pruning import statistics
 from hepprune.pruning.folding import fold_batch_norm
@@ -41,7 +41,8 @@ class Samples:
 
 
 def read_jets(context: Context) -> Samples:
-    """Read, split and scale the recipe's jets."""
+    """Read, split and scale the recipe's jets, made first where it makes its own."""
+    making.make(context)
     recipe, wanted = context.recipe, context.recipe.data
     fractions = (1 - wanted.validation - wanted.test, wanted.validation, wanted.test)
     with context.step("reading jets") as advance:
@@ -59,18 +60,17 @@ def read_columns(recipe: Recipe, *, max_jets: int | None) -> dict[str, Jets]:
     """Return the recipe's jets as each input sees them, row for row the same."""
     wanted = recipe.data
     labelled = any(output.reads_label for output in recipe.outputs.values())
-    read = partial(
-        root.read,
+    return reading.read_inputs(
         wanted.file,
+        wanted.columns,
         label=wanted.label if labelled else None,
         classes=wanted.classes or ("no", "yes"),
         targets=wanted.target_columns,
         event=wanted.event,
         weight=wanted.weight,
+        cut=wanted.cut,
         max_jets=max_jets,
     )
-    columns = wanted.columns.items()
-    return {name: read(features=each.features, n_constituents=each.n_constituents) for name, each in columns}
 
 
 def _sample(recipe: Recipe, inputs: dict[str, Jets]) -> Sample:
@@ -142,7 +142,7 @@ def untrained(recipe: Recipe, model: Network | None) -> Network:
         RecipeError: the model takes other features, or puts out other values, than the recipe names.
     """
     if model is None:
-        return dense(recipe, seed=recipe.seed)
+        return drawn(recipe, seed=recipe.seed)
     tagger = fold_batch_norm(model)
     _check_fits(tagger, recipe)
     return tagger
@@ -161,10 +161,24 @@ def check_plain(recipe: Recipe) -> None:
         )
 
 
+def drawn(recipe: Recipe, *, seed: int) -> Network:
+    """Return a float network of the recipe's architecture or hidden sizes, drawn from a seed.
+
+    Raises:
+        NetworkError: the architecture does not take the recipe's input.
+    """
+    wanted = recipe.model.architecture
+    if wanted is None:
+        return dense(recipe, seed=seed)
+    shapes = {name: each.shape for name, each in recipe.data.columns.items()}
+    sizes = {name or "output": len(each.values) for name, each in recipe.outputs.items()}
+    return architectures.draw(wanted, shapes, sizes, seed=seed)
+
+
 def dense(recipe: Recipe, *, seed: int) -> Network:
     """Return a float network of the recipe's hidden sizes, drawn from a seed."""
     (columns,), (output,) = recipe.data.columns.values(), recipe.outputs.values()
-    return training.multilayer_perceptron(len(columns.features), recipe.model.hidden, len(output.values), seed=seed)
+    return training.multilayer_perceptron(len(columns.names), recipe.model.hidden, len(output.values), seed=seed)
 
 
 def _train(recipe: Recipe, given: Network | None, jets: Samples, advance: Any) -> Network:
@@ -175,7 +189,8 @@ def _train(recipe: Recipe, given: Network | None, jets: Samples, advance: Any) -
     if given is None:
         settings = model.training.fit(model.training.float_epochs, quantised=False)
         tagger, _ = training.fit(tagger, jets.train, jets.validation, settings=settings, seed=seed, advance=advance)
-    quantised = precision.quantise(tagger, jets.train.first(_TYPE_JETS).arrays, model.bits.precision())
+    some = jets.train.first(_TYPE_JETS).arrays
+    quantised = precision.quantise(tagger, some, model.bits.precision(), keep=True)
     settings = model.training.fit(model.training.epochs)
     return training.fit(quantised, jets.train, jets.validation, settings=settings, seed=seed, advance=advance)[0]
 

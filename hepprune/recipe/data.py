@@ -1,59 +1,89 @@
 """Which jets a recipe is about: the columns of each input, what the network is to learn, weights, split and scaling."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from hepprune.data import grammar
+from hepprune.data.inputs import TRANSFORMS, Columns, Image, Input
 from hepprune.data.jets import IS_FILLED
+from hepprune.errors import DataError, unknown
 from hepprune.recipe.base import Positive, Section
 
-Columns = Annotated[tuple[str, ...], Field(min_length=1)]
+
+def _spread(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Return features with those that one text stands for in its place."""
+    try:
+        return tuple(feature for text in texts for feature in grammar.expanded(text))
+    except DataError as problem:
+        raise ValueError(str(problem)) from problem
 
 
-@dataclass(frozen=True)
-class InputColumns:
-    """What one input reads: columns with a number per jet, or jagged ones of that many constituents."""
+Texts = Annotated[tuple[str, ...], Field(min_length=1)]
+Features = Annotated[Texts, AfterValidator(_spread)]
 
-    features: tuple[str, ...]
-    n_constituents: int | None = None
+
+class Picture(Section):
+    """An image that the constituents of each jet make: see data.inputs.Image."""
+
+    x: str
+    y: str
+    weight: str | None = None
+    bins: tuple[Positive, Positive]
+    range: tuple[tuple[float, float], tuple[float, float]]
+    transform: str = "none"
+
+    @field_validator("range")
+    @classmethod
+    def _has_an_extent(cls, given: Any) -> Any:
+        for low, high in given:
+            if low >= high:
+                raise ValueError(f"an axis goes from a low end to a higher one, not from {low:g} to {high:g}")
+        return given
+
+    @field_validator("transform")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        if name not in TRANSFORMS:
+            raise ValueError(unknown("transform", name, TRANSFORMS))
+        return name
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of its features: (n_features,), or (n_constituents, n_features + 1) with a last one `isfilled`."""
-        n_features = len(self.features)
-        return (n_features,) if self.n_constituents is None else (self.n_constituents, n_features + 1)
+    def image(self) -> Image:
+        """The input that it is."""
+        return Image(**self.model_dump())
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names along the last axis."""
-        return self.features if self.n_constituents is None else (*self.features, IS_FILLED)
 
-    @property
-    def values(self) -> tuple[str, ...]:
-        """The names of all values, row by row."""
-        rows = range(self.n_constituents or 1)
-        return self.names if self.n_constituents is None else tuple(f"{n}[{row}]" for row in rows for n in self.names)
+class Make(Section):
+    """Jets that are made with Pythia where the file is missing, as `hepprune data make` does."""
+
+    jets: Annotated[int, Field(ge=5)]
+    seed: Annotated[int, Field(ge=0)] = 1
 
 
 class Data(Section):
-    """Which jets: a ROOT tree, its columns, and how they are split by event and scaled.
+    """Which jets: a ROOT tree, its columns or expressions of them, and how they are split by event and scaled.
 
-    `features` are those of the only input, `inputs` those of each of several; with `n_constituents`, a number or one by
-    input, they are jagged columns. `classes` name what the `label` column counts; `targets` are columns to be met, or
-    those of each output.
+    `features` are those of the only input, or an `image` is; `inputs` holds the features or the image of each of
+    several. With `n_constituents`, a number or one by input, features are jagged columns, padded with zeros, and told
+    from padding by a last feature if `isfilled`. `classes` name what the `label` column counts; `targets` are to be
+    met, or are those of each output. Jets that do not pass the `cut` are left out. Without the file jets are made.
     """
 
     file: str
-    features: Columns | None = None
-    inputs: dict[str, Columns] = Field(default_factory=dict)
+    make: Make | None = None
+    features: Features | None = None
+    image: Picture | None = None
+    inputs: dict[str, Features | Picture] = Field(default_factory=dict)
     n_constituents: Positive | dict[str, Positive] | None = None
+    isfilled: bool = True
+    cut: str | None = None
     label: str = "label"
     event: str = "event"
     weight: str | None = None
     classes: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
-    targets: Columns | dict[str, Columns] | None = None
+    targets: Texts | dict[str, Texts] | None = None
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.15
     test: Annotated[float, Field(gt=0, lt=1)] = 0.25
     max_jets: Positive | None = None
@@ -74,8 +104,8 @@ class Data(Section):
 
     @model_validator(mode="after")
     def _name_the_columns_of_every_input(self) -> "Data":
-        if (self.features is None) == (not self.inputs):
-            raise ValueError("name the features of one input, or the inputs with the features of each")
+        if [self.features is not None, self.image is not None, bool(self.inputs)].count(True) != 1:
+            raise ValueError("name the features of one input, or its image, or the inputs with the features of each")
         if self.inputs and isinstance(self.n_constituents, int):
             first = next(iter(self.inputs))
             raise ValueError(f"of several inputs n_constituents has a number each, as in {{{first}: 16}}")
@@ -83,17 +113,19 @@ class Data(Section):
             raise ValueError("n_constituents of the only input is one number, without a name")
         if isinstance(self.n_constituents, dict) and (wrong := set(self.n_constituents) - set(self.inputs)):
             raise ValueError(f"n_constituents names '{min(wrong)}', and the inputs are {', '.join(self.inputs)}")
+        if images := [name for name, each in self._given().items() if isinstance(each, Picture) and self._padded(name)]:
+            raise ValueError(f"the image '{images[0]}' takes all constituents, so it has no n_constituents")
         return self
 
     @model_validator(mode="after")
     def _leave_the_mark_of_constituents_alone(self) -> "Data":
-        if any(each.n_constituents is not None and IS_FILLED in each.features for each in self.columns.values()):
+        if any(IS_FILLED in each.expressions and each.shape[1:] for each in self.columns.values()):
             raise ValueError(f"'{IS_FILLED}' says which constituents there are and is added; take it off the features")
         return self
 
     @model_validator(mode="after")
     def _name_everything_once(self) -> "Data":
-        kinds = [("feature", each.features) for each in self.columns.values()]
+        kinds = [("feature", each.names) for each in self.columns.values()]
         for kind, names in [*kinds, ("class", self.classes or ()), ("target", self.target_columns)]:
             if again := next((name for name in names if names.count(name) > 1), None):
                 raise ValueError(f"the {kind} '{again}' is named twice")
@@ -104,16 +136,23 @@ class Data(Section):
             raise ValueError(f"the target '{min(found)}' is among the features, and would tell what is to be met")
         return self
 
-    @property
-    def columns(self) -> dict[str, InputColumns]:
-        """What every input reads, by its name; the only one is called `features`."""
-        if self.features is not None:
-            return {"features": InputColumns(self.features, self._constituents("features"))}
-        return {name: InputColumns(each, self._constituents(name)) for name, each in self.inputs.items()}
+    def _given(self) -> Mapping[str, Texts | Picture]:
+        only = self.features or self.image
+        return self.inputs if only is None else {"features": only}
 
-    def _constituents(self, name: str) -> int | None:
+    def _padded(self, name: str) -> int | None:
         given = self.n_constituents
         return given.get(name) if isinstance(given, dict) else given
+
+    @property
+    def columns(self) -> dict[str, Input]:
+        """What every input reads, by its name; the only one is called `features`."""
+        return {name: self._input(name, each) for name, each in self._given().items()}
+
+    def _input(self, name: str, given: Texts | Picture) -> Input:
+        if isinstance(given, Picture):
+            return given.image
+        return Columns(features=given, n_constituents=self._padded(name), is_filled=self.isfilled)
 
     @property
     def target_columns(self) -> tuple[str, ...]:

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from hepprune.data import grammar
+from hepprune.data.inputs import values
 from hepprune.errors import DataError
 from hepprune.metrics import Conditions
 from hepprune.recipe.base import Section
@@ -102,7 +104,7 @@ def outputs(tasks: Mapping[str, Head], data: Data) -> dict[str, Output]:
 
 
 def _check_label(data: Data) -> None:
-    if any(data.label in each.features for each in data.columns.values()):
+    if any(data.label in grammar.mentioned(text) for each in data.columns.values() for text in each.expressions):
         raise ValueError(f"data.label: the label '{data.label}' is among the features and tells the class of every jet")
     if data.weight == data.label:
         raise ValueError(f"data.weight: '{data.weight}' is the label, and would take the weight of all jets of class 0")
@@ -140,7 +142,7 @@ def _output(name: str, head: Head, data: Data, *, alone: bool) -> Output:
 
 def _values(kind: str, data: Data, columns: tuple[str, ...]) -> tuple[str, ...]:
     if kind == "reconstruction":
-        return next(iter(data.columns.values())).values
+        return values(next(iter(data.columns.values())))
     return columns or (data.classes if kind == "classes" else None) or (data.label,)
 
 

@@ -23,7 +23,7 @@ _LOST = 0.01  # of an accuracy or an AUC, where a recipe says nothing
 class Recipe(Section):
     """One run from jets to measured firmware; `reuse_factor` is that of every layer, or of those named.
 
-    Without one, layers keep what the model brings.
+    Without one, layers keep what the model brings. `metrics` names what else the networks are judged by.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
@@ -35,6 +35,7 @@ class Recipe(Section):
     data: Data
     model: Model = Field(default_factory=Model)
     budget: Limits
+    metrics: tuple[str, ...] = ()
     prune: Prune | None = None
     search: Search = Field(default_factory=Search)
     synthesis: Synthesis = Field(default_factory=Synthesis)
@@ -81,11 +82,13 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _can_be_learned(self) -> "Recipe":
         _ = self.max_losses  # refuses tasks that go with no columns, and metrics that are none of a task
-        if self.model.file is None and not self.is_plain:
+        if self.model.file is None and self.model.architecture is None and not self.is_plain:
             raise ValueError(
-                "model.hidden makes a network of one number per feature and one output; "
-                "several inputs or outputs, and constituents, need a model of their own: give model.file"
+                "model.hidden makes a network of one number per feature and one output; several inputs or outputs, and "
+                "constituents, need a model of their own: give model.file, or of one input model.architecture"
             )
+        for name in self.metrics:
+            _check_metric("metrics", name, self.meaning)
         if self.prune is not None and self.prune.monitor != "loss":
             _check_metric("prune.monitor", self.prune.monitor, self.meaning)
         return self
@@ -113,8 +116,8 @@ class Recipe(Section):
 
     @property
     def judged_by(self) -> tuple[str, ...]:
-        """The metrics of the outputs and those that are limited."""
-        return tuple(dict.fromkeys((*self.meaning.metrics, *self.max_losses)))
+        """The metrics of the outputs, those that are limited and those that are asked for."""
+        return tuple(dict.fromkeys((*self.meaning.metrics, *self.max_losses, *self.metrics)))
 
 
 def _check_metric(place: str, name: str, task: Task) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from hepprune.architectures import Architecture
 from hepprune.errors import DataError, NetworkError, unknown
 from hepprune.fixed import FixedPoint
 from hepprune.metrics import is_lower_better
@@ -59,12 +60,20 @@ class Training(Section):
 
 
 class Model(Section):
-    """The baseline: hidden sizes to train, or the file of a trained one."""
+    """The baseline: hidden sizes or an architecture to train, or the file of a trained one."""
 
     hidden: tuple[Positive, ...] = (64, 32, 32)
+    architecture: Architecture | None = None
     file: str | None = None
     bits: Bits = Field(default_factory=Bits)
     training: Training = Field(default_factory=Training)
+
+    @model_validator(mode="after")
+    def _is_one_network(self) -> "Model":
+        given = self.model_fields_set & {"hidden", "architecture", "file"}
+        if self.architecture is not None and len(given) > 1:
+            raise ValueError(f"give one of {' and '.join(sorted(given))}, not both")
+        return self
 
 
 class Limits(Section):

@@ -1,4 +1,4 @@
-"""Plots of the physics: ROC curves of every class, and what pruning leaves of the weights."""
+"""Plots of the physics: ROC curves of every class, the response of values, and what pruning leaves of the weights."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +12,16 @@ from hepprune import metrics
 from hepprune.metrics import Floats
 from hepprune.report.plots import canvas, legend, save
 
+_BINS = 10  # of the truth
 _LEAST_EFFICIENCY = 0.1  # below it a mistag rate rests on a handful of jets
 
 
 @dataclass(frozen=True)
 class Scored:
-    """One form of a tagger: its name, its line style, and the score of each jet for each class, (n_jets, n_classes)."""
+    """One form of a tagger: its name, its line style, and what it says of each jet.
+
+    Those are scores for each class, (n_jets, n_classes), or values, (n_jets,).
+    """
 
     name: str
     line: Literal["-", "--", ":"]
@@ -45,6 +49,27 @@ def roc(forms: Sequence[Scored], labels: NDArray[np.integer[Any]], classes: Sequ
         named = [Line2D([], [], color=colour) for colour in colours]
         axes.add_artist(axes.legend(handles=kinds, fontsize=10, loc="upper left"))
         legend(axes, named, classes, fontsize=10, loc="lower right", ncols=2)
+        return save(figure, path)
+
+
+def response(forms: Sequence[Scored], truth: Floats, name: str, path: Path) -> list[Path]:
+    """Draw value / truth in bins of the truth, which is never zero: its median and its central 68 %; return the files.
+
+    Every bin holds as many jets.
+    """
+    edges = np.unique(np.quantile(truth, np.linspace(0, 1, _BINS + 1)))
+    edges[-1] = np.nextafter(edges[-1], np.inf)  # the last bin has its upper edge too
+    centres = (edges[1:] + edges[:-1]) / 2
+    with canvas() as (figure, axes):
+        for index, form in enumerate(forms):
+            median, width = (metrics.response(form.scores, truth, edges, what=what) for what in ("median", "68 %"))
+            middle, half = (np.array([score.value for score in curve.scores]) for curve in (median, width))
+            place = centres + 0.01 * (edges[-1] - edges[0]) * (index - (len(forms) - 1) / 2)
+            axes.errorbar(place, middle, yerr=half, fmt="o", markersize=4, capsize=2, label=form.name)
+        axes.axhline(1, color="black", linewidth=0.8)
+        axes.set(ylabel="value / truth, median and central 68 %")
+        axes.set_xlabel(name, parse_math=False)
+        axes.legend(fontsize=10)
         return save(figure, path)
 
 

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from hepprune import frontends, interface, recipe
-from hepprune.data import npz, root, scaling
+from hepprune.data import npz, reading, root, scaling
 from hepprune.errors import DataError, HeppruneError, NetworkError, RecipeError, ReportError
 from hepprune.firmware import patterns, scales
 from hepprune.fixed import FixedPoint
@@ -184,7 +184,7 @@ def _jets_member_seeds() -> list[bytes]:
 
 def _tree(path: Path) -> None:
     columns = root.columns(str(path))
-    root.read(str(path), features=list(columns)[:1], classes=("g", "q"), event=None)
+    reading.read(str(path), features=list(columns)[:1], classes=("g", "q"), event=None)
 
 
 def _member(whole: Callable[[], bytes], ending: str, suffix: str) -> Callable[[bytes, Path], object]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hepprune.errors import DataError, NetworkError
 from hepprune.fixed import FixedPoint
 from hepprune.network import Dense, Input, Network, ReLU, Reshape, exact_logits
-from hepprune.network.precision import Precision, activation_type, bias_type, quantise, weight_type
+from hepprune.network.precision import Precision, activation_type, bias_type, is_quantised, quantise, weight_type
 from hepprune.sample import Sample
 from hepprune.training import multilayer_perceptron
 from tests.networks import SEEDS, weighted
@@ -36,6 +36,19 @@ def test_widths_are_as_asked(weight_bits: int, activation_bits: int, overflow: s
     assert (
         types["dense_2"].bias_type.fraction == types["dense_2"].weight_type.fraction + types["relu_1"].result.fraction
     )
+
+
+def test_types_that_a_network_has_stay_if_asked() -> None:
+    own = FixedPoint(5, 1, True, "RND_CONV", "SAT")
+    network = multilayer_perceptron(4, (6, 5), 3, seed=0)
+    network = network.replacing({"dense_1": network["dense_1"].rebuilt(weight_type=own)})
+    assert not is_quantised(network)
+    for keep in (True, False):
+        found = quantise(network, JETS, Precision(inputs=INPUTS, weight_bits=6, activation_bits=7), keep=keep)
+        assert is_quantised(found)
+        assert [d.weight_type.width for d in weighted(found)] == [5 if keep else 6, 6, 6]
+        assert (weighted(found)[0].weight_type == own) == keep
+        assert [found[f"relu_{n}"].result.width for n in (1, 2)] == [7, 7]
 
 
 def test_quantise_leaves_its_argument_float_and_keeps_the_weights() -> None:

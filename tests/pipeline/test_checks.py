@@ -76,7 +76,7 @@ def test_what_is_right_passes_unread_and_unwritten(folder: Path, stage: str) -> 
     checks.check(context(folder), stage)
     checks.check(context(folder, budget={"lut": 100, "latency_ns": 20}, prune={"sparsity": 0.5}), stage)
     checks.check(context(folder, model__bits={"layers": {"dense_1": 3, "relu_1": 1}}), stage)
-    checks.check(context(folder, target=target(folder, "part: xc7z007sclg400-1, clock_ns: 5")), stage)
+    checks.check(context(folder, target=target(folder, "part: xc7z008sclg400-1, clock_ns: 5")), stage)
     assert not (folder / "build").exists()
 
 

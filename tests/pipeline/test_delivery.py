@@ -15,7 +15,7 @@ import uproot
 from numpy.typing import NDArray
 
 from hepprune import recipe
-from hepprune.data import Jets, root, scaling
+from hepprune.data import Jets, reading, scaling
 from hepprune.firmware import verilator
 from hepprune.firmware.routes import Built
 from hepprune.fixed import FixedPoint
@@ -115,7 +115,7 @@ def test_the_verilog_fed_from_raw_columns_puts_out_the_logits(
     build: Path, described: dict[str, Any], words: NDArray[np.int64], simulation: Path, tmp_path: Path
 ) -> None:
     scaler, network = scaling.load(build / "scaler.json"), load(build / "network.npz")
-    jets = root.read(f"{TREE}:Jets", features=scaler.feature_names, classes=list("gqWZt"), max_jets=10000)
+    jets = reading.read(f"{TREE}:Jets", features=scaler.feature_names, classes=list("gqWZt"), max_jets=10000)
     logits = exact_logits(network, scaler.apply(jets).x[9000:])
     (port,) = described["outputs"]
     kinds = [FixedPoint.parse(word["type"]) for word in port["words"]]

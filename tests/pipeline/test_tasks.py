@@ -11,7 +11,7 @@ import uproot
 import yaml
 
 from hepprune import interface, metrics, pipeline, recipe, training
-from hepprune.data import root, scaling
+from hepprune.data import reading, scaling
 from hepprune.data.jets import split
 from hepprune.errors import BudgetMissedError, HeppruneError, RecipeError
 from hepprune.firmware import verilator
@@ -227,7 +227,7 @@ def test_what_feeds_a_design_of_several_inputs_is_delivered_for_each_of_them(fol
     fractions = (0.6, 0.15, 0.25)
     for name, n_constituents, part in (("candidates", 4, played[:, :12]), ("jet", None, played[:, 12:])):
         scaler, columns = scaling.load(tmp_path / "scaler.json", input_name=name), wanted.data.inputs[name]
-        raw = root.read(wanted.data.file, features=columns, label=None, n_constituents=n_constituents)
+        raw = reading.read(wanted.data.file, features=columns, label=None, n_constituents=n_constituents)
         test = scaler.apply(split(raw, fractions, seed=wanted.seed)[2]).x[:1000].astype(np.float64)
         kind = next(layer.fixed_result for layer in network.inputs if layer.name == name)
         assert kind is not None

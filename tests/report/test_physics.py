@@ -34,3 +34,26 @@ def test_classes_are_shown_as_they_are_named(name: str, tmp_path: Path, monkeypa
     form = Scored("baseline", "-", np.random.default_rng(0).normal(size=(200, 2)))
     assert all(path.exists() for path in physics.roc([form], labels, [name, "q"], tmp_path / "roc"))
     assert shown == [name, "q"]
+
+
+@pytest.mark.slow
+def test_the_response_shows_the_median_of_value_over_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    truth = rng.uniform(20, 100, 4000)
+    shown: dict[str, Any] = {}
+
+    def written(figure: Any, path: Path) -> list[Path]:
+        shown.update({each.get_label(): each.lines[0].get_ydata() for each in figure.axes[0].containers})
+        shown["x"] = figure.axes[0].get_xlabel()
+        return plots.save(figure, path)
+
+    monkeypatch.setattr(physics, "save", written)
+    forms = [Scored("baseline", "-", truth.copy()), Scored("hepprune", "--", 1.1 * truth)]
+    assert [path.suffix for path in physics.response(forms, truth, "true_$pt", tmp_path / "response")] == [
+        ".png",
+        ".pdf",
+    ]
+    assert len(shown["baseline"]) == 10
+    assert shown["baseline"] == pytest.approx(np.ones(10))
+    assert shown["hepprune"] == pytest.approx(np.full(10, 1.1))
+    assert shown["x"] == "true_$pt"

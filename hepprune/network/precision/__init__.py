@@ -55,12 +55,13 @@ _MOVING = (Reshape, Permute, Pad, Crop, UpSample, Concatenate, Slice, TopK)
 
 
 def is_quantised(network: Network) -> bool:
-    """Return whether all inputs of a network have a fixed-point type, as those of a quantised one have."""
-    return all(layer.result is not None for layer in network.inputs)
+    """Return whether all inputs and kernels of a network have a type, as those of a quantised one have."""
+    kinds = [*(layer.result for layer in network.inputs), *(kernel.type for kernel in network.kernels)]
+    return all(kind is not None for kind in kinds)
 
 
 @torch.no_grad()
-def quantise(network: Network, features: Any, precision: Precision) -> Network:
+def quantise(network: Network, features: Any, precision: Precision, *, keep: bool = False) -> Network:
     """Return a copy with types for every layer: widths as asked, integer bits from the values seen on `features`.
 
     Features have shape (n_jets, *shape), one array for each input. Weights, and activations that saturate, take the
@@ -68,6 +69,7 @@ def quantise(network: Network, features: Any, precision: Precision) -> Network:
     of its products and two bits of headroom, so that constants of removed neurons fit. Values that only move, add up
     or are compared stay exact; those that are multiplied or looked up next, and what tables put out, are brought to the
     width of activations. A batch norm gets types of its own, where folding it (`hepprune.pruning.folding`) spares them.
+    With `keep`, types that the network has already stay, as those of a model whose input alone has none.
 
     Raises:
         NetworkError: a layer is of a kind that gets no types here, or one is named that has no width or does not exist.
@@ -85,10 +87,11 @@ def quantise(network: Network, features: Any, precision: Precision) -> Network:
         layer = node.layer
         if layer.name not in typed:  # at the first of its places
             types = PRECISION.find(layer)(layer, *arriving, seen=seen[layer.name])
-            typed[layer.name] = layer.rebuilt(**types)
+            own = layer.settings() if keep else {}
+            typed[layer.name] = layer.rebuilt(**{key: own.get(key) or kind for key, kind in types.items()})
         exact = copy.deepcopy(typed[layer.name]).double()
-        own = network[node.name].result if node.name != layer.name else None
-        return functools.reduce(quantised, (exact.result, own), RANGES.find(exact)(exact, *arriving))
+        again = network[node.name].result if node.name != layer.name else None
+        return functools.reduce(quantised, (exact.result, again), RANGES.find(exact)(exact, *arriving))
 
     network.interpret(rule)
     return network.replacing(typed)

@@ -1,0 +1,14 @@
+"""Float networks to train: jets as constituents, as sequences or as images, with one output or several."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from hepprune.architectures.base import Shape, draw
+from hepprune.architectures.images import Convolutional
+from hepprune.architectures.sequences import GRU, Attention
+from hepprune.architectures.sets import DeepSets, Interaction
+
+Architecture = Annotated[DeepSets | Interaction | GRU | Attention | Convolutional, Field(discriminator="kind")]
+
+__all__ = ["GRU", "Architecture", "Attention", "Convolutional", "DeepSets", "Interaction", "Shape", "draw"]

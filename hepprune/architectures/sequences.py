@@ -1,0 +1,70 @@
+"""Networks of constituents in the order of their pT: a recurrent cell, and a block of self-attention."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import ConfigDict, PositiveInt
+
+from hepprune.architectures.base import STRICT, Sketch
+from hepprune.architectures.sets import Pooling
+from hepprune.network import Einsum, GlobalPool, Merge, Recurrent, Reshape, Softmax
+from hepprune.network.layers.recurrent import GATES
+
+
+@dataclass(frozen=True, kw_only=True)
+class GRU:
+    """A gated recurrent unit (Cho et al., arXiv:1406.1078) of `units` states, its last state, and layers `rho`."""
+
+    rank: ClassVar[int] = 2
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+    kind: Literal["gru"] = "gru"
+    units: PositiveInt = 16
+    rho: tuple[PositiveInt, ...] = (16,)
+
+    def body(self, sketch: Sketch, name: str) -> str:
+        """Add the cell and the layers `rho`."""
+        n_in, rows = sketch.shapes[name][-1], GATES["gru"] * self.units
+        cell = Recurrent(
+            "gru",
+            "gru",
+            weight=sketch.drawn(rows, n_in, n_in=n_in, gain=1.0),
+            recurrent_weight=sketch.drawn(rows, self.units, n_in=self.units, gain=1.0),
+            bias=torch.zeros(rows),
+            recurrent_bias=torch.zeros(rows),
+        )
+        return sketch.hidden("rho", sketch.add(cell, name), self.rho)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attention:
+    """A block of self-attention (Vaswani et al., arXiv:1706.03762) around which values pass, pooled, and layers `rho`.
+
+    Constituents are brought to `heads` x `channels` values each, which every head asks, answers and hands on with.
+    """
+
+    rank: ClassVar[int] = 2
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+    kind: Literal["attention"] = "attention"
+    heads: PositiveInt = 2
+    channels: PositiveInt = 8
+    rho: tuple[PositiveInt, ...] = (16,)
+    pool: Pooling = "average"
+
+    def body(self, sketch: Sketch, name: str) -> str:
+        """Add the embedding, the block, the pooling and the layers `rho`."""
+        size, stem = self.heads * self.channels, sketch.hidden("stem", name, [self.heads * self.channels])
+        query, key, value = (self._split(sketch, role, stem) for role in ("query", "key", "value"))
+        scores = sketch.add(Einsum("scores", "qhd,khd->hqk"), query, key)
+        weights = sketch.add(Softmax("softmax"), scores)
+        context = sketch.add(Einsum("context", "hqk,khd->qhd"), weights, value)
+        joined = sketch.add(Reshape("joined", (sketch.shapes[name][0], size)), context)
+        out = sketch.relu(sketch.add(Merge("attended", "add"), stem, sketch.dense("mixed", joined, size)))
+        return sketch.hidden("rho", sketch.add(GlobalPool("pool", self.pool), out), self.rho)
+
+    def _split(self, sketch: Sketch, role: str, stem: str) -> str:
+        """Return the values of a role, head by head; queries come divided by the root of their channels."""
+        n_steps, size = sketch.shapes[stem]
+        gain = 1.0 / self.channels**0.5 if role == "query" else 1.0
+        flat = sketch.dense(role, stem, size, gain=gain)
+        return sketch.add(Reshape(f"{role}_heads", (n_steps, self.heads, self.channels)), flat)

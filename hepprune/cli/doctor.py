@@ -1,0 +1,53 @@
+"""What is installed, what is missing for what, and a self-test."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hepprune.cli.screen import AsJson, Screen, errors_in_one_sentence, output, print_json
+
+if TYPE_CHECKING:
+    from hepprune.pipeline.doctor import Diagnosis, Part
+
+
+def doctor(
+    test: Annotated[bool, typer.Option(help="Take a small network through every route, in under a minute.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is installed, what is missing for what and how to get it, and try the main street once."""
+    with errors_in_one_sentence():
+        from hepprune.pipeline.doctor import diagnose
+
+        screen = Screen()
+        with screen.progress:
+            found = diagnose(test=test, track=screen)
+        if as_json:
+            print_json(found)
+        else:
+            _show(found)
+        if not found.healthy:
+            raise typer.Exit(1)
+
+
+def _show(found: "Diagnosis") -> None:
+    from rich.table import Table
+
+    table = Table(title=f"Python {found.python}", title_justify="left")
+    for column in ("", "for", "here", "what helps"):
+        table.add_column(column, overflow="fold")
+    for part in found.parts:
+        table.add_row(*_row(part))
+    screen = output()
+    screen.print(table)
+    for trial in found.trials:
+        screen.print(f"{trial.name}: {trial.problem or 'works'} ({trial.seconds:.1f} s)", soft_wrap=True)
+
+
+def _row(part: "Part") -> list[Any]:
+    here = part.version or "-"
+    return [
+        part.name,
+        part.purpose,
+        here if part.fix is None or part.version is None else f"{here}, not {part.wanted}",
+        part.fix or "",
+    ]

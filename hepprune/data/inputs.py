@@ -1,0 +1,119 @@
+"""What one input of a network reads of jets: numbers, constituents, or an image that their constituents make."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hepprune.data import branches
+from hepprune.data.chunks import Chunk
+from hepprune.data.jets import IS_FILLED
+
+# What a pixel can be made of the sum in it.
+TRANSFORMS: dict[str, Callable[[Any], Any]] = {"none": lambda sums: sums, "log1p": np.log1p, "sqrt": np.sqrt}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Columns, or expressions of them, with a number for each jet, or for each of so many constituents.
+
+    Constituents are cut, or padded with zeros; `is_filled` adds a last feature that tells which there are.
+    """
+
+    features: tuple[str, ...]
+    n_constituents: int | None = None
+    is_filled: bool = True
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names along the last axis."""
+        marked = self.n_constituents is not None and self.is_filled
+        return (*self.features, IS_FILLED) if marked else self.features
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of its features: (n_names,), or (n_constituents, n_names)."""
+        n_names = len(self.names)
+        return (n_names,) if self.n_constituents is None else (self.n_constituents, n_names)
+
+    @property
+    def expressions(self) -> tuple[str, ...]:
+        """What it reads."""
+        return self.features
+
+    def array(self, chunk: Chunk) -> NDArray[np.float32]:
+        """Return its features of a chunk of jets, (n_jets, *shape).
+
+        Raises:
+            DataError: a feature is of the wrong kind, or the features differ in their numbers of constituents.
+        """
+        columns = chunk.evaluate(self.features)
+        return branches.matrix(columns, n_constituents=self.n_constituents, is_filled=self.is_filled, spec=chunk.spec)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """A picture of each jet: the constituents' `weight`, or their number, summed in pixels of x and y.
+
+    `bins` are the numbers of pixels along x and y, `range` their (low, high), the high end excluded; constituents
+    beyond are left out. A `transform` is applied to every pixel.
+    """
+
+    x: str
+    y: str
+    weight: str | None = None
+    bins: tuple[int, int]
+    range: tuple[tuple[float, float], tuple[float, float]]
+    transform: str = "none"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name of its only feature."""
+        return ("image",)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of its pixels: (n_x, n_y, 1)."""
+        return (*self.bins, 1)
+
+    @property
+    def expressions(self) -> tuple[str, ...]:
+        """What it reads."""
+        return (self.x, self.y, *(() if self.weight is None else (self.weight,)))
+
+    def array(self, chunk: Chunk) -> NDArray[np.float32]:
+        """Return the pictures of a chunk of jets, (n_jets, n_x, n_y, 1).
+
+        Raises:
+            DataError: a column is of the wrong kind, or columns differ in their numbers of constituents.
+        """
+        counts, flat = branches.flattened(chunk.evaluate(self.expressions), spec=chunk.spec)
+        jet = np.repeat(np.arange(len(counts)), counts)
+        for text, values in flat.items():  # here, where it is still known what is not finite
+            branches.check_finite(values, where=f"column '{text}' of '{chunk.spec}'", rows=chunk.rows[jet])
+        places = [self._pixel(flat[text], axis) for axis, text in enumerate((self.x, self.y))]
+        inside = (places[0] >= 0) & (places[1] >= 0)
+        pixel = np.ravel_multi_index((jet[inside], places[0][inside], places[1][inside]), (len(counts), *self.bins))
+        weight = None if self.weight is None else flat[self.weight][inside]
+        sums = np.bincount(pixel, weight, minlength=len(counts) * math.prod(self.bins))
+        with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused by name
+            pixels: NDArray[np.float32] = TRANSFORMS[self.transform](sums).astype(np.float32)
+        return pixels.reshape(len(counts), *self.shape)
+
+    def _pixel(self, values: NDArray[Any], axis: int) -> NDArray[np.intp]:
+        """Return which pixel along an axis each value falls into, -1 where into none."""
+        edges = np.linspace(*self.range[axis], self.bins[axis] + 1)
+        found = np.searchsorted(edges, values, side="right") - 1
+        return np.where(found < self.bins[axis], found, -1)
+
+
+Input = Columns | Image
+
+
+def values(each: Input) -> tuple[str, ...]:
+    """Return the names of all values of an input, row by row: those of its features, or with the row in brackets."""
+    rows = math.prod(each.shape[:-1])
+    return each.names if len(each.shape) == 1 else tuple(f"{n}[{row}]" for row in range(rows) for n in each.names)
