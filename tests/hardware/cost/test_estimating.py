@@ -101,6 +101,13 @@ def test_a_neuron_that_goes_never_raises_the_price(name: str, seed: int, data: s
     assert lut(smaller) <= lut(network) * 1.01 + 8
 
 
+def test_a_price_is_the_same_where_no_gradients_are_kept() -> None:
+    network = typed(ARCHITECTURES["convolution"](), bits=5)
+    with torch.no_grad():
+        inside = cost.estimate(network, TARGET)
+    assert cost.estimate(network, TARGET) == inside
+
+
 def test_a_layer_at_n_places_costs_n_times_and_its_copies_are_priced_once() -> None:
     types = {"weight_type": FixedPoint(6, 1), "bias_type": FixedPoint(10, 3)}
     weight = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
