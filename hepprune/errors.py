@@ -65,7 +65,7 @@ class PrerequisiteError(HeppruneError):
 
 
 class ToolMissingError(HeppruneError):
-    """A synthesis tool that was asked for by name and that this machine lacks."""
+    """A program that was asked for, a synthesis tool or a generator of jets, and that this machine lacks."""
 
     exit_code = 3
 

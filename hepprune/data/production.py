@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from hepprune import executors
-from hepprune.data import pythia, writing
-from hepprune.errors import DataError, ExecutorError, PrerequisiteError
+from hepprune.data import pythia, root, writing
+from hepprune.errors import DataError, ExecutorError, ToolMissingError
 from hepprune.files import replacing, write_json
 
 JETS_PER_SHARD = 1000
@@ -58,12 +58,12 @@ def generate(
     goes on where it stopped. `advance` is told of jets as they are made.
 
     Raises:
-        PrerequisiteError: Pythia or FastJet is not installed.
+        ToolMissingError: Pythia or FastJet is not installed.
         DataError: too few jets, a seed below zero, parts of a production with other settings, or a folder that cannot
             be written.
         ExecutorError: a worker died; what was made waits in the parts.
     """
-    _check_installed()
+    check_installed()
     if n_jets < len(pythia.CLASSES):
         raise DataError(
             f"cannot make {n_jets} jets: a sample has at least one jet of each of {len(pythia.CLASSES)} classes"
@@ -78,6 +78,32 @@ def generate(
     _merge(shards, parts, out, settings=settings, constituents=constituents)
     shutil.rmtree(parts)
     return out
+
+
+def check_made(path: Path, *, n_jets: int, seed: int) -> None:
+    """Refuse a file that `generate` did not make with this number of jets and this seed.
+
+    Raises:
+        DataError: it cannot be read, or was made with others, or not here at all.
+    """
+    found = root.metadata(path)
+    known = found.get("n_jets"), found.get("seed")
+    if known != (n_jets, seed):
+        raise DataError(
+            f"'{path}' holds {known[0]} jets of seed {known[1]}, where {n_jets} of seed {seed} are to be made; "
+            "remove the file, name another, or ask for what it holds"
+        )
+
+
+def example(path: Path, *, seed: int) -> Path:
+    """Write one jet as `generate` does, to see what columns there will be.
+
+    Raises:
+        ToolMissingError: Pythia or FastJet is not installed.
+    """
+    check_installed()
+    writing.write(path, make_shard(Shard(0, n_jets=1, seed=seed)), order=np.zeros(1, np.intp), metadata={})
+    return path
 
 
 def plan(n_jets: int, *, seed: int) -> list[Shard]:
@@ -102,10 +128,15 @@ def make_shard(shard: Shard) -> dict[str, Any]:
     return jets
 
 
-def _check_installed() -> None:
+def check_installed() -> None:
+    """Refuse to begin where what makes jets is not installed.
+
+    Raises:
+        ToolMissingError: Pythia or FastJet is not.
+    """
     for package in ("pythia8mc", "fastjet"):
         if find_spec(package) is None:
-            raise PrerequisiteError(f"making jets needs the Python package {package}: pip install 'hepprune[jets]'")
+            raise ToolMissingError(f"making jets needs the Python package {package}: pip install 'hepprune[jets]'")
 
 
 def _claim(parts: Path, settings: dict[str, Any]) -> None:

@@ -23,6 +23,12 @@ def sound(what: str) -> Iterator[None]:
         raise DataError(f"{what}: {': '.join([type(problem).__name__, *lines[:1]])}") from problem
 
 
+def split(spec: str) -> tuple[str, str]:
+    """Return the file and the tree that `file.root:path/to/tree` names; the tree is "" where none is named."""
+    name, separator, path = spec.rpartition(":")
+    return (name, path) if separator else (spec, "")
+
+
 @contextmanager
 def file(name: str) -> Iterator[Any]:
     """Yield an open ROOT file.
@@ -47,9 +53,7 @@ def tree(spec: str) -> Iterator[tuple[str, Any]]:
     Raises:
         DataError: the file cannot be read, or has no such tree.
     """
-    name, separator, path = spec.rpartition(":")
-    if not separator:
-        name, path = spec, ""
+    name, path = split(spec)
     with file(name) as opened:
         with sound(f"'{name}' is no ROOT file, or a damaged one"):
             trees = opened.keys(cycle=False, filter_classname=_TREES)

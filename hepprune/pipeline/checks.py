@@ -1,13 +1,16 @@
 """What a recipe, its model and the header of its data can be wrong about, found in the first seconds of a run."""
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import numpy as np
 
 from hepprune.errors import NetworkError, RecipeError, unknown
 from hepprune.firmware.folders import check_names
 from hepprune.firmware.routes import ROUTES
 from hepprune.hardware import cost
-from hepprune.network import BatchNorm, Network, precision
-from hepprune.pipeline import budgets, feedback, taggers, tools
+from hepprune.network import Network, precision
+from hepprune.pipeline import budgets, feedback, making, taggers, tools
 from hepprune.pipeline.context import Context
 from hepprune.pruning import plan
 from hepprune.recipe import Recipe
@@ -35,7 +38,6 @@ def check(context: Context, stage: str) -> Network | None:
     _check_columns(recipe)
     model = taggers.model_of(recipe)
     tagger = taggers.untrained(recipe, model)
-    _check_folded(tagger)
     _check_bits(tagger, recipe)
     typed = taggers.as_built(_typed(tagger, recipe), recipe)
     cost.estimate(typed, target, strategy=recipe.strategy, stage=stage)  # or it says what has no price
@@ -44,19 +46,10 @@ def check(context: Context, stage: str) -> Network | None:
     return model
 
 
-def _check_folded(tagger: Network) -> None:
-    """Refuse a batch norm that stays, which the search has no price for."""
-    for layer in tagger:
-        if isinstance(layer, BatchNorm):
-            raise NetworkError(
-                f"batch norm '{layer.name}' can be folded neither into a layer before it that feeds nothing else, nor "
-                "into those after it, and `hepprune run` takes none; `hepprune estimate` prices such a model"
-            )
-
-
 def _check_columns(recipe: Recipe) -> None:
     """Refuse columns that are missing or of the wrong kind, as the first row shows them."""
-    taggers.read_columns(recipe, max_jets=1)
+    with TemporaryDirectory() as folder:
+        taggers.read_columns(making.example(recipe, Path(folder)), max_jets=1)
 
 
 def _check_bits(tagger: Network, recipe: Recipe) -> None:

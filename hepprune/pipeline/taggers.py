@@ -14,6 +14,7 @@ from hepprune.data.jets import Jets
 from hepprune.errors import RecipeError, unknown
 from hepprune.files import content_hash
 from hepprune.network import Activation, Network, Weighted, identity, precision
+from hepprune.pipeline import making
 from hepprune.pipeline.context import Context
 from hepprune.pruning import statistics
 from hepprune.pruning.folding import fold_batch_norm
@@ -40,7 +41,8 @@ class Samples:
 
 
 def read_jets(context: Context) -> Samples:
-    """Read, split and scale the recipe's jets."""
+    """Read, split and scale the recipe's jets, made first where it makes its own."""
+    making.make(context)
     recipe, wanted = context.recipe, context.recipe.data
     fractions = (1 - wanted.validation - wanted.test, wanted.validation, wanted.test)
     with context.step("reading jets") as advance:

@@ -55,16 +55,24 @@ class Picture(Section):
         return Image(**self.model_dump())
 
 
+class Make(Section):
+    """Jets that are made with Pythia where the file is missing, as `hepprune data make` does."""
+
+    jets: Annotated[int, Field(ge=5)]
+    seed: Annotated[int, Field(ge=0)] = 1
+
+
 class Data(Section):
     """Which jets: a ROOT tree, its columns or expressions of them, and how they are split by event and scaled.
 
     `features` are those of the only input, or an `image` is; `inputs` holds the features or the image of each of
     several. With `n_constituents`, a number or one by input, features are jagged columns, padded with zeros, and told
     from padding by a last feature if `isfilled`. `classes` name what the `label` column counts; `targets` are to be
-    met, or are those of each output. Jets that do not pass the `cut` are left out.
+    met, or are those of each output. Jets that do not pass the `cut` are left out. Without the file jets are made.
     """
 
     file: str
+    make: Make | None = None
     features: Features | None = None
     image: Picture | None = None
     inputs: dict[str, Features | Picture] = Field(default_factory=dict)

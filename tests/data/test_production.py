@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from hepprune import executors
 from hepprune.data import production, pythia, root
-from hepprune.errors import DataError, ExecutorError, PrerequisiteError
+from hepprune.errors import DataError, ExecutorError, ToolMissingError
 
 pytestmark = pytest.mark.xdist_group("production")
 N_JETS, SEED = 10, 11
@@ -172,7 +172,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 def test_a_missing_package_is_named_with_the_way_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(production, "find_spec", lambda name: None if name == "fastjet" else object())
-    with pytest.raises(PrerequisiteError, match=r"fastjet: pip install 'hepprune\[jets\]'"):
+    with pytest.raises(ToolMissingError, match=r"fastjet: pip install 'hepprune\[jets\]'"):
         production.generate(10, tmp_path / "jets.root", executor=Refuses())
 
 
