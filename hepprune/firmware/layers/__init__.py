@@ -185,8 +185,8 @@ def _in_steps(place: Place, layer: Layer) -> list[Node]:
             continue
         inner = _inside(place, _place(steps, step, found, io_type=place.io_type, strategy=place.strategy))
         if step is steps.output and step.result in {None, place.result}:
-            ends = {"readers": place.readers, "is_output": place.is_output}
-            inner = replace(inner, name=place.name, result=place.result, **ends)
+            inner = replace(inner, name=place.name, result=place.result, readers=place.readers)
+            inner = replace(inner, is_output=place.is_output)
         nodes += DESCRIPTIONS.find(step)(inner, step)
     return nodes if nodes[-1].name == place.name else [*nodes, cast(after(place, nodes, shape=place.shape))]
 
