@@ -7,7 +7,6 @@ arXiv:2507.04535).
 
 import hashlib
 import math
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,7 +17,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hepprune.files import write_text
 from hepprune.fixed import FixedPoint
 
 _HARDWARE = (1, -1, -1)  # cost counts result bits, every addition is one level whatever its width
@@ -226,56 +224,36 @@ def _with_bits(logic: Any) -> Any:
     return logic._replace(ops=ops)
 
 
-def write_verilog(logic: Any, folder: Path, *, top: str, levels: int, part: str, clock_ns: float) -> int:
-    """Write a graph as Verilog with a register after every so many adder levels; returns the number of stages."""
-    from da4ml.codegen import RTLModel
+def stages(logic: Any, levels: int) -> tuple[Any, ...]:
+    """Return the graph of each stage of a pipeline that has registers after every so many adder levels."""
     from da4ml.trace import to_pipeline
 
-    pipeline = to_pipeline(logic, levels, retiming=False)
-    RTLModel(pipeline, top, folder, part_name=part, clock_period=clock_ns, print_latency=False).write()
-    _write_tables(folder / "src")
-    return len(pipeline.solutions)
+    parts: tuple[Any, ...] = to_pipeline(logic, levels, retiming=False).solutions
+    return parts
 
 
-_TABLE = re.compile(r'lookup_table #\((\d+), (\d+), "(table_[0-9a-f-]+)\.mem"\)')
-_MODULE = """\
-`timescale 1ns / 1ps
+def write_verilog(logic: Any, folder: Path, *, top: str, levels: int, part: str, clock_ns: float) -> tuple[Any, ...]:
+    """Write a graph as Verilog with registers after every so many adder levels; returns the graphs of its stages."""
+    from da4ml.cmvm.types import Pipeline
+    from da4ml.codegen import RTLModel
 
-module {name} (
-    input [{address}-1:0] in,
-    output reg [{width}-1:0] out
-);
-
-  always @(*) begin
-    case (in)
-{entries}
-    endcase
-  end
-
-endmodule
-"""
+    graphs = stages(logic, levels)
+    RTLModel(Pipeline(graphs), top, folder, part_name=part, clock_period=clock_ns, print_latency=False).write()
+    return graphs
 
 
-def _write_tables(folder: Path) -> None:
-    """Make modules of the tables: whatever reads the Verilog then has them, and from wherever it runs."""
-    for stage in sorted(folder.glob("*_stage*.v")):
-        text = stage.read_text()
-        for address, width, table in set(_TABLE.findall(text)):
-            memory = folder / "memfiles" / f"{table}.mem"
-            write_text(folder / "static" / f"{_module(table)}.v", _table(memory, int(address), int(width)))
-        stage.write_text(_TABLE.sub(lambda found: _module(found[3]), text))
-    for memory in (folder / "memfiles").iterdir():
-        memory.unlink()
+def combinational(logic: Any, name: str) -> str:
+    """Return the Verilog module of a graph, without registers."""
+    from da4ml.codegen.rtl.verilog import comb_logic_gen
+
+    return str(comb_logic_gen(logic, name, timescale="`timescale 1 ns / 1 ps"))
 
 
-def _module(table: str) -> str:
-    return table.replace("-", "_")
+def width(interval: Any) -> int:
+    """Return the bits of a port."""
+    from da4ml.cmvm.types import minimal_kif
 
-
-def _table(memory: Path, address: int, width: int) -> str:
-    values = enumerate(memory.read_text().split())
-    entries = "\n".join(f"      {address}'h{place:x}: out = {width}'h{value};" for place, value in values)
-    return _MODULE.format(name=_module(memory.stem), address=address, width=width, entries=entries)
+    return int(sum(minimal_kif(interval)))
 
 
 def port_types(folder: Path) -> tuple[list[FixedPoint | None], list[FixedPoint | None]]:

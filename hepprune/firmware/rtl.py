@@ -12,23 +12,28 @@ from typing import Any
 import torch
 
 from hepprune.errors import NetworkError
-from hepprune.firmware import adders, names, tracing
+from hepprune.firmware import adders, memories, modules, names, tracing
 from hepprune.firmware.folders import check_names, replacing_folder
 from hepprune.firmware.names import Names
 from hepprune.firmware.tracing.base import Values, array
 from hepprune.fixed import FixedPoint
 from hepprune.network import Dense, Input, Network, Node
+from hepprune.network.layers import Shared
 
 _STAND_IN = FixedPoint(8, 4)  # for the type of values that nobody knows
 
 
 @dataclass(frozen=True)
 class Solution:
-    """An adder graph from input ports to outputs: da4ml's `CombLogic`, its cost in LUT, its depth in adder levels."""
+    """An adder graph from input ports to outputs: da4ml's `CombLogic`, its cost in LUT, its depth in adder levels.
+
+    `repeats` says that layers act at several places, so that parts of it may stand there several times.
+    """
 
     logic: Any
     cost: float
     depth: float
+    repeats: bool = False
 
     @property
     def solved(self) -> "Solved":
@@ -126,7 +131,13 @@ def _solved(network: Network, outputs: Callable[[Iterable[str]], Iterable[str]],
         logic = adders.graph(
             *([value for name in names for value in values[name].flat] for names in (inputs, outputs(values)))
         )
-    return Solution(logic, float(logic.cost), float(max(logic.out_latency)))
+    return Solution(logic, float(logic.cost), float(max(logic.out_latency)), _repeats(network))
+
+
+def _repeats(network: Network) -> bool:
+    """Return whether a layer may act at several places, as none does in a chain of dense layers on single jets."""
+    shared = any(isinstance(layer, Shared) for layer in network)
+    return shared or any(len(shape) > 1 for shape in network.shapes.values())
 
 
 def write_verilog(
@@ -143,15 +154,17 @@ def write_verilog(
     top = names.safe([name])
     levels = max(1, math.ceil(solution.depth / cycles(solution.depth, levels_per_cycle)))
     with replacing_folder(folder) as new:
-        n_stages = adders.write_verilog(solution.logic, new, top=top[name], levels=levels, part=part, clock_ns=clock_ns)
+        stages = adders.write_verilog(solution.logic, new, top=top[name], levels=levels, part=part, clock_ns=clock_ns)
+        added = modules.write(new / "src", top[name], stages) if solution.repeats else []
+        memories.write_modules(new / "src")
         Names(top, {}).write(new)
-    modules = [top[name], *(f"{top[name]}_stage{stage}" for stage in range(n_stages))]
+    own = [top[name], *(f"{top[name]}_stage{stage}" for stage in range(len(stages))), *added]
     static = sorted((folder / "src" / "static").glob("*.v"))
-    sources = (*(folder / "src" / f"{module}.v" for module in modules), *static)
+    sources = (*(folder / "src" / f"{module}.v" for module in own), *static)
     return Design(
         folder=folder,
         top=top[name],
-        latency_cycles=n_stages,
+        latency_cycles=len(stages),
         interval_cycles=1,
         sources=sources,
         part=part,
