@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hepprune.data import branches, grammar, root
+from hepprune.data import branches, grammar, root, spreading
 from hepprune.data.chunks import Chunk
 from hepprune.data.inputs import Columns, Input
 from hepprune.data.jets import Jets
@@ -30,7 +30,7 @@ def read(
     Raises:
         DataError: anything is missing, empty, not finite, of the wrong kind, or labelled beyond `classes`.
     """
-    texts = [text for given in features for text in grammar.expanded(given)]
+    texts = [text for given in features for text in spreading.expanded(given)]
     only = Columns(features=tuple(texts), n_constituents=n_constituents, is_filled=is_filled)
     return read_inputs(spec, {"features": only}, **wanted)["features"]
 

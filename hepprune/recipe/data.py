@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from hepprune.data import grammar
+from hepprune.data import spreading
 from hepprune.data.inputs import TRANSFORMS, Columns, Image, Input
 from hepprune.data.jets import IS_FILLED
 from hepprune.errors import DataError, unknown
@@ -15,7 +15,7 @@ from hepprune.recipe.base import Positive, Section
 def _spread(texts: tuple[str, ...]) -> tuple[str, ...]:
     """Return features with those that one text stands for in its place."""
     try:
-        return tuple(feature for text in texts for feature in grammar.expanded(text))
+        return tuple(feature for text in texts for feature in spreading.expanded(text))
     except DataError as problem:
         raise ValueError(str(problem)) from problem
 
@@ -72,7 +72,6 @@ class Data(Section):
     """
 
     file: str
-    make: Make | None = None
     features: Features | None = None
     image: Picture | None = None
     inputs: dict[str, Features | Picture] = Field(default_factory=dict)
@@ -88,6 +87,7 @@ class Data(Section):
     test: Annotated[float, Field(gt=0, lt=1)] = 0.25
     max_jets: Positive | None = None
     scaler: Literal["standard", "power_of_two", "none"] = "power_of_two"
+    make: Make | None = None
 
     @field_validator("targets", mode="before")
     @classmethod
