@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from hepprune.data import spreading
+from hepprune.data import spreading, trees
 from hepprune.data.inputs import TRANSFORMS, Columns, Image, Input
 from hepprune.data.jets import IS_FILLED
 from hepprune.errors import DataError, unknown
@@ -67,19 +67,22 @@ class Data(Section):
 
     `features` are those of the only input, or an `image` is; `inputs` holds the features or the image of each of
     several. With `n_constituents`, a number or one by input, features are jagged columns, padded with zeros, and told
-    from padding by a last feature if `isfilled`. `classes` name what the `label` column counts; `targets` are to be
-    met, or are those of each output. Jets that do not pass the `cut` are left out. Without the file jets are made.
+    from padding by a last feature if `isfilled`. With `explode: Jet` each object of the lists `Jet_*` is a jet. Those
+    that do not pass the `cut` are left out. `classes` name what the `label` counts or names, or are those of several
+    labels of 0 and 1; `targets` are to be met, or are those of each output. Jets of one `event` stay together. Where
+    the file is missing jets are made, if `make` says how.
     """
 
-    file: str
+    file: str | Texts
     features: Features | None = None
     image: Picture | None = None
     inputs: dict[str, Features | Picture] = Field(default_factory=dict)
     n_constituents: Positive | dict[str, Positive] | None = None
     isfilled: bool = True
     cut: str | None = None
-    label: str = "label"
-    event: str = "event"
+    explode: str | None = None
+    label: str | Texts = "label"
+    event: str | None = None
     weight: str | None = None
     classes: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
     targets: Texts | dict[str, Texts] | None = None
@@ -118,6 +121,12 @@ class Data(Section):
         return self
 
     @model_validator(mode="after")
+    def _make_one_file(self) -> "Data":
+        if self.make is not None and not (isinstance(self.file, str) and trees.split(self.file)[0].endswith(".root")):
+            raise ValueError("what is made is one file, which ends in .root")
+        return self
+
+    @model_validator(mode="after")
     def _leave_the_mark_of_constituents_alone(self) -> "Data":
         if any(IS_FILLED in each.expressions and each.shape[1:] for each in self.columns.values()):
             raise ValueError(f"'{IS_FILLED}' says which constituents there are and is added; take it off the features")
@@ -153,6 +162,11 @@ class Data(Section):
         if isinstance(given, Picture):
             return given.image
         return Columns(features=given, n_constituents=self._padded(name), is_filled=self.isfilled)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The column that is the label, or those of which each is that of one class."""
+        return (self.label,) if isinstance(self.label, str) else self.label
 
     @property
     def target_columns(self) -> tuple[str, ...]:
