@@ -41,7 +41,7 @@ QUESTIONS: dict[str, Rules] = {
 REFUSED = {
     "precision": set(),
     "range": set(),
-    "Verilog": {"LayerNorm", "Softmax"},
+    "Verilog": set(),
     "hls4ml": {"TopK"},
     "price": {"TopK"},
     "coupling": set(),

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from hepprune.hardware import devices
 from hepprune.hardware.cost import reuse
 from hepprune.hardware.cost.operations import Operation
 from hepprune.hardware.cost.prices import price, products_at_once
@@ -41,9 +42,12 @@ def of_part(target: Target) -> tuple[Caution, ...]:
     if target.part is not None and target.known_device is None:
         kind = f", of family {family} by its name," if family else ""
         sentence = f"what part '{target.part}'{kind} has is not known, so no limit is held against it"
-        found.append(f"{sentence}: say so with `device: {{lut, ff, dsp, bram18}}` in a YAML target")
-    if family == "Versal":
-        found.append(f"part '{target.part}' is a Versal, and the prices are those of the cells of UltraScale+")
+        found.append(f"{sentence}: say so with `device: {{family, lut, ff, dsp, bram18}}` in a YAML target")
+    if family in devices.COUNTS_ONLY:
+        found.append(
+            f"part '{target.part}' is of family {family}, of which only the counts are known: "
+            "the prices are those of the cells of UltraScale+"
+        )
     return tuple(Caution(None, "part", sentence) for sentence in found)
 
 

@@ -1,71 +1,75 @@
-"""What each FPGA has, in all; a report's own Available row wins over this table."""
+"""What each FPGA has, in all, from `devices.csv`; a report's own Available row wins over this table."""
 
+import csv
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import resources
 
-from hepprune.errors import RecipeError, unknown
+from hepprune.errors import RecipeError
 from hepprune.hardware.resources import RESOURCES, Resources
 
+COUNTS_ONLY = ("Versal", "Agilex")  # families of which nothing is synthesised or priced as their own
+OWN = "the target's own file"
 _SOURCES = {
-    "report": "AMD DS890 and DS891, as in the Available rows of public Vivado and Vitis reports",
-    "table": "AMD product tables; no report seen yet",
-    "user": "the target's own file",
+    "DS180": "AMD DS180, 7 Series FPGAs",
+    "DS190": "AMD DS190, Zynq-7000 SoC",
+    "DS889": "AMD DS889, Zynq UltraScale+ RFSoC",
+    "DS890": "AMD DS890, UltraScale Architecture and Product",
+    "DS891": "AMD DS891, Zynq UltraScale+ MPSoC",
+    "DS950": "AMD DS950, Versal Architecture and Product",
+    "DS987": "AMD DS987, Kria K26 SOM",
+    "Alveo": "AMD Alveo data sheets; the whole chip, of which a shell takes its part",
+    "Agilex 7": "Altera Agilex 7 product table; two ALUTs of an ALM count as two LUT, and its M20K are no BRAM18",
 }
 # Families by the beginning of a part's name; the first that fits.
 _FAMILIES = (
-    (r"(x[caq])?[kv]u\d+p|(x[caq])?zu\d+|xcu\d+|xck2\d", "UltraScale+"),
-    (r"(x[caq])?[kv]u\d+", "UltraScale"),
-    (r"(x[caq])?7[akvsz]\w*\d+", "7-series"),
-    (r"(x[caq])?v[cehmp]\d+", "Versal"),
+    (r"xc[akv]u\d+p|xczu\d+|xcu\d+|xck2\d", "UltraScale+"),
+    (r"xc[kv]u\d+", "UltraScale"),
+    (r"xc7[akvsz]\w*\d+", "7-series"),
+    (r"xcv[cehmp]\d+", "Versal"),
+    (r"ag[fim]\d+", "Agilex"),
 )
+# Grades share their silicon: commercial, automotive and defence; and Agilex parts with and without cores and ciphers.
+_GRADES = ((r"^(x[caq])?(?=7[akvsz]|[akv]u\d|zu\d|v[cehmp]\d)", "xc"), (r"^(ag[fim])[a-d]?(?=\d)", r"\1"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """One FPGA: counts of its cells, BRAM in 18 Kb halves, and its super logic regions.
+    """One FPGA: counts of its cells, BRAM in 18 Kb halves (None where it has no such blocks), and its SLRs.
 
-    `confidence` is "report" where a synthesis report shows the same totals, "table" where none has been seen, "user"
-    where the counts are the user's own, who may name the family too.
+    `source` says where the counts are from; `family` is None where neither the user nor the part's name tells it.
     """
 
     part: str
+    family: str | None
     lut: int
     ff: int
     dsp: int
-    bram18: int
-    uram: int
-    slr: int
-    confidence: str = "report"
-    named_family: str | None = None
-
-    @property
-    def source(self) -> str:
-        """Where the counts come from."""
-        return _SOURCES[self.confidence]
+    bram18: int | None
+    uram: int = 0
+    slr: int = 1
+    source: str = OWN
 
     def share(self, fraction: float) -> Resources:
         """Return that fraction of every cell."""
-        return Resources(**{name: fraction * getattr(self, name) for name in RESOURCES})
+        counts = {name: getattr(self, name) for name in RESOURCES}
+        return Resources(**{name: fraction * count for name, count in counts.items() if count is not None})
 
 
-DEVICES: dict[str, Device] = {
-    device.part: device
-    for device in (
-        Device(part="xcvu13p", lut=1_728_000, ff=3_456_000, dsp=12_288, bram18=5_376, uram=1_280, slr=4),
-        Device(part="xcu250", lut=1_728_000, ff=3_456_000, dsp=12_288, bram18=5_376, uram=1_280, slr=4),
-        Device(part="xcvu9p", lut=1_182_240, ff=2_364_480, dsp=6_840, bram18=4_320, uram=960, slr=3),
-        Device(part="xcu200", lut=1_182_240, ff=2_364_480, dsp=6_840, bram18=4_320, uram=960, slr=3),
-        Device(part="xczu9eg", lut=274_080, ff=548_160, dsp=2_520, bram18=1_824, uram=0, slr=1),
-        Device(part="xc7z020", lut=53_200, ff=106_400, dsp=220, bram18=280, uram=0, slr=1),
-        Device(part="xc7vx690t", lut=433_200, ff=866_400, dsp=3_600, bram18=2_940, uram=0, slr=1),
-        Device(part="xcku115", lut=663_360, ff=1_326_720, dsp=5_520, bram18=4_320, uram=0, slr=2, confidence="table"),
-        Device(part="xczu7ev", lut=230_400, ff=460_800, dsp=1_728, bram18=624, uram=96, slr=1, confidence="table"),
-        Device(part="xcu50", lut=871_680, ff=1_743_360, dsp=5_952, bram18=2_688, uram=640, slr=2, confidence="table"),
-        Device(
-            part="xcu280", lut=1_303_680, ff=2_607_360, dsp=9_024, bram18=4_032, uram=960, slr=3, confidence="table"
-        ),
-    )
-}
+def _shipped() -> dict[str, Device]:
+    """Return the table of the package; `logic_cells`, the vendors' own measure of size, is there to check it by."""
+    text = resources.files(__package__).joinpath("devices.csv").read_text(encoding="utf-8")
+    found = {}
+    for row in csv.DictReader(text.splitlines()):
+        counts = {name: int(row[name]) if row[name] else None for name in (*RESOURCES, "slr")}
+        source = _SOURCES[row["source"]]
+        found[row["part"]] = Device(part=row["part"], family=row["family"], source=source, **counts)  # type: ignore[arg-type]
+    return found
+
+
+DEVICES: dict[str, Device] = _shipped()
+_LONGEST_FIRST = sorted(DEVICES, key=len, reverse=True)
 
 
 def known(part: str) -> Device | None:
@@ -73,11 +77,11 @@ def known(part: str) -> Device | None:
 
     None where no known device starts that name.
     """
-    name = part.strip().lower()
-    for device in sorted(DEVICES.values(), key=lambda device: -len(device.part)):
-        rest = name.removeprefix(device.part)
+    name = _plain(part)
+    for device in _LONGEST_FIRST:
+        rest = name.removeprefix(device)
         if rest != name and not rest[:1].isdigit():
-            return device
+            return DEVICES[device]
     return None
 
 
@@ -88,14 +92,23 @@ def find(part: str) -> Device:
         RecipeError: no known device starts that name.
     """
     if (device := known(part)) is None:
+        near = get_close_matches(_plain(part).partition("-")[0], DEVICES, n=3, cutoff=0.0)
         raise RecipeError(
-            f"{unknown('part', part, DEVICES)}, or say what it has in a YAML target: "
-            "`device: {lut: ..., ff: ..., dsp: ..., bram18: ...}`"
+            f"unknown part '{part}'; the nearest of {len(DEVICES)} are {', '.join(near)}, or say what it has in a YAML "
+            "target: `device: {family: ..., lut: ..., ff: ..., dsp: ..., bram18: ...}`"
         )
     return device
 
 
 def family(part: str) -> str | None:
     """Return the family that a part's name tells, such as UltraScale+ of `xczu5eg-sfvc784-1-e`."""
-    name = part.strip().lower()
+    name = _plain(part)
     return next((family for pattern, family in _FAMILIES if re.match(pattern, name)), None)
+
+
+def _plain(part: str) -> str:
+    """Return a part's name in small letters, without what grades differ in."""
+    name = part.strip().lower()
+    for pattern, plain in _GRADES:
+        name = re.sub(pattern, plain, name)
+    return name

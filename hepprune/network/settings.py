@@ -1,6 +1,7 @@
 """The settings of layers in files of strangers: of the kinds that the constructors say, of sensible size."""
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, get_type_hints
 
@@ -12,7 +13,7 @@ from hepprune.fixed import Quantiser
 from hepprune.network.layers import LAYERS, Layer
 
 _LARGEST = 2**31  # of a size, a place or a factor, of which torch takes no larger ones everywhere
-_NO_JSON = {Tensor, Tensor | None, Quantiser | None, Any}
+_NO_JSON = {Tensor, Tensor | None, Quantiser | None, Mapping[str, Quantiser | None], Any}
 
 
 def checked(kind: str, settings: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from hepprune.errors import NetworkError, RecipeError, unknown
 from hepprune.firmware.folders import check_names
 from hepprune.firmware.routes import ROUTES
 from hepprune.hardware import cost
-from hepprune.network import BatchNorm, Network, precision
+from hepprune.network import Network, precision
 from hepprune.pipeline import budgets, feedback, making, taggers, tools
 from hepprune.pipeline.context import Context
 from hepprune.pruning import plan
@@ -38,23 +38,12 @@ def check(context: Context, stage: str) -> Network | None:
     _check_columns(recipe)
     model = taggers.model_of(recipe)
     tagger = taggers.untrained(recipe, model)
-    _check_folded(tagger)
     _check_bits(tagger, recipe)
     typed = taggers.as_built(_typed(tagger, recipe), recipe)
     cost.estimate(typed, target, strategy=recipe.strategy, stage=stage)  # or it says what has no price
     _check_routes(typed, recipe)
     _check_pruning(tagger, recipe)
     return model
-
-
-def _check_folded(tagger: Network) -> None:
-    """Refuse a batch norm that stays, which the search has no price for."""
-    for layer in tagger:
-        if isinstance(layer, BatchNorm):
-            raise NetworkError(
-                f"batch norm '{layer.name}' can be folded neither into a layer before it that feeds nothing else, nor "
-                "into those after it, and `hepprune run` takes none; `hepprune estimate` prices such a model"
-            )
 
 
 def _check_columns(recipe: Recipe) -> None:

@@ -60,9 +60,9 @@ def _physics(context: Context, start: feedback.Start, built: Built, folder: Path
         if isinstance(output.task, Classes) and classes:
             drawn[f"roc{title}"] = physics.roc(_scored(own), truth, classes, folder / f"roc{title}")
         if isinstance(output.task, Regression) and truth.all():
-            for column, value in _columns(output, own):
-                place, met = f"response{title}_{column}", truth[:, output.columns.index(column)]
-                drawn[place] = physics.response(value, met, column, folder / place)
+            for number, (column, value) in enumerate(_columns(output, own)):
+                place = f"response{title}_{number}" if len(output.columns) > 1 else f"response{title}"
+                drawn[place] = physics.response(value, truth[:, number], column, folder / place)
     return drawn
 
 

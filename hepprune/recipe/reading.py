@@ -16,12 +16,13 @@ from hepprune.recipe.sections import Prune
 _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")  # package.module:factory
 
 
-def load(path: Path) -> Recipe:
+def load(path: str | Path) -> Recipe:
     """Read and check a recipe; paths in it are relative to its folder and come back resolved.
 
     Raises:
         RecipeError: the file is missing, is no YAML, or a key is unknown, missing or out of range.
     """
+    path = Path(path)
     content = documents.read(path, kind="recipe", keys="name, data and budget")
     try:
         recipe = Recipe.model_validate(content)

@@ -59,12 +59,12 @@ def response(forms: Sequence[Scored], truth: Floats, name: str, path: Path) -> l
     """
     edges = np.unique(np.quantile(truth, np.linspace(0, 1, _BINS + 1)))
     edges[-1] = np.nextafter(edges[-1], np.inf)  # the last bin has its upper edge too
-    centres, widths = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
+    centres = (edges[1:] + edges[:-1]) / 2
     with canvas() as (figure, axes):
         for index, form in enumerate(forms):
             median, width = (metrics.response(form.scores, truth, edges, what=what) for what in ("median", "68 %"))
             middle, half = (np.array([score.value for score in curve.scores]) for curve in (median, width))
-            place = centres + 0.15 * widths * (index - (len(forms) - 1) / 2)
+            place = centres + 0.01 * (edges[-1] - edges[0]) * (index - (len(forms) - 1) / 2)
             axes.errorbar(place, middle, yerr=half, fmt="o", markersize=4, capsize=2, label=form.name)
         axes.axhline(1, color="black", linewidth=0.8)
         axes.set(ylabel="value / truth, median and central 68 %")

@@ -1,8 +1,8 @@
-"""Prices of masked networks: what dead neurons cost, which only the adder graph of a dense chain has for nothing."""
+"""Prices of masked networks: what dead neurons cost, which only adder graphs have for nothing."""
 
 from collections.abc import Callable
 
-from hepprune.hardware.cost import matrices
+from hepprune.hardware.cost import hls, matrices
 from hepprune.hardware.resources import Estimate
 from hepprune.network import Network
 from hepprune.pruning import surgery
@@ -12,11 +12,17 @@ Price = Callable[[Network], Estimate]
 
 
 def of_graphs(price: Price) -> Price:
-    """Return a price that counts no dead neurons of convolutions, residual sums, cells and whatever else is no chain.
+    """Return a price that counts no dead neurons; adder graphs have none, whatever else is priced has.
 
     What they feed, activations, pools and products, is priced by the size of values, whatever is in them.
     """
-    return lambda network: price(network) if matrices.covers(network) else without_dead(network, price=price)
+
+    def alive(network: Network) -> Estimate:
+        found = price(network)
+        is_graph = found.strategy == "distributed_arithmetic" and found.stage != hls.STAGE
+        return found if is_graph or matrices.covers(network) else without_dead(network, price=price)
+
+    return alive
 
 
 def without_dead(network: Network, *, price: Price) -> Estimate:

@@ -53,9 +53,13 @@ def family(part: str) -> str:
     Raises:
         ReportError: the part is of another family.
     """
-    name = _FAMILIES.get(devices.family(part) or "")
+    known = devices.family(part)
+    name = _FAMILIES.get(known or "")
     if name is None:
-        raise ReportError(f"Yosys has no family for part '{part}'; it knows 7-series, UltraScale and UltraScale+ parts")
+        told = f", of family {known}," if known else ""
+        raise ReportError(
+            f"Yosys has no family for part '{part}'{told} and knows only 7-series, UltraScale and UltraScale+ parts"
+        )
     return name
 
 

@@ -148,7 +148,7 @@ def norm(result: FixedPoint | None) -> LayerNorm:
     [
         (Activation("mine", "tanh"), "result type"),
         (Activation("mine", "exponential", result=FixedPoint(40, 36)), "more bits than da4ml takes"),
-        (norm(NARROW), "hls4ml"),
+        (norm(NARROW), "no types for its tables; .*quantise.*hls4ml"),
     ],
 )
 def test_what_no_table_holds_is_named(layer: Layer, said: str) -> None:
@@ -156,11 +156,11 @@ def test_what_no_table_holds_is_named(layer: Layer, said: str) -> None:
         rtl.solve(through(layer, FixedPoint(8, 6), 3))
 
 
-def test_a_softmax_inside_is_refused_and_one_at_the_end_left_out() -> None:
+def test_a_softmax_inside_needs_types_for_its_tables_and_one_at_the_end_is_left_out() -> None:
     make = Maker(0)
     layers = [Input("x", 3, FEATURES), Softmax("mine", NARROW)]
     rtl.solve(Network(layers))
-    with pytest.raises(NetworkError, match=r"^layer 'mine' \(Softmax\) .*as the last layer it is left out"):
+    with pytest.raises(NetworkError, match=r"^layer 'mine' \(Softmax\) .*no types for its tables; .*quantise"):
         rtl.solve(Network([*layers, make.dense("out", 3, 2)]))
 
 

@@ -91,6 +91,8 @@ MINIMAL = "{name: a, part: xcvu9p, clock_ns: 5"
         ),
         (MINIMAL + ", reserved_cycles: 20, budget: {latency_ns: 100}}", "20 reserved cycles leave nothing of 100"),
         (MINIMAL + ", budget: {models: 2}}", "give budget.share"),
+        ("{name: a, clock_ns: 5, budget: {share: 0.1}}", "budget.share is of a part; give part, too"),
+        ("{name: a, clock_ns: 5, device: {lut: 9, ff: 9, dsp: 9, bram18: 9}}", "device is of a part; give part, too"),
         (MINIMAL + ", budget: {share: 0.1, taken: {dsp: 9999}}}", "budget.taken.dsp is more than its share"),
         ("{name: [", "is no YAML"),
         ("- 1", "holds no target"),
@@ -110,9 +112,9 @@ def test_an_unknown_name_lists_the_presets_and_a_missing_file_is_named(tmp_path:
 
 
 def test_a_part_that_is_not_known_can_be_described_and_then_shared(tmp_path: Path) -> None:
-    text = "{name: a, part: xc7z007sclg400-1, clock_ns: 5}"
+    text = "{name: a, part: xc7z008sclg400-1, clock_ns: 5}"
     target = load(_written(tmp_path, text))
-    assert (target.known_device, target.family, target.part_name) == (None, "7-series", "xc7z007sclg400-1")
+    assert (target.known_device, target.family, target.part_name) == (None, "7-series", "xc7z008sclg400-1")
     device = ", device: {lut: 14400, ff: 28800, dsp: 66, bram18: 100, slr: 2}, budget: {share: 0.5, share_of: slr}}"
     target = load(_written(tmp_path, text.replace("}", device)))
     assert target.budget.resources.known() == {"lut": 3600, "ff": 7200, "dsp": 16.5, "bram18": 25}

@@ -76,7 +76,7 @@ def test_clocks_parts_and_numbers_that_cannot_be_are_refused(target: Target, bud
 
 
 def test_limits_of_a_part_that_is_not_known_are_counts() -> None:
-    unknown = Target(name="mine", part="xc7z007sclg400-1", clock_ns=5.0)
+    unknown = Target(name="mine", part="xc7z008sclg400-1", clock_ns=5.0)
     assert budgets.resolve(unknown, ["lut=9000000"]).resources.lut == 9_000_000
-    with pytest.raises(RecipeError, match="unknown part 'xc7z007sclg400-1'"):
+    with pytest.raises(RecipeError, match="unknown part 'xc7z008sclg400-1'"):
         budgets.resolve(unknown, ["lut=10%"])

@@ -64,16 +64,25 @@ def test_targets_are_listed_with_source_and_confidence_and_so_are_ones_own(tmp_p
 
 def test_a_part_that_is_not_known_is_estimated_with_one_warning(tmp_path: Path) -> None:
     own = tmp_path / "mine.yaml"
-    own.write_text("{name: mine, part: xc7z007sclg400-1, clock_ns: 5, budget: {latency_ns: 100}}")
+    own.write_text("{name: mine, part: xc7z008sclg400-1, clock_ns: 5, budget: {latency_ns: 100}}")
     found = estimation.estimate(_network(), own, strategy="latency")
     (caution,) = [caution for caution in found.cautions if caution.kind == "part"]
-    assert "'xc7z007sclg400-1', of family 7-series by its name," in caution.message
+    assert "'xc7z008sclg400-1', of family 7-series by its name," in caution.message
     known = estimation.estimate(_network(), replace(targets.load(own), part="xcvu9p"), strategy="latency")
     assert found.estimate == known.estimate
     assert not [caution for caution in known.cautions if caution.kind == "part"]
     own.write_text("{name: mine, part: xcvc1902, clock_ns: 5, device: {lut: 9, ff: 9, dsp: 9, bram18: 9}}")
     (caution,) = [each for each in estimation.estimate(_network(), own).cautions if each.kind == "part"]
-    assert "is a Versal" in caution.message
+    assert "is of family Versal, of which only the counts are known" in caution.message
+
+
+def test_where_only_a_clock_matters_no_part_is_needed(tmp_path: Path) -> None:
+    own = tmp_path / "mine.yaml"
+    own.write_text("{name: mine, clock_ns: 5, clock_uncertainty: 0.125, budget: {latency_ns: 100, lut: 9000}}")
+    found = estimation.estimate(_network(), own, strategy="latency")
+    assert found.estimate == estimation.estimate(_network(), "generic_vu13p", strategy="latency").estimate
+    assert set(found.used) == {"latency_ns", "lut"}
+    assert not [caution for caution in found.cautions if caution.kind == "part"]
 
 
 def test_mistakes_end_in_one_sentence(tmp_path: Path) -> None:

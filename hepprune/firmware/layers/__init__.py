@@ -44,8 +44,10 @@ from hepprune.network.layers import (
     Reshape,
     Shape,
     Slice,
+    Stepwise,
     UpSample,
 )
+from hepprune.network.parts import INPUT, parts
 
 __all__ = ["DESCRIPTIONS", "Node", "Place", "described", "distinct", "types", "value_shape"]
 
@@ -163,11 +165,42 @@ def _nodes(network: Network, layer: Layer, found: _Types, *, io_type: str, strat
             f"is read {len(place.readers)} times, and hls4ml copies a stream {_MAX_COPIES} times at most",
             cure="let a layer of function linear hand it on",
         )
+    if isinstance(runs, Stepwise) and runs.types and not place.streams:
+        describe = _in_steps
     if layer is runs or layer.result is None:
         return describe(place, runs)
     own = replace(place, name=f"{layer.name}{PART}own", result=_own(runs, place.before), readers=("",), is_output=False)
     nodes = describe(own, runs)
     return [*nodes, cast(after(place, nodes, shape=place.shape))]
+
+
+def _in_steps(place: Place, layer: Layer) -> list[Node]:
+    """Describe what a layer computes, step by step."""
+    steps = parts(layer, place.arriving[0])
+    steps.input.result = place.arriving_types[0]
+    found, nodes = _types(steps), list[Node]()
+    for step in steps:
+        if step is not steps.input:
+            inner = _place(steps, step, found, io_type=place.io_type, strategy=place.strategy)
+            nodes += DESCRIPTIONS.find(step)(_inside(place, inner, ends=step is steps.output), step)
+    return nodes
+
+
+def _inside(place: Place, inner: Place, *, ends: bool) -> Place:
+    """Return the place of a step as one of the whole network; the last step has the place of the layer itself."""
+    names = {INPUT: place.sources[0]}
+    kinds = zip(inner.sources, inner.source_kinds, strict=True)
+    named = replace(
+        inner,
+        name=place.name if ends else _part(place, inner.name),
+        sources=tuple(names.get(source, _part(place, source)) for source in inner.sources),
+        source_kinds=tuple(place.source_kinds[0] if source in names else kind for source, kind in kinds),
+    )
+    return replace(named, result=place.result, readers=place.readers, is_output=place.is_output) if ends else named
+
+
+def _part(place: Place, step: str) -> str:
+    return f"{place.name}{PART}{step}"
 
 
 def _check_result(layer: Layer, runs: Layer) -> None:

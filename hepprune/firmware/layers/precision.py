@@ -7,7 +7,7 @@ import numpy as np
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.network import Layer, Network, Node
-from hepprune.network.layers import Activation, LayerNorm, PReLU, Recurrent, Softmax
+from hepprune.network.layers import Activation, LayerNorm, PReLU, Recurrent, Softmax, Stepwise
 from hepprune.network.ranges import accumulators
 
 _MAX_FRACTION = 32
@@ -58,6 +58,8 @@ def constant_type(name: str, values: Any, quantiser: Quantiser | None = None) ->
 def _has_no_rule(network: Network, node: Node) -> bool:
     if isinstance(node.layer, Activation):
         return not node.layer.rises
+    if isinstance(node.layer, Stepwise) and node.layer.types:
+        return False
     if isinstance(node.layer, Softmax):
         return bool(network.readers(network[node.name]))
     return isinstance(node.layer, PReLU | LayerNorm | Recurrent)

@@ -4,7 +4,7 @@ What flows are arrays of variables (`hepprune.firmware.adders`) of the layer's s
 run on their places; one with a kernel is a constant matrix at each place.
 """
 
-from hepprune.firmware.tracing import choosing, kernels, merging, moving, pooling, recurrent, tables
+from hepprune.firmware.tracing import choosing, kernels, merging, moving, pooling, recurrent, steps, tables
 from hepprune.firmware.tracing.base import TRACES, trace
 
-__all__ = ["TRACES", "choosing", "kernels", "merging", "moving", "pooling", "recurrent", "tables", "trace"]
+__all__ = ["TRACES", "choosing", "kernels", "merging", "moving", "pooling", "recurrent", "steps", "tables", "trace"]

@@ -13,7 +13,7 @@ from hepprune.errors import NetworkError
 from hepprune.firmware import adders
 from hepprune.firmware.tracing import rounding
 from hepprune.fixed import FixedPoint, Quantiser
-from hepprune.network import Input, Layer, Node, ReLU, Rules, Softmax
+from hepprune.network import Input, Layer, Node, ReLU, Rules
 from hepprune.network.layers import Shape
 
 Values = NDArray[Any]  # variables, of the shape of one jet's value
@@ -21,9 +21,6 @@ Values = NDArray[Any]  # variables, of the shape of one jet's value
 TRACES: Rules[Callable[..., Values]] = Rules(
     lacks="cannot be traced into an adder graph",
     fix="build the network by way of hls4ml, which takes it (`hepprune.firmware.hls`)",
-    fixes={
-        Softmax: "as the last layer it is left out, and inside the network hls4ml takes it (`hepprune.firmware.hls`)",
-    },
 )
 
 

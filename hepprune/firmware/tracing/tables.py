@@ -6,7 +6,6 @@ at its end, and where in the segment the one becomes the other.
 
 import dataclasses
 import functools
-import math
 from typing import Any
 
 import numpy as np
@@ -17,12 +16,11 @@ from hepprune.firmware import adders
 from hepprune.firmware.tracing import arithmetic, rounding
 from hepprune.firmware.tracing.base import TRACES, Values, array, each, result_type
 from hepprune.firmware.tracing.ramps import ramp
-from hepprune.firmware.tracing.stairs import MOST, Floats, Integers, Stairs, stairs
 from hepprune.fixed import FixedPoint
 from hepprune.network import Layer, ReLU
 from hepprune.network.layers import Activation, PReLU
+from hepprune.network.stairs import MOST, SMALL, Floats, Integers, Stairs, stairs
 
-_SMALL = 6  # bits that one LUT looks up
 _MAX_ADDRESS = 16  # bits
 
 
@@ -72,7 +70,7 @@ def _looked_up(layer: Layer, value: Any, *, rises: bool) -> Any:
     value = _saturated(value, found.changes)
     if adders.is_constant(value):
         return adders.constant(float(found.outputs[0]))
-    dropped = _low_bits(value, found)
+    dropped = found.low_bits(sum(value.kif), adders.last_place(found.outputs))
     if sum(value.kif) - dropped > _MAX_ADDRESS:
         raise _too_wide(layer, value)
     return _parted(value, found, dropped)
@@ -118,30 +116,11 @@ def _saturated(value: Any, changes: Integers) -> Any:
     """Return a wide argument in fewer bits, where the function is the same all the way beyond."""
     if not len(changes):
         return adders.constant(float(value.low))
-    if sum(value.kif) <= _SMALL:
+    if sum(value.kif) <= SMALL:
         return value
     low, high = (float(number * value.step) for number in (int(changes[0]) - 1, int(changes[-1])))
     kind = FixedPoint.covering(low, high, fraction=value.kif[2])
     return rounding.quantise(value, dataclasses.replace(kind, overflow="SAT"))
-
-
-def _low_bits(value: Any, found: Stairs) -> int:
-    """Return how many low bits are best not looked up, so that in no segment the output changes twice."""
-    known = sum(value.kif)
-    width = math.ceil(math.log2(np.ptp(np.append(found.outputs, 0.0)) / adders.last_place(found.outputs) + 1))
-    costs = {0: _memory(known, width)}
-    for low in range(1, known):
-        inside = found.changes[found.changes % 2**low != 0]
-        if len(np.unique(inside >> low)) < len(inside):
-            break
-        chosen = width + low + _memory(known - low, width + low) if len(inside) else 0
-        costs[low] = _memory(known - low, width) + chosen
-    return min(costs, key=lambda low: costs[low])
-
-
-def _memory(address: int, width: int) -> float:
-    """Return about the LUTs of a table."""
-    return float(2 ** max(address - _SMALL, 0) * width)
 
 
 def _parted(value: Any, found: Stairs, low: int) -> Any:

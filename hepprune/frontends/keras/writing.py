@@ -22,8 +22,7 @@ from hepprune.quantisers import FixedPoints
 logger = logging.getLogger(__name__)
 
 # Settings that say how a layer is quantised or built as hardware, which no plain layer of Keras holds.
-_HARDWARE = ("strategy", "reuse_factor", "parallelization_factor", "weight_type", "recurrent_weight_type", "bias_type")
-_QUANTISERS = ("result", "scale_type", "shift_type", "state_type", "activation_type", "recurrent_activation_type")
+_HARDWARE = ("strategy", "reuse_factor", "parallelization_factor")
 _TOLERANCE = 1e-5
 
 
@@ -131,7 +130,7 @@ def _equal(first: Layer, second: Layer, tolerance: float) -> bool:
 
 
 def _plain(layer: Layer) -> dict[str, Any]:
-    return {key: value for key, value in layer.settings().items() if key not in (*_HARDWARE, *_QUANTISERS)}
+    return {key: value for key, value in layer.settings().items() if key not in (*_HARDWARE, *_types(layer))}
 
 
 def _arrays(layer: Layer) -> dict[str, Floats]:

@@ -6,9 +6,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from hepprune.errors import RecipeError, unknown
+from hepprune.errors import NetworkError, RecipeError, unknown
 from hepprune.hardware.calibration import Calibration
-from hepprune.hardware.cost import distributed_arithmetic, hls, matrices, measured
+from hepprune.hardware.cost import circuits, distributed_arithmetic, hls, matrices, measured
 from hepprune.hardware.resources import Estimate, LayerEstimate, Resources
 from hepprune.hardware.targets import Target
 from hepprune.network import Network
@@ -18,8 +18,22 @@ _Predicted = TypeVar("_Predicted", Estimate, LayerEstimate)
 CostModel = Callable[[Network, Target], Estimate]
 
 _MULTIPLYING = ("latency", "resource", "resource_unrolled")
+
+
+def adder_graph(network: Network, target: Target) -> Estimate:
+    """Return the price of a network as one adder graph; that of a chain of dense layers knows no other layers.
+
+    Raises:
+        NetworkError: a layer has no fixed-point form, or no price as part of an adder graph.
+        RecipeError: the target has no known clock.
+    """
+    if matrices.covers(network):
+        return distributed_arithmetic.estimate(network, target)
+    return circuits.estimate(network, target)
+
+
 COST_MODELS: dict[str, CostModel] = {
-    "distributed_arithmetic": distributed_arithmetic.estimate,
+    "distributed_arithmetic": adder_graph,
     **{strategy: partial(hls.estimate, strategy=strategy) for strategy in _MULTIPLYING},
     **{device: partial(measured.estimate, device=device) for device in measured.DEVICES},
 }
@@ -63,8 +77,9 @@ def estimate(
 ) -> Estimate:
     """Return the predicted cost of a quantised network at a stage (None: the model's own), calibrated if asked.
 
-    `reuse_factor` None takes each layer's own. Under `distributed_arithmetic` a network of typed dense layers is
-    priced as the one adder graph that da4ml makes of it, any other layer by layer, as hls4ml builds it.
+    `reuse_factor` None takes each layer's own. Under `distributed_arithmetic` a network is priced as the one adder
+    graph that da4ml makes of it, but layer by layer, as hls4ml builds it, where a layer has no price in such a graph or
+    stage "csynth" is asked for.
 
     Raises:
         RecipeError: the strategy has no cost model, or none for that stage, io_type or reuse factor.
@@ -77,13 +92,27 @@ def estimate(
             f"strategy '{strategy}' has no multipliers to share, so no reuse factor but 1; "
             f"for others choose one of: {', '.join(_MULTIPLYING)}"
         )
-    whole_graph = strategy == "distributed_arithmetic" and io_type == "io_parallel" and matrices.covers(network)
-    if strategy in STRATEGIES and not whole_graph:
+    if strategy == "distributed_arithmetic" and io_type == "io_parallel":
+        own = _of_graph(network, target, stage, reuse_factor)
+    elif strategy in STRATEGIES:
         own = hls.estimate(network, target, strategy=strategy, io_type=io_type, reuse_factor=reuse_factor)
     else:
         own = COST_MODELS[strategy](network, target)
     predicted = own if stage in (None, own.stage) else _at_stage(own, str(stage))
     return calibration.apply(predicted) if calibration else predicted
+
+
+def _of_graph(network: Network, target: Target, stage: str | None, reuse_factor: int | None) -> Estimate:
+    """Return the price of the adder graph, or as hls4ml builds the layers where there is none or that is asked for."""
+    in_hls = partial(hls.estimate, network, target, strategy="distributed_arithmetic", reuse_factor=reuse_factor)
+    if stage == hls.STAGE and not matrices.covers(network):
+        return in_hls()
+    try:
+        return COST_MODELS["distributed_arithmetic"](network, target)
+    except NetworkError:
+        if stage is not None:
+            raise
+        return in_hls()
 
 
 def _at_stage(own: Estimate, stage: str) -> Estimate:

@@ -117,17 +117,22 @@ def price_matrix(matrix: Matrix, arrival: Floats, smooth_arrival: Floats) -> Mat
 
 def additions(matrix: Matrix, terms: NDArray[np.int64]) -> float:
     """Return the LUT of the additions that sum `terms` (n_out, n_in) signed digits, what outputs share taken off."""
+    span = (matrix.arriving.high - matrix.arriving.low) * 2.0**matrix.arriving.fraction
+    late = LATE if matrix.source else 1.0
+    return late * additions_of(matrix.weight, terms, span)
+
+
+def additions_of(weight: NDArray[np.int64], terms: NDArray[np.int64], span: Floats) -> float:
+    """Return the same of whole-number weights (n_out, n_in) on inputs that span so many steps, all there at once."""
     per_output = terms.sum(axis=1)
     summed = per_output > 1
     if not summed.any():
         return 0.0
-    terms, per_output, found = terms[summed], per_output[summed], sharing.of(matrix.weight[summed])
-    span = (matrix.arriving.high - matrix.arriving.low) * 2.0**matrix.arriving.fraction
+    terms, per_output, found = terms[summed], per_output[summed], sharing.of(weight[summed])
     in_bits = np.log2(terms @ span / per_output + 1)
     bits = in_bits + EXTRA_BITS + SPREAD * found.spread - FEW_TERMS / per_output
     repeated = found.repeats / float(per_output.sum()) ** REPEATS_POWER
-    late = LATE if matrix.source else 1.0
-    return late * float(((per_output - 1) * bits).sum() * (1 + REPEATS * repeated) ** -SHARING_POWER)
+    return float(((per_output - 1) * bits).sum() * (1 + REPEATS * repeated) ** -SHARING_POWER)
 
 
 def whole_matrix(kernel: Kernel, in_width: int) -> tuple[float, int]:

@@ -69,10 +69,12 @@ class Design:
 
 
 def covers(network: Network) -> bool:
-    """Return whether a network is one adder graph: dense layers and ReLUs on single jets, all of them typed.
+    """Return whether a network is of dense layers and ReLUs on single jets, all typed, from one input to one output.
 
-    A layer that runs twice is two matrices; it is priced by its operations, as what ends at a maximum is.
+    Whatever else there is, a layer that runs twice, a ReLU that ends at a maximum, is priced by `circuits`.
     """
+    if len(network.inputs) != 1 or len(network.outputs) != 1:
+        return False
     typed = all(_covers(network, layer) for layer in network.body[1:])
     single = all(len(network.shapes[layer.name]) == 1 for layer in network.body)
     return typed and single and network.input.result is not None

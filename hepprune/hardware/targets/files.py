@@ -51,7 +51,7 @@ class _Limits(_Section):
 class _Device(_Section):
     """What a part has that hepprune does not know; `slr` counts its super logic regions."""
 
-    family: Literal["7-series", "UltraScale", "UltraScale+", "Versal"] | None = None
+    family: Literal["7-series", "UltraScale", "UltraScale+", "Versal", "Agilex"] | None = None
     lut: Annotated[int, Field(ge=1, le=_MOST)]
     ff: Annotated[int, Field(ge=1, le=_MOST)]
     dsp: Annotated[int, Field(ge=0, le=_MOST)]
@@ -64,7 +64,7 @@ class _TargetFile(_Section):
     """A user's target; reserved_cycles are taken off the latency for a wrapper around the network."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
-    part: Annotated[str, Field(pattern=r"^\s*[A-Za-z0-9][A-Za-z0-9._-]*\s*$")]
+    part: Annotated[str, Field(pattern=r"^\s*[A-Za-z0-9][A-Za-z0-9._-]*\s*$")] | None = None
     clock_ns: Annotated[float, Field(gt=0)]
     clock_uncertainty: Annotated[float, Field(ge=0, lt=1)] | None = None
     levels_per_cycle: Annotated[int, Field(ge=1, le=_MOST)] | None = None
@@ -86,11 +86,18 @@ class _TargetFile(_Section):
             raise ValueError("budget.models and budget.taken divide a share of the chip; give budget.share")
         return self
 
+    @model_validator(mode="after")
+    def _name_the_chip(self) -> "_TargetFile":
+        if self.part is None and (self.device is not None or self.budget.share is not None):
+            asks = "device" if self.device is not None else "budget.share"
+            raise ValueError(f"{asks} is of a part; give part, too")
+        return self
+
     def target(self) -> Target:
         limits, own_device = self.budget, self._own_device()
         share, whole = limits.share, Resources()
         if share is not None:
-            device = own_device or devices.find(self.part)
+            device = own_device or devices.find(str(self.part))
             share /= device.slr if limits.share_of == "slr" else 1
             whole = self._own_part(device.share(share).common)
         own = {name: getattr(limits, name) for name in (cell.name for cell in fields(Resources))}
@@ -113,8 +120,7 @@ class _TargetFile(_Section):
     def _own_device(self) -> devices.Device | None:
         if self.device is None:
             return None
-        counts = self.device.model_dump(exclude={"family"})
-        return devices.Device(part=self.part, **counts, confidence="user", named_family=self.device.family)
+        return devices.Device(part=str(self.part), **self.device.model_dump())
 
     def _own_part(self, whole: Resources) -> Resources:
         """Return what one of the networks may use of a share."""
@@ -140,7 +146,7 @@ def load(name_or_path: str | Path) -> Target:
 
 
 def _parse(path: Path) -> _TargetFile:
-    content = documents.read(path, kind="target", keys="name, part and clock_ns")
+    content = documents.read(path, kind="target", keys="name and clock_ns")
     try:
         return _TargetFile.model_validate(content)
     except ValidationError as problem:

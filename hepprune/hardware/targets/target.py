@@ -81,5 +81,5 @@ class Target:
     @property
     def family(self) -> str | None:
         """The family of the part, as its user or its name tells it."""
-        named = self.own_device and self.own_device.named_family
+        named = self.known_device and self.known_device.family
         return named or (None if self.part is None else devices.family(self.part))

@@ -1,14 +1,16 @@
 """The layers a Network is made of: torch modules that know their quantisers and their hls4ml knobs."""
 
-from hepprune.network.layers.activation import Activation, Argmax, PReLU, ReLU, Softmax
+from hepprune.network.layers.activation import Activation, PReLU, ReLU
 from hepprune.network.layers.arithmetic import Einsum, Merge
 from hepprune.network.layers.base import LAYERS, MAX_VALUES, Input, Layer, Shape, Shared
 from hepprune.network.layers.gating import TopK
+from hepprune.network.layers.heads import Argmax, Softmax
 from hepprune.network.layers.kernel import Kernel
 from hepprune.network.layers.normalisation import BatchNorm, LayerNorm
 from hepprune.network.layers.pooling import GlobalPool, Pool
 from hepprune.network.layers.recurrent import Recurrent
 from hepprune.network.layers.shaping import Concatenate, Crop, Pad, Permute, Reshape, Slice, UpSample
+from hepprune.network.layers.stepwise import Stepwise
 from hepprune.network.layers.weighted import STRATEGIES, Conv, Dense, Weighted, same_padding
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "Shared",
     "Slice",
     "Softmax",
+    "Stepwise",
     "TopK",
     "UpSample",
     "Weighted",

@@ -1,4 +1,4 @@
-"""Element-wise functions, and the heads that turn logits into probabilities or a class."""
+"""Element-wise functions."""
 
 import inspect
 import math
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hepprune.errors import NetworkError, unknown
 from hepprune.fixed import Quantiser
-from hepprune.network.layers.base import Layer, Shape, checked_axis, layer, parameter
+from hepprune.network.layers.base import Layer, Shape, layer, parameter
 
 Function = Callable[..., Tensor]
 
@@ -23,11 +23,16 @@ def _hard_tanh(values: Tensor, *, slope: float = 0.2, shift: float = 0.5) -> Ten
     return 2 * _hard_sigmoid(values, slope=slope, shift=shift) - 1
 
 
+def _inverse_root(values: Tensor, *, scale: float = 1.0, epsilon: float = 1e-3) -> Tensor:
+    return scale / torch.sqrt(values.clamp(min=0) + epsilon)
+
+
 def _leaky_relu(values: Tensor, *, slope: float = 0.3) -> Tensor:
     return torch.where(values < 0, slope * values, values)
 
 
-# Names and defaults are Keras 2's, which hls4ml's are too; "decay" and "reciprocal" are the tables of HGQ2's softmax.
+# Names and defaults are Keras 2's, which hls4ml's are too; "decay" and "reciprocal" are the tables of a softmax,
+# "inverse_root" is that of a layer norm.
 FUNCTIONS: dict[str, Function] = {
     "linear": lambda values: values,
     "sigmoid": torch.sigmoid,
@@ -44,11 +49,12 @@ FUNCTIONS: dict[str, Function] = {
     "exponential": torch.exp,
     "decay": lambda values, *, rate=1.0: torch.exp(-rate * values),
     "reciprocal": lambda values, *, epsilon=1e-7: 1 / (values + epsilon),
+    "inverse_root": _inverse_root,
     "thresholded_relu": lambda values, *, theta=1.0: values * (values > theta),
     "binary_tanh": lambda values: torch.where(values >= 0, 1.0, -1.0).to(values.dtype),
 }
 # Those that turn round or fall whatever their parameters, and what must not be below zero for others to rise.
-_FALL = frozenset({"swish", "gelu", "reciprocal"})
+_FALL = frozenset({"swish", "gelu", "reciprocal", "inverse_root"})
 _SIGNS: dict[str, tuple[str, float]] = {
     "hard_sigmoid": ("slope", 1.0),
     "hard_tanh": ("slope", 1.0),
@@ -146,45 +152,3 @@ class PReLU(Layer):
         if len(slopes) > len(before) or any(n not in {1, size} for n, size in zip(slopes[::-1], before[::-1])):  # noqa: B905
             raise NetworkError(f"layer '{self.name}' has slopes of shape {slopes}, not for {before}")
         return before
-
-
-@layer
-class Softmax(Layer):
-    """Probabilities along an axis; as the last layer a head, left out of losses and of RTL."""
-
-    is_head = True
-
-    def __init__(self, name: str, result: Quantiser | None = None, axis: int = -1) -> None:
-        super().__init__(name, result)
-        self.axis = axis
-
-    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
-        """Return exp(x) / sum(exp(x)) along the axis."""
-        (arriving,) = values
-        return torch.softmax(arriving, dim=self.axis if self.axis < 0 else self.axis + 1)
-
-    def shape(self, *arriving: Shape) -> Shape:
-        """Return the shape as it comes in."""
-        before = self.only(arriving)
-        checked_axis(self.name, self.axis, len(before))
-        return before
-
-    def settings(self) -> dict[str, Any]:
-        """Return the constructor's values."""
-        return super().settings() | ({} if self.axis == -1 else {"axis": self.axis})
-
-
-@layer
-class Argmax(Layer):
-    """The index of the largest logit, the first of equals; a head."""
-
-    is_head = True
-
-    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
-        """Return the index as a float, (n_jets, 1)."""
-        (arriving,) = values
-        return arriving.argmax(dim=-1, keepdim=True).to(arriving.dtype)
-
-    def shape(self, *arriving: Shape) -> Shape:
-        """Return the shape with one index in its last axis."""
-        return (*self.only(arriving)[:-1], 1)

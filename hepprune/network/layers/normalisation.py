@@ -1,5 +1,6 @@
 """Normalisation as it is at inference: batch norm an affine map, layer norm a statistic of each jet."""
 
+import math
 from typing import Any
 
 import torch
@@ -8,7 +9,11 @@ from torch import Tensor, nn
 from hepprune.errors import NetworkError
 from hepprune.fixed import Quantiser
 from hepprune.network import quantise
+from hepprune.network.layers.activation import FUNCTIONS
 from hepprune.network.layers.base import Layer, Shape, layer, parameter
+from hepprune.network.layers.stepwise import Stepwise
+
+_LEAST = 1e-12  # of an epsilon, so that a table has a value where nothing varies
 
 
 @layer
@@ -65,21 +70,65 @@ class BatchNorm(Layer):
 
 
 @layer
-class LayerNorm(Layer):
-    """(x - mean) / sqrt(variance + epsilon) over the last axis, times a scale, plus a shift (arXiv:1607.06450)."""
+class LayerNorm(Stepwise):
+    """(x - mean) / sqrt(variance + epsilon) over the last axis, times a scale, plus a shift (arXiv:1607.06450).
+
+    With types it is computed without a division: what is `centred` has the mean subtracted and is made smaller by
+    `share`, which is one for 2**k channels; the sum of its squares is looked up in a table of inverse roots.
+    """
 
     def __init__(
-        self, name: str, scale: Tensor, shift: Tensor, epsilon: float = 1e-3, result: Quantiser | None = None
+        self,
+        name: str,
+        scale: Tensor,
+        shift: Tensor,
+        epsilon: float = 1e-3,
+        result: Quantiser | None = None,
+        *,
+        centred_type: Quantiser | None = None,
+        squares_type: Quantiser | None = None,
+        root_type: Quantiser | None = None,
+        normal_type: Quantiser | None = None,
+        scale_type: Quantiser | None = None,
+        shift_type: Quantiser | None = None,
     ) -> None:
-        super().__init__(name, result)
+        statistics = {"centred_type": centred_type, "squares_type": squares_type, "root_type": root_type}
+        affine = {"normal_type": normal_type, "scale_type": scale_type, "shift_type": shift_type}
+        super().__init__(name, result, statistics | affine)
         if scale.ndim != 1 or scale.shape != shift.shape:
             raise NetworkError(f"layer '{name}': scale {tuple(scale.shape)} and shift {tuple(shift.shape)} do not fit")
         self.scale, self.shift, self.epsilon = parameter(scale), parameter(shift), epsilon
 
+    @property
+    def share(self) -> float:
+        """The number of channels over the next power of two."""
+        return len(self.scale) * 2.0**-self.n_bits
+
+    @property
+    def n_bits(self) -> int:
+        """Bits that count the channels."""
+        return (len(self.scale) - 1).bit_length()
+
+    @property
+    def root(self) -> dict[str, float]:
+        """The parameters of "inverse_root" that make of the sum of squares what is to multiply the centred values."""
+        n_channels = len(self.scale)
+        return {"scale": math.sqrt(n_channels), "epsilon": max(self.epsilon, _LEAST) * n_channels * self.share**2}
+
     def compute(self, *values: Tensor, quantised: bool) -> Tensor:
         """Return the normalised values."""
         (arriving,) = values
-        return nn.functional.layer_norm(arriving, arriving.shape[-1:], self.scale, self.shift, self.epsilon)
+        if not (quantised and self.types):
+            return nn.functional.layer_norm(arriving, arriving.shape[-1:], self.scale, self.shift, self.epsilon)
+        centred = self.typed(self.centred(arriving), "centred_type")
+        squares = self.typed(centred.square().sum(dim=-1, keepdim=True), "squares_type")
+        root = self.typed(FUNCTIONS["inverse_root"](squares, **self.root), "root_type")
+        normal = self.typed(centred * root, "normal_type")
+        return normal * self.typed(self.scale, "scale_type") + self.typed(self.shift, "shift_type")
+
+    def centred(self, values: Tensor) -> Tensor:
+        """Return how far values are above their mean, times the share."""
+        return (len(self.scale) * values - values.sum(dim=-1, keepdim=True)) * 2.0**-self.n_bits
 
     def shape(self, *arriving: Shape) -> Shape:
         """Return the shape as it comes in, and refuse another number of channels."""

@@ -11,9 +11,12 @@ _WIDEST = 52  # bits that a type has
 _FINEST = 24  # bits right of the point: products of two values, and sums of them, are then still exact in float64
 
 
-def weight_type(weight: Tensor, width: int) -> FixedPoint:
-    """Return the signed type of that width with the least squared error on the weights; it rounds and saturates."""
-    top = _integer_bits(float(weight.abs().max())) + 1
+def weight_type(weight: Tensor, width: int, *, headroom: bool = False) -> FixedPoint:
+    """Return the signed type of that width with the least squared error on the weights; it rounds and saturates.
+
+    With `headroom` it may have a bit more, which a largest weight that is a power of two takes.
+    """
+    top = integer_bits(float(weight.abs().max())) + 1 + headroom
     return _closest(weight, [_kind(width, integer, signed=True) for integer in range(top - 3, top + 1)])
 
 
@@ -32,7 +35,7 @@ def activation_type(values: Tensor, width: int, overflow: str, *, table: bool = 
     """
     signed = bool((values < 0).any())
     largest = max(float(values.max()), -float(values.min()))
-    top = _integer_bits(largest) + signed
+    top = integer_bits(largest) + signed
     if overflow != "SAT" and not table:
         top += 2.0 ** (top - signed) == largest
         return _kind(width, top, signed=signed, rounding="TRN", overflow=overflow)
@@ -46,7 +49,8 @@ def _kind(width: int, integer: int, *, signed: bool, rounding: str = "RND", over
     return FixedPoint(width, max(integer, width - _FINEST), signed, rounding, overflow)
 
 
-def _integer_bits(largest: float) -> int:
+def integer_bits(largest: float) -> int:
+    """Return the bits left of the point that numbers up to the largest take."""
     return int(np.ceil(np.log2(max(largest, 2.0**-16))))
 
 

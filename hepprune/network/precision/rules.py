@@ -32,7 +32,7 @@ from hepprune.network.layers import (
     UpSample,
     Weighted,
 )
-from hepprune.network.precision import cells
+from hepprune.network.precision import cells, tables
 from hepprune.network.precision.choice import activation_type, bias_type, weight_type
 from hepprune.network.ranges import Interval
 from hepprune.network.ranges.rules import is_exact_mean
@@ -118,10 +118,23 @@ def _relu(layer: ReLU, _: Interval, *, seen: Seen) -> Types:
     return {"result": activation_type(seen.values, width, seen.precision.overflow)}
 
 
-@PRECISION.of(PReLU, Softmax, LayerNorm)
+@PRECISION.of(PReLU)
 def _table(layer: Layer, *_: Interval, seen: Seen) -> Types:
     width = seen.precision.bits(layer, seen.precision.activation_bits)
     return {"result": activation_type(seen.values, width, seen.precision.overflow, table=True)}
+
+
+@PRECISION.of(Softmax)
+def _softmax(layer: Softmax, arriving: Interval, *, seen: Seen) -> Types:
+    width = seen.precision.bits(layer, seen.precision.activation_bits)
+    return tables.softmax_types(layer, arriving, width) | _table(layer, arriving, seen=seen)
+
+
+@PRECISION.of(LayerNorm)
+def _layer_norm(layer: LayerNorm, arriving: Interval, *, seen: Seen) -> Types:
+    width, weight_bits = seen.precision.bits(layer, seen.precision.activation_bits), seen.precision.weight_bits
+    steps = tables.layer_norm_types(layer, seen.arriving, width=width, weight_bits=weight_bits)
+    return steps | _table(layer, arriving, seen=seen)
 
 
 @PRECISION.of(Activation)

@@ -34,9 +34,11 @@ from hepprune.network.layers import (
     UpSample,
     Weighted,
 )
+from hepprune.network.node import Node
+from hepprune.network.parts import INPUT, parts
 from hepprune.network.ranges.cells import cell_range
 from hepprune.network.ranges.functions import reach
-from hepprune.network.ranges.interval import Interval, affine, run
+from hepprune.network.ranges.interval import Interval, affine, quantise, run
 from hepprune.network.rules import Rules
 
 
@@ -106,9 +108,21 @@ def _of_result(layer: Layer) -> int:
 
 def _layer_norm(layer: LayerNorm, arriving: Interval) -> Interval:
     """Return the range of a value of n with mean 0 and variance 1, which is at most sqrt(n - 1), scaled and shifted."""
+    if layer.types:
+        return _in_steps(layer, arriving)
     reach = np.sqrt(len(layer.scale) - 1.0) * layer.scale.abs().numpy()
     low, high = (np.broadcast_to(layer.shift.numpy() + sign * reach, arriving.low.shape) for sign in (-1, 1))
     return Interval(low, high, _of_result(layer)).outward()
+
+
+def _in_steps(layer: Layer, arriving: Interval) -> Interval:
+    """Return the range of what a layer computes step by step."""
+
+    def rule(node: Node, *read: Interval) -> Interval:
+        return functools.reduce(quantise, node.results, RANGES.find(node.layer)(node.layer, *read))
+
+    steps = parts(layer, arriving.low.shape)
+    return steps.interpret(rule, known={INPUT: arriving})[steps.output.name]
 
 
 def _argmax(_: Argmax, arriving: Interval) -> Interval:
@@ -117,6 +131,8 @@ def _argmax(_: Argmax, arriving: Interval) -> Interval:
 
 
 def _softmax(layer: Softmax, arriving: Interval) -> Interval:
+    if layer.types:
+        return _in_steps(layer, arriving)
     return Interval(np.zeros_like(arriving.low), np.ones_like(arriving.low), _of_result(layer))
 
 

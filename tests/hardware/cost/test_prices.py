@@ -252,7 +252,8 @@ def test_a_later_stage_widens_the_uncertainty() -> None:
 def test_adder_graphs_price_every_layer_without_a_dsp_for_its_weights() -> None:
     for network in _networks():
         for io_type in ("io_parallel", "io_stream"):
-            found = cost.estimate(network, TARGET, strategy="distributed_arithmetic", io_type=io_type)
+            options = {"strategy": "distributed_arithmetic", "io_type": io_type, "stage": "csynth"}
+            found = cost.estimate(network, TARGET, **options)  # type: ignore[arg-type]
             assert found.stage == "csynth"
             matrices = [la for la in found.layers if isinstance(network[la.layer], Dense | Conv)]
             assert all(la.resources.dsp == 0 and la.resources.lut > 0 for la in matrices)  # type: ignore[operator]

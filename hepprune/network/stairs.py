@@ -1,5 +1,6 @@
 """A function of fixed-point values as the stairs it is: where its value changes, and to what."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ Integers = NDArray[np.int64]
 Function = Callable[[Floats], Floats]
 _FEW = 2**12  # arguments that are all looked at without asking
 MOST = 2**22  # arguments that are all looked at where nothing else helps
+SMALL = 6  # bits that one LUT looks up
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,30 @@ class Stairs:
         """The arguments whose output is not that of the one before."""
         return self.starts[1:]
 
+    def low_bits(self, n_bits: int, last_place: float) -> int:
+        """Return how many low bits of an argument of `n_bits` are best not looked up.
+
+        In no segment that they count through may the output change twice; outputs are multiples of `last_place`.
+        """
+        width = math.ceil(math.log2(np.ptp(np.append(self.outputs, 0.0)) / last_place + 1))
+        costs = {0: _memory(n_bits, width)}
+        for low in range(1, n_bits):
+            inside = self.changes[self.changes % 2**low != 0]
+            if len(np.unique(inside >> low)) < len(inside):
+                break
+            chosen = width + low + _memory(n_bits - low, width + low) if len(inside) else 0
+            costs[low] = _memory(n_bits - low, width) + chosen
+        return min(costs, key=lambda low: costs[low])
+
     def at(self, numbers: Integers) -> Floats:
         """Return the outputs at arguments; beyond the ends those of the ends."""
         runs = np.searchsorted(self.starts, numbers, side="right") - 1
         return self.outputs[np.clip(runs, 0, None)]
+
+
+def _memory(address: int, width: int) -> float:
+    """Return about the LUTs of a table."""
+    return float(2 ** max(address - SMALL, 0) * width)
 
 
 def stairs(function: Function, ends: tuple[int, int], step: np.float64, *, rises_in: FixedPoint | None) -> Stairs:

@@ -1,0 +1,174 @@
+"""The estimate of a whole adder graph, layer by layer; a layer that has not changed is not priced again."""
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+
+from hepprune.errors import NetworkError
+from hepprune.fixed import FixedPoint
+from hepprune.hardware.cost.circuits import operations, reading
+from hepprune.hardware.cost.circuits.operations import Bill
+from hepprune.hardware.cost.circuits.rules import priced
+from hepprune.hardware.cost.circuits.wires import Bools, Floats, Wires, constants, where
+from hepprune.hardware.resources import Estimate, LayerEstimate, Resources
+from hepprune.hardware.targets import Target
+from hepprune.network import Input, Network, Node
+
+# One standard deviation, as found on networks that fitted nothing (`benchmarks/circuits.py`), FF as modelled.
+RELATIVE_ERROR, LAYER_ERROR = {"lut": 0.05, "ff": 0.3}, {"lut": 0.1, "ff": 0.3}
+CYCLES_ERROR = 1.0
+_KEPT = 4096
+
+
+@dataclass(frozen=True)
+class _Priced:
+    """What a node costs in LUT and puts out, and what it read."""
+
+    lut: float
+    made: Wires
+    arriving: tuple[Wires, ...] = ()
+
+
+def estimate(network: Network, target: Target) -> Estimate:
+    """Return the price of the adder graph, at stage "da4ml"; the initiation interval is 1, DSP and BRAM are 0.
+
+    Raises:
+        NetworkError: a layer has no fixed-point form, or no price as part of an adder graph.
+        RecipeError: the target has no known clock.
+    """
+    alive, found = _nodes(network)
+    ends = [found[name].made for name in network.raw_outputs]
+    depth = max(float(end.level.max()) for end in ends)
+    n_cycles = max(1, math.ceil(depth / target.levels_per_cycle))
+    boundaries = [math.ceil(depth / n_cycles) * stage for stage in range(1, n_cycles)]
+    flip_flops = {name: _registers(each, alive[name], boundaries) for name, each in found.items()}
+    for name in network.raw_outputs:
+        flip_flops[name] += _held_to_the_end(found[name].made, boundaries)
+    levels = _critical_levels(network, found)
+    layers = tuple(
+        _layer(network, name, Resources(lut=each.lut, ff=flip_flops[name], dsp=0.0, bram18=0.0, uram=0.0), levels)
+        for name, each in found.items()
+        if each.lut or flip_flops[name] or network.runs(network[name]).kernels
+    )
+    totals = Resources(
+        lut=sum(each.lut for each in found.values()), ff=sum(flip_flops.values()), dsp=0.0, bram18=0.0, uram=0.0
+    )
+    return Estimate(
+        stage="da4ml",
+        strategy="distributed_arithmetic",
+        resources=totals,
+        latency_cycles=n_cycles,
+        interval_cycles=1,
+        clock_ns=target.period_ns,
+        layers=layers,
+        uncertainty=totals.scaled(RELATIVE_ERROR),
+        latency_error_cycles=CYCLES_ERROR,
+    )
+
+
+def _layer(network: Network, name: str, cells: Resources, levels: Mapping[str, float]) -> LayerEstimate:
+    runs = network.runs(network[name])
+    return LayerEstimate(
+        layer=name,
+        resources=cells,
+        depth=levels.get(name, 0.0),
+        uncertainty=cells.scaled(LAYER_ERROR),
+        kind="matrix" if runs.kernels else "input" if isinstance(runs, Input) else "element",
+    )
+
+
+def _nodes(network: Network) -> tuple[dict[str, Bools], dict[str, _Priced]]:
+    """Return which values act and what each node costs; what makes a value that is always the same costs nothing."""
+    alive = reading.alive(network)
+    found = _walked(network, alive)
+    moving = {name: each.made.moving for name, each in found.items()}
+    if all((moving[name] | ~alive[name]).all() for name in found):
+        return alive, found
+    acting = reading.alive(network, among=moving)
+    return acting, _walked(network, acting, still=found)
+
+
+def _walked(
+    network: Network, alive: Mapping[str, Bools], *, still: Mapping[str, _Priced] | None = None
+) -> dict[str, _Priced]:
+    """Return the price of every node up to the outputs before any head; values that do not act are those of `still`."""
+
+    def rule(node: Node, *arriving: _Priced) -> _Priced:
+        acts, values = alive[node.name], tuple(each.made for each in arriving)
+        rest = still[node.name].made if still else constants(np.zeros(node.shape))
+        if not acts.any():
+            return _Priced(0.0, rest)
+        lut, made = _done(_Work(_key(node, acts, values), node, acts, values))
+        return _Priced(lut, made if acts.all() else where(acts, made, rest), values)
+
+    return network.interpret(rule, until=network.raw_outputs)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A node to be priced, known by its key."""
+
+    key: bytes
+    node: Node = field(compare=False)
+    acts: Bools = field(compare=False)
+    arriving: tuple[Wires, ...] = field(compare=False)
+
+
+@lru_cache(maxsize=_KEPT)
+def _done(work: _Work) -> tuple[float, Wires]:
+    """Return the LUT of a node and what it puts out."""
+    node, bill = work.node, Bill()
+    made = priced(bill, node.layer, work.acts, *work.arriving)
+    for quantiser in node.results[node.layer.result is not None :]:
+        if not isinstance(quantiser, FixedPoint):
+            raise NetworkError(f"layer '{node.name}' has a {type(quantiser).__name__} result, no fixed-point type")
+        made = operations.quantise(bill, made, quantiser)
+    return bill.lut, made
+
+
+def _key(node: Node, acts: Bools, arriving: tuple[Wires, ...]) -> bytes:
+    """Return what names a price: the layer's content, what of it acts, and what arrives."""
+    content = hashlib.blake2b(digest_size=16)
+    settings = node.layer.settings()
+    content.update(repr((type(node.layer), settings, node.results)).encode())
+    for array in (*node.layer.parameters(), *node.layer.buffers()):
+        content.update(array.detach().cpu().numpy().tobytes())
+    content.update(acts.tobytes())
+    for each in arriving:
+        content.update(repr(each.shape).encode() + each.planes.tobytes())
+    return content.digest()
+
+
+def _critical_levels(network: Network, found: Mapping[str, _Priced]) -> dict[str, float]:
+    """Return the levels that each node on the longest path adds to it, before rounding up."""
+    last = {name: float(each.made.smooth.max()) for name, each in found.items()}
+    name, levels = max(network.raw_outputs, key=lambda each: last[each]), dict[str, float]()
+    while sources := network.sources.get(name, ()):
+        if isinstance(network[name], Input):
+            break
+        before = max(sources, key=lambda each: last[each])
+        levels[name] = last[name] - last[before]
+        name = before
+    return levels
+
+
+def _registers(each: _Priced, acts: Bools, boundaries: list[int]) -> float:
+    """Return the bits that wait before a node at the boundaries of stages: of what arrived, while it is not done."""
+    if not each.arriving:  # the input port
+        return float(each.made.width[acts].sum())
+    done = float(each.made.level.max())
+    held = 0.0
+    for level in boundaries:
+        if level < done:
+            held += sum(float((one.width * (one.moving & (one.level <= level))).sum()) for one in each.arriving)
+    return held
+
+
+def _held_to_the_end(made: Wires, boundaries: list[int]) -> float:
+    """Return the bits of an output's registers: one at the end, and one at each boundary after it is done."""
+    bits: Floats = made.width * made.moving
+    return float(bits.sum()) + sum(float(bits[made.level <= level].sum()) for level in boundaries)

@@ -1,0 +1,116 @@
+"""What constant matrices cost at each of their places: one price for every place with the same ranges."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hepprune import digits
+from hepprune.errors import NetworkError
+from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.hardware.cost import distributed_arithmetic as graphs
+from hepprune.hardware.cost.circuits.operations import Bill
+from hepprune.hardware.cost.circuits.wires import Bools, Floats, Wires, constant_bits, last_place
+from hepprune.network.layers import Kernel
+from hepprune.network.quantise import weight_integers
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Whole-number weights (n_rows, terms), and the bits right of their point."""
+
+    weight: Integers
+    fraction: int
+
+
+def integers(kernel: Kernel) -> Matrix:
+    """Return the weights that act.
+
+    Raises:
+        NetworkError: they have no fixed-point type.
+    """
+    kind = kernel.fixed_type
+    values = kernel.weight.detach().cpu().double()
+    whole = weight_integers(values, kind, kernel.digit_limit.cpu()).numpy().astype(np.int64)
+    return Matrix(whole.reshape(len(whole), -1), kind.fraction)
+
+
+def rounded_biases(name: str, bias: torch.Tensor, kind: Quantiser | None) -> Floats:
+    """Return biases in their type.
+
+    Raises:
+        NetworkError: they have none.
+    """
+    if not isinstance(kind, FixedPoint):
+        raise NetworkError(f"layer '{name}' has no fixed-point type for its biases")
+    found: Floats = kind(bias.detach().cpu().double().numpy())
+    return found
+
+
+def applied(bill: Bill, matrix: Matrix, bias: Floats, arriving: Wires, *, alive: Bools | None = None) -> Wires:
+    """Return a matrix times wires (n_places, terms) plus biases, (n_places, n_rows).
+
+    Rows that are not `alive` at a place (n_places, n_rows) are left out there, and zero.
+    """
+    acts = np.ones((arriving.shape[0], len(bias)), bool) if alive is None else alive
+    places: dict[bytes, list[int]] = {}
+    ranges = np.ascontiguousarray(arriving.planes[:3].transpose(1, 0, 2))
+    for place, (own, rows) in enumerate(zip(ranges, acts, strict=True)):
+        places.setdefault(own.tobytes() + rows.tobytes(), []).append(place)
+    found = np.empty((len(arriving.planes), *acts.shape))
+    for alike in places.values():
+        rows = acts[alike[0]]
+        kept = Matrix(matrix.weight * rows[:, None], matrix.fraction)
+        found[:, alike] = _at(bill, kept, bias * rows, arriving[np.array(alike)]).planes
+    return Wires(found)
+
+
+def _at(bill: Bill, matrix: Matrix, bias: Floats, arriving: Wires) -> Wires:
+    """Return the same at places whose ranges are the same, and charge each of them."""
+    weight, weight_fraction = matrix.weight, matrix.fraction
+    one = arriving[0]
+    acting = weight * one.moving
+    terms = digits.count(acting)
+    late = np.where((arriving.level * acting.any(axis=0)).any(axis=1), graphs.LATE, 1.0).sum()
+    span = (one.high - one.low) * 2.0**one.fraction
+    low, high = (np.ldexp(end, -weight_fraction) + bias for end in _ends(weight, one))
+    moving = acting.any(axis=1)
+    still = weight @ np.where(one.moving, 0.0, one.low) * 2.0**-weight_fraction + bias
+    bill.lut += float(late) * graphs.additions_of(acting, terms, span)
+    bill.lut += len(arriving.planes[0]) * float(constant_bits(still)[moving].sum())
+    fraction = np.where(
+        moving, np.maximum(_fractions(acting, weight_fraction, one), last_place(still)), last_place(low)
+    )
+    negated = graphs.NEGATED ** terms.sum(axis=1)
+    level, smooth = np.ceil(_arrivals(terms, arriving.level)), _arrivals(terms, arriving.smooth)
+    return Wires.of(low, high, fraction, level * moving, smooth * moving, negated, np.where(moving, still, 0.0))
+
+
+def _ends(weight: Integers, arriving: Wires) -> tuple[Floats, Floats]:
+    """Return the range as da4ml knows it, which takes each signed digit of a weight for a value of its own."""
+    size = np.abs(weight)
+    digits_up, digits_down = (3 * size & ~size) >> 1, (size & ~(3 * size)) >> 1
+    turned = weight < 0
+    positive, negative = np.where(turned, digits_down, digits_up), np.where(turned, digits_up, digits_down)
+    return (
+        positive @ arriving.low - negative @ arriving.high,
+        positive @ arriving.high - negative @ arriving.low,
+    )
+
+
+def _fractions(weight: Integers, weight_fraction: int, arriving: Wires) -> Floats:
+    """Return the bits right of the point of each sum, (n_rows,)."""
+    zeros = np.log2(np.maximum(weight & -weight, 1))
+    finest: Floats = np.where(weight, weight_fraction - zeros + arriving.fraction, -np.inf).max(axis=1, initial=-64)
+    return finest
+
+
+def _arrivals(terms: Integers, levels: Floats) -> Floats:
+    """Return when each sum is done, (n_places, n_rows); see `distributed_arithmetic`."""
+    leaves: Floats = 2.0**levels @ terms.T
+    unbalance = np.where(terms.sum(axis=1) > 2, graphs.UNBALANCE, 1.0)
+    found: Floats = np.log2(np.maximum(leaves * unbalance, 1.0))
+    return found

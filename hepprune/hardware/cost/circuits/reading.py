@@ -1,0 +1,91 @@
+"""Which values of a network act on its outputs: only those are in its adder graph."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hepprune.hardware.cost.circuits import recurrent
+from hepprune.hardware.cost.circuits.kernels import integers
+from hepprune.hardware.cost.circuits.rules import MOVING
+from hepprune.hardware.cost.circuits.wires import Bools, some
+from hepprune.network import Argmax, Einsum, GlobalPool, Layer, Merge, Network, Node, Pool, Softmax, Weighted
+from hepprune.network.layers import LayerNorm, Recurrent, Shape, TopK
+
+Reads = Callable[..., Tensor]
+
+
+def alive(network: Network, *, among: Mapping[str, Bools] | None = None) -> dict[str, Bools]:
+    """Return which values of each node act on an output before any head, by name; none but those `among` some."""
+    nodes = network.nodes
+    found = {node.name: np.zeros(node.shape, bool) for node in nodes}
+    for name in network.raw_outputs:
+        found[name][...] = True
+    for node in reversed(nodes):
+        if among is not None and node.name in among and node.sources:
+            found[node.name] &= among[node.name]
+        if not node.sources or not found[node.name].any():
+            continue
+        shapes = [found[source].shape for source in node.sources]
+        for source, read in zip(node.sources, _read(node, found[node.name], shapes), strict=True):
+            found[source] |= read
+    return found
+
+
+def _read(node: Node, acts: Bools, shapes: list[Shape]) -> list[Bools]:
+    """Return which of the values that arrive act on those of a node that act."""
+    layer = node.layer
+    if isinstance(layer, Recurrent):
+        return [_steps_read(layer, acts, shapes[0])]
+    run = _positive(layer)
+    if run is None:
+        return [acts]
+    ones = [torch.ones(1, *shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    slopes = torch.autograd.grad(run(*ones), ones, torch.as_tensor(acts, dtype=torch.float64)[None])
+    return [slope[0].numpy() > 0 for slope in slopes]
+
+
+def _positive(layer: Layer) -> Reads | None:
+    """Return a function of positive slope in each value that it reads; None where each value is read alone."""
+    for kinds, function in _POSITIVE.items():
+        if isinstance(layer, kinds):
+            return function(layer)
+    return None
+
+
+def _linear(layer: Weighted) -> Reads:
+    weight = torch.as_tensor(integers(layer.kernels[0]).weight != 0, dtype=torch.float64).reshape(layer.weight.shape)
+    bias = torch.zeros(len(layer.bias), dtype=torch.float64)
+    return lambda arriving: layer.linear(arriving, weight, bias)
+
+
+def _as_it_is(layer: Layer) -> Reads:
+    return functools.partial(layer.compute, quantised=False)
+
+
+def _whole_row(layer: Layer) -> Reads:
+    """Return what reads a whole row for each of its values."""
+    axis = getattr(layer, "axis", -1)
+    return lambda arriving: arriving + arriving.sum(dim=axis if axis < 0 else axis + 1, keepdim=True)
+
+
+_POSITIVE: dict[Any, Callable[[Any], Reads]] = {
+    (*MOVING, Einsum): _as_it_is,
+    Weighted: _linear,
+    (Pool, GlobalPool): lambda layer: _as_it_is(layer.rebuilt(kind="average")),
+    Merge: lambda _: lambda *arriving: functools.reduce(torch.add, arriving),
+    Argmax: lambda _: lambda arriving: arriving.sum(dim=-1, keepdim=True),
+    (Softmax, LayerNorm, TopK): _whole_row,
+}
+
+
+def _steps_read(layer: Recurrent, acts: Bools, shape: Shape) -> Bools:
+    """Return which inputs of each step act; which rows of a GRU's candidate do is not told apart."""
+    weights = {kernel.array: integers(kernel).weight for kernel in layer.kernels}
+    steps = recurrent.states_read(layer, weights["recurrent_weight"], acts, shape[0])
+    rows = weights["weight"].reshape(-1, layer.n_out, layer.n_in) != 0
+    read = np.stack([some(rows[:, each.memory], axis=(0, 1)) for each in steps])
+    return read[::-1] if layer.backwards else read

@@ -1,0 +1,198 @@
+"""What recurrent layers cost unrolled over their steps; steps whose values have the same ranges cost the same."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from hepprune.errors import NetworkError
+from hepprune.fixed import FixedPoint
+from hepprune.hardware.cost.circuits import kernels, operations
+from hepprune.hardware.cost.circuits.kernels import Integers, Matrix
+from hepprune.hardware.cost.circuits.operations import Bill
+from hepprune.hardware.cost.circuits.rules import CIRCUITS, only, priced
+from hepprune.hardware.cost.circuits.wires import Bools, Floats, Wires, constants, some
+from hepprune.network.layers import Activation, Recurrent
+
+Function = Callable[[Wires], Wires]
+
+
+@dataclass(frozen=True)
+class _Acts:
+    """Which states, and which of the memory of an LSTM, act after a step, (n_out,)."""
+
+    state: Bools
+    memory: Bools
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """The layer with its kernels and biases, by name."""
+
+    layer: Recurrent
+    matrices: dict[str, Matrix]
+    biases: dict[str, Floats]
+
+    def product(self, bill: Bill, kind: str, values: Wires, rows: slice, acts: Bools) -> Wires:
+        """Return what a kernel and its bias make of values, in those of the rows that act."""
+        matrix = Matrix(self.matrices[kind].weight[rows], self.matrices[kind].fraction)
+        return kernels.applied(bill, matrix, self.biases[kind][rows], values.reshaped(1, -1), alive=acts[None])[0]
+
+    def summed(self, bill: Bill, now: Wires, state: Wires, rows: slice, acts: Bools) -> Wires:
+        """Return what both kernels make of what comes in and of the state, in those of the rows that act."""
+        entered = self.product(bill, "weight", now, rows, acts)
+        return operations.add(bill, entered, self.product(bill, "recurrent_weight", state, rows, acts))
+
+    def function(self, bill: Bill, which: str) -> Function:
+        """Return one of the functions of the cell."""
+        layer = self.layer.act if which == "act" else self.layer.gate
+        return lambda values: priced(bill, layer, np.ones(values.shape, bool), values)
+
+
+@CIRCUITS.of(Recurrent)
+@torch.no_grad()
+def _unrolled(bill: Bill, alive: Bools, layer: Recurrent, arriving: Wires) -> Wires:
+    _check(layer)
+    cell = _cell(layer)
+    acts = iter(states_read(layer, cell.matrices["recurrent_weight"].weight, alive, len(arriving.low)))
+    state = memory = constants(np.zeros(layer.n_out))
+    known: dict[bytes, tuple[float, Wires, Wires]] = {}
+    steps, states = range(arriving.shape[0]), []
+    for step in reversed(steps) if layer.backwards else steps:
+        before = _read(bill, layer, state), _read(bill, layer, memory)
+        state, memory = _step(bill, cell, arriving[step], before, next(acts), known=known)
+        states.append(state)
+    ordered = states[::-1] if layer.backwards and layer.in_order else states
+    return Wires(np.stack([each.planes for each in ordered], axis=1)) if layer.return_sequences else state
+
+
+def _check(layer: Recurrent) -> None:
+    """Refuse a cell whose functions, or whose state, have no type."""
+    if layer.state_type is None and layer.cell != "simple":
+        raise NetworkError(
+            f"layer '{layer.name}' (Recurrent) has a state that takes more bits every step; set its state_type"
+        )
+    used = {"activation_type": layer.act} | (
+        {} if layer.cell == "simple" else {"recurrent_activation_type": layer.gate}
+    )
+    for setting, function in used.items():
+        if isinstance(function, Activation) and function.function != "linear" and function.result is None:
+            raise NetworkError(
+                f"layer '{layer.name}' (Recurrent) has no fixed-point form without a type of its {function.function}; "
+                f"set its {setting}"
+            )
+
+
+def _cell(layer: Recurrent) -> _Cell:
+    biases = {"weight": layer.bias, "recurrent_weight": layer.recurrent_bias}
+    return _Cell(
+        layer,
+        {kernel.array: kernels.integers(kernel) for kernel in layer.kernels},
+        {kind: kernels.rounded_biases(layer.name, bias, layer.bias_type) for kind, bias in biases.items()},
+    )
+
+
+def states_read(layer: Recurrent, recurrent: Integers, alive: Bools, n_steps: int) -> list[_Acts]:
+    """Return for each step, as they run, what of it acts on what the layer puts out."""
+    reads = some(recurrent.reshape(-1, layer.n_out, layer.n_out) != 0, axis=0)  # (state, state that it reads)
+    if layer.cell == "gru":
+        reads |= np.eye(layer.n_out, dtype=bool)
+    wanted = np.zeros((n_steps, layer.n_out), bool)
+    if layer.return_sequences:
+        wanted[:] = alive[::-1] if layer.backwards and layer.in_order else alive
+    else:
+        wanted[-1] = alive
+    found, last = list[_Acts](), np.zeros(layer.n_out, bool)
+    for own in reversed(wanted):
+        state = own | some(reads & last[:, None], axis=0)
+        last = state | last if layer.cell == "lstm" else state
+        found.insert(0, _Acts(state, last))
+    return found
+
+
+def _read(bill: Bill, layer: Recurrent, values: Wires) -> Wires:
+    """Return state or memory as a step reads it."""
+    if layer.state_type is None:
+        return values
+    if not isinstance(layer.state_type, FixedPoint):
+        raise NetworkError(f"layer '{layer.name}' has a state without a single fixed-point type")
+    return operations.quantise(bill, values, layer.state_type)
+
+
+def _step(
+    bill: Bill,
+    cell: _Cell,
+    now: Wires,
+    before: tuple[Wires, Wires],
+    acts: _Acts,
+    *,
+    known: dict[bytes, tuple[float, Wires, Wires]],
+) -> tuple[Wires, Wires]:
+    """Return state and memory after a step, counted once for all steps that differ by when they begin."""
+    begin = max(float(each.level.max()) for each in (now, *before))
+    smooth = max(float(each.smooth.max()) for each in (now, *before))
+    now, state, memory = (_shifted(each, -begin, -smooth) for each in (now, *before))
+    key = b"".join(
+        (*(each.planes.tobytes() for each in (now, state, memory)), acts.state.tobytes(), acts.memory.tobytes())
+    )
+    if key not in known:
+        own = Bill()
+        made = _computed(own, cell, now, (state, memory), acts)
+        known[key] = own.lut, *made
+    lut, state, memory = known[key]
+    bill.lut += lut
+    return _shifted(state, begin, smooth), _shifted(memory, begin, smooth)
+
+
+def _shifted(values: Wires, level: float, smooth: float) -> Wires:
+    moving = values.moving
+    return values.replaced(
+        level=np.where(moving, values.level + level, 0.0), smooth=np.where(moving, values.smooth + smooth, 0.0)
+    )
+
+
+def _computed(bill: Bill, cell: _Cell, now: Wires, before: tuple[Wires, Wires], acts: _Acts) -> tuple[Wires, Wires]:
+    state, memory = before
+    if cell.layer.cell == "gru":
+        return _gated(bill, cell, now, state, acts.state), memory
+    n, rows = cell.layer.n_out, acts.state
+    if cell.layer.cell == "lstm":
+        kept = acts.memory & _is_there(memory)
+        rows = np.concatenate([acts.memory, kept, acts.memory, acts.state])
+    whole = cell.summed(bill, now, state, slice(None), rows)
+    act, gate = cell.function(bill, "act"), cell.function(bill, "gate")
+    if cell.layer.cell == "simple":
+        return only(acts.state, act(whole)), memory
+    entry, forget, candidate, exit_ = (whole[first : first + n] for first in range(0, 4 * n, n))
+    left = operations.product(bill, gate(forget), only(acts.memory, memory))
+    memory = operations.add(bill, left, operations.product(bill, gate(entry), act(candidate)))
+    return operations.product(bill, gate(exit_), act(only(acts.state, memory))), memory
+
+
+def _gated(bill: Bill, cell: _Cell, now: Wires, state: Wires, acts: Bools) -> Wires:
+    layer, n = cell.layer, cell.layer.n_out
+    act, gate = cell.function(bill, "act"), cell.function(bill, "gate")
+    updates, resets, candidates = (slice(first * n, (first + 1) * n) for first in range(3))
+    update = gate(cell.summed(bill, now, state, updates, acts))
+    inputs = cell.product(bill, "weight", now, candidates, acts)
+    if layer.reset_after:
+        inner = cell.product(bill, "recurrent_weight", state, candidates, acts)
+        reset = gate(cell.summed(bill, now, state, resets, acts & _is_there(inner)))
+        inner = operations.product(bill, reset, inner)
+    else:
+        read = cell.matrices["recurrent_weight"].weight[candidates] != 0
+        passing = some(read & acts[:, None], axis=0) & _is_there(state)
+        reset = gate(cell.summed(bill, now, state, resets, passing))
+        let_through = operations.product(bill, reset, only(passing, state))
+        inner = cell.product(bill, "recurrent_weight", let_through, candidates, acts)
+    candidate = act(operations.add(bill, inputs, inner))
+    rest = operations.plus(bill, operations.negative(update), np.ones(n))
+    old = operations.product(bill, update, only(acts, state))
+    return operations.add(bill, old, operations.product(bill, rest, only(acts, candidate)))
+
+
+def _is_there(values: Wires) -> Bools:
+    """Return which are not always zero."""
+    found: Bools = (values.low != 0) | (values.high != 0)
+    return found

@@ -1,0 +1,278 @@
+"""The rules by which layers are priced as parts of an adder graph, each as the firmware's rule traces it."""
+
+import functools
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hepprune.errors import NetworkError
+from hepprune.fixed import FixedPoint
+from hepprune.hardware.cost.circuits import kernels, operations, tables
+from hepprune.hardware.cost.circuits.operations import Bill, Operation
+from hepprune.hardware.cost.circuits.wires import Bools, Floats, Wires, constants, joined, where
+from hepprune.network import (
+    Activation,
+    Argmax,
+    BatchNorm,
+    Concatenate,
+    Crop,
+    Einsum,
+    GlobalPool,
+    Input,
+    Layer,
+    Merge,
+    Pad,
+    Permute,
+    Pool,
+    PReLU,
+    ReLU,
+    Reshape,
+    Rules,
+    Slice,
+    UpSample,
+    Weighted,
+)
+from hepprune.network.layers import TopK
+
+MOVING = (Concatenate, Crop, Pad, Permute, Reshape, Slice, UpSample)
+_LEAST = -(2.0**40)  # of what is no value in a maximum
+_OPERATIONS: dict[str, Operation] = {
+    "add": operations.add,
+    "multiply": operations.product,
+    "maximum": operations.largest,
+    "minimum": operations.smallest,
+}
+
+# A rule is given the bill, which of its values anything reads, the layer, and what arrives.
+CIRCUITS: Rules[Callable[..., Wires]] = Rules(
+    lacks="has no price as part of an adder graph",
+    fix="build the network by way of hls4ml, whose layers are priced one by one (`--stage csynth`)",
+)
+
+
+def priced(bill: Bill, layer: Layer, alive: Bools, *arriving: Wires) -> Wires:
+    """Return what a layer puts out in its result type, and charge for it.
+
+    Raises:
+        NetworkError: no rule prices the layer, or it lacks a type.
+    """
+    made = CIRCUITS.find(layer)(bill, alive, layer, *arriving)
+    if layer.result is None or isinstance(layer, Input | ReLU | Activation | PReLU):  # those come in their type
+        return made
+    return operations.quantise(bill, made, fixed(layer))
+
+
+def fixed(layer: Layer) -> FixedPoint:
+    """Return the type of a layer's result.
+
+    Raises:
+        NetworkError: it has none, or one that is no single fixed-point type.
+    """
+    kind = layer.fixed_result
+    if kind is None:
+        said = f"layer '{layer.name}' ({type(layer).__name__}) has no fixed-point form without a result type"
+        raise NetworkError(said)
+    return kind
+
+
+def moved(run: Callable[..., Tensor], *arriving: Wires) -> Wires:
+    """Return what a function that only moves values makes of wires; its own zeros are always zero."""
+    return Wires(run(*(torch.from_numpy(wires.planes) for wires in arriving)).numpy())
+
+
+def only(alive: Bools, wires: Wires) -> Wires:
+    """Return wires of which those that nothing reads are zero, so that they cost nothing."""
+    alike = np.broadcast_to(alive, wires.shape)
+    return wires if alike.all() else where(alike, wires, constants(np.zeros(wires.shape)))
+
+
+@CIRCUITS.of(Input)
+def _port(_bill: Bill, _alive: Bools, layer: Input) -> Wires:
+    kind = layer.fixed_result
+    if kind is None:
+        raise NetworkError(f"input '{layer.name}' has no fixed-point type")
+    shape = layer.features_shape
+    return Wires.of(np.full(shape, kind.minimum), np.full(shape, kind.maximum), kind.fraction)
+
+
+@CIRCUITS.of(*MOVING)
+def _moved(_bill: Bill, _alive: Bools, layer: Layer, *arriving: Wires) -> Wires:
+    return moved(functools.partial(layer.compute, quantised=True), *arriving)
+
+
+@CIRCUITS.of(Weighted)
+@torch.no_grad()
+def _weighted(bill: Bill, alive: Bools, layer: Weighted, arriving: Wires) -> Wires:
+    (kernel,) = layer.kernels
+    matrix = kernels.integers(kernel)
+    bias = kernels.rounded_biases(layer.name, layer.bias, layer.bias_type)
+    shape, by_row = layer.shape(arriving.shape), alive.reshape(-1, len(bias))
+    reads = moved(kernel.reads, arriving)  # n_places, groups, terms
+    made = []
+    for group, rows in enumerate(np.split(np.arange(len(bias)), kernel.groups)):
+        part = kernels.Matrix(matrix.weight[rows], matrix.fraction)
+        made.append(kernels.applied(bill, part, bias[rows], reads[:, group], alive=by_row[:, rows]))
+    return joined(made, axis=-1).reshaped(*shape)
+
+
+@CIRCUITS.of(ReLU)
+def _relu(bill: Bill, alive: Bools, layer: ReLU, arriving: Wires) -> Wires:
+    values, kind = only(alive, arriving), layer.fixed_result
+    if layer.maximum is None:
+        return operations.relu_in(bill, values, kind)
+    wide = kind or FixedPoint(52, 52 - 32)
+    limit = replace(wide, width=52, integer=52 - wide.fraction, signed=True)(np.full(values.shape, layer.maximum))
+    positive = operations.relu(bill, operations.rounded(bill, values, wide))
+    clamped = operations.smallest(bill, positive, constants(limit))
+    return clamped if kind is None else operations.quantise(bill, clamped, kind)
+
+
+@CIRCUITS.of(Activation)
+def _activation(bill: Bill, alive: Bools, layer: Activation, arriving: Wires) -> Wires:
+    values = only(alive, arriving)
+    if layer.function == "linear":
+        return values if layer.result is None else operations.quantise(bill, values, fixed(layer))
+    return tables.looked_up(bill, tables.of(layer, rises=layer.rises), values)
+
+
+@CIRCUITS.of(PReLU)
+def _prelu(bill: Bill, alive: Bools, layer: PReLU, arriving: Wires) -> Wires:
+    """Return the wires, those of one slope at a time."""
+    slopes = torch.broadcast_to(layer.slope.detach(), arriving.shape).numpy()
+    values = only(alive, arriving)
+    found = values.planes.copy()
+    for slope in np.unique(slopes):
+        single = layer.rebuilt(slope=torch.tensor([slope]))
+        here = slopes == slope
+        found[:, here] = tables.looked_up(bill, tables.of(single, rises=bool(slope >= 0)), values[here]).planes
+    return Wires(found)
+
+
+@CIRCUITS.of(BatchNorm)
+@torch.no_grad()
+def _batch_norm(bill: Bill, alive: Bools, layer: BatchNorm, arriving: Wires) -> Wires:
+    if not (isinstance(layer.scale_type, FixedPoint) and isinstance(layer.shift_type, FixedPoint)):
+        raise NetworkError(
+            f"layer '{layer.name}' (BatchNorm) has no fixed-point types for its scale and shift; "
+            "fold it into the layer before it first (`hepprune.network.folding`)"
+        )
+    scale, shift = (
+        np.broadcast_to(part.double().numpy(), arriving.shape) for part in (layer.used_scale(), layer.used_shift())
+    )
+    return operations.plus(bill, operations.times(bill, only(alive, arriving), scale, balanced=True), shift * alive)
+
+
+@CIRCUITS.of(Pool)
+def _pool(bill: Bill, alive: Bools, layer: Pool, arriving: Wires) -> Wires:
+    return _reduced(bill, alive, layer, moved(functools.partial(_windows, layer), arriving))
+
+
+def _windows(layer: Pool, values: Tensor) -> Tensor:
+    """Return what each output looks at, (n_jets, *places, channels, size of a window)."""
+    borders = [size for pair in reversed(layer.padding) for size in pair]
+    windows = nn.functional.pad(values.movedim(-1, 1), borders)
+    for axis, (size, stride) in enumerate(zip(layer.size, layer.strides, strict=True), start=2):
+        windows = windows.unfold(axis, size, stride)
+    rank = len(layer.size)
+    return windows.movedim(1, rank + 1).flatten(rank + 2)
+
+
+@CIRCUITS.of(GlobalPool)
+def _whole_pool(bill: Bill, alive: Bools, layer: GlobalPool, arriving: Wires) -> Wires:
+    shape, channels = layer.shape(arriving.shape), arriving.shape[-1]
+    windows = Wires(arriving.planes.reshape(len(arriving.planes), -1, channels).transpose(0, 2, 1))
+    return _reduced(bill, alive.reshape(-1), layer, windows).reshaped(*shape)
+
+
+def _reduced(bill: Bill, alive: Bools, layer: Pool | GlobalPool, windows: Wires) -> Wires:
+    values = only(alive[..., None], windows)
+    if layer.kind == "average":
+        counted = values.planes.copy()
+        counted[-1] = windows.planes[-1]
+        return operations.mean(bill, Wires(counted), layer.fixed_result)
+    missing = constants(np.full(windows.shape, _LEAST))
+    return operations.reduced(bill, operations.largest, where(windows.present, values, missing))
+
+
+@CIRCUITS.of(Merge)
+def _merged(bill: Bill, alive: Bools, layer: Merge, *arriving: Wires) -> Wires:
+    several = np.broadcast_arrays(*(_padded(wires, alive.ndim) for wires in arriving))
+    values = only(alive[..., None], Wires(np.stack(several, axis=-1)))
+    if layer.operation == "average":
+        return operations.mean(bill, values, layer.fixed_result)
+    if layer.operation == "subtract":
+        return operations.subtract(bill, values[..., 0], values[..., 1])
+    return operations.reduced(bill, _OPERATIONS[layer.operation], values)
+
+
+def _padded(wires: Wires, rank: int) -> Floats:
+    """Return planes whose shape has as many axes, the first of size one."""
+    return wires.planes.reshape(len(wires.planes), *(1,) * (rank - len(wires.shape)), *wires.shape)
+
+
+@CIRCUITS.of(Einsum)
+def _contracted(bill: Bill, alive: Bools, layer: Einsum, left: Wires, right: Wires) -> Wires:
+    """Return sums of products, the axes of each operand brought to (kept axes, summed axes) of the contraction."""
+    of_left, of_right, out = layer.terms
+    sizes = dict(zip(of_left + of_right, left.shape + right.shape, strict=True))
+    axes = [*out, *(axis for axis in sizes if axis not in out)]
+    whole = [sizes[axis] for axis in axes]
+    operands = []
+    for term, wires in ((of_left, left), (of_right, right)):
+        order = [0, *(1 + term.index(axis) for axis in axes if axis in term)]
+        shape = [sizes[axis] if axis in term else 1 for axis in axes]
+        planes = wires.planes.transpose(order).reshape(-1, *shape)
+        operands.append(Wires(np.broadcast_to(planes, (len(planes), *whole)).reshape(len(planes), alive.size, -1)))
+    pairs = [only(alive.reshape(-1, 1), wires) for wires in operands]
+    return operations.total(bill, operations.product(bill, *pairs)).reshaped(*alive.shape)
+
+
+@CIRCUITS.of(Argmax)
+def _argmax(bill: Bill, alive: Bools, layer: Argmax, arriving: Wires) -> Wires:
+    values = only(alive, arriving).reshaped(-1, arriving.shape[-1])
+    places = constants(np.broadcast_to(np.arange(float(values.shape[-1])), values.shape))
+    while values.shape[-1] > 1:
+        even, (ours, theirs), (here, there) = values.shape[-1] // 2 * 2, *(_halves(each) for each in (values, places))
+        key = operations.subtract(bill, ours, theirs)
+        chosen = operations.choose(bill, key, there, here)
+        values, places = (
+            joined([made, rest[:, even:]], axis=-1)
+            for made, rest in ((operations.largest(bill, ours, theirs), values), (chosen, places))
+        )
+    return places.reshaped(*layer.shape(arriving.shape))
+
+
+def _halves(wires: Wires) -> tuple[Wires, Wires]:
+    even = wires.shape[-1] // 2 * 2
+    return wires[:, 0:even:2], wires[:, 1:even:2]
+
+
+@CIRCUITS.of(TopK)
+def _top(bill: Bill, alive: Bools, layer: TopK, arriving: Wires) -> Wires:
+    """Return the channels, each of which counts how many are ahead of it."""
+    values = arriving.reshaped(-1, arriving.shape[-1])
+    ahead: list[list[Wires]] = [[] for _ in range(values.shape[-1])]
+    for first, second in itertools.combinations(range(values.shape[-1]), 2):
+        loses = _sign(bill, operations.subtract(bill, values[:, first], values[:, second]))
+        ahead[first].append(loses)
+        ahead[second].append(operations.plus(bill, operations.negative(loses), np.ones(loses.shape)))
+    found = [_let_through(bill, layer.k, count, values[:, place]) for place, count in enumerate(ahead)]
+    return only(alive, Wires(np.stack([each.planes for each in found], axis=-1)).reshaped(*arriving.shape))
+
+
+def _let_through(bill: Bill, k: int, ahead: Sequence[Wires], value: Wires) -> Wires:
+    zero = constants(np.zeros(value.shape))
+    together = Wires(np.stack([each.planes for each in (*ahead, zero)], axis=-1))
+    key = operations.plus(bill, operations.total(bill, together), np.full(value.shape, -float(k)))
+    return operations.choose(bill, key, value, zero)
+
+
+def _sign(bill: Bill, value: Wires) -> Wires:
+    """Return one where the value is negative, zero where it is not."""
+    bill.add(value.negated / 2, value.moving)
+    bit = Wires.of(np.zeros(value.shape), np.ones(value.shape), 0, value.level, value.smooth)
+    return where((value.low < 0) & (value.high >= 0), bit, constants((value.high < 0).astype(np.float64)))

@@ -1,0 +1,150 @@
+"""What functions of one variable cost: a comparison and a slope, or a table, parted where that is smaller."""
+
+import functools
+import math
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+
+from hepprune import digits
+from hepprune.errors import NetworkError
+from hepprune.fixed import FixedPoint
+from hepprune.hardware.cost.circuits import operations
+from hepprune.hardware.cost.circuits.operations import Bill
+from hepprune.hardware.cost.circuits.wires import FINEST, Floats, Wires, constants, last_place
+from hepprune.network.layers import Activation, Layer, PReLU
+from hepprune.network.stairs import MOST, SMALL, Stairs, stairs
+
+_SLOPE_FRACTION, _SLOPE_DIGITS, _WIDE = 16, 3, 8  # of a slope that is one or two additions, for wider arguments
+
+
+@dataclass(frozen=True)
+class Function:
+    """A layer that is a function of every value, known by what its text says; `rises` says that it never falls."""
+
+    text: str
+    rises: bool
+    layer: Layer = field(compare=False)
+
+
+def looked_up(bill: Bill, function: Function, arriving: Wires) -> Wires:
+    """Return a function of wires, each range priced once.
+
+    Raises:
+        NetworkError: the function has no table for such arguments.
+    """
+    flat = arriving.planes.reshape(len(arriving.planes), -1)
+    ranges, places = np.unique(flat[[0, 1, 2, 5]], axis=1, return_inverse=True)
+    found = [_priced(function, *column) for column in ranges.T.tolist()]
+    lut = np.array([cost for cost, _ in found])[places.ravel()]
+    bill.lut += float(lut.sum())
+    planes = np.stack([made for _, made in found], axis=1)[:, places.ravel()]
+    made = Wires(planes.reshape(arriving.planes.shape))
+    return made.replaced(level=made.level + arriving.level, smooth=made.smooth + arriving.smooth)
+
+
+@functools.lru_cache(maxsize=4096)
+def _priced(function: Function, low: float, high: float, fraction: float, negated: float) -> tuple[float, Floats]:
+    """Return the LUT of one value's function, and the planes of what comes out."""
+    bill, value = Bill(), Wires.of(*(np.array([each]) for each in (low, high, fraction, 0.0, 0.0, negated)))
+    if low == high:
+        return 0.0, constants(_run(function.layer, np.array([low]))).planes[:, 0]
+    straight = _ramp(bill, function.layer, value)
+    made = straight or _table(bill, function, value)
+    return bill.lut, made.planes[:, 0]
+
+
+def _ramp(bill: Bill, layer: Layer, value: Wires) -> Wires | None:
+    """Return a function of two straight lines, None where it is of another kind or a table is smaller."""
+    constant = _constant(layer)
+    whole = None if constant is None else abs(constant) * 2.0**_SLOPE_FRACTION
+    if constant is None or whole is None or value.width[0] <= _WIDE or whole != round(whole):
+        return None
+    if int(digits.count(np.array([round(whole)]))[0]) > _SLOPE_DIGITS:
+        return None
+    if isinstance(layer, Activation) and layer.function == "thresholded_relu":
+        key = operations.plus(bill, operations.negative(value), np.array([constant]))
+        made = operations.choose(bill, key, value, constants(np.zeros(1)))
+    else:
+        made = operations.choose(bill, value, operations.times(bill, value, np.array([constant])), value)
+    return made if layer.fixed_result is None else operations.quantise(bill, made, layer.fixed_result)
+
+
+def _constant(layer: Layer) -> float | None:
+    """Return the slope below zero, or the threshold."""
+    if isinstance(layer, PReLU):
+        return float(layer.slope)
+    if isinstance(layer, Activation) and layer.function in {"leaky_relu", "thresholded_relu"}:
+        name, default = ("slope", 0.3) if layer.function == "leaky_relu" else ("theta", 1.0)
+        return layer.parameters_of.get(name, default)
+    return None
+
+
+def _table(bill: Bill, function: Function, value: Wires) -> Wires:
+    """Return what a table puts out, in the narrowest address where the function is the same beyond."""
+    found = _stairs(function, value)
+    if not len(found.changes):
+        return constants(found.outputs[:1])
+    if value.width[0] > SMALL:
+        value = operations.quantise(bill, value, _narrow(found, value))
+    fraction = float(last_place(found.outputs[found.outputs != 0]).max())
+    low = found.low_bits(int(value.width[0]), 2.0**-fraction)
+    made = Wires.of(found.outputs.min(keepdims=True), found.outputs.max(keepdims=True), fraction)
+    levels = _looked_up(bill, value.width[0] - low, made.width[0])
+    if np.any(found.changes % 2**low):
+        levels = _chosen(bill, value.width[0] - low, low, made.width[0])
+    return made.replaced(level=value.level + levels, smooth=value.smooth + levels)
+
+
+def _narrow(found: Stairs, value: Wires) -> FixedPoint:
+    step = 2.0 ** -value.fraction[0]
+    ends = (float(number * step) for number in (int(found.changes[0]) - 1, int(found.changes[-1])))
+    return replace(FixedPoint.covering(*ends, fraction=int(value.fraction[0])), overflow="SAT")
+
+
+def _looked_up(bill: Bill, address: float, width: float) -> float:
+    """Return the levels of a table."""
+    bill.lut += 2.0 ** max(address - 5, 0) * math.ceil(width / 2) * min(1.0, address / 5)
+    return max(address - 6, 1.0)
+
+
+def _chosen(bill: Bill, address: float, low: int, width: float) -> float:
+    """Return the levels of a table whose low bits are compared with where its segment turns, and choose its end."""
+    _looked_up(bill, address, width)
+    levels = _looked_up(bill, address, low)
+    bill.lut += low + 1 + width
+    return levels + 2
+
+
+def _stairs(function: Function, value: Wires) -> Stairs:
+    layer, step = function.layer, np.float64(2.0 ** -value.fraction[0])
+    kind, run = layer.fixed_result, functools.partial(_run, layer)
+    ends = int(value.low[0] / step), int(value.high[0] / step)
+    rises = function.rises
+    if kind is not None and kind.overflow == "WRAP":  # which falls where it wraps
+        whole = layer.compute(torch.tensor(ends, dtype=torch.float64) * float(step), quantised=True)
+        rises = rises and bool(((whole >= kind.minimum) & (whole <= kind.maximum)).all())
+    if ends[1] - ends[0] >= MOST and not (rises and kind):
+        raise NetworkError(
+            f"layer '{layer.name}' ({type(layer).__name__}) would look up an argument of {int(value.width[0])} bits; "
+            "give the layer before it a narrower result type, or it a coarser one of its own"
+        )
+    return stairs(run, ends, step, rises_in=kind if rises else None)
+
+
+@torch.no_grad()
+def _run(layer: Layer, values: Floats) -> Floats:
+    found: Floats = layer(torch.as_tensor(values)).numpy()
+    if not (np.abs(found * 2.0**FINEST) < 2.0**62).all() or not (found * 2.0**FINEST % 1 == 0).all():
+        raise NetworkError(
+            f"layer '{layer.name}' ({type(layer).__name__}) has no fixed-point form without a result type"
+        )
+    return found
+
+
+def of(layer: Layer, *, rises: bool) -> Function:
+    """Return a layer as the function that it is."""
+    arrays = [array.detach().numpy().tobytes() for array in layer.parameters()]
+    settings = {key: value for key, value in layer.settings().items() if key != "name"}
+    return Function(f"{type(layer).__name__} {settings} {arrays}", rises, layer)

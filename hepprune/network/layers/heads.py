@@ -1,0 +1,76 @@
+"""The heads that turn logits into probabilities or a class; between layers a softmax weighs values, as in attention."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hepprune.fixed import Quantiser
+from hepprune.network.layers.activation import FUNCTIONS
+from hepprune.network.layers.base import Layer, Shape, checked_axis, layer
+from hepprune.network.layers.stepwise import Stepwise
+
+
+@layer
+class Softmax(Stepwise):
+    """Probabilities along an axis; as the last layer a head, left out of losses and of RTL.
+
+    With types it is the product of two tables, as firmware has it: the exponential of how far each value is below the
+    largest, and the inverse of the sum of these; each table has a type for its argument and one for what it puts out.
+    """
+
+    is_head = True
+
+    def __init__(
+        self,
+        name: str,
+        result: Quantiser | None = None,
+        axis: int = -1,
+        *,
+        distance_type: Quantiser | None = None,
+        exponential_type: Quantiser | None = None,
+        total_type: Quantiser | None = None,
+        inverse_type: Quantiser | None = None,
+    ) -> None:
+        tables = {"distance_type": distance_type, "exponential_type": exponential_type}
+        super().__init__(name, result, tables | {"total_type": total_type, "inverse_type": inverse_type})
+        self.axis = axis
+
+    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+        """Return exp(x) / sum(exp(x)) along the axis."""
+        (arriving,) = values
+        axis = self.axis if self.axis < 0 else self.axis + 1
+        return self._looked_up(arriving, axis) if quantised and self.types else torch.softmax(arriving, dim=axis)
+
+    def _looked_up(self, arriving: Tensor, axis: int) -> Tensor:
+        largest = arriving.detach().amax(axis, keepdim=True)  # what is subtracted moves no probability
+        distance = self.typed(largest - arriving, "distance_type")
+        exponentials = self.typed(FUNCTIONS["decay"](distance), "exponential_type")
+        total = self.typed(exponentials.sum(axis, keepdim=True), "total_type")
+        return exponentials * self.typed(FUNCTIONS["reciprocal"](total), "inverse_type")
+
+    def shape(self, *arriving: Shape) -> Shape:
+        """Return the shape as it comes in."""
+        before = self.only(arriving)
+        checked_axis(self.name, self.axis, len(before))
+        return before
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's values."""
+        return super().settings() | ({} if self.axis == -1 else {"axis": self.axis})
+
+
+@layer
+class Argmax(Layer):
+    """The index of the largest logit, the first of equals; a head."""
+
+    is_head = True
+
+    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+        """Return the index as a float, (n_jets, 1)."""
+        (arriving,) = values
+        return arriving.argmax(dim=-1, keepdim=True).to(arriving.dtype)
+
+    def shape(self, *arriving: Shape) -> Shape:
+        """Return the shape with one index in its last axis."""
+        return (*self.only(arriving)[:-1], 1)

@@ -1,0 +1,32 @@
+"""Layers that firmware computes in steps, as networks of the layers that each step is.
+
+Each network has one input, `INPUT`, and computes bit for bit what the layer does before its result quantiser, so that
+what is known of the steps (ranges, adder graphs, C++) is known of the layer.
+"""
+
+from collections.abc import Callable
+
+from hepprune.errors import NetworkError
+from hepprune.network.graph import Network
+from hepprune.network.layers import Layer, LayerNorm, Shape, Softmax
+from hepprune.network.parts.building import INPUT
+from hepprune.network.parts.normalisation import layer_norm
+from hepprune.network.parts.softmax import softmax
+
+__all__ = ["INPUT", "PARTS", "parts"]
+
+PARTS: dict[type[Layer], Callable[..., Network]] = {Softmax: softmax, LayerNorm: layer_norm}
+
+
+def parts(layer: Layer, shape: Shape) -> Network:
+    """Return the steps of a layer, in float64, for one jet's values of that shape.
+
+    Raises:
+        NetworkError: it has no types for its steps.
+    """
+    if not layer.types:
+        raise NetworkError(
+            f"layer '{layer.name}' ({type(layer).__name__}) has no types for its tables; choose them by "
+            "`hepprune.network.precision.quantise`, or let hls4ml look it up in its own (`hepprune.firmware.hls`)"
+        )
+    return PARTS[type(layer)](layer, shape).double()

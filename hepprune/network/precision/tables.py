@@ -1,0 +1,54 @@
+"""Types of the steps of layers that look up what depends on several values: softmax and layer norm."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from hepprune.fixed import FixedPoint
+from hepprune.network.layers import LayerNorm, Softmax
+from hepprune.network.layers.activation import FUNCTIONS
+from hepprune.network.precision.choice import activation_type, bias_type, integer_bits, weight_type
+from hepprune.network.ranges import Interval
+
+Types = dict[str, FixedPoint]
+MOST_ADDRESSED = 12  # bits of an argument that tables of every kind of firmware take
+_FINER = 2  # bits that steps have beyond what is put out, so that it is hardly further off than its own last place
+
+
+def softmax_types(layer: Softmax, arriving: Interval, width: int) -> Types:
+    """Return the types of a softmax's tables: from what exp(-distance) is not zero for, on the grid of what arrives."""
+    fine, n_values = width + _FINER, arriving.low.shape[layer.axis]
+    reach = max(math.ceil(math.log2(fine * math.log(2))), 1)
+    fraction = max(min(min(fine, MOST_ADDRESSED) - reach, arriving.fraction), 1 - reach)
+    sum_bits = n_values.bit_length()
+    return {
+        "distance_type": _positive(reach + fraction, reach),
+        "exponential_type": _positive(fine, 1),
+        "total_type": _positive(max(min(sum_bits + width, MOST_ADDRESSED), sum_bits), sum_bits),
+        "inverse_type": _positive(fine, 1),
+    }
+
+
+@torch.no_grad()
+def layer_norm_types(layer: LayerNorm, arriving: Sequence[Tensor], *, width: int, weight_bits: int) -> Types:
+    """Return the types of a layer norm's steps, from the values (n_jets, ..., n_channels) at each of its places."""
+    fine = width + _FINER
+    centred = torch.cat([layer.centred(values).flatten(end_dim=-2) for values in arriving])
+    squares = centred.square().sum(dim=-1, keepdim=True)
+    root = FUNCTIONS["inverse_root"](squares, **layer.root)
+    normal = activation_type(centred * root, fine, "SAT", table=True)
+    scale = weight_type(layer.scale, weight_bits, headroom=True)
+    return {
+        "centred_type": activation_type(centred, fine, "SAT", table=True),
+        "squares_type": _positive(min(fine + _FINER, MOST_ADDRESSED), integer_bits(float(squares.max()))),
+        "root_type": activation_type(root, fine, "SAT", table=True),
+        "normal_type": normal,
+        "scale_type": scale,
+        "shift_type": bias_type(layer.shift, scale.fraction + normal.fraction),
+    }
+
+
+def _positive(width: int, integer: int) -> FixedPoint:
+    return FixedPoint(width, integer, False, "RND", "SAT")
