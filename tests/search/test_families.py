@@ -13,8 +13,8 @@ from hepprune.hardware.resources import Budget, Resources
 from hepprune.network import Dense, GlobalPool, Input, Layer, Network, ReLU, precision
 from hepprune.network.precision import Precision
 from hepprune.sample import Sample
-from hepprune.search import greedy, uniform
-from hepprune.search.stages import Problem, Settings
+from hepprune.search import greedy
+from hepprune.search.stages import Settings
 from hepprune.task import Classes, Regression, Tasks
 from hepprune.training import Fit
 from tests.search.architectures import ARCHITECTURES
@@ -73,7 +73,15 @@ def test_half_the_lut_is_met_and_the_solved_graph_agrees(name: str) -> None:
     found = greedy.within(network, train, validation, budget=budget, price=PRICE, settings=QUICK)
     print(name, start, PRICE(found.network).resources.lut, rtl.solve(found.network).cost, time.time() - began)
     for stage in found.stages:
-        print("  ", stage.index, round(stage.seconds, 1), stage.usage, [(s.layers, s.kind, s.n_units) for s in stage.steps][:3], len(stage.steps), stage.scores)
+        print(
+            "  ",
+            stage.index,
+            round(stage.seconds, 1),
+            stage.usage,
+            [(s.layers, s.kind, s.n_units) for s in stage.steps][:3],
+            len(stage.steps),
+            stage.scores,
+        )
     price = PRICE(found.network).resources.lut
     assert price <= start / 2
     assert rtl.solve(found.network).cost == pytest.approx(price, rel=0.15)
