@@ -114,14 +114,21 @@ def _place(target: str | Path | Target, grid: Grid, budget: tuple[str, ...]) -> 
 
 
 def _named(models: Models, track: Track) -> Iterable[tuple[str, Network]]:
-    """Yield networks by name: that of their file, told apart where two are the same."""
+    """Yield networks by name: that of their file or recipe, told apart where two are the same."""
     if isinstance(models, Mapping):
         yield from ((name, _read(model, track)) for name, model in models.items())
         return
     each = [models] if isinstance(models, str | Path | Network) else list(models)
-    names = ["network" if isinstance(model, Network) else Path(str(model).partition(":")[0]).stem for model in each]
+    names = [_name(model) for model in each]
     for place, (name, model) in enumerate(zip(names, each, strict=True), start=1):
         yield name if names.count(name) == 1 else f"{name}_{place}", _read(model, track)
+
+
+def _name(model: Any) -> str:
+    if isinstance(model, Network):
+        return "network"
+    path = Path(str(model).partition(":")[0])
+    return recipes.load(path).name if path.suffix in _RECIPES else path.stem
 
 
 def _read(model: Any, track: Track) -> Network:
