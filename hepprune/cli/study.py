@@ -135,7 +135,8 @@ def _table(found: "Study") -> Table:
         words = name in {"model", "strategy"}
         table.add_column(_HEADS[name], justify="left" if words else "right", no_wrap=not words)
     cells, judged = (name.upper() for name in _counted(found)), (found.metric,) if found.metric else ()
-    for head in ("latency ns", "II", *cells, *judged, *(_MEASURED if found.measured else ())):
+    whole = ("in all",) if any(point.reserved_ns for point in found) else ()
+    for head in ("latency ns", *whole, "II", *cells, *judged, *(_MEASURED if found.measured else ())):
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("verdict")
     for point in _shown(found):
@@ -162,7 +163,7 @@ def _shown(found: "Study") -> "list[Point]":
     """Return what was measured and the front, what fits first, fastest first."""
     each = {point.setting: point for point in (*found.measured, *found.front)}
     rank = {"fits": 0, "doubtful": 1, "over": 2}
-    return sorted(each.values(), key=lambda point: (rank[point.verdict], point.latency_ns))[:_ROWS]
+    return sorted(each.values(), key=lambda point: (rank[point.verdict], point.whole_ns))[:_ROWS]
 
 
 def _cells(point: "Point", found: "Study") -> list[str]:
@@ -177,7 +178,8 @@ def _cells(point: "Point", found: "Study") -> list[str]:
     judged = [f"{point.scores[metric]:{scores.form(metric)}}".replace(" ", "")] if metric else []
     measured = ["", ""] if seen is None else [f"{seen.resources.lut or 0:,.0f}", f"{seen.latency_ns or 0:.4g}"]
     verdict = point.verdict if point.verdict != "over" else "over " + ", ".join(point.exceeded)
-    return [latency, str(own.interval_cycles), *cells, *judged, *(measured if found.measured else []), verdict]
+    whole = [f"{point.whole_ns:.4g}"] if any(each.reserved_ns for each in found) else []
+    return [latency, *whole, str(own.interval_cycles), *cells, *judged, *(measured if found.measured else []), verdict]
 
 
 def _counted(found: "Study") -> list[str]:

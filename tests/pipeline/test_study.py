@@ -64,6 +64,8 @@ def test_a_wrapper_takes_its_cycles_at_every_clock(tagger: Network) -> None:
     assert [at[clock].reserved_ns for clock in (2.5, 5.0)] == [180.0, 360.0]
     assert at[2.5].budget.latency_ns == pytest.approx(1000 - 180)
     assert at[5.0].budget.latency_ns == pytest.approx(1000 - 360)
+    assert [point.setting.clock_ns for point in found.front] == [2.5]  # 5 ns is faster only without its wrapper
+    assert at[5.0].latency_ns <= at[2.5].latency_ns
     late = study(tagger, "cms_ph2_cl2", clock_ns=(2.5, 20.0), strategy=("distributed_arithmetic",))
     assert list(late.illegal) == ["target 'cms_ph2_cl2': 72 reserved cycles of 20 ns leave nothing of 1000 ns"]
 
