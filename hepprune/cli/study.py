@@ -25,6 +25,7 @@ _HEADS = {
     "parallelization": "parallel",
     "clock_ns": "ns",
 }
+_LONGEST = len("distributed")  # word of a strategy
 _MEASURED = ("measured", "ns")
 _REASONS = 6  # shown of why combinations are none
 
@@ -132,8 +133,10 @@ def _table(found: "Study") -> Table:
         pad_edge=False,
     )
     for name in knobs:
-        words = name in {"model", "strategy"}
-        table.add_column(_HEADS[name], justify="left" if words else "right", no_wrap=not words)
+        if name in {"model", "strategy"}:
+            table.add_column(_HEADS[name], min_width=_LONGEST if name == "strategy" else None)
+        else:
+            table.add_column(_HEADS[name], justify="right", no_wrap=True)
     cells, judged = (name.upper() for name in _counted(found)), (found.metric,) if found.metric else ()
     whole = ("in all",) if any(point.reserved_ns for point in found) else ()
     for head in ("latency ns", *whole, "II", *cells, *judged, *(_MEASURED if found.measured else ())):

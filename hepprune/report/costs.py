@@ -68,9 +68,9 @@ def latency_stack(
                 if not width:
                     continue
                 new = layer not in colours
-                colour = colours.setdefault(layer, "0.8" if layer == "wrapper" else f"C{len(colours) % 10}")
-                hatch = "///" if layer == "wrapper" else None
-                bar = axes.barh(row, width, left=start, color=colour, hatch=hatch, label=layer if new else None)
+                colour = colours.setdefault(layer, "0.95" if layer == "wrapper" else f"C{len(colours) % 10}")
+                edge = "0.4" if layer == "wrapper" else colour
+                bar = axes.barh(row, width, left=start, color=colour, edgecolor=edge, label=layer if new else None)
                 if width > least:  # a narrower one has no room for its number
                     axes.bar_label(bar, [f"{width:.1f}"], label_type="center", fontsize=9)
                 start += width
