@@ -47,7 +47,13 @@ class _Cell:
     def function(self, bill: Bill, which: str) -> Function:
         """Return one of the functions of the cell."""
         layer = self.layer.act if which == "act" else self.layer.gate
-        return lambda values: priced(bill, layer, np.ones(values.shape, bool), values)
+        kind = self.layer.argument_of(layer)
+
+        def run(values: Wires) -> Wires:
+            looked_up = operations.quantise(bill, values, kind) if isinstance(kind, FixedPoint) else values
+            return priced(bill, layer, np.ones(values.shape, bool), looked_up)
+
+        return run
 
 
 @CIRCUITS.of(Recurrent)
@@ -130,8 +136,7 @@ def _step(
     known: dict[bytes, tuple[float, Wires, Wires]],
 ) -> tuple[Wires, Wires]:
     """Return state and memory after a step, counted once for all steps that differ by when they begin."""
-    begin = max(float(each.level.max()) for each in (now, *before))
-    smooth = max(float(each.smooth.max()) for each in (now, *before))
+    begin, smooth = (min(_first(each, plane) for each in (now, *before)) for plane in ("level", "smooth"))
     now, state, memory = (_shifted(each, -begin, -smooth) for each in (now, *before))
     key = b"".join(
         (*(each.planes.tobytes() for each in (now, state, memory)), acts.state.tobytes(), acts.memory.tobytes())
@@ -143,6 +148,11 @@ def _step(
     lut, state, memory = known[key]
     bill.lut += lut
     return _shifted(state, begin, smooth), _shifted(memory, begin, smooth)
+
+
+def _first(values: Wires, plane: str) -> float:
+    """Return when the first of what is not always the same is there."""
+    return float(np.where(values.moving, getattr(values, plane), np.inf).min(initial=1e9))
 
 
 def _shifted(values: Wires, level: float, smooth: float) -> Wires:
