@@ -185,6 +185,8 @@ def _jets(
     weight: str | None,
 ) -> dict[str, Jets]:
     n_jets = len(part.rows)
+    if weight is not None:
+        _check_weights(part.scalars[weight], weight)
     shared: dict[str, Any] = {
         "y": part.y,
         "weight": np.ones(n_jets, np.float32) if weight is None else _narrowed(part.scalars[weight]),
@@ -195,6 +197,13 @@ def _jets(
     if targets:
         shared["targets"] = np.stack([_narrowed(part.scalars[text]) for text in targets], axis=-1)
     return {name: Jets(x=part.x[name], feature_names=each.names, **shared) for name, each in inputs.items()}
+
+
+def _check_weights(values: NDArray[Any], weight: str) -> None:
+    if (values < 0).any():
+        raise DataError(f"column '{weight}' weighs {int((values < 0).sum())} jets less than nothing; take the sign off")
+    if not values.any():
+        raise DataError(f"column '{weight}' weighs all jets 0")
 
 
 def _events(values: NDArray[Any], event: str) -> NDArray[np.int64]:

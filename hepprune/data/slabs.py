@@ -62,6 +62,11 @@ def slabs(name: str, array: Any, names: Sequence[str] = ()) -> dict[str, Slab]:
     return {name: Slab(array)}
 
 
+def entries(found: Mapping[str, Slab]) -> int:
+    """Return the number of rows of the longest array."""
+    return max((len(slab.array) for slab in found.values()), default=0)
+
+
 def iterate(found: Mapping[str, Slab], wanted: Sequence[str], *, spec: str, n_rows: int | None = None) -> Iterator[Any]:
     """Yield the named columns as awkward arrays of records, chunk by chunk.
 
