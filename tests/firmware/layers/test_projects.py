@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from hepprune.firmware import equivalence, hls
+from hepprune.firmware import layers as layers_of_hls4ml
 from hepprune.fixed import FixedPoint
 from hepprune.network import Argmax, BatchNorm, Input, Layer, Network, ReLU, Softmax
 from hepprune.network.layers import (
@@ -317,3 +318,16 @@ def test_the_compiled_project_computes_the_network(
         assert found == TABLES.get(build, set())
     if not found:
         assert check.agreement == 1
+
+
+@pytest.mark.slow
+def test_an_output_that_is_always_below_half_a_step_stops_no_simulation(tmp_path: Path) -> None:
+    make = Maker(9)
+    dense = make.dense("tiny", 4, 3, result=FixedPoint(6, 5, True, "RND", "SAT"), **DA)
+    dense.weight.data[0], dense.bias.data[0] = torch.tensor([2.0**-5, 0, 0, 0]), 0
+    network = Network([Input("features", 4, FEATURES), dense, make.dense("logits", 3, 2, result=None, **DA)])
+    nodes = layers_of_hls4ml.described(network, io_type="io_parallel")
+    assert [node.name for node in nodes] == ["features", "tiny.exact", "tiny", "logits"]
+    project = hls.export(network, tmp_path / "hls", part=PART, clock_ns=5.0, clock_uncertainty=0.27, name="tagger")
+    hls.compile(project)
+    assert equivalence.against_csim(network, project, random_features(network, 100)).mismatches == 0
