@@ -39,6 +39,7 @@ from hepprune.network import (
     Recurrent,
     ReLU,
     Reshape,
+    Softmax,
 )
 from hepprune.network.layers.recurrent import GATES
 from hepprune.network.precision import Precision, quantise
@@ -139,15 +140,16 @@ def lstm(draw: Maker) -> Network:
 
 
 def attention(draw: Maker) -> Network:
-    """Return one block whose scores are bent by a table, with a residual sum around it."""
+    """Return one block, its scores through a softmax or a table of each, with a residual sum around it."""
     steps, n_in, heads, size = draw.size(3, 4), draw.size(3, 4), 2, draw.size(2, 3)
     names, n = ("query", "key", "value"), 6
+    bent = Softmax("bent") if draw.rng.random() < 0.5 else Activation("bent", "sigmoid")
     layers: list[Layer] = [
         *(Input("x", (steps, n_in)), draw.dense("embed", n_in, n), ReLU("r1")),
         *(draw.dense(name, n, heads * size) for name in names),
         *(Reshape(f"{name}_heads", (steps, heads, size)) for name in names),
-        *(Einsum("scores", "qhd,khd->hqk"), Activation("bent", str(draw.rng.choice(["sigmoid", "tanh"])))),
-        *(Einsum("context", "hqk,khd->qhd"), Reshape("joined", (steps, heads * size))),
+        *(Einsum("scores", "qhd,khd->hqk"), bent, Einsum("context", "hqk,khd->qhd")),
+        Reshape("joined", (steps, heads * size)),
         *(draw.dense("mixed", heads * size, n), Merge("sum", "add"), ReLU("r2"), GlobalPool("mean", "average")),
         draw.dense("out", n, 3),
     ]

@@ -1,10 +1,11 @@
-"""Everything that is da4ml's: symbolic fixed-point variables, adder graphs of constant matrices, and their Verilog.
+"""Everything that is da4ml's: symbolic fixed-point variables, adder graphs of constant matrices, their Verilog.
 
 A variable knows its range (`low`, `high`), its bits (`kif`: sign, whole, fraction) and the adder level at which it is
 there (`latency`); sums, products, `quantize`, `relu` and `msb_mux` of variables are variables (Sun et al.,
 arXiv:2507.04535).
 """
 
+import functools
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hepprune.errors import NetworkError, PrerequisiteError, unknown
 from hepprune.fixed import FixedPoint
 
 _HARDWARE = (1, -1, -1)  # cost counts result bits, every addition is one level whatever its width
@@ -61,11 +63,35 @@ Product = Callable[[NDArray[np.float32], Sequence[Any]], Sequence[Any]]
 _PRODUCT: ContextVar[Product] = ContextVar("product")  # how matrices are multiplied while networks are traced
 
 
+# Returns what multiplies variables by a matrix (n_in, n_out), given their ranges, how many adder levels late they are,
+# and the levels that it may spend beyond its minimum.
+Solver = Callable[[NDArray[np.float32], Sequence[Any], Sequence[float], int], Callable[[NDArray[Any]], Sequence[Any]]]
+
+
+def _by_da4ml(matrix: NDArray[np.float32], ranges: Sequence[Any], delays: Sequence[float], slack: int) -> Any:
+    from numba.typed import List
+
+    return cheapest_graph(matrix, qintervals=List(ranges), latencies=List(delays), hard_dc=slack)
+
+
+def _by_alkaid(matrix: NDArray[np.float32], ranges: Sequence[Any], delays: Sequence[float], slack: int) -> Any:
+    try:
+        from alkaid.cmvm import cmvm_solve
+    except ImportError as missing:
+        raise PrerequisiteError("solver 'alkaid' is missing; install it with `pip install alkaid`") from missing
+    parts = cmvm_solve(matrix, hard_dc=slack, qintervals=[tuple(each) for each in ranges], latencies=list(delays))
+    return lambda values: functools.reduce(lambda read, part: part(read, quantize=False), parts, values)
+
+
+SOLVERS: dict[str, Solver] = {"da4ml": _by_da4ml, "alkaid": _by_alkaid}
+
+
 @dataclass(frozen=True)
-class _Solver:
+class _Product:
     """Multiplies by graphs, each solved once."""
 
     depth_slack: int
+    solver: Solver
     graphs: dict[tuple[Any, ...], Any] = field(default_factory=dict)
 
     def __call__(self, matrix: NDArray[np.float32], values: Sequence[Any]) -> Sequence[Any]:
@@ -74,14 +100,9 @@ class _Solver:
         ranges, delays = tuple(value.qint for value in values), tuple(float(value.latency) - first for value in values)
         key = (matrix.shape, matrix.tobytes(), ranges, delays)
         if key not in self.graphs:
-            self.graphs[key] = self._solved(matrix, ranges, delays)
+            self.graphs[key] = self.solver(matrix, ranges, delays, self.depth_slack)
         product: Sequence[Any] = self.graphs[key](np.array(values, dtype=object))
         return product
-
-    def _solved(self, matrix: NDArray[np.float32], ranges: Sequence[Any], delays: Sequence[float]) -> Any:
-        from numba.typed import List
-
-        return cheapest_graph(matrix, qintervals=List(ranges), latencies=List(delays), hard_dc=self.depth_slack)
 
 
 def _ranged(matrix: NDArray[np.float32], values: Sequence[Any]) -> Sequence[Any]:
@@ -98,9 +119,15 @@ def _ranged(matrix: NDArray[np.float32], values: Sequence[Any]) -> Sequence[Any]
 
 
 @contextmanager
-def solving(*, depth_slack: int) -> Iterator[None]:
-    """Solve each matrix once, with up to `depth_slack` adder levels beyond its minimum; -1 is any number."""
-    with _tracing(_Solver(depth_slack)):
+def solving(*, depth_slack: int, solver: str) -> Iterator[None]:
+    """Solve each matrix once, with up to `depth_slack` adder levels beyond its minimum; -1 is any number.
+
+    Raises:
+        NetworkError: no such solver is known.
+    """
+    if solver not in SOLVERS:
+        raise NetworkError(unknown("solver", solver, SOLVERS))
+    with _tracing(_Product(depth_slack, SOLVERS[solver])):
         yield
 
 

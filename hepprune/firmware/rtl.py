@@ -67,22 +67,24 @@ class Design:
     solved: Solved | None = None
 
 
-def solve(network: Network, *, depth_slack: int = 2) -> Solution:
+def solve(network: Network, *, depth_slack: int = 2, solver: str = "da4ml") -> Solution:
     """Return the adder graph that computes every output bit for bit as `exact_activations` does, heads left out.
 
     The input port takes the inputs one after the other, every feature, in order, already in the input type.
     `depth_slack` is how many adder levels each matrix may spend beyond its minimum to save LUT; -1 is any number.
+    `solver` is da4ml or alkaid.
 
     Raises:
-        NetworkError: a layer has no fixed-point form, or is wider than da4ml can represent.
+        NetworkError: a layer has no fixed-point form, or is wider than da4ml can represent, or the solver is unknown.
+        PrerequisiteError: the solver is not installed.
     """
-    return _solved(network, lambda _: network.raw_outputs, depth_slack)
+    return _solved(network, lambda _: network.raw_outputs, depth_slack, solver)
 
 
 def probe(network: Network) -> Solution:
     """Return an adder graph that puts out the value of every layer before any head, in the order they run."""
     inputs = {layer.name for layer in network.inputs}
-    return _solved(network, lambda values: [name for name in values if name not in inputs], 2)
+    return _solved(network, lambda values: [name for name in values if name not in inputs], 2, "da4ml")
 
 
 def refusals(network: Network) -> dict[str, str]:
@@ -122,11 +124,13 @@ def _wide(values: Mapping[str, Values], names: Sequence[str], side: str) -> dict
 
 
 @torch.no_grad()
-def _solved(network: Network, outputs: Callable[[Iterable[str]], Iterable[str]], depth_slack: int) -> Solution:
+def _solved(
+    network: Network, outputs: Callable[[Iterable[str]], Iterable[str]], depth_slack: int, solver: str
+) -> Solution:
     """Return the graph from the inputs to those of the traced layers that `outputs` names."""
     double = network.clone().double()  # float32 would round half-way weights differently from `exact_logits`
     inputs = [layer.name for layer in double.inputs]
-    with adders.solving(depth_slack=depth_slack):
+    with adders.solving(depth_slack=depth_slack, solver=solver):
         values = double.interpret(tracing.trace, until=(*double.raw_outputs, *inputs))
         logic = adders.graph(
             *([value for name in names for value in values[name].flat] for names in (inputs, outputs(values)))

@@ -44,7 +44,8 @@ def _read(node: Node, acts: Bools, shapes: list[Shape]) -> list[Bools]:
     if run is None:
         return [acts]
     ones = [torch.ones(1, *shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
-    slopes = torch.autograd.grad(run(*ones), ones, torch.as_tensor(acts, dtype=torch.float64)[None])
+    with torch.enable_grad():
+        slopes = torch.autograd.grad(run(*ones), ones, torch.as_tensor(acts, dtype=torch.float64)[None])
     return [slope[0].numpy() > 0 for slope in slopes]
 
 

@@ -136,8 +136,7 @@ def _step(
     known: dict[bytes, tuple[float, Wires, Wires]],
 ) -> tuple[Wires, Wires]:
     """Return state and memory after a step, counted once for all steps that differ by when they begin."""
-    begin = max(float(each.level.max()) for each in (now, *before))
-    smooth = max(float(each.smooth.max()) for each in (now, *before))
+    begin, smooth = (min(_first(each, plane) for each in (now, *before)) for plane in ("level", "smooth"))
     now, state, memory = (_shifted(each, -begin, -smooth) for each in (now, *before))
     key = b"".join(
         (*(each.planes.tobytes() for each in (now, state, memory)), acts.state.tobytes(), acts.memory.tobytes())
@@ -149,6 +148,11 @@ def _step(
     lut, state, memory = known[key]
     bill.lut += lut
     return _shifted(state, begin, smooth), _shifted(memory, begin, smooth)
+
+
+def _first(values: Wires, plane: str) -> float:
+    """Return when the first of what is not always the same is there."""
+    return float(np.where(values.moving, getattr(values, plane), np.inf).min(initial=1e9))
 
 
 def _shifted(values: Wires, level: float, smooth: float) -> Wires:

@@ -24,7 +24,9 @@ from hepprune.network import (
     GlobalPool,
     Input,
     Layer,
+    LayerNorm,
     Merge,
+    Node,
     Pad,
     Permute,
     Pool,
@@ -33,10 +35,12 @@ from hepprune.network import (
     Reshape,
     Rules,
     Slice,
+    Softmax,
     UpSample,
     Weighted,
 )
 from hepprune.network.layers import TopK
+from hepprune.network.parts import INPUT, parts
 
 MOVING = (Concatenate, Crop, Pad, Permute, Reshape, Slice, UpSample)
 _LEAST = -(2.0**40)  # of what is no value in a maximum
@@ -228,7 +232,21 @@ def _contracted(bill: Bill, alive: Bools, layer: Einsum, left: Wires, right: Wir
         planes = wires.planes.transpose(order).reshape(-1, *shape)
         operands.append(Wires(np.broadcast_to(planes, (len(planes), *whole)).reshape(len(planes), alive.size, -1)))
     pairs = [only(alive.reshape(-1, 1), wires) for wires in operands]
-    return operations.total(bill, operations.product(bill, *pairs)).reshaped(*alive.shape)
+    made = operations.product(bill, *pairs)
+    if left is right and of_left == of_right:  # a square
+        made = made.replaced(low=np.maximum(made.low, 0.0))
+    return operations.total(bill, made).reshaped(*alive.shape)
+
+
+@CIRCUITS.of(Softmax, LayerNorm)
+def _in_steps(bill: Bill, _alive: Bools, layer: Softmax | LayerNorm, arriving: Wires) -> Wires:
+    """Return what a layer puts out that is a network of steps."""
+    steps = parts(layer, arriving.shape)
+
+    def rule(node: Node, *values: Wires) -> Wires:
+        return priced(bill, node.layer, np.ones(node.shape, bool), *values)
+
+    return steps.interpret(rule, known={INPUT: arriving})[steps.output.name]
 
 
 @CIRCUITS.of(Argmax)

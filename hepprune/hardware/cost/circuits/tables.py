@@ -74,7 +74,7 @@ def _ramp(bill: Bill, layer: Layer, value: Wires) -> Wires | None:
 def _constant(layer: Layer) -> float | None:
     """Return the slope below zero, or the threshold."""
     if isinstance(layer, PReLU):
-        return float(layer.slope)
+        return float(layer.slope.detach())
     if isinstance(layer, Activation) and layer.function in {"leaky_relu", "thresholded_relu"}:
         name, default = ("slope", 0.3) if layer.function == "leaky_relu" else ("theta", 1.0)
         return layer.parameters_of.get(name, default)

@@ -1,0 +1,87 @@
+"""The search over every family of networks: half the LUT of the whole, and the solved graph says the same."""
+
+import time
+from functools import partial
+
+import pytest
+import torch
+
+from hepprune import training
+from hepprune.fixed import FixedPoint
+from hepprune.hardware import cost, targets
+from hepprune.hardware.resources import Budget, Resources
+from hepprune.network import Dense, GlobalPool, Input, Layer, Network, ReLU, precision
+from hepprune.network.precision import Precision
+from hepprune.sample import Sample
+from hepprune.search import greedy
+from hepprune.search.stages import Settings
+from hepprune.task import Classes, Regression, Tasks
+from hepprune.training import Fit
+from tests.search.architectures import ARCHITECTURES
+
+PRICE = partial(cost.estimate, target=targets.load("generic_vu13p"), strategy="distributed_arithmetic", stage="da4ml")
+INPUTS = FixedPoint(7, 3, True, "RND", "SAT")
+SHORT = Fit(epochs=1, batch_size=256, learning_rate=3e-3)
+QUICK = Settings(stages=4, step=0.2, statistics_jets=500, fine_tune=SHORT, settle=Fit(epochs=3), trim=SHORT)
+FAMILIES = ("residual", "convolution", "recurrent", "attention", "two_heads")
+
+
+def two_heads() -> Network:
+    """Return a network on sets with classes and a momentum."""
+    draw = torch.Generator().manual_seed(5)
+
+    def dense(name: str, n_in: int, n_out: int) -> Dense:
+        return Dense(name, torch.randn(n_out, n_in, generator=draw) / n_in**0.5, torch.zeros(n_out))
+
+    layers: list[Layer] = [
+        *(Input("x", (4, 2)), dense("phi", 2, 8), ReLU("r1"), dense("phi_2", 8, 8), ReLU("r2")),
+        *(GlobalPool("mean", "average"), dense("rho", 8, 8), ReLU("r3")),
+        *(dense("flavour", 8, 3), dense("momentum", 8, 1)),
+    ]
+    names = [layer.name for layer in layers]
+    edges = dict(zip(names[1:8], names, strict=False)) | {"flavour": "r3", "momentum": "r3"}
+    return Network(layers, edges, outputs=("flavour", "momentum"))
+
+
+def posed(name: str) -> tuple[Network, Sample, Sample]:
+    """Return a network with types, trained a little, and jets whose targets follow from their features."""
+    network = two_heads() if name == "two_heads" else ARCHITECTURES[name]()
+    x = torch.randn(3000, *network.input.features_shape, generator=torch.Generator().manual_seed(1))
+    flat = x.flatten(1)
+    flavour = (flat[:, :3] * flat[:, 3:6]).argmax(dim=1)
+    if name == "two_heads":
+        task = Tasks({"flavour": Classes(), "momentum": Regression()})
+        y = (flavour, 1 + 0.3 * flat[:, 0] + 0.1 * flat[:, 1])
+        sample = Sample((x,), task.targets(y), task=task)
+    else:
+        sample = Sample.from_arrays(x, flavour)
+    train, validation = sample.first(2000), sample.taking(slice(2000, None))
+    quantised = precision.quantise(network, train.arrays, Precision(inputs=INPUTS, weight_bits=5, activation_bits=5))
+    fit = Fit(epochs=3, batch_size=256, learning_rate=1e-2)
+    return training.fit(quantised, train, validation, settings=fit, seed=0)[0], train, validation
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_half_the_lut_is_met_and_the_solved_graph_agrees(name: str) -> None:
+    rtl = pytest.importorskip("hepprune.firmware.rtl")
+    pytest.importorskip("da4ml")
+    network, train, validation = posed(name)
+    start = PRICE(network).resources.lut
+    budget = Budget(resources=Resources(lut=start / 2))
+    began = time.time()
+    found = greedy.within(network, train, validation, budget=budget, price=PRICE, settings=QUICK)
+    print(name, start, PRICE(found.network).resources.lut, rtl.solve(found.network).cost, time.time() - began)
+    for stage in found.stages:
+        print(
+            "  ",
+            stage.index,
+            round(stage.seconds, 1),
+            stage.usage,
+            [(s.layers, s.kind, s.n_units) for s in stage.steps][:3],
+            len(stage.steps),
+            stage.scores,
+        )
+    price = PRICE(found.network).resources.lut
+    assert price <= start / 2
+    assert rtl.solve(found.network).cost == pytest.approx(price, rel=0.15)
