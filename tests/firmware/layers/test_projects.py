@@ -28,6 +28,7 @@ from hepprune.network.layers import (
     Reshape,
     Shared,
     Slice,
+    TopK,
     UpSample,
 )
 from hepprune.network.precision import Precision, quantise
@@ -231,7 +232,7 @@ LAYER_NORM = {
 
 
 def attention(_io_type: str) -> Network:
-    """Self-attention of two heads as every frontend reads it, around it a residual and a layer norm, all with types."""
+    """Self-attention of two heads as every frontend reads it, behind it a residual, a layer norm and the largest, all with types."""
     make = Maker(7)
     steps, n_heads, size = 4, 2, 2
     layers: list[Layer] = [Input("features", (steps, n_heads * size), FEATURES)]
@@ -249,6 +250,8 @@ def attention(_io_type: str) -> Network:
         make.dense("attention", n_heads * size, n_heads * size),
         Merge("residual", "add"),
         LayerNorm("norm", make.constants(4, scale=1.0), make.constants(4), 1e-3, NARROW, **LAYER_NORM),
+        TopK("top", 3),
+        PReLU("rectified", torch.tensor([0.3, -0.7, 1.0, 0.1]), NARROW, slope_type=WEIGHTS),
         Reshape("flat", (-1,)),
         make.dense("logits", steps * n_heads * size, 3, result=None),
     ]
