@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from hepprune.hardware.targets import load as target
     from hepprune.network import Network
     from hepprune.network.precision import Precision, quantise
+    from hepprune.pipeline.study import study
     from hepprune.pruning.plan import prune
     from hepprune.pruning.surgery import shrink
     from hepprune.sample import Sample
@@ -42,6 +43,7 @@ __all__ = [
     "search",
     "sensitivity",
     "shrink",
+    "study",
     "synthesis",
     "target",
     "training",
@@ -64,6 +66,7 @@ _HOMES = {
     "read": "hepprune.frontends.read",
     "sensitivity": "hepprune.search.sensitivity.analyse",
     "shrink": "hepprune.pruning.surgery.shrink",
+    "study": "hepprune.pipeline.study.study",
     "target": "hepprune.hardware.targets.load",
     "write": "hepprune.frontends.write",
 }

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 import typer
+import yaml
 
 from hepprune.cli import app
 from hepprune.pruning import importance
+from hepprune.recipe import Recipe
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -66,6 +68,17 @@ def test_the_snippets_of_a_page_run_one_after_the_other(
     names: dict[str, Any] = {}
     for body in _snippets(page):
         exec(compile(body, page.name, "exec"), names)  # noqa: S102 -- that is the test
+
+
+def _recipes(page: Path) -> list[str]:
+    return [body for kind, body in _FENCE.findall(page.read_text(encoding="utf-8")) if kind == "yaml"]
+
+
+@pytest.mark.parametrize("body", _recipes(ROOT / "docs/data.md"))
+def test_the_recipes_of_the_page_on_data_are_recipes(body: str) -> None:
+    rest = {"name": "job", "budget": {"lut": 20_000}, "model": {"file": "model.keras"}}
+    recipe = Recipe.model_validate(rest | yaml.safe_load(body))
+    assert recipe.data.columns
 
 
 @pytest.fixture(autouse=True)

@@ -354,6 +354,22 @@ def test_a_feature_may_be_called_label_where_no_label_is_read(tmp_path: Path) ->
     assert recipe.load(written(tmp_path, content)).data.features == ("a", "label")
 
 
+def test_several_files_labels_and_an_event_are_named(tmp_path: Path) -> None:
+    data = {"file": ["a.root:Jets", "/b/*.parquet"], "label": ["is_q", "is_g"], "event": None, "explode": "Jet"}
+    content = SMALL | {"data": SMALL["data"] | data}
+    found = recipe.load(written(tmp_path, content)).data
+    assert found.file == (f"{tmp_path}/a.root:Jets", "/b/*.parquet")
+    assert (found.labels, found.event, found.explode) == (("is_q", "is_g"), None, "Jet")
+    leak = content | {"data": content["data"] | {"features": ["a", "is_g * 2"]}}
+    with pytest.raises(RecipeError, match="data.label: the label 'is_g' is among the features"):
+        recipe.load(written(tmp_path, leak))
+    with pytest.raises(RecipeError, match="the task 'binary' has one label, of 0 and 1; several are those of the task"):
+        recipe.load(written(tmp_path, task("binary", {"label": ["is_q", "is_g"]})))
+    for file in (["a.root", "b.root"], "a.parquet"):
+        with pytest.raises(RecipeError, match="what is made is one file, which ends in .root"):
+            recipe.load(written(tmp_path, task("binary", {"file": file, "make": {"jets": 10}})))
+
+
 IMAGE = {"x": "deta", "y": "dphi", "weight": "c_pt / pt", "bins": [16, 8], "range": [[-0.8, 0.8], [-1, 1]]}
 
 

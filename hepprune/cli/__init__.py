@@ -22,6 +22,7 @@ from hepprune.cli import (
     prune,
     screen,
     search,
+    study,
     synthesis,
 )
 
@@ -56,6 +57,7 @@ def main(
 for command in (
     *(job.run, models.inspect, models.shrink, estimate.estimate, estimate.targets, prune.prune, search.search),
     *(lottery.lottery, compare.compare, dynamic.dynamic, latency.latency),
+    study.study,
     *(synthesis.synth, synthesis.ingest, job.prepare, doctor.doctor),
 ):
     app.command()(command)

@@ -1,6 +1,6 @@
 """Branches of a ROOT tree, as awkward arrays, turned into arrays of numbers or refused by name."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ def matrix(
     with np.errstate(over="ignore"):  # too large for 32 bits becomes infinite, which is refused by name
         if n_constituents is None:
             return np.stack([numbers(columns, name, spec=spec).astype(np.float32) for name in columns], axis=-1)
-        filled = np.arange(n_constituents) < _counts(columns, spec=spec)[:, None]
+        filled = np.arange(n_constituents) < counts(columns, spec=spec)[:, None]
         padded = [_padded(columns[name], n_constituents).astype(np.float32) for name in columns]
     return np.stack([*padded, *([filled.astype(np.float32)] if is_filled else [])], axis=-1)
 
@@ -33,8 +33,8 @@ def flattened(columns: Mapping[str, Any], *, spec: str) -> tuple[NDArray[np.int6
     """
     import awkward as ak
 
-    counts = _counts(columns, spec=spec)
-    return counts, {name: np.asarray(ak.to_numpy(ak.flatten(values))) for name, values in columns.items()}
+    n_each = counts(columns, spec=spec)
+    return n_each, {name: np.asarray(ak.to_numpy(ak.flatten(values))) for name, values in columns.items()}
 
 
 def numbers(columns: Mapping[str, Any], name: str, *, spec: str) -> NDArray[Any]:
@@ -77,14 +77,18 @@ def leaf(values: Any) -> str | None:
     return str(kind.primitive) if isinstance(kind, ak.types.NumpyType) else None
 
 
-def _counts(columns: Mapping[str, Any], *, spec: str) -> NDArray[np.int64]:
-    """Return the number of constituents of each row, which all columns have."""
+def counts(columns: Mapping[str, Any], *, spec: str, nested: bool = False) -> NDArray[np.int64]:
+    """Return the number of constituents of each row, which all columns have; where `nested` they may hold lists too.
+
+    Raises:
+        DataError: a column holds no lists of numbers, or two differ in their numbers.
+    """
     import awkward as ak
 
     found: dict[str, NDArray[np.int64]] = {}
     for name, values in columns.items():
         kind = ak.type(values).content
-        if not _is_jagged(kind):
+        if not (_is_jagged(kind) or (nested and values.ndim > 2)):
             raise DataError(
                 f"column '{name}' of '{spec}' is '{kind}' and not a list of numbers per row, as constituents are"
             )
@@ -92,7 +96,7 @@ def _counts(columns: Mapping[str, Any], *, spec: str) -> NDArray[np.int64]:
         first = next(iter(found))
         if (found[name] != found[first]).any():
             raise DataError(f"columns '{first}' and '{name}' of '{spec}' differ in their numbers of constituents")
-    return found[first]
+    return found[next(iter(found))]
 
 
 def check_finite(values: NDArray[Any], *, where: str, rows: NDArray[Any] | None = None) -> None:
@@ -124,16 +128,59 @@ def integers(values: NDArray[Any], *, where: str) -> NDArray[np.int64]:
     return values.astype(np.int64)
 
 
-def labels(values: NDArray[Any], n_classes: int, *, where: str, rows: NDArray[Any] | None = None) -> NDArray[np.int64]:
-    """Return class indices.
+def label_values(columns: Mapping[str, Any], name: str, *, spec: str) -> NDArray[Any]:
+    """Return what says which class a row is of: a number, text, or a list as long as that of every other row.
 
     Raises:
-        DataError: a value is no integer or beyond the classes.
+        DataError: it is none of these.
     """
-    indices = integers(values, where=where)
-    bad = (indices < 0) | (indices >= n_classes)
+    import awkward as ak
+
+    values = columns[name]
+    if leaf(values) == "string" and values.ndim == 1:
+        return np.asarray(ak.to_numpy(values))
+    if _is_jagged(ak.type(values).content) and len(set(ak.to_numpy(ak.num(values)).tolist())) == 1:
+        return np.asarray(ak.to_numpy(ak.to_regular(values)))
+    return numbers(columns, name, spec=spec)
+
+
+def labels(
+    values: NDArray[Any], classes: Sequence[str], *, where: str, rows: NDArray[Any] | None = None
+) -> NDArray[np.int64]:
+    """Return class indices, of numbers, of the classes' names, or of one-hot rows (n_jets, n_classes).
+
+    Raises:
+        DataError: a value is beyond the classes, or none of them.
+    """
+    if values.ndim == 2:
+        return _one_hot(values, len(classes), where=where, rows=rows)
+    if values.dtype.kind == "U":
+        return _named(values, classes, where=where, rows=rows)
+    whole = values.dtype.kind == "f" and bool((values == np.floor(values)).all())
+    indices = integers(values.astype(np.int64) if whole else values, where=where)
+    bad = (indices < 0) | (indices >= len(classes))
     if bad.any():
         first = int(bad.argmax())
-        known = f"the {n_classes} classes (0 to {n_classes - 1})"
+        known = f"the {len(classes)} classes (0 to {len(classes) - 1})"
         raise DataError(f"{where} is {indices[first]} in row {_row(first, rows)}, beyond {known}")
     return indices
+
+
+def _named(values: NDArray[Any], classes: Sequence[str], *, where: str, rows: NDArray[Any] | None) -> NDArray[np.int64]:
+    found, places = np.unique(values, return_inverse=True)
+    for name in found:
+        if name not in classes:
+            first = int((values == name).argmax())
+            raise DataError(f"{where} is '{name}' in row {_row(first, rows)}, none of the classes {', '.join(classes)}")
+    return np.array([list(classes).index(name) for name in found], np.int64)[places]
+
+
+def _one_hot(values: NDArray[Any], n_classes: int, *, where: str, rows: NDArray[Any] | None) -> NDArray[np.int64]:
+    if values.shape[1] != n_classes:
+        raise DataError(f"{where} has {values.shape[1]} values for each jet, and there are {n_classes} classes")
+    bad = ~(((values == 0) | (values == 1)).all(axis=1) & (values.sum(axis=1) == 1))
+    if bad.any():
+        first = int(bad.argmax())
+        told = ", ".join(f"{value:g}" for value in values[first].astype(float))
+        raise DataError(f"{where} is {told} in row {_row(first, rows)}, and not 1 for one class and 0 for all others")
+    return np.asarray(values.argmax(axis=1), np.int64)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hepprune.data import branches, grammar, trees
-from hepprune.data.functions import FUNCTIONS
+from hepprune.data.functions import FUNCTIONS, item
 from hepprune.errors import DataError
 
 _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
@@ -62,6 +62,8 @@ def _value(node: ast.AST, known: dict[str, Any]) -> Any:
         return known[grammar.dotted(node)]
     if isinstance(node, ast.Call):
         return FUNCTIONS[grammar.dotted(node.func)].call(*(_value(each, known) for each in node.args))
+    if isinstance(node, ast.Subscript):
+        return item(_value(node.value, known), _value(node.slice, known))
     if isinstance(node, ast.Compare):
         return _compared(node.ops, [_value(each, known) for each in (node.left, *node.comparators)])
     operator, operands = grammar.applied(node)

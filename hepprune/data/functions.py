@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from hepprune.data import branches
+
 
 @dataclass(frozen=True, kw_only=True)
 class Function:
@@ -46,6 +48,18 @@ def _first(values: Any, n: Any) -> Any:
     if not isinstance(n, int) or n < 1:
         raise TypeError(f"first(x, n) takes a number of constituents, not {n}")
     return _lists(values, "first")[:, :n]
+
+
+def item(values: Any, index: Any) -> Any:
+    """Return of each list the value at one place, 0 where it ends before, or those values that pass a condition."""
+    import awkward as ak
+
+    lists = ak.from_regular(_lists(values, "[...]"), axis=1)
+    if isinstance(index, int):
+        return ak.fill_none(ak.pad_none(lists, index + 1, axis=1)[:, index], 0)
+    if branches.leaf(index) != "bool" or index.ndim < 2:
+        raise TypeError("x[...] takes a place in each list, or a condition on its constituents")
+    return lists[ak.from_regular(index, axis=1)]
 
 
 def _clip(values: Any, low: Any, high: Any) -> Any:

@@ -9,13 +9,13 @@ from typing import Any
 from hepprune.data.functions import FUNCTIONS
 from hepprune.errors import DataError, unknown
 
-ONE_HOT = "one_hot"
 _OPERATORS = {
     *(ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.LShift, ast.RShift, ast.USub, ast.UAdd),
     *(ast.BitAnd, ast.BitOr, ast.Invert, ast.And, ast.Or, ast.Not),
     *(ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq),
 }
 _APPLIED = ast.UnaryOp | ast.BinOp | ast.BoolOp
+SPREAD = ("one_hot", "leading")  # of which one stands for several features, see spreading.py
 _MAX_LENGTH, _MAX_DEPTH = 2000, 100  # characters, and parts within parts: as far as Python itself goes
 
 
@@ -47,33 +47,6 @@ def mentioned(text: str) -> frozenset[str]:
         return frozenset({text, *names(text)})
     except DataError:
         return frozenset({text})
-
-
-def expanded(text: str) -> tuple[str, ...]:
-    """Return the features that one text stands for: of `one_hot(x, 1, 2)` the two `x == 1` and `x == 2`.
-
-    Raises:
-        DataError: one_hot has no codes, or one that is no whole number or text.
-    """
-    try:
-        node = parsed(text)
-    except DataError:
-        return (text,)
-    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == ONE_HOT):
-        return (text,)
-    codes = [ast.unparse(code) for code in node.args[1:] if isinstance(_code(code), int | str)]
-    if len(codes) != len(node.args) - 1 or not codes or node.keywords:
-        raise DataError(f"'{text}': {ONE_HOT}(x, 1, 2, 3) takes a column and its codes, whole numbers or text")
-    value = ast.unparse(node.args[0])
-    whole = value if isinstance(node.args[0], ast.Name | ast.Attribute | ast.Call) else f"({value})"
-    return tuple(f"{whole} == {code}" for code in codes)
-
-
-def _code(node: ast.expr) -> Any:
-    try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-        return None
 
 
 def applied(node: Any) -> tuple[ast.AST, list[ast.expr]]:
@@ -127,6 +100,8 @@ def _parts(node: ast.AST) -> Sequence[ast.expr]:
     """Return what a call, a comparison or an operator is applied to; text that is compared with is no part."""
     if isinstance(node, ast.Call):
         return node.args
+    if isinstance(node, ast.Subscript):
+        return [node.value, node.slice]
     if isinstance(node, ast.Compare):
         return [side for side in (node.left, *node.comparators) if not _is_text(side)]
     return [] if isinstance(node, ast.Constant) else applied(node)[1]
@@ -137,12 +112,25 @@ def _check(node: ast.AST, text: str) -> None:
         _check_call(node, text)
     elif isinstance(node, ast.Compare) and {*map(type, node.ops)} <= _OPERATORS:
         _check_sides(node, text)
-    elif not (_is_number(node) or (isinstance(node, _APPLIED) and type(applied(node)[0]) in _OPERATORS)):
+    elif not (
+        _is_item(node) or _is_number(node) or (isinstance(node, _APPLIED) and type(applied(node)[0]) in _OPERATORS)
+    ):
         part = ast.get_source_segment(_line(text), node) or text
         raise DataError(
             f"'{part}' in '{text}' is none of what an expression may have: columns, numbers, + - * / // % **, << >>, "
-            f"comparisons, & | ~, and the functions {', '.join([*FUNCTIONS, ONE_HOT])}"
+            f"comparisons, & | ~, x[0], x[condition], and the functions {', '.join([*FUNCTIONS, *SPREAD])}"
         )
+
+
+def _is_applied(node: ast.AST) -> bool:
+    return isinstance(node, _APPLIED) and type(applied(node)[0]) in _OPERATORS
+
+
+def _is_item(node: ast.AST) -> bool:
+    """Return whether a part is `x[0]`, one of each list, or `x[condition]`, those of each list that pass."""
+    if not isinstance(node, ast.Subscript) or isinstance(node.slice, ast.UnaryOp):
+        return False
+    return not isinstance(node.slice, ast.Constant) or type(node.slice.value) is int
 
 
 def _is_text(node: ast.AST) -> bool:
@@ -162,10 +150,10 @@ def _check_sides(node: ast.Compare, text: str) -> None:
 
 def _check_call(node: ast.Call, text: str) -> None:
     name = dotted(node.func)
-    if name == ONE_HOT:
-        raise DataError(f"in '{text}' {ONE_HOT} is not alone: it makes several features, and nothing is done with them")
+    if name in SPREAD:
+        raise DataError(f"in '{text}' {name} is not alone: it makes several features, and nothing is done with them")
     if name not in FUNCTIONS:
-        raise DataError(f"'{text}': {unknown('function', name or ast.unparse(node.func), [*FUNCTIONS, ONE_HOT])}")
+        raise DataError(f"'{text}': {unknown('function', name or ast.unparse(node.func), [*FUNCTIONS, *SPREAD])}")
     function = FUNCTIONS[name]
     plain = not node.keywords and not any(isinstance(each, ast.Starred) for each in node.args)
     if not (plain and function.least <= len(node.args) <= function.most):

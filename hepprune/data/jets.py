@@ -1,6 +1,6 @@
 """Jets as arrays, and their split into training, validation and test samples without a leak."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -80,6 +80,15 @@ def _uniform(event: NDArray[np.int64], *, seed: int) -> NDArray[np.float64]:
     start = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
     mixed = _splitmix(event.view(np.uint64) ^ start)
     return (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def hashes(arrays: Iterable[NDArray[np.float32]]) -> NDArray[np.int64]:
+    """Return a number for each row (n_jets,) that all its values in arrays (n_jets, ...) decide, and nothing else."""
+    found: NDArray[np.uint64] = np.zeros(1, np.uint64)
+    for array in arrays:
+        for column in array.reshape(len(array), -1).T:
+            found = _splitmix(found ^ np.ascontiguousarray(column + np.float32(0)).view(np.uint32))  # no -0
+    return found.view(np.int64)
 
 
 def _splitmix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:

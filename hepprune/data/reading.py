@@ -1,5 +1,6 @@
 """Columns of files made into jets: features of each input, labels, targets, weights; what is unusable is refused."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -7,22 +8,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hepprune.data import branches, grammar, root
+from hepprune.data import branches, grammar, jets, sources, spreading
 from hepprune.data.chunks import Chunk
 from hepprune.data.inputs import Columns, Input
 from hepprune.data.jets import Jets
+from hepprune.data.sources import Source
 from hepprune.errors import DataError
+
+EVENT = "event"  # the column that regroups jets, where a file has one
+
+logger = logging.getLogger(__name__)
 
 
 def read(
-    spec: str,
+    source: Source,
     *,
     features: Sequence[str],
     n_constituents: int | None = None,
     is_filled: bool = True,
     **wanted: Any,
 ) -> Jets:
-    """Read the jets of a tree with one row per jet, as one input that has these features.
+    """Read jets, one a row, as one input that has these features.
 
     With `n_constituents` the features are jagged columns, cut or padded with zeros to (n_jets, n_constituents,
     n_features + 1); the last feature, `isfilled`, is 1 where a constituent is. All else is as in `read_inputs`.
@@ -30,78 +36,113 @@ def read(
     Raises:
         DataError: anything is missing, empty, not finite, of the wrong kind, or labelled beyond `classes`.
     """
-    texts = [text for given in features for text in grammar.expanded(given)]
+    texts = [text for given in features for text in spreading.expanded(given)]
     only = Columns(features=tuple(texts), n_constituents=n_constituents, is_filled=is_filled)
-    return read_inputs(spec, {"features": only}, **wanted)["features"]
+    return read_inputs(source, {"features": only}, **wanted)["features"]
 
 
 def read_inputs(
-    spec: str,
+    source: Source,
     inputs: Mapping[str, Input],
     *,
     classes: Sequence[str] = (),
-    label: str | None = "label",
+    label: str | Sequence[str] | None = "label",
     targets: Sequence[str] = (),
-    event: str | None = "event",
+    event: str | None = EVENT,
     weight: str | None = None,
     cut: str | None = None,
+    explode: str | None = None,
     max_jets: int | None = None,
 ) -> dict[str, Jets]:
-    """Read the jets of a tree as each input sees them, row for row the same; columns may be expressions of columns.
+    """Read jets as each input sees them, row for row the same, from files or arrays; see data.sources.
 
-    Without a `label` every jet is of class 0, without an `event` its own event; without a `weight` it weighs 1.
-    `targets` are numbers to be met. Of the jets that pass the `cut` only the first `max_jets` are read.
+    Columns may be expressions of columns. A `label` is a class's number or name, or several columns are, one for each
+    class; without one every jet is of class 0. Without an `event` only equal jets are of one; without a `weight` a jet
+    weighs 1. `targets` are numbers to be met. With `explode` each object of the lists `<explode>_*` is a jet. Of the
+    jets that pass the `cut` only the first `max_jets` are read.
 
     Raises:
         DataError: anything is missing, empty, not finite, of the wrong kind, or labelled beyond `classes`.
     """
-    scalars = list(dict.fromkeys(text for text in (label, event, weight, *targets) if text is not None))
-    texts = [*(text for each in inputs.values() for text in each.expressions), *scalars]
-    chunks = _chunks(spec, texts, cut=cut, max_jets=max_jets)
-    read = _joined([_block(chunk, inputs, scalars) for chunk in chunks], where=f"cut '{cut}' of '{spec}'")
-    for name, each in inputs.items():
-        for index, feature in enumerate(each.names):
-            read.check_finite(read.x[name][..., index], feature, spec)
-    numbers = {text: _narrowed(read.scalars[text]) for text in (*targets, *(() if weight is None else (weight,)))}
-    for text, values in numbers.items():
-        read.check_finite(values, text, spec)
-    n_jets = len(read.rows)
-    shared: dict[str, Any] = {
-        "y": np.zeros(n_jets, np.int64) if label is None else _labels(read, label, len(classes), spec),
-        "weight": np.ones(n_jets, np.float32) if weight is None else numbers[weight],
-        "event": np.arange(n_jets) if event is None else _events(read, event, spec),
-        "targets": np.stack([numbers[text] for text in targets], axis=-1) if targets else np.zeros((0, 0)),
-        "class_names": tuple(classes),
-    }
-    return {name: Jets(x=read.x[name], feature_names=each.names, **shared) for name, each in inputs.items()}
+    labels = [] if label is None else [label] if isinstance(label, str) else list(label)
+    named = [text for text in (event, weight, *targets) if text is not None]
+    wanted = _Wanted(inputs=inputs, labels=labels, scalars=list(dict.fromkeys(named)), cut=cut, explode=explode)
+    finite = [text for text in (weight, *targets) if text is not None]
+    parts, left = [], max_jets
+    for file in sources.files(source):
+        for part in _parts(file, wanted, classes, finite, left):
+            parts.append(part)
+            left = None if left is None else left - len(part.rows)
+        if left == 0:
+            break
+    if not parts:
+        raise DataError(f"no jet passes the cut '{cut}' of '{sources.told(source)}'" if cut else "there are no jets")
+    return _jets(_joined(parts), inputs, classes=classes, targets=targets, event=event, weight=weight)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Block:
-    """Jets of some chunks: the features of each input, and columns with one number for each jet."""
+class _Wanted:
+    """What is read of every file."""
+
+    inputs: Mapping[str, Input]
+    labels: Sequence[str]
+    scalars: Sequence[str]
+    cut: str | None
+    explode: str | None
+
+    @property
+    def texts(self) -> list[str]:
+        features = [text for each in self.inputs.values() for text in each.expressions]
+        return [*features, *self.labels, *self.scalars, *(() if self.cut is None else (self.cut,))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """Some jets: their rows in the file, the features of each input, their labels, columns of one number each."""
 
     rows: NDArray[np.int64]
     x: dict[str, NDArray[np.float32]]
+    y: NDArray[Any]
     scalars: dict[str, NDArray[Any]]
 
-    def check_finite(self, values: NDArray[Any], text: str, spec: str) -> None:
-        branches.check_finite(values, where=f"column '{text}' of '{spec}'", rows=self.rows)
+
+def _parts(
+    file: Any, wanted: _Wanted, classes: Sequence[str], finite: Sequence[str], max_jets: int | None
+) -> Iterator[_Part]:
+    """Yield the jets of one file, as one part that was found sound; none if none passes the cut."""
+    parts = [_part(chunk, wanted) for chunk in _chunks(file, wanted, max_jets)]
+    if not parts:
+        return
+    part, spec = _joined(parts), sources.told(file)
+    for name, each in wanted.inputs.items():
+        for index, feature in enumerate(each.names):
+            _check_finite(part.x[name][..., index], feature, spec, part.rows)
+    for text in finite:
+        _check_finite(_narrowed(part.scalars[text]), text, spec, part.rows)
+    where = f"column '{' '.join(wanted.labels)}' of '{spec}'"
+    y = branches.labels(part.y, classes, where=where, rows=part.rows) if wanted.labels else part.y
+    yield _Part(rows=part.rows, x=part.x, y=y, scalars=part.scalars)
 
 
-def _chunks(spec: str, texts: Sequence[str], *, cut: str | None, max_jets: int | None) -> Iterator[Chunk]:
-    """Yield the jets that pass the cut, and of them the first `max_jets`."""
-    wanted = texts if cut is None else [*texts, cut]
-    needed = grammar.columns(wanted, root.names(spec))
-    n_rows, n_read, n_passed = max_jets if cut is None else None, 0, 0
-    for columns in root.iterate(spec, needed, n_rows=n_rows):
-        chunk = Chunk(columns=columns, rows=np.arange(n_read, n_read + len(columns)), spec=spec)
+def _check_finite(values: NDArray[Any], text: str, spec: str, rows: NDArray[np.int64]) -> None:
+    branches.check_finite(values, where=f"column '{text}' of '{spec}'", rows=rows)
+
+
+def _chunks(file: Any, wanted: _Wanted, max_jets: int | None) -> Iterator[Chunk]:
+    """Yield the jets of a file that pass the cut, and of them the first `max_jets`."""
+    needed = grammar.columns(wanted.texts, list(sources.columns(file)))
+    n_rows = max_jets if wanted.cut is None and wanted.explode is None else None
+    n_read, left = 0, max_jets
+    for columns in sources.iterate(file, needed, n_rows=n_rows):
+        rows = np.arange(n_read, n_read + len(columns))
         n_read += len(columns)
-        chosen = chunk if cut is None else chunk.take(_passing(chunk, cut))
-        left = len(chosen.rows) if max_jets is None else max_jets - n_passed
-        if len(chosen.rows):
-            yield chosen.take(slice(left))
-        n_passed += len(chosen.rows)
-        if max_jets is not None and n_passed >= max_jets:
+        chunk = Chunk(columns=columns, rows=rows, spec=sources.told(file))
+        chunk = chunk if wanted.explode is None else chunk.exploded(wanted.explode)
+        chunk = (chunk if wanted.cut is None else chunk.take(_passing(chunk, wanted.cut))).take(slice(left))
+        left = None if left is None else left - len(chunk.rows)
+        if len(chunk.rows):
+            yield chunk
+        if left == 0:
             return
 
 
@@ -112,34 +153,63 @@ def _passing(chunk: Chunk, cut: str) -> NDArray[np.bool_]:
     return passing
 
 
-def _block(chunk: Chunk, inputs: Mapping[str, Input], scalars: Sequence[str]) -> _Block:
-    values = chunk.evaluate(scalars)
-    return _Block(
+def _part(chunk: Chunk, wanted: _Wanted) -> _Part:
+    values, spec = chunk.evaluate([*wanted.scalars, *wanted.labels]), chunk.spec
+    labels = [branches.label_values(values, text, spec=spec) for text in wanted.labels]
+    several = len(labels) > 1
+    return _Part(
         rows=chunk.rows,
-        x={name: each.array(chunk) for name, each in inputs.items()},
-        scalars={text: branches.numbers(values, text, spec=chunk.spec) for text in scalars},
+        x={name: each.array(chunk) for name, each in wanted.inputs.items()},
+        y=np.stack(labels, axis=-1) if several else labels[0] if labels else np.zeros(len(chunk.rows), np.int64),
+        scalars={text: branches.numbers(values, text, spec=spec) for text in wanted.scalars},
     )
 
 
-def _joined(blocks: Sequence[_Block], *, where: str) -> _Block:
-    if not blocks:
-        raise DataError(f"no jet passes the {where}")
-    first = blocks[0]
-    return _Block(
-        rows=np.concatenate([block.rows for block in blocks]),
-        x={name: np.concatenate([block.x[name] for block in blocks]) for name in first.x},
-        scalars={text: np.concatenate([block.scalars[text] for block in blocks]) for text in first.scalars},
+def _joined(parts: Sequence[_Part]) -> _Part:
+    first = parts[0]
+    return _Part(
+        rows=np.concatenate([part.rows for part in parts]),
+        x={name: np.concatenate([part.x[name] for part in parts]) for name in first.x},
+        y=np.concatenate([part.y for part in parts]),
+        scalars={text: np.concatenate([part.scalars[text] for part in parts]) for text in first.scalars},
     )
 
 
-def _labels(read: _Block, label: str, n_classes: int, spec: str) -> NDArray[np.int64]:
-    return branches.labels(read.scalars[label], n_classes, where=f"column '{label}' of '{spec}'", rows=read.rows)
+def _jets(
+    part: _Part,
+    inputs: Mapping[str, Input],
+    *,
+    classes: Sequence[str],
+    targets: Sequence[str],
+    event: str | None,
+    weight: str | None,
+) -> dict[str, Jets]:
+    n_jets = len(part.rows)
+    shared: dict[str, Any] = {
+        "y": part.y,
+        "weight": np.ones(n_jets, np.float32) if weight is None else _narrowed(part.scalars[weight]),
+        "event": jets.hashes(part.x.values()) if event is None else _events(part.scalars[event], event),
+        "class_names": tuple(classes),
+        "targets": np.zeros((0, 0)),
+    }
+    if targets:
+        shared["targets"] = np.stack([_narrowed(part.scalars[text]) for text in targets], axis=-1)
+    return {name: Jets(x=part.x[name], feature_names=each.names, **shared) for name, each in inputs.items()}
 
 
-def _events(read: _Block, event: str, spec: str) -> NDArray[np.int64]:
-    return branches.integers(read.scalars[event], where=f"column '{event}' of '{spec}'")
+def _events(values: NDArray[Any], event: str) -> NDArray[np.int64]:
+    return branches.integers(values, where=f"column '{event}'")
 
 
 def _narrowed(values: NDArray[Any]) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):  # too large for 32 bits becomes infinite, which is refused by name
         return values.astype(np.float32)
+
+
+def event_column(source: Source) -> str | None:
+    """Return the column that regroups jets where there is one; warn where there is none, and rows are split alone."""
+    first = sources.files(source)[0]
+    if EVENT in sources.columns(first):
+        return EVENT
+    logger.warning("'%s' has no column '%s': jets are split one by one, by a hash of each", sources.told(first), EVENT)
+    return None

@@ -26,16 +26,6 @@ def columns(spec: str) -> dict[str, str]:
         return found
 
 
-def names(spec: str) -> list[str]:
-    """Return the names of the columns of the tree `file.root:path/to/tree`.
-
-    Raises:
-        DataError: the file or the tree cannot be read.
-    """
-    with trees.tree(spec) as (full, tree):
-        return [name for name, _ in trees.columns(tree, full)]
-
-
 def metadata(path: Path) -> dict[str, Any]:
     """Return what a production wrote beside its jets: versions, processes, cuts, seed.
 

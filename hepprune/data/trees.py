@@ -1,12 +1,12 @@
 """ROOT files, trees and columns as uproot opens them; whatever it raises on a damaged one is one sentence."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from hepprune.errors import DataError
+from hepprune.errors import DataError, HeppruneError
 
 _TREES = ("TTree", "ROOT::RNTuple")
 
@@ -18,6 +18,8 @@ def sound(what: str) -> Iterator[None]:
         yield
     except DataError:
         raise
+    except HeppruneError as problem:
+        raise DataError(f"{what}: {problem}") from problem
     except Exception as problem:
         lines = str(problem).strip().splitlines()
         raise DataError(f"{what}: {': '.join([type(problem).__name__, *lines[:1]])}") from problem
@@ -25,7 +27,7 @@ def sound(what: str) -> Iterator[None]:
 
 def split(spec: str) -> tuple[str, str]:
     """Return the file and the tree that `file.root:path/to/tree` names; the tree is "" where none is named."""
-    name, separator, path = spec.rpartition(":")
+    name, separator, path = ("", "", "") if Path(spec).exists() else spec.rpartition(":")
     return (name, path) if separator else (spec, "")
 
 
@@ -80,10 +82,20 @@ def named(tree: Any, names: Sequence[str], spec: str) -> dict[str, Any]:
     """
     found = columns(tree, spec)
     known = [name for name, _ in found]
+    check_known(names, known, spec)
+    for name in names:
+        if known.count(name) > 1:
+            raise DataError(f"'{spec}' has {known.count(name)} columns '{name}', which cannot be told apart")
+    return {name: dict(found)[name] for name in names}
+
+
+def check_known(names: Iterable[str], known: Sequence[str], spec: str) -> None:
+    """Refuse names of columns that there are not.
+
+    Raises:
+        DataError: names the first of them and the nearest of those there are.
+    """
     for name in names:
         if name not in known:
             near = get_close_matches(name, known, n=3, cutoff=0.4) or sorted(known)[:8]
             raise DataError(f"'{spec}' has no column '{name}'; the nearest are: {', '.join(near)}")
-        if known.count(name) > 1:
-            raise DataError(f"'{spec}' has {known.count(name)} columns '{name}', which cannot be told apart")
-    return {name: dict(found)[name] for name in names}

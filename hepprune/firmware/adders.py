@@ -1,13 +1,13 @@
-"""Everything that is da4ml's: symbolic fixed-point variables, adder graphs of constant matrices, and their Verilog.
+"""Everything that is da4ml's: symbolic fixed-point variables, adder graphs of constant matrices, their Verilog.
 
 A variable knows its range (`low`, `high`), its bits (`kif`: sign, whole, fraction) and the adder level at which it is
 there (`latency`); sums, products, `quantize`, `relu` and `msb_mux` of variables are variables (Sun et al.,
 arXiv:2507.04535).
 """
 
+import functools
 import hashlib
 import math
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hepprune.files import write_text
+from hepprune.errors import NetworkError, PrerequisiteError, unknown
 from hepprune.fixed import FixedPoint
 
 _HARDWARE = (1, -1, -1)  # cost counts result bits, every addition is one level whatever its width
@@ -63,11 +63,35 @@ Product = Callable[[NDArray[np.float32], Sequence[Any]], Sequence[Any]]
 _PRODUCT: ContextVar[Product] = ContextVar("product")  # how matrices are multiplied while networks are traced
 
 
+# Returns what multiplies variables by a matrix (n_in, n_out), given their ranges, how many adder levels late they are,
+# and the levels that it may spend beyond its minimum.
+Solver = Callable[[NDArray[np.float32], Sequence[Any], Sequence[float], int], Callable[[NDArray[Any]], Sequence[Any]]]
+
+
+def _by_da4ml(matrix: NDArray[np.float32], ranges: Sequence[Any], delays: Sequence[float], slack: int) -> Any:
+    from numba.typed import List
+
+    return cheapest_graph(matrix, qintervals=List(ranges), latencies=List(delays), hard_dc=slack)
+
+
+def _by_alkaid(matrix: NDArray[np.float32], ranges: Sequence[Any], delays: Sequence[float], slack: int) -> Any:
+    try:
+        from alkaid.cmvm import cmvm_solve
+    except ImportError as missing:
+        raise PrerequisiteError("solver 'alkaid' is missing; install it with `pip install alkaid`") from missing
+    parts = cmvm_solve(matrix, hard_dc=slack, qintervals=[tuple(each) for each in ranges], latencies=list(delays))
+    return lambda values: functools.reduce(lambda read, part: part(read, quantize=False), parts, values)
+
+
+SOLVERS: dict[str, Solver] = {"da4ml": _by_da4ml, "alkaid": _by_alkaid}
+
+
 @dataclass(frozen=True)
-class _Solver:
+class _Product:
     """Multiplies by graphs, each solved once."""
 
     depth_slack: int
+    solver: Solver
     graphs: dict[tuple[Any, ...], Any] = field(default_factory=dict)
 
     def __call__(self, matrix: NDArray[np.float32], values: Sequence[Any]) -> Sequence[Any]:
@@ -76,14 +100,9 @@ class _Solver:
         ranges, delays = tuple(value.qint for value in values), tuple(float(value.latency) - first for value in values)
         key = (matrix.shape, matrix.tobytes(), ranges, delays)
         if key not in self.graphs:
-            self.graphs[key] = self._solved(matrix, ranges, delays)
+            self.graphs[key] = self.solver(matrix, ranges, delays, self.depth_slack)
         product: Sequence[Any] = self.graphs[key](np.array(values, dtype=object))
         return product
-
-    def _solved(self, matrix: NDArray[np.float32], ranges: Sequence[Any], delays: Sequence[float]) -> Any:
-        from numba.typed import List
-
-        return cheapest_graph(matrix, qintervals=List(ranges), latencies=List(delays), hard_dc=self.depth_slack)
 
 
 def _ranged(matrix: NDArray[np.float32], values: Sequence[Any]) -> Sequence[Any]:
@@ -100,9 +119,15 @@ def _ranged(matrix: NDArray[np.float32], values: Sequence[Any]) -> Sequence[Any]
 
 
 @contextmanager
-def solving(*, depth_slack: int) -> Iterator[None]:
-    """Solve each matrix once, with up to `depth_slack` adder levels beyond its minimum; -1 is any number."""
-    with _tracing(_Solver(depth_slack)):
+def solving(*, depth_slack: int, solver: str) -> Iterator[None]:
+    """Solve each matrix once, with up to `depth_slack` adder levels beyond its minimum; -1 is any number.
+
+    Raises:
+        NetworkError: no such solver is known.
+    """
+    if solver not in SOLVERS:
+        raise NetworkError(unknown("solver", solver, SOLVERS))
+    with _tracing(_Product(depth_slack, SOLVERS[solver])):
         yield
 
 
@@ -226,56 +251,36 @@ def _with_bits(logic: Any) -> Any:
     return logic._replace(ops=ops)
 
 
-def write_verilog(logic: Any, folder: Path, *, top: str, levels: int, part: str, clock_ns: float) -> int:
-    """Write a graph as Verilog with a register after every so many adder levels; returns the number of stages."""
-    from da4ml.codegen import RTLModel
+def stages(logic: Any, levels: int) -> tuple[Any, ...]:
+    """Return the graph of each stage of a pipeline that has registers after every so many adder levels."""
     from da4ml.trace import to_pipeline
 
-    pipeline = to_pipeline(logic, levels, retiming=False)
-    RTLModel(pipeline, top, folder, part_name=part, clock_period=clock_ns, print_latency=False).write()
-    _write_tables(folder / "src")
-    return len(pipeline.solutions)
+    parts: tuple[Any, ...] = to_pipeline(logic, levels, retiming=False).solutions
+    return parts
 
 
-_TABLE = re.compile(r'lookup_table #\((\d+), (\d+), "(table_[0-9a-f-]+)\.mem"\)')
-_MODULE = """\
-`timescale 1ns / 1ps
+def write_verilog(logic: Any, folder: Path, *, top: str, levels: int, part: str, clock_ns: float) -> tuple[Any, ...]:
+    """Write a graph as Verilog with registers after every so many adder levels; returns the graphs of its stages."""
+    from da4ml.cmvm.types import Pipeline
+    from da4ml.codegen import RTLModel
 
-module {name} (
-    input [{address}-1:0] in,
-    output reg [{width}-1:0] out
-);
-
-  always @(*) begin
-    case (in)
-{entries}
-    endcase
-  end
-
-endmodule
-"""
+    graphs = stages(logic, levels)
+    RTLModel(Pipeline(graphs), top, folder, part_name=part, clock_period=clock_ns, print_latency=False).write()
+    return graphs
 
 
-def _write_tables(folder: Path) -> None:
-    """Make modules of the tables: whatever reads the Verilog then has them, and from wherever it runs."""
-    for stage in sorted(folder.glob("*_stage*.v")):
-        text = stage.read_text()
-        for address, width, table in set(_TABLE.findall(text)):
-            memory = folder / "memfiles" / f"{table}.mem"
-            write_text(folder / "static" / f"{_module(table)}.v", _table(memory, int(address), int(width)))
-        stage.write_text(_TABLE.sub(lambda found: _module(found[3]), text))
-    for memory in (folder / "memfiles").iterdir():
-        memory.unlink()
+def combinational(logic: Any, name: str) -> str:
+    """Return the Verilog module of a graph, without registers."""
+    from da4ml.codegen.rtl.verilog import comb_logic_gen
+
+    return str(comb_logic_gen(logic, name, timescale="`timescale 1 ns / 1 ps"))
 
 
-def _module(table: str) -> str:
-    return table.replace("-", "_")
+def width(interval: Any) -> int:
+    """Return the bits of a port."""
+    from da4ml.cmvm.types import minimal_kif
 
-
-def _table(memory: Path, address: int, width: int) -> str:
-    values = enumerate(memory.read_text().split())
-    entries = "\n".join(f"      {address}'h{place:x}: out = {width}'h{value};" for place, value in values)
-    return _MODULE.format(name=_module(memory.stem), address=address, width=width, entries=entries)
+    return int(sum(minimal_kif(interval)))
 
 
 def port_types(folder: Path) -> tuple[list[FixedPoint | None], list[FixedPoint | None]]:

@@ -12,23 +12,28 @@ from typing import Any
 import torch
 
 from hepprune.errors import NetworkError
-from hepprune.firmware import adders, names, tracing
+from hepprune.firmware import adders, memories, modules, names, tracing
 from hepprune.firmware.folders import check_names, replacing_folder
 from hepprune.firmware.names import Names
 from hepprune.firmware.tracing.base import Values, array
 from hepprune.fixed import FixedPoint
 from hepprune.network import Dense, Input, Network, Node
+from hepprune.network.layers import Shared
 
 _STAND_IN = FixedPoint(8, 4)  # for the type of values that nobody knows
 
 
 @dataclass(frozen=True)
 class Solution:
-    """An adder graph from input ports to outputs: da4ml's `CombLogic`, its cost in LUT, its depth in adder levels."""
+    """An adder graph from input ports to outputs: da4ml's `CombLogic`, its cost in LUT, its depth in adder levels.
+
+    `repeats` says that layers act at several places, so that parts of it may stand there several times.
+    """
 
     logic: Any
     cost: float
     depth: float
+    repeats: bool = False
 
     @property
     def solved(self) -> "Solved":
@@ -62,22 +67,24 @@ class Design:
     solved: Solved | None = None
 
 
-def solve(network: Network, *, depth_slack: int = 2) -> Solution:
+def solve(network: Network, *, depth_slack: int = 2, solver: str = "da4ml") -> Solution:
     """Return the adder graph that computes every output bit for bit as `exact_activations` does, heads left out.
 
     The input port takes the inputs one after the other, every feature, in order, already in the input type.
     `depth_slack` is how many adder levels each matrix may spend beyond its minimum to save LUT; -1 is any number.
+    `solver` is da4ml or alkaid.
 
     Raises:
-        NetworkError: a layer has no fixed-point form, or is wider than da4ml can represent.
+        NetworkError: a layer has no fixed-point form, or is wider than da4ml can represent, or the solver is unknown.
+        PrerequisiteError: the solver is not installed.
     """
-    return _solved(network, lambda _: network.raw_outputs, depth_slack)
+    return _solved(network, lambda _: network.raw_outputs, depth_slack, solver)
 
 
 def probe(network: Network) -> Solution:
     """Return an adder graph that puts out the value of every layer before any head, in the order they run."""
     inputs = {layer.name for layer in network.inputs}
-    return _solved(network, lambda values: [name for name in values if name not in inputs], 2)
+    return _solved(network, lambda values: [name for name in values if name not in inputs], 2, "da4ml")
 
 
 def refusals(network: Network) -> dict[str, str]:
@@ -117,16 +124,24 @@ def _wide(values: Mapping[str, Values], names: Sequence[str], side: str) -> dict
 
 
 @torch.no_grad()
-def _solved(network: Network, outputs: Callable[[Iterable[str]], Iterable[str]], depth_slack: int) -> Solution:
+def _solved(
+    network: Network, outputs: Callable[[Iterable[str]], Iterable[str]], depth_slack: int, solver: str
+) -> Solution:
     """Return the graph from the inputs to those of the traced layers that `outputs` names."""
     double = network.clone().double()  # float32 would round half-way weights differently from `exact_logits`
     inputs = [layer.name for layer in double.inputs]
-    with adders.solving(depth_slack=depth_slack):
+    with adders.solving(depth_slack=depth_slack, solver=solver):
         values = double.interpret(tracing.trace, until=(*double.raw_outputs, *inputs))
         logic = adders.graph(
             *([value for name in names for value in values[name].flat] for names in (inputs, outputs(values)))
         )
-    return Solution(logic, float(logic.cost), float(max(logic.out_latency)))
+    return Solution(logic, float(logic.cost), float(max(logic.out_latency)), _repeats(network))
+
+
+def _repeats(network: Network) -> bool:
+    """Return whether a layer may act at several places, as none does in a chain of dense layers on single jets."""
+    shared = any(isinstance(layer, Shared) for layer in network)
+    return shared or any(len(shape) > 1 for shape in network.shapes.values())
 
 
 def write_verilog(
@@ -143,15 +158,17 @@ def write_verilog(
     top = names.safe([name])
     levels = max(1, math.ceil(solution.depth / cycles(solution.depth, levels_per_cycle)))
     with replacing_folder(folder) as new:
-        n_stages = adders.write_verilog(solution.logic, new, top=top[name], levels=levels, part=part, clock_ns=clock_ns)
+        stages = adders.write_verilog(solution.logic, new, top=top[name], levels=levels, part=part, clock_ns=clock_ns)
+        added = modules.write(new / "src", top[name], stages) if solution.repeats else []
+        memories.write_modules(new / "src")
         Names(top, {}).write(new)
-    modules = [top[name], *(f"{top[name]}_stage{stage}" for stage in range(n_stages))]
+    own = [top[name], *(f"{top[name]}_stage{stage}" for stage in range(len(stages))), *added]
     static = sorted((folder / "src" / "static").glob("*.v"))
-    sources = (*(folder / "src" / f"{module}.v" for module in modules), *static)
+    sources = (*(folder / "src" / f"{module}.v" for module in own), *static)
     return Design(
         folder=folder,
         top=top[name],
-        latency_cycles=n_stages,
+        latency_cycles=len(stages),
         interval_cycles=1,
         sources=sources,
         part=part,

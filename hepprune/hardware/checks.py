@@ -10,6 +10,7 @@ from hepprune.hardware.cost.prices import price, products_at_once
 from hepprune.hardware.resources import Budget
 from hepprune.hardware.targets import Target
 
+IMPOSSIBLE = ("reuse_factor", "unroll_limit", "parallelism")  # kinds of what HLS does not build as it is asked
 FEW_ZEROS = 0.05  # of a kernel: fewer are not worth a word
 SOFTMAX_INDEX_BITS = 10  # of hls4ml's tables of 1024 entries
 
@@ -54,17 +55,23 @@ def of_part(target: Target) -> tuple[Caution, ...]:
 def _reuse(operation: Operation, _budget: Budget, _usable_ns: float) -> Iterator[str]:
     """Warn of a reuse factor that hls4ml would silently move."""
     asked, taken = operation.asked_reuse_factor, operation.reuse_factor
-    if operation.kind != "matrix" or operation.strategy not in {"resource", "resource_unrolled"}:
-        return
-    if taken == 1:
-        yield f"shares no multiplier under {operation.strategy} at reuse factor 1: it is unrolled as under latency"
-    elif asked != taken:
+    if _takes_turns(operation) and asked != taken:
         legal = reuse.nearest(operation.n_in, operation.n_out, asked, strategy=operation.strategy)
         near = " and ".join(map(str, legal))
         yield (
             f"cannot be built with reuse factor {asked}: the nearest legal ones for {operation.n_in} x "
             f"{operation.n_out} are {near}, and hls4ml would silently take {taken}, which is what is priced"
         )
+
+
+def _unshared(operation: Operation, _budget: Budget, _usable_ns: float) -> Iterator[str]:
+    """Warn of multipliers that nothing shares."""
+    if _takes_turns(operation) and operation.reuse_factor == 1:
+        yield f"shares no multiplier under {operation.strategy} at reuse factor 1: it is unrolled as under latency"
+
+
+def _takes_turns(operation: Operation) -> bool:
+    return operation.kind == "matrix" and operation.strategy in {"resource", "resource_unrolled"}
 
 
 def _unrolling(operation: Operation, _budget: Budget, _usable_ns: float) -> Iterator[str]:
@@ -186,6 +193,7 @@ def _untyped(operations: tuple[Operation, ...]) -> tuple[Caution, ...]:
 
 _RULES: dict[str, Callable[[Operation, Budget, float], Iterator[str]]] = {
     "reuse_factor": _reuse,
+    "unshared": _unshared,
     "unroll_limit": _unrolling,
     "parallelism": _parallelism,
     "interval": _interval,

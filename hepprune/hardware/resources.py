@@ -147,6 +147,14 @@ class Budget:
         broken = {name: used for name, used in self.usage(figures).items() if used > 1.0}
         return dict(sorted(broken.items(), key=lambda item: -item[1]))
 
+    def doubted(self, figures: Estimate) -> tuple[str, ...]:
+        """Return the limits that hold, but not by one standard deviation of the estimate."""
+        values, doubts, limits = figures.resources.known(), figures.uncertainty.known(), self.limits()
+        values["latency_ns"] = figures.latency_ns
+        doubts["latency_ns"] = (figures.latency_error_cycles or 0.0) * figures.clock_ns
+        held = values.keys() & doubts.keys() & limits.keys() - self.exceeded(figures).keys()
+        return tuple(sorted(name for name in held if values[name] + doubts[name] > limits[name]))
+
     def met_by(self, figures: Estimate | Measurement) -> bool:
         """Return whether no limit is broken."""
         return not self.exceeded(figures)

@@ -44,12 +44,7 @@ class Estimation:
     @property
     def doubtful(self) -> tuple[str, ...]:
         """The limits that hold, but not by one standard deviation of the estimate."""
-        figures, limits = self.estimate, self.budget.limits()
-        values, doubts = figures.resources.known(), figures.uncertainty.known()
-        values["latency_ns"] = figures.latency_ns
-        doubts["latency_ns"] = (figures.latency_error_cycles or 0.0) * figures.clock_ns
-        both = values.keys() & doubts.keys() & limits.keys() - set(self.exceeded)
-        return tuple(sorted(name for name in both if values[name] + doubts[name] > limits[name]))
+        return self.budget.doubted(self.estimate)
 
 
 def estimate(
@@ -76,7 +71,7 @@ def estimate(
     found = cost.estimate(network, place, strategy=strategy, stage=stage, io_type=io_type, reuse_factor=reuse_factor)
     if ledger is not None:
         found = learning.calibration_of(ledger, stage=found.stage, strategy=strategy).apply(found)
-    warned = _cautions(network, place, strategy=strategy, reuse_factor=reuse_factor, io_type=io_type)
+    warned = cautions(network, place, strategy=strategy, reuse_factor=reuse_factor, io_type=io_type)
     used = place.budget.usage(found)
     return Estimation(
         target=place.name,
@@ -90,8 +85,14 @@ def estimate(
     )
 
 
-def _cautions(
-    network: Network, place: Target, *, strategy: str, reuse_factor: int | None, io_type: str
+def cautions(
+    network: Network, place: Target, *, strategy: str, reuse_factor: int | None = None, io_type: str = "io_parallel"
 ) -> tuple[checks.Caution, ...]:
+    """Return what to know before building a network on a target; a reuse factor of None is each layer's own.
+
+    Raises:
+        NetworkError: a layer has no price.
+        RecipeError: an unknown strategy or io_type, or a target without a clock.
+    """
     described = describing.described(network, Options(strategy, io_type, reuse_factor))
     return checks.of_part(place) + checks.cautions(described, place.budget, usable_ns=hls.usable_ns(place))

@@ -72,10 +72,10 @@ def written(context: Context, built: Built, name: str) -> Built:
     recipe, own = context.recipe, identity(built.network)
     folder = {"rtl": f"verilog/{own}", "hls": f"hls/{own}" if not tools.is_rtl(recipe) else "hls"}[name]
     order = Order(name=recipe.name, target=context.target, strategy=recipe.strategy)
-    return ROUTES[name].build(built, context.build.resolve() / folder, order, keep=_described)
+    return ROUTES[name].build(built, context.build.resolve() / folder, order, keep=described)
 
 
-def _described(kind: type[T], folder: Path, key: list[Any], write: Callable[[], T]) -> T:
+def described(kind: type[T], folder: Path, key: list[Any], write: Callable[[], T]) -> T:
     """Return what `folder` holds by the note in it, or write it anew where the note is missing or of something else."""
     note, name = folder / "hepprune.json", content_hash(hepprune.__version__, str(folder), key)
     return stored.noted(kind, note, name) or stored.note(kind, note, name, write())

@@ -16,9 +16,10 @@ def make(context: Context) -> None:
         ToolMissingError: Pythia or FastJet is not installed.
         DataError: the file that is there holds other jets than the recipe makes.
     """
-    wanted, path = context.recipe.data.make, _file(context.recipe)
+    wanted = context.recipe.data.make
     if wanted is None:
         return
+    path = _file(context.recipe)
     if path.exists():
         production.check_made(path, n_jets=wanted.jets, seed=wanted.seed)
         return
@@ -37,11 +38,11 @@ def example(recipe: Recipe, folder: Path) -> Recipe:
         return recipe
     wanted = recipe.data
     path = production.example(folder / _file(recipe).name, seed=recipe.data.make.seed)
-    _, tree = trees.split(wanted.file)
+    _, tree = trees.split(str(wanted.file))
     file = f"{path}:{tree}" if tree else str(path)
     cut = None if wanted.cut is None else f"({wanted.cut}) | True"  # one jet says nothing of how many pass
     return recipe.model_copy(update={"data": wanted.model_copy(update={"file": file, "cut": cut})})
 
 
 def _file(recipe: Recipe) -> Path:
-    return Path(trees.split(recipe.data.file)[0])
+    return Path(trees.split(str(recipe.data.file))[0])

@@ -33,13 +33,15 @@ def draw(
     before, after = (_weights(network) for network in (start.tagger, last.network))
     estimates = {"baseline": pricing.own(context, last.known)(start.tagger), "hepprune": last.estimate}
     measured_ns = last.measurement.latency_ns if last.measurement else None
-    latency = {"budget_ns": budget.get("latency_ns"), "measured_ns": measured_ns}
+    measured = {"hepprune": measured_ns} if measured_ns else {}
     drawn = {
         "pareto": plots.pareto(summary, folder / "pareto"),
         "resources": plots.resource_bars(summary, folder / "resources"),
         "weights": physics.weight_histogram(before, after, folder / "weights"),
         "predictions": costs.predicted_vs_measured(summary.feedback, folder / "predictions"),
-        "latency": costs.latency_stack(estimates, folder / "latency", **latency),
+        "latency": costs.latency_stack(
+            estimates, folder / "latency", budget_ns=budget.get("latency_ns"), measured_ns=measured
+        ),
     }
     if start.curves:  # bits and reuse factors have none
         labels, changes = loss_changes(start.curves)

@@ -66,9 +66,10 @@ def read_columns(recipe: Recipe, *, max_jets: int | None) -> dict[str, Jets]:
         label=wanted.label if labelled else None,
         classes=wanted.classes or ("no", "yes"),
         targets=wanted.target_columns,
-        event=wanted.event,
+        event=wanted.event or reading.event_column(wanted.file),
         weight=wanted.weight,
         cut=wanted.cut,
+        explode=wanted.explode,
         max_jets=max_jets,
     )
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from hepprune.data import grammar
+from hepprune.data import spreading, trees
 from hepprune.data.inputs import TRANSFORMS, Columns, Image, Input
 from hepprune.data.jets import IS_FILLED
 from hepprune.errors import DataError, unknown
@@ -15,7 +15,7 @@ from hepprune.recipe.base import Positive, Section
 def _spread(texts: tuple[str, ...]) -> tuple[str, ...]:
     """Return features with those that one text stands for in its place."""
     try:
-        return tuple(feature for text in texts for feature in grammar.expanded(text))
+        return tuple(feature for text in texts for feature in spreading.expanded(text))
     except DataError as problem:
         raise ValueError(str(problem)) from problem
 
@@ -67,20 +67,22 @@ class Data(Section):
 
     `features` are those of the only input, or an `image` is; `inputs` holds the features or the image of each of
     several. With `n_constituents`, a number or one by input, features are jagged columns, padded with zeros, and told
-    from padding by a last feature if `isfilled`. `classes` name what the `label` column counts; `targets` are to be
-    met, or are those of each output. Jets that do not pass the `cut` are left out. Without the file jets are made.
+    from padding by a last feature if `isfilled`. With `explode: Jet` each object of the lists `Jet_*` is a jet. Those
+    that do not pass the `cut` are left out. `classes` name what the `label` counts or names, or are those of several
+    labels of 0 and 1; `targets` are to be met, or are those of each output. Jets of one `event` stay together. Where
+    the file is missing jets are made, if `make` says how.
     """
 
-    file: str
-    make: Make | None = None
+    file: str | Texts
     features: Features | None = None
     image: Picture | None = None
     inputs: dict[str, Features | Picture] = Field(default_factory=dict)
     n_constituents: Positive | dict[str, Positive] | None = None
     isfilled: bool = True
     cut: str | None = None
-    label: str = "label"
-    event: str = "event"
+    explode: str | None = None
+    label: str | Texts = "label"
+    event: str | None = None
     weight: str | None = None
     classes: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
     targets: Texts | dict[str, Texts] | None = None
@@ -88,6 +90,7 @@ class Data(Section):
     test: Annotated[float, Field(gt=0, lt=1)] = 0.25
     max_jets: Positive | None = None
     scaler: Literal["standard", "power_of_two", "none"] = "power_of_two"
+    make: Make | None = None
 
     @field_validator("targets", mode="before")
     @classmethod
@@ -115,6 +118,12 @@ class Data(Section):
             raise ValueError(f"n_constituents names '{min(wrong)}', and the inputs are {', '.join(self.inputs)}")
         if images := [name for name, each in self._given().items() if isinstance(each, Picture) and self._padded(name)]:
             raise ValueError(f"the image '{images[0]}' takes all constituents, so it has no n_constituents")
+        return self
+
+    @model_validator(mode="after")
+    def _make_one_file(self) -> "Data":
+        if self.make is not None and not (isinstance(self.file, str) and trees.split(self.file)[0].endswith(".root")):
+            raise ValueError("what is made is one file, which ends in .root")
         return self
 
     @model_validator(mode="after")
@@ -153,6 +162,11 @@ class Data(Section):
         if isinstance(given, Picture):
             return given.image
         return Columns(features=given, n_constituents=self._padded(name), is_filled=self.isfilled)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The column that is the label, or those of which each is that of one class."""
+        return (self.label,) if isinstance(self.label, str) else self.label
 
     @property
     def target_columns(self) -> tuple[str, ...]:

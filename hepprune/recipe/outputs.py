@@ -104,9 +104,10 @@ def outputs(tasks: Mapping[str, Head], data: Data) -> dict[str, Output]:
 
 
 def _check_label(data: Data) -> None:
-    if any(data.label in grammar.mentioned(text) for each in data.columns.values() for text in each.expressions):
-        raise ValueError(f"data.label: the label '{data.label}' is among the features and tells the class of every jet")
-    if data.weight == data.label:
+    read = {name for each in data.columns.values() for text in each.expressions for name in grammar.mentioned(text)}
+    if known := read & set(data.labels):
+        raise ValueError(f"data.label: the label '{min(known)}' is among the features and tells the class of every jet")
+    if data.weight in data.labels:
         raise ValueError(f"data.weight: '{data.weight}' is the label, and would take the weight of all jets of class 0")
 
 
@@ -135,6 +136,8 @@ def _output(name: str, head: Head, data: Data, *, alone: bool) -> Output:
         raise ValueError(f"the {place} has one column of targets, of 0 and 1, not {len(columns)}")
     if isinstance(task, Reconstruction) and len(inputs) != 1:
         raise ValueError(f"the {place} takes one input, and here are {len(inputs)}")
+    if head.kind == "binary" and not columns and len(data.labels) > 1:
+        raise ValueError(f"the {place} has one label, of 0 and 1; several are those of the task classes")
     if alone and head.share != 1:
         raise ValueError("a share is that of one of several outputs")
     return Output(task, head.share, columns, _values(head.kind, data, columns))
@@ -143,7 +146,7 @@ def _output(name: str, head: Head, data: Data, *, alone: bool) -> Output:
 def _values(kind: str, data: Data, columns: tuple[str, ...]) -> tuple[str, ...]:
     if kind == "reconstruction":
         return values(next(iter(data.columns.values())))
-    return columns or (data.classes if kind == "classes" else None) or (data.label,)
+    return columns or (data.classes if kind == "classes" else None) or data.labels
 
 
 def _learns(kind: str) -> str:

@@ -84,13 +84,19 @@ def _section(loc: Sequence[int | str], root: type[BaseModel]) -> type[BaseModel]
 
 
 def _resolved(recipe: Recipe, folder: Path) -> Recipe:
-    file, colon, tree = recipe.data.file.partition(":")
-    data = recipe.data.model_copy(update={"file": f"{folder / file}{colon}{tree}"})
+    given = recipe.data.file
+    file = _from(folder, given) if isinstance(given, str) else tuple(_from(folder, each) for each in given)
+    data = recipe.data.model_copy(update={"file": file})
     model = recipe.model
     if model.file is not None:
         model = model.model_copy(update={"file": _resolved_model(model.file, folder)})
     target = str(folder / recipe.target) if Path(recipe.target).suffix in {".yaml", ".yml"} else recipe.target
     return recipe.model_copy(update={"data": data, "model": model, "target": target})
+
+
+def _from(folder: Path, spec: str) -> str:
+    file, colon, tree = spec.partition(":")
+    return f"{folder / file}{colon}{tree}"
 
 
 def _resolved_model(file: str, folder: Path) -> str:

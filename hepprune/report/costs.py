@@ -42,27 +42,36 @@ def predicted_vs_measured(turns: Sequence[Feedback], path: Path) -> list[Path]:
 
 
 def latency_stack(
-    estimates: Mapping[str, Estimate], path: Path, *, budget_ns: float | None = None, measured_ns: float | None = None
+    estimates: Mapping[str, Estimate],
+    path: Path,
+    *,
+    budget_ns: float | None = None,
+    measured_ns: Mapping[str, float] | None = None,
+    reserved_ns: Mapping[str, float] | None = None,
 ) -> list[Path]:
-    """Draw the predicted latency of each network, a segment per layer, and return the files.
+    """Draw the predicted latency of each network, a segment per layer after what a wrapper takes; return the files.
 
-    Latency comes in whole cycles of the design; layers share it in proportion to their depth. `measured_ns` is of the
-    last network.
+    Latency comes in whole cycles of the design; layers share it in proportion to their depth. `measured_ns` and
+    `reserved_ns` are of networks by name, and what was measured has the wrapper in it.
     """
-    with canvas(7.5, 0.8 * len(estimates) + 2.6) as (figure, axes):
+    longest = max(map(len, estimates), default=0)
+    with canvas(max(7.5, 6.0 + 0.09 * longest), 0.8 * len(estimates) + 2.6) as (figure, axes):
         colours: dict[str, str] = {}
-        for row, estimate in enumerate(estimates.values()):
+        for row, (name, estimate) in enumerate(estimates.items()):
             whole = sum(layer.depth for layer in estimate.layers) or 1.0
             start = 0.0
-            for layer in estimate.layers:
-                new = layer.layer not in colours
-                colour = colours.setdefault(layer.layer, f"C{len(colours)}")
-                width = estimate.latency_ns * layer.depth / whole
-                bar = axes.barh(row, width, left=start, color=colour, label=layer.layer if new else None)
+            segments = [(layer.layer, estimate.latency_ns * layer.depth / whole) for layer in estimate.layers]
+            for layer, width in [("wrapper", (reserved_ns or {}).get(name, 0.0)), *segments]:
+                if not width:
+                    continue
+                new = layer not in colours
+                colour = colours.setdefault(layer, "0.8" if layer == "wrapper" else f"C{len(colours) % 10}")
+                bar = axes.barh(row, width, left=start, color=colour, label=layer if new else None)
                 axes.bar_label(bar, [f"{width:.1f}"], label_type="center", fontsize=9)
                 start += width
-        if measured_ns is not None:
-            axes.plot(measured_ns, len(estimates) - 1, "D", color="black", markersize=8, label="measured", zorder=3)
+        seen = [(value, row) for row, name in enumerate(estimates) if (value := (measured_ns or {}).get(name))]
+        if seen:
+            axes.plot(*zip(*seen, strict=True), "D", color="black", markersize=8, label="measured", zorder=3)
         if budget_ns is not None:
             axes.axvline(budget_ns, color="black", linestyle="--", label="budget")
         axes.set_yticks(range(len(estimates)), list(estimates))

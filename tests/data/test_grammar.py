@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from hepprune.data import grammar
+from hepprune.data import grammar, spreading
 from hepprune.errors import DataError
 
 
@@ -14,6 +14,7 @@ from hepprune.errors import DataError
         ("pt", ["pt"]),
         ("jet.pt / jet.mass", ["jet.pt", "jet.mass"]),
         ("sum(first(cand_pt, 16)) / pt + pt", ["cand_pt", "pt"]),
+        ("cand_pt[cand_bx == 0][1]", ["cand_pt", "cand_bx"]),
         ("(pt > 500) & ~(abs(eta) < 2.4) | isTight", ["pt", "eta", "isTight"]),
         ("0 < pt <= 20 and not flag == 'top'", ["pt", "flag"]),
         ("where(\n  pt > 1,\n  log(pt),\n  -1e3)", ["pt"]),
@@ -41,7 +42,11 @@ def test_what_is_a_column_is_no_expression() -> None:
         ("1 + 2", "the expression '1 + 2' names no column"),
         ("__import__('os').system('id')", "unknown function '__import__('os').system'; choose one of: "),
         ("().__class__", "none of what an expression may have"),
-        ("pt[0]", "'pt[0]' in 'pt[0]' is none of what an expression may have"),
+        ("pt[-1]", "'pt[-1]' in 'pt[-1]' is none of what an expression may have"),
+        ("pt[:2]", "':2' in 'pt[:2]' is none of what"),
+        ("pt[0, 1]", "'0, 1' in 'pt[0, 1]' is none of what"),
+        ("pt['a']", "'pt['a']' in"),
+        ("pt[True]", "'pt[True]' in"),
         ("lambda: pt", "none of what an expression may have"),
         ("[x for x in pt]", "none of what an expression may have"),
         ("pt if flag else 0", "none of what an expression may have"),
@@ -91,13 +96,22 @@ def test_bits_are_tested_in_parentheses() -> None:
         ("one_hot(cand.id, -11, 'x')", ("cand.id == -11", "cand.id == 'x'")),
         ("one_hot(abs(id), 11)", ("abs(id) == 11",)),
         ("one_hot(a + b, 11)", ("(a + b) == 11",)),
+        ("leading(pt, 2)", ("pt[0]", "pt[1]")),
+        ("leading(pt[bx == 0], 1)", ("pt[bx == 0][0]",)),
+        ("leading(pt / m, 1)", ("(pt / m)[0]",)),
     ],
 )
-def test_one_hot_is_a_feature_for_each_code(text: str, features: tuple[str, ...]) -> None:
-    assert grammar.expanded(text) == features
+def test_one_text_may_stand_for_several_features(text: str, features: tuple[str, ...]) -> None:
+    assert spreading.expanded(text) == features
 
 
 @pytest.mark.parametrize("text", ["one_hot(pdg)", "one_hot(pdg, 1.5)", "one_hot(pdg, x)", "one_hot(pdg, codes=3)"])
 def test_one_hot_without_codes_is_refused(text: str) -> None:
     with pytest.raises(DataError, match="takes a column and its codes, whole numbers or text"):
-        grammar.expanded(text)
+        spreading.expanded(text)
+
+
+@pytest.mark.parametrize("text", ["leading(pt)", "leading(pt, 0)", "leading(pt, n)", "leading(pt, 10**9)"])
+def test_leading_ones_without_their_number_are_refused(text: str) -> None:
+    with pytest.raises(DataError, match="takes a column of lists and how many of each, 1 to 1000"):
+        spreading.expanded(text)

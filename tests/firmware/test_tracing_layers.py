@@ -52,7 +52,9 @@ def activations(network: Network, n_jets: int) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["convolutions_1d", "convolutions_2d", "moves", "merges", "functions", "attention"])
+@pytest.mark.parametrize(
+    "name", ["convolutions_1d", "convolutions_2d", "moves", "merges", "functions", "attention", "cells"]
+)
 def test_every_layer_of_the_networks_that_hls4ml_builds_is_exact(name: str) -> None:
     assert_exact(getattr(test_projects, name)("io_parallel"))
 
@@ -221,8 +223,9 @@ def test_the_verilog_of_several_inputs_and_outputs_is_exact(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_the_verilog_of_attention_is_exact(tmp_path: Path) -> None:
-    assert_simulated(test_projects.attention("io_parallel"), tmp_path / "rtl")
+@pytest.mark.parametrize("name", ["attention", "cells"])
+def test_the_verilog_of_layers_in_steps_is_exact(name: str, tmp_path: Path) -> None:
+    assert_simulated(getattr(test_projects, name)("io_parallel"), tmp_path / "rtl")
 
 
 @pytest.mark.slow

@@ -84,7 +84,7 @@ def test_a_strategy_that_shares_nothing_and_an_illegal_parallelism_are_named() -
     conv = Conv("conv", torch.ones(4, 1, 3), torch.zeros(4), weight_type=KIND, bias_type=WIDE, parallelization_factor=5)
     layers: list[Layer] = [Input("x", (16, 3), WIDE), conv]
     assert "parallelization factors are 4 and 8" in _found(layers, strategy="latency")["parallelism"]
-    assert "unrolled as under latency" in _found(layers, strategy="resource")["reuse_factor"]
+    assert "unrolled as under latency" in _found(layers, strategy="resource")["unshared"]
 
 
 def test_an_adder_graph_uses_every_zero_and_unrolls_no_loop() -> None:

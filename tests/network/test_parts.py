@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
 from hepprune.network import Input, Layer, Network, load, save
-from hepprune.network.layers import Activation, LayerNorm, Softmax
+from hepprune.network.layers import Activation, LayerNorm, Recurrent, Softmax
+from hepprune.network.layers.recurrent import GATES
 from hepprune.network.parts import parts
 from hepprune.network.precision import Precision, quantise
 from hepprune.network.ranges import intervals
@@ -36,6 +37,19 @@ def layer_norm(n_channels: int, seed: int = 0) -> LayerNorm:
 
 
 @st.composite
+def cells(draw: st.DrawFn) -> tuple[Layer, tuple[int, ...]]:
+    """Draw a recurrent layer of any kind, either way, and a shape for it."""
+    cell, generator = draw(st.sampled_from(sorted(GATES))), torch.Generator().manual_seed(draw(st.integers(0, 9)))
+    n_in, n_out, flags = draw(st.integers(1, 3)), draw(st.integers(1, 3)), st.booleans()
+    shapes = {"weight": (n_in,), "recurrent_weight": (n_out,), "bias": (), "recurrent_bias": ()}
+    arrays = {n: torch.randn(GATES[cell] * n_out, *s, generator=generator) for n, s in shapes.items()}
+    ways = {key: draw(flags) for key in ("return_sequences", "backwards", "in_order", "reset_after")}
+    functions = {"activation": st.sampled_from(["tanh", "relu"]), "recurrent_activation": st.just("hard_sigmoid")}
+    options = {key: draw(function) for key, function in functions.items()}
+    return Recurrent("it", cell, **arrays, **ways, **options), (draw(st.integers(1, 4)), n_in)
+
+
+@st.composite
 def layers(draw: st.DrawFn) -> tuple[Layer, tuple[int, ...]]:
     """Draw a softmax along any axis or a layer norm, and a shape for it."""
     shape = draw(SHAPES)
@@ -43,7 +57,7 @@ def layers(draw: st.DrawFn) -> tuple[Layer, tuple[int, ...]]:
     return draw(st.sampled_from([softmax, layer_norm(shape[-1], seed=draw(st.integers(0, 9)))])), shape
 
 
-@given(layers(), st.integers(3, 16), SEEDS)
+@given(layers() | cells(), st.integers(3, 12), SEEDS)
 @torch.no_grad()
 def test_the_steps_of_a_layer_compute_the_layer_within_its_range(
     drawn: tuple[Layer, tuple[int, ...]], bits: int, seed: int

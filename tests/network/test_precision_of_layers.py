@@ -143,11 +143,19 @@ def test_a_cell_has_types_of_its_kernels_states_and_functions(cell: str, functio
     assert {found.weight_type.width, found.recurrent_weight_type.width} == {7}
     assert {found.state_type.width, found.act.result.width} == {9}
     assert (found.gate.result is None) == (cell == "simple")
+    assert (found.argument_type is None) == (cell == "simple" and function == "relu")
+    assert found.argument_type is None or found.argument_type.width == 11
     reads = (
         found.weight_type.fraction + INPUTS.fraction,
         found.recurrent_weight_type.fraction + found.state_type.fraction,
     )
     assert found.bias_type.fraction == max(reads)
+
+
+def test_arguments_are_as_wide_as_the_functions_of_a_cell_tell_them_apart() -> None:
+    arrays = {"weight": torch.eye(4) * 32, "recurrent_weight": torch.zeros(4, 4)}
+    cell = Recurrent("cell", "simple", **arrays, bias=torch.zeros(4), recurrent_bias=torch.zeros(4))
+    assert after_quantise(cell, shape=(5, 4))["cell"].argument_type.maximum < 16  # of arguments of up to 100
 
 
 def test_several_inputs_and_outputs_have_types() -> None:

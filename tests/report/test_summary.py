@@ -133,7 +133,11 @@ def test_plots_are_written_as_png_and_pdf(found: Summary, tmp_path: Path) -> Non
         LayerEstimate(layer="dense_2", resources=Resources(), depth=5.0),
     )
     drawn += costs.latency_stack(
-        {"hepprune": replace(PREDICTED, layers=layers)}, tmp_path / "e", budget_ns=30.0, measured_ns=20.0
+        {"hepprune": replace(PREDICTED, layers=layers)},
+        tmp_path / "e",
+        budget_ns=30.0,
+        measured_ns={"hepprune": 20.0},
+        reserved_ns={"hepprune": 4.0},
     )
     assert [path.suffix for path in drawn] == [".png", ".pdf"] * 5
     for path in drawn:

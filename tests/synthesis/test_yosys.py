@@ -156,6 +156,15 @@ def test_an_empty_design_uses_nothing(tmp_path: Path) -> None:
     assert yosys.read_stat(statistics(tmp_path, {})) == Resources(lut=0, ff=0, dsp=0, bram18=0, uram=0)
 
 
+def test_modules_of_the_design_are_no_cells(tmp_path: Path) -> None:
+    path = statistics(tmp_path, {"LUT4": 12, "add_stage0_shared0": 3})
+    with pytest.raises(ReportError, match="add_stage0_shared0"):
+        yosys.read_stat(path)
+    found = json.loads(path.read_text())
+    path.write_text(json.dumps(found | {"modules": {"\\add_stage0_shared0": {}}}))
+    assert yosys.read_stat(path).lut == 12
+
+
 @pytest.mark.parametrize("cells", [{"$mul": 1}, {"LUT4": -1}, {"LUT4": 1.5}, {"LUT4": True}, [], None, "LUT4"])
 def test_statistics_that_are_none_are_refused(tmp_path: Path, cells: object) -> None:
     with pytest.raises(ReportError, match=r"stat\.json"):

@@ -44,10 +44,9 @@ from hepprune.network.layers import (
     Reshape,
     Shape,
     Slice,
-    Stepwise,
     UpSample,
 )
-from hepprune.network.parts import INPUT, parts
+from hepprune.network.parts import INPUT, has_steps, parts
 
 __all__ = ["DESCRIPTIONS", "Node", "Place", "described", "distinct", "types", "value_shape"]
 
@@ -165,7 +164,7 @@ def _nodes(network: Network, layer: Layer, found: _Types, *, io_type: str, strat
             f"is read {len(place.readers)} times, and hls4ml copies a stream {_MAX_COPIES} times at most",
             cure="let a layer of function linear hand it on",
         )
-    if isinstance(runs, Stepwise) and runs.types and not place.streams:
+    if has_steps(runs) and (isinstance(runs, Recurrent) or not place.streams):
         describe = _in_steps
     if layer is runs or layer.result is None:
         return describe(place, runs)
@@ -175,32 +174,33 @@ def _nodes(network: Network, layer: Layer, found: _Types, *, io_type: str, strat
 
 
 def _in_steps(place: Place, layer: Layer) -> list[Node]:
-    """Describe what a layer computes, step by step."""
+    """Describe what a layer computes, step by step; what the last step puts out is brought into the layer's type."""
+    if isinstance(layer, Recurrent):
+        recurrent.check_steps(place, layer)
     steps = parts(layer, place.arriving[0])
     steps.input.result = place.arriving_types[0]
     found, nodes = _types(steps), list[Node]()
     for step in steps:
-        if step is not steps.input:
-            inner = _place(steps, step, found, io_type=place.io_type, strategy=place.strategy)
-            nodes += DESCRIPTIONS.find(step)(_inside(place, inner, ends=step is steps.output), step)
-    return nodes
+        if step is steps.input:
+            continue
+        inner = _inside(place, _place(steps, step, found, io_type=place.io_type, strategy=place.strategy))
+        if step is steps.output and step.result in {None, place.result}:
+            inner = replace(inner, name=place.name, result=place.result, readers=place.readers)
+            inner = replace(inner, is_output=place.is_output)
+        nodes += DESCRIPTIONS.find(step)(inner, step)
+    return nodes if nodes[-1].name == place.name else [*nodes, cast(after(place, nodes, shape=place.shape))]
 
 
-def _inside(place: Place, inner: Place, *, ends: bool) -> Place:
-    """Return the place of a step as one of the whole network; the last step has the place of the layer itself."""
-    names = {INPUT: place.sources[0]}
-    kinds = zip(inner.sources, inner.source_kinds, strict=True)
-    named = replace(
+def _inside(place: Place, inner: Place) -> Place:
+    """Return the place of a step as one of the whole network."""
+    reads = [(name == INPUT, name, kind) for name, kind in zip(inner.sources, inner.source_kinds, strict=True)]
+    return replace(
         inner,
-        name=place.name if ends else _part(place, inner.name),
-        sources=tuple(names.get(source, _part(place, source)) for source in inner.sources),
-        source_kinds=tuple(place.source_kinds[0] if source in names else kind for source, kind in kinds),
+        name=f"{place.name}{PART}{inner.name}",
+        sources=tuple(place.sources[0] if first else f"{place.name}{PART}{name}" for first, name, _ in reads),
+        source_kinds=tuple(place.source_kinds[0] if first else kind for first, _, kind in reads),
+        is_output=False,
     )
-    return replace(named, result=place.result, readers=place.readers, is_output=place.is_output) if ends else named
-
-
-def _part(place: Place, step: str) -> str:
-    return f"{place.name}{PART}{step}"
 
 
 def _check_result(layer: Layer, runs: Layer) -> None:

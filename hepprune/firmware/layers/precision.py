@@ -7,7 +7,8 @@ import numpy as np
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.network import Layer, Network, Node
-from hepprune.network.layers import Activation, LayerNorm, PReLU, Recurrent, Softmax, Stepwise
+from hepprune.network.layers import Activation, LayerNorm, PReLU, Recurrent, Softmax
+from hepprune.network.parts import has_steps
 from hepprune.network.ranges import accumulators
 
 _MAX_FRACTION = 32
@@ -58,7 +59,7 @@ def constant_type(name: str, values: Any, quantiser: Quantiser | None = None) ->
 def _has_no_rule(network: Network, node: Node) -> bool:
     if isinstance(node.layer, Activation):
         return not node.layer.rises
-    if isinstance(node.layer, Stepwise) and node.layer.types:
+    if has_steps(node.layer):
         return False
     if isinstance(node.layer, Softmax):
         return bool(network.readers(network[node.name]))

@@ -12,7 +12,7 @@ from hepprune.firmware import adders
 from hepprune.firmware.tracing import arithmetic, rounding
 from hepprune.firmware.tracing.base import TRACES, Values, applied, array, each, fixed
 from hepprune.firmware.tracing.kernels import affine, check_types
-from hepprune.network.layers import Activation, Recurrent
+from hepprune.network.layers import Activation, Recurrent, ReLU
 from hepprune.network.layers.recurrent import KERNELS
 
 Product = Callable[[str, Values, slice], Values]
@@ -78,22 +78,30 @@ def _step(layer: Recurrent, product: Product, now: Values, state: Values, memory
     if layer.cell == "gru":
         return _gated(layer, product, inputs, state), memory
     whole = inputs + product("recurrent_weight", state, slice(None))
+    act, gate = (functools.partial(_applied, layer, function) for function in (layer.act, layer.gate))
     if layer.cell == "simple":
-        return applied(layer.act, whole), memory
+        return act(whole), memory
     entry, forget, candidate, exit_ = np.split(whole, 4)
-    gate = functools.partial(applied, layer.gate)
-    memory = _times(gate(forget), memory) + _times(gate(entry), applied(layer.act, candidate))
-    return _times(gate(exit_), applied(layer.act, memory)), memory
+    memory = _times(gate(forget), memory) + _times(gate(entry), act(candidate))
+    return _times(gate(exit_), act(memory)), memory
+
+
+def _applied(layer: Recurrent, function: ReLU | Activation, values: Values) -> Values:
+    kind = layer.argument_of(function)
+    if kind is not None:
+        values = each(functools.partial(rounding.quantise, kind=fixed(layer.name, kind, "arguments")), values)
+    return applied(function, values)
 
 
 def _gated(layer: Recurrent, product: Product, inputs: Values, state: Values) -> Values:
+    act, gate = (functools.partial(_applied, layer, function) for function in (layer.act, layer.gate))
     updates, resets, candidates = (slice(first * layer.n_out, (first + 1) * layer.n_out) for first in range(3))
-    update = applied(layer.gate, inputs[updates] + product("recurrent_weight", state, updates))
-    reset = applied(layer.gate, inputs[resets] + product("recurrent_weight", state, resets))
+    update = gate(inputs[updates] + product("recurrent_weight", state, updates))
+    reset = gate(inputs[resets] + product("recurrent_weight", state, resets))
     if layer.reset_after:
         inner = _times(reset, product("recurrent_weight", state, candidates))
     else:
         inner = product("recurrent_weight", _times(reset, state), candidates)
-    candidate: Any = applied(layer.act, inputs[candidates] + inner)
+    candidate: Any = act(inputs[candidates] + inner)
     mixed: Values = _times(update, state) + _times(1.0 - update, candidate)
     return mixed

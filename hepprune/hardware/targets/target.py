@@ -1,6 +1,6 @@
 """One place in a trigger that a network has to run in."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hepprune.errors import RecipeError
 from hepprune.hardware import devices
@@ -47,6 +47,25 @@ class Target:
         if self.clock_ns is None:
             raise RecipeError(f"target '{self.name}' has no known clock; copy it into a YAML target and set clock_ns")
         return self.clock_ns
+
+    def at(self, clock_ns: float) -> "Target":
+        """Return the place at another clock, which the reserved cycles and the levels of a cycle follow.
+
+        Raises:
+            RecipeError: the reserved cycles leave nothing of the latency.
+        """
+        if self.clock_ns is None or clock_ns == self.clock_ns:
+            return replace(self, clock_ns=clock_ns)
+        levels = self.levels and max(1, int(self.levels * clock_ns / self.clock_ns))
+        latency = self.budget.latency_ns
+        if latency is not None:
+            latency -= self.reserved_cycles * (clock_ns - self.clock_ns)
+            if latency <= 0:
+                raise RecipeError(
+                    f"target '{self.name}': {self.reserved_cycles} reserved cycles of {clock_ns:g} ns leave nothing of "
+                    f"{latency + self.reserved_cycles * clock_ns:g} ns"
+                )
+        return replace(self, clock_ns=clock_ns, levels=levels, budget=replace(self.budget, latency_ns=latency))
 
     @property
     def levels_per_cycle(self) -> int:

@@ -34,7 +34,8 @@ class Recurrent(Layer):
     `weight` is (gates * n_out, n_in), `recurrent_weight` (gates * n_out, n_out), the biases (gates * n_out,). A GRU
     with `reset_after` applies its recurrent bias inside the reset gate, as cuDNN does. One that runs `backwards` puts
     its states out as they come, the last step's first, or `in_order` of the steps. Each step reads state and memory
-    through `state_type`, and its functions put out `activation_type` and `recurrent_activation_type`, as in QKeras.
+    through `state_type`, and its functions put out `activation_type` and `recurrent_activation_type`, as in QKeras;
+    what they look up is in `argument_type`.
     """
 
     digit_limit: Tensor
@@ -61,6 +62,7 @@ class Recurrent(Layer):
         recurrent_weight_type: Quantiser | None = None,
         bias_type: Quantiser | None = None,
         state_type: Quantiser | None = None,
+        argument_type: Quantiser | None = None,
         activation_type: Quantiser | None = None,
         recurrent_activation_type: Quantiser | None = None,
         digit_limit: Tensor | None = None,
@@ -95,7 +97,7 @@ class Recurrent(Layer):
         self.return_sequences, self.reset_after = return_sequences, reset_after
         self.backwards, self.in_order = backwards, in_order
         self.weight_type, self.recurrent_weight_type = weight_type, recurrent_weight_type
-        self.bias_type, self.state_type = bias_type, state_type
+        self.bias_type, self.state_type, self.argument_type = bias_type, state_type, argument_type
         self.reuse_factor = checked_reuse(name, reuse_factor)
 
     @property
@@ -165,19 +167,32 @@ class Recurrent(Layer):
         """Return state and memory (n_jets, n_out) after a step, from what the kernel made of its inputs."""
         quantiser = self.state_type if quantised else None
         state, memory = (quantise.activations(value, quantiser) if quantiser else value for value in before)
-        act, gate = (functools.partial(of, quantised=quantised) for of in (self.act, self.gate))
+        act, gate = (functools.partial(self._applied, of, quantised=quantised) for of in (self.act, self.gate))
         if self.cell == "gru":
             return self._gated(inputs, state, product, quantised=quantised), memory
         total = inputs + product("recurrent_weight", state, slice(None))
         if self.cell == "simple":
-            reached: Tensor = act(total)
-            return reached, memory
+            return act(total), memory
         entry, forget, candidate, exit_ = total.chunk(4, dim=-1)
         memory = gate(forget) * memory + gate(entry) * act(candidate)
         return gate(exit_) * act(memory), memory
 
+    @staticmethod
+    def looks_up(function: ReLU | Activation) -> bool:
+        """Return whether a function of the cell is a table."""
+        return isinstance(function, Activation) and function.function != "linear"
+
+    def argument_of(self, function: ReLU | Activation) -> Quantiser | None:
+        """Return the type in which a function of the cell looks its argument up."""
+        return self.argument_type if self.looks_up(function) else None
+
+    def _applied(self, function: ReLU | Activation, values: Tensor, *, quantised: bool) -> Tensor:
+        kind = self.argument_of(function) if quantised else None
+        reached: Tensor = function(quantise.activations(values, kind) if kind else values, quantised=quantised)
+        return reached
+
     def _gated(self, inputs: Tensor, state: Tensor, product: Product, *, quantised: bool) -> Tensor:
-        act, gate = (functools.partial(of, quantised=quantised) for of in (self.act, self.gate))
+        act, gate = (functools.partial(self._applied, of, quantised=quantised) for of in (self.act, self.gate))
         update_in, reset_in, candidate_in = inputs.chunk(3, dim=-1)
         updates, resets, candidates = (slice(first * self.n_out, (first + 1) * self.n_out) for first in range(3))
         update = gate(update_in + product("recurrent_weight", state, updates))
@@ -186,8 +201,7 @@ class Recurrent(Layer):
             candidate = act(candidate_in + reset * product("recurrent_weight", state, candidates))
         else:
             candidate = act(candidate_in + product("recurrent_weight", reset * state, candidates))
-        mixed: Tensor = update * state + (1 - update) * candidate
-        return mixed
+        return update * state + (1 - update) * candidate
 
     def shape(self, *arriving: Shape) -> Shape:
         """Return (n_steps, n_out), or (n_out,)."""
@@ -203,7 +217,7 @@ class Recurrent(Layer):
         names = ("cell", "activation", "recurrent_activation", "return_sequences")
         ways = ("reset_after", "backwards", "in_order")
         types = ("weight_type", "recurrent_weight_type", "bias_type", "state_type", "reuse_factor")
-        more: dict[str, Any] = {}
+        more: dict[str, Any] = {"argument_type": self.argument_type} if self.argument_type else {}
         for key, function in (("activation", self.act), ("recurrent_activation", self.gate)):
             parameters = function.parameters_of if isinstance(function, Activation) else {}
             more |= {f"{key}_parameters": parameters} if parameters else {}

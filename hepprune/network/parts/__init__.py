@@ -8,14 +8,22 @@ from collections.abc import Callable
 
 from hepprune.errors import NetworkError
 from hepprune.network.graph import Network
-from hepprune.network.layers import Layer, LayerNorm, Shape, Softmax
+from hepprune.network.layers import Layer, LayerNorm, Recurrent, Shape, Softmax, Stepwise
 from hepprune.network.parts.building import INPUT
+from hepprune.network.parts.cells import cell
 from hepprune.network.parts.normalisation import layer_norm
 from hepprune.network.parts.softmax import softmax
 
-__all__ = ["INPUT", "PARTS", "parts"]
+__all__ = ["INPUT", "PARTS", "has_steps", "parts"]
 
-PARTS: dict[type[Layer], Callable[..., Network]] = {Softmax: softmax, LayerNorm: layer_norm}
+PARTS: dict[type[Layer], Callable[..., Network]] = {Softmax: softmax, LayerNorm: layer_norm, Recurrent: cell}
+
+
+def has_steps(layer: Layer) -> bool:
+    """Return whether a layer has types of steps, so that these and no more are what it computes."""
+    if isinstance(layer, Recurrent):
+        return layer.state_type is not None or layer.act.result is not None
+    return isinstance(layer, Stepwise) and bool(layer.types)
 
 
 def parts(layer: Layer, shape: Shape) -> Network:
@@ -24,7 +32,7 @@ def parts(layer: Layer, shape: Shape) -> Network:
     Raises:
         NetworkError: it has no types for its steps.
     """
-    if not layer.types:
+    if not has_steps(layer):
         raise NetworkError(
             f"layer '{layer.name}' ({type(layer).__name__}) has no types for its tables; choose them by "
             "`hepprune.network.precision.quantise`, or let hls4ml look it up in its own (`hepprune.firmware.hls`)"

@@ -1,12 +1,14 @@
 """The fixed-point type of a width that fits given numbers best."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from hepprune.fixed import FixedPoint
 
+Function = Callable[[Tensor], Tensor]
 _WIDEST = 52  # bits that a type has
 _FINEST = 24  # bits right of the point: products of two values, and sums of them, are then still exact in float64
 
@@ -42,6 +44,16 @@ def activation_type(values: Tensor, width: int, overflow: str, *, table: bool = 
     rounding = "RND" if signed or table else "TRN"
     kinds = [_kind(width, integer, signed=signed, rounding=rounding) for integer in range(top - 5, top + 1)]
     return _closest(values, kinds)
+
+
+def argument_type(looked_up: Sequence[tuple[Function, Tensor]], width: int) -> FixedPoint:
+    """Return the type of that width for what functions look up, with the least squared error of what they give."""
+    every = torch.cat([values for _, values in looked_up])
+    signed = bool((every < 0).any())
+    top = integer_bits(float(every.abs().max())) + signed
+    kinds = [_kind(width, integer, signed=signed) for integer in range(top - 5, top + 1)]
+    given = [(function, values, function(values)) for function, values in looked_up]
+    return min(kinds, key=lambda kind: sum(float(((f(kind(x)) - y) ** 2).sum()) for f, x, y in given))
 
 
 def _kind(width: int, integer: int, *, signed: bool, rounding: str = "RND", overflow: str = "SAT") -> FixedPoint:

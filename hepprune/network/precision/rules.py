@@ -33,7 +33,7 @@ from hepprune.network.layers import (
     Weighted,
 )
 from hepprune.network.precision import cells, tables
-from hepprune.network.precision.choice import activation_type, bias_type, weight_type
+from hepprune.network.precision.choice import activation_type, argument_type, bias_type, weight_type
 from hepprune.network.ranges import Interval
 from hepprune.network.ranges.rules import is_exact_mean
 from hepprune.network.rules import Rules
@@ -176,6 +176,8 @@ def _recurrent(layer: Recurrent, arriving: Interval, *, seen: Seen) -> Types:
     for name, values in (("activation_type", own.act), ("recurrent_activation_type", own.gate)):
         if len(values):
             types[name] = activation_type(values, asked.activation_bits, asked.overflow, table=True)
+    if own.looked_up:
+        types["argument_type"] = argument_type(own.looked_up, tables.addressed(asked.activation_bits))
     reads = (("weight_type", arriving), ("recurrent_weight_type", types["state_type"]))
     fraction = max(types[name].fraction + read.fraction for name, read in reads)
     types["bias_type"] = bias_type(torch.cat([layer.bias, layer.recurrent_bias]), fraction)

@@ -17,11 +17,16 @@ MOST_ADDRESSED = 12  # bits of an argument that tables of every kind of firmware
 _FINER = 2  # bits that steps have beyond what is put out, so that it is hardly further off than its own last place
 
 
+def addressed(width: int) -> int:
+    """Return the bits of an argument that is looked up for values of a width."""
+    return min(width + _FINER, MOST_ADDRESSED)
+
+
 def softmax_types(layer: Softmax, arriving: Interval, width: int) -> Types:
     """Return the types of a softmax's tables: from what exp(-distance) is not zero for, on the grid of what arrives."""
     fine, n_values = width + _FINER, arriving.low.shape[layer.axis]
     reach = max(math.ceil(math.log2(fine * math.log(2))), 1)
-    fraction = max(min(min(fine, MOST_ADDRESSED) - reach, arriving.fraction), 1 - reach)
+    fraction = max(min(addressed(width) - reach, arriving.fraction), 1 - reach)
     sum_bits = n_values.bit_length()
     return {
         "distance_type": _positive(reach + fraction, reach),
@@ -42,7 +47,7 @@ def layer_norm_types(layer: LayerNorm, arriving: Sequence[Tensor], *, width: int
     scale = weight_type(layer.scale, weight_bits, headroom=True)
     return {
         "centred_type": activation_type(centred, fine, "SAT", table=True),
-        "squares_type": _positive(min(fine + _FINER, MOST_ADDRESSED), integer_bits(float(squares.max()))),
+        "squares_type": _positive(addressed(fine), integer_bits(float(squares.max()))),
         "root_type": activation_type(root, fine, "SAT", table=True),
         "normal_type": normal,
         "scale_type": scale,

@@ -24,7 +24,7 @@ def cell_range(layer: Recurrent, arriving: Interval) -> Interval:
     _check_types(layer)
     inputs = Interval(arriving.low.min(axis=0), arriving.high.max(axis=0), arriving.fraction)
     state = Interval.of(layer.state_type or layer.act.result, (layer.n_out,))  # type: ignore[arg-type]
-    act, gate = (functools.partial(_function, function) for function in (layer.act, layer.gate))
+    act, gate = (functools.partial(_function, layer, function) for function in (layer.act, layer.gate))
     cell = {"simple": _simple, "lstm": _lstm, "gru": _gru}[layer.cell]
     found = cell(layer, _kernel(layer, "weight", inputs), state, act, gate)
     shape = (*arriving.low.shape[:1], layer.n_out) if layer.return_sequences else (layer.n_out,)
@@ -62,8 +62,9 @@ def _exact(layer: Recurrent, interval: Interval) -> Interval:
     return interval
 
 
-def _function(function: ReLU | Activation, arriving: Interval) -> Interval:
+def _function(layer: Recurrent, function: ReLU | Activation, arriving: Interval) -> Interval:
     """Return the range of one of the cell's functions, rounded to its type."""
+    arriving = quantise(arriving, layer.argument_of(function))
     return quantise(Interval(*reach(function, arriving), arriving.fraction), function.result)
 
 

@@ -29,6 +29,7 @@ from hepprune.network.layers import (
     Slice,
     UpSample,
 )
+from hepprune.network.precision import Precision, quantise
 from tests.firmware.networks import BIASES, FEATURES, NARROW, POSITIVE, WEIGHTS, Maker
 
 PART = "xcvu13p-flga2577-2-e"
@@ -259,12 +260,33 @@ def attention(_io_type: str) -> Network:
     return Network(layers, {**chain, **sources, **joins}, ["logits"])
 
 
+def cells(_io_type: str) -> Network:
+    """Recurrent layers of every kind with the types that are chosen for them, both ways, and a regression beside."""
+    make, none = Maker(8), {"weight_type": None, "recurrent_weight_type": None, "bias_type": None, "result": None}
+    untyped = {key: none[key] for key in ("weight_type", "bias_type", "result")}
+    layers: list[Layer] = [
+        Input("features", (2, 4)),
+        make.recurrent("gru", "gru", 4, 3, return_sequences=True, **none),
+        make.recurrent("back", "gru", 3, 3, backwards=True, in_order=True, return_sequences=True, **none),
+        make.recurrent("lstm", "lstm", 3, 3, return_sequences=True, backwards=True, **none),
+        make.recurrent("simple", "simple", 3, 3, activation="relu", **none),
+        make.dense("logits", 3, 3, **untyped),
+        make.recurrent("before", "gru", 4, 2, reset_after=False, **none),
+        make.dense("momentum", 2, 1, **untyped),
+    ]
+    sources = {after.name: before.name for before, after in itertools.pairwise(layers)} | {"before": "features"}
+    network = Network(layers, sources, ["logits", "momentum"])
+    features = np.random.default_rng(5).normal(size=(300, 2, 4)) * 1.5
+    return quantise(network, features, Precision(inputs=FEATURES, activation_bits=7))
+
+
 def random_features(network: Network, n_jets: int) -> list[NDArray[np.float64]]:
     rng = np.random.default_rng(5)
     return [rng.normal(size=(n_jets, *layer.features_shape)) * 1.5 for layer in network.inputs]
 
 
 EVERYWHERE = (convolutions_1d, convolutions_2d, moves, merges, functions, tables)
+STEPWISE = (attention, cells)
 # What hls4ml computes from tables of its own.
 TABLES: dict[Callable[[str], Network], set[str]] = {
     tables: {"lstm", "gru", "backwards", "attention", "tanh_of", "softmax"},
@@ -274,7 +296,7 @@ TABLES: dict[Callable[[str], Network], set[str]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "io_type"),
-    [*((build, io_type) for build in EVERYWHERE for io_type in hls.IO_TYPES), (attention, "io_parallel")],
+    [*((build, io_type) for build in EVERYWHERE for io_type in hls.IO_TYPES), *((b, "io_parallel") for b in STEPWISE)],
 )
 def test_the_compiled_project_computes_the_network(
     build: Callable[[str], Network], io_type: str, tmp_path: Path

@@ -39,6 +39,7 @@ def both(operation: Layer, left: tuple[int, ...], right: tuple[int, ...]) -> Net
     return Network([*inputs, operation], {operation.name: ("left", "right")})
 
 
+STATES = {"state_type": NARROW, "activation_type": NARROW, "recurrent_activation_type": POSITIVE}
 ONES, ZEROS = torch.ones(4), torch.zeros(4)
 REFUSED = {
     "dilated in resource": (
@@ -61,7 +62,12 @@ REFUSED = {
     "epsilon": (chain((3, 4), LayerNorm("it", ONES, ZEROS, 3e-4, NARROW)), "LayerNorm", "train it"),
     "simple cell": (chain((3, 4), MAKE.recurrent("it", "simple", 4, 2)), "Recurrent", "GRU"),
     "reset before": (chain((3, 4), MAKE.recurrent("it", "gru", 4, 2, reset_after=False)), "Recurrent", "reset_after"),
-    "typed state": (chain((3, 4), MAKE.recurrent("it", "gru", 4, 2, state_type=NARROW)), "Recurrent", "without"),
+    "wide arguments": (chain((3, 4), MAKE.recurrent("it", "gru", 4, 2, **STATES)), "Recurrent", "at most 12 bits"),
+    "shared steps": (
+        chain((3, 4), MAKE.recurrent("it", "gru", 4, 2, **STATES, argument_type=NARROW, reuse_factor=2)),
+        "Recurrent",
+        "reuse factor 1",
+    ),
     "elu gates": (chain((3, 4), MAKE.recurrent("it", "gru", 4, 2, activation="elu")), "Recurrent", "tanh"),
     "wide swish": (
         chain((4,), MAKE.dense("d", 4, 4, result=WIDE), Activation("it", "swish", None, NARROW)),
@@ -85,6 +91,11 @@ STREAMS = {
     "layer norm": (chain((3, 4), LayerNorm("it", ONES, ZEROS, 1e-3, NARROW)), "LayerNorm", "io_parallel"),
     "einsum": (both(Einsum("it", "ij,jk->ik"), (3, 4), (4, 2)), "Einsum", "io_parallel"),
     "softmax over positions": (chain((3, 4), Softmax("it", NARROW, axis=0)), "Softmax", "permute"),
+    "typed cell": (
+        chain((3, 4), MAKE.recurrent("it", "gru", 4, 2, **STATES, argument_type=NARROW)),
+        "Recurrent",
+        "io_parallel",
+    ),
     "padded mean": (chain((8, 4), Pool("it", "average", (2,), padding=((1, 1),), result=NARROW)), "Pool", "pad before"),
     "padded maximum": (chain((8, 4), Pool("it", "max", (2,), padding=((1, 1),))), "Pool", "pad before"),
     "overlapping windows": (chain(IMAGE, Pool("it", "max", (3, 3), strides=(2, 2))), "Pool", "io_parallel"),

@@ -47,7 +47,13 @@ class _Cell:
     def function(self, bill: Bill, which: str) -> Function:
         """Return one of the functions of the cell."""
         layer = self.layer.act if which == "act" else self.layer.gate
-        return lambda values: priced(bill, layer, np.ones(values.shape, bool), values)
+        kind = self.layer.argument_of(layer)
+
+        def run(values: Wires) -> Wires:
+            looked_up = operations.quantise(bill, values, kind) if isinstance(kind, FixedPoint) else values
+            return priced(bill, layer, np.ones(values.shape, bool), looked_up)
+
+        return run
 
 
 @CIRCUITS.of(Recurrent)

@@ -1,0 +1,212 @@
+"""The command for a latency study: every combination of networks, ways to build them and clocks, in one table."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from hepprune.cli.screen import AsJson, Screen, Workers, errors_in_one_sentence, output, print_json, workers
+
+if TYPE_CHECKING:
+    from hepprune.studies.points import Point, Study
+
+_ROWS = 24  # of the table on the screen; study.csv has all
+_HEADS = {
+    "model": "model",
+    "bits": "bits",
+    "sparsity": "cut",
+    "strategy": "strategy",
+    "reuse_factor": "reuse",
+    "parallelization": "parallel",
+    "clock_ns": "clock",
+}
+_MEASURED = ("measured", "ns")
+_REASONS = 6  # shown of why combinations are none
+
+
+def study(
+    models: Annotated[list[str], typer.Argument(help="Model files, or module:factory.")],
+    target: Annotated[str, typer.Option("--target", "-t", help="A preset (see `hepprune targets`) or a YAML file.")],
+    *,
+    clock: Annotated[str, typer.Option(help="Periods in ns, as in 2.5,2.8,5; else the target's.")] = "",
+    strategy: Annotated[str, typer.Option(help="latency, resource, resource_unrolled, distributed_arithmetic.")] = (
+        "latency,resource,distributed_arithmetic"
+    ),
+    reuse_factor: Annotated[str, typer.Option("--reuse-factor", "-r", help="As in 1,2,4; else each layer's own.")] = "",
+    bits: Annotated[str, typer.Option(help="Of weights and activations, as in 6,8; else the model's own types.")] = "",
+    sparsity: Annotated[str, typer.Option(help="Fractions of weights to cut, as in 0,0.5,0.8; nothing is trained.")] = (
+        "0"
+    ),
+    parallelization: Annotated[str, typer.Option(help="Of convolutions, as in 1,4; else each layer's own.")] = "",
+    io_type: Annotated[str, typer.Option(help="io_parallel or io_stream.")] = "io_parallel",
+    stage: Annotated[
+        str | None, typer.Option(help="csynth, vsynth, route, da4ml or yosys; else that of the tool.")
+    ] = None,
+    budget: Annotated[
+        list[str] | None, typer.Option("--budget", "-b", help="A limit in the target's place: lut=10%, latency=100ns.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Jets to judge by: a recipe.yaml or an .npz with x and y.")] = None,
+    metric: Annotated[str | None, typer.Option(help="What they are judged by; else the primary metric.")] = None,
+    synthesise: Annotated[str, typer.Option(help="How many points to synthesise really, or all.")] = "0",
+    tool: Annotated[str, typer.Option(help="auto, vitis, vitis_vivado, vivado, yosys, nextpnr or elsewhere.")] = "auto",
+    hours: Annotated[float, typer.Option(min=0.0001, help="The longest that one synthesis may run.")] = 4.0,
+    executor: Workers = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where CSV, JSON, plots and projects go.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Price every combination of bits, sparsity, strategy, knobs and clock; synthesise the most informative ones.
+
+    The same command again goes on from what is there. Ends with exit code 4 where designs wait for another machine.
+    """
+    with errors_in_one_sentence():
+        from hepprune.errors import MeasurementAwaitedError
+        from hepprune.pipeline import farm
+        from hepprune.pipeline import study as studies
+        from hepprune.pipeline.study import writing
+
+        screen = Screen()
+        with workers(executor) as pool, screen.progress:
+            found = studies.study(
+                models,
+                target,
+                clock_ns=_numbers("clock", clock, float) or (None,),
+                strategy=[name.strip() for name in strategy.split(",") if name.strip()],
+                reuse_factor=_numbers("reuse-factor", reuse_factor, int) or (None,),
+                bits=_numbers("bits", bits, int) or (None,),
+                sparsity=_numbers("sparsity", sparsity, float),
+                parallelization=_numbers("parallelization", parallelization, int) or (None,),
+                io_type=io_type,
+                stage=stage,
+                budget=budget or (),
+                data=data,
+                metric=metric,
+                synthesis=studies.Synthesis(
+                    n=_count(synthesise), tool=tool, limits=farm.Limits(hours * 3600.0), executor=pool
+                ),
+                out=out,
+                track=screen,
+            )
+        print_json(writing.as_json(found)) if as_json else _print(found)
+        if found.awaited:
+            raise MeasurementAwaitedError("; ".join(found.awaited))
+
+
+def _numbers(option: str, text: str, kind: Callable[[str], Any]) -> tuple[Any, ...]:
+    from hepprune.errors import RecipeError
+
+    try:
+        return tuple(kind(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise RecipeError(f"--{option} takes numbers separated by commas, not '{text}'") from None
+
+
+def _count(text: str) -> int | None:
+    from hepprune.errors import RecipeError
+
+    if text == "all":
+        return None
+    if not text.isdecimal():
+        raise RecipeError(f"--synthesise takes a number of points or all, not '{text}'")
+    return int(text)
+
+
+def _print(found: "Study") -> None:
+    Console().print(_table(found))
+    plain = output()
+    for line in _lines(found):
+        plain.print(line, soft_wrap=True)
+
+
+def _table(found: "Study") -> Table:
+    knobs = _varied(found)
+    table = Table(
+        title=f"the front on {found.target}, {found.io_type}, stage {found[0].estimate.stage}",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    for name in knobs:
+        table.add_column(_HEADS[name], justify="left" if name in {"model", "strategy"} else "right")
+    cells, judged = (name.upper() for name in _counted(found)), (found.metric,) if found.metric else ()
+    for head in ("latency ns", "II", *cells, *judged, *(_MEASURED if found.measured else ())):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("verdict")
+    for point in _shown(found):
+        table.add_row(*(_knob(point, name) for name in knobs), *_cells(point, found))
+    return table
+
+
+def _varied(found: "Study") -> list[str]:
+    """Return the knobs that not all points have alike, the clock among them in any case."""
+    rows = [asdict(point.setting) for point in found]
+    return [name for name in _HEADS if name == "clock_ns" or len({row[name] for row in rows}) > 1]
+
+
+def _knob(point: "Point", name: str) -> str:
+    value = getattr(point.setting, name)
+    if name == "sparsity":
+        return f"{value:.0%}"
+    if name == "clock_ns":
+        return f"{value:g} ns"
+    return "" if value is None else value.replace("_", " ") if name == "strategy" else str(value)
+
+
+def _shown(found: "Study") -> "list[Point]":
+    """Return what was measured and the front, what fits first, fastest first."""
+    each = {point.setting: point for point in (*found.measured, *found.front)}
+    rank = {"fits": 0, "doubtful": 1, "over": 2}
+    return sorted(each.values(), key=lambda point: (rank[point.verdict], point.latency_ns))[:_ROWS]
+
+
+def _cells(point: "Point", found: "Study") -> list[str]:
+    from hepprune import scores
+
+    own, seen, metric = point.estimate, point.measurement, found.metric
+    latency = f"{own.latency_ns:.4g} ±{(own.latency_error_cycles or 0) * own.clock_ns:.2g}"
+    cells = [
+        f"{getattr(own.resources, name) or 0:,.0f}" + _percent(own.resources, own.uncertainty, name)
+        for name in _counted(found)
+    ]
+    judged = [f"{point.scores[metric]:{scores.form(metric)}}".replace(" ", "")] if metric else []
+    measured = ["", ""] if seen is None else [f"{seen.resources.lut or 0:,.0f}", f"{seen.latency_ns or 0:.4g}"]
+    verdict = point.verdict if point.verdict != "over" else "over " + ", ".join(point.exceeded)
+    return [latency, str(own.interval_cycles), *cells, *judged, *(measured if found.measured else []), verdict]
+
+
+def _counted(found: "Study") -> list[str]:
+    """Return the cells that any point has."""
+    return ["lut", *(["dsp"] if any(point.estimate.resources.dsp for point in found) else [])]
+
+
+def _percent(counts: Any, doubts: Any, name: str) -> str:
+    count, doubt = getattr(counts, name), getattr(doubts, name)
+    return f" ±{100 * doubt / count:.0f}%" if count and doubt else ""
+
+
+def _lines(found: "Study") -> list[str]:
+    doubtful = sum(point.verdict == "doubtful" for point in found)
+    reasons = sorted(found.illegal.items(), key=lambda item: -item[1])
+    counts = (
+        f"{len(found):,} points, {len(found.fitting):,} fit ({doubtful:,} by less than one standard deviation), "
+        f"{len(found.front):,} on the front, {len(found.measured):,} measured"
+    )
+    judged = (
+        f"judged by {found.metric} on {found.n_jets:,} jets, nothing trained"
+        if found.metric
+        else "without jets only designs of the same network are compared; --data judges networks"
+    )
+    return [
+        counts,
+        judged,
+        *(f"warning: {note}" for note in found.notes),
+        *(f"not legal, {n:,}: {reason}" for reason, n in reasons[:_REASONS]),
+        *([f"and {len(reasons) - _REASONS} more reasons"] if len(reasons) > _REASONS else []),
+        *(f"{point.setting.name}: {point.failure}" for point in found if point.failure),
+        *(f"{name}: {path}" for name, path in found.files.items()),
+    ]

@@ -1,0 +1,111 @@
+"""Where jets come from: files of any format by their ending, several of them one after the other, or arrays."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from glob import glob
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from hepprune.data import hdf5, parquet, root, slabs, stacks, trees
+from hepprune.errors import DataError
+
+# Each has `columns(spec)` and `iterate(spec, names, n_rows=)`; a folder is one of .npy files, all else ROOT.
+FORMATS: dict[str, ModuleType] = {
+    ".h5": hdf5,
+    ".hdf5": hdf5,
+    ".parquet": parquet,
+    ".npz": stacks,
+}
+ARRAYS = "the arrays given"
+
+# A file, several, or a pattern of files; or arrays of one row per jet by their names, or an awkward array of records.
+Source = str | Sequence[str] | Mapping[str, Any] | Any
+
+
+def files(given: Source) -> list[Any]:
+    """Return each file of a source, those that a pattern matches in the order of their names; arrays as they are.
+
+    Raises:
+        DataError: there are none.
+    """
+    if not isinstance(given, str | list | tuple):
+        return [given]
+    found = [file for each in ([given] if isinstance(given, str) else given) for file in _matched(each)]
+    if not found:
+        raise DataError("no file of jets is named")
+    return found
+
+
+def _matched(spec: str) -> list[str]:
+    name, tree = trees.split(spec)
+    if Path(name).exists() or not any(mark in name for mark in "*?["):
+        return [spec]
+    found = sorted(glob(name, recursive=True))  # noqa: PTH207 -- the pattern may be absolute
+    if not found:
+        raise DataError(f"no file matches '{name}'")
+    return [f"{each}:{tree}" if tree else each for each in found]
+
+
+def told(source: Source) -> str:
+    """Return what a source is called."""
+    return source if isinstance(source, str) else ARRAYS
+
+
+def columns(source: Source) -> dict[str, str]:
+    """Return the columns of one file or of arrays, with what they hold.
+
+    Raises:
+        DataError: the file cannot be read.
+        PrerequisiteError: what reads its format is not installed.
+    """
+    if isinstance(source, str):
+        found: dict[str, str] = _format(source).columns(source)
+        return found
+    import awkward as ak
+
+    return {name: str(ak.type(each).content) for name, each in _records(source).items()}
+
+
+def iterate(source: Source, names: Sequence[str], *, n_rows: int | None = None) -> Iterator[Any]:
+    """Yield the named columns of one file or of arrays as awkward arrays of records, chunk by chunk.
+
+    Raises:
+        DataError: the file or a column is missing or damaged, columns differ in length, or there are no rows.
+    """
+    if isinstance(source, str):
+        return iter(_format(source).iterate(source, names, n_rows=n_rows))
+    return _iterate(_records(source), names, n_rows)
+
+
+def _iterate(found: Mapping[str, Any], names: Sequence[str], n_rows: int | None) -> Iterator[Any]:
+    import awkward as ak
+
+    trees.check_known(names, list(found), ARRAYS)
+    lengths = {name: len(found[name]) for name in names}
+    if len(set(lengths.values())) != 1 or 0 in lengths.values():
+        said = ", ".join(f"'{name}' {length}" for name, length in lengths.items())
+        raise DataError(f"the columns of {ARRAYS} differ in their numbers of rows, or have none: {said}")
+    yield ak.zip({name: found[name][:n_rows] for name in dict.fromkeys(names)}, depth_limit=1)
+
+
+def _records(arrays: Any) -> dict[str, Any]:
+    """Return arrays by name as awkward ones; numpy's of more than one axis are split like those of files."""
+    import awkward as ak
+
+    if isinstance(arrays, ak.Array):
+        return {name: arrays[name] for name in arrays.fields}
+    found: dict[str, Any] = {}
+    for name, each in arrays.items():
+        if isinstance(each, ak.Array):
+            found[name] = each
+        else:
+            array = np.asarray(each)
+            found |= {column: slab.of(array) for column, slab in slabs.slabs(name, array).items()}
+    return found
+
+
+def _format(spec: str) -> ModuleType:
+    name, _ = trees.split(spec)
+    return stacks if Path(name).is_dir() else FORMATS.get(Path(name).suffix, root)

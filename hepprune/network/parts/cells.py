@@ -1,0 +1,146 @@
+"""A recurrent layer unrolled over its steps: kernels, tables and products, the same at every step."""
+
+import torch
+
+from hepprune.fixed import FixedPoint
+from hepprune.network.graph import Network
+from hepprune.network.layers import (
+    Activation,
+    BatchNorm,
+    Concatenate,
+    Dense,
+    Layer,
+    Merge,
+    Recurrent,
+    ReLU,
+    Reshape,
+    Shape,
+    Slice,
+)
+from hepprune.network.parts.building import Building
+
+_BIT = FixedPoint(1, 1, signed=False)
+
+
+def cell(layer: Recurrent, shape: Shape) -> Network:
+    """Return the steps of a cell with types, in the order that they run."""
+    return _Unrolled(layer, shape).run(shape[0])
+
+
+class _Unrolled:
+    """The steps of a cell under construction: each method adds layers and returns the name of the last."""
+
+    def __init__(self, layer: Recurrent, shape: Shape) -> None:
+        self.layer, self.steps, self.now = layer, Building(shape), 0
+
+    def add(self, layer: Layer, *sources: str) -> str:
+        return self.steps.add(layer, *sources)
+
+    def named(self, word: str) -> str:
+        return f"{word}_{self.now}"
+
+    def run(self, n_steps: int) -> Network:
+        """Return the network of all steps."""
+        layer, states = self.layer, list[str]()
+        self.kernel("weight", "inputs", slice(None))
+        self.add(Reshape("entered", (-1,)))
+        state = memory = self.zero()
+        for place in reversed(range(n_steps)) if layer.backwards else range(n_steps):
+            self.now = place
+            if states:
+                state, memory = self.read(state, "read"), self.read(memory, "kept")
+            state, memory = getattr(self, layer.cell)(state, memory)
+            states.append(state)
+        if layer.return_sequences:
+            self.joined(states[::-1] if layer.backwards and layer.in_order else states)
+        return self.steps.network()
+
+    def joined(self, states: list[str]) -> None:
+        """Put out all states."""
+        if len(states) > 1:
+            self.add(Concatenate("states"), *states)
+        self.add(Reshape("sequence", (len(states), self.layer.n_out)))
+
+    def zero(self) -> str:
+        """Return the state before the first step, a part of the values times zero."""
+        self.add(Slice("some", 0, self.layer.n_out), "entered")
+        none = torch.zeros(1, dtype=torch.float64)
+        return self.add(BatchNorm("zero", none, none, scale_type=_BIT, shift_type=_BIT))
+
+    def read(self, value: str, word: str) -> str:
+        """Return state or memory as a step reads it."""
+        kind, name = self.layer.state_type, self.named(word)
+        kept = kind is None or (word == "kept" and self.layer.cell != "lstm")
+        return value if kept else self.add(Activation(name, "linear", result=kind), value)
+
+    def kernel(self, kind: str, name: str, rows: slice, *sources: str) -> str:
+        """Return what rows of a kernel and their bias make of a value."""
+        layer = self.layer
+        again = "" if kind == "weight" else "recurrent_"
+        return self.add(
+            Dense(
+                name,
+                getattr(layer, f"{again}weight").double()[rows],
+                getattr(layer, f"{again}bias").double()[rows],
+                weight_type=getattr(layer, f"{again}weight_type"),
+                bias_type=layer.bias_type,
+                digit_limit=getattr(layer, f"{again}digit_limit")[rows],
+            ),
+            *sources,
+        )
+
+    def gate(self, number: int) -> slice:
+        """Return the rows of a gate."""
+        return slice(number * self.layer.n_out, (number + 1) * self.layer.n_out)
+
+    def entered(self, word: str, number: int) -> str:
+        """Return what the kernel made of this step's inputs for a gate."""
+        first = self.now * len(self.layer.weight) + number * self.layer.n_out
+        return self.add(Slice(self.named(word), first, first + self.layer.n_out), "entered")
+
+    def applied(self, function: ReLU | Activation, word: str, value: str) -> str:
+        """Return a function of a value, which it looks up in the type of arguments."""
+        kind = self.layer.argument_of(function)
+        if kind is not None:
+            value = self.add(Activation(self.named(f"{word}_argument"), "linear", result=kind), value)
+        return self.add(function.rebuilt(name=self.named(word)), value)
+
+    def merged(self, operation: str, word: str, *values: str) -> str:
+        return self.add(Merge(self.named(word), operation), *values)
+
+    def total(self, word: str, number: int, state: str) -> str:
+        """Return what both kernels make for a gate."""
+        again = self.kernel("recurrent_weight", self.named(f"{word}_again"), self.gate(number), state)
+        return self.merged("add", f"{word}_total", self.entered(f"{word}_entered", number), again)
+
+    def simple(self, state: str, memory: str) -> tuple[str, str]:
+        return self.applied(self.layer.act, "state", self.total("state", 0, state)), memory
+
+    def lstm(self, state: str, memory: str) -> tuple[str, str]:
+        layer = self.layer
+        entry, forget, exit_ = (
+            self.applied(layer.gate, word, self.total(word, number, state))
+            for word, number in (("entry", 0), ("forget", 1), ("exit", 3))
+        )
+        candidate = self.applied(layer.act, "candidate", self.total("candidate", 2, state))
+        kept, new = (
+            self.merged("multiply", "kept_part", forget, memory),
+            self.merged("multiply", "new", entry, candidate),
+        )
+        memory = self.merged("add", "memory", kept, new)
+        return self.merged("multiply", "state", exit_, self.applied(layer.act, "shown", memory)), memory
+
+    def gru(self, state: str, memory: str) -> tuple[str, str]:
+        layer = self.layer
+        update, reset = (
+            self.applied(layer.gate, word, self.total(word, number, state))
+            for word, number in (("update", 0), ("reset", 1))
+        )
+        passed = state if layer.reset_after else self.merged("multiply", "passed", reset, state)
+        again = self.kernel("recurrent_weight", self.named("candidate_again"), self.gate(2), passed)
+        if layer.reset_after:
+            again = self.merged("multiply", "passed", reset, again)
+        entered = self.entered("candidate_entered", 2)
+        candidate = self.applied(layer.act, "candidate", self.merged("add", "candidate_total", entered, again))
+        change = self.merged("multiply", "moved", update, self.merged("subtract", "change", state, candidate))
+        return self.merged("add", "state", candidate, change), memory

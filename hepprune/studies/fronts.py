@@ -1,0 +1,125 @@
+"""Which points of a study nothing beats, and which of them a synthesis would tell most about."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hepprune.hardware import calibration
+from hepprune.metrics import is_lower_better
+from hepprune.studies.grid import Setting
+from hepprune.studies.points import Point
+
+Floats = NDArray[np.float64]
+_BLOCK = 256  # points compared with all others at once
+_MOST = 2000  # points that a choice looks at, those that matter first
+
+
+def marked(points: Sequence[Point], metric: str | None) -> tuple[Point, ...]:
+    """Return the points with those marked that no other beats in latency, interval, LUT, DSP and metric at once.
+
+    Without a metric nothing tells what bits and cuts cost, and only points of the same network are compared.
+    """
+    groups: dict[object, list[int]] = {}
+    for place, point in enumerate(points):
+        groups.setdefault(None if metric else point.setting.network, []).append(place)
+    best = set[int]()
+    for places in groups.values():
+        values = np.array([_objectives(points[place], metric) for place in places])
+        best |= {place for place, kept in zip(places, unbeaten(values), strict=True) if kept}
+    return tuple(replace(point, front=place in best) for place, point in enumerate(points))
+
+
+def _objectives(point: Point, metric: str | None) -> tuple[float, ...]:
+    """Return what is to be small."""
+    cells = point.figures.resources
+    loss = 0.0
+    if metric:
+        loss = point.scores[metric].value * (1 if is_lower_better(metric) else -1)
+    return point.latency_ns, point.interval_ns, cells.lut or 0.0, cells.dsp or 0.0, loss
+
+
+def unbeaten(values: Floats) -> NDArray[np.bool_]:
+    """Return which rows (n_points,) of values (n_points, n_objectives), the smaller the better, no other row beats.
+
+    Rows that are equal do not beat each other.
+    """
+    kept = np.ones(len(values), dtype=bool)
+    for start in range(0, len(values), _BLOCK):
+        block = values[start : start + _BLOCK, None]
+        no_worse, better = np.all(values <= block, axis=-1), np.any(values < block, axis=-1)
+        kept[start : start + _BLOCK] = ~np.any(no_worse & better, axis=1)
+    return kept
+
+
+def informative(points: Sequence[Point], candidates: Sequence[int], n: int) -> list[int]:
+    """Return the places of up to `n` candidates whose measurement would teach most about the points that matter.
+
+    Those are the front and what may or may not fit. What a design's LUT has beside its estimate is taken as one
+    Gaussian field over the grid, as uncertain as the estimates claim, in which designs that are built alike err alike;
+    what is already measured is known. Each next candidate takes most variance off the points that matter (Krause,
+    Singh and Guestrin, JMLR 9 (2008) 235).
+    """
+    matter = [place for place, point in enumerate(points) if point.front or point.verdict == "doubtful"]
+    known = [place for place, point in enumerate(points) if point.measurement is not None]
+    field = list(dict.fromkeys([*known, *matter, *candidates]))[:_MOST]
+    covariance = _covariance([points[place] for place in field])
+    for place in range(len(known)):
+        covariance = _given(covariance, place)
+    left = [place for place, own in enumerate(field) if own in set(candidates) - set(known)]
+    counts = np.isin(field, matter) if matter else np.ones(len(field), dtype=bool)
+    chosen: list[int] = []
+    while left and len(chosen) < n:
+        gains = (covariance[left][:, counts] ** 2).sum(axis=1) / (np.diag(covariance)[left] + _NOISE)
+        chosen.append(left.pop(int(np.argmax(gains))))
+        covariance = _given(covariance, chosen[-1])
+    return [field[place] for place in chosen]
+
+
+_NOISE = calibration.LEAST_SPREAD**2
+# How much of the error two designs share: a factor for each axis, to the power of how far they are apart.
+_STRATEGY, _MODEL, _BITS, _SPARSITY, _REUSE, _CLOCK = 0.3, 0.5, 0.9, 0.5, 0.8, 0.95
+
+
+def _covariance(points: Sequence[Point]) -> Floats:
+    """Return the covariance (n_points, n_points) of the relative errors of the LUT."""
+    settings = [point.setting for point in points]
+    errors = np.array([_relative_error(point) for point in points])
+    shared = [np.power(factor, distance) for factor, distance in _distances(settings)]
+    found: Floats = np.prod(shared, axis=0) * errors[:, None] * errors
+    return found
+
+
+def _distances(settings: Sequence[Setting]) -> list[tuple[float, Floats]]:
+    def numbers(name: str) -> Floats:
+        return np.array([float(getattr(setting, name) or 0) for setting in settings])
+
+    def between(values: Floats) -> Floats:
+        return np.abs(values[:, None] - values)
+
+    def other(name: str) -> Floats:
+        values = [getattr(setting, name) for setting in settings]
+        _, kinds = np.unique(values, return_inverse=True)
+        return np.minimum(between(kinds.astype(np.float64)), 1.0)
+
+    return [
+        (_MODEL, other("model")),
+        (_STRATEGY, other("strategy")),
+        (_BITS, between(numbers("bits"))),
+        (_SPARSITY, between(numbers("sparsity"))),
+        (_REUSE, between(np.log2(np.maximum(numbers("reuse_factor"), 1)))),
+        (_CLOCK, between(np.log2(numbers("clock_ns")))),
+    ]
+
+
+def _relative_error(point: Point) -> float:
+    lut, doubt = point.estimate.resources.lut, point.estimate.uncertainty.lut
+    return max(doubt / lut, calibration.LEAST_SPREAD) if lut and doubt else calibration.PRIOR_WIDTH
+
+
+def _given(covariance: Floats, place: int) -> Floats:
+    """Return the covariance that is left when one point has been measured."""
+    column = covariance[:, place]
+    left: Floats = covariance - np.outer(column, column) / (column[place] + _NOISE)
+    return left
