@@ -60,7 +60,7 @@ def metadata(path: Path) -> dict[str, Any]:
 
 
 def iterate(
-    spec: str, columns: Sequence[str], *, step_size: str | int = "100 MB", n_rows: int | None = None
+    spec: str, columns: Sequence[str], *, step_size: str | int = "50 MB", n_rows: int | None = None
 ) -> Iterator[Any]:
     """Yield the named columns of the tree `file.root:path/to/tree` as awkward arrays of about `step_size`.
 

@@ -10,7 +10,7 @@ import numpy as np
 from hepprune.data import trees
 from hepprune.errors import DataError
 
-CHUNK_BYTES = 100_000_000
+CHUNK_BYTES = 50_000_000
 _NUMBERS = "biuf"
 
 
