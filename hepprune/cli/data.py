@@ -1,6 +1,7 @@
 """Commands on jets: make them, look at a tree."""
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,23 +19,25 @@ app = typer.Typer(help="Make and look at jets.", no_args_is_help=True)
 
 @app.command()
 def make(
-    jets: Annotated[int, typer.Option(min=1, help="How many jets.")],
+    jets: Annotated[int, typer.Option(min=1, help="How many jets, or events.")],
     out: Annotated[Path, typer.Option(help="The ROOT file to write.")],
     *,
+    kind: Annotated[str, typer.Option(help="jets, l1_objects (MET, e/gamma, muons, jets) or calo (18 x 14).")] = "jets",
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same jets, whatever the workers.")] = 1,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes on this machine; default: its cores.")] = None,
     executor: Workers = None,
     constituents: Annotated[bool, typer.Option(help="Keep the leading 32 constituents too.")] = True,
 ) -> None:
-    """Make g, q, W, Z, t jets with Pythia 8 and fastjet; resumes after an interruption."""
+    """Make jets, or events as a trigger sees them, with Pythia 8 and fastjet; resumes after an interruption."""
     with errors_in_one_sentence():
         from hepprune import executors
         from hepprune.data import production
 
         screen, place = Screen(), executor or (f"processes:{workers}" if workers else "processes")
         with executors.open(place) as pool, screen.progress, screen(f"making {out.name}", jets) as advance:
-            path = production.generate(jets, out, executor=pool, seed=seed, constituents=constituents, advance=advance)
-        output().print(f"{jets:,} jets in {path}")
+            generate = partial(production.generate, jets, out, kind=kind, seed=seed, constituents=constituents)
+            path = generate(executor=pool, advance=advance)
+        output().print(f"{jets:,} {'jets' if kind == 'jets' else 'events'} in {path}")
 
 
 @app.command()

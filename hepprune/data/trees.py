@@ -43,7 +43,7 @@ def file(name: str) -> Iterator[Any]:
     if not Path(name).is_file():
         raise DataError(f"there is no file '{name}'")
     with sound(f"'{name}' is no ROOT file, or a damaged one"):
-        found = uproot.open(name)
+        found = uproot.open(name, array_cache=None)  # every basket is read once
     with found:
         yield found
 

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from hepprune.data import spreading, trees
 from hepprune.data.inputs import TRANSFORMS, Columns, Image, Input
 from hepprune.data.jets import IS_FILLED
+from hepprune.data.production import KINDS
 from hepprune.data.weights import Flatten, checked
 from hepprune.errors import DataError, unknown
 from hepprune.recipe.base import Positive, Section
@@ -72,10 +73,18 @@ class Flat(Section):
 
 
 class Make(Section):
-    """Jets that are made with Pythia where the file is missing, as `hepprune data make` does."""
+    """Jets that are made with Pythia where the file is missing, as `hepprune data make` does; see data.production."""
 
     jets: Annotated[int, Field(ge=5)]
     seed: Annotated[int, Field(ge=0)] = 1
+    kind: str = "jets"
+
+    @field_validator("kind")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        if name not in KINDS:
+            raise ValueError(unknown("kind of sample", name, KINDS))
+        return name
 
 
 class Data(Section):
