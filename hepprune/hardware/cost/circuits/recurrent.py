@@ -16,6 +16,8 @@ from hepprune.hardware.cost.circuits.wires import Bools, Floats, Wires, constant
 from hepprune.network.layers import Activation, Recurrent
 
 Function = Callable[[Wires], Wires]
+_AHEAD = 32  # levels before the state, earlier than which it does not matter when inputs are there
+_PLACES = 2  # of levels that are taken for the same
 
 
 @dataclass(frozen=True)
@@ -136,30 +138,31 @@ def _step(
     known: dict[bytes, tuple[float, Wires, Wires]],
 ) -> tuple[Wires, Wires]:
     """Return state and memory after a step, counted once for all steps that differ by when they begin."""
-    begin, smooth = (min(_first(each, plane) for each in (now, *before)) for plane in ("level", "smooth"))
-    now, state, memory = (_shifted(each, -begin, -smooth) for each in (now, *before))
-    key = b"".join(
-        (*(each.planes.tobytes() for each in (now, state, memory)), acts.state.tobytes(), acts.memory.tobytes())
-    )
+    begin = tuple(min(_first(each, plane) for each in before) - _AHEAD for plane in ("level", "smooth"))
+    if not any(each.moving.any() for each in before):
+        begin = (0.0, 0.0)
+    now, state, memory = (_shifted(each, -begin[0], -begin[1]) for each in (now, *before))
+    key = b"".join(np.round(each.planes, _PLACES).tobytes() for each in (now, state, memory))
+    key += acts.state.tobytes() + acts.memory.tobytes()
     if key not in known:
         own = Bill()
         made = _computed(own, cell, now, (state, memory), acts)
         known[key] = own.lut, *made
     lut, state, memory = known[key]
     bill.lut += lut
-    return _shifted(state, begin, smooth), _shifted(memory, begin, smooth)
+    return _shifted(state, *begin), _shifted(memory, *begin)
 
 
 def _first(values: Wires, plane: str) -> float:
     """Return when the first of what is not always the same is there."""
-    return float(np.where(values.moving, getattr(values, plane), np.inf).min(initial=1e9))
+    return float(np.where(values.moving, getattr(values, plane), np.inf).min())
 
 
 def _shifted(values: Wires, level: float, smooth: float) -> Wires:
-    moving = values.moving
-    return values.replaced(
-        level=np.where(moving, values.level + level, 0.0), smooth=np.where(moving, values.smooth + smooth, 0.0)
-    )
+    """Return values that are there by so many levels later; none is earlier than level 0."""
+    later = (np.maximum(each, 0.0) for each in (values.level + level, values.smooth + smooth))
+    level_, smooth_ = (np.where(values.moving, each, 0.0) for each in later)
+    return values.replaced(level=level_, smooth=smooth_)
 
 
 def _computed(bill: Bill, cell: _Cell, now: Wires, before: tuple[Wires, Wires], acts: _Acts) -> tuple[Wires, Wires]:
