@@ -21,6 +21,9 @@ from hepprune.network import Dense, Input, Network, Node
 from hepprune.network.layers import Shared
 
 _STAND_IN = FixedPoint(8, 4)  # for the type of values that nobody knows
+# Yosys, which takes up to 4 GB as WebAssembly, took 270 s of processor time and 1.0 GB for 44,000 LUT without modules.
+# With them memory is no limit, and Verilator grows by half a second and 5 MB for every 1,000 LUT (docs/synthesis.md).
+_MOST_LUT, _MOST_LUT_REPEATED = 150_000, 400_000
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,18 @@ def _repeats(network: Network) -> bool:
     """Return whether a layer may act at several places, as none does in a chain of dense layers on single jets."""
     shared = any(isinstance(layer, Shared) for layer in network)
     return shared or any(len(shape) > 1 for shape in network.shapes.values())
+
+
+def too_large(network: Network, lut: float) -> str | None:
+    """Return why a network of so many LUT cannot be unrolled as Verilog, and what helps; None where it can."""
+    limit = _MOST_LUT_REPEATED if _repeats(network) else _MOST_LUT
+    if lut <= limit:
+        return None
+    return (
+        f"the network would take about {lut:,.0f} LUT as one adder graph, and Verilog is simulated and synthesised "
+        f"up to {limit:,} here: set a lower budget of lut, take fewer bits or a smaller network, or a strategy of "
+        "hls4ml that shares multipliers, such as resource with a reuse factor, or io_stream for convolutions"
+    )
 
 
 def write_verilog(
