@@ -55,6 +55,19 @@ class Sample:
             raise DataError("a sample has no jets")
         return cls(tensors, task.targets(y), None if weight is None else _weights(weight), task)
 
+    @classmethod
+    def from_batches(cls, batches: Iterable[Any], *, task: Task | None = None) -> "Sample":
+        """Gather the batches of a torch `DataLoader`: (x, y) or (x, y, weight) each, x and y one tensor or several.
+
+        Raises:
+            DataError: there are no batches, or they hold anything else.
+        """
+        parts = [batch if isinstance(batch, tuple | list) else (batch,) for batch in batches]
+        if {len(part) for part in parts} not in ({2}, {3}):
+            raise DataError("batches are (x, y) or (x, y, weight), all alike, and at least one")
+        x, y, *weight = (_gathered(column) for column in zip(*parts, strict=True))
+        return cls.from_arrays(x, y, *weight, task=task)
+
     def __len__(self) -> int:
         """Return n_jets."""
         return len(self.x[0])
@@ -155,3 +168,10 @@ def _weights(weight: Any) -> Tensor:
     if not bool(torch.isfinite(values).all()) or bool((values < 0).any()) or not float(values.sum()):
         raise DataError("weights of jets are finite, none is negative, and not all of them are zero")
     return values / values.mean()
+
+
+def _gathered(parts: Sequence[Any]) -> Any:
+    """Return what batches hold of one tensor, or of each of several."""
+    if isinstance(parts[0], tuple | list):
+        return tuple(_gathered(column) for column in zip(*parts, strict=True))
+    return torch.cat([torch.as_tensor(part) for part in parts])

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import importlib.util
+import json
 import os
 import re
 import signal
@@ -99,6 +100,14 @@ def test_columns_are_listed() -> None:
     done = CliRunner().invoke(app, ["data", "show", f"{ROOT / 'datasets/jets_features.root'}:Jets"])
     assert done.exit_code == 0
     assert "j_mass_mmdt" in done.stdout
+    assert "rows" in done.stdout
+    assert "features:\n  - pt\n" in done.stdout
+    as_json = CliRunner().invoke(app, ["data", "show", str(ROOT / "datasets/jets_features.root"), "--json"])
+    (tree,) = json.loads(as_json.stdout)
+    assert tree["proposed"]["label"] == "label"
+    assert {"name": "label", "low": 0.0, "high": 4.0}.items() <= {c["name"]: c for c in tree["columns"]}[
+        "label"
+    ].items()
 
 
 def test_importing_the_package_stays_light() -> None:

@@ -169,6 +169,8 @@ def test_an_unknown_key_lists_those_known_at_its_place(tmp_path: Path, place: st
         ("data.features", ["one_hot(a, 1, 2)", "a == 2"], "data: .*the feature 'a == 2' is named twice"),
         ("data.features", ["one_hot(a)"], "data.features: 'one_hot\\(a\\)': one_hot\\(x, 1, 2, 3\\) takes a column"),
         ("data.features", ["a", "sqrt(label + 1)"], "data.label: the label 'label' is among the features"),
+        ("data.make", {"jets": 4}, "data.make.jets"),
+        ("data.make", {"jets": 10, "kind": "l1"}, "data.make.kind: unknown kind of sample 'l1'; choose one of: "),
         ("data.inputs", {"a": {"image": 3}}, "data.inputs.a"),
         ("data.classes", ["q", "q"], "data: .*the class 'q' is named twice"),
         ("data.label", "b", "data.label: the label 'b' is among the features"),

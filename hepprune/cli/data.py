@@ -1,45 +1,77 @@
 """Commands on jets: make them, look at a tree."""
 
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich import box
+from rich.table import Table
 
 from hepprune.cli.screen import AsJson, Screen, Workers, errors_in_one_sentence, output, print_json
+
+if TYPE_CHECKING:
+    from hepprune.data.surveys import Survey
 
 app = typer.Typer(help="Make and look at jets.", no_args_is_help=True)
 
 
 @app.command()
 def make(
-    jets: Annotated[int, typer.Option(min=1, help="How many jets.")],
+    jets: Annotated[int, typer.Option(min=1, help="How many jets, or events.")],
     out: Annotated[Path, typer.Option(help="The ROOT file to write.")],
     *,
+    kind: Annotated[str, typer.Option(help="jets, l1_objects (MET, e/gamma, muons, jets) or calo (18 x 14).")] = "jets",
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same jets, whatever the workers.")] = 1,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes on this machine; default: its cores.")] = None,
     executor: Workers = None,
     constituents: Annotated[bool, typer.Option(help="Keep the leading 32 constituents too.")] = True,
 ) -> None:
-    """Make g, q, W, Z, t jets with Pythia 8 and fastjet; resumes after an interruption."""
+    """Make jets, or events as a trigger sees them, with Pythia 8 and fastjet; resumes after an interruption."""
     with errors_in_one_sentence():
         from hepprune import executors
         from hepprune.data import production
 
         screen, place = Screen(), executor or (f"processes:{workers}" if workers else "processes")
         with executors.open(place) as pool, screen.progress, screen(f"making {out.name}", jets) as advance:
-            path = production.generate(jets, out, executor=pool, seed=seed, constituents=constituents, advance=advance)
-        output().print(f"{jets:,} jets in {path}")
+            generate = partial(production.generate, jets, out, kind=kind, seed=seed, constituents=constituents)
+            path = generate(executor=pool, advance=advance)
+        output().print(f"{jets:,} {'jets' if kind == 'jets' else 'events'} in {path}")
 
 
 @app.command()
-def show(file: Annotated[str, typer.Argument(help="file.root:tree")], as_json: AsJson = False) -> None:
-    """List the columns of a ROOT tree."""
+def show(
+    file: Annotated[str, typer.Argument(help="A file of any format, file.root:tree, a folder of .npy, or a pattern.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show rows, columns, their ranges and what is missing, and a `data` section of a recipe to begin with."""
     with errors_in_one_sentence():
-        from hepprune.data import root
+        from hepprune.data import surveys
 
-        columns = root.columns(file)
+        found = list(surveys.surveys(file))
         if as_json:
-            print_json(columns)
+            print_json([asdict(each) | {"proposed": surveys.proposed(each)} for each in found])
             return
-        for name, kind in columns.items():
-            output().print(f"{name}: {kind}")
+        for each in found:
+            _print_survey(each)
+
+
+def _print_survey(found: "Survey") -> None:
+    import yaml
+
+    from hepprune.data import surveys
+
+    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
+    for title in ("column", "kind", "from", "to", "not finite", "longest list"):
+        table.add_column(title, overflow="fold")
+    for each in found.columns:
+        ends = ("" if end is None else f"{end:g}" for end in (each.low, each.high))
+        table.add_row(each.name, each.trouble or each.kind, *ends, f"{each.missing or ''}", f"{each.longest or ''}")
+    read = "" if found.n_read == found.n_rows else f"; ranges of the first {found.n_read:,}"
+    output().print(f"{found.file}: {found.n_rows:,} rows{read}", markup=False, soft_wrap=True)
+    output().print(table)
+    output().print("A `data` section to begin with:", markup=False)
+    output().print(
+        yaml.safe_dump({"data": surveys.proposed(found)}, sort_keys=False, width=100), markup=False, soft_wrap=True
+    )

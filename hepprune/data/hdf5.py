@@ -23,6 +23,16 @@ def columns(spec: str) -> dict[str, str]:
         return {name: slab.kind for name, slab in found.items()}
 
 
+def entries(spec: str) -> int:
+    """Return the number of rows of the longest dataset.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    with _open(spec) as found:
+        return slabs.entries(found)
+
+
 def iterate(spec: str, wanted: Sequence[str], *, n_rows: int | None = None) -> Iterator[Any]:
     """Yield the named columns of `file.h5`, or of `file.h5:group`, as awkward arrays.
 

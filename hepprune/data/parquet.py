@@ -20,6 +20,17 @@ def columns(spec: str) -> dict[str, str]:
         return {field.name: str(field.type) for field in file.schema_arrow}
 
 
+def entries(spec: str) -> int:
+    """Return the number of rows.
+
+    Raises:
+        DataError: the file cannot be read.
+        PrerequisiteError: pyarrow is not installed.
+    """
+    with _open(spec) as file:
+        return int(file.metadata.num_rows)
+
+
 def iterate(spec: str, wanted: Sequence[str], *, n_rows: int | None = None) -> Iterator[Any]:
     """Yield the named columns of a Parquet file as awkward arrays.
 

@@ -3,7 +3,7 @@
 import json
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from hepprune import executors
-from hepprune.data import pythia, root, writing
-from hepprune.errors import DataError, ExecutorError, ToolMissingError
+from hepprune.data import collisions, pythia, root, trigger, writing
+from hepprune.errors import DataError, ExecutorError, ToolMissingError, unknown
 from hepprune.files import replacing, write_json
 
 JETS_PER_SHARD = 1000
@@ -24,22 +24,63 @@ _LARGEST_PYTHIA_SEED = 900_000_000
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What a sample can be of: its classes, what decides it, how rows of a class are made, and its collections.
+
+    `collections` are the lists of each row, by the beginning of their columns' names, and the columns that count them.
+    """
+
+    classes: tuple[str, ...]
+    settings: Callable[[], dict[str, Any]]
+    make: Callable[..., dict[str, Any]]
+    collections: Mapping[str, str]
+
+
+KINDS = {
+    "jets": Kind(
+        classes=pythia.CLASSES,
+        settings=pythia.settings,
+        make=pythia.make_jets,
+        collections=writing.CONSTITUENTS,
+    ),
+    "l1_objects": Kind(
+        classes=collisions.CLASSES,
+        settings=trigger.settings,
+        make=trigger.make_objects,
+        collections=trigger.COLLECTIONS,
+    ),
+    "calo": Kind(
+        classes=collisions.CLASSES,
+        settings=trigger.settings,
+        make=trigger.make_regions,
+        collections=trigger.REGIONS,
+    ),
+}
+
+
 @dataclass(frozen=True)
 class Shard:
-    """One file's worth of jets of one class; its number and the seed decide all that is in it."""
+    """One file's worth of jets of one class; its number, the seed and the kind decide all that is in it."""
 
     number: int
     n_jets: int
     seed: int
+    kind: str = "jets"
 
     @property
     def label(self) -> int:
-        """The class of all its jets, as an index into `pythia.CLASSES`."""
-        return self.number % len(pythia.CLASSES)
+        """The class of all its jets, as an index into the classes of its kind."""
+        return self.number % len(KINDS[self.kind].classes)
+
+    @property
+    def name(self) -> str:
+        """The name of that class."""
+        return KINDS[self.kind].classes[self.label]
 
     def path(self, folder: Path) -> Path:
         """Return where the shard's jets are kept until they are merged."""
-        return folder / f"{self.number:06d}-{pythia.CLASSES[self.label]}-{self.n_jets}.npz"
+        return folder / f"{self.number:06d}-{self.name.replace(' ', '_')}-{self.n_jets}.npz"
 
 
 def generate(
@@ -47,11 +88,12 @@ def generate(
     out: Path,
     *,
     executor: Executor,
+    kind: str = "jets",
     seed: int = 1,
     constituents: bool = True,
     advance: Callable[[int], object] = lambda _: None,
 ) -> Path:
-    """Make `n_jets` jets, a fifth of each class, and write them to the tree `Jets` of the ROOT file `out`.
+    """Make `n_jets` jets, or events of another kind, as many of each class, and write them to the tree `Jets` of `out`.
 
     The same seed gives the same jets whatever the `executor` (see executors.open) and its number of workers, which need
     no file system in common with this process. Finished shards wait in `<out>.parts`, so that a run that was killed
@@ -59,56 +101,58 @@ def generate(
 
     Raises:
         ToolMissingError: Pythia or FastJet is not installed.
-        DataError: too few jets, a seed below zero, parts of a production with other settings, or a folder that cannot
-            be written.
+        DataError: an unknown kind, too few jets, a seed below zero, parts of a production with other settings, or a
+            folder that cannot be written.
         ExecutorError: a worker died; what was made waits in the parts.
     """
     check_installed()
-    if n_jets < len(pythia.CLASSES):
-        raise DataError(
-            f"cannot make {n_jets} jets: a sample has at least one jet of each of {len(pythia.CLASSES)} classes"
-        )
+    if kind not in KINDS:
+        raise DataError(unknown("kind of sample", kind, KINDS))
+    n_classes = len(KINDS[kind].classes)
+    if n_jets < n_classes:
+        raise DataError(f"cannot make {n_jets} jets: a sample has at least one jet of each of {n_classes} classes")
     if seed < 0:
         raise DataError(f"cannot seed Pythia with {seed}: a seed is 0 or more")
-    settings = pythia.settings() | {"seed": seed, "n_jets": n_jets}
+    settings = KINDS[kind].settings() | {"seed": seed, "n_jets": n_jets} | ({} if kind == "jets" else {"kind": kind})
     parts = out.with_name(out.name + ".parts")
     _claim(parts, settings)
-    shards = plan(n_jets, seed=seed)
+    shards = plan(n_jets, seed=seed, kind=kind)
     _make(shards, parts, executor=executor, advance=advance)
     _merge(shards, parts, out, settings=settings, constituents=constituents)
     shutil.rmtree(parts)
     return out
 
 
-def check_made(path: Path, *, n_jets: int, seed: int) -> None:
-    """Refuse a file that `generate` did not make with this number of jets and this seed.
+def check_made(path: Path, *, n_jets: int, seed: int, kind: str = "jets") -> None:
+    """Refuse a file that `generate` did not make of this kind, with this number of jets and this seed.
 
     Raises:
         DataError: it cannot be read, or was made with others, or not here at all.
     """
     found = root.metadata(path)
-    known = found.get("n_jets"), found.get("seed")
-    if known != (n_jets, seed):
+    known = found.get("n_jets"), found.get("kind", "jets"), found.get("seed")
+    if known != (n_jets, kind, seed):
         raise DataError(
-            f"'{path}' holds {known[0]} jets of seed {known[1]}, where {n_jets} of seed {seed} are to be made; "
-            "remove the file, name another, or ask for what it holds"
+            f"'{path}' holds {known[0]} {known[1]} of seed {known[2]}, where {n_jets} {kind} of seed {seed} are to be "
+            "made; remove the file, name another, or ask for what it holds"
         )
 
 
-def example(path: Path, *, seed: int) -> Path:
+def example(path: Path, *, seed: int, kind: str = "jets") -> Path:
     """Write one jet as `generate` does, to see what columns there will be.
 
     Raises:
         ToolMissingError: Pythia or FastJet is not installed.
     """
     check_installed()
-    writing.write(path, make_shard(Shard(0, n_jets=1, seed=seed)), order=np.zeros(1, np.intp), metadata={})
+    shard, collections = Shard(0, n_jets=1, seed=seed, kind=kind), KINDS[kind].collections
+    writing.write(path, make_shard(shard), order=np.zeros(1, np.intp), metadata={}, collections=collections)
     return path
 
 
-def plan(n_jets: int, *, seed: int) -> list[Shard]:
+def plan(n_jets: int, *, seed: int, kind: str = "jets") -> list[Shard]:
     """Return the shards that hold `n_jets` jets in classes that differ by one jet at most."""
-    n_classes = len(pythia.CLASSES)
+    n_classes = len(KINDS[kind].classes)
     shards = []
     for label in range(n_classes):
         left = n_jets // n_classes + (label < n_jets % n_classes)
@@ -122,7 +166,7 @@ def make_shard(shard: Shard) -> dict[str, Any]:
     """Return the jets of one shard, by column."""
     entropy = np.random.SeedSequence([shard.seed, shard.number]).generate_state(1)[0]
     pythia_seed = 1 + int(entropy) % _LARGEST_PYTHIA_SEED
-    jets = pythia.make_jets(pythia.CLASSES[shard.label], n_jets=shard.n_jets, seed=pythia_seed)
+    jets = KINDS[shard.kind].make(shard.name, n_jets=shard.n_jets, seed=pythia_seed)
     jets["event"] += shard.number * EVENTS_PER_SHARD
     jets["label"] = np.full(shard.n_jets, shard.label, np.int32)
     return jets
@@ -179,8 +223,11 @@ def _merge(shards: list[Shard], parts: Path, out: Path, *, settings: dict[str, A
             for name in jets.files:
                 if constituents or "constituent" not in name:
                     columns.setdefault(name, []).append(jets[name])
-    settings = settings | {"n_constituents": pythia.N_CONSTITUENTS if constituents else 0}
+    kind = settings.get("kind", "jets")
+    if kind == "jets":
+        settings = settings | {"n_constituents": pythia.N_CONSTITUENTS if constituents else 0}
     merged = {name: np.concatenate(blocks) for name, blocks in columns.items()}
     # Shuffled, so that any first rows of the file are a fair sample of all classes.
     order = np.random.default_rng(settings["seed"]).permutation(len(merged["label"]))
-    writing.write(out, merged, order=order, metadata=settings)
+    collections = KINDS[kind].collections
+    writing.write(out, merged, order=order, metadata=settings, collections=collections)

@@ -13,6 +13,7 @@ from hepprune.data.chunks import Chunk
 from hepprune.data.inputs import Columns, Input
 from hepprune.data.jets import Jets
 from hepprune.data.sources import Source
+from hepprune.data.weights import Flatten
 from hepprune.errors import DataError
 
 EVENT = "event"  # the column that regroups jets, where a file has one
@@ -52,22 +53,25 @@ def read_inputs(
     weight: str | None = None,
     cut: str | None = None,
     explode: str | None = None,
+    flatten: Flatten | None = None,
     max_jets: int | None = None,
 ) -> dict[str, Jets]:
     """Read jets as each input sees them, row for row the same, from files or arrays; see data.sources.
 
     Columns may be expressions of columns. A `label` is a class's number or name, or several columns are, one for each
     class; without one every jet is of class 0. Without an `event` only equal jets are of one; without a `weight` a jet
-    weighs 1. `targets` are numbers to be met. With `explode` each object of the lists `<explode>_*` is a jet. Of the
-    jets that pass the `cut` only the first `max_jets` are read.
+    weighs 1, and `flatten` makes the distribution of one column flat in each class. `targets` are numbers to be met.
+    With `explode` each object of the lists `<explode>_*` is a jet. Of the jets that pass the `cut` only the first
+    `max_jets` are read.
 
     Raises:
         DataError: anything is missing, empty, not finite, of the wrong kind, or labelled beyond `classes`.
     """
     labels = [] if label is None else [label] if isinstance(label, str) else list(label)
-    named = [text for text in (event, weight, *targets) if text is not None]
+    flat = () if flatten is None else (flatten.column,)
+    named = [text for text in (event, weight, *targets, *flat) if text is not None]
     wanted = _Wanted(inputs=inputs, labels=labels, scalars=list(dict.fromkeys(named)), cut=cut, explode=explode)
-    finite = [text for text in (weight, *targets) if text is not None]
+    finite = [text for text in (weight, *targets, *flat) if text is not None]
     parts, left = [], max_jets
     for file in sources.files(source):
         for part in _parts(file, wanted, classes, finite, left):
@@ -77,7 +81,7 @@ def read_inputs(
             break
     if not parts:
         raise DataError(f"no jet passes the cut '{cut}' of '{sources.told(source)}'" if cut else "there are no jets")
-    return _jets(_joined(parts), inputs, classes=classes, targets=targets, event=event, weight=weight)
+    return _jets(_joined(parts), inputs, classes=classes, targets=targets, event=event, weight=weight, flatten=flatten)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +171,8 @@ def _part(chunk: Chunk, wanted: _Wanted) -> _Part:
 
 def _joined(parts: Sequence[_Part]) -> _Part:
     first = parts[0]
+    if len(parts) == 1:
+        return first
     return _Part(
         rows=np.concatenate([part.rows for part in parts]),
         x={name: np.concatenate([part.x[name] for part in parts]) for name in first.x},
@@ -183,11 +189,11 @@ def _jets(
     targets: Sequence[str],
     event: str | None,
     weight: str | None,
+    flatten: Flatten | None,
 ) -> dict[str, Jets]:
-    n_jets = len(part.rows)
     shared: dict[str, Any] = {
         "y": part.y,
-        "weight": np.ones(n_jets, np.float32) if weight is None else _narrowed(part.scalars[weight]),
+        "weight": _weights(part, weight, flatten),
         "event": jets.hashes(part.x.values()) if event is None else _events(part.scalars[event], event),
         "class_names": tuple(classes),
         "targets": np.zeros((0, 0)),
@@ -195,6 +201,20 @@ def _jets(
     if targets:
         shared["targets"] = np.stack([_narrowed(part.scalars[text]) for text in targets], axis=-1)
     return {name: Jets(x=part.x[name], feature_names=each.names, **shared) for name, each in inputs.items()}
+
+
+def _weights(part: _Part, weight: str | None, flatten: Flatten | None) -> NDArray[np.float32]:
+    if weight is not None:
+        _check_weights(part.scalars[weight], weight)
+    own = np.ones(len(part.rows), np.float32) if weight is None else _narrowed(part.scalars[weight])
+    return own if flatten is None else flatten.weights(part.scalars[flatten.column].astype(np.float64), part.y, own)
+
+
+def _check_weights(values: NDArray[Any], weight: str) -> None:
+    if (values < 0).any():
+        raise DataError(f"column '{weight}' weighs {int((values < 0).sum())} jets less than nothing; take the sign off")
+    if not values.any():
+        raise DataError(f"column '{weight}' weighs all jets 0")
 
 
 def _events(values: NDArray[Any], event: str) -> NDArray[np.int64]:

@@ -26,6 +26,26 @@ def columns(spec: str) -> dict[str, str]:
         return found
 
 
+def entries(spec: str) -> int:
+    """Return the number of rows of a tree.
+
+    Raises:
+        DataError: the file or the tree cannot be read.
+    """
+    with trees.tree(spec) as (full, tree), trees.sound(f"the tree of '{full}' cannot be read"):
+        return int(tree.num_entries)
+
+
+def tables(name: str) -> list[str]:
+    """Return the paths of the trees of a file.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    with trees.file(name) as opened:
+        return trees.paths(opened, name)
+
+
 def metadata(path: Path) -> dict[str, Any]:
     """Return what a production wrote beside its jets: versions, processes, cuts, seed.
 
@@ -40,7 +60,7 @@ def metadata(path: Path) -> dict[str, Any]:
 
 
 def iterate(
-    spec: str, columns: Sequence[str], *, step_size: str | int = "100 MB", n_rows: int | None = None
+    spec: str, columns: Sequence[str], *, step_size: str | int = "50 MB", n_rows: int | None = None
 ) -> Iterator[Any]:
     """Yield the named columns of the tree `file.root:path/to/tree` as awkward arrays of about `step_size`.
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hepprune import interface
 from hepprune.data.jets import IS_FILLED, Jets
 from hepprune.errors import DataError, unknown
 
@@ -119,6 +118,8 @@ def load(path: Path, *, input_name: str | None = None) -> Scaler:
     Raises:
         DataError: it is missing or damaged, has several inputs and none was named, or not the one named.
     """
+    from hepprune import interface
+
     inputs = {port.name: port for port in interface.read(path).inputs}
     if input_name is None and len(inputs) > 1:
         raise DataError(f"'{path}' has the inputs {', '.join(inputs)}; name one of them")

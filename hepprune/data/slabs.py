@@ -10,7 +10,7 @@ import numpy as np
 from hepprune.data import trees
 from hepprune.errors import DataError
 
-CHUNK_BYTES = 100_000_000
+CHUNK_BYTES = 50_000_000
 _NUMBERS = "biuf"
 
 
@@ -60,6 +60,11 @@ def slabs(name: str, array: Any, names: Sequence[str] = ()) -> dict[str, Slab]:
     if len(array.shape) == 3:
         return {f"{name}_{index}": Slab(array, index) for index in range(array.shape[-1])}
     return {name: Slab(array)}
+
+
+def entries(found: Mapping[str, Slab]) -> int:
+    """Return the number of rows of the longest array."""
+    return max((len(slab.array) for slab in found.values()), default=0)
 
 
 def iterate(found: Mapping[str, Slab], wanted: Sequence[str], *, spec: str, n_rows: int | None = None) -> Iterator[Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from hepprune.data import hdf5, parquet, root, slabs, stacks, trees
 from hepprune.errors import DataError
 
-# Each has `columns(spec)` and `iterate(spec, names, n_rows=)`; a folder is one of .npy files, all else ROOT.
+# Each has `columns`, `entries` and `iterate`; a folder is one of .npy files, and all else ROOT.
 FORMATS: dict[str, ModuleType] = {
     ".h5": hdf5,
     ".hdf5": hdf5,
@@ -66,6 +66,15 @@ def columns(source: Source) -> dict[str, str]:
     import awkward as ak
 
     return {name: str(ak.type(each).content) for name, each in _records(source).items()}
+
+
+def entries(file: str) -> int:
+    """Return the number of rows of one file.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    return int(_format(file).entries(file))
 
 
 def iterate(source: Source, names: Sequence[str], *, n_rows: int | None = None) -> Iterator[Any]:

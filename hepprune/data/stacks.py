@@ -21,6 +21,15 @@ def columns(spec: str) -> dict[str, str]:
     return {name: slab.kind for name, slab in _slabs(Path(spec)).items()}
 
 
+def entries(spec: str) -> int:
+    """Return the number of rows of the longest array.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    return slabs.entries(_slabs(Path(spec)))
+
+
 def iterate(spec: str, wanted: Sequence[str], *, n_rows: int | None = None) -> Iterator[Any]:
     """Yield the named columns as awkward arrays.
 

@@ -43,7 +43,7 @@ def file(name: str) -> Iterator[Any]:
     if not Path(name).is_file():
         raise DataError(f"there is no file '{name}'")
     with sound(f"'{name}' is no ROOT file, or a damaged one"):
-        found = uproot.open(name)
+        found = uproot.open(name, array_cache=None)  # every basket is read once
     with found:
         yield found
 
@@ -57,8 +57,7 @@ def tree(spec: str) -> Iterator[tuple[str, Any]]:
     """
     name, path = split(spec)
     with file(name) as opened:
-        with sound(f"'{name}' is no ROOT file, or a damaged one"):
-            trees = opened.keys(cycle=False, filter_classname=_TREES)
+        trees = paths(opened, name)
         if not path and len(trees) == 1:
             path = trees[0]
         if path not in trees:
@@ -66,6 +65,12 @@ def tree(spec: str) -> Iterator[tuple[str, Any]]:
         with sound(f"the tree '{path}' of '{name}' cannot be read"):
             found = opened[path]
         yield f"{name}:{path}", found
+
+
+def paths(opened: Any, name: str) -> list[str]:
+    """Return the paths of the trees of an open file."""
+    with sound(f"'{name}' is no ROOT file, or a damaged one"):
+        return list(opened.keys(cycle=False, filter_classname=_TREES))
 
 
 def columns(tree: Any, spec: str) -> list[tuple[str, Any]]:

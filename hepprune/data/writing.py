@@ -1,6 +1,7 @@
 """Jets written to a ROOT file that any uproot or ROOT reads, small enough to keep beside the code."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +12,35 @@ from hepprune.files import replacing
 
 TREE = "Jets"
 MANTISSA_BITS = 11
+CONSTITUENTS = {"constituent": "n_constituents"}
 
 
-def write(path: Path, columns: dict[str, NDArray[Any]], *, order: NDArray[np.intp], metadata: dict[str, Any]) -> None:
+def write(
+    path: Path,
+    columns: dict[str, NDArray[Any]],
+    *,
+    order: NDArray[np.intp],
+    metadata: dict[str, Any],
+    collections: Mapping[str, str] = CONSTITUENTS,
+) -> None:
     """Write columns to the tree `Jets` of a ROOT file, rows in `order`, and `metadata` as JSON in the key `metadata`.
 
-    `constituent_*` columns hold `n_constituents` values of each row, one row after the other, and become jagged
-    branches. 32-bit floats are rounded to `MANTISSA_BITS` (a relative 2**-12), which halves the file.
+    Columns `<name>_*` of one of the `collections`, which name the columns that count them, hold the values of each row
+    one row after the other, and become jagged branches. 32-bit floats are rounded to `MANTISSA_BITS` (a relative
+    2**-12), which halves the file.
     """
     import awkward as ak
     import uproot
 
-    jagged = {name: column for name, column in columns.items() if name.startswith("constituent_")}
-    counts = columns.get("n_constituents")
+    found = {name: count for name, count in collections.items() if count in columns}
     branches: dict[str, Any] = {}
     for name, column in columns.items():
-        if name not in jagged and name != "n_constituents":
+        if name not in found.values() and name.partition("_")[0] not in found:
             branches[name] = round_mantissa(column)[order]
-    if counts is not None:
-        fields = {name.removeprefix("constituent_"): round_mantissa(column) for name, column in jagged.items()}
-        branches["constituent"] = ak.unflatten(ak.zip(fields), counts)[order]
+    for name, count in found.items():
+        own = {each: column for each, column in columns.items() if each.startswith(f"{name}_")}
+        fields = {each.removeprefix(f"{name}_"): round_mantissa(column) for each, column in own.items()}
+        branches[name] = ak.unflatten(ak.zip(fields), columns[count])[order]
     with replacing(path) as temporary, uproot.recreate(temporary, compression=uproot.LZMA(9)) as file:
         tree = file.mktree(TREE, {name: ak.type(branch).content for name, branch in branches.items()})
         tree.extend(branches)

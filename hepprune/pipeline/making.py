@@ -21,7 +21,7 @@ def make(context: Context) -> None:
         return
     path = _file(context.recipe)
     if path.exists():
-        production.check_made(path, n_jets=wanted.jets, seed=wanted.seed)
+        production.check_made(path, n_jets=wanted.jets, seed=wanted.seed, kind=wanted.kind)
         return
     own = context.executor
     with (
@@ -29,7 +29,7 @@ def make(context: Context) -> None:
         context.step(f"making {path.name}, which is missing", wanted.jets) as advance,
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
-        production.generate(wanted.jets, path, executor=pool, seed=wanted.seed, advance=advance)
+        production.generate(wanted.jets, path, executor=pool, kind=wanted.kind, seed=wanted.seed, advance=advance)
 
 
 def example(recipe: Recipe, folder: Path) -> Recipe:
@@ -37,7 +37,7 @@ def example(recipe: Recipe, folder: Path) -> Recipe:
     if recipe.data.make is None or _file(recipe).exists():
         return recipe
     wanted = recipe.data
-    path = production.example(folder / _file(recipe).name, seed=recipe.data.make.seed)
+    path = production.example(folder / _file(recipe).name, seed=recipe.data.make.seed, kind=recipe.data.make.kind)
     _, tree = trees.split(str(wanted.file))
     file = f"{path}:{tree}" if tree else str(path)
     cut = None if wanted.cut is None else f"({wanted.cut}) | True"  # one jet says nothing of how many pass

@@ -70,6 +70,7 @@ def read_columns(recipe: Recipe, *, max_jets: int | None) -> dict[str, Jets]:
         weight=wanted.weight,
         cut=wanted.cut,
         explode=wanted.explode,
+        flatten=wanted.flattened,
         max_jets=max_jets,
     )
 
@@ -77,7 +78,7 @@ def read_columns(recipe: Recipe, *, max_jets: int | None) -> dict[str, Jets]:
 def _sample(recipe: Recipe, inputs: dict[str, Jets]) -> Sample:
     first = next(iter(inputs.values()))
     y = tuple(_targets(output, first, recipe.data.target_columns) for output in recipe.outputs.values())
-    x, weight = tuple(jets.x for jets in inputs.values()), first.weight if recipe.data.weight else None
+    x, weight = tuple(jets.x for jets in inputs.values()), first.weight if recipe.data.is_weighted else None
     return Sample.from_arrays(x, y if len(y) > 1 else y[0], weight, task=recipe.meaning)
 
 

@@ -8,6 +8,8 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from hepprune.data import spreading, trees
 from hepprune.data.inputs import TRANSFORMS, Columns, Image, Input
 from hepprune.data.jets import IS_FILLED
+from hepprune.data.production import KINDS
+from hepprune.data.weights import Flatten, checked
 from hepprune.errors import DataError, unknown
 from hepprune.recipe.base import Positive, Section
 
@@ -55,11 +57,34 @@ class Picture(Section):
         return Image(**self.model_dump())
 
 
+class Flat(Section):
+    """Weights that make the distribution of a column flat in each class: see data.weights.Flatten."""
+
+    column: str
+    edges: tuple[float, ...]
+
+    @field_validator("edges")
+    @classmethod
+    def _rise(cls, edges: tuple[float, ...]) -> tuple[float, ...]:
+        try:
+            return checked(edges)
+        except DataError as problem:
+            raise ValueError(str(problem)) from problem
+
+
 class Make(Section):
-    """Jets that are made with Pythia where the file is missing, as `hepprune data make` does."""
+    """Jets that are made with Pythia where the file is missing, as `hepprune data make` does; see data.production."""
 
     jets: Annotated[int, Field(ge=5)]
     seed: Annotated[int, Field(ge=0)] = 1
+    kind: str = "jets"
+
+    @field_validator("kind")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        if name not in KINDS:
+            raise ValueError(unknown("kind of sample", name, KINDS))
+        return name
 
 
 class Data(Section):
@@ -84,6 +109,7 @@ class Data(Section):
     label: str | Texts = "label"
     event: str | None = None
     weight: str | None = None
+    flatten: Flat | None = None
     classes: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
     targets: Texts | dict[str, Texts] | None = None
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.15
@@ -162,6 +188,16 @@ class Data(Section):
         if isinstance(given, Picture):
             return given.image
         return Columns(features=given, n_constituents=self._padded(name), is_filled=self.isfilled)
+
+    @property
+    def flattened(self) -> Flatten | None:
+        """Whose distribution weights make flat."""
+        return None if self.flatten is None else Flatten(**self.flatten.model_dump())
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether jets have weights of their own."""
+        return self.weight is not None or self.flatten is not None
 
     @property
     def labels(self) -> tuple[str, ...]:

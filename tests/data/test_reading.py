@@ -73,6 +73,8 @@ def test_one_hot_codes_of_features_are_spread(raw: Any) -> None:
         ({"cut": "ptt > 3"}, f"'{JETS}' has no column 'ptt'; the nearest are: pt"),
         ({"features": ["log(pt"]}, "'log(pt' is no column, and no expression either"),
         ({"features": ["log(label)"], "cut": "pt > 1000"}, "column 'log(label)' of"),
+        ({"weight": "pt - 810"}, "column 'pt - 810' weighs "),
+        ({"weight": "0 * pt"}, "column '0 * pt' weighs all jets 0"),
         ({"targets": ["constituent_pt / pt"]}, f"column 'constituent_pt / pt' of '{JETS}' is 'var * float64' and not"),
     ],
 )

@@ -46,7 +46,7 @@ def test_jets_are_made_once_where_they_are_missing_and_are_those_of_data_make(tm
     one, other = (read(f"{path}:Jets", features=columns, classes=list("gqWZt")) for path in (file, again))
     assert np.array_equal(one.x, other.x)
     with pytest.raises(
-        DataError, match="jets.root' holds 20 jets of seed 3, where 20 of seed 4 are to be made; remove"
+        DataError, match="jets.root' holds 20 jets of seed 3, where 20 jets of seed 4 are to be made; remove"
     ):
         taggers.read_jets(job(tmp_path, make={"jets": 20, "seed": 4}))
 

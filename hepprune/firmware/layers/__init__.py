@@ -44,6 +44,7 @@ from hepprune.network.layers import (
     Reshape,
     Shape,
     Slice,
+    TopK,
     UpSample,
 )
 from hepprune.network.parts import INPUT, has_steps, parts
@@ -76,6 +77,7 @@ DESCRIPTIONS: Rules[Callable[[Place, Any], list[Node]]] = Rules(
         Concatenate: shaping.concatenate,
         Merge: arithmetic.merge,
         Einsum: arithmetic.einsum,
+        TopK: arithmetic.check_top,
     },
 )
 _MAX_COPIES = 7
@@ -164,7 +166,7 @@ def _nodes(network: Network, layer: Layer, found: _Types, *, io_type: str, strat
             f"is read {len(place.readers)} times, and hls4ml copies a stream {_MAX_COPIES} times at most",
             cure="let a layer of function linear hand it on",
         )
-    if has_steps(runs) and (isinstance(runs, Recurrent) or not place.streams):
+    if has_steps(runs) and (isinstance(runs, Recurrent | TopK) or not place.streams):
         describe = _in_steps
     if layer is runs or layer.result is None:
         return describe(place, runs)
@@ -177,6 +179,8 @@ def _in_steps(place: Place, layer: Layer) -> list[Node]:
     """Describe what a layer computes, step by step; what the last step puts out is brought into the layer's type."""
     if isinstance(layer, Recurrent):
         recurrent.check_steps(place, layer)
+    if isinstance(layer, TopK):
+        arithmetic.check_top(place, layer)
     steps = parts(layer, place.arriving[0])
     steps.input.result = place.arriving_types[0]
     found, nodes = _types(steps), list[Node]()

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from hepprune.firmware import equivalence, hls
+from hepprune.firmware import layers as layers_of_hls4ml
 from hepprune.fixed import FixedPoint
 from hepprune.network import Argmax, BatchNorm, Input, Layer, Network, ReLU, Softmax
 from hepprune.network.layers import (
@@ -27,6 +28,7 @@ from hepprune.network.layers import (
     Reshape,
     Shared,
     Slice,
+    TopK,
     UpSample,
 )
 from hepprune.network.precision import Precision, quantise
@@ -230,7 +232,7 @@ LAYER_NORM = {
 
 
 def attention(_io_type: str) -> Network:
-    """Self-attention of two heads as every frontend reads it, around it a residual and a layer norm, all with types."""
+    """Self-attention of two heads as every frontend reads it, behind it a residual, a layer norm and the largest, all with types."""
     make = Maker(7)
     steps, n_heads, size = 4, 2, 2
     layers: list[Layer] = [Input("features", (steps, n_heads * size), FEATURES)]
@@ -248,6 +250,8 @@ def attention(_io_type: str) -> Network:
         make.dense("attention", n_heads * size, n_heads * size),
         Merge("residual", "add"),
         LayerNorm("norm", make.constants(4, scale=1.0), make.constants(4), 1e-3, NARROW, **LAYER_NORM),
+        TopK("top", 3),
+        PReLU("rectified", torch.tensor([0.3, -0.7, 1.0, 0.1]), NARROW, slope_type=WEIGHTS),
         Reshape("flat", (-1,)),
         make.dense("logits", steps * n_heads * size, 3, result=None),
     ]
@@ -317,3 +321,16 @@ def test_the_compiled_project_computes_the_network(
         assert found == TABLES.get(build, set())
     if not found:
         assert check.agreement == 1
+
+
+@pytest.mark.slow
+def test_an_output_that_is_always_below_half_a_step_stops_no_simulation(tmp_path: Path) -> None:
+    make = Maker(9)
+    dense = make.dense("tiny", 4, 3, result=FixedPoint(6, 5, True, "RND", "SAT"), **DA)
+    dense.weight.data[0], dense.bias.data[0] = torch.tensor([2.0**-5, 0, 0, 0]), 0
+    network = Network([Input("features", 4, FEATURES), dense, make.dense("logits", 3, 2, result=None, **DA)])
+    nodes = layers_of_hls4ml.described(network, io_type="io_parallel")
+    assert [node.name for node in nodes] == ["features", "tiny.exact", "tiny", "logits"]
+    project = hls.export(network, tmp_path / "hls", part=PART, clock_ns=5.0, clock_uncertainty=0.27, name="tagger")
+    hls.compile(project)
+    assert equivalence.against_csim(network, project, random_features(network, 100)).mismatches == 0
