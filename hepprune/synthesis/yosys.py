@@ -6,8 +6,8 @@ they occupy; carry chains and wide multiplexers (MUXF7 to MUXF9) are cells of th
 that Vivado would pack into one count as two. Nothing is timed, so the clock is assumed.
 
 A design is flattened, but for modules that hepprune's Verilog has at several places (`TOP_stageN_sharedM`): each is
-mapped once and counts for every instance. They end at registers, so hardly more than registers of equal bits is lost
-by it (docs/synthesis.md).
+mapped once and counts for every instance. They end at registers or where places meet, so hardly more is lost by it
+than that registers of equal bits become one (docs/synthesis.md).
 
 Its first call on a machine takes 100 s of CPU time to compile it. After that, a design of 4,800 LUT takes 41 s, one
 core: half in abc9, a sixth in reading Xilinx' cell library. Options that leave out SRL, BRAM or distributed RAM make it
