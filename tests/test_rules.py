@@ -121,8 +121,8 @@ COMPUTES: dict[str, Callable[[Network], Any]] = {
     "removal": lambda network: surgery.shrink(network, [Cut("first", "neuron", (1,))]),
     "neurons": lambda network: masks.apply(network, [Cut("mine", "neuron", (0,))]),
 }
-# Beside kinds without a rule: hls4ml gives an index as a one-hot vector, and what shares weights is cut where they are.
-MORE_REFUSED = {("hls4ml", "Argmax"), ("neurons", "Shared")}
+# Beside kinds without a rule: what shares weights is cut where they are.
+MORE_REFUSED = {("neurons", "Shared")}
 
 
 def among_others(kind: str) -> Network:

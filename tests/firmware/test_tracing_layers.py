@@ -17,7 +17,7 @@ from hepprune.fixed import OVERFLOW, ROUNDING, FixedPoint
 from hepprune.network import Argmax, BatchNorm, Input, Layer, Network
 from hepprune.network.layers import Einsum, GlobalPool, Merge, Pool, Recurrent, Reshape, Shared, TopK, UpSample
 from hepprune.network.precision import Precision, quantise
-from tests.firmware.layers import test_projects
+from tests.firmware.layers import stepwise, test_projects
 from tests.firmware.layers.test_projects import random_features
 from tests.firmware.networks import FEATURES, NARROW, POSITIVE, Maker
 from tests.networks import SEEDS, sequence_networks
@@ -253,7 +253,7 @@ def test_the_verilog_of_several_inputs_and_outputs_is_exact(tmp_path: Path) -> N
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["attention", "cells"])
 def test_the_verilog_of_layers_in_steps_is_exact(name: str, tmp_path: Path) -> None:
-    assert_simulated(getattr(test_projects, name)("io_parallel"), tmp_path / "rtl")
+    assert_simulated(getattr(stepwise, name)("io_parallel"), tmp_path / "rtl")
 
 
 @pytest.mark.slow

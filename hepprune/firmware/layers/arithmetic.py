@@ -6,13 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hepprune.firmware.layers.activation import TABLE_BITS
 from hepprune.firmware.layers.base import Node, Place, after, before
 from hepprune.firmware.layers.normalisation import affine
 from hepprune.firmware.layers.precision import constant_type
 from hepprune.firmware.layers.shaping import chained
 from hepprune.fixed import FixedPoint
-from hepprune.network.layers import Einsum, Merge, Shape, TopK
+from hepprune.network.layers import Einsum, Layer, Merge, Shape
 
 _ENDS: dict[str, Callable[[float, float], float]] = {
     "add": lambda a, b: a + b,
@@ -81,13 +80,6 @@ def einsum(place: Place, layer: Einsum) -> list[Node]:
     return [place.node("Einsum", {"equation": layer.equation} | shapes, accum=place.before)]
 
 
-def check_top(place: Place, _layer: TopK) -> list[Node]:
-    """Refuse a top-k whose comparisons hls4ml has no form for; others are what its steps are."""
-    if place.streams:
-        raise place.refused("has no io_stream form in hls4ml", cure="export with io_parallel")
-    if place.arriving_types[0].width >= TABLE_BITS:
-        raise place.refused(
-            f"compares values of {place.arriving_types[0].width} bits, whose differences no table takes",
-            cure=f"give what it reads a result type of at most {TABLE_BITS - 1} bits",
-        )
-    return []
+def compared(place: Place, _layer: Layer) -> list[Node]:
+    """Refuse a top-k or an argmax in streams; elsewhere it is described by its steps."""
+    raise place.refused("has no io_stream form in hls4ml", cure="export with io_parallel")

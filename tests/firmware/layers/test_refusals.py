@@ -63,7 +63,6 @@ REFUSED = {
     "epsilon": (chain((3, 4), LayerNorm("it", ONES, ZEROS, 3e-4, NARROW)), "LayerNorm", "train it"),
     "simple cell": (chain((3, 4), MAKE.recurrent("it", "simple", 4, 2)), "Recurrent", "GRU"),
     "reset before": (chain((3, 4), MAKE.recurrent("it", "gru", 4, 2, reset_after=False)), "Recurrent", "reset_after"),
-    "wide comparisons": (chain((4,), MAKE.dense("d", 4, 4, result=WIDE), TopK("it", 2)), "TopK", "at most 11 bits"),
     "wide arguments": (chain((3, 4), MAKE.recurrent("it", "gru", 4, 2, **STATES)), "Recurrent", "at most 12 bits"),
     "shared steps": (
         chain((3, 4), MAKE.recurrent("it", "gru", 4, 2, **STATES, argument_type=NARROW, reuse_factor=2)),
@@ -87,12 +86,17 @@ REFUSED = {
     "broadcast": (both(Merge("it", "add"), (3, 4), (3, 1)), "Merge", "repeat"),
     "sum of one": (both(Einsum("it", "ij,jk->k"), (3, 4), (4, 2)), "Einsum", "sum it before"),
     "join of four axes": (both(Concatenate("it"), (2, 2, 2, 3), (2, 2, 2, 3)), "Concatenate", "reshape"),
-    "argmax inside": (chain((4,), Argmax("it"), Activation("a", "linear")), "", ""),
+    "argmax read and put out": (
+        Network([Input("x", 4, FEATURES), Argmax("it"), Activation("a", "linear")], outputs=["it", "a"]),
+        "Argmax",
+        "put it out only",
+    ),
 }
 STREAMS = {
     "layer norm": (chain((3, 4), LayerNorm("it", ONES, ZEROS, 1e-3, NARROW)), "LayerNorm", "io_parallel"),
     "einsum": (both(Einsum("it", "ij,jk->ik"), (3, 4), (4, 2)), "Einsum", "io_parallel"),
     "softmax over positions": (chain((3, 4), Softmax("it", NARROW, axis=0)), "Softmax", "permute"),
+    "argmax inside": (chain((4,), Argmax("it"), Activation("a", "linear")), "Argmax", "io_parallel"),
     "top": (chain((3, 4), TopK("it", 2)), "TopK", "io_parallel"),
     "typed cell": (
         chain((3, 4), MAKE.recurrent("it", "gru", 4, 2, **STATES, argument_type=NARROW)),
