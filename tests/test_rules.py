@@ -42,7 +42,7 @@ REFUSED = {
     "precision": set(),
     "range": set(),
     "Verilog": set(),
-    "hls4ml": {"TopK"},
+    "hls4ml": set(),
     "price": {"TopK"},
     "coupling": set(),
     "removal": set(),
@@ -121,8 +121,8 @@ COMPUTES: dict[str, Callable[[Network], Any]] = {
     "removal": lambda network: surgery.shrink(network, [Cut("first", "neuron", (1,))]),
     "neurons": lambda network: masks.apply(network, [Cut("mine", "neuron", (0,))]),
 }
-# Beside kinds without a rule: hls4ml gives an index as a one-hot vector, and what shares weights is cut where they are.
-MORE_REFUSED = {("hls4ml", "Argmax"), ("neurons", "Shared")}
+# Beside kinds without a rule: what shares weights is cut where they are.
+MORE_REFUSED = {("neurons", "Shared")}
 
 
 def among_others(kind: str) -> Network:
@@ -159,3 +159,12 @@ def test_every_kind_computes_or_is_refused_by_name(question: str, kind: str) -> 
 def test_the_types_of_a_drawn_graph_are_all_that_verilog_needs(network: Network) -> None:
     refused = {type(network.runs(network[name])).__name__ for name in rtl.refusals(network)}
     assert refused <= REFUSED["Verilog"]
+
+
+@pytest.mark.slow
+@settings(max_examples=30)
+@given(typed_graphs(most_bits=6))
+def test_the_types_of_a_drawn_graph_are_all_that_hls4ml_needs_to_be_exact(network: Network) -> None:
+    assert hls4ml.refusals(network, io_type="io_parallel") == {}
+    nodes = hls4ml.described(network, io_type="io_parallel")
+    assert [node.name for node in nodes if not node.exact] == []

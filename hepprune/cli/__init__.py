@@ -55,7 +55,16 @@ def main(
 
 
 for command in (
-    *(job.run, models.inspect, models.shrink, estimate.estimate, estimate.targets, prune.prune, search.search),
+    *(
+        job.init,
+        job.run,
+        models.inspect,
+        models.shrink,
+        estimate.estimate,
+        estimate.targets,
+        prune.prune,
+        search.search,
+    ),
     *(lottery.lottery, compare.compare, dynamic.dynamic, latency.latency),
     study.study,
     *(synthesis.synth, synthesis.ingest, job.prepare, doctor.doctor),

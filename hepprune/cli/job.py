@@ -1,13 +1,14 @@
 """The main job of a recipe, and what it waits for once per environment."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from hepprune.cli.screen import AsJson, Screen, Workers, errors_in_one_sentence, workers
+from hepprune.cli.screen import AsJson, Screen, Workers, errors_in_one_sentence, output, workers
 
 if TYPE_CHECKING:
     from hepprune.report.summary import Summary
@@ -49,6 +50,51 @@ def _show(summary: "Summary", *, as_json: bool) -> None:
     console.print(table.render(summary))
     for name, path in summary.files.items():
         console.print(f"{name}: {path}", soft_wrap=True, highlight=False)
+
+
+def init(
+    model: Annotated[str, typer.Argument(help="A trained model; without one (-) a tagger is trained.")] = "-",
+    data: Annotated[str | None, typer.Argument(help="Jets: file.root:tree, .h5, .parquet, .npz or a pattern.")] = None,
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The recipe to write.")] = Path("recipe.yaml"),
+    target: Annotated[str, typer.Option("--target", "-t", help="A preset or a YAML file.")] = "generic_vu13p",
+    strategy: Annotated[str, typer.Option(help="distributed_arithmetic, latency, resource, ...")] = (
+        "distributed_arithmetic"
+    ),
+    features: Annotated[str, typer.Option(help="Columns in the order of the model, by commas, or j_*.")] = "",
+    label: Annotated[str | None, typer.Option(help="The column that says the class of a jet.")] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Ask nothing: what cannot be found out is an error.")
+    ] = False,
+) -> None:
+    """Write a commented recipe from what a model and a file of jets hold, to look over and run."""
+    with errors_in_one_sentence():
+        from hepprune.pipeline import drafting
+
+        ask = drafting.refuse if yes or not sys.stdin.isatty() else _ask
+        if data is None:
+            data = ask("name a file of jets, such as", ["jets.root:Jets"])
+        found = drafting.draft(
+            None if model == "-" else model,
+            data,
+            out,
+            target=target,
+            strategy=strategy,
+            features=[name.strip() for name in features.split(",") if name.strip()],
+            label=label,
+            ask=ask,
+        )
+        plain = output()
+        for line in (
+            found.text,
+            f"{found.path} is written; look over {' and '.join(found.open)}",
+            f"then: hepprune run {found.path}",
+        ):
+            plain.print(line, soft_wrap=True)
+
+
+def _ask(question: str, choices: Sequence[str]) -> str:
+    return str(typer.prompt(f"{question} ({', '.join(choices)})"))
 
 
 def prepare() -> None:

@@ -23,14 +23,15 @@ _HEADS = {
     "strategy": "strategy",
     "reuse_factor": "reuse",
     "parallelization": "parallel",
-    "clock_ns": "clock",
+    "clock_ns": "ns",
 }
+_LONGEST = len("distributed")  # word of a strategy
 _MEASURED = ("measured", "ns")
 _REASONS = 6  # shown of why combinations are none
 
 
 def study(
-    models: Annotated[list[str], typer.Argument(help="Model files, or module:factory.")],
+    models: Annotated[list[str], typer.Argument(help="Model files, module:factory, or a recipe.yaml.")],
     target: Annotated[str, typer.Option("--target", "-t", help="A preset (see `hepprune targets`) or a YAML file.")],
     *,
     clock: Annotated[str, typer.Option(help="Periods in ns, as in 2.5,2.8,5; else the target's.")] = "",
@@ -132,9 +133,13 @@ def _table(found: "Study") -> Table:
         pad_edge=False,
     )
     for name in knobs:
-        table.add_column(_HEADS[name], justify="left" if name in {"model", "strategy"} else "right")
+        if name in {"model", "strategy"}:
+            table.add_column(_HEADS[name], min_width=_LONGEST if name == "strategy" else None)
+        else:
+            table.add_column(_HEADS[name], justify="right", no_wrap=True)
     cells, judged = (name.upper() for name in _counted(found)), (found.metric,) if found.metric else ()
-    for head in ("latency ns", "II", *cells, *judged, *(_MEASURED if found.measured else ())):
+    whole = ("in all",) if any(point.reserved_ns for point in found) else ()
+    for head in ("latency ns", *whole, "II", *cells, *judged, *(_MEASURED if found.measured else ())):
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("verdict")
     for point in _shown(found):
@@ -153,7 +158,7 @@ def _knob(point: "Point", name: str) -> str:
     if name == "sparsity":
         return f"{value:.0%}"
     if name == "clock_ns":
-        return f"{value:g} ns"
+        return f"{value:g}"
     return "" if value is None else value.replace("_", " ") if name == "strategy" else str(value)
 
 
@@ -161,7 +166,7 @@ def _shown(found: "Study") -> "list[Point]":
     """Return what was measured and the front, what fits first, fastest first."""
     each = {point.setting: point for point in (*found.measured, *found.front)}
     rank = {"fits": 0, "doubtful": 1, "over": 2}
-    return sorted(each.values(), key=lambda point: (rank[point.verdict], point.latency_ns))[:_ROWS]
+    return sorted(each.values(), key=lambda point: (rank[point.verdict], point.whole_ns))[:_ROWS]
 
 
 def _cells(point: "Point", found: "Study") -> list[str]:
@@ -176,7 +181,8 @@ def _cells(point: "Point", found: "Study") -> list[str]:
     judged = [f"{point.scores[metric]:{scores.form(metric)}}".replace(" ", "")] if metric else []
     measured = ["", ""] if seen is None else [f"{seen.resources.lut or 0:,.0f}", f"{seen.latency_ns or 0:.4g}"]
     verdict = point.verdict if point.verdict != "over" else "over " + ", ".join(point.exceeded)
-    return [latency, str(own.interval_cycles), *cells, *judged, *(measured if found.measured else []), verdict]
+    whole = [f"{point.whole_ns:.4g}"] if any(each.reserved_ns for each in found) else []
+    return [latency, *whole, str(own.interval_cycles), *cells, *judged, *(measured if found.measured else []), verdict]
 
 
 def _counted(found: "Study") -> list[str]:

@@ -70,7 +70,8 @@ def read_inputs(
     labels = [] if label is None else [label] if isinstance(label, str) else list(label)
     flat = () if flatten is None else (flatten.column,)
     named = [text for text in (event, weight, *targets, *flat) if text is not None]
-    wanted = _Wanted(inputs=inputs, labels=labels, scalars=list(dict.fromkeys(named)), cut=cut, explode=explode)
+    scalars = list(dict.fromkeys(named))
+    wanted = _Wanted(inputs=inputs, labels=labels, scalars=scalars, event=event, cut=cut, explode=explode)
     finite = [text for text in (weight, *targets, *flat) if text is not None]
     parts, left = [], max_jets
     for file in sources.files(source):
@@ -91,6 +92,7 @@ class _Wanted:
     inputs: Mapping[str, Input]
     labels: Sequence[str]
     scalars: Sequence[str]
+    event: str | None
     cut: str | None
     explode: str | None
 
@@ -123,6 +125,8 @@ def _parts(
             _check_finite(part.x[name][..., index], feature, spec, part.rows)
     for text in finite:
         _check_finite(_narrowed(part.scalars[text]), text, spec, part.rows)
+    if wanted.event is not None:
+        branches.integers(part.scalars[wanted.event], where=f"column '{wanted.event}' of '{spec}'")
     where = f"column '{' '.join(wanted.labels)}' of '{spec}'"
     y = branches.labels(part.y, classes, where=where, rows=part.rows) if wanted.labels else part.y
     yield _Part(rows=part.rows, x=part.x, y=y, scalars=part.scalars)
@@ -194,7 +198,7 @@ def _jets(
     shared: dict[str, Any] = {
         "y": part.y,
         "weight": _weights(part, weight, flatten),
-        "event": jets.hashes(part.x.values()) if event is None else _events(part.scalars[event], event),
+        "event": jets.hashes(part.x.values()) if event is None else part.scalars[event].astype(np.int64),
         "class_names": tuple(classes),
         "targets": np.zeros((0, 0)),
     }
@@ -215,10 +219,6 @@ def _check_weights(values: NDArray[Any], weight: str) -> None:
         raise DataError(f"column '{weight}' weighs {int((values < 0).sum())} jets less than nothing; take the sign off")
     if not values.any():
         raise DataError(f"column '{weight}' weighs all jets 0")
-
-
-def _events(values: NDArray[Any], event: str) -> NDArray[np.int64]:
-    return branches.integers(values, where=f"column '{event}'")
 
 
 def _narrowed(values: NDArray[Any]) -> NDArray[np.float32]:

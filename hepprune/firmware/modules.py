@@ -7,7 +7,7 @@ from typing import Any
 
 from hepprune.files import write_text
 from hepprune.firmware import adders, repeats
-from hepprune.firmware.repeats import Instance, Split
+from hepprune.firmware.repeats import Instance, Places, Split
 
 _STAGE = """\
 `timescale 1 ns / 1 ps
@@ -26,14 +26,16 @@ endmodule
 """
 
 
-def write(folder: Path, top: str, stages: Sequence[Any]) -> list[str]:
+def write(folder: Path, top: str, stages: Sequence[Any], places: Places) -> list[str]:
     """Write stages of a design anew where something in them stands at several places; returns the modules added.
 
-    A module that several stages have in common is named after the first of them.
+    `places` says of which place each port of the design is, None where of none or several. A module that several stages
+    have in common is named after the first of them.
     """
     known, added = dict[Any, str](), list[str]()
     for number, stage in enumerate(stages):
-        name, parts = f"{top}_stage{number}", repeats.split(stage)
+        name, parts = f"{top}_stage{number}", repeats.split(stage, places)
+        places = parts.places
         if not parts.instances:
             continue
         for graph in {id(instance.graph): instance.graph for instance in parts.instances}.values():

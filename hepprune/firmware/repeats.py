@@ -5,11 +5,14 @@ multiplexer has the place of its key, and the interval of its result. Parts end 
 so the whole computes what it did, when it did.
 """
 
+import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
+
+Places = tuple[int | None, ...]
 
 _PORT, _CONSTANT, _TABLE, _MUXES = -1, 5, 8, (6, -6)
 _KEY = 0xFFFFFFFF
@@ -26,26 +29,54 @@ class Instance:
     writes: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Split:
-    """A graph as instances of parts, and a rest whose ports are those of the whole and then what the parts put out."""
+    """A graph as instances of parts, and a rest whose ports are those of the whole and then what the parts put out.
+
+    `places` has for every output a number of the place that it is of, None where it is of several.
+    """
 
     instances: tuple[Instance, ...]
     rest: Any
+    places: Places
 
 
-def split(graph: Any) -> Split:
-    """Return a graph with what stands in it several times as instances of parts.
+def split(graph: Any, places: Places) -> Split:
+    """Return a graph, whose ports are of known places, with what stands in it several times as instances of parts.
 
     Parts that share no port are looked for first, such as a layer at each of its places; then, in what is left, parts
-    that share no operation, such as a kernel at places that overlap.
+    that share no operation, such as a kernel at places that overlap; then what comes before places meet.
     """
     counts = graph.ref_count
     inner = [i for i, op in enumerate(graph.ops) if op.opcode not in (_PORT, _CONSTANT) and counts[i]]
     apart, others = _repeated(graph, _connected(graph, inner, across=(_CONSTANT,)))
-    overlapping, _ = _repeated(graph, _connected(graph, others, across=(_CONSTANT, _PORT)))
-    instances = (*apart, *overlapping)
-    return Split(instances, _rest(graph, instances))
+    overlapping, others = _repeated(graph, _connected(graph, others, across=(_CONSTANT, _PORT)))
+    meeting, _ = _repeated(graph, _before_they_meet(graph, others, places))
+    instances = (*apart, *overlapping, *meeting)
+    return Split(instances=instances, rest=_rest(graph, instances), places=_leaving(graph, instances, places))
+
+
+def _before_they_meet(graph: Any, inner: Iterable[int], places: Places) -> list[list[int]]:
+    """Return the operations on values of one place only, place by place."""
+    known: dict[int, int | None] = {i: places[op.id0] for i, op in enumerate(graph.ops) if op.opcode == _PORT}
+    parts = defaultdict[int, list[int]](list)
+    for i in inner:
+        read = {known[operand] for operand in _operands(graph.ops[i]) if graph.ops[operand].opcode != _CONSTANT}
+        known[i] = place = read.pop() if len(read) == 1 else None
+        if place is not None:
+            parts[place].append(i)
+    return list(parts.values())
+
+
+def _leaving(graph: Any, instances: Iterable[Instance], places: Places) -> Places:
+    """Return the places of the outputs; an instance that reads what is of several is a place of its own."""
+    known: dict[int, int | None] = {i: places[op.id0] for i, op in enumerate(graph.ops) if op.opcode == _PORT}
+    fresh = itertools.count(1 + max((place for place in places if place is not None), default=0))
+    for instance in instances:
+        read = {places[port] for port in instance.reads}
+        place = read.pop() if len(read) == 1 else None
+        known |= dict.fromkeys(instance.writes, next(fresh) if place is None else place)
+    return tuple(known.get(i) for i in graph.out_idxs)
 
 
 def contents(graph: Any) -> Any:
@@ -86,8 +117,12 @@ def _repeated(graph: Any, parts: Iterable[Sequence[int]]) -> tuple[list[Instance
     Parts that stand as often as each other become one module together.
     """
     alike = defaultdict[Any, list[Instance]](list)
-    for part in parts:
-        instance = _instance(graph, part)
+    several = list(parts)
+    own = {i: number for number, part in enumerate(several) for i in part}
+    read = {place for i, op in enumerate(graph.ops) for place in _operands(op) if own.get(place) != own.get(i)}
+    put_out = read | set(graph.out_idxs)
+    for part in several:
+        instance = _instance(graph, part, put_out)
         alike[contents(instance.graph)].append(instance)
     as_often = defaultdict[int, list[list[Instance]]](list)
     for instances in alike.values():
@@ -102,8 +137,8 @@ def _repeated(graph: Any, parts: Iterable[Sequence[int]]) -> tuple[list[Instance
     return chosen, sorted(others)
 
 
-def _instance(graph: Any, part: Sequence[int]) -> Instance:
-    """Return operations of a graph as a graph of their own."""
+def _instance(graph: Any, part: Sequence[int], put_out: Container[int]) -> Instance:
+    """Return operations of a graph as a graph of their own, of which some are put out."""
     read = dict.fromkeys(place for i in part for place in _operands(graph.ops[i]))
     ports = [place for place in read if graph.ops[place].opcode == _PORT]
     constants = [place for place in read if graph.ops[place].opcode == _CONSTANT]
@@ -111,7 +146,6 @@ def _instance(graph: Any, part: Sequence[int]) -> Instance:
     places = {old: new for new, old in enumerate(order)}
     tables = list(dict.fromkeys(graph.ops[i].data for i in part if graph.ops[i].opcode == _TABLE))
     ops = [_moved(graph.ops[i], places, {table: number for number, table in enumerate(tables)}) for i in order]
-    put_out = set(graph.out_idxs)
     writes = tuple(place for place in part if place in put_out)
     return Instance(
         graph=_graph(graph, ops, [places[i] for i in writes], [graph.lookup_tables[i] for i in tables]),

@@ -9,31 +9,37 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from hepprune.errors import NetworkError
 from hepprune.firmware import adders, memories, modules, names, tracing
 from hepprune.firmware.folders import check_names, replacing_folder
 from hepprune.firmware.names import Names
+from hepprune.firmware.repeats import Places
 from hepprune.firmware.tracing.base import Values, array
 from hepprune.fixed import FixedPoint
 from hepprune.network import Dense, Input, Network, Node
 from hepprune.network.layers import Shared
 
 _STAND_IN = FixedPoint(8, 4)  # for the type of values that nobody knows
+# Yosys, which takes up to 4 GB as WebAssembly, took 270 s of processor time and 1.0 GB for 44,000 LUT without modules.
+# With them memory is no limit, and Verilator grows by half a second and 5 MB for every 1,000 LUT (docs/synthesis.md).
+_MOST_LUT, _MOST_LUT_REPEATED = 150_000, 400_000
 
 
 @dataclass(frozen=True)
 class Solution:
     """An adder graph from input ports to outputs: da4ml's `CombLogic`, its cost in LUT, its depth in adder levels.
 
-    `repeats` says that layers act at several places, so that parts of it may stand there several times.
+    `places` has a number for every port, of the place that it is of, where layers act at several places, so that parts
+    of the graph may stand there several times; it is empty where they do not.
     """
 
     logic: Any
     cost: float
     depth: float
-    repeats: bool = False
+    places: Places = ()
 
     @property
     def solved(self) -> "Solved":
@@ -135,13 +141,29 @@ def _solved(
         logic = adders.graph(
             *([value for name in names for value in values[name].flat] for names in (inputs, outputs(values)))
         )
-    return Solution(logic, float(logic.cost), float(max(logic.out_latency)), _repeats(network))
+    return Solution(logic, float(logic.cost), float(max(logic.out_latency)), _places(network))
 
 
-def _repeats(network: Network) -> bool:
-    """Return whether a layer may act at several places, as none does in a chain of dense layers on single jets."""
+def _places(network: Network) -> Places:
+    """Return the first index of every input value with several, else None; nothing for a chain on single jets."""
     shared = any(isinstance(layer, Shared) for layer in network)
-    return shared or any(len(shape) > 1 for shape in network.shapes.values())
+    if not shared and all(len(shape) == 1 for shape in network.shapes.values()):
+        return ()
+    shapes = [network.shapes[layer.name] for layer in network.inputs]
+    each = (np.ndindex(shape) for shape in shapes)
+    return tuple(index[0] if len(index) > 1 else None for indices in each for index in indices)
+
+
+def too_large(network: Network, lut: float) -> str | None:
+    """Return why a network of so many LUT cannot be unrolled as Verilog, and what helps; None where it can."""
+    limit = _MOST_LUT_REPEATED if _places(network) else _MOST_LUT
+    if lut <= limit:
+        return None
+    return (
+        f"the network would take about {lut:,.0f} LUT as one adder graph, and Verilog is simulated and synthesised "
+        f"up to {limit:,} here: set a lower budget of lut, take fewer bits or a smaller network, or a strategy of "
+        "hls4ml that shares multipliers, such as resource with a reuse factor, or io_stream for convolutions"
+    )
 
 
 def write_verilog(
@@ -159,7 +181,7 @@ def write_verilog(
     levels = max(1, math.ceil(solution.depth / cycles(solution.depth, levels_per_cycle)))
     with replacing_folder(folder) as new:
         stages = adders.write_verilog(solution.logic, new, top=top[name], levels=levels, part=part, clock_ns=clock_ns)
-        added = modules.write(new / "src", top[name], stages) if solution.repeats else []
+        added = modules.write(new / "src", top[name], stages, solution.places) if solution.places else []
         memories.write_modules(new / "src")
         Names(top, {}).write(new)
     own = [top[name], *(f"{top[name]}_stage{stage}" for stage in range(len(stages))), *added]

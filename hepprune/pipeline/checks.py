@@ -6,9 +6,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from hepprune.errors import NetworkError, RecipeError, unknown
+from hepprune.firmware import rtl
 from hepprune.firmware.folders import check_names
 from hepprune.firmware.routes import ROUTES
 from hepprune.hardware import cost
+from hepprune.hardware.resources import Estimate
 from hepprune.network import Network, precision
 from hepprune.pipeline import budgets, feedback, making, taggers, tools
 from hepprune.pipeline.context import Context
@@ -40,7 +42,8 @@ def check(context: Context, stage: str) -> Network | None:
     tagger = taggers.untrained(recipe, model)
     _check_bits(tagger, recipe)
     typed = taggers.as_built(_typed(tagger, recipe), recipe)
-    cost.estimate(typed, target, strategy=recipe.strategy, stage=stage)  # or it says what has no price
+    predicted = cost.estimate(typed, target, strategy=recipe.strategy, stage=stage)  # or it says what has no price
+    _check_size(context, typed, predicted)
     _check_routes(typed, recipe)
     _check_pruning(tagger, recipe)
     return model
@@ -68,6 +71,16 @@ def _typed(tagger: Network, recipe: Recipe) -> Network:
     rng = np.random.default_rng(0)
     noise = tuple(rng.normal(size=(_EXAMPLES, *layer.features_shape)) for layer in tagger.inputs)
     return precision.quantise(tagger, noise, recipe.model.bits.precision(), keep=True)
+
+
+def _check_size(context: Context, typed: Network, predicted: Estimate) -> None:
+    """Refuse a network that is too large to be unrolled, even when it is as small as the budget asks."""
+    lut = predicted.resources.lut
+    if not tools.is_rtl(context.recipe) or lut is None:
+        return
+    most = feedback.resolve(context, lut).resources.lut
+    if reason := rtl.too_large(typed, lut if most is None else min(lut, most)):
+        raise RecipeError(f"strategy '{context.recipe.strategy}': {reason}")
 
 
 def _check_routes(typed: Network, recipe: Recipe) -> None:

@@ -7,8 +7,8 @@ still over budget has lost more of it than may be lost by as many standard devia
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hepprune import metrics, training
 from hepprune.errors import BudgetMissedError
 from hepprune.hardware.calibration import DESIGN_WIDTH, Calibration, Correction, Pair
-from hepprune.hardware.resources import Budget, Estimate
+from hepprune.hardware.resources import Budget, Estimate, Resources
 from hepprune.network import Layer, Network, Recurrent
 from hepprune.network.layers.recurrent import GATES
 from hepprune.pruning import surgery
@@ -37,31 +37,54 @@ class Floor:
     witness: str
 
 
+def least(network: Network, price: Callable[[Network], Estimate], *, tries: int = 8) -> Estimate:
+    """Return the least of each figure that any of several smallest networks is priced at.
+
+    Which weight is left decides what biases and functions behind it cost, so the largest is tried and others by chance.
+    """
+    found = [price(smallest(network, seed=seed)) for seed in range(tries)]
+    known = [each.resources.known() for each in found]
+    cells = Resources(**{name: min(each[name] for each in known) for name in known[0]})
+    return replace(
+        found[0],
+        resources=cells,
+        latency_cycles=min(each.latency_cycles for each in found),
+        interval_cycles=min(each.interval_cycles for each in found),
+    )
+
+
 @torch.no_grad()
-def smallest(network: Network) -> Network:
+def smallest(network: Network, *, seed: int = 0) -> Network:
     """Return the network with one signed digit of one weight left in each kernel of a path to the outputs.
 
-    In a chain that is every kernel. Of the layers that make a unit together, as in a residual sum, only the first
-    keeps a weight; a recurrent layer keeps none that reads its own states.
+    In a chain that is every kernel. Of the layers that make a unit together, as in a residual sum, only one keeps a
+    weight, the first where the seed is 0; a recurrent layer keeps none that reads its own states. The weight is the
+    largest where the seed is 0, and else drawn.
     """
     cut = surgery.shrink(network, warn=False).clone()
+    draw = torch.Generator().manual_seed(seed) if seed else None
     units, first = follow(cut), dict[int, str]()
     path = {int(unit) for name in cut.raw_outputs for ids in units.values[name] for unit in ids}
     layers = [layer for layer in cut if layer.kernels]
-    for layer in layers:
-        first = {int(unit): layer.name for unit in units.made.get(layer.name, ())} | first
+    for layer in layers if seed % 2 else layers[::-1]:
+        first |= {int(unit): layer.name for unit in units.made.get(layer.name, ())}
     for layer in reversed(layers):
         made = units.carried[layer.name] if layer.name in units.carried else units.made[layer.name]
         passed = layer.name in units.carried
         rows = np.array([unit in path and (passed or first[unit] == layer.name) for unit in made.tolist()])
-        path |= _leave_one(layer, rows, units.read.get(layer.name))
+        path |= _leave_one(layer, rows, units.read.get(layer.name), draw)
     return surgery.shrink(cut, warn=False)
 
 
-def _leave_one(layer: Layer, rows: NDArray[np.bool_], read: NDArray[np.int64] | None) -> set[int]:
-    """Leave the largest weight of some rows one digit, in place and all others none; return the unit that it reads."""
+def _leave_one(
+    layer: Layer, rows: NDArray[np.bool_], read: NDArray[np.int64] | None, draw: torch.Generator | None
+) -> set[int]:
+    """Leave one weight of some rows one digit, in place, and all others none; return the unit that it reads."""
     kernel, *others = layer.kernels
-    sizes = kernel.rows().abs() * torch.as_tensor(_candidates(layer, rows))[:, None]
+    sizes = kernel.rows().abs()
+    if draw is not None:
+        sizes = (sizes > 0) * torch.rand(sizes.shape, generator=draw)
+    sizes = sizes * torch.as_tensor(_candidates(layer, rows, any_gate=draw is not None))[:, None]
     row, term = divmod(int(sizes.argmax()), sizes.shape[1])
     for each in (kernel, *others):
         each.digit_limit.zero_()
@@ -71,13 +94,13 @@ def _leave_one(layer: Layer, rows: NDArray[np.bool_], read: NDArray[np.int64] | 
     return set() if read is None else {int(read[term % kernel.n_columns])}
 
 
-def _candidates(layer: Layer, states: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return which rows may be left: in a recurrent layer those that a state's next value comes from, no gates."""
+def _candidates(layer: Layer, states: NDArray[np.bool_], *, any_gate: bool) -> NDArray[np.bool_]:
+    """Return which rows may be left: in a recurrent layer those that a state's next value comes from, or any gates."""
     if not isinstance(layer, Recurrent):
         return states
     n_gates = GATES[layer.cell]
     found = np.zeros((n_gates, len(states)), bool)
-    found[min(2, n_gates - 1)] = states
+    found[slice(None) if any_gate else min(2, n_gates - 1)] = states
     return found.ravel()
 
 

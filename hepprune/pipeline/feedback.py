@@ -105,7 +105,7 @@ def until_measured(context: Context, start: Start, *, stage: str, measure: Measu
     """
     turns: list[Turn] = []
     network, before, raw = start.network, pairs(), price_at(context, stage)
-    least, allowed = raw(evidence.smallest(network)), context.recipe.max_losses
+    least, allowed = evidence.least(network, raw), context.recipe.max_losses
     for _ in range(context.recipe.synthesis.max_iterations):
         own = [(raw(turn.network), turn.measurement) for turn in turns if turn.measurement is not None]
         known = learned([*before, *own])

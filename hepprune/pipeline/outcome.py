@@ -20,7 +20,8 @@ from hepprune.pruning import masks
 from hepprune.pruning.folding import unfold_batch_norm
 from hepprune.report.summary import Checks, Comparison, Cost, Feedback, StagePoint, Summary, Tagger
 from hepprune.scores import primary
-from hepprune.search import knobs, moves, uniform
+from hepprune.search import knobs, uniform
+from hepprune.search.magnitude import GlobalMagnitude
 from hepprune.search.sensitivity import ROW
 from hepprune.search.stages import Problem, Stage
 
@@ -51,7 +52,7 @@ def pruned_uniformly(
         validation=jets.validation,
         budget=Budget(),
         price=pricing.in_lut(context, known),
-        propose=moves.GlobalMagnitude(),
+        propose=GlobalMagnitude(),
         settings=context.recipe.settings(),
         seed=context.recipe.seed,
         teacher=tagger,

@@ -55,6 +55,9 @@ def latency_stack(
     `reserved_ns` are of networks by name, and what was measured has the wrapper in it.
     """
     longest = max(map(len, estimates), default=0)
+    least = 0.03 * max(
+        [budget_ns or 0.0, *(e.latency_ns + (reserved_ns or {}).get(n, 0.0) for n, e in estimates.items())]
+    )
     with canvas(max(7.5, 6.0 + 0.09 * longest), 0.8 * len(estimates) + 2.6) as (figure, axes):
         colours: dict[str, str] = {}
         for row, (name, estimate) in enumerate(estimates.items()):
@@ -65,9 +68,11 @@ def latency_stack(
                 if not width:
                     continue
                 new = layer not in colours
-                colour = colours.setdefault(layer, "0.8" if layer == "wrapper" else f"C{len(colours) % 10}")
-                bar = axes.barh(row, width, left=start, color=colour, label=layer if new else None)
-                axes.bar_label(bar, [f"{width:.1f}"], label_type="center", fontsize=9)
+                colour = colours.setdefault(layer, "0.95" if layer == "wrapper" else f"C{len(colours) % 10}")
+                edge = "0.4" if layer == "wrapper" else colour
+                bar = axes.barh(row, width, left=start, color=colour, edgecolor=edge, label=layer if new else None)
+                if width > least:  # a narrower one has no room for its number
+                    axes.bar_label(bar, [f"{width:.1f}"], label_type="center", fontsize=9)
                 start += width
         seen = [(value, row) for row, name in enumerate(estimates) if (value := (measured_ns or {}).get(name))]
         if seen:
@@ -76,6 +81,7 @@ def latency_stack(
             axes.axvline(budget_ns, color="black", linestyle="--", label="budget")
         axes.set_yticks(range(len(estimates)), list(estimates))
         axes.minorticks_off()
+        axes.tick_params(axis="y", length=0)  # they would run through the first segments
         axes.set(xlabel="latency [ns]", ylim=(len(estimates) - 0.4, -1.1))
         axes.legend(fontsize=9, loc="upper left", ncols=4)
         return save(figure, path)

@@ -19,7 +19,7 @@ def latency_against_lut(
     """Draw the columns of a study, one array (n_points,) each, and return the files.
 
     Latency has the cycles in it that a wrapper takes. Points that others beat are faint; those of the front carry one
-    standard deviation; a measured design is a black cross, joined to what was predicted of it.
+    standard deviation; a design measured at the stage of the estimates is a black cross, joined to its estimate.
     """
     whole = {**columns, "total_ns": columns["latency_ns"] + columns["reserved_ns"]}
     clocks = np.unique(whole["clock_ns"])
@@ -59,11 +59,17 @@ def _draw(axes: Any, mine: Columns, colour: str, marker: str) -> None:
 
 
 def _measured(axes: Any, whole: Columns) -> None:
-    for place in np.flatnonzero(np.isfinite(whole["measured_lut"]) & np.isfinite(whole["measured_latency_ns"])):
+    for place in np.flatnonzero(_is_measured(whole)):
         x = whole["lut"][place], whole["measured_lut"][place]
         y = whole["total_ns"][place], whole["measured_latency_ns"][place] + whole["reserved_ns"][place]
         axes.plot(x, y, "-", color="black", linewidth=0.8, zorder=4)
         axes.plot(x[1], y[1], "x", color="black", markersize=8, mew=2, zorder=5)
+
+
+def _is_measured(whole: Columns) -> NDArray[np.bool_]:
+    """Return which points were measured at the stage that they are predicted at: others are no counts of that axis."""
+    known = np.isfinite(whole["measured_lut"]) & np.isfinite(whole["measured_latency_ns"])
+    return np.asarray(known & (whole["measured_stage"] == whole["stage"]))
 
 
 def _few(value: float, _place: int) -> str:
@@ -84,11 +90,8 @@ def _legend(axes: Any, whole: Columns, clocks: NDArray[Any], *, budget: bool) ->
         Line2D([], [], color="grey", marker=marker, linestyle="", label=f"{clock:g} ns")
         for marker, clock in zip(_MARKERS * len(clocks), clocks, strict=False)
     ]
-    if np.isfinite(whole["measured_lut"]).any():
-        stages = sorted({str(stage) for stage in whole["measured_stage"] if stage})
-        entries.append(
-            Line2D([], [], color="black", marker="x", mew=2, linestyle="", label=f"measured ({', '.join(stages)})")
-        )
+    if _is_measured(whole).any():
+        entries.append(Line2D([], [], color="black", marker="x", mew=2, linestyle="", label="measured"))
     if budget:
         entries.append(Line2D([], [], color="black", linestyle="--", label="budget"))
     axes.legend(handles=entries, fontsize=9, loc="best", ncols=2)

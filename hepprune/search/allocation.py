@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hepprune import digits
+from hepprune.hardware.cost import matrices
 from hepprune.hardware.resources import Budget, Estimate
 from hepprune.network import Kernel, Network
 from hepprune.pruning.statistics import Statistics
@@ -62,7 +63,7 @@ def allocate(network: Network, gathered: Statistics, price: Price, *, fits: Call
     """
     kernels = network.kernels
     per_digit = _per_digit(network, price)
-    worths = [_worth(each, gathered[each.name].weight_fisher, per_digit[each.layer.name]) for each in kernels]
+    worths = [_worth(each, gathered[each.name].weight_fisher, per_digit[each.name]) for each in kernels]
     flat = torch.cat([worth.flatten() for worth in worths])
     ranked = torch.sort(flat[(flat > 0) & flat.isfinite()]).values
 
@@ -78,11 +79,30 @@ def allocate(network: Network, gathered: Statistics, price: Price, *, fits: Call
 
 
 def _per_digit(network: Network, price: Price) -> dict[str, float]:
-    """Return what a digit of each layer costs in LUT as it is."""
-    costs = {layer.layer: layer.resources.lut or 0.0 for layer in price(network).layers}
-    layers = {kernel.layer.name: kernel.layer for kernel in network.kernels}
-    digits_of = {name: sum(int(each.digit_counts().sum()) for each in la.kernels) for name, la in layers.items()}
-    return {name: max(costs[name], 1e-9) / max(count, 1) for name, count in digits_of.items()}
+    """Return what a digit of each kernel costs in LUT.
+
+    A chain of dense layers is nothing but digits. Elsewhere layers hold products, tables and roundings that no digit
+    frees, and the difference is taken that fewer digits make.
+    """
+    figures = price(network)
+    if matrices.covers(network):
+        costs = {layer.layer: layer.resources.lut or 0.0 for layer in figures.layers}
+        kernels = {kernel.name: kernel for kernel in network.kernels}
+        return {name: max(costs[name], 1e-9) / max(int(k.digit_counts().sum()), 1) for name, k in kernels.items()}
+    whole = figures.resources.lut or 0.0
+    return {kernel.name: _marginal(network, kernel, price, whole) for kernel in network.kernels}
+
+
+def _marginal(network: Network, kernel: Kernel, price: Price, whole: float) -> float:
+    """Return by how much the price falls for each digit where every weight loses one, or every second weight goes."""
+    fewer = network.clone()
+    cut, counts = fewer.kernel(kernel.name).digit_limit, kernel.digit_counts()
+    limit = counts.clamp(max=digits.UNLIMITED) - (counts > 1).long()
+    if not bool((counts > 1).any()):
+        limit.view(-1)[torch.nonzero(counts.flatten()).flatten()[::2]] = 0
+    cut.copy_(limit)
+    n_gone = int((counts - limit).sum())
+    return max(whole - (price(fewer).resources.lut or 0.0), 1e-9) / max(n_gone, 1)
 
 
 def _limit(kernels: Sequence[Kernel], worths: Sequence[Tensor], threshold: float) -> None:

@@ -9,11 +9,11 @@ from hepprune.errors import BudgetMissedError
 from hepprune.hardware.cost.measured import Meter, Timing
 from hepprune.hardware.resources import Budget, Estimate
 from hepprune.network import Network
-from hepprune.pruning import importance, selection, surgery
-from hepprune.pruning.masks import Cut
+from hepprune.pruning import coupling, importance, surgery
 from hepprune.pruning.statistics import Statistics
 from hepprune.sample import Sample
 from hepprune.search import greedy
+from hepprune.search import neurons as coupled
 from hepprune.search.moves import Move
 from hepprune.search.stages import Problem, Settings, Stage
 from hepprune.training import Fit
@@ -92,14 +92,11 @@ def _price(meter: Meter) -> Callable[[Network], Estimate]:
 
 
 def neurons(network: Network, statistics: Statistics, fraction: float) -> Iterator[Move]:
-    """Yield for each layer the cut of its least important neurons or filters, to be really removed: zeros, no means."""
-    for kernel in selection.prunable(network, "neuron"):
-        if kernel.name not in statistics:
-            continue
-        alive = torch.nonzero(kernel.rows().any(dim=1)).flatten()
+    """Yield for each coupled group the cut of its least important neurons, to be really removed: zeros, no means."""
+    for each in coupled.find(network):
+        scores, alive = each.scores(statistics, importance.fisher), torch.nonzero(each.alive()).flatten()
         n_cut = min(max(1, round(fraction * len(alive))), len(alive) - 1)
         if n_cut < 1:
             continue
-        scores = importance.fisher(kernel, "neuron", statistics[kernel.name])
         units = alive[torch.argsort(scores[alive], stable=True)[:n_cut]]
-        yield Move((Cut(kernel.name, "neuron", tuple(units.tolist())),), float(scores[units].sum()), "neuron")
+        yield Move(coupling.cuts(each.group, units.tolist()), float(scores[units].sum()), "neuron")

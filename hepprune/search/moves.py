@@ -1,7 +1,7 @@
 """Moves: the cuts a search chooses from at each step, each with its predicted loss and what it gains."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -177,62 +177,6 @@ def _flatten(kernel: Kernel, scores: Tensor) -> Iterator[Move]:
     if len(units) == int(torch.count_nonzero(digits)):
         return  # the layer would be left without a weight
     yield Move((Cut(kernel.name, "weight", tuple(units)),), float(scores[units].sum()), "depth")
-
-
-@dataclass(frozen=True)
-class GlobalMagnitude:
-    """The proposal of plain global magnitude pruning: the smallest weights of the whole network.
-
-    It is what the search is compared with (Han et al., arXiv:1506.02626). The largest weight of each class stays: a
-    class that loses its last one is lost for good, and the comparison would be with a tagger of fewer classes. Where
-    only whole DSP rows pay, whole rows go.
-    """
-
-    granularity: str = "weight"
-
-    def __call__(self, network: Network, statistics: Statistics, fraction: float) -> Iterator[Move]:
-        """Yield the one move."""
-        return _smallest(network, fraction, self.granularity)
-
-
-def _smallest(network: Network, fraction: float, unit: str) -> Iterator[Move]:
-    kernels, outputs = network.kernels, network.raw_outputs
-    alive = torch.cat([kernel.digit_limit.flatten() > 0 for kernel in kernels])
-    weights = torch.cat([_magnitudes(kernel, keep_rows=kernel.layer.name in outputs) for kernel in kernels])
-    if unit == ROW:
-        weights = torch.cat([_of_rows(*each) for each in zip(kernels, _split(weights, kernels), strict=True)])
-    free = int((weights < torch.inf).sum())
-    n_cut = min(max(1, round(fraction * int(alive.sum()))), free - 1)
-    if n_cut < 1:
-        return
-    chosen = torch.zeros_like(alive)
-    chosen[torch.argsort(weights, stable=True)[:n_cut]] = True
-    units = [tuple(torch.nonzero(part).flatten().tolist()) for part in _split(chosen, kernels)]
-    yield Move(
-        tuple(Cut(k.name, "weight", u) for k, u in zip(kernels, units, strict=True) if u), 0.0, "global magnitude"
-    )
-
-
-def _split(values: Tensor, kernels: Sequence[Kernel]) -> Sequence[Tensor]:
-    return torch.split(values, [kernel.weight.numel() for kernel in kernels])
-
-
-def _of_rows(kernel: Kernel, magnitudes: Tensor) -> Tensor:
-    """Return for each weight the mean magnitude of its DSP row, so that whole rows come one after the other."""
-    rows, acts = granularities.groups(kernel, ROW), kernel.digit_limit.flatten() > 0
-    total = torch.zeros(int(rows[-1]) + 1).index_add(0, rows[acts], magnitudes[acts])
-    mean = total / torch.bincount(rows[acts], minlength=len(total))
-    return torch.where(acts, mean[rows], torch.inf)
-
-
-def _magnitudes(kernel: Kernel, *, keep_rows: bool) -> Tensor:
-    """Return the magnitudes of a kernel's weights, flat; infinite where there is nothing to cut."""
-    acts, weight = kernel.digit_limit.flatten(1) > 0, kernel.weight.detach().abs().flatten(1)
-    sizes = torch.where(acts, weight, torch.inf)
-    if keep_rows:
-        largest = torch.where(acts, weight, -1.0).argmax(dim=1)
-        sizes[torch.arange(kernel.n_rows), largest] = torch.inf
-    return sizes.flatten()
 
 
 def gain(before: Estimate, after: Estimate, budget: Budget, goals: Mapping[str, float]) -> float:

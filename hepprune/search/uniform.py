@@ -8,7 +8,7 @@ from hepprune.errors import BudgetMissedError
 from hepprune.hardware.resources import Budget, Resources
 from hepprune.network import Network
 from hepprune.search import greedy
-from hepprune.search.moves import GlobalMagnitude
+from hepprune.search.magnitude import GlobalMagnitude
 from hepprune.search.stages import Outcome, Problem, Settings
 
 BELOW, ABOVE = 0.01, 0.05  # how far its cost may lie from the goal; fine-tuning moves it by more than any aim is fine

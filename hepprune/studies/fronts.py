@@ -19,6 +19,7 @@ _MOST = 2000  # points that a choice looks at, those that matter first
 def marked(points: Sequence[Point], metric: str | None) -> tuple[Point, ...]:
     """Return the points with those marked that no other beats in latency, interval, LUT, DSP and metric at once.
 
+    Latency is that with a wrapper, whose cycles follow the clock; interval is in ns too.
     Without a metric nothing tells what bits and cuts cost, and only points of the same network are compared.
     """
     groups: dict[object, list[int]] = {}
@@ -37,7 +38,7 @@ def _objectives(point: Point, metric: str | None) -> tuple[float, ...]:
     loss = 0.0
     if metric:
         loss = point.scores[metric].value * (1 if is_lower_better(metric) else -1)
-    return point.latency_ns, point.interval_ns, cells.lut or 0.0, cells.dsp or 0.0, loss
+    return point.whole_ns, point.interval_ns, cells.lut or 0.0, cells.dsp or 0.0, loss
 
 
 def unbeaten(values: Floats) -> NDArray[np.bool_]:

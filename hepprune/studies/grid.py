@@ -96,7 +96,7 @@ class Grid:
         factors = list(product(dict.fromkeys(self.reuse_factors), dict.fromkeys(self.parallelizations)))
         knobs = product(networks, dict.fromkeys(self.strategies), factors)
         for (bits, sparsity), strategy, (factor, parallel) in knobs:
-            for clock in dict.fromkeys(self.clocks_ns):
+            for clock in dict.fromkeys(clock_ns if clock is None else clock for clock in self.clocks_ns):
                 yield Setting(
                     model=model,
                     bits=bits,
@@ -104,15 +104,16 @@ class Grid:
                     strategy=strategy,
                     reuse_factor=factor,
                     parallelization=parallel,
-                    clock_ns=clock_ns if clock is None else clock,
+                    clock_ns=clock,
                 )
 
     def refusal(self, setting: Setting, network: Network) -> str | None:
         """Return why a combination is none of its own, whatever the network's sizes; None where nothing is wrong."""
-        factor = setting.reuse_factor or 1
-        if setting.strategy == "distributed_arithmetic" and factor > 1:
+        each = [layer.reuse_factor for layer in network if isinstance(layer, Weighted | Recurrent)]
+        largest = max(each, default=1) if setting.reuse_factor is None else setting.reuse_factor
+        if setting.strategy == "distributed_arithmetic" and largest > 1:
             return "strategy distributed_arithmetic has no multipliers to share, so no reuse factor but 1"
-        if setting.strategy in SHARING and setting.reuse_factor == 1 and "latency" in self.strategies:
+        if setting.strategy in SHARING and largest == 1 and "latency" in self.strategies:
             return (
                 f"strategy {setting.strategy} at reuse factor 1 is unrolled as under latency, which is a point already"
             )

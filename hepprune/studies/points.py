@@ -69,6 +69,11 @@ class Point:
         return float(self.figures.latency_ns or math.nan)
 
     @property
+    def whole_ns(self) -> float:
+        """Latency with what a wrapper takes of it."""
+        return self.latency_ns + self.reserved_ns
+
+    @property
     def interval_ns(self) -> float:
         """The time between two jets."""
         return float(self.figures.interval_cycles or math.nan) * self.setting.clock_ns
@@ -136,12 +141,12 @@ class Study(Sequence[Point]):
     @property
     def fitting(self) -> tuple[Point, ...]:
         """The points that break no limit, fastest first."""
-        return tuple(sorted((point for point in self if point.fits), key=lambda point: point.latency_ns))
+        return tuple(sorted((point for point in self if point.fits), key=lambda point: point.whole_ns))
 
     @property
     def front(self) -> tuple[Point, ...]:
         """The points that no other beats in latency, interval, LUT, DSP and metric at once, fastest first."""
-        return tuple(sorted((point for point in self if point.front), key=lambda point: point.latency_ns))
+        return tuple(sorted((point for point in self if point.front), key=lambda point: point.whole_ns))
 
     @property
     def measured(self) -> tuple[Point, ...]:

@@ -13,7 +13,7 @@ from hepprune.network.layers import Recurrent, Shared
 from tests.firmware.layers import test_projects
 from tests.firmware.layers.test_projects import random_features
 from tests.firmware.networks import FEATURES, NARROW, POSITIVE, Maker
-from tests.firmware.test_tracing_layers import STAGES, drawn, two_sided
+from tests.firmware.test_tracing_layers import STAGES, UNTYPED, drawn, two_sided
 from tests.networks import SEEDS
 
 
@@ -27,16 +27,17 @@ def deep_sets(n_places: int) -> Network:
 
 def assert_same(network: Network, levels: int) -> list[repeats.Split]:
     """Compare every stage with its parts, as da4ml runs them, on values that can be there."""
-    found, graph = [], rtl.solve(network).logic
+    found, solution = [], rtl.solve(network)
+    places = solution.places or (None,) * solution.logic.shape[0]
     values = np.hstack([values.reshape(len(values), -1) for values in random_features(network, 50)])
-    for stage in adders.stages(graph, levels):
-        parts = repeats.split(stage)
+    for stage in adders.stages(solution.logic, levels):
+        parts = repeats.split(stage, places)
         given = [computed(each.graph, values[:, each.reads]) for each in parts.instances]
         want = computed(stage, values)
         assert np.array_equal(computed(parts.rest, np.hstack([values, *given])), want)
         assert _cost(parts) == pytest.approx(sum(op.cost for op in stage.ops))
         found.append(parts)
-        values = want
+        values, places = want, parts.places
     return found
 
 
@@ -54,7 +55,7 @@ def _cost(parts: repeats.Split) -> float:
     return sum(op.cost for graph in graphs for op in graph.ops)
 
 
-@pytest.mark.parametrize("levels", [1, 3])
+@pytest.mark.parametrize("levels", [1, 3, 100])
 def test_a_chain_at_each_place_is_one_part(levels: int) -> None:
     few, many = (assert_same(deep_sets(n_places), levels) for n_places in (4, 8))
     assert [len(parts.instances) for parts in few][:1] == [4]
@@ -69,7 +70,7 @@ def test_weights_that_act_again_are_parts_too() -> None:
     network = Network(layers, {"phi": "x", "again": "y"}, ["phi", "again"])
     (parts,) = assert_same(network, 100)
     assert len(parts.instances) == 2
-    assert rtl.solve(network).repeats
+    assert rtl.solve(network).places == (None,) * 10
 
 
 def test_overlapping_windows_are_parts() -> None:
@@ -98,7 +99,12 @@ def test_recurrent_layers_are_the_same(cell: str, levels: int) -> None:
 
 @pytest.mark.slow
 @settings(max_examples=10)
-@given(st.lists(st.sampled_from(STAGES), min_size=1, max_size=3), SEEDS, st.booleans(), st.sampled_from([1, 3, 100]))
+@given(
+    st.lists(st.sampled_from(sorted({*STAGES} - UNTYPED)), min_size=1, max_size=3),
+    SEEDS,
+    st.booleans(),
+    st.sampled_from([1, 3, 100]),
+)
 def test_drawn_graphs_are_the_same(stages: list[str], seed: int, flat: bool, levels: int) -> None:  # noqa: FBT001
     assert_same(drawn(stages, seed, flat=flat), levels)
 

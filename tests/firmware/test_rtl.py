@@ -71,3 +71,11 @@ def test_no_level_per_cycle_is_refused() -> None:
 
 def test_warm_up_solves() -> None:
     rtl.warm_up()
+
+
+@pytest.mark.parametrize(("shape", "limit"), [((8,), 150_000), ((4, 8), 400_000)])
+def test_what_cannot_be_unrolled_is_told_with_what_helps(shape: tuple[int, ...], limit: int) -> None:
+    network = Network([Input("features", shape, FixedPoint(6, 2))])
+    assert rtl.too_large(network, limit) is None
+    said = rtl.too_large(network, limit + 1) or ""
+    assert all(part in said for part in (f"{limit + 1:,} LUT", f"{limit:,} here", "reuse factor", "io_stream"))

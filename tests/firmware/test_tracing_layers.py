@@ -8,14 +8,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor, nn
 
+from hepprune import frontends
 from hepprune.errors import NetworkError
 from hepprune.firmware import equivalence, rtl
 from hepprune.fixed import OVERFLOW, ROUNDING, FixedPoint
 from hepprune.network import Argmax, BatchNorm, Input, Layer, Network
 from hepprune.network.layers import Einsum, GlobalPool, Merge, Pool, Recurrent, Reshape, Shared, TopK, UpSample
 from hepprune.network.precision import Precision, quantise
-from tests.firmware.layers import test_projects
+from tests.firmware.layers import stepwise, test_projects
 from tests.firmware.layers.test_projects import random_features
 from tests.firmware.networks import FEATURES, NARROW, POSITIVE, Maker
 from tests.networks import SEEDS, sequence_networks
@@ -187,6 +189,32 @@ def test_what_has_no_exact_form_is_named() -> None:
             rtl.solve(Network([x, layer]))
 
 
+class Block(nn.Module):
+    """Self-attention of two heads as torch has it, a residual, and a layer norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention, self.norm = nn.MultiheadAttention(4, 2, batch_first=True), nn.LayerNorm(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        attended, _ = self.attention(x, x, x, need_weights=False)
+        return self.norm(x + attended)
+
+
+@pytest.mark.slow
+def test_attention_of_a_torch_module_is_exact_with_types() -> None:
+    torch.manual_seed(0)
+    network = frontends.read(torch.export.export(Block().eval(), (torch.zeros(2, 4, 4),)))
+    (features,) = random_features(network, 300)
+    found = quantise(network, features, Precision(inputs=FEATURES, activation_bits=8))
+    solution, values = assert_exact(found), activations(found, 300)
+    float_ = network.logits(torch.as_tensor(features).float(), quantised=False).detach().numpy().reshape(300, -1)
+    off = values[found.raw_output] - float_
+    assert np.sqrt(np.mean(off**2)) < 0.1 * float_.std()
+    assert rtl.refusals(found) == {}
+    assert solution.cost > 0
+
+
 def two_sided() -> Network:
     """Two inputs of other types, a shared layer, and three outputs: of classes, of a regression, of moved values."""
     make = Maker(8)
@@ -225,7 +253,7 @@ def test_the_verilog_of_several_inputs_and_outputs_is_exact(tmp_path: Path) -> N
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["attention", "cells"])
 def test_the_verilog_of_layers_in_steps_is_exact(name: str, tmp_path: Path) -> None:
-    assert_simulated(getattr(test_projects, name)("io_parallel"), tmp_path / "rtl")
+    assert_simulated(getattr(stepwise, name)("io_parallel"), tmp_path / "rtl")
 
 
 @pytest.mark.slow

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -126,3 +127,17 @@ def test_a_part_that_is_not_known_can_be_described_and_then_shared(tmp_path: Pat
 def test_a_users_own_counts_win_over_the_table(tmp_path: Path) -> None:
     text = MINIMAL + ", device: {lut: 1000, ff: 2000, dsp: 10, bram18: 10}, budget: {share: 0.1}}"
     assert load(_written(tmp_path, text)).budget.resources.lut == pytest.approx(100)
+
+
+def test_a_target_at_another_clock_keeps_its_wrapper_and_its_levels_in_ns() -> None:
+    place = TARGETS["cms_ph2_cl2"]
+    assert place.at(2.8) is not None
+    assert place.at(2.8).budget == place.budget
+    slow = place.at(5.0)
+    assert slow.budget.latency_ns == pytest.approx(1000 - 72 * 5)
+    assert (slow.period_ns, slow.levels_per_cycle) == (5.0, 5)
+    with pytest.raises(RecipeError, match="72 reserved cycles of 14 ns leave nothing of 1000 ns"):
+        place.at(14.0)
+    assert replace(place, levels=4).at(5.6).levels_per_cycle == 8
+    assert replace(place, levels=4).at(0.5).levels_per_cycle == 1
+    assert TARGETS["atlas_gep"].at(3.0).period_ns == 3.0  # its own is not known

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
 from hepprune.network import Input, Layer, Network, load, save
-from hepprune.network.layers import Activation, LayerNorm, Recurrent, Softmax
+from hepprune.network.layers import Activation, Argmax, LayerNorm, Recurrent, Softmax, TopK
 from hepprune.network.layers.recurrent import GATES
 from hepprune.network.parts import parts
 from hepprune.network.precision import Precision, quantise
@@ -51,10 +51,11 @@ def cells(draw: st.DrawFn) -> tuple[Layer, tuple[int, ...]]:
 
 @st.composite
 def layers(draw: st.DrawFn) -> tuple[Layer, tuple[int, ...]]:
-    """Draw a softmax along any axis or a layer norm, and a shape for it."""
+    """Draw a softmax along any axis, a layer norm, a top-k or an argmax, and a shape for it."""
     shape = draw(SHAPES)
     softmax = Softmax("it", axis=draw(st.integers(-len(shape), len(shape) - 1)))
-    return draw(st.sampled_from([softmax, layer_norm(shape[-1], seed=draw(st.integers(0, 9)))])), shape
+    norm, top = layer_norm(shape[-1], seed=draw(st.integers(0, 9))), TopK("it", draw(st.integers(1, shape[-1])))
+    return draw(st.sampled_from([softmax, norm, top, Argmax("it")])), shape
 
 
 @given(layers() | cells(), st.integers(3, 12), SEEDS)

@@ -9,7 +9,7 @@ from hepprune.fixed import FixedPoint
 from hepprune.network import BatchNorm, Dense, Input, Layer, Network, Recurrent, ReLU, Shared, exact_activations
 from hepprune.network.layers import Activation, Concatenate, GlobalPool, LayerNorm, Merge, Pool, PReLU, Softmax
 from hepprune.network.layers.recurrent import GATES
-from hepprune.network.precision import Precision, quantise
+from hepprune.network.precision import Precision, is_quantised, quantise
 from hepprune.network.ranges import accumulators
 from tests.network.drawn import jets, typed, typed_graphs
 from tests.pruning import graphs
@@ -115,6 +115,15 @@ def test_a_softmax_between_layers_has_a_type_and_one_at_the_end_none() -> None:
     found = after_quantise(dense("a"), Softmax("inside"), dense("b"), Softmax("head"))
     assert not found["inside"].result.signed
     assert (found["b"].result, found["head"].result) == (None, None)
+
+
+def test_a_softmax_between_typed_layers_still_lacks_the_types_of_its_steps() -> None:
+    typed = after_quantise(dense("a"), Softmax("inside"), dense("b"), Softmax("head"))
+    model = typed.replacing({"inside": Softmax("inside", typed["inside"].result)})
+    assert (is_quantised(typed), is_quantised(model)) == (True, False)
+    found = quantise(model, jets(model, seed=0, n_jets=500), ASKED, keep=True)
+    assert found["inside"].types == typed["inside"].types
+    assert found["a"].weight_type == typed["a"].weight_type
 
 
 def test_a_shared_layer_holds_what_it_puts_out_at_all_its_places() -> None:

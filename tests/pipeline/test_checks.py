@@ -111,6 +111,13 @@ def test_what_a_recipe_says_wrongly_is_refused_at_once(folder: Path, changes: di
         checks.check(context(folder, **changes), "yosys")
 
 
+def test_a_network_that_cannot_be_unrolled_is_refused_at_once(folder: Path) -> None:
+    large = {"model__hidden": [768, 768], "model__bits": {"weights": 8}}
+    with pytest.raises(HeppruneError, match=r"about [\d,]+ LUT.* 150,000 here.*reuse factor"):
+        checks.check(context(folder, **large), "yosys")
+    checks.check(context(folder, **large, budget={"lut": 50_000}), "yosys")
+
+
 def test_a_part_that_cannot_be_synthesised_is_refused_at_once(folder: Path) -> None:
     asked = context(folder, target=target(folder, "part: 10AX115, clock_ns: 5"))
     checks.check(asked, "vsynth")

@@ -1,11 +1,13 @@
 """When the loop gives up: out of reach by three standard deviations, by the cost model or by what was measured."""
 
+import itertools
 import math
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +22,7 @@ from hepprune.pruning import masks, plan, surgery
 from hepprune.sample import Sample
 from hepprune.scores import Difference
 from tests.conftest import INPUTS
+from tests.network.drawn import typed
 from tests.networks import weighted
 from tests.search.architectures import ARCHITECTURES
 
@@ -96,6 +99,27 @@ def test_the_smallest_network_of_any_graph_keeps_one_path_and_all_outputs(
     price = partial(cost.estimate, target=TARGET, strategy="distributed_arithmetic")
     pruned = surgery.shrink(plan.prune(typed, sparsity=0.5), warn=False)
     assert price(least).resources.lut < price(pruned).resources.lut
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_budget_that_uniform_pruning_meets_is_never_called_unreachable(name: str) -> None:
+    network = typed(ARCHITECTURES[name](), bits=5)
+    x = 2 * torch.randn(200, *network.input.features_shape, generator=torch.Generator().manual_seed(0))
+    price = partial(cost.estimate, target=TARGET, strategy="distributed_arithmetic", stage="da4ml")
+    least, met = evidence.least(network, price), 0
+    for seed, sparsity in itertools.product(range(6), (0.6, 0.8, 0.9, 0.95)):
+        pruned = network.clone()
+        for kernel in pruned.kernels:
+            kept = torch.rand(kernel.weight.shape, generator=torch.Generator().manual_seed(seed)) >= sparsity
+            kernel.digit_limit.mul_(kept)
+        if bool((pruned.logits(x) != pruned.logits(x[:1])).any()):
+            found, met = price(pruned), met + 1
+            assert least.resources.lut <= found.resources.lut
+            evidence.check(
+                Budget(resources=Resources(lut=found.resources.lut), latency_ns=found.latency_ns), least, None, ()
+            )
+    assert met > 3
 
 
 def test_a_limit_below_what_the_smallest_network_is_predicted_to_need_is_given_up_before_any_search() -> None:

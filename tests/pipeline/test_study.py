@@ -64,6 +64,8 @@ def test_a_wrapper_takes_its_cycles_at_every_clock(tagger: Network) -> None:
     assert [at[clock].reserved_ns for clock in (2.5, 5.0)] == [180.0, 360.0]
     assert at[2.5].budget.latency_ns == pytest.approx(1000 - 180)
     assert at[5.0].budget.latency_ns == pytest.approx(1000 - 360)
+    assert [point.setting.clock_ns for point in found.front] == [2.5]  # 5 ns is faster only without its wrapper
+    assert at[5.0].latency_ns <= at[2.5].latency_ns
     late = study(tagger, "cms_ph2_cl2", clock_ns=(2.5, 20.0), strategy=("distributed_arithmetic",))
     assert list(late.illegal) == ["target 'cms_ph2_cl2': 72 reserved cycles of 20 ns leave nothing of 1000 ns"]
 
@@ -87,6 +89,8 @@ def test_what_hls_does_not_build_is_counted_and_said() -> None:
 def test_synthesis_needs_a_folder_and_a_tool_that_takes_what_is_made(tagger: Network, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="synthesis needs a folder"):
         study(tagger, TARGET, synthesis=Synthesis(n=1))
+    with pytest.raises(RecipeError, match="designs are built with io_parallel; points of io_stream are priced"):
+        study(tagger, TARGET, io_type="io_stream", synthesis=Synthesis(n=1), out=tmp_path)
     with pytest.raises(RecipeError, match="'yosys' takes Verilog, which only strategy distributed_arithmetic makes"):
         study(tagger, TARGET, strategy=("latency",), synthesis=Synthesis(n=1, tool="yosys"), out=tmp_path)
 

@@ -1,6 +1,5 @@
 """The search over every family of networks: half the LUT of the whole, and the solved graph says the same."""
 
-import time
 from functools import partial
 
 import pytest
@@ -12,9 +11,10 @@ from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Budget, Resources
 from hepprune.network import Dense, GlobalPool, Input, Layer, Network, ReLU, precision
 from hepprune.network.precision import Precision
+from hepprune.pruning import masks
 from hepprune.sample import Sample
-from hepprune.search import greedy
-from hepprune.search.stages import Settings
+from hepprune.search import greedy, moves, uniform
+from hepprune.search.stages import Problem, Settings
 from hepprune.task import Classes, Regression, Tasks
 from hepprune.training import Fit
 from tests.search.architectures import ARCHITECTURES
@@ -69,19 +69,38 @@ def test_half_the_lut_is_met_and_the_solved_graph_agrees(name: str) -> None:
     network, train, validation = posed(name)
     start = PRICE(network).resources.lut
     budget = Budget(resources=Resources(lut=start / 2))
-    began = time.time()
     found = greedy.within(network, train, validation, budget=budget, price=PRICE, settings=QUICK)
-    print(name, start, PRICE(found.network).resources.lut, rtl.solve(found.network).cost, time.time() - began)
-    for stage in found.stages:
-        print(
-            "  ",
-            stage.index,
-            round(stage.seconds, 1),
-            stage.usage,
-            [(s.layers, s.kind, s.n_units) for s in stage.steps][:3],
-            len(stage.steps),
-            stage.scores,
-        )
     price = PRICE(found.network).resources.lut
     assert price <= start / 2
     assert rtl.solve(found.network).cost == pytest.approx(price, rel=0.15)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["residual", "convolution", "two_heads"])
+def test_a_latency_is_met_along_the_longest_path(name: str) -> None:
+    network, train, validation = posed(name)
+    start = PRICE(network)
+    budget = Budget(latency_ns=start.latency_ns - start.clock_ns)
+    found = greedy.within(network, train, validation, budget=budget, price=PRICE, settings=QUICK)
+    assert PRICE(found.network).latency_cycles < start.latency_cycles
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["recurrent", "two_heads"])
+def test_uniform_pruning_comes_to_the_same_cost(name: str) -> None:
+    network, train, validation = posed(name)
+    start = PRICE(network).resources.lut or 0.0
+    problem = Problem(
+        train=train,
+        validation=validation,
+        budget=Budget(resources=Resources(lut=start)),
+        price=PRICE,
+        propose=moves.PerKernel({}, masks.GRANULARITIES),
+        settings=QUICK,
+    )
+
+    def lut(of: Network) -> float:
+        return PRICE(of).resources.lut or 0.0
+
+    found = uniform.match(network, problem, cost=lut, goal=0.6 * start)
+    assert 0.5 * start < lut(found.network) < 0.65 * start

@@ -17,6 +17,7 @@ from hepprune.network.precision import Precision
 from hepprune.pruning import masks, statistics
 from hepprune.sample import Sample
 from hepprune.search import greedy, moves, sensitivity
+from hepprune.search.magnitude import GlobalMagnitude
 from hepprune.search.stages import Outcome, Problem, Settings, Stage
 from hepprune.training import Fit
 from tests.conftest import INPUTS
@@ -185,7 +186,7 @@ def test_another_search_takes_nothing_from_the_state_of_this_one(tagger: Network
         base,
         replace(base, seed=1),
         replace(base, budget=luts(tagger, 0.8)),
-        replace(base, propose=moves.GlobalMagnitude()),
+        replace(base, propose=GlobalMagnitude()),
         replace(base, propose=moves.PerKernel({}, ("weight",))),
         replace(base, propose=moves.PerKernel({("dense_1", "weight"): 2.0}, masks.GRANULARITIES)),
         replace(base, settings=replace(base.settings, step=0.2)),

@@ -14,7 +14,8 @@ from hepprune.pruning import granularity, masks, statistics, surgery
 from hepprune.sample import Sample
 from hepprune.search import greedy, knobs, moves, sensitivity
 from hepprune.search.knobs import Knob
-from hepprune.search.moves import CHOICES, GlobalMagnitude, PerKernel
+from hepprune.search.magnitude import GlobalMagnitude
+from hepprune.search.moves import CHOICES, PerKernel
 from hepprune.search.prices import Price
 from hepprune.search.stages import Problem, Settings
 from hepprune.training import Fit

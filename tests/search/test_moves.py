@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -6,16 +7,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hepprune import architectures
 from hepprune.fixed import FixedPoint
 from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Budget, Estimate, LayerEstimate, Resources
 from hepprune.network import Conv, Dense, Input, Network, Pool, Reshape
-from hepprune.pruning import importance, masks
+from hepprune.pruning import importance, masks, surgery
+from hepprune.pruning.constants import constants
 from hepprune.pruning.statistics import Statistics, gather
 from hepprune.sample import Sample
 from hepprune.search import moves
+from hepprune.search.magnitude import GlobalMagnitude
 from hepprune.search.sensitivity import cuttable
-from tests.networks import SEEDS, features, networks, weighted
+from tests.networks import SEEDS, features, networks, transformer, weighted
 
 EVERYTHING = moves.PerKernel({}, masks.GRANULARITIES)
 STEPS = st.sampled_from([0.01, 0.05, 0.3, 1.0])
@@ -95,17 +99,25 @@ def test_neurons_that_are_cut_leave_their_mean(tagger: Network, gathered: Statis
         assert cut.constants == tuple(gathered[cut.layer].mean[list(cut.units)].tolist())
 
 
+def kept(layers: list[Dense]) -> list[torch.Tensor]:
+    """Return the largest weight of each class, and the largest of each neuron on the way back to the inputs."""
+    wanted, found = set(range(layers[-1].n_out)), []
+    for layer in reversed(layers):
+        stays = torch.zeros_like(layer.weight, dtype=torch.bool)
+        for row in wanted:
+            stays[row, int(torch.where(layer.digit_limit[row] > 0, layer.weight[row].abs(), -1).argmax())] = True
+        wanted = set(torch.nonzero(stays)[:, 1].tolist())
+        found.append(stays.flatten())
+    return found[::-1]
+
+
 @given(networks(), st.floats(0.01, 1))
 def test_global_magnitude_cuts_exactly_the_smallest_survivors(network: Network, fraction: float) -> None:
-    last = network.kernels[-1].layer
-    sizes = torch.cat([layer.weight.abs().flatten() for layer in weighted(network)])
-    alive = torch.cat([layer.digit_limit.flatten() > 0 for layer in weighted(network)])
-    stays = torch.zeros_like(alive)
-    for row in range(last.n_out):  # the largest weight of each class
-        of_row = torch.where(last.digit_limit[row] > 0, last.weight[row].abs(), -1)
-        stays[len(stays) - last.weight.numel() + row * last.n_in + int(of_row.argmax())] = True
+    layers = weighted(network)
+    sizes = torch.cat([layer.weight.abs().flatten() for layer in layers])
+    alive, stays = torch.cat([layer.digit_limit.flatten() > 0 for layer in layers]), torch.cat(kept(layers))
     n_free = int((alive & ~stays).sum())
-    proposed = list(moves.GlobalMagnitude()(network, {}, fraction))
+    proposed = list(GlobalMagnitude()(network, {}, fraction))
     if n_free < 2:
         assert proposed == []
         return
@@ -115,8 +127,30 @@ def test_global_magnitude_cuts_exactly_the_smallest_survivors(network: Network, 
     gone = alive & ~after
     assert int(gone.sum()) == move.n_units == min(max(1, round(fraction * int(alive.sum()))), n_free - 1)
     assert sizes[gone].max() <= sizes[after & ~stays].min()
-    before = (last.digit_limit > 0).any(dim=1)
-    assert torch.equal((masked.kernels[-1].layer.digit_limit > 0).any(dim=1), before)
+    assert not (gone & stays).any()
+
+
+def recurrent() -> Network:
+    return architectures.draw(architectures.GRU(units=4, rho=(3,)), {"x": (5, 3)}, {"y": 2}, seed=1)
+
+
+def two_heads() -> Network:
+    wanted = architectures.DeepSets(phi=(6, 4), rho=(5,))
+    return architectures.draw(wanted, {"x": (4, 3)}, {"flavour": 3, "ratio": 1}, seed=1)
+
+
+@pytest.mark.parametrize("make", [lambda: transformer(heads=2), recurrent, two_heads])
+def test_global_magnitude_leaves_every_output_a_path(make: Callable[[], Network]) -> None:
+    network = make()
+    while proposed := list(GlobalMagnitude()(network, {}, 1.0)):
+        fewer = masks.apply(network, proposed[0].cuts)
+        if masks.nonzero_weights(fewer) == masks.nonzero_weights(network):
+            break
+        network = fewer
+    values = constants(surgery.shrink(network, warn=False))
+    assert masks.nonzero_weights(network) < 40
+    for name in network.raw_outputs:
+        assert values[name].isnan().all()
 
 
 def estimate(lut: float, depths: tuple[float, ...], cycles: int) -> Estimate:

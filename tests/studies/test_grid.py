@@ -46,6 +46,10 @@ def test_what_is_no_point_of_its_own_is_refused_with_its_reason() -> None:
     assert "no multipliers to share" in str(grid.refusal(graph, network))
     alike = Setting(strategy="resource", reuse_factor=1, **of)
     assert "unrolled as under latency" in str(grid.refusal(alike, network))
+    assert "unrolled as under latency" in str(grid.refusal(Setting(strategy="resource", **of), network))
+    twice = built(network, Setting(reuse_factor=2, **of))
+    assert grid.refusal(Setting(strategy="resource", **of), twice) is None
+    assert "no multipliers" in str(grid.refusal(Setting(strategy="distributed_arithmetic", **of), twice))
     assert Grid(strategies=("resource",)).refusal(alike, network) is None
     assert "no convolution" in str(grid.refusal(Setting(parallelization=2, **of), network))
     assert grid.refusal(Setting(strategy="resource", reuse_factor=2, **of), network) is None

@@ -44,6 +44,7 @@ from hepprune.network.layers import (
     Reshape,
     Shape,
     Slice,
+    TopK,
     UpSample,
 )
 from hepprune.network.parts import INPUT, has_steps, parts
@@ -76,6 +77,7 @@ DESCRIPTIONS: Rules[Callable[[Place, Any], list[Node]]] = Rules(
         Concatenate: shaping.concatenate,
         Merge: arithmetic.merge,
         Einsum: arithmetic.einsum,
+        TopK: arithmetic.compared,
     },
 )
 _MAX_COPIES = 7
@@ -164,13 +166,19 @@ def _nodes(network: Network, layer: Layer, found: _Types, *, io_type: str, strat
             f"is read {len(place.readers)} times, and hls4ml copies a stream {_MAX_COPIES} times at most",
             cure="let a layer of function linear hand it on",
         )
-    if has_steps(runs) and (isinstance(runs, Recurrent) or not place.streams):
+    if _runs_in_steps(place, runs):
         describe = _in_steps
     if layer is runs or layer.result is None:
         return describe(place, runs)
     own = replace(place, name=f"{layer.name}{PART}own", result=_own(runs, place.before), readers=("",), is_output=False)
     nodes = describe(own, runs)
     return [*nodes, cast(after(place, nodes, shape=place.shape))]
+
+
+def _runs_in_steps(place: Place, layer: Layer) -> bool:
+    """Return whether a layer is described step by step: not a head, nor what hls4ml streams by tables of its own."""
+    inside = not isinstance(layer, Argmax) or (bool(place.readers) and not place.is_output)
+    return has_steps(layer) and inside and (isinstance(layer, Recurrent) or not place.streams)
 
 
 def _in_steps(place: Place, layer: Layer) -> list[Node]:
@@ -237,6 +245,6 @@ def _place(network: Network, layer: Layer, found: _Types, *, io_type: str, strat
 
 
 def value_shape(network: Network, name: str) -> Shape:
-    """Return the shape of a layer's value in firmware, where an argmax is a one-hot vector."""
-    layer = network.runs(network[name])
-    return network.shapes[network.sources[name][0] if isinstance(layer, Argmax) else name]
+    """Return the shape of a layer's value in firmware, where an argmax that is put out is a one-hot vector."""
+    one_hot = isinstance(network.runs(network[name]), Argmax) and name in network.outputs
+    return network.shapes[network.sources[name][0] if one_hot else name]

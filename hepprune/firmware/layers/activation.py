@@ -43,7 +43,7 @@ def activation(place: Place, layer: Activation) -> list[Node]:
 
 def prelu(place: Place, layer: PReLU) -> list[Node]:
     """Describe PReLU, one slope per value; exact where 18 bits hold the slopes."""
-    slopes = layer.slope.numpy()
+    slopes = layer.used_slope().numpy()
     kind, exact = _parameter(place, slopes)
     attributes = {
         "activation": "prelu",

@@ -11,7 +11,7 @@ from hepprune.firmware.layers.normalisation import affine
 from hepprune.firmware.layers.precision import constant_type
 from hepprune.firmware.layers.shaping import chained
 from hepprune.fixed import FixedPoint
-from hepprune.network.layers import Einsum, Merge, Shape
+from hepprune.network.layers import Einsum, Layer, Merge, Shape
 
 _ENDS: dict[str, Callable[[float, float], float]] = {
     "add": lambda a, b: a + b,
@@ -78,3 +78,8 @@ def einsum(place: Place, layer: Einsum) -> list[Node]:
         )
     shapes = {"inp0_shape": place.arriving[0], "inp1_shape": place.arriving[1], "out_shape": place.shape}
     return [place.node("Einsum", {"equation": layer.equation} | shapes, accum=place.before)]
+
+
+def compared(place: Place, _layer: Layer) -> list[Node]:
+    """Refuse a top-k or an argmax in streams; elsewhere it is described by its steps."""
+    raise place.refused("has no io_stream form in hls4ml", cure="export with io_parallel")

@@ -28,8 +28,12 @@ def softmax(place: Place, layer: Softmax) -> list[Node]:
 
 def argmax(place: Place, _layer: Argmax) -> list[Node]:
     """Describe the largest logit's place as a one-hot vector."""
-    if not place.is_output or place.readers:
-        raise place.refused("is read by another layer, and hls4ml gives a one-hot vector there", cure="make it a head")
+    if place.readers and place.is_output:
+        raise place.refused(
+            "is put out and read by another layer, and hls4ml puts out a one-hot vector", cure="put it out only"
+        )
+    if place.readers:
+        raise place.refused("is read by another layer, which no stream can", cure="export with io_parallel")
     slices = _slices(place, len(place.arriving[0]) - 1)
     return [place.node("Softmax", slices | {"implementation": "argmax"})]
 

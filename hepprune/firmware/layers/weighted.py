@@ -1,12 +1,14 @@
 """Matrix layers for hls4ml: dense, convolution, depthwise convolution."""
 
+import functools
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
-from hepprune.firmware.layers.base import Node, Place
+from hepprune.firmware.layers.base import Node, Place, after, before, cast
 from hepprune.firmware.layers.precision import constant_type
 from hepprune.fixed import FixedPoint
 from hepprune.network import Conv, Dense
@@ -23,6 +25,8 @@ def dense(place: Place, layer: Dense) -> list[Node]:
             f"works on positions along {len(place.arriving[0]) - 1} axes, hls4ml on one or two",
             cure="reshape them into one axis before it",
         )
+    if _rounds_each(place, layer):
+        return _rounded_after(place, functools.partial(dense, layer=layer))
     weight, bias = layer.used_weight().numpy(), layer.used_bias().numpy()
     attributes = {"n_in": layer.n_in, "n_out": layer.n_out, "weight_data": weight.T.copy(), "bias_data": bias}
     node = _matrix(place, layer, "Dense", attributes)
@@ -30,8 +34,30 @@ def dense(place: Place, layer: Dense) -> list[Node]:
     return [_parallel(node, 1 if place.streams else positions)] if len(place.arriving[0]) > 1 else [node]
 
 
+def _rounds_each(place: Place, layer: Weighted) -> bool:
+    """Return whether each output would be rounded from a type of its own, as distributed arithmetic has them.
+
+    One that is always below half a step stops the C simulation, as Xilinx' types look for a bit beyond its last.
+    """
+    return (
+        _strategy(place, layer) == "distributed_arithmetic"
+        and place.result.rounding.startswith("RND")
+        and place.result.fraction < place.before.fraction
+    )
+
+
+def _rounded_after(place: Place, describe: Callable[[Place], list[Node]]) -> list[Node]:
+    """Return the nodes of a layer that are exact, in a type with a bit of half a step, and the cast behind them."""
+    kind, step = place.before, place.before.fraction - place.result.fraction
+    wide = replace(kind, width=max(kind.width, step + 1), integer=max(kind.width, step + 1) - kind.fraction)
+    nodes = describe(before(place, "exact", shape=place.shape, result=wide))
+    return [*nodes, cast(after(place, nodes, shape=place.shape))]
+
+
 def convolution(place: Place, layer: Conv) -> list[Node]:
     """Describe a convolution; with as many groups as channels it is hls4ml's depthwise one."""
+    if _rounds_each(place, layer):
+        return _rounded_after(place, functools.partial(convolution, layer=layer))
     rank, layer = len(layer.kernel), _written_out(place, layer)
     sizes = {"n_chan": layer.n_in, "n_filt": layer.n_out, "bias_data": layer.used_bias().numpy()}
     sizes |= _window(place, layer)

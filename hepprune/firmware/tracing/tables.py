@@ -50,7 +50,7 @@ def _activation(layer: Activation, arriving: Values) -> Values:
 
 @TRACES.of(PReLU)
 def _prelu(layer: PReLU, arriving: Values) -> Values:
-    slopes = torch.broadcast_to(layer.slope.detach(), arriving.shape).reshape(-1, 1)
+    slopes = torch.broadcast_to(layer.used_slope().detach(), arriving.shape).reshape(-1, 1)
     each_ = zip((layer.rebuilt(slope=slope) for slope in slopes), arriving.flat, strict=True)
     return array((_looked_up(single, value, rises=bool(single.slope >= 0)) for single, value in each_), arriving.shape)
 

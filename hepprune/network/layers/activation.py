@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hepprune.errors import NetworkError, unknown
 from hepprune.fixed import Quantiser
+from hepprune.network import quantise
 from hepprune.network.layers.base import Layer, Shape, layer, parameter
 
 Function = Callable[..., Tensor]
@@ -136,14 +137,20 @@ def _check(name: str, function: str, parameter_: str, value: float) -> None:
 class PReLU(Layer):
     """x where it is positive, slope * x where it is not; one slope per channel or per value."""
 
-    def __init__(self, name: str, slope: Tensor, result: Quantiser | None = None) -> None:
+    def __init__(
+        self, name: str, slope: Tensor, result: Quantiser | None = None, *, slope_type: Quantiser | None = None
+    ) -> None:
         super().__init__(name, result)
-        self.slope = parameter(slope)
+        self.slope, self.slope_type = parameter(slope), slope_type
+
+    def used_slope(self, *, quantised: bool = True) -> Tensor:
+        """Return the slopes that act."""
+        return quantise.activations(self.slope, self.slope_type) if quantised and self.slope_type else self.slope
 
     def compute(self, *values: Tensor, quantised: bool) -> Tensor:
         """Return the value, its negative part scaled."""
         (arriving,) = values
-        return torch.where(arriving < 0, self.slope * arriving, arriving)
+        return torch.where(arriving < 0, self.used_slope(quantised=quantised) * arriving, arriving)
 
     def shape(self, *arriving: Shape) -> Shape:
         """Return the shape as it comes in, and refuse slopes that do not fit it."""
@@ -152,3 +159,7 @@ class PReLU(Layer):
         if len(slopes) > len(before) or any(n not in {1, size} for n, size in zip(slopes[::-1], before[::-1])):  # noqa: B905
             raise NetworkError(f"layer '{self.name}' has slopes of shape {slopes}, not for {before}")
         return before
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's values; the type of slopes only where there is one."""
+        return super().settings() | ({"slope_type": self.slope_type} if self.slope_type else {})

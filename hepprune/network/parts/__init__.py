@@ -8,22 +8,29 @@ from collections.abc import Callable
 
 from hepprune.errors import NetworkError
 from hepprune.network.graph import Network
-from hepprune.network.layers import Layer, LayerNorm, Recurrent, Shape, Softmax, Stepwise
+from hepprune.network.layers import Argmax, Layer, LayerNorm, Recurrent, Shape, Softmax, Stepwise, TopK
 from hepprune.network.parts.building import INPUT
 from hepprune.network.parts.cells import cell
+from hepprune.network.parts.gating import index, top
 from hepprune.network.parts.normalisation import layer_norm
 from hepprune.network.parts.softmax import softmax
 
 __all__ = ["INPUT", "PARTS", "has_steps", "parts"]
 
-PARTS: dict[type[Layer], Callable[..., Network]] = {Softmax: softmax, LayerNorm: layer_norm, Recurrent: cell}
+PARTS: dict[type[Layer], Callable[..., Network]] = {
+    Softmax: softmax,
+    LayerNorm: layer_norm,
+    Recurrent: cell,
+    TopK: top,
+    Argmax: index,
+}
 
 
 def has_steps(layer: Layer) -> bool:
-    """Return whether a layer has types of steps, so that these and no more are what it computes."""
+    """Return whether a layer is known step by step: comparisons always, others that have types of their steps."""
     if isinstance(layer, Recurrent):
         return layer.state_type is not None or layer.act.result is not None
-    return isinstance(layer, Stepwise) and bool(layer.types)
+    return isinstance(layer, TopK | Argmax) or (isinstance(layer, Stepwise) and bool(layer.types))
 
 
 def parts(layer: Layer, shape: Shape) -> Network:

@@ -29,6 +29,7 @@ from hepprune.network.layers import (
     Reshape,
     Slice,
     Softmax,
+    Stepwise,
     TopK,
     UpSample,
     Weighted,
@@ -55,9 +56,9 @@ _MOVING = (Reshape, Permute, Pad, Crop, UpSample, Concatenate, Slice, TopK)
 
 
 def is_quantised(network: Network) -> bool:
-    """Return whether all inputs and kernels of a network have a type, as those of a quantised one have."""
+    """Return whether all inputs and kernels of a network have a type, and the steps of layers that are no heads."""
     kinds = [*(layer.result for layer in network.inputs), *(kernel.type for kernel in network.kernels)]
-    return all(kind is not None for kind in kinds)
+    return all(kinds) and all(layer.types for layer in network.body if isinstance(layer, Stepwise))
 
 
 @torch.no_grad()

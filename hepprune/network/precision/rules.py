@@ -119,6 +119,11 @@ def _relu(layer: ReLU, _: Interval, *, seen: Seen) -> Types:
 
 
 @PRECISION.of(PReLU)
+def _prelu(layer: PReLU, *arriving: Interval, seen: Seen) -> Types:
+    kind = weight_type(layer.slope, seen.precision.weight_bits, headroom=True)
+    return {"slope_type": kind} | _table(layer, *arriving, seen=seen)
+
+
 def _table(layer: Layer, *_: Interval, seen: Seen) -> Types:
     width = seen.precision.bits(layer, seen.precision.activation_bits)
     return {"result": activation_type(seen.values, width, seen.precision.overflow, table=True)}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hepprune import frontends
+from hepprune import recipe as recipes
 from hepprune.errors import RecipeError
 from hepprune.hardware import targets
 from hepprune.hardware.targets import Target
@@ -25,6 +26,7 @@ __all__ = ["Synthesis", "study"]
 
 Models = str | Path | Network | Sequence[Any] | Mapping[str, Any]
 _NONE = Synthesis()
+_RECIPES = {".yaml", ".yml"}
 _MOST_JETS = 20_000  # that choose integer bits, and that judge
 
 
@@ -49,7 +51,8 @@ def study(
 ) -> Study:
     """Return every legal combination on a target: what it costs, whether it fits, and which of them nothing beats.
 
-    A model is a network, a file, or several of them; None on an axis is what the model or the target has. All points
+    A model is a network, a file, a recipe whose tagger is meant, or several of them; None on an axis is what the model
+    or the target has. All points
     are predicted at one stage: by default that of the tool that would measure them, vsynth where strategies have
     different ones. With `data` (a recipe, an .npz with x and y, or a sample) networks are judged by a metric, by
     default the primary one. Designs are really synthesised as `synthesis` says; what the ledger in `out` has measured
@@ -71,7 +74,9 @@ def study(
     )
     if synthesis.n != 0 and out is None:
         raise RecipeError("synthesis needs a folder for its projects; name one with `out`")
-    place, networks = _place(target, grid, tuple(budget)), dict(_named(models))
+    if synthesis.n != 0 and io_type != "io_parallel":
+        raise RecipeError(f"designs are built with io_parallel; points of {io_type} are priced, not synthesised")
+    place, networks = _place(target, grid, tuple(budget)), dict(_named(models, track))
     bench = Bench(
         networks=networks,
         target=place,
@@ -108,19 +113,32 @@ def _place(target: str | Path | Target, grid: Grid, budget: tuple[str, ...]) -> 
     return replace(place, clock_ns=place.period_ns, budget=budgets.resolve(place, budget))
 
 
-def _named(models: Models) -> Iterable[tuple[str, Network]]:
-    """Yield networks by name: that of their file, or of their place, told apart where two are the same."""
+def _named(models: Models, track: Track) -> Iterable[tuple[str, Network]]:
+    """Yield networks by name: that of their file or recipe, told apart where two are the same."""
     if isinstance(models, Mapping):
-        yield from ((name, _read(model)) for name, model in models.items())
+        yield from ((name, _read(model, track)) for name, model in models.items())
         return
     each = [models] if isinstance(models, str | Path | Network) else list(models)
-    names = ["network" if isinstance(model, Network) else Path(str(model).partition(":")[0]).stem for model in each]
+    names = [_name(model) for model in each]
     for place, (name, model) in enumerate(zip(names, each, strict=True), start=1):
-        yield name if names.count(name) == 1 else f"{name}_{place}", _read(model)
+        yield name if names.count(name) == 1 else f"{name}_{place}", _read(model, track)
 
 
-def _read(model: Any) -> Network:
-    return model if isinstance(model, Network) else frontends.read(model)
+def _name(model: Any) -> str:
+    if isinstance(model, Network):
+        return "network"
+    path = Path(str(model).partition(":")[0])
+    return recipes.load(path).name if path.suffix in _RECIPES else path.stem
+
+
+def _read(model: Any, track: Track) -> Network:
+    """Return a network, that of a file, or the tagger of a recipe, trained where it was not yet."""
+    if isinstance(model, Network):
+        return model
+    path = Path(str(model))
+    if path.suffix not in _RECIPES:
+        return frontends.read(model)
+    return sources.find(str(model), None, path.parent / "build", track).baseline(recipes.load(path).seed)
 
 
 def _judges(data: Path | str | Sample | None, networks: Mapping[str, Network], metric: str | None) -> Judges:

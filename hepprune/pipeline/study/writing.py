@@ -70,7 +70,7 @@ def _stacked(study: Study) -> list[Point]:
     """Return the points whose latency is shown by layer: what was measured, then the fastest of the front that fit."""
     fitting = [point for point in study.front if point.fits] or list(study.front)
     found = {point.setting.name: point for point in (*study.measured, *fitting)}
-    return sorted(list(found.values())[:_STACKED], key=lambda point: point.latency_ns)
+    return sorted(list(found.values())[:_STACKED], key=lambda point: point.whole_ns)
 
 
 def _predictions(folder: Path) -> tuple[Path, ...]:

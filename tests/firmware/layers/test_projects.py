@@ -1,6 +1,5 @@
 """Every kind of layer, compiled with g++ for io_parallel and io_stream, computes what the Network does."""
 
-import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from hepprune.firmware import equivalence, hls
+from hepprune.firmware import layers as layers_of_hls4ml
 from hepprune.fixed import FixedPoint
-from hepprune.network import Argmax, BatchNorm, Input, Layer, Network, ReLU, Softmax
+from hepprune.network import Argmax, Input, Layer, Network, ReLU, Softmax
 from hepprune.network.layers import (
     Activation,
     Concatenate,
@@ -29,8 +29,8 @@ from hepprune.network.layers import (
     Slice,
     UpSample,
 )
-from hepprune.network.precision import Precision, quantise
-from tests.firmware.networks import BIASES, FEATURES, NARROW, POSITIVE, WEIGHTS, Maker
+from tests.firmware.layers.stepwise import attention, cells
+from tests.firmware.networks import FEATURES, NARROW, POSITIVE, Maker
 
 PART = "xcvu13p-flga2577-2-e"
 WIDE = FixedPoint(16, 5, True, "RND", "SAT")
@@ -213,73 +213,6 @@ def tables(io_type: str) -> Network:
     return Network([*layers, Softmax("softmax")])
 
 
-SOFTMAX = {
-    "distance_type": FixedPoint(8, 3, False, "RND", "SAT"),
-    "exponential_type": FixedPoint(9, 1, False, "RND", "SAT"),
-    "total_type": FixedPoint(10, 3, False, "TRN", "SAT"),
-    "inverse_type": FixedPoint(9, 1, False, "RND_CONV", "SAT"),
-}
-LAYER_NORM = {
-    "centred_type": FixedPoint(9, 4, True, "RND", "SAT"),
-    "squares_type": FixedPoint(12, 8, False, "RND", "SAT"),
-    "root_type": FixedPoint(9, 4, False, "RND", "SAT"),
-    "normal_type": NARROW,
-    "scale_type": WEIGHTS,
-    "shift_type": BIASES,
-}
-
-
-def attention(_io_type: str) -> Network:
-    """Self-attention of two heads as every frontend reads it, around it a residual and a layer norm, all with types."""
-    make = Maker(7)
-    steps, n_heads, size = 4, 2, 2
-    layers: list[Layer] = [Input("features", (steps, n_heads * size), FEATURES)]
-    sources: dict[str, str | tuple[str, ...]] = {}
-    for role in ("query", "key", "value"):
-        layers += [make.dense(role, n_heads * size, n_heads * size), Reshape(f"{role}_heads", (steps, n_heads, size))]
-        sources |= {role: "features", f"{role}_heads": role}
-    scale = {"scale_type": FixedPoint(8, 0, False), "shift_type": BIASES, "result": NARROW}
-    layers += [
-        Einsum("scores", "qhd,khd->hqk", NARROW),
-        BatchNorm("scale", torch.full((1,), size**-0.5), torch.zeros(1), **scale),  # type: ignore[arg-type]
-        Softmax("weights", FixedPoint(8, 0, False, "RND", "SAT"), **SOFTMAX),
-        Einsum("context", "hqk,khd->qhd", NARROW),
-        Reshape("joined", (steps, n_heads * size)),
-        make.dense("attention", n_heads * size, n_heads * size),
-        Merge("residual", "add"),
-        LayerNorm("norm", make.constants(4, scale=1.0), make.constants(4), 1e-3, NARROW, **LAYER_NORM),
-        Reshape("flat", (-1,)),
-        make.dense("logits", steps * n_heads * size, 3, result=None),
-    ]
-    joins = {
-        "scores": ("query_heads", "key_heads"),
-        "context": ("weights", "value_heads"),
-        "residual": ("attention", "features"),
-    }
-    chain = {after.name: before.name for before, after in itertools.pairwise(layers[7:])}
-    return Network(layers, {**chain, **sources, **joins}, ["logits"])
-
-
-def cells(_io_type: str) -> Network:
-    """Recurrent layers of every kind with the types that are chosen for them, both ways, and a regression beside."""
-    make, none = Maker(8), {"weight_type": None, "recurrent_weight_type": None, "bias_type": None, "result": None}
-    untyped = {key: none[key] for key in ("weight_type", "bias_type", "result")}
-    layers: list[Layer] = [
-        Input("features", (2, 4)),
-        make.recurrent("gru", "gru", 4, 3, return_sequences=True, **none),
-        make.recurrent("back", "gru", 3, 3, backwards=True, in_order=True, return_sequences=True, **none),
-        make.recurrent("lstm", "lstm", 3, 3, return_sequences=True, backwards=True, **none),
-        make.recurrent("simple", "simple", 3, 3, activation="relu", **none),
-        make.dense("logits", 3, 3, **untyped),
-        make.recurrent("before", "gru", 4, 2, reset_after=False, **none),
-        make.dense("momentum", 2, 1, **untyped),
-    ]
-    sources = {after.name: before.name for before, after in itertools.pairwise(layers)} | {"before": "features"}
-    network = Network(layers, sources, ["logits", "momentum"])
-    features = np.random.default_rng(5).normal(size=(300, 2, 4)) * 1.5
-    return quantise(network, features, Precision(inputs=FEATURES, activation_bits=7))
-
-
 def random_features(network: Network, n_jets: int) -> list[NDArray[np.float64]]:
     rng = np.random.default_rng(5)
     return [rng.normal(size=(n_jets, *layer.features_shape)) * 1.5 for layer in network.inputs]
@@ -317,3 +250,16 @@ def test_the_compiled_project_computes_the_network(
         assert found == TABLES.get(build, set())
     if not found:
         assert check.agreement == 1
+
+
+@pytest.mark.slow
+def test_an_output_that_is_always_below_half_a_step_stops_no_simulation(tmp_path: Path) -> None:
+    make = Maker(9)
+    dense = make.dense("tiny", 4, 3, result=FixedPoint(6, 5, True, "RND", "SAT"), **DA)
+    dense.weight.data[0], dense.bias.data[0] = torch.tensor([2.0**-5, 0, 0, 0]), 0
+    network = Network([Input("features", 4, FEATURES), dense, make.dense("logits", 3, 2, result=None, **DA)])
+    nodes = layers_of_hls4ml.described(network, io_type="io_parallel")
+    assert [node.name for node in nodes] == ["features", "tiny.exact", "tiny", "logits"]
+    project = hls.export(network, tmp_path / "hls", part=PART, clock_ns=5.0, clock_uncertainty=0.27, name="tagger")
+    hls.compile(project)
+    assert equivalence.against_csim(network, project, random_features(network, 100)).mismatches == 0

@@ -1,5 +1,6 @@
 """What recurrent layers cost unrolled over their steps; steps whose values have the same ranges cost the same."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ from hepprune.hardware.cost.circuits.wires import Bools, Floats, Wires, constant
 from hepprune.network.layers import Activation, Recurrent
 
 Function = Callable[[Wires], Wires]
+_AHEAD = 32  # levels before the state, earlier than which it does not matter when inputs are there
+_PLACES = 1  # of levels that are taken for the same
 
 
 @dataclass(frozen=True)
@@ -39,19 +42,16 @@ class _Cell:
         matrix = Matrix(self.matrices[kind].weight[rows], self.matrices[kind].fraction)
         return kernels.applied(bill, matrix, self.biases[kind][rows], values.reshaped(1, -1), alive=acts[None])[0]
 
-    def summed(self, bill: Bill, now: Wires, state: Wires, rows: slice, acts: Bools) -> Wires:
-        """Return what both kernels make of what comes in and of the state, in those of the rows that act."""
-        entered = self.product(bill, "weight", now, rows, acts)
-        return operations.add(bill, entered, self.product(bill, "recurrent_weight", state, rows, acts))
-
     def function(self, bill: Bill, which: str) -> Function:
-        """Return one of the functions of the cell."""
+        """Return one of the functions of the cell, with the type of its argument."""
         layer = self.layer.act if which == "act" else self.layer.gate
         kind = self.layer.argument_of(layer)
+        if kind is not None and not isinstance(kind, FixedPoint):
+            raise NetworkError(f"layer '{self.layer.name}' has arguments without a single fixed-point type")
 
         def run(values: Wires) -> Wires:
-            looked_up = operations.quantise(bill, values, kind) if isinstance(kind, FixedPoint) else values
-            return priced(bill, layer, np.ones(values.shape, bool), looked_up)
+            argument = values if kind is None else operations.quantise(bill, values, kind)
+            return priced(bill, layer, np.ones(values.shape, bool), argument)
 
         return run
 
@@ -136,30 +136,31 @@ def _step(
     known: dict[bytes, tuple[float, Wires, Wires]],
 ) -> tuple[Wires, Wires]:
     """Return state and memory after a step, counted once for all steps that differ by when they begin."""
-    begin, smooth = (min(_first(each, plane) for each in (now, *before)) for plane in ("level", "smooth"))
-    now, state, memory = (_shifted(each, -begin, -smooth) for each in (now, *before))
-    key = b"".join(
-        (*(each.planes.tobytes() for each in (now, state, memory)), acts.state.tobytes(), acts.memory.tobytes())
-    )
+    begin = tuple(min(_first(each, plane) for each in before) - _AHEAD for plane in ("level", "smooth"))
+    if not any(each.moving.any() for each in before):
+        begin = (0.0, 0.0)
+    now, state, memory = (_shifted(each, -begin[0], -begin[1]) for each in (now, *before))
+    key = b"".join(np.round(each.planes, _PLACES).tobytes() for each in (now, state, memory))
+    key += acts.state.tobytes() + acts.memory.tobytes()
     if key not in known:
         own = Bill()
         made = _computed(own, cell, now, (state, memory), acts)
         known[key] = own.lut, *made
     lut, state, memory = known[key]
     bill.lut += lut
-    return _shifted(state, begin, smooth), _shifted(memory, begin, smooth)
+    return _shifted(state, *begin), _shifted(memory, *begin)
 
 
 def _first(values: Wires, plane: str) -> float:
     """Return when the first of what is not always the same is there."""
-    return float(np.where(values.moving, getattr(values, plane), np.inf).min(initial=1e9))
+    return float(np.where(values.moving, getattr(values, plane), np.inf).min())
 
 
 def _shifted(values: Wires, level: float, smooth: float) -> Wires:
-    moving = values.moving
-    return values.replaced(
-        level=np.where(moving, values.level + level, 0.0), smooth=np.where(moving, values.smooth + smooth, 0.0)
-    )
+    """Return values that are there by so many levels later; none is earlier than level 0."""
+    later = (np.maximum(each, 0.0) for each in (values.level + level, values.smooth + smooth))
+    level_, smooth_ = (np.where(values.moving, each, 0.0) for each in later)
+    return values.replaced(level=level_, smooth=smooth_)
 
 
 def _computed(bill: Bill, cell: _Cell, now: Wires, before: tuple[Wires, Wires], acts: _Acts) -> tuple[Wires, Wires]:
@@ -170,7 +171,8 @@ def _computed(bill: Bill, cell: _Cell, now: Wires, before: tuple[Wires, Wires], 
     if cell.layer.cell == "lstm":
         kept = acts.memory & _is_there(memory)
         rows = np.concatenate([acts.memory, kept, acts.memory, acts.state])
-    whole = cell.summed(bill, now, state, slice(None), rows)
+    entered = cell.product(bill, "weight", now, slice(None), rows)
+    whole = operations.add(bill, entered, cell.product(bill, "recurrent_weight", state, slice(None), rows))
     act, gate = cell.function(bill, "act"), cell.function(bill, "gate")
     if cell.layer.cell == "simple":
         return only(acts.state, act(whole)), memory
@@ -184,19 +186,21 @@ def _gated(bill: Bill, cell: _Cell, now: Wires, state: Wires, acts: Bools) -> Wi
     layer, n = cell.layer, cell.layer.n_out
     act, gate = cell.function(bill, "act"), cell.function(bill, "gate")
     updates, resets, candidates = (slice(first * n, (first + 1) * n) for first in range(3))
-    update = gate(cell.summed(bill, now, state, updates, acts))
-    inputs = cell.product(bill, "weight", now, candidates, acts)
+    read = functools.partial(cell.product, bill, "recurrent_weight")
     if layer.reset_after:
-        inner = cell.product(bill, "recurrent_weight", state, candidates, acts)
-        reset = gate(cell.summed(bill, now, state, resets, acts & _is_there(inner)))
+        inner = read(state, candidates, acts)
+        passing = acts & _is_there(inner)
+    else:
+        reads = cell.matrices["recurrent_weight"].weight[candidates] != 0
+        passing = some(reads & acts[:, None], axis=0) & _is_there(state)
+    inputs = cell.product(bill, "weight", now, slice(None), np.concatenate([acts, passing, acts]))
+    update = gate(operations.add(bill, inputs[updates], read(state, updates, acts)))
+    reset = gate(operations.add(bill, inputs[resets], read(state, resets, passing)))
+    if layer.reset_after:
         inner = operations.product(bill, reset, inner)
     else:
-        read = cell.matrices["recurrent_weight"].weight[candidates] != 0
-        passing = some(read & acts[:, None], axis=0) & _is_there(state)
-        reset = gate(cell.summed(bill, now, state, resets, passing))
-        let_through = operations.product(bill, reset, only(passing, state))
-        inner = cell.product(bill, "recurrent_weight", let_through, candidates, acts)
-    candidate = act(operations.add(bill, inputs, inner))
+        inner = read(operations.product(bill, reset, only(passing, state)), candidates, acts)
+    candidate = act(operations.add(bill, inputs[candidates], inner))
     rest = operations.plus(bill, operations.negative(update), np.ones(n))
     old = operations.product(bill, update, only(acts, state))
     return operations.add(bill, old, operations.product(bill, rest, only(acts, candidate)))

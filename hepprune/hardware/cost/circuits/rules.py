@@ -146,7 +146,7 @@ def _activation(bill: Bill, alive: Bools, layer: Activation, arriving: Wires) ->
 @CIRCUITS.of(PReLU)
 def _prelu(bill: Bill, alive: Bools, layer: PReLU, arriving: Wires) -> Wires:
     """Return the wires, those of one slope at a time."""
-    slopes = torch.broadcast_to(layer.slope.detach(), arriving.shape).numpy()
+    slopes = torch.broadcast_to(layer.used_slope().detach(), arriving.shape).numpy()
     values = only(alive, arriving)
     found = values.planes.copy()
     for slope in np.unique(slopes):

@@ -25,8 +25,11 @@ class Wires:
     @classmethod
     def of(cls, low: Floats, high: Floats, fraction: Floats | float, *rest: Floats | float) -> "Wires":
         """Return wires of ranges and fractions, and of levels and what follows where those are not zero."""
-        filled = (*rest, *(0.0,) * (4 - len(rest)), 1.0)
-        return cls(np.stack(np.broadcast_arrays(low, high, fraction, *filled)).astype(np.float64))
+        filled = (low, high, fraction, *rest, *(0.0,) * (4 - len(rest)), 1.0)
+        planes = np.empty((len(filled), *np.broadcast(*filled[:5]).shape))
+        for plane, values in enumerate(filled):
+            planes[plane, ...] = values
+        return cls(planes)
 
     def _plane(self, index: int) -> Floats:
         found: Floats = self.planes[index]
@@ -132,7 +135,7 @@ def last_place(values: Floats) -> Floats:
     """Return the bits right of the point that constants have, no more than are known."""
     whole = np.minimum(np.abs(values) * 2.0**FINEST, 2.0**62).astype(np.int64)
     bit = np.where(whole, whole & -whole, 2**FINEST)
-    found: Floats = FINEST - np.log2(bit.astype(np.float64))
+    found: Floats = FINEST + 1.0 - np.frexp(bit.astype(np.float64))[1]
     return found
 
 

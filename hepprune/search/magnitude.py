@@ -1,0 +1,90 @@
+"""Plain global magnitude pruning, which the search is compared with."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hepprune.network import Kernel, Network
+from hepprune.pruning import granularity as granularities
+from hepprune.pruning.coupling.units import follow
+from hepprune.pruning.masks import Cut
+from hepprune.pruning.statistics import Statistics
+from hepprune.search.moves import Move
+from hepprune.search.sensitivity import ROW
+
+
+@dataclass(frozen=True)
+class GlobalMagnitude:
+    """The proposal of plain global magnitude pruning: the smallest weights of the whole network.
+
+    It is what the search is compared with (Han et al., arXiv:1506.02626). The largest weight of each output's value
+    stays, and one that leads there from an input: what loses its last one is lost for good, and the comparison would
+    be with a tagger of fewer classes. Where only whole DSP rows pay, whole rows go.
+    """
+
+    granularity: str = "weight"
+
+    def __call__(self, network: Network, statistics: Statistics, fraction: float) -> Iterator[Move]:
+        """Yield the one move."""
+        return _smallest(network, fraction, self.granularity)
+
+
+def _smallest(network: Network, fraction: float, unit: str) -> Iterator[Move]:
+    kernels, kept = network.kernels, _kept(network)
+    alive = torch.cat([kernel.digit_limit.flatten() > 0 for kernel in kernels])
+    weights = torch.cat([_magnitudes(kernel, kept.get(kernel.name)) for kernel in kernels])
+    if unit == ROW:
+        weights = torch.cat([_of_rows(*each) for each in zip(kernels, _split(weights, kernels), strict=True)])
+    free = int((weights < torch.inf).sum())
+    n_cut = min(max(1, round(fraction * int(alive.sum()))), free - 1)
+    if n_cut < 1:
+        return
+    chosen = torch.zeros_like(alive)
+    chosen[torch.argsort(weights, stable=True)[:n_cut]] = True
+    units = [tuple(torch.nonzero(part).flatten().tolist()) for part in _split(chosen, kernels)]
+    yield Move(
+        tuple(Cut(k.name, "weight", u) for k, u in zip(kernels, units, strict=True) if u), 0.0, "global magnitude"
+    )
+
+
+def _kept(network: Network) -> dict[str, Tensor]:
+    """Return the weights that stay, (n_rows, terms) by the kernel's name: a path from an input to each output's value.
+
+    Of a recurrent layer one stays that a state's next value comes from.
+    """
+    units, path, kept = follow(network), set[int](), dict[str, Tensor]()
+    for layer in reversed([layer for layer in network if layer.kernels]):
+        kernel, made = layer.kernels[0], units.carried.get(layer.name, units.made.get(layer.name))
+        if made is None:
+            continue
+        wanted = torch.tensor([layer.name in network.raw_outputs or int(unit) in path for unit in made])
+        n_gates = kernel.n_rows // len(made)
+        gate = torch.arange(n_gates) == min(2, n_gates - 1)
+        rows = torch.nonzero((gate[:, None] & wanted).flatten()).flatten()
+        acts = kernel.digit_limit.flatten(1) > 0
+        terms = torch.where(acts, kernel.weight.detach().abs().flatten(1), -1.0).argmax(dim=1)[rows]
+        kept[kernel.name] = torch.zeros_like(acts).index_put((rows, terms), torch.tensor(True))
+        read = units.read.get(layer.name)
+        path |= set() if read is None else {int(read[term % kernel.n_columns]) for term in terms.tolist()}
+    return kept
+
+
+def _split(weights: Tensor, kernels: Sequence[Kernel]) -> Sequence[Tensor]:
+    return torch.split(weights, [kernel.weight.numel() for kernel in kernels])
+
+
+def _of_rows(kernel: Kernel, magnitudes: Tensor) -> Tensor:
+    """Return for each weight the mean magnitude of its DSP row, so that whole rows come one after the other."""
+    rows, acts = granularities.groups(kernel, ROW), kernel.digit_limit.flatten() > 0
+    total = torch.zeros(int(rows[-1]) + 1).index_add(0, rows[acts], magnitudes[acts])
+    mean = total / torch.bincount(rows[acts], minlength=len(total))
+    return torch.where(acts, mean[rows], torch.inf)
+
+
+def _magnitudes(kernel: Kernel, kept: Tensor | None) -> Tensor:
+    """Return the magnitudes of a kernel's weights, flat; infinite where there is nothing to cut."""
+    acts, weight = kernel.digit_limit.flatten(1) > 0, kernel.weight.detach().abs().flatten(1)
+    sizes = torch.where(acts if kept is None else acts & ~kept, weight, torch.inf)
+    return sizes.flatten()
