@@ -71,9 +71,9 @@ def _collisions(lines: tuple[str, ...], n_events: int, seed: int) -> Any:
     if not generator.init():
         raise ValueError(f"Pythia cannot make {' '.join(lines)}")
     batches: list[Any] = []
-    while sum(map(len, batches)) < n_events:
-        batches.append(_visible(generator.nextBatch(_EVENTS_PER_BATCH, "skip").prt))
-    return ak.concatenate(batches)[:n_events]
+    while left := n_events - sum(map(len, batches)):
+        batches.append(_visible(generator.nextBatch(min(left, _EVENTS_PER_BATCH), "skip").prt))
+    return ak.concatenate(batches)
 
 
 def _visible(particles: Any) -> Any:

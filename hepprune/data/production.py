@@ -158,7 +158,7 @@ def plan(n_jets: int, *, seed: int, kind: str = "jets") -> list[Shard]:
         left = n_jets // n_classes + (label < n_jets % n_classes)
         for index in range(-(-left // JETS_PER_SHARD)):
             size = min(JETS_PER_SHARD, left - index * JETS_PER_SHARD)
-            shards.append(Shard(index * n_classes + label, n_jets=size, seed=seed))
+            shards.append(Shard(index * n_classes + label, n_jets=size, seed=seed, kind=kind))
     return sorted(shards, key=lambda shard: shard.number)
 
 
