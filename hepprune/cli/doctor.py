@@ -40,7 +40,8 @@ def _show(found: "Diagnosis") -> None:
     screen = output()
     screen.print(table)
     for trial in found.trials:
-        screen.print(f"{trial.name}: {trial.problem or 'works'} ({trial.seconds:.1f} s)", soft_wrap=True)
+        said = f"left out, {trial.left_out}" if trial.left_out else trial.problem or "works"
+        screen.print(f"{trial.name}: {said} ({trial.seconds:.1f} s)", soft_wrap=True)
 
 
 def _row(part: "Part") -> list[Any]:

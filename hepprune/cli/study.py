@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from hepprune.cli.screen import AsJson, Screen, Workers, errors_in_one_sentence, output, print_json, workers
@@ -117,8 +116,8 @@ def _count(text: str) -> int | None:
 
 
 def _print(found: "Study") -> None:
-    Console().print(_table(found))
     plain = output()
+    plain.print(_table(found))
     for line in _lines(found):
         plain.print(line, soft_wrap=True)
 

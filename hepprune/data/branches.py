@@ -46,7 +46,7 @@ def numbers(columns: Mapping[str, Any], name: str, *, spec: str) -> NDArray[Any]
     import awkward as ak
 
     kind = ak.type(columns[name]).content
-    if not isinstance(kind, ak.types.NumpyType):
+    if not _is_number(kind):
         hint = "; jagged columns are read with n_constituents" if _is_jagged(kind) else ""
         raise DataError(f"column '{name}' of '{spec}' is '{kind}' and not one number per row{hint}")
     return np.asarray(ak.to_numpy(columns[name]))
@@ -62,7 +62,15 @@ def _padded(values: Any, n_constituents: int) -> NDArray[Any]:
 def _is_jagged(kind: Any) -> bool:
     import awkward as ak
 
-    return isinstance(kind, ak.types.ListType | ak.types.RegularType) and isinstance(kind.content, ak.types.NumpyType)
+    lists = isinstance(kind, ak.types.ListType | ak.types.RegularType) and "__array__" not in kind.parameters
+    return lists and _is_number(kind.content)
+
+
+def _is_number(kind: Any) -> bool:
+    """Return whether values are numbers or yes and no: times are none."""
+    import awkward as ak
+
+    return isinstance(kind, ak.types.NumpyType) and str(kind.primitive).startswith(("bool", "int", "uint", "float"))
 
 
 def leaf(values: Any) -> str | None:
@@ -74,7 +82,7 @@ def leaf(values: Any) -> str | None:
         if isinstance(kind, ak.types.ListType) and kind.parameters.get("__array__") == "string":
             return "string"
         kind = kind.content
-    return str(kind.primitive) if isinstance(kind, ak.types.NumpyType) else None
+    return str(kind.primitive) if _is_number(kind) else None
 
 
 def counts(columns: Mapping[str, Any], *, spec: str, nested: bool = False) -> NDArray[np.int64]:
@@ -125,6 +133,8 @@ def integers(values: NDArray[Any], *, where: str) -> NDArray[np.int64]:
     """
     if values.dtype.kind not in "iub":
         raise DataError(f"{where} is '{values.dtype}' and must be an integer")
+    if values.dtype == np.uint64 and (values >= 2**63).any():
+        raise DataError(f"{where} has {values.max()}, beyond the 63 bits that whole numbers have here")
     return values.astype(np.int64)
 
 

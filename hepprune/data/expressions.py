@@ -28,7 +28,7 @@ _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.USub: np.negative,
     ast.UAdd: np.positive,
     ast.Not: np.logical_not,
-    ast.Invert: np.logical_not,
+    ast.Invert: np.invert,
     ast.Lt: np.less,
     ast.LtE: np.less_equal,
     ast.Gt: np.greater,
@@ -97,4 +97,6 @@ def _wide(values: Any, where: str) -> Any:
         raise DataError(f"{where} is '{ak.type(values).content}' and holds no numbers")
     if kind in {"bool", "string"}:
         return values
+    if kind == "uint64" and (largest := int(ak.max(values, axis=None, initial=0))) >= 2**63:
+        raise DataError(f"{where} has {largest}, beyond the 63 bits that whole numbers have here")
     return ak.values_astype(values, np.float64 if kind.startswith("float") else np.int64)

@@ -20,6 +20,9 @@ class Function:
     most: int = 1
 
 
+_OF_ANY = {"max": "any", "min": "all"}  # of yes and no
+
+
 def _lists(values: Any, name: str) -> Any:
     if getattr(values, "ndim", 0) < 2:
         raise TypeError(f"{name}(...) takes a value for each constituent, and was given one for each jet")
@@ -32,7 +35,9 @@ def _over_constituents(name: str) -> Callable[[Any], Any]:
     def reduced(values: Any) -> Any:
         import awkward as ak
 
-        return ak.fill_none(getattr(ak, name)(_lists(values, name), axis=1), np.nan)
+        if branches.leaf(_lists(values, name)) == "bool" and name in _OF_ANY:
+            return getattr(ak, _OF_ANY[name])(values, axis=1)
+        return ak.fill_none(getattr(ak, name)(values, axis=1), np.nan)
 
     return reduced
 
@@ -56,6 +61,8 @@ def item(values: Any, index: Any) -> Any:
 
     lists = ak.from_regular(_lists(values, "[...]"), axis=1)
     if isinstance(index, int):
+        longest = int(ak.max(ak.num(lists), initial=0))
+        index = min(index, longest)  # beyond the longest list there is nothing in any
         return ak.fill_none(ak.pad_none(lists, index + 1, axis=1)[:, index], 0)
     if branches.leaf(index) != "bool" or index.ndim < 2:
         raise TypeError("x[...] takes a place in each list, or a condition on its constituents")
@@ -72,6 +79,11 @@ def _where(condition: Any, yes: Any, no: Any) -> Any:
     return ak.where(condition, yes, no)
 
 
+def _of_numbers(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a function that takes yes and no as the numbers 1 and 0, which numpy would give 16 bits."""
+    return lambda values: function(1 * values)
+
+
 _PLAIN: dict[str, Callable[[Any], Any]] = {
     "abs": np.abs,
     "sqrt": np.sqrt,
@@ -86,7 +98,7 @@ _PLAIN: dict[str, Callable[[Any], Any]] = {
     "tanh": np.tanh,
 }
 FUNCTIONS = {
-    **{name: Function(call=call, usage=f"{name}(x)") for name, call in _PLAIN.items()},
+    **{name: Function(call=_of_numbers(call), usage=f"{name}(x)") for name, call in _PLAIN.items()},
     **{name: _extreme(name, of_two) for name, of_two in (("min", np.minimum), ("max", np.maximum))},
     **{name: Function(call=_over_constituents(name), usage=f"{name}(x)") for name in ("sum", "mean", "count")},
     "clip": Function(call=_clip, usage="clip(x, low, high)", least=3, most=3),

@@ -112,9 +112,7 @@ def _check(node: ast.AST, text: str) -> None:
         _check_call(node, text)
     elif isinstance(node, ast.Compare) and {*map(type, node.ops)} <= _OPERATORS:
         _check_sides(node, text)
-    elif not (
-        _is_item(node) or _is_number(node) or (isinstance(node, _APPLIED) and type(applied(node)[0]) in _OPERATORS)
-    ):
+    elif not (_is_item(node) or _is_number(node) or _is_applied(node)):
         part = ast.get_source_segment(_line(text), node) or text
         raise DataError(
             f"'{part}' in '{text}' is none of what an expression may have: columns, numbers, + - * / // % **, << >>, "
@@ -143,9 +141,9 @@ def _is_number(node: ast.AST) -> bool:
 
 def _check_sides(node: ast.Compare, text: str) -> None:
     for side in (node.left, *node.comparators):
-        joins = isinstance(side, ast.BinOp) and isinstance(side.op, ast.BitAnd | ast.BitOr)
+        joins = isinstance(side, ast.BinOp | ast.UnaryOp) and isinstance(side.op, ast.BitAnd | ast.BitOr | ast.Invert)
         if joins and not _enclosed(side, text):
-            raise DataError(f"in '{text}' the & and | bind before comparisons: put each comparison in parentheses")
+            raise DataError(f"in '{text}' the & | ~ bind before comparisons: put each comparison in parentheses")
 
 
 def _check_call(node: ast.Call, text: str) -> None:

@@ -66,7 +66,9 @@ def _slabs(group: Any) -> dict[str, Slab]:
     found: dict[str, Slab] = {}
     datasets: dict[str, Any] = {}
     group.visititems(lambda name, each: datasets.update({name: each}) if isinstance(each, h5py.Dataset) else None)
-    for name, dataset in datasets.items():  # links, which may lead out of the file, are not followed
+    for name, dataset in datasets.items():  # nothing is followed that may lead out of the file, as links do
+        if dataset.external or dataset.is_virtual:
+            continue
         names = datasets.get(_NAMES.get(name, f"{name}Names"))
         if name not in {*_NAMES.values(), *(f"{each}Names" for each in datasets)}:
             found |= slabs.slabs(name, dataset, [] if names is None else [_text(each) for each in names[:]])

@@ -55,8 +55,11 @@ def slabs(name: str, array: Any, names: Sequence[str] = ()) -> dict[str, Slab]:
         return {each: slab for each, slab in fields.items() if array.dtype[slab.feature].kind in _NUMBERS}
     if not array.shape or array.dtype.kind not in _NUMBERS + "SUO" or len(array.shape) > 3:
         return {}
-    if names and array.shape[-1] <= len(names):
-        return {each: Slab(array, index) for index, each in enumerate(names[: array.shape[-1]])}
+    if len(array.shape) > 1 and array.shape[-1] <= len(names):
+        own = names[: array.shape[-1]]
+        if again := next((each for each in own if own.count(each) > 1), None):
+            raise DataError(f"dataset '{name}' names two of its columns '{again}'")
+        return {each: Slab(array, index) for index, each in enumerate(own)}
     if len(array.shape) == 3:
         return {f"{name}_{index}": Slab(array, index) for index in range(array.shape[-1])}
     return {name: Slab(array)}

@@ -21,7 +21,7 @@ FORMATS: dict[str, ModuleType] = {
 ARRAYS = "the arrays given"
 
 # A file, several, or a pattern of files; or arrays of one row per jet by their names, or an awkward array of records.
-Source = str | Sequence[str] | Mapping[str, Any] | Any
+Source = str | Path | Sequence[str | Path] | Mapping[str, Any] | Any
 
 
 def files(given: Source) -> list[Any]:
@@ -30,9 +30,9 @@ def files(given: Source) -> list[Any]:
     Raises:
         DataError: there are none.
     """
-    if not isinstance(given, str | list | tuple):
+    if not isinstance(given, str | Path | list | tuple):
         return [given]
-    found = [file for each in ([given] if isinstance(given, str) else given) for file in _matched(each)]
+    found = [file for each in (given if isinstance(given, list | tuple) else [given]) for file in _matched(str(each))]
     if not found:
         raise DataError("no file of jets is named")
     return found

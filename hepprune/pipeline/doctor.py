@@ -13,7 +13,7 @@ import numpy as np
 from packaging.requirements import Requirement
 
 from hepprune import synthesis, training
-from hepprune.errors import HeppruneError, NetworkError
+from hepprune.errors import HeppruneError, PrerequisiteError, ToolMissingError
 from hepprune.firmware.routes import ROUTES, Built, Order
 from hepprune.fixed import FixedPoint
 from hepprune.hardware import targets
@@ -41,7 +41,10 @@ _JETS = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A package or program: what it is for, its version here (None: missing), the range wanted, and what helps."""
+    """A package or program: what it is for, the range wanted, and what helps where it is missing or of another one.
+
+    `version` is that of a package here, or where a program is; None is missing.
+    """
 
     name: str
     purpose: str
@@ -52,11 +55,12 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One step of the self-test: how long it took, and the sentence it failed or was left out with."""
+    """One step of the self-test: how long it took, and the sentence it failed with, or was `left_out` with."""
 
     name: str
     seconds: float
     problem: str | None = None
+    left_out: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +138,7 @@ def _trials(track: Track) -> Iterator[Trial]:
         def synthesised() -> None:
             design = built[-1].design
             if design is None:
-                raise NetworkError("there is no Verilog to synthesise")
+                raise PrerequisiteError("there is no Verilog to synthesise")
             yosys.synthesise(_job(design.folder, design.top, design.sources, order))
 
         yield _tried("HLS project = network", lambda: proved("hls"), track)
@@ -159,10 +163,12 @@ def _job(folder: Path, top: str, sources: tuple[Path, ...], order: Order) -> Job
 
 
 def _tried(name: str, trial: Callable[[], None], track: Track) -> Trial:
-    started, problem = time.perf_counter(), None
+    started, problem, left_out = time.perf_counter(), None, None
     with track(name):
         try:
             trial()
-        except (HeppruneError, ImportError) as error:
+        except (PrerequisiteError, ToolMissingError, ImportError) as error:
+            left_out = str(error)
+        except HeppruneError as error:
             problem = str(error)
-    return Trial(name=name, seconds=round(time.perf_counter() - started, 1), problem=problem)
+    return Trial(name=name, seconds=round(time.perf_counter() - started, 1), problem=problem, left_out=left_out)

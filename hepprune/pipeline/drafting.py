@@ -12,9 +12,9 @@ import yaml
 
 from hepprune import frontends
 from hepprune import recipe as recipes
-from hepprune.data import surveys
+from hepprune.data import grammar, surveys
 from hepprune.data.surveys import Survey
-from hepprune.errors import RecipeError
+from hepprune.errors import DataError, RecipeError, unknown
 from hepprune.files import replacing
 from hepprune.network import Network, precision
 
@@ -22,6 +22,7 @@ from hepprune.network import Network, precision
 Ask = Callable[[str, Sequence[str]], str]
 _SHARE, _LOST = 0.25, 0.01  # of the baseline's LUT, and of its accuracy
 _MOST = 24  # choices that a sentence names
+_AXES = 2  # constituents and their features
 _CONSTITUENTS = {"kind": "deepsets"}  # of jets without a model of their own
 
 
@@ -64,7 +65,7 @@ def draft(
     if path.exists():
         raise RecipeError(f"'{path}' is there already; name another file, or move it away")
     network = None if model is None else frontends.read(model)
-    found = _largest(surveys.surveys(data))
+    found = _largest(surveys.surveys(data), data)
     section = _section(found, network, features, label, ask)
     name = "".join(c if c.isalnum() else "_" for c in Path((model or data).partition(":")[0]).stem)
     parts = [
@@ -80,9 +81,12 @@ def draft(
     return Draft(path=path, text=text, open=tuple(_open(section)))
 
 
-def _largest(found: Iterable[Survey]) -> Survey:
+def _largest(found: Iterable[Survey], data: str) -> Survey:
     """Return the tree of a file with most rows."""
-    return max(found, key=lambda each: each.n_rows)
+    trees = list(found)
+    if not trees:
+        raise DataError(f"'{data}' holds no tree of jets")
+    return max(trees, key=lambda each: each.n_rows)
 
 
 def _section(
@@ -93,6 +97,8 @@ def _section(
     if network is not None and len(network.inputs) != 1:
         raise RecipeError(f"the model has {len(network.inputs)} inputs; write data.inputs with the features of each")
     shape = None if network is None else network.input.features_shape
+    if shape is not None and len(shape) > _AXES:
+        raise RecipeError(f"the model takes values of shape {shape}; write data.image for it")
     names = [column.name for column in found.columns if column.low is not None]
     own = _matching(features, names) or list(section["features"])
     filled = shape is not None and len(shape) > 1 and len(own) + 1 == shape[-1]  # told from padding by a feature
@@ -111,6 +117,12 @@ def _section(
 def _matching(texts: Sequence[str], names: Sequence[str]) -> list[str]:
     """Return features as they were named, and for a pattern such as `j_*` the columns that it matches."""
     each = [fnmatch.filter(names, text) if "*" in text else [text] for text in texts]
+    for text, matched in zip(texts, each, strict=True):
+        if not matched:
+            raise RecipeError(f"no column matches '{text}'; there are {', '.join(names[:_MOST])}")
+        for name in grammar.columns(matched, names):
+            if name not in names:
+                raise RecipeError(unknown("column", name, names))
     return [name for matched in each for name in matched]
 
 

@@ -54,12 +54,13 @@ def _kept(network: Network) -> dict[str, Tensor]:
 
     Of a recurrent layer one stays that a state's next value comes from.
     """
-    units, path, kept = follow(network), set[int](), dict[str, Tensor]()
+    units, kept = follow(network), dict[str, Tensor]()
+    path = {int(unit) for name in network.raw_outputs for ids in units.values[name] for unit in ids}
     for layer in reversed([layer for layer in network if layer.kernels]):
         kernel, made = layer.kernels[0], units.carried.get(layer.name, units.made.get(layer.name))
         if made is None:
             continue
-        wanted = torch.tensor([layer.name in network.raw_outputs or int(unit) in path for unit in made])
+        wanted = torch.tensor([int(unit) in path for unit in made])
         n_gates = kernel.n_rows // len(made)
         gate = torch.arange(n_gates) == min(2, n_gates - 1)
         rows = torch.nonzero((gate[:, None] & wanted).flatten()).flatten()

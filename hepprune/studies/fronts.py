@@ -68,19 +68,21 @@ def informative(points: Sequence[Point], candidates: Sequence[int], n: int) -> l
     covariance = _covariance([points[place] for place in field])
     for place in range(len(known)):
         covariance = _given(covariance, place)
-    left = [place for place, own in enumerate(field) if own in set(candidates) - set(known)]
+    open_ = set(candidates) - set(known)
+    left = [place for place, own in enumerate(field) if own in open_]
     counts = np.isin(field, matter) if matter else np.ones(len(field), dtype=bool)
     chosen: list[int] = []
     while left and len(chosen) < n:
         gains = (covariance[left][:, counts] ** 2).sum(axis=1) / (np.diag(covariance)[left] + _NOISE)
         chosen.append(left.pop(int(np.argmax(gains))))
         covariance = _given(covariance, chosen[-1])
-    return [field[place] for place in chosen]
+    beyond = [place for place in candidates if place in open_.difference(field)]
+    return [*(field[place] for place in chosen), *beyond[: n - len(chosen)]]
 
 
 _NOISE = calibration.LEAST_SPREAD**2
 # How much of the error two designs share: a factor for each axis, to the power of how far they are apart.
-_STRATEGY, _MODEL, _BITS, _SPARSITY, _REUSE, _CLOCK = 0.3, 0.5, 0.9, 0.5, 0.8, 0.95
+_STRATEGY, _MODEL, _BITS, _SPARSITY, _REUSE, _PARALLEL, _CLOCK = 0.3, 0.5, 0.9, 0.5, 0.8, 0.8, 0.95
 
 
 def _covariance(points: Sequence[Point]) -> Floats:
@@ -110,6 +112,7 @@ def _distances(settings: Sequence[Setting]) -> list[tuple[float, Floats]]:
         (_BITS, between(numbers("bits"))),
         (_SPARSITY, between(numbers("sparsity"))),
         (_REUSE, between(np.log2(np.maximum(numbers("reuse_factor"), 1)))),
+        (_PARALLEL, between(np.log2(np.maximum(numbers("parallelization"), 1)))),
         (_CLOCK, between(np.log2(numbers("clock_ns")))),
     ]
 

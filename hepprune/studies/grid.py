@@ -134,9 +134,13 @@ def variant(network: Network, features: Any, *, bits: int | None, sparsity: floa
     """
     cut = plan.prune(network, sparsity=sparsity) if sparsity else network
     if bits is not None:
-        own, jets = cut.inputs[0].result, torch.as_tensor(features[0])
-        kind = own if isinstance(own, FixedPoint) else activation_type(jets, bits, "SAT")
-        cut = precision.quantise(cut, features, Precision(inputs=kind, weight_bits=bits, activation_bits=bits))
+        kinds = {
+            layer.name: layer.result
+            if isinstance(layer.result, FixedPoint)
+            else activation_type(torch.as_tensor(jets), bits, "SAT")
+            for layer, jets in zip(cut.inputs, features, strict=True)
+        }
+        cut = precision.quantise(cut, features, Precision(inputs=kinds, weight_bits=bits, activation_bits=bits))
     return cut
 
 

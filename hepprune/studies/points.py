@@ -65,8 +65,11 @@ class Point:
 
     @property
     def latency_ns(self) -> float:
-        """Latency of the network itself, if the clock is met; its registers are in it, a wrapper is not."""
-        return float(self.figures.latency_ns or math.nan)
+        """Latency of the network itself, if the clock is met; its registers are in it, a wrapper is not.
+
+        It is estimated where a measurement does not tell it.
+        """
+        return float(self.figures.latency_ns or self.estimate.latency_ns)
 
     @property
     def whole_ns(self) -> float:
@@ -76,7 +79,7 @@ class Point:
     @property
     def interval_ns(self) -> float:
         """The time between two jets."""
-        return float(self.figures.interval_cycles or math.nan) * self.setting.clock_ns
+        return float(self.figures.interval_cycles or self.estimate.interval_cycles) * self.setting.clock_ns
 
     def row(self) -> dict[str, Any]:
         """Return the point as one row: knobs, figures with their units, errors of one standard deviation."""

@@ -26,6 +26,8 @@ CHUNK = ak.zip(
         "other": ak.Array([[1.0], [], []]),
         "square": ak.from_numpy(np.array([[1, 2], [3, 4], [5, 6]])),
         "record": ak.Array([{"a": 1}] * 3),
+        "big": ak.from_numpy(np.array([2**64 - 1, 1, 2], np.uint64)),
+        "when": ak.from_numpy(np.array([1, 2, 3], "M8[s]")),
     },
     depth_limit=1,
 )
@@ -66,6 +68,11 @@ CHUNK = ak.zip(
         ("count(cand[(cand < 3.5) & (pt > 10)])", [0, 0, 1]),
         ("square[square > 1]", [[2], [3, 4], [5, 6]]),
         ("(k & 2) > 0", [False, False, True]),
+        ("k & ~1", [100, 0, 2]),
+        ("exp(flag)", [math.e, 1, math.e]),
+        ("max(cand > 3)", [True, False, False]),
+        ("min(cand > 0.5)", [True, True, True]),
+        ("cand[1000000000000]", [0, 0, 0]),
     ],
 )
 def test_an_expression_gives_what_its_words_say(text: str, expected: list[Any]) -> None:
@@ -107,6 +114,9 @@ def test_extremes_of_no_constituents_are_no_numbers() -> None:
         ("cand[pt > 10]", "x[...] takes a place in each list, or a condition on its constituents"),
         ("cand + other", "'cand + other' cannot be worked out: "),
         ("name + 1", "'name + 1' cannot be worked out: "),
+        ("big + 1", "column 'big' in 'big + 1' has 18446744073709551615, beyond the 63 bits"),
+        ("when - 1", "column 'when' in 'when - 1' is 'datetime64[s]' and holds no numbers"),
+        ("~pt", "'~pt' cannot be worked out: "),
         ("pt & k", "'pt & k' cannot be worked out: "),
         ("pt >> 2", "'pt >> 2' cannot be worked out: "),
         ("-record", "column 'record' in '-record' is '{a: int64}' and holds no numbers"),

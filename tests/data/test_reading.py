@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import awkward as ak
 import numpy as np
 import pytest
 import uproot
@@ -88,3 +89,24 @@ def test_rows_are_counted_in_the_file_and_not_among_those_that_pass(raw: Any) ->
     wrong = int(np.flatnonzero((raw.label.to_numpy() == 0) & (raw.pt.to_numpy() > 1200))[0])
     with pytest.raises(DataError, match=rf"values that are not finite, the first in row {wrong}$"):
         read(JETS, features=["log(label)"], classes=CLASSES, cut="pt > 1200")
+
+
+@pytest.mark.parametrize(
+    ("features", "options", "said"),
+    [
+        (["text"], {"n_constituents": 2, "event": None}, "column 'text' .* is 'string'"),
+        (["when"], {"event": None}, r"column 'when' .* is 'datetime64\[s\]' and not one number per row"),
+        (["pt"], {"event": "big"}, "column 'big' .* has 18446744073709551615, beyond the 63 bits"),
+    ],
+)
+def test_what_holds_no_numbers_is_refused_in_one_sentence(features: list[str], options: Any, said: str) -> None:
+    big, when = np.array([2**64 - 1, 1], np.uint64), np.array([1, 2], "M8[s]")
+    arrays = ak.zip({"text": ["abc", "d"], "pt": [1.0, 2.0], "big": big, "when": when}, depth_limit=1)
+    with pytest.raises(DataError, match=said):
+        read(arrays, features=features, label=None, **options)
+
+
+def test_a_path_is_a_file_as_its_name_is() -> None:
+    path = Path(JETS.removesuffix(":Jets"))
+    found = [read(each, features=["pt"], classes=CLASSES, max_jets=10) for each in (path, str(path))]
+    assert np.array_equal(found[0].x, found[1].x)

@@ -311,3 +311,21 @@ def test_published_jets_in_a_folder_are_read() -> None:
     jets = read(str(PUBLISHED), features=features, n_constituents=16, is_filled=False, **wanted)
     assert np.array_equal(jets.x, np.load(PUBLISHED / "x_test_16const.npy").astype(np.float32))
     assert np.array_equal(jets.y, np.load(PUBLISHED / "y_test_16const.npy").argmax(axis=1))
+
+
+def test_what_lies_outside_an_hdf5_file_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "secret.bin").write_bytes(np.arange(5, dtype=np.float64).tobytes())
+    with h5py.File(tmp_path / "jets.h5", "w") as file:
+        file["pt"] = np.arange(5.0)
+        file.create_dataset("told", (5,), "f8", external=[(str(tmp_path / "secret.bin"), 0, 40)])
+    assert list(sources.columns(str(tmp_path / "jets.h5"))) == ["pt"]
+
+
+def test_names_go_with_the_last_axis_of_several_and_each_with_one(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "jets.h5", "w") as file:
+        file["jets"], file["jetFeatureNames"] = np.arange(3.0), [b"a", b"b", b"c", b"d"]
+    assert list(sources.columns(str(tmp_path / "jets.h5"))) == ["jets"]
+    with h5py.File(tmp_path / "twice.h5", "w") as file:
+        file["jets"], file["jetFeatureNames"] = np.ones((3, 2)), [b"a", b"a"]
+    with pytest.raises(DataError, match="dataset 'jets' names two of its columns 'a'"):
+        sources.columns(str(tmp_path / "twice.h5"))

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hepprune.cli import app
-from hepprune.errors import PrerequisiteError
+from hepprune.errors import EquivalenceError, PrerequisiteError
 from hepprune.firmware.routes import ROUTES
 from hepprune.pipeline import doctor
 
@@ -42,17 +42,21 @@ def test_a_machine_without_a_vendors_tool_is_healthy() -> None:
     assert doctor.diagnose(test=False).healthy
 
 
-def test_a_trial_that_fails_ends_in_its_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise PrerequisiteError("g++ is missing")
-
-    for route in ROUTES.values():
-        monkeypatch.setattr(type(route), "build", refuse)
+def test_a_trial_that_fails_ends_in_its_sentence_and_one_without_its_program_is_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(doctor.yosys, "synthesise", lambda _: pytest.fail("there is nothing to synthesise"))
-    found = doctor.diagnose()
-    problems = [trial.problem for trial in found.trials]
-    assert problems == ["g++ is missing", "g++ is missing", "there is no Verilog to synthesise"]
-    assert not found.healthy
+    for error, healthy in ((PrerequisiteError("g++ is missing"), True), (EquivalenceError("bit 3 differs"), False)):
+
+        def refuse(*_: object, error: Exception = error, **__: object) -> None:
+            raise error
+
+        for route in ROUTES.values():
+            monkeypatch.setattr(type(route), "build", refuse)
+        found = doctor.diagnose()
+        said = [trial.left_out or trial.problem for trial in found.trials]
+        assert said == [str(error), str(error), "there is no Verilog to synthesise"]
+        assert found.healthy is healthy
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from hepprune import recipe as recipes
 from hepprune.cli import app
-from hepprune.errors import NetworkError, RecipeError
+from hepprune.errors import DataError, NetworkError, RecipeError
 from hepprune.hardware import targets
 from hepprune.network import Conv, Dense, GlobalPool, Input, Network, save
 from hepprune.pipeline import checks, drafting
@@ -128,3 +128,28 @@ def test_the_command_writes_a_recipe_or_says_what_is_open(jets: str, tmp_path: P
     assert refused.exit_code == 1
     with pytest.raises(NetworkError):
         drafting.draft(str(tmp_path / "none.npz"), jets, tmp_path / "b.yaml")
+
+
+@pytest.mark.parametrize(
+    ("features", "said"),
+    [
+        (["z*"], "no column matches 'z\\*'; there are "),
+        (["j_d"], "unknown column 'j_d'"),
+        (["log(ptt)"], "unknown column 'ptt'"),
+    ],
+)
+def test_features_that_no_column_has_are_refused(jets: str, tmp_path: Path, features: list[str], said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        drafting.draft(None, jets, tmp_path / "recipe.yaml", features=features)
+    assert not (tmp_path / "recipe.yaml").exists()
+
+
+def test_a_model_of_images_and_a_file_without_trees_are_refused(jets: str, tmp_path: Path) -> None:
+    image = Network([Input("x", (4, 4, 1)), Conv("c", torch.ones(2, 3, 3, 1), torch.zeros(2))])
+    save(image, tmp_path / "image.npz")
+    with pytest.raises(RecipeError, match=r"values of shape \(4, 4, 1\); write data.image"):
+        drafting.draft(str(tmp_path / "image.npz"), jets, tmp_path / "recipe.yaml")
+    with uproot.recreate(tmp_path / "empty.root") as file:
+        file["word"] = "nothing"
+    with pytest.raises(DataError, match="holds no tree of jets"):
+        drafting.draft(None, str(tmp_path / "empty.root"), tmp_path / "recipe.yaml")

@@ -11,7 +11,7 @@ from hepprune import architectures
 from hepprune.fixed import FixedPoint
 from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Budget, Estimate, LayerEstimate, Resources
-from hepprune.network import Conv, Dense, Input, Network, Pool, Reshape
+from hepprune.network import Conv, Dense, Input, Network, Pool, ReLU, Reshape
 from hepprune.pruning import importance, masks, surgery
 from hepprune.pruning.constants import constants
 from hepprune.pruning.statistics import Statistics, gather
@@ -134,12 +134,21 @@ def recurrent() -> Network:
     return architectures.draw(architectures.GRU(units=4, rho=(3,)), {"x": (5, 3)}, {"y": 2}, seed=1)
 
 
+def ends_in_relu() -> Network:
+    """Return a network whose output has no weights of its own, one of its values hardly reached."""
+    generator = torch.Generator().manual_seed(1)
+    first, last = (torch.randn(n_out, n_in, generator=generator) for n_out, n_in in ((5, 6), (3, 5)))
+    last[0] *= 1e-3
+    layers = [Dense("a", first, torch.zeros(5)), ReLU("r"), Dense("b", last, torch.zeros(3)), ReLU("s")]
+    return Network([Input("x", 6), *layers])
+
+
 def two_heads() -> Network:
     wanted = architectures.DeepSets(phi=(6, 4), rho=(5,))
     return architectures.draw(wanted, {"x": (4, 3)}, {"flavour": 3, "ratio": 1}, seed=1)
 
 
-@pytest.mark.parametrize("make", [lambda: transformer(heads=2), recurrent, two_heads])
+@pytest.mark.parametrize("make", [lambda: transformer(heads=2), recurrent, two_heads, ends_in_relu])
 def test_global_magnitude_leaves_every_output_a_path(make: Callable[[], Network]) -> None:
     network = make()
     while proposed := list(GlobalMagnitude()(network, {}, 1.0)):

@@ -110,4 +110,25 @@ def test_a_study_is_a_table() -> None:
 def test_a_choice_among_many_points_looks_at_those_that_matter(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fronts, "_MOST", 3)
     points = fronts.marked([point(100 + each, 4 + each) for each in range(6)], None)
-    assert len(fronts.informative(points, list(range(6)), n)) == min(n, 3)
+    found = fronts.informative(points, list(range(6)), n)
+    assert len(found) == n
+    assert set(found[: min(n, 3)]) <= {0, 1, 2}
+
+
+def test_a_measurement_without_latency_leaves_the_estimated_one() -> None:
+    fast, slow = point(100, 4), point(104, 5)
+    known = measured(slow, 104)
+    assert known.measurement is not None
+    silent = replace(known, measurement=replace(known.measurement, latency_cycles=None), budget=Budget())
+    assert (silent.figures, silent.latency_ns) == (silent.measurement, 25.0)
+    assert [each.front for each in fronts.marked([fast, silent], None)] == [True, False]
+
+
+def test_points_that_differ_in_parallelization_alone_err_apart_and_all_means_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pair = [point(50, parallelization=1), point(50, parallelization=8)]
+    (_, shared), _ = fronts._covariance(pair)
+    assert 0 < shared < fronts._covariance(pair)[0, 0]
+    monkeypatch.setattr(fronts, "_MOST", 3)
+    assert sorted(fronts.informative([point(50, clock=c) for c in range(1, 9)], range(8), 8)) == [*range(8)]

@@ -4,7 +4,7 @@ import torch
 
 from hepprune.errors import RecipeError
 from hepprune.fixed import FixedPoint
-from hepprune.network import Conv, Dense, Input, Network
+from hepprune.network import Concatenate, Conv, Dense, Input, Network
 from hepprune.studies.grid import Grid, Setting, built, variant
 
 
@@ -82,3 +82,15 @@ def test_a_setting_is_named_by_what_it_sets() -> None:
     each = Setting(model="t", bits=6, sparsity=0.5, strategy="resource", reuse_factor=4, clock_ns=2.5)
     assert each.name == "t 6b 50% resource r4 2.5ns"
     assert Setting(model="t", clock_ns=5.0).name == "t latency 5ns"
+
+
+def test_every_input_keeps_its_own_type_or_gets_that_of_its_own_features() -> None:
+    rng = np.random.default_rng(0)
+    features = (rng.normal(size=(64, 2)), 100 * rng.normal(size=(64, 2)))
+    layers = [Input("p", 2, FixedPoint(16, 6)), Input("q", 2), Concatenate("both")]
+    network = Network([*layers, Dense("fc", torch.randn(3, 4), torch.zeros(3))], {"both": ("p", "q"), "fc": ("both",)})
+    p, q = (layer.result for layer in variant(network, features, bits=6, sparsity=0.0).inputs)
+    assert p == FixedPoint(16, 6)
+    assert q is not None
+    assert q.width == 6
+    assert q.maximum > 100

@@ -43,9 +43,12 @@ Types = dict[str, FixedPoint]  # by the constructor's names
 
 @dataclass(frozen=True, kw_only=True)
 class Precision:
-    """Bits per value: the input's type, and the widths of weights and activations, with exceptions per layer name."""
+    """Bits per value: the type of every input or of each by its name, and the widths of weights and activations.
 
-    inputs: FixedPoint
+    `layer_bits` holds exceptions by the name of a layer.
+    """
+
+    inputs: FixedPoint | Mapping[str, FixedPoint]
     weight_bits: int = 6
     activation_bits: int = 6
     overflow: str = "SAT"
@@ -94,8 +97,8 @@ PRECISION: Rules[Callable[..., Types]] = Rules(
 
 @PRECISION.of(Input)
 def _input(layer: Input, *, seen: Seen) -> Types:
-    del layer
-    return {"result": seen.precision.inputs}
+    kinds = seen.precision.inputs
+    return {"result": kinds if isinstance(kinds, FixedPoint) else kinds[layer.name]}
 
 
 @PRECISION.of(Weighted)

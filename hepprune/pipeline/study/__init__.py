@@ -1,5 +1,6 @@
 """A latency study: networks, ways to build them and clocks, all combined; priced, partly synthesised, priced again."""
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -120,8 +121,13 @@ def _named(models: Models, track: Track) -> Iterable[tuple[str, Network]]:
         return
     each = [models] if isinstance(models, str | Path | Network) else list(models)
     names = [_name(model) for model in each]
+    taken = {name for name in names if names.count(name) == 1}
     for place, (name, model) in enumerate(zip(names, each, strict=True), start=1):
-        yield name if names.count(name) == 1 else f"{name}_{place}", _read(model, track)
+        own = name
+        if name not in taken:
+            own = next(text for n in itertools.count(place) if (text := f"{name}_{n}") not in taken)
+            taken.add(own)
+        yield own, _read(model, track)
 
 
 def _name(model: Any) -> str:
