@@ -95,7 +95,6 @@ MAKERS: dict[str, Callable[[str, Path], Path]] = {
 }
 
 
-@pytest.mark.xdist_group("formats")
 @pytest.mark.parametrize("kind", ["deepsets", "gru"])
 @pytest.mark.parametrize("framework", MAKERS)
 def test_a_model_of_constituents_comes_back_smaller_and_proved(folder: Path, framework: str, kind: str) -> None:
