@@ -76,17 +76,17 @@ def test_a_budget_believed_met_and_measured_missed_is_searched_again(context: Co
 
 
 @pytest.mark.parametrize(
-    ("turns", "said"), [(1, "lut binds, .* at the closest"), (5, "the evidence says .* through 2 measured designs")]
+    ("turns", "said"), [(1, "lut binds, .* at the closest"), (5, "the evidence says .* through 4 measured designs")]
 )
 def test_turns_end_with_the_figure_that_binds(context: Context, start: feedback.Start, turns: int, said: str) -> None:
     measured = []
 
     def hopeless(network: Network) -> Built:
-        """A tool that reports three times what fits whatever is cut, as firmware around the network would need."""
+        """A tool that reports four times what fits whatever is cut, as firmware around the network would need."""
         measured.append(network)
         solved = firmware.solved_as_measured(context, network)
         assert solved.measurement is not None
-        figures = Resources(lut=3 * (start.budget.resources.lut or 0))
+        figures = Resources(lut=4 * (start.budget.resources.lut or 0))
         return replace(solved, measurement=replace(solved.measurement, resources=figures))
 
     limits = context.recipe.budget.model_copy(update={"max_accuracy_loss": 1.0})
@@ -95,7 +95,7 @@ def test_turns_end_with_the_figure_that_binds(context: Context, start: feedback.
     with pytest.raises(BudgetMissedError, match=said) as caught:
         feedback.until_measured(context, start, stage="da4ml", measure=hopeless, pairs=list)
     assert caught.value.exit_code == 2
-    assert len(measured) == min(turns, 2)
+    assert len(measured) == min(turns, 4)
     assert list((context.build / "state" / "search").glob("stage_*.json"))  # the state is kept
 
 

@@ -167,8 +167,8 @@ def test_a_shrunk_network_exports(
 
 
 REFUSED = {
-    "simple": ({}, "is a simple recurrent cell, which hls4ml has no firmware for"),
-    "lstm": ({"state_type": graphs.RESULTS}, "quantises the state that its steps read, hls4ml does not"),
+    "simple": ({}, "is a simple recurrent cell in float, which hls4ml has no firmware for; give it types"),
+    "lstm": ({"state_type": graphs.RESULTS}, "has no range without its activation_type and recurrent_activation_type"),
     "gru": ({"reset_after": False}, "resets before its kernel, hls4ml after it"),
 }
 

@@ -92,11 +92,19 @@ def settled(network: Network, like: Network) -> Network:
             if layer.shift_type != getattr(other, "shift_type", None):
                 layer.shift.copy_(layer.used_shift())
         elif isinstance(layer, Recurrent):
-            for kind in ("weight", "recurrent_weight"):
-                same = getattr(layer, f"{kind}_type") == getattr(other, f"{kind}_type", None)
-                limit = layer.digit_limit if kind == "weight" else layer.recurrent_digit_limit
-                getattr(layer, kind).copy_(_written(getattr(layer, kind), layer.used(kind), limit, same=same))
+            _settle_cell(layer, other)
     return copy
+
+
+def _settle_cell(cell: Recurrent, other: Layer) -> None:
+    """Give a cell, in place, the weights that a file holds and, where it keeps no type of theirs, the biases that act."""
+    for kind in ("weight", "recurrent_weight"):
+        same = getattr(cell, f"{kind}_type") == getattr(other, f"{kind}_type", None)
+        limit = cell.digit_limit if kind == "weight" else cell.recurrent_digit_limit
+        getattr(cell, kind).copy_(_written(getattr(cell, kind), cell.used(kind), limit, same=same))
+    if cell.bias_type != getattr(other, "bias_type", None):
+        for kind, acting in zip(("bias", "recurrent_bias"), cell.used_biases(), strict=True):
+            getattr(cell, kind).copy_(acting)
 
 
 def _written(latent: torch.Tensor, acting: torch.Tensor, limit: torch.Tensor, *, same: bool) -> torch.Tensor:

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from hepprune import frontends
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
 from hepprune.frontends import keras
-from hepprune.network import Network
+from hepprune.network import Network, Recurrent
 from hepprune.network.precision import Precision, quantise
 from hepprune.pruning import coupling, masks, surgery
 from tests.frontends.keras.models import (
@@ -220,3 +221,19 @@ def test_bounds_that_cannot_move_are_refused_by_name(package: str, tmp_path: Pat
     with pytest.raises(NetworkError, match=r"layer '.*getitem|layer 'get_item"):
         keras.write(half_of_each(keras.read(path)), tmp_path / "small.keras", like=path)
     assert not (tmp_path / "small.keras").exists()
+
+
+def test_a_cell_of_float_keras_gets_the_biases_that_act(tmp_path: Path) -> None:
+    native = framework("keras")
+    x = native.Input((3, 2))
+    file = save(fill(native.Model(x, native.layers.GRU(2)(x)), 1), tmp_path / "cell.keras")
+    network = frontends.read(file)
+    jets = np.random.default_rng(0).normal(size=(200, 3, 2)).astype(np.float32)
+    bits = Precision(inputs=FixedPoint(6, 3, True, "RND", "SAT"), weight_bits=3, activation_bits=4)
+    typed = quantise(network, (jets,), bits)
+    (cell,) = (layer for layer in typed if isinstance(layer, Recurrent))
+    assert not torch.equal(cell.bias, cell.used_biases()[0])
+    again = frontends.read(frontends.write(typed, tmp_path / "typed.keras", like=file))[cell.name]
+    assert isinstance(again, Recurrent)
+    for own, acting in zip((again.bias, again.recurrent_bias), cell.used_biases(), strict=True):
+        torch.testing.assert_close(own, acting)
