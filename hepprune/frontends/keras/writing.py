@@ -97,7 +97,7 @@ def settled(network: Network, like: Network) -> Network:
 
 
 def _settle_cell(cell: Recurrent, other: Layer) -> None:
-    """Give a cell, in place, the weights that a file holds and, where it keeps no type of theirs, the biases that act."""
+    """Give a cell the weights that a file holds, and the biases that act where it keeps no type of theirs."""
     for kind in ("weight", "recurrent_weight"):
         same = getattr(cell, f"{kind}_type") == getattr(other, f"{kind}_type", None)
         limit = cell.digit_limit if kind == "weight" else cell.recurrent_digit_limit
