@@ -37,7 +37,7 @@ test: $(TESTED) ## the whole test suite
 	$(BIN)/hepprune prepare
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-quick: $(TESTED) ## the tests that take less than three minutes in all
+quick: $(TESTED) ## the tests that are not marked slow
 	$(BIN)/python -m pytest -m 'not slow'
 
 lint: $(TESTED) ## ruff, mypy --strict, import contracts
