@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from hepprune.data import spreading, trees
 from hepprune.data.inputs import TRANSFORMS, Columns, Image, Input
 from hepprune.data.jets import IS_FILLED
-from hepprune.data.production import KINDS
+from hepprune.data.production import KINDS, check_background
 from hepprune.data.weights import Flatten, checked
 from hepprune.errors import DataError, unknown
 from hepprune.recipe.base import Positive, Section
@@ -78,6 +78,7 @@ class Make(Section):
     jets: Annotated[int, Field(ge=5)]
     seed: Annotated[int, Field(ge=0)] = 1
     kind: str = "jets"
+    background: float | None = None
 
     @field_validator("kind")
     @classmethod
@@ -85,6 +86,14 @@ class Make(Section):
         if name not in KINDS:
             raise ValueError(unknown("kind of sample", name, KINDS))
         return name
+
+    @model_validator(mode="after")
+    def _has_a_background(self) -> "Make":
+        try:
+            check_background(self.kind, self.background)
+        except DataError as problem:
+            raise ValueError(str(problem)) from problem
+        return self
 
 
 class Data(Section):
