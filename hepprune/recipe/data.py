@@ -104,7 +104,8 @@ class Data(Section):
     from padding by a last feature if `isfilled`. With `explode: Jet` each object of the lists `Jet_*` is a jet. Those
     that do not pass the `cut` are left out. `classes` name what the `label` counts or names, or are those of several
     labels of 0 and 1; `targets` are to be met, or are those of each output. Jets of one `event` stay together. Where
-    the file is missing jets are made, if `make` says how.
+    the file is missing jets are made, if `make` says how. Those of which a condition `signal` is true judge how well
+    they are told from others, and nothing is learned from them.
     """
 
     file: str | Texts
@@ -114,6 +115,7 @@ class Data(Section):
     n_constituents: Positive | dict[str, Positive] | None = None
     isfilled: bool = True
     cut: str | None = None
+    signal: str | None = None
     explode: str | None = None
     label: str | Texts = "label"
     event: str | None = None
