@@ -13,6 +13,9 @@ from hepprune.network import Network
 from hepprune.network.precision import Precision, quantise
 from hepprune.sample import Sample
 from hepprune.training import Fit, fit, multilayer_perceptron
+from tests.scheduling import pytest_xdist_make_scheduler
+
+__all__ = ["pytest_xdist_make_scheduler"]  # a hook
 
 settings.register_profile(
     "hepprune",
