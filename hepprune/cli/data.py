@@ -26,6 +26,7 @@ def make(
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same jets, whatever the workers.")] = 1,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes on this machine; default: its cores.")] = None,
     executor: Workers = None,
+    background: Annotated[float | None, typer.Option(help="The share of the first class, minimum bias.")] = None,
     constituents: Annotated[bool, typer.Option(help="Keep the leading 32 constituents too.")] = True,
 ) -> None:
     """Make jets, or events as a trigger sees them, with Pythia 8 and fastjet; resumes after an interruption."""
@@ -35,8 +36,8 @@ def make(
 
         screen, place = Screen(), executor or (f"processes:{workers}" if workers else "processes")
         with executors.open(place) as pool, screen.progress, screen(f"making {out.name}", jets) as advance:
-            generate = partial(production.generate, jets, out, kind=kind, seed=seed, constituents=constituents)
-            path = generate(executor=pool, advance=advance)
+            generate = partial(production.generate, jets, out, kind=kind, seed=seed, background=background)
+            path = generate(executor=pool, constituents=constituents, advance=advance)
         output().print(f"{jets:,} {'jets' if kind == 'jets' else 'events'} in {path}")
 
 

@@ -1,5 +1,6 @@
 """Collisions at 13.6 TeV from Pythia 8 with others piled up on each, as the visible particles of each event."""
 
+from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
 
@@ -10,12 +11,15 @@ from numpy.typing import NDArray
 CLASSES = ("minimum bias", "ttbar", "VBF H to invisible", "soft unclustered energy", "H to aa to 4b")
 BEAM_ENERGY_GEV = 13600.0
 PILE_UP = 30.0  # collisions on top of each, on average
-BANK = 500  # collisions that those are drawn from, in each part of a sample
+REUSE = 60  # how often each soft one comes back, on average, in each part of a sample
+HARD_GEV, HARD_SHARE = 30.0, 0.00222  # pT of partons from which one comes only once: 0.175 of 78.6 mb
+MAX_ETA = 5.4  # beyond it nothing is seen
 MEDIATOR_GEV, TEMPERATURE_GEV, PION_GEV = 400.0, 3.0, 0.13957
 
-_EVENTS_PER_BATCH, _LARGEST_SEED = 100, 900_000_000
+_COLLISIONS_PER_BATCH, _EVENTS_PER_BATCH, _LARGEST_SEED = 100, 500, 900_000_000
 _NEUTRINOS, _MEDIATOR = (12, 14, 16), 25
 _MINIMUM_BIAS = ("SoftQCD:inelastic=on",)
+_HARD = ("HardQCD:all=on", f"PhaseSpace:pTHatMin={HARD_GEV}")
 _PROCESSES = {
     "minimum bias": _MINIMUM_BIAS,
     "ttbar": ("Top:gg2ttbar=on", "Top:qqbar2ttbar=on"),
@@ -41,25 +45,50 @@ def settings() -> dict[str, Any]:
         "classes": list(CLASSES),
         "processes": {name: list(lines) for name, lines in _PROCESSES.items()},
         "beam_energy_gev": BEAM_ENERGY_GEV,
-        "pile_up": {"mean": PILE_UP, "bank": BANK},
+        "pile_up": {"mean": PILE_UP, "reuse": REUSE, "hard_gev": HARD_GEV, "hard_share": HARD_SHARE},
+        "max_abs_eta": MAX_ETA,
         "soft": {"mediator_gev": MEDIATOR_GEV, "temperature_gev": TEMPERATURE_GEV},
     }
 
 
-def make(name: str, *, n_events: int, seed: int) -> Any:
-    """Return the visible particles of events of a class, lists of records px, py, pz, E in GeV and id.
+def make(name: str, *, n_events: int, seed: int) -> Iterator[Any]:
+    """Yield the visible particles of events of a class in batches, lists of records pt, eta, phi, et and id.
 
-    Pile-up is drawn from `BANK` collisions of their own, so rare ones among them come back in other events.
+    Energies are in GeV, `et` is E / cosh(eta), and phi lies in [0, 2 pi). Minimum bias is one collision more than piles
+    up on others. Soft collisions are drawn from a bank and come back in other events; hard ones, which are what a
+    trigger takes of them, do not.
     """
-    rng = np.random.default_rng(seed)
-    hard = _collisions(_PROCESSES[name], n_events, seed)
-    if name == "soft unclustered energy":
-        hard = _decayed(hard, rng)
-    bank = _collisions(_MINIMUM_BIAS, BANK, 1 + seed % _LARGEST_SEED)
-    return _piled_up(hard, bank, rng)
+    import awkward as ak
+
+    rng, alone = np.random.default_rng(seed), name == "minimum bias"
+    counts = rng.poisson(PILE_UP, n_events) + alone
+    n_hard = rng.binomial(counts, HARD_SHARE)
+    bank = _seen(_collisions(_MINIMUM_BIAS, round(n_events * PILE_UP / REUSE) or 1, seed, below_gev=HARD_GEV))
+    hard = _seen(_collisions(_HARD, n_hard.sum(), 1 + seed % _LARGEST_SEED)) if n_hard.any() else bank[:0]
+    own = bank[:0] if alone else _seen(_own(name, n_events, 1 + (seed + 1) % _LARGEST_SEED, rng))
+    ends = np.cumsum(n_hard)
+    for start in range(0, n_events, _EVENTS_PER_BATCH):
+        some = slice(start, start + _EVENTS_PER_BATCH)
+        soft = bank[rng.integers(len(bank), size=(counts - n_hard)[some].sum())]
+        rare = hard[ends[some][0] - n_hard[some][0] : ends[some][-1]]
+        parts = [_joined(soft, (counts - n_hard)[some]), _joined(rare, n_hard[some])]
+        yield ak.concatenate(parts if alone else [own[some], *parts], axis=1)
 
 
-def _collisions(lines: tuple[str, ...], n_events: int, seed: int) -> Any:
+def _joined(collisions: Any, counts: NDArray[np.int64]) -> Any:
+    """Return the particles of as many collisions as are counted for each event."""
+    import awkward as ak
+
+    return ak.flatten(ak.unflatten(collisions, counts), axis=2)
+
+
+def _own(name: str, n_events: int, seed: int, rng: np.random.Generator) -> Any:
+    found = _collisions(_PROCESSES[name], n_events, seed)
+    return _decayed(found, rng) if name == "soft unclustered energy" else found
+
+
+def _collisions(lines: tuple[str, ...], n_events: int, seed: int, *, below_gev: float = np.inf) -> Any:
+    """Return visible momenta of collisions; those whose partons have more transverse momentum are left out."""
     import awkward as ak
     import pythia8mc
 
@@ -71,8 +100,11 @@ def _collisions(lines: tuple[str, ...], n_events: int, seed: int) -> Any:
     if not generator.init():
         raise ValueError(f"Pythia cannot make {' '.join(lines)}")
     batches: list[Any] = []
-    while left := n_events - sum(map(len, batches)):
-        batches.append(_visible(generator.nextBatch(min(left, _EVENTS_PER_BATCH), "skip").prt))
+    left = int(n_events)
+    while left:
+        batch = generator.nextBatch(min(left, _COLLISIONS_PER_BATCH), "skip")
+        left -= len(batch)
+        batches.append(_visible(batch.prt[batch.info.pT2Hat < below_gev**2]))
     return ak.concatenate(batches)
 
 
@@ -84,6 +116,17 @@ def _visible(particles: Any) -> Any:
     for neutrino in _NEUTRINOS:
         seen = seen & (abs(particles.id) != neutrino)
     return ak.zip(momenta | {"id": ak.values_astype(particles.id, np.int32)})[seen]
+
+
+def _seen(particles: Any) -> Any:
+    """Return momenta as pt, eta, phi and et, those that are too far forward left out."""
+    import awkward as ak
+
+    pt = np.hypot(particles.px, particles.py)
+    eta = np.arcsinh(particles.pz / np.maximum(pt, 1e-9))
+    phi = np.arctan2(particles.py, particles.px) % (2 * np.pi)
+    records = ak.zip({"pt": pt, "eta": eta, "phi": phi, "et": particles.E / np.cosh(eta), "id": particles.id})
+    return records[abs(eta) < MAX_ETA]
 
 
 def _decayed(events: Any, rng: np.random.Generator) -> Any:
@@ -133,11 +176,3 @@ def boosted(momenta: Array, frame: Array) -> Array:
     along = momenta[:, :3] @ beta
     factor = (gamma - 1) / square * along + gamma * momenta[:, 3]
     return np.column_stack([momenta[:, :3] + factor[:, None] * beta, gamma * (momenta[:, 3] + along)])
-
-
-def _piled_up(hard: Any, bank: Any, rng: np.random.Generator) -> Any:
-    import awkward as ak
-
-    counts = rng.poisson(PILE_UP, len(hard))
-    drawn = ak.unflatten(bank[rng.integers(len(bank), size=counts.sum())], counts)
-    return ak.concatenate([hard, ak.flatten(drawn, axis=2)], axis=1)

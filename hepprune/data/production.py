@@ -29,12 +29,15 @@ class Kind:
     """What a sample can be of: its classes, what decides it, how rows of a class are made, and its collections.
 
     `collections` are the lists of each row, by the beginning of their columns' names, and the columns that count them.
+    Shards are `larger` where each begins slowly; `has_background` says that the first class is what a trigger rejects.
     """
 
     classes: tuple[str, ...]
     settings: Callable[[], dict[str, Any]]
     make: Callable[..., dict[str, Any]]
     collections: Mapping[str, str]
+    larger: int = 1
+    has_background: bool = False
 
 
 KINDS = {
@@ -49,12 +52,16 @@ KINDS = {
         settings=trigger.settings,
         make=trigger.make_objects,
         collections=trigger.COLLECTIONS,
+        larger=5,
+        has_background=True,
     ),
     "calo": Kind(
         classes=collisions.CLASSES,
         settings=trigger.settings,
         make=trigger.make_regions,
         collections=trigger.REGIONS,
+        larger=5,
+        has_background=True,
     ),
 }
 
@@ -90,52 +97,75 @@ def generate(
     executor: Executor,
     kind: str = "jets",
     seed: int = 1,
+    background: float | None = None,
     constituents: bool = True,
     advance: Callable[[int], object] = lambda _: None,
 ) -> Path:
     """Make `n_jets` jets, or events of another kind, as many of each class, and write them to the tree `Jets` of `out`.
 
+    Or as many of all but the first class, which is a trigger's `background` and has that share of all.
     The same seed gives the same jets whatever the `executor` (see executors.open) and its number of workers, which need
     no file system in common with this process. Finished shards wait in `<out>.parts`, so that a run that was killed
     goes on where it stopped. `advance` is told of jets as they are made.
 
     Raises:
         ToolMissingError: Pythia or FastJet is not installed.
-        DataError: an unknown kind, too few jets, a seed below zero, parts of a production with other settings, or a
-            folder that cannot be written.
+        DataError: an unknown kind, too few jets, a share of background where there is none, a seed below zero, parts of
+            a production with other settings, or a folder that cannot be written.
         ExecutorError: a worker died; what was made waits in the parts.
     """
     check_installed()
     if kind not in KINDS:
         raise DataError(unknown("kind of sample", kind, KINDS))
+    check_background(kind, background)
     n_classes = len(KINDS[kind].classes)
     if n_jets < n_classes:
         raise DataError(f"cannot make {n_jets} jets: a sample has at least one jet of each of {n_classes} classes")
     if seed < 0:
         raise DataError(f"cannot seed Pythia with {seed}: a seed is 0 or more")
     settings = KINDS[kind].settings() | {"seed": seed, "n_jets": n_jets} | ({} if kind == "jets" else {"kind": kind})
+    settings |= {} if background is None else {"background": background}
     parts = out.with_name(out.name + ".parts")
     _claim(parts, settings)
-    shards = plan(n_jets, seed=seed, kind=kind)
+    shards = plan(n_jets, seed=seed, kind=kind, background=background)
     _make(shards, parts, executor=executor, advance=advance)
     _merge(shards, parts, out, settings=settings, constituents=constituents)
     shutil.rmtree(parts)
     return out
 
 
-def check_made(path: Path, *, n_jets: int, seed: int, kind: str = "jets") -> None:
+def check_background(kind: str, background: float | None) -> None:
+    """Refuse a share of background in a kind that has none, and one that is no share.
+
+    Raises:
+        DataError: it is.
+    """
+    if background is None:
+        return
+    if not KINDS[kind].has_background:
+        raise DataError(f"the kind {kind} has no background; give its share of l1_objects or calo")
+    if not 0 < background < 1:
+        raise DataError(f"the share of background lies between 0 and 1, and {background:g} does not")
+
+
+def check_made(path: Path, *, n_jets: int, seed: int, kind: str = "jets", background: float | None = None) -> None:
     """Refuse a file that `generate` did not make of this kind, with this number of jets and this seed.
 
     Raises:
         DataError: it cannot be read, or was made with others, or not here at all.
     """
     found = root.metadata(path)
-    known = found.get("n_jets"), found.get("kind", "jets"), found.get("seed")
-    if known != (n_jets, kind, seed):
+    known = found.get("n_jets"), found.get("kind", "jets"), found.get("seed"), found.get("background")
+    wanted = n_jets, kind, seed, background
+    if known != wanted:
         raise DataError(
-            f"'{path}' holds {known[0]} {known[1]} of seed {known[2]}, where {n_jets} {kind} of seed {seed} are to be "
-            "made; remove the file, name another, or ask for what it holds"
+            f"'{path}' holds {_told(*known)}, where {_told(*wanted)} are to be made; "
+            "remove the file, name another, or ask for what it holds"
         )
+
+
+def _told(n_jets: Any, kind: Any, seed: Any, background: Any) -> str:
+    return f"{n_jets} {kind} of seed {seed}" + ("" if background is None else f", {background:g} of them background")
 
 
 def example(path: Path, *, seed: int, kind: str = "jets") -> Path:
@@ -150,16 +180,22 @@ def example(path: Path, *, seed: int, kind: str = "jets") -> Path:
     return path
 
 
-def plan(n_jets: int, *, seed: int, kind: str = "jets") -> list[Shard]:
-    """Return the shards that hold `n_jets` jets in classes that differ by one jet at most."""
-    n_classes = len(KINDS[kind].classes)
+def plan(n_jets: int, *, seed: int, kind: str = "jets", background: float | None = None) -> list[Shard]:
+    """Return the shards that hold `n_jets` jets, in classes that differ by one jet at most but for a `background`."""
+    n_classes, most = len(KINDS[kind].classes), JETS_PER_SHARD * KINDS[kind].larger
     shards = []
-    for label in range(n_classes):
-        left = n_jets // n_classes + (label < n_jets % n_classes)
-        for index in range(-(-left // JETS_PER_SHARD)):
-            size = min(JETS_PER_SHARD, left - index * JETS_PER_SHARD)
+    for label, left in enumerate(_sizes(n_jets, n_classes, background)):
+        for index in range(-(-left // most)):
+            size = min(most, left - index * most)
             shards.append(Shard(index * n_classes + label, n_jets=size, seed=seed, kind=kind))
     return sorted(shards, key=lambda shard: shard.number)
+
+
+def _sizes(n_jets: int, n_classes: int, background: float | None) -> list[int]:
+    if background is not None:
+        first = min(max(1, round(background * n_jets)), n_jets - n_classes + 1)
+        return [first, *_sizes(n_jets - first, n_classes - 1, None)]
+    return [n_jets // n_classes + (label < n_jets % n_classes) for label in range(n_classes)]
 
 
 def make_shard(shard: Shard) -> dict[str, Any]:

@@ -3,8 +3,11 @@
 Duarte et al., JINST 13 (2018) P07027.
 """
 
-import ctypes
+import json
 import math
+import subprocess
+import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,11 +19,11 @@ import yaml
 from numpy.typing import NDArray
 
 from hepprune.errors import EquivalenceError, NetworkError, unknown
-from hepprune.firmware import layers, modelgraph, names
+from hepprune.firmware import called, layers, modelgraph, names
 from hepprune.firmware.folders import check_names, replacing_folder
 from hepprune.firmware.layers import Node
 from hepprune.firmware.names import Names
-from hepprune.firmware.programs import loaded, require, run
+from hepprune.firmware.programs import require, run
 from hepprune.network import Network, Weighted
 from hepprune.network.layers import STRATEGIES, Shape
 
@@ -198,8 +201,7 @@ def predict(project: Project, features: Features) -> NDArray[np.float64]:
 def predictions(project: Project, features: Features) -> dict[str, NDArray[np.float64]]:
     """Return every output of the compiled project, (n_jets, *shape) each, by the name of its layer."""
     found: dict[str, NDArray[np.float64]] = {}
-    ports = _run(project, loaded(project.library), _inputs(project, features))
-    for (name, _), values in zip(project.outputs, ports, strict=True):
+    for (name, _), values in zip(project.outputs, _called(project, features), strict=True):
         if not np.array_equal(found.setdefault(name, values), values):
             raise EquivalenceError(f"project '{project.name}' puts out layer '{name}' twice, each time another value")
     return found
@@ -207,31 +209,35 @@ def predictions(project: Project, features: Features) -> dict[str, NDArray[np.fl
 
 def trace(project: Project, features: Features) -> dict[str, NDArray[np.float64]]:
     """Return every layer's value, (n_jets, *shape) each, as the compiled project computes it."""
-    library = loaded(project.library)
     there = project.names.layers
     traced = sorted(project.traced, key=lambda each: there.get(each[0], each[0]))  # the library keeps them by name
-    records = (_Record * len(traced))()
-    inputs = _inputs(project, features)
-    rows: list[list[NDArray[np.float64]]] = []
-    library.allocate_trace_storage(ctypes.c_size_t(8))
-    try:
-        for jet in range(len(inputs[0])):
-            _run(project, library, [values[jet : jet + 1] for values in inputs])
-            library.collect_trace_output(records)
-            rows.append([_values(record, shape) for record, (_, shape) in zip(records, traced, strict=True)])
-    finally:
-        library.free_trace_storage()
-    return {name: np.array([row[i] for row in rows]) for i, (name, _) in enumerate(traced)}
+    values = _called(project, features, traced)[len(project.outputs) :]
+    return {name: value for (name, _), value in zip(traced, values, strict=True)}
 
 
-class _Record(ctypes.Structure):
-    """hls4ml's `trace_data`."""
+def _called(
+    project: Project, features: Features, traced: Sequence[tuple[str, Shape]] = ()
+) -> list[NDArray[np.float64]]:
+    """Return what the compiled project puts out for every jet, then the value of every layer in `traced`.
 
-    _fields_ = [("name", ctypes.c_char_p), ("data", ctypes.c_void_p)]
-
-
-def _values(record: _Record, shape: Shape) -> NDArray[np.float64]:
-    return np.ctypeslib.as_array(ctypes.cast(record.data, ctypes.POINTER(ctypes.c_double)), shape).copy()
+    Raises:
+        EquivalenceError: it stops, as Xilinx' types do where one of their assertions fails.
+    """
+    job = {"function": f"{project.top}_double", "outputs": [shape for _, shape in project.outputs], "traced": traced}
+    inputs = {str(index): values for index, values in enumerate(_inputs(project, features))}
+    with tempfile.TemporaryDirectory(prefix="hepprune-") as scratch:
+        folder = Path(scratch)
+        (folder / "library.so").symlink_to(project.library.resolve())
+        (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+        np.savez(folder / "inputs.npz", **inputs)  # type: ignore[arg-type]
+        command = [sys.executable, "-P", called.__file__, scratch]
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        if done.returncode:
+            lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
+            said = next((line for line in lines if "ssertion" in line), lines[-1])
+            raise EquivalenceError(f"the C simulation of '{project.name}' in '{project.folder}' stopped: {said}")
+        with np.load(folder / "values.npz") as stored:
+            return [stored[name] for name in sorted(stored.files, key=int)]
 
 
 def _inputs(project: Project, features: Features) -> list[NDArray[np.float64]]:
@@ -244,14 +250,6 @@ def _inputs(project: Project, features: Features) -> list[NDArray[np.float64]]:
         takes = ", ".join(f"(n_jets, {', '.join(map(str, shape))})" for shape in wanted)
         raise NetworkError(f"project '{project.name}' takes features {takes} and is given {shapes}")
     return arrays
-
-
-def _run(project: Project, library: ctypes.CDLL, inputs: list[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
-    outputs = [np.zeros((len(inputs[0]), *shape)) for _, shape in project.outputs]
-    top = getattr(library, f"{project.top}_double")
-    for jet in range(len(inputs[0])):
-        top(*(ctypes.c_void_p(values[jet].ctypes.data) for values in (*inputs, *outputs)))
-    return outputs
 
 
 def _check(network: Network, *, namespace: str | None, strategy: str | None, io_type: str) -> None:

@@ -26,7 +26,7 @@ class Conditions:
 
     classes: tuple[str, ...] = ()
     n_bunches: int | None = None
-    folder: Path | None = None
+    folder: Path | None = field(default=None, compare=False)  # tasks are alike wherever they lie
     of: Literal["mse", "mu2"] | None = None
 
 

@@ -19,9 +19,9 @@ def make(context: Context) -> None:
     wanted = context.recipe.data.make
     if wanted is None:
         return
-    path = _file(context.recipe)
+    path, asked = _file(context.recipe), wanted.model_dump(exclude={"jets"})
     if path.exists():
-        production.check_made(path, n_jets=wanted.jets, seed=wanted.seed, kind=wanted.kind)
+        production.check_made(path, n_jets=wanted.jets, **asked)
         return
     own = context.executor
     with (
@@ -29,7 +29,7 @@ def make(context: Context) -> None:
         context.step(f"making {path.name}, which is missing", wanted.jets) as advance,
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
-        production.generate(wanted.jets, path, executor=pool, kind=wanted.kind, seed=wanted.seed, advance=advance)
+        production.generate(wanted.jets, path, executor=pool, advance=advance, **asked)
 
 
 def example(recipe: Recipe, folder: Path) -> Recipe:

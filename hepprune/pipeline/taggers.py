@@ -11,7 +11,7 @@ from hepprune import architectures, frontends, training
 from hepprune.data import jets as jet_samples
 from hepprune.data import reading, scaling
 from hepprune.data.jets import Jets
-from hepprune.errors import RecipeError, unknown
+from hepprune.errors import DataError, RecipeError, unknown
 from hepprune.files import content_hash
 from hepprune.network import Activation, Network, Weighted, identity, precision
 from hepprune.pipeline import making
@@ -47,13 +47,23 @@ def read_jets(context: Context) -> Samples:
     fractions = (1 - wanted.validation - wanted.test, wanted.validation, wanted.test)
     with context.step("reading jets") as advance:
         read = read_columns(recipe, max_jets=wanted.max_jets)
-        split = {name: jet_samples.split(jets, fractions, seed=recipe.seed) for name, jets in read.items()}
+        split = {name: _split(jets, fractions, recipe) for name, jets in read.items()}
         scalers = {name: scaling.SCALERS[wanted.scaler](train) for name, (train, *_) in split.items()}
         scaled = ({name: scalers[name].apply(parts[index]) for name, parts in split.items()} for index in range(3))
         parts = tuple(_sample(recipe, inputs) for inputs in scaled)
         advance(note=f"{len(parts[0]):,} to train, {len(parts[1]):,} to validate, {len(parts[2]):,} to test")
     key = content_hash([part.key for part in parts])
     return Samples(train=parts[0], validation=parts[1], test=parts[2], scalers=scalers, key=key)
+
+
+def _split(jets: Jets, fractions: tuple[float, ...], recipe: Recipe) -> tuple[Jets, ...]:
+    """Return jets to train, to validate and to test on; of signal, where there is some, only the latter two."""
+    train, *others = jet_samples.split(jets, fractions, seed=recipe.seed)
+    if recipe.data.signal is not None:
+        train = train.take(train.targets[:, -1] == 0)
+        if not len(train):
+            raise DataError(f"data.signal: '{recipe.data.signal}' is true of all jets, and none is left to train on")
+    return train, *others
 
 
 def read_columns(recipe: Recipe, *, max_jets: int | None) -> dict[str, Jets]:
@@ -65,7 +75,7 @@ def read_columns(recipe: Recipe, *, max_jets: int | None) -> dict[str, Jets]:
         wanted.columns,
         label=wanted.label if labelled else None,
         classes=wanted.classes or ("no", "yes"),
-        targets=wanted.target_columns,
+        targets=(*wanted.target_columns, *([] if wanted.signal is None else [wanted.signal])),
         event=wanted.event or reading.event_column(wanted.file),
         weight=wanted.weight,
         cut=wanted.cut,
@@ -77,7 +87,11 @@ def read_columns(recipe: Recipe, *, max_jets: int | None) -> dict[str, Jets]:
 
 def _sample(recipe: Recipe, inputs: dict[str, Jets]) -> Sample:
     first = next(iter(inputs.values()))
-    y = tuple(_targets(output, first, recipe.data.target_columns) for output in recipe.outputs.values())
+    y: tuple[Any, ...] = tuple(
+        _targets(output, first, recipe.data.target_columns) for output in recipe.outputs.values()
+    )
+    if recipe.data.signal is not None:
+        y = ((y[0], first.targets[:, -1]),)
     x, weight = tuple(jets.x for jets in inputs.values()), first.weight if recipe.data.is_weighted else None
     return Sample.from_arrays(x, y if len(y) > 1 else y[0], weight, task=recipe.meaning)
 

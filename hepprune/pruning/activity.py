@@ -46,7 +46,7 @@ def gather(network: Network, sample: Sample, *, batch_size: int = 8192) -> dict[
 
 def _of_batch(seen: Taps, share: float) -> Iterator[tuple[str, Activity]]:
     for layer in taps.heard(seen.network):
-        if isinstance(layer, Weighted):
+        if isinstance(layer, Weighted) and not layer.fixed:
             yield layer.name, _of_layer(seen, layer, share)
         elif isinstance(layer, Recurrent):
             for kind, own in zip(KERNELS, _of_cell(seen, layer, share), strict=True):

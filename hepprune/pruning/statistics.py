@@ -69,8 +69,8 @@ def means(network: Network, sample: Sample, *, batch_size: int = 8192) -> dict[s
 
 
 def scored(network: Network) -> list[Weighted]:
-    """Return the layers with weights that the logits depend on."""
-    return [layer for layer in taps.heard(network) if isinstance(layer, Weighted)]
+    """Return the layers with weights to train that the logits depend on."""
+    return [layer for layer in taps.heard(network) if isinstance(layer, Weighted) and not layer.fixed]
 
 
 def gradients(seen: Taps, loss: Tensor) -> dict[str, tuple[Tensor, Tensor]]:

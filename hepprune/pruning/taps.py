@@ -34,8 +34,7 @@ class Taps:
     def arriving(self, layer: Weighted) -> Tensor:
         """Return what the weights multiply, (n_jets, n_places, groups, weights of one output)."""
         names = [self.network.sources[use][0] for use in self.uses(layer)]
-        (kernel,) = layer.kernels
-        return torch.cat([kernel.reads(self.values[name].detach()) for name in names], dim=1)
+        return torch.cat([layer.matrix.reads(self.values[name].detach()) for name in names], dim=1)
 
     def outputs(self, layer: Weighted) -> list[Tensor]:
         """Return the totals of every use of the layer, in the graph of autograd."""

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from hepprune.data import spreading, trees
 from hepprune.data.inputs import TRANSFORMS, Columns, Image, Input
 from hepprune.data.jets import IS_FILLED
-from hepprune.data.production import KINDS
+from hepprune.data.production import KINDS, check_background
 from hepprune.data.weights import Flatten, checked
 from hepprune.errors import DataError, unknown
 from hepprune.recipe.base import Positive, Section
@@ -78,6 +78,7 @@ class Make(Section):
     jets: Annotated[int, Field(ge=5)]
     seed: Annotated[int, Field(ge=0)] = 1
     kind: str = "jets"
+    background: float | None = None
 
     @field_validator("kind")
     @classmethod
@@ -85,6 +86,14 @@ class Make(Section):
         if name not in KINDS:
             raise ValueError(unknown("kind of sample", name, KINDS))
         return name
+
+    @model_validator(mode="after")
+    def _has_a_background(self) -> "Make":
+        try:
+            check_background(self.kind, self.background)
+        except DataError as problem:
+            raise ValueError(str(problem)) from problem
+        return self
 
 
 class Data(Section):
@@ -95,7 +104,8 @@ class Data(Section):
     from padding by a last feature if `isfilled`. With `explode: Jet` each object of the lists `Jet_*` is a jet. Those
     that do not pass the `cut` are left out. `classes` name what the `label` counts or names, or are those of several
     labels of 0 and 1; `targets` are to be met, or are those of each output. Jets of one `event` stay together. Where
-    the file is missing jets are made, if `make` says how.
+    the file is missing jets are made, if `make` says how. Those of which a condition `signal` is true judge how well
+    they are told from others, and nothing is learned from them.
     """
 
     file: str | Texts
@@ -105,6 +115,7 @@ class Data(Section):
     n_constituents: Positive | dict[str, Positive] | None = None
     isfilled: bool = True
     cut: str | None = None
+    signal: str | None = None
     explode: str | None = None
     label: str | Texts = "label"
     event: str | None = None

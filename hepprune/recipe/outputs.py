@@ -1,7 +1,7 @@
 """What a recipe's network is to learn: the task of each output, where its targets come from, what its values are."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -33,11 +33,11 @@ class Head(Section):
             raise ValueError("a delta is where the loss huber turns linear")
         return self
 
-    def task(self, classes: tuple[str, ...] = ()) -> Task:
-        """Return the task, whose metrics may call classes by their names."""
-        given: dict[str, Any] = {"kind": self.loss, "delta": self.delta}
-        if self.kind == "classes":
-            given["conditions"] = Conditions(classes=classes)
+    def task(self, conditions: Conditions, *, has_signal: bool = False) -> Task:
+        """Return the task, under the conditions of its metrics; of signal, where jets have some, it learns nothing."""
+        given: dict[str, Any] = {"kind": self.loss, "delta": self.delta, "conditions": conditions}
+        if has_signal:
+            given["learns_signal"] = False
         return find(self.kind)(**{name: value for name, value in given.items() if value is not None})
 
 
@@ -84,14 +84,15 @@ class Output:
         return isinstance(self.task, Classes | Binary) and not self.columns
 
 
-def outputs(tasks: Mapping[str, Head], data: Data) -> dict[str, Output]:
-    """Return every output by its name.
+def outputs(tasks: Mapping[str, Head], data: Data, conditions: Conditions) -> dict[str, Output]:
+    """Return every output by its name, its metrics under conditions to which classes add their names.
 
     Raises:
         ValueError: tasks and columns do not go together.
     """
     _check_targets(tasks, data)
-    found = {name: _output(name, head, data, alone=len(tasks) == 1) for name, head in tasks.items()}
+    _check_signal(tasks, data)
+    found = {name: _output(name, head, data, conditions, alone=len(tasks) == 1) for name, head in tasks.items()}
     labelled = [name for name, output in found.items() if output.reads_label]
     if len(labelled) > 1:
         raise ValueError(f"the outputs {' and '.join(labelled)} cannot share the label; name targets of their own")
@@ -111,6 +112,16 @@ def _check_label(data: Data) -> None:
         raise ValueError(f"data.weight: '{data.weight}' is the label, and would take the weight of all jets of class 0")
 
 
+def _check_signal(tasks: Mapping[str, Head], data: Data) -> None:
+    if data.signal is None:
+        return
+    if len(tasks) > 1 or not {head.kind for head in tasks.values()} <= {"regression", "reconstruction"}:
+        raise ValueError("data.signal is what numbers are told apart by, of one output of regression or reconstruction")
+    read = {name for each in data.columns.values() for text in each.expressions for name in grammar.mentioned(text)}
+    if known := read & set(grammar.mentioned(data.signal)):
+        raise ValueError(f"data.signal: '{min(known)}' is among the features and tells which jets are signal")
+
+
 def _check_targets(tasks: Mapping[str, Head], data: Data) -> None:
     alone = "" in tasks
     if data.targets is not None and alone == isinstance(data.targets, dict):
@@ -123,9 +134,11 @@ def _check_targets(tasks: Mapping[str, Head], data: Data) -> None:
         raise ValueError(f"data.targets names '{min(wrong)}', and the outputs are {', '.join(tasks)}")
 
 
-def _output(name: str, head: Head, data: Data, *, alone: bool) -> Output:
+def _output(name: str, head: Head, data: Data, conditions: Conditions, *, alone: bool) -> Output:
     columns = (data.targets.get(name, ()) if isinstance(data.targets, dict) else data.targets) or ()
-    place, task, inputs = f"task '{name or head.kind}'", head.task(data.classes or ()), [*data.columns.values()]
+    known = replace(conditions, classes=data.classes or ()) if head.kind == "classes" else conditions
+    task = head.task(known, has_signal=data.signal is not None)
+    place, inputs = f"task '{name or head.kind}'", [*data.columns.values()]
     if head.kind in {"classes", "reconstruction"} and columns:
         raise ValueError(f"the {place} has no targets: it learns {_learns(head.kind)}")
     if head.kind in {"multilabel", "regression"} and not columns:

@@ -25,7 +25,9 @@ def load(path: str | Path) -> Recipe:
     path = Path(path)
     content = documents.read(path, kind="recipe", keys="name, data and budget")
     try:
-        recipe = Recipe.model_validate(content)
+        recipe = Recipe.model_validate(
+            {**content, "metrics_folder": path.parent / str(content.get("metrics_folder") or "")}
+        )
     except ValidationError as problem:
         raise RecipeError(f"'{path}': {_sentence(problem, Recipe)}") from problem
     return _resolved(recipe, path.parent)

@@ -1,13 +1,14 @@
 """A whole recipe: its sections, and what they mean together."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
 from hepprune.errors import DataError, unknown
 from hepprune.hardware.cost import COST_MODELS, measured
-from hepprune.metrics import is_lower_better
+from hepprune.metrics import Conditions, is_lower_better
 from hepprune.recipe.base import Positive, Section
 from hepprune.recipe.data import Data
 from hepprune.recipe.outputs import Head, Output, heads, meaning, outputs
@@ -23,7 +24,8 @@ _LOST = 0.01  # of an accuracy or an AUC, where a recipe says nothing
 class Recipe(Section):
     """One run from jets to measured firmware; `reuse_factor` is that of every layer, or of those named.
 
-    Without one, layers keep what the model brings. `metrics` names what else the networks are judged by.
+    Without one, layers keep what the model brings. `metrics` names what else the networks are judged by; rates are of
+    `n_bunches`, and metrics of your own are looked for in `metrics_folder`, that of the recipe if it names none.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
@@ -36,6 +38,8 @@ class Recipe(Section):
     model: Model = Field(default_factory=Model)
     budget: Limits
     metrics: tuple[str, ...] = ()
+    n_bunches: Positive | None = None
+    metrics_folder: Annotated[Path | None, Field(exclude=True)] = None
     prune: Prune | None = None
     search: Search = Field(default_factory=Search)
     synthesis: Synthesis = Field(default_factory=Synthesis)
@@ -102,7 +106,7 @@ class Recipe(Section):
     @property
     def outputs(self) -> dict[str, Output]:
         """What each output is to learn, by its name; the only one may have the name ""."""
-        return outputs(self.task, self.data)
+        return outputs(self.task, self.data, Conditions(n_bunches=self.n_bunches, folder=self.metrics_folder))
 
     @property
     def meaning(self) -> Task:

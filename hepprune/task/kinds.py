@@ -142,13 +142,15 @@ class Binary(MultiLabel):
 class Regression(OneOutput):
     """Numbers to be met: `kind` "mse", "huber" (linear beyond `delta`) or "relative", of (raw - y) / y as for a pT.
 
-    Targets may come in a pair with whether each jet is signal (n_jets,), for metrics that tell it from background.
+    Targets may come in a pair with whether each jet is signal (n_jets,), for metrics that tell it from background; the
+    loss of signal is zero unless the task `learns_signal`.
     """
 
     judged_as = "values"
     kind: str = "mse"
     delta: float = 1.0
     conditions: Conditions = field(default=Conditions(), repr=False)
+    learns_signal: bool = True
 
     def __post_init__(self) -> None:
         """Refuse a loss that does not exist."""
@@ -168,6 +170,11 @@ class Regression(OneOutput):
         if _is_pair(y):
             return self._numbers(y[0]), _flags(y[1])
         return self._numbers(y)
+
+    def each(self, raw: Raw, y: Targets) -> Tensor:
+        """Return the loss of each jet, (n_jets,)."""
+        losses = super().each(raw, y)
+        return losses * (1 - y[1]) if _is_pair(y) and not self.learns_signal else losses
 
     def own(self, y: Targets) -> Tensor:
         """Return the numbers to be met."""

@@ -32,8 +32,7 @@ def test_a_thermal_decay_has_the_mediators_momentum(seed: int, mass: float) -> N
 
 
 def particle(pt: float, eta: float, phi: float, pdg: int) -> dict[str, float]:
-    momentum = {"px": pt * np.cos(phi), "py": pt * np.sin(phi), "pz": pt * np.sinh(eta)}
-    return momentum | {"E": pt * np.cosh(eta), "id": pdg}
+    return {"pt": pt, "eta": eta, "phi": phi, "et": pt, "id": pdg}
 
 
 EVENT = [
@@ -48,7 +47,9 @@ EVENT = [
 
 @pytest.fixture
 def events(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collisions, "make", lambda *_, **__: ak.Array([EVENT, EVENT[2:3], EVENT[::-1]]))
+    monkeypatch.setattr(
+        collisions, "make", lambda *_, **__: iter([ak.Array([EVENT]), ak.Array([EVENT[2:3], EVENT[::-1]])])
+    )
 
 
 @pytest.mark.usefixtures("events")
@@ -62,7 +63,7 @@ def test_objects_are_those_of_the_particles_in_whole_numbers() -> None:
     assert found["n_L1Jet"].tolist() == [2, 0, 2]
     assert found["L1Jet_hwPt"][0] == pytest.approx(200, abs=1)
     calorimeter = [p for p in EVENT if p["id"] != 13]
-    missing = np.hypot(sum(p["px"] for p in calorimeter), sum(p["py"] for p in calorimeter))
+    missing = abs(sum(p["pt"] * np.exp(1j * p["phi"]) for p in calorimeter))
     assert found["MET_hwPt"].tolist() == [int(missing / 0.5), 0, int(missing / 0.5)]
 
 
@@ -78,13 +79,13 @@ def test_regions_hold_the_energy_of_the_calorimeter() -> None:
     assert found["Region_hwEt"][:3].sum() == pytest.approx((40.2 + 9 + 100 + 3) / 0.5, abs=3)
 
 
-class Collided(dict[tuple[str, int, int], Any]):
+class Collided(dict[tuple[str, int, int], list[Any]]):
     """What was made of orders of collisions, each once, since starting Pythia takes long."""
 
-    def make(self, name: str, *, n_events: int, seed: int) -> Any:
+    def make(self, name: str, *, n_events: int, seed: int) -> list[Any]:
         order = name, n_events, seed
         if order not in self:
-            self[order] = MAKE(name, n_events=n_events, seed=seed)
+            self[order] = list(MAKE(name, n_events=n_events, seed=seed))
         return self[order]
 
 
@@ -95,7 +96,7 @@ def collided() -> Collided:
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collisions, "BANK", 3)
+    monkeypatch.setattr(collisions, "REUSE", 0.5)
     monkeypatch.setattr(collisions, "PILE_UP", 1.0)
 
 
@@ -139,8 +140,45 @@ def test_a_sample_is_made_by_any_workers_and_is_read(
 def test_a_seed_gives_the_same_collisions_again(collided: Collided) -> None:
     soft = "soft unclustered energy", 1, 5
     name, n_events, seed = next((order for order in collided if order[0] == soft[0]), soft)
-    one = collided.make(name, n_events=n_events, seed=seed)
-    assert one.to_list() == MAKE(name, n_events=n_events, seed=seed).to_list()
+    one, again = collided.make(name, n_events=n_events, seed=seed), MAKE(name, n_events=n_events, seed=seed)
+    assert [part.to_list() for part in one] == [part.to_list() for part in again]
+
+
+def test_the_background_has_its_share_and_the_signals_the_rest() -> None:
+    shards = production.plan(100_000, seed=1, kind="l1_objects", background=0.9)
+    sizes = [sum(shard.n_jets for shard in shards if shard.label == label) for label in range(5)]
+    assert sizes == [90_000, 2500, 2500, 2500, 2500]
+    assert max(shard.n_jets for shard in shards) == 5 * production.JETS_PER_SHARD
+    assert len({shard.number for shard in shards}) == len(shards)
+    fewest = production.plan(5, seed=1, kind="calo", background=0.99)
+    assert [shard.n_jets for shard in fewest] == [1] * 5
+
+
+@pytest.mark.parametrize(
+    ("kind", "background", "said"),
+    [
+        ("jets", 0.5, "the kind jets has no background; give its share of l1_objects or calo"),
+        ("calo", 1.0, "the share of background lies between 0 and 1, and 1 does not"),
+    ],
+)
+def test_a_share_of_what_is_no_background_is_refused(kind: str, background: float, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        production.check_background(kind, background)
+
+
+@pytest.mark.slow
+def test_soft_collisions_come_back_and_hard_ones_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collisions, "PILE_UP", 2.0)
+    monkeypatch.setattr(collisions, "REUSE", 20)
+    monkeypatch.setattr(collisions, "HARD_SHARE", 0.5)
+    (events,) = collisions.make("minimum bias", n_events=20, seed=3)
+    assert len(events) == 20
+    assert ak.to_numpy(ak.flatten(events.phi)).min() >= 0
+    hard = [set(ak.to_list(event.pt[event.pt > 12])) for event in events]
+    assert sum(map(len, hard)) > 5
+    assert len(set.union(*hard)) == sum(map(len, hard))  # none twice
+    soft = [set(ak.to_list(event.pt)) for event in events]
+    assert len(set.union(*soft)) < 0.9 * sum(map(len, soft))
 
 
 def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:

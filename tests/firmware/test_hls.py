@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from hepprune.errors import NetworkError, PrerequisiteError
+from hepprune.errors import EquivalenceError, NetworkError, PrerequisiteError
 from hepprune.firmware import hls
 from hepprune.fixed import FixedPoint
 from hepprune.network import Argmax, BatchNorm, Dense, Input, Network, Softmax, exact_activations, exact_logits
@@ -113,6 +113,16 @@ def test_layers_without_hls_form_are_named(tmp_path: Path) -> None:
     norm = BatchNorm("norm", torch.ones(2), torch.ones(2))
     with pytest.raises(NetworkError, match="'norm'"):
         exported(Network([Input("features", 2, FixedPoint(8, 3)), norm]), tmp_path / "hls")
+
+
+def test_a_simulation_that_stops_stops_nothing_else(small: Network, tmp_path: Path) -> None:
+    project = exported(small, tmp_path / "hls")
+    project.library.parent.mkdir(parents=True, exist_ok=True)
+    program = f'#include <cassert>\nextern "C" void {project.top}_double(double *x, double *y) {{ assert(x == y); }}'
+    (tmp_path / "stops.cpp").write_text(program)
+    subprocess.run(["g++", "-shared", "-fPIC", tmp_path / "stops.cpp", "-o", project.library], check=True)
+    with pytest.raises(EquivalenceError, match="simulation of '.*' in '.*' stopped: .*Assertion `x == y' failed"):
+        hls.predict(project, jets(small, 3))
 
 
 def test_missing_compiler_is_named(small: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,6 +169,81 @@ def test_what_is_reconstructed_are_the_scaled_features(folder: Path) -> None:
 HEADS = {"kind": {"kind": "classes"}, "momentum": {"kind": "regression", "loss": "relative", "share": 0.3}}
 
 
+def test_signal_judges_and_is_never_learned_from(folder: Path) -> None:
+    limits = LOST | {"max_loss": {"efficiency_at_rate(100 kHz)": 0.5}}
+    wanted = written(folder, "reconstruction", {"signal": "is_out == 1"}, budget=limits, n_bunches=100)
+    jets = read(folder, "reconstruction", {"signal": "is_out == 1"}, budget=limits, n_bunches=100)
+    everyone = read(folder, "reconstruction", {}, budget=MOMENTUM)
+    assert len(jets.train) < len(everyone.train)
+    assert (len(jets.validation), len(jets.test)) == (len(everyone.validation), len(everyone.test))
+    (targets, signal), (_, learned) = jets.test.truth, jets.train.truth
+    assert learned.sum() == 0
+    assert signal.mean() == pytest.approx(0.317, abs=0.05)  # of a normal number beyond one
+    scale = jets.scalers["features"]
+    assert isinstance(scale, scaling.Scaler)
+    assert np.array_equal(targets, jets.test.features.numpy())
+    raw = torch.zeros(len(jets.test), 3)
+    assert float(jets.test.loss(raw)) == pytest.approx(
+        float((targets[signal == 0] ** 2).mean(axis=1).sum() / len(signal))
+    )
+    name = "efficiency_at_rate(100 kHz)"
+    told = metrics.find("efficiency_at_rate(100 kHz, mse, n_bunches=100)", judging="values")
+    assert jets.test.scores((raw,), [name])[name].stated == told(raw.numpy(), (targets, signal)).stated
+    assert wanted.meaning.metric(name) == told
+
+
+@pytest.mark.parametrize(
+    ("task", "data", "said"),
+    [
+        (
+            "binary",
+            {"signal": "is_out", "label": "is_up"},
+            "data.signal is what numbers are told apart by, of one output",
+        ),
+        (
+            "reconstruction",
+            {"signal": "c > 1"},
+            "data.signal: 'c' is among the features and tells which jets are signal",
+        ),
+    ],
+)
+def test_signal_that_would_be_learned_from_is_refused(folder: Path, task: str, data: dict[str, Any], said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        written(folder, task, data, budget=MOMENTUM if task != "binary" else LOST)
+
+
+def test_a_recipe_of_signal_alone_has_nothing_to_learn_from(folder: Path) -> None:
+    with pytest.raises(HeppruneError, match="'is_out >= 0' is true of all jets, and none is left to train on"):
+        read(folder, "reconstruction", {"signal": "is_out >= 0"}, budget=MOMENTUM)
+
+
+def test_metrics_of_your_own_lie_beside_the_recipe_or_in_its_folder(folder: Path) -> None:
+    source = """
+import numpy as np
+from hepprune import metrics
+
+
+def largest(raw, truth):
+    return metrics.mean(np.abs(raw - truth).max(axis=1))
+
+
+largest.lower_is_better = True
+"""
+    (folder / "beside.py").write_text(source)
+    (folder / "own").mkdir()
+    (folder / "own" / "further.py").write_text(source)
+    for name, sections in (("beside:largest", {}), ("further:largest", {"metrics_folder": "own"})):
+        limits = LOST | {"max_loss": {name: 0.1}}
+        jets = read(folder, "regression", {"targets": "pt"}, budget=limits, **sections)
+        raw = torch.zeros(len(jets.test), 1)
+        assert jets.test.scores((raw,), [name])[name].value == pytest.approx(float(jets.test.truth.mean()))
+        wanted = written(folder, "regression", {"targets": "pt"}, budget=limits, **sections)
+        assert name in wanted.judged_by
+        assert "metrics_folder" not in wanted.model_dump()
+    with pytest.raises(RecipeError, match="further"):
+        written(folder, "regression", {"targets": "pt"}, budget=LOST | {"max_loss": {"further:largest": 0.1}})
+
+
 def two_heads(folder: Path, *, order: tuple[str, str] = ("kind", "momentum")) -> str:
     """Write a model of constituents and single features with two heads, and return its file."""
     generator = torch.Generator().manual_seed(1)

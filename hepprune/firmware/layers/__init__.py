@@ -22,7 +22,7 @@ from hepprune.firmware.layers import (
     shaping,
     weighted,
 )
-from hepprune.firmware.layers.base import Node, Place, after, cast
+from hepprune.firmware.layers.base import Node, Place, after, cast, reaching
 from hepprune.firmware.layers.outputs import distinct
 from hepprune.firmware.layers.precision import held, types
 from hepprune.firmware.names import PART
@@ -167,12 +167,25 @@ def _nodes(network: Network, layer: Layer, found: _Types, *, io_type: str, strat
             cure="let a layer of function linear hand it on",
         )
     if _runs_in_steps(place, runs):
-        describe = _in_steps
+        return _in_steps(place, runs)
+    first, place = reaching(place, casts=_casts(runs))
     if layer is runs or layer.result is None:
-        return describe(place, runs)
+        return [*first, *describe(place, runs)]
     own = replace(place, name=f"{layer.name}{PART}own", result=_own(runs, place.before), readers=("",), is_output=False)
-    nodes = describe(own, runs)
-    return [*nodes, cast(after(place, nodes, shape=place.shape))]
+    return [*first, *_cast_behind(place, describe(own, runs))]
+
+
+def _casts(layer: Layer) -> bool:
+    """Return whether firmware brings what a layer reads into its result type as it stands, not through a table."""
+    typed = isinstance(layer.result, FixedPoint | None)
+    plain = isinstance(layer, ReLU) or (isinstance(layer, Activation) and layer.function == "linear")
+    return isinstance(layer, (*_MOVING, Merge, BatchNorm, PReLU, Pool, GlobalPool)) or (typed and plain)
+
+
+def _cast_behind(place: Place, nodes: list[Node]) -> list[Node]:
+    """Return the nodes of a layer with what brings their value into its result type."""
+    first, place = reaching(after(place, nodes, shape=place.shape), casts=True)
+    return [*nodes, *first, cast(place)]
 
 
 def _runs_in_steps(place: Place, layer: Layer) -> bool:
@@ -195,8 +208,9 @@ def _in_steps(place: Place, layer: Layer) -> list[Node]:
         if step is steps.output and step.result in {None, place.result}:
             inner = replace(inner, name=place.name, result=place.result, readers=place.readers)
             inner = replace(inner, is_output=place.is_output)
-        nodes += DESCRIPTIONS.find(step)(inner, step)
-    return nodes if nodes[-1].name == place.name else [*nodes, cast(after(place, nodes, shape=place.shape))]
+        first, inner = reaching(inner, casts=_casts(step))
+        nodes += [*first, *DESCRIPTIONS.find(step)(inner, step)]
+    return nodes if nodes[-1].name == place.name else _cast_behind(place, nodes)
 
 
 def _inside(place: Place, inner: Place) -> Place:

@@ -89,6 +89,33 @@ def cast(place: Place) -> Node:
     return place.node("Activation", {"activation": "linear", "n_in": place.n_values})
 
 
+def reaching(place: Place, *, casts: bool) -> tuple[list[Node], Place]:
+    """Return the place with types that have a bit of half a step of its result, and the node that the first may take.
+
+    Where a value is always below half a step, Xilinx' types look for the bit that rounds it beyond its last, and stop
+    the C simulation. `casts` says that the layer brings what it reads into its result type by itself.
+    """
+    least = -place.result.fraction
+    if place.result.rounding == "TRN" or not place.sources:
+        return [], place
+    lacking = max(0, least - place.before.integer)
+    place = replace(place, before=_widened(place.before, place.before.integer + lacking))
+    first, *others = place.arriving_types
+    reach = max(least, first.integer + lacking)
+    if not casts or not (lacking or first.integer < least):
+        return [], place
+    wide = replace(_widened(first, reach), rounding="TRN", overflow="WRAP")
+    node = cast(before(place, "reaching", shape=place.arriving[0], result=wide))
+    node = replace(node, attributes=node.attributes | {"inputs": [place.sources[0]]})
+    sources, kinds = (node.name, *place.sources[1:]), ("", *place.source_kinds[1:])
+    return [node], replace(place, sources=sources, source_kinds=kinds, arriving_types=(wide, *others))
+
+
+def _widened(kind: FixedPoint, integer: int) -> FixedPoint:
+    """Return the type with more integer bits; a value in it is the same."""
+    return replace(kind, width=integer + kind.fraction, integer=integer)
+
+
 def fixed(kind: FixedPoint) -> Any:
     """Return a type as hls4ml's own object, where it takes no text."""
     from hls4ml.model.types import FixedPrecisionType

@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 @torch.no_grad()
 def _weighted(layer: Weighted, arriving: Values) -> Values:
     """Return the kernel, one matrix for each group of channels, at each of its places."""
-    (kernel,) = layer.kernels
+    kernel = layer.matrix
     check_types(layer.name, *layer.fixed_types)
     rows, bias = kernel.rows().cpu().numpy(), layer.used_bias().cpu().numpy()
     weights, biases = (np.split(part, kernel.groups) for part in (rows, bias))

@@ -34,6 +34,7 @@ class Layer(nn.Module):
     """One node of a Network: a name, and the quantiser of its result (None keeps full precision)."""
 
     is_head: ClassVar[bool] = False
+    fixed: bool = False  # whether its arrays are constants of the model
 
     def __init__(self, name: str, result: Quantiser | None = None) -> None:
         super().__init__()
@@ -167,6 +168,19 @@ def check_work(name: str, shape: Shape, each: int) -> Shape:
 def own(values: Tensor) -> Tensor:
     """Return an independent copy, in the order of its indices: frameworks hand over transposed views."""
     return values.detach().clone(memory_format=torch.contiguous_format)
+
+
+def hold(owner: nn.Module, key: str, values: Tensor, *, fixed: bool) -> None:
+    """Give a module an independent copy of an array under a name: trainable, or fixed, which training leaves alone."""
+    if fixed:
+        owner.register_buffer(key, own(torch.as_tensor(values)))
+    else:
+        setattr(owner, key, parameter(values))
+
+
+def kept_fixed(fixed: bool) -> dict[str, bool]:  # noqa: FBT001 -- the setting of that name
+    """Return the setting of a fixed layer; others have none, so that networks keep the identity they had before it."""
+    return {"fixed": True} if fixed else {}
 
 
 def parameter(values: Tensor) -> nn.Parameter:

@@ -10,7 +10,7 @@ from hepprune import digits
 from hepprune.errors import NetworkError, unknown
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.network import quantise
-from hepprune.network.layers.base import Layer, Shape, check_work, layer, own, parameter
+from hepprune.network.layers.base import Layer, Shape, check_work, hold, kept_fixed, layer, own
 from hepprune.network.layers.kernel import Kernel
 
 Padding = tuple[tuple[int, int], ...]
@@ -20,8 +20,14 @@ _CONVOLUTIONS = {1: nn.functional.conv1d, 2: nn.functional.conv2d}
 
 
 class Weighted(Layer):
-    """A kernel and a bias; a weight has at most `digit_limit` signed digits, 0 is pruned."""
+    """A kernel and a bias; a weight has at most `digit_limit` signed digits, 0 is pruned.
 
+    `fixed` ones, such as an adjacency matrix, are constants of the model: they are neither trained nor cut, and keep
+    the types they have.
+    """
+
+    weight: Tensor
+    bias: Tensor
     digit_limit: Tensor
 
     def __init__(
@@ -36,11 +42,14 @@ class Weighted(Layer):
         result: Quantiser | None = None,
         strategy: str = "distributed_arithmetic",
         reuse_factor: int = 1,
+        fixed: bool = False,
     ) -> None:
         super().__init__(name, result)
         if weight.ndim < 2 or bias.shape != weight.shape[:1]:
             raise NetworkError(f"layer '{name}': weight {tuple(weight.shape)} and bias {tuple(bias.shape)} do not fit")
-        self.weight, self.bias = parameter(weight), parameter(bias)
+        self.fixed = fixed
+        for key, values in (("weight", weight), ("bias", bias)):
+            hold(self, key, values, fixed=fixed)
         self.weight_type, self.bias_type = weight_type, bias_type
         limit = torch.full_like(weight, digits.UNLIMITED, dtype=torch.uint8) if digit_limit is None else digit_limit
         if limit.shape != weight.shape:
@@ -69,9 +78,14 @@ class Weighted(Layer):
         raise NetworkError(f"layer '{self.name}' has no fixed-point types for its weights and biases")
 
     @property
-    def kernels(self) -> tuple[Kernel, ...]:
+    def matrix(self) -> Kernel:
         """The one kernel, of the layer's name."""
-        return (Kernel(self.name, self),)
+        return Kernel(self.name, self)
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """The one kernel, unless it is fixed."""
+        return () if self.fixed else (self.matrix,)
 
     def kernel_reads(self, kernel: Kernel, arriving: Tensor) -> Tensor:
         """Return what the weights multiply, (n_jets, n_places, groups, terms)."""
@@ -79,7 +93,7 @@ class Weighted(Layer):
 
     def used_weight(self, *, quantised: bool = True) -> Tensor:
         """Return the weights that act, pruned ones zero."""
-        return self.kernels[0].used(quantised=quantised)
+        return self.matrix.used(quantised=quantised)
 
     def used_bias(self, *, quantised: bool = True) -> Tensor:
         """Return the biases that act, (n_out,)."""
@@ -97,7 +111,8 @@ class Weighted(Layer):
     def settings(self) -> dict[str, Any]:
         """Return the constructor's values."""
         types = {"weight_type": self.weight_type, "bias_type": self.bias_type}
-        return super().settings() | types | {"strategy": self.strategy, "reuse_factor": self.reuse_factor}
+        knobs = {"strategy": self.strategy, "reuse_factor": self.reuse_factor}
+        return super().settings() | types | knobs | kept_fixed(self.fixed)
 
 
 @layer
@@ -172,9 +187,9 @@ class Conv(Weighted):
         return tuple(self.weight.shape[1:-1])
 
     @property
-    def kernels(self) -> tuple[Kernel, ...]:
+    def matrix(self) -> Kernel:
         """The one kernel, of the layer's name."""
-        return (Kernel(self.name, self, groups=self.groups),)
+        return Kernel(self.name, self, groups=self.groups)
 
     def kernel_reads(self, kernel: Kernel, arriving: Tensor) -> Tensor:
         """Return what the weights multiply at each place, (n_jets, n_places, groups, terms)."""

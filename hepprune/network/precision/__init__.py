@@ -58,6 +58,7 @@ _MOVING = (Reshape, Permute, Pad, Crop, UpSample, Concatenate, Slice, TopK)
 def is_quantised(network: Network) -> bool:
     """Return whether all inputs and kernels of a network have a type, and the steps of layers that are no heads."""
     kinds = [*(layer.result for layer in network.inputs), *(kernel.type for kernel in network.kernels)]
+    kinds += [layer.weight_type for layer in network if isinstance(layer, Weighted) and layer.fixed]
     return all(kinds) and all(layer.types for layer in network.body if isinstance(layer, Stepwise))
 
 
@@ -88,7 +89,7 @@ def quantise(network: Network, features: Any, precision: Precision, *, keep: boo
         layer = node.layer
         if layer.name not in typed:  # at the first of its places
             types = PRECISION.find(layer)(layer, *arriving, seen=seen[layer.name])
-            own = layer.settings() if keep else {}
+            own = layer.settings() if keep or layer.fixed else {}
             typed[layer.name] = layer.rebuilt(**{key: own.get(key) or kind for key, kind in types.items()})
         exact = copy.deepcopy(typed[layer.name]).double()
         again = network[node.name].result if node.name != layer.name else None

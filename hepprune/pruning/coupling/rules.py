@@ -38,8 +38,16 @@ def _input(layer: Input, *, walk: Walk) -> Axes:
     return tuple(Axis.plain(size) for size in layer.features_shape)
 
 
+def _held(layer: Dense | Conv, axes: Axes, walk: Walk) -> Axis:
+    """Hold the channels that a fixed kernel reads; none of its outputs is a unit, since none can leave."""
+    walk.stay(axes[-1:], f"'{layer.name}' is fixed")
+    return Axis.plain(layer.n_out)
+
+
 @COUPLING.of(Dense)
 def _dense(layer: Dense, axes: Axes, *, walk: Walk) -> Axes:
+    if layer.fixed:
+        return (*loud(axes[:-1]), _held(layer, axes, walk))
     walk.put("read", layer, axes[-1].units)
     return (*loud(axes[:-1]), Axis(walk.new(layer, layer.n_out)))
 
@@ -53,6 +61,8 @@ def whole_groups(layer: Conv) -> bool:
 def _convolution(layer: Conv, axes: Axes, *, walk: Walk) -> Axes:
     walk.stay(axes[:-1], f"'{layer.name}' moves over it")
     places = tuple(Axis.plain(size) for size in walk.network.runs(layer).shape(tuple(map(len, axes)))[:-1])
+    if layer.fixed:
+        return (*places, _held(layer, axes, walk))
     by_group, why = axes[-1].units.reshape(layer.groups, -1), f"the groups of '{layer.name}' must stay alike"
     if whole_groups(layer) and by_group.any():
         walk.tie(by_group[:, :1], by_group, why)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hepprune.firmware import equivalence, hls
 from hepprune.firmware import layers as layers_of_hls4ml
 from hepprune.fixed import FixedPoint
-from hepprune.network import Argmax, Input, Layer, Network, ReLU, Softmax
+from hepprune.network import Argmax, BatchNorm, Dense, Input, Layer, Network, ReLU, Softmax
 from hepprune.network.layers import (
     Activation,
     Concatenate,
@@ -213,12 +213,42 @@ def tables(io_type: str) -> Network:
     return Network([*layers, Softmax("softmax")])
 
 
+def vanishing(_: str) -> Network:
+    """Values that are always below half a step of the layers that read them, in every kind that rounds."""
+    coarse, none = FixedPoint(6, 3, True, "RND", "SAT"), torch.zeros(4)
+    scale = {"scale_type": WIDE, "shift_type": WIDE, "result": coarse}
+    faint = {"result": coarse, "weight_type": FixedPoint(4, -4), "bias_type": FixedPoint(4, -4)}
+    read: list[Layer] = [
+        Activation("cast", "linear", None, coarse),
+        ReLU("relu", FixedPoint(6, 3, False, "RND_CONV", "SAT")),
+        Reshape("same", (4, 1), result=coarse),
+        Pool("mean", "average", (2,), result=coarse),
+        Pool("top", "max", (2,), result=coarse),
+        BatchNorm("norm", torch.full((1,), 2.0**-4), torch.zeros(1), **scale),
+        Dense("dense", torch.full((4, 4), 2.0**-6), none, strategy="latency", **faint),
+    ]
+    merged = [Merge("sum", "add", result=coarse), Merge("product", "multiply", result=coarse)]
+    layers: list[Layer] = [Input("features", (4,), FEATURES), Activation("tiny", "linear", None, FixedPoint(3, -6))]
+    layers += [Reshape("column", (4, 1)), *read[:-1], Reshape("row", (4,)), read[-1]]
+    layers += [Activation("other", "linear", None, FixedPoint(2, -7)), *merged]
+    sources = {layer.name: ("column",) for layer in read[2:-1]}
+    sources |= {"cast": ("tiny",), "relu": ("tiny",), "other": ("features",), "column": ("tiny",), "row": ("column",)}
+    sources |= {
+        "dense": ("row",),
+        "sum": ("tiny", "other"),
+        "product": ("other", "tiny"),
+        "same": ("tiny",),
+        "tiny": ("features",),
+    }
+    return Network(layers, sources=sources, outputs=[layer.name for layer in (*read, *merged)])
+
+
 def random_features(network: Network, n_jets: int) -> list[NDArray[np.float64]]:
     rng = np.random.default_rng(5)
     return [rng.normal(size=(n_jets, *layer.features_shape)) * 1.5 for layer in network.inputs]
 
 
-EVERYWHERE = (convolutions_1d, convolutions_2d, moves, merges, functions, tables)
+EVERYWHERE = (convolutions_1d, convolutions_2d, moves, merges, vanishing, functions, tables)
 STEPWISE = (attention, cells)
 # What hls4ml computes from tables of its own.
 TABLES: dict[Callable[[str], Network], set[str]] = {

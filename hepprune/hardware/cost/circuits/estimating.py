@@ -17,7 +17,7 @@ from hepprune.hardware.cost.circuits.rules import priced
 from hepprune.hardware.cost.circuits.wires import Bools, Floats, Wires, constants, where
 from hepprune.hardware.resources import Estimate, LayerEstimate, Resources
 from hepprune.hardware.targets import Target
-from hepprune.network import Input, Network, Node, Recurrent
+from hepprune.network import Input, Layer, Network, Node, Recurrent, Weighted
 
 # One standard deviation, as found on networks that fitted nothing (`benchmarks/circuits.py`), FF as modelled.
 RELATIVE_ERROR, LAYER_ERROR = {"lut": 0.05, "ff": 0.3}, {"lut": 0.1, "ff": 0.3}
@@ -58,7 +58,7 @@ def estimate(network: Network, target: Target) -> Estimate:
     layers = tuple(
         _layer(network, name, Resources(lut=each.lut, ff=flip_flops[name], dsp=0.0, bram18=0.0, uram=0.0), levels)
         for name, each in found.items()
-        if each.lut or flip_flops[name] or network.runs(network[name]).kernels
+        if each.lut or flip_flops[name] or _has_matrix(network.runs(network[name]))
     )
     totals = Resources(
         lut=sum(each.lut for each in found.values()), ff=sum(flip_flops.values()), dsp=0.0, bram18=0.0, uram=0.0
@@ -86,6 +86,10 @@ def _inside(network: Network, name: str) -> float:
     return INSIDE_CELL if isinstance(network.runs(network[name]), Recurrent) else INSIDE
 
 
+def _has_matrix(layer: Layer) -> bool:
+    return isinstance(layer, Weighted | Recurrent)
+
+
 def _layer(network: Network, name: str, cells: Resources, levels: Mapping[str, float]) -> LayerEstimate:
     runs = network.runs(network[name])
     return LayerEstimate(
@@ -93,7 +97,7 @@ def _layer(network: Network, name: str, cells: Resources, levels: Mapping[str, f
         resources=cells,
         depth=levels.get(name, 0.0),
         uncertainty=cells.scaled(LAYER_ERROR),
-        kind="matrix" if runs.kernels else "input" if isinstance(runs, Input) else "element",
+        kind="matrix" if _has_matrix(runs) else "input" if isinstance(runs, Input) else "element",
     )
 
 

@@ -92,7 +92,7 @@ def _positive(layer: Layer) -> Reads | None:
 
 
 def _linear(layer: Weighted) -> Reads:
-    weight = torch.as_tensor(integers(layer.kernels[0]).weight != 0, dtype=torch.float64).reshape(layer.weight.shape)
+    weight = torch.as_tensor(integers(layer.matrix).weight != 0, dtype=torch.float64).reshape(layer.weight.shape)
     bias = torch.zeros(len(layer.bias), dtype=torch.float64)
     return lambda arriving: layer.linear(arriving, weight, bias)
 

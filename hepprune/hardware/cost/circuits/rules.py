@@ -111,7 +111,7 @@ def _moved(_bill: Bill, _alive: Bools, layer: Layer, *arriving: Wires) -> Wires:
 @CIRCUITS.of(Weighted)
 @torch.no_grad()
 def _weighted(bill: Bill, alive: Bools, layer: Weighted, arriving: Wires) -> Wires:
-    (kernel,) = layer.kernels
+    kernel = layer.matrix
     matrix = kernels.integers(kernel)
     bias = kernels.rounded_biases(layer.name, layer.bias, layer.bias_type)
     shape, by_row = layer.shape(arriving.shape), alive.reshape(-1, len(bias))
