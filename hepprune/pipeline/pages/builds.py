@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from hepprune import scores
 from hepprune.errors import HeppruneError
 from hepprune.hardware import targets
 from hepprune.hardware.devices import Device
@@ -44,9 +45,7 @@ def page(build: Path) -> Page:
         sections=(
             Section(title="Budget and cost", tables=[_budget(summary), *_on_device(summary)]),
             Section(title="Proof", lines=table.proofs(summary.checks)),
-            Section(
-                title="Before, after, and uniform pruning", lines=table.lines(summary)[:2], tables=[_networks(summary)]
-            ),
+            Section(title="Before, after, and uniform pruning", tables=[_networks(summary), _differences(summary)]),
             Section(title="Plots", pictures=pages.pictures(build / "plots", (*_PICTURES, *_physics(build)))),
             Section(title="Layers", tables=list(_layers(build, stages))),
             Section(title="Predicted and measured", tables=[_turns(summary)] if summary.feedback else []),
@@ -101,6 +100,16 @@ def _device(target: str) -> Device | None:
 
 def _networks(summary: Summary) -> Table:
     return Table(caption="On the same test jets", columns=table.NETWORKS, rows=table.networks(summary))
+
+
+def _differences(summary: Summary) -> Table:
+    compared = (summary.compressed_minus_baseline, summary.compressed_minus_uniform)
+    rows = [
+        [scores.label(name), *(f"{each.scores[name]:{scores.form(name, sign=True)}}" for each in compared)]
+        for name in compared[0].scores
+    ]
+    caption = "Differences on the same test jets, with their paired errors"
+    return Table(caption=caption, columns=("", "hepprune - baseline", "hepprune - uniform"), rows=rows)
 
 
 def _physics(build: Path) -> Iterator[tuple[str, str]]:

@@ -20,9 +20,8 @@ def page(path: Path) -> Page:
     with Ledger(path) as book:
         values = list(exchange.rows(book.records()))
     measured = sum(design.measurements for design in designs)
-    known = [
-        [d.description, d.key, d.recorded, float(d.estimates), float(d.measurements), float(d.failures)]
-        for d in designs
+    known: list[list[Cell]] = [
+        [d.description, d.key, d.recorded, d.estimates, d.measurements, d.failures] for d in designs
     ]
     columns = ("design", "key", "recorded (UTC)", "estimates", "measurements", "failures")
     return Page(
