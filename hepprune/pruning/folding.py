@@ -19,7 +19,7 @@ def fold_batch_norm(network: Network) -> Network:
 
 
 def _with_one_folded(network: Network) -> Network | None:
-    norms = (layer for layer in network if isinstance(layer, BatchNorm))
+    norms = (layer for layer in network if isinstance(layer, BatchNorm) and not layer.fixed)
     return next((found for norm in norms if (found := _without(network, norm)) is not None), None)
 
 
@@ -38,7 +38,7 @@ def _without(network: Network, norm: BatchNorm) -> Network | None:
 def _into_the_layer_before(network: Network, norm: BatchNorm) -> dict[str, Layer]:
     before = network.source(norm)
     feeds_more = len(network.readers(before)) != 1 or before.name in network.outputs
-    if not isinstance(before, Weighted) or feeds_more or _runs_elsewhere(network, before):
+    if not isinstance(before, Weighted) or before.fixed or feeds_more or _runs_elsewhere(network, before):
         return {}
     scale = norm.scale.expand(before.n_out)
     weight = scale.reshape(-1, *(1,) * (before.weight.ndim - 1)) * before.weight

@@ -91,7 +91,7 @@ def _attention(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     query, key, value = (native.part(f"{role}_heads") for role in ("query", "key", "value"))
     scale = torch.full((1,), native.size("key_dim") ** -0.5)
     scores = Einsum(native.part("scores"), "qhd,khd->hqk")
-    scaled = BatchNorm(native.part("scale"), scale, torch.zeros(1))
+    scaled = BatchNorm(native.part("scale"), scale, torch.zeros(1), fixed=True)
     weights = Softmax(native.part("softmax"))
     context = Einsum(native.part("context"), "hqk,khd->qhd")
     joined = Reshape(native.part("joined"), (shapes["query"][0], arrays["output"].shape[1]))

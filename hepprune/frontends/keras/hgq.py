@@ -34,8 +34,8 @@ def _batch_norm(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     if not (torch.isfinite(scale).all() and torch.isfinite(shift).all()):
         raise native.refuse("has a variance that is not positive")
     kinds = (type_of(native, "kq_conf", "kq"), type_of(native, "bq_conf", "bq"))
-    types = {f"{name}_type": kind and plain(kind) for name, kind in zip(("scale", "shift"), kinds, strict=True)}
-    return between(native, [Part(BatchNorm(native.name, scale, shift, **types))])
+    scales, shifts = (kind and plain(kind) for kind in kinds)
+    return between(native, [Part(BatchNorm(native.name, scale, shift, scale_type=scales, shift_type=shifts))])
 
 
 def _centre(native: Native) -> float:

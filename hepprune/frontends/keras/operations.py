@@ -83,7 +83,7 @@ def _with_number(native: Native, operation: str) -> Part:
     }.get(operation, (None, 0.0))
     if scale is None:
         raise native.refuse(f"is called on the constant {number}, of which no scale and shift follows")
-    return Part(BatchNorm(native.name, torch.tensor([float(scale)]), torch.tensor([float(shift)])))
+    return Part(BatchNorm(native.name, torch.tensor([float(scale)]), torch.tensor([float(shift)]), fixed=True))
 
 
 def _matmul(native: Native, arriving: tuple[Shape, ...]) -> Parts:

@@ -208,5 +208,5 @@ def _average(native: Native, arriving: tuple[Shape, ...]) -> Parts:
             raise native.refuse("quantises a mean over windows of different sizes (padding same)")
         area = np.prod(native.sizes("pool_size", 2) if "Global" not in plain else shape[:-1])
         factor = torch.as_tensor(np.float32(area) * used(described, np.asarray(1 / area)).reshape(1))
-        parts = after(parts, BatchNorm(native.part("factor"), factor, torch.zeros(1)))
+        parts = after(parts, BatchNorm(native.part("factor"), factor, torch.zeros(1), fixed=True))
     return with_activation(native, parts)

@@ -10,7 +10,7 @@ from hepprune.errors import NetworkError
 from hepprune.fixed import Quantiser
 from hepprune.network import quantise
 from hepprune.network.layers.activation import FUNCTIONS
-from hepprune.network.layers.base import Layer, Shape, layer, parameter
+from hepprune.network.layers.base import Layer, Shape, hold, kept_fixed, layer, parameter
 from hepprune.network.layers.stepwise import Stepwise
 
 _LEAST = 1e-12  # of an epsilon, so that a table has a value where nothing varies
@@ -18,7 +18,14 @@ _LEAST = 1e-12  # of an epsilon, so that a table has a value where nothing varie
 
 @layer
 class BatchNorm(Layer):
-    """The affine map `scale * x + shift` over the last axis, which `pruning.folding` takes into a layer beside it."""
+    """The affine map `scale * x + shift` over the last axis, which `pruning.folding` takes into a layer beside it.
+
+    A `fixed` one, such as a number that values are multiplied by, is a constant of the model: it is not trained, keeps
+    the types it has, and is folded into nothing.
+    """
+
+    scale: Tensor
+    shift: Tensor
 
     def __init__(
         self,
@@ -29,11 +36,14 @@ class BatchNorm(Layer):
         scale_type: Quantiser | None = None,
         shift_type: Quantiser | None = None,
         result: Quantiser | None = None,
+        fixed: bool = False,
     ) -> None:
         super().__init__(name, result)
         if scale.ndim != 1 or scale.shape != shift.shape:
             raise NetworkError(f"layer '{name}': scale {tuple(scale.shape)} and shift {tuple(shift.shape)} do not fit")
-        self.scale, self.shift = parameter(scale), parameter(shift)
+        self.fixed = fixed
+        for key, values in (("scale", scale), ("shift", shift)):
+            hold(self, key, values, fixed=fixed)
         self.scale_type, self.shift_type = scale_type, shift_type
 
     @classmethod
@@ -66,7 +76,8 @@ class BatchNorm(Layer):
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's values."""
-        return super().settings() | {"scale_type": self.scale_type, "shift_type": self.shift_type}
+        types = {"scale_type": self.scale_type, "shift_type": self.shift_type}
+        return super().settings() | types | kept_fixed(self.fixed)
 
 
 @layer

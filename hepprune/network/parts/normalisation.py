@@ -27,6 +27,6 @@ def layer_norm(layer: LayerNorm, shape: Shape) -> Network:
     steps.add(Reshape("above", (1, -1)))
     steps.add(Merge("normal", "multiply", types["normal_type"]), "centred", "above")
     steps.columns(shape, len(shape) - 1)
-    scale = {"scale_type": types["scale_type"], "shift_type": types["shift_type"]}
-    steps.add(BatchNorm("scaled", layer.scale.double(), layer.shift.double(), **scale))
+    scale, shift, (scale_type, shift_type) = layer.scale, layer.shift, (types["scale_type"], types["shift_type"])
+    steps.add(BatchNorm("scaled", scale.double(), shift.double(), scale_type=scale_type, shift_type=shift_type))
     return steps.network()

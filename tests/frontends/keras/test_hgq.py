@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import hepprune
+from hepprune import frontends
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
 from hepprune.frontends import keras as frontend
@@ -175,3 +176,16 @@ def test_types_of_another_shape_than_the_values_are_refused(tmp_path: Path) -> N
             archive.writestr(name, content)
     with pytest.raises(NetworkError, match=r"layer '\w+_input' has types of shape \(7,\) for values of \(6,\)"):
         frontend.read(path)
+
+
+@pytest.mark.parametrize("name", ["fused", "attention"])  # whose sums and scores are multiplied by a number
+def test_what_training_changes_is_written_and_constants_stay(name: str, tmp_path: Path) -> None:
+    source, trained = DATA / f"hgq_{name}.keras", network(name)
+    with torch.no_grad():
+        for parameter in trained.parameters():
+            parameter.mul_(1.25)
+    again = frontends.read(frontends.write(trained, tmp_path / source.name, like=source))
+    x = torch.as_tensor(np.load(DATA / f"hgq_{name}.npz")["features"], dtype=torch.float32)
+    with torch.no_grad():
+        assert torch.equal(again(x), trained(x))
+        assert not torch.equal(again(x), network(name)(x))

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from hepprune.fixed import FixedPoint
-from hepprune.network import Dense, Input, Layer, Network, ReLU, precision, storage
+from hepprune.network import BatchNorm, Dense, Input, Layer, Network, ReLU, precision, storage
 from hepprune.network.precision import Precision
 from hepprune.pruning import coupling, masks, plan, statistics, surgery
+from hepprune.pruning.folding import fold_batch_norm
 from hepprune.sample import Sample
 from hepprune.search.moves import PerKernel
 from hepprune.training import Fit, fit
@@ -61,3 +62,14 @@ def test_nothing_is_cut_from_it(network: Network, jets: Sample) -> None:
     assert {layer for move in moves for layer in move.layers} == {"first", "last"}
     (kept,) = [group.kept for group in coupling.groups(typed) if group.name == "first"]
     assert kept == "'sums' is fixed"
+
+
+def test_a_number_is_folded_into_nothing(network: Network, jets: Sample) -> None:
+    half = BatchNorm("halved", torch.tensor([0.5]), torch.zeros(1), fixed=True)
+    scaled = Network([*network, half])
+    assert storage.identity(fold_batch_norm(scaled)) == storage.identity(scaled)
+    trained, _ = fit(scaled, jets, jets, settings=Fit(epochs=1, batch_size=50, quantised=False), seed=0)
+    assert (trained["halved"].scale, trained["halved"].shift) == (half.scale, half.shift)
+    assert [layer.name for layer in fold_batch_norm(scaled.replacing({"halved": half.rebuilt(fixed=False)}))][
+        -1
+    ] == "last"

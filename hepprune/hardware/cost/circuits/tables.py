@@ -145,6 +145,6 @@ def _run(layer: Layer, values: Floats) -> Floats:
 
 def of(layer: Layer, *, rises: bool) -> Function:
     """Return a layer as the function that it is."""
-    arrays = [array.detach().numpy().tobytes() for array in layer.parameters()]
+    arrays = [array.detach().numpy().tobytes() for array in layer.state_dict().values()]
     settings = {key: value for key, value in layer.settings().items() if key != "name"}
     return Function(f"{type(layer).__name__} {settings} {arrays}", rises, layer)
