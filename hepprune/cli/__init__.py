@@ -20,6 +20,7 @@ from hepprune.cli import (
     lottery,
     models,
     prune,
+    report,
     screen,
     search,
     study,
@@ -67,6 +68,7 @@ for command in (
     ),
     *(lottery.lottery, compare.compare, dynamic.dynamic, latency.latency),
     study.study,
+    report.report,
     *(synthesis.synth, synthesis.ingest, job.prepare, doctor.doctor),
 ):
     app.command()(command)
