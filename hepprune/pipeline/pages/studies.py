@@ -54,14 +54,19 @@ def page(folder: Path) -> Page:
     """
     study = stored.read(_STUDY, folder / "study.json", error=ReportError)
     points = study["points"]
-    fitting = sum(point.get("verdict") == "fits" for point in points)
+    fitting = sum(point.get("verdict") in {"fits", "doubtful"} for point in points)
     front = [point for point in points if point.get("front")]
+    doubtful = sum(point.get("verdict") == "doubtful" for point in points)
     measured = sum(point.get("measured_lut") is not None for point in points)
     return Page(
         title=f"Latency study for {study['target']}",
         verdict=f"{fitting:,} of {len(points):,} points fit, {len(front):,} are on the front",
         good=bool(fitting),
-        lines=[f"{measured:,} points measured, the others estimated ({study['io_type']}).", *study["notes"]],
+        lines=[
+            f"{doubtful:,} of those that fit do so by less than one standard deviation.",
+            f"{measured:,} points measured, the others estimated ({study['io_type']}).",
+            *study["notes"],
+        ],
         sections=(
             Section(title="Plots", pictures=pages.pictures(folder, _PICTURES)),
             Section(title="The front", tables=[_points("What no other point beats", front, study["metric"])]),
