@@ -12,13 +12,14 @@ from statistics import median
 
 import torch
 
+from hepprune.architectures import GRU, DeepSets, draw
 from hepprune.firmware import rtl
 from hepprune.fixed import FixedPoint
 from hepprune.hardware import cost
-from hepprune.hardware.cost import hls
+from hepprune.hardware.cost import circuits, hls
 from hepprune.hardware.targets import TARGETS
 from hepprune.network import Dense, Input, Layer, Network, ReLU
-from hepprune.network.precision import weight_type
+from hepprune.network.precision import Precision, quantise, weight_type
 
 TARGET = TARGETS["generic_vu13p"]
 JET_TAGGER, FIVE_THOUSAND = (16, 64, 32, 32, 5), (16, 64, 48, 16, 5)
@@ -50,11 +51,37 @@ def seconds(work: Callable[[int], object]) -> float:
 
 
 def with_one_weight_less(network: Network, name: str, n: int) -> Network:
-    """Return a network with another weight of one layer at zero."""
-    layer = network[name]
-    limit = layer.digit_limit.clone()
-    limit.view(-1)[n % limit.numel()] = 0
-    return network.replacing({name: layer.rebuilt(digit_limit=limit)})
+    """Return a network with another weight of one kernel at zero."""
+    other = network.clone()
+    limit = other.kernel(name).digit_limit.view(-1)
+    limit[n % limit.numel()] = 0
+    return other
+
+
+def constituents(architecture: DeepSets | GRU) -> Network:
+    """Return a quantised network of random weights on sixteen constituents of nine features, with five outputs."""
+    network = draw(architecture, {"x": (16, 9)}, {"y": 5}, seed=1)
+    features = torch.randn(200, 16, 9, generator=torch.Generator().manual_seed(1)).numpy()
+    return quantise(network, features, Precision(inputs=FixedPoint(8, 4, True, "RND", "SAT")))
+
+
+def circuits_after_moves(network: Network, *, n: int = 8) -> tuple[float, float]:
+    """Return the time of a price after a change of each kernel, n times over: nothing known, and what was before."""
+    others = [with_one_weight_less(network, kernel.name, k) for k in range(n) for kernel in network.kernels]
+    afresh, moved, prices = 0.0, 0.0, []
+    for other in others:
+        circuits.forget()
+        started = time.process_time()
+        prices.append(cost.estimate(other, TARGET))
+        afresh += time.process_time() - started
+    circuits.forget()
+    cost.estimate(network, TARGET)
+    for other, price in zip(others, prices, strict=True):
+        started = time.process_time()
+        found = cost.estimate(other, TARGET)
+        moved += time.process_time() - started
+        assert found == price
+    return afresh / len(others), moved / len(others)
 
 
 def main() -> None:
@@ -88,6 +115,10 @@ def main() -> None:
             solved, price = rtl.solve(wide).cost, cost.estimate(wide, TARGET).resources.lut or 0.0
             spent = time.perf_counter() - started
             print(f"  {price:,.0f} LUT for da4ml's {solved:,.0f} ({price / solved - 1:+.1%}), which took {spent:.0f} s")
+    for architecture in (DeepSets(kind="deepsets", phi=(16, 16), rho=(16,)), GRU(kind="gru", units=8, rho=(16,))):
+        afresh, moved = circuits_after_moves(constituents(architecture))
+        print(f"{architecture.kind} on 16 constituents, distributed_arithmetic: {1e3 * afresh:.1f} ms from scratch")
+        print(f"  after one weight less than before: {1e3 * moved:.1f} ms ({afresh / moved:.1f}x)")
 
 
 if __name__ == "__main__":

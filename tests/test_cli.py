@@ -64,6 +64,7 @@ def test_a_mistake_ends_with_one_sentence(tmp_path: Path, changes: dict[str, obj
     assert not list(tmp_path.glob("build/summary.json"))
 
 
+@pytest.mark.slow
 def test_a_missing_recipe_is_named_by_a_real_process() -> None:
     done = hepprune("run", "no/such/recipe.yaml")
     assert done.returncode == 1
@@ -110,6 +111,7 @@ def test_columns_are_listed() -> None:
     ].items()
 
 
+@pytest.mark.slow
 def test_importing_the_package_stays_light() -> None:
     heavy = ("tensorflow", "hls4ml", "da4ml", "matplotlib", "uproot", "awkward", "sklearn")
     code = f"import sys, hepprune, hepprune.pipeline; print([name for name in {heavy} if name in sys.modules])"
@@ -132,6 +134,7 @@ main()
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("asked", "taken"), [(None, "1 1"), ("2", "2 2")])
 def test_a_command_computes_on_one_thread_unless_more_are_asked_for(asked: str | None, taken: str) -> None:
     code = """

@@ -54,6 +54,7 @@ def test_a_function_may_carry_tensors() -> None:
     assert all(torch.equal(product, by * n) for n, (product, _) in enumerate(results))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "asked"), [(1, "1"), (1, ""), (2, "")])
 def test_a_process_takes_its_share_of_the_cores_and_no_more_than_it_may(
     n: int, asked: str, monkeypatch: pytest.MonkeyPatch

@@ -55,7 +55,7 @@ def test_the_default_recipe_loads() -> None:
 def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
     found = recipe.load(written(tmp_path, SMALL))
     assert found.model.hidden == (64, 32, 32)
-    assert found.granularities == ("neuron", "weight", "digit")
+    assert found.granularities == ("neuron", "weight", "digit", "block")
     settings = found.settings()
     assert settings.settle.epochs == found.search.settle_epochs
     assert settings.trim.learning_rate == found.search.trim_learning_rate
@@ -200,7 +200,7 @@ def test_an_unknown_key_lists_those_known_at_its_place(tmp_path: Path, place: st
         (
             "search.granularities",
             ["neurons"],
-            "search.granularities: with strategy distributed_arithmetic granularities are neuron, weight, digit",
+            "search.granularities: with strategy distributed_arithmetic granularities are neuron, weight, digit, block",
         ),
         ("search.granularities", [], "search.granularities: at least one"),
         ("search.step", 0, "search.step: "),

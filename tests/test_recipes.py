@@ -94,7 +94,8 @@ def test_the_design_fits_and_equals_its_network_at_every_output(ran: tuple[Path,
         assert figure is None or figure <= limit, name
     assert (summary.checks.csim_mismatches, summary.checks.rtl_mismatches) == (0, 0)
     assert summary.compressed.nonzero_weights < summary.baseline.nonzero_weights
-    assert summary.uniform.solved_lut == pytest.approx(summary.compressed.solved_lut, rel=0.5)
+    close = 0.5 if "anomaly" in str(build) else 0.15  # so few levels deep, each step of its cost is large
+    assert summary.uniform.solved_lut == pytest.approx(summary.compressed.solved_lut, rel=close)
     roc = {"deepsets": ("roc_flavour",), "jet_image": ("roc",)}.get(build.parent.name.rstrip("0"), ())
     for plot in ("pareto", "sensitivity", *roc):
         assert (build / "plots" / f"{plot}.png").stat().st_size > 5000

@@ -59,7 +59,8 @@ def smallest(network: Network, *, seed: int = 0) -> Network:
 
     In a chain that is every kernel. Of the layers that make a unit together, as in a residual sum, only one keeps a
     weight, the first where the seed is 0; a recurrent layer keeps none that reads its own states. The weight is the
-    largest where the seed is 0, and else drawn.
+    largest where the seed is 0, and else drawn; seeds take the gates of recurrent layers in turn, since what moves
+    behind one may cost a multiple of what moves behind another.
     """
     cut = surgery.shrink(network, warn=False).clone()
     draw = torch.Generator().manual_seed(seed) if seed else None
@@ -72,19 +73,20 @@ def smallest(network: Network, *, seed: int = 0) -> Network:
         made = units.carried[layer.name] if layer.name in units.carried else units.made[layer.name]
         passed = layer.name in units.carried
         rows = np.array([unit in path and (passed or first[unit] == layer.name) for unit in made.tolist()])
-        path |= _leave_one(layer, rows, units.read.get(layer.name), draw)
+        candidates = _candidates(layer, rows, gate=seed - 1 if seed else None)
+        path |= _leave_one(layer, candidates, units.read.get(layer.name), draw)
     return surgery.shrink(cut, warn=False)
 
 
 def _leave_one(
     layer: Layer, rows: NDArray[np.bool_], read: NDArray[np.int64] | None, draw: torch.Generator | None
 ) -> set[int]:
-    """Leave one weight of some rows one digit, in place, and all others none; return the unit that it reads."""
+    """Leave one weight of some rows of a kernel one digit, in place, and all others none; return the unit it reads."""
     kernel, *others = layer.kernels
     sizes = kernel.rows().abs()
     if draw is not None:
         sizes = (sizes > 0) * torch.rand(sizes.shape, generator=draw)
-    sizes = sizes * torch.as_tensor(_candidates(layer, rows, any_gate=draw is not None))[:, None]
+    sizes = sizes * torch.as_tensor(rows)[:, None]
     row, term = divmod(int(sizes.argmax()), sizes.shape[1])
     for each in (kernel, *others):
         each.digit_limit.zero_()
@@ -94,13 +96,13 @@ def _leave_one(
     return set() if read is None else {int(read[term % kernel.n_columns])}
 
 
-def _candidates(layer: Layer, states: NDArray[np.bool_], *, any_gate: bool) -> NDArray[np.bool_]:
-    """Return which rows may be left: in a recurrent layer those that a state's next value comes from, or any gates."""
+def _candidates(layer: Layer, states: NDArray[np.bool_], *, gate: int | None) -> NDArray[np.bool_]:
+    """Return which rows may be left: in a recurrent layer those that a state's next value comes from, or of a gate."""
     if not isinstance(layer, Recurrent):
         return states
     n_gates = GATES[layer.cell]
     found = np.zeros((n_gates, len(states)), bool)
-    found[slice(None) if any_gate else min(2, n_gates - 1)] = states
+    found[min(2, n_gates - 1) if gate is None else gate % n_gates] = states
     return found.ravel()
 
 

@@ -22,6 +22,7 @@ from hepprune.recipe import Recipe
 from hepprune.recipe.outputs import Output
 from hepprune.sample import Sample
 from hepprune.search import sensitivity
+from hepprune.search.branches import BLOCK
 from hepprune.studies import iterative
 from hepprune.task import Classes, MultiLabel, Reconstruction
 
@@ -258,7 +259,7 @@ def pruned(context: Context, tagger: Network, jets: Samples) -> Network:
 def sensitivities(context: Context, tagger: Network, jets: Samples) -> tuple[sensitivity.SensitivityCurve, ...]:
     """Return how the loss reacts to pruning each kernel or group of neurons, at each granularity of the search."""
     granularities = [name for name in context.recipe.granularities if name in sensitivity.CUTS]
-    total = len(sensitivity.cuttable(tagger, granularities)) * len(sensitivity.LEVELS)
+    total = sum(len(sensitivity.levels_of(kind)) for _, kind in sensitivity.cuttable(tagger, granularities))
 
     def analyse() -> tuple[sensitivity.SensitivityCurve, ...]:
         some = jets.train.first(_STATISTICS_JETS)
@@ -278,6 +279,6 @@ def sensitivities(context: Context, tagger: Network, jets: Samples) -> tuple[sen
 
 
 def loss_changes(curves: tuple[sensitivity.SensitivityCurve, ...]) -> tuple[list[str], np.ndarray[Any, Any]]:
-    """Return labels and loss changes (n_curves, n_levels), those that give most easily first."""
-    ranked = sensitivity.ranking(curves)
+    """Return labels and loss changes (n_curves, n_levels) of what goes in parts, those that give most easily first."""
+    ranked = [curve for curve in sensitivity.ranking(curves) if curve.granularity != BLOCK]
     return [f"{c.layer} {c.granularity}" for c in ranked], np.array([[p.loss_change for p in c.points] for c in ranked])

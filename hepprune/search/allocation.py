@@ -59,9 +59,10 @@ def _within(used: Mapping[str, float], goals: Mapping[str, float]) -> bool:
 def allocate(network: Network, gathered: Statistics, price: Price, *, fits: Callable[[Estimate], bool]) -> None:
     """Limit the digits of every weight, in place, so that the most valuable ones stay that fit.
 
-    Weights that had been cut compete again. Each layer is left one digit, whether it fits or not.
+    Weights that had been cut compete again, unless their whole kernel was. Each layer is left one digit, whether it
+    fits or not.
     """
-    kernels = network.kernels
+    kernels = [kernel for kernel in network.kernels if bool((kernel.digit_limit > 0).any())]
     per_digit = _per_digit(network, price)
     worths = [_worth(each, gathered[each.name].weight_fisher, per_digit[each.name]) for each in kernels]
     flat = torch.cat([worth.flatten() for worth in worths])

@@ -1,6 +1,6 @@
 """Plain global magnitude pruning, which the search is compared with."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +10,7 @@ from hepprune.network import Kernel, Network
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning.coupling.units import follow
 from hepprune.pruning.masks import Cut
+from hepprune.pruning.selection import NORMALISATIONS
 from hepprune.pruning.statistics import Statistics
 from hepprune.search.moves import Move
 from hepprune.search.sensitivity import ROW
@@ -21,21 +22,24 @@ class GlobalMagnitude:
 
     It is what the search is compared with (Han et al., arXiv:1506.02626). The largest weight of each output's value
     stays, and one that leads there from an input: what loses its last one is lost for good, and the comparison would
-    be with a tagger of fewer classes. Where only whole DSP rows pay, whole rows go.
+    be with a tagger of fewer classes. Where only whole DSP rows pay, whole rows go. `adaptive` makes the weights of
+    layers comparable before they are ranked (LAMP, Lee et al., arXiv:2010.07611).
     """
 
     granularity: str = "weight"
+    adaptive: bool = False
 
     def __call__(self, network: Network, statistics: Statistics, fraction: float) -> Iterator[Move]:
         """Yield the one move."""
-        return _smallest(network, fraction, self.granularity)
+        return _smallest(network, fraction, self)
 
 
-def _smallest(network: Network, fraction: float, unit: str) -> Iterator[Move]:
+def _smallest(network: Network, fraction: float, wanted: GlobalMagnitude) -> Iterator[Move]:
     kernels, kept = network.kernels, _kept(network)
     alive = torch.cat([kernel.digit_limit.flatten() > 0 for kernel in kernels])
-    weights = torch.cat([_magnitudes(kernel, kept.get(kernel.name)) for kernel in kernels])
-    if unit == ROW:
+    compare = NORMALISATIONS["lamp" if wanted.adaptive else "none"]
+    weights = torch.cat([_magnitudes(kernel, kept.get(kernel.name), compare) for kernel in kernels])
+    if wanted.granularity == ROW:
         weights = torch.cat([_of_rows(*each) for each in zip(kernels, _split(weights, kernels), strict=True)])
     free = int((weights < torch.inf).sum())
     n_cut = min(max(1, round(fraction * int(alive.sum()))), free - 1)
@@ -44,9 +48,8 @@ def _smallest(network: Network, fraction: float, unit: str) -> Iterator[Move]:
     chosen = torch.zeros_like(alive)
     chosen[torch.argsort(weights, stable=True)[:n_cut]] = True
     units = [tuple(torch.nonzero(part).flatten().tolist()) for part in _split(chosen, kernels)]
-    yield Move(
-        tuple(Cut(k.name, "weight", u) for k, u in zip(kernels, units, strict=True) if u), 0.0, "global magnitude"
-    )
+    cuts = tuple(Cut(k.name, "weight", u) for k, u in zip(kernels, units, strict=True) if u)
+    yield Move(cuts, 0.0, "layer-adaptive magnitude" if wanted.adaptive else "global magnitude")
 
 
 def _kept(network: Network) -> dict[str, Tensor]:
@@ -84,8 +87,8 @@ def _of_rows(kernel: Kernel, magnitudes: Tensor) -> Tensor:
     return torch.where(acts, mean[rows], torch.inf)
 
 
-def _magnitudes(kernel: Kernel, kept: Tensor | None) -> Tensor:
+def _magnitudes(kernel: Kernel, kept: Tensor | None, compare: Callable[[Tensor], Tensor]) -> Tensor:
     """Return the magnitudes of a kernel's weights, flat; infinite where there is nothing to cut."""
-    acts, weight = kernel.digit_limit.flatten(1) > 0, kernel.weight.detach().abs().flatten(1)
-    sizes = torch.where(acts if kept is None else acts & ~kept, weight, torch.inf)
-    return sizes.flatten()
+    acts = kernel.digit_limit.flatten() > 0
+    sizes = compare(torch.where(acts, kernel.weight.detach().abs().flatten(), 0.0))
+    return torch.where(acts if kept is None else acts & ~kept.flatten(), sizes, torch.inf)

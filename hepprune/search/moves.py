@@ -17,6 +17,7 @@ from hepprune.pruning import importance, masks, selection
 from hepprune.pruning.masks import Cut
 from hepprune.pruning.statistics import Statistics
 from hepprune.search import knobs
+from hepprune.search.branches import BLOCK, Branch
 from hepprune.search.knobs import Knob
 from hepprune.search.neurons import Neurons
 from hepprune.search.sensitivity import ROW, SensitivityCurve, cuttable
@@ -24,11 +25,11 @@ from hepprune.search.sensitivity import ROW, SensitivityCurve, cuttable
 # What the search of a strategy may choose where a recipe says nothing, and what else it may say: what pays there.
 _SHARED = ("neuron", ROW, "bits", "reuse_factor")
 CHOICES: dict[str, tuple[str, ...]] = {
-    "distributed_arithmetic": ("neuron", "weight", "digit"),
-    "latency": ("neuron", "weight", "bits"),
+    "distributed_arithmetic": ("neuron", "weight", "digit", BLOCK),
+    "latency": ("neuron", "weight", "bits", BLOCK),
     **dict.fromkeys(knobs.SHARING, _SHARED),
 }
-ALLOWED = CHOICES | {"latency": ("neuron", "weight", "digit", "bits")}
+ALLOWED = CHOICES | {"latency": ("neuron", "weight", "digit", "bits", BLOCK)}
 _LEAST_BITS = 2
 
 
@@ -70,8 +71,9 @@ class Proposal(Protocol):
 class PerKernel:
     """The proposal of the greedy search: for each kernel and granularity its least important units.
 
-    Neurons are those of coupled groups, with all that makes and reads them. `trust` scales the predicted loss of a
-    (kernel or group, granularity) by what the sensitivity analysis measured.
+    Neurons are those of coupled groups, with all that makes and reads them; a residual branch may go as a whole.
+    `trust` scales the predicted loss of a (kernel, group or branch, granularity) by what the sensitivity analysis
+    measured.
     """
 
     trust: Mapping[tuple[str, str], float]
@@ -90,6 +92,9 @@ class PerKernel:
                 yield from _least_neurons(
                     what, what.scores(statistics, importance.fisher) * scale, fraction, statistics
                 )
+                continue
+            if isinstance(what, Branch):
+                yield Move(what.cuts, what.score(statistics, importance.fisher) * scale, BLOCK)
                 continue
             scored = "weight" if granularity == ROW else granularity
             scores = importance.fisher(what, scored, statistics[what.name]) * scale
@@ -127,11 +132,12 @@ def _other_reuse(network: Network) -> Iterator[Move]:
 
 
 def _least_neurons(neurons: Neurons, scores: Tensor, fraction: float, statistics: Statistics) -> Iterator[Move]:
-    """Yield the move that cuts the least important of the neurons, unless a kernel would be left without a weight."""
+    """Yield the move that cuts the least important of the neurons, unless a kernel would lose its last weights."""
     units = _lowest(torch.nonzero(neurons.alive()).flatten(), scores, fraction)
     if len(units):
         move = Move(neurons.cuts(units, statistics), float(scores[units].sum()), "neuron")
-        if neurons.alone or all(kernel.used().any() for kernel in move.made(neurons.network).kernels):
+        pairs = () if neurons.alone else zip(neurons.network.kernels, move.made(neurons.network).kernels, strict=True)
+        if all(bool(after.used().any()) or not bool(before.used().any()) for before, after in pairs):
             yield move
 
 

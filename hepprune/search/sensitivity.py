@@ -14,14 +14,16 @@ from hepprune.pruning import importance, masks, selection
 from hepprune.pruning.granularity import members
 from hepprune.pruning.statistics import Statistics
 from hepprune.sample import Sample
-from hepprune.search import neurons
+from hepprune.search import branches, neurons
+from hepprune.search.branches import BLOCK, Branch
 from hepprune.search.effects import Effect, measure, of_networks
 from hepprune.search.neurons import Neurons
 from hepprune.search.replay import Group
 
 LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
+_WHOLE = (1.0,)
 ROW = "dsp_row"
-CUTS = ("neuron", "weight", "digit", ROW)  # what a search may choose besides is how layers are built
+CUTS = ("neuron", "weight", "digit", ROW, BLOCK)  # what a search may choose besides is how layers are built
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +43,7 @@ class Point:
 
 @dataclass(frozen=True)
 class SensitivityCurve:
-    """The points of one kernel, or group of neurons, at one granularity, least pruned first."""
+    """The points of one kernel, group of neurons or branch at one granularity, least pruned first."""
 
     layer: str
     granularity: str
@@ -69,11 +71,11 @@ def analyse(
     executor: Executor | None = None,
     advance: Callable[[int], None] = lambda _: None,
 ) -> tuple[SensitivityCurve, ...]:
-    """Return a curve per kernel and granularity, and per group of neurons, on jets; the network is left as it was.
+    """Return a curve per kernel and granularity, group of neurons and branch, on jets; the network is left as it was.
 
     All cuts of a kernel are measured together, and what comes before it is computed once; see `search.replay`. Neurons
-    that several layers make or lose are cut in the whole network. The layers that give the outputs keep theirs, which
-    are the classes. Kernels are shared among the workers of an
+    that several layers make or lose are cut in the whole network, and so are branches, of which all goes at once. The
+    layers that give the outputs keep their neurons, which are the classes. Kernels are shared among the workers of an
     `executor`, which pays where one takes longer than a worker takes to begin: many jets, or a large network.
     """
     places = cuttable(network, granularities)
@@ -95,7 +97,7 @@ def analyse(
     return tuple(curve for name in layers for curve in found[name])
 
 
-Place = tuple[Kernel | Neurons, str]
+Place = tuple[Kernel | Neurons | Branch, str]
 _Measured = Iterator[tuple[tuple[str, str], Point]]
 
 
@@ -115,7 +117,7 @@ class _Probe:
     ) -> tuple[SensitivityCurve, ...]:
         places = [place for place in cuttable(self.network, self.granularities) if place[0].name in names]
         curves: dict[tuple[str, str], list[Point]] = {(what.name, granularity): [] for what, granularity in places}
-        together = [place for place in places if isinstance(place[0], Neurons) and not place[0].alone]
+        together = [place for place in places if _of_several(place[0])]
         for measured in (
             self._layers([place for place in places if place not in together]),
             self._networks(together),
@@ -138,19 +140,30 @@ class _Probe:
             for ((what, granularity, level), loss), effect in zip(predicted, effects, strict=True):
                 yield (what.name, granularity), _point(level, loss, effect)
 
-    def _cut(self, what: Kernel | Neurons, granularity: str, level: float) -> tuple[Layer, float]:
+    def _cut(self, what: Kernel | Neurons | Branch, granularity: str, level: float) -> tuple[Layer, float]:
         """Return the layer with a kernel cut to a level, and the loss increase that is predicted."""
         (cut,), predicted = lowest(what, granularity, level, self.statistics, self.criterion)
-        layer = what.layer if isinstance(what, Kernel) else what.first
+        layer = what.layer if isinstance(what, Kernel) else self.network[cut.layer]
         return masks.with_cut(layer, cut), predicted  # a cut may be long and is not kept
 
     def _networks(self, places: Sequence[Place]) -> _Measured:
         """Yield the points of cuts that change several layers."""
-        tried = [(what, granularity, level) for what, granularity in places for level in self.levels]
+        tried = [
+            (what, granularity, level) for what, granularity in places for level in levels_of(granularity, self.levels)
+        ]
         found = [lowest(*each, self.statistics, self.criterion) for each in tried]
         effects_of = of_networks(self.network, (masks.apply(self.network, cuts) for cuts, _ in found), self.sample)
         for (what, granularity, level), (_, loss), effect in zip(tried, found, effects_of, strict=True):
             yield (what.name, granularity), _point(level, loss, effect)
+
+
+def levels_of(granularity: str, levels: Sequence[float] = LEVELS) -> Sequence[float]:
+    """Return the levels at which cuts of a granularity are measured: a branch only goes as a whole."""
+    return _WHOLE if granularity == BLOCK else levels
+
+
+def _of_several(what: Kernel | Neurons | Branch) -> bool:
+    return isinstance(what, Branch) or (isinstance(what, Neurons) and not what.alone)
 
 
 def _point(level: float, predicted: float, effect: Effect) -> Point:
@@ -165,31 +178,35 @@ def _point(level: float, predicted: float, effect: Effect) -> Point:
 
 
 def cuttable(network: Network, granularities: Iterable[str]) -> list[Place]:
-    """Return the kernels that a search may cut and the neurons, each with the granularity of its units.
+    """Return the kernels that a search may cut, the neurons and the branches, each with the granularity of its units.
 
-    Neurons stand where the first kernel that makes them does. Classes are none to cut.
+    Neurons stand where the first kernel that makes them does, branches at the end. Classes are none to cut.
     """
     used, wanted = network.preceding(network.raw_outputs), [each for each in granularities if each in CUTS]
     made: dict[str, list[Neurons]] = {}
     for each in neurons.find(network) if "neuron" in wanted else ():
         made.setdefault(each.first.kernels[0].name, []).append(each)
-    return [
+    found: list[Place] = [
         (what, granularity)
         for kernel in network.kernels
         if kernel.layer.name in used
         for granularity in wanted
+        if granularity != BLOCK
         for what in (made.get(kernel.name, ()) if granularity == "neuron" else (kernel,))
     ]
+    return [*found, *((branch, BLOCK) for branch in (branches.find(network) if BLOCK in wanted else ()))]
 
 
 def lowest(
-    what: Kernel | Neurons, granularity: str, level: float, statistics: Statistics, criterion: str
+    what: Kernel | Neurons | Branch, granularity: str, level: float, statistics: Statistics, criterion: str
 ) -> tuple[masks.Plan, float]:
     """Return the cuts of the least important `level` of the units, and the loss increase they are predicted to cost.
 
-    `digit` cuts, at level s, one digit from each of the least important fraction s of the weights.
+    `digit` cuts, at level s, one digit from each of the least important fraction s of the weights; a branch goes whole.
     """
     method = importance.find(criterion)
+    if isinstance(what, Branch):
+        return what.cuts, what.score(statistics, method)
     if isinstance(what, Neurons):
         scores = what.scores(statistics, method)
         units = _least(scores, level)

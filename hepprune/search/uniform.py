@@ -37,16 +37,19 @@ def match(
     limit = (1 + ABOVE) * goal
     found: list[tuple[float, Outcome]] = []
     error: BudgetMissedError | None = None
-    begin, settings = network, _spread(problem.settings)
+    begin, settings, propose = network, _spread(problem.settings), GlobalMagnitude(granularity)
     for _ in range(_ATTEMPTS):
         budget = Budget(resources=Resources(lut=limit))
-        attempt = replace(problem, budget=budget, propose=GlobalMagnitude(granularity), settings=settings)
+        attempt = replace(problem, budget=budget, propose=propose, settings=settings)
         try:
             outcome = greedy.search(begin, attempt, state=state, advance=lambda _: advance(1))
         except BudgetMissedError as missed:
             if found:
                 break
-            error, limit, goal = missed, 2 * limit, 2 * goal
+            error = missed
+            if propose.adaptive:
+                limit, goal = 2 * limit, 2 * goal
+            propose = replace(propose, adaptive=True)
             continue
         reached = cost(outcome.network)
         found.append((reached, outcome))

@@ -15,6 +15,7 @@ from hepprune.data.inputs import Image
 from hepprune.errors import DataError
 
 pytestmark = pytest.mark.xdist_group("production")
+MAKE = collisions.make
 
 
 @given(seed=st.integers(0, 2**32), mass=st.floats(50, 800))
@@ -78,16 +79,37 @@ def test_regions_hold_the_energy_of_the_calorimeter() -> None:
     assert found["Region_hwEt"][:3].sum() == pytest.approx((40.2 + 9 + 100 + 3) / 0.5, abs=3)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["l1_objects", "calo"])
-def test_a_sample_is_made_the_same_by_any_workers_and_is_read(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class Collided(dict[tuple[str, int, int], list[Any]]):
+    """What was made of orders of collisions, each once, since starting Pythia takes long."""
+
+    def make(self, name: str, *, n_events: int, seed: int) -> list[Any]:
+        order = name, n_events, seed
+        if order not in self:
+            self[order] = list(MAKE(name, n_events=n_events, seed=seed))
+        return self[order]
+
+
+@pytest.fixture(scope="module")
+def collided() -> Collided:
+    return Collided()
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collisions, "REUSE", 0.5)
     monkeypatch.setattr(collisions, "PILE_UP", 1.0)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("kind", ["l1_objects", "calo"])
+def test_a_sample_is_made_by_any_workers_and_is_read(
+    kind: str, collided: Collided, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collisions, "make", collided.make)
     monkeypatch.setattr(production, "JETS_PER_SHARD", 1)
     made = []
-    for place in ("serial", "threads:2")[: 1 + (kind == "calo")]:
+    for place in ("serial", "threads:2"):
         path = tmp_path / f"{place[:6]}.root"
         with executors.open(place) as pool:
             production.generate(5, path, kind=kind, seed=4, executor=pool)
@@ -95,7 +117,7 @@ def test_a_sample_is_made_the_same_by_any_workers_and_is_read(
     wanted: dict[str, Any] = {"classes": collisions.CLASSES}
     if kind == "l1_objects":
         features = ["MET_hwPt", "leading(L1EG_hwPt, 4)", "leading(L1Mu_hwPt, 4)", "leading(L1Jet_hwPt, 10)"]
-        one = other = read(str(made[0]), features=features, **wanted)
+        one, other = (read(str(path), features=features, **wanted) for path in made)
         assert one.x.shape == (5, 19)
         assert (np.diff(one.x[:, 9:], axis=1) <= 0).all()
     else:
@@ -111,6 +133,15 @@ def test_a_sample_is_made_the_same_by_any_workers_and_is_read(
     production.check_made(made[0], n_jets=5, seed=4, kind=kind)
     with pytest.raises(DataError, match=f"holds 5 {kind} of seed 4, where 5 jets of seed 4 are to be made"):
         production.check_made(made[0], n_jets=5, seed=4)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("few")
+def test_a_seed_gives_the_same_collisions_again(collided: Collided) -> None:
+    soft = "soft unclustered energy", 1, 5
+    name, n_events, seed = next((order for order in collided if order[0] == soft[0]), soft)
+    one, again = collided.make(name, n_events=n_events, seed=seed), MAKE(name, n_events=n_events, seed=seed)
+    assert [part.to_list() for part in one] == [part.to_list() for part in again]
 
 
 def test_the_background_has_its_share_and_the_signals_the_rest() -> None:

@@ -63,6 +63,17 @@ def test_missing_programs_are_named(small: Network, tmp_path: Path, monkeypatch:
         verilator.build(design)
 
 
+def test_what_all_simulations_have_in_common_is_compiled_once(
+    small: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    design = written(small, tmp_path / "rtl")
+    verilator.build(design)
+    assert verilator._RUNTIME.keys() == {"verilated.o", "verilated_threads.o"}
+    monkeypatch.setitem(verilator._RUNTIME, "verilated.o", b"no object")
+    with pytest.raises(PrerequisiteError, match="the Verilator simulation does not build"):
+        verilator.build(design)
+
+
 @pytest.mark.parametrize(("width", "signed"), [(33, True), (52, True), (52, False)])
 def test_ports_of_up_to_52_bits_are_simulated(width: int, signed: bool, tmp_path: Path) -> None:  # noqa: FBT001
     kind = FixedPoint(width, 8, signed)

@@ -15,19 +15,23 @@ from hepprune.errors import BudgetMissedError
 from hepprune.hardware import calibration, cost, targets
 from hepprune.hardware.calibration import Pair
 from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources
-from hepprune.network import Network, precision
+from hepprune.network import Network, Recurrent, precision
+from hepprune.network.layers.recurrent import GATES
 from hepprune.network.precision import Precision
 from hepprune.pipeline import evidence
 from hepprune.pruning import masks, plan, surgery
 from hepprune.sample import Sample
 from hepprune.scores import Difference
+from hepprune.search.magnitude import GlobalMagnitude
 from tests.conftest import INPUTS
-from tests.network.drawn import typed
+from tests.network.drawn import typed, typed_graphs
 from tests.networks import weighted
+from tests.pruning import graphs
 from tests.search.architectures import ARCHITECTURES
 
 TARGET = targets.load("generic_vu13p")
 LIMIT = 1000.0
+LSTM = 0  # of the graph whose recurrent layer is one
 BUDGET = Budget(resources=Resources(lut=LIMIT))
 
 
@@ -120,6 +124,32 @@ def test_a_budget_that_uniform_pruning_meets_is_never_called_unreachable(name: s
                 Budget(resources=Resources(lut=found.resources.lut), latency_ns=found.latency_ns), least, None, ()
             )
     assert met > 3
+
+
+@settings(max_examples=6)
+@given(typed_graphs(most_bits=6), st.integers(0, 99))
+def test_no_uniformly_pruned_graph_of_any_kind_is_priced_below_the_floor(network: Network, seed: int) -> None:
+    price = partial(cost.estimate, target=TARGET, strategy="distributed_arithmetic", stage="da4ml")
+    x = 2 * torch.randn(50, *network.input.features_shape, generator=torch.Generator().manual_seed(seed))
+    least, pruned = evidence.least(network, price), network
+    while (move := next(GlobalMagnitude()(pruned, {}, 0.4), None)) is not None:
+        pruned = move.made(pruned)
+        if bool((pruned.logits(x) != pruned.logits(x[:1])).any()):
+            found = price(pruned)
+            assert least.resources.lut <= found.resources.lut
+            assert least.latency_cycles <= found.latency_cycles
+
+
+def test_the_floor_of_a_recurrent_layer_tries_all_its_gates() -> None:
+    """The output gate alone moves a state at a fraction of what the others take, which chance alone may never try."""
+    network = typed(graphs.build(["recurrent"], seed=LSTM, fixed=False, flat=True), bits=5)
+    (cell,) = [layer for layer in network if isinstance(layer, Recurrent)]
+    left = []
+    for seed in range(8):
+        rows = evidence.smallest(network, seed=seed).kernel(f"{cell.name}.weight").rows().any(dim=1)
+        left += torch.nonzero(rows.reshape(GATES[cell.cell], -1).any(dim=1)).flatten().tolist()
+    assert cell.cell == "lstm"
+    assert set(left) == {0, 1, 2, 3}
 
 
 def test_a_limit_below_what_the_smallest_network_is_predicted_to_need_is_given_up_before_any_search() -> None:

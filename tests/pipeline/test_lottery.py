@@ -23,6 +23,7 @@ def mnist(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_game_on_the_files_of_mnist(mnist: Path) -> None:
     out = mnist / "out"
     options = ["--seeds", "1", "--rounds", "1", "--sparsity", "0.5", "--epochs", "10", "-o", str(out), "--json"]

@@ -78,6 +78,7 @@ def test_a_users_metric_is_searched_by(tagger: Network, few: Jets) -> None:
     assert found.models[0].before > 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("budget", "said"),
     [
@@ -141,6 +142,7 @@ def test_a_metric_that_is_nan_is_refused(tagger: Network, few: Jets) -> None:
         searching.search({"tagger": tagger}, [few], TARGET, settings=replace(SETTINGS, metric=broken))
 
 
+@pytest.mark.slow
 def test_the_command_writes_model_plan_and_plots(files: tuple[Path, Path], tagger: Network) -> None:
     model, data = files
     out = model.parent / "out"

@@ -23,6 +23,7 @@ def files(tmp_path: Path, tagger: Network, jets: tuple[Sample, Sample]) -> tuple
     return save(tagger, tmp_path / "tagger.npz"), tmp_path / "jets.npz"
 
 
+@pytest.mark.slow
 def test_methods_are_compared_on_a_model(files: tuple[Path, Path]) -> None:
     (model, data), out = files, files[0].parent / "out"
     options = ["--data", str(data), "--seeds", "2", "--epochs", "1", "--sparsities", "0.5", "-o", str(out)]

@@ -12,6 +12,7 @@ from hepprune.hardware import targets
 from hepprune.pipeline import taggers
 from hepprune.pipeline.context import Context
 from hepprune.recipe import Recipe
+from hepprune.search.sensitivity import LEVELS, Point, SensitivityCurve
 
 N_JETS = 400
 LIMIT = {"lut": 20_000, "max_loss": {"accuracy": 0.1}}
@@ -60,3 +61,14 @@ def test_without_an_event_a_hash_of_each_jet_splits_and_a_warning_says_so(
     for part, left in zip(momenta(whole), momenta(some), strict=True):
         assert np.array_equal(part[part > 40], left)
     assert torch.equal(whole.train.features, samples(tmp_path).train.features)
+
+
+def test_the_map_of_losses_shows_what_goes_in_parts() -> None:
+    def point(level: float) -> Point:
+        return Point(level=level, predicted_loss=0.1, loss_change=level, loss_error=0, score_change=0, score_error=0)
+
+    kernel = SensitivityCurve("dense", "weight", tuple(point(level) for level in LEVELS))
+    branch = SensitivityCurve("sum", "block", (point(1.0),))
+    labels, changes = taggers.loss_changes((branch, kernel))
+    assert labels == ["dense weight"]
+    assert changes.tolist() == [list(LEVELS)]

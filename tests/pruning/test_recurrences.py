@@ -57,6 +57,7 @@ def check_gradients(network: Network) -> None:
             assert torch.allclose(squared, each.square().mean(dim=0), atol=1e-12)
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(st.one_of(recurrent(fixed=False), recurrent(fixed=True)))
 def test_gradients_are_those_of_backpropagation_jet_by_jet(network: Network) -> None:

@@ -64,6 +64,7 @@ def test_a_product_for_each_weight_says_the_same_whichever_way_the_steps_run(
     check_products(cells.network(form, sequences=True, bent=True, **options), *cells.jets())
 
 
+@pytest.mark.slow
 @settings(max_examples=5)
 @given(recurrent(fixed=True))
 def test_quantisers_pass_derivatives_through_as_in_training(network: Network) -> None:

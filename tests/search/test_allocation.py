@@ -42,6 +42,7 @@ def loss(network: Network, gathered: Statistics) -> float:
     return float((missed * gathered["dense"].weight_fisher).sum())
 
 
+@pytest.mark.slow
 @settings(max_examples=6)
 @given(SEEDS, st.integers(1, 6))
 def test_no_other_choice_of_as_many_digits_is_predicted_to_lose_less(seed: int, n_digits: int) -> None:

@@ -148,10 +148,21 @@ def two_heads() -> Network:
     return architectures.draw(wanted, {"x": (4, 3)}, {"flavour": 3, "ratio": 1}, seed=1)
 
 
+@given(networks(), st.floats(0.1, 0.9), st.integers(-4, 4))
+def test_how_large_a_layer_is_as_a_whole_means_nothing_to_adaptive_magnitude(
+    network: Network, fraction: float, power: int
+) -> None:
+    first = weighted(network)[0]
+    scaled = network.replacing({first.name: first.rebuilt(weight=first.weight.detach() * 2.0**power)})
+    whole, other = (list(GlobalMagnitude(adaptive=True)(each, {}, fraction)) for each in (network, scaled))
+    assert [move.cuts for move in whole] == [move.cuts for move in other]
+
+
+@pytest.mark.parametrize("adaptive", [False, True])
 @pytest.mark.parametrize("make", [lambda: transformer(heads=2), recurrent, two_heads, ends_in_relu])
-def test_global_magnitude_leaves_every_output_a_path(make: Callable[[], Network]) -> None:
+def test_global_magnitude_leaves_every_output_a_path(make: Callable[[], Network], *, adaptive: bool) -> None:
     network = make()
-    while proposed := list(GlobalMagnitude()(network, {}, 1.0)):
+    while proposed := list(GlobalMagnitude(adaptive=adaptive)(network, {}, 1.0)):
         fewer = masks.apply(network, proposed[0].cuts)
         if masks.nonzero_weights(fewer) == masks.nonzero_weights(network):
             break

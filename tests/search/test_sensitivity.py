@@ -28,6 +28,7 @@ def test_there_is_a_curve_per_layer_and_granularity_but_classes_are_no_neurons(c
     assert all(tuple(point.level for point in curve.points) == LEVELS for curve in curves)
 
 
+@pytest.mark.slow
 def test_workers_measure_the_same(tagger: Network, jets: Jets, gathered: Statistics, curves: Curves) -> None:
     """Chunks of jets may be of another size there, so sums may differ in their last digits."""
     told: list[int] = []

@@ -222,6 +222,7 @@ def hls_project(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_several_projects_run_at_once_and_only_the_step_that_failed_runs_again(tools: Path) -> None:
     projects = [hls_project(tools / name) for name in ("one", "two")]
     ledger = tools / "ledger.sqlite"

@@ -20,7 +20,7 @@ from hepprune.frontends.keras.quantisers import parse, used, weights
 from hepprune.network import Activation, ReLU
 from hepprune.quantisers import Binary, Scaled
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.xdist_group("tensorflow"), pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 relaxed = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 
 

@@ -12,6 +12,8 @@ from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
 from hepprune.hardware import cost
 from hepprune.hardware.cost import circuits, distributed_arithmetic
+from hepprune.hardware.cost.circuits import estimating
+from hepprune.hardware.cost.circuits.wires import Wires
 from hepprune.hardware.targets import Target
 from hepprune.network import Argmax, Dense, Einsum, GlobalPool, Input, Layer, Network, ReLU, Softmax
 from hepprune.network.layers import LayerNorm, TopK
@@ -20,6 +22,7 @@ from tests.pruning import graphs
 from tests.search.architectures import ARCHITECTURES
 
 TARGET = Target(name="test", clock_ns=5.0)
+SEEDS = st.integers(0, 10_000)
 NAMES = ("residual", "shared", "convolution", "deep_sets", "recurrent", "attention")
 
 
@@ -118,6 +121,30 @@ def test_a_layer_at_n_places_costs_n_times_and_its_copies_are_priced_once() -> N
         return lut(Network(layers))
 
     assert at(8) == pytest.approx(8 * at(1))
+
+
+@settings(max_examples=15, deadline=None)
+@given(typed_graphs() | st.sampled_from(NAMES).map(lambda name: typed(ARCHITECTURES[name](), bits=6)), SEEDS)
+def test_a_changed_network_is_priced_as_if_none_had_been_before(network: Network, seed: int) -> None:
+    changed = network.clone()
+    for kernel in changed.kernels[seed % 2 :: 2]:
+        kernel.digit_limit[torch.rand(kernel.weight.shape, generator=torch.Generator().manual_seed(seed)) < 0.3] = 0
+    circuits.forget()
+    afresh = circuits.estimate(changed, TARGET)
+    circuits.forget()
+    circuits.estimate(network, TARGET)
+    assert circuits.estimate(changed, TARGET) == afresh
+
+
+@given(SEEDS, st.lists(st.integers(0, 40), max_size=5).map(sorted))
+def test_bits_in_registers_are_counted_at_every_boundary(seed: int, boundaries: list[int]) -> None:
+    rng = np.random.default_rng(seed)
+    low = rng.integers(-8, 8, (3, 4)).astype(float)
+    high, level = low + rng.integers(0, 4, low.shape), rng.integers(0, 20, low.shape) / 2
+    found = Wires.of(low, high, 1, level)
+    bits = [float(found.width[found.moving & (level <= boundary)].sum()) for boundary in boundaries]
+    assert estimating._bits_there(found, boundaries) == bits
+    assert estimating._there(level, boundaries).tolist() == [(level <= boundary).sum() for boundary in boundaries]
 
 
 @pytest.mark.slow

@@ -59,7 +59,7 @@ class Case:
 @pytest.fixture(scope="module", params=["latency", "distributed_arithmetic", "resource"])
 def case(request: pytest.FixtureRequest, tagger: Network, jets: tuple[Sample, Sample]) -> Case:
     few, strategy = jets[0].first(300), request.param
-    factors = (1, 2, 4) if strategy == "resource" else ()
+    factors = (1, 2) if strategy == "resource" else ()
     grid = Grid(
         sparsities=(0.6, 0.9), granularities=("neuron",) if factors else ("weight", "neuron"), reuse_factors=factors
     )

@@ -85,6 +85,7 @@ def test_a_head_leaves_beside_neurons_that_take_another_along(network: Network) 
                 assert torch.isfinite(workshop.build({name: option, heads: choices[heads][1]}).logits(x)).all()
 
 
+@pytest.mark.slow
 def test_a_search_meets_a_budget_with_structures(network: Network, sample: Sample) -> None:
     whole = cost.estimate(network, TARGET, strategy="latency")
     budget = Budget(resources=Resources(lut=round(0.6 * (whole.resources.lut or 0))))

@@ -4,7 +4,7 @@ The firmware's own rules (`hepprune.firmware.tracing`) say which additions, comp
 becomes; here the same are counted for all values of a layer at once, with da4ml's cost for each.
 """
 
-from hepprune.hardware.cost.circuits.estimating import estimate
+from hepprune.hardware.cost.circuits.estimating import estimate, forget
 from hepprune.hardware.cost.circuits.rules import CIRCUITS
 
-__all__ = ["CIRCUITS", "estimate"]
+__all__ = ["CIRCUITS", "estimate", "forget"]

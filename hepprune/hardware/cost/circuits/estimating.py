@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
@@ -75,6 +76,12 @@ def estimate(network: Network, target: Target) -> Estimate:
     )
 
 
+def forget() -> None:
+    """Forget all nodes priced so far, of which a changed network has those again that the change does not reach."""
+    for kept in (_done, reading.read):
+        kept.cache_clear()
+
+
 def _inside(network: Network, name: str) -> float:
     return INSIDE_CELL if isinstance(network.runs(network[name]), Recurrent) else INSIDE
 
@@ -96,17 +103,22 @@ def _layer(network: Network, name: str, cells: Resources, levels: Mapping[str, f
 
 def _nodes(network: Network) -> tuple[dict[str, Bools], dict[str, _Priced]]:
     """Return which values act and what each node costs; what makes a value that is always the same costs nothing."""
-    alive = reading.alive(network)
-    found = _walked(network, alive)
+    named = reading.contents(network)
+    alive = reading.alive(network, named)
+    found = _walked(network, alive, named)
     moving = {name: each.made.moving for name, each in found.items()}
     if all((moving[name] | ~alive[name]).all() for name in found):
         return alive, found
-    acting = reading.alive(network, among=moving)
-    return acting, _walked(network, acting, still=found)
+    acting = reading.alive(network, named, among=moving)
+    return acting, _walked(network, acting, named, still=found)
 
 
 def _walked(
-    network: Network, alive: Mapping[str, Bools], *, still: Mapping[str, _Priced] | None = None
+    network: Network,
+    alive: Mapping[str, Bools],
+    named: Mapping[str, bytes],
+    *,
+    still: Mapping[str, _Priced] | None = None,
 ) -> dict[str, _Priced]:
     """Return the price of every node up to the outputs before any head; values that do not act are those of `still`."""
 
@@ -115,7 +127,7 @@ def _walked(
         rest = still[node.name].made if still else constants(np.zeros(node.shape))
         if not acts.any():
             return _Priced(0.0, rest)
-        lut, made = _done(_Work(_key(node, acts, values), node, acts, values))
+        lut, made = _done(_Work(_key(named[node.name], acts, values), node, acts, values))
         return _Priced(lut, made if acts.all() else where(acts, made, rest), values)
 
     return network.interpret(rule, until=network.raw_outputs)
@@ -143,14 +155,9 @@ def _done(work: _Work) -> tuple[float, Wires]:
     return bill.lut, made
 
 
-def _key(node: Node, acts: Bools, arriving: tuple[Wires, ...]) -> bytes:
+def _key(name: bytes, acts: Bools, arriving: tuple[Wires, ...]) -> bytes:
     """Return what names a price: the layer's content, what of it acts, and what arrives."""
-    content = hashlib.blake2b(digest_size=16)
-    settings = node.layer.settings()
-    content.update(repr((type(node.layer), settings, node.results)).encode())
-    for array in (*node.layer.parameters(), *node.layer.buffers()):
-        content.update(array.detach().cpu().numpy().tobytes())
-    content.update(acts.tobytes())
+    content = hashlib.blake2b(name + acts.tobytes(), digest_size=16)
     for each in arriving:
         content.update(repr(each.shape).encode() + each.planes.tobytes())
     return content.digest()
@@ -178,13 +185,12 @@ def _registers(each: _Priced, acts: Bools, boundaries: list[int], *, inside: flo
         return float(each.made.width[acts].sum())
     begin = min(float(one.level[one.moving].min(initial=np.inf)) for one in each.arriving)
     done = float(each.made.level.max())
+    unfinished = (each.made.level.size - _there(each.made.level, boundaries)) / each.made.level.size
+    waiting = [_bits_there(one, boundaries) for one in each.arriving]
     held = 0.0
-    for level in boundaries:
+    for level, share, *bits in zip(boundaries, unfinished.tolist(), *waiting, strict=True):
         if level < done:
-            unfinished = float((each.made.level > level).mean())
-            held += unfinished * sum(
-                float((one.width * (one.moving & (one.level <= level))).sum()) for one in each.arriving
-            )
+            held += share * sum(bits)
         if begin <= level < done:
             held += inside * each.lut / (done - begin)
     return held
@@ -192,5 +198,17 @@ def _registers(each: _Priced, acts: Bools, boundaries: list[int], *, inside: flo
 
 def _held_to_the_end(made: Wires, boundaries: list[int]) -> float:
     """Return the bits of an output's registers: one at the end, and one at each boundary after it is done."""
-    bits: Floats = made.width * made.moving
-    return float(bits.sum()) + sum(float(bits[made.level <= level].sum()) for level in boundaries)
+    return float((made.width * made.moving).sum()) + sum(_bits_there(made, boundaries))
+
+
+def _there(levels: Floats, boundaries: list[int]) -> NDArray[np.int64]:
+    """Return how many of the values are there at each boundary, (n_boundaries,)."""
+    return np.sort(levels, axis=None).searchsorted(boundaries, side="right")
+
+
+def _bits_there(wires: Wires, boundaries: list[int]) -> list[float]:
+    """Return the bits of values that are there at each boundary, whole numbers; what is always the same has none."""
+    levels, bits = wires.level.ravel(), (wires.width * wires.moving).ravel()
+    summed = np.append(0.0, bits[levels.argsort()].cumsum())
+    found: list[float] = summed[_there(levels, boundaries)].tolist()
+    return found

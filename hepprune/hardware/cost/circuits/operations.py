@@ -49,6 +49,8 @@ def _later(a: Wires, b: Wires, levels: Floats | float) -> tuple[Floats, Floats]:
 def plus(bill: Bill, a: Wires, values: Floats) -> Wires:
     """Return the sum with constants, one that was just added before taken along."""
     changes = values != 0
+    if not changes.any():
+        return a
     added = a.added + values
     bill.add(constant_bits(added) - constant_bits(a.added), a.moving & changes)
     low, high = a.low + values, a.high + values
@@ -61,6 +63,8 @@ def add(bill: Bill, a: Wires, b: Wires) -> Wires:
     both, fraction = a.moving & b.moving, np.maximum(a.fraction, b.fraction)
     bill.add(together(a, b), both)
     summed = Wires.of(a.low + b.low, a.high + b.high, fraction, *_later(a, b, 1.0), a.negated * b.negated)
+    if both.all():
+        return summed
     base, rest = where(a.moving, a, b), np.where(a.moving, b.low, a.low)
     return where(both, summed, plus(bill, base, np.where(both, 0.0, rest)))
 
@@ -121,6 +125,8 @@ def product(bill: Bill, a: Wires, b: Wires) -> Wires:
     turned = a.negated * (1 - b.negated) + b.negated * (1 - a.negated)
     levels = _later(a, b, np.maximum(a.width, b.width))
     made = Wires.of(corners.min(axis=0), corners.max(axis=0), a.fraction + b.fraction, *levels, turned)
+    if both.all():
+        return made
     base, rest = where(a.moving, a, b), np.where(a.moving, b.low, a.low)
     return where(both, made, times(bill, where(both, constants(np.zeros(a.shape)), base), rest))
 
@@ -150,6 +156,9 @@ def relu(bill: Bill, a: Wires) -> Wires:
 def rounded(bill: Bill, a: Wires, kind: FixedPoint) -> Wires:
     """Return values without bits below a type, after what its rounding adds."""
     drops, step = a.moving & (a.fraction > kind.fraction), 2.0**-kind.fraction
+    fixed: Floats = kind(a.low)
+    if not drops.any():
+        return where(a.moving, a, constants(fixed))
     halves = np.full(a.shape, 0.0 if kind.rounding.startswith("TRN") else step / 2)
     if kind.rounding in {"RND_MIN_INF", "RND_ZERO", "RND_CONV"}:
         halves = halves - 2.0**-a.fraction
@@ -161,7 +170,6 @@ def rounded(bill: Bill, a: Wires, kind: FixedPoint) -> Wires:
     made = before.replaced(low=low, high=high, fraction=kind.fraction, negated=0.0, added=0.0)
     bill.add(made.width / 2 * a.negated, drops & made.moving)
     made = where(made.moving, made, constants(low))
-    fixed: Floats = kind(a.low)
     return where(drops, made, where(a.moving, a, constants(fixed)))
 
 

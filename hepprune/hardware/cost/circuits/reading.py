@@ -1,7 +1,9 @@
 """Which values of a network act on its outputs: only those are in its adder graph."""
 
 import functools
+import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,10 +18,29 @@ from hepprune.network import Argmax, Einsum, GlobalPool, Layer, Merge, Network, 
 from hepprune.network.layers import LayerNorm, Recurrent, Shape, TopK
 
 Reads = Callable[..., Tensor]
+_KEPT = 4096
 
 
-def alive(network: Network, *, among: Mapping[str, Bools] | None = None) -> dict[str, Bools]:
-    """Return which values of each node act on an output before any head, by name; none but those `among` some."""
+def contents(network: Network) -> dict[str, bytes]:
+    """Return what names the content of each node by its name: its layer's kind, settings and arrays, its types."""
+    return {node.name: _content(node) for node in network.nodes}
+
+
+def _content(node: Node) -> bytes:
+    content = hashlib.blake2b(digest_size=16)
+    content.update(repr((type(node.layer), node.layer.settings(), node.results)).encode())
+    for array in (*node.layer.parameters(), *node.layer.buffers()):
+        content.update(array.detach().cpu().numpy().tobytes())
+    return content.digest()
+
+
+def alive(
+    network: Network, named: Mapping[str, bytes], *, among: Mapping[str, Bools] | None = None
+) -> dict[str, Bools]:
+    """Return which values of each node act on an output before any head, by name; none but those `among` some.
+
+    A node of a content that was `named` before is not looked at again.
+    """
     nodes = network.nodes
     found = {node.name: np.zeros(node.shape, bool) for node in nodes}
     for name in network.raw_outputs:
@@ -29,15 +50,27 @@ def alive(network: Network, *, among: Mapping[str, Bools] | None = None) -> dict
             found[node.name] &= among[node.name]
         if not node.sources or not found[node.name].any():
             continue
-        shapes = [found[source].shape for source in node.sources]
-        for source, read in zip(node.sources, _read(node, found[node.name], shapes), strict=True):
-            found[source] |= read
+        shapes, acts = tuple(found[source].shape for source in node.sources), found[node.name]
+        reading = _Reading(named[node.name] + acts.tobytes(), shapes, node.layer, acts)
+        for source, those in zip(node.sources, read(reading), strict=True):
+            found[source] |= those
     return found
 
 
-def _read(node: Node, acts: Bools, shapes: list[Shape]) -> list[Bools]:
+@dataclass(frozen=True)
+class _Reading:
+    """A layer, which of its values act, and the shapes of what arrives, known by its content and those values."""
+
+    key: bytes
+    shapes: tuple[Shape, ...]
+    layer: Layer = field(compare=False)
+    acts: Bools = field(compare=False)
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def read(reading: _Reading) -> list[Bools]:
     """Return which of the values that arrive act on those of a node that act."""
-    layer = node.layer
+    layer, acts, shapes = reading.layer, reading.acts, reading.shapes
     if isinstance(layer, Recurrent):
         return [_steps_read(layer, acts, shapes[0])]
     run = _positive(layer)
@@ -45,7 +78,8 @@ def _read(node: Node, acts: Bools, shapes: list[Shape]) -> list[Bools]:
         return [acts]
     ones = [torch.ones(1, *shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
     with torch.enable_grad():
-        slopes = torch.autograd.grad(run(*ones), ones, torch.as_tensor(acts, dtype=torch.float64)[None])
+        acting = (run(*ones) * torch.as_tensor(acts)).sum()  # torch imports sympy to be given slopes of its own
+        slopes = torch.autograd.grad(acting, ones)
     return [slope[0].numpy() > 0 for slope in slopes]
 
 

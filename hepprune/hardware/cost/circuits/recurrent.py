@@ -66,7 +66,7 @@ def _unrolled(bill: Bill, alive: Bools, layer: Recurrent, arriving: Wires) -> Wi
     known: dict[bytes, tuple[float, Wires, Wires]] = {}
     steps, states = range(arriving.shape[0]), []
     for step in reversed(steps) if layer.backwards else steps:
-        before = _read(bill, layer, state), _read(bill, layer, memory)
+        before = _read(bill, layer, state), _read(bill, layer, memory) if layer.cell == "lstm" else memory
         state, memory = _step(bill, cell, arriving[step], before, next(acts), known=known)
         states.append(state)
     ordered = states[::-1] if layer.backwards and layer.in_order else states
