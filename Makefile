@@ -38,7 +38,7 @@ test: $(TESTED) ## the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 quick: $(TESTED) ## the tests that are not marked slow
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not slow'
 
 lint: $(TESTED) ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .

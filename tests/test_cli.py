@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,25 @@ def test_a_mistake_ends_with_one_sentence(tmp_path: Path, changes: dict[str, obj
     assert done.stderr.count("error:") == 1
     assert said in done.stderr
     assert not list(tmp_path.glob("build/summary.json"))
+
+
+def test_a_log_has_what_quiet_does_not_show(tmp_path: Path) -> None:
+    log = tmp_path / "run.log"
+    recipe = str(write(tmp_path, data__features=["j_zlogz", "j_mas_mmdt"]))
+    done = subprocess.run(
+        [sys.executable, "-m", "hepprune", "--quiet", "--log", str(log), "run", recipe],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert [line.partition(" ")[0] for line in done.stderr.splitlines()] == ["error:"]
+    lines = log.read_text().splitlines()
+    assert "jet_tagger: distributed_arithmetic on generic_vu13p, to" in lines[0]
+    assert lines[1].endswith("checking recipe, model and data ...")
+    datetime.fromisoformat(lines[1][:19])
+    refused = CliRunner().invoke(app, ["--log", str(tmp_path / "nowhere/run.log"), "targets"])
+    assert (refused.exit_code, refused.stderr.count("error:")) == (1, 1)
 
 
 @pytest.mark.slow
@@ -213,7 +233,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(
         running.send_signal(stop)
         _, said = running.communicate(timeout=60)
     assert running.returncode == 130, said
-    assert "run the same command again" in said
+    assert "what was finished is kept, and this goes on from there: hepprune" in said
     whole, done = uninterrupted
     again = hepprune("run", str(recipe))
     assert (again.returncode, again.stderr[-80:]) == (done.returncode, done.stderr[-80:])

@@ -6,13 +6,17 @@ from pathlib import Path
 import pytest
 
 from hepprune import interface, metrics, network, pipeline, recipe
+from hepprune.errors import ReportError
 from hepprune.hardware import targets
 from hepprune.network import exact_logits
+from hepprune.pipeline import pages as results
 from hepprune.pipeline import taggers
 from hepprune.pipeline.context import Context
 from hepprune.recipe import Recipe
+from hepprune.report import page as pages
 from hepprune.report import summary as summaries
 from hepprune.synthesis.ledger import Ledger
+from tests.browser import opened
 from tests.networks import weighted
 
 ROOT = Path(__file__).parent.parent
@@ -130,3 +134,47 @@ def test_a_second_run_reads_what_the_first_one_kept(built: Path, small: Recipe) 
     assert second.compressed == first.compressed
     assert second.uniform == first.uniform
     assert second.compressed_minus_uniform == first.compressed_minus_uniform
+
+
+@pytest.fixture(scope="module")
+def page(built: Path) -> Path:
+    return pages.write(results.of(built), built / "report.html")
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_the_page_of_the_run_opens_in_a_browser_and_all_can_read_it(page: Path, width: int) -> None:
+    with opened(page, width=width) as browser:
+        axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+        broken = [each for each in axe.Axe().run(browser.page).response["violations"] if each["impact"] != "minor"]
+        assert [(each["id"], each["nodes"][0]["html"]) for each in broken] == []
+        assert browser.page.locator(".verdict strong").inner_text() == "The measured design meets its budget"
+        fits = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+        assert browser.page.evaluate(fits)  # tables scroll, the page does not
+        assert browser.complaints == []
+        assert [url for url in browser.requests if not url.startswith(("file:", "data:"))] == []
+
+
+def test_the_layers_are_sorted_by_the_column_that_is_pressed(page: Path) -> None:
+    with opened(page) as browser:
+        table = browser.page.locator("section", has=browser.page.locator("h2", has_text="Layers")).locator("table")
+        button = table.locator("th", has_text="non-zero weights").locator("button")
+        cells = table.locator("tbody td:nth-child(4)")
+        button.focus()
+        browser.page.keyboard.press("Enter")
+        rising = [int(text.replace(",", "")) for text in cells.all_inner_texts()]
+        browser.page.keyboard.press("Enter")
+        falling = [int(text.replace(",", "")) for text in cells.all_inner_texts()]
+    assert rising == sorted(rising)
+    assert falling == rising[::-1]
+    assert max(rising) > min(rising)
+
+
+def test_a_ledger_has_a_page_too_and_a_folder_without_a_result_is_refused(built: Path, tmp_path: Path) -> None:
+    found = results.of(built / "ledger.sqlite")
+    assert "measurements" in found.verdict
+    assert found.sections[0].tables[0].rows
+    with pytest.raises(ReportError, match="holds no result"):
+        results.of(tmp_path)
+    (tmp_path / "summary.json").write_text("{}")
+    with pytest.raises(ReportError, match="damaged or of another version"):
+        results.of(tmp_path)

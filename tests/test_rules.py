@@ -43,7 +43,7 @@ REFUSED = {
     "range": set(),
     "Verilog": set(),
     "hls4ml": set(),
-    "price": {"TopK"},
+    "price": set(),
     "coupling": set(),
     "removal": set(),
     "neurons": set(LAYERS) - {"Dense", "Conv", "Recurrent", "Shared"},

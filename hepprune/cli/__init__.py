@@ -2,6 +2,7 @@
 
 import logging
 import signal
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,17 +21,18 @@ from hepprune.cli import (
     lottery,
     models,
     prune,
+    report,
     screen,
     search,
     study,
     synthesis,
 )
+from hepprune.errors import HeppruneError
 
 app = typer.Typer(
     help="Make jet-tagging and trigger networks fit the FPGAs of a particle-physics trigger.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 
 
@@ -43,15 +45,35 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def main(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what is done and why.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show results and errors, no progress.")] = False,
+    log: Annotated[Path | None, typer.Option("--log", help="A file to add what is done, and when, to.")] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Log to the screen, and end on SIGTERM as on Ctrl-C, so that no vendor tool is left running."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    level = logging.INFO if verbose else logging.WARNING
-    handler = RichHandler(console=screen.errors, show_path=False)
-    logging.basicConfig(level=level, format="%(message)s", handlers=[handler])
+    screen.steps.quiet = quiet
+    level = logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING
+    console = screen.errors if quiet else screen.steps  # the one that draws progress, so that lines go above it
+    shown = RichHandler(level, console=console, show_path=False)
+    shown.addFilter(lambda record: record.name != screen.log.name)  # it shows its steps itself
+    shown.setFormatter(logging.Formatter("%(message)s"))
+    handlers: list[logging.Handler] = [shown]
+    if log is not None:
+        with screen.errors_in_one_sentence():
+            handlers.append(_to(log))
+    logging.basicConfig(level=level if log is None else logging.INFO, handlers=handlers)
+
+
+def _to(path: Path) -> logging.Handler:
+    """Return what adds lines with their times to a file."""
+    try:
+        handler = logging.FileHandler(path, encoding="utf-8")
+    except FileNotFoundError as problem:
+        raise HeppruneError(f"'{path}' cannot be written: there is no folder '{path.parent}'") from problem
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    return handler
 
 
 for command in (
@@ -68,6 +90,7 @@ for command in (
     ),
     *(lottery.lottery, compare.compare, dynamic.dynamic, latency.latency),
     study.study,
+    report.report,
     *(synthesis.synth, synthesis.ingest, job.prepare, doctor.doctor),
 ):
     app.command()(command)

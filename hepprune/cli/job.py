@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from hepprune.cli.screen import AsJson, Screen, Workers, errors_in_one_sentence, output, workers
+from hepprune.cli.screen import AsJson, Screen, Workers, errors_in_one_sentence, kept, output, workers
 
 if TYPE_CHECKING:
     from hepprune.report.summary import Summary
@@ -27,11 +27,12 @@ def run(
         from hepprune.errors import MeasurementAwaitedError
         from hepprune.report import summary as summaries
 
-        screen = Screen()
-        with workers(executor) as pool, screen.progress:
-            place = build or recipe.parent / "build"
+        screen, wanted, place = Screen(), recipes.load(recipe), build or recipe.parent / "build"
+        there = "what is finished there is used" if (place / "state").is_dir() else "a new folder"
+        screen.tell(f"{wanted.name}: {wanted.strategy} on {wanted.target}, to '{place}' ({there})")
+        with workers(executor) as pool, screen.progress, kept(place / "state"):
             try:
-                summary, awaited = pipeline.run(recipes.load(recipe), build=place, executor=pool, track=screen), None
+                summary, awaited = pipeline.run(wanted, build=place, executor=pool, track=screen), None
             except MeasurementAwaitedError as error:
                 summary, awaited = summaries.read(place / "summary.json"), error
         _show(summary, as_json=as_json)

@@ -2,17 +2,28 @@
 
 import dataclasses
 import json
+import logging
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from hepprune.errors import HeppruneError, MeasurementAwaitedError
 
@@ -23,7 +34,8 @@ Workers = Annotated[
 ]
 
 _INTERRUPTED = 130
-errors = Console(stderr=True)
+log = logging.getLogger(__name__)
+errors, steps = Console(stderr=True), Console(stderr=True)  # the second one is silenced by --quiet
 
 
 @contextmanager
@@ -40,8 +52,23 @@ def errors_in_one_sentence() -> Iterator[None]:
         errors.print("[bold red]error:[/]", escape(what), soft_wrap=True, highlight=False, emoji=False)
         raise typer.Exit(HeppruneError.exit_code) from None
     except KeyboardInterrupt:
-        errors.print("interrupted; what was finished is kept, run the same command again to go on from there")
+        errors.print("interrupted;", escape(_again()), soft_wrap=True, highlight=False, emoji=False)
         raise typer.Exit(_INTERRUPTED) from None
+
+
+@contextmanager
+def kept(state: Path) -> Iterator[None]:
+    """Say on an error that something was finished before it, and how to go on from there; pass the error on."""
+    try:
+        yield
+    except HeppruneError:
+        if state.is_dir():
+            errors.print(escape(_again()), soft_wrap=True, highlight=False, emoji=False)
+        raise
+
+
+def _again() -> str:
+    return f"what was finished is kept, and this goes on from there: {shlex.join(['hepprune', *sys.argv[1:]])}"
 
 
 @contextmanager
@@ -73,20 +100,22 @@ def _plain(value: Any) -> Any:
 class Screen:
     """Shows each step of a run as one progress line; the pipeline's `Track`.
 
-    Where standard error is no terminal, a step is one line as it starts and one as it ends, each written at once.
+    Where standard error is no terminal, a step is one line as it starts and one as it ends, each written at once. Both
+    go into the log too, and nothing to the screen where the command line asks for quiet.
     """
 
     def __init__(self) -> None:
-        self._plain = not errors.is_terminal
+        self._plain = not steps.is_terminal
         self.progress = Progress(
             SpinnerColumn(finished_text="[green]✓"),
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
+            TimeRemainingColumn(elapsed_when_finished=False),
             TextColumn("[dim]{task.fields[note]}"),
-            console=errors,
-            disable=self._plain,
+            console=steps,
+            disable=self._plain or steps.quiet,
         )
 
     @contextmanager
@@ -105,6 +134,12 @@ class Screen:
         note = f" ({done.fields['note']})" if done.fields["note"] else ""
         self._say(f"{name}: done in {time.perf_counter() - started:.1f} s{note}")
 
+    def tell(self, line: str) -> None:
+        """Show a line about the whole command."""
+        log.info("%s", line)
+        steps.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
+
     def _say(self, line: str) -> None:
+        log.info("%s", line)
         if self._plain:
-            errors.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
+            steps.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)

@@ -14,7 +14,8 @@ from hepprune.errors import EquivalenceError
 from hepprune.firmware import hls, layers, rtl, verilator
 from hepprune.firmware.hls import Features, Project
 from hepprune.firmware.rtl import Design
-from hepprune.network import Argmax, Network, exact_activations
+from hepprune.network import Argmax, Layer, Network, Softmax, exact_activations
+from hepprune.network.parts import has_steps
 from hepprune.task import Classes, Task, Tasks
 
 _JETS_TO_LOCATE = 100
@@ -110,7 +111,12 @@ def _compared(network: Network, project: Project, shown: Mapping[str, Any]) -> l
 
 
 def _is_table(network: Network, project: Project, name: str) -> bool:
-    return name in project.tables or network[name].is_head
+    return name in project.tables or (network[name].is_head and not _has_exact_tables(network[name]))
+
+
+def _has_exact_tables(head: Layer) -> bool:
+    """Return whether a head is a softmax with types, built of its own tables; an argmax is a one-hot vector there."""
+    return isinstance(head, Softmax) and has_steps(head)
 
 
 def _nearest(network: Network, name: str, shown: Mapping[str, Any]) -> str | None:

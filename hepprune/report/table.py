@@ -7,19 +7,26 @@ from rich.table import Table
 from rich.text import Text
 
 from hepprune import scores
-from hepprune.report.summary import FIGURES, Comparison, Cost, Feedback, Summary, Tagger
+from hepprune.report.summary import FIGURES, Checks, Comparison, Cost, Feedback, Summary, Tagger
+
+NETWORKS = ("", "baseline", "uniform pruning", "hepprune")
+BUDGET = ("", "budget", "estimated", "measured")
 
 
 def render(summary: Summary) -> RenderableType:
     """Return the table of networks, the budget, the comparisons, the checks and the feedback."""
-    return Group(_networks(summary), _budget(summary), *_lines(summary))
-
-
-def _networks(summary: Summary) -> Table:
     table = Table(title=Text(f"{summary.recipe} on {summary.target}"), title_justify="left")
-    table.add_column("")
-    for name in ("baseline", "uniform pruning", "hepprune"):
-        table.add_column(name, justify="right")
+    against = Table(title="hepprune against its budget", title_justify="left")
+    for each, columns, rows in ((table, NETWORKS, networks(summary)), (against, BUDGET, budget(summary))):
+        for name in columns:
+            each.add_column(name, justify="right" if name else "left")
+        for row in rows:
+            each.add_row(*row)
+    return Group(table, against, *(Text(line) for line in lines(summary)))
+
+
+def networks(summary: Summary) -> list[list[str]]:
+    """Return what the networks score, hold and cost, a row for each figure, under NETWORKS."""
     taggers = (summary.baseline, summary.uniform, summary.compressed)
     rows = {
         **{scores.label(name): _scores(name, taggers) for name in summary.baseline.scores},
@@ -30,10 +37,7 @@ def _networks(summary: Summary) -> Table:
         "DSP (estimated)": ["" if t.solved_lut else _figure(t.estimate, "dsp") for t in taggers],
         "adder levels": [_whole(t.solved_depth) for t in taggers],
     }
-    for label, cells in rows.items():
-        if any(cells):
-            table.add_row(label, *cells)
-    return table
+    return [[label, *cells] for label, cells in rows.items() if any(cells)]
 
 
 def _whole(value: float | None) -> str:
@@ -44,22 +48,16 @@ def _scores(name: str, taggers: Iterable[Tagger]) -> list[str]:
     return [f"{tagger.scores[name]:{scores.form(name)}}" for tagger in taggers]
 
 
-def _budget(summary: Summary) -> Table:
-    measured = summary.compressed.measured
-    table = Table(title="hepprune against its budget", title_justify="left")
-    for name in ("", "budget", "estimated", "measured"):
-        table.add_column(name, justify="right" if name else "left")
+def budget(summary: Summary) -> list[list[str]]:
+    """Return limit, estimate and measurement, a row for each figure that has any, under BUDGET."""
+    estimate, measured = summary.compressed.estimate, summary.compressed.measured
+    rows = []
     for name, label in FIGURES.items():
         limit = summary.budget.get(name)
-        if limit is None and not getattr(summary.compressed.estimate, name):
-            continue
-        table.add_row(
-            label,
-            "" if limit is None else f"{limit:,.0f}",
-            _figure(summary.compressed.estimate, name),
-            _figure(measured, name) if measured else "",
-        )
-    return table
+        if limit is not None or getattr(estimate, name):
+            found = _figure(measured, name) if measured else ""
+            rows.append([label, "" if limit is None else f"{limit:,.0f}", _figure(estimate, name), found])
+    return rows
 
 
 def _figure(cost: Cost, name: str) -> str:
@@ -67,18 +65,26 @@ def _figure(cost: Cost, name: str) -> str:
     return "" if value is None else f"{value:,.0f}" + (f" ± {doubt:,.0f}" if doubt else "")
 
 
-def _lines(summary: Summary) -> list[Text]:
-    measured, checks = summary.compressed.measured, summary.checks
-    lines = [
+def lines(summary: Summary) -> list[str]:
+    """Return what was compared, proved and measured, a sentence each."""
+    measured = summary.compressed.measured
+    said = [
         f"hepprune - baseline: {_difference(summary.compressed_minus_baseline)}",
         f"hepprune - uniform:  {_difference(summary.compressed_minus_uniform)}",
-        *_proof("C simulation", checks.csim_mismatches, checks.csim_vectors),
-        *_proof("RTL simulation", checks.rtl_mismatches, checks.rtl_vectors),
+        *proofs(summary.checks),
         *(_turn(turn) for turn in summary.feedback),
     ]
     if measured is not None:
-        lines.append(f"measured by {measured.tool} ({measured.stage}), clock: {measured.clock}")
-    return [Text(line) for line in lines]
+        said.append(f"measured by {measured.tool} ({measured.stage}), clock: {measured.clock}")
+    return said
+
+
+def proofs(checks: Checks) -> list[str]:
+    """Return what each equality was proved on."""
+    return [
+        *_proof("C simulation", checks.csim_mismatches, checks.csim_vectors),
+        *_proof("RTL simulation", checks.rtl_mismatches, checks.rtl_vectors),
+    ]
 
 
 def _difference(gap: Comparison) -> str:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hepprune.errors import DataError, NetworkError
 from hepprune.fixed import FixedPoint
-from hepprune.network import Dense, Input, Network, ReLU, Reshape, exact_logits
+from hepprune.network import Dense, Input, Network, ReLU, Reshape, Softmax, exact_logits
 from hepprune.network.precision import Precision, activation_type, bias_type, is_quantised, quantise, weight_type
 from hepprune.sample import Sample
 from hepprune.training import multilayer_perceptron
@@ -162,3 +162,15 @@ def test_features_of_another_shape_are_refused(features: Any) -> None:
     network = Network([Input("x", (4, 4)), Dense("d", torch.ones(2, 4), torch.zeros(2))])
     with pytest.raises(DataError, match=r"the network takes jets of \(4, 4\) numbers and is given an array of shape"):
         quantise(network, features, Precision(inputs=FixedPoint(12, 4)))
+
+
+def test_a_softmax_at_the_end_has_types_where_they_are_asked_for() -> None:
+    network = multilayer_perceptron(4, (6,), 3, seed=0)
+    network = Network([*network, Softmax("head")])
+    plain = quantise(network, JETS, Precision(inputs=INPUTS))
+    asked = quantise(network, JETS, Precision(inputs=INPUTS, layer_bits={"head": 8}))
+    assert (plain["head"].types, plain["head"].result) == ({}, None)
+    assert asked["head"].result.width == 8
+    assert torch.equal(asked.logits(torch.tensor(JETS)), plain.logits(torch.tensor(JETS)))
+    off = (asked(torch.tensor(JETS)) - plain(torch.tensor(JETS))).detach().abs().max()
+    assert 0 < float(off) < 0.02

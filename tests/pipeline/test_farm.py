@@ -102,7 +102,7 @@ def test_ctrl_c_ends_every_program_and_what_was_done_is_kept(bench: Path) -> Non
         running.send_signal(signal.SIGINT)
         _, said = running.communicate(timeout=30)
     assert running.returncode == 130, said
-    assert "run the same command again" in said
+    assert "what was finished is kept, and this goes on from there: hepprune" in said
     process = Path(f"/proc/{(bench / 'process').read_text().strip()}/stat")
     assert not process.exists() or process.read_text().rpartition(")")[2].split()[0] == "Z"
     with Ledger(ledger) as book:

@@ -41,7 +41,7 @@ from hepprune.network import (
     UpSample,
     Weighted,
 )
-from hepprune.network.layers import STRATEGIES
+from hepprune.network.layers import STRATEGIES, TopK
 from hepprune.network.layers.recurrent import GATES
 
 _WIRING = (Reshape, Permute, Pad, Crop, UpSample, Concatenate, Slice)
@@ -297,6 +297,7 @@ _OPERATIONS: dict[type[Layer], Callable[[Any, _Place], Operation]] = {
     PReLU: lambda layer, place: _values(layer, place, "affine"),
     LayerNorm: lambda layer, place: _values(layer, place, "normalise", operands=place.shape[-1]),
     Argmax: lambda layer, place: _values(layer, place, "argmax", out_width=1),
+    TopK: lambda layer, place: _values(layer, place, "top", operands=place.shape[-1]),
     **dict.fromkeys(_WIRING, lambda layer, place: _values(layer, place, "wiring")),
 }
 PRICED = Rules(

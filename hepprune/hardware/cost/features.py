@@ -95,7 +95,10 @@ def recurrent(operation: Operation) -> Terms:
 
 
 def element_lut(operation: Operation) -> Terms:
-    """Return what the LUT of a layer without a matrix follow."""
+    """Return what the LUT of a layer without a matrix follow.
+
+    A top-k subtracts every two of its `operands`, each of which counts its bits that say who is ahead.
+    """
     bits, n = operation.in_width, at_once(operation)
     n_out = operation.n_out * n / operation.n_in
     pooled = "pool_stream_bits" if operation.streams else "pool_bits"
@@ -106,6 +109,7 @@ def element_lut(operation: Operation) -> Terms:
         "affine": {"affine_bits": n * bits},
         "normalise": {"affine_bits": 3 * n * bits},
         "argmax": {"relu_bits": n * bits},
+        "top": {"merge_bits": n / 2 * (operation.operands - 1) * (bits + 3), "relu_bits": n * bits},
         "softmax": {"softmax": n},
         "table": {"table": n},
         "contraction": {"merge_bits": operation.operands * operation.out_width},

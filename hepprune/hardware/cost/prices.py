@@ -152,15 +152,22 @@ def _recurrent(operation: Operation, _usable_ns: float) -> tuple[Counts, Cycles]
     return (dsp, memories + tables), (cycles, cycles)
 
 
-def _element(operation: Operation, _usable_ns: float) -> tuple[Counts, Cycles]:
+def _element(operation: Operation, usable_ns: float) -> tuple[Counts, Cycles]:
     n, kind = features.at_once(operation), operation.kind
     tables = {"softmax": math.ceil(n / 2) + 1, "table": math.ceil(n / 2), "normalise": 1}
-    cycles = {"softmax": SOFTMAX_CYCLES, "table": TABLE_CYCLES, "normalise": NORMALISE_CYCLES}.get(kind, 0)
+    waits = {"softmax": SOFTMAX_CYCLES, "table": TABLE_CYCLES, "normalise": NORMALISE_CYCLES}
+    cycles = _counted(operation, usable_ns) if kind == "top" else waits.get(kind, 0)
     interval = 1
     if operation.streams:  # a window is read while the one before is compared
         interval = operation.positions * (2 if kind == "pool" else 1) + STREAM_OVERHEAD
         cycles += interval
     return (_element_dsp(operation, n), tables.get(kind, 0)), (cycles, interval)
+
+
+def _counted(operation: Operation, usable_ns: float) -> int:
+    """Return the whole clock periods that a comparison, a count of all values that won, and a choice fill."""
+    levels = 2 + math.ceil(math.log2(max(operation.operands, 1)))
+    return math.floor(levels * LEVEL_NS / usable_ns)
 
 
 _RULES: dict[str, Callable[[Operation, float], tuple[Counts, Cycles]]] = {

@@ -71,7 +71,8 @@ def quantise(network: Network, features: Any, precision: Precision, *, keep: boo
     of its products and two bits of headroom, so that constants of removed neurons fit. Values that only move, add up
     or are compared stay exact; those that are multiplied or looked up next, and what tables put out, are brought to the
     width of activations. A batch norm gets types of its own, where folding it (`hepprune.pruning.folding`) spares them.
-    With `keep`, types that the network has already stay, as those of a model whose input alone has none.
+    With `keep`, types that the network has already stay, as those of a model whose input alone has none. A softmax at
+    the end has types where its width is asked for by name: losses and Verilog leave it out.
 
     Raises:
         NetworkError: a layer is of a kind that gets no types here, or one is named that has no width or does not exist.
@@ -81,6 +82,7 @@ def quantise(network: Network, features: Any, precision: Precision, *, keep: boo
         _check_takes_bits(network[name])
     values = network.activations(_jets(network, features), quantised=False)
     seen, body = dict(_seen(network, values, precision)), {layer.name for layer in network.body}
+    body |= set(precision.layer_bits or {})  # a head is typed where a width is asked for it
     typed: dict[str, Layer] = {}
 
     def rule(node: Node, *arriving: Interval) -> Interval:

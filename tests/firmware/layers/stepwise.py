@@ -28,7 +28,7 @@ LAYER_NORM = {
 
 
 def attention(_io_type: str) -> Network:
-    """Self-attention of two heads as every frontend reads it, behind it a residual, a layer norm and the largest, all with types."""
+    """Self-attention of two heads as every frontend reads it, behind it a residual, a layer norm, the largest and a softmax, all with types."""
     make = Maker(7)
     steps, n_heads, size = 4, 2, 2
     layers: list[Layer] = [Input("features", (steps, n_heads * size), FEATURES)]
@@ -50,6 +50,7 @@ def attention(_io_type: str) -> Network:
         PReLU("rectified", torch.tensor([0.3, -0.7, 1.0, 0.1]), NARROW, slope_type=WEIGHTS),
         Reshape("flat", (-1,)),
         make.dense("logits", steps * n_heads * size, 3, result=None),
+        Softmax("probabilities", FixedPoint(8, 0, False, "RND", "SAT"), **SOFTMAX),
         Argmax("largest"),
         Reshape("places", (-1,)),
         make.dense("where", steps, 2, result=None),
@@ -61,7 +62,7 @@ def attention(_io_type: str) -> Network:
         "largest": "rectified",
     }
     chain = {after.name: before.name for before, after in itertools.pairwise(layers[7:])}
-    return Network(layers, {**chain, **sources, **joins}, ["logits", "where"])
+    return Network(layers, {**chain, **sources, **joins}, ["probabilities", "where"])
 
 
 def cells(_io_type: str) -> Network:

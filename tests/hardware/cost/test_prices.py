@@ -38,6 +38,8 @@ from hepprune.network import (
     Reshape,
     Softmax,
 )
+from hepprune.network.layers import TopK
+from hepprune.network.parts import parts
 
 TABLES = Path(__file__).resolve().parents[4] / "shared" / "reference" / "tables"
 TARGET = Target(name="test", clock_ns=5.0)
@@ -184,9 +186,10 @@ def _networks() -> list[Network]:
         Activation("t", "tanh", result=KIND),
         Merge("sum", "add"),
         Einsum("dot", "ij,kj->ik"),
+        TopK("top", 2),
         Argmax("best"),
     ]
-    edges = {"t": "x", "sum": ("x", "t"), "dot": ("sum", "t"), "best": "dot"}
+    edges = {"t": "x", "sum": ("x", "t"), "dot": ("sum", "t"), "top": "dot", "best": "top"}
     return [
         Network([*image, conv, ReLU("r"), Pool("pool", "max", (2, 2)), GlobalPool("mean", "average"), Softmax("s")]),
         Network([*image, conv, Reshape("flat", (-1,)), Dense("fc", torch.randn(2, 144), torch.zeros(2))]),
@@ -203,6 +206,19 @@ def test_every_kind_of_layer_has_a_finite_price(strategy: str, io_type: str) -> 
         numbers = [*found.resources.known().values(), *found.uncertainty.known().values(), found.latency_ns]
         assert all(math.isfinite(number) and number >= 0 for number in numbers)
         assert found.interval_cycles >= 1
+
+
+@pytest.mark.parametrize(("n", "bits"), [(4, 8), (8, 8), (16, 8), (16, 12)])
+def test_a_top_k_costs_about_what_the_steps_do_that_hls4ml_builds_it_of(n: int, bits: int) -> None:
+    kind, layer = FixedPoint(bits, 4), TopK("top", n // 4)
+    steps = parts(layer, (n,))
+    steps.input.result = kind
+    found, built = (
+        hls.estimate(network, TARGET, strategy="latency")
+        for network in (Network([Input("x", n, kind), layer]), steps.float())
+    )
+    assert found.resources.lut == pytest.approx(built.resources.lut, rel=0.35)
+    assert found.latency_cycles <= built.latency_cycles
 
 
 def test_positions_at_once_multiply_the_hardware_and_divide_the_interval() -> None:

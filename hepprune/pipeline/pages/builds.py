@@ -1,0 +1,170 @@
+"""The page of a run: did it fit, who says so, what was proved, what it cost, and how the search went there."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from hepprune import scores
+from hepprune.errors import HeppruneError
+from hepprune.hardware import targets
+from hepprune.hardware.devices import Device
+from hepprune.hardware.resources import LayerEstimate
+from hepprune.network import load
+from hepprune.pipeline import inspection
+from hepprune.pipeline.pages import searches
+from hepprune.report import page as pages
+from hepprune.report import summary as summaries
+from hepprune.report import table
+from hepprune.report.page import Cell, Page, Section, Table
+from hepprune.report.summary import FIGURES, Cost, Summary
+from hepprune.search.stages import Stage
+
+_PICTURES = (
+    ("pareto", "The primary metric against LUT along the search, with the budget"),
+    ("sensitivity", "What cutting each layer costs"),
+    ("resources", "Cells of the baseline and of the smaller network against the budget"),
+    ("latency", "Latency by layer against the budget"),
+    ("predictions", "What was predicted against what was measured, turn by turn"),
+    ("weights", "The weights before and after"),
+)
+
+
+def page(build: Path) -> Page:
+    """Return the page of a build folder.
+
+    Raises:
+        ReportError: its summary is damaged.
+    """
+    summary = summaries.read(build / "summary.json")
+    stages = searches.read(build / "state" / "search")
+    measured, last = summary.compressed.measured, summary.feedback[-1] if summary.feedback else None
+    return Page(
+        title=f"{summary.recipe} on {summary.target}",
+        verdict=_verdict(measured, None if last is None else last.met),
+        good=None if last is None else last.met,
+        lines=_whose(measured),
+        sections=(
+            Section(title="Budget and cost", tables=[_budget(summary), *_on_device(summary)]),
+            Section(title="Proof", lines=table.proofs(summary.checks)),
+            Section(title="Before, after, and uniform pruning", tables=[_networks(summary), _differences(summary)]),
+            Section(title="Plots", pictures=pages.pictures(build / "plots", (*_PICTURES, *_physics(build)))),
+            Section(title="Layers", tables=list(_layers(build, stages))),
+            Section(title="Predicted and measured", tables=[_turns(summary)] if summary.feedback else []),
+            Section(title="Stages of the search", tables=[searches.staged(stages)] if stages else []),
+            Section(title="Every step of the search", tables=[searches.steps(stages)] if stages else [], folded=True),
+            Section(title="Files", tables=[_files(build, summary)], folded=True),
+            Section(title="How to make it again", lines=_versions(summary), commands=[_command(summary)]),
+        ),
+    )
+
+
+def _verdict(measured: Cost | None, met: bool | None) -> str:  # noqa: FBT001
+    if met is None or measured is None:
+        return "The design waits to be measured on another machine"
+    return "The measured design meets its budget" if met else "The measured design misses its budget"
+
+
+def _whose(measured: Cost | None) -> list[str]:
+    if measured is None:
+        return ["All figures are estimates."]
+    clock = {"met": "the clock is met", "missed": "the clock is missed", "assumed": "the clock is assumed, not timed"}
+    return [
+        f"Measured by {measured.tool} (stage {measured.stage}); {clock.get(measured.clock or '', 'no clock told')}."
+    ]
+
+
+def _budget(summary: Summary) -> Table:
+    return Table(caption="Against the budget", columns=table.BUDGET, rows=table.budget(summary))
+
+
+def _on_device(summary: Summary) -> Iterator[Table]:
+    """Yield what share of the device, and of one of its regions, the design takes."""
+    device, cost = _device(summary.target), summary.compressed.measured or summary.compressed.estimate
+    if device is None:
+        return
+    columns = ["", "used", f"of {device.part}", "%"] + (["% of an SLR"] if device.slr > 1 else [])
+    rows: list[list[Cell]] = []
+    for name in ("lut", "ff", "dsp", "bram18", "uram"):
+        used, there = getattr(cost, name), getattr(device, name)
+        if used is not None and there:
+            share = [100 * used / there, 100 * used * device.slr / there]
+            rows.append([FIGURES[name], used, there, *share[: len(columns) - 3]])
+    yield Table(caption=f"On the device ({device.source})", columns=columns, rows=rows)
+
+
+def _device(target: str) -> Device | None:
+    try:
+        return targets.load(target).known_device
+    except HeppruneError:  # a target of the user's own that is not here
+        return None
+
+
+def _networks(summary: Summary) -> Table:
+    return Table(caption="On the same test jets", columns=table.NETWORKS, rows=table.networks(summary))
+
+
+def _differences(summary: Summary) -> Table:
+    compared = (summary.compressed_minus_baseline, summary.compressed_minus_uniform)
+    rows = [
+        [scores.label(name), *(f"{each.scores[name]:{scores.form(name, sign=True)}}" for each in compared)]
+        for name in compared[0].scores
+    ]
+    caption = "Differences on the same test jets, with their paired errors"
+    return Table(caption=caption, columns=("", "hepprune - baseline", "hepprune - uniform"), rows=rows)
+
+
+def _physics(build: Path) -> Iterator[tuple[str, str]]:
+    """Yield the plots of each output, by their names."""
+    titles = {"roc": "Mistag rate against efficiency", "response": "Value over truth, median and central 68 %"}
+    for path in sorted((build / "plots").glob("*.png")):
+        kind, _, output = path.stem.partition("_")
+        if kind in titles:
+            yield path.stem, titles[kind] + (f" of {output}" if output else "")
+
+
+def _layers(build: Path, stages: list[list[Stage]]) -> Iterator[Table]:
+    path = build / "network.npz"
+    if not path.is_file():
+        return
+    estimates: dict[str, LayerEstimate] = {}
+    if stages:
+        estimates = {layer.layer: layer for layer in stages[-1][-1].estimate.layers}
+    rows: list[list[Cell]] = []
+    for layer in inspection.describe(load(path)):
+        cost = estimates.get(layer.name)
+        counts = [None, None] if cost is None else [cost.resources.lut, cost.resources.ff]
+        bits = (layer.weight_bits, layer.result_bits)
+        rows.append([layer.name, layer.kind, " x ".join(map(str, layer.shape)), layer.nonzero, *bits, *counts])
+    columns = ("layer", "kind", "shape", "non-zero weights", "bits of weights", "bits of values", "LUT", "FF")
+    yield Table(caption="The smaller network; cells are estimates", columns=columns, rows=rows)
+
+
+def _turns(summary: Summary) -> Table:
+    rows: list[list[Cell]] = []
+    for turn in summary.feedback:
+        estimate, measured = turn.estimate, turn.measured
+        verdict = "waits" if turn.met is None else "met" if turn.met else "over budget: calibrated, searched again"
+        found = (None, None) if measured is None else (measured.lut, measured.latency_ns)
+        doubt = (estimate.uncertainty or {}).get("lut")
+        rows.append([turn.iteration, estimate.lut, doubt, found[0], estimate.latency_ns, found[1], verdict])
+    columns = ("turn", "LUT estimated", "±", "LUT measured", "ns estimated", "ns measured", "verdict")
+    return Table(caption="Each turn of the loop", columns=columns, rows=rows)
+
+
+def _files(build: Path, summary: Summary) -> Table:
+    rows = [[name, str(_near(build, Path(path)))] for name, path in summary.files.items()]
+    return Table(caption="Under the folder of the run", columns=("", "path"), rows=rows)
+
+
+def _near(build: Path, path: Path) -> Path:
+    """Return a path from the folder of the run on where it lies there: the page may be read elsewhere."""
+    return path.relative_to(build.resolve()) if path.is_relative_to(build.resolve()) else Path(path.name)
+
+
+def _versions(summary: Summary) -> list[str]:
+    versions = ", ".join(f"{name} {version}" for name, version in summary.versions.items())
+    seconds = sum(summary.seconds.values())
+    return [f"Seed {summary.seed}, {seconds:,.0f} s; {versions}."]
+
+
+def _command(summary: Summary) -> str:
+    return f"hepprune run recipe.yaml  # the recipe named {summary.recipe!r}, seed {summary.seed}"
