@@ -26,6 +26,14 @@ _PICTURES = (
     ("predictions", "What was predicted against what was measured, turn by turn"),
     ("weights", "The weights before and after"),
 )
+_OUTPUTS = {
+    "roc": "Mistag rate against efficiency",
+    "confusion": "What is taken for what, by the truth",
+    "scores": "Scores of each kind",
+    "rate": "Rate against threshold",
+    "response": "Value over truth, median and central 68 %",
+    "turn_on": "Efficiency of a threshold, with the ratio to the baseline",
+}
 
 
 def page(build: Path) -> Page:
@@ -113,12 +121,12 @@ def _differences(summary: Summary) -> Table:
 
 
 def _physics(build: Path) -> Iterator[tuple[str, str]]:
-    """Yield the plots of each output, by their names."""
-    titles = {"roc": "Mistag rate against efficiency", "response": "Value over truth, median and central 68 %"}
+    """Yield the plots of each output, by their names: the kind of plot, and which output it is of."""
     for path in sorted((build / "plots").glob("*.png")):
-        kind, _, output = path.stem.partition("_")
-        if kind in titles:
-            yield path.stem, titles[kind] + (f" of {output}" if output else "")
+        for kind, title in _OUTPUTS.items():
+            output = path.stem.removeprefix(kind).replace("_", " ").strip()
+            if path.stem == kind or path.stem.startswith(f"{kind}_"):
+                yield path.stem, title + (f": {output}" if output else "")
 
 
 def _layers(build: Path, stages: list[list[Stage]]) -> Iterator[Table]:
