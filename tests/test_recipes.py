@@ -8,6 +8,7 @@ import pytest
 
 from hepprune import pipeline, recipe
 from hepprune.data import trigger, writing
+from hepprune.pipeline import pictures
 from hepprune.recipe import Recipe
 from hepprune.report.summary import Summary
 
@@ -101,6 +102,9 @@ def test_the_design_fits_and_equals_its_network_at_every_output(ran: tuple[Path,
     if "anomaly" in str(build):
         assert summary.budget["latency_ns"] == 50
         assert summary.compressed.scores["efficiency_at_rate(5 kHz)"].value > 0.03  # at random: 2 % of minimum bias
+        drawn = pictures.redraw(build, build / "again", label="CMS Simulation")
+        assert set(drawn) == {"pareto", "resources", "predictions", "roc", "scores", "rate"}
+        assert (build / "plots" / "rate.pdf").read_bytes() != (build / "again" / "rate.pdf").read_bytes()
     if "deepsets" in str(build):
         assert (build / "plots" / "response_ratio.png").stat().st_size > 5000
         assert {"flavour.accuracy", "ratio.resolution(68 %)", "flavour.auc(t)"} <= set(summary.compressed.scores)

@@ -80,6 +80,7 @@ for command in (
     *(
         job.init,
         job.run,
+        job.plot,
         models.inspect,
         models.shrink,
         estimate.estimate,

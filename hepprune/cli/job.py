@@ -40,6 +40,19 @@ def run(
             raise awaited
 
 
+def plot(
+    build: Annotated[Path, typer.Argument(help="The build folder of a recipe that was run.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where plots go; default: plots/ in it.")] = None,
+    label: Annotated[str | None, typer.Option(help="A text above each, such as 'CMS Simulation'.")] = None,
+) -> None:
+    """Draw the plots of a run again, png and pdf, from what it left: another label or style needs no other run."""
+    with errors_in_one_sentence():
+        from hepprune.pipeline import pictures
+
+        for name, path in pictures.redraw(build, out or build / "plots", label=label).items():
+            output().print(f"{name}: {path}", soft_wrap=True, markup=False)
+
+
 def _show(summary: "Summary", *, as_json: bool) -> None:
     from hepprune.report import summary as summaries
     from hepprune.report import table

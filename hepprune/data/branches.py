@@ -86,7 +86,7 @@ def leaf(values: Any) -> str | None:
 
 
 def counts(columns: Mapping[str, Any], *, spec: str, nested: bool = False) -> NDArray[np.int64]:
-    """Return the number of constituents of each row, which all columns have; where `nested` they may hold lists too.
+    """Return the number of constituents of each row, the same in all columns; `nested` ones may be lists or texts.
 
     Raises:
         DataError: a column holds no lists of numbers, or two differ in their numbers.
@@ -96,7 +96,7 @@ def counts(columns: Mapping[str, Any], *, spec: str, nested: bool = False) -> ND
     found: dict[str, NDArray[np.int64]] = {}
     for name, values in columns.items():
         kind = ak.type(values).content
-        if not (_is_jagged(kind) or (nested and values.ndim > 2)):
+        if not (_is_jagged(kind) or (nested and (values.ndim > 2 or str(kind) == "var * string"))):
             raise DataError(
                 f"column '{name}' of '{spec}' is '{kind}' and not a list of numbers per row, as constituents are"
             )

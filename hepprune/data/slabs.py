@@ -24,6 +24,8 @@ class Slab:
     @property
     def kind(self) -> str:
         """What it holds in each row, as awkward would write it."""
+        if (listed := _listed(self.array.dtype)) is not None:
+            return f"var * {listed}"
         kind = self.array.dtype if not isinstance(self.feature, str) else self.array.dtype[self.feature]
         lists = self.array.shape[1:-1] if isinstance(self.feature, int) else self.array.shape[1:]
         return f"{' * '.join(['var'] * len(lists))}{' * ' if lists else ''}{kind}"
@@ -39,10 +41,19 @@ class Slab:
             if isinstance(self.feature, int)
             else rows[self.feature]
         )
+        if (listed := _listed(self.array.dtype)) is not None:
+            lengths = [len(each) for each in part]
+            return ak.unflatten(np.concatenate([*part, np.zeros(0, listed)]).astype(listed), lengths)
         if part.dtype.kind in "SUO":
             return ak.from_iter([each.decode() if isinstance(each, bytes) else str(each) for each in part])
         native = np.ascontiguousarray(part, part.dtype.newbyteorder("="))
         return ak.from_regular(ak.from_numpy(native), axis=None) if native.ndim > 1 else ak.from_numpy(native)
+
+
+def _listed(dtype: Any) -> Any:
+    """Return the type of the numbers of HDF5's lists of any length, None of all else."""
+    listed = (dtype.metadata or {}).get("vlen")
+    return listed if isinstance(listed, np.dtype) and listed.kind in _NUMBERS else None
 
 
 def slabs(name: str, array: Any, names: Sequence[str] = ()) -> dict[str, Slab]:

@@ -20,7 +20,8 @@ FORMATS: dict[str, ModuleType] = {
 }
 ARRAYS = "the arrays given"
 
-# A file, several, or a pattern of files; or arrays of one row per jet by their names, or an awkward array of records.
+# A file, several, a pattern of files, or trees by their files as uproot takes them; or arrays of one row per jet by
+# their names, or an awkward array of records.
 Source = str | Path | Sequence[str | Path] | Mapping[str, Any] | Any
 
 
@@ -30,6 +31,8 @@ def files(given: Source) -> list[Any]:
     Raises:
         DataError: there are none.
     """
+    if isinstance(given, Mapping) and given and all(each is None or isinstance(each, str) for each in given.values()):
+        given = trees.specs(given)
     if not isinstance(given, str | Path | list | tuple):
         return [given]
     found = [file for each in (given if isinstance(given, list | tuple) else [given]) for file in _matched(str(each))]

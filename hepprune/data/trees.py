@@ -1,6 +1,6 @@
 """ROOT files, trees and columns as uproot opens them; whatever it raises on a damaged one is one sentence."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
@@ -104,3 +104,8 @@ def check_known(names: Iterable[str], known: Sequence[str], spec: str) -> None:
         if name not in known:
             near = get_close_matches(name, known, n=3, cutoff=0.4) or sorted(known)[:8]
             raise DataError(f"'{spec}' has no column '{name}'; the nearest are: {', '.join(near)}")
+
+
+def specs(trees: Mapping[str, str | None]) -> list[str]:
+    """Return files and their trees as uproot names them, `{"jets.root": "Jets"}`, as `jets.root:Jets` each."""
+    return [f"{file}:{tree}" if tree else file for file, tree in trees.items()]

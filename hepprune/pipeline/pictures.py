@@ -1,15 +1,13 @@
 """The plots of a run: its costs, its search, and for each output the physics that belongs to its task."""
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
 from hepprune.firmware import hls
-from hepprune.firmware.routes import Built
 from hepprune.metrics import Floats
 from hepprune.network import Argmax, Network, exact_raw
 from hepprune.pipeline import feedback, pricing
@@ -17,12 +15,13 @@ from hepprune.pipeline.context import Context
 from hepprune.pipeline.outcome import Compared
 from hepprune.pipeline.taggers import loss_changes
 from hepprune.recipe.outputs import Output
-from hepprune.report import costs, physics, plots
-from hepprune.report.physics import Scored
+from hepprune.report import costs, gallery, judged, physics, plots
+from hepprune.report import summary as summaries
+from hepprune.report.judged import Judged
 from hepprune.report.summary import Summary
 from hepprune.sample import Sample
 from hepprune.search.sensitivity import LEVELS
-from hepprune.task import Classes, Regression
+from hepprune.task import Classes, MultiLabel, Reconstruction
 
 
 def draw(
@@ -48,59 +47,82 @@ def draw(
         drawn["sensitivity"] = plots.sensitivity_map(
             labels, LEVELS, changes, folder / "sensitivity", unit=context.recipe.meaning.unit
         )
-    drawn |= _physics(context, start, of.compressed, folder)
+    outputs = _judged(context, start, of)
+    judged.write(outputs, context.build / judged.FILE)
+    drawn |= gallery.draw(outputs, folder)
     return {name: str(paths[0]) for name, paths in drawn.items()}
 
 
-def _physics(context: Context, start: feedback.Start, built: Built, folder: Path) -> dict[str, list[Path]]:
-    """Draw ROC curves of every output of classes, and the response of every value that is to be met and never zero."""
-    drawn: dict[str, list[Path]] = {}
-    forms, classes = _forms(start, built), context.recipe.data.classes
-    for index, (name, output) in enumerate(context.recipe.outputs.items()):
-        title, truth = f"_{name}" if name else "", _truth(start.jets.test, index)
-        own = {form: values[index] for form, values in forms.items() if index in values}
-        if isinstance(output.task, Classes) and classes:
-            drawn[f"roc{title}"] = physics.roc(_scored(own), truth, classes, folder / f"roc{title}")
-        if isinstance(output.task, Regression) and truth.all():
-            for number, (column, value) in enumerate(_columns(output, own)):
-                place = f"response{title}_{number}" if len(output.columns) > 1 else f"response{title}"
-                drawn[place] = physics.response(value, truth[:, number], column, folder / place)
-    return drawn
+def redraw(build: Path, folder: Path, *, label: str | None = None) -> dict[str, str]:
+    """Draw what summary.json and the test jets of a run tell once more, under a label; return the png files by name.
+
+    Raises:
+        ReportError: the run has not been to its end, or a file of it is damaged.
+    """
+    summary, outputs = summaries.read(build / "summary.json"), judged.read(build / judged.FILE)
+    with plots.labelled(label):
+        drawn = {
+            "pareto": plots.pareto(summary, folder / "pareto"),
+            "resources": plots.resource_bars(summary, folder / "resources"),
+            "predictions": costs.predicted_vs_measured(summary.feedback, folder / "predictions"),
+            **gallery.draw(outputs, folder),
+        }
+    return {name: str(paths[0]) for name, paths in drawn.items()}
+
+
+def _judged(context: Context, start: feedback.Start, of: Compared) -> tuple[Judged, ...]:
+    """Return what every form of the network puts out on the test jets, output by output."""
+    sample, recipe = start.jets.test, context.recipe
+    forms = _forms(start, of)
+    found = []
+    for index, (name, output) in enumerate(recipe.outputs.items()):
+        own = {form: values[index].reshape(len(sample), -1) for form, values in forms.items() if index in values}
+        told = sample.truth[1] if recipe.data.signal is not None else None
+        found.append(
+            Judged(
+                name=name,
+                kind=_kind(output),
+                names=output.values,
+                truth=_truth(sample, index),
+                forms=own,
+                signal=told,
+                n_bunches=recipe.n_bunches,
+                score="mse" if isinstance(output.task, Reconstruction) else None,
+            )
+        )
+    return tuple(found)
+
+
+def _kind(output: Output) -> Literal["classes", "labels", "values"]:
+    if isinstance(output.task, Classes):
+        return "classes"
+    return "labels" if isinstance(output.task, MultiLabel) else "values"
 
 
 def _truth(sample: Sample, index: int) -> NDArray[Any]:
-    """Return the targets of an output; of values (n_jets, n_out)."""
+    """Return the targets of an output; of classes a number each."""
     found: NDArray[Any] = sample.truth[index] if isinstance(sample.truth, tuple) else sample.truth
     return found
 
 
-def _columns(output: Output, forms: Mapping[str, Floats]) -> Iterator[tuple[str, list[Scored]]]:
-    """Yield every column of an output of values with its forms, (n_jets,) each."""
-    for index, column in enumerate(output.columns):
-        yield column, _scored({name: values.reshape(len(values), -1)[:, index] for name, values in forms.items()})
+def _forms(start: feedback.Start, of: Compared) -> dict[str, dict[int, Floats]]:
+    """Return what baseline, uniform and compressed network and firmware put out, by the index of the output.
 
-
-def _scored(forms: Mapping[str, Floats]) -> list[Scored]:
-    lines = {"baseline": "-", "hepprune": "--"}
-    return [Scored(name, lines.get(name, ":"), values) for name, values in forms.items()]  # type: ignore[arg-type]
-
-
-def _forms(start: feedback.Start, built: Built) -> dict[str, dict[int, Floats]]:
-    """Return what baseline, compressed network and firmware put out on the test jets, by the index of the output.
-
-    Logits become probabilities; the C simulation of an argmax has none.
+    Logits of classes become probabilities; the C simulation of an argmax has none.
     """
-    features, network, tasks = start.jets.test.arrays, built.network, start.jets.test.task
+    features, built, tasks = start.jets.test.arrays, of.compressed, start.jets.test.task
     each = getattr(tasks, "outputs", {"": tasks}).values()
 
     def shown(index: int, values: Floats) -> Floats:
         scores: Floats = softmax(values, axis=1) if isinstance([*each][index], Classes) else values
         return scores
 
+    networks = {"baseline": start.tagger, "uniform": of.uniform.network, "hepprune": built.network}
     forms = {
-        name: {index: shown(index, values) for index, values in enumerate(exact_raw(of, features))}
-        for name, of in (("baseline", start.tagger), ("hepprune", network))
+        name: {index: shown(index, values) for index, values in enumerate(exact_raw(network, features))}
+        for name, network in networks.items()
     }
+    network = built.network
     if built.project is not None:
         simulated = hls.predictions(built.project, features)
         forms["firmware (C simulation)"] = {

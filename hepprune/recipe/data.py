@@ -129,6 +129,14 @@ class Data(Section):
     scaler: Literal["standard", "power_of_two", "none"] = "power_of_two"
     make: Make | None = None
 
+    @field_validator("file", mode="before")
+    @classmethod
+    def _name_trees_by_file(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given and all(tree is None or isinstance(tree, str) for tree in given.values()):
+            named = trees.specs(given)
+            return named if len(named) > 1 else named[0]
+        return given
+
     @field_validator("targets", mode="before")
     @classmethod
     def _one_column_or_several(cls, given: Any) -> Any:

@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from hepprune import metrics
 from hepprune.metrics import Floats
-from hepprune.report.plots import canvas, legend, save
+from hepprune.report.plots import canvas, legend, panels, save
 
 _BINS = 10  # of the truth
-_LEAST_EFFICIENCY = 0.1  # below it a mistag rate rests on a handful of jets
+_LEAST_EFFICIENCY = 0.1  # below it a mistag rate rests on a handful of jets, of classes that are alike in number
+_N_MARKERS = 12
+MARKERS = frozenset("o")  # lines that are markers: of hardware, which lies on the curve of its network
 
 
 @dataclass(frozen=True)
@@ -24,51 +26,89 @@ class Scored:
     """
 
     name: str
-    line: Literal["-", "--", ":"]
+    line: Literal["-", "--", ":", "o"]
     scores: Floats
 
 
-def roc(forms: Sequence[Scored], labels: NDArray[np.integer[Any]], classes: Sequence[str], path: Path) -> list[Path]:
+def roc(
+    forms: Sequence[Scored],
+    labels: NDArray[np.integer[Any]],
+    classes: Sequence[str],
+    path: Path,
+    *,
+    least: float = _LEAST_EFFICIENCY,
+) -> list[Path]:
     """Draw mistag rate against efficiency, one colour a class and one line style a form, and return the files.
 
-    Mistag rates that fewer than ten jets of the other classes pass are left out.
+    Mistag rates that fewer than ten jets of the other classes pass are left out, and efficiencies below the `least`.
     """
     from matplotlib.lines import Line2D
 
     with canvas(7.5, 6.0) as (figure, axes):
         colours = [f"C{index}" for index in range(len(classes))]
-        for form in forms:
-            width = 3.0 if form.line == ":" else 1.5  # dots that lie on a line stay visible
-            for index, colour in enumerate(colours):
+        for number, form in enumerate(forms):
+            for index, colour in enumerate(colours if len(classes) > 1 else [f"C{number}"]):
                 positive = labels == index
                 efficiency, mistag = metrics.roc(form.scores[:, index], positive)
-                seen = (efficiency > _LEAST_EFFICIENCY) & (mistag * np.count_nonzero(~positive) >= 10)
-                axes.plot(efficiency[seen], mistag[seen], linestyle=form.line, color=colour, linewidth=width)
-        axes.set(yscale="log", xlabel="efficiency", ylabel="mistag rate", xlim=(0, 1), ylim=(None, 1))
-        kinds = [Line2D([], [], color="black", linestyle=form.line, label=form.name) for form in forms]
-        named = [Line2D([], [], color=colour) for colour in colours]
+                seen = (efficiency > least) & (mistag * np.count_nonzero(~positive) >= 10)
+                _line(axes, efficiency[seen], mistag[seen], form, colour)
+        axes.set(yscale="log", xlabel="efficiency", ylabel="mistag rate", xlim=(0, 1), ylim=(None, 1.5))
+        own = ["black" if len(classes) > 1 else f"C{number}" for number in range(len(forms))]
+        kinds = [handle(form, colour) for form, colour in zip(forms, own, strict=True)]
         axes.add_artist(axes.legend(handles=kinds, fontsize=10, loc="upper left"))
-        legend(axes, named, classes, fontsize=10, loc="lower right", ncols=2)
+        if len(classes) > 1:
+            named = [Line2D([], [], color=colour) for colour in colours]
+            legend(axes, named, classes, fontsize=10, loc="lower right", ncols=2)
         return save(figure, path)
 
 
-def response(forms: Sequence[Scored], truth: Floats, name: str, path: Path) -> list[Path]:
-    """Draw value / truth in bins of the truth, which is never zero: its median and its central 68 %; return the files.
+def _line(axes: Any, x: Floats, y: Floats, form: Scored, colour: str) -> None:
+    if form.line in MARKERS:
+        some = np.unique(np.searchsorted(x, np.linspace(0, 1, _N_MARKERS + 2)[1:-1]).clip(max=max(len(x) - 1, 0)))
+        x, y = (x[some], y[some]) if len(x) else (x, y)
+    style = (
+        {"marker": form.line, "linestyle": "", "fillstyle": "none"}
+        if form.line in MARKERS
+        else {"linestyle": form.line}
+    )
+    axes.plot(x, y, color=colour, linewidth=2.2 if form.line == ":" else 1.5, **style)
 
-    Every bin holds as many jets.
+
+def handle(form: Scored, colour: str = "black") -> Any:
+    """Return what stands for a form in a legend."""
+    from matplotlib.lines import Line2D
+
+    style = (
+        {"marker": form.line, "linestyle": "", "fillstyle": "none"}
+        if form.line in MARKERS
+        else {"linestyle": form.line}
+    )
+    return Line2D([], [], color=colour, label=form.name, **style)
+
+
+def response(forms: Sequence[Scored], truth: Floats, name: str, path: Path) -> list[Path]:
+    """Draw value / truth in bins of the truth, which is never zero: its median, and below half its central 68 %.
+
+    Every bin holds as many jets. Both have their statistical errors. Returns the files.
     """
     edges = np.unique(np.quantile(truth, np.linspace(0, 1, _BINS + 1)))
     edges[-1] = np.nextafter(edges[-1], np.inf)  # the last bin has its upper edge too
-    centres = (edges[1:] + edges[:-1]) / 2
-    with canvas() as (figure, axes):
+    place_of = np.searchsorted(edges, truth, side="right") - 1
+    middles = np.array([np.median(truth[place_of == index]) for index in range(len(edges) - 1)])
+    with panels() as (figure, (axes, below)):
         for index, form in enumerate(forms):
-            median, width = (metrics.response(form.scores, truth, edges, what=what) for what in ("median", "68 %"))
-            middle, half = (np.array([score.value for score in curve.scores]) for curve in (median, width))
-            place = centres + 0.01 * (edges[-1] - edges[0]) * (index - (len(forms) - 1) / 2)
-            axes.errorbar(place, middle, yerr=half, fmt="o", markersize=4, capsize=2, label=form.name)
+            shift = 0.006 * (edges[-1] - edges[0]) * (index - (len(forms) - 1) / 2)
+            for what, place in (("median", axes), ("68 %", below)):
+                curve = metrics.response(form.scores, truth, edges, what=what)  # type: ignore[arg-type]
+                errors = (curve.high - curve.low) / 2
+                centres = middles + shift
+                marker = "s" if form.line in MARKERS else "o"
+                options: dict[str, Any] = {"fmt": marker, "markersize": 4, "capsize": 2, "fillstyle": "none"}
+                place.errorbar(centres, curve.values, yerr=errors, label=form.name, color=f"C{index}", **options)
         axes.axhline(1, color="black", linewidth=0.8)
-        axes.set(ylabel="value / truth, median and central 68 %")
-        axes.set_xlabel(name, parse_math=False)
+        axes.set(ylabel="value / truth, median")
+        below.set(ylabel="resolution (68 %)", ylim=(0, None))
+        below.set_xlabel(f"{name}, truth", parse_math=False)
         axes.legend(fontsize=10)
         return save(figure, path)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hepprune.files import replacing
 from hepprune.report.summary import FIGURES, Summary
 
 _FORMATS = (".png", ".pdf")
+_LABEL: ContextVar[str | None] = ContextVar("label", default=None)
 
 
 @contextmanager
@@ -33,8 +35,31 @@ def canvas(width: float = 7.0, height: float = 5.0) -> Iterator[tuple[Any, Any]]
             plt.close(figure)
 
 
+@contextmanager
+def panels() -> Iterator[tuple[Any, tuple[Any, Any]]]:
+    """Yield a figure with axes and lower ones that share their x, and close the figure."""
+    with canvas(7.0, 6.0) as (figure, first):
+        first.remove()
+        axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        yield figure, (axes, below)
+
+
+@contextmanager
+def labelled(text: str | None) -> Iterator[None]:
+    """Have every figure that is saved meanwhile bear a text above its axes, such as "CMS Simulation"."""
+    token = _LABEL.set(text)
+    try:
+        yield
+    finally:
+        _LABEL.reset(token)
+
+
 def save(figure: Any, path: Path) -> list[Path]:
     """Write a figure as png and pdf, each whole and without the time, so that the same plot is the same file."""
+    if label := _LABEL.get():
+        figure.axes[0].set_title(
+            label, loc="left", fontsize=13, fontweight="bold", fontstyle="italic", parse_math=False
+        )
     paths = [path.with_suffix(suffix) for suffix in _FORMATS]
     for target in paths:
         with replacing(target) as temporary:

@@ -126,7 +126,13 @@ def test_several_files_and_patterns_are_read_one_after_the_other(tmp_path: Path)
     specs = [to_root(tmp_path / f"part{index}.root", arrays(index)) for index in (0, 1, 2)]
     wanted: dict[str, Any] = {"features": ["pt"], "classes": CLASSES}
     whole = np.concatenate([arrays(index)["pt"] for index in (0, 1, 2)])
-    for source in (specs, f"{tmp_path}/part*.root:Jets", [f"{tmp_path}/part0.root:Jets", f"{tmp_path}/part[12].root"]):
+    named = {f"{tmp_path}/part0.root": "Jets", f"{tmp_path}/part[12].root": None}
+    for source in (
+        specs,
+        named,
+        f"{tmp_path}/part*.root:Jets",
+        [f"{tmp_path}/part0.root:Jets", f"{tmp_path}/part[12].root"],
+    ):
         assert np.array_equal(read(source, **wanted).x[:, 0], whole)
         assert np.array_equal(read(source, **wanted, max_jets=N_JETS + 5).x[:, 0], whole[: N_JETS + 5])
     some = read(specs, **wanted, cut="n == 8")
@@ -135,6 +141,27 @@ def test_several_files_and_patterns_are_read_one_after_the_other(tmp_path: Path)
         read(f"{tmp_path}/none*.root", **wanted)
     with pytest.raises(DataError, match="no file of jets is named"):
         read([], **wanted)
+
+
+def test_lists_of_any_length_in_hdf5_are_constituents(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "jets.h5", "w") as file:
+        lists = file.create_dataset("cand_pt", (4,), dtype=h5py.vlen_dtype(np.dtype("float32")))
+        for index, values in enumerate(([3.0, 2.0, 1.0], [], [5.0], [])):
+            lists[index] = values
+        file["mass"], file["event"] = np.arange(1.0, 5), np.arange(4)
+    spec = str(tmp_path / "jets.h5")
+    assert sources.columns(spec) == {"cand_pt": "var * float32", "event": "int64", "mass": "float64"}
+    jets = read(spec, features=["cand_pt", "cand_pt / mass"], n_constituents=2, label=None)
+    filled = [[3, 3, 1], [2, 2, 1]], [[5, 5 / 3, 1], [0, 0, 0]]
+    assert jets.x[[0, 2]] == pytest.approx(np.array(filled, np.float32))
+    assert not jets.x[[1, 3]].any()
+
+
+def test_texts_of_objects_are_labels_of_exploded_jets() -> None:
+    events = {"Jet_pt": ak.Array([[30.0, 20.0], [], [50.0]]), "Jet_kind": ak.Array([["b", "light"], [], ["light"]])}
+    source = ak.zip(events | {"event": ak.Array([1, 2, 3])}, depth_limit=1)
+    jets = read(source, features=["Jet_pt"], explode="Jet", label="Jet_kind", classes=("light", "b"))
+    assert (jets.x[:, 0].tolist(), jets.y.tolist(), jets.event.tolist()) == ([30, 20, 50], [1, 0, 0], [1, 1, 3])
 
 
 def test_what_is_wrong_in_one_of_several_files_is_placed_in_it(tmp_path: Path) -> None:

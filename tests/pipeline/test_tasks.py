@@ -348,6 +348,13 @@ def test_a_sigmoid_in_front_of_logits_is_refused(folder: Path) -> None:
         taggers.untrained(wanted, taggers.model_of(wanted))
 
 
+def test_trees_are_named_as_uproot_takes_them(folder: Path) -> None:
+    wanted = written(folder, "classes", {"file": {"jets.root": "Jets"}, "classes": ["a", "b", "c"]})
+    assert wanted.data.file == f"{folder}/jets.root:Jets"
+    several = written(folder, "classes", {"file": {"a.root": "Jets", "b.root": None}, "classes": ["a", "b", "c"]})
+    assert several.data.file == (f"{folder}/a.root:Jets", f"{folder}/b.root")
+
+
 def test_targets_that_are_none_of_the_task_are_named(folder: Path) -> None:
     with pytest.raises(HeppruneError, match="targets of labels lie between 0"):
         read(folder, "binary", {"targets": "pt"})

@@ -13,7 +13,7 @@ def test_roc_and_weights_are_written_as_png_and_pdf(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     labels = rng.integers(0, 3, 300)
     scores = rng.normal(size=(300, 3)) + 2 * np.eye(3)[labels]
-    forms = [Scored("baseline", "-", scores), Scored("firmware", ":", np.round(scores))]
+    forms = [Scored("baseline", "-", scores), Scored("firmware", "o", np.round(scores))]
     drawn = physics.roc(forms, labels, ["g", "q", "t"], tmp_path / "roc")
     drawn += physics.weight_histogram(rng.normal(size=50), np.zeros(20), tmp_path / "weights")
     assert [path.name for path in drawn] == ["roc.png", "roc.pdf", "weights.png", "weights.pdf"]
@@ -44,11 +44,13 @@ def test_the_response_shows_the_median_of_value_over_truth(tmp_path: Path, monke
 
     def written(figure: Any, path: Path) -> list[Path]:
         shown.update({each.get_label(): each.lines[0].get_ydata() for each in figure.axes[0].containers})
-        shown["x"] = figure.axes[0].get_xlabel()
+        shown["width"] = {each.get_label(): each.lines[0].get_ydata() for each in figure.axes[1].containers}
+        shown["x"] = figure.axes[1].get_xlabel()
         return plots.save(figure, path)
 
     monkeypatch.setattr(physics, "save", written)
-    forms = [Scored("baseline", "-", truth.copy()), Scored("hepprune", "--", 1.1 * truth)]
+    spread = Scored("firmware", "o", truth * (1 + 0.1 * rng.normal(size=4000)))
+    forms = [Scored("baseline", "-", truth.copy()), Scored("hepprune", "--", 1.1 * truth), spread]
     assert [path.suffix for path in physics.response(forms, truth, "true_$pt", tmp_path / "response")] == [
         ".png",
         ".pdf",
@@ -56,4 +58,6 @@ def test_the_response_shows_the_median_of_value_over_truth(tmp_path: Path, monke
     assert len(shown["baseline"]) == 10
     assert shown["baseline"] == pytest.approx(np.ones(10))
     assert shown["hepprune"] == pytest.approx(np.full(10, 1.1))
-    assert shown["x"] == "true_$pt"
+    assert shown["width"]["firmware"] == pytest.approx(np.full(10, 0.1), rel=0.2)
+    assert shown["width"]["hepprune"] == pytest.approx(np.zeros(10), abs=1e-6)
+    assert shown["x"] == "true_$pt, truth"
