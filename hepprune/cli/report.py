@@ -11,7 +11,7 @@ from hepprune.cli.screen import AsJson, errors_in_one_sentence, output, print_js
 def report(
     result: Annotated[Path, typer.Argument(help="The build/ of a run, the folder of a study, or a ledger.")],
     *,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The file; default: report.html beside it.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Default: report.html there.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a result as one HTML page that opens from disk: verdict, proof, tables, plots, every step of the search."""
@@ -19,7 +19,7 @@ def report(
         from hepprune.pipeline import pages
         from hepprune.report import page
 
-        place = out or (result if result.is_dir() else result.parent) / "report.html"
+        place = out or (result / "report.html" if result.is_dir() else result.with_suffix(".html"))
         written = page.write(pages.of(result), place)
         if as_json:
             print_json({"page": str(written)})

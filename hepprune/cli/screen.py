@@ -25,7 +25,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from hepprune.errors import HeppruneError, MeasurementAwaitedError
+from hepprune.errors import (
+    ExecutorError,
+    HeppruneError,
+    MeasurementAwaitedError,
+    PrerequisiteError,
+    ToolMissingError,
+)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON on standard output.")]
 Workers = Annotated[
@@ -58,10 +64,10 @@ def errors_in_one_sentence() -> Iterator[None]:
 
 @contextmanager
 def kept(state: Path) -> Iterator[None]:
-    """Say on an error that something was finished before it, and how to go on from there; pass the error on."""
+    """Say, where a tool or a machine failed, that something was finished before and how to go on; pass the error on."""
     try:
         yield
-    except HeppruneError:
+    except (ExecutorError, PrerequisiteError, ToolMissingError):
         if state.is_dir():
             errors.print(escape(_again()), soft_wrap=True, highlight=False, emoji=False)
         raise

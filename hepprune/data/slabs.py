@@ -43,7 +43,8 @@ class Slab:
         )
         if (listed := _listed(self.array.dtype)) is not None:
             lengths = [len(each) for each in part]
-            return ak.unflatten(np.concatenate([*part, np.zeros(0, listed)]).astype(listed), lengths)
+            native = listed.newbyteorder("=")  # the only order that awkward has
+            return ak.unflatten(np.concatenate([*part, np.zeros(0, native)]).astype(native), lengths)
         if part.dtype.kind in "SUO":
             return ak.from_iter([each.decode() if isinstance(each, bytes) else str(each) for each in part])
         native = np.ascontiguousarray(part, part.dtype.newbyteorder("="))
@@ -65,6 +66,8 @@ def slabs(name: str, array: Any, names: Sequence[str] = ()) -> dict[str, Slab]:
         fields = {f"{name}.{field}": Slab(array, field) for field in array.dtype.names}
         return {each: slab for each, slab in fields.items() if array.dtype[slab.feature].kind in _NUMBERS}
     if not array.shape or array.dtype.kind not in _NUMBERS + "SUO" or len(array.shape) > 3:
+        return {}
+    if _listed(array.dtype) is not None and len(array.shape) > 1:  # tables of lists are no column of jets
         return {}
     if len(array.shape) > 1 and array.shape[-1] <= len(names):
         own = names[: array.shape[-1]]

@@ -21,7 +21,7 @@ from hepprune.hardware.resources import Budget, Estimate, Resources
 from hepprune.network import Layer, Network, Recurrent
 from hepprune.network.layers.recurrent import GATES
 from hepprune.pruning import surgery
-from hepprune.pruning.coupling.units import follow
+from hepprune.pruning.coupling.units import follow, read_by_constants
 from hepprune.sample import Sample
 from hepprune.scores import Difference, amount, form, label, scale
 
@@ -66,6 +66,7 @@ def smallest(network: Network, *, seed: int = 0) -> Network:
     draw = torch.Generator().manual_seed(seed) if seed else None
     units, first = follow(cut), dict[int, str]()
     path = {int(unit) for name in cut.raw_outputs for ids in units.values[name] for unit in ids}
+    path |= read_by_constants(cut, units)
     layers = [layer for layer in cut if layer.kernels]
     for layer in layers if seed % 2 else layers[::-1]:
         first |= {int(unit): layer.name for unit in units.made.get(layer.name, ())}

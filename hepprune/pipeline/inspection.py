@@ -9,7 +9,7 @@ import torch
 from hepprune.firmware.hls import IO_TYPES
 from hepprune.firmware.layers import refusals
 from hepprune.fixed import Quantiser
-from hepprune.network import Layer, Network, Shared
+from hepprune.network import Layer, Network, Shared, Weighted
 from hepprune.pruning import blocks, coupling, surgery
 from hepprune.pruning.blocks import Block
 from hepprune.pruning.coupling import Group
@@ -51,14 +51,15 @@ def _reasons(refused: Mapping[str, Mapping[str, str]], name: str) -> tuple[str, 
 
 @torch.no_grad()
 def _describe(network: Network, layer: Layer, smaller: Network, refused: tuple[str, ...]) -> LayerDescription:
+    kernels = (layer.matrix,) if isinstance(layer, Weighted) else layer.kernels  # a fixed one has a matrix too
     return LayerDescription(
         name=layer.name,
         kind=f"{type(layer).__name__} {layer.of}" if isinstance(layer, Shared) else type(layer).__name__,
         reads=network.sources.get(layer.name, ()),
         shape=network.shapes[layer.name],
         parameters=sum(parameter.numel() for parameter in layer.parameters()),
-        nonzero_float=sum(int(torch.count_nonzero(kernel.weight)) for kernel in layer.kernels),
-        nonzero=sum(int(torch.count_nonzero(kernel.used())) for kernel in layer.kernels),
+        nonzero_float=sum(int(torch.count_nonzero(kernel.weight)) for kernel in kernels),
+        nonzero=sum(int(torch.count_nonzero(kernel.used())) for kernel in kernels),
         weight_bits=_bits(getattr(layer, "weight_type", None)),
         result_bits=_bits(layer.result),
         dead=network.sizes.get(layer.name, 0) - smaller.sizes.get(layer.name, 0),

@@ -128,6 +128,7 @@ def summarise(context: Context, start: feedback.Start, turns: Sequence[feedback.
         seconds={},
         seed=context.recipe.seed,
         versions=versions(),
+        max_losses=dict(context.recipe.max_losses),
     )
 
 

@@ -42,8 +42,8 @@ def draw(
             estimates, folder / "latency", budget_ns=budget.get("latency_ns"), measured_ns=measured
         ),
     }
-    if start.curves:  # bits and reuse factors have none
-        labels, changes = loss_changes(start.curves)
+    labels, changes = loss_changes(start.curves)
+    if labels:  # bits, reuse factors and whole branches have no curves
         drawn["sensitivity"] = plots.sensitivity_map(
             labels, LEVELS, changes, folder / "sensitivity", unit=context.recipe.meaning.unit
         )

@@ -14,6 +14,7 @@ from hepprune.network import Network
 from hepprune.pipeline import checks, evidence, feedback, firmware, outcome, pictures, pricing, taggers, tools
 from hepprune.pipeline.context import Context, Track, silent
 from hepprune.pipeline.locking import locked
+from hepprune.pipeline.pages import searches
 from hepprune.recipe import Recipe
 from hepprune.report import summary as summaries
 from hepprune.report.summary import Summary
@@ -73,6 +74,7 @@ def _run(context: Context) -> Summary:
         )
     summary = replace(summary, files=files, seconds=dict(context.seconds))
     summaries.write(summary, build / "summary.json")
+    searches.write([turn.stages for turn in turns], build / searches.FILE)
     lost, met = summary.compressed_minus_baseline.scores, turns[-1].met is True
     evidence.check_kept(lost, recipe.max_losses, met=met)
     if compressed.measurement is None:

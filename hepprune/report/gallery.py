@@ -90,7 +90,7 @@ def _met(output: Judged, folder: Path, title: str) -> Drawn:
         if truth.all():
             place = f"response{own_title}"
             yield place, physics.response(own, truth, name, folder / place)
-        if len(np.unique(truth)) > 2:
+        if trigger.has_turn_on(truth):
             place = f"turn_on{own_title}"
             yield place, trigger.turn_on(own, truth, name, folder / place)
 

@@ -4,18 +4,35 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
-from zipfile import BadZipFile
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, StringConstraints, TypeAdapter, ValidationError
 
-from hepprune.errors import ReportError
+from hepprune import arrays
+from hepprune.errors import HeppruneError, ReportError
 from hepprune.files import replacing
 from hepprune.metrics import Floats
 
 FILE = "judged.npz"
 _ARRAYS = ("truth", "signal")
+_MAX_BYTES = 4_000_000_000
+Kind = Literal["classes", "labels", "values"]
+
+
+class _About(BaseModel):
+    """What is not an array of an output; its name becomes that of files."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[^.]*$")]
+    kind: Kind
+    names: tuple[str, ...]
+    n_bunches: int | None = None
+    score: str | None = None
+    forms: list[str]
+
+
+_ABOUT = TypeAdapter(list[_About])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +44,7 @@ class Judged:
     """
 
     name: str
-    kind: Literal["classes", "labels", "values"]
+    kind: Kind
     names: tuple[str, ...]
     truth: NDArray[Any]
     forms: Mapping[str, Floats]
@@ -43,13 +60,13 @@ class Judged:
 
 def write(outputs: tuple[Judged, ...], path: Path) -> Path:
     """Write what is judged, whole or not at all."""
-    arrays: dict[str, NDArray[Any]] = {"about": np.array(json.dumps([each.told for each in outputs]))}
+    found: dict[str, NDArray[Any]] = {"about": np.array(json.dumps([each.told for each in outputs]))}
     for index, each in enumerate(outputs):
         known = {name: getattr(each, name) for name in _ARRAYS if getattr(each, name) is not None}
         known |= {f"form_{number}": form.astype(np.float32) for number, form in enumerate(each.forms.values())}
-        arrays |= {f"{index}_{name}": values for name, values in known.items()}
+        found |= {f"{index}_{name}": values for name, values in known.items()}
     with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(file, **found)  # type: ignore[arg-type]
     return path
 
 
@@ -62,13 +79,15 @@ def read(path: Path) -> tuple[Judged, ...]:
     if not path.is_file():
         raise ReportError(f"no '{path}': `hepprune run` writes it, in the build folder of a recipe")
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return tuple(_output(index, told, arrays) for index, told in enumerate(json.loads(str(arrays["about"]))))
-    except (BadZipFile, OSError, ValueError, KeyError, TypeError, EOFError) as problem:
-        raise ReportError(f"'{path}' is damaged: {problem}; run the recipe again") from problem
+        found = arrays.read(path, max_bytes=_MAX_BYTES)
+        about = _ABOUT.validate_json(str(found["about"]))
+        return tuple(_output(index, each, found) for index, each in enumerate(about))
+    except (HeppruneError, ValidationError, ValueError, KeyError) as problem:
+        said = str(problem).splitlines()[0]
+        raise ReportError(f"'{path}' is damaged: {said}; run the recipe again") from problem
 
 
-def _output(index: int, told: dict[str, Any], arrays: Any) -> Judged:
-    forms = {name: arrays[f"{index}_form_{number}"].astype(float) for number, name in enumerate(told.pop("forms"))}
-    known = {name: arrays[f"{index}_{name}"] for name in _ARRAYS if f"{index}_{name}" in arrays}
-    return Judged(**{**told, "names": tuple(told["names"])}, **known, forms=forms)
+def _output(index: int, about: _About, found: Mapping[str, NDArray[Any]]) -> Judged:
+    forms = {name: found[f"{index}_form_{number}"].astype(float) for number, name in enumerate(about.forms)}
+    own = {name: getattr(about, name) for name in ("name", "kind", "names", "n_bunches", "score")}
+    return Judged(**own, forms=forms, truth=found[f"{index}_truth"], signal=found.get(f"{index}_signal"))

@@ -1,6 +1,7 @@
 """A result as one HTML file that opens from disk: nothing is fetched, and every name in it is escaped."""
 
 import base64
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -9,6 +10,7 @@ from pathlib import Path
 from hepprune.files import write_text
 
 Cell = str | float | None
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?(?= ± |$)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +94,11 @@ def shown(cell: Cell) -> str:
 
 
 def _key(cell: Cell) -> str:
-    """Return what a column is sorted by, or nothing where that is the text itself."""
-    return repr(float(cell)) if isinstance(cell, int | float) else ""
+    """Return the number that a cell is or begins with, for sorting, or nothing where there is none."""
+    if isinstance(cell, int | float):
+        return repr(float(cell))
+    found = _NUMBER.match((cell or "").replace(",", ""))
+    return found.group() if found else ""
 
 
 def pictures(folder: Path, captions: Iterable[tuple[str, str]]) -> tuple[Picture, ...]:

@@ -155,6 +155,7 @@ class Summary:
     seed: int
     versions: dict[str, str]
     files: dict[str, str] = field(default_factory=dict)
+    max_losses: dict[str, float] = field(default_factory=dict)  # what may be lost to the baseline, by metric
 
 
 _SUMMARY = TypeAdapter(Summary)

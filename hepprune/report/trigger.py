@@ -43,10 +43,19 @@ def _ends(background: Floats) -> tuple[float, float]:
     return max(low, 1e-9), max(high, low * (1 + 1e-6), 2e-9)
 
 
+def has_turn_on(truth: Floats) -> bool:
+    """Return whether the truth is spread over more than one bin."""
+    return len(_edges(truth)) > 2
+
+
+def _edges(truth: Floats) -> Floats:
+    """Return the ends of bins that hold as many values each, without the outermost ones."""
+    return np.unique(np.quantile(truth, np.linspace(0.01, 0.99, _BINS + 1)))
+
+
 def turn_on(forms: Sequence[Scored], truth: Floats, name: str, path: Path) -> list[Path]:
     """Draw how often a value lies above the median truth, in bins of the truth, and its ratio to the first form."""
-    cut = float(np.median(truth))
-    edges = np.unique(np.quantile(truth, np.linspace(0.01, 0.99, _BINS + 1)))
+    cut, edges = float(np.median(truth)), _edges(truth)
     with panels() as (figure, (axes, below)):
         first: Curve | None = None
         for index, form in enumerate(forms):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hepprune.network import Kernel, Network
 from hepprune.pruning import granularity as granularities
-from hepprune.pruning.coupling.units import follow
+from hepprune.pruning.coupling.units import follow, read_by_constants
 from hepprune.pruning.masks import Cut
 from hepprune.pruning.selection import NORMALISATIONS
 from hepprune.pruning.statistics import Statistics
@@ -59,6 +59,7 @@ def _kept(network: Network) -> dict[str, Tensor]:
     """
     units, kept = follow(network), dict[str, Tensor]()
     path = {int(unit) for name in network.raw_outputs for ids in units.values[name] for unit in ids}
+    path |= read_by_constants(network, units)
     for layer in reversed([layer for layer in network if layer.kernels]):
         kernel, made = layer.kernels[0], units.carried.get(layer.name, units.made.get(layer.name))
         if made is None:
@@ -82,7 +83,7 @@ def _split(weights: Tensor, kernels: Sequence[Kernel]) -> Sequence[Tensor]:
 def _of_rows(kernel: Kernel, magnitudes: Tensor) -> Tensor:
     """Return for each weight the mean magnitude of its DSP row, so that whole rows come one after the other."""
     rows, acts = granularities.groups(kernel, ROW), kernel.digit_limit.flatten() > 0
-    total = torch.zeros(int(rows[-1]) + 1).index_add(0, rows[acts], magnitudes[acts])
+    total = magnitudes.new_zeros(int(rows[-1]) + 1).index_add(0, rows[acts], magnitudes[acts])
     mean = total / torch.bincount(rows[acts], minlength=len(total))
     return torch.where(acts, mean[rows], torch.inf)
 

@@ -12,14 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hepprune.errors import BudgetMissedError
+from hepprune.fixed import FixedPoint
 from hepprune.hardware import calibration, cost, targets
 from hepprune.hardware.calibration import Pair
 from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources
-from hepprune.network import Network, Recurrent, precision
+from hepprune.network import Dense, Input, Network, Recurrent, precision
 from hepprune.network.layers.recurrent import GATES
 from hepprune.network.precision import Precision
 from hepprune.pipeline import evidence
 from hepprune.pruning import masks, plan, surgery
+from hepprune.pruning.constants import constants
 from hepprune.sample import Sample
 from hepprune.scores import Difference
 from hepprune.search.magnitude import GlobalMagnitude
@@ -138,6 +140,19 @@ def test_no_uniformly_pruned_graph_of_any_kind_is_priced_below_the_floor(network
             found = price(pruned)
             assert least.resources.lut <= found.resources.lut
             assert least.latency_cycles <= found.latency_cycles
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_smallest_network_is_alive_behind_constants_of_the_model(seed: int) -> None:
+    generator, step = torch.Generator().manual_seed(3), FixedPoint(6, 2, True, "RND", "SAT")
+    sizes = {"a": (5, 4), "p": (3, 5), "b": (2, 3)}
+    layers = [
+        Dense(name, torch.randn(size, generator=generator), torch.zeros(size[0]), weight_type=step, fixed=name == "p")
+        for name, size in sizes.items()
+    ]
+    least = evidence.smallest(Network([Input("x", 4), *layers]), seed=seed)
+    assert [int((kernel.used() != 0).sum()) for kernel in least.kernels] == [1, 1]
+    assert constants(least)[least.outputs[0]].isnan().any()
 
 
 def test_the_floor_of_a_recurrent_layer_tries_all_its_gates() -> None:

@@ -47,6 +47,24 @@ def test_numbers_are_shown_as_people_read_them(cell: page.Cell, text: str) -> No
     assert page.shown(cell) == text
 
 
+@pytest.mark.parametrize(
+    ("cell", "key"),
+    [
+        (None, ""),
+        ("a1", ""),
+        ("12-8-5", ""),
+        ("14,289", "14289"),
+        ("+0.5 ± 0.1", "+0.5"),
+        ("4e-05 ± 1e-06", "4e-05"),
+        (3, "3.0"),
+    ],
+)
+def test_columns_are_sorted_by_the_numbers_in_them(cell: page.Cell, key: str) -> None:
+    table = Table(caption="c", columns=("n",), rows=[[cell]])
+    written = page.render(Page(title="t", verdict="v", sections=[Section(title="s", tables=[table])]))
+    assert f'<td data-key="{key}">' in written
+
+
 def test_sections_without_anything_are_left_out_and_verdicts_are_marked() -> None:
     empty, good = Section(title="nothing to see"), Page(title="t", verdict="v", good=True)
     written = page.render(Page(title="t", verdict="v", good=False, sections=[empty]))

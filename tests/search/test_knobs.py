@@ -116,7 +116,8 @@ def test_whole_rows_of_multipliers_are_cut_and_free_them(shared: Network, jets: 
 
 
 def test_only_whole_rows_go_where_weights_are_pruned_by_magnitude(shared: Network) -> None:
-    (move,) = GlobalMagnitude("dsp_row")(shared, {}, 0.3)
+    for adaptive in (True, False):
+        (move,) = GlobalMagnitude("dsp_row", adaptive=adaptive)(shared, {}, 0.3)
     pruned = move.made(shared)
     for kernel in pruned.kernels:
         rows, acts = granularity.groups(kernel, "dsp_row"), kernel.digit_limit.flatten() > 0

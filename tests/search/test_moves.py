@@ -158,8 +158,19 @@ def test_how_large_a_layer_is_as_a_whole_means_nothing_to_adaptive_magnitude(
     assert [move.cuts for move in whole] == [move.cuts for move in other]
 
 
+def through_constants() -> Network:
+    """Return a network whose inner matrix is a constant of the model."""
+    generator = torch.Generator().manual_seed(3)
+    sizes = {"a": (5, 4), "p": (3, 5), "b": (2, 3)}
+    layers = [
+        Dense(name, torch.randn(shape, generator=generator), torch.zeros(shape[0]), fixed=name == "p")
+        for name, shape in sizes.items()
+    ]
+    return Network([Input("x", 4), *layers])
+
+
 @pytest.mark.parametrize("adaptive", [False, True])
-@pytest.mark.parametrize("make", [lambda: transformer(heads=2), recurrent, two_heads, ends_in_relu])
+@pytest.mark.parametrize("make", [lambda: transformer(heads=2), recurrent, two_heads, ends_in_relu, through_constants])
 def test_global_magnitude_leaves_every_output_a_path(make: Callable[[], Network], *, adaptive: bool) -> None:
     network = make()
     while proposed := list(GlobalMagnitude(adaptive=adaptive)(network, {}, 1.0)):

@@ -168,10 +168,11 @@ def _nodes(network: Network, layer: Layer, found: _Types, *, io_type: str, strat
         )
     if _runs_in_steps(place, runs):
         return _in_steps(place, runs)
-    first, place = reaching(place, casts=_casts(runs))
     if layer is runs or layer.result is None:
+        first, place = reaching(place, casts=_casts(runs))
         return [*first, *describe(place, runs)]
     own = replace(place, name=f"{layer.name}{PART}own", result=_own(runs, place.before), readers=("",), is_output=False)
+    first, own = reaching(own, casts=_casts(runs))
     return [*first, *_cast_behind(place, describe(own, runs))]
 
 
@@ -179,7 +180,7 @@ def _casts(layer: Layer) -> bool:
     """Return whether firmware brings what a layer reads into its result type as it stands, not through a table."""
     typed = isinstance(layer.result, FixedPoint | None)
     plain = isinstance(layer, ReLU) or (isinstance(layer, Activation) and layer.function == "linear")
-    return isinstance(layer, (*_MOVING, Merge, BatchNorm, PReLU, Pool, GlobalPool)) or (typed and plain)
+    return isinstance(layer, (*_MOVING, Concatenate, Merge, BatchNorm, PReLU, Pool, GlobalPool)) or (typed and plain)
 
 
 def _cast_behind(place: Place, nodes: list[Node]) -> list[Node]:

@@ -90,7 +90,7 @@ def cast(place: Place) -> Node:
 
 
 def reaching(place: Place, *, casts: bool) -> tuple[list[Node], Place]:
-    """Return the place with types that have a bit of half a step of its result, and the node that the first may take.
+    """Return the place with types that have a bit of half a step of its result, and the nodes that this takes.
 
     Where a value is always below half a step, Xilinx' types look for the bit that rounds it beyond its last, and stop
     the C simulation. `casts` says that the layer brings what it reads into its result type by itself.
@@ -100,15 +100,27 @@ def reaching(place: Place, *, casts: bool) -> tuple[list[Node], Place]:
         return [], place
     lacking = max(0, least - place.before.integer)
     place = replace(place, before=_widened(place.before, place.before.integer + lacking))
-    first, *others = place.arriving_types
-    reach = max(least, first.integer + lacking)
-    if not casts or not (lacking or first.integer < least):
+    if not casts:
         return [], place
-    wide = replace(_widened(first, reach), rounding="TRN", overflow="WRAP")
-    node = cast(before(place, "reaching", shape=place.arriving[0], result=wide))
-    node = replace(node, attributes=node.attributes | {"inputs": [place.sources[0]]})
-    sources, kinds = (node.name, *place.sources[1:]), ("", *place.source_kinds[1:])
-    return [node], replace(place, sources=sources, source_kinds=kinds, arriving_types=(wide, *others))
+    # A product reaches as far as its factors together, so that the first one takes what is lacking.
+    reach = [max(kind.integer, least) for kind in place.arriving_types]
+    reach[0] = max(reach[0], place.arriving_types[0].integer + lacking)
+    nodes: dict[int, Node] = {}
+    for index, (kind, integer) in enumerate(zip(place.arriving_types, reach, strict=True)):
+        if integer > kind.integer:
+            nodes[index] = _wider(place, index, replace(_widened(kind, integer), rounding="TRN", overflow="WRAP"))
+    names, kinds, types = list(place.sources), list(place.source_kinds), list(place.arriving_types)
+    for index, node in nodes.items():
+        names[index], kinds[index], types[index] = node.name, "", node.precision["result"]
+    own = replace(place, sources=tuple(names), source_kinds=tuple(kinds), arriving_types=tuple(types))
+    return [*nodes.values()], own
+
+
+def _wider(place: Place, index: int, kind: FixedPoint) -> Node:
+    """Return the node that brings one source of a layer into a wider type."""
+    shape, suffix = place.arriving[index], f"reaching{index or ''}"
+    node = cast(replace(before(place, suffix, shape=shape, result=kind), arriving=(shape,)))
+    return replace(node, attributes=node.attributes | {"inputs": [place.sources[index]]})
 
 
 def _widened(kind: FixedPoint, integer: int) -> FixedPoint:

@@ -4,19 +4,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hepprune import scores
-from hepprune.errors import HeppruneError
+from hepprune.errors import BudgetMissedError, HeppruneError
 from hepprune.hardware import targets
 from hepprune.hardware.devices import Device
 from hepprune.hardware.resources import LayerEstimate
 from hepprune.network import load
-from hepprune.pipeline import inspection
+from hepprune.pipeline import evidence, inspection
 from hepprune.pipeline.pages import searches
 from hepprune.report import page as pages
 from hepprune.report import summary as summaries
 from hepprune.report import table
 from hepprune.report.page import Cell, Page, Section, Table
 from hepprune.report.summary import FIGURES, Cost, Summary
-from hepprune.search.stages import Stage
 
 _PICTURES = (
     ("pareto", "The primary metric against LUT along the search, with the budget"),
@@ -43,13 +42,13 @@ def page(build: Path) -> Page:
         ReportError: its summary is damaged.
     """
     summary = summaries.read(build / "summary.json")
-    stages = searches.read(build / "state" / "search")
-    measured, last = summary.compressed.measured, summary.feedback[-1] if summary.feedback else None
+    stages = searches.read(build / searches.FILE)
+    met, lost = summary.feedback[-1].met if summary.feedback else None, _lost(summary)
     return Page(
         title=f"{summary.recipe} on {summary.target}",
-        verdict=_verdict(measured, None if last is None else last.met),
-        good=None if last is None else last.met,
-        lines=_whose(measured),
+        verdict=_verdict(met),
+        good=met if met is None else met and not lost,
+        lines=[*_whose(summary.compressed.measured), *lost],
         sections=(
             Section(title="Budget and cost", tables=[_budget(summary), *_on_device(summary)]),
             Section(title="Proof", lines=table.proofs(summary.checks)),
@@ -65,10 +64,20 @@ def page(build: Path) -> Page:
     )
 
 
-def _verdict(measured: Cost | None, met: bool | None) -> str:  # noqa: FBT001
-    if met is None or measured is None:
+def _verdict(met: bool | None) -> str:  # noqa: FBT001
+    if met is None:
         return "The design waits to be measured on another machine"
-    return "The measured design meets its budget" if met else "The measured design misses its budget"
+    return "The measured design meets its limits" if met else "The measured design misses its limits"
+
+
+def _lost(summary: Summary) -> list[str]:
+    """Return the sentence that too much is lost to the baseline, if it is."""
+    met = bool(summary.feedback) and summary.feedback[-1].met is True
+    try:
+        evidence.check_kept(summary.compressed_minus_baseline.scores, summary.max_losses, met=met)
+    except BudgetMissedError as problem:
+        return [str(problem)]
+    return []
 
 
 def _whose(measured: Cost | None) -> list[str]:
@@ -113,11 +122,15 @@ def _networks(summary: Summary) -> Table:
 def _differences(summary: Summary) -> Table:
     compared = (summary.compressed_minus_baseline, summary.compressed_minus_uniform)
     rows = [
-        [scores.label(name), *(f"{each.scores[name]:{scores.form(name, sign=True)}}" for each in compared)]
+        [
+            scores.label(name),
+            *(f"{each.scores[name]:{scores.form(name, sign=True)}}" for each in compared),
+            summary.max_losses.get(name),
+        ]
         for name in compared[0].scores
     ]
-    caption = "Differences on the same test jets, with their paired errors"
-    return Table(caption=caption, columns=("", "hepprune - baseline", "hepprune - uniform"), rows=rows)
+    columns = ("", "hepprune - baseline", "hepprune - uniform", "may be lost to the baseline")
+    return Table(caption="Differences on the same test jets, with their paired errors", columns=columns, rows=rows)
 
 
 def _physics(build: Path) -> Iterator[tuple[str, str]]:
@@ -129,7 +142,7 @@ def _physics(build: Path) -> Iterator[tuple[str, str]]:
                 yield path.stem, title + (f": {output}" if output else "")
 
 
-def _layers(build: Path, stages: list[list[Stage]]) -> Iterator[Table]:
+def _layers(build: Path, stages: searches.Searches) -> Iterator[Table]:
     path = build / "network.npz"
     if not path.is_file():
         return
@@ -165,7 +178,8 @@ def _files(build: Path, summary: Summary) -> Table:
 
 def _near(build: Path, path: Path) -> Path:
     """Return a path from the folder of the run on where it lies there: the page may be read elsewhere."""
-    return path.relative_to(build.resolve()) if path.is_relative_to(build.resolve()) else Path(path.name)
+    parts, name = path.parts, build.resolve().name
+    return Path(*parts[len(parts) - parts[::-1].index(name) :]) if name in parts[:-1] else Path(path.name)
 
 
 def _versions(summary: Summary) -> list[str]:

@@ -1,5 +1,6 @@
 """What a search did, stage by stage and step by step, as it left it on disk."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -9,23 +10,26 @@ from hepprune.errors import ReportError
 from hepprune.report.page import Cell, Table
 from hepprune.search.stages import Stage
 
-_STAGE = TypeAdapter(Stage)
+FILE = "search.json"
+Searches = Sequence[Sequence[Stage]]
+_KIND = tuple[tuple[Stage, ...], ...]
 
 
-def read(folder: Path) -> list[list[Stage]]:
-    """Return the stages of each search under a folder, searches in the order they were run.
+def write(searches: Searches, path: Path) -> None:
+    """Write the stages of the search of each turn of a run."""
+    stored.write(_KIND, path, tuple(map(tuple, searches)))
+
+
+def read(path: Path) -> Searches:
+    """Return the stages of the search of each turn of a run, none where it has written none.
 
     Raises:
-        ReportError: one is damaged.
+        ReportError: the file is damaged.
     """
-    found: dict[str, list[Stage]] = {}
-    for path in sorted(folder.glob("stage_*-*.json"), key=lambda each: each.stat().st_mtime):
-        stage = stored.read(_STAGE, path, error=ReportError)
-        found.setdefault(path.stem.partition("-")[2], []).append(stage)
-    return [sorted(stages, key=lambda stage: stage.index) for stages in found.values()]
+    return stored.read(TypeAdapter(_KIND), path, error=ReportError) if path.is_file() else ()
 
 
-def staged(searches: list[list[Stage]]) -> Table:
+def staged(searches: Searches) -> Table:
     """Return what was left after each stage."""
     rows: list[list[Cell]] = []
     for name, stage in _numbered(searches):
@@ -37,7 +41,7 @@ def staged(searches: list[list[Stage]]) -> Table:
     return Table(caption="Costs are estimates", columns=columns, rows=rows)
 
 
-def steps(searches: list[list[Stage]]) -> Table:
+def steps(searches: Searches) -> Table:
     """Return every step with its reason: the loss that was predicted for the share of the broken limits it freed."""
     rows: list[list[Cell]] = []
     for name, stage in _numbered(searches):
@@ -49,5 +53,5 @@ def steps(searches: list[list[Stage]]) -> Table:
     return Table(caption="Each step loses least for what it frees of the broken limits", columns=columns, rows=rows)
 
 
-def _numbered(searches: list[list[Stage]]) -> list[tuple[str, Stage]]:
+def _numbered(searches: Searches) -> list[tuple[str, Stage]]:
     return [(f"{turn}.{stage.index}", stage) for turn, stages in enumerate(searches, start=1) for stage in stages]

@@ -1,5 +1,6 @@
 """The page of a latency study: what fits, what nothing beats, and every point."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ class _Study(TypedDict):
     metric: str | None
     n_jets: int
     notes: list[str]
-    points: list[dict[str, Any]]
+    points: list[dict[str, str | float | bool | None]]
 
 
 _STUDY = TypeAdapter(_Study)
@@ -75,10 +76,12 @@ def page(folder: Path) -> Page:
     )
 
 
-def _points(caption: str, points: list[dict[str, Any]], metric: str | None) -> Table:
+def _points(caption: str, points: Sequence[Mapping[str, Any]], metric: str | None) -> Table:
     """Return the points as a table, without columns that none of them fills."""
     own = {} if metric is None else {metric: metric, f"{metric}_error": f"± {metric}"}
-    wanted = {key: title for key, title in (_COLUMNS | own).items() if any(point.get(key) for point in points)}
+    wanted = {
+        key: title for key, title in (_COLUMNS | own).items() if any(point.get(key) is not None for point in points)
+    }
     rows = [[_cell(point.get(key)) for key in wanted] for point in points]
     return Table(caption=caption, columns=list(wanted.values()), rows=rows)
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepprune.fixed import Quantiser
-from hepprune.network import Layer, Network, Node, Rules
+from hepprune.network import Layer, Network, Node, Rules, Weighted
 
 Ids = NDArray[np.int64]
 
@@ -73,6 +73,13 @@ class Units:
             found[ids] = True
         found[[0, *self.fixed]] = False
         return found
+
+
+def read_by_constants(network: Network, units: Units) -> set[int]:
+    """Return the units that fixed kernels read: what those put out is no unit, so that no path leads through them."""
+    fixed = [layer for layer in network if isinstance(layer, Weighted) and layer.fixed]
+    sources = [source for layer in fixed for source in network.sources[layer.name]]
+    return {int(unit) for source in sources for ids in units.values[source] for unit in ids} - {0}
 
 
 PLACES = ("made", "read", "carried", "fed", "summed")

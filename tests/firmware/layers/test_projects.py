@@ -227,10 +227,15 @@ def vanishing(_: str) -> Network:
         BatchNorm("norm", torch.full((1,), 2.0**-4), torch.zeros(1), **scale),
         Dense("dense", torch.full((4, 4), 2.0**-6), none, strategy="latency", **faint),
     ]
-    merged = [Merge("sum", "add", result=coarse), Merge("product", "multiply", result=coarse)]
+    merged: list[Layer] = [
+        Merge("sum", "add", result=coarse),
+        Merge("product", "multiply", result=coarse),
+        Merge("largest", "maximum", result=coarse),
+        Concatenate("both", result=coarse),
+    ]
     layers: list[Layer] = [Input("features", (4,), FEATURES), Activation("tiny", "linear", None, FixedPoint(3, -6))]
     layers += [Reshape("column", (4, 1)), *read[:-1], Reshape("row", (4,)), read[-1]]
-    layers += [Activation("other", "linear", None, FixedPoint(2, -7)), *merged]
+    layers += [Activation("other", "linear", None, FixedPoint(2, -7)), *merged, Shared("again", "tiny", coarse)]
     sources = {layer.name: ("column",) for layer in read[2:-1]}
     sources |= {"cast": ("tiny",), "relu": ("tiny",), "other": ("features",), "column": ("tiny",), "row": ("column",)}
     sources |= {
@@ -239,8 +244,12 @@ def vanishing(_: str) -> Network:
         "product": ("other", "tiny"),
         "same": ("tiny",),
         "tiny": ("features",),
+        "largest": ("features", "other"),
+        "both": ("tiny", "other"),
+        "again": ("other",),
     }
-    return Network(layers, sources=sources, outputs=[layer.name for layer in (*read, *merged)])
+    outputs = [layer.name for layer in (*read, *merged)]
+    return Network(layers, sources=sources, outputs=[*outputs, "again"])
 
 
 def random_features(network: Network, n_jets: int) -> list[NDArray[np.float64]]:

@@ -25,7 +25,7 @@ CYCLES_ERROR = 1.0
 # Bits that live inside a layer over those that it makes in a level: products keep their operands for many levels, and a
 # cell is one product after the other. Fitted on the pipelines of 28 networks of `benchmarks/circuits.py`.
 INSIDE, INSIDE_CELL = 0.7, 2.6
-_KEPT = 4096
+_KEPT = 1024
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from hepprune.network import Argmax, Einsum, GlobalPool, Layer, Merge, Network, 
 from hepprune.network.layers import LayerNorm, Recurrent, Shape, TopK
 
 Reads = Callable[..., Tensor]
-_KEPT = 4096
+_KEPT = 1024
 
 
 def contents(network: Network) -> dict[str, bytes]:
