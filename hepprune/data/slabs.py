@@ -25,7 +25,7 @@ class Slab:
     def kind(self) -> str:
         """What it holds in each row, as awkward would write it."""
         if (listed := _listed(self.array.dtype)) is not None:
-            return f"var * {listed}"
+            return f"var * {listed.newbyteorder('=')}"
         kind = self.array.dtype if not isinstance(self.feature, str) else self.array.dtype[self.feature]
         lists = self.array.shape[1:-1] if isinstance(self.feature, int) else self.array.shape[1:]
         return f"{' * '.join(['var'] * len(lists))}{' * ' if lists else ''}{kind}"
