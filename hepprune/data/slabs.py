@@ -25,7 +25,7 @@ class Slab:
     def kind(self) -> str:
         """What it holds in each row, as awkward would write it."""
         if (listed := _listed(self.array.dtype)) is not None:
-            return f"var * {listed.newbyteorder('=')}"
+            return f"var * {listed}"
         kind = self.array.dtype if not isinstance(self.feature, str) else self.array.dtype[self.feature]
         lists = self.array.shape[1:-1] if isinstance(self.feature, int) else self.array.shape[1:]
         return f"{' * '.join(['var'] * len(lists))}{' * ' if lists else ''}{kind}"
@@ -43,8 +43,7 @@ class Slab:
         )
         if (listed := _listed(self.array.dtype)) is not None:
             lengths = [len(each) for each in part]
-            native = listed.newbyteorder("=")  # the only order that awkward has
-            return ak.unflatten(np.concatenate([*part, np.zeros(0, native)]).astype(native), lengths)
+            return ak.unflatten(np.concatenate([*part, np.zeros(0, listed)]).astype(listed), lengths)
         if part.dtype.kind in "SUO":
             return ak.from_iter([each.decode() if isinstance(each, bytes) else str(each) for each in part])
         native = np.ascontiguousarray(part, part.dtype.newbyteorder("="))
@@ -67,7 +66,9 @@ def slabs(name: str, array: Any, names: Sequence[str] = ()) -> dict[str, Slab]:
         return {each: slab for each, slab in fields.items() if array.dtype[slab.feature].kind in _NUMBERS}
     if not array.shape or array.dtype.kind not in _NUMBERS + "SUO" or len(array.shape) > 3:
         return {}
-    if _listed(array.dtype) is not None and len(array.shape) > 1:  # tables of lists are no column of jets
+    listed = _listed(array.dtype)
+    # Tables of lists are no column of jets, and h5py reads lists of the other byte order wrong.
+    if listed is not None and (len(array.shape) > 1 or not listed.isnative):
         return {}
     if len(array.shape) > 1 and array.shape[-1] <= len(names):
         own = names[: array.shape[-1]]

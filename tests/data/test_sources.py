@@ -145,7 +145,8 @@ def test_several_files_and_patterns_are_read_one_after_the_other(tmp_path: Path)
 
 def test_lists_of_any_length_in_hdf5_are_constituents(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "jets.h5", "w") as file:
-        lists = file.create_dataset("cand_pt", (4,), dtype=h5py.vlen_dtype(np.dtype(">f4")))
+        lists = file.create_dataset("cand_pt", (4,), dtype=h5py.vlen_dtype(np.dtype("float32")))
+        file.create_dataset("swapped", (4,), dtype=h5py.vlen_dtype(np.dtype(">f4")))
         file.create_dataset("tables", (4, 2), dtype=h5py.vlen_dtype(np.dtype("float32")))
         for index, values in enumerate(([3.0, 2.0, 1.0], [], [5.0], [])):
             lists[index] = values
