@@ -69,10 +69,6 @@ def test_no_level_per_cycle_is_refused() -> None:
         rtl.cycles(4, 0)
 
 
-def test_warm_up_solves() -> None:
-    rtl.warm_up()
-
-
 @pytest.mark.parametrize(("shape", "limit"), [((8,), 150_000), ((4, 8), 400_000)])
 def test_what_cannot_be_unrolled_is_told_with_what_helps(shape: tuple[int, ...], limit: int) -> None:
     network = Network([Input("features", shape, FixedPoint(6, 2))])

@@ -1,5 +1,6 @@
 """What is judged comes back as it was written, and each output gets the plots of its kind."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,18 @@ def test_what_is_judged_comes_back(tmp_path: Path) -> None:
         assert (after.signal is None) == (before.signal is None)
         for name, values in before.forms.items():
             assert after.forms[name] == pytest.approx(values, rel=1e-6)
+
+
+def test_no_output_writes_plots_outside_their_folder(tmp_path: Path) -> None:
+    strange = replace(OUTPUTS["values"], name="/../../escaped")
+    with pytest.raises(ReportError, match="is damaged"):
+        judged.read(judged.write((strange,), tmp_path / judged.FILE))
+
+
+def test_a_truth_that_is_nearly_always_the_same_has_no_turn_on() -> None:
+    assert trigger.has_turn_on(TRUTH[:, 0])
+    assert not trigger.has_turn_on(np.where(np.arange(3000) < 10, TRUTH[:, 0], 0.0))
+    assert not trigger.has_turn_on(np.ones(3000))
 
 
 @pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04", b"{}"])
