@@ -104,10 +104,13 @@ class Limits(Section):
 class Search(Section):
     """How the search goes, see search.stages; `solver`: what `hepprune search` plans with, see search.plans.solvers.
 
-    Without `granularities` it chooses among what pays under the recipe's strategy, see search.moves.
+    Without `granularities` it chooses among what pays under the recipe's strategy, see search.moves. The kind
+    "allocation" is one training of `epochs` in place of stages, for chains of dense layers.
     """
 
     stages: Annotated[int, Field(ge=2)] = 12
+    kind: Literal["stages", "allocation"] = "stages"
+    epochs: Positive = 240
     step: Fraction = 0.08
     granularities: tuple[str, ...] | None = None
     fine_tune_epochs: Positive = 8
@@ -125,12 +128,15 @@ class Search(Section):
             raise ValueError(unknown("solver", name, SOLVERS))
         return name
 
-    def settings(self, batch_size: int, *, digits: bool, stages: int | None = None) -> Settings:
-        """Return the settings as the search takes them; `digits` says whether single ones are chosen."""
+    def settings(self, batch_size: int, *, digits: bool, bits: bool = False, stages: int | None = None) -> Settings:
+        """Return the settings as the search takes them; `digits` and `bits` say whether single ones are chosen."""
+        long = Fit(epochs=self.epochs, batch_size=batch_size, learning_rate=self.learning_rate)
         return Settings(
             stages=stages or self.stages,
             step=self.step,
             digits=digits,
+            bits=bits,
+            allocate=long if self.kind == "allocation" else None,
             fine_tune=Fit(epochs=self.fine_tune_epochs, batch_size=batch_size, learning_rate=self.learning_rate),
             settle=Fit(epochs=self.settle_epochs, batch_size=batch_size, learning_rate=self.settle_learning_rate),
             trim=Fit(epochs=self.trim_epochs, batch_size=batch_size, learning_rate=self.trim_learning_rate),
