@@ -102,7 +102,7 @@ class Data(Section):
 
     `features` are those of the only input, or an `image` is; `inputs` holds the features or the image of each of
     several. With `n_constituents`, a number or one by input, features are jagged columns, padded with zeros, and told
-    from padding by a last feature if `isfilled`.
+    from padding by a last feature if `isfilled`. Those with an `lsb` are whole numbers of it, as hardware has them.
     With `explode: Jet` each object of the lists `Jet_*` is a jet. Those that do not pass the `cut` are left out.
     `classes` name what the `label` counts or names, or are those of several labels of 0 and 1; `targets` are to be
     met, or are those of each output. Jets of one `event` stay together. Where the file is missing jets are made, if
@@ -116,6 +116,7 @@ class Data(Section):
     image: Picture | None = None
     inputs: dict[str, Features | Picture] = Field(default_factory=dict)
     n_constituents: Positive | dict[str, Positive] | None = None
+    lsb: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     isfilled: bool = True
     cut: str | None = None
     signal: str | None = None
@@ -167,6 +168,19 @@ class Data(Section):
             raise ValueError(f"n_constituents names '{min(wrong)}', and the inputs are {', '.join(self.inputs)}")
         if images := [name for name, each in self._given().items() if isinstance(each, Picture) and self._padded(name)]:
             raise ValueError(f"the image '{images[0]}' takes all constituents, so it has no n_constituents")
+        return self
+
+    @field_validator("lsb")
+    @classmethod
+    def _spread_over_features(cls, given: dict[str, float]) -> dict[str, float]:
+        return {feature: lsb for text, lsb in given.items() for feature in _spread((text,))}
+
+    @model_validator(mode="after")
+    def _have_an_lsb_of_features_alone(self) -> "Data":
+        known = {feature for each in self.columns.values() if isinstance(each, Columns) for feature in each.features}
+        for feature in self.lsb:
+            if feature not in known:
+                raise ValueError(f"lsb: {unknown('feature', feature, known)}")
         return self
 
     @model_validator(mode="after")
@@ -229,7 +243,8 @@ class Data(Section):
     def _input(self, name: str, given: Texts | Picture) -> Input:
         if isinstance(given, Picture):
             return given.image
-        return Columns(features=given, n_constituents=self._padded(name), is_filled=self.isfilled)
+        lsb = {feature: worth for feature, worth in self.lsb.items() if feature in given}
+        return Columns(features=given, n_constituents=self._padded(name), is_filled=self.isfilled, lsb=lsb)
 
     @property
     def flattened(self) -> Flatten | None:
