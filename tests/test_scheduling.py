@@ -49,5 +49,7 @@ def test_whatever_befalls_a_worker_every_other_test_runs(
     )
     n_faults = 1 + (together is not None)
     assert f"{n_faults} failed, {45 - n_faults} passed" in ended.stdout, ended.stdout + ended.stderr
-    crashed = set(re.findall(r"crashed while running '\S*(test_\w+\[\d+\])", ended.stdout))  # named twice where CI is set
+    crashed = set(
+        re.findall(r"crashed while running '\S*(test_\w+\[\d+\])", ended.stdout)
+    )  # named twice where CI is set
     assert len(crashed) == n_faults
