@@ -10,6 +10,7 @@ from hepprune.fixed import FixedPoint
 from hepprune.network import Conv, Dense, GlobalPool, Input, Layer, Network, Pool, ReLU, Reshape, Softmax, Weighted
 from hepprune.network.layers import Einsum, Merge
 from hepprune.pruning.masks import Cut
+from hepprune.quantisers import FixedPoints
 from hepprune.sample import Sample
 
 Floats = NDArray[np.float64]
@@ -33,6 +34,30 @@ def fixed_points(draw: st.DrawFn, *, signed: bool) -> FixedPoint:
     """Types of 2 to 8 bits around one."""
     width = draw(st.integers(2, 8))
     return FixedPoint(width, draw(st.integers(0, 4)), signed, draw(ROUNDINGS), draw(OVERFLOWS))
+
+
+@st.composite
+def types_of_values(draw: st.DrawFn, n_values: int, *, signed: bool) -> FixedPoints:
+    """Types of 0 to 8 bits around one, another for each value."""
+    rng = np.random.default_rng(draw(SEEDS))
+    return FixedPoints(
+        width=rng.integers(0, 9, n_values),
+        integer=rng.integers(0, 5, n_values),
+        signed=np.asarray(signed),
+        rounding=draw(ROUNDINGS),
+        overflow=draw(OVERFLOWS),
+    )
+
+
+@st.composite
+def by_value(draw: st.DrawFn, network: Network) -> Network:
+    """Draw another type for each value of a network that has a type of its own."""
+    changed = {}
+    for layer in network:
+        if isinstance(layer.result, FixedPoint):
+            kind = draw(types_of_values(network.widths[layer.name], signed=layer.result.signed))
+            changed[layer.name] = layer.rebuilt(result=kind)
+    return network.replacing(changed)
 
 
 @st.composite
@@ -83,7 +108,7 @@ def networks(draw: st.DrawFn, *, max_layers: int = 3, max_width: int = 12, min_o
 def features(network: Network, *, seed: int, n_jets: int = 64) -> Floats:
     """Return features (n_jets, n_features) that reach a little beyond the input's range."""
     kind = network.input.result
-    reach = 1.2 * kind.maximum if kind else 3.0
+    reach = 1.2 * float(np.max(kind.maximum)) if kind else 3.0
     values = np.random.default_rng(seed).uniform(-reach, reach, (n_jets, *network.input.features_shape))
     return values.astype(np.float32).astype(np.float64)
 

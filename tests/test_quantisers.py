@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import OVERFLOW, ROUNDING, FixedPoint, Quantiser
-from hepprune.quantisers import Binary, FixedPoints, PowerOfTwo, Scaled, Ternary, from_json, taken, to_json
+from hepprune.quantisers import Binary, FixedPoints, PowerOfTwo, Scaled, Ternary, from_json, spread, taken, to_json
 
 VALUES = np.concatenate([np.linspace(-9, 9, 401), [0.0, -0.0, 0.5, -0.5]])
 SCALES = st.lists(st.sampled_from([0.25, 1.0, 3.0, 0.1]), min_size=2, max_size=2).map(lambda s: tuple((v,) for v in s))
@@ -76,6 +76,27 @@ def test_equal_types_everywhere_are_that_type(kind: FixedPoint) -> None:
 def test_no_bits_give_zero(kinds: FixedPoints) -> None:
     values = kinds(np.stack([VALUES, VALUES]))
     assert (values[kinds.width[:, 0] == 0] == 0).all()
+
+
+@given(arrays_of_types())
+def test_spread_over_values_each_has_its_own_type(kinds: FixedPoints) -> None:
+    values = np.stack([VALUES, VALUES[::-1]])
+    each = np.array(spread(kinds, values.shape), object).reshape(values.shape)
+    expected = [
+        [0.0 if kind is None else kind(np.array([v]))[0] for kind, v in zip(*of, strict=True)]
+        for of in zip(each, values, strict=True)
+    ]
+    assert np.array_equal(kinds(values), expected)
+    assert all(kind is None or kind.fraction == f for kind, f in zip(each[:, 0], kinds.fractions[:, 0], strict=True))
+
+
+def test_types_that_do_not_fit_the_values_are_refused() -> None:
+    kinds = FixedPoints(width=np.array([3, 4]), integer=np.array(1), signed=np.array(True))
+    assert spread(kinds, (2, 2)) == [FixedPoint(width, 1, True, "RND", "WRAP") for width in (3, 4, 3, 4)]
+    with pytest.raises(NetworkError, match="do not fit values of shape"):
+        spread(kinds, (3,))
+    with pytest.raises(NetworkError, match="PowerOfTwo is no fixed-point type"):
+        spread(PowerOfTwo(-2, 0), (2,))
 
 
 @given(QUANTISERS, st.lists(st.booleans(), min_size=2, max_size=2).filter(any))

@@ -29,11 +29,11 @@ _SMALLEST_UNIT = 2.0**-24  # in which a variable is counted; leaves room for con
 _STEP = 24  # bits by which units are changed at once
 
 
-def port(kind: FixedPoint) -> Any:
-    """Return a new variable of a type."""
+def port(kind: FixedPoint | None) -> Any:
+    """Return a new variable of a type; without one it has no bits."""
     from da4ml.trace import FixedVariable, HWConfig
 
-    return FixedVariable.from_kif(*kif(kind), hwconf=HWConfig(*_HARDWARE))
+    return FixedVariable.from_kif(*(kif(kind) if kind else (0, 0, 0)), hwconf=HWConfig(*_HARDWARE))
 
 
 def kif(kind: FixedPoint) -> tuple[int, int, int]:

@@ -39,7 +39,8 @@ def build(nodes: list[Node], outputs: Sequence[str], names: Names, folder: Path,
         config = create_config(output_dir=str(folder), backend="Vitis", **options)
         config["TraceOutput"] = True  # lets `trace` name the first wrong layer; synthesis does not see it
         config["HLSConfig"] = {
-            "Model": {"Precision": "ap_fixed<16,6>", "ReuseFactor": 1, "Strategy": "Latency"},
+            # Types are all ours: where it finds one for each value, hls4ml would choose the others anew.
+            "Model": {"Precision": "ap_fixed<16,6>", "ReuseFactor": 1, "Strategy": "Latency", "BitExact": False},
             "LayerName": {names.layers[node.name]: _settings(node) for node in nodes},
         }
         inputs = [names.layers[node.name] for node in nodes if node.attributes["class_name"] == "InputLayer"]
@@ -91,8 +92,9 @@ def _check_unchanged(graph: Any, nodes: list[Node], names: Names) -> None:
 
 
 def _vanishes(node: Node) -> bool:
-    """Return whether a node may go because it does nothing: a last reshape, a cast to the type it is given."""
-    return node.attributes["class_name"] == "Reshape" or node.attributes.get("activation") == "linear"
+    """Return whether a node may go: a last reshape and a cast do nothing, quantisers become part of an adder graph."""
+    kind = node.attributes["class_name"]
+    return kind in {"Reshape", "FixedPointQuantizer"} or node.attributes.get("activation") == "linear"
 
 
 def _spoken(knobs: dict[str, Any], at: str) -> str:

@@ -10,6 +10,7 @@ from hepprune.errors import NetworkError
 from hepprune.files import write_text
 from hepprune.firmware import adders, layers
 from hepprune.firmware.folders import replacing_folder
+from hepprune.firmware.layers.values import differ, port
 from hepprune.firmware.rtl import Design
 from hepprune.fixed import FixedPoint
 from hepprune.interface import Interface, Word
@@ -78,10 +79,12 @@ def layout_of_project(
 ) -> tuple[list[Word], list[Word]]:
     """Return the words of the arrays that the top function of an HLS project takes and puts out, by name, in order."""
     nodes = {node.name: node for node in layers.described(network, io_type="io_parallel", strategy=strategy)}
-    ends = [layer.name for layer in network.inputs], list(network.outputs)
+    ports = {layer.name: port(layer.name) for layer in network.inputs if differ(layer)}
+    ends = [ports.get(layer.name, layer.name) for layer in network.inputs], list(network.outputs)
+    widths = network.widths | {port: network.widths[name] for name, port in ports.items()}
 
     def words(ends: Sequence[str], names: Sequence[str]) -> list[Word]:
-        kinds = [nodes[end].precision["result"] for end in ends for _ in range(network.widths[end])]
+        kinds = [nodes[end].precision["result"] for end in ends for _ in range(widths[end])]
         return _words(kinds, names, "of the project")
 
     return words(ends[0], inputs), words(ends[1], outputs)

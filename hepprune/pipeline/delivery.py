@@ -15,11 +15,12 @@ from hepprune.errors import NetworkError
 from hepprune.files import write_text
 from hepprune.firmware import hls, patterns, scales
 from hepprune.firmware.routes import Built
-from hepprune.fixed import FixedPoint
+from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.interface import Feature, InputPort, Interface, Meaning, OutputPort, Word
 from hepprune.network import Input, Layer, Softmax, exact_raw
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.taggers import Samples
+from hepprune.quantisers import spread
 from hepprune.task import Classes, MultiLabel, Task
 
 _JETS = 1000  # in the patterns
@@ -29,7 +30,7 @@ def write(context: Context, built: Built, jets: Samples) -> dict[str, str]:
     """Write everything between a raw jet and the bits of a network's firmware into the build folder."""
     interface, build = describe(context, built, jets.scalers), context.build
     x = jets.test.first(_JETS).arrays
-    taken = [_kind(layer)(each.astype(np.float64)) for layer, each in zip(built.network.inputs, x, strict=True)]
+    taken = [_type(layer)(each.astype(np.float64)) for layer, each in zip(built.network.inputs, x, strict=True)]
     played = patterns.write(
         build / "patterns", interface, inputs=_end_to_end(taken), outputs=_end_to_end(_expected(built, x))
     )
@@ -92,7 +93,10 @@ def _layout(
     context: Context, built: Built, *, inputs: Sequence[str], outputs: Sequence[str]
 ) -> tuple[list[Word], list[Word]]:
     if built.design is not None:
-        return patterns.layout(built.design, inputs=inputs, outputs=outputs)
+        arriving, leaving = patterns.layout(built.design, inputs=inputs, outputs=outputs)
+        kinds = (kind for layer in built.network.inputs for kind in spread(_type(layer), layer.features_shape))
+        # The port has the types' bits; how values come into them, rounding and overflow, is the network's to say.
+        return [_typed(word, kind) for word, kind in zip(arriving, kinds, strict=True)], leaving
     return patterns.layout_of_project(built.network, context.recipe.strategy, inputs=inputs, outputs=outputs)
 
 
@@ -119,7 +123,6 @@ def _meaning(last: Layer, task: Task) -> Meaning:
 
 
 def _input(layer: Input, scaler: Scaler, words: Sequence[Word]) -> InputPort:
-    kind = _kind(layer)
     columns = zip(scaler.feature_names, scaler.offset.tolist(), scaler.scale.tolist(), strict=True)
     return InputPort(
         name=layer.name,
@@ -128,17 +131,19 @@ def _input(layer: Input, scaler: Scaler, words: Sequence[Word]) -> InputPort:
             Feature(name=name, offset=offset, scale=scale, shift=interfaces.shift(offset, scale))
             for name, offset, scale in columns
         ),
-        # The port has the type's bits; how values come into it, rounding and overflow, is the network's to say.
-        words=tuple(Word(name=word.name, type=str(kind), low=word.low, width=word.width) for word in words),
+        words=tuple(words),
         mark=IS_FILLED if IS_FILLED in scaler.feature_names else None,
     )
 
 
-def _kind(layer: Input) -> FixedPoint:
-    kind = layer.fixed_result
-    if kind is None:
+def _type(layer: Input) -> Quantiser:
+    if layer.result is None:
         raise NetworkError(f"input '{layer.name}' has no fixed-point type")
-    return kind
+    return layer.result
+
+
+def _typed(word: Word, kind: FixedPoint | None) -> Word:
+    return Word(name=word.name, type=str(kind) if kind else None, low=word.low, width=word.width)
 
 
 def _value_names(features: tuple[str, ...], n_values: int) -> list[str]:

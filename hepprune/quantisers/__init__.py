@@ -7,13 +7,24 @@ import numpy as np
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
-from hepprune.quantisers.per_value import FixedPoints
+from hepprune.quantisers.per_value import FixedPoints, spread
 from hepprune.quantisers.power_of_two import PowerOfTwo
 from hepprune.quantisers.scaled import Binary, Scaled, Ternary
 
 QUANTISERS: dict[str, type[Any]] = {kind.__name__: kind for kind in (FixedPoints, Scaled, Binary, Ternary, PowerOfTwo)}
 
-__all__ = ["QUANTISERS", "Binary", "FixedPoints", "PowerOfTwo", "Scaled", "Ternary", "from_json", "taken", "to_json"]
+__all__ = [
+    "QUANTISERS",
+    "Binary",
+    "FixedPoints",
+    "PowerOfTwo",
+    "Scaled",
+    "Ternary",
+    "from_json",
+    "spread",
+    "taken",
+    "to_json",
+]
 
 
 def taken(quantiser: Quantiser | None, keep: Any, *, axis: int) -> Quantiser | None:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError, unknown
-from hepprune.fixed import OVERFLOW, ROUNDING, Array, library, wrapped
+from hepprune.fixed import OVERFLOW, ROUNDING, Array, FixedPoint, Quantiser, library, wrapped
 from hepprune.quantisers.arrays import MAX_BITS, like
 
 _MAX_VALUES = 2**24  # with a bit width of their own
@@ -89,6 +89,17 @@ class FixedPoints:
         return rounded * step  # type: ignore[no-any-return]
 
     @property
+    def fractions(self) -> NDArray[np.int64]:
+        """Bits right of the point of each value; one without bits has as few as the fewest."""
+        found = np.where(self.width > 0, self.width - self.integer, self.fraction)
+        return np.where(self.width > 0, found, found.min())
+
+    def kind(self, place: tuple[int, ...]) -> FixedPoint | None:
+        """Return the type of one value, None where it has no bits and is zero."""
+        width, integer, signed = int(self.width[place]), int(self.integer[place]), bool(self.signed[place])
+        return FixedPoint(width, integer, signed, self.rounding, self.overflow) if width else None
+
+    @property
     def _content(self) -> tuple[object, ...]:
         arrays = (self.width, self.integer, self.signed)
         return self.width.shape, *(array.tobytes() for array in arrays), self.rounding, self.overflow
@@ -100,3 +111,21 @@ class FixedPoints:
     def __hash__(self) -> int:
         """Return a hash of the content."""
         return hash(self._content)
+
+
+def spread(quantiser: Quantiser, shape: tuple[int, ...]) -> list[FixedPoint | None]:
+    """Return the type of every value of a shape, row by row; None is a value without bits, which is zero.
+
+    Raises:
+        NetworkError: the quantiser is neither a fixed-point type nor one per value, or does not fit the shape.
+    """
+    if isinstance(quantiser, FixedPoint):
+        return [quantiser] * int(np.prod(shape))
+    if not isinstance(quantiser, FixedPoints):
+        raise NetworkError(f"a {type(quantiser).__name__} is no fixed-point type")
+    try:
+        places = np.broadcast_to(np.arange(quantiser.width.size).reshape(quantiser.width.shape), shape)
+    except ValueError as problem:
+        raise NetworkError(f"types of shape {quantiser.width.shape} do not fit values of shape {shape}") from problem
+    kinds = [quantiser.kind(place) for place in np.ndindex(quantiser.width.shape)]
+    return [kinds[place] for place in places.flat]

@@ -1,5 +1,7 @@
 """Random quantised layers, one function each, from which the tests build networks of every kind."""
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -8,12 +10,21 @@ from hepprune.fixed import FixedPoint
 from hepprune.network import BatchNorm, Conv, Dense
 from hepprune.network.layers import Recurrent
 from hepprune.network.layers.recurrent import GATES
+from hepprune.quantisers import FixedPoints
 
 FEATURES = FixedPoint(8, 3, True, "RND", "SAT")
 NARROW = FixedPoint(7, 3, True, "RND", "SAT")
 POSITIVE = FixedPoint(6, 2, False, "TRN", "SAT")
 WEIGHTS = FixedPoint(6, 1, True, "RND", "SAT")
 BIASES = FixedPoint(10, 3, True, "RND", "SAT")
+
+
+def each(*shape: int, signed: bool = True, rounding: str = "TRN", overflow: str = "WRAP") -> FixedPoints:
+    """Return a type for each value, of 0 to 6 bits."""
+    places = np.arange(math.prod(shape)).reshape(shape)
+    return FixedPoints(
+        width=places % 7, integer=2 - places % 3, signed=np.asarray(signed), rounding=rounding, overflow=overflow
+    )
 
 
 class Maker:

@@ -10,7 +10,7 @@ from hepprune.errors import NetworkError
 from hepprune.firmware import rtl
 from hepprune.fixed import OVERFLOW, ROUNDING, FixedPoint
 from hepprune.network import BatchNorm, Dense, Input, Network, ReLU, exact_activations, exact_logits
-from tests.networks import SEEDS, features, networks
+from tests.networks import SEEDS, by_value, features, networks
 
 TYPES = st.builds(
     FixedPoint,
@@ -38,6 +38,11 @@ def inputs_of_logits(network: Network) -> int:
 @given(networks(max_layers=3, max_width=8), SEEDS)
 def test_graph_computes_the_logits(network: Network, seed: int) -> None:
     assert_exact(network, seed)
+
+
+@given(st.data(), networks(max_layers=3, max_width=6), SEEDS)
+def test_every_value_may_have_a_type_of_its_own(data: st.DataObject, network: Network, seed: int) -> None:
+    assert_exact(data.draw(by_value(network)), seed)
 
 
 @given(TYPES, TYPES | st.none(), TYPES | st.none(), TYPES | st.none(), SEEDS)

@@ -20,9 +20,10 @@ from hepprune.firmware import verilator
 from hepprune.firmware.routes import Built
 from hepprune.fixed import FixedPoint
 from hepprune.hardware import targets
-from hepprune.network import Argmax, Dense, Layer, Softmax, exact_logits, load, save
+from hepprune.network import Argmax, Dense, Layer, Network, Softmax, exact_logits, load, save
 from hepprune.pipeline import delivery, firmware, taggers
 from hepprune.pipeline.context import Context
+from hepprune.quantisers import FixedPoints
 from hepprune.task import Binary, Classes, MultiLabel, Regression, Task
 
 ROOT = Path(__file__).parents[2]
@@ -44,11 +45,26 @@ def delivered(scaler: str, build: Path) -> Path:
     own = default.model_copy(update=sections)
     context = Context(recipe=own, target=targets.load(own.target), build=build)
     jets = taggers.read_jets(context)
-    network = taggers.baseline(context, jets, None)
+    network = own_types(taggers.baseline(context, jets, None))
     files = delivery.write(context, firmware.written(context, Built(network=network), "rtl"), jets)
     assert all(Path(file).exists() for file in files.values())
     save(network, build / "network.npz")
     return build
+
+
+def own_types(network: Network) -> Network:
+    """Return a network whose features have 6 to 9 bits, each its own."""
+    features, fewer = network.input, np.arange(network.input.n_features) % 4
+    kind = features.fixed_result
+    assert kind is not None
+    types = FixedPoints(
+        width=kind.width - fewer,
+        integer=np.asarray(kind.integer),
+        signed=np.asarray(kind.signed),
+        rounding=kind.rounding,
+        overflow=kind.overflow,
+    )
+    return network.replacing({features.name: features.rebuilt(result=types)})
 
 
 @pytest.fixture(scope="module", params=SCALERS[:1])
@@ -99,8 +115,10 @@ def test_the_header_gives_the_words_of_the_scaler(
         feature_names=scaler.feature_names,
         class_names=("g",),
     )
-    (kind,) = {word["type"] for word in described["inputs"][0]["words"]}
-    expected = FixedPoint.parse(kind).integers(scaler.apply(jets).x.astype(np.float64))
+    kinds = [FixedPoint.parse(word["type"]) for word in described["inputs"][0]["words"]]
+    assert {kind.width for kind in kinds} == {6, 7, 8, 9}
+    columns = scaler.apply(jets).x.astype(np.float64).T
+    expected = np.stack([kind.integers(column) for kind, column in zip(kinds, columns, strict=True)], axis=1)
     assert np.array_equal(words, expected)
     assert len(np.unique(words)) > 100
 

@@ -20,6 +20,7 @@ from hepprune.firmware.layers import (
     ports,
     recurrent,
     shaping,
+    values,
     weighted,
 )
 from hepprune.firmware.layers.base import Node, Place, after, cast, reaching
@@ -48,6 +49,7 @@ from hepprune.network.layers import (
     UpSample,
 )
 from hepprune.network.parts import INPUT, has_steps, parts
+from hepprune.quantisers import FixedPoints
 
 __all__ = ["DESCRIPTIONS", "Node", "Place", "described", "distinct", "types", "value_shape"]
 
@@ -86,6 +88,8 @@ _ANY = FixedPoint(12, 4, True, "RND", "SAT")
 _MOVING = (Reshape, Permute, Pad, Crop, Slice, UpSample)
 # Those whose table can hold what any quantiser makes.
 _TABLES = (ReLU, Activation)
+# What is computed exactly before it is rounded, and can so be rounded value by value.
+_EXACT = (Input, Dense, Conv, ReLU, BatchNorm)
 
 
 def described(network: Network, *, io_type: str, strategy: str | None = None) -> list[Node]:
@@ -166,6 +170,8 @@ def _nodes(network: Network, layer: Layer, found: _Types, *, io_type: str, strat
             f"is read {len(place.readers)} times, and hls4ml copies a stream {_MAX_COPIES} times at most",
             cure="let a layer of function linear hand it on",
         )
+    if isinstance(layer.result, FixedPoints) and values.differ(layer):
+        return _by_value(place, runs, layer.result)
     if _runs_in_steps(place, runs):
         return _in_steps(place, runs)
     if layer is runs or layer.result is None:
@@ -181,6 +187,15 @@ def _casts(layer: Layer) -> bool:
     typed = isinstance(layer.result, FixedPoint | None)
     plain = isinstance(layer, ReLU) or (isinstance(layer, Activation) and layer.function == "linear")
     return isinstance(layer, (*_MOVING, Concatenate, Merge, BatchNorm, PReLU, Pool, GlobalPool)) or (typed and plain)
+
+
+def _by_value(place: Place, layer: Layer, kind: FixedPoints) -> list[Node]:
+    """Describe a layer whose values have types of their own."""
+    if isinstance(layer, Input):
+        return values.features(place, kind)
+    whole = values.bare(place)
+    nodes = DESCRIPTIONS.find(layer)(whole, whole.layer)
+    return [*nodes, values.quantiser(after(place, nodes, shape=place.shape), kind)]
 
 
 def _cast_behind(place: Place, nodes: list[Node]) -> list[Node]:
@@ -227,6 +242,8 @@ def _inside(place: Place, inner: Place) -> Place:
 
 
 def _check_result(layer: Layer, runs: Layer) -> None:
+    if layer is runs and values.differ(layer) and isinstance(layer, _EXACT):
+        return
     for result in (layer.result, runs.result):
         tabled = isinstance(runs, _TABLES) and result is not None and np.size(result.minimum) == 1
         if not isinstance(result, FixedPoint | None) and not (tabled and layer is runs):

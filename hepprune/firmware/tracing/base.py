@@ -1,6 +1,5 @@
 """The rules by which layers become adder graphs, and what all of them have in common."""
 
-import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -15,6 +14,7 @@ from hepprune.firmware.tracing import rounding
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.network import Input, Layer, Node, ReLU, Rules
 from hepprune.network.layers import Shape
+from hepprune.quantisers import FixedPoints, spread
 
 Values = NDArray[Any]  # variables, of the shape of one jet's value
 
@@ -45,7 +45,7 @@ def applied(layer: Layer, *arriving: Values) -> Values:
 
 
 def _quantised(name: str, quantiser: Quantiser, values: Values) -> Values:
-    return each(functools.partial(rounding.quantise, kind=fixed(name, quantiser, "result")), values)
+    return typed(rounding.quantise, values, quantiser, name=name)
 
 
 def fixed(name: str, quantiser: Quantiser | None, what: str) -> FixedPoint:
@@ -75,6 +75,22 @@ def each(function: Callable[[Any], Any], values: Values) -> Values:
     return array((made[id(value)] for value in values.flat), values.shape)
 
 
+def typed(function: Callable[[Any, FixedPoint], Any], values: Values, quantiser: Quantiser, *, name: str) -> Values:
+    """Return a function of every variable and its type; a value without bits is zero.
+
+    Raises:
+        NetworkError: the layer of that name has a quantiser that is no fixed-point type, nor one per value.
+    """
+    if not isinstance(quantiser, FixedPoint | FixedPoints):
+        fixed(name, quantiser, "result")
+    made: dict[tuple[int, FixedPoint | None], Any] = {}
+    pairs = list(zip(values.flat, spread(quantiser, values.shape), strict=True))
+    for value, kind in pairs:
+        if (id(value), kind) not in made:
+            made[id(value), kind] = adders.constant(0.0) if kind is None else function(value, kind)
+    return array((made[id(value), kind] for value, kind in pairs), values.shape)
+
+
 def moved(run: Callable[..., Tensor], *arriving: Values, padding: Any = None) -> Values:
     """Return what a function that only moves values (1, *shape) makes of variables; zeros of its own are `padding`."""
     pool, places = [padding], []
@@ -88,10 +104,12 @@ def moved(run: Callable[..., Tensor], *arriving: Values, padding: Any = None) ->
 
 @TRACES.of(Input)
 def _ports(layer: Input) -> Values:
-    kind = layer.fixed_result
+    kind = layer.result
     if kind is None:
         raise NetworkError(f"input '{layer.name}' has no fixed-point type")
-    return array((adders.port(kind) for _ in range(layer.n_features)), layer.features_shape)
+    if not isinstance(kind, FixedPoint | FixedPoints):
+        fixed(layer.name, kind, "result")
+    return array(map(adders.port, spread(kind, layer.features_shape)), layer.features_shape)
 
 
 def result_type(layer: Layer) -> FixedPoint:

@@ -14,7 +14,7 @@ import torch
 from hepprune.errors import NetworkError
 from hepprune.firmware import adders
 from hepprune.firmware.tracing import arithmetic, rounding
-from hepprune.firmware.tracing.base import TRACES, Values, array, each, result_type
+from hepprune.firmware.tracing.base import TRACES, Values, array, each, result_type, typed
 from hepprune.firmware.tracing.ramps import ramp
 from hepprune.fixed import FixedPoint
 from hepprune.network import Layer, ReLU
@@ -27,18 +27,26 @@ _MAX_ADDRESS = 16  # bits
 @TRACES.of(ReLU)
 def _relu(layer: ReLU, arriving: Values) -> Values:
     if layer.maximum is not None:
-        return each(functools.partial(_clamped, layer, layer.maximum), arriving)
-    return each(functools.partial(rounding.relu, kind=layer.fixed_result), arriving)
+        return _clamped(layer, layer.maximum, arriving)
+    if layer.result is None:
+        return each(functools.partial(rounding.relu, kind=None), arriving)
+    return typed(rounding.relu, arriving, layer.result, name=layer.name)
 
 
-def _clamped(layer: ReLU, maximum: float, value: Any) -> Any:
-    """Return the value between zero and a maximum; rounding keeps order and zero, so it comes first."""
-    kind = layer.fixed_result
-    if kind is None:
-        kind = FixedPoint(52, 52 - adders.MAX_FRACTION) if _is_exact(np.array([maximum])) else result_type(layer)
-    limit = dataclasses.replace(kind, width=52, integer=52 - kind.fraction, signed=True)(np.array([maximum]))[0]
-    clamped = rounding.rounded(value, kind).relu().min_of(float(limit))
-    return clamped if layer.fixed_result is None else rounding.quantise(clamped, kind)
+def _clamped(layer: ReLU, maximum: float, arriving: Values) -> Values:
+    """Return values between zero and a maximum; rounding keeps order and zero, so it comes first."""
+
+    def clamped(value: Any, kind: FixedPoint) -> Any:
+        limit = dataclasses.replace(kind, width=52, integer=52 - kind.fraction, signed=True)(np.array([maximum]))[0]
+        return rounding.rounded(value, kind).relu().min_of(float(limit))
+
+    def within(value: Any, kind: FixedPoint) -> Any:
+        return rounding.quantise(clamped(value, kind), kind)
+
+    if layer.result is not None:
+        return typed(within, arriving, layer.result, name=layer.name)
+    exact = FixedPoint(52, 52 - adders.MAX_FRACTION) if _is_exact(np.array([maximum])) else result_type(layer)
+    return each(functools.partial(clamped, kind=exact), arriving)
 
 
 @TRACES.of(Activation)

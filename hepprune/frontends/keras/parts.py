@@ -147,7 +147,7 @@ def power_of_two(name: str, factor: float) -> BatchNorm:
     """Return the layer that multiplies by a power of two, in the fixed-point types that hold it."""
     place = int(math.log2(factor))
     types = {"scale_type": FixedPoint(1, place + 1, signed=False), "shift_type": FixedPoint(1, 1, signed=False)}
-    return BatchNorm(name, torch.tensor([factor]), torch.zeros(1), fixed=True, **types)
+    return BatchNorm(name, torch.tensor([factor]), torch.zeros(1), fixed=True, **types)  # type: ignore[arg-type]
 
 
 def _reduced(native: Native, arriving: tuple[Shape, ...]) -> Parts:

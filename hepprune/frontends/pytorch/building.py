@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from hepprune.frontends.pytorch.values import Axes, Constant, Value, axes_of, by
 from hepprune.frontends.pytorch.values import with_jets_axis as split_jets
 from hepprune.network import BatchNorm, Layer, Network, Permute, Reshape, Shape, Shared
 
+Held = Literal["scale", "shift"]
 _MAX_INDEX = 2**26
 
 
@@ -181,12 +182,18 @@ class Building:
 
         return sizes
 
-    def affine(self, layer: str, scale: Tensor | float, shift: Tensor | float, title: str) -> str:
-        """Add scale * x + shift, numbers or one of each per value of the last axis."""
+    def affine(
+        self, layer: str, scale: Tensor | float, shift: Tensor | float, title: str, *, held: Held | None = None
+    ) -> str:
+        """Add scale * x + shift, numbers or one of each per value of the last axis.
+
+        Both are constants of the model, but for a product or a sum with a parameter, where the other one is `held`.
+        """
         factors, offsets = (torch.as_tensor(v, dtype=torch.float32).reshape(-1) for v in (scale, shift))
         n_values = max(len(factors), len(offsets))
         factors, offsets = factors.expand(n_values), offsets.expand(n_values)
-        return self.add(BatchNorm(self.name(title), factors.contiguous(), offsets.contiguous()), layer)
+        norm = BatchNorm(self.name(title), factors.contiguous(), offsets.contiguous(), fixed=held is None, held=held)
+        return self.add(norm, layer)
 
     def stored(
         self,

@@ -1,5 +1,6 @@
 """What depends on constants alone is computed by torch, as far as the operators are known to be harmless."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -39,10 +40,10 @@ def folded(call: Call, args: Any, options: dict[str, Any]) -> Any:
     )
     if any(isinstance(leaf, Tensor) and leaf.numel() > _MAX_CONSTANT for leaf in leaves(shaped)):
         raise NetworkError(f"'{call.name}' makes a constant of more than 2**26 numbers")
-    result = aten(call)(*plain[0], **plain[1])
+    result, fixed = aten(call)(*plain[0], **plain[1]), all(entry.fixed for entry in given)
     if isinstance(result, list | tuple):
-        return [Constant(tensor=tensor) for tensor in result]
-    return _traced(call, args, given, result)
+        return [Constant(tensor=tensor, fixed=fixed) for tensor in result]
+    return replace(_traced(call, args, given, result), fixed=fixed)
 
 
 def _on_meta(options: dict[str, Any], given: list[Constant]) -> dict[str, Any]:

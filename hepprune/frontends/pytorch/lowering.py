@@ -73,7 +73,8 @@ def lower(program: Program, fit: Fitting | None = None) -> Lowered:
         for name in call.reads:
             built.readers.setdefault(name, []).append(call)
     values: dict[str, Any] = {
-        name: Constant(tensor=tensor, origin=origin) for name, (origin, tensor) in program.constants.items()
+        name: Constant(tensor=tensor, origin=origin, fixed=origin not in program.parameters)
+        for name, (origin, tensor) in program.constants.items()
     }
     for name, shape in program.inputs.items():
         values[name] = add_input(built, name, shape, channels_first=_is_channels_first(name, calls))

@@ -17,13 +17,17 @@ _MAX_AXES = 7  # whose orders are tried one by one
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Constant:
-    """A tensor of the model; `origin` is its name there, `axes` the order of its axes that gives torch's own."""
+    """A tensor of the model; `origin` is its name there, `axes` the order of its axes that gives torch's own.
+
+    A `fixed` one depends on no parameter: buffers, and numbers in the code.
+    """
 
     tensor: Tensor
     origin: str | None = None
     axes: Axes | None = None
     mask: str | None = None
     kept: Tensor | None = None
+    fixed: bool = False
 
     def native(self, values: Tensor) -> Tensor:
         """Return values shaped as `tensor` in the order of axes that the model stores."""

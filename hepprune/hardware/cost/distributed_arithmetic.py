@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 from hepprune import digits
 from hepprune.hardware.cost import sharing
 from hepprune.hardware.cost.kernels import Kernel
-from hepprune.hardware.cost.matrices import Design, Matrix, Quantiser, extract
+from hepprune.hardware.cost.matrices import Design, Kind, Matrix, Quantiser, extract
 from hepprune.hardware.resources import Estimate, LayerEstimate, Resources
 from hepprune.hardware.targets import Target
 from hepprune.network import Network
+from hepprune.quantisers import FixedPoints
 
 Floats = NDArray[np.float64]
+Places = int | NDArray[np.int64]  # bits right of the point, of all values or of each
 
 # Bits of an addition beyond those of its inputs: all have the first, digits that lie apart and longer sums more.
 EXTRA_BITS, SPREAD, FEW_TERMS = 1.87, 0.688, 5.03
@@ -117,19 +119,22 @@ def price_matrix(matrix: Matrix, arrival: Floats, smooth_arrival: Floats) -> Mat
 
 def additions(matrix: Matrix, terms: NDArray[np.int64]) -> float:
     """Return the LUT of the additions that sum `terms` (n_out, n_in) signed digits, what outputs share taken off."""
-    span = (matrix.arriving.high - matrix.arriving.low) * 2.0**matrix.arriving.fraction
+    span = _steps(matrix.arriving.low, matrix.arriving.high, matrix.arriving.places)
     late = LATE if matrix.source else 1.0
-    return late * additions_of(matrix.weight, terms, span)
+    return late * additions_of(matrix.weight, terms, span, alike=matrix.arriving.fractions is None)
 
 
-def additions_of(weight: NDArray[np.int64], terms: NDArray[np.int64], span: Floats) -> float:
-    """Return the same of whole-number weights (n_out, n_in) on inputs that span so many steps, all there at once."""
+def additions_of(weight: NDArray[np.int64], terms: NDArray[np.int64], span: Floats, *, alike: bool = True) -> float:
+    """Return the same of whole-number weights (n_out, n_in) on inputs that span so many steps, all there at once.
+
+    Inputs that are not `alike`, each with bits of its own, are added narrow ones first: their mean bits count.
+    """
     per_output = terms.sum(axis=1)
     summed = per_output > 1
     if not summed.any():
         return 0.0
     terms, per_output, found = terms[summed], per_output[summed], sharing.of(weight[summed])
-    in_bits = np.log2(terms @ span / per_output + 1)
+    in_bits = np.log2(terms @ span / per_output + 1) if alike else terms @ np.log2(span + 1) / per_output
     bits = in_bits + EXTRA_BITS + SPREAD * found.spread - FEW_TERMS / per_output
     repeated = found.repeats / float(per_output.sum()) ** REPEATS_POWER
     return float(((per_output - 1) * bits).sum() * (1 + REPEATS * repeated) ** -SHARING_POWER)
@@ -149,9 +154,14 @@ def whole_matrix(kernel: Kernel, in_width: int) -> tuple[float, int]:
     return unshared * (1 + COUNTED_SHARING * crowded) ** -COUNTED_POWER, levels
 
 
-def _bits(low: Floats, high: Floats, fraction: int) -> Floats:
-    bits: Floats = np.log2((high - low) * 2.0**fraction + 1)
+def _bits(low: Floats, high: Floats, places: Places) -> Floats:
+    bits: Floats = np.log2(_steps(low, high, places) + 1)
     return bits
+
+
+def _steps(low: Floats, high: Floats, places: Places) -> Floats:
+    steps: Floats = (high - low) * 2.0 ** np.asarray(places)
+    return steps
 
 
 def _biases(matrix: Matrix) -> float:
@@ -169,18 +179,24 @@ def _quantiser(quantiser: Quantiser, negated: Floats) -> tuple[Floats, Floats]:
     before, kind = quantiser.before, quantiser.kind
     low = np.maximum(before.low, 0) if quantiser.relu else before.low
     high = np.maximum(before.high, low)
-    fraction = before.fraction if kind is None else min(before.fraction, kind.fraction)
+    kept = before.places if kind is None else _places(kind)
+    fraction = np.minimum(before.places, kept)
     width: Floats = np.ceil(np.maximum(_bits(np.minimum(low, 0), np.maximum(high, 0), fraction), 0))
     none: Floats = np.zeros(len(width))
     if kind is None:
         return width / 2 * (quantiser.relu + negated), none
     wraps = kind.overflow == "WRAP"
-    lut: Floats = (np.minimum(width, kind.width) if wraps else width) / 2 * quantiser.relu + width / 2 * negated
-    if kind.rounding not in _CONSTANT_ROUNDING and before.fraction > kind.fraction:
-        lut = lut + width
+    held = np.minimum(width, kind.width)
+    lut: Floats = (held if wraps else width) / 2 * quantiser.relu + width / 2 * negated
+    if kind.rounding not in _CONSTANT_ROUNDING:
+        lut = lut + width * (before.places > np.asarray(kept))
     clipped: Floats = none if wraps else (high > kind.maximum).astype(np.float64) + (low < kind.minimum)
     # A ReLU that saturates looks only at the bits beyond its type; any other value is compared with both ends.
     return lut + clipped * (kind.width + (1.0 if quantiser.relu else width)), clipped
+
+
+def _places(kind: Kind) -> Places:
+    return kind.fractions if isinstance(kind, FixedPoints) else kind.fraction
 
 
 def _arrival(terms: NDArray[np.int64], arrival: Floats) -> Floats:
@@ -209,14 +225,14 @@ def registers(design: Design, prices: tuple[MatrixPrice, ...], *, n_cycles: int)
     depth = max(float(p.arrival.max()) for p in prices)
     boundaries = [math.ceil(depth / n_cycles) * stage for stage in range(1, n_cycles)]
     read = np.any([matrix.weight.any(axis=0) for matrix in design.matrices if matrix.source is None], axis=0)
-    port = float(_bits(design.port.low, design.port.high, design.port.fraction)[read].sum())
+    port = float(_bits(design.port.low, design.port.high, design.port.places)[read].sum())
     found: list[float] = []
     arrivals = {m.name: p.arrival for m, p in zip(design.matrices, prices, strict=True)}
     for matrix, own in zip(design.matrices, prices, strict=True):
         arrival = arrivals.get(matrix.source or "", np.zeros(matrix.weight.shape[1]))
         held = sum(_held(matrix, own, arrival, level) for level in boundaries)
         if matrix.name == design.output:
-            bits = _bits(matrix.leaving.low, matrix.leaving.high, matrix.leaving.fraction)
+            bits = _bits(matrix.leaving.low, matrix.leaving.high, matrix.leaving.places)
             held += float(bits.sum()) + sum(float(bits[own.arrival <= level].sum()) for level in boundaries)
         found.append(held + (port if not found else 0.0))
     return tuple(found)
@@ -230,5 +246,5 @@ def _held(matrix: Matrix, own: MatrixPrice, arrival: Floats, level: float) -> fl
     if not unfinished.any() or not here.any():
         return 0.0
     nodes = np.maximum(own.terms[np.ix_(unfinished, here)] @ 2.0 ** (arrival[here] - level), 1.0)
-    sums = float((nodes * _bits(matrix.total.low, matrix.total.high, matrix.total.fraction)[unfinished]).sum())
-    return min(sums, 2.0 * float(_bits(arriving.low, arriving.high, arriving.fraction)[here].sum()))
+    sums = float((nodes * _bits(matrix.total.low, matrix.total.high, matrix.total.places)[unfinished]).sum())
+    return min(sums, 2.0 * float(_bits(arriving.low, arriving.high, arriving.places)[here].sum()))

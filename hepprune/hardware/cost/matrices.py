@@ -16,6 +16,9 @@ from hepprune.fixed import FixedPoint
 from hepprune.network import Dense, Input, Layer, Network, ReLU
 from hepprune.network.quantise import weight_integers
 from hepprune.network.ranges import Interval, port, quantise
+from hepprune.quantisers import FixedPoints
+
+Kind = FixedPoint | FixedPoints  # of all values, or of each
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Quantiser:
     """What the sums pass next: a ReLU or not, then a type (None keeps every bit); `before` is what arrives."""
 
     before: Interval
-    kind: FixedPoint | None
+    kind: Kind | None
     relu: bool
 
 
@@ -104,7 +107,7 @@ def extract(network: Network) -> Design:
         if isinstance(layer, Dense):
             matrices[layer.name] = _matrix(layer, source, arriving)
         elif isinstance(layer, ReLU) and source and layer.maximum is None:
-            passed = Quantiser(arriving, layer.fixed_result, relu=True)
+            passed = Quantiser(arriving, _kind(layer), relu=True)
             matrices[source] = replace(matrices[source], quantisers=(*matrices[source].quantisers, passed))
         else:
             raise NetworkError(f"layer '{layer.name}' ({type(layer).__name__}) has no price here; fold it first")
@@ -122,7 +125,7 @@ def _matrix(layer: Dense, source: str | None, arriving: Interval) -> Matrix:
     whole_bias = np.rint(bias * 2.0**bias_type.fraction).astype(np.int64)
     fraction = max(weight_type.fraction + arriving.fraction, bias_type.fraction)
     total = Interval(low + bias, high + bias, fraction)
-    quantisers = (Quantiser(total, layer.fixed_result, relu=False),) if layer.result else ()
+    quantisers = (Quantiser(total, _kind(layer), relu=False),) if layer.result else ()
     acting = weight * (arriving.low < arriving.high)
     return Matrix(
         name=layer.name,
@@ -134,6 +137,11 @@ def _matrix(layer: Dense, source: str | None, arriving: Interval) -> Matrix:
         total=total,
         quantisers=quantisers,
     )
+
+
+def _kind(layer: Layer) -> Kind | None:
+    """Return the type of a layer's result, or those of its values, and refuse any other quantiser."""
+    return layer.result if isinstance(layer.result, FixedPoints) else layer.fixed_result
 
 
 def integers(layer: Dense) -> NDArray[np.int64]:
@@ -159,7 +167,7 @@ def _extremes(weight: NDArray[Any], arriving: Interval) -> tuple[NDArray[np.floa
 
 
 def _positive(values: Interval) -> Interval:
-    return Interval(np.maximum(values.low, 0), np.maximum(values.high, 0), values.fraction)
+    return replace(values, low=np.maximum(values.low, 0), high=np.maximum(values.high, 0))
 
 
 def _without_unread(matrices: tuple[Matrix, ...], output: str | None) -> tuple[Matrix, ...]:

@@ -1,7 +1,7 @@
 """Normalisation as it is at inference: batch norm an affine map, layer norm a statistic of each jet."""
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ class BatchNorm(Layer):
     """The affine map `scale * x + shift` over the last axis, which `pruning.folding` takes into a layer beside it.
 
     A `fixed` one, such as a number that values are multiplied by, is a constant of the model: it is not trained, keeps
-    the types it has, and is folded into nothing.
+    the types it has, and is folded into nothing. Of a product or a sum alone the other array is `held`: not trained.
     """
 
     scale: Tensor
@@ -37,13 +37,14 @@ class BatchNorm(Layer):
         shift_type: Quantiser | None = None,
         result: Quantiser | None = None,
         fixed: bool = False,
+        held: Literal["scale", "shift"] | None = None,
     ) -> None:
         super().__init__(name, result)
         if scale.ndim != 1 or scale.shape != shift.shape:
             raise NetworkError(f"layer '{name}': scale {tuple(scale.shape)} and shift {tuple(shift.shape)} do not fit")
-        self.fixed = fixed
+        self.fixed, self.held = fixed, held
         for key, values in (("scale", scale), ("shift", shift)):
-            hold(self, key, values, fixed=fixed)
+            hold(self, key, values, fixed=fixed or key == held)
         self.scale_type, self.shift_type = scale_type, shift_type
 
     @classmethod
@@ -77,7 +78,8 @@ class BatchNorm(Layer):
     def settings(self) -> dict[str, Any]:
         """Return the constructor's values."""
         types = {"scale_type": self.scale_type, "shift_type": self.shift_type}
-        return super().settings() | types | kept_fixed(self.fixed)
+        held = {"held": self.held} if self.held else {}
+        return super().settings() | types | kept_fixed(self.fixed) | held
 
 
 @layer

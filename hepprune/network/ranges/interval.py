@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.network.layers import Shape
+from hepprune.quantisers import FixedPoints
 
 Floats = NDArray[np.float64]
 ANYTHING = 2.0**100
@@ -18,17 +19,26 @@ ANYTHING = 2.0**100
 
 @dataclass(frozen=True)
 class Interval:
-    """What each value of a layer can be: low and high, of the layer's shape, multiples of 2**-fraction."""
+    """What each value of a layer can be: low and high, of the layer's shape, multiples of 2**-fraction.
+
+    `fractions` has the bits right of the point of each value, where a type says them value by value.
+    """
 
     low: Floats
     high: Floats
     fraction: int
+    fractions: NDArray[np.int64] | None = None
+
+    @property
+    def places(self) -> int | NDArray[np.int64]:
+        """The bits right of the point, of all values or of each."""
+        return self.fraction if self.fractions is None else self.fractions
 
     @classmethod
     def of(cls, kind: Quantiser, shape: Shape) -> "Interval":
         """Return all that a type holds."""
         low, high = (np.broadcast_to(np.float64(end), shape).copy() for end in (kind.minimum, kind.maximum))
-        return cls(low, high, kind.fraction)
+        return cls(low, high, kind.fraction, _fractions(kind, shape))
 
     def covering(self) -> FixedPoint:
         """Return the narrowest type that holds every value of the layer."""
@@ -60,7 +70,12 @@ def quantise(before: Interval, kind: Quantiser | None) -> Interval:
         return before
     inside = (before.low >= kind.minimum) & (before.high <= kind.maximum)
     low = np.where(inside, kind(before.low), kind.minimum)
-    return Interval(low, np.where(inside, kind(before.high), kind.maximum), kind.fraction)
+    high = np.where(inside, kind(before.high), kind.maximum)
+    return Interval(low, high, kind.fraction, _fractions(kind, low.shape))
+
+
+def _fractions(kind: Quantiser, shape: Shape) -> NDArray[np.int64] | None:
+    return np.broadcast_to(kind.fractions, shape) if isinstance(kind, FixedPoints) else None
 
 
 def run(function: Callable[..., Tensor], *values: Floats) -> Floats:

@@ -30,7 +30,7 @@ from hepprune.network.layers import (
     UpSample,
 )
 from tests.firmware.layers.stepwise import attention, cells
-from tests.firmware.networks import FEATURES, NARROW, POSITIVE, Maker
+from tests.firmware.networks import FEATURES, NARROW, POSITIVE, Maker, each
 
 PART = "xcvu13p-flga2577-2-e"
 WIDE = FixedPoint(16, 5, True, "RND", "SAT")
@@ -252,13 +252,30 @@ def vanishing(_: str) -> Network:
     return Network(layers, sources=sources, outputs=[*outputs, "again"])
 
 
+def by_value(io_type: str) -> Network:
+    """Types of their own for every value: features, neurons, filters, read by adder graphs and by multipliers."""
+    make = Maker(8)
+    layers: list[Layer] = [
+        Input("features", (3, 2), each(3, 2, rounding="RND", overflow="SAT")),
+        make.conv("conv", 4, 2, 2, result=None, **DA),
+        ReLU("relu", each(2, 4, signed=False)),
+        Reshape("flat", (8,)),
+        make.dense("signed", 8, 5, result=each(5, rounding="RND", overflow="SAT"), strategy="latency"),
+        make.dense("latency", 5, 4, result=None, strategy="latency"),
+        ReLU("after", each(4, signed=False, overflow="SAT")),
+        make.dense("logits", 4, 3, result=None, **DA),
+    ]
+    assert io_type == "io_parallel"
+    return Network(layers)
+
+
 def random_features(network: Network, n_jets: int) -> list[NDArray[np.float64]]:
     rng = np.random.default_rng(5)
     return [rng.normal(size=(n_jets, *layer.features_shape)) * 1.5 for layer in network.inputs]
 
 
 EVERYWHERE = (convolutions_1d, convolutions_2d, moves, merges, vanishing, functions, tables)
-STEPWISE = (attention, cells)
+PARALLEL = (attention, cells, by_value)
 # What hls4ml computes from tables of its own.
 TABLES: dict[Callable[[str], Network], set[str]] = {
     tables: {"lstm", "gru", "backwards", "attention", "tanh_of", "softmax"},
@@ -268,7 +285,7 @@ TABLES: dict[Callable[[str], Network], set[str]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "io_type"),
-    [*((build, io_type) for build in EVERYWHERE for io_type in hls.IO_TYPES), *((b, "io_parallel") for b in STEPWISE)],
+    [*((build, io_type) for build in EVERYWHERE for io_type in hls.IO_TYPES), *((b, "io_parallel") for b in PARALLEL)],
 )
 def test_the_compiled_project_computes_the_network(
     build: Callable[[str], Network], io_type: str, tmp_path: Path

@@ -24,7 +24,7 @@ from hepprune.network.layers import (
     TopK,
 )
 from hepprune.quantisers import Binary
-from tests.firmware.networks import FEATURES, NARROW, POSITIVE, Maker
+from tests.firmware.networks import FEATURES, NARROW, POSITIVE, Maker, each
 
 MAKE = Maker(9)
 WIDE = FixedPoint(20, 8)
@@ -77,6 +77,7 @@ REFUSED = {
     ),
     "wide end": (chain((4,), MAKE.dense("d", 4, 4, result=WIDE), ReLU("it", NARROW, maximum=1.25)), "ReLU", "12 bits"),
     "binary result": (chain((4,), MAKE.dense("it", 4, 4, result=Binary())), "Dense", "linear Activation"),
+    "rounded to even": (Network([Input("it", 4, each(4, rounding="RND_CONV"))]), "Input", "AP_RND"),
     "every other": (chain((8, 4), Slice("it", 0, 4, axis=1, step=2)), "Slice", "step 1"),
     "mean of three": (
         Network([Input("a", 4, FEATURES), Merge("it", "average", NARROW)], {"it": ("a", "a", "a")}),
@@ -93,6 +94,7 @@ REFUSED = {
     ),
 }
 STREAMS = {
+    "types of values": (chain((4,), MAKE.dense("it", 4, 4, result=each(4))), "Dense", "io_parallel"),
     "layer norm": (chain((3, 4), LayerNorm("it", ONES, ZEROS, 1e-3, NARROW)), "LayerNorm", "io_parallel"),
     "einsum": (both(Einsum("it", "ij,jk->ik"), (3, 4), (4, 2)), "Einsum", "io_parallel"),
     "softmax over positions": (chain((3, 4), Softmax("it", NARROW, axis=0)), "Softmax", "permute"),

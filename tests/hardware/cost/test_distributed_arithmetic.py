@@ -19,6 +19,7 @@ from hepprune.hardware.targets import Target
 from hepprune.network import Dense, Input, Layer, Network, ReLU, Shared
 from hepprune.network.precision import weight_type
 from hepprune.pruning import surgery
+from hepprune.quantisers import FixedPoints
 from tests.networks import weighted
 
 Floats, Bools = NDArray[np.float64], NDArray[np.bool_]
@@ -104,6 +105,26 @@ def test_the_price_is_close_to_the_solved_graph(capsys: pytest.CaptureFixture[st
     assert errors.max() < 0.15
     assert cycles_off.max() <= 1
     assert (cycles_off == 0).mean() > 0.7
+
+
+@pytest.mark.parametrize("overflow", ["SAT", "WRAP"])
+def test_values_with_bits_of_their_own_are_priced_within_a_tenth(overflow: str) -> None:
+    rtl = pytest.importorskip("hepprune.firmware.rtl")
+    rng = np.random.default_rng(5)
+    errors = []
+    for seed in range(9, 13):
+        network = random_network(seed, (16, 24, 5), 0.5)
+        changed = {}
+        for layer, signed, bits in ((network.input, True, (1, 9)), (network["relu0"], False, (1, 7))):
+            n = network.widths[layer.name]
+            rounding = "RND" if signed else "TRN"
+            width, whole = rng.integers(*bits, n), rng.integers(1, 4, n)
+            kind = FixedPoints(width=width, integer=whole, signed=signed, rounding=rounding, overflow=overflow)
+            changed[layer.name] = layer.rebuilt(result=kind)
+        mixed = network.replacing(changed)
+        errors.append(cost.estimate(mixed, TARGET).resources.lut / rtl.solve(mixed).cost - 1)
+    assert np.abs(errors).max() < 0.1
+    assert np.abs(np.mean(errors)) < 0.05
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hepprune.errors import NetworkError
-from hepprune.frontends.pytorch.building import Building
+from hepprune.frontends.pytorch.building import Building, Held
 from hepprune.frontends.pytorch.operators.normalisation import per_channel
 from hepprune.frontends.pytorch.operators.registry import constant, jets_value, operator, picked, unchanged
 from hepprune.frontends.pytorch.program import Call
@@ -63,9 +63,10 @@ def _with_constant(built: Building, call: Call, x: Value, other: Any, *, kind: s
     title = built.title(call)
     tensor = other.tensor if isinstance(other, Constant) else torch.tensor(float(other))
     constant(Constant(tensor=tensor), title, "a constant")
+    held = _held(kind) if isinstance(other, Constant) and not other.fixed else None
     scale, shift = _affine(kind, tensor.double(), alpha, title)
     if tensor.numel() == 1:
-        name = built.affine(x.layer, scale.float().reshape(1), shift.float().reshape(1), title)
+        name = built.affine(x.layer, scale.float().reshape(1), shift.float().reshape(1), title, held=held)
         _stored(built, name, other, kind=kind, alpha=alpha, order=torch.zeros(1, dtype=torch.long))
         return unchanged(x, name)
     if np.broadcast_shapes(tuple(tensor.shape), x.shape) != x.shape:
@@ -89,13 +90,18 @@ def _with_constant(built: Building, call: Call, x: Value, other: Any, *, kind: s
             return Value(layer, x.index)
 
     inverse = torch.argsort(order)
-    name = built.affine(source, scale.float()[inverse], shift.float()[inverse], title)
+    name = built.affine(source, scale.float()[inverse], shift.float()[inverse], title, held=held)
     if len(order) == tensor.numel():
         sizes_of = built.sizes_of(x) if len(wide) > 1 else None
         _stored(
             built, name, other, kind=kind, alpha=alpha, order=order, sizes=_without_jets(sizes_of, sizes, tensor.ndim)
         )
     return value_of(name)
+
+
+def _held(kind: str) -> Held:
+    """Return which of scale and shift an operation with a parameter has as a constant."""
+    return "scale" if kind in {"add", "sub", "rsub"} else "shift"
 
 
 def _without_jets(sizes: Sizes | None, given: tuple[int, ...], rank: int) -> Sizes | None:

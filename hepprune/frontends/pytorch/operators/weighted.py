@@ -1,6 +1,7 @@
 """Dense layers and convolutions."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -36,7 +37,7 @@ def transposed(weight: Constant) -> Constant:
     """Return a matrix with its axes exchanged."""
     axes = None if weight.axes == (1, 0) else (1, 0)
     kept = None if weight.kept is None else weight.kept.t()
-    return Constant(tensor=weight.tensor.t(), origin=weight.origin, axes=axes, mask=weight.mask, kept=kept)
+    return replace(weight, tensor=weight.tensor.t(), axes=axes, kept=kept)
 
 
 def dense(built: Building, x: Value, weight: Constant, bias: Constant | None, *, title: str) -> Value:
@@ -62,6 +63,7 @@ def dense(built: Building, x: Value, weight: Constant, bias: Constant | None, *,
             weight.tensor.detach().float()[:, inverse],
             array(bias, weight.tensor, 0.0),
             digit_limit=_limit(weight, inverse),
+            fixed=weight.fixed,
         )
         name = built.add(layer, source)
         built.stored(
@@ -153,7 +155,8 @@ def convolution(
             else torch.where(kernel.kept, digits.UNLIMITED, 0).to(torch.uint8).movedim(1, -1)
         )
         moved = kernel.tensor.detach().float().movedim(1, -1)
-        layer: Layer = Conv(built.name(title), moved, array(shift, moved, 0.0), digit_limit=limit, **places)  # type: ignore[arg-type]
+        known = {"digit_limit": limit, "fixed": kernel.fixed}
+        layer: Layer = Conv(built.name(title), moved, array(shift, moved, 0.0), **known, **places)  # type: ignore[arg-type]
         name = built.add(layer, source)
         built.stored(
             name,
