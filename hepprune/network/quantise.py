@@ -3,13 +3,19 @@
 Bengio, Leonard and Courville, arXiv:1308.3432.
 """
 
+import math
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from hepprune import digits
 from hepprune.fixed import FixedPoint, Quantiser
+
+_TABLED = 16  # bits of weights whose values under every digit limit are kept: a megabyte or two
+_NARROW = {torch.float32: np.float32, torch.float64: np.float64}
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -26,28 +32,86 @@ class _StraightThrough(torch.autograd.Function):
         return gradient * inside, None, None
 
 
+class _Between(torch.autograd.Function):
+    """Forward gives the second argument; backward hands the gradient to values of the first between two ends.
+
+    It is the gradient of a `hardtanh`, which takes one fast kernel where masks of bytes take several slow ones.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, quantised: Tensor, below: float, above: float) -> Tensor:
+        ctx.save_for_backward(values)
+        ctx.ends = (below, above)
+        return quantised
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        (values,) = ctx.saved_tensors
+        return torch.ops.aten.hardtanh_backward(gradient, values, *ctx.ends), None, None, None
+
+
+def clamped(values: Tensor, low: float, high: float) -> Tensor:
+    """Return values brought between two ends; those from end to end, both included, get a gradient."""
+    found = torch.clamp(values, low, None if high == math.inf else high)
+    return _between(values, found, low, high) if values.requires_grad else found
+
+
 def activations(values: Tensor, quantiser: Quantiser) -> Tensor:
     """Quantise activations of any shape; those outside the range get no gradient, as after a clamp."""
     quantised = quantiser(values)
     if not values.requires_grad:
         return quantised
+    if isinstance(quantiser, FixedPoint):
+        return _between(values, quantised, quantiser.minimum, quantiser.maximum)
     low, high = (torch.as_tensor(end, dtype=values.dtype) for end in (quantiser.minimum, quantiser.maximum))
     inside = (values >= low) & (values <= high)
     return _StraightThrough.apply(values, quantised, inside)  # type: ignore[no-untyped-call,no-any-return]
 
 
+def _between(values: Tensor, found: Tensor, low: float, high: float) -> Tensor:
+    return _Between.apply(values, found, *_outside(low, high, values.dtype))  # type: ignore[no-untyped-call,no-any-return]
+
+
+@lru_cache(maxsize=256)
+def _outside(low: float, high: float, kind: torch.dtype) -> tuple[float, float]:
+    """Return the numbers of a floating type next to two ends, outside."""
+    below, above = np.array([low, high], _NARROW[kind])
+    return float(np.nextafter(below, -np.inf, dtype=below.dtype)), float(np.nextafter(above, np.inf, dtype=above.dtype))
+
+
 def weight_integers(values: Tensor, quantiser: FixedPoint, digit_limit: Tensor) -> Tensor:
     """Return weights as whole numbers of steps with no more signed digits than `digit_limit` (same shape) allows."""
-    integers = quantiser.integers(values)
+    integers, most = quantiser.integers(values), _most(quantiser.width)
+    if bool((digit_limit >= most).all()):
+        return integers
+    if quantiser.width > _TABLED:
+        return _one_by_one(integers, quantiser.integer_range, digit_limit, most)
     low, high = quantiser.integer_range
+    table = _table(low, high, most).to(values)
+    return table[digit_limit.clamp(max=most).long(), (integers - low).long()]
+
+
+def _most(width: int) -> int:
+    """Return the digits that no value of so many bits has more of."""
+    return (width + 2) // 2
+
+
+def _one_by_one(integers: Tensor, ends: tuple[int, int], digit_limit: Tensor, most: int) -> Tensor:
+    """Return the same with a table of its own for each limit."""
     for limit in torch.unique(digit_limit).tolist():
         if limit == 0:
             integers = integers * (digit_limit != 0)
-        elif limit < (quantiser.width + 2) // 2:  # a wider limit can bind on no value of this width
-            table = torch.as_tensor(digits.nearest(low, high, limit).copy(), device=values.device)
-            limited = table[(integers - low).long()].to(values.dtype)
+        elif limit < most:
+            table = torch.as_tensor(digits.nearest(*ends, limit).copy(), device=integers.device)
+            limited = table[(integers - ends[0]).long()].to(integers.dtype)
             integers = torch.where(digit_limit == limit, limited, integers)
     return integers
+
+
+@lru_cache(maxsize=64)
+def _table(low: int, high: int, most: int) -> Tensor:
+    """Return the nearest whole number to each from low to high under every digit limit, (most + 1, high - low + 1)."""
+    return torch.as_tensor(np.stack([digits.nearest(low, high, limit) for limit in range(most + 1)]))
 
 
 def weights(values: Tensor, quantiser: Quantiser, digit_limit: Tensor) -> Tensor:

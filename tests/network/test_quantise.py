@@ -54,3 +54,39 @@ def test_a_limit_no_value_reaches_changes_nothing(limit: int) -> None:
     values = torch.linspace(-1.2, 1.2, 1000)
     found = quantise.weight_integers(values, WEIGHTS, torch.full((1000,), limit, dtype=torch.uint8))
     assert torch.equal(found, WEIGHTS.integers(values))
+
+
+@given(fixed_points(signed=True), st.sampled_from([torch.float32, torch.float64]))
+def test_the_ends_of_a_range_get_a_gradient_and_their_neighbours_outside_get_none(
+    kind: FixedPoint, dtype: torch.dtype
+) -> None:
+    ends = torch.tensor([kind.minimum, kind.maximum], dtype=dtype)
+    outside = torch.nextafter(ends, torch.tensor([-torch.inf, torch.inf], dtype=dtype))
+    for between in (
+        lambda values: quantise.activations(values, kind),
+        lambda values: quantise.clamped(values, kind.minimum, kind.maximum),
+    ):
+        values = torch.cat([ends, outside]).requires_grad_()
+        between(values).sum().backward()
+        assert values.grad is not None
+        assert values.grad.tolist() == [1.0, 1.0, 0.0, 0.0]
+
+
+def test_a_rectified_zero_gets_a_gradient() -> None:
+    values = torch.tensor([-1.0, -0.0, 0.0, 7.0], requires_grad=True)
+    found = quantise.clamped(values, 0.0, torch.inf)
+    found.sum().backward()
+    assert found.tolist() == [0.0, 0.0, 0.0, 7.0]
+    assert values.grad is not None
+    assert values.grad.tolist() == [0.0, 1.0, 1.0, 1.0]
+
+
+@given(st.integers(2, 10), SEEDS)
+def test_wide_weights_obey_their_limits_as_narrow_ones_do(width: int, seed: int) -> None:
+    narrow, wide = (FixedPoint(bits, 1, True, "RND", "SAT") for bits in (width, 18))
+    generator = torch.Generator().manual_seed(seed)
+    steps = torch.randint(*narrow.integer_range, (64,), generator=generator)  # the same numbers of both types
+    limit = torch.randint(0, 3, (64,), generator=generator).to(torch.uint8)
+    found = [quantise.weight_integers(steps * kind.step, kind, limit) for kind in (narrow, wide)]
+    inside = found[1].abs() < narrow.integer_range[1]  # where the narrow range does not bind
+    assert torch.equal(found[0][inside], found[1][inside])

@@ -77,7 +77,7 @@ class ReLU(Layer):
     def compute(self, *values: Tensor, quantised: bool) -> Tensor:
         """Return the positive part."""
         (arriving,) = values
-        return torch.clamp(arriving, min=0, max=self.maximum)
+        return quantise.clamped(arriving, 0.0, math.inf if self.maximum is None else self.maximum)
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's values."""

@@ -1,6 +1,5 @@
 """Fit and fine-tune a Network in torch: quantisers stay on, pruned weights stay pruned, the best epoch is kept."""
 
-import copy
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,8 +18,10 @@ from hepprune.network import Dense, Input, Network, ReLU
 from hepprune.network.layers import Layer
 from hepprune.sample import Sample
 from hepprune.task import Targets
+from hepprune.training.optimiser import AdamW, one_cycle
 
 _SHARED_FROM = 100_000  # parameters
+_GATHERED = 64  # batches
 
 # What is added to the loss, from the value of every layer up to the logits and the targets.
 Penalty = Callable[[Mapping[str, Tensor], Any], Tensor]
@@ -143,24 +144,24 @@ def _fit(
     advance: Callable[[int], None],
 ) -> tuple[Network, tuple[Epoch, ...]]:
     generator, start = torch.Generator().manual_seed(seed), time.perf_counter()
-    steps = settings.epochs * -(-len(train) // settings.batch_size)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=max(steps, 1))
+    optimiser = AdamW(network.parameters(), weight_decay=settings.weight_decay)
+    rates = one_cycle(settings.learning_rate, settings.epochs * -(-len(train) // settings.batch_size))
     history: list[Epoch] = []
-    best, least, best_epoch = copy.deepcopy(network.state_dict()), np.inf, 0
+    best, least, best_epoch = _state(network), np.inf, 0
     for epoch in range(1, settings.epochs + 1):
         eligible = prepare(network, epoch / settings.epochs)
-        order = torch.randperm(len(train), generator=generator)
-        losses = []
-        for batch in torch.split(order, settings.batch_size):
-            loss = _loss(network, train.taking(batch), penalty, quantised=settings.quantised)
-            losses.append(_step(loss, optimiser, cycle))
+        losses: list[Tensor] = []
+        for jets in _shuffled(train, settings.batch_size, generator):
+            loss = _loss(network, jets, penalty, quantised=settings.quantised)
+            optimiser.step(loss, next(rates))
+            losses.append(loss.detach())
+        learned = _mean(losses)
         validated, hits, regret = _validate(network, validation, settings, penalty)
         seconds = time.perf_counter() - start
         history.append(
             Epoch(
                 epoch=epoch,
-                training_loss=float(np.mean(losses)),
+                training_loss=learned,
                 loss=validated,
                 score=hits.value,
                 score_error=hits.error,
@@ -169,11 +170,15 @@ def _fit(
         )
         advance(1)
         if eligible and regret < least:
-            best, least, best_epoch = copy.deepcopy(network.state_dict()), regret, epoch
+            best, least, best_epoch = _state(network), regret, epoch
         if settings.patience is not None and epoch - best_epoch >= settings.patience:
             break
-    network.load_state_dict(best)
+    network.load_state_dict(best, assign=True)  # arrays of its own again
     return network, tuple(history)
+
+
+def _state(network: Network) -> dict[str, Tensor]:
+    return {name: values.clone() for name, values in network.state_dict().items()}
 
 
 def _loss(network: Network, sample: Sample, penalty: Penalty | None, *, quantised: bool) -> Tensor:
@@ -182,14 +187,19 @@ def _loss(network: Network, sample: Sample, penalty: Penalty | None, *, quantise
     return loss if penalty is None else loss + penalty(values, sample.y)
 
 
-def _step(loss: Tensor, optimiser: torch.optim.Optimizer, cycle: torch.optim.lr_scheduler.LRScheduler) -> float:
-    if not torch.isfinite(loss):
+def _shuffled(train: Sample, batch_size: int, generator: torch.Generator) -> Iterator[Sample]:
+    """Yield the jets in a new order, some at a time; they are gathered a good many at once, and not all of them."""
+    order = torch.randperm(len(train), generator=generator)
+    for rows in torch.split(order, _GATHERED * batch_size):
+        yield from train.taking(rows).batches(batch_size)
+
+
+def _mean(losses: list[Tensor]) -> float:
+    """Return the mean of an epoch's losses, looked at only now: to wait for each would hold up the steps."""
+    found = torch.stack(losses).double()
+    if not bool(torch.isfinite(found).all()):
         raise DataError("the training loss is not finite; look for extreme features or lower the learning rate")
-    optimiser.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimiser.step()
-    cycle.step()
-    return loss.item()
+    return float(np.mean(found.numpy()))
 
 
 @torch.no_grad()
