@@ -48,7 +48,7 @@ def opened(network: Network, train: Sample) -> tuple[Network, dict[str, int]]:
             changed[layer.name] = layer.rebuilt(result=_each(layer.fixed_result, network.widths[layer.name]))
     features = network.input
     most = train.features.abs().quantile(_FEATURES, dim=0)
-    kind = _holding(cast(FixedPoints, changed[features.name].result), most, signed=True)
+    kind = _holding(cast("FixedPoints", changed[features.name].result), most, signed=True)
     changed[features.name] = features.rebuilt(result=kind)
     return network.replacing(changed), finest
 
