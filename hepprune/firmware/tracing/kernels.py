@@ -88,12 +88,9 @@ def _batch_norm(layer: BatchNorm, arriving: Values) -> Values:
             "fold it into the layer before it first (`hepprune.pruning.folding`)"
         )
     scale, shift = (part.cpu().numpy() for part in (layer.used_scale(), layer.used_shift()))
-    check_types(
-        layer.name, *_kinds(layer.name, ("scale", layer.scale_type, scale), ("shift", layer.shift_type, shift))
-    )
+    check_types(layer.name, *_kinds(layer.name, ("scale", layer.scale_type, scale), ("shift", layer.shift_type, shift)))
     scale, shift = (np.broadcast_to(part, arriving.shape) for part in (scale, shift))
     each = zip(scale.flat, shift.flat, arriving.flat, strict=True)
     return array(
         (affine(np.array([[factor]]), np.array([offset]), [value])[0] for factor, offset, value in each), arriving.shape
     )
-

@@ -1,4 +1,4 @@
-"""Types of a model's inputs: files of Keras keep none, but the first quantiser that reads an input says what it takes."""
+"""Types of a model's inputs: files of Keras keep none, but the quantiser that reads an input says what it takes."""
 
 from collections.abc import Iterable, Mapping
 

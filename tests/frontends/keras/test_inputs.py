@@ -11,6 +11,7 @@ from hepprune.firmware import rtl
 from hepprune.fixed import FixedPoint
 from hepprune.frontends import keras as frontend
 from hepprune.frontends.keras.inputs import type_inputs
+from hepprune.hardware import cost, targets
 from hepprune.network import Activation, Input, Merge, Network, exact_logits
 
 DATA = Path(hepprune.__file__).parents[1] / "tests" / "frontends" / "keras" / "data"
@@ -48,6 +49,12 @@ def test_a_tagger_of_hgq_becomes_an_adder_graph_bit_for_bit(name: str) -> None:
     quantised = np.ascontiguousarray(network.input.result(jets)).reshape(len(jets), -1)
     found = rtl.solve(network).logic.predict(quantised)
     np.testing.assert_array_equal(found, exact_logits(network, jets))
+
+
+def test_the_price_of_a_tagger_of_hgq_is_near_what_its_graph_costs() -> None:
+    network = _on_a_grid(frontend.read(DATA / "hgq_dense.keras"), FixedPoint(8, 4))
+    solved = rtl.solve(network).cost
+    assert cost.adder_graph(network, targets.load("generic_vu13p")).resources.lut == pytest.approx(solved, rel=0.15)
 
 
 def _on_a_grid(network: Network, kind: FixedPoint) -> Network:
