@@ -217,6 +217,8 @@ def test_an_unknown_key_lists_those_known_at_its_place(tmp_path: Path, place: st
         ),
         ("search.learning_rate", float("nan"), "search.learning_rate: "),
         ("data.features", None, "data: .*name the features of one input, or its image, or the inputs"),
+        ("data.lsb", {"aa": 0.5}, "data: .*lsb: unknown feature 'aa'; choose one of: a, b"),
+        ("data.lsb", {"a": 0}, "data.lsb.a: Input should be greater than 0"),
         ("data.inputs", {"x": ["c"]}, "data: .*name the features of one input, or its image, or the inputs"),
         ("data.n_constituents", {"x": 3}, "data: n_constituents of the only input is one number"),
         ("data.targets", "a", "data: .*the target 'a' is among the features"),
@@ -332,6 +334,30 @@ def test_a_recipe_says_what_outputs_mean_and_what_may_be_lost(
         (task("reconstruction", {"features": None, "inputs": {"x": ["a"], "y": ["b"]}}), "takes one input, and here are 2"),
         (task({"a": "binary", "b": "binary"}, {"targets": {"c": "x"}}), "names 'c', and the outputs are a, b"),
         (task({"a": "binary", "b": "binary"}, {"targets": "x"}), "data.targets names columns by output, as in {b: "),
+        (task("regression", {"targets": "pt", "teacher": {"hidden": [4]}}), "take out the teacher or the targets"),
+        (task("regression", {"teacher": {}}), "a teacher has hidden sizes or an architecture, one of the two"),
+        (task("regression", {"teacher": {"hidden": [4], "transform": "cube"}}), "unknown transform 'cube'"),
+        (
+            task("regression", {"teacher": {"task": "binary", "hidden": [4]}}),
+            "a teacher of the task binary learns to tell signal",
+        ),
+        (
+            task("regression", {"signal": "c", "teacher": {"task": "binary", "hidden": [4], "transform": "sqrt"}}),
+            "the transform sqrt is of scores from 0 up; those of binary may be below",
+        ),
+        (
+            task("regression", {"teacher": {"task": "latent", "architecture": {"kind": "convolutional"}}}),
+            "latent values are those of the narrowest of the hidden sizes",
+        ),
+        (
+            task("regression", {"teacher": {"hidden": [4], "of_signal": False}}),
+            "there is no signal to learn nothing of",
+        ),
+        (task("binary", {"teacher": {"hidden": [4]}}), "data.teacher: its score is a number to be met"),
+        (
+            task("regression", {"features": None, "inputs": {"x": ["a"], "y": ["b"]}, "teacher": {"hidden": [4]}}),
+            "a teacher takes one input, and here are 2",
+        ),
     ],
 )  # fmt: skip
 def test_tasks_and_columns_that_do_not_go_together_are_refused(

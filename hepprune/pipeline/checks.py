@@ -12,7 +12,7 @@ from hepprune.firmware.routes import ROUTES
 from hepprune.hardware import cost
 from hepprune.hardware.resources import Estimate
 from hepprune.network import Network, precision
-from hepprune.pipeline import budgets, feedback, making, taggers, tools
+from hepprune.pipeline import budgets, feedback, making, taggers, teaching, tools
 from hepprune.pipeline.context import Context
 from hepprune.pruning import plan
 from hepprune.recipe import Recipe
@@ -37,6 +37,7 @@ def check(context: Context, stage: str) -> Network | None:
     if stage == "yosys":
         yosys.family(target.part_name)
     budgets.check(target, feedback.asked(context))
+    teaching.check(recipe)
     _check_columns(recipe)
     model = taggers.model_of(recipe)
     tagger = taggers.untrained(recipe, model)
