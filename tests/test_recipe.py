@@ -96,6 +96,20 @@ def test_digits_are_trimmed_only_where_the_search_cuts_them(tmp_path: Path) -> N
         assert found.settings().digits is held
 
 
+def test_an_allocation_is_one_training_that_chooses_bits_of_values_too(tmp_path: Path) -> None:
+    wanted = {"kind": "allocation", "epochs": 30, "learning_rate": 0.004}
+    found = recipe.load(written(tmp_path, changed("search", wanted)))
+    assert found.granularities == ("neuron", "weight", "digit", "bit")
+    (phase,) = found.settings().phases({"lut": 5.0})
+    assert (phase.kind, phase.fit.epochs, phase.fit.learning_rate) == ("narrow", 30, 0.004)
+    assert [each.kind for each in found.settings(stages=1).phases({"lut": 1.1})] == ["trim"]
+    digits = recipe.load(written(tmp_path, changed("search", wanted | {"granularities": ["digit"]})))
+    assert [each.kind for each in digits.settings().phases({"lut": 5.0})] == ["settle"]
+    other = changed("search", wanted) | {"strategy": "latency"}
+    with pytest.raises(RecipeError, match="search.kind: an allocation chooses digits, which cost nothing"):
+        recipe.load(written(tmp_path, other))
+
+
 def test_a_recipe_survives_a_round_trip(tmp_path: Path) -> None:
     found = recipe.load(DEFAULT)
     again = recipe.load(written(tmp_path, found.model_dump(mode="json")))
@@ -212,6 +226,12 @@ def test_an_unknown_key_lists_those_known_at_its_place(tmp_path: Path, place: st
             "search.granularities: with strategy distributed_arithmetic granularities are neuron, weight, digit, block",
         ),
         ("search.granularities", [], "search.granularities: at least one"),
+        ("search.granularities", ["bit"], "search.granularities: bits of values are chosen by the search kind"),
+        (
+            "search",
+            {"kind": "allocation", "granularities": ["bit"]},
+            "search.granularities: an allocation chooses digits",
+        ),
         ("search.step", 0, "search.step: "),
         ("prune.sparsity", 1.5, "prune.sparsity: "),
         ("prune", {}, "prune: .*the schedule 'polynomial' needs a target sparsity"),

@@ -62,13 +62,15 @@ class Recipe(Section):
     @property
     def granularities(self) -> tuple[str, ...]:
         """What the search chooses among."""
+        if self.search.granularities is None and self.search.kind == "allocation":
+            return moves.ALLOCATED
         return self.search.granularities or moves.CHOICES.get(self.strategy, moves.CHOICES["latency"])
 
     def settings(self, *, stages: int | None = None) -> Settings:
         """Return the settings of the search."""
-        digits = "digit" in self.granularities
+        digits, bits = ("digit" in self.granularities, "bit" in self.granularities)
         return self.search.settings(
-            self.model.training.batch_size, digits=digits, stages=stages, objective=self.objective
+            self.model.training.batch_size, digits=digits, bits=bits, stages=stages, objective=self.objective
         )
 
     @model_validator(mode="after")
@@ -77,6 +79,14 @@ class Recipe(Section):
         if self.search.granularities is not None and not set(self.granularities) <= set(allowed):
             known = ", ".join(allowed)
             raise ValueError(f"search.granularities: with strategy {self.strategy} granularities are {known}")
+        if self.search.kind == "allocation" and self.strategy != "distributed_arithmetic":
+            raise ValueError(
+                f"search.kind: an allocation chooses digits, which cost nothing in strategy {self.strategy}"
+            )
+        if self.search.kind == "allocation" and "digit" not in self.granularities:
+            raise ValueError("search.granularities: an allocation chooses digits, and 'digit' is not among them")
+        if self.search.kind == "stages" and "bit" in self.granularities:
+            raise ValueError("search.granularities: bits of values are chosen by the search kind 'allocation'")
         if self.search.granularities == ():
             raise ValueError("search.granularities: at least one is needed")
         if self.strategy == "distributed_arithmetic" and self.reuse_factor not in (None, 1):

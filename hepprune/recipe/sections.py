@@ -111,10 +111,13 @@ class Limits(Section):
 class Search(Section):
     """How the search goes, see search.stages; `solver`: what `hepprune search` plans with, see search.plans.solvers.
 
-    Without `granularities` it chooses among what pays under the recipe's strategy, see search.moves.
+    Without `granularities` it chooses among what pays under the recipe's strategy, see search.moves. The kind
+    "allocation" is one training of `epochs` in place of stages, for chains of dense layers.
     """
 
     stages: Annotated[int, Field(ge=2)] = 12
+    kind: Literal["stages", "allocation"] = "stages"
+    epochs: Positive = 240
     step: Fraction = 0.08
     granularities: tuple[str, ...] | None = None
     fine_tune_epochs: Positive = 8
@@ -133,14 +136,22 @@ class Search(Section):
         return name
 
     def settings(
-        self, batch_size: int, *, digits: bool, stages: int | None = None, objective: str = "loss"
+        self,
+        batch_size: int,
+        *,
+        digits: bool,
+        bits: bool = False,
+        stages: int | None = None,
+        objective: str = "loss",
     ) -> Settings:
-        """Return the settings as the search takes them; `digits` says whether single ones are chosen."""
+        """Return the settings as the search takes them; `digits` and `bits` say whether single ones are chosen."""
         fit = partial(Fit, batch_size=batch_size, monitor=objective)
         return Settings(
             stages=stages or self.stages,
             step=self.step,
             digits=digits,
+            bits=bits,
+            allocate=fit(epochs=self.epochs, learning_rate=self.learning_rate) if self.kind == "allocation" else None,
             fine_tune=fit(epochs=self.fine_tune_epochs, learning_rate=self.learning_rate),
             settle=fit(epochs=self.settle_epochs, learning_rate=self.settle_learning_rate),
             trim=fit(epochs=self.trim_epochs, learning_rate=self.trim_learning_rate),

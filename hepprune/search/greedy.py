@@ -24,8 +24,9 @@ from hepprune.pruning import masks, statistics, surgery
 from hepprune.pruning.constants import constants
 from hepprune.sample import Sample
 from hepprune.scores import led
-from hepprune.search import allocation, knobs
+from hepprune.search import allocation, bits, knobs
 from hepprune.search.moves import Move, PerKernel, gain, missed
+from hepprune.search.narrowing import Narrowing
 from hepprune.search.prices import Price, of_graphs
 from hepprune.search.sensitivity import analyse
 from hepprune.search.stages import Outcome, Phase, Problem, Settings, Stage, Step
@@ -107,6 +108,8 @@ def _run_stage(
     started = time.perf_counter()
     before = _scores(network, problem)
     network, steps, prepare = _cut(network, problem, phase)
+    if problem.settings.bits:
+        bits.calibrate(network, problem.train)
     network, _ = training.fit(
         network,
         problem.train,
@@ -117,6 +120,8 @@ def _run_stage(
         prepare=prepare,
         advance=trained,
     )
+    if problem.settings.bits:
+        network = bits.finished(network, problem.train, problem.validation)
     network = knobs.settled(surgery.shrink(network))
     _check_alive(network, problem.budget)
     after, estimate = _scores(network, problem), problem.price(network)
@@ -145,6 +150,10 @@ def _cut(network: Network, problem: Problem, phase: Phase) -> tuple[Network, tup
     if phase.kind == "settle":
         free = release_digits(network)
         return free, (), allocation.tightening(free, problem.price, problem.budget, gather=partial(_gather, problem))
+    if phase.kind == "narrow":
+        opened, finest = bits.opened(release_digits(network), problem.train)
+        narrowing = Narrowing(problem.train, problem.price, problem.budget, finest)
+        return opened, (), narrowing
     trims = phase.kind == "trim"
     cut, steps = cut_until(network if trims else release_digits(network), problem, phase.goal)
     cut = knobs.settled(surgery.shrink(cut))
