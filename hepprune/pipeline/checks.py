@@ -16,6 +16,7 @@ from hepprune.pipeline import budgets, feedback, making, taggers, teaching, tool
 from hepprune.pipeline.context import Context
 from hepprune.pruning import plan
 from hepprune.recipe import Recipe
+from hepprune.search import bits
 from hepprune.synthesis import yosys
 
 _EXAMPLES = 64  # jets of noise, to choose types by
@@ -47,6 +48,8 @@ def check(context: Context, stage: str) -> Network | None:
     _check_size(context, typed, predicted)
     _check_routes(typed, recipe)
     _check_pruning(tagger, recipe)
+    if recipe.settings().bits:
+        bits.check(typed)
     return model
 
 
@@ -58,10 +61,10 @@ def _check_columns(recipe: Recipe) -> None:
 
 def _check_bits(tagger: Network, recipe: Recipe) -> None:
     typed = {layer.name: layer for layer in tagger if precision.takes_bits(layer)}
-    for name, bits in recipe.model.bits.layers.items():
+    for name, width in recipe.model.bits.layers.items():
         if name not in typed:
             raise RecipeError(f"model.bits.layers: {unknown('layer', name, typed)}")
-        if bits < 2 and typed[name].kernels:
+        if width < 2 and typed[name].kernels:
             raise RecipeError(f"model.bits.layers: the weights of '{name}' take 2 bits or more, one of them the sign")
 
 

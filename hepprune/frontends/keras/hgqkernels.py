@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hepprune.fixed import FixedPoint
 from hepprune.frontends.keras.activations import with_activation
 from hepprune.frontends.keras.contraction import Contraction, contraction
 from hepprune.frontends.keras.einsum import now
@@ -72,9 +73,10 @@ def _typed(native: Native, part: Part, layout: Layout) -> Part:
     if not isinstance(layer, Weighted) or found is None:
         raise native.refuse("has no quantiser for its kernel")
     bias = type_of(native, "bq_conf", "bq", weights=biases[0]) if biases else None
+    none = None if biases else FixedPoint(1, 1, signed=False)  # of the zeros that stand in for a bias
     try:
         weight_type = arranged(found, layout.rows, kernel.shape)
-        bias_type = None if bias is None else plain(arranged(bias, layout.bias_rows, biases[0].shape))
+        bias_type = none if bias is None else plain(arranged(bias, layout.bias_rows, biases[0].shape))
     except ValueError as problem:
         raise native.refuse("has bit widths that do not fit its kernel or its bias") from problem
     limit = torch.where(torch.as_tensor(weight_type.width == 0), 0, layer.digit_limit).to(torch.uint8)
