@@ -50,6 +50,10 @@ def _ceil(values: Any) -> Any:
     return values.ceil_() if isinstance(values, torch.Tensor) else np.ceil(values)
 
 
+def _clip(values: Any, low: int, high: int) -> Any:
+    return values.clip_(low, high) if isinstance(values, torch.Tensor) else np.clip(values, low, high)
+
+
 # Halves first: each step is exact in every floating type, while values + 0.5 would itself be rounded.
 def _half_up(values: Any) -> Any:
     values *= 2
@@ -164,9 +168,7 @@ class FixedPoint:
             rounded = wrapped(rounded, 2.0**self.width, signed=self.signed)
             if self.width <= MANTISSA:
                 return rounded  # type: ignore[no-any-return]
-        ends = self._ends(values)
-        found: Array = rounded.clip_(*ends) if isinstance(rounded, torch.Tensor) else np.clip(rounded, *ends)
-        return found
+        return _clip(rounded, *self._ends(values))  # type: ignore[no-any-return]
 
     def _ends(self, values: Any) -> tuple[int, int]:
         """Return the smallest and largest whole number of steps in range that the floating type of the values holds."""
