@@ -18,7 +18,7 @@ from hepprune.network import exact_raw, load
 from tests.frontends.keras import models
 
 pytestmark = pytest.mark.slow
-N_JETS, SHAPE, N_CLASSES = 3000, (4, 3), 3
+N_JETS, SHAPE, N_CLASSES = 3000, (3, 3), 3
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ class DeepSets(nn.Module):
 class Gated(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.cell, self.out = nn.GRU(SHAPE[1], 3, batch_first=True), nn.Linear(3, N_CLASSES)
+        self.cell, self.out = nn.GRU(SHAPE[1], 2, batch_first=True), nn.Linear(2, N_CLASSES)
 
     def forward(self, x: torch.Tensor) -> Any:
         return self.out(self.cell(x)[0][:, -1])
@@ -71,7 +71,7 @@ def of_onnx(module: nn.Module, path: Path) -> Path:
 def of_keras(kind: str, path: Path) -> Path:
     keras = models.framework("keras")
     k, x = keras.layers, keras.Input(SHAPE)
-    made = k.GlobalAveragePooling1D()(k.ReLU()(k.Dense(4)(x))) if kind == "deepsets" else k.GRU(3)(x)
+    made = k.GlobalAveragePooling1D()(k.ReLU()(k.Dense(4)(x))) if kind == "deepsets" else k.GRU(2)(x)
     return models.save(keras.Model(x, k.Dense(N_CLASSES)(made)), path.with_suffix(".keras"))
 
 
@@ -83,7 +83,7 @@ def of_qkeras(kind: str, path: Path) -> Path:
     if kind == "deepsets":
         made = k.GlobalAveragePooling1D()(q.QActivation("quantized_relu(6, 2)")(q.QDense(4, **bits)(x)))
     else:
-        made = k.GRU(3)(x)
+        made = k.GRU(2)(x)
     return models.save(keras.Model(x, q.QDense(N_CLASSES, **bits)(made)), path.with_suffix(".h5"))
 
 

@@ -1,5 +1,6 @@
 """Constant matrices: kernels at each of their places, and the affine map of a batch norm."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from hepprune.firmware.tracing.base import TRACES, Values, array, moved
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.network import BatchNorm
 from hepprune.network.layers import Weighted
+from hepprune.quantisers import FixedPoints
 
 Floats = NDArray[np.float64]
 
@@ -22,8 +24,9 @@ Floats = NDArray[np.float64]
 def _weighted(layer: Weighted, arriving: Values) -> Values:
     """Return the kernel, one matrix for each group of channels, at each of its places."""
     kernel = layer.matrix
-    check_types(layer.name, *layer.fixed_types)
     rows, bias = kernel.rows().cpu().numpy(), layer.used_bias().cpu().numpy()
+    what = "weights and biases"
+    check_types(layer.name, *_kinds(layer.name, (what, layer.weight_type, rows), (what, layer.bias_type, bias)))
     weights, biases = (np.split(part, kernel.groups) for part in (rows, bias))
     reads = moved(kernel.reads, arriving, padding=adders.constant(0.0))  # n_places, groups, terms
     outputs = [affine(*each) for place in reads for each in zip(weights, biases, place, strict=True)]
@@ -41,6 +44,23 @@ def affine(weight: Floats, bias: Floats, arriving: Sequence[Any]) -> list[Any]:
         for row, total in zip(rows, adders.multiply([arriving[i] for i in columns], kernel), strict=True):
             outputs[row] = total + float(bias[row])
     return outputs
+
+
+def _kinds(name: str, *constants: tuple[str, Quantiser | None, Floats]) -> list[FixedPoint]:
+    """Return the types of constants: of those that have one each, the narrowest that holds the values they are."""
+    found = []
+    for what, kind, values in constants:
+        held = _holding(values) if isinstance(kind, FixedPoints) else kind
+        if not isinstance(held, FixedPoint):
+            raise NetworkError(f"layer '{name}' has no fixed-point types for its {what}")
+        found.append(held)
+    return found
+
+
+def _holding(values: Floats) -> FixedPoint:
+    last, largest = adders.last_place(values), float(np.abs(values).max(initial=0.0))
+    integer = 1 + math.frexp(largest)[1]
+    return FixedPoint(max(integer - round(math.log2(last)), 1), integer)
 
 
 def check_types(name: str, weight_type: FixedPoint, bias_type: FixedPoint) -> None:
@@ -62,20 +82,15 @@ def check_types(name: str, weight_type: FixedPoint, bias_type: FixedPoint) -> No
 @TRACES.of(BatchNorm)
 @torch.no_grad()
 def _batch_norm(layer: BatchNorm, arriving: Values) -> Values:
-    check_types(layer.name, _typed(layer, layer.scale_type), _typed(layer, layer.shift_type))
-    scale, shift = (
-        np.broadcast_to(part.cpu().numpy(), arriving.shape) for part in (layer.used_scale(), layer.used_shift())
-    )
+    if layer.scale_type is None or layer.shift_type is None:
+        raise NetworkError(
+            f"layer '{layer.name}' (BatchNorm) has no fixed-point types for its scale and shift; "
+            "fold it into the layer before it first (`hepprune.pruning.folding`)"
+        )
+    scale, shift = (part.cpu().numpy() for part in (layer.used_scale(), layer.used_shift()))
+    check_types(layer.name, *_kinds(layer.name, ("scale", layer.scale_type, scale), ("shift", layer.shift_type, shift)))
+    scale, shift = (np.broadcast_to(part, arriving.shape) for part in (scale, shift))
     each = zip(scale.flat, shift.flat, arriving.flat, strict=True)
     return array(
         (affine(np.array([[factor]]), np.array([offset]), [value])[0] for factor, offset, value in each), arriving.shape
-    )
-
-
-def _typed(layer: BatchNorm, kind: Quantiser | None) -> FixedPoint:
-    if isinstance(kind, FixedPoint):
-        return kind
-    raise NetworkError(
-        f"layer '{layer.name}' (BatchNorm) has no fixed-point types for its scale and shift; "
-        "fold it into the layer before it first (`hepprune.pruning.folding`)"
     )

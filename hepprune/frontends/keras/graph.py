@@ -10,6 +10,7 @@ from typing import Any
 from hepprune.errors import NetworkError, unknown
 from hepprune.frontends.keras.calls import Call, Reference, calls, references
 from hepprune.frontends.keras.files import MODELS, KerasModel, entries, leaves, name_of
+from hepprune.frontends.keras.inputs import type_inputs
 from hepprune.frontends.keras.registry import LAYERS, Native, Part
 from hepprune.frontends.names import identifiers
 from hepprune.network import Input, Layer, Network, Shape, Shared
@@ -87,6 +88,7 @@ class _Flat:
         self.names = identifiers(paths)
         self.taken = frozenset(self.names.values())
         outputs = self._run(self.model.config, "", self._inputs())
+        type_inputs(self.layers, self.sources, [value.layer for value in outputs])
         network = Network(self.layers.values(), self.sources, [value.layer for value in outputs])
         return Lowered(
             network=network, natives=self.natives, parts=self.parts, arriving=self.arriving, values=self.values

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hepprune.fixed import FixedPoint
 from hepprune.frontends.keras.activations import with_activation
 from hepprune.frontends.keras.contraction import Contraction, contraction
 from hepprune.frontends.keras.einsum import now
-from hepprune.frontends.keras.hgqtypes import arranged, held, is_none, plain, spread, type_of
+from hepprune.frontends.keras.hgqtypes import arranged, held, is_none, keeps_no_range, plain, spread, type_of
 from hepprune.frontends.keras.hgqvalues import between, with_bits
 from hepprune.frontends.keras.qkeras import by_rows
 from hepprune.frontends.keras.registry import Fill, Floats, Lower, Native, Part, Parts
@@ -72,9 +73,10 @@ def _typed(native: Native, part: Part, layout: Layout) -> Part:
     if not isinstance(layer, Weighted) or found is None:
         raise native.refuse("has no quantiser for its kernel")
     bias = type_of(native, "bq_conf", "bq", weights=biases[0]) if biases else None
+    none = None if biases else FixedPoint(1, 1, signed=False)  # of the zeros that stand in for a bias
     try:
         weight_type = arranged(found, layout.rows, kernel.shape)
-        bias_type = None if bias is None else plain(arranged(bias, layout.bias_rows, biases[0].shape))
+        bias_type = none if bias is None else plain(arranged(bias, layout.bias_rows, biases[0].shape))
     except ValueError as problem:
         raise native.refuse("has bit widths that do not fit its kernel or its bias") from problem
     limit = torch.where(torch.as_tensor(weight_type.width == 0), 0, layer.digit_limit).to(torch.uint8)
@@ -101,11 +103,19 @@ def fill_one_kernel(fill: Fill, find: FindLayout = neurons_last) -> Fill:
         layer = layers[native.name]
         if not isinstance(layer, Weighted):
             raise native.refuse(f"cannot hold a {type(layer).__name__}")
-        filled = fill(without_counts(native), layers)
+        filled = fill(without_counts(native), {**layers, native.name: _in_range(native, layer)})
         bits = _bits(native, layer, find(without_counts(native), layer))
         return with_bits(with_counts(native, filled), layers, **bits)
 
     return quantised_fill
+
+
+@torch.no_grad()
+def _in_range(native: Native, layer: Weighted) -> Weighted:
+    """Return the layer with the weights that act where the file keeps no range that would bring them back."""
+    arrays = {"weight": layer.used_weight()} if keeps_no_range(native, "kq_conf") else {}
+    arrays |= {"bias": layer.used_bias()} if keeps_no_range(native, "bq_conf") else {}
+    return layer.rebuilt(**arrays) if arrays else layer
 
 
 @torch.no_grad()

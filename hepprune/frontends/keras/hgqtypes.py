@@ -201,6 +201,14 @@ def _is_held(config: Mapping[str, Any]) -> bool:
     return bool(is_weight and (config["q_type"] == "kif" or _rounding(config) == "RND"))
 
 
+def keeps_no_range(native: Native, key: str) -> bool:
+    """Return whether the weights under a quantiser keep whatever range they have."""
+    if is_none(native.config.get(key)):
+        return False
+    config = _settings(native, key, native.config.get(key))
+    return config["overflow_mode"] == "WRAP" and _is_held(config)
+
+
 def holding(weights: Floats, kif: tuple[Any, Any, Any], rounding: str) -> tuple[Any, Any]:
     """Return sign and integer bits, no fewer than they are, that hold the rounded weights which share them."""
     sign, integer, fraction = np.broadcast_arrays(*kif)

@@ -11,6 +11,7 @@ import torch
 from hepprune import digits
 from hepprune.errors import NetworkError
 from hepprune.fixed import Quantiser
+from hepprune.frontends.checking import acting
 from hepprune.frontends.keras.config import resized, with_layers
 from hepprune.frontends.keras.files import KerasModel, Stored
 from hepprune.frontends.keras.graph import lower
@@ -153,10 +154,14 @@ def _close(first: Floats, second: Floats, tolerance: float) -> bool:
 
 
 def _check(wanted: Network, written: Network) -> None:
-    """Refuse to write what would be read as another network, and say which types of results are lost."""
+    """Refuse to write what would be read as another network, and say which types of results are lost.
+
+    Weights are those of the network, or those that act where a file keeps no range for what is beyond it.
+    """
+    acts, writes = acting(wanted), acting(written)
     for layer in wanted:
         found = written[layer.name]
-        if not _equal(layer, found, _TOLERANCE):
+        if not (_equal(layer, found, _TOLERANCE) or _equal(acts[layer.name], writes[layer.name], _TOLERANCE)):
             raise NetworkError(f"layer '{layer.name}' has settings or weights that a file of Keras cannot hold")
         if _one_type(layer.result) != _one_type(found.result):
             logger.warning("layer '%s': the file keeps the result %s, not %s", layer.name, found.result, layer.result)

@@ -13,7 +13,8 @@ from hepprune.hardware.cost import distributed_arithmetic as graphs
 from hepprune.hardware.cost.circuits.operations import Bill
 from hepprune.hardware.cost.circuits.wires import Bools, Floats, Wires, constant_bits, last_place
 from hepprune.network.layers import Kernel
-from hepprune.network.quantise import weight_integers
+from hepprune.network.quantise import weight_integers, weights
+from hepprune.quantisers import FixedPoints
 
 Integers = NDArray[np.int64]
 
@@ -32,10 +33,19 @@ def integers(kernel: Kernel) -> Matrix:
     Raises:
         NetworkError: they have no fixed-point type.
     """
-    kind = kernel.fixed_type
     values = kernel.weight.detach().cpu().double()
+    if isinstance(kernel.type, FixedPoints):
+        return _on_one_grid(weights(values, kernel.type, kernel.digit_limit.cpu()).numpy())
+    kind = kernel.fixed_type
     whole = weight_integers(values, kind, kernel.digit_limit.cpu()).numpy().astype(np.int64)
     return Matrix(whole.reshape(len(whole), -1), kind.fraction)
+
+
+def _on_one_grid(values: Floats) -> Matrix:
+    """Return weights of a type each as whole numbers of the last place that they need."""
+    fraction = int(last_place(values).max(initial=0))
+    whole = np.rint(np.ldexp(values, fraction)).astype(np.int64)
+    return Matrix(whole.reshape(len(whole), -1), fraction)
 
 
 def rounded_biases(name: str, bias: torch.Tensor, kind: Quantiser | None) -> Floats:
@@ -44,7 +54,7 @@ def rounded_biases(name: str, bias: torch.Tensor, kind: Quantiser | None) -> Flo
     Raises:
         NetworkError: they have none.
     """
-    if not isinstance(kind, FixedPoint):
+    if not isinstance(kind, FixedPoint | FixedPoints):
         raise NetworkError(f"layer '{name}' has no fixed-point type for its biases")
     found: Floats = kind(bias.detach().cpu().double().numpy())
     return found

@@ -13,6 +13,7 @@ from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
 from hepprune.hardware.cost.circuits import kernels, operations, tables
 from hepprune.hardware.cost.circuits.operations import Bill, Operation
+from hepprune.hardware.cost.circuits.results import in_type, kind_of, needed, port
 from hepprune.hardware.cost.circuits.wires import Bools, Floats, Wires, constants, joined, where
 from hepprune.network import (
     Activation,
@@ -67,20 +68,7 @@ def priced(bill: Bill, layer: Layer, alive: Bools, *arriving: Wires) -> Wires:
     made = CIRCUITS.find(layer)(bill, alive, layer, *arriving)
     if layer.result is None or isinstance(layer, Input | ReLU | Activation | PReLU):  # those come in their type
         return made
-    return operations.quantise(bill, made, fixed(layer))
-
-
-def fixed(layer: Layer) -> FixedPoint:
-    """Return the type of a layer's result.
-
-    Raises:
-        NetworkError: it has none, or one that is no single fixed-point type.
-    """
-    kind = layer.fixed_result
-    if kind is None:
-        said = f"layer '{layer.name}' ({type(layer).__name__}) has no fixed-point form without a result type"
-        raise NetworkError(said)
-    return kind
+    return in_type(bill, operations.quantise, made, needed(layer))
 
 
 def moved(run: Callable[..., Tensor], *arriving: Wires) -> Wires:
@@ -95,12 +83,11 @@ def only(alive: Bools, wires: Wires) -> Wires:
 
 
 @CIRCUITS.of(Input)
-def _port(_bill: Bill, _alive: Bools, layer: Input) -> Wires:
-    kind = layer.fixed_result
+def _port(bill: Bill, _alive: Bools, layer: Input) -> Wires:
+    kind = kind_of(layer)
     if kind is None:
         raise NetworkError(f"input '{layer.name}' has no fixed-point type")
-    shape = layer.features_shape
-    return Wires.of(np.full(shape, kind.minimum), np.full(shape, kind.maximum), kind.fraction)
+    return in_type(bill, port, constants(np.zeros(layer.features_shape)), kind)
 
 
 @CIRCUITS.of(*MOVING)
@@ -125,9 +112,16 @@ def _weighted(bill: Bill, alive: Bools, layer: Weighted, arriving: Wires) -> Wir
 
 @CIRCUITS.of(ReLU)
 def _relu(bill: Bill, alive: Bools, layer: ReLU, arriving: Wires) -> Wires:
-    values, kind = only(alive, arriving), layer.fixed_result
+    values = only(alive, arriving)
     if layer.maximum is None:
-        return operations.relu_in(bill, values, kind)
+        kind = kind_of(layer)
+        return operations.relu(bill, values) if kind is None else in_type(bill, operations.relu_in, values, kind)
+    return _clamped(bill, layer, values)
+
+
+def _clamped(bill: Bill, layer: ReLU, values: Wires) -> Wires:
+    """Return the positive parts up to the largest."""
+    kind = layer.fixed_result
     wide = kind or FixedPoint(52, 52 - 32)
     limit = replace(wide, width=52, integer=52 - wide.fraction, signed=True)(np.full(values.shape, layer.maximum))
     positive = operations.relu(bill, operations.rounded(bill, values, wide))
@@ -139,7 +133,7 @@ def _relu(bill: Bill, alive: Bools, layer: ReLU, arriving: Wires) -> Wires:
 def _activation(bill: Bill, alive: Bools, layer: Activation, arriving: Wires) -> Wires:
     values = only(alive, arriving)
     if layer.function == "linear":
-        return values if layer.result is None else operations.quantise(bill, values, fixed(layer))
+        return values if layer.result is None else in_type(bill, operations.quantise, values, needed(layer))
     return tables.looked_up(bill, tables.of(layer, rises=layer.rises), values)
 
 
