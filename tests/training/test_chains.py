@@ -44,7 +44,7 @@ def check(network: Network, jets: Sample, *, quantised: bool) -> None:
     assert all(map(torch.equal, optimiser.slopes.values(), slopes))
 
 
-@given(networks(min_outputs=2).map(alike), st.integers(1, 70), SEEDS)
+@given(network=networks(min_outputs=2).map(alike), n_jets=st.integers(1, 70), seed=SEEDS)
 @pytest.mark.parametrize("quantised", [True, False])
 def test_values_and_gradients_of_a_chain_are_those_of_the_network(
     network: Network, n_jets: int, seed: int, *, quantised: bool
