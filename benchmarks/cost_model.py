@@ -17,10 +17,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import cost_errors
 import cost_fit
 import cost_samples
-from cost_samples import Sample
+import cost_wholes
+from cost_samples import Published, Sample
 
 from hepprune.hardware.cost import prices
 from hepprune.hardware.cost.constants import Constants
@@ -45,7 +45,10 @@ class Case:
 
 def jet_taggers(samples: list[Sample]) -> Iterator[Case]:
     """Yield the published jet taggers whole."""
-    for design, found in cost_errors.held_out_designs(samples):
+    for held in cost_wholes.held_out(samples):
+        design, found = held.design, held.estimate
+        if not isinstance(design, Published):
+            continue
         each = (design.measured, found)
         reported, ours = (
             {c: getattr(f.resources, c) for c in CELLS[:3]} | {"cycles": f.latency_cycles, "ii": f.interval_cycles}
@@ -65,7 +68,7 @@ def single_layers(samples: list[Sample]) -> Iterator[Case]:
         operation = sample.operation
         others = [s for s in samples if (s.operation.n_in, s.operation.n_out) != (operation.n_in, operation.n_out)]
         constants = Constants(cost_fit.completed(cost_fit.fit(others), samples), {}, {})
-        found = prices.price(operation, usable_ns=sample.usable_ns, constants=constants)
+        found = prices.price(operation, clock=sample.clock, constants=constants)
         cells = {c: getattr(sample.resources, c) for c in CELLS[:3]}
         reported = cells | {"cycles": sample.latency_cycles, "ii": sample.interval_cycles}
         ours = {c: getattr(found.resources, c) for c in CELLS[:3]} | {

@@ -15,6 +15,7 @@ from hepprune.fixed import FixedPoint
 from hepprune.hardware.cost import kernels, reuse
 from hepprune.hardware.cost.describing import Options, described
 from hepprune.hardware.cost.operations import Operation
+from hepprune.hardware.cost.timing import Clock
 from hepprune.hardware.resources import Measurement, Resources
 from hepprune.network import Input, Network
 from hepprune.synthesis import reports
@@ -38,7 +39,7 @@ SOURCES = {
 
 # What a clock of 5 ns leaves for logic: Vitis HLS takes 27 % off, Vivado HLS 12.5 %. wa-hls4ml does not say which; the
 # clocks it reports as estimated go up to 4.374 ns.
-VITIS_NS, VIVADO_NS = 3.65, 4.375
+VITIS, VIVADO = Clock(3.65), Clock(4.375)
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Sample:
     resources: Resources
     latency_cycles: float | None = None
     interval_cycles: float | None = None
-    usable_ns: float = VIVADO_NS
+    clock: Clock = VIVADO
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Published:
     network: Network
     measured: Measurement
     layers: dict[str, str]
-    usable_ns: float
+    clock: Clock
     dataflow: bool = False
 
     @property
@@ -198,7 +199,7 @@ def published() -> Iterator[Published]:
     network = _typed(frontends.read(str(mlp / "keras_model.keras")), FixedPoint(16, 6))
     names = dict(zip((2, 4, 5, 7, 8, 10, 11, 13), [layer.name for layer in network][1:], strict=True))
     measured = reports.read(mlp / "myproject_prj/solution1/syn/report/csynth.rpt")
-    yield Published("jet MLP", network, measured, {f"config{n}": name for n, name in names.items()}, VITIS_NS)
+    yield Published("jet MLP", network, measured, {f"config{n}": name for n, name in names.items()}, VITIS)
     for bits in (4, 6, 8):
         folder = REPORTS / f"l1-jet-id-deepsets-{bits}bit/kfold_0/synthesis_final"
         network = _typed(frontends.read(str(folder / "keras_model.h5")), FixedPoint(12, 4, True, "RND", "SAT"))
@@ -207,7 +208,7 @@ def published() -> Iterator[Published]:
         names = dict(zip(numbers, [layer.name for layer in network][1:], strict=True))
         measured = reports.read(folder / "myproject_prj/solution1/solution1_data.json")
         layers = {f"config{n}": name for n, name in names.items()}
-        yield Published(f"DeepSets {bits} bit", network, measured, layers, VIVADO_NS, dataflow=True)
+        yield Published(f"DeepSets {bits} bit", network, measured, layers, VIVADO, dataflow=True)
 
 
 def _typed(network: Network, kind: FixedPoint) -> Network:
@@ -231,7 +232,7 @@ def _modules(design: Published) -> Iterator[Sample]:
             # A wrapper that is no pipeline of its own reports its latency as its interval.
             interval = None if module.module.startswith("pointwise_conv") else module.interval_cycles
             figures = module.resources, module.latency_cycles, interval
-            yield Sample(design.source, operation, *figures, design.usable_ns)
+            yield Sample(design.source, operation, *figures, design.clock)
 
 
 def _others() -> Iterator[Sample]:

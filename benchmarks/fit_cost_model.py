@@ -9,6 +9,7 @@ import json
 import sys
 from pathlib import Path
 
+import cost_designs
 import cost_samples
 from cost_errors import Errors
 from cost_fit import completed, fit
@@ -30,9 +31,9 @@ def main() -> int:
     samples = cost_samples.samples()
     errors = Errors.of(samples)
     content = {
-        "sources": cost_samples.SOURCES | {"rules": RULES_SOURCE},
+        "sources": cost_samples.SOURCES | cost_designs.SOURCES | {"rules": RULES_SOURCE},
         "errors": errors.uncertainties(),
-        "factors": completed(fit(samples), samples),
+        "factors": completed(fit(samples, cost_designs.designs()), samples),
     }
     shown = errors.page()
     print(shown)

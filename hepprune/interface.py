@@ -55,9 +55,11 @@ class Feature(_Part):
     """One raw column: x becomes (x - offset) / scale; where `shift` is given that is an offset and a shift, exactly.
 
     `shift` is there where the scale is 2**shift and the offset a small multiple of it, so that integers are enough.
+    With an `lsb` x is a whole number, as hardware has it, each worth that much of the column's unit.
     """
 
     name: str
+    lsb: Annotated[float, Field(gt=0)] | None = None
     offset: float
     scale: Annotated[float, Field(gt=0)]
     shift: Annotated[int, Field(ge=-149, le=127)] | None = None

@@ -62,6 +62,15 @@ def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
     assert settings.fine_tune.batch_size == found.model.training.batch_size == 1024
     assert found.settings(stages=3).stages == 3
     assert found.model.training.fit(7, quantised=False).epochs == 7
+    assert found.objective == settings.objective == found.model.training.fit(7).monitor == "loss"
+
+
+def test_the_objective_is_that_of_every_training_and_of_the_search(tmp_path: Path) -> None:
+    found = recipe.load(written(tmp_path, changed("objective", "rejection(0.5, q/g)")))
+    settings = found.settings()
+    watched = {fit.monitor for fit in (settings.fine_tune, settings.settle, settings.trim)}
+    assert watched == {settings.objective} == {found.objective}
+    assert found.judged_by == ("accuracy", "auc", "cross_entropy", "rejection(0.5, q/g)")
 
 
 def test_a_recipe_says_how_to_prune_and_options_take_its_place(tmp_path: Path) -> None:
@@ -85,6 +94,20 @@ def test_digits_are_trimmed_only_where_the_search_cuts_them(tmp_path: Path) -> N
     for strategy, held in (("latency", False), ("resource", False), ("distributed_arithmetic", True)):
         found = recipe.load(written(tmp_path, changed("strategy", strategy)))
         assert found.settings().digits is held
+
+
+def test_an_allocation_is_one_training_that_chooses_bits_of_values_too(tmp_path: Path) -> None:
+    wanted = {"kind": "allocation", "epochs": 30, "learning_rate": 0.004}
+    found = recipe.load(written(tmp_path, changed("search", wanted)))
+    assert found.granularities == ("neuron", "weight", "digit", "bit")
+    (phase,) = found.settings().phases({"lut": 5.0})
+    assert (phase.kind, phase.fit.epochs, phase.fit.learning_rate) == ("narrow", 30, 0.004)
+    assert [each.kind for each in found.settings(stages=1).phases({"lut": 1.1})] == ["trim"]
+    digits = recipe.load(written(tmp_path, changed("search", wanted | {"granularities": ["digit"]})))
+    assert [each.kind for each in digits.settings().phases({"lut": 5.0})] == ["settle"]
+    other = changed("search", wanted) | {"strategy": "latency"}
+    with pytest.raises(RecipeError, match="search.kind: an allocation chooses digits, which cost nothing"):
+        recipe.load(written(tmp_path, other))
 
 
 def test_a_recipe_survives_a_round_trip(tmp_path: Path) -> None:
@@ -203,6 +226,12 @@ def test_an_unknown_key_lists_those_known_at_its_place(tmp_path: Path, place: st
             "search.granularities: with strategy distributed_arithmetic granularities are neuron, weight, digit, block",
         ),
         ("search.granularities", [], "search.granularities: at least one"),
+        ("search.granularities", ["bit"], "search.granularities: bits of values are chosen by the search kind"),
+        (
+            "search",
+            {"kind": "allocation", "granularities": ["bit"]},
+            "search.granularities: an allocation chooses digits",
+        ),
         ("search.step", 0, "search.step: "),
         ("prune.sparsity", 1.5, "prune.sparsity: "),
         ("prune", {}, "prune: .*the schedule 'polynomial' needs a target sparsity"),
@@ -217,6 +246,10 @@ def test_an_unknown_key_lists_those_known_at_its_place(tmp_path: Path, place: st
         ),
         ("search.learning_rate", float("nan"), "search.learning_rate: "),
         ("data.features", None, "data: .*name the features of one input, or its image, or the inputs"),
+        ("data.lsb", {"aa": 0.5}, "data: .*lsb: unknown feature 'aa'; choose one of: a, b"),
+        ("data.lsb", {"a": 0}, "data.lsb.a: Input should be greater than 0"),
+        ("objective", "rejection(0.5, z)", "objective: unknown class 'z'"),
+        ("objective", "resolution", "objective: unknown metric 'resolution'"),
         ("data.inputs", {"x": ["c"]}, "data: .*name the features of one input, or its image, or the inputs"),
         ("data.n_constituents", {"x": 3}, "data: n_constituents of the only input is one number"),
         ("data.targets", "a", "data: .*the target 'a' is among the features"),
@@ -332,6 +365,30 @@ def test_a_recipe_says_what_outputs_mean_and_what_may_be_lost(
         (task("reconstruction", {"features": None, "inputs": {"x": ["a"], "y": ["b"]}}), "takes one input, and here are 2"),
         (task({"a": "binary", "b": "binary"}, {"targets": {"c": "x"}}), "names 'c', and the outputs are a, b"),
         (task({"a": "binary", "b": "binary"}, {"targets": "x"}), "data.targets names columns by output, as in {b: "),
+        (task("regression", {"targets": "pt", "teacher": {"hidden": [4]}}), "take out the teacher or the targets"),
+        (task("regression", {"teacher": {}}), "a teacher has hidden sizes or an architecture, one of the two"),
+        (task("regression", {"teacher": {"hidden": [4], "transform": "cube"}}), "unknown transform 'cube'"),
+        (
+            task("regression", {"teacher": {"task": "binary", "hidden": [4]}}),
+            "a teacher of the task binary learns to tell signal",
+        ),
+        (
+            task("regression", {"signal": "c", "teacher": {"task": "binary", "hidden": [4], "transform": "sqrt"}}),
+            "the transform sqrt is of scores from 0 up; those of binary may be below",
+        ),
+        (
+            task("regression", {"teacher": {"task": "latent", "architecture": {"kind": "convolutional"}}}),
+            "latent values are those of the narrowest of the hidden sizes",
+        ),
+        (
+            task("regression", {"teacher": {"hidden": [4], "of_signal": False}}),
+            "there is no signal to learn nothing of",
+        ),
+        (task("binary", {"teacher": {"hidden": [4]}}), "data.teacher: its score is a number to be met"),
+        (
+            task("regression", {"features": None, "inputs": {"x": ["a"], "y": ["b"]}, "teacher": {"hidden": [4]}}),
+            "a teacher takes one input, and here are 2",
+        ),
     ],
 )  # fmt: skip
 def test_tasks_and_columns_that_do_not_go_together_are_refused(

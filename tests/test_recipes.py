@@ -15,23 +15,43 @@ from hepprune.report.summary import Summary
 ROOT = Path(__file__).parent.parent
 PROJECTS = ROOT / "hls_projects"
 JETS = f"{ROOT / 'datasets' / 'jets_constituents.root'}:Jets"
+IMAGES = f"{ROOT / 'datasets' / 'calo_regions.root'}:Jets"
+LATENCY_NS = {"anomaly": 50, "calo_regression": 87.5}  # of their targets
 # What makes each small enough for CI, section by section.
-SMALL: dict[str, dict[str, dict[str, Any]]] = {
+SMALL: dict[str, dict[str, Any]] = {
     "deepsets": {"data": {"n_constituents": 6}, "architecture": {"phi": (8,), "rho": (8,)}},
     "anomaly": {
         "data": {"features": ("MET_hwPt", "MET_hwPhi", "leading(L1EG_hwPt, 2)", "leading(L1Jet_hwPt, 4)")},
         "model": {"hidden": (6, 2)},
+        "objective": "efficiency_at_rate(5 kHz)",
     },
     "jet_image": {
         "data": {"image": {"bins": (8, 8)}},
         "architecture": {"filters": (3,), "rho": (6,)},
+    },
+    "calo_regression": {
+        "data": {
+            "image": {"bins": (9, 7)},
+            "teacher": {"architecture": {"filters": (4,), "rho": (16, 4)}, "epochs": 6},
+        },
+        "architecture": {"filters": (2,), "rho": (4,)},
+        "model": {"training": {"float_epochs": 20, "epochs": 20, "batch_size": 64}},
     },
 }
 
 
 def test_every_recipe_can_be_loaded_and_is_named_as_its_folder() -> None:
     found = {path.parent.name: recipe.load(path) for path in sorted(PROJECTS.glob("*/recipe.yaml"))}
-    assert {"jet_tagger", "deepsets", "interaction", "gru", "attention", "jet_image", "anomaly"} <= set(found)
+    assert {
+        "jet_tagger",
+        "deepsets",
+        "interaction",
+        "gru",
+        "attention",
+        "jet_image",
+        "anomaly",
+        "calo_regression",
+    } <= set(found)
     assert [*found] == [each.name for each in found.values()]
     files = {
         Path(str(each.data.file)).name for each in found.values() if each.data.make and each.data.make.kind == "jets"
@@ -44,25 +64,32 @@ def small(name: str, jets: str = JETS) -> Recipe:
     whole, changes = recipe.load(PROJECTS / name / "recipe.yaml"), SMALL[name]
     content = whole.model_dump(exclude_unset=True)
     data = content["data"] | {"file": jets, "max_jets": 6000}
-    data["image"] = data.get("image", {}) | changes["data"].get("image", {})
-    data |= {key: value for key, value in changes["data"].items() if key != "image"}
-    content["data"] = {key: value for key, value in data.items() if key != "make" and value != {}}
-    content["model"] |= changes.get("model", {})
+    content["data"] = merged({key: value for key, value in data.items() if key != "make"}, changes["data"])
+    content["model"] |= {"training": {"float_epochs": 4, "epochs": 4}} | changes.get("model", {})
     if "architecture" in changes:
         content["model"]["architecture"] |= changes["architecture"]
-    content["model"]["training"] = {"float_epochs": 4, "epochs": 4}
+    content["objective"] = changes.get("objective", "loss")
     limits = dict.fromkeys(whole.max_losses, 9.0)
     content["n_bunches"] = 20  # so that enough of a few thousand events pass at a few kHz
-    content["budget"] = {"latency_ns": 50 if name == "anomaly" else 150, "lut_of_baseline": 0.5, "max_loss": limits}
+    content["budget"] = {"latency_ns": LATENCY_NS.get(name, 150), "lut_of_baseline": 0.5, "max_loss": limits}
     content["search"] = {"stages": 3, "step": 0.2, "fine_tune_epochs": 1, "settle_epochs": 4, "trim_epochs": 1}
     content["checks"] = {"csim_vectors": 500, "rtl_vectors": 300}
     return Recipe.model_validate(content)
 
 
+def merged(content: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return a section with changes in it and in its sections."""
+    deeper = {
+        key: merged(content[key], value) for key, value in changes.items() if isinstance(value, dict) and key in content
+    }
+    return content | changes | deeper
+
+
 @pytest.fixture(scope="module", params=SMALL)
 def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Summary]:
     folder = tmp_path_factory.mktemp(request.param)
-    recipe = small(request.param, seen_by_a_trigger(folder / "l1.root") if request.param == "anomaly" else JETS)
+    jets = seen_by_a_trigger(folder / "l1.root") if request.param == "anomaly" else JETS
+    recipe = small(request.param, IMAGES if request.param == "calo_regression" else jets)
     return folder / "build", pipeline.run(recipe, build=folder / "build")
 
 
@@ -101,10 +128,16 @@ def test_the_design_fits_and_equals_its_network_at_every_output(ran: tuple[Path,
         assert (build / "plots" / f"{plot}.png").stat().st_size > 5000
     if "anomaly" in str(build):
         assert summary.budget["latency_ns"] == 50
+        for scores in (summary.compressed.scores, summary.compressed_minus_uniform.scores, summary.search[0].scores):
+            assert next(iter(scores)) == "efficiency_at_rate(5 kHz)"  # the objective leads
         assert summary.compressed.scores["efficiency_at_rate(5 kHz)"].value > 0.03  # at random: 2 % of minimum bias
         drawn = pictures.redraw(build, build / "again", label="CMS Simulation")
         assert set(drawn) == {"pareto", "resources", "predictions", "roc", "scores", "rate"}
         assert (build / "plots" / "rate.pdf").read_bytes() != (build / "again" / "rate.pdf").read_bytes()
+    if "calo" in str(build):
+        assert summary.budget["interval_cycles"] == 4
+        assert summary.compressed.scores["correlation"].value > 0.6
+        assert summary.compressed.scores["efficiency_at_rate(20 kHz)"].value > 0.2
     if "deepsets" in str(build):
         assert (build / "plots" / "response_ratio.png").stat().st_size > 5000
         assert {"flavour.accuracy", "ratio.resolution(68 %)", "flavour.auc(t)"} <= set(summary.compressed.scores)

@@ -78,11 +78,12 @@ class Sketch:
             source = self.relu(self.dense(f"{prefix}_{index}", source, size))
         return source
 
-    def conv(self, name: str, source: str, n_out: int, kernel: Shape) -> str:
+    def conv(self, name: str, source: str, n_out: int, kernel: Shape, *, strides: Shape | None = None) -> str:
         """Add a convolution over all axes but the last, without padding."""
         n_in = self.shapes[source][-1]
         fan_in = n_in * torch.Size(kernel).numel()
-        return self.add(Conv(name, self.drawn(n_out, *kernel, n_in, n_in=fan_in), torch.zeros(n_out)), source)
+        weight = self.drawn(n_out, *kernel, n_in, n_in=fan_in)
+        return self.add(Conv(name, weight, torch.zeros(n_out), strides=strides), source)
 
     def relu(self, source: str) -> str:
         """Add a ReLU of a layer's values."""

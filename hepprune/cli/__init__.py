@@ -15,6 +15,7 @@ from hepprune.cli import (
     doctor,
     dynamic,
     estimate,
+    export,
     job,
     latency,
     ledger,
@@ -91,6 +92,7 @@ for command in (
     *(lottery.lottery, compare.compare, dynamic.dynamic, latency.latency),
     study.study,
     report.report,
+    export.export,
     *(synthesis.synth, synthesis.ingest, job.prepare, doctor.doctor),
 ):
     app.command()(command)

@@ -1,8 +1,8 @@
 """What one input of a network reads of jets: numbers, constituents, or an image that their constituents make."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,12 +20,14 @@ TRANSFORMS: dict[str, Callable[[Any], Any]] = {"none": lambda sums: sums, "log1p
 class Columns:
     """Columns, or expressions of them, with a number for each jet, or for each of so many constituents.
 
-    Constituents are cut, or padded with zeros; `is_filled` adds a last feature that tells which there are.
+    Constituents are cut, or padded with zeros; `is_filled` adds a last feature that tells which there are. Features
+    with an `lsb` are what hardware has, whole numbers of that, the nearest.
     """
 
     features: tuple[str, ...]
     n_constituents: int | None = None
     is_filled: bool = True
+    lsb: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -51,7 +53,11 @@ class Columns:
             DataError: a feature is of the wrong kind, or the features differ in their numbers of constituents.
         """
         columns = chunk.evaluate(self.features)
-        return branches.matrix(columns, n_constituents=self.n_constituents, is_filled=self.is_filled, spec=chunk.spec)
+        x = branches.matrix(columns, n_constituents=self.n_constituents, is_filled=self.is_filled, spec=chunk.spec)
+        for index, feature in enumerate(self.features):
+            if feature in self.lsb:
+                x[..., index] = np.rint(x[..., index].astype(np.float64) / self.lsb[feature])
+        return x
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,18 +27,20 @@ def read(
     features: Sequence[str],
     n_constituents: int | None = None,
     is_filled: bool = True,
+    lsb: Mapping[str, float] | None = None,
     **wanted: Any,
 ) -> Jets:
     """Read jets, one a row, as one input that has these features.
 
     With `n_constituents` the features are jagged columns, cut or padded with zeros to (n_jets, n_constituents,
-    n_features + 1); the last feature, `isfilled`, is 1 where a constituent is. All else is as in `read_inputs`.
+    n_features + 1); the last feature, `isfilled`, is 1 where a constituent is. Features with an `lsb` become
+    whole numbers of it. All else is as in `read_inputs`.
 
     Raises:
         DataError: anything is missing, empty, not finite, of the wrong kind, or labelled beyond `classes`.
     """
     texts = [text for given in features for text in spreading.expanded(given)]
-    only = Columns(features=tuple(texts), n_constituents=n_constituents, is_filled=is_filled)
+    only = Columns(features=tuple(texts), n_constituents=n_constituents, is_filled=is_filled, lsb=lsb or {})
     return read_inputs(source, {"features": only}, **wanted)["features"]
 
 

@@ -97,13 +97,15 @@ def export(
     io_type: str = "io_parallel",
     name: str = "tagger",
     namespace: str | None = None,
+    weights_in_headers: bool = False,
 ) -> Project:
     """Write the hls4ml project (Vitis backend) of a network whole, and describe it.
 
     `clock_uncertainty` is a fraction of the clock period; `strategy` None takes each layer's own, and depthwise
     convolutions, which have no distributed arithmetic, are built with latency in its place. `io_type` io_stream sends
     one position after the other. A Softmax becomes hls4ml's table softmax, an Argmax head a one-hot vector. Names that
-    C++, Verilog, VHDL or hls4ml cannot bear are others in the project; its `hepprune_names.json` has them all. Build it
+    C++, Verilog, VHDL or hls4ml cannot bear are others in the project; its `hepprune_names.json` has them all. With
+    `weights_in_headers` the C++ reads no file when it runs, and shows no layer's value. Build it
     with `vitis-run --mode hls --tcl build_prj.tcl` or `vitis_hls -f build_prj.tcl`.
 
     Raises:
@@ -123,8 +125,9 @@ def export(
             "clock_period": clock_ns,
             "clock_uncertainty": f"{100 * clock_uncertainty:g}%",
             "namespace": space,
+            "write_weights_txt": not weights_in_headers,
         }
-        graph = modelgraph.build(nodes, outputs, table, new, options)
+        graph = modelgraph.build(nodes, outputs, table, new, options, traced=not weights_in_headers)
         modelgraph.write(graph)
         _finish(new, folder)
         table.write(new)

@@ -24,10 +24,19 @@ _KNOBS = {
 }
 
 
-def build(nodes: list[Node], outputs: Sequence[str], names: Names, folder: Path, options: dict[str, Any]) -> Any:
+def build(
+    nodes: list[Node],
+    outputs: Sequence[str],
+    names: Names,
+    folder: Path,
+    options: dict[str, Any],
+    *,
+    traced: bool = True,
+) -> Any:
     """Return hls4ml's graph of these nodes by their names in firmware, and refuse what it changed on its own.
 
-    It is to be written into `folder`; `outputs` are the nodes whose values it puts out.
+    It is to be written into `folder`; `outputs` are the nodes whose values it puts out. Where it is `traced` it keeps
+    every layer's value for whoever asks.
 
     Raises:
         NetworkError: a layer, a strategy, a reuse or parallelization factor is not as asked for.
@@ -37,7 +46,7 @@ def build(nodes: list[Node], outputs: Sequence[str], names: Names, folder: Path,
         from hls4ml.utils.config import create_config
 
         config = create_config(output_dir=str(folder), backend="Vitis", **options)
-        config["TraceOutput"] = True  # lets `trace` name the first wrong layer; synthesis does not see it
+        config["TraceOutput"] = traced  # lets `trace` name the first wrong layer; synthesis does not see it
         config["HLSConfig"] = {
             # Types are all ours: where it finds one for each value, hls4ml would choose the others anew.
             "Model": {"Precision": "ap_fixed<16,6>", "ReuseFactor": 1, "Strategy": "Latency", "BitExact": False},

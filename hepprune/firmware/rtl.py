@@ -207,11 +207,6 @@ def warm_up() -> None:
     solve(Network([Input("features", 2, kind), dense]))
 
 
-def depths(solution: Solution) -> tuple[float, ...]:
-    """Return the adder levels between the input port and each logit."""
-    return tuple(float(level) for level in solution.logic.out_latency)
-
-
 def cycles(depth: float, levels_per_cycle: int) -> int:
     """Return the pipeline stages that `depth` adder levels take; at least one, between input and output register."""
     if levels_per_cycle < 1:

@@ -205,6 +205,11 @@ def _scaled(port: InputPort, kind: str) -> str:
 def _features(port: InputPort) -> str:
     rows = port.features
     lines = [_array("const char *const", "feature", [_text(row.name) for row in rows], "FEATURES")]
+    if any(row.lsb is not None for row in rows):
+        lines += [
+            "/* x is a whole number where this is not 0, and each worth so much */\n",
+            _array("double", "lsb", [repr(row.lsb or 0.0) for row in rows], "FEATURES"),
+        ]
     if port.is_integer:
         lines += [
             "/* x -> (x - offset * 2^shift) >> shift */\n",

@@ -7,6 +7,7 @@ from hepprune.hardware import devices
 from hepprune.hardware.cost import reuse
 from hepprune.hardware.cost.operations import Operation
 from hepprune.hardware.cost.prices import price, products_at_once
+from hepprune.hardware.cost.timing import Clock
 from hepprune.hardware.resources import Budget
 from hepprune.hardware.targets import Target
 
@@ -24,14 +25,14 @@ class Caution:
     message: str
 
 
-def cautions(operations: Iterable[Operation], budget: Budget, *, usable_ns: float) -> tuple[Caution, ...]:
+def cautions(operations: Iterable[Operation], budget: Budget, *, clock: Clock) -> tuple[Caution, ...]:
     """Return everything worth a warning, in the order of the layers."""
     known = tuple(operations)
     found = tuple(
         Caution(operation.name, kind, f"layer '{operation.name}' {sentence}")
         for operation in known
         for kind, rule in _RULES.items()
-        for sentence in rule(operation, budget, usable_ns)
+        for sentence in rule(operation, budget, clock)
     )
     return found + _crowded(known) + _untyped(known)
 
@@ -52,7 +53,7 @@ def of_part(target: Target) -> tuple[Caution, ...]:
     return tuple(Caution(None, "part", sentence) for sentence in found)
 
 
-def _reuse(operation: Operation, _budget: Budget, _usable_ns: float) -> Iterator[str]:
+def _reuse(operation: Operation, _budget: Budget, _clock: Clock) -> Iterator[str]:
     """Warn of a reuse factor that hls4ml would silently move."""
     asked, taken = operation.asked_reuse_factor, operation.reuse_factor
     if _takes_turns(operation) and asked != taken:
@@ -64,7 +65,7 @@ def _reuse(operation: Operation, _budget: Budget, _usable_ns: float) -> Iterator
         )
 
 
-def _unshared(operation: Operation, _budget: Budget, _usable_ns: float) -> Iterator[str]:
+def _unshared(operation: Operation, _budget: Budget, _clock: Clock) -> Iterator[str]:
     """Warn of multipliers that nothing shares."""
     if _takes_turns(operation) and operation.reuse_factor == 1:
         yield f"shares no multiplier under {operation.strategy} at reuse factor 1: it is unrolled as under latency"
@@ -74,7 +75,7 @@ def _takes_turns(operation: Operation) -> bool:
     return operation.kind == "matrix" and operation.strategy in {"resource", "resource_unrolled"}
 
 
-def _unrolling(operation: Operation, _budget: Budget, _usable_ns: float) -> Iterator[str]:
+def _unrolling(operation: Operation, _budget: Budget, _clock: Clock) -> Iterator[str]:
     """Warn of more products at once than HLS unrolls; every run of wa-hls4ml beyond the limit failed."""
     at_once = products_at_once(operation)
     if at_once < reuse.UNROLL_LIMIT:
@@ -88,9 +89,9 @@ def _unrolling(operation: Operation, _budget: Budget, _usable_ns: float) -> Iter
     )
 
 
-def _interval(operation: Operation, budget: Budget, usable_ns: float) -> Iterator[str]:
+def _interval(operation: Operation, budget: Budget, clock: Clock) -> Iterator[str]:
     """Warn of a layer that takes a new jet later than the budget asks, and of positions that wait for one another."""
-    interval = price(operation, usable_ns=usable_ns).interval_cycles
+    interval = price(operation, clock=clock).interval_cycles
     limit = budget.interval_cycles
     if limit is not None and interval > limit:
         yield f"takes a new jet every {interval} cycles where the budget says {limit}: {_cure(operation, limit)}"
@@ -118,7 +119,7 @@ def _cure(operation: Operation, limit: int) -> str:
     return "set reuse factor 1" if legal[-1] == 1 else f"set a reuse factor of at most {legal[-1]}"
 
 
-def _parallelism(operation: Operation, _budget: Budget, _usable_ns: float) -> Iterator[str]:
+def _parallelism(operation: Operation, _budget: Budget, _clock: Clock) -> Iterator[str]:
     """Warn of a parallelization factor that hls4ml would silently move."""
     if operation.kind == "matrix" and operation.positions % operation.copies:
         known = _divisors(operation.positions)
@@ -133,9 +134,9 @@ def _divisors(n: int) -> list[int]:
     return [each for each in range(1, n + 1) if n % each == 0]
 
 
-def _tables(operation: Operation, budget: Budget, usable_ns: float) -> Iterator[str]:
+def _tables(operation: Operation, budget: Budget, clock: Clock) -> Iterator[str]:
     """Warn of a softmax, and of tables where there is no BRAM for them."""
-    bram18 = price(operation, usable_ns=usable_ns).resources.bram18 or 0.0
+    bram18 = price(operation, clock=clock).resources.bram18 or 0.0
     if operation.kind == "softmax":
         loses = operation.in_width - SOFTMAX_INDEX_BITS
         cut = f" and looks up {SOFTMAX_INDEX_BITS} of the {operation.in_width} bits that arrive" if loses > 0 else ""
@@ -148,7 +149,7 @@ def _tables(operation: Operation, budget: Budget, usable_ns: float) -> Iterator[
         yield f"needs {bram18:.0f} BRAM18 for its tables or weights, and the budget holds {limit:.0f}"
 
 
-def _zeros(operation: Operation, _budget: Budget, _usable_ns: float) -> Iterator[str]:
+def _zeros(operation: Operation, _budget: Budget, _clock: Clock) -> Iterator[str]:
     """Warn of zeros that the strategy cannot use."""
     if operation.kind != "matrix":
         return
@@ -191,7 +192,7 @@ def _untyped(operations: tuple[Operation, ...]) -> tuple[Caution, ...]:
     return (Caution(None, "types", sentence),) if names else ()
 
 
-_RULES: dict[str, Callable[[Operation, Budget, float], Iterator[str]]] = {
+_RULES: dict[str, Callable[[Operation, Budget, Clock], Iterator[str]]] = {
     "reuse_factor": _reuse,
     "unshared": _unshared,
     "unroll_limit": _unrolling,

@@ -21,7 +21,12 @@ from hepprune.metrics.registry import (
     name_of,
     of_values,
 )
-from hepprune.metrics.regression import mean_absolute_error, mean_squared_error, mean_squared_relative_error
+from hepprune.metrics.regression import (
+    correlation,
+    mean_absolute_error,
+    mean_squared_error,
+    mean_squared_relative_error,
+)
 from hepprune.metrics.residuals import AbsoluteBias, Bias, Resolution, Response, Tails, deviation, interval, tails
 from hepprune.metrics.score import Floats, Score, difference, differences, mean, stated
 from hepprune.metrics.thresholds import roc, threshold
@@ -59,6 +64,7 @@ __all__ = [
     "accuracy",
     "auc",
     "clopper_pearson",
+    "correlation",
     "cross_entropy",
     "deviation",
     "difference",

@@ -4,7 +4,9 @@ import numpy as np
 
 from hepprune.errors import DataError
 from hepprune.metrics.registry import lower_is_better, of_values
-from hepprune.metrics.score import Floats, Score, mean
+from hepprune.metrics.score import Floats, Score, average, mean, shares
+
+_CONSTANT = 1e-12  # of the largest value: below it a spread is rounding
 
 
 @lower_is_better
@@ -32,3 +34,29 @@ def mean_squared_relative_error(values: Floats, targets: Floats, weight: Floats 
     if not targets.all():
         raise DataError("a target is zero, and nothing can be relative to it")
     return mean((((values - targets) / targets) ** 2).mean(axis=1), weight)
+
+
+@of_values
+def correlation(values: Floats, targets: Floats, weight: Floats | None = None) -> Score:
+    """Score Pearson's correlation of values and targets, averaged over outputs.
+
+    Raises:
+        DataError: values or targets of an output are all the same.
+    """
+    return average([_correlation(*pair, weight) for pair in zip(values.T, targets.T, strict=True)])
+
+
+def _correlation(values: Floats, targets: Floats, weight: Floats | None) -> Score:
+    share = np.ones(len(values)) if weight is None else shares(weight, len(values))
+    x, y = _standardised(values, share), _standardised(targets, share)
+    found = mean(x * y, weight).value
+    return Score(found, share * (x * y - found * (x**2 + y**2) / 2))  # the influence of Devlin et al. 1975
+
+
+def _standardised(values: Floats, share: Floats) -> Floats:
+    centred = values - np.average(values, weights=share)
+    width = float(np.average(centred**2, weights=share)) ** 0.5
+    if width <= _CONSTANT * float(np.abs(values).max()):
+        raise DataError("values or targets are all the same, and nothing correlates with them")
+    found: Floats = centred / width
+    return found

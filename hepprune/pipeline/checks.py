@@ -12,10 +12,11 @@ from hepprune.firmware.routes import ROUTES
 from hepprune.hardware import cost
 from hepprune.hardware.resources import Estimate
 from hepprune.network import Network, precision
-from hepprune.pipeline import budgets, feedback, making, taggers, tools
+from hepprune.pipeline import budgets, feedback, making, taggers, teaching, tools
 from hepprune.pipeline.context import Context
 from hepprune.pruning import plan
 from hepprune.recipe import Recipe
+from hepprune.search import bits
 from hepprune.synthesis import yosys
 
 _EXAMPLES = 64  # jets of noise, to choose types by
@@ -37,6 +38,7 @@ def check(context: Context, stage: str) -> Network | None:
     if stage == "yosys":
         yosys.family(target.part_name)
     budgets.check(target, feedback.asked(context))
+    teaching.check(recipe)
     _check_columns(recipe)
     model = taggers.model_of(recipe)
     tagger = taggers.untrained(recipe, model)
@@ -46,6 +48,8 @@ def check(context: Context, stage: str) -> Network | None:
     _check_size(context, typed, predicted)
     _check_routes(typed, recipe)
     _check_pruning(tagger, recipe)
+    if recipe.settings().bits:
+        bits.check(typed)
     return model
 
 
@@ -57,10 +61,10 @@ def _check_columns(recipe: Recipe) -> None:
 
 def _check_bits(tagger: Network, recipe: Recipe) -> None:
     typed = {layer.name: layer for layer in tagger if precision.takes_bits(layer)}
-    for name, bits in recipe.model.bits.layers.items():
+    for name, width in recipe.model.bits.layers.items():
         if name not in typed:
             raise RecipeError(f"model.bits.layers: {unknown('layer', name, typed)}")
-        if bits < 2 and typed[name].kernels:
+        if width < 2 and typed[name].kernels:
             raise RecipeError(f"model.bits.layers: the weights of '{name}' take 2 bits or more, one of them the sign")
 
 

@@ -65,7 +65,10 @@ def describe(context: Context, built: Built, scalers: Mapping[str, Scaler]) -> I
         name=context.recipe.name,
         clock_ns=context.target.period_ns,
         **_place(context, built),
-        inputs=tuple(_input(*port, words) for port, words in zip(fed, _shared(arriving, values), strict=True)),
+        inputs=tuple(
+            _input(*port, words, lsb=context.recipe.data.lsb)
+            for port, words in zip(fed, _shared(arriving, values), strict=True)
+        ),
         outputs=tuple(
             OutputPort(
                 name=name,
@@ -122,13 +125,13 @@ def _meaning(last: Layer, task: Task) -> Meaning:
     return next(known, "values")
 
 
-def _input(layer: Input, scaler: Scaler, words: Sequence[Word]) -> InputPort:
+def _input(layer: Input, scaler: Scaler, words: Sequence[Word], *, lsb: Mapping[str, float]) -> InputPort:
     columns = zip(scaler.feature_names, scaler.offset.tolist(), scaler.scale.tolist(), strict=True)
     return InputPort(
         name=layer.name,
         shape=layer.features_shape,
         features=tuple(
-            Feature(name=name, offset=offset, scale=scale, shift=interfaces.shift(offset, scale))
+            Feature(name=name, lsb=lsb.get(name), offset=offset, scale=scale, shift=interfaces.shift(offset, scale))
             for name, offset, scale in columns
         ),
         words=tuple(words),

@@ -95,4 +95,4 @@ def cautions(
         RecipeError: an unknown strategy or io_type, or a target without a clock.
     """
     described = describing.described(network, Options(strategy, io_type, reuse_factor))
-    return checks.of_part(place) + checks.cautions(described, place.budget, usable_ns=hls.usable_ns(place))
+    return checks.of_part(place) + checks.cautions(described, place.budget, clock=hls.clock_of(place))

@@ -21,7 +21,7 @@ from hepprune.report.judged import Judged
 from hepprune.report.summary import Summary
 from hepprune.sample import Sample
 from hepprune.search.sensitivity import LEVELS
-from hepprune.task import Classes, MultiLabel, Reconstruction
+from hepprune.task import Classes, MultiLabel, Regression
 
 
 def draw(
@@ -87,7 +87,7 @@ def _judged(context: Context, start: feedback.Start, of: Compared) -> tuple[Judg
                 forms=own,
                 signal=told,
                 n_bunches=recipe.n_bunches,
-                score="mse" if isinstance(output.task, Reconstruction) else None,
+                score=output.task.conditions.of if isinstance(output.task, Regression) else None,
             )
         )
     return tuple(found)

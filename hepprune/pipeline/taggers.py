@@ -14,7 +14,7 @@ from hepprune.data.jets import Jets
 from hepprune.errors import DataError, RecipeError, unknown
 from hepprune.files import content_hash
 from hepprune.network import Activation, Network, Weighted, identity, precision
-from hepprune.pipeline import making
+from hepprune.pipeline import making, teaching
 from hepprune.pipeline.context import Context
 from hepprune.pruning import statistics
 from hepprune.pruning.folding import fold_batch_norm
@@ -50,17 +50,18 @@ def read_jets(context: Context) -> Samples:
         read = read_columns(recipe, max_jets=wanted.max_jets)
         split = {name: _split(jets, fractions, recipe) for name, jets in read.items()}
         scalers = {name: scaling.SCALERS[wanted.scaler](train) for name, (train, *_) in split.items()}
-        scaled = ({name: scalers[name].apply(parts[index]) for name, parts in split.items()} for index in range(3))
-        parts = tuple(_sample(recipe, inputs) for inputs in scaled)
-        advance(note=f"{len(parts[0]):,} to train, {len(parts[1]):,} to validate, {len(parts[2]):,} to test")
+        scaled = [{name: scalers[name].apply(parts[index]) for name, parts in split.items()} for index in range(3)]
+        sizes = [len(next(iter(inputs.values()))) for inputs in scaled]
+        advance(note=f"{sizes[0]:,} to train, {sizes[1]:,} to validate, {sizes[2]:,} to test")
+    parts = tuple(_sample(recipe, inputs) for inputs in teaching.taught(context, scaled))
     key = content_hash([part.key for part in parts])
     return Samples(train=parts[0], validation=parts[1], test=parts[2], scalers=scalers, key=key)
 
 
 def _split(jets: Jets, fractions: tuple[float, ...], recipe: Recipe) -> tuple[Jets, ...]:
-    """Return jets to train, to validate and to test on; of signal, where there is some, only the latter two."""
+    """Return jets to train, to validate and to test on; of signal, if nothing is learned of it, only the latter two."""
     train, *others = jet_samples.split(jets, fractions, seed=recipe.seed)
-    if recipe.data.signal is not None:
+    if not recipe.data.learns_signal:
         train = train.take(train.targets[:, -1] == 0)
         if not len(train):
             raise DataError(f"data.signal: '{recipe.data.signal}' is true of all jets, and none is left to train on")
@@ -98,11 +99,13 @@ def _sample(recipe: Recipe, inputs: dict[str, Jets]) -> Sample:
 
 
 def _targets(output: Output, jets: Jets, columns: tuple[str, ...]) -> NDArray[Any]:
-    """Return what an output is to learn: columns, the label, or the features."""
+    """Return what an output is to learn: columns, the label, the features, or a teacher's score."""
     if output.reads_label:
         return jets.y
     if isinstance(output.task, Reconstruction):
         return jets.x
+    if not output.columns:
+        return jets.targets[:, : len(output.values)]
     return jets.targets[:, [columns.index(name) for name in output.columns]]
 
 
@@ -116,6 +119,7 @@ def baseline(context: Context, jets: Samples, model: Network | None) -> Network:
         [len(each.values) for each in recipe.outputs.values()],
         jets.key,
         own,
+        *([] if recipe.objective == "loss" else [recipe.objective, recipe.n_bunches]),
     ]
     epochs = recipe.model.training.float_epochs + recipe.model.training.epochs
     with context.step("training the baseline", epochs) as advance:
@@ -204,11 +208,11 @@ def _train(recipe: Recipe, given: Network | None, jets: Samples, advance: Any) -
     if precision.is_quantised(tagger):
         return tagger
     if given is None:
-        settings = model.training.fit(model.training.float_epochs, quantised=False)
+        settings = model.training.fit(model.training.float_epochs, quantised=False, objective=recipe.objective)
         tagger, _ = training.fit(tagger, jets.train, jets.validation, settings=settings, seed=seed, advance=advance)
     some = jets.train.first(_TYPE_JETS).arrays
     quantised = precision.quantise(tagger, some, model.bits.precision(), keep=True)
-    settings = model.training.fit(model.training.epochs)
+    settings = model.training.fit(model.training.epochs, objective=recipe.objective)
     return training.fit(quantised, jets.train, jets.validation, settings=settings, seed=seed, advance=advance)[0]
 
 

@@ -14,6 +14,7 @@ from hepprune.recipe.sections import (
     Synthesis,
     Training,
 )
+from hepprune.recipe.teacher import Teacher
 
 __all__ = [
     "Bits",
@@ -26,6 +27,7 @@ __all__ = [
     "Recipe",
     "Search",
     "Synthesis",
+    "Teacher",
     "Training",
     "load",
     "pruning",

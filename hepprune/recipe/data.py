@@ -12,6 +12,7 @@ from hepprune.data.production import KINDS, check_background
 from hepprune.data.weights import Flatten, checked
 from hepprune.errors import DataError, unknown
 from hepprune.recipe.base import Positive, Section
+from hepprune.recipe.teacher import Teacher
 
 
 def _spread(texts: tuple[str, ...]) -> tuple[str, ...]:
@@ -101,11 +102,13 @@ class Data(Section):
 
     `features` are those of the only input, or an `image` is; `inputs` holds the features or the image of each of
     several. With `n_constituents`, a number or one by input, features are jagged columns, padded with zeros, and told
-    from padding by a last feature if `isfilled`. With `explode: Jet` each object of the lists `Jet_*` is a jet. Those
-    that do not pass the `cut` are left out. `classes` name what the `label` counts or names, or are those of several
-    labels of 0 and 1; `targets` are to be met, or are those of each output. Jets of one `event` stay together. Where
-    the file is missing jets are made, if `make` says how. Those of which a condition `signal` is true judge how well
-    they are told from others, and nothing is learned from them.
+    from padding by a last feature if `isfilled`. Those with an `lsb` are whole numbers of it, as hardware has them.
+    With `explode: Jet` each object of the lists `Jet_*` is a jet. Those that do not pass the `cut` are left out.
+    `classes` name what the `label` counts or names, or are those of several labels of 0 and 1; `targets` are to be
+    met, or are those of each output. Jets of one `event` stay together. Where the file is missing jets are made, if
+    `make` says how. Those of which a condition `signal` is true judge how well they are told from others, and nothing
+    is learned from them; of a `teacher`, whose score of each jet is the target, its score of them is learned too, if
+    it does not say otherwise.
     """
 
     file: str | Texts
@@ -113,6 +116,7 @@ class Data(Section):
     image: Picture | None = None
     inputs: dict[str, Features | Picture] = Field(default_factory=dict)
     n_constituents: Positive | dict[str, Positive] | None = None
+    lsb: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     isfilled: bool = True
     cut: str | None = None
     signal: str | None = None
@@ -123,6 +127,7 @@ class Data(Section):
     flatten: Flat | None = None
     classes: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
     targets: Texts | dict[str, Texts] | None = None
+    teacher: Teacher | None = None
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.15
     test: Annotated[float, Field(gt=0, lt=1)] = 0.25
     max_jets: Positive | None = None
@@ -165,6 +170,33 @@ class Data(Section):
             raise ValueError(f"the image '{images[0]}' takes all constituents, so it has no n_constituents")
         return self
 
+    @field_validator("lsb")
+    @classmethod
+    def _spread_over_features(cls, given: dict[str, float]) -> dict[str, float]:
+        return {feature: lsb for text, lsb in given.items() for feature in _spread((text,))}
+
+    @model_validator(mode="after")
+    def _have_an_lsb_of_features_alone(self) -> "Data":
+        known = {feature for each in self.columns.values() if isinstance(each, Columns) for feature in each.features}
+        for feature in self.lsb:
+            if feature not in known:
+                raise ValueError(f"lsb: {unknown('feature', feature, known)}")
+        return self
+
+    @model_validator(mode="after")
+    def _have_what_a_teacher_needs(self) -> "Data":
+        if self.teacher is None:
+            return self
+        if self.targets is not None:
+            raise ValueError("the teacher's score is the target; take out the teacher or the targets")
+        if self.signal is None and self.teacher.task == "binary":
+            raise ValueError("a teacher of the task binary learns to tell signal: give the condition `signal`")
+        if self.signal is None and not self.teacher.of_signal:
+            raise ValueError("there is no signal to learn nothing of: give the condition `signal`")
+        if len(self.columns) != 1:
+            raise ValueError(f"a teacher takes one input, and here are {len(self.columns)}")
+        return self
+
     @model_validator(mode="after")
     def _make_one_file(self) -> "Data":
         if self.make is not None and not (isinstance(self.file, str) and trees.split(self.file)[0].endswith(".root")):
@@ -199,6 +231,11 @@ class Data(Section):
         return given.get(name) if isinstance(given, dict) else given
 
     @property
+    def learns_signal(self) -> bool:
+        """Whether something is learned from signal."""
+        return self.signal is None or (self.teacher is not None and self.teacher.of_signal)
+
+    @property
     def columns(self) -> dict[str, Input]:
         """What every input reads, by its name; the only one is called `features`."""
         return {name: self._input(name, each) for name, each in self._given().items()}
@@ -206,7 +243,8 @@ class Data(Section):
     def _input(self, name: str, given: Texts | Picture) -> Input:
         if isinstance(given, Picture):
             return given.image
-        return Columns(features=given, n_constituents=self._padded(name), is_filled=self.isfilled)
+        lsb = {feature: worth for feature, worth in self.lsb.items() if feature in given}
+        return Columns(features=given, n_constituents=self._padded(name), is_filled=self.isfilled, lsb=lsb)
 
     @property
     def flattened(self) -> Flatten | None:

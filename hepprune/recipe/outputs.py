@@ -33,10 +33,10 @@ class Head(Section):
             raise ValueError("a delta is where the loss huber turns linear")
         return self
 
-    def task(self, conditions: Conditions, *, has_signal: bool = False) -> Task:
-        """Return the task, under the conditions of its metrics; of signal, where jets have some, it learns nothing."""
+    def task(self, conditions: Conditions, *, learns_signal: bool = True) -> Task:
+        """Return the task, under the conditions of its metrics."""
         given: dict[str, Any] = {"kind": self.loss, "delta": self.delta, "conditions": conditions}
-        if has_signal:
+        if not learns_signal:
             given["learns_signal"] = False
         return find(self.kind)(**{name: value for name, value in given.items() if value is not None})
 
@@ -70,7 +70,7 @@ def _check_names(given: Mapping[Any, Any]) -> None:
 class Output:
     """One output: its task and share in the loss, the columns of its targets, the names of its values.
 
-    Without columns of their own the targets are the label, or of a reconstruction the features.
+    Without columns of their own the targets are the label, of a reconstruction the features, or a teacher's score.
     """
 
     task: Task
@@ -137,11 +137,15 @@ def _check_targets(tasks: Mapping[str, Head], data: Data) -> None:
 def _output(name: str, head: Head, data: Data, conditions: Conditions, *, alone: bool) -> Output:
     columns = (data.targets.get(name, ()) if isinstance(data.targets, dict) else data.targets) or ()
     known = replace(conditions, classes=data.classes or ()) if head.kind == "classes" else conditions
-    task = head.task(known, has_signal=data.signal is not None)
+    if data.teacher is not None and data.teacher.task == "latent":
+        known = replace(known, of="mu2")
+    task = head.task(known, learns_signal=data.learns_signal)
     place, inputs = f"task '{name or head.kind}'", [*data.columns.values()]
     if head.kind in {"classes", "reconstruction"} and columns:
         raise ValueError(f"the {place} has no targets: it learns {_learns(head.kind)}")
-    if head.kind in {"multilabel", "regression"} and not columns:
+    if data.teacher is not None and not (head.kind == "regression" and alone):
+        raise ValueError("data.teacher: its score is a number to be met, by the only output, of the task regression")
+    if head.kind in {"multilabel", "regression"} and not columns and data.teacher is None:
         raise ValueError(f"the {place} needs data.targets, the columns that are to be met")
     if head.kind == "classes" and data.classes is None:
         raise ValueError("data.classes: the task classes needs their names, in the order that the label counts them")
@@ -159,6 +163,8 @@ def _output(name: str, head: Head, data: Data, conditions: Conditions, *, alone:
 def _values(kind: str, data: Data, columns: tuple[str, ...]) -> tuple[str, ...]:
     if kind == "reconstruction":
         return values(next(iter(data.columns.values())))
+    if data.teacher is not None:
+        return data.teacher.scores
     return columns or (data.classes if kind == "classes" else None) or data.labels
 
 

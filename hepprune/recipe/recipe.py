@@ -24,8 +24,10 @@ _LOST = 0.01  # of an accuracy or an AUC, where a recipe says nothing
 class Recipe(Section):
     """One run from jets to measured firmware; `reuse_factor` is that of every layer, or of those named.
 
-    Without one, layers keep what the model brings. `metrics` names what else the networks are judged by; rates are of
-    `n_bunches`, and metrics of your own are looked for in `metrics_folder`, that of the recipe if it names none.
+    Without one, layers keep what the model brings. The `objective`, the loss or a metric, decides which epoch of a
+    training is the best and which moves of the search are taken. `metrics` names what else the networks are judged by;
+    rates are of `n_bunches`, and metrics of your own are looked for in `metrics_folder`, that of the recipe if it names
+    none.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
@@ -37,6 +39,7 @@ class Recipe(Section):
     data: Data
     model: Model = Field(default_factory=Model)
     budget: Limits
+    objective: str = "loss"
     metrics: tuple[str, ...] = ()
     n_bunches: Positive | None = None
     metrics_folder: Annotated[Path | None, Field(exclude=True)] = None
@@ -59,12 +62,15 @@ class Recipe(Section):
     @property
     def granularities(self) -> tuple[str, ...]:
         """What the search chooses among."""
+        if self.search.granularities is None and self.search.kind == "allocation":
+            return moves.ALLOCATED
         return self.search.granularities or moves.CHOICES.get(self.strategy, moves.CHOICES["latency"])
 
     def settings(self, *, stages: int | None = None) -> Settings:
         """Return the settings of the search."""
-        digits = "digit" in self.granularities
-        return self.search.settings(self.model.training.batch_size, digits=digits, stages=stages)
+        chosen = {"digits": "digit" in self.granularities, "bits": "bit" in self.granularities}
+        batch_size = self.model.training.batch_size
+        return self.search.settings(batch_size, **chosen, stages=stages, objective=self.objective)
 
     @model_validator(mode="after")
     def _chooses_what_pays(self) -> "Recipe":
@@ -72,6 +78,14 @@ class Recipe(Section):
         if self.search.granularities is not None and not set(self.granularities) <= set(allowed):
             known = ", ".join(allowed)
             raise ValueError(f"search.granularities: with strategy {self.strategy} granularities are {known}")
+        if self.search.kind == "allocation" and self.strategy != "distributed_arithmetic":
+            raise ValueError(
+                f"search.kind: an allocation chooses digits, which cost nothing in strategy {self.strategy}"
+            )
+        if self.search.kind == "allocation" and "digit" not in self.granularities:
+            raise ValueError("search.granularities: an allocation chooses digits, and 'digit' is not among them")
+        if self.search.kind == "stages" and "bit" in self.granularities:
+            raise ValueError("search.granularities: bits of values are chosen by the search kind 'allocation'")
         if self.search.granularities == ():
             raise ValueError("search.granularities: at least one is needed")
         if self.strategy == "distributed_arithmetic" and self.reuse_factor not in (None, 1):
@@ -93,6 +107,8 @@ class Recipe(Section):
             )
         for name in self.metrics:
             _check_metric("metrics", name, self.meaning)
+        if self.objective != "loss":
+            _check_metric("objective", self.objective, self.meaning)
         if self.prune is not None and self.prune.monitor != "loss":
             _check_metric("prune.monitor", self.prune.monitor, self.meaning)
         return self
@@ -120,8 +136,9 @@ class Recipe(Section):
 
     @property
     def judged_by(self) -> tuple[str, ...]:
-        """The metrics of the outputs, those that are limited and those that are asked for."""
-        return tuple(dict.fromkeys((*self.meaning.metrics, *self.max_losses, *self.metrics)))
+        """The metrics of the outputs, the objective, those that are limited and those that are asked for."""
+        own = () if self.objective == "loss" else (self.objective,)
+        return tuple(dict.fromkeys((*self.meaning.metrics, *own, *self.max_losses, *self.metrics)))
 
 
 def _check_metric(place: str, name: str, task: Task) -> None:

@@ -34,8 +34,8 @@ def tightening(network: Network, price: Price, budget: Budget, *, gather: Callab
     def prepare(training: Network, passed: float) -> bool:
         nonlocal held
         if not held:
-            goals = _goals(start, passed)
-            allocate(training, gather(training), price, fits=lambda figures: _within(budget.usage(figures), goals))
+            limits = goals(start, passed / _TIGHTENING)
+            allocate(training, gather(training), price, fits=lambda figures: within(budget.usage(figures), limits))
             held = passed >= _TIGHTENING
             if held and not budget.met_by(figures := price(training)):
                 raise missed(budget, figures, training)
@@ -44,14 +44,16 @@ def tightening(network: Network, price: Price, budget: Budget, *, gather: Callab
     return prepare
 
 
-def _goals(start: Mapping[str, float], passed: float) -> dict[str, float]:
-    remaining = max(0.0, 1 - passed / _TIGHTENING) ** 3
+def goals(start: Mapping[str, float], passed: float) -> dict[str, float]:
+    """Return what may be used of each limit, as a fraction of it, once a part of the tightening has passed."""
+    remaining = max(0.0, 1 - passed) ** 3
     if remaining == 0:
         return dict.fromkeys(start, 1.0)  # also of a limit of nothing, of which any use is infinite
     return {name: 1 + max(used - 1, 0.0) * remaining for name, used in start.items()}
 
 
-def _within(used: Mapping[str, float], goals: Mapping[str, float]) -> bool:
+def within(used: Mapping[str, float], goals: Mapping[str, float]) -> bool:
+    """Return whether no more is used of any limit than its goal."""
     return all(used[name] <= goal for name, goal in goals.items())
 
 
@@ -116,6 +118,12 @@ def _worth(kernel: Kernel, fisher: Tensor, per_digit: float) -> Tensor:
 
     A digit that brings the weight no nearer to what training wants is worth nothing; `per_digit` is its cost in LUT.
     """
+    worth: Tensor = torch.cummin(saved(kernel) * fisher.double() / per_digit, dim=0).values
+    return leaving_one(worth)
+
+
+def saved(kernel: Kernel) -> Tensor:
+    """Return by how much each digit brings each weight nearer to what training wants, in squared steps."""
     kind = kernel.fixed_type
     low, high = kind.integer_range
     wanted = (kernel.weight / kind.step).double().clamp(low, high)
@@ -123,7 +131,10 @@ def _worth(kernel: Kernel, fisher: Tensor, per_digit: float) -> Tensor:
     most = (kind.width + 2) // 2
     tables = [torch.as_tensor(digits.nearest(low, high, limit).copy()) for limit in range(most + 1)]
     residuals = torch.stack([(wanted - table[integers - low]) ** 2 for table in tables])
-    saved = (residuals[:-1] - residuals[1:]).clamp(min=0)
-    worth: Tensor = torch.cummin(saved * fisher.double() / per_digit, dim=0).values
-    worth[0].view(-1)[worth[0].argmax()] = torch.inf  # a layer without a digit would end the network
+    return (residuals[:-1] - residuals[1:]).clamp(min=0)
+
+
+def leaving_one(worth: Tensor) -> Tensor:
+    """Make the first digit of one weight worth anything: a layer without a digit would end the network."""
+    worth[0].view(-1)[worth[0].argmax()] = torch.inf
     return worth

@@ -29,7 +29,12 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "latency": ("neuron", "weight", "bits", BLOCK),
     **dict.fromkeys(knobs.SHARING, _SHARED),
 }
-ALLOWED = CHOICES | {"latency": ("neuron", "weight", "digit", "bits", BLOCK)}
+# What one long allocation chooses among: bits of values beside digits of weights.
+ALLOCATED = ("neuron", "weight", "digit", "bit")
+ALLOWED = CHOICES | {
+    "distributed_arithmetic": ("neuron", "weight", "digit", BLOCK, "bit"),
+    "latency": ("neuron", "weight", "digit", "bits", BLOCK),
+}
 _LEAST_BITS = 2
 
 

@@ -17,10 +17,11 @@ from hepprune.training import Fit
 class Phase:
     """One stage as planned: its kind, the training in it, and what it may use of each limit, as a fraction of it.
 
-    "cut" takes the best moves and trains, "settle" chooses digits while it trains, "trim" cuts what is left over.
+    "cut" takes the best moves and trains, "settle" chooses digits while it trains, "narrow" bits of values too, "trim"
+    cuts what is left over.
     """
 
-    kind: Literal["cut", "settle", "trim"]
+    kind: Literal["cut", "settle", "narrow", "trim"]
     fit: Fit
     goal: Mapping[str, float]
 
@@ -30,12 +31,16 @@ class Settings:
     """How a search goes: its stages, the fraction of a layer's units per move, and the training in between.
 
     `fine_tune` follows each stage, `settle` the last but one, `trim` those from the last on. With `digits` the network
-    settles while they are chosen, and if it then meets the budget there is no last stage.
+    settles while they are chosen, and if it then meets the budget there is no last stage. With `allocate` one training
+    takes the place of all stages but the last: digits are chosen from the whole network on, with `bits` those of values
+    too.
     """
 
     stages: int = 12
     step: float = 0.05
     digits: bool = True
+    bits: bool = False
+    allocate: Fit | None = None
     statistics_jets: int = 16384
     fine_tune: Fit = field(default_factory=lambda: Fit(epochs=2))
     settle: Fit = field(default_factory=lambda: Fit(epochs=20))
@@ -43,6 +48,8 @@ class Settings:
 
     def phases(self, start: Mapping[str, float]) -> tuple[Phase, ...]:
         """Return the phases that are always run; goals fall geometrically from what is used at the start."""
+        if self.allocate is not None and self.stages > 1:
+            return (Phase("narrow" if self.bits else "settle", self.allocate, dict.fromkeys(start, 1.0)),)
         shares = [index / max(self.stages - 1, 1) for index in range(1, self.stages)]
         goals = [{name: max(used, 1.0) ** (1 - share) for name, used in start.items()} for share in shares]
         cuts = [Phase("cut", self.fine_tune, goal) for goal in goals[:-1]]
@@ -52,6 +59,11 @@ class Settings:
     def trimming(self, start: Mapping[str, float]) -> Phase:
         """Return the phase that is run until the limits hold, should those before it miss them."""
         return Phase("trim", self.trim, dict.fromkeys(start, 1.0))
+
+    @property
+    def objective(self) -> str:
+        """What decides which epoch of a training is kept, and which moves are taken: the loss, or a metric."""
+        return self.fine_tune.monitor
 
     @property
     def epochs(self) -> int:

@@ -69,4 +69,6 @@ def match(
 def _spread(own: Settings) -> Settings:
     """Return as much training over more and smaller cuts, which suits weights that are cut for good."""
     short = replace(own.fine_tune, epochs=-(-own.fine_tune.epochs // _FINER))
-    return replace(own, digits=False, step=_STEP, stages=own.stages * _FINER, fine_tune=short)
+    return replace(
+        own, digits=False, bits=False, allocate=None, step=_STEP, stages=own.stages * _FINER, fine_tune=short
+    )

@@ -138,15 +138,6 @@ def _relative(path: Path, folder: Path) -> str:
     return text
 
 
-def read_stat(path: Path) -> Resources:
-    """Return the cells in the output of Yosys' `stat -json`.
-
-    Raises:
-        ReportError: the file is missing, too large, not what `stat -json` writes, or has cells that are not Xilinx'.
-    """
-    return _resources(_statistics(path), path)
-
-
 @report_parser("yosys", mark=r"^\s*\{\s*\"creator\"\s*:\s*\"Yosys ")
 def parse(path: Path, text: str, clock_ns: float | None = None) -> Measurement:
     """Return the cells in the output of Yosys' `stat -json`, which names neither part nor clock.

@@ -23,6 +23,7 @@ DRAWN: list[tuple[Architecture, tuple[int, ...]]] = [
     (GRU(units=5, rho=(4,)), SETS),
     (Attention(heads=2, channels=3, rho=(4,)), SETS),
     (Convolutional(filters=(2, 3), rho=(4,)), (16, 16, 1)),
+    (Convolutional(filters=(2,), kernel=2, stride=2, pool="none", rho=(4,)), (9, 6, 1)),
 ]
 
 

@@ -39,6 +39,15 @@ def test_the_mark_of_constituents_is_there_where_it_is_wanted() -> None:
     assert (flat.shape, values(flat)) == ((2,), ("pt", "sum(cand)"))
 
 
+def test_features_with_an_lsb_are_the_whole_numbers_of_hardware() -> None:
+    flat = Columns(features=("pt", "eta"), lsb={"eta": 0.0435})
+    whole = np.array([-70, -1, 0, 3, 70])
+    near = (whole * 0.0435).astype(np.float16)  # as an ntuple keeps them
+    assert flat.array(chunk(pt=whole, eta=near)).tolist() == [[n, n] for n in whole]
+    lists = Columns(features=("cand",), n_constituents=3, lsb={"cand": 0.5})
+    assert lists.array(JETS).tolist() == [[[8, 1], [6, 1], [2, 1]], [[4, 1], [0, 0], [0, 0]]]
+
+
 @given(seed=st.integers(0, 2**32), weighted=st.booleans(), bins=st.tuples(st.integers(1, 5), st.integers(1, 5)))
 def test_an_image_is_the_histogram_of_each_jet(seed: int, weighted: bool, bins: tuple[int, int]) -> None:  # noqa: FBT001
     rng = np.random.default_rng(seed)

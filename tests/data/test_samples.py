@@ -9,10 +9,11 @@ import pytest
 import uproot
 from numpy.typing import NDArray
 
-from hepprune.data import features, pythia, read, root, split
+from hepprune.data import features, pythia, read, root, split, trigger
 
 DATASETS = Path(__file__).parents[2] / "datasets"
 FEATURES, CONSTITUENTS = DATASETS / "jets_features.root", DATASETS / "jets_constituents.root"
+IMAGES = DATASETS / "calo_regions.root"
 # From the Review of Particle Physics.
 MASS_GEV = {"W": 80.37, "Z": 91.19, "t": 172.6}
 
@@ -113,3 +114,12 @@ def test_constituents_add_up_to_nearly_all_of_the_jet() -> None:
     assert 0.85 < np.median(share) < 1.01
     for offset in (deta, dphi):
         assert abs(np.average(offset, weights=pt)) < 0.005
+
+
+def test_calorimeter_images_are_mostly_of_minimum_bias_which_has_the_least_energy() -> None:
+    label, energy = column(IMAGES, "label"), column(IMAGES, "Region_hwEt")
+    assert np.bincount(label).tolist() == [3200, 200, 200, 200, 200]
+    means = [np.mean([each.sum() for each in energy[label == kind]]) for kind in range(5)]
+    assert min(means[1:]) > 1.1 * means[0]
+    for name, n_bins in (("Region_iphi", trigger.N_PHI), ("Region_ieta", trigger.N_ETA)):
+        assert sorted(set(np.concatenate(column(IMAGES, name)))) == list(range(n_bins))

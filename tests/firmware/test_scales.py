@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hepprune.data import Jets, Scaler
+from hepprune.data import Jets, Scaler, read
 from hepprune.data.jets import IS_FILLED
+from hepprune.data.scaling import fit
 from hepprune.errors import DataError
 from hepprune.firmware import scales
 from hepprune.fixed import OVERFLOW, ROUNDING, FixedPoint
@@ -164,6 +165,24 @@ def test_small_hardware_integers_are_an_offset_and_a_shift(tmp_path: Path) -> No
     x = np.arange(-(2**14), 2**14)[:, None]
     words, _ = from_c(compiled(interface([own]), tmp_path), 0, x)
     assert (words == np.clip((x - 640) >> 6, -128, 127)).all()
+
+
+def test_hardware_integers_of_an_lsb_become_the_words_that_the_network_was_trained_on(tmp_path: Path) -> None:
+    rng, kind = np.random.default_rng(4), FixedPoint(9, 4, True, "RND", "SAT")
+    raw = np.stack([rng.integers(0, 2048, 3000), rng.integers(-120, 120, 3000)], axis=1)
+    lsb = {"pt": 0.5, "eta": 0.0435}
+    columns = dict(zip(lsb, (raw * [*lsb.values()]).astype(np.float32).T, strict=True))  # as a file holds them
+    jets = read(columns, features=[*lsb], lsb=lsb, label=None, event=None)
+    np.testing.assert_array_equal(jets.x, raw)
+    own = fit(jets, power_of_two=True)
+    plain = port("features", own, kind)
+    told = plain.model_copy(
+        update={"features": tuple(row.model_copy(update={"lsb": lsb[row.name]}) for row in plain.features)}
+    )
+    words, last = from_c(compiled(interface([told]), tmp_path), 0, raw)
+    assert last == 0
+    np.testing.assert_array_equal(words, from_python(own, kind, jets.x))
+    assert "tagger_features_lsb[tagger_features_FEATURES] = {0.5, 0.0435}" in (tmp_path / "scales.h").read_text()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -3,6 +3,7 @@ import torch
 from hepprune.fixed import FixedPoint
 from hepprune.hardware import checks
 from hepprune.hardware.cost.describing import Options, described
+from hepprune.hardware.cost.timing import Clock
 from hepprune.hardware.resources import Budget, Resources
 from hepprune.network import Conv, Dense, Input, Layer, Network, Softmax
 
@@ -16,7 +17,7 @@ def _typed(name: str, weight: torch.Tensor) -> Dense:
 
 def _found(layers: list[Layer], budget: Budget = NO_LIMIT, **options: object) -> dict[str, str]:
     operations = described(Network(layers), Options(**options))  # type: ignore[arg-type]
-    return {caution.kind: caution.message for caution in checks.cautions(operations, budget, usable_ns=3.65)}
+    return {caution.kind: caution.message for caution in checks.cautions(operations, budget, clock=Clock(3.65))}
 
 
 def test_a_sound_layer_raises_no_caution() -> None:

@@ -32,6 +32,7 @@ CASES: dict[str, Callable[[int], Jets]] = {
     "resolution(95 %, relative)": momenta,
     "tails(3)": momenta,
     "tails(2, relative)": momenta,
+    "correlation": momenta,
     "response": momenta,
     "response(20, 40)": momenta,
     "calibration_error": overconfident,

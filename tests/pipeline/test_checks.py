@@ -12,7 +12,7 @@ import uproot
 import yaml
 
 from hepprune import pipeline, recipe, training
-from hepprune.errors import HeppruneError
+from hepprune.errors import HeppruneError, NetworkError
 from hepprune.fixed import FixedPoint
 from hepprune.hardware import targets
 from hepprune.network import Activation, BatchNorm, Conv, Dense, Input, Merge, Network, ReLU, Shared, Softmax, save
@@ -166,6 +166,18 @@ def test_a_model_that_a_run_cannot_take_is_refused_at_once(folder: Path, name: s
         return
     with pytest.raises(HeppruneError, match=said):
         checks.check(asked, "yosys")
+
+
+def test_an_allocation_takes_chains_of_dense_layers(folder: Path) -> None:
+    checks.check(context(folder, search={"kind": "allocation"}), "yosys")
+    save(MODELS["residual"][0](), folder / "residual.npz")
+    for names in (["neuron", "weight", "digit", "bit"], ["digit"]):
+        asked = context(folder, model={"file": "residual.npz"}, search={"kind": "allocation", "granularities": names})
+        if "bit" not in names:
+            checks.check(asked, "yosys")
+            continue
+        with pytest.raises(NetworkError, match="chains of dense layers .* take the search kind 'stages'"):
+            checks.check(asked, "yosys")
 
 
 def test_an_hls_project_takes_them_too(folder: Path) -> None:

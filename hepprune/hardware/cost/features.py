@@ -7,6 +7,7 @@ import math
 
 from hepprune.hardware.cost.distributed_arithmetic import whole_matrix
 from hepprune.hardware.cost.operations import Operation
+from hepprune.hardware.cost.trees import Waiting
 
 Terms = dict[str, float]
 
@@ -14,43 +15,46 @@ Terms = dict[str, float]
 def latency_lut(operation: Operation) -> Terms:
     """Return what the LUT of constant products and their adder trees follow."""
     kernel, bits = operation.kernel, operation.in_width
-    additions = kernel.in_lut(bits).additions
+    additions = operation.products_added.additions
     return {
         "tree_bits": kernel.n_products * operation.accumulator_width,
         "tree_terms": kernel.n_products,
         "product_addition_bits": additions * bits,
         "product_additions": additions,
-        "dsp": products_in_dsp(operation),
+        "dsp": (operation.multipliers != "lut") * operation.products_multiplied.distinct,
+        "multiplier_bits": (operation.multipliers == "lut") * _multiplier_bits(operation),
     }
 
 
-def latency_ff(operation: Operation, waiting: float, *, shares: bool) -> Terms:
+def _multiplier_bits(operation: Operation) -> float:
+    """Return the bits of all partial products of multipliers that are built of LUT."""
+    bits = sum(n * each.distinct for n, each in enumerate(operation.kernel.hard))
+    return operation.in_width * bits * operation.n_multipliers / max(operation.products_multiplied.distinct, 1)
+
+
+def latency_ff(operation: Operation, waiting: Waiting, *, shares: bool) -> Terms:
     """Return what the registers of an unrolled matrix follow: the partial sums that wait where a cycle ends within it.
 
-    They are a fraction `waiting` of all terms, which are the signed digits of products built of LUT, and those in DSP.
-    A matrix at several positions also holds what comes in and goes out; products that share multipliers (`shares`) hold
-    more. `waiting` is 0 for a matrix done in one cycle.
+    Terms are the signed digits of products built of LUT, and the products in DSP. A matrix at several positions also
+    holds what comes in and goes out; products that share multipliers (`shares`) hold more.
     """
     kernel, bits = operation.kernel, operation.accumulator_width
     ports = kernel.n_inputs_read * operation.in_width + kernel.n_out * operation.out_width
     return {
-        "sum_bits": waiting * kernel.in_lut(operation.in_width).n_digits * bits,
-        "dsp_sum_bits": waiting * kernel.in_dsp(operation.in_width).n * bits,
+        "sum_bits": waiting.digits * operation.products_added.n_digits * bits,
+        "dsp_sum_bits": waiting.products * operation.products_multiplied.n * bits,
         "shared_sum_bits": shares * kernel.n_products * bits,
-        "port_bits": (operation.positions > 1 and waiting > 0) * ports,
+        "port_bits": (operation.positions > 1 and waiting != Waiting()) * ports,
     }
 
 
-def adder_graph(operation: Operation, waiting: float) -> tuple[Terms, Terms]:
+def adder_graph(operation: Operation, waiting: Waiting) -> tuple[Terms, Terms]:
     """Return what LUT and registers of a matrix under `distributed_arithmetic` follow: its additions alone."""
     kernel, bits = operation.kernel, operation.accumulator_width
     lut, _ = whole_matrix(kernel, operation.in_width)
-    return {"adder_bits": lut, "bias_bits": kernel.n_out * bits}, {"sum_bits": waiting * kernel.tree_additions * bits}
-
-
-def products_in_dsp(operation: Operation) -> int:
-    """Return how many constant products of an unrolled matrix go to DSP."""
-    return operation.kernel.in_dsp(operation.in_width).distinct
+    return {"adder_bits": lut, "bias_bits": kernel.n_out * bits}, {
+        "sum_bits": waiting.digits * kernel.tree_additions * bits
+    }
 
 
 def resource_lut(operation: Operation) -> Terms:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from hepprune.hardware.cost.constants import Constants
 from hepprune.hardware.cost.describing import Options, describe, described, with_dataflow
 from hepprune.hardware.cost.operations import Operation
-from hepprune.hardware.cost.prices import NOTHING, STREAM_CYCLES, price
+from hepprune.hardware.cost.prices import NOTHING, STREAM_CYCLES, group_of, price
+from hepprune.hardware.cost.timing import Clock
 from hepprune.hardware.resources import Estimate, LayerEstimate, Resources
 from hepprune.hardware.targets import Target
 from hepprune.network import Network
@@ -19,6 +20,7 @@ from hepprune.network import Network
 STAGE = "csynth"
 DEFAULT_UNCERTAINTY = 0.27  # of the clock period: Vitis HLS
 _DEPTH_ERROR = 0.02  # of the cycles of a long layer
+_PATH_ERROR = 0.12  # of the cycles that follow from delays, of all layers alike
 
 
 def estimate(
@@ -64,10 +66,10 @@ def reprice(priced: "Priced", network: Network, *names: str) -> "Priced":
     return priced.changed(*changed.values())
 
 
-def usable_ns(target: Target) -> float:
-    """Return what a target's clock period leaves for logic."""
+def clock_of(target: Target) -> Clock:
+    """Return what a target's clock period leaves for logic, and the family that it is for."""
     uncertainty = DEFAULT_UNCERTAINTY if target.clock_uncertainty is None else target.clock_uncertainty
-    return target.period_ns * (1 - uncertainty)
+    return Clock(target.period_ns * (1 - uncertainty), target.family)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,17 +80,17 @@ class Priced:
     layers: dict[str, LayerEstimate]
     options: Options
     clock_ns: float
-    usable_ns: float
+    clock: Clock
 
     @classmethod
     def of(
         cls, operations: Iterable[Operation], target: Target, options: Options, *, constants: Constants | None = None
     ) -> "Priced":
         """Price operations at a target's clock; `constants` None takes those shipped."""
-        clear_ns = usable_ns(target)
+        clock = clock_of(target)
         known = {operation.name: operation for operation in operations}
-        layers = {name: price(each, usable_ns=clear_ns, constants=constants) for name, each in known.items()}
-        return cls(operations=known, layers=layers, options=options, clock_ns=target.period_ns, usable_ns=clear_ns)
+        layers = {name: price(each, clock=clock, constants=constants) for name, each in known.items()}
+        return cls(operations=known, layers=layers, options=options, clock_ns=target.period_ns, clock=clock)
 
     def changed(self, *operations: Operation) -> "Priced":
         """Return the prices with some operations in the place of those of the same name.
@@ -97,7 +99,7 @@ class Priced:
         """
         known = {op.name: op for op in with_dataflow((self.operations | {op.name: op for op in operations}).values())}
         new = {name: op for name, op in known.items() if op is not self.operations[name]}
-        layers = self.layers | {name: price(op, usable_ns=self.usable_ns) for name, op in new.items()}
+        layers = self.layers | {name: price(op, clock=self.clock) for name, op in new.items()}
         return replace(self, operations=known, layers=layers)
 
     def estimate(self) -> Estimate:
@@ -112,8 +114,15 @@ class Priced:
             clock_ns=self.clock_ns,
             layers=layers,
             uncertainty=_sum(layer.uncertainty for layer in layers),
-            latency_error_cycles=math.hypot(1.0, *(_DEPTH_ERROR * layer.depth for layer in layers)),
+            latency_error_cycles=self._cycles_error(),
         )
+
+    def _cycles_error(self) -> float:
+        """Return one standard deviation of the cycles: delays err alike, counts of positions and turns do not."""
+        timed = {name for name, op in self.operations.items() if op.kind == "softmax" or group_of(op) == "latency"}
+        path = sum(self.layers[name].depth for name in timed)
+        counted = (_DEPTH_ERROR * layer.depth for name, layer in self.layers.items() if name not in timed)
+        return math.hypot(1.0, _PATH_ERROR * path, *counted)
 
     def _cycles(self) -> int:
         """Return the cycles of the longest path; in a dataflow design each layer hands over in a cycle of its own."""

@@ -7,17 +7,13 @@ the median exactly; `docs/cost.md` holds all errors.
 import math
 from collections.abc import Callable
 
-from hepprune.hardware.cost import features
+from hepprune.hardware.cost import features, timing, trees
 from hepprune.hardware.cost.constants import UNMEASURED, Constants, shipped
-from hepprune.hardware.cost.distributed_arithmetic import whole_matrix
 from hepprune.hardware.cost.operations import Operation
 from hepprune.hardware.cost.reuse import UNROLL_LIMIT, multipliers
+from hepprune.hardware.cost.timing import Clock
 from hepprune.hardware.resources import LayerEstimate, Resources
 
-# One adder level. Five do not fit into 4.375 ns (wa-hls4ml and DeepSets, 12.5 % uncertainty), eight do into two cycles
-# of 3.65 ns (jet MLP, 27 %): between 0.875 and 0.9125.
-LEVEL_NS = 0.89
-DSP_LEVELS = 2  # a product in a DSP, or of any weight with three signed digits or more, takes as long as two adders
 DSP_WIDE, DSP_NARROW = 27, 18  # operands of one DSP48E2
 DSP_STORED_WEIGHT = 5  # bits; products with narrower stored weights are built of LUT
 BRAM_WIDTHS = ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1))  # (depth, bits) of one 18 Kb BRAM
@@ -27,7 +23,7 @@ FIFO_LUT, FIFO_FF, BRAM_FIFO_FF = 28, 5, 40  # one FIFO: hls4ml's own Vivado tes
 SMALL_ROM_BITS = 1024  # a smaller memory is built of LUT
 BRAM_REMAINDER = 8  # bits; a narrower rest beyond whole BRAMs is built of LUT when it is shallow
 INDEX_DEPTH = 512  # from here the table of a deep matrix that says which output comes next takes a BRAM of its own
-SOFTMAX_CYCLES, TABLE_CYCLES, NORMALISE_CYCLES, STREAM_CYCLES = 5, 2, 10, 5
+TABLE_CYCLES, NORMALISE_CYCLES, STREAM_CYCLES = 2, 10, 5
 STREAM_OVERHEAD = 4  # cycles of a streamed activation or pooling beside one per position, two per position of a pooling
 STREAM_READ = 16  # values of a dense layer's stream that are unpacked per cycle
 CELL_CYCLES = 22  # of a recurrent step beside its matrices: gates, tables, products
@@ -38,8 +34,8 @@ Cycles = tuple[float, int]  # depth, interval
 NOTHING = Resources(lut=0.0, ff=0.0, dsp=0.0, bram18=0.0, uram=0.0)
 
 
-def price(operation: Operation, *, usable_ns: float, constants: Constants | None = None) -> LayerEstimate:
-    """Return the price of one operation when a clock period leaves `usable_ns` for logic.
+def price(operation: Operation, *, clock: Clock, constants: Constants | None = None) -> LayerEstimate:
+    """Return the price of one operation at a clock.
 
     `constants` None takes those shipped.
     """
@@ -53,7 +49,7 @@ def price(operation: Operation, *, usable_ns: float, constants: Constants | None
             depth=0,
             kind="input",
         )
-    found, (depth, interval) = _resources(operation, usable_ns, constants or shipped())
+    found, (depth, interval) = _resources(operation, clock, constants or shipped())
     doubt = _uncertainty(operation, found, constants or shipped())
     return LayerEstimate(
         layer=operation.name,
@@ -74,10 +70,10 @@ def group_of(operation: Operation) -> str:
     return "latency" if operation.reuse_factor == 1 else "resource"
 
 
-def terms(operation: Operation, usable_ns: float) -> tuple[features.Terms, features.Terms]:
+def terms(operation: Operation, clock: Clock) -> tuple[features.Terms, features.Terms]:
     """Return what LUT and registers of one copy of an operation follow."""
     group = group_of(operation)
-    waiting = _waiting(latency_cycles(operation, usable_ns), usable_ns) if operation.kind == "matrix" else 0.0
+    waiting = trees.waiting(operation, clock) if operation.kind == "matrix" else trees.Waiting()
     if group == "distributed_arithmetic":
         return features.adder_graph(operation, waiting)
     if group == "latency":
@@ -89,50 +85,30 @@ def terms(operation: Operation, usable_ns: float) -> tuple[features.Terms, featu
     return features.element_lut(operation), features.element_ff(operation)
 
 
-def _waiting(cycles: int, usable_ns: float) -> float:
-    """Return what fraction of a tree's terms wait as partial sums where its cycles end; each adder level halves it."""
-    return sum(math.exp2(-usable_ns * n / LEVEL_NS) for n in range(1, cycles + 1))
-
-
-def _latency(operation: Operation, usable_ns: float) -> tuple[Counts, Cycles]:
-    factor, cycles, turns = operation.asked_reuse_factor, latency_cycles(operation, usable_ns), _turns(operation)
-    n_multipliers = min(features.products_in_dsp(operation), max(1, multiplier_limit(operation)))
-    if cycles and factor > cycles + 1:  # products that share multipliers wait for one another
-        cycles += 1 + turns * (turns > 1)
+def _latency(operation: Operation, clock: Clock) -> tuple[Counts, Cycles]:
+    factor, cycles, turns = operation.asked_reuse_factor, trees.cycles(operation, clock), _turns(operation)
+    n_multipliers = operation.n_multipliers
+    if turns > 1 and factor > cycles + 1:  # products that share multipliers wait for one another
+        cycles = max(cycles + 1, turns + trees.head(operation, clock) + 2)
+    elif cycles and factor > cycles + 1:
+        cycles += 1
     interval = operation.calls * min(factor, cycles + 1)
-    dsp = operation.copies * n_multipliers * _dsps(operation.in_width, operation.kernel.weight_width)
+    in_dsp = operation.multipliers != "lut"
+    dsp = in_dsp * operation.copies * n_multipliers * _dsps(operation.in_width, operation.kernel.weight_width)
     return (dsp, 0), (_repeated(operation, cycles), interval)
 
 
-def _adder_graph(operation: Operation, usable_ns: float) -> tuple[Counts, Cycles]:
-    return (0, 0), (_repeated(operation, latency_cycles(operation, usable_ns)), operation.calls)
+def _adder_graph(operation: Operation, clock: Clock) -> tuple[Counts, Cycles]:
+    return (0, 0), (_repeated(operation, trees.cycles(operation, clock)), operation.calls)
 
 
 def _turns(operation: Operation) -> int:
     """Return how many products each multiplier of a matrix under `latency` takes; zeros leave fewer of both."""
-    n_products, factor = features.products_in_dsp(operation), operation.asked_reuse_factor
-    return math.ceil(n_products * factor / (operation.n_in * operation.n_out))
+    shared_by = max(1.0, operation.n_in * operation.n_out / operation.asked_reuse_factor)
+    return math.ceil(operation.products_multiplied.distinct / shared_by)
 
 
-def multiplier_limit(operation: Operation) -> int:
-    """Return how many multipliers hls4ml allows a matrix under `latency`; zeros hardly lower it above 1."""
-    factor = operation.asked_reuse_factor
-    return math.ceil(operation.n_in * operation.n_out / factor) - operation.kernel.n_zeros // factor
-
-
-def latency_cycles(operation: Operation, usable_ns: float) -> int:
-    """Return the whole clock periods that products and adder tree of an unrolled matrix fill."""
-    kernel = operation.kernel
-    if kernel.largest_fan_in == 0:
-        return 0
-    if operation.strategy == "distributed_arithmetic":
-        return math.floor(whole_matrix(kernel, operation.in_width)[1] * LEVEL_NS / usable_ns)
-    product = min(DSP_LEVELS, math.ceil(math.log2(kernel.most_digits)))
-    levels = math.ceil(math.log2(kernel.largest_fan_in)) + product
-    return math.floor(levels * LEVEL_NS / usable_ns)
-
-
-def _resource(operation: Operation, _usable_ns: float) -> tuple[Counts, Cycles]:
+def _resource(operation: Operation, _clock: Clock) -> tuple[Counts, Cycles]:
     kernel, factor = operation.kernel, operation.reuse_factor
     stored_in_dsp = kernel.weight_width >= DSP_STORED_WEIGHT
     dsp = kernel.rows * _dsps(operation.in_width, kernel.weight_width) if stored_in_dsp else 0
@@ -143,7 +119,7 @@ def _resource(operation: Operation, _usable_ns: float) -> tuple[Counts, Cycles]:
     return (operation.copies * dsp, operation.copies * bram18), (cycles, interval)
 
 
-def _recurrent(operation: Operation, _usable_ns: float) -> tuple[Counts, Cycles]:
+def _recurrent(operation: Operation, _clock: Clock) -> tuple[Counts, Cycles]:
     products = sum(k.rows * _dsps(operation.in_width, k.weight_width) for k in operation.kernels)
     dsp = products + 3 * operation.n_out * _dsps(operation.in_width, operation.accumulator_width)
     memories = sum(weight_bram18(k.rows * k.weight_width, k.reuse_factor) for k in operation.kernels)
@@ -152,11 +128,10 @@ def _recurrent(operation: Operation, _usable_ns: float) -> tuple[Counts, Cycles]
     return (dsp, memories + tables), (cycles, cycles)
 
 
-def _element(operation: Operation, usable_ns: float) -> tuple[Counts, Cycles]:
+def _element(operation: Operation, clock: Clock) -> tuple[Counts, Cycles]:
     n, kind = features.at_once(operation), operation.kind
     tables = {"softmax": math.ceil(n / 2) + 1, "table": math.ceil(n / 2), "normalise": 1}
-    waits = {"softmax": SOFTMAX_CYCLES, "table": TABLE_CYCLES, "normalise": NORMALISE_CYCLES}
-    cycles = _counted(operation, usable_ns) if kind == "top" else waits.get(kind, 0)
+    cycles = _element_cycles(operation, clock)
     interval = 1
     if operation.streams:  # a window is read while the one before is compared
         interval = operation.positions * (2 if kind == "pool" else 1) + STREAM_OVERHEAD
@@ -164,13 +139,25 @@ def _element(operation: Operation, usable_ns: float) -> tuple[Counts, Cycles]:
     return (_element_dsp(operation, n), tables.get(kind, 0)), (cycles, interval)
 
 
-def _counted(operation: Operation, usable_ns: float) -> int:
+def _element_cycles(operation: Operation, clock: Clock) -> int:
+    """Return the cycles of a layer without a matrix, of one position."""
+    if operation.kind == "softmax":
+        return clock.cycles(
+            timing.softmax(operation.n_out // operation.positions, in_lut=operation.multipliers == "lut")
+        )
+    if operation.kind == "top":
+        return _counted(operation, clock)
+    waits = {"table": TABLE_CYCLES, "normalise": NORMALISE_CYCLES}
+    return waits.get(operation.kind, operation.casts * clock.whole(timing.ROUND_NS))
+
+
+def _counted(operation: Operation, clock: Clock) -> int:
     """Return the whole clock periods that a comparison, a count of all values that won, and a choice fill."""
     levels = 2 + math.ceil(math.log2(max(operation.operands, 1)))
-    return math.floor(levels * LEVEL_NS / usable_ns)
+    return math.floor(levels * clock.level_ns / clock.usable_ns)
 
 
-_RULES: dict[str, Callable[[Operation, float], tuple[Counts, Cycles]]] = {
+_RULES: dict[str, Callable[[Operation, Clock], tuple[Counts, Cycles]]] = {
     "distributed_arithmetic": _adder_graph,
     "latency": _latency,
     "resource": _resource,
@@ -181,7 +168,7 @@ _RULES: dict[str, Callable[[Operation, float], tuple[Counts, Cycles]]] = {
 
 def _element_dsp(operation: Operation, n: float) -> float:
     """Return the products of two values, or of a value and a stored factor."""
-    if operation.in_width < DSP_STORED_WEIGHT:
+    if operation.in_width < DSP_STORED_WEIGHT or operation.multipliers == "lut":
         return 0.0
     if operation.kind == "merge":
         return n / operation.operands if operation.function == "multiply" else 0.0
@@ -189,11 +176,11 @@ def _element_dsp(operation: Operation, n: float) -> float:
     return products.get(operation.kind, 0.0)
 
 
-def _resources(operation: Operation, usable_ns: float, constants: Constants) -> tuple[Resources, Cycles]:
+def _resources(operation: Operation, clock: Clock, constants: Constants) -> tuple[Resources, Cycles]:
     """Return what all copies of an operation take, cells by constants and the rest by rule, and its cycles."""
     group, copies = group_of(operation), operation.copies
-    lut_terms, ff_terms = terms(operation, usable_ns)
-    (dsp, bram18), cycles = _RULES[group](operation, usable_ns)
+    lut_terms, ff_terms = terms(operation, clock)
+    (dsp, bram18), cycles = _RULES[group](operation, clock)
     lut = copies * constants.price(f"{group}_lut", lut_terms)
     if operation.kernels:
         lut += copies * constants.price("element_lut", features.cast(operation, operation.n_out))

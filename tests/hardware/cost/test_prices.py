@@ -17,6 +17,7 @@ from hepprune.hardware import cost
 from hepprune.hardware.cost import hls, kernels, prices, reuse
 from hepprune.hardware.cost.operations import Operation
 from hepprune.hardware.cost.prices import price
+from hepprune.hardware.cost.timing import Clock
 from hepprune.hardware.resources import RESOURCES
 from hepprune.hardware.targets import Target
 from hepprune.network import (
@@ -125,7 +126,7 @@ def test_single_layers_with_shared_multipliers() -> None:
     for row in shared:
         n_in, n_out, bits, factor = (int(row[key]) for key in ("d_in", "d_out", "prec", "rf"))
         assert reuse.is_legal(n_in, n_out, factor)
-        found = price(_operation(n_in, n_out, bits, factor), usable_ns=3.65)
+        found = price(_operation(n_in, n_out, bits, factor), clock=Clock(3.65))
         assert found.interval_cycles == float(row["IntervalMax_hls"])
         assert abs(found.depth - float(row["BestLatency_hls"])) <= 1  # one less without any DSP
         assert abs(found.resources.dsp - float(row["DSP_hls"])) <= 1  # type: ignore[operator]
@@ -144,7 +145,7 @@ def test_streamed_layers_take_the_multipliers_and_memories_of_their_reuse_factor
         if not row["dsp48e_mean"] or asked == 1:
             continue
         factor = reuse.taken(n_in, n_out, asked)
-        found = price(_operation(n_in, n_out, 16, factor, streams=True), usable_ns=3.65)
+        found = price(_operation(n_in, n_out, 16, factor, streams=True), clock=Clock(3.65))
         assert abs(found.resources.dsp - float(row["dsp48e_mean"])) <= 1  # type: ignore[operator]
         close.append(abs(found.resources.bram18 - float(row["bram_18k_mean"])) <= 1)  # type: ignore[operator]
     assert np.mean(close) > 0.9

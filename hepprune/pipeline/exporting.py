@@ -1,0 +1,113 @@
+"""What other groups take of a finished run: its emulator, or its Verilog with all that a test bench and Vivado need."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+
+from hepprune import interface as interfaces
+from hepprune import stored
+from hepprune.errors import HeppruneError, NetworkError, ReportError
+from hepprune.files import write_text
+from hepprune.firmware import emulator as emulators
+from hepprune.firmware import handover, patterns, rtl
+from hepprune.firmware.folders import check_names, replacing_folder
+from hepprune.interface import InputPort, Interface, Word
+from hepprune.network import exact_raw, load
+
+T = TypeVar("T", np.float32, np.float64)
+_NOTE = "hepprune.json"  # what a design's own folder says of it
+_DESIGN = TypeAdapter(tuple[str, rtl.Design])
+
+
+def emulator(build: Path, folder: Path, *, name: str) -> Path:
+    """Write the emulator of a run's network, up to any head, with the jets of its patterns as test vectors.
+
+    Raises:
+        HeppruneError: the folder holds no finished run, or the name is no identifier.
+    """
+    interface, network = _interface(build), emulators.before_heads(load(build / "network.npz"))
+    raw = [_raw(port, words) for port, words in zip(interface.inputs, _played(build, interface), strict=True)]
+    scaled = [_scaled(port, values) for port, values in zip(interface.inputs, raw, strict=True)]
+    expected = _end_to_end(exact_raw(network, scaled)).astype(np.float64)
+    return emulators.write(folder, network, interface, name=name, raw=_end_to_end(raw), expected=expected)
+
+
+def verilog(build: Path, folder: Path, *, vhdl: str | None = None) -> Path:
+    """Write a run's Verilog with its patterns, its interface and scripts for Vivado; `vhdl` names an entity around it.
+
+    Raises:
+        HeppruneError: the folder holds no finished run, or its firmware is an HLS project; the name is no identifier.
+    """
+    interface = _interface(build)
+    if interface.verilog is None:
+        raise ReportError(f"the firmware of '{build}' is the HLS project '{interface.project}', and no Verilog")
+    source = build / interface.verilog
+    _, design = stored.read(_DESIGN, source / _NOTE, error=ReportError)
+    if vhdl is not None:
+        check_names(vhdl, part=design.part, clock_ns=design.clock_ns)
+        if vhdl.lower() == interface.top.lower():
+            raise NetworkError(f"the entity '{vhdl}' needs another name than the Verilog module it holds")
+    with replacing_folder(folder) as new:
+        shutil.copytree(source, new, dirs_exist_ok=True, ignore=shutil.ignore_patterns("synthesis", "binder", "model"))
+        shutil.copytree(build / "patterns", new / "patterns")
+        for file in ("scaler.json", "scales.h"):
+            shutil.copy(build / file, new / file)
+        for file, text in handover.scripts(design).items():
+            write_text(new / file, text)
+        (new / handover.RUN).chmod(0o755)
+        if vhdl is not None:
+            write_text(new / f"{vhdl}.vhd", handover.vhdl(interface, name=vhdl))
+    return folder
+
+
+def _interface(build: Path) -> Interface:
+    if not (build / "scaler.json").is_file() or not (build / "patterns").is_dir():
+        raise ReportError(f"'{build}' holds no finished run; expected the build/ that `hepprune run` leaves")
+    return interfaces.read(build / "scaler.json")
+
+
+def _played(build: Path, interface: Interface) -> list[NDArray[np.float64]]:
+    """Return the words of each input that the patterns play, (n_jets, n_words), as values of their types."""
+    path = build / "patterns" / patterns.INPUTS
+    try:
+        bits = [int(line, 16) for line in path.read_text(encoding="ascii").split()]
+    except (OSError, ValueError) as problem:
+        raise HeppruneError(f"'{path}' holds no patterns: {problem}") from problem
+    return [np.array([[_value(word, each) for word in port.words] for each in bits]) for port in interface.inputs]
+
+
+def _value(word: Word, bits: int) -> float:
+    if word.kind is None:
+        return 0.0
+    whole = bits >> word.low & (1 << word.width) - 1
+    if word.kind.signed and whole >> word.width - 1:
+        whole -= 1 << word.width
+    return float(whole * 2.0**-word.kind.fraction)
+
+
+def _raw(port: InputPort, values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return raw features (n_jets, *shape) that come near values of the input type."""
+    offset, scale = _scaling(port)
+    return (values.reshape(-1, *port.shape) * scale + offset).astype(np.float32)
+
+
+def _scaled(port: InputPort, raw: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return raw features as the network takes them, 0 where there is no constituent."""
+    offset, scale = _scaling(port)
+    scaled = ((raw.astype(np.float64) - offset) / scale).astype(np.float32)
+    if port.mark is not None:
+        scaled[raw[..., [feature.name for feature in port.features].index(port.mark)] == 0] = 0
+    return scaled
+
+
+def _scaling(port: InputPort) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return np.array([each.offset for each in port.features]), np.array([each.scale for each in port.features])
+
+
+def _end_to_end(values: Sequence[NDArray[T]]) -> NDArray[T]:
+    return np.concatenate([each.reshape(len(each), -1) for each in values], axis=1)

@@ -1,0 +1,129 @@
+"""Targets that a larger network gives: it is trained first, and its score of each jet is what the recipe's learns."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hepprune import architectures, training
+from hepprune.data.inputs import TRANSFORMS
+from hepprune.data.jets import Jets
+from hepprune.errors import DataError, RecipeError
+from hepprune.metrics import mse
+from hepprune.network import Network
+from hepprune.pipeline.context import Context
+from hepprune.recipe import Recipe, Teacher
+from hepprune.sample import Sample
+from hepprune.task import Binary, Reconstruction
+
+_BATCH = 4096  # jets that a teacher scores at a time: it may be large
+
+Inputs = dict[str, Jets]  # what each input of a network sees of some jets
+
+
+def taught(context: Context, samples: Sequence[Inputs]) -> list[Inputs]:
+    """Return samples to train, validate and test on with a teacher's score of each jet before their other targets.
+
+    Without a teacher they come back as they are. What it has learned is kept.
+
+    Raises:
+        DataError: every jet to train on is signal, of which the teacher learns nothing.
+    """
+    teacher = context.recipe.data.teacher
+    if teacher is None:
+        return list(samples)
+    jets = [*map(_only, samples)]
+    network = _trained(context, teacher, jets)
+    scores = [_scores(teacher, network, each.x) for each in jets]
+    if teacher.task == "latent":
+        scores = _standardised(scores, scores[0][_background(context.recipe, jets[0])])
+    return [
+        {name: replace(each, targets=np.column_stack([score, each.targets])) for name, each in inputs.items()}
+        for inputs, score in zip(samples, scores, strict=True)
+    ]
+
+
+def check(recipe: Recipe) -> None:
+    """Refuse a teacher that does not take the recipe's input.
+
+    Raises:
+        RecipeError: it does not.
+        NetworkError: its architecture takes other axes.
+    """
+    if recipe.data.teacher is not None:
+        _drawn(recipe, recipe.data.teacher)
+
+
+def _drawn(recipe: Recipe, teacher: Teacher) -> Network:
+    ((name, columns),) = recipe.data.columns.items()
+    size = 1 if teacher.task == "binary" else math.prod(columns.shape)
+    if teacher.architecture is not None:
+        return architectures.draw(teacher.architecture, {name: columns.shape}, {"output": size}, seed=recipe.seed)
+    if len(columns.shape) > 1 or teacher.hidden is None:
+        raise RecipeError(
+            f"data.teacher: hidden sizes take one number per feature, not {columns.shape}; give an architecture"
+        )
+    drawn = training.multilayer_perceptron(columns.shape[0], teacher.hidden, size, seed=recipe.seed)
+    left_out = f"relu_{teacher.narrowest}" if teacher.task == "latent" else ""
+    return Network([layer for layer in drawn if layer.name != left_out])
+
+
+def _trained(context: Context, teacher: Teacher, samples: Sequence[Jets]) -> Network:
+    recipe = context.recipe
+    train, validation = (_lesson(recipe, teacher, jets) for jets in samples[:2])
+    key = [teacher.model_dump(exclude={"transform", "of_signal"}), recipe.seed, train.key, validation.key]
+    with context.step("training the teacher", teacher.epochs) as advance:
+
+        def train_it() -> Network:
+            drawn = _drawn(recipe, teacher)
+            return training.fit(drawn, train, validation, settings=teacher.fit, seed=recipe.seed, advance=advance)[0]
+
+        return context.store.network("teacher", key, train_it)
+
+
+def _lesson(recipe: Recipe, teacher: Teacher, jets: Jets) -> Sample:
+    """Return what the teacher learns: signal and background told apart, or the features of what is no signal."""
+    weight = jets.weight if recipe.data.is_weighted else None
+    if teacher.task == "binary":
+        return Sample.from_arrays(jets.x, jets.targets[:, -1], weight, task=Binary())
+    known = _background(recipe, jets)
+    if not known.any():
+        raise DataError(f"data.signal: '{recipe.data.signal}' is true of all jets, and none is left to teach")
+    own = None if weight is None else weight[known]
+    return Sample.from_arrays(jets.x[known], jets.x[known], own, task=Reconstruction())
+
+
+def _background(recipe: Recipe, jets: Jets) -> NDArray[np.bool_]:
+    """Return which jets are no signal."""
+    return np.ones(len(jets), np.bool_) if recipe.data.signal is None else jets.targets[:, -1] == 0
+
+
+def _scores(teacher: Teacher, network: Network, x: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return a teacher's scores, (n_jets, n_scores)."""
+    batches = np.array_split(x, -(-len(x) // _BATCH))
+    return np.concatenate([_scores_of(teacher, network, batch) for batch in batches])
+
+
+@torch.no_grad()
+def _scores_of(teacher: Teacher, network: Network, x: NDArray[np.float32]) -> NDArray[np.float64]:
+    last = f"dense_{teacher.narrowest}" if teacher.task == "latent" else network.raw_outputs[0]
+    values = network.activations(torch.from_numpy(x.copy()), quantised=False, until=[last])[last]
+    flat = values.double().numpy().reshape(len(x), -1)
+    if teacher.task != "reconstruction":
+        return flat
+    found: NDArray[np.float64] = TRANSFORMS[teacher.transform](mse(flat, x.reshape(flat.shape).astype(np.float64)))
+    return found[:, None]
+
+
+def _standardised(scores: Sequence[NDArray[np.float64]], known: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """Return scores that have a mean of 0 and a spread of 1 over those that are `known`."""
+    width = known.std(axis=0)
+    return [(each - known.mean(axis=0)) / np.where(width > 0, width, 1.0) for each in scores]
+
+
+def _only(inputs: Inputs) -> Jets:
+    (jets,) = inputs.values()
+    return jets

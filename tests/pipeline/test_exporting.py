@@ -1,0 +1,207 @@
+"""What other groups take of a run: an emulator beside another of the same layer names, and Verilog with its scripts."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from hepprune import interface as interfaces
+from hepprune import stored
+from hepprune.cli import app
+from hepprune.firmware import patterns, rtl, scales
+from hepprune.fixed import FixedPoint
+from hepprune.interface import Feature, InputPort, Interface, OutputPort, shift
+from hepprune.network import Dense, Input, Network, ReLU, Softmax, exact_raw, save
+from hepprune.pipeline import exporting, ingestion
+
+KIND, WIDE = FixedPoint(8, 3, True, "RND", "SAT"), FixedPoint(16, 6)
+PART = "xcvu13p-flga2577-2-e"
+
+
+def tagger(seed: int) -> Network:
+    """Return a small network; those of other seeds have the same layers' names and other weights."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def dense(name: str, n_in: int, n_out: int) -> Dense:
+        weight, bias = torch.randn(n_out, n_in, generator=generator), torch.randn(n_out, generator=generator)
+        return Dense(name, weight, bias, weight_type=FixedPoint(6, 2), bias_type=KIND, result=WIDE)
+
+    middle = ReLU("relu", FixedPoint(7, 3, False, "RND", "SAT"))
+    return Network([Input("x", 4, KIND), dense("fc1", 4, 6), middle, dense("fc2", 6, 3), Softmax("softmax")])
+
+
+def finished(build: Path, seed: int, *, scale: float) -> Network:
+    """Leave in a folder what a run leaves of a network; the scaler is one of shifts where the scale is a power of two."""
+    network, generator = tagger(seed), np.random.default_rng(seed)
+    solution = rtl.solve(network)
+    design = rtl.write_verilog(
+        solution, build / "verilog/one", name="small_rtl", levels_per_cycle=3, part=PART, clock_ns=5.0
+    )
+    stored.note(rtl.Design, design.folder / "hepprune.json", "key", design)
+    names = ["pt (GeV)", "eta", "phi", "mass"]
+    arriving, leaving = patterns.layout(design, inputs=names, outputs=["g", "q", "t"])
+    own = [word.model_copy(update={"type": str(KIND)}) for word in arriving]
+    described = Interface(
+        name="small",
+        top=design.top,
+        verilog="verilog/one",
+        clock_ns=5.0,
+        latency_cycles=design.latency_cycles,
+        interval_cycles=1,
+        inputs=(
+            InputPort(
+                name="x",
+                shape=(4,),
+                features=tuple(Feature(name=n, offset=scale, scale=scale, shift=shift(scale, scale)) for n in names),
+                words=tuple(own),
+            ),
+        ),
+        outputs=(OutputPort(name="softmax", shape=(3,), meaning="class logits", words=tuple(leaving)),),
+    )
+    interfaces.write(described, build / "scaler.json")
+    (build / "scales.h").write_text(scales.header(described))
+    x = KIND(generator.normal(0, 2, (50, 4)))
+    (expected,) = exact_raw(network, [x.astype(np.float32)])
+    patterns.write(build / "patterns", described, inputs=x, outputs=expected)
+    save(network, build / "network.npz")
+    return network
+
+
+@pytest.fixture(scope="module")
+def builds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("runs")
+    for seed, scale in ((1, 0.37), (2, 4.0)):
+        finished(folder / str(seed), seed, scale=scale)
+    return [folder / "1", folder / "2"]
+
+
+@pytest.mark.slow
+def test_two_emulators_of_the_same_layers_run_beside_one_another_bit_for_bit(
+    builds: list[Path], tmp_path: Path
+) -> None:
+    for build, name in zip(builds, ("first", "second"), strict=True):
+        done = CliRunner().invoke(app, ["export", str(build), "--emulator", name, "-o", str(tmp_path / name)])
+        assert done.exit_code == 0, done.output
+        subprocess.run(["make", "-s", "all"], cwd=tmp_path / name, check=True)
+        assert "ofstream" not in (tmp_path / name / f"{name}.cc").read_text()
+    # The vectors are of raw features; what is expected of them is the network's own.
+    for build, seed, name in zip(builds, (1, 2), ("first", "second"), strict=True):
+        lines = (tmp_path / name / "vectors.txt").read_text().splitlines()
+        assert lines[0].split() == ["50", "4", "3"]
+        rows = np.array([line.split() for line in lines[1:]], dtype=np.float64)
+        port = interfaces.read(build / "scaler.json").inputs[0]
+        offset, scale = (np.array([getattr(each, key) for each in port.features]) for key in ("offset", "scale"))
+        scaled = ((rows[:, :4].astype(np.float32).astype(np.float64) - offset) / scale).astype(np.float32)
+        assert np.array_equal(exact_raw(tagger(seed), [scaled])[0], rows[:, 4:])
+        assert np.unique(rows[:, 4:], axis=0).shape[0] > 20
+    flags = ["g++", "-std=c++17", "check.cc", "-o", "both", "-ldl"]
+    subprocess.run(flags, cwd=tmp_path / "first", check=True)
+    given = ["./both", "./first.so", "vectors.txt", "../second/second.so", "../second/vectors.txt"]
+    said = subprocess.run(given, cwd=tmp_path / "first", capture_output=True, text=True, check=False)
+    assert said.stdout.splitlines() == [
+        "./first.so: 50 jets, 0 values differ",
+        "../second/second.so: 50 jets, 0 values differ",
+    ]
+    crossed = [*given[:3], given[3], "vectors.txt"]  # the other model's vectors: the check can fail
+    assert subprocess.run(crossed, cwd=tmp_path / "first", capture_output=True, check=False).returncode == 1
+    named = ["nm", "-DC", "--defined-only", "first.so"]
+    symbols = subprocess.run(named, cwd=tmp_path / "first", capture_output=True, text=True, check=True)
+    shown = {line.split()[-1] for line in symbols.stdout.splitlines()}
+    assert {"create_model", "destroy_model"} <= shown
+    assert not [name for name in shown if "nnet" in name or "fc1" in name]
+
+
+def test_verilog_comes_with_patterns_an_entity_and_scripts(builds: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "firmware"
+    done = CliRunner().invoke(app, ["export", str(builds[0]), "--verilog", "--vhdl-wrapper", "tagger", "-o", str(out)])
+    assert done.exit_code == 0, done.output
+    verilog = (out / "src/small_rtl.v").read_text()
+    ports = {name: int(high) for high, name in re.findall(r"\[(\d+)(?:-1)?:0\] *(model_\w+)", verilog)}
+    text = (out / "tagger.vhd").read_text()
+    entity = text[text.index("entity tagger") : text.index("end entity")]
+    interface = interfaces.read(out / "scaler.json")
+    for name, words in (("model_inp", interface.input_words), ("model_out", interface.output_words)):
+        width = sum(word.width for word in words)
+        assert f"{name} : {'in' if name == 'model_inp' else 'out'} std_logic_vector({width - 1} downto 0)" in entity
+        assert ports[name] in (width, width - 1)
+    assert "network : small_rtl port map" in text
+    assert len(re.findall(r"subtype \w+ is natural range \d+ downto \d+;", text)) == 7
+    assert len((out / "patterns/inputs.hex").read_text().splitlines()) == 50
+    script = (out / "vivado.tcl").read_text()
+    named = re.findall(r"src/\S+\.v", script)
+    assert named
+    assert all((out / file.rstrip("}")).is_file() for file in named)
+    assert "create_clock -period 5 " in script
+    assert subprocess.run(["sh", "-n", out / "run_vivado.sh"], check=False).returncode == 0
+    if shutil.which("vivado") is None:
+        refused = subprocess.run([out / "run_vivado.sh"], capture_output=True, text=True, check=False)
+        assert refused.returncode == 2
+        assert "vivado is not on PATH" in refused.stderr
+
+
+def test_what_the_script_leaves_is_ingested_with_the_cycles_of_the_design(builds: list[Path], tmp_path: Path) -> None:
+    out = exporting.verilog(builds[0], tmp_path / "firmware")
+    _, design = json.loads((out / "hepprune.json").read_text())
+    report = REPORT.replace("TOP", design["top"]).replace("PART", "xcvu13p-flga2577-2-e")
+    (out / "vivado_synth.rpt").write_text(report)
+    (found,) = ingestion.ingest(out).designs
+    (measured,) = found.measurements
+    assert (measured.stage, measured.resources.lut) == ("vsynth", 123)
+    assert measured.latency_cycles == design["latency_cycles"]
+    assert measured.clock_ns == 5.0
+
+
+REPORT = """\
+Copyright 1986-2022 Xilinx, Inc. All Rights Reserved.
+| Tool Version : Vivado v.2023.1 (lin64) Build 3865809 Sun May  7 15:04:56 MDT 2023
+| Command      : report_utilization -file vivado_synth.rpt
+| Design       : TOP
+| Device       : PART
+| Speed File   : -2
+| Design State : Synthesized
+
+1. CLB Logic
+------------
+
++----------------------------+-------+-------+------------+-----------+-------+
+|          Site Type         |  Used | Fixed | Prohibited | Available | Util% |
++----------------------------+-------+-------+------------+-----------+-------+
+| CLB LUTs*                  |   123 |     0 |          0 |   1728000 |  0.01 |
+| CLB Registers              |   456 |     0 |          0 |   3456000 |  0.01 |
+| Block RAM Tile             |     0 |     0 |          0 |      2688 |  0.00 |
+| DSPs                       |     0 |     0 |          0 |     12288 |  0.00 |
+| URAM                       |     0 |     0 |          0 |      1280 |  0.00 |
++----------------------------+-------+-------+------------+-----------+-------+
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "either --emulator NAME or --verilog"),
+        (["--emulator", "a", "--verilog"], "either --emulator NAME or --verilog"),
+        (["--emulator", "a", "--vhdl-wrapper", "b"], "--vhdl-wrapper goes with --verilog"),
+        (["--emulator", "2 b"], "'2 b' is no name of an emulator"),
+        (["--verilog", "--vhdl-wrapper", "Small_RTL"], "needs another name than the Verilog module"),
+        (["--verilog", "--vhdl-wrapper", "a b"], "'a b' is no firmware name"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused_in_one_sentence_and_nothing_is_written(
+    builds: list[Path], tmp_path: Path, given: list[str], said: str
+) -> None:
+    done = CliRunner().invoke(app, ["export", str(builds[0]), "-o", str(tmp_path / "out"), *given])
+    assert done.exit_code == 1
+    assert said in " ".join(done.output.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["export", str(tmp_path), "--verilog", "-o", str(tmp_path / "out")])
+    assert done.exit_code == 1
+    assert "holds no finished run" in " ".join(done.output.split())

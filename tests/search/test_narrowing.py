@@ -1,0 +1,157 @@
+"""One training in which digits and bits compete: it meets the budget, trains freely, and is exact as built."""
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from hepprune import training
+from hepprune.errors import BudgetMissedError, NetworkError
+from hepprune.firmware import rtl
+from hepprune.fixed import FixedPoint
+from hepprune.hardware import cost, targets
+from hepprune.hardware.resources import Budget, Estimate, Resources
+from hepprune.network import Dense, Input, Network, ReLU, exact_logits
+from hepprune.network.layers import Activation
+from hepprune.pruning import values
+from hepprune.quantisers import FixedPoints
+from hepprune.sample import Sample
+from hepprune.search import bits, competition, greedy, moves
+from hepprune.search.stages import Outcome, Problem, Settings
+from hepprune.training import Fit
+
+Jets = tuple[Sample, Sample]
+PRICE = partial(cost.estimate, target=targets.load("generic_vu13p"), strategy="distributed_arithmetic")
+LONG = Fit(epochs=6, batch_size=512, learning_rate=5e-3)
+SETTINGS = Settings(bits=True, allocate=LONG, trim=Fit(epochs=2, batch_size=256, learning_rate=5e-4))
+
+
+def lut(network: Network) -> float:
+    return PRICE(network).resources.lut or 0.0
+
+
+def problem(jets: Jets, limit: float) -> Problem:
+    propose, budget = moves.PerKernel({}, moves.ALLOCATED), Budget(resources=Resources(lut=limit))
+    train, validation = jets
+    return Problem(train=train, validation=validation, budget=budget, price=PRICE, propose=propose, settings=SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def third(tagger: Network, jets: Jets) -> Outcome:
+    return greedy.search(tagger, problem(jets, lut(tagger) / 3))
+
+
+@pytest.mark.slow
+def test_the_budget_is_met_by_what_is_built(tagger: Network, third: Outcome, jets: Jets) -> None:
+    network, validation = third.network, jets[1]
+    assert lut(network) <= lut(tagger) / 3
+    assert third.stages[-1].estimate == PRICE(network)
+    kinds = [network[name].result for name in network.layers if isinstance(network[name], Input | ReLU)]
+    assert all(isinstance(kind, FixedPoints) for kind in kinds)
+    assert len({int(width) for kind in kinds for width in kind.width}) > 2
+    assert [kind.overflow for kind in kinds] == ["SAT", "WRAP", "WRAP"]
+    before, after = (training.scores(net, validation)["accuracy"].value for net in (tagger, network))
+    assert after > before - 0.05
+
+
+@pytest.mark.slow
+def test_the_adder_graph_computes_the_network_bit_for_bit(third: Outcome, jets: Jets) -> None:
+    network, x = third.network, jets[1].features.numpy().astype(np.float64)
+    read = np.ascontiguousarray(network.input.result(x))
+    assert np.array_equal(rtl.solve(network).logic.predict(read), exact_logits(network, x))
+
+
+@pytest.mark.slow
+def test_nothing_wraps_that_was_seen(third: Outcome, jets: Jets) -> None:
+    network = third.network
+    kinds = {name: network[name].result for name in network.layers if isinstance(network[name], ReLU)}
+    for name, most in values.largest(network, *jets).items():
+        if name in kinds:
+            kind = kinds[name]
+            assert (most.numpy() < 2.0**kind.integer).all()
+
+
+@pytest.mark.slow
+def test_a_search_that_goes_on_trims_and_builds_the_same_way(jets: Jets, third: Outcome) -> None:
+    resumed = replace(problem(jets, 0.9 * lut(third.network)), settings=replace(SETTINGS, stages=1))
+    again = greedy.search(third.network, resumed)
+    assert lut(again.network) <= 0.9 * lut(third.network)
+    assert again.network.input.result == third.network.input.result
+    assert all(layer.result.overflow == "WRAP" for layer in again.network if isinstance(layer, ReLU))
+
+
+def test_a_budget_of_nothing_is_missed(tagger: Network, jets: Jets) -> None:
+    with pytest.raises(BudgetMissedError, match="the budget cannot be reached"):
+        greedy.search(tagger, problem(jets, 0.0))
+
+
+def test_what_a_loss_minds_more_gets_more_bits(tagger: Network, jets: Jets) -> None:
+    train = jets[0]
+    network, finest = bits.opened(tagger, train)
+    worths = values.worths(network, train)
+    of_input = worths.values[network.input.name]
+    of_input[0] = 1e4 * of_input.max()
+    bits.calibrate(network, train, overflow="WRAP")
+    fits = lambda figures: (figures.resources.lut or 0.0) <= 300  # noqa: E731
+    competition.settle(network, worths, PRICE, finest=finest, fits=fits)
+    fractions = network.input.result.fractions
+    assert fractions[0] == finest[network.input.name]
+    assert fractions[1:].mean() < fractions[0]
+    assert lut(network) <= 300
+    assert all(bool(kernel.used().any()) for kernel in network.kernels)
+
+
+def test_a_larger_budget_never_buys_less(tagger: Network, jets: Jets) -> None:
+    train = jets[0]
+    network, finest = bits.opened(tagger, train)
+    worths = values.worths(network, train)
+    bits.calibrate(network, train, overflow="WRAP")
+    found: list[Estimate] = []
+    for limit in (200.0, 400.0, 800.0):
+        competition.settle(network, worths, PRICE, finest=finest, fits=lambda f, most=limit: f.resources.lut <= most)
+        found.append(PRICE(network))
+    spent = [figures.resources.lut or 0.0 for figures in found]
+    assert spent == sorted(spent)
+    assert all(used > 0.85 * limit for used, limit in zip(spent, (200, 400, 800), strict=True))
+
+
+def test_the_information_of_values_is_the_mean_squared_gradient_of_each_jet(tagger: Network, jets: Jets) -> None:
+    some = jets[0].first(5)
+    found = values.worths(tagger, some)
+    squares = []
+    for index in range(5):
+        one = some.taking(slice(index, index + 1))
+        x = one.features.clone().requires_grad_()
+        seen = tagger.activations(x, until=tagger.raw_outputs)
+        squares.append(torch.autograd.grad(one.loss(tagger.raw(x)), tagger.kernels[1].weight)[0] ** 2)
+        assert seen
+    name = tagger.kernels[1].name
+    assert torch.allclose(found.weights[name], torch.stack(squares).mean(dim=0), rtol=1e-4, atol=1e-9)
+    assert found.biases[name].shape == (tagger.sizes[name],)
+    assert set(found.values) >= {tagger.input.name, *(name for name in tagger.layers if name.startswith("relu"))}
+
+
+def test_a_network_that_is_no_chain_is_refused(tagger: Network) -> None:
+    tabled = Network([Input("x", 2, FixedPoint(4, 2)), Activation("tanh", "tanh", None, FixedPoint(4, 1))])
+    float_ = Network([Input("x", 2), Dense("d", torch.ones(2, 2), torch.zeros(2))])
+    for network in (tabled, float_):
+        with pytest.raises(NetworkError, match="take the search kind 'stages'"):
+            bits.check(network)
+    bits.check(tagger)
+
+
+def test_dead_neurons_leave_whatever_their_constant_and_biases_end_with_their_last_bit(
+    tagger: Network, jets: Jets
+) -> None:
+    network, _ = bits.opened(tagger, jets[0])
+    first = network.kernels[0].layer
+    first.digit_limit[3], first.bias.data[3] = 0, 0.8125
+    built = bits.finished(network.clone(), jets[0])
+    bits.calibrate(network, jets[0], overflow="WRAP")
+    assert built.kernels[0].n_rows == network.kernels[0].n_rows - 1
+    x = jets[1].features.numpy()[:300]
+    assert np.array_equal(exact_logits(built, x), exact_logits(network, x))
+    for layer in (kernel.layer for kernel in built.kernels):
+        assert layer.fixed_types[1].fraction == 0 or (layer.used_bias() % (2 * layer.bias_type.step) != 0).any()
