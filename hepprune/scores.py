@@ -41,6 +41,11 @@ class Difference(Stated):
         return abs(self.value) > self.error
 
 
+def led(scores: Mapping[str, T], name: str) -> dict[str, T]:
+    """Return scores of which that of a name, if it is among them, comes first."""
+    return {name: scores[name], **scores} if name in scores else dict(scores)
+
+
 def primary(scores: Mapping[str, T]) -> T:
     """Return what is said of the primary metric, which comes first."""
     return next(iter(scores.values()))

@@ -62,6 +62,15 @@ def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
     assert settings.fine_tune.batch_size == found.model.training.batch_size == 1024
     assert found.settings(stages=3).stages == 3
     assert found.model.training.fit(7, quantised=False).epochs == 7
+    assert found.objective == settings.objective == found.model.training.fit(7).monitor == "loss"
+
+
+def test_the_objective_is_that_of_every_training_and_of_the_search(tmp_path: Path) -> None:
+    found = recipe.load(written(tmp_path, changed("objective", "rejection(0.5, q/g)")))
+    settings = found.settings()
+    watched = {fit.monitor for fit in (settings.fine_tune, settings.settle, settings.trim)}
+    assert watched == {settings.objective} == {found.objective}
+    assert found.judged_by == ("accuracy", "auc", "cross_entropy", "rejection(0.5, q/g)")
 
 
 def test_a_recipe_says_how_to_prune_and_options_take_its_place(tmp_path: Path) -> None:
@@ -239,6 +248,8 @@ def test_an_unknown_key_lists_those_known_at_its_place(tmp_path: Path, place: st
         ("data.features", None, "data: .*name the features of one input, or its image, or the inputs"),
         ("data.lsb", {"aa": 0.5}, "data: .*lsb: unknown feature 'aa'; choose one of: a, b"),
         ("data.lsb", {"a": 0}, "data.lsb.a: Input should be greater than 0"),
+        ("objective", "rejection(0.5, z)", "objective: unknown class 'z'"),
+        ("objective", "resolution", "objective: unknown metric 'resolution'"),
         ("data.inputs", {"x": ["c"]}, "data: .*name the features of one input, or its image, or the inputs"),
         ("data.n_constituents", {"x": 3}, "data: n_constituents of the only input is one number"),
         ("data.targets", "a", "data: .*the target 'a' is among the features"),

@@ -19,7 +19,7 @@ from hepprune.pipeline.taggers import Samples
 from hepprune.pruning import masks
 from hepprune.pruning.folding import unfold_batch_norm
 from hepprune.report.summary import Checks, Comparison, Cost, Feedback, StagePoint, Summary, Tagger
-from hepprune.scores import primary
+from hepprune.scores import led, primary
 from hepprune.search import knobs, uniform
 from hepprune.search.magnitude import GlobalMagnitude
 from hepprune.search.sensitivity import ROW
@@ -86,7 +86,7 @@ def describe(context: Context, built: Built, jets: Samples, known: Calibration |
     scores = jets.test.judged(exact_raw(network, jets.test.arrays), context.recipe.judged_by)
     solved, measured = built.solution, built.measurement
     return Tagger(
-        scores=metrics.stated(scores),
+        scores=metrics.stated(led(scores, context.recipe.objective)),
         nonzero_weights=masks.nonzero_weights(network),
         layer_sizes=tuple(network.sizes.values()),
         estimate=Cost.of(pricing.own(context, known)(network)),
@@ -100,7 +100,7 @@ def compare(context: Context, first: Network, second: Network, jets: Samples) ->
     """Return first - second of every metric that judges the recipe's networks, on the test jets."""
     names = context.recipe.judged_by
     scores = (jets.test.judged(exact_raw(network, jets.test.arrays), names) for network in (first, second))
-    return Comparison.of(metrics.differences(*scores))
+    return Comparison.of(led(metrics.differences(*scores), context.recipe.objective))
 
 
 def summarise(context: Context, start: feedback.Start, turns: Sequence[feedback.Turn], of: Compared) -> Summary:

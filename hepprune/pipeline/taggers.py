@@ -119,6 +119,7 @@ def baseline(context: Context, jets: Samples, model: Network | None) -> Network:
         [len(each.values) for each in recipe.outputs.values()],
         jets.key,
         own,
+        *([] if recipe.objective == "loss" else [recipe.objective, recipe.n_bunches]),
     ]
     epochs = recipe.model.training.float_epochs + recipe.model.training.epochs
     with context.step("training the baseline", epochs) as advance:
@@ -207,11 +208,11 @@ def _train(recipe: Recipe, given: Network | None, jets: Samples, advance: Any) -
     if precision.is_quantised(tagger):
         return tagger
     if given is None:
-        settings = model.training.fit(model.training.float_epochs, quantised=False)
+        settings = model.training.fit(model.training.float_epochs, quantised=False, objective=recipe.objective)
         tagger, _ = training.fit(tagger, jets.train, jets.validation, settings=settings, seed=seed, advance=advance)
     some = jets.train.first(_TYPE_JETS).arrays
     quantised = precision.quantise(tagger, some, model.bits.precision(), keep=True)
-    settings = model.training.fit(model.training.epochs)
+    settings = model.training.fit(model.training.epochs, objective=recipe.objective)
     return training.fit(quantised, jets.train, jets.validation, settings=settings, seed=seed, advance=advance)[0]
 
 

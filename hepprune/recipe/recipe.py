@@ -24,8 +24,10 @@ _LOST = 0.01  # of an accuracy or an AUC, where a recipe says nothing
 class Recipe(Section):
     """One run from jets to measured firmware; `reuse_factor` is that of every layer, or of those named.
 
-    Without one, layers keep what the model brings. `metrics` names what else the networks are judged by; rates are of
-    `n_bunches`, and metrics of your own are looked for in `metrics_folder`, that of the recipe if it names none.
+    Without one, layers keep what the model brings. The `objective`, the loss or a metric, decides which epoch of a
+    training is the best and which moves of the search are taken. `metrics` names what else the networks are judged by;
+    rates are of `n_bunches`, and metrics of your own are looked for in `metrics_folder`, that of the recipe if it names
+    none.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
@@ -37,6 +39,7 @@ class Recipe(Section):
     data: Data
     model: Model = Field(default_factory=Model)
     budget: Limits
+    objective: str = "loss"
     metrics: tuple[str, ...] = ()
     n_bunches: Positive | None = None
     metrics_folder: Annotated[Path | None, Field(exclude=True)] = None
@@ -65,8 +68,9 @@ class Recipe(Section):
 
     def settings(self, *, stages: int | None = None) -> Settings:
         """Return the settings of the search."""
-        digits, bits = ("digit" in self.granularities, "bit" in self.granularities)
-        return self.search.settings(self.model.training.batch_size, digits=digits, bits=bits, stages=stages)
+        chosen = {"digits": "digit" in self.granularities, "bits": "bit" in self.granularities}
+        batch_size = self.model.training.batch_size
+        return self.search.settings(batch_size, **chosen, stages=stages, objective=self.objective)
 
     @model_validator(mode="after")
     def _chooses_what_pays(self) -> "Recipe":
@@ -103,6 +107,8 @@ class Recipe(Section):
             )
         for name in self.metrics:
             _check_metric("metrics", name, self.meaning)
+        if self.objective != "loss":
+            _check_metric("objective", self.objective, self.meaning)
         if self.prune is not None and self.prune.monitor != "loss":
             _check_metric("prune.monitor", self.prune.monitor, self.meaning)
         return self
@@ -130,8 +136,9 @@ class Recipe(Section):
 
     @property
     def judged_by(self) -> tuple[str, ...]:
-        """The metrics of the outputs, those that are limited and those that are asked for."""
-        return tuple(dict.fromkeys((*self.meaning.metrics, *self.max_losses, *self.metrics)))
+        """The metrics of the outputs, the objective, those that are limited and those that are asked for."""
+        own = () if self.objective == "loss" else (self.objective,)
+        return tuple(dict.fromkeys((*self.meaning.metrics, *own, *self.max_losses, *self.metrics)))
 
 
 def _check_metric(place: str, name: str, task: Task) -> None:

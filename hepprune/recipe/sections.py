@@ -1,6 +1,7 @@
 """The sections of a recipe, each with its defaults and what its values may be; unknown keys are refused."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -54,9 +55,15 @@ class Training(Section):
     batch_size: Positive = 1024
     learning_rate: Annotated[float, Field(gt=0)] = 6e-3
 
-    def fit(self, epochs: int, *, quantised: bool = True) -> Fit:
-        """Return one training's settings."""
-        return Fit(epochs=epochs, batch_size=self.batch_size, learning_rate=self.learning_rate, quantised=quantised)
+    def fit(self, epochs: int, *, quantised: bool = True, objective: str = "loss") -> Fit:
+        """Return one training's settings; its best epoch is that of the best `objective`."""
+        return Fit(
+            epochs=epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            quantised=quantised,
+            monitor=objective,
+        )
 
 
 class Model(Section):
@@ -128,18 +135,27 @@ class Search(Section):
             raise ValueError(unknown("solver", name, SOLVERS))
         return name
 
-    def settings(self, batch_size: int, *, digits: bool, bits: bool = False, stages: int | None = None) -> Settings:
+    def settings(
+        self,
+        batch_size: int,
+        *,
+        digits: bool,
+        bits: bool = False,
+        stages: int | None = None,
+        objective: str = "loss",
+    ) -> Settings:
         """Return the settings as the search takes them; `digits` and `bits` say whether single ones are chosen."""
-        long = Fit(epochs=self.epochs, batch_size=batch_size, learning_rate=self.learning_rate)
+        fit = partial(Fit, batch_size=batch_size, monitor=objective)
+        long = fit(epochs=self.epochs, learning_rate=self.learning_rate)
         return Settings(
             stages=stages or self.stages,
             step=self.step,
             digits=digits,
             bits=bits,
             allocate=long if self.kind == "allocation" else None,
-            fine_tune=Fit(epochs=self.fine_tune_epochs, batch_size=batch_size, learning_rate=self.learning_rate),
-            settle=Fit(epochs=self.settle_epochs, batch_size=batch_size, learning_rate=self.settle_learning_rate),
-            trim=Fit(epochs=self.trim_epochs, batch_size=batch_size, learning_rate=self.trim_learning_rate),
+            fine_tune=fit(epochs=self.fine_tune_epochs, learning_rate=self.learning_rate),
+            settle=fit(epochs=self.settle_epochs, learning_rate=self.settle_learning_rate),
+            trim=fit(epochs=self.trim_epochs, learning_rate=self.trim_learning_rate),
         )
 
 

@@ -23,6 +23,7 @@ from hepprune.network import Network, identity
 from hepprune.pruning import masks, statistics, surgery
 from hepprune.pruning.constants import constants
 from hepprune.sample import Sample
+from hepprune.scores import led
 from hepprune.search import allocation, bits, knobs
 from hepprune.search.moves import Move, PerKernel, gain, missed
 from hepprune.search.narrowing import Narrowing
@@ -32,6 +33,7 @@ from hepprune.search.stages import Outcome, Phase, Problem, Settings, Stage, Ste
 from hepprune.store import Store
 from hepprune.training import Prepare
 
+_TRIED = 4  # moves of which the objective is measured, the best as predicted
 _MORE = 6  # stages beyond twice the planned ones, after which a budget counts as missed
 
 
@@ -104,7 +106,7 @@ def _run_stage(
     network: Network, problem: Problem, phase: Phase, index: int, trained: Callable[[int], None]
 ) -> tuple[Network, Stage]:
     started = time.perf_counter()
-    before = training.scores(network, problem.validation)
+    before = _scores(network, problem)
     network, steps, prepare = _cut(network, problem, phase)
     if problem.settings.bits:
         bits.calibrate(network, problem.train)
@@ -122,7 +124,7 @@ def _run_stage(
         network = bits.finished(network, problem.train, problem.validation)
     network = knobs.settled(surgery.shrink(network))
     _check_alive(network, problem.budget)
-    after, estimate = training.scores(network, problem.validation), problem.price(network)
+    after, estimate = _scores(network, problem), problem.price(network)
     return network, Stage(
         index=index,
         steps=steps,
@@ -134,6 +136,13 @@ def _run_stage(
         changes=metrics.differences(after, before),
         seconds=time.perf_counter() - started,
     )
+
+
+def _scores(network: Network, problem: Problem) -> dict[str, metrics.Score]:
+    """Return the metrics of the task, after that which is the objective."""
+    objective, own = problem.settings.objective, problem.validation.task.metrics
+    names = None if objective == "loss" else (*own, objective)
+    return led(training.scores(network, problem.validation, names=names), objective)
 
 
 def _cut(network: Network, problem: Problem, phase: Phase) -> tuple[Network, tuple[Step, ...], Prepare]:
@@ -172,7 +181,8 @@ def _check_alive(network: Network, budget: Budget) -> None:
 def cut_until(network: Network, problem: Problem, goals: Mapping[str, float]) -> tuple[Network, tuple[Step, ...]]:
     """Return a masked network that uses no more of each limit than its goal, and the moves that led there.
 
-    Each move is the one with the least predicted loss per share of the broken limits that it frees.
+    Each move is the one with the least predicted loss per share of the broken limits that it frees. With a metric as
+    the objective, of the few best by that the one which loses least of the metric is taken.
     """
     gathered = _gather(problem, network)
     steps: list[Step] = []
@@ -202,8 +212,21 @@ def _best(
         candidates.append(((freed <= 0, loss), move, freed, masked, price))
     if not candidates:
         raise missed(problem.budget, estimate, network)
-    _, move, freed, masked, price = min(candidates, key=lambda candidate: candidate[0])
+    ranked = sorted(candidates, key=lambda candidate: candidate[0])
+    if problem.settings.objective != "loss" and len(ranked) > 1:
+        lost = _lost(network, problem, [masked for *_, masked, _ in ranked[:_TRIED]])
+        shares = [each / freed if freed > 0 else each for each, (_, _, freed, _, _) in zip(lost, ranked, strict=False)]
+        ranked = [ranked[min(range(len(shares)), key=lambda index: (ranked[index][0][0], shares[index]))]]
+    _, move, freed, masked, price = ranked[0]
     return move, freed, masked, price
+
+
+def _lost(network: Network, problem: Problem, changed: Sequence[Network]) -> list[float]:
+    """Return how much of the objective each changed network loses on the validation jets; 0 if less than its error."""
+    name, jets = problem.settings.objective, problem.validation
+    before, *after = (training.scores(each, jets, names=[name])[name] for each in (network, *changed))
+    changes = [metrics.difference(each, before) for each in after]
+    return [metrics.lost(name, each.value) if each.significant else 0.0 for each in changes]
 
 
 def _breaks(before: Estimate, after: Estimate, budget: Budget) -> bool:

@@ -61,6 +61,11 @@ class Settings:
         return Phase("trim", self.trim, dict.fromkeys(start, 1.0))
 
     @property
+    def objective(self) -> str:
+        """What decides which epoch of a training is kept, and which moves are taken: the loss, or a metric."""
+        return self.fine_tune.monitor
+
+    @property
     def epochs(self) -> int:
         """The epochs of the phases that are always run."""
         return sum(phase.fit.epochs for phase in self.phases({}))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hepprune import digits, training
+from hepprune import digits, metrics, training
 from hepprune.errors import BudgetMissedError
 from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Budget, Resources
@@ -51,6 +51,32 @@ def luts(network: Network, share: float) -> Budget:
 @pytest.fixture(scope="module")
 def third(tagger: Network, jets: Jets) -> Outcome:
     return greedy.search(tagger, problem(jets, luts(tagger, 1 / 3)))
+
+
+def watching(objective: str) -> Settings:
+    fits = {name: replace(getattr(QUICK, name), monitor=objective) for name in ("fine_tune", "settle", "trim")}
+    return replace(QUICK, **fits)  # type: ignore[arg-type]
+
+
+def test_a_metric_as_the_objective_decides_which_moves_are_taken(tagger: Network, jets: Jets) -> None:
+    name, goals = "auc(3)", {"lut": 1.0}
+    by_loss = problem(jets, luts(tagger, 0.4))
+    by_metric = replace(by_loss, settings=watching(name))
+    found = {given.settings.objective: greedy.cut_until(tagger, given, goals) for given in (by_loss, by_metric)}
+    assert found["loss"][1] != found[name][1]
+    left = {objective: training.scores(cut, jets[1], names=[name])[name] for objective, (cut, _) in found.items()}
+    gained = metrics.difference(left[name], left["loss"])
+    assert gained.value > gained.error
+
+
+def test_a_search_for_a_metric_leads_with_it_and_goes_on_from_no_other(
+    tagger: Network, jets: Jets, tmp_path: Path
+) -> None:
+    loss = problem(jets, luts(tagger, 0.7))
+    metric = replace(loss, settings=watching("auc(3)"))
+    stages = [greedy.search(tagger, given, state=tmp_path).stages for given in (loss, metric)]
+    assert [next(iter(found[0].scores)) for found in stages] == ["accuracy", "auc(3)"]
+    assert list(stages[1][0].changes) == ["auc(3)", "accuracy", "auc", "cross_entropy"]
 
 
 def test_the_budget_is_met_and_the_shapes_shrink(tagger: Network, third: Outcome) -> None:
