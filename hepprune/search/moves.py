@@ -143,7 +143,7 @@ def _shorter_values(network: Network, statistics: Statistics, fraction: float) -
             continue
         fisher = torch.stack(found).double().sum(dim=0)
         scores = fisher / 8 * torch.as_tensor(4.0**-layer.result.fractions)
-        units = _lowest(torch.nonzero(torch.as_tensor(layer.result.width) > 0).flatten(), scores, fraction)
+        units = _lowest(torch.nonzero(torch.as_tensor(layer.result.width > 0)).flatten(), scores, fraction)
         if len(units):
             yield Move((Cut(layer.name, BIT, tuple(units.tolist())),), float(scores[units].sum()), BIT)
 
