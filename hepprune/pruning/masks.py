@@ -2,17 +2,20 @@
 
 import copy
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from hepprune.errors import NetworkError, unknown
 from hepprune.network import Kernel, Layer, Network, Recurrent, Rules, Weighted
+from hepprune.quantisers import FixedPoints
 
 L = TypeVar("L", bound=Layer)
 GRANULARITIES = ("neuron", "weight", "digit")
+BIT = "bit"
 _OF_LAYERS = ("neuron", "input")
 
 
@@ -22,7 +25,8 @@ class Cut:
 
     Weights are removed, or made one signed "digit" shorter; `layer` then names the kernel. A neuron that is cut goes on
     as the constant `constants` gives it (its mean activation), 0 where none is given. A layer whose "input" is cut no
-    longer reads it, and its bias takes over what weights of that constant would add.
+    longer reads it, and its bias takes over what weights of that constant would add. Values of a layer that lose a
+    "bit", by row-major index, lose their last one.
     """
 
     layer: str
@@ -32,8 +36,8 @@ class Cut:
 
     def __post_init__(self) -> None:
         """Refuse a granularity that does not exist, and constants that do not match the neurons."""
-        if self.granularity not in {*GRANULARITIES, *_OF_LAYERS}:
-            raise NetworkError(unknown("granularity", self.granularity, (*GRANULARITIES, "input")))
+        if self.granularity not in {*GRANULARITIES, *_OF_LAYERS, BIT}:
+            raise NetworkError(unknown("granularity", self.granularity, (*GRANULARITIES, "input", BIT)))
         if self.constants and len(self.constants) != len(self.units):
             raise NetworkError(
                 f"a cut of layer '{self.layer}' has {len(self.units)} units and {len(self.constants)} constants"
@@ -66,6 +70,9 @@ def with_cut(layer: L, cut: Cut) -> L:
 @torch.no_grad()
 def apply_to(layer: Layer, cut: Cut) -> None:
     """Cut one layer in place; for callers that own the copy."""
+    if cut.granularity == BIT:
+        layer.result = _shortened(layer, cut)
+        return
     if cut.granularity not in _OF_LAYERS:
         own = {kernel.name: kernel for kernel in layer.kernels}
         if not own:
@@ -84,6 +91,16 @@ def apply_to(layer: Layer, cut: Cut) -> None:
         silence(layer, units, constants if cut.constants else constants.new_zeros(len(units)))
     else:
         _deafen(kernel, units, constants)
+
+
+def _shortened(layer: Layer, cut: Cut) -> FixedPoints:
+    """Return the types of a layer's values of which those that are cut have one bit less, or none."""
+    if not isinstance(layer.result, FixedPoints):
+        raise NetworkError(f"layer '{layer.name}' has no types of single values, so none of them can lose a bit")
+    width = layer.result.width.copy()
+    units = _checked(cut, width.size).numpy()
+    width.reshape(-1)[units] = np.maximum(width.reshape(-1)[units] - 1, 0)
+    return replace(layer.result, width=width)
 
 
 def _prune(kernel: Kernel, cut: Cut) -> None:

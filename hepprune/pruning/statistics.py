@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hepprune.errors import DataError
-from hepprune.network import Network, Weighted
+from hepprune.network import Dense, Network, Weighted
 from hepprune.pruning import recurrences, taps
 from hepprune.pruning.taps import Taps
 from hepprune.sample import Sample
@@ -22,13 +22,15 @@ class LayerStatistics:
     `weight_fisher`, shaped like the weights, is their empirical Fisher diagonal; `neuron_fisher` (n_out,) is the mean
     of ((activation - mean) dL/dactivation)^2 for the value each neuron hands on; `mean` (n_out,) is that value's mean.
     The rows of a recurrent layer's kernel are no neurons: there both are empty. `reads` (n_in,) is the mean of each of
-    the layer's inputs over places.
+    the layer's inputs over places; `read_fisher` (n_in,), of a dense layer on single jets, the mean of the squared
+    gradient by each.
     """
 
     weight_fisher: Tensor
     neuron_fisher: Tensor
     mean: Tensor
     reads: Tensor = field(default_factory=lambda: torch.zeros(0))
+    read_fisher: Tensor = field(default_factory=lambda: torch.zeros(0))
 
 
 Statistics = Mapping[str, LayerStatistics]
@@ -95,19 +97,21 @@ def gradients(seen: Taps, loss: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
 
 
 def _batch(network: Network, jets: Sample) -> dict[str, list[Tensor]]:
-    """Return per kernel the sums over a batch of: g^2 x^2, (a d)^2, a d^2, d^2, a, x."""
+    """Return per kernel the sums over a batch of: g^2 x^2, (a d)^2, a d^2, d^2, a, x, (W g)^2."""
     seen = taps.run(network, jets.x)
     jets.check(seen.raw)
     loss = jets.root_weighted().loss(seen.raw, reduction="sum")  # weights count once in a square
     none, terms = torch.zeros(0), (torch.square,)
     cells = recurrences.sums(seen, loss, terms)
-    result = {name: [*sums, *[none] * 4, _reads(seen, name)] for name, sums in cells.items()}
+    result = {name: [*sums, *[none] * 4, _reads(seen, name), none] for name, sums in cells.items()}
     found = gradients(seen, loss)
     for layer in scored(network):
         gradient, sensitivity = found[layer.name]
         arriving, activation = seen.arriving(layer), taps.rows(seen.handed(layer), layer.kernels[0].groups).detach()
         weight = squares(gradient, arriving).reshape(layer.weight.shape)
-        result[layer.name] = [weight, *_neuron_sums(activation, sensitivity), _reads(seen, layer.name)]
+        single = isinstance(layer, Dense) and gradient.shape[1] == 1
+        read = (gradient[:, 0, 0] @ layer.used_weight().detach()).square().sum(dim=0) if single else none
+        result[layer.name] = [weight, *_neuron_sums(activation, sensitivity), _reads(seen, layer.name), read]
     return result
 
 
@@ -143,8 +147,8 @@ def _neuron_sums(activation: Tensor, sensitivity: Tensor) -> list[Tensor]:
 
 
 def _finish(terms: list[Tensor], n_jets: int) -> LayerStatistics:
-    weight, second, cross, squared, activation, reads = (term / n_jets for term in terms)
+    weight, second, cross, squared, activation, reads, read = (term / n_jets for term in terms)
     neuron = second - 2 * activation * cross + activation**2 * squared
     if not all(bool(torch.isfinite(tensor).all()) for tensor in (weight, neuron)):
         raise DataError("gradients are not finite; the network or its features hold NaN or infinite values")
-    return LayerStatistics(weight.detach(), neuron.clamp(min=0).detach(), activation.detach(), reads)
+    return LayerStatistics(weight.detach(), neuron.clamp(min=0).detach(), activation.detach(), reads, read)

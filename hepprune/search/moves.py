@@ -14,8 +14,9 @@ from hepprune.hardware.resources import Budget, Estimate, figure
 from hepprune.network import Kernel, Network
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning import importance, masks, selection
-from hepprune.pruning.masks import Cut
+from hepprune.pruning.masks import BIT, Cut
 from hepprune.pruning.statistics import Statistics
+from hepprune.quantisers import FixedPoints
 from hepprune.search import knobs
 from hepprune.search.branches import BLOCK, Branch
 from hepprune.search.knobs import Knob
@@ -30,9 +31,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(knobs.SHARING, _SHARED),
 }
 # What one long allocation chooses among: bits of values beside digits of weights.
-ALLOCATED = ("neuron", "weight", "digit", "bit")
+ALLOCATED = ("neuron", "weight", "digit", BIT)
 ALLOWED = CHOICES | {
-    "distributed_arithmetic": ("neuron", "weight", "digit", BLOCK, "bit"),
+    "distributed_arithmetic": ("neuron", "weight", "digit", BLOCK, BIT),
     "latency": ("neuron", "weight", "digit", "bits", BLOCK),
 }
 _LEAST_BITS = 2
@@ -113,6 +114,8 @@ class PerKernel:
             yield from _fewer_bits(network, statistics)
         if "reuse_factor" in self.granularities:
             yield from _other_reuse(network)
+        if BIT in self.granularities:
+            yield from _shorter_values(network, statistics, fraction)
 
 
 def _fewer_bits(network: Network, statistics: Statistics) -> Iterator[Move]:
@@ -126,6 +129,23 @@ def _fewer_bits(network: Network, statistics: Statistics) -> Iterator[Move]:
         fisher = statistics[kernel.name].weight_fisher
         loss = float((fisher * knobs.rounding(kernel, bits) ** 2).sum() / 2)
         yield Move((), loss, "bits", (Knob(kernel.name, weight_bits=bits),))
+
+
+def _shorter_values(network: Network, statistics: Statistics, fraction: float) -> Iterator[Move]:
+    """Yield for each layer whose values have types of their own the move that takes the last bit of the least worthy.
+
+    A last place of 2**-f is noise of 4**-f / 12, and the one before of four times that; the loss is that of the rest.
+    """
+    for layer in network:
+        found = [statistics[reader.name].read_fisher for reader in network.readers(layer) if reader.name in statistics]
+        sizes = {len(each) for each in found}
+        if not isinstance(layer.result, FixedPoints) or sizes != {layer.result.width.size}:
+            continue
+        fisher = torch.stack(found).double().sum(dim=0)
+        scores = fisher / 8 * torch.as_tensor(4.0**-layer.result.fractions)
+        units = _lowest(torch.nonzero(torch.as_tensor(layer.result.width > 0)).flatten(), scores, fraction)
+        if len(units):
+            yield Move((Cut(layer.name, BIT, tuple(units.tolist())),), float(scores[units].sum()), BIT)
 
 
 def _other_reuse(network: Network) -> Iterator[Move]:

@@ -15,7 +15,8 @@ from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Budget, Estimate, Resources
 from hepprune.network import Dense, Input, Network, ReLU, exact_logits
 from hepprune.network.layers import Activation
-from hepprune.pruning import values
+from hepprune.pruning import masks, statistics, surgery, values
+from hepprune.pruning.masks import Cut
 from hepprune.quantisers import FixedPoints
 from hepprune.sample import Sample
 from hepprune.search import bits, competition, greedy, moves
@@ -78,7 +79,9 @@ def test_a_search_that_goes_on_trims_and_builds_the_same_way(jets: Jets, third: 
     resumed = replace(problem(jets, 0.9 * lut(third.network)), settings=replace(SETTINGS, stages=1))
     again = greedy.search(third.network, resumed)
     assert lut(again.network) <= 0.9 * lut(third.network)
-    assert again.network.input.result == third.network.input.result
+    before, after = (network.input.result for network in (third.network, again.network))
+    assert (after.width <= before.width).all()
+    assert (after.rounding, after.overflow) == (before.rounding, before.overflow)
     assert all(layer.result.overflow == "WRAP" for layer in again.network if isinstance(layer, ReLU))
 
 
@@ -131,6 +134,41 @@ def test_the_information_of_values_is_the_mean_squared_gradient_of_each_jet(tagg
     assert torch.allclose(found.weights[name], torch.stack(squares).mean(dim=0), rtol=1e-4, atol=1e-9)
     assert found.biases[name].shape == (tagger.sizes[name],)
     assert set(found.values) >= {tagger.input.name, *(name for name in tagger.layers if name.startswith("relu"))}
+
+
+def test_the_value_that_a_loss_minds_least_loses_its_last_bit(tagger: Network, jets: Jets) -> None:
+    network, _ = bits.opened(tagger, jets[0])
+    gathered = statistics.gather(network, jets[0].first(1000))
+    own = values.worths(network, jets[0].first(1000)).values
+    propose = moves.PerKernel({}, ("bit",))
+    found = {move.cuts[0].layer: move for move in propose(network, gathered, 0.01)}
+    assert set(found) == {"features", "relu_1", "relu_2"}
+    for name, move in found.items():
+        before = network[name].result
+        noise = own[name].double() / 2 * torch.as_tensor(3 * 4.0**-before.fractions / 12)
+        (least,) = move.cuts[0].units
+        assert least == int(noise.argmin())
+        assert move.predicted_loss == pytest.approx(float(noise.min()), rel=1e-3, abs=1e-12)
+        made = move.made(network)
+        after = made[name].result
+        assert (before.width - after.width).tolist() == [int(i == least) for i in range(len(noise))]
+        assert np.array_equal(before.integer, after.integer)
+        assert lut(made) <= lut(network)
+
+
+def test_bits_are_cut_as_masks_and_by_surgery_alike(tagger: Network, jets: Jets) -> None:
+    network, _ = bits.opened(tagger, jets[0])
+    bits.calibrate(network, jets[0], overflow="WRAP")
+    plan = [*([Cut("relu_1", "bit", (0, 3, 5))] * 9), Cut("features", "bit", (1,))]
+    x = jets[1].features.numpy()[:300]
+    masked, smaller = masks.apply(network, plan), surgery.shrink(network, plan)
+    assert (masked["relu_1"].result.width[[0, 3, 5]] == 0).all()
+    assert smaller.kernels[0].n_rows <= network.kernels[0].n_rows - 3
+    assert np.array_equal(exact_logits(masked, x), exact_logits(smaller, x))
+    with pytest.raises(NetworkError, match="has no types of single values"):
+        masks.apply(tagger, [Cut("relu_1", "bit", (0,))])
+    with pytest.raises(NetworkError, match="has 16 units, none has index 16"):
+        masks.apply(network, [Cut("relu_1", "bit", (16,))])
 
 
 def test_a_network_that_is_no_chain_is_refused(tagger: Network) -> None:
