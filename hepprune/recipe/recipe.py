@@ -68,10 +68,9 @@ class Recipe(Section):
 
     def settings(self, *, stages: int | None = None) -> Settings:
         """Return the settings of the search."""
-        digits, bits = ("digit" in self.granularities, "bit" in self.granularities)
-        return self.search.settings(
-            self.model.training.batch_size, digits=digits, bits=bits, stages=stages, objective=self.objective
-        )
+        chosen = {"digits": "digit" in self.granularities, "bits": "bit" in self.granularities}
+        batch_size = self.model.training.batch_size
+        return self.search.settings(batch_size, **chosen, stages=stages, objective=self.objective)
 
     @model_validator(mode="after")
     def _chooses_what_pays(self) -> "Recipe":
