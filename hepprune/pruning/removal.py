@@ -21,6 +21,7 @@ from hepprune.network.layers import (
     Einsum,
     GlobalPool,
     LayerNorm,
+    Lookup,
     Merge,
     Pad,
     Permute,
@@ -122,6 +123,14 @@ def _prelu(layer: PReLU, _: Keep, *, stay: Keep) -> dict[str, Any]:
     return {"slope": slope}
 
 
+def _lookup(layer: Lookup, _: Keep, *, stay: Keep) -> dict[str, Any]:
+    keep = stay[-1]
+    if layer.table.shape[-2] != len(keep):
+        return {}
+    kind = taken(layer.argument_type, keep, axis=-1)
+    return {"table": layer.table[..., keep, :], "numbers": layer.numbers[keep], "argument_type": kind}
+
+
 def _reshape(layer: Reshape, _: Keep, *, stay: Keep) -> dict[str, Any]:
     sizes = (int(keep.sum()) for keep in stay)
     return {"target": tuple(-1 if old == -1 else new for old, new in zip(layer.target, sizes, strict=True))}
@@ -149,6 +158,7 @@ REMOVAL: Rules[Callable[..., dict[str, Any]]] = Rules(
         Recurrent: _recurrent,
         BatchNorm: _batch_norm,
         PReLU: _prelu,
+        Lookup: _lookup,
         Reshape: _reshape,
         Slice: _slice,
         **dict.fromkeys((Input, Shared, ReLU, Activation, Softmax, Argmax, TopK, LayerNorm, Pool), _as_they_are),

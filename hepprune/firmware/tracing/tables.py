@@ -18,7 +18,7 @@ from hepprune.firmware.tracing.base import TRACES, Values, array, each, result_t
 from hepprune.firmware.tracing.ramps import ramp
 from hepprune.fixed import FixedPoint
 from hepprune.network import Layer, ReLU
-from hepprune.network.layers import Activation, PReLU
+from hepprune.network.layers import Activation, Lookup, PReLU
 from hepprune.network.stairs import MOST, SMALL, Floats, Integers, Stairs, stairs
 
 _MAX_ADDRESS = 16  # bits
@@ -61,6 +61,12 @@ def _prelu(layer: PReLU, arriving: Values) -> Values:
     slopes = torch.broadcast_to(layer.used_slope().detach(), arriving.shape).reshape(-1, 1)
     each_ = zip((layer.rebuilt(slope=slope) for slope in slopes), arriving.flat, strict=True)
     return array((_looked_up(single, value, rises=bool(single.slope >= 0)) for single, value in each_), arriving.shape)
+
+
+@TRACES.of(Lookup)
+def _lookup(layer: Lookup, arriving: Values) -> Values:
+    each_ = zip(layer.singles(arriving.shape), arriving.flat, strict=True)
+    return array((_looked_up(single, value, rises=False) for single, value in each_), arriving.shape)
 
 
 def _looked_up(layer: Layer, value: Any, *, rises: bool) -> Any:

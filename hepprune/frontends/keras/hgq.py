@@ -16,6 +16,8 @@ from hepprune.frontends.keras.hgqfused import DENSE, EINSUM, FUSED_DENSE, FUSED_
 from hepprune.frontends.keras.hgqkernels import fill_one_kernel, one_kernel, with_counts, without_counts
 from hepprune.frontends.keras.hgqsoftmax import fill_softmax, softmax
 from hepprune.frontends.keras.hgqsums import MERGED, fill_merged, merged, summed
+from hepprune.frontends.keras.hgqtables import tables
+from hepprune.frontends.keras.hgqtablesfilled import fill_tables
 from hepprune.frontends.keras.hgqtypes import held, plain, spread, type_of
 from hepprune.frontends.keras.hgqvalues import between, value_bits, value_quantiser, with_bits
 from hepprune.frontends.keras.registry import LAYERS, Fill, Floats, Kind, Lower, Native, Part, Parts, only
@@ -129,6 +131,8 @@ _enter("QConv2D", one_kernel(convolution.conv), fill_one_kernel(convolution.fill
 _enter("QBatchNormalization", _batch_norm, _fill_batch_norm)
 _enter("QUnaryFunctionLUT", _looked_up)
 _enter("QAffinedUnaryFunctionLUT", _affine, _fill_affine)
+for _kind in ("QDenseT", "QConvT1D", "QConvT2D"):
+    _enter(_kind, tables, fill_tables)
 _enter("QSum", summed)
 _enter("QMeanPow2", summed)
 _enter("QSoftmax", softmax, fill_softmax)

@@ -195,6 +195,20 @@ def held(
         raise native.refuse(f"has a {key} with one width where the network has several") from problem
 
 
+def without_bits(native: Native, key: str, place: str, *, alive: NDArray[np.bool_]) -> dict[str, Floats]:
+    """Return the arrays of a quantiser with no bits for values that are not alive.
+
+    Raises:
+        NetworkError: the file keeps one width for values of which some are.
+    """
+    places = _places(native, _settings(native, key, native.config.get(key)), place)
+    arrays = {name: native.stored[where] for name, where in places.items()}
+    if arrays["k"].shape[-2:] != alive.shape:
+        raise native.refuse(f"has a {key} with one width, and so none for values that are always zero")
+    none: dict[str, Any] = {"k": 0.0, "b": 0.0, "f": -arrays["i"], "i": arrays["i"]}
+    return {where: np.where(alive, arrays[name], none[name]) for name, where in places.items()}
+
+
 def _is_held(config: Mapping[str, Any]) -> bool:
     """Return whether HGQ2 only rounds weights under a quantiser that wraps."""
     is_weight = config.get("is_weight", True) and config.get("trainable", True)

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 # Settings that say how a layer is quantised or built as hardware, which no plain layer of Keras holds.
 _HARDWARE = ("strategy", "reuse_factor", "parallelization_factor")
 _TOLERANCE = 1e-5
+_BESIDES = ("digit_limit", "numbers")  # arrays that say what may change, or where in the file a value is
 
 
 def filled(network: Network, model: KerasModel) -> KerasModel:
@@ -144,7 +145,7 @@ def _plain(layer: Layer) -> dict[str, Any]:
 
 def _arrays(layer: Layer) -> dict[str, Floats]:
     state = layer.state_dict()
-    return {key: value.double().numpy() for key, value in state.items() if not key.endswith("digit_limit")}
+    return {key: value.double().numpy() for key, value in state.items() if not key.endswith(_BESIDES)}
 
 
 def _close(first: Floats, second: Floats, tolerance: float) -> bool:

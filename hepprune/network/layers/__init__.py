@@ -6,6 +6,7 @@ from hepprune.network.layers.base import LAYERS, MAX_VALUES, Input, Layer, Shape
 from hepprune.network.layers.gating import TopK
 from hepprune.network.layers.heads import Argmax, Softmax
 from hepprune.network.layers.kernel import Kernel
+from hepprune.network.layers.lookup import Lookup
 from hepprune.network.layers.normalisation import BatchNorm, LayerNorm
 from hepprune.network.layers.pooling import GlobalPool, Pool
 from hepprune.network.layers.recurrent import Recurrent
@@ -30,6 +31,7 @@ __all__ = [
     "Kernel",
     "Layer",
     "LayerNorm",
+    "Lookup",
     "Merge",
     "PReLU",
     "Pad",

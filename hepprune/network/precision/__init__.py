@@ -20,6 +20,7 @@ from hepprune.network.layers import (
     GlobalPool,
     Layer,
     LayerNorm,
+    Lookup,
     Merge,
     Pad,
     Permute,
@@ -51,7 +52,7 @@ __all__ = [
     "weight_type",
 ]
 _MULTIPLYING = (Weighted, Recurrent, Einsum, BatchNorm)
-_LOOKED_UP = (PReLU, Softmax, LayerNorm)
+_LOOKED_UP = (PReLU, Softmax, LayerNorm, Lookup)
 _MOVING = (Reshape, Permute, Pad, Crop, UpSample, Concatenate, Slice, TopK)
 
 

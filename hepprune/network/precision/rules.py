@@ -18,6 +18,7 @@ from hepprune.network.layers import (
     Input,
     Layer,
     LayerNorm,
+    Lookup,
     Merge,
     Pad,
     Permute,
@@ -169,7 +170,7 @@ def _einsum(layer: Einsum, *_: Interval, seen: Seen) -> Types:
     return seen.narrowed()
 
 
-@PRECISION.of(Reshape, Permute, Pad, Crop, UpSample, Concatenate, Slice, TopK, Argmax)
+@PRECISION.of(Reshape, Permute, Pad, Crop, UpSample, Concatenate, Slice, TopK, Argmax, Lookup)
 def _exact(layer: Layer, *_: Interval, seen: Seen) -> Types:
     """Return no type: values are moved, picked or counted as they are."""
     del layer, seen

@@ -4,6 +4,7 @@ import functools
 import math
 import operator
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from hepprune.network.layers import (
     Input,
     Layer,
     LayerNorm,
+    Lookup,
     Merge,
     Pad,
     Permute,
@@ -41,6 +43,8 @@ from hepprune.network.ranges.functions import reach
 from hepprune.network.ranges.interval import Interval, affine, quantise, run
 from hepprune.network.rules import Rules
 
+_FINEST = 32  # bits right of the point that what a table puts out may have
+
 
 def port(layer: Input) -> Interval:
     """Return the range of the features as the firmware receives them."""
@@ -62,6 +66,26 @@ def _batch_norm(layer: BatchNorm, arriving: Interval) -> Interval:
     ends = [run(lambda x: layer.compute(x, quantised=True), end) for end in (arriving.low, arriving.high)]
     fraction = max(layer.scale_type.fraction + arriving.fraction, layer.shift_type.fraction)
     return Interval(np.minimum(*ends), np.maximum(*ends), fraction)
+
+
+def _looked_up_each(layer: Lookup, arriving: Interval) -> Interval:
+    """Return the ends of what the tables have for all that can arrive."""
+    step, least = (np.broadcast_to(each, arriving.low.shape) for each in _arguments(layer))
+    table = np.broadcast_to(layer.table.double().cpu().numpy(), (*arriving.low.shape, layer.table.shape[-1]))
+    places = np.arange(table.shape[-1])
+    first, last = (
+        np.clip(np.round((end - least) / step), 0, len(places) - 1)[..., None] for end in (arriving.low, arriving.high)
+    )
+    reached = (first <= places) & (places <= last)
+    ends = (np.where(reached, table, -sign * np.inf) for sign in (-1, 1))
+    low, high = next(ends).min(axis=-1), next(ends).max(axis=-1)
+    fraction = next(n for n in range(_FINEST + 1) if n == _FINEST or not (np.ldexp(table, n) % 1).any())
+    return Interval(low, high, fraction)
+
+
+def _arguments(layer: Lookup) -> tuple[Any, Any]:
+    kind: Any = layer.argument_type
+    return kind.step, kind.minimum
 
 
 def _monotone(layer: Layer, *arriving: Interval) -> Interval:
@@ -182,6 +206,7 @@ RANGES: Rules[Callable[..., Interval]] = Rules(
         Weighted: _weighted,
         BatchNorm: _batch_norm,
         Activation: _table,
+        Lookup: _looked_up_each,
         Softmax: _softmax,
         PReLU: _looked_up,
         LayerNorm: _layer_norm,

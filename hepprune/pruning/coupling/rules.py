@@ -16,6 +16,7 @@ from hepprune.network.layers import (
     Einsum,
     GlobalPool,
     LayerNorm,
+    Lookup,
     Merge,
     Pad,
     Permute,
@@ -131,6 +132,13 @@ def _prelu(layer: PReLU, axes: Axes, *, walk: Walk) -> Axes:
     if layer.slope.shape[-1:] == (len(axes[-1]),):
         walk.put("carried", layer, axes[-1].units)
     return axes
+
+
+@COUPLING.of(Lookup)
+def _lookup(layer: Lookup, axes: Axes, *, walk: Walk) -> Axes:
+    walk.stay(axes[:-1], f"'{layer.name}' has tables for each place")
+    walk.put("carried", layer, axes[-1].units)
+    return loud(axes)
 
 
 @COUPLING.of(LayerNorm)

@@ -26,6 +26,7 @@ from hepprune.network import (
     Input,
     Layer,
     LayerNorm,
+    Lookup,
     Merge,
     Node,
     Pad,
@@ -148,6 +149,17 @@ def _prelu(bill: Bill, alive: Bools, layer: PReLU, arriving: Wires) -> Wires:
         here = slopes == slope
         found[:, here] = tables.looked_up(bill, tables.of(single, rises=bool(slope >= 0)), values[here]).planes
     return Wires(found)
+
+
+@CIRCUITS.of(Lookup)
+def _lookup(bill: Bill, alive: Bools, layer: Lookup, arriving: Wires) -> Wires:
+    """Return the wires, those of one table at a time."""
+    values = only(alive, arriving).reshaped(-1)
+    planes = np.empty_like(values.planes)
+    for place, single in enumerate(layer.singles(arriving.shape)):
+        made = tables.looked_up(bill, tables.of(single, rises=False), values[place : place + 1])
+        planes[:, place] = made.planes[:, 0]
+    return Wires(planes).reshaped(*arriving.shape)
 
 
 @CIRCUITS.of(BatchNorm)

@@ -17,7 +17,9 @@ from hgq.layers import (
     QBatchNormDense,
     QConv1D,
     QConv2D,
+    QConvT1D,
     QDense,
+    QDenseT,
     QEinsumDense,
     QEinsumDenseBatchnorm,
     QGlobalAveragePooling1D,
@@ -91,19 +93,32 @@ def attention() -> keras.Model:
     return keras.Model(steps, QDense(3, name="logits")(keras.layers.Flatten(name="flat")(weights)))
 
 
+def tables() -> keras.Model:
+    """Edges that are learned functions of one value, from a window of positions and between flat values."""
+    steps = keras.Input((6, 2), name="steps")
+    each = QuantizerConfig("kbi", "table", b0=6, homogeneous_axis=(0, 1))
+    window = QConvT1D(3, 2, d_hl=4, strides=2, subnn_activation="tanh", toq_conf=each, name="window")(steps)
+    flat = keras.layers.Flatten(name="flat")(window)
+    own = QuantizerConfig("kif", "table", i0=2, f0=4, homogeneous_axis=(0,))
+    hidden = QDenseT(5, n_hl=2, d_hl=3, activation="relu", batch_norm=True, toq_conf=own, name="hidden")(flat)
+    return keras.Model(steps, QDenseT(3, n_hl=0, use_bias=False, name="logits")(hidden))
+
+
 def spread(model: keras.Model, rng: np.random.Generator) -> None:
     """Give every weight and value a width of its own, some of them none."""
     for layer in model._flatten_layers(include_self=False):
-        for name in ("kq", "bq", "iq", "oq"):
+        for name in ("kq", "bq", "iq", "oq", "toq"):
             quantizer = getattr(layer, f"_{name}", None)
             for inner in getattr(quantizer, "quantizers", [quantizer] if quantizer else []):
                 bits = inner.quantizer
                 target = bits._b if hasattr(bits, "_b") else bits._f
-                low, high = (0, 7) if name == "kq" else (2, 6)
+                low, high = (0, 7) if name in ("kq", "toq") and target.shape[-1] > 1 else (2, 6)
                 target.assign(rng.integers(low, high, target.shape).astype("float32"))
         for weight in layer.weights:
             if weight.path.endswith("variance"):
                 weight.assign(rng.uniform(0.5, 2, size=weight.shape).astype("float32"))
+            elif isinstance(layer, QDenseT) and weight.path.endswith("kernel"):
+                weight.assign(1.5 * rng.normal(size=weight.shape).astype("float32"))
             elif weight.path.endswith(("bias", "beta", "gamma", "mean")):
                 weight.assign(rng.normal(size=weight.shape).astype("float32"))
 
@@ -123,7 +138,7 @@ def main() -> None:
         model, features = keras.models.load_model(sys.argv[1]), np.load(sys.argv[2])
         np.save(sys.argv[3], keras.ops.convert_to_numpy(model(features)))
         return
-    for build in (dense, convolutional, pooled, wrapped, fused, attention):
+    for build in (dense, convolutional, pooled, wrapped, fused, attention, tables):
         name, overflow = build.__name__, "WRAP" if build is wrapped else "SAT_SYM"
         keras.utils.set_random_seed(3)
         weights = QuantizerConfigScope(default_q_type="kbi", place="weight", b0=5, overflow_mode=overflow)
