@@ -5,10 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
-from hepprune import pipeline, recipe
+from hepprune import pipeline, recipe, training
 from hepprune.data import trigger, writing
-from hepprune.pipeline import pictures
+from hepprune.hardware import targets
+from hepprune.pipeline import pictures, taggers
+from hepprune.pipeline.context import Context
 from hepprune.recipe import Recipe
 from hepprune.report.summary import Summary
 
@@ -24,6 +27,13 @@ SMALL: dict[str, dict[str, Any]] = {
         "data": {"features": ("MET_hwPt", "MET_hwPhi", "leading(L1EG_hwPt, 2)", "leading(L1Jet_hwPt, 4)")},
         "model": {"hidden": (6, 2)},
         "objective": "efficiency_at_rate(5 kHz)",
+    },
+    "anomaly_encoder": {
+        "data": {
+            "features": ("MET_hwPt", "MET_hwPhi", "leading(L1EG_hwPt, 2)", "leading(L1Jet_hwPt, 4)"),
+            "teacher": {"hidden": (8, 2, 8), "epochs": 10, "batch_size": 64},
+        },
+        "model": {"hidden": (6,), "training": {"float_epochs": 10, "epochs": 10, "batch_size": 64}},
     },
     "jet_image": {
         "data": {"image": {"bins": (8, 8)}},
@@ -85,7 +95,7 @@ def merged(content: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return content | changes | deeper
 
 
-@pytest.fixture(scope="module", params=SMALL)
+@pytest.fixture(scope="module", params=[name for name in SMALL if name != "anomaly_encoder"])
 def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Summary]:
     folder = tmp_path_factory.mktemp(request.param)
     jets = seen_by_a_trigger(folder / "l1.root") if request.param == "anomaly" else JETS
@@ -108,6 +118,19 @@ def seen_by_a_trigger(path: Path) -> str:
     whole = {name: np.asarray(values).astype(np.int32) for name, values in columns.items()}
     writing.write(path, whole, order=np.arange(n_events), metadata={}, collections=trigger.COLLECTIONS)
     return f"{path}:Jets"
+
+
+def test_an_encoder_alone_tells_signal_by_the_sum_of_its_squares(tmp_path: Path) -> None:
+    wanted = small("anomaly_encoder", seen_by_a_trigger(tmp_path / "l1.root"))
+    context = Context(recipe=wanted, target=targets.load(wanted.target), build=tmp_path / "build")
+    jets = taggers.read_jets(context)
+    encoder = taggers.baseline(context, jets, None)
+    assert encoder.widths[encoder.raw_outputs[0]] == 2
+    found = training.scores(encoder, jets.test, names=wanted.judged_by)
+    assert found["correlation"].value > 0.7  # with the latent values of the autoencoder
+    assert found["efficiency_at_rate(20 kHz)"].value > 0.15  # of minimum bias 9 % pass
+    squares = (training.evaluate(encoder, jets.test) ** 2).sum(axis=1)
+    assert found["auc"].value == pytest.approx(roc_auc_score(jets.test.truth[1], squares))
 
 
 @pytest.mark.slow

@@ -63,11 +63,17 @@ def write(outputs: tuple[Judged, ...], path: Path) -> Path:
     found: dict[str, NDArray[Any]] = {"about": np.array(json.dumps([each.told for each in outputs]))}
     for index, each in enumerate(outputs):
         known = {name: getattr(each, name) for name in _ARRAYS if getattr(each, name) is not None}
-        known |= {f"form_{number}": form.astype(np.float32) for number, form in enumerate(each.forms.values())}
+        known |= {f"form_{number}": _narrowed(form) for number, form in enumerate(each.forms.values())}
         found |= {f"{index}_{name}": values for name, values in known.items()}
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **found)  # type: ignore[arg-type]
     return path
+
+
+def _narrowed(values: Floats) -> NDArray[Any]:
+    """Return values in 32 bits where those hold them exactly, as they do fixed-point numbers."""
+    narrow = values.astype(np.float32)
+    return narrow if np.array_equal(narrow, values) else values
 
 
 def read(path: Path) -> tuple[Judged, ...]:
