@@ -41,24 +41,42 @@ def library(values: Any) -> Any:
     return torch if isinstance(values, torch.Tensor) else np
 
 
+# Arrays that functions with an underscore are given are written over where torch can; numpy's numbers may be no arrays.
+def _floor(values: Any) -> Any:
+    return values.floor_() if isinstance(values, torch.Tensor) else np.floor(values)
+
+
+def _ceil(values: Any) -> Any:
+    return values.ceil_() if isinstance(values, torch.Tensor) else np.ceil(values)
+
+
+def _clip(values: Any, low: int, high: int) -> Any:
+    return values.clip_(low, high) if isinstance(values, torch.Tensor) else np.clip(values, low, high)
+
+
 # Halves first: each step is exact in every floating type, while values + 0.5 would itself be rounded.
 def _half_up(values: Any) -> Any:
-    xp = library(values)
-    return xp.ceil(xp.floor(2 * values) * 0.5)
+    values *= 2
+    halves = _floor(values)
+    halves *= 0.5
+    return _ceil(halves)
 
 
 def _half_down(values: Any) -> Any:
-    xp = library(values)
-    return xp.floor(xp.ceil(2 * values) * 0.5)
+    values *= 2
+    halves = _ceil(values)
+    halves *= 0.5
+    return _floor(halves)
 
 
-# Each takes values in units of the last place and returns whole numbers (UG902, "Quantization Modes").
+# Each takes values in units of the last place, which it may write over, and returns whole numbers (UG902,
+# "Quantization Modes").
 ROUNDING: dict[str, Callable[[Any], Any]] = {
-    "TRN": lambda v: library(v).floor(v),
+    "TRN": _floor,
     "TRN_ZERO": lambda v: library(v).trunc(v),
     "RND": _half_up,
-    "RND_ZERO": lambda v: library(v).where(v < 0, _half_up(v), _half_down(v)),
-    "RND_INF": lambda v: library(v).where(v < 0, _half_down(v), _half_up(v)),
+    "RND_ZERO": lambda v: library(v).where(v < 0, _half_up(1.0 * v), _half_down(1.0 * v)),
+    "RND_INF": lambda v: library(v).where(v < 0, _half_down(1.0 * v), _half_up(1.0 * v)),
     "RND_MIN_INF": _half_down,
     "RND_CONV": lambda v: library(v).round(v),
 }
@@ -71,9 +89,9 @@ def wrapped(steps: Array, period: Any, *, signed: bool) -> Array:
 
     Nothing is added before it is taken off, so that the result is exact wherever its floating type can hold it.
     """
-    xp = library(steps)
-    turns = xp.ceil(xp.floor(steps * (2 / period)) * 0.5) if signed else xp.floor(steps * (1 / period))
-    return steps - turns * period  # type: ignore[no-any-return]
+    turns = _half_up(steps * (1 / period)) if signed else _floor(steps * (1 / period))
+    turns *= period
+    return steps - turns  # type: ignore[no-any-return]
 
 
 _TEXT = re.compile(
@@ -150,7 +168,7 @@ class FixedPoint:
             rounded = wrapped(rounded, 2.0**self.width, signed=self.signed)
             if self.width <= MANTISSA:
                 return rounded  # type: ignore[no-any-return]
-        return library(values).clip(rounded, *self._ends(values))  # type: ignore[no-any-return]
+        return _clip(rounded, *self._ends(values))  # type: ignore[no-any-return]
 
     def _ends(self, values: Any) -> tuple[int, int]:
         """Return the smallest and largest whole number of steps in range that the floating type of the values holds."""
@@ -162,7 +180,9 @@ class FixedPoint:
 
     def __call__(self, values: Array) -> Array:
         """Return values rounded and brought into range, in the floating type given."""
-        return self.integers(values) * self.step
+        held = self.integers(values)
+        held *= self.step
+        return held
 
     def holds(self, values: Array) -> Array:
         """Return which values this type represents exactly."""

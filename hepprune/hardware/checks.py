@@ -136,12 +136,13 @@ def _divisors(n: int) -> list[int]:
 
 def _tables(operation: Operation, budget: Budget, clock: Clock) -> Iterator[str]:
     """Warn of a softmax, and of tables where there is no BRAM for them."""
-    bram18 = price(operation, clock=clock).resources.bram18 or 0.0
+    found = price(operation, clock=clock)
+    bram18 = found.resources.bram18 or 0.0
     if operation.kind == "softmax":
         loses = operation.in_width - SOFTMAX_INDEX_BITS
         cut = f" and looks up {SOFTMAX_INDEX_BITS} of the {operation.in_width} bits that arrive" if loses > 0 else ""
         yield (
-            f"is a softmax: it takes about {bram18:.0f} BRAM18 of tables and 5 cycles{cut}; "
+            f"is a softmax: it takes about {bram18:.0f} BRAM18 of tables and {found.depth:.0f} cycles{cut}; "
             "logits or an argmax select the same jets without it"
         )
     limit = budget.resources.bram18

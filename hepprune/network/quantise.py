@@ -14,7 +14,7 @@ from torch import Tensor
 from hepprune import digits
 from hepprune.fixed import FixedPoint, Quantiser
 
-_TABLED = 16  # bits of weights whose values under every digit limit are kept: a megabyte or two
+TABLED = 16  # bits of weights whose values under every digit limit are kept: a megabyte or two
 _NARROW = {torch.float32: np.float32, torch.float64: np.float64}
 
 
@@ -33,43 +33,56 @@ class _StraightThrough(torch.autograd.Function):
 
 
 class _Between(torch.autograd.Function):
-    """Forward gives the second argument; backward hands the gradient to values of the first between two ends.
-
-    It is the gradient of a `hardtanh`, which takes one fast kernel where masks of bytes take several slow ones.
-    """
+    """Forward gives the second argument; backward hands the gradient to values of the first between two ends."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, quantised: Tensor, below: float, above: float) -> Tensor:
+    def forward(ctx: Any, values: Tensor, found: Tensor, low: float, high: float) -> Tensor:
         ctx.save_for_backward(values)
-        ctx.ends = (below, above)
-        return quantised
+        ctx.ends = (low, high)
+        return found
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         (values,) = ctx.saved_tensors
-        return torch.ops.aten.hardtanh_backward(gradient, values, *ctx.ends), None, None, None
+        return passed_between(gradient, values, *ctx.ends), None, None, None
 
 
 def clamped(values: Tensor, low: float, high: float) -> Tensor:
     """Return values brought between two ends; those from end to end, both included, get a gradient."""
     found = torch.clamp(values, low, None if high == math.inf else high)
-    return _between(values, found, low, high) if values.requires_grad else found
+    return _Between.apply(values, found, low, high) if values.requires_grad else found  # type: ignore[no-untyped-call]
 
 
 def activations(values: Tensor, quantiser: Quantiser) -> Tensor:
     """Quantise activations of any shape; those outside the range get no gradient, as after a clamp."""
-    quantised = quantiser(values)
+    with torch.no_grad():
+        quantised = quantiser(values)
     if not values.requires_grad:
         return quantised
     if isinstance(quantiser, FixedPoint):
-        return _between(values, quantised, quantiser.minimum, quantiser.maximum)
-    low, high = (torch.as_tensor(end, dtype=values.dtype) for end in (quantiser.minimum, quantiser.maximum))
-    inside = (values >= low) & (values <= high)
-    return _StraightThrough.apply(values, quantised, inside)  # type: ignore[no-untyped-call,no-any-return]
+        return _Between.apply(values, quantised, quantiser.minimum, quantiser.maximum)  # type: ignore[no-untyped-call,no-any-return]
+    return _StraightThrough.apply(values, quantised, _inside(values, quantiser))  # type: ignore[no-untyped-call,no-any-return]
 
 
-def _between(values: Tensor, found: Tensor, low: float, high: float) -> Tensor:
-    return _Between.apply(values, found, *_outside(low, high, values.dtype))  # type: ignore[no-untyped-call,no-any-return]
+def passed(gradient: Tensor, values: Tensor, quantiser: Quantiser) -> Tensor:
+    """Return the gradient of values from that of the activations they were quantised to."""
+    if isinstance(quantiser, FixedPoint):
+        return passed_between(gradient, values, quantiser.minimum, quantiser.maximum)
+    return gradient * _inside(values, quantiser)
+
+
+def passed_between(gradient: Tensor, values: Tensor, low: float, high: float) -> Tensor:
+    """Return the gradient of values from that of values clamped between two ends.
+
+    It is that of a `hardtanh`, which takes one fast kernel where masks of bytes take several slow ones.
+    """
+    found: Tensor = torch.ops.aten.hardtanh_backward(gradient, values, *_outside(low, high, values.dtype))
+    return found
+
+
+def _inside(values: Tensor, quantiser: Quantiser) -> Tensor:
+    low, high = (torch.as_tensor(end).to(values) for end in (quantiser.minimum, quantiser.maximum))
+    return (values >= low) & (values <= high)
 
 
 @lru_cache(maxsize=256)
@@ -84,16 +97,22 @@ def weight_integers(values: Tensor, quantiser: FixedPoint, digit_limit: Tensor) 
     integers, most = quantiser.integers(values), _most(quantiser.width)
     if bool((digit_limit >= most).all()):
         return integers
-    if quantiser.width > _TABLED:
+    if quantiser.width > TABLED:
         return _one_by_one(integers, quantiser.integer_range, digit_limit, most)
-    low, high = quantiser.integer_range
-    table = _table(low, high, most).to(values)
-    return table[digit_limit.clamp(max=most).long(), (integers - low).long()]
+    table = limited(quantiser).to(values)
+    return table[digit_limit.clamp(max=most).long(), (integers - quantiser.integer_range[0]).long()]
 
 
 def _most(width: int) -> int:
     """Return the digits that no value of so many bits has more of."""
     return (width + 2) // 2
+
+
+@lru_cache(maxsize=64)
+def limited(quantiser: FixedPoint) -> Tensor:
+    """Return the nearest whole number to each in range under every digit limit that may bind, (n_limits, n_values)."""
+    each = range(_most(quantiser.width) + 1)
+    return torch.as_tensor(np.stack([digits.nearest(*quantiser.integer_range, limit) for limit in each]))
 
 
 def _one_by_one(integers: Tensor, ends: tuple[int, int], digit_limit: Tensor, most: int) -> Tensor:
@@ -108,18 +127,13 @@ def _one_by_one(integers: Tensor, ends: tuple[int, int], digit_limit: Tensor, mo
     return integers
 
 
-@lru_cache(maxsize=64)
-def _table(low: int, high: int, most: int) -> Tensor:
-    """Return the nearest whole number to each from low to high under every digit limit, (most + 1, high - low + 1)."""
-    return torch.as_tensor(np.stack([digits.nearest(low, high, limit) for limit in range(most + 1)]))
-
-
 def weights(values: Tensor, quantiser: Quantiser, digit_limit: Tensor) -> Tensor:
     """Quantise weights under a digit limit; a pruned weight (limit 0) gets no gradient, every other one does."""
-    if isinstance(quantiser, FixedPoint):
-        quantised = weight_integers(values, quantiser, digit_limit) * quantiser.step
-    else:
-        quantised = quantiser(values) * (digit_limit > 0)
+    with torch.no_grad():
+        if isinstance(quantiser, FixedPoint):
+            quantised = weight_integers(values, quantiser, digit_limit) * quantiser.step
+        else:
+            quantised = quantiser(values) * (digit_limit > 0)
     if not values.requires_grad:
         return quantised
     return _StraightThrough.apply(values, quantised, digit_limit > 0)  # type: ignore[no-untyped-call,no-any-return]

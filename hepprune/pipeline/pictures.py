@@ -77,7 +77,7 @@ def _judged(context: Context, start: feedback.Start, of: Compared) -> tuple[Judg
     found = []
     for index, (name, output) in enumerate(recipe.outputs.items()):
         own = {form: values[index].reshape(len(sample), -1) for form, values in forms.items() if index in values}
-        told = sample.truth[1] if recipe.data.signal is not None else None
+        told = sample.truth[-1] if recipe.data.signal is not None else None
         found.append(
             Judged(
                 name=name,

@@ -93,7 +93,7 @@ def _sample(recipe: Recipe, inputs: dict[str, Jets]) -> Sample:
         _targets(output, first, recipe.data.target_columns) for output in recipe.outputs.values()
     )
     if recipe.data.signal is not None:
-        y = ((y[0], first.targets[:, -1]),)
+        y = ((*y, first.targets[:, -1]),) if len(y) == 1 else (*y, first.targets[:, -1])
     x, weight = tuple(jets.x for jets in inputs.values()), first.weight if recipe.data.is_weighted else None
     return Sample.from_arrays(x, y if len(y) > 1 else y[0], weight, task=recipe.meaning)
 

@@ -16,6 +16,8 @@ from hepprune.task import Binary, Classes, Reconstruction, Task, Tasks, check_na
 
 Kind = Literal["classes", "binary", "multilabel", "regression", "reconstruction"]
 
+_OF_NUMBERS = {"regression", "reconstruction"}
+
 
 class Head(Section):
     """The task of one output; `loss` and `delta` are those of numbers, `share` is that of one of several outputs."""
@@ -27,7 +29,7 @@ class Head(Section):
 
     @model_validator(mode="after")
     def _has_the_loss_of_its_kind(self) -> "Head":
-        if self.loss is not None and self.kind not in {"regression", "reconstruction"}:
+        if self.loss is not None and self.kind not in _OF_NUMBERS:
             raise ValueError(f"the task {self.kind} has a loss of its own; a loss is chosen of regression alone")
         if self.delta is not None and self.loss != "huber":
             raise ValueError("a delta is where the loss huber turns linear")
@@ -36,7 +38,7 @@ class Head(Section):
     def task(self, conditions: Conditions, *, learns_signal: bool = True) -> Task:
         """Return the task, under the conditions of its metrics."""
         given: dict[str, Any] = {"kind": self.loss, "delta": self.delta, "conditions": conditions}
-        if not learns_signal:
+        if not learns_signal and self.kind in _OF_NUMBERS:
             given["learns_signal"] = False
         return find(self.kind)(**{name: value for name, value in given.items() if value is not None})
 
@@ -115,8 +117,8 @@ def _check_label(data: Data) -> None:
 def _check_signal(tasks: Mapping[str, Head], data: Data) -> None:
     if data.signal is None:
         return
-    if len(tasks) > 1 or not {head.kind for head in tasks.values()} <= {"regression", "reconstruction"}:
-        raise ValueError("data.signal is what numbers are told apart by, of one output of regression or reconstruction")
+    if not {head.kind for head in tasks.values()} & _OF_NUMBERS:
+        raise ValueError("data.signal is what numbers are told apart by, of an output of regression or reconstruction")
     read = {name for each in data.columns.values() for text in each.expressions for name in grammar.mentioned(text)}
     if known := read & set(grammar.mentioned(data.signal)):
         raise ValueError(f"data.signal: '{min(known)}' is among the features and tells which jets are signal")

@@ -146,13 +146,12 @@ class Search(Section):
     ) -> Settings:
         """Return the settings as the search takes them; `digits` and `bits` say whether single ones are chosen."""
         fit = partial(Fit, batch_size=batch_size, monitor=objective)
-        long = fit(epochs=self.epochs, learning_rate=self.learning_rate)
         return Settings(
             stages=stages or self.stages,
             step=self.step,
             digits=digits,
             bits=bits,
-            allocate=long if self.kind == "allocation" else None,
+            allocate=fit(epochs=self.epochs, learning_rate=self.learning_rate) if self.kind == "allocation" else None,
             fine_tune=fit(epochs=self.fine_tune_epochs, learning_rate=self.learning_rate),
             settle=fit(epochs=self.settle_epochs, learning_rate=self.settle_learning_rate),
             trim=fit(epochs=self.trim_epochs, learning_rate=self.trim_learning_rate),

@@ -168,7 +168,7 @@ class Regression(OneOutput):
     def targets(self, y: Any) -> Targets:
         """Return float32 targets (n_jets, n_out), in a pair with signal (n_jets,) if `y` is one."""
         if _is_pair(y):
-            return self._numbers(y[0]), _flags(y[1])
+            return self._numbers(y[0]), flags(y[1])
         return self._numbers(y)
 
     def each(self, raw: Raw, y: Targets) -> Tensor:
@@ -236,7 +236,12 @@ def _is_pair(y: Any) -> bool:
     return isinstance(y, tuple) and len(y) == 2
 
 
-def _flags(signal: Any) -> Tensor:
+def flags(signal: Any) -> Tensor:
+    """Return whether each jet is signal, (n_jets,) of 0 and 1.
+
+    Raises:
+        DataError: it is anything else.
+    """
     given = copied(signal).float()
     if given.ndim != 1 or not bool(((given == 0) | (given == 1)).all()):
         raise DataError("whether a jet is signal is 0 or 1, one number a jet")

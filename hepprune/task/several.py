@@ -13,11 +13,16 @@ from torch import Tensor
 from hepprune.errors import DataError, unknown
 from hepprune.metrics import Metric, Score
 from hepprune.task.base import Arrays, Floats, Raw, Targets, Task, only
+from hepprune.task.kinds import Regression, flags
 
 
 @dataclass(frozen=True)
 class Tasks(Task):
-    """What each output means, by its name and in the network's order, and its share in the loss (1 by default)."""
+    """What each output means, by its name and in the network's order, and its share in the loss (1 by default).
+
+    After the targets of all outputs there may be whether each jet is signal (n_jets,), for metrics of numbers that tell
+    it from background; no output learns from signal if one of them does not.
+    """
 
     outputs: Mapping[str, Task]
     shares: Mapping[str, float] = field(default_factory=dict)
@@ -46,14 +51,14 @@ class Tasks(Task):
         return same
 
     def targets(self, y: Any) -> tuple[Tensor, ...]:
-        """Return the targets of every output, given by name or in order."""
+        """Return the targets of every output, given by name or in order, and signal if it comes after them."""
         parts = self._in_order(y) if isinstance(y, Mapping) else list(y)
-        self._check(parts)
-        return tuple(only(task.targets(part)) for task, part in zip(self.outputs.values(), parts, strict=True))
+        own, signal = self._split(parts)
+        found = [only(task.targets(part)) for task, part in zip(self.outputs.values(), own, strict=True)]
+        return (*found, *(flags(each) for each in signal))
 
     def check(self, raw: Raw, y: Targets) -> None:
         """Refuse targets that outputs of the shapes of `raw` cannot meet, by the name of the output."""
-        self._check(y)
         for (name, task), (_, _, pair) in zip(self.outputs.items(), self._parts(raw, y), strict=True):
             try:
                 task.check(*pair)
@@ -62,7 +67,14 @@ class Tasks(Task):
 
     def each(self, raw: Raw, y: Targets) -> Tensor:
         """Return the loss of each jet, (n_jets,), all outputs by their shares."""
-        return torch.stack([share * task.each(*pair) for share, task, pair in self._parts(raw, y)]).sum(dim=0)
+        losses = torch.stack([share * task.each(*pair) for share, task, pair in self._parts(raw, y)]).sum(dim=0)
+        _, signal = self._split(y)
+        return losses * (1 - signal[0]) if signal and not self.learns_signal else losses
+
+    @property
+    def learns_signal(self) -> bool:
+        """Whether something is learned from signal."""
+        return all(getattr(task, "learns_signal", True) for task in self.outputs.values())
 
     def directions(self, raw: Raw, y: Targets) -> tuple[Tensor, ...]:
         """Return those of every output, weighted by the root of its share."""
@@ -79,7 +91,7 @@ class Tasks(Task):
         output, _, metric = name.partition(".")
         self.metric(name)
         index = list(self.outputs).index(output)
-        return self.outputs[output].score(metric, raw[index], y[index], weight)
+        return self.outputs[output].score(metric, raw[index], self._known(y)[index], weight)
 
     def metric(self, name: str) -> Metric:
         """Return the metric of a name, `<output>.<metric>`."""
@@ -94,10 +106,24 @@ class Tasks(Task):
             raise DataError(f"targets are those of the outputs {wanted}, and are given of {given}")
         return [y[name] for name in self.outputs]
 
-    def _parts(self, raw: Raw, y: Targets) -> list[tuple[float, Task, tuple[Tensor, Tensor]]]:
+    def _parts(self, raw: Raw, y: Targets) -> list[tuple[float, Task, tuple[Any, Any]]]:
         self._check(raw)
-        pairs = zip(self.outputs.items(), raw, y, strict=True)
+        pairs = zip(self.outputs.items(), raw, self._known(y), strict=True)
         return [(self.shares.get(name, 1.0), task, (own, truth)) for (name, task), own, truth in pairs]
+
+    def _known(self, y: Any) -> list[Any]:
+        """Return what is known of each output: its targets, of numbers in a pair with signal if there is some."""
+        own, signal = self._split(y)
+        pairs = zip(self.outputs.values(), own, strict=True)
+        return [(part, *signal) if signal and isinstance(task, Regression) else part for task, part in pairs]
+
+    def _split(self, y: Any) -> tuple[list[Any], list[Any]]:
+        """Return the targets of every output, and signal if there is some."""
+        n_outputs = len(self.outputs)
+        has_signal = isinstance(y, tuple | list) and len(y) == n_outputs + 1
+        own = list(y[:n_outputs]) if has_signal else y
+        self._check(own)
+        return list(own), [y[-1]] if has_signal else []
 
     def _check(self, parts: Any) -> None:
         if not isinstance(parts, tuple | list) or len(parts) != len(self.outputs):

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from hepprune.network import Dense, Input, Network, ReLU
 from hepprune.network.layers import Layer
 from hepprune.sample import Sample
 from hepprune.task import Targets
+from hepprune.training.chains import Chain
 from hepprune.training.optimiser import AdamW, one_cycle
 
 _SHARED_FROM = 100_000  # parameters
@@ -151,10 +153,10 @@ def _fit(
     for epoch in range(1, settings.epochs + 1):
         eligible = prepare(network, epoch / settings.epochs)
         losses: list[Tensor] = []
-        for jets in _shuffled(train, settings.batch_size, generator):
-            loss = _loss(network, jets, penalty, quantised=settings.quantised)
-            optimiser.step(loss, next(rates))
-            losses.append(loss.detach())
+        differentiate, enter = _gradient(network, optimiser, settings, penalty)
+        for jets in _shuffled(train, settings.batch_size, generator, enter):
+            losses.append(differentiate(jets))
+            optimiser.step(next(rates))
         learned = _mean(losses)
         validated, hits, regret = _validate(network, validation, settings, penalty)
         seconds = time.perf_counter() - start
@@ -181,17 +183,30 @@ def _state(network: Network) -> dict[str, Tensor]:
     return {name: values.clone() for name, values in network.state_dict().items()}
 
 
-def _loss(network: Network, sample: Sample, penalty: Penalty | None, *, quantised: bool) -> Tensor:
+def _loss(network: Network, sample: Sample, *, penalty: Penalty | None, quantised: bool) -> Tensor:
     values = network.activations(sample.x, quantised=quantised, until=network.raw_outputs)
     loss = sample.loss([values[name] for name in network.raw_outputs])
     return loss if penalty is None else loss + penalty(values, sample.y)
 
 
-def _shuffled(train: Sample, batch_size: int, generator: torch.Generator) -> Iterator[Sample]:
+def _gradient(
+    network: Network, optimiser: AdamW, settings: Fit, penalty: Penalty | None
+) -> tuple[Callable[[Sample], Tensor], Callable[[Sample], Sample]]:
+    """Return what writes the gradient of jets and returns their loss, and what prepares many of them for it."""
+    chain = Chain.of(network, optimiser, quantised=settings.quantised) if penalty is None else None
+    if chain is not None:
+        return chain.differentiate, chain.enter
+    loss = partial(_loss, network, penalty=penalty, quantised=settings.quantised)
+    return lambda jets: optimiser.differentiate(loss(jets)), lambda jets: jets
+
+
+def _shuffled(
+    train: Sample, batch_size: int, generator: torch.Generator, enter: Callable[[Sample], Sample]
+) -> Iterator[Sample]:
     """Yield the jets in a new order, some at a time; they are gathered a good many at once, and not all of them."""
     order = torch.randperm(len(train), generator=generator)
     for rows in torch.split(order, _GATHERED * batch_size):
-        yield from train.taking(rows).batches(batch_size)
+        yield from enter(train.taking(rows)).batches(batch_size)
 
 
 def _mean(losses: list[Tensor]) -> float:
@@ -232,5 +247,5 @@ def _validate(
     elif penalty is None:
         regret = loss
     else:
-        regret = float(_loss(network, validation, penalty, quantised=settings.quantised))
+        regret = float(_loss(network, validation, penalty=penalty, quantised=settings.quantised))
     return loss, found[validation.task.metrics[0]], regret

@@ -37,25 +37,34 @@ def _eased(first: float, second: float, passed: float) -> float:
 
 
 class AdamW:
-    """The optimiser of parameters that it moves into one vector, of which they become views."""
+    """The optimiser of parameters that it moves into one vector, of which they become views.
+
+    `slopes` holds the gradient of each parameter, parts of one vector too.
+    """
 
     def __init__(self, parameters: Iterable[nn.Parameter], *, weight_decay: float = 0.0) -> None:
-        self.parameters, self.weight_decay, self.n_steps = list(parameters), weight_decay, 0
-        self.values = torch.cat([each.detach().flatten() for each in self.parameters])
-        self.mean, self.squares = torch.zeros_like(self.values), torch.zeros_like(self.values)
-        parts = torch.split(self.values, [each.numel() for each in self.parameters])
-        for parameter, part in zip(self.parameters, parts, strict=True):
+        own = list(parameters)
+        self.weight_decay, self.n_steps = weight_decay, 0
+        self.values = torch.cat([each.detach().flatten() for each in own])
+        self.gradient, self.mean, self.squares = (torch.zeros_like(self.values) for _ in range(3))
+        sizes = [each.numel() for each in own]
+        for parameter, part in zip(own, torch.split(self.values, sizes), strict=True):
             parameter.data = part.view(parameter.shape)
+        parts = zip(own, torch.split(self.gradient, sizes), strict=True)
+        self.slopes = {parameter: part.view(parameter.shape) for parameter, part in parts}
+
+    def differentiate(self, loss: Tensor) -> Tensor:
+        """Return a loss without its graph, and write its gradient."""
+        found = torch.autograd.grad(loss, list(self.slopes), materialize_grads=True)
+        torch.cat([each.flatten() for each in found], out=self.gradient)
+        return loss.detach()
 
     @torch.no_grad()
-    def step(self, loss: Tensor, rate: Rate) -> None:
-        """Take one step down the gradient of a loss."""
-        with torch.enable_grad():
-            found = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
-        gradient = torch.cat([each.flatten() for each in found])
+    def step(self, rate: Rate) -> None:
+        """Take one step down the gradient."""
         self.n_steps += 1
         self.values.mul_(1 - rate.learning_rate * self.weight_decay)
-        self.mean.lerp_(gradient, 1 - rate.momentum)
-        self.squares.mul_(_SQUARES).addcmul_(gradient, gradient, value=1 - _SQUARES)
+        self.mean.lerp_(self.gradient, 1 - rate.momentum)
+        self.squares.mul_(_SQUARES).addcmul_(self.gradient, self.gradient, value=1 - _SQUARES)
         root = (self.squares.sqrt() / (1 - _SQUARES**self.n_steps) ** 0.5).add_(_EPSILON)
         self.values.addcdiv_(self.mean, root, value=-rate.learning_rate / (1 - rate.momentum**self.n_steps))

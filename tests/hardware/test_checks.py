@@ -71,7 +71,9 @@ def test_a_softmax_its_tables_and_missing_types_are_named() -> None:
     found = _found(layers, Budget(resources=Resources(bram18=1)), strategy="latency")
     assert "the budget holds 1" in found["tables"]
     assert "'fc'" in found["types"]
-    assert "softmax" in _found(layers, strategy="latency")["tables"]
+    assert "4 cycles" in _found(layers, strategy="latency")["tables"]
+    slow = checks.cautions(described(Network(layers), Options("latency")), Budget(), clock=Clock(2.9, "7-series"))
+    assert "13 cycles" in next(caution.message for caution in slow if caution.kind == "tables")
 
 
 def test_more_values_at_once_than_hls_unrolls_are_named_once() -> None:

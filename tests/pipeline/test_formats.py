@@ -1,7 +1,10 @@
 """Deep Sets and a GRU of four frameworks through the whole street: each comes out measured, and in its own format."""
 
+import shutil
+import subprocess
 import warnings
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,13 @@ import torch
 import uproot
 import yaml
 from torch import nn
+from typer.testing import CliRunner
 
 from hepprune import frontends, pipeline, recipe
+from hepprune.cli import app
 from hepprune.network import exact_raw, load
+from hepprune.report import summary as summaries
+from hepprune.report.summary import Summary
 from tests.frontends.keras import models
 
 pytestmark = pytest.mark.slow
@@ -95,8 +102,16 @@ MAKERS: dict[str, Callable[[str, Path], Path]] = {
 }
 
 
-@pytest.mark.parametrize("kind", ["deepsets", "gru"])
-@pytest.mark.parametrize("framework", MAKERS)
+SHORT = {
+    "budget": {"latency_ns": 500, "lut_of_baseline": 0.7, "max_accuracy_loss": 0.5},
+    "search": {"stages": 2, "fine_tune_epochs": 1, "settle_epochs": 3, "trim_epochs": 1},
+    "checks": {"csim_vectors": 300, "rtl_vectors": 200},
+}
+
+
+@pytest.mark.parametrize(
+    ("framework", "kind"), [pair for pair in product(MAKERS, ["deepsets", "gru"]) if pair != ("qkeras", "deepsets")]
+)
 def test_a_model_of_constituents_comes_back_smaller_and_proved(folder: Path, framework: str, kind: str) -> None:
     torch.manual_seed(1)
     with warnings.catch_warnings():
@@ -106,13 +121,14 @@ def test_a_model_of_constituents_comes_back_smaller_and_proved(folder: Path, fra
         "name": f"{framework}_{kind}",
         "data": {"file": "jets.root:Jets", "features": ["pt", "eta"], "n_constituents": SHAPE[0], "classes": [*"abc"]},
         "model": {"file": file.name, "bits": {"weights": 5, "activations": 6}, "training": {"epochs": 6}},
-        "budget": {"latency_ns": 500, "lut_of_baseline": 0.7, "max_accuracy_loss": 0.5},
-        "search": {"stages": 2, "fine_tune_epochs": 1, "settle_epochs": 3, "trim_epochs": 1},
-        "checks": {"csim_vectors": 300, "rtl_vectors": 200},
     }
-    (folder / f"{file.stem}.yaml").write_text(yaml.safe_dump(content))
+    (folder / f"{file.stem}.yaml").write_text(yaml.safe_dump(content | SHORT))
     build = folder / f"build_{file.stem}"
-    summary = pipeline.run(recipe.load(folder / f"{file.stem}.yaml"), build=build)
+    _check(pipeline.run(recipe.load(folder / f"{file.stem}.yaml"), build=build), build, file)
+
+
+def _check(summary: Summary, build: Path, file: Path) -> None:
+    """Hold what a run found against its budget, its proofs, and the model that it wrote back."""
     assert summary.feedback[-1].met
     assert summary.compressed.measured is not None
     assert 0 < summary.compressed.measured.lut <= summary.budget["lut"]
@@ -123,3 +139,36 @@ def test_a_model_of_constituents_comes_back_smaller_and_proved(folder: Path, fra
     assert sum(again.sizes.values()) == sum(network.sizes.values())
     x = np.random.default_rng(2).normal(size=(50, *SHAPE)).astype(np.float32)
     assert exact_raw(network, x)[0].shape == (50, N_CLASSES)
+
+
+def test_a_new_users_session_from_an_empty_folder(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`doctor`, `init`, `run`, `report` and `export`, with a QKeras model and a ROOT file of one's own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        of_qkeras("deepsets", tmp_path / "tagger")
+    shutil.copy(folder / "jets.root", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert "g++" in _said("doctor", "--no-test")
+    assert "their order" in _said("init", "tagger.h5", "jets.root", "--features", "pt,eta", "--label", "label", "--yes")
+    drafted = yaml.safe_load(Path("recipe.yaml").read_text())
+    assert (drafted["model"]["file"], drafted["data"]["features"]) == ("tagger.h5", ["pt", "eta"])
+    drafted["model"]["training"] = {"epochs": 6}
+    Path("recipe.yaml").write_text(yaml.safe_dump(drafted | SHORT))
+    _said("run", "recipe.yaml")
+    _check(summaries.read(Path("build/summary.json")), Path("build"), Path("tagger.h5"))
+    assert "page: build/report.html" in _said("report", "build")
+    assert "The measured design meets its limits" in Path("build/report.html").read_text()
+    _said("export", "build", "--verilog", "--vhdl-wrapper", "tagger_fw", "-o", "firmware")
+    assert "entity tagger_fw is" in Path("firmware/tagger_fw.vhd").read_text()
+    _said("export", "build", "--emulator", "tagger", "-o", "emulator")
+    done = subprocess.run(["make", "-s", "check"], cwd="emulator", capture_output=True, text=True, check=False)
+    assert done.stdout.endswith(" jets, 0 values differ\n"), done.stdout + done.stderr
+
+
+def _said(*command: str) -> str:
+    """Return what a command that ends well prints, in one line."""
+    done = CliRunner().invoke(app, list(command))
+    assert done.exit_code == 0, done.output
+    return " ".join(done.output.split())

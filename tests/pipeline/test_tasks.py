@@ -192,13 +192,32 @@ def test_signal_judges_and_is_never_learned_from(folder: Path) -> None:
     assert wanted.meaning.metric(name) == told
 
 
+def test_signal_judges_the_numbers_among_several_outputs_and_none_learns_from_it(folder: Path) -> None:
+    wanted = {"signal": "is_out == 1", "classes": ["0", "1", "2"], "targets": {"momentum": "pt"}}
+    model = {"architecture": {"kind": "deepsets"}}
+    data = {"features": ["cand_pt", "cand_eta"], "n_constituents": 3} | wanted
+    budget = LOST | {"max_loss": {"kind.accuracy": 0.1, "momentum.auc": 0.1}}
+    jets = read(folder, HEADS, data, budget=budget, model=model)
+    (labels, momenta, signal), learned = jets.test.truth, jets.train.truth[-1]
+    assert (learned.sum(), signal.mean()) == (0, pytest.approx(0.317, abs=0.05))
+    raw = torch.zeros(len(labels), 3), torch.as_tensor(momenta + 0.5 * signal[:, None])
+    found = jets.test.scores(raw, ["momentum.auc", "kind.accuracy", "momentum.mean_absolute_error"])
+    told = metrics.find("auc", judging="values")(raw[1].double().numpy(), (momenta, signal))
+    assert found["momentum.auc"].value == pytest.approx(told.value)
+    assert found["momentum.mean_absolute_error"].value == pytest.approx(0.5 * signal.mean())
+    assert float(jets.test.loss(raw)) == pytest.approx(np.log(3) * (signal == 0).mean(), rel=1e-5)
+    said = torch.zeros(len(jets.train), 3), torch.zeros(len(jets.train), 1)
+    _, taught = jets.train.task.taught(jets.train.y, said)
+    assert torch.equal(taught, jets.train.y[1] / 2)
+
+
 @pytest.mark.parametrize(
     ("task", "data", "said"),
     [
         (
             "binary",
             {"signal": "is_out", "label": "is_up"},
-            "data.signal is what numbers are told apart by, of one output",
+            "data.signal is what numbers are told apart by, of an output",
         ),
         (
             "reconstruction",

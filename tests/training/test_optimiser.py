@@ -30,7 +30,8 @@ def test_a_training_is_bit_for_bit_that_of_torch(
     for step, rate in enumerate(one_cycle(peak, n_steps)):
         assert rate.learning_rate == reference.param_groups[0]["lr"]
         assert rate.momentum == reference.param_groups[0]["betas"][0]
-        optimiser.step(loss_of(ours, step), rate)
+        optimiser.differentiate(loss_of(ours, step))
+        optimiser.step(rate)
         reference.zero_grad()
         loss_of(theirs, step).backward()
         reference.step()
@@ -41,5 +42,7 @@ def test_a_training_is_bit_for_bit_that_of_torch(
 def test_parameters_that_a_loss_does_not_reach_stay() -> None:
     reached, other = drawn(0, torch.float32)[:2]
     before = other.detach().clone()
-    AdamW([reached, other]).step(reached.sum(), next(one_cycle(0.1, 5)))
+    optimiser = AdamW([reached, other])
+    optimiser.differentiate(reached.sum())
+    optimiser.step(next(one_cycle(0.1, 5)))
     assert torch.equal(other, before)

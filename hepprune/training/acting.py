@@ -1,0 +1,141 @@
+"""The weights and biases of dense layers as they act, quantised once a step: all of them in one vector."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hepprune.fixed import MANTISSA, ROUNDING, FixedPoint
+from hepprune.network import Dense, quantise
+from hepprune.network.quantise import TABLED
+
+
+@dataclass(frozen=True)
+class Part:
+    """One array of a layer: its type, None in float, and the signed digits that each of its weights may have."""
+
+    values: Tensor
+    kind: FixedPoint | None
+    digit_limit: Tensor | None
+
+    @property
+    def ends(self) -> tuple[Tensor, Tensor]:
+        """The ends between which each value gets a gradient: a bias in its range, a pruned weight nowhere."""
+        ends = [torch.full_like(self.values, sign * torch.inf) for sign in (-1, 1)]
+        if self.digit_limit is not None:
+            ends[0][self.digit_limit == 0] = torch.inf
+        elif self.kind is not None:
+            ends = [torch.full_like(self.values, end) for end in (self.kind.minimum, self.kind.maximum)]
+        return ends[0].flatten(), ends[1].flatten()
+
+
+@dataclass(frozen=True)
+class Limited:
+    """The weights that may not take every value of their type: their places, and each one's part of a table."""
+
+    places: Tensor
+    starts: Tensor
+    table: Tensor
+
+    def __call__(self, integers: Tensor) -> None:
+        """Write over the whole numbers of limited weights those next to them that their digits allow."""
+        rows = integers.index_select(0, self.places).add_(self.starts)
+        integers.index_copy_(0, self.places, self.table.index_select(0, rows.long()))
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Arrays in fixed point: units of their last places (and one over it), ends of their ranges in these."""
+
+    unit: Tensor
+    inverse: Tensor
+    low: Tensor
+    high: Tensor
+    rounding: str
+    limited: Limited | None
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """Return values as they act."""
+        integers: Tensor = torch.clamp(ROUNDING[self.rounding](values * self.inverse), self.low, self.high)
+        if self.limited is not None:
+            self.limited(integers)
+        return integers.mul_(self.unit)
+
+
+@dataclass(frozen=True)
+class Acting:
+    """Arrays of one vector as they act, in float or fixed point, and which of them get a gradient."""
+
+    parts: Sequence[Part]
+    low: Tensor
+    high: Tensor
+    fixed: Fixed | None
+
+    @classmethod
+    def of(cls, layers: Sequence[Dense], *, quantised: bool) -> "Acting | None":
+        """Return the arrays of layers, weight and bias after each other; None where types are not all of one make."""
+        parts = [part for layer in layers for part in _parts(layer, quantised=quantised)]
+        kinds = {type(part.kind) for part in parts}
+        low, high = (torch.cat(ends) for ends in zip(*(part.ends for part in parts), strict=True))
+        if kinds == {type(None)}:
+            return cls(parts, low, high, None)
+        if kinds != {FixedPoint} or not _alike(parts):
+            return None
+        return cls(parts, low, high, _fixed(parts))
+
+    def used(self, values: Tensor) -> list[Tensor]:
+        """Return the arrays as they act, weight and bias of each layer after each other."""
+        acting = values * (self.low < torch.inf) if self.fixed is None else self.fixed(values)
+        found = torch.split(acting, [part.values.numel() for part in self.parts])
+        return [each.view(part.values.shape) for each, part in zip(found, self.parts, strict=True)]
+
+    def pass_(self, gradient: Tensor, values: Tensor) -> None:
+        """Keep of a gradient of what acts, in place, that of the arrays."""
+        gradient.mul_((values >= self.low).logical_and_(values <= self.high))
+
+
+def _parts(layer: Dense, *, quantised: bool) -> Iterator[Part]:
+    kinds = (layer.weight_type, layer.bias_type) if quantised else (None, None)
+    yield Part(layer.weight, kinds[0], layer.digit_limit)  # type: ignore[arg-type]
+    yield Part(layer.bias, kinds[1], None)  # type: ignore[arg-type]
+
+
+def _alike(parts: Sequence[Part]) -> bool:
+    """Return whether one rounding and one clamp serve all types, and a table each the digit limits."""
+    kinds = [part.kind for part in parts if part.kind is not None]
+    narrow = all(part.kind.width <= TABLED for part in parts if part.kind and part.digit_limit is not None)
+    clamped = all(kind.overflow != "WRAP" and kind.width <= MANTISSA for kind in kinds)
+    return narrow and clamped and len({kind.rounding for kind in kinds}) == 1
+
+
+def _fixed(parts: Sequence[Part]) -> Fixed:
+    def spread(numbers: list[float]) -> Tensor:
+        return torch.cat([torch.full_like(each.values, n).flatten() for n, each in zip(numbers, parts, strict=True)])
+
+    kinds = [part.kind for part in parts if part.kind is not None]
+    return Fixed(
+        unit=spread([kind.step for kind in kinds]),
+        inverse=spread([2.0**kind.fraction for kind in kinds]),
+        low=spread([kind.integer_range[0] for kind in kinds]),
+        high=spread([kind.integer_range[1] for kind in kinds]),
+        rounding=kinds[0].rounding,
+        limited=_limited(parts),
+    )
+
+
+def _limited(parts: Sequence[Part]) -> Limited | None:
+    """Return the weights whose digit limit binds on some value of their type."""
+    places, starts, tables, first, size = [], [], [], 0, 0
+    for part in parts:
+        if part.kind is not None and part.digit_limit is not None:
+            table = quantise.limited(part.kind).to(part.values)
+            limit = part.digit_limit.flatten().long()
+            binding = (limit < len(table) - 1).nonzero().flatten()
+            places.append(binding + first)
+            starts.append(limit[binding] * table.shape[1] - part.kind.integer_range[0] + size)
+            tables.append(table.flatten())
+            size += table.numel()
+        first += part.values.numel()
+    where = torch.cat(places)
+    return Limited(where, torch.cat(starts).to(tables[0]), torch.cat(tables)) if len(where) else None

@@ -1,0 +1,170 @@
+"""The gradient of a chain of dense layers written out, so that no graph is built and walked at each step.
+
+Values and gradients are bit for bit those that autograd makes of the Network: by the same products, in the same order.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.network import Dense, Input, Layer, Network, ReLU, quantise
+from hepprune.sample import Sample
+from hepprune.training.acting import Acting
+from hepprune.training.optimiser import AdamW
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """Values under a quantiser."""
+
+    kind: Quantiser
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """Return values as the quantiser holds them."""
+        return self.kind(values)
+
+    def passed(self, gradient: Tensor, values: Tensor) -> Tensor:
+        """Return the gradient of the values that arrive from that of those that leave."""
+        return quantise.passed(gradient, values, self.kind)
+
+
+@dataclass(frozen=True)
+class Rectified:
+    """Values from zero to `high`, under a type where there is one."""
+
+    high: float
+    kind: FixedPoint | None
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """Return values clamped and rounded; a type that saturates at zero clamps by itself."""
+        if self.kind is None or self.kind.signed or self.kind.overflow == "WRAP" or self.high < math.inf:
+            values = torch.clamp(values, 0.0, None if self.high == math.inf else self.high)
+        return values if self.kind is None else self.kind(values)
+
+    def passed(self, gradient: Tensor, values: Tensor) -> Tensor:
+        """Return the gradient of the values that arrive from that of those that leave."""
+        high = self.high if self.kind is None else min(self.high, self.kind.maximum)
+        return quantise.passed_between(gradient, values, 0.0, high)
+
+
+Step = Rounded | Rectified
+
+
+@dataclass(frozen=True)
+class Passage:
+    """One passage of jets through a dense layer: what arrived, the weight that acted, values before each step."""
+
+    arriving: Tensor
+    weight: Tensor
+    before: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A chain of dense layers up to its only raw output, under its quantisers or in float.
+
+    `entry` is done to features, and the steps of each layer to each of its values before the next one reads them.
+    """
+
+    entry: tuple[Step, ...]
+    steps: tuple[tuple[Step, ...], ...]
+    acting: Acting
+    optimiser: AdamW
+
+    @classmethod
+    def of(cls, network: Network, optimiser: AdamW, *, quantised: bool) -> "Chain | None":
+        """Return a network, whose parameters the optimiser has, as the chain that it is; None where it is none."""
+        layers = _line(network)
+        dense = [layer for layer in layers if isinstance(layer, Dense)]
+        own = [array for layer in dense for array in (layer.weight, layer.bias)]
+        if list(map(id, own)) != list(map(id, optimiser.slopes)):
+            return None
+        acting = Acting.of(dense, quantised=quantised)
+        if acting is None:
+            return None
+        entry, *steps = (
+            tuple(step for layer in part for step in _steps(layer, quantised=quantised)) for part in _parts(layers)
+        )
+        return cls(entry, tuple(steps), acting, optimiser)
+
+    @torch.no_grad()
+    def enter(self, jets: Sample) -> Sample:
+        """Return jets with features as the first layer reads them."""
+        values = jets.features
+        for step in self.entry:
+            values = step(values)
+        return replace(jets, x=(values,))
+
+    @torch.no_grad()
+    def differentiate(self, jets: Sample) -> Tensor:
+        """Return the loss of jets that have entered, and write its gradient."""
+        passages, raw = self.forward(jets.features)
+        loss, gradient = _at(raw, jets)
+        slopes = list(self.optimiser.slopes.values())
+        for place in reversed(range(len(passages))):
+            gradient = self._back(passages[place], self.steps[place], gradient, slopes[2 * place : 2 * place + 2])
+            if place:
+                gradient = torch.mm(gradient, passages[place].weight)
+        self.acting.pass_(self.optimiser.gradient, self.optimiser.values)
+        return loss
+
+    def forward(self, values: Tensor) -> tuple[list[Passage], Tensor]:
+        """Return the passages of features that have entered, and the raw output."""
+        passages, used = [], self.acting.used(self.optimiser.values)
+        for weight, bias, steps in zip(used[::2], used[1::2], self.steps, strict=True):
+            arriving, values, before = values, nn.functional.linear(values, weight, bias), []
+            for step in steps:
+                before.append(values)
+                values = step(values)
+            passages.append(Passage(arriving, weight, tuple(before)))
+        return passages, values
+
+    @staticmethod
+    def _back(passage: Passage, steps: tuple[Step, ...], gradient: Tensor, slopes: list[Tensor]) -> Tensor:
+        """Return the gradient of a layer's sums from that of what leaves, and write those of weight and bias."""
+        for step, values in zip(reversed(steps), reversed(passage.before), strict=True):
+            gradient = step.passed(gradient, values)
+        torch.mm(gradient.t(), passage.arriving, out=slopes[0])
+        torch.sum(gradient, dim=0, out=slopes[1])
+        return gradient
+
+
+@torch.enable_grad()
+def _at(values: Tensor, jets: Sample) -> tuple[Tensor, Tensor]:
+    """Return the loss at raw outputs, and its gradient."""
+    raw = values.detach().requires_grad_()
+    loss = jets.loss((raw,))
+    return loss.detach(), torch.autograd.grad(loss, raw)[0]
+
+
+def _line(network: Network) -> list[Layer]:
+    """Return the layers from the only input to the only raw output where each reads one and is plain, else none."""
+    layers = [network[network.raw_outputs[0]]]
+    while not isinstance(layers[-1], Input) and len(network.sources[layers[-1].name]) == 1:
+        layers.append(network.source(layers[-1]))
+    plain = all(type(layer) in {Input, Dense, ReLU} and not layer.fixed for layer in layers)
+    flat = all(len(network.shapes[layer.name]) == 1 for layer in layers)
+    alone = len(network.inputs) == len(network.raw_outputs) == 1
+    return layers[::-1] if plain and flat and alone and isinstance(layers[-1], Input) else []
+
+
+def _parts(layers: list[Layer]) -> Iterator[list[Layer]]:
+    """Yield what stands before the first dense layer, then each of them with what follows it."""
+    starts = [0, *(place for place, layer in enumerate(layers) if isinstance(layer, Dense)), len(layers)]
+    for start, end in pairwise(starts):
+        yield layers[start:end]
+
+
+def _steps(layer: Layer, *, quantised: bool) -> Iterator[Step]:
+    """Yield what is done to each value of a layer."""
+    kind = layer.result if quantised else None
+    if isinstance(layer, ReLU):
+        high = math.inf if layer.maximum is None else layer.maximum
+        yield Rectified(high, kind if isinstance(kind, FixedPoint) else None)
+    if kind is not None and not (isinstance(layer, ReLU) and isinstance(kind, FixedPoint)):
+        yield Rounded(kind)
