@@ -1,0 +1,298 @@
+"""What hepprune adds to the taggers of the field's record: read, run beside their package, shrunk, solved, measured.
+
+One command: `HGQ_PYTHON=... python benchmarks/record.py` measures every file below `--reference`, each in a process of
+its own, and writes the tables of docs/record.md; what `--build` holds is not measured again. `HGQ_PYTHON` names an
+interpreter that has HGQ2; without it nothing is said of agreement with it. Every limit in LUT is one of the price.
+"""
+
+import argparse
+import json
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hepprune import frontends, synthesis
+from hepprune.errors import HeppruneError
+from hepprune.files import write_json
+from hepprune.firmware import equivalence, rtl
+from hepprune.fixed import FixedPoint
+from hepprune.frontends.keras.files import read_model
+from hepprune.hardware import cost, targets
+from hepprune.network import Activation, Input, Network
+from hepprune.pruning import masks, surgery
+from hepprune.quantisers import FixedPoints
+from hepprune.synthesis import yosys
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "record"
+PAGE = ROOT / "docs" / "record.md"
+MARKS = ("<!-- record: written by benchmarks/record.py -->\n", "<!-- end of record -->")
+N_ROWS, N_JETS = 200, 1_000
+OWN = """
+import sys, numpy as np, keras, hgq
+model, given = keras.models.load_model(sys.argv[1], compile=False), list(np.load(sys.argv[2]).values())
+np.save(sys.argv[3], keras.ops.convert_to_numpy(model(given if len(given) > 1 else given[0])))
+"""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The prices in LUT up to which a design is solved, simulated and synthesised."""
+
+    solve: float
+    simulate: float
+    yosys: float
+
+
+def main() -> None:
+    """Measure the files, write their page, and say where it is."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--reference", type=Path, default=ROOT.parent / "shared" / "reference" / "hgq")
+    parser.add_argument("--build", type=Path, default=RESULTS)
+    parser.add_argument("--limits", type=float, nargs=3, default=(60_000, 12_000, 3_200), help="solve, simulate, Yosys")
+    parser.add_argument("--seconds", type=float, default=900, help="the most that one file may take")
+    parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.file is not None:
+        measure(given.file, given.build, Limits(*given.limits))
+        return
+    limits = ["--limits", *map(str, given.limits)]
+    files = sorted(
+        (each for kind in ("h5", "keras") for each in given.reference.glob(f"*/*.{kind}")),
+        key=lambda path: path.stat().st_size,
+    )
+    for path in files:
+        if not _found(path, given.build).get("done"):
+            print(f"measuring {path.name}", flush=True)
+            asked = [sys.executable, __file__, "--file", str(path), "--build", str(given.build), *limits]
+            _run(asked, given.seconds)
+    found = [row for path in files if "read_s" in (row := _found(path, given.build))]
+    begin, end = MARKS
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(begin)
+    after = rest.partition(end)[2]
+    PAGE.write_text(before + begin + "\n".join(tables(found)) + "\n" + end + after, encoding="utf-8")
+    print(f"{PAGE} has {len(found)} of {len(files)} files")
+
+
+def _run(asked: list[str], seconds: float) -> None:
+    try:
+        subprocess.run(asked, check=False, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        print(f"stopped after {seconds:.0f} s; what was measured until then is kept", flush=True)
+
+
+def _found(path: Path, build: Path) -> dict[str, Any]:
+    """Return what has been measured of a file."""
+    kept = _kept(path, build)
+    return json.loads(kept.read_text()) if kept.is_file() else {"file": path.name}
+
+
+def _kept(path: Path, build: Path) -> Path:
+    return build / f"{path.name}.json"
+
+
+def measure(path: Path, build: Path, limits: Limits) -> None:
+    """Measure one file, what is not known of it yet, and keep each figure as soon as it is there."""
+    logging.disable(logging.WARNING)
+    found = _found(path, build)
+
+    def keep(key: str, make: Callable[[], Any]) -> None:
+        if key not in found:
+            found[key] = make()
+            write_json(_kept(path, build), found)
+
+    start = time.perf_counter()
+    network = frontends.read(path)
+    smaller, target = surgery.shrink(network), targets.load("generic_vu13p")
+    keep("read_s", lambda: time.perf_counter() - start)
+    keep("ebops", lambda: ebops(path))
+    keep("agreement", lambda: agreement(network, path))
+    keep("nonzero", lambda: masks.nonzero_weights(network))
+    keep("bits", lambda: bits(network))
+    for key, count in (("weights", _weights), ("values", _values)):
+        keep(key, lambda count=count: [count(network), count(smaller)])
+    keep("before", lambda: solved(typed(network), target, limits))
+    keep("after", lambda: solved(typed(smaller), target, limits))
+    keep("verilog", lambda: built(typed(smaller), build / path.stem, target, limits))
+    keep("done", lambda: True)
+
+
+def typed(network: Network) -> Network:
+    """Return the network with a type for every input: the one that holds all in which it is read."""
+    changed = network.clone()
+    for layer in changed.inputs:
+        if layer.result is None:
+            layer.result = _joint(changed, layer)
+    return changed
+
+
+def _joint(network: Network, layer: Input) -> FixedPoint | None:
+    readers = [each for each in network if layer.name in network.sources.get(each.name, ())]
+    kinds = [each.result for each in readers if isinstance(each, Activation)]
+    pairs = [
+        (int(kind.integer[used].max()), kind.fraction)
+        for kind in kinds
+        if isinstance(kind, FixedPoints) and (used := kind.width > 0).any()
+    ]
+    if len(pairs) < len(readers):
+        return None
+    integer, fraction = (max(numbers) for numbers in zip(*pairs, strict=True))
+    return FixedPoint(integer + 1 + fraction, integer + 1)
+
+
+def solved(network: Network, target: targets.Target, limits: Limits) -> dict[str, Any]:
+    """Return the price, and within the limit the solved cost."""
+    try:
+        price = cost.adder_graph(network, target).resources.lut
+        solution = rtl.solve(network) if price <= limits.solve else None
+    except HeppruneError as problem:
+        return {"refused": str(problem)}
+    return {"price": price} | ({} if solution is None else {"lut": solution.cost, "levels": solution.depth})
+
+
+def built(network: Network, folder: Path, target: targets.Target, limits: Limits) -> dict[str, Any]:
+    """Return what the simulation of the Verilog says within its limit, and what Yosys counts within its own."""
+    try:
+        price = cost.adder_graph(network, target).resources.lut
+        return {} if price > limits.simulate else _measured(network, folder, target, synthesised=price <= limits.yosys)
+    except HeppruneError as problem:
+        return {"refused": str(problem)}
+
+
+def _measured(network: Network, folder: Path, target: targets.Target, *, synthesised: bool) -> dict[str, Any]:
+    options: dict[str, Any] = {"part": target.part_name, "clock_ns": target.period_ns}
+    levels = target.levels_per_cycle
+    design = rtl.write_verilog(rtl.solve(network), folder, name="tagger", levels_per_cycle=levels, **options)
+    jets = tuple(_jets(network, N_JETS))
+    check = equivalence.against_rtl(network, design, jets if len(jets) > 1 else jets[0])
+    found: dict[str, Any] = {"vectors": check.vectors, "mismatches": check.mismatches, "cycles": design.latency_cycles}
+    if synthesised:
+        timing: dict[str, Any] = {"latency_cycles": design.latency_cycles, "interval_cycles": 1}
+        job = synthesis.Job(folder=folder / "yosys", top=design.top, sources=design.sources, **timing, **options)
+        found["yosys"] = yosys.synthesise(job).resources.lut
+    return found
+
+
+def _jets(network: Network, n_rows: int) -> list[np.ndarray]:
+    """Return random rows, spread over more than the range of most types."""
+    rng = np.random.default_rng(0)
+    return [rng.normal(0, 2, (n_rows, *layer.features_shape)).astype(np.float32) for layer in network.inputs]
+
+
+@torch.no_grad()
+def agreement(network: Network, path: Path) -> float | None:
+    """Return the part of the outputs that are those of HGQ2 to the last bit, None where it cannot run the file."""
+    jets = _jets(network, N_ROWS)
+    with tempfile.TemporaryDirectory() as folder:
+        given, made = Path(folder) / "jets.npz", Path(folder) / "outputs.npy"
+        np.savez(given, *jets)
+        if "HGQ_PYTHON" not in os.environ:
+            return None
+        asked = [os.environ["HGQ_PYTHON"], "-c", OWN, str(path), str(given), str(made)]
+        environment = os.environ | {"KERAS_BACKEND": "torch"}
+        if subprocess.run(asked, env=environment, capture_output=True, check=False).returncode:
+            return None
+        wanted = np.load(made)
+    tensors = [torch.as_tensor(each) for each in jets]
+    outputs = network(tensors if len(tensors) > 1 else tensors[0]).numpy()
+    return float((outputs == wanted).mean())
+
+
+def bits(network: Network) -> float:
+    """Return the mean width of the weights that act and are not zero."""
+    widths = []
+    for kernel in network.kernels:
+        kind, used = kernel.type, kernel.used().detach().numpy() != 0
+        width = kind.width if isinstance(kind, FixedPoint | FixedPoints) else getattr(kind, "bits", np.nan)
+        widths.append(np.broadcast_to(width, used.shape)[used])
+    return float(np.concatenate(widths).mean())
+
+
+def _weights(network: Network) -> int:
+    return sum(kernel.weight.numel() for kernel in network.kernels)
+
+
+def _values(network: Network) -> int:
+    """Return the outputs of layers with kernels."""
+    return sum(kernel.n_rows for kernel in network.kernels)
+
+
+def ebops(path: Path) -> float | None:
+    """Return the EBOPs that a file keeps, summed over its layers; beside each HGQ2 keeps the weight of their loss."""
+    counts = []
+    for stored in read_model(path).layers.values():
+        scalars = {name: float(array) for name, array in stored.arrays.items() if not array.ndim}
+        groups: dict[str, list[str]] = {}
+        for name in scalars:
+            if "quantizer" not in name:
+                groups.setdefault(name.rpartition("/")[0], []).append(name)
+        pairs = [sorted(names, key=lambda name: (len(name), name)) for names in groups.values() if len(names) == 2]
+        counts += [scalars[last] for _, last in pairs if path.suffix == ".keras" or last.endswith("ebops")]
+    return sum(counts) or None
+
+
+def tables(found: list[dict[str, Any]]) -> list[str]:
+    """Return the figures of all files as the lines of two tables."""
+    return [*_rows(READ, found), "", *_rows(BUILT, found)]
+
+
+def _rows(columns: dict[str, Any], found: list[dict[str, Any]]) -> list[str]:
+    lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+    return lines + [f"| {' | '.join(column(row) for column in columns.values())} |" for row in found]
+
+
+def _n(value: float | None, form: str = ",.0f") -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _both(row: dict[str, Any], key: str) -> str:
+    before, after = (row.get(side, {}).get(key) for side in ("before", "after"))
+    return "-" if before is None and after is None else f"{_n(before)} -> {_n(after)}"
+
+
+def _equal(row: dict[str, Any]) -> str:
+    found = row.get("verilog", {})
+    if "vectors" not in found:
+        return "-"
+    return f"no, {found['mismatches']:,} differ" if found["mismatches"] else f"yes, {found['vectors']:,}"
+
+
+def _ratio(row: dict[str, Any], above: str, below: float | None) -> str:
+    value = row.get("after", {}).get(above)
+    return "-" if not (value and below) else f"{value / below:.2f}"
+
+
+READ: dict[str, Any] = {
+    "file": lambda row: f"`{row['file']}`",
+    "read, s": lambda row: _n(row["read_s"], ".2f"),
+    "outputs as HGQ2's": lambda row: _n(row.get("agreement"), ".1%"),
+    "weights not zero": lambda row: _n(row.get("nonzero")),
+    "of bits": lambda row: _n(row.get("bits"), ".1f"),
+    "weights, shrunk": lambda row: " -> ".join(map(_n, row.get("weights", []))),
+    "neurons, shrunk": lambda row: " -> ".join(map(_n, row.get("values", []))),
+    "EBOPs": lambda row: _n(row.get("ebops")),
+}
+BUILT: dict[str, Any] = {
+    "file": lambda row: f"`{row['file']}`",
+    "price, LUT": lambda row: _both(row, "price"),
+    "da4ml, LUT": lambda row: _both(row, "lut"),
+    "price / da4ml": lambda row: _ratio(row, "price", row.get("after", {}).get("lut")),
+    "Yosys, LUT, shrunk": lambda row: _n(row.get("verilog", {}).get("yosys")),
+    "adder levels": lambda row: _both(row, "levels"),
+    "Verilog equal, vectors": _equal,
+    "da4ml / EBOPs": lambda row: _ratio(row, "lut", row.get("ebops")),
+}
+
+
+if __name__ == "__main__":
+    main()
