@@ -178,7 +178,7 @@ def test_bits_alone_lead_to_a_smaller_network_or_to_a_budget_missed(
 @pytest.mark.parametrize("choose", [moves.CHOICES, moves.ALLOWED])
 def test_every_choice_is_a_cut_or_a_knob(choose: dict[str, tuple[str, ...]]) -> None:
     for names in choose.values():
-        assert set(names) <= {*sensitivity.CUTS, "bits", "reuse_factor"}
+        assert set(names) <= {*sensitivity.CUTS, "bit", "bits", "reuse_factor"}
 
 
 @pytest.mark.slow
