@@ -1,5 +1,6 @@
 """Project folders: names the vendor tools can bear, written whole or not at all."""
 
+import os
 import re
 import shutil
 import tempfile
@@ -42,18 +43,22 @@ def check_folder(folder: Path) -> None:
 def replacing_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty folder that takes the place of `folder` when the block ends well, and vanishes otherwise.
 
+    What was there stays, or comes back, whatever interrupts.
+
     Raises:
         NetworkError: no script can quote the folder's path.
     """
     check_folder(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    new, old = temporary / "new", temporary / "old"
     try:
-        new = temporary / "new"
         new.mkdir()
         yield new
-        if folder.exists():
-            folder.rename(temporary / "old")
+        if os.path.lexists(folder):  # a link too, whether it leads anywhere or not
+            folder.rename(old)
         new.rename(folder)
     finally:
+        if os.path.lexists(old) and not os.path.lexists(folder):  # stopped between the two
+            old.rename(folder)
         shutil.rmtree(temporary, ignore_errors=True)
