@@ -12,7 +12,7 @@ from hepprune.errors import HeppruneError
 def export(
     build: Annotated[Path, typer.Argument(help="The build/ of a finished run.")],
     *,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write; what is there is replaced.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write; an earlier export is replaced.")],
     emulator: Annotated[str | None, typer.Option(help="Write the emulator library of this name.")] = None,
     verilog: Annotated[bool, typer.Option("--verilog", help="Write the Verilog with patterns and scripts.")] = False,
     vhdl_wrapper: Annotated[str | None, typer.Option(help="With --verilog: an entity of this name around it.")] = None,

@@ -15,9 +15,10 @@ from hepprune.errors import HeppruneError, NetworkError, ReportError
 from hepprune.files import write_text
 from hepprune.firmware import emulator as emulators
 from hepprune.firmware import handover, patterns, rtl
-from hepprune.firmware.folders import check_names, replacing_folder
+from hepprune.firmware.folders import check_names
 from hepprune.interface import InputPort, Interface, Word
 from hepprune.network import exact_raw, load
+from hepprune.pipeline import exported
 
 T = TypeVar("T", np.float32, np.float64)
 _NOTE = "hepprune.json"  # what a design's own folder says of it
@@ -28,20 +29,23 @@ def emulator(build: Path, folder: Path, *, name: str) -> Path:
     """Write the emulator of a run's network, up to any head, with the jets of its patterns as test vectors.
 
     Raises:
-        HeppruneError: the folder holds no finished run, or the name is no identifier.
+        HeppruneError: the folder holds no finished run, the name is no identifier, or `folder` is no export's.
     """
     interface, network = _interface(build), emulators.before_heads(load(build / "network.npz"))
     raw = [_raw(port, words) for port, words in zip(interface.inputs, _played(build, interface), strict=True)]
     scaled = [_scaled(port, values) for port, values in zip(interface.inputs, raw, strict=True)]
     expected = _end_to_end(exact_raw(network, scaled)).astype(np.float64)
-    return emulators.write(folder, network, interface, name=name, raw=_end_to_end(raw), expected=expected)
+    with exported.folder(folder, build=build, what="emulator") as new:
+        emulators.write(new, network, interface, name=name, raw=_end_to_end(raw), expected=expected)
+    return folder
 
 
 def verilog(build: Path, folder: Path, *, vhdl: str | None = None) -> Path:
     """Write a run's Verilog with its patterns, its interface and scripts for Vivado; `vhdl` names an entity around it.
 
     Raises:
-        HeppruneError: the folder holds no finished run, or its firmware is an HLS project; the name is no identifier.
+        HeppruneError: the folder holds no finished run, or its firmware is an HLS project; the name is no identifier;
+            `folder` is no export's.
     """
     interface = _interface(build)
     if interface.verilog is None:
@@ -52,7 +56,7 @@ def verilog(build: Path, folder: Path, *, vhdl: str | None = None) -> Path:
         check_names(vhdl, part=design.part, clock_ns=design.clock_ns)
         if vhdl.lower() == interface.top.lower():
             raise NetworkError(f"the entity '{vhdl}' needs another name than the Verilog module it holds")
-    with replacing_folder(folder) as new:
+    with exported.folder(folder, build=build, what="verilog") as new:
         shutil.copytree(source, new, dirs_exist_ok=True, ignore=shutil.ignore_patterns("synthesis", "binder", "model"))
         shutil.copytree(build / "patterns", new / "patterns")
         for file in ("scaler.json", "scales.h"):

@@ -205,3 +205,56 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["export", str(tmp_path), "--verilog", "-o", str(tmp_path / "out")])
     assert done.exit_code == 1
     assert "holds no finished run" in " ".join(done.output.split())
+
+
+def exported(build: Path, out: str | Path, *more: str) -> tuple[int, str]:
+    """Return the exit code of an export of Verilog and what it says, on one line."""
+    done = CliRunner().invoke(app, ["export", str(build), "--verilog", "-o", str(out), *more])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, " ".join(done.output.split())
+
+
+@pytest.fixture
+def copy(builds: list[Path], tmp_path: Path) -> Path:
+    """Return a copy of a run, to be damaged."""
+    return Path(shutil.copytree(builds[0], tmp_path / "runs/1"))
+
+
+@pytest.mark.parametrize("out", [".", "..", "../..", "new", "patterns", "../link", "../link/new", "../1"])
+def test_a_run_is_never_replaced_by_what_is_exported_of_it(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, out: str
+) -> None:
+    (copy.parent / "link").symlink_to(copy)
+    kept = sorted(copy.rglob("*"))
+    monkeypatch.chdir(copy)
+    assert exported(copy, out)[0] == 1
+    assert "above it or inside it" in exported(copy, out)[1]
+    assert exported(Path(), out)[0] == 1
+    assert sorted(copy.rglob("*")) == kept
+
+
+def test_only_what_is_empty_or_an_export_is_replaced(builds: list[Path], tmp_path: Path) -> None:
+    file, others, own = tmp_path / "file", tmp_path / "others", tmp_path / "own"
+    file.write_text("kept")
+    others.mkdir()
+    (others / "thesis.tex").write_text("kept")
+    own.mkdir()
+    for out, said in ((file, "is a file"), (others, "holds what no export wrote"), (file / "below", "failed")):
+        code, sentence = exported(builds[0], out)
+        assert (code, said in sentence) == (1, True)
+    assert file.read_text() == (others / "thesis.tex").read_text() == "kept"
+    assert exported(builds[0], own)[0] == 0
+    (own / "vivado_synth.rpt").touch()
+    assert exported(builds[1], own)[0] == 0
+    assert not (own / "vivado_synth.rpt").exists()
+    assert sorted(tmp_path.iterdir()) == [file, others, own]
+
+
+def test_a_folder_that_cannot_be_replaced_stays_and_is_one_sentence(
+    builds: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, sentence = exported(builds[0], ".")
+    assert (code, "the export to '.' failed" in sentence) == (1, True)
+    assert exported(builds[0], "x" * 300)[0] == 1
+    assert list(tmp_path.iterdir()) == []
