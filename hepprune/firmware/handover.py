@@ -1,12 +1,18 @@
 """Verilog as firmware groups take it: an entity of VHDL around it, and scripts that synthesise it out of context."""
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
+from hepprune.errors import ReportError
 from hepprune.firmware import names
+from hepprune.firmware.folders import check_names
 from hepprune.firmware.rtl import Design
 from hepprune.interface import Interface, Word
 
 SCRIPT, RUN = "vivado.tcl", "run_vivado.sh"
+_PLAIN = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)  # no blank, no quote, no `..`
 
 _WRAPPER = """\
 -- @top as an entity: clk, and the words of all inputs and outputs end to end, the first in the lowest bits.
@@ -107,9 +113,37 @@ def _ranges(side: str, words: Sequence[Word]) -> list[str]:
     ]
 
 
+def plain(place: str) -> bool:
+    """Return whether a place below a folder is of names that every tool can bear."""
+    return bool(_PLAIN.fullmatch(place))
+
+
+def relative(design: Design) -> Design:
+    """Return a design with the places of its files in its own folder, which may have been moved since.
+
+    Raises:
+        ReportError: a source lies outside of that folder, or its name is one that tools would not take as a name.
+    """
+    return replace(design, folder=Path(), sources=tuple(_inside(source, design.folder) for source in design.sources))
+
+
+def _inside(source: Path, folder: Path) -> Path:
+    if not source.is_relative_to(folder) or ".." in source.parts:
+        raise ReportError(f"the source '{source}' lies outside its design's folder '{folder}'; write the Verilog again")
+    place = source.relative_to(folder)
+    if not plain(place.as_posix()):
+        raise ReportError(f"the source '{place}' has a name that no script can quote; write the Verilog again")
+    return place
+
+
 def scripts(design: Design) -> dict[str, str]:
-    """Return the Tcl and the shell script of an out-of-context run in a copy of a design's folder, by their names."""
-    sources = " ".join(source.relative_to(design.folder).as_posix() for source in design.sources)
+    """Return the Tcl and the shell script of an out-of-context run in the folder of a relative design, by their names.
+
+    Raises:
+        NetworkError: the top, the part or the clock would end up as broken Tcl.
+    """
+    check_names(design.top, part=design.part, clock_ns=design.clock_ns)
+    sources = " ".join(source.as_posix() for source in design.sources)
     filled = {"@sources": sources, "@top": design.top, "@part": design.part, "@clock": f"{design.clock_ns:g}"}
     texts = {SCRIPT: _SCRIPT, RUN: _RUN}
     for key, value in filled.items():

@@ -50,8 +50,9 @@ def verilog(build: Path, folder: Path, *, vhdl: str | None = None) -> Path:
     interface = _interface(build)
     if interface.verilog is None:
         raise ReportError(f"the firmware of '{build}' is the HLS project '{interface.project}', and no Verilog")
-    source = build / interface.verilog
-    _, design = stored.read(_DESIGN, source / _NOTE, error=ReportError)
+    source = _inside(build, interface.verilog)
+    design = _design(source, interface)
+    scripts = handover.scripts(design)
     if vhdl is not None:
         check_names(vhdl, part=design.part, clock_ns=design.clock_ns)
         if vhdl.lower() == interface.top.lower():
@@ -61,7 +62,7 @@ def verilog(build: Path, folder: Path, *, vhdl: str | None = None) -> Path:
         shutil.copytree(build / "patterns", new / "patterns")
         for file in ("scaler.json", "scales.h"):
             shutil.copy(build / file, new / file)
-        for file, text in handover.scripts(design).items():
+        for file, text in scripts.items():
             write_text(new / file, text)
         (new / handover.RUN).chmod(0o755)
         if vhdl is not None:
@@ -73,6 +74,27 @@ def _interface(build: Path) -> Interface:
     if not (build / "scaler.json").is_file() or not (build / "patterns").is_dir():
         raise ReportError(f"'{build}' holds no finished run; expected the build/ that `hepprune run` leaves")
     return interfaces.read(build / "scaler.json")
+
+
+def _inside(build: Path, place: str) -> Path:
+    """Return the folder of a run's Verilog, which its scaler.json names."""
+    folder = build / place
+    if not handover.plain(place) or build.resolve() not in folder.resolve().parents:
+        raise ReportError(f"'{build / 'scaler.json'}' has its Verilog in '{place}', and that is outside of the run")
+    return folder
+
+
+def _design(folder: Path, interface: Interface) -> rtl.Design:
+    """Return what a folder of Verilog says of itself, its places relative to it; every source is there."""
+    _, written = stored.read(_DESIGN, folder / _NOTE, error=ReportError)
+    design = handover.relative(written)
+    if design.top != interface.top:
+        raise ReportError(f"'{folder}' holds the design '{design.top}' and not '{interface.top}' of scaler.json")
+    for source in design.sources:
+        place = folder / source
+        if not place.is_file() or folder.resolve() not in place.resolve().parents:
+            raise ReportError(f"the source '{source}' is not in '{folder}'; write the Verilog again")
+    return design
 
 
 def _played(build: Path, interface: Interface) -> list[NDArray[np.float64]]:

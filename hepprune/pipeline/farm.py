@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from hepprune import executors, stored, synthesis
 from hepprune.errors import ReportError
 from hepprune.files import content_hash
-from hepprune.firmware import rtl
+from hepprune.firmware import handover, rtl
 from hepprune.hardware.resources import Measurement
 from hepprune.pipeline.context import Track, silent
 from hepprune.synthesis.failures import Failure, RunFailedError
@@ -143,7 +143,7 @@ def _verilog_job(project: Path, tool: synthesis.Tool) -> synthesis.Job:
         _, design = _DESIGN.validate_json((project / "hepprune.json").read_bytes())
     except ValidationError as problem:
         raise ReportError(f"'{project / 'hepprune.json'}' describes no Verilog design of this version") from problem
-    sources = tuple(project / _inside(source, design.folder) for source in design.sources)
+    sources = tuple(project / source for source in handover.relative(design).sources)
     return synthesis.Job(
         folder=project / "synthesis",
         top=design.top,
@@ -153,13 +153,6 @@ def _verilog_job(project: Path, tool: synthesis.Tool) -> synthesis.Job:
         latency_cycles=design.latency_cycles,
         interval_cycles=design.interval_cycles,
     )
-
-
-def _inside(source: Path, folder: Path) -> Path:
-    """Return a source's place in the folder that it was written to, which may have been moved since."""
-    if not source.is_relative_to(folder) or ".." in source.parts:
-        raise ReportError(f"the source '{source}' lies outside its design's folder '{folder}'; write the Verilog again")
-    return source.relative_to(folder)
 
 
 def _run(name: str, job: synthesis.Job) -> Run:

@@ -258,3 +258,49 @@ def test_a_folder_that_cannot_be_replaced_stays_and_is_one_sentence(
     assert (code, "the export to '.' failed" in sentence) == (1, True)
     assert exported(builds[0], "x" * 300)[0] == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def edited(file: Path, **values: object) -> None:
+    """Change values of a design's note or of a scaler.json."""
+    content = json.loads(file.read_text())
+    (content[1] if isinstance(content, list) else content).update(values)
+    file.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"part": 'x"; touch PWNED; "'}, "is no FPGA part"),
+        ({"part": "[exec touch PWNED]"}, "is no FPGA part"),
+        ({"top": "a;b"}, "and not 'small_rtl' of scaler.json"),
+        ({"clock_ns": 0.0}, "is not between 0.1 and 1000 ns"),
+        ({"sources": ["/etc/passwd"]}, "lies outside its design's folder"),
+        ({"folder": "/old", "sources": ["/old/src/../../../../b.v"]}, "lies outside its design's folder"),
+        ({"folder": "/old", "sources": ["/old/src/[exec id].v"]}, "has a name that no script can quote"),
+        ({"folder": "/old", "sources": ["/old/src/a} b.v"]}, "has a name that no script can quote"),
+        ({"folder": "/old", "sources": ["/old"]}, "has a name that no script can quote"),
+        ({"folder": "/old", "sources": ["/old/src/missing.v"]}, "the source 'src/missing.v' is not in"),
+        ({"folder": "/old", "sources": ["/old/src/linked.v"]}, "the source 'src/linked.v' is not in"),
+    ],
+)
+def test_names_of_a_received_design_reach_no_script(
+    copy: Path, tmp_path: Path, values: dict[str, object], said: str
+) -> None:
+    (copy / "verilog/one/src/linked.v").symlink_to("/etc/passwd")
+    edited(copy / "verilog/one/hepprune.json", **values)
+    code, sentence = exported(copy, tmp_path / "out")
+    assert (code, said in sentence) == (1, True), sentence
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("place", ["../2/verilog/one", ".", "", "/etc", "verilog/../../2", "a\0b", "linked/one"])
+def test_the_verilog_of_a_run_is_inside_of_it(copy: Path, builds: list[Path], tmp_path: Path, place: str) -> None:
+    (copy / "linked").symlink_to(builds[0] / "verilog")
+    edited(copy / "scaler.json", verilog=place)
+    code, sentence = exported(copy, tmp_path / "out")
+    assert (code, "outside of the run" in sentence) == (1, True), sentence
+
+
+def test_a_run_that_was_moved_is_exported(copy: Path, tmp_path: Path) -> None:
+    assert exported(copy.rename(tmp_path / "moved"), tmp_path / "out")[0] == 0
+    assert "src/small_rtl.v" in (tmp_path / "out/vivado.tcl").read_text()
