@@ -22,6 +22,8 @@ from hepprune.pipeline import exported
 
 T = TypeVar("T", np.float32, np.float64)
 _NOTE = "hepprune.json"  # what a design's own folder says of it
+# Where tools work on this machine, models of the adder graph, and another script than the one that comes along.
+_LEFT_OUT = ("synthesis", "binder", "model", "sim", "build_vivado_prj.tcl")
 _DESIGN = TypeAdapter(tuple[str, rtl.Design])
 
 
@@ -51,14 +53,15 @@ def verilog(build: Path, folder: Path, *, vhdl: str | None = None) -> Path:
     if interface.verilog is None:
         raise ReportError(f"the firmware of '{build}' is the HLS project '{interface.project}', and no Verilog")
     source = _inside(build, interface.verilog)
-    design = _design(source, interface)
+    key, design = _design(source, interface)
     scripts = handover.scripts(design)
     if vhdl is not None:
         check_names(vhdl, part=design.part, clock_ns=design.clock_ns)
         if vhdl.lower() == interface.top.lower():
             raise NetworkError(f"the entity '{vhdl}' needs another name than the Verilog module it holds")
     with exported.folder(folder, build=build, what="verilog") as new:
-        shutil.copytree(source, new, dirs_exist_ok=True, ignore=shutil.ignore_patterns("synthesis", "binder", "model"))
+        shutil.copytree(source, new, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_LEFT_OUT))
+        stored.note(rtl.Design, new / _NOTE, key, design)
         shutil.copytree(build / "patterns", new / "patterns")
         for file in ("scaler.json", "scales.h"):
             shutil.copy(build / file, new / file)
@@ -84,9 +87,9 @@ def _inside(build: Path, place: str) -> Path:
     return folder
 
 
-def _design(folder: Path, interface: Interface) -> rtl.Design:
-    """Return what a folder of Verilog says of itself, its places relative to it; every source is there."""
-    _, written = stored.read(_DESIGN, folder / _NOTE, error=ReportError)
+def _design(folder: Path, interface: Interface) -> tuple[str, rtl.Design]:
+    """Return the key of a folder of Verilog and its design, of which every source is there, with relative places."""
+    key, written = stored.read(_DESIGN, folder / _NOTE, error=ReportError)
     design = handover.relative(written)
     if design.top != interface.top:
         raise ReportError(f"'{folder}' holds the design '{design.top}' and not '{interface.top}' of scaler.json")
@@ -94,7 +97,7 @@ def _design(folder: Path, interface: Interface) -> rtl.Design:
         place = folder / source
         if not place.is_file() or folder.resolve() not in place.resolve().parents:
             raise ReportError(f"the source '{source}' is not in '{folder}'; write the Verilog again")
-    return design
+    return key, design
 
 
 def _played(build: Path, interface: Interface) -> list[NDArray[np.float64]]:

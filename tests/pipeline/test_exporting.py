@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pydantic import TypeAdapter
 from typer.testing import CliRunner
 
 from hepprune import interface as interfaces
-from hepprune import stored
+from hepprune import stored, synthesis
 from hepprune.cli import app
 from hepprune.firmware import patterns, rtl, scales
 from hepprune.fixed import FixedPoint
 from hepprune.interface import Feature, InputPort, Interface, OutputPort, shift
 from hepprune.network import Dense, Input, Network, ReLU, Softmax, exact_raw, save
-from hepprune.pipeline import exporting, ingestion
+from hepprune.pipeline import exporting, farm, ingestion
 
 KIND, WIDE = FixedPoint(8, 3, True, "RND", "SAT"), FixedPoint(16, 6)
 PART = "xcvu13p-flga2577-2-e"
@@ -304,3 +305,16 @@ def test_the_verilog_of_a_run_is_inside_of_it(copy: Path, builds: list[Path], tm
 def test_a_run_that_was_moved_is_exported(copy: Path, tmp_path: Path) -> None:
     assert exported(copy.rename(tmp_path / "moved"), tmp_path / "out")[0] == 0
     assert "src/small_rtl.v" in (tmp_path / "out/vivado.tcl").read_text()
+
+
+def test_what_is_handed_over_knows_nothing_of_this_machine(builds: list[Path], tmp_path: Path) -> None:
+    out = exporting.verilog(builds[0], tmp_path / "firmware")
+    files = [file for file in out.rglob("*") if file.is_file()]
+    assert not [file for file in files if str(builds[0].parent) in file.read_text()]
+    assert not [file for file in files if "sim" in file.parts or file.name == "build_vivado_prj.tcl"]
+    _, design = stored.read(TypeAdapter(tuple[str, rtl.Design]), out / "hepprune.json")
+    assert design.folder == Path()
+    assert design.sources[0] == Path("src/small_rtl.v")
+    assert all((out / source).is_file() for source in design.sources)
+    job = farm._job(out, synthesis.choose("yosys"), farm.Limits())
+    assert job.sources == tuple(out / source for source in design.sources)
