@@ -20,12 +20,21 @@ def check_names(name: str, *, part: str, clock_ns: float) -> None:
     Raises:
         NetworkError: the name is no identifier, the part no part number, or the clock period not positive.
     """
-    if not _NAME.fullmatch(name):
-        raise NetworkError(f"'{name}' is no firmware name; use letters, digits and underscores, a letter first")
+    check_identifier(name)
     if not _PART.fullmatch(part):
         raise NetworkError(f"'{part}' is no FPGA part; write for example xcvu13p-flga2577-2-e")
     if not 0.1 <= clock_ns <= 1000:
         raise NetworkError(f"a clock period of {clock_ns} ns is not between 0.1 and 1000 ns")
+
+
+def check_identifier(name: str) -> None:
+    """Refuse what is no name in Verilog, VHDL or C++.
+
+    Raises:
+        NetworkError: it is not letters, digits and underscores, a letter first.
+    """
+    if not _NAME.fullmatch(name):
+        raise NetworkError(f"'{name}' is no firmware name; use letters, digits and underscores, a letter first")
 
 
 def check_folder(folder: Path) -> None:

@@ -1,18 +1,21 @@
 """Verilog as firmware groups take it: an entity of VHDL around it, and scripts that synthesise it out of context."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hepprune.errors import ReportError
-from hepprune.firmware import names
-from hepprune.firmware.folders import check_names
+from hepprune.errors import NetworkError, ReportError
+from hepprune.firmware import names, patterns
+from hepprune.firmware.folders import check_identifier, check_names
 from hepprune.firmware.rtl import Design
 from hepprune.interface import Interface, Word
 
 SCRIPT, RUN = "vivado.tcl", "run_vivado.sh"
 _PLAIN = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)  # no blank, no quote, no `..`
+
+_INSIDE = ("natural", "network", "rtl")  # what the entity's own architecture needs to see or to name
+_BENCH = Path(patterns.BENCH).stem
 
 _WRAPPER = """\
 -- @top as an entity: clk, and the words of all inputs and outputs end to end, the first in the lowest bits.
@@ -79,6 +82,23 @@ cd "$(dirname "$0")"
 command -v vivado >/dev/null || { echo "vivado is not on PATH: source settings64.sh of Vivado first" >&2; exit 2; }
 exec vivado -mode batch -nojournal -log vivado.log -source vivado.tcl -tclargs "${1:-@part}"
 """
+
+
+def check_entity(name: str, modules: Iterable[str]) -> None:
+    """Refuse a name that VHDL cannot bear for an entity around Verilog of these modules; VHDL knows no cases.
+
+    Raises:
+        NetworkError: the name is no identifier, is a word of a language or a library, or is that of a module.
+    """
+    check_identifier(name)
+    taken = {module.lower(): module for module in (*modules, _BENCH)}
+    for own in (name, f"{name}_ports"):  # the entity and its package
+        if module := taken.get(own.lower()):
+            raise NetworkError(f"the entity '{name}' needs another name than the Verilog module '{module}'")
+    word, other = name.lower(), f"top_{name.lower()}"
+    free = names.safe([word, other], taken=[*taken, *_INSIDE])
+    if free[word] != word:
+        raise NetworkError(f"'{name}' is a word that VHDL or the tools keep, or like one; take '{free[other]}' instead")
 
 
 def vhdl(interface: Interface, *, name: str) -> str:

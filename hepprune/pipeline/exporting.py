@@ -11,11 +11,10 @@ from pydantic import TypeAdapter
 
 from hepprune import interface as interfaces
 from hepprune import stored
-from hepprune.errors import HeppruneError, NetworkError, ReportError
+from hepprune.errors import HeppruneError, ReportError
 from hepprune.files import write_text
 from hepprune.firmware import emulator as emulators
 from hepprune.firmware import handover, patterns, rtl
-from hepprune.firmware.folders import check_names
 from hepprune.interface import InputPort, Interface, Word
 from hepprune.network import exact_raw, load
 from hepprune.pipeline import exported
@@ -56,9 +55,7 @@ def verilog(build: Path, folder: Path, *, vhdl: str | None = None) -> Path:
     key, design = _design(source, interface)
     scripts = handover.scripts(design)
     if vhdl is not None:
-        check_names(vhdl, part=design.part, clock_ns=design.clock_ns)
-        if vhdl.lower() == interface.top.lower():
-            raise NetworkError(f"the entity '{vhdl}' needs another name than the Verilog module it holds")
+        handover.check_entity(vhdl, sorted(file.stem for file in source.rglob("*.v")))
     with exported.folder(folder, build=build, what="verilog") as new:
         shutil.copytree(source, new, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_LEFT_OUT))
         stored.note(rtl.Design, new / _NOTE, key, design)

@@ -191,6 +191,8 @@ Copyright 1986-2022 Xilinx, Inc. All Rights Reserved.
         (["--emulator", "2 b"], "'2 b' is no name of an emulator"),
         (["--verilog", "--vhdl-wrapper", "Small_RTL"], "needs another name than the Verilog module"),
         (["--verilog", "--vhdl-wrapper", "a b"], "'a b' is no firmware name"),
+        (["--verilog", "--vhdl-wrapper", "signal"], "'signal' is a word that VHDL or the tools keep"),
+        (["--verilog", "--vhdl-wrapper", "shift_adder"], "needs another name than the Verilog module 'shift_adder'"),
     ],
 )
 def test_what_cannot_be_exported_is_refused_in_one_sentence_and_nothing_is_written(
