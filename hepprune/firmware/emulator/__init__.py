@@ -23,6 +23,7 @@ from hepprune.interface import Interface
 from hepprune.network import Network
 
 VECTORS = "vectors.txt"
+CHECKER = "check-models.cc"  # a name that no emulator can have
 _ARGUMENT = re.compile(r"^ *(\w+) \w+\[", re.MULTILINE)
 
 
@@ -71,7 +72,7 @@ def write(
         write_text(new / "emulator.h", texts.EMULATOR)
         write_text(new / "scales.h", scales.header(interface))
         write_text(new / f"{name}.cc", _model(project, new / "firmware", interface, network, name))
-        write_text(new / "check.cc", texts.CHECK)
+        write_text(new / CHECKER, texts.CHECK)
         write_text(new / "Makefile", texts.MAKEFILE.replace("@name", name).replace("@top", project.top))
         write_text(new / VECTORS, _vectors(raw, expected))
     return folder

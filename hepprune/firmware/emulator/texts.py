@@ -82,7 +82,7 @@ VISIBLE void destroy_model(hls4mlEmulator::Model *model) { delete model; }
 
 CHECK = """\
 // Loads models beside one another, gives each the raw features of its test vectors, and counts values that differ.
-// Usage: ./check MODEL.so VECTORS [MODEL.so VECTORS ...]; written by hepprune.
+// Usage: ./check-models MODEL.so VECTORS [MODEL.so VECTORS ...]; written by hepprune.
 #include <dlfcn.h>
 
 #include <cstdlib>
@@ -150,12 +150,12 @@ all: @name.so
 @name.so: @name.cc firmware/@top.cpp emulator.h scales.h
 	$(CXX) $(CXXFLAGS) -I. -I$(AP_TYPES) -shared @name.cc firmware/@top.cpp -o $@
 
-check: check.cc emulator.h @name.so
-	$(CXX) -O1 -std=c++17 -I. check.cc -o run_check -ldl
-	./run_check ./@name.so vectors.txt
+check: check-models.cc emulator.h @name.so
+	$(CXX) -O1 -std=c++17 -I. check-models.cc -o check-models -ldl
+	./check-models ./@name.so vectors.txt
 
 clean:
-	rm -f @name.so run_check
+	rm -f @name.so check-models
 
 .PHONY: all check clean
 """
