@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from hepprune import interface as interfaces
 from hepprune import stored
-from hepprune.errors import HeppruneError, ReportError
+from hepprune.errors import ReportError
 from hepprune.files import write_text
 from hepprune.firmware import emulator as emulators
 from hepprune.firmware import handover, patterns, rtl
@@ -23,6 +23,7 @@ T = TypeVar("T", np.float32, np.float64)
 _NOTE = "hepprune.json"  # what a design's own folder says of it
 # Where tools work on this machine, models of the adder graph, and another script than the one that comes along.
 _LEFT_OUT = ("synthesis", "binder", "model", "sim", "build_vivado_prj.tcl")
+_PLAYED = tuple(f"patterns/{file}" for file in (patterns.INPUTS, patterns.OUTPUTS))
 _DESIGN = TypeAdapter(tuple[str, rtl.Design])
 
 
@@ -33,6 +34,8 @@ def emulator(build: Path, folder: Path, *, name: str) -> Path:
         HeppruneError: the folder holds no finished run, the name is no identifier, or `folder` is no export's.
     """
     interface, network = _interface(build), emulators.before_heads(load(build / "network.npz"))
+    if [port.shape for port in interface.inputs] != [layer.features_shape for layer in network.inputs]:
+        raise ReportError(f"'{build / 'network.npz'}' takes other inputs than scaler.json says; run it again")
     raw = [_raw(port, words) for port, words in zip(interface.inputs, _played(build, interface), strict=True)]
     scaled = [_scaled(port, values) for port, values in zip(interface.inputs, raw, strict=True)]
     expected = _end_to_end(exact_raw(network, scaled)).astype(np.float64)
@@ -71,8 +74,16 @@ def verilog(build: Path, folder: Path, *, vhdl: str | None = None) -> Path:
 
 
 def _interface(build: Path) -> Interface:
-    if not (build / "scaler.json").is_file() or not (build / "patterns").is_dir():
-        raise ReportError(f"'{build}' holds no finished run; expected the build/ that `hepprune run` leaves")
+    """Return the interface of a finished run: one whose files, those of its patterns too, are whole."""
+    for file in ("scaler.json", "scales.h", *_PLAYED):
+        if not (build / file).is_file() or not (build / file).stat().st_size:
+            raise ReportError(
+                f"'{build}' holds no finished run, for '{file}' is missing or empty; "
+                "expected the build/ that `hepprune run` leaves"
+            )
+    arriving, leaving = (len(_bits(build / file)) for file in _PLAYED)
+    if arriving != leaving:
+        raise ReportError(f"the patterns of '{build}' take {arriving} jets and put out {leaving}; run it again")
     return interfaces.read(build / "scaler.json")
 
 
@@ -97,13 +108,20 @@ def _design(folder: Path, interface: Interface) -> tuple[str, rtl.Design]:
     return key, design
 
 
-def _played(build: Path, interface: Interface) -> list[NDArray[np.float64]]:
-    """Return the words of each input that the patterns play, (n_jets, n_words), as values of their types."""
-    path = build / "patterns" / patterns.INPUTS
+def _bits(path: Path) -> list[int]:
+    """Return the bits of a port for each jet of a run's patterns."""
     try:
         bits = [int(line, 16) for line in path.read_text(encoding="ascii").split()]
     except (OSError, ValueError) as problem:
-        raise HeppruneError(f"'{path}' holds no patterns: {problem}") from problem
+        raise ReportError(f"'{path}' holds no patterns: {problem}") from problem
+    if not bits:
+        raise ReportError(f"'{path}' holds no patterns")
+    return bits
+
+
+def _played(build: Path, interface: Interface) -> list[NDArray[np.float64]]:
+    """Return the words of each input that the patterns play, (n_jets, n_words), as values of their types."""
+    bits = _bits(build / _PLAYED[0])
     return [np.array([[_value(word, each) for word in port.words] for each in bits]) for port in interface.inputs]
 
 

@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 from hepprune import interface as interfaces
 from hepprune import stored, synthesis
 from hepprune.cli import app
+from hepprune.errors import ToolMissingError
+from hepprune.firmware import emulator as emulators
 from hepprune.firmware import patterns, rtl, scales
 from hepprune.fixed import FixedPoint
 from hepprune.interface import Feature, InputPort, Interface, OutputPort, shift
@@ -22,6 +24,7 @@ from hepprune.network import Dense, Input, Network, ReLU, Softmax, exact_raw, sa
 from hepprune.pipeline import exporting, farm, ingestion
 
 KIND, WIDE = FixedPoint(8, 3, True, "RND", "SAT"), FixedPoint(16, 6)
+PATTERNS = ("patterns/inputs.hex", "patterns/outputs.hex")
 PART = "xcvu13p-flga2577-2-e"
 
 
@@ -86,13 +89,13 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def test_two_emulators_of_the_same_layers_run_beside_one_another_bit_for_bit(
     builds: list[Path], tmp_path: Path
 ) -> None:
-    for build, name in zip(builds, ("first", "second"), strict=True):
+    for build, name in zip(builds, ("first", "check"), strict=True):  # the second is called as a target of make
         done = CliRunner().invoke(app, ["export", str(build), "--emulator", name, "-o", str(tmp_path / name)])
         assert done.exit_code == 0, done.output
         subprocess.run(["make", "-s", "all"], cwd=tmp_path / name, check=True)
         assert "ofstream" not in (tmp_path / name / f"{name}.cc").read_text()
     # The vectors are of raw features; what is expected of them is the network's own.
-    for build, seed, name in zip(builds, (1, 2), ("first", "second"), strict=True):
+    for build, seed, name in zip(builds, (1, 2), ("first", "check"), strict=True):
         lines = (tmp_path / name / "vectors.txt").read_text().splitlines()
         assert lines[0].split() == ["50", "4", "3"]
         rows = np.array([line.split() for line in lines[1:]], dtype=np.float64)
@@ -101,13 +104,13 @@ def test_two_emulators_of_the_same_layers_run_beside_one_another_bit_for_bit(
         scaled = ((rows[:, :4].astype(np.float32).astype(np.float64) - offset) / scale).astype(np.float32)
         assert np.array_equal(exact_raw(tagger(seed), [scaled])[0], rows[:, 4:])
         assert np.unique(rows[:, 4:], axis=0).shape[0] > 20
-    flags = ["g++", "-std=c++17", "check.cc", "-o", "both", "-ldl"]
+    flags = ["g++", "-std=c++17", "check-models.cc", "-o", "both", "-ldl"]
     subprocess.run(flags, cwd=tmp_path / "first", check=True)
-    given = ["./both", "./first.so", "vectors.txt", "../second/second.so", "../second/vectors.txt"]
+    given = ["./both", "./first.so", "vectors.txt", "../check/check.so", "../check/vectors.txt"]
     said = subprocess.run(given, cwd=tmp_path / "first", capture_output=True, text=True, check=False)
     assert said.stdout.splitlines() == [
         "./first.so: 50 jets, 0 values differ",
-        "../second/second.so: 50 jets, 0 values differ",
+        "../check/check.so: 50 jets, 0 values differ",
     ]
     crossed = [*given[:3], given[3], "vectors.txt"]  # the other model's vectors: the check can fail
     assert subprocess.run(crossed, cwd=tmp_path / "first", capture_output=True, check=False).returncode == 1
@@ -142,7 +145,7 @@ def test_verilog_comes_with_patterns_an_entity_and_scripts(builds: list[Path], t
     assert subprocess.run(["sh", "-n", out / "run_vivado.sh"], check=False).returncode == 0
     if shutil.which("vivado") is None:
         refused = subprocess.run([out / "run_vivado.sh"], capture_output=True, text=True, check=False)
-        assert refused.returncode == 2
+        assert refused.returncode == ToolMissingError.exit_code == 3
         assert "vivado is not on PATH" in refused.stderr
 
 
@@ -189,6 +192,7 @@ Copyright 1986-2022 Xilinx, Inc. All Rights Reserved.
         (["--emulator", "a", "--verilog"], "either --emulator NAME or --verilog"),
         (["--emulator", "a", "--vhdl-wrapper", "b"], "--vhdl-wrapper goes with --verilog"),
         (["--emulator", "2 b"], "'2 b' is no name of an emulator"),
+        (["--emulator", Path(emulators.CHECKER).stem], "is no name of an emulator"),
         (["--verilog", "--vhdl-wrapper", "Small_RTL"], "needs another name than the Verilog module"),
         (["--verilog", "--vhdl-wrapper", "a b"], "'a b' is no firmware name"),
         (["--verilog", "--vhdl-wrapper", "signal"], "'signal' is a word that VHDL or the tools keep"),
@@ -320,3 +324,38 @@ def test_what_is_handed_over_knows_nothing_of_this_machine(builds: list[Path], t
     assert all((out / source).is_file() for source in design.sources)
     job = farm._job(out, synthesis.choose("yosys"), farm.Limits())
     assert job.sources == tuple(out / source for source in design.sources)
+
+
+@pytest.mark.parametrize("content", [None, ""])
+@pytest.mark.parametrize(
+    ("kind", "file"),
+    [
+        *(("--verilog", file) for file in ("scaler.json", "scales.h", *PATTERNS, "verilog/one/hepprune.json")),
+        *(("--emulator=tagger", file) for file in ("scaler.json", "network.npz", *PATTERNS)),
+    ],
+)
+def test_an_incomplete_run_is_refused_in_one_sentence(
+    copy: Path, tmp_path: Path, kind: str, file: str, content: str | None
+) -> None:
+    (copy / file).unlink()
+    if content is not None:
+        (copy / file).write_text(content)
+    done = CliRunner().invoke(app, ["export", str(copy), kind, "-o", str(tmp_path / "out")])
+    assert isinstance(done.exception, SystemExit), done.exception
+    assert done.exit_code == 1
+    assert Path(file).name in done.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_network_of_another_run_is_refused(copy: Path, tmp_path: Path) -> None:
+    save(Network([Input("x", 3, KIND)]), copy / "network.npz")
+    done = CliRunner().invoke(app, ["export", str(copy), "--emulator", "tagger", "-o", str(tmp_path / "out")])
+    assert done.exit_code == 1
+    assert "takes other inputs than scaler.json says" in " ".join(done.output.split())
+
+
+@pytest.mark.parametrize("content", ["\n \n", "zz\n", "größe", "0\n"])
+def test_patterns_that_are_none_are_refused(copy: Path, tmp_path: Path, content: str) -> None:
+    (copy / "patterns/inputs.hex").write_text(content)
+    code, sentence = exported(copy, tmp_path / "out")
+    assert (code, "patterns" in sentence) == (1, True)
