@@ -59,7 +59,9 @@ def test_it_trains_as_long_as_an_allocation(tagger: Network, jets: tuple[Sample,
     few, long = (jets[0].first(200), jets[1].first(100)), Fit(epochs=4, batch_size=64, learning_rate=1e-3)
     own = replace(QUICK, trim=replace(QUICK.fine_tune, learning_rate=1e-4))
     found = [
-        identity(uniform.match(tagger, problem_of(few, Budget(), "digit", s), cost=cost, goal=0.6 * cost(tagger)).network)
+        identity(
+            uniform.match(tagger, problem_of(few, Budget(), "digit", s), cost=cost, goal=0.6 * cost(tagger)).network
+        )
         for s in (replace(own, allocate=long), replace(own, settle=long), own)
     ]
     assert found[0] == found[1] != found[2]
