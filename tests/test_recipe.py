@@ -384,6 +384,19 @@ def test_a_recipe_says_what_outputs_mean_and_what_may_be_lost(
             task("regression", {"teacher": {"hidden": [4], "of_signal": False}}),
             "there is no signal to learn nothing of",
         ),
+        (
+            task(
+                "regression", {"signal": "c", "teacher": {"task": "binary", "hidden": [4], "of_signal": False}}
+            ),
+            "give `signal`, and not of_signal: false",
+        ),
+        (
+            task(
+                {"flavour": "classes", "size": "regression"},
+                {"signal": "label == 1", "classes": ["a", "b"], "targets": {"size": "pt"}},
+            ),
+            "'label' tells which jets are signal, of which nothing is learned, and the output 'flavour' is to learn it",
+        ),
         (task("binary", {"teacher": {"hidden": [4]}}), "data.teacher: its score is a number to be met"),
         (
             task("regression", {"features": None, "inputs": {"x": ["a"], "y": ["b"]}, "teacher": {"hidden": [4]}}),

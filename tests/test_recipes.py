@@ -60,6 +60,7 @@ def test_every_recipe_can_be_loaded_and_is_named_as_its_folder() -> None:
         "attention",
         "jet_image",
         "anomaly",
+        "anomaly_encoder",
         "calo_regression",
     } <= set(found)
     assert [*found] == [each.name for each in found.values()]

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from hepprune.data import branches
 from hepprune.data.chunks import Chunk
 from hepprune.data.jets import IS_FILLED
+from hepprune.errors import DataError, unknown
 
+LEAST_LSB = 2.0**-64  # smaller ones, and their inverse, are typing errors, and leave no room in float32
 # What a pixel can be made of the sum in it.
 TRANSFORMS: dict[str, Callable[[Any], Any]] = {"none": lambda sums: sums, "log1p": np.log1p, "sqrt": np.sqrt}
 
@@ -28,6 +30,18 @@ class Columns:
     n_constituents: int | None = None
     is_filled: bool = True
     lsb: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check what features are worth.
+
+        Raises:
+            DataError: no feature has the name, or the worth is no positive number of a plausible size.
+        """
+        for feature, worth in self.lsb.items():
+            if feature not in self.features:
+                raise DataError(f"lsb: {unknown('feature', feature, self.features)}")
+            if not LEAST_LSB <= worth <= 1 / LEAST_LSB:
+                raise DataError(f"lsb: that of '{feature}' is {worth}, and lies between 2**-64 and 2**64")
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -40,7 +40,8 @@ def read(
         DataError: anything is missing, empty, not finite, of the wrong kind, or labelled beyond `classes`.
     """
     texts = [text for given in features for text in spreading.expanded(given)]
-    only = Columns(features=tuple(texts), n_constituents=n_constituents, is_filled=is_filled, lsb=lsb or {})
+    worth = {text: each for given, each in (lsb or {}).items() for text in spreading.expanded(given)}
+    only = Columns(features=tuple(texts), n_constituents=n_constituents, is_filled=is_filled, lsb=worth)
     return read_inputs(source, {"features": only}, **wanted)["features"]
 
 

@@ -88,6 +88,10 @@ def _lesson(recipe: Recipe, teacher: Teacher, jets: Jets) -> Sample:
     """Return what the teacher learns: signal and background told apart, or the features of what is no signal."""
     weight = jets.weight if recipe.data.is_weighted else None
     if teacher.task == "binary":
+        if len(np.unique(jets.targets[:, -1])) < 2:
+            raise DataError(
+                f"data.signal: '{recipe.data.signal}' is true of all jets or of none, and a teacher tells both"
+            )
         return Sample.from_arrays(jets.x, jets.targets[:, -1], weight, task=Binary())
     known = _background(recipe, jets)
     if not known.any():

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from hepprune.data import spreading, trees
-from hepprune.data.inputs import TRANSFORMS, Columns, Image, Input
+from hepprune.data.inputs import LEAST_LSB, TRANSFORMS, Columns, Image, Input
 from hepprune.data.jets import IS_FILLED
 from hepprune.data.production import KINDS, check_background
 from hepprune.data.weights import Flatten, checked
@@ -116,7 +116,7 @@ class Data(Section):
     image: Picture | None = None
     inputs: dict[str, Features | Picture] = Field(default_factory=dict)
     n_constituents: Positive | dict[str, Positive] | None = None
-    lsb: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    lsb: dict[str, Annotated[float, Field(gt=0, le=1 / LEAST_LSB)]] = Field(default_factory=dict)
     isfilled: bool = True
     cut: str | None = None
     signal: str | None = None
@@ -181,6 +181,8 @@ class Data(Section):
         for feature in self.lsb:
             if feature not in known:
                 raise ValueError(f"lsb: {unknown('feature', feature, known)}")
+            if self.lsb[feature] < LEAST_LSB:
+                raise ValueError(f"lsb: that of '{feature}' is {self.lsb[feature]}, and at least 2**-64")
         return self
 
     @model_validator(mode="after")
@@ -189,8 +191,10 @@ class Data(Section):
             return self
         if self.targets is not None:
             raise ValueError("the teacher's score is the target; take out the teacher or the targets")
-        if self.signal is None and self.teacher.task == "binary":
-            raise ValueError("a teacher of the task binary learns to tell signal: give the condition `signal`")
+        if self.teacher.task == "binary" and not (self.signal and self.teacher.of_signal):
+            raise ValueError(
+                "a teacher of the task binary learns to tell signal: give `signal`, and not of_signal: false"
+            )
         if self.signal is None and not self.teacher.of_signal:
             raise ValueError("there is no signal to learn nothing of: give the condition `signal`")
         if len(self.columns) != 1:

@@ -100,6 +100,7 @@ def outputs(tasks: Mapping[str, Head], data: Data, conditions: Conditions) -> di
         raise ValueError(f"the outputs {' and '.join(labelled)} cannot share the label; name targets of their own")
     if labelled:
         _check_label(data)
+    _check_learns_no_signal(found, data)
     if data.classes is not None and not any(head.kind == "classes" for head in tasks.values()):
         kinds = ", ".join(head.kind for head in tasks.values())
         raise ValueError(f"data.classes are named and the task is {kinds}; take them out, or take the task classes")
@@ -122,6 +123,17 @@ def _check_signal(tasks: Mapping[str, Head], data: Data) -> None:
     read = {name for each in data.columns.values() for text in each.expressions for name in grammar.mentioned(text)}
     if known := read & set(grammar.mentioned(data.signal)):
         raise ValueError(f"data.signal: '{min(known)}' is among the features and tells which jets are signal")
+
+
+def _check_learns_no_signal(found: Mapping[str, Output], data: Data) -> None:
+    """Refuse an output that is to tell what makes a jet signal, of which there is none to train on."""
+    told = set() if data.signal is None or data.learns_signal else set(grammar.mentioned(data.signal))
+    for name, output in found.items():
+        if known := told & set(data.labels if output.reads_label else output.columns):
+            raise ValueError(
+                f"data.signal: '{min(known)}' tells which jets are signal, of which nothing is learned, and the output "
+                f"'{name}' is to learn it; take out the output or the signal"
+            )
 
 
 def _check_targets(tasks: Mapping[str, Head], data: Data) -> None:

@@ -91,3 +91,18 @@ def test_constituents_that_make_no_image_are_refused(columns: dict[str, Any], me
     with pytest.raises(DataError) as caught:
         Image(x="x", y="y", weight="w", bins=(2, 2), range=((0, 1), (0, 1))).array(given)
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("lsb", "said"),
+    [
+        ({"typo": 0.5}, "unknown feature 'typo'"),
+        ({"pt": -0.5}, "that of 'pt' is -0.5, and lies between"),
+        ({"pt": 0.0}, "that of 'pt' is 0.0, and lies between"),
+        ({"pt": 1e-320}, "and lies between 2"),
+        ({"pt": float("nan")}, "that of 'pt' is nan"),
+    ],
+)
+def test_what_no_feature_can_be_worth_is_refused(lsb: dict[str, float], said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        Columns(features=("pt", "eta"), lsb=lsb)
