@@ -155,6 +155,12 @@ class Budget:
         held = values.keys() & doubts.keys() & limits.keys() - self.exceeded(figures).keys()
         return tuple(sorted(name for name in held if values[name] + doubts[name] > limits[name]))
 
+    def held_to(self, figures: Estimate) -> "Budget":
+        """Return a budget with the same limits, but none of cells beyond what figures tell."""
+        known = figures.resources.known()
+        held = {name: min(limit, known.get(name, limit)) for name, limit in self.resources.known().items()}
+        return replace(self, resources=Resources(**held))
+
     def met_by(self, figures: Estimate | Measurement) -> bool:
         """Return whether no limit is broken."""
         return not self.exceeded(figures)

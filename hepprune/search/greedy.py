@@ -54,7 +54,7 @@ def search(
     Raises:
         BudgetMissedError: no cut is left that would free a limit still broken.
     """
-    problem = replace(problem, price=of_graphs(problem.price))
+    problem = _bounded(network, replace(problem, price=of_graphs(problem.price)))
     start = problem.budget.usage(problem.price(network))
     keep, key = Store(state), _key(network, problem) if state else None
     planned, trimming = problem.settings.phases(start), problem.settings.trimming(start)
@@ -70,6 +70,16 @@ def search(
         if index >= len(planned) and problem.budget.met_by(stage.estimate):
             return Outcome(network, tuple(stages))
     raise missed(problem.budget, stages[-1].estimate, network)
+
+
+def _bounded(network: Network, problem: Problem) -> Problem:
+    """Return the problem of an allocation with limits that let it grow no larger than the network that it begins with.
+
+    What competes in it is finer than the network, and would use all that a larger budget has.
+    """
+    if not problem.settings.allocates:
+        return problem
+    return replace(problem, budget=problem.budget.held_to(problem.price(network)))
 
 
 def within(

@@ -48,7 +48,7 @@ class Settings:
 
     def phases(self, start: Mapping[str, float]) -> tuple[Phase, ...]:
         """Return the phases that are always run; goals fall geometrically from what is used at the start."""
-        if self.allocate is not None and self.stages > 1:
+        if self.allocate is not None and self.allocates:
             return (Phase("narrow" if self.bits else "settle", self.allocate, dict.fromkeys(start, 1.0)),)
         shares = [index / max(self.stages - 1, 1) for index in range(1, self.stages)]
         goals = [{name: max(used, 1.0) ** (1 - share) for name, used in start.items()} for share in shares]
@@ -59,6 +59,11 @@ class Settings:
     def trimming(self, start: Mapping[str, float]) -> Phase:
         """Return the phase that is run until the limits hold, should those before it miss them."""
         return Phase("trim", self.trim, dict.fromkeys(start, 1.0))
+
+    @property
+    def allocates(self) -> bool:
+        """Whether one training takes the place of the stages."""
+        return self.allocate is not None and self.stages > 1
 
     @property
     def objective(self) -> str:

@@ -68,3 +68,11 @@ def test_an_unknown_figure_never_meets_a_limit_and_no_limit_is_always_met() -> N
     assert Budget(resources=Resources(dsp=10)).exceeded(estimate(Resources(lut=1.0))) == {"dsp": math.inf}
     assert Budget().met_by(estimate(Resources()))
     assert Budget(resources=Resources(dsp=0)).met_by(estimate(Resources(dsp=0.0)))
+
+
+def test_a_budget_is_held_to_the_cells_that_figures_tell() -> None:
+    figures = estimate(Resources(lut=100.0, dsp=0.0))
+    budget = Budget(latency_ns=50.0, resources=Resources(lut=300.0, ff=10.0, dsp=0.0))
+    assert budget.held_to(figures) == Budget(latency_ns=50.0, resources=Resources(lut=100.0, ff=10.0, dsp=0.0))
+    tight = Budget(interval_cycles=1, resources=Resources(lut=99.0))
+    assert tight.held_to(figures) == tight

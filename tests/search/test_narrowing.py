@@ -220,3 +220,12 @@ def test_what_a_network_computes_is_not_clipped(weight: float, offset: float) ->
         assert (weights.integer == 2) == (-2 <= weight < 2)
         assert biases.fraction == finest[layer.name]
         assert built[layer.name].fixed_types[1].integer >= biases.integer >= 4
+
+
+@pytest.mark.parametrize("of_values", [True, False])
+def test_a_budget_beyond_the_network_buys_nothing_larger(tagger: Network, jets: Jets, *, of_values: bool) -> None:
+    few = (jets[0].first(300), jets[1].first(100))
+    short = replace(SETTINGS, bits=of_values, allocate=replace(LONG, epochs=4))
+    posed = replace(problem(few, 4 * lut(tagger)), settings=short)
+    found = greedy.search(tagger, posed)
+    assert 0.8 * lut(tagger) < lut(found.network) <= lut(tagger)
