@@ -55,7 +55,7 @@ def tagger(jets: tuple[Sample, Sample]) -> Network:
     return network
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # with workers that no other file has killed
 def dask_address() -> Iterator[str]:
     """The address of a real Dask cluster of two worker processes; work that kills two of them is given up."""
     import dask
