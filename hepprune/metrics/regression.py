@@ -38,10 +38,10 @@ def mean_squared_relative_error(values: Floats, targets: Floats, weight: Floats 
 
 @of_values
 def correlation(values: Floats, targets: Floats, weight: Floats | None = None) -> Score:
-    """Score Pearson's correlation of values and targets, averaged over outputs.
+    """Score Pearson's correlation of values and targets, averaged over outputs; 0 where values are all the same.
 
     Raises:
-        DataError: values or targets of an output are all the same.
+        DataError: targets of an output are all the same.
     """
     return average([_correlation(*pair, weight) for pair in zip(values.T, targets.T, strict=True)])
 
@@ -49,14 +49,19 @@ def correlation(values: Floats, targets: Floats, weight: Floats | None = None) -
 def _correlation(values: Floats, targets: Floats, weight: Floats | None) -> Score:
     share = np.ones(len(values)) if weight is None else shares(weight, len(values))
     x, y = _standardised(values, share), _standardised(targets, share)
+    if y is None:
+        raise DataError("the targets of an output are all the same, and nothing correlates with them")
+    if x is None:
+        return Score(0.0, np.zeros(len(values)))  # whatever the jets are
     found = mean(x * y, weight).value
     return Score(found, share * (x * y - found * (x**2 + y**2) / 2))  # the influence of Devlin et al. 1975
 
 
-def _standardised(values: Floats, share: Floats) -> Floats:
+def _standardised(values: Floats, share: Floats) -> Floats | None:
+    """Return values with mean zero and width one, None where they are all the same."""
     centred = values - np.average(values, weights=share)
     width = float(np.average(centred**2, weights=share)) ** 0.5
     if width <= _CONSTANT * float(np.abs(values).max()):
-        raise DataError("values or targets are all the same, and nothing correlates with them")
+        return None
     found: Floats = centred / width
     return found

@@ -44,7 +44,7 @@ def pruned_uniformly(
 
     Costs that are estimated are so with what measurements taught, `known`.
     """
-    wanted, goal = context.recipe.search, pricing.spent(context, searched, known)
+    goal = pricing.spent(context, searched, known)
     begin = tagger if tools.is_rtl(context.recipe) else knobs.alike(tagger, searched.network)
     shared = any(layer.reuse_factor > 1 for layer in knobs.shared(begin))
     problem = Problem(
@@ -70,11 +70,17 @@ def pruned_uniformly(
         )
         return outcome.network
 
-    n_batch = context.recipe.model.training.batch_size
-    key = [identity(begin), jets.key, round(goal), wanted.model_dump(), context.recipe.seed, n_batch, context.place]
-    key += pricing.naming(context, known)
+    key = naming(context, begin, jets.key, goal, known)
     with context.step("uniform pruning, for comparison") as advance:
         return pricing.whole(context, context.store.network("uniform", key, prune))
+
+
+def naming(context: Context, begin: Network, jets: str, goal: float, known: Calibration | None) -> list[Any]:
+    """Return what uniform pruning from a network at a cost depends on, for its key; `jets` is theirs."""
+    recipe = context.recipe
+    key = [identity(begin), jets, round(goal), recipe.search.model_dump(), recipe.seed]
+    key += [recipe.model.training.batch_size, context.place, *pricing.naming(context, known)]
+    return key if recipe.objective == "loss" else [*key, recipe.objective]
 
 
 def describe(context: Context, built: Built, jets: Samples, known: Calibration | None = None) -> Tagger:

@@ -15,14 +15,15 @@ from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
 from hepprune.hardware.cost import matrices
 from hepprune.network import Dense, Input, Layer, Network, ReLU
+from hepprune.network.quantise import TABLED
 from hepprune.pruning import surgery, values
 from hepprune.quantisers import FixedPoints
-from hepprune.quantisers.arrays import fraction_bits
+from hepprune.quantisers.arrays import MAX_BITS, fraction_bits
 from hepprune.sample import Sample
 
-WEIGHTS = FixedPoint(9, 2, True, "RND", "SAT")  # wide: its digits are paid for one by one
+WEIGHTS = FixedPoint(9, 2, True, "RND", "SAT")  # wide: its digits are paid for one by one; wider for larger weights
 FINER = 1  # bits that a value may have beyond those of the type that it comes with
-_BIAS_INTEGER = 4
+_BIAS_INTEGER = 4  # at least
 _MARGIN = 1.05  # on the largest value seen of a neuron
 _FEATURES = 0.999  # the share of a feature's values that its integer bits hold; others saturate before they arrive
 _WIDE = 8  # integer bits that nothing reaches
@@ -31,7 +32,7 @@ _WIDE = 8  # integer bits that nothing reaches
 def opened(network: Network, train: Sample) -> tuple[Network, dict[str, int]]:
     """Return a copy in which each value has a type of its own, and the last place that each layer's may have, by name.
 
-    Weights and biases are as fine as anything may be.
+    Weights and biases are as fine as anything may be, and reach as far as those that there are.
 
     Raises:
         NetworkError: the network is no chain of dense layers that read features or ReLUs in fixed point.
@@ -41,15 +42,16 @@ def opened(network: Network, train: Sample) -> tuple[Network, dict[str, int]]:
     changed: dict[str, Layer] = {}
     for layer in network.body:
         if isinstance(layer, Dense):
-            finest[layer.name] = WEIGHTS.fraction + finest[network.source(layer).name]
-            changed[layer.name] = layer.rebuilt(weight_type=WEIGHTS, bias_type=_biases(finest[layer.name]))
+            kind, integer = _weights(layer), _needed(layer.used_bias())
+            finest[layer.name] = kind.fraction + finest[network.source(layer).name]
+            changed[layer.name] = layer.rebuilt(weight_type=kind, bias_type=_biases(finest[layer.name], integer))
         elif layer.fixed_result is not None:
             finest[layer.name] = layer.fixed_result.fraction + FINER
             changed[layer.name] = layer.rebuilt(result=_each(layer.fixed_result, network.widths[layer.name]))
     features = network.input
     most = train.features.abs().quantile(_FEATURES, dim=0)
-    kind = _holding(cast("FixedPoints", changed[features.name].result), most, signed=True)
-    changed[features.name] = features.rebuilt(result=kind)
+    read = _holding(cast("FixedPoints", changed[features.name].result), most, signed=True)
+    changed[features.name] = features.rebuilt(result=read)
     return network.replacing(changed), finest
 
 
@@ -100,17 +102,35 @@ def finished(network: Network, *samples: Sample) -> Network:
 
 def _with_room(network: Network, dense: Dense) -> Layer:
     """Return a layer whose biases, as they are, can take over what dead neurons would add."""
-    read = network.source(dense).result
-    fraction = dense.fixed_types[0].fraction + (0 if read is None else read.fraction)
-    return dense.rebuilt(bias=dense.used_bias(), bias_type=_biases(max(fraction, dense.fixed_types[1].fraction)))
+    read, kinds = network.source(dense).result, dense.fixed_types
+    fraction = kinds[0].fraction + (0 if read is None else read.fraction)
+    wide = _biases(max(fraction, kinds[1].fraction), kinds[1].integer)
+    return dense.rebuilt(bias=dense.used_bias(), bias_type=wide)
 
 
 def _ending(dense: Dense) -> Layer:
-    return dense.rebuilt(bias_type=_biases(max(fraction_bits(dense.bias.detach().numpy()), 0)))
+    fraction = max(fraction_bits(dense.bias.detach().numpy()), 0)
+    return dense.rebuilt(bias_type=_biases(fraction, dense.fixed_types[1].integer))
 
 
-def _biases(fraction: int) -> FixedPoint:
-    return FixedPoint(_BIAS_INTEGER + fraction, _BIAS_INTEGER, True, "RND", "SAT")
+def _biases(fraction: int, integer: int) -> FixedPoint:
+    return _wide(fraction, max(integer, _BIAS_INTEGER), MAX_BITS)
+
+
+def _weights(dense: Dense) -> FixedPoint:
+    """Return the type of a layer's weights, as fine as the tables of digits allow."""
+    return _wide(WEIGHTS.fraction, max(_needed(dense.used_weight()), WEIGHTS.integer), TABLED)
+
+
+def _wide(fraction: int, integer: int, most: int) -> FixedPoint:
+    """Return a type that saturates, with no more bits in all than the most."""
+    return replace(WEIGHTS, width=min(integer + fraction, most), integer=integer)
+
+
+def _needed(values: Tensor) -> int:
+    """Return the integer bits, the sign's among them, that hold all values."""
+    mantissas, exponents = np.frexp(values.detach().double().numpy())
+    return int((exponents + (mantissas != -0.5)).max())  # a negative power of two takes one less
 
 
 @torch.no_grad()

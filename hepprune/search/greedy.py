@@ -48,7 +48,8 @@ def search(
     """Return the network at which the priced figures meet the budget, and the stages on the way.
 
     Every stage is saved whole under `state`; a search that was interrupted goes on from there and ends as if it had
-    not been. `advance` is called after each stage, `trained` with the epochs just done, `Settings.epochs` in all.
+    not been. An allocation is one stage of all its epochs, and starts again from nothing. `advance` is called after
+    each stage, `trained` with the epochs just done, `Settings.epochs` in all.
 
     Raises:
         BudgetMissedError: no cut is left that would free a limit still broken.

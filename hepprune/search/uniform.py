@@ -67,8 +67,12 @@ def match(
 
 
 def _spread(own: Settings) -> Settings:
-    """Return as much training over more and smaller cuts, which suits weights that are cut for good."""
+    """Return as much training over more and smaller cuts, which suits weights that are cut for good.
+
+    An allocation's one long training is that of the last cut.
+    """
     short = replace(own.fine_tune, epochs=-(-own.fine_tune.epochs // _FINER))
+    stages, settle = own.stages * _FINER, own.allocate or own.settle
     return replace(
-        own, digits=False, bits=False, allocate=None, step=_STEP, stages=own.stages * _FINER, fine_tune=short
+        own, digits=False, bits=False, allocate=None, step=_STEP, stages=stages, fine_tune=short, settle=settle
     )

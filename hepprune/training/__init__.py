@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hepprune import metrics
-from hepprune.errors import DataError
+from hepprune.errors import DataError, NetworkError
 from hepprune.network import Dense, Input, Network, ReLU
 from hepprune.network.layers import Layer
 from hepprune.sample import Sample
@@ -96,7 +96,10 @@ def fit(
 
     Raises:
         DataError: the network or its teacher cannot meet the targets, or the loss is no longer finite.
+        NetworkError: nothing in the network is trained.
     """
+    if not any(parameter.numel() for parameter in network.parameters()):
+        raise NetworkError("nothing in the network is trained: it has no weights but constants")
     for known, jets in ((teacher or network, train), (network, validation)):
         check(known, jets)
     with _threads(network):
@@ -154,9 +157,10 @@ def _fit(
         eligible = prepare(network, epoch / settings.epochs)
         losses: list[Tensor] = []
         differentiate, enter = _gradient(network, optimiser, settings, penalty)
-        for jets in _shuffled(train, settings.batch_size, generator, enter):
-            losses.append(differentiate(jets))
-            optimiser.step(next(rates))
+        with _finite(optimiser.values):
+            for jets in _shuffled(train, settings.batch_size, generator, enter):
+                losses.append(differentiate(jets))
+                optimiser.step(next(rates))
         learned = _mean(losses)
         validated, hits, regret = _validate(network, validation, settings, penalty)
         seconds = time.perf_counter() - start
@@ -209,12 +213,33 @@ def _shuffled(
         yield from enter(train.taking(rows)).batches(batch_size)
 
 
+@contextmanager
+def _finite(values: Tensor) -> Iterator[None]:
+    """Refuse steps after which weights are not finite, looked for only then: to wait for each would hold up the steps.
+
+    Raises:
+        DataError: they are not, whether the steps noticed or not.
+    """
+    try:
+        yield
+    except IndexError as problem:  # NaN has no place in a table of digits
+        if not bool(values.isfinite().all()):
+            raise _diverged() from problem
+        raise
+    if not bool(values.isfinite().all()):
+        raise _diverged()
+
+
 def _mean(losses: list[Tensor]) -> float:
-    """Return the mean of an epoch's losses, looked at only now: to wait for each would hold up the steps."""
+    """Return the mean of an epoch's losses, looked at only now for the same reason."""
     found = torch.stack(losses).double()
     if not bool(torch.isfinite(found).all()):
-        raise DataError("the training loss is not finite; look for extreme features or lower the learning rate")
+        raise _diverged()
     return float(np.mean(found.numpy()))
+
+
+def _diverged() -> DataError:
+    return DataError("the training loss is not finite; look for extreme features or lower the learning rate")
 
 
 @torch.no_grad()

@@ -46,6 +46,7 @@ class AdamW:
         own = list(parameters)
         self.weight_decay, self.n_steps = weight_decay, 0
         self.values = torch.cat([each.detach().flatten() for each in own])
+        self.largest = torch.finfo(self.values.dtype).max  # a step beyond what torch takes diverges all the same
         self.gradient, self.mean, self.squares = (torch.zeros_like(self.values) for _ in range(3))
         sizes = [each.numel() for each in own]
         for parameter, part in zip(own, torch.split(self.values, sizes), strict=True):
@@ -67,4 +68,5 @@ class AdamW:
         self.mean.lerp_(self.gradient, 1 - rate.momentum)
         self.squares.mul_(_SQUARES).addcmul_(self.gradient, self.gradient, value=1 - _SQUARES)
         root = (self.squares.sqrt() / (1 - _SQUARES**self.n_steps) ** 0.5).add_(_EPSILON)
-        self.values.addcdiv_(self.mean, root, value=-rate.learning_rate / (1 - rate.momentum**self.n_steps))
+        size = min(rate.learning_rate / (1 - rate.momentum**self.n_steps), self.largest)
+        self.values.addcdiv_(self.mean, root, value=-size)

@@ -68,3 +68,16 @@ def test_what_cannot_be_divided_or_found_is_refused() -> None:
         metrics.find("response")(np.hstack([values, values]), np.hstack([truth, truth]))
     with pytest.raises(DataError, match="are not judged by targets"):
         metrics.find("bias")(values, truth[1:])
+
+
+def test_nothing_correlates_with_outputs_that_are_all_the_same() -> None:
+    values, truth = momenta(3)
+    for weight in (None, np.linspace(0.5, 2, len(truth))):
+        dead = metrics.correlation(np.full_like(values, 0.1), truth, weight)
+        alive = metrics.correlation(values, truth, weight)
+        assert (dead.value, dead.error) == (0.0, 0.0)
+        assert metrics.difference(alive, dead).error == alive.error
+        both = metrics.correlation(np.hstack([values, 0 * values]), np.hstack([truth, truth]), weight)
+        assert (both.value, both.error) == pytest.approx((alive.value / 2, alive.error / 2))
+    with pytest.raises(DataError, match="targets of an output are all the same"):
+        metrics.correlation(values, 0 * truth + 3)

@@ -21,6 +21,7 @@ from hepprune.quantisers import FixedPoints
 from hepprune.sample import Sample
 from hepprune.search import bits, competition, greedy, moves
 from hepprune.search.stages import Outcome, Problem, Settings
+from hepprune.task import Regression
 from hepprune.training import Fit
 
 Jets = tuple[Sample, Sample]
@@ -193,3 +194,29 @@ def test_dead_neurons_leave_whatever_their_constant_and_biases_end_with_their_la
     assert np.array_equal(exact_logits(built, x), exact_logits(network, x))
     for layer in (kernel.layer for kernel in built.kernels):
         assert layer.fixed_types[1].fraction == 0 or (layer.used_bias() % (2 * layer.bias_type.step) != 0).any()
+
+
+@pytest.mark.parametrize(("weight", "offset"), [(3.25, 60.0), (0.5, 0.0), (-2.0, -9.5), (700.0, 3000.0)])
+def test_what_a_network_computes_is_not_clipped(weight: float, offset: float) -> None:
+    kinds = {"weight_type": FixedPoint(16, 12, True, "RND", "SAT"), "bias_type": FixedPoint(16, 13, True, "RND", "SAT")}
+    x = torch.linspace(-1, 1, 100)[:, None].expand(-1, 2)
+    network = Network(
+        [
+            Input("x", 2, FixedPoint(8, 2, True, "RND", "SAT")),
+            Dense("first", torch.tensor([[weight, 0.5], [0.25, 0.5]]), torch.tensor([offset, 0.5]), **kinds),
+            ReLU("relu", FixedPoint(20, 14, False, "RND", "SAT")),
+            Dense("last", torch.tensor([[1.0, weight]]), torch.tensor([offset]), **kinds),
+        ]
+    )
+    sample = Sample.from_arrays(x.numpy(), x[:, 0].numpy(), task=Regression())
+    found, finest = bits.opened(network, sample)
+    built = bits.finished(found.clone(), sample)
+    wanted = network.raw((x,))[0]
+    for each in (found, built):
+        assert torch.allclose(each.raw((x,))[0], wanted, rtol=0.01, atol=0.05)
+    for layer, after in ((layer, found[layer.name]) for layer in network if isinstance(layer, Dense)):
+        weights, biases = after.fixed_types
+        assert weights.fraction == min(7, 16 - weights.integer)
+        assert (weights.integer == 2) == (-2 <= weight < 2)
+        assert biases.fraction == finest[layer.name]
+        assert built[layer.name].fixed_types[1].integer >= biases.integer >= 4

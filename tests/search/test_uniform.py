@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from hepprune.hardware.resources import Budget, Resources
-from hepprune.network import Network
+from hepprune.network import Network, identity
 from hepprune.pruning import masks
 from hepprune.sample import Sample
 from hepprune.search import moves, uniform
@@ -50,3 +50,18 @@ def test_it_is_plain_pruning_of_weights(tagger: Network, jets: tuple[Sample, Sam
     found = uniform.match(tagger, problem, cost=lambda n: toy_price(n).resources.lut or 0, goal=goal)
     assert masks.nonzero_weights(found.network) < masks.nonzero_weights(tagger)
     assert {int(limit) for layer in weighted(found.network) for limit in layer.digit_limit.unique()} <= {0, 31}
+
+
+def test_it_trains_as_long_as_an_allocation(tagger: Network, jets: tuple[Sample, Sample]) -> None:
+    def cost(network: Network) -> float:
+        return toy_price(network).resources.lut or 0
+
+    few, long = (jets[0].first(200), jets[1].first(100)), Fit(epochs=4, batch_size=64, learning_rate=1e-3)
+    own = replace(QUICK, trim=replace(QUICK.fine_tune, learning_rate=1e-4))
+    found = [
+        identity(
+            uniform.match(tagger, problem_of(few, Budget(), "digit", s), cost=cost, goal=0.6 * cost(tagger)).network
+        )
+        for s in (replace(own, allocate=long), replace(own, settle=long), own)
+    ]
+    assert found[0] == found[1] != found[2]

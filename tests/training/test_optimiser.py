@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from hepprune.training.optimiser import AdamW, one_cycle
+from hepprune.training.optimiser import AdamW, Rate, one_cycle
 from tests.networks import SEEDS
 
 
@@ -46,3 +46,12 @@ def test_parameters_that_a_loss_does_not_reach_stay() -> None:
     optimiser.differentiate(reached.sum())
     optimiser.step(next(one_cycle(0.1, 5)))
     assert torch.equal(other, before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_rate_beyond_all_numbers_takes_the_largest_step(dtype: torch.dtype) -> None:
+    parameter = nn.Parameter(torch.ones(3, dtype=dtype))
+    optimiser, most = AdamW([parameter]), torch.finfo(dtype).max
+    optimiser.differentiate(parameter.sum())
+    optimiser.step(Rate(most, 0.95))
+    assert (parameter / most).tolist() == pytest.approx([-0.05] * 3, rel=1e-5)  # of the mean gradient a 20th is new

@@ -5,13 +5,14 @@ import pytest
 import torch
 
 from hepprune import metrics, training
-from hepprune.errors import DataError
+from hepprune.errors import DataError, NetworkError
 from hepprune.fixed import FixedPoint
-from hepprune.network import Network, exact_logits, identity
+from hepprune.network import Dense, Input, Network, exact_logits, identity
 from hepprune.pruning import masks
 from hepprune.sample import Sample
 from hepprune.search.greedy import release_digits
-from hepprune.training import Fit
+from hepprune.task import Regression
+from hepprune.training import Fit, Penalty
 from tests.networks import weighted
 
 QUICK = Fit(epochs=2, batch_size=256, learning_rate=5e-3)
@@ -176,3 +177,31 @@ def test_a_new_network_has_the_shape_and_the_spread_asked_for() -> None:
 def test_evaluate_equals_the_firmware_arithmetic(tagger: Network, jets: Jets) -> None:
     assert tagger.input.result == FixedPoint(8, 3, True, "RND", "SAT")
     assert np.array_equal(training.evaluate(tagger, jets[1]), exact_logits(tagger, jets[1].features.numpy()))
+
+
+def steep(fraction: int) -> tuple[Network, Sample]:
+    """Return a regression whose digit limits bind, and jets at which its loss is finite and its gradient is not."""
+    kind = FixedPoint(2 + fraction, 2, True, "RND", "SAT")
+    limit = torch.ones(1, 3, dtype=torch.uint8)
+    dense = Dense("dense", torch.zeros(1, 3), torch.ones(1), weight_type=kind, bias_type=kind, digit_limit=limit)
+    task = Regression(kind="relative")
+    jets = Sample((torch.full((64, 3), 1e4),), task.targets(torch.full((64, 1), 5e-19)), task=task)
+    return Network([Input("x", 3), dense]), jets
+
+
+@pytest.mark.parametrize("fraction", [4, 18])  # with a table of digits for all limits, and one for each
+@pytest.mark.parametrize("n_batch", [16, 64])  # so that the next step reads what one wrote, and validation does
+@pytest.mark.parametrize("penalty", [None, lambda *_: torch.zeros(())])  # as a chain, and by autograd
+def test_a_training_that_diverges_ends_in_one_sentence(fraction: int, n_batch: int, penalty: Penalty | None) -> None:
+    network, jets = steep(fraction)
+    assert torch.isfinite(jets.loss(network.raw(jets.x)))
+    for rate in (1e-3, 1e38):
+        fit = Fit(epochs=2, batch_size=n_batch, learning_rate=rate)
+        with pytest.raises(DataError, match="training loss is not finite"):
+            training.fit(network, jets, jets, settings=fit, seed=0, penalty=penalty)
+
+
+def test_a_network_of_constants_is_not_trained(jets: Jets) -> None:
+    network = Network([Input("x", 8), Dense("dense", torch.ones(5, 8), torch.zeros(5), fixed=True)])
+    with pytest.raises(NetworkError, match="nothing in the network is trained"):
+        training.fit(network, *jets, settings=QUICK, seed=0)
