@@ -313,6 +313,28 @@ def test_a_run_that_was_moved_is_exported(copy: Path, tmp_path: Path) -> None:
     assert "src/small_rtl.v" in (tmp_path / "out/vivado.tcl").read_text()
 
 
+def test_tcl_runs_every_command_of_the_script(builds: list[Path], tmp_path: Path) -> None:
+    """Vivado's own commands are unknown to a plain Tcl, which lists them here with their arguments."""
+    tcl = pytest.importorskip("tkinter").Tcl()
+    out = exporting.verilog(builds[0], tmp_path / "firmware")
+    tcl.eval("set ran {}; proc unknown args {lappend ::ran [join $args]}")
+    tcl.call("cd", str(out))
+    home = Path.cwd()
+    try:
+        for given, part in (((), PART), (("other-part",), "other-part")):
+            tcl.call("set", "argv", given)
+            tcl.call("set", "argc", len(given))
+            tcl.eval("set ran {}; source vivado.tcl")
+            ran = tcl.splitlist(tcl.getvar("ran"))
+            assert ran[0].split()[:3] == ["read_verilog", "-sv", "src/small_rtl.v"]
+            assert f"-top small_rtl -part {part}" in ran[2]
+            assert ran[-1] == "write_checkpoint -force small_rtl.dcp"
+            assert len(ran) == 10
+    finally:
+        tcl.call("cd", str(home))
+    assert (out / "clock.xdc").read_text() == "create_clock -period 5 -name clk [get_ports clk]\n"
+
+
 def test_what_is_handed_over_knows_nothing_of_this_machine(builds: list[Path], tmp_path: Path) -> None:
     out = exporting.verilog(builds[0], tmp_path / "firmware")
     files = [file for file in out.rglob("*") if file.is_file()]
