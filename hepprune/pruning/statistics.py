@@ -15,7 +15,7 @@ from hepprune.sample import Sample
 _MAX_VALUES = 2**24  # of one layer's per-jet gradients at a time
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LayerStatistics:
     """For one layer: means over jets of squared per-jet gradients of the loss, and of what it reads and feeds.
 
@@ -151,4 +151,10 @@ def _finish(terms: list[Tensor], n_jets: int) -> LayerStatistics:
     neuron = second - 2 * activation * cross + activation**2 * squared
     if not all(bool(torch.isfinite(tensor).all()) for tensor in (weight, neuron)):
         raise DataError("gradients are not finite; the network or its features hold NaN or infinite values")
-    return LayerStatistics(weight.detach(), neuron.clamp(min=0).detach(), activation.detach(), reads, read)
+    return LayerStatistics(
+        weight_fisher=weight.detach(),
+        neuron_fisher=neuron.clamp(min=0).detach(),
+        mean=activation.detach(),
+        reads=reads,
+        read_fisher=read,
+    )

@@ -163,7 +163,7 @@ def _cut(network: Network, problem: Problem, phase: Phase) -> tuple[Network, tup
         return free, (), allocation.tightening(free, problem.price, problem.budget, gather=partial(_gather, problem))
     if phase.kind == "narrow":
         opened, finest = bits.opened(release_digits(network), problem.train)
-        narrowing = Narrowing(problem.train, problem.price, problem.budget, finest)
+        narrowing = Narrowing(train=problem.train, price=problem.price, budget=problem.budget, finest=finest)
         return opened, (), narrowing
     trims = phase.kind == "trim"
     cut, steps = cut_until(network if trims else release_digits(network), problem, phase.goal)

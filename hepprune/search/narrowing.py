@@ -22,7 +22,7 @@ _NEWEST = 0.3  # the share of the newest measurement in the running mean of what
 _JETS = 4096  # that everything is measured on before each epoch
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Narrowing:
     """What chooses digits and bits before each epoch of a training, as `training.fit` has it prepared.
 

@@ -44,7 +44,7 @@ class Limited:
         integers.index_copy_(0, self.places, self.table.index_select(0, rows.long()))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Fixed:
     """Arrays in fixed point: units of their last places (and one over it), ends of their ranges in these."""
 

@@ -31,7 +31,7 @@ def tiny(seed: int) -> tuple[Network, Statistics]:
     dense = Dense("dense", weight, torch.zeros(2), weight_type=kind, bias_type=FixedPoint(8, 3))
     fisher = torch.rand(2, 3, generator=generator) + 0.01
     return Network([Input("x", 3, FixedPoint(4, 2)), dense]), {
-        "dense": LayerStatistics(fisher, torch.zeros(2), torch.zeros(2))
+        "dense": LayerStatistics(weight_fisher=fisher, neuron_fisher=torch.zeros(2), mean=torch.zeros(2))
     }
 
 

@@ -16,6 +16,7 @@ from hepprune.network.layers import (
     Concatenate,
     Einsum,
     LayerNorm,
+    Lookup,
     Merge,
     Pool,
     Reshape,
@@ -131,8 +132,12 @@ def test_a_layer_that_no_stream_feeds_is_refused(case: str) -> None:
         layers.described(network, io_type="io_stream")
 
 
-def test_every_kind_of_layer_has_a_description() -> None:
-    assert {kind.__name__ for kind in layers.DESCRIPTIONS.table} | {Shared.__name__} == set(LAYERS)
+def test_every_kind_of_layer_has_a_description_but_tables_of_single_values() -> None:
+    known = {kind.__name__ for kind in layers.DESCRIPTIONS.table}
+    assert known | {Shared.__name__, Lookup.__name__} == set(LAYERS)
+    network = chain((4, 2), Lookup("it", torch.zeros(4, 2, 2**FEATURES.width), FEATURES, NARROW))
+    with pytest.raises(NetworkError, match=r"layer 'it' \(Lookup\) has no hls4ml form"):
+        layers.described(network, io_type="io_parallel")
 
 
 @pytest.mark.parametrize(
