@@ -71,6 +71,8 @@ def main() -> None:
         (each for kind in ("h5", "keras") for each in given.reference.glob(f"*/*.{kind}")),
         key=lambda path: path.stat().st_size,
     )
+    if not files:
+        parser.error(f"no file FOLDER/*.h5 or FOLDER/*.keras below '{given.reference}': the page stays")
     for path in files:
         if not _found(path, given.build).get("done"):
             print(f"measuring {path.name}", flush=True)
