@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hepprune import training
+from hepprune.errors import RecipeError
 from hepprune.firmware.folders import check_folder
 from hepprune.firmware.routes import Built
 from hepprune.hardware import targets
@@ -31,6 +33,8 @@ def run(recipe: Recipe, *, build: Path, executor: Executor | None = None, track:
         MeasurementAwaitedError: another machine is to measure the design; summary.json has all but that.
         HeppruneError: something in the recipe, the data or the machine is wrong.
     """
+    if recipe.search.front:
+        raise RecipeError("search.front: a front has no firmware; make it by pipeline.front, or `hepprune run`")
     check_folder(build)
     tools.check(recipe)  # before the folder is made
     with locked(build, track):
@@ -47,8 +51,7 @@ def _run(context: Context) -> Summary:
     jets = taggers.read_jets(context)
     with tools.compiling(context.state / "compiled") as compiled:
         baseline = taggers.baseline(context, jets, model)
-        for some in (jets.validation, jets.test):  # metrics that have too few jets are refused before anything is cut
-            evidence.check_losses(baseline, baseline, some, allowed=recipe.max_losses)
+        _check_jets(recipe, baseline, jets)
         pruned = taggers.pruned(context, baseline, jets)
         curves = taggers.sensitivities(context, pruned, jets)
         if tools.is_rtl(recipe):
@@ -80,6 +83,13 @@ def _run(context: Context) -> Summary:
     if compressed.measurement is None:
         raise firmware.awaited(context, compressed)
     return summary
+
+
+def _check_jets(recipe: Recipe, baseline: Network, jets: taggers.Samples) -> None:
+    """Refuse metrics of which there are too few jets to validate or to test, before anything is cut."""
+    decisive = [name for name in recipe.judged_by if name in {*recipe.max_losses, recipe.objective}]
+    for some, names in ((jets.validation, decisive), (jets.test, recipe.judged_by)):
+        training.scores(baseline, some, names=names)
 
 
 def _whole(context: Context, baseline: Network) -> Built:
