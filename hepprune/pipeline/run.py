@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hepprune import training
+from hepprune.errors import RecipeError
 from hepprune.firmware.folders import check_folder
 from hepprune.firmware.routes import Built
 from hepprune.hardware import targets
@@ -32,6 +33,8 @@ def run(recipe: Recipe, *, build: Path, executor: Executor | None = None, track:
         MeasurementAwaitedError: another machine is to measure the design; summary.json has all but that.
         HeppruneError: something in the recipe, the data or the machine is wrong.
     """
+    if recipe.search.front:
+        raise RecipeError("search.front: a front has no firmware; make it by pipeline.front, or `hepprune run`")
     check_folder(build)
     tools.check(recipe)  # before the folder is made
     with locked(build, track):

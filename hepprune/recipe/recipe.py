@@ -84,6 +84,8 @@ class Recipe(Section):
             )
         if self.search.kind == "allocation" and "digit" not in self.granularities:
             raise ValueError("search.granularities: an allocation chooses digits, and 'digit' is not among them")
+        if self.search.front and (self.search.kind != "allocation" or "bit" not in self.granularities):
+            raise ValueError("search.front: a front takes the kind 'allocation' with 'bit' among its granularities")
         if self.search.kind == "stages" and "bit" in self.granularities:
             raise ValueError("search.granularities: bits of values are chosen by the search kind 'allocation'")
         if self.search.granularities == ():

@@ -1,4 +1,4 @@
-"""Models of Keras 2, Keras 3, QKeras and HGQ2, in and out; files are read and written without their frameworks."""
+"""Models of Keras, QKeras, HGQ and PQuantML, in and out; files are read and written without their frameworks."""
 
 import tempfile
 from importlib import import_module
@@ -31,6 +31,7 @@ _LAYERS = (
         "hgq",
         "hgqproxy",
         "hgq1",
+        "pquantlayers",
         "wrapped",
     ),
 )

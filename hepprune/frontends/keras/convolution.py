@@ -15,7 +15,7 @@ from hepprune.network.layers.weighted import Padding, same_padding
 
 
 def _rank(native: Native) -> int:
-    return 1 if native.kind.endswith("1D") else 2
+    return 1 if native.kind.upper().endswith("1D") else 2
 
 
 def places(native: Native, shape: Shape) -> dict[str, Any]:

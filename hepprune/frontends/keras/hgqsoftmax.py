@@ -20,13 +20,19 @@ def _quantisers(native: Native) -> dict[str, Values]:
     for table in ("exp", "inv"):
         for end in ("iq", "oq"):
             key, described = f"{table}_{end}_conf", config.get(f"{table}_{end}_conf")
-            if end == "oq" and isinstance(described, dict) and isinstance(described.get("config"), dict):
-                described = {**described, "config": {**described["config"], **_TABLE}}
+            if end == "oq" and native.kind == "QSoftmax":
+                described = _as_table(described)
             if key == "exp_iq_conf" and not config.get("stable", True):
                 described = None
             suffix = f"{table}_input" if end == "iq" else table
             found[key] = (suffix, key, f"{table}_table/{end}", described)
     return found
+
+
+def _as_table(described: Any) -> Any:
+    """Return a description that rounds and overflows as HGQ2's tables do; PQuantML's are as described."""
+    config = described.get("config") if isinstance(described, dict) else None
+    return {**described, "config": {**config, **_TABLE}} if isinstance(config, dict) else described
 
 
 def softmax(native: Native, arriving: tuple[Shape, ...]) -> Parts:

@@ -19,7 +19,7 @@ from hepprune.frontends.keras.registry import Floats, Native
 from hepprune.network import Shape
 from hepprune.quantisers import FixedPoints
 
-_ORDER = {  # by parametrisation and whether the range is trained (not where it wraps)
+ORDER = {  # by parametrisation and whether the range is trained (not where it wraps)
     ("kif", True): ("f", "k", "i"),
     ("kif", False): ("i", "f", "k"),
     ("kbi", True): ("b", "k", "i"),
@@ -67,7 +67,7 @@ def is_none(described: Any) -> bool:
 
 def _places(native: Native, config: Mapping[str, Any], place: str) -> dict[str, str]:
     """Return where a quantiser below `place` keeps its arrays, by name."""
-    order = _ORDER[str(config["q_type"]), config["overflow_mode"] == "WRAP"]
+    order = ORDER[str(config["q_type"]), config["overflow_mode"] == "WRAP"]
     found = {name: "/".join(filter(None, (place, "quantizer/vars", str(n)))) for n, name in enumerate(order)}
     if native.stored.keys() >= set(found.values()):
         return found
@@ -187,6 +187,7 @@ def held(
     fraction = np.where(width > 0, width - kind.integer + shift, -integer)
     bits = {"k": kind.signed & (width > 0), "i": integer, "f": fraction, "b": integer + fraction}
     old = native.stored[places["k"]].shape
+    old = (1,) * (width.ndim - len(old)) + old
     shape = tuple(1 if size == 1 else now for size, now in zip(old, width.shape, strict=True))
     used = (width > 0) if acting is not None else np.ones(width.shape, bool)
     try:

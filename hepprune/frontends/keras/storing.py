@@ -12,7 +12,7 @@ import numpy as np
 
 from hepprune.files import replacing, write_text
 from hepprune.frontends.keras.files import KerasModel, Stored, beside, weights_beside
-from hepprune.frontends.keras.hdf5 import joined
+from hepprune.frontends.keras.hdf5 import Store, joined
 
 # State of an optimizer belongs to weights of the old sizes.
 _LEFT_OUT = frozenset({"optimizer_weights", "optimizer", "_optimizer"})
@@ -64,7 +64,7 @@ def _copy(old: h5py.File, new: h5py.File, model: KerasModel) -> None:
     for stored in model.layers.values():
         groups.setdefault(stored.group, []).append(stored)
     arrays = {joined(s.group, place): values for s in model.layers.values() for place, values in s.arrays.items()}
-    _copy_group(old, new, arrays)
+    _copy_group(old, new, arrays, left_out=_left_out(old, model, arrays))
     for place, values in arrays.items():
         if place not in new:
             new.create_dataset(place, data=values.astype(np.float32))
@@ -73,7 +73,18 @@ def _copy(old: h5py.File, new: h5py.File, model: KerasModel) -> None:
         new.attrs["model_config"] = json.dumps(model.config)
 
 
-def _copy_group(old: h5py.Group, new: h5py.Group, arrays: Mapping[str, Any], prefix: str = "") -> None:
+def _left_out(old: h5py.File, model: KerasModel, arrays: Mapping[str, Any]) -> frozenset[str]:
+    """Return the arrays that layers no longer have; only in a Keras 3 file does a group belong to one layer."""
+    if "layers" not in old:
+        return frozenset()
+    store = Store(old)
+    known = {joined(s.group, place) for s in model.layers.values() for place in store.places(s.group)}
+    return frozenset(known) - arrays.keys()
+
+
+def _copy_group(
+    old: h5py.Group, new: h5py.Group, arrays: Mapping[str, Any], prefix: str = "", *, left_out: frozenset[str]
+) -> None:
     for key, value in old.attrs.items():
         new.attrs[key] = _in_utf8(value)
     for key in old:
@@ -82,12 +93,12 @@ def _copy_group(old: h5py.Group, new: h5py.Group, arrays: Mapping[str, Any], pre
             continue
         item = old[key]
         if isinstance(item, h5py.Group):
-            _copy_group(item, new.create_group(key), arrays, place)
+            _copy_group(item, new.create_group(key), arrays, place, left_out=left_out)
         elif place in arrays:
             new.create_dataset(key, data=arrays[place].astype(item.dtype))
             for name, value in item.attrs.items():
                 new[key].attrs[name] = value
-        else:
+        elif place not in left_out:
             old.copy(key, new)
 
 

@@ -1,0 +1,130 @@
+"""Makes PQuantML models with random weights, masks and bits, and says what they put out.
+
+Run with pquant-ml 0.1.0, keras 3.15 and torch in an environment of their own: `KERAS_BACKEND=torch python
+make_pquant.py FOLDER` writes NAME.keras and NAME.npz (features and outputs) for every model; `make_pquant.py MODEL.keras
+FEATURES.npy OUTPUTS.npy` runs one, which tells whether PQuantML takes what was written.
+"""
+
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pquant
+from pquant.core.keras.activations import PQActivation, PQSoftmax
+from pquant.core.keras.layers import (
+    PQAvgPool1d,
+    PQAvgPool2d,
+    PQBatchNormalization,
+    PQConv1d,
+    PQConv2d,
+    PQDense,
+    PQDepthwiseConv2d,
+)
+from pquant.core.keras.quantizer import Quantizer
+
+rng = np.random.default_rng(11)
+
+
+def settings(method: str, **changed: object) -> object:
+    config = getattr(pquant, f"{method}_config")()
+    config.quantization_parameters.default_data_keep_negatives = 1.0
+    config.quantization_parameters.default_data_integer_bits = 3.0
+    for name, value in changed.items():
+        setattr(config.quantization_parameters, name, value)
+    return config
+
+
+def dense(config: object) -> keras.Model:
+    features = keras.Input((6,), name="features")
+    hidden = PQDense(config, 8, name="hidden", quantize_output=True)(features)
+    norm = PQBatchNormalization(config, name="norm")(hidden)
+    positive = PQActivation(config, "relu", name="positive", quantize_output=True)(norm)
+    curved = PQActivation(config, "hard_tanh", name="curved", quantize_output=True)(PQDense(config, 5)(positive))
+    return keras.Model(features, PQSoftmax(config, name="probabilities", quantize_output=True)(curved))
+
+
+def steps(config: object) -> keras.Model:
+    given = keras.Input((8, 3), name="steps")
+    maps = PQConv1d(config, 4, 2, use_bias=True, name="maps")(given)
+    curved = PQActivation(config, "tanh", name="curved", quantize_output=True)(maps)
+    pooled = PQAvgPool1d(config, 2, name="pooled", quantize_output=True)(curved)
+    return keras.Model(given, PQDense(config, 2, use_bias=False, name="logits")(keras.layers.Flatten()(pooled)))
+
+
+def image(config: object) -> keras.Model:
+    given = keras.Input((6, 6, 2), name="image")
+    deep = PQDepthwiseConv2d(config, (2, 2), depth_multiplier=2, name="deep")(given)
+    maps = PQConv2d(config, 3, 2, padding="same", strides=2, name="maps")(PQActivation(config, "relu")(deep))
+    pooled = PQAvgPool2d(config, 2, name="pooled")(maps)
+    return keras.Model(given, PQDense(config, 2, name="logits")(keras.layers.Flatten()(pooled)))
+
+
+def filled(model: keras.Model, *, masked: bool) -> keras.Model:
+    """Give a model random weights on no grid, its own bits to every quantiser, and masks."""
+    for layer in model._flatten_layers():
+        if isinstance(layer, Quantizer) and layer.built:
+            where = layer.quantizer.quantizer if layer.use_hgq else layer
+            names = ("_i", "_f") if layer.use_hgq else ("i", "f")
+            for name, low, high in zip(names, (1, 2), (4, 6), strict=True):
+                bits = getattr(where, name)
+                bits.assign(rng.integers(low, high, tuple(bits.shape)).astype("float32"))
+    for layer in model.layers:
+        for weight in layer._trainable_variables:
+            weight.assign(rng.normal(0, 1.0, tuple(weight.shape)))
+        pruning = getattr(layer, "pruning_layer", None)
+        if masked and pruning is not None and pruning.built:
+            pruning.pre_finetune_function()
+            pruning.mask.assign(rng.integers(0, 2, tuple(pruning.mask.shape)).astype("float32"))
+        if isinstance(layer, PQBatchNormalization):
+            layer.moving_mean.assign(rng.normal(0, 0.5, tuple(layer.moving_mean.shape)))
+            layer.moving_variance.assign(rng.uniform(0.5, 2, tuple(layer.moving_variance.shape)))
+    return model
+
+
+def models() -> dict[str, keras.Model]:
+    fine = {"use_high_granularity_quantization": True, "granularity": "per_weight"}
+    found = {
+        "dense": filled(dense(settings("dst", granularity="per_weight")), masked=True),
+        "dense_fine": filled(dense(settings("cs", **fine)), masked=True),
+        "dense_wrapped": filled(
+            dense(settings("wanda", overflow_mode_data="WRAP", overflow_mode_parameters="WRAP", round_mode="TRN")),
+            masked=True,
+        ),
+        "dense_multiplied": filled(
+            dense(settings("autosparse", use_relu_multiplier=True, overflow_mode_parameters="SAT_SYM")), masked=False
+        ),
+        "steps": filled(steps(settings("pdp", granularity="per_channel")), masked=True),
+        "steps_fine": filled(steps(settings("ap", **fine)), masked=False),
+        "image": filled(image(settings("mdmm")), masked=False),
+        "image_wanda": filled(image(settings("wanda", granularity="per_channel")), masked=True),
+        "image_fine": filled(image(settings("pdp", overflow_mode_parameters="WRAP", **fine)), masked=True),
+    }
+    compressed = filled(dense(settings("dst")), masked=True)
+    found["dense_compressed"] = apply_compression(compressed)
+    return found
+
+
+def apply_compression(model: keras.Model) -> keras.Model:
+    for layer in model.layers:
+        if hasattr(layer, "apply_final_compression"):
+            layer.apply_final_compression()
+    return model
+
+
+def main() -> None:
+    if len(sys.argv) == 4:
+        model = keras.models.load_model(sys.argv[1], compile=False)
+        np.save(sys.argv[3], keras.ops.convert_to_numpy(model(np.load(sys.argv[2]))))
+        return
+    folder = Path(sys.argv[1])
+    for name, model in models().items():
+        features = rng.normal(0, 3, (64, *model.input_shape[1:])).astype("float32")
+        outputs = keras.ops.convert_to_numpy(model(features))
+        model.save(folder / f"{name}.keras")
+        again = keras.models.load_model(folder / f"{name}.keras", compile=False)
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(again(features)), outputs)
+        np.savez(folder / f"{name}.npz", features=features, outputs=outputs)
+
+
+main()
