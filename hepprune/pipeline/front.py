@@ -26,6 +26,7 @@ from hepprune.search import moves
 from hepprune.search.front import Kept, Rung
 from hepprune.search.stages import Problem
 from hepprune.studies.fronts import unbeaten
+from hepprune.training import devices
 
 FILE = "front.json"
 
@@ -43,7 +44,7 @@ def front(recipe: Recipe, *, build: Path, track: Track = silent) -> Front:
     if not recipe.search.front:
         raise RecipeError("a front needs search.front: true in the recipe, or `hepprune run --front`")
     check_folder(build)
-    with locked(build, track):
+    with devices.on(recipe.device, unless_asked=True), locked(build, track):
         return _front(Context(recipe=recipe, target=targets.load(recipe.target), build=build, track=track))
 
 

@@ -21,6 +21,7 @@ from hepprune.recipe import Recipe
 from hepprune.report import summary as summaries
 from hepprune.report.summary import Summary
 from hepprune.synthesis.ledger import Ledger
+from hepprune.training import devices
 
 
 def run(recipe: Recipe, *, build: Path, executor: Executor | None = None, track: Track = silent) -> Summary:
@@ -37,7 +38,7 @@ def run(recipe: Recipe, *, build: Path, executor: Executor | None = None, track:
         raise RecipeError("search.front: a front has no firmware; make it by pipeline.front, or `hepprune run`")
     check_folder(build)
     tools.check(recipe)  # before the folder is made
-    with locked(build, track):
+    with devices.on(recipe.device, unless_asked=True), locked(build, track):
         return _run(
             Context(recipe=recipe, target=targets.load(recipe.target), build=build, track=track, executor=executor)
         )
@@ -105,7 +106,12 @@ def compare(recipe: Recipe, *, build: Path, track: Track = silent) -> dict[str, 
     It is one seed of `benchmarks/search_vs_uniform.py`; solved adder graphs take the place of measurements,
     and only what they know is limited: LUT, latency and II.
     """
-    context = Context(recipe=recipe, target=targets.load(recipe.target), build=build, track=track)
+    with devices.on(recipe.device, unless_asked=True):
+        return _compare(Context(recipe=recipe, target=targets.load(recipe.target), build=build, track=track))
+
+
+def _compare(context: Context) -> dict[str, Any]:
+    recipe = context.recipe
     stage = pricing.own_stage(recipe)
     model = checks.check(context, stage)
     jets = taggers.read_jets(context)

@@ -41,7 +41,8 @@ def as_front(recipe: Recipe) -> Recipe:
     """
     search = recipe.search.model_dump() | {"kind": "allocation", "front": True, "granularities": None}
     try:
-        return Recipe.model_validate(recipe.model_dump() | {"search": search, "metrics_folder": recipe.metrics_folder})
+        own = {"device": recipe.device, "metrics_folder": recipe.metrics_folder}
+        return Recipe.model_validate(recipe.model_dump() | own | {"search": search})
     except ValidationError as problem:
         raise RecipeError(_sentence(problem, Recipe)) from problem
 

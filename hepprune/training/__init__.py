@@ -19,7 +19,9 @@ from hepprune.network import Dense, Input, Network, ReLU
 from hepprune.network.layers import Layer
 from hepprune.sample import Sample
 from hepprune.task import Targets
+from hepprune.training import devices
 from hepprune.training.chains import Chain
+from hepprune.training.devices import current
 from hepprune.training.optimiser import AdamW, one_cycle
 from hepprune.training.validating import Validated, validate
 
@@ -151,13 +153,15 @@ def _fit(
     advance: Callable[[int], None],
 ) -> tuple[Network, tuple[Epoch, ...]]:
     generator, start = torch.Generator().manual_seed(seed), time.perf_counter()
+    network, train, validation = network.to(current()), train.on(current()), validation.on(current())
     optimiser = AdamW(network.parameters(), weight_decay=settings.weight_decay)
     rates = one_cycle(settings.learning_rate, settings.epochs * -(-len(train) // settings.batch_size))
     history: list[Epoch] = []
     best, best_epoch = _state(network), 0
     kept: Validated | None = None
     for epoch in range(1, settings.epochs + 1):
-        eligible = prepare(network, epoch / settings.epochs)
+        with _brought_back(network, optimiser):
+            eligible = prepare(network, epoch / settings.epochs)
         losses: list[Tensor] = []
         differentiate, enter = _gradient(network, optimiser, settings, penalty)
         with _finite(optimiser.values):
@@ -183,7 +187,19 @@ def _fit(
         if settings.patience is not None and epoch - best_epoch >= settings.patience:
             break
     network.load_state_dict(best, assign=True)  # arrays of its own again
-    return network, tuple(history)
+    return network.to(devices.CPU), tuple(history)
+
+
+@contextmanager
+def _brought_back(network: Network, optimiser: AdamW) -> Iterator[None]:
+    """Have a network on the processor while the block changes it."""
+    if current() == devices.CPU:
+        yield
+        return
+    network.to(devices.CPU)
+    yield
+    network.to(current())
+    optimiser.hold()
 
 
 def _state(network: Network) -> dict[str, Tensor]:
@@ -246,7 +262,7 @@ def _mean(losses: list[Tensor]) -> float:
     found = torch.stack(losses).double()
     if not bool(torch.isfinite(found).all()):
         raise _diverged()
-    return float(np.mean(found.numpy()))
+    return float(np.mean(found.cpu().numpy()))
 
 
 def _diverged() -> DataError:
@@ -256,7 +272,8 @@ def _diverged() -> DataError:
 @torch.no_grad()
 def evaluate(network: Network, sample: Sample, *, quantised: bool = True) -> NDArray[np.float64]:
     """Return the only output before its head, (n_jets, n_out): of a classifier the logits."""
-    return network.logits(sample.x, quantised=quantised).double().numpy()
+    placed = _placed(network)
+    return placed.logits(sample.on(current()).x, quantised=quantised).double().cpu().numpy()
 
 
 @torch.no_grad()
@@ -264,4 +281,9 @@ def scores(
     network: Network, sample: Sample, *, names: Iterable[str] | None = None, quantised: bool = True
 ) -> dict[str, metrics.Score]:
     """Return metrics of the sample's task, all or those named, the primary one first."""
-    return sample.scores(network.raw(sample.x, quantised=quantised), names)
+    return sample.scores(_placed(network).raw(sample.on(current()).x, quantised=quantised), names)
+
+
+def _placed(network: Network) -> Network:
+    """Return a network on the device: itself on the processor, else a copy."""
+    return network if current() == devices.CPU else network.clone().to(current())
