@@ -30,8 +30,9 @@ class Sample:
 
     def __post_init__(self) -> None:
         """Make one input a tuple, and refuse parts of different lengths."""
-        if isinstance(self.x, Tensor):
-            object.__setattr__(self, "x", (self.x,))
+        given: object = self.x
+        if isinstance(given, Tensor):
+            object.__setattr__(self, "x", (given,))
         lengths = {len(part) for part in self._parts()}
         if len(lengths) != 1:
             raise DataError(f"the parts of a sample have {', '.join(map(str, sorted(lengths)))} jets")

@@ -23,6 +23,7 @@ from hepprune.training import devices
 from hepprune.training.chains import Chain
 from hepprune.training.devices import current
 from hepprune.training.optimiser import AdamW, one_cycle
+from hepprune.training.validating import Validated, validate
 
 _SHARED_FROM = 100_000  # parameters
 _GATHERED = 64  # batches
@@ -35,8 +36,9 @@ Penalty = Callable[[Mapping[str, Tensor], Any], Tensor]
 class Fit:
     """How to train: passes over the jets, jets per step, the peak learning rate of a one-cycle schedule.
 
-    The best epoch is that of the least validation loss, or of the highest metric that `monitor` names. With `patience`
-    training stops after so many epochs without a better one.
+    The best epoch is that of the least validation loss, or of the best metric that `monitor` names, of those that
+    differ in it by less than their paired error that of the least loss. With `patience` training stops after so many
+    epochs without a better one.
     """
 
     epochs: int
@@ -155,7 +157,8 @@ def _fit(
     optimiser = AdamW(network.parameters(), weight_decay=settings.weight_decay)
     rates = one_cycle(settings.learning_rate, settings.epochs * -(-len(train) // settings.batch_size))
     history: list[Epoch] = []
-    best, least, best_epoch = _state(network), np.inf, 0
+    best, best_epoch = _state(network), 0
+    kept: Validated | None = None
     for epoch in range(1, settings.epochs + 1):
         with _brought_back(network, optimiser):
             eligible = prepare(network, epoch / settings.epochs)
@@ -166,21 +169,21 @@ def _fit(
                 losses.append(differentiate(jets))
                 optimiser.step(next(rates))
         learned = _mean(losses)
-        validated, hits, regret = _validate(network, validation, settings, penalty)
+        found = _validated(network, validation, settings, penalty)
         seconds = time.perf_counter() - start
         history.append(
             Epoch(
                 epoch=epoch,
                 training_loss=learned,
-                loss=validated,
-                score=hits.value,
-                score_error=hits.error,
+                loss=found.loss,
+                score=found.primary.value,
+                score_error=found.primary.error,
                 seconds=seconds,
             )
         )
         advance(1)
-        if eligible and regret < least:
-            best, least, best_epoch = _state(network), regret, epoch
+        if eligible and (kept is None or found.beats(kept)):
+            best, kept, best_epoch = _state(network), found, epoch
         if settings.patience is not None and epoch - best_epoch >= settings.patience:
             break
     network.load_state_dict(best, assign=True)  # arrays of its own again
@@ -207,6 +210,14 @@ def _loss(network: Network, sample: Sample, *, penalty: Penalty | None, quantise
     values = network.activations(sample.x, quantised=quantised, until=network.raw_outputs)
     loss = sample.loss([values[name] for name in network.raw_outputs])
     return loss if penalty is None else loss + penalty(values, sample.y)
+
+
+@torch.no_grad()
+def _validated(network: Network, validation: Sample, settings: Fit, penalty: Penalty | None) -> Validated:
+    found = validate(network, validation, quantised=settings.quantised, monitor=settings.monitor)
+    if penalty is None:
+        return found
+    return replace(found, regret=float(_loss(network, validation, penalty=penalty, quantised=settings.quantised)))
 
 
 def _gradient(
@@ -276,23 +287,3 @@ def scores(
 def _placed(network: Network) -> Network:
     """Return a network on the device: itself on the processor, else a copy."""
     return network if current() == devices.CPU else network.clone().to(current())
-
-
-@torch.no_grad()
-def _validate(
-    network: Network, validation: Sample, settings: Fit, penalty: Penalty | None
-) -> tuple[float, metrics.Score, float]:
-    """Return the validation loss, the primary metric, and what the best epoch has least of."""
-    raw = tuple(each.double() for each in network.raw(validation.x, quantised=settings.quantised))
-    loss = float(validation.loss(raw))
-    if not np.isfinite(loss):
-        raise DataError("the validation loss is not finite; look for extreme features among the validation jets")
-    watched = settings.monitor if settings.monitor != "loss" else validation.task.metrics[0]
-    found = validation.scores(raw, {watched, validation.task.metrics[0]})
-    if settings.monitor != "loss":
-        regret = metrics.lost(watched, found[watched].value)
-    elif penalty is None:
-        regret = loss
-    else:
-        regret = float(_loss(network, validation, penalty=penalty, quantised=settings.quantised))
-    return loss, found[validation.task.metrics[0]], regret

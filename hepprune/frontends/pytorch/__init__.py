@@ -17,7 +17,7 @@ from torch import nn
 
 from hepprune.errors import NetworkError
 from hepprune.frontends.checking import Reading
-from hepprune.frontends.pytorch import archive, modules, running, writing
+from hepprune.frontends.pytorch import archive, modules, pquant, running, writing
 from hepprune.frontends.pytorch.lowering import lower
 from hepprune.frontends.pytorch.program import Program, from_exported
 from hepprune.frontends.pytorch.writing import to_module
@@ -72,6 +72,11 @@ def write(network: Network, path: Path, *, like: Any) -> Path:
             fixed in the module's code.
     """
     source = _source(like)
+    if isinstance(source, nn.Module) and pquant.is_compressed(source):
+        raise NetworkError(
+            f"{type(source).__name__} has layers of PQuantML, whose modules are read only; give a path that ends in "
+            ".npz, which any network can be written as"
+        )
     path = Path(path)
     if path.suffix == ".pt2":
         program = modules.capture(source, any_jets=True) if isinstance(source, nn.Module) else source

@@ -82,7 +82,7 @@ class Building:
             return ".".join(filter(None, (owner, stem))) or call.name
         owner, kind = call.scope
         plain = owner.split(".parametrizations")[0].split("@")[0]
-        if not plain or not kind.startswith("torch.nn.modules"):
+        if not plain or not kind.startswith(("torch.nn.modules", "pquant.", "hepprune.")):
             return call.name
         return plain if self.in_scope[owner] <= 1 else f"{plain}.{call.name}"
 

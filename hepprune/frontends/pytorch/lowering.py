@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hepprune.errors import NetworkError
+from hepprune.frontends.pytorch import pquant
 from hepprune.frontends.pytorch.building import Building, Slot
 from hepprune.frontends.pytorch.fitting import Fitting, Traces
 from hepprune.frontends.pytorch.folding import FOLDED, folded, leaves
 from hepprune.frontends.pytorch.operators import MOVES, OPERATORS, SAME
+from hepprune.frontends.pytorch.operators.elementwise import in_types
 from hepprune.frontends.pytorch.ports import Ports, lies_channels_last, ports
 from hepprune.frontends.pytorch.program import Call, Program, Ref, aten
 from hepprune.frontends.pytorch.values import Constant, Value
@@ -40,6 +42,7 @@ _ELEMENTWISE = SAME | {
     "elu",
     "sigmoid",
     "pad",
+    "quantised",
 }
 _NUMBERS = {"add", "sub", "mul", "floordiv", "truediv", "mod", "neg", "eq", "ne", "lt", "le", "gt", "ge"}
 _MAX_NUMBER = 2**62
@@ -73,7 +76,9 @@ def lower(program: Program, fit: Fitting | None = None) -> Lowered:
         for name in call.reads:
             built.readers.setdefault(name, []).append(call)
     values: dict[str, Any] = {
-        name: Constant(tensor=tensor, origin=origin, fixed=origin not in program.parameters)
+        name: Constant(
+            tensor=tensor, origin=origin, fixed=origin not in program.parameters, type=program.types.get(origin)
+        )
         for name, (origin, tensor) in program.constants.items()
     }
     for name, shape in program.inputs.items():
@@ -149,6 +154,8 @@ def _run(built: Building, call: Call, values: dict[str, Any]) -> Any:
             return None
         if call.operator == "sym_size":
             return args[0].shape[args[1]] if isinstance(args[0], Value) else args[0].tensor.shape[args[1]]
+        if call.target == pquant.QUANTISED:
+            return in_types(built, call, args[0], pquant.fixed_points(args[1].tensor, args[2]))
         if not call.target.startswith("aten."):
             return _python(call, args)
         if any(isinstance(entry, Value) for entry in leaves((args, list(options.values())))):

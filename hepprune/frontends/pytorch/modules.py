@@ -11,6 +11,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from hepprune.errors import NetworkError
+from hepprune.frontends.pytorch import pquant
 from hepprune.frontends.pytorch.program import Program, from_exported
 from hepprune.network import Shape
+from hepprune.quantisers import FixedPoints
 
 _MAX_BYTES = 2**30
 _LOUD = ("torch._subclasses.fake_tensor", "torch.fx.experimental.symbolic_shapes", "torch.export")
@@ -42,12 +45,15 @@ def capture(module: nn.Module, input_shape: Any = None, *, any_jets: bool = Fals
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(0))
     examples = tuple(torch.zeros(2, *shape, dtype=like.dtype, device=like.device) for shape in shapes)
     sizes = tuple({0: Dim("n_jets")} for _ in examples) if any_jets else None
+    types: Mapping[str, FixedPoints] = {}
     with in_eval_mode(module), quiet(), torch.no_grad():
         try:
+            if pquant.is_compressed(module):
+                module, types = pquant.prepared(copied(module), shapes)
             exported = torch.export.export(module, examples, dynamic_shapes=sizes)
         except _UNTRACEABLE as problem:
             raise NetworkError(_reason(title, shapes, problem)) from problem
-    return from_exported(exported)
+    return replace(from_exported(exported), types=types)
 
 
 def _reason(title: str, shapes: tuple[Shape, ...], problem: Exception) -> str:

@@ -1,5 +1,6 @@
 """What torch computes, as plain data: calls of aten operators between inputs, constants and outputs."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Node
 
 from hepprune.errors import NetworkError
+from hepprune.quantisers import FixedPoints
 
 # Fully qualified name and class of the innermost module that made a call.
 Scope = tuple[str, str]
@@ -35,7 +37,7 @@ class Call:
     @property
     def operator(self) -> str:
         """The operator without namespace, overload and the underscore of those that work in place."""
-        return self.target.removeprefix("aten.").split(".")[0].removesuffix("_")
+        return self.target.removeprefix("aten.").removeprefix("hepprune.").split(".")[0].removesuffix("_")
 
     @property
     def in_place(self) -> bool:
@@ -57,6 +59,7 @@ class Program:
     calls: tuple[Call, ...]
     outputs: tuple[Ref, ...]
     parameters: frozenset[str] = field(default_factory=frozenset)
+    types: Mapping[str, FixedPoints] = field(default_factory=dict)  # of constants, by their names in the model
 
     def needed(self) -> tuple[Call, ...]:
         """Return the calls that an output depends on, in order."""
@@ -108,11 +111,16 @@ def _sizes(node: Node) -> tuple[int | None, ...]:
     value = node.meta.get("val")
     if not isinstance(value, Tensor):
         raise NetworkError(f"input '{node.name}' of the program is no tensor")
-    return tuple(size if isinstance(size, int) else None for size in value.shape)
+    shape: tuple[Any, ...] = tuple(value.shape)  # symbols stand where a size is free
+    return tuple(size if isinstance(size, int) else None for size in shape)
 
 
 def _call(node: Node) -> Call:
-    target = str(node.target) if str(node.target).startswith("aten.") else getattr(node.target, "__name__", "")
+    target = (
+        str(node.target)
+        if str(node.target).startswith(("aten.", "hepprune."))
+        else getattr(node.target, "__name__", "")
+    )
     stack = list((node.meta.get("nn_module_stack") or {}).items())
     scope = scoped(stack[-1][0], str(stack[-1][1][0]), _class_name(stack[-1][1][1])) if stack else ("", "")
     return Call(

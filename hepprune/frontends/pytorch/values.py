@@ -6,10 +6,15 @@ where a layer needs its values in a certain order are they put into it, with as 
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.quantisers import FixedPoints
 
 Axes = tuple[int, ...]
 _MAX_AXES = 7  # whose orders are tried one by one
@@ -19,7 +24,8 @@ _MAX_AXES = 7  # whose orders are tried one by one
 class Constant:
     """A tensor of the model; `origin` is its name there, `axes` the order of its axes that gives torch's own.
 
-    A `fixed` one depends on no parameter: buffers, and numbers in the code.
+    A `fixed` one depends on no parameter: buffers, and numbers in the code. One with a `type` is a weight of it, its
+    values already on its grid.
     """
 
     tensor: Tensor
@@ -28,10 +34,17 @@ class Constant:
     mask: str | None = None
     kept: Tensor | None = None
     fixed: bool = False
+    type: FixedPoints | None = None
 
     def native(self, values: Tensor) -> Tensor:
         """Return values shaped as `tensor` in the order of axes that the model stores."""
         return values if self.axes is None else values.permute(self.axes)
+
+    def typed(self, arranged: Callable[[Tensor], Tensor]) -> Quantiser | None:
+        """Return the type of the values once `arranged`, one for all of them where they share it."""
+        if self.type is None:
+            return None
+        return rearranged(self.type, lambda array: arranged(array.expand(self.tensor.shape)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +63,18 @@ class Value:
     def moved(self, index: Tensor, by: str = "") -> "Value":
         """Return the same numbers in another order or shape."""
         return replace(self, index=index, moved_by=by or self.moved_by)
+
+
+def rearranged(kind: FixedPoints, arranged: Callable[[Tensor], Tensor]) -> Quantiser:
+    """Return types in another layout, one for all values where they share it."""
+    arrays = [torch.as_tensor(np.array(array)) for array in (kind.width, kind.integer, kind.signed)]
+    width, integer, signed = (arranged(array) for array in arrays)
+    first = [array.flatten()[0] for array in (width, integer, signed)]
+    if all((array == one).all() for array, one in zip((width, integer, signed), first, strict=True)) and first[0] > 0:
+        return FixedPoint(int(first[0]), int(first[1]), bool(first[2]), kind.rounding, kind.overflow)
+    laid = (array.contiguous().numpy() for array in (width, integer, signed))
+    widths, integers, signs = laid
+    return FixedPoints(width=widths, integer=integers, signed=signs, rounding=kind.rounding, overflow=kind.overflow)
 
 
 def in_order(index: Tensor) -> bool:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hepprune.errors import NetworkError
 from hepprune.frontends.pytorch.building import Building, Held
+from hepprune.frontends.pytorch.operators.elementwise import bounded
 from hepprune.frontends.pytorch.operators.normalisation import per_channel
 from hepprune.frontends.pytorch.operators.registry import constant, jets_value, operator, picked, unchanged
 from hepprune.frontends.pytorch.program import Call
@@ -29,6 +30,10 @@ def arithmetic(built: Building, call: Call, x: Any, *, other: Any = -1, **option
         x, y, kind = y, x, "sub"
     if isinstance(x, Value) and isinstance(y, Value):
         return _merged(built, call, x, y, kind=kind, alpha=alpha)
+    number = y.tensor if isinstance(y, Constant) else None if isinstance(y, Value) else torch.tensor(float(y))
+    if kind in {"maximum", "minimum"} and number is not None and number.numel() == 1:
+        ends = (float(number), None) if kind == "maximum" else (None, float(number))
+        return bounded(built, call, x, *ends)
     if isinstance(y, Value):
         return _with_constant(built, call, y, x, kind={"sub": "rsub", "div": "rdiv"}.get(kind, kind), alpha=alpha)
     return _with_constant(built, call, jets_value(x, call), y, kind="mul" if kind == "neg" else kind, alpha=alpha)

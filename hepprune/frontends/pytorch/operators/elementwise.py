@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from hepprune.errors import NetworkError
 from hepprune.frontends.pytorch.building import Building
@@ -11,8 +12,9 @@ from hepprune.frontends.pytorch.operators.normalisation import per_channel
 from hepprune.frontends.pytorch.operators.registry import constant, jets_value, operator, picked, unchanged
 from hepprune.frontends.pytorch.operators.weighted import again
 from hepprune.frontends.pytorch.program import Call
-from hepprune.frontends.pytorch.values import Constant, Value
+from hepprune.frontends.pytorch.values import Constant, Value, rearranged
 from hepprune.network import Activation, Argmax, Layer, Merge, PReLU, ReLU, Softmax
+from hepprune.quantisers import FixedPoints
 
 
 def _added(built: Building, call: Call, x: Any, make: Callable[[str], Layer]) -> Value:
@@ -22,6 +24,20 @@ def _added(built: Building, call: Call, x: Any, make: Callable[[str], Layer]) ->
 
 def _function(built: Building, call: Call, x: Any, function: str, **parameters: float) -> Value:
     return _added(built, call, x, lambda name: Activation(name, function, parameters))
+
+
+def in_types(built: Building, call: Call, x: Any, kind: FixedPoints) -> Value:
+    """Add what quantises values, whose types lie as torch's values do."""
+    source = jets_value(x, call)
+    if any(own not in {1, size} for own, size in zip(kind.width.shape[::-1], source.shape[::-1], strict=False)):
+        raise NetworkError(f"layer '{built.title(call)}' has types of shape {kind.width.shape} for {source.shape}")
+
+    def arranged(array: Tensor) -> Tensor:
+        laid = torch.empty(source.index.numel(), dtype=array.dtype)
+        laid[source.index.flatten()] = array.expand(source.shape).flatten()
+        return laid.reshape(built.n_jets, *built.shapes[source.layer])[0]
+
+    return _added(built, call, x, lambda name: Activation(name, "linear", result=rearranged(kind, arranged)))
 
 
 @operator("relu")
@@ -41,7 +57,7 @@ def hard_tanh(built: Building, call: Call, x: Any, *, min_val: float = -1, max_v
     """min(max(x, -1), 1), or with other bounds."""
     if (min_val, max_val) == (-1, 1):
         return _function(built, call, x, "hard_tanh", slope=0.5)
-    return _bounded(built, call, x, min_val, max_val)
+    return bounded(built, call, x, min_val, max_val)
 
 
 @operator("clamp", "clamp_min", "clamp_max")
@@ -50,11 +66,11 @@ def clamp(built: Building, call: Call, x: Any, **bounds: Any) -> Value:
     low, high = bounds.get("min"), bounds.get("max")
     if not all(bound is None or isinstance(bound, int | float) for bound in (low, high)):
         raise NetworkError(f"'{call.name}' ({call.target}) has bounds that are no numbers")
-    return _bounded(built, call, x, low, high)
+    return bounded(built, call, x, low, high)
 
 
-def _bounded(built: Building, call: Call, x: Any, low: float | None, high: float | None) -> Value:
-    """Add a ReLU, with a shift before and after it where `low` is not 0."""
+def bounded(built: Building, call: Call, x: Any, low: float | None, high: float | None) -> Value:
+    """Return min(max(x, low), high): a ReLU, with a shift before and after it where `low` is not 0."""
     if low == 0:
         return _added(built, call, x, lambda name: ReLU(name, maximum=None if high is None else float(high)))
     source, title = jets_value(x, call), built.title(call)

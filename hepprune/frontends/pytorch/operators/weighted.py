@@ -64,6 +64,8 @@ def dense(built: Building, x: Value, weight: Constant, bias: Constant | None, *,
             array(bias, weight.tensor, 0.0),
             digit_limit=_limit(weight, inverse),
             fixed=weight.fixed,
+            weight_type=weight.typed(lambda kind: kind[:, inverse]),
+            bias_type=None if bias is None else bias.typed(lambda kind: kind),
         )
         name = built.add(layer, source)
         built.stored(
@@ -155,7 +157,9 @@ def convolution(
             else torch.where(kernel.kept, digits.UNLIMITED, 0).to(torch.uint8).movedim(1, -1)
         )
         moved = kernel.tensor.detach().float().movedim(1, -1)
-        known = {"digit_limit": limit, "fixed": kernel.fixed}
+        known: dict[str, Any] = {"digit_limit": limit, "fixed": kernel.fixed}
+        known |= {"weight_type": kernel.typed(lambda kind: kind.movedim(1, -1))}
+        known |= {"bias_type": None if shift is None else shift.typed(lambda kind: kind)}
         layer: Layer = Conv(built.name(title), moved, array(shift, moved, 0.0), **known, **places)  # type: ignore[arg-type]
         name = built.add(layer, source)
         built.stored(
@@ -192,4 +196,5 @@ def _borders(padding: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]) -
     if padding == "same":
         totals = [(k - 1) * d for k, d in zip(kernel, dilation, strict=True)]
         return tuple((total // 2, total - total // 2) for total in totals)
-    return tuple(p if isinstance(p, tuple) else (p, p) for p in several(padding, len(kernel)))
+    pads: list[Any] = [*several(padding, len(kernel))]
+    return tuple(p if isinstance(p, tuple) else (p, p) for p in pads)

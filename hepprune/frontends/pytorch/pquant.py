@@ -1,0 +1,141 @@
+"""Modules of PQuantML in memory, known by the path of their classes: traced as the package itself computes them.
+
+Before it is traced, a copy gets the weights that act, pruned and quantised, and an operator of its own in the place of
+every quantiser of values, which becomes a layer with that type.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hepprune.errors import NetworkError
+from hepprune.fixed import OVERFLOW, ROUNDING
+from hepprune.network import Shape
+from hepprune.quantisers import FixedPoints
+
+_QUANTISER = "pquant.core.torch.quantizer.Quantizer"
+QUANTISED = "hepprune.quantised.default"
+
+
+@torch.library.custom_op("hepprune::quantised", mutates_args=())
+def quantised(values: Tensor, types: Tensor, modes: str) -> Tensor:
+    """Return values as fixed-point types hold them."""
+    return fixed_points(types, modes)(values).to(values.dtype).clone()
+
+
+@quantised.register_fake
+def _same_shape(values: Tensor, *_: Any) -> Tensor:
+    return torch.empty_like(values)
+
+
+def fixed_points(types: Tensor, modes: str) -> FixedPoints:
+    """Return the types of an array (width, integer, signed) of arrays, and of "rounding/overflow"."""
+    rounding, _, overflow = modes.partition("/")
+    width, integer, signed = types.numpy()
+    return FixedPoints(width=width, integer=integer, signed=signed > 0, rounding=rounding, overflow=overflow)
+
+
+class _Quantiser(nn.Module):
+    """A quantiser of values, its types as a buffer."""
+
+    def __init__(self, kind: FixedPoints) -> None:
+        super().__init__()
+        types = np.stack([kind.width, kind.integer, kind.signed.astype(np.int64)])
+        self.register_buffer("types", torch.as_tensor(types))
+        self.modes = f"{kind.rounding}/{kind.overflow}"
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Quantise the values."""
+        found: Tensor = quantised(values, self.types, self.modes)
+        return found
+
+
+def _path(part: nn.Module) -> str:
+    return f"{type(part).__module__}.{type(part).__qualname__}"
+
+
+def is_compressed(module: nn.Module) -> bool:
+    """Return whether a module has layers of PQuantML."""
+    return any(_path(part).startswith("pquant.") for part in module.modules())
+
+
+def prepared(module: nn.Module, shapes: tuple[Shape, ...]) -> tuple[nn.Module, Mapping[str, FixedPoints]]:
+    """Change a copy of a module so that it can be traced; return it and the types of its weights by their names.
+
+    Raises:
+        NetworkError: a quantiser is of a kind that no type is.
+    """
+    with torch.no_grad():
+        module(*(torch.zeros(2, *shape) for shape in shapes))  # builds what is built on the first values
+        module.eval()
+        found = {name: kind for name, part in module.named_modules() for name, kind in _weights(name, part).items()}
+        for name, part in list(module.named_modules()):
+            if _path(part).startswith("pquant."):
+                _settle(name, part)
+    return module, found
+
+
+def _weights(name: str, part: nn.Module) -> dict[str, FixedPoints]:
+    """Give a layer the weights that act, and return their types."""
+    found: dict[str, FixedPoints] = {}
+    if not _path(part).startswith("pquant.") or "_weight" not in part._parameters:  # noqa: SLF001 -- PQuantML's name
+        return found
+    for own in ("weight", "bias"):
+        acts, kept = getattr(part, own), part._parameters.get(f"_{own}")  # noqa: SLF001
+        if kept is None:
+            continue
+        kind = type_of(name, getattr(part, f"{own}_quantizer"), acts)
+        kept.data = acts.detach().clone()
+        if kind is not None and torch.equal(kind(acts.double()), acts.double()):
+            found[f"{name}._{own}" if name else f"_{own}"] = kind
+    part.final_compression_done.fill_(True)  # type: ignore[operator]
+    return found
+
+
+def _settle(name: str, part: nn.Module) -> None:
+    """Leave a layer nothing that depends on data or changes: flags as plain values, no pruning, typed quantisers."""
+    for key, buffer in list(part._buffers.items()):  # noqa: SLF001
+        if buffer is not None and buffer.dtype == torch.bool and not buffer.ndim:
+            del part._buffers[key]  # noqa: SLF001
+            setattr(part, key, bool(buffer))
+    if hasattr(part, "pruning_method"):
+        part.pruning_method = ""  # type: ignore[assignment]
+    for key, child in list(part.named_children()):
+        if _path(child) == _QUANTISER:
+            kind = type_of(f"{name}.{key}", child)
+            setattr(part, key, nn.Identity() if kind is None else _Quantiser(kind))
+
+
+def type_of(name: str, quantiser: Any, weights: Tensor | None = None) -> FixedPoints | None:
+    """Return the types of a quantiser, for weights where there are any; None where it was never built."""
+    fine = bool(quantiser.use_hgq)
+    if fine and not quantiser.quantizer.built:
+        return None
+    overflow, rounding = str(quantiser.overflow).upper(), str(quantiser.round_mode).upper().removeprefix("S_")
+    if overflow not in OVERFLOW or rounding not in ROUNDING:
+        raise NetworkError(f"layer '{name}' rounds by {rounding[:40]} and overflows by {overflow[:40]}, unknown here")
+    bits = [np.asarray(array.detach().cpu().numpy(), np.float64) for array in quantiser.get_quantization_bits()]
+    if any((array != np.round(array)).any() for array in bits):
+        raise NetworkError(f"layer '{name}' has a quantiser of bits that are no whole numbers")
+    sign, integer, fraction = (array.astype(np.int64) for array in np.broadcast_arrays(*bits))
+    if not fine:
+        integer = np.maximum(integer, -fraction)
+    used = sign + integer + fraction > 0
+    if fine and overflow == "WRAP" and weights is not None:
+        sign, integer, overflow = np.ones_like(sign), _holding(weights, integer, fraction), "SAT"
+    width = np.where(used, sign + integer + fraction, 0)
+    if overflow == "SAT_SYM":  # a sign alone holds nothing but zero
+        width = np.where(integer + fraction > 0, width, 0)
+    sign = np.where(width > 0, sign, 0)
+    return FixedPoints(width=width, integer=sign + integer, signed=sign > 0, rounding=rounding, overflow=overflow)
+
+
+def _holding(weights: Tensor, integer: Any, fraction: Any) -> Any:
+    """Return integer bits that hold weights, no fewer than there are: HGQ's that wrap keep whatever range they have."""
+    sizes = np.abs(weights.double().numpy()) + np.exp2(-fraction.astype(np.float64))
+    shared = tuple(axis for axis in range(sizes.ndim) if integer.ndim != sizes.ndim or integer.shape[axis] == 1)
+    needed = np.ceil(np.log2(sizes)).astype(np.int64).max(axis=shared, keepdims=integer.ndim == sizes.ndim)
+    return np.maximum(integer, needed)

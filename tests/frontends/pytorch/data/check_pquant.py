@@ -1,0 +1,99 @@
+"""Reads modules of PQuantML in memory and compares them with what they compute; run where PQuantML is installed."""
+
+import os
+import sys
+
+sys.path.extend(sys.argv[1:])  # hepprune's own packages come after those of this interpreter
+os.environ["KERAS_BACKEND"] = "torch"
+
+import numpy as np
+import pquant
+import torch
+from pquant.core.torch.activations import PQActivation
+from pquant.core.torch.layers import (
+    PQAvgPool1d,
+    PQAvgPool2d,
+    PQBatchNorm1d,
+    PQConv1d,
+    PQConv2d,
+    PQDense,
+)
+from pquant.core.torch.quantizer import Quantizer
+from torch import nn
+
+from hepprune import frontends
+
+rng = np.random.default_rng(3)
+FINE = {"use_high_granularity_quantization": True, "granularity": "per_weight"}
+
+
+def settings(method: str, **changed: object) -> object:
+    config = getattr(pquant, f"{method}_config")()
+    config.quantization_parameters.default_data_keep_negatives = 1.0
+    for name, value in changed.items():
+        setattr(config.quantization_parameters, name, value)
+    return config
+
+
+def dense(c: object) -> tuple[nn.Module, tuple[int, ...]]:
+    first = (PQDense(c, 6, 8, quantize_output=True), PQBatchNorm1d(c, 8), PQActivation(c, quantize_output=True))
+    return nn.Sequential(*first, PQDense(c, 8, 5), PQActivation(c, "tanh"), PQDense(c, 5, 3)), (6,)
+
+
+def steps(c: object) -> tuple[nn.Module, tuple[int, ...]]:
+    first = (PQConv1d(c, 3, 4, 2), PQActivation(c), PQAvgPool1d(c, 2, quantize_output=True))
+    return nn.Sequential(*first, nn.Flatten(), PQDense(c, 12, 2)), (3, 7)
+
+
+def image(c: object) -> tuple[nn.Module, tuple[int, ...]]:
+    first = (PQConv2d(c, 2, 4, 2, padding=1), PQActivation(c, "hard_tanh"), PQAvgPool2d(c, 2))
+    return nn.Sequential(*first, nn.Flatten(), PQDense(c, 36, 2)), (2, 6, 6)
+
+
+@torch.no_grad()
+def fill(module: nn.Module) -> None:
+    for part in module.modules():
+        if isinstance(part, Quantizer):
+            shape = tuple(part.get_quantization_bits()[1].shape)
+            bits = (torch.as_tensor(rng.integers(*ends, shape)).float() for ends in ((1, 4), (2, 6)))
+            integer, fraction = bits
+            if part.use_hgq:
+                part.quantizer._f.data = fraction
+                (part.quantizer._i_raw if part.overflow == "WRAP" else part.quantizer._i).data = integer
+            else:
+                part.set_quantization_bits(integer, fraction)
+        if hasattr(part, "_weight"):
+            part._weight.normal_()
+            part._bias.normal_()
+        pruning = getattr(part, "pruning_layer", None)
+        if pruning is not None and getattr(pruning, "mask", None) is not None:
+            pruning.pre_finetune_function()
+            if pruning.mask.shape == part._weight.shape:
+                pruning.mask.data = (torch.rand(pruning.mask.shape) > 0.5).float()
+        if isinstance(part, PQBatchNorm1d):
+            part.running_mean.normal_(0, 0.5)
+            part.running_var.uniform_(0.5, 2)
+
+
+WRAP = {"overflow_mode_data": "WRAP", "overflow_mode_parameters": "WRAP", "round_mode": "TRN"}
+CASES = (
+    (dense, settings("dst", granularity="per_weight")),
+    (dense, settings("pdp", **FINE)),
+    (dense, settings("wanda", **WRAP)),
+    (steps, settings("pdp", granularity="per_channel")),
+    (steps, settings("cs", overflow_mode_parameters="WRAP", **FINE)),
+    (image, settings("wanda")),
+)
+
+for make, config in CASES:
+    module, shape = make(config)
+    module.input_shape = shape
+    with torch.no_grad():
+        module(torch.zeros(2, *shape))
+        fill(module.eval())
+        features = 3 * torch.randn(64, *shape)
+        wanted = module(features)
+        network = frontends.read(module)
+        found = network(features if len(shape) == 1 else features.movedim(1, -1))
+    assert torch.equal(found, wanted), make.__name__
+    assert all(kernel.type is not None for kernel in network.kernels)

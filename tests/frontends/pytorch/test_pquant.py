@@ -1,0 +1,115 @@
+"""Modules of PQuantML: by its own, where PQUANT_PYTHON names an interpreter that has it, and by their form alone."""
+
+import os
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import hepprune
+from hepprune import frontends
+from hepprune.errors import NetworkError
+from hepprune.fixed import FixedPoint
+from hepprune.network import Activation, Dense
+
+ROOT = Path(hepprune.__file__).parents[1]
+
+
+class Quantizer(nn.Module):
+    """A quantiser that keeps its bits as PQuantML's does, and saturates and rounds by itself."""
+
+    use_hgq, overflow, round_mode = False, "SAT", "RND"
+
+    def __init__(self, *bits: float) -> None:
+        super().__init__()
+        self.bits = tuple(torch.tensor(float(bit)) for bit in bits)
+
+    def get_quantization_bits(self) -> tuple[Tensor, ...]:
+        return self.bits
+
+    def forward(self, values: Tensor) -> Tensor:
+        sign, integer, fraction = self.bits
+        step, end = 2.0**-fraction, 2.0**integer
+        return torch.clamp(torch.floor(values / step + 0.5) * step, -end * sign, end - step)
+
+
+class PQDense(nn.Linear):
+    """A layer with the names of PQuantML's: the weights that act are a property of latent ones and a mask."""
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__(n_in, n_out)
+        latent, bias = self._parameters.pop("weight"), self._parameters.pop("bias")
+        self._weight, self._bias = latent, bias
+        self.register_buffer("final_compression_done", torch.tensor(data=False))
+        self.mask = (torch.arange(n_out * n_in) % 3 > 0).reshape(n_out, n_in).float()
+        self.input_quantizer = Quantizer(1, 2, 4)
+        self.weight_quantizer, self.bias_quantizer = Quantizer(1, 0, 5), Quantizer(1, 1, 3)
+
+    @property
+    def weight(self) -> Tensor:
+        if self.final_compression_done:
+            return self._weight
+        return self.weight_quantizer(self._weight * self.mask)
+
+    @property
+    def bias(self) -> Tensor:
+        return self._bias if self.final_compression_done else self.bias_quantizer(self._bias)
+
+    def forward(self, values: Tensor) -> Tensor:
+        return nn.functional.linear(self.input_quantizer(values), self.weight, self.bias)
+
+
+Quantizer.__module__ = "pquant.core.torch.quantizer"
+PQDense.__module__ = "pquant.core.torch.layers"
+
+
+def module() -> nn.Module:
+    torch.manual_seed(0)
+    made = nn.Sequential(PQDense(5, 4), nn.ReLU(), PQDense(4, 2))
+    made.input_shape = (5,)  # type: ignore[assignment]
+    return made.eval()
+
+
+def test_a_module_is_read_with_the_weights_that_act_and_its_types() -> None:
+    tagger, features = module(), 3 * torch.randn(50, 5)
+    network = frontends.read(tagger)
+    with torch.no_grad():
+        assert torch.equal(network(features), tagger(features))
+    first, value = (layer for layer in network if layer.name.startswith("layer_0") and layer.name != "input")
+    assert isinstance(first, Activation)
+    assert isinstance(value, Dense)
+    assert first.result == FixedPoint(7, 3, True, "RND", "SAT")
+    assert (value.weight_type, value.bias_type) == (
+        FixedPoint(6, 1, True, "RND", "SAT"),
+        FixedPoint(5, 2, True, "RND", "SAT"),
+    )
+    assert (value.weight[tagger[0].mask == 0] == 0).all()  # type: ignore[index,union-attr]
+    assert not tagger[0].final_compression_done  # type: ignore[index,union-attr]
+
+
+def test_a_module_with_half_a_bit_or_an_unknown_overflow_is_refused() -> None:
+    tagger = module()
+    tagger[0].input_quantizer = Quantizer(1, 2, 4.5)  # type: ignore[index,union-attr]
+    with pytest.raises(NetworkError, match=r"'0.input_quantizer' has a quantiser of bits that are no whole numbers"):
+        frontends.read(tagger)
+    tagger[0].input_quantizer.overflow = "WRAP_SM"  # type: ignore[index,union-attr]
+    with pytest.raises(NetworkError, match="overflows by WRAP_SM, unknown here"):
+        frontends.read(tagger)
+
+
+def test_a_module_is_not_written_as_a_state_that_its_package_would_not_take(tmp_path: Path) -> None:
+    tagger = module()
+    with pytest.raises(NetworkError, match=r"modules are read only; give a path that ends in \.npz"):
+        frontends.write(frontends.read(tagger), tmp_path / "smaller.pt", like=tagger)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif("PQUANT_PYTHON" not in os.environ, reason="PQUANT_PYTHON names no interpreter with PQuantML")
+def test_modules_compute_what_pquant_computes_bit_for_bit() -> None:
+    check = Path(__file__).parent / "data" / "check_pquant.py"
+    asked = [os.environ["PQUANT_PYTHON"], check, ROOT, sysconfig.get_path("purelib")]
+    done = subprocess.run(asked, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
