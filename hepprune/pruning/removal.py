@@ -105,6 +105,9 @@ def _recurrent(layer: Recurrent, arriving: Keep, *, stay: Keep) -> dict[str, Any
         by_row = taken(getattr(layer, f"{prefix}weight_type"), rows, axis=-2)
         found[f"{prefix}weight_type"] = taken(by_row, kept, axis=-1)
     types = {"bias_type": taken(layer.bias_type, rows, axis=-1), "state_type": taken(layer.state_type, states, axis=-1)}
+    for name, function in (("argument", layer.argument_type), ("activation", layer.act.result)):
+        if layer.cell == "simple":  # one function and one value for every state
+            types[f"{name}_type"] = taken(function, states, axis=-1)
     return found | types
 
 

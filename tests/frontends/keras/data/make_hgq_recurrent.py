@@ -1,0 +1,44 @@
+"""Makes hgq_recurrent.keras, its features and outputs; run as make_hgq.py says, which runs what is written as well."""
+
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+from hgq.layers import QDense, QSimpleRNN
+
+HERE = Path(__file__).parent
+rng = np.random.default_rng(5)
+
+
+def model() -> keras.Model:
+    steps = keras.Input((5, 3), name="steps")
+    first = QSimpleRNN(4, return_sequences=True, name="first")(steps)
+    second = QSimpleRNN(3, activation="tanh", enable_sq=True, go_backwards=True, name="second")(first)
+    return keras.Model(steps, QDense(2, name="logits")(second))
+
+
+def filled(made: keras.Model) -> keras.Model:
+    for layer in made._flatten_layers():
+        if hasattr(layer, "_f"):
+            layer._f.assign(rng.integers(2, 6, tuple(layer._f.shape)).astype("float32"))
+        if hasattr(layer, "_b"):
+            layer._b.assign(rng.integers(0, 6, tuple(layer._b.shape)).astype("float32"))
+        for weight in layer._trainable_variables:
+            if "kernel" in weight.name or "bias" in weight.name:
+                weight.assign(rng.normal(0, 0.7, tuple(weight.shape)))
+    return made
+
+
+features = rng.normal(0, 1.5, (40, 5, 3)).astype("float32")
+made = model()
+made(features, training=True)
+path = HERE / "hgq_recurrent.keras"
+filled(made).save(path)
+outputs = keras.ops.convert_to_numpy(keras.models.load_model(path, compile=False)(features))
+with zipfile.ZipFile(path) as archive:
+    parts = {name: archive.read(name) for name in archive.namelist()}
+with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    for name, content in parts.items():
+        archive.writestr(name, content)
+np.savez(HERE / "hgq_recurrent.npz", features=features, outputs=outputs)
