@@ -11,7 +11,7 @@ READY := $(VENV)/.ready
 TESTED := $(VENV)/.ready-to-test
 
 .DEFAULT_GOAL := help
-.PHONY: help hls data test quick lint bench clean
+.PHONY: help hls data test quick lint docs bench clean
 
 help: ## print what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -46,8 +46,11 @@ lint: $(TESTED) ## ruff, mypy --strict, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(TESTED) ## the pages of docs/ as a site in docs/_build/html; a warning is an error
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
 bench: $(READY) ## a side-by-side comparison of benchmarks/, results as JSON in benchmarks/results (BENCH=search_vs_uniform)
 	$(BIN)/python benchmarks/$(BENCH).py
 
 clean: ## remove what runs have built (not the jets)
-	rm -rf hls_projects/*/build benchmarks/results .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf hls_projects/*/build benchmarks/results .pytest_cache .mypy_cache .ruff_cache .hypothesis docs/_build

@@ -15,6 +15,7 @@ import numpy as np
 from hepprune import pipeline, recipe
 from hepprune.errors import BudgetMissedError
 from hepprune.files import write_json
+from hepprune.report import summary as summaries
 from hepprune.report.summary import Summary
 
 ROOT = Path(__file__).parent.parent
@@ -37,15 +38,21 @@ def main() -> None:
 
 
 def measured(name: str, seed: int) -> dict[str, Any] | None:
-    """Return the figures of one run, or None where its budget was missed, which is printed."""
+    """Return the figures of one run, or None where no measured design fits, which is printed.
+
+    A design that fits and has lost more than the recipe allows has figures, and what was missed.
+    """
     wanted = recipe.load(ROOT / "hls_projects" / name / "recipe.yaml").model_copy(update={"seed": seed})
     started = time.perf_counter()
+    build, missed = RESULTS / f"{name}_{seed}", None
     try:
-        summary = pipeline.run(wanted, build=RESULTS / f"{name}_{seed}")
-    except BudgetMissedError as missed:
-        print(f"{name}, seed {seed}: {missed}", flush=True)
-        return None
-    row = figures(summary)
+        summary = pipeline.run(wanted, build=build)
+    except BudgetMissedError as sentence:
+        print(f"{name}, seed {seed}: {sentence}", flush=True)
+        if not (build / "summary.json").is_file():
+            return None
+        summary, missed = summaries.read(build / "summary.json"), str(sentence)
+    row = figures(summary) | {"missed": missed}
     print(f"{name}, seed {seed} ({time.perf_counter() - started:.0f} s): {row}", flush=True)
     return row
 

@@ -1,6 +1,7 @@
 """Make jet-tagging and trigger networks fit the FPGAs of a particle-physics trigger."""
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from hepprune.search.sensitivity import analyse as sensitivity
     from hepprune.task import Task, Tasks
 
-__version__ = "0.1.0"
+__version__ = version("hepprune")
 __all__ = [
     "Budget",
     "FixedPoint",

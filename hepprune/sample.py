@@ -30,8 +30,9 @@ class Sample:
 
     def __post_init__(self) -> None:
         """Make one input a tuple, and refuse parts of different lengths."""
-        if isinstance(self.x, Tensor):
-            object.__setattr__(self, "x", (self.x,))
+        given: object = self.x
+        if isinstance(given, Tensor):
+            object.__setattr__(self, "x", (given,))
         lengths = {len(part) for part in self._parts()}
         if len(lengths) != 1:
             raise DataError(f"the parts of a sample have {', '.join(map(str, sorted(lengths)))} jets")
@@ -91,12 +92,12 @@ class Sample:
     @property
     def truth(self) -> Any:
         """The targets as arrays: one, or one for each output."""
-        return tuple(each.numpy() for each in self.y) if isinstance(self.y, tuple) else self.y.numpy()
+        return tuple(each.cpu().numpy() for each in self.y) if isinstance(self.y, tuple) else self.y.cpu().numpy()
 
     @property
     def weights(self) -> NDArray[np.float64] | None:
         """The weights as an array, where there are some."""
-        return None if self.weight is None else self.weight.double().numpy()
+        return None if self.weight is None else self.weight.double().cpu().numpy()
 
     @property
     def key(self) -> str:
@@ -109,6 +110,12 @@ class Sample:
         y = tuple(each[rows] for each in self.y) if isinstance(self.y, tuple) else self.y[rows]
         weight = None if self.weight is None else self.weight[rows]
         return replace(self, x=tuple(each[rows] for each in self.x), y=y, weight=weight)
+
+    def on(self, device: torch.device) -> "Sample":
+        """Return the jets on a device; where they are there already, the same tensors."""
+        y = tuple(each.to(device) for each in self.y) if isinstance(self.y, tuple) else self.y.to(device)
+        weight = None if self.weight is None else self.weight.to(device)
+        return replace(self, x=tuple(each.to(device) for each in self.x), y=y, weight=weight)
 
     def first(self, n_jets: int) -> "Sample":
         """Return the first jets."""
@@ -144,7 +151,7 @@ class Sample:
             DataError: the targets are none of such outputs, or a metric is none of the task.
         """
         self.check(raw)
-        return self.judged(tuple(each.detach().double().numpy() for each in raw), names)
+        return self.judged(tuple(each.detach().double().cpu().numpy() for each in raw), names)
 
     def judged(self, raw: tuple[NDArray[Any], ...], names: Iterable[str] | None = None) -> dict[str, Score]:
         """Return the same for raw outputs that are arrays, one for each output."""

@@ -12,6 +12,7 @@ import typer
 import yaml
 
 from hepprune.cli import app
+from hepprune.hardware import targets
 from hepprune.pruning import importance
 from hepprune.recipe import Recipe
 
@@ -79,6 +80,16 @@ def test_the_recipes_of_the_page_on_data_are_recipes(body: str) -> None:
     rest = {"name": "job", "budget": {"lut": 20_000}, "model": {"file": "model.keras"}}
     recipe = Recipe.model_validate(rest | yaml.safe_load(body))
     assert recipe.data.columns
+
+
+def test_the_tutorial_has_a_recipe_and_the_how_tos_a_target(tmp_path: Path) -> None:
+    (recipe,) = _recipes(ROOT / "docs/tutorial.md")
+    assert Recipe.model_validate(yaml.safe_load(recipe)).name == "tutorial"
+    (board,) = _recipes(ROOT / "docs/howto.md")
+    (tmp_path / "my_board.yaml").write_text(board)
+    target = targets.load(tmp_path / "my_board.yaml")
+    assert target.budget.latency_ns == 100 - 8 * 3.125
+    assert target.device.lut * 0.1 == target.budget.resources.lut
 
 
 @pytest.fixture(autouse=True)

@@ -110,6 +110,18 @@ def test_an_allocation_is_one_training_that_chooses_bits_of_values_too(tmp_path:
         recipe.load(written(tmp_path, other))
 
 
+def test_a_front_is_made_by_an_allocation_with_bits_whatever_the_search_was(tmp_path: Path) -> None:
+    found = recipe.as_front(recipe.load(DEFAULT).model_copy(update={"device": "auto"}))
+    assert found.device == "auto"
+    assert (found.search.kind, found.search.front) == ("allocation", True)
+    assert "bit" in found.granularities
+    own = recipe.load(written(tmp_path, changed("search", {"kind": "allocation", "front": True})))
+    assert own.search.front
+    for other in ({"front": True}, {"kind": "allocation", "front": True, "granularities": ["digit"]}):
+        with pytest.raises(RecipeError, match="search.front: a front takes the kind 'allocation' with 'bit'"):
+            recipe.load(written(tmp_path, changed("search", other)))
+
+
 def test_a_recipe_survives_a_round_trip(tmp_path: Path) -> None:
     found = recipe.load(DEFAULT)
     again = recipe.load(written(tmp_path, found.model_dump(mode="json")))

@@ -45,9 +45,13 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def main(
+    context: typer.Context,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what is done and why.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show results and errors, no progress.")] = False,
     log: Annotated[Path | None, typer.Option("--log", help="A file to add what is done, and when, to.")] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="Where networks train and are scored: auto, cpu or cuda.")
+    ] = None,
     _version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
@@ -65,6 +69,11 @@ def main(
         with screen.errors_in_one_sentence():
             handlers.append(_to(log))
     logging.basicConfig(level=level if log is None else logging.INFO, handlers=handlers)
+    if device is not None:
+        with screen.errors_in_one_sentence():
+            from hepprune.training import devices
+
+            context.with_resource(devices.on(device))
 
 
 def _to(path: Path) -> logging.Handler:

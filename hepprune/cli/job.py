@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from hepprune.cli.screen import AsJson, Screen, Workers, errors_in_one_sentence, kept, output, workers
+from hepprune.cli.screen import AsJson, Screen, Workers, errors_in_one_sentence, kept, output, print_json, workers
 
 if TYPE_CHECKING:
+    from hepprune.recipe import Recipe
     from hepprune.report.summary import Summary
 
 
@@ -18,6 +19,9 @@ def run(
     recipe: Annotated[Path, typer.Argument(help="The recipe (YAML).")] = Path("hls_projects/jet_tagger/recipe.yaml"),
     build: Annotated[Path | None, typer.Option(help="Where results go; default: build/ beside the recipe.")] = None,
     executor: Workers = None,
+    front: Annotated[
+        bool, typer.Option("--front", help="Make a table of budgets from one training, in place of firmware.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run the main job of a recipe: jets to smaller network, firmware, synthesis, measured figures."""
@@ -28,8 +32,12 @@ def run(
         from hepprune.report import summary as summaries
 
         screen, wanted, place = Screen(), recipes.load(recipe), build or recipe.parent / "build"
+        wanted = recipes.as_front(wanted) if front and not wanted.search.front else wanted
         there = "what is finished there is used" if (place / "state").is_dir() else "a new folder"
         screen.tell(f"{wanted.name}: {wanted.strategy} on {wanted.target}, to '{place}' ({there})")
+        if wanted.search.front:
+            _front(wanted, place, screen, as_json=as_json)
+            return
         with workers(executor) as pool, screen.progress, kept(place / "state"):
             try:
                 summary, awaited = pipeline.run(wanted, build=place, executor=pool, track=screen), None
@@ -38,6 +46,21 @@ def run(
         _show(summary, as_json=as_json)
         if awaited is not None:
             raise awaited
+
+
+def _front(recipe: "Recipe", build: Path, screen: Screen, *, as_json: bool) -> None:
+    from hepprune import pipeline
+    from hepprune.report import descent
+
+    with screen.progress:
+        found = pipeline.front(recipe, build=build, track=screen)
+    if as_json:
+        print_json(found)
+        return
+    console = Console()
+    console.print(descent.render(found))
+    for name, path in found.files.items():
+        console.print(f"{name}: {path}", soft_wrap=True, highlight=False)
 
 
 def plot(

@@ -1,7 +1,6 @@
 """Collisions at 13.6 TeV from Pythia 8 with others piled up on each, as the visible particles of each event."""
 
 from collections.abc import Iterator
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ CLASSES = ("minimum bias", "ttbar", "VBF H to invisible", "soft unclustered ener
 BEAM_ENERGY_GEV = 13600.0
 PILE_UP = 30.0  # collisions on top of each, on average
 REUSE = 60  # how often each soft one comes back, on average, in each part of a sample
+FEWEST = 100  # soft ones that even a small part draws from
 HARD_GEV, HARD_SHARE = 30.0, 0.00222  # pT of partons from which one comes only once: 0.175 of 78.6 mb
 MAX_ETA = 5.4  # beyond it nothing is seen
 MEDIATOR_GEV, TEMPERATURE_GEV, PION_GEV = 400.0, 3.0, 0.13957
@@ -38,10 +38,8 @@ Array = NDArray[np.float64]
 
 
 def settings() -> dict[str, Any]:
-    """Return everything but seed and size that decides what collisions come out: versions, processes, pile-up."""
+    """Return everything but seed, size and versions that decides what collisions come out: processes, pile-up."""
     return {
-        "generator": f"pythia8mc {version('pythia8mc')}",
-        "clustering": f"fastjet {version('fastjet')}",
         "classes": list(CLASSES),
         "processes": {name: list(lines) for name, lines in _PROCESSES.items()},
         "beam_energy_gev": BEAM_ENERGY_GEV,
@@ -63,7 +61,8 @@ def make(name: str, *, n_events: int, seed: int) -> Iterator[Any]:
     rng, alone = np.random.default_rng(seed), name == "minimum bias"
     counts = rng.poisson(PILE_UP, n_events) + alone
     n_hard = rng.binomial(counts, HARD_SHARE)
-    bank = _seen(_collisions(_MINIMUM_BIAS, round(n_events * PILE_UP / REUSE) or 1, seed, below_gev=HARD_GEV))
+    n_soft = max(round(n_events * PILE_UP / REUSE), FEWEST)
+    bank = _seen(_collisions(_MINIMUM_BIAS, n_soft, seed, below_gev=HARD_GEV))
     hard = _seen(_collisions(_HARD, n_hard.sum(), 1 + seed % _LARGEST_SEED)) if n_hard.any() else bank[:0]
     own = bank[:0] if alone else _seen(_own(name, n_events, 1 + (seed + 1) % _LARGEST_SEED, rng))
     ends = np.cumsum(n_hard)

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -123,7 +124,9 @@ def generate(
         raise DataError(f"cannot make {n_jets} jets: a sample has at least one jet of each of {n_classes} classes")
     if seed < 0:
         raise DataError(f"cannot seed Pythia with {seed}: a seed is 0 or more")
-    settings = KINDS[kind].settings() | {"seed": seed, "n_jets": n_jets} | ({} if kind == "jets" else {"kind": kind})
+    settings: dict[str, Any] = {"generator": f"pythia8mc {version('pythia8mc')}"}
+    settings |= {"clustering": f"fastjet {version('fastjet')}"}
+    settings |= KINDS[kind].settings() | {"seed": seed, "n_jets": n_jets} | ({} if kind == "jets" else {"kind": kind})
     settings |= {} if background is None else {"background": background}
     parts = out.with_name(out.name + ".parts")
     _claim(parts, settings)
@@ -149,7 +152,9 @@ def check_background(kind: str, background: float | None) -> None:
 
 
 def check_made(path: Path, *, n_jets: int, seed: int, kind: str = "jets", background: float | None = None) -> None:
-    """Refuse a file that `generate` did not make of this kind, with this number of jets and this seed.
+    """Refuse a file that `generate` did not make of this kind, with this number of jets, this seed and these settings.
+
+    Versions of Pythia and FastJet may differ.
 
     Raises:
         DataError: it cannot be read, or was made with others, or not here at all.
@@ -161,6 +166,13 @@ def check_made(path: Path, *, n_jets: int, seed: int, kind: str = "jets", backgr
         raise DataError(
             f"'{path}' holds {_told(*known)}, where {_told(*wanted)} are to be made; "
             "remove the file, name another, or ask for what it holds"
+        )
+    settings = json.loads(json.dumps(KINDS[kind].settings()))
+    changed = [name for name in settings if found.get(name) != settings[name]]
+    if changed:
+        raise DataError(
+            f"'{path}' was made with other settings ({', '.join(changed)}) than {kind} are made with now; "
+            "remove the file to make it again, or take `make` out of the recipe to use it as it is"
         )
 
 

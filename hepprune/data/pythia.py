@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from functools import reduce
-from importlib.metadata import version
 from operator import or_
 from typing import Any
 
@@ -43,10 +42,8 @@ Columns = dict[str, NDArray[Any]]
 
 
 def settings() -> dict[str, Any]:
-    """Return everything but seed and size that decides what jets come out: versions, processes, cuts in GeV."""
+    """Return everything but seed, size and versions that decides what jets come out: processes, cuts in GeV."""
     return {
-        "generator": f"pythia8mc {version('pythia8mc')}",
-        "clustering": f"fastjet {version('fastjet')}",
         "classes": list(CLASSES),
         "processes": {name: list(lines) for name, lines in _PROCESSES.items()},
         "beam_energy_gev": BEAM_ENERGY_GEV,

@@ -32,8 +32,8 @@ def write_modules(folder: Path) -> None:
             memory = folder / "memfiles" / f"{table}.mem"
             write_text(folder / "static" / f"{_module(table)}.v", _table(memory, int(address), int(width)))
         source.write_text(_TABLE.sub(lambda found: _module(found[3]), text))
-    for memory in (folder / "memfiles").iterdir():
-        memory.unlink()
+    for unread in (*(folder / "memfiles").iterdir(), folder / "static" / "lookup_table.v"):
+        unread.unlink()
 
 
 def _module(table: str) -> str:

@@ -15,8 +15,9 @@ from hepprune.pipeline.context import Context
 from hepprune.pipeline.outcome import Compared
 from hepprune.pipeline.taggers import loss_changes
 from hepprune.recipe.outputs import Output
-from hepprune.report import costs, gallery, judged, physics, plots
+from hepprune.report import costs, designs, gallery, judged, plots
 from hepprune.report import summary as summaries
+from hepprune.report.designs import Counted, Designs
 from hepprune.report.judged import Judged
 from hepprune.report.summary import Summary
 from hepprune.sample import Sample
@@ -27,47 +28,49 @@ from hepprune.task import Classes, MultiLabel, Regression
 def draw(
     context: Context, summary: Summary, start: feedback.Start, last: feedback.Turn, of: Compared
 ) -> dict[str, str]:
-    """Draw all plots, png and pdf, and return their png files by name."""
-    folder, budget = context.build / "plots", summary.budget
-    before, after = (_weights(network) for network in (start.tagger, last.network))
-    estimates = {"baseline": pricing.own(context, last.known)(start.tagger), "hepprune": last.estimate}
-    measured_ns = last.measurement.latency_ns if last.measurement else None
-    measured = {"hepprune": measured_ns} if measured_ns else {}
-    drawn = {
-        "pareto": plots.pareto(summary, folder / "pareto"),
-        "resources": plots.resource_bars(summary, folder / "resources"),
-        "weights": physics.weight_histogram(before, after, folder / "weights"),
-        "predictions": costs.predicted_vs_measured(summary.feedback, folder / "predictions"),
-        "latency": costs.latency_stack(
-            estimates, folder / "latency", budget_ns=budget.get("latency_ns"), measured_ns=measured
-        ),
-    }
-    labels, changes = loss_changes(start.curves)
-    if labels:  # bits, reuse factors and whole branches have no curves
-        drawn["sensitivity"] = plots.sensitivity_map(
-            labels, LEVELS, changes, folder / "sensitivity", unit=context.recipe.meaning.unit
-        )
-    outputs = _judged(context, start, of)
+    """Draw all plots, png and pdf, keep what they need, and return their png files by name."""
+    built, outputs = _designs(context, start, last), _judged(context, start, of)
+    designs.write(built, context.build / designs.FILE)
     judged.write(outputs, context.build / judged.FILE)
-    drawn |= gallery.draw(outputs, folder)
-    return {name: str(paths[0]) for name, paths in drawn.items()}
+    return _drawn(summary, built, outputs, context.build / "plots")
 
 
 def redraw(build: Path, folder: Path, *, label: str | None = None) -> dict[str, str]:
-    """Draw what summary.json and the test jets of a run tell once more, under a label; return the png files by name.
+    """Draw all that a run has drawn once more, from what it left, under a label; return the png files by name.
 
     Raises:
         ReportError: the run has not been to its end, or a file of it is damaged.
     """
     summary, outputs = summaries.read(build / "summary.json"), judged.read(build / judged.FILE)
     with plots.labelled(label):
-        drawn = {
-            "pareto": plots.pareto(summary, folder / "pareto"),
-            "resources": plots.resource_bars(summary, folder / "resources"),
-            "predictions": costs.predicted_vs_measured(summary.feedback, folder / "predictions"),
-            **gallery.draw(outputs, folder),
-        }
+        return _drawn(summary, designs.read(build / designs.FILE), outputs, folder)
+
+
+def _drawn(summary: Summary, built: Designs | None, outputs: tuple[Judged, ...], folder: Path) -> dict[str, str]:
+    drawn = {
+        "pareto": plots.pareto(summary, folder / "pareto"),
+        "resources": plots.resource_bars(summary, folder / "resources"),
+        "predictions": costs.predicted_vs_measured(summary.feedback, folder / "predictions"),
+        **({} if built is None else designs.draw(built, folder)),
+        **gallery.draw(outputs, folder),
+    }
     return {name: str(paths[0]) for name, paths in drawn.items()}
+
+
+def _designs(context: Context, start: feedback.Start, last: feedback.Turn) -> Designs:
+    layers, changes = loss_changes(start.curves)
+    measured_ns = last.measurement.latency_ns if last.measurement else None
+    return Designs(
+        before=Counted.of(_weights(start.tagger)),
+        after=Counted.of(_weights(last.network)),
+        estimates={"baseline": pricing.own(context, last.known)(start.tagger), "hepprune": last.estimate},
+        measured_ns={"hepprune": measured_ns} if measured_ns else {},
+        budget_ns=start.budget.limits().get("latency_ns"),
+        layers=tuple(layers),
+        levels=tuple(LEVELS),
+        changes=tuple(map(tuple, changes.tolist())),
+        unit=context.recipe.meaning.unit,
+    )
 
 
 def _judged(context: Context, start: feedback.Start, of: Compared) -> tuple[Judged, ...]:

@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hepprune import training
+from hepprune.errors import RecipeError
 from hepprune.firmware.folders import check_folder
 from hepprune.firmware.routes import Built
 from hepprune.hardware import targets
@@ -19,6 +21,7 @@ from hepprune.recipe import Recipe
 from hepprune.report import summary as summaries
 from hepprune.report.summary import Summary
 from hepprune.synthesis.ledger import Ledger
+from hepprune.training import devices
 
 
 def run(recipe: Recipe, *, build: Path, executor: Executor | None = None, track: Track = silent) -> Summary:
@@ -31,9 +34,11 @@ def run(recipe: Recipe, *, build: Path, executor: Executor | None = None, track:
         MeasurementAwaitedError: another machine is to measure the design; summary.json has all but that.
         HeppruneError: something in the recipe, the data or the machine is wrong.
     """
+    if recipe.search.front:
+        raise RecipeError("search.front: a front has no firmware; make it by pipeline.front, or `hepprune run`")
     check_folder(build)
     tools.check(recipe)  # before the folder is made
-    with locked(build, track):
+    with devices.on(recipe.device, unless_asked=True), locked(build, track):
         return _run(
             Context(recipe=recipe, target=targets.load(recipe.target), build=build, track=track, executor=executor)
         )
@@ -47,8 +52,7 @@ def _run(context: Context) -> Summary:
     jets = taggers.read_jets(context)
     with tools.compiling(context.state / "compiled") as compiled:
         baseline = taggers.baseline(context, jets, model)
-        for some in (jets.validation, jets.test):  # metrics that have too few jets are refused before anything is cut
-            evidence.check_losses(baseline, baseline, some, allowed=recipe.max_losses)
+        _check_jets(recipe, baseline, jets)
         pruned = taggers.pruned(context, baseline, jets)
         curves = taggers.sensitivities(context, pruned, jets)
         if tools.is_rtl(recipe):
@@ -82,6 +86,13 @@ def _run(context: Context) -> Summary:
     return summary
 
 
+def _check_jets(recipe: Recipe, baseline: Network, jets: taggers.Samples) -> None:
+    """Refuse metrics of which there are too few jets to validate or to test, before anything is cut."""
+    decisive = [name for name in recipe.judged_by if name in {*recipe.max_losses, recipe.objective}]
+    for some, names in ((jets.validation, decisive), (jets.test, recipe.judged_by)):
+        training.scores(baseline, some, names=names)
+
+
 def _whole(context: Context, baseline: Network) -> Built:
     if not tools.is_rtl(context.recipe):
         return pricing.whole(context, baseline)
@@ -95,7 +106,12 @@ def compare(recipe: Recipe, *, build: Path, track: Track = silent) -> dict[str, 
     It is one seed of `benchmarks/search_vs_uniform.py`; solved adder graphs take the place of measurements,
     and only what they know is limited: LUT, latency and II.
     """
-    context = Context(recipe=recipe, target=targets.load(recipe.target), build=build, track=track)
+    with devices.on(recipe.device, unless_asked=True):
+        return _compare(Context(recipe=recipe, target=targets.load(recipe.target), build=build, track=track))
+
+
+def _compare(context: Context) -> dict[str, Any]:
+    recipe = context.recipe
     stage = pricing.own_stage(recipe)
     model = checks.check(context, stage)
     jets = taggers.read_jets(context)

@@ -31,13 +31,18 @@ class Block:
 
 def blocks(network: Network) -> tuple[Block, ...]:
     """Return the blocks that can leave, in the order they run; none lies within another."""
-    found = [block for node in network for block in _residual(network, node)]
+    found = residual(network)
     inside = {name for block in found for name in block.layers}
     inner = {block for block in found if block.end in inside}
     found = [block for block in found if block not in inner]
     found += [block for node in network if node.name not in inside for block in _plain(network, node)]
     order = [layer.name for layer in network]
     return tuple(sorted(found, key=lambda block: order.index(block.end)))
+
+
+def residual(network: Network) -> list[Block]:
+    """Return the residual branches, those within others too, in the order they run."""
+    return [block for node in network for block in _residual(network, node)]
 
 
 def _residual(network: Network, node: Layer) -> list[Block]:

@@ -1,6 +1,7 @@
 """A fixed-point type per channel or per value."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +48,7 @@ class FixedPoints:
         """The value of the last place."""
         return np.exp2((self.integer - self.width).astype(np.float64))
 
-    @property
+    @cached_property
     def _ends(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The smallest and largest whole number of steps."""
         highest = np.exp2(self.width - self.signed) - 1

@@ -2,7 +2,7 @@
 
 from hepprune.recipe.data import Data
 from hepprune.recipe.outputs import Head
-from hepprune.recipe.reading import load, pruning
+from hepprune.recipe.reading import as_front, load, pruning
 from hepprune.recipe.recipe import Recipe
 from hepprune.recipe.sections import (
     Bits,
@@ -29,6 +29,7 @@ __all__ = [
     "Synthesis",
     "Teacher",
     "Training",
+    "as_front",
     "load",
     "pruning",
 ]

@@ -33,6 +33,20 @@ def load(path: str | Path) -> Recipe:
     return _resolved(recipe, path.parent)
 
 
+def as_front(recipe: Recipe) -> Recipe:
+    """Return a recipe whose search is one long allocation that makes a front, whatever it was.
+
+    Raises:
+        RecipeError: its strategy has none.
+    """
+    search = recipe.search.model_dump() | {"kind": "allocation", "front": True, "granularities": None}
+    try:
+        own = {"device": recipe.device, "metrics_folder": recipe.metrics_folder}
+        return Recipe.model_validate(recipe.model_dump() | own | {"search": search})
+    except ValidationError as problem:
+        raise RecipeError(_sentence(problem, Recipe)) from problem
+
+
 def pruning(section: Prune | None, options: Mapping[str, Any]) -> Prune:
     """Return a `prune` section, or the default one, in which options have taken the place of its own.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -27,7 +27,7 @@ class Recipe(Section):
     Without one, layers keep what the model brings. The `objective`, the loss or a metric, decides which epoch of a
     training is the best and which moves of the search are taken. `metrics` names what else the networks are judged by;
     rates are of `n_bunches`, and metrics of your own are looked for in `metrics_folder`, that of the recipe if it names
-    none.
+    none. The `device` is where networks train and are scored, the processor without a word.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
@@ -42,6 +42,7 @@ class Recipe(Section):
     objective: str = "loss"
     metrics: tuple[str, ...] = ()
     n_bunches: Positive | None = None
+    device: Annotated[Literal["auto", "cpu", "cuda"] | None, Field(exclude=True)] = None
     metrics_folder: Annotated[Path | None, Field(exclude=True)] = None
     prune: Prune | None = None
     search: Search = Field(default_factory=Search)
@@ -84,6 +85,8 @@ class Recipe(Section):
             )
         if self.search.kind == "allocation" and "digit" not in self.granularities:
             raise ValueError("search.granularities: an allocation chooses digits, and 'digit' is not among them")
+        if self.search.front and (self.search.kind != "allocation" or "bit" not in self.granularities):
+            raise ValueError("search.front: a front takes the kind 'allocation' with 'bit' among its granularities")
         if self.search.kind == "stages" and "bit" in self.granularities:
             raise ValueError("search.granularities: bits of values are chosen by the search kind 'allocation'")
         if self.search.granularities == ():

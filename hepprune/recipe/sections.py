@@ -112,12 +112,14 @@ class Search(Section):
     """How the search goes, see search.stages; `solver`: what `hepprune search` plans with, see search.plans.solvers.
 
     Without `granularities` it chooses among what pays under the recipe's strategy, see search.moves. The kind
-    "allocation" is one training of `epochs` in place of stages, for chains of dense layers.
+    "allocation" is one training of `epochs` in place of stages, for chains of dense layers; as a `front` it keeps
+    networks of many budgets on its way, in place of one.
     """
 
     stages: Annotated[int, Field(ge=2)] = 12
     kind: Literal["stages", "allocation"] = "stages"
     epochs: Positive = 240
+    front: bool = False
     step: Fraction = 0.08
     granularities: tuple[str, ...] | None = None
     fine_tune_epochs: Positive = 8

@@ -21,6 +21,17 @@ def draw(outputs: Sequence[Judged], folder: Path) -> dict[str, list[Path]]:
     return {name: files for output in outputs for name, files in _KINDS[output.kind](output, folder)}
 
 
+def told(outputs: Sequence[Judged]) -> dict[str, str]:
+    """Return what plots are of, by what stands behind the kind in their names: "_flavour_0" is of "flavour, g"."""
+    found: dict[str, str] = {}
+    for output in outputs:
+        title = f"_{output.name}" if output.name else ""
+        own = {f"{title}_{index}": name for index, name in enumerate(output.names)}
+        found |= {place: ", ".join(filter(None, (output.name, name))) for place, name in own.items()}
+        found[title] = output.name
+    return found
+
+
 def scored(forms: Mapping[str, Floats]) -> list[Scored]:
     """Return forms with the line that each is drawn with."""
     return [Scored(name, _LINES.get(name, "o"), values) for name, values in forms.items()]  # type: ignore[arg-type]

@@ -37,9 +37,9 @@ class Branch:
 
 
 def find(network: Network) -> list[Branch]:
-    """Return the residual branches that weights of their own move, and none of another place."""
+    """Return the residual branches at any depth that weights of their own move, and none of another place."""
     used = network.preceding(network.raw_outputs)
-    residual = [block for block in blocks.blocks(network) if block.residual and block.end in used]
+    residual = [block for block in blocks.residual(network) if block.end in used]
     found = [Branch(block.end, _kernels(network, block)) for block in residual if _is_alone(network, block)]
     return [branch for branch in found if branch.cuts]
 

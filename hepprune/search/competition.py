@@ -26,8 +26,9 @@ NOISE = 16.0  # how much more than alone a bit is worth among others: the noise 
 
 _EXTRA_BITS = 1.0  # of an addition beyond those of what its digit reads
 _OWN_BITS = 0.5  # LUT that a bit of a ReLU costs where nothing reads it
-_TURNS, _HALVINGS = 3, 18
+_TURNS, _HALVINGS = 3, 13
 _PRICES = (-36.0, 8.0)  # of the loss in nats per LUT, powers of two
+_RAISED = 2.0**-5  # by so many powers of two
 _COARSEST = -1  # place, of a value and of a bias
 
 
@@ -47,6 +48,9 @@ def settle(
         contest.choose(2.0**middle)
         low, high = (low, middle) if fits(price(network)) else (middle, high)
     contest.choose(2.0**high)
+    while high < _PRICES[1] and not fits(price(network)):  # turns begin with what was chosen before, and end elsewhere
+        high += _RAISED
+        contest.choose(2.0**high)
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def search(
     """
     problem = _bounded(network, replace(problem, price=of_graphs(problem.price)))
     start = problem.budget.usage(problem.price(network))
-    keep, key = Store(state), _key(network, problem) if state else None
+    keep, key = Store(state), key_of(network, problem) if state else None
     planned, trimming = problem.settings.phases(start), problem.settings.trimming(start)
     n_most = 2 * problem.settings.stages + _MORE
     stages: list[Stage] = []
@@ -267,7 +267,7 @@ def hold_digits(network: Network) -> Network:
     return held
 
 
-def _key(network: Network, problem: Problem) -> list[Any]:
+def key_of(network: Network, problem: Problem) -> list[Any]:
     """Return what names this search: the same only if network, jets, budget, price and settings all are."""
     jets = [problem.train.key, problem.validation.key]
     settings = TypeAdapter(Settings).dump_python(problem.settings, mode="json")

@@ -8,10 +8,13 @@ from torch import Tensor
 
 from hepprune.network import Kernel, Network
 from hepprune.pruning import granularity as granularities
+from hepprune.pruning import masks
+from hepprune.pruning.constants import constants
 from hepprune.pruning.coupling.units import follow, read_by_constants
 from hepprune.pruning.masks import Cut
 from hepprune.pruning.selection import NORMALISATIONS
 from hepprune.pruning.statistics import Statistics
+from hepprune.search.branches import Branch
 from hepprune.search.moves import Move
 from hepprune.search.sensitivity import ROW
 
@@ -23,11 +26,13 @@ class GlobalMagnitude:
     It is what the search is compared with (Han et al., arXiv:1506.02626). The largest weight of each output's value
     stays, and one that leads there from an input: what loses its last one is lost for good, and the comparison would
     be with a tagger of fewer classes. Where only whole DSP rows pay, whole rows go. `adaptive` makes the weights of
-    layers comparable before they are ranked (LAMP, Lee et al., arXiv:2010.07611).
+    layers comparable before they are ranked (LAMP, Lee et al., arXiv:2010.07611). With `bypassing` only layers keep
+    a weight that an output cannot do without: the others lead around, as a sum around a branch does.
     """
 
     granularity: str = "weight"
     adaptive: bool = False
+    bypassing: bool = False
 
     def __call__(self, network: Network, statistics: Statistics, fraction: float) -> Iterator[Move]:
         """Yield the one move."""
@@ -36,6 +41,8 @@ class GlobalMagnitude:
 
 def _smallest(network: Network, fraction: float, wanted: GlobalMagnitude) -> Iterator[Move]:
     kernels, kept = network.kernels, _kept(network)
+    if wanted.bypassing:
+        kept = {name: kept[name] for name in kept.keys() & needed(network)}
     alive = torch.cat([kernel.digit_limit.flatten() > 0 for kernel in kernels])
     compare = NORMALISATIONS["lamp" if wanted.adaptive else "none"]
     weights = torch.cat([_magnitudes(kernel, kept.get(kernel.name), compare) for kernel in kernels])
@@ -74,6 +81,16 @@ def _kept(network: Network) -> dict[str, Tensor]:
         read = units.read.get(layer.name)
         path |= set() if read is None else {int(read[term % kernel.n_columns]) for term in terms.tolist()}
     return kept
+
+
+def needed(network: Network) -> set[str]:
+    """Return the kernels that an output cannot do without, tried from the last on."""
+    gone: tuple[Kernel, ...] = ()
+    for kernel in reversed(network.kernels):
+        values = constants(masks.apply(network, Branch("bypassed", (*gone, kernel)).cuts))
+        if not any(bool(values[name].isfinite().any()) for name in network.raw_outputs):
+            gone = (*gone, kernel)
+    return {kernel.name for kernel in network.kernels} - {kernel.name for kernel in gone}
 
 
 def _split(weights: Tensor, kernels: Sequence[Kernel]) -> Sequence[Tensor]:

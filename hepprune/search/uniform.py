@@ -7,8 +7,10 @@ from pathlib import Path
 from hepprune.errors import BudgetMissedError
 from hepprune.hardware.resources import Budget, Resources
 from hepprune.network import Network
-from hepprune.search import greedy
-from hepprune.search.magnitude import GlobalMagnitude
+from hepprune.pruning import surgery
+from hepprune.search import greedy, knobs
+from hepprune.search.branches import Branch
+from hepprune.search.magnitude import GlobalMagnitude, needed
 from hepprune.search.stages import Outcome, Problem, Settings
 
 BELOW, ABOVE = 0.01, 0.05  # how far its cost may lie from the goal; fine-tuning moves it by more than any aim is fine
@@ -28,8 +30,10 @@ def match(
     """Return the network that global magnitude pruning gives at a `cost` of `goal`, 1 % less to 5 % more.
 
     `cost` is exact (a solved adder graph), while the search steers by the price; the limit is corrected by their ratio
-    until the cost lies where it should, so that the comparison favours this network and not the search. Where weights
-    alone cannot lead there, the goal is doubled until they can.
+    until the cost lies where it should, so that the comparison favours this network and not the search. Where the cost
+    falls past the goal with the last weights of a layer, as all that only they fed goes with them, the way on begins at
+    the whole network without that layer. Where weights alone cannot lead there, layers' own scales are evened out,
+    then layers may go that an output can do without, then the goal is doubled until they can.
 
     Raises:
         BudgetMissedError: no cut frees anything, whatever the goal.
@@ -37,8 +41,11 @@ def match(
     limit = (1 + ABOVE) * goal
     found: list[tuple[float, Outcome]] = []
     error: BudgetMissedError | None = None
-    begin, settings, propose = network, _spread(problem.settings), GlobalMagnitude(granularity)
-    for _ in range(_ATTEMPTS):
+    whole = begin = network
+    settings, propose = _spread(problem.settings), GlobalMagnitude(granularity)
+    left = _ATTEMPTS  # beside those that other means need, of which there are but few
+    while left:
+        left -= 1
         budget = Budget(resources=Resources(lut=limit))
         attempt = replace(problem, budget=budget, propose=propose, settings=settings)
         try:
@@ -46,24 +53,40 @@ def match(
         except BudgetMissedError as missed:
             if found:
                 break
-            error = missed
-            if propose.adaptive:
+            error, before, propose = missed, propose, _freer(propose, whole)
+            if propose == before:
                 limit, goal = 2 * limit, 2 * goal
-            propose = replace(propose, adaptive=True)
+            left += propose.bypassing and not before.bypassing
             continue
         reached = cost(outcome.network)
         found.append((reached, outcome))
         if -BELOW <= reached / goal - 1 <= ABOVE:
             return outcome
-        limit *= (1 + ABOVE / 2) * goal / reached
+        correction = (1 + ABOVE / 2) * goal / reached
         if reached > goal:  # what is too much can still be trimmed
-            begin, settings = outcome.network, replace(settings, stages=1)
-        else:
-            begin, settings = network, _spread(problem.settings)
+            begin, settings, limit = outcome.network, replace(settings, stages=1), limit * correction
+            continue
+        smaller, settings = _without_dead(whole, outcome.network), _spread(problem.settings)
+        limit, left = (limit * correction, left) if smaller is whole else ((1 + ABOVE) * goal, left + 1)
+        whole = begin = smaller
     if not found and error is not None:
         raise error
     # No attempt came that close: the nearest, whose cost the summary shows.
     return min(found, key=lambda pair: abs(pair[0] / goal - 1))[1]
+
+
+def _freer(propose: GlobalMagnitude, whole: Network) -> GlobalMagnitude:
+    """Return a proposal that may cut what this one keeps, itself where none may."""
+    if not propose.adaptive:
+        return replace(propose, adaptive=True)
+    return replace(propose, bypassing=len(needed(whole)) < len(whole.kernels))
+
+
+def _without_dead(whole: Network, pruned: Network) -> Network:
+    """Return the whole network without the weights of layers that pruning left none, itself where there are none."""
+    left = {kernel.name for kernel in pruned.kernels if kernel.used().any()}
+    lost = [kernel for kernel in whole.kernels if kernel.name not in left and kernel.used().any()]
+    return knobs.settled(surgery.shrink(whole, Branch("pruned", tuple(lost)).cuts)) if lost else whole
 
 
 def _spread(own: Settings) -> Settings:

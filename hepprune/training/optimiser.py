@@ -48,11 +48,17 @@ class AdamW:
         self.values = torch.cat([each.detach().flatten() for each in own])
         self.largest = torch.finfo(self.values.dtype).max  # a step beyond what torch takes diverges all the same
         self.gradient, self.mean, self.squares = (torch.zeros_like(self.values) for _ in range(3))
-        sizes = [each.numel() for each in own]
-        for parameter, part in zip(own, torch.split(self.values, sizes), strict=True):
-            parameter.data = part.view(parameter.shape)
-        parts = zip(own, torch.split(self.gradient, sizes), strict=True)
+        parts = zip(own, torch.split(self.gradient, [each.numel() for each in own]), strict=True)
         self.slopes = {parameter: part.view(parameter.shape) for parameter, part in parts}
+        self.hold()
+
+    @torch.no_grad()
+    def hold(self) -> None:
+        """Make the parameters views of the vector, with the values that they have now."""
+        own = list(self.slopes)
+        self.values.copy_(torch.cat([each.detach().flatten() for each in own]))
+        for parameter, part in zip(own, torch.split(self.values, [each.numel() for each in own]), strict=True):
+            parameter.data = part.view(parameter.shape)
 
     def differentiate(self, loss: Tensor) -> Tensor:
         """Return a loss without its graph, and write its gradient."""

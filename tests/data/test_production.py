@@ -22,6 +22,7 @@ from hepprune.errors import DataError, ExecutorError, ToolMissingError
 
 pytestmark = pytest.mark.xdist_group("production")
 N_JETS, SEED = 6, 11
+JETS = Path(__file__).parents[2] / "datasets" / "jets_constituents.root"
 CHILD = """
 from pathlib import Path
 from hepprune import executors
@@ -150,9 +151,17 @@ def test_a_smaller_sample_without_constituents_holds_some_of_the_same_jets(
 def test_parts_of_other_settings_are_refused_by_name(tmp_path: Path) -> None:
     parts = tmp_path / "jets.root.parts"
     parts.mkdir()
-    (parts / "settings.json").write_text(json.dumps(pythia.settings() | {"seed": 3, "n_jets": 10}))
+    known = root.metadata(JETS)
+    (parts / "settings.json").write_text(json.dumps(known | {"seed": 3, "n_jets": 10}))
     with pytest.raises(DataError, match=r"jets\.root\.parts' holds parts .* other settings \(seed\)"):
         production.generate(10, tmp_path / "jets.root", seed=4, executor=Refuses())
+
+
+def test_a_file_of_older_settings_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    production.check_made(JETS, n_jets=10_000, seed=2)
+    monkeypatch.setattr(pythia, "RADIUS", 0.4)
+    with pytest.raises(DataError, match=r"jets_constituents\.root' was made with other settings \(jet\) than jets"):
+        production.check_made(JETS, n_jets=10_000, seed=2)
 
 
 @pytest.mark.parametrize(("n_jets", "seed", "message"), [(4, 1, "cannot make 4 jets"), (10, -1, "cannot seed Pythia")])

@@ -98,6 +98,7 @@ def collided() -> Collided:
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collisions, "REUSE", 0.5)
     monkeypatch.setattr(collisions, "PILE_UP", 1.0)
+    monkeypatch.setattr(collisions, "FEWEST", 1)
 
 
 @pytest.mark.slow
@@ -171,6 +172,7 @@ def test_soft_collisions_come_back_and_hard_ones_do_not(monkeypatch: pytest.Monk
     monkeypatch.setattr(collisions, "PILE_UP", 2.0)
     monkeypatch.setattr(collisions, "REUSE", 20)
     monkeypatch.setattr(collisions, "HARD_SHARE", 0.5)
+    monkeypatch.setattr(collisions, "FEWEST", 1)
     (events,) = collisions.make("minimum bias", n_events=20, seed=3)
     assert len(events) == 20
     assert ak.to_numpy(ak.flatten(events.phi)).min() >= 0
@@ -179,6 +181,14 @@ def test_soft_collisions_come_back_and_hard_ones_do_not(monkeypatch: pytest.Monk
     assert len(set.union(*hard)) == sum(map(len, hard))  # none twice
     soft = [set(ak.to_list(event.pt)) for event in events]
     assert len(set.union(*soft)) < 0.9 * sum(map(len, soft))
+
+
+@pytest.mark.slow
+def test_an_event_alone_is_made_of_different_collisions() -> None:
+    (events,) = collisions.make("minimum bias", n_events=1, seed=1)
+    momenta = ak.to_numpy(events.pt[0])
+    assert len(momenta) > 500  # of some 31 collisions
+    assert len(np.unique(momenta)) > 0.7 * len(momenta)  # of one collision again and again: 0.03
 
 
 def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:

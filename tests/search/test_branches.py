@@ -8,7 +8,7 @@ import torch
 
 from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Budget, Resources
-from hepprune.network import Network, Shared
+from hepprune.network import Dense, Input, Merge, Network, Shared
 from hepprune.pruning import masks, statistics
 from hepprune.sample import Sample
 from hepprune.search import allocation, branches, greedy, sensitivity
@@ -41,6 +41,22 @@ def test_of_a_sum_the_way_around_the_branch_is_left(network: Network, sample: Sa
     assert torch.equal(values["sum"] - around, values["c"][:1].expand_as(around))
     assert PRICE(cut).resources.lut < PRICE(network).resources.lut
     assert branches.find(cut) == []
+
+
+def test_branches_within_a_branch_are_moves_of_their_own() -> None:
+    def square(name: str) -> Dense:
+        return Dense(name, torch.eye(4), torch.zeros(4))
+
+    layers = [Input("x", 4), square("a"), square("b"), Merge("inner", "add"), square("c"), Merge("outer", "add")]
+    edges = {"a": "x", "b": "a", "inner": ("a", "b"), "c": "inner", "outer": ("x", "c"), "out": "outer"}
+    network = typed(Network([*layers, square("out")], edges), bits=5)
+    found = {each.name: each for each in branches.find(network)}
+    assert {name: [kernel.name for kernel in each.kernels] for name, each in found.items()} == {
+        "inner": ["b"],
+        "outer": ["a", "b", "c"],
+    }
+    assert [each.name for each in branches.find(masks.apply(network, found["inner"].cuts))] == ["outer"]
+    assert branches.find(masks.apply(network, found["outer"].cuts)) == []
 
 
 def test_a_branch_that_lends_its_weights_stays(network: Network) -> None:

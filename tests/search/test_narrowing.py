@@ -118,6 +118,7 @@ def test_a_larger_budget_never_buys_less(tagger: Network, jets: Jets) -> None:
         found.append(PRICE(network))
     spent = [figures.resources.lut or 0.0 for figures in found]
     assert spent == sorted(spent)
+    assert all(each <= most for each, most in zip(spent, (200.0, 400.0, 800.0), strict=True))
     assert all(used > 0.85 * limit for used, limit in zip(spent, (200, 400, 800), strict=True))
 
 

@@ -1,9 +1,13 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
-from hepprune.hardware.resources import Budget, Resources
-from hepprune.network import Network, identity
+from hepprune.fixed import FixedPoint
+from hepprune.hardware.resources import Budget, Estimate, Resources
+from hepprune.network import Dense, Input, Layer, Network, identity, precision
+from hepprune.network.layers import Einsum, GlobalPool, Softmax
+from hepprune.network.precision import Precision
 from hepprune.pruning import masks
 from hepprune.sample import Sample
 from hepprune.search import moves, uniform
@@ -50,6 +54,42 @@ def test_it_is_plain_pruning_of_weights(tagger: Network, jets: tuple[Sample, Sam
     found = uniform.match(tagger, problem, cost=lambda n: toy_price(n).resources.lut or 0, goal=goal)
     assert masks.nonzero_weights(found.network) < masks.nonzero_weights(tagger)
     assert {int(limit) for layer in weighted(found.network) for limit in layer.digit_limit.unique()} <= {0, 31}
+
+
+def met() -> Network:
+    """Return constituents that meet by scores of queries and keys, whose few weights are the largest."""
+    draw = torch.Generator().manual_seed(1)
+    sizes = {"query": (2, 2), "key": (2, 2), "value": (12, 2), "out": (3, 12)}
+    dense = {name: Dense(name, torch.randn(size, generator=draw), torch.zeros(size[0])) for name, size in sizes.items()}
+    for name in ("query", "key"):
+        dense[name].weight.data += 4.0
+    layers: list[Layer] = [Input("x", (4, 2)), dense["query"], dense["key"], dense["value"]]
+    layers += [Einsum("scores", "qd,kd->qk"), Softmax("softmax"), Einsum("context", "qk,kd->qd")]
+    edges: dict[str, str | tuple[str, ...]] = {"query": "x", "key": "x", "value": "x", "scores": ("query", "key")}
+    edges |= {"softmax": "scores", "context": ("softmax", "value"), "mean": "context", "out": "mean"}
+    return Network([*layers, GlobalPool("mean", "average"), dense["out"]], edges)
+
+
+def test_a_cost_past_which_a_block_falls_is_come_to_without_the_block() -> None:
+    """Scores, softmax and products go with the last weight of the keys, and until then all of them cost."""
+    few = Sample.from_arrays(torch.randn(60, 4, 2, generator=torch.Generator().manual_seed(2)), torch.arange(60) % 3)
+    kinds = Precision(inputs=FixedPoint(8, 4, True, "RND", "SAT"), weight_bits=5, activation_bits=5)
+    network = precision.quantise(met(), few.arrays, kinds)
+    short = Fit(epochs=1, batch_size=60, learning_rate=1e-3)
+    settings = replace(QUICK, stages=1, statistics_jets=60, fine_tune=short, settle=short, trim=short)
+
+    def price(of: Network) -> Estimate:
+        block, found = 4000.0 * bool(of.kernel("key").used().any()), toy_price(of)
+        return replace(found, resources=Resources(lut=block + (found.resources.lut or 0)))
+
+    def cost(of: Network) -> float:
+        return price(of).resources.lut or 0
+
+    goal = 0.6 * (cost(network) - 4000)
+    problem = replace(problem_of((few, few), Budget(), "weight", settings), price=price)
+    found = uniform.match(network, problem, cost=cost, goal=goal)
+    assert abs(cost(found.network) / goal - 1) < 0.1  # as near as so few weights come
+    assert {kernel.name for kernel in found.network.kernels if kernel.used().any()} >= {"value", "out"}
 
 
 def test_it_trains_as_long_as_an_allocation(tagger: Network, jets: tuple[Sample, Sample]) -> None:

@@ -100,6 +100,37 @@ def test_a_solved_network(tmp_path: Path) -> None:
     assert 0.9 < (found.resources.ff or 0) / registers <= 1.0  # da4ml counts bits that mapping finds constant
     assert (found.resources.dsp, found.resources.bram18) == (0, 0)
     assert found.latency_cycles == design.latency_cycles
+    assert "map_memory" in (wanted.folder / "synthesis.ys").read_text()  # nothing to make a memory of
+    said = tmp_path / "said.v"
+    said.write_text("// case: with it in a source the memories' step is taken\n")
+    whole = yosys.synthesise(replace(wanted, folder=tmp_path / "whole", sources=(*wanted.sources, said)))
+    assert "map_memory" not in (tmp_path / "whole" / "synthesis.ys").read_text()
+    assert whole.resources == found.resources
+
+
+@pytest.mark.slow
+def test_what_is_written_and_read_by_address_is_block_memory(tmp_path: Path) -> None:
+    text = """module add(input clk, input [9:0] a, b, input [17:0] in, output reg [17:0] out);
+    reg [17:0] kept [0:1023];
+    always @(posedge clk) begin kept[a] <= in; out <= kept[b]; end
+    endmodule"""
+    assert yosys.synthesise(job(tmp_path, text)).resources.bram18 == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "may"),
+    [
+        ("reg kept [0:3];", True),
+        ("logic [7:0] kept [4], other;", True),
+        ("wire [3:0] a [1:0], b;", True),
+        ("always @(*) case (a) 1: b = 2; endcase", True),
+        ("typedef logic [7:0] word; word kept [4];", True),
+        ("output reg [7:0] sum); wire [3:0] a; assign a = b[3:0];", False),
+        ("wire [3:0] a = b[3:0]; reg [3:0] c, d;", False),
+    ],
+)
+def test_what_may_become_a_memory_is_known_by_its_text(tmp_path: Path, *, text: str, may: bool) -> None:
+    assert yosys._may_have_memories(job(tmp_path, text)) == may
 
 
 @pytest.mark.slow

@@ -19,6 +19,12 @@ class Array(Constant):
     undo: Change | None = None
     quantisation: Quantisation | None = None
 
+    @property
+    def told(self) -> "Array":
+        """The array as a factor of a product: fixed where it projects, of 0, 1 and -1 only and without a quantiser."""
+        projects = bool(self.tensor.any()) and bool((self.tensor == self.tensor.sign()).all())
+        return replace(self, fixed=True) if projects and self.quantisation is None else self
+
     def native(self, values: Tensor) -> Tensor:
         """Return values shaped as `tensor` in the shape that the file stores."""
         ordered = super().native(values)

@@ -14,6 +14,7 @@ MAX_NODES = 2**14
 OPSETS = range(9, 25)
 QONNX_DOMAINS = ("qonnx.custom_op.general", "finn.custom_op.general", "onnx.brevitas")
 STANDARD = ("", "ai.onnx")
+CONSTANT = "constant"  # the note of an initialiser that is no weight
 _WIDEST = 8  # bytes of a number
 
 
@@ -156,10 +157,16 @@ def _check_format(proto: Any) -> None:
 
 
 def _gather_constants(proto: Any) -> None:
-    """Turn nodes that hold a tensor into initialisers, which are read and written in one way only."""
+    """Turn nodes that hold a tensor into initialisers, which are read and written in one way only.
+
+    A note tells them from those that were initialisers before, which are weights, unless there are none.
+    """
     nodes = [node for node in proto.graph.node if node.op_type == "Constant" and node.domain in STANDARD]
+    has_weights = any(len(tensor.dims) > 1 for tensor in proto.graph.initializer)
     for node in nodes:
-        proto.graph.initializer.append(_constant(node))
+        tensor = _constant(node)
+        tensor.doc_string = CONSTANT if has_weights else ""
+        proto.graph.initializer.append(tensor)
         proto.graph.node.remove(node)
     proto.ir_version = max(proto.ir_version, 4)  # from which on initialisers need not be inputs too
 

@@ -58,13 +58,14 @@ def folded(node: Node, given: list[Array | None]) -> Array:
         NetworkError: the operator is not known on constants, or would make more than 2**26 numbers.
     """
     tensors = [None if array is None else array.acting for array in given]
+    fixed = all(array is None or array.fixed for array in given)
     try:
         if node.kind in _ELEMENTWISE:
             present = [tensor for tensor in tensors if tensor is not None]
             _check(node, np.broadcast_shapes(*(tuple(tensor.shape) for tensor in present)))
-            return Array(tensor=_ELEMENTWISE[node.kind](*present))
+            return Array(tensor=_ELEMENTWISE[node.kind](*present), fixed=fixed)
         if node.kind in _MAKING:
-            return Array(tensor=_MAKING[node.kind](node, *given))
+            return Array(tensor=_MAKING[node.kind](node, *given), fixed=fixed)
     except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError) as problem:
         reason = (str(problem).splitlines() or [""])[0]
         raise NetworkError(f"'{node.name}' ({node.kind}) cannot be computed: {reason[:200]}") from problem

@@ -10,7 +10,7 @@ import torch
 from hepprune.errors import NetworkError
 from hepprune.frontends.onnx.arrays import Array
 from hepprune.frontends.onnx.building import Graph, Node, Site
-from hepprune.frontends.onnx.files import QONNX_DOMAINS, STANDARD, opset
+from hepprune.frontends.onnx.files import CONSTANT, QONNX_DOMAINS, STANDARD, opset
 from hepprune.frontends.onnx.fitting import Fit, Part, Place
 from hepprune.frontends.onnx.folding import FOLDED, folded, shape_of
 from hepprune.frontends.onnx.operators import OPERATORS, QUANTISERS
@@ -139,7 +139,10 @@ def _array(tensor: Any) -> Array:
     try:
         values = onnx.numpy_helper.to_array(tensor)
         return Array(
-            tensor=torch.from_numpy(np.array(values, dtype=values.dtype.newbyteorder("="))), origin=tensor.name
+            tensor=torch.from_numpy(np.array(values, dtype=values.dtype.newbyteorder("="))),
+            origin=tensor.name,
+            # Exporters put numbers of the code here too, and places to take values at.
+            fixed=tensor.doc_string == CONSTANT or not tensor.dims or values.dtype.kind != "f",
         )
     except (ValueError, TypeError, RuntimeError, LookupError) as problem:
         raise NetworkError(f"tensor '{tensor.name}' is damaged or holds no numbers") from problem

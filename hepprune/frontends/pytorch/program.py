@@ -111,7 +111,8 @@ def _sizes(node: Node) -> tuple[int | None, ...]:
     value = node.meta.get("val")
     if not isinstance(value, Tensor):
         raise NetworkError(f"input '{node.name}' of the program is no tensor")
-    return tuple(size if isinstance(size, int) else None for size in value.shape)
+    shape: tuple[Any, ...] = tuple(value.shape)  # symbols stand where a size is free
+    return tuple(size if isinstance(size, int) else None for size in shape)
 
 
 def _call(node: Node) -> Call:

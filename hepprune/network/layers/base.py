@@ -38,7 +38,8 @@ class Layer(nn.Module):
 
     def __init__(self, name: str, result: Quantiser | None = None) -> None:
         super().__init__()
-        if not (isinstance(name, str) and name.isidentifier() and name.isascii()):
+        given: object = name  # a file's, of whatever kind
+        if not (isinstance(given, str) and given.isidentifier() and given.isascii()):
             raise NetworkError(f"layer name '{name}' is no identifier; firmware needs letters, digits and underscores")
         if name in _RESERVED:
             raise NetworkError(f"layer name '{name}' is taken by torch; choose another")

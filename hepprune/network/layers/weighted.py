@@ -230,7 +230,7 @@ class Conv(Weighted):
         return super().settings() | places | {"parallelization_factor": self.parallelization_factor}
 
 
-def checked_reuse(name: str, reuse_factor: int) -> int:
+def checked_reuse(name: str, reuse_factor: object) -> int:
     """Return how many products share a multiplier, and refuse what is no such count."""
     if isinstance(reuse_factor, bool) or not isinstance(reuse_factor, int) or not 1 <= reuse_factor <= MAX_REUSE:
         raise NetworkError(f"layer '{name}': the reuse factor {reuse_factor} is no whole number from 1 to {MAX_REUSE}")

@@ -11,9 +11,9 @@ from hepprune.hardware.resources import LayerEstimate
 from hepprune.network import load
 from hepprune.pipeline import evidence, inspection
 from hepprune.pipeline.pages import searches
+from hepprune.report import gallery, judged, table
 from hepprune.report import page as pages
 from hepprune.report import summary as summaries
-from hepprune.report import table
 from hepprune.report.page import Cell, Page, Section, Table
 from hepprune.report.summary import FIGURES, Cost, Summary
 
@@ -135,9 +135,11 @@ def _differences(summary: Summary) -> Table:
 
 def _physics(build: Path) -> Iterator[tuple[str, str]]:
     """Yield the plots of each output, by their names: the kind of plot, and which output it is of."""
+    known = gallery.told(judged.read(build / judged.FILE)) if (build / judged.FILE).is_file() else {}
     for path in sorted((build / "plots").glob("*.png")):
         for kind, title in _OUTPUTS.items():
-            output = path.stem.removeprefix(kind).replace("_", " ").strip()
+            place = path.stem.removeprefix(kind)
+            output = known.get(place, place.replace("_", " ").strip())
             if path.stem == kind or path.stem.startswith(f"{kind}_"):
                 yield path.stem, title + (f": {output}" if output else "")
 

@@ -7,6 +7,7 @@ import onnx
 import pytest
 import torch
 from hypothesis import assume, given, settings
+from onnx import numpy_helper
 from torch import Tensor, nn
 
 from hepprune import frontends
@@ -14,6 +15,8 @@ from hepprune.errors import NetworkError
 from hepprune.frontends.onnx import claims, read, write
 from hepprune.network import BatchNorm, Einsum
 from hepprune.pruning import surgery
+from hepprune.sample import Sample
+from hepprune.training import Fit, fit
 from tests.frontends.onnx.models import disagreement, executed, exported
 from tests.frontends.pytorch.drawing import Drawn, modules
 from tests.networks import weighted
@@ -120,6 +123,35 @@ def test_several_inputs_and_outputs_agree_with_onnxruntime(tmp_path: Path) -> No
     changed = onnx.load(write(network, tmp_path / "changed.onnx", like=proto))
     assert disagreement(network, changed, inputs) < 1e-5
     assert disagreement(read(proto), proto, inputs) < 1e-5
+
+
+class Neighbours(nn.Module):
+    """Constituents that take in their neighbours by a matrix of 0 and 1, with numbers in the code and a scale to learn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("adjacency", torch.eye(4).roll(1, 0) + torch.eye(4))
+        self.register_buffer("sides", torch.eye(3)[:, :2])
+        self.scale, self.phi, self.head = nn.Parameter(torch.ones(3)), nn.Linear(2, 3), nn.Linear(12, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        met = torch.relu(self.adjacency @ (x * self.scale - 0.25))
+        return self.head((self.phi(met @ self.sides) * 2.0).flatten(1))
+
+
+def test_numbers_of_the_code_and_matrices_that_project_are_neither_trained_nor_cut(tmp_path: Path) -> None:
+    proto = exported(Neighbours(), (4, 3))
+    network = read(proto)
+    assert {kernel.name for kernel in network.kernels} == {"phi_MatMul", "head"}
+    assert sorted(layer.held for layer in network if isinstance(layer, BatchNorm) and not layer.fixed) == ["shift"]
+    y = torch.arange(60) % 3
+    jets = Sample(torch.randn(60, 4, 3) + y.view(-1, 1, 1), y)
+    trained, _ = fit(network, jets, jets, settings=Fit(epochs=1, batch_size=20, learning_rate=3e-2), seed=0)
+    written = onnx.load(write(trained, tmp_path / "trained.onnx", like=proto))
+    old, new = ({each.name: numpy_helper.to_array(each) for each in of.graph.initializer} for of in (proto, written))
+    assert {name for name, values in old.items() if np.array_equal(values, new[name])} == {"adjacency", "sides"}
+    assert {kernel.name for kernel in read(written).kernels} == {"phi_MatMul", "head"}
+    assert disagreement(trained, written, list(jets.arrays)) < 1e-5
 
 
 def test_claims_what_is_onnxs_and_another_graph_is_refused(tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def test_external_data_is_read_from_the_models_folder_only(tmp_path: Path) -> No
 
 
 def test_constants_inside_nodes_are_written_as_initialisers(tmp_path: Path) -> None:
-    weight = numpy_helper.from_array(np.eye(3, 2, dtype=np.float32))
+    weight = numpy_helper.from_array(np.full((3, 2), 0.5, np.float32))
     nodes = [helper.make_node("Constant", [], ["w"], value=weight), helper.make_node("MatMul", ["x", "w"], ["y"])]
     proto = model(nodes, {"x": ["n", 3]})
     network = frontends.read(proto)

@@ -61,7 +61,7 @@ def _quantised(built: Graph, node: Node, x: Any, given: Quantisation) -> Any:
         if np.broadcast_shapes(tuple(x.tensor.shape), tuple(given.scale.shape)) != x.tensor.shape:
             raise NetworkError(f"quantiser '{node.name}' has scales of another shape than its values")
         _ = given.of(given.scale.numpy())  # refuses what no type is
-        return replace(x.settled(), quantisation=given)
+        return replace(x.settled(), quantisation=given, fixed=False)  # what has a type of weights is one
     return built.quantised(jets_value(x, node), given, node.name)
 
 

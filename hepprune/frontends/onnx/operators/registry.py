@@ -67,7 +67,7 @@ def counted(axis: int, rank: int, node: Node) -> int:
 def plain(array: Array) -> Array:
     """Return the values that act, without a way back to the file where that is more than an order of axes."""
     found = array.settled()
-    return found if found.undo is None else Array(tensor=found.tensor)
+    return found if found.undo is None else Array(tensor=found.tensor, fixed=found.fixed)
 
 
 def flat(array: Array, size: int) -> Array:
@@ -75,7 +75,7 @@ def flat(array: Array, size: int) -> Array:
     if array.tensor.numel() == size:
         return array.reshaped((size,))
     if array.tensor.numel() == 1:
-        return Array(tensor=array.acting.reshape(1).expand(size).clone())
+        return Array(tensor=array.acting.reshape(1).expand(size).clone(), fixed=array.fixed)
     raise NetworkError(f"a constant of shape {tuple(array.tensor.shape)} stands where {size} values are expected")
 
 

@@ -23,6 +23,7 @@ def _dense(built: Graph, node: Node, x: Value, weight: Array, bias: Array | None
 def gemm(built: Graph, node: Node, x: Any, matrix: Any, bias: Any = None) -> Value:
     """A dense layer: alpha * x @ matrix + beta * bias."""
     weight = constant(matrix, node, "weight")
+    weight = weight.told if bias is None else weight  # what has a bias of its own is trained
     alpha, beta = (float(node.attributes.get(name, 1)) for name in ("alpha", "beta"))
     if node.attributes.get("transA") or weight.tensor.ndim != 2:
         raise NetworkError(f"'{node.name}' ({node.kind}) is no dense layer: its first factor is transposed")
@@ -45,12 +46,13 @@ def _times(array: Array, factor: float) -> Array:
 def matmul(built: Graph, node: Node, x: Any, y: Any) -> Value:
     """A dense layer, its bias the constant that is added next; or a product of two values."""
     if isinstance(x, Value) and isinstance(y, Array) and y.tensor.ndim == 2:
-        adding, bias = _bias(built, node, y.tensor.shape[1])
-        found = _dense(built, node, x, y.transposed((1, 0)), bias)
+        weight = y.told
+        adding, bias = (None, None) if weight.fixed else _bias(built, node, y.tensor.shape[1])
+        found = _dense(built, node, x, weight.transposed((1, 0)), bias)
         if adding is not None:
             built.values[adding.outputs[0]] = found
         return found
-    sides = [plain(side) if isinstance(side, Array) else side for side in (x, y)]
+    sides = [plain(side).told if isinstance(side, Array) else side for side in (x, y)]
     return contraction.matmul(built, node.call("matmul"), sides[0], other=sides[1])
 
 
@@ -69,7 +71,7 @@ def _bias(built: Graph, node: Node, n_out: int) -> tuple[Node | None, Array | No
 @operator("Einsum")
 def einsum(built: Graph, node: Node, *sides: Any) -> Value:
     """A contraction of two values, or of one and a constant."""
-    tensors = [plain(side) if isinstance(side, Array) else side for side in sides]
+    tensors = [plain(side).told if isinstance(side, Array) else side for side in sides]
     return contraction.einsum(built, node.call("einsum"), node.attributes["equation"], tensors=tensors)
 
 

@@ -101,7 +101,8 @@ def adaptive(built: Building, call: Call, x: Any, *, output_size: list[int]) -> 
     """As many windows as asked for, where they divide the positions evenly."""
     source, title, largest = jets_value(x, call), built.title(call), "max" in call.operator
     before = source.shape[2:]
-    after = [n if size is None else size for n, size in zip(before, several(output_size, len(before)), strict=True)]
+    wanted: list[Any] = [*several(output_size, len(before))]
+    after = [n if size is None else size for n, size in zip(before, wanted, strict=True)]
     if any(n % size for n, size in zip(before, after, strict=True)):
         raise NetworkError(f"layer '{title}' pools {before} positions to {tuple(after)}, which is no even division")
     kind = "max" if largest else "average"

@@ -196,4 +196,5 @@ def _borders(padding: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]) -
     if padding == "same":
         totals = [(k - 1) * d for k, d in zip(kernel, dilation, strict=True)]
         return tuple((total // 2, total - total // 2) for total in totals)
-    return tuple(p if isinstance(p, tuple) else (p, p) for p in several(padding, len(kernel)))
+    pads: list[Any] = [*several(padding, len(kernel))]
+    return tuple(p if isinstance(p, tuple) else (p, p) for p in pads)

@@ -1,0 +1,105 @@
+"""A table of budgets: the networks that one training kept on its way down, what each costs and what it is worth."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from hepprune import scores
+from hepprune.report import curves
+from hepprune.report.curves import Curve, Level
+from hepprune.report.summary import Comparison, Tagger
+from hepprune.scores import Stated
+
+_SHOWN = 2  # metrics in the table; front.json has all
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A network of a front: what it was allowed, itself on test jets, its scores on validation jets, its file.
+
+    `against_budget` is its difference, on test jets, to the network at the recipe's budget.
+    """
+
+    lut_allowed: float
+    tagger: Tagger
+    validation: dict[str, Stated]
+    against_budget: Comparison
+    against_baseline: Comparison
+    network: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Front:
+    """What a front found: the baseline, the networks that no other beats, the most costly first, and its files."""
+
+    recipe: str
+    target: str
+    seed: int
+    budget: dict[str, float]
+    baseline: Tagger
+    rows: tuple[Row, ...]
+    seconds: dict[str, float]
+    versions: dict[str, str]
+    files: dict[str, str]
+
+
+KIND = TypeAdapter(Front)
+
+
+def render(front: Front) -> RenderableType:
+    """Return the table of budgets, and what half and a quarter of the budget's LUT cost, a sentence each."""
+    names = list(front.baseline.scores)[:_SHOWN]
+    table = Table(title=Text(f"{front.recipe} on {front.target}: one training, many budgets"), title_justify="left")
+    for head in ("LUT", "of budget", "levels", "estimated [ns]", *map(scores.label, names), "against the budget's"):
+        table.add_column(head, justify="right")
+    table.add_row(*_cells(front.baseline, front.budget, names), "", end_section=True)
+    for row in front.rows:
+        name, gap = next(iter(row.against_budget.scores.items()))
+        gained = "" if not gap.error and not gap.value else scores.change(name, gap)
+        table.add_row(*_cells(row.tagger, front.budget, names), gained)
+    return Group(table, *(Text(line) for line in sentences(front)))
+
+
+def _cells(tagger: Tagger, budget: Mapping[str, float], names: list[str]) -> list[str]:
+    values = [f"{tagger.scores[name]:{scores.form(name)}}" for name in names]
+    share = f"{tagger.lut / budget['lut']:.2f}" if budget.get("lut") else ""
+    nanoseconds = tagger.estimate.latency_ns or 0.0
+    return [f"{tagger.lut:,.0f}", share, f"{tagger.solved_depth or 0:.0f}", f"{nanoseconds:.0f}", *values]
+
+
+def sentences(front: Front) -> list[str]:
+    """Return what half and a quarter of the LUT of the network at the budget cost, where a network takes no more."""
+    found = []
+    for name, share in (("half", 0.5), ("a quarter of", 0.25)):
+        smaller = [row for row in front.rows if row.tagger.lut <= share * front.budget["lut"]]
+        if smaller:
+            gap = next(iter(smaller[0].against_budget.scores.items()))
+            found.append(f"{name} the budget's LUT: {scores.change(*gap)} ({smaller[0].tagger.lut:,.0f} LUT)")
+    return found
+
+
+def draw(front: Front, path: Path) -> list[Path]:
+    """Draw the primary metric against the LUT, and return the files (png and pdf)."""
+    metric = next(iter(front.baseline.scores))
+    values = [row.tagger.scores[metric] for row in front.rows]
+    line = Curve(
+        "kept on the way",
+        [row.tagger.lut for row in front.rows],
+        [each.value for each in values],
+        [each.error or 0.0 for each in values],
+    )
+    whole = front.baseline.scores[metric]
+    level = Level(f"baseline, {front.baseline.lut:,.0f} LUT", whole.value, whole.error or 0.0)
+    return curves.draw(
+        [line],
+        path,
+        x_label="LUT (solved adder graph)",
+        y_label=f"test {scores.label(metric)}",
+        level=level,
+        log_x=True,
+    )

@@ -1,0 +1,84 @@
+"""What pictures of a run's designs need beyond summary.json, kept beside it, so that they can be drawn again."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from hepprune import stored
+from hepprune.errors import ReportError
+from hepprune.hardware.resources import Estimate
+from hepprune.metrics import Floats
+from hepprune.report import costs, physics, plots
+
+FILE = "designs.json"
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Values, and how often each is there."""
+
+    values: tuple[float, ...]
+    counts: tuple[int, ...]
+
+    @classmethod
+    def of(cls, values: Floats) -> "Counted":
+        """Count the values of an array."""
+        found, counts = np.unique(values, return_counts=True)
+        return cls(tuple(found.tolist()), tuple(counts.tolist()))
+
+    @property
+    def each(self) -> Floats:
+        """Every value as often as it is there, in rising order, flat."""
+        return np.repeat(np.array(self.values, float), self.counts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Designs:
+    """Quantised weights before and after, estimates and measured latencies by name, what cutting each layer costs.
+
+    `changes` of the loss, in the `unit` of the task, are of a layer and of the `levels`, the fractions that are cut.
+    """
+
+    before: Counted
+    after: Counted
+    estimates: dict[str, Estimate]
+    measured_ns: dict[str, float]
+    budget_ns: float | None
+    layers: tuple[str, ...]
+    levels: tuple[float, ...]
+    changes: tuple[tuple[float, ...], ...]
+    unit: str
+
+
+_DESIGNS = TypeAdapter(Designs)
+
+
+def write(designs: Designs, path: Path) -> None:
+    """Write them, whole or not at all."""
+    stored.write(Designs, path, designs)
+
+
+def read(path: Path) -> Designs | None:
+    """Read what a run wrote; None where it wrote none, as runs once did.
+
+    Raises:
+        ReportError: the file is damaged.
+    """
+    return stored.read(_DESIGNS, path, error=ReportError) if path.exists() else None
+
+
+def draw(designs: Designs, folder: Path) -> dict[str, list[Path]]:
+    """Draw weights, latency and, where layers go in parts, sensitivity; return the files by the name of the plot."""
+    drawn = {
+        "weights": physics.weight_histogram(designs.before.each, designs.after.each, folder / "weights"),
+        "latency": costs.latency_stack(
+            designs.estimates, folder / "latency", budget_ns=designs.budget_ns, measured_ns=designs.measured_ns
+        ),
+    }
+    if designs.layers:  # bits, reuse factors and whole branches have no curves
+        drawn["sensitivity"] = plots.sensitivity_map(
+            designs.layers, designs.levels, designs.changes, folder / "sensitivity", unit=designs.unit
+        )
+    return drawn

@@ -1,0 +1,93 @@
+"""A descent down a ladder: every rung is met by what is built, smaller ones cost less, an interrupted one goes on."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from hepprune.errors import BudgetMissedError, NetworkError
+from hepprune.hardware import cost, targets
+from hepprune.hardware.resources import Budget, Resources
+from hepprune.network import Network, identity
+from hepprune.sample import Sample
+from hepprune.search import front, moves
+from hepprune.search.front import Kept, Rung
+from hepprune.search.stages import Problem, Settings
+from hepprune.training import Fit
+from tests.search.architectures import convolution
+
+Jets = tuple[Sample, Sample]
+PRICE = partial(cost.estimate, target=targets.load("generic_vu13p"), strategy="distributed_arithmetic")
+SETTINGS = Settings(bits=True, allocate=Fit(epochs=8, batch_size=1024, learning_rate=5e-3))
+SHARES = (0.4, 0.2)
+
+
+def lut(network: Network) -> float:
+    return PRICE(network).resources.lut or 0.0
+
+
+def problem(jets: Jets) -> Problem:
+    propose = moves.PerKernel({}, moves.ALLOCATED)
+    options = {"budget": Budget(), "price": PRICE, "propose": propose, "settings": SETTINGS}
+    return Problem(train=jets[0].first(2048), validation=jets[1], **options)
+
+
+def rungs(tagger: Network) -> list[float]:
+    return [share * lut(tagger) for share in SHARES]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("descent")
+
+
+@pytest.fixture(scope="module")
+def kept(tagger: Network, jets: Jets, place: Path) -> tuple[Kept, ...]:
+    return front.descend(tagger, problem(jets), rungs(tagger), state=place)
+
+
+@pytest.mark.slow
+def test_every_rung_has_a_network_of_its_size(kept: tuple[Kept, ...], tagger: Network) -> None:
+    assert [each.rung.lut for each in kept] == rungs(tagger)
+    for each in kept:
+        assert each.rung.estimate == PRICE(each.network)
+        assert lut(each.network) == pytest.approx(each.rung.lut, rel=0.1)  # its weights move while its digits are held
+    assert kept[0].rung.scores["accuracy"].value > 0.5  # of five classes, 0.75 for the whole tagger
+
+
+@pytest.mark.slow
+def test_an_interrupted_descent_goes_on_and_ends_the_same(
+    kept: tuple[Kept, ...], tagger: Network, jets: Jets, place: Path
+) -> None:
+    for last in place.glob("rung_2-*"):
+        last.unlink()
+    epochs: list[int] = []
+    told: list[Rung] = []
+    again = front.descend(tagger, problem(jets), rungs(tagger), state=place, trained=epochs.append, advance=told.append)
+    assert epochs == [4, 1, 1, 1, 1]
+    assert told == [each.rung for each in kept]
+    assert [identity(each.network) for each in again] == [identity(each.network) for each in kept]
+
+
+def test_the_ladder_goes_from_four_budgets_to_an_eighth_of_one_by_half_octaves() -> None:
+    found = front.ladder(Budget(resources=Resources(lut=800.0)), most=1e6)
+    assert (found[0], found[4], found[6], found[-1]) == (3200.0, 800.0, 400.0, 100.0)
+    assert all(above / below == pytest.approx(2**0.5) for above, below in zip(found[:-1], found[1:], strict=True))
+
+
+def test_no_rung_of_the_ladder_is_above_the_whole_network() -> None:
+    assert front.ladder(Budget(resources=Resources(lut=800.0)), most=1000.0)[0] == 800.0
+    assert front.ladder(Budget(resources=Resources(lut=8000.0)), most=1000.0) == (1000.0,)
+    assert front.ladder(Budget(), most=1000.0)[0] == 1000.0
+
+
+def test_a_limit_that_no_rung_can_meet_is_named(tagger: Network, jets: Jets) -> None:
+    short = replace(problem(jets), budget=Budget(latency_ns=1.0))
+    with pytest.raises(BudgetMissedError, match="latency_ns binds, 1 allowed"):
+        front.descend(tagger, short, rungs(tagger))
+
+
+def test_only_chains_of_dense_layers_have_a_front(jets: Jets) -> None:
+    with pytest.raises(NetworkError, match="chains of dense layers"):
+        front.descend(convolution(), problem(jets), [100.0])
