@@ -81,9 +81,10 @@ def main() -> None:
     found = [row for path in files if "read_s" in (row := _found(path, given.build))]
     begin, end = MARKS
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(begin)
-    after = rest.partition(end)[2]
-    PAGE.write_text(before + begin + "\n".join(tables(found)) + "\n" + end + after, encoding="utf-8")
-    print(f"{PAGE} has {len(found)} of {len(files)} files")
+    old, _, after = rest.partition(end)
+    page = before + begin + "\n".join(tables(found, old)) + "\n" + end + after
+    PAGE.write_text(page, encoding="utf-8")
+    print(f"{PAGE} has {len(found)} of {len(files)} files anew")
 
 
 def _run(asked: list[str], seconds: float) -> None:
@@ -123,6 +124,7 @@ def measure(path: Path, build: Path, limits: Limits) -> None:
     keep("bits", lambda: bits(network))
     for key, count in (("weights", _weights), ("values", _values)):
         keep(key, lambda count=count: [count(network), count(smaller)])
+    keep("limits", lambda: [limits.solve, limits.simulate, limits.yosys])
     keep("before", lambda: solved(typed(network), target, limits))
     keep("after", lambda: solved(typed(smaller), target, limits))
     keep("verilog", lambda: built(typed(smaller), build / path.stem, target, limits))
@@ -130,11 +132,11 @@ def measure(path: Path, build: Path, limits: Limits) -> None:
 
 
 def typed(network: Network) -> Network:
-    """Return the network with a type for every input: the one that holds all in which it is read."""
+    """Return the network with a type for every input: the one that holds all in which it is read, or hls4ml's own."""
     changed = network.clone()
     for layer in changed.inputs:
         if layer.result is None:
-            layer.result = _joint(changed, layer)
+            layer.result = _joint(changed, layer) or FixedPoint(16, 6)
     return changed
 
 
@@ -243,14 +245,40 @@ def ebops(path: Path) -> float | None:
     return sum(counts) or None
 
 
-def tables(found: list[dict[str, Any]]) -> list[str]:
-    """Return the figures of all files as the lines of two tables."""
-    return [*_rows(READ, found), "", *_rows(BUILT, found)]
+def tables(found: list[dict[str, Any]], page: str = "") -> list[str]:
+    """Return the figures of all files as the lines of two tables, and what of them is missing as a third.
+
+    What a page has of files that are not among those found stays as it is.
+    """
+    lines: list[str] = []
+    for columns in (READ, BUILT, MISSING):
+        lines += [*_rows(columns, found, page), ""]
+    return lines[:-1]
 
 
-def _rows(columns: dict[str, Any], found: list[dict[str, Any]]) -> list[str]:
-    lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
-    return lines + [f"| {' | '.join(column(row) for column in columns.values())} |" for row in found]
+def _rows(columns: dict[str, Any], found: list[dict[str, Any]], page: str) -> list[str]:
+    head = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+    old = page.partition(head[0])[2].partition("\n\n")[0].splitlines()[2:]
+    rows = {line.split("|")[1].strip(): line for line in old}
+    for row in found:
+        cells = [column(row) for column in columns.values()]
+        rows[cells[0]] = f"| {' | '.join(cells)} |"
+    return head + [line for line in rows.values() if not line.endswith("|  |")]
+
+
+def _missing(row: dict[str, Any]) -> str:
+    """Return what was not measured of a file and why, nothing where all was."""
+    before, after, verilog = (row.get(part) for part in ("before", "after", "verilog"))
+    refused = next((part["refused"] for part in (before, after, verilog) if part and "refused" in part), None)
+    if refused:
+        return f"refused: {refused}"
+    solve, simulate, synthesise = row.get("limits", (0, 0, 0))
+    if after is None or verilog is None:
+        return "stopped at the limit of time while it was solved" if before is None else "stopped at the limit of time"
+    price = after["price"]
+    limits = ((solve, "solved"), (simulate, "simulated"), (synthesise, "synthesised"))
+    not_done = [what for limit, what in limits if price > limit]
+    return f"not {', '.join(not_done)}: priced above the limit" if not_done else ""
 
 
 def _n(value: float | None, form: str = ",.0f") -> str:
@@ -294,6 +322,7 @@ BUILT: dict[str, Any] = {
     "Verilog equal, vectors": _equal,
     "da4ml / EBOPs": lambda row: _ratio(row, "lut", row.get("ebops")),
 }
+MISSING: dict[str, Any] = {"file": READ["file"], "not measured": _missing}
 
 
 if __name__ == "__main__":
