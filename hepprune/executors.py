@@ -22,6 +22,7 @@ from concurrent.futures import (
     as_completed,
 )
 from contextlib import contextmanager
+from contextvars import copy_context
 from functools import lru_cache
 from multiprocessing.connection import Connection
 from types import FrameType
@@ -110,8 +111,7 @@ def _finished(
         yield from ((place, function(item)) for place, item in enumerate(items))
         return
     near = isinstance(executor, ThreadPoolExecutor)
-    task: Callable[[Any], Any] = function if near else _Shipped(function)
-    futures = {executor.submit(task, item if near else pickle.dumps(item)): n for n, item in enumerate(items)}
+    futures = {each: n for n, each in enumerate(_submitted(executor, function, items, near=near))}
     try:
         for future in as_completed(futures):
             result = _result(future)
@@ -119,6 +119,16 @@ def _finished(
     finally:
         for future in futures:
             future.cancel()
+
+
+def _submitted(
+    executor: Executor, function: Callable[[Item], Any], items: Iterable[Item], *, near: bool
+) -> list[Future[Any]]:
+    """Return the futures of the items; a thread sees what the context here holds, such as the device."""
+    if near:
+        return [executor.submit(copy_context().run, function, item) for item in items]
+    task = _Shipped(function)
+    return [executor.submit(task, pickle.dumps(item)) for item in items]
 
 
 class _Shipped:

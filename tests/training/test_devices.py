@@ -10,7 +10,7 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
-from hepprune import training
+from hepprune import executors, training
 from hepprune.cli import app
 from hepprune.errors import ExecutorError, PrerequisiteError
 from hepprune.network import Network, identity
@@ -45,6 +45,19 @@ def test_without_a_word_and_where_there_is_no_gpu_it_is_the_processor() -> None:
     with devices.on("cpu"), devices.on("auto", unless_asked=True):
         assert devices.current() == devices.CPU
     assert devices.current() == devices.CPU
+
+
+def device_of(_: int) -> torch.device:
+    return devices.current()
+
+
+@pytest.mark.parametrize(("spec", "index"), [("serial", 0), ("threads:2", 0), ("processes:1", None)])
+def test_threads_work_on_the_device_and_processes_on_their_processor(spec: str, index: int | None) -> None:
+    with executors.open(spec) as executor, beside():
+        assert executors.gather(executor, device_of, range(3)) == [torch.device("cpu", index)] * 3
+        assert executors.gather(executor, device_of, [3]) == [torch.device("cpu", index)]
+    with executors.open(spec) as executor:
+        assert executors.gather(executor, device_of, range(3)) == [devices.CPU] * 3
 
 
 def test_an_unknown_device_is_refused_with_the_choices() -> None:
