@@ -1,16 +1,19 @@
 """What pictures of a run's designs need beyond summary.json, kept beside it, so that they can be drawn again."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from hepprune import stored
 from hepprune.errors import ReportError
 from hepprune.hardware.resources import Estimate
 from hepprune.metrics import Floats
 from hepprune.report import costs, physics, plots
+from hepprune.report.physics import Weighted
 
 FILE = "designs.json"
 
@@ -20,7 +23,7 @@ class Counted:
     """Values, and how often each is there."""
 
     values: tuple[float, ...]
-    counts: tuple[int, ...]
+    counts: tuple[Annotated[int, Field(ge=1)], ...]
 
     @classmethod
     def of(cls, values: Floats) -> "Counted":
@@ -29,9 +32,9 @@ class Counted:
         return cls(tuple(found.tolist()), tuple(counts.tolist()))
 
     @property
-    def each(self) -> Floats:
-        """Every value as often as it is there, in rising order, flat."""
-        return np.repeat(np.array(self.values, float), self.counts)
+    def weighted(self) -> Weighted:
+        """Both as arrays, (n_values,) each."""
+        return np.array(self.values, float), np.array(self.counts, float)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,13 +69,30 @@ def read(path: Path) -> Designs | None:
     Raises:
         ReportError: the file is damaged.
     """
-    return stored.read(_DESIGNS, path, error=ReportError) if path.exists() else None
+    if not path.exists():
+        return None
+    found = stored.read(_DESIGNS, path, error=ReportError)
+    for problem in _mismatches(found):
+        raise ReportError(f"'{path}' is damaged: {problem}; write it again")
+    return found
+
+
+def _mismatches(designs: Designs) -> Iterator[str]:
+    """Yield what of a file does not go together, or cannot be drawn."""
+    for name, weights in (("before", designs.before), ("after", designs.after)):
+        if len(weights.values) != len(weights.counts):
+            yield f"{name} has {len(weights.values)} values and {len(weights.counts)} counts"
+        if not np.isfinite(weights.values).all():
+            yield f"{name} has values that are not finite"
+    sizes = [len(row) for row in designs.changes]
+    if sizes != [len(designs.levels)] * len(designs.layers):
+        yield f"changes are not of {len(designs.layers)} layers and {len(designs.levels)} levels each"
 
 
 def draw(designs: Designs, folder: Path) -> dict[str, list[Path]]:
     """Draw weights, latency and, where layers go in parts, sensitivity; return the files by the name of the plot."""
     drawn = {
-        "weights": physics.weight_histogram(designs.before.each, designs.after.each, folder / "weights"),
+        "weights": physics.weight_histogram(designs.before.weighted, designs.after.weighted, folder / "weights"),
         "latency": costs.latency_stack(
             designs.estimates, folder / "latency", budget_ns=designs.budget_ns, measured_ns=designs.measured_ns
         ),

@@ -15,6 +15,7 @@ from hepprune.report.plots import canvas, legend, panels, save
 _BINS = 10  # of the truth
 _LEAST_EFFICIENCY = 0.1  # below it a mistag rate rests on a handful of jets, of classes that are alike in number
 _N_MARKERS = 12
+Weighted = tuple[Floats, Floats]  # values, and how often each is there
 MARKERS = frozenset("o")  # lines that are markers: of hardware, which lies on the curve of its network
 
 
@@ -113,20 +114,20 @@ def response(forms: Sequence[Scored], truth: Floats, name: str, path: Path) -> l
         return save(figure, path)
 
 
-def weight_histogram(before: Floats, after: Floats, path: Path) -> list[Path]:
+def weight_histogram(before: Weighted, after: Weighted, path: Path) -> list[Path]:
     """Draw the weights that act, before and after; those of `before` that are gone count as zeros after.
 
-    Both are flat arrays of quantised weights; the spike at zero is what the firmware does not build.
+    Both are quantised weights and how often each is there; the spike at zero is what the firmware does not build.
     """
-    gone = np.zeros(max(len(before) - len(after), 0))
-    reach = float(max(np.abs(before).max(initial=0.0), np.abs(after).max(initial=0.0), 1e-6))
+    gone = max(before[1].sum() - after[1].sum(), 0.0)
+    reach = float(max(np.abs(before[0]).max(initial=0.0), np.abs(after[0]).max(initial=0.0), 1e-6))
     bins = np.linspace(-1.05 * reach, 1.05 * reach, 64)  # an odd number of bins, so that zero has one of its own
-    pruned = np.concatenate([after, gone])
+    pruned = np.append(after[0], 0.0), np.append(after[1], gone)
     with canvas() as (figure, axes):
         shown = (("baseline", before, "stepfilled", 0.35), ("hepprune", pruned, "step", 1.0))
-        for name, values, kind, alpha in shown:
-            label = f"{name}, {np.mean(values == 0):.1%} zeros"
-            axes.hist(values, bins, histtype=kind, alpha=alpha, linewidth=1.5, label=label)
+        for name, (values, counts), kind, alpha in shown:
+            label = f"{name}, {counts[values == 0].sum() / max(counts.sum(), 1.0):.1%} zeros"
+            axes.hist(values, bins, weights=counts, histtype=kind, alpha=alpha, linewidth=1.5, label=label)
         axes.set(yscale="log", xlabel="quantised weight", ylabel="weights", ylim=(0.5, None))
         axes.legend(fontsize=10)
         return save(figure, path)

@@ -1,6 +1,10 @@
 """What pictures of designs need comes back as it was written, and everything is drawn from it."""
 
+import json
+import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,11 +41,34 @@ def test_designs_come_back_and_are_drawn(tmp_path: Path) -> None:
     designs.write(DESIGNS, tmp_path / designs.FILE)
     found = designs.read(tmp_path / designs.FILE)
     assert found == DESIGNS
-    assert np.array_equal(found.before.each, np.sort(WEIGHTS))
+    assert np.array_equal(np.repeat(found.before.values, found.before.counts), np.sort(WEIGHTS))
     drawn = designs.draw(found, tmp_path / "plots")
     assert [*drawn] == ["weights", "latency", "sensitivity"]
     assert len(list((tmp_path / "plots").iterdir())) == 6
     assert designs.read(tmp_path / "none.json") is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"before": {"values": [0.5], "counts": [-1]}}, "counts.0: Input should be greater than or equal to 1"),
+        ({"after": {"values": [0.5, 1.0], "counts": [2]}}, "after has 2 values and 1 counts"),
+        ({"after": {"values": [float("inf")], "counts": [2]}}, "after has values that are not finite"),
+        ({"changes": [[0.01]]}, "changes are not of 1 layers and 2 levels each"),
+        ({"changes": []}, "changes are not of 1 layers and 2 levels each"),
+    ],
+)
+def test_parts_that_do_not_go_together_are_one_sentence(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    path = tmp_path / designs.FILE
+    designs.write(DESIGNS, path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(ReportError, match=re.escape(said)):
+        designs.read(path)
+
+
+def test_any_number_of_weights_is_drawn_without_being_written_out(tmp_path: Path) -> None:
+    many = Counted((0.0, 0.5), (10**15, 1))
+    assert designs.draw(replace(DESIGNS, before=many, after=many, layers=(), changes=()), tmp_path)["weights"]
 
 
 def test_a_damaged_file_is_one_sentence(tmp_path: Path) -> None:
