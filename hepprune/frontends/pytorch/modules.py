@@ -49,7 +49,7 @@ def capture(module: nn.Module, input_shape: Any = None, *, any_jets: bool = Fals
     with in_eval_mode(module), quiet(), torch.no_grad():
         try:
             if pquant.is_compressed(module):
-                module, types = pquant.prepared(copied(module), shapes)
+                module, types = pquant.prepared(copied(module), examples)
             exported = torch.export.export(module, examples, dynamic_shapes=sizes)
         except _UNTRACEABLE as problem:
             raise NetworkError(_reason(title, shapes, problem)) from problem

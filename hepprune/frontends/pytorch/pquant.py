@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import OVERFLOW, ROUNDING
-from hepprune.network import Shape
 from hepprune.quantisers import FixedPoints
 
 _QUANTISER = "pquant.core.torch.quantizer.Quantizer"
@@ -34,7 +33,7 @@ def _same_shape(values: Tensor, *_: Any) -> Tensor:
 def fixed_points(types: Tensor, modes: str) -> FixedPoints:
     """Return the types of an array (width, integer, signed) of arrays, and of "rounding/overflow"."""
     rounding, _, overflow = modes.partition("/")
-    width, integer, signed = types.numpy()
+    width, integer, signed = types.detach().cpu().numpy()
     return FixedPoints(width=width, integer=integer, signed=signed > 0, rounding=rounding, overflow=overflow)
 
 
@@ -62,14 +61,16 @@ def is_compressed(module: nn.Module) -> bool:
     return any(_path(part).startswith("pquant.") for part in module.modules())
 
 
-def prepared(module: nn.Module, shapes: tuple[Shape, ...]) -> tuple[nn.Module, Mapping[str, FixedPoints]]:
+def prepared(module: nn.Module, examples: tuple[Tensor, ...]) -> tuple[nn.Module, Mapping[str, FixedPoints]]:
     """Change a copy of a module so that it can be traced; return it and the types of its weights by their names.
+
+    The examples are values for it, of its own dtype and on its device.
 
     Raises:
         NetworkError: a quantiser is of a kind that no type is.
     """
     with torch.no_grad():
-        module(*(torch.zeros(2, *shape) for shape in shapes))  # builds what is built on the first values
+        module(*examples)  # builds what is built on the first values
         module.eval()
         found = {name: kind for name, part in module.named_modules() for name, kind in _weights(name, part).items()}
         for name, part in list(module.named_modules()):
@@ -135,7 +136,7 @@ def type_of(name: str, quantiser: Any, weights: Tensor | None = None) -> FixedPo
 
 def _holding(weights: Tensor, integer: Any, fraction: Any) -> Any:
     """Return integer bits that hold weights, no fewer than there are: HGQ's that wrap keep whatever range they have."""
-    sizes = np.abs(weights.double().numpy()) + np.exp2(-fraction.astype(np.float64))
+    sizes = np.abs(weights.detach().cpu().double().numpy()) + np.exp2(-fraction.astype(np.float64))
     shared = tuple(axis for axis in range(sizes.ndim) if integer.ndim != sizes.ndim or integer.shape[axis] == 1)
     needed = np.ceil(np.log2(sizes)).astype(np.int64).max(axis=shared, keepdims=integer.ndim == sizes.ndim)
     return np.maximum(integer, needed)

@@ -90,6 +90,12 @@ def test_a_module_is_read_with_the_weights_that_act_and_its_types() -> None:
     assert not tagger[0].final_compression_done  # type: ignore[index,union-attr]
 
 
+def test_a_module_in_double_is_read_as_one_in_single() -> None:
+    single, double = frontends.read(module()), frontends.read(module().double())
+    for one, other in zip(single.kernels, double.kernels, strict=True):
+        assert torch.equal(one.weight.double(), other.weight.double())
+
+
 def test_a_module_with_half_a_bit_or_an_unknown_overflow_is_refused() -> None:
     tagger = module()
     tagger[0].input_quantizer = Quantizer(1, 2, 4.5)  # type: ignore[index,union-attr]
