@@ -103,7 +103,9 @@ def fit(
         NetworkError: nothing in the network is trained.
     """
     if not any(parameter.numel() for parameter in network.parameters()):
-        raise NetworkError("nothing in the network is trained: it has no weights but constants")
+        constants = ", ".join(f"'{layer.name}'" for layer in network if layer.fixed)
+        kept = f", which are those of {constants}" if constants else ""
+        raise NetworkError(f"nothing in the network is trained: it has no weights but constants{kept}")
     for known, jets in ((teacher or network, train), (network, validation)):
         check(known, jets)
     with _threads(network):
