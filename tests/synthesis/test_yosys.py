@@ -102,7 +102,8 @@ def test_a_solved_network(tmp_path: Path) -> None:
     assert found.latency_cycles == design.latency_cycles
     assert "map_memory" in (wanted.folder / "synthesis.ys").read_text()  # nothing to make a memory of
     said = tmp_path / "said.v"
-    said.write_text("// case: with it in a source the memories' step is taken\n")
+    said.write_text('`include "nothing.v"\n')  # with it in a source the memories' step is taken
+    (tmp_path / "nothing.v").write_text("")
     whole = yosys.synthesise(replace(wanted, folder=tmp_path / "whole", sources=(*wanted.sources, said)))
     assert "map_memory" not in (tmp_path / "whole" / "synthesis.ys").read_text()
     assert whole.resources == found.resources
@@ -123,10 +124,17 @@ def test_what_is_written_and_read_by_address_is_block_memory(tmp_path: Path) -> 
         ("reg kept [0:3];", True),
         ("logic [7:0] kept [4], other;", True),
         ("wire [3:0] a [1:0], b;", True),
+        ("reg [7:0] a = 0, m [0:3];", True),
+        ("reg [W-1:0] m [(D==1?2:4)-1:0];", True),
+        ("reg [7:0] m [0:3] /* x */ ;", True),
+        ("reg [7:0] // a;b\n m [0:3];", True),
+        ("input [7:0] mem [0:3]", True),
+        ('`include "rom.v"', True),
         ("always @(*) case (a) 1: b = 2; endcase", True),
         ("typedef logic [7:0] word; word kept [4];", True),
-        ("output reg [7:0] sum); wire [3:0] a; assign a = b[3:0];", False),
-        ("wire [3:0] a = b[3:0]; reg [3:0] c, d;", False),
+        ("`timescale 1ns / 1ps\nmodule m(input signed [7:0] a, output reg [7:0] sum);", False),
+        ("wire [3:0] a; assign a[3:0] = b[3:0]; reg [1:0][3:0] c, d; // case", False),
+        ("module m(" + "output wire [7:0] p," * 5000 + "input q);", False),
     ],
 )
 def test_what_may_become_a_memory_is_known_by_its_text(tmp_path: Path, *, text: str, may: bool) -> None:
