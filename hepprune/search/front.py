@@ -54,7 +54,8 @@ def ladder(budget: Budget, most: float) -> tuple[float, ...]:
     lut = budget.limits().get("lut", most)
     first, last = _OCTAVES
     steps = range(first * _PER_OCTAVE, last * _PER_OCTAVE - 1, -1)
-    return tuple(limit for limit in (lut * 2.0 ** (step / _PER_OCTAVE) for step in steps) if limit <= most) or (most,)
+    limits = dict.fromkeys(lut * 2.0 ** (step / _PER_OCTAVE) for step in steps)  # all the same where the budget is none
+    return tuple(limit for limit in limits if limit <= most) or (most,)
 
 
 def share(settings: Settings, n_rungs: int) -> Fit:

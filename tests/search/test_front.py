@@ -17,11 +17,13 @@ from hepprune.search.front import Kept, Rung
 from hepprune.search.stages import Problem, Settings
 from hepprune.training import Fit
 from tests.search.architectures import convolution
+from tests.search.toy import toy_price
 
 Jets = tuple[Sample, Sample]
 PRICE = partial(cost.estimate, target=targets.load("generic_vu13p"), strategy="distributed_arithmetic")
 SETTINGS = Settings(bits=True, allocate=Fit(epochs=8, batch_size=1024, learning_rate=5e-3))
 SHARES = (0.4, 0.2)
+REACHED_FIRST = (800.0, 1.0, 0.0)  # LUT, of which a digit takes 8, and each layer keeps one
 
 
 def lut(network: Network) -> float:
@@ -81,6 +83,7 @@ def test_no_rung_of_the_ladder_is_above_the_whole_network() -> None:
     assert front.ladder(Budget(resources=Resources(lut=800.0)), most=1000.0)[0] == 800.0
     assert front.ladder(Budget(resources=Resources(lut=8000.0)), most=1000.0) == (1000.0,)
     assert front.ladder(Budget(), most=1000.0)[0] == 1000.0
+    assert front.ladder(Budget(resources=Resources(lut=0.0)), most=1000.0) == (0.0,)
 
 
 def test_a_limit_that_no_rung_can_meet_is_named(tagger: Network, jets: Jets) -> None:
@@ -100,11 +103,11 @@ def ended(tagger: Network, jets: Jets) -> tuple[Kept, ...]:
     fit = Fit(epochs=3, batch_size=128, learning_rate=5e-3, monitor="auc")
     settings = Settings(bits=True, allocate=fit, fine_tune=fit)
     few = replace(problem(jets), train=jets[0].first(256), validation=jets[1].first(500), settings=settings)
-    return front.descend(tagger, few, (0.4 * lut(tagger), 0.5, 0.0))
+    return front.descend(tagger, replace(few, price=toy_price), REACHED_FIRST)
 
 
-def test_the_first_rung_that_cannot_be_reached_ends_the_ladder(ended: tuple[Kept, ...], tagger: Network) -> None:
-    assert [each.rung.lut for each in ended] == [0.4 * lut(tagger)]
+def test_the_first_rung_that_cannot_be_reached_ends_the_ladder(ended: tuple[Kept, ...]) -> None:
+    assert [each.rung.lut for each in ended] == [REACHED_FIRST[0]]
 
 
 def test_the_objective_is_the_primary_metric_of_a_rung(ended: tuple[Kept, ...], jets: Jets) -> None:
