@@ -83,7 +83,8 @@ def descend(
         NetworkError: the network is no chain of dense layers that read features or ReLUs in fixed point.
     """
     opened, finest = bits.opened(release_digits(network), problem.train)
-    keep, key, kept = Store(state), [*key_of(network, problem), *rungs] if state else None, []
+    keep, key = Store(state), [*key_of(network, problem), *rungs] if state else None
+    kept: list[Kept] = []
     own = share(problem.settings, len(rungs))
     for index, lut in enumerate(rungs):
         named = f"rung_{index + 1}"
