@@ -36,7 +36,7 @@ def run(
         there = "what is finished there is used" if (place / "state").is_dir() else "a new folder"
         screen.tell(f"{wanted.name}: {wanted.strategy} on {wanted.target}, to '{place}' ({there})")
         if wanted.search.front:
-            _front(wanted, place, screen, as_json=as_json)
+            _front(wanted, place, screen, executor=executor, as_json=as_json)
             return
         with workers(executor) as pool, screen.progress, kept(place / "state"):
             try:
@@ -48,12 +48,12 @@ def run(
             raise awaited
 
 
-def _front(recipe: "Recipe", build: Path, screen: Screen, *, as_json: bool) -> None:
+def _front(recipe: "Recipe", build: Path, screen: Screen, *, executor: str | None, as_json: bool) -> None:
     from hepprune import pipeline
     from hepprune.report import descent
 
-    with screen.progress:
-        found = pipeline.front(recipe, build=build, track=screen)
+    with workers(executor) as pool, screen.progress, kept(build / "state"):
+        found = pipeline.front(recipe, build=build, executor=pool, track=screen)
     if as_json:
         print_json(found)
         return

@@ -5,6 +5,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from hepprune import training
 from hepprune.errors import NetworkError, RecipeError, unknown
 from hepprune.firmware import rtl
 from hepprune.firmware.folders import check_names
@@ -51,6 +52,13 @@ def check(context: Context, stage: str) -> Network | None:
     if recipe.settings().bits:
         bits.check(typed)
     return model
+
+
+def check_jets(recipe: Recipe, baseline: Network, jets: taggers.Samples) -> None:
+    """Refuse metrics of which there are too few jets to validate or to test, before anything is cut."""
+    decisive = [name for name in recipe.judged_by if name in {*recipe.max_losses, recipe.objective}]
+    for some, names in ((jets.validation, decisive), (jets.test, recipe.judged_by)):
+        training.scores(baseline, some, names=names)
 
 
 def _check_columns(recipe: Recipe) -> None:

@@ -1,5 +1,6 @@
 """A front in one training: what every budget around the recipe's would buy, without a run for each."""
 
+from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from hepprune.pipeline.taggers import Samples
 from hepprune.recipe import Recipe
 from hepprune.report import descent
 from hepprune.report.descent import Front, Row
-from hepprune.scores import headline, primary
+from hepprune.scores import headline
 from hepprune.search import front as fronts
 from hepprune.search import moves
 from hepprune.search.front import Kept, Rung
@@ -28,10 +29,8 @@ from hepprune.search.stages import Problem
 from hepprune.studies.fronts import unbeaten
 from hepprune.training import devices
 
-FILE = "front.json"
 
-
-def front(recipe: Recipe, *, build: Path, track: Track = silent) -> Front:
+def front(recipe: Recipe, *, build: Path, executor: Executor | None = None, track: Track = silent) -> Front:
     """Return the networks that one long allocation keeps on its way down, each solved and scored on test jets.
 
     front.json, the plot and the networks land in `build`; what was finished there is used.
@@ -45,32 +44,45 @@ def front(recipe: Recipe, *, build: Path, track: Track = silent) -> Front:
         raise RecipeError("a front needs search.front: true in the recipe, or `hepprune run --front`")
     check_folder(build)
     with devices.on(recipe.device, unless_asked=True), locked(build, track):
-        return _front(Context(recipe=recipe, target=targets.load(recipe.target), build=build, track=track))
+        return _front(
+            Context(recipe=recipe, target=targets.load(recipe.target), build=build, track=track, executor=executor)
+        )
 
 
 def _front(context: Context) -> Front:
-    model = checks.check(context, pricing.own_stage(context.recipe))
+    with context.step("checking recipe, model and data"):
+        model = checks.check(context, pricing.own_stage(context.recipe))
     jets = taggers.read_jets(context)
     baseline = taggers.baseline(context, jets, model)
+    checks.check_jets(context.recipe, baseline, jets)
+    pruned = taggers.pruned(context, baseline, jets)
     with context.step("solving the baseline's adder graph"):
         whole = firmware.solved(context, baseline)
     lut = pricing.lut(context, whole)
     wanted = feedback.resolve(context, lut)
-    budget = Budget(wanted.latency_ns, wanted.interval_cycles, Resources(lut=wanted.resources.lut or lut))
-    kept = _descend(context, baseline, jets, budget)
+    most = lut if wanted.resources.lut is None else wanted.resources.lut
+    budget = Budget(wanted.latency_ns, wanted.interval_cycles, Resources(lut=most))
+    kept = _descend(context, baseline, pruned, jets, budget)
     with context.step("solving and scoring the networks kept", len(kept)) as advance:
         built = []
         for each in kept:
             built.append(firmware.solved(context, each.network))
             advance()
+        _clear(context.build)
         found = _described(context, whole, jets, budget, _best(kept, built))
-    files = {"table": str(context.build / FILE), "plot": str(descent.draw(found, context.build / "front")[0])}
+    files = {"table": str(context.build / descent.FILE), "plot": str(descent.draw(found, context.build / "front")[0])}
     found = replace(found, files=files, seconds=dict(context.seconds))
-    stored.write(Front, context.build / FILE, found)
+    stored.write(Front, context.build / descent.FILE, found)
     return found
 
 
-def _descend(context: Context, baseline: Network, jets: Samples, budget: Budget) -> tuple[Kept, ...]:
+def _clear(build: Path) -> None:
+    """Remove an earlier front, its table first: where there is one, it is of the networks and the plot beside it."""
+    for path in (build / descent.FILE, *build.glob("front.p??"), *(build / "front").glob("network_*.npz")):
+        path.unlink(missing_ok=True)
+
+
+def _descend(context: Context, baseline: Network, pruned: Network, jets: Samples, budget: Budget) -> tuple[Kept, ...]:
     recipe, price = context.recipe, pricing.own(context)
     problem = Problem(
         train=jets.train,
@@ -82,22 +94,24 @@ def _descend(context: Context, baseline: Network, jets: Samples, budget: Budget)
         seed=recipe.seed,
         teacher=baseline,
     )
-    rungs = fronts.ladder(budget, price(baseline).resources.lut or 0.0)
+    rungs = fronts.ladder(budget, price(pruned).resources.lut or 0.0)
+    epochs = len(rungs) * fronts.share(problem.settings, len(rungs)).epochs
 
     def tell(rung: Rung) -> None:
         advance(0, f"{rung.estimate.resources.lut or 0:,.0f} LUT, {headline(rung.scores)}")
 
-    with context.step("one training down a ladder of budgets", problem.settings.epochs) as advance:
-        return fronts.descend(baseline, problem, rungs, state=context.state / "front", advance=tell, trained=advance)
+    with context.step("one training down a ladder of budgets", epochs) as advance:
+        return fronts.descend(pruned, problem, rungs, state=context.state / "front", advance=tell, trained=advance)
 
 
 def _best(kept: tuple[Kept, ...], built: list[Built]) -> list[tuple[Kept, Built]]:
     """Return what no other beats in LUT, adder levels and the primary metric on validation jets, most LUT first."""
     metric = next(iter(kept[0].rung.scores))
-    costs = [[b.solution.lut, b.solution.depth] for b in built if b.solution is not None]
-    lost = [metrics.lost(metric, primary(each.rung.scores).value) for each in kept]
-    places = np.flatnonzero(unbeaten(np.column_stack([np.array(costs, np.float64), lost])))
-    return [(kept[place], built[place]) for place in sorted(places, key=lambda place: -costs[place][0])]
+    rows = [(*pair, graph) for pair in zip(kept, built, strict=True) if (graph := pair[1].solution) is not None]
+    lost = [metrics.lost(metric, each.rung.scores[metric].value) for each, *_ in rows]
+    points = [(graph.lut, graph.depth, loss) for (*_, graph), loss in zip(rows, lost, strict=True)]
+    best = [row for row, is_kept in zip(rows, unbeaten(np.array(points, np.float64)), strict=True) if is_kept]
+    return [(each, made) for each, made, _ in sorted(best, key=lambda row: -row[2].lut)]
 
 
 def _described(context: Context, whole: Built, jets: Samples, budget: Budget, best: list[tuple[Kept, Built]]) -> Front:

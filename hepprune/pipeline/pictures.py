@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from hepprune.errors import ReportError
 from hepprune.firmware import hls
 from hepprune.metrics import Floats
 from hepprune.network import Argmax, Network, exact_raw
@@ -15,7 +16,7 @@ from hepprune.pipeline.context import Context
 from hepprune.pipeline.outcome import Compared
 from hepprune.pipeline.taggers import loss_changes
 from hepprune.recipe.outputs import Output
-from hepprune.report import costs, designs, gallery, judged, plots
+from hepprune.report import costs, descent, designs, gallery, judged, plots
 from hepprune.report import summary as summaries
 from hepprune.report.designs import Counted, Designs
 from hepprune.report.judged import Judged
@@ -39,8 +40,10 @@ def redraw(build: Path, folder: Path, *, label: str | None = None) -> dict[str, 
     """Draw all that a run has drawn once more, from what it left, under a label; return the png files by name.
 
     Raises:
-        ReportError: the run has not been to its end, or a file of it is damaged.
+        ReportError: the run has not been to its end, made a front, or a file of it is damaged.
     """
+    if descent.is_alone(build):
+        raise ReportError(f"'{build}' holds a front and no run: its plots are front.png and front.pdf there")
     summary, outputs = summaries.read(build / "summary.json"), judged.read(build / judged.FILE)
     with plots.labelled(label):
         return _drawn(summary, designs.read(build / designs.FILE), outputs, folder)

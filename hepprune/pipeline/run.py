@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hepprune import training
 from hepprune.errors import RecipeError
 from hepprune.firmware.folders import check_folder
 from hepprune.firmware.routes import Built
@@ -52,7 +51,7 @@ def _run(context: Context) -> Summary:
     jets = taggers.read_jets(context)
     with tools.compiling(context.state / "compiled") as compiled:
         baseline = taggers.baseline(context, jets, model)
-        _check_jets(recipe, baseline, jets)
+        checks.check_jets(recipe, baseline, jets)
         pruned = taggers.pruned(context, baseline, jets)
         curves = taggers.sensitivities(context, pruned, jets)
         if tools.is_rtl(recipe):
@@ -84,13 +83,6 @@ def _run(context: Context) -> Summary:
     if compressed.measurement is None:
         raise firmware.awaited(context, compressed)
     return summary
-
-
-def _check_jets(recipe: Recipe, baseline: Network, jets: taggers.Samples) -> None:
-    """Refuse metrics of which there are too few jets to validate or to test, before anything is cut."""
-    decisive = [name for name in recipe.judged_by if name in {*recipe.max_losses, recipe.objective}]
-    for some, names in ((jets.validation, decisive), (jets.test, recipe.judged_by)):
-        training.scores(baseline, some, names=names)
 
 
 def _whole(context: Context, baseline: Network) -> Built:

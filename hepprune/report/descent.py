@@ -15,6 +15,7 @@ from hepprune.report.curves import Curve, Level
 from hepprune.report.summary import Comparison, Tagger
 from hepprune.scores import Stated
 
+FILE = "front.json"
 _SHOWN = 2  # metrics in the table; front.json has all
 
 
@@ -22,7 +23,8 @@ _SHOWN = 2  # metrics in the table; front.json has all
 class Row:
     """A network of a front: what it was allowed, itself on test jets, its scores on validation jets, its file.
 
-    `against_budget` is its difference, on test jets, to the network at the recipe's budget.
+    `against_budget` is its difference, on test jets, to the front's network at the recipe's budget, the largest within
+    it; where none is, to the smallest.
     """
 
     lut_allowed: float
@@ -47,15 +49,26 @@ class Front:
     versions: dict[str, str]
     files: dict[str, str]
 
+    @property
+    def at_budget(self) -> Row | None:
+        """The network at the recipe's budget, the largest within it; None where no network is."""
+        return next((row for row in self.rows if row.tagger.lut <= self.budget["lut"]), None)
+
 
 KIND = TypeAdapter(Front)
+
+
+def is_alone(build: Path) -> bool:
+    """Return whether a build folder holds a front, and no run that went to its end."""
+    return (build / FILE).is_file() and not (build / "summary.json").is_file()
 
 
 def render(front: Front) -> RenderableType:
     """Return the table of budgets, and what half and a quarter of the budget's LUT cost, a sentence each."""
     names = list(front.baseline.scores)[:_SHOWN]
     table = Table(title=Text(f"{front.recipe} on {front.target}: one training, many budgets"), title_justify="left")
-    for head in ("LUT", "of budget", "levels", "estimated [ns]", *map(scores.label, names), "against the budget's"):
+    against = "against the budget's" if front.at_budget else "against the smallest"
+    for head in ("LUT", "of budget", "levels", "estimated [ns]", *map(scores.label, names), against):
         table.add_column(head, justify="right")
     table.add_row(*_cells(front.baseline, front.budget, names), "", end_section=True)
     for row in front.rows:
@@ -73,11 +86,17 @@ def _cells(tagger: Tagger, budget: Mapping[str, float], names: list[str]) -> lis
 
 
 def sentences(front: Front) -> list[str]:
-    """Return what half and a quarter of the LUT of the network at the budget cost, where a network takes no more."""
-    found = []
+    """Return what half and a quarter of the budget's LUT cost against the network at the budget, if one takes no more.
+
+    That the network at the budget takes no more itself is no cost, and is not said; that there is none is.
+    """
+    reference, found = front.at_budget, []
+    if reference is None:
+        least = front.rows[-1].tagger.lut
+        return [f"no network is within the budget of {front.budget['lut']:,.0f} LUT: the smallest takes {least:,.0f}"]
     for name, share in (("half", 0.5), ("a quarter of", 0.25)):
         smaller = [row for row in front.rows if row.tagger.lut <= share * front.budget["lut"]]
-        if smaller:
+        if smaller and smaller[0] is not reference:
             gap = next(iter(smaller[0].against_budget.scores.items()))
             found.append(f"{name} the budget's LUT: {scores.change(*gap)} ({smaller[0].tagger.lut:,.0f} LUT)")
     return found

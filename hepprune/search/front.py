@@ -12,14 +12,15 @@ from functools import partial
 from pathlib import Path
 
 from hepprune import metrics, training
+from hepprune.errors import BudgetMissedError
 from hepprune.hardware.resources import Budget, Estimate
 from hepprune.network import Network
 from hepprune.pruning import surgery
 from hepprune.scores import Stated
 from hepprune.search import bits, knobs
-from hepprune.search.greedy import key_of, release_digits
+from hepprune.search.greedy import key_of, release_digits, scored
 from hepprune.search.narrowing import Narrowing
-from hepprune.search.stages import Problem
+from hepprune.search.stages import Problem, Settings
 from hepprune.store import Store
 from hepprune.training import Fit
 
@@ -53,7 +54,14 @@ def ladder(budget: Budget, most: float) -> tuple[float, ...]:
     lut = budget.limits().get("lut", most)
     first, last = _OCTAVES
     steps = range(first * _PER_OCTAVE, last * _PER_OCTAVE - 1, -1)
-    return tuple(limit for limit in (lut * 2.0 ** (step / _PER_OCTAVE) for step in steps) if limit <= most) or (most,)
+    limits = dict.fromkeys(lut * 2.0 ** (step / _PER_OCTAVE) for step in steps)  # all the same where the budget is none
+    return tuple(limit for limit in limits if limit <= most) or (most,)
+
+
+def share(settings: Settings, n_rungs: int) -> Fit:
+    """Return the training of one rung: an equal part of an allocation's epochs, and no fewer than `_LEAST`."""
+    whole = settings.allocate or settings.settle
+    return replace(whole, epochs=max(whole.epochs // n_rungs, _LEAST))
 
 
 def descend(
@@ -68,16 +76,16 @@ def descend(
     """Return the network kept on each rung; the epochs of the allocation are those of all, in equal parts.
 
     What else the budget limits is limited on every rung. Every rung is saved under `state`, from where an interrupted
-    descent goes on and ends as if it had not been.
+    descent goes on and ends as if it had not been. The first rung that cannot be reached ends the ladder.
 
     Raises:
-        BudgetMissedError: even one digit a layer is too much for a rung.
+        BudgetMissedError: even one digit a layer is too much for the first rung.
         NetworkError: the network is no chain of dense layers that read features or ReLUs in fixed point.
     """
     opened, finest = bits.opened(release_digits(network), problem.train)
-    keep, key, kept = Store(state), [*key_of(network, problem), *rungs] if state else None, []
-    whole = problem.settings.allocate or problem.settings.settle
-    own = replace(whole, epochs=max(whole.epochs // len(rungs), _LEAST))
+    keep, key = Store(state), [*key_of(network, problem), *rungs] if state else None
+    kept: list[Kept] = []
+    own = share(problem.settings, len(rungs))
     for index, lut in enumerate(rungs):
         named = f"rung_{index + 1}"
         if keep.has(named, key):
@@ -85,7 +93,12 @@ def descend(
         allowed = replace(problem.budget, resources=replace(problem.budget.resources, lut=lut))
         step = Narrowing(train=problem.train, price=problem.price, budget=allowed, finest=finest)
         settle = partial(_settle, opened, problem, step=step, fit=own, index=index, trained=trained)
-        opened, rung = keep.step(Rung, named, key, settle)
+        try:
+            opened, rung = keep.step(Rung, named, key, settle)
+        except BudgetMissedError:
+            if not kept:
+                raise
+            break  # those below allow even less
         kept.append(Kept(built(opened, problem), rung))
         advance(rung)
     return tuple(kept)
@@ -108,7 +121,7 @@ def _settle(
         advance=trained,
     )
     network = built(found, problem)
-    scores = metrics.stated(training.scores(network, problem.validation))
+    scores = metrics.stated(scored(network, problem))
     return found, Rung(lut=step.budget.limits()["lut"], estimate=problem.price(network), scores=scores)
 
 

@@ -117,7 +117,7 @@ def _run_stage(
     network: Network, problem: Problem, phase: Phase, index: int, trained: Callable[[int], None]
 ) -> tuple[Network, Stage]:
     started = time.perf_counter()
-    before = _scores(network, problem)
+    before = scored(network, problem)
     network, steps, prepare = _cut(network, problem, phase)
     if problem.settings.bits:
         bits.calibrate(network, problem.train)
@@ -135,7 +135,7 @@ def _run_stage(
         network = bits.finished(network, problem.train, problem.validation)
     network = knobs.settled(surgery.shrink(network))
     _check_alive(network, problem.budget)
-    after, estimate = _scores(network, problem), problem.price(network)
+    after, estimate = scored(network, problem), problem.price(network)
     return network, Stage(
         index=index,
         steps=steps,
@@ -149,7 +149,7 @@ def _run_stage(
     )
 
 
-def _scores(network: Network, problem: Problem) -> dict[str, metrics.Score]:
+def scored(network: Network, problem: Problem) -> dict[str, metrics.Score]:
     """Return the metrics of the task, after that which is the objective."""
     objective, own = problem.settings.objective, problem.validation.task.metrics
     names = None if objective == "loss" else (*own, objective)

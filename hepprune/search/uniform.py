@@ -15,6 +15,7 @@ from hepprune.search.stages import Outcome, Problem, Settings
 
 BELOW, ABOVE = 0.01, 0.05  # how far its cost may lie from the goal; fine-tuning moves it by more than any aim is fine
 _ATTEMPTS, _FINER, _STEP = 5, 3, 0.01
+_LEAST = 1.0  # LUT
 
 
 def match(
@@ -31,13 +32,15 @@ def match(
 
     `cost` is exact (a solved adder graph), while the search steers by the price; the limit is corrected by their ratio
     until the cost lies where it should, so that the comparison favours this network and not the search. Where the cost
-    falls past the goal with the last weights of a layer, as all that only they fed goes with them, the way on begins at
-    the whole network without that layer. Where weights alone cannot lead there, layers' own scales are evened out,
-    then layers may go that an output can do without, then the goal is doubled until they can.
+    falls past the goal with the last weights of a layer, as all that only they fed goes with them, the way on begins
+    at the whole network without that layer. A cost of less than one counts as one, as a graph without adders has none.
+    Where weights alone cannot lead there, layers' own scales are evened out, then layers may go that an output can do
+    without, then the goal is doubled until they can.
 
     Raises:
         BudgetMissedError: no cut frees anything, whatever the goal.
     """
+    goal = max(goal, _LEAST)
     limit = (1 + ABOVE) * goal
     found: list[tuple[float, Outcome]] = []
     error: BudgetMissedError | None = None
@@ -58,7 +61,7 @@ def match(
                 limit, goal = 2 * limit, 2 * goal
             left += propose.bypassing and not before.bypassing
             continue
-        reached = cost(outcome.network)
+        reached = max(cost(outcome.network), _LEAST)
         found.append((reached, outcome))
         if -BELOW <= reached / goal - 1 <= ABOVE:
             return outcome

@@ -40,6 +40,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def front(folder: Path) -> Front:
+    (folder / "build/front").mkdir(parents=True)
+    (folder / "build/front/network_99.npz").write_bytes(b"")  # as a front of more networks left it
     done = CliRunner().invoke(app, ["run", str(written(folder)), "--front", "--json"])
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout) == json.loads((folder / "build/front.json").read_text())
@@ -63,6 +65,7 @@ def test_every_row_is_solved_and_scored_as_its_network_is(front: Front, folder: 
     luts = [row.tagger.lut for row in front.rows]
     assert luts == sorted(luts, reverse=True)
     assert luts[-1] < limit < luts[0]
+    assert {str(path) for path in (folder / "build/front").iterdir()} == {row.network for row in front.rows}
 
 
 @pytest.mark.slow

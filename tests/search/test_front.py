@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hepprune import training
 from hepprune.errors import BudgetMissedError, NetworkError
 from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Budget, Resources
@@ -16,11 +17,13 @@ from hepprune.search.front import Kept, Rung
 from hepprune.search.stages import Problem, Settings
 from hepprune.training import Fit
 from tests.search.architectures import convolution
+from tests.search.toy import toy_price
 
 Jets = tuple[Sample, Sample]
 PRICE = partial(cost.estimate, target=targets.load("generic_vu13p"), strategy="distributed_arithmetic")
 SETTINGS = Settings(bits=True, allocate=Fit(epochs=8, batch_size=1024, learning_rate=5e-3))
 SHARES = (0.4, 0.2)
+REACHED_FIRST = (800.0, 1.0, 0.0)  # LUT, of which a digit takes 8, and each layer keeps one
 
 
 def lut(network: Network) -> float:
@@ -80,6 +83,7 @@ def test_no_rung_of_the_ladder_is_above_the_whole_network() -> None:
     assert front.ladder(Budget(resources=Resources(lut=800.0)), most=1000.0)[0] == 800.0
     assert front.ladder(Budget(resources=Resources(lut=8000.0)), most=1000.0) == (1000.0,)
     assert front.ladder(Budget(), most=1000.0)[0] == 1000.0
+    assert front.ladder(Budget(resources=Resources(lut=0.0)), most=1000.0) == (0.0,)
 
 
 def test_a_limit_that_no_rung_can_meet_is_named(tagger: Network, jets: Jets) -> None:
@@ -91,3 +95,27 @@ def test_a_limit_that_no_rung_can_meet_is_named(tagger: Network, jets: Jets) -> 
 def test_only_chains_of_dense_layers_have_a_front(jets: Jets) -> None:
     with pytest.raises(NetworkError, match="chains of dense layers"):
         front.descend(convolution(), problem(jets), [100.0])
+
+
+@pytest.fixture(scope="module")
+def ended(tagger: Network, jets: Jets) -> tuple[Kept, ...]:
+    """The front of an objective on few jets, of whose rungs only the first can be reached."""
+    fit = Fit(epochs=3, batch_size=128, learning_rate=5e-3, monitor="auc")
+    settings = Settings(bits=True, allocate=fit, fine_tune=fit)
+    few = replace(problem(jets), train=jets[0].first(256), validation=jets[1].first(500), settings=settings)
+    return front.descend(tagger, replace(few, price=toy_price), REACHED_FIRST)
+
+
+def test_the_first_rung_that_cannot_be_reached_ends_the_ladder(ended: tuple[Kept, ...]) -> None:
+    assert [each.rung.lut for each in ended] == [REACHED_FIRST[0]]
+
+
+def test_the_objective_is_the_primary_metric_of_a_rung(ended: tuple[Kept, ...], jets: Jets) -> None:
+    scores = ended[0].rung.scores
+    assert next(iter(scores)) == "auc"
+    own = training.scores(ended[0].network, jets[1].first(500), names=["auc", "accuracy"])
+    assert {name: scores[name].value for name in own} == {name: score.value for name, score in own.items()}
+
+
+def test_a_rung_is_trained_for_an_equal_part_of_the_epochs_and_three_at_least() -> None:
+    assert [front.share(SETTINGS, n).epochs for n in (1, 2, 11)] == [8, 4, 3]

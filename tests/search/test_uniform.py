@@ -105,3 +105,18 @@ def test_it_trains_as_long_as_an_allocation(tagger: Network, jets: tuple[Sample,
         for s in (replace(own, allocate=long), replace(own, settle=long), own)
     ]
     assert found[0] == found[1] != found[2]
+
+
+@pytest.mark.parametrize("goal", [0.0, 100.0])
+def test_a_network_without_adders_costs_nothing(tagger: Network, jets: tuple[Sample, Sample], goal: float) -> None:
+    few, short = (jets[0].first(200), jets[1].first(100)), Fit(epochs=1, batch_size=100, learning_rate=1e-3)
+    settings = replace(QUICK, statistics_jets=100, fine_tune=short, settle=short)
+
+    def price(of: Network) -> Estimate:
+        return replace(toy_price(of), resources=Resources(lut=0.0))
+
+    told: list[int] = []
+    problem = replace(problem_of(few, Budget(), "weight", settings), price=price)
+    uniform.match(tagger, problem, cost=lambda _: 0.0, goal=goal, advance=told.append)
+    stages = problem.settings.stages * 3
+    assert len(told) == (stages if goal == 0 else 5 * stages)  # it is met at once, or never

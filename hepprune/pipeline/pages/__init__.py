@@ -4,6 +4,7 @@ from pathlib import Path
 
 from hepprune.errors import ReportError
 from hepprune.pipeline.pages import builds, ledgers, studies
+from hepprune.report import descent
 from hepprune.report.page import Page
 
 _LEDGERS = (".sqlite", ".db")
@@ -20,6 +21,8 @@ def of(path: Path) -> Page:
     for name, page in (("summary.json", builds.page), ("study.json", studies.page)):
         if (path / name).is_file():
             return page(path)
+    if descent.is_alone(path):
+        raise ReportError(f"'{path}' holds a front, of which there is no page: its table is {descent.FILE} there")
     raise ReportError(
         f"'{path}' holds no result: give the build/ of a run (with summary.json), the folder of a study (with "
         "study.json) or a ledger (.sqlite)"
