@@ -25,7 +25,7 @@ from hepprune.pruning.constants import constants
 from hepprune.sample import Sample
 from hepprune.scores import led
 from hepprune.search import allocation, bits, knobs
-from hepprune.search.moves import Move, PerKernel, gain, missed
+from hepprune.search.moves import Finer, Move, PerKernel, gain, missed
 from hepprune.search.narrowing import Narrowing
 from hepprune.search.prices import Price, of_graphs
 from hepprune.search.sensitivity import analyse
@@ -166,7 +166,8 @@ def _cut(network: Network, problem: Problem, phase: Phase) -> tuple[Network, tup
         narrowing = Narrowing(train=problem.train, price=problem.price, budget=problem.budget, finest=finest)
         return opened, (), narrowing
     trims = phase.kind == "trim"
-    cut, steps = cut_until(network if trims else release_digits(network), problem, phase.goal)
+    begin = network if trims else release_digits(network)
+    cut, steps = cut_until(begin, replace(problem, propose=Finer(problem.propose)) if trims else problem, phase.goal)
     cut = knobs.settled(surgery.shrink(cut))
     return hold_digits(cut) if trims and problem.settings.digits else cut, steps, lambda *_: True
 

@@ -74,6 +74,18 @@ class Proposal(Protocol):
 
 
 @dataclass(frozen=True)
+class Finer:
+    """A proposal without whole branches, where it has anything else: a trim is too short to train one's loss away."""
+
+    propose: Proposal
+
+    def __call__(self, network: Network, statistics: Statistics, fraction: float) -> Iterator[Move]:
+        """Yield the moves that a network can take next."""
+        moves = [*self.propose(network, statistics, fraction)]
+        yield from [move for move in moves if move.kind != BLOCK] or moves
+
+
+@dataclass(frozen=True)
 class PerKernel:
     """The proposal of the greedy search: for each kernel and granularity its least important units.
 

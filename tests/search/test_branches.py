@@ -13,7 +13,7 @@ from hepprune.pruning import masks, statistics
 from hepprune.sample import Sample
 from hepprune.search import allocation, branches, greedy, sensitivity
 from hepprune.search.branches import BLOCK
-from hepprune.search.moves import CHOICES, PerKernel
+from hepprune.search.moves import CHOICES, Finer, PerKernel
 from hepprune.search.stages import Problem
 from tests.network.drawn import typed
 from tests.search.architectures import residual
@@ -77,6 +77,10 @@ def test_its_curve_is_one_point_of_the_measured_change(network: Network, sample:
     assert point.loss_change == pytest.approx(losses[0] - losses[1], abs=1e-6)
     (move,) = PerKernel.of([curve], (BLOCK,))(network, gathered, 0.1)
     assert move.predicted_loss == pytest.approx(point.predicted_loss * curve.trust)
+    assert [*Finer(PerKernel.of([curve], (BLOCK,)))(network, gathered, 0.1)] == [move]  # there is nothing else
+    kinds = {each.kind for each in Finer(PerKernel.of([curve], ("weight", BLOCK)))(network, gathered, 0.1)}
+    assert "weight" in kinds
+    assert BLOCK not in kinds
 
 
 def test_a_search_takes_it_and_leaves_it_gone(network: Network, sample: Sample) -> None:
