@@ -19,7 +19,8 @@ from hepprune.hardware.validation import Prediction
 from hepprune.network import Network
 from hepprune.pipeline import firmware, ingestion, taggers
 from hepprune.pipeline.context import Context
-from hepprune.pruning import plan, surgery
+from hepprune.pruning import plan
+from hepprune.pruning.structure import surgery
 from hepprune.report import predictions
 from hepprune.synthesis.ledger import Ledger
 from hepprune.training import Fit, fit

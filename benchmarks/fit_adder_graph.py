@@ -34,7 +34,7 @@ from hepprune.hardware.cost import kernels, matrices
 from hepprune.hardware.cost.matrices import Design
 from hepprune.network import Dense, Input, Layer, Network, ReLU, storage
 from hepprune.network.precision import weight_type
-from hepprune.pruning import surgery
+from hepprune.pruning.structure import surgery
 
 ROOT = Path(__file__).parent.parent
 LARGE = ((16, 64, 48, 16, 5), (16, 64, 32, 32, 5), (20, 60, 48, 16, 4), (16, 96, 32, 5), (16, 32, 64, 32, 5))

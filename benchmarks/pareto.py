@@ -32,7 +32,7 @@ from hepprune.network import Network, exact_raw
 from hepprune.pipeline import taggers
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.taggers import Samples
-from hepprune.pruning import surgery
+from hepprune.pruning.structure import surgery
 from hepprune.report import curves
 from hepprune.report.curves import Curve
 from hepprune.studies.fronts import unbeaten

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hepprune.network.precision import Precision, quantise
     from hepprune.pipeline.study import study
     from hepprune.pruning.plan import prune
-    from hepprune.pruning.surgery import shrink
+    from hepprune.pruning.structure.surgery import shrink
     from hepprune.sample import Sample
     from hepprune.search.sensitivity import analyse as sensitivity
     from hepprune.task import Task, Tasks
@@ -66,7 +66,7 @@ _HOMES = {
     "quantise": "hepprune.network.precision.quantise",
     "read": "hepprune.frontends.read",
     "sensitivity": "hepprune.search.sensitivity.analyse",
-    "shrink": "hepprune.pruning.surgery.shrink",
+    "shrink": "hepprune.pruning.structure.surgery.shrink",
     "study": "hepprune.pipeline.study.study",
     "target": "hepprune.hardware.targets.load",
     "write": "hepprune.frontends.write",

@@ -14,7 +14,8 @@ from hepprune.errors import DataError
 from hepprune.metrics import Conditions
 from hepprune.network import Activation, Dense, Input, Network
 from hepprune.pipeline import sources
-from hepprune.pruning import curvature, gradients, masks, statistics
+from hepprune.pruning import masks, statistics
+from hepprune.pruning.statistics import curvature, gradients
 from hepprune.sample import Sample
 from hepprune.search.effects import measure
 from hepprune.search.replay import Group

@@ -10,9 +10,9 @@ from hepprune.firmware.hls import IO_TYPES
 from hepprune.firmware.layers import refusals
 from hepprune.fixed import Quantiser
 from hepprune.network import Layer, Network, Shared, Weighted
-from hepprune.pruning import blocks, coupling, surgery
-from hepprune.pruning.blocks import Block
-from hepprune.pruning.coupling import Group
+from hepprune.pruning.structure import blocks, coupling, surgery
+from hepprune.pruning.structure.blocks import Block
+from hepprune.pruning.structure.coupling import Group
 from hepprune.report.layers import LayerDescription
 
 

@@ -10,7 +10,7 @@ from hepprune import frontends
 from hepprune.errors import EquivalenceError, NetworkError
 from hepprune.frontends.checking import features, is_exact
 from hepprune.network import Network
-from hepprune.pruning import surgery
+from hepprune.pruning.structure import surgery
 
 _VECTORS = 10_000
 _MAX_VALUES = 2**26  # of one value of the network, over all vectors

@@ -13,8 +13,9 @@ from hepprune.errors import NetworkError
 from hepprune.network import Network
 from hepprune.pipeline import sources
 from hepprune.pipeline.context import Track, silent
-from hepprune.pruning import plan, surgery
+from hepprune.pruning import plan
 from hepprune.pruning.granularity import STRUCTURES
+from hepprune.pruning.structure import surgery
 from hepprune.sample import Sample
 from hepprune.scores import Stated
 from hepprune.studies import iterative

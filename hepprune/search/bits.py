@@ -16,7 +16,8 @@ from hepprune.fixed import FixedPoint
 from hepprune.hardware.cost import matrices
 from hepprune.network import Dense, Input, Layer, Network, ReLU
 from hepprune.network.quantise import TABLED
-from hepprune.pruning import surgery, values
+from hepprune.pruning.statistics import values
+from hepprune.pruning.structure import surgery
 from hepprune.quantisers import FixedPoints
 from hepprune.quantisers.arrays import MAX_BITS, fraction_bits
 from hepprune.sample import Sample

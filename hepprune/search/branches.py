@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import torch
 
 from hepprune.network import Kernel, Network
-from hepprune.pruning import blocks
-from hepprune.pruning.blocks import Block
 from hepprune.pruning.importance import Criterion
 from hepprune.pruning.masks import Cut, Plan
 from hepprune.pruning.statistics import Statistics
+from hepprune.pruning.structure import blocks
+from hepprune.pruning.structure.blocks import Block
 
 BLOCK = "block"
 

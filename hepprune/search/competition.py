@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hepprune.hardware.resources import Estimate
 from hepprune.network import Dense, Layer, Network
-from hepprune.pruning.values import Worths
+from hepprune.pruning.statistics.values import Worths
 from hepprune.quantisers import FixedPoints
 from hepprune.search.allocation import leaving_one, saved
 from hepprune.search.prices import Price

@@ -15,7 +15,7 @@ from hepprune import metrics, training
 from hepprune.errors import BudgetMissedError
 from hepprune.hardware.resources import Budget, Estimate
 from hepprune.network import Network
-from hepprune.pruning import surgery
+from hepprune.pruning.structure import surgery
 from hepprune.scores import Stated
 from hepprune.search import bits, knobs
 from hepprune.search.greedy import key_of, release_digits, scored

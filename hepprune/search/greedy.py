@@ -20,8 +20,9 @@ from hepprune import digits, metrics, training
 from hepprune.errors import BudgetMissedError
 from hepprune.hardware.resources import Budget, Estimate
 from hepprune.network import Network, identity
-from hepprune.pruning import masks, statistics, surgery
-from hepprune.pruning.constants import constants
+from hepprune.pruning import masks, statistics
+from hepprune.pruning.structure import surgery
+from hepprune.pruning.structure.constants import constants
 from hepprune.sample import Sample
 from hepprune.scores import led
 from hepprune.search import allocation, bits, knobs

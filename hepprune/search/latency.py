@@ -9,8 +9,9 @@ from hepprune.errors import BudgetMissedError
 from hepprune.hardware.cost.measured import Meter, Timing
 from hepprune.hardware.resources import Budget, Estimate
 from hepprune.network import Network
-from hepprune.pruning import coupling, importance, surgery
+from hepprune.pruning import importance
 from hepprune.pruning.statistics import Statistics
+from hepprune.pruning.structure import coupling, surgery
 from hepprune.sample import Sample
 from hepprune.search import greedy
 from hepprune.search import neurons as coupled

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from hepprune.hardware.resources import Budget
 from hepprune.network import Network
-from hepprune.pruning import values
-from hepprune.pruning.values import Worths
+from hepprune.pruning.statistics import values
+from hepprune.pruning.statistics.values import Worths
 from hepprune.sample import Sample
 from hepprune.search import bits, competition
 from hepprune.search.allocation import goals, within

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from hepprune.network import Dense, Layer, Network, Recurrent
-from hepprune.pruning import coupling
-from hepprune.pruning.coupling import Group
 from hepprune.pruning.importance import Criterion
 from hepprune.pruning.masks import Cut, Plan
 from hepprune.pruning.statistics import Statistics
+from hepprune.pruning.structure import coupling
+from hepprune.pruning.structure.coupling import Group
 
 
 @dataclass(frozen=True, eq=False)

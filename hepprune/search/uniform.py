@@ -7,7 +7,7 @@ from pathlib import Path
 from hepprune.errors import BudgetMissedError
 from hepprune.hardware.resources import Budget, Resources
 from hepprune.network import Network
-from hepprune.pruning import surgery
+from hepprune.pruning.structure import surgery
 from hepprune.search import greedy, knobs
 from hepprune.search.branches import Branch
 from hepprune.search.magnitude import GlobalMagnitude, needed

@@ -18,7 +18,8 @@ from hepprune.errors import NetworkError, unknown
 from hepprune.files import content_hash
 from hepprune.network import Network, identity
 from hepprune.pruning import granularity as granularities
-from hepprune.pruning import importance, masks, plan, schedules, selection, surgery
+from hepprune.pruning import importance, masks, plan, schedules, selection
+from hepprune.pruning.structure import surgery
 from hepprune.sample import Sample
 from hepprune.scores import Stated, mean, means, primary
 from hepprune.store import Store

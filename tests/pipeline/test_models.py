@@ -11,7 +11,8 @@ from hepprune.cli import app
 from hepprune.errors import EquivalenceError, NetworkError
 from hepprune.network import Dense, Input, LayerNorm, Network, Recurrent, ReLU, Softmax, load, save
 from hepprune.pipeline import inspection, models
-from hepprune.pruning import masks, surgery
+from hepprune.pruning import masks
+from hepprune.pruning.structure import surgery
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from hepprune.hardware import cost, targets
 from hepprune.hardware.cost import reuse
 from hepprune.hardware.resources import Budget, Estimate, Resources
 from hepprune.network import Conv, Dense, Network, Weighted, identity
-from hepprune.pruning import granularity, masks, statistics, surgery
+from hepprune.pruning import granularity, masks, statistics
+from hepprune.pruning.structure import surgery
 from hepprune.sample import Sample
 from hepprune.search import greedy, knobs, moves, sensitivity
 from hepprune.search.knobs import Knob

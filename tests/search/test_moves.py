@@ -12,9 +12,10 @@ from hepprune.fixed import FixedPoint
 from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Budget, Estimate, LayerEstimate, Resources
 from hepprune.network import Conv, Dense, Input, Network, Pool, ReLU, Reshape
-from hepprune.pruning import importance, masks, surgery
-from hepprune.pruning.constants import constants
+from hepprune.pruning import importance, masks
 from hepprune.pruning.statistics import Statistics, gather
+from hepprune.pruning.structure import surgery
+from hepprune.pruning.structure.constants import constants
 from hepprune.sample import Sample
 from hepprune.search import moves
 from hepprune.search.magnitude import GlobalMagnitude

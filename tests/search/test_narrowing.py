@@ -15,8 +15,10 @@ from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Budget, Estimate, Resources
 from hepprune.network import Dense, Input, Network, ReLU, exact_logits
 from hepprune.network.layers import Activation
-from hepprune.pruning import masks, statistics, surgery, values
+from hepprune.pruning import masks, statistics
 from hepprune.pruning.masks import Cut
+from hepprune.pruning.statistics import values
+from hepprune.pruning.structure import surgery
 from hepprune.quantisers import FixedPoints
 from hepprune.sample import Sample
 from hepprune.search import bits, competition, greedy, moves

@@ -15,8 +15,9 @@ from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Budget, Resources
 from hepprune.network import Network, precision
 from hepprune.network.precision import Precision
-from hepprune.pruning import importance, masks, statistics, surgery
+from hepprune.pruning import importance, masks, statistics
 from hepprune.pruning.masks import Cut
+from hepprune.pruning.structure import surgery
 from hepprune.sample import Sample
 from hepprune.search import greedy, moves, neurons, sensitivity
 from hepprune.search.stages import Problem, Settings

@@ -7,10 +7,11 @@ import torch
 
 from hepprune.errors import NetworkError
 from hepprune.network import Network
-from hepprune.pruning import blocks, masks, structured
-from hepprune.pruning.coupling import Group, cuts
+from hepprune.pruning import masks, structured
 from hepprune.pruning.importance import Criterion
 from hepprune.pruning.importance.combined import group_scores
+from hepprune.pruning.structure import blocks
+from hepprune.pruning.structure.coupling import Group, cuts
 from hepprune.sample import Sample
 from hepprune.search.plans.choices import Option
 

@@ -13,7 +13,8 @@ from hepprune.hardware.cost import reuse
 from hepprune.network import Conv, Kernel, Layer, Network, ReLU, Weighted
 from hepprune.network.precision import weight_type
 from hepprune.pruning import granularity as granularities
-from hepprune.pruning import importance, masks, selection, statistics, surgery
+from hepprune.pruning import importance, masks, selection, statistics
+from hepprune.pruning.structure import surgery
 from hepprune.sample import Sample
 from hepprune.search.plans import structures
 from hepprune.search.plans.choices import Option

@@ -19,7 +19,7 @@ from hepprune.frontends import keras as frontend
 from hepprune.frontends.keras.files import read_model
 from hepprune.frontends.keras.graph import lower
 from hepprune.network import Network, Weighted
-from hepprune.pruning import surgery
+from hepprune.pruning.structure import surgery
 from hepprune.quantisers import FixedPoints
 from tests.networks import weighted
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from hepprune.frontends import keras as frontend
 from hepprune.network import Network, Weighted
-from hepprune.pruning import surgery
+from hepprune.pruning.structure import surgery
 from hepprune.quantisers import FixedPoints
 from tests.frontends.keras.test_hgq import DATA
 from tests.networks import weighted

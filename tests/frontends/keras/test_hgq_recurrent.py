@@ -12,7 +12,7 @@ import hepprune
 from hepprune.errors import NetworkError
 from hepprune.frontends import keras as frontend
 from hepprune.network import Recurrent
-from hepprune.pruning import surgery
+from hepprune.pruning.structure import surgery
 from tests.frontends.keras.test_hgq import altered
 
 DATA = Path(hepprune.__file__).parents[1] / "tests" / "frontends" / "keras" / "data"

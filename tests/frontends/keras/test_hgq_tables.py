@@ -14,7 +14,7 @@ from hepprune.fixed import FixedPoint
 from hepprune.frontends import keras as frontend
 from hepprune.hardware import cost, targets
 from hepprune.network import Lookup, Network, exact_logits
-from hepprune.pruning import surgery
+from hepprune.pruning.structure import surgery
 from tests.frontends.keras.test_hgq import DATA, altered
 
 PATH, KEPT = DATA / "hgq_tables.keras", np.load(DATA / "hgq_tables.npz")

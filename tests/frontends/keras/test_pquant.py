@@ -17,7 +17,7 @@ import torch
 import hepprune
 from hepprune.errors import NetworkError
 from hepprune.frontends import keras as frontend
-from hepprune.pruning import surgery
+from hepprune.pruning.structure import surgery
 from tests.networks import weighted
 
 DATA = Path(hepprune.__file__).parents[1] / "tests" / "frontends" / "keras" / "data"

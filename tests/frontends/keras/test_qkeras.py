@@ -17,7 +17,7 @@ from hepprune.frontends import keras as frontend
 from hepprune.frontends.keras.graph import lower
 from hepprune.frontends.keras.masks import native_masks
 from hepprune.network import Conv, Dense, Network, Recurrent
-from hepprune.pruning import surgery
+from hepprune.pruning.structure import surgery
 from tests.frontends.keras.published import (
     BEGIN,
     END,

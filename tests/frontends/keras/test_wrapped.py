@@ -10,7 +10,7 @@ import torch
 
 from hepprune.frontends import keras
 from hepprune.network import Dense
-from hepprune.pruning import surgery
+from hepprune.pruning.structure import surgery
 from tests.frontends.keras.models import SUFFIXES, assert_agree, framework, save
 
 pytestmark = [pytest.mark.xdist_group("tensorflow"), pytest.mark.slow, pytest.mark.filterwarnings("ignore")]

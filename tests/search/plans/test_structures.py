@@ -8,7 +8,7 @@ from hepprune.hardware.resources import Budget, Resources
 from hepprune.network import Network
 from hepprune.pipeline import searching
 from hepprune.pipeline.wholes import Settings
-from hepprune.pruning import blocks
+from hepprune.pruning.structure import blocks
 from hepprune.sample import Sample
 from hepprune.search.effects import compare
 from hepprune.search.plans import tables

@@ -86,7 +86,7 @@ PLACES = ("made", "read", "carried", "fed", "summed")
 # How units go through each kind of layer: `rule(layer, *arriving, walk=)` returns the axes of what it puts out.
 COUPLING: Rules[Callable[..., Axes]] = Rules(
     lacks="has no rule for what shrinks with it",
-    fix="all that it reads stays; give its kind one (`hepprune.pruning.coupling.rules`) to remove units there",
+    fix="all that it reads stays; give its kind one in `hepprune.pruning.structure.coupling.rules`",
 )
 
 

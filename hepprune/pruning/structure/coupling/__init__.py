@@ -12,10 +12,10 @@ import numpy as np
 from torch import Tensor
 
 from hepprune.network import Network
-from hepprune.pruning.coupling import reshaping, rules
-from hepprune.pruning.coupling.rules import whole_groups
-from hepprune.pruning.coupling.units import COUPLING, PLACES, Ids, Units, follow
 from hepprune.pruning.masks import Cut, Plan
+from hepprune.pruning.structure.coupling import reshaping, rules
+from hepprune.pruning.structure.coupling.rules import whole_groups
+from hepprune.pruning.structure.coupling.units import COUPLING, PLACES, Ids, Units, follow
 
 __all__ = ["COUPLING", "Group", "Member", "Units", "cuts", "follow", "groups", "whole_groups"]
 _FOLLOWED = (rules, reshaping)  # importing them fills the table of rules

@@ -14,8 +14,9 @@ from hepprune.firmware.layers import described, distinct
 from hepprune.firmware.names import Names
 from hepprune.network import Dense, Input, Layer, Merge, Network, Recurrent, TopK
 from hepprune.network.layers import Concatenate
-from hepprune.pruning import coupling, masks, surgery
+from hepprune.pruning import masks
 from hepprune.pruning.masks import Plan
+from hepprune.pruning.structure import coupling, surgery
 from tests.networks import SEEDS
 from tests.pruning import cells, graphs
 

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from hepprune.pruning import gradients, statistics
+from hepprune.pruning import statistics
+from hepprune.pruning.statistics import gradients
 from hepprune.sample import Sample
 from tests.networks import weighted
 from tests.pruning import smooth

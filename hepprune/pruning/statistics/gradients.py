@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from hepprune.network import Network
-from hepprune.pruning import recurrences, statistics, taps
+from hepprune.pruning import statistics
+from hepprune.pruning.statistics import recurrences, taps
 from hepprune.sample import Sample
 
 _MAX_VALUES = 2**24  # of one layer's per-jet gradients at a time
@@ -45,7 +46,7 @@ def _batch(network: Network, jets: Sample, means: dict[str, Tensor]) -> dict[str
     loss = jets.loss(seen.raw, reduction="sum")
     none, terms = torch.zeros(0), (torch.clone, torch.abs)
     result = {name: [*sums, none, none] for name, sums in recurrences.sums(seen, loss, terms).items()}
-    found = statistics.gradients(seen, loss)
+    found = statistics.kernel_gradients(seen, loss)
     for layer in statistics.scored(network):
         gradient, sensitivity = found[layer.name]
         arriving, handed = seen.arriving(layer), taps.rows(seen.handed(layer)).detach().flatten(2)

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from hepprune.errors import DataError
 from hepprune.network import Layer, Network, Node, Recurrent
-from hepprune.pruning import recurrences, taps
-from hepprune.pruning.coupling import Group
-from hepprune.pruning.taps import Taps
+from hepprune.pruning.statistics import recurrences, taps
+from hepprune.pruning.statistics.taps import Taps
+from hepprune.pruning.structure.coupling import Group
 from hepprune.sample import Sample
 
 Means = Mapping[str, Tensor]  # of each input of a layer, by its name

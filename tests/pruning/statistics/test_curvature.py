@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from hepprune.errors import DataError
-from hepprune.pruning import curvature
+from hepprune.pruning.statistics import curvature
 from hepprune.sample import Sample
 from tests.networks import weighted
 from tests.pruning import smooth

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from hepprune.errors import DataError
 from hepprune.network import Dense, Network, Weighted
-from hepprune.pruning import recurrences, taps
-from hepprune.pruning.taps import Taps
+from hepprune.pruning.statistics import recurrences, taps
+from hepprune.pruning.statistics.taps import Taps
 from hepprune.sample import Sample
 
 _MAX_VALUES = 2**24  # of one layer's per-jet gradients at a time
@@ -75,7 +75,7 @@ def scored(network: Network) -> list[Weighted]:
     return [layer for layer in taps.heard(network) if isinstance(layer, Weighted) and not layer.fixed]
 
 
-def gradients(seen: Taps, loss: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+def kernel_gradients(seen: Taps, loss: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
     """Return per layer the derivatives of a loss, summed over jets, by its totals and by its activations.
 
     Each is (n_jets, n_places, groups, n_out / groups).
@@ -104,7 +104,7 @@ def _batch(network: Network, jets: Sample) -> dict[str, list[Tensor]]:
     none, terms = torch.zeros(0), (torch.square,)
     cells = recurrences.sums(seen, loss, terms)
     result = {name: [*sums, *[none] * 4, _reads(seen, name), none] for name, sums in cells.items()}
-    found = gradients(seen, loss)
+    found = kernel_gradients(seen, loss)
     for layer in scored(network):
         gradient, sensitivity = found[layer.name]
         arriving, activation = seen.arriving(layer), taps.rows(seen.handed(layer), layer.kernels[0].groups).detach()

@@ -36,8 +36,9 @@ from hepprune.network import (
     Weighted,
 )
 from hepprune.network.layers.recurrent import KERNELS
-from hepprune.pruning import recurrences, statistics, taps, unrolling
-from hepprune.pruning.taps import Taps
+from hepprune.pruning import statistics
+from hepprune.pruning.statistics import recurrences, taps, unrolling
+from hepprune.pruning.statistics.taps import Taps
 from hepprune.sample import Sample
 
 _MAX_VALUES = 2**24  # of one layer's gradients by logit, per class, at a time

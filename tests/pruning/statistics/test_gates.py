@@ -3,8 +3,10 @@ import torch
 from torch import nn
 
 from hepprune.network import Network
-from hepprune.pruning import coupling, gates, masks
-from hepprune.pruning.coupling import Group
+from hepprune.pruning import masks
+from hepprune.pruning.statistics import gates
+from hepprune.pruning.structure import coupling
+from hepprune.pruning.structure.coupling import Group
 from hepprune.sample import Sample
 from tests.networks import unlabelled
 from tests.pruning import graphs

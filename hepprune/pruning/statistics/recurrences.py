@@ -13,8 +13,8 @@ from hepprune.errors import DataError
 from hepprune.network import Network, Recurrent
 from hepprune.network.layers.recurrent import KERNELS
 from hepprune.network.layers.tape import Tape
-from hepprune.pruning import taps
-from hepprune.pruning.taps import Taps
+from hepprune.pruning.statistics import taps
+from hepprune.pruning.statistics.taps import Taps
 
 _MAX_VALUES = 2**24  # of one layer's per-jet gradients at a time
 

@@ -10,11 +10,12 @@ from torch import Tensor
 from hepprune.errors import DataError
 from hepprune.network import Dense, Input, Network, Recurrent, Shared
 from hepprune.network.layers.recurrent import KERNELS
-from hepprune.pruning import curvature, importance, taps, unrolling
+from hepprune.pruning import importance
+from hepprune.pruning.statistics import curvature, taps, unrolling
 from hepprune.sample import Sample
 from tests.pruning import cells
-from tests.pruning.test_recurrences import chain, recurrent
-from tests.pruning.test_recurrences import jets as drawn_jets
+from tests.pruning.statistics.test_recurrences import chain, recurrent
+from tests.pruning.statistics.test_recurrences import jets as drawn_jets
 
 NETWORKS = [
     cells.network(form, sequences=sequences, bent=bent)

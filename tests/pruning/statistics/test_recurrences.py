@@ -10,14 +10,16 @@ import hepprune
 from hepprune.errors import NetworkError
 from hepprune.network import Dense, Input, Kernel, Network, Recurrent, Shared, identity, load, save
 from hepprune.network.layers.recurrent import GATES, KERNELS
-from hepprune.pruning import gradients, importance, masks, plan, statistics, surgery
+from hepprune.pruning import importance, masks, plan, statistics
 from hepprune.pruning.masks import Cut
+from hepprune.pruning.statistics import gradients
+from hepprune.pruning.structure import surgery
 from hepprune.sample import Sample
 from hepprune.studies import iterative, lottery
 from hepprune.training import Fit
 from tests.networks import SEEDS, weighted
 from tests.pruning import graphs, smooth
-from tests.pruning.test_gates import jets
+from tests.pruning.statistics.test_gates import jets
 
 METHODS = [name for name, method in importance.CRITERIA.items() if "weight" in method.granularities]
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from hepprune.network import Conv, Network
-from hepprune.pruning import taps
+from hepprune.pruning.statistics import taps
 from hepprune.sample import Sample
 from tests.networks import weighted
 from tests.pruning import smooth

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from hepprune.errors import DataError
 from hepprune.network import Dense, Network
-from hepprune.pruning import taps
-from hepprune.pruning.taps import Taps
+from hepprune.pruning.statistics import taps
+from hepprune.pruning.statistics.taps import Taps
 from hepprune.sample import Sample
 
 

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hepprune.network import Conv, Einsum, Kernel, Layer, Network, Weighted
-from hepprune.pruning import coupling, masks, removal
-from hepprune.pruning.constants import constants, silent_states
-from hepprune.pruning.coupling import Units
+from hepprune.pruning import masks
 from hepprune.pruning.masks import Cut
+from hepprune.pruning.structure import coupling, removal
+from hepprune.pruning.structure.constants import constants, silent_states
+from hepprune.pruning.structure.coupling import Units
 
 logger = logging.getLogger(__name__)
 

@@ -30,7 +30,7 @@ from hepprune.network.layers import (
     UpSample,
 )
 from hepprune.network.layers.activation import FUNCTIONS
-from hepprune.pruning.coupling.units import COUPLING, Axes, Axis, Walk, loud
+from hepprune.pruning.structure.coupling.units import COUPLING, Axes, Axis, Walk, loud
 
 
 @COUPLING.of(Input)

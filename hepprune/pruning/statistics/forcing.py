@@ -13,8 +13,8 @@ from torch import Tensor
 
 from hepprune.network import Recurrent
 from hepprune.network.layers.tape import Tape
-from hepprune.pruning import recurrences
-from hepprune.pruning.taps import Taps
+from hepprune.pruning.statistics import recurrences
+from hepprune.pruning.statistics.taps import Taps
 
 
 @dataclass(frozen=True)

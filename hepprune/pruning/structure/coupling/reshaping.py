@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from hepprune.network.layers import Reshape
-from hepprune.pruning.coupling.units import COUPLING, Axes, Axis, Ids, Walk
+from hepprune.pruning.structure.coupling.units import COUPLING, Axes, Axis, Ids, Walk
 
 
 @COUPLING.of(Reshape)

@@ -21,7 +21,8 @@ from hepprune.network import (
     exact_logits,
     identity,
 )
-from hepprune.pruning import masks, surgery
+from hepprune.pruning import masks
+from hepprune.pruning.structure import surgery
 from hepprune.sample import Sample
 from tests.networks import SEEDS, features, networks, plans, sequence_networks, weighted
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from hepprune.network import Recurrent
 from hepprune.network.layers.recurrent import KERNELS
-from hepprune.pruning.taps import Taps
+from hepprune.pruning.statistics.taps import Taps
 
 _MAX_VALUES = 2**22  # of the derivatives of some jets, at a time
 

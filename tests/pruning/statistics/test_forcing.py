@@ -15,8 +15,8 @@ from hepprune.pruning.masks import Cut
 from hepprune.sample import Sample
 from hepprune.training import Fit
 from tests.pruning import cells
-from tests.pruning.test_recurrences import chain, limits
-from tests.pruning.test_recurrences import jets as chain_jets
+from tests.pruning.statistics.test_recurrences import chain, limits
+from tests.pruning.statistics.test_recurrences import jets as chain_jets
 
 
 def recorded(network: Network) -> tuple[Recurrent, Tensor, Tensor]:

@@ -35,7 +35,7 @@ from hepprune.network.layers import (
     TopK,
     UpSample,
 )
-from hepprune.pruning.coupling import Units, whole_groups
+from hepprune.pruning.structure.coupling import Units, whole_groups
 from hepprune.quantisers import taken
 
 # Which indices stay along each axis of a value.
@@ -154,7 +154,7 @@ def _as_they_are(*_: Any, stay: Keep) -> dict[str, Any]:
 # What of each kind of layer changes with the units: `rule(layer, *arriving, stay=)` returns the constructor's values.
 REMOVAL: Rules[Callable[..., dict[str, Any]]] = Rules(
     lacks="cannot be rebuilt without some of its units",
-    fix="give its kind a rule (`hepprune.pruning.removal`), or keep the units that go through it",
+    fix="give its kind a rule (`hepprune.pruning.structure.removal`), or keep the units that go through it",
     table={
         Dense: _dense,
         Conv: _convolution,

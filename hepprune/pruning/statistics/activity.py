@@ -9,8 +9,8 @@ from torch import Tensor
 from hepprune.errors import DataError
 from hepprune.network import Network, Recurrent, Weighted
 from hepprune.network.layers.recurrent import KERNELS
-from hepprune.pruning import recurrences, taps
-from hepprune.pruning.taps import Taps
+from hepprune.pruning.statistics import recurrences, taps
+from hepprune.pruning.statistics.taps import Taps
 from hepprune.sample import Sample
 
 

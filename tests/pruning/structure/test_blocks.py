@@ -5,8 +5,9 @@ import torch
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
 from hepprune.network import Dense, Input, Layer, Merge, Network, ReLU, Shared, Softmax
-from hepprune.pruning import blocks, masks
+from hepprune.pruning import masks
 from hepprune.pruning.masks import Cut
+from hepprune.pruning.structure import blocks
 from hepprune.sample import Sample
 from tests.pruning import graphs
 
