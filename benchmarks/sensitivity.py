@@ -26,8 +26,8 @@ from hepprune.network import Network
 from hepprune.network.precision import Precision, quantise
 from hepprune.pruning import masks, statistics
 from hepprune.sample import Sample
-from hepprune.search import kernels, sensitivity
-from hepprune.search.sensitivity import Point
+from hepprune.search import sensitivity
+from hepprune.search.sensitivity import Point, kernels
 
 T = TypeVar("T")
 ROOT = Path(__file__).parent.parent

@@ -17,8 +17,8 @@ from hepprune.pipeline import sources
 from hepprune.pruning import masks, statistics
 from hepprune.pruning.statistics import curvature, gradients
 from hepprune.sample import Sample
-from hepprune.search.effects import measure
-from hepprune.search.replay import Group
+from hepprune.search.sensitivity.effects import measure
+from hepprune.search.sensitivity.replay import Group
 from hepprune.task import TASKS, Binary, Classes, MultiLabel, Reconstruction, Regression, Task, Tasks, find
 from hepprune.training import Fit
 

@@ -17,7 +17,7 @@ from hepprune.pipeline import budgets, feedback, making, taggers, teaching, tool
 from hepprune.pipeline.context import Context
 from hepprune.pruning import plan
 from hepprune.recipe import Recipe
-from hepprune.search import bits
+from hepprune.search.allocation import bits
 from hepprune.synthesis import yosys
 
 _EXAMPLES = 64  # jets of noise, to choose types by

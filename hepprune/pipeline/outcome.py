@@ -20,8 +20,9 @@ from hepprune.pruning import masks
 from hepprune.pruning.folding import unfold_batch_norm
 from hepprune.report.summary import Checks, Comparison, Cost, Feedback, StagePoint, Summary, Tagger
 from hepprune.scores import led, primary
-from hepprune.search import knobs, uniform
+from hepprune.search import uniform
 from hepprune.search.magnitude import GlobalMagnitude
+from hepprune.search.moves import knobs
 from hepprune.search.sensitivity import ROW
 from hepprune.search.stages import Problem, Stage
 

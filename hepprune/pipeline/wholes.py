@@ -17,11 +17,11 @@ from hepprune.metrics import Metric, Score
 from hepprune.network import Network, identity
 from hepprune.pruning.masks import nonzero_weights
 from hepprune.sample import Sample
-from hepprune.search.effects import compare, scored
 from hepprune.search.plans import tables
 from hepprune.search.plans.choices import Option, Problem, interval_name, latency_name
 from hepprune.search.plans.pareto import Plan
 from hepprune.search.plans.variants import Grid, Workshop
+from hepprune.search.sensitivity.effects import compare, scored
 from hepprune.store import Journal
 
 _LIGHT = 2**16  # weights up to which a network takes no time to speak of

@@ -25,9 +25,10 @@ from hepprune.pruning.structure import surgery
 from hepprune.pruning.structure.constants import constants
 from hepprune.sample import Sample
 from hepprune.scores import led
-from hepprune.search import allocation, bits, knobs
-from hepprune.search.moves import Finer, Move, PerKernel, gain, missed
-from hepprune.search.narrowing import Narrowing
+from hepprune.search import allocation
+from hepprune.search.allocation import bits
+from hepprune.search.allocation.narrowing import Narrowing
+from hepprune.search.moves import Finer, Move, PerKernel, gain, knobs, missed
 from hepprune.search.prices import Price, of_graphs
 from hepprune.search.sensitivity import analyse
 from hepprune.search.stages import Outcome, Phase, Problem, Settings, Stage, Step

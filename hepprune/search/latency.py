@@ -14,8 +14,8 @@ from hepprune.pruning.statistics import Statistics
 from hepprune.pruning.structure import coupling, surgery
 from hepprune.sample import Sample
 from hepprune.search import greedy
-from hepprune.search import neurons as coupled
 from hepprune.search.moves import Move
+from hepprune.search.moves import neurons as coupled
 from hepprune.search.stages import Problem, Settings, Stage
 from hepprune.training import Fit
 

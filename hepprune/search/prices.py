@@ -6,7 +6,7 @@ from hepprune.hardware.cost import hls, matrices
 from hepprune.hardware.resources import Estimate
 from hepprune.network import Network
 from hepprune.pruning.structure import surgery
-from hepprune.search import knobs
+from hepprune.search.moves import knobs
 
 Price = Callable[[Network], Estimate]
 

@@ -10,11 +10,11 @@ from hepprune.hardware.resources import Resources
 from hepprune.metrics import Metric
 from hepprune.network import Layer, Network, identity
 from hepprune.sample import Sample
-from hepprune.search.effects import compare, measure
 from hepprune.search.plans.choices import Choice, Option, Table
 from hepprune.search.plans.pricing import Pricing, Share
 from hepprune.search.plans.variants import ROWS, Grid, Workshop
-from hepprune.search.replay import Group
+from hepprune.search.sensitivity.effects import compare, measure
+from hepprune.search.sensitivity.replay import Group
 from hepprune.store import Journal
 
 _TOGETHER = 16  # variants of one layer that are measured in one call

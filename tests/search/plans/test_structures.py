@@ -10,11 +10,11 @@ from hepprune.pipeline import searching
 from hepprune.pipeline.wholes import Settings
 from hepprune.pruning.structure import blocks
 from hepprune.sample import Sample
-from hepprune.search.effects import compare
 from hepprune.search.plans import tables
 from hepprune.search.plans.choices import Option, Table
 from hepprune.search.plans.pricing import Pricing
 from hepprune.search.plans.variants import Grid, Workshop
+from hepprune.search.sensitivity.effects import compare
 from tests.networks import weighted
 from tests.pruning import graphs
 

@@ -12,8 +12,7 @@ from hepprune.network import Network
 from hepprune.pruning.statistics import values
 from hepprune.pruning.statistics.values import Worths
 from hepprune.sample import Sample
-from hepprune.search import bits, competition
-from hepprune.search.allocation import goals, within
+from hepprune.search.allocation import bits, competition, goals, within
 from hepprune.search.moves import missed
 from hepprune.search.prices import Price
 

@@ -21,7 +21,8 @@ from hepprune.pruning.statistics import values
 from hepprune.pruning.structure import surgery
 from hepprune.quantisers import FixedPoints
 from hepprune.sample import Sample
-from hepprune.search import bits, competition, greedy, moves
+from hepprune.search import greedy, moves
+from hepprune.search.allocation import bits, competition
 from hepprune.search.stages import Outcome, Problem, Settings
 from hepprune.task import Regression
 from hepprune.training import Fit

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from hepprune.fixed import FixedPoint
-from hepprune.search import kernels
+from hepprune.search.sensitivity import kernels
 
 
 def test_the_product_is_torchs_own() -> None:

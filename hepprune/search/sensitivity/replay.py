@@ -18,8 +18,8 @@ from torch import Tensor
 
 from hepprune.errors import NetworkError
 from hepprune.network import Input, Layer, Network, Shared
-from hepprune.search import kernels
-from hepprune.search.kernels import Kernel
+from hepprune.search.sensitivity import kernels
+from hepprune.search.sensitivity.kernels import Kernel
 
 T = TypeVar("T")
 

@@ -11,9 +11,9 @@ from hepprune.hardware.resources import Budget, Resources
 from hepprune.network import Dense, Input, Merge, Network, Shared
 from hepprune.pruning import masks, statistics
 from hepprune.sample import Sample
-from hepprune.search import allocation, branches, greedy, sensitivity
-from hepprune.search.branches import BLOCK
-from hepprune.search.moves import CHOICES, Finer, PerKernel
+from hepprune.search import allocation, greedy, sensitivity
+from hepprune.search.moves import CHOICES, Finer, PerKernel, branches
+from hepprune.search.moves.branches import BLOCK
 from hepprune.search.stages import Problem
 from tests.network.drawn import typed
 from tests.search.architectures import residual

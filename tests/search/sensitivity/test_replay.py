@@ -7,8 +7,8 @@ from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
 from hepprune.network import Dense, Input, Merge, Network, ReLU, Shared
 from hepprune.pruning import masks
-from hepprune.search import replay
-from hepprune.search.replay import Group
+from hepprune.search.sensitivity import replay
+from hepprune.search.sensitivity.replay import Group
 from tests import networks
 from tests.networks import weighted
 

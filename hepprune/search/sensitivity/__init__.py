@@ -14,11 +14,11 @@ from hepprune.pruning import importance, masks, selection
 from hepprune.pruning.granularity import members
 from hepprune.pruning.statistics import Statistics
 from hepprune.sample import Sample
-from hepprune.search import branches, neurons
-from hepprune.search.branches import BLOCK, Branch
-from hepprune.search.effects import Effect, measure, of_networks
-from hepprune.search.neurons import Neurons
-from hepprune.search.replay import Group
+from hepprune.search.moves import branches, neurons
+from hepprune.search.moves.branches import BLOCK, Branch
+from hepprune.search.moves.neurons import Neurons
+from hepprune.search.sensitivity.effects import Effect, measure, of_networks
+from hepprune.search.sensitivity.replay import Group
 
 LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
 _WHOLE = (1.0,)

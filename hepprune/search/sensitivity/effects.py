@@ -15,8 +15,8 @@ from hepprune.metrics import Metric, Score
 from hepprune.network import Network
 from hepprune.sample import Sample
 from hepprune.scores import Difference
-from hepprune.search import replay
-from hepprune.search.replay import Group, Replayed
+from hepprune.search.sensitivity import replay
+from hepprune.search.sensitivity.replay import Group, Replayed
 from hepprune.task import Classes
 
 # The two metrics that are means over jets are summed chunk by chunk; any other is given all logits.

@@ -8,8 +8,8 @@ from hepprune.metrics import Floats, Score
 from hepprune.network import Network
 from hepprune.pruning import masks
 from hepprune.sample import Sample
-from hepprune.search.effects import measure
-from hepprune.search.replay import Group
+from hepprune.search.sensitivity.effects import measure
+from hepprune.search.sensitivity.replay import Group
 
 CUTS = [masks.Cut("dense_2", "weight", tuple(range(n))) for n in (10, 60)]
 

@@ -19,7 +19,8 @@ from hepprune.pruning import importance, masks, statistics
 from hepprune.pruning.masks import Cut
 from hepprune.pruning.structure import surgery
 from hepprune.sample import Sample
-from hepprune.search import greedy, moves, neurons, sensitivity
+from hepprune.search import greedy, moves, sensitivity
+from hepprune.search.moves import neurons
 from hepprune.search.stages import Problem, Settings
 from hepprune.training import Fit
 from tests.networks import SEEDS, features, networks
