@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hepprune.data import branches, grammar, jets, sources, spreading
-from hepprune.data.chunks import Chunk
+from hepprune.data import jets, sources, spreading
+from hepprune.data.expressions import grammar
+from hepprune.data.files import branches
+from hepprune.data.files.chunks import Chunk
 from hepprune.data.inputs import Columns, Input
 from hepprune.data.jets import Jets
 from hepprune.data.sources import Source

@@ -12,7 +12,8 @@ import yaml
 
 from hepprune import frontends
 from hepprune import recipe as recipes
-from hepprune.data import grammar, surveys
+from hepprune.data import surveys
+from hepprune.data.expressions import grammar
 from hepprune.data.surveys import Survey
 from hepprune.errors import DataError, RecipeError, unknown
 from hepprune.files import replacing

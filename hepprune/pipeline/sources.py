@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hepprune import frontends, training
 from hepprune import recipe as recipes
-from hepprune.data import npz
+from hepprune.data.files import npz
 from hepprune.errors import DataError
 from hepprune.hardware import targets
 from hepprune.hardware.targets import Target

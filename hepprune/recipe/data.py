@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from hepprune.data import spreading, trees
+from hepprune.data import spreading
+from hepprune.data.files import trees
 from hepprune.data.inputs import LEAST_LSB, TRANSFORMS, Columns, Image, Input
 from hepprune.data.jets import IS_FILLED
 from hepprune.data.production import KINDS, check_background

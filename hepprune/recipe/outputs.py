@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from hepprune.data import grammar
+from hepprune.data.expressions import grammar
 from hepprune.data.inputs import values
 from hepprune.errors import DataError
 from hepprune.metrics import Conditions

@@ -17,7 +17,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from hepprune import frontends, interface, recipe
-from hepprune.data import npz, reading, root, scaling
+from hepprune.data import reading, scaling
+from hepprune.data.files import npz, root
 from hepprune.errors import DataError, HeppruneError, NetworkError, RecipeError, ReportError
 from hepprune.firmware import patterns, scales
 from hepprune.fixed import FixedPoint

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hepprune.data import branches, expressions
+from hepprune.data import expressions
+from hepprune.data.files import branches
 from hepprune.errors import DataError
 
 

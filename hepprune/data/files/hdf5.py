@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hepprune.data import slabs, trees
-from hepprune.data.slabs import Slab
+from hepprune.data.files import slabs, trees
+from hepprune.data.files.slabs import Slab
 from hepprune.errors import DataError
 
 # Which dataset names the features of which, in the LHC jet samples; elsewhere `x` may be named by `xNames`.

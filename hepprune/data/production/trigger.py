@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hepprune.data import collisions
+from hepprune.data.production import collisions
 
 Columns = dict[str, NDArray[Any]]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hepprune.data import branches
+from hepprune.data.files import branches
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from hepprune import executors
-from hepprune.data import collisions, pythia, root, trigger, writing
+from hepprune.data.files import root
+from hepprune.data.production import collisions, pythia, trigger, writing
 from hepprune.errors import DataError, ExecutorError, ToolMissingError, unknown
 from hepprune.files import replacing, write_json
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from hepprune import arrays
-from hepprune.data import slabs, trees
-from hepprune.data.slabs import Slab
+from hepprune.data.files import slabs, trees
+from hepprune.data.files.slabs import Slab
 from hepprune.errors import DataError
 
 

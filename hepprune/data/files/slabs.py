@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hepprune.data import trees
+from hepprune.data.files import trees
 from hepprune.errors import DataError
 
 CHUNK_BYTES = 50_000_000

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
-from hepprune.data.functions import FUNCTIONS
+from hepprune.data.expressions.functions import FUNCTIONS
 from hepprune.errors import DataError, unknown
 
 _OPERATORS = {

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hepprune.data import features
-from hepprune.data.features import FEATURES, correlators, jet_features
+from hepprune.data.production import features
+from hepprune.data.production.features import FEATURES, correlators, jet_features
 
 
 def jet(n: int, *, seed: int) -> features.Array:

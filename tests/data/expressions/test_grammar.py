@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from hepprune.data import grammar, spreading
+from hepprune.data import spreading
+from hepprune.data.expressions import grammar
 from hepprune.errors import DataError
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import uproot
 
-from hepprune.data import iterate, read, root
+from hepprune.data import iterate, read
+from hepprune.data.files import root
 from hepprune.errors import DataError
 
 CLASSES = ("g", "q")

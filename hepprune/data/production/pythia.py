@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hepprune.data import features
+from hepprune.data.production import features
 
 CLASSES = ("g", "q", "W", "Z", "t")
 N_CONSTITUENTS = 32

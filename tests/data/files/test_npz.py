@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hepprune.data import npz
+from hepprune.data.files import npz
 from hepprune.errors import DataError
 
 X = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)

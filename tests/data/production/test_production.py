@@ -17,7 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hepprune import executors
-from hepprune.data import production, pythia, root
+from hepprune.data import production
+from hepprune.data.files import root
+from hepprune.data.production import pythia
 from hepprune.errors import DataError, ExecutorError, ToolMissingError
 
 pytestmark = pytest.mark.xdist_group("production")

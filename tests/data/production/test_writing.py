@@ -8,7 +8,8 @@ import uproot
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hepprune.data import root, writing
+from hepprune.data.files import root
+from hepprune.data.production import writing
 
 finite = st.floats(-(2.0**100), 2.0**100, width=32)
 

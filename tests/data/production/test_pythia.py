@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from hepprune.data import features, pythia
+from hepprune.data.production import features, pythia
 
 
 @cache

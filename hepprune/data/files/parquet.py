@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hepprune.data import slabs, trees
+from hepprune.data.files import slabs, trees
 from hepprune.errors import DataError, PrerequisiteError
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from hepprune.data import branches, grammar, trees
-from hepprune.data.functions import FUNCTIONS, item
+from hepprune.data.expressions import grammar
+from hepprune.data.expressions.functions import FUNCTIONS, item
+from hepprune.data.files import branches, trees
 from hepprune.errors import DataError
 
 _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {

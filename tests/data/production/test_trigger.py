@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hepprune import executors
-from hepprune.data import collisions, production, read, reading, root, trigger
+from hepprune.data import production, read, reading
+from hepprune.data.files import root
 from hepprune.data.inputs import Image
+from hepprune.data.production import collisions, trigger
 from hepprune.errors import DataError
 
 pytestmark = pytest.mark.xdist_group("production")

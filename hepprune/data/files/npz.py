@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepprune import arrays
-from hepprune.data import branches
+from hepprune.data.files import branches
 from hepprune.errors import DataError, HeppruneError
 
 _MAX_BYTES, _MAX_RATIO = 2**30, 20  # small files that unpack to more hold no jets
