@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from hepprune.errors import NetworkError
-from hepprune.firmware import adders
 from hepprune.firmware.layers import Node
 from hepprune.firmware.names import Names, owner
+from hepprune.firmware.verilog import adders
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,8 @@ from hepprune import stored
 from hepprune.errors import ReportError
 from hepprune.files import write_text
 from hepprune.firmware import emulator as emulators
-from hepprune.firmware import handover, patterns, rtl
+from hepprune.firmware import rtl
+from hepprune.firmware.verilog import handover, patterns
 from hepprune.interface import InputPort, Interface, Word
 from hepprune.network import exact_raw, load
 from hepprune.pipeline import exported

@@ -13,7 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 from hepprune import executors, stored, synthesis
 from hepprune.errors import ReportError
 from hepprune.files import content_hash
-from hepprune.firmware import handover, rtl
+from hepprune.firmware import rtl
+from hepprune.firmware.verilog import handover
 from hepprune.hardware.resources import Measurement
 from hepprune.pipeline.context import Track, silent
 from hepprune.synthesis.failures import Failure, RunFailedError

@@ -10,7 +10,8 @@ from pathlib import Path
 from hepprune import synthesis
 from hepprune.errors import RecipeError, ToolMissingError
 from hepprune.files import content_hash, write_text
-from hepprune.firmware import programs, verilator
+from hepprune.firmware import programs
+from hepprune.firmware.verilog import verilator
 from hepprune.hardware import cost
 from hepprune.pipeline import elsewhere
 from hepprune.recipe import Recipe

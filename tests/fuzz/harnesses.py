@@ -20,7 +20,8 @@ from hepprune import frontends, interface, recipe
 from hepprune.data import reading, scaling
 from hepprune.data.files import npz, root
 from hepprune.errors import DataError, HeppruneError, NetworkError, RecipeError, ReportError
-from hepprune.firmware import patterns, scales
+from hepprune.firmware import scales
+from hepprune.firmware.verilog import patterns
 from hepprune.fixed import FixedPoint
 from hepprune.hardware import calibration, cost, targets
 from hepprune.hardware.resources import Measurement, Resources

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from hepprune import recipe
 from hepprune.data import Jets, reading, scaling
-from hepprune.firmware import verilator
 from hepprune.firmware.routes import Built
+from hepprune.firmware.verilog import verilator
 from hepprune.fixed import FixedPoint
 from hepprune.hardware import targets
 from hepprune.network import Argmax, Dense, Layer, Network, Softmax, exact_logits, load, save

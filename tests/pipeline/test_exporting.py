@@ -17,7 +17,8 @@ from hepprune import stored, synthesis
 from hepprune.cli import app
 from hepprune.errors import ToolMissingError
 from hepprune.firmware import emulator as emulators
-from hepprune.firmware import patterns, rtl, scales
+from hepprune.firmware import rtl, scales
+from hepprune.firmware.verilog import patterns
 from hepprune.fixed import FixedPoint
 from hepprune.interface import Feature, InputPort, Interface, OutputPort, shift
 from hepprune.network import Dense, Input, Network, ReLU, Softmax, exact_raw, save

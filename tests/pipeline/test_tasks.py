@@ -14,8 +14,8 @@ from hepprune import interface, metrics, pipeline, recipe, training
 from hepprune.data import reading, scaling
 from hepprune.data.jets import split
 from hepprune.errors import BudgetMissedError, HeppruneError, RecipeError
-from hepprune.firmware import verilator
 from hepprune.firmware.routes import Built
+from hepprune.firmware.verilog import verilator
 from hepprune.hardware import targets
 from hepprune.interface import Word
 from hepprune.metrics import Conditions

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError
-from hepprune.firmware import adders
 from hepprune.firmware.tracing.base import TRACES, Values, array, moved
+from hepprune.firmware.verilog import adders
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.network import BatchNorm
 from hepprune.network.layers import Weighted

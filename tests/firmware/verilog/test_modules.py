@@ -12,7 +12,7 @@ from hepprune.network.layers import Activation
 from hepprune.synthesis import yosys
 from tests.firmware.layers.test_projects import random_features
 from tests.firmware.networks import FEATURES, NARROW, Maker
-from tests.firmware.test_repeats import deep_sets
+from tests.firmware.verilog.test_repeats import deep_sets
 
 PART = "xcvu13p-flga2577-2-e"
 

@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError
 from hepprune.files import write_text
-from hepprune.firmware import adders, layers
+from hepprune.firmware import layers
 from hepprune.firmware.folders import replacing_folder
 from hepprune.firmware.layers.values import differ, port
 from hepprune.firmware.rtl import Design
+from hepprune.firmware.verilog import adders
 from hepprune.fixed import FixedPoint
 from hepprune.interface import Interface, Word
 from hepprune.network import Network

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from hepprune.errors import NetworkError
-from hepprune.firmware import handover
+from hepprune.firmware.verilog import handover
 
 MODULES = ("Small_RTL", "small_RTL_stage0", "mux", "alone_ports")
 

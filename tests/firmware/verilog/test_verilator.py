@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from hepprune.errors import NetworkError, PrerequisiteError
-from hepprune.firmware import equivalence, rtl, verilator
+from hepprune.firmware import equivalence, rtl
+from hepprune.firmware.verilog import verilator
 from hepprune.fixed import FixedPoint
 from hepprune.network import Dense, Input, Network, exact_logits
 from hepprune.network.layers import Concatenate, Permute

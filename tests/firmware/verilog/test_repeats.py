@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hepprune.firmware import adders, repeats, rtl
+from hepprune.firmware import rtl
+from hepprune.firmware.verilog import adders, repeats
 from hepprune.network import GlobalPool, Input, Layer, Network, ReLU
 from hepprune.network.layers import Recurrent, Shared
 from tests.firmware.layers import test_projects

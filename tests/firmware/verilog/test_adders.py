@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hepprune.errors import NetworkError, PrerequisiteError
-from hepprune.firmware import adders, rtl
+from hepprune.firmware import rtl
+from hepprune.firmware.verilog import adders
 from hepprune.fixed import FixedPoint
 from hepprune.network import Input, Network
 from tests.firmware.networks import FEATURES, Maker

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from hepprune.files import write_text
-from hepprune.firmware import adders, repeats
-from hepprune.firmware.repeats import Instance, Places, Split
+from hepprune.firmware.verilog import adders, repeats
+from hepprune.firmware.verilog.repeats import Instance, Places, Split
 
 _STAGE = """\
 `timescale 1 ns / 1 ps

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from hepprune.errors import NetworkError
-from hepprune.firmware import patterns, rtl
+from hepprune.firmware import rtl
+from hepprune.firmware.verilog import patterns
 from hepprune.interface import Word
 from hepprune.network import Network, exact_logits
 from tests.firmware.conftest import jets

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError, PrerequisiteError
 from hepprune.files import replacing
-from hepprune.firmware import adders
 from hepprune.firmware.programs import loaded, require, run
 from hepprune.firmware.rtl import Design
+from hepprune.firmware.verilog import adders
 from hepprune.fixed import FixedPoint
 
 _HARNESS = """\

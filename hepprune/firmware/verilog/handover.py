@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from hepprune.errors import NetworkError, ReportError
-from hepprune.firmware import names, patterns
+from hepprune.firmware import names
 from hepprune.firmware.folders import check_identifier, check_names
 from hepprune.firmware.rtl import Design
+from hepprune.firmware.verilog import patterns
 from hepprune.interface import Interface, Word
 
 SCRIPT, RUN = "vivado.tcl", "run_vivado.sh"
