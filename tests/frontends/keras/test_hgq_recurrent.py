@@ -13,7 +13,7 @@ from hepprune.errors import NetworkError
 from hepprune.frontends import keras as frontend
 from hepprune.network import Recurrent
 from hepprune.pruning.structure import surgery
-from tests.frontends.keras.test_hgq import altered
+from tests.frontends.keras.hgq.test_hgq import altered
 
 DATA = Path(hepprune.__file__).parents[1] / "tests" / "frontends" / "keras" / "data"
 PATH = DATA / "hgq_recurrent.keras"

@@ -15,7 +15,7 @@ from hepprune.frontends import keras as frontend
 from hepprune.hardware import cost, targets
 from hepprune.network import Lookup, Network, exact_logits
 from hepprune.pruning.structure import surgery
-from tests.frontends.keras.test_hgq import DATA, altered
+from tests.frontends.keras.hgq.test_hgq import DATA, altered
 
 PATH, KEPT = DATA / "hgq_tables.keras", np.load(DATA / "hgq_tables.npz")
 INPUTS = FixedPoint(10, 4, True, "RND", "SAT")  # where edges read an input in several types, its own is to be given

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from hepprune.frontends.keras.hgqvalues import Values, between, ends, value_bits, value_quantiser, with_bits
-from hepprune.frontends.keras.operations import axes_of
-from hepprune.frontends.keras.parts import power_of_two, reduced
+from hepprune.frontends.keras.hgq.values import Values, between, ends, value_bits, value_quantiser, with_bits
+from hepprune.frontends.keras.layers.operations import axes_of
+from hepprune.frontends.keras.layers.parts import power_of_two, reduced
 from hepprune.frontends.keras.registry import LAYERS, Lower, Native, Part, Parts, after, only
 from hepprune.network import Einsum, Layer, Merge, Shape
 

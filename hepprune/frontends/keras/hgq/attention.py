@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hepprune.frontends.keras.hgqfused import EINSUM
-from hepprune.frontends.keras.hgqsoftmax import fill_softmax, softmax
-from hepprune.frontends.keras.hgqvalues import ends, value_bits, value_quantiser
+from hepprune.frontends.keras.hgq.fused import EINSUM
+from hepprune.frontends.keras.hgq.softmax import fill_softmax, softmax
+from hepprune.frontends.keras.hgq.values import ends, value_bits, value_quantiser
 from hepprune.frontends.keras.registry import Floats, Native, Part, Parts, after
 from hepprune.network import Einsum, Layer, Shape
 

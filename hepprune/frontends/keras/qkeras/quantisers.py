@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError, unknown
 from hepprune.fixed import FixedPoint, Quantiser
-from hepprune.frontends.keras.scales import Floats, Settings, rounded
+from hepprune.frontends.keras.qkeras.scales import Floats, Settings, rounded
 from hepprune.quantisers import Binary, PowerOfTwo, Scaled, Ternary
 
 _MAX_TEXT = 1000

@@ -15,8 +15,8 @@ from hypothesis.extra import numpy as hnp
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
-from hepprune.frontends.keras.functions import activation, is_quantiser
-from hepprune.frontends.keras.quantisers import parse, used, weights
+from hepprune.frontends.keras.qkeras.functions import activation, is_quantiser
+from hepprune.frontends.keras.qkeras.quantisers import parse, used, weights
 from hepprune.network import Activation, ReLU
 from hepprune.quantisers import Binary, Scaled
 

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hepprune.frontends.keras import convolution, weighted
-from hepprune.frontends.keras.normalisation import batch_norm, check_last_axis, fill_batch_norm
+from hepprune.frontends.keras.layers import convolution, weighted
+from hepprune.frontends.keras.layers.normalisation import batch_norm, check_last_axis, fill_batch_norm
 from hepprune.frontends.keras.qkeras import (
     Arrange,
     Array,
@@ -20,7 +20,7 @@ from hepprune.frontends.keras.qkeras import (
     with_activation,
     with_bias,
 )
-from hepprune.frontends.keras.quantisers import used
+from hepprune.frontends.keras.qkeras.quantisers import used
 from hepprune.frontends.keras.registry import Fill, Floats, Lower, Native, Parts, only, register
 from hepprune.network import Layer, Shape
 

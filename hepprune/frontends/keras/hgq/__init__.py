@@ -9,18 +9,18 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from hepprune.frontends.keras import convolution, normalisation
-from hepprune.frontends.keras.activations import with_activation
-from hepprune.frontends.keras.hgqattention import attention, fill_attention
-from hepprune.frontends.keras.hgqfused import DENSE, EINSUM, FUSED_DENSE, FUSED_EINSUM
-from hepprune.frontends.keras.hgqkernels import fill_one_kernel, one_kernel, with_counts, without_counts
-from hepprune.frontends.keras.hgqrecurrent import fill_simple, simple
-from hepprune.frontends.keras.hgqsoftmax import fill_softmax, softmax
-from hepprune.frontends.keras.hgqsums import MERGED, fill_merged, merged, summed
-from hepprune.frontends.keras.hgqtables import tables
-from hepprune.frontends.keras.hgqtablesfilled import fill_tables
-from hepprune.frontends.keras.hgqtypes import held, plain, spread, type_of
-from hepprune.frontends.keras.hgqvalues import between, value_bits, value_quantiser, with_bits
+from hepprune.frontends.keras.hgq.attention import attention, fill_attention
+from hepprune.frontends.keras.hgq.filling import fill_tables
+from hepprune.frontends.keras.hgq.fused import DENSE, EINSUM, FUSED_DENSE, FUSED_EINSUM
+from hepprune.frontends.keras.hgq.kernels import fill_one_kernel, one_kernel, with_counts, without_counts
+from hepprune.frontends.keras.hgq.recurrent import fill_simple, simple
+from hepprune.frontends.keras.hgq.softmax import fill_softmax, softmax
+from hepprune.frontends.keras.hgq.sums import MERGED, fill_merged, merged, summed
+from hepprune.frontends.keras.hgq.tables import tables
+from hepprune.frontends.keras.hgq.types import held, plain, spread, type_of
+from hepprune.frontends.keras.hgq.values import between, value_bits, value_quantiser, with_bits
+from hepprune.frontends.keras.layers import convolution, normalisation
+from hepprune.frontends.keras.layers.activations import with_activation
 from hepprune.frontends.keras.registry import LAYERS, Fill, Floats, Kind, Lower, Native, Part, Parts, only
 from hepprune.network import BatchNorm, Layer, Shape
 

@@ -10,10 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hepprune.frontends.keras import einsum, weighted
-from hepprune.frontends.keras.contraction import contraction
-from hepprune.frontends.keras.einsum import now
-from hepprune.frontends.keras.hgqkernels import (
+from hepprune.frontends.keras.hgq.kernels import (
     fill_one_kernel,
     neurons_last,
     of_einsum,
@@ -21,6 +18,9 @@ from hepprune.frontends.keras.hgqkernels import (
     with_counts,
     without_counts,
 )
+from hepprune.frontends.keras.layers import einsum, weighted
+from hepprune.frontends.keras.layers.contraction import contraction
+from hepprune.frontends.keras.layers.einsum import now
 from hepprune.frontends.keras.registry import Fill, Floats, Lower, Native, Parts
 from hepprune.network import Layer, Shape
 

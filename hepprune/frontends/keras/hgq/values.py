@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from hepprune.fixed import Quantiser
-from hepprune.frontends.keras.hgqtypes import held, plain, spread, type_of
+from hepprune.frontends.keras.hgq.types import held, plain, spread, type_of
 from hepprune.frontends.keras.registry import Floats, Native, Part, Parts, after
 from hepprune.network import Activation, Layer
 from hepprune.quantisers import FixedPoints

@@ -9,7 +9,7 @@ import numpy as np
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import OVERFLOW, ROUNDING
-from hepprune.frontends.keras.hgqtypes import grouped, plain, spread
+from hepprune.frontends.keras.hgq.types import grouped, plain, spread
 from hepprune.frontends.keras.registry import LAYERS, Floats, Kind, Native, Part, Parts, only
 from hepprune.network import Activation, Layer, Shape
 from hepprune.quantisers import FixedPoints

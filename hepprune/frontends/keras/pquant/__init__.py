@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hepprune.frontends.keras.hgqtypes import ORDER
+from hepprune.frontends.keras.hgq.types import ORDER
 from hepprune.frontends.keras.registry import Floats, Native
 
 _PRUNING = "pruning_layer/"

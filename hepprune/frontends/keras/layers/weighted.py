@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hepprune.frontends.keras.activations import with_activation
+from hepprune.frontends.keras.layers.activations import with_activation
 from hepprune.frontends.keras.registry import Floats, Native, Part, Parts, only, register, single
 from hepprune.network import Dense, Layer, Shape
 

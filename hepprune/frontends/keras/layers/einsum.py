@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from hepprune.frontends.keras.activations import with_activation
-from hepprune.frontends.keras.contraction import Contraction, contraction
+from hepprune.frontends.keras.layers.activations import with_activation
+from hepprune.frontends.keras.layers.contraction import Contraction, contraction
 from hepprune.frontends.keras.registry import Native, Parts, after, register, single
 from hepprune.network import Conv, Dense, Layer, Permute, Reshape, Shape, Weighted
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hepprune.errors import NetworkError
-from hepprune.frontends.keras import activations, convolution, weighted
-from hepprune.frontends.keras.functions import Function, activation, is_quantiser
-from hepprune.frontends.keras.quantisers import Described, held, parse, scale_of, used, weights
+from hepprune.frontends.keras.layers import activations, convolution, weighted
+from hepprune.frontends.keras.qkeras.functions import Function, activation, is_quantiser
+from hepprune.frontends.keras.qkeras.quantisers import Described, held, parse, scale_of, used, weights
 from hepprune.frontends.keras.registry import (
     LAYERS,
     Fill,

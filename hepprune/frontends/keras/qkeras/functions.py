@@ -8,8 +8,8 @@ import numpy as np
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
-from hepprune.frontends.keras.quantisers import is_known, name_of, parse
-from hepprune.frontends.keras.scales import EPSILON, Settings, exponents, fixed_point, ternary_threshold
+from hepprune.frontends.keras.qkeras.quantisers import is_known, name_of, parse
+from hepprune.frontends.keras.qkeras.scales import EPSILON, Settings, exponents, fixed_point, ternary_threshold
 from hepprune.quantisers import Binary, Ternary
 
 # Functions of QKeras that share no definition with Keras' own of the same name.

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hepprune.frontends.keras import convolution, normalisation, weighted
-from hepprune.frontends.keras.hgqkernels import (
+from hepprune.frontends.keras.hgq.kernels import (
     FindLayout,
     Layout,
     fill_one_kernel,
@@ -20,9 +19,10 @@ from hepprune.frontends.keras.hgqkernels import (
     with_counts,
     without_counts,
 )
-from hepprune.frontends.keras.hgqsoftmax import fill_softmax, softmax
-from hepprune.frontends.keras.hgqtypes import type_of
-from hepprune.frontends.keras.hgqvalues import between, ends, value_quantiser, with_bits
+from hepprune.frontends.keras.hgq.softmax import fill_softmax, softmax
+from hepprune.frontends.keras.hgq.types import type_of
+from hepprune.frontends.keras.hgq.values import between, ends, value_quantiser, with_bits
+from hepprune.frontends.keras.layers import convolution, normalisation, weighted
 from hepprune.frontends.keras.pquant import (
     BIAS,
     ENDS,

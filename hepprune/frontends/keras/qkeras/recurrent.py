@@ -7,12 +7,12 @@ import numpy as np
 import torch
 
 from hepprune.fixed import FixedPoint, Quantiser
-from hepprune.frontends.keras import recurrent as plain
-from hepprune.frontends.keras.functions import activation, is_quantiser
+from hepprune.frontends.keras.layers import recurrent as plain
 from hepprune.frontends.keras.qkeras import Array, as_layer, naming, quantiser
-from hepprune.frontends.keras.quantisers import held, parse, scale_of, weights
+from hepprune.frontends.keras.qkeras.functions import activation, is_quantiser
+from hepprune.frontends.keras.qkeras.quantisers import held, parse, scale_of, weights
+from hepprune.frontends.keras.qkeras.scales import fixed_point
 from hepprune.frontends.keras.registry import Floats, Native, Part, Parts, register
-from hepprune.frontends.keras.scales import fixed_point
 from hepprune.network import Layer, Recurrent, Shape
 
 _KERNELS = {"weight": "kernel_quantizer", "recurrent_weight": "recurrent_quantizer"}

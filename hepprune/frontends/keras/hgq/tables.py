@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hepprune.fixed import FixedPoint
-from hepprune.frontends.keras import convolution, weighted
-from hepprune.frontends.keras.activations import with_activation
-from hepprune.frontends.keras.hgqtypes import type_of
-from hepprune.frontends.keras.hgqvalues import ends, value_quantiser
+from hepprune.frontends.keras.hgq.types import type_of
+from hepprune.frontends.keras.hgq.values import ends, value_quantiser
+from hepprune.frontends.keras.layers import convolution, weighted
+from hepprune.frontends.keras.layers.activations import with_activation
 from hepprune.frontends.keras.registry import Floats, Native, Part, Parts, after, only
 from hepprune.network import Dense, Lookup, Shape, Weighted
 from hepprune.network.layers.activation import FUNCTIONS

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hepprune.frontends.keras.activations import ACTIVATIONS
+from hepprune.frontends.keras.layers.activations import ACTIVATIONS
 from hepprune.frontends.keras.registry import LAYERS, Kind, Lower, Native, Part, Parts, after, only
 from hepprune.network import BatchNorm, Concatenate, Einsum, Merge, Shape, Softmax
 

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hepprune.frontends.keras.hgqtables import Edges, places_of, sizes
-from hepprune.frontends.keras.hgqtypes import without_bits
-from hepprune.frontends.keras.hgqvalues import ends, value_bits
+from hepprune.frontends.keras.hgq.tables import Edges, places_of, sizes
+from hepprune.frontends.keras.hgq.types import without_bits
+from hepprune.frontends.keras.hgq.values import ends, value_bits
 from hepprune.frontends.keras.registry import Floats, Native
 from hepprune.network import Layer, Lookup, Weighted
 

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hepprune.frontends.keras.activations import with_activation
+from hepprune.frontends.keras.layers.activations import with_activation
+from hepprune.frontends.keras.layers.weighted import bias_or_zeros, kernel_and_bias, used
 from hepprune.frontends.keras.registry import Native, Part, Parts, channels_last, only, register, single
-from hepprune.frontends.keras.weighted import bias_or_zeros, kernel_and_bias, used
 from hepprune.network import Conv, Layer, Shape
 from hepprune.network.layers.weighted import Padding, same_padding
 

@@ -12,7 +12,7 @@ from hepprune.frontends import keras as frontend
 from hepprune.network import Network, Weighted
 from hepprune.pruning.structure import surgery
 from hepprune.quantisers import FixedPoints
-from tests.frontends.keras.test_hgq import DATA
+from tests.frontends.keras.hgq.test_hgq import DATA
 from tests.networks import weighted
 
 FILES = ("model.h5", "proxy.h5", "proxy.keras")

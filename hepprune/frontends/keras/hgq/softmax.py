@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from hepprune.frontends.keras.hgqvalues import Values, ends, value_bits, value_quantiser, value_type
-from hepprune.frontends.keras.operations import axes_of
-from hepprune.frontends.keras.parts import reduced
+from hepprune.frontends.keras.hgq.values import Values, ends, value_bits, value_quantiser, value_type
+from hepprune.frontends.keras.layers.operations import axes_of
+from hepprune.frontends.keras.layers.parts import reduced
 from hepprune.frontends.keras.registry import Floats, Native, Part, Parts, after, only
 from hepprune.network import Activation, Layer, Merge, Shape
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from hepprune.fixed import FixedPoint
-from hepprune.frontends.keras.operations import axes_of, enter, given
+from hepprune.frontends.keras.layers.operations import axes_of, enter, given
 from hepprune.frontends.keras.registry import Native, Part, Parts, after, only
 from hepprune.network import BatchNorm, GlobalPool, Pad, Permute, Reshape, Shape, Slice
 

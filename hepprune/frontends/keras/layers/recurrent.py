@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hepprune.frontends.keras.activations import activation, name_of
+from hepprune.frontends.keras.layers.activations import activation, name_of
 from hepprune.frontends.keras.registry import LAYERS, Native, Part, Parts, only, register, rewrapped, single
 from hepprune.network import Activation, Concatenate, Layer, Merge, Recurrent, ReLU, Shape
 from hepprune.network.layers.recurrent import GATES

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from hepprune.frontends.keras import activations, convolution, weighted
-from hepprune.frontends.keras.hgqtypes import arranged, holding, plain
+from hepprune.frontends.keras.hgq.types import arranged, holding, plain
+from hepprune.frontends.keras.layers import activations, convolution, weighted
 from hepprune.frontends.keras.qkeras import by_rows
 from hepprune.frontends.keras.registry import LAYERS, Floats, Kind, Lower, Native, Part, Parts, after, only
 from hepprune.network import Activation, Merge, Shape

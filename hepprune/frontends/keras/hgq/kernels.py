@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 
 from hepprune.fixed import FixedPoint
-from hepprune.frontends.keras.activations import with_activation
-from hepprune.frontends.keras.contraction import Contraction, contraction
-from hepprune.frontends.keras.einsum import now
-from hepprune.frontends.keras.hgqtypes import arranged, held, is_none, keeps_no_range, plain, spread, type_of
-from hepprune.frontends.keras.hgqvalues import between, with_bits
+from hepprune.frontends.keras.hgq.types import arranged, held, is_none, keeps_no_range, plain, spread, type_of
+from hepprune.frontends.keras.hgq.values import between, with_bits
+from hepprune.frontends.keras.layers.activations import with_activation
+from hepprune.frontends.keras.layers.contraction import Contraction, contraction
+from hepprune.frontends.keras.layers.einsum import now
 from hepprune.frontends.keras.qkeras import by_rows
 from hepprune.frontends.keras.registry import Fill, Floats, Lower, Native, Part, Parts
 from hepprune.network import Layer, Shape, Weighted

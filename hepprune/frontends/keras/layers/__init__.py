@@ -1,0 +1,1 @@
+"""Layers of Keras itself, each as the layers of a Network that compute the same."""
