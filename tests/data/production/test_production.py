@@ -24,7 +24,7 @@ from hepprune.errors import DataError, ExecutorError, ToolMissingError
 
 pytestmark = pytest.mark.xdist_group("production")
 N_JETS, SEED = 6, 11
-JETS = Path(__file__).parents[2] / "datasets" / "jets_constituents.root"
+JETS = Path(__file__).parents[3] / "datasets" / "jets_constituents.root"
 CHILD = """
 from pathlib import Path
 from hepprune import executors
