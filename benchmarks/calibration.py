@@ -21,7 +21,7 @@ from hepprune.pipeline import firmware, ingestion, taggers
 from hepprune.pipeline.context import Context
 from hepprune.pruning import plan
 from hepprune.pruning.structure import surgery
-from hepprune.report import predictions
+from hepprune.report.plots import predictions
 from hepprune.synthesis.ledger import Ledger
 from hepprune.training import Fit, fit
 

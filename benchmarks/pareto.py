@@ -33,8 +33,8 @@ from hepprune.pipeline import taggers
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.taggers import Samples
 from hepprune.pruning.structure import surgery
-from hepprune.report import curves
-from hepprune.report.curves import Curve
+from hepprune.report.plots import curves
+from hepprune.report.plots.curves import Curve
 from hepprune.studies.fronts import unbeaten
 
 ROOT = Path(__file__).parents[1]

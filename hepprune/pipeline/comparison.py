@@ -13,8 +13,8 @@ from hepprune.hardware.targets import Target
 from hepprune.network import Network, precision
 from hepprune.pipeline import sources
 from hepprune.pipeline.context import Track, silent
-from hepprune.report import curves
-from hepprune.report.curves import Curve, Level
+from hepprune.report.plots import curves
+from hepprune.report.plots.curves import Curve, Level
 from hepprune.scores import label
 from hepprune.studies import comparison
 from hepprune.studies.comparison import SPARSITIES, UNPRUNED, Contest, Entry, Method, Point

@@ -20,8 +20,8 @@ from hepprune.pipeline.context import Context, Track, silent
 from hepprune.pipeline.taggers import Samples
 from hepprune.pruning import dynamic
 from hepprune.pruning.dynamic import Work
-from hepprune.report import curves
-from hepprune.report.curves import Curve, Level
+from hepprune.report.plots import curves
+from hepprune.report.plots.curves import Curve, Level
 from hepprune.scores import Stated, label, means
 from hepprune.task import Classes
 

@@ -9,7 +9,7 @@ from hepprune.hardware import calibration, validation
 from hepprune.hardware.calibration import Calibration, Pair
 from hepprune.hardware.resources import STAGES
 from hepprune.hardware.validation import Prediction, Score
-from hepprune.report import predictions
+from hepprune.report.plots import predictions
 from hepprune.synthesis.ledger import Ledger
 
 

@@ -16,8 +16,8 @@ from hepprune.hardware import targets
 from hepprune.network import Network
 from hepprune.pipeline import taggers
 from hepprune.pipeline.context import Context, Track, silent
-from hepprune.report import curves
-from hepprune.report.curves import Curve, Level
+from hepprune.report.plots import curves
+from hepprune.report.plots.curves import Curve, Level
 from hepprune.sample import Sample
 from hepprune.scores import label, primary
 from hepprune.studies import lottery

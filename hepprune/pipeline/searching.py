@@ -18,7 +18,7 @@ from hepprune.pipeline import budgets
 from hepprune.pipeline.context import Track, silent
 from hepprune.pipeline.sources import check, jets
 from hepprune.pipeline.wholes import Model, Planned, Settings, Wholes
-from hepprune.report import fronts
+from hepprune.report.plots import fronts
 from hepprune.sample import Sample
 from hepprune.search.plans import pareto, solvers, tables
 from hepprune.search.plans.atlas import Atlas, Whole

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from hepprune import scores
-from hepprune.report import curves
-from hepprune.report.curves import Curve, Level
+from hepprune.report.plots import curves
+from hepprune.report.plots.curves import Curve, Level
 from hepprune.report.summary import Comparison, Tagger
 from hepprune.scores import Stated
 

@@ -8,7 +8,8 @@ from rich.console import Console
 
 from hepprune.errors import ReportError
 from hepprune.hardware.resources import Estimate, LayerEstimate, Measurement, Resources
-from hepprune.report import costs, plots, summary, table
+from hepprune.report import plots, summary, table
+from hepprune.report.plots import costs
 from hepprune.report.summary import Checks, Comparison, Cost, Feedback, StagePoint, Summary, Tagger
 from hepprune.scores import Difference, Stated
 

@@ -11,10 +11,11 @@ from hepprune.hardware.resources import LayerEstimate
 from hepprune.network import load
 from hepprune.pipeline import evidence, inspection
 from hepprune.pipeline.pages import searches
-from hepprune.report import gallery, judged, table
+from hepprune.report import judged, table
 from hepprune.report import page as pages
 from hepprune.report import summary as summaries
 from hepprune.report.page import Cell, Page, Section, Table
+from hepprune.report.plots import gallery
 from hepprune.report.summary import FIGURES, Cost, Summary
 
 _PICTURES = (

@@ -8,7 +8,7 @@ from pathlib import Path
 from hepprune.errors import ReportError
 from hepprune.files import write_json, write_text
 from hepprune.pipeline import learning
-from hepprune.report import costs, studies
+from hepprune.report.plots import costs, studies
 from hepprune.studies.points import Point, Study, columns
 
 _STACKED = 8  # points whose latency is drawn layer by layer

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepprune.metrics import Floats
-from hepprune.report.physics import MARKERS, Scored, handle
 from hepprune.report.plots import canvas, legend, save
+from hepprune.report.plots.physics import MARKERS, Scored, handle
 
 _BINS = 40
 

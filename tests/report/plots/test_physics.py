@@ -4,8 +4,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hepprune.report import physics, plots
-from hepprune.report.physics import Scored
+from hepprune.report import plots
+from hepprune.report.plots import physics
+from hepprune.report.plots.physics import Scored
 
 
 @pytest.mark.slow

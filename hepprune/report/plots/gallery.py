@@ -8,9 +8,9 @@ import numpy as np
 
 from hepprune import metrics
 from hepprune.metrics import Floats
-from hepprune.report import distributions, physics, trigger
 from hepprune.report.judged import Judged
-from hepprune.report.physics import Scored
+from hepprune.report.plots import distributions, physics, trigger
+from hepprune.report.plots.physics import Scored
 
 Drawn = Iterator[tuple[str, list[Path]]]
 _LINES = {"baseline": "-", "uniform": ":", "hepprune": "--"}  # all others are hardware, and have markers

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from hepprune import metrics
 from hepprune.metrics import Curve, Floats
-from hepprune.report.physics import MARKERS, Scored
 from hepprune.report.plots import canvas, panels, save
+from hepprune.report.plots.physics import MARKERS, Scored
 
 _POINTS, _BINS = 60, 12
 _LEAST = 0.1  # efficiency that others are divided by
