@@ -13,11 +13,11 @@ from hepprune.firmware.routes import Built
 from hepprune.hardware.calibration import Calibration
 from hepprune.hardware.resources import Budget
 from hepprune.network import Network, exact_raw, identity, save
+from hepprune.network.folding import unfold_batch_norm
 from hepprune.pipeline import delivery, feedback, pricing, tools
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.taggers import Samples
 from hepprune.pruning import masks
-from hepprune.pruning.folding import unfold_batch_norm
 from hepprune.report.summary import Checks, Comparison, Cost, Feedback, StagePoint, Summary, Tagger
 from hepprune.scores import led, primary
 from hepprune.search import uniform

@@ -10,11 +10,10 @@ from hepprune import frontends, metrics
 from hepprune import recipe as recipes
 from hepprune.errors import DataError, NetworkError
 from hepprune.files import write_text
-from hepprune.hardware import targets
+from hepprune.hardware import budgets, targets
 from hepprune.hardware.resources import RESOURCES, Budget
 from hepprune.hardware.targets import Target
 from hepprune.network import Network
-from hepprune.pipeline import budgets
 from hepprune.pipeline.context import Track, silent
 from hepprune.pipeline.sources import check, jets
 from hepprune.pipeline.wholes import Model, Planned, Settings, Wholes

@@ -9,10 +9,10 @@ from typing import Any
 from hepprune import frontends
 from hepprune import recipe as recipes
 from hepprune.errors import RecipeError
-from hepprune.hardware import targets
+from hepprune.hardware import budgets, targets
 from hepprune.hardware.targets import Target
 from hepprune.network import Network
-from hepprune.pipeline import budgets, sources
+from hepprune.pipeline import sources
 from hepprune.pipeline.context import Track, silent
 from hepprune.pipeline.study import measuring, writing
 from hepprune.pipeline.study.measuring import Synthesis

@@ -14,13 +14,13 @@ from hepprune.hardware import calibration, cost
 from hepprune.hardware.calibration import Calibration
 from hepprune.hardware.resources import Estimate
 from hepprune.network import Network, identity
-from hepprune.pipeline import elsewhere, farm, firmware
+from hepprune.pipeline import farm, firmware
 from hepprune.pipeline.context import Track
 from hepprune.pipeline.study.pricing import Bench
 from hepprune.studies import fronts
 from hepprune.studies.grid import Setting, built
 from hepprune.studies.points import Point
-from hepprune.synthesis import ledger
+from hepprune.synthesis import elsewhere, ledger
 from hepprune.synthesis.ledger import Ledger
 
 _VERILOG = "distributed_arithmetic"  # the strategy whose designs need no HLS

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from hepprune.network import BatchNorm, Conv, Dense, Input, Layer, Merge, Network, Recurrent, ReLU, Shared
-from hepprune.pruning.folding import fold_batch_norm, unfold_batch_norm
+from hepprune.network.folding import fold_batch_norm, unfold_batch_norm
 
 
 def normed(module: torch.nn.BatchNorm1d, *, seed: int) -> tuple[Network, torch.nn.Sequential]:

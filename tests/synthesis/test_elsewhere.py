@@ -19,11 +19,12 @@ from hepprune.errors import RecipeError, ReportError
 from hepprune.hardware import targets
 from hepprune.hardware.resources import Resources
 from hepprune.network import Network
-from hepprune.pipeline import elsewhere, firmware, ingestion, tools
+from hepprune.pipeline import firmware, ingestion, tools
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.taggers import Samples
 from hepprune.pruning import plan
 from hepprune.sample import Sample
+from hepprune.synthesis import elsewhere
 from hepprune.synthesis.ledger import Ledger
 
 ROOT = Path(__file__).parents[2]

@@ -3,10 +3,9 @@ import math
 import pytest
 
 from hepprune.errors import RecipeError
-from hepprune.hardware import targets
+from hepprune.hardware import budgets, targets
 from hepprune.hardware.resources import Budget, Resources
 from hepprune.hardware.targets import Target
-from hepprune.pipeline import budgets
 
 TARGET = targets.load("generic_vu13p")
 
