@@ -9,8 +9,7 @@ from hepprune.hardware import targets
 from hepprune.hardware.devices import Device
 from hepprune.hardware.resources import LayerEstimate
 from hepprune.network import load
-from hepprune.pipeline import evidence, inspection
-from hepprune.pipeline.pages import searches
+from hepprune.pipeline import evidence, inspection, searches
 from hepprune.report import judged, table
 from hepprune.report import page as pages
 from hepprune.report import summary as summaries
