@@ -16,8 +16,9 @@ from hepprune.files import write_json
 from hepprune.hardware import cost, targets, validation
 from hepprune.hardware.calibration import Pair
 from hepprune.hardware.validation import Prediction
+from hepprune.jobs import ingestion
 from hepprune.network import Network
-from hepprune.pipeline import firmware, ingestion, taggers
+from hepprune.pipeline import firmware, taggers
 from hepprune.pipeline.context import Context
 from hepprune.pruning import plan
 from hepprune.pruning.structure import surgery

@@ -24,11 +24,12 @@ from hepprune.errors import BudgetMissedError
 from hepprune.files import write_json
 from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Budget, Resources
+from hepprune.jobs import planning as searching
+from hepprune.jobs.planning.wholes import Settings
 from hepprune.network import Network
 from hepprune.network.precision import quantise
-from hepprune.pipeline import searching, taggers
+from hepprune.pipeline import taggers
 from hepprune.pipeline.context import Context
-from hepprune.pipeline.wholes import Settings
 from hepprune.sample import Sample
 from hepprune.search.plans import solvers, tables
 from hepprune.search.plans.choices import Choice, Option, Problem, Table

@@ -24,9 +24,9 @@ from hepprune.files import write_json
 from hepprune.fixed import FixedPoint
 from hepprune.hardware import targets
 from hepprune.hardware.resources import Budget, Resources
+from hepprune.jobs.planning.wholes import Model, Settings, Wholes
 from hepprune.network import Network
 from hepprune.network.precision import Precision, quantise
-from hepprune.pipeline.wholes import Model, Settings, Wholes
 from hepprune.sample import Sample
 from hepprune.search.plans import solvers, tables
 from hepprune.search.plans.choices import Problem

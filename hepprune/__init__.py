@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from hepprune.hardware.cost import estimate
     from hepprune.hardware.resources import Budget, Resources
     from hepprune.hardware.targets import load as target
+    from hepprune.jobs.study import study
     from hepprune.network import Network
     from hepprune.network.precision import Precision, quantise
-    from hepprune.pipeline.study import study
     from hepprune.pruning.plan import prune
     from hepprune.pruning.structure.surgery import shrink
     from hepprune.sample import Sample
@@ -67,7 +67,7 @@ _HOMES = {
     "read": "hepprune.frontends.read",
     "sensitivity": "hepprune.search.sensitivity.analyse",
     "shrink": "hepprune.pruning.structure.surgery.shrink",
-    "study": "hepprune.pipeline.study.study",
+    "study": "hepprune.jobs.study.study",
     "target": "hepprune.hardware.targets.load",
     "write": "hepprune.frontends.write",
 }

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from hepprune import metrics, training
 from hepprune.errors import DataError
+from hepprune.jobs import sources
 from hepprune.metrics import Conditions
 from hepprune.network import Activation, Dense, Input, Network
-from hepprune.pipeline import sources
 from hepprune.pruning import masks, statistics
 from hepprune.pruning.statistics import curvature, gradients
 from hepprune.sample import Sample

@@ -20,7 +20,7 @@ def export(
 ) -> None:
     """Write what others take of a run: an emulator for CMSSW, or Verilog for a firmware group's own project."""
     with errors_in_one_sentence():
-        from hepprune.pipeline import exporting
+        from hepprune.jobs import exports as exporting
 
         if (emulator is None) != verilog:
             raise HeppruneError("say what to export: either --emulator NAME or --verilog")

@@ -62,8 +62,8 @@ def search(
 ) -> None:
     """Choose sparsity, granularity, reuse factor and bits of every layer so that a budget holds and least is lost."""
     with errors_in_one_sentence():
-        from hepprune.pipeline import searching
-        from hepprune.pipeline.wholes import Settings
+        from hepprune.jobs import planning as searching
+        from hepprune.jobs.planning.wholes import Settings
 
         grid = _grid(granularities, sparsities, reuse_factors=reuse_factors, bits=(weight_bits, activation_bits))
         recipe = _recipe(data)
@@ -109,7 +109,7 @@ def _grid(granularities: str, sparsities: str, *, reuse_factors: str, bits: tupl
 
 def _recipe(data: list[Path]) -> Any:
     """Return what the recipe among the jets asks for, or what is asked without one."""
-    from hepprune.pipeline.searching import Asked, asked
+    from hepprune.jobs.planning import Asked, asked
 
     recipes = [path for path in data if path.suffix in {".yaml", ".yml"}]
     return asked(recipes[0]) if recipes else Asked("generic_vu13p", "greedy", "latency", ())

@@ -25,8 +25,8 @@ from hepprune.firmware.verilog import patterns
 from hepprune.fixed import FixedPoint
 from hepprune.hardware import calibration, cost, targets
 from hepprune.hardware.resources import Measurement, Resources
+from hepprune.jobs import ingestion
 from hepprune.network import load, save
-from hepprune.pipeline import ingestion
 from hepprune.report import summary
 from hepprune.search.plans.pareto import Solution
 from hepprune.synthesis import exchange, reports

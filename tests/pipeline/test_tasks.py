@@ -18,9 +18,10 @@ from hepprune.firmware.routes import Built
 from hepprune.firmware.verilog import verilator
 from hepprune.hardware import targets
 from hepprune.interface import Word
+from hepprune.jobs import dynamic, lottery
 from hepprune.metrics import Conditions
 from hepprune.network import Activation, Concatenate, Dense, Input, Network, Reshape, exact_raw, load, save
-from hepprune.pipeline import delivery, dynamic, firmware, lottery, taggers
+from hepprune.pipeline import delivery, firmware, taggers
 from hepprune.pipeline.context import Context
 from hepprune.report.summary import Summary
 from hepprune.sample import Sample

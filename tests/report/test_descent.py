@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from hepprune.errors import ReportError
-from hepprune.pipeline import pages, pictures
+from hepprune.jobs import pages
+from hepprune.pipeline import pictures
 from hepprune.report import descent
 from hepprune.report.descent import Front, Row
 from hepprune.report.summary import Comparison, Cost, Tagger

@@ -18,8 +18,9 @@ from hepprune.data.scaling import Scaler
 from hepprune.errors import RecipeError, ReportError
 from hepprune.hardware import targets
 from hepprune.hardware.resources import Resources
+from hepprune.jobs import ingestion
 from hepprune.network import Network
-from hepprune.pipeline import firmware, ingestion, tools
+from hepprune.pipeline import firmware, tools
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.taggers import Samples
 from hepprune.pruning import plan

@@ -10,8 +10,8 @@ import pytest
 from hepprune.errors import BudgetMissedError
 from hepprune.hardware import targets
 from hepprune.hardware.resources import Budget, Resources
+from hepprune.jobs.planning.wholes import Model, Settings, Wholes
 from hepprune.network import Network
-from hepprune.pipeline.wholes import Model, Settings, Wholes
 from hepprune.sample import Sample
 from hepprune.search.plans import solvers, tables
 from hepprune.search.plans.atlas import Atlas

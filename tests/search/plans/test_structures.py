@@ -5,9 +5,9 @@ import torch
 from hepprune import metrics
 from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Budget, Resources
+from hepprune.jobs import planning as searching
+from hepprune.jobs.planning.wholes import Settings
 from hepprune.network import Network
-from hepprune.pipeline import searching
-from hepprune.pipeline.wholes import Settings
 from hepprune.pruning.structure import blocks
 from hepprune.sample import Sample
 from hepprune.search.plans import tables

@@ -7,8 +7,8 @@ from typer.testing import CliRunner
 
 from hepprune.cli import app
 from hepprune.errors import DataError, NetworkError
+from hepprune.jobs import pruning, sources
 from hepprune.network import Network, identity, load, save
-from hepprune.pipeline import pruning, sources
 from hepprune.pruning import plan
 from hepprune.sample import Sample
 from hepprune.studies import iterative

@@ -10,8 +10,8 @@ from hepprune.hardware.cost import describing, hls
 from hepprune.hardware.cost.describing import Options
 from hepprune.hardware.resources import Budget, Estimate
 from hepprune.hardware.targets import Target
+from hepprune.jobs import learning
 from hepprune.network import Network
-from hepprune.pipeline import learning
 
 
 @dataclass(frozen=True, kw_only=True)

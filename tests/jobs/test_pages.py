@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hepprune.errors import ReportError
-from hepprune.pipeline import pages
+from hepprune.jobs import pages
 
 POINT = {"name": "a <b>", "latency_ns": 20.0, "lut": 500.0, "dsp": 0.0, "ff": None, "verdict": "fits", "front": True}
 STUDY = {"target": "t", "io_type": "io_parallel", "metric": None, "n_jets": 0, "notes": ["a note"]}

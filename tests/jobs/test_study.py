@@ -15,8 +15,8 @@ from hepprune.cli import app
 from hepprune.errors import RecipeError
 from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Measurement
+from hepprune.jobs.study import Synthesis, study
 from hepprune.network import Conv, Dense, Input, Network, save
-from hepprune.pipeline.study import Synthesis, study
 from hepprune.sample import Sample
 from hepprune.synthesis.ledger import Ledger
 from hepprune.training import multilayer_perceptron

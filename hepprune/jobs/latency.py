@@ -8,8 +8,8 @@ from hepprune import frontends, metrics, training
 from hepprune.errors import NetworkError
 from hepprune.files import write_json
 from hepprune.hardware.cost.measured import Meter, Timing
+from hepprune.jobs import sources
 from hepprune.network import Network, precision
-from hepprune.pipeline import sources
 from hepprune.pipeline.context import Track, silent
 from hepprune.sample import Sample
 from hepprune.scores import Stated, headline

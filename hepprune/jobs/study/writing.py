@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hepprune.errors import ReportError
 from hepprune.files import write_json, write_text
-from hepprune.pipeline import learning
+from hepprune.jobs import learning
 from hepprune.report.plots import costs, studies
 from hepprune.studies.points import Point, Study, columns
 

@@ -10,8 +10,8 @@ import torch
 from hepprune import frontends, metrics, training
 from hepprune import recipe as recipes
 from hepprune.errors import NetworkError
+from hepprune.jobs import sources
 from hepprune.network import Network
-from hepprune.pipeline import sources
 from hepprune.pipeline.context import Track, silent
 from hepprune.pruning import plan
 from hepprune.pruning.granularity import STRUCTURES

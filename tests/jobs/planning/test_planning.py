@@ -15,10 +15,10 @@ from hepprune.cli import app
 from hepprune.errors import BudgetMissedError, DataError, NetworkError, RecipeError
 from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Budget, Resources
+from hepprune.jobs import planning as searching
+from hepprune.jobs.planning.wholes import Settings
 from hepprune.metrics import Conditions, Floats, Score
 from hepprune.network import Network, load, save
-from hepprune.pipeline import searching
-from hepprune.pipeline.wholes import Settings
 from hepprune.sample import Sample
 from hepprune.search.plans.pareto import Solution
 from hepprune.search.plans.variants import Grid
@@ -181,7 +181,7 @@ KILLED = """
 import sys
 from pathlib import Path
 from hepprune.hardware import targets
-from tests.pipeline.test_searching import evolve
+from tests.jobs.planning.test_planning import evolve
 evolve(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))
 """
 

@@ -13,8 +13,8 @@ from hepprune.fixed import FixedPoint
 from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Budget, Resources
 from hepprune.hardware.targets import TARGETS
+from hepprune.jobs import estimation
 from hepprune.network import Dense, Input, Network, storage
-from hepprune.pipeline import estimation
 
 WIDE = FixedPoint(16, 6)
 APP = Typer()

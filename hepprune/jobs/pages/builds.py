@@ -8,8 +8,9 @@ from hepprune.errors import BudgetMissedError, HeppruneError
 from hepprune.hardware import targets
 from hepprune.hardware.devices import Device
 from hepprune.hardware.resources import LayerEstimate
+from hepprune.jobs import inspection
 from hepprune.network import load
-from hepprune.pipeline import evidence, inspection, searches
+from hepprune.pipeline import evidence, searches
 from hepprune.report import judged, table
 from hepprune.report import page as pages
 from hepprune.report import summary as summaries

@@ -10,8 +10,8 @@ import hepprune
 from hepprune.files import write_json
 from hepprune.hardware import cost
 from hepprune.hardware.targets import Target
+from hepprune.jobs import sources
 from hepprune.network import Network, precision
-from hepprune.pipeline import sources
 from hepprune.pipeline.context import Track, silent
 from hepprune.report.plots import curves
 from hepprune.report.plots.curves import Curve, Level

@@ -21,8 +21,9 @@ from hepprune.firmware import rtl, scales
 from hepprune.firmware.verilog import patterns
 from hepprune.fixed import FixedPoint
 from hepprune.interface import Feature, InputPort, Interface, OutputPort, shift
+from hepprune.jobs import exports as exporting
+from hepprune.jobs import farm, ingestion
 from hepprune.network import Dense, Input, Network, ReLU, Softmax, exact_raw, save
-from hepprune.pipeline import exporting, farm, ingestion
 
 KIND, WIDE = FixedPoint(8, 3, True, "RND", "SAT"), FixedPoint(16, 6)
 PATTERNS = ("patterns/inputs.hex", "patterns/outputs.hex")

@@ -13,10 +13,11 @@ from hepprune.firmware.routes import ROUTES, Built, Order
 from hepprune.hardware import calibration, cost
 from hepprune.hardware.calibration import Calibration
 from hepprune.hardware.resources import Estimate
+from hepprune.jobs import farm
+from hepprune.jobs.study.pricing import Bench
 from hepprune.network import Network, identity
-from hepprune.pipeline import farm, firmware
+from hepprune.pipeline import firmware
 from hepprune.pipeline.context import Track
-from hepprune.pipeline.study.pricing import Bench
 from hepprune.studies import fronts
 from hepprune.studies.grid import Setting, built
 from hepprune.studies.points import Point

@@ -14,8 +14,8 @@ from hepprune.errors import ReportError
 from hepprune.fixed import FixedPoint
 from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Estimate, LayerEstimate, LayerMeasurement, Measurement, Resources
+from hepprune.jobs import estimation
 from hepprune.network import Dense, Input, Network
-from hepprune.pipeline import estimation
 from hepprune.synthesis.ledger import Ledger
 
 

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from hepprune.cli import app
 from hepprune.errors import EquivalenceError, PrerequisiteError
 from hepprune.firmware.routes import ROUTES
-from hepprune.pipeline import doctor
+from hepprune.jobs import doctor
 
 
 def test_what_is_missing_or_of_another_version_is_said_with_what_helps(monkeypatch: pytest.MonkeyPatch) -> None:

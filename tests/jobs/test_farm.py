@@ -15,7 +15,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from hepprune import cli, executors
-from hepprune.pipeline import farm
+from hepprune.jobs import farm
 from hepprune.synthesis.ledger import Ledger
 
 SETTINGS = 'set project_name "myproject"\nset part "xcvu13p-flga2577-2-e"\nset clock_period 5.0\n'

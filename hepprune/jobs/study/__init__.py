@@ -11,12 +11,12 @@ from hepprune import recipe as recipes
 from hepprune.errors import RecipeError
 from hepprune.hardware import budgets, targets
 from hepprune.hardware.targets import Target
+from hepprune.jobs import sources
+from hepprune.jobs.study import measuring, writing
+from hepprune.jobs.study.measuring import Synthesis
+from hepprune.jobs.study.pricing import Bench, Judges
 from hepprune.network import Network
-from hepprune.pipeline import sources
 from hepprune.pipeline.context import Track, silent
-from hepprune.pipeline.study import measuring, writing
-from hepprune.pipeline.study.measuring import Synthesis
-from hepprune.pipeline.study.pricing import Bench, Judges
 from hepprune.sample import Sample
 from hepprune.store import Store
 from hepprune.studies import fronts

@@ -17,8 +17,8 @@ from hepprune.firmware import emulator as emulators
 from hepprune.firmware import rtl
 from hepprune.firmware.verilog import handover, patterns
 from hepprune.interface import InputPort, Interface, Word
+from hepprune.jobs.exports import folders as exported
 from hepprune.network import exact_raw, load
-from hepprune.pipeline import exported
 
 T = TypeVar("T", np.float32, np.float64)
 _NOTE = "hepprune.json"  # what a design's own folder says of it

@@ -11,8 +11,8 @@ from hepprune import metrics, training
 from hepprune.errors import NetworkError, RecipeError
 from hepprune.hardware import checks, cost
 from hepprune.hardware.targets import Target
+from hepprune.jobs import estimation
 from hepprune.network import Network, identity
-from hepprune.pipeline import estimation
 from hepprune.pipeline.context import Track
 from hepprune.sample import Sample
 from hepprune.scores import Stated

@@ -13,8 +13,9 @@ from hepprune import recipe as recipes
 from hepprune.cli import app
 from hepprune.errors import DataError, NetworkError, RecipeError
 from hepprune.hardware import targets
+from hepprune.jobs import drafting
 from hepprune.network import Conv, Dense, GlobalPool, Input, Network, save
-from hepprune.pipeline import checks, drafting
+from hepprune.pipeline import checks
 from hepprune.pipeline.context import Context
 from hepprune.training import multilayer_perceptron
 

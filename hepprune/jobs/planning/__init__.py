@@ -13,10 +13,10 @@ from hepprune.files import write_text
 from hepprune.hardware import budgets, targets
 from hepprune.hardware.resources import RESOURCES, Budget
 from hepprune.hardware.targets import Target
+from hepprune.jobs.planning.wholes import Model, Planned, Settings, Wholes
+from hepprune.jobs.sources import check, jets
 from hepprune.network import Network
 from hepprune.pipeline.context import Track, silent
-from hepprune.pipeline.sources import check, jets
-from hepprune.pipeline.wholes import Model, Planned, Settings, Wholes
 from hepprune.report.plots import fronts
 from hepprune.sample import Sample
 from hepprune.search.plans import pareto, solvers, tables

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from hepprune.cli import app
 from hepprune.errors import EquivalenceError, NetworkError
+from hepprune.jobs import inspection, models
 from hepprune.network import Dense, Input, LayerNorm, Network, Recurrent, ReLU, Softmax, load, save
-from hepprune.pipeline import inspection, models
 from hepprune.pruning import masks
 from hepprune.pruning.structure import surgery
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from hepprune.errors import ReportError
-from hepprune.pipeline.pages import builds, ledgers, studies
+from hepprune.jobs.pages import builds, ledgers, studies
 from hepprune.report import descent
 from hepprune.report.page import Page
 
