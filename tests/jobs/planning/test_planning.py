@@ -197,7 +197,7 @@ def test_a_search_that_was_killed_ends_as_if_it_had_not_been(files: tuple[Path, 
     model, data = files
     whole, killed = model.parent / "whole", model.parent / "killed"
     evolve(model, data, whole)
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     journal = killed / "state" / "journal.jsonl"
     running = subprocess.Popen([sys.executable, "-c", KILLED, str(model), str(data), str(killed)], cwd=root)
     n_whole = len((whole / "state" / "journal.jsonl").read_text().splitlines())
@@ -217,6 +217,6 @@ def test_a_search_that_was_killed_ends_as_if_it_had_not_been(files: tuple[Path, 
 
 
 def test_a_recipe_says_what_is_asked() -> None:
-    found = searching.asked(Path(__file__).parents[2] / "hls_projects/jet_tagger/recipe.yaml")
+    found = searching.asked(Path(__file__).parents[3] / "hls_projects/jet_tagger/recipe.yaml")
     assert (found.target, found.solver, found.strategy) == ("generic_vu13p", "greedy", "distributed_arithmetic")
     assert found.limits == ("latency_ns=30", "interval_cycles=1")
