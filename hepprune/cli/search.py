@@ -62,7 +62,7 @@ def search(
 ) -> None:
     """Choose sparsity, granularity, reuse factor and bits of every layer so that a budget holds and least is lost."""
     with errors_in_one_sentence():
-        from hepprune.jobs import planning as searching
+        from hepprune.jobs import planning
         from hepprune.jobs.planning.wholes import Settings
 
         grid = _grid(granularities, sparsities, reuse_factors=reuse_factors, bits=(weight_bits, activation_bits))
@@ -80,7 +80,7 @@ def search(
         limits, place = (*recipe.limits, *(budget or ())), target or recipe.target
         screen = Screen()
         with screen.progress:
-            found = searching.search(
+            found = planning.search(
                 _named(models), data, place, settings=settings, budget=limits, out=out, track=screen
             )
         print_json(found) if as_json else _print(found)

@@ -17,7 +17,7 @@ from hepprune.firmware import emulator as emulators
 from hepprune.firmware import rtl
 from hepprune.firmware.verilog import handover, patterns
 from hepprune.interface import InputPort, Interface, Word
-from hepprune.jobs.exports import folders as exported
+from hepprune.jobs.exports import folders
 from hepprune.network import exact_raw, load
 
 T = TypeVar("T", np.float32, np.float64)
@@ -40,7 +40,7 @@ def emulator(build: Path, folder: Path, *, name: str) -> Path:
     raw = [_raw(port, words) for port, words in zip(interface.inputs, _played(build, interface), strict=True)]
     scaled = [_scaled(port, values) for port, values in zip(interface.inputs, raw, strict=True)]
     expected = _end_to_end(exact_raw(network, scaled)).astype(np.float64)
-    with exported.folder(folder, build=build, what="emulator") as new:
+    with folders.folder(folder, build=build, what="emulator") as new:
         emulators.write(new, network, interface, name=name, raw=_end_to_end(raw), expected=expected)
     return folder
 
@@ -60,7 +60,7 @@ def verilog(build: Path, folder: Path, *, vhdl: str | None = None) -> Path:
     scripts = handover.scripts(design)
     if vhdl is not None:
         handover.check_entity(vhdl, sorted(file.stem for file in source.rglob("*.v")))
-    with exported.folder(folder, build=build, what="verilog") as new:
+    with folders.folder(folder, build=build, what="verilog") as new:
         shutil.copytree(source, new, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_LEFT_OUT))
         stored.note(rtl.Design, new / _NOTE, key, design)
         shutil.copytree(build / "patterns", new / "patterns")

@@ -21,8 +21,7 @@ from hepprune.firmware import rtl, scales
 from hepprune.firmware.verilog import patterns
 from hepprune.fixed import FixedPoint
 from hepprune.interface import Feature, InputPort, Interface, OutputPort, shift
-from hepprune.jobs import exports as exporting
-from hepprune.jobs import farm, ingestion
+from hepprune.jobs import exports, farm, ingestion
 from hepprune.network import Dense, Input, Network, ReLU, Softmax, exact_raw, save
 
 KIND, WIDE = FixedPoint(8, 3, True, "RND", "SAT"), FixedPoint(16, 6)
@@ -152,7 +151,7 @@ def test_verilog_comes_with_patterns_an_entity_and_scripts(builds: list[Path], t
 
 
 def test_what_the_script_leaves_is_ingested_with_the_cycles_of_the_design(builds: list[Path], tmp_path: Path) -> None:
-    out = exporting.verilog(builds[0], tmp_path / "firmware")
+    out = exports.verilog(builds[0], tmp_path / "firmware")
     _, design = json.loads((out / "hepprune.json").read_text())
     report = REPORT.replace("TOP", design["top"]).replace("PART", "xcvu13p-flga2577-2-e")
     (out / "vivado_synth.rpt").write_text(report)
@@ -318,7 +317,7 @@ def test_a_run_that_was_moved_is_exported(copy: Path, tmp_path: Path) -> None:
 def test_tcl_runs_every_command_of_the_script(builds: list[Path], tmp_path: Path) -> None:
     """Vivado's own commands are unknown to a plain Tcl, which lists them here with their arguments."""
     tcl = pytest.importorskip("tkinter").Tcl()
-    out = exporting.verilog(builds[0], tmp_path / "firmware")
+    out = exports.verilog(builds[0], tmp_path / "firmware")
     tcl.eval("set ran {}; proc unknown args {lappend ::ran [join $args]}")
     tcl.call("cd", str(out))
     home = Path.cwd()
@@ -338,7 +337,7 @@ def test_tcl_runs_every_command_of_the_script(builds: list[Path], tmp_path: Path
 
 
 def test_what_is_handed_over_knows_nothing_of_this_machine(builds: list[Path], tmp_path: Path) -> None:
-    out = exporting.verilog(builds[0], tmp_path / "firmware")
+    out = exports.verilog(builds[0], tmp_path / "firmware")
     files = [file for file in out.rglob("*") if file.is_file()]
     assert not [file for file in files if str(builds[0].parent) in file.read_text()]
     assert not [file for file in files if "sim" in file.parts or file.name == "build_vivado_prj.tcl"]

@@ -15,7 +15,7 @@ from hepprune.cli import app
 from hepprune.errors import BudgetMissedError, DataError, NetworkError, RecipeError
 from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Budget, Resources
-from hepprune.jobs import planning as searching
+from hepprune.jobs import planning
 from hepprune.jobs.planning.wholes import Settings
 from hepprune.metrics import Conditions, Floats, Score
 from hepprune.network import Network, load, save
@@ -51,7 +51,7 @@ def half(network: Network, strategy: str = "latency") -> Budget:
 def test_the_whole_network_meets_the_budget(tagger: Network, few: Jets, solver: str, strategy: str) -> None:
     settings = replace(SETTINGS, solver=solver, strategy=strategy)
     budget = half(tagger, strategy)
-    found = searching.search({"tagger": tagger}, [few], TARGET, settings=settings, budget=budget)
+    found = planning.search({"tagger": tagger}, [few], TARGET, settings=settings, budget=budget)
     (planned,) = found.models
     assert budget.met_by(planned.estimate)
     assert max(found.used.values()) <= 1
@@ -61,7 +61,7 @@ def test_the_whole_network_meets_the_budget(tagger: Network, few: Jets, solver: 
 
 def test_models_that_share_a_device_fit_together(tagger: Network, few: Jets) -> None:
     budget, settings = half(tagger), replace(SETTINGS, grid=Grid(sparsities=(0.7,)))
-    found = searching.search({"one": tagger, "two": tagger}, [few], TARGET, settings=settings, budget=budget)
+    found = planning.search({"one": tagger, "two": tagger}, [few], TARGET, settings=settings, budget=budget)
     together = sum(planned.estimate.resources.lut or 0 for planned in found.models)
     assert together <= (budget.resources.lut or 0)
     assert set(found.used) == {"lut", "latency_ns of one", "latency_ns of two"}
@@ -73,7 +73,7 @@ def test_a_users_metric_is_searched_by(tagger: Network, few: Jets) -> None:
         return Score(float(hits.mean()), hits - hits.mean())
 
     settings = replace(SETTINGS, metric=first_class)
-    found = searching.search({"tagger": tagger}, [few], TARGET, settings=settings, budget=half(tagger))
+    found = planning.search({"tagger": tagger}, [few], TARGET, settings=settings, budget=half(tagger))
     assert found.metric == "first_class"
     assert found.models[0].before > 0.5
 
@@ -92,19 +92,19 @@ def test_an_impossible_budget_names_what_binds_and_the_closest_point(
     for solver in ("greedy", "exact"):
         settings = replace(SETTINGS, solver=solver)
         with pytest.raises(BudgetMissedError, match=said):
-            searching.search({"tagger": tagger}, [few], TARGET, settings=settings, budget=budget)
+            planning.search({"tagger": tagger}, [few], TARGET, settings=settings, budget=budget)
 
 
 def test_mistakes_are_refused_before_anything_is_measured(tagger: Network, few: Jets) -> None:
     one = {"tagger": tagger}
     with pytest.raises(RecipeError, match="unknown solver 'magic'"):
-        searching.search(one, [few], TARGET, settings=replace(SETTINGS, solver="magic"))
+        planning.search(one, [few], TARGET, settings=replace(SETTINGS, solver="magic"))
     with pytest.raises(DataError, match="unknown metric 'acuracy'; choose one of: accuracy"):
-        searching.search(one, [few], TARGET, settings=replace(SETTINGS, metric="acuracy"))
+        planning.search(one, [few], TARGET, settings=replace(SETTINGS, metric="acuracy"))
     with pytest.raises(RecipeError, match="has a clock period of 0 ns"):
-        searching.search(one, [few], replace(TARGET, clock_ns=0.0), settings=SETTINGS)
+        planning.search(one, [few], replace(TARGET, clock_ns=0.0), settings=SETTINGS)
     with pytest.raises(NetworkError, match="3 sets of jets do not go with 1 models"):
-        searching.search(one, [few] * 3, TARGET, settings=SETTINGS)
+        planning.search(one, [few] * 3, TARGET, settings=SETTINGS)
 
 
 def test_jets_that_a_model_does_not_take_are_refused(tagger: Network, few: Jets) -> None:
@@ -118,20 +118,20 @@ def test_jets_that_a_model_does_not_take_are_refused(tagger: Network, few: Jets)
         (Sample(x, (y, y), task=Tasks({"a": Classes(), "b": Classes()})), r"tasks of 2 outputs \(a, b\) are given 1"),
     ):
         with pytest.raises(DataError, match=said):
-            searching.search({"tagger": tagger}, [(wrong, few[1])], TARGET, settings=SETTINGS)
+            planning.search({"tagger": tagger}, [(wrong, few[1])], TARGET, settings=SETTINGS)
 
 
 def test_plans_are_judged_by_a_metric_with_arguments(tagger: Network, few: Jets) -> None:
     task = Classes(Conditions(classes=("g", "q", "W", "Z", "t")))
     jets = tuple(replace(sample, task=task) for sample in few)
     settings = replace(SETTINGS, metric="auc(t/q+g)")
-    found = searching.search({"tagger": tagger}, [jets], TARGET, settings=settings)
+    found = planning.search({"tagger": tagger}, [jets], TARGET, settings=settings)
     (planned,) = found.models
     wanted = metrics.find("auc(4/1+0)")(training.evaluate(tagger, jets[1]), jets[1].truth).value
     assert planned.before == pytest.approx(wanted, rel=1e-12)
     assert found.metric == "auc(t/q+g)"
     with pytest.raises(DataError, match="unknown class 'x'; choose one of: W, Z, g, q, t"):
-        searching.search({"tagger": tagger}, [jets], TARGET, settings=replace(SETTINGS, metric="auc(x)"))
+        planning.search({"tagger": tagger}, [jets], TARGET, settings=replace(SETTINGS, metric="auc(x)"))
 
 
 def test_a_metric_that_is_nan_is_refused(tagger: Network, few: Jets) -> None:
@@ -139,7 +139,7 @@ def test_a_metric_that_is_nan_is_refused(tagger: Network, few: Jets) -> None:
         return Score(float(logits[0, 0]) * float("nan"), np.zeros(len(labels)))
 
     with pytest.raises(DataError, match="the metric 'broken' is nan"):
-        searching.search({"tagger": tagger}, [few], TARGET, settings=replace(SETTINGS, metric=broken))
+        planning.search({"tagger": tagger}, [few], TARGET, settings=replace(SETTINGS, metric=broken))
 
 
 @pytest.mark.slow
@@ -189,7 +189,7 @@ evolve(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))
 def evolve(model: Path, data: Path, out: Path) -> None:
     network = load(model)
     settings = replace(SETTINGS, solver="evolve", n_trials=60, seed=3)
-    searching.search({"tagger": model}, [data], TARGET, settings=settings, budget=half(network), out=out)
+    planning.search({"tagger": model}, [data], TARGET, settings=settings, budget=half(network), out=out)
 
 
 @pytest.mark.slow
@@ -217,6 +217,6 @@ def test_a_search_that_was_killed_ends_as_if_it_had_not_been(files: tuple[Path, 
 
 
 def test_a_recipe_says_what_is_asked() -> None:
-    found = searching.asked(Path(__file__).parents[3] / "hls_projects/jet_tagger/recipe.yaml")
+    found = planning.asked(Path(__file__).parents[3] / "hls_projects/jet_tagger/recipe.yaml")
     assert (found.target, found.solver, found.strategy) == ("generic_vu13p", "greedy", "distributed_arithmetic")
     assert found.limits == ("latency_ns=30", "interval_cycles=1")
