@@ -7,7 +7,7 @@ import typer
 from hepprune.cli.screen import AsJson, Screen, errors_in_one_sentence, output, print_json
 
 if TYPE_CHECKING:
-    from hepprune.jobs.doctor import Diagnosis, Part
+    from hepprune.jobs.doctor import Diagnosis, Needed
 
 
 def doctor(
@@ -44,7 +44,7 @@ def _show(found: "Diagnosis") -> None:
         screen.print(f"{trial.name}: {said} ({trial.seconds:.1f} s)", soft_wrap=True)
 
 
-def _row(part: "Part") -> list[Any]:
+def _row(part: "Needed") -> list[Any]:
     here = part.version or "-"
     return [
         part.name,

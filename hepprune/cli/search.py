@@ -63,11 +63,11 @@ def search(
     """Choose sparsity, granularity, reuse factor and bits of every layer so that a budget holds and least is lost."""
     with errors_in_one_sentence():
         from hepprune.jobs import planning
-        from hepprune.jobs.planning.wholes import Settings
+        from hepprune.jobs.planning.wholes import PlanSettings
 
         grid = _grid(granularities, sparsities, reuse_factors=reuse_factors, bits=(weight_bits, activation_bits))
         recipe = _recipe(data)
-        settings = Settings(
+        settings = PlanSettings(
             solver=solver or recipe.solver,
             strategy=strategy or recipe.strategy,
             io_type=io_type,
@@ -96,9 +96,9 @@ def _print(found: Any) -> None:
 
 
 def _grid(granularities: str, sparsities: str, *, reuse_factors: str, bits: tuple[str, str]) -> Any:
-    from hepprune.search.plans.variants import Grid
+    from hepprune.search.plans.variants import ChoiceGrid
 
-    return Grid(
+    return ChoiceGrid(
         sparsities=_numbers("sparsities", sparsities, float),
         granularities=tuple(name.strip() for name in granularities.split(",") if name.strip()),
         reuse_factors=_numbers("reuse-factors", reuse_factors, int),

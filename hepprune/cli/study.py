@@ -85,8 +85,8 @@ def study(
                 budget=budget or (),
                 data=data,
                 metric=metric,
-                synthesis=studies.Synthesis(
-                    n=_count(synthesise), tool=tool, limits=farm.Limits(hours * 3600.0), executor=pool
+                synthesis=studies.SynthesisRequest(
+                    n=_count(synthesise), tool=tool, limits=farm.ToolLimits(hours * 3600.0), executor=pool
                 ),
                 out=out,
                 track=screen,

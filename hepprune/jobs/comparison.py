@@ -14,17 +14,17 @@ from hepprune.jobs import sources
 from hepprune.network import Network, precision
 from hepprune.pipeline.context import Track, silent
 from hepprune.report.plots import curves
-from hepprune.report.plots.curves import Curve, Level
+from hepprune.report.plots.curves import Level, Line
 from hepprune.scores import label
 from hepprune.studies import comparison
-from hepprune.studies.comparison import SPARSITIES, UNPRUNED, Contest, Entry, Method, Point
+from hepprune.studies.comparison import SPARSITIES, UNPRUNED, ComparisonMeans, Contest, Entry, Method
 from hepprune.training import Fit
 
 METHODS = ("magnitude", "magnitude@local", "random", "taylor_per_sample", "fisher", "obd", "obs", "fisher:neuron")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class ComparisonResult:
     """What a comparison found: every network's entry, the means over seeds, the files of the plots."""
 
     name: str
@@ -35,7 +35,7 @@ class Result:
     n_test: int
     fine_tune: Fit
     seeds: tuple[int, ...]
-    points: list[Point]
+    points: list[ComparisonMeans]
     entries: list[Entry]
     files: dict[str, str]
 
@@ -52,7 +52,7 @@ def compare(
     patience: int | None = None,
     executor: Executor | None = None,
     track: Track = silent,
-) -> Result:
+) -> ComparisonResult:
     """Compare methods x sparsities x seeds on a recipe's tagger, or on a model with `data`.
 
     Networks, comparison.json and the plots land in `build`; what is there already is used.
@@ -86,7 +86,7 @@ def compare(
             advance=advance,
         )
     points = comparison.points(entries)
-    result = Result(
+    result = ComparisonResult(
         name=found.name,
         version=hepprune.__version__,
         target=found.target.name,
@@ -110,7 +110,7 @@ def predicted_luts(network: Network, *, target: Target, strategy: str) -> float 
     return cost.estimate(network, target, strategy=strategy).resources.lut
 
 
-def plot(points: Sequence[Point], folder: Path) -> dict[str, str]:
+def plot(points: Sequence[ComparisonMeans], folder: Path) -> dict[str, str]:
     """Draw every metric against sparsity and, where there are any, against LUTs; return the png files."""
     priced = all(point.lut is not None for point in points)
     drawn = {}
@@ -121,7 +121,7 @@ def plot(points: Sequence[Point], folder: Path) -> dict[str, str]:
     return drawn
 
 
-def _draw(points: Sequence[Point], metric: str, axis: str, path: Path) -> list[Path]:
+def _draw(points: Sequence[ComparisonMeans], metric: str, axis: str, path: Path) -> list[Path]:
     whole = next(point for point in points if point.method == UNPRUNED)
     names = list(dict.fromkeys(point.method for point in points if point.method != UNPRUNED))
     lines = [_curve([p for p in points if p.method == name], metric, axis) for name in names]
@@ -130,7 +130,7 @@ def _draw(points: Sequence[Point], metric: str, axis: str, path: Path) -> list[P
     return curves.draw(lines, path, x_label=x_label, y_label=y_label, level=level, log_x=True, falling=True)
 
 
-def _curve(points: Sequence[Point], metric: str, axis: str) -> Curve:
+def _curve(points: Sequence[ComparisonMeans], metric: str, axis: str) -> Line:
     x = [100 * (1 - point.zeros) if axis == "sparsity" else point.lut or 0.0 for point in points]
     scores = [point.scores[metric] for point in points]
-    return Curve(points[0].method, x, [score.value for score in scores], [score.error or 0.0 for score in scores])
+    return Line(points[0].method, x, [score.value for score in scores], [score.error or 0.0 for score in scores])

@@ -40,7 +40,7 @@ _JETS = 200
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class Needed:
     """A package or program: what it is for, the range wanted, and what helps where it is missing or of another one.
 
     `version` is that of a package here, or where a program is; None is missing.
@@ -54,7 +54,7 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
+class SelfTest:
     """One step of the self-test: how long it took, and the sentence it failed with, or was `left_out` with."""
 
     name: str
@@ -68,8 +68,8 @@ class Diagnosis:
     """All parts and trials; what it is `healthy` without is a vendor's tool, or of an extra that nobody asked for."""
 
     python: str
-    parts: tuple[Part, ...]
-    trials: tuple[Trial, ...]
+    parts: tuple[Needed, ...]
+    trials: tuple[SelfTest, ...]
 
     @property
     def healthy(self) -> bool:
@@ -84,7 +84,7 @@ def diagnose(*, test: bool = True, track: Track = silent) -> Diagnosis:
     return Diagnosis(python=sys.version.split()[0], parts=(*_packages(), *_programs(), *_vendors()), trials=trials)
 
 
-def _packages() -> Iterator[Part]:
+def _packages() -> Iterator[Needed]:
     for text in metadata.requires("hepprune") or []:
         wanted = Requirement(text)
         extra = next((name for name in PURPOSES if wanted.marker and wanted.marker.evaluate({"extra": name})), "")
@@ -96,7 +96,7 @@ def _packages() -> Iterator[Part]:
             found = None
         fits = found is not None and wanted.specifier.contains(found, prereleases=True)
         command = f"pip install '{wanted.name}{wanted.specifier}'" if not extra else f"pip install 'hepprune[{extra}]'"
-        yield Part(
+        yield Needed(
             name=wanted.name,
             purpose=PURPOSES[extra],
             version=found,
@@ -105,23 +105,23 @@ def _packages() -> Iterator[Part]:
         )
 
 
-def _programs() -> Iterator[Part]:
+def _programs() -> Iterator[Needed]:
     for name, purpose in _PROGRAMS.items():
         place = shutil.which(name)
-        yield Part(name=name, purpose=purpose, version=place, fix=None if place else f"apt install {name}")
+        yield Needed(name=name, purpose=purpose, version=place, fix=None if place else f"apt install {name}")
 
 
-def _vendors() -> Iterator[Part]:
+def _vendors() -> Iterator[Needed]:
     """Yield the synthesis tools that are programs, which all but the open one are."""
     for tool in synthesis.SYNTHESIS_TOOLS.values():
         if tool.needs:
             lacking = tool.missing()
             fix = f"put {' and '.join(lacking)} on PATH (source the vendor's settings64.sh)" if lacking else None
             place = None if lacking else next(filter(None, map(shutil.which, tool.needs[0])))
-            yield Part(name=tool.name, purpose=f"figures of stage {tool.stage}", version=place, fix=fix)
+            yield Needed(name=tool.name, purpose=f"figures of stage {tool.stage}", version=place, fix=fix)
 
 
-def _trials(track: Track) -> Iterator[Trial]:
+def _trials(track: Track) -> Iterator[SelfTest]:
     """Yield what becomes of a tagger of 4-6-3 values: its types, C simulation, Verilog and cells."""
     order = Order(name="doctor", target=targets.load("generic_vu13p"), strategy="distributed_arithmetic")
     jets = np.random.default_rng(1).normal(size=(_JETS, 4)).astype(np.float32)
@@ -162,7 +162,7 @@ def _job(folder: Path, top: str, sources: tuple[Path, ...], order: Order) -> Job
     )
 
 
-def _tried(name: str, trial: Callable[[], None], track: Track) -> Trial:
+def _tried(name: str, trial: Callable[[], None], track: Track) -> SelfTest:
     started, problem, left_out = time.perf_counter(), None, None
     with track(name):
         try:
@@ -171,4 +171,4 @@ def _tried(name: str, trial: Callable[[], None], track: Track) -> Trial:
             left_out = str(error)
         except HeppruneError as error:
             problem = str(error)
-    return Trial(name=name, seconds=round(time.perf_counter() - started, 1), problem=problem, left_out=left_out)
+    return SelfTest(name=name, seconds=round(time.perf_counter() - started, 1), problem=problem, left_out=left_out)

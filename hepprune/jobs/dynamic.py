@@ -21,7 +21,7 @@ from hepprune.pipeline.taggers import Samples
 from hepprune.pruning import dynamic
 from hepprune.pruning.dynamic import Work
 from hepprune.report.plots import curves
-from hepprune.report.plots.curves import Curve, Level
+from hepprune.report.plots.curves import Level, Line
 from hepprune.scores import Stated, label, means
 from hepprune.task import Classes
 
@@ -33,7 +33,7 @@ _TYPE_JETS = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
+class DynamicTrial:
     """One network of one seed at one setting: scores on the test jets, and what a jet costs it.
 
     The setting is a confidence (exits), the strength of a penalty (threshold) or a fraction of channels (top_k).
@@ -49,7 +49,7 @@ class Trial:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
+class DynamicMeans:
     """The means over seeds at one setting; errors are those of the means, None where there is one seed."""
 
     setting: float
@@ -60,7 +60,7 @@ class Point:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class DynamicResult:
     """What was found for one kind; `plain` is the same network without exits or gates."""
 
     name: str
@@ -69,15 +69,15 @@ class Result:
     quantised: bool
     n_train: int
     n_test: int
-    plain: Point
-    points: list[Point]
-    trials: list[Trial]
+    plain: DynamicMeans
+    points: list[DynamicMeans]
+    trials: list[DynamicTrial]
     files: dict[str, str]
 
 
 def study(
     file: Path, kind: str, build: Path, *, seeds: Sequence[int] = (1, 2, 3), epochs: int = 15, track: Track = silent
-) -> Result:
+) -> DynamicResult:
     """Train a recipe's tagger with early exits or gates for each seed, and measure scores against cost.
 
     Exits are trained in float and then under the recipe's quantisers; gates in float. Networks, JSON and plot land in
@@ -105,7 +105,7 @@ def study(
             advance(n_networks)
     points = [_mean(list(each)) for _, each in groupby(sorted(trials, key=_setting), _setting)]
     files = plot(kind, _mean(plain), points, build / f"dynamic_{kind}")
-    result = Result(
+    result = DynamicResult(
         name=recipe.name,
         kind=kind,
         version=hepprune.__version__,
@@ -152,14 +152,14 @@ class _Bench:
         key = [recipe.model.model_dump(), self.jets.key, self.seed, self.epochs, label, quantised]
         return self.context.store.network("dynamic", key, run)
 
-    def plain(self, *, quantised: bool) -> Trial:
+    def plain(self, *, quantised: bool) -> DynamicTrial:
         """Return the trial of the network as it is."""
         network = self.train(self.start(), None, "plain", quantised=quantised)
         total = float(sum(dynamic.multiplications(network).values()))
         logits = training.evaluate(network, self.jets.test)
         return self.trial(0.0, logits, Work(total, total, total))
 
-    def exits(self) -> list[Trial]:
+    def exits(self) -> list[DynamicTrial]:
         """Return the trials of early exits after every hidden layer but the last, at each confidence."""
         start = self.start()
         after = [f"relu_{index}" for index in range(1, len(self.context.recipe.model.hidden))]
@@ -175,7 +175,7 @@ class _Bench:
             found.append(self.trial(confidence, logits, left.work, shares=left.shares, latency_ns=latencies))
         return found
 
-    def gates(self, kind: str) -> list[Trial]:
+    def gates(self, kind: str) -> list[DynamicTrial]:
         """Return the trials of gates on every hidden layer but the first, whose gate would cost as much as it saves."""
         hidden = self.context.recipe.model.hidden
         layers = [f"dense_{index}" for index in range(2, len(hidden) + 1)]
@@ -198,33 +198,35 @@ class _Bench:
         *,
         shares: tuple[float, ...] = (),
         latency_ns: tuple[float, ...] = (),
-    ) -> Trial:
+    ) -> DynamicTrial:
         """Return the trial of logits on the test jets."""
         scores = metrics.stated(self.jets.test.judged((logits,)))
-        return Trial(seed=self.seed, setting=setting, scores=scores, work=work, shares=shares, latency_ns=latency_ns)
+        return DynamicTrial(
+            seed=self.seed, setting=setting, scores=scores, work=work, shares=shares, latency_ns=latency_ns
+        )
 
 
-def _setting(trial: Trial) -> float:
+def _setting(trial: DynamicTrial) -> float:
     return trial.setting
 
 
-def _mean(trials: Sequence[Trial]) -> Point:
+def _mean(trials: Sequence[DynamicTrial]) -> DynamicMeans:
     works = [(trial.work.mean, trial.work.largest, trial.work.worst_case) for trial in trials]
     scores = means([trial.scores for trial in trials])
     mean, largest, worst = np.mean(works, axis=0).tolist()
-    return Point(setting=trials[0].setting, scores=scores, mean=mean, largest=largest, worst_case=worst)
+    return DynamicMeans(setting=trials[0].setting, scores=scores, mean=mean, largest=largest, worst_case=worst)
 
 
-def plot(kind: str, plain: Point, points: Sequence[Point], path: Path) -> dict[str, str]:
+def plot(kind: str, plain: DynamicMeans, points: Sequence[DynamicMeans], path: Path) -> dict[str, str]:
     """Draw the primary metric against mean and worst-case multiplications, and return the files."""
     metric, whole = next(iter(plain.scores.items()))
     values = [point.scores[metric].value for point in points]
     errors = [point.scores[metric].error or 0.0 for point in points]
     lines = [
-        Curve(label, [getattr(point, name) for point in points], values, errors)
+        Line(label, [getattr(point, name) for point in points], values, errors)
         for name, label in (("mean", "mean over jets"), ("worst_case", "worst case"))
     ]
-    lines.append(Curve("without, mean = worst case", [plain.mean], [whole.value], [whole.error or 0.0]))
+    lines.append(Line("without, mean = worst case", [plain.mean], [whole.value], [whole.error or 0.0]))
     level = Level(f"{label(metric)} without", whole.value, whole.error or 0.0)
     x_label, y_label = f"multiplications per jet, {kind}", f"test {label(metric)}"
     drawn = curves.draw(lines, path, x_label=x_label, y_label=y_label, level=level)

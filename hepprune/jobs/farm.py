@@ -26,7 +26,7 @@ _DESIGN = TypeAdapter(tuple[str, rtl.Design])
 
 
 @dataclass(frozen=True)
-class Limits:
+class ToolLimits:
     """What one program may take."""
 
     time_s: float = TIME_LIMIT_S
@@ -49,7 +49,7 @@ def synthesise(
     *,
     tool: str = "auto",
     executor: Executor | None = None,
-    limits: Limits = Limits(),
+    limits: ToolLimits = ToolLimits(),
     ledger: Path | None = None,
     track: Track = silent,
 ) -> list[Run]:
@@ -90,7 +90,7 @@ def _project(job: synthesis.Job) -> Path:
     return job.hls_project or job.folder.parent
 
 
-def _job(project: Path, tool: synthesis.Tool, limits: Limits) -> synthesis.Job:
+def _job(project: Path, tool: synthesis.Tool, limits: ToolLimits) -> synthesis.Job:
     if (project / "build_prj.tcl").is_file():
         job = _hls_job(project, tool)
     elif (project / "hepprune.json").is_file():

@@ -39,7 +39,7 @@ _DESIGN = TypeAdapter(tuple[str, rtl.Design])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class IngestedDesign:
     """A design in what was ingested: where, its top, the key it has in a ledger, its figures and its failures.
 
     `unexplained` is, for each measurement, what its total has beyond the sum of its modules.
@@ -57,7 +57,7 @@ class Found:
 class Ingested:
     """All that was found, and what was refused or could not be read, each with the reason."""
 
-    designs: tuple[Found, ...]
+    designs: tuple[IngestedDesign, ...]
     refused: tuple[tuple[str, str], ...]
 
 
@@ -73,7 +73,7 @@ def ingest(
         ReportError: nothing is there, the archive is hostile or broken, or `design` fits no or more than one design.
     """
     collected = artefacts.collect(path)
-    designs: list[Found] = []
+    designs: list[IngestedDesign] = []
     refused = [*collected.refused]
     for root, files in _projects(collected.artefacts).items():
         name = f"{path.name}/{root}".rstrip("/")
@@ -85,7 +85,7 @@ def ingest(
     return Ingested(tuple(designs), tuple(refused))
 
 
-def _recorded(designs: list[Found], path: Path, key: str | None) -> list[Found]:
+def _recorded(designs: list[IngestedDesign], path: Path, key: str | None) -> list[IngestedDesign]:
     with Ledger(path) as book:
         if key is not None:
             if len(designs) != 1:
@@ -163,7 +163,7 @@ class _Project:
                 self.declared = {key: replace(each, name=self.names.layer(each.name)) for key, each in found.items()}
         self.tops = self._tops()
 
-    def read(self) -> tuple[list[Found], list[tuple[str, str]]]:
+    def read(self) -> tuple[list[IngestedDesign], list[tuple[str, str]]]:
         """Return the designs, and what could not be read."""
         measured: dict[str, list[Measurement]] = {}
         failed: dict[str, list[Failure]] = {}
@@ -223,7 +223,7 @@ class _Project:
         except ReportError as problem:
             return str(problem)
 
-    def _found(self, top: str, measured: list[Measurement], failed: list[Failure]) -> Found:
+    def _found(self, top: str, measured: list[Measurement], failed: list[Failure]) -> IngestedDesign:
         part = self.part or next((each.part for each in measured if each.part != reports.UNKNOWN), reports.UNKNOWN)
         whole = [replace(each, part=part) if each.part == reports.UNKNOWN else each for each in merged(measured)]
         content = [self.stamp] if self.stamp else sorted(file.text for file in self.files)
@@ -234,7 +234,7 @@ class _Project:
         once: dict[tuple[str, str], Failure] = {}
         for each in failed:  # HLS and its solution have a log each, which say the same
             once.setdefault((each.kind, each.message), each)
-        return Found(
+        return IngestedDesign(
             project=self.name,
             top=self.names.shown_top(top),
             key=key,

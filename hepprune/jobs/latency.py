@@ -29,7 +29,7 @@ class Size:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class LatencyResult:
     """What was asked for and reached: sizes before and after, and the timings of layers that the search has seen."""
 
     name: str
@@ -55,7 +55,7 @@ def reach(
     stages: int = 4,
     seed: int = 1,
     track: Track = silent,
-) -> Result:
+) -> LatencyResult:
     """Write a network that runs within `limit_us`, or within a fraction of what it takes now, and a JSON beside it.
 
     Raises:
@@ -90,7 +90,7 @@ def reach(
         _size(each, found.test, timing)
         for each, timing in ((network, outcome.before), (outcome.network, outcome.after))
     )
-    result = Result(
+    result = LatencyResult(
         name=found.name,
         device=device,
         batch_size=batch_size,

@@ -8,7 +8,7 @@ from hepprune.errors import ReportError
 from hepprune.hardware import calibration, validation
 from hepprune.hardware.calibration import Calibration, Pair
 from hepprune.hardware.resources import STAGES
-from hepprune.hardware.validation import Prediction, Score
+from hepprune.hardware.validation import Prediction, ResourceErrors
 from hepprune.report.plots import predictions
 from hepprune.synthesis.ledger import Ledger
 
@@ -18,7 +18,7 @@ class Learned:
     """The calibration of each stage, strategy, tool and version, and the errors on designs left out of it."""
 
     calibrations: tuple[Calibration, ...]
-    scores: tuple[Score, ...]
+    scores: tuple[ResourceErrors, ...]
     predictions: tuple[Prediction, ...]
     files: tuple[Path, ...] = ()
 

@@ -17,11 +17,11 @@ from hepprune.network import Network
 from hepprune.pipeline import taggers
 from hepprune.pipeline.context import Context, Track, silent
 from hepprune.report.plots import curves
-from hepprune.report.plots.curves import Curve, Level
+from hepprune.report.plots.curves import Level, Line
 from hepprune.sample import Sample
 from hepprune.scores import label, primary
 from hepprune.studies import lottery
-from hepprune.studies.lottery import Game, Point, Trial
+from hepprune.studies.lottery import Game, LotteryMeans, Trial
 from hepprune.task import Classes
 from hepprune.training import Fit
 
@@ -33,7 +33,7 @@ _JETS = Fit(epochs=15, batch_size=1024, learning_rate=6e-3, quantised=False)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class LotteryResult:
     """What a game found: each trial, the means over seeds, how far each kind holds, the files of the plot."""
 
     name: str
@@ -44,7 +44,7 @@ class Result:
     fit: Fit
     within: float
     sparsest: dict[str, float]
-    points: list[Point]
+    points: list[LotteryMeans]
     trials: list[Trial]
     files: dict[str, str]
 
@@ -61,7 +61,7 @@ def play(
     within: float = 0.01,
     executor: Executor | None = None,
     track: Track = silent,
-) -> Result:
+) -> LotteryResult:
     """Draw tickets for LeNet-300-100 on "digits" or a folder with MNIST's files, or for the tagger of a recipe.
 
     Trainings, lottery.json and the plot land in `build`; what is there already is used.
@@ -83,7 +83,7 @@ def play(
     points = lottery.points(trials)
     files = plot(points, build / f"lottery_{name}")
     sparsest = {kind: lottery.sparsest(points, kind, within=within) for kind in lottery.KINDS}
-    result = Result(
+    result = LotteryResult(
         name=name,
         version=hepprune.__version__,
         network=sizes,
@@ -137,7 +137,7 @@ def _images_game(train: images.Images, test: images.Images, fit: Fit) -> Game:
     return Game(train=fit_on, validation=validation, test=Sample.from_arrays(*test), fit=fit)
 
 
-def plot(points: Sequence[Point], path: Path) -> dict[str, str]:
+def plot(points: Sequence[LotteryMeans], path: Path) -> dict[str, str]:
     """Draw the primary metric of tickets and controls against the weights that are left, and return the files."""
     dense = next(point for point in points if point.kind == "dense")
     lines = [_curve(kind, [point for point in points if point.kind == kind]) for kind in lottery.KINDS]
@@ -154,7 +154,7 @@ def plot(points: Sequence[Point], path: Path) -> dict[str, str]:
     return {file.suffix[1:]: str(file) for file in drawn}
 
 
-def _curve(kind: str, points: Sequence[Point]) -> Curve:
+def _curve(kind: str, points: Sequence[LotteryMeans]) -> Line:
     left = [100 * (1 - point.sparsity) for point in points]
     scores = [primary(point.scores) for point in points]
-    return Curve(kind, left, [score.value for score in scores], [score.error or 0.0 for score in scores])
+    return Line(kind, left, [score.value for score in scores], [score.error or 0.0 for score in scores])

@@ -24,7 +24,7 @@ _SLACK = 0.98
 
 
 @dataclass(frozen=True)
-class Outcome:
+class LatencyOutcome:
     """The network found, what it was and is measured to take as a whole, and the stages of the search."""
 
     network: Network
@@ -45,7 +45,7 @@ def reach(
     step: float = 0.1,
     seed: int = 0,
     advance: Callable[[Stage], None] = lambda _: None,
-) -> Outcome:
+) -> LatencyOutcome:
     """Return a smaller network that runs within `limit_ns` on the meter's device, as measured.
 
     The greedy search prices every cut by the table of measured layers; the result is measured as a whole, and where
@@ -73,7 +73,7 @@ def reach(
         found, done = outcome.network, (*done, *outcome.stages)
         after = meter.whole(found)
         if after.median_ns <= limit_ns:
-            return Outcome(found, before, after, done)
+            return LatencyOutcome(found, before, after, done)
         lower = _SLACK * limit_ns / after.median_ns * meter.estimate(found).latency_ns
         problem = replace(problem, budget=Budget(latency_ns=lower), settings=replace(settings, stages=1))
     raise BudgetMissedError(

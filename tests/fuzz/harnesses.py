@@ -28,7 +28,7 @@ from hepprune.hardware.resources import Measurement, Resources
 from hepprune.jobs import ingestion
 from hepprune.network import load, save
 from hepprune.report import summary
-from hepprune.search.plans.pareto import Solution
+from hepprune.search.plans.pareto import PlanSolution
 from hepprune.synthesis import exchange, reports
 from hepprune.synthesis.failures import Failure, classify
 from hepprune.synthesis.ledger import Ledger
@@ -240,7 +240,7 @@ HARNESSES: dict[str, Harness] = {
     "artefacts": Harness(ReportError, lambda: [_tarball(), _zipped()], _ingested),
     "ledger": Harness(ReportError, _ledger_seeds, _ledger),
     "summary": Harness(ReportError, lambda: [seeds.summary()], _file(summary.read, ".json")),
-    "solution": Harness(HeppruneError, lambda: [seeds.solution()], lambda content, _: Solution.from_json(content)),
+    "solution": Harness(HeppruneError, lambda: [seeds.solution()], lambda content, _: PlanSolution.from_json(content)),
     "recipe": Harness(RecipeError, seeds.recipes, _file(recipe.load, ".yaml")),
     "target": Harness(RecipeError, seeds.targets, _file(targets.load, ".yaml")),
     "calibration": Harness(ReportError, seeds.calibrations, _file(calibration.load, ".json")),

@@ -15,7 +15,7 @@ from hepprune.cli import app
 from hepprune.errors import RecipeError
 from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Measurement
-from hepprune.jobs.study import Synthesis, study
+from hepprune.jobs.study import SynthesisRequest, study
 from hepprune.network import Conv, Dense, Input, Network, save
 from hepprune.sample import Sample
 from hepprune.synthesis.ledger import Ledger
@@ -88,11 +88,11 @@ def test_what_hls_does_not_build_is_counted_and_said() -> None:
 
 def test_synthesis_needs_a_folder_and_a_tool_that_takes_what_is_made(tagger: Network, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="synthesis needs a folder"):
-        study(tagger, TARGET, synthesis=Synthesis(n=1))
+        study(tagger, TARGET, synthesis=SynthesisRequest(n=1))
     with pytest.raises(RecipeError, match="designs are built with io_parallel; points of io_stream are priced"):
-        study(tagger, TARGET, io_type="io_stream", synthesis=Synthesis(n=1), out=tmp_path)
+        study(tagger, TARGET, io_type="io_stream", synthesis=SynthesisRequest(n=1), out=tmp_path)
     with pytest.raises(RecipeError, match="'yosys' takes Verilog, which only strategy distributed_arithmetic makes"):
-        study(tagger, TARGET, strategy=("latency",), synthesis=Synthesis(n=1, tool="yosys"), out=tmp_path)
+        study(tagger, TARGET, strategy=("latency",), synthesis=SynthesisRequest(n=1, tool="yosys"), out=tmp_path)
 
 
 def test_designs_wait_for_another_machine_and_then_correct_the_table(tagger: Network, tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_designs_wait_for_another_machine_and_then_correct_the_table(tagger: Net
 def test_the_most_informative_designs_are_really_synthesised_once(tagger: Network, tmp_path: Path) -> None:
     given = {"clock_ns": (5.0,), "strategy": ("distributed_arithmetic",), "sparsity": (0.5, 0.7), "out": tmp_path}
     plain = study(tagger, TARGET, **{**given, "out": None})  # type: ignore[arg-type]
-    found = study(tagger, TARGET, **given, synthesis=Synthesis(n=None))  # type: ignore[arg-type]
+    found = study(tagger, TARGET, **given, synthesis=SynthesisRequest(n=None))  # type: ignore[arg-type]
     assert len(found.measured) == 2
     for before, after in zip(plain, found, strict=True):
         seen = after.measurement
@@ -151,7 +151,7 @@ def test_the_most_informative_designs_are_really_synthesised_once(tagger: Networ
         assert after.n_learned == 2
     assert set(found.files) == {"csv", "json", "latency_against_lut", "latency_by_layer", "predicted_against_measured"}
     started = time.perf_counter()
-    again = study(tagger, TARGET, **given, synthesis=Synthesis(n=None))  # type: ignore[arg-type]
+    again = study(tagger, TARGET, **given, synthesis=SynthesisRequest(n=None))  # type: ignore[arg-type]
     assert again.points == found.points
     assert time.perf_counter() - started < 15
 

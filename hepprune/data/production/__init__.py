@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
+class SampleKind:
     """What a sample can be of: its classes, what decides it, how rows of a class are made, and its collections.
 
     `collections` are the lists of each row, by the beginning of their columns' names, and the columns that count them.
@@ -43,13 +43,13 @@ class Kind:
 
 
 KINDS = {
-    "jets": Kind(
+    "jets": SampleKind(
         classes=pythia.CLASSES,
         settings=pythia.settings,
         make=pythia.make_jets,
         collections=writing.CONSTITUENTS,
     ),
-    "l1_objects": Kind(
+    "l1_objects": SampleKind(
         classes=collisions.CLASSES,
         settings=trigger.settings,
         make=trigger.make_objects,
@@ -57,7 +57,7 @@ KINDS = {
         larger=5,
         has_background=True,
     ),
-    "calo": Kind(
+    "calo": SampleKind(
         classes=collisions.CLASSES,
         settings=trigger.settings,
         make=trigger.make_regions,

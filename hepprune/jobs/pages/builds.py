@@ -14,7 +14,7 @@ from hepprune.pipeline import evidence, searches
 from hepprune.report import judged, table
 from hepprune.report import page as pages
 from hepprune.report import summary as summaries
-from hepprune.report.page import Cell, Page, Section, Table
+from hepprune.report.page import Cell, Page, PageSection, Table
 from hepprune.report.plots import gallery
 from hepprune.report.summary import FIGURES, Cost, Summary
 
@@ -51,16 +51,18 @@ def page(build: Path) -> Page:
         good=met if met is None else met and not lost,
         lines=[*_whose(summary.compressed.measured), *lost],
         sections=(
-            Section(title="Budget and cost", tables=[_budget(summary), *_on_device(summary)]),
-            Section(title="Proof", lines=table.proofs(summary.checks)),
-            Section(title="Before, after, and uniform pruning", tables=[_networks(summary), _differences(summary)]),
-            Section(title="Plots", pictures=pages.pictures(build / "plots", (*_PICTURES, *_physics(build)))),
-            Section(title="Layers", tables=list(_layers(build, stages))),
-            Section(title="Predicted and measured", tables=[_turns(summary)] if summary.feedback else []),
-            Section(title="Stages of the search", tables=[searches.staged(stages)] if stages else []),
-            Section(title="Every step of the search", tables=[searches.steps(stages)] if stages else [], folded=True),
-            Section(title="Files", tables=[_files(build, summary)], folded=True),
-            Section(title="How to make it again", lines=_versions(summary), commands=[_command(summary)]),
+            PageSection(title="Budget and cost", tables=[_budget(summary), *_on_device(summary)]),
+            PageSection(title="Proof", lines=table.proofs(summary.checks)),
+            PageSection(title="Before, after, and uniform pruning", tables=[_networks(summary), _differences(summary)]),
+            PageSection(title="Plots", pictures=pages.pictures(build / "plots", (*_PICTURES, *_physics(build)))),
+            PageSection(title="Layers", tables=list(_layers(build, stages))),
+            PageSection(title="Predicted and measured", tables=[_turns(summary)] if summary.feedback else []),
+            PageSection(title="Stages of the search", tables=[searches.staged(stages)] if stages else []),
+            PageSection(
+                title="Every step of the search", tables=[searches.steps(stages)] if stages else [], folded=True
+            ),
+            PageSection(title="Files", tables=[_files(build, summary)], folded=True),
+            PageSection(title="How to make it again", lines=_versions(summary), commands=[_command(summary)]),
         ),
     )
 

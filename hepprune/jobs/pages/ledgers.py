@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hepprune.report.page import Cell, Page, Section, Table
+from hepprune.report.page import Cell, Page, PageSection, Table
 from hepprune.synthesis import exchange
 from hepprune.synthesis.ledger import Ledger
 
@@ -28,8 +28,8 @@ def page(path: Path) -> Page:
         title=f"Ledger {path.name}",
         verdict=f"{len(designs):,} designs, {measured:,} measurements",
         sections=(
-            Section(title="Designs", tables=[Table(caption="Oldest first", columns=columns, rows=known)]),
-            Section(title="Values", tables=[_values(values)]),
+            PageSection(title="Designs", tables=[Table(caption="Oldest first", columns=columns, rows=known)]),
+            PageSection(title="Values", tables=[_values(values)]),
         ),
     )
 

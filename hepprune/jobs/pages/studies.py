@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 from hepprune import stored
 from hepprune.errors import ReportError
 from hepprune.report import page as pages
-from hepprune.report.page import Cell, Page, Section, Table
+from hepprune.report.page import Cell, Page, PageSection, Table
 
 _PICTURES = (
     ("latency_against_lut", "Latency against LUT of every point, with the budget, errors and what was measured"),
@@ -69,9 +69,11 @@ def page(folder: Path) -> Page:
             *study["notes"],
         ],
         sections=(
-            Section(title="Plots", pictures=pages.pictures(folder, _PICTURES)),
-            Section(title="The front", tables=[_points("What no other point beats", front, study["metric"])]),
-            Section(title="All points", tables=[_points("Every legal point", points, study["metric"])], folded=True),
+            PageSection(title="Plots", pictures=pages.pictures(folder, _PICTURES)),
+            PageSection(title="The front", tables=[_points("What no other point beats", front, study["metric"])]),
+            PageSection(
+                title="All points", tables=[_points("Every legal point", points, study["metric"])], folded=True
+            ),
         ),
     )
 

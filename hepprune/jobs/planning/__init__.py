@@ -13,7 +13,7 @@ from hepprune.files import write_text
 from hepprune.hardware import budgets, targets
 from hepprune.hardware.resources import RESOURCES, Budget
 from hepprune.hardware.targets import Target
-from hepprune.jobs.planning.wholes import Model, Planned, Settings, Wholes
+from hepprune.jobs.planning.wholes import Planned, PlanSettings, SearchedModel, Wholes
 from hepprune.jobs.sources import check, jets
 from hepprune.network import Network
 from hepprune.pipeline.context import Track, silent
@@ -21,9 +21,9 @@ from hepprune.report.plots import fronts
 from hepprune.sample import Sample
 from hepprune.search.plans import pareto, solvers, tables
 from hepprune.search.plans.atlas import Atlas, Whole
-from hepprune.search.plans.choices import Problem, Table
+from hepprune.search.plans.choices import ChoiceTable, PlanProblem
 from hepprune.search.plans.exploring import EVERY, MOST, explore
-from hepprune.search.plans.pareto import Plan, Solution
+from hepprune.search.plans.pareto import Plan, PlanSolution
 from hepprune.search.plans.pricing import Pricing, latency_limit
 from hepprune.search.plans.settling import EXHAUSTED, Settled, settle
 from hepprune.search.plans.variants import Workshop
@@ -45,7 +45,7 @@ class Searched:
     target: str
     budget: dict[str, float]
     metric: str
-    solution: Solution
+    solution: PlanSolution
     used: dict[str, float]
     n_priced: int
     n_plans: int
@@ -58,7 +58,7 @@ def search(
     data: Sequence[Path | tuple[Sample, Sample]],
     target: str | Path | Target,
     *,
-    settings: Settings | None = None,
+    settings: PlanSettings | None = None,
     budget: Sequence[str] | Budget = (),
     out: Path | None = None,
     track: Track = silent,
@@ -74,7 +74,7 @@ def search(
         NetworkError: a model cannot be read, priced or changed.
         DataError: the jets cannot be used, or the metric is not finite on them.
     """
-    wanted = settings or Settings()
+    wanted = settings or PlanSettings()
     place = target if isinstance(target, Target) else targets.load(target)
     limits = budget if isinstance(budget, Budget) else budgets.resolve(place, budget)
     budgets.check(place, limits)
@@ -86,7 +86,7 @@ def search(
     known = tuple(_read(*pair, wanted) for pair in zip(models.items(), _each(data, len(models)), strict=True))
     journal = Journal(None if out is None else out / "state" / "journal.jsonl")
     found = [_table(model, place, wanted, journal, track) for model in known]
-    problem = Problem.of(found, replace(limits, latency_ns=latency_limit(place, limits.latency_ns)))
+    problem = PlanProblem.of(found, replace(limits, latency_ns=latency_limit(place, limits.latency_ns)))
     wholes = Wholes(models=known, target=place, settings=wanted, problem=problem, journal=journal)
     settled = _solve(wholes, track)
     planned = wholes.planned(settled.solution.chosen, out)
@@ -133,7 +133,7 @@ def _each(data: Sequence[Any], n_models: int) -> list[Any]:
     return list(data) * (n_models if len(data) == 1 else 1)
 
 
-def _read(named: tuple[str, Any], data: Path | tuple[Sample, Sample], settings: Settings) -> Model:
+def _read(named: tuple[str, Any], data: Path | tuple[Sample, Sample], settings: PlanSettings) -> SearchedModel:
     name, given = named
     network = given if isinstance(given, Network) else frontends.read(given)
     train, test = jets(data)[::2] if isinstance(data, Path) else data  # validation jets lie between them
@@ -141,17 +141,17 @@ def _read(named: tuple[str, Any], data: Path | tuple[Sample, Sample], settings: 
         check(network, sample, model=name, data=data if isinstance(data, Path) else "data")
         _check_metric(sample, settings)
     workshop = Workshop.of(network, train.first(STATISTICS_JETS), criterion=settings.criterion)
-    return Model(name=name, given=given, workshop=workshop, sample=train.first(settings.n_jets), test=test)
+    return SearchedModel(name=name, given=given, workshop=workshop, sample=train.first(settings.n_jets), test=test)
 
 
-def _check_metric(sample: Sample, settings: Settings) -> None:
+def _check_metric(sample: Sample, settings: PlanSettings) -> None:
     """Refuse a metric that does not suit the jets' task."""
     if isinstance(sample.task, Tasks):
         raise DataError("plans are judged by one output, and these jets have targets of several")
     settings.measure(sample)
 
 
-def _table(model: Model, target: Target, settings: Settings, journal: Journal, track: Track) -> Table:
+def _table(model: SearchedModel, target: Target, settings: PlanSettings, journal: Journal, track: Track) -> ChoiceTable:
     pricing = Pricing.of(model.workshop.network, target, strategy=settings.strategy, io_type=settings.io_type)
     with track(f"options of {model.name}", len(list(model.workshop.options(settings.grid)))) as advance:
         return tables.build(

@@ -18,9 +18,9 @@ from hepprune.network import Network, identity
 from hepprune.pruning.masks import nonzero_weights
 from hepprune.sample import Sample
 from hepprune.search.plans import tables
-from hepprune.search.plans.choices import Option, Problem, interval_name, latency_name
+from hepprune.search.plans.choices import Option, PlanProblem, interval_name, latency_name
 from hepprune.search.plans.pareto import Plan
-from hepprune.search.plans.variants import Grid, Workshop
+from hepprune.search.plans.variants import ChoiceGrid, Workshop
 from hepprune.search.sensitivity.effects import compare, scored
 from hepprune.store import Journal
 
@@ -29,7 +29,7 @@ _KEPT = 2**14  # weights of models whose networks are kept in memory, plan by pl
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class PlanSettings:
     """How to search: the solver, the strategy of the hardware, the metric that must not suffer, and what may change.
 
     `n_jets` jets to train on measure the effects. `n_trials` and `seed` are of the solver "evolve".
@@ -39,7 +39,7 @@ class Settings:
     strategy: str = "latency"
     io_type: str = "io_parallel"
     metric: str | Metric = "cross_entropy"
-    grid: Grid = field(default_factory=Grid)
+    grid: ChoiceGrid = field(default_factory=ChoiceGrid)
     criterion: str = "fisher"
     n_jets: int = 20_000
     n_trials: int = 300
@@ -51,7 +51,7 @@ class Settings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Model:
+class SearchedModel:
     """A model on its way through the search: as given, its workshop, jets that choose, and jets to test on."""
 
     name: str
@@ -83,10 +83,10 @@ class Planned:
 class Wholes:
     """All models of a search with what their plans are judged by."""
 
-    models: tuple[Model, ...]
+    models: tuple[SearchedModel, ...]
     target: Target
-    settings: Settings
-    problem: Problem
+    settings: PlanSettings
+    problem: PlanProblem
     journal: Journal
     _networks: dict[Hashable, Network] = field(default_factory=dict, repr=False, compare=False)
     _prices: dict[Hashable, Estimate] = field(default_factory=dict, repr=False, compare=False)
@@ -97,7 +97,7 @@ class Wholes:
         n_weights = sum(nonzero_weights(model.workshop.network) for model in self.models)
         return min(1.0, _LIGHT / max(n_weights, 1))
 
-    def built(self, model: Model, plan: Plan) -> Network:
+    def built(self, model: SearchedModel, plan: Plan) -> Network:
         """Return the network that a plan makes of a model; small ones are kept."""
         key = plan.key_of(model.name)
         found = self._networks.get(key)
@@ -123,7 +123,7 @@ class Wholes:
             found[interval_name(name, several)] = float(price.interval_cycles)
         return found
 
-    def _priced(self, model: Model, plan: Plan) -> Estimate:
+    def _priced(self, model: SearchedModel, plan: Plan) -> Estimate:
         key = plan.key_of(model.name)
         if key not in self._prices:
             self._prices[key] = self.price(self.built(model, plan))
@@ -145,7 +145,7 @@ class Wholes:
         return {model.name: self._score(model, model.workshop.network) for model in self.models}
 
     @torch.no_grad()
-    def _score(self, model: Model, network: Network) -> Score:
+    def _score(self, model: SearchedModel, network: Network) -> Score:
         """Return the metric of a network in a model's place, on the jets that choose."""
         return scored(self.settings.measure(model.sample), network.logits(model.sample.x), model.sample)
 
@@ -166,7 +166,7 @@ class Wholes:
         """Return what becomes of each model, written beside the solution where there is a folder."""
         return tuple(self._planned(model, plan.of(model.name), out) for model in self.models)
 
-    def _planned(self, model: Model, options: dict[str, Option], out: Path | None) -> Planned:
+    def _planned(self, model: SearchedModel, options: dict[str, Option], out: Path | None) -> Planned:
         network = model.workshop.build(options)
         given, measure = model.workshop.network, self.settings.measure(model.test)
         before, after, change = compare(given, network, model.test, measure)

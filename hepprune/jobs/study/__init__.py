@@ -13,7 +13,7 @@ from hepprune.hardware import budgets, targets
 from hepprune.hardware.targets import Target
 from hepprune.jobs import sources
 from hepprune.jobs.study import measuring, writing
-from hepprune.jobs.study.measuring import Synthesis
+from hepprune.jobs.study.measuring import SynthesisRequest
 from hepprune.jobs.study.pricing import Bench, Judges
 from hepprune.network import Network
 from hepprune.pipeline.context import Track, silent
@@ -23,10 +23,10 @@ from hepprune.studies import fronts
 from hepprune.studies.grid import Grid
 from hepprune.studies.points import Study
 
-__all__ = ["Synthesis", "study"]
+__all__ = ["SynthesisRequest", "study"]
 
 Models = str | Path | Network | Sequence[Any] | Mapping[str, Any]
-_NONE = Synthesis()
+_NONE = SynthesisRequest()
 _RECIPES = {".yaml", ".yml"}
 _MOST_JETS = 20_000  # that choose integer bits, and that judge
 
@@ -46,7 +46,7 @@ def study(
     budget: Iterable[str] = (),
     data: Path | str | Sample | None = None,
     metric: str | None = None,
-    synthesis: Synthesis = _NONE,
+    synthesis: SynthesisRequest = _NONE,
     out: Path | None = None,
     track: Track = silent,
 ) -> Study:

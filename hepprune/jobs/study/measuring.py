@@ -28,12 +28,12 @@ _VERILOG = "distributed_arithmetic"  # the strategy whose designs need no HLS
 
 
 @dataclass(frozen=True, kw_only=True)
-class Synthesis:
+class SynthesisRequest:
     """How many points are synthesised (None: all), by which tool, within what limits, on which workers."""
 
     n: int | None = 0
     tool: str = "auto"
-    limits: farm.Limits = field(default_factory=farm.Limits)
+    limits: farm.ToolLimits = field(default_factory=farm.ToolLimits)
     executor: Executor | None = None
 
 
@@ -68,7 +68,7 @@ def _tool(strategy: str, name: str) -> synthesis.Tool | None:
     return found if found.needs_hls or strategy == _VERILOG else None
 
 
-def _choices(points: Sequence[Point], wanted: Synthesis, stage: str) -> dict[int, synthesis.Tool]:
+def _choices(points: Sequence[Point], wanted: SynthesisRequest, stage: str) -> dict[int, synthesis.Tool]:
     """Return the tool of every point that can be measured here, or, where none can, that of another machine."""
     by_strategy = {name: _tool(name, wanted.tool) for name in {point.setting.strategy for point in points}}
     found = {place: tool for place, point in enumerate(points) if (tool := by_strategy[point.setting.strategy])}
@@ -80,7 +80,7 @@ def _choices(points: Sequence[Point], wanted: Synthesis, stage: str) -> dict[int
 
 
 def measured(
-    points: Sequence[Point], bench: Bench, wanted: Synthesis, folder: Path, track: Track
+    points: Sequence[Point], bench: Bench, wanted: SynthesisRequest, folder: Path, track: Track
 ) -> tuple[tuple[Point, ...], tuple[str, ...]]:
     """Return the points with what is measured of the most informative ones, and what another machine is to do.
 
@@ -147,7 +147,7 @@ def _done(works: Sequence[_Work], book: Ledger) -> dict[str, dict[str, Any]]:
     return {key: {"measurement": measured} for key, measured in found.items() if measured is not None}
 
 
-def _run(works: Sequence[_Work], book: Ledger, wanted: Synthesis, track: Track) -> dict[str, dict[str, Any]]:
+def _run(works: Sequence[_Work], book: Ledger, wanted: SynthesisRequest, track: Track) -> dict[str, dict[str, Any]]:
     """Run the tools on what is not in the ledger yet, keep the outcome there, and return it by key."""
     known, found = _done(works, book), dict[str, dict[str, Any]]()
     left = [work for work in works if work.key not in known and work.tool.name != elsewhere.NAME]

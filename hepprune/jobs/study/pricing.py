@@ -57,7 +57,7 @@ class Judges:
 
 
 @dataclass(frozen=True)
-class Priced:
+class PricedPoints:
     """The legal points, how many combinations are none by the reason, and what was assumed."""
 
     points: tuple[Point, ...]
@@ -87,7 +87,7 @@ class Bench:
         network = self.networks[setting.model]
         return variant(network, self.judges.features(network), bits=setting.bits, sparsity=setting.sparsity)
 
-    def priced(self, track: Track) -> "Priced":
+    def priced(self, track: Track) -> "PricedPoints":
         """Return the legal points, and how many combinations are none, by the reason.
 
         Raises:
@@ -110,7 +110,7 @@ class Bench:
             raise RecipeError(
                 f"none of {len(settings):,} combinations is legal; of {illegal[worst]:,} of them: {worst}"
             )
-        return Priced(tuple(points), illegal, tuple(notes))
+        return PricedPoints(tuple(points), illegal, tuple(notes))
 
     def _of_network(
         self, settings: list[Setting], refuse: Callable[[str, int], None], notes: dict[str, None]

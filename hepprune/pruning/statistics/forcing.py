@@ -18,7 +18,7 @@ from hepprune.pruning.statistics.taps import Taps
 
 
 @dataclass(frozen=True)
-class Part:
+class LinearRows:
     """Rows of both kernels whose totals are linear in the same [x; h], or with each row's own r in [x; r h]."""
 
     layer: str
@@ -66,13 +66,13 @@ class Part:
             own[self.rows] = new
 
 
-def parts(layer: Recurrent) -> tuple[Part, ...]:
+def parts(layer: Recurrent) -> tuple[LinearRows, ...]:
     """Return the rows of a layer that read alike: all of them, or a GRU's gates and its candidates."""
     first = 2 * layer.n_out
     if layer.cell != "gru":
-        return (Part(layer.name, slice(0, len(layer.weight)), slice(0, 1)),)
-    candidates = Part(layer.name, slice(first, len(layer.weight)), slice(2, 3), is_reset=layer.reset_after)
-    return Part(layer.name, slice(0, first), slice(0, 1)), candidates
+        return (LinearRows(layer.name, slice(0, len(layer.weight)), slice(0, 1)),)
+    candidates = LinearRows(layer.name, slice(first, len(layer.weight)), slice(2, 3), is_reset=layer.reset_after)
+    return LinearRows(layer.name, slice(0, first), slice(0, 1)), candidates
 
 
 def reads(seen: Taps, layer: Recurrent) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ _MARKERS = "os^vD*Pp<>hX"
 
 
 @dataclass(frozen=True)
-class Curve:
+class Line:
     """One line: points x, y and the error of y, 0 where it is not known."""
 
     label: str
@@ -30,7 +30,7 @@ class Level:
 
 
 def draw(
-    curves: Sequence[Curve],
+    curves: Sequence[Line],
     path: Path,
     *,
     x_label: str,

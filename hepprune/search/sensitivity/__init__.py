@@ -18,7 +18,7 @@ from hepprune.search.moves import branches, neurons
 from hepprune.search.moves.branches import BLOCK, Branch
 from hepprune.search.moves.neurons import Neurons
 from hepprune.search.sensitivity.effects import Effect, measure, of_networks
-from hepprune.search.sensitivity.replay import Group
+from hepprune.search.sensitivity.replay import LayerVariants
 
 LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
 _WHOLE = (1.0,)
@@ -27,7 +27,7 @@ CUTS = ("neuron", "weight", "digit", ROW, BLOCK)  # what a search may choose bes
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
+class SensitivityPoint:
     """One layer pruned to one level: changes of the loss and of the task's primary metric.
 
     They are against the unpruned network on the same jets, with paired errors.
@@ -47,7 +47,7 @@ class SensitivityCurve:
 
     layer: str
     granularity: str
-    points: tuple[Point, ...]
+    points: tuple[SensitivityPoint, ...]
 
     @property
     def trust(self) -> float:
@@ -98,7 +98,7 @@ def analyse(
 
 
 Place = tuple[Kernel | Neurons | Branch, str]
-_Measured = Iterator[tuple[tuple[str, str], Point]]
+_Measured = Iterator[tuple[tuple[str, str], SensitivityPoint]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +116,9 @@ class _Probe:
         self, names: Sequence[str], advance: Callable[[int], None] = lambda _: None
     ) -> tuple[SensitivityCurve, ...]:
         places = [place for place in cuttable(self.network, self.granularities) if place[0].name in names]
-        curves: dict[tuple[str, str], list[Point]] = {(what.name, granularity): [] for what, granularity in places}
+        curves: dict[tuple[str, str], list[SensitivityPoint]] = {
+            (what.name, granularity): [] for what, granularity in places
+        }
         together = [place for place in places if _of_several(place[0])]
         for measured in (
             self._layers([place for place in places if place not in together]),
@@ -133,7 +135,7 @@ class _Probe:
         for _, own in itertools.groupby(places, lambda place: place[0].name):
             tried = [(what, granularity, level) for what, granularity in own for level in self.levels]
             layers, losses = zip(*(self._cut(*each) for each in tried), strict=True)
-            groups.append(Group(layers))
+            groups.append(LayerVariants(layers))
             predictions.append(list(zip(tried, losses, strict=True)))
         effects_of = measure(self.network, self.sample, groups)
         for predicted, effects in zip(predictions, effects_of, strict=True):
@@ -166,8 +168,8 @@ def _of_several(what: Kernel | Neurons | Branch) -> bool:
     return isinstance(what, Branch) or (isinstance(what, Neurons) and not what.alone)
 
 
-def _point(level: float, predicted: float, effect: Effect) -> Point:
-    return Point(
+def _point(level: float, predicted: float, effect: Effect) -> SensitivityPoint:
+    return SensitivityPoint(
         level=level,
         predicted_loss=predicted,
         loss_change=effect.loss.value,

@@ -16,7 +16,7 @@ from hepprune.network import Network
 from hepprune.sample import Sample
 from hepprune.scores import Difference
 from hepprune.search.sensitivity import replay
-from hepprune.search.sensitivity.replay import Group, Replayed
+from hepprune.search.sensitivity.replay import LayerVariants, Replayed
 from hepprune.task import Classes
 
 # The two metrics that are means over jets are summed chunk by chunk; any other is given all logits.
@@ -35,7 +35,7 @@ class Effect:
 def measure(
     network: Network,
     sample: Sample,
-    groups: Sequence[Group],
+    groups: Sequence[LayerVariants],
     *,
     metric: Metric | None = None,
     advance: Callable[[int], None] = lambda _: None,
@@ -79,7 +79,7 @@ def _raw(network: Network, sample: Sample, *, batch_size: int = 8192) -> dict[st
 
 
 def _of_classes(
-    network: Network, sample: Sample, groups: Sequence[Group], *, metric: Metric, advance: Callable[[int], None]
+    network: Network, sample: Sample, groups: Sequence[LayerVariants], *, metric: Metric, advance: Callable[[int], None]
 ) -> Iterator[tuple[Effect, ...]]:
     whole = metric not in {metrics.METRICS[name] for name in _MEANS}
     use = partial(_tally, torch.as_tensor(sample.truth), keep=whole)
@@ -96,7 +96,12 @@ def _of_classes(
 
 @torch.no_grad()
 def _of_any_task(
-    network: Network, sample: Sample, groups: Sequence[Group], *, metric: Metric | None, advance: Callable[[int], None]
+    network: Network,
+    sample: Sample,
+    groups: Sequence[LayerVariants],
+    *,
+    metric: Metric | None,
+    advance: Callable[[int], None],
 ) -> Iterator[tuple[Effect, ...]]:
     """Yield the same for any task, inputs and outputs: what follows a changed layer is run anew for each stand-in."""
     base = network.activations(sample.x)
@@ -187,7 +192,9 @@ def _means(chunks: Sequence[_Sums], n_jets: int) -> list[tuple[Difference, Diffe
     ]
 
 
-def _whole(chunks: Sequence[_Tally], groups: Sequence[Group], sample: Sample, metric: Metric) -> list[list[Difference]]:
+def _whole(
+    chunks: Sequence[_Tally], groups: Sequence[LayerVariants], sample: Sample, metric: Metric
+) -> list[list[Difference]]:
     """Return the difference in any metric, from the logits of all jets."""
     reference = scored(metric, torch.cat([chunk.logits[0][:, 0] for chunk in chunks]), sample)
     found = []

@@ -29,7 +29,7 @@ _CHUNK_JETS = (128, 4096)
 
 
 @dataclass(frozen=True)
-class Group:
+class LayerVariants:
     """Stand-ins for one layer, of its name, each with other weights or another type, and the same shape of result."""
 
     layers: tuple[Layer, ...]
@@ -59,11 +59,11 @@ class Replayed:
 def run(
     network: Network,
     x: Tensor,
-    groups: Sequence[Group],
+    groups: Sequence[LayerVariants],
     use: Callable[[Replayed], T],
     *,
     advance: Callable[[int], None] = lambda _: None,
-) -> Iterator[tuple[tuple[Group, ...], list[T]]]:
+) -> Iterator[tuple[tuple[LayerVariants, ...], list[T]]]:
     """Yield groups together, with what `use` makes of each chunk of jets x (n_jets, *shape), in the order of the jets.
 
     `use` is called from several threads. Groups are taken together as long as their stacked weights stay small;
@@ -82,8 +82,8 @@ def run(
         advance(len(some))
 
 
-def _batches(groups: Sequence[Group]) -> Iterator[tuple[Group, ...]]:
-    batch: list[Group] = []
+def _batches(groups: Sequence[LayerVariants]) -> Iterator[tuple[LayerVariants, ...]]:
+    batch: list[LayerVariants] = []
     size = 0
     for group in groups:
         own = sum(4 * parameter.numel() for layer in group.layers for parameter in layer.parameters())
@@ -96,7 +96,7 @@ def _batches(groups: Sequence[Group]) -> Iterator[tuple[Group, ...]]:
         yield tuple(batch)
 
 
-def _chunk_jets(network: Network, groups: Iterable[Group]) -> int:
+def _chunk_jets(network: Network, groups: Iterable[LayerVariants]) -> int:
     widest = 4 * max(network.widths.values()) * max(len(group) for group in groups)
     fewest, most = _CHUNK_JETS
     return min(max(_CHUNK_BYTES // widest, fewest), most)
@@ -132,7 +132,7 @@ class _Plan:
     weights are shared changes in several places, so for its stand-ins the `whole` network is run.
     """
 
-    groups: tuple[Group, ...]
+    groups: tuple[LayerVariants, ...]
     order: tuple[str, ...]
     sources: Mapping[str, tuple[str, ...]]
     single: Mapping[str, Kernel]
@@ -143,7 +143,7 @@ class _Plan:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, network: Network, groups: tuple[Group, ...]) -> "_Plan":
+    def of(cls, network: Network, groups: tuple[LayerVariants, ...]) -> "_Plan":
         """Prepare a network and the groups that stand in for some of its layers."""
         order = tuple(layer.name for layer in network)
         order = order[: order.index(network.raw_output) + 1]

@@ -345,7 +345,7 @@ def test_what_is_handed_over_knows_nothing_of_this_machine(builds: list[Path], t
     assert design.folder == Path()
     assert design.sources[0] == Path("src/small_rtl.v")
     assert all((out / source).is_file() for source in design.sources)
-    job = farm._job(out, synthesis.choose("yosys"), farm.Limits())
+    job = farm._job(out, synthesis.choose("yosys"), farm.ToolLimits())
     assert job.sources == tuple(out / source for source in design.sources)
 
 

@@ -16,17 +16,17 @@ from hepprune.errors import BudgetMissedError, DataError, NetworkError, RecipeEr
 from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Budget, Resources
 from hepprune.jobs import planning
-from hepprune.jobs.planning.wholes import Settings
+from hepprune.jobs.planning.wholes import PlanSettings
 from hepprune.metrics import Conditions, Floats, Score
 from hepprune.network import Network, load, save
 from hepprune.sample import Sample
-from hepprune.search.plans.pareto import Solution
-from hepprune.search.plans.variants import Grid
+from hepprune.search.plans.pareto import PlanSolution
+from hepprune.search.plans.variants import ChoiceGrid
 from hepprune.task import Classes, Regression, Tasks
 
 TARGET = targets.load("generic_vu13p")
-GRID = Grid(sparsities=(0.5, 0.75))
-SETTINGS = Settings(grid=GRID, n_jets=500)
+GRID = ChoiceGrid(sparsities=(0.5, 0.75))
+SETTINGS = PlanSettings(grid=GRID, n_jets=500)
 Jets = tuple[Sample, Sample]
 
 
@@ -60,7 +60,7 @@ def test_the_whole_network_meets_the_budget(tagger: Network, few: Jets, solver: 
 
 
 def test_models_that_share_a_device_fit_together(tagger: Network, few: Jets) -> None:
-    budget, settings = half(tagger), replace(SETTINGS, grid=Grid(sparsities=(0.7,)))
+    budget, settings = half(tagger), replace(SETTINGS, grid=ChoiceGrid(sparsities=(0.7,)))
     found = planning.search({"one": tagger, "two": tagger}, [few], TARGET, settings=settings, budget=budget)
     together = sum(planned.estimate.resources.lut or 0 for planned in found.models)
     assert together <= (budget.resources.lut or 0)
@@ -153,7 +153,7 @@ def test_the_command_writes_model_plan_and_plots(files: tuple[Path, Path], tagge
     assert "steps" in told.output
     assert "of the budget: lut" in told.output
     assert {path.name for path in out.iterdir()} == {"tagger.npz", "solution.json", "pareto.png", "pareto.pdf", "state"}
-    solution = Solution.from_json((out / "solution.json").read_bytes())
+    solution = PlanSolution.from_json((out / "solution.json").read_bytes())
     assert solution.solver == "greedy"
     assert cost.estimate(load(out / "tagger.npz"), TARGET, strategy="latency").resources.lut <= lut  # type: ignore[operator]
     again = CliRunner().invoke(app, [*command, "--sparsities", "0.5,0.75", "--jets", "500", "--json"])

@@ -9,13 +9,13 @@ from hepprune.network import Network
 from hepprune.pruning import masks
 from hepprune.sample import Sample
 from hepprune.search.sensitivity.effects import measure
-from hepprune.search.sensitivity.replay import Group
+from hepprune.search.sensitivity.replay import LayerVariants
 
 CUTS = [masks.Cut("dense_2", "weight", tuple(range(n))) for n in (10, 60)]
 
 
-def groups(network: Network) -> list[Group]:
-    return [Group(tuple(masks.with_cut(network["dense_2"], cut) for cut in CUTS))]
+def groups(network: Network) -> list[LayerVariants]:
+    return [LayerVariants(tuple(masks.with_cut(network["dense_2"], cut) for cut in CUTS))]
 
 
 def top_two(logits: Floats, labels: np.ndarray) -> Score:

@@ -8,14 +8,14 @@ from hepprune.fixed import FixedPoint
 from hepprune.network import Dense, Input, Merge, Network, ReLU, Shared
 from hepprune.pruning import masks
 from hepprune.search.sensitivity import replay
-from hepprune.search.sensitivity.replay import Group
+from hepprune.search.sensitivity.replay import LayerVariants
 from tests import networks
 from tests.networks import weighted
 
 KIND = FixedPoint(6, 2, False, "TRN", "SAT")
 
 
-def logits(network: Network, x: torch.Tensor, groups: list[Group]) -> dict[str, torch.Tensor]:
+def logits(network: Network, x: torch.Tensor, groups: list[LayerVariants]) -> dict[str, torch.Tensor]:
     """The logits of every group's stand-ins, (n_jets, n, n_classes)."""
     found = {}
     for some, chunks in replay.run(network, x, groups, lambda chunk: chunk.stacked):
@@ -26,7 +26,7 @@ def logits(network: Network, x: torch.Tensor, groups: list[Group]) -> dict[str, 
 
 
 @torch.no_grad()
-def check(network: Network, x: torch.Tensor, groups: list[Group]) -> None:
+def check(network: Network, x: torch.Tensor, groups: list[LayerVariants]) -> None:
     """Every stand-in gives the logits of the whole network with that layer in its place, bit for bit."""
     found = logits(network, x, groups)
     for group in groups:
@@ -41,11 +41,11 @@ def test_it_equals_running_the_whole_network_with_the_stand_in(data: st.DataObje
     groups = []
     for layer in weighted(network):
         half = masks.Cut(layer.name, "weight", tuple(range(layer.weight.numel() // 2)))
-        groups.append(Group((masks.with_cut(layer, half), layer)))
+        groups.append(LayerVariants((masks.with_cut(layer, half), layer)))
     for layer in network:
         if isinstance(layer, ReLU):
             other = layer.rebuilt(result=data.draw(networks.fixed_points(signed=False)))
-            groups.append(Group((layer, other)))
+            groups.append(LayerVariants((layer, other)))
     check(network, x, groups)
 
 
@@ -76,7 +76,7 @@ def test_branches_and_shared_weights_change_wherever_they_stand() -> None:
     network = residual()
     x = torch.randn(300, 5, generator=torch.Generator().manual_seed(4)) * 2
     changed = {name: masks.with_cut(network[name], masks.Cut(name, "weight", (0, 3, 4))) for name in "abc"}
-    found = logits(network, x, [Group((layer,)) for layer in changed.values()])
+    found = logits(network, x, [LayerVariants((layer,)) for layer in changed.values()])
     for name in changed:
         whole = masks.apply(network, [masks.Cut(name, "weight", (0, 3, 4))])
         assert torch.equal(found[name][:, 0], whole.logits(x))
@@ -85,7 +85,7 @@ def test_branches_and_shared_weights_change_wherever_they_stand() -> None:
 def test_chunks_threads_and_batches_of_groups_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     network = residual()
     x = torch.randn(1000, 5, generator=torch.Generator().manual_seed(4))
-    groups = [Group((network[name], network[name])) for name in "abc"]
+    groups = [LayerVariants((network[name], network[name])) for name in "abc"]
     whole = logits(network, x, groups)
     monkeypatch.setattr(replay, "_CHUNK_BYTES", 1)
     monkeypatch.setattr(replay, "_STACK_BYTES", 1)
@@ -100,7 +100,7 @@ def test_chunks_threads_and_batches_of_groups_change_nothing(monkeypatch: pytest
 def test_the_networks_own_logits_come_along() -> None:
     network = residual()
     x = torch.randn(200, 5, generator=torch.Generator().manual_seed(4))
-    ((_, found),) = replay.run(network, x, [Group((network["a"],))], lambda chunk: chunk.logits)
+    ((_, found),) = replay.run(network, x, [LayerVariants((network["a"],))], lambda chunk: chunk.logits)
     with torch.no_grad():
         assert torch.equal(torch.cat(found), network.logits(x))
 
@@ -109,4 +109,4 @@ def test_a_layer_after_the_logits_is_refused() -> None:
     network = residual()
     stranger = ReLU("nowhere")
     with pytest.raises(NetworkError, match="'nowhere' does not come before the logits"):
-        logits(network, torch.zeros(2, 5), [Group((stranger,))])
+        logits(network, torch.zeros(2, 5), [LayerVariants((stranger,))])

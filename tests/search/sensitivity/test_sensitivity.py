@@ -8,7 +8,7 @@ from hepprune.pruning import importance, masks
 from hepprune.pruning.statistics import Statistics
 from hepprune.sample import Sample
 from hepprune.search import sensitivity
-from hepprune.search.sensitivity import Point, SensitivityCurve
+from hepprune.search.sensitivity import SensitivityCurve, SensitivityPoint
 
 LEVELS = (0.25, 0.5, 0.9)
 Jets = tuple[Sample, Sample]
@@ -104,7 +104,7 @@ def test_progress_counts_every_point(tagger: Network, jets: Jets, gathered: Stat
 
 def curve(*ratios: float, error: float = 0.0) -> SensitivityCurve:
     points = tuple(
-        Point(
+        SensitivityPoint(
             level=0.1 * n,
             predicted_loss=0.1,
             loss_change=0.1 * ratio,

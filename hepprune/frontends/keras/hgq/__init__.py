@@ -21,7 +21,7 @@ from hepprune.frontends.keras.hgq.types import held, plain, spread, type_of
 from hepprune.frontends.keras.hgq.values import between, value_bits, value_quantiser, with_bits
 from hepprune.frontends.keras.layers import convolution, normalisation
 from hepprune.frontends.keras.layers.activations import with_activation
-from hepprune.frontends.keras.registry import LAYERS, Fill, Floats, Kind, Lower, Native, Part, Parts, only
+from hepprune.frontends.keras.registry import LAYERS, Fill, Floats, LayerKind, Lower, Native, Part, Parts, only
 from hepprune.network import BatchNorm, Layer, Shape
 
 _POOLS = [f"{size}{kind}Pooling{rank}D" for size in ("", "Global") for kind in ("Max", "Average") for rank in (1, 2)]
@@ -115,7 +115,7 @@ def _enter(kind: str, lower: Lower, fill: Fill = with_bits) -> None:
     """Enter a layer class, beside that of QKeras where it has one of the same name."""
     other = LAYERS.get(kind)
     if other is None:
-        LAYERS[kind] = Kind(lower=lower, fill=fill, typed=True)
+        LAYERS[kind] = LayerKind(lower=lower, fill=fill, typed=True)
         return
 
     def either(native: Native, arriving: tuple[Shape, ...]) -> Parts:
@@ -124,7 +124,7 @@ def _enter(kind: str, lower: Lower, fill: Fill = with_bits) -> None:
     def fill_either(native: Native, layers: Mapping[str, Layer]) -> Native:
         return fill(native, layers) if _is_hgq(native) else other.fill(native, layers)
 
-    LAYERS[kind] = Kind(lower=either, fill=fill_either, groups=other.groups, typed=True)
+    LAYERS[kind] = LayerKind(lower=either, fill=fill_either, groups=other.groups, typed=True)
 
 
 _enter("QDense", *DENSE)

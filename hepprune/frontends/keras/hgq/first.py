@@ -13,7 +13,7 @@ import torch
 from hepprune.frontends.keras.hgq.types import arranged, holding, plain
 from hepprune.frontends.keras.layers import activations, convolution, weighted
 from hepprune.frontends.keras.qkeras import by_rows
-from hepprune.frontends.keras.registry import LAYERS, Floats, Kind, Lower, Native, Part, Parts, after, only
+from hepprune.frontends.keras.registry import LAYERS, Floats, LayerKind, Lower, Native, Part, Parts, after, only
 from hepprune.network import Activation, Merge, Shape
 from hepprune.quantisers import FixedPoints
 
@@ -149,9 +149,13 @@ def _passive(native: Native, arriving: tuple[Shape, ...]) -> Parts:
 
 
 for _suffix in ("", "BatchNorm"):
-    LAYERS[f"HDense{_suffix}"] = Kind(lower=_kernel(weighted.dense))
+    LAYERS[f"HDense{_suffix}"] = LayerKind(lower=_kernel(weighted.dense))
     for _rank in ("1D", "2D"):
-        LAYERS[f"HConv{_rank}{_suffix}"] = Kind(lower=_kernel(convolution.conv))
-LAYERS |= {"HQuantize": Kind(lower=_quantize), "HActivation": Kind(lower=_activation), "HAdd": Kind(lower=_add)}
-LAYERS |= {"Signature": Kind(lower=lambda _native, _arriving: [])}
-LAYERS |= {f"P{kind}": Kind(lower=_passive) for kind in _PASSIVE}
+        LAYERS[f"HConv{_rank}{_suffix}"] = LayerKind(lower=_kernel(convolution.conv))
+LAYERS |= {
+    "HQuantize": LayerKind(lower=_quantize),
+    "HActivation": LayerKind(lower=_activation),
+    "HAdd": LayerKind(lower=_add),
+}
+LAYERS |= {"Signature": LayerKind(lower=lambda _native, _arriving: [])}
+LAYERS |= {f"P{kind}": LayerKind(lower=_passive) for kind in _PASSIVE}

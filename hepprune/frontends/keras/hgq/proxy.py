@@ -10,7 +10,7 @@ import numpy as np
 from hepprune.errors import NetworkError
 from hepprune.fixed import OVERFLOW, ROUNDING
 from hepprune.frontends.keras.hgq.types import grouped, plain, spread
-from hepprune.frontends.keras.registry import LAYERS, Floats, Kind, Native, Part, Parts, only
+from hepprune.frontends.keras.registry import LAYERS, Floats, LayerKind, Native, Part, Parts, only
 from hepprune.network import Activation, Layer, Shape
 from hepprune.quantisers import FixedPoints
 
@@ -63,4 +63,4 @@ def _fill(native: Native, layers: Mapping[str, Layer]) -> Native:
     return native.filled(arrays, shape=list(target if old else ()))
 
 
-LAYERS["FixedPointQuantizer"] = Kind(lower=_quantizer, fill=_fill, typed=True)
+LAYERS["FixedPointQuantizer"] = LayerKind(lower=_quantizer, fill=_fill, typed=True)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from hepprune.frontends.keras.layers.activations import ACTIVATIONS
-from hepprune.frontends.keras.registry import LAYERS, Kind, Lower, Native, Part, Parts, after, only
+from hepprune.frontends.keras.registry import LAYERS, LayerKind, Lower, Native, Part, Parts, after, only
 from hepprune.network import BatchNorm, Concatenate, Einsum, Merge, Shape, Softmax
 
 _ARITHMETIC = {
@@ -28,7 +28,7 @@ _SECOND = ("y", "b", "x2")  # by which name the second of two values is passed
 
 def enter(lower: Lower, *kinds: str, several: bool = False) -> None:
     """Enter an operation under its names; with `several` each of its parts is a value of its own."""
-    LAYERS.update(dict.fromkeys(kinds, Kind(lower=lower, is_operation=True, several=several)))
+    LAYERS.update(dict.fromkeys(kinds, LayerKind(lower=lower, is_operation=True, several=several)))
 
 
 def given(native: Native, *names: str, default: Any = None) -> Any:

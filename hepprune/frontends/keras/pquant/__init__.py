@@ -29,7 +29,7 @@ _TURNED = {2: (1, 0), 3: (2, 1, 0), 4: (2, 3, 1, 0)}  # from a mask's axes, as i
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class QuantiserPlace:
     """A quantiser: where HGQ2 and PQuantML keep it, and the setting that says whether it acts (always, without one)."""
 
     here: str
@@ -44,10 +44,10 @@ class Place:
         return f"{self.table}{self.here.rpartition('/')[2]}_conf"
 
 
-INPUT = Place(here="iq", there="input_quantizer", used="quantize_input")
-OUTPUT = Place(here="oq", there="output_quantizer", used="quantize_output")
-WEIGHT = Place(here="kq", there="weight_quantizer", data=False)
-BIAS = Place(here="bq", there="bias_quantizer", used="use_bias", data=False)
+INPUT = QuantiserPlace(here="iq", there="input_quantizer", used="quantize_input")
+OUTPUT = QuantiserPlace(here="oq", there="output_quantizer", used="quantize_output")
+WEIGHT = QuantiserPlace(here="kq", there="weight_quantizer", data=False)
+BIAS = QuantiserPlace(here="bq", there="bias_quantizer", used="use_bias", data=False)
 ENDS = (INPUT, OUTPUT)
 KERNEL = (*ENDS, WEIGHT, BIAS)
 
@@ -61,7 +61,7 @@ def section(native: Native, name: str) -> Mapping[str, Any]:
     return found
 
 
-def translated(native: Native, places: Sequence[Place]) -> Native:
+def translated(native: Native, places: Sequence[QuantiserPlace]) -> Native:
     """Return the layer with its quantisers as HGQ2 keeps them; what is not quantised has none."""
     found: dict[str, Any] = {}
     stored: dict[str, Floats] = {}
@@ -72,7 +72,7 @@ def translated(native: Native, places: Sequence[Place]) -> Native:
     return replace(native, config={**native.config, **found}, stored={**native.stored, **stored})
 
 
-def _quantiser(native: Native, place: Place) -> tuple[dict[str, Any] | None, dict[str, Floats]]:
+def _quantiser(native: Native, place: QuantiserPlace) -> tuple[dict[str, Any] | None, dict[str, Floats]]:
     settings = section(native, "quantization_parameters")
     is_used = native.config.get(place.used, True) if place.used else True
     if not is_used or not settings.get("enable_quantization", True):
@@ -89,14 +89,14 @@ def _quantiser(native: Native, place: Place) -> tuple[dict[str, Any] | None, dic
     return {"class_name": "QuantizerConfig", "config": config}, arrays
 
 
-def _copied(native: Native, place: Place) -> dict[str, Floats]:
+def _copied(native: Native, place: QuantiserPlace) -> dict[str, Floats]:
     """Return the arrays of HGQ2's own quantiser."""
     inner = f"{place.there}/quantizer/quantizer/vars/"
     arrays = {key: array for key, array in native.stored.items() if key.startswith(inner)}
     return {f"{place.here}/quantizer/vars/{key.removeprefix(inner)}": array for key, array in arrays.items()}
 
 
-def _whole(native: Native, place: Place, overflow: str) -> dict[str, Floats]:
+def _whole(native: Native, place: QuantiserPlace, overflow: str) -> dict[str, Floats]:
     """Return the bits of PQuantML's own quantiser in the order of HGQ2."""
     kept = [native.stored.get(f"{place.there}/vars/{number}") for number in range(3)]
     bits = [array for array in kept if array is not None]
@@ -112,7 +112,7 @@ def _whole(native: Native, place: Place, overflow: str) -> dict[str, Floats]:
     return {f"{place.here}/quantizer/vars/{number}": named[name] for number, name in enumerate(order)}
 
 
-def restored(native: Native, filled: Native, places: Sequence[Place]) -> Native:
+def restored(native: Native, filled: Native, places: Sequence[QuantiserPlace]) -> Native:
     """Return a layer filled as one of HGQ2 with its config and quantisers where PQuantML keeps them."""
     stored = {key: array for key, array in filled.stored.items() if not key.startswith(_heres(places))}
     for place in places:
@@ -124,11 +124,11 @@ def restored(native: Native, filled: Native, places: Sequence[Place]) -> Native:
     return replace(filled, stored=stored, config=config)
 
 
-def _heres(places: Sequence[Place]) -> tuple[str, ...]:
+def _heres(places: Sequence[QuantiserPlace]) -> tuple[str, ...]:
     return tuple(f"{place.here}/quantizer/vars/" for place in places)
 
 
-def resized(native: Native, place: Place, n_values: int) -> Native:
+def resized(native: Native, place: QuantiserPlace, n_values: int) -> Native:
     """Return a layer whose unused quantiser, which is there all the same, is for so many values on the last axis."""
     if native.config.get(place.used, True):
         return native
@@ -137,7 +137,7 @@ def resized(native: Native, place: Place, n_values: int) -> Native:
     return replace(native, stored={**native.stored, **cut})
 
 
-def _kept(native: Native, place: Place, arrays: list[Floats], config: Mapping[str, Any]) -> dict[str, Floats]:
+def _kept(native: Native, place: QuantiserPlace, arrays: list[Floats], config: Mapping[str, Any]) -> dict[str, Floats]:
     inner = f"{place.there}/quantizer/quantizer/vars"
     if f"{inner}/0" in native.stored:
         return {f"{inner}/{number}": array for number, array in enumerate(arrays)}

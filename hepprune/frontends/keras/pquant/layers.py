@@ -30,7 +30,7 @@ from hepprune.frontends.keras.pquant import (
     KERNEL,
     OUTPUT,
     WEIGHT,
-    Place,
+    QuantiserPlace,
     mask,
     resized,
     restored,
@@ -39,11 +39,11 @@ from hepprune.frontends.keras.pquant import (
     without_pruning,
 )
 from hepprune.frontends.keras.qkeras import by_channels
-from hepprune.frontends.keras.registry import LAYERS, Fill, Floats, Kind, Lower, Native, Part, Parts, after, only
+from hepprune.frontends.keras.registry import LAYERS, Fill, Floats, LayerKind, Lower, Native, Part, Parts, after, only
 from hepprune.network import Activation, BatchNorm, Conv, Layer, ReLU, Shape, Weighted
 
 _TABLES = tuple(
-    Place(here=f"{table}_table/{here}", there=f"{table}_table/{there}_quantizer", table=f"{table}_")
+    QuantiserPlace(here=f"{table}_table/{here}", there=f"{table}_table/{there}_quantizer", table=f"{table}_")
     for table in ("exp", "inv")
     for here, there in (("iq", "input"), ("oq", "output"))
 )
@@ -223,7 +223,7 @@ def _as_softmax(native: Native) -> Native:
     return replace(typed, config={**typed.config, "axes": native.config.get("axis", [-1])})
 
 
-def _filling(fill: Fill, places: tuple[Place, ...], known: Callable[[Native], Native] | None = None) -> Fill:
+def _filling(fill: Fill, places: tuple[QuantiserPlace, ...], known: Callable[[Native], Native] | None = None) -> Fill:
     """Return what fills a layer that has nothing of its own but quantisers."""
 
     def filled(native: Native, layers: Mapping[str, Layer]) -> Native:
@@ -242,9 +242,9 @@ for _kind, _form in (
     ("PQConv2d", _CONV),
     ("PQDepthwiseConv2d", _DEPTHWISE),
 ):
-    LAYERS[_kind] = Kind(lower=_kernel(_form), fill=_fill_kernel(_form), typed=True)
-LAYERS["PQBatchNormalization"] = Kind(lower=_batch_norm, fill=_fill_batch_norm, typed=True)
-LAYERS["PQActivation"] = Kind(lower=_activation, fill=_filling(with_bits, ENDS), typed=True)
-LAYERS["PQAvgPool1d"] = Kind(lower=_pool("AveragePooling1D"), fill=_fill_pool, typed=True)
-LAYERS["PQAvgPool2d"] = Kind(lower=_pool("AveragePooling2D"), fill=_fill_pool, typed=True)
-LAYERS["PQSoftmax"] = Kind(lower=_softmax, fill=_filling(fill_softmax, (*ENDS, *_TABLES), _as_softmax), typed=True)
+    LAYERS[_kind] = LayerKind(lower=_kernel(_form), fill=_fill_kernel(_form), typed=True)
+LAYERS["PQBatchNormalization"] = LayerKind(lower=_batch_norm, fill=_fill_batch_norm, typed=True)
+LAYERS["PQActivation"] = LayerKind(lower=_activation, fill=_filling(with_bits, ENDS), typed=True)
+LAYERS["PQAvgPool1d"] = LayerKind(lower=_pool("AveragePooling1D"), fill=_fill_pool, typed=True)
+LAYERS["PQAvgPool2d"] = LayerKind(lower=_pool("AveragePooling2D"), fill=_fill_pool, typed=True)
+LAYERS["PQSoftmax"] = LayerKind(lower=_softmax, fill=_filling(fill_softmax, (*ENDS, *_TABLES), _as_softmax), typed=True)

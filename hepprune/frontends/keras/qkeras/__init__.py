@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hepprune.errors import NetworkError
 from hepprune.frontends.keras.layers import activations, convolution, weighted
-from hepprune.frontends.keras.qkeras.functions import Function, activation, is_quantiser
+from hepprune.frontends.keras.qkeras.functions import QuantisedFunction, activation, is_quantiser
 from hepprune.frontends.keras.qkeras.quantisers import Described, held, parse, scale_of, used, weights
 from hepprune.frontends.keras.registry import (
     LAYERS,
@@ -88,7 +88,7 @@ def functions(native: Native, described: Any, name: str | None = None) -> Parts:
     return [*sides, Part(last, tuple(side.layer.name for side in sides))]
 
 
-def as_layer(function: Function, name: str) -> Layer:
+def as_layer(function: QuantisedFunction, name: str) -> Layer:
     """Return the layer that computes a function."""
     if function.name == "relu":
         return ReLU(name, function.result, function.parameters.get("maximum"))

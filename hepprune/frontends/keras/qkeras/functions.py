@@ -24,7 +24,7 @@ _PLAIN: dict[str, tuple[str, dict[str, float], Quantiser | None]] = {
 
 
 @dataclass(frozen=True)
-class Function:
+class QuantisedFunction:
     """An element-wise function and the quantiser of its result: "relu", or one of the Network's activations by name."""
 
     name: str
@@ -38,7 +38,7 @@ def is_quantiser(described: Any) -> bool:
     return name in _PLAIN or name == "binary_tanh" or is_known(name)
 
 
-def activation(described: Any) -> tuple[Function, ...]:
+def activation(described: Any) -> tuple[QuantisedFunction, ...]:
     """Return what a quantiser does to activations: one function, or two of which the larger value counts.
 
     Raises:
@@ -46,12 +46,12 @@ def activation(described: Any) -> tuple[Function, ...]:
     """
     name = name_of(described)
     if name in _PLAIN:
-        return (Function(*_PLAIN[name]),)
+        return (QuantisedFunction(*_PLAIN[name]),)
     if name == "binary_tanh":
         raise NetworkError("QKeras' binary_tanh, which takes zero as negative, cannot be taken over; use binary")
     found = parse(described)
     if found is None:
-        return (Function("linear"),)
+        return (QuantisedFunction("linear"),)
     if isinstance(found.settings.get("alpha"), str):
         raise NetworkError(
             f"{found.kind} of activations with alpha={found.settings['alpha']} depends on the other jets"
@@ -59,12 +59,12 @@ def activation(described: Any) -> tuple[Function, ...]:
     return _ACTIVATIONS[found.kind](found.settings)
 
 
-def _bits(settings: Settings) -> tuple[Function, ...]:
+def _bits(settings: Settings) -> tuple[QuantisedFunction, ...]:
     base, alpha = fixed_point(settings), settings["alpha"]
     if isinstance(base, Binary):
-        return (Function("binary_tanh", {}, Binary(_scale(alpha))),)
+        return (QuantisedFunction("binary_tanh", {}, Binary(_scale(alpha))),)
     if _scale(alpha) == 1:
-        return (Function("linear", {}, base),)
+        return (QuantisedFunction("linear", {}, base),)
     raise NetworkError(f"quantized_bits of activations with alpha={str(alpha)[:40]} multiplies after rounding")
 
 
@@ -74,7 +74,7 @@ def _scale(alpha: Any) -> float:
     raise NetworkError(f"a quantiser of activations has alpha={str(alpha)[:40]}, which is no number")
 
 
-def _relu(settings: Settings) -> tuple[Function, ...]:
+def _relu(settings: Settings) -> tuple[QuantisedFunction, ...]:
     slope, bits, integer = settings["negative_slope"], settings["bits"], settings["integer"]
     if settings["use_sigmoid"]:
         raise NetworkError("quantized_relu with use_sigmoid has an upper end that is no step of its type")
@@ -84,11 +84,11 @@ def _relu(settings: Settings) -> tuple[Function, ...]:
     if bound and not settings["is_quantized_clip"] and bound < result.maximum:
         if not result.holds(np.asarray(float(bound))):
             raise NetworkError(f"quantized_relu has relu_upper_bound={bound}, which its {bits} bits do not hold")
-        return (Function("relu", {"maximum": float(bound)}, result),)
-    return (Function("relu", {}, result),)
+        return (QuantisedFunction("relu", {"maximum": float(bound)}, result),)
+    return (QuantisedFunction("relu", {}, result),)
 
 
-def _leaky(settings: Settings) -> tuple[Function, ...]:
+def _leaky(settings: Settings) -> tuple[QuantisedFunction, ...]:
     """Return both sides of a leaky ReLU: QKeras clips the negative one at slope * 2**integer, not at 2**integer."""
     slope, bits, integer = settings["negative_slope"], settings["bits"], settings["integer"]
     shift = -int(np.log2(slope))
@@ -98,46 +98,50 @@ def _leaky(settings: Settings) -> tuple[Function, ...]:
         )
     positive = FixedPoint(bits, integer + 1, True, "RND_CONV", "SAT")
     negative = FixedPoint(bits - shift, integer + 1 - shift, True, "RND_CONV", "SAT")
-    return Function("linear", {}, positive), Function("leaky_relu", {"slope": float(slope)}, negative)
+    return QuantisedFunction("linear", {}, positive), QuantisedFunction("leaky_relu", {"slope": float(slope)}, negative)
 
 
-def _tanh(settings: Settings) -> tuple[Function, ...]:
+def _tanh(settings: Settings) -> tuple[QuantisedFunction, ...]:
     if settings["symmetric"] and settings["bits"] < 2:
         raise NetworkError("quantized_tanh with one bit and symmetric=True holds nothing but zero")
     overflow = "SAT_SYM" if settings["symmetric"] else "SAT"
     result = FixedPoint(settings["bits"], 1, True, "RND_CONV", overflow)
-    return (Function("tanh", {}, result) if settings["use_real_tanh"] else Function("hard_tanh", _HALF, result),)
+    return (
+        QuantisedFunction("tanh", {}, result)
+        if settings["use_real_tanh"]
+        else QuantisedFunction("hard_tanh", _HALF, result),
+    )
 
 
-def _sigmoid(settings: Settings) -> tuple[Function, ...]:
+def _sigmoid(settings: Settings) -> tuple[QuantisedFunction, ...]:
     if settings["symmetric"]:
         raise NetworkError("quantized_sigmoid with symmetric=True has a lower end above zero")
     result = FixedPoint(settings["bits"], 0, False, "RND_CONV", "SAT")
     real = settings["use_real_sigmoid"]
-    return (Function("sigmoid", {}, result) if real else Function("hard_sigmoid", _HALF, result),)
+    return (QuantisedFunction("sigmoid", {}, result) if real else QuantisedFunction("hard_sigmoid", _HALF, result),)
 
 
-def _binary(settings: Settings) -> tuple[Function, ...]:
+def _binary(settings: Settings) -> tuple[QuantisedFunction, ...]:
     scale = _scale(settings["alpha"])
     if not settings["use_01"]:
-        return (Function("binary_tanh", {}, Binary(scale)),)
+        return (QuantisedFunction("binary_tanh", {}, Binary(scale)),)
     if scale != 1:
         raise NetworkError(f"binary of activations with use_01 and alpha={scale} has no fixed-point type")
-    return (Function("binary_tanh", {}, FixedPoint(1, 1, False, "TRN", "SAT")),)
+    return (QuantisedFunction("binary_tanh", {}, FixedPoint(1, 1, False, "TRN", "SAT")),)
 
 
-def _ternary(settings: Settings) -> tuple[Function, ...]:
-    return (Function("linear", {}, Ternary(float(ternary_threshold(settings)), _scale(settings["alpha"]))),)
+def _ternary(settings: Settings) -> tuple[QuantisedFunction, ...]:
+    return (QuantisedFunction("linear", {}, Ternary(float(ternary_threshold(settings)), _scale(settings["alpha"]))),)
 
 
-def _po2(settings: Settings, *, sign_bits: int) -> tuple[Function, ...]:
+def _po2(settings: Settings, *, sign_bits: int) -> tuple[QuantisedFunction, ...]:
     if settings["quadratic_approximation"] or settings["log2_rounding"] != "rnd" or settings.get("negative_slope"):
         raise NetworkError("activations as even powers of two, rounded down or with a slope cannot be taken over")
     result = replace(exponents(settings, sign_bits=sign_bits), zero=float(EPSILON))
-    return (Function("linear" if sign_bits else "relu", {}, result),)
+    return (QuantisedFunction("linear" if sign_bits else "relu", {}, result),)
 
 
-_ACTIVATIONS: dict[str, Callable[[Settings], tuple[Function, ...]]] = {
+_ACTIVATIONS: dict[str, Callable[[Settings], tuple[QuantisedFunction, ...]]] = {
     "quantized_bits": _bits,
     "quantized_relu": _relu,
     "quantized_tanh": _tanh,
