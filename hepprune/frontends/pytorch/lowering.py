@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hepprune.errors import NetworkError
+from hepprune.fixed import FixedPoint
 from hepprune.frontends.pytorch import pquant
 from hepprune.frontends.pytorch.building import Assembly, Slot
 from hepprune.frontends.pytorch.fitting import Fitting, Traces
@@ -103,9 +104,12 @@ def network_of(built: Assembly, outputs: list[str]) -> Network:
     read = Counter(source for names in sources.values() for source in names) + Counter(outputs)
     for name, layer in list(layers.items()):
         before = layers.get(sources.get(name, ("",))[0])
-        if isinstance(layer, Permute) and isinstance(before, Einsum) and read[before.name] == 1:
+        if not isinstance(layer, Permute) or not isinstance(before, Einsum) or read[before.name] != 1:
+            continue
+        if layer.result is None and isinstance(before.result, FixedPoint | None):  # else a type would change its place
             left, right, out = before.terms
-            layers[before.name] = Einsum(before.name, f"{left},{right}->{''.join(out[axis] for axis in layer.order)}")
+            equation = f"{left},{right}->{''.join(out[axis] for axis in layer.order)}"
+            layers[before.name] = Einsum(before.name, equation, before.result)
             del layers[name], sources[name]
             sources = {reader: tuple(before.name if n == name else n for n in ns) for reader, ns in sources.items()}
             outputs = [before.name if n == name else n for n in outputs]

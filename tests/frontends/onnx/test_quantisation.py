@@ -189,7 +189,7 @@ def test_quantisers_that_no_type_has_are_refused_by_name() -> None:
         "'Quant_0' has a scale that is not positive": {"scale": -1.0},
         "is unsigned and narrow": {"signed": 0, "narrow": 1},
         "unknown rounding mode 'CEIL'": {"rounding": "CEIL"},
-        "width of 60 bits": {"bits": 60},
+        "'Quant_0' has 60 bits": {"bits": 60},
     }
     for words, changes in cases.items():
         built = Quantised()

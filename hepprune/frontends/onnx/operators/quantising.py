@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hepprune.errors import NetworkError
-from hepprune.fixed import FixedPoint
+from hepprune.fixed import MAX_WIDTH, FixedPoint
 from hepprune.frontends.onnx.arrays import Array
 from hepprune.frontends.onnx.building import Graph, OnnxNode
 from hepprune.frontends.onnx.operators.registry import QUANTISERS, constant, jets_value, number, operator
@@ -28,6 +28,8 @@ def quant(built: Graph, node: OnnxNode, x: Any, scale: Any, *given_as: Any) -> A
     width = constant(bits, node, "bit width").tensor.reshape(-1)
     if not len(width) or not torch.equal(width, width[:1].round().expand_as(width)):
         raise NetworkError(f"quantiser '{node.name}' has several bit widths, or half bits")
+    if not 1 <= width[0] <= MAX_WIDTH:
+        raise NetworkError(f"quantiser '{node.name}' has {width[0]:g} bits, where a type has 1 to {MAX_WIDTH}")
     steps = _scale(scale, node)
     given = Quantisation(
         node=node.outputs[0],
