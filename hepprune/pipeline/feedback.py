@@ -172,16 +172,27 @@ def _again(context: Context, network: Network, problem: Problem, *, unsettled: N
     Raises:
         BudgetMissedError: no cut is left.
     """
-    trimmed = _search(context, network, _in(context, problem, stages=_TRIM))
+    settle = partial(_search, context, unsettled, _in(context, problem, stages=_SETTLE))
+    try:
+        trimmed = _search(context, network, _in(context, problem, stages=_TRIM))
+    except BudgetMissedError as missed:
+        return _or(settle, missed)
     before, after = (greedy.scored(each, problem) for each in (network, trimmed.network))
     lost = _lost(after, before)
     if lost.value <= lost.error:
         return trimmed
-    try:
-        settled = _search(context, unsettled, _in(context, problem, stages=_SETTLE))
-    except BudgetMissedError:
-        return trimmed
+    settled = _or(settle, trimmed)
     return settled if _lost(greedy.scored(settled.network, problem), after).value < 0 else trimmed
+
+
+def _or(search: Callable[[], Outcome], otherwise: Outcome | BudgetMissedError) -> Outcome:
+    """Return what a search finds, or where it misses the budget what there is without it; an error is raised."""
+    try:
+        return search()
+    except BudgetMissedError:
+        if isinstance(otherwise, Outcome):
+            return otherwise
+    raise otherwise
 
 
 def _in(context: Context, problem: Problem, *, stages: int) -> Problem:
