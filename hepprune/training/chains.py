@@ -11,15 +11,16 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.fixed import ROUNDING, FixedPoint, Quantiser
 from hepprune.network import Dense, Input, Layer, Network, ReLU, quantise
+from hepprune.quantisers import FixedPoints
 from hepprune.sample import Sample
 from hepprune.training.acting import Acting
 from hepprune.training.optimiser import AdamW
 
 
 @dataclass(frozen=True)
-class Rounded:
+class RoundedValues:
     """Values under a quantiser."""
 
     kind: Quantiser
@@ -52,7 +53,34 @@ class Rectified:
         return quantise.passed_between(gradient, values, 0.0, high)
 
 
-Step = Rounded | Rectified
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """Values that each saturate in a type of their own: its last place and its ends, those in whole places first."""
+
+    rounding: str
+    step: Tensor
+    low: Tensor
+    high: Tensor
+    ends: tuple[Tensor, Tensor]
+
+    @classmethod
+    def of(cls, kind: FixedPoints, like: Tensor) -> "Placed":
+        """Return types as arrays of the floating type and on the device of a tensor."""
+        step, least, most = (torch.as_tensor(each).to(like) for each in (kind.step, kind.minimum, kind.maximum))
+        return cls(rounding=kind.rounding, step=step, low=least / step, high=most / step, ends=(least, most))
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """Return values as their types hold them."""
+        places: Tensor = ROUNDING[self.rounding](values * (1 / self.step))
+        return torch.minimum(torch.maximum(places, self.low), self.high).mul_(self.step)
+
+    def passed(self, gradient: Tensor, values: Tensor) -> Tensor:
+        """Return the gradient of the values that arrive from that of those that leave: masks of bytes are slow."""
+        above = quantise.passed_between(gradient, values - self.ends[0], 0.0, math.inf)
+        return quantise.passed_between(above, values - self.ends[1], -math.inf, 0.0)
+
+
+Step = RoundedValues | Rectified | Placed
 
 
 @dataclass(frozen=True)
@@ -88,7 +116,8 @@ class Chain:
         if acting is None:
             return None
         entry, *steps = (
-            tuple(step for layer in part for step in _steps(layer, quantised=quantised)) for part in _parts(layers)
+            tuple(step for layer in part for step in _steps(layer, optimiser.values, quantised=quantised))
+            for part in _parts(layers)
         )
         return cls(entry, tuple(steps), acting, optimiser)
 
@@ -160,11 +189,13 @@ def _parts(layers: list[Layer]) -> Iterator[list[Layer]]:
         yield layers[start:end]
 
 
-def _steps(layer: Layer, *, quantised: bool) -> Iterator[Step]:
+def _steps(layer: Layer, like: Tensor, *, quantised: bool) -> Iterator[Step]:
     """Yield what is done to each value of a layer."""
     kind = layer.result if quantised else None
     if isinstance(layer, ReLU):
         high = math.inf if layer.maximum is None else layer.maximum
         yield Rectified(high, kind if isinstance(kind, FixedPoint) else None)
-    if kind is not None and not (isinstance(layer, ReLU) and isinstance(kind, FixedPoint)):
-        yield Rounded(kind)
+    if isinstance(kind, FixedPoints) and kind.overflow != "WRAP":
+        yield Placed.of(kind, like)
+    elif kind is not None and not (isinstance(layer, ReLU) and isinstance(kind, FixedPoint)):
+        yield RoundedValues(kind)

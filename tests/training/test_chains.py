@@ -63,6 +63,8 @@ def test_values_and_gradients_of_a_chain_are_those_of_the_network(
         FixedPoint(4, 1, False, "RND", "WRAP"),
         FixedPoint(5, 2, True, "RND", "SAT_SYM"),
         FixedPoints(width=[3, 4, 0, 5], integer=[1, 2, 1, 3], signed=[False]),
+        FixedPoints(width=[3, 4, 0, 2], integer=[1, 0, 1, 3], signed=[False], rounding="TRN", overflow="SAT"),
+        FixedPoints(width=[3, 4, 0, 5], integer=[1, 2, 1, 3], signed=[True, True, False, False], overflow="SAT_SYM"),
     ],
 )
 def test_every_type_of_a_result_and_every_ceiling(result: FixedPoint | None, maximum: float | None) -> None:
