@@ -24,6 +24,7 @@ from hepprune.report import curves
 from hepprune.report.curves import Curve, Level
 from hepprune.scores import Stated, label, means
 from hepprune.task import Classes
+from hepprune.training import passes
 
 KINDS = ("exits", "threshold", "top_k")
 CONFIDENCES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.1)
@@ -134,7 +135,7 @@ class _Bench:
         """Return the float network that all kinds start from."""
         return taggers.dense(self.context.recipe, seed=self.seed)
 
-    def train(self, network: Network, penalty: training.Penalty | None, label: str, *, quantised: bool) -> Network:
+    def train(self, network: Network, penalty: passes.Penalty | None, label: str, *, quantised: bool) -> Network:
         """Return the network trained in float, and under the recipe's quantisers if asked."""
         recipe = self.context.recipe
         bits = recipe.model.bits.precision()
