@@ -22,11 +22,11 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def written(folder: Path) -> Path:
-    """Write a recipe of a small network and few jets, whose search is the default one of stages."""
+    """Write a recipe of a small network and few jets, whose search is one of stages."""
     content = yaml.safe_load((ROOT / "hls_projects/jet_tagger/recipe.yaml").read_text())
     content["data"] |= {"file": str(ROOT / "datasets/jets_features.root:Jets"), "max_jets": 2000}
     content["model"] |= {"hidden": [8, 6], "training": {"float_epochs": 10, "epochs": 3, "batch_size": 128}}
-    content["search"]["epochs"] = 3
+    content["search"] = {"epochs": 3}
     content["budget"]["lut_of_baseline"] = 0.4
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(content))
