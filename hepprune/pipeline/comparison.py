@@ -13,6 +13,7 @@ from hepprune.hardware.targets import Target
 from hepprune.network import Network, precision
 from hepprune.pipeline import sources
 from hepprune.pipeline.context import Track, silent
+from hepprune.pipeline.placing import by_recipe
 from hepprune.report import curves
 from hepprune.report.curves import Curve, Level
 from hepprune.scores import label
@@ -40,6 +41,7 @@ class Result:
     files: dict[str, str]
 
 
+@by_recipe("source", "data")
 def compare(
     source: str,
     build: Path,

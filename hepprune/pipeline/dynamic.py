@@ -17,6 +17,7 @@ from hepprune.hardware import cost, targets
 from hepprune.network import Network, precision
 from hepprune.pipeline import taggers
 from hepprune.pipeline.context import Context, Track, silent
+from hepprune.pipeline.placing import by_recipe
 from hepprune.pipeline.taggers import Samples
 from hepprune.pruning import dynamic
 from hepprune.pruning.dynamic import Work
@@ -76,6 +77,7 @@ class Result:
     files: dict[str, str]
 
 
+@by_recipe("file")
 def study(
     file: Path, kind: str, build: Path, *, seeds: Sequence[int] = (1, 2, 3), epochs: int = 15, track: Track = silent
 ) -> Result:

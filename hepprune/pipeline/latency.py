@@ -11,6 +11,7 @@ from hepprune.hardware.cost.measured import Meter, Timing
 from hepprune.network import Network, precision
 from hepprune.pipeline import sources
 from hepprune.pipeline.context import Track, silent
+from hepprune.pipeline.placing import by_recipe
 from hepprune.sample import Sample
 from hepprune.scores import Stated, headline
 from hepprune.search import latency
@@ -42,6 +43,7 @@ class Result:
     path: Path
 
 
+@by_recipe("source", "data")
 def reach(
     source: str,
     path: Path,

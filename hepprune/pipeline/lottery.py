@@ -16,6 +16,7 @@ from hepprune.hardware import targets
 from hepprune.network import Network
 from hepprune.pipeline import taggers
 from hepprune.pipeline.context import Context, Track, silent
+from hepprune.pipeline.placing import by_recipe
 from hepprune.report import curves
 from hepprune.report.curves import Curve, Level
 from hepprune.sample import Sample
@@ -49,6 +50,7 @@ class Result:
     files: dict[str, str]
 
 
+@by_recipe("source")
 def play(
     source: str,
     build: Path,

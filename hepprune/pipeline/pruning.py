@@ -13,6 +13,7 @@ from hepprune.errors import NetworkError
 from hepprune.network import Network
 from hepprune.pipeline import sources
 from hepprune.pipeline.context import Track, silent
+from hepprune.pipeline.placing import by_recipe
 from hepprune.pruning import plan, surgery
 from hepprune.pruning.granularity import STRUCTURES
 from hepprune.sample import Sample
@@ -41,6 +42,7 @@ class Pruned:
     history: tuple[Round, ...] = ()
 
 
+@by_recipe("data")
 def prune(
     model: Any,
     path: Path,
@@ -71,6 +73,7 @@ def prune(
     return _written(network, masked, path, like=model, test=test, smaller=granularity in STRUCTURES)
 
 
+@by_recipe("model", "data")
 def prune_in_rounds(
     model: str,
     path: Path,

@@ -16,6 +16,7 @@ from hepprune.hardware.targets import Target
 from hepprune.network import Network
 from hepprune.pipeline import budgets
 from hepprune.pipeline.context import Track, silent
+from hepprune.pipeline.placing import by_recipe
 from hepprune.pipeline.sources import check, jets
 from hepprune.pipeline.wholes import Model, Planned, Settings, Wholes
 from hepprune.report import fronts
@@ -54,6 +55,7 @@ class Searched:
     files: dict[str, str]
 
 
+@by_recipe("data")
 def search(
     models: Mapping[str, Any],
     data: Sequence[Path | tuple[Sample, Sample]],

@@ -14,6 +14,7 @@ from hepprune.hardware.targets import Target
 from hepprune.network import Network
 from hepprune.pipeline import budgets, sources
 from hepprune.pipeline.context import Track, silent
+from hepprune.pipeline.placing import by_recipe
 from hepprune.pipeline.study import measuring, writing
 from hepprune.pipeline.study.measuring import Synthesis
 from hepprune.pipeline.study.pricing import Bench, Judges
@@ -31,6 +32,7 @@ _RECIPES = {".yaml", ".yml"}
 _MOST_JETS = 20_000  # that choose integer bits, and that judge
 
 
+@by_recipe("models", "data")
 def study(
     models: Models,
     target: str | Path | Target,
