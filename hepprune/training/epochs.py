@@ -88,7 +88,7 @@ class _Jets(_Struct):
     _fields_ = (*((name, _PLACE) for name in ("x", "y", "order")), ("n_jets", _LONG), ("batch", _LONG))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Epochs:
     """A chain, ready to be trained on jets for whole epochs."""
 
@@ -113,7 +113,8 @@ class Epochs:
             or values is None
         ):
             return None
-        return cls(chain, chain.enter(jets).features.contiguous(), targets, values, _acting(chain, fixed))
+        x, acting = chain.enter(jets).features.contiguous(), _acting(chain, fixed)
+        return cls(chain=chain, x=x, y=targets, values=values, acting=acting)
 
     def __call__(self, order: Tensor, batch_size: int, rates: Iterator[Rate]) -> Tensor:
         """Take the steps of an epoch, and return their mean loss."""
