@@ -101,7 +101,7 @@ def _layers(row: dict[str, str], weights: Weights) -> Iterator[Operation]:
     yield _element("softmax", "softmax", int(sizes[-1][1]), 16, sources=(f"fc{len(sizes) - 1}",))
 
 
-def _matrix(row: dict[str, str], name: str, kernel: kernels.Kernel, bits: int) -> Operation:
+def _matrix(row: dict[str, str], name: str, kernel: kernels.KernelCounts, bits: int) -> Operation:
     return Operation(
         name=name,
         kind="matrix",
@@ -124,7 +124,7 @@ def _element(name: str, kind: str, n: int, bits: int, **facts: object) -> Operat
 
 
 @cache
-def _drawn(shape: tuple[int, int], kind: tuple[int, int], left: float, weights: Weights) -> kernels.Kernel:
+def _drawn(shape: tuple[int, int], kind: tuple[int, int], left: float, weights: Weights) -> kernels.KernelCounts:
     """Return the counts of random weights (n_in, n_out) of a width and so many integer bits, a share of them left."""
     width, integer = kind
     generator = np.random.default_rng(1)

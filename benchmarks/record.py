@@ -6,6 +6,7 @@ interpreter that has HGQ2; without it nothing is said of agreement with it. Ever
 """
 
 import argparse
+import functools
 import json
 import logging
 import os
@@ -29,7 +30,8 @@ from hepprune.fixed import FixedPoint
 from hepprune.frontends.keras.files import read_model
 from hepprune.hardware import cost, targets
 from hepprune.network import Activation, Input, Network
-from hepprune.pruning import masks, surgery
+from hepprune.pruning import masks
+from hepprune.pruning.structure import surgery
 from hepprune.quantisers import FixedPoints
 from hepprune.synthesis import yosys
 
@@ -38,6 +40,7 @@ RESULTS = ROOT / "benchmarks" / "results" / "record"
 PAGE = ROOT / "docs" / "record.md"
 MARKS = ("<!-- record: written by benchmarks/record.py -->\n", "<!-- end of record -->")
 N_ROWS, N_JETS = 200, 1_000
+Solve = Callable[[Network], rtl.Solution]
 OWN = """
 import sys, numpy as np, keras, hgq
 model, given = keras.models.load_model(sys.argv[1], compile=False), list(np.load(sys.argv[2]).values())
@@ -125,9 +128,11 @@ def measure(path: Path, build: Path, limits: Limits) -> None:
     for key, count in (("weights", _weights), ("values", _values)):
         keep(key, lambda count=count: [count(network), count(smaller)])
     keep("limits", lambda: [limits.solve, limits.simulate, limits.yosys])
-    keep("before", lambda: solved(typed(network), target, limits))
-    keep("after", lambda: solved(typed(smaller), target, limits))
-    keep("verilog", lambda: built(typed(smaller), build / path.stem, target, limits))
+    solve = functools.cache(rtl.solve)  # the design of the shrunk network is both counted and simulated
+    before, after = typed(network), typed(smaller)
+    keep("before", lambda: solved(before, target, limits))
+    keep("after", lambda: solved(after, target, limits, solve))
+    keep("verilog", lambda: built(after, build / path.stem, target, limits, solve))
     keep("done", lambda: True)
 
 
@@ -154,29 +159,35 @@ def _joint(network: Network, layer: Input) -> FixedPoint | None:
     return FixedPoint(integer + 1 + fraction, integer + 1)
 
 
-def solved(network: Network, target: targets.Target, limits: Limits) -> dict[str, Any]:
+def solved(network: Network, target: targets.Target, limits: Limits, solve: Solve = rtl.solve) -> dict[str, Any]:
     """Return the price, and within the limit the solved cost."""
     try:
         price = cost.adder_graph(network, target).resources.lut
-        solution = rtl.solve(network) if price <= limits.solve else None
+        solution = solve(network) if price <= limits.solve else None
     except HeppruneError as problem:
         return {"refused": str(problem)}
     return {"price": price} | ({} if solution is None else {"lut": solution.cost, "levels": solution.depth})
 
 
-def built(network: Network, folder: Path, target: targets.Target, limits: Limits) -> dict[str, Any]:
+def built(
+    network: Network, folder: Path, target: targets.Target, limits: Limits, solve: Solve = rtl.solve
+) -> dict[str, Any]:
     """Return what the simulation of the Verilog says within its limit, and what Yosys counts within its own."""
     try:
         price = cost.adder_graph(network, target).resources.lut
-        return {} if price > limits.simulate else _measured(network, folder, target, synthesised=price <= limits.yosys)
+        if price > limits.simulate:
+            return {}
+        return _measured(network, solve(network), folder, target=target, synthesised=price <= limits.yosys)
     except HeppruneError as problem:
         return {"refused": str(problem)}
 
 
-def _measured(network: Network, folder: Path, target: targets.Target, *, synthesised: bool) -> dict[str, Any]:
+def _measured(
+    network: Network, solution: rtl.Solution, folder: Path, *, target: targets.Target, synthesised: bool
+) -> dict[str, Any]:
     options: dict[str, Any] = {"part": target.part_name, "clock_ns": target.period_ns}
     levels = target.levels_per_cycle
-    design = rtl.write_verilog(rtl.solve(network), folder, name="tagger", levels_per_cycle=levels, **options)
+    design = rtl.write_verilog(solution, folder, name="tagger", levels_per_cycle=levels, **options)
     jets = tuple(_jets(network, N_JETS))
     check = equivalence.against_rtl(network, design, jets if len(jets) > 1 else jets[0])
     found: dict[str, Any] = {"vectors": check.vectors, "mismatches": check.mismatches, "cycles": design.latency_cycles}

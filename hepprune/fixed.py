@@ -81,6 +81,7 @@ ROUNDING: dict[str, Callable[[Any], Any]] = {
     "RND_CONV": lambda v: library(v).round(v),
 }
 OVERFLOW = ("WRAP", "SAT", "SAT_SYM")
+MAX_WIDTH = 52  # bits that float64 holds exactly
 MANTISSA = 24  # bits that float32 holds, the narrowest type networks run in
 
 
@@ -111,8 +112,8 @@ class FixedPoint:
 
     def __post_init__(self) -> None:
         """Refuse what `ap_fixed` does not know, and widths that float64 cannot hold exactly."""
-        if not 1 <= self.width <= 52:
-            raise NetworkError(f"a fixed-point width of {self.width} bits is not between 1 and 52")
+        if not 1 <= self.width <= MAX_WIDTH:
+            raise NetworkError(f"a fixed-point width of {self.width} bits is not between 1 and {MAX_WIDTH}")
         if abs(self.integer) > 64:
             raise NetworkError(f"{self.integer} integer bits are not between -64 and 64")
         if self.rounding not in ROUNDING:

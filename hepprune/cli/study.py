@@ -65,9 +65,9 @@ def study(
     """
     with errors_in_one_sentence():
         from hepprune.errors import MeasurementAwaitedError
-        from hepprune.pipeline import farm
-        from hepprune.pipeline import study as studies
-        from hepprune.pipeline.study import writing
+        from hepprune.jobs import farm
+        from hepprune.jobs import study as studies
+        from hepprune.jobs.study import writing
 
         screen = Screen()
         with workers(executor) as pool, screen.progress:
@@ -85,8 +85,8 @@ def study(
                 budget=budget or (),
                 data=data,
                 metric=metric,
-                synthesis=studies.Synthesis(
-                    n=_count(synthesise), tool=tool, limits=farm.Limits(hours * 3600.0), executor=pool
+                synthesis=studies.SynthesisRequest(
+                    n=_count(synthesise), tool=tool, limits=farm.ToolLimits(hours * 3600.0), executor=pool
                 ),
                 out=out,
                 track=screen,

@@ -15,7 +15,7 @@ from hepprune.fixed import FixedPoint
 from hepprune.frontends.onnx import read, write
 from hepprune.network import Conv, Dense
 from hepprune.network.exact import exact_logits
-from hepprune.pruning import surgery
+from hepprune.pruning.structure import surgery
 from hepprune.quantisers import Binary, FixedPoints, Scaled
 from tests.frontends.onnx.models import N_JETS, QONNX, computed, executed_by_qonnx, model
 from tests.networks import weighted
@@ -189,7 +189,7 @@ def test_quantisers_that_no_type_has_are_refused_by_name() -> None:
         "'Quant_0' has a scale that is not positive": {"scale": -1.0},
         "is unsigned and narrow": {"signed": 0, "narrow": 1},
         "unknown rounding mode 'CEIL'": {"rounding": "CEIL"},
-        "width of 60 bits": {"bits": 60},
+        "'Quant_0' has 60 bits": {"bits": 60},
     }
     for words, changes in cases.items():
         built = Quantised()
