@@ -33,7 +33,7 @@ def small() -> Recipe:
             update={"hidden": (16, 12), "training": recipe.Training(float_epochs=5, epochs=5)}
         ),
         "budget": recipe.Limits(latency_ns=25, interval_cycles=1, lut_of_baseline=0.4, max_accuracy_loss=0.05),
-        "search": recipe.Search(kind="allocation", epochs=12, batch_size=256, trim_epochs=2),
+        "search": recipe.Search(stages=4, fine_tune_epochs=1, settle_epochs=4, trim_epochs=2),
         "checks": recipe.Checks(csim_vectors=5000, rtl_vectors=2000),
     }
     return default.model_copy(update=sections)
