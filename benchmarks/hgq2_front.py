@@ -52,7 +52,7 @@ class _Clock(keras.callbacks.Callback):
         super().__init__()
         self.ends: list[float] = []
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002 (Keras' signature)
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.ends.append(time.process_time())
 
 

@@ -63,12 +63,12 @@ class Project:
     name: str
     library: Path
     io_type: str
-    inputs: tuple[tuple[str, Shape], ...]
-    outputs: tuple[tuple[str, Shape], ...]
-    traced: tuple[tuple[str, Shape], ...]
-    tables: tuple[str, ...]
-    strategies: tuple[tuple[str, str, int], ...]
     names: Names
+    inputs: tuple[tuple[str, Shape], ...] = ()
+    outputs: tuple[tuple[str, Shape], ...] = ()
+    traced: tuple[tuple[str, Shape], ...] = ()
+    tables: tuple[str, ...] = ()
+    strategies: tuple[tuple[str, str, int], ...] = ()
 
     @property
     def top(self) -> str:
@@ -133,23 +133,8 @@ def export(
         table.write(new)
         stamp = graph.config.get_config_value("Stamp")
     library = folder / "firmware" / f"{table.top[name]}-{stamp}.so"
-    return _project(
-        network,
-        nodes,
-        graph,
-        Project(
-            folder=folder,
-            name=name,
-            library=library,
-            io_type=io_type,
-            inputs=(),
-            outputs=(),
-            traced=(),
-            tables=(),
-            strategies=(),
-            names=table,
-        ),
-    )
+    bare = Project(folder=folder, name=name, library=library, io_type=io_type, names=table)
+    return _project(network, nodes, graph, bare)
 
 
 def _names(nodes: list[HlsLayer], name: str, namespace: str | None) -> tuple[Names, str | None]:

@@ -11,6 +11,7 @@ from hepprune.files import write_json
 from hepprune.hardware import cost
 from hepprune.hardware.targets import Target
 from hepprune.jobs import sources
+from hepprune.jobs.placing import by_recipe
 from hepprune.network import Network, precision
 from hepprune.pipeline.context import Track, silent
 from hepprune.report.plots import curves
@@ -40,6 +41,7 @@ class ComparisonResult:
     files: dict[str, str]
 
 
+@by_recipe("source", "data")
 def compare(
     source: str,
     build: Path,
@@ -64,14 +66,13 @@ def compare(
     contenders = tuple(Method.parse(text) for text in methods)
     found = sources.find(source, data, build, track)
     fine_tune = Fit(epochs=epochs, batch_size=found.batch_size, learning_rate=found.learning_rate, patience=patience)
-    luts = partial(predicted_luts, target=found.target, strategy=found.strategy)
     contest = Contest(
         train=found.train,
         validation=found.validation,
         test=found.test,
         methods=contenders,
         fine_tune=fine_tune,
-        luts=luts,
+        luts=partial(predicted_luts, target=found.target, strategy=found.strategy),
         sparsities=tuple(sparsities),
     )
     baselines = {seed: found.baseline(seed) for seed in seeds}

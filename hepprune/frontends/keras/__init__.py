@@ -19,7 +19,14 @@ __all__ = ["claims", "hold_masks", "native", "read", "read_back", "write"]
 
 # Each of these enters the layer classes it knows in `registry.LAYERS`.
 _LAYERS = (
-    *("layers", "qkeras", "qkeras.recurrent", "qkeras.folding", "hgq", "hgq.proxy", "hgq.first", "pquant.layers"),
+    "layers",
+    "qkeras.layers",
+    "qkeras.recurrent",
+    "qkeras.folding",
+    "hgq.layers",
+    "hgq.proxy",
+    "hgq.first",
+    "pquant.layers",
     "qkeras.wrapped",
 )
 for _name in _LAYERS:

@@ -47,13 +47,15 @@ class Products:
 class KernelCounts:
     """Counts over one kernel (n_out, fan_in) of whole-number weights; zeros have left no trace in it.
 
-    `easy` products have so few signed digits that no DSP makes them; `hard` ones are by the bits of their weight.
-    `tree_additions` add up the signed digits of every neuron, `tree_growth` is the bits by which those sums are wider
-    than what comes in, summed over the additions. `largest_sum` bounds |weight| summed over one neuron's inputs. `rows`
-    are the DSP rows, `reuse_factor` consecutive weights each, that hold a weight other than zero.
+    `n_sums` neurons add up anything; what the others put out is known. `easy` products have so few signed digits that
+    no DSP makes them; `hard` ones are by the bits of their weight. `tree_additions` add up the signed digits of every
+    neuron, `tree_growth` is the bits by which those sums are wider than what comes in, summed over the additions.
+    `largest_sum` bounds |weight| summed over one neuron's inputs. `rows` are the DSP rows, `reuse_factor` consecutive
+    weights each, that hold a weight other than zero.
     """
 
     n_out: int
+    n_sums: int
     fan_in: int
     n_zeros: int
     easy: Products
@@ -119,6 +121,7 @@ def count(weight: Integers, weight_width: int, *, reuse_factor: int = 1) -> Kern
     easy, hard = _products(weight, terms)
     return KernelCounts(
         n_out=len(weight),
+        n_sums=int((fan_ins > 0).sum()),
         fan_in=weight.shape[1],
         n_zeros=int((weight == 0).sum()),
         easy=easy,

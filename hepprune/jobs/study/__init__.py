@@ -12,6 +12,7 @@ from hepprune.errors import RecipeError
 from hepprune.hardware import budgets, targets
 from hepprune.hardware.targets import Target
 from hepprune.jobs import sources
+from hepprune.jobs.placing import by_recipe
 from hepprune.jobs.study import measuring, writing
 from hepprune.jobs.study.measuring import SynthesisRequest
 from hepprune.jobs.study.pricing import Bench, Judges
@@ -21,7 +22,7 @@ from hepprune.sample import Sample
 from hepprune.store import Store
 from hepprune.studies import fronts
 from hepprune.studies.grid import Grid
-from hepprune.studies.points import Study
+from hepprune.studies.points import Point, Study
 
 __all__ = ["SynthesisRequest", "study"]
 
@@ -31,6 +32,7 @@ _RECIPES = {".yaml", ".yml"}
 _MOST_JETS = 20_000  # that choose integer bits, and that judge
 
 
+@by_recipe("models", "data")
 def study(
     models: Models,
     target: str | Path | Target,
@@ -53,11 +55,10 @@ def study(
     """Return every legal combination on a target: what it costs, whether it fits, and which of them nothing beats.
 
     A model is a network, a file, a recipe whose tagger is meant, or several of them; None on an axis is what the model
-    or the target has. All points
-    are predicted at one stage: by default that of the tool that would measure them, vsynth where strategies have
-    different ones. With `data` (a recipe, an .npz with x and y, or a sample) networks are judged by a metric, by
-    default the primary one. Designs are really synthesised as `synthesis` says; what the ledger in `out` has measured
-    calibrates all points. CSV, JSON and plots go to `out`, too.
+    or the target has. All points are predicted at one stage: by default that of the tool that would measure them,
+    vsynth where strategies have different ones. With `data` (a recipe, an .npz with x and y, or a sample) networks are
+    judged by a metric, by default the primary one. Designs are really synthesised as `synthesis` says; what the ledger
+    in `out` has measured calibrates all points. CSV, JSON and plots go to `out`, too.
 
     Raises:
         RecipeError: no combination is legal, a value is none of its axis, or synthesis has no folder.
@@ -65,6 +66,7 @@ def study(
         DataError: the jets are none of a model's.
         ToolMissingError: the tool that was named is not there.
     """
+    _check(synthesis, io_type, out)
     grid = Grid(
         clocks_ns=tuple(clock_ns),
         strategies=tuple(strategy),
@@ -73,10 +75,6 @@ def study(
         sparsities=tuple(sparsity),
         parallelizations=tuple(parallelization),
     )
-    if synthesis.n != 0 and out is None:
-        raise RecipeError("synthesis needs a folder for its projects; name one with `out`")
-    if synthesis.n != 0 and io_type != "io_parallel":
-        raise RecipeError(f"designs are built with io_parallel; points of {io_type} are priced, not synthesised")
     place, networks = _place(target, grid, tuple(budget)), dict(_named(models, track))
     bench = Bench(
         networks=networks,
@@ -87,15 +85,16 @@ def study(
         judges=_judges(data, networks, metric),
         store=Store(None if out is None else out / "state"),
     )
+    found = _studied(bench, synthesis, out, track)
+    return found if out is None else writing.write(found, out)
+
+
+def _studied(bench: Bench, synthesis: SynthesisRequest, out: Path | None, track: Track) -> Study:
     priced = bench.priced(track)
-    points, awaited = priced.points, tuple[str, ...]()
-    if out is not None and synthesis.n != 0:
-        points, awaited = measuring.measured(fronts.marked(points, bench.metric), bench, synthesis, out, track)
-    if out is not None:
-        points = measuring.learned(points, out / "ledger.sqlite", bench.stage)
-    found = Study(
-        target=place.name,
-        io_type=io_type,
+    points, awaited = _measured(priced.points, bench, synthesis, out, track)
+    return Study(
+        target=bench.target.name,
+        io_type=bench.io_type,
         points=fronts.marked(points, bench.metric),
         illegal=priced.illegal,
         metric=bench.metric,
@@ -103,7 +102,25 @@ def study(
         notes=priced.notes,
         awaited=awaited,
     )
-    return found if out is None else writing.write(found, out)
+
+
+def _check(synthesis: SynthesisRequest, io_type: str, out: Path | None) -> None:
+    if synthesis.n != 0 and out is None:
+        raise RecipeError("synthesis needs a folder for its projects; name one with `out`")
+    if synthesis.n != 0 and io_type != "io_parallel":
+        raise RecipeError(f"designs are built with io_parallel; points of {io_type} are priced, not synthesised")
+
+
+def _measured(
+    points: Sequence[Point], bench: Bench, synthesis: SynthesisRequest, out: Path | None, track: Track
+) -> tuple[tuple[Point, ...], tuple[str, ...]]:
+    """Return the points with what was measured and learned of them, and what another machine still has to measure."""
+    if out is None:
+        return tuple(points), ()
+    awaited: tuple[str, ...] = ()
+    if synthesis.n != 0:
+        points, awaited = measuring.measured(fronts.marked(points, bench.metric), bench, synthesis, out, track)
+    return measuring.learned(points, out / "ledger.sqlite", bench.stage), awaited
 
 
 def _place(target: str | Path | Target, grid: Grid, budget: tuple[str, ...]) -> Target:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from hepprune.errors import DataError, NetworkError
-from hepprune.network.graph import Network, as_tuple
+from hepprune.network.features import as_tuple
+from hepprune.network.graph import Network
 from hepprune.network.layers import (
     Activation,
     BatchNorm,

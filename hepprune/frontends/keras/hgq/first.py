@@ -12,7 +12,7 @@ import torch
 
 from hepprune.frontends.keras.hgq.types import arranged, holding, plain
 from hepprune.frontends.keras.layers import activations, convolution, weighted
-from hepprune.frontends.keras.qkeras import by_rows
+from hepprune.frontends.keras.qkeras.layers import by_rows
 from hepprune.frontends.keras.registry import LAYERS, Floats, LayerKind, Lower, Native, Part, Parts, after, only
 from hepprune.network import Activation, Merge, Shape
 from hepprune.quantisers import FixedPoints

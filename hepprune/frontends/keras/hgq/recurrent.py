@@ -15,7 +15,7 @@ from hepprune import digits
 from hepprune.frontends.keras.hgq.types import arranged, held, is_none, keeps_no_range, plain, spread, type_of
 from hepprune.frontends.keras.hgq.values import Values, value_quantiser, value_type
 from hepprune.frontends.keras.layers import recurrent
-from hepprune.frontends.keras.qkeras import by_rows
+from hepprune.frontends.keras.qkeras.layers import by_rows
 from hepprune.frontends.keras.registry import Floats, Native, Part, Parts
 from hepprune.network import Layer, Recurrent, Shape
 from hepprune.quantisers import FixedPoints

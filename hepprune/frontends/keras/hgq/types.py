@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import ROUNDING, FixedPoint, Quantiser
-from hepprune.frontends.keras.qkeras import Arrange
+from hepprune.frontends.keras.qkeras.layers import Arrange
 from hepprune.frontends.keras.registry import Floats, Native
 from hepprune.network import Shape
 from hepprune.quantisers import FixedPoints

@@ -38,7 +38,7 @@ from hepprune.frontends.keras.pquant import (
     translated,
     without_pruning,
 )
-from hepprune.frontends.keras.qkeras import by_channels
+from hepprune.frontends.keras.qkeras.layers import by_channels
 from hepprune.frontends.keras.registry import LAYERS, Fill, Floats, LayerKind, Lower, Native, Part, Parts, after, only
 from hepprune.network import Activation, BatchNorm, Conv, Layer, ReLU, Shape, Weighted
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hepprune.frontends.keras.layers import convolution, weighted
 from hepprune.frontends.keras.layers.normalisation import batch_norm, check_last_axis, fill_batch_norm
-from hepprune.frontends.keras.qkeras import (
+from hepprune.frontends.keras.qkeras.layers import (
     Arrange,
     Array,
     by_channels,

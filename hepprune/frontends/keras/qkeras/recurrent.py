@@ -8,8 +8,8 @@ import torch
 
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.frontends.keras.layers import recurrent as plain
-from hepprune.frontends.keras.qkeras import Array, as_layer, naming, quantiser
 from hepprune.frontends.keras.qkeras.functions import activation, is_quantiser
+from hepprune.frontends.keras.qkeras.layers import Array, as_layer, naming, quantiser
 from hepprune.frontends.keras.qkeras.quantisers import held, parse, scale_of, weights
 from hepprune.frontends.keras.qkeras.scales import fixed_point
 from hepprune.frontends.keras.registry import Floats, Native, Part, Parts, register
