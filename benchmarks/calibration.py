@@ -16,11 +16,13 @@ from hepprune.files import write_json
 from hepprune.hardware import cost, targets, validation
 from hepprune.hardware.calibration import Pair
 from hepprune.hardware.validation import Prediction
+from hepprune.jobs import ingestion
 from hepprune.network import Network
-from hepprune.pipeline import firmware, ingestion, taggers
+from hepprune.pipeline import firmware, taggers
 from hepprune.pipeline.context import Context
-from hepprune.pruning import plan, surgery
-from hepprune.report import predictions
+from hepprune.pruning import plan
+from hepprune.pruning.structure import surgery
+from hepprune.report.plots import predictions
 from hepprune.synthesis.ledger import Ledger
 from hepprune.training import Fit, fit
 

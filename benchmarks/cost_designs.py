@@ -27,6 +27,9 @@ SOURCES = {
 }
 _GROUPS = {"ArgyKokk/hls4ml_MLP_estimator": "7-series MLPs", "pominiq/DNNonSilicon": "25 ns"}
 _UNCERTAINTY = 0.125  # of the clock period: what the scripts of the first set, and Vivado HLS by itself
+# Sums of ap_fixed<16,6> that end in ap_fixed<16,4>, as the modules of the first set are named: four bits before the
+# point are kept, and ten behind it.
+_SUM_BITS = 14
 _DENSE = re.compile(r"Q?Dense(\d+)x(\d+)(?:q(\d+),(\d+))?")
 
 
@@ -49,6 +52,7 @@ class Weights:
     by_magnitude: bool = True
 
 
+_TRAINED = 1.36  # what training makes of a float weight's width: the mean over the layers of the published jet MLP
 LIKELY = tuple(Weights(spread, by_magnitude) for spread in (0.7, 1.0, 1.4) for by_magnitude in (False, True))
 
 
@@ -95,13 +99,16 @@ def _layers(row: dict[str, str], weights: Weights) -> Iterator[Operation]:
     yield _element("input", "input", int(sizes[0][0]), bits)
     for i, (n_in, n_out, width, integer) in enumerate(sizes):
         kind = (int(width), int(integer)) if width else (16, 5)
-        yield _matrix(row, f"fc{i}", _drawn((int(n_in), int(n_out)), kind, left, weights), bits)
+        own = weights if width else replace(weights, spread=_TRAINED * weights.spread)
+        yield _matrix(
+            row, f"fc{i}", _drawn((int(n_in), int(n_out)), kind, left, own), bits, quantised=width is not None
+        )
         if i < len(sizes) - 1:
             yield _element(f"relu{i}", "relu", int(n_out), 16, out_width=bits, casts=width is not None)
     yield _element("softmax", "softmax", int(sizes[-1][1]), 16, sources=(f"fc{len(sizes) - 1}",))
 
 
-def _matrix(row: dict[str, str], name: str, kernel: kernels.Kernel, bits: int) -> Operation:
+def _matrix(row: dict[str, str], name: str, kernel: kernels.KernelCounts, bits: int, *, quantised: bool) -> Operation:
     return Operation(
         name=name,
         kind="matrix",
@@ -109,7 +116,7 @@ def _matrix(row: dict[str, str], name: str, kernel: kernels.Kernel, bits: int) -
         n_out=kernel.n_out,
         in_width=bits,
         out_width=16,
-        accumulator_width=16,
+        accumulator_width=_SUM_BITS if quantised else 16,
         asked_reuse_factor=int(row["reuse_factor"]),
         kernels=(kernel,),
         function="Dense",
@@ -124,7 +131,7 @@ def _element(name: str, kind: str, n: int, bits: int, **facts: object) -> Operat
 
 
 @cache
-def _drawn(shape: tuple[int, int], kind: tuple[int, int], left: float, weights: Weights) -> kernels.Kernel:
+def _drawn(shape: tuple[int, int], kind: tuple[int, int], left: float, weights: Weights) -> kernels.KernelCounts:
     """Return the counts of random weights (n_in, n_out) of a width and so many integer bits, a share of them left."""
     width, integer = kind
     generator = np.random.default_rng(1)

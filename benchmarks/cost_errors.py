@@ -25,8 +25,6 @@ T = TypeVar("T")
 Cells = dict[str, list[float]]
 BySource = dict[tuple[str, str], Cells]
 
-_LEAST = 0.02  # of an uncertainty: a rule that is exact on every public report may still miss
-
 
 @dataclass(frozen=True)
 class Errors:
@@ -56,9 +54,11 @@ class Errors:
             each = [e if e.get(cell) else self.shapes[key] for key, e in self.sources.items() if key[1] == group]
             known = [np.average(np.abs(e[cell]), weights=e[f"{cell}_seen"]) for e in each if e.get(cell)]
             if known:
-                found[f"{group}_{cell}"] = float(f"{max(1.25 * np.mean(known), _LEAST):.3g}")
+                found[f"{group}_{cell}"] = float(f"{max(1.25 * np.mean(known), cost_wholes.LEAST):.3g}")
         whole = cost_wholes.doubts(self.designs)
-        return found | {f"latency_{cell}": float(f"{max(doubt, _LEAST):.3g}") for cell, doubt in whole.items()}
+        return found | {
+            f"latency_{cell}": float(f"{max(doubt, cost_wholes.LEAST):.3g}") for cell, doubt in whole.items()
+        }
 
     def page(self) -> str:
         """Return all of it as markdown."""

@@ -20,8 +20,9 @@ GROUPS = tuple(f"{kind}_{cell}" for kind in KINDS for cell in ("lut", "ff"))
 # that is added, a register per bit of every sum that waits at the end of a cycle. A multiplier of LUT: one per bit of
 # its partial products.
 RULES = {
-    "latency_lut": {"multiplier_bits": 1.0},
+    "latency_lut": {"multiplier_bits": 1.0, "tree_bits": 1.0},
     "latency_ff": {"port_bits": 1.0},
+    "element_lut": {"multiplier_bits": 1.0},
     "element_ff": {"result_bits": 1.0},
     "distributed_arithmetic_lut": {"adder_bits": 1.0, "bias_bits": 1.0},
     "distributed_arithmetic_ff": {"sum_bits": 1.0},

@@ -89,12 +89,12 @@ def _rows(name: str) -> Iterator[dict[str, str]]:
         yield from csv.DictReader(file)
 
 
-def _blank(n_in: int, n_out: int, bits: int, factor: int) -> kernels.Kernel:
+def _blank(n_in: int, n_out: int, bits: int, factor: int) -> kernels.KernelCounts:
     """Return the counts of a kernel without zeros whose weights are not published."""
     return kernels.count(np.ones((n_out, n_in), dtype=np.int64), bits, reuse_factor=factor)
 
 
-def _drawn(n_in: int, n_out: int, bits: int) -> kernels.Kernel:
+def _drawn(n_in: int, n_out: int, bits: int) -> kernels.KernelCounts:
     """Return the counts of random weights, uniform as Glorot and Bengio's, of that width and one integer bit."""
     limit = (6 / (n_in + n_out)) ** 0.5
     values = np.random.default_rng(1).uniform(-limit, limit, (n_out, n_in))
@@ -102,7 +102,7 @@ def _drawn(n_in: int, n_out: int, bits: int) -> kernels.Kernel:
     return kernels.count((kind(values) * 2.0**kind.fraction).astype(np.int64), bits)
 
 
-def _matrix(n_in: int, n_out: int, kernel: kernels.Kernel, **facts: object) -> Operation:
+def _matrix(n_in: int, n_out: int, kernel: kernels.KernelCounts, **facts: object) -> Operation:
     strategy = "latency" if kernel.reuse_factor == 1 else "resource"
     common = {"strategy": strategy, "reuse_factor": kernel.reuse_factor, "asked_reuse_factor": kernel.reuse_factor}
     return Operation(

@@ -31,10 +31,10 @@ from hepprune.firmware import rtl
 from hepprune.fixed import FixedPoint
 from hepprune.hardware.cost import distributed_arithmetic as price
 from hepprune.hardware.cost import kernels, matrices
-from hepprune.hardware.cost.matrices import Design
+from hepprune.hardware.cost.matrices import ConstantMatrices
 from hepprune.network import Dense, Input, Layer, Network, ReLU, storage
 from hepprune.network.precision import weight_type
-from hepprune.pruning import surgery
+from hepprune.pruning.structure import surgery
 
 ROOT = Path(__file__).parent.parent
 LARGE = ((16, 64, 48, 16, 5), (16, 64, 32, 32, 5), (20, 60, 48, 16, 4), (16, 96, 32, 5), (16, 32, 64, 32, 5))
@@ -48,7 +48,7 @@ GONE = ("smallest", "smallest", "random", "rows and columns")
 FIRST_SEED = 10_000
 LEAST_LUT = 300  # of a network that judges: below, a handful of adders
 BIAS_TYPE = FixedPoint(16, 4, True, "RND", "SAT")
-Total = Callable[[Design], float]
+Total = Callable[[ConstantMatrices], float]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Case:
 
     n_weights: int
     sparsity: float
-    design: Design
+    design: ConstantMatrices
     solved: float
     depth: float
 
@@ -162,12 +162,12 @@ def cost(network: Network) -> tuple[float, float]:
     return solution.cost, solution.depth
 
 
-def exact(design: Design) -> float:
+def exact(design: ConstantMatrices) -> float:
     """Return the price in LUT."""
     return sum(each.lut for each in price.price(design))
 
 
-def counted(design: Design) -> float:
+def counted(design: ConstantMatrices) -> float:
     """Return the price if of each matrix only counts were known, as of those in a convolution."""
     total = exact(design)
     for matrix, own in zip(design.matrices, price.price(design), strict=True):

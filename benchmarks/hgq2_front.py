@@ -38,24 +38,35 @@ def main() -> None:
     with np.load(arguments.jets) as jets:
         given = {name: jets[name] for name in ("x", "y", "x_validation", "y_validation")}
     started = time.process_time()
-    epochs = TIMED + _epochs_left(given, arguments.seconds)
+    epochs = _epochs_left(given, arguments.seconds)
     _train(given, epochs, kept_in=arguments.folder)
     taken = time.process_time() - started
     (arguments.folder / "taken.json").write_text(json.dumps(taken))
     print(f"{epochs} epochs in {taken:.0f} s", flush=True)
 
 
+class _Clock(keras.callbacks.Callback):
+    """The processor time at the end of every epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ends: list[float] = []
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self.ends.append(time.process_time())
+
+
 def _epochs_left(given: dict[str, Any], seconds: float) -> int:
     """Return how many epochs fit into the time, by some of them on a model that is thrown away."""
-    started = time.process_time()
-    _train(given, 1)
-    compiled = time.process_time()
-    _train(given, TIMED)
-    each = (time.process_time() - compiled) / TIMED  # with a compilation among them, as the real training has one
-    return max(1, int((seconds - (compiled - started)) / each) - 2 * TIMED)
+    started, clock = time.process_time(), _Clock()
+    _train(given, TIMED, also=[clock])
+    each = float(np.median(np.diff(clock.ends)))
+    spent = time.process_time() - started
+    compiling = max(0.0, spent - TIMED * each)  # the real training compiles too
+    return max(1, int((seconds - spent - compiling) / each))
 
 
-def _train(given: dict[str, Any], epochs: int, *, kept_in: Path | None = None) -> None:
+def _train(given: dict[str, Any], epochs: int, *, kept_in: Path | None = None, also: Any = ()) -> None:
     model = _tagger(given["x"].shape[1], int(given["y"].max()) + 1)
     model.compile(
         optimizer=keras.optimizers.Adam(PEAK),
@@ -73,7 +84,7 @@ def _train(given: dict[str, Any], epochs: int, *, kept_in: Path | None = None) -
         epochs=epochs,
         batch_size=BATCH,
         verbose=0,
-        callbacks=[BetaScheduler(share), rate, FreeEBOPs(), *kept],
+        callbacks=[BetaScheduler(share), rate, FreeEBOPs(), *kept, *also],
     )
 
 

@@ -32,9 +32,9 @@ from hepprune.network import Network, exact_raw
 from hepprune.pipeline import taggers
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.taggers import Samples
-from hepprune.pruning import surgery
-from hepprune.report import curves
-from hepprune.report.curves import Curve
+from hepprune.pruning.structure import surgery
+from hepprune.report.plots import curves
+from hepprune.report.plots.curves import Line
 from hepprune.studies.fronts import unbeaten
 
 ROOT = Path(__file__).parents[1]
@@ -195,9 +195,9 @@ def draw(runs: Sequence[Run], out: Path) -> None:
             curves.draw(lines, out / f"pareto_{seconds}", **labels, log_x=True)
 
 
-def _curve(name: str, rows: Sequence[Run]) -> Curve:
+def _curve(name: str, rows: Sequence[Run]) -> Line:
     values, errors = zip(*(row["test"]["accuracy"] for row in rows), strict=True)
-    return Curve(name, [row["lut"] for row in rows], values, errors)
+    return Line(name, [row["lut"] for row in rows], values, errors)
 
 
 if __name__ == "__main__":

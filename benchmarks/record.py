@@ -30,7 +30,8 @@ from hepprune.fixed import FixedPoint
 from hepprune.frontends.keras.files import read_model
 from hepprune.hardware import cost, targets
 from hepprune.network import Activation, Input, Network
-from hepprune.pruning import masks, surgery
+from hepprune.pruning import masks
+from hepprune.pruning.structure import surgery
 from hepprune.quantisers import FixedPoints
 from hepprune.synthesis import yosys
 

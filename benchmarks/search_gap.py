@@ -24,14 +24,15 @@ from hepprune.errors import BudgetMissedError
 from hepprune.files import write_json
 from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Budget, Resources
+from hepprune.jobs import planning as searching
+from hepprune.jobs.planning.wholes import PlanSettings
 from hepprune.network import Network
 from hepprune.network.precision import quantise
-from hepprune.pipeline import searching, taggers
+from hepprune.pipeline import taggers
 from hepprune.pipeline.context import Context
-from hepprune.pipeline.wholes import Settings
 from hepprune.sample import Sample
 from hepprune.search.plans import solvers, tables
-from hepprune.search.plans.choices import Choice, Option, Problem, Table
+from hepprune.search.plans.choices import Choice, ChoiceTable, Option, PlanProblem
 from hepprune.search.plans.pricing import Pricing
 from hepprune.search.plans.variants import Workshop
 from hepprune.training import Fit
@@ -57,7 +58,7 @@ def main() -> None:
     jets = taggers.read_jets(Context(recipe=job, target=target, build=ROOT / "benchmarks/results/search_gap"))
     network = frontends.read(arguments.model) if arguments.model else trained(job, jets)
     whole = cost.estimate(network, target, strategy="latency")
-    settings = Settings(n_trials=arguments.trials)
+    settings = PlanSettings(n_trials=arguments.trials)
     separable = table(network, jets.train, Pricing.of(network, target, strategy="latency"), settings)
     rows = []
     for share in arguments.shares:
@@ -78,7 +79,7 @@ def trained(job: recipe.Recipe, jets: taggers.Samples) -> Network:
     return training.fit(network, jets.train, jets.validation, settings=Fit(epochs=4), seed=1)[0]
 
 
-def table(network: Network, train: Sample, pricing: Pricing, settings: Settings) -> Any:
+def table(network: Network, train: Sample, pricing: Pricing, settings: PlanSettings) -> Any:
     """Return the tagger's table of options."""
     workshop = Workshop.of(network, train.first(searching.STATISTICS_JETS))
     return tables.build(workshop, train.first(settings.n_jets), pricing, model="tagger", grid=settings.grid)
@@ -86,7 +87,7 @@ def table(network: Network, train: Sample, pricing: Pricing, settings: Settings)
 
 def compared(separable: Any, budget: Budget) -> dict[str, Any]:
     """Return what each solver loses and takes on the separable approximation, and the greedy one's gap."""
-    problem = Problem.of([separable], budget)
+    problem = PlanProblem.of([separable], budget)
     found: dict[str, Any] = {}
     for name in SOLVERS:
         seconds, solution = timed(lambda name=name: solvers.find(name)(problem))
@@ -99,7 +100,7 @@ def compared(separable: Any, budget: Budget) -> dict[str, Any]:
 
 
 def on_whole_networks(
-    network: Network, jets: tuple[Sample, Sample], budget: Budget, settings: Settings
+    network: Network, jets: tuple[Sample, Sample], budget: Budget, settings: PlanSettings
 ) -> dict[str, Any]:
     """Return what the plans of each solver lose on test jets, and the LUT of their whole networks."""
     found = {}
@@ -124,7 +125,9 @@ def random_gaps(n: int) -> dict[str, float]:
     for seed in range(n):
         rng = np.random.default_rng(seed)
         choices = tuple(Choice(f"layer_{place}", _random_options(rng)) for place in range(6))
-        separable = Table(model="random", choices=choices, fixed=Resources(lut=3.0, dsp=0.0), fixed_latency_ns=1.0)
+        separable = ChoiceTable(
+            model="random", choices=choices, fixed=Resources(lut=3.0, dsp=0.0), fixed_latency_ns=1.0
+        )
         share = rng.uniform(0.3, 0.9)
         best = [min(choice.options, key=lambda option: option.loss) for choice in choices]
         lut, dsp = (sum(getattr(option.resources, name) for option in best) for name in ("lut", "dsp"))

@@ -18,7 +18,8 @@ from torch import nn
 
 from hepprune.files import write_json
 from hepprune.network import Dense, Input, Network, Recurrent
-from hepprune.pruning import compensation, curvature, taps
+from hepprune.pruning import compensation
+from hepprune.pruning.statistics import curvature, taps
 from hepprune.sample import Sample
 from hepprune.training import multilayer_perceptron
 from tests.networks import unlabelled

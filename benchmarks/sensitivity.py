@@ -26,8 +26,8 @@ from hepprune.network import Network
 from hepprune.network.precision import Precision, quantise
 from hepprune.pruning import masks, statistics
 from hepprune.sample import Sample
-from hepprune.search import kernels, sensitivity
-from hepprune.search.sensitivity import Point
+from hepprune.search import sensitivity
+from hepprune.search.sensitivity import SensitivityPoint, kernels
 
 T = TypeVar("T")
 ROOT = Path(__file__).parent.parent
@@ -59,14 +59,14 @@ def tagger(hidden: tuple[int, ...], n_jets: int) -> tuple[Network, Sample]:
     return quantise(network, x[:2000].numpy(), Precision(inputs=FixedPoint(8, 4, True, "RND", "SAT"))), sample
 
 
-def ours(network: Network, sample: Sample) -> list[Point]:
+def ours(network: Network, sample: Sample) -> list[SensitivityPoint]:
     """Return all points in one call."""
     curves = sensitivity.analyse(network, sample, {}, granularities=("weight",), levels=LEVELS, criterion="magnitude")
     return [point for curve in curves for point in curve.points]
 
 
 @torch.no_grad()
-def naive(network: Network, sample: Sample) -> list[Point]:
+def naive(network: Network, sample: Sample) -> list[SensitivityPoint]:
     """Return the same points, each from one evaluation of the whole network."""
     labels = sample.y.numpy()
     reference = training.evaluate(network, sample)
@@ -82,7 +82,7 @@ def naive(network: Network, sample: Sample) -> list[Point]:
             worse = metrics.difference(metrics.cross_entropy(logits, labels), loss)
             fewer = metrics.difference(metrics.accuracy(logits, labels), hits)
             points.append(
-                Point(
+                SensitivityPoint(
                     level=level,
                     predicted_loss=predicted,
                     loss_change=worse.value,

@@ -21,7 +21,7 @@ import hepprune
 from hepprune import frontends, metrics, training
 from hepprune.files import write_json
 from hepprune.network import Network
-from hepprune.pruning import surgery
+from hepprune.pruning.structure import surgery
 from hepprune.sample import Sample
 from hepprune.training import Fit
 

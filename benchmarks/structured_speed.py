@@ -21,7 +21,7 @@ from torch import nn
 import hepprune
 from hepprune import frontends
 from hepprune.files import write_json
-from hepprune.pruning import surgery
+from hepprune.pruning.structure import surgery
 
 RESULTS = Path(__file__).parent / "results/structured_speed.json"
 

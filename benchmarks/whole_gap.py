@@ -24,16 +24,16 @@ from hepprune.files import write_json
 from hepprune.fixed import FixedPoint
 from hepprune.hardware import targets
 from hepprune.hardware.resources import Budget, Resources
+from hepprune.jobs.planning.wholes import PlanSettings, SearchedModel, Wholes
 from hepprune.network import Network
 from hepprune.network.precision import Precision, quantise
-from hepprune.pipeline.wholes import Model, Settings, Wholes
 from hepprune.sample import Sample
 from hepprune.search.plans import solvers, tables
-from hepprune.search.plans.choices import Problem
+from hepprune.search.plans.choices import PlanProblem
 from hepprune.search.plans.exploring import explore
 from hepprune.search.plans.pricing import Pricing
 from hepprune.search.plans.settling import settle
-from hepprune.search.plans.variants import Grid, Workshop
+from hepprune.search.plans.variants import ChoiceGrid, Workshop
 from hepprune.store import Journal
 from hepprune.training import Fit
 
@@ -87,14 +87,14 @@ def trained(seed: int) -> tuple[Network, Sample]:
 def wholes(seed: int, strategy: str, sparsities: tuple[float, ...]) -> tuple[Wholes, dict[str, Any]]:
     """Return what prices and measures the plans of one network, and how it is called."""
     network, sample = trained(seed)
-    settings = Settings(
-        strategy=strategy, grid=Grid(sparsities=sparsities, granularities=("weight", "neuron")), n_jets=N_JETS
+    settings = PlanSettings(
+        strategy=strategy, grid=ChoiceGrid(sparsities=sparsities, granularities=("weight", "neuron")), n_jets=N_JETS
     )
     workshop, pricing = Workshop.of(network, sample), Pricing.of(network, TARGET, strategy=strategy)
     table = tables.build(workshop, sample, pricing, model="m", grid=settings.grid)
-    models = (Model(name="m", given=network, workshop=workshop, sample=sample, test=sample),)
+    models = (SearchedModel(name="m", given=network, workshop=workshop, sample=sample, test=sample),)
     return Wholes(
-        models=models, target=TARGET, settings=settings, problem=Problem.of([table], Budget()), journal=Journal()
+        models=models, target=TARGET, settings=settings, problem=PlanProblem.of([table], Budget()), journal=Journal()
     ), {
         "seed": seed,
         "strategy": strategy,
@@ -112,7 +112,9 @@ def gaps(judge: Wholes, name: dict[str, Any], **limits: int) -> Iterator[dict[st
         row: dict[str, Any] = {**name, "plans": len(every), "share": share, "lut": limit, "gap": None}
         try:
             atlas = explore(problem, greedy, judge.figures, **limits)
-            found = settle(Problem.of(problem.tables, Budget(resources=Resources(lut=limit))), atlas, judge.evaluate)
+            found = settle(
+                PlanProblem.of(problem.tables, Budget(resources=Resources(lut=limit))), atlas, judge.evaluate
+            )
             row["loss"] = found.solution.chosen.loss
             row["gap"] = round(found.solution.chosen.loss - float(loss[lut <= limit].min()), 4)
             row["priced"] = found.n_priced

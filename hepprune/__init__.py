@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from hepprune.hardware.cost import estimate
     from hepprune.hardware.resources import Budget, Resources
     from hepprune.hardware.targets import load as target
+    from hepprune.jobs.study import study
     from hepprune.network import Network
     from hepprune.network.precision import Precision, quantise
-    from hepprune.pipeline.study import study
     from hepprune.pruning.plan import prune
-    from hepprune.pruning.surgery import shrink
+    from hepprune.pruning.structure.surgery import shrink
     from hepprune.sample import Sample
     from hepprune.search.sensitivity import analyse as sensitivity
     from hepprune.task import Task, Tasks
@@ -66,8 +66,8 @@ _HOMES = {
     "quantise": "hepprune.network.precision.quantise",
     "read": "hepprune.frontends.read",
     "sensitivity": "hepprune.search.sensitivity.analyse",
-    "shrink": "hepprune.pruning.surgery.shrink",
-    "study": "hepprune.pipeline.study.study",
+    "shrink": "hepprune.pruning.structure.surgery.shrink",
+    "study": "hepprune.jobs.study.study",
     "target": "hepprune.hardware.targets.load",
     "write": "hepprune.frontends.write",
 }

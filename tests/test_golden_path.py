@@ -8,8 +8,8 @@ import pytest
 from hepprune import interface, metrics, network, pipeline, recipe
 from hepprune.errors import ReportError
 from hepprune.hardware import targets
+from hepprune.jobs import pages as results
 from hepprune.network import exact_logits
-from hepprune.pipeline import pages as results
 from hepprune.pipeline import taggers
 from hepprune.pipeline.context import Context
 from hepprune.recipe import Recipe

@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from hepprune import pipeline, recipe, training
-from hepprune.data import trigger, writing
+from hepprune.data.production import trigger, writing
 from hepprune.errors import DataError
 from hepprune.hardware import targets
 from hepprune.pipeline import pictures, taggers

@@ -21,10 +21,11 @@ from hepprune.network import layers as kinds
 from hepprune.network.layers import LAYERS
 from hepprune.network.precision import PRECISION, Precision, quantise
 from hepprune.network.ranges import RANGES, accumulators
-from hepprune.pruning import coupling, masks, surgery
-from hepprune.pruning.coupling import COUPLING
+from hepprune.pruning import masks
 from hepprune.pruning.masks import SILENCE, Cut
-from hepprune.pruning.removal import REMOVAL
+from hepprune.pruning.structure import coupling, surgery
+from hepprune.pruning.structure.coupling import COUPLING
+from hepprune.pruning.structure.removal import REMOVAL
 from tests.network.drawn import typed_graphs
 
 QUESTIONS: dict[str, Rules] = {

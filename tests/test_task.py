@@ -11,20 +11,21 @@ from torch import Tensor
 
 from hepprune import metrics, training
 from hepprune.errors import DataError
+from hepprune.jobs import sources
 from hepprune.metrics import Conditions
 from hepprune.network import Activation, Dense, Input, Network
-from hepprune.pipeline import sources
-from hepprune.pruning import curvature, gradients, masks, statistics
+from hepprune.pruning import masks, statistics
+from hepprune.pruning.statistics import curvature, gradients
 from hepprune.sample import Sample
-from hepprune.search.effects import measure
-from hepprune.search.replay import Group
-from hepprune.task import TASKS, Binary, Classes, MultiLabel, Reconstruction, Regression, Task, Tasks, find
+from hepprune.search.sensitivity.effects import measure
+from hepprune.search.sensitivity.replay import LayerVariants
+from hepprune.task import TASKS, Classes, MultiLabel, Reconstruction, Regression, Task, Tasks, YesOrNo, find
 from hepprune.training import Fit
 
 N_JETS, N_IN, N_OUT = 12, 3, 2
 ONE_OUTPUT: dict[str, Task] = {
     "classes": Classes(),
-    "binary": Binary(),
+    "binary": YesOrNo(),
     "multilabel": MultiLabel(),
     "mse": Regression(),
     "huber": Regression("huber", delta=0.7),
@@ -50,7 +51,7 @@ def network(*, heads: int = 1, n_out: int = N_OUT) -> Network:
 
 def n_out(task: Task) -> int:
     """Return how many values the only output of a task has here."""
-    return 1 if isinstance(task, Binary) else N_IN if isinstance(task, Reconstruction) else N_OUT
+    return 1 if isinstance(task, YesOrNo) else N_IN if isinstance(task, Reconstruction) else N_OUT
 
 
 def targets(task: Task) -> Tensor:
@@ -150,7 +151,7 @@ def test_gauss_newton_is_the_hessian_of_linearised_outputs(*, task: Task, weight
 def test_effects_are_those_of_two_networks_on_the_same_jets(*, task: Task, weighted: bool) -> None:
     net, jets = of(task), sample(task, weighted=weighted)
     layer = masks.with_cut(net["first"], masks.Cut("first", "weight", (0, 5)))
-    ((effect,),) = measure(net, jets, [Group((layer,))])
+    ((effect,),) = measure(net, jets, [LayerVariants((layer,))])
     other = net.replacing({"first": layer})
     assert effect.loss.value == pytest.approx(loss_of(other, jets) - loss_of(net, jets), abs=1e-9)
     (name, *_) = task.metrics
@@ -231,7 +232,7 @@ def test_the_paired_error_of_every_primary_metric_is_that_of_a_bootstrap(name: s
         (Classes(), [0.25, 0.75, 1.9], "a class is a whole number, 0.25 is not"),
         (Classes(), [[0.3, 0.3], [0.5, 0.5]], "probabilities that add up to one"),
         (MultiLabel(), [[0, 2]], "lie between 0"),
-        (Binary(), [[0, 1]], "has one target a jet, not 2"),
+        (YesOrNo(), [[0, 1]], "has one target a jet, not 2"),
         (Regression(), [1.0, np.nan], "is not finite"),
         (Regression("relative"), [1.0, 0.0], "is zero"),
         (BOTH, [[0, 1]], "tasks of 2 outputs"),
@@ -249,11 +250,16 @@ def test_targets_of_another_task_are_refused(task: Task, y: object, said: str) -
         (Classes(), 2, [0, 2], "tells 2 classes apart, 0 to 1, and a jet is of class 2"),
         (Classes(), 2, [0, -1], "tells 2 classes apart, 0 to 1, and a jet is of class -1"),
         (Classes(), 2, [[0.5, 0.25, 0.25], [0, 0, 1]], "puts out 2 values, and the jets have 3 targets"),
-        (Binary(), 2, [0, 1], "puts out 2 values, and the jets have 1 targets"),
+        (YesOrNo(), 2, [0, 1], "puts out 2 values, and the jets have 1 targets"),
         (MultiLabel(), 1, [[0, 1], [1, 1]], "puts out 1 values, and the jets have 2 targets"),
         (Regression(), 3, [[0, 1], [1, 1]], "puts out 3 values, and the jets have 2 targets"),
         (Regression(), 3, ([[0, 1], [1, 1]], [0, 1]), "puts out 3 values, and the jets have 2 targets"),
-        (Tasks({"a": Binary()}), 2, [[0, 1]], "output 'a': the network puts out 2 values, and the jets have 1 targets"),
+        (
+            Tasks({"a": YesOrNo()}),
+            2,
+            [[0, 1]],
+            "output 'a': the network puts out 2 values, and the jets have 1 targets",
+        ),
         (BOTH, 2, [[0, 1], [0, 1]], "tasks of 2 outputs .* are given 1"),
     ],
 )
@@ -307,8 +313,8 @@ def test_an_output_of_several_axes_is_that_of_as_many_values(task: Task) -> None
         (np.ones((2, 1)), 3.0, None, Regression(), "not the single number 3"),
         ((), [0, 1], None, Classes(), "a sample has no jets"),
         (np.ones((2, 1)), [0, 1], [[1], [1]], Classes(), r"one number a jet, and these have the shape \(2, 1\)"),
-        (np.ones((2, 1)), {"a": [0, 1]}, None, Tasks({"a": Binary(), "b": Binary()}), "outputs a, b, and are given of a"),
-        (np.ones((2, 1)), {}, None, Tasks({"a": Binary()}), "of the outputs a, and are given of none"),
+        (np.ones((2, 1)), {"a": [0, 1]}, None, Tasks({"a": YesOrNo(), "b": YesOrNo()}), "outputs a, b, and are given of a"),
+        (np.ones((2, 1)), {}, None, Tasks({"a": YesOrNo()}), "of the outputs a, and are given of none"),
     ],
 )  # fmt: skip
 def test_arrays_that_are_no_jets_are_refused(x: Any, y: Any, weight: Any, task: Task, said: str) -> None:
@@ -319,7 +325,7 @@ def test_arrays_that_are_no_jets_are_refused(x: Any, y: Any, weight: Any, task: 
 @pytest.mark.parametrize("names", [(), ("", "a"), ("a.b", "c")])
 def test_outputs_without_a_name_of_their_own_are_refused(names: tuple[str, ...]) -> None:
     with pytest.raises(DataError, match="tasks of several outputs are none" if not names else "a name without dots"):
-        Tasks({name: Binary() for name in names})
+        Tasks({name: YesOrNo() for name in names})
 
 
 def test_mistakes_end_in_one_sentence() -> None:

@@ -35,7 +35,7 @@ def compare(
 ) -> None:
     """Compare pruning methods x sparsities x seeds: scores against sparsity and LUT, with errors."""
     with errors_in_one_sentence():
-        from hepprune.pipeline import comparison
+        from hepprune.jobs import comparison
 
         screen = Screen()
         with workers(executor) as pool, screen.progress:

@@ -7,7 +7,7 @@ import typer
 from hepprune.cli.screen import AsJson, Screen, errors_in_one_sentence, output, print_json
 
 if TYPE_CHECKING:
-    from hepprune.pipeline.doctor import Diagnosis, Part
+    from hepprune.jobs.doctor import Diagnosis, Needed
 
 
 def doctor(
@@ -16,7 +16,7 @@ def doctor(
 ) -> None:
     """Say what is installed, what is missing for what and how to get it, and try the main street once."""
     with errors_in_one_sentence():
-        from hepprune.pipeline.doctor import diagnose
+        from hepprune.jobs.doctor import diagnose
 
         screen = Screen()
         with screen.progress:
@@ -44,7 +44,7 @@ def _show(found: "Diagnosis") -> None:
         screen.print(f"{trial.name}: {said} ({trial.seconds:.1f} s)", soft_wrap=True)
 
 
-def _row(part: "Part") -> list[Any]:
+def _row(part: "Needed") -> list[Any]:
     here = part.version or "-"
     return [
         part.name,

@@ -23,7 +23,7 @@ def dynamic(
 ) -> None:
     """Train early exits or gated channels: scores against mean and worst-case cost, which is what firmware pays."""
     with errors_in_one_sentence():
-        from hepprune.pipeline import dynamic as studies
+        from hepprune.jobs import dynamic as studies
 
         screen = Screen()
         with screen.progress:

@@ -38,7 +38,7 @@ def estimate(
     with errors_in_one_sentence():
         from dataclasses import asdict
 
-        from hepprune.pipeline import estimation
+        from hepprune.jobs import estimation
 
         found = estimation.estimate(
             model,

@@ -20,16 +20,16 @@ def export(
 ) -> None:
     """Write what others take of a run: an emulator for CMSSW, or Verilog for a firmware group's own project."""
     with errors_in_one_sentence():
-        from hepprune.pipeline import exporting
+        from hepprune.jobs import exports
 
         if (emulator is None) != verilog:
             raise HeppruneError("say what to export: either --emulator NAME or --verilog")
         if emulator is not None and vhdl_wrapper is not None:
             raise HeppruneError("--vhdl-wrapper goes with --verilog")
         if emulator is not None:
-            written, then = exporting.emulator(build, out, name=emulator), "make check"
+            written, then = exports.emulator(build, out, name=emulator), "make check"
         else:
-            written, then = exporting.verilog(build, out, vhdl=vhdl_wrapper), "./run_vivado.sh"
+            written, then = exports.verilog(build, out, vhdl=vhdl_wrapper), "./run_vivado.sh"
         if as_json:
             print_json({"folder": str(written)})
             return

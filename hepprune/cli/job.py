@@ -106,7 +106,7 @@ def init(
 ) -> None:
     """Write a commented recipe from what a model and a file of jets hold, to look over and run."""
     with errors_in_one_sentence():
-        from hepprune.pipeline import drafting
+        from hepprune.jobs import drafting
 
         ask = drafting.refuse if yes or not sys.stdin.isatty() else _ask
         if data is None:

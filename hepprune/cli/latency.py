@@ -27,7 +27,7 @@ def latency(
     """Remove neurons and filters until a network runs within a latency, as measured on this machine."""
     with errors_in_one_sentence():
         from hepprune import scores
-        from hepprune.pipeline import latency as search
+        from hepprune.jobs import latency as search
 
         screen = Screen()
         with screen.progress:

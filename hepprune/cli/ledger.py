@@ -9,7 +9,7 @@ from rich.table import Table
 from hepprune.cli.screen import AsJson, errors_in_one_sentence, output, print_json
 
 if TYPE_CHECKING:
-    from hepprune.pipeline.learning import Learned
+    from hepprune.jobs.learning import Learned
 
 app = typer.Typer(help="Look into a ledger of designs, estimates, measurements and failures.", no_args_is_help=True)
 
@@ -107,7 +107,7 @@ def calibrate(
 ) -> None:
     """Show what measurements have taught the cost model, and how much better it predicts designs left out of that."""
     with errors_in_one_sentence():
-        from hepprune.pipeline import learning
+        from hepprune.jobs import learning
 
         found = learning.from_ledger(ledger, plot=plot)
         if as_json:

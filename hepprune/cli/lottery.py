@@ -28,7 +28,7 @@ def lottery(
 ) -> None:
     """Find lottery tickets (arXiv:1803.03635) and compare them with the dense network, new weights, a random mask."""
     with errors_in_one_sentence():
-        from hepprune.pipeline import lottery as game
+        from hepprune.jobs import lottery as game
 
         screen = Screen()
         with workers(executor) as pool, screen.progress:

@@ -21,7 +21,7 @@ def inspect(
     """Show a model's layers: shapes, parameters, non-zero weights, bits, dead neurons."""
     with errors_in_one_sentence():
         from hepprune import frontends
-        from hepprune.pipeline import inspection
+        from hepprune.jobs import inspection
         from hepprune.report import layers as layer_table
 
         if groups:
@@ -47,7 +47,7 @@ def shrink(
 ) -> None:
     """Remove dead structure only: no data, no retraining, the same outputs."""
     with errors_in_one_sentence():
-        from hepprune.pipeline import models
+        from hepprune.jobs import models
 
         done = models.shrink(model, out)
         if as_json:

@@ -49,7 +49,7 @@ def prune(
     A recipe's tagger is trained and pruned as its `prune` section says; options here take its place.
     """
     with errors_in_one_sentence():
-        from hepprune.pipeline import pruning
+        from hepprune.jobs import pruning
 
         ranking = {"method": method, "granularity": granularity, "scope": scope, "normalisation": normalisation}
         once = _given(**ranking, keep=keep)

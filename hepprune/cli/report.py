@@ -16,7 +16,7 @@ def report(
 ) -> None:
     """Write a result as one HTML page that opens from disk: verdict, proof, tables, plots, every step of the search."""
     with errors_in_one_sentence():
-        from hepprune.pipeline import pages
+        from hepprune.jobs import pages
         from hepprune.report import page
 
         place = out or (result / "report.html" if result.is_dir() else result.with_suffix(".html"))

@@ -62,12 +62,12 @@ def search(
 ) -> None:
     """Choose sparsity, granularity, reuse factor and bits of every layer so that a budget holds and least is lost."""
     with errors_in_one_sentence():
-        from hepprune.pipeline import searching
-        from hepprune.pipeline.wholes import Settings
+        from hepprune.jobs import planning
+        from hepprune.jobs.planning.wholes import PlanSettings
 
         grid = _grid(granularities, sparsities, reuse_factors=reuse_factors, bits=(weight_bits, activation_bits))
         recipe = _recipe(data)
-        settings = Settings(
+        settings = PlanSettings(
             solver=solver or recipe.solver,
             strategy=strategy or recipe.strategy,
             io_type=io_type,
@@ -80,7 +80,7 @@ def search(
         limits, place = (*recipe.limits, *(budget or ())), target or recipe.target
         screen = Screen()
         with screen.progress:
-            found = searching.search(
+            found = planning.search(
                 _named(models), data, place, settings=settings, budget=limits, out=out, track=screen
             )
         print_json(found) if as_json else _print(found)
@@ -96,9 +96,9 @@ def _print(found: Any) -> None:
 
 
 def _grid(granularities: str, sparsities: str, *, reuse_factors: str, bits: tuple[str, str]) -> Any:
-    from hepprune.search.plans.variants import Grid
+    from hepprune.search.plans.variants import ChoiceGrid
 
-    return Grid(
+    return ChoiceGrid(
         sparsities=_numbers("sparsities", sparsities, float),
         granularities=tuple(name.strip() for name in granularities.split(",") if name.strip()),
         reuse_factors=_numbers("reuse-factors", reuse_factors, int),
@@ -109,7 +109,7 @@ def _grid(granularities: str, sparsities: str, *, reuse_factors: str, bits: tupl
 
 def _recipe(data: list[Path]) -> Any:
     """Return what the recipe among the jets asks for, or what is asked without one."""
-    from hepprune.pipeline.searching import Asked, asked
+    from hepprune.jobs.planning import Asked, asked
 
     recipes = [path for path in data if path.suffix in {".yaml", ".yml"}]
     return asked(recipes[0]) if recipes else Asked("generic_vu13p", "greedy", "latency", ())

@@ -27,6 +27,11 @@ _HEADS = {
 _LONGEST = len("distributed")  # word of a strategy
 _MEASURED = ("measured", "ns")
 _REASONS = 6  # shown of why combinations are none
+_Stage = Annotated[str | None, typer.Option(help="csynth, vsynth, route, da4ml or yosys; else that of the tool.")]
+_Sparsities = Annotated[str, typer.Option(help="Fractions of weights to cut, as in 0,0.5,0.8; nothing is trained.")]
+_Budgets = Annotated[
+    list[str] | None, typer.Option("--budget", "-b", help="A limit in the target's place: lut=10%, latency=100ns.")
+]
 
 
 def study(
@@ -39,17 +44,11 @@ def study(
     ),
     reuse_factor: Annotated[str, typer.Option("--reuse-factor", "-r", help="As in 1,2,4; else each layer's own.")] = "",
     bits: Annotated[str, typer.Option(help="Of weights and activations, as in 6,8; else the model's own types.")] = "",
-    sparsity: Annotated[str, typer.Option(help="Fractions of weights to cut, as in 0,0.5,0.8; nothing is trained.")] = (
-        "0"
-    ),
+    sparsity: _Sparsities = "0",
     parallelization: Annotated[str, typer.Option(help="Of convolutions, as in 1,4; else each layer's own.")] = "",
     io_type: Annotated[str, typer.Option(help="io_parallel or io_stream.")] = "io_parallel",
-    stage: Annotated[
-        str | None, typer.Option(help="csynth, vsynth, route, da4ml or yosys; else that of the tool.")
-    ] = None,
-    budget: Annotated[
-        list[str] | None, typer.Option("--budget", "-b", help="A limit in the target's place: lut=10%, latency=100ns.")
-    ] = None,
+    stage: _Stage = None,
+    budget: _Budgets = None,
     data: Annotated[Path | None, typer.Option(help="Jets to judge by: a recipe.yaml or an .npz with x and y.")] = None,
     metric: Annotated[str | None, typer.Option(help="What they are judged by; else the primary metric.")] = None,
     synthesise: Annotated[str, typer.Option(help="How many points to synthesise really, or all.")] = "0",
@@ -65,9 +64,9 @@ def study(
     """
     with errors_in_one_sentence():
         from hepprune.errors import MeasurementAwaitedError
-        from hepprune.pipeline import farm
-        from hepprune.pipeline import study as studies
-        from hepprune.pipeline.study import writing
+        from hepprune.jobs import farm
+        from hepprune.jobs import study as studies
+        from hepprune.jobs.study import writing
 
         screen = Screen()
         with workers(executor) as pool, screen.progress:
@@ -85,8 +84,8 @@ def study(
                 budget=budget or (),
                 data=data,
                 metric=metric,
-                synthesis=studies.Synthesis(
-                    n=_count(synthesise), tool=tool, limits=farm.Limits(hours * 3600.0), executor=pool
+                synthesis=studies.SynthesisRequest(
+                    n=_count(synthesise), tool=tool, limits=farm.ToolLimits(hours * 3600.0), executor=pool
                 ),
                 out=out,
                 track=screen,

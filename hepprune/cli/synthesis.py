@@ -11,7 +11,7 @@ from hepprune.cli.screen import AsJson, Screen, Workers, errors_in_one_sentence,
 
 if TYPE_CHECKING:
     from hepprune.hardware.resources import Measurement, Resources
-    from hepprune.pipeline.ingestion import Found, Ingested
+    from hepprune.jobs.ingestion import Ingested, IngestedDesign
 
 LedgerFile = Annotated[Path | None, typer.Option(help="The ledger (SQLite) that keeps what was found.")]
 
@@ -29,7 +29,7 @@ def ingest(
     """Read all reports and logs of synthesis in a folder, archive or file, and record them."""
     with errors_in_one_sentence():
         from hepprune.errors import ReportError
-        from hepprune.pipeline import ingestion
+        from hepprune.jobs import ingestion
 
         found = ingestion.ingest(path, ledger=ledger, clock_ns=clock_ns, design=design)
         if as_json:
@@ -48,7 +48,7 @@ def _print(found: "Ingested") -> None:
         console.print(f"not read: {name}: {why}", soft_wrap=True)
 
 
-def _print_design(console: Console, found: "Found") -> None:
+def _print_design(console: Console, found: "IngestedDesign") -> None:
     console.print(f"\n{found.top} in {found.project} (design {found.key})")
     for measured in found.measurements:
         console.print(_origin(measured), soft_wrap=True)
@@ -121,10 +121,10 @@ def synth(
     with errors_in_one_sentence():
         from hepprune import executors
         from hepprune.errors import ReportError
-        from hepprune.pipeline import farm
+        from hepprune.jobs import farm
 
         screen = Screen()
-        limits = farm.Limits(hours * 3600.0, None if memory_gb is None else memory_gb * 1e9)
+        limits = farm.ToolLimits(hours * 3600.0, None if memory_gb is None else memory_gb * 1e9)
         with executors.open(executor or f"threads:{jobs}") as pool, screen.progress:
             runs = farm.synthesise(projects, tool=tool, executor=pool, limits=limits, ledger=ledger, track=screen)
         if as_json:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hepprune.data import idx
+from hepprune.data.files import idx
 from hepprune.errors import DataError, PrerequisiteError
 
 # (x, y) pairs: pixels between 0 and 1 (n_images, n_pixels) and figures 0 to 9 (n_images,)

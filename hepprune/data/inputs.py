@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hepprune.data import branches
-from hepprune.data.chunks import Chunk
+from hepprune.data.files import branches
+from hepprune.data.files.chunks import Chunk
 from hepprune.data.jets import IS_FILLED
 from hepprune.errors import DataError, unknown
 

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hepprune.data import branches, grammar, jets, sources, spreading
-from hepprune.data.chunks import Chunk
+from hepprune.data import jets, sources, spreading
+from hepprune.data.expressions import grammar
+from hepprune.data.files import branches
+from hepprune.data.files.chunks import Chunk
 from hepprune.data.inputs import Columns, Input
 from hepprune.data.jets import Jets
 from hepprune.data.sources import Source
@@ -106,7 +108,7 @@ class _Wanted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Part:
+class _Chunk:
     """Some jets: their rows in the file, the features of each input, their labels, columns of one number each."""
 
     rows: NDArray[np.int64]
@@ -117,7 +119,7 @@ class _Part:
 
 def _parts(
     file: Any, wanted: _Wanted, classes: Sequence[str], finite: Sequence[str], max_jets: int | None
-) -> Iterator[_Part]:
+) -> Iterator[_Chunk]:
     """Yield the jets of one file, as one part that was found sound; none if none passes the cut."""
     parts = [_part(chunk, wanted) for chunk in _chunks(file, wanted, max_jets)]
     if not parts:
@@ -132,7 +134,7 @@ def _parts(
         branches.integers(part.scalars[wanted.event], where=f"column '{wanted.event}' of '{spec}'")
     where = f"column '{' '.join(wanted.labels)}' of '{spec}'"
     y = branches.labels(part.y, classes, where=where, rows=part.rows) if wanted.labels else part.y
-    yield _Part(rows=part.rows, x=part.x, y=y, scalars=part.scalars)
+    yield _Chunk(rows=part.rows, x=part.x, y=y, scalars=part.scalars)
 
 
 def _check_finite(values: NDArray[Any], text: str, spec: str, rows: NDArray[np.int64]) -> None:
@@ -164,11 +166,11 @@ def _passing(chunk: Chunk, cut: str) -> NDArray[np.bool_]:
     return passing
 
 
-def _part(chunk: Chunk, wanted: _Wanted) -> _Part:
+def _part(chunk: Chunk, wanted: _Wanted) -> _Chunk:
     values, spec = chunk.evaluate([*wanted.scalars, *wanted.labels]), chunk.spec
     labels = [branches.label_values(values, text, spec=spec) for text in wanted.labels]
     several = len(labels) > 1
-    return _Part(
+    return _Chunk(
         rows=chunk.rows,
         x={name: each.array(chunk) for name, each in wanted.inputs.items()},
         y=np.stack(labels, axis=-1) if several else labels[0] if labels else np.zeros(len(chunk.rows), np.int64),
@@ -176,11 +178,11 @@ def _part(chunk: Chunk, wanted: _Wanted) -> _Part:
     )
 
 
-def _joined(parts: Sequence[_Part]) -> _Part:
+def _joined(parts: Sequence[_Chunk]) -> _Chunk:
     first = parts[0]
     if len(parts) == 1:
         return first
-    return _Part(
+    return _Chunk(
         rows=np.concatenate([part.rows for part in parts]),
         x={name: np.concatenate([part.x[name] for part in parts]) for name in first.x},
         y=np.concatenate([part.y for part in parts]),
@@ -189,7 +191,7 @@ def _joined(parts: Sequence[_Part]) -> _Part:
 
 
 def _jets(
-    part: _Part,
+    part: _Chunk,
     inputs: Mapping[str, Input],
     *,
     classes: Sequence[str],
@@ -210,7 +212,7 @@ def _jets(
     return {name: Jets(x=part.x[name], feature_names=each.names, **shared) for name, each in inputs.items()}
 
 
-def _weights(part: _Part, weight: str | None, flatten: Flatten | None) -> NDArray[np.float32]:
+def _weights(part: _Chunk, weight: str | None, flatten: Flatten | None) -> NDArray[np.float32]:
     if weight is not None:
         _check_weights(part.scalars[weight], weight)
     own = np.ones(len(part.rows), np.float32) if weight is None else _narrowed(part.scalars[weight])

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hepprune.data import hdf5, parquet, root, slabs, stacks, trees
+from hepprune.data.files import hdf5, parquet, root, slabs, stacks, trees
 from hepprune.errors import DataError
 
 # Each has `columns`, `entries` and `iterate`; a folder is one of .npy files, and all else ROOT.

@@ -4,7 +4,7 @@ import ast
 from collections.abc import Callable
 from typing import Any
 
-from hepprune.data import grammar
+from hepprune.data.expressions import grammar
 from hepprune.errors import DataError
 
 _MAX_LEADING = 1000

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from hepprune.data import branches, root, sources, trees
+from hepprune.data import sources
+from hepprune.data.files import branches, root, trees
 from hepprune.errors import DataError
 
 ROWS = 100_000  # that ranges are taken from

@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from hepprune.errors import EquivalenceError
-from hepprune.firmware import hls, layers, rtl, verilator
+from hepprune.firmware import hls, layers, rtl
 from hepprune.firmware.hls import Features, Project
 from hepprune.firmware.rtl import Design
+from hepprune.firmware.verilog import verilator
 from hepprune.network import Argmax, Layer, Network, Softmax, exact_activations
 from hepprune.network.parts import has_steps
 from hepprune.task import Classes, Task, Tasks

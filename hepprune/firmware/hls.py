@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from hepprune.errors import EquivalenceError, NetworkError, unknown
 from hepprune.firmware import called, layers, modelgraph, names
 from hepprune.firmware.folders import check_names, replacing_folder
-from hepprune.firmware.layers import Node
+from hepprune.firmware.layers import HlsLayer
 from hepprune.firmware.names import Names
 from hepprune.firmware.programs import require, run
 from hepprune.network import Network, Weighted
@@ -63,12 +63,12 @@ class Project:
     name: str
     library: Path
     io_type: str
-    inputs: tuple[tuple[str, Shape], ...]
-    outputs: tuple[tuple[str, Shape], ...]
-    traced: tuple[tuple[str, Shape], ...]
-    tables: tuple[str, ...]
-    strategies: tuple[tuple[str, str, int], ...]
     names: Names
+    inputs: tuple[tuple[str, Shape], ...] = ()
+    outputs: tuple[tuple[str, Shape], ...] = ()
+    traced: tuple[tuple[str, Shape], ...] = ()
+    tables: tuple[str, ...] = ()
+    strategies: tuple[tuple[str, str, int], ...] = ()
 
     @property
     def top(self) -> str:
@@ -133,26 +133,11 @@ def export(
         table.write(new)
         stamp = graph.config.get_config_value("Stamp")
     library = folder / "firmware" / f"{table.top[name]}-{stamp}.so"
-    return _project(
-        network,
-        nodes,
-        graph,
-        Project(
-            folder=folder,
-            name=name,
-            library=library,
-            io_type=io_type,
-            inputs=(),
-            outputs=(),
-            traced=(),
-            tables=(),
-            strategies=(),
-            names=table,
-        ),
-    )
+    bare = Project(folder=folder, name=name, library=library, io_type=io_type, names=table)
+    return _project(network, nodes, graph, bare)
 
 
-def _names(nodes: list[Node], name: str, namespace: str | None) -> tuple[Names, str | None]:
+def _names(nodes: list[HlsLayer], name: str, namespace: str | None) -> tuple[Names, str | None]:
     """Return the names in firmware, and that of the namespace; the project's own comes first."""
     top = names.safe([name])
     taken = [f"{top[name]}{ending}" for ending in ("", *_ENDINGS)]
@@ -160,7 +145,7 @@ def _names(nodes: list[Node], name: str, namespace: str | None) -> tuple[Names, 
     return Names(top, names.safe((node.name for node in nodes), taken=[*taken, *([space] if space else [])])), space
 
 
-def _project(network: Network, nodes: list[Node], graph: Any, bare: Project) -> Project:
+def _project(network: Network, nodes: list[HlsLayer], graph: Any, bare: Project) -> Project:
     """Return the project with what its graph is made of."""
     traced = {
         bare.names.node(node.name): tuple(map(int, node.get_output_variable().shape))

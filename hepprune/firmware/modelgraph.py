@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from hepprune.errors import NetworkError
-from hepprune.firmware import adders
-from hepprune.firmware.layers import Node
+from hepprune.firmware.layers import HlsLayer
 from hepprune.firmware.names import Names, owner
+from hepprune.firmware.verilog import adders
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ _KNOBS = {
 
 
 def build(
-    nodes: list[Node],
+    nodes: list[HlsLayer],
     outputs: Sequence[str],
     names: Names,
     folder: Path,
@@ -64,7 +64,7 @@ def build(
     return graph
 
 
-def _named(node: Node, names: Names) -> dict[str, Any]:
+def _named(node: HlsLayer, names: Names) -> dict[str, Any]:
     """Return a node's attributes by the names that it and what it reads have in firmware."""
     own = {"name": names.layers[node.name]}
     read = node.attributes.get("inputs")
@@ -77,12 +77,12 @@ def write(graph: Any) -> None:
         graph.write()
 
 
-def _settings(node: Node) -> dict[str, Any]:
+def _settings(node: HlsLayer) -> dict[str, Any]:
     """Return hls4ml's `LayerName` settings: the precision of every type, and the knobs of matrix layers."""
     return {"Trace": True, "Precision": {kind: str(of) for kind, of in node.precision.items()}, **node.knobs}
 
 
-def _check_unchanged(graph: Any, nodes: list[Node], names: Names) -> None:
+def _check_unchanged(graph: Any, nodes: list[HlsLayer], names: Names) -> None:
     """Refuse what hls4ml moved without asking: a layer, a type, a strategy, a reuse or parallelization factor."""
     for node in nodes:
         built = graph.graph.get(names.layers[node.name])
@@ -100,7 +100,7 @@ def _check_unchanged(graph: Any, nodes: list[Node], names: Names) -> None:
                 )
 
 
-def _vanishes(node: Node) -> bool:
+def _vanishes(node: HlsLayer) -> bool:
     """Return whether a node may go: a last reshape and a cast do nothing, quantisers become part of an adder graph."""
     kind = node.attributes["class_name"]
     return kind in {"Reshape", "FixedPointQuantizer"} or node.attributes.get("activation") == "linear"

@@ -13,11 +13,12 @@ import numpy as np
 import torch
 
 from hepprune.errors import NetworkError
-from hepprune.firmware import adders, memories, modules, names, tracing
+from hepprune.firmware import names, tracing
 from hepprune.firmware.folders import check_names, replacing_folder
 from hepprune.firmware.names import Names
-from hepprune.firmware.repeats import Places
 from hepprune.firmware.tracing.base import Values, array
+from hepprune.firmware.verilog import adders, memories, modules
+from hepprune.firmware.verilog.repeats import Places
 from hepprune.fixed import FixedPoint
 from hepprune.network import Dense, Input, Network, Node
 from hepprune.network.layers import Shared

@@ -16,7 +16,7 @@ from statistics import fmean, median
 from hepprune.errors import ReportError
 from hepprune.files import write_json
 from hepprune.hardware import pooling
-from hepprune.hardware.pooling import Group, Observation, Pool
+from hepprune.hardware.pooling import Group, Observation, PooledEffects
 from hepprune.hardware.resources import RESOURCES, Estimate, LayerEstimate, Measurement, Resources
 
 Pair = tuple[Estimate, Measurement]
@@ -226,7 +226,7 @@ def _kinds(estimate: Estimate, resource: str) -> dict[Group, float]:
 
 
 def _corrections(
-    pool: Pool, values: Sequence[Observation], origin: dict[Group, float]
+    pool: PooledEffects, values: Sequence[Observation], origin: dict[Group, float]
 ) -> tuple[Correction, dict[str, Correction]]:
     """Return the correction for the mean mixture of layers, and for each kind of layer that was seen."""
     totals = [each for each in values if each.noise == _TOTAL]

@@ -30,7 +30,7 @@ class Observation:
 
 
 @dataclass(frozen=True)
-class Pool:
+class PooledEffects:
     """The effects of all groups, with their covariance, and the width of every level and noise."""
 
     places: Mapping[Group, int]
@@ -50,7 +50,7 @@ class Pool:
         return float(known @ self.mean), float(np.sqrt(variance + known @ self.covariance @ known))
 
 
-def learn(observations: Sequence[Observation], widths: Mapping[str, float], *, fixed: frozenset[str]) -> Pool:
+def learn(observations: Sequence[Observation], widths: Mapping[str, float], *, fixed: frozenset[str]) -> PooledEffects:
     """Return what observations teach; `widths` are the priors' of each level and noise, `fixed` those not learned."""
     groups = list(dict.fromkeys(group for each in observations for group in each.shares))
     places = {group: place for place, group in enumerate(groups)}
@@ -73,7 +73,7 @@ def learn(observations: Sequence[Observation], widths: Mapping[str, float], *, f
         mean, covariance = _posterior(design, values, _each(found, levels), _each(found, noises))
         if all(abs(found[name] / before[name] - 1) < _TOLERANCE for name in widths):
             break
-    return Pool(places, mean, covariance, found)
+    return PooledEffects(places, mean, covariance, found)
 
 
 def _each(widths: Mapping[str, float], names: NDArray[np.str_]) -> Floats:

@@ -41,7 +41,7 @@ class Prediction:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Score:
+class ResourceErrors:
     """Mean and median absolute log ratios of one resource, before and after; `pull` is the rms of error over claim.
 
     An absolute log ratio of 0.1 is about 10 %. A pull of 1 says that the uncertainty claimed is right.
@@ -99,17 +99,17 @@ def _predict(known: Sequence[Pair], pair: Pair) -> Iterator[Prediction]:
             )
 
 
-def scores(rows: Sequence[Prediction]) -> list[Score]:
+def scores(rows: Sequence[Prediction]) -> list[ResourceErrors]:
     """Return the errors of each stage, strategy and resource."""
     kinds = dict.fromkeys((row.stage, row.strategy, row.resource) for row in rows)
     return [_score([row for row in rows if (row.stage, row.strategy, row.resource) == kind]) for kind in kinds]
 
 
-def _score(rows: list[Prediction]) -> Score:
+def _score(rows: list[Prediction]) -> ResourceErrors:
     before, after = ([abs(getattr(row, name)) for row in rows] for name in ("before", "after"))
     pull = math.sqrt(fmean((row.after / row.relative_error) ** 2 for row in rows))
     first = rows[0]
-    return Score(
+    return ResourceErrors(
         stage=first.stage,
         strategy=first.strategy,
         resource=first.resource,

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from hepprune.errors import NetworkError, unknown
+from hepprune.network.features import Features, as_tuple
 from hepprune.network.layers import MAX_VALUES, Input, Kernel, Layer, Shape, Shared
 from hepprune.network.node import Node
 from hepprune.quantisers import to_json
 
 MAX_LAYERS = 2000
 Sources = Mapping[str, str | Sequence[str]]
-Features = Tensor | Sequence[Tensor]  # one tensor (n_jets, *shape) for each input, in order; alone where there is one
 V = TypeVar("V")
 
 
@@ -303,9 +303,3 @@ class Network(nn.Module):
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:
     quantisers = {key: to_json(value) for key, value in settings.items() if key == "result" or key.endswith("_type")}
     return settings | quantisers
-
-
-def as_tuple(features: Any) -> tuple[Any, ...]:
-    """Return features as one array or tensor for each input; a list of numbers is an array."""
-    several = isinstance(features, tuple) or (isinstance(features, list) and any(hasattr(f, "shape") for f in features))
-    return tuple(features) if several else (features,)

@@ -10,14 +10,14 @@ from hepprune.errors import NetworkError, RecipeError, unknown
 from hepprune.firmware import rtl
 from hepprune.firmware.folders import check_names
 from hepprune.firmware.routes import ROUTES
-from hepprune.hardware import cost
+from hepprune.hardware import budgets, cost
 from hepprune.hardware.resources import Estimate
 from hepprune.network import Network, precision
-from hepprune.pipeline import budgets, feedback, making, taggers, teaching, tools
+from hepprune.pipeline import feedback, making, taggers, teaching, tools
 from hepprune.pipeline.context import Context
 from hepprune.pruning import plan
 from hepprune.recipe import Recipe
-from hepprune.search import bits
+from hepprune.search.allocation import bits
 from hepprune.synthesis import yosys
 
 _EXAMPLES = 64  # jets of noise, to choose types by

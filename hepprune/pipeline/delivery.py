@@ -13,8 +13,9 @@ from hepprune.data.jets import IS_FILLED
 from hepprune.data.scaling import Scaler
 from hepprune.errors import NetworkError
 from hepprune.files import write_text
-from hepprune.firmware import hls, patterns, scales
+from hepprune.firmware import hls, scales
 from hepprune.firmware.routes import Built
+from hepprune.firmware.verilog import patterns
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.interface import Feature, InputPort, Interface, Meaning, OutputPort, Word
 from hepprune.network import Input, Layer, Softmax, exact_raw

@@ -20,8 +20,8 @@ from hepprune.hardware.calibration import DESIGN_WIDTH, Calibration, Correction,
 from hepprune.hardware.resources import Budget, Estimate, Resources
 from hepprune.network import Layer, Network, Recurrent
 from hepprune.network.layers.recurrent import GATES
-from hepprune.pruning import surgery
-from hepprune.pruning.coupling.units import follow, read_by_constants
+from hepprune.pruning.structure import surgery
+from hepprune.pruning.structure.coupling.units import follow, read_by_constants
 from hepprune.sample import Sample
 from hepprune.scores import Difference, amount, form, label, scale
 

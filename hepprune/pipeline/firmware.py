@@ -16,10 +16,10 @@ from hepprune.firmware.routes import ROUTES, Built, Order
 from hepprune.hardware import cost
 from hepprune.hardware.resources import Measurement, Resources
 from hepprune.network import Network, identity
-from hepprune.pipeline import elsewhere, tools
+from hepprune.pipeline import tools
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.taggers import Samples
-from hepprune.synthesis import ledger
+from hepprune.synthesis import elsewhere, ledger
 
 T = TypeVar("T")
 

@@ -20,7 +20,7 @@ from hepprune.pipeline.locking import locked
 from hepprune.pipeline.taggers import Samples
 from hepprune.recipe import Recipe
 from hepprune.report import descent
-from hepprune.report.descent import Front, Row
+from hepprune.report.descent import Front, FrontRow
 from hepprune.scores import headline
 from hepprune.search import front as fronts
 from hepprune.search import moves
@@ -120,7 +120,7 @@ def _described(context: Context, whole: Built, jets: Samples, budget: Budget, be
     reference = next((b for _, b in best if b.solution and b.solution.lut <= limit), best[-1][1])
     against = partial(outcome.compare, context, jets=jets)
     rows = tuple(
-        Row(
+        FrontRow(
             lut_allowed=each.rung.lut,
             tagger=outcome.describe(context, built, jets),
             validation=each.rung.scores,

@@ -4,7 +4,8 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from hepprune import executors
-from hepprune.data import production, trees
+from hepprune.data import production
+from hepprune.data.files import trees
 from hepprune.pipeline.context import Context
 from hepprune.recipe import Recipe
 

@@ -13,15 +13,16 @@ from hepprune.firmware.routes import Built
 from hepprune.hardware.calibration import Calibration
 from hepprune.hardware.resources import Budget
 from hepprune.network import Network, exact_raw, identity, save
+from hepprune.network.folding import unfold_batch_norm
 from hepprune.pipeline import delivery, feedback, pricing, tools
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.taggers import Samples
 from hepprune.pruning import masks
-from hepprune.pruning.folding import unfold_batch_norm
-from hepprune.report.summary import Checks, Comparison, Cost, Feedback, StagePoint, Summary, Tagger
+from hepprune.report.summary import Comparison, Cost, Equalities, Feedback, StagePoint, Summary, Tagger
 from hepprune.scores import led, primary
-from hepprune.search import knobs, uniform
+from hepprune.search import uniform
 from hepprune.search.magnitude import GlobalMagnitude
+from hepprune.search.moves import knobs
 from hepprune.search.sensitivity import ROW
 from hepprune.search.stages import Problem, Stage
 
@@ -138,13 +139,13 @@ def summarise(context: Context, start: feedback.Start, turns: Sequence[feedback.
     )
 
 
-def _checks(built: Built) -> Checks:
+def _checks(built: Built) -> Equalities:
     found: dict[str, Any] = {}
     for check in built.checks:
         found |= {f"{check.kind}_vectors": check.vectors, f"{check.kind}_mismatches": check.mismatches}
         if check.kind == "csim":
             found["csim_agreement"] = check.agreement
-    return Checks(**found)
+    return Equalities(**found)
 
 
 def _point(stage: Stage, first: Stage) -> StagePoint:

@@ -16,10 +16,11 @@ from hepprune.pipeline.context import Context
 from hepprune.pipeline.outcome import Compared
 from hepprune.pipeline.taggers import loss_changes
 from hepprune.recipe.outputs import Output
-from hepprune.report import costs, descent, designs, gallery, judged, plots
+from hepprune.report import descent, designs, judged, plots
 from hepprune.report import summary as summaries
 from hepprune.report.designs import Counted, Designs
 from hepprune.report.judged import Judged
+from hepprune.report.plots import costs, gallery
 from hepprune.report.summary import Summary
 from hepprune.sample import Sample
 from hepprune.search.sensitivity import LEVELS

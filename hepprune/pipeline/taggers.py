@@ -14,15 +14,15 @@ from hepprune.data.jets import Jets
 from hepprune.errors import DataError, RecipeError, unknown
 from hepprune.files import content_hash
 from hepprune.network import Activation, Network, Weighted, identity, precision
+from hepprune.network.folding import fold_batch_norm
 from hepprune.pipeline import making, teaching
 from hepprune.pipeline.context import Context
 from hepprune.pruning import statistics
-from hepprune.pruning.folding import fold_batch_norm
 from hepprune.recipe import Recipe
 from hepprune.recipe.outputs import Output
 from hepprune.sample import Sample
 from hepprune.search import sensitivity
-from hepprune.search.branches import BLOCK
+from hepprune.search.moves.branches import BLOCK
 from hepprune.studies import iterative
 from hepprune.task import Classes, MultiLabel, Reconstruction
 

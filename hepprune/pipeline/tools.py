@@ -10,10 +10,11 @@ from pathlib import Path
 from hepprune import synthesis
 from hepprune.errors import RecipeError, ToolMissingError
 from hepprune.files import content_hash, write_text
-from hepprune.firmware import programs, verilator
+from hepprune.firmware import programs
+from hepprune.firmware.verilog import verilator
 from hepprune.hardware import cost
-from hepprune.pipeline import elsewhere
 from hepprune.recipe import Recipe
+from hepprune.synthesis import elsewhere
 
 # Both compile themselves at their first use in an environment: minutes of one core, once.
 _WARM_UP = "from hepprune.firmware import rtl; rtl.warm_up(); from hepprune.synthesis import yosys; yosys.warm_up()"

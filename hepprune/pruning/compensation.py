@@ -17,9 +17,10 @@ from torch import Tensor
 from hepprune.errors import DataError, NetworkError
 from hepprune.network import Layer, Network, Recurrent, Weighted
 from hepprune.network.layers.recurrent import KERNELS
-from hepprune.pruning import forcing, masks, recurrences, statistics, taps
+from hepprune.pruning import masks, statistics
 from hepprune.pruning.masks import Cut
-from hepprune.pruning.taps import Taps
+from hepprune.pruning.statistics import forcing, recurrences, taps
+from hepprune.pruning.statistics.taps import Taps
 from hepprune.sample import Sample
 
 _IN_TURN_UP_TO = 512  # weights of one output; above, as many updates of an inverse for each output take too long

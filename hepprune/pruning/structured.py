@@ -5,11 +5,13 @@ from torch import Tensor
 
 from hepprune.errors import NetworkError
 from hepprune.network import Conv, Layer, Network, Recurrent
-from hepprune.pruning import blocks, coupling, gates, selection
-from hepprune.pruning.coupling import Group
+from hepprune.pruning import selection
 from hepprune.pruning.importance import Criterion
 from hepprune.pruning.importance.combined import block_scores, group_scores
 from hepprune.pruning.masks import Cut, Plan
+from hepprune.pruning.statistics import gates
+from hepprune.pruning.structure import blocks, coupling
+from hepprune.pruning.structure.coupling import Group
 from hepprune.sample import Sample
 
 

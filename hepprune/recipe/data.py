@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from hepprune.data import spreading, trees
+from hepprune.data import spreading
+from hepprune.data.files import trees
 from hepprune.data.inputs import LEAST_LSB, TRANSFORMS, Columns, Image, Input
 from hepprune.data.jets import IS_FILLED
 from hepprune.data.production import KINDS, check_background
@@ -27,7 +28,7 @@ Texts = Annotated[tuple[str, ...], Field(min_length=1)]
 Features = Annotated[Texts, AfterValidator(_spread)]
 
 
-class Picture(Section):
+class ImageSection(Section):
     """An image that the constituents of each jet make: see data.inputs.Image."""
 
     x: str
@@ -113,8 +114,8 @@ class Data(Section):
 
     file: str | Texts
     features: Features | None = None
-    image: Picture | None = None
-    inputs: dict[str, Features | Picture] = Field(default_factory=dict)
+    image: ImageSection | None = None
+    inputs: dict[str, Features | ImageSection] = Field(default_factory=dict)
     n_constituents: Positive | dict[str, Positive] | None = None
     lsb: dict[str, Annotated[float, Field(gt=0, le=1 / LEAST_LSB)]] = Field(default_factory=dict)
     isfilled: bool = True
@@ -166,7 +167,9 @@ class Data(Section):
             raise ValueError("n_constituents of the only input is one number, without a name")
         if isinstance(self.n_constituents, dict) and (wrong := set(self.n_constituents) - set(self.inputs)):
             raise ValueError(f"n_constituents names '{min(wrong)}', and the inputs are {', '.join(self.inputs)}")
-        if images := [name for name, each in self._given().items() if isinstance(each, Picture) and self._padded(name)]:
+        if images := [
+            name for name, each in self._given().items() if isinstance(each, ImageSection) and self._padded(name)
+        ]:
             raise ValueError(f"the image '{images[0]}' takes all constituents, so it has no n_constituents")
         return self
 
@@ -226,7 +229,7 @@ class Data(Section):
             raise ValueError(f"the target '{min(found)}' is among the features, and would tell what is to be met")
         return self
 
-    def _given(self) -> Mapping[str, Texts | Picture]:
+    def _given(self) -> Mapping[str, Texts | ImageSection]:
         only = self.features or self.image
         return self.inputs if only is None else {"features": only}
 
@@ -244,8 +247,8 @@ class Data(Section):
         """What every input reads, by its name; the only one is called `features`."""
         return {name: self._input(name, each) for name, each in self._given().items()}
 
-    def _input(self, name: str, given: Texts | Picture) -> Input:
-        if isinstance(given, Picture):
+    def _input(self, name: str, given: Texts | ImageSection) -> Input:
+        if isinstance(given, ImageSection):
             return given.image
         lsb = {feature: worth for feature, worth in self.lsb.items() if feature in given}
         return Columns(features=given, n_constituents=self._padded(name), is_filled=self.isfilled, lsb=lsb)

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from hepprune import scores
-from hepprune.report import curves
-from hepprune.report.curves import Curve, Level
+from hepprune.report.plots import curves
+from hepprune.report.plots.curves import Level, Line
 from hepprune.report.summary import Comparison, Tagger
 from hepprune.scores import Stated
 
@@ -20,7 +20,7 @@ _SHOWN = 2  # metrics in the table; front.json has all
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class FrontRow:
     """A network of a front: what it was allowed, itself on test jets, its scores on validation jets, its file.
 
     `against_budget` is its difference, on test jets, to the front's network at the recipe's budget, the largest within
@@ -44,13 +44,13 @@ class Front:
     seed: int
     budget: dict[str, float]
     baseline: Tagger
-    rows: tuple[Row, ...]
+    rows: tuple[FrontRow, ...]
     seconds: dict[str, float]
     versions: dict[str, str]
     files: dict[str, str]
 
     @property
-    def at_budget(self) -> Row | None:
+    def at_budget(self) -> FrontRow | None:
         """The network at the recipe's budget, the largest within it; None where no network is."""
         return next((row for row in self.rows if row.tagger.lut <= self.budget["lut"]), None)
 
@@ -106,7 +106,7 @@ def draw(front: Front, path: Path) -> list[Path]:
     """Draw the primary metric against the LUT, and return the files (png and pdf)."""
     metric = next(iter(front.baseline.scores))
     values = [row.tagger.scores[metric] for row in front.rows]
-    line = Curve(
+    line = Line(
         "kept on the way",
         [row.tagger.lut for row in front.rows],
         [each.value for each in values],

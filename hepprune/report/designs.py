@@ -12,8 +12,9 @@ from hepprune import stored
 from hepprune.errors import ReportError
 from hepprune.hardware.resources import Estimate
 from hepprune.metrics import Floats
-from hepprune.report import costs, physics, plots
-from hepprune.report.physics import Weighted
+from hepprune.report import plots
+from hepprune.report.plots import costs, physics
+from hepprune.report.plots.physics import Weighted
 
 FILE = "designs.json"
 

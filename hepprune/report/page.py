@@ -41,7 +41,7 @@ class Picture:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Section:
+class PageSection:
     """A heading with lines, tables, pictures and commands under it; a long one is `folded` until it is opened."""
 
     title: str
@@ -65,7 +65,7 @@ class Page:
     verdict: str
     good: bool | None = None
     lines: Sequence[str] = ()
-    sections: Sequence[Section] = field(default_factory=tuple)
+    sections: Sequence[PageSection] = field(default_factory=tuple)
 
 
 def render(page: Page) -> str:

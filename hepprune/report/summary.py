@@ -101,7 +101,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checks:
+class Equalities:
     """The equalities proved: vectors compared and mismatches; absent is what the run's route has not."""
 
     csim_vectors: int | None = None
@@ -148,7 +148,7 @@ class Summary:
     compressed_minus_baseline: Comparison
     compressed_minus_uniform: Comparison
     uniform_minus_baseline: Comparison
-    checks: Checks
+    checks: Equalities
     feedback: tuple[Feedback, ...]
     search: tuple[StagePoint, ...]
     seconds: dict[str, float]

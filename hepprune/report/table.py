@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hepprune import scores
-from hepprune.report.summary import FIGURES, Checks, Comparison, Cost, Feedback, Summary, Tagger
+from hepprune.report.summary import FIGURES, Comparison, Cost, Equalities, Feedback, Summary, Tagger
 
 NETWORKS = ("", "baseline", "uniform pruning", "hepprune")
 BUDGET = ("", "budget", "estimated", "measured")
@@ -79,7 +79,7 @@ def lines(summary: Summary) -> list[str]:
     return said
 
 
-def proofs(checks: Checks) -> list[str]:
+def proofs(checks: Equalities) -> list[str]:
     """Return what each equality was proved on."""
     return [
         *_proof("C simulation", checks.csim_mismatches, checks.csim_vectors),

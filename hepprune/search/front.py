@@ -15,11 +15,12 @@ from hepprune import metrics, training
 from hepprune.errors import BudgetMissedError
 from hepprune.hardware.resources import Budget, Estimate
 from hepprune.network import Network
-from hepprune.pruning import surgery
+from hepprune.pruning.structure import surgery
 from hepprune.scores import Stated
-from hepprune.search import bits, knobs
+from hepprune.search.allocation import bits
+from hepprune.search.allocation.narrowing import Narrowing
 from hepprune.search.greedy import key_of, release_digits, scored
-from hepprune.search.narrowing import Narrowing
+from hepprune.search.moves import knobs
 from hepprune.search.stages import Problem, Settings
 from hepprune.store import Store
 from hepprune.training import Fit

@@ -20,13 +20,15 @@ from hepprune import digits, metrics, training
 from hepprune.errors import BudgetMissedError
 from hepprune.hardware.resources import Budget, Estimate
 from hepprune.network import Network, identity
-from hepprune.pruning import masks, statistics, surgery
-from hepprune.pruning.constants import constants
+from hepprune.pruning import masks, statistics
+from hepprune.pruning.structure import surgery
+from hepprune.pruning.structure.constants import constants
 from hepprune.sample import Sample
 from hepprune.scores import led
-from hepprune.search import allocation, bits, knobs
-from hepprune.search.moves import Finer, Move, PerKernel, gain, missed
-from hepprune.search.narrowing import Narrowing
+from hepprune.search import allocation
+from hepprune.search.allocation import bits
+from hepprune.search.allocation.narrowing import Narrowing
+from hepprune.search.moves import Finer, Move, PerKernel, gain, knobs, missed
 from hepprune.search.prices import Price, of_graphs
 from hepprune.search.sensitivity import analyse
 from hepprune.search.stages import Outcome, Phase, Problem, Settings, Stage, Step

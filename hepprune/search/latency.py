@@ -9,12 +9,13 @@ from hepprune.errors import BudgetMissedError
 from hepprune.hardware.cost.measured import Meter, Timing
 from hepprune.hardware.resources import Budget, Estimate
 from hepprune.network import Network
-from hepprune.pruning import coupling, importance, surgery
+from hepprune.pruning import importance
 from hepprune.pruning.statistics import Statistics
+from hepprune.pruning.structure import coupling, surgery
 from hepprune.sample import Sample
 from hepprune.search import greedy
-from hepprune.search import neurons as coupled
 from hepprune.search.moves import Move
+from hepprune.search.moves import neurons as coupled
 from hepprune.search.stages import Problem, Settings, Stage
 from hepprune.training import Fit
 
@@ -23,7 +24,7 @@ _SLACK = 0.98
 
 
 @dataclass(frozen=True)
-class Outcome:
+class LatencyOutcome:
     """The network found, what it was and is measured to take as a whole, and the stages of the search."""
 
     network: Network
@@ -44,7 +45,7 @@ def reach(
     step: float = 0.1,
     seed: int = 0,
     advance: Callable[[Stage], None] = lambda _: None,
-) -> Outcome:
+) -> LatencyOutcome:
     """Return a smaller network that runs within `limit_ns` on the meter's device, as measured.
 
     The greedy search prices every cut by the table of measured layers; the result is measured as a whole, and where
@@ -72,7 +73,7 @@ def reach(
         found, done = outcome.network, (*done, *outcome.stages)
         after = meter.whole(found)
         if after.median_ns <= limit_ns:
-            return Outcome(found, before, after, done)
+            return LatencyOutcome(found, before, after, done)
         lower = _SLACK * limit_ns / after.median_ns * meter.estimate(found).latency_ns
         problem = replace(problem, budget=Budget(latency_ns=lower), settings=replace(settings, stages=1))
     raise BudgetMissedError(

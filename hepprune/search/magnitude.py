@@ -9,13 +9,13 @@ from torch import Tensor
 from hepprune.network import Kernel, Network
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning import masks
-from hepprune.pruning.constants import constants
-from hepprune.pruning.coupling.units import follow, read_by_constants
 from hepprune.pruning.masks import Cut
 from hepprune.pruning.selection import NORMALISATIONS
 from hepprune.pruning.statistics import Statistics
-from hepprune.search.branches import Branch
+from hepprune.pruning.structure.constants import constants
+from hepprune.pruning.structure.coupling.units import follow, read_by_constants
 from hepprune.search.moves import Move
+from hepprune.search.moves.branches import Branch
 from hepprune.search.sensitivity import ROW
 
 

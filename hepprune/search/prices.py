@@ -5,8 +5,8 @@ from collections.abc import Callable
 from hepprune.hardware.cost import hls, matrices
 from hepprune.hardware.resources import Estimate
 from hepprune.network import Network
-from hepprune.pruning import surgery
-from hepprune.search import knobs
+from hepprune.pruning.structure import surgery
+from hepprune.search.moves import knobs
 
 Price = Callable[[Network], Estimate]
 

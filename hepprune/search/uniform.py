@@ -7,10 +7,11 @@ from pathlib import Path
 from hepprune.errors import BudgetMissedError
 from hepprune.hardware.resources import Budget, Resources
 from hepprune.network import Network
-from hepprune.pruning import surgery
-from hepprune.search import greedy, knobs
-from hepprune.search.branches import Branch
+from hepprune.pruning.structure import surgery
+from hepprune.search import greedy
 from hepprune.search.magnitude import GlobalMagnitude, needed
+from hepprune.search.moves import knobs
+from hepprune.search.moves.branches import Branch
 from hepprune.search.stages import Outcome, Problem, Settings
 
 BELOW, ABOVE = 0.01, 0.05  # how far its cost may lie from the goal; fine-tuning moves it by more than any aim is fine

@@ -18,7 +18,8 @@ from hepprune.errors import NetworkError, unknown
 from hepprune.files import content_hash
 from hepprune.network import Network, identity
 from hepprune.pruning import granularity as granularities
-from hepprune.pruning import importance, masks, plan, schedules, selection, surgery
+from hepprune.pruning import importance, masks, plan, schedules, selection
+from hepprune.pruning.structure import surgery
 from hepprune.sample import Sample
 from hepprune.scores import Stated, mean, means, primary
 from hepprune.store import Store
@@ -79,7 +80,7 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
+class ComparisonMeans:
     """The mean over seeds of one method at one sparsity; errors are those of the mean, None where there is one seed.
 
     `gap` is the primary metric less that of the first method on the same seeds and jets.
@@ -211,7 +212,7 @@ class _Lane:
         )
 
 
-def points(entries: Sequence[Entry]) -> list[Point]:
+def points(entries: Sequence[Entry]) -> list[ComparisonMeans]:
     """Return the means over seeds, by method in the order they ran and by sparsity."""
     order = {method: place for place, method in enumerate(dict.fromkeys(entry.method for entry in entries))}
     first = next((method for method in order if method != UNPRUNED), UNPRUNED)
@@ -223,12 +224,12 @@ def points(entries: Sequence[Entry]) -> list[Point]:
     return [_mean(list(group), reference) for _, group in groupby(sorted(entries, key=place), place)]
 
 
-def _mean(entries: list[Entry], reference: dict[tuple[int, float], float]) -> Point:
+def _mean(entries: list[Entry], reference: dict[tuple[int, float], float]) -> ComparisonMeans:
     own = [primary(entry.scores).value for entry in entries]
     gaps = [value - reference.get((e.seed, e.sparsity), value) for e, value in zip(entries, own, strict=True)]
     luts = [e.lut for e in entries if e.lut is not None]
     lut = float(np.mean(luts)) if len(luts) == len(entries) else None
     scores, zeros = means([e.scores for e in entries]), float(np.mean([e.zeros for e in entries]))
-    return Point(
+    return ComparisonMeans(
         method=entries[0].method, sparsity=entries[0].sparsity, zeros=zeros, scores=scores, lut=lut, gap=mean(gaps)
     )

@@ -41,7 +41,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Point:
+class LotteryMeans:
     """The mean over seeds at a sparsity; `lost` is what is lost of the primary metric on the dense network of a seed.
 
     Errors are those of the mean, None where there is one seed.
@@ -117,7 +117,7 @@ def n_trainings(game: Game, n_seeds: int) -> int:
     return n_seeds * (1 + len(KINDS) * game.rounds)
 
 
-def points(trials: Sequence[Trial]) -> list[Point]:
+def points(trials: Sequence[Trial]) -> list[LotteryMeans]:
     """Return the means over seeds, by kind and sparsity."""
     dense = {trial.seed: primary(trial.scores).value for trial in trials if trial.kind == "dense"}
 
@@ -127,13 +127,13 @@ def points(trials: Sequence[Trial]) -> list[Point]:
     return [_mean(*at, list(group), dense) for at, group in groupby(sorted(trials, key=place), place)]
 
 
-def _mean(kind: str, sparsity: float, trials: list[Trial], dense: dict[int, float]) -> Point:
+def _mean(kind: str, sparsity: float, trials: list[Trial], dense: dict[int, float]) -> LotteryMeans:
     metric = next(iter(trials[0].scores))
     lost = [metrics.lost(metric, trial.scores[metric].value - dense[trial.seed]) for trial in trials]
-    return Point(kind, sparsity, means([trial.scores for trial in trials]), mean(lost))
+    return LotteryMeans(kind, sparsity, means([trial.scores for trial in trials]), mean(lost))
 
 
-def sparsest(found: Sequence[Point], kind: str, *, within: float = 0.01) -> float:
+def sparsest(found: Sequence[LotteryMeans], kind: str, *, within: float = 0.01) -> float:
     """Return the sparsity up to which a kind loses no more than `within` on the dense network, 0 where it never does.
 
     The first point that loses more ends it, whatever comes after.

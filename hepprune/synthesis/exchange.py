@@ -10,7 +10,7 @@ from hepprune.errors import PrerequisiteError, ReportError
 from hepprune.files import replacing, write_text
 from hepprune.hardware.resources import RESOURCES, Estimate
 from hepprune.synthesis.failures import Failure
-from hepprune.synthesis.ledger import Design, Ledger, Record
+from hepprune.synthesis.ledger import Ledger, Record, RecordedDesign
 
 _VALUES = ("stage", "strategy", "tool", "version", "part", "clock_ns", "latency_cycles", "interval_cycles", "clock_met")
 COLUMNS = ("design", "recorded", "kind", *_VALUES, *RESOURCES, "failure", "message", "exit_code")
@@ -30,7 +30,7 @@ class Written:
     rows: int
 
 
-def designs(path: Path) -> list[Design]:
+def designs(path: Path) -> list[RecordedDesign]:
     """Return the designs of a ledger, oldest first.
 
     Raises:
@@ -40,7 +40,7 @@ def designs(path: Path) -> list[Design]:
         return book.designs()
 
 
-def design(path: Path, beginning: str) -> tuple[Design, list[Record]]:
+def design(path: Path, beginning: str) -> tuple[RecordedDesign, list[Record]]:
     """Return the design whose key begins so, with all its values.
 
     Raises:

@@ -40,7 +40,7 @@ _VALUES: dict[str, TypeAdapter[Estimate | Measurement | Failure]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Design:
+class RecordedDesign:
     """A recorded design, and how many values of each kind the ledger has of it; times are UTC."""
 
     key: str
@@ -207,14 +207,14 @@ class Ledger:
                 for each in records
             )
 
-    def designs(self) -> list[Design]:
+    def designs(self) -> list[RecordedDesign]:
         """Return every design, oldest first, with how many values there are of it."""
         counts = ", ".join(f"(SELECT count(*) FROM {table} WHERE design = key)" for table in _COLUMNS)  # noqa: S608
         query = f"SELECT key, description, recorded, {counts} FROM design ORDER BY recorded, rowid"  # noqa: S608
         with self._explained():
             rows = self._connection.execute(query).fetchall()
         names = ("key", "description", "recorded", *(f"{table}s" for table in _COLUMNS))
-        return [Design(**dict(zip(names, row, strict=True))) for row in rows]
+        return [RecordedDesign(**dict(zip(names, row, strict=True))) for row in rows]
 
     def records(self, key: str | None = None) -> Iterator[Record]:
         """Yield every value (of one design), kind by kind, oldest first."""
@@ -225,7 +225,7 @@ class Ledger:
             for design, recorded, value in rows:
                 yield Record(design, recorded, self._parsed(adapter, value))
 
-    def design(self, beginning: str) -> Design:
+    def design(self, beginning: str) -> RecordedDesign:
         """Return the one design whose key begins so.
 
         Raises:

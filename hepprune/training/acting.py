@@ -12,7 +12,7 @@ from hepprune.network.quantise import TABLED
 
 
 @dataclass(frozen=True)
-class Part:
+class ActingArray:
     """One array of a layer: its type, None in float, and the signed digits that each of its weights may have."""
 
     values: Tensor
@@ -67,7 +67,7 @@ class Fixed:
 class Acting:
     """Arrays of one vector as they act, in float or fixed point, and which of them get a gradient."""
 
-    parts: Sequence[Part]
+    parts: Sequence[ActingArray]
     low: Tensor
     high: Tensor
     fixed: Fixed | None
@@ -95,13 +95,13 @@ class Acting:
         gradient.mul_((values >= self.low).logical_and_(values <= self.high))
 
 
-def _parts(layer: Dense, *, quantised: bool) -> Iterator[Part]:
+def _parts(layer: Dense, *, quantised: bool) -> Iterator[ActingArray]:
     kinds = (layer.weight_type, layer.bias_type) if quantised else (None, None)
-    yield Part(layer.weight, kinds[0], layer.digit_limit)  # type: ignore[arg-type]
-    yield Part(layer.bias, kinds[1], None)  # type: ignore[arg-type]
+    yield ActingArray(layer.weight, kinds[0], layer.digit_limit)  # type: ignore[arg-type]
+    yield ActingArray(layer.bias, kinds[1], None)  # type: ignore[arg-type]
 
 
-def _alike(parts: Sequence[Part]) -> bool:
+def _alike(parts: Sequence[ActingArray]) -> bool:
     """Return whether one rounding and one clamp serve all types, and a table each the digit limits."""
     kinds = [part.kind for part in parts if part.kind is not None]
     narrow = all(part.kind.width <= TABLED for part in parts if part.kind and part.digit_limit is not None)
@@ -109,7 +109,7 @@ def _alike(parts: Sequence[Part]) -> bool:
     return narrow and clamped and len({kind.rounding for kind in kinds}) == 1
 
 
-def _fixed(parts: Sequence[Part]) -> Fixed:
+def _fixed(parts: Sequence[ActingArray]) -> Fixed:
     def spread(numbers: list[float]) -> Tensor:
         return torch.cat([torch.full_like(each.values, n).flatten() for n, each in zip(numbers, parts, strict=True)])
 
@@ -124,7 +124,7 @@ def _fixed(parts: Sequence[Part]) -> Fixed:
     )
 
 
-def _limited(parts: Sequence[Part]) -> Limited | None:
+def _limited(parts: Sequence[ActingArray]) -> Limited | None:
     """Return the weights whose digit limit binds on some value of their type."""
     places, starts, tables, first, size = [], [], [], 0, 0
     for part in parts:

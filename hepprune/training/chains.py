@@ -20,7 +20,7 @@ from hepprune.training.optimiser import AdamW
 
 
 @dataclass(frozen=True)
-class Rounded:
+class RoundedValues:
     """Values under a quantiser."""
 
     kind: Quantiser
@@ -80,7 +80,7 @@ class Placed:
         return quantise.passed_between(above, values - self.ends[1], -math.inf, 0.0)
 
 
-Step = Rounded | Rectified | Placed
+Step = RoundedValues | Rectified | Placed
 
 
 @dataclass(frozen=True)
@@ -198,4 +198,4 @@ def _steps(layer: Layer, like: Tensor, *, quantised: bool) -> Iterator[Step]:
     if isinstance(kind, FixedPoints) and kind.overflow != "WRAP":
         yield Placed.of(kind, like)
     elif kind is not None and not (isinstance(layer, ReLU) and isinstance(kind, FixedPoint)):
-        yield Rounded(kind)
+        yield RoundedValues(kind)

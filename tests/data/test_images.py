@@ -5,7 +5,7 @@ import pytest
 
 from hepprune.data import images
 from hepprune.errors import DataError
-from tests.data.test_idx import packed
+from tests.data.files.test_idx import packed
 
 
 def write(folder: Path, *, n_labels: int = 5, largest: int = 9) -> np.ndarray:

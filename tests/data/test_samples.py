@@ -9,7 +9,9 @@ import pytest
 import uproot
 from numpy.typing import NDArray
 
-from hepprune.data import features, pythia, read, root, split, trigger
+from hepprune.data import read, split
+from hepprune.data.files import root
+from hepprune.data.production import features, pythia, trigger
 
 DATASETS = Path(__file__).parents[2] / "datasets"
 FEATURES, CONSTITUENTS = DATASETS / "jets_features.root", DATASETS / "jets_constituents.root"

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 import uproot
 
-from hepprune.data import hdf5, parquet, read, slabs, sources, stacks
+from hepprune.data import read, sources
+from hepprune.data.files import hdf5, parquet, slabs, stacks
 from hepprune.errors import DataError
 
 CLASSES = ("g", "q", "t")

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from hepprune.firmware import equivalence, hls, names, rtl, verilator
+from hepprune.firmware import equivalence, hls, names, rtl
 from hepprune.firmware.reserved import WORDS, is_reserved
+from hepprune.firmware.verilog import verilator
 from hepprune.fixed import FixedPoint
 from hepprune.network import Dense, Input, Network, ReLU, Softmax
 from hepprune.network.layers import Concatenate

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from hepprune import synthesis
 from hepprune.errors import NetworkError
-from hepprune.firmware import rtl, verilator
+from hepprune.firmware import rtl
+from hepprune.firmware.verilog import verilator
 from hepprune.fixed import OVERFLOW, ROUNDING, FixedPoint
 from hepprune.network import Input, Layer, Network, ReLU
 from hepprune.network.layers import Activation, LayerNorm, PReLU, Reshape, Shared, Softmax

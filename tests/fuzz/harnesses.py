@@ -17,16 +17,18 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from hepprune import frontends, interface, recipe
-from hepprune.data import npz, reading, root, scaling
+from hepprune.data import reading, scaling
+from hepprune.data.files import npz, root
 from hepprune.errors import DataError, HeppruneError, NetworkError, RecipeError, ReportError
-from hepprune.firmware import patterns, scales
+from hepprune.firmware import scales
+from hepprune.firmware.verilog import patterns
 from hepprune.fixed import FixedPoint
 from hepprune.hardware import calibration, cost, targets
 from hepprune.hardware.resources import Measurement, Resources
+from hepprune.jobs import ingestion
 from hepprune.network import load, save
-from hepprune.pipeline import ingestion
 from hepprune.report import summary
-from hepprune.search.plans.pareto import Solution
+from hepprune.search.plans.pareto import PlanSolution
 from hepprune.synthesis import exchange, reports
 from hepprune.synthesis.failures import Failure, classify
 from hepprune.synthesis.ledger import Ledger
@@ -238,7 +240,7 @@ HARNESSES: dict[str, Harness] = {
     "artefacts": Harness(ReportError, lambda: [_tarball(), _zipped()], _ingested),
     "ledger": Harness(ReportError, _ledger_seeds, _ledger),
     "summary": Harness(ReportError, lambda: [seeds.summary()], _file(summary.read, ".json")),
-    "solution": Harness(HeppruneError, lambda: [seeds.solution()], lambda content, _: Solution.from_json(content)),
+    "solution": Harness(HeppruneError, lambda: [seeds.solution()], lambda content, _: PlanSolution.from_json(content)),
     "recipe": Harness(RecipeError, seeds.recipes, _file(recipe.load, ".yaml")),
     "target": Harness(RecipeError, seeds.targets, _file(targets.load, ".yaml")),
     "calibration": Harness(ReportError, seeds.calibrations, _file(calibration.load, ".json")),

@@ -141,7 +141,7 @@ def summary() -> bytes:
 def solution() -> bytes:
     """Return what a solver found for one layer."""
     from hepprune.search.plans.choices import Option
-    from hepprune.search.plans.pareto import Pick, Plan, Solution, Step
+    from hepprune.search.plans.pareto import Pick, Plan, PlanSolution, PlanStep
 
     plan = Plan(
         (Pick("tagger", "fc1", Option(granularity="column", sparsity=0.5, reuse_factor=1, weight_bits=6)),),
@@ -149,7 +149,7 @@ def solution() -> bytes:
         0.002,
         {"lut": 0.9},
     )
-    step = Step(
+    step = PlanStep(
         model="tagger",
         layer="fc1",
         before=Option(),
@@ -159,7 +159,7 @@ def solution() -> bytes:
         freed={"lut": 0.1},
         reason="frees most",
     )
-    return Solution(solver="greedy", front=(plan,), chosen=plan, optimal=False, steps=(step,)).to_json().encode()
+    return PlanSolution(solver="greedy", front=(plan,), chosen=plan, optimal=False, steps=(step,)).to_json().encode()
 
 
 def scalers() -> list[bytes]:

@@ -12,6 +12,13 @@ def test_five_levels_fit_five_nanoseconds() -> None:
     assert [levels_per_cycle(ns) for ns in (0.5, 2.5, 5.0, 6.25, 25.0)] == [1, 2, 5, 6, 25]
 
 
+def test_a_level_takes_longer_on_parts_whose_adders_are_slower() -> None:
+    assert [levels_per_cycle(25.0, family) for family in ("7-series", "UltraScale", "UltraScale+")] == [12, 17, 25]
+    assert TARGETS["cms_run3_ugt"].levels_per_cycle == 12  # a Virtex-7
+    assert TARGETS["generic_vu13p"].levels_per_cycle == 5
+    assert TARGETS["atlas_l0_muon"].levels_per_cycle == 3  # of no known family
+
+
 @pytest.mark.parametrize("name", TARGETS)
 def test_every_preset_names_its_source_and_stays_on_its_chip(name: str) -> None:
     target = load(name)

@@ -20,8 +20,9 @@ from hepprune.network import Dense, Input, Network, Recurrent, precision
 from hepprune.network.layers.recurrent import GATES
 from hepprune.network.precision import Precision
 from hepprune.pipeline import evidence
-from hepprune.pruning import masks, plan, surgery
-from hepprune.pruning.constants import constants
+from hepprune.pruning import masks, plan
+from hepprune.pruning.structure import surgery
+from hepprune.pruning.structure.constants import constants
 from hepprune.sample import Sample
 from hepprune.scores import Difference
 from hepprune.search.magnitude import GlobalMagnitude

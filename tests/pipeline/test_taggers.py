@@ -12,7 +12,7 @@ from hepprune.hardware import targets
 from hepprune.pipeline import taggers
 from hepprune.pipeline.context import Context
 from hepprune.recipe import Recipe
-from hepprune.search.sensitivity import LEVELS, Point, SensitivityCurve
+from hepprune.search.sensitivity import LEVELS, SensitivityCurve, SensitivityPoint
 
 N_JETS = 400
 LIMIT = {"lut": 20_000, "max_loss": {"accuracy": 0.1}}
@@ -64,8 +64,10 @@ def test_without_an_event_a_hash_of_each_jet_splits_and_a_warning_says_so(
 
 
 def test_the_map_of_losses_shows_what_goes_in_parts() -> None:
-    def point(level: float) -> Point:
-        return Point(level=level, predicted_loss=0.1, loss_change=level, loss_error=0, score_change=0, score_error=0)
+    def point(level: float) -> SensitivityPoint:
+        return SensitivityPoint(
+            level=level, predicted_loss=0.1, loss_change=level, loss_error=0, score_change=0, score_error=0
+        )
 
     kernel = SensitivityCurve("dense", "weight", tuple(point(level) for level in LEVELS))
     branch = SensitivityCurve("sum", "block", (point(1.0),))

@@ -14,17 +14,18 @@ from hepprune import interface, metrics, pipeline, recipe, training
 from hepprune.data import reading, scaling
 from hepprune.data.jets import split
 from hepprune.errors import BudgetMissedError, HeppruneError, RecipeError
-from hepprune.firmware import verilator
 from hepprune.firmware.routes import Built
+from hepprune.firmware.verilog import verilator
 from hepprune.hardware import targets
 from hepprune.interface import Word
+from hepprune.jobs import dynamic, lottery
 from hepprune.metrics import Conditions
 from hepprune.network import Activation, Concatenate, Dense, Input, Network, Reshape, exact_raw, load, save
-from hepprune.pipeline import delivery, dynamic, firmware, lottery, taggers
+from hepprune.pipeline import delivery, firmware, taggers
 from hepprune.pipeline.context import Context
 from hepprune.report.summary import Summary
 from hepprune.sample import Sample
-from hepprune.task import Binary, Classes, MultiLabel, Reconstruction, Regression, Tasks
+from hepprune.task import Classes, MultiLabel, Reconstruction, Regression, Tasks, YesOrNo
 
 N_JETS, FEATURES = 4000, ("a", "b", "c")
 
@@ -125,7 +126,7 @@ def test_weights_and_targets_of_each_task_are_read(folder: Path) -> None:
     with uproot.open(folder / "jets.root") as file:
         raw = file["Jets"].arrays(library="np")
     whole = {
-        "binary": (read(folder, "binary", {"targets": ["is_up"], "weight": "weight"}), Binary(), raw["is_up"][:, None]),
+        "binary": (read(folder, "binary", {"targets": ["is_up"], "weight": "weight"}), YesOrNo(), raw["is_up"][:, None]),
         "multilabel": (
             read(folder, "multilabel", {"targets": ["is_out", "is_up"]}),
             MultiLabel(),

@@ -29,8 +29,8 @@ from hepprune.network.layers import (
     UpSample,
 )
 from hepprune.network.layers.recurrent import GATES
-from hepprune.pruning import coupling
 from hepprune.pruning.masks import Cut
+from hepprune.pruning.structure import coupling
 from tests.networks import SEEDS
 
 WEIGHTS, BIASES = FixedPoint(6, 2, True, "RND", "SAT"), FixedPoint(12, 5, True, "RND", "SAT")

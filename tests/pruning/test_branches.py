@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from hepprune.network import Input, Network, Recurrent, Weighted
 from hepprune.network.layers.recurrent import KERNELS
-from hepprune.pruning import compensation, coupling, curvature, gates, gradients, masks, statistics, taps
+from hepprune.pruning import compensation, masks, statistics
+from hepprune.pruning.statistics import curvature, gates, gradients, taps
+from hepprune.pruning.structure import coupling
 from hepprune.sample import Sample
 from tests.networks import unlabelled
 from tests.pruning import branches

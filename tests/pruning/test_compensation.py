@@ -6,8 +6,9 @@ import torch
 
 from hepprune.errors import NetworkError
 from hepprune.network import Dense, Input, Network, Weighted
-from hepprune.pruning import compensation, masks, plan, taps
+from hepprune.pruning import compensation, masks, plan
 from hepprune.pruning.masks import Cut
+from hepprune.pruning.statistics import taps
 from hepprune.sample import Sample
 from tests.networks import unlabelled
 from tests.pruning import smooth

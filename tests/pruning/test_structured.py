@@ -4,12 +4,13 @@ import torch
 import hepprune
 from hepprune.errors import NetworkError
 from hepprune.network import Network
-from hepprune.pruning import blocks, importance, masks, plan, structured, surgery
+from hepprune.pruning import importance, masks, plan, structured
 from hepprune.pruning.importance.combined import group_scores
+from hepprune.pruning.structure import blocks, surgery
 from hepprune.sample import Sample
 from tests.pruning import graphs
-from tests.pruning.test_blocks import residual
-from tests.pruning.test_gates import jets
+from tests.pruning.statistics.test_gates import jets
+from tests.pruning.structure.test_blocks import residual
 
 
 def network(*stages: str) -> Network:

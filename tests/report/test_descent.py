@@ -9,9 +9,10 @@ import pytest
 from rich.console import Console
 
 from hepprune.errors import ReportError
-from hepprune.pipeline import pages, pictures
+from hepprune.jobs import pages
+from hepprune.pipeline import pictures
 from hepprune.report import descent
-from hepprune.report.descent import Front, Row
+from hepprune.report.descent import Front, FrontRow
 from hepprune.report.summary import Comparison, Cost, Tagger
 from hepprune.scores import Difference, Stated
 
@@ -24,7 +25,7 @@ def front(luts: Sequence[float]) -> Front:
     """Return a front of a budget of 1000 LUT whose networks lose 0.01 of AUC each."""
     gaps = [Comparison.of({"auc": Difference(-0.01 * index, 0.001 * index)}) for index in range(len(luts))]
     rows = tuple(
-        Row(
+        FrontRow(
             lut_allowed=lut,
             tagger=replace(TAGGER, solved_lut=lut),
             validation=TAGGER.scores,

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from hepprune.errors import ReportError
-from hepprune.report import distributions, gallery, judged, plots, trigger
+from hepprune.report import judged, plots
 from hepprune.report.judged import Judged
-from hepprune.report.physics import Scored
+from hepprune.report.plots import distributions, gallery, trigger
+from hepprune.report.plots.physics import Scored
 
 RNG = np.random.default_rng(1)
 TRUTH = RNG.uniform(20, 100, (3000, 1))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hepprune.report import page
-from hepprune.report.page import Page, Picture, Section, Table
+from hepprune.report.page import Page, PageSection, Picture, Table
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=40)
 
@@ -18,7 +18,7 @@ def one(text: str) -> Page:
     """Return a page that has a text everywhere a name of a user may stand."""
     table = Table(caption=text, columns=(text,), rows=[[text]])
     picture = Picture(caption=text, png=b"no picture")
-    section = Section(title=text, lines=[text], tables=[table], pictures=[picture], commands=[text])
+    section = PageSection(title=text, lines=[text], tables=[table], pictures=[picture], commands=[text])
     return Page(title=text, verdict=text, lines=[text], sections=[section])
 
 
@@ -61,12 +61,12 @@ def test_numbers_are_shown_as_people_read_them(cell: page.Cell, text: str) -> No
 )
 def test_columns_are_sorted_by_the_numbers_in_them(cell: page.Cell, key: str) -> None:
     table = Table(caption="c", columns=("n",), rows=[[cell]])
-    written = page.render(Page(title="t", verdict="v", sections=[Section(title="s", tables=[table])]))
+    written = page.render(Page(title="t", verdict="v", sections=[PageSection(title="s", tables=[table])]))
     assert f'<td data-key="{key}">' in written
 
 
 def test_sections_without_anything_are_left_out_and_verdicts_are_marked() -> None:
-    empty, good = Section(title="nothing to see"), Page(title="t", verdict="v", good=True)
+    empty, good = PageSection(title="nothing to see"), Page(title="t", verdict="v", good=True)
     written = page.render(Page(title="t", verdict="v", good=False, sections=[empty]))
     assert "nothing to see" not in written
     assert 'class="verdict bad"' in written

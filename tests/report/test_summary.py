@@ -8,8 +8,9 @@ from rich.console import Console
 
 from hepprune.errors import ReportError
 from hepprune.hardware.resources import Estimate, LayerEstimate, Measurement, Resources
-from hepprune.report import costs, plots, summary, table
-from hepprune.report.summary import Checks, Comparison, Cost, Feedback, StagePoint, Summary, Tagger
+from hepprune.report import plots, summary, table
+from hepprune.report.plots import costs
+from hepprune.report.summary import Comparison, Cost, Equalities, Feedback, StagePoint, Summary, Tagger
 from hepprune.scores import Difference, Stated
 
 PREDICTED = Estimate(
@@ -65,7 +66,7 @@ FOUND = Summary(
     compressed_minus_baseline=_gap(-0.01, significant=True),
     compressed_minus_uniform=_gap(0.001, significant=False),
     uniform_minus_baseline=_gap(-0.011, significant=True),
-    checks=Checks(csim_vectors=10_000, csim_mismatches=0, rtl_vectors=2_000, rtl_mismatches=0, csim_agreement=1.0),
+    checks=Equalities(csim_vectors=10_000, csim_mismatches=0, rtl_vectors=2_000, rtl_mismatches=0, csim_agreement=1.0),
     feedback=(Feedback(1, Cost.of(PREDICTED), Cost.of(MEASURED), met=True),),
     search=(
         StagePoint(lut=4000.0, latency_ns=25.0, scores=_scores(0.66), significant=False, change=0.0),

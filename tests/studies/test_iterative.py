@@ -3,7 +3,8 @@ import torch
 
 from hepprune.errors import NetworkError
 from hepprune.network import Network
-from hepprune.pruning import blocks, masks, plan
+from hepprune.pruning import masks, plan
+from hepprune.pruning.structure import blocks
 from hepprune.sample import Sample
 from hepprune.studies import iterative
 from hepprune.training import Fit

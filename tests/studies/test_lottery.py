@@ -82,7 +82,7 @@ def test_workers_draw_the_same(game: Game, trials: list[lottery.Trial], tmp_path
 def test_how_far_a_kind_holds_ends_at_its_first_loss() -> None:
     lost = {0.5: 0.0, 0.75: 0.009, 0.9: 0.02, 0.95: 0.0}
     found = [
-        lottery.Point("ticket", sparsity, {"accuracy": Stated(0.9 - loss, None)}, Stated(loss, None))
+        lottery.LotteryMeans("ticket", sparsity, {"accuracy": Stated(0.9 - loss, None)}, Stated(loss, None))
         for sparsity, loss in lost.items()
     ]
     assert lottery.sparsest(found, "ticket") == 0.75

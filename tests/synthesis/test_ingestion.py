@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from hepprune import cli, executors, synthesis
 from hepprune.errors import ReportError
 from hepprune.hardware.resources import Measurement, Resources
-from hepprune.pipeline import farm, ingestion
+from hepprune.jobs import farm, ingestion
 from hepprune.synthesis.ledger import Ledger
 from tests.fuzz.seeds import CSYNTH
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from hepprune.hardware.resources import Resources
-from hepprune.pipeline import ingestion
+from hepprune.jobs import ingestion
 
 SYNTHESISED, PLACED = ("Synthesized", "Optimized"), ("Placed", "Fully Placed", "Physopt postPlace")
 ROUTED = ("Routed", "Fully Routed", "Partially Routed", "Physopt postRoute")

@@ -15,7 +15,7 @@ from hepprune.cli import app
 from hepprune.errors import ExecutorError, PrerequisiteError
 from hepprune.network import Network, identity
 from hepprune.sample import Sample
-from hepprune.search import bits
+from hepprune.search.allocation import bits
 from hepprune.training import Fit, devices
 
 Jets = tuple[Sample, Sample]

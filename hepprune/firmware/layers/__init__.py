@@ -23,7 +23,7 @@ from hepprune.firmware.layers import (
     values,
     weighted,
 )
-from hepprune.firmware.layers.base import Node, Place, after, cast, reaching
+from hepprune.firmware.layers.base import HlsLayer, Place, after, cast, reaching
 from hepprune.firmware.layers.outputs import distinct
 from hepprune.firmware.layers.precision import held, types
 from hepprune.firmware.names import PART
@@ -51,9 +51,9 @@ from hepprune.network.layers import (
 from hepprune.network.parts import INPUT, has_steps, parts
 from hepprune.quantisers import FixedPoints
 
-__all__ = ["DESCRIPTIONS", "Node", "Place", "described", "distinct", "types", "value_shape"]
+__all__ = ["DESCRIPTIONS", "HlsLayer", "Place", "described", "distinct", "types", "value_shape"]
 
-DESCRIPTIONS: Rules[Callable[[Place, Any], list[Node]]] = Rules(
+DESCRIPTIONS: Rules[Callable[[Place, Any], list[HlsLayer]]] = Rules(
     lacks="has no hls4ml form",
     fix="replace it by layers that have one",
     table={
@@ -92,7 +92,7 @@ _TABLES = (ReLU, Activation)
 _EXACT = (Input, Dense, Conv, ReLU, BatchNorm)
 
 
-def described(network: Network, *, io_type: str, strategy: str | None = None) -> list[Node]:
+def described(network: Network, *, io_type: str, strategy: str | None = None) -> list[HlsLayer]:
     """Return the hls4ml layers that compute a network, in the order they run.
 
     Raises:
@@ -160,7 +160,7 @@ def _types(network: Network) -> _Types:
     return _Types(found, holds)
 
 
-def _nodes(network: Network, layer: Layer, found: _Types, *, io_type: str, strategy: str | None) -> list[Node]:
+def _nodes(network: Network, layer: Layer, found: _Types, *, io_type: str, strategy: str | None) -> list[HlsLayer]:
     runs = network.runs(layer)
     describe = DESCRIPTIONS.find(runs)
     _check_result(layer, runs)
@@ -189,7 +189,7 @@ def _casts(layer: Layer) -> bool:
     return isinstance(layer, (*_MOVING, Concatenate, Merge, BatchNorm, PReLU, Pool, GlobalPool)) or (typed and plain)
 
 
-def _by_value(place: Place, layer: Layer, kind: FixedPoints) -> list[Node]:
+def _by_value(place: Place, layer: Layer, kind: FixedPoints) -> list[HlsLayer]:
     """Describe a layer whose values have types of their own."""
     if isinstance(layer, Input):
         return values.features(place, kind)
@@ -198,7 +198,7 @@ def _by_value(place: Place, layer: Layer, kind: FixedPoints) -> list[Node]:
     return [*nodes, values.quantiser(after(place, nodes, shape=place.shape), kind)]
 
 
-def _cast_behind(place: Place, nodes: list[Node]) -> list[Node]:
+def _cast_behind(place: Place, nodes: list[HlsLayer]) -> list[HlsLayer]:
     """Return the nodes of a layer with what brings their value into its result type."""
     first, place = reaching(after(place, nodes, shape=place.shape), casts=True)
     return [*nodes, *first, cast(place)]
@@ -210,13 +210,13 @@ def _runs_in_steps(place: Place, layer: Layer) -> bool:
     return has_steps(layer) and inside and (isinstance(layer, Recurrent) or not place.streams)
 
 
-def _in_steps(place: Place, layer: Layer) -> list[Node]:
+def _in_steps(place: Place, layer: Layer) -> list[HlsLayer]:
     """Describe what a layer computes, step by step; what the last step puts out is brought into the layer's type."""
     if isinstance(layer, Recurrent):
         recurrent.check_steps(place, layer)
     steps = parts(layer, place.arriving[0])
     steps.input.result = place.arriving_types[0]
-    found, nodes = _types(steps), list[Node]()
+    found, nodes = _types(steps), list[HlsLayer]()
     for step in steps:
         if step is steps.input:
             continue

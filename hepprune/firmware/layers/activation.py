@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from hepprune.errors import NetworkError
-from hepprune.firmware.layers.base import Node, Place, cast, fixed
+from hepprune.firmware.layers.base import HlsLayer, Place, cast, fixed
 from hepprune.firmware.layers.precision import constant_type
 from hepprune.fixed import FixedPoint
 from hepprune.network import ReLU
@@ -21,7 +21,7 @@ _TABLE_SIZE = 4096
 _PARAMETER_BITS = 18
 
 
-def relu(place: Place, layer: ReLU) -> list[Node]:
+def relu(place: Place, layer: ReLU) -> list[HlsLayer]:
     """Describe max(x, 0), with an upper end where the result type saturates no earlier."""
     saturates = place.result.overflow != "WRAP" and layer.result is place.result
     top = place.result.maximum if saturates else math.inf
@@ -30,7 +30,7 @@ def relu(place: Place, layer: ReLU) -> list[Node]:
     return [table(place)]
 
 
-def activation(place: Place, layer: Activation) -> list[Node]:
+def activation(place: Place, layer: Activation) -> list[HlsLayer]:
     """Describe a function: a cast, an exact table, or what hls4ml computes in its place."""
     typed = isinstance(layer.result, FixedPoint | None)
     if layer.function == "linear" and typed:
@@ -41,7 +41,7 @@ def activation(place: Place, layer: Activation) -> list[Node]:
     return [_FUNCTIONS[layer.function](place, layer)]
 
 
-def prelu(place: Place, layer: PReLU) -> list[Node]:
+def prelu(place: Place, layer: PReLU) -> list[HlsLayer]:
     """Describe PReLU, one slope per value; exact where 18 bits hold the slopes."""
     slopes = layer.used_slope().numpy()
     kind, exact = _parameter(place, slopes)
@@ -54,7 +54,7 @@ def prelu(place: Place, layer: PReLU) -> list[Node]:
 
 
 @torch.no_grad()
-def table(place: Place) -> Node:
+def table(place: Place) -> HlsLayer:
     """Return the node that looks up the layer's own value for every argument that can arrive.
 
     Raises:
@@ -86,8 +86,10 @@ def _parameter(place: Place, values: Any) -> tuple[FixedPoint, bool]:
     return FixedPoint(_PARAMETER_BITS, integer, rounding="RND", overflow="SAT"), False
 
 
-def _with_parameter(class_name: str, function: str, name: str, default: float) -> Callable[[Place, Activation], Node]:
-    def describe(place: Place, layer: Activation) -> Node:
+def _with_parameter(
+    class_name: str, function: str, name: str, default: float
+) -> Callable[[Place, Activation], HlsLayer]:
+    def describe(place: Place, layer: Activation) -> HlsLayer:
         value = layer.parameters_of.get(name, default)
         kind, exact = _parameter(place, np.array([value]))
         attributes = {"activation": function, "n_in": place.n_values, "activ_param": float(kind(np.array([value]))[0])}
@@ -97,7 +99,7 @@ def _with_parameter(class_name: str, function: str, name: str, default: float) -
     return describe
 
 
-def _thresholded(place: Place, layer: Activation) -> Node:
+def _thresholded(place: Place, layer: Activation) -> HlsLayer:
     """Describe x where x > theta; a threshold between two steps of the argument is the lower one."""
     step = place.arriving_types[0].step
     theta = math.floor(layer.parameters_of.get("theta", 1.0) / step) * step
@@ -105,7 +107,7 @@ def _thresholded(place: Place, layer: Activation) -> Node:
     return place.node("ThresholdedReLU", attributes, param=constant_type(place.name, np.array([theta])))
 
 
-def _hard(place: Place, layer: Activation) -> Node:
+def _hard(place: Place, layer: Activation) -> HlsLayer:
     values = {name: layer.parameters_of.get(name, default) for name, default in (("slope", 0.2), ("shift", 0.5))}
     kinds = {name: _parameter(place, np.array([value])) for name, value in values.items()}
     types = {f"{name}_prec": fixed(kind) for name, (kind, _) in kinds.items()}
@@ -114,7 +116,7 @@ def _hard(place: Place, layer: Activation) -> Node:
     return replace(place.node("HardActivation", attributes), exact=exact)
 
 
-def _looked_up(place: Place, layer: Activation) -> Node:
+def _looked_up(place: Place, layer: Activation) -> HlsLayer:
     attributes = {"activation": layer.function, "n_in": place.n_values} | _own_table()
     return replace(place.node("Activation", attributes), exact=False)
 
@@ -123,7 +125,7 @@ def _own_table() -> dict[str, Any]:
     return {"table_t": fixed(_FUNCTION_TABLE), "table_size": _TABLE_SIZE}
 
 
-_FUNCTIONS: dict[str, Callable[[Place, Activation], Node]] = {
+_FUNCTIONS: dict[str, Callable[[Place, Activation], HlsLayer]] = {
     "leaky_relu": _with_parameter("LeakyReLU", "leaky_relu", "slope", 0.3),
     "elu": _with_parameter("ELU", "elu", "alpha", 1.0),
     "thresholded_relu": _thresholded,

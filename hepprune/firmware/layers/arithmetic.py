@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hepprune.firmware.layers.base import Node, Place, after, before
+from hepprune.firmware.layers.base import HlsLayer, Place, after, before
 from hepprune.firmware.layers.normalisation import affine
 from hepprune.firmware.layers.precision import constant_type
 from hepprune.firmware.layers.shaping import chained
@@ -23,7 +23,7 @@ _ENDS: dict[str, Callable[[float, float], float]] = {
 }
 
 
-def merge(place: Place, layer: Merge) -> list[Node]:
+def merge(place: Place, layer: Merge) -> list[HlsLayer]:
     """Describe an operation between two values; several are a chain, and their average a sum and a product."""
     for shape in place.arriving:
         _check_broadcast(place, shape)
@@ -52,7 +52,7 @@ def _check_broadcast(place: Place, shape: Shape) -> None:
         )
 
 
-def _average(place: Place, total: FixedPoint) -> list[Node]:
+def _average(place: Place, total: FixedPoint) -> list[HlsLayer]:
     n_sources = len(place.sources)
     if n_sources & (n_sources - 1):
         raise place.refused(
@@ -66,7 +66,7 @@ def _average(place: Place, total: FixedPoint) -> list[Node]:
     return [*nodes, affine(after(place, nodes, shape=place.shape), scale, shift, types)]
 
 
-def einsum(place: Place, layer: Einsum) -> list[Node]:
+def einsum(place: Place, layer: Einsum) -> list[HlsLayer]:
     """Describe a contraction of two values."""
     if place.streams:
         raise place.refused("has no io_stream form in hls4ml", cure="export with io_parallel")
@@ -80,6 +80,6 @@ def einsum(place: Place, layer: Einsum) -> list[Node]:
     return [place.node("Einsum", {"equation": layer.equation} | shapes, accum=place.before)]
 
 
-def compared(place: Place, _layer: Layer) -> list[Node]:
+def compared(place: Place, _layer: Layer) -> list[HlsLayer]:
     """Refuse a top-k or an argmax in streams; elsewhere it is described by its steps."""
     raise place.refused("has no io_stream form in hls4ml", cure="export with io_parallel")

@@ -14,7 +14,7 @@ STREAM = "io_stream"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Node:
+class HlsLayer:
     """One layer of hls4ml: its attributes, its types, its knobs.
 
     `exact` says that it computes the Network's value bit for bit, not from hls4ml's own tables.
@@ -63,11 +63,11 @@ class Place:
         """Return the error that hls4ml cannot take this layer, with what would help."""
         return NetworkError(f"layer '{owner(self.name)}' ({type(self.layer).__name__}) {reason}; {cure}")
 
-    def node(self, class_name: str, attributes: dict[str, Any], **types: FixedPoint) -> Node:
+    def node(self, class_name: str, attributes: dict[str, Any], **types: FixedPoint) -> HlsLayer:
         """Return a node of the layer's own name and result type that reads the layer's sources."""
         common = {"class_name": class_name, "name": self.name, "inputs": list(self.sources)}
         common["data_format"] = "channels_last"
-        return Node(name=self.name, attributes=common | attributes, precision={"result": self.result} | types)
+        return HlsLayer(name=self.name, attributes=common | attributes, precision={"result": self.result} | types)
 
 
 def before(place: Place, suffix: str, *, shape: Shape, result: FixedPoint | None = None) -> Place:
@@ -76,7 +76,7 @@ def before(place: Place, suffix: str, *, shape: Shape, result: FixedPoint | None
     return replace(place, name=f"{place.name}{PART}{suffix}", shape=shape, result=held, readers=("",), is_output=False)
 
 
-def after(place: Place, nodes: list[Node], *, shape: Shape) -> Place:
+def after(place: Place, nodes: list[HlsLayer], *, shape: Shape) -> Place:
     """Return the layer's place as one that reads the last of `nodes`, which puts out `shape`."""
     last = nodes[-1]
     return replace(
@@ -84,12 +84,12 @@ def after(place: Place, nodes: list[Node], *, shape: Shape) -> Place:
     )
 
 
-def cast(place: Place) -> Node:
+def cast(place: Place) -> HlsLayer:
     """Return the node that does no more than bring a value into the layer's result type."""
     return place.node("Activation", {"activation": "linear", "n_in": place.n_values})
 
 
-def reaching(place: Place, *, casts: bool) -> tuple[list[Node], Place]:
+def reaching(place: Place, *, casts: bool) -> tuple[list[HlsLayer], Place]:
     """Return the place with types that have a bit of half a step of its result, and the nodes that this takes.
 
     Where a value is always below half a step, Xilinx' types look for the bit that rounds it beyond its last, and stop
@@ -105,7 +105,7 @@ def reaching(place: Place, *, casts: bool) -> tuple[list[Node], Place]:
     # A product reaches as far as its factors together, so that the first one takes what is lacking.
     reach = [max(kind.integer, least) for kind in place.arriving_types]
     reach[0] = max(reach[0], place.arriving_types[0].integer + lacking)
-    nodes: dict[int, Node] = {}
+    nodes: dict[int, HlsLayer] = {}
     for index, (kind, integer) in enumerate(zip(place.arriving_types, reach, strict=True)):
         if integer > kind.integer:
             nodes[index] = _wider(place, index, replace(_widened(kind, integer), rounding="TRN", overflow="WRAP"))
@@ -116,7 +116,7 @@ def reaching(place: Place, *, casts: bool) -> tuple[list[Node], Place]:
     return [*nodes.values()], own
 
 
-def _wider(place: Place, index: int, kind: FixedPoint) -> Node:
+def _wider(place: Place, index: int, kind: FixedPoint) -> HlsLayer:
     """Return the node that brings one source of a layer into a wider type."""
     shape, suffix = place.arriving[index], f"reaching{index or ''}"
     node = cast(replace(before(place, suffix, shape=shape, result=kind), arriving=(shape,)))

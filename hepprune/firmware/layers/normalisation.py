@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hepprune.firmware.layers.base import Node, Place, cast, fixed
+from hepprune.firmware.layers.base import HlsLayer, Place, cast, fixed
 from hepprune.firmware.layers.precision import constant_type
 from hepprune.fixed import FixedPoint
 from hepprune.network import BatchNorm
@@ -16,7 +16,7 @@ _INVERSE_ROOT = FixedPoint(24, 10, False, "RND_CONV", "SAT")
 _CONSTANT = FixedPoint(18, 6, rounding="RND", overflow="SAT")
 
 
-def batch_norm(place: Place, layer: BatchNorm) -> list[Node]:
+def batch_norm(place: Place, layer: BatchNorm) -> list[HlsLayer]:
     """Describe the affine map; one that changes nothing, which hls4ml would drop with its type, is a cast."""
     scale, shift = layer.used_scale().numpy(), layer.used_shift().numpy()
     if (scale == 1).all() and (shift == 0).all():
@@ -28,7 +28,7 @@ def batch_norm(place: Place, layer: BatchNorm) -> list[Node]:
     return [affine(place, np.broadcast_to(scale, place.shape[-1:]), np.broadcast_to(shift, place.shape[-1:]), types)]
 
 
-def affine(place: Place, scale: np.ndarray, shift: np.ndarray, types: dict[str, FixedPoint]) -> Node:
+def affine(place: Place, scale: np.ndarray, shift: np.ndarray, types: dict[str, FixedPoint]) -> HlsLayer:
     """Return the node of scale * x + shift over the channels."""
     attributes = {
         "n_in": place.n_values,
@@ -39,7 +39,7 @@ def affine(place: Place, scale: np.ndarray, shift: np.ndarray, types: dict[str, 
     return place.node("BatchNormalization", attributes, **types)
 
 
-def layer_norm(place: Place, layer: LayerNorm) -> list[Node]:
+def layer_norm(place: Place, layer: LayerNorm) -> list[HlsLayer]:
     """Describe layer norm, which hls4ml looks up: its table of 1 / sqrt(variance) ends at a variance of 1."""
     if place.streams:
         raise place.refused("has no io_stream form in hls4ml", cure="export with io_parallel")

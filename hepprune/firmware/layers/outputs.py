@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from hepprune.firmware.layers.base import Node
+from hepprune.firmware.layers.base import HlsLayer
 from hepprune.firmware.names import PART
 
 
-def distinct(nodes: Iterable[Node], outputs: Iterable[str]) -> tuple[list[Node], tuple[str, ...]]:
+def distinct(nodes: Iterable[HlsLayer], outputs: Iterable[str]) -> tuple[list[HlsLayer], tuple[str, ...]]:
     """Return the nodes, with a copy of each output that is an input or an earlier output too, and outputs by node."""
     known = {node.name: node for node in nodes}
     taken = {name for name, node in known.items() if node.attributes["class_name"] == "InputLayer"}
@@ -23,7 +23,7 @@ def distinct(nodes: Iterable[Node], outputs: Iterable[str]) -> tuple[list[Node],
     return list(known.values()), tuple(ends)
 
 
-def _maker(known: Mapping[str, Node], name: str) -> str:
+def _maker(known: Mapping[str, HlsLayer], name: str) -> str:
     """Return the node that makes a value, past those that hls4ml drops: they only call it by another shape or name."""
     node = known[name]
     while node.attributes["class_name"] == "Reshape" or _changes_nothing(known, node):
@@ -31,13 +31,13 @@ def _maker(known: Mapping[str, Node], name: str) -> str:
     return node.name
 
 
-def _changes_nothing(known: Mapping[str, Node], node: Node) -> bool:
+def _changes_nothing(known: Mapping[str, HlsLayer], node: HlsLayer) -> bool:
     if node.attributes.get("activation") != "linear":
         return False
     return node.precision["result"] == known[node.attributes["inputs"][0]].precision["result"]
 
 
-def _copy(node: Node, name: str) -> Node:
+def _copy(node: HlsLayer, name: str) -> HlsLayer:
     """Return a node that hands a value on; hls4ml would drop one of function linear, but not if it is Linear."""
     attributes = {"class_name": "Activation", "name": name, "inputs": [node.name], "activation": "Linear"}
     return replace(node, name=name, attributes=attributes, precision={"result": node.precision["result"]}, knobs={})

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from hepprune.firmware.layers.base import Node, Place, after, before
+from hepprune.firmware.layers.base import HlsLayer, Place, after, before
 from hepprune.firmware.layers.shaping import padding, reshaped
 from hepprune.firmware.layers.weighted import axes
 from hepprune.firmware.names import PART
@@ -14,7 +14,7 @@ from hepprune.network.layers import GlobalPool, Pool
 _CLASSES = {"max": "Max", "average": "Average"}
 
 
-def pool(place: Place, layer: Pool) -> list[Node]:
+def pool(place: Place, layer: Pool) -> list[HlsLayer]:
     """Describe a pooling; zeros are put around values without a sign, for hls4ml's own padding would exceed them."""
     padded = any(size for pair in layer.padding for size in pair)
     if padded and layer.kind == "max" and not place.arriving_types[0].signed:
@@ -26,7 +26,7 @@ def pool(place: Place, layer: Pool) -> list[Node]:
     return [_pool(place, layer, layer.padding)]
 
 
-def _pool(place: Place, layer: Pool, borders: tuple[tuple[int, int], ...]) -> Node:
+def _pool(place: Place, layer: Pool, borders: tuple[tuple[int, int], ...]) -> HlsLayer:
     rank = len(layer.size)
     if place.streams and rank == 2 and layer.strides != layer.size:
         raise place.refused(
@@ -42,7 +42,7 @@ def _pool(place: Place, layer: Pool, borders: tuple[tuple[int, int], ...]) -> No
     return place.node(f"{_CLASSES[layer.kind]}Pooling{rank}D", sizes, accum=accumulator)
 
 
-def global_pool(place: Place, layer: GlobalPool) -> list[Node]:
+def global_pool(place: Place, layer: GlobalPool) -> list[HlsLayer]:
     """Describe a pooling over all positions; axes that stay as ones are a reshape after it."""
     positions, channels = place.arriving[0][:-1], place.arriving[0][-1]
     if len(positions) > 2:

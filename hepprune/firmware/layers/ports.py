@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from hepprune.firmware.layers.base import Node, Place, fixed
+from hepprune.firmware.layers.base import HlsLayer, Place, fixed
 from hepprune.fixed import FixedPoint
 from hepprune.network import Argmax, Input, Softmax
 
@@ -13,20 +13,20 @@ ONE_HOT = FixedPoint(1, 1, signed=False)
 _MAX_TABLE_BITS = 12
 
 
-def features(place: Place, _layer: Input) -> list[Node]:
+def features(place: Place, _layer: Input) -> list[HlsLayer]:
     """Describe an input."""
     attributes = {"class_name": "InputLayer", "name": place.name, "input_shape": list(place.shape)}
-    return [Node(name=place.name, attributes=attributes, precision={"result": place.result})]
+    return [HlsLayer(name=place.name, attributes=attributes, precision={"result": place.result})]
 
 
-def softmax(place: Place, layer: Softmax) -> list[Node]:
+def softmax(place: Place, layer: Softmax) -> list[HlsLayer]:
     """Describe a softmax along one axis, from tables."""
     axis = layer.axis % len(place.arriving[0])
     tables = _tables(place.arriving_types[0], place.arriving[0][axis])
     return [replace(place.node("Softmax", _slices(place, axis) | tables), exact=False)]
 
 
-def argmax(place: Place, _layer: Argmax) -> list[Node]:
+def argmax(place: Place, _layer: Argmax) -> list[HlsLayer]:
     """Describe the largest logit's place as a one-hot vector."""
     if place.readers and place.is_output:
         raise place.refused(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from hepprune.firmware.layers.activation import TABLE_BITS
-from hepprune.firmware.layers.base import Node, Place, after, before, cast, fixed
+from hepprune.firmware.layers.base import HlsLayer, Place, after, before, cast, fixed
 from hepprune.firmware.layers.precision import constant_type, covering
 from hepprune.firmware.layers.shaping import permute
 from hepprune.firmware.names import PART
@@ -22,7 +22,7 @@ _TABLE = FixedPoint(24, 2, rounding="RND", overflow="SAT")
 _TABLE_SIZE = 4096
 
 
-def recurrent(place: Place, layer: Recurrent) -> list[Node]:
+def recurrent(place: Place, layer: Recurrent) -> list[HlsLayer]:
     """Describe an LSTM or a GRU, its steps one after the other in the same multipliers.
 
     hls4ml runs forwards only: one that runs backwards reads its steps turned around, which costs wires alone.
@@ -40,7 +40,7 @@ def recurrent(place: Place, layer: Recurrent) -> list[Node]:
     return [*turned, *nodes, *(replace(node, exact=False) for node in back)]
 
 
-def _turned(place: Place) -> list[Node]:
+def _turned(place: Place) -> list[HlsLayer]:
     """Return the nodes that turn the order of the steps around: a product with ones beside the diagonal."""
     n_steps, n_values = place.arriving[0]
     rows, flipped = (before(place, suffix, shape=(n_values, n_steps)) for suffix in ("rows", "flipped"))
@@ -55,7 +55,7 @@ def _turned(place: Place) -> list[Node]:
     return [*nodes, *permute(after(place, nodes, shape=(n_values, n_steps)), Permute("back", (1, 0)))]
 
 
-def _forwards(place: Place, layer: Recurrent) -> list[Node]:
+def _forwards(place: Place, layer: Recurrent) -> list[HlsLayer]:
     shape = place.arriving[0]
     typed = [cast(before(place, "typed", shape=shape, result=_STATE))] if layer.cell == "lstm" else []
     read = after(place, typed, shape=shape) if typed else place

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from hepprune.firmware.layers.base import Node, Place, after, before, cast
+from hepprune.firmware.layers.base import HlsLayer, Place, after, before, cast
 from hepprune.firmware.layers.weighted import axes
 from hepprune.firmware.names import PART
 from hepprune.fixed import FixedPoint
@@ -13,12 +13,12 @@ from hepprune.network.layers import Concatenate, Crop, Pad, Permute, Reshape, Sh
 from hepprune.network.layers.shaping import Pairs
 
 
-def reshape(place: Place, _layer: Reshape) -> list[Node]:
+def reshape(place: Place, _layer: Reshape) -> list[HlsLayer]:
     """Describe a reshape."""
     return reshaped(place)
 
 
-def reshaped(place: Place) -> list[Node]:
+def reshaped(place: Place) -> list[HlsLayer]:
     """Return the nodes of a reshape to the place's shape.
 
     In io_parallel it costs nothing, but hls4ml takes a Permute or an Input before a flatten for its own and reorders
@@ -42,11 +42,11 @@ def reshaped(place: Place) -> list[Node]:
     return [*typed, place.node("Repack", {"target_shape": list(place.shape)})]
 
 
-def _reshape(place: Place) -> Node:
+def _reshape(place: Place) -> HlsLayer:
     return place.node("Reshape", {"target_shape": list(place.shape)})
 
 
-def permute(place: Place, layer: Permute) -> list[Node]:
+def permute(place: Place, layer: Permute) -> list[HlsLayer]:
     """Describe another order of the axes."""
     if layer.order == tuple(range(len(layer.order))):
         return [cast(place)]
@@ -57,24 +57,24 @@ def permute(place: Place, layer: Permute) -> list[Node]:
     return [*typed, place.node("Transpose", {"perm": list(layer.order)})]
 
 
-def pad(place: Place, layer: Pad) -> list[Node]:
+def pad(place: Place, layer: Pad) -> list[HlsLayer]:
     """Describe zeros around the positions."""
     place, typed = _typed(place)
     return [*typed, padding(place, layer.borders)]
 
 
-def padding(place: Place, borders: Pairs) -> Node:
+def padding(place: Place, borders: Pairs) -> HlsLayer:
     """Return the node that puts zeros around the positions."""
     return place.node(f"ZeroPadding{_rank(place)}D", _borders(place, "pad", borders))
 
 
-def crop(place: Place, layer: Crop) -> list[Node]:
+def crop(place: Place, layer: Crop) -> list[HlsLayer]:
     """Describe positions without their borders."""
     place, typed = _typed(place)
     return [*typed, place.node(f"Cropping{_rank(place)}D", _borders(place, "crop", layer.borders))]
 
 
-def slice_(place: Place, layer: Slice) -> list[Node]:
+def slice_(place: Place, layer: Slice) -> list[HlsLayer]:
     """Describe a slice as what hls4ml knows: a cropping, of an image whose width is the axis."""
     if layer.step > 1:
         raise place.refused(f"takes every {layer.step}th value, and hls4ml takes all between two", cure="use step 1")
@@ -89,7 +89,7 @@ def slice_(place: Place, layer: Slice) -> list[Node]:
     return [*nodes, *reshaped(after(place, nodes, shape=cut))]
 
 
-def upsample(place: Place, _layer: UpSample) -> list[Node]:
+def upsample(place: Place, _layer: UpSample) -> list[HlsLayer]:
     """Describe every position repeated."""
     rank = _rank(place)
     (*positions, channels), after_ = place.arriving[0], place.shape
@@ -101,7 +101,7 @@ def upsample(place: Place, _layer: UpSample) -> list[Node]:
     return [*typed, place.node(f"UpSampling{rank}D", sizes | {"n_chan": channels, "algorithm": "nearest"})]
 
 
-def concatenate(place: Place, layer: Concatenate) -> list[Node]:
+def concatenate(place: Place, layer: Concatenate) -> list[HlsLayer]:
     """Describe joined values; hls4ml joins two, so several are a chain."""
     rank = len(place.shape)
     if rank > 3:
@@ -115,16 +115,16 @@ def concatenate(place: Place, layer: Concatenate) -> list[Node]:
 
 def chained(
     place: Place,
-    node: Callable[[Place], Node],
+    node: Callable[[Place], HlsLayer],
     *,
     between: Callable[[FixedPoint, FixedPoint], FixedPoint],
     shape: Callable[[Shape, Shape], Shape] = lambda *shapes: max(shapes, key=math.prod),
-) -> list[Node]:
+) -> list[HlsLayer]:
     """Return the nodes that combine the first source with the second, that with the third, and so on.
 
     `between` gives the type that holds what two types make, `shape` the shape that two shapes do.
     """
-    nodes: list[Node] = []
+    nodes: list[HlsLayer] = []
     source, held, size = place.sources[0], place.arriving_types[0], place.arriving[0]
     rest = list(zip(place.sources[1:], place.arriving_types[1:], place.arriving[1:], strict=True))
     for index, (name, kind, read) in enumerate(rest, start=1):
@@ -146,7 +146,7 @@ def _joined_shape(axis: int, left: Shape, right: Shape) -> Shape:
     return (*left[:axis], left[axis] + right[axis], *left[axis + 1 :])
 
 
-def _typed(place: Place) -> tuple[Place, list[Node]]:
+def _typed(place: Place) -> tuple[Place, list[HlsLayer]]:
     """Return the place behind a cast to the result type where one is needed, for hls4ml moves values as they are."""
     if place.arriving_types[0] == place.result:
         return place, []

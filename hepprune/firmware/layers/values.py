@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from hepprune.firmware.layers.base import Node, Place
+from hepprune.firmware.layers.base import HlsLayer, Place
 from hepprune.firmware.layers.precision import covering
 from hepprune.firmware.names import PART
 from hepprune.network import Layer
@@ -25,7 +25,7 @@ def port(name: str) -> str:
     return f"{name}{PART}port"
 
 
-def quantiser(place: Place, kind: FixedPoints) -> Node:
+def quantiser(place: Place, kind: FixedPoints) -> HlsLayer:
     """Return the node that brings each value into its own type.
 
     Raises:
@@ -44,7 +44,7 @@ def quantiser(place: Place, kind: FixedPoints) -> Node:
     return place.node("FixedPointQuantizer", attributes)
 
 
-def features(place: Place, kind: FixedPoints) -> list[Node]:
+def features(place: Place, kind: FixedPoints) -> list[HlsLayer]:
     """Describe an input: a port that is as fine as what rounds its finest value, and what brings each into its type.
 
     Raises:
@@ -58,7 +58,7 @@ def features(place: Place, kind: FixedPoints) -> list[Node]:
     fine = replace(whole, width=whole.width + 1, rounding="TRN", overflow=kind.overflow)
     attributes = {"class_name": "InputLayer", "name": name, "input_shape": list(place.shape)}
     read = replace(place, sources=(name,), source_kinds=("",), arriving=(place.shape,), arriving_types=(fine,))
-    return [Node(name=name, attributes=attributes, precision={"result": fine}), quantiser(read, kind)]
+    return [HlsLayer(name=name, attributes=attributes, precision={"result": fine}), quantiser(read, kind)]
 
 
 def bare(place: Place) -> Place:

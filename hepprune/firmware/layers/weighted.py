@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from hepprune.firmware.layers.base import Node, Place, after, before, cast
+from hepprune.firmware.layers.base import HlsLayer, Place, after, before, cast
 from hepprune.firmware.layers.precision import constant_type
 from hepprune.fixed import FixedPoint
 from hepprune.network import Conv, Dense
@@ -18,7 +18,7 @@ _DEPTHWISE_STRATEGY = "latency"  # the only one that hls4ml has for it
 _FREE_ZEROS = ("latency", "distributed_arithmetic")
 
 
-def dense(place: Place, layer: Dense) -> list[Node]:
+def dense(place: Place, layer: Dense) -> list[HlsLayer]:
     """Describe a dense layer; on positions hls4ml makes it a pointwise convolution, here with all positions at once."""
     if len(place.arriving[0]) > 3:
         raise place.refused(
@@ -46,7 +46,7 @@ def _rounds_each(place: Place, layer: Weighted) -> bool:
     )
 
 
-def _rounded_after(place: Place, describe: Callable[[Place], list[Node]]) -> list[Node]:
+def _rounded_after(place: Place, describe: Callable[[Place], list[HlsLayer]]) -> list[HlsLayer]:
     """Return the nodes of a layer that are exact, in a type with a bit of half a step, and the cast behind them."""
     kind, step = place.before, place.before.fraction - place.result.fraction
     wide = replace(kind, width=max(kind.width, step + 1), integer=max(kind.width, step + 1) - kind.fraction)
@@ -54,7 +54,7 @@ def _rounded_after(place: Place, describe: Callable[[Place], list[Node]]) -> lis
     return [*nodes, cast(after(place, nodes, shape=place.shape))]
 
 
-def convolution(place: Place, layer: Conv) -> list[Node]:
+def convolution(place: Place, layer: Conv) -> list[HlsLayer]:
     """Describe a convolution; with as many groups as channels it is hls4ml's depthwise one."""
     if _rounds_each(place, layer):
         return _rounded_after(place, functools.partial(convolution, layer=layer))
@@ -114,7 +114,7 @@ def _ungrouped(weight: Tensor, groups: int) -> Tensor:
     return whole.movedim(-1, 0)
 
 
-def _depthwise(place: Place, layer: Conv, attributes: dict[str, Any]) -> Node:
+def _depthwise(place: Place, layer: Conv, attributes: dict[str, Any]) -> HlsLayer:
     node = _matrix(place, layer, f"DepthwiseConv{len(layer.kernel)}D", attributes | {"depth_multiplier": 1})
     if node.knobs["Strategy"] not in {_DEPTHWISE_STRATEGY, "distributed_arithmetic"} or layer.reuse_factor != 1:
         raise place.refused(
@@ -125,7 +125,7 @@ def _depthwise(place: Place, layer: Conv, attributes: dict[str, Any]) -> Node:
     return replace(node, knobs=node.knobs | {"Strategy": _DEPTHWISE_STRATEGY})
 
 
-def _matrix(place: Place, layer: Weighted, class_name: str, attributes: dict[str, Any]) -> Node:
+def _matrix(place: Place, layer: Weighted, class_name: str, attributes: dict[str, Any]) -> HlsLayer:
     types = {
         "weight": constant_type(place.name, layer.used_weight(), layer.weight_type),
         "bias": constant_type(place.name, layer.used_bias(), layer.bias_type),
@@ -151,7 +151,7 @@ def _parallelism(place: Place, layer: Conv) -> int:
     return layer.parallelization_factor
 
 
-def _parallel(node: Node, factor: int) -> Node:
+def _parallel(node: HlsLayer, factor: int) -> HlsLayer:
     return replace(node, knobs=node.knobs | {"ParallelizationFactor": factor})
 
 

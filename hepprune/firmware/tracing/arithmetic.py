@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from hepprune.errors import NetworkError
-from hepprune.firmware import adders
 from hepprune.firmware.tracing import rounding
+from hepprune.firmware.verilog import adders
 from hepprune.fixed import FixedPoint
 
 Operation = Callable[[Any, Any], Any]

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hepprune.errors import NetworkError
-from hepprune.firmware import adders
 from hepprune.firmware.tracing import rounding
+from hepprune.firmware.verilog import adders
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.network import Input, Layer, Node, ReLU, Rules
 from hepprune.network.layers import Shape

@@ -3,9 +3,9 @@
 import itertools
 from typing import Any
 
-from hepprune.firmware import adders
 from hepprune.firmware.tracing import arithmetic
 from hepprune.firmware.tracing.base import TRACES, Values, array
+from hepprune.firmware.verilog import adders
 from hepprune.network import Argmax
 from hepprune.network.layers import TopK
 

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError
-from hepprune.firmware import adders
 from hepprune.firmware.tracing.base import TRACES, Values, array, moved
+from hepprune.firmware.verilog import adders
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.network import BatchNorm
 from hepprune.network.layers import Weighted
@@ -85,7 +85,7 @@ def _batch_norm(layer: BatchNorm, arriving: Values) -> Values:
     if layer.scale_type is None or layer.shift_type is None:
         raise NetworkError(
             f"layer '{layer.name}' (BatchNorm) has no fixed-point types for its scale and shift; "
-            "fold it into the layer before it first (`hepprune.pruning.folding`)"
+            "fold it into the layer before it first (`hepprune.network.folding`)"
         )
     scale, shift = (part.cpu().numpy() for part in (layer.used_scale(), layer.used_shift()))
     check_types(layer.name, *kinds(layer.name, ("scale", layer.scale_type, scale), ("shift", layer.shift_type, shift)))

@@ -2,8 +2,8 @@
 
 import functools
 
-from hepprune.firmware import adders
 from hepprune.firmware.tracing.base import TRACES, Values, moved
+from hepprune.firmware.verilog import adders
 from hepprune.network import Layer
 from hepprune.network.layers import Concatenate, Crop, Pad, Permute, Reshape, Slice, UpSample
 

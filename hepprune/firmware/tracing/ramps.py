@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from hepprune import digits
-from hepprune.firmware import adders
 from hepprune.firmware.tracing import arithmetic
+from hepprune.firmware.verilog import adders
 from hepprune.network import Layer
 from hepprune.network.layers import Activation, PReLU
 

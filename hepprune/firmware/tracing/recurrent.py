@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from hepprune.errors import NetworkError
-from hepprune.firmware import adders
 from hepprune.firmware.tracing import arithmetic, rounding
 from hepprune.firmware.tracing.base import TRACES, Values, applied, array, typed
 from hepprune.firmware.tracing.kernels import affine, check_types, kinds
+from hepprune.firmware.verilog import adders
 from hepprune.fixed import Quantiser
 from hepprune.network.layers import Activation, Recurrent, ReLU
 from hepprune.network.layers.recurrent import KERNELS

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from hepprune.firmware import adders
+from hepprune.firmware.verilog import adders
 from hepprune.fixed import FixedPoint
 
 

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from hepprune.errors import NetworkError
-from hepprune.firmware import adders
 from hepprune.firmware.tracing import arithmetic, rounding
 from hepprune.firmware.tracing.base import TRACES, Values, array, each, result_type, typed
 from hepprune.firmware.tracing.ramps import ramp
+from hepprune.firmware.verilog import adders
 from hepprune.fixed import FixedPoint
 from hepprune.network import Layer, ReLU
 from hepprune.network.layers import Activation, Lookup, PReLU

@@ -19,21 +19,15 @@ __all__ = ["claims", "hold_masks", "native", "read", "read_back", "write"]
 
 # Each of these enters the layer classes it knows in `registry.LAYERS`.
 _LAYERS = (
-    *("weighted", "convolution", "normalisation", "activations", "shaping", "merging", "recurrent", "attention"),
-    *(
-        "wrappers",
-        "einsum",
-        "operations",
-        "parts",
-        "qkeras",
-        "qrecurrent",
-        "qfolding",
-        "hgq",
-        "hgqproxy",
-        "hgq1",
-        "pquantlayers",
-        "wrapped",
-    ),
+    "layers",
+    "qkeras.layers",
+    "qkeras.recurrent",
+    "qkeras.folding",
+    "hgq.layers",
+    "hgq.proxy",
+    "hgq.first",
+    "pquant.layers",
+    "qkeras.wrapped",
 )
 for _name in _LAYERS:
     import_module(f"{__name__}.{_name}")

@@ -8,7 +8,7 @@ from hepprune.errors import NetworkError
 from hepprune.frontends.keras.registry import Native
 
 if TYPE_CHECKING:
-    from hepprune.frontends.keras.graph import Value
+    from hepprune.frontends.keras.graph import CallValue
 
 _CONSTANT = "_CONSTANT_VALUE"  # what Keras 2 writes in the place of a layer's name where the first value is a constant
 
@@ -23,7 +23,7 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Call:
+class LayerCall:
     """One call: the values it reads, the keyword each is passed by (None by position), and its other arguments.
 
     A constant that is passed by position is among `settings` under its place, "1" for the second.
@@ -32,7 +32,7 @@ class Call:
     references: tuple[Reference, ...] = ()
     arguments: tuple[str | None, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
-    arriving: "tuple[Value, ...]" = ()
+    arriving: "tuple[CallValue, ...]" = ()
 
     def check(self, native: Native) -> None:
         """Refuse keyword arguments that change what a layer computes."""
@@ -46,7 +46,7 @@ class Call:
             raise native.refuse(f"is called with a value as {', '.join(sorted(named))}, which cannot be taken over")
 
 
-def calls(nodes: Any) -> list[Call]:
+def calls(nodes: Any) -> list[LayerCall]:
     """Return the calls among `inbound_nodes`."""
     if not isinstance(nodes, list):
         raise NetworkError("its graph is no list of calls")
@@ -82,7 +82,7 @@ def _names_value(structure: Any) -> bool:
     )
 
 
-def _old(node: Any) -> Call:
+def _old(node: Any) -> LayerCall:
     """Return a call as Keras 2 writes it: values with keyword arguments beside the first, among them more values."""
     found = list(_references(node))
     read: list[Reference] = [reference for reference, _ in found]
@@ -97,10 +97,10 @@ def _old(node: Any) -> Call:
             names.append(key)
         else:
             settings[key] = value
-    return Call(tuple(read), tuple(names), settings)
+    return LayerCall(tuple(read), tuple(names), settings)
 
 
-def _new(node: Mapping[str, Any]) -> Call:
+def _new(node: Mapping[str, Any]) -> LayerCall:
     """Return a call as Keras 3 writes it: args and kwargs, values marked as tensors."""
     read: list[Reference] = []
     names: list[str | None] = []
@@ -117,7 +117,7 @@ def _new(node: Mapping[str, Any]) -> Call:
         names += [key] * len(found)
         if not found:
             settings[key] = value
-    return Call(tuple(read), tuple(names), settings)
+    return LayerCall(tuple(read), tuple(names), settings)
 
 
 def _tensors(structure: Any) -> Iterator[Reference]:

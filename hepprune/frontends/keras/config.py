@@ -8,7 +8,7 @@ from hepprune.frontends.keras.files import MODELS, entries, name_of
 from hepprune.network import Shape
 
 if TYPE_CHECKING:
-    from hepprune.frontends.keras.graph import Lowered
+    from hepprune.frontends.keras.graph import LoweredModel
 
 _BATCH = ("batch_shape", "batch_input_shape")
 
@@ -31,7 +31,7 @@ def with_layers(model: Mapping[str, Any], configs: Mapping[str, Mapping[str, Any
     return changed
 
 
-def resized(model: Mapping[str, Any], lowered: "Lowered") -> dict[str, Any]:
+def resized(model: Mapping[str, Any], lowered: "LoweredModel") -> dict[str, Any]:
     """Return the description with the shapes that its layers and calls have now."""
     changed = copy.deepcopy(dict(model))
     for path, entry in _walk(changed):

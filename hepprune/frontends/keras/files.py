@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hepprune.errors import NetworkError
-from hepprune.frontends.keras.hdf5 import Store, joined, opened
+from hepprune.frontends.keras.hdf5 import ArrayFile, joined, opened
 from hepprune.frontends.keras.registry import LAYERS, Floats
 
 MODELS = ("Sequential", "Functional", "Model")
@@ -155,7 +155,7 @@ def _legacy(path: Path) -> KerasModel:
             raise NetworkError("it holds no model_config; a file of weights alone needs its model.json")
         config = _described(file.attrs["model_config"])
         keras = _major(file.attrs.get("keras_version", config.get("keras_version")))
-        return KerasModel(config, _legacy_layers(Store(file), "model_weights", config["config"]), keras, path)
+        return KerasModel(config, _legacy_layers(ArrayFile(file), "model_weights", config["config"]), keras, path)
 
 
 def _archive(path: Path) -> KerasModel:
@@ -168,14 +168,14 @@ def _archive(path: Path) -> KerasModel:
         config = _described(archive.read("config.json"))
         keras = _major(json.loads(archive.read("metadata.json"))["keras_version"])
         with opened(archive.read("model.weights.h5")) as file:
-            return KerasModel(config, _layers(Store(file), "", config["config"]), keras, path)
+            return KerasModel(config, _layers(ArrayFile(file), "", config["config"]), keras, path)
 
 
 def _json(path: Path) -> KerasModel:
     config = _described(path.read_text(encoding="utf-8"))
     keras = _major(config.get("keras_version", "3."))  # Keras 3 writes no version
     with opened(weights_beside(path)) as file:
-        store = Store(file)
+        store = ArrayFile(file)
         if "layer_names" in file.attrs or "layer_names0" in file.attrs:
             return KerasModel(config, _legacy_layers(store, "", config["config"]), keras, path)
         if "model_weights" in file:
@@ -183,7 +183,7 @@ def _json(path: Path) -> KerasModel:
         return KerasModel(config, _layers(store, "", config["config"]), keras, path)
 
 
-def _legacy_layers(store: Store, root: str, config: Any) -> dict[str, Stored]:
+def _legacy_layers(store: ArrayFile, root: str, config: Any) -> dict[str, Stored]:
     """Return the arrays of a file that groups them by layer, a nested model's together under its name."""
     found: dict[str, Stored] = {}
     for entry in entries(config):
@@ -227,7 +227,7 @@ def _wrapped_name(entry: Mapping[str, Any]) -> str | None:
     return name_of(wrapped) if isinstance(wrapped, dict) else None
 
 
-def _layers(store: Store, root: str, config: Any, prefix: str = "") -> dict[str, Stored]:
+def _layers(store: ArrayFile, root: str, config: Any, prefix: str = "") -> dict[str, Stored]:
     """Return the arrays of a Keras 3 weights file, whose groups are named after classes and counted."""
     found: dict[str, Stored] = {}
     container = next((c for c in ("layers", "_layer_checkpoint_dependencies") if store.has(joined(root, c))), "layers")
@@ -245,7 +245,7 @@ def _layers(store: Store, root: str, config: Any, prefix: str = "") -> dict[str,
     return found
 
 
-def _own(store: Store, group: str, kind: str) -> Stored:
+def _own(store: ArrayFile, group: str, kind: str) -> Stored:
     order: list[str] = []
     for sub in LAYERS[kind].groups if kind in LAYERS else ("",):
         spelt = sub if store.has(joined(group, sub)) else f"_{sub}"  # Keras 2 keeps sublayers under private names

@@ -8,7 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from hepprune.errors import NetworkError, unknown
-from hepprune.frontends.keras.calls import Call, Reference, calls, references
+from hepprune.frontends.keras.calls import LayerCall, Reference, calls, references
 from hepprune.frontends.keras.files import MODELS, KerasModel, entries, leaves, name_of
 from hepprune.frontends.keras.inputs import type_inputs
 from hepprune.frontends.keras.registry import LAYERS, Native, Part
@@ -20,7 +20,7 @@ _PACKAGE = re.compile(r"^(hgq|HGQ|PQuant|PQuantML)>")  # before the classes of o
 
 
 @dataclass(frozen=True)
-class Value:
+class CallValue:
     """What a call puts out: the layer of the Network that holds it, and its shape."""
 
     layer: str
@@ -28,7 +28,7 @@ class Value:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lowered:
+class LoweredModel:
     """A Network, and for each native layer by path what it was and which of the Network's layers came from it.
 
     `arriving[path]` holds the shapes that a layer or nested model is first called on ("" is the model itself),
@@ -42,7 +42,7 @@ class Lowered:
     values: Mapping[tuple[str, int, int], Shape]
 
 
-def lower(model: KerasModel) -> Lowered:
+def lower(model: KerasModel) -> LoweredModel:
     """Return the Network of a model, in float.
 
     Raises:
@@ -78,7 +78,7 @@ class _Flat:
     arriving: dict[str, tuple[Shape, ...]] = field(default_factory=dict)
     values: dict[tuple[str, int, int], Shape] = field(default_factory=dict)
 
-    def lowered(self) -> Lowered:
+    def lowered(self) -> LoweredModel:
         """Build the layers and the Network."""
         config = self.model.config["config"]
         paths = [path for path, _ in leaves(config)]
@@ -90,11 +90,11 @@ class _Flat:
         outputs = self._run(self.model.config, "", self._inputs())
         type_inputs(self.layers, self.sources, [value.layer for value in outputs])
         network = Network(self.layers.values(), self.sources, [value.layer for value in outputs])
-        return Lowered(
+        return LoweredModel(
             network=network, natives=self.natives, parts=self.parts, arriving=self.arriving, values=self.values
         )
 
-    def _inputs(self) -> list[Value]:
+    def _inputs(self) -> list[CallValue]:
         config = self.model.config["config"]
         if self.model.config["class_name"] == "Sequential":
             first = entries(config)[0]
@@ -107,7 +107,7 @@ class _Flat:
             named = [by_name[reference.layer] for reference in references(config["input_layers"])]
         return [self._input(self.names[name_of(entry)], _batch_shape(entry), entry) for entry in named]
 
-    def _input(self, name: str, shape: Any, entry: Mapping[str, Any] | None = None) -> Value:
+    def _input(self, name: str, shape: Any, entry: Mapping[str, Any] | None = None) -> CallValue:
         if not isinstance(shape, list | tuple) or not all(isinstance(size, int) for size in shape[1:]):
             raise NetworkError(f"input '{name}' has the shape {str(shape)[:60]}, which is not fixed")
         self._add(Input(name, tuple(shape[1:])), ())
@@ -116,7 +116,7 @@ class _Flat:
                 name=name, path=name_of(entry), kind="InputLayer", config=entry["config"]
             )
             self.parts[name_of(entry)] = (name,)
-        return Value(name, self.shapes[name])
+        return CallValue(name, self.shapes[name])
 
     def _add(self, layer: Layer, sources: tuple[str, ...]) -> None:
         if layer.name in self.shapes:
@@ -131,7 +131,7 @@ class _Flat:
         if sources:
             self.sources[layer.name] = sources
 
-    def _run(self, model: Mapping[str, Any], prefix: str, arriving: list[Value]) -> list[Value]:
+    def _run(self, model: Mapping[str, Any], prefix: str, arriving: list[CallValue]) -> list[CallValue]:
         """Return the outputs of a model called on values."""
         self.arriving.setdefault(prefix.removesuffix("/"), tuple(value.shape for value in arriving))
         if model["class_name"] == "Sequential":
@@ -139,11 +139,11 @@ class _Flat:
                 if entry.get("class_name") == "InputLayer":
                     self.arriving.setdefault(prefix + name_of(entry), (arriving[0].shape,))
                 else:
-                    arriving = self._call(entry, prefix, Call(arriving=tuple(arriving)))
+                    arriving = self._call(entry, prefix, LayerCall(arriving=tuple(arriving)))
             return arriving
         return self._functional(model["config"], prefix, arriving)
 
-    def _functional(self, config: Mapping[str, Any], prefix: str, arriving: list[Value]) -> list[Value]:
+    def _functional(self, config: Mapping[str, Any], prefix: str, arriving: list[CallValue]) -> list[CallValue]:
         inputs = references(config["input_layers"])
         if len(inputs) != len(arriving):
             raise NetworkError(f"the model '{prefix}' has {len(inputs)} inputs and is called on {len(arriving)} values")
@@ -168,7 +168,7 @@ class _Flat:
             self.values |= {(prefix + name, call, output): value.shape for output, value in enumerate(found)}
         return [_value(values, ref) for ref in references(config["output_layers"])]
 
-    def _call(self, entry: Mapping[str, Any], prefix: str, call: Call) -> list[Value]:
+    def _call(self, entry: Mapping[str, Any], prefix: str, call: LayerCall) -> list[CallValue]:
         path, kind = prefix + name_of(entry), kind_of(entry)
         if kind in MODELS:
             return self._run(entry, path + "/", list(call.arriving))
@@ -184,11 +184,11 @@ class _Flat:
         for part in parts:
             self._add(part.layer, tuple(s if isinstance(s, str) else call.arriving[s].layer for s in part.sources))
         if LAYERS[kind].several:
-            return [Value(part.layer.name, self.shapes[part.layer.name]) for part in parts]
+            return [CallValue(part.layer.name, self.shapes[part.layer.name]) for part in parts]
         last = parts[-1].layer.name if parts else call.arriving[0].layer
-        return [Value(last, self.shapes[last])]
+        return [CallValue(last, self.shapes[last])]
 
-    def _native(self, entry: Mapping[str, Any], path: str, call: Call) -> Native:
+    def _native(self, entry: Mapping[str, Any], path: str, call: LayerCall) -> Native:
         stored = self.model.layers.get(path)
         native = Native(
             name=self.names[path],
@@ -238,7 +238,7 @@ def kind_of(entry: Mapping[str, Any]) -> str:
     return kind
 
 
-def _nodes(config: Mapping[str, Any], keras: int) -> Iterator[tuple[dict[str, Any], int, Call]]:
+def _nodes(config: Mapping[str, Any], keras: int) -> Iterator[tuple[dict[str, Any], int, LayerCall]]:
     """Yield (layer, number of the call, call) for every call in a functional model."""
     for entry in entries(config):
         inner = entry.get("config")
@@ -248,7 +248,7 @@ def _nodes(config: Mapping[str, Any], keras: int) -> Iterator[tuple[dict[str, An
             yield entry, number, call
 
 
-def _value(values: Mapping[tuple[str, int], Sequence[Value]], reference: Reference) -> Value:
+def _value(values: Mapping[tuple[str, int], Sequence[CallValue]], reference: Reference) -> CallValue:
     found = values[reference.layer, reference.call]
     if reference.output >= len(found):
         raise NetworkError(

@@ -66,7 +66,7 @@ def _is_speed(place: str) -> bool:
     return place.endswith(("quantizer/vars/3", "/i_decay_speed"))
 
 
-class Store:
+class ArrayFile:
     """An open HDF5 file that gives arrays out as float64 and refuses to give more than 2**30 bytes in all."""
 
     def __init__(self, file: h5py.File) -> None:

@@ -1,4 +1,4 @@
-"""The contract between a native Keras layer and the layers of a Network: `LAYERS[class name]` is a `Kind`.
+"""The contract between a native Keras layer and the layers of a Network: `LAYERS[class name]` is a `LayerKind`.
 
 `Kind.lower(native, arriving)` returns the `Part`s that one native layer becomes, in the order they run; the value of
 the last one is the native layer's value. `arriving` holds the shapes (channels last, without the axis of jets) of the
@@ -121,7 +121,7 @@ def keep(native: Native, _layers: Mapping[str, Layer]) -> Native:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
+class LayerKind:
     """How a layer class is lowered and filled, and where a Keras 3 file keeps its weights, in Keras' order.
 
     A `typed` one is filled with the types of its parts too. An operation takes constants where it is called, and with
@@ -136,14 +136,14 @@ class Kind:
     several: bool = False
 
 
-LAYERS: dict[str, Kind] = {}
+LAYERS: dict[str, LayerKind] = {}
 
 
 def register(*kinds: str, fill: Fill = keep, groups: tuple[str, ...] = ("",)) -> Callable[[Lower], Lower]:
     """Return a decorator that enters a lowering under the names of its layer classes."""
 
     def enter(lower: Lower) -> Lower:
-        LAYERS.update(dict.fromkeys(kinds, Kind(lower=lower, fill=fill, groups=groups)))
+        LAYERS.update(dict.fromkeys(kinds, LayerKind(lower=lower, fill=fill, groups=groups)))
         return lower
 
     return enter

@@ -12,7 +12,7 @@ import numpy as np
 
 from hepprune.files import replacing, write_text
 from hepprune.frontends.keras.files import KerasModel, Stored, beside, weights_beside
-from hepprune.frontends.keras.hdf5 import Store, joined
+from hepprune.frontends.keras.hdf5 import ArrayFile, joined
 
 # State of an optimizer belongs to weights of the old sizes.
 _LEFT_OUT = frozenset({"optimizer_weights", "optimizer", "_optimizer"})
@@ -77,7 +77,7 @@ def _left_out(old: h5py.File, model: KerasModel, arrays: Mapping[str, Any]) -> f
     """Return the arrays that layers no longer have; only in a Keras 3 file does a group belong to one layer."""
     if "layers" not in old:
         return frozenset()
-    store = Store(old)
+    store = ArrayFile(old)
     known = {joined(s.group, place) for s in model.layers.values() for place in store.places(s.group)}
     return frozenset(known) - arrays.keys()
 

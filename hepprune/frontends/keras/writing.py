@@ -15,7 +15,7 @@ from hepprune.frontends.checking import acting
 from hepprune.frontends.keras.config import resized, with_layers
 from hepprune.frontends.keras.files import KerasModel, Stored
 from hepprune.frontends.keras.graph import lower
-from hepprune.frontends.keras.hgqtypes import plain
+from hepprune.frontends.keras.hgq.types import plain
 from hepprune.frontends.keras.registry import LAYERS, Floats, Native
 from hepprune.network import BatchNorm, Layer, Network, Recurrent, Weighted
 from hepprune.quantisers import FixedPoints

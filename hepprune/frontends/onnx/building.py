@@ -11,9 +11,9 @@ from torch import Tensor
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.frontends.onnx.arrays import Array
-from hepprune.frontends.onnx.fitting import Bounds, Fit, Part, Place
+from hepprune.frontends.onnx.fitting import AxisPart, Bounds, GraphFit, Place
 from hepprune.frontends.onnx.quantisation import Quantisation
-from hepprune.frontends.pytorch.building import Building
+from hepprune.frontends.pytorch.building import Assembly
 from hepprune.frontends.pytorch.operators import shaping
 from hepprune.frontends.pytorch.operators.registry import unchanged
 from hepprune.frontends.pytorch.program import Call
@@ -25,7 +25,7 @@ _NO_BIAS = FixedPoint(1, 1)  # holds zero, which is all that a layer without a b
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Node:
+class OnnxNode:
     """One operator; `name` is its own or that of its first output."""
 
     name: str
@@ -60,16 +60,16 @@ class Site:
 
 
 @dataclass(kw_only=True)
-class Graph(Building):
+class Graph(Assembly):
     """Layers so far, and what the graph's tensors have become."""
 
     opset: int = 0
-    fit: Fit | None = None
+    fit: GraphFit | None = None
     values: dict[str, Any] = field(default_factory=dict)
-    readers_of: dict[str, list[Node]] = field(default_factory=dict)
+    readers_of: dict[str, list[OnnxNode]] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
     sites: list[Site] = field(default_factory=list)
-    parts: dict[tuple[str, int], Part] = field(default_factory=dict)
+    parts: dict[tuple[str, int], AxisPart] = field(default_factory=dict)
     changes: dict[Place, Any] = field(default_factory=dict)
 
     def title(self, call: Call, weight: Constant | None = None) -> str:
@@ -77,31 +77,31 @@ class Graph(Building):
         owner = (weight.origin or "").rpartition(".")[0] if weight is not None else ""
         return owner or call.name
 
-    def only_reader(self, tensor: str) -> Node | None:
+    def only_reader(self, tensor: str) -> OnnxNode | None:
         """Return the one node that reads a tensor; None where several do, or the graph puts it out."""
         readers = self.readers_of.get(tensor, [])
         return readers[0] if len(readers) == 1 and tensor not in self.outputs else None
 
-    def change(self, node: Node, place: int | str, setting: Any) -> None:
+    def change(self, node: OnnxNode, place: int | str, setting: Any) -> None:
         """Note what an input or attribute of a node has to be in the file; None leaves it out."""
         self.changes[node.key, place] = setting
 
-    def before(self, node: Node, x: Any) -> tuple[int, ...]:
+    def before(self, node: OnnxNode, x: Any) -> tuple[int, ...]:
         """Return the shape that a node's first input had before units left, its own where none did."""
         known = self.fit.values.get(node.inputs[0]) if self.fit is not None else None
         return tuple(x.shape) if known is None else known.shape
 
-    def bounds(self, node: Node, number: int, given: Bounds) -> Bounds:
+    def bounds(self, node: OnnxNode, number: int, given: Bounds) -> Bounds:
         """Return start, stop and step of a node's part: those of now, or as they are given."""
         return given if self.fit is None else self.fit.bounds(node.key, number, given)
 
-    def part(self, node: Node, number: int, value: Value, *, axis: int, bounds: Bounds, title: str) -> Value:
+    def part(self, node: OnnxNode, number: int, value: Value, *, axis: int, bounds: Bounds, title: str) -> Value:
         """Return a part that a node takes along an axis."""
         key = node.key, number
         found = shaping.part(self, value, axis, bounds, title=title)
         if found is value and self.fit is not None and self.fit.parts[key].layer:  # what it did not take has left
             return shaping.cut(self, value, axis, range(value.shape[axis]), title=title)
-        self.parts[key] = Part("" if found.layer == value.layer else found.layer, whole=found is value)
+        self.parts[key] = AxisPart("" if found.layer == value.layer else found.layer, whole=found is value)
         return found
 
     def typed(self, value: Value, **arrays: Constant | None) -> Value:

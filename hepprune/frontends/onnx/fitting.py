@@ -18,7 +18,7 @@ ALL = (0, END, 1)
 
 
 @dataclass(frozen=True)
-class Part:
+class AxisPart:
     """What a node takes along an axis: by a Slice of the network, all there is, or (neither) copies of one value."""
 
     layer: str = ""
@@ -26,14 +26,14 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fit:
+class GraphFit:
     """The network that a graph is to compute, beside the one that was read from it, and where its tensors lie there."""
 
     network: Network
     before: Network
     n_jets: int
     values: Mapping[str, Value]
-    parts: Mapping[tuple[str, int], Part]
+    parts: Mapping[tuple[str, int], AxisPart]
 
     def shape(self, tensor: str) -> tuple[int, ...] | None:
         """Return the sizes that a tensor has now, the example's jets among them; None where no layer tells."""

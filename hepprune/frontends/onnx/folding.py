@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hepprune.errors import NetworkError
 from hepprune.frontends.onnx.arrays import Array
-from hepprune.frontends.onnx.building import Node
+from hepprune.frontends.onnx.building import OnnxNode
 from hepprune.frontends.onnx.operators.registry import counted, numbers
 from hepprune.frontends.pytorch.values import Value
 
@@ -45,13 +45,13 @@ _ELEMENTWISE: dict[str, Callable[..., Tensor]] = {
 }
 
 
-def shape_of(node: Node, x: Any) -> Array:
+def shape_of(node: OnnxNode, x: Any) -> Array:
     """Return the shape of a value as a constant."""
     sizes = x.shape if isinstance(x, Value) else tuple(x.tensor.shape)
     return Array(tensor=torch.tensor(sizes[node.attributes.get("start", 0) : node.attributes.get("end", len(sizes))]))
 
 
-def folded(node: Node, given: list[Array | None]) -> Array:
+def folded(node: OnnxNode, given: list[Array | None]) -> Array:
     """Return the constant that an operator makes of constants.
 
     Raises:
@@ -72,42 +72,42 @@ def folded(node: Node, given: list[Array | None]) -> Array:
     raise NetworkError(f"'{node.name}' uses {node.kind} on constants, which is not known")
 
 
-def _check(node: Node, shape: Any) -> tuple[int, ...]:
+def _check(node: OnnxNode, shape: Any) -> tuple[int, ...]:
     sizes = tuple(int(size) for size in shape)
     if any(size < 0 for size in sizes) or math.prod(sizes) > _MAX_CONSTANT:
         raise NetworkError(f"'{node.name}' ({node.kind}) makes a constant of the shape {sizes}")
     return sizes
 
 
-def _concatenated(node: Node, *parts: Array) -> Tensor:
+def _concatenated(node: OnnxNode, *parts: Array) -> Tensor:
     _check(node, [sum(part.tensor.numel() for part in parts)])
     return torch.cat([part.acting for part in parts], dim=node.attributes["axis"])
 
 
-def _gathered(node: Node, x: Array, places: Array) -> Tensor:
+def _gathered(node: OnnxNode, x: Array, places: Array) -> Tensor:
     axis, chosen = counted(node.attributes.get("axis", 0), x.tensor.ndim, node), places.tensor.long()
     shape = (*x.tensor.shape[:axis], *chosen.shape, *x.tensor.shape[axis + 1 :])
     _check(node, shape)
     return x.acting.index_select(axis, chosen.reshape(-1) % x.tensor.shape[axis]).reshape(shape)
 
 
-def _filled(node: Node, shape: Array) -> Tensor:
+def _filled(node: OnnxNode, shape: Array) -> Tensor:
     content = node.attributes.get("value")
     return torch.full(_check(node, shape.tensor), 0.0 if content is None else content.reshape(-1)[0].item())
 
 
-def _range(node: Node, start: Array, limit: Array, step: Array) -> Tensor:
+def _range(node: OnnxNode, start: Array, limit: Array, step: Array) -> Tensor:
     first, last, by = (array.tensor.item() for array in (start, limit, step))
     _check(node, [max(math.ceil((last - first) / by), 0)])
     return torch.arange(first, last, by)
 
 
-def _expanded(node: Node, x: Array, shape: Array) -> Tensor:
+def _expanded(node: OnnxNode, x: Array, shape: Array) -> Tensor:
     wide = _check(node, np.broadcast_shapes(tuple(x.tensor.shape), tuple(shape.tensor.tolist())))
     return x.acting.expand(wide).clone()
 
 
-def _sliced(node: Node, x: Array, *bounds: Array) -> Tensor:
+def _sliced(node: OnnxNode, x: Array, *bounds: Array) -> Tensor:
     given = [*bounds, None, None, None, None][:4]
     starts, ends, axes, steps = (
         numbers(entry, node, what) for entry, what in zip(given, ("starts", "ends", "axes", "steps"), strict=True)
@@ -121,7 +121,7 @@ def _sliced(node: Node, x: Array, *bounds: Array) -> Tensor:
     return found
 
 
-def _product(node: Node, x: Array, y: Array) -> Tensor:
+def _product(node: OnnxNode, x: Array, y: Array) -> Tensor:
     _check(
         node,
         (*np.broadcast_shapes(*(tuple(v.tensor.shape[:-2]) for v in (x, y))), x.tensor.shape[-2], y.tensor.shape[-1]),

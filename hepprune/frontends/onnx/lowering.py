@@ -9,9 +9,9 @@ import torch
 
 from hepprune.errors import NetworkError
 from hepprune.frontends.onnx.arrays import Array
-from hepprune.frontends.onnx.building import Graph, Node, Site
+from hepprune.frontends.onnx.building import Graph, OnnxNode, Site
 from hepprune.frontends.onnx.files import CONSTANT, QONNX_DOMAINS, STANDARD, opset
-from hepprune.frontends.onnx.fitting import Fit, Part, Place
+from hepprune.frontends.onnx.fitting import AxisPart, GraphFit, Place
 from hepprune.frontends.onnx.folding import FOLDED, folded, shape_of
 from hepprune.frontends.onnx.operators import OPERATORS, QUANTISERS
 from hepprune.frontends.pytorch.lowering import Lowered, add_input, n_jets, network_of, output_layer
@@ -43,16 +43,16 @@ class Read(Lowered):
     sites: tuple[Site, ...]
     changes: Mapping[Place, Any]
     values: Mapping[str, Any]
-    parts: Mapping[tuple[str, int], Part]
+    parts: Mapping[tuple[str, int], AxisPart]
     channels_last: frozenset[str]
 
-    def fit(self, network: Network) -> Fit:
+    def fit(self, network: Network) -> GraphFit:
         """Return what brings the graph's settings to those of another network of the same layers."""
         values = {name: value for name, value in self.values.items() if isinstance(value, Value)}
-        return Fit(network=network, before=self.network, n_jets=self.n_jets, values=values, parts=self.parts)
+        return GraphFit(network=network, before=self.network, n_jets=self.n_jets, values=values, parts=self.parts)
 
 
-def lower(proto: Any, fit: Fit | None = None) -> Read:
+def lower(proto: Any, fit: GraphFit | None = None) -> Read:
     """Return the network that computes what a checked model does, with the settings of its nodes that `fit` tells.
 
     Raises:
@@ -103,7 +103,7 @@ def _channels_last(built: Graph, named: Mapping[str, str]) -> frozenset[str]:
     return frozenset(name for name, v in values.items() if v.layer == named[name] and not in_order(v.index))
 
 
-def _node(entry: Any) -> Node:
+def _node(entry: Any) -> OnnxNode:
     import onnx
 
     name = entry.name or next(filter(None, entry.output), entry.op_type)
@@ -116,7 +116,7 @@ def _node(entry: Any) -> Node:
         if attribute.type in {onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS}:
             raise NetworkError(f"'{name}' ({entry.op_type}) holds a graph of its own, which no Network does")
         attributes[attribute.name] = _plain(onnx.helper.get_attribute_value(attribute))
-    return Node(
+    return OnnxNode(
         name=name, kind=entry.op_type, inputs=tuple(entry.input), outputs=tuple(entry.output), attributes=attributes
     )
 
@@ -155,7 +155,7 @@ def _sizes(entry: Any) -> tuple[int | None, ...]:
     return tuple(size.dim_value or None for size in kind.shape.dim)
 
 
-def _needed(nodes: list[Node], outputs: tuple[str, ...]) -> list[Node]:
+def _needed(nodes: list[OnnxNode], outputs: tuple[str, ...]) -> list[OnnxNode]:
     """Return the nodes that an output depends on, in order."""
     wanted, kept = set(outputs), []
     for node in reversed(nodes):
@@ -165,7 +165,7 @@ def _needed(nodes: list[Node], outputs: tuple[str, ...]) -> list[Node]:
     return kept[::-1]
 
 
-def _constants_first(nodes: list[Node], inputs: set[str]) -> list[Node]:
+def _constants_first(nodes: list[OnnxNode], inputs: set[str]) -> list[OnnxNode]:
     """Return nodes in an order in which what depends on no input is known before the rest."""
     reached = set(inputs)
     for node in nodes:
@@ -174,7 +174,7 @@ def _constants_first(nodes: list[Node], inputs: set[str]) -> list[Node]:
     return sorted(nodes, key=lambda node: bool(reached.intersection(node.inputs)))
 
 
-def _is_channels_first(name: str, nodes: list[Node]) -> bool:
+def _is_channels_first(name: str, nodes: list[OnnxNode]) -> bool:
     """Return whether an input reaches, through element-wise operators only, one that has channels on axis 1."""
     reached = {name}
     for node in nodes:
@@ -186,7 +186,7 @@ def _is_channels_first(name: str, nodes: list[Node]) -> bool:
     return False
 
 
-def _run(built: Graph, node: Node) -> Any:
+def _run(built: Graph, node: OnnxNode) -> Any:
     given = [built.values[name] if name else None for name in node.inputs]
     try:
         if node.kind == "Shape":

@@ -69,7 +69,7 @@ class Quantisation:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Settings:
+class QuantiserAttributes:
     """What a quantiser is in a file: its scale in the order of its layer's values, and the rest."""
 
     scale: Floats
@@ -78,13 +78,13 @@ class Settings:
     narrow: bool
     rounding: str
 
-    def equals(self, other: "Settings") -> bool:
+    def equals(self, other: "QuantiserAttributes") -> bool:
         """Return whether both quantise alike; one scale for all is the same as equal ones."""
         modes = [(each.bits, each.signed, each.narrow, each.rounding) for each in (self, other)]
         return modes[0] == modes[1] and bool((self.scale == other.scale).all())
 
 
-def settings(quantiser: Quantiser | None, title: str) -> Settings:
+def settings(quantiser: Quantiser | None, title: str) -> QuantiserAttributes:
     """Return what a file says of a quantiser.
 
     Raises:
@@ -92,7 +92,7 @@ def settings(quantiser: Quantiser | None, title: str) -> Settings:
     """
     scale: Any = 1.0
     if isinstance(quantiser, Binary):
-        return Settings(
+        return QuantiserAttributes(
             scale=np.asarray(quantiser.scale, np.float64), bits=1, signed=True, narrow=True, rounding="ROUND"
         )
     if isinstance(quantiser, Scaled):
@@ -107,7 +107,7 @@ def settings(quantiser: Quantiser | None, title: str) -> Settings:
     if len(bits) != 1 or len(signed) != 1 or bits[0] < 1:
         raise NetworkError(f"{title} has several widths, where a quantiser of QONNX has one")
     steps = np.asarray(scale) * quantiser.step
-    return Settings(
+    return QuantiserAttributes(
         scale=steps,
         bits=int(bits[0]),
         signed=bool(signed[0]),

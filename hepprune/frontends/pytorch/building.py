@@ -42,7 +42,7 @@ class Slot:
 
 
 @dataclass(kw_only=True)
-class Building:
+class Assembly:
     """Layers so far, and which tensor of the model each of their arrays came from."""
 
     n_jets: int

@@ -8,7 +8,7 @@ from typing import Any
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
 from hepprune.frontends.pytorch import pquant
-from hepprune.frontends.pytorch.building import Building, Slot
+from hepprune.frontends.pytorch.building import Assembly, Slot
 from hepprune.frontends.pytorch.fitting import Fitting, Traces
 from hepprune.frontends.pytorch.folding import FOLDED, folded, leaves
 from hepprune.frontends.pytorch.operators import MOVES, OPERATORS, SAME
@@ -70,7 +70,7 @@ def lower(program: Program, fit: Fitting | None = None) -> Lowered:
         NetworkError: an operator has no layer; the sentence names it.
     """
     calls = program.needed()
-    built = Building(n_jets=n_jets(program), fitting=fit, calls={call.name: call for call in calls})
+    built = Assembly(n_jets=n_jets(program), fitting=fit, calls={call.name: call for call in calls})
     counted = [call.scope[0] for call in calls if call.operator in OPERATORS]
     built.in_scope = Counter(counted)
     for call in (*calls, Call(name="output", target="output", args=program.outputs, kwargs={})):
@@ -98,7 +98,7 @@ def lower(program: Program, fit: Fitting | None = None) -> Lowered:
     return Lowered(network=network, slots=slots, ports=lying, traces=built.traces)
 
 
-def network_of(built: Building, outputs: list[str]) -> Network:
+def network_of(built: Assembly, outputs: list[str]) -> Network:
     """Return the network, contractions putting their result at once into the order that a permutation would."""
     layers, sources = {layer.name: layer for layer in built.layers}, dict(built.sources)
     read = Counter(source for names in sources.values() for source in names) + Counter(outputs)
@@ -129,7 +129,7 @@ def n_jets(program: Program) -> int:
     return size or _FREE_JETS
 
 
-def add_input(built: Building, name: str, shape: tuple[int | None, ...], *, channels_first: bool) -> Value:
+def add_input(built: Assembly, name: str, shape: tuple[int | None, ...], *, channels_first: bool) -> Value:
     """Add an Input, its channels last, and return the value as the program has it."""
     sizes = [size for size in shape[1:] if size is not None]
     if len(sizes) != len(shape) - 1 or not sizes:
@@ -151,7 +151,7 @@ def _is_channels_first(name: str, calls: tuple[Call, ...]) -> bool:
     return False
 
 
-def _run(built: Building, call: Call, values: dict[str, Any]) -> Any:
+def _run(built: Assembly, call: Call, values: dict[str, Any]) -> Any:
     args, options = filled(call.args, values), {key: filled(value, values) for key, value in call.kwargs.items()}
     try:
         if call.operator.startswith(_CHECKS):
@@ -170,7 +170,7 @@ def _run(built: Building, call: Call, values: dict[str, Any]) -> Any:
         raise NetworkError(f"'{call.name}' uses {call.target} in a way that is not known: {reason[:200]}") from problem
 
 
-def _layered(built: Building, call: Call, args: Any, options: dict[str, Any]) -> Any:
+def _layered(built: Assembly, call: Call, args: Any, options: dict[str, Any]) -> Any:
     """Return what an operator makes of values of jets."""
     name, first = call.operator, args[0]
     if name in SAME:
@@ -193,7 +193,7 @@ def _layered(built: Building, call: Call, args: Any, options: dict[str, Any]) ->
 _SIZES = {"view": "size", "reshape": "shape", "_unsafe_view": "size", "view_copy": "size", "_reshape_copy": "size"}
 
 
-def _moved(built: Building, call: Call, value: Value, args: Any, options: dict[str, Any]) -> Value:
+def _moved(built: Assembly, call: Call, value: Value, args: Any, options: dict[str, Any]) -> Value:
     """Return a value with its numbers in another order or shape."""
     title = built.title(call)
     wanted = (
@@ -208,7 +208,7 @@ def _moved(built: Building, call: Call, value: Value, args: Any, options: dict[s
     return value.moved(found, title)
 
 
-def _resize(built: Building, call: Call, value: Value, wanted: Shape) -> None:
+def _resize(built: Assembly, call: Call, value: Value, wanted: Shape) -> None:
     """Let a call give other sizes; those that are -1 or computed stay so."""
     if call.operator == "unflatten":
         given = dict(zip(("dim", "sizes"), call.args[1:], strict=False)) | call.kwargs
@@ -272,7 +272,7 @@ def _overwritten(call: Call, result: Any, values: dict[str, Any], later: tuple[C
             raise NetworkError(f"'{call.name}' ({call.target}) overwrites values that '{name}' still reads")
 
 
-def output_layer(built: Building, value: Any, ref: Ref) -> str:
+def output_layer(built: Assembly, value: Any, ref: Ref) -> str:
     """Return the layer with an output's values, channels last where they come so, else in torch's order."""
     if not isinstance(value, Value):
         raise NetworkError(f"output '{ref.name}' of the program does not depend on the inputs alone")

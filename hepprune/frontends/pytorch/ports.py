@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from hepprune.frontends.checking import Run
-from hepprune.frontends.pytorch.building import Building
+from hepprune.frontends.pytorch.building import Assembly
 from hepprune.frontends.pytorch.values import Axes, Value, axes_of
 
 
@@ -39,7 +39,7 @@ def _undone(axes: Axes) -> list[int]:
 
 
 def ports(
-    built: Building, sizes: Mapping[str, tuple[int | None, ...]], inputs: Iterable[Value], outputs: Iterable[Value]
+    built: Assembly, sizes: Mapping[str, tuple[int | None, ...]], inputs: Iterable[Value], outputs: Iterable[Value]
 ) -> Ports:
     """Return how values go in and out: an input as it lies, an output channels last or in the program's order."""
     given = (axes_of(x.index, (built.n_jets, *built.shapes[x.layer])) for x in inputs)
@@ -48,13 +48,13 @@ def ports(
     return Ports(taken, tuple(_output_axes(built, y) for y in outputs), size)
 
 
-def lies_channels_last(built: Building, value: Value) -> bool:
+def lies_channels_last(built: Assembly, value: Value) -> bool:
     """Return whether a layer has an output's values with its channels last, which are on axis 1 in the model."""
     index = value.index if value.index.ndim > 1 else value.index.unsqueeze(1)
     lying = axes_of(index.permute(0, *range(2, index.ndim), 1), (built.n_jets, *built.shapes[value.layer]))
     return lying == tuple(range(index.ndim))
 
 
-def _output_axes(built: Building, value: Value) -> Axes:
+def _output_axes(built: Assembly, value: Value) -> Axes:
     rank = max(value.index.ndim, 2)
     return (0, *range(2, rank), 1) if lies_channels_last(built, value) else tuple(range(rank))

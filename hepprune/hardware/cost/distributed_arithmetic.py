@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from hepprune import digits
 from hepprune.hardware.cost import sharing
-from hepprune.hardware.cost.kernels import Kernel
-from hepprune.hardware.cost.matrices import Design, Kind, Matrix, Quantiser, extract
+from hepprune.hardware.cost.kernels import KernelCounts
+from hepprune.hardware.cost.matrices import ConstantMatrices, Following, Kind, Matrix, extract
 from hepprune.hardware.resources import Estimate, LayerEstimate, Resources
 from hepprune.hardware.targets import Target
 from hepprune.network import Network
@@ -91,7 +91,7 @@ def estimate(network: Network, target: Target) -> Estimate:
     )
 
 
-def price(design: Design) -> tuple[MatrixPrice, ...]:
+def price(design: ConstantMatrices) -> tuple[MatrixPrice, ...]:
     """Return the price of each matrix, in order."""
     found: dict[str, MatrixPrice] = {}
     for matrix in design.matrices:
@@ -140,7 +140,7 @@ def additions_of(weight: NDArray[np.int64], terms: NDArray[np.int64], span: Floa
     return float(((per_output - 1) * bits).sum() * (1 + REPEATS * repeated) ** -SHARING_POWER)
 
 
-def whole_matrix(kernel: Kernel, in_width: int) -> tuple[float, int]:
+def whole_matrix(kernel: KernelCounts, in_width: int) -> tuple[float, int]:
     """Return LUT and adder levels of a matrix of which only counts are known, each input `in_width` bits wide.
 
     Its digit pairs repeat as those of random weights do.
@@ -171,7 +171,7 @@ def _biases(matrix: Matrix) -> float:
     return float(np.frexp(odd.astype(np.float64))[1].sum())
 
 
-def _quantiser(quantiser: Quantiser, negated: Floats) -> tuple[Floats, Floats]:
+def _quantiser(quantiser: Following, negated: Floats) -> tuple[Floats, Floats]:
     """Return LUT and adder levels of a ReLU and of bringing its value into a type, (n_out,).
 
     A value of which the adder graph has only the negative is turned round first; `negated` is how likely that is.
@@ -210,13 +210,15 @@ def _arrival(terms: NDArray[np.int64], arrival: Floats) -> Floats:
     return levels
 
 
-def _critical_levels(design: Design, matrix: Matrix, own: MatrixPrice, prices: tuple[MatrixPrice, ...]) -> float:
+def _critical_levels(
+    design: ConstantMatrices, matrix: Matrix, own: MatrixPrice, prices: tuple[MatrixPrice, ...]
+) -> float:
     """Return the levels a matrix adds to the longest path, before rounding up: what a search can follow downhill."""
     before = {m.name: p.smooth_arrival.max() for m, p in zip(design.matrices, prices, strict=True)}
     return float(own.smooth_arrival.max() - before.get(matrix.source or "", 0.0))
 
 
-def registers(design: Design, prices: tuple[MatrixPrice, ...], *, n_cycles: int) -> tuple[float, ...]:
+def registers(design: ConstantMatrices, prices: tuple[MatrixPrice, ...], *, n_cycles: int) -> tuple[float, ...]:
     """Return the pipeline registers in each matrix, the input port counted with the first, the logits with the last.
 
     Logic synthesis takes away the registers of inputs that nothing reads. At a stage boundary a sum that is not done

@@ -11,14 +11,20 @@ from hepprune.hardware.cost.trees import Waiting
 
 Terms = dict[str, float]
 
+LONE_ADDER_BITS = 3  # what an adder takes beside its bits where it is no sum of three, as fitted (`tree_terms`)
+SOFTMAX_PRODUCT_BITS = 17 * 18  # partial products of an exponential and an inverse: hls4ml's two tables
 
-def latency_lut(operation: Operation) -> Terms:
-    """Return what the LUT of constant products and their adder trees follow."""
+
+def latency_lut(operation: Operation, *, in_threes: bool) -> Terms:
+    """Return what the LUT of constant products and their adder trees follow.
+
+    A sum of three (`in_threes`: a clock period holds no more) takes its bits twice; an adder of its own takes more.
+    """
     kernel, bits = operation.kernel, operation.in_width
     additions = operation.products_added.additions
     return {
         "tree_bits": kernel.n_products * operation.accumulator_width,
-        "tree_terms": kernel.n_products,
+        "tree_terms": (not in_threes) * (kernel.n_products - kernel.n_sums),
         "product_addition_bits": additions * bits,
         "product_additions": additions,
         "dsp": (operation.multipliers != "lut") * operation.products_multiplied.distinct,
@@ -101,7 +107,7 @@ def recurrent(operation: Operation) -> Terms:
 def element_lut(operation: Operation) -> Terms:
     """Return what the LUT of a layer without a matrix follow.
 
-    A top-k subtracts every two of its `operands`, each of which counts its bits that say who is ahead.
+    A top-k subtracts every two of its `operands`, each of which counts its bits that say who is ahead: three adders.
     """
     bits, n = operation.in_width, at_once(operation)
     n_out = operation.n_out * n / operation.n_in
@@ -113,8 +119,11 @@ def element_lut(operation: Operation) -> Terms:
         "affine": {"affine_bits": n * bits},
         "normalise": {"affine_bits": 3 * n * bits},
         "argmax": {"relu_bits": n * bits},
-        "top": {"merge_bits": n / 2 * (operation.operands - 1) * (bits + 3), "relu_bits": n * bits},
-        "softmax": {"softmax": n},
+        "top": {
+            "merge_bits": n / 2 * (operation.operands - 1) * (bits + 3 + 3 * LONE_ADDER_BITS),
+            "relu_bits": n * bits,
+        },
+        "softmax": {"softmax": n, "multiplier_bits": (operation.multipliers == "lut") * n * SOFTMAX_PRODUCT_BITS},
         "table": {"table": n},
         "contraction": {"merge_bits": operation.operands * operation.out_width},
     }

@@ -44,16 +44,18 @@ class Products:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kernel:
+class KernelCounts:
     """Counts over one kernel (n_out, fan_in) of whole-number weights; zeros have left no trace in it.
 
-    `easy` products have so few signed digits that no DSP makes them; `hard` ones are by the bits of their weight.
-    `tree_additions` add up the signed digits of every neuron, `tree_growth` is the bits by which those sums are wider
-    than what comes in, summed over the additions. `largest_sum` bounds |weight| summed over one neuron's inputs. `rows`
-    are the DSP rows, `reuse_factor` consecutive weights each, that hold a weight other than zero.
+    `n_sums` neurons add up anything; what the others put out is known. `easy` products have so few signed digits that
+    no DSP makes them; `hard` ones are by the bits of their weight. `tree_additions` add up the signed digits of every
+    neuron, `tree_growth` is the bits by which those sums are wider than what comes in, summed over the additions.
+    `largest_sum` bounds |weight| summed over one neuron's inputs. `rows` are the DSP rows, `reuse_factor` consecutive
+    weights each, that hold a weight other than zero.
     """
 
     n_out: int
+    n_sums: int
     fan_in: int
     n_zeros: int
     easy: Products
@@ -89,7 +91,7 @@ def _least_weight_bits(in_width: int) -> int:
     return max(DSP_PRODUCT_BITS - in_width, other)
 
 
-def of(values: torch.Tensor, kind: Quantiser | None, limit: torch.Tensor, reuse_factor: int = 1) -> Kernel:
+def of(values: torch.Tensor, kind: Quantiser | None, limit: torch.Tensor, reuse_factor: int = 1) -> KernelCounts:
     """Return the counts of a kernel (n_out, ...) under its type and digit limit, kept by content.
 
     A kernel in float counts as hls4ml would round it by default.
@@ -101,7 +103,9 @@ def of(values: torch.Tensor, kind: Quantiser | None, limit: torch.Tensor, reuse_
 
 
 @lru_cache(maxsize=2048)
-def _counted(weight: bytes, limit: bytes, shape: tuple[int, ...], kind: Quantiser | None, reuse_factor: int) -> Kernel:
+def _counted(
+    weight: bytes, limit: bytes, shape: tuple[int, ...], kind: Quantiser | None, reuse_factor: int
+) -> KernelCounts:
     values = torch.frombuffer(bytearray(weight), dtype=torch.float64).reshape(shape)
     limits = torch.frombuffer(bytearray(limit), dtype=torch.uint8).reshape(shape)
     quantiser = HLS4ML_DEFAULT if kind is None else kind
@@ -109,14 +113,15 @@ def _counted(weight: bytes, limit: bytes, shape: tuple[int, ...], kind: Quantise
     return count(whole.reshape(shape[0], -1), _width(quantiser), reuse_factor=reuse_factor)
 
 
-def count(weight: Integers, weight_width: int, *, reuse_factor: int = 1) -> Kernel:
+def count(weight: Integers, weight_width: int, *, reuse_factor: int = 1) -> KernelCounts:
     """Return the counts of whole-number weights (n_out, fan_in) of that width."""
     terms = digits.count(weight)
     fan_ins, sums = (weight != 0).sum(axis=1), np.abs(weight).sum(axis=1)
     tree = np.maximum(terms.sum(axis=1) - 1, 0)
     easy, hard = _products(weight, terms)
-    return Kernel(
+    return KernelCounts(
         n_out=len(weight),
+        n_sums=int((fan_ins > 0).sum()),
         fan_in=weight.shape[1],
         n_zeros=int((weight == 0).sum()),
         easy=easy,

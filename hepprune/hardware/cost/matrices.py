@@ -22,7 +22,7 @@ Kind = FixedPoint | FixedPoints  # of all values, or of each
 
 
 @dataclass(frozen=True)
-class Quantiser:
+class Following:
     """What the sums pass next: a ReLU or not, then a type (None keeps every bit); `before` is what arrives."""
 
     before: Interval
@@ -45,7 +45,7 @@ class Matrix:
     bias: NDArray[np.int64]
     arriving: Interval
     total: Interval
-    quantisers: tuple[Quantiser, ...] = ()
+    quantisers: tuple[Following, ...] = ()
 
     @property
     def alive(self) -> NDArray[np.bool_]:
@@ -62,7 +62,7 @@ class Matrix:
 
 
 @dataclass(frozen=True)
-class Design:
+class ConstantMatrices:
     """All matrices of a network in the order they run, the range of its input port, and its head's class name."""
 
     port: Interval
@@ -90,7 +90,7 @@ def _covers(network: Network, layer: Layer) -> bool:
 
 
 @torch.no_grad()
-def extract(network: Network) -> Design:
+def extract(network: Network) -> ConstantMatrices:
     """Return the matrices of a quantised network.
 
     Raises:
@@ -107,14 +107,14 @@ def extract(network: Network) -> Design:
         if isinstance(layer, Dense):
             matrices[layer.name] = _matrix(layer, source, arriving)
         elif isinstance(layer, ReLU) and source and layer.maximum is None:
-            passed = Quantiser(arriving, _kind(layer), relu=True)
+            passed = Following(arriving, _kind(layer), relu=True)
             matrices[source] = replace(matrices[source], quantisers=(*matrices[source].quantisers, passed))
         else:
             raise NetworkError(f"layer '{layer.name}' ({type(layer).__name__}) has no price here; fold it first")
         sources[layer.name] = layer.name if isinstance(layer, Dense) else source
     output = sources[network.raw_output]
     head = type(network.output).__name__ if network.output.is_head else None
-    return Design(features, _without_unread(tuple(matrices.values()), output), output, head)
+    return ConstantMatrices(features, _without_unread(tuple(matrices.values()), output), output, head)
 
 
 def _matrix(layer: Dense, source: str | None, arriving: Interval) -> Matrix:
@@ -125,7 +125,7 @@ def _matrix(layer: Dense, source: str | None, arriving: Interval) -> Matrix:
     whole_bias = np.rint(bias * 2.0**bias_type.fraction).astype(np.int64)
     fraction = max(weight_type.fraction + arriving.fraction, bias_type.fraction)
     total = Interval(low + bias, high + bias, fraction)
-    quantisers = (Quantiser(total, _kind(layer), relu=False),) if layer.result else ()
+    quantisers = (Following(total, _kind(layer), relu=False),) if layer.result else ()
     acting = weight * (arriving.low < arriving.high)
     return Matrix(
         name=layer.name,

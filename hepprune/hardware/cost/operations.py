@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from hepprune.hardware.cost.kernels import Kernel, Products
+from hepprune.hardware.cost.kernels import KernelCounts, Products
 
 IO_TYPES = ("io_parallel", "io_stream")
 MULTIPLIERS = ("auto", "dsp", "lut")  # what builds a product: as HLS chooses, or as its `config_op mul -impl` says
@@ -35,7 +35,7 @@ class Operation:
     copies: int = 1
     streams: bool = False
     dataflow: bool = False
-    kernels: tuple[Kernel, ...] = ()
+    kernels: tuple[KernelCounts, ...] = ()
     operands: int = 1
     casts: bool = False
     function: str = ""
@@ -44,7 +44,7 @@ class Operation:
     sources: tuple[str, ...] = ()
 
     @property
-    def kernel(self) -> Kernel:
+    def kernel(self) -> KernelCounts:
         """The only kernel of a matrix."""
         return self.kernels[0]
 

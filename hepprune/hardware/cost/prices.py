@@ -6,6 +6,7 @@ the median exactly; `docs/cost.md` holds all errors.
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 from hepprune.hardware.cost import features, timing, trees
 from hepprune.hardware.cost.constants import UNMEASURED, Constants, shipped
@@ -28,6 +29,9 @@ STREAM_OVERHEAD = 4  # cycles of a streamed activation or pooling beside one per
 STREAM_READ = 16  # values of a dense layer's stream that are unpacked per cycle
 CELL_CYCLES = 22  # of a recurrent step beside its matrices: gates, tables, products
 WINDOW_CYCLES = 10  # of one position of a streamed convolution beside its matrix
+# A period that holds so many levels may end at another; half of the sums that wait there is a level's worth either way.
+_LEVELS_TO_END_AT, _A_LEVEL_OFF = 2, 0.5
+_WAITING_SUMS = {"sum_bits", "dsp_sum_bits"}
 Counts = tuple[float, float]  # DSP, BRAM18
 Cycles = tuple[float, int]  # depth, interval
 
@@ -50,7 +54,7 @@ def price(operation: Operation, *, clock: Clock, constants: Constants | None = N
             kind="input",
         )
     found, (depth, interval) = _resources(operation, clock, constants or shipped())
-    doubt = _uncertainty(operation, found, constants or shipped())
+    doubt = _uncertainty(operation, found, clock=clock, constants=constants or shipped())
     return LayerEstimate(
         layer=operation.name,
         resources=found,
@@ -77,7 +81,8 @@ def terms(operation: Operation, clock: Clock) -> tuple[features.Terms, features.
     if group == "distributed_arithmetic":
         return features.adder_graph(operation, waiting)
     if group == "latency":
-        return features.latency_lut(operation), features.latency_ff(operation, waiting, shares=_turns(operation) > 1)
+        lut = features.latency_lut(operation, in_threes=clock.levels <= 1)
+        return lut, features.latency_ff(operation, waiting, shares=_turns(operation) > 1)
     if group == "resource":
         return features.resource_lut(operation), features.resource_ff(operation)
     if group == "recurrent":
@@ -92,6 +97,8 @@ def _latency(operation: Operation, clock: Clock) -> tuple[Counts, Cycles]:
         cycles = max(cycles + 1, turns + trees.head(operation, clock) + 2)
     elif cycles and factor > cycles + 1:
         cycles += 1
+    elif cycles > 1 and factor > 1:  # ports of a jet every cycle are registered, which others need not be
+        cycles -= 1
     interval = operation.calls * min(factor, cycles + 1)
     in_dsp = operation.multipliers != "lut"
     dsp = in_dsp * operation.copies * n_multipliers * _dsps(operation.in_width, operation.kernel.weight_width)
@@ -188,11 +195,19 @@ def _resources(operation: Operation, clock: Clock, constants: Constants) -> tupl
     return Resources(lut=lut, ff=ff, dsp=float(dsp), bram18=float(bram18), uram=0.0) + fifos(operation), cycles
 
 
-def _uncertainty(operation: Operation, found: Resources, constants: Constants) -> Resources:
-    """Return one standard deviation; of what HLS failed to build every time, the true cost is not known."""
+def _uncertainty(operation: Operation, found: Resources, *, clock: Clock, constants: Constants) -> Resources:
+    """Return one standard deviation; of what HLS failed to build every time, the true cost is not known.
+
+    Where a period holds several levels of a tree and ends one sooner or later, twice or half as many sums wait.
+    """
     group, failed = group_of(operation), products_at_once(operation) >= UNROLL_LIMIT
     cells = ("lut", "ff", "dsp", "bram18")
-    return found.scaled({cell: UNMEASURED if failed else constants.error(f"{group}_{cell}") for cell in cells})
+    doubt = found.scaled({cell: UNMEASURED if failed else constants.error(f"{group}_{cell}") for cell in cells})
+    if group != "latency" or clock.levels < _LEVELS_TO_END_AT:
+        return doubt
+    sums = {name: bits for name, bits in terms(operation, clock)[1].items() if name in _WAITING_SUMS}
+    waiting = operation.copies * constants.price("latency_ff", sums)
+    return replace(doubt, ff=math.hypot(doubt.known()["ff"], _A_LEVEL_OFF * waiting))
 
 
 def products_at_once(operation: Operation) -> int:
@@ -208,7 +223,7 @@ def products_at_once(operation: Operation) -> int:
 def waiting_bits(operation: Operation) -> float:
     """Return the registers around an unrolled matrix of one pipeline, in which its sums wait for the next layer."""
     waits = group_of(operation) in {"latency", "distributed_arithmetic"} and not operation.dataflow
-    return float(waits * operation.copies * operation.n_out * operation.out_width)
+    return float(operation.copies * operation.kernel.n_sums * operation.out_width) if waits else 0.0
 
 
 def fifos(operation: Operation) -> Resources:

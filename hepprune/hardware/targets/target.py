@@ -7,19 +7,23 @@ from hepprune.hardware import devices
 from hepprune.hardware.resources import Budget
 
 BUNCH_CROSSING_NS = 25.0
-_NS_PER_LEVEL = 1.0  # an assumption: five adder levels per 5 ns cycle, which Vivado closes on UltraScale+ parts
+# An assumption: five adder levels per 5 ns cycle, which Vivado closes on UltraScale+ parts, and slower ones as HLS's
+# operator library has them: 1.4 times on UltraScale, twice on 7-series. A part of no known family is taken for fast.
+_NS_PER_LEVEL = {"7-series": 2.0, "UltraScale": 1.4}
+_NS_PER_FAST_LEVEL = 1.0
 
 
-def levels_per_cycle(clock_ns: float) -> int:
-    """Return how many adder levels one clock period is assumed to hold, at least one."""
-    return max(1, int(clock_ns / _NS_PER_LEVEL))
+def levels_per_cycle(clock_ns: float, family: str | None = None) -> int:
+    """Return how many adder levels one clock period is assumed to hold on a family of parts, at least one."""
+    return max(1, int(clock_ns / _NS_PER_LEVEL.get(family or "", _NS_PER_FAST_LEVEL)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
     """One place in a trigger: part, clock period in ns, its uncertainty as a fraction of it, and the budget.
 
-    None is unknown; `clock_uncertainty` None leaves the tool's default, `levels` None one adder level per ns.
+    None is unknown; `clock_uncertainty` None leaves the tool's default, `levels` None as many adder levels as
+    a cycle is assumed to hold on the part's family.
     `confidence` is "published", "prototype" or "user"; `note` says what the source leaves open. `own_device` is
     what its user says that the part has.
     """
@@ -70,7 +74,7 @@ class Target:
     @property
     def levels_per_cycle(self) -> int:
         """Adder levels between two registers."""
-        return self.levels or levels_per_cycle(self.period_ns)
+        return self.levels or levels_per_cycle(self.period_ns, self.family)
 
     @property
     def part_name(self) -> str:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from hepprune.errors import DataError, NetworkError
-from hepprune.network.graph import Network, as_tuple
+from hepprune.network.features import as_tuple
+from hepprune.network.graph import Network
 from hepprune.network.layers import (
     Activation,
     BatchNorm,
@@ -71,7 +72,7 @@ def quantise(network: Network, features: Any, precision: Precision, *, keep: boo
     integer bits of least squared error; activations that wrap hold all values seen; a bias keeps every fractional bit
     of its products and two bits of headroom, so that constants of removed neurons fit. Values that only move, add up
     or are compared stay exact; those that are multiplied or looked up next, and what tables put out, are brought to the
-    width of activations. A batch norm gets types of its own, where folding it (`hepprune.pruning.folding`) spares them.
+    width of activations. A batch norm gets types of its own, where folding it (`hepprune.network.folding`) spares them.
     With `keep`, types that the network has already stay, as those of a model whose input alone has none. A softmax at
     the end has types where its width is asked for by name: losses and Verilog leave it out.
 

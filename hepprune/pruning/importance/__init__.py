@@ -10,7 +10,6 @@ from torch import Tensor
 
 from hepprune.errors import NetworkError
 from hepprune.network import Network
-from hepprune.pruning import taps
 from hepprune.pruning.importance.activation import dead, mean_activation, nonzero_activation, wanda
 from hepprune.pruning.importance.blocks import loss_change
 from hepprune.pruning.importance.geometric import geometric_median
@@ -18,6 +17,7 @@ from hepprune.pruning.importance.gradient import fisher, taylor, taylor_per_samp
 from hepprune.pruning.importance.magnitude import magnitude, magnitude_l1, random, weight_change
 from hepprune.pruning.importance.registry import CRITERIA, Criterion, criterion, find
 from hepprune.pruning.importance.second_order import obd, obd_gauss_newton, obs
+from hepprune.pruning.statistics import taps
 from hepprune.sample import Sample
 
 __all__ = [

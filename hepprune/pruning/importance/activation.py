@@ -3,9 +3,9 @@
 from torch import Tensor
 
 from hepprune.network import Kernel
-from hepprune.pruning import activity
-from hepprune.pruning.activity import Activity
 from hepprune.pruning.importance.registry import NEURONS, criterion
+from hepprune.pruning.statistics import activity
+from hepprune.pruning.statistics.activity import Activity
 
 
 @criterion(granularities=NEURONS, gathers=activity.gather)

@@ -3,8 +3,8 @@
 from torch import Tensor
 
 from hepprune.network import Kernel
-from hepprune.pruning import blocks
 from hepprune.pruning.importance.registry import BLOCKS, criterion
+from hepprune.pruning.structure import blocks
 
 
 @criterion(granularities=BLOCKS, gathers=blocks.loss_changes)

@@ -8,10 +8,11 @@ from torch import Tensor
 
 from hepprune.errors import NetworkError
 from hepprune.network import Dense, Kernel, Layer, Network, Recurrent
-from hepprune.pruning import blocks, gates, taps
-from hepprune.pruning.coupling import Group
-from hepprune.pruning.gates import Gates
 from hepprune.pruning.importance.registry import Criterion
+from hepprune.pruning.statistics import gates, taps
+from hepprune.pruning.statistics.gates import Gates
+from hepprune.pruning.structure import blocks
+from hepprune.pruning.structure.coupling import Group
 from hepprune.sample import Sample
 
 

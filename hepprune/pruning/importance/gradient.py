@@ -3,11 +3,11 @@
 from torch import Tensor
 
 from hepprune.network import Kernel
-from hepprune.pruning import gradients, statistics
-from hepprune.pruning.gradients import Gradients
+from hepprune.pruning import statistics
 from hepprune.pruning.importance.magnitude import weight_change
 from hepprune.pruning.importance.registry import NEURONS, WEIGHTS, criterion
-from hepprune.pruning.statistics import LayerStatistics
+from hepprune.pruning.statistics import LayerStatistics, gradients
+from hepprune.pruning.statistics.gradients import Gradients
 
 
 @criterion(granularities=(*NEURONS, *WEIGHTS), gathers=gradients.gather)

@@ -3,10 +3,11 @@
 from torch import Tensor
 
 from hepprune.network import Kernel
-from hepprune.pruning import compensation, curvature
-from hepprune.pruning.curvature import Curvature
+from hepprune.pruning import compensation
 from hepprune.pruning.importance.magnitude import weight_change
 from hepprune.pruning.importance.registry import NEURONS, WEIGHTS, criterion
+from hepprune.pruning.statistics import curvature
+from hepprune.pruning.statistics.curvature import Curvature
 
 
 @criterion(granularities=(*NEURONS, *WEIGHTS), gathers=curvature.hessian)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hepprune.search.plans import pareto
-from hepprune.search.plans.pareto import Plan, Solution
+from hepprune.search.plans.pareto import Plan, PlanSolution
 
 Figures = Mapping[str, float]
 # Returns what a plan's whole networks need: cells of all together, latency_ns and interval_cycles of each, by name.
@@ -43,7 +43,7 @@ class Atlas:
     price: Price
     n_plans: int
     complete: bool = False
-    solutions: list[Solution] = field(default_factory=list)
+    solutions: list[PlanSolution] = field(default_factory=list)
     _known: dict[tuple[object, ...], Whole] = field(default_factory=dict)
 
     def __len__(self) -> int:

@@ -69,7 +69,7 @@ class Choice:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class ChoiceTable:
     """Everything that can be chosen for one model, beside what it needs in any case (`fixed`).
 
     `feeders` names, for a layer, those whose neurons it reads; see `search.links`.
@@ -85,14 +85,14 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Problem:
+class PlanProblem:
     """Models that share one device: what each may choose, and what all of them may use together."""
 
-    tables: tuple[Table, ...]
+    tables: tuple[ChoiceTable, ...]
     resources: Resources = field(default_factory=Resources)
 
     @classmethod
-    def of(cls, tables: Sequence[Table], budget: Budget) -> "Problem":
+    def of(cls, tables: Sequence[ChoiceTable], budget: Budget) -> "PlanProblem":
         """Return the problem of models that each have to meet the budget's latency and interval, and share its cells.
 
         Raises:
@@ -105,7 +105,7 @@ class Problem:
         limited = (replace(table, latency_ns=latency, interval_cycles=interval) for table in tables)
         return cls(tuple(limited), budget.resources)
 
-    def limited(self, limits: Mapping[str, float]) -> "Problem":
+    def limited(self, limits: Mapping[str, float]) -> "PlanProblem":
         """Return the problem with these limits on cells and latency, by name, and with no other."""
         several = len(self.tables) > 1
         tables = tuple(
@@ -113,7 +113,7 @@ class Problem:
             for table in self.tables
         )
         cells = {name: limit for name, limit in limits.items() if name in RESOURCES}
-        return Problem(tables, Resources(**cells))
+        return PlanProblem(tables, Resources(**cells))
 
     @property
     def open(self) -> bool:
@@ -125,7 +125,7 @@ class Problem:
         """The interval that every model has to keep, infinite without a limit."""
         return min((table.interval_cycles or math.inf for table in self.tables), default=math.inf)
 
-    def within(self, slowest: float, *, spared: str | None = None) -> "Problem":
+    def within(self, slowest: float, *, spared: str | None = None) -> "PlanProblem":
         """Return the problem without slower options, and without those that use any of the cells to be spared."""
         tables = tuple(
             replace(table, choices=tuple(each.within(slowest, spared) for each in table.choices))
@@ -183,7 +183,7 @@ def interval_name(model: str, several: bool) -> str:  # noqa: FBT001 -- it says 
     return f"interval_cycles of {model}" if several else "interval_cycles"
 
 
-def _largest(name: str, table: Table) -> float:
+def _largest(name: str, table: ChoiceTable) -> float:
     uses = [[use_of(name, table.model, option) for option in choice.options] for choice in table.choices]
     return fixed_of(name, table) + sum(max(each) for each in uses)
 
@@ -196,7 +196,7 @@ def use_of(name: str, model: str, option: Option) -> float:
     return option.latency_ns if name in {"latency_ns", f"latency_ns of {model}"} else 0.0
 
 
-def fixed_of(name: str, table: Table) -> float:
+def fixed_of(name: str, table: ChoiceTable) -> float:
     """Return what a model uses of a limit in any case."""
     if name in RESOURCES:
         return float(getattr(table.fixed, name) or 0.0)

@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 
 from hepprune.errors import BudgetMissedError
 from hepprune.search.plans.atlas import Atlas, Figures, Price
-from hepprune.search.plans.choices import Problem
+from hepprune.search.plans.choices import PlanProblem
 from hepprune.search.plans.knapsack import Knapsack
 from hepprune.search.plans.links import Links, Plans
-from hepprune.search.plans.pareto import Picks, Solution
+from hepprune.search.plans.pareto import Picks, PlanSolution
 from hepprune.search.plans.solvers import milp
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
-Solve = Callable[[Problem], Solution]
+Solve = Callable[[PlanProblem], PlanSolution]
 
 EVERY, MOST = 1000, 600  # plans up to which all are priced, and how many are where there are more
 _DRAWN = 200  # plans whose predicted use says which limits are alike
@@ -39,7 +39,7 @@ _LEVELS = 6  # intervals that are explored for themselves
 _SPARED = ("dsp", "bram18", "uram")  # cells of which a budget may allow none
 
 
-def explore(problem: Problem, solve: Solve, price: Price, *, every: int = EVERY, most: int = MOST) -> Atlas:
+def explore(problem: PlanProblem, solve: Solve, price: Price, *, every: int = EVERY, most: int = MOST) -> Atlas:
     """Return plans of a problem's tables, priced; of its limits only the interval is looked at.
 
     Up to `every` plans all are priced, else about `most`.
@@ -57,7 +57,7 @@ def explore(problem: Problem, solve: Solve, price: Price, *, every: int = EVERY,
     return atlas
 
 
-def exhaust(problem: Problem, atlas: Atlas) -> None:
+def exhaust(problem: PlanProblem, atlas: Atlas) -> None:
     """Price every plan of a problem's tables."""
     links = Links.of(problem.limited({}))
     for picks in itertools.product(*map(range, map(len, links.options))):
@@ -65,14 +65,14 @@ def exhaust(problem: Problem, atlas: Atlas) -> None:
     atlas.complete = True
 
 
-def _corners(problem: Problem) -> Iterator[tuple[Problem, float]]:
+def _corners(problem: PlanProblem) -> Iterator[tuple[PlanProblem, float]]:
     """Yield the problem, and the problem without options that some budgets rule out, each with the interval it needs.
 
     A budget of no DSP, or of an interval of 1, leaves so few options that plans made of all of them rarely meet it.
     """
     options = [option for table in problem.tables for choice in table.choices for option in choice.options]
     levels = sorted({option.interval_cycles for option in options})[:-1][:_LEVELS]
-    seen: list[Problem] = []
+    seen: list[PlanProblem] = []
     for slowest, spared in itertools.product((math.inf, *levels), (None, *_SPARED)):
         found = problem.within(slowest, spared=spared)
         if found.open and found not in seen:
@@ -80,7 +80,7 @@ def _corners(problem: Problem) -> Iterator[tuple[Problem, float]]:
             yield found, 0 if math.isinf(slowest) else slowest
 
 
-def _explore(problem: Problem, solve: Solve, atlas: Atlas, most: int) -> None:
+def _explore(problem: PlanProblem, solve: Solve, atlas: Atlas, most: int) -> None:
     chart = Chart.of(problem, atlas)
     for picks in _extremes(chart.links, most // 6):
         chart.price(picks)
@@ -139,7 +139,7 @@ class Chart:
     picks: dict[Picks, Floats] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, problem: Problem, atlas: Atlas) -> "Chart":
+    def of(cls, problem: PlanProblem, atlas: Atlas) -> "Chart":
         """Start a chart, in which limits are what the largest options add up to."""
         return cls(Links.of(problem.limited(problem.largest)), atlas)
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepprune.errors import BudgetMissedError
-from hepprune.search.plans.choices import Choice, Problem, Table, fixed_of, use_of
+from hepprune.search.plans.choices import Choice, ChoiceTable, PlanProblem, fixed_of, use_of
 
 Floats = NDArray[np.float64]
 _SLACK = 1e-9  # of a limit: what sums of floats may be off
@@ -29,7 +29,7 @@ class Knapsack:
     allowed: tuple[NDArray[np.int64], ...]
 
     @classmethod
-    def of(cls, problem: Problem) -> "Knapsack":
+    def of(cls, problem: PlanProblem) -> "Knapsack":
         """Return the numbers of a problem; options that break an interval or use of what there is none are left out.
 
         Raises:
@@ -74,7 +74,7 @@ class Knapsack:
         return fractions.max(axis=-1)  # type: ignore[no-any-return]
 
 
-def _allowed(choice: Choice, table: Table, names: tuple[str, ...], use: Floats, limits: Floats) -> list[int]:
+def _allowed(choice: Choice, table: ChoiceTable, names: tuple[str, ...], use: Floats, limits: Floats) -> list[int]:
     """Return the options that no limit rules out by themselves."""
     slow, place = table.interval_cycles, f"layer '{choice.layer}' of '{table.model}'"
     quick = [i for i, option in enumerate(choice.options) if slow is None or option.interval_cycles <= slow]

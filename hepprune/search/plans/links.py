@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hepprune.hardware.resources import RESOURCES, Resources
 from hepprune.search.plans import pareto
-from hepprune.search.plans.choices import Choice, Option, Problem
+from hepprune.search.plans.choices import Choice, Option, PlanProblem
 from hepprune.search.plans.knapsack import Knapsack
 from hepprune.search.plans.pareto import Picks, Plan
 
@@ -29,7 +29,7 @@ class Links:
     reads, and `shrinks` says which limits are on cells, which fewer inputs save.
     """
 
-    problem: Problem
+    problem: PlanProblem
     knapsack: Knapsack
     options: tuple[tuple[Option, ...], ...]
     kept: tuple[Floats, ...]
@@ -37,7 +37,7 @@ class Links:
     shrinks: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, problem: Problem) -> "Links":
+    def of(cls, problem: PlanProblem) -> "Links":
         """Take the links from the problem's tables."""
         knapsack = Knapsack.of(problem)
         choices = [choice for table in problem.tables for choice in table.choices]
@@ -91,7 +91,7 @@ class Links:
         left = np.mean([self.kept[feeder][plans[:, feeder]] for feeder in feeders], axis=0) if feeders else 1.0
         return np.where(self.shrinks, np.broadcast_to(left, len(plans))[:, None], 1.0)
 
-    def around(self, picks: Picks) -> Problem:
+    def around(self, picks: Picks) -> PlanProblem:
         """Return the problem in which each option costs what it would cost beside the other layers of a plan."""
         tables, choice = [], 0
         for table in self.problem.tables:

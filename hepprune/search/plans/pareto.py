@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from hepprune import stored
 from hepprune.errors import BudgetMissedError
-from hepprune.search.plans.choices import Option, Problem
+from hepprune.search.plans.choices import Option, PlanProblem
 from hepprune.search.plans.knapsack import Knapsack
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class PlanStep:
     """One step of a greedy search: which layer was changed from what to what, what that costs the metric and frees.
 
     `freed` is in shares of the limits. A step whose loss is within its statistical error is noise, and says so.
@@ -85,7 +85,7 @@ class Step:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Solution:
+class PlanSolution:
     """What a solver found: the front from the cheapest plan to the best, the plan chosen from it, and the way there.
 
     `optimal` says that no plan of the problem is better; `steps` are a greedy solver's.
@@ -95,14 +95,14 @@ class Solution:
     front: tuple[Plan, ...]
     chosen: Plan
     optimal: bool
-    steps: tuple[Step, ...] = ()
+    steps: tuple[PlanStep, ...] = ()
 
     def to_json(self) -> str:
         """Return the solution as JSON, from which `from_json` makes an equal one."""
         return _SOLUTION.dump_json(self, indent=2).decode()
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> "Solution":
+    def from_json(cls, text: str | bytes) -> "PlanSolution":
         """Return the solution that `to_json` wrote.
 
         Raises:
@@ -111,10 +111,10 @@ class Solution:
         return stored.parse(_SOLUTION, text, "solution.json")
 
 
-_SOLUTION = TypeAdapter(Solution)
+_SOLUTION = TypeAdapter(PlanSolution)
 
 
-def plan(problem: Problem, knapsack: Knapsack, picks: Sequence[int]) -> Plan:
+def plan(problem: PlanProblem, knapsack: Knapsack, picks: Sequence[int]) -> Plan:
     """Return the plan of one allowed option per choice."""
     choices = [choice for table in problem.tables for choice in table.choices]
     options = [

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from hepprune.errors import BudgetMissedError
 from hepprune.search.plans import exploring, pareto
 from hepprune.search.plans.atlas import Atlas, Figures, Whole
-from hepprune.search.plans.choices import Option, Problem
+from hepprune.search.plans.choices import Option, PlanProblem
 from hepprune.search.plans.exploring import Chart
 from hepprune.search.plans.links import Links
-from hepprune.search.plans.pareto import Plan, Solution, Step
+from hepprune.search.plans.pareto import Plan, PlanSolution, PlanStep
 
 _RESCUED = 240  # plans that are priced beyond the atlas where none of it fits
 EXHAUSTED = 3000  # plans up to which all are priced before a budget is called out of reach
@@ -31,14 +31,14 @@ class Settled:
     The front and the chosen plan have the losses of whole networks. `n_priced` of `n_plans` plans were priced whole.
     """
 
-    solution: Solution
+    solution: PlanSolution
     used: dict[str, float]
     n_priced: int
     n_plans: int
 
 
 def settle(
-    problem: Problem,
+    problem: PlanProblem,
     atlas: Atlas,
     judge: Judge = lambda plan: plan,
     *,
@@ -66,7 +66,7 @@ def settle(
     front = pareto.thinned(pareto.front([*judged, *beyond]), _POINTS)
     n_priced = len(atlas)
     steps = tuple(_steps(problem, atlas, chosen))
-    solution = Solution(solver=name, front=front, chosen=chosen, optimal=atlas.complete, steps=steps)
+    solution = PlanSolution(solver=name, front=front, chosen=chosen, optimal=atlas.complete, steps=steps)
     return Settled(solution, chosen.used, n_priced, atlas.n_plans)
 
 
@@ -74,7 +74,7 @@ def _judged(whole: Whole, judge: Judge, limits: Figures) -> Plan:
     return replace(judge(whole.plan), used=whole.shares(limits))
 
 
-def _over(contenders: list[Whole], problem: Problem) -> list[Whole]:
+def _over(contenders: list[Whole], problem: PlanProblem) -> list[Whole]:
     """Return a few plans over the limits on cells or latency that lose less than others which are no further over."""
     quick = (whole for whole in contenders if whole.fits(problem.intervals))
     over = {whole.plan.key: whole for whole in quick if not whole.fits(problem.sums)}
@@ -82,7 +82,7 @@ def _over(contenders: list[Whole], problem: Problem) -> list[Whole]:
     return [over[plan.key] for plan in pareto.thinned(pareto.front(plans), _POINTS)]
 
 
-def _rescued(problem: Problem, atlas: Atlas, exhausted: int) -> list[Whole]:
+def _rescued(problem: PlanProblem, atlas: Atlas, exhausted: int) -> list[Whole]:
     """Return what fits among plans near those closest to the limits, and then among all where they can be priced."""
     limits = problem.limits
     if not atlas.complete:
@@ -95,7 +95,7 @@ def _rescued(problem: Problem, atlas: Atlas, exhausted: int) -> list[Whole]:
     return [whole for whole in atlas if whole.fits(limits)]
 
 
-def _steps(problem: Problem, atlas: Atlas, chosen: Plan) -> Iterator[Step]:
+def _steps(problem: PlanProblem, atlas: Atlas, chosen: Plan) -> Iterator[PlanStep]:
     """Yield the steps of the solution that is nearest to a plan, then what lies between, each priced as a whole."""
     links, limits = Links.of(problem.limited({})), problem.sums
     wanted = links.picks(chosen)
@@ -113,7 +113,7 @@ def _steps(problem: Problem, atlas: Atlas, chosen: Plan) -> Iterator[Step]:
         left = atlas.add(links.plan(picks)).shares(limits)
         freed = {name: used[name] - left[name] for name in limits}
         model, layer = problem.places[choice]
-        yield Step(
+        yield PlanStep(
             model=model,
             layer=layer,
             before=before,
@@ -132,7 +132,7 @@ def _apart(one: Plan, other: Plan) -> tuple[int, float]:
     return sum(a.option.key != b.option.key for a, b in pairs), abs(lost)
 
 
-def _change(problem: Problem, step: Step) -> tuple[int, Option, str]:
+def _change(problem: PlanProblem, step: PlanStep) -> tuple[int, Option, str]:
     return problem.places.index((step.model, step.layer)), step.after, step.reason
 
 

@@ -7,10 +7,11 @@ import torch
 
 from hepprune.errors import NetworkError
 from hepprune.network import Network
-from hepprune.pruning import blocks, masks, structured
-from hepprune.pruning.coupling import Group, cuts
+from hepprune.pruning import masks, structured
 from hepprune.pruning.importance import Criterion
 from hepprune.pruning.importance.combined import group_scores
+from hepprune.pruning.structure import blocks
+from hepprune.pruning.structure.coupling import Group, cuts
 from hepprune.sample import Sample
 from hepprune.search.plans.choices import Option
 
@@ -45,7 +46,7 @@ class Heads:
 
 
 @dataclass(frozen=True)
-class Block:
+class BlockChoice:
     """A block that can leave, known by the layer it ends in; the choice is named `block:` and that layer."""
 
     end: str
@@ -67,13 +68,13 @@ class Block:
         return blocks.without(network, self.end)
 
 
-Structure = Heads | Block
-GRANULARITIES = (Heads.granularity, Block.granularity)
+Structure = Heads | BlockChoice
+GRANULARITIES = (Heads.granularity, BlockChoice.granularity)
 
 
 def find(network: Network, criterion: Criterion, data: Sample) -> dict[str, Structure]:
     """Return the heads and blocks of a network by the names of their choices."""
-    found = [*_heads(network, criterion, data), *(Block(block.end) for block in blocks.blocks(network))]
+    found = [*_heads(network, criterion, data), *(BlockChoice(block.end) for block in blocks.blocks(network))]
     return {structure.name: structure for structure in found}
 
 

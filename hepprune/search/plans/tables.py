@@ -10,11 +10,11 @@ from hepprune.hardware.resources import Resources
 from hepprune.metrics import Metric
 from hepprune.network import Layer, Network, identity
 from hepprune.sample import Sample
-from hepprune.search.effects import compare, measure
-from hepprune.search.plans.choices import Choice, Option, Table
+from hepprune.search.plans.choices import Choice, ChoiceTable, Option
 from hepprune.search.plans.pricing import Pricing, Share
-from hepprune.search.plans.variants import ROWS, Grid, Workshop
-from hepprune.search.replay import Group
+from hepprune.search.plans.variants import ROWS, ChoiceGrid, Workshop
+from hepprune.search.sensitivity.effects import compare, measure
+from hepprune.search.sensitivity.replay import LayerVariants
 from hepprune.store import Journal
 
 _TOGETHER = 16  # variants of one layer that are measured in one call
@@ -34,11 +34,11 @@ def build(
     pricing: Pricing,
     *,
     model: str,
-    grid: Grid,
+    grid: ChoiceGrid,
     metric: Metric = metrics.cross_entropy,
     journal: Journal | None = None,
     advance: Callable[[int], None] = lambda _: None,
-) -> Table:
+) -> ChoiceTable:
     """Return the table of one model: each option measured on the jets of `sample` and priced beside the others as is.
 
     Effects are kept in the journal, layer by layer. `advance(1)` is called for each layer.
@@ -65,7 +65,9 @@ def build(
     shares = {name: pricing.share(workshop.network[name]) for name in layers}
     resources, latency_ns = pricing.fixed(shares)
     feeders = pricing.feeders(shares)
-    return Table(model=model, choices=tuple(choices), fixed=resources, fixed_latency_ns=latency_ns, feeders=feeders)
+    return ChoiceTable(
+        model=model, choices=tuple(choices), fixed=resources, fixed_latency_ns=latency_ns, feeders=feeders
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +125,7 @@ class _Judge:
     def _measured(self, layers: Sequence[Layer]) -> list[tuple[float, float]]:
         found: list[tuple[float, float]] = []
         for start in range(0, len(layers), _TOGETHER):  # fewer at once need less memory, and stay in the cache
-            group = Group(tuple(layers[start : start + _TOGETHER]))
+            group = LayerVariants(tuple(layers[start : start + _TOGETHER]))
             (effects,) = measure(self.workshop.network, self.sample, [group], metric=self.metric)
             found += [(metrics.lost(self.metric, effect.metric.value), effect.metric.error) for effect in effects]
         return found

@@ -13,7 +13,8 @@ from hepprune.hardware.cost import reuse
 from hepprune.network import Conv, Kernel, Layer, Network, ReLU, Weighted
 from hepprune.network.precision import weight_type
 from hepprune.pruning import granularity as granularities
-from hepprune.pruning import importance, masks, selection, statistics, surgery
+from hepprune.pruning import importance, masks, selection, statistics
+from hepprune.pruning.structure import surgery
 from hepprune.sample import Sample
 from hepprune.search.plans import structures
 from hepprune.search.plans.choices import Option
@@ -24,7 +25,7 @@ ROWS = ("dsp_row", "bram_row")  # what depends on the reuse factor
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grid:
+class ChoiceGrid:
     """What a search may choose: fractions to cut at each granularity, reuse factors, bits of weights and activations.
 
     Without reuse factors or bits every layer keeps its own.
@@ -75,7 +76,7 @@ class Workshop:
             structures=found,
         )
 
-    def options(self, grid: Grid) -> Iterator[tuple[str, tuple[Option, ...]]]:
+    def options(self, grid: ChoiceGrid) -> Iterator[tuple[str, tuple[Option, ...]]]:
         """Yield every layer or structure that can be changed, with its options; the first leaves it as it is."""
         scored = {layer.name for layer in statistics.scored(self.network)}
         for layer in self.network:
@@ -89,7 +90,7 @@ class Workshop:
             if structure.granularity in grid.granularities:
                 yield name, structure.options
 
-    def _of_weights(self, layer: Weighted, grid: Grid) -> Iterator[Option]:
+    def _of_weights(self, layer: Weighted, grid: ChoiceGrid) -> Iterator[Option]:
         own = layer.weight_type.width if isinstance(layer.weight_type, FixedPoint) else 0
         bits = (None, *(each for each in grid.weight_bits if each < own))
         size = layer.weight[0].numel(), layer.n_out

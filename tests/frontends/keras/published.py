@@ -21,8 +21,8 @@ import torch
 
 import hepprune
 from hepprune import frontends
+from hepprune.jobs import inspection, models
 from hepprune.network import Network
-from hepprune.pipeline import inspection, models
 
 ROOT = Path(hepprune.__file__).resolve().parents[1]
 REFERENCE = ROOT.parent / "shared" / "reference"

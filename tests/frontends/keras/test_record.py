@@ -9,8 +9,8 @@ import torch
 
 from hepprune.frontends import keras as frontend
 from hepprune.network import Network
+from tests.frontends.keras.hgq.test_hgq_drawn import Ask, ask, pruned, pytestmark
 from tests.frontends.keras.published import REFERENCE
-from tests.frontends.keras.test_hgq_drawn import Ask, ask, pruned, pytestmark
 
 __all__ = ["ask", "pytestmark"]
 FILES = [path for path in sorted((REFERENCE / "hgq").glob("*/*")) if path.stem != "jedi_8"]  # which is QKeras' own

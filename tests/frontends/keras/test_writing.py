@@ -14,7 +14,8 @@ from hepprune.fixed import FixedPoint
 from hepprune.frontends import keras
 from hepprune.network import Network, Recurrent
 from hepprune.network.precision import Precision, quantise
-from hepprune.pruning import coupling, masks, surgery
+from hepprune.pruning import masks
+from hepprune.pruning.structure import coupling, surgery
 from tests.frontends.keras.models import (
     FRAMEWORKS,
     SUFFIXES,

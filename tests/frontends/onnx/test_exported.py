@@ -14,7 +14,7 @@ from hepprune import frontends
 from hepprune.errors import NetworkError
 from hepprune.frontends.onnx import claims, read, write
 from hepprune.network import BatchNorm, Einsum
-from hepprune.pruning import surgery
+from hepprune.pruning.structure import surgery
 from hepprune.sample import Sample
 from hepprune.training import Fit, fit
 from tests.frontends.onnx.models import disagreement, executed, exported

@@ -17,7 +17,7 @@ from hepprune.errors import NetworkError
 from hepprune.frontends.onnx import read, write
 from hepprune.frontends.onnx.running import run
 from hepprune.network import Network
-from hepprune.pruning import coupling, surgery
+from hepprune.pruning.structure import coupling, surgery
 from tests.frontends.onnx.drawing import drawn, graphs
 from tests.frontends.onnx.models import model
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from hepprune.network import Network, Weighted
-from hepprune.pruning import masks, surgery
+from hepprune.pruning import masks
+from hepprune.pruning.structure import surgery
 
 _WIDTH = 8
 

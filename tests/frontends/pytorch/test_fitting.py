@@ -15,7 +15,8 @@ from hepprune.errors import NetworkError
 from hepprune.frontends.pytorch import read, to_module
 from hepprune.frontends.pytorch.fitting import blocks, candidates
 from hepprune.network import Network
-from hepprune.pruning import masks, surgery
+from hepprune.pruning import masks
+from hepprune.pruning.structure import surgery
 from tests.frontends.pytorch.drawing import disagreement
 from tests.frontends.pytorch.parting import PARTS, Parting, partings, smaller
 

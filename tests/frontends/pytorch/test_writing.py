@@ -17,7 +17,8 @@ from hepprune.fixed import FixedPoint
 from hepprune.frontends.pytorch import read, to_module, write
 from hepprune.network import Layer, Network
 from hepprune.network.precision import Precision, quantise
-from hepprune.pruning import masks, surgery
+from hepprune.pruning import masks
+from hepprune.pruning.structure import surgery
 from tests.frontends.pytorch.drawing import Drawn, arranged, disagreement, features, modules
 from tests.networks import weighted
 

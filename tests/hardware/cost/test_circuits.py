@@ -16,9 +16,9 @@ from hepprune.network.layers import Activation
 
 pytest.importorskip("da4ml")
 
-from hepprune.firmware import adders
 from hepprune.firmware.tracing import arithmetic, rounding
 from hepprune.firmware.tracing import tables as traced_tables
+from hepprune.firmware.verilog import adders
 
 KINDS = st.builds(
     FixedPoint,

@@ -18,7 +18,7 @@ from hepprune.hardware.resources import Estimate
 from hepprune.hardware.targets import Target
 from hepprune.network import Dense, Input, Layer, Network, ReLU, Shared
 from hepprune.network.precision import weight_type
-from hepprune.pruning import surgery
+from hepprune.pruning.structure import surgery
 from hepprune.quantisers import FixedPoints
 from tests.networks import weighted
 

@@ -1,9 +1,12 @@
 """Cycles by path delay: what a period holds on each family, and how a softmax and a tree of additions fill periods."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from hepprune.hardware.cost import kernels, timing, trees
+from hepprune.hardware.cost import kernels, prices, timing, trees
+from hepprune.hardware.cost.constants import shipped
 from hepprune.hardware.cost.operations import Operation
 from hepprune.hardware.cost.timing import Clock
 
@@ -61,3 +64,49 @@ def test_fewer_registers_hold_what_waits_where_a_jet_comes_every_few_cycles() ->
     assert often.digits > seldom.digits > 0
     assert often.products > seldom.products > 0
     assert trees.waiting(_matrix(4, 8), Clock(25.0)) == trees.Waiting()
+
+
+def test_a_period_of_one_level_adds_three_at_once_where_a_longer_one_has_adders_of_their_own() -> None:
+    """The 7-series MLPs report as many LUT as bits for every adder; in longer periods adders take more."""
+    matrix = _matrix(32, 8)
+    slow, fast = (prices.terms(matrix, clock)[0] for clock in (SLOW, Clock(4.375)))
+    assert slow["tree_bits"] == fast["tree_bits"] == 32 * 8 * matrix.accumulator_width
+    assert slow["tree_terms"] == 0
+    assert fast["tree_terms"] == 31 * 8
+
+
+def test_a_layer_that_takes_a_jet_every_other_cycle_is_done_a_cycle_earlier() -> None:
+    """The 7-series MLPs, each a cycle or two a layer; one that is done within a period cannot be."""
+    every, other = (_matrix(274, 8, asked_reuse_factor=factor) for factor in (1, 2))
+    assert prices.price(every, clock=SLOW).depth == prices.price(other, clock=SLOW).depth + 1
+    every, other = (_matrix(4, 8, asked_reuse_factor=factor) for factor in (1, 2))
+    assert prices.price(every, clock=Clock(25.0)).depth == prices.price(other, clock=Clock(25.0)).depth == 0
+
+
+def test_registers_are_less_certain_where_a_period_may_end_at_another_level() -> None:
+    matrix = _matrix(32, 8)
+    for clock, certain in ((SLOW, True), (Clock(2.8), False)):
+        found = prices.price(matrix, clock=clock)
+        assert found.uncertainty.ff is not None
+        assert found.resources.ff is not None
+        fitted = shipped().error("latency_ff") * found.resources.ff
+        assert (found.uncertainty.ff == pytest.approx(fitted)) == certain
+        assert found.uncertainty.ff >= fitted * (1 - 1e-9)
+
+
+def test_a_softmax_multiplies_in_lut_where_products_are_to_be_built_of_them() -> None:
+    """Of 16 outputs, 7-series MLP: 8,327 LUT with products in LUT, 2,471 with them in DSP."""
+    softmax = Operation(name="s", kind="softmax", n_in=16, n_out=16, in_width=16, out_width=16, accumulator_width=16)
+    in_dsp, in_lut = (
+        prices.price(replace(softmax, multipliers=built), clock=SLOW).resources for built in ("dsp", "lut")
+    )
+    assert (in_dsp.dsp, in_lut.dsp) == (16, 0)
+    assert in_dsp.lut == pytest.approx(2471, rel=0.1)
+    assert in_lut.lut == pytest.approx(8327, rel=0.1)
+
+
+def test_neurons_without_weights_hold_nothing() -> None:
+    weight = np.ones((8, 4), dtype=np.int64)
+    weight[2:5] = 0
+    matrix = replace(_matrix(4, 8), kernels=(kernels.count(weight, 8),))
+    assert prices.waiting_bits(matrix) == 5 * matrix.out_width

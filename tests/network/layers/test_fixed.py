@@ -8,9 +8,10 @@ import torch
 
 from hepprune.fixed import FixedPoint
 from hepprune.network import BatchNorm, Dense, Input, Layer, Network, ReLU, precision, storage
+from hepprune.network.folding import fold_batch_norm
 from hepprune.network.precision import Precision
-from hepprune.pruning import coupling, masks, plan, statistics, surgery
-from hepprune.pruning.folding import fold_batch_norm
+from hepprune.pruning import masks, plan, statistics
+from hepprune.pruning.structure import coupling, surgery
 from hepprune.sample import Sample
 from hepprune.search.moves import PerKernel
 from hepprune.training import Fit, fit

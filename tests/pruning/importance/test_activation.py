@@ -3,11 +3,13 @@ import torch
 
 from hepprune.fixed import FixedPoint
 from hepprune.network import Dense, Input, Network, ReLU
-from hepprune.pruning import activity, coupling, importance, masks, plan, surgery
+from hepprune.pruning import importance, masks, plan
+from hepprune.pruning.statistics import activity
+from hepprune.pruning.structure import coupling, surgery
 from hepprune.sample import Sample
 from tests.networks import weighted
 from tests.pruning import cells, graphs, smooth
-from tests.pruning.test_gates import jets as graph_jets
+from tests.pruning.statistics.test_gates import jets as graph_jets
 
 
 @pytest.mark.parametrize("name", ["dense_relu", "conv_relu", "conv_tanh"])

@@ -3,7 +3,8 @@ import torch
 
 from hepprune.errors import NetworkError
 from hepprune.network import Network
-from hepprune.pruning import gradients, importance, masks, statistics
+from hepprune.pruning import importance, masks, statistics
+from hepprune.pruning.statistics import gradients
 from hepprune.sample import Sample
 from tests.networks import weighted
 from tests.pruning import smooth

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from hepprune.errors import NetworkError
-from hepprune.pruning import compensation, curvature, importance
+from hepprune.pruning import compensation, importance
+from hepprune.pruning.statistics import curvature
 from hepprune.sample import Sample
 from tests.networks import weighted
 from tests.pruning import smooth

@@ -10,17 +10,17 @@ import pytest
 from hepprune.errors import BudgetMissedError
 from hepprune.hardware import targets
 from hepprune.hardware.resources import Budget, Resources
+from hepprune.jobs.planning.wholes import PlanSettings, SearchedModel, Wholes
 from hepprune.network import Network
-from hepprune.pipeline.wholes import Model, Settings, Wholes
 from hepprune.sample import Sample
 from hepprune.search.plans import solvers, tables
 from hepprune.search.plans.atlas import Atlas
-from hepprune.search.plans.choices import Problem, Table
+from hepprune.search.plans.choices import ChoiceTable, PlanProblem
 from hepprune.search.plans.exploring import explore
 from hepprune.search.plans.pareto import Plan
 from hepprune.search.plans.pricing import Pricing
 from hepprune.search.plans.settling import settle
-from hepprune.search.plans.variants import Grid, Workshop
+from hepprune.search.plans.variants import ChoiceGrid, Workshop
 from hepprune.store import Journal
 
 TARGET = targets.load("generic_vu13p")
@@ -31,23 +31,23 @@ GREEDY = partial(solvers.greedy, n_points=1)
 class Case:
     """A tagger with every plan there is of it, priced and measured as a whole network, and a part of them explored."""
 
-    table: Table
+    table: ChoiceTable
     wholes: Wholes
     every: Atlas
     some: Atlas
 
-    def problem(self, **limits: float) -> Problem:
+    def problem(self, **limits: float) -> PlanProblem:
         latency, interval = limits.pop("latency_ns", None), limits.pop("interval_cycles", None)
-        return Problem.of(
+        return PlanProblem.of(
             [self.table], Budget(latency, None if interval is None else int(interval), Resources(**limits))
         )
 
-    def best(self, problem: Problem) -> float | None:
+    def best(self, problem: PlanProblem) -> float | None:
         """The least loss of any plan that fits, by trying all."""
         fitting = (whole.plan for whole in self.every if whole.fits(problem.limits))
         return min((self.wholes.evaluate(plan).loss for plan in fitting), default=None)
 
-    def chosen(self, atlas: Atlas, problem: Problem) -> Plan | None:
+    def chosen(self, atlas: Atlas, problem: PlanProblem) -> Plan | None:
         """The plan that is settled on, None where the budget is called out of reach."""
         fresh = replace(atlas, solutions=list(atlas.solutions), _known=dict(atlas._known))
         try:
@@ -60,17 +60,17 @@ class Case:
 def case(request: pytest.FixtureRequest, tagger: Network, jets: tuple[Sample, Sample]) -> Case:
     few, strategy = jets[0].first(300), request.param
     factors = (1, 2) if strategy == "resource" else ()
-    grid = Grid(
+    grid = ChoiceGrid(
         sparsities=(0.6, 0.9), granularities=("neuron",) if factors else ("weight", "neuron"), reuse_factors=factors
     )
     workshop = Workshop.of(tagger, few)
     table = tables.build(workshop, few, Pricing.of(tagger, TARGET, strategy=strategy), model="tagger", grid=grid)
     model, problem = (
-        Model(name="tagger", given=tagger, workshop=workshop, sample=few, test=few),
-        Problem.of([table], Budget()),
+        SearchedModel(name="tagger", given=tagger, workshop=workshop, sample=few, test=few),
+        PlanProblem.of([table], Budget()),
     )
     wholes = Wholes(
-        models=(model,), target=TARGET, settings=Settings(strategy=strategy), problem=problem, journal=Journal()
+        models=(model,), target=TARGET, settings=PlanSettings(strategy=strategy), problem=problem, journal=Journal()
     )
     every = explore(problem, GREEDY, wholes.figures)
     assert every.complete
@@ -79,7 +79,7 @@ def case(request: pytest.FixtureRequest, tagger: Network, jets: tuple[Sample, Sa
     return Case(table, wholes, every, some)
 
 
-def budgets(case: Case) -> Iterator[Problem]:
+def budgets(case: Case) -> Iterator[PlanProblem]:
     """Budgets from one that nothing meets to one that everything does: of one limit, and of several."""
     names = ("lut", "latency_ns", "interval_cycles")
     found = {name: sorted({whole.figures[name] for whole in case.every}) for name in names}

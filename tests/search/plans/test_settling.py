@@ -6,14 +6,14 @@ import pytest
 from hepprune.errors import BudgetMissedError
 from hepprune.hardware.resources import Budget, Resources
 from hepprune.search.plans import solvers
-from hepprune.search.plans.choices import Choice, Problem, Table
+from hepprune.search.plans.choices import Choice, ChoiceTable, PlanProblem
 from hepprune.search.plans.exploring import Solve, explore
 from hepprune.search.plans.pareto import Plan
 from hepprune.search.plans.settling import Settled, settle
 from tests.search.plans.solvers.drawing import option
 
 OPTIONS = tuple(replace(option(0.1 * n, 100 - 10 * n, 0, 5), sparsity=0.1 * n) for n in range(8))
-ONE = Table(model="tagger", choices=(Choice("dense", OPTIONS),), fixed=Resources(lut=0.0, dsp=0.0))
+ONE = ChoiceTable(model="tagger", choices=(Choice("dense", OPTIONS),), fixed=Resources(lut=0.0, dsp=0.0))
 
 
 def settled(factor: float, lut: float, *, solver: str = "greedy", every: int = 0) -> Settled:
@@ -23,7 +23,7 @@ def settled(factor: float, lut: float, *, solver: str = "greedy", every: int = 0
         (pick,) = plan.picks
         return {"lut": factor * (pick.option.resources.lut or 0.0), "dsp": 0.0, "latency_ns": 5.0}
 
-    problem = Problem.of([ONE], Budget(resources=Resources(lut=lut)))
+    problem = PlanProblem.of([ONE], Budget(resources=Resources(lut=lut)))
     solve: Solve = solvers.find(solver)
     return settle(problem, explore(problem, solve, price, every=every), name=solver)
 

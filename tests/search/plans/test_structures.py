@@ -5,21 +5,21 @@ import torch
 from hepprune import metrics
 from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Budget, Resources
+from hepprune.jobs import planning as searching
+from hepprune.jobs.planning.wholes import PlanSettings
 from hepprune.network import Network
-from hepprune.pipeline import searching
-from hepprune.pipeline.wholes import Settings
-from hepprune.pruning import blocks
+from hepprune.pruning.structure import blocks
 from hepprune.sample import Sample
-from hepprune.search.effects import compare
 from hepprune.search.plans import tables
-from hepprune.search.plans.choices import Option, Table
+from hepprune.search.plans.choices import ChoiceTable, Option
 from hepprune.search.plans.pricing import Pricing
-from hepprune.search.plans.variants import Grid, Workshop
+from hepprune.search.plans.variants import ChoiceGrid, Workshop
+from hepprune.search.sensitivity.effects import compare
 from tests.networks import weighted
 from tests.pruning import graphs
 
 TARGET = targets.load("generic_vu13p")
-GRID = Grid(sparsities=(0.5,), granularities=("neuron", "head", "layer"))
+GRID = ChoiceGrid(sparsities=(0.5,), granularities=("neuron", "head", "layer"))
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +36,14 @@ def sample(network: Network) -> Sample:
 
 
 @pytest.fixture(scope="module")
-def table(network: Network, sample: Sample) -> Table:
+def table(network: Network, sample: Sample) -> ChoiceTable:
     pricing = Pricing.of(network, TARGET, strategy="latency")
     return tables.build(Workshop.of(network, sample), sample, pricing, model="m", grid=GRID)
 
 
-def test_heads_and_blocks_are_choices_measured_and_priced_whole(network: Network, sample: Sample, table: Table) -> None:
+def test_heads_and_blocks_are_choices_measured_and_priced_whole(
+    network: Network, sample: Sample, table: ChoiceTable
+) -> None:
     workshop = Workshop.of(network, sample)
     whole = cost.estimate(network, TARGET, strategy="latency").resources
     structures = {choice.layer: choice.options for choice in table.choices if ":" in choice.layer}
@@ -89,7 +91,7 @@ def test_a_head_leaves_beside_neurons_that_take_another_along(network: Network) 
 def test_a_search_meets_a_budget_with_structures(network: Network, sample: Sample) -> None:
     whole = cost.estimate(network, TARGET, strategy="latency")
     budget = Budget(resources=Resources(lut=round(0.6 * (whole.resources.lut or 0))))
-    settings = Settings(grid=GRID, n_jets=200)
+    settings = PlanSettings(grid=GRID, n_jets=200)
     found = searching.search({"m": network}, [(sample, sample)], TARGET, settings=settings, budget=budget)
     (planned,) = found.models
     assert budget.met_by(planned.estimate)

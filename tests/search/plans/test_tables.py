@@ -8,14 +8,14 @@ from hepprune.network import Network
 from hepprune.pruning import plan, statistics
 from hepprune.sample import Sample
 from hepprune.search.plans import tables
-from hepprune.search.plans.choices import Option, Table
+from hepprune.search.plans.choices import ChoiceTable, Option
 from hepprune.search.plans.pricing import Pricing, latency_limit
-from hepprune.search.plans.variants import Grid, Workshop
+from hepprune.search.plans.variants import ChoiceGrid, Workshop
 from hepprune.store import Journal
 from tests.networks import weighted
 
 TARGET = targets.load("generic_vu13p")
-GRID = Grid(
+GRID = ChoiceGrid(
     sparsities=(0.25, 0.75),
     granularities=("weight", "neuron", "dsp_row", "2:4"),
     reuse_factors=(1, 4),
@@ -30,14 +30,16 @@ def workshop(tagger: Network, jets: Jets) -> Workshop:
     return Workshop.of(tagger, jets[0].first(1000))
 
 
-def table(workshop: Workshop, sample: Sample, strategy: str, grid: Grid = GRID) -> Table:
+def table(workshop: Workshop, sample: Sample, strategy: str, grid: ChoiceGrid = GRID) -> ChoiceTable:
     pricing = Pricing.of(workshop.network, TARGET, strategy=strategy)
     return tables.build(workshop, sample, pricing, model="tagger", grid=grid)
 
 
 @pytest.mark.parametrize("strategy", ["latency", "resource", "resource_unrolled", "distributed_arithmetic"])
 def test_shares_of_the_network_as_it_is_add_up_to_its_price(workshop: Workshop, jets: Jets, strategy: str) -> None:
-    grid = Grid(sparsities=(0.5,), granularities=("weight",), reuse_factors=(), weight_bits=(), activation_bits=(4,))
+    grid = ChoiceGrid(
+        sparsities=(0.5,), granularities=("weight",), reuse_factors=(), weight_bits=(), activation_bits=(4,)
+    )
     found = table(workshop, jets[1].first(200), strategy, grid)
     whole = cost.estimate(workshop.network, TARGET, strategy=strategy)
     total = found.fixed
@@ -87,7 +89,7 @@ def test_losses_are_those_of_the_whole_network(workshop: Workshop, jets: Jets) -
 
 def test_losses_rise_where_a_metric_falls(workshop: Workshop, jets: Jets) -> None:
     pricing = Pricing.of(workshop.network, TARGET, strategy="latency")
-    grid = Grid(sparsities=(0.95,), granularities=("weight",))
+    grid = ChoiceGrid(sparsities=(0.95,), granularities=("weight",))
 
     def of(metric: metrics.Metric) -> float:
         found = tables.build(workshop, jets[1], pricing, model="tagger", grid=grid, metric=metric)
@@ -138,20 +140,23 @@ def test_a_network_is_built_as_chosen(workshop: Workshop) -> None:
 
 def test_effects_are_remembered(workshop: Workshop, jets: Jets, monkeypatch: pytest.MonkeyPatch) -> None:
     journal, pricing = Journal(), Pricing.of(workshop.network, TARGET, strategy="latency")
-    first = tables.build(workshop, jets[1], pricing, model="tagger", grid=Grid(sparsities=(0.5,)), journal=journal)
+    first = tables.build(
+        workshop, jets[1], pricing, model="tagger", grid=ChoiceGrid(sparsities=(0.5,)), journal=journal
+    )
     monkeypatch.setattr(tables, "measure", lambda *_, **__: pytest.fail("measured again"))
     assert (
-        tables.build(workshop, jets[1], pricing, model="tagger", grid=Grid(sparsities=(0.5,)), journal=journal) == first
+        tables.build(workshop, jets[1], pricing, model="tagger", grid=ChoiceGrid(sparsities=(0.5,)), journal=journal)
+        == first
     )
 
 
 def test_mistakes_are_refused() -> None:
     with pytest.raises(RecipeError, match="a sparsity of 1.5 is not between 0 and 1"):
-        Grid(sparsities=(1.5,))
+        ChoiceGrid(sparsities=(1.5,))
     with pytest.raises(RecipeError, match="weight bits of 99 is not between 2 and 16"):
-        Grid(weight_bits=(99,))
+        ChoiceGrid(weight_bits=(99,))
     with pytest.raises(NetworkError, match="unknown granularity 'neurons'"):
-        Grid(granularities=("neurons",))
+        ChoiceGrid(granularities=("neurons",))
 
 
 def test_a_latency_is_rounded_down_to_whole_cycles() -> None:

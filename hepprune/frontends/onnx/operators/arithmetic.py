@@ -6,7 +6,7 @@ from typing import Any
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
 from hepprune.frontends.onnx.arrays import Array
-from hepprune.frontends.onnx.building import Graph, Node
+from hepprune.frontends.onnx.building import Graph, OnnxNode
 from hepprune.frontends.onnx.operators.registry import operator
 from hepprune.frontends.pytorch.operators import arithmetic
 from hepprune.frontends.pytorch.values import Value
@@ -18,7 +18,7 @@ _BIT = FixedPoint(1, 1, signed=False)  # holds the 0 and 1 of a sum's scale and 
 
 
 @operator(*_KINDS)
-def combined(built: Graph, node: Node, x: Any, y: Any = -1) -> Any:
+def combined(built: Graph, node: OnnxNode, x: Any, y: Any = -1) -> Any:
     """Combine two values, or a value and a constant."""
     if node.outputs[0] in built.values:  # the bias of a dense layer
         return built.values[node.outputs[0]]
@@ -36,7 +36,7 @@ def combined(built: Graph, node: Node, x: Any, y: Any = -1) -> Any:
 
 
 @operator(*_MANY)
-def folded(built: Graph, node: Node, *sides: Any) -> Any:
+def folded(built: Graph, node: OnnxNode, *sides: Any) -> Any:
     """Combine any number of values, one after the other."""
     if not any(isinstance(side, Value) for side in sides):
         raise NetworkError(f"'{node.name}' ({node.kind}) combines constants only")

@@ -6,7 +6,7 @@ import torch
 
 from hepprune.errors import NetworkError
 from hepprune.frontends.onnx.arrays import Array
-from hepprune.frontends.onnx.building import Graph, Node
+from hepprune.frontends.onnx.building import Graph, OnnxNode
 from hepprune.frontends.onnx.operators.registry import added, constant, counted, is_number, jets_value, number, operator
 from hepprune.frontends.pytorch.operators import elementwise, normalisation
 from hepprune.frontends.pytorch.operators.registry import picked
@@ -33,7 +33,7 @@ _DEFAULTS = {"alpha": 1.67326319217681884765625, "gamma": 1.05070102214813232421
 
 
 @operator(*_PLAIN)
-def function(built: Graph, node: Node, x: Any) -> Value:
+def function(built: Graph, node: OnnxNode, x: Any) -> Value:
     """Apply a function without parameters."""
     if any(abs(node.attributes.get(name, value) - value) > 1e-6 for name, value in _DEFAULTS.items()):
         raise NetworkError(f"layer '{node.name}' ({node.kind}) has parameters of its own, which no Network holds")
@@ -41,7 +41,7 @@ def function(built: Graph, node: Node, x: Any) -> Value:
 
 
 @operator(*_PARAMETERS)
-def parametric(built: Graph, node: Node, x: Any) -> Value:
+def parametric(built: Graph, node: OnnxNode, x: Any) -> Value:
     """Apply a function with parameters."""
     kind, names = _PARAMETERS[node.kind]
     given = {own: float(node.attributes.get(name, default)) for own, (name, default) in names.items()}
@@ -49,13 +49,13 @@ def parametric(built: Graph, node: Node, x: Any) -> Value:
 
 
 @operator("Relu")
-def relu(built: Graph, node: Node, x: Any) -> Value:
+def relu(built: Graph, node: OnnxNode, x: Any) -> Value:
     """max(x, 0)."""
     return added(built, node, x, ReLU)
 
 
 @operator("Clip")
-def clip(built: Graph, node: Node, x: Any, low: Any = None, high: Any = None) -> Value:
+def clip(built: Graph, node: OnnxNode, x: Any, low: Any = None, high: Any = None) -> Value:
     """min(max(x, low), high)."""
     ends = {"min": low, "max": high}
     found = {key: number(end, node, key) for key, end in ends.items() if end is not None}
@@ -68,31 +68,31 @@ def clip(built: Graph, node: Node, x: Any, low: Any = None, high: Any = None) ->
 
 
 @operator("HardSwish")
-def hard_swish(built: Graph, node: Node, x: Any) -> Value:
+def hard_swish(built: Graph, node: OnnxNode, x: Any) -> Value:
     """The value times its hard sigmoid."""
     return elementwise.hard_swish(built, node.call("hardswish"), x)
 
 
 @operator("Gelu")
-def gelu(built: Graph, node: Node, x: Any) -> Value:
+def gelu(built: Graph, node: OnnxNode, x: Any) -> Value:
     """The value times the normal distribution's integral up to it."""
     return elementwise.gelu(built, node.call("gelu"), x, approximate=node.attributes.get("approximate", "none"))
 
 
 @operator("Abs")
-def absolute(built: Graph, node: Node, x: Any) -> Value:
+def absolute(built: Graph, node: OnnxNode, x: Any) -> Value:
     """The larger of x and -x."""
     return elementwise.absolute(built, node.call("abs"), x)
 
 
 @operator("Pow")
-def power(built: Graph, node: Node, x: Any, exponent: Any) -> Value:
+def power(built: Graph, node: OnnxNode, x: Any, exponent: Any) -> Value:
     """The square."""
     return elementwise.square(built, node.call("pow"), x, exponent=number(exponent, node, "exponent"))
 
 
 @operator("PRelu")
-def prelu(built: Graph, node: Node, x: Any, slope: Any) -> Value:
+def prelu(built: Graph, node: OnnxNode, x: Any, slope: Any) -> Value:
     """The value, its negative part times a slope, one for all or one per place along an axis."""
     slopes, value = constant(slope, node, "slope").settled(), jets_value(x, node)
     if is_number(slopes):
@@ -110,7 +110,7 @@ def prelu(built: Graph, node: Node, x: Any, slope: Any) -> Value:
 
 
 @operator("Softmax")
-def softmax(built: Graph, node: Node, x: Any) -> Value:
+def softmax(built: Graph, node: OnnxNode, x: Any) -> Value:
     """exp(x) / sum(exp(x)) along an axis; before opset 13 along all axes from that one on."""
     value, call = jets_value(x, node), node.call("softmax")
     rank = value.index.ndim
@@ -123,7 +123,7 @@ def softmax(built: Graph, node: Node, x: Any) -> Value:
 
 
 @operator("ArgMax")
-def argmax(built: Graph, node: Node, x: Any) -> Value:
+def argmax(built: Graph, node: OnnxNode, x: Any) -> Value:
     """The index of the largest value."""
     axis, kept = node.attributes.get("axis", 0), bool(node.attributes.get("keepdims", 1))
     if node.attributes.get("select_last_index"):
@@ -132,7 +132,7 @@ def argmax(built: Graph, node: Node, x: Any) -> Value:
 
 
 @operator("Identity", "Dropout", "Cast")
-def same(_: Graph, node: Node, x: Any, *_ignored: Any) -> Any:
+def same(_: Graph, node: OnnxNode, x: Any, *_ignored: Any) -> Any:
     """The values as they are: a network computes in one type, and drops nothing at inference."""
     whole = node.kind == "Cast" and node.attributes.get("to") not in {1, 10, 11, 16}  # TensorProto's floating types
     if whole and isinstance(x, Value):

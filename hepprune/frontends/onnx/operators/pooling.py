@@ -3,7 +3,7 @@
 from typing import Any
 
 from hepprune.errors import NetworkError
-from hepprune.frontends.onnx.building import Graph, Node
+from hepprune.frontends.onnx.building import Graph, OnnxNode
 from hepprune.frontends.onnx.operators.registry import jets_value, numbers, operator
 from hepprune.frontends.onnx.operators.weighted import borders
 from hepprune.frontends.pytorch.operators import pooling
@@ -14,7 +14,7 @@ _REDUCED = {"ReduceMean": "mean", "ReduceSum": "sum", "ReduceMax": "amax"}
 
 
 @operator("MaxPool", "AveragePool")
-def pool(built: Graph, node: Node, x: Any) -> Value:
+def pool(built: Graph, node: OnnxNode, x: Any) -> Value:
     """The largest or the mean value of each window."""
     value, size = jets_value(x, node), tuple(node.attributes["kernel_shape"])
     rank = len(size)
@@ -44,7 +44,7 @@ def _ceiled(positions: int, size: int, stride: int, pads: tuple[int, int]) -> tu
 
 
 @operator("GlobalMaxPool", "GlobalAveragePool")
-def global_pool(built: Graph, node: Node, x: Any) -> Value:
+def global_pool(built: Graph, node: OnnxNode, x: Any) -> Value:
     """The largest or the mean value over all positions."""
     value = jets_value(x, node)
     axes = list(range(2, value.index.ndim))
@@ -52,7 +52,7 @@ def global_pool(built: Graph, node: Node, x: Any) -> Value:
 
 
 @operator(*_REDUCED)
-def reduced(built: Graph, node: Node, x: Any, axes: Any = None) -> Value:
+def reduced(built: Graph, node: OnnxNode, x: Any, axes: Any = None) -> Value:
     """The mean, sum or maximum over axes."""
     value = jets_value(x, node)
     over = [int(axis) for axis in numbers(axes, node, "axes")]
@@ -61,7 +61,7 @@ def reduced(built: Graph, node: Node, x: Any, axes: Any = None) -> Value:
     return _over(built, node, value, (_REDUCED[node.kind], over, bool(node.attributes.get("keepdims", 1))))
 
 
-def _over(built: Graph, node: Node, value: Value, reduction: tuple[str, list[int], bool]) -> Value:
+def _over(built: Graph, node: OnnxNode, value: Value, reduction: tuple[str, list[int], bool]) -> Value:
     kind, axes, kept = reduction
     found: Value = pooling.reduced(built, node.call(kind), value, dim=axes, keepdim=kept)
     return found

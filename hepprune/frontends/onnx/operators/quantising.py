@@ -11,7 +11,7 @@ from torch import Tensor
 from hepprune.errors import NetworkError
 from hepprune.fixed import MAX_WIDTH, FixedPoint
 from hepprune.frontends.onnx.arrays import Array
-from hepprune.frontends.onnx.building import Graph, Node
+from hepprune.frontends.onnx.building import Graph, OnnxNode
 from hepprune.frontends.onnx.operators.registry import QUANTISERS, constant, jets_value, number, operator
 from hepprune.frontends.onnx.quantisation import Quantisation
 from hepprune.frontends.pytorch.operators.registry import unchanged
@@ -20,7 +20,7 @@ from hepprune.network import Activation
 
 
 @operator("Quant", "IntQuant", table=QUANTISERS)
-def quant(built: Graph, node: Node, x: Any, scale: Any, *given_as: Any) -> Any:
+def quant(built: Graph, node: OnnxNode, x: Any, scale: Any, *given_as: Any) -> Any:
     """Round to whole numbers of `scale` that fit a number of bits."""
     zero, bits = given_as
     if zero is not None and constant(zero, node, "zero point").tensor.any():
@@ -44,21 +44,21 @@ def quant(built: Graph, node: Node, x: Any, scale: Any, *given_as: Any) -> Any:
 
 
 @operator("BipolarQuant", table=QUANTISERS)
-def bipolar(built: Graph, node: Node, x: Any, scale: Any) -> Any:
+def bipolar(built: Graph, node: OnnxNode, x: Any, scale: Any) -> Any:
     """The sign, times a scale."""
     steps = _scale(scale, node)
     given = Quantisation(node=node.outputs[0], scale=steps, bits=1, narrow=True, shape=tuple(steps.shape))
     return _quantised(built, node, x, given)
 
 
-def _scale(scale: Any, node: Node) -> Tensor:
+def _scale(scale: Any, node: OnnxNode) -> Tensor:
     found = constant(scale, node, "scale").acting.double()
     if not torch.isfinite(found).all() or (found <= 0).any():
         raise NetworkError(f"quantiser '{node.name}' has a scale that is not positive and finite")
     return found
 
 
-def _quantised(built: Graph, node: Node, x: Any, given: Quantisation) -> Any:
+def _quantised(built: Graph, node: OnnxNode, x: Any, given: Quantisation) -> Any:
     if isinstance(x, Array):
         if np.broadcast_shapes(tuple(x.tensor.shape), tuple(given.scale.shape)) != x.tensor.shape:
             raise NetworkError(f"quantiser '{node.name}' has scales of another shape than its values")
@@ -68,7 +68,7 @@ def _quantised(built: Graph, node: Node, x: Any, given: Quantisation) -> Any:
 
 
 @operator("Trunc", table=QUANTISERS)
-def trunc(built: Graph, node: Node, x: Any, scale: Any, *given_as: Any) -> Value:
+def trunc(built: Graph, node: OnnxNode, x: Any, scale: Any, *given_as: Any) -> Value:
     """Drop bits on the right; version 1 also counts in the old steps afterwards, which divides the value."""
     zero, bits, *given = given_as
     if number(zero, node, "zero point"):
@@ -98,7 +98,7 @@ def trunc(built: Graph, node: Node, x: Any, scale: Any, *given_as: Any) -> Value
     return unchanged(value, name)
 
 
-def _on_grid(built: Graph, node: Node, value: Value, grid: tuple[float, int]) -> Value:
+def _on_grid(built: Graph, node: OnnxNode, value: Value, grid: tuple[float, int]) -> Value:
     """Round to the steps of the quantiser's input, unless the values are multiples of them as they come."""
     step, width = grid
     before = built.layer(value.layer).result

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hepprune.errors import NetworkError
 from hepprune.frontends.onnx.arrays import Array
-from hepprune.frontends.onnx.building import Graph, Node
+from hepprune.frontends.onnx.building import Graph, OnnxNode
 from hepprune.frontends.onnx.operators.registry import constant, jets_value, operator
 from hepprune.frontends.pytorch.building import Slot
 from hepprune.frontends.pytorch.operators.shaping import joined, part
@@ -24,7 +24,7 @@ _FIRST = {"lstm": ["Sigmoid", "Tanh", "Tanh"], "gru": ["Sigmoid", "Tanh"], "simp
 
 
 @operator(*_CELLS)
-def recurrent(built: Graph, node: Node, x: Any, kernel: Any, again: Any, *rest: Any) -> list[Value | None]:
+def recurrent(built: Graph, node: OnnxNode, x: Any, kernel: Any, again: Any, *rest: Any) -> list[Value | None]:
     """All states and the last one."""
     biases, _lengths, *states = [*rest, None, None][: max(len(rest), 2)]
     _check(node, [given for given in (_lengths, *states[2:]) if given is not None], states[:2])
@@ -56,7 +56,7 @@ def recurrent(built: Graph, node: Node, x: Any, kernel: Any, again: Any, *rest: 
     return [both, joined(built, finals, 1 - batch, title=f"{node.name}.states") if finals else None]
 
 
-def _resize(built: Graph, node: Node, n_states: int) -> None:
+def _resize(built: Graph, node: OnnxNode, n_states: int) -> None:
     """Note the number of states that are left; the initial ones, all zero, go with those that are not."""
     built.change(node, "hidden_size", n_states)
     for place in (place for place, name in enumerate(node.inputs) if place in {5, 6} and name):
@@ -68,7 +68,7 @@ def _with_directions(value: Value, batch: int) -> Value:
     return value.moved(value.index.unsqueeze(1 - batch))
 
 
-def _check(node: Node, unknown: list[Any], starts: list[Any]) -> None:
+def _check(node: OnnxNode, unknown: list[Any], starts: list[Any]) -> None:
     if node.attributes.get("direction", "forward") not in _WAYS:
         raise NetworkError(f"layer '{node.name}' runs {node.attributes['direction']}; known are {', '.join(_WAYS)}")
     if unknown or "clip" in node.attributes or node.attributes.get("input_forget"):
@@ -79,7 +79,9 @@ def _check(node: Node, unknown: list[Any], starts: list[Any]) -> None:
         raise NetworkError(f"layer '{node.name}' puts out the state of its memory, which no Network does")
 
 
-def _layer(built: Graph, node: Node, arrays: list[Array], *, way: int, backwards: bool, sequences: bool) -> Recurrent:
+def _layer(
+    built: Graph, node: OnnxNode, arrays: list[Array], *, way: int, backwards: bool, sequences: bool
+) -> Recurrent:
     cell = _CELLS[node.kind]
     gate, act = _activations(node, cell, way)
     order = _GATES[cell]
@@ -140,7 +142,7 @@ def _store(built: Graph, name: str, array: Array, values: Callable[[Any], Tensor
         )
 
 
-def _activations(node: Node, cell: str, way: int) -> tuple[str, str]:
+def _activations(node: OnnxNode, cell: str, way: int) -> tuple[str, str]:
     """Return the functions of the gates and of the state of one direction."""
     given, each = node.attributes.get("activations"), len(_FIRST[cell])
     names = [str(name) for name in given[way * each : (way + 1) * each]] if given else _FIRST[cell]

@@ -7,7 +7,7 @@ import torch
 
 from hepprune.errors import NetworkError
 from hepprune.frontends.onnx.arrays import Array
-from hepprune.frontends.onnx.building import Graph, Node
+from hepprune.frontends.onnx.building import Graph, OnnxNode
 from hepprune.frontends.pytorch.operators.registry import unchanged
 from hepprune.frontends.pytorch.values import Value
 from hepprune.network import Layer
@@ -29,21 +29,21 @@ def operator(*kinds: str, table: dict[str, Operator] = OPERATORS) -> Callable[[F
     return register
 
 
-def jets_value(given: Any, node: Node) -> Value:
+def jets_value(given: Any, node: OnnxNode) -> Value:
     """Return an input that must depend on the jets."""
     if isinstance(given, Value):
         return given
     raise NetworkError(f"'{node.name}' ({node.kind}) works on a constant where values of the jets are expected")
 
 
-def constant(given: Any, node: Node, what: str) -> Array:
+def constant(given: Any, node: OnnxNode, what: str) -> Array:
     """Return an input that must be a constant."""
     if isinstance(given, Array):
         return given
     raise NetworkError(f"'{node.name}' ({node.kind}) computes its {what} from the jets; only constants are known")
 
 
-def numbers(given: Any, node: Node, what: str) -> list[Any]:
+def numbers(given: Any, node: OnnxNode, what: str) -> list[Any]:
     """Return the numbers of a constant, or of an attribute that older operators have in its place."""
     if given is None:
         found = node.attributes.get(what, [])
@@ -51,13 +51,13 @@ def numbers(given: Any, node: Node, what: str) -> list[Any]:
     return constant(given, node, what).tensor.reshape(-1).tolist()
 
 
-def added(built: Graph, node: Node, x: Any, make: Callable[[str], Layer]) -> Value:
+def added(built: Graph, node: OnnxNode, x: Any, make: Callable[[str], Layer]) -> Value:
     """Add a layer that leaves every value at its place."""
     source = jets_value(x, node)
     return unchanged(source, built.add(make(built.name(node.name)), source.layer))
 
 
-def counted(axis: int, rank: int, node: Node) -> int:
+def counted(axis: int, rank: int, node: OnnxNode) -> int:
     """Return an axis counted from 0."""
     if not -rank <= axis < rank:
         raise NetworkError(f"'{node.name}' ({node.kind}) has no axis {axis} in a value of {rank}")
@@ -84,7 +84,7 @@ def is_number(given: Any) -> bool:
     return isinstance(given, Array) and given.tensor.numel() == 1
 
 
-def number(given: Any, node: Node, what: str) -> float:
+def number(given: Any, node: OnnxNode, what: str) -> float:
     """Return the one value of a constant."""
     found = constant(given, node, what)
     if found.tensor.numel() != 1 or not torch.isfinite(found.tensor.double()).all():

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hepprune.errors import NetworkError
-from hepprune.frontends.onnx.building import Graph, Node
+from hepprune.frontends.onnx.building import Graph, OnnxNode
 from hepprune.frontends.onnx.fitting import open_sizes
 from hepprune.frontends.onnx.operators.registry import constant, counted, jets_value, number, numbers, operator
 from hepprune.frontends.pytorch.operators import growing, shaping
@@ -20,7 +20,7 @@ def _shape(x: Any) -> tuple[int, ...]:
     return x.shape if isinstance(x, Value) else tuple(x.tensor.shape)
 
 
-def reshaped(x: Any, shape: tuple[int, ...], node: Node) -> Any:
+def reshaped(x: Any, shape: tuple[int, ...], node: OnnxNode) -> Any:
     """Return values of the jets or a constant under another shape."""
     if math.prod(shape) != math.prod(_shape(x)):
         raise NetworkError(f"'{node.name}' ({node.kind}) cannot bring {_shape(x)} into the shape {shape}")
@@ -28,7 +28,7 @@ def reshaped(x: Any, shape: tuple[int, ...], node: Node) -> Any:
 
 
 @operator("Transpose")
-def transpose(_: Graph, node: Node, x: Any) -> Any:
+def transpose(_: Graph, node: OnnxNode, x: Any) -> Any:
     """The axes in another order, reversed without one."""
     rank = len(_shape(x))
     order = tuple(node.attributes.get("perm", range(rank)[::-1]))
@@ -38,7 +38,7 @@ def transpose(_: Graph, node: Node, x: Any) -> Any:
 
 
 @operator("Flatten")
-def flatten(_: Graph, node: Node, x: Any) -> Any:
+def flatten(_: Graph, node: OnnxNode, x: Any) -> Any:
     """Two axes: those before `axis`, and the others."""
     shape = _shape(x)
     axis = node.attributes.get("axis", 1)
@@ -47,7 +47,7 @@ def flatten(_: Graph, node: Node, x: Any) -> Any:
 
 
 @operator("Reshape")
-def reshape(built: Graph, node: Node, x: Any, shape: Any) -> Any:
+def reshape(built: Graph, node: OnnxNode, x: Any, shape: Any) -> Any:
     """Another shape; 0 keeps a size, -1 is what is left."""
     before, target = _shape(x), constant(shape, node, "shape")
     sizes = [int(size) for size in target.tensor.reshape(-1)]
@@ -64,7 +64,7 @@ def reshape(built: Graph, node: Node, x: Any, shape: Any) -> Any:
     return found
 
 
-def _fitted(sizes: tuple[int, ...], total: int, node: Node) -> tuple[int, ...]:
+def _fitted(sizes: tuple[int, ...], total: int, node: OnnxNode) -> tuple[int, ...]:
     """Return sizes of which the largest but the first takes what is left after surgery."""
     if math.prod(sizes) == total:
         return sizes
@@ -76,7 +76,7 @@ def _fitted(sizes: tuple[int, ...], total: int, node: Node) -> tuple[int, ...]:
 
 
 @operator("Squeeze")
-def squeeze(built: Graph, node: Node, x: Any, axes: Any = None) -> Any:
+def squeeze(built: Graph, node: OnnxNode, x: Any, axes: Any = None) -> Any:
     """Without axes of size 1."""
     shape, gone = _shape(x), [int(axis) for axis in numbers(axes, node, "axes")]
     if not gone:
@@ -89,7 +89,7 @@ def squeeze(built: Graph, node: Node, x: Any, axes: Any = None) -> Any:
 
 
 @operator("Unsqueeze")
-def unsqueeze(_: Graph, node: Node, x: Any, axes: Any = None) -> Any:
+def unsqueeze(_: Graph, node: OnnxNode, x: Any, axes: Any = None) -> Any:
     """With new axes of size 1."""
     given, sizes = numbers(axes, node, "axes"), list(_shape(x))
     rank = len(sizes) + len(given)
@@ -99,20 +99,20 @@ def unsqueeze(_: Graph, node: Node, x: Any, axes: Any = None) -> Any:
 
 
 @operator("Concat")
-def concatenate(built: Graph, node: Node, *parts: Any) -> Value:
+def concatenate(built: Graph, node: OnnxNode, *parts: Any) -> Value:
     """Values one after the other along an axis."""
     return shaping.concatenate(built, node.call("cat"), list(parts), dim=node.attributes["axis"])
 
 
 @operator("Tile")
-def tiled(built: Graph, node: Node, x: Any, repeats: Any) -> Value:
+def tiled(built: Graph, node: OnnxNode, x: Any, repeats: Any) -> Value:
     """Values once more along some axes."""
     given = [int(size) for size in numbers(repeats, node, "sizes")]
     return growing.copied(built, node.call("tile"), jets_value(x, node), dims=given)
 
 
 @operator("Expand")
-def expanded(built: Graph, node: Node, x: Any, sizes: Any) -> Value:
+def expanded(built: Graph, node: OnnxNode, x: Any, sizes: Any) -> Value:
     """Values once more along axes of size 1."""
     value, given = jets_value(x, node), tuple(int(size) for size in numbers(sizes, node, "sizes"))
     now = (built.fit.shape(node.outputs[0]) if built.fit else None) or np.broadcast_shapes(value.shape, given)
@@ -123,7 +123,7 @@ def expanded(built: Graph, node: Node, x: Any, sizes: Any) -> Value:
 
 
 @operator("Pad")
-def pad(built: Graph, node: Node, x: Any, *inputs: Any) -> Value:
+def pad(built: Graph, node: OnnxNode, x: Any, *inputs: Any) -> Value:
     """Zeros around some axes."""
     pads, filling, axes = [*inputs, None, None, None][:3]
     value, given = jets_value(x, node), [int(size) for size in numbers(pads, node, "pads")]
@@ -137,7 +137,7 @@ def pad(built: Graph, node: Node, x: Any, *inputs: Any) -> Value:
 
 
 @operator("Resize", "Upsample")
-def resize(built: Graph, node: Node, x: Any, *given: Any) -> Value:
+def resize(built: Graph, node: OnnxNode, x: Any, *given: Any) -> Value:
     """Every position repeated."""
     value = jets_value(x, node)
     position = 0 if node.kind == "Upsample" or built.opset < 11 else 1
@@ -170,7 +170,7 @@ _NEAREST: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def _repeats(node: Node, factor: int) -> bool:
+def _repeats(node: OnnxNode, factor: int) -> bool:
     """Return whether the nearest position of each new one is that which a repetition takes."""
     if node.attributes.get("mode", "nearest") != "nearest":
         return False

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from hepprune.errors import NetworkError
-from hepprune.frontends.onnx.building import Graph, Node
+from hepprune.frontends.onnx.building import Graph, OnnxNode
 from hepprune.frontends.onnx.fitting import END
 from hepprune.frontends.onnx.operators.registry import constant, counted, jets_value, numbers, operator
 from hepprune.frontends.pytorch.operators import shaping
@@ -18,7 +18,7 @@ _SLICE_INPUTS, _INPUTS, _OPEN = 10, 13, 18
 
 
 @operator("Split")
-def split(built: Graph, node: Node, x: Any, sizes: Any = None) -> list[Value | None]:
+def split(built: Graph, node: OnnxNode, x: Any, sizes: Any = None) -> list[Value | None]:
     """Values in parts along an axis, of given sizes or in equal ones."""
     value = jets_value(x, node)
     axis = counted(node.attributes.get("axis", 0), value.index.ndim, node)
@@ -42,7 +42,7 @@ def _equal(size: int, n_parts: int) -> list[int]:
     return [min(each, size - each * place) for place in range(n_parts)]
 
 
-def _pairs(sizes: list[int], node: Node) -> list[tuple[int, str]]:
+def _pairs(sizes: list[int], node: OnnxNode) -> list[tuple[int, str]]:
     return list(zip(sizes, node.outputs, strict=False))
 
 
@@ -50,7 +50,7 @@ def _is_read(built: Graph, tensor: str) -> bool:
     return tensor in built.readers_of or tensor in built.outputs
 
 
-def _resize(built: Graph, node: Node, given: Any, sizes: tuple[list[int], list[int]]) -> None:
+def _resize(built: Graph, node: OnnxNode, given: Any, sizes: tuple[list[int], list[int]]) -> None:
     """Note the sizes of parts where the file says others, or none and could not mean these."""
     before, ends = sizes
     now = [stop - start for start, stop in itertools.pairwise(ends)]
@@ -61,7 +61,7 @@ def _resize(built: Graph, node: Node, given: Any, sizes: tuple[list[int], list[i
 
 
 @operator("Slice")
-def slice_(built: Graph, node: Node, x: Any, *bounds: Any) -> Value:
+def slice_(built: Graph, node: OnnxNode, x: Any, *bounds: Any) -> Value:
     """x[start:end:step] along axes."""
     value = jets_value(x, node)
     given = [*bounds, None, None, None, None][:4]
@@ -84,7 +84,7 @@ def slice_(built: Graph, node: Node, x: Any, *bounds: Any) -> Value:
 
 
 @operator("Gather")
-def gather(built: Graph, node: Node, x: Any, places: Any) -> Value:
+def gather(built: Graph, node: OnnxNode, x: Any, places: Any) -> Value:
     """Values at constant places along an axis."""
     value, chosen = jets_value(x, node), constant(places, node, "places").tensor.long()
     axis = counted(node.attributes.get("axis", 0), value.index.ndim, node)

@@ -4,7 +4,7 @@ from typing import Any
 
 from hepprune.errors import NetworkError
 from hepprune.frontends.onnx.arrays import Array
-from hepprune.frontends.onnx.building import Graph, Node
+from hepprune.frontends.onnx.building import Graph, OnnxNode
 from hepprune.frontends.onnx.operators.registry import constant, counted, flat, jets_value, operator, plain
 from hepprune.frontends.pytorch.operators import contraction, normalisation, weighted
 from hepprune.frontends.pytorch.operators import registry as checked
@@ -12,7 +12,7 @@ from hepprune.frontends.pytorch.values import Value
 from hepprune.network.layers import same_padding
 
 
-def _dense(built: Graph, node: Node, x: Value, weight: Array, bias: Array | None) -> Value:
+def _dense(built: Graph, node: OnnxNode, x: Value, weight: Array, bias: Array | None) -> Value:
     title = built.title(node.call("linear"), weight)
     for array, what in ((weight, "weight"), (bias, "bias")):
         checked.optional(array, title, what)
@@ -20,7 +20,7 @@ def _dense(built: Graph, node: Node, x: Value, weight: Array, bias: Array | None
 
 
 @operator("Gemm")
-def gemm(built: Graph, node: Node, x: Any, matrix: Any, bias: Any = None) -> Value:
+def gemm(built: Graph, node: OnnxNode, x: Any, matrix: Any, bias: Any = None) -> Value:
     """A dense layer: alpha * x @ matrix + beta * bias."""
     weight = constant(matrix, node, "weight")
     weight = weight.told if bias is None else weight  # what has a bias of its own is trained
@@ -43,7 +43,7 @@ def _times(array: Array, factor: float) -> Array:
 
 
 @operator("MatMul")
-def matmul(built: Graph, node: Node, x: Any, y: Any) -> Value:
+def matmul(built: Graph, node: OnnxNode, x: Any, y: Any) -> Value:
     """A dense layer, its bias the constant that is added next; or a product of two values."""
     if isinstance(x, Value) and isinstance(y, Array) and y.tensor.ndim == 2:
         weight = y.told
@@ -56,7 +56,7 @@ def matmul(built: Graph, node: Node, x: Any, y: Any) -> Value:
     return contraction.matmul(built, node.call("matmul"), sides[0], other=sides[1])
 
 
-def _bias(built: Graph, node: Node, n_out: int) -> tuple[Node | None, Array | None]:
+def _bias(built: Graph, node: OnnxNode, n_out: int) -> tuple[OnnxNode | None, Array | None]:
     """Return the node that adds one constant to each value of the last axis, and that constant."""
     adding = built.only_reader(node.outputs[0])
     if adding is None or adding.kind != "Add":
@@ -69,14 +69,14 @@ def _bias(built: Graph, node: Node, n_out: int) -> tuple[Node | None, Array | No
 
 
 @operator("Einsum")
-def einsum(built: Graph, node: Node, *sides: Any) -> Value:
+def einsum(built: Graph, node: OnnxNode, *sides: Any) -> Value:
     """A contraction of two values, or of one and a constant."""
     tensors = [plain(side).told if isinstance(side, Array) else side for side in sides]
     return contraction.einsum(built, node.call("einsum"), node.attributes["equation"], tensors=tensors)
 
 
 @operator("Conv")
-def convolution(built: Graph, node: Node, x: Any, kernel: Any, bias: Any = None) -> Value:
+def convolution(built: Graph, node: OnnxNode, x: Any, kernel: Any, bias: Any = None) -> Value:
     """Convolve channels-first values."""
     value, weight = jets_value(x, node), constant(kernel, node, "weight")
     shift = None if bias is None else constant(bias, node, "bias")
@@ -101,7 +101,7 @@ def convolution(built: Graph, node: Node, x: Any, kernel: Any, bias: Any = None)
 
 
 def borders(
-    node: Node,
+    node: OnnxNode,
     positions: tuple[int, ...],
     kernel: tuple[int, ...],
     *,
@@ -118,7 +118,7 @@ def borders(
 
 
 @operator("BatchNormalization")
-def batch_norm(built: Graph, node: Node, x: Any, *parameters: Any) -> Value:
+def batch_norm(built: Graph, node: OnnxNode, x: Any, *parameters: Any) -> Value:
     """Fold the running statistics into scale * x + shift over axis 1."""
     found = [constant(given, node, "statistics").settled() for given in parameters]
     names = ("weight", "bias", "running_mean", "running_var")
@@ -133,7 +133,7 @@ def batch_norm(built: Graph, node: Node, x: Any, *parameters: Any) -> Value:
 
 
 @operator("LayerNormalization")
-def layer_norm(built: Graph, node: Node, x: Any, scale: Any, bias: Any = None) -> Value:
+def layer_norm(built: Graph, node: OnnxNode, x: Any, scale: Any, bias: Any = None) -> Value:
     """Normalise over the last axes."""
     value = jets_value(x, node)
     axis = counted(node.attributes.get("axis", -1), value.index.ndim, node)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hepprune.errors import NetworkError
-from hepprune.frontends.pytorch.building import Building, Held
+from hepprune.frontends.pytorch.building import Assembly, Held
 from hepprune.frontends.pytorch.operators.elementwise import bounded
 from hepprune.frontends.pytorch.operators.normalisation import per_channel
 from hepprune.frontends.pytorch.operators.registry import constant, jets_value, operator, picked, unchanged
@@ -20,7 +20,7 @@ Sizes = Callable[[Network], Sequence[int]]
 
 
 @operator("add", "sub", "rsub", "mul", "div", "maximum", "minimum", "neg")
-def arithmetic(built: Building, call: Call, x: Any, *, other: Any = -1, **options: Any) -> Any:
+def arithmetic(built: Assembly, call: Call, x: Any, *, other: Any = -1, **options: Any) -> Any:
     """Combine two values, or a value and a constant; constants become a batch norm."""
     kind, y = call.operator, other
     if options.get("rounding_mode") is not None:
@@ -42,7 +42,7 @@ def arithmetic(built: Building, call: Call, x: Any, *, other: Any = -1, **option
 _MERGES = {"add": "add", "sub": "subtract", "mul": "multiply", "maximum": "maximum", "minimum": "minimum"}
 
 
-def _merged(built: Building, call: Call, x: Value, y: Value, *, kind: str, alpha: float) -> Value:
+def _merged(built: Assembly, call: Call, x: Value, y: Value, *, kind: str, alpha: float) -> Value:
     title = built.title(call)
     if kind not in _MERGES:
         raise NetworkError(f"'{call.name}' ({call.target}) of two values is no layer of a Network")
@@ -64,7 +64,7 @@ def _merged(built: Building, call: Call, x: Value, y: Value, *, kind: str, alpha
     return built.value(built.add(merge, *layers), axes, shape)
 
 
-def _with_constant(built: Building, call: Call, x: Value, other: Any, *, kind: str, alpha: float) -> Value:
+def _with_constant(built: Assembly, call: Call, x: Value, other: Any, *, kind: str, alpha: float) -> Value:
     title = built.title(call)
     tensor = other.tensor if isinstance(other, Constant) else torch.tensor(float(other))
     constant(Constant(tensor=tensor), title, "a constant")
@@ -137,7 +137,7 @@ def _affine(kind: str, constant: Tensor, alpha: float, title: str) -> tuple[Tens
 
 
 def _stored(
-    built: Building, name: str, other: Any, *, kind: str, alpha: float, order: Tensor, sizes: Sizes | None = None
+    built: Assembly, name: str, other: Any, *, kind: str, alpha: float, order: Tensor, sizes: Sizes | None = None
 ) -> None:
     """Say how a constant of the model comes back from scale and shift."""
     if not isinstance(other, Constant):

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from hepprune.errors import NetworkError
-from hepprune.frontends.pytorch.building import Building
+from hepprune.frontends.pytorch.building import Assembly
 from hepprune.frontends.pytorch.operators.elementwise import softmax
 from hepprune.frontends.pytorch.operators.registry import constant, jets_value, operator, unchanged
 from hepprune.frontends.pytorch.operators.weighted import dense, transposed
@@ -16,7 +16,7 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 @operator("matmul", "bmm", "mm")
-def matmul(built: Building, call: Call, x: Any, **sides: Any) -> Value:
+def matmul(built: Assembly, call: Call, x: Any, **sides: Any) -> Value:
     """A product of matrices of jets, or of one and a constant matrix (a dense layer)."""
     (y,) = sides.values()
     ranks = [len(_shape(side)) for side in (x, y)]
@@ -28,7 +28,7 @@ def matmul(built: Building, call: Call, x: Any, **sides: Any) -> Value:
 
 
 @operator("einsum")
-def einsum(built: Building, call: Call, equation: str, *, tensors: list[Any], **_: Any) -> Value:
+def einsum(built: Assembly, call: Call, equation: str, *, tensors: list[Any], **_: Any) -> Value:
     """A contraction of two values by its equation."""
     left, _arrow, out = equation.replace(" ", "").partition("->")
     terms = left.split(",")
@@ -40,7 +40,7 @@ def einsum(built: Building, call: Call, equation: str, *, tensors: list[Any], **
 
 @operator("baddbmm")
 def added_product(
-    built: Building, call: Call, start: Any, *, batch1: Any, batch2: Any, beta: float = 1, alpha: float = 1
+    built: Assembly, call: Call, start: Any, *, batch1: Any, batch2: Any, beta: float = 1, alpha: float = 1
 ) -> Value:
     """A product of matrices that is added to zero."""
     if beta != 0 and not (isinstance(start, Constant) and not start.tensor.any()):
@@ -53,7 +53,7 @@ def _shape(side: Any) -> tuple[int, ...]:
     return side.shape if isinstance(side, Value) else tuple(side.tensor.shape)
 
 
-def contracted(built: Building, call: Call, sides: tuple[Any, Any], terms: tuple[str, str, str]) -> Value:
+def contracted(built: Assembly, call: Call, sides: tuple[Any, Any], terms: tuple[str, str, str]) -> Value:
     """Contract two values, or a value and a constant, by the letters of torch's axes."""
     x, y = sides
     if isinstance(x, Constant):
@@ -92,7 +92,7 @@ def _sizes(call: Call, terms: tuple[str, str, str], sides: tuple[Value, Value]) 
 
 
 def _aligned(
-    built: Building, sides: tuple[Value, Value], terms: tuple[str, str, str], sizes: dict[str, int]
+    built: Assembly, sides: tuple[Value, Value], terms: tuple[str, str, str], sizes: dict[str, int]
 ) -> tuple[Value, Value, str, str, str]:
     """Return both values with an axis of jets of their own and without axes of size 1 to spread, and their letters."""
     found, out = [], terms[2]
@@ -108,7 +108,7 @@ def _aligned(
     return found[0][0], found[1][0], found[0][1], found[1][1], out
 
 
-def _with_constant(built: Building, call: Call, x: Value, matrix: Constant, *, terms: tuple[str, str, str]) -> Value:
+def _with_constant(built: Assembly, call: Call, x: Value, matrix: Constant, *, terms: tuple[str, str, str]) -> Value:
     """Contract a value with a constant matrix: a dense layer over the axis that both have."""
     values, constants, out = terms
     title = built.title(call, matrix)
@@ -123,7 +123,7 @@ def _with_constant(built: Building, call: Call, x: Value, matrix: Constant, *, t
     return result.moved(result.index.permute([letters.index(c) for c in out]))
 
 
-def _factor_now(built: Building, call: Call, factor: float) -> float:
+def _factor_now(built: Assembly, call: Call, factor: float) -> float:
     """Return what scores are divided by; it stays where fewer values are summed, which torch would make it follow."""
     built.traces.factors.setdefault(call.name, factor)
     before = factor if built.fitting is None else built.fitting.before.factors[call.name]
@@ -134,7 +134,7 @@ def _factor_now(built: Building, call: Call, factor: float) -> float:
 
 @operator("scaled_dot_product_attention")
 def attention(
-    built: Building,
+    built: Assembly,
     call: Call,
     query: Any,
     *,

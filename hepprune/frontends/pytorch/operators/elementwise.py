@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hepprune.errors import NetworkError
-from hepprune.frontends.pytorch.building import Building
+from hepprune.frontends.pytorch.building import Assembly
 from hepprune.frontends.pytorch.operators.normalisation import per_channel
 from hepprune.frontends.pytorch.operators.registry import constant, jets_value, operator, picked, unchanged
 from hepprune.frontends.pytorch.operators.weighted import again
@@ -17,16 +17,16 @@ from hepprune.network import Activation, Argmax, Layer, Merge, PReLU, ReLU, Soft
 from hepprune.quantisers import FixedPoints
 
 
-def _added(built: Building, call: Call, x: Any, make: Callable[[str], Layer]) -> Value:
+def _added(built: Assembly, call: Call, x: Any, make: Callable[[str], Layer]) -> Value:
     source = jets_value(x, call)
     return unchanged(source, built.add(make(built.name(built.title(call))), source.layer))
 
 
-def _function(built: Building, call: Call, x: Any, function: str, **parameters: float) -> Value:
+def _function(built: Assembly, call: Call, x: Any, function: str, **parameters: float) -> Value:
     return _added(built, call, x, lambda name: Activation(name, function, parameters))
 
 
-def in_types(built: Building, call: Call, x: Any, kind: FixedPoints) -> Value:
+def in_types(built: Assembly, call: Call, x: Any, kind: FixedPoints) -> Value:
     """Add what quantises values, whose types lie as torch's values do."""
     source = jets_value(x, call)
     if any(own not in {1, size} for own, size in zip(kind.width.shape[::-1], source.shape[::-1], strict=False)):
@@ -41,19 +41,19 @@ def in_types(built: Building, call: Call, x: Any, kind: FixedPoints) -> Value:
 
 
 @operator("relu")
-def relu(built: Building, call: Call, x: Any) -> Value:
+def relu(built: Assembly, call: Call, x: Any) -> Value:
     """max(x, 0)."""
     return _added(built, call, x, ReLU)
 
 
 @operator("relu6")
-def relu6(built: Building, call: Call, x: Any) -> Value:
+def relu6(built: Assembly, call: Call, x: Any) -> Value:
     """min(max(x, 0), 6)."""
     return _added(built, call, x, lambda name: ReLU(name, maximum=6.0))
 
 
 @operator("hardtanh")
-def hard_tanh(built: Building, call: Call, x: Any, *, min_val: float = -1, max_val: float = 1) -> Value:
+def hard_tanh(built: Assembly, call: Call, x: Any, *, min_val: float = -1, max_val: float = 1) -> Value:
     """min(max(x, -1), 1), or with other bounds."""
     if (min_val, max_val) == (-1, 1):
         return _function(built, call, x, "hard_tanh", slope=0.5)
@@ -61,7 +61,7 @@ def hard_tanh(built: Building, call: Call, x: Any, *, min_val: float = -1, max_v
 
 
 @operator("clamp", "clamp_min", "clamp_max")
-def clamp(built: Building, call: Call, x: Any, **bounds: Any) -> Value:
+def clamp(built: Assembly, call: Call, x: Any, **bounds: Any) -> Value:
     """min(max(x, min), max)."""
     low, high = bounds.get("min"), bounds.get("max")
     if not all(bound is None or isinstance(bound, int | float) for bound in (low, high)):
@@ -69,7 +69,7 @@ def clamp(built: Building, call: Call, x: Any, **bounds: Any) -> Value:
     return bounded(built, call, x, low, high)
 
 
-def bounded(built: Building, call: Call, x: Any, low: float | None, high: float | None) -> Value:
+def bounded(built: Assembly, call: Call, x: Any, low: float | None, high: float | None) -> Value:
     """Return min(max(x, low), high): a ReLU, with a shift before and after it where `low` is not 0."""
     if low == 0:
         return _added(built, call, x, lambda name: ReLU(name, maximum=None if high is None else float(high)))
@@ -82,13 +82,13 @@ def bounded(built: Building, call: Call, x: Any, low: float | None, high: float 
 
 
 @operator("leaky_relu")
-def leaky_relu(built: Building, call: Call, x: Any, *, negative_slope: float = 0.01) -> Value:
+def leaky_relu(built: Assembly, call: Call, x: Any, *, negative_slope: float = 0.01) -> Value:
     """The value, its negative part times the slope."""
     return _function(built, call, x, "leaky_relu", slope=float(negative_slope))
 
 
 @operator("elu")
-def elu(built: Building, call: Call, x: Any, *, alpha: float = 1, scale: float = 1, input_scale: float = 1) -> Value:
+def elu(built: Assembly, call: Call, x: Any, *, alpha: float = 1, scale: float = 1, input_scale: float = 1) -> Value:
     """The value, its negative part as alpha * (exp(x) - 1)."""
     if (scale, input_scale) != (1, 1):
         raise NetworkError(f"'{call.name}' ({call.target}) has scales, which no Network has")
@@ -96,13 +96,13 @@ def elu(built: Building, call: Call, x: Any, *, alpha: float = 1, scale: float =
 
 
 @operator("hardsigmoid")
-def hard_sigmoid(built: Building, call: Call, x: Any) -> Value:
+def hard_sigmoid(built: Assembly, call: Call, x: Any) -> Value:
     """min(max(x / 6 + 1 / 2, 0), 1)."""
     return _function(built, call, x, "hard_sigmoid", slope=1 / 6, shift=0.5)
 
 
 @operator("hardswish")
-def hard_swish(built: Building, call: Call, x: Any) -> Value:
+def hard_swish(built: Assembly, call: Call, x: Any) -> Value:
     """The value times its hard sigmoid."""
     source, title = jets_value(x, call), built.title(call)
     gate = Activation(built.name(f"{title}.gate"), "hard_sigmoid", {"slope": 1 / 6, "shift": 0.5})
@@ -114,19 +114,19 @@ _SAME = {"sigmoid": "sigmoid", "tanh": "tanh", "silu": "swish", "selu": "selu", 
 
 
 @operator(*_SAME)
-def function(built: Building, call: Call, x: Any) -> Value:
+def function(built: Assembly, call: Call, x: Any) -> Value:
     """Apply a function without parameters."""
     return _function(built, call, x, _SAME[call.operator])
 
 
 @operator("gelu")
-def gelu(built: Building, call: Call, x: Any, *, approximate: str = "none") -> Value:
+def gelu(built: Assembly, call: Call, x: Any, *, approximate: str = "none") -> Value:
     """The value times the normal distribution's integral up to it."""
     return _function(built, call, x, "gelu", **({"tanh": True} if approximate == "tanh" else {}))
 
 
 @operator("softplus")
-def softplus(built: Building, call: Call, x: Any, *, beta: float = 1, threshold: float = 20) -> Value:
+def softplus(built: Assembly, call: Call, x: Any, *, beta: float = 1, threshold: float = 20) -> Value:
     """log(1 + exp(x))."""
     if (beta, threshold) != (1, 20):
         raise NetworkError(f"'{call.name}' ({call.target}) has another beta or threshold than 1 and 20")
@@ -134,7 +134,7 @@ def softplus(built: Building, call: Call, x: Any, *, beta: float = 1, threshold:
 
 
 @operator("threshold")
-def threshold(built: Building, call: Call, x: Any, *, threshold: float, value: float) -> Value:
+def threshold(built: Assembly, call: Call, x: Any, *, threshold: float, value: float) -> Value:
     """The value where it is larger than theta, else 0."""
     if value:
         raise NetworkError(f"'{call.name}' ({call.target}) replaces small values by {value}; 0 is known")
@@ -142,7 +142,7 @@ def threshold(built: Building, call: Call, x: Any, *, threshold: float, value: f
 
 
 @operator("abs")
-def absolute(built: Building, call: Call, x: Any) -> Value:
+def absolute(built: Assembly, call: Call, x: Any) -> Value:
     """The larger of x and -x."""
     source, title = jets_value(x, call), built.title(call)
     negative = built.affine(source.layer, -1.0, 0.0, f"{title}.negative")
@@ -150,7 +150,7 @@ def absolute(built: Building, call: Call, x: Any) -> Value:
 
 
 @operator("square", "pow")
-def square(built: Building, call: Call, x: Any, *, exponent: Any = 2) -> Value:
+def square(built: Assembly, call: Call, x: Any, *, exponent: Any = 2) -> Value:
     """The square of the value."""
     if exponent != 2:
         raise NetworkError(f"'{call.name}' ({call.target}) takes the power {exponent}; 2 is known")
@@ -159,7 +159,7 @@ def square(built: Building, call: Call, x: Any, *, exponent: Any = 2) -> Value:
 
 
 @operator("prelu")
-def prelu(built: Building, call: Call, x: Any, *, weight: Any) -> Value:
+def prelu(built: Assembly, call: Call, x: Any, *, weight: Any) -> Value:
     """The value, its negative part times a slope, one for all or one per channel of torch's axis 1."""
     title = built.title(call, weight if isinstance(weight, Constant) else None)
     slopes, values = constant(weight, title, "weight"), jets_value(x, call)
@@ -178,7 +178,7 @@ def prelu(built: Building, call: Call, x: Any, *, weight: Any) -> Value:
 
 
 @operator("softmax", "_softmax")
-def softmax(built: Building, call: Call, x: Any, *, dim: int, **_: Any) -> Value:
+def softmax(built: Assembly, call: Call, x: Any, *, dim: int, **_: Any) -> Value:
     """exp(x) / sum(exp(x)) along an axis."""
     source, title = jets_value(x, call), built.title(call)
     axis = dim % source.index.ndim
@@ -194,7 +194,7 @@ def softmax(built: Building, call: Call, x: Any, *, dim: int, **_: Any) -> Value
     return built.value(built.add(head, layer), axes, source.shape)
 
 
-def _kept_axis(built: Building, source: Value, axis: int) -> Value:
+def _kept_axis(built: Assembly, source: Value, axis: int) -> Value:
     """Return the value with an axis of jets, and refuse where that is the axis itself or part of it."""
     split = built.split(source)
     along = split.index.ndim - source.index.ndim + axis
@@ -204,7 +204,7 @@ def _kept_axis(built: Building, source: Value, axis: int) -> Value:
 
 
 @operator("argmax")
-def argmax(built: Building, call: Call, x: Any, *, dim: int | None = None, keepdim: bool = False) -> Value:
+def argmax(built: Assembly, call: Call, x: Any, *, dim: int | None = None, keepdim: bool = False) -> Value:
     """The index of the largest value of the last axis."""
     source, title = jets_value(x, call), built.title(call)
     if dim is None or source.index.ndim != 2 or dim % 2 != 1:

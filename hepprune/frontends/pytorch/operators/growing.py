@@ -3,7 +3,7 @@
 from typing import Any
 
 from hepprune.errors import NetworkError
-from hepprune.frontends.pytorch.building import Building
+from hepprune.frontends.pytorch.building import Assembly
 from hepprune.frontends.pytorch.operators.registry import jets_value, operator
 from hepprune.frontends.pytorch.operators.shaping import joined, shape_before
 from hepprune.frontends.pytorch.program import Call
@@ -14,7 +14,7 @@ _MAX_COPIED = 2**26
 
 
 @operator("expand", "repeat", "tile")
-def copied(built: Building, call: Call, x: Any, **options: Any) -> Value:
+def copied(built: Assembly, call: Call, x: Any, **options: Any) -> Value:
     """Values once more along some axes."""
     found, title = jets_value(x, call), built.title(call)
     sizes = next(sizes for key, sizes in options.items() if key in {"size", "repeats", "dims"})
@@ -33,7 +33,7 @@ def copied(built: Building, call: Call, x: Any, **options: Any) -> Value:
 
 
 @operator("pad", "constant_pad_nd")
-def padded(built: Building, call: Call, x: Any, *, pad: list[int], mode: str = "constant", value: Any = None) -> Value:
+def padded(built: Assembly, call: Call, x: Any, *, pad: list[int], mode: str = "constant", value: Any = None) -> Value:
     """Zeros around some axes."""
     source, title = jets_value(x, call), built.title(call)
     if mode != "constant" or value or min(pad) < 0:
@@ -54,7 +54,7 @@ def padded(built: Building, call: Call, x: Any, *, pad: list[int], mode: str = "
 
 @operator("upsample_nearest1d", "upsample_nearest2d")
 def upsample(
-    built: Building, call: Call, x: Any, *, output_size: Any = None, scale_factors: Any = None, **_: Any
+    built: Assembly, call: Call, x: Any, *, output_size: Any = None, scale_factors: Any = None, **_: Any
 ) -> Value:
     """Every position repeated."""
     source, title = jets_value(x, call), built.title(call)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hepprune.errors import NetworkError
-from hepprune.frontends.pytorch.building import Building, Slot
+from hepprune.frontends.pytorch.building import Assembly, Slot
 from hepprune.frontends.pytorch.operators.registry import array, constant, jets_value, operator, optional, picked
 from hepprune.frontends.pytorch.operators.weighted import again
 from hepprune.frontends.pytorch.program import Call
@@ -15,7 +15,7 @@ from hepprune.frontends.pytorch.values import Constant, Value
 from hepprune.network import BatchNorm, LayerNorm
 
 
-def per_channel(built: Building, x: Value, axis: int, title: str) -> tuple[str, Tensor, Callable[[str], Value]]:
+def per_channel(built: Assembly, x: Value, axis: int, title: str) -> tuple[str, Tensor, Callable[[str], Value]]:
     """Return the layer that has `axis` last, where each channel is on it, and what makes a layer's value of torch's."""
     if x.index.ndim == 2 and built.jets(x) == 0 and axis == 1:
         source, order = built.flat(x, f"{title}.flatten")
@@ -28,7 +28,7 @@ def per_channel(built: Building, x: Value, axis: int, title: str) -> tuple[str, 
 
 @operator("batch_norm")
 def batch_norm(
-    built: Building,
+    built: Assembly,
     call: Call,
     x: Any,
     *,
@@ -67,7 +67,7 @@ def batch_norm(
 
 
 def _store(
-    built: Building,
+    built: Assembly,
     name: str,
     tensors: tuple[Constant | None, Constant | None, Constant, Constant],
     *,
@@ -87,14 +87,14 @@ def _store(
 
 
 @operator("_native_batch_norm_legit_no_training")
-def decomposed_batch_norm(built: Building, call: Call, x: Any, **options: Any) -> list[Value | None]:
+def decomposed_batch_norm(built: Assembly, call: Call, x: Any, **options: Any) -> list[Value | None]:
     """Batch norm as the core operators have it."""
     return [batch_norm(built, call, x, **options), None, None]
 
 
 @operator("layer_norm")
 def layer_norm(
-    built: Building,
+    built: Assembly,
     call: Call,
     x: Any,
     *,
@@ -150,12 +150,12 @@ def _shaped(values: Tensor, sizes: tuple[int, ...]) -> Tensor:
     return values.reshape(sizes) if len(sizes) > 1 else values
 
 
-def _like_stored(built: Building, name: str, found: Constant | None, native: Callable[[Any], Tensor]) -> None:
+def _like_stored(built: Assembly, name: str, found: Constant | None, native: Callable[[Any], Tensor]) -> None:
     if found is not None and found.origin is not None:
         built.slots.append(Slot(target=found.origin, layer=name, native=native))
 
 
 @operator("native_layer_norm")
-def decomposed_layer_norm(built: Building, call: Call, x: Any, **options: Any) -> list[Value | None]:
+def decomposed_layer_norm(built: Assembly, call: Call, x: Any, **options: Any) -> list[Value | None]:
     """Layer norm as the core operators have it."""
     return [layer_norm(built, call, x, **options), None, None]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from hepprune.errors import NetworkError
-from hepprune.frontends.pytorch.building import Building
+from hepprune.frontends.pytorch.building import Assembly
 from hepprune.frontends.pytorch.operators.registry import jets_value, operator
 from hepprune.frontends.pytorch.operators.weighted import several
 from hepprune.frontends.pytorch.program import Call
@@ -29,7 +29,7 @@ def _windows(
 
 
 def _pooled(
-    built: Building, call: Call, x: Any, *, kind: str, rank: int, counted: bool = False, **window: Any
+    built: Assembly, call: Call, x: Any, *, kind: str, rank: int, counted: bool = False, **window: Any
 ) -> Value:
     source, title = jets_value(x, call), built.title(call)
     if source.index.ndim != rank + 2:
@@ -48,7 +48,7 @@ def _pooled(
 
 @operator("max_pool1d", "max_pool2d")
 def max_pool(
-    built: Building,
+    built: Assembly,
     call: Call,
     x: Any,
     *,
@@ -68,14 +68,14 @@ def max_pool(
 
 
 @operator("max_pool2d_with_indices", "max_pool1d_with_indices")
-def max_pool_with_indices(built: Building, call: Call, x: Any, **window: Any) -> list[Value | None]:
+def max_pool_with_indices(built: Assembly, call: Call, x: Any, **window: Any) -> list[Value | None]:
     """The largest value of each window, as the core operators have it."""
     return [max_pool(built, call, x, **window), None]
 
 
 @operator("avg_pool1d", "avg_pool2d")
 def mean_pool(
-    built: Building,
+    built: Assembly,
     call: Call,
     x: Any,
     *,
@@ -97,7 +97,7 @@ def mean_pool(
 @operator(
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "_adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d"
 )
-def adaptive(built: Building, call: Call, x: Any, *, output_size: list[int]) -> Any:
+def adaptive(built: Assembly, call: Call, x: Any, *, output_size: list[int]) -> Any:
     """As many windows as asked for, where they divide the positions evenly."""
     source, title, largest = jets_value(x, call), built.title(call), "max" in call.operator
     before = source.shape[2:]
@@ -117,7 +117,7 @@ def adaptive(built: Building, call: Call, x: Any, *, output_size: list[int]) -> 
 
 
 @operator("mean", "sum", "amax", "max")
-def reduced(built: Building, call: Call, x: Any, *, dim: Any = None, keepdim: bool = False, **_: Any) -> Any:
+def reduced(built: Assembly, call: Call, x: Any, *, dim: Any = None, keepdim: bool = False, **_: Any) -> Any:
     """The mean, sum or maximum over axes."""
     source, title = jets_value(x, call), built.title(call)
     if dim is None or dim == []:
@@ -143,7 +143,7 @@ def reduced(built: Building, call: Call, x: Any, *, dim: Any = None, keepdim: bo
     return [found, None] if call.target == "aten.max.dim" else found
 
 
-def _gathered(built: Building, x: Value, over: list[int], title: str) -> tuple[str, list[int]]:
+def _gathered(built: Assembly, x: Value, over: list[int], title: str) -> tuple[str, list[int]]:
     """Return the layer with the axes `over` first and all others on one, and the axes that are left in their order."""
     jets = built.jets(x)
     lying = built.axes(x)

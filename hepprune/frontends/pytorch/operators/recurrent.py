@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hepprune.errors import NetworkError
-from hepprune.frontends.pytorch.building import Building
+from hepprune.frontends.pytorch.building import Assembly
 from hepprune.frontends.pytorch.operators.registry import array, constant, jets_value, operator, optional
 from hepprune.frontends.pytorch.operators.shaping import joined, part
 from hepprune.frontends.pytorch.program import Call, names_in
@@ -21,7 +21,7 @@ _OPEN = 2**62  # an end of slices that takes all there is
 
 @operator(*_CELLS)
 def recurrent(
-    built: Building,
+    built: Assembly,
     call: Call,
     x: Any,
     *,
@@ -67,7 +67,7 @@ def recurrent(
     return [values, joined(built, finals, 0, title=f"{title}.states")] if finals else [values]
 
 
-def _resize_starts(built: Building, call: Call, params: list[Any]) -> None:
+def _resize_starts(built: Assembly, call: Call, params: list[Any]) -> None:
     """Let the states that a layer starts from have as many values as it has now."""
     for name in names_in(call.args[1:2]) if built.fitting is not None and isinstance(params[1], Constant) else ():
         made = built.calls.get(name)
@@ -75,7 +75,7 @@ def _resize_starts(built: Building, call: Call, params: list[Any]) -> None:
             built.rewrite(made, size=[*made.args[0][:-1], params[1].tensor.shape[1]])
 
 
-def _run(built: Building, layer: Recurrent, values: Value, steps: int) -> Value:
+def _run(built: Assembly, layer: Recurrent, values: Value, steps: int) -> Value:
     """Add the layer, and return its state at every step; where it has only the last one, that for every step."""
     jets = 1 - steps
     name = built.add(layer, built.place(values, (jets, steps, 2), f"{layer.name}.arranged"))
@@ -85,7 +85,7 @@ def _run(built: Building, layer: Recurrent, values: Value, steps: int) -> Value:
     return last.moved(last.index.unsqueeze(steps).repeat_interleave(values.shape[steps], steps))
 
 
-def _final(built: Building, states: Value, steps: int, *, backwards: bool) -> Value:
+def _final(built: Assembly, states: Value, steps: int, *, backwards: bool) -> Value:
     """Return the state after the last step, which is the first one for the way back, with an axis of layers."""
     step = 0 if backwards else states.shape[steps] - 1
     found = part(built, states, steps, (step, step + 1, 1), title=f"{states.layer}.last")
@@ -93,7 +93,7 @@ def _final(built: Building, states: Value, steps: int, *, backwards: bool) -> Va
 
 
 def _layer(
-    built: Building, call: Call, parameters: list[Any], *, title: str, sequences: bool, backwards: bool
+    built: Assembly, call: Call, parameters: list[Any], *, title: str, sequences: bool, backwards: bool
 ) -> Recurrent:
     cell = _CELLS[call.operator]
     kernel, again = (constant(entry, title, "weight") for entry in parameters[:2])
@@ -125,14 +125,14 @@ def _layer(
     return layer
 
 
-def _only_last(built: Building, call: Call, steps: int) -> bool:
+def _only_last(built: Assembly, call: Call, steps: int) -> bool:
     """Return whether nothing reads any state but the last."""
     states = [pick.name for pick in built.readers[call.name] if pick.args[1] == 0]
     readers = [reader for name in states for reader in _readers(built, name)]
     return all(reader.operator == "select" and reader.args[1:] == (steps, -1) for reader in readers)
 
 
-def _readers(built: Building, name: str) -> list[Call]:
+def _readers(built: Assembly, name: str) -> list[Call]:
     """Return what reads a value, also through slices of all jets, which torch adds where their number is open."""
     found: list[Call] = []
     for reader in built.readers.get(name, ()):

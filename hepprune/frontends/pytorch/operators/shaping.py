@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from hepprune.errors import NetworkError
-from hepprune.frontends.pytorch.building import Building
+from hepprune.frontends.pytorch.building import Assembly
 from hepprune.frontends.pytorch.operators.registry import jets_value, operator
 from hepprune.frontends.pytorch.operators.weighted import unpacked
 from hepprune.frontends.pytorch.program import Call
@@ -28,7 +28,7 @@ SAME = frozenset({
 _END = 2**62
 
 
-def part(built: Building, x: Value, dim: int, bounds: tuple[int, int, int], *, title: str) -> Value:
+def part(built: Assembly, x: Value, dim: int, bounds: tuple[int, int, int], *, title: str) -> Value:
     """Return x[start:stop:step] along an axis."""
     axis, (start, stop, step) = dim % x.index.ndim, bounds
     size, number = x.shape[axis], len(built.traces.cuts)
@@ -59,7 +59,7 @@ def part(built: Building, x: Value, dim: int, bounds: tuple[int, int, int], *, t
     return found.moved(found.index.reshape(shape))
 
 
-def cut(built: Building, x: Value, axis: int, inside: range, *, title: str) -> Value:
+def cut(built: Assembly, x: Value, axis: int, inside: range, *, title: str) -> Value:
     """Return a value's numbers inside a range along an axis, by a Slice."""
     axes = built.axes(x)
     source = built.place(x, axes, f"{title}.arranged")
@@ -69,12 +69,12 @@ def cut(built: Building, x: Value, axis: int, inside: range, *, title: str) -> V
     return built.value(name, axes)
 
 
-def bounds_now(built: Building, x: Value, dim: int, bounds: tuple[int, int, int]) -> tuple[int, int, int]:
+def bounds_now(built: Assembly, x: Value, dim: int, bounds: tuple[int, int, int]) -> tuple[int, int, int]:
     """Return the bounds of the part that is taken next: as given, or as the network has them to which it is fitted."""
     return bounds if built.fitting is None else built.fitting.bounds(len(built.traces.cuts), x.shape[dim], bounds)
 
 
-def shape_before(built: Building, call: Call, x: Value) -> tuple[int, ...]:
+def shape_before(built: Assembly, call: Call, x: Value) -> tuple[int, ...]:
     """Return the shape that arrives at a call, or did before the network shrank to which the program is fitted."""
     built.traces.sizes[call.name] = x.shape, x.shape
     return (built.traces if built.fitting is None else built.fitting.before).sizes[call.name][0]
@@ -82,7 +82,7 @@ def shape_before(built: Building, call: Call, x: Value) -> tuple[int, ...]:
 
 @operator("slice")
 def slice_(
-    built: Building, call: Call, x: Any, *, dim: int = 0, start: Any = None, end: Any = None, step: int = 1
+    built: Assembly, call: Call, x: Any, *, dim: int = 0, start: Any = None, end: Any = None, step: int = 1
 ) -> Value:
     """x[start:stop:step] along an axis."""
     source, bounds = jets_value(x, call), (start or 0, _END if end is None else end, step)
@@ -98,7 +98,7 @@ def _is_all(size: int, bounds: tuple[int, int, int], now: tuple[int, int, int]) 
 
 
 @operator("narrow")
-def narrow(built: Building, call: Call, x: Any, *, dim: int, start: int, length: int) -> Value:
+def narrow(built: Assembly, call: Call, x: Any, *, dim: int, start: int, length: int) -> Value:
     """x[start:start + length] along an axis."""
     source, bounds = jets_value(x, call), (start, start + length, 1)
     now = bounds_now(built, source, dim, bounds)
@@ -108,7 +108,7 @@ def narrow(built: Building, call: Call, x: Any, *, dim: int, start: int, length:
 
 
 @operator("select")
-def select(built: Building, call: Call, x: Any, *, dim: int, index: int) -> Value:
+def select(built: Assembly, call: Call, x: Any, *, dim: int, index: int) -> Value:
     """x[index] along an axis."""
     source = jets_value(x, call)
     place = _place_now(built, source, dim, index)
@@ -117,18 +117,18 @@ def select(built: Building, call: Call, x: Any, *, dim: int, index: int) -> Valu
     return _one(built, source, dim, place, title=built.title(call))
 
 
-def _place_now(built: Building, x: Value, dim: int, index: int) -> int:
+def _place_now(built: Assembly, x: Value, dim: int, index: int) -> int:
     start = index % x.shape[dim]
     return bounds_now(built, x, dim, (start, start + 1, 1))[0]
 
 
-def _one(built: Building, x: Value, dim: int, place: int, *, title: str) -> Value:
+def _one(built: Assembly, x: Value, dim: int, place: int, *, title: str) -> Value:
     found = part(built, x, dim, (place, place + 1, 1), title=title)
     return found.moved(found.index.squeeze(dim))
 
 
 @operator("unbind")
-def unbind(built: Building, call: Call, x: Any, *, dim: int = 0) -> list[Any]:
+def unbind(built: Assembly, call: Call, x: Any, *, dim: int = 0) -> list[Any]:
     """Each x[i] along an axis."""
     source, title = jets_value(x, call), built.title(call)
     found: dict[int, Value] = {}
@@ -142,14 +142,14 @@ def unbind(built: Building, call: Call, x: Any, *, dim: int = 0) -> list[Any]:
     return [found.get(i) for i in range(max(found) + 1)]
 
 
-def _read(built: Building, call: Call, parts: Iterable[int]) -> list[int]:
+def _read(built: Assembly, call: Call, parts: Iterable[int]) -> list[int]:
     """Return which of several outputs anything reads, all where that is not known."""
     picks = {pick.args[1] for pick in built.readers.get(call.name, ()) if pick.target == "getitem"}
     return sorted(picks) or list(parts)
 
 
 @operator("split", "split_with_sizes", "chunk", "tensor_split")
-def split(built: Building, call: Call, x: Any, *, dim: int = 0, **parts: Any) -> list[Any]:
+def split(built: Assembly, call: Call, x: Any, *, dim: int = 0, **parts: Any) -> list[Any]:
     """X in parts along an axis, of given sizes, up to given places, or in equal ones."""
     source, title = jets_value(x, call), built.title(call)
     size = source.shape[dim]
@@ -192,7 +192,7 @@ def _sizes(now: dict[int, tuple[int, int, int]], n_parts: int, size: int) -> lis
 
 
 @operator("index_select", "index")
-def gathered(built: Building, call: Call, x: Any, *, dim: int = 0, index: Any = None, indices: Any = None) -> Value:
+def gathered(built: Assembly, call: Call, x: Any, *, dim: int = 0, index: Any = None, indices: Any = None) -> Value:
     """X at constant places along one axis, as slices that are joined again."""
     source, title = jets_value(x, call), built.title(call)
     given = [(axis, entry) for axis, entry in enumerate(indices or ()) if entry is not None] or [(dim, index)]
@@ -214,7 +214,7 @@ def gathered(built: Building, call: Call, x: Any, *, dim: int = 0, index: Any = 
     return joined(built, parts, axis, title=title)
 
 
-def _point(built: Building, call: Call, axis: int, places: list[int]) -> None:
+def _point(built: Assembly, call: Call, axis: int, places: list[int]) -> None:
     """Let a call pick other places."""
     if built.fitting is None:
         return
@@ -234,7 +234,7 @@ def runs(places: list[int]) -> list[tuple[int, int, int]]:
     return found
 
 
-def joined(built: Building, parts: list[Value], dim: int, *, title: str) -> Value:
+def joined(built: Assembly, parts: list[Value], dim: int, *, title: str) -> Value:
     """Return values one after the other along an axis."""
     if len(parts) == 1:
         return parts[0]
@@ -254,7 +254,7 @@ def joined(built: Building, parts: list[Value], dim: int, *, title: str) -> Valu
     return built.value(built.add(join, *layers), axes, shape)
 
 
-def _joined_flat(built: Building, parts: list[Value], title: str) -> Value:
+def _joined_flat(built: Assembly, parts: list[Value], title: str) -> Value:
     """Join values of one axis, each in the order in which it lies."""
     flat = [built.flat(x, f"{title}.flatten") for x in parts]
     name = built.add(Concatenate(built.name(title)), *(layer for layer, _ in flat))
@@ -264,13 +264,13 @@ def _joined_flat(built: Building, parts: list[Value], title: str) -> Value:
 
 
 @operator("cat", "concat", "concatenate")
-def concatenate(built: Building, call: Call, parts: list[Any], *, dim: int = 0) -> Value:
+def concatenate(built: Assembly, call: Call, parts: list[Any], *, dim: int = 0) -> Value:
     """Values one after the other along an axis."""
     return joined(built, [jets_value(x, call) for x in parts], dim, title=built.title(call))
 
 
 @operator("stack")
-def stack(built: Building, call: Call, parts: list[Any], *, dim: int = 0) -> Value:
+def stack(built: Assembly, call: Call, parts: list[Any], *, dim: int = 0) -> Value:
     """Values one after the other along a new axis."""
     values = [jets_value(x, call) for x in parts]
     axis = dim % (values[0].index.ndim + 1)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hepprune import digits
 from hepprune.errors import NetworkError
-from hepprune.frontends.pytorch.building import Building, Slot
+from hepprune.frontends.pytorch.building import Assembly, Slot
 from hepprune.frontends.pytorch.operators.registry import array, constant, jets_value, operator, optional, picked
 from hepprune.frontends.pytorch.program import Call
 from hepprune.frontends.pytorch.values import Constant, Value
@@ -17,7 +17,7 @@ from hepprune.network import Conv, Dense, Layer, Shared
 
 
 @operator("linear")
-def linear(built: Building, call: Call, x: Any, *, weight: Any, bias: Any = None) -> Value:
+def linear(built: Assembly, call: Call, x: Any, *, weight: Any, bias: Any = None) -> Value:
     """Weight @ x + bias over the last axis."""
     title = built.title(call, weight if isinstance(weight, Constant) else None)
     return dense(
@@ -26,7 +26,7 @@ def linear(built: Building, call: Call, x: Any, *, weight: Any, bias: Any = None
 
 
 @operator("addmm")
-def addmm(built: Building, call: Call, bias: Any, *, mat1: Any, mat2: Any, beta: float = 1, alpha: float = 1) -> Value:
+def addmm(built: Assembly, call: Call, bias: Any, *, mat1: Any, mat2: Any, beta: float = 1, alpha: float = 1) -> Value:
     """Bias + x @ weight, as a decomposed linear layer has it."""
     if (beta, alpha) != (1, 1) or not isinstance(mat2, Constant):
         raise NetworkError(f"'{call.name}' ({call.target}) is no dense layer")
@@ -40,7 +40,7 @@ def transposed(weight: Constant) -> Constant:
     return replace(weight, tensor=weight.tensor.t(), axes=axes, kept=kept)
 
 
-def dense(built: Building, x: Value, weight: Constant, bias: Constant | None, *, title: str) -> Value:
+def dense(built: Assembly, x: Value, weight: Constant, bias: Constant | None, *, title: str) -> Value:
     """Add a dense layer over the last axis, its columns in the order in which the values lie."""
     if weight.tensor.ndim != 2:
         raise NetworkError(f"layer '{title}' has a weight with {weight.tensor.ndim} axes, where a dense one has two")
@@ -81,7 +81,7 @@ def dense(built: Building, x: Value, weight: Constant, bias: Constant | None, *,
     return built.value(name, axes, shape)
 
 
-def unpacked(built: Building, chosen: Tensor, packed: str, *, title: str) -> Value | None:
+def unpacked(built: Assembly, chosen: Tensor, packed: str, *, title: str) -> Value | None:
     """Return the values that an index chooses of a packed dense layer by a layer of its own; None if it mixes rows.
 
     Torch packs queries, keys and values into one matrix, `in_proj`.
@@ -104,7 +104,7 @@ def unpacked(built: Building, chosen: Tensor, packed: str, *, title: str) -> Val
     return Value(name, place * len(rows) + torch.searchsorted(rows, chosen % n_out))
 
 
-def again(built: Building, key: Any, title: str, source: str) -> str | None:
+def again(built: Assembly, key: Any, title: str, source: str) -> str | None:
     """Add a layer that shares the weights of an earlier one with the same key; None where there is none."""
     if key is None or key not in built.placed:
         return None
@@ -120,7 +120,7 @@ def _limit(weight: Constant, columns: Tensor) -> Tensor | None:
 
 @operator("conv1d", "conv2d")
 def convolution(
-    built: Building,
+    built: Assembly,
     call: Call,
     x: Any,
     *,
@@ -174,7 +174,7 @@ def convolution(
 
 
 @operator("convolution")
-def decomposed_convolution(built: Building, call: Call, x: Any, *, transposed: bool, **options: Any) -> Value:
+def decomposed_convolution(built: Assembly, call: Call, x: Any, *, transposed: bool, **options: Any) -> Value:
     """Convolve, as the core operators have it."""
     if transposed:
         raise NetworkError(

@@ -127,14 +127,14 @@ def _walked(
         rest = still[node.name].made if still else constants(np.zeros(node.shape))
         if not acts.any():
             return _Priced(0.0, rest)
-        lut, made = _done(_Work(_key(named[node.name], acts, values), node, acts, values))
+        lut, made = _done(_Pending(_key(named[node.name], acts, values), node, acts, values))
         return _Priced(lut, made if acts.all() else where(acts, made, rest), values)
 
     return network.interpret(rule, until=network.raw_outputs)
 
 
 @dataclass(frozen=True)
-class _Work:
+class _Pending:
     """A node to be priced, known by its key."""
 
     key: bytes
@@ -144,7 +144,7 @@ class _Work:
 
 
 @lru_cache(maxsize=_KEPT)
-def _done(work: _Work) -> tuple[float, Wires]:
+def _done(work: _Pending) -> tuple[float, Wires]:
     """Return the LUT of a node and what it puts out."""
     node, bill = work.node, Bill()
     made = priced(bill, node.layer, work.acts, *work.arriving)

@@ -20,14 +20,14 @@ Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Matrix:
+class FixedMatrix:
     """Whole-number weights (n_rows, terms), and the bits right of their point."""
 
     weight: Integers
     fraction: int
 
 
-def integers(kernel: Kernel) -> Matrix:
+def integers(kernel: Kernel) -> FixedMatrix:
     """Return the weights that act.
 
     Raises:
@@ -38,14 +38,14 @@ def integers(kernel: Kernel) -> Matrix:
         return _on_one_grid(weights(values, kernel.type, kernel.digit_limit.cpu()).numpy())
     kind = kernel.fixed_type
     whole = weight_integers(values, kind, kernel.digit_limit.cpu()).numpy().astype(np.int64)
-    return Matrix(whole.reshape(len(whole), -1), kind.fraction)
+    return FixedMatrix(whole.reshape(len(whole), -1), kind.fraction)
 
 
-def _on_one_grid(values: Floats) -> Matrix:
+def _on_one_grid(values: Floats) -> FixedMatrix:
     """Return weights of a type each as whole numbers of the last place that they need."""
     fraction = int(last_place(values).max(initial=0))
     whole = np.rint(np.ldexp(values, fraction)).astype(np.int64)
-    return Matrix(whole.reshape(len(whole), -1), fraction)
+    return FixedMatrix(whole.reshape(len(whole), -1), fraction)
 
 
 def rounded_biases(name: str, bias: torch.Tensor, kind: Quantiser | None) -> Floats:
@@ -60,7 +60,7 @@ def rounded_biases(name: str, bias: torch.Tensor, kind: Quantiser | None) -> Flo
     return found
 
 
-def applied(bill: Bill, matrix: Matrix, bias: Floats, arriving: Wires, *, alive: Bools | None = None) -> Wires:
+def applied(bill: Bill, matrix: FixedMatrix, bias: Floats, arriving: Wires, *, alive: Bools | None = None) -> Wires:
     """Return a matrix times wires (n_places, terms) plus biases, (n_places, n_rows).
 
     Rows that are not `alive` at a place (n_places, n_rows) are left out there, and zero.
@@ -73,12 +73,12 @@ def applied(bill: Bill, matrix: Matrix, bias: Floats, arriving: Wires, *, alive:
     found = np.empty((len(arriving.planes), *acts.shape))
     for alike in places.values():
         rows = acts[alike[0]]
-        kept = Matrix(matrix.weight * rows[:, None], matrix.fraction)
+        kept = FixedMatrix(matrix.weight * rows[:, None], matrix.fraction)
         found[:, alike] = _at(bill, kept, bias * rows, arriving[np.array(alike)]).planes
     return Wires(found)
 
 
-def _at(bill: Bill, matrix: Matrix, bias: Floats, arriving: Wires) -> Wires:
+def _at(bill: Bill, matrix: FixedMatrix, bias: Floats, arriving: Wires) -> Wires:
     """Return the same at places whose ranges are the same, and charge each of them."""
     weight, weight_fraction = matrix.weight, matrix.fraction
     one = arriving[0]

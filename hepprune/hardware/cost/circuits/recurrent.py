@@ -10,7 +10,7 @@ import torch
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.hardware.cost.circuits import kernels, operations, results
-from hepprune.hardware.cost.circuits.kernels import Integers, Matrix
+from hepprune.hardware.cost.circuits.kernels import FixedMatrix, Integers
 from hepprune.hardware.cost.circuits.operations import Bill
 from hepprune.hardware.cost.circuits.rules import CIRCUITS, only, priced
 from hepprune.hardware.cost.circuits.wires import Bools, Floats, Wires, constants, some
@@ -35,12 +35,12 @@ class _Cell:
     """The layer with its kernels and biases, by name."""
 
     layer: Recurrent
-    matrices: dict[str, Matrix]
+    matrices: dict[str, FixedMatrix]
     biases: dict[str, Floats]
 
     def product(self, bill: Bill, kind: str, values: Wires, rows: slice, acts: Bools) -> Wires:
         """Return what a kernel and its bias make of values, in those of the rows that act."""
-        matrix = Matrix(self.matrices[kind].weight[rows], self.matrices[kind].fraction)
+        matrix = FixedMatrix(self.matrices[kind].weight[rows], self.matrices[kind].fraction)
         return kernels.applied(bill, matrix, self.biases[kind][rows], values.reshaped(1, -1), alive=acts[None])[0]
 
     def function(self, bill: Bill, layer: ReLU | Activation) -> Function:

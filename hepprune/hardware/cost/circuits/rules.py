@@ -103,7 +103,7 @@ def _weighted(bill: Bill, alive: Bools, layer: Weighted, arriving: Wires) -> Wir
     reads = moved(kernel.reads, arriving)  # n_places, groups, terms
     made = []
     for group, rows in enumerate(np.split(np.arange(len(bias)), kernel.groups)):
-        part = kernels.Matrix(matrix.weight[rows], matrix.fraction)
+        part = kernels.FixedMatrix(matrix.weight[rows], matrix.fraction)
         made.append(kernels.applied(bill, part, bias[rows], reads[:, group], alive=by_row[:, rows]))
     return joined(made, axis=-1).reshaped(*shape)
 

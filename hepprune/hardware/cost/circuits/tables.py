@@ -20,7 +20,7 @@ _SLOPE_FRACTION, _SLOPE_DIGITS, _WIDE = 16, 3, 8  # of a slope that is one or tw
 
 
 @dataclass(frozen=True)
-class Function:
+class TabledLayer:
     """A layer that is a function of every value, known by what its text says; `rises` says that it never falls."""
 
     text: str
@@ -28,7 +28,7 @@ class Function:
     layer: Layer = field(compare=False)
 
 
-def looked_up(bill: Bill, function: Function, arriving: Wires) -> Wires:
+def looked_up(bill: Bill, function: TabledLayer, arriving: Wires) -> Wires:
     """Return a function of wires, each range priced once.
 
     Raises:
@@ -45,7 +45,7 @@ def looked_up(bill: Bill, function: Function, arriving: Wires) -> Wires:
 
 
 @functools.lru_cache(maxsize=4096)
-def _priced(function: Function, low: float, high: float, fraction: float, negated: float) -> tuple[float, Floats]:
+def _priced(function: TabledLayer, low: float, high: float, fraction: float, negated: float) -> tuple[float, Floats]:
     """Return the LUT of one value's function, and the planes of what comes out."""
     bill, value = Bill(), Wires.of(*(np.array([each]) for each in (low, high, fraction, 0.0, 0.0, negated)))
     if low == high:
@@ -81,7 +81,7 @@ def _constant(layer: Layer) -> float | None:
     return None
 
 
-def _table(bill: Bill, function: Function, value: Wires) -> Wires:
+def _table(bill: Bill, function: TabledLayer, value: Wires) -> Wires:
     """Return what a table puts out, in the narrowest address where the function is the same beyond."""
     found = _stairs(function, value)
     if not len(found.changes):
@@ -117,7 +117,7 @@ def _chosen(bill: Bill, address: float, low: int, width: float) -> float:
     return levels + 2
 
 
-def _stairs(function: Function, value: Wires) -> Stairs:
+def _stairs(function: TabledLayer, value: Wires) -> Stairs:
     layer, step = function.layer, np.float64(2.0 ** -value.fraction[0])
     kind, run = layer.fixed_result, functools.partial(_run, layer)
     ends = int(value.low[0] / step), int(value.high[0] / step)
@@ -143,8 +143,8 @@ def _run(layer: Layer, values: Floats) -> Floats:
     return found
 
 
-def of(layer: Layer, *, rises: bool) -> Function:
+def of(layer: Layer, *, rises: bool) -> TabledLayer:
     """Return a layer as the function that it is."""
     arrays = [array.detach().numpy().tobytes() for array in layer.state_dict().values()]
     settings = {key: value for key, value in layer.settings().items() if key != "name"}
-    return Function(f"{type(layer).__name__} {settings} {arrays}", rises, layer)
+    return TabledLayer(f"{type(layer).__name__} {settings} {arrays}", rises, layer)

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from hepprune.errors import RecipeError
 from hepprune.search.plans import pareto
-from hepprune.search.plans.choices import Problem
+from hepprune.search.plans.choices import PlanProblem
 from hepprune.search.plans.knapsack import Knapsack
-from hepprune.search.plans.pareto import Picks, Solution
+from hepprune.search.plans.pareto import Picks, PlanSolution
 from hepprune.search.plans.solvers import paths
 from hepprune.search.plans.solvers.milp import swept
 from hepprune.search.plans.solvers.registry import solver
@@ -23,7 +23,7 @@ _TOLERANCE = 1e-12
 
 
 @solver
-def dynamic_programming(problem: Problem, *, n_points: int = 12) -> Solution:
+def dynamic_programming(problem: PlanProblem, *, n_points: int = 12) -> PlanSolution:
     """Return what `exact` returns, found without a solver of linear programmes but for the bounds' multipliers.
 
     Raises:

@@ -8,10 +8,10 @@ import numpy as np
 
 from hepprune.errors import RecipeError
 from hepprune.search.plans import pareto
-from hepprune.search.plans.choices import Problem
+from hepprune.search.plans.choices import PlanProblem
 from hepprune.search.plans.knapsack import Knapsack
 from hepprune.search.plans.links import Links
-from hepprune.search.plans.pareto import Picks, Plan, Solution
+from hepprune.search.plans.pareto import Picks, Plan, PlanSolution
 from hepprune.search.plans.solvers import milp, paths
 from hepprune.search.plans.solvers.registry import solver
 
@@ -26,7 +26,7 @@ Evaluate = Callable[[Plan], Plan]
 
 @solver
 def evolve(
-    problem: Problem,
+    problem: PlanProblem,
     *,
     n_points: int = 12,
     evaluate: Evaluate = lambda plan: plan,
@@ -35,7 +35,7 @@ def evolve(
     population: int = POPULATION,
     seed: int = 0,
     advance: Callable[[int], None] = lambda _: None,
-) -> Solution:
+) -> PlanSolution:
     """Return the front of all plans tried, and the best of them that fits, as `evaluate` sees them.
 
     The first generation holds the plans to `start` from and plans of the greedy paths. Without `evaluate` the
@@ -92,7 +92,7 @@ def _first_generation(knapsack: Knapsack) -> list[Picks]:
     return [*known, *spread]
 
 
-def _solution(seen: dict[Picks, Plan], knapsack: Knapsack, n_points: int) -> Solution:
+def _solution(seen: dict[Picks, Plan], knapsack: Knapsack, n_points: int) -> PlanSolution:
     fitting = [plan for plan in seen.values() if plan.worst <= 1 + 1e-9]
     front = pareto.front(plan for plan in seen.values() if math.isfinite(plan.worst))
     if not fitting:
@@ -101,4 +101,4 @@ def _solution(seen: dict[Picks, Plan], knapsack: Knapsack, n_points: int) -> Sol
         limit = float(knapsack.limits[knapsack.names.index(name)])
         raise pareto.missed(name, limit, used[name] * limit)
     chosen = min(fitting, key=lambda plan: (plan.loss, plan.worst))
-    return Solution(solver="evolve", front=pareto.thinned(front, n_points), chosen=chosen, optimal=False)
+    return PlanSolution(solver="evolve", front=pareto.thinned(front, n_points), chosen=chosen, optimal=False)

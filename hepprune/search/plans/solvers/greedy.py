@@ -5,15 +5,15 @@ from collections.abc import Iterator
 import numpy as np
 
 from hepprune.search.plans import pareto
-from hepprune.search.plans.choices import Problem
+from hepprune.search.plans.choices import PlanProblem
 from hepprune.search.plans.knapsack import Knapsack
-from hepprune.search.plans.pareto import Picks, Solution, Step
+from hepprune.search.plans.pareto import Picks, PlanSolution, PlanStep
 from hepprune.search.plans.solvers import milp, paths
 from hepprune.search.plans.solvers.registry import solver
 
 
 @solver
-def greedy(problem: Problem, *, n_points: int = 12) -> Solution:
+def greedy(problem: PlanProblem, *, n_points: int = 12) -> PlanSolution:
     """Return the best plan on the greedy paths of `solvers.paths`, with the steps that lead to it.
 
     Where no plan of any path fits, the closest point that `exact` knows decides whether the budget can be met at all,
@@ -30,10 +30,10 @@ def greedy(problem: Problem, *, n_points: int = 12) -> Solution:
     named = {picks: pareto.plan(problem, knapsack, picks) for picks in {*_on_paths(candidates), found.picks}}
     front = pareto.thinned(pareto.front(named.values()), n_points)
     steps = tuple(_steps(problem, knapsack, found))
-    return Solution(solver="greedy", front=front, chosen=named[found.picks], optimal=False, steps=steps)
+    return PlanSolution(solver="greedy", front=front, chosen=named[found.picks], optimal=False, steps=steps)
 
 
-def _rescued(problem: Problem, knapsack: Knapsack) -> Solution:
+def _rescued(problem: PlanProblem, knapsack: Knapsack) -> PlanSolution:
     closest = milp.cheapest(knapsack)
     if not knapsack.fits(knapsack.use(closest)):
         raise pareto.unreachable(knapsack, closest)
@@ -43,7 +43,7 @@ def _rescued(problem: Problem, knapsack: Knapsack) -> Solution:
     why = "no greedy path ends within the budget; the exact solver's plan is taken"
     changes = [(choice, option) for choice, option in enumerate(picks) if option != start[choice]]
     steps = tuple(_told(problem, knapsack, list(start), changes, [why] * len(changes)))
-    return Solution(solver="greedy", front=(plan,), chosen=plan, optimal=True, steps=steps)
+    return PlanSolution(solver="greedy", front=(plan,), chosen=plan, optimal=True, steps=steps)
 
 
 def _on_paths(candidates: list[paths.Path]) -> Iterator[Picks]:
@@ -52,7 +52,7 @@ def _on_paths(candidates: list[paths.Path]) -> Iterator[Picks]:
         yield from (path.picks(n) for n in range(len(path.losses)))
 
 
-def _steps(problem: Problem, knapsack: Knapsack, found: paths.Found) -> Iterator[Step]:
+def _steps(problem: PlanProblem, knapsack: Knapsack, found: paths.PathPlan) -> Iterator[PlanStep]:
     path = found.path
     changes = list(path.steps[: found.n_steps])
     reasons = ["the least loss per share freed"] * len(changes)
@@ -63,8 +63,8 @@ def _steps(problem: Problem, knapsack: Knapsack, found: paths.Found) -> Iterator
 
 
 def _told(
-    problem: Problem, knapsack: Knapsack, picks: list[int], changes: list[tuple[int, int]], reasons: list[str]
-) -> Iterator[Step]:
+    problem: PlanProblem, knapsack: Knapsack, picks: list[int], changes: list[tuple[int, int]], reasons: list[str]
+) -> Iterator[PlanStep]:
     """Yield the steps that change one choice after the other."""
     choices = [choice for table in problem.tables for choice in table.choices]
     for (choice, option), reason in zip(changes, reasons, strict=True):
@@ -78,7 +78,7 @@ def _told(
         # Both losses are measured against the same network on the same jets; the larger error stands for the step's.
         error = max(before.error, after.error)
         model, layer = problem.places[choice]
-        yield Step(
+        yield PlanStep(
             model=model,
             layer=layer,
             before=before,

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepprune.search.plans import pareto
-from hepprune.search.plans.choices import Problem
+from hepprune.search.plans.choices import PlanProblem
 from hepprune.search.plans.knapsack import Knapsack
-from hepprune.search.plans.pareto import Picks, Solution
+from hepprune.search.plans.pareto import Picks, PlanSolution
 from hepprune.search.plans.solvers.registry import solver
 
 Floats = NDArray[np.float64]
@@ -19,7 +19,7 @@ Solve = Callable[[Knapsack, float], Picks | None]
 
 
 @solver
-def exact(problem: Problem, *, n_points: int = 12) -> Solution:
+def exact(problem: PlanProblem, *, n_points: int = 12) -> PlanSolution:
     """Return the plan of least loss within every limit, and the least loss at shares of the budget on a grid.
 
     Raises:
@@ -28,7 +28,7 @@ def exact(problem: Problem, *, n_points: int = 12) -> Solution:
     return swept(problem, optimum, name="exact", n_points=n_points)
 
 
-def swept(problem: Problem, solve: Solve, *, name: str, n_points: int) -> Solution:
+def swept(problem: PlanProblem, solve: Solve, *, name: str, n_points: int) -> PlanSolution:
     """Return the solution of a solver that takes a knapsack and a share of its limits."""
     knapsack = Knapsack.of(problem)
     best = solve(knapsack, 1.0)
@@ -40,7 +40,7 @@ def swept(problem: Problem, solve: Solve, *, name: str, n_points: int) -> Soluti
     others = [solve(knapsack, float(share)) for share in shares]
     found = {picks for picks in (best, closest, *others) if picks is not None}
     plans = {picks: pareto.plan(problem, knapsack, picks) for picks in sorted(found)}
-    return Solution(solver=name, front=pareto.front(plans.values()), chosen=plans[best], optimal=True)
+    return PlanSolution(solver=name, front=pareto.front(plans.values()), chosen=plans[best], optimal=True)
 
 
 def _lightest(knapsack: Knapsack) -> Picks:

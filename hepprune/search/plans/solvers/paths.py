@@ -41,7 +41,7 @@ class Path:
 
 
 @dataclass(frozen=True)
-class Found:
+class PathPlan:
     """A plan on a path: after `n_steps` of it, and perhaps one more change of a single choice."""
 
     path: Path
@@ -64,19 +64,19 @@ def best(knapsack: Knapsack, share: float = 1.0) -> Picks | None:
     return None if found is None else found.picks
 
 
-def search(candidates: list[Path], knapsack: Knapsack, share: float = 1.0) -> Found | None:
+def search(candidates: list[Path], knapsack: Knapsack, share: float = 1.0) -> PathPlan | None:
     """Return the best plan that fits a share of the limits: on a path, or one change away from it."""
-    winner: Found | None = None
+    winner: PathPlan | None = None
     for path in candidates:
         fitting = np.flatnonzero(knapsack.fits(path.uses, share))
         if len(fitting) and (winner is None or path.losses[fitting[0]] < winner.loss):
-            winner = Found(path, int(fitting[0]), None, float(path.losses[fitting[0]]))
+            winner = PathPlan(path, int(fitting[0]), None, float(path.losses[fitting[0]]))
     for path in candidates:
         winner = _one_change(path, knapsack, share, winner)
     return winner
 
 
-def _one_change(path: Path, knapsack: Knapsack, share: float, winner: Found | None) -> Found | None:
+def _one_change(path: Path, knapsack: Knapsack, share: float, winner: PathPlan | None) -> PathPlan | None:
     """Return a better plan than the winner that is one change away from the path, or the winner."""
     current = np.array([path.picks(n) for n in range(len(path.losses))])
     for choice, (losses, uses) in enumerate(zip(knapsack.losses, knapsack.uses, strict=True)):
@@ -91,7 +91,7 @@ def _one_change(path: Path, knapsack: Knapsack, share: float, winner: Found | No
             rows, columns = rows[fits], columns[fits]
             place = int(np.argmin(loss[rows, columns]))
             n_steps, option = int(rows[place]), int(columns[place])
-            winner = Found(path, n_steps, (choice, option), float(loss[n_steps, option]))
+            winner = PathPlan(path, n_steps, (choice, option), float(loss[n_steps, option]))
     return winner
 
 

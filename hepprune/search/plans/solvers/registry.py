@@ -3,8 +3,8 @@
 from typing import Protocol, TypeVar
 
 from hepprune.errors import RecipeError, unknown
-from hepprune.search.plans.choices import Problem
-from hepprune.search.plans.pareto import Solution
+from hepprune.search.plans.choices import PlanProblem
+from hepprune.search.plans.pareto import PlanSolution
 
 
 class Solver(Protocol):
@@ -14,7 +14,7 @@ class Solver(Protocol):
         BudgetMissedError: there is none; the message names the limit that binds and the closest point.
     """
 
-    def __call__(self, problem: Problem, *, n_points: int = 12) -> Solution:
+    def __call__(self, problem: PlanProblem, *, n_points: int = 12) -> PlanSolution:
         """Return the front, of about `n_points` plans where it is sampled, and the plan chosen."""
 
 
@@ -35,6 +35,6 @@ def find(name: str) -> Solver:
     return SOLVERS[name]
 
 
-def gap(found: Solution, optimum: Solution) -> float:
+def gap(found: PlanSolution, optimum: PlanSolution) -> float:
     """Return how much more loss a plan has than the optimum, in the metric's own units; never negative."""
     return found.chosen.loss - optimum.chosen.loss

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from hepprune.hardware.resources import Budget, Resources
-from hepprune.search.plans.choices import Choice, Option, Problem, Table
+from hepprune.search.plans.choices import Choice, ChoiceTable, Option, PlanProblem
 from hepprune.search.plans.knapsack import Knapsack
 from hepprune.search.plans.pareto import Picks
 
@@ -24,7 +24,7 @@ def option(loss: float, lut: float, dsp: float, ns: float, *, interval: int = 1,
     )
 
 
-def table(model: str, rng: np.random.Generator, *, n_layers: int, n_options: int) -> Table:
+def table(model: str, rng: np.random.Generator, *, n_layers: int, n_options: int) -> ChoiceTable:
     """Options whose loss falls as what they use rises, roughly, in numbers that tie at times."""
     choices = []
     for layer in range(n_layers):
@@ -33,11 +33,11 @@ def table(model: str, rng: np.random.Generator, *, n_layers: int, n_options: int
         dsp, ns = size // 2 + rng.integers(0, 4, n_options), rng.integers(1, 6, n_options)
         options = [option(*map(float, row)) for row in zip(loss, 10 * size, dsp, ns, strict=True)]
         choices.append(Choice(f"layer_{layer}", tuple(options)))
-    return Table(model=model, choices=tuple(choices), fixed=Resources(lut=3.0, dsp=0.0), fixed_latency_ns=1.0)
+    return ChoiceTable(model=model, choices=tuple(choices), fixed=Resources(lut=3.0, dsp=0.0), fixed_latency_ns=1.0)
 
 
 @st.composite
-def problems(draw: st.DrawFn, *, share: float | None = None) -> Problem:
+def problems(draw: st.DrawFn, *, share: float | None = None) -> PlanProblem:
     """One or two models of one to three layers, with some limits, of any tightness unless a share is given."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     n_models = draw(st.integers(1, 2))
@@ -46,7 +46,7 @@ def problems(draw: st.DrawFn, *, share: float | None = None) -> Problem:
         for n in range(n_models)
     ]
     tight = share if share is not None else draw(st.floats(0.05, 1.0))
-    whole = Problem.of(tables, Budget(1.0, 1, Resources(lut=1.0, dsp=1.0)))
+    whole = PlanProblem.of(tables, Budget(1.0, 1, Resources(lut=1.0, dsp=1.0)))
     knapsack = Knapsack.of(whole)
     most = knapsack.use([int(np.argmin(losses)) for losses in knapsack.losses])
     limits = {
@@ -56,7 +56,7 @@ def problems(draw: st.DrawFn, *, share: float | None = None) -> Problem:
     }
     latency = max((value for name, value in limits.items() if name.startswith("latency")), default=None)
     cells = {name: value for name, value in limits.items() if name in {"lut", "dsp"}}
-    return Problem.of(tables, Budget(latency, 1, Resources(**cells)))
+    return PlanProblem.of(tables, Budget(latency, 1, Resources(**cells)))
 
 
 def best(knapsack: Knapsack, share: float = 1.0) -> tuple[float, Picks] | None:

@@ -8,21 +8,21 @@ from hypothesis import strategies as st
 from hepprune.errors import BudgetMissedError, RecipeError
 from hepprune.hardware.resources import Budget, Resources
 from hepprune.search.plans import solvers
-from hepprune.search.plans.choices import Choice, Problem, Table
+from hepprune.search.plans.choices import Choice, ChoiceTable, PlanProblem
 from hepprune.search.plans.knapsack import Knapsack
-from hepprune.search.plans.pareto import Plan, Solution
+from hepprune.search.plans.pareto import Plan, PlanSolution
 from tests.search.plans.solvers.drawing import best, option, problems, table
 
 EXACT = ("exact", "dynamic_programming")
 
 
-def solve(name: str, problem: Problem) -> Solution:
+def solve(name: str, problem: PlanProblem) -> PlanSolution:
     if name == "evolve":
         return solvers.evolve(problem, n_trials=16, population=8)
     return solvers.find(name)(problem, n_points=3)
 
 
-def feasible(problem: Problem) -> Knapsack | None:
+def feasible(problem: PlanProblem) -> Knapsack | None:
     """The numbers of a problem, None where a choice alone makes it infeasible."""
     try:
         return Knapsack.of(problem)
@@ -31,7 +31,7 @@ def feasible(problem: Problem) -> Knapsack | None:
 
 
 @given(problems())
-def test_both_exact_solvers_equal_brute_force(problem: Problem) -> None:
+def test_both_exact_solvers_equal_brute_force(problem: PlanProblem) -> None:
     knapsack = feasible(problem)
     expected = None if knapsack is None else best(knapsack)
     for name in EXACT:
@@ -46,7 +46,7 @@ def test_both_exact_solvers_equal_brute_force(problem: Problem) -> None:
 
 
 @given(problems())
-def test_greedy_and_evolve_find_a_plan_wherever_there_is_one_and_never_beat_the_optimum(problem: Problem) -> None:
+def test_greedy_and_evolve_find_a_plan_wherever_there_is_one_and_never_beat_the_optimum(problem: PlanProblem) -> None:
     knapsack = feasible(problem)
     expected = None if knapsack is None else best(knapsack)
     for name in ("greedy", "evolve"):
@@ -62,19 +62,19 @@ def test_greedy_and_evolve_find_a_plan_wherever_there_is_one_and_never_beat_the_
 
 
 @given(problems(), st.floats(1.0, 2.0), st.floats(1.0, 2.0), st.floats(1.0, 2.0))
-def test_a_larger_budget_never_gives_a_worse_metric(problem: Problem, lut: float, dsp: float, ns: float) -> None:
+def test_a_larger_budget_never_gives_a_worse_metric(problem: PlanProblem, lut: float, dsp: float, ns: float) -> None:
     knapsack = feasible(problem)
     if knapsack is None or best(knapsack) is None:
         return
     cells = problem.resources.scaled({"lut": lut, "dsp": dsp})
     latency = problem.tables[0].latency_ns
-    larger = Problem.of(problem.tables, Budget(None if latency is None else ns * latency, 1, cells))
+    larger = PlanProblem.of(problem.tables, Budget(None if latency is None else ns * latency, 1, cells))
     for name in (*EXACT, "greedy"):
         assert solve(name, larger).chosen.loss <= solve(name, problem).chosen.loss + 1e-9
 
 
 @given(problems(share=0.8))
-def test_every_front_is_one_and_survives_json(problem: Problem) -> None:
+def test_every_front_is_one_and_survives_json(problem: PlanProblem) -> None:
     knapsack = feasible(problem)
     if knapsack is None or best(knapsack) is None:
         return
@@ -83,11 +83,11 @@ def test_every_front_is_one_and_survives_json(problem: Problem) -> None:
         assert [plan.worst for plan in found.front] == sorted(plan.worst for plan in found.front)
         assert all(a.loss > b.loss for a, b in zip(found.front, found.front[1:], strict=False))
         assert not any(plan.loss < found.chosen.loss - 1e-9 and plan.worst <= 1 for plan in found.front)
-        assert Solution.from_json(found.to_json()) == found
+        assert PlanSolution.from_json(found.to_json()) == found
 
 
 @given(problems(share=0.6))
-def test_the_exact_front_holds_the_optimum_of_each_of_its_shares(problem: Problem) -> None:
+def test_the_exact_front_holds_the_optimum_of_each_of_its_shares(problem: PlanProblem) -> None:
     knapsack = feasible(problem)
     if knapsack is None or best(knapsack) is None:
         return
@@ -98,7 +98,7 @@ def test_the_exact_front_holds_the_optimum_of_each_of_its_shares(problem: Proble
 
 
 @given(problems(share=0.5))
-def test_greedy_explains_each_step_and_the_steps_add_up(problem: Problem) -> None:
+def test_greedy_explains_each_step_and_the_steps_add_up(problem: PlanProblem) -> None:
     knapsack = feasible(problem)
     if knapsack is None or best(knapsack) is None:
         return
@@ -114,14 +114,14 @@ def test_greedy_explains_each_step_and_the_steps_add_up(problem: Problem) -> Non
         assert current.get((pick.model, pick.layer), pick.option) == pick.option
 
 
-def two_steps() -> Problem:
+def two_steps() -> PlanProblem:
     options = (
         option(0.0, 100, 0, 5, error=0.0),
         option(0.001, 50, 0, 5, error=0.002),
         option(0.1, 10, 0, 5, error=0.002),
     )
-    one = Table(model="tagger", choices=(Choice("dense", options),), fixed=Resources(lut=0.0, dsp=0.0))
-    return Problem.of([one], Budget(resources=Resources(lut=10.0)))
+    one = ChoiceTable(model="tagger", choices=(Choice("dense", options),), fixed=Resources(lut=0.0, dsp=0.0))
+    return PlanProblem.of([one], Budget(resources=Resources(lut=10.0)))
 
 
 def test_steps_within_their_statistical_error_are_flagged() -> None:
@@ -134,15 +134,15 @@ def test_models_that_share_a_device_share_its_cells_and_keep_their_own_latency()
     rng = np.random.default_rng(0)
     one, other = (table(name, rng, n_layers=2, n_options=5) for name in ("tagger", "trigger"))
     budget = Budget(9.0, 1, Resources(lut=300.0))
-    both = solve("exact", Problem.of([one, other], budget)).chosen
+    both = solve("exact", PlanProblem.of([one, other], budget)).chosen
     assert set(both.used) == {"lut", "latency_ns of tagger", "latency_ns of trigger"}
-    alone = [solve("exact", Problem.of([each], budget)).chosen for each in (one, other)]
+    alone = [solve("exact", PlanProblem.of([each], budget)).chosen for each in (one, other)]
     assert both.loss >= sum(plan.loss for plan in alone) - 1e-9
     assert len(both.of("tagger")) == len(both.of("trigger")) == 2
 
 
 def test_what_no_option_can_meet_is_named_with_the_closest_point() -> None:
-    one = Table(
+    one = ChoiceTable(
         model="tagger", choices=(Choice("dense", (option(0, 100, 4, 5, interval=8), option(1, 60, 4, 5, interval=4))),)
     )
     for budget, message in (
@@ -153,15 +153,15 @@ def test_what_no_option_can_meet_is_named_with_the_closest_point() -> None:
     ):
         for name in solvers.SOLVERS:
             with pytest.raises(BudgetMissedError, match=message) as caught:
-                solve(name, Problem.of([one], budget))
+                solve(name, PlanProblem.of([one], budget))
             assert caught.value.exit_code == 2
 
 
 def test_evolve_finds_what_is_not_separable() -> None:
     """Two layers that are cheap together and dear alone: only a solver that sees whole plans takes both."""
     options = (option(0.0, 10, 0, 1), option(0.1, 10, 0, 1))
-    one = Table(model="tagger", choices=tuple(Choice(f"dense_{n}", options) for n in range(4)))
-    problem = Problem.of([one], Budget(resources=Resources(lut=100.0)))
+    one = ChoiceTable(model="tagger", choices=tuple(Choice(f"dense_{n}", options) for n in range(4)))
+    problem = PlanProblem.of([one], Budget(resources=Resources(lut=100.0)))
 
     def together(plan: Plan) -> Plan:
         n_cut = sum(pick.option.loss > 0 for pick in plan.picks)
@@ -172,7 +172,7 @@ def test_evolve_finds_what_is_not_separable() -> None:
 
 
 def test_the_same_seed_evolves_the_same_plans() -> None:
-    problem = Problem.of(
+    problem = PlanProblem.of(
         [table("tagger", np.random.default_rng(1), n_layers=3, n_options=6)], Budget(resources=Resources(lut=200.0))
     )
     runs: list[list[Plan]] = [[], []]
@@ -185,6 +185,6 @@ def test_unknown_solvers_and_empty_problems_are_refused() -> None:
     with pytest.raises(RecipeError, match="unknown solver 'milp'; choose one of"):
         solvers.find("milp")
     with pytest.raises(RecipeError, match="at least one model"):
-        Problem.of([], Budget())
+        PlanProblem.of([], Budget())
     with pytest.raises(RecipeError, match="5 trials are fewer"):
         solvers.evolve(two_steps(), n_trials=5)

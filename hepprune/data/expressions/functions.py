@@ -1,0 +1,107 @@
+"""What an expression may call: functions of numbers, and of the constituents of a jet."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from hepprune.data.files import branches
+
+
+@dataclass(frozen=True, kw_only=True)
+class Function:
+    """What an expression can call: how it is written, and with how many arguments."""
+
+    call: Callable[..., Any]
+    usage: str
+    least: int = 1
+    most: int = 1
+
+
+_OF_ANY = {"max": "any", "min": "all"}  # of yes and no
+
+
+def _lists(values: Any, name: str) -> Any:
+    if getattr(values, "ndim", 0) < 2:
+        raise TypeError(f"{name}(...) takes a value for each constituent, and was given one for each jet")
+    return values
+
+
+def _over_constituents(name: str) -> Callable[[Any], Any]:
+    """Return the sum, mean, ... over the constituents of each jet; of none of them that of an empty list, or NaN."""
+
+    def reduced(values: Any) -> Any:
+        import awkward as ak
+
+        if branches.leaf(_lists(values, name)) == "bool" and name in _OF_ANY:
+            return getattr(ak, _OF_ANY[name])(values, axis=1)
+        return ak.fill_none(getattr(ak, name)(values, axis=1), np.nan)
+
+    return reduced
+
+
+def _extreme(name: str, of_two: Callable[[Any, Any], Any]) -> Function:
+    def extreme(*values: Any) -> Any:
+        return reduce(of_two, values) if len(values) > 1 else _over_constituents(name)(*values)
+
+    return Function(call=extreme, usage=f"{name}(x) over constituents, or {name}(x, y)", most=16)
+
+
+def _first(values: Any, n: Any) -> Any:
+    if not isinstance(n, int) or n < 1:
+        raise TypeError(f"first(x, n) takes a number of constituents, not {n}")
+    return _lists(values, "first")[:, :n]
+
+
+def item(values: Any, index: Any) -> Any:
+    """Return of each list the value at one place, 0 where it ends before, or those values that pass a condition."""
+    import awkward as ak
+
+    lists = ak.from_regular(_lists(values, "[...]"), axis=1)
+    if isinstance(index, int):
+        longest = int(ak.max(ak.num(lists), initial=0))
+        index = min(index, longest)  # beyond the longest list there is nothing in any
+        return ak.fill_none(ak.pad_none(lists, index + 1, axis=1)[:, index], 0)
+    if branches.leaf(index) != "bool" or index.ndim < 2:
+        raise TypeError("x[...] takes a place in each list, or a condition on its constituents")
+    return lists[ak.from_regular(index, axis=1)]
+
+
+def _clip(values: Any, low: Any, high: Any) -> Any:
+    return np.minimum(np.maximum(values, low), high)
+
+
+def _where(condition: Any, yes: Any, no: Any) -> Any:
+    import awkward as ak
+
+    return ak.where(condition, yes, no)
+
+
+def _of_numbers(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a function that takes yes and no as the numbers 1 and 0, which numpy would give 16 bits."""
+    return lambda values: function(1 * values)
+
+
+_PLAIN: dict[str, Callable[[Any], Any]] = {
+    "abs": np.abs,
+    "sqrt": np.sqrt,
+    "exp": np.exp,
+    "log": np.log,
+    "log1p": np.log1p,
+    "sin": np.sin,
+    "cos": np.cos,
+    "tan": np.tan,
+    "sinh": np.sinh,
+    "cosh": np.cosh,
+    "tanh": np.tanh,
+}
+FUNCTIONS = {
+    **{name: Function(call=_of_numbers(call), usage=f"{name}(x)") for name, call in _PLAIN.items()},
+    **{name: _extreme(name, of_two) for name, of_two in (("min", np.minimum), ("max", np.maximum))},
+    **{name: Function(call=_over_constituents(name), usage=f"{name}(x)") for name in ("sum", "mean", "count")},
+    "clip": Function(call=_clip, usage="clip(x, low, high)", least=3, most=3),
+    "where": Function(call=_where, usage="where(condition, yes, no)", least=3, most=3),
+    "first": Function(call=_first, usage="first(x, n)", least=2, most=2),
+}

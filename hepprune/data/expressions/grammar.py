@@ -1,0 +1,173 @@
+"""The grammar of expressions: a small, safe part of Python's own; what has more is refused, and nothing is ever run."""
+
+import ast
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from typing import Any
+
+from hepprune.data.expressions.functions import FUNCTIONS
+from hepprune.errors import DataError, unknown
+
+_OPERATORS = {
+    *(ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.LShift, ast.RShift, ast.USub, ast.UAdd),
+    *(ast.BitAnd, ast.BitOr, ast.Invert, ast.And, ast.Or, ast.Not),
+    *(ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq),
+}
+_APPLIED = ast.UnaryOp | ast.BinOp | ast.BoolOp
+SPREAD = ("one_hot", "leading")  # of which one stands for several features, see spreading.py
+_MAX_LENGTH, _MAX_DEPTH = 2000, 100  # characters, and parts within parts: as far as Python itself goes
+
+
+def columns(texts: Iterable[str], known: Sequence[str]) -> list[str]:
+    """Return the columns that texts name, each once: those that they are, or those in the expressions that they are.
+
+    Raises:
+        DataError: a text is no expression.
+    """
+    found = ((text,) if text in known else names(text) for text in texts)
+    return list(dict.fromkeys(name for each in found for name in each))
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Return the columns that an expression names.
+
+    Raises:
+        DataError: it is no expression, has more than the grammar, or names no column.
+    """
+    found = tuple(dict.fromkeys(_names(parsed(text), text)))
+    if not found:
+        raise DataError(f"the expression '{text}' names no column")
+    return found
+
+
+def mentioned(text: str) -> frozenset[str]:
+    """Return the columns that a text may stand for, read without knowing which there are."""
+    try:
+        return frozenset({text, *names(text)})
+    except DataError:
+        return frozenset({text})
+
+
+def applied(node: Any) -> tuple[ast.AST, list[ast.expr]]:
+    """Return the operator of a node and what it is applied to."""
+    if isinstance(node, ast.UnaryOp):
+        return node.op, [node.operand]
+    return node.op, [node.left, node.right] if isinstance(node, ast.BinOp) else node.values
+
+
+@cache
+def parsed(text: str) -> ast.expr:
+    """Return the syntax tree of a text, of which nothing is known yet.
+
+    Raises:
+        DataError: it is no expression.
+    """
+    if len(text) > _MAX_LENGTH:
+        raise DataError(f"an expression of {len(text)} characters is longer than {_MAX_LENGTH}: '{text[:40]} ...'")
+    try:
+        with warnings.catch_warnings(action="ignore"):  # about what is refused anyway
+            tree = ast.parse(_line(text), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as problem:
+        raise DataError(f"'{text}' is no column, and no expression either") from problem
+    if not _is_shallow(tree):
+        raise DataError(f"'{text}' has parts within parts, more than {_MAX_DEPTH} deep")
+    return tree
+
+
+def _is_shallow(tree: ast.AST) -> bool:
+    level: list[ast.AST] = [tree]
+    for _ in range(_MAX_DEPTH):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    return not level
+
+
+def _line(text: str) -> str:
+    return text.replace("\n", " ").strip()
+
+
+def _names(node: ast.AST, text: str) -> Iterator[str]:
+    """Yield the columns of an expression, and refuse whatever is not of the grammar."""
+    if name := dotted(node):
+        yield name
+        return
+    _check(node, text)
+    for part in _parts(node):
+        yield from _names(part, text)
+
+
+def _parts(node: ast.AST) -> Sequence[ast.expr]:
+    """Return what a call, a comparison or an operator is applied to; text that is compared with is no part."""
+    if isinstance(node, ast.Call):
+        return node.args
+    if isinstance(node, ast.Subscript):
+        return [node.value, node.slice]
+    if isinstance(node, ast.Compare):
+        return [side for side in (node.left, *node.comparators) if not _is_text(side)]
+    return [] if isinstance(node, ast.Constant) else applied(node)[1]
+
+
+def _check(node: ast.AST, text: str) -> None:
+    if isinstance(node, ast.Call):
+        _check_call(node, text)
+    elif isinstance(node, ast.Compare) and {*map(type, node.ops)} <= _OPERATORS:
+        _check_sides(node, text)
+    elif not (_is_item(node) or _is_number(node) or _is_applied(node)):
+        part = ast.get_source_segment(_line(text), node) or text
+        raise DataError(
+            f"'{part}' in '{text}' is none of what an expression may have: columns, numbers, + - * / // % **, << >>, "
+            f"comparisons, & | ~, x[0], x[condition], and the functions {', '.join([*FUNCTIONS, *SPREAD])}"
+        )
+
+
+def _is_applied(node: ast.AST) -> bool:
+    return isinstance(node, _APPLIED) and type(applied(node)[0]) in _OPERATORS
+
+
+def _is_item(node: ast.AST) -> bool:
+    """Return whether a part is `x[0]`, one of each list, or `x[condition]`, those of each list that pass."""
+    if not isinstance(node, ast.Subscript) or isinstance(node.slice, ast.UnaryOp):
+        return False
+    return not isinstance(node.slice, ast.Constant) or type(node.slice.value) is int
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def _is_number(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, int | float)
+
+
+def _check_sides(node: ast.Compare, text: str) -> None:
+    for side in (node.left, *node.comparators):
+        joins = isinstance(side, ast.BinOp | ast.UnaryOp) and isinstance(side.op, ast.BitAnd | ast.BitOr | ast.Invert)
+        if joins and not _enclosed(side, text):
+            raise DataError(f"in '{text}' the & | ~ bind before comparisons: put each comparison in parentheses")
+
+
+def _check_call(node: ast.Call, text: str) -> None:
+    name = dotted(node.func)
+    if name in SPREAD:
+        raise DataError(f"in '{text}' {name} is not alone: it makes several features, and nothing is done with them")
+    if name not in FUNCTIONS:
+        raise DataError(f"'{text}': {unknown('function', name or ast.unparse(node.func), [*FUNCTIONS, *SPREAD])}")
+    function = FUNCTIONS[name]
+    plain = not node.keywords and not any(isinstance(each, ast.Starred) for each in node.args)
+    if not (plain and function.least <= len(node.args) <= function.most):
+        raise DataError(f"'{text}': {name} is written {function.usage}")
+
+
+def _enclosed(node: ast.expr, text: str) -> bool:
+    """Return whether parentheses stand around a part of a text."""
+    line = _line(text).encode()
+    before, after = line[: node.col_offset].rstrip(), line[node.end_col_offset :].lstrip()
+    return before.endswith(b"(") and after.startswith(b")")
+
+
+def dotted(node: ast.AST) -> str:
+    """Return a name, of parts of records with dots; nothing where it is none."""
+    if isinstance(node, ast.Attribute):
+        before = dotted(node.value)
+        return f"{before}.{node.attr}" if before else ""
+    return node.id if isinstance(node, ast.Name) else ""

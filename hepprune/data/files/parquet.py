@@ -1,0 +1,94 @@
+"""Parquet files, read in batches; what is missing in a column is refused with its number."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hepprune.data.files import slabs, trees
+from hepprune.errors import DataError, PrerequisiteError
+
+
+def columns(spec: str) -> dict[str, str]:
+    """Return the columns of a Parquet file with their types.
+
+    Raises:
+        DataError: the file cannot be read.
+        PrerequisiteError: pyarrow is not installed.
+    """
+    with _open(spec) as file:
+        return {field.name: str(field.type) for field in file.schema_arrow}
+
+
+def entries(spec: str) -> int:
+    """Return the number of rows.
+
+    Raises:
+        DataError: the file cannot be read.
+        PrerequisiteError: pyarrow is not installed.
+    """
+    with _open(spec) as file:
+        return int(file.metadata.num_rows)
+
+
+def iterate(spec: str, wanted: Sequence[str], *, n_rows: int | None = None) -> Iterator[Any]:
+    """Yield the named columns of a Parquet file as awkward arrays.
+
+    Raises:
+        DataError: the file or a column is missing or damaged, lacks values, or there are no rows.
+        PrerequisiteError: pyarrow is not installed.
+    """
+    names = list(dict.fromkeys(wanted))
+    with _open(spec) as file:
+        trees.check_known(names, file.schema_arrow.names, spec)
+        left = file.metadata.num_rows if n_rows is None else min(n_rows, file.metadata.num_rows)
+        if not left:
+            raise DataError(f"'{spec}' has no rows")
+        batches = file.iter_batches(batch_size=_batch_size(file), columns=names)
+        while left:
+            with trees.sound(f"'{spec}' cannot be read"):
+                batch = next(batches)[:left]
+            left -= len(batch)
+            yield _records(batch, names, spec)
+
+
+def _batch_size(file: Any) -> int:
+    metadata = file.metadata
+    size = sum(int(metadata.row_group(index).total_byte_size) for index in range(metadata.num_row_groups))
+    return max(1, slabs.CHUNK_BYTES * int(metadata.num_rows) // max(size, 1))
+
+
+def _records(batch: Any, names: Sequence[str], spec: str) -> Any:
+    import awkward as ak
+
+    arrays = {}
+    for name in names:
+        with trees.sound(f"column '{name}' of '{spec}' cannot be read"):
+            array = ak.from_arrow(batch[name])
+            missing = sum(int(ak.sum(ak.is_none(array, axis=axis), axis=None)) for axis in range(array.ndim))
+            if missing:
+                raise DataError(f"column '{name}' of '{spec}' lacks {missing} values")
+            arrays[name] = _plain(array)
+    return ak.zip(arrays, depth_limit=1)
+
+
+def _plain(array: Any) -> Any:
+    """Return values of which none is missing as of a type that lacks none."""
+    import awkward as ak
+
+    rows = ak.drop_none(array, axis=0)
+    return rows if rows.ndim != 2 else ak.unflatten(ak.drop_none(ak.flatten(rows), axis=0), ak.num(rows))
+
+
+@contextmanager
+def _open(spec: str) -> Iterator[Any]:
+    try:
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise PrerequisiteError("reading Parquet needs pyarrow: pip install 'hepprune[parquet]'") from None
+    if not Path(spec).is_file():
+        raise DataError(f"there is no file '{spec}'")
+    with trees.sound(f"'{spec}' is no Parquet file, or a damaged one"):
+        file = pq.ParquetFile(spec, memory_map=True)
+    with file:
+        yield file

@@ -1,0 +1,116 @@
+"""Columns of arrays that are read slice by slice: datasets of HDF5, .npy files, arrays in memory."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hepprune.data.files import trees
+from hepprune.errors import DataError
+
+CHUNK_BYTES = 50_000_000
+_NUMBERS = "biuf"
+
+
+@dataclass(frozen=True, eq=False)
+class Slab:
+    """A column of an array of rows: all of it, one feature along its last axis, or one field of its records."""
+
+    array: Any
+    feature: int | str | None = None
+
+    @property
+    def kind(self) -> str:
+        """What it holds in each row, as awkward would write it."""
+        if (listed := _listed(self.array.dtype)) is not None:
+            return f"var * {listed}"
+        kind = self.array.dtype if not isinstance(self.feature, str) else self.array.dtype[self.feature]
+        lists = self.array.shape[1:-1] if isinstance(self.feature, int) else self.array.shape[1:]
+        return f"{' * '.join(['var'] * len(lists))}{' * ' if lists else ''}{kind}"
+
+    def of(self, rows: Any) -> Any:
+        """Return what it is of some rows of its array, as awkward lists where there are several values in each."""
+        import awkward as ak
+
+        part = (
+            rows
+            if self.feature is None
+            else rows[..., self.feature]
+            if isinstance(self.feature, int)
+            else rows[self.feature]
+        )
+        if (listed := _listed(self.array.dtype)) is not None:
+            lengths = [len(each) for each in part]
+            return ak.unflatten(np.concatenate([*part, np.zeros(0, listed)]).astype(listed), lengths)
+        if part.dtype.kind in "SUO":
+            return ak.from_iter([each.decode() if isinstance(each, bytes) else str(each) for each in part])
+        native = np.ascontiguousarray(part, part.dtype.newbyteorder("="))
+        return ak.from_regular(ak.from_numpy(native), axis=None) if native.ndim > 1 else ak.from_numpy(native)
+
+
+def _listed(dtype: Any) -> Any:
+    """Return the type of the numbers of HDF5's lists of any length, None of all else."""
+    listed = (dtype.metadata or {}).get("vlen")
+    return listed if isinstance(listed, np.dtype) and listed.kind in _NUMBERS else None
+
+
+def slabs(name: str, array: Any, names: Sequence[str] = ()) -> dict[str, Slab]:
+    """Return the columns of an array (n_rows, ...), those of its last axis by their names or numbers.
+
+    Fields of records are `name.field`; the last of three axes `name_0`, `name_1`, ... without names.
+    """
+    if array.dtype.names:
+        fields = {f"{name}.{field}": Slab(array, field) for field in array.dtype.names}
+        return {each: slab for each, slab in fields.items() if array.dtype[slab.feature].kind in _NUMBERS}
+    if not array.shape or array.dtype.kind not in _NUMBERS + "SUO" or len(array.shape) > 3:
+        return {}
+    listed = _listed(array.dtype)
+    # Tables of lists are no column of jets, and h5py reads lists of the other byte order wrong.
+    if listed is not None and (len(array.shape) > 1 or not listed.isnative):
+        return {}
+    if len(array.shape) > 1 and array.shape[-1] <= len(names):
+        own = names[: array.shape[-1]]
+        if again := next((each for each in own if own.count(each) > 1), None):
+            raise DataError(f"dataset '{name}' names two of its columns '{again}'")
+        return {each: Slab(array, index) for index, each in enumerate(own)}
+    if len(array.shape) == 3:
+        return {f"{name}_{index}": Slab(array, index) for index in range(array.shape[-1])}
+    return {name: Slab(array)}
+
+
+def entries(found: Mapping[str, Slab]) -> int:
+    """Return the number of rows of the longest array."""
+    return max((len(slab.array) for slab in found.values()), default=0)
+
+
+def iterate(found: Mapping[str, Slab], wanted: Sequence[str], *, spec: str, n_rows: int | None = None) -> Iterator[Any]:
+    """Yield the named columns as awkward arrays of records, chunk by chunk.
+
+    Raises:
+        DataError: a column is missing, they differ in their numbers of rows, or there are none.
+    """
+    import awkward as ak
+
+    names = list(dict.fromkeys(wanted))
+    trees.check_known(names, list(found), spec)
+    arrays = {id(found[name].array): found[name].array for name in names}
+    lengths = {name: len(found[name].array) for name in names}
+    if len(set(lengths.values())) != 1:
+        told = ", ".join(f"'{name}' {length}" for name, length in lengths.items())
+        raise DataError(f"columns of '{spec}' differ in their numbers of rows: {told}")
+    n_entries = next(iter(lengths.values()))
+    if n_entries == 0:
+        raise DataError(f"'{spec}' has no rows")
+    stop = n_entries if n_rows is None else min(n_rows, n_entries)
+    step = max(1, CHUNK_BYTES // max(1, sum(map(_row_bytes, arrays.values()))))
+    for start in range(0, stop, step):
+        with trees.sound(f"'{spec}' cannot be read"):
+            parts = {key: array[start : min(start + step, stop)] for key, array in arrays.items()}
+            columns = {name: found[name].of(parts[id(found[name].array)]) for name in names}
+        yield ak.zip(columns, depth_limit=1)
+
+
+def _row_bytes(array: Any) -> int:
+    return int(math.prod(array.shape[1:]) * array.dtype.itemsize)

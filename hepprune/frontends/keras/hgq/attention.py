@@ -1,0 +1,170 @@
+"""Attention of HGQ2: QMultiHeadAttention, and QLinformerAttention, which mixes keys and values along the positions."""
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hepprune.frontends.keras.hgq.fused import EINSUM
+from hepprune.frontends.keras.hgq.softmax import fill_softmax, softmax
+from hepprune.frontends.keras.hgq.values import ends, value_bits, value_quantiser
+from hepprune.frontends.keras.registry import Floats, Native, Part, Parts, after
+from hepprune.network import Einsum, Layer, Shape
+
+logger = logging.getLogger(__name__)
+_EQUATIONS = {
+    **dict.fromkeys(("query", "key", "value"), ("abc,cde->abde", "de")),
+    "output": ("abcd,cde->abe", "e"),
+    **dict.fromkeys(("lin_key", "lin_value"), ("abc,bd->adc", "")),
+}
+_PLACES = {role: f"{role}_dense" for role in ("query", "key", "value", "output")} | {
+    "lin_key": "_lin_k_proj",
+    "lin_value": "_lin_v_proj",
+}
+_FUSED = {"none": (), "kv": ("key", "value"), "qkv": ("query", "key", "value")}
+
+
+@dataclass(frozen=True)
+class _Inside:
+    """A layer inside another: how it is lowered and filled, and where in the file its arrays are."""
+
+    native: Native
+    place: str
+
+    def stored(self, filled: Native) -> dict[str, Floats]:
+        """Return the arrays of the filled layer at their places in the outer one."""
+        numbers = sorted((key for key in filled.stored if key.startswith("vars/")), key=lambda key: int(key[5:]))
+        arrays = {**filled.stored, **dict(zip(numbers, filled.weights, strict=True))}
+        return {f"{self.place}/{key}": array for key, array in arrays.items()}
+
+
+def _inside(native: Native, place: str, **changes: Any) -> _Inside:
+    """Return the layer that keeps its arrays below a place; only quantisers that the file has arrays for act."""
+    spelt = next((p for p in (place, f"_{place}") if any(k.startswith(f"{p}/") for k in native.stored)), place)
+    stored = {k.removeprefix(f"{spelt}/"): a for k, a in native.stored.items() if k.startswith(f"{spelt}/")}
+    numbers = sorted((key for key in stored if key.startswith("vars/")), key=lambda key: int(key[5:]))
+    weights = tuple(stored[key] for key in numbers)
+    return _Inside(replace(native, stored=stored, weights=weights, **changes), spelt)
+
+
+def _projection(native: Native, role: str, shape: Shape) -> _Inside:
+    equation, bias = _EQUATIONS[role]
+    name = native.name if role == "output" else native.part(role)
+    found = _inside(native, _PLACES[role], name=name, kind="QEinsumDense", arriving=(shape,))
+    inner = _with_shared_input(native, found, role)
+    arrays = [array for array in inner.native.weights if array.ndim]
+    confs = {f"{end}_conf": native.config.get(f"qkvo_{end}_conf") for end in ("iq", "kq", "bq", "oq")}
+    for end in ("iq", "bq", "oq"):
+        if not any(key.startswith(f"{end}/") for key in inner.native.stored):
+            confs[f"{end}_conf"] = None
+    if not arrays or arrays[0].ndim != len(equation.split(",")[1].split("->")[0]):
+        raise native.refuse(f"has no kernel of its {role}")
+    config = {"equation": equation, "bias_axes": bias if len(arrays) > 1 else None, "output_shape": None}
+    return replace(inner, native=replace(inner.native, config={**config, **confs}))
+
+
+def _with_shared_input(native: Native, found: _Inside, role: str) -> _Inside:
+    """Return a projection with the input quantiser that fused ones share, which the file holds once."""
+    fused = _FUSED.get(str(native.config.get("fuse", "none")))
+    if fused is None:
+        raise native.refuse(f"fuses {str(native.config['fuse'])[:40]}; known are {', '.join(_FUSED)}")
+    if role not in fused or any(key.startswith("iq/") for key in found.native.stored):
+        return found
+    prefixes = [f"{_PLACES[other]}/iq/" for other in fused]
+    shared = {key[key.index("iq/") :]: array for key, array in native.stored.items() if key.startswith(tuple(prefixes))}
+    return replace(found, native=replace(found.native, stored={**shared, **found.native.stored}))
+
+
+def _softmax(native: Native, shape: Shape) -> _Inside:
+    config = native.config
+    confs = {key: config.get(f"softmax_{key}") for key in ("exp_iq_conf", "exp_oq_conf", "inv_iq_conf", "inv_oq_conf")}
+    scale = 1.0 / math.sqrt(float(native.size("key_dim")))
+    plain = {"axes": [-1], "stable": config.get("stable_softmax", True), "input_scaler": scale}
+    found = _inside(native, "_softmax", name=native.part("softmax"), kind="QSoftmax", arriving=(shape,))
+    described = {**plain, **confs, "oq_conf": config.get("softmax_oq_conf"), "iq_conf": None}
+    return replace(found, native=replace(found.native, config=described))
+
+
+def _roles(native: Native, arriving: tuple[Shape, ...]) -> dict[str, int]:
+    """Return which arriving value is the query, the value and the key."""
+    order = iter(("query", "value", "key"))
+    roles = {name or next(order): number for number, name in enumerate(native.arguments)}
+    if not {"query"} <= roles.keys() <= {"query", "value", "key"}:
+        raise native.refuse(f"is called with {', '.join(roles)}, which cannot be taken over")
+    if any(len(arriving[number]) != 2 for number in roles.values()):
+        raise native.refuse(f"attends over the shapes {arriving}; only (positions, channels) can be taken over")
+    if native.config.get("attention_axes") not in (None, [1], 1):
+        raise native.refuse("attends along other axes than the positions")
+    roles.setdefault("value", roles["query"])
+    return {"key": roles["value"], **roles}
+
+
+def _insides(native: Native) -> dict[str, _Inside]:
+    """Return the projections and the softmax, in the order that they run."""
+    shapes = {role: native.arriving[number] for role, number in _roles(native, native.arriving).items()}
+    found: dict[str, _Inside] = {}
+    if native.kind == "QLinformerAttention":
+        for role in ("key", "value"):
+            found[f"lin_{role}"] = _projection(native, f"lin_{role}", shapes[role])
+            n_mixed = found[f"lin_{role}"].native.weights[0].shape[1]
+            shapes[role] = (n_mixed, shapes[role][1])
+    for role in ("query", "key", "value"):
+        found[role] = _projection(native, role, shapes[role])
+    heads, value_dim = found["value"].native.weights[0].shape[1:]
+    found["softmax"] = _softmax(native, (heads, shapes["query"][0], shapes["key"][0]))
+    found["output"] = _projection(native, "output", (shapes["query"][0], heads, value_dim))
+    return found
+
+
+def _check(native: Native, insides: Mapping[str, _Inside]) -> None:
+    if native.config.get("lin_kv_proj_mode", "dense") != "dense" or native.config.get("share_kv_proj"):
+        raise native.refuse("mixes keys and values by tables or by one kernel for both, which cannot be taken over")
+    if any(key.startswith("iq/") for key in insides["softmax"].native.stored):
+        logger.warning("layer '%s': its softmax' input quantiser is left out, as HGQ2 does since 0.1.9", native.path)
+
+
+def attention(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    """Return the projections, the scores, their softmax, what it weighs, and the projection of that."""
+    roles, insides, parts = _roles(native, arriving), _insides(native), list[Part]()
+    _check(native, insides)
+    last: dict[str, int | str] = dict(roles)
+
+    def run(role: str, lowered: Parts, source: int | str) -> None:
+        read = [replace(part, sources=tuple(source if s == 0 else s for s in part.sources)) for part in lowered]
+        parts.extend(read)
+        last[role] = read[-1].layer.name
+
+    for role in (role for role in insides if role not in {"softmax", "output"}):
+        inner, of = insides[role].native, role.removeprefix("lin_")
+        run(of, EINSUM[0](inner, inner.arriving), last[of])
+    scores = Einsum(native.part("scores"), "qhd,khd->hqk")
+    parts.append(Part(scores, (last["query"], last["key"])))
+    run("softmax", softmax(insides["softmax"].native, insides["softmax"].native.arriving), scores.name)
+    context = Einsum(native.part("context"), "hqk,khd->qhd")
+    parts.append(Part(context, (last["softmax"], last["value"])))
+    run("output", EINSUM[0](insides["output"].native, insides["output"].native.arriving), context.name)
+    return after(parts, value_quantiser(native, ("attended", *ends(native)[1][1:])))
+
+
+def fill_attention(native: Native, layers: Mapping[str, Layer]) -> Native:
+    """Return the native attention with the arrays and quantisers that the network has now."""
+    stored, kernels = dict(native.stored), dict[str, Shape]()
+    for role, inner in _insides(native).items():
+        if role == "softmax":
+            stored |= inner.stored(fill_softmax(replace(inner.native, shapes=native.shapes), layers))
+            continue
+        filled = EINSUM[1](replace(inner.native, shapes=native.shapes), layers)
+        stored |= inner.stored(filled)
+        kernels[role] = filled.weights[0].shape
+    stored |= value_bits(native, layers, ("attended", *ends(native)[1][1:]))
+    return replace(native.filled(**_sizes(native, kernels)), stored=stored)
+
+
+def _sizes(native: Native, kernels: Mapping[str, Shape]) -> dict[str, Any]:
+    """Return what the kernels' shapes say in the config; without one of its own, the output is as wide as the query."""
+    query, value, output = (kernels[role] for role in ("query", "value", "output"))
+    as_query = native.config.get("output_shape") is None and output[-1] == query[0]
+    mixed = {"lin_kv_proj_dim": [kernels["lin_key"][1]]} if "lin_key" in kernels else {}
+    out = None if as_query else [output[-1]]
+    return {"num_heads": query[1], "key_dim": query[2], "value_dim": value[2], "output_shape": out, **mixed}

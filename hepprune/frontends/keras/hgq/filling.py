@@ -1,0 +1,107 @@
+"""Table layers of HGQ2 written back: what is gone takes its functions with it, and dead edges are functions of zero."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hepprune.frontends.keras.hgq.tables import Edges, places_of, sizes
+from hepprune.frontends.keras.hgq.types import without_bits
+from hepprune.frontends.keras.hgq.values import ends, value_bits
+from hepprune.frontends.keras.registry import Floats, Native
+from hepprune.network import Layer, Lookup, Weighted
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Which inputs and outputs of the file are left, and which edges between them act."""
+
+    before: Edges
+    inputs: Integers
+    outputs: Integers
+    alive: NDArray[np.bool_]
+
+    def cut(self, array: Floats) -> Floats:
+        """Return an array whose first axes are all inputs and outputs without those that are gone."""
+        return array[self.inputs][:, self.outputs]
+
+
+@torch.no_grad()
+def fill_tables(native: Native, layers: Mapping[str, Layer]) -> Native:
+    """Return the native layer with the functions of the inputs, outputs and edges that the network has now."""
+    kept = _kept(native, layers)
+    (*hidden, last), stored = places_of(native), dict(native.stored)
+    for place in [each for places in (*hidden, last) for each in places if each in stored]:
+        stored[place] = kept.cut(stored[place])
+    for place in (each for each in last if each in stored):
+        stored[place] = np.where(
+            kept.alive.reshape(*kept.alive.shape, *(1,) * (stored[place].ndim - 2)), stored[place], 0
+        )
+    stored |= _normalised(native, kept) | _quantised(native, kept)
+    counted: dict[str, Any] = {"n_out" if native.kind == "QDenseT" else "filters": len(kept.outputs)}
+    stored |= value_bits(replace(native, stored=stored), layers, ends(native)[1])
+    return replace(native.filled(**counted), stored=stored)
+
+
+def _kept(native: Native, layers: Mapping[str, Layer]) -> _Kept:
+    before = sizes(native, native.arriving[0])
+    handing, lookup, total = (layers[name] for name in (native.part("edges"), native.part("tables"), native.name))
+    if not (isinstance(handing, Weighted) and isinstance(lookup, Lookup) and isinstance(total, Weighted)):
+        raise native.refuse(f"cannot hold a {type(lookup).__name__}")
+    numbers = lookup.numbers
+    acts = total.used_weight().any(dim=0)
+    if not bool((handing.used_weight().flatten(1).any(dim=1) | ~acts).all()):
+        raise native.refuse("has an edge that reads nothing and is not zero, which it cannot hold")
+    columns = handing.weight.reshape(len(numbers), -1, handing.weight.shape[-1]).any(dim=1)
+    window = before.n_in // before.channels
+    channels = _named(columns.T, numbers // before.n_out % before.channels, before.channels)
+    inputs = (np.arange(window)[:, None] * before.channels + channels).ravel()
+    outputs = _named(total.weight != 0, numbers % before.n_out, before.n_out)
+    alive = np.zeros((before.n_in, before.n_out), bool)
+    alive.flat[numbers[acts].numpy()] = True
+    return _Kept(before, inputs, outputs, alive[inputs][:, outputs])
+
+
+def _named(belongs: Tensor, names: Tensor, count: int) -> Integers:
+    """Return the name that each row's edges bear, a free one where it has no edge."""
+    found = [int(names[row][0]) if bool(row.any()) else -1 for row in belongs.bool()]
+    free = iter(sorted(set(range(count)) - set(found)))
+    return np.array([next(free) if name < 0 else name for name in found], dtype=np.int64)
+
+
+def _normalised(native: Native, kept: _Kept) -> dict[str, Floats]:
+    """Return the batch normalisation of the outputs left; HGQ2 divides it by the root of the inputs that there are."""
+    if not native.config.get("batch_norm"):
+        return {}
+    names = [name for name in ("scale", "center") if native.config.get(f"bn_{name}", True)] + ["mean", "variance"]
+    factor = np.sqrt(len(kept.inputs) / kept.before.n_in)
+    if factor != 1 and names[:2] != ["scale", "center"]:
+        raise native.refuse("divides by the root of its inputs, and has no scale or shift that would make up for some")
+    found = {}
+    for number, name in enumerate(names):
+        place = f"bn_module/vars/{number}"
+        found[place] = native.stored[place][kept.outputs] * (factor if name in ("scale", "center") else 1.0)
+    return found
+
+
+def _sizes(kept: _Kept, shape: tuple[int, ...]) -> Iterator[tuple[Integers, int]]:
+    """Yield what is left of inputs and of outputs, and how many values an array has for them."""
+    yield from zip((kept.inputs, kept.outputs), shape[-2:], strict=True)
+
+
+def _quantised(native: Native, kept: _Kept) -> dict[str, Floats]:
+    """Return the bit widths of the edges left; what a batch norm makes of a dead one has none."""
+    found = {}
+    for place, array in native.stored.items():
+        if place.startswith(("iq/", "toq/")) and array.ndim >= 2:
+            inputs, outputs = (keep if size > 1 else np.zeros(1, int) for keep, size in _sizes(kept, array.shape))
+            found[place] = array[..., inputs, :][..., outputs]
+    if native.config.get("batch_norm") and not kept.alive.all():
+        found |= without_bits(replace(native, stored=found), "toq_conf", "toq", alive=kept.alive)
+    return found

@@ -1,0 +1,161 @@
+"""Layers of HGQ 1 (arXiv:2405.00645), read from its `.h5` files: fraction bits of every weight and value, no range.
+
+A weight gets the range that it needs. What ranges values need HGQ 1 keeps in no file; 24 integer bits and a sign stand
+in, and its proxy models have them all.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from hepprune.frontends.keras.hgq.types import arranged, holding, plain
+from hepprune.frontends.keras.layers import activations, convolution, weighted
+from hepprune.frontends.keras.qkeras.layers import by_rows
+from hepprune.frontends.keras.registry import LAYERS, Floats, LayerKind, Lower, Native, Part, Parts, after, only
+from hepprune.network import Activation, Merge, Shape
+from hepprune.quantisers import FixedPoints
+
+_INTEGER = 25  # bits of a value, its sign included; float32 holds no more
+_PASSIVE = (
+    *("Reshape", "Flatten", "Concatenate", "Dropout", "Permute"),
+    *(f"{kind}Pooling{rank}D" for kind in ("Max", "Average") for rank in (1, 2)),
+)
+
+
+def _arrays(native: Native) -> dict[str, Floats]:
+    """Return the arrays by the names that HGQ 1 gives them."""
+    return {place.rpartition("/")[2].removesuffix(":0"): array for place, array in native.stored.items()}
+
+
+def _array(native: Native, name: str, shape: Shape) -> Floats:
+    """Return an array, and refuse a file that has none of the name or one that does not broadcast to the shape."""
+    found = _arrays(native).get(name)
+    if (
+        found is None
+        or found.ndim != len(shape)
+        or any(n not in {1, m} for n, m in zip(found.shape, shape, strict=True))
+    ):
+        raise native.refuse(f"has no array '{name}' for the shape {shape}")
+    return found
+
+
+def _bits(native: Native, name: str, key: str, shape: Shape) -> Floats:
+    """Return fraction bits as whole numbers, within the ends that the config gives."""
+    config = native.config.get(key)
+    ends = config.get("bw_clip") if isinstance(config, dict) else None
+    bits = _array(native, name, shape)
+    if isinstance(ends, list | tuple) and len(ends) == 2 and all(isinstance(end, int | float) for end in ends):
+        bits = np.clip(bits, *ends)
+    return np.asarray(np.round(np.clip(bits, -_INTEGER + 1, 27)), dtype=np.float64)
+
+
+def _rounding(native: Native, key: str, *, covered: bool = False) -> str:
+    """Return how values are rounded; `auto` rounds to the nearest where a bias covers that, and down elsewhere."""
+    config = native.config.get(key)
+    strategy = config.get("rnd_strategy") if isinstance(config, dict) else None
+    if strategy == "auto":
+        return "RND" if covered else "TRN"
+    return "TRN" if strategy in ("floor", 3) else "RND"
+
+
+def _held(values: Floats, fraction: Floats, rounding: str) -> FixedPoints:
+    """Return types that just hold the rounded values, of no bits where they are zero."""
+    places = np.broadcast_to(fraction, values.shape).astype(np.int64)
+    sign, integer = holding(values, (np.zeros_like(places), -places, places), rounding)
+    return FixedPoints(
+        width=sign + integer + places, integer=sign + integer, signed=sign > 0, rounding=rounding, overflow="SAT"
+    )
+
+
+def _result(native: Native, shape: Shape, rounding: str) -> Any:
+    """Return the type of a layer's values."""
+    fraction = _bits(native, "activation_bw", "paq_conf", (1, *shape))[0].astype(np.int64)
+    whole = np.full_like(fraction, _INTEGER)
+    return plain(
+        FixedPoints(width=fraction + whole, integer=whole, signed=whole > 0, rounding=rounding, overflow="SAT")
+    )
+
+
+def _folded(native: Native, kernel: Floats, bias: Floats) -> tuple[Floats, Floats]:
+    """Return kernel and bias with the batch normalisation that a layer has folded in, in float32 as HGQ 1 does."""
+    if not native.kind.endswith("BatchNorm"):
+        return kernel, bias
+    shape, scaled, centred = bias.shape, native.config.get("scale", True), native.config.get("center", True)
+    single = {name: torch.as_tensor(array).float() for name, array in (("kernel", kernel), ("bias", bias))}
+    names = (("bn_gamma", scaled), ("moving_variance", scaled), ("bn_beta", centred), ("moving_mean", centred))
+    single |= {name: torch.as_tensor(_array(native, name, shape)).float() for name, there in names if there}
+    scale = torch.ones(shape)
+    if scaled:
+        scale = single["bn_gamma"] * torch.rsqrt(single["moving_variance"] + native.number("epsilon", 1e-3))
+    moved = single["bias"]
+    if centred:
+        moved = moved - single["moving_mean"] * scale + single["bn_beta"]
+    if not (torch.isfinite(scale).all() and torch.isfinite(moved).all()):
+        raise native.refuse("has a variance that is not positive")
+    return (single["kernel"] * scale).double().numpy(), moved.double().numpy()
+
+
+def _kernel(lower: Lower) -> Lower:
+    def typed(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+        if native.config.get("padding") == "causal" or native.config.get("data_format") == "channels_first":
+            raise native.refuse("pads causally or keeps channels first, which cannot be taken over")
+        named, biased = _arrays(native), bool(native.config.get("use_bias", True))
+        if "kernel" not in named or named["kernel"].ndim < 2:
+            raise native.refuse("has no array 'kernel'")
+        n_out = named["kernel"].shape[-1]
+        bias = _array(native, "bias", (n_out,)) if biased else np.zeros(n_out)
+        kernel, bias = _folded(native, named["kernel"], bias)
+        bare = replace(native, kind=native.kind.removesuffix("BatchNorm"))
+        (part,) = lower(bare.filled([kernel, bias] if biased else [kernel]), arriving)
+        return after(_typed(native, part, arriving, (kernel, bias)), activations.activation(native))
+
+    return typed
+
+
+def _typed(native: Native, part: Part, arriving: tuple[Shape, ...], arrays: tuple[Floats, Floats]) -> Parts:
+    """Return the layer with the types of its weights and its values."""
+    (kernel, bias), shape = arrays, part.layer.shape(*arriving)
+    values = _bits(native, "activation_bw", "paq_conf", (1, *shape))
+    one_each = values.size == 1 or (values.shape[-1] == len(bias) and values.size == len(bias))
+    rounding = _rounding(native, "paq_conf", covered=bool(native.config.get("use_bias", True)) and one_each)
+    of_kernel = _bits(native, "kernel_bw", "kq_conf", kernel.shape)
+    weight_type = arranged(_held(kernel, of_kernel, _rounding(native, "kq_conf")), by_rows, kernel.shape)
+    bias_type = _held(bias, values.reshape(-1, values.shape[-1]).max(axis=0), rounding)
+    limit = torch.where(torch.as_tensor(weight_type.width == 0), 0, part.layer.state_dict()["digit_limit"])
+    types = {"weight_type": plain(weight_type), "bias_type": plain(bias_type), "digit_limit": limit.to(torch.uint8)}
+    return [replace(part, layer=part.layer.rebuilt(**types, result=_result(native, shape, rounding)))]
+
+
+def _quantize(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    result = _result(native, only(native, arriving), _rounding(native, "paq_conf"))
+    return [Part(Activation(native.name, "linear", result=result))]
+
+
+def _activation(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    result = _result(native, only(native, arriving), _rounding(native, "paq_conf", covered=True))
+    return after(after([], activations.activation(native)), Activation(native.name, "linear", result=result))
+
+
+def _add(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    result = _result(native, arriving[0], _rounding(native, "paq_conf"))
+    return [Part(Merge(native.name, "add", result=result), tuple(range(len(arriving))))]
+
+
+def _passive(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    kind = native.kind.removeprefix("P")
+    return LAYERS[kind].lower(replace(native, kind=kind), arriving)
+
+
+for _suffix in ("", "BatchNorm"):
+    LAYERS[f"HDense{_suffix}"] = LayerKind(lower=_kernel(weighted.dense))
+    for _rank in ("1D", "2D"):
+        LAYERS[f"HConv{_rank}{_suffix}"] = LayerKind(lower=_kernel(convolution.conv))
+LAYERS |= {
+    "HQuantize": LayerKind(lower=_quantize),
+    "HActivation": LayerKind(lower=_activation),
+    "HAdd": LayerKind(lower=_add),
+}
+LAYERS |= {"Signature": LayerKind(lower=lambda _native, _arriving: [])}
+LAYERS |= {f"P{kind}": LayerKind(lower=_passive) for kind in _PASSIVE}

@@ -1,0 +1,138 @@
+"""Layers of HGQ2 with one kernel, each weight of which has a bit width of its own; of no bits, it is a pruned one."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hepprune.fixed import FixedPoint
+from hepprune.frontends.keras.hgq.types import arranged, held, is_none, keeps_no_range, plain, spread, type_of
+from hepprune.frontends.keras.hgq.values import between, with_bits
+from hepprune.frontends.keras.layers.activations import with_activation
+from hepprune.frontends.keras.layers.contraction import Contraction, contraction
+from hepprune.frontends.keras.layers.einsum import now
+from hepprune.frontends.keras.qkeras.layers import by_rows
+from hepprune.frontends.keras.registry import Fill, Floats, Lower, Native, Part, Parts
+from hepprune.network import Layer, Shape, Weighted
+from hepprune.quantisers import FixedPoints
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a kernel and a bias, and what goes with each of their values, are laid out in the Network and in Keras."""
+
+    rows: Callable[[Array], Array]
+    columns: Callable[[Array], Array]
+    bias_rows: Callable[[Array], Array] = np.ravel
+    bias_columns: Callable[[Array], Array] = np.ravel
+
+
+# What finds the layout of a native layer; of one that is filled, with the layer that it is filled from.
+FindLayout = Callable[[Native, Layer | None], Layout]
+
+
+def by_columns(kernel: Array) -> Array:
+    """Return Keras' (..., n_in, n_out) for (n_out, ..., n_in)."""
+    return np.moveaxis(kernel, 0, -1) if kernel.ndim > 2 else kernel.T
+
+
+def neurons_last(_native: Native, _layer: Layer | None) -> Layout:
+    """Return the layout of dense layers and convolutions."""
+    return Layout(by_rows, by_columns)
+
+
+def of_einsum(native: Native, layer: Layer | None) -> Layout:
+    """Return the layout of an EinsumDense."""
+    axes: Contraction = contraction(native) if layer is None else now(native, layer)
+    return Layout(axes.rows, axes.columns, axes.bias_rows, axes.bias_columns)
+
+
+def without_counts(native: Native) -> Native:
+    """Return the layer without the scalars that only training reads."""
+    return replace(native, weights=tuple(array for array in native.weights if array.ndim))
+
+
+def with_counts(native: Native, filled: Native) -> Native:
+    """Return a filled layer with the scalars of the native one in their places."""
+    arrays = iter(filled.weights)
+    weights = tuple(next(arrays) if array.ndim else array for array in native.weights)
+    if next(arrays, None) is not None:
+        raise native.refuse("has no bias, nor a quantiser for the one that the network has")
+    return replace(filled, weights=weights)
+
+
+def _typed(native: Native, part: Part, layout: Layout) -> Part:
+    """Return the layer with a kernel, with the types of its weights; of no bits, they are pruned."""
+    kernel, *biases = native.weights
+    found, layer = type_of(native, "kq_conf", "kq", weights=kernel), part.layer
+    if not isinstance(layer, Weighted) or found is None:
+        raise native.refuse("has no quantiser for its kernel")
+    bias = type_of(native, "bq_conf", "bq", weights=biases[0]) if biases else None
+    none = None if biases else FixedPoint(1, 1, signed=False)  # of the zeros that stand in for a bias
+    try:
+        weight_type = arranged(found, layout.rows, kernel.shape)
+        bias_type = none if bias is None else plain(arranged(bias, layout.bias_rows, biases[0].shape))
+    except ValueError as problem:
+        raise native.refuse("has bit widths that do not fit its kernel or its bias") from problem
+    limit = torch.where(torch.as_tensor(weight_type.width == 0), 0, layer.digit_limit).to(torch.uint8)
+    types = {"weight_type": plain(weight_type), "bias_type": bias_type}
+    return replace(part, layer=layer.rebuilt(weight=layer.weight * (limit > 0), digit_limit=limit, **types))
+
+
+def one_kernel(lower: Lower, find: FindLayout = neurons_last) -> Lower:
+    """Return the lowering of a layer with its quantisers, from that without them."""
+
+    def quantised_lower(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+        native = without_counts(native)
+        bare, layout = lower(native, arriving), find(native, None)
+        parts = [_typed(native, part, layout) if part.layer.name == native.name else part for part in bare]
+        return between(native, with_activation(native, parts))
+
+    return quantised_lower
+
+
+def fill_one_kernel(fill: Fill, find: FindLayout = neurons_last) -> Fill:
+    """Return what fills a layer with its quantisers, from what fills that without them."""
+
+    def quantised_fill(native: Native, layers: Mapping[str, Layer]) -> Native:
+        layer = layers[native.name]
+        if not isinstance(layer, Weighted):
+            raise native.refuse(f"cannot hold a {type(layer).__name__}")
+        filled = fill(without_counts(native), {**layers, native.name: _in_range(native, layer)})
+        bits = _bits(native, layer, find(without_counts(native), layer))
+        return with_bits(with_counts(native, filled), layers, **bits)
+
+    return quantised_fill
+
+
+@torch.no_grad()
+def _in_range(native: Native, layer: Weighted) -> Weighted:
+    """Return the layer with the weights that act where the file keeps no range that would bring them back."""
+    arrays = {"weight": layer.used_weight()} if keeps_no_range(native, "kq_conf") else {}
+    arrays |= {"bias": layer.used_bias()} if keeps_no_range(native, "bq_conf") else {}
+    return layer.rebuilt(**arrays) if arrays else layer
+
+
+@torch.no_grad()
+def _bits(native: Native, layer: Weighted, layout: Layout) -> dict[str, Floats]:
+    """Return the widths of a kernel, none where a weight is pruned, and of a bias, in the layout of Keras."""
+    weight, bias = layer.used_weight().double().numpy(), layer.used_bias().double().numpy()
+    kind = spread(native, layer.weight_type, weight.shape)
+    width = np.where(layer.digit_limit.numpy() == 0, 0, kind.width)
+    kept = _laid_out(replace(kind, width=width), layout.columns)
+    bits = held(native, "kq_conf", "kq", kind=kept, acting=layout.columns(weight))
+    if not is_none(native.config.get("bq_conf")):
+        shared = _laid_out(spread(native, layer.bias_type, bias.shape), layout.bias_columns)
+        bits |= held(native, "bq_conf", "bq", kind=shared, acting=layout.bias_columns(bias))
+    return bits
+
+
+def _laid_out(kind: FixedPoints, columns: Callable[[Array], Array]) -> FixedPoints:
+    arrays = (columns(array) for array in (kind.width, kind.integer, kind.signed))
+    width, integer, signed = arrays
+    return FixedPoints(width=width, integer=integer, signed=signed, rounding=kind.rounding, overflow=kind.overflow)

@@ -1,0 +1,148 @@
+"""Layers of HGQ2, whose quantisers have a trained bit width per weight and per value (arXiv:2405.00645).
+
+A weight of no bits is a pruned one, in and out. QKeras has layers of the same names; the configs tell them apart.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from hepprune.frontends.keras.hgq.attention import attention, fill_attention
+from hepprune.frontends.keras.hgq.filling import fill_tables
+from hepprune.frontends.keras.hgq.fused import DENSE, EINSUM, FUSED_DENSE, FUSED_EINSUM
+from hepprune.frontends.keras.hgq.kernels import fill_one_kernel, one_kernel, with_counts, without_counts
+from hepprune.frontends.keras.hgq.recurrent import cell, fill_cell
+from hepprune.frontends.keras.hgq.softmax import fill_softmax, softmax
+from hepprune.frontends.keras.hgq.sums import MERGED, fill_merged, merged, summed
+from hepprune.frontends.keras.hgq.tables import tables
+from hepprune.frontends.keras.hgq.types import held, plain, spread, type_of
+from hepprune.frontends.keras.hgq.values import between, value_bits, value_quantiser, with_bits
+from hepprune.frontends.keras.layers import convolution, normalisation
+from hepprune.frontends.keras.layers.activations import with_activation
+from hepprune.frontends.keras.registry import LAYERS, Fill, Floats, LayerKind, Lower, Native, Part, Parts, only
+from hepprune.network import BatchNorm, Layer, Shape
+
+_POOLS = [f"{size}{kind}Pooling{rank}D" for size in ("", "Global") for kind in ("Max", "Average") for rank in (1, 2)]
+
+
+def _batch_norm(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    """Return scale and shift under their quantisers, computed in float32 as HGQ2 does."""
+    shape, bare = only(native, arriving), without_counts(native)
+    normalisation.check_last_axis(bare, shape)
+    arrays = {key: value.float() for key, value in normalisation.affine(bare, "mean", "variance", n=shape[-1]).items()}
+    scale = arrays["gamma"] / torch.sqrt(arrays["variance"] + native.number("epsilon", 1e-3))
+    shift = arrays["beta"] + _centre(native) - arrays["mean"] * scale
+    if not (torch.isfinite(scale).all() and torch.isfinite(shift).all()):
+        raise native.refuse("has a variance that is not positive")
+    kinds = (type_of(native, "kq_conf", "kq"), type_of(native, "bq_conf", "bq"))
+    scales, shifts = (kind and plain(kind) for kind in kinds)
+    return between(native, [Part(BatchNorm(native.name, scale, shift, scale_type=scales, shift_type=shifts))])
+
+
+def _centre(native: Native) -> float:
+    """Return what HGQ2 adds where a batch norm has no beta: one, where Keras adds zero."""
+    return 0.0 if native.config.get("center", True) else 1.0
+
+
+@torch.no_grad()
+def _fill_batch_norm(native: Native, layers: Mapping[str, Layer]) -> Native:
+    layer = layers[native.name]
+    if not isinstance(layer, BatchNorm):
+        raise native.refuse(f"cannot hold a {type(layer).__name__}")
+    acting = {"scale": layer.used_scale(), "shift": layer.used_shift()}
+    moved = layer.rebuilt(shift=layer.shift - _centre(native))
+    filled = normalisation.fill_batch_norm(without_counts(native), {**layers, native.name: moved})
+    bits = _affine_bits(native, layer, acting)
+    return with_bits(with_counts(native, filled), layers, **bits)
+
+
+def _affine_bits(native: Native, layer: BatchNorm, acting: Mapping[str, Tensor]) -> dict[str, Floats]:
+    bits: dict[str, Floats] = {}
+    each = (("kq_conf", "kq", "scale", layer.scale_type), ("bq_conf", "bq", "shift", layer.shift_type))
+    for key, place, name, quantiser in each:
+        kind = spread(native, quantiser, tuple(acting[name].shape))
+        bits |= held(native, key, place, kind=kind, acting=acting[name].double().numpy())
+    return bits
+
+
+def _pool(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    bare = replace(native, kind=native.kind.removeprefix("Q"), weights=())
+    return between(native, LAYERS[bare.kind].lower(bare, arriving))
+
+
+def _looked_up(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    only(native, arriving)
+    return between(native, with_activation(native, []))
+
+
+def _affine(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    """Return one scale and one shift for all values, and a function of that."""
+    only(native, arriving)
+    scale, shift = (array.float() for array in without_counts(native).expect((1,), (1,)))
+    return between(native, with_activation(native, [Part(BatchNorm(native.name, scale, shift))]))
+
+
+def _fill_affine(native: Native, layers: Mapping[str, Layer]) -> Native:
+    state = layers[native.name].state_dict()
+    filled = without_counts(native).filled([state["scale"], state["shift"]])
+    return with_bits(with_counts(native, filled), layers)
+
+
+def _quantizer(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    only(native, arriving)
+    layer = value_quantiser(native, ("", "config", "", native.config.get("config")), native.name)
+    if layer is None:
+        raise native.refuse("has no config of its quantiser")
+    return [Part(layer)]
+
+
+def _fill_quantizer(native: Native, layers: Mapping[str, Layer]) -> Native:
+    bits = value_bits(native, layers, ("", "config", "", native.config.get("config")), native.name)
+    return replace(native, stored={**native.stored, **bits})
+
+
+def _is_hgq(native: Native) -> bool:
+    return not native.config.keys().isdisjoint({"kq_conf", "iq_conf"})
+
+
+def _enter(kind: str, lower: Lower, fill: Fill = with_bits) -> None:
+    """Enter a layer class, beside that of QKeras where it has one of the same name."""
+    other = LAYERS.get(kind)
+    if other is None:
+        LAYERS[kind] = LayerKind(lower=lower, fill=fill, typed=True)
+        return
+
+    def either(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+        return lower(native, arriving) if _is_hgq(native) else other.lower(native, arriving)
+
+    def fill_either(native: Native, layers: Mapping[str, Layer]) -> Native:
+        return fill(native, layers) if _is_hgq(native) else other.fill(native, layers)
+
+    LAYERS[kind] = LayerKind(lower=either, fill=fill_either, groups=other.groups, typed=True)
+
+
+_enter("QDense", *DENSE)
+_enter("QBatchNormDense", *FUSED_DENSE)
+_enter("QEinsumDense", *EINSUM)
+_enter("QEinsumDenseBatchnorm", *FUSED_EINSUM)
+_enter("QConv1D", one_kernel(convolution.conv), fill_one_kernel(convolution.fill_conv))
+_enter("QConv2D", one_kernel(convolution.conv), fill_one_kernel(convolution.fill_conv))
+_enter("QBatchNormalization", _batch_norm, _fill_batch_norm)
+_enter("QUnaryFunctionLUT", _looked_up)
+_enter("QAffinedUnaryFunctionLUT", _affine, _fill_affine)
+for _kind in ("QDenseT", "QConvT1D", "QConvT2D"):
+    _enter(_kind, tables, fill_tables)
+for _kind in ("QSimpleRNN", "QGRU"):
+    _enter(_kind, cell, fill_cell)
+_enter("QSum", summed)
+_enter("QMeanPow2", summed)
+_enter("QSoftmax", softmax, fill_softmax)
+_enter("QMultiHeadAttention", attention, fill_attention)
+_enter("QLinformerAttention", attention, fill_attention)
+_enter("Quantizer", _quantizer, _fill_quantizer)
+for _kind in _POOLS:
+    _enter(f"Q{_kind}", _pool)
+for _kind in MERGED:
+    _enter(_kind, merged, fill_merged)

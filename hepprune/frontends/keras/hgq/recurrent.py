@@ -1,0 +1,175 @@
+"""Simple recurrent layers and GRUs of HGQ2: quantisers of both kernels, of what a step reads, and of its functions.
+
+A simple cell quantises what its function is given, a GRU what its functions put out, each gate by itself, and what its
+reset gate multiplies. HGQ2 0.2.0 writes no `enable_sq`, and so has no quantiser of states in a simple layer that it
+loads, nor is there one here.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from hepprune import digits
+from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.frontends.keras.hgq.types import arranged, held, is_none, keeps_no_range, plain, spread, type_of
+from hepprune.frontends.keras.hgq.values import Values, value_quantiser, value_type
+from hepprune.frontends.keras.layers import recurrent
+from hepprune.frontends.keras.qkeras.layers import by_rows
+from hepprune.frontends.keras.registry import Floats, Native, Part, Parts
+from hepprune.network import Layer, Recurrent, Shape
+from hepprune.quantisers import FixedPoints
+
+_KERNELS = (("weight", "kq"), ("recurrent_weight", "rkq"))
+_RAMP = (0.25, 0.5)  # slope and shift of what HGQ2 calls a hard sigmoid
+_NONE = 99  # fewer bits than any type has
+
+
+def _values(native: Native, name: str, suffix: str = "") -> Values:
+    described: Any = native.config.get(f"{name}_conf")
+    if name == "praq" and _is_ramp(described):
+        described = {**described, "config": {**described["config"], "affine": None}}
+    return suffix, f"{name}_conf", f"cell/{name}", described
+
+
+def _is_ramp(described: Any) -> bool:
+    """Return whether a quantiser makes a gate of what it holds, a quarter of it and a half."""
+    config = described.get("config") if isinstance(described, dict) else None
+    if not isinstance(config, dict):
+        return False
+    default = _RAMP if described.get("class_name") == "HardSigmoidConfig" else None
+    affine = config.get("affine", default)
+    return isinstance(affine, list | tuple) and tuple(affine) == _RAMP
+
+
+def cell(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    """Return the cell with its types, after the quantiser of what comes in."""
+    if not is_none(native.config.get("oq_conf")):
+        raise native.refuse("quantises what it puts out by oq_conf, which cannot be taken over")
+    (part,) = recurrent.recurrent(native, arriving)
+    kernel, again, *biases = native.weights
+    changes: dict[str, Any] = {}
+    for (name, place), array in zip(_KERNELS, (kernel, again), strict=True):
+        kind = type_of(native, f"{place}_conf", f"cell/{place}", weights=array)
+        if kind is None:
+            raise native.refuse(f"has no quantiser {place} for its kernel")
+        changes |= _typed(name, _fitted(native, kind, array), array)
+    if biases and (found := type_of(native, "bq_conf", "cell/bq", weights=biases[0])) is not None:
+        changes |= _biases(_fitted(native, found, biases[0], np.asarray), biases[0])
+    for name, place in _places(native, part.layer).items():
+        changes[name] = value_type(native, _values(native, place))
+    if part.layer.cell == "gru" and _is_ramp(native.config.get("praq_conf")):
+        changes |= _ramp(native, changes["argument_type"], native.size("units"))
+    made = Part(part.layer.rebuilt(**changes))
+    incoming = value_quantiser(native, _values(native, "iq", "input"))
+    return [made] if incoming is None else [Part(incoming), replace(made, sources=(incoming.name,))]
+
+
+def _places(native: Native, layer: Layer) -> dict[str, str]:
+    """Return the places of quantisers of values by the settings of the cell that they are."""
+    if isinstance(layer, Recurrent) and layer.cell == "gru":
+        gates = "argument_type" if _is_ramp(native.config.get("praq_conf")) else "recurrent_activation_type"
+        return {gates: "praq", "activation_type": "paq", "state_type": "sq", "passed_type": "rhq"}
+    looked_up = native.config.get("activation") not in (None, "linear")
+    found = {"argument_type" if looked_up else "activation_type": "paq"}
+    return found | ({"state_type": "sq"} if native.config.get("enable_sq", False) else {})
+
+
+def _ramp(native: Native, kind: Quantiser | None, n_out: int) -> dict[str, Any]:
+    """Return the function of the gates that rises over all that the type holds, and the types of both its sides."""
+    if native.config.get("recurrent_activation") not in (None, "linear"):
+        raise native.refuse("has a recurrent_activation before a praq_conf with affine, which cannot be taken over")
+    argument = spread(native, kind, (2 * n_out,))
+    whole = argument.integer - argument.signed
+    if (whole[argument.width > 0] > 1).any():
+        raise native.refuse("has a praq_conf of more than one integer bit, whose gates would leave 0 to 1")
+    slope, shift = _RAMP
+    return {
+        "argument_type": argument,
+        "recurrent_activation": "hard_sigmoid",
+        "recurrent_activation_parameters": {"slope": slope, "shift": shift},
+        "recurrent_activation_type": FixedPoint(max(argument.fraction + 2, 1), 0, signed=False),  # holds each exactly
+    }
+
+
+def _biases(kind: FixedPoints, bias: Floats) -> dict[str, Any]:
+    """Return the biases and their type: of two rows, rounded here, the one that holds the types of both."""
+    if bias.ndim == 1:
+        return {"bias_type": plain(kind)}
+    rounded = torch.as_tensor(kind(bias.astype(np.float64)).astype(np.float32))
+    none = kind.width == 0
+    whole, fraction = (
+        np.where(none, -_NONE, bits).max(axis=0) for bits in (kind.integer - kind.signed, kind.width - kind.integer)
+    )
+    signed, used = (kind.signed & ~none).any(axis=0), ~none.all(axis=0)
+    width, integer = np.where(used, signed + whole + fraction, 0), np.where(used, signed + whole, 0)
+    joint = FixedPoints(width=width, integer=integer, signed=signed, rounding=kind.rounding, overflow=kind.overflow)
+    return {"bias_type": plain(joint), "bias": rounded[0], "recurrent_bias": rounded[1]}
+
+
+def _fitted(native: Native, kind: FixedPoints, array: Floats, arrange: Any = by_rows) -> FixedPoints:
+    try:
+        return arranged(kind, arrange, array.shape)
+    except ValueError as problem:
+        raise native.refuse("has bit widths that do not fit its kernels or its bias") from problem
+
+
+def _typed(name: str, kind: FixedPoints, array: Floats) -> dict[str, Any]:
+    """Return a kernel, its type and its limit; weights of no bits are pruned."""
+    limit = torch.where(torch.as_tensor(kind.width == 0), 0, digits.UNLIMITED).to(torch.uint8)
+    weight = torch.as_tensor(by_rows(array.astype(np.float32)).copy())
+    key = "digit_limit" if name == "weight" else "recurrent_digit_limit"
+    return {name: weight * (limit > 0), f"{name}_type": plain(kind), key: limit}
+
+
+@torch.no_grad()
+def fill_cell(native: Native, layers: Mapping[str, Layer]) -> Native:
+    """Return the native layer with the kernels, bias and types that the network has now."""
+    layer = layers[native.name]
+    if not isinstance(layer, Recurrent):
+        raise native.refuse(f"cannot hold a {type(layer).__name__}")
+    acting = {name: layer.used(name) for name, _ in _KERNELS}
+    kept = {name: acting[name] for name, place in _KERNELS if keeps_no_range(native, f"{place}_conf")}
+    filled = recurrent.fill_recurrent(native, {**layers, native.name: layer.rebuilt(**kept) if kept else layer})
+    bits: dict[str, Floats] = {}
+    for name, place in _KERNELS:
+        limit = layer.digit_limit if name == "weight" else layer.recurrent_digit_limit
+        kind = spread(native, getattr(layer, f"{name}_type"), tuple(limit.shape))
+        turned = (np.where(limit.numpy() == 0, 0, kind.width), kind.integer, kind.signed)
+        bits |= _held(native, place, [array.T for array in turned], kind, acting[name].double().numpy().T)
+    if layer.bias_type is not None:
+        both = torch.stack(layer.used_biases()) if layer.cell == "gru" and layer.reset_after else layer.used_biases()[0]
+        bias = both.double().numpy()
+        kind = spread(native, layer.bias_type, bias.shape)
+        bits |= _held(native, "bq", [kind.width, kind.integer, kind.signed], kind, bias)
+    for place, quantiser, n in _of_values(native, layer, layers):
+        if quantiser is not None:
+            kind = spread(native, quantiser, (1, n))  # the same at every step
+            _, key, where, described = _values(native, place)
+            bits |= held(native, key, where, kind=kind, described=described)
+    return replace(filled, stored={**native.stored, **bits})
+
+
+def _of_values(
+    native: Native, layer: Recurrent, layers: Mapping[str, Layer]
+) -> Iterator[tuple[str, Quantiser | None, int]]:
+    """Yield the places of quantisers of values, what is there now, and for how many values."""
+    incoming = layers.get(native.part("input"))
+    yield "iq", None if incoming is None else incoming.result, layer.n_in
+    types = {
+        "argument_type": layer.argument_type,
+        "activation_type": layer.act.result,
+        "recurrent_activation_type": layer.gate.result,
+        "state_type": layer.state_type,
+        "passed_type": layer.passed_type,
+    }
+    for name, place in _places(native, layer).items():
+        yield place, types[name], layer.n_out * (1 + (place == "praq"))
+
+
+def _held(native: Native, place: str, arrays: list[Any], like: FixedPoints, acting: Floats) -> dict[str, Floats]:
+    width, integer, signed = arrays
+    kind = FixedPoints(width=width, integer=integer, signed=signed, rounding=like.rounding, overflow=like.overflow)
+    return held(native, f"{place}_conf", f"cell/{place}", kind=kind, acting=acting)

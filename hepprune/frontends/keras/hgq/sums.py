@@ -1,0 +1,90 @@
+"""Layers of HGQ2 that add, combine and contract values without a kernel."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from hepprune.frontends.keras.hgq.values import Values, between, ends, value_bits, value_quantiser, with_bits
+from hepprune.frontends.keras.layers.operations import axes_of
+from hepprune.frontends.keras.layers.parts import power_of_two, reduced
+from hepprune.frontends.keras.registry import LAYERS, Lower, Native, Part, Parts, after, only
+from hepprune.network import Einsum, Layer, Merge, Shape
+
+
+def nearest_power(value: float) -> float:
+    """Return the power of two next to a value, as HGQ2 rounds."""
+    return 2.0 ** round(math.log2(value))
+
+
+def summed(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    """Return a sum over axes times a power of two: the one given, or what is next to the mean's."""
+    shape, config = only(native, arriving), native.config
+    over = axes_of(native, config.get("axes", -1), len(shape))
+    scale = native.number("scale", 1.0)
+    if native.kind == "QMeanPow2":
+        scale = nearest_power(1 / math.prod(shape[axis] for axis in over))
+    if scale <= 0 or not -64 <= math.log2(scale) <= 64 or not math.log2(scale).is_integer():
+        raise native.refuse(f"has scale = {scale}, which is no power of two")
+    return between(native, reduced(native, shape, over, "sum", scale=scale, keep=bool(config.get("keepdims"))))
+
+
+def _each(native: Native, n_values: int) -> list[Values]:
+    """Return what quantises each of the values that a merge is called on."""
+    described = native.config.get("iq_confs") or [None] * n_values
+    described = [described] * n_values if isinstance(described, dict) else described
+    if len(described) != n_values:
+        raise native.refuse(f"has {len(described)} quantisers for {n_values} values")
+    places = ("iq/quantizers/quantizer" + (f"_{number}" if number else "") for number in range(n_values))
+    each = zip(places, described, strict=True)
+    return [(f"input_{number}", "iq_confs", place, config) for number, (place, config) in enumerate(each)]
+
+
+def merged(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    """Return what combines several values, each with a quantiser of its own."""
+    parts: Parts = []
+    sources: list[int | str] = []
+    for number, values in enumerate(_each(native, len(arriving))):
+        layer = value_quantiser(native, values) if values[3] else None
+        parts += [Part(layer, (number,))] if layer else []
+        sources.append(layer.name if layer else number)
+    for part in MERGED[native.kind](native, arriving):
+        read = tuple(sources[source] if isinstance(source, int) else source for source in part.sources)
+        parts.append(replace(part, sources=read))
+    return after(parts, value_quantiser(native, ends(native)[1]))
+
+
+def fill_merged(native: Native, layers: Mapping[str, Layer]) -> Native:
+    """Return the native merge with the quantisers that the network has now."""
+    n_values = len(native.arriving)
+    bits: dict[str, Any] = {}
+    for values in _each(native, n_values):
+        bits |= value_bits(native, layers, values)
+    return with_bits(native, layers, **bits)
+
+
+def _elementwise(operation: str) -> Lower:
+    return lambda native, arriving: [Part(Merge(native.name, operation), tuple(range(len(arriving))))]
+
+
+def _average(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    """Return a sum times the power of two next to one by the number of values."""
+    factor = power_of_two(native.part("scaled"), nearest_power(1 / len(arriving)))
+    return after(_elementwise("add")(native, arriving), factor)
+
+
+def _contracted(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    """Return the contraction of two values; the letter of the jets comes first in all terms."""
+    terms = str(native.config.get("equation"))[:99].replace(" ", "").replace("->", ",").split(",")
+    if len(terms) != 3 or len(arriving) != 2 or len({term[:1] for term in terms}) != 1:
+        raise native.refuse(f"computes {str(native.config.get('equation'))[:40]}; two values can be contracted")
+    left, right, out = (term[1:] for term in terms)
+    return [Part(Einsum(native.name, f"{left},{right}->{out}"), (0, 1))]
+
+
+MERGED: dict[str, Lower] = {
+    **{f"Q{name.title()}": _elementwise(name) for name in ("add", "subtract", "multiply", "maximum", "minimum")},
+    "QAveragePow2": _average,
+    "QDot": LAYERS["Dot"].lower,
+    "QEinsum": _contracted,
+}

@@ -1,0 +1,198 @@
+"""Table layers of HGQ2: every edge between an input and an output is a learned function of one value.
+
+An edge is read as what it computes for every argument that its type holds: a layer that hands each input to its edges,
+in the edge's own type, a table for each, and a layer that sums them. Edges that are always zero are left out. Written
+back, inputs and outputs that are gone take their functions with them, and a dead edge's last kernel is zero.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hepprune.fixed import FixedPoint
+from hepprune.frontends.keras.hgq.types import type_of
+from hepprune.frontends.keras.hgq.values import ends, value_quantiser
+from hepprune.frontends.keras.layers import convolution, weighted
+from hepprune.frontends.keras.layers.activations import with_activation
+from hepprune.frontends.keras.registry import Floats, Native, Part, Parts, after, only
+from hepprune.network import Dense, Lookup, Shape, Weighted
+from hepprune.network.layers.activation import FUNCTIONS
+from hepprune.quantisers import FixedPoints
+
+ONE = FixedPoint(1, 1, signed=False)  # of weights that hand on what they read
+# Of biases that are zero: it holds nothing else that a value is, so that no constant is moved there.
+ZERO = FixedPoint(1, 40, signed=False)
+_SIMILAR = ("tanh", "sigmoid", "softplus", "softsign", "elu", "selu", "gelu", "swish", "exponential")
+_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    **{name: FUNCTIONS[name] for name in _SIMILAR},
+    "silu": FUNCTIONS["swish"],
+    "relu": torch.relu,
+    "linear": lambda values: values,
+    "None": lambda values: values,
+}
+_MAX_BITS, _MAX_ENTRIES = 12, 2**23
+
+
+@dataclass(frozen=True)
+class Edges:
+    """The sizes of a table layer: inputs, outputs, and the inputs that are channels of one position."""
+
+    n_in: int
+    n_out: int
+    channels: int
+
+
+def sizes(native: Native, shape: Shape) -> Edges:
+    """Return the numbers of inputs and outputs, those of a convolution over its whole window."""
+    if native.kind == "QDenseT":
+        return Edges(shape[-1], native.size("n_out"), shape[-1])
+    window = math.prod(native.sizes("kernel_size", len(shape) - 1))
+    return Edges(window * shape[-1], native.size("filters"), shape[-1])
+
+
+@torch.no_grad()
+def tables(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    """Return what hands values to the edges, their tables, and what sums them."""
+    edges = sizes(native, only(native, arriving))
+    arguments, outputs = (
+        _by_edge(native, key, place, edges) for key, place in (("iq_conf", "iq"), ("toq_conf", "toq"))
+    )
+    table = _table(native, edges, arguments, outputs)
+    kept = torch.nonzero(table.ne(0).any(dim=-1).reshape(-1, table.shape[-2]).any(dim=0)).flatten()
+    kept = kept if len(kept) else torch.zeros(1, dtype=torch.long)
+    kinds = _kept(arguments, kept.numpy())
+    handed = _handing(native, arriving, edges, kept)
+    named = (native.part("edges"), native.part("tables"))
+    rows = torch.arange(edges.n_out)[:, None] == (kept % edges.n_out)[None]
+    total = Dense(native.name, rows.float(), torch.zeros(edges.n_out), weight_type=ONE, bias_type=ZERO)
+    parts = [
+        Part(handed.rebuilt(name=named[0], weight_type=ONE, bias_type=ZERO, result=kinds)),
+        Part(Lookup(named[1], table[..., kept, :], kinds, numbers=kept), (named[0],)),
+        Part(total, (named[1],)),
+    ]
+    return after(with_activation(native, parts), value_quantiser(native, ends(native)[1]))
+
+
+def _handing(native: Native, arriving: tuple[Shape, ...], edges: Edges, kept: Tensor) -> Weighted:
+    """Return the kernel that hands each input to its edges."""
+    kernel = np.eye(edges.n_in)[:, kept.numpy() // edges.n_out]
+    bare = replace(native, stored={}).filled([kernel], units=len(kept), filters=len(kept), use_bias=False)
+    if native.kind == "QDenseT":
+        (part,) = weighted.dense(bare, arriving)
+    else:
+        window = native.sizes("kernel_size", len(arriving[0]) - 1)
+        shaped = bare.filled([kernel.reshape(*window, edges.channels, -1)])
+        (part,) = convolution.conv(replace(shaped, kind=native.kind.replace("T", "")), arriving)
+    if not isinstance(part.layer, Weighted):
+        raise native.refuse("cannot be taken over")
+    return part.layer
+
+
+def _by_edge(native: Native, key: str, place: str, edges: Edges) -> FixedPoints:
+    """Return the types of a quantiser as one axis of edges behind those of positions, which are few where all share."""
+    found = type_of(native, key, place)
+    if found is None:
+        raise native.refuse(f"has no {key}, so that its functions have no table")
+    shape = (*found.width.shape[1:-2], edges.n_in, edges.n_out)
+    try:
+        arrays: list[Any] = [np.broadcast_to(each[0], shape) for each in (found.width, found.integer, found.signed)]
+    except ValueError as problem:
+        raise native.refuse(f"has bit widths for its {key} that do not fit {shape}") from problem
+    while arrays[0].ndim > 2 and arrays[0].shape[0] == 1:
+        arrays = [each[0] for each in arrays]
+    width, integer, signed = (each.reshape(*each.shape[:-2], -1) for each in arrays)
+    return FixedPoints(width=width, integer=integer, signed=signed, rounding=found.rounding, overflow=found.overflow)
+
+
+def _kept(kind: FixedPoints, edges: NDArray[np.int64]) -> FixedPoints:
+    arrays: tuple[Any, ...] = (kind.width, kind.integer, kind.signed)
+    width, integer, signed = (each[..., edges] for each in arrays)
+    return FixedPoints(width=width, integer=integer, signed=signed, rounding=kind.rounding, overflow=kind.overflow)
+
+
+def _table(native: Native, edges: Edges, arguments: FixedPoints, outputs: FixedPoints) -> Tensor:
+    """Return what every edge puts out for every argument (*positions, n_edges, n_entries), computed in float32."""
+    bits, shape = int(arguments.width.max()), np.broadcast_shapes(arguments.width.shape, outputs.width.shape)
+    if bits > _MAX_BITS or math.prod(shape) * 2**bits > _MAX_ENTRIES:
+        raise native.refuse(f"has functions of {bits} bits for {math.prod(shape)} edges, which are no small tables")
+    last = np.exp2(arguments.width) - 1
+    entry = np.minimum(np.arange(2.0**bits)[:, *(None,) * last.ndim], last)  # entries first
+    values = torch.as_tensor(np.broadcast_to(arguments.minimum + entry * arguments.step, (len(entry), *shape)).copy())
+    made = function(native, edges)(values.float().reshape(*values.shape[:-1], edges.n_in, edges.n_out))
+    return outputs(made.flatten(-2)).movedim(0, -1).contiguous()
+
+
+def function(native: Native, edges: Edges) -> Callable[[Tensor], Tensor]:
+    """Return the functions of all edges, of values (..., n_in, n_out), as HGQ2 computes them."""
+    act = _FUNCTIONS.get(_name(native.config.get("subnn_activation")))
+    if act is None:
+        raise native.refuse(f"has edges with the activation {_name(native.config.get('subnn_activation'))[:40]}")
+    *hidden, (kernel, bias) = layers_of(native, edges)
+    normalise = _normalisation(native, edges)
+
+    def run(values: Tensor) -> Tensor:
+        values = values[..., None]
+        for weight, shift in hidden:
+            values = act(torch.einsum("...iod,iodD->...ioD", values, weight) + shift)
+        return normalise(torch.einsum("...iod,iod->...io", values, kernel) + bias)
+
+    return run
+
+
+def _name(described: Any) -> str:
+    return str(described.get("config") if isinstance(described, dict) else described)
+
+
+def places_of(native: Native) -> list[tuple[str, str]]:
+    """Return where the file keeps kernel and bias of every layer of the functions, the last one last."""
+    n_hidden = native.config.get("n_hl")
+    if not isinstance(n_hidden, int) or not 0 <= n_hidden <= 16:
+        raise native.refuse(f"has n_hl = {str(n_hidden)[:40]}")
+    groups = ["module/layers/einsum_dense" + (f"_{number}" if number else "") for number in range(n_hidden + 1)]
+    return [(f"{group}/vars/0", f"{group}/vars/1") for group in groups]
+
+
+def layers_of(native: Native, edges: Edges) -> list[tuple[Tensor, Tensor]]:
+    """Return kernel and bias of every layer of the functions, zeros where there is none."""
+    found, width = [], 1
+    *hidden, last = places_of(native)
+    for places in (*hidden, last):
+        wide = () if places == last else (native.size("d_hl"),)
+        shape = (edges.n_in, edges.n_out, width, *wide)
+        kernel = _array(native, places[0], shape)
+        biased = bool(native.config.get("use_bias", True))
+        shift = (edges.n_in, edges.n_out, *wide)
+        found.append((kernel, _array(native, places[1], shift) if biased else torch.zeros(shift)))
+        width = wide[0] if wide else 1
+    return found
+
+
+def _array(native: Native, place: str, shape: Shape) -> Tensor:
+    array: Floats | None = native.stored.get(place)
+    if array is None or array.shape != shape:
+        has = "none" if array is None else f"one of shape {array.shape}"
+        raise native.refuse(f"needs an array of shape {shape} at {place} and has {has}")
+    return torch.as_tensor(array).float()
+
+
+def _normalisation(native: Native, edges: Edges) -> Callable[[Tensor], Tensor]:
+    """Return the batch normalisation of what comes to an output, which HGQ2 divides by the root of the inputs."""
+    if not native.config.get("batch_norm"):
+        return lambda values: values
+    names = [name for name in ("scale", "center") if native.config.get(f"bn_{name}", True)] + ["mean", "variance"]
+    arrays = {name: _array(native, f"bn_module/vars/{n}", (edges.n_out,)) for n, name in enumerate(names)}
+    epsilon, root = native.number("bn_epsilon", 1e-3), math.sqrt(edges.n_in)
+
+    def normalised(values: Tensor) -> Tensor:
+        flat = values.reshape(-1, edges.n_out)
+        given = {"weight": arrays.get("scale"), "bias": arrays.get("center"), "eps": epsilon}
+        made = torch.nn.functional.batch_norm(flat, arrays["mean"], arrays["variance"], training=False, **given)  # type: ignore[arg-type]
+        return made.reshape(values.shape) / root
+
+    return normalised

@@ -1,0 +1,257 @@
+"""Quantisers of HGQ2: a trained bit width per weight and per value, as arrays in the file (arXiv:2405.00645).
+
+A quantiser keeps three arrays in the order in which its training needs them: `kif` (sign, integer, fraction bits) or
+`kbi` (sign, all bits but the sign, integer bits). No bits at all give zero.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hepprune.errors import NetworkError
+from hepprune.fixed import ROUNDING, FixedPoint, Quantiser
+from hepprune.frontends.keras.qkeras.layers import Arrange
+from hepprune.frontends.keras.registry import Floats, Native
+from hepprune.network import Shape
+from hepprune.quantisers import FixedPoints
+
+ORDER = {  # by parametrisation and whether the range is trained (not where it wraps)
+    ("kif", True): ("f", "k", "i"),
+    ("kif", False): ("i", "f", "k"),
+    ("kbi", True): ("b", "k", "i"),
+    ("kbi", False): ("b", "i", "k"),
+}
+# What the configs of these classes leave out.
+_IMPLIED: dict[str, dict[str, Any]] = {
+    "HardTanhConfig": {"overflow_mode": "SAT"},
+    "HardSigmoidConfig": {"overflow_mode": "SAT", "affine": (0.25, 0.5)},
+}
+_NONE = 32  # integer bits of what has no bits say nothing, and may be anything
+_OVERFLOW = ("WRAP", "SAT", "SAT_SYM")
+
+
+def _settings(native: Native, key: str, described: Any) -> Mapping[str, Any]:
+    """Return a quantiser's config; overflow and rounding may be spelt in small letters, as HGQ2 takes them."""
+    config = described.get("config") if isinstance(described, dict) else None
+    if not isinstance(config, dict):
+        raise native.refuse(f"has a {key} that is no quantiser")
+    config = {**_IMPLIED.get(str(described.get("class_name")), {}), **config}
+    if config.get("q_type") not in ("kif", "kbi"):
+        raise native.refuse(f"has a {key} of type {str(config.get('q_type'))[:40]}; known are kif and kbi")
+    overflow = str(config.get("overflow_mode")).upper()
+    if overflow not in _OVERFLOW:
+        raise native.refuse(f"has a {key} with overflow {overflow[:40]}; known are {', '.join(_OVERFLOW)}")
+    for name in ("affine", "bw_mapper"):
+        if config.get(name) is not None:
+            raise native.refuse(f"has a {key} with {name}, which cannot be taken over")
+    scaler = config.get("scaler")
+    if scaler is not None and not (isinstance(scaler, int | float) and scaler > 0 and math.frexp(scaler)[0] == 0.5):
+        raise native.refuse(f"has a {key} with the scaler {str(scaler)[:40]}, which is no power of two")
+    return {**config, "overflow_mode": overflow, "round_mode": str(config.get("round_mode")).upper()}
+
+
+def _shift(config: Mapping[str, Any]) -> int:
+    """Return by how many places HGQ2 moves the point of values before it quantises them."""
+    return 0 if config.get("scaler") is None else math.frexp(config["scaler"])[1] - 1
+
+
+def is_none(described: Any) -> bool:
+    """Return whether a quantiser is none, or one that lets everything through."""
+    config = described.get("config") if isinstance(described, dict) else None
+    return described is None or (isinstance(config, dict) and config.get("q_type") == "dummy")
+
+
+def _places(native: Native, config: Mapping[str, Any], place: str) -> dict[str, str]:
+    """Return where a quantiser below `place` keeps its arrays, by name."""
+    order = ORDER[str(config["q_type"]), config["overflow_mode"] == "WRAP"]
+    found = {name: "/".join(filter(None, (place, "quantizer/vars", str(n)))) for n, name in enumerate(order)}
+    if native.stored.keys() >= set(found.values()):
+        return found
+    group = _legacy_group(native, place)
+    return {name: f"{group}/{name}" for name in order} if group else found
+
+
+def _legacy_group(native: Native, place: str) -> str | None:
+    """Return the group of a quantiser in a `.h5` of Keras 3, "dense/dense_iq/fixed_point_quantizer_kif"."""
+    groups = list(dict.fromkeys(key.rpartition("/")[0] for key in native.stored if key.endswith("/k")))
+    several, _, last = place.rpartition("/")
+    if several:  # of a merge: numbered from the start of the program on, in order
+        groups = [group for group in groups if "/multiple_quantizers/" in group]
+        number = int(last.rpartition("_")[2]) if last.count("_") else 0
+        return groups[number] if number < len(groups) else None
+    named = [group for group in groups if group.split("/")[-2].endswith(f"_{place}")]
+    return named[0] if len(named) == 1 else None
+
+
+def _rounding(config: Mapping[str, Any]) -> str:
+    return str(config.get("round_mode")).removeprefix("S_")
+
+
+def type_of(
+    native: Native, key: str, place: str, *, described: Any = None, weights: Floats | None = None
+) -> FixedPoints | None:
+    """Return the type of a quantiser: its config under `key`, its arrays below `place`; None where there is none.
+
+    One of `weights` that wraps keeps whatever range they have, and so is a saturating type that holds them.
+    """
+    described = native.config.get(key) if described is None else described
+    if is_none(described):
+        return None
+    config = _settings(native, key, described)
+    kind, wraps = str(config["q_type"]), config["overflow_mode"] == "WRAP"
+    places = _places(native, config, place)
+    if not native.stored.keys() >= set(places.values()):
+        raise native.refuse(f"has no bit widths for its {key}")
+    found = {name: native.stored[where] for name, where in places.items()}
+    if len({array.shape for array in found.values()}) > 1:
+        raise native.refuse(f"has bit widths of several shapes for its {key}")
+    arrays = {name: np.round(np.clip(array, -99, 99)).astype(np.int64) for name, array in found.items()}
+    rounding = _rounding(config)
+    if rounding not in ROUNDING:
+        raise native.refuse(f"has a {key} with rounding {rounding[:40]}, which is not known")
+    sign, integer = np.clip(arrays["k"], 0, 1), arrays["i"]
+    fraction = arrays["f"] if kind == "kif" else arrays["b"] - integer
+    integer, fraction = integer + _shift(config), fraction - _shift(config)
+    overflow = str(config["overflow_mode"])
+    if weights is not None and wraps and _is_held(config):
+        sign, integer, overflow = *holding(weights, (sign, integer, fraction), rounding), "SAT"
+    width = np.maximum(sign + integer + fraction, 0)
+    if overflow == "SAT_SYM":  # a sign alone holds nothing but zero
+        width = np.where(integer + fraction > 0, width, 0)
+    sign, integer = np.where(width > 0, sign, 0), np.where(width > 0, integer, np.clip(integer, -_NONE, _NONE))
+    try:
+        return FixedPoints(width=width, integer=sign + integer, signed=sign > 0, rounding=rounding, overflow=overflow)
+    except (NetworkError, ValueError) as problem:
+        raise native.refuse(f"has a {key} that cannot be taken over: {problem}") from problem
+
+
+def plain(found: FixedPoints) -> Quantiser:
+    """Return one fixed-point type where all values share it."""
+    width, integer, signed = found.width.flat[0], found.integer.flat[0], found.signed.flat[0]
+    same = (found.width == width).all() and (found.integer == integer).all() and (found.signed == signed).all()
+    if not same or width < 1:
+        return found
+    return FixedPoint(int(width), int(integer), bool(signed), found.rounding, found.overflow)
+
+
+def arranged(found: FixedPoints, arrange: Arrange, shape: Shape) -> FixedPoints:
+    """Return the type in the layout of the Network's weights."""
+    arrays = (np.broadcast_to(array, shape) for array in (found.width, found.integer, found.signed))
+    width, integer, signed = (arrange(array.astype(np.float32)) for array in arrays)
+    return FixedPoints(
+        width=width.astype(np.int64),
+        integer=integer.astype(np.int64),
+        signed=signed > 0,
+        rounding=found.rounding,
+        overflow=found.overflow,
+    )
+
+
+def spread(native: Native, quantiser: Quantiser | None, shape: Shape) -> FixedPoints:
+    """Return the quantiser of a network as widths for values of a shape.
+
+    Raises:
+        NetworkError: it is none of fixed-point types.
+    """
+    if not isinstance(quantiser, FixedPoint | FixedPoints):
+        raise native.refuse(f"would hold values of type {type(quantiser).__name__}; HGQ2 has fixed-point types only")
+    arrays = (np.broadcast_to(a, shape) for a in (quantiser.width, quantiser.integer, quantiser.signed))
+    width, integer, signed = arrays
+    return FixedPoints(
+        width=width, integer=integer, signed=signed, rounding=quantiser.rounding, overflow=quantiser.overflow
+    )
+
+
+def held(
+    native: Native, key: str, place: str, *, kind: FixedPoints, described: Any = None, acting: Floats | None = None
+) -> dict[str, Floats]:
+    """Return the arrays of a quantiser, by their places in the file, as they are for other types.
+
+    `acting` are the weights that the types are for; each only has to be held, whatever the file does beyond its range.
+
+    Raises:
+        NetworkError: the file keeps one width where the types have several, or rounds otherwise.
+    """
+    config = _settings(native, key, native.config.get(key) if described is None else described)
+    modes = (_rounding(config), config["overflow_mode"])
+    if acting is None and modes != (kind.rounding, kind.overflow):
+        raise native.refuse(f"has {key} {'/'.join(modes)}, not {kind.rounding}/{kind.overflow}")
+    if config["overflow_mode"] == "SAT_SYM" and (kind.signed & (kind.width == 1)).any():
+        raise native.refuse(f"would take {key} of a sign alone, which saturates to -1 step here, for zero")
+    places, width, shift = _places(native, config, place), kind.width, _shift(config)
+    integer = kind.integer - kind.signed - shift
+    fraction = np.where(width > 0, width - kind.integer + shift, -integer)
+    bits = {"k": kind.signed & (width > 0), "i": integer, "f": fraction, "b": integer + fraction}
+    old = native.stored[places["k"]].shape
+    old = (1,) * (width.ndim - len(old)) + old
+    shape = tuple(1 if size == 1 else now for size, now in zip(old, width.shape, strict=True))
+    used = (width > 0) if acting is not None else np.ones(width.shape, bool)
+    try:
+        return {where: grouped(bits[name], used, shape) for name, where in places.items()}
+    except ValueError as problem:
+        raise native.refuse(f"has a {key} with one width where the network has several") from problem
+
+
+def without_bits(native: Native, key: str, place: str, *, alive: NDArray[np.bool_]) -> dict[str, Floats]:
+    """Return the arrays of a quantiser with no bits for values that are not alive.
+
+    Raises:
+        NetworkError: the file keeps one width for values of which some are.
+    """
+    places = _places(native, _settings(native, key, native.config.get(key)), place)
+    arrays = {name: native.stored[where] for name, where in places.items()}
+    if arrays["k"].shape[-2:] != alive.shape:
+        raise native.refuse(f"has a {key} with one width, and so none for values that are always zero")
+    none: dict[str, Any] = {"k": 0.0, "b": 0.0, "f": -arrays["i"], "i": arrays["i"]}
+    return {where: np.where(alive, arrays[name], none[name]) for name, where in places.items()}
+
+
+def _is_held(config: Mapping[str, Any]) -> bool:
+    """Return whether HGQ2 only rounds weights under a quantiser that wraps."""
+    is_weight = config.get("is_weight", True) and config.get("trainable", True)
+    return bool(is_weight and (config["q_type"] == "kif" or _rounding(config) == "RND"))
+
+
+def keeps_no_range(native: Native, key: str) -> bool:
+    """Return whether the weights under a quantiser keep whatever range they have."""
+    if is_none(native.config.get(key)):
+        return False
+    config = _settings(native, key, native.config.get(key))
+    return config["overflow_mode"] == "WRAP" and _is_held(config)
+
+
+def holding(weights: Floats, kif: tuple[Any, Any, Any], rounding: str) -> tuple[Any, Any]:
+    """Return sign and integer bits, no fewer than they are, that hold the rounded weights which share them."""
+    sign, integer, fraction = np.broadcast_arrays(*kif)
+    wide = FixedPoints(
+        width=fraction + 33,
+        integer=np.full(fraction.shape, 33),
+        signed=np.ones(fraction.shape, bool),
+        rounding=rounding,
+        overflow="SAT",
+    )
+    rounded = wide(torch.as_tensor(weights, dtype=torch.float64)).numpy()
+    step = np.exp2(-fraction.astype(np.float64))
+    ends = np.where(rounded < 0, -rounded, rounded + step)
+    needed = np.maximum(np.ceil(np.log2(ends)).astype(np.int64), 1 - fraction)
+    shared = tuple(axis for axis, size in enumerate(fraction.shape) if size != weights.shape[axis])
+    held_integer = np.maximum(integer, needed.max(axis=shared, keepdims=True))
+    is_negative = (rounded < 0).any(axis=shared, keepdims=True)
+    used = (integer + fraction > 0) | (rounded != 0).any(axis=shared, keepdims=True)
+    return np.where(used, np.maximum(sign, is_negative), sign), np.where(used, held_integer, integer)
+
+
+def grouped(bits: NDArray[Any], used: NDArray[np.bool_], shape: Shape) -> Floats:
+    """Return the bits of values that share them: those of the used ones, zero where there is none."""
+    axes = tuple(axis for axis, size in enumerate(shape) if size != bits.shape[axis])
+    whole = bits.astype(np.float64)
+    high = np.where(used, whole, -np.inf).max(axis=axes, keepdims=True)
+    low = np.where(used, whole, np.inf).min(axis=axes, keepdims=True)
+    if (low < high).any():
+        raise ValueError("several widths")
+    found: Floats = np.where(used.any(axis=axes, keepdims=True), high, whole.max(axis=axes, keepdims=True))
+    return found

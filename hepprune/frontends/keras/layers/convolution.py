@@ -1,0 +1,137 @@
+"""Convolutions of Keras: plain and grouped, depthwise, and separable ones as two."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hepprune.frontends.keras.layers.activations import with_activation
+from hepprune.frontends.keras.layers.weighted import bias_or_zeros, kernel_and_bias, used
+from hepprune.frontends.keras.registry import Native, Part, Parts, channels_last, only, register, single
+from hepprune.network import Conv, Layer, Shape
+from hepprune.network.layers.weighted import Padding, same_padding
+
+
+def _rank(native: Native) -> int:
+    return 1 if native.kind.upper().endswith("1D") else 2
+
+
+def places(native: Native, shape: Shape) -> dict[str, Any]:
+    """Return strides, dilation and padding of a convolution over a value of this shape."""
+    rank = _rank(native)
+    channels_last(native, shape, rank)
+    kernel, strides = native.sizes("kernel_size", rank), native.sizes("strides", rank, 1)
+    dilation = native.sizes("dilation_rate", rank, 1)
+    return {"strides": strides, "dilation": dilation, "padding": _padding(native, shape, (kernel, strides, dilation))}
+
+
+def _padding(native: Native, shape: Shape, sizes: tuple[Shape, Shape, Shape]) -> Padding:
+    kernel, strides, dilation = sizes
+    kind = native.config.get("padding", "valid")
+    if kind == "valid":
+        return ((0, 0),) * len(kernel)
+    if kind == "same":
+        return same_padding(shape[:-1], kernel, strides, dilation)
+    if kind == "causal" and len(kernel) == 1:
+        return (((kernel[0] - 1) * dilation[0], 0),)
+    raise native.refuse(f"has the padding {str(kind)[:40]}, which cannot be taken over; known are valid, same, causal")
+
+
+def _arrays(native: Native, *shapes: tuple[int, ...], n_out: int) -> tuple[Tensor, ...]:
+    """Return the kernels and the bias, zeros where there is none."""
+    biased = native.config.get("use_bias", True)
+    arrays = native.expect(*shapes, *([(n_out,)] if biased else []))
+    return (*arrays[: len(shapes)], bias_or_zeros(arrays, n_out) if biased else torch.zeros(n_out))
+
+
+def conv(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    """Return the kernel of a convolution, without its activation."""
+    shape, groups, n_out = only(native, arriving), native.size("groups", 1), native.size("filters")
+    where = places(native, shape)
+    if shape[-1] % groups:
+        raise native.refuse(f"shares {shape[-1]} channels among {groups} groups")
+    wanted = (*native.sizes("kernel_size", _rank(native)), shape[-1] // groups, n_out)
+    kernel, bias = _arrays(native, wanted, n_out=n_out)
+    return [Part(Conv(native.name, single(kernel.movedim(-1, 0)), bias, groups=groups, **where))]
+
+
+def fill_conv(native: Native, layers: Mapping[str, Layer]) -> Native:
+    """Return the native convolution with the kernel and bias the network has now."""
+    layer = _conv_of(native, layers, native.name)
+    weights = kernel_and_bias(native, layer.weight.detach().movedim(0, -1).numpy(), layer.bias)
+    sizes = {"kernel_size": list(layer.kernel), "groups": layer.groups}
+    return native.filled(weights, filters=layer.n_out, use_bias=used(native, layer.bias), **sizes)
+
+
+def _conv_of(native: Native, layers: Mapping[str, Layer], name: str) -> Conv:
+    layer = layers[name]
+    if not isinstance(layer, Conv):
+        raise native.refuse(f"cannot hold a {type(layer).__name__}")
+    return layer
+
+
+def _depthwise_weight(kernel: Tensor) -> Tensor:
+    """Return (n_in * multiplier, *kernel, 1) for Keras' (*kernel, n_in, multiplier)."""
+    moved = kernel.movedim((-2, -1), (0, 1))
+    return single(moved.reshape(-1, *moved.shape[2:], 1))
+
+
+def _depthwise_kernel(layer: Conv) -> np.ndarray[Any, np.dtype[np.float64]]:
+    weight = layer.weight.detach().squeeze(-1)
+    split = weight.reshape(layer.groups, layer.n_out // layer.groups, *layer.kernel)
+    return split.movedim((0, 1), (-2, -1)).double().numpy()
+
+
+def depthwise(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    """Return the kernel of a depthwise convolution, without its activation."""
+    shape, multiplier = only(native, arriving), native.size("depth_multiplier", 1)
+    where, n_in = places(native, shape), shape[-1]
+    wanted = (*native.sizes("kernel_size", _rank(native)), n_in, multiplier)
+    kernel, bias = _arrays(native, wanted, n_out=n_in * multiplier)
+    return [Part(Conv(native.name, _depthwise_weight(kernel), bias, groups=n_in, **where))]
+
+
+def fill_depthwise(native: Native, layers: Mapping[str, Layer]) -> Native:
+    """Return the native depthwise convolution with the kernel and bias the network has now."""
+    layer = _conv_of(native, layers, native.name)
+    weights = kernel_and_bias(native, _depthwise_kernel(layer), layer.bias)
+    return native.filled(weights, depth_multiplier=layer.n_out // layer.groups, use_bias=used(native, layer.bias))
+
+
+def separable(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    """Return a separable convolution's two kernels, without its activation."""
+    shape, multiplier = only(native, arriving), native.size("depth_multiplier", 1)
+    rank, where, n_in, n_out = _rank(native), places(native, shape), shape[-1], native.size("filters")
+    wanted = (*native.sizes("kernel_size", rank), n_in, multiplier)
+    deep, point, bias = _arrays(native, wanted, ((1,) * rank + (n_in * multiplier, n_out)), n_out=n_out)
+    first = Conv(
+        native.part("depthwise"), _depthwise_weight(deep), torch.zeros(n_in * multiplier), groups=n_in, **where
+    )
+    return [Part(first), Part(Conv(native.name, single(point.movedim(-1, 0)), bias), (first.name,))]
+
+
+def fill_separable(native: Native, layers: Mapping[str, Layer]) -> Native:
+    """Return the native separable convolution with the kernels and bias the network has now."""
+    deep, point = _conv_of(native, layers, native.part("depthwise")), _conv_of(native, layers, native.name)
+    if deep.bias.any():
+        raise native.refuse("has no place for a bias between its two kernels")
+    rest = kernel_and_bias(native, point.weight.detach().movedim(0, -1).numpy(), point.bias)
+    sizes = {"depth_multiplier": deep.n_out // deep.groups, "filters": point.n_out}
+    return native.filled([_depthwise_kernel(deep), *rest], use_bias=used(native, point.bias), **sizes)
+
+
+@register("Conv1D", "Conv2D", "Convolution1D", "Convolution2D", fill=fill_conv)
+def _conv(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    return with_activation(native, conv(native, arriving))
+
+
+@register("DepthwiseConv1D", "DepthwiseConv2D", fill=fill_depthwise)
+def _depthwise(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    return with_activation(native, depthwise(native, arriving))
+
+
+@register("SeparableConv1D", "SeparableConv2D", "SeparableConvolution1D", "SeparableConvolution2D", fill=fill_separable)
+def _separable(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    return with_activation(native, separable(native, arriving))

@@ -1,0 +1,139 @@
+"""Recurrent layers of Keras, one way and both."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hepprune.frontends.keras.layers.activations import activation, name_of
+from hepprune.frontends.keras.registry import LAYERS, Native, Part, Parts, only, register, rewrapped, single
+from hepprune.network import Activation, Concatenate, Layer, Merge, Recurrent, ReLU, Shape
+from hepprune.network.layers.recurrent import GATES
+
+_CELLS = {"SimpleRNN": "simple", "LSTM": "lstm", "GRU": "gru"}
+_MERGES = {"sum": "add", "mul": "multiply", "ave": "average"}
+_REFUSED = ("return_state", "stateful", "time_major")
+
+
+def recurrent(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    """Return the cell of a recurrent layer, run over the positions."""
+    shape, cell = only(native, arriving), _CELLS[native.kind.removeprefix("Q")]
+    for key in _REFUSED:
+        if native.config.get(key):
+            raise native.refuse(f"has {key} set, which cannot be taken over")
+    n_in, n_out = shape[-1], native.size("units")
+    rows, both = GATES[cell] * n_out, cell == "gru" and bool(native.config.get("reset_after", True))
+    biases = ([(2, rows)] if both else [(rows,)]) if native.config.get("use_bias", True) else []
+    kernel, recurrent_kernel, *bias = native.expect((n_in, rows), (n_out, rows), *biases)
+    first, second = _biases(bias, rows)
+    layer = Recurrent(
+        native.name,
+        cell,
+        weight=single(kernel.T),
+        recurrent_weight=single(recurrent_kernel.T),
+        bias=first,
+        recurrent_bias=second,
+        **_functions(native, cell),
+        return_sequences=bool(native.config.get("return_sequences")),
+        backwards=bool(native.config.get("go_backwards")),
+        reset_after=both if cell == "gru" else True,
+    )
+    return [Part(layer)]
+
+
+def _biases(bias: list[Tensor], rows: int) -> tuple[Tensor, Tensor]:
+    """Return the kernel's bias and the recurrent one, zeros where there is none."""
+    if not bias:
+        return torch.zeros(rows), torch.zeros(rows)
+    values = single(bias[0])
+    return (values, torch.zeros(rows)) if values.ndim == 1 else (values[0], values[1])
+
+
+def _functions(native: Native, cell: str) -> dict[str, Any]:
+    """Return the functions of a cell as its constructor takes them; a simple one has no gates."""
+    keys = ("activation",) if cell == "simple" else ("activation", "recurrent_activation")
+    found: dict[str, Any] = {}
+    for key in keys:
+        found |= function_arguments(native, key, activation(native, "function", key=key))
+    return found
+
+
+def function_arguments(native: Native, key: str, function: Layer | None) -> dict[str, Any]:
+    """Return the constructor's arguments for one function of a cell, given as the layer it would be; None is linear."""
+    if function is None:
+        return {key: "linear"}
+    if isinstance(function, ReLU) and function.maximum is None:
+        return {key: "relu", f"{key}_type": function.result}
+    if isinstance(function, Activation):
+        types = {f"{key}_parameters": function.parameters_of, f"{key}_type": function.result}
+        return {key: function.function, **types}
+    raise native.refuse(f"has the {key} '{name_of(native, key)[0][:60]}', which a recurrent layer cannot take over")
+
+
+def fill_recurrent(native: Native, layers: Mapping[str, Layer]) -> Native:
+    """Return the native recurrent layer with the kernels and biases the network has now."""
+    layer = layers[native.name]
+    if not isinstance(layer, Recurrent):
+        raise native.refuse(f"cannot hold a {type(layer).__name__}")
+    kernels = [layer.weight.detach().T, layer.recurrent_weight.detach().T]
+    both = layer.cell == "gru" and layer.reset_after
+    bias = torch.stack([layer.bias, layer.recurrent_bias]) if both else layer.bias + layer.recurrent_bias
+    biased = bool(native.config.get("use_bias", True)) or bool(bias.any())
+    weights = [*kernels, bias.detach()] if biased else kernels
+    return native.filled(weights, units=layer.n_out, use_bias=biased)
+
+
+@register("SimpleRNN", "LSTM", "GRU", fill=fill_recurrent, groups=("cell",))
+def _recurrent(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    return recurrent(native, arriving)
+
+
+def _ways(native: Native) -> tuple[Native, Native]:
+    """Return the two layers a Bidirectional runs, forwards and backwards."""
+    entry = native.config.get("layer")
+    kind = str(entry.get("class_name")) if isinstance(entry, dict) else "nothing"
+    if not isinstance(entry, dict) or kind not in LAYERS or kind.removeprefix("Q") not in _CELLS:
+        raise native.refuse(f"wraps {kind[:60]}, no recurrent layer that can be taken over")
+    config, half = entry["config"], len(native.weights) // 2
+    back = {**config, "go_backwards": not config.get("go_backwards", False)}
+    other = native.config.get("backward_layer") or {"class_name": kind, "config": back}
+    if other["class_name"] != kind or other["config"].get("return_sequences") != config.get("return_sequences"):
+        raise native.refuse("runs two layers that differ")
+    forward = replace(native, name=native.part("forward"), kind=kind, config=config, weights=native.weights[:half])
+    return forward, replace(
+        forward, name=native.part("backward"), config=other["config"], weights=native.weights[half:]
+    )
+
+
+def _fill_bidirectional(native: Native, layers: Mapping[str, Layer]) -> Native:
+    forward, backward = (LAYERS[way.kind].fill(way, layers) for way in _ways(native))
+    if any(backward.config[key] != forward.config[key] for key in ("units", "use_bias")):
+        raise native.refuse("needs as many values forwards as backwards")
+    entries = {"layer": rewrapped(native.config["layer"], forward)}
+    if native.config.get("backward_layer"):
+        entries["backward_layer"] = rewrapped(native.config["backward_layer"], backward)
+    return native.filled([*forward.weights, *backward.weights], **entries)
+
+
+@register(
+    "Bidirectional", "QBidirectional", fill=_fill_bidirectional, groups=("forward_layer/cell", "backward_layer/cell")
+)
+def _bidirectional(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    forward, backward = _ways(native)
+    parts = [part for way in (forward, backward) for part in LAYERS[way.kind].lower(way, arriving)]
+    parts = [replace(part, layer=_in_order(part.layer, backward.name)) for part in parts]
+    mode = native.config.get("merge_mode", "concat")
+    if mode == "concat":
+        return [*parts, Part(Concatenate(native.name), (forward.name, backward.name))]
+    if mode not in _MERGES:
+        raise native.refuse(f"merges its two ways by {str(mode)[:40]}; known are concat, {', '.join(_MERGES)}")
+    return [*parts, Part(Merge(native.name, _MERGES[mode]), (forward.name, backward.name))]
+
+
+def _in_order(layer: Layer, backward: str) -> Layer:
+    """Return a layer with the states of the second way in the order that Keras turns them into."""
+    if layer.name != backward or not isinstance(layer, Recurrent):
+        return layer
+    return layer.rebuilt(in_order=layer.return_sequences)

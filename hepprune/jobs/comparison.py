@@ -1,0 +1,135 @@
+"""Pruning methods side by side on one model and data set: runs, means, plots."""
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import hepprune
+from hepprune.files import write_json
+from hepprune.hardware import cost
+from hepprune.hardware.targets import Target
+from hepprune.jobs import sources
+from hepprune.network import Network, precision
+from hepprune.pipeline.context import Track, silent
+from hepprune.report.plots import curves
+from hepprune.report.plots.curves import Level, Line
+from hepprune.scores import label
+from hepprune.studies import comparison
+from hepprune.studies.comparison import SPARSITIES, UNPRUNED, ComparisonMeans, Contest, Entry, Method
+from hepprune.training import Fit
+
+METHODS = ("magnitude", "magnitude@local", "random", "taylor_per_sample", "fisher", "obd", "obs", "fisher:neuron")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonResult:
+    """What a comparison found: every network's entry, the means over seeds, the files of the plots."""
+
+    name: str
+    version: str
+    target: str
+    strategy: str
+    n_train: int
+    n_test: int
+    fine_tune: Fit
+    seeds: tuple[int, ...]
+    points: list[ComparisonMeans]
+    entries: list[Entry]
+    files: dict[str, str]
+
+
+def compare(
+    source: str,
+    build: Path,
+    *,
+    data: Path | None = None,
+    methods: Sequence[str] = METHODS,
+    sparsities: Sequence[float] = SPARSITIES,
+    seeds: Sequence[int] = (1, 2, 3, 4, 5),
+    epochs: int = 10,
+    patience: int | None = None,
+    executor: Executor | None = None,
+    track: Track = silent,
+) -> ComparisonResult:
+    """Compare methods x sparsities x seeds on a recipe's tagger, or on a model with `data`.
+
+    Networks, comparison.json and the plots land in `build`; what is there already is used.
+
+    Raises:
+        NetworkError: a method is unknown, sparsities fall or leave [0, 1], or a layer would be left empty.
+        DataError: there are no jets.
+    """
+    contenders = tuple(Method.parse(text) for text in methods)
+    found = sources.find(source, data, build, track)
+    fine_tune = Fit(epochs=epochs, batch_size=found.batch_size, learning_rate=found.learning_rate, patience=patience)
+    contest = Contest(
+        train=found.train,
+        validation=found.validation,
+        test=found.test,
+        methods=contenders,
+        fine_tune=fine_tune,
+        luts=partial(predicted_luts, target=found.target, strategy=found.strategy),
+        sparsities=tuple(sparsities),
+    )
+    baselines = {seed: found.baseline(seed) for seed in seeds}
+    with track("comparing", len(baselines) * len(contenders) * len(contest.sparsities)) as advance:
+        state = build / "state" / "comparison"
+        entries = comparison.run(
+            baselines.__getitem__,
+            contest,
+            seeds=tuple(baselines),
+            state=state,
+            executor=executor,
+            advance=advance,
+        )
+    points = comparison.points(entries)
+    result = ComparisonResult(
+        name=found.name,
+        version=hepprune.__version__,
+        target=found.target.name,
+        strategy=found.strategy,
+        n_train=len(found.train),
+        n_test=len(found.test),
+        fine_tune=fine_tune,
+        seeds=tuple(baselines),
+        points=points,
+        entries=entries,
+        files=plot(points, build),
+    )
+    write_json(build / "comparison.json", asdict(result))
+    return result
+
+
+def predicted_luts(network: Network, *, target: Target, strategy: str) -> float | None:
+    """Return the predicted LUTs of a quantised network; a float one has none."""
+    if not precision.is_quantised(network):
+        return None
+    return cost.estimate(network, target, strategy=strategy).resources.lut
+
+
+def plot(points: Sequence[ComparisonMeans], folder: Path) -> dict[str, str]:
+    """Draw every metric against sparsity and, where there are any, against LUTs; return the png files."""
+    priced = all(point.lut is not None for point in points)
+    drawn = {}
+    for metric in points[0].scores:
+        for axis in ("sparsity", "lut") if priced else ("sparsity",):
+            name = f"{metric}_against_{axis}"
+            drawn[name] = str(_draw(points, metric, axis, folder / name)[0])
+    return drawn
+
+
+def _draw(points: Sequence[ComparisonMeans], metric: str, axis: str, path: Path) -> list[Path]:
+    whole = next(point for point in points if point.method == UNPRUNED)
+    names = list(dict.fromkeys(point.method for point in points if point.method != UNPRUNED))
+    lines = [_curve([p for p in points if p.method == name], metric, axis) for name in names]
+    level = Level(UNPRUNED, whole.scores[metric].value, whole.scores[metric].error or 0.0)
+    x_label, y_label = "weights left [%]" if axis == "sparsity" else "predicted LUT", f"test {label(metric)}"
+    return curves.draw(lines, path, x_label=x_label, y_label=y_label, level=level, log_x=True, falling=True)
+
+
+def _curve(points: Sequence[ComparisonMeans], metric: str, axis: str) -> Line:
+    x = [100 * (1 - point.zeros) if axis == "sparsity" else point.lut or 0.0 for point in points]
+    scores = [point.scores[metric] for point in points]
+    return Line(points[0].method, x, [score.value for score in scores], [score.error or 0.0 for score in scores])

@@ -1,0 +1,200 @@
+"""A recipe to begin with, from what a model and a file of jets hold, with a word on every choice."""
+
+import fnmatch
+import os
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hepprune import frontends
+from hepprune import recipe as recipes
+from hepprune.data import surveys
+from hepprune.data.expressions import grammar
+from hepprune.data.surveys import Survey
+from hepprune.errors import DataError, RecipeError, unknown
+from hepprune.files import replacing
+from hepprune.network import Network, precision
+
+# Answers a question with one of what is offered, or refuses to.
+Ask = Callable[[str, Sequence[str]], str]
+_SHARE, _LOST = 0.25, 0.01  # of the baseline's LUT, and of its accuracy
+_MOST = 24  # choices that a sentence names
+_AXES = 2  # constituents and their features
+_CONSTITUENTS = {"kind": "deepsets"}  # of jets without a model of their own
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """A recipe as text, the file that it was written to, and what of it only its owner can know."""
+
+    path: Path
+    text: str
+    open: tuple[str, ...]
+
+
+def refuse(question: str, choices: Sequence[str]) -> str:
+    """Answer no question: what cannot be found out has to be said on the command line.
+
+    Raises:
+        RecipeError: always, with the question and the choices.
+    """
+    raise RecipeError(f"{question}: {', '.join(choices[:_MOST])}{', ...' if len(choices) > _MOST else ''}")
+
+
+def draft(
+    model: str | None,
+    data: str,
+    path: Path,
+    *,
+    target: str = "generic_vu13p",
+    strategy: str = "distributed_arithmetic",
+    features: Sequence[str] = (),
+    label: str | None = None,
+    ask: Ask = refuse,
+) -> Draft:
+    """Write a commented recipe; it asks only for what neither the model nor the file of jets tells.
+
+    Raises:
+        RecipeError: something is left open, the file is there already, or the recipe cannot be followed.
+        NetworkError: the model cannot be read.
+        DataError: the file of jets cannot be read.
+    """
+    if path.exists():
+        raise RecipeError(f"'{path}' is there already; name another file, or move it away")
+    network = None if model is None else frontends.read(model)
+    found = _largest(surveys.surveys(data), data)
+    section = _section(found, network, features, label, ask)
+    name = "".join(c if c.isalnum() else "_" for c in Path((model or data).partition(":")[0]).stem)
+    parts = [
+        _part({"name": name if name[:1].isalpha() else f"tagger_{name}", "seed": 1}),
+        _part({"target": _beside(target, path)}, "the clock, the part and the limits of a trigger: hepprune targets"),
+        _part({"strategy": strategy}, "or latency, resource, resource_unrolled"),
+        _part({"data": section | {"file": _beside(section["file"], path)}}, _told(found)),
+        _model(network, None if model is None else _beside(model, path), section),
+        _budget(),
+    ]
+    text = "# Written by hepprune init: look it over, then `hepprune run` it.\n" + "\n".join(parts)
+    _write(path, text)
+    return Draft(path=path, text=text, open=tuple(_open(section)))
+
+
+def _largest(found: Iterable[Survey], data: str) -> Survey:
+    """Return the tree of a file with most rows."""
+    trees = list(found)
+    if not trees:
+        raise DataError(f"'{data}' holds no tree of jets")
+    return max(trees, key=lambda each: each.n_rows)
+
+
+def _section(
+    found: Survey, network: Network | None, features: Sequence[str], label: str | None, ask: Ask
+) -> dict[str, Any]:
+    """Return the data section that a file proposes, what is known better in its place."""
+    section = surveys.proposed(found)
+    if network is not None and len(network.inputs) != 1:
+        raise RecipeError(f"the model has {len(network.inputs)} inputs; write data.inputs with the features of each")
+    shape = None if network is None else network.input.features_shape
+    if shape is not None and len(shape) > _AXES:
+        raise RecipeError(f"the model takes values of shape {shape}; write data.image for it")
+    names = [column.name for column in found.columns if column.low is not None]
+    own = _matching(features, names) or list(section["features"])
+    filled = shape is not None and len(shape) > 1 and len(own) + 1 == shape[-1]  # told from padding by a feature
+    if shape is not None and len(own) + filled != shape[-1]:
+        question = f"the model takes {shape[-1]} features, and '{found.file}' offers {len(own)}; name them in its order"
+        own = _matching([text.strip() for text in ask(question, names).split(",")], names)
+    section["features"] = own
+    if shape is not None and len(shape) > 1:
+        section.pop("explode", None)
+        section |= {"n_constituents": shape[0], "isfilled": filled}
+    if "event" in {column.name for column in found.columns}:
+        section["event"] = "event"
+    return section | _labelled(found, section, network, label, ask)
+
+
+def _matching(texts: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Return features as they were named, and for a pattern such as `j_*` the columns that it matches."""
+    each = [fnmatch.filter(names, text) if "*" in text else [text] for text in texts]
+    for text, matched in zip(texts, each, strict=True):
+        if not matched:
+            raise RecipeError(f"no column matches '{text}'; there are {', '.join(names[:_MOST])}")
+        for name in grammar.columns(matched, names):
+            if name not in names:
+                raise RecipeError(unknown("column", name, names))
+    return [name for matched in each for name in matched]
+
+
+def _labelled(
+    found: Survey, section: dict[str, Any], network: Network | None, label: str | None, ask: Ask
+) -> dict[str, Any]:
+    """Return the label and the names of its classes, as many as the model tells apart."""
+    n_out = None if network is None else network.shapes[network.raw_outputs[0]][-1]
+    if label is None and "label" in section and n_out in {None, len(section["classes"])}:
+        return {"label": section["label"], "classes": section["classes"]}
+    flat = {column.name: column for column in found.columns if column.low == 0 and column.longest is None}
+    chosen = label or ask(f"which column of '{found.file}' says the class of a jet, from 0 up", list(flat))
+    if chosen not in flat:
+        raise RecipeError(f"column '{chosen}' of '{found.file}' counts no classes from 0 up")
+    seen = int(flat[chosen].high or 0) + 1
+    if n_out is not None and seen > n_out:
+        raise RecipeError(f"'{chosen}' counts {seen} classes, and the model tells {n_out} apart")
+    kept = [name for name in section["features"] if name != chosen]
+    return {"label": chosen, "classes": [f"class_{index}" for index in range(n_out or max(seen, 2))], "features": kept}
+
+
+def _part(value: dict[str, Any], comment: str = "") -> str:
+    text = "".join(f"{key}:{_yaml(each)}" for key, each in value.items())
+    return f"# {comment}\n{text}" if comment else text
+
+
+def _yaml(value: Any) -> str:
+    """Return a value as it stands behind its key: lists in one line, a section below it."""
+    if not isinstance(value, dict):
+        return f" {yaml.safe_dump(value, default_flow_style=True, width=100).removesuffix('...' + chr(10))}"
+    text: str = yaml.safe_dump(value, sort_keys=False, default_flow_style=None, width=100)
+    return f" {text}" if text.startswith("{") else f"\n{textwrap.indent(text, '  ')}"
+
+
+def _told(found: Survey) -> str:
+    return (
+        f"{found.n_rows:,} rows; look over the features, their order and the names of the classes: hepprune data show"
+    )
+
+
+def _model(network: Network | None, file: str | None, section: dict[str, Any]) -> str:
+    if network is None:
+        own = {"architecture": _CONSTITUENTS} if "n_constituents" in section else {"hidden": [64, 32, 32]}
+        return _part({"model": own}, "trained in float, then in 6 bits: model.bits and model.training say how")
+    typed = precision.is_quantised(network)
+    told = "its own types" if typed else "float: quantised to 6 bits and fine-tuned, as model.bits says"
+    return _part({"model": {"file": file}}, f"{', '.join(type(layer).__name__ for layer in network)}; {told}")
+
+
+def _budget() -> str:
+    comment = "hard limits; those of the target hold too. lut, ff, dsp, bram18, latency_ns, interval_cycles"
+    limits = {"lut_of_baseline": _SHARE, "max_accuracy_loss": _LOST}
+    return _part({"budget": limits}, comment)
+
+
+def _open(section: dict[str, Any]) -> list[str]:
+    named = section.get("classes", [])
+    found = ["the names of the classes"] if named[:1] == ["class_0"] else []
+    return [*found, "which columns are features, and their order"]
+
+
+def _beside(place: str, path: Path) -> str:
+    """Return a path as the recipe has it, relative to its folder; anything else as it is."""
+    file, colon, rest = place.partition(":")
+    if not Path(file).exists():
+        return place
+    return f"{os.path.relpath(file, path.parent)}{colon}{rest}"
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a recipe that can be followed, or nothing."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+        recipes.load(temporary)

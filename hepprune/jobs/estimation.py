@@ -1,0 +1,98 @@
+"""What a model would cost on a target, layer by layer, and what to know before building it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hepprune import frontends
+from hepprune.hardware import checks, cost, targets
+from hepprune.hardware.cost import describing, hls
+from hepprune.hardware.cost.describing import Options
+from hepprune.hardware.resources import Budget, Estimate
+from hepprune.hardware.targets import Target
+from hepprune.jobs import learning
+from hepprune.network import Network
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimation:
+    """An estimate against a target's budget: the fraction used of each limit, and the cautions.
+
+    `clock` is "assumed": only a vendor's timing report says that a clock is met.
+    """
+
+    target: str
+    strategy: str
+    io_type: str
+    stage: str
+    estimate: Estimate
+    budget: Budget
+    used: dict[str, float]
+    cautions: tuple[checks.Caution, ...]
+    clock: str = "assumed"
+
+    @property
+    def fits(self) -> bool:
+        """Whether no limit is broken."""
+        return not self.exceeded
+
+    @property
+    def exceeded(self) -> tuple[str, ...]:
+        """The limits that are broken, worst first."""
+        return tuple(self.budget.exceeded(self.estimate))
+
+    @property
+    def doubtful(self) -> tuple[str, ...]:
+        """The limits that hold, but not by one standard deviation of the estimate."""
+        return self.budget.doubted(self.estimate)
+
+
+def estimate(
+    model: Any,
+    target: str | Path | Target,
+    *,
+    strategy: str = "latency",
+    reuse_factor: int | None = None,
+    io_type: str = "io_parallel",
+    stage: str | None = None,
+    ledger: Path | None = None,
+) -> Estimation:
+    """Return what a model costs on a target; `stage` None is the cost model's own.
+
+    A `ledger` of designs that were measured at that stage calibrates it, as the last of them with this strategy was.
+
+    Raises:
+        ReportError: there is no ledger, or nothing in it was predicted and measured at that stage and strategy.
+        NetworkError: the model cannot be read, or a layer has no price under this strategy.
+        RecipeError: an unknown target, strategy, io_type or stage, or a target without a clock.
+    """
+    network = model if isinstance(model, Network) else frontends.read(model)
+    place = target if isinstance(target, Target) else targets.load(target)
+    found = cost.estimate(network, place, strategy=strategy, stage=stage, io_type=io_type, reuse_factor=reuse_factor)
+    if ledger is not None:
+        found = learning.calibration_of(ledger, stage=found.stage, strategy=strategy).apply(found)
+    warned = cautions(network, place, strategy=strategy, reuse_factor=reuse_factor, io_type=io_type)
+    used = place.budget.usage(found)
+    return Estimation(
+        target=place.name,
+        strategy=strategy,
+        io_type=io_type,
+        stage=found.stage,
+        estimate=found,
+        budget=place.budget,
+        used=used,
+        cautions=warned,
+    )
+
+
+def cautions(
+    network: Network, place: Target, *, strategy: str, reuse_factor: int | None = None, io_type: str = "io_parallel"
+) -> tuple[checks.Caution, ...]:
+    """Return what to know before building a network on a target; a reuse factor of None is each layer's own.
+
+    Raises:
+        NetworkError: a layer has no price.
+        RecipeError: an unknown strategy or io_type, or a target without a clock.
+    """
+    described = describing.described(network, Options(strategy, io_type, reuse_factor))
+    return checks.of_part(place) + checks.cautions(described, place.budget, clock=hls.clock_of(place))

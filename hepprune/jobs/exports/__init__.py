@@ -1,0 +1,158 @@
+"""What other groups take of a finished run: its emulator, or its Verilog with all that a test bench and Vivado need."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+
+from hepprune import interface as interfaces
+from hepprune import stored
+from hepprune.errors import ReportError
+from hepprune.files import write_text
+from hepprune.firmware import emulator as emulators
+from hepprune.firmware import rtl
+from hepprune.firmware.verilog import handover, patterns
+from hepprune.interface import InputPort, Interface, Word
+from hepprune.jobs.exports import folders
+from hepprune.network import exact_raw, load
+
+T = TypeVar("T", np.float32, np.float64)
+_NOTE = "hepprune.json"  # what a design's own folder says of it
+# Where tools work on this machine, models of the adder graph, and another script than the one that comes along.
+_LEFT_OUT = ("synthesis", "binder", "model", "sim", "build_vivado_prj.tcl")
+_PLAYED = tuple(f"patterns/{file}" for file in (patterns.INPUTS, patterns.OUTPUTS))
+_DESIGN = TypeAdapter(tuple[str, rtl.Design])
+
+
+def emulator(build: Path, folder: Path, *, name: str) -> Path:
+    """Write the emulator of a run's network, up to any head, with the jets of its patterns as test vectors.
+
+    Raises:
+        HeppruneError: the folder holds no finished run, the name is no identifier, or `folder` is no export's.
+    """
+    interface, network = _interface(build), emulators.before_heads(load(build / "network.npz"))
+    if [port.shape for port in interface.inputs] != [layer.features_shape for layer in network.inputs]:
+        raise ReportError(f"'{build / 'network.npz'}' takes other inputs than scaler.json says; run it again")
+    raw = [_raw(port, words) for port, words in zip(interface.inputs, _played(build, interface), strict=True)]
+    scaled = [_scaled(port, values) for port, values in zip(interface.inputs, raw, strict=True)]
+    expected = _end_to_end(exact_raw(network, scaled)).astype(np.float64)
+    with folders.folder(folder, build=build, what="emulator") as new:
+        emulators.write(new, network, interface, name=name, raw=_end_to_end(raw), expected=expected)
+    return folder
+
+
+def verilog(build: Path, folder: Path, *, vhdl: str | None = None) -> Path:
+    """Write a run's Verilog with its patterns, its interface and scripts for Vivado; `vhdl` names an entity around it.
+
+    Raises:
+        HeppruneError: the folder holds no finished run, or its firmware is an HLS project; the name is no identifier;
+            `folder` is no export's.
+    """
+    interface = _interface(build)
+    if interface.verilog is None:
+        raise ReportError(f"the firmware of '{build}' is the HLS project '{interface.project}', and no Verilog")
+    source = _inside(build, interface.verilog)
+    key, design = _design(source, interface)
+    scripts = handover.scripts(design)
+    if vhdl is not None:
+        handover.check_entity(vhdl, sorted(file.stem for file in source.rglob("*.v")))
+    with folders.folder(folder, build=build, what="verilog") as new:
+        shutil.copytree(source, new, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_LEFT_OUT))
+        stored.note(rtl.Design, new / _NOTE, key, design)
+        shutil.copytree(build / "patterns", new / "patterns")
+        for file in ("scaler.json", "scales.h"):
+            shutil.copy(build / file, new / file)
+        for file, text in scripts.items():
+            write_text(new / file, text)
+        (new / handover.RUN).chmod(0o755)
+        if vhdl is not None:
+            write_text(new / f"{vhdl}.vhd", handover.vhdl(interface, name=vhdl))
+    return folder
+
+
+def _interface(build: Path) -> Interface:
+    """Return the interface of a finished run: one whose files, those of its patterns too, are whole."""
+    for file in ("scaler.json", "scales.h", *_PLAYED):
+        if not (build / file).is_file() or not (build / file).stat().st_size:
+            raise ReportError(
+                f"'{build}' holds no finished run, for '{file}' is missing or empty; "
+                "expected the build/ that `hepprune run` leaves"
+            )
+    arriving, leaving = (len(_bits(build / file)) for file in _PLAYED)
+    if arriving != leaving:
+        raise ReportError(f"the patterns of '{build}' take {arriving} jets and put out {leaving}; run it again")
+    return interfaces.read(build / "scaler.json")
+
+
+def _inside(build: Path, place: str) -> Path:
+    """Return the folder of a run's Verilog, which its scaler.json names."""
+    folder = build / place
+    if not handover.plain(place) or build.resolve() not in folder.resolve().parents:
+        raise ReportError(f"'{build / 'scaler.json'}' has its Verilog in '{place}', and that is outside of the run")
+    return folder
+
+
+def _design(folder: Path, interface: Interface) -> tuple[str, rtl.Design]:
+    """Return the key of a folder of Verilog and its design, of which every source is there, with relative places."""
+    key, written = stored.read(_DESIGN, folder / _NOTE, error=ReportError)
+    design = handover.relative(written)
+    if design.top != interface.top:
+        raise ReportError(f"'{folder}' holds the design '{design.top}' and not '{interface.top}' of scaler.json")
+    for source in design.sources:
+        place = folder / source
+        if not place.is_file() or folder.resolve() not in place.resolve().parents:
+            raise ReportError(f"the source '{source}' is not in '{folder}'; write the Verilog again")
+    return key, design
+
+
+def _bits(path: Path) -> list[int]:
+    """Return the bits of a port for each jet of a run's patterns."""
+    try:
+        bits = [int(line, 16) for line in path.read_text(encoding="ascii").split()]
+    except (OSError, ValueError) as problem:
+        raise ReportError(f"'{path}' holds no patterns: {problem}") from problem
+    if not bits:
+        raise ReportError(f"'{path}' holds no patterns")
+    return bits
+
+
+def _played(build: Path, interface: Interface) -> list[NDArray[np.float64]]:
+    """Return the words of each input that the patterns play, (n_jets, n_words), as values of their types."""
+    bits = _bits(build / _PLAYED[0])
+    return [np.array([[_value(word, each) for word in port.words] for each in bits]) for port in interface.inputs]
+
+
+def _value(word: Word, bits: int) -> float:
+    if word.kind is None:
+        return 0.0
+    whole = bits >> word.low & (1 << word.width) - 1
+    if word.kind.signed and whole >> word.width - 1:
+        whole -= 1 << word.width
+    return float(whole * 2.0**-word.kind.fraction)
+
+
+def _raw(port: InputPort, values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return raw features (n_jets, *shape) that come near values of the input type."""
+    offset, scale = _scaling(port)
+    return (values.reshape(-1, *port.shape) * scale + offset).astype(np.float32)
+
+
+def _scaled(port: InputPort, raw: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return raw features as the network takes them, 0 where there is no constituent."""
+    offset, scale = _scaling(port)
+    scaled = ((raw.astype(np.float64) - offset) / scale).astype(np.float32)
+    if port.mark is not None:
+        scaled[raw[..., [feature.name for feature in port.features].index(port.mark)] == 0] = 0
+    return scaled
+
+
+def _scaling(port: InputPort) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return np.array([each.offset for each in port.features]), np.array([each.scale for each in port.features])
+
+
+def _end_to_end(values: Sequence[NDArray[T]]) -> NDArray[T]:
+    return np.concatenate([each.reshape(len(each), -1) for each in values], axis=1)

@@ -1,0 +1,186 @@
+"""Synthesis of projects that are on disk: find out what each is, run a tool on several at once, keep the outcome."""
+
+import re
+from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from threading import Event
+
+from pydantic import TypeAdapter, ValidationError
+
+from hepprune import executors, stored, synthesis
+from hepprune.errors import ReportError
+from hepprune.files import content_hash
+from hepprune.firmware import rtl
+from hepprune.firmware.verilog import handover
+from hepprune.hardware.resources import Measurement
+from hepprune.pipeline.context import Track, silent
+from hepprune.synthesis.failures import Failure, RunFailedError
+from hepprune.synthesis.job import TIME_LIMIT_S
+from hepprune.synthesis.ledger import Ledger
+
+_SETTING = re.compile(r"^set (project_name|part|clock_period) +\"?([\w.-]+)\"?\s*$", re.MULTILINE)
+_DESIGN = TypeAdapter(tuple[str, rtl.Design])
+
+
+@dataclass(frozen=True)
+class ToolLimits:
+    """What one program may take."""
+
+    time_s: float = TIME_LIMIT_S
+    memory_bytes: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """The outcome of a project: its figures, or why there are none; `resumed` if they are those of an earlier run."""
+
+    project: Path
+    key: str
+    measurement: Measurement | None
+    failure: Failure | None = None
+    resumed: bool = False
+
+
+def synthesise(
+    projects: Sequence[Path],
+    *,
+    tool: str = "auto",
+    executor: Executor | None = None,
+    limits: ToolLimits = ToolLimits(),
+    ledger: Path | None = None,
+    track: Track = silent,
+) -> list[Run]:
+    """Synthesise projects and return what came of each; a failure of one does not stop the others.
+
+    A project whose files have not changed since it was measured by the same tool is not measured again. Without an
+    `executor` it is one project after the other; the workers of a cluster need the projects' file system in common
+    with this process, and the tool. Each outcome is in the ledger as soon as it is known.
+
+    Raises:
+        ReportError: a folder is no project.
+        ToolMissingError: the tool, or for `auto` every one, is missing.
+        ExecutorError: a worker was lost.
+    """
+    chosen = synthesis.choose(tool)
+    works = [_job(project.resolve(), chosen, limits) for project in projects]
+    pool = executor or executors.Serial()
+    near, stop = isinstance(pool, ThreadPoolExecutor | executors.Serial), Event()
+    task = partial(_watched, chosen.name, track, stop) if near else partial(_run, chosen.name)
+    runs: dict[synthesis.Job, Run] = {}
+    try:
+        for job, run in executors.completed(pool, task, works):
+            runs[job] = run
+            if ledger is not None:
+                _record(run, ledger)
+    finally:
+        stop.set()  # threads do not hear of Ctrl-C, and would wait for their programs for hours
+    return [runs[job] for job in works]
+
+
+def _watched(tool: str, track: Track, stop: Event, job: synthesis.Job) -> Run:
+    """Run a job with what its log says shown as it goes."""
+    with track(f"{tool}: {_project(job).name}") as advance:
+        return _run(tool, replace(job, progress=partial(advance, 0), stopped=stop.is_set))
+
+
+def _project(job: synthesis.Job) -> Path:
+    return job.hls_project or job.folder.parent
+
+
+def _job(project: Path, tool: synthesis.Tool, limits: ToolLimits) -> synthesis.Job:
+    if (project / "build_prj.tcl").is_file():
+        job = _hls_job(project, tool)
+    elif (project / "hepprune.json").is_file():
+        job = _verilog_job(project, tool)
+    else:
+        raise ReportError(
+            f"'{project}' is no project: expected build_prj.tcl of hls4ml, or Verilog that hepprune wrote"
+        )
+    return replace(job, time_limit_s=limits.time_s, memory_limit_bytes=limits.memory_bytes)
+
+
+def _hls_job(project: Path, tool: synthesis.Tool) -> synthesis.Job:
+    """Return the job of an HLS project; for a tool that takes Verilog, of what C synthesis has written there."""
+    script = project / "project.tcl"
+    text = script.read_text(encoding="utf-8", errors="replace") if script.is_file() else ""
+    settings = dict(_SETTING.findall(text))
+    if settings.keys() != {"project_name", "part", "clock_period"}:
+        raise ReportError(f"'{script}' does not set project_name, part and clock_period as hls4ml writes them")
+    name = settings["project_name"]
+    verilog = project / f"{name}_prj" / "solution1" / "syn" / "verilog"
+    sources = tuple(sorted(verilog.glob("*.v")))
+    predicted = _predicted(project, name)
+    if not tool.needs_hls and not (sources and predicted):
+        raise ReportError(
+            f"'{project}' has no Verilog for {tool.name}; run C synthesis first, or take its Verilog export"
+        )
+    latency = predicted.latency_cycles if predicted else None
+    interval = predicted.interval_cycles if predicted else None
+    return synthesis.Job(
+        folder=project / "synthesis",
+        top=name,
+        sources=sources,
+        part=settings["part"],
+        clock_ns=float(settings["clock_period"]),
+        latency_cycles=latency or 0,
+        interval_cycles=interval or 0,
+        hls_project=project,
+    )
+
+
+def _predicted(project: Path, name: str) -> Measurement | None:
+    """Return what C synthesis says of a project, where it was run."""
+    report = project / f"{name}_prj" / "solution1" / "syn" / "report" / f"{name}_csynth.xml"
+    return synthesis.read(report) if report.is_file() else None
+
+
+def _verilog_job(project: Path, tool: synthesis.Tool) -> synthesis.Job:
+    if tool.needs_hls:
+        raise ReportError(f"'{project}' holds Verilog, and {tool.name} needs an HLS project; take vivado or yosys")
+    try:
+        _, design = _DESIGN.validate_json((project / "hepprune.json").read_bytes())
+    except ValidationError as problem:
+        raise ReportError(f"'{project / 'hepprune.json'}' describes no Verilog design of this version") from problem
+    sources = tuple(project / source for source in handover.relative(design).sources)
+    return synthesis.Job(
+        folder=project / "synthesis",
+        top=design.top,
+        sources=sources,
+        part=design.part,
+        clock_ns=design.clock_ns,
+        latency_cycles=design.latency_cycles,
+        interval_cycles=design.interval_cycles,
+    )
+
+
+def _run(name: str, job: synthesis.Job) -> Run:
+    """Return what an earlier run kept, if the project is still the same, else run the tool."""
+    tool = synthesis.choose(name)
+    key = content_hash(tool.name, tool.version(), job.part, job.clock_ns, _content(job))
+    note = job.folder / f"{tool.name}.json"
+    if known := stored.noted(Measurement, note, key):
+        return Run(project=_project(job), key=key, measurement=known, resumed=True)
+    try:
+        measured = tool.run(job)
+    except RunFailedError as problem:
+        return Run(project=_project(job), key=key, measurement=None, failure=problem.failure)
+    return Run(project=_project(job), key=key, measurement=stored.note(Measurement, note, key, measured))
+
+
+def _content(job: synthesis.Job) -> str:
+    """Return the hash of all that a tool reads of a project."""
+    if job.hls_project is None:
+        return content_hash(*(source.read_bytes() for source in job.sources))
+    return content_hash(*(source.read_bytes() for source in synthesis.vendor.sources(job.hls_project)))
+
+
+def _record(run: Run, path: Path) -> None:
+    with Ledger(path) as book:
+        book.record_design(run.key, str(run.project))
+        if run.measurement is not None:
+            book.record_measurement(run.key, run.measurement)
+        if run.failure is not None:
+            book.record_failure(run.key, run.failure)

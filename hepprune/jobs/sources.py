@@ -1,0 +1,150 @@
+"""What a study starts from: a recipe, whose tagger is trained, or a model file with jets beside it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hepprune import frontends, training
+from hepprune import recipe as recipes
+from hepprune.data.files import npz
+from hepprune.errors import DataError
+from hepprune.hardware import targets
+from hepprune.hardware.targets import Target
+from hepprune.network import Network
+from hepprune.pipeline import taggers
+from hepprune.pipeline.context import Context, Track, silent
+from hepprune.recipe import Prune, Recipe
+from hepprune.sample import Sample
+
+_RECIPES = {".yaml", ".yml"}
+_TRAIN, _VALIDATION = 0.6, 0.75  # of an .npz, whose jets are split in the order they come
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A network for each seed, jets to train, validate and test it on, and the hardware it is meant for.
+
+    A trained `model`, None for a recipe's own tagger, is the same for every seed. Batch size and learning rate are
+    those of fine-tuning. `prune` is what the recipe says of pruning.
+    """
+
+    name: str
+    baseline: Callable[[int], Network]
+    train: Sample
+    validation: Sample
+    test: Sample
+    target: Target
+    strategy: str
+    batch_size: int = 1024
+    learning_rate: float = 3e-3
+    model: str | None = None
+    prune: Prune | None = None
+
+
+def find(source: str, data: Path | None, build: Path, track: Track = silent) -> Source:
+    """Return the source that a command line names: recipe.yaml, or a model with `data` (a recipe or an .npz).
+
+    Raises:
+        DataError: a model comes without jets.
+        RecipeError: the recipe cannot be followed.
+        NetworkError: the model cannot be read.
+    """
+    if Path(source).suffix in _RECIPES:
+        return _of_recipe(recipes.load(Path(source)), build, track)
+    if data is None:
+        raise DataError(f"'{source}' is a model and needs jets: --data recipe.yaml, or --data jets.npz with x and y")
+    network, name = frontends.read(source), Path(source).stem
+    if data.suffix in _RECIPES:
+        found = _of_recipe(recipes.load(data), build, track)
+        return replace(found, name=name, baseline=lambda _: network, model=source, prune=None)
+    target = targets.load("generic_vu13p")
+    whole = jets(data)[0]
+    check(network, whole, model=source, data=data)
+    train, validation, test = _split(whole, data)
+    return Source(
+        name=name,
+        baseline=lambda _: network,
+        train=train,
+        validation=validation,
+        test=test,
+        target=target,
+        strategy="distributed_arithmetic",
+        model=source,
+    )
+
+
+def jets(path: Path) -> tuple[Sample, Sample, Sample]:
+    """Return jets to train, validate and test on: those of a recipe, or all of an .npz with x and y each time.
+
+    Raises:
+        DataError: the file holds no jets.
+        RecipeError: the recipe cannot be followed.
+    """
+    if path.suffix != ".npz":
+        recipe = recipes.load(path)
+        found = taggers.read_jets(
+            Context(recipe=recipe, target=targets.load(recipe.target), build=path.parent / "build")
+        )
+        return found.train, found.validation, found.test
+    sample = Sample.from_arrays(*npz.read(path))
+    return sample, sample, sample
+
+
+def check(network: Network, sample: Sample, *, model: str, data: object) -> None:
+    """Refuse jets that a network does not take, or whose targets its outputs cannot meet.
+
+    Raises:
+        DataError: they are.
+    """
+    shapes = [tuple(layer.features_shape) for layer in network.inputs]
+    given = [tuple(x.shape[1:]) for x in sample.x]
+    if shapes != given:
+        raise DataError(
+            f"'{model}' takes features of shape {_told(shapes)}, and the jets of '{data}' have {_told(given)}"
+        )
+    try:
+        training.check(network, sample)
+    except DataError as problem:
+        raise DataError(f"'{model}' does not go with the jets of '{data}': {problem}") from problem
+
+
+def _told(shapes: list[tuple[int, ...]]) -> str:
+    return " and ".join(map(str, shapes))
+
+
+def _split(whole: Sample, path: Path) -> tuple[Sample, Sample, Sample]:
+    """Split the jets of an .npz in the order they come."""
+    first, second = round(_TRAIN * len(whole)), round(_VALIDATION * len(whole))
+    train, validation, test = (
+        whole.taking(part) for part in (slice(0, first), slice(first, second), slice(second, None))
+    )
+    if not (len(train) and len(validation) and len(test)):
+        raise DataError(f"'{path}' has {len(whole)} jets, too few to train, validate and test on")
+    return train, validation, test
+
+
+def _of_recipe(recipe: Recipe, build: Path, track: Track) -> Source:
+    """Return the recipe's tagger, trained anew for each seed on the jets that the recipe's own seed splits."""
+    target = targets.load(recipe.target)
+    jets, model = (
+        taggers.read_jets(Context(recipe=recipe, target=target, build=build, track=track)),
+        taggers.model_of(recipe),
+    )
+
+    def baseline(seed: int) -> Network:
+        seeded = Context(recipe=recipe.model_copy(update={"seed": seed}), target=target, build=build, track=track)
+        return taggers.baseline(seeded, jets, model)
+
+    return Source(
+        name=recipe.name,
+        baseline=baseline,
+        train=jets.train,
+        validation=jets.validation,
+        test=jets.test,
+        target=target,
+        strategy=recipe.strategy,
+        batch_size=recipe.model.training.batch_size,
+        learning_rate=recipe.model.training.learning_rate,
+        model=recipe.model.file,
+        prune=recipe.prune,
+    )

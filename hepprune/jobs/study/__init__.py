@@ -1,0 +1,171 @@
+"""A latency study: networks, ways to build them and clocks, all combined; priced, partly synthesised, priced again."""
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hepprune import frontends
+from hepprune import recipe as recipes
+from hepprune.errors import RecipeError
+from hepprune.hardware import budgets, targets
+from hepprune.hardware.targets import Target
+from hepprune.jobs import sources
+from hepprune.jobs.study import measuring, writing
+from hepprune.jobs.study.measuring import SynthesisRequest
+from hepprune.jobs.study.pricing import Bench, Judges
+from hepprune.network import Network
+from hepprune.pipeline.context import Track, silent
+from hepprune.sample import Sample
+from hepprune.store import Store
+from hepprune.studies import fronts
+from hepprune.studies.grid import Grid
+from hepprune.studies.points import Point, Study
+
+__all__ = ["SynthesisRequest", "study"]
+
+Models = str | Path | Network | Sequence[Any] | Mapping[str, Any]
+_NONE = SynthesisRequest()
+_RECIPES = {".yaml", ".yml"}
+_MOST_JETS = 20_000  # that choose integer bits, and that judge
+
+
+def study(
+    models: Models,
+    target: str | Path | Target,
+    *,
+    clock_ns: Iterable[float | None] = (None,),
+    strategy: Iterable[str] = ("latency", "resource", "distributed_arithmetic"),
+    reuse_factor: Iterable[int | None] = (None,),
+    bits: Iterable[int | None] = (None,),
+    sparsity: Iterable[float] = (0.0,),
+    parallelization: Iterable[int | None] = (None,),
+    io_type: str = "io_parallel",
+    stage: str | None = None,
+    budget: Iterable[str] = (),
+    data: Path | str | Sample | None = None,
+    metric: str | None = None,
+    synthesis: SynthesisRequest = _NONE,
+    out: Path | None = None,
+    track: Track = silent,
+) -> Study:
+    """Return every legal combination on a target: what it costs, whether it fits, and which of them nothing beats.
+
+    A model is a network, a file, a recipe whose tagger is meant, or several of them; None on an axis is what the model
+    or the target has. All points are predicted at one stage: by default that of the tool that would measure them,
+    vsynth where strategies have different ones. With `data` (a recipe, an .npz with x and y, or a sample) networks are
+    judged by a metric, by default the primary one. Designs are really synthesised as `synthesis` says; what the ledger
+    in `out` has measured calibrates all points. CSV, JSON and plots go to `out`, too.
+
+    Raises:
+        RecipeError: no combination is legal, a value is none of its axis, or synthesis has no folder.
+        NetworkError: a model cannot be read.
+        DataError: the jets are none of a model's.
+        ToolMissingError: the tool that was named is not there.
+    """
+    _check(synthesis, io_type, out)
+    grid = Grid(
+        clocks_ns=tuple(clock_ns),
+        strategies=tuple(strategy),
+        reuse_factors=tuple(reuse_factor),
+        bits=tuple(bits),
+        sparsities=tuple(sparsity),
+        parallelizations=tuple(parallelization),
+    )
+    place, networks = _place(target, grid, tuple(budget)), dict(_named(models, track))
+    bench = Bench(
+        networks=networks,
+        target=place,
+        grid=grid,
+        io_type=io_type,
+        stage=stage or measuring.stage_of(grid.strategies, synthesis.tool),
+        judges=_judges(data, networks, metric),
+        store=Store(None if out is None else out / "state"),
+    )
+    found = _studied(bench, synthesis, out, track)
+    return found if out is None else writing.write(found, out)
+
+
+def _studied(bench: Bench, synthesis: SynthesisRequest, out: Path | None, track: Track) -> Study:
+    priced = bench.priced(track)
+    points, awaited = _measured(priced.points, bench, synthesis, out, track)
+    return Study(
+        target=bench.target.name,
+        io_type=bench.io_type,
+        points=fronts.marked(points, bench.metric),
+        illegal=priced.illegal,
+        metric=bench.metric,
+        n_jets=bench.judges.n_jets,
+        notes=priced.notes,
+        awaited=awaited,
+    )
+
+
+def _check(synthesis: SynthesisRequest, io_type: str, out: Path | None) -> None:
+    if synthesis.n != 0 and out is None:
+        raise RecipeError("synthesis needs a folder for its projects; name one with `out`")
+    if synthesis.n != 0 and io_type != "io_parallel":
+        raise RecipeError(f"designs are built with io_parallel; points of {io_type} are priced, not synthesised")
+
+
+def _measured(
+    points: Sequence[Point], bench: Bench, synthesis: SynthesisRequest, out: Path | None, track: Track
+) -> tuple[tuple[Point, ...], tuple[str, ...]]:
+    """Return the points with what was measured and learned of them, and what another machine still has to measure."""
+    if out is None:
+        return tuple(points), ()
+    awaited: tuple[str, ...] = ()
+    if synthesis.n != 0:
+        points, awaited = measuring.measured(fronts.marked(points, bench.metric), bench, synthesis, out, track)
+    return measuring.learned(points, out / "ledger.sqlite", bench.stage), awaited
+
+
+def _place(target: str | Path | Target, grid: Grid, budget: tuple[str, ...]) -> Target:
+    """Return the target with what is written of its budget, at a clock of the grid where it has none itself."""
+    place = target if isinstance(target, Target) else targets.load(target)
+    if place.clock_ns is None and (clocks := [clock for clock in grid.clocks_ns if clock is not None]):
+        place = place.at(clocks[0])
+    return replace(place, clock_ns=place.period_ns, budget=budgets.resolve(place, budget))
+
+
+def _named(models: Models, track: Track) -> Iterable[tuple[str, Network]]:
+    """Yield networks by name: that of their file or recipe, told apart where two are the same."""
+    if isinstance(models, Mapping):
+        yield from ((name, _read(model, track)) for name, model in models.items())
+        return
+    each = [models] if isinstance(models, str | Path | Network) else list(models)
+    names = [_name(model) for model in each]
+    taken = {name for name in names if names.count(name) == 1}
+    for place, (name, model) in enumerate(zip(names, each, strict=True), start=1):
+        own = name
+        if name not in taken:
+            own = next(text for n in itertools.count(place) if (text := f"{name}_{n}") not in taken)
+            taken.add(own)
+        yield own, _read(model, track)
+
+
+def _name(model: Any) -> str:
+    if isinstance(model, Network):
+        return "network"
+    path = Path(str(model).partition(":")[0])
+    return recipes.load(path).name if path.suffix in _RECIPES else path.stem
+
+
+def _read(model: Any, track: Track) -> Network:
+    """Return a network, that of a file, or the tagger of a recipe, trained where it was not yet."""
+    if isinstance(model, Network):
+        return model
+    path = Path(str(model))
+    if path.suffix not in _RECIPES:
+        return frontends.read(model)
+    return sources.find(str(model), None, path.parent / "build", track).baseline(recipes.load(path).seed)
+
+
+def _judges(data: Path | str | Sample | None, networks: Mapping[str, Network], metric: str | None) -> Judges:
+    if data is None:
+        return Judges()
+    train, judged = (data, data) if isinstance(data, Sample) else sources.jets(Path(data))[:2]
+    for name, network in networks.items():
+        sources.check(network, judged, model=name, data=data if isinstance(data, str | Path) else "the sample")
+    return Judges(train.first(_MOST_JETS), judged.first(_MOST_JETS), metric or judged.task.metrics[0])

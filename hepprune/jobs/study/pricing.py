@@ -1,0 +1,168 @@
+"""What the points of a study are predicted to cost, and what jets say of their networks."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from hepprune import metrics, training
+from hepprune.errors import NetworkError, RecipeError
+from hepprune.hardware import checks, cost
+from hepprune.hardware.targets import Target
+from hepprune.jobs import estimation
+from hepprune.network import Network, identity
+from hepprune.pipeline.context import Track
+from hepprune.sample import Sample
+from hepprune.scores import Stated
+from hepprune.store import Store
+from hepprune.studies.grid import Grid, Setting, built, variant
+from hepprune.studies.points import Point
+
+_ASSUMED = ("part", "types")  # kinds of cautions that hold for a whole study
+_STAND_INS = 256  # jets of noise that choose integer bits where there are no real ones
+
+
+@dataclass(frozen=True)
+class Judges:
+    """Jets that choose types, jets that judge networks, and the metric that they judge by; or none of them."""
+
+    train: Sample | None = None
+    judged: Sample | None = None
+    metric: str | None = None
+
+    @property
+    def n_jets(self) -> int:
+        """How many jets judge."""
+        return 0 if self.judged is None else len(self.judged)
+
+    def features(self, network: Network) -> Any:
+        """Return jets that choose types, or noise of width one."""
+        if self.train is not None:
+            return self.train.arrays
+        rng = np.random.default_rng(0)
+        return tuple(rng.normal(size=(_STAND_INS, *layer.features_shape)) for layer in network.inputs)
+
+    def scores(self, network: Network, store: Store) -> dict[str, Stated]:
+        """Return the metric of a network, by name."""
+        if self.judged is None or self.metric is None:
+            return {}
+        sample, names = self.judged, [self.metric]
+
+        def make() -> dict[str, Stated]:
+            return metrics.stated(training.scores(network, sample, names=names))
+
+        return store.value(dict[str, Stated], "scores", [identity(network), sample.key, names], make)
+
+
+@dataclass(frozen=True)
+class PricedPoints:
+    """The legal points, how many combinations are none by the reason, and what was assumed."""
+
+    points: tuple[Point, ...]
+    illegal: dict[str, int]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What all points of a study share."""
+
+    networks: dict[str, Network]
+    target: Target
+    grid: Grid
+    io_type: str
+    stage: str
+    judges: Judges
+    store: Store
+
+    @property
+    def metric(self) -> str | None:
+        """What networks are judged by, where there are jets."""
+        return self.judges.metric
+
+    def variant(self, setting: Setting) -> Network:
+        """Return the network that the jets see of a setting."""
+        network = self.networks[setting.model]
+        return variant(network, self.judges.features(network), bits=setting.bits, sparsity=setting.sparsity)
+
+    def priced(self, track: Track) -> "PricedPoints":
+        """Return the legal points, and how many combinations are none, by the reason.
+
+        Raises:
+            RecipeError: there is no legal one.
+        """
+        clock_ns = self.target.period_ns
+        settings = [each for name in self.networks for each in self.grid.settings(name, clock_ns)]
+        points, illegal, notes = list[Point](), dict[str, int](), dict[str, None]()
+
+        def refuse(reason: str, n: int) -> None:
+            illegal[reason] = illegal.get(reason, 0) + n
+
+        with track("pricing", len(settings)) as advance:
+            for _, alike in groupby(settings, key=lambda each: each.network):
+                group = list(alike)
+                points += self._of_network(group, refuse, notes)
+                advance(len(group), f"{len(points):,} legal")
+        if not points:
+            worst = max(illegal, key=illegal.__getitem__)
+            raise RecipeError(
+                f"none of {len(settings):,} combinations is legal; of {illegal[worst]:,} of them: {worst}"
+            )
+        return PricedPoints(tuple(points), illegal, tuple(notes))
+
+    def _of_network(
+        self, settings: list[Setting], refuse: Callable[[str, int], None], notes: dict[str, None]
+    ) -> Iterator[Point]:
+        """Yield the points of one network; those that are built alike differ in their clock alone."""
+        try:
+            network = self.variant(settings[0])
+        except NetworkError as problem:
+            refuse(str(problem), len(settings))
+            return
+        scores = self.judges.scores(network, self.store)
+        for _, alike in groupby(settings, key=lambda each: (each.strategy, each.reuse_factor, each.parallelization)):
+            group = list(alike)
+            try:
+                design = self._legal(group[0], network, notes)
+            except (NetworkError, RecipeError) as problem:
+                refuse(str(problem), len(group))
+                continue
+            for setting in group:
+                try:
+                    yield self._point(setting, design, scores)
+                except (NetworkError, RecipeError) as problem:
+                    refuse(str(problem), 1)
+
+    def _legal(self, setting: Setting, network: Network, notes: dict[str, None]) -> Network:
+        """Return a network built as a setting says, and note what is assumed of it.
+
+        Raises:
+            RecipeError: the combination is none, or HLS would not build it as it is asked.
+        """
+        if reason := self.grid.refusal(setting, network):
+            raise RecipeError(reason)
+        design = built(network, setting)
+        if setting.strategy != "distributed_arithmetic":
+            for caution in estimation.cautions(
+                design, self.target, strategy=setting.strategy, reuse_factor=setting.reuse_factor, io_type=self.io_type
+            ):
+                if caution.kind in checks.IMPOSSIBLE:
+                    raise RecipeError(caution.message)
+                if caution.kind in _ASSUMED:
+                    notes[caution.message] = None
+        return design
+
+    def _point(self, setting: Setting, design: Network, scores: dict[str, Stated]) -> Point:
+        place = self.target.at(setting.clock_ns)
+        found = cost.estimate(
+            design,
+            place,
+            strategy=setting.strategy,
+            stage=self.stage,
+            io_type=self.io_type,
+            reuse_factor=setting.reuse_factor,
+        )
+        reserved = place.reserved_cycles * place.period_ns
+        return Point(setting=setting, estimate=found, budget=place.budget, reserved_ns=reserved, scores=scores)

@@ -1,0 +1,91 @@
+"""What neurons hand on, over jets: the statistics that need no gradient."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hepprune.errors import DataError
+from hepprune.network import Network, Recurrent, Weighted
+from hepprune.network.layers.recurrent import KERNELS
+from hepprune.pruning.statistics import recurrences, taps
+from hepprune.pruning.statistics.taps import Taps
+from hepprune.sample import Sample
+
+
+@dataclass(frozen=True, kw_only=True)
+class Activity:
+    """For one layer, over jets and places: range, mean size and fraction of zeros of what neurons hand on.
+
+    Each is (n_out,). `arriving` is the root mean square of what each weight multiplies, shaped like the weights. The
+    rows of a recurrent layer's kernel are no neurons: of those there is `arriving` alone, over jets and steps.
+    """
+
+    low: Tensor
+    high: Tensor
+    mean_size: Tensor
+    zeros: Tensor
+    arriving: Tensor
+
+
+@torch.no_grad()
+def gather(network: Network, sample: Sample, *, batch_size: int = 8192) -> dict[str, Activity]:
+    """Return the activity of every kernel by its name, over the jets of a sample; targets are not needed.
+
+    Raises:
+        DataError: there are no jets, or a value is not finite.
+    """
+    found: dict[str, list[Activity]] = {}
+    for jets in sample.batches(batch_size):
+        seen = taps.run(network, jets.x)
+        for name, activity in _of_batch(seen, len(jets) / len(sample)):
+            found.setdefault(name, []).append(activity)
+    return {name: _joined(parts) for name, parts in found.items()}
+
+
+def _of_batch(seen: Taps, share: float) -> Iterator[tuple[str, Activity]]:
+    for layer in taps.heard(seen.network):
+        if isinstance(layer, Weighted) and not layer.fixed:
+            yield layer.name, _of_layer(seen, layer, share)
+        elif isinstance(layer, Recurrent):
+            for kind, own in zip(KERNELS, _of_cell(seen, layer, share), strict=True):
+                yield f"{layer.name}.{kind}", own
+
+
+def _of_layer(seen: Taps, layer: Weighted, share: float) -> Activity:
+    handed, arriving = taps.rows(seen.handed(layer)).flatten(0, 2), seen.arriving(layer)
+    if not torch.isfinite(handed).all():
+        raise DataError(f"what layer '{layer.name}' hands on is not finite; the network or its features hold NaN")
+    zeros = (handed == 0).to(handed.dtype).mean(dim=0)
+    return Activity(
+        low=handed.amin(dim=0),
+        high=handed.amax(dim=0),
+        mean_size=handed.abs().mean(dim=0) * share,
+        zeros=zeros * share,
+        arriving=_squares(arriving, layer.weight) * share,
+    )
+
+
+def _of_cell(seen: Taps, cell: Recurrent, share: float) -> list[Activity]:
+    arriving, kernels, none = recurrences.reads(seen, cell), (cell.weight, cell.recurrent_weight), torch.zeros(0)
+    if not all(bool(torch.isfinite(values).all()) for values in arriving.values()):
+        raise DataError(f"what reaches layer '{cell.name}' is not finite; the network or its features hold NaN")
+    squares = [_squares(arriving[kind], kernel) for kind, kernel in zip(KERNELS, kernels, strict=True)]
+    return [Activity(low=none, high=none, mean_size=none, zeros=none, arriving=square * share) for square in squares]
+
+
+def _squares(arriving: Tensor, weight: Tensor) -> Tensor:
+    """Return the mean square of what each weight multiplies, like the weights, of (n_jets, n_places, groups, ...)."""
+    mean = arriving.square().mean(dim=(0, 1))[:, None]
+    return mean.expand(-1, len(weight) // len(mean), -1).reshape(weight.shape)
+
+
+def _joined(parts: list[Activity]) -> Activity:
+    return Activity(
+        low=torch.stack([part.low for part in parts]).amin(dim=0),
+        high=torch.stack([part.high for part in parts]).amax(dim=0),
+        mean_size=torch.stack([part.mean_size for part in parts]).sum(dim=0),
+        zeros=torch.stack([part.zeros for part in parts]).sum(dim=0),
+        arriving=torch.stack([part.arriving for part in parts]).sum(dim=0).sqrt(),
+    )

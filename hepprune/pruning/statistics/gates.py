@@ -1,0 +1,244 @@
+"""Gates: what the loss does when units are heard a little less, whatever they are made of.
+
+A gate m scales what a unit adds to the totals of all its readers, around its mean. For one jet dL/dm is the sum over
+readers and places of (x - mean) (W^T dL/dtotal), at the unit's inputs: for heads the head mask of Michel et al.
+(arXiv:1905.10650), for the states of a recurrent layer the mask of what leaves it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from hepprune.errors import DataError
+from hepprune.network import Layer, Network, Node, Recurrent
+from hepprune.pruning.statistics import recurrences, taps
+from hepprune.pruning.statistics.taps import Taps
+from hepprune.pruning.structure.coupling import Group
+from hepprune.sample import Sample
+
+Means = Mapping[str, Tensor]  # of each input of a layer, by its name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gates:
+    """For the units of one group, (n_units,) each: means over jets of dL/dm, |dL/dm|, (dL/dm)^2 and |x|.
+
+    `nonzero` is the fraction of the x that are not zero.
+    """
+
+    signed: Tensor
+    absolute: Tensor
+    squared: Tensor
+    size: Tensor
+    nonzero: Tensor
+
+
+def gather(network: Network, groups: Sequence[Group], sample: Sample, *, batch_size: int = 2048) -> list[Gates]:
+    """Return the gates of every group over the jets of a sample.
+
+    Raises:
+        DataError: there are no jets, or a gradient is not finite.
+    """
+    means = input_means(network, sample)
+    sums: list[list[Tensor]] = [[torch.zeros(())] * 5 for _ in groups]
+    for jets in sample.batches(batch_size):
+        raw, arriving = _run(network, jets.x)
+        heard = _heard(network, jets.loss(raw, reduction="sum"), arriving, means)
+        for index, group in enumerate(groups):
+            sums[index] = [total + term for total, term in zip(sums[index], _terms(group, heard), strict=True)]
+    names = [each.name for each in fields(Gates)]
+    found = [Gates(**{name: total / len(sample) for name, total in zip(names, totals, strict=True)}) for totals in sums]
+    if not all(bool(torch.isfinite(gates.squared).all()) for gates in found):
+        raise DataError("gradients are not finite; the network or its features hold NaN or infinite values")
+    return found
+
+
+@torch.no_grad()
+def input_means(network: Network, sample: Sample, *, batch_size: int = 8192) -> dict[str, Tensor]:
+    """Return the mean of each input of every layer with weights, over jets, places and uses, float64 (n_in,)."""
+    sums: dict[str, Tensor] = {}
+    for jets in sample.batches(batch_size):
+        for name, arriving in _run(network, jets.x)[1].items():
+            mean = torch.cat([value.flatten(0, -2) for value in arriving]).double().mean(dim=0)
+            sums[name] = sums.get(name, torch.zeros(())) + mean * len(jets) / len(sample)
+    return sums
+
+
+Inputs = tuple[Tensor, ...]
+_Arriving = dict[str, list[Tensor]]
+
+
+def _run(
+    network: Network, x: Inputs, factors: Mapping[str, Tensor] = MappingProxyType({}), means: Means | None = None
+) -> tuple[Inputs, _Arriving]:
+    """Return the raw outputs, and what arrives at each use of each layer with weights, a tensor of its own.
+
+    Layers that have `factors` hear those times the deviation of what arrives from its mean.
+    """
+    arriving: dict[str, list[Tensor]] = {}
+
+    def rule(node: Node, *own: Tensor) -> Tensor:
+        name = node.layer.name
+        if node.layer.kernels:
+            own = (own[0].view_as(own[0]),)  # its gradient is that of what this layer alone makes of the value
+            if means and name in factors:
+                own = (_gated(own[0], factors[name], means[name].to(own[0].dtype)),)
+            arriving.setdefault(name, []).append(own[0])
+        return node.quantised(node.layer.compute(*own, quantised=True))
+
+    values = network.interpret(rule, x, until=network.raw_outputs)
+    return tuple(values[name] for name in network.raw_outputs), arriving
+
+
+def _gated(values: Tensor, factors: Tensor, mean: Tensor) -> Tensor:
+    return mean + factors.repeat(values.shape[-1] // len(factors)) * (values - mean)
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """For the columns of one layer's weights: the target's derivative by m of every jet, (n_jets, n_columns).
+
+    `size` and `nonzero` (n_columns,) are sums over jets of |x| and of the fraction of x that are not zero.
+    """
+
+    slope: Tensor
+    size: Tensor
+    nonzero: Tensor
+
+
+def _heard(network: Network, target: Tensor, arriving: _Arriving, means: Means) -> dict[str, _Heard]:
+    points = [(name, value) for name, uses in arriving.items() for value in uses if value.requires_grad]
+    found = torch.autograd.grad(target, [value for _, value in points], materialize_grads=True, retain_graph=True)
+    columns: dict[str, _Heard] = {}
+    for (name, value), gradient in zip(points, found, strict=True):
+        before = columns.get(name, _Heard(*[torch.zeros(())] * 3))
+        slope, size, nonzero = (
+            _by_column(network[name], part)
+            for part in (
+                (value.detach() - means[name].to(value.dtype)) * gradient,
+                value.detach().abs(),
+                (value != 0).to(value.dtype),
+            )
+        )
+        n_each, n_uses = value[0].numel() / slope.shape[1], len(arriving[name])
+        sums = (slope, size.sum(dim=0) / n_each, nonzero.sum(dim=0) / (n_each * n_uses))
+        columns[name] = _Heard(before.slope + sums[0], before.size + sums[1], before.nonzero + sums[2])
+    return columns
+
+
+def hessian(network: Network, groups: Sequence[Group], sample: Sample, *, batch_size: int = 512) -> list[Tensor]:
+    """Return the mean over jets of d2L/dm2 for the units of every group, (n_units,): a product with H for each unit.
+
+    Raises:
+        DataError: there are no jets, or a derivative is not finite.
+    """
+    means, sums = input_means(network, sample), [torch.zeros(())] * len(groups)
+    for jets in sample.batches(batch_size):
+        for index, group in enumerate(groups):
+            gate = jets.x[0].new_ones(len(group)).requires_grad_()
+            loss = jets.loss(_run(network, jets.x, _factors(network, group, gate), means)[0], reduction="sum")
+            (slope,) = torch.autograd.grad(loss, gate, create_graph=True)
+            rows = [torch.autograd.grad(each, gate, retain_graph=True)[0] for each in slope]
+            sums[index] = sums[index] + torch.stack(rows).diagonal()
+    return _finite([total / len(sample) for total in sums])
+
+
+def _factors(network: Network, group: Group, gate: Tensor) -> dict[str, Tensor]:
+    """Return for each reader of a group what its gates, (n_units,), multiply its columns by."""
+    factors: dict[str, Tensor] = {}
+    for member in group.of("read"):
+        columns = torch.tensor(member.indices)
+        before = factors.get(member.layer, gate.new_ones(network[member.layer].state_dict()["weight"].shape[-1]))
+        factors[member.layer] = before.index_put((columns,), gate[:, None].expand(columns.shape))
+    return factors
+
+
+def gauss_newton(network: Network, groups: Sequence[Group], sample: Sample, *, batch_size: int = 2048) -> list[Tensor]:
+    """Return the same for raw outputs that are linear in m: squared derivatives along the task's directions.
+
+    Raises:
+        DataError: there are no jets, or a derivative is not finite.
+    """
+    means, sums = input_means(network, sample), [torch.zeros(())] * len(groups)
+    for jets in sample.batches(batch_size):
+        raw, arriving = _run(network, jets.x)
+        heard = [_heard(network, each.sum(), arriving, means) for each in jets.directions(raw)]
+        for index, group in enumerate(groups):
+            slopes = torch.stack([_slope(group, each) for each in heard])
+            sums[index] = sums[index] + slopes.square().sum(dim=(0, 1))
+    return _finite([total / len(sample) for total in sums])
+
+
+@torch.no_grad()
+def spreads(network: Network, groups: Sequence[Group], sample: Sample, *, batch_size: int = 2048) -> list[Tensor]:
+    """Return max x - min x of all that is heard of each unit of every group, the widest of its values, (n_units,).
+
+    What a recurrent layer itself hears of its states counts too, from the zero that it starts with: a constant state
+    feeds back, and only one that is always zero may leave without loss.
+
+    Raises:
+        DataError: there are no jets, or a value is not finite.
+    """
+    ends = [[torch.tensor(torch.inf), torch.tensor(-torch.inf)] for _ in groups]
+    for jets in sample.batches(batch_size):
+        seen, arriving = taps.run(network, jets.x), _run(network, jets.x)[1]
+        columns = {
+            name: torch.cat([_places(network[name], value) for value in uses]) for name, uses in arriving.items()
+        }
+        for index, group in enumerate(groups):
+            values = torch.cat([*_of_readers(group, columns), *_of_states(group, seen)])
+            low, high = ends[index]
+            ends[index] = [torch.minimum(low, values.amin(dim=0)), torch.maximum(high, values.amax(dim=0))]
+    return _finite([(high - low).amax(dim=-1) for low, high in ends], "what units hand on is")
+
+
+def _of_readers(group: Group, columns: Mapping[str, Tensor]) -> list[Tensor]:
+    """Return what each reader hears of each unit, (n, n_units, values of a unit)."""
+    return [columns[part.layer][:, torch.tensor(part.indices)] for part in group.of("read") if part.layer in columns]
+
+
+def _of_states(group: Group, seen: Taps) -> list[Tensor]:
+    """Return what recurrent layers hear of each unit themselves, (n, n_units, 1)."""
+    cells = [(part, seen.network[part.layer]) for part in group.of("made")]
+    return [
+        recurrences.reads(seen, cell)["recurrent_weight"][:, :, 0].flatten(0, 1)[:, torch.tensor(part.indices)]
+        for part, cell in cells
+        if isinstance(cell, Recurrent)
+    ]
+
+
+def _finite(found: list[Tensor], what: str = "second derivatives are") -> list[Tensor]:
+    if not all(bool(torch.isfinite(each).all()) for each in found):
+        raise DataError(f"{what} not finite; the network or its features hold NaN or infinite values")
+    return found
+
+
+def _by_column(layer: Layer, values: Tensor) -> Tensor:
+    """Return sums over places (and groups) of values (n_jets, ..., n_in), one for each column of the weights."""
+    return _places(layer, values).reshape(len(values), -1, layer.state_dict()["weight"].shape[-1]).sum(dim=1)
+
+
+def _places(layer: Layer, values: Tensor) -> Tensor:
+    """Return values (n_jets, ..., n_in) by the column of the weights that reads them, (n, n_columns)."""
+    return values.reshape(-1, layer.state_dict()["weight"].shape[-1])
+
+
+def _terms(group: Group, heard: dict[str, _Heard]) -> list[Tensor]:
+    """Return the sums over a batch of what `Gates` holds."""
+    slope, size, nonzero = _slope(group, heard), torch.zeros(()), torch.zeros(())
+    readers = [member for member in group.of("read") if member.layer in heard]
+    for member in readers:
+        columns = torch.tensor(member.indices)
+        size = size + heard[member.layer].size[columns].mean(dim=-1)
+        nonzero = nonzero + heard[member.layer].nonzero[columns].mean(dim=-1) / len(readers)
+    return [slope.sum(dim=0), slope.abs().sum(dim=0), slope.square().sum(dim=0), size, nonzero]
+
+
+def _slope(group: Group, heard: dict[str, _Heard]) -> Tensor:
+    """Return the target's derivative by the gate of each unit for each jet, (n_jets, n_units)."""
+    members = [member for member in group.of("read") if member.layer in heard]
+    parts = [heard[member.layer].slope[:, torch.tensor(member.indices)].sum(dim=-1) for member in members]
+    return torch.stack(parts).sum(dim=0)

@@ -1,0 +1,66 @@
+"""First-order statistics: mean gradients of the loss, signed over jets and jet by jet."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hepprune.network import Network
+from hepprune.pruning import statistics
+from hepprune.pruning.statistics import recurrences, taps
+from hepprune.sample import Sample
+
+_MAX_VALUES = 2**24  # of one layer's per-jet gradients at a time
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """For one layer: `signed`, the mean gradient of the loss over jets, and `absolute`, the mean of its size per jet.
+
+    `weight_...` is shaped like the weights; `neuron_...` (n_out,) is the gradient by a factor on the neuron's deviation
+    from its mean, sum over places of (activation - mean) dL/dactivation; empty for a recurrent layer's kernel.
+    """
+
+    weight_signed: Tensor
+    weight_absolute: Tensor
+    neuron_signed: Tensor
+    neuron_absolute: Tensor
+
+
+def gather(network: Network, sample: Sample, *, batch_size: int = 8192) -> dict[str, Gradients]:
+    """Return the gradients of every kernel by its name, over the jets of a sample.
+
+    Raises:
+        DataError: there are no jets, or a gradient is not finite.
+    """
+    means = statistics.means(network, sample)
+    sums: dict[str, list[Tensor]] = {}
+    for jets in sample.batches(batch_size):
+        for name, terms in _batch(network, jets, means).items():
+            sums[name] = [a + b for a, b in zip(sums[name], terms, strict=True)] if name in sums else terms
+    return {name: Gradients(*(term / len(sample) for term in terms)) for name, terms in sums.items()}
+
+
+def _batch(network: Network, jets: Sample, means: dict[str, Tensor]) -> dict[str, list[Tensor]]:
+    seen = taps.run(network, jets.x)
+    loss = jets.loss(seen.raw, reduction="sum")
+    none, terms = torch.zeros(0), (torch.clone, torch.abs)
+    result = {name: [*sums, none, none] for name, sums in recurrences.sums(seen, loss, terms).items()}
+    found = statistics.kernel_gradients(seen, loss)
+    for layer in statistics.scored(network):
+        gradient, sensitivity = found[layer.name]
+        arriving, handed = seen.arriving(layer), taps.rows(seen.handed(layer)).detach().flatten(2)
+        neuron = ((handed - means[layer.name].to(handed.dtype)) * sensitivity.flatten(2)).sum(dim=1)
+        signed = torch.einsum("npgf,npgk->gfk", gradient, arriving)
+        weights = [part.reshape(layer.weight.shape) for part in (signed, _absolute(gradient, arriving))]
+        result[layer.name] = [*weights, neuron.sum(dim=0), neuron.abs().sum(dim=0)]
+    return result
+
+
+def _absolute(gradient: Tensor, arriving: Tensor) -> Tensor:
+    """Return the sum over jets of the size of each weight's gradient; with one place per jet it is a matrix product."""
+    if gradient.shape[1] == 1:
+        return torch.einsum("npgf,npgk->gfk", gradient.abs(), arriving.abs())
+    chunk = max(1, _MAX_VALUES // (gradient[0, 0].numel() * arriving.shape[-1]))
+    pairs = zip(torch.split(gradient, chunk), torch.split(arriving, chunk), strict=True)
+    return torch.stack([taps.per_jet(*pair).abs().sum(dim=0) for pair in pairs]).sum(dim=0)

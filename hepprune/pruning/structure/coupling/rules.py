@@ -1,0 +1,239 @@
+"""How units go through each kind of layer: who makes them, hands them on or ends them, and who holds them fast."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from hepprune.network import Conv, Dense, Input, Layer, Network
+from hepprune.network.layers import (
+    Activation,
+    Argmax,
+    BatchNorm,
+    Concatenate,
+    Crop,
+    Einsum,
+    GlobalPool,
+    LayerNorm,
+    Lookup,
+    Merge,
+    Pad,
+    Permute,
+    Pool,
+    PReLU,
+    Recurrent,
+    ReLU,
+    Slice,
+    Softmax,
+    TopK,
+    UpSample,
+)
+from hepprune.network.layers.activation import FUNCTIONS
+from hepprune.pruning.structure.coupling.units import COUPLING, Axes, Axis, Walk, loud
+
+
+@COUPLING.of(Input)
+def _input(layer: Input, *, walk: Walk) -> Axes:
+    del walk
+    return tuple(Axis.plain(size) for size in layer.features_shape)
+
+
+def _held(layer: Dense | Conv, axes: Axes, walk: Walk) -> Axis:
+    """Hold the channels that a fixed kernel reads; none of its outputs is a unit, since none can leave."""
+    walk.stay(axes[-1:], f"'{layer.name}' is fixed")
+    return Axis.plain(layer.n_out)
+
+
+@COUPLING.of(Dense)
+def _dense(layer: Dense, axes: Axes, *, walk: Walk) -> Axes:
+    if layer.fixed:
+        return (*loud(axes[:-1]), _held(layer, axes, walk))
+    walk.put("read", layer, axes[-1].units)
+    return (*loud(axes[:-1]), Axis(walk.new(layer, layer.n_out)))
+
+
+def whole_groups(layer: Conv) -> bool:
+    """Return whether a convolution's groups leave as a whole with their channels, as those of a depthwise one."""
+    return layer.groups > 1 and layer.groups in {layer.n_in, layer.n_out}
+
+
+@COUPLING.of(Conv)
+def _convolution(layer: Conv, axes: Axes, *, walk: Walk) -> Axes:
+    walk.stay(axes[:-1], f"'{layer.name}' moves over it")
+    places = tuple(Axis.plain(size) for size in walk.network.runs(layer).shape(tuple(map(len, axes)))[:-1])
+    if layer.fixed:
+        return (*places, _held(layer, axes, walk))
+    by_group, why = axes[-1].units.reshape(layer.groups, -1), f"the groups of '{layer.name}' must stay alike"
+    if whole_groups(layer) and by_group.any():
+        walk.tie(by_group[:, :1], by_group, why)
+        out = np.repeat(by_group[:, 0], layer.n_out // layer.groups)
+        walk.put("carried", layer, out)
+        return (*places, Axis(out, axes[-1].silent and not layer.used_bias().any()))
+    walk.tie(by_group[:1], by_group, why)
+    walk.put("read", layer, by_group[0])
+    alike = walk.new(layer, layer.n_out).reshape(layer.groups, -1)
+    walk.tie(alike[:1], alike, why)
+    return (*places, Axis(alike.ravel()))
+
+
+@COUPLING.of(Recurrent)
+def _recurrent(layer: Recurrent, axes: Axes, *, walk: Walk) -> Axes:
+    steps, channels = axes
+    walk.stay([steps], f"'{layer.name}' steps through it")
+    walk.put("read", layer, channels.units)
+    states = Axis(walk.new(layer, layer.n_out), silent=not layer.act(torch.zeros(1)).any())
+    other = _other_way(walk.network, layer)
+    if other is not None:
+        walk.tie(states.units, walk.new(other, other.n_out), f"'{layer.name}' and '{other.name}' are one layer")
+    walk.put("fed", layer, states.units)
+    return (Axis.plain(len(steps)), states) if layer.return_sequences else (states,)
+
+
+def _other_way(network: Network, layer: Recurrent) -> Recurrent | None:
+    """Return the layer just before it that runs over the same values the other way: frameworks hold both as one."""
+    before: Recurrent | None = None
+    for node in network:
+        if not isinstance(node, Recurrent) or network.sources[node.name] != network.sources[layer.name]:
+            continue
+        is_pair = before is not None and (before.cell, before.n_out) == (node.cell, node.n_out)
+        paired = before if is_pair and before is not None and before.backwards != node.backwards else None
+        if node is layer:
+            return paired
+        before = None if paired else node
+    return None
+
+
+def _vanishes(function: str, **parameters: float) -> bool:
+    return not FUNCTIONS[function](torch.zeros(1), **parameters).any()
+
+
+@COUPLING.of(ReLU)
+def _same(layer: Layer, axes: Axes, *, walk: Walk) -> Axes:
+    del walk, layer
+    return axes
+
+
+@COUPLING.of(Activation)
+def _activation(layer: Activation, axes: Axes, *, walk: Walk) -> Axes:
+    del walk
+    return axes if _vanishes(layer.function, **layer.parameters_of) else loud(axes)
+
+
+@COUPLING.of(BatchNorm)
+def _batch_norm(layer: BatchNorm, axes: Axes, *, walk: Walk) -> Axes:
+    if len(layer.scale) > 1:
+        walk.put("carried", layer, axes[-1].units)
+    return loud(axes) if layer.used_shift().any() else axes
+
+
+@COUPLING.of(PReLU)
+def _prelu(layer: PReLU, axes: Axes, *, walk: Walk) -> Axes:
+    if layer.slope.shape[-1:] == (len(axes[-1]),):
+        walk.put("carried", layer, axes[-1].units)
+    return axes
+
+
+@COUPLING.of(Lookup)
+def _lookup(layer: Lookup, axes: Axes, *, walk: Walk) -> Axes:
+    walk.stay(axes[:-1], f"'{layer.name}' has tables for each place")
+    walk.put("carried", layer, axes[-1].units)
+    return loud(axes)
+
+
+@COUPLING.of(LayerNorm)
+def _layer_norm(layer: LayerNorm, axes: Axes, *, walk: Walk) -> Axes:
+    why = f"layer norm '{layer.name}' takes mean and variance over it, and a channel that leaves would change both"
+    walk.stay(axes[-1:], why)
+    return loud(axes)
+
+
+@COUPLING.of(Softmax)
+def _softmax(layer: Softmax, axes: Axes, *, walk: Walk) -> Axes:
+    over = layer.axis % len(axes)
+    walk.stay([axes[over]], f"softmax '{layer.name}' divides by a sum over it")
+    walk.heads += [axis.units for number, axis in enumerate(axes) if number != over]
+    return loud(axes)
+
+
+@COUPLING.of(Argmax)
+def _argmax(layer: Argmax, axes: Axes, *, walk: Walk) -> Axes:
+    walk.stay(axes[-1:], f"'{layer.name}' puts out its index")
+    return (*loud(axes[:-1]), Axis.plain(1))
+
+
+@COUPLING.of(Pool, GlobalPool)
+def _pool(layer: Pool | GlobalPool, axes: Axes, *, walk: Walk) -> Axes:
+    walk.stay(axes[:-1], f"'{layer.name}' pools over it")
+    sizes = layer.shape(tuple(map(len, axes)))[:-1]
+    return (*(Axis.plain(size) for size in sizes), axes[-1])
+
+
+@COUPLING.of(Pad, Crop, UpSample)
+def _positions(layer: Pad | Crop | UpSample, axes: Axes, *, walk: Walk) -> Axes:
+    sizes = layer.shape(tuple(map(len, axes)))
+    walk.stay([axis for axis, size in zip(axes, sizes, strict=True) if len(axis) != size], f"'{layer.name}' moves it")
+    return tuple(axis if len(axis) == size else Axis.plain(size) for axis, size in zip(axes, sizes, strict=True))
+
+
+@COUPLING.of(TopK)
+def _top_k(layer: TopK, axes: Axes, *, walk: Walk) -> Axes:
+    walk.stay(axes[-1:], f"'{layer.name}' lets the largest along it through")
+    return axes
+
+
+@COUPLING.of(Permute)
+def _permute(layer: Permute, axes: Axes, *, walk: Walk) -> Axes:
+    del walk
+    return tuple(axes[axis] for axis in layer.order)
+
+
+@COUPLING.of(Concatenate)
+def _concatenate(layer: Concatenate, *arriving: Axes, walk: Walk) -> Axes:
+    along = (layer.axis - 1 if layer.axis > 0 else layer.axis) % len(arriving[0])
+    joined = list(_combined(walk, layer, [[*axes[:along], *axes[along + 1 :]] for axes in arriving]))
+    ids = np.concatenate([axes[along].units for axes in arriving])
+    joined.insert(along, Axis(ids, all(axes[along].silent for axes in arriving)))
+    return tuple(joined)
+
+
+def _combined(walk: Walk, layer: Layer, arriving: Sequence[Sequence[Axis]]) -> Iterator[Axis]:
+    """Yield the axes of values that are combined index by index."""
+    for axes in zip(*arriving, strict=True):
+        size = max(map(len, axes))
+        walk.stay([axis for axis in axes if len(axis) < size], f"'{layer.name}' repeats it")
+        full = [axis for axis in axes if len(axis) == size]
+        for axis in full[1:]:
+            walk.tie(full[0].units, axis.units, f"'{layer.name}' combines it with features or positions")
+        ids = next((axis.units for axis in full if axis.units.any()), full[0].units)
+        yield Axis(ids, all(axis.silent for axis in axes))
+
+
+@COUPLING.of(Merge)
+def _merge(layer: Merge, *arriving: Axes, walk: Walk) -> Axes:
+    return tuple(_combined(walk, layer, arriving))
+
+
+@COUPLING.of(Slice)
+def _slice(layer: Slice, axes: Axes, *, walk: Walk) -> Axes:
+    along = (layer.axis - 1 if layer.axis > 0 else layer.axis) % len(axes)
+    if layer.step > 1:
+        walk.stay([axes[along]], f"'{layer.name}' takes each {layer.step}th of it")
+    part = replace(axes[along], units=axes[along].units[layer.start : layer.stop : layer.step])
+    return (*axes[:along], part, *axes[along + 1 :])
+
+
+@COUPLING.of(Einsum)
+def _einsum(layer: Einsum, *arriving: Axes, walk: Walk) -> Axes:
+    found: dict[str, Axis] = {}
+    for letter in dict.fromkeys("".join(layer.terms[:2])):
+        axes = [value[term.index(letter)] for term, value in zip(layer.terms, arriving, strict=False) if letter in term]
+        if len(axes) == 2:
+            walk.tie(axes[0].units, axes[1].units, f"'{layer.name}' contracts it with features or positions")
+        ids, silent = axes[0].units, any(axis.silent for axis in axes)
+        if letter not in layer.terms[2] and ids.any():
+            if not silent:
+                walk.stay(axes, f"'{layer.name}' sums over it, and without weights it is no zero there")
+            walk.put("summed", layer, ids)
+        found[letter] = Axis(ids, silent)
+    return tuple(found[letter] for letter in layer.terms[2])

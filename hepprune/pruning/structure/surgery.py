@@ -1,0 +1,191 @@
+"""Surgery: really remove units with all that is coupled to them, so that shapes change and no output moves by a bit."""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hepprune.network import Conv, Einsum, Kernel, Layer, Network, Weighted
+from hepprune.pruning import masks
+from hepprune.pruning.masks import Cut
+from hepprune.pruning.structure import coupling, removal
+from hepprune.pruning.structure.constants import constants, silent_states
+from hepprune.pruning.structure.coupling import Units
+
+logger = logging.getLogger(__name__)
+
+Flags = NDArray[np.bool_]  # one for each unit
+
+
+def shrink(network: Network, plan: Iterable[Cut] = (), *, warn: bool = True) -> Network:
+    """Return a smaller network, equal to `masks.apply(network, plan)` on every input: bit for bit in fixed point.
+
+    What leaves is dead: units that nothing reads, and units whose value is constant over all possible inputs, which
+    the next biases take over. A constant that a bias cannot hold exactly keeps its units, and with `warn` the log says
+    so. Every layer keeps at least one neuron. In float only constants of zero are taken over, which is exact.
+
+    Raises:
+        NetworkError: the plan names no layer with weights, or would leave one without a neuron.
+    """
+    cuts = list(plan)
+    network = masks.apply(network, cuts) if cuts else network
+    while True:
+        network, units = _without_unread(network)
+        smaller = _without_constant(network, units, warn=warn)
+        if smaller is network:
+            return network
+        network = smaller
+
+
+@torch.no_grad()
+def _without_unread(network: Network) -> tuple[Network, Units]:
+    """Return the network without what nothing reads, and the units that are left."""
+    while True:
+        units = coupling.follow(network)
+        heard = _fed(network, units)
+        for ids in units.summed.values():
+            heard[ids] = True
+        for name, ids in units.read.items():
+            heard[ids[_hears(network[name])]] = True
+        gone = _sparing(units, units.free & ~heard)
+        if not gone.any():
+            return network, units
+        network = removal.without(network, units, gone)
+
+
+@torch.no_grad()
+def _without_constant(network: Network, units: Units, *, warn: bool) -> Network:
+    values = constants(network)
+    readers = [_reader(network, network[name], units, values) for name in units.read]
+    moving = _moving(network, readers, units, values)
+    gone, biases = _taken_over(_sparing(units, units.free & ~moving), readers, warn=warn)
+    if not gone.any():
+        return network
+    return removal.without(network.replacing(biases) if biases else network, units, gone)
+
+
+def _hears(layer: Layer) -> Flags:
+    """Return which columns of a layer's weights act."""
+    found: Flags = layer.kernels[0].used().flatten(0, -2).any(dim=0).numpy()
+    return found
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """A layer with weights, and of the inputs that it hears the units, and the constants: NaN where they can change."""
+
+    kernel: Kernel
+    hears: Tensor
+    units: NDArray[np.int64]
+    constant: Tensor
+
+    @property
+    def layer(self) -> Layer:
+        """The layer that the kernel is of."""
+        return self.kernel.layer
+
+    @cached_property
+    def columns(self) -> Tensor:
+        """What the inputs that it hears are multiplied with, over all places of a kernel, (n_out, n_heard)."""
+        weight = self.kernel.used().double()[..., self.hears]
+        return weight.reshape(len(weight), -1, weight.shape[-1]).sum(dim=1)
+
+    def with_constant(self, bias: Tensor | None, unit: int) -> Tensor | None:
+        """Return the bias (n_out,), float64, that has taken over a unit's constant too, None if it cannot exactly."""
+        layer, own = self.layer, torch.as_tensor(self.units == unit)
+        if not isinstance(layer, Weighted) or layer.bias_type is None or _sees_borders(layer):
+            return None
+        total = (layer.used_bias().double() if bias is None else bias) + self.columns[:, own] @ self.constant[own]
+        exact = (total.to(layer.bias.dtype).double() == total) & (layer.bias_type(total) == total)
+        return total if bool(exact.all()) else None
+
+
+def _sees_borders(layer: Weighted) -> bool:
+    """Return whether an output does not see the same constant everywhere, or not all channels."""
+    return isinstance(layer, Conv) and (layer.groups > 1 or any(size for pair in layer.padding for size in pair))
+
+
+def _reader(network: Network, layer: Layer, units: Units, values: dict[str, Tensor]) -> _Reader:
+    """Return a layer with weights as a reader of the constants that arrive at all of its places."""
+    places = [network.sources[node.name][0] for node in network if network.runs(node) is layer]
+    ids, hears = units.read[layer.name], _hears(layer)
+    constant = torch.cat([values[name].reshape(-1, len(ids)) for name in places])
+    same = (constant == constant[0]).all(dim=0)
+    found, heard = torch.where(same, constant[0], torch.nan), torch.as_tensor(hears)
+    return _Reader(layer.kernels[0], heard, ids[hears], found[heard])
+
+
+def _moving(network: Network, readers: list[_Reader], units: Units, values: dict[str, Tensor]) -> Flags:
+    """Return which units have no constant in the place of one of their readers."""
+    found = _summed(network, units, values)
+    for reader in readers:
+        found[reader.units[torch.isnan(reader.constant).numpy()]] = True
+    fed = _fed(network, units)
+    for name, ids in units.fed.items():
+        silent = silent_states(network[name])  # type: ignore[arg-type]
+        found[ids[~silent.numpy() & fed[ids]]] = True
+    return found
+
+
+def _fed(network: Network, units: Units) -> Flags:
+    """Return which units are states that another state reads in the next step."""
+    found = np.zeros(units.count, bool)
+    for name, ids in units.fed.items():
+        kernel = network.kernel(f"{name}.recurrent_weight").used().reshape(-1, len(ids), len(ids))
+        others = (kernel != 0) & ~torch.eye(len(ids), dtype=torch.bool)
+        found[ids[others.flatten(0, 1).any(dim=0).numpy()]] = True
+    return found
+
+
+def _summed(network: Network, units: Units, values: dict[str, Tensor]) -> Flags:
+    """Return which units a contraction sums over while they are zeros in none of its values."""
+    found = np.zeros(units.count, bool)
+    for node in network:
+        layer = network.runs(node)
+        if not isinstance(layer, Einsum):
+            continue
+        for letter in set("".join(layer.terms[:2])) - set(layer.terms[2]):
+            pairs = zip(layer.terms, network.sources[node.name], strict=False)
+            axes = [(name, term.index(letter)) for term, name in pairs if letter in term]
+            silent = [(values[name] == 0).movedim(axis, 0).flatten(1).all(dim=1).numpy() for name, axis in axes]
+            name, axis = axes[0]
+            found[units.values[name][axis][~np.any(silent, axis=0)]] = True
+    return found
+
+
+def _sparing(units: Units, gone: Flags) -> Flags:
+    """Return which units leave when each axis of each value keeps at least its last one."""
+    gone = gone.copy()
+    for ids in (ids for axes in units.values.values() for ids in axes):
+        if gone[ids].all():
+            gone[ids[-1]] = False
+    return gone
+
+
+def _taken_over(gone: Flags, readers: list[_Reader], *, warn: bool) -> tuple[Flags, dict[str, Layer]]:
+    """Return which units leave for good, and the readers with biases that have taken over their constants.
+
+    One after the other, each on top of those already taken.
+    """
+    gone = gone.copy()
+    totals: dict[str, Tensor | None] = {}
+    telling = [set(reader.units[(torch.nan_to_num(reader.constant) != 0).numpy()].tolist()) for reader in readers]
+    for unit in sorted(unit for unit in set[int]().union(*telling) if gone[unit]):
+        told = [reader for reader, units in zip(readers, telling, strict=True) if unit in units]
+        after = {r.layer.name: r.with_constant(totals.get(r.layer.name), unit) for r in told}
+        full = [reader.layer for reader in told if after[reader.layer.name] is None]
+        for layer in full if warn else ():
+            logger.warning("layer '%s' cannot hold a dead neuron's constant in %s: kept", layer.name, layer.bias_type)
+        gone[unit] = not full
+        totals |= {} if full else after
+    layers = {reader.layer.name: reader.layer for reader in readers}
+    return gone, {
+        name: layers[name].rebuilt(bias=total.to(layers[name].get_parameter("bias").dtype))
+        for name, total in totals.items()
+        if total is not None
+    }

@@ -1,0 +1,76 @@
+"""Curves with their errors: a figure of merit against what it costs, one line per method."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hepprune.report.plots import canvas, save
+
+_MARKERS = "os^vD*Pp<>hX"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line: points x, y and the error of y, 0 where it is not known."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    error: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Level:
+    """A horizontal line with its error band, such as the unpruned network."""
+
+    label: str
+    y: float
+    error: float
+
+
+def draw(
+    curves: Sequence[Line],
+    path: Path,
+    *,
+    x_label: str,
+    y_label: str,
+    level: Level | None = None,
+    log_x: bool = False,
+    falling: bool = False,
+) -> list[Path]:
+    """Draw curves, png and pdf, and return the files; `falling` draws x from large to small."""
+    with canvas() as (figure, axes):
+        axes.set_prop_cycle(_ten_colours())
+        if level is not None:
+            axes.axhline(level.y, color="black", linestyle="--", label=level.label)
+            axes.axhspan(level.y - level.error, level.y + level.error, color="black", alpha=0.12, linewidth=0)
+        for marker, curve in zip(_MARKERS * len(curves), curves, strict=False):
+            axes.errorbar(
+                curve.x, curve.y, yerr=curve.error, fmt=f"{marker}-", markersize=5, capsize=2, label=curve.label
+            )
+        if log_x:
+            _ticks(axes, [x for curve in curves for x in curve.x])
+        axes.set(xlabel=x_label, ylabel=y_label)
+        if falling:
+            axes.invert_xaxis()
+        axes.legend(fontsize=10)
+        return save(figure, path)
+
+
+def _ten_colours() -> Any:
+    """Return ten colours that all eyes tell apart (arXiv:2107.02270): a style's six repeat too soon."""
+    from matplotlib import style
+
+    return style.library["petroff10"]["axes.prop_cycle"]
+
+
+def _ticks(axes: object, values: Sequence[float]) -> None:
+    """Make the x axis logarithmic, with plain numbers at 1, 2, 5 of each decade."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axis = axes.xaxis  # type: ignore[attr-defined]
+    axes.set_xscale("log")  # type: ignore[attr-defined]
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=len(values) + 20))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))

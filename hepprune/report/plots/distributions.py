@@ -1,0 +1,85 @@
+"""Plots of what outputs are for jets of each kind: distributions of scores, and the confusion matrix on the truth."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hepprune.metrics import Floats
+from hepprune.report.plots import canvas, legend, save
+from hepprune.report.plots.physics import MARKERS, Scored, handle
+
+_BINS = 40
+
+
+def scores(forms: Sequence[Scored], kinds: NDArray[Any], names: Sequence[str], title: str, path: Path) -> list[Path]:
+    """Draw the distribution of a score (n_jets,) for jets of each kind, one colour a kind and one line style a form.
+
+    `kinds` (n_jets,) number the names. Each distribution has an area of one; a score above zero with a long tail is
+    drawn on a logarithmic axis.
+    """
+    from matplotlib.lines import Line2D
+
+    every = np.concatenate([form.scores for form in forms])
+    edges, is_log = _edges(every)
+    with canvas() as (figure, axes):
+        for form in forms:
+            for kind in range(len(names)):
+                _draw(axes, form, form.scores[kinds == kind], edges, f"C{kind}")
+        axes.set(ylabel="fraction of jets", yscale="log", xscale="log" if is_log else "linear")
+        axes.set_xlabel(title, parse_math=False)
+        axes.set_ylim(top=20 * axes.get_ylim()[1])
+        axes.add_artist(axes.legend(handles=[handle(form) for form in forms], fontsize=10, loc="upper left"))
+        legend(axes, [Line2D([], [], color=f"C{kind}") for kind in range(len(names))], names, fontsize=10)
+        return save(figure, path)
+
+
+def _edges(values: Floats) -> tuple[Floats, bool]:
+    """Return bins from the smallest to the largest value, logarithmic where values reach far beyond their middle."""
+    low, middle, high = (float(np.quantile(values, q)) for q in (0.0, 0.5, 1.0))
+    if low > 0 and high > 20 * middle:
+        return np.geomspace(low, high * (1 + 1e-9), _BINS + 1), True
+    return np.linspace(low, high if high > low else low + 1, _BINS + 1), False
+
+
+def _draw(axes: Any, form: Scored, values: Floats, edges: Floats, colour: str) -> None:
+    if not len(values):
+        return
+    heights = np.histogram(values, edges)[0] / len(values)
+    heights = np.where(heights > 0, heights, np.nan)
+    if form.line in MARKERS:
+        axes.plot((edges[1:] + edges[:-1]) / 2, heights, form.line, color=colour, markersize=4, fillstyle="none")
+    else:
+        axes.stairs(heights, edges, color=colour, linestyle=form.line, linewidth=1.6)
+
+
+def confusion(forms: Mapping[str, Floats], truth: NDArray[Any], classes: Sequence[str], path: Path) -> list[Path]:
+    """Draw what fraction of the jets of each true class each form takes for which, side by side; return the files."""
+    n_classes = len(classes)
+    with canvas(0.9 * n_classes * len(forms) + 2.5, 0.9 * n_classes + 1.6) as (figure, first):
+        first.remove()
+        axes = figure.subplots(1, len(forms), sharey=True, squeeze=False)[0]
+        for each, (name, values) in zip(axes, forms.items(), strict=True):
+            matrix = np.zeros((n_classes, n_classes))
+            np.add.at(matrix, (truth, values.argmax(axis=1)), 1)
+            image = _matrix(each, matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1), classes)
+            each.set_title(name, fontsize=12)
+        axes[0].set_ylabel("true class")
+        figure.colorbar(image, ax=list(axes), label="fraction of the true class", shrink=0.8, pad=0.02)
+        return save(figure, path)
+
+
+def _matrix(axes: Any, matrix: Floats, classes: Sequence[str]) -> Any:
+    image = axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), value in np.ndenumerate(matrix):
+        colour = "white" if value > 0.55 else "black"
+        axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=10, color=colour)
+    turn = {"rotation": 30, "ha": "right"} if max(map(len, classes)) > 4 else {}
+    axes.set_xticks(range(len(classes)), classes, parse_math=False, fontsize=11, **turn)
+    axes.set_yticks(range(len(classes)), classes, parse_math=False, fontsize=11)
+    axes.minorticks_off()
+    axes.tick_params(length=0)
+    axes.set_xlabel("taken for")
+    return image

@@ -1,0 +1,124 @@
+"""Signed digits of weights and fraction bits of values compete: what the loss needs most per LUT stays.
+
+A digit is worth the squared residual that it removes times the Fisher information of its weight, as in `allocation`,
+and costs the bits of the value that it reads. A fraction bit is worth the rounding noise that it removes times the
+Fisher information of its value, and costs one LUT in every digit that reads it. Each cost depends on the other choice,
+so the two are made in turns, under one price of the loss per LUT that is raised until the network fits.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hepprune.hardware.resources import Estimate
+from hepprune.network import Dense, Layer, Network
+from hepprune.pruning.statistics.values import Worths
+from hepprune.quantisers import FixedPoints
+from hepprune.search.allocation import leaving_one, saved
+from hepprune.search.prices import Price
+
+NOISE = 16.0  # how much more than alone a bit is worth among others: the noise of many rounded values adds up
+
+_EXTRA_BITS = 1.0  # of an addition beyond those of what its digit reads
+_OWN_BITS = 0.5  # LUT that a bit of a ReLU costs where nothing reads it
+_TURNS, _HALVINGS = 3, 13
+_PRICES = (-36.0, 8.0)  # of the loss in nats per LUT, powers of two
+_RAISED = 2.0**-5  # by so many powers of two
+_COARSEST = -1  # place, of a value and of a bias
+
+
+@torch.no_grad()
+def settle(
+    network: Network, worths: Worths, price: Price, *, finest: Mapping[str, int], fits: Callable[[Estimate], bool]
+) -> None:
+    """Limit digits of weights and places of values and biases, in place, so that the most valuable ones stay that fit.
+
+    Weights that had been cut and bits that had been taken compete again. `finest` has the last place that values of a
+    layer, and biases, may have, by its name. Each kernel is left one digit, whether it fits or not.
+    """
+    contest = _Contest(network, worths, finest)
+    low, high = _PRICES
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        contest.choose(2.0**middle)
+        low, high = (low, middle) if fits(price(network)) else (middle, high)
+    contest.choose(2.0**high)
+    while high < _PRICES[1] and not fits(price(network)):  # turns begin with what was chosen before, and end elsewhere
+        high += _RAISED
+        contest.choose(2.0**high)
+
+
+@dataclass(frozen=True)
+class _Contest:
+    """The dense layers of a network, and the layers whose values they read, each value with a type of its own."""
+
+    network: Network
+    worths: Worths
+    finest: Mapping[str, int]
+
+    @cached_property
+    def readers(self) -> dict[str, list[Dense]]:
+        """The dense layers that read the values of each layer whose values have types of their own."""
+        values = [layer for layer in self.network if isinstance(layer.result, FixedPoints)]
+        return {v.name: [r for r in self.network.readers(v) if isinstance(r, Dense)] for v in values}
+
+    @cached_property
+    def digits(self) -> dict[str, Tensor]:
+        """The loss that each digit of each weight saves, by dense layer, (n_digits, n_out, n_in), never rising."""
+        found = {}
+        for dense in self.dense:
+            loss = saved(dense.matrix) * self.worths.weights[dense.name].double() * dense.fixed_types[0].step ** 2 / 2
+            found[dense.name] = leaving_one(torch.cummin(loss, dim=0).values)
+        return found
+
+    @cached_property
+    def dense(self) -> list[Dense]:
+        """All dense layers."""
+        return [layer for layer in self.network if isinstance(layer, Dense)]
+
+    def choose(self, per_lut: float) -> None:
+        """Keep what is worth more than its LUT cost at a price."""
+        for _ in range(_TURNS):
+            for name, readers in self.readers.items():
+                for dense in readers:
+                    cost = torch.as_tensor(_types(self.network[name]).width + _EXTRA_BITS)
+                    dense.digit_limit.copy_((self.digits[dense.name] >= per_lut * cost).sum(dim=0))
+            for name, readers in self.readers.items():
+                self._give(self.network[name], readers, per_lut)
+        for dense in self.dense:
+            self._give_biases(dense, per_lut)
+
+    def _give(self, layer: Layer, readers: list[Dense], per_lut: float) -> None:
+        """Give each value of a layer the fraction bits that are worth their cost."""
+        n_digits = torch.stack([dense.digit_limit.double().sum(dim=0) for dense in readers]).sum(dim=0)
+        worth = self.worths.values[layer.name].double() / (n_digits + _OWN_BITS)
+        layer.result = with_places(_types(layer), _places(worth / per_lut, self.finest[layer.name]))
+
+    def _give_biases(self, dense: Dense, per_lut: float) -> None:
+        """Give the biases of a layer, which have one type, the fraction bits that are worth their cost."""
+        n_alive = dense.digit_limit.any(dim=1).sum().clamp(min=1)
+        worth = self.worths.biases[dense.name].double().sum() / n_alive
+        fraction = int(_places(worth[None] / per_lut, self.finest[dense.name])[0])
+        kind = dense.fixed_types[1]
+        width = max(kind.integer + fraction, 1)
+        dense.bias_type = replace(kind, width=width)
+
+
+def _places(worth: Tensor, finest: int) -> Tensor:
+    """Return the last place f whose bit, 3 / 4 of the noise 4**-f / 3 of one before, is worth its cost."""
+    places = torch.floor(torch.log2((NOISE * worth / 8).clamp(min=2.0**-60)) / 2)
+    return places.clamp(_COARSEST, finest)
+
+
+def with_places(kind: FixedPoints, fraction: Tensor) -> FixedPoints:
+    """Return types with so many bits right of the point, and at least one in all."""
+    return replace(kind, width=np.maximum(kind.integer + fraction.numpy().astype(np.int64), 1))
+
+
+def _types(layer: Layer) -> FixedPoints:
+    return cast("FixedPoints", layer.result)

@@ -1,0 +1,268 @@
+"""Moves: the cuts a search chooses from at each step, each with its predicted loss and what it gains."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from hepprune.errors import BudgetMissedError
+from hepprune.fixed import FixedPoint
+from hepprune.hardware.resources import Budget, Estimate, figure
+from hepprune.network import Kernel, Network
+from hepprune.pruning import granularity as granularities
+from hepprune.pruning import importance, masks, selection
+from hepprune.pruning.masks import BIT, Cut
+from hepprune.pruning.statistics import Statistics
+from hepprune.quantisers import FixedPoints
+from hepprune.search.moves import knobs
+from hepprune.search.moves.branches import BLOCK, Branch
+from hepprune.search.moves.knobs import Knob
+from hepprune.search.moves.neurons import Neurons
+from hepprune.search.sensitivity import ROW, SensitivityCurve, cuttable
+
+# What the search of a strategy may choose where a recipe says nothing, and what else it may say: what pays there.
+_SHARED = ("neuron", ROW, "bits", "reuse_factor")
+CHOICES: dict[str, tuple[str, ...]] = {
+    "distributed_arithmetic": ("neuron", "weight", "digit", BLOCK),
+    "latency": ("neuron", "weight", "bits", BLOCK),
+    **dict.fromkeys(knobs.SHARING, _SHARED),
+}
+# What one long allocation chooses among: bits of values beside digits of weights.
+ALLOCATED = ("neuron", "weight", "digit", BIT)
+ALLOWED = CHOICES | {
+    "distributed_arithmetic": ("neuron", "weight", "digit", BLOCK, BIT),
+    "latency": ("neuron", "weight", "digit", "bits", BLOCK),
+}
+_LEAST_BITS = 2
+
+
+@dataclass(frozen=True)
+class Move:
+    """Cuts that go together, the loss they are predicted to cost in nats, and why they were proposed.
+
+    In place of cuts, `knobs` build a layer in another way.
+    """
+
+    cuts: tuple[Cut, ...]
+    predicted_loss: float
+    kind: str
+    knobs: tuple[Knob, ...] = ()
+
+    @property
+    def n_units(self) -> int:
+        """Units cut: neurons, weights or digits; what reads a neuron is none."""
+        return sum(len(cut.units) for cut in self.cuts if cut.granularity != "input")
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """What is changed, kernels and layers."""
+        return tuple(dict.fromkeys((*(cut.layer for cut in self.cuts), *(knob.layer for knob in self.knobs))))
+
+    def made(self, network: Network) -> Network:
+        """Return a masked network with the cuts made and the knobs turned."""
+        return knobs.turned(masks.apply(network, self.cuts), self.knobs)
+
+
+class Proposal(Protocol):
+    """Where moves come from; a saved search is found again by the text of its proposal."""
+
+    def __call__(self, network: Network, statistics: Statistics, fraction: float) -> Iterator[Move]:
+        """Yield the moves to choose from; one may take that fraction of a kernel."""
+
+
+@dataclass(frozen=True)
+class Finer:
+    """A proposal without whole branches, where it has anything else: a trim is too short to train one's loss away."""
+
+    propose: Proposal
+
+    def __call__(self, network: Network, statistics: Statistics, fraction: float) -> Iterator[Move]:
+        """Yield the moves that a network can take next."""
+        moves = [*self.propose(network, statistics, fraction)]
+        yield from [move for move in moves if move.kind != BLOCK] or moves
+
+
+@dataclass(frozen=True)
+class PerKernel:
+    """The proposal of the greedy search: for each kernel and granularity its least important units.
+
+    Neurons are those of coupled groups, with all that makes and reads them; a residual branch may go as a whole.
+    `trust` scales the predicted loss of a (kernel, group or branch, granularity) by what the sensitivity analysis
+    measured.
+    """
+
+    trust: Mapping[tuple[str, str], float]
+    granularities: tuple[str, ...]
+
+    @classmethod
+    def of(cls, curves: Iterable[SensitivityCurve], granularities: Iterable[str]) -> "PerKernel":
+        """Return the proposal that trusts predictions as far as sensitivity curves bear them out."""
+        return cls({(curve.layer, curve.granularity): curve.trust for curve in curves}, tuple(granularities))
+
+    def __call__(self, network: Network, statistics: Statistics, fraction: float) -> Iterator[Move]:
+        """Yield the moves that a network can take next."""
+        for what, granularity in cuttable(network, self.granularities):
+            scale = self.trust.get((what.name, granularity), 1.0)
+            if isinstance(what, Neurons):
+                yield from _least_neurons(
+                    what, what.scores(statistics, importance.fisher) * scale, fraction, statistics
+                )
+                continue
+            if isinstance(what, Branch):
+                yield Move(what.cuts, what.score(statistics, importance.fisher) * scale, BLOCK)
+                continue
+            scored = "weight" if granularity == ROW else granularity
+            scores = importance.fisher(what, scored, statistics[what.name]) * scale
+            if granularity == ROW:
+                yield from _least_rows(what, selection.combined(what, scores, ROW), fraction)
+                continue
+            yield from _least(what, granularity, scores, fraction)
+            if granularity == "weight":
+                yield from _flatten(what, scores)
+        if "bits" in self.granularities:
+            yield from _fewer_bits(network, statistics)
+        if "reuse_factor" in self.granularities:
+            yield from _other_reuse(network)
+        if BIT in self.granularities:
+            yield from _shorter_values(network, statistics, fraction)
+
+
+def _fewer_bits(network: Network, statistics: Statistics) -> Iterator[Move]:
+    """Yield for each layer of one kernel the move to weights of one bit less, which costs what is rounded away."""
+    for kernel in network.kernels:
+        if kernel.name != kernel.layer.name or kernel.name not in statistics:
+            continue
+        if not isinstance(kernel.type, FixedPoint) or kernel.type.width <= _LEAST_BITS:
+            continue
+        bits = kernel.type.width - 1
+        fisher = statistics[kernel.name].weight_fisher
+        loss = float((fisher * knobs.rounding(kernel, bits) ** 2).sum() / 2)
+        yield Move((), loss, "bits", (Knob(kernel.name, weight_bits=bits),))
+
+
+def _shorter_values(network: Network, statistics: Statistics, fraction: float) -> Iterator[Move]:
+    """Yield for each layer whose values have types of their own the move that takes the last bit of the least worthy.
+
+    A last place of 2**-f is noise of 4**-f / 12, and the one before of four times that; the loss is that of the rest.
+    """
+    for layer in network:
+        found = [statistics[reader.name].read_fisher for reader in network.readers(layer) if reader.name in statistics]
+        sizes = {len(each) for each in found}
+        if not isinstance(layer.result, FixedPoints) or sizes != {layer.result.width.size}:
+            continue
+        fisher = torch.stack(found).double().sum(dim=0)
+        scores = fisher / 8 * torch.as_tensor(4.0**-layer.result.fractions)
+        units = _lowest(torch.nonzero(torch.as_tensor(layer.result.width > 0)).flatten(), scores, fraction)
+        if len(units):
+            yield Move((Cut(layer.name, BIT, tuple(units.tolist())),), float(scores[units].sum()), BIT)
+
+
+def _other_reuse(network: Network) -> Iterator[Move]:
+    """Yield the moves to the next legal reuse factors, which cost no loss, those of the most multipliers first."""
+    layers = sorted(knobs.shared(network), key=lambda layer: -layer.weight.numel() / layer.reuse_factor)
+    for layer in layers:
+        for factor in knobs.neighbours(layer):
+            yield Move((), 0.0, "reuse_factor", (Knob(layer.name, reuse_factor=factor),))
+
+
+def _least_neurons(neurons: Neurons, scores: Tensor, fraction: float, statistics: Statistics) -> Iterator[Move]:
+    """Yield the move that cuts the least important of the neurons, unless a kernel would lose its last weights."""
+    units = _lowest(torch.nonzero(neurons.alive()).flatten(), scores, fraction)
+    if len(units):
+        move = Move(neurons.cuts(units, statistics), float(scores[units].sum()), "neuron")
+        pairs = () if neurons.alone else zip(neurons.network.kernels, move.made(neurons.network).kernels, strict=True)
+        if all(bool(after.used().any()) or not bool(before.used().any()) for before, after in pairs):
+            yield move
+
+
+def _least_rows(kernel: Kernel, scores: Tensor, fraction: float) -> Iterator[Move]:
+    """Yield the move that cuts the least important of the DSP rows."""
+    act = kernel.rows().flatten() != 0
+    rows = _lowest(torch.unique(granularities.groups(kernel, ROW)[act]), scores, fraction)
+    if len(rows):
+        units = granularities.members(kernel, ROW, rows)
+        yield Move((Cut(kernel.name, "weight", tuple(units.tolist())),), float(scores[rows].sum()), ROW)
+
+
+def _least(kernel: Kernel, granularity: str, scores: Tensor, fraction: float) -> Iterator[Move]:
+    """Yield the move that cuts the least important of the weights."""
+    units = _lowest(torch.nonzero(kernel.rows().flatten()).flatten(), scores, fraction)
+    if len(units):
+        yield Move((Cut(kernel.name, granularity, tuple(units.tolist())),), float(scores[units].sum()), granularity)
+
+
+def _lowest(alive: Tensor, scores: Tensor, fraction: float) -> Tensor:
+    """Return the least important fraction of the units that still act, at least one, never all, by index."""
+    n_cut = max(0, min(max(1, round(fraction * len(alive))), len(alive) - 1))
+    return alive[torch.argsort(scores[alive], stable=True)[:n_cut]]
+
+
+def _flatten(kernel: Kernel, scores: Tensor) -> Iterator[Move]:
+    """Yield the move that takes one level off the kernel's deepest adder trees.
+
+    A tree of n terms has ceil(log2 n) levels and the deepest output sets the latency, so only the rows with the most
+    terms are cut, down to the next power of two.
+    """
+    digits = kernel.digit_counts().flatten(1)
+    terms = digits.sum(dim=1)
+    if int(terms.max()) < 2:
+        return
+    most = 2 ** (math.ceil(math.log2(int(terms.max()))) - 1)
+    units: list[int] = []
+    for row in torch.nonzero(terms > most).flatten().tolist():
+        order = torch.argsort(torch.where(digits[row] > 0, scores.view_as(digits)[row], torch.inf), stable=True)
+        removed = digits[row][order].cumsum(0)
+        n_cut = int(torch.searchsorted(removed, terms[row] - most)) + 1
+        units += (order[:n_cut] + row * digits.shape[1]).tolist()
+    if len(units) == int(torch.count_nonzero(digits)):
+        return  # the layer would be left without a weight
+    yield Move((Cut(kernel.name, "weight", tuple(units)),), float(scores[units].sum()), "depth")
+
+
+def gain(before: Estimate, after: Estimate, budget: Budget, goals: Mapping[str, float]) -> float:
+    """Return how much of the limits that are beyond their goal a move frees, in fractions of those limits.
+
+    Latency moves in whole cycles, too coarse to steer by; the depth summed over layers stands in for it. The interval
+    is that of the slowest layers, of which a move changes one; what all of them take beyond the goal stands in for it.
+    """
+    used, then = budget.usage(before), budget.usage(after)
+    pressing = [name for name, value in used.items() if value > goals[name]]
+    freed = sum(used[name] - then[name] for name in pressing if name not in {"latency_ns", "interval_cycles"})
+    if "latency_ns" in pressing:
+        depth = sum(layer.depth for layer in before.layers)
+        freed += used["latency_ns"] * (depth - sum(layer.depth for layer in after.layers)) / max(depth, 1e-9)
+    if "interval_cycles" in pressing and budget.interval_cycles is not None:
+        most = goals["interval_cycles"] * budget.interval_cycles
+        freed += (_waits(before, most) - _waits(after, most)) / budget.interval_cycles
+    return freed
+
+
+def _waits(figures: Estimate, most: float) -> float:
+    """Return the cycles that layers take beyond `most`, summed; those of the whole where layers say less."""
+    each = sum(max(0.0, layer.interval_cycles - most) for layer in figures.layers)
+    return max(each, figures.interval_cycles - most)
+
+
+def missed(budget: Budget, figures: Estimate, network: Network) -> BudgetMissedError:
+    """Return the error of an unreachable budget: what binds, the closest point, and what no cut could take away."""
+    used = budget.usage(figures)
+    name = max(used, key=used.__getitem__)
+    closest = figure(figures, name)
+    told = "an unknown number" if closest is None else f"{closest:g}"
+    return BudgetMissedError(
+        f"the budget cannot be reached: {name} binds, {budget.limits()[name]:g} allowed, {told} at the closest point"
+        + _uncut(network, figures, name)
+    )
+
+
+def _uncut(network: Network, figures: Estimate, name: str) -> str:
+    """Return how much of a count the layers hold that have nothing to cut, by their names."""
+    counts = {layer.layer: layer.resources.known().get(name, 0.0) for layer in figures.layers}
+    held = {node.name: counts.get(node.name, 0.0) for node in network.nodes if not node.layer.kernels}
+    some = {layer: count for layer, count in held.items() if count > 0}
+    if not some:
+        return ""
+    return f", {sum(some.values()):g} of them in layers without weights: " + ", ".join(f"'{layer}'" for layer in some)

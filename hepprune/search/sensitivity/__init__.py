@@ -1,0 +1,235 @@
+"""Sensitivity: what the loss does when one layer alone is pruned, at each level and granularity."""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hepprune import executors
+from hepprune.network import Kernel, Layer, Network
+from hepprune.pruning import importance, masks, selection
+from hepprune.pruning.granularity import members
+from hepprune.pruning.statistics import Statistics
+from hepprune.sample import Sample
+from hepprune.search.moves import branches, neurons
+from hepprune.search.moves.branches import BLOCK, Branch
+from hepprune.search.moves.neurons import Neurons
+from hepprune.search.sensitivity.effects import Effect, measure, of_networks
+from hepprune.search.sensitivity.replay import LayerVariants
+
+LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
+_WHOLE = (1.0,)
+ROW = "dsp_row"
+CUTS = ("neuron", "weight", "digit", ROW, BLOCK)  # what a search may choose besides is how layers are built
+
+
+@dataclass(frozen=True, kw_only=True)
+class SensitivityPoint:
+    """One layer pruned to one level: changes of the loss and of the task's primary metric.
+
+    They are against the unpruned network on the same jets, with paired errors.
+    """
+
+    level: float
+    predicted_loss: float
+    loss_change: float
+    loss_error: float
+    score_change: float
+    score_error: float
+
+
+@dataclass(frozen=True)
+class SensitivityCurve:
+    """The points of one kernel, group of neurons or branch at one granularity, least pruned first."""
+
+    layer: str
+    granularity: str
+    points: tuple[SensitivityPoint, ...]
+
+    @property
+    def trust(self) -> float:
+        """How much more (or less) the loss really rises than the criterion predicts, over the levels that are no noise.
+
+        1 where no level stands out of its statistical error: the prediction is then all there is.
+        """
+        clear = [point for point in self.points if point.loss_change > point.loss_error and point.predicted_loss > 0]
+        ratios = sorted(point.loss_change / point.predicted_loss for point in clear)
+        return min(max(ratios[len(ratios) // 2], 0.05), 20.0) if ratios else 1.0
+
+
+def analyse(
+    network: Network,
+    sample: Sample,
+    statistics: Statistics,
+    *,
+    granularities: Sequence[str] = ("neuron", "weight"),
+    levels: Sequence[float] = LEVELS,
+    criterion: str = "fisher",
+    executor: Executor | None = None,
+    advance: Callable[[int], None] = lambda _: None,
+) -> tuple[SensitivityCurve, ...]:
+    """Return a curve per kernel and granularity, group of neurons and branch, on jets; the network is left as it was.
+
+    All cuts of a kernel are measured together, and what comes before it is computed once; see `search.replay`. Neurons
+    that several layers make or lose are cut in the whole network, and so are branches, of which all goes at once. The
+    layers that give the outputs keep their neurons, which are the classes. Kernels are shared among the workers of an
+    `executor`, which pays where one takes longer than a worker takes to begin: many jets, or a large network.
+    """
+    places = cuttable(network, granularities)
+    layers = list(dict.fromkeys(what.name for what, _ in places))
+    probe = _Probe(
+        network=network,
+        sample=sample,
+        statistics=statistics,
+        granularities=tuple(granularities),
+        levels=tuple(levels),
+        criterion=criterion,
+    )
+    if executor is None:
+        return probe(layers, advance)
+    found: dict[str, tuple[SensitivityCurve, ...]] = {}
+    for (name,), curves in executors.completed(executor, probe, [(name,) for name in layers]):
+        found[name] = curves
+        advance(sum(len(curve.points) for curve in curves))
+    return tuple(curve for name in layers for curve in found[name])
+
+
+Place = tuple[Kernel | Neurons | Branch, str]
+_Measured = Iterator[tuple[tuple[str, str], SensitivityPoint]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Probe:
+    """Measures some kernels of a network; a worker is sent it once."""
+
+    network: Network
+    sample: Sample
+    statistics: Statistics
+    granularities: tuple[str, ...]
+    levels: tuple[float, ...]
+    criterion: str
+
+    def __call__(
+        self, names: Sequence[str], advance: Callable[[int], None] = lambda _: None
+    ) -> tuple[SensitivityCurve, ...]:
+        places = [place for place in cuttable(self.network, self.granularities) if place[0].name in names]
+        curves: dict[tuple[str, str], list[SensitivityPoint]] = {
+            (what.name, granularity): [] for what, granularity in places
+        }
+        together = [place for place in places if _of_several(place[0])]
+        for measured in (
+            self._layers([place for place in places if place not in together]),
+            self._networks(together),
+        ):
+            for key, point in measured:
+                curves[key].append(point)
+                advance(1)
+        return tuple(SensitivityCurve(*place, tuple(points)) for place, points in curves.items())
+
+    def _layers(self, places: Sequence[Place]) -> _Measured:
+        """Yield the points of cuts that change one layer, all those of a layer measured together."""
+        groups, predictions = [], []
+        for _, own in itertools.groupby(places, lambda place: place[0].name):
+            tried = [(what, granularity, level) for what, granularity in own for level in self.levels]
+            layers, losses = zip(*(self._cut(*each) for each in tried), strict=True)
+            groups.append(LayerVariants(layers))
+            predictions.append(list(zip(tried, losses, strict=True)))
+        effects_of = measure(self.network, self.sample, groups)
+        for predicted, effects in zip(predictions, effects_of, strict=True):
+            for ((what, granularity, level), loss), effect in zip(predicted, effects, strict=True):
+                yield (what.name, granularity), _point(level, loss, effect)
+
+    def _cut(self, what: Kernel | Neurons | Branch, granularity: str, level: float) -> tuple[Layer, float]:
+        """Return the layer with a kernel cut to a level, and the loss increase that is predicted."""
+        (cut,), predicted = lowest(what, granularity, level, self.statistics, self.criterion)
+        layer = what.layer if isinstance(what, Kernel) else self.network[cut.layer]
+        return masks.with_cut(layer, cut), predicted  # a cut may be long and is not kept
+
+    def _networks(self, places: Sequence[Place]) -> _Measured:
+        """Yield the points of cuts that change several layers."""
+        tried = [
+            (what, granularity, level) for what, granularity in places for level in levels_of(granularity, self.levels)
+        ]
+        found = [lowest(*each, self.statistics, self.criterion) for each in tried]
+        effects_of = of_networks(self.network, (masks.apply(self.network, cuts) for cuts, _ in found), self.sample)
+        for (what, granularity, level), (_, loss), effect in zip(tried, found, effects_of, strict=True):
+            yield (what.name, granularity), _point(level, loss, effect)
+
+
+def levels_of(granularity: str, levels: Sequence[float] = LEVELS) -> Sequence[float]:
+    """Return the levels at which cuts of a granularity are measured: a branch only goes as a whole."""
+    return _WHOLE if granularity == BLOCK else levels
+
+
+def _of_several(what: Kernel | Neurons | Branch) -> bool:
+    return isinstance(what, Branch) or (isinstance(what, Neurons) and not what.alone)
+
+
+def _point(level: float, predicted: float, effect: Effect) -> SensitivityPoint:
+    return SensitivityPoint(
+        level=level,
+        predicted_loss=predicted,
+        loss_change=effect.loss.value,
+        loss_error=effect.loss.error,
+        score_change=effect.primary.value,
+        score_error=effect.primary.error,
+    )
+
+
+def cuttable(network: Network, granularities: Iterable[str]) -> list[Place]:
+    """Return the kernels that a search may cut, the neurons and the branches, each with the granularity of its units.
+
+    Neurons stand where the first kernel that makes them does, branches at the end. Classes are none to cut.
+    """
+    used, wanted = network.preceding(network.raw_outputs), [each for each in granularities if each in CUTS]
+    made: dict[str, list[Neurons]] = {}
+    for each in neurons.find(network) if "neuron" in wanted else ():
+        made.setdefault(each.first.kernels[0].name, []).append(each)
+    found: list[Place] = [
+        (what, granularity)
+        for kernel in network.kernels
+        if kernel.layer.name in used
+        for granularity in wanted
+        if granularity != BLOCK
+        for what in (made.get(kernel.name, ()) if granularity == "neuron" else (kernel,))
+    ]
+    return [*found, *((branch, BLOCK) for branch in (branches.find(network) if BLOCK in wanted else ()))]
+
+
+def lowest(
+    what: Kernel | Neurons | Branch, granularity: str, level: float, statistics: Statistics, criterion: str
+) -> tuple[masks.Plan, float]:
+    """Return the cuts of the least important `level` of the units, and the loss increase they are predicted to cost.
+
+    `digit` cuts, at level s, one digit from each of the least important fraction s of the weights; a branch goes whole.
+    """
+    method = importance.find(criterion)
+    if isinstance(what, Branch):
+        return what.cuts, what.score(statistics, method)
+    if isinstance(what, Neurons):
+        scores = what.scores(statistics, method)
+        units = _least(scores, level)
+        return what.cuts(units, statistics), float(scores[units].sum())
+    scores = method(what, "weight" if granularity == ROW else granularity, statistics.get(what.name))
+    if granularity == ROW:
+        return _lowest_rows(what, level, selection.combined(what, scores, ROW))
+    units = _least(scores, level)
+    return (masks.Cut(what.name, granularity, tuple(units.tolist())),), float(scores[units].sum())
+
+
+def _least(scores: Tensor, level: float) -> Tensor:
+    return torch.argsort(scores, stable=True)[: min(round(level * len(scores)), len(scores) - 1)]
+
+
+def _lowest_rows(kernel: Kernel, level: float, scores: Tensor) -> tuple[masks.Plan, float]:
+    rows = _least(scores, level)
+    units = members(kernel, ROW, rows)
+    return (masks.Cut(kernel.name, "weight", tuple(units.tolist())),), float(scores[rows].sum())
+
+
+def ranking(curves: Iterable[SensitivityCurve], *, level: float = 0.5) -> list[SensitivityCurve]:
+    """Return the curves, those that give most easily first: by the loss change at the level nearest to `level`."""
+    return sorted(curves, key=lambda curve: min(curve.points, key=lambda point: abs(point.level - level)).loss_change)

@@ -1,0 +1,110 @@
+"""Table layers of HGQ2, whose edges are learned functions, beside what HGQ2 itself computes with them."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hepprune.errors import NetworkError
+from hepprune.firmware import rtl
+from hepprune.fixed import FixedPoint
+from hepprune.frontends import keras as frontend
+from hepprune.hardware import cost, targets
+from hepprune.network import Lookup, Network, exact_logits
+from hepprune.pruning.structure import surgery
+from tests.frontends.keras.hgq.test_hgq import DATA, altered
+
+PATH, KEPT = DATA / "hgq_tables.keras", np.load(DATA / "hgq_tables.npz")
+INPUTS = FixedPoint(10, 4, True, "RND", "SAT")  # where edges read an input in several types, its own is to be given
+
+
+def computed(network: Network, dtype: torch.dtype = torch.float32) -> np.ndarray:
+    with torch.no_grad():
+        found: np.ndarray = network.clone().to(dtype)(torch.as_tensor(KEPT["features"], dtype=dtype)).numpy()
+    return found.astype(np.float32)
+
+
+def pruned() -> Network:
+    """Return the network without some edges, and without one of the outputs between its layers."""
+    changed, rng = frontend.read(PATH), np.random.default_rng(0)
+    for name in ("window", "hidden", "logits"):
+        limit = changed[name].digit_limit
+        limit[torch.as_tensor(rng.random(limit.shape) < 0.3)] = 0
+    changed["hidden"].digit_limit[2] = 0
+    return changed
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_tables_compute_what_hgq_computes_bit_for_bit(dtype: torch.dtype) -> None:
+    assert np.ptp(KEPT["outputs"], axis=0).all()
+    np.testing.assert_array_equal(computed(frontend.read(PATH), dtype), KEPT["outputs"])
+
+
+def test_dead_edges_and_what_they_alone_fed_are_taken_out_and_no_output_moves() -> None:
+    changed = pruned()
+    smaller = surgery.shrink(changed, warn=False)
+    assert smaller.shapes["hidden"] == (4,) or smaller.shapes["hidden"][0] < changed.shapes["hidden"][0]
+    assert smaller.shapes["hidden_edges"][0] < changed.shapes["hidden_edges"][0]
+    np.testing.assert_array_equal(computed(smaller), computed(changed))
+
+
+def test_fewer_edges_are_written_as_hgq_reads_them(tmp_path: Path) -> None:
+    """HGQ2 itself runs what was written where HGQ_PYTHON names an interpreter that has it."""
+    smaller = surgery.shrink(pruned(), warn=False)
+    written = frontend.write(smaller, tmp_path / "smaller.keras", like=PATH)
+    read = frontend.read(written)
+    np.testing.assert_array_equal(computed(read), computed(smaller))
+    assert read.shapes == smaller.shapes
+    if "HGQ_PYTHON" in os.environ:
+        np.save(tmp_path / "features.npy", KEPT["features"])
+        arguments = [written, tmp_path / "features.npy", tmp_path / "outputs.npy"]
+        subprocess.run([os.environ["HGQ_PYTHON"], DATA / "make_hgq.py", *arguments], check=True, capture_output=True)
+        np.testing.assert_array_equal(np.load(tmp_path / "outputs.npy"), computed(smaller))
+
+
+def test_tables_become_an_adder_graph_with_a_price() -> None:
+    network = frontend.read(PATH)
+    network.input.result = INPUTS
+    jets = KEPT["features"].astype(np.float64)
+    solution = rtl.solve(network)
+    found = solution.logic.predict(np.ascontiguousarray(INPUTS(jets)).reshape(len(jets), -1))
+    np.testing.assert_array_equal(found, exact_logits(network, jets))
+    price = cost.adder_graph(network, targets.load("generic_vu13p")).resources.lut
+    assert price == pytest.approx(solution.cost, rel=0.25)
+
+
+def test_an_edge_that_was_changed_otherwise_is_refused(tmp_path: Path) -> None:
+    network = frontend.read(PATH)
+    tables = network["hidden_tables"]
+    assert isinstance(tables, Lookup)
+    tables.table[0] += 1
+    with pytest.raises(NetworkError, match="'hidden_tables' has settings or weights that a file of Keras cannot hold"):
+        frontend.write(network, tmp_path / "changed.keras", like=PATH)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('"n_hl": 2', '"n_hl": 3', "'hidden' .* needs an array of shape .* and has one of shape"),
+        ('"n_hl": 2', '"n_hl": 99', "'hidden' .* has n_hl = 99"),
+        ('"config": "tanh"', '"config": "mish"', "has edges with the activation mish"),
+        ('"n_out": 5', '"n_out": 6', "'hidden' .* do not fit"),
+    ],
+)
+def test_what_cannot_be_taken_over_is_named(old: str, new: str, sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(NetworkError, match=sentence) as raised:
+        frontend.read(altered(PATH, tmp_path, old, new))
+    assert "\n" not in str(raised.value)
+
+
+def test_tables_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(NetworkError, match="looks up a NoneType, no fixed-point type"):
+        Lookup("t", torch.zeros(2, 4), None)  # type: ignore[arg-type]
+    with pytest.raises(NetworkError, match="has a table of shape"):
+        Lookup("t", torch.full((2, 4), torch.nan), INPUTS)
+    with pytest.raises(NetworkError, match=r"has tables of shape \(2,\), not for \(3,\)"):
+        Lookup("t", torch.zeros(2, 4), INPUTS).shape((3,))
