@@ -10,7 +10,6 @@ from hepprune import recipe
 from hepprune.errors import RecipeError
 from hepprune.fixed import FixedPoint
 from hepprune.metrics import Conditions
-from hepprune.pruning.masks import GRANULARITIES
 from hepprune.recipe import Recipe
 from hepprune.task import Classes, MultiLabel, Reconstruction, Regression, Task, Tasks, YesOrNo
 from hepprune.training import Fit
@@ -48,7 +47,7 @@ def test_the_default_recipe_loads() -> None:
     assert found.data.classes == ("g", "q", "W", "Z", "t")
     assert found.budget.latency_ns == 30
     assert found.budget.lut_of_baseline == 0.125
-    assert found.granularities == GRANULARITIES
+    assert found.granularities == ("neuron", "weight", "digit")
     assert found.model.bits.precision().inputs == FixedPoint(8, 4, True, "RND", "SAT")
 
 
@@ -97,14 +96,17 @@ def test_digits_are_trimmed_only_where_the_search_cuts_them(tmp_path: Path) -> N
 
 
 def test_an_allocation_is_one_training_that_chooses_bits_of_values_too(tmp_path: Path) -> None:
-    wanted = {"kind": "allocation", "epochs": 30, "learning_rate": 0.004}
+    wanted = {"kind": "allocation", "epochs": 30, "learning_rate": 0.004, "batch_size": 64}
     found = recipe.load(written(tmp_path, changed("search", wanted)))
     assert found.granularities == ("neuron", "weight", "digit", "bit")
     (phase,) = found.settings().phases({"lut": 5.0})
     assert (phase.kind, phase.fit.epochs, phase.fit.learning_rate) == ("narrow", 30, 0.004)
-    assert [each.kind for each in found.settings(stages=1).phases({"lut": 1.1})] == ["trim"]
+    assert {found.settings().trim.batch_size, phase.fit.batch_size} == {64}
+    (again,) = found.settings(stages=1).phases({"lut": 1.1})
+    assert (again.kind, again.fit.epochs) == ("narrow", 8)
     digits = recipe.load(written(tmp_path, changed("search", wanted | {"granularities": ["digit"]})))
     assert [each.kind for each in digits.settings().phases({"lut": 5.0})] == ["settle"]
+    assert [each.kind for each in digits.settings(stages=1).phases({"lut": 1.1})] == ["trim"]
     other = changed("search", wanted) | {"strategy": "latency"}
     with pytest.raises(RecipeError, match="search.kind: an allocation chooses digits, which cost nothing"):
         recipe.load(written(tmp_path, other))

@@ -14,6 +14,7 @@ from hepprune import recipe as recipes
 from hepprune.errors import RecipeError, unknown
 from hepprune.files import write_json
 from hepprune.hardware import cost, targets
+from hepprune.jobs.placing import by_recipe
 from hepprune.network import Network, precision
 from hepprune.pipeline import taggers
 from hepprune.pipeline.context import Context, Track, silent
@@ -24,6 +25,7 @@ from hepprune.report.plots import curves
 from hepprune.report.plots.curves import Level, Line
 from hepprune.scores import Stated, label, means
 from hepprune.task import Classes
+from hepprune.training import passes
 
 KINDS = ("exits", "threshold", "top_k")
 CONFIDENCES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.1)
@@ -75,6 +77,7 @@ class DynamicResult:
     files: dict[str, str]
 
 
+@by_recipe("file")
 def study(
     file: Path, kind: str, build: Path, *, seeds: Sequence[int] = (1, 2, 3), epochs: int = 15, track: Track = silent
 ) -> DynamicResult:
@@ -134,7 +137,7 @@ class _Bench:
         """Return the float network that all kinds start from."""
         return taggers.dense(self.context.recipe, seed=self.seed)
 
-    def train(self, network: Network, penalty: training.Penalty | None, label: str, *, quantised: bool) -> Network:
+    def train(self, network: Network, penalty: passes.Penalty | None, label: str, *, quantised: bool) -> Network:
         """Return the network trained in float, and under the recipe's quantisers if asked."""
         recipe = self.context.recipe
         bits = recipe.model.bits.precision()

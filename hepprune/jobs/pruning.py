@@ -11,6 +11,7 @@ from hepprune import frontends, metrics, training
 from hepprune import recipe as recipes
 from hepprune.errors import NetworkError
 from hepprune.jobs import sources
+from hepprune.jobs.placing import by_recipe
 from hepprune.network import Network
 from hepprune.pipeline.context import Track, silent
 from hepprune.pruning import plan
@@ -42,6 +43,7 @@ class Pruned:
     history: tuple[Round, ...] = ()
 
 
+@by_recipe("data")
 def prune(
     model: Any,
     path: Path,
@@ -72,6 +74,7 @@ def prune(
     return _written(network, masked, path, like=model, test=test, smaller=granularity in STRUCTURES)
 
 
+@by_recipe("model", "data")
 def prune_in_rounds(
     model: str,
     path: Path,

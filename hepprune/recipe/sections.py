@@ -113,12 +113,14 @@ class Search(Section):
 
     Without `granularities` it chooses among what pays under the recipe's strategy, see search.moves. The kind
     "allocation" is one training of `epochs` in place of stages, for chains of dense layers; as a `front` it keeps
-    networks of many budgets on its way, in place of one.
+    networks of many budgets on its way, in place of one. `batch_size`, jets per step of all its trainings, is the
+    baseline's without a word.
     """
 
     stages: Annotated[int, Field(ge=2)] = 12
     kind: Literal["stages", "allocation"] = "stages"
     epochs: Positive = 240
+    batch_size: Positive | None = None
     front: bool = False
     step: Fraction = 0.08
     granularities: tuple[str, ...] | None = None
@@ -147,7 +149,7 @@ class Search(Section):
         objective: str = "loss",
     ) -> Settings:
         """Return the settings as the search takes them; `digits` and `bits` say whether single ones are chosen."""
-        fit = partial(Fit, batch_size=batch_size, monitor=objective)
+        fit = partial(Fit, batch_size=self.batch_size or batch_size, monitor=objective)
         return Settings(
             stages=stages or self.stages,
             step=self.step,

@@ -164,7 +164,8 @@ def _cut(network: Network, problem: Problem, phase: Phase) -> tuple[Network, tup
         free = release_digits(network)
         return free, (), allocation.tightening(free, problem.price, problem.budget, gather=partial(_gather, problem))
     if phase.kind == "narrow":
-        opened, finest = bits.opened(release_digits(network), problem.train)
+        begin = network if bits.is_opened(network) else release_digits(network)
+        opened, finest = bits.opened(begin, problem.train)
         narrowing = Narrowing(train=problem.train, price=problem.price, budget=problem.budget, finest=finest)
         return opened, (), narrowing
     trims = phase.kind == "trim"

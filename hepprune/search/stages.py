@@ -1,7 +1,7 @@
 """Stages: what a search that trains between its cuts is given, and what it tells of each of its stages."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from hepprune.hardware.resources import Budget, Estimate
@@ -11,6 +11,8 @@ from hepprune.scores import Difference, Stated, primary
 from hepprune.search.moves import Proposal
 from hepprune.search.prices import Price
 from hepprune.training import Fit
+
+_AGAIN = 4  # a resumed allocation trains for this part of its epochs: it begins close to where it is to end
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Settings:
     `fine_tune` follows each stage, `settle` the last but one, `trim` those from the last on. With `digits` the network
     settles while they are chosen, and if it then meets the budget there is no last stage. With `allocate` one training
     takes the place of all stages but the last: digits are chosen from the whole network on, with `bits` those of values
-    too.
+    too. Of one stage are searches that are resumed: they only trim, or where bits are chosen allocate again first.
     """
 
     stages: int = 12
@@ -48,8 +50,10 @@ class Settings:
 
     def phases(self, start: Mapping[str, float]) -> tuple[Phase, ...]:
         """Return the phases that are always run; goals fall geometrically from what is used at the start."""
-        if self.allocate is not None and self.allocates:
-            return (Phase("narrow" if self.bits else "settle", self.allocate, dict.fromkeys(start, 1.0)),)
+        if self.allocate is not None and (self.allocates or self.bits):
+            part = 1 if self.allocates else _AGAIN
+            fit = replace(self.allocate, epochs=-(-self.allocate.epochs // part))
+            return (Phase("narrow" if self.bits else "settle", fit, dict.fromkeys(start, 1.0)),)
         shares = [index / max(self.stages - 1, 1) for index in range(1, self.stages)]
         goals = [{name: max(used, 1.0) ** (1 - share) for name, used in start.items()} for share in shares]
         cuts = [Phase("cut", self.fine_tune, goal) for goal in goals[:-1]]

@@ -13,6 +13,7 @@ from hepprune.search.magnitude import GlobalMagnitude, needed
 from hepprune.search.moves import knobs
 from hepprune.search.moves.branches import Branch
 from hepprune.search.stages import Outcome, Problem, Settings
+from hepprune.training import Fit
 
 BELOW, ABOVE = 0.01, 0.05  # how far its cost may lie from the goal; fine-tuning moves it by more than any aim is fine
 _ATTEMPTS, _FINER, _STEP = 5, 3, 0.01
@@ -94,12 +95,14 @@ def _without_dead(whole: Network, pruned: Network) -> Network:
 
 
 def _spread(own: Settings) -> Settings:
-    """Return as much training over more and smaller cuts, which suits weights that are cut for good.
-
-    An allocation's one long training is that of the last cut.
-    """
+    """Return as much training over more and smaller cuts, which suits weights that are cut for good."""
     short = replace(own.fine_tune, epochs=-(-own.fine_tune.epochs // _FINER))
-    stages, settle = own.stages * _FINER, own.allocate or own.settle
-    return replace(
-        own, digits=False, bits=False, allocate=None, step=_STEP, stages=stages, fine_tune=short, settle=settle
-    )
+    spread = replace(own, digits=False, bits=False, step=_STEP, stages=own.stages * _FINER, fine_tune=short)
+    return spread if own.allocate is None else _as_long(spread, own.allocate)
+
+
+def _as_long(own: Settings, whole: Fit) -> Settings:
+    """Return settings whose cuts, of an epoch each, and long training are together as long as an allocation."""
+    n_cuts = min(own.stages - 2, whole.epochs // 2)
+    short, settle = replace(whole, epochs=1), replace(whole, epochs=max(whole.epochs - n_cuts, 1))
+    return replace(own, allocate=None, stages=n_cuts + 2, fine_tune=short, settle=settle)

@@ -2,11 +2,9 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,22 +12,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hepprune import metrics
-from hepprune.errors import DataError, NetworkError
+from hepprune.errors import NetworkError
 from hepprune.network import Dense, Input, Network, ReLU
 from hepprune.network.layers import Layer
 from hepprune.sample import Sample
 from hepprune.task import Targets
-from hepprune.training import devices
-from hepprune.training.chains import Chain
+from hepprune.training import devices, epochs
 from hepprune.training.devices import current
 from hepprune.training.optimiser import AdamW, one_cycle
+from hepprune.training.passes import Pass, Penalty, loss
 from hepprune.training.validating import Validated, validate
 
 _SHARED_FROM = 100_000  # parameters
-_GATHERED = 64  # batches
-
-# What is added to the loss, from the value of every layer up to the logits and the targets.
-Penalty = Callable[[Mapping[str, Tensor], Any], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,20 +151,22 @@ def _fit(
     generator, start = torch.Generator().manual_seed(seed), time.perf_counter()
     network, train, validation = network.to(current()), train.on(current()), validation.on(current())
     optimiser = AdamW(network.parameters(), weight_decay=settings.weight_decay)
-    rates = one_cycle(settings.learning_rate, settings.epochs * -(-len(train) // settings.batch_size))
+    n_steps = settings.epochs * -(-len(train) // settings.batch_size)
+    taken = Pass(
+        optimiser=optimiser,
+        rates=one_cycle(settings.learning_rate, n_steps),
+        batch_size=settings.batch_size,
+        quantised=settings.quantised,
+        penalty=penalty,
+        is_long=n_steps >= epochs.LEAST,
+    )
     history: list[Epoch] = []
     best, best_epoch = _state(network), 0
     kept: Validated | None = None
     for epoch in range(1, settings.epochs + 1):
         with _brought_back(network, optimiser):
             eligible = prepare(network, epoch / settings.epochs)
-        losses: list[Tensor] = []
-        differentiate, enter = _gradient(network, optimiser, settings, penalty)
-        with _finite(optimiser.values):
-            for jets in _shuffled(train, settings.batch_size, generator, enter):
-                losses.append(differentiate(jets))
-                optimiser.step(next(rates))
-        learned = _mean(losses)
+        learned = taken(network, train, torch.randperm(len(train), generator=generator))
         found = _validated(network, validation, settings, penalty)
         seconds = time.perf_counter() - start
         history.append(
@@ -208,67 +204,12 @@ def _state(network: Network) -> dict[str, Tensor]:
     return {name: values.clone() for name, values in network.state_dict().items()}
 
 
-def _loss(network: Network, sample: Sample, *, penalty: Penalty | None, quantised: bool) -> Tensor:
-    values = network.activations(sample.x, quantised=quantised, until=network.raw_outputs)
-    loss = sample.loss([values[name] for name in network.raw_outputs])
-    return loss if penalty is None else loss + penalty(values, sample.y)
-
-
 @torch.no_grad()
 def _validated(network: Network, validation: Sample, settings: Fit, penalty: Penalty | None) -> Validated:
     found = validate(network, validation, quantised=settings.quantised, monitor=settings.monitor)
     if penalty is None:
         return found
-    return replace(found, regret=float(_loss(network, validation, penalty=penalty, quantised=settings.quantised)))
-
-
-def _gradient(
-    network: Network, optimiser: AdamW, settings: Fit, penalty: Penalty | None
-) -> tuple[Callable[[Sample], Tensor], Callable[[Sample], Sample]]:
-    """Return what writes the gradient of jets and returns their loss, and what prepares many of them for it."""
-    chain = Chain.of(network, optimiser, quantised=settings.quantised) if penalty is None else None
-    if chain is not None:
-        return chain.differentiate, chain.enter
-    loss = partial(_loss, network, penalty=penalty, quantised=settings.quantised)
-    return lambda jets: optimiser.differentiate(loss(jets)), lambda jets: jets
-
-
-def _shuffled(
-    train: Sample, batch_size: int, generator: torch.Generator, enter: Callable[[Sample], Sample]
-) -> Iterator[Sample]:
-    """Yield the jets in a new order, some at a time; they are gathered a good many at once, and not all of them."""
-    order = torch.randperm(len(train), generator=generator)
-    for rows in torch.split(order, _GATHERED * batch_size):
-        yield from enter(train.taking(rows)).batches(batch_size)
-
-
-@contextmanager
-def _finite(values: Tensor) -> Iterator[None]:
-    """Refuse steps after which weights are not finite, looked for only then: to wait for each would hold up the steps.
-
-    Raises:
-        DataError: they are not, whether the steps noticed or not.
-    """
-    try:
-        yield
-    except IndexError as problem:  # NaN has no place in a table of digits
-        if not bool(values.isfinite().all()):
-            raise _diverged() from problem
-        raise
-    if not bool(values.isfinite().all()):
-        raise _diverged()
-
-
-def _mean(losses: list[Tensor]) -> float:
-    """Return the mean of an epoch's losses, looked at only now for the same reason."""
-    found = torch.stack(losses).double()
-    if not bool(torch.isfinite(found).all()):
-        raise _diverged()
-    return float(np.mean(found.cpu().numpy()))
-
-
-def _diverged() -> DataError:
-    return DataError("the training loss is not finite; look for extreme features or lower the learning rate")
+    return replace(found, regret=float(loss(network, validation, penalty=penalty, quantised=settings.quantised)))
 
 
 @torch.no_grad()

@@ -64,7 +64,7 @@ class Placed:
     ends: tuple[Tensor, Tensor]
 
     @classmethod
-    def of(cls, kind: FixedPoints, like: Tensor) -> "Placed":
+    def of(cls, kind: FixedPoint | FixedPoints, like: Tensor) -> "Placed":
         """Return types as arrays of the floating type and on the device of a tensor."""
         step, least, most = (torch.as_tensor(each).to(like) for each in (kind.step, kind.minimum, kind.maximum))
         return cls(rounding=kind.rounding, step=step, low=least / step, high=most / step, ends=(least, most))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-_SQUARES, _EPSILON = 0.999, 1e-8  # how much is kept of the mean square of the gradient, and what is added to its root
+SQUARES, EPSILON = 0.999, 1e-8  # how much is kept of the mean square of the gradient, and what is added to its root
 _RISING = 0.3  # the part of a training in which the learning rate rises
 
 
@@ -72,7 +72,7 @@ class AdamW:
         self.n_steps += 1
         self.values.mul_(1 - rate.learning_rate * self.weight_decay)
         self.mean.lerp_(self.gradient, 1 - rate.momentum)
-        self.squares.mul_(_SQUARES).addcmul_(self.gradient, self.gradient, value=1 - _SQUARES)
-        root = (self.squares.sqrt() / (1 - _SQUARES**self.n_steps) ** 0.5).add_(_EPSILON)
+        self.squares.mul_(SQUARES).addcmul_(self.gradient, self.gradient, value=1 - SQUARES)
+        root = (self.squares.sqrt() / (1 - SQUARES**self.n_steps) ** 0.5).add_(EPSILON)
         size = min(rate.learning_rate / (1 - rate.momentum**self.n_steps), self.largest)
         self.values.addcdiv_(self.mean, root, value=-size)

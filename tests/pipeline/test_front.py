@@ -13,7 +13,7 @@ from hepprune.errors import RecipeError
 from hepprune.firmware import rtl
 from hepprune.hardware import targets
 from hepprune.network import exact_raw, load
-from hepprune.pipeline import taggers
+from hepprune.pipeline import pricing, taggers
 from hepprune.pipeline.context import Context
 from hepprune.report import descent
 from hepprune.report.descent import Front
@@ -22,15 +22,21 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def written(folder: Path) -> Path:
-    """Write a recipe of a small network and few jets, whose search is the default one of stages."""
+    """Write a recipe of a small network and few jets, whose search is one of stages."""
     content = yaml.safe_load((ROOT / "hls_projects/jet_tagger/recipe.yaml").read_text())
     content["data"] |= {"file": str(ROOT / "datasets/jets_features.root:Jets"), "max_jets": 2000}
     content["model"] |= {"hidden": [8, 6], "training": {"float_epochs": 10, "epochs": 3, "batch_size": 128}}
-    content["search"]["epochs"] = 3
+    content["search"] = {"epochs": 3}
     content["budget"]["lut_of_baseline"] = 0.4
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(content))
     return path
+
+
+def context(path: Path) -> Context:
+    """Return what steps of a recipe's run share."""
+    wanted = recipe.load(path)
+    return Context(recipe=wanted, target=targets.load(wanted.target), build=path.parent / "build")
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +58,7 @@ def front(folder: Path) -> Front:
 def test_every_row_is_solved_and_scored_as_its_network_is(front: Front, folder: Path) -> None:
     limit = front.budget["lut"]
     assert limit == int(0.4 * front.baseline.lut)
-    wanted = recipe.load(folder / "recipe.yaml")
-    jets = taggers.read_jets(Context(recipe=wanted, target=targets.load(wanted.target), build=folder / "build"))
+    jets = taggers.read_jets(context(folder / "recipe.yaml"))
     for row in front.rows:
         network = load(Path(row.network))
         solved = rtl.solve(network).solved
@@ -89,6 +94,34 @@ def test_the_table_says_what_half_of_the_budget_costs(front: Front, folder: Path
     assert f"half the budget's LUT: {change.times(100):+.2f} points of accuracy" in again.stdout
     assert f"{half.tagger.lut:,.0f} LUT" in again.stdout
     assert {path.name for path in (folder / "build").glob("front.*")} == {"front.json", "front.pdf", "front.png"}
+
+
+@pytest.mark.slow
+def test_it_begins_with_what_the_recipe_prunes_and_takes_workers(front: Front, folder: Path) -> None:
+    content = yaml.safe_load((folder / "recipe.yaml").read_text())
+    content["prune"] = {"sparsity": 0.8, "schedule": "one_shot", "rounds": 1, "fine_tune_epochs": 1}
+    path = folder / "pruned.yaml"
+    path.write_text(yaml.safe_dump(content))
+    options = ["--front", "--json", "--executor", "threads:2", "--build", str(folder / "pruned")]
+    done = CliRunner().invoke(app, ["run", str(path), *options])
+    assert done.exit_code == 0, done.stderr
+    found = stored.parse(descent.KIND, done.stdout, "front.json")
+    assert found.baseline.nonzero_weights == front.baseline.nonzero_weights
+    (kept,) = (folder / "pruned/state").glob("pruned*.npz")
+    most = pricing.own(context(path))(load(kept)).resources.lut or 0.0
+    assert max(row.lut_allowed for row in found.rows) <= most < max(row.lut_allowed for row in front.rows)
+
+
+def test_a_metric_that_too_few_jets_can_tell_is_refused_before_the_descent(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    content = yaml.safe_load(path.read_text())
+    content["model"]["training"] |= {"float_epochs": 1, "epochs": 1}
+    content["metrics"] = ["rejection(0.0001)"]
+    path.write_text(yaml.safe_dump(content))
+    done = CliRunner().invoke(app, ["run", str(path), "--front"])
+    assert done.exit_code == 1
+    assert "background jets" in done.stderr
+    assert not (tmp_path / "build/state/front").exists()
 
 
 def test_a_run_makes_no_firmware_of_a_recipe_that_asks_for_a_front(tmp_path: Path) -> None:

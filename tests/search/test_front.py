@@ -50,6 +50,12 @@ def kept(tagger: Network, jets: Jets, place: Path) -> tuple[Kept, ...]:
     return front.descend(tagger, problem(jets), rungs(tagger), state=place)
 
 
+def test_a_ladder_has_one_rung_where_nothing_is_allowed_or_all_is_too_much() -> None:
+    assert front.ladder(Budget(resources=Resources(lut=0.0)), 100.0) == (0.0,)
+    assert front.ladder(Budget(resources=Resources(lut=1e6)), 100.0) == (100.0,)
+    assert front.ladder(Budget(), 100.0)[:3] == pytest.approx((100.0, 70.7, 50.0), rel=0.01)
+
+
 @pytest.mark.slow
 def test_every_rung_has_a_network_of_its_size(kept: tuple[Kept, ...], tagger: Network) -> None:
     assert [each.rung.lut for each in kept] == rungs(tagger)

@@ -5,7 +5,7 @@ import torch
 
 from hepprune.fixed import FixedPoint
 from hepprune.hardware.resources import Budget, Estimate, Resources
-from hepprune.network import Dense, Input, Layer, Network, identity, precision
+from hepprune.network import Dense, Input, Layer, Network, precision
 from hepprune.network.layers import Einsum, GlobalPool, Softmax
 from hepprune.network.precision import Precision
 from hepprune.pruning import masks
@@ -92,19 +92,15 @@ def test_a_cost_past_which_a_block_falls_is_come_to_without_the_block() -> None:
     assert {kernel.name for kernel in found.network.kernels if kernel.used().any()} >= {"value", "out"}
 
 
-def test_it_trains_as_long_as_an_allocation(tagger: Network, jets: tuple[Sample, Sample]) -> None:
-    def cost(network: Network) -> float:
-        return toy_price(network).resources.lut or 0
-
-    few, long = (jets[0].first(200), jets[1].first(100)), Fit(epochs=4, batch_size=64, learning_rate=1e-3)
-    own = replace(QUICK, trim=replace(QUICK.fine_tune, learning_rate=1e-4))
-    found = [
-        identity(
-            uniform.match(tagger, problem_of(few, Budget(), "digit", s), cost=cost, goal=0.6 * cost(tagger)).network
-        )
-        for s in (replace(own, allocate=long), replace(own, settle=long), own)
-    ]
-    assert found[0] == found[1] != found[2]
+@pytest.mark.parametrize("epochs", [1, 5, 30, 240])
+def test_it_trains_as_long_as_an_allocation(epochs: int) -> None:
+    long = Fit(epochs=epochs, batch_size=64, learning_rate=1e-3)
+    spread = uniform._spread(replace(QUICK, allocate=long, bits=True))
+    *cuts, settle, trim = spread.phases({"lut": 4.0})
+    assert sum(phase.fit.epochs for phase in (*cuts, settle)) == epochs
+    assert {(phase.kind, phase.fit.batch_size) for phase in (*cuts, settle)} == {("cut", 64)}
+    assert settle.fit.epochs >= len(cuts)
+    assert trim.fit == QUICK.trim
 
 
 @pytest.mark.parametrize("goal", [0.0, 100.0])

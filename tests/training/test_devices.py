@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from hepprune import executors, training
 from hepprune.cli import app
 from hepprune.errors import ExecutorError, PrerequisiteError
-from hepprune.network import Network, identity
+from hepprune.network import Network, identity, save
 from hepprune.sample import Sample
 from hepprune.search.allocation import bits
 from hepprune.training import Fit, devices
@@ -84,6 +84,31 @@ def test_the_device_of_a_recipe_is_refused_alike_but_not_where_the_command_names
     done = CliRunner().invoke(app, ["--device", "cpu", "run", str(path), "--front"])
     assert "torch finds none here" not in done.stderr
     assert "jets_features.root" in done.stderr  # is not beside this recipe
+
+
+@pytest.mark.skipif(HAS_CUDA, reason="there is a GPU")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["compare", "recipe.yaml"],
+        ["lottery", "recipe.yaml"],
+        ["dynamic", "recipe.yaml"],
+        ["latency", "recipe.yaml", "-o", "out.npz"],
+        ["prune", "recipe.yaml", "--schedule", "polynomial", "-o", "out.npz"],
+        ["prune", "model.npz", "--data", "recipe.yaml", "-o", "out.npz"],
+        ["search", "model.npz", "--data", "recipe.yaml", "-o", "out"],
+        ["study", "recipe.yaml", "-t", "generic_vu13p"],
+    ],
+    ids=" ".join,
+)
+def test_every_command_that_trains_or_scores_takes_the_device_of_its_recipe(
+    command: list[str], tagger: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save(tagger, tmp_path / "model.npz")
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(yaml.safe_load(RECIPE.read_text()) | {"device": "cuda"}))
+    assert "torch finds none here" in CliRunner().invoke(app, command).stderr
+    assert "torch finds none here" not in CliRunner().invoke(app, ["--device", "cpu", *command]).stderr
 
 
 def test_the_way_to_a_device_and_back_changes_nothing(tagger: Network, jets: Jets) -> None:

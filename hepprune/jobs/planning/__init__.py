@@ -13,6 +13,7 @@ from hepprune.files import write_text
 from hepprune.hardware import budgets, targets
 from hepprune.hardware.resources import RESOURCES, Budget
 from hepprune.hardware.targets import Target
+from hepprune.jobs.placing import by_recipe
 from hepprune.jobs.planning.wholes import Planned, PlanSettings, SearchedModel, Wholes
 from hepprune.jobs.sources import check, jets
 from hepprune.network import Network
@@ -53,6 +54,7 @@ class Searched:
     files: dict[str, str]
 
 
+@by_recipe("data")
 def search(
     models: Mapping[str, Any],
     data: Sequence[Path | tuple[Sample, Sample]],

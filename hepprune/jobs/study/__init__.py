@@ -12,6 +12,7 @@ from hepprune.errors import RecipeError
 from hepprune.hardware import budgets, targets
 from hepprune.hardware.targets import Target
 from hepprune.jobs import sources
+from hepprune.jobs.placing import by_recipe
 from hepprune.jobs.study import measuring, writing
 from hepprune.jobs.study.measuring import SynthesisRequest
 from hepprune.jobs.study.pricing import Bench, Judges
@@ -31,6 +32,7 @@ _RECIPES = {".yaml", ".yml"}
 _MOST_JETS = 20_000  # that choose integer bits, and that judge
 
 
+@by_recipe("models", "data")
 def study(
     models: Models,
     target: str | Path | Target,

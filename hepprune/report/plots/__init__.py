@@ -61,6 +61,8 @@ def save(figure: Any, path: Path) -> list[Path]:
             label, loc="left", fontsize=13, fontweight="bold", fontstyle="italic", parse_math=False
         )
     paths = [path.with_suffix(suffix) for suffix in _FORMATS]
+    figure.draw_without_rendering()  # lays out, once for all formats
+    figure.set_layout_engine("none")
     for target in paths:
         with replacing(target) as temporary:
             figure.savefig(temporary, metadata={"CreationDate": None} if target.suffix == ".pdf" else None)

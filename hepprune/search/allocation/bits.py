@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hepprune.errors import NetworkError
-from hepprune.fixed import FixedPoint
+from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.hardware.cost import matrices
 from hepprune.network import Dense, Input, Layer, Network, ReLU
 from hepprune.network.quantise import TABLED
@@ -33,7 +33,8 @@ _WIDE = 8  # integer bits that nothing reaches
 def opened(network: Network, train: Sample) -> tuple[Network, dict[str, int]]:
     """Return a copy in which each value has a type of its own, and the last place that each layer's may have, by name.
 
-    Weights and biases are as fine as anything may be, and reach as far as those that there are.
+    Weights and biases are as fine as anything may be, and reach as far as those that there are. Values that have types
+    of their own, as those of a network that was built, keep them, and may be finer than the finest of their layer.
 
     Raises:
         NetworkError: the network is no chain of dense layers that read features or ReLUs in fixed point.
@@ -46,9 +47,9 @@ def opened(network: Network, train: Sample) -> tuple[Network, dict[str, int]]:
             kind, integer = _weights(layer), _needed(layer.used_bias())
             finest[layer.name] = kind.fraction + finest[network.source(layer).name]
             changed[layer.name] = layer.rebuilt(weight_type=kind, bias_type=_biases(finest[layer.name], integer))
-        elif layer.fixed_result is not None:
-            finest[layer.name] = layer.fixed_result.fraction + FINER
-            changed[layer.name] = layer.rebuilt(result=_each(layer.fixed_result, network.widths[layer.name]))
+        elif layer.result is not None:
+            finest[layer.name] = layer.result.fraction + FINER
+            changed[layer.name] = layer.rebuilt(result=_each(layer.result, network.widths[layer.name]))
     features = network.input
     most = train.features.abs().quantile(_FEATURES, dim=0)
     read = _holding(cast("FixedPoints", changed[features.name].result), most, signed=True)
@@ -63,20 +64,35 @@ def check(network: Network) -> None:
         NetworkError: it is no chain of dense layers that read features or ReLUs in fixed point.
     """
     read = [network.source(layer) for layer in network.body if isinstance(layer, Dense)] if _is_chain(network) else []
-    typed = all(isinstance(layer, Input | ReLU) and isinstance(layer.result, FixedPoint) for layer in read)
-    if not (read and typed):
+    if not (read and all(map(_is_typed, read))):
         raise NetworkError(
             "bits of single values are chosen in chains of dense layers that read features or ReLUs in fixed point; "
             "for other networks take the search kind 'stages'"
         )
 
 
+def _is_typed(layer: Layer) -> bool:
+    """Return whether values have one type in common, or each one of its own as those of a network that was built."""
+    if isinstance(layer.result, FixedPoints):
+        signed = layer.result.signed
+        return signed.ndim == 1 and bool(signed.all() if isinstance(layer, Input) else not signed.any())
+    return isinstance(layer, Input | ReLU) and isinstance(layer.result, FixedPoint)
+
+
+def is_opened(network: Network) -> bool:
+    """Return whether values have types of their own."""
+    return any(isinstance(layer.result, FixedPoints) for layer in network)
+
+
 def _is_chain(network: Network) -> bool:
     return matrices.covers(network) and all(isinstance(layer, Input | Dense | ReLU) for layer in network.body)
 
 
-def _each(kind: FixedPoint, n_values: int) -> FixedPoints:
-    """Return a type for each of n values, saturating, and finer."""
+def _each(kind: Quantiser, n_values: int) -> FixedPoints:
+    """Return a type for each of n values, saturating, and finer where they had one in common."""
+    if isinstance(kind, FixedPoints):
+        return replace(kind, overflow="SAT")
+    kind = cast("FixedPoint", kind)
     return FixedPoints(
         width=np.full(n_values, kind.width + FINER),
         integer=np.asarray(kind.integer),

@@ -4,6 +4,7 @@ Nothing is cut for good before: a weight, a neuron or a bit that was left out is
 long as they are chosen. What may be used falls along a cubic (Zhu and Gupta, arXiv:1710.01878).
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ from hepprune.search.moves import missed
 from hepprune.search.prices import Price
 
 _FROM, _UNTIL = 0.05, 0.65  # the parts of a training between which digits and bits are chosen
+_CHOICES = 48  # at most, in a training: in between the network trains with what was chosen last
 _NEWEST = 0.3  # the share of the newest measurement in the running mean of what everything is worth
 _JETS = 4096  # that everything is measured on before each epoch
 
@@ -33,6 +35,7 @@ class Narrowing:
     budget: Budget
     finest: Mapping[str, int]
     held: bool = False
+    _turn: int | None = None
     _start: Mapping[str, float] = field(default_factory=dict)
     _worths: Worths | None = None
 
@@ -42,8 +45,10 @@ class Narrowing:
         Raises:
             BudgetMissedError: even one digit a layer is too much.
         """
-        if self.held:
-            return True
+        turn = math.floor(_CHOICES * (passed - _FROM) / (_UNTIL - _FROM))
+        if self.held or (turn == self._turn and passed < _UNTIL):
+            return self.held
+        self._turn = turn
         some = self.train.first(_JETS)
         newest = values.worths(network, some)
         self._worths = newest if self._worths is None else self._worths.mixed(newest, _NEWEST)

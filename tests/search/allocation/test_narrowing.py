@@ -22,7 +22,7 @@ from hepprune.pruning.structure import surgery
 from hepprune.quantisers import FixedPoints
 from hepprune.sample import Sample
 from hepprune.search import greedy, moves
-from hepprune.search.allocation import bits, competition
+from hepprune.search.allocation import bits, competition, narrowing
 from hepprune.search.stages import Outcome, Problem, Settings
 from hepprune.task import Regression
 from hepprune.training import Fit
@@ -224,6 +224,43 @@ def test_what_a_network_computes_is_not_clipped(weight: float, offset: float) ->
         assert (weights.integer == 2) == (-2 <= weight < 2)
         assert biases.fraction == finest[layer.name]
         assert built[layer.name].fixed_types[1].integer >= biases.integer >= 4
+
+
+@pytest.mark.slow
+def test_a_search_that_is_resumed_allocates_again_from_what_was_built(third: Outcome, jets: Jets) -> None:
+    less = problem(jets, 0.9 * lut(third.network))
+    found = greedy.search(third.network, replace(less, settings=replace(SETTINGS, stages=1)))
+    assert lut(found.network) <= 0.9 * lut(third.network)
+    assert found.stages[0].steps == ()  # nothing was cut: digits and bits were chosen anew
+    opened, finest = bits.opened(third.network, jets[0])
+    before = [third.network[name].result for name in finest if not isinstance(third.network[name], Dense)]
+    assert [opened[name].result.overflow for name in finest if not isinstance(opened[name], Dense)] == ["SAT"] * 3
+    assert [finest[name] for name in finest if not isinstance(opened[name], Dense)] == [
+        kind.fraction + bits.FINER for kind in before
+    ]
+
+
+def test_digits_and_bits_are_chosen_so_often_at_most_and_last_of_all_before_they_are_held(
+    tagger: Network, jets: Jets
+) -> None:
+    opened, finest = bits.opened(tagger, jets[0])
+    few, told = jets[0].first(200), []
+
+    def price(network: Network) -> Estimate:
+        told.append(network)
+        return PRICE(network)
+
+    budget = Budget(resources=Resources(lut=lut(tagger)))
+    step = narrowing.Narrowing(train=few, price=price, budget=budget, finest=finest)
+    turns = []
+    for epoch in range(1, 301):
+        before = len(told)
+        held = step(opened, epoch / 300)
+        turns += [epoch / 300] * (len(told) > before)
+    assert held
+    assert 40 < len(turns) <= narrowing._CHOICES + 1
+    assert 0.05 <= turns[0] < 0.07
+    assert turns[-1] == 0.65
 
 
 @pytest.mark.parametrize("of_values", [True, False])

@@ -1,0 +1,108 @@
+"""One pass over the jets: a step of the optimiser for each batch, in compiled code where that earns its compiling."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hepprune.errors import DataError
+from hepprune.network import Network
+from hepprune.sample import Sample
+from hepprune.training import epochs
+from hepprune.training.chains import Chain
+from hepprune.training.optimiser import AdamW, Rate
+
+_GATHERED = 64  # batches
+
+# What is added to the loss, from the value of every layer up to the logits and the targets.
+Penalty = Callable[[Mapping[str, Tensor], Any], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pass:
+    """What all passes of a training have in common; `is_long` is one that earns the compiling of code back."""
+
+    optimiser: AdamW
+    rates: Iterator[Rate]
+    batch_size: int
+    quantised: bool
+    penalty: Penalty | None
+    is_long: bool
+
+    def __call__(self, network: Network, train: Sample, order: Tensor) -> float:
+        """Train a network on jets in an order, in place, and return the mean loss.
+
+        Raises:
+            DataError: the loss, or a weight after it, is not finite.
+        """
+        chain = None if self.penalty else Chain.of(network, self.optimiser, quantised=self.quantised)
+        whole = epochs.Epochs.of(chain, train) if chain is not None and self.is_long else None
+        with _finite(self.optimiser.values):
+            if whole is not None:
+                losses = [whole(order, self.batch_size, self.rates)]
+            else:
+                losses = list(self._steps(network, chain, train, order))
+        return _mean(losses)
+
+    def _steps(self, network: Network, chain: Chain | None, train: Sample, order: Tensor) -> Iterator[Tensor]:
+        """Take the steps, and yield the loss of each."""
+        differentiate, enter = self._gradient(network, chain)
+        for jets in _batches(train, self.batch_size, order, enter):
+            yield differentiate(jets)
+            self.optimiser.step(next(self.rates))
+
+    def _gradient(
+        self, network: Network, chain: Chain | None
+    ) -> tuple[Callable[[Sample], Tensor], Callable[[Sample], Sample]]:
+        """Return what writes the gradient of jets and returns their loss, and what prepares many of them for it."""
+        if chain is not None:
+            return chain.differentiate, chain.enter
+        lost = partial(loss, network, penalty=self.penalty, quantised=self.quantised)
+        return lambda jets: self.optimiser.differentiate(lost(jets)), lambda jets: jets
+
+
+def loss(network: Network, sample: Sample, *, penalty: Penalty | None, quantised: bool) -> Tensor:
+    """Return the loss of a network on jets, with what is added to it."""
+    values = network.activations(sample.x, quantised=quantised, until=network.raw_outputs)
+    found = sample.loss([values[name] for name in network.raw_outputs])
+    return found if penalty is None else found + penalty(values, sample.y)
+
+
+def _batches(train: Sample, batch_size: int, order: Tensor, enter: Callable[[Sample], Sample]) -> Iterator[Sample]:
+    """Yield the jets in an order, some at a time; they are gathered a good many at once, and not all of them."""
+    for rows in torch.split(order, _GATHERED * batch_size):
+        yield from enter(train.taking(rows)).batches(batch_size)
+
+
+@contextmanager
+def _finite(values: Tensor) -> Iterator[None]:
+    """Refuse steps after which weights are not finite, looked for only then: to wait for each would hold up the steps.
+
+    Raises:
+        DataError: they are not, whether the steps noticed or not.
+    """
+    try:
+        yield
+    except IndexError as problem:  # NaN has no place in a table of digits
+        if not bool(values.isfinite().all()):
+            raise _diverged() from problem
+        raise
+    if not bool(values.isfinite().all()):
+        raise _diverged()
+
+
+def _mean(losses: list[Tensor]) -> float:
+    """Return the mean of an epoch's losses, looked at only now for the same reason."""
+    found = torch.stack(losses).double()
+    if not bool(torch.isfinite(found).all()):
+        raise _diverged()
+    return float(np.mean(found.cpu().numpy()))
+
+
+def _diverged() -> DataError:
+    return DataError("the training loss is not finite; look for extreme features or lower the learning rate")
