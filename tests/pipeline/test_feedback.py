@@ -25,9 +25,9 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
     default = recipe.load(ROOT / "hls_projects/jet_tagger/recipe.yaml")
     sections = {
         "name": "feedback",
-        "data": default.data.model_copy(update={"max_jets": 12_000}),
+        "data": default.data.model_copy(update={"max_jets": 12_000, "features": default.data.features[-8:]}),
         "model": default.model.model_copy(
-            update={"hidden": (12, 8), "training": recipe.Training(float_epochs=3, epochs=3)}
+            update={"hidden": (8, 6), "training": recipe.Training(float_epochs=3, epochs=3)}
         ),
         "search": recipe.Search(stages=3, fine_tune_epochs=1, settle_epochs=2, trim_epochs=1),
     }
@@ -76,11 +76,7 @@ def test_a_budget_believed_met_and_measured_missed_is_searched_again(context: Co
 
 
 @pytest.mark.parametrize(
-    ("turns", "said"),
-    [
-        (1, "lut binds, .* at the closest"),
-        (5, "the evidence says .* through .* measured designs|cannot be reached: lut binds"),
-    ],
+    ("turns", "said"), [(1, "lut binds, .* at the closest"), (5, "the evidence says .* through 2 measured designs")]
 )
 def test_turns_end_with_the_figure_that_binds(context: Context, start: feedback.Start, turns: int, said: str) -> None:
     measured = []
@@ -99,7 +95,7 @@ def test_turns_end_with_the_figure_that_binds(context: Context, start: feedback.
     with pytest.raises(BudgetMissedError, match=said) as caught:
         feedback.until_measured(context, start, stage="da4ml", measure=hopeless, pairs=list)
     assert caught.value.exit_code == 2
-    assert min(turns, 3) <= len(measured) <= min(turns, 4)
+    assert len(measured) == min(turns, 2)
     assert list((context.build / "state" / "search").glob("stage_*.json"))  # the state is kept
 
 
