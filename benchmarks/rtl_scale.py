@@ -1,8 +1,9 @@
 """Time and memory that Verilog takes, from 1,000 to 200,000 LUT: tracing, writing, simulating 2,000 jets, Yosys.
 
 A DeepSets of random weights, 80 % of them zero: 1 to 64 constituents of 8 features through a phi of three layers of
-32, their mean, and a rho of 32-32-5, with weights and activations of 6 bits; the smallest is the rho alone.
-One command: `python benchmarks/rtl_scale.py [--constituents 0 1 4 16 32 64] [--build FOLDER]`. Every point runs in a
+32, their mean, and a rho of 32-32-5, with weights and activations of 6 bits; the smallest are the rho alone, and one of
+half the width.
+One command: `python benchmarks/rtl_scale.py [--constituents -1 0 1 4 16 32 64] [--build FOLDER]`. Every point runs in a
 process of its own, so that its peak memory is its own, and what the build folder holds is not measured again.
 """
 
@@ -32,6 +33,7 @@ from hepprune.synthesis import yosys
 T = TypeVar("T")
 RESULTS = Path(__file__).parent / "results"
 N_JETS, N_FEATURES, WIDTH, ZEROS = 2_000, 8, 32, 0.8
+NARROW = -1  # in place of a number of constituents: the rho alone, of half the width
 FEATURES, WEIGHTS, BIASES = FixedPoint(8, 3), FixedPoint(6, 2), FixedPoint(8, 3)
 STEPS = ("trace", "verilog", "simulate", "synthesise")
 
@@ -39,7 +41,7 @@ STEPS = ("trace", "verilog", "simulate", "synthesise")
 def main() -> None:
     """Measure the points, print a table of them, and write benchmarks/results/rtl_scale.json."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--constituents", type=int, nargs="+", default=[0, 1, 2, 4, 8, 16, 32, 64])
+    parser.add_argument("--constituents", type=int, nargs="+", default=[NARROW, 0, 1, 2, 4, 8, 16, 32, 64])
     parser.add_argument("--build", type=Path, default=RESULTS / "rtl_scale")
     parser.add_argument("--flat", action="store_true", help="without modules, as the designs of one place are")
     parser.add_argument("--point", type=int, help=argparse.SUPPRESS)
@@ -63,14 +65,14 @@ def _file(build: Path, count: int, *, flat: bool) -> Path:
 
 def network(n_constituents: int) -> Network:
     """Return the DeepSets, or its rho alone."""
-    rng = np.random.default_rng(0)
-    shape = (n_constituents, N_FEATURES) if n_constituents else (WIDTH,)
+    rng, width = np.random.default_rng(0), WIDTH // 2 if n_constituents == NARROW else WIDTH
+    shape = (n_constituents, N_FEATURES) if n_constituents > 0 else (width,)
     layers: list[Layer] = [Input("x", shape, FEATURES)]
-    if n_constituents:
+    if n_constituents > 0:
         layers += _chain(rng, "phi", [N_FEATURES, WIDTH, WIDTH, WIDTH])
         layers.append(GlobalPool("mean", "average", result=FixedPoint(8, 2, False, "TRN", "SAT")))
-    layers += _chain(rng, "rho", [WIDTH, WIDTH, WIDTH])
-    return Network([*layers, _dense(rng, "classes", WIDTH, 5)])
+    layers += _chain(rng, "rho", [width, width, width])
+    return Network([*layers, _dense(rng, "classes", width, 5)])
 
 
 def _chain(rng: np.random.Generator, name: str, widths: list[int]) -> list[Layer]:
@@ -150,7 +152,8 @@ def table(points: list[dict[str, Any]]) -> list[str]:
     rows.append("|" + "---|" * (len(STEPS) + 6))
     for point in points:
         seconds = (f"{point['steps'][step]['wall_s']:.0f} ({point['steps'][step]['cpu_s']:.0f})" for step in STEPS)
-        name = f"{point['constituents'] or 'none'}{', flat' if point['flat'] else ''}"
+        count = {NARROW: "none, narrow", 0: "none"}.get(point["constituents"], point["constituents"])
+        name = f"{count}{', flat' if point['flat'] else ''}"
         counts = " | ".join(f"{point[key]:,.0f}" for key in ("cost", "lut", "ff"))
         peak = point["steps"][STEPS[-1]]["peak_gb"]
         rows.append(f"| {name} | {counts} | {point['verilog_mb']:.2f} | {' | '.join(seconds)} | {peak:.1f} |")

@@ -53,6 +53,7 @@ class Network(nn.Module):
         self._check_types()
         self.shapes = self._shapes()
         self._readers = self._read_by()
+        self._heads = self._behind_all()
         self.outputs = tuple(outputs or names[-1:])
         for name in self.outputs:
             _ = self[name]
@@ -84,6 +85,14 @@ class Network(nn.Module):
             for source in dict.fromkeys(self.sources.get(layer.name, ())):
                 readers.setdefault(source, []).append(layer.name)
         return readers
+
+    def _behind_all(self) -> frozenset[str]:
+        """Return the heads that nothing but heads reads."""
+        heads: set[str] = set()
+        for layer in reversed(list(self)):
+            if layer.is_head and heads.issuperset(self._readers.get(layer.name, ())):
+                heads.add(layer.name)
+        return frozenset(heads)
 
     def _check_types(self) -> None:
         """Refuse arrays of several floating types, which torch cannot multiply."""
@@ -165,8 +174,7 @@ class Network(nn.Module):
     @property
     def body(self) -> list[Layer]:
         """The layers without the heads that only turn logits into probabilities or a class."""
-        heads = {name for name in self.outputs if self[name].is_head and not self.readers(self[name])}
-        return [layer for layer in self if layer.name not in heads]
+        return [layer for layer in self if layer.name not in self._heads]
 
     @property
     def nodes(self) -> list[Node]:
@@ -228,7 +236,7 @@ class Network(nn.Module):
 
         What flows is whatever the rule makes: tensors, ranges, units, adder-graph variables. An Input is given its own
         of `inputs`, in order, or nothing where there are none. Nodes that are `known` are not asked for again, and the
-        walk ends once all names of `until` have a value.
+        walk ends once all names of `until` have a value; of several outputs none is followed to its heads then.
 
         Raises:
             NetworkError: there are not as many inputs as the network has.
@@ -238,9 +246,12 @@ class Network(nn.Module):
         given = dict(zip((layer.name for layer in self.inputs), inputs, strict=False))
         wanted = {until} if isinstance(until, str) else set(until)
         ends = bool(wanted)
+        beyond = self._heads if ends and self._heads.isdisjoint(wanted) else frozenset()
         values: dict[str, V] = {}
         for layer in self:
             name = layer.name
+            if name in beyond:
+                continue
             if known is not None and name in known:
                 values[name] = known[name]
             else:

@@ -1,8 +1,10 @@
 """The loop: search, build, check, synthesise, calibrate, and search again until the measured design fits."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
+from hepprune import metrics
 from hepprune.errors import BudgetMissedError, ReportError
 from hepprune.firmware.routes import Built
 from hepprune.hardware import calibration
@@ -13,14 +15,14 @@ from hepprune.pipeline import evidence
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.pricing import price_at
 from hepprune.pipeline.taggers import Samples
-from hepprune.scores import headline
+from hepprune.scores import Difference, headline
 from hepprune.search import greedy, moves
 from hepprune.search.prices import Price
 from hepprune.search.sensitivity import SensitivityCurve
 from hepprune.search.stages import Outcome, Problem, Stage
 
 _SLACK = 0.99  # a turn that goes on from a miss aims this far below the limit
-_RESUMED_STAGES = 1  # only the last, which trims: what is over the budget is little
+_TRIM, _SETTLE = 1, 2  # stages of a search that goes on: the last alone, which trims, or one long training
 
 # Builds a network, and returns it with what a tool measured of it.
 Measure = Callable[[Network], Built]
@@ -106,20 +108,23 @@ def until_measured(context: Context, start: Start, *, stage: str, measure: Measu
     turns: list[Turn] = []
     network, before, raw = start.network, pairs(), price_at(context, stage)
     least, allowed = evidence.least(network, raw), context.recipe.max_losses
+    unsettled = network
     for _ in range(context.recipe.synthesis.max_iterations):
         own = [(raw(turn.network), turn.measurement) for turn in turns if turn.measurement is not None]
         known = learned([*before, *own])
         evidence.check(start.budget, least, known, own)
         price = price_at(context, stage, known)
         limits = _anchored(start.budget, price(network), own[-1][1]) if own else start.budget
-        outcome = _search(context, start, network, limits, price)
+        problem = _problem(context, start, limits, price)
+        go = partial(_again, unsettled=unsettled) if turns else _search
+        outcome = go(context, network, problem)
         built = measure(outcome.network)
         met = None if built.measurement is None else start.budget.met_by(complete(start.budget, built.measurement))
         turn = Turn(built=built, stages=outcome.stages, estimate=price(outcome.network), met=met, known=known)
         turns.append(turn)
         if met is not False:
             return turns
-        network = outcome.network
+        network, unsettled = outcome.network, unsettled if len(turns) > 1 else outcome.unsettled
         evidence.check_losses(network, start.tagger, start.jets.validation, allowed=allowed)
     raise _missed(start.budget, turns)
 
@@ -138,22 +143,67 @@ def complete(budget: Budget, measured: Measurement) -> Measurement:
     return measured
 
 
-def _search(context: Context, start: Start, network: Network, budget: Budget, price: Price) -> Outcome:
-    """Search on from a network; a search that is resumed has only a little to take and does it in few stages."""
-    resumed = network is not start.network
-    problem = Problem(
+def _problem(context: Context, start: Start, budget: Budget, price: Price) -> Problem:
+    return Problem(
         train=start.jets.train,
         validation=start.jets.validation,
         budget=budget,
         price=price,
         propose=moves.PerKernel.of(start.curves, context.recipe.granularities),
-        settings=context.recipe.settings(stages=_RESUMED_STAGES if resumed else None),
+        settings=context.recipe.settings(),
         seed=context.recipe.seed,
         teacher=start.tagger,
     )
+
+
+def _search(context: Context, network: Network, problem: Problem) -> Outcome:
     with context.step("search", problem.settings.epochs) as advance:
         tell: Callable[[Stage], None] = lambda stage: advance(0, _note(stage))  # noqa: E731
         return greedy.search(network, problem, state=context.state / "search", advance=tell, trained=advance)
+
+
+def _again(context: Context, network: Network, problem: Problem, *, unsettled: Network) -> Outcome:
+    """Return what a design leads to that measured too much: trimmed, or where that loses, trained long anew.
+
+    What is over the budget is most often little, and a few short epochs after a trim make up for it. Where they do not,
+    the larger network that its long training began with settles again, under what the measurement has taught; of both
+    the better on the validation jets is returned.
+
+    Raises:
+        BudgetMissedError: no cut is left.
+    """
+    settle = partial(_search, context, unsettled, _in(context, problem, stages=_SETTLE))
+    try:
+        trimmed = _search(context, network, _in(context, problem, stages=_TRIM))
+    except BudgetMissedError as missed:
+        return _or(settle, missed)
+    before, after = (greedy.scored(each, problem) for each in (network, trimmed.network))
+    lost = _lost(after, before)
+    if lost.value <= lost.error:
+        return trimmed
+    settled = _or(settle, trimmed)
+    return settled if _lost(greedy.scored(settled.network, problem), after).value < 0 else trimmed
+
+
+def _or(search: Callable[[], Outcome], otherwise: Outcome | BudgetMissedError) -> Outcome:
+    """Return what a search finds, or where it misses the budget what there is without it; an error is raised."""
+    try:
+        return search()
+    except BudgetMissedError:
+        if isinstance(otherwise, Outcome):
+            return otherwise
+    raise otherwise
+
+
+def _in(context: Context, problem: Problem, *, stages: int) -> Problem:
+    return replace(problem, settings=context.recipe.settings(stages=stages))
+
+
+def _lost(after: Mapping[str, metrics.Score], before: Mapping[str, metrics.Score]) -> Difference:
+    """Return what is lost of the primary metric, with its paired error."""
+    name = next(iter(before))
+    change = metrics.difference(after[name], before[name])
+    return Difference(metrics.lost(name, change.value), change.error)
 
 
 def _note(stage: Stage) -> str:

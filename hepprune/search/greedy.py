@@ -37,6 +37,7 @@ from hepprune.training import Prepare
 
 _TRIED = 4  # moves of which the objective is measured, the best as predicted
 _MORE = 6  # stages beyond twice the planned ones, after which a budget counts as missed
+_SPARE = 0.02  # of a limit: how far below it a trim may lead where a smaller move leads on
 
 
 def search(
@@ -62,15 +63,17 @@ def search(
     planned, trimming = problem.settings.phases(start), problem.settings.trimming(start)
     n_most = 2 * problem.settings.stages + _MORE
     stages: list[Stage] = []
+    unsettled = network
     for index, phase in enumerate(chain(planned, repeat(trimming, n_most - len(planned))), start=1):
         if keep.has(f"stage_{index}", key):
             trained(phase.fit.epochs)
+        unsettled = unsettled if phase.kind == "trim" else network
         run = partial(_run_stage, network, problem, phase, index, trained)
         network, stage = keep.step(Stage, f"stage_{index}", key, run)
         stages.append(stage)
         advance(stage)
         if index >= len(planned) and problem.budget.met_by(stage.estimate):
-            return Outcome(network, tuple(stages))
+            return Outcome(network, tuple(stages), unsettled)
     raise missed(problem.budget, stages[-1].estimate, network)
 
 
@@ -170,7 +173,8 @@ def _cut(network: Network, problem: Problem, phase: Phase) -> tuple[Network, tup
         return opened, (), narrowing
     trims = phase.kind == "trim"
     begin = network if trims else release_digits(network)
-    cut, steps = cut_until(begin, replace(problem, propose=Finer(problem.propose)) if trims else problem, phase.goal)
+    chosen = replace(problem, propose=Finer(problem.propose), spare=_SPARE) if trims else problem
+    cut, steps = cut_until(begin, chosen, phase.goal)
     cut = knobs.settled(surgery.shrink(cut))
     return hold_digits(cut) if trims and problem.settings.digits else cut, steps, lambda *_: True
 
@@ -196,13 +200,14 @@ def _check_alive(network: Network, budget: Budget) -> None:
 def cut_until(network: Network, problem: Problem, goals: Mapping[str, float]) -> tuple[Network, tuple[Step, ...]]:
     """Return a masked network that uses no more of each limit than its goal, and the moves that led there.
 
-    Each move is the one with the least predicted loss per share of the broken limits that it frees. With a metric as
-    the objective, of the few best by that the one which loses least of the metric is taken.
+    Each move is the one with the least predicted loss per share of the broken limits that it frees; one that leads more
+    than `Problem.spare` beyond the goals is taken where no smaller one frees anything. With a metric as the objective,
+    of the few best by that the one which loses least of the metric is taken.
     """
     gathered = _gather(problem, network)
     steps: list[Step] = []
     estimate = problem.price(network)
-    while any(used > goals[name] for name, used in problem.budget.usage(estimate).items()):
+    while _missing(problem.budget.usage(estimate), goals) > 0:
         move, freed, network, estimate = _best(network, estimate, problem, goals, gathered)
         steps.append(
             Step(
@@ -212,11 +217,16 @@ def cut_until(network: Network, problem: Problem, goals: Mapping[str, float]) ->
     return network, tuple(steps)
 
 
+def _missing(used: Mapping[str, float], goals: Mapping[str, float]) -> float:
+    """Return by how much limits are used beyond their goals, in fractions of those limits."""
+    return sum(max(0.0, value - goals[name]) for name, value in used.items())
+
+
 def _best(
     network: Network, estimate: Estimate, problem: Problem, goals: Mapping[str, float], gathered: statistics.Statistics
 ) -> tuple[Move, float, Network, Estimate]:
     """Return the best move with what it frees and what it leads to, from the full step down to single units."""
-    candidates = []
+    candidates, most = [], _missing(problem.budget.usage(estimate), goals) + problem.spare
     for move in problem.propose(network, gathered, problem.settings.step):
         masked = move.made(network)
         price = problem.price(masked)
@@ -224,14 +234,14 @@ def _best(
         if move.knobs and (freed <= 0 or _breaks(estimate, price, problem.budget)):
             continue
         loss = move.predicted_loss / freed if freed > 0 else move.predicted_loss
-        candidates.append(((freed <= 0, loss), move, freed, masked, price))
+        candidates.append(((freed <= 0, freed > most, loss), move, freed, masked, price))
     if not candidates:
         raise missed(problem.budget, estimate, network)
     ranked = sorted(candidates, key=lambda candidate: candidate[0])
     if problem.settings.objective != "loss" and len(ranked) > 1:
         lost = _lost(network, problem, [masked for *_, masked, _ in ranked[:_TRIED]])
         shares = [each / freed if freed > 0 else each for each, (_, _, freed, _, _) in zip(lost, ranked, strict=False)]
-        ranked = [ranked[min(range(len(shares)), key=lambda index: (ranked[index][0][0], shares[index]))]]
+        ranked = [ranked[min(range(len(shares)), key=lambda index: (*ranked[index][0][:2], shares[index]))]]
     _, move, freed, masked, price = ranked[0]
     return move, freed, masked, price
 

@@ -1,5 +1,6 @@
 """Stages: what a search that trains between its cuts is given, and what it tells of each of its stages."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -113,17 +114,19 @@ class Stage:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The network a search ended with, and its stages."""
+    """The network a search ended with, its stages, and the network that its longest training, the last, began with."""
 
     network: Network
     stages: tuple[Stage, ...]
+    unsettled: Network
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
     """What a search is given: jets to train and validate on, a budget, a price, and where moves come from.
 
-    With a `teacher`, fine-tuning distils it: the pruned network learns its class probabilities too.
+    With a `teacher`, fine-tuning distils it: the pruned network learns its class probabilities too. `spare` is how far
+    beyond its goals a move may lead, in fractions of the limits, where a smaller one frees something too.
     """
 
     train: Sample
@@ -134,3 +137,4 @@ class Problem:
     settings: Settings = field(default_factory=Settings)
     seed: int = 0
     teacher: Network | None = None
+    spare: float = math.inf

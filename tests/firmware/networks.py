@@ -1,14 +1,15 @@
 """Random quantised layers, one function each, from which the tests build networks of every kind."""
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hepprune.fixed import FixedPoint
-from hepprune.network import BatchNorm, Conv, Dense
-from hepprune.network.layers import Recurrent
+from hepprune.network import BatchNorm, Conv, Dense, Layer, Network
+from hepprune.network.layers import Recurrent, Shared
 from hepprune.network.layers.recurrent import GATES
 from hepprune.quantisers import FixedPoints
 
@@ -25,6 +26,20 @@ def each(*shape: int, signed: bool = True, rounding: str = "TRN", overflow: str 
     return FixedPoints(
         width=places % 7, integer=2 - places % 3, signed=np.asarray(signed), rounding=rounding, overflow=overflow
     )
+
+
+def together(networks: Iterable[Network]) -> Network:
+    """Return one network of several side by side, with all their inputs and outputs: firmware of it is built once."""
+    layers: list[Layer] = []
+    sources, outputs = dict[str, tuple[str, ...]](), list[str]()
+    for place, network in enumerate(networks):
+        named = {layer.name: f"{layer.name}_of_{place}" for layer in network}
+        for layer in network:
+            of = {"of": named[layer.of]} if isinstance(layer, Shared) else {}
+            layers.append(layer.rebuilt(name=named[layer.name], **of))
+        sources |= {named[name]: tuple(named[each] for each in read) for name, read in network.sources.items()}
+        outputs += [named[name] for name in network.outputs]
+    return Network(layers, sources, outputs)
 
 
 class Maker:

@@ -1,7 +1,6 @@
 """Every kind of layer as an adder graph: in da4ml's own interpreter, bit for bit what the Network computes."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,12 +11,12 @@ from torch import Tensor, nn
 
 from hepprune import frontends
 from hepprune.errors import NetworkError
-from hepprune.firmware import equivalence, rtl
+from hepprune.firmware import rtl
 from hepprune.fixed import OVERFLOW, ROUNDING, FixedPoint
 from hepprune.network import Argmax, BatchNorm, Input, Layer, Network
 from hepprune.network.layers import Einsum, GlobalPool, Merge, Pool, Recurrent, Reshape, Shared, TopK, UpSample
 from hepprune.network.precision import Precision, quantise
-from tests.firmware.layers import stepwise, test_projects
+from tests.firmware.layers import test_projects
 from tests.firmware.layers.test_projects import random_features
 from tests.firmware.networks import FEATURES, NARROW, POSITIVE, Maker
 from tests.networks import SEEDS, sequence_networks
@@ -213,52 +212,3 @@ def test_attention_of_a_torch_module_is_exact_with_types() -> None:
     assert np.sqrt(np.mean(off**2)) < 0.1 * float_.std()
     assert rtl.refusals(found) == {}
     assert solution.cost > 0
-
-
-def two_sided() -> Network:
-    """Two inputs of other types, a shared layer, and three outputs: of classes, of a regression, of moved values."""
-    make = Maker(8)
-    layers: list[Layer] = [
-        Input("left", (3, 2), FEATURES),
-        Input("right", (3, 2), FixedPoint(5, 2, False)),
-        make.dense("phi", 2, 4),
-        Shared("again", "phi", FixedPoint(6, 3, True, "RND", "SAT")),
-        Merge("sum", "add"),
-        GlobalPool("mean", "average", result=NARROW),
-        make.dense("classes", 4, 3, result=None),
-        make.dense("momentum", 4, 1, result=None),
-        Einsum("pairs", "ij,kj->ik", NARROW),
-    ]
-    sources = {"phi": "left", "again": "right", "sum": ("phi", "again"), "mean": "sum", "classes": "mean"}
-    return Network(
-        layers, {**sources, "momentum": "mean", "pairs": ("left", "right")}, ["classes", "momentum", "pairs"]
-    )
-
-
-def assert_simulated(network: Network, folder: Path) -> rtl.Design:
-    design = rtl.write_verilog(
-        rtl.solve(network), folder, name="tagger", levels_per_cycle=3, part="xcvu13p-flga2577-2-e", clock_ns=5.0
-    )
-    check = equivalence.against_rtl(network, design, random_features(network, 300))
-    assert (check.vectors, check.mismatches, check.agreement) == (300, 0, 1.0)
-    return design
-
-
-@pytest.mark.slow
-def test_the_verilog_of_several_inputs_and_outputs_is_exact(tmp_path: Path) -> None:
-    assert_exact(two_sided())
-    assert_simulated(two_sided(), tmp_path / "rtl")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["attention", "cells"])
-def test_the_verilog_of_layers_in_steps_is_exact(name: str, tmp_path: Path) -> None:
-    assert_simulated(getattr(stepwise, name)("io_parallel"), tmp_path / "rtl")
-
-
-@pytest.mark.slow
-def test_the_verilog_of_convolutions_and_pooling_is_exact(tmp_path: Path) -> None:
-    make = Maker(9)
-    layers = [Input("x", (6, 5, 2), FEATURES), make.conv("conv", 3, 2, 2, 2, padding=((1, 0), (0, 0)), result=POSITIVE)]
-    layers += [Pool("most", "max", (2, 2)), make.batch_norm("norm", 3), GlobalPool("mean", "average", result=NARROW)]
-    assert_simulated(Network([*layers, TopK("top", 2), make.dense("out", 3, 2)]), tmp_path / "rtl")

@@ -197,6 +197,17 @@ def test_a_head_is_no_part_of_the_logits() -> None:
         assert not torch.equal(network(jets), jets)
 
 
+def test_no_head_of_several_outputs_is_run_for_the_logits() -> None:
+    layers = [Input("x", 2), dense("first", 2, 3), Softmax("a"), Argmax("largest"), dense("second", 2, 3), Softmax("b")]
+    sources = {"first": "x", "a": "first", "largest": "a", "second": "x", "b": "second"}
+    network = Network(layers, sources, ["largest", "b"])
+    assert network.raw_outputs == ("first", "second")
+    assert [layer.name for layer in network.body] == ["x", "first", "second"]
+    ran = network.interpret(lambda node, *_: node.name, until=network.raw_outputs)
+    assert list(ran) == ["x", "first", "second"]
+    assert list(network.interpret(lambda node, *_: node.name, until="largest")) == ["x", "first", "a", "largest"]
+
+
 def test_exact_values_need_types_everywhere() -> None:
     kind = FixedPoint(8, 3)
     with pytest.raises(NetworkError, match="'x' has no fixed-point type"):

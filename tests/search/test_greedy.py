@@ -1,10 +1,12 @@
 import itertools
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,6 +69,24 @@ def test_a_metric_as_the_objective_decides_which_moves_are_taken(tagger: Network
     left = {objective: training.scores(cut, jets[1], names=[name])[name] for objective, (cut, _) in found.items()}
     gained = metrics.difference(left[name], left["loss"])
     assert gained.value > gained.error
+
+
+def test_a_trim_takes_small_moves_where_a_large_one_leads_far_below_the_limit(tagger: Network, jets: Jets) -> None:
+    def large_and_small(network: Network, *_: object) -> Iterator[moves.Move]:
+        """Propose half of a layer, said to be worth nothing, and single weights, said to be worth something."""
+        first = network.kernels[0]
+        alive = tuple(torch.nonzero(first.rows().flatten()).flatten().tolist())
+        yield moves.Move((masks.Cut(first.name, "weight", alive[: len(alive) // 2]),), 0.0, "large")
+        yield moves.Move((masks.Cut(first.name, "weight", alive[:1]),), 1.0, "small")
+
+    given = replace(problem(jets, luts(tagger, 0.97)), propose=large_and_small)
+    far, steps = greedy.cut_until(tagger, given, {"lut": 1.0})
+    assert {step.kind for step in steps} == {"large"}
+    near, steps = greedy.cut_until(tagger, replace(given, spare=0.02), {"lut": 1.0})
+    assert {step.kind for step in steps} == {"small"}
+    used = [given.budget.usage(toy_price(network))["lut"] for network in (far, near)]
+    assert used[0] < 0.9
+    assert 0.98 < used[1] <= 1
 
 
 def test_a_search_for_a_metric_leads_with_it_and_goes_on_from_no_other(

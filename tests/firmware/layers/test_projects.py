@@ -63,12 +63,12 @@ def convolutions_1d(io_type: str) -> Network:
     return Network(layers)
 
 
-def convolutions_2d(io_type: str) -> Network:
+def convolutions_2d(io_type: str, *, image: tuple[int, int] = (8, 9)) -> Network:
     make = Maker(2)
     size = (3, 3) if io_type == "io_stream" else (3, 2)
     strides = (3, 3) if io_type == "io_stream" else (2, 1)
     layers: list[Layer] = [
-        Input("features", (8, 9, 2), FEATURES),
+        Input("features", (*image, 2), FEATURES),
         make.conv("padded", 4, 3, 3, 2, padding=((1, 1), (0, 2))),
         ReLU("relu", POSITIVE),
         make.conv("strided", 3, 2, 2, 4, strides=(1, 2), strategy="resource", reuse_factor=4),
@@ -189,11 +189,11 @@ def functions(_io_type: str) -> Network:
     )
 
 
-def tables(io_type: str) -> Network:
+def tables(io_type: str, *, n_steps: int = 6) -> Network:
     """What hls4ml computes from tables: functions of wide arguments, recurrent layers, layer norm, softmax inside."""
     make = Maker(6)
     layers: list[Layer] = [
-        Input("features", (6, 4), FEATURES),
+        Input("features", (n_steps, 4), FEATURES),
         make.recurrent("lstm", "lstm", 4, 5, return_sequences=True),
         make.dense("between", 5, 5),
         make.recurrent("gru", "gru", 5, 4, return_sequences=True),
