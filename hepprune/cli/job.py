@@ -109,6 +109,8 @@ def init(
         from hepprune.jobs import drafting
 
         ask = drafting.refuse if yes or not sys.stdin.isatty() else _ask
+        if data is None and Path(model.partition(":")[0]).suffix in _ONLY_JETS:
+            model, data = "-", model
         if data is None:
             data = ask("name a file of jets, such as", ["jets.root:Jets"])
         found = drafting.draft(
@@ -128,6 +130,9 @@ def init(
             f"then: hepprune run {found.path}",
         ):
             plain.print(line, soft_wrap=True)
+
+
+_ONLY_JETS = {".root", ".parquet"}  # no model is kept in such a file
 
 
 def _ask(question: str, choices: Sequence[str]) -> str:

@@ -123,6 +123,9 @@ def test_the_command_writes_a_recipe_or_says_what_is_open(jets: str, tmp_path: P
     assert told.exit_code == 0, told.output
     assert f"then: hepprune run {out}" in told.output
     assert recipes.load(out).target == "generic_vu13p"
+    alone = CliRunner().invoke(app, ["init", jets, "--yes", "-o", str(tmp_path / "alone.yaml")])
+    assert alone.exit_code == 0, alone.output
+    assert (tmp_path / "alone.yaml").read_text() == out.read_text()
     refused = CliRunner().invoke(app, ["init", "--yes"])
     assert (refused.exit_code, "name a file of jets" in refused.output) == (1, True)
     refused = CliRunner().invoke(app, ["init", str(tmp_path / "none.npz"), jets, "-o", str(tmp_path / "b.yaml")])

@@ -26,7 +26,7 @@ def _weighted(layer: Weighted, arriving: Values) -> Values:
     kernel = layer.matrix
     rows, bias = kernel.rows().cpu().numpy(), layer.used_bias().cpu().numpy()
     what = "weights and biases"
-    check_types(layer.name, *_kinds(layer.name, (what, layer.weight_type, rows), (what, layer.bias_type, bias)))
+    check_types(layer.name, *kinds(layer.name, (what, layer.weight_type, rows), (what, layer.bias_type, bias)))
     weights, biases = (np.split(part, kernel.groups) for part in (rows, bias))
     reads = moved(kernel.reads, arriving, padding=adders.constant(0.0))  # n_places, groups, terms
     outputs = [affine(*each) for place in reads for each in zip(weights, biases, place, strict=True)]
@@ -46,7 +46,7 @@ def affine(weight: Floats, bias: Floats, arriving: Sequence[Any]) -> list[Any]:
     return outputs
 
 
-def _kinds(name: str, *constants: tuple[str, Quantiser | None, Floats]) -> list[FixedPoint]:
+def kinds(name: str, *constants: tuple[str, Quantiser | None, Floats]) -> list[FixedPoint]:
     """Return the types of constants: of those that have one each, the narrowest that holds the values they are."""
     found = []
     for what, kind, values in constants:
@@ -88,7 +88,7 @@ def _batch_norm(layer: BatchNorm, arriving: Values) -> Values:
             "fold it into the layer before it first (`hepprune.network.folding`)"
         )
     scale, shift = (part.cpu().numpy() for part in (layer.used_scale(), layer.used_shift()))
-    check_types(layer.name, *_kinds(layer.name, ("scale", layer.scale_type, scale), ("shift", layer.shift_type, shift)))
+    check_types(layer.name, *kinds(layer.name, ("scale", layer.scale_type, scale), ("shift", layer.shift_type, shift)))
     scale, shift = (np.broadcast_to(part, arriving.shape) for part in (scale, shift))
     each = zip(scale.flat, shift.flat, arriving.flat, strict=True)
     return array(

@@ -9,9 +9,10 @@ import torch
 
 from hepprune.errors import NetworkError
 from hepprune.firmware.tracing import arithmetic, rounding
-from hepprune.firmware.tracing.base import TRACES, Values, applied, array, each, fixed
-from hepprune.firmware.tracing.kernels import affine, check_types
+from hepprune.firmware.tracing.base import TRACES, Values, applied, array, typed
+from hepprune.firmware.tracing.kernels import affine, check_types, kinds
 from hepprune.firmware.verilog import adders
+from hepprune.fixed import Quantiser
 from hepprune.network.layers import Activation, Recurrent, ReLU
 from hepprune.network.layers.recurrent import KERNELS
 
@@ -35,8 +36,9 @@ def _unrolled(layer: Recurrent, arriving: Values) -> Values:
 
 def _check(layer: Recurrent) -> None:
     """Refuse a cell whose functions, or whose state, have no type."""
-    for kernel in layer.kernels:
-        check_types(layer.name, kernel.fixed_type, fixed(layer.name, layer.bias_type, "biases"))
+    for kernel, bias in zip(layer.kernels, layer.used_biases(), strict=True):
+        weights = "weights", kernel.type, kernel.used().cpu().numpy()
+        check_types(layer.name, *kinds(layer.name, weights, ("biases", layer.bias_type, bias.cpu().numpy())))
     if layer.state_type is None and layer.cell != "simple":
         raise NetworkError(
             f"layer '{layer.name}' (Recurrent) has a state that takes more bits every step; set its state_type"
@@ -66,10 +68,11 @@ def _product(layer: Recurrent) -> Product:
 
 def _read(layer: Recurrent, values: Values) -> Values:
     """Return state or memory as a step reads it."""
-    if layer.state_type is None:
-        return values
-    kind = fixed(layer.name, layer.state_type, "state")
-    return each(functools.partial(rounding.quantise, kind=kind), values)
+    return _in_type(layer, layer.state_type, values)
+
+
+def _in_type(layer: Recurrent, kind: Quantiser | None, values: Values) -> Values:
+    return values if kind is None else typed(rounding.quantise, values, kind, name=layer.name)
 
 
 def _step(layer: Recurrent, product: Product, now: Values, state: Values, memory: Values) -> tuple[Values, Values]:
@@ -87,21 +90,18 @@ def _step(layer: Recurrent, product: Product, now: Values, state: Values, memory
 
 
 def _applied(layer: Recurrent, function: ReLU | Activation, values: Values) -> Values:
-    kind = layer.argument_of(function)
-    if kind is not None:
-        values = each(functools.partial(rounding.quantise, kind=fixed(layer.name, kind, "arguments")), values)
-    return applied(function, values)
+    return applied(function, _in_type(layer, layer.argument_of(function), values))
 
 
 def _gated(layer: Recurrent, product: Product, inputs: Values, state: Values) -> Values:
-    act, gate = (functools.partial(_applied, layer, function) for function in (layer.act, layer.gate))
+    act, gate, reset_gate = (functools.partial(_applied, layer, function) for function in (layer.act, *layer.gates))
     updates, resets, candidates = (slice(first * layer.n_out, (first + 1) * layer.n_out) for first in range(3))
     update = gate(inputs[updates] + product("recurrent_weight", state, updates))
-    reset = gate(inputs[resets] + product("recurrent_weight", state, resets))
+    reset = reset_gate(inputs[resets] + product("recurrent_weight", state, resets))
     if layer.reset_after:
-        inner = _times(reset, product("recurrent_weight", state, candidates))
+        inner = _times(reset, _in_type(layer, layer.passed_type, product("recurrent_weight", state, candidates)))
     else:
-        inner = product("recurrent_weight", _times(reset, state), candidates)
+        inner = product("recurrent_weight", _in_type(layer, layer.passed_type, _times(reset, state)), candidates)
     candidate: Any = act(inputs[candidates] + inner)
     mixed: Values = _times(update, state) + _times(1.0 - update, candidate)
     return mixed

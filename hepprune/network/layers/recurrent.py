@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from hepprune.network.layers.base import Layer, Shape, layer, own, parameter
 from hepprune.network.layers.kernel import Kernel
 from hepprune.network.layers.tape import Tape
 from hepprune.network.layers.weighted import checked_reuse
+from hepprune.quantisers import FixedPoints, taken
 
 # Gates per cell: an LSTM's are input, forget, cell, output (Hochreiter and Schmidhuber 1997); a GRU's are update,
 # reset, candidate (Cho et al., arXiv:1406.1078).
@@ -35,7 +37,8 @@ class Recurrent(Layer):
     with `reset_after` applies its recurrent bias inside the reset gate, as cuDNN does. One that runs `backwards` puts
     its states out as they come, the last step's first, or `in_order` of the steps. Each step reads state and memory
     through `state_type`, and its functions put out `activation_type` and `recurrent_activation_type`, as in QKeras;
-    what they look up is in `argument_type`.
+    what they look up is in `argument_type`. As in HGQ2, types of all values of both gates of a GRU are theirs alone,
+    and its candidate's recurrent part is read in `passed_type`, before the reset gate with `reset_after`, else behind.
     """
 
     digit_limit: Tensor
@@ -65,6 +68,7 @@ class Recurrent(Layer):
         argument_type: Quantiser | None = None,
         activation_type: Quantiser | None = None,
         recurrent_activation_type: Quantiser | None = None,
+        passed_type: Quantiser | None = None,
         digit_limit: Tensor | None = None,
         recurrent_digit_limit: Tensor | None = None,
         result: Quantiser | None = None,
@@ -98,7 +102,9 @@ class Recurrent(Layer):
         self.backwards, self.in_order = backwards, in_order
         self.weight_type, self.recurrent_weight_type = weight_type, recurrent_weight_type
         self.bias_type, self.state_type, self.argument_type = bias_type, state_type, argument_type
-        self.reuse_factor = checked_reuse(name, reuse_factor)
+        self.passed_type, self.reuse_factor = passed_type, checked_reuse(name, reuse_factor)
+        both = [_of_gate(self.gate, argument_type, number, n_out) for number in range(2)]
+        self.gates, self._arguments = tuple(gate for gate, _ in both), tuple(kind for _, kind in both)
 
     @property
     def n_in(self) -> int:
@@ -184,7 +190,12 @@ class Recurrent(Layer):
 
     def argument_of(self, function: ReLU | Activation) -> Quantiser | None:
         """Return the type in which a function of the cell looks its argument up."""
-        return self.argument_type if self.looks_up(function) else None
+        if not self.looks_up(function):
+            return None
+        for gate, kind in zip(self.gates, self._arguments, strict=True):
+            if function is gate:
+                return kind
+        return None if _by_gate(self.argument_type, self.n_out) else self.argument_type
 
     def _applied(self, function: ReLU | Activation, values: Tensor, *, quantised: bool) -> Tensor:
         kind = self.argument_of(function) if quantised else None
@@ -192,15 +203,18 @@ class Recurrent(Layer):
         return reached
 
     def _gated(self, inputs: Tensor, state: Tensor, product: Product, *, quantised: bool) -> Tensor:
-        act, gate = (functools.partial(self._applied, of, quantised=quantised) for of in (self.act, self.gate))
+        act, update_gate, reset_gate = (
+            functools.partial(self._applied, of, quantised=quantised) for of in (self.act, *self.gates)
+        )
         update_in, reset_in, candidate_in = inputs.chunk(3, dim=-1)
         updates, resets, candidates = (slice(first * self.n_out, (first + 1) * self.n_out) for first in range(3))
-        update = gate(update_in + product("recurrent_weight", state, updates))
-        reset = gate(reset_in + product("recurrent_weight", state, resets))
-        if self.reset_after:
-            candidate = act(candidate_in + reset * product("recurrent_weight", state, candidates))
-        else:
-            candidate = act(candidate_in + product("recurrent_weight", reset * state, candidates))
+        update = update_gate(update_in + product("recurrent_weight", state, updates))
+        reset = reset_gate(reset_in + product("recurrent_weight", state, resets))
+        kind = self.passed_type if quantised else None
+        passed = product("recurrent_weight", state, candidates) if self.reset_after else reset * state
+        passed = quantise.activations(passed, kind) if kind else passed
+        again = reset * passed if self.reset_after else product("recurrent_weight", passed, candidates)
+        candidate = act(candidate_in + again)
         return update * state + (1 - update) * candidate
 
     def shape(self, *arriving: Shape) -> Shape:
@@ -217,12 +231,31 @@ class Recurrent(Layer):
         names = ("cell", "activation", "recurrent_activation", "return_sequences")
         ways = ("reset_after", "backwards", "in_order")
         types = ("weight_type", "recurrent_weight_type", "bias_type", "state_type", "reuse_factor")
-        more: dict[str, Any] = {"argument_type": self.argument_type} if self.argument_type else {}
+        kept = {name: getattr(self, name) for name in ("argument_type", "passed_type")}
+        more: dict[str, Any] = {name: kind for name, kind in kept.items() if kind}
         for key, function in (("activation", self.act), ("recurrent_activation", self.gate)):
             parameters = function.parameters_of if isinstance(function, Activation) else {}
             more |= {f"{key}_parameters": parameters} if parameters else {}
             more |= {f"{key}_type": function.result} if function.result else {}
         return super().settings() | {name: getattr(self, name) for name in (*names, *ways, *types)} | more
+
+
+def _by_gate(kind: Quantiser | None, n_out: int) -> bool:
+    """Return whether a type is one of every value of update and reset gate."""
+    return isinstance(kind, FixedPoints) and kind.width.shape[-1:] == (2 * n_out,)
+
+
+def _of_gate(
+    gate: ReLU | Activation, argument: Quantiser | None, number: int, n_out: int
+) -> tuple[ReLU | Activation, Quantiser | None]:
+    """Return the function of one gate of a GRU and the type of its argument, the parts that are its own."""
+    if not _by_gate(gate.result, n_out) and not _by_gate(argument, n_out):
+        return gate, argument
+    own = np.arange(2 * n_out) // n_out == number
+    result, argument = (
+        taken(kind, own, axis=-1) if _by_gate(kind, n_out) else kind for kind in (gate.result, argument)
+    )
+    return gate.rebuilt(result=result), argument
 
 
 def _function(

@@ -1,5 +1,6 @@
 """A recurrent layer unrolled over its steps: kernels, tables and products, the same at every step."""
 
+import numpy as np
 import torch
 
 from hepprune.fixed import FixedPoint
@@ -18,6 +19,7 @@ from hepprune.network.layers import (
     Slice,
 )
 from hepprune.network.parts.building import Building
+from hepprune.quantisers import taken
 
 _BIT = FixedPoint(1, 1, signed=False)
 
@@ -77,13 +79,14 @@ class _Unrolled:
         """Return what rows of a kernel and their bias make of a value."""
         layer = self.layer
         again = "" if kind == "weight" else "recurrent_"
+        mine = np.isin(np.arange(len(layer.weight)), np.arange(len(layer.weight))[rows])
         return self.add(
             Dense(
                 name,
                 getattr(layer, f"{again}weight").double()[rows],
                 getattr(layer, f"{again}bias").double()[rows],
-                weight_type=getattr(layer, f"{again}weight_type"),
-                bias_type=layer.bias_type,
+                weight_type=taken(getattr(layer, f"{again}weight_type"), mine, axis=-2),
+                bias_type=taken(layer.bias_type, mine, axis=-1),
                 digit_limit=getattr(layer, f"{again}digit_limit")[rows],
             ),
             *sources,
@@ -113,6 +116,11 @@ class _Unrolled:
         again = self.kernel("recurrent_weight", self.named(f"{word}_again"), self.gate(number), state)
         return self.merged("add", f"{word}_total", self.entered(f"{word}_entered", number), again)
 
+    def passed(self, value: str) -> str:
+        """Return what a GRU's reset gate multiplies, or what it lets pass, in its type."""
+        kind = self.layer.passed_type
+        return value if kind is None else self.add(Activation(self.named("typed"), "linear", result=kind), value)
+
     def simple(self, state: str, memory: str) -> tuple[str, str]:
         return self.applied(self.layer.act, "state", self.total("state", 0, state)), memory
 
@@ -133,12 +141,13 @@ class _Unrolled:
     def gru(self, state: str, memory: str) -> tuple[str, str]:
         layer = self.layer
         update, reset = (
-            self.applied(layer.gate, word, self.total(word, number, state))
+            self.applied(layer.gates[number], word, self.total(word, number, state))
             for word, number in (("update", 0), ("reset", 1))
         )
-        passed = state if layer.reset_after else self.merged("multiply", "passed", reset, state)
+        passed = state if layer.reset_after else self.passed(self.merged("multiply", "passed", reset, state))
         again = self.kernel("recurrent_weight", self.named("candidate_again"), self.gate(2), passed)
         if layer.reset_after:
+            again = self.passed(again)
             again = self.merged("multiply", "passed", reset, again)
         entered = self.entered("candidate_entered", 2)
         candidate = self.applied(layer.act, "candidate", self.merged("add", "candidate_total", entered, again))

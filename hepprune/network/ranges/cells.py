@@ -79,14 +79,15 @@ def _lstm(layer: Recurrent, inputs: Interval, state: Interval, act: Function, ga
     return gate(exit_) * act(memory)
 
 
-def _gru(layer: Recurrent, inputs: Interval, state: Interval, act: Function, gate: Function) -> Interval:
+def _gru(layer: Recurrent, inputs: Interval, state: Interval, act: Function, _: Function) -> Interval:
     read = _gates(_kernel(layer, "recurrent_weight", state), layer.n_out)
     entered = _gates(inputs, layer.n_out)
-    update, reset = (gate(_exact(layer, entered[k] + read[k])) for k in (0, 1))
+    update, reset = (_function(layer, layer.gates[k], _exact(layer, entered[k] + read[k])) for k in (0, 1))
     if layer.reset_after:
-        reach = reset * read[2]
+        reach = reset * quantise(read[2], layer.passed_type)
     else:
-        reach = _gates(_kernel(layer, "recurrent_weight", reset * state), layer.n_out)[2]
+        passed = quantise(reset * state, layer.passed_type)
+        reach = _gates(_kernel(layer, "recurrent_weight", passed), layer.n_out)[2]
     candidate = act(_exact(layer, entered[2] + reach))
     one = Interval(np.ones(layer.n_out), np.ones(layer.n_out), 0)
     return update * state + (one - update) * candidate

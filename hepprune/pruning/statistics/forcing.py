@@ -43,7 +43,7 @@ class LinearRows:
         n_out = states.shape[-1]
         resets = slice(n_out, 2 * n_out)
         total = tape.made("weight")[..., resets] + tape.made("recurrent_weight")[..., resets]
-        passed = tape.layer.gate(total, quantised=True)[..., None]
+        passed = tape.layer.gates[1](total, quantised=True)[..., None]
         shared = [each.expand(-1, -1, n_out, -1) for each in (inputs, states, one)]
         return torch.cat([shared[0], passed * shared[1], shared[2], passed], dim=-1)
 

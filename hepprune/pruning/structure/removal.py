@@ -104,11 +104,19 @@ def _recurrent(layer: Recurrent, arriving: Keep, *, stay: Keep) -> dict[str, Any
             found[name] = getattr(layer, name)[rows][:, kept]
         by_row = taken(getattr(layer, f"{prefix}weight_type"), rows, axis=-2)
         found[f"{prefix}weight_type"] = taken(by_row, kept, axis=-1)
-    types = {"bias_type": taken(layer.bias_type, rows, axis=-1), "state_type": taken(layer.state_type, states, axis=-1)}
-    for name, function in (("argument", layer.argument_type), ("activation", layer.act.result)):
-        if layer.cell == "simple":  # one function and one value for every state
-            types[f"{name}_type"] = taken(function, states, axis=-1)
-    return found | types
+    return found | _recurrent_types(layer, rows, states)
+
+
+def _recurrent_types(layer: Recurrent, rows: Tensor, states: Tensor) -> dict[str, Any]:
+    found = {"bias_type": taken(layer.bias_type, rows, axis=-1)}
+    for name, kind in (("state", layer.state_type), ("passed", layer.passed_type)):
+        found[f"{name}_type"] = taken(kind, states, axis=-1)
+    if layer.cell != "lstm":  # whose functions have one type for all values
+        found["activation_type"] = taken(layer.act.result, states, axis=-1)
+        found["recurrent_activation_type"] = taken(layer.gate.result, states.repeat(2), axis=-1)
+        looked_up = states if layer.cell == "simple" else states.repeat(2)
+        found["argument_type"] = taken(layer.argument_type, looked_up, axis=-1)
+    return found
 
 
 def _batch_norm(layer: BatchNorm, _: Keep, *, stay: Keep) -> dict[str, Any]:

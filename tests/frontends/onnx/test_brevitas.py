@@ -16,7 +16,7 @@ from hepprune.errors import NetworkError
 from hepprune.firmware import rtl
 from hepprune.frontends.onnx import read, write
 from hepprune.network.exact import exact_logits
-from hepprune.pruning import surgery
+from hepprune.pruning.structure import surgery
 from hepprune.quantisers import Binary, Scaled
 from tests.frontends.onnx.models import computed
 

@@ -13,7 +13,7 @@ from hepprune.frontends.keras.hgq.attention import attention, fill_attention
 from hepprune.frontends.keras.hgq.filling import fill_tables
 from hepprune.frontends.keras.hgq.fused import DENSE, EINSUM, FUSED_DENSE, FUSED_EINSUM
 from hepprune.frontends.keras.hgq.kernels import fill_one_kernel, one_kernel, with_counts, without_counts
-from hepprune.frontends.keras.hgq.recurrent import fill_simple, simple
+from hepprune.frontends.keras.hgq.recurrent import cell, fill_cell
 from hepprune.frontends.keras.hgq.softmax import fill_softmax, softmax
 from hepprune.frontends.keras.hgq.sums import MERGED, fill_merged, merged, summed
 from hepprune.frontends.keras.hgq.tables import tables
@@ -90,10 +90,6 @@ def _fill_affine(native: Native, layers: Mapping[str, Layer]) -> Native:
     return with_bits(with_counts(native, filled), layers)
 
 
-def _gru(native: Native, _arriving: tuple[Shape, ...]) -> Parts:
-    raise native.refuse("quantises what its reset gate multiplies, for which no cell of a Network has a type")
-
-
 def _quantizer(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     only(native, arriving)
     layer = value_quantiser(native, ("", "config", "", native.config.get("config")), native.name)
@@ -138,8 +134,8 @@ _enter("QUnaryFunctionLUT", _looked_up)
 _enter("QAffinedUnaryFunctionLUT", _affine, _fill_affine)
 for _kind in ("QDenseT", "QConvT1D", "QConvT2D"):
     _enter(_kind, tables, fill_tables)
-_enter("QSimpleRNN", simple, fill_simple)
-_enter("QGRU", _gru)
+for _kind in ("QSimpleRNN", "QGRU"):
+    _enter(_kind, cell, fill_cell)
 _enter("QSum", summed)
 _enter("QMeanPow2", summed)
 _enter("QSoftmax", softmax, fill_softmax)

@@ -1,10 +1,11 @@
-"""Simple recurrent layers of HGQ2: quantisers of both kernels, of what a step reads, and of what its function is given.
+"""Simple recurrent layers and GRUs of HGQ2: quantisers of both kernels, of what a step reads, and of its functions.
 
-HGQ2 0.2.0 writes no `enable_sq`, and so has no quantiser of states in a layer that it loads, nor is there one here.
-A GRU of HGQ2 quantises what its reset gate multiplies as well, for which no cell of a Network has a type.
+A simple cell quantises what its function is given, a GRU what its functions put out, each gate by itself, and what its
+reset gate multiplies. HGQ2 0.2.0 writes no `enable_sq`, and so has no quantiser of states in a simple layer that it
+loads, nor is there one here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 
 from hepprune import digits
+from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.frontends.keras.hgq.types import arranged, held, is_none, keeps_no_range, plain, spread, type_of
 from hepprune.frontends.keras.hgq.values import Values, value_quantiser, value_type
 from hepprune.frontends.keras.layers import recurrent
@@ -21,13 +23,28 @@ from hepprune.network import Layer, Recurrent, Shape
 from hepprune.quantisers import FixedPoints
 
 _KERNELS = (("weight", "kq"), ("recurrent_weight", "rkq"))
+_RAMP = (0.25, 0.5)  # slope and shift of what HGQ2 calls a hard sigmoid
+_NONE = 99  # fewer bits than any type has
 
 
 def _values(native: Native, name: str, suffix: str = "") -> Values:
-    return suffix, f"{name}_conf", f"cell/{name}", native.config.get(f"{name}_conf")
+    described: Any = native.config.get(f"{name}_conf")
+    if name == "praq" and _is_ramp(described):
+        described = {**described, "config": {**described["config"], "affine": None}}
+    return suffix, f"{name}_conf", f"cell/{name}", described
 
 
-def simple(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+def _is_ramp(described: Any) -> bool:
+    """Return whether a quantiser makes a gate of what it holds, a quarter of it and a half."""
+    config = described.get("config") if isinstance(described, dict) else None
+    if not isinstance(config, dict):
+        return False
+    default = _RAMP if described.get("class_name") == "HardSigmoidConfig" else None
+    affine = config.get("affine", default)
+    return isinstance(affine, list | tuple) and tuple(affine) == _RAMP
+
+
+def cell(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     """Return the cell with its types, after the quantiser of what comes in."""
     if not is_none(native.config.get("oq_conf")):
         raise native.refuse("quantises what it puts out by oq_conf, which cannot be taken over")
@@ -40,15 +57,56 @@ def simple(native: Native, arriving: tuple[Shape, ...]) -> Parts:
             raise native.refuse(f"has no quantiser {place} for its kernel")
         changes |= _typed(name, _fitted(native, kind, array), array)
     if biases and (found := type_of(native, "bq_conf", "cell/bq", weights=biases[0])) is not None:
-        changes["bias_type"] = plain(_fitted(native, found, biases[0], np.ravel))
-    given = value_type(native, _values(native, "paq"))
-    looked_up = native.config.get("activation") not in (None, "linear")
-    changes |= {"argument_type" if looked_up else "activation_type": given}
-    if native.config.get("enable_sq", False):
-        changes["state_type"] = value_type(native, _values(native, "sq"))
-    cell = Part(part.layer.rebuilt(**changes))
+        changes |= _biases(_fitted(native, found, biases[0], np.asarray), biases[0])
+    for name, place in _places(native, part.layer).items():
+        changes[name] = value_type(native, _values(native, place))
+    if part.layer.cell == "gru" and _is_ramp(native.config.get("praq_conf")):
+        changes |= _ramp(native, changes["argument_type"], native.size("units"))
+    made = Part(part.layer.rebuilt(**changes))
     incoming = value_quantiser(native, _values(native, "iq", "input"))
-    return [cell] if incoming is None else [Part(incoming), replace(cell, sources=(incoming.name,))]
+    return [made] if incoming is None else [Part(incoming), replace(made, sources=(incoming.name,))]
+
+
+def _places(native: Native, layer: Layer) -> dict[str, str]:
+    """Return the places of quantisers of values by the settings of the cell that they are."""
+    if isinstance(layer, Recurrent) and layer.cell == "gru":
+        gates = "argument_type" if _is_ramp(native.config.get("praq_conf")) else "recurrent_activation_type"
+        return {gates: "praq", "activation_type": "paq", "state_type": "sq", "passed_type": "rhq"}
+    looked_up = native.config.get("activation") not in (None, "linear")
+    found = {"argument_type" if looked_up else "activation_type": "paq"}
+    return found | ({"state_type": "sq"} if native.config.get("enable_sq", False) else {})
+
+
+def _ramp(native: Native, kind: Quantiser | None, n_out: int) -> dict[str, Any]:
+    """Return the function of the gates that rises over all that the type holds, and the types of both its sides."""
+    if native.config.get("recurrent_activation") not in (None, "linear"):
+        raise native.refuse("has a recurrent_activation before a praq_conf with affine, which cannot be taken over")
+    argument = spread(native, kind, (2 * n_out,))
+    whole = argument.integer - argument.signed
+    if (whole[argument.width > 0] > 1).any():
+        raise native.refuse("has a praq_conf of more than one integer bit, whose gates would leave 0 to 1")
+    slope, shift = _RAMP
+    return {
+        "argument_type": argument,
+        "recurrent_activation": "hard_sigmoid",
+        "recurrent_activation_parameters": {"slope": slope, "shift": shift},
+        "recurrent_activation_type": FixedPoint(max(argument.fraction + 2, 1), 0, signed=False),  # holds each exactly
+    }
+
+
+def _biases(kind: FixedPoints, bias: Floats) -> dict[str, Any]:
+    """Return the biases and their type: of two rows, rounded here, the one that holds the types of both."""
+    if bias.ndim == 1:
+        return {"bias_type": plain(kind)}
+    rounded = torch.as_tensor(kind(bias.astype(np.float64)).astype(np.float32))
+    none = kind.width == 0
+    whole, fraction = (
+        np.where(none, -_NONE, bits).max(axis=0) for bits in (kind.integer - kind.signed, kind.width - kind.integer)
+    )
+    signed, used = (kind.signed & ~none).any(axis=0), ~none.all(axis=0)
+    width, integer = np.where(used, signed + whole + fraction, 0), np.where(used, signed + whole, 0)
+    joint = FixedPoints(width=width, integer=integer, signed=signed, rounding=kind.rounding, overflow=kind.overflow)
+    return {"bias_type": plain(joint), "bias": rounded[0], "recurrent_bias": rounded[1]}
 
 
 def _fitted(native: Native, kind: FixedPoints, array: Floats, arrange: Any = by_rows) -> FixedPoints:
@@ -67,7 +125,7 @@ def _typed(name: str, kind: FixedPoints, array: Floats) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def fill_simple(native: Native, layers: Mapping[str, Layer]) -> Native:
+def fill_cell(native: Native, layers: Mapping[str, Layer]) -> Native:
     """Return the native layer with the kernels, bias and types that the network has now."""
     layer = layers[native.name]
     if not isinstance(layer, Recurrent):
@@ -82,17 +140,33 @@ def fill_simple(native: Native, layers: Mapping[str, Layer]) -> Native:
         turned = (np.where(limit.numpy() == 0, 0, kind.width), kind.integer, kind.signed)
         bits |= _held(native, place, [array.T for array in turned], kind, acting[name].double().numpy().T)
     if layer.bias_type is not None:
-        kind = spread(native, layer.bias_type, tuple(layer.bias.shape))
-        bias = layer.used_biases()[0].double().numpy()
+        both = torch.stack(layer.used_biases()) if layer.cell == "gru" and layer.reset_after else layer.used_biases()[0]
+        bias = both.double().numpy()
+        kind = spread(native, layer.bias_type, bias.shape)
         bits |= _held(native, "bq", [kind.width, kind.integer, kind.signed], kind, bias)
-    given = layer.argument_type if layer.argument_type is not None else layer.act.result
-    incoming = layers.get(native.part("input"))
-    read = ("iq", None if incoming is None else incoming.result, layer.n_in)
-    for place, quantiser, n in (read, ("paq", given, layer.n_out), ("sq", layer.state_type, layer.n_out)):
+    for place, quantiser, n in _of_values(native, layer, layers):
         if quantiser is not None:
             kind = spread(native, quantiser, (1, n))  # the same at every step
-            bits |= held(native, f"{place}_conf", f"cell/{place}", kind=kind)
+            _, key, where, described = _values(native, place)
+            bits |= held(native, key, where, kind=kind, described=described)
     return replace(filled, stored={**native.stored, **bits})
+
+
+def _of_values(
+    native: Native, layer: Recurrent, layers: Mapping[str, Layer]
+) -> Iterator[tuple[str, Quantiser | None, int]]:
+    """Yield the places of quantisers of values, what is there now, and for how many values."""
+    incoming = layers.get(native.part("input"))
+    yield "iq", None if incoming is None else incoming.result, layer.n_in
+    types = {
+        "argument_type": layer.argument_type,
+        "activation_type": layer.act.result,
+        "recurrent_activation_type": layer.gate.result,
+        "state_type": layer.state_type,
+        "passed_type": layer.passed_type,
+    }
+    for name, place in _places(native, layer).items():
+        yield place, types[name], layer.n_out * (1 + (place == "praq"))
 
 
 def _held(native: Native, place: str, arrays: list[Any], like: FixedPoints, acting: Floats) -> dict[str, Floats]:

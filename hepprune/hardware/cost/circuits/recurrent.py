@@ -8,13 +8,14 @@ import numpy as np
 import torch
 
 from hepprune.errors import NetworkError
-from hepprune.fixed import FixedPoint
-from hepprune.hardware.cost.circuits import kernels, operations
+from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.hardware.cost.circuits import kernels, operations, results
 from hepprune.hardware.cost.circuits.kernels import FixedMatrix, Integers
 from hepprune.hardware.cost.circuits.operations import Bill
 from hepprune.hardware.cost.circuits.rules import CIRCUITS, only, priced
 from hepprune.hardware.cost.circuits.wires import Bools, Floats, Wires, constants, some
-from hepprune.network.layers import Activation, Recurrent
+from hepprune.network.layers import Activation, Recurrent, ReLU
+from hepprune.quantisers import FixedPoints
 
 Function = Callable[[Wires], Wires]
 _AHEAD = 32  # levels before the state, earlier than which it does not matter when inputs are there
@@ -42,18 +43,23 @@ class _Cell:
         matrix = FixedMatrix(self.matrices[kind].weight[rows], self.matrices[kind].fraction)
         return kernels.applied(bill, matrix, self.biases[kind][rows], values.reshaped(1, -1), alive=acts[None])[0]
 
-    def function(self, bill: Bill, which: str) -> Function:
+    def function(self, bill: Bill, layer: ReLU | Activation) -> Function:
         """Return one of the functions of the cell, with the type of its argument."""
-        layer = self.layer.act if which == "act" else self.layer.gate
         kind = self.layer.argument_of(layer)
-        if kind is not None and not isinstance(kind, FixedPoint):
-            raise NetworkError(f"layer '{self.layer.name}' has arguments without a single fixed-point type")
 
         def run(values: Wires) -> Wires:
-            argument = values if kind is None else operations.quantise(bill, values, kind)
+            argument = self.typed(bill, kind, values)
             return priced(bill, layer, np.ones(values.shape, bool), argument)
 
         return run
+
+    def typed(self, bill: Bill, kind: Quantiser | None, values: Wires) -> Wires:
+        """Return values in a type, or in one each."""
+        if kind is None:
+            return values
+        if not isinstance(kind, FixedPoint | FixedPoints):
+            raise NetworkError(f"layer '{self.layer.name}' has a {type(kind).__name__}, no fixed-point type")
+        return results.in_type(bill, operations.quantise, values, kind)
 
 
 @CIRCUITS.of(Recurrent)
@@ -66,7 +72,8 @@ def _unrolled(bill: Bill, alive: Bools, layer: Recurrent, arriving: Wires) -> Wi
     known: dict[bytes, tuple[float, Wires, Wires]] = {}
     steps, states = range(arriving.shape[0]), []
     for step in reversed(steps) if layer.backwards else steps:
-        before = _read(bill, layer, state), _read(bill, layer, memory) if layer.cell == "lstm" else memory
+        kept = cell.typed(bill, layer.state_type, memory) if layer.cell == "lstm" else memory
+        before = cell.typed(bill, layer.state_type, state), kept
         state, memory = _step(bill, cell, arriving[step], before, next(acts), known=known)
         states.append(state)
     ordered = states[::-1] if layer.backwards and layer.in_order else states
@@ -117,15 +124,6 @@ def states_read(layer: Recurrent, recurrent: Integers, alive: Bools, n_steps: in
     return found
 
 
-def _read(bill: Bill, layer: Recurrent, values: Wires) -> Wires:
-    """Return state or memory as a step reads it."""
-    if layer.state_type is None:
-        return values
-    if not isinstance(layer.state_type, FixedPoint):
-        raise NetworkError(f"layer '{layer.name}' has a state without a single fixed-point type")
-    return operations.quantise(bill, values, layer.state_type)
-
-
 def _step(
     bill: Bill,
     cell: _Cell,
@@ -173,7 +171,7 @@ def _computed(bill: Bill, cell: _Cell, now: Wires, before: tuple[Wires, Wires], 
         rows = np.concatenate([acts.memory, kept, acts.memory, acts.state])
     entered = cell.product(bill, "weight", now, slice(None), rows)
     whole = operations.add(bill, entered, cell.product(bill, "recurrent_weight", state, slice(None), rows))
-    act, gate = cell.function(bill, "act"), cell.function(bill, "gate")
+    act, gate = cell.function(bill, cell.layer.act), cell.function(bill, cell.layer.gate)
     if cell.layer.cell == "simple":
         return only(acts.state, act(whole)), memory
     entry, forget, candidate, exit_ = (whole[first : first + n] for first in range(0, 4 * n, n))
@@ -184,22 +182,23 @@ def _computed(bill: Bill, cell: _Cell, now: Wires, before: tuple[Wires, Wires], 
 
 def _gated(bill: Bill, cell: _Cell, now: Wires, state: Wires, acts: Bools) -> Wires:
     layer, n = cell.layer, cell.layer.n_out
-    act, gate = cell.function(bill, "act"), cell.function(bill, "gate")
+    act, gate, reset_gate = (cell.function(bill, function) for function in (layer.act, *layer.gates))
     updates, resets, candidates = (slice(first * n, (first + 1) * n) for first in range(3))
     read = functools.partial(cell.product, bill, "recurrent_weight")
     if layer.reset_after:
-        inner = read(state, candidates, acts)
+        inner = cell.typed(bill, layer.passed_type, read(state, candidates, acts))
         passing = acts & _is_there(inner)
     else:
         reads = cell.matrices["recurrent_weight"].weight[candidates] != 0
         passing = some(reads & acts[:, None], axis=0) & _is_there(state)
     inputs = cell.product(bill, "weight", now, slice(None), np.concatenate([acts, passing, acts]))
     update = gate(operations.add(bill, inputs[updates], read(state, updates, acts)))
-    reset = gate(operations.add(bill, inputs[resets], read(state, resets, passing)))
+    reset = reset_gate(operations.add(bill, inputs[resets], read(state, resets, passing)))
     if layer.reset_after:
         inner = operations.product(bill, reset, inner)
     else:
-        inner = read(operations.product(bill, reset, only(passing, state)), candidates, acts)
+        passed = cell.typed(bill, layer.passed_type, operations.product(bill, reset, only(passing, state)))
+        inner = read(passed, candidates, acts)
     candidate = act(operations.add(bill, inputs[candidates], inner))
     rest = operations.plus(bill, operations.negative(update), np.ones(n))
     old = operations.product(bill, update, only(acts, state))

@@ -1,11 +1,11 @@
-"""Makes hgq_recurrent.keras, its features and outputs; run as make_hgq.py says, which runs what is written as well."""
+"""Makes hgq_recurrent.keras and hgq_gru.keras, their features and outputs; run as make_hgq.py says, which runs what is written as well."""
 
 import zipfile
 from pathlib import Path
 
 import keras
 import numpy as np
-from hgq.layers import QDense, QSimpleRNN
+from hgq.layers import QGRU, QDense, QSimpleRNN
 
 HERE = Path(__file__).parent
 rng = np.random.default_rng(5)
@@ -30,15 +30,27 @@ def filled(made: keras.Model) -> keras.Model:
     return made
 
 
-features = rng.normal(0, 1.5, (40, 5, 3)).astype("float32")
-made = model()
-made(features, training=True)
-path = HERE / "hgq_recurrent.keras"
-filled(made).save(path)
-outputs = keras.ops.convert_to_numpy(keras.models.load_model(path, compile=False)(features))
-with zipfile.ZipFile(path) as archive:
-    parts = {name: archive.read(name) for name in archive.namelist()}
-with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-    for name, content in parts.items():
-        archive.writestr(name, content)
-np.savez(HERE / "hgq_recurrent.npz", features=features, outputs=outputs)
+def gated() -> keras.Model:
+    """GRUs whose reset gates multiply behind the recurrent kernel and before it, one without a quantiser of inputs."""
+    steps = keras.Input((4, 3), name="steps")
+    first = QGRU(4, return_sequences=True, name="first")(steps)
+    second = QGRU(3, reset_after=False, go_backwards=True, enable_iq=True, name="second")(first)
+    return keras.Model(steps, QDense(2, name="logits")(second))
+
+
+def keep(made: keras.Model, name: str) -> None:
+    features = rng.normal(0, 1.5, (40, *made.input_shape[1:])).astype("float32")
+    made(features, training=True)
+    path = HERE / f"{name}.keras"
+    filled(made).save(path)
+    outputs = keras.ops.convert_to_numpy(keras.models.load_model(path, compile=False)(features))
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for part, content in parts.items():
+            archive.writestr(part, content)
+    np.savez(path.with_suffix(".npz"), features=features, outputs=outputs)
+
+
+keep(model(), "hgq_recurrent")
+keep(gated(), "hgq_gru")

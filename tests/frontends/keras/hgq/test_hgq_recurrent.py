@@ -1,4 +1,4 @@
-"""Simple recurrent layers of HGQ2, which is the oracle: `data/make_hgq_recurrent.py` kept what its model puts out."""
+"""Simple recurrent layers and GRUs of HGQ2, which is the oracle: `data/make_hgq_recurrent.py` kept what its model puts out."""
 
 import os
 import subprocess
@@ -10,20 +10,26 @@ import torch
 
 import hepprune
 from hepprune.errors import NetworkError
+from hepprune.firmware import rtl
+from hepprune.fixed import FixedPoint
 from hepprune.frontends import keras as frontend
-from hepprune.network import Recurrent
+from hepprune.hardware import cost, targets
+from hepprune.network import Recurrent, parts
+from hepprune.network.exact import exact_activations, exact_logits
 from hepprune.pruning.structure import surgery
+from hepprune.quantisers import FixedPoints
 from tests.frontends.keras.hgq.test_hgq import altered
 
 DATA = Path(hepprune.__file__).parents[1] / "tests" / "frontends" / "keras" / "data"
-PATH = DATA / "hgq_recurrent.keras"
+PATH, GATED = DATA / "hgq_recurrent.keras", DATA / "hgq_gru.keras"
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_cell_computes_what_hgq_computes_bit_for_bit(dtype: torch.dtype) -> None:
-    kept = np.load(PATH.with_suffix(".npz"))
+@pytest.mark.parametrize("path", [PATH, GATED])
+def test_a_cell_computes_what_hgq_computes_bit_for_bit(path: Path, dtype: torch.dtype) -> None:
+    kept = np.load(path.with_suffix(".npz"))
     with torch.no_grad():
-        outputs = frontend.read(PATH).to(dtype)(torch.as_tensor(kept["features"], dtype=dtype))
+        outputs = frontend.read(path).to(dtype)(torch.as_tensor(kept["features"], dtype=dtype))
     np.testing.assert_array_equal(outputs.numpy().astype(np.float32), kept["outputs"])
 
 
@@ -38,18 +44,19 @@ def test_weights_of_a_cell_without_bits_are_pruned() -> None:
         assert (limit == 0).any()
 
 
-def test_a_smaller_cell_is_written_as_hgq_reads_it(tmp_path: Path) -> None:
-    changed, kept = frontend.read(PATH), np.load(PATH.with_suffix(".npz"))
+@pytest.mark.parametrize("path", [PATH, GATED])
+def test_a_smaller_cell_is_written_as_hgq_reads_it(path: Path, tmp_path: Path) -> None:
+    changed, kept = frontend.read(path), np.load(path.with_suffix(".npz"))
     first, second = changed["first"], changed["second"]
     assert isinstance(first, Recurrent)
     assert isinstance(second, Recurrent)
     second.digit_limit[:, 1] = 0
-    first.recurrent_digit_limit[[0, 2, 3], 1] = 0
+    first.recurrent_digit_limit.view(-1, 4, 4)[:, [0, 2, 3], 1] = 0
     smaller = surgery.shrink(changed)
     assert smaller.widths["first"] < changed.widths["first"]
     with torch.no_grad():
         wanted = changed(torch.as_tensor(kept["features"])).numpy()
-        written = frontend.write(smaller, tmp_path / "smaller.keras", like=PATH)
+        written = frontend.write(smaller, tmp_path / "smaller.keras", like=path)
         found = frontend.read(written)(torch.as_tensor(kept["features"])).numpy()
     np.testing.assert_array_equal(found, wanted)
     if "HGQ_PYTHON" in os.environ:
@@ -59,11 +66,43 @@ def test_a_smaller_cell_is_written_as_hgq_reads_it(tmp_path: Path) -> None:
         np.testing.assert_array_equal(np.load(tmp_path / "outputs.npy"), wanted)
 
 
+def test_the_gates_of_a_gru_have_types_of_their_own_and_so_has_what_they_multiply() -> None:
+    first = frontend.read(GATED)["first"]
+    assert isinstance(first, Recurrent)
+    assert first.passed_type is not None
+    update, reset = (first.argument_of(gate) for gate in first.gates)
+    assert isinstance(first.argument_type, FixedPoints)
+    widths = first.argument_type.width
+    np.testing.assert_array_equal(update.width, widths[:4])  # type: ignore[union-attr]
+    np.testing.assert_array_equal(reset.width, widths[4:])  # type: ignore[union-attr]
+    assert (widths[:4] != widths[4:]).any()
+
+
+@pytest.mark.slow
+def test_the_adder_graph_and_the_parts_of_a_gru_compute_what_the_network_does() -> None:
+    network, kept = frontend.read(GATED), np.load(GATED.with_suffix(".npz"))
+    network["steps"].result = FixedPoint(12, 6)
+    features = network["steps"].result(kept["features"].astype(np.float64))
+    with torch.no_grad():
+        wanted = network(torch.as_tensor(features, dtype=torch.float32)).numpy()
+    np.testing.assert_array_equal(exact_logits(network, features), wanted)
+    network.double()
+    for name in ("first", "second"):
+        layer, before = network[name], torch.as_tensor(exact_activations(network, features)[network.sources[name][0]])
+        with torch.no_grad():
+            assert torch.equal(parts.parts(layer, tuple(before.shape[1:]))(before), layer(before))
+    solution = rtl.solve(network)
+    found = np.array([solution.logic(row.ravel()) for row in features])
+    np.testing.assert_array_equal(found, wanted)
+    price = cost.adder_graph(network, targets.load("generic_vu13p")).resources.lut
+    assert 0.5 < price / solution.cost < 2
+
+
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
         ('"oq_conf": null', '"oq_conf": {"config": {"q_type": "kif"}}', "'first' .* puts out by oq_conf"),
-        ('"class_name": "QSimpleRNN"', '"class_name": "QGRU"', "'first' .QGRU. quantises what its reset gate"),
+        ('"class_name": "QSimpleRNN"', '"class_name": "QGRU"', "'first' .QGRU. has weights of shapes"),
         ('"units": 4', '"units": 5', "'first' .* has weights of shapes"),
         ('"q_type": "kbi"', '"q_type": "float"', "of type float; known are kif and kbi"),
         ('"overflow_mode": "WRAP"', '"overflow_mode": null', "with overflow NONE; known are"),
