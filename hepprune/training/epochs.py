@@ -28,7 +28,7 @@ from hepprune.training.optimiser import EPSILON, SQUARES, Rate
 
 log = logging.getLogger(__name__)
 
-LEAST = 2000  # steps of a training: in fewer, compiling is not earned back
+LEAST = 1000  # steps of a training: in fewer, compiling is not earned back
 _SOURCE = Path(__file__).with_name("epoch.cpp")
 _OPTIONS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-std=c++17", "-shared", "-fPIC")
 _ROUNDINGS = {"TRN": 0, "RND": 1}
