@@ -8,8 +8,12 @@ author = copyright = "hepprune developers"  # noqa: A001 (Sphinx' name)
 release = installed("hepprune")
 version = ".".join(release.split(".")[:2])
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 exclude_patterns = ["_build"]
+
+nb_execution_mode = "force"  # the notebooks are kept without outputs
+nb_execution_timeout = 600
+nb_execution_raise_on_error = True
 html_theme = "furo"
 html_title = f"hepprune {version}"
 
