@@ -12,7 +12,7 @@ from hepprune.errors import DataError
 from hepprune.metrics import Conditions
 from hepprune.recipe.base import Section
 from hepprune.recipe.data import Data
-from hepprune.task import Classes, Reconstruction, Task, Tasks, YesOrNo, check_names, find
+from hepprune.task import Binary, Classes, Reconstruction, Task, Tasks, check_names, find
 
 Kind = Literal["classes", "binary", "multilabel", "regression", "reconstruction"]
 
@@ -83,7 +83,7 @@ class Output:
     @property
     def reads_label(self) -> bool:
         """Whether the targets are what the label column holds."""
-        return isinstance(self.task, Classes | YesOrNo) and not self.columns
+        return isinstance(self.task, Classes | Binary) and not self.columns
 
 
 def outputs(tasks: Mapping[str, Head], data: Data, conditions: Conditions) -> dict[str, Output]:

@@ -36,7 +36,7 @@ class Settings:
     `fine_tune` follows each stage, `settle` the last but one, `trim` those from the last on. With `digits` the network
     settles while they are chosen, and if it then meets the budget there is no last stage. With `allocate` one training
     takes the place of all stages but the last: digits are chosen from the whole network on, with `bits` those of values
-    too. Of one stage are searches that are resumed: they only trim, or where bits are chosen allocate again first.
+    too. Of one stage are searches that are resumed: they trim, or where bits are chosen allocate again first.
     """
 
     stages: int = 12

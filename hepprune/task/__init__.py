@@ -2,11 +2,12 @@
 
 from hepprune.errors import DataError, unknown
 from hepprune.task.base import Raw, Targets, Task, copied
-from hepprune.task.kinds import Classes, MultiLabel, Reconstruction, Regression, YesOrNo
+from hepprune.task.kinds import Binary, Classes, MultiLabel, Reconstruction, Regression
 from hepprune.task.several import Tasks, check_names
 
 __all__ = [
     "TASKS",
+    "Binary",
     "Classes",
     "MultiLabel",
     "Raw",
@@ -15,7 +16,6 @@ __all__ = [
     "Targets",
     "Task",
     "Tasks",
-    "YesOrNo",
     "check_names",
     "copied",
     "find",
@@ -23,7 +23,7 @@ __all__ = [
 
 TASKS: dict[str, type[Task]] = {
     "classes": Classes,
-    "binary": YesOrNo,
+    "binary": Binary,
     "multilabel": MultiLabel,
     "regression": Regression,
     "reconstruction": Reconstruction,

@@ -127,7 +127,7 @@ class MultiLabel(OneOutput):
 
 
 @dataclass(frozen=True)
-class YesOrNo(MultiLabel):
+class Binary(MultiLabel):
     """One yes-or-no question a jet, by one logit; targets are 0 and 1."""
 
     def targets(self, y: Any) -> Tensor:

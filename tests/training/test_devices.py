@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from hepprune import executors, training
 from hepprune.cli import app
 from hepprune.errors import ExecutorError, PrerequisiteError
+from hepprune.jobs.study import study
 from hepprune.network import Network, identity, save
 from hepprune.sample import Sample
 from hepprune.search.allocation import bits
@@ -84,6 +85,14 @@ def test_the_device_of_a_recipe_is_refused_alike_but_not_where_the_command_names
     done = CliRunner().invoke(app, ["--device", "cpu", "run", str(path), "--front"])
     assert "torch finds none here" not in done.stderr
     assert "jets_features.root" in done.stderr  # is not beside this recipe
+
+
+@pytest.mark.skipif(HAS_CUDA, reason="there is a GPU")
+def test_the_device_of_a_recipe_counts_among_models_by_name(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(yaml.safe_load(RECIPE.read_text()) | {"device": "cuda"}))
+    for models in ([tmp_path / "recipe.yaml"], {"tagger": tmp_path / "recipe.yaml"}):
+        with pytest.raises(PrerequisiteError, match="torch finds none here"):
+            study(models, "generic_vu13p")
 
 
 @pytest.mark.skipif(HAS_CUDA, reason="there is a GPU")

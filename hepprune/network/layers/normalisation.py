@@ -18,7 +18,7 @@ _LEAST = 1e-12  # of an epsilon, so that a table has a value where nothing varie
 
 @layer
 class BatchNorm(Layer):
-    """The affine map `scale * x + shift` over the last axis, which `pruning.folding` takes into a layer beside it.
+    """The affine map `scale * x + shift` over the last axis, which `network.folding` takes into a layer beside it.
 
     A `fixed` one, such as a number that values are multiplied by, is a constant of the model: it is not trained, keeps
     the types it has, and is folded into nothing. Of a product or a sum alone the other array is `held`: not trained.

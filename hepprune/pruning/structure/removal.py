@@ -113,9 +113,9 @@ def _recurrent_types(layer: Recurrent, rows: Tensor, states: Tensor) -> dict[str
         found[f"{name}_type"] = taken(kind, states, axis=-1)
     if layer.cell != "lstm":  # whose functions have one type for all values
         found["activation_type"] = taken(layer.act.result, states, axis=-1)
-        found["recurrent_activation_type"] = taken(layer.gate.result, states.repeat(2), axis=-1)
-        looked_up = states if layer.cell == "simple" else states.repeat(2)
-        found["argument_type"] = taken(layer.argument_type, looked_up, axis=-1)
+        for name, kind in (("recurrent_activation", layer.gate.result), ("argument", layer.argument_type)):
+            of_one = taken(kind, states, axis=-1)  # set of values that both gates share, or else of those of both
+            found[f"{name}_type"] = taken(of_one, states.repeat(2), axis=-1)
     return found
 
 

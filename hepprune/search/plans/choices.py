@@ -72,7 +72,7 @@ class Choice:
 class ChoiceTable:
     """Everything that can be chosen for one model, beside what it needs in any case (`fixed`).
 
-    `feeders` names, for a layer, those whose neurons it reads; see `search.links`.
+    `feeders` names, for a layer, those whose neurons it reads; see `search.plans.links`.
     """
 
     model: str

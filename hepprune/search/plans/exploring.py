@@ -3,8 +3,8 @@
 A budget only picks from what is explored, so that a larger one has the same plans to choose from, and more of them: it
 cannot give a worse metric. Where there are few plans all are priced, and what is picked is the optimum. Else, for each
 resource alone and for all together, a solver goes down a ladder of limits, each problem taken around the last plan
-(`search.links`), and neighbours of the plans found are priced that promise to lose least (Pareto local search, Paquete
-et al. 2004).
+(`search.plans.links`), and neighbours of the plans found are priced that promise to lose least (Pareto local search,
+Paquete et al. 2004).
 """
 
 import itertools

@@ -43,7 +43,7 @@ def measure(
     """Yield for each group the effect of each of its stand-ins, against the network on the same jets.
 
     Without a metric of its own, that is the loss. Classes told apart by one output from one input are measured many
-    stand-ins at a time; see `search.replay`.
+    stand-ins at a time; see `search.sensitivity.replay`.
 
     Raises:
         DataError: the metric is not finite, for the network or for a change.

@@ -3,7 +3,7 @@
 Three things make it faster than running the network once for each change. What comes before the changed layer is
 computed once. The changed layer's stand-ins are stacked into one matrix product, and everything after them runs on
 (jets x stand-ins) rows. The jets go through in chunks whose values stay in the processor's cache, on all of torch's
-threads at once, in kernels that write as little as they can (`search.kernels`).
+threads at once, in kernels that write as little as they can (`search.sensitivity.kernels`).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

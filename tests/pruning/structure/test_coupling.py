@@ -17,6 +17,7 @@ from hepprune.network.layers import Concatenate
 from hepprune.pruning import masks
 from hepprune.pruning.masks import Plan
 from hepprune.pruning.structure import coupling, surgery
+from hepprune.quantisers import FixedPoints
 from tests.networks import SEEDS
 from tests.pruning import cells, graphs
 
@@ -246,3 +247,19 @@ def test_what_goes_through_a_choice_or_an_unknown_layer_stays(layer: Layer, why:
     (group,) = [group for group in coupling.groups(network) if group.of("made")[0].layer == "a"]
     assert group.kept.startswith(why)
     assert len(surgery.shrink(masks.apply(network, coupling.cuts(group, [group.ids[0]])))["a"].weight) == 3
+
+
+@pytest.mark.parametrize("n_values", [3, 6])
+def test_types_of_the_gates_of_a_gru_go_with_its_states(n_values: int) -> None:
+    """Both gates share types of n_out values, or each has its own."""
+    integer = np.array([2, 3, 4, 3, 4, 2][:n_values])
+    kind = FixedPoints(width=np.full(n_values, 8), integer=integer, signed=np.ones(n_values, dtype=bool))
+    cell = Recurrent("cell", "gru", **cells.arrays("gru"), argument_type=kind)
+    head = Dense("out", torch.randn(2, 3, generator=torch.Generator().manual_seed(1)), torch.zeros(2))
+    network = Network([Input("x", (4, 3)), cell, head])
+    (group,) = [group for group in coupling.groups(network) if group.of("made")[0].layer == "cell"]
+    cuts = coupling.cuts(group, [1])
+    small = surgery.shrink(network, cuts)
+    assert small["cell"].argument_type.integer.tolist() == np.delete(integer, [1, 4][: n_values // 3]).tolist()
+    x = torch.randn(5, 4, 3, generator=torch.Generator().manual_seed(2))
+    assert torch.allclose(small(x), masks.apply(network, cuts)(x), atol=1e-6)
