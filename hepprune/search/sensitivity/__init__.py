@@ -73,10 +73,11 @@ def analyse(
 ) -> tuple[SensitivityCurve, ...]:
     """Return a curve per kernel and granularity, group of neurons and branch, on jets; the network is left as it was.
 
-    All cuts of a kernel are measured together, and what comes before it is computed once (`search.sensitivity.replay`).
-    Neurons that several layers make or lose are cut in the whole network, and so are branches, of which all goes at once.
-    The layers that give the outputs keep their neurons, which are the classes. Kernels are shared among the workers of an
-    `executor`, which pays where one takes longer than a worker takes to begin: many jets, or a large network.
+    All cuts of a kernel are measured together, and what comes before it is computed once
+    (`search.sensitivity.replay`). Neurons that several layers make or lose are cut in the whole network, and so are
+    branches, of which all goes at once. The layers that give the outputs keep their neurons, which are the classes.
+    Kernels are shared among the workers of an `executor`, which pays where one takes longer than a worker takes to
+    begin: many jets, or a large network.
     """
     places = cuttable(network, granularities)
     layers = list(dict.fromkeys(what.name for what, _ in places))
