@@ -23,8 +23,6 @@ from hepprune.training.optimiser import AdamW, one_cycle
 from hepprune.training.passes import Pass, Penalty, loss
 from hepprune.training.validating import Validated, validate
 
-_SHARED_FROM = 100_000  # parameters
-
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
@@ -123,7 +121,7 @@ def check(network: Network, sample: Sample) -> None:
 def _threads(network: Network) -> Iterator[None]:
     """Keep a small network's steps on one core: sharing products of this size costs more than it saves."""
     before = torch.get_num_threads()
-    if sum(parameter.numel() for parameter in network.parameters()) < _SHARED_FROM:
+    if sum(parameter.numel() for parameter in network.parameters()) < epochs.SHARED_FROM:
         torch.set_num_threads(1)
     try:
         yield

@@ -5,7 +5,7 @@ Values and gradients are bit for bit those that autograd makes of the Network: b
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import torch
@@ -57,21 +57,21 @@ class Rectified:
 class Placed:
     """Values that each saturate in a type of their own: its last place and its ends, those in whole places first."""
 
-    rounding: str
-    step: Tensor
-    low: Tensor
-    high: Tensor
-    ends: tuple[Tensor, Tensor]
+    kind: FixedPoint | FixedPoints
+    step: Tensor = field(compare=False)
+    low: Tensor = field(compare=False)
+    high: Tensor = field(compare=False)
+    ends: tuple[Tensor, Tensor] = field(compare=False)
 
     @classmethod
     def of(cls, kind: FixedPoint | FixedPoints, like: Tensor) -> "Placed":
         """Return types as arrays of the floating type and on the device of a tensor."""
         step, least, most = (torch.as_tensor(each).to(like) for each in (kind.step, kind.minimum, kind.maximum))
-        return cls(rounding=kind.rounding, step=step, low=least / step, high=most / step, ends=(least, most))
+        return cls(kind=kind, step=step, low=least / step, high=most / step, ends=(least, most))
 
     def __call__(self, values: Tensor) -> Tensor:
         """Return values as their types hold them."""
-        places: Tensor = ROUNDING[self.rounding](values * (1 / self.step))
+        places: Tensor = ROUNDING[self.kind.rounding](values * (1 / self.step))
         return torch.minimum(torch.maximum(places, self.low), self.high).mul_(self.step)
 
     def passed(self, gradient: Tensor, values: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 // One epoch of AdamW on a chain of dense layers in fixed point, as chains.py and optimiser.py take it step by step.
 //
-// Sums of fixed-point values are exact in float32, so what a network puts out is bit for bit what torch makes of it.
+// Sums of fixed-point values are exact in float32 while they fit in its 24 bits, as those of the types that are let in
+// here do; so what a network puts out is bit for bit what torch makes of it.
 // Gradients are summed in another order. Jets go through in tiles that stay in the cache; widths are padded to vectors.
 #include <algorithm>
 #include <cmath>

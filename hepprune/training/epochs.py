@@ -1,6 +1,7 @@
 """Whole epochs of a chain of dense layers in one call of compiled code, where a C++ compiler is there.
 
-What the network puts out on the way is bit for bit what torch computes; gradients are summed in another order.
+What the network puts out on the way is bit for bit what torch computes, as float32 holds every sum of the chains taken
+here; gradients are summed in another order.
 """
 
 import ctypes
@@ -16,19 +17,23 @@ from itertools import islice
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hepprune.fixed import FixedPoint
+from hepprune.fixed import MANTISSA, FixedPoint, Quantiser
+from hepprune.quantisers import FixedPoints
 from hepprune.sample import Sample
 from hepprune.task import Classes
-from hepprune.training.acting import Fixed
+from hepprune.training.acting import ActingArray, Fixed
 from hepprune.training.chains import Chain, Placed, Rectified, Step
 from hepprune.training.optimiser import EPSILON, SQUARES, Rate
 
 log = logging.getLogger(__name__)
 
 LEAST = 1000  # steps of a training: in fewer, compiling is not earned back
+SHARED_FROM = 100_000  # parameters: products of such layers are faster in torch, which shares them among all cores
 _SOURCE = Path(__file__).with_name("epoch.cpp")
 _OPTIONS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-std=c++17", "-shared", "-fPIC")
 _ROUNDINGS = {"TRN": 0, "RND": 1}
@@ -37,22 +42,33 @@ _LONG, _REAL, _PLACE = ctypes.c_int64, ctypes.c_double, ctypes.c_void_p
 
 @cache
 def _compiled() -> ctypes.CDLL | None:
-    """Return the compiled code, once per process; None where nothing compiles it."""
+    """Return the compiled code, once per process; None where nothing compiles or loads it."""
     compiler = shutil.which("g++") or shutil.which("c++")
     if compiler is None:
         return None
-    with tempfile.TemporaryDirectory(prefix="hepprune-") as folder:
-        library = Path(folder) / "epoch.so"
-        done = subprocess.run(
-            [compiler, *_OPTIONS, "-o", str(library), str(_SOURCE)], capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            log.warning("training goes on without compiled code: %s", done.stderr.strip().partition("\n")[0])
-            return None
-        found = ctypes.CDLL(str(library))
+    try:
+        found = _loaded(compiler)
+    except OSError as problem:  # as where nothing in the temporary folder may be executed
+        log.warning("training goes on without compiled code: %s", problem)
+        return None
     found.epoch.restype = _REAL
     found.epoch.argtypes = [_LONG, *[_PLACE] * 6]
     return found
+
+
+def _loaded(compiler: str) -> ctypes.CDLL:
+    """Return what a compiler makes of the code.
+
+    Raises:
+        OSError: it makes nothing of it, or nothing that is loaded.
+    """
+    with tempfile.TemporaryDirectory(prefix="hepprune-") as folder:
+        library = Path(folder) / "epoch.so"
+        command = [compiler, *_OPTIONS, "-o", str(library), str(_SOURCE)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise OSError(done.stderr.strip().partition("\n")[0])
+        return ctypes.CDLL(str(library))
 
 
 class _Struct(ctypes.Structure):
@@ -88,6 +104,23 @@ class _Jets(_Struct):
     _fields_ = (*((name, _PLACE) for name in ("x", "y", "order")), ("n_jets", _LONG), ("batch", _LONG))
 
 
+class Read:
+    """Jets as compiled code reads them, made anew where they, or what is done to features first, are not as before."""
+
+    def __init__(self) -> None:
+        self._source: tuple[Sample, tuple[Step, ...]] | None = None
+        self._arrays: tuple[Tensor, Tensor] | None = None
+
+    def __call__(self, chain: Chain, jets: Sample) -> tuple[Tensor, Tensor]:
+        """Return features that have entered (n_jets, n_features) and the probability of each class."""
+        same = self._source is not None and self._source[0] is jets and self._source[1] == chain.entry
+        if self._arrays is None or not same:
+            self._source = self._arrays = None  # not both in memory at once
+            self._arrays = chain.enter(jets).features.contiguous(), _targets(jets, len(chain.acting.parts[-1].values))
+            self._source = jets, chain.entry
+        return self._arrays
+
+
 @dataclass(frozen=True, kw_only=True)
 class Epochs:
     """A chain, ready to be trained on jets for whole epochs."""
@@ -99,22 +132,17 @@ class Epochs:
     acting: _Acting
 
     @classmethod
-    def of(cls, chain: Chain, jets: Sample) -> "Epochs | None":
+    def of(cls, chain: Chain, jets: Sample, read: Read) -> "Epochs | None":
         """Return a chain of hidden layers of ReLUs in fixed point that tells classes apart; None of any other."""
-        targets, values = _targets(jets, len(chain.acting.parts[-1].values)), _values(chain)
         fixed, own = chain.acting.fixed, chain.optimiser.values
-        fits = own.device.type == "cpu" and own.dtype == torch.float32
-        if (
-            not fits
-            or _compiled() is None
-            or fixed is None
-            or fixed.rounding not in _ROUNDINGS
-            or targets is None
-            or values is None
-        ):
+        fits = own.device.type == "cpu" and own.dtype == torch.float32 and len(own) < SHARED_FROM
+        if not fits or fixed is None or fixed.rounding not in _ROUNDINGS or not _has_classes(jets):
             return None
-        x, acting = chain.enter(jets).features.contiguous(), _acting(chain, fixed)
-        return cls(chain=chain, x=x, y=targets, values=values, acting=acting)
+        kinds = _kinds(chain)
+        if kinds is None or not _is_exact(chain, kinds) or _compiled() is None:
+            return None
+        x, y = read(chain, jets)
+        return cls(chain=chain, x=x, y=y, values=_values(chain, kinds), acting=_acting(chain, fixed))
 
     def __call__(self, order: Tensor, batch_size: int, rates: Iterator[Rate]) -> Tensor:
         """Take the steps of an epoch, and return their mean loss."""
@@ -139,39 +167,75 @@ class Epochs:
         return torch.tensor(loss, dtype=torch.float64)
 
 
-def _targets(jets: Sample, n_classes: int) -> Tensor | None:
-    """Return the probability of each class for each jet, (n_jets, n_classes); None where jets have weights."""
-    if type(jets.task) is not Classes or jets.weight is not None or not isinstance(jets.y, Tensor):
-        return None
-    y = jets.y if jets.y.ndim > 1 else nn.functional.one_hot(jets.y, n_classes)
+def _has_classes(jets: Sample) -> bool:
+    """Return whether jets without weights are to be told apart."""
+    return type(jets.task) is Classes and jets.weight is None and isinstance(jets.y, Tensor)
+
+
+def _targets(jets: Sample, n_classes: int) -> Tensor:
+    """Return the probability of each class for each jet, (n_jets, n_classes)."""
+    given = cast("Tensor", jets.y)
+    y = given if given.ndim > 1 else nn.functional.one_hot(given, n_classes)
     return y.float().contiguous()
 
 
-def _values(chain: Chain) -> _Values | None:
-    """Return the types of all hidden values, None where a layer has none or another one than code is written for."""
+def _kinds(chain: Chain) -> list[Placed] | None:
+    """Return the types of each hidden layer, None where one has none or another one than code is written for."""
     *hidden, last = chain.steps
-    kinds = [_kind(steps) for steps in hidden]
+    kinds = [_kind(steps, chain.optimiser.values) for steps in hidden]
     found = [each for each in kinds if each is not None]
-    if last or len(found) < len(kinds) or not found:
-        return None
-    names = ("unit", "inverse", "low", "high", "least", "most")
-    sizes = [len(part.values) for part in chain.acting.parts[::2]]
-    columns = [(each.step, 1 / each.step, each.low, each.high, *each.ends) for each in found]
-    spread = [[array.expand(size) for array in column] for column, size in zip(columns, sizes, strict=False)]
-    arrays = {name: torch.cat(parts) for name, parts in zip(names, zip(*spread, strict=True), strict=True)}
-    return _Values(**arrays, rounding=torch.tensor([_ROUNDINGS[each.rounding] for each in found]))
+    return None if last or len(found) < len(kinds) or not found else found
 
 
-def _kind(steps: Sequence[Step]) -> Placed | None:
+def _kind(steps: Sequence[Step], like: Tensor) -> Placed | None:
     """Return the types of the values of a layer behind its ReLU, which code is written for if they saturate."""
     match steps:
         case [Rectified(math.inf, None), Placed() as found]:
             pass
         case [Rectified(math.inf, FixedPoint(signed=False, overflow="SAT" | "SAT_SYM") as kind)]:
-            found = Placed.of(kind, torch.zeros(()))
+            found = Placed.of(kind, like)
         case _:
             return None
-    return found if found.rounding in _ROUNDINGS else None
+    return found if found.kind.rounding in _ROUNDINGS else None
+
+
+def _is_exact(chain: Chain, kinds: Sequence[Placed]) -> bool:
+    """Return whether float32 holds every sum of every layer, in whatever order, as types tell."""
+    read = [_last(chain.entry), *(each.kind for each in kinds)]
+    parts = chain.acting.parts
+    return all(map(_holds, read, parts[::2], parts[1::2]))
+
+
+def _last(steps: Sequence[Step]) -> Quantiser | None:
+    """Return the type that values have after some steps."""
+    return steps[-1].kind if steps else None
+
+
+def _holds(read: Quantiser | None, weight: ActingArray, bias: ActingArray) -> bool:
+    """Return whether the largest sum that types allow is within the mantissa, in units of its last place."""
+    if not (isinstance(read, FixedPoint | FixedPoints) and weight.kind and bias.kind):
+        return False
+    most = np.broadcast_to(_most(read), weight.values.shape[1])
+    finest = np.where(most > 0, read.step, np.inf).min()  # a value without bits is zero, whatever its last place
+    largest = most.sum() * _most(weight.kind) + _most(bias.kind)
+    return bool(largest <= 2**MANTISSA * min(finest * weight.kind.step, bias.kind.step))
+
+
+def _most(kind: FixedPoint | FixedPoints) -> NDArray[np.float64]:
+    """Return the largest magnitude of each value."""
+    return np.maximum(kind.maximum, np.negative(kind.minimum))
+
+
+def _values(chain: Chain, kinds: Sequence[Placed]) -> _Values:
+    """Return the types of all hidden values as arrays; what a ReLU stops has no gradient, whatever its type holds."""
+    names = ("unit", "inverse", "low", "high", "least", "most")
+    sizes = [len(part.values) for part in chain.acting.parts[::2]]
+    columns = [
+        (each.step, 1 / each.step, each.low, each.high, each.ends[0].clamp(min=0), each.ends[1]) for each in kinds
+    ]
+    spread = [[array.expand(size) for array in column] for column, size in zip(columns, sizes, strict=False)]
+    arrays = {name: torch.cat(parts) for name, parts in zip(names, zip(*spread, strict=True), strict=True)}
+    return _Values(**arrays, rounding=torch.tensor([_ROUNDINGS[each.kind.rounding] for each in kinds]))
 
 
 def _acting(chain: Chain, fixed: Fixed) -> _Acting:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -33,6 +33,7 @@ class Pass:
     quantised: bool
     penalty: Penalty | None
     is_long: bool
+    read: epochs.Read = field(default_factory=epochs.Read)
 
     def __call__(self, network: Network, train: Sample, order: Tensor) -> float:
         """Train a network on jets in an order, in place, and return the mean loss.
@@ -41,7 +42,7 @@ class Pass:
             DataError: the loss, or a weight after it, is not finite.
         """
         chain = None if self.penalty else Chain.of(network, self.optimiser, quantised=self.quantised)
-        whole = epochs.Epochs.of(chain, train) if chain is not None and self.is_long else None
+        whole = epochs.Epochs.of(chain, train, self.read) if chain is not None and self.is_long else None
         with _finite(self.optimiser.values):
             if whole is not None:
                 losses = [whole(order, self.batch_size, self.rates)]

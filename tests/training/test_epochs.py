@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,8 +15,8 @@ from hepprune.quantisers import FixedPoints
 from hepprune.sample import Sample
 from hepprune.task import Regression
 from hepprune.training import epochs
-from hepprune.training.chains import Chain
-from hepprune.training.epochs import Epochs
+from hepprune.training.chains import Chain, Placed
+from hepprune.training.epochs import Epochs, Read
 from hepprune.training.optimiser import AdamW, Rate, one_cycle
 from hepprune.training.passes import Pass
 
@@ -24,13 +25,21 @@ FEATURES = FixedPoint(6, 3, True, "RND", "SAT")
 OWN = FixedPoints(
     width=[3, 4, 0, 2, 6], integer=[1, 0, 1, 3, 2], signed=[False] * 5, rounding="TRN", overflow="SAT"
 )  # of five values
+SIGNED = FixedPoints(width=[5] * 5, integer=[3] * 5, signed=[True] * 5, rounding="TRN", overflow="SAT")
+MIXED = replace(SIGNED, width=[5, 5, 0, 4, 5], signed=[True, False, True, False, True])
+ONE = FixedPoint(4, 2, False, "TRN", "SAT")
 BATCH = 70  # no whole number of tiles, and 150 jets are no whole number of batches
 
 
-def drawn(kind: FixedPoint | FixedPoints | None, rounding: str = "RND") -> Network:
-    """Return a network of 20 features and of 5, 7 and 3 neurons, some weights of it cut, some limited in digits."""
+def drawn(
+    kind: FixedPoint | FixedPoints | None,
+    rounding: str = "RND",
+    features: FixedPoint = FEATURES,
+    hidden: tuple[int, int] = (5, 7),
+) -> Network:
+    """Return a network of 20 features, hidden neurons and 3 more, some weights of it cut, some limited in digits."""
     generator = torch.Generator().manual_seed(4)
-    sizes, layers = (20, 5, 7, 3), [Input("x", 20, FEATURES)]
+    sizes, layers = (20, *hidden, 3), [Input("x", 20, features)]
     kinds = dict.fromkeys(("weight_type", "bias_type"), replace(WEIGHTS, rounding=rounding))
     for index in range(3):
         weight = torch.randn(sizes[index + 1], sizes[index], generator=generator)
@@ -40,6 +49,13 @@ def drawn(kind: FixedPoint | FixedPoints | None, rounding: str = "RND") -> Netwo
         last = FixedPoint(5, 3, False, "RND", "SAT") if isinstance(kind, FixedPoints) and index else kind
         layers += [ReLU(f"relu_{index}", last)] if index < 2 else []
     return Network(layers)
+
+
+def chained(network: Network) -> Chain:
+    """Return a network, which is one, as a chain."""
+    found = Chain.of(network, AdamW(network.parameters()), quantised=True)
+    assert found is not None
+    return found
 
 
 def jets(*, taught: bool) -> Sample:
@@ -61,15 +77,13 @@ needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ 
 @needs_compiler
 @pytest.mark.parametrize("taught", [False, True])
 @pytest.mark.parametrize(
-    ("kind", "rounding"), [(OWN, "RND"), (FixedPoint(4, 2, False, "TRN", "SAT"), "TRN")], ids=["each", "one"]
+    ("kind", "rounding"),
+    [(OWN, "RND"), (ONE, "TRN"), (SIGNED, "RND"), (MIXED, "RND")],
+    ids=["each", "one", "signed", "mixed"],
 )
 def test_an_epoch_is_that_of_the_steps_in_torch(kind: FixedPoint | FixedPoints, rounding: str, *, taught: bool) -> None:
     sample = jets(taught=taught)
-    network = drawn(kind, rounding)
-    own = AdamW(network.parameters())
-    chain = Chain.of(network, own, quantised=True)
-    assert chain is not None
-    assert Epochs.of(chain, sample) is not None
+    assert Epochs.of(chained(drawn(kind, rounding)), sample, Read()) is not None
     still = [passed(drawn(kind, rounding), sample, iter([Rate(0.0, 0.9)] * 3), compiled=c) for c in (True, False)]
     moved = [passed(drawn(kind, rounding), sample, one_cycle(0.01, 3), compiled=c) for c in (True, False)]
     for (loss, mine), (wanted, torchs) in (still, moved):
@@ -87,19 +101,62 @@ def test_other_chains_and_tasks_are_left_to_torch() -> None:
     numbers = Sample(sample.x, torch.randn(150, 3), task=Regression())
     wraps, signed = replace(OWN, overflow="WRAP"), FixedPoint(5, 3, True, "RND", "SAT")
     cases = [(drawn(each), sample) for each in (wraps, signed, replace(OWN, rounding="RND_CONV"))]
-    for network, each in [*cases, (plain, weighted), (plain, numbers)]:
-        chain = Chain.of(network, AdamW(network.parameters()), quantised=True)
-        assert chain is not None
-        assert Epochs.of(chain, each) is None
+    large = drawn(ONE, hidden=(400, 240))  # 104,000 parameters
+    for network, each in [*cases, (plain, weighted), (plain, numbers), (large, sample)]:
+        assert Epochs.of(chained(network), each, Read()) is None
 
 
-def test_without_a_compiler_torch_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "which", lambda _: None)
+@needs_compiler
+@pytest.mark.parametrize(("width", "taken"), [(15, True), (16, False)])
+def test_sums_that_float32_does_not_hold_are_left_to_torch(width: int, *, taken: bool) -> None:
+    """Twenty products of 4 by 2 and a bias of 2 are 162 at most, where 2^24 last places are 256 or 128."""
+    chain = chained(drawn(ONE, features=FixedPoint(width, 3, True, "RND", "SAT")))
+    assert (Epochs.of(chain, jets(taught=False), Read()) is not None) == taken
+
+
+def test_other_devices_are_left_to_torch() -> None:
+    chain = chained(drawn(OWN))  # types of single values, then one type for all of them
+    steps = tuple(
+        tuple(
+            Placed.of(step.kind, torch.zeros((), device="meta")) if isinstance(step, Placed) else step for step in part
+        )
+        for part in chain.steps
+    )
+    own = AdamW([torch.nn.Parameter(each.detach().to("meta")) for each in chain.optimiser.slopes])
+    assert Epochs.of(replace(chain, steps=steps, optimiser=own), jets(taught=False), Read()) is None
+
+
+@needs_compiler
+def test_features_enter_anew_only_where_jets_or_their_type_change() -> None:
+    read, sample = Read(), jets(taught=False)
+    wider = replace(FEATURES, width=7)
+    found = [
+        read(chained(drawn(OWN, features=kind)), given)[0]
+        for kind, given in ((FEATURES, sample), (FEATURES, sample), (wider, sample), (wider, sample.first(100)))
+    ]
+    assert found[0] is found[1]
+    assert torch.equal(found[1], FEATURES(sample.features))
+    assert torch.equal(found[2], wider(sample.features))
+    assert torch.equal(found[3], wider(sample.features[:100]))
+
+
+# A compiler that is not there, one that cannot be run, one that fails, and one whose code is not loaded.
+@pytest.mark.parametrize(
+    "program", [None, "#!/no/shell", "#!/bin/sh\nexit 1", '#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done; echo >"$2"']
+)
+def test_without_compiled_code_torch_goes_on(
+    program: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if program is not None:
+        (tmp_path / "g++").write_text(program)
+        (tmp_path / "g++").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
     epochs._compiled.cache_clear()
     found = [passed(drawn(OWN), jets(taught=True), one_cycle(0.01, 3), compiled=each) for each in (True, False)]
     epochs._compiled.cache_clear()
     assert found[0][0] == found[1][0]
     assert torch.equal(found[0][1].values, found[1][1].values)
+    assert ("training goes on without compiled code" in caplog.text) == (program is not None)
 
 
 @needs_compiler
