@@ -13,6 +13,7 @@ import numpy as np
 
 import hepprune
 from hepprune import training
+from hepprune.errors import NetworkError
 from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Budget, Resources
 from hepprune.network import Network, precision
@@ -91,7 +92,11 @@ def by_magnitude(job: Job, *, bits: int) -> Iterator[Network]:
     each = _seconds(lambda: trained(network, job, epochs=TIMED)) / TIMED
     epochs = max(1, job.epochs(each) // len(CUTS))
     for cut in CUTS:
-        network = trained(plan.prune(network, method="magnitude", sparsity=cut), job, epochs=epochs)
+        try:
+            pruned = plan.prune(network, method="magnitude", sparsity=cut)
+        except NetworkError:  # a layer would be left empty: magnitudes of all layers lead no further
+            return
+        network = trained(pruned, job, epochs=epochs)
         yield network
 
 
