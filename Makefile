@@ -11,7 +11,7 @@ READY := $(VENV)/.ready
 TESTED := $(VENV)/.ready-to-test
 
 .DEFAULT_GOAL := help
-.PHONY: help hls data test quick lint docs bench clean
+.PHONY: help hls data test quick lint docs dist bench clean
 
 help: ## print what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -49,8 +49,16 @@ lint: $(TESTED) ## ruff, mypy --strict, import contracts
 docs: $(TESTED) ## the pages of docs/ as a site in docs/_build/html; a warning is an error
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
+dist: $(TESTED) ## sdist, the wheel that is built of it, and its commands from a folder with nothing else of hepprune
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m pip install --quiet --no-deps --target dist/installed dist/*.whl
+	cd dist && PYTHONPATH=installed ../$(BIN)/python -c "import hepprune; print(hepprune.__version__, hepprune.__file__)" | grep /dist/installed/
+	cd dist && PYTHONPATH=installed ../$(BIN)/python -c "from hepprune.training import epochs; assert epochs._SOURCE.is_file()"
+	cd dist && PYTHONPATH=installed ../$(BIN)/python -m hepprune targets > /dev/null
+
 bench: $(READY) ## a side-by-side comparison of benchmarks/, results as JSON in benchmarks/results (BENCH=search_vs_uniform)
 	$(BIN)/python benchmarks/$(BENCH).py
 
 clean: ## remove what runs have built (not the jets)
-	rm -rf hls_projects/*/build benchmarks/results .pytest_cache .mypy_cache .ruff_cache .hypothesis docs/_build
+	rm -rf dist hls_projects/*/build benchmarks/results .pytest_cache .mypy_cache .ruff_cache .hypothesis docs/_build
