@@ -88,11 +88,8 @@ class Recurrent(Layer):
             )
         self.weight, self.recurrent_weight = parameter(weight), parameter(recurrent_weight)
         self.bias, self.recurrent_bias = parameter(bias), parameter(recurrent_bias)
-        limits = {
-            "digit_limit": (digit_limit, weight),
-            "recurrent_digit_limit": (recurrent_digit_limit, recurrent_weight),
-        }
-        for key, (limit, like) in limits.items():
+        limits = zip(("", "recurrent_"), (digit_limit, recurrent_digit_limit), (weight, recurrent_weight), strict=True)
+        for key, limit, like in ((f"{kernel}digit_limit", limit, like) for kernel, limit, like in limits):
             full = torch.full_like(like, digits.UNLIMITED, dtype=torch.uint8) if limit is None else limit
             if full.shape != like.shape or full.dtype != torch.uint8:
                 raise NetworkError(f"layer '{name}': {key} of {full.dtype} {tuple(full.shape)} does not fit its weight")
