@@ -171,8 +171,8 @@ def test_a_softmax_inside_needs_types_for_its_tables_and_one_at_the_end_is_left_
         ("gru", "state_type", "set its state_type"),
         ("lstm", "activation_type", "set its activation_type"),
         ("gru", "recurrent_activation_type", "set its recurrent_activation_type"),
-        ("simple", "bias_type", "no fixed-point type for its biases"),
-        ("simple", "recurrent_weight_type", "no fixed-point type for its weights"),
+        ("simple", "bias_type", "no fixed-point types for its biases"),
+        ("simple", "recurrent_weight_type", "no fixed-point types for its weights"),
     ],
 )
 def test_a_recurrent_layer_without_a_type_is_named(cell: str, missing: str, said: str) -> None:

@@ -116,7 +116,7 @@ def test_a_metric_that_too_few_jets_can_tell_is_refused_before_the_descent(tmp_p
     path = written(tmp_path)
     content = yaml.safe_load(path.read_text())
     content["model"]["training"] |= {"float_epochs": 1, "epochs": 1}
-    content["metrics"] = ["rejection(0.0001)"]
+    content["metrics"] = ["rejection(0.0001, t/q)"]
     path.write_text(yaml.safe_dump(content))
     done = CliRunner().invoke(app, ["run", str(path), "--front"])
     assert done.exit_code == 1

@@ -14,7 +14,8 @@ from hepprune.network.layers import Recurrent, Shared
 from tests.firmware.layers import test_projects
 from tests.firmware.layers.test_projects import random_features
 from tests.firmware.networks import FEATURES, NARROW, POSITIVE, Maker
-from tests.firmware.test_tracing_layers import STAGES, UNTYPED, drawn, two_sided
+from tests.firmware.test_tracing_layers import STAGES, UNTYPED, drawn
+from tests.firmware.test_tracing_verilog import two_sided
 from tests.networks import SEEDS
 
 

@@ -286,7 +286,8 @@ _STEPS: dict[str, Callable[..., Any]] = {
     "lstm": lambda k, v, i, n: k.layers.LSTM(n, return_sequences=True)(_pick(v, i)),
     "distributed": lambda k, v, i, n: k.layers.TimeDistributed(k.layers.Dense(n))(_pick(v, i)),
     "bidirectional": lambda k, v, i, n: k.layers.Bidirectional(k.layers.GRU(n, return_sequences=True))(_pick(v, i)),
-    "attention": lambda k, v, i, n: k.layers.MultiHeadAttention(2, n)(_pick(v, i), _pick(v, i)),
+    # Keras 3.15 on TensorFlow adds biases of heads one value wide along the positions where there are as many of both.
+    "attention": lambda k, v, i, n: k.layers.MultiHeadAttention(2, n + 1)(_pick(v, i), _pick(v, i)),
     "nested": _nested,
     "sequential": _sequential,
     "shared": _shared,
