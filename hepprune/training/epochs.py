@@ -33,6 +33,7 @@ from hepprune.training.optimiser import EPSILON, SQUARES, Rate
 log = logging.getLogger(__name__)
 
 LEAST = 1000  # steps of a training: in fewer, compiling is not earned back
+MOST = 50_000  # parameters: products of larger layers are as fast in torch, or faster
 SHARED_FROM = 100_000  # parameters: products of such layers are faster in torch, which shares them among all cores
 _SOURCE = Path(__file__).with_name("epoch.cpp")
 _OPTIONS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-std=c++17", "-shared", "-fPIC")
@@ -135,7 +136,7 @@ class Epochs:
     def of(cls, chain: Chain, jets: Sample, read: Read) -> "Epochs | None":
         """Return a chain of hidden layers of ReLUs in fixed point that tells classes apart; None of any other."""
         fixed, own = chain.acting.fixed, chain.optimiser.values
-        fits = own.device.type == "cpu" and own.dtype == torch.float32 and len(own) < SHARED_FROM
+        fits = own.device.type == "cpu" and own.dtype == torch.float32 and len(own) < MOST
         if not fits or fixed is None or fixed.rounding not in _ROUNDINGS or not _has_classes(jets):
             return None
         kinds = _kinds(chain)
