@@ -46,14 +46,24 @@ class Whole:
 
 @dataclass(frozen=True)
 class Weights:
-    """What is assumed of weights that are not published: their width in Glorot and Bengio's, and which are zero."""
+    """What is assumed of weights that are not published: the widths of layers in Glorot and Bengio's, and the zeros.
 
-    spread: float = 1.0
+    `drawn` seeds widths that scatter over the layers as those of the published jet MLP do; without it all are 1.
+    """
+
+    drawn: int | None = None
     by_magnitude: bool = True
+
+    def width(self, layer: int) -> float:
+        """Return the standard deviation of a layer's weights, in that of Glorot and Bengio."""
+        if self.drawn is None:
+            return 1.0
+        return float(np.exp(np.random.default_rng([self.drawn, layer]).normal(0.0, _SCATTER)))
 
 
 _TRAINED = 1.36  # what training makes of a float weight's width: the mean over the layers of the published jet MLP
-LIKELY = tuple(Weights(spread, by_magnitude) for spread in (0.7, 1.0, 1.4) for by_magnitude in (False, True))
+_SCATTER = 0.27  # and the standard deviation of its logarithm over them: 1.59, 0.92, 1.29, 1.63
+LIKELY = tuple(Weights(drawn, by_magnitude) for drawn in range(16) for by_magnitude in (False, True))
 
 
 def designs(weights: Weights = Weights()) -> Iterator[Whole]:
@@ -99,10 +109,9 @@ def _layers(row: dict[str, str], weights: Weights) -> Iterator[Operation]:
     yield _element("input", "input", int(sizes[0][0]), bits)
     for i, (n_in, n_out, width, integer) in enumerate(sizes):
         kind = (int(width), int(integer)) if width else (16, 5)
-        own = weights if width else replace(weights, spread=_TRAINED * weights.spread)
-        yield _matrix(
-            row, f"fc{i}", _drawn((int(n_in), int(n_out)), kind, left, own), bits, quantised=width is not None
-        )
+        spread = weights.width(i) * (1.0 if width else _TRAINED)
+        counts = _drawn((int(n_in), int(n_out)), kind, left, spread, by_magnitude=weights.by_magnitude)
+        yield _matrix(row, f"fc{i}", counts, bits, quantised=width is not None)
         if i < len(sizes) - 1:
             yield _element(f"relu{i}", "relu", int(n_out), 16, out_width=bits, casts=width is not None)
     yield _element("softmax", "softmax", int(sizes[-1][1]), 16, sources=(f"fc{len(sizes) - 1}",))
@@ -131,12 +140,14 @@ def _element(name: str, kind: str, n: int, bits: int, **facts: object) -> Operat
 
 
 @cache
-def _drawn(shape: tuple[int, int], kind: tuple[int, int], left: float, weights: Weights) -> kernels.KernelCounts:
+def _drawn(
+    shape: tuple[int, int], kind: tuple[int, int], left: float, spread: float, *, by_magnitude: bool
+) -> kernels.KernelCounts:
     """Return the counts of random weights (n_in, n_out) of a width and so many integer bits, a share of them left."""
     width, integer = kind
     generator = np.random.default_rng(1)
-    values = generator.normal(0, weights.spread * (2 / sum(shape)) ** 0.5, shape[::-1])
+    values = generator.normal(0, spread * (2 / sum(shape)) ** 0.5, shape[::-1])
     whole = np.clip(np.round(values * 2 ** (width - 1 - integer)), -(2 ** (width - 1)), 2 ** (width - 1) - 1)
-    order = np.argsort(np.abs(values), axis=None) if weights.by_magnitude else generator.permutation(values.size)
+    order = np.argsort(np.abs(values), axis=None) if by_magnitude else generator.permutation(values.size)
     whole.ravel()[order[: round((1 - left) * values.size)]] = 0
     return kernels.count(whole.astype(np.int64), width)

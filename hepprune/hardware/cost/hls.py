@@ -20,7 +20,7 @@ from hepprune.network import Network
 STAGE = "csynth"
 DEFAULT_UNCERTAINTY = 0.27  # of the clock period: Vitis HLS
 _DEPTH_ERROR = 0.02  # of the cycles of a long layer
-_PATH_ERROR = 0.12  # of the cycles that follow from delays, of all layers alike
+_PATH_ERROR = 0.1  # of the cycles that follow from delays, of all layers alike
 
 
 def estimate(
