@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -77,9 +78,13 @@ def test_a_log_has_what_quiet_does_not_show(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert [line.partition(" ")[0] for line in done.stderr.splitlines()] == ["error:"]
     lines = log.read_text().splitlines()
-    assert "jet_tagger: distributed_arithmetic on generic_vu13p, to" in lines[0]
-    assert lines[1].endswith("checking recipe, model and data ...")
-    datetime.fromisoformat(lines[1][:19])
+    assert "jet_tagger: distributed_arithmetic on generic_vu13p, to" in lines[1]
+    assert lines[2].endswith("checking recipe, model and data ...")
+    datetime.fromisoformat(lines[2][:19])
+    assert f"{shlex.join(['--log', str(log), 'run', recipe])}" in lines[0]
+    assert [line for line in lines if " ERROR " in line]
+    assert "j_mass_mmdt" in lines[-2]  # the last line of where it came from
+    assert lines[-1].endswith("ended")
     refused = CliRunner().invoke(app, ["--log", str(tmp_path / "nowhere/run.log"), "targets"])
     assert (refused.exit_code, refused.stderr.count("error:")) == (1, 1)
 

@@ -1,7 +1,9 @@
 """The command line: parse, call one function, print. Each file here holds the commands of one subject."""
 
 import logging
+import shlex
 import signal
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -69,6 +71,8 @@ def main(
         with screen.errors_in_one_sentence():
             handlers.append(_to(log))
     logging.basicConfig(level=level if log is None else logging.INFO, handlers=handlers)
+    screen.log.info("hepprune %s: %s", hepprune.__version__, shlex.join(["hepprune", *sys.argv[1:]]))
+    context.call_on_close(lambda: screen.log.info("ended"))
     if device is not None:
         with screen.errors_in_one_sentence():
             from hepprune.training import devices

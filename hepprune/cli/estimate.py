@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from hepprune.cli.models import Model
-from hepprune.cli.screen import AsJson, errors_in_one_sentence, print_json
+from hepprune.cli.screen import AsJson, errors_in_one_sentence, log, print_json
 from hepprune.errors import BudgetMissedError
 
 _CELLS = ("lut", "ff", "dsp", "bram18", "uram")
@@ -49,6 +49,8 @@ def estimate(
             stage=stage,
             ledger=ledger,
         )
+        for caution in found.cautions:
+            log.warning("%s", caution.message)
         if as_json:
             verdict = {"latency_ns": found.estimate.latency_ns, "fits": found.fits, "doubtful": found.doubtful}
             print_json(asdict(found) | verdict)

@@ -50,11 +50,13 @@ def errors_in_one_sentence() -> Iterator[None]:
     try:
         yield
     except HeppruneError as error:
+        log.exception("not done")
         label = "[yellow]to be continued:[/]" if isinstance(error, MeasurementAwaitedError) else "[bold red]error:[/]"
         errors.print(label, escape(str(error)), soft_wrap=True, highlight=False, emoji=False)
         raise typer.Exit(error.exit_code) from None
     except (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
         what = f"'{error.filename}': {error.strerror}"
+        log.exception("not done: %s", what)
         errors.print("[bold red]error:[/]", escape(what), soft_wrap=True, highlight=False, emoji=False)
         raise typer.Exit(HeppruneError.exit_code) from None
     except KeyboardInterrupt:
