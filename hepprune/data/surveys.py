@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from hepprune.data.files import branches, root, trees
 from hepprune.errors import DataError
 
 ROWS = 100_000  # that ranges are taken from
-_MOST_CLASSES, _MOST_FEATURES, _CONSTITUENTS = 32, 64, 16
+_MOST_CLASSES, _MOST_FEATURES, _CONSTITUENTS, _FEW_OBJECTS = 32, 64, 16, 16
 _LABELS = re.compile(r"(label|is|j)_(?!pt|eta|phi|mass)\w+")
 _KINEMATICS = ("pt", "eta", "phi", "mass")
 
@@ -35,12 +36,13 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """What the first `n_read` of `n_rows` rows of a file or tree hold."""
+    """What the first `n_read` of `n_rows` rows of a file or tree hold, and what a production calls its classes."""
 
     file: str
     n_rows: int
     n_read: int
     columns: tuple[Column, ...]
+    classes: tuple[str, ...] = ()
 
 
 def surveys(file: str) -> Iterator[Survey]:
@@ -67,7 +69,18 @@ def survey(spec: str, *, n_rows: int = ROWS) -> Survey:
         columns = _columns(spec, kinds, n_rows)
     except DataError:  # one is damaged, or of another length: each by itself
         columns = [column for name, kind in kinds.items() for column in _alone(spec, name, kind, n_rows)]
-    return Survey(file=spec, n_rows=total, n_read=min(n_rows, total), columns=tuple(columns))
+    n_read = min(n_rows, total)
+    return Survey(file=spec, n_rows=total, n_read=n_read, columns=tuple(columns), classes=_written_classes(spec))
+
+
+def _written_classes(spec: str) -> tuple[str, ...]:
+    """Return the names of classes that `hepprune data make` wrote into a file, none of any other."""
+    name, _ = trees.split(spec)
+    try:
+        classes = root.metadata(Path(name)).get("classes", []) if name.endswith(".root") else []
+    except DataError:
+        return ()
+    return tuple(classes) if isinstance(classes, list) and all(isinstance(each, str) for each in classes) else ()
 
 
 def _columns(spec: str, kinds: Mapping[str, str], n_rows: int) -> list[Column]:
@@ -108,12 +121,12 @@ def proposed(found: Survey) -> dict[str, Any]:
     """Return a `data` section for such a file, to be looked over: what is a feature only its owner knows."""
     sound = [column for column in found.columns if column.low is not None and not column.missing]
     names, flat = {column.name for column in found.columns}, [column for column in sound if column.longest is None]
-    label = _label(flat)
+    label = _label(flat, found.classes)
     taken = {"event", "weight", "label", *(label.get("label", ()) if isinstance(label.get("label"), list) else ())}
-    jagged = [column.name for column in sound if column.longest is not None]
+    lists = [column for column in sound if column.longest is not None]
+    jagged = [column.name for column in lists]
     features = [c.name for c in flat if c.name not in taken and not _counts(c.name, jagged)]
-    lists = _largest_collection(jagged)
-    section = {"file": found.file} | _features(features, lists) | label
+    section = {"file": found.file} | (_image(lists) or _features(features, lists)) | label
     return section | ({"weight": "weight"} if "weight" in names else {})
 
 
@@ -122,10 +135,23 @@ def _counts(name: str, jagged: Sequence[str]) -> bool:
     return name.startswith("n") and any(each == name[1:] or each.startswith(f"{name[1:]}_") for each in jagged)
 
 
-def _features(flat: list[str], lists: list[str]) -> dict[str, Any]:
+def _image(lists: Sequence[Column]) -> dict[str, Any]:
+    """Return the keys of an image where there are cells alone, counted in phi and eta: the regions of a calorimeter."""
+    by_end = {column.name.rpartition("_")[2]: column for column in lists}
+    energies = by_end.keys() & {"hwEt", "et"}
+    if len(by_end) != len(lists) or len(energies) != 1 or by_end.keys() - energies != {"iphi", "ieta"}:
+        return {}
+    places, energy = [by_end["iphi"], by_end["ieta"]], by_end[energies.pop()]
+    ends = [(int(each.low or 0), int(each.high or 0)) for each in places]
+    drawn = {"x": places[0].name, "y": places[1].name, "weight": energy.name}
+    return {"image": drawn | {"bins": [b - a + 1 for a, b in ends], "range": [[a - 0.5, b + 0.5] for a, b in ends]}}
+
+
+def _features(flat: list[str], jagged: Sequence[Column]) -> dict[str, Any]:
     """Return the keys that say what is read: numbers of jets, or objects of events, or constituents."""
+    lists = _largest_collection([column.name for column in jagged])
     if 0 < len(flat) <= _MOST_FEATURES:
-        return {"features": flat}
+        return {"features": flat + _leading(jagged)}
     collection = lists[0].rpartition("_")[0] if lists else ""
     known = [f"{collection}_{name}" for name in _KINEMATICS if f"{collection}_{name}" in lists]
     if known:
@@ -133,14 +159,23 @@ def _features(flat: list[str], lists: list[str]) -> dict[str, Any]:
     return {"features": lists, "n_constituents": _CONSTITUENTS} if lists else {"features": flat[:_MOST_FEATURES]}
 
 
-def _label(flat: Sequence[Column]) -> dict[str, Any]:
+def _leading(jagged: Sequence[Column]) -> list[str]:
+    """Return the leading objects of events that have a few of several kinds, as a first-level trigger sees them."""
+    collections = {column.name.rpartition("_")[0] for column in jagged}
+    few = [column for column in jagged if 0 < (column.longest or 0) <= _FEW_OBJECTS]
+    return [f"leading({column.name}, {column.longest})" for column in few] if len(collections) > 1 else []
+
+
+def _label(flat: Sequence[Column], classes: Sequence[str]) -> dict[str, Any]:
     """Return the keys that say which class a jet is of, where it can be seen."""
     several = [column.name for column in flat if _LABELS.fullmatch(column.name) and (column.low, column.high) == (0, 1)]
     if len(several) > 1:
         return {"label": several, "classes": [name.partition("_")[2] for name in several]}
     known = {column.name: column for column in flat}
     if (label := known.get("label")) is not None and label.low == 0 and 0 < (label.high or 0) < _MOST_CLASSES:
-        return {"label": "label", "classes": [f"class_{index}" for index in range(int(label.high or 0) + 1)]}
+        seen = int(label.high or 0) + 1
+        named = list(classes) if len(classes) >= seen else [f"class_{index}" for index in range(seen)]
+        return {"label": "label", "classes": named}
     return {}
 
 

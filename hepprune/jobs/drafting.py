@@ -24,7 +24,8 @@ Ask = Callable[[str, Sequence[str]], str]
 _SHARE, _LOST = 0.25, 0.01  # of the baseline's LUT, and of its accuracy
 _MOST = 24  # choices that a sentence names
 _AXES = 2  # constituents and their features
-_CONSTITUENTS = {"kind": "deepsets"}  # of jets without a model of their own
+# Of jets without a model of their own: by what a network of it reads.
+_ARCHITECTURES = {"n_constituents": {"kind": "deepsets"}, "image": {"kind": "convolutional"}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,10 +99,22 @@ def _section(
     if network is not None and len(network.inputs) != 1:
         raise RecipeError(f"the model has {len(network.inputs)} inputs; write data.inputs with the features of each")
     shape = None if network is None else network.input.features_shape
+    if "image" not in section or features or (shape is not None and shape[:-1] != tuple(section["image"]["bins"])):
+        section = _with_features(section, shape, features, found, ask)
+    if "event" in {column.name for column in found.columns}:
+        section["event"] = "event"
+    return section | _labelled(found, section, network, label, ask)
+
+
+def _with_features(
+    proposed: dict[str, Any], shape: tuple[int, ...] | None, features: Sequence[str], found: Survey, ask: Ask
+) -> dict[str, Any]:
+    """Return the section with the features of a model of this shape, asking where the file offers others."""
     if shape is not None and len(shape) > _AXES:
         raise RecipeError(f"the model takes values of shape {shape}; write data.image for it")
+    section = {key: value for key, value in proposed.items() if key != "image"}
     names = [column.name for column in found.columns if column.low is not None]
-    own = _matching(features, names) or list(section["features"])
+    own = _matching(features, names) or list(section.get("features", ()))
     filled = shape is not None and len(shape) > 1 and len(own) + 1 == shape[-1]  # told from padding by a feature
     if shape is not None and len(own) + filled != shape[-1]:
         question = f"the model takes {shape[-1]} features, and '{found.file}' offers {len(own)}; name them in its order"
@@ -110,9 +123,7 @@ def _section(
     if shape is not None and len(shape) > 1:
         section.pop("explode", None)
         section |= {"n_constituents": shape[0], "isfilled": filled}
-    if "event" in {column.name for column in found.columns}:
-        section["event"] = "event"
-    return section | _labelled(found, section, network, label, ask)
+    return section
 
 
 def _matching(texts: Sequence[str], names: Sequence[str]) -> list[str]:
@@ -141,8 +152,8 @@ def _labelled(
     seen = int(flat[chosen].high or 0) + 1
     if n_out is not None and seen > n_out:
         raise RecipeError(f"'{chosen}' counts {seen} classes, and the model tells {n_out} apart")
-    kept = [name for name in section["features"] if name != chosen]
-    return {"label": chosen, "classes": [f"class_{index}" for index in range(n_out or max(seen, 2))], "features": kept}
+    kept = {"features": [name for name in section["features"] if name != chosen]} if "features" in section else {}
+    return {"label": chosen, "classes": [f"class_{index}" for index in range(n_out or max(seen, 2))]} | kept
 
 
 def _part(value: dict[str, Any], comment: str = "") -> str:
@@ -166,7 +177,8 @@ def _told(found: Survey) -> str:
 
 def _model(network: Network | None, file: str | None, section: dict[str, Any]) -> str:
     if network is None:
-        own = {"architecture": _CONSTITUENTS} if "n_constituents" in section else {"hidden": [64, 32, 32]}
+        drawn = [architecture for key, architecture in _ARCHITECTURES.items() if key in section]
+        own = {"architecture": drawn[0]} if drawn else {"hidden": [64, 32, 32]}
         return _part({"model": own}, "trained in float, then in 6 bits: model.bits and model.training say how")
     typed = precision.is_quantised(network)
     told = "its own types" if typed else "float: quantised to 6 bits and fine-tuned, as model.bits says"

@@ -13,6 +13,7 @@ from hepprune.data import reading, surveys
 from hepprune.recipe.data import Data
 
 N_JETS = 50
+CALO = Path(__file__).parents[2] / "datasets/calo_regions.root"
 
 
 def write(path: Path, columns: dict[str, Any], tree: str = "Jets") -> str:
@@ -73,6 +74,11 @@ COLLECTIONS = {
         "Muon_pt": ak.Array([[1.0]] * 6),
         **{f"HLT_{index}": np.ones(6) for index in range(70)},
     },
+    "objects": {
+        "MET_hwPt": np.arange(6),
+        "L1Mu_hwPt": ak.Array([[9], [], [8, 5], [], [], [7]]),
+        "L1Jet_hwPt": ak.Array([[90, 40, 30]] * 5 + [[80]]),
+    },
     "constituents": {"part_energy": ak.Array([[1.0, 2.0]] * 6), "part_charge": ak.Array([[1, -1]] * 6)},
 }
 
@@ -95,6 +101,32 @@ def test_the_section_proposed_reads_the_file(name: str, tmp_path: Path) -> None:
         "numbers": (("pt", "mass"), ("class_0", "class_1", "class_2"), 50),
         "one hot": (("pt",), ("QCD", "top", "Hbb"), 6),
         "events": (("Jet_pt", "Jet_eta"), (), 12),
+        "objects": (
+            ("MET_hwPt", *(f"L1Mu_hwPt[{i}]" for i in range(2)), *(f"L1Jet_hwPt[{i}]" for i in range(3))),
+            (),
+            6,
+        ),
         "constituents": (("part_energy", "part_charge", "isfilled"), (), 6),
     }
     assert (jets.feature_names, jets.class_names, len(jets)) == expected[name]
+
+
+def test_an_image_of_regions_is_proposed_with_the_classes_that_were_made() -> None:
+    found = surveys.survey(f"{CALO}:Jets")
+    section = surveys.proposed(found)
+    assert section["image"] == {
+        "x": "Region_iphi",
+        "y": "Region_ieta",
+        "weight": "Region_hwEt",
+        "bins": [18, 14],
+        "range": [[-0.5, 17.5], [-0.5, 13.5]],
+    }
+    assert section["classes"][:2] == ["minimum bias", "ttbar"]
+    assert Data.model_validate(section).features is None
+
+
+def test_classes_are_counted_where_a_file_names_fewer(tmp_path: Path) -> None:
+    with uproot.recreate(tmp_path / "jets.root") as file:
+        file["Jets"], file["metadata"] = {"pt": np.arange(6.0), "label": np.arange(6) % 3}, '{"classes": ["a", "b"]}'
+    (found,) = surveys.surveys(str(tmp_path / "jets.root"))
+    assert (found.classes, surveys.proposed(found)["classes"]) == (("a", "b"), ["class_0", "class_1", "class_2"])

@@ -157,3 +157,21 @@ def test_a_model_of_images_and_a_file_without_trees_are_refused(jets: str, tmp_p
         file["word"] = "nothing"
     with pytest.raises(DataError, match="holds no tree of jets"):
         drafting.draft(None, str(tmp_path / "empty.root"), tmp_path / "recipe.yaml")
+
+
+def test_an_image_goes_to_a_convolution_and_to_a_model_of_its_shape_alone(tmp_path: Path) -> None:
+    calo = str(Path(__file__).parents[2] / "datasets/calo_regions.root")
+    recipe = followed(drafting.draft(None, calo, tmp_path / "own.yaml").path)
+    assert recipe.data.image is not None
+    assert recipe.model.architecture is not None
+    assert recipe.model.architecture.kind == "convolutional"
+    for bins, fits in (((18, 14), True), ((14, 18), False)):
+        network = Network(
+            [Input("x", (*bins, 1)), Conv("c", torch.ones(5, 3, 3, 1), torch.zeros(5)), GlobalPool("p", "max")]
+        )
+        file = str(save(network, tmp_path / f"{bins[0]}.npz"))
+        if fits:
+            assert drafting.draft(file, calo, tmp_path / "fits.yaml").path.is_file()
+        else:
+            with pytest.raises(RecipeError, match="data.image"):
+                drafting.draft(file, calo, tmp_path / "other.yaml")
