@@ -4,6 +4,7 @@ import math
 import time
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,13 +14,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hepprune.fixed import FixedPoint
-from hepprune.hardware import cost
+from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Estimate
 from hepprune.hardware.targets import Target
 from hepprune.network import Dense, Input, Layer, Network, ReLU, Shared
 from hepprune.network.precision import weight_type
 from hepprune.pruning.structure import surgery
 from hepprune.quantisers import FixedPoints
+from hepprune.synthesis import Job
 from tests.networks import weighted
 
 Floats, Bools = NDArray[np.float64], NDArray[np.bool_]
@@ -125,6 +127,21 @@ def test_values_with_bits_of_their_own_are_priced_within_a_tenth(overflow: str) 
         errors.append(cost.estimate(mixed, TARGET).resources.lut / rtl.solve(mixed).cost - 1)
     assert np.abs(errors).max() < 0.1
     assert np.abs(np.mean(errors)) < 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [9, 11])
+def test_yosys_takes_the_more_that_is_foretold_where_relus_wrap(seed: int, tmp_path: Path) -> None:
+    rtl, yosys = (pytest.importorskip(f"hepprune.{name}") for name in ("firmware.rtl", "synthesis.yosys"))
+    network = surgery.shrink(random_network(seed, (16, 32, 5), 0.7))
+    target = targets.load("generic_vu13p")
+    options = {"part": target.part_name, "clock_ns": target.period_ns}
+    design = rtl.write_verilog(rtl.solve(network), tmp_path / "verilog", name="chain", levels_per_cycle=5, **options)
+    facts = {"latency_cycles": design.latency_cycles, "interval_cycles": 1, **options}
+    job = Job(folder=tmp_path / "yosys", top=design.top, sources=design.sources, **facts)
+    measured = yosys.synthesise(job).resources.lut
+    assert cost.estimate(network, target, stage="yosys").resources.lut == pytest.approx(measured, rel=0.1)
+    assert measured > 1.05 * cost.estimate(network, target).resources.lut
 
 
 @pytest.mark.slow
