@@ -12,7 +12,7 @@ from hepprune.errors import NetworkError
 from hepprune.frontends.names import identifiers
 from hepprune.frontends.pytorch.fitting import Fitting, Traces
 from hepprune.frontends.pytorch.program import Call
-from hepprune.frontends.pytorch.values import Axes, Constant, Value, axes_of, by_place, in_order, jets_axis, moves
+from hepprune.frontends.pytorch.values import Axes, Constant, Rows, Value, axes_of, by_place, in_order, jets_axis, moves
 from hepprune.frontends.pytorch.values import with_jets_axis as split_jets
 from hepprune.network import BatchNorm, Layer, Network, Permute, Reshape, Shape, Shared
 
@@ -24,15 +24,14 @@ _MAX_INDEX = 2**26
 class Slot:
     """A tensor of the model that comes from a layer: `native` gives it in the model's shape.
 
-    With `rows` the layer has only these rows of it; `whole` is then the tensor as it was. A tensor of several axes that
+    With `rows` the layer has only these of it. A tensor of several axes that
     lie on one in the layer is, once that is shorter, `shaped` after a value of the network.
     """
 
     target: str
     layer: str
     native: Callable[[Any], Tensor]
-    rows: Tensor | None = None
-    whole: Tensor | None = None
+    rows: Rows | None = None
     shaped: Callable[[Tensor, Network], Tensor] | None = None
 
     def tensor(self, network: Network) -> Tensor:
@@ -222,7 +221,7 @@ class Assembly:
                 return values
             return constant.native(values.reshape(*sizes(network)))
 
-        self.slots.append(Slot(target=constant.origin, layer=layer, native=whole, shaped=shaped))
+        self.slots.append(Slot(target=constant.origin, layer=layer, native=whole, shaped=shaped, rows=constant.rows))
         if constant.mask is not None and kept is not None:
             self.slots.append(
                 Slot(target=constant.mask, layer=layer, native=lambda at: constant.native(kept(at).float()))

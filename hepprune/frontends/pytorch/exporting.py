@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.export import Dim, ExportedProgram
+from torch.export import ExportedProgram
 
 from hepprune.errors import NetworkError
 from hepprune.frontends.pytorch.lowering import call_known, filled
-from hepprune.frontends.pytorch.modules import quiet
+from hepprune.frontends.pytorch.modules import N_JETS, UNTRACEABLE, quiet
 from hepprune.frontends.pytorch.program import Program, from_exported
 
 
@@ -63,11 +63,11 @@ def export(program: Program) -> ExportedProgram:
     like = next((tensor for _, tensor in program.constants.values() if tensor.is_floating_point()), torch.zeros(0))
     free = any(shape[0] is None for shape in program.inputs.values())
     examples = tuple(torch.zeros(shape[0] or 2, *shape[1:], dtype=like.dtype) for shape in program.inputs.values())  # type: ignore[arg-type]
-    sizes: Any = tuple({0: Dim("n_jets")} for _ in examples) if free else None
+    sizes: Any = tuple({0: N_JETS} for _ in examples) if free else None
     with quiet():
         try:
             exported = torch.export.export(_Running(program).eval(), examples, dynamic_shapes=sizes)
-        except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as problem:
+        except UNTRACEABLE as problem:
             first = (str(problem).splitlines() or [""])[0]
             raise NetworkError(f"the program cannot be exported with the network's sizes: {first[:200]}") from problem
     _name_modules(exported, program)

@@ -7,7 +7,7 @@ kept, to take the places of the old ones.
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -57,12 +57,12 @@ class Fitting:
         layer = self.network[name]
         return (layer.start, layer.stop, layer.step) if isinstance(layer, Slice) else given
 
-    def sizes(self, call: Call, now: Shape) -> Shape | None:
-        """Return the shape that a call must give, None where its arguments say it still."""
+    def sizes(self, call: Call, now: Shape, jets: Collection[int] = ()) -> Shape | None:
+        """Return the shape that a call must give, None where its arguments say it still; axes of `jets` stay."""
         before, after = self.before.sizes.get(call.name, (now, now))
         if before == now:
             return None
-        found = candidates(before, after, now)
+        found = candidates(before, after, now, jets)
         if not found:
             raise NetworkError(f"'{call.name}' ({call.target}) cannot bring {now} into a shape like {after}")
         choice = self.choices[len(self.open)] if len(self.open) < len(self.choices) else 0
@@ -99,12 +99,15 @@ class Fitting:
         return None
 
 
-def candidates(before: Shape, after: Shape, now: Shape) -> list[Shape]:
-    """Return the shapes that a reshape from `before` to `after` can have when `now` arrives, the likeliest first."""
+def candidates(before: Shape, after: Shape, now: Shape, kept: Collection[int] = ()) -> list[Shape]:
+    """Return the shapes that a reshape from `before` to `after` can have when `now` arrives, the likeliest first.
+
+    Axes that are `kept` are as long as after.
+    """
     if len(before) != len(now):
         return []
     found = [
-        _block([after[o] for o in outs], math.prod(now[i] for i in ins))
+        _block([after[o] for o in outs], math.prod(now[i] for i in ins), [o - outs.start for o in outs if o in kept])
         if [before[i] for i in ins] != [now[i] for i in ins]
         else [tuple(after[o] for o in outs)]
         for ins, outs in blocks(before, after)
@@ -112,10 +115,10 @@ def candidates(before: Shape, after: Shape, now: Shape) -> list[Shape]:
     return [tuple(itertools.chain(*parts)) for parts in itertools.islice(itertools.product(*found), _MAX_SHAPES)]
 
 
-def _block(after: Sequence[int], total: int) -> list[Shape]:
+def _block(after: Sequence[int], total: int, kept: Collection[int]) -> list[Shape]:
     """Return the sizes of axes that hold `total` values now, one of them another than before."""
     found: list[Shape] = []
-    for axis in sorted(range(len(after)), key=lambda a: (-after[a], a)):
+    for axis in sorted(set(range(len(after))) - set(kept), key=lambda a: (-after[a], a)):
         rest = math.prod(size for other, size in enumerate(after) if other != axis)
         if total % rest == 0:
             found.append(tuple(total // rest if a == axis else size for a, size in enumerate(after)))

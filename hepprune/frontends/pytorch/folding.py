@@ -1,5 +1,6 @@
 """What depends on constants alone is computed by torch, as far as the operators are known to be harmless."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,15 +10,16 @@ from torch import Tensor
 from hepprune.errors import NetworkError
 from hepprune.frontends.pytorch.operators import MOVES, SAME
 from hepprune.frontends.pytorch.program import Call, aten
-from hepprune.frontends.pytorch.values import Constant, axes_of
+from hepprune.frontends.pytorch.values import Constant, Rows, axes_of
 
 # Computed by torch where all that they take is constant.
 FOLDED = MOVES | SAME | {
     "add", "arange", "cat", "chunk", "div", "exp", "expand", "eye", "full", "log", "mul", "neg", "new_zeros", "norm",
     "ones", "ones_like", "pow", "reciprocal", "repeat", "rsqrt", "select", "sigmoid", "slice", "split", "sqrt", "stack",
     "sub", "sum", "tanh", "unbind", "zeros", "zeros_like", "_weight_norm", "linalg_vector_norm", "softmax", "softplus",
-    "matmul",
+    "matmul", "split_with_sizes",
 }  # fmt: skip
+SPLITS = {"chunk", "split", "split_with_sizes"}
 _MAX_CONSTANT = 2**26
 
 
@@ -42,8 +44,25 @@ def folded(call: Call, args: Any, options: dict[str, Any]) -> Any:
         raise NetworkError(f"'{call.name}' makes a constant of more than 2**26 numbers")
     result, fixed = aten(call)(*plain[0], **plain[1]), all(entry.fixed for entry in given)
     if isinstance(result, list | tuple):
-        return [Constant(tensor=tensor, fixed=fixed) for tensor in result]
+        return [replace(part, fixed=fixed) for part in _parts(call, args, given, result)]
     return replace(_traced(call, args, given, result), fixed=fixed)
+
+
+def _parts(call: Call, args: Any, given: list[Constant], result: Sequence[Tensor]) -> list[Constant]:
+    """Return what a tensor is split into; whole rows of one of the model's still know which they are."""
+    first = given[0]
+    is_part = len(given) > 1 or not first.origin or first.axes or first.mask or first.rows is not None
+    if is_part or call.operator not in SPLITS:
+        return [Constant(tensor=tensor) for tensor in result]
+    places = torch.arange(len(first.tensor)).view(-1, *(1,) * (first.tensor.ndim - 1)).expand(first.tensor.shape)
+    plain = [places if entry is first else entry for entry in args]
+    rows = [part.flatten(1)[:, 0] if part.ndim > 1 else part for part in aten(call)(*plain)]
+    if any(tensor.shape != (len(n), *first.tensor.shape[1:]) for tensor, n in zip(result, rows, strict=True)):
+        return [Constant(tensor=tensor) for tensor in result]
+    return [
+        Constant(tensor=tensor, origin=first.origin, rows=Rows(numbers, first.tensor))
+        for tensor, numbers in zip(result, rows, strict=True)
+    ]
 
 
 def _on_meta(options: dict[str, Any], given: list[Constant]) -> dict[str, Any]:
@@ -60,6 +79,8 @@ def _tensors(argument: Any, device: str) -> Any:
 
 def _traced(call: Call, args: Any, given: list[Constant], result: Tensor) -> Constant:
     """Return a constant that still knows its tensor of the model, after a mask of torch's pruning or a transpose."""
+    if any(entry.rows is not None for entry in given):
+        return Constant(tensor=result)
     masks = [entry for entry in given if (entry.origin or "").endswith("_mask")]
     if call.operator == "mul" and len(given) == 2 and len(masks) == 1:
         (other,) = (entry for entry in given if entry is not masks[0])

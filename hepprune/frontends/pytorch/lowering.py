@@ -10,7 +10,7 @@ from hepprune.fixed import FixedPoint
 from hepprune.frontends.pytorch import pquant
 from hepprune.frontends.pytorch.building import Assembly, Slot
 from hepprune.frontends.pytorch.fitting import Fitting, Traces
-from hepprune.frontends.pytorch.folding import FOLDED, folded, leaves
+from hepprune.frontends.pytorch.folding import FOLDED, SPLITS, folded, leaves
 from hepprune.frontends.pytorch.operators import MOVES, OPERATORS, SAME
 from hepprune.frontends.pytorch.operators.elementwise import in_types
 from hepprune.frontends.pytorch.ports import Ports, lies_channels_last, ports
@@ -164,10 +164,23 @@ def _run(built: Assembly, call: Call, values: dict[str, Any]) -> Any:
             return _python(call, args)
         if any(isinstance(entry, Value) for entry in leaves((args, list(options.values())))):
             return _layered(built, call, args, options)
-        return folded(call, args, options)
+        return folded(call, _split_anew(built, call, args), options)
     except _UNFIT as problem:  # the file is damaged, or torch has learned more
         reason = (str(problem).splitlines() or [""])[0]
         raise NetworkError(f"'{call.name}' uses {call.target} in a way that is not known: {reason[:200]}") from problem
+
+
+def _split_anew(built: Assembly, call: Call, args: Any) -> Any:
+    """Return the arguments of what splits a constant, whose parts are as large a share of it as they were."""
+    sizes = args[1] if call.operator in SPLITS and len(args) > 1 else None
+    if built.fitting is None or not isinstance(sizes, list | tuple) or len(args) > 2 or call.kwargs.get("dim"):
+        return args
+    total, now = sum(sizes), len(args[0].tensor)
+    if total == now or any(size * now % total for size in sizes):
+        return args
+    shares = [size * now // total for size in sizes]
+    built.rewrite(call, split_sizes=shares)
+    return (args[0], shares)
 
 
 def _layered(built: Assembly, call: Call, args: Any, options: dict[str, Any]) -> Any:
@@ -196,28 +209,41 @@ _SIZES = {"view": "size", "reshape": "shape", "_unsafe_view": "size", "view_copy
 def _moved(built: Assembly, call: Call, value: Value, args: Any, options: dict[str, Any]) -> Value:
     """Return a value with its numbers in another order or shape."""
     title = built.title(call)
-    wanted = (
-        built.fitting.sizes(call, value.shape) if built.fitting and call.operator in {*_SIZES, "unflatten"} else None
-    )
+    resizes = built.fitting is not None and call.operator in {*_SIZES, "unflatten"}
+    wanted = built.fitting.sizes(call, value.shape, _jets_in(built, call)) if built.fitting and resizes else None
     if wanted is None:
         found = aten(call)(value.index.contiguous(), *args[1:], **options)
     else:
         found = value.index.reshape(wanted)
-        _resize(built, call, value, wanted)
+        _resize(built, call, args, wanted)
     built.traces.sizes[call.name] = value.shape, tuple(found.shape)
     return value.moved(found, title)
 
 
-def _resize(built: Assembly, call: Call, value: Value, wanted: Shape) -> None:
-    """Let a call give other sizes; those that are -1 or computed stay so."""
+def _jets_in(built: Assembly, call: Call) -> set[int]:
+    """Return the axes of a shape that a call gives which it takes from its input: those of jets."""
+    given = [*call.args[1:2], *call.kwargs.values()]
+    sizes = given[0] if given and isinstance(given[0], list | tuple) else []
+    made = {axis: built.calls.get(size.name) for axis, size in enumerate(sizes) if isinstance(size, Ref)}
+    return {axis for axis, source in made.items() if source is not None and source.operator == "sym_size"}
+
+
+def _resize(built: Assembly, call: Call, args: Any, wanted: Shape) -> None:
+    """Let a call give other sizes; those that are -1 stay so, and so do computed ones that are still right."""
     if call.operator == "unflatten":
         given = dict(zip(("dim", "sizes"), call.args[1:], strict=False)) | call.kwargs
-        axis = given["dim"] % value.index.ndim
+        axis = given["dim"] % (len(wanted) - len(given["sizes"]) + 1)
         built.rewrite(call, sizes=list(wanted[axis : axis + len(given["sizes"])]))
         return
     name = _SIZES[call.operator]
     given = [*call.args[1:2], *(call.kwargs[key] for key in call.kwargs if key == name)][0]
-    sizes = [old if isinstance(old, Ref) or old == -1 else new for old, new in zip(given, wanted, strict=True)]
+    known = [*args[1:2], *given][0] if len(args) > 1 else given
+    sizes = [
+        (old if now == new else -1) if isinstance(old, Ref) else old if old == -1 else new
+        for old, now, new in zip(given, known, wanted, strict=True)
+    ]
+    if sizes.count(-1) > 1:
+        raise NetworkError(f"'{call.name}' ({call.target}) computes several of its sizes, which would all be others")
     settings: dict[str, Any] = {name: sizes}
     built.rewrite(call, **settings)
 

@@ -27,8 +27,10 @@ from hepprune.quantisers import FixedPoints
 
 _MAX_BYTES = 2**30
 _LOUD = ("torch._subclasses.fake_tensor", "torch.fx.experimental.symbolic_shapes", "torch.export")
+# How many jets a program takes at once; without a bound torch solves for one, and fails where heads share their axis.
+N_JETS = Dim("n_jets", max=2**31 - 1)
 # What tracing a module raises: torch's own errors derive from these, and so do those of a forward that does not fit.
-_UNTRACEABLE = (RuntimeError, TypeError, ValueError, AttributeError, LookupError, AssertionError, NotImplementedError)
+UNTRACEABLE = (RuntimeError, TypeError, ValueError, AttributeError, LookupError, AssertionError, NotImplementedError)
 
 
 def capture(module: nn.Module, input_shape: Any = None, *, any_jets: bool = False) -> Program:
@@ -44,14 +46,14 @@ def capture(module: nn.Module, input_shape: Any = None, *, any_jets: bool = Fals
     shapes = input_shapes(module, input_shape)
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(0))
     examples = tuple(torch.zeros(2, *shape, dtype=like.dtype, device=like.device) for shape in shapes)
-    sizes = tuple({0: Dim("n_jets")} for _ in examples) if any_jets else None
+    sizes = tuple({0: N_JETS} for _ in examples) if any_jets else None
     types: Mapping[str, FixedPoints] = {}
     with in_eval_mode(module), quiet(), torch.no_grad():
         try:
             if pquant.is_compressed(module):
                 module, types = pquant.prepared(copied(module), examples)
             exported = torch.export.export(module, examples, dynamic_shapes=sizes)
-        except _UNTRACEABLE as problem:
+        except UNTRACEABLE as problem:
             raise NetworkError(_reason(title, shapes, problem)) from problem
     return replace(from_exported(exported), types=types)
 
@@ -263,8 +265,8 @@ def _resize(owner: nn.Module, name: str, tensor: str, shape: torch.Size) -> None
     """Set a layer's sizes after the new shape of one of its tensors."""
     stem = tensor.removesuffix("_orig").removesuffix("_mask")
     if isinstance(owner, nn.MultiheadAttention):
-        raise NetworkError(f"layer '{name}' is a MultiheadAttention, whose sizes cannot change")
-    if isinstance(owner, nn.Linear) and stem == "weight":
+        _resize_attention(owner, name, tensor, shape)
+    elif isinstance(owner, nn.Linear) and stem == "weight":
         owner.out_features, owner.in_features = shape
     elif isinstance(owner, nn.Conv1d | nn.Conv2d) and stem == "weight":
         if owner.groups == owner.in_channels > 1:  # depthwise
@@ -280,3 +282,21 @@ def _resize(owner: nn.Module, name: str, tensor: str, shape: torch.Size) -> None
         gates = {"LSTM": 4, "GRU": 3}.get(owner.mode, 1)
         owner.hidden_size = shape[0] // gates
         owner.input_size = shape[1] if stem == "weight_ih_l0" else owner.input_size
+
+
+def _resize_attention(owner: nn.MultiheadAttention, name: str, tensor: str, shape: torch.Size) -> None:
+    """Set an attention's sizes; its heads stay as wide as they are, and there are as many as fill its channels."""
+    width = owner.embed_dim // owner.num_heads if tensor.startswith(("in_proj_weight", "q_proj_weight")) else 0
+    if width:
+        channels = shape[1]
+        if channels % width or shape[0] != channels * (3 if tensor.startswith("in_proj") else 1):
+            raise NetworkError(
+                f"layer '{name}' is a MultiheadAttention with heads of {width} values and cannot have {tensor} of "
+                f"shape {tuple(shape)}"
+            )
+        owner.embed_dim, owner.num_heads = channels, channels // width
+        owner.head_dim = width
+    if tensor.startswith(("in_proj_weight", "k_proj_weight")):
+        owner.kdim = shape[1]
+    if tensor.startswith(("in_proj_weight", "v_proj_weight")):
+        owner.vdim = shape[1]

@@ -25,7 +25,7 @@ class Constant:
     """A tensor of the model; `origin` is its name there, `axes` the order of its axes that gives torch's own.
 
     A `fixed` one depends on no parameter: buffers, and numbers in the code. One with a `type` is a weight of it, its
-    values already on its grid.
+    values already on its grid. One with `rows` is these of the model's tensor.
     """
 
     tensor: Tensor
@@ -35,6 +35,12 @@ class Constant:
     kept: Tensor | None = None
     fixed: bool = False
     type: FixedPoints | None = None
+    rows: "Rows | None" = None
+
+    @property
+    def key(self) -> tuple[str | None, ...]:
+        """What tells it from other constants: its name in the model and its first row there."""
+        return self.origin, None if self.rows is None else str(int(self.rows.numbers[0]))
 
     def native(self, values: Tensor) -> Tensor:
         """Return values shaped as `tensor` in the order of axes that the model stores."""
@@ -45,6 +51,14 @@ class Constant:
         if self.type is None:
             return None
         return rearranged(self.type, lambda array: arranged(array.expand(self.tensor.shape)))
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows of a tensor of the model, of which the others are other layers'."""
+
+    numbers: Tensor
+    whole: Tensor
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,14 +11,15 @@ from torch import Tensor, nn
 from hepprune.errors import NetworkError
 from hepprune.files import replacing
 from hepprune.frontends.checking import check
-from hepprune.frontends.pytorch import exporting
+from hepprune.frontends.pytorch import attention, exporting
 from hepprune.frontends.pytorch.building import Slot
 from hepprune.frontends.pytorch.fitting import Fitting
 from hepprune.frontends.pytorch.lowering import Lowered, lower
 from hepprune.frontends.pytorch.modules import capture, input_shapes, resized
+from hepprune.frontends.pytorch.packing import packed
 from hepprune.frontends.pytorch.program import Program
 from hepprune.frontends.pytorch.running import IN_CODE, module_read
-from hepprune.network import BatchNorm, Layer, Network, Recurrent, Shared, Weighted
+from hepprune.network import BatchNorm, Layer, Network, Recurrent, Shape, Shared, Weighted
 
 _MAX_TRIES = 64  # of sizes of views that can be several
 
@@ -33,6 +34,8 @@ def to_module(network: Network, like: nn.Module, input_shape: Any = None) -> nn.
 
     program = capture(like, shapes)
     known = lower(program)
+    _check_graph(network, known.network)
+    network = attention.padded(network, known.slots, attention.of_module(like))
 
     def made(tensors: Mapping[str, Tensor]) -> tuple[nn.Module, Lowered]:
         try:
@@ -79,6 +82,8 @@ def write_program(network: Network, path: Path, like: Program) -> Path:
     """
     known = lower(like)
     network = _named_as(network, known.network)
+    _check_graph(network, known.network)
+    network = attention.padded(network, known.slots, attention.of_program)
 
     def made(tensors: Mapping[str, Tensor]) -> tuple[Program, Lowered]:
         program = _holding(like, tensors)
@@ -111,7 +116,7 @@ def fitted(program: Program, network: Network, known: Lowered) -> tuple[Fitting,
         NetworkError: no settings give them; the sentence names the first layer that has another shape.
     """
     choices: tuple[int, ...] | None = ()
-    problem = ""
+    problem, alike = "", None
     for _ in range(_MAX_TRIES):
         fit = Fitting(network=network, before=known.traces, choices=choices or ())
         try:
@@ -120,12 +125,21 @@ def fitted(program: Program, network: Network, known: Lowered) -> tuple[Fitting,
             if not odd:
                 return fit, found
             problem = problem or f"layer '{odd[0]}' would put out {found.network.shapes[odd[0]]}"
+            if all(_long(network.shapes.get(name, ())) == _long(found.network.shapes[name]) for name in odd):
+                alike = alike or (fit, found)
         except NetworkError as raised:
             problem = problem or str(raised)
         choices = fit.following()
         if choices is None:
             break
-    raise NetworkError(problem)
+    if alike is None:
+        raise NetworkError(problem)
+    return alike
+
+
+def _long(shape: Shape) -> list[int]:
+    """Return the sizes of axes along which values lie; others may be in any place, as that of a single head."""
+    return [size for size in shape if size > 1]
 
 
 def filled_model(
@@ -176,24 +190,12 @@ def _tensors(network: Network, slots: tuple[Slot, ...], changed: set[str], *, ch
         tensor = slot.tensor(network)
         if not torch.isfinite(tensor).all():
             raise NetworkError(f"layer '{slot.layer}' has values that the model's '{slot.target}' cannot hold")
-        if slot.rows is not None and slot.whole is not None:
-            whole = found.get(slot.target, _blank(slot.target, slot.whole, slots, tensor))
-            if tensor.shape[1:] != whole.shape[1:] or len(tensor) != len(slot.rows):
-                raise NetworkError(f"layer '{slot.layer}' is part of '{slot.target}', whose sizes cannot change")
-            whole[slot.rows] = tensor
-            tensor = whole
+        if slot.rows is not None:
+            tensor = packed(slot, tensor, [other.rows for other in slots if other.target == slot.target], found)
         elif checked and not torch.equal(found.get(slot.target, tensor), tensor):
             raise NetworkError(f"layer '{slot.layer}' no longer has the values of '{slot.target}' that it shares")
         found[slot.target] = tensor
     return found
-
-
-def _blank(target: str, whole: Tensor, slots: tuple[Slot, ...], like: Tensor) -> Tensor:
-    """Return the tensor that layers have rows of: as it was, or with rows as long as now where all are filled anew."""
-    filled = {row for slot in slots if slot.target == target and slot.rows is not None for row in slot.rows.tolist()}
-    if len(filled) == len(whole):
-        return whole.new_zeros(len(whole), *like.shape[1:], dtype=torch.float32)
-    return whole.detach().float().clone()
 
 
 def _check_same(network: Network, other: Network) -> None:

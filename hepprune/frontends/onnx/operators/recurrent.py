@@ -12,7 +12,7 @@ from hepprune.frontends.onnx.building import Graph, OnnxNode
 from hepprune.frontends.onnx.operators.registry import constant, jets_value, operator
 from hepprune.frontends.pytorch.building import Slot
 from hepprune.frontends.pytorch.operators.shaping import joined, part
-from hepprune.frontends.pytorch.values import Value
+from hepprune.frontends.pytorch.values import Rows, Value
 from hepprune.network import Recurrent
 
 _CELLS = {"LSTM": "lstm", "GRU": "gru", "RNN": "simple"}
@@ -130,16 +130,8 @@ def _store(built: Graph, name: str, array: Array, values: Callable[[Any], Tensor
     if len(array.tensor) == 1:
         built.stored(name, array, lambda at: values(at).unsqueeze(0))
     elif array.origin is not None:
-        share = torch.tensor([way])
-        built.slots.append(
-            Slot(
-                target=array.origin,
-                layer=name,
-                native=lambda at: values(at).unsqueeze(0),
-                rows=share,
-                whole=array.tensor,
-            )
-        )
+        share = Rows(torch.tensor([way]), array.tensor)
+        built.slots.append(Slot(target=array.origin, layer=name, native=lambda at: values(at).unsqueeze(0), rows=share))
 
 
 def _activations(node: OnnxNode, cell: str, way: int) -> tuple[str, str]:

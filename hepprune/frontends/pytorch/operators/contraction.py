@@ -65,7 +65,8 @@ def contracted(built: Assembly, call: Call, sides: tuple[Any, Any], terms: tuple
     x, y, left, right, out = _aligned(built, (x, y), terms, sizes)
     jets = left[built.jets(x)]
     if right[built.jets(y)] != jets or out.count(jets) != 1:
-        raise NetworkError(f"'{call.name}' ({call.target}) combines the values of different jets")
+        hint = "; is its batch_first=True missing?" if call.scope[1].endswith("MultiheadAttention") else ""
+        raise NetworkError(f"'{built.title(call)}' ({call.target}) combines the values of different jets{hint}")
     title = built.title(call)
     layers, words = [], []
     for side, letters in ((x, left), (y, right)):

@@ -163,7 +163,7 @@ def prelu(built: Assembly, call: Call, x: Any, *, weight: Any) -> Value:
     """The value, its negative part times a slope, one for all or one per channel of torch's axis 1."""
     title = built.title(call, weight if isinstance(weight, Constant) else None)
     slopes, values = constant(weight, title, "weight"), jets_value(x, call)
-    key = ("prelu", slopes.origin)
+    key = ("prelu", slopes.key)
     if slopes.tensor.numel() == 1:
         known = again(built, key if slopes.origin else None, title, values.layer)
         if known is None:

@@ -54,7 +54,7 @@ def batch_norm(
     if not torch.isfinite(scale).all():
         raise NetworkError(f"layer '{title}' has a variance that is not positive")
     source, order, value_of = per_channel(built, jets_value(x, call), 1, title)
-    key = ("batch_norm", centre.origin, factor.origin if factor else None, tuple(order.tolist()))
+    key = ("batch_norm", centre.key, factor.key if factor else None, tuple(order.tolist()))
     name = again(built, key if centre.origin else None, title, source)
     if name is None:
         inverse = torch.argsort(order)
@@ -126,7 +126,7 @@ def layer_norm(
         raise NetworkError(
             f"layer '{title}' normalises over {len(normalized_shape)} axes; one, or all of them, are known"
         )
-    key = ("layer_norm", factor.origin if factor else None, eps, tuple(order.tolist()))
+    key = ("layer_norm", factor.key if factor else None, eps, tuple(order.tolist()))
     name = again(built, key if factor and factor.origin else None, title, source)
     if name is None:
         inverse = torch.argsort(order)
@@ -152,7 +152,7 @@ def _shaped(values: Tensor, sizes: tuple[int, ...]) -> Tensor:
 
 def _like_stored(built: Assembly, name: str, found: Constant | None, native: Callable[[Any], Tensor]) -> None:
     if found is not None and found.origin is not None:
-        built.slots.append(Slot(target=found.origin, layer=name, native=native))
+        built.slots.append(Slot(target=found.origin, layer=name, native=native, rows=found.rows))
 
 
 @operator("native_layer_norm")

@@ -12,7 +12,7 @@ from hepprune.errors import NetworkError
 from hepprune.frontends.pytorch.building import Assembly, Slot
 from hepprune.frontends.pytorch.operators.registry import array, constant, jets_value, operator, optional, picked
 from hepprune.frontends.pytorch.program import Call
-from hepprune.frontends.pytorch.values import Constant, Value
+from hepprune.frontends.pytorch.values import Constant, Rows, Value
 from hepprune.network import Conv, Dense, Layer, Shared
 
 
@@ -54,7 +54,7 @@ def dense(built: Assembly, x: Value, weight: Constant, bias: Constant | None, *,
     else:
         axes = built.axes(x, x.index.ndim - 1)
         source, order = built.place(x, axes, f"{title}.arranged"), torch.arange(x.shape[-1])
-    key = ("dense", weight.origin, bias.origin if bias else None, tuple(order.tolist()))
+    key = ("dense", weight.key, bias.key if bias else None, tuple(order.tolist()))
     name = again(built, key if weight.origin else None, title, source)
     if name is None:
         inverse = torch.argsort(order)
@@ -99,7 +99,9 @@ def unpacked(built: Assembly, chosen: Tensor, packed: str, *, title: str) -> Val
     name = built.add(layer, *built.sources[packed])
     for found, native in ((weight, Dense.used_weight), (bias, Dense.used_bias)):
         if found is not None and found.origin is not None:
-            built.slots.append(Slot(target=found.origin, layer=name, native=native, rows=rows, whole=found.tensor))
+            known = found.rows or Rows(torch.arange(n_out), found.tensor)
+            own = Rows(known.numbers[rows], known.whole)
+            built.slots.append(Slot(target=found.origin, layer=name, native=native, rows=own))
     place = torch.div(chosen, n_out, rounding_mode="floor")
     return Value(name, place * len(rows) + torch.searchsorted(rows, chosen % n_out))
 
@@ -148,7 +150,7 @@ def convolution(
     places = {"strides": strides, "padding": borders, "dilation": spread, "groups": groups}
     axes = (0, *range(2, rank + 2), 1)
     source = built.place(values, axes, f"{title}.arranged")
-    key = ("conv", kernel.origin, shift.origin if shift else None, *places.values())
+    key = ("conv", kernel.key, shift.key if shift else None, *places.values())
     name = again(built, key if kernel.origin else None, title, source)
     if name is None:
         limit = (

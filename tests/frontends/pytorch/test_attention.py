@@ -1,0 +1,253 @@
+"""Shrunk attention of torch, written back as its own modules and as programs."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hepprune import frontends
+from hepprune.errors import NetworkError
+from hepprune.frontends.pytorch import read, to_module
+from hepprune.network import Network
+from hepprune.pruning.structure import surgery
+from tests.networks import weighted
+
+WIDE = {"embed_dim": 8, "num_heads": 2, "batch_first": True}
+
+
+class Alone(nn.Module):
+    """Self-attention behind a dense layer, its queries, keys and values packed; as many channels as asked."""
+
+    input_shape = (5, 6)
+
+    def __init__(self, *, channels: int = 8, **options: object) -> None:
+        super().__init__()
+        self.before = nn.Linear(6, channels)
+        self.attention = nn.MultiheadAttention(channels, channels // 4, **options)  # type: ignore[arg-type]
+        self.after = nn.Linear(channels, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.before(x).transpose(0, 1)
+        y, _ = self.attention(x, x, x, need_weights=False)
+        return self.after(y.mean(0))
+
+
+class Watched(Alone):
+    """Attention that puts out the weights of its heads, none of which can leave, too."""
+
+    def forward(self, x: Tensor) -> Any:
+        x = self.before(x).transpose(0, 1)
+        y, weights = self.attention(x, x, x, average_attn_weights=False)
+        return self.after(y.mean(0)), weights.mean(1).mean(1)
+
+
+class Across(nn.Module):
+    """Attention to other values: of the same width, or with kernels of their own where `options` give widths."""
+
+    def __init__(self, *, width: int = 8, **options: int) -> None:
+        super().__init__()
+        self.input_shape = ((5, 8), (4, width))
+        self.attention = nn.MultiheadAttention(**WIDE, **options)  # type: ignore[arg-type]
+        self.after = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        found, _ = self.attention(x, y, y, need_weights=False)
+        return self.after(found.mean(1))
+
+
+class Encoder(nn.Module):
+    input_shape = (5, 8)
+
+    def __init__(self, *, before: bool = False) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, norm_first=before)
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.after = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.after(self.encoder(x).mean(1))
+
+
+class Decoder(nn.Module):
+    input_shape = ((5, 8), (4, 8))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decoder = nn.TransformerDecoderLayer(8, 2, 16, batch_first=True, activation="gelu")
+        self.after = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.after(self.decoder(x, y).mean(1))
+
+
+MODULES: dict[str, Callable[[], nn.Module]] = {
+    "alone": Alone,
+    "across": Across,
+    "widths of their own": lambda: Across(width=6, kdim=6, vdim=6),
+    "encoder": Encoder,
+    "norm first": lambda: Encoder(before=True),
+    "decoder": Decoder,
+}
+
+
+def made(name: str) -> nn.Module:
+    torch.manual_seed(0)
+    module = MODULES[name]().eval()
+    with torch.no_grad():  # torch starts the biases of attention at zero
+        for parameter in module.parameters():
+            parameter.add_(torch.rand_like(parameter) / 8)
+    return module
+
+
+def given(module: nn.Module, n_jets: int = 7) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    shapes = module.input_shape if isinstance(module.input_shape[0], tuple) else [module.input_shape]  # type: ignore[index,union-attr]
+    return [torch.randn(n_jets, *shape, generator=generator) for shape in shapes]  # type: ignore[misc]
+
+
+@torch.no_grad()
+def without_a_head(network: Network) -> Network:
+    for layer in weighted(network):
+        if layer.name.endswith("out_proj"):
+            layer.weight[:, :4] = 0
+    return surgery.shrink(network)
+
+
+@torch.no_grad()
+def without_neurons(network: Network) -> Network:
+    for layer in weighted(network):
+        if layer.name.endswith("linear1"):
+            layer.weight[2:9], layer.bias[2:9] = 0, 0
+        if layer.name.endswith("linear2"):
+            layer.weight[:, 2:9] = 0
+    return surgery.shrink(network)
+
+
+def same(found: Tensor, wanted: Tensor) -> None:
+    torch.testing.assert_close(found, wanted, rtol=0, atol=2e-6 * float(wanted.abs().max()))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_keeps_zeros_where_a_head_was(name: str) -> None:
+    module = made(name)
+    smaller = without_a_head(read(module))
+    assert all(len(layer.weight) == 4 for layer in weighted(smaller) if "in_proj" in layer.name)
+    written, features = to_module(smaller, module), given(module)
+    same(written(*features), smaller(features if len(features) > 1 else features[0]))
+    assert {key: tensor.shape for key, tensor in written.state_dict().items()} == {
+        key: tensor.shape for key, tensor in module.state_dict().items()
+    }
+
+
+@pytest.mark.slow
+@torch.no_grad()
+@pytest.mark.parametrize("name", MODULES)
+def test_a_program_loses_the_head(name: str, tmp_path: Path) -> None:
+    module, features = made(name), given(made(name))
+    smaller = without_a_head(read(module))
+    path = frontends.write(smaller, tmp_path / "smaller.pt2", like=module)
+    program = torch.export.load(path)
+    sizes = [tensor.shape for key, tensor in program.state_dict.items() if "in_proj_weight" in key or "q_proj" in key]
+    assert {size[0] for size in sizes} <= {4, 12}
+    same(program.module()(*features), smaller(features if len(features) > 1 else features[0]))
+    again = frontends.read(path)
+    assert [layer.weight.shape for layer in weighted(again)] == [layer.weight.shape for layer in weighted(smaller)]
+
+
+@pytest.mark.slow
+@torch.no_grad()
+@pytest.mark.parametrize("ending", ["pt", "pt2"])
+@pytest.mark.parametrize("name", ["encoder", "norm first", "decoder"])
+def test_the_neurons_of_a_feed_forward_leave(name: str, ending: str, tmp_path: Path) -> None:
+    module, features = made(name), given(made(name))
+    smaller = without_neurons(read(module))
+    path = frontends.write(smaller, tmp_path / f"smaller.{ending}", like=module)
+    wanted = smaller(features if len(features) > 1 else features[0])
+    if ending == "pt2":
+        same(torch.export.load(path).module()(*features), wanted)
+        return
+    tensors = torch.load(path, weights_only=True)
+    assert {len(tensor) for key, tensor in tensors.items() if key.endswith("linear1.weight")} == {9}
+    same(to_module(smaller, module)(*features), wanted)
+
+
+@torch.no_grad()
+def test_channels_that_hold_whole_heads_leave_with_them() -> None:
+    torch.manual_seed(0)
+    module = Alone(bias=False).eval()
+    network = read(module)
+    for layer in weighted(network):
+        if layer.name == "before":
+            layer.weight[[1, 2, 5, 6]], layer.bias[[1, 2, 5, 6]] = 0, 0
+    smaller = without_a_head(network)
+    written, (features,) = to_module(smaller, module), given(module)
+    assert (written.attention.embed_dim, written.attention.num_heads) == (4, 1)
+    assert written.attention.in_proj_weight.shape == (12, 4)
+    same(written(features), smaller(features))
+
+
+@torch.no_grad()
+def test_channels_that_hold_no_whole_heads_are_refused_by_name_and_a_program_takes_them(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = Alone().eval()
+    network = read(module)
+    for layer in weighted(network):
+        if layer.name == "before":
+            layer.weight[:2], layer.bias[:2] = 0, 0
+    smaller = surgery.shrink(network)
+    sentence = (
+        r"layer 'attention' is a MultiheadAttention with heads of 4 values, which needs a multiple of 4 channels with "
+        r"room for all 2 of its heads, and now has 6; keep its channels, or give a path that ends in \.pt2 or \.npz"
+    )
+    with pytest.raises(NetworkError, match=sentence):
+        frontends.write(smaller, tmp_path / "smaller.pt", like=module)
+    assert not list(tmp_path.iterdir())
+    (features,) = given(module)
+    program = torch.export.load(frontends.write(smaller, tmp_path / "smaller.pt2", like=module)).module()
+    same(program(features), smaller(features))
+
+
+@torch.no_grad()
+def test_values_of_fewer_channels_than_queries_are_packed_with_zeros(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = Watched(bias=False).eval()
+    network = read(module)
+    for layer in weighted(network):
+        if layer.name.endswith("out_proj"):
+            layer.weight[:, 1::4] = 0
+    smaller, (features,) = surgery.shrink(network), given(module)
+    assert [len(layer.weight) for layer in weighted(smaller) if "in_proj" in layer.name] == [8, 8, 6]
+    values = smaller.activations(features)
+    wanted = [values[name] for name in smaller.outputs]
+    program = torch.export.load(frontends.write(smaller, tmp_path / "smaller.pt2", like=module)).module()
+    for found in (to_module(smaller, module)(features), program(features)):
+        for one, other in zip(found, wanted, strict=True):
+            same(one, other)
+
+
+def test_trained_biases_of_attention_with_kernels_of_its_own_are_written() -> None:
+    module = made("widths of their own")
+    network = read(module)
+    with torch.no_grad():
+        for layer in weighted(network):
+            layer.bias += 0.25
+    assert torch.equal(to_module(network, module).attention.in_proj_bias, module.attention.in_proj_bias + 0.25)  # type: ignore[operator,union-attr]
+
+
+def test_attention_among_jets_is_refused_with_what_may_be_missing() -> None:
+    class Among(nn.Module):
+        input_shape = (5, 8)
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(8, 2)
+
+        def forward(self, x: Tensor) -> Any:
+            return self.attention(x, x, x, need_weights=False)[0]
+
+    with pytest.raises(NetworkError, match="combines the values of different jets; is its batch_first=True missing"):
+        read(Among())
