@@ -128,11 +128,15 @@ def measure(path: Path, build: Path, limits: Limits) -> None:
     for key, count in (("weights", _weights), ("values", _values)):
         keep(key, lambda count=count: [count(network), count(smaller)])
     keep("limits", lambda: [limits.solve, limits.simulate, limits.yosys])
-    solve = functools.cache(rtl.solve)  # the design of the shrunk network is both counted and simulated
+    solve = functools.cache(rtl.solve)  # both designs are counted and written, that of the shrunk network simulated
     before, after = typed(network), typed(smaller)
-    keep("before", lambda: solved(before, target, limits))
+    keep("before", lambda: solved(before, target, limits, solve))
     keep("after", lambda: solved(after, target, limits, solve))
-    keep("verilog", lambda: built(after, build / path.stem, target, limits, solve))
+    was = Drawn(before, build / path.stem / "before", target, solve)
+    now = Drawn(after, build / path.stem / "after", target, solve)
+    price = found["after"].get("price", np.inf)
+    keep("verilog", lambda: _refusable(lambda: simulated(now)) if price <= limits.simulate else {})
+    keep("cells", lambda: _refusable(lambda: cells(was, now)) if price <= limits.yosys else {})
     keep("done", lambda: True)
 
 
@@ -159,43 +163,72 @@ def _joint(network: Network, layer: Input) -> FixedPoint | None:
     return FixedPoint(integer + 1 + fraction, integer + 1)
 
 
-def solved(network: Network, target: targets.Target, limits: Limits, solve: Solve = rtl.solve) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Drawn:
+    """A network, and its Verilog in a folder, written once it is asked for."""
+
+    network: Network
+    folder: Path
+    target: targets.Target
+    solve: Solve
+
+    @property
+    def clocked(self) -> dict[str, Any]:
+        """The part and the clock, as those who write and measure Verilog name them."""
+        return {"part": self.target.part_name, "clock_ns": self.target.period_ns}
+
+    @functools.cached_property
+    def design(self) -> rtl.Design:
+        """The Verilog, on disk."""
+        levels = self.target.levels_per_cycle
+        solution = self.solve(self.network)
+        return rtl.write_verilog(solution, self.folder, name="tagger", levels_per_cycle=levels, **self.clocked)
+
+
+def solved(network: Network, target: targets.Target, limits: Limits, solve: Solve) -> dict[str, Any]:
     """Return the price, and within the limit the solved cost."""
-    try:
+
+    def found() -> dict[str, Any]:
         price = cost.adder_graph(network, target).resources.lut
         solution = solve(network) if price <= limits.solve else None
-    except HeppruneError as problem:
-        return {"refused": str(problem)}
-    return {"price": price} | ({} if solution is None else {"lut": solution.cost, "levels": solution.depth})
+        return {"price": price} | ({} if solution is None else {"lut": solution.cost, "levels": solution.depth})
+
+    return _refusable(found)
 
 
-def built(
-    network: Network, folder: Path, target: targets.Target, limits: Limits, solve: Solve = rtl.solve
-) -> dict[str, Any]:
-    """Return what the simulation of the Verilog says within its limit, and what Yosys counts within its own."""
+def _refusable(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     try:
-        price = cost.adder_graph(network, target).resources.lut
-        if price > limits.simulate:
-            return {}
-        return _measured(network, solve(network), folder, target=target, synthesised=price <= limits.yosys)
+        return measure()
     except HeppruneError as problem:
         return {"refused": str(problem)}
 
 
-def _measured(
-    network: Network, solution: rtl.Solution, folder: Path, *, target: targets.Target, synthesised: bool
-) -> dict[str, Any]:
-    options: dict[str, Any] = {"part": target.part_name, "clock_ns": target.period_ns}
-    levels = target.levels_per_cycle
-    design = rtl.write_verilog(solution, folder, name="tagger", levels_per_cycle=levels, **options)
-    jets = tuple(_jets(network, N_JETS))
-    check = equivalence.against_rtl(network, design, jets if len(jets) > 1 else jets[0])
-    found: dict[str, Any] = {"vectors": check.vectors, "mismatches": check.mismatches, "cycles": design.latency_cycles}
-    if synthesised:
-        timing: dict[str, Any] = {"latency_cycles": design.latency_cycles, "interval_cycles": 1}
-        job = synthesis.Job(folder=folder / "yosys", top=design.top, sources=design.sources, **timing, **options)
-        found["yosys"] = yosys.synthesise(job).resources.lut
-    return found
+def simulated(drawn: Drawn) -> dict[str, Any]:
+    """Return what the simulation of the Verilog says."""
+    jets = tuple(_jets(drawn.network, N_JETS))
+    check = equivalence.against_rtl(drawn.network, drawn.design, jets if len(jets) > 1 else jets[0])
+    return {"vectors": check.vectors, "mismatches": check.mismatches, "cycles": drawn.design.latency_cycles}
+
+
+def cells(before: Drawn, after: Drawn) -> dict[str, Any]:
+    """Return the LUT that Yosys counts in both designs, once where they are the same Verilog."""
+    lut = synthesised(after)
+    same = _verilog(before) == _verilog(after)
+    return {"lut": [lut if same else synthesised(before), lut], "same": same}
+
+
+def _verilog(drawn: Drawn) -> dict[str, str]:
+    return {source.name: source.read_text() for source in drawn.design.sources}
+
+
+def synthesised(drawn: Drawn) -> float:
+    """Return the LUT that Yosys counts, parts that stand at several places mapped once."""
+    design = drawn.design
+    timing: dict[str, Any] = {"latency_cycles": design.latency_cycles, "interval_cycles": 1}
+    job = synthesis.Job(
+        folder=drawn.folder / "yosys", top=design.top, sources=design.sources, **timing, **drawn.clocked
+    )
+    return yosys.synthesise(job).resources.lut
 
 
 def _jets(network: Network, n_rows: int) -> list[np.ndarray]:
@@ -279,13 +312,15 @@ def _rows(columns: dict[str, Any], found: list[dict[str, Any]], page: str) -> li
 
 def _missing(row: dict[str, Any]) -> str:
     """Return what was not measured of a file and why, nothing where all was."""
-    before, after, verilog = (row.get(part) for part in ("before", "after", "verilog"))
-    refused = next((part["refused"] for part in (before, after, verilog) if part and "refused" in part), None)
+    before, after, verilog, counted = (row.get(part) for part in ("before", "after", "verilog", "cells"))
+    refused = next((part["refused"] for part in (before, after, verilog, counted) if part and "refused" in part), None)
     if refused:
         return f"refused: {refused}"
     solve, simulate, synthesise = row.get("limits", (0, 0, 0))
     if after is None or verilog is None:
         return "stopped at the limit of time while it was solved" if before is None else "stopped at the limit of time"
+    if counted is None:
+        return "stopped at the limit of time while it was synthesised"
     price = after["price"]
     limits = ((solve, "solved"), (simulate, "simulated"), (synthesise, "synthesised"))
     not_done = [what for limit, what in limits if price > limit]
@@ -299,6 +334,14 @@ def _n(value: float | None, form: str = ",.0f") -> str:
 def _both(row: dict[str, Any], key: str) -> str:
     before, after = (row.get(side, {}).get(key) for side in ("before", "after"))
     return "-" if before is None and after is None else f"{_n(before)} -> {_n(after)}"
+
+
+def _cells(row: dict[str, Any]) -> str:
+    found = row.get("cells", {})
+    if "lut" not in found:
+        return "-"
+    before, after = map(_n, found["lut"])
+    return f"both {after}" if found["same"] else f"{before} -> {after}"
 
 
 def _equal(row: dict[str, Any]) -> str:
@@ -328,7 +371,7 @@ BUILT: dict[str, Any] = {
     "price, LUT": lambda row: _both(row, "price"),
     "da4ml, LUT": lambda row: _both(row, "lut"),
     "price / da4ml": lambda row: _ratio(row, "price", row.get("after", {}).get("lut")),
-    "Yosys, LUT, shrunk": lambda row: _n(row.get("verilog", {}).get("yosys")),
+    "Yosys, LUT": _cells,
     "adder levels": lambda row: _both(row, "levels"),
     "Verilog equal, vectors": _equal,
     "da4ml / EBOPs": lambda row: _ratio(row, "lut", row.get("ebops")),
