@@ -27,6 +27,7 @@ _LAYERS = (
     "hgq.proxy",
     "hgq.first",
     "pquant.layers",
+    "pquant.composed",
     "qkeras.wrapped",
 )
 for _name in _LAYERS:

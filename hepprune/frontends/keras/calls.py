@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from hepprune.frontends.keras.graph import CallValue
 
 _CONSTANT = "_CONSTANT_VALUE"  # what Keras 2 writes in the place of a layer's name where the first value is a constant
+_HARMLESS = {"training", "need_weights"}  # which say nothing of the first value that a layer puts out at inference
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class LayerCall:
         for key, value in self.settings.items():
             if key.isdecimal():
                 raise native.refuse(f"is called on the constant {str(value)[:40]}, which cannot be taken over")
-            if value not in (None, False) and key != "training":
+            if value not in (None, False) and key not in _HARMLESS:
                 raise native.refuse(f"is called with {key} = {str(value)[:40]}, which cannot be taken over")
         named = {name for name in self.arguments if name is not None}
         if named - {"inputs", "x"} and not native.kind.endswith("Attention"):

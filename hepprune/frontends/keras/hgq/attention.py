@@ -3,13 +3,14 @@
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from hepprune.frontends.keras.hgq.fused import EINSUM
 from hepprune.frontends.keras.hgq.softmax import fill_softmax, softmax
 from hepprune.frontends.keras.hgq.values import ends, value_bits, value_quantiser
-from hepprune.frontends.keras.registry import Floats, Native, Part, Parts, after
+from hepprune.frontends.keras.inside import Inside, inside
+from hepprune.frontends.keras.registry import Native, Part, Parts, after
 from hepprune.network import Einsum, Layer, Shape
 
 logger = logging.getLogger(__name__)
@@ -25,33 +26,10 @@ _PLACES = {role: f"{role}_dense" for role in ("query", "key", "value", "output")
 _FUSED = {"none": (), "kv": ("key", "value"), "qkv": ("query", "key", "value")}
 
 
-@dataclass(frozen=True)
-class _Inside:
-    """A layer inside another: how it is lowered and filled, and where in the file its arrays are."""
-
-    native: Native
-    place: str
-
-    def stored(self, filled: Native) -> dict[str, Floats]:
-        """Return the arrays of the filled layer at their places in the outer one."""
-        numbers = sorted((key for key in filled.stored if key.startswith("vars/")), key=lambda key: int(key[5:]))
-        arrays = {**filled.stored, **dict(zip(numbers, filled.weights, strict=True))}
-        return {f"{self.place}/{key}": array for key, array in arrays.items()}
-
-
-def _inside(native: Native, place: str, **changes: Any) -> _Inside:
-    """Return the layer that keeps its arrays below a place; only quantisers that the file has arrays for act."""
-    spelt = next((p for p in (place, f"_{place}") if any(k.startswith(f"{p}/") for k in native.stored)), place)
-    stored = {k.removeprefix(f"{spelt}/"): a for k, a in native.stored.items() if k.startswith(f"{spelt}/")}
-    numbers = sorted((key for key in stored if key.startswith("vars/")), key=lambda key: int(key[5:]))
-    weights = tuple(stored[key] for key in numbers)
-    return _Inside(replace(native, stored=stored, weights=weights, **changes), spelt)
-
-
-def _projection(native: Native, role: str, shape: Shape) -> _Inside:
+def _projection(native: Native, role: str, shape: Shape) -> Inside:
     equation, bias = _EQUATIONS[role]
     name = native.name if role == "output" else native.part(role)
-    found = _inside(native, _PLACES[role], name=name, kind="QEinsumDense", arriving=(shape,))
+    found = inside(native, _PLACES[role], name=name, kind="QEinsumDense", arriving=(shape,))
     inner = _with_shared_input(native, found, role)
     arrays = [array for array in inner.native.weights if array.ndim]
     confs = {f"{end}_conf": native.config.get(f"qkvo_{end}_conf") for end in ("iq", "kq", "bq", "oq")}
@@ -64,7 +42,7 @@ def _projection(native: Native, role: str, shape: Shape) -> _Inside:
     return replace(inner, native=replace(inner.native, config={**config, **confs}))
 
 
-def _with_shared_input(native: Native, found: _Inside, role: str) -> _Inside:
+def _with_shared_input(native: Native, found: Inside, role: str) -> Inside:
     """Return a projection with the input quantiser that fused ones share, which the file holds once."""
     fused = _FUSED.get(str(native.config.get("fuse", "none")))
     if fused is None:
@@ -76,12 +54,12 @@ def _with_shared_input(native: Native, found: _Inside, role: str) -> _Inside:
     return replace(found, native=replace(found.native, stored={**shared, **found.native.stored}))
 
 
-def _softmax(native: Native, shape: Shape) -> _Inside:
+def _softmax(native: Native, shape: Shape) -> Inside:
     config = native.config
     confs = {key: config.get(f"softmax_{key}") for key in ("exp_iq_conf", "exp_oq_conf", "inv_iq_conf", "inv_oq_conf")}
     scale = 1.0 / math.sqrt(float(native.size("key_dim")))
     plain = {"axes": [-1], "stable": config.get("stable_softmax", True), "input_scaler": scale}
-    found = _inside(native, "_softmax", name=native.part("softmax"), kind="QSoftmax", arriving=(shape,))
+    found = inside(native, "_softmax", name=native.part("softmax"), kind="QSoftmax", arriving=(shape,))
     described = {**plain, **confs, "oq_conf": config.get("softmax_oq_conf"), "iq_conf": None}
     return replace(found, native=replace(found.native, config=described))
 
@@ -100,10 +78,10 @@ def _roles(native: Native, arriving: tuple[Shape, ...]) -> dict[str, int]:
     return {"key": roles["value"], **roles}
 
 
-def _insides(native: Native) -> dict[str, _Inside]:
+def _insides(native: Native) -> dict[str, Inside]:
     """Return the projections and the softmax, in the order that they run."""
     shapes = {role: native.arriving[number] for role, number in _roles(native, native.arriving).items()}
-    found: dict[str, _Inside] = {}
+    found: dict[str, Inside] = {}
     if native.kind == "QLinformerAttention":
         for role in ("key", "value"):
             found[f"lin_{role}"] = _projection(native, f"lin_{role}", shapes[role])
@@ -117,7 +95,7 @@ def _insides(native: Native) -> dict[str, _Inside]:
     return found
 
 
-def _check(native: Native, insides: Mapping[str, _Inside]) -> None:
+def _check(native: Native, insides: Mapping[str, Inside]) -> None:
     if native.config.get("lin_kv_proj_mode", "dense") != "dense" or native.config.get("share_kv_proj"):
         raise native.refuse("mixes keys and values by tables or by one kernel for both, which cannot be taken over")
     if any(key.startswith("iq/") for key in insides["softmax"].native.stored):

@@ -83,7 +83,7 @@ def _quantiser(native: Native, place: QuantiserPlace) -> tuple[dict[str, Any] | 
         "q_type": "kif",
         "overflow_mode": overflow,
         "round_mode": settings.get("round_mode"),
-        "is_weight": fine and not place.data,
+        "is_weight": fine and place is WEIGHT,  # HGQ2's default of a bias wraps where that of a kernel only rounds
     }
     arrays = _copied(native, place) if fine else _whole(native, place, overflow)
     return {"class_name": "QuantizerConfig", "config": config}, arrays

@@ -1,8 +1,9 @@
 """Makes PQuantML models with random weights, masks and bits, and says what they put out.
 
 Run with pquant-ml 0.1.0, keras 3.15 and torch in an environment of their own: `KERAS_BACKEND=torch python
-make_pquant.py FOLDER` writes NAME.keras and NAME.npz (features and outputs) for every model; `make_pquant.py MODEL.keras
-FEATURES.npy OUTPUTS.npy` runs one, which tells whether PQuantML takes what was written.
+make_pquant.py FOLDER` writes NAME.keras and NAME.npz (features and outputs) for every model, `make_pquant.py FOLDER
+composed` for those of layers that are made of others; `make_pquant.py MODEL.keras
+FEATURES.npz OUTPUTS.npy` runs one, which tells whether PQuantML takes what was written.
 """
 
 import sys
@@ -20,6 +21,8 @@ from pquant.core.keras.layers import (
     PQConv2d,
     PQDense,
     PQDepthwiseConv2d,
+    PQMultiheadAttention,
+    PQSeparableConv2d,
 )
 from pquant.core.keras.quantizer import Quantizer
 
@@ -60,6 +63,28 @@ def image(config: object) -> keras.Model:
     return keras.Model(given, PQDense(config, 2, name="logits")(keras.layers.Flatten()(pooled)))
 
 
+def separable(config: object) -> keras.Model:
+    given = keras.Input((6, 6, 2), name="image")
+    maps = PQSeparableConv2d(config, 3, (2, 2), depth_multiplier=2, quantize_output=True, name="maps")(given)
+    again = PQSeparableConv2d(config, 4, (3, 3), padding="same", use_bias=False, name="again")(
+        PQActivation(config)(maps)
+    )
+    return keras.Model(given, PQDense(config, 2, name="logits")(keras.layers.Flatten()(again)))
+
+
+def attention(config: object) -> keras.Model:
+    given = keras.Input((5, 6), name="particles")
+    hidden = PQDense(config, 6, name="hidden", quantize_output=True)(given)
+    attended, _ = PQMultiheadAttention(config, 8, 2, name="attention", quantize_output=True)(hidden)
+    return keras.Model(given, PQDense(config, 2, name="logits")(keras.layers.Flatten()(attended)))
+
+
+def across(config: object) -> keras.Model:
+    given = [keras.Input((5, 6), name="particles"), keras.Input((4, 3), name="towers")]
+    attended, _ = PQMultiheadAttention(config, 8, 4, bias=False, name="attention")(given)
+    return keras.Model(given, PQDense(config, 2, name="logits")(keras.layers.Flatten()(attended)))
+
+
 def filled(model: keras.Model, *, masked: bool) -> keras.Model:
     """Give a model random weights on no grid, its own bits to every quantiser, and masks."""
     for layer in model._flatten_layers():
@@ -69,7 +94,11 @@ def filled(model: keras.Model, *, masked: bool) -> keras.Model:
             for name, low, high in zip(names, (1, 2), (4, 6), strict=True):
                 bits = getattr(where, name)
                 bits.assign(rng.integers(low, high, tuple(bits.shape)).astype("float32"))
-    for layer in model.layers:
+    for layer in model._flatten_layers(include_self=False):
+        if isinstance(layer, Quantizer) or type(layer).__module__.startswith(
+            ("hgq", "pquant.core.keras.pruning_methods")
+        ):
+            continue
         for weight in layer._trainable_variables:
             weight.assign(rng.normal(0, 1.0, tuple(weight.shape)))
         pruning = getattr(layer, "pruning_layer", None)
@@ -105,9 +134,21 @@ def models() -> dict[str, keras.Model]:
     return found
 
 
+def composed() -> dict[str, keras.Model]:
+    """Return models of layers that are made of others."""
+    fine = {"use_high_granularity_quantization": True, "granularity": "per_weight"}
+    found = {}
+    for make, few in ((separable, "per_channel"), (attention, "per_weight"), (across, "per_tensor")):
+        name = make.__name__
+        found[name] = filled(make(settings("pdp", granularity=few)), masked=True)
+        found[f"{name}_fine"] = filled(make(settings("cs", overflow_mode_parameters="WRAP", **fine)), masked=True)
+        found[f"{name}_compressed"] = apply_compression(filled(make(settings("dst")), masked=True))
+    return found
+
+
 def apply_compression(model: keras.Model) -> keras.Model:
-    for layer in model.layers:
-        if hasattr(layer, "apply_final_compression"):
+    for layer in model._flatten_layers():
+        if hasattr(layer, "apply_final_compression") and not isinstance(layer, keras.Model | Quantizer):
             layer.apply_final_compression()
     return model
 
@@ -115,16 +156,19 @@ def apply_compression(model: keras.Model) -> keras.Model:
 def main() -> None:
     if len(sys.argv) == 4:
         model = keras.models.load_model(sys.argv[1], compile=False)
-        np.save(sys.argv[3], keras.ops.convert_to_numpy(model(np.load(sys.argv[2]))))
+        several = list(np.load(sys.argv[2]).values())
+        np.save(sys.argv[3], keras.ops.convert_to_numpy(model(several if len(several) > 1 else several[0])))
         return
     folder = Path(sys.argv[1])
-    for name, model in models().items():
-        features = rng.normal(0, 3, (64, *model.input_shape[1:])).astype("float32")
+    for name, model in (composed() if sys.argv[2:] else models()).items():
+        several = [rng.normal(0, 3, (64, *given.shape[1:])).astype("float32") for given in model.inputs]
+        features = several if len(several) > 1 else several[0]
         outputs = keras.ops.convert_to_numpy(model(features))
         model.save(folder / f"{name}.keras")
         again = keras.models.load_model(folder / f"{name}.keras", compile=False)
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(again(features)), outputs)
-        np.savez(folder / f"{name}.npz", features=features, outputs=outputs)
+        named = {f"features_{number}": each for number, each in enumerate(several)} if several[1:] else {}
+        np.savez(folder / f"{name}.npz", outputs=outputs, **(named or {"features": features}))
 
 
 main()

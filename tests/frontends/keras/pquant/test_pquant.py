@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +24,30 @@ DATA = Path(hepprune.__file__).parents[1] / "tests" / "frontends" / "keras" / "d
 NAMES = (
     *("dense", "dense_compressed", "dense_fine", "dense_multiplied", "dense_wrapped"),
     *("image", "image_fine", "image_wanda", "steps", "steps_fine"),
+    *(f"{made}{kind}" for made in ("across", "attention", "separable") for kind in ("", "_compressed", "_fine")),
 )
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pquant")
-    with zipfile.ZipFile(DATA / "pquant.zip") as archive:
-        archive.extractall(path)
+    for name in ("pquant.zip", "pquant_composed.zip"):
+        with zipfile.ZipFile(DATA / name) as archive:
+            archive.extractall(path)
     return path
+
+
+def given(kept: Mapping[str, Any]) -> Any:
+    """Return the features that a model was run on, a list of them where it takes several."""
+    found = [torch.as_tensor(kept[key]) for key in sorted(kept) if key != "outputs"]
+    return found if len(found) > 1 else found[0]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_network_computes_what_pquant_computes_bit_for_bit(name: str, folder: Path) -> None:
     kept = np.load(folder / f"{name}.npz")
     with torch.no_grad():
-        outputs = frontend.read(folder / f"{name}.keras")(torch.as_tensor(kept["features"]))
+        outputs = frontend.read(folder / f"{name}.keras")(given(kept))
     np.testing.assert_array_equal(outputs.numpy(), kept["outputs"])
 
 
@@ -51,15 +59,16 @@ def test_a_smaller_network_is_written_as_pquant_reads_it(name: str, folder: Path
     for layer in weighted(changed):
         layer.digit_limit[torch.as_tensor(rng.random(layer.weight.shape) < 0.3)] = 0
         layer.digit_limit[0] = 0
-    smaller = surgery.shrink(changed)
+    attends = any(layer.name == "attention" for layer in changed)  # whose class has channels of one number only
+    smaller = changed if attends else surgery.shrink(changed)
     with torch.no_grad():
-        wanted = changed(torch.as_tensor(kept["features"])).numpy()
+        wanted = changed(given(kept)).numpy()
         written = frontend.write(smaller, tmp_path / "smaller.keras", like=path)
-        found = frontend.read(written)(torch.as_tensor(kept["features"])).numpy()
+        found = frontend.read(written)(given(kept)).numpy()
     np.testing.assert_array_equal(found, wanted)
     if "PQUANT_PYTHON" in os.environ:
-        np.save(tmp_path / "features.npy", kept["features"])
-        arguments = [DATA / "make_pquant.py", written, tmp_path / "features.npy", tmp_path / "outputs.npy"]
+        np.savez(tmp_path / "features.npz", **{key: kept[key] for key in sorted(kept) if key != "outputs"})
+        arguments = [DATA / "make_pquant.py", written, tmp_path / "features.npz", tmp_path / "outputs.npy"]
         environment = os.environ | {"KERAS_BACKEND": "torch"}
         subprocess.run([os.environ["PQUANT_PYTHON"], *arguments], check=True, capture_output=True, env=environment)
         np.testing.assert_array_equal(np.load(tmp_path / "outputs.npy"), wanted)
@@ -76,6 +85,27 @@ def test_neurons_leave_with_their_masks_and_their_channels_of_a_batch_norm(folde
     with h5py.File(arrays) as file:
         assert "0" not in file["layers/pq_dense/pruning_layer/vars"]
         assert file["layers/pq_batch_normalization/vars/0"].shape == (smaller.widths["norm"],)
+
+
+def test_attention_without_a_head_is_refused_by_what_its_class_can_hold(folder: Path, tmp_path: Path) -> None:
+    changed = frontend.read(folder / "attention.keras")
+    for layer in weighted(changed):
+        if layer.name == "attention":
+            layer.digit_limit[:, :4] = 0
+    sentence = r"'attention' \(PQMultiheadAttention\) would have heads \(1 of 4\) and 7 channels .* ends in \.npz, or"
+    with pytest.raises(NetworkError, match=sentence):
+        frontend.write(surgery.shrink(changed), tmp_path / "smaller.keras", like=folder / "attention.keras")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_weights_of_heads_beside_what_they_attend_to_are_refused(folder: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(folder / "attention.keras") as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(parts["config.json"])
+    config["config"]["output_layers"] = [["attention", 0, 1]]
+    parts["config.json"] = json.dumps(config).encode()
+    with pytest.raises(NetworkError, match="output 1 of layer 'attention' is read"):
+        frontend.read(_packed(parts, tmp_path / "weights.keras"))
 
 
 def _config(change: Callable[[dict[str, Any]], None], layer: str = "maps") -> Callable[[Path, Path], Path]:
@@ -174,6 +204,70 @@ BAD: dict[str, tuple[Callable[[Path, Path], Path], str]] = {
         "'maps' .* has bit widths",
     ),
 }
+
+
+_KEYS, _POINT = "layers/pq_multihead_attention/k_proj", "layers/pq_separable_conv2d/pointwise_conv"
+COMPOSED_BAD: dict[str, tuple[str, Callable[[Path, Path], Path], str]] = {
+    "heads that share no values": (
+        "attention",
+        _config(lambda each: each.update(num_heads=3), "attention"),
+        "'attention' .* shares 8 values among 3 heads",
+    ),
+    "a width of text": (
+        "attention",
+        _config(lambda each: each.update(embed_dim="wide"), "attention"),
+        "'attention' .* has embed_dim = wide, which is no size",
+    ),
+    "no heads": ("attention", _config(lambda each: each.pop("num_heads"), "attention"), "has num_heads = None"),
+    "no settings of attention": (
+        "attention",
+        _config(lambda each: each.pop("config"), "attention"),
+        "'attention' .* has no pruning_parameters in its config",
+    ),
+    "another width": (
+        "attention",
+        _config(lambda each: each.update(embed_dim=16), "attention"),
+        "'attention' .* has weights of shapes",
+    ),
+    "no keys": (
+        "attention",
+        _arrays(f"{_KEYS}/vars/0", f"{_KEYS}/vars/1", values=None),
+        "'attention' .* has no kernel",
+    ),
+    "keys that are not finite": (
+        "attention",
+        _arrays(f"{_KEYS}/vars/0", values=np.full((6, 8), np.nan)),
+        "holds a weight that is NaN or infinite at 'layers/pq_multihead_attention/k_proj/vars/0'",
+    ),
+    "no table": (
+        "attention",
+        _arrays("layers/pq_multihead_attention/softmax/exp_table/output_quantizer/vars/1", values=None),
+        "'attention' .* has no bit widths for its exp_oq_conf",
+    ),
+    "no second convolution": (
+        "separable",
+        _arrays(f"{_POINT}/vars/0", f"{_POINT}/vars/1", values=None),
+        "'maps' .* has no kernel",
+    ),
+    "a kernel size of text": (
+        "separable",
+        _config(lambda each: each.update(kernel_size="wide")),
+        "'maps' .* has kernel_size = wide",
+    ),
+    "a multiplier of zero": (
+        "separable",
+        _config(lambda each: each.update(depth_multiplier=0)),
+        "'maps' .* has depth_multiplier = 0, which is no size",
+    ),
+}
+
+
+@pytest.mark.parametrize("flaw", COMPOSED_BAD)
+def test_a_damaged_file_of_layers_made_of_others_ends_in_one_sentence(flaw: str, folder: Path, tmp_path: Path) -> None:
+    name, damage, sentence = COMPOSED_BAD[flaw]
+    path = damage(folder / f"{name}.keras", tmp_path / "bad.keras")
+    with pytest.raises(NetworkError, match=sentence):
+        frontend.read(path)
 
 
 @pytest.mark.parametrize("flaw", BAD)

@@ -1,0 +1,161 @@
+"""Layers of PQuantML that are made of others of its layers: separable convolutions and attention."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from hepprune.frontends.keras.inside import Inside, inside
+from hepprune.frontends.keras.pquant import section
+from hepprune.frontends.keras.registry import LAYERS, LayerKind, Native, Part, Parts
+from hepprune.network import BatchNorm, Einsum, Layer, Reshape, Shape
+
+_PRUNING = "pruning_layer/"
+_PROJECTIONS = ("query", "key", "value")
+
+
+def _own(native: Native, *names: str, **more: Any) -> dict[str, Any]:
+    """Return settings that a layer shares with one inside it, and others."""
+    return {"config": native.config.get("config"), **{name: native.config.get(name) for name in names}, **more}
+
+
+def _separated(native: Native) -> tuple[Inside, Inside]:
+    """Return the two convolutions of a separable one."""
+    shared = ("data_format", "final_compression_done")
+    along = _own(native, *shared, "kernel_size", "strides", "padding", "dilation_rate", "depth_multiplier")
+    given = native.config.get("quantize_input", True)
+    depth = {**along, "use_bias": False, "quantize_input": given, "quantize_output": False}
+    point = _own(native, *shared, "filters", use_bias=native.config.get("use_bias", True), quantize_input=False)
+    point |= {"kernel_size": 1, "padding": "same", "quantize_output": native.config.get("quantize_output", False)}
+    deep = inside(native, "depthwise_conv", name=native.part("depthwise"), kind="PQDepthwiseConv2d", config=depth)
+    return deep, inside(native, "pointwise_conv", kind="PQConv2d", config=point)
+
+
+def _separable(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    deep, point = (each.native for each in _separated(native))
+    parts = LAYERS[deep.kind].lower(deep, arriving)
+    middle = parts[-1].layer.shape(*arriving)
+    return _then(parts, LAYERS[point.kind].lower(point, (middle,)))
+
+
+def _then(parts: Parts, more: Parts) -> Parts:
+    """Return parts and those behind them, which read the last one where they read what arrives."""
+    last = parts[-1].layer.name
+    return [*parts, *(replace(part, sources=tuple(last if s == 0 else s for s in part.sources)) for part in more)]
+
+
+def _fill_separable(native: Native, layers: Mapping[str, Layer]) -> Native:
+    insides = _separated(native)
+    deep, point = (LAYERS[each.native.kind].fill(_shaped(each.native, native), layers) for each in insides)
+    if deep.config["use_bias"]:
+        raise native.refuse("has no place for a bias between its two kernels")
+    sizes = {"depth_multiplier": deep.config["depth_multiplier"], "filters": point.config["filters"]}
+    found = _joined(native, insides, (deep, point), use_bias=point.config["use_bias"], **sizes)
+    return _unpruned(found) if any(each.config.get("enable_pruning") is False for each in (deep, point)) else found
+
+
+def _shaped(inner: Native, native: Native) -> Native:
+    return replace(inner, shapes=native.shapes)
+
+
+def _joined(native: Native, insides: Iterable[Inside], filled: Iterable[Native], **sizes: Any) -> Native:
+    """Return a layer with the arrays of those inside it."""
+    stored = dict(native.stored)
+    for each, full in zip(insides, filled, strict=True):
+        stored = {key: array for key, array in stored.items() if not key.startswith(f"{each.place}/")}
+        stored |= each.stored(full)
+    return replace(native, stored=stored, config={**native.config, **sizes})
+
+
+def _unpruned(native: Native) -> Native:
+    """Return a layer of another size, whose parts are no longer pruned."""
+    stored = {key: array for key, array in native.stored.items() if f"/{_PRUNING}" not in key}
+    settings = {**section(native, "pruning_parameters"), "enable_pruning": False}
+    config = {**native.config["config"], "pruning_parameters": settings}
+    return replace(native, stored=stored, config={**native.config, "config": config})
+
+
+def _roles(native: Native, arriving: tuple[Shape, ...]) -> dict[str, int]:
+    """Return which arriving value is the query, the key and the value: the last one is all that are left."""
+    if any(name not in {None, "inputs"} for name in native.arguments) or not 1 <= len(arriving) <= 3:
+        raise native.refuse("is called with more than query, key and value, which cannot be taken over")
+    if any(len(shape) != 2 for shape in arriving):
+        raise native.refuse(f"attends over the shapes {arriving}; only (positions, channels) can be taken over")
+    return {role: min(number, len(arriving) - 1) for number, role in enumerate(_PROJECTIONS)}
+
+
+def _insides(native: Native) -> dict[str, Inside]:
+    """Return the projections and the softmax."""
+    width = {"units": native.size("embed_dim"), "use_bias": native.config.get("bias", True)}
+    given = native.config.get("quantize_input", True)
+    first = _own(native, **width, enable_pruning=False, quantize_input=given, quantize_output=True)
+    last = _own(native, **width, quantize_input=True, quantize_output=native.config.get("quantize_output", False))
+    steps = _own(native, axis=[-1], quantize_input=True, quantize_output=True)
+    named = {role: native.part(role) for role in _PROJECTIONS}
+    found = {
+        role: inside(native, f"{role[0]}_proj", name=name, kind="PQDense", config=first) for role, name in named.items()
+    }
+    found["softmax"] = inside(native, "softmax", name=native.part("softmax"), kind="PQSoftmax", config=steps)
+    found["output"] = inside(native, "out_proj", kind="PQDense", config=last)
+    return found
+
+
+def _attention(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    """Return the projections, their heads' scores, the softmax of these, what it weighs, and the projection of that."""
+    roles, insides, heads = _roles(native, arriving), _insides(native), native.size("num_heads")
+    width = native.size("embed_dim")
+    if width % heads:
+        raise native.refuse(f"shares {width} values among {heads} heads")
+    parts: Parts = []
+    split: dict[str, str] = {}
+    for role in _PROJECTIONS:
+        positions = arriving[roles[role]][0]
+        lowered = _dense(insides[role].native, arriving[roles[role]])
+        parts += [_from(part, roles[role]) for part in lowered]
+        reshape = Reshape(native.part(f"{role}_heads"), (positions, heads, width // heads))
+        parts.append(Part(reshape, (lowered[-1].layer.name,)))
+        split[role] = reshape.name
+    n_query, n_key = (arriving[roles[role]][0] for role in ("query", "key"))
+    scale = torch.full((1,), (width // heads) ** -0.5)
+    scores = Einsum(native.part("scores"), "qhd,khd->hqk")
+    scaled = BatchNorm(native.part("scale"), scale, torch.zeros(1), fixed=True)
+    parts += [Part(scores, (split["query"], split["key"])), Part(scaled, (scores.name,))]
+    shape = (heads, n_query, n_key)
+    parts = _then(parts, LAYERS["PQSoftmax"].lower(replace(insides["softmax"].native, arriving=(shape,)), (shape,)))
+    context = Einsum(native.part("context"), "hqk,khd->qhd")
+    parts.append(Part(context, (parts[-1].layer.name, split["value"])))
+    joined = Reshape(native.part("joined"), (n_query, width))
+    parts.append(Part(joined, (context.name,)))
+    return _then(parts, _dense(insides["output"].native, (n_query, width)))
+
+
+def _dense(inner: Native, shape: Shape) -> Parts:
+    return LAYERS["PQDense"].lower(replace(inner, arriving=(shape,)), (shape,))
+
+
+def _from(part: Part, number: int) -> Part:
+    return replace(part, sources=tuple(number if source == 0 else source for source in part.sources))
+
+
+def _fill_attention(native: Native, layers: Mapping[str, Layer]) -> Native:
+    """Return the attention with the arrays that the network has now; its heads are as wide and as many as they were.
+
+    One number says how many values all heads have and how many channels it puts out, and the scale of scores as well.
+    """
+    insides, width, heads = _insides(native), native.size("embed_dim"), native.size("num_heads")
+    n_out = native.shapes[native.name][-1]
+    now = [native.shapes[native.part(f"{role}_heads")][1:] for role in _PROJECTIONS]
+    if any(each != (heads, width // heads) for each in now) or n_out != width:
+        sizes = " and ".join(f"{count} of {each}" for count, each in dict.fromkeys(now))
+        raise native.refuse(
+            f"would have heads ({sizes}) and {n_out} channels that are not its embed_dim of {width} in {heads} heads, "
+            "which are all that its class can hold; give a path that ends in .npz, or write the network unshrunk"
+        )
+    filled = [LAYERS[each.native.kind].fill(_shaped(each.native, native), layers) for each in insides.values()]
+    n_in = {role: each.weights[0].shape[0] for role, each in zip(insides, filled, strict=True) if each.weights}
+    return _joined(native, insides.values(), filled, kdim=n_in["key"], vdim=n_in["value"])
+
+
+LAYERS["PQSeparableConv2d"] = LayerKind(lower=_separable, fill=_fill_separable, typed=True)
+LAYERS["PQMultiheadAttention"] = LayerKind(lower=_attention, fill=_fill_attention, typed=True)
