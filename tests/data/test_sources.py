@@ -16,6 +16,7 @@ import uproot
 from hepprune.data import read, sources
 from hepprune.data.files import hdf5, parquet, slabs, stacks
 from hepprune.errors import DataError
+from tests.reference import REFERENCE
 
 CLASSES = ("g", "q", "t")
 N_JETS, N_CONSTITUENTS = 60, 4
@@ -309,11 +310,10 @@ def test_collections_of_events_are_exploded_to_jets_or_read_as_leading_objects(t
         read(spec, features=["MET_pt"], label=None, explode="Muon")
 
 
-NANO = Path(__file__).parents[3] / "shared/reference/nanoaod/nanoAOD_2015_CMS_Open_Data_ttbar.root"
-PUBLISHED = Path(__file__).parents[3] / "shared/reference/jets"
+NANO = REFERENCE / "nanoaod/nanoAOD_2015_CMS_Open_Data_ttbar.root"
+PUBLISHED = REFERENCE / "jets"
 
 
-@pytest.mark.skipif(not NANO.is_file(), reason="the published NanoAOD is not here")
 def test_published_nanoaod_is_read_as_jets_and_as_events() -> None:
     jets = read(
         f"{NANO}:Events",
@@ -334,7 +334,6 @@ def test_published_nanoaod_is_read_as_jets_and_as_events() -> None:
     assert (np.diff(events.x[:, :4], axis=1) <= 0).all()
 
 
-@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published jets are not here")
 def test_published_jets_in_a_folder_are_read() -> None:
     features = [f"x_test_16const_{index}" for index in range(3)]
     wanted: dict[str, Any] = {"label": "y_test_16const", "classes": list("gqWZt"), "event": None}

@@ -1,4 +1,4 @@
-"""Small whole files of every kind, to begin fuzzing with; public reports too where they lie beside the checkout."""
+"""Small whole files of every kind, to begin fuzzing with; public reports too."""
 
 import io
 import json
@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from tests.reference import REPORTS
 from tests.synthesis.reports import test_parsers as samples
 from tests.synthesis.reports import test_releases as releases
 
 ROOT = Path(__file__).resolve().parents[2]
-PUBLIC = ROOT.parent / "shared" / "reference" / "reports"
 MAX_SEED = 2**15
 
 CSYNTH = """<?xml version="1.0" encoding="UTF-8" ?>
@@ -76,9 +76,9 @@ def reports() -> list[bytes]:
 def _public() -> list[bytes]:
     """Return the public reports, each kind of a case once: modules have dozens that look alike."""
     found: dict[tuple[str, str], bytes] = {}
-    for path in sorted(PUBLIC.rglob("*")):
+    for path in sorted(REPORTS.rglob("*")):
         if path.suffix in {".xml", ".rpt", ".ndjson", ".json", ".log"}:
-            found.setdefault((path.relative_to(PUBLIC).parts[0], path.name[-12:]), path.read_bytes())
+            found.setdefault((path.relative_to(REPORTS).parts[0], path.name[-12:]), path.read_bytes())
     return list(found.values())
 
 
@@ -87,7 +87,7 @@ def logs() -> list[bytes]:
     return [
         LOG.encode(),
         CAUGHT.encode(),
-        *(path.read_bytes()[-MAX_SEED:] for path in sorted(PUBLIC.glob("failed-logs/*.log"))),
+        *(path.read_bytes()[-MAX_SEED:] for path in sorted(REPORTS.glob("failed-logs/*.log"))),
     ]
 
 

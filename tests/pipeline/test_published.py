@@ -10,14 +10,12 @@ import uproot
 import yaml
 
 from hepprune import frontends, pipeline, recipe
-from tests.frontends.keras.published import REFERENCE, SCALES
+from tests.frontends.keras.published import SCALES
+from tests.reference import REFERENCE
 
 MODEL = REFERENCE / "models" / "model_QInteractionNetwork_NodeEdgeProj_Conv1D_nconst_8_nbits_8.h5"
 JETS = REFERENCE / "jets" / "x_test_8const.npy"
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not (MODEL.is_file() and JETS.is_file()), reason="the authors' files are not here"),
-]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

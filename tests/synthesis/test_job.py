@@ -11,8 +11,8 @@ import pytest
 from hepprune.errors import ReportError
 from hepprune.synthesis.failures import RunFailedError
 from hepprune.synthesis.job import Job, first_error, run
+from tests.reference import REPORTS
 
-REPORTS = Path(__file__).resolve().parents[3] / "shared" / "reference" / "reports"
 # Starts a child that would outlive it, tells its process id, and does not end.
 ENDLESS = 'sleep 600 & echo $! > "$0/child"; wait'
 
@@ -140,10 +140,7 @@ def test_only_this_programs_errors_are_quoted(tmp_path: Path) -> None:
     ],
 )
 def test_the_cause_in_logs_of_real_failures(name: str, cause: str) -> None:
-    log = REPORTS / "failed-logs" / name
-    if not log.is_file():
-        pytest.skip("no reference logs beside this checkout")
-    assert cause in first_error(log)
+    assert cause in first_error(REPORTS / "failed-logs" / name)
 
 
 def test_the_first_error_of_a_log_of_gigabytes_is_sought_at_its_end(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from hepprune import synthesis
 from hepprune.errors import ReportError, ToolMissingError
 from hepprune.hardware.resources import Resources
 from hepprune.synthesis import vendor
+from tests.reference import REPORTS
 
-REPORTS = Path(__file__).resolve().parents[3] / "shared" / "reference" / "reports"
 DEEPSETS = REPORTS / "l1-jet-id-deepsets-4bit" / "kfold_0" / "synthesis_final"
 SWITCHES = "array set opt {\n    vsynth     1\n}\n"
 PART = "xcvu13p-flga2577-2-e"
@@ -58,8 +58,6 @@ def job(tmp_path: Path) -> synthesis.Job:
 @pytest.fixture
 def hls(bin_folder: Path) -> Path:
     """A `vitis-run` that leaves the file tree of a recorded C synthesis if it is asked as hls4ml asks it."""
-    if not DEEPSETS.is_dir():
-        pytest.skip("no reference reports beside this checkout")
     program(
         bin_folder,
         "vitis-run",
@@ -111,8 +109,6 @@ def test_logic_synthesis_of_the_verilog(bin_folder: Path, job: synthesis.Job, sl
 
 def test_a_failed_c_synthesis_says_its_cause_and_restores_the_switches(bin_folder: Path, job: synthesis.Job) -> None:
     log = REPORTS / "failed-logs" / "elaborate-HLS-200-70.log"
-    if not log.is_file():
-        pytest.skip("no reference logs beside this checkout")
     program(bin_folder, "vitis_hls", f'[ "$*" = "-f build_prj.tcl" ] || exit 9\ncat "{log}"\nexit 1')
     with pytest.raises(ReportError, match=r"vitis_hls ended with 1: ERROR: \[HLS 200-70\] Cannot find any design unit"):
         synthesis.choose("vitis").run(job)

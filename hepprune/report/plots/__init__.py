@@ -62,7 +62,7 @@ def save(figure: Any, path: Path) -> list[Path]:
         )
     paths = [path.with_suffix(suffix) for suffix in _FORMATS]
     figure.draw_without_rendering()  # lays out, once for all formats
-    figure.set_layout_engine("none")
+    figure.set_layout_engine(None)  # as "none", which would lay out each format once more, to no end
     for target in paths:
         with replacing(target) as temporary:
             figure.savefig(temporary, metadata={"CreationDate": None} if target.suffix == ".pdf" else None)

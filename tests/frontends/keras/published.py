@@ -1,6 +1,7 @@
 """Models that other groups published, beside their own frameworks; run as a program it writes their table into docs.
 
-`python -m tests.frontends.keras.published` reads, runs, shrinks, writes and loads again every one of them.
+`python -m tests.frontends.keras.published` reads, runs, shrinks, writes and loads again every one of them; a table of
+all models and jets needs `../shared/reference`, which has more of them than is kept with the project.
 """
 
 import io
@@ -23,9 +24,9 @@ import hepprune
 from hepprune import frontends
 from hepprune.jobs import inspection, models
 from hepprune.network import Network
+from tests.reference import MORE, REFERENCE
 
 ROOT = Path(hepprune.__file__).resolve().parents[1]
-REFERENCE = ROOT.parent / "shared" / "reference"
 PAGE, BEGIN, END = ROOT / "docs" / "models.md", "<!-- published -->\n", "<!-- end of published -->"
 # The interquartile ranges that the authors of the interaction networks divide their jets by.
 SCALES = {8: (219, 0.2, 0.2), 16: (166, 0.24, 0.24), 32: (120, 0.27, 0.27)}
@@ -94,16 +95,22 @@ def native(path: Path) -> Any:
     return archived(path) if path.suffix == ".keras" else loaded(path)
 
 
-def files() -> list[Path]:
-    """Return the published models."""
-    return sorted([*REFERENCE.glob("models/*.h5"), *REFERENCE.glob("reports/**/keras_model.*")])
+def files() -> dict[str, Path]:
+    """Return the published models, by their place in the folder that they lie in."""
+    found: dict[str, Path] = {}
+    for folder in (MORE, REFERENCE):
+        paths = [*folder.glob("models/*.h5"), *folder.glob("reports/**/keras_model.*")]
+        found |= {path.relative_to(folder).as_posix(): path for path in paths}
+    return dict(sorted(found.items()))
 
 
 def jets_for(network: Network) -> np.ndarray:
     """Return the jets that a model was made for, random rows where it was made for other features."""
     shape = network.input.features_shape
     if shape[1:] == (3,):
-        return (np.load(REFERENCE / "jets" / f"x_test_{shape[0]}const.npy") / SCALES[shape[0]]).astype(np.float32)
+        name = f"jets/x_test_{shape[0]}const.npy"
+        jets = np.load(MORE / name if (MORE / name).is_file() else REFERENCE / name)
+        return (jets / SCALES[shape[0]]).astype(np.float32)
     return np.random.default_rng(0).normal(size=(500, *shape)).astype(np.float32)
 
 
@@ -135,7 +142,7 @@ class Result:
         return f"| {self.name} | {self.rows} | {agreement} | {counts} | {back} | {self.read_s:.2f} s |"
 
 
-def result(path: Path) -> Result:
+def result(place: str, path: Path) -> Result:
     """Read a model, run it, shrink it, write it, and load what was written in its own framework."""
     start = time.process_time()
     network = frontends.read(path)
@@ -148,7 +155,7 @@ def result(path: Path) -> Result:
         again = np.asarray(native(done.path).predict(features, verbose=0))
     what = "jets" if network.input.features_shape[1:] == (3,) else "random rows"
     return Result(
-        _title(path),
+        _title(place),
         f"{len(features):,} {what}",
         done.parameters_before,
         done.parameters,
@@ -160,15 +167,15 @@ def result(path: Path) -> Result:
     )
 
 
-def _title(path: Path) -> str:
-    parts = path.relative_to(REFERENCE).parts
-    return f"`{path.name}`" if parts[0] == "models" else f"`{path.name}` beside `{parts[1]}`"
+def _title(place: str) -> str:
+    parts = place.split("/")
+    return f"`{parts[-1]}`" if parts[0] == "models" else f"`{parts[-1]}` beside `{parts[1]}`"
 
 
 def main() -> None:
     """Write the table into docs."""
     tf().config.threading.set_intra_op_parallelism_threads(1)
-    rows = [result(path).row() for path in files()]
+    rows = [result(place, path).row() for place, path in files().items()]
     head = "| file | ran on | difference, rows beyond 1e-5 | parameters | shrunk to | acting weights | written back | read in |"
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     table = "\n".join([head, "|" + "---|" * (head.count("|") - 1), *rows, ""])

@@ -10,10 +10,10 @@ import torch
 from hepprune.frontends import keras as frontend
 from hepprune.network import Network
 from tests.frontends.keras.hgq.test_hgq_drawn import Ask, ask, pruned, pytestmark
-from tests.frontends.keras.published import REFERENCE
+from tests.reference import MORE
 
 __all__ = ["ask", "pytestmark"]
-FILES = [path for path in sorted((REFERENCE / "hgq").glob("*/*")) if path.stem != "jedi_8"]  # which is QKeras' own
+FILES = [path for path in sorted((MORE / "hgq").glob("*/*")) if path.stem != "jedi_8"]  # which is QKeras' own
 
 
 def features(network: Network) -> list[np.ndarray]:

@@ -3,7 +3,6 @@
 import io
 import re
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,8 +16,8 @@ from hepprune.hardware.cost import kernels
 from hepprune.hardware.resources import LayerEstimate
 from hepprune.hardware.targets import Target
 from hepprune.network import Dense, Input, Layer, Network, ReLU, Softmax
+from tests.reference import REPORTS
 
-REPORTS = Path(__file__).resolve().parents[4] / "shared" / "reference" / "reports"
 JET_MLP = REPORTS / "jet-mlp-2022.2" / "hls4ml_prj"
 TARGET = Target(name="test", clock_ns=5.0, clock_uncertainty=0.27)
 ROW = re.compile(
@@ -46,7 +45,6 @@ def _count(cell: str) -> float:
     return float(cell.partition("(")[0]) if cell.strip() != "-" else 0.0
 
 
-@pytest.mark.skipif(not JET_MLP.is_dir(), reason="no reference reports beside this checkout")
 def test_a_published_jet_tagger(capsys: pytest.CaptureFixture[str]) -> None:
     report = (JET_MLP / "myproject_prj/solution1/syn/report/csynth.rpt").read_text(encoding="utf-8")
     rows = [(m[1], int(m[2]), *map(_count, m.groups()[2:])) for m in ROW.finditer(report)]
@@ -80,8 +78,6 @@ def test_a_narrow_dense_layer_of_another_tool(bits: int, lut: int, dsp: int) -> 
     """The 32 x 32 layer `rho` of the l1-jet-id DeepSets, Vivado HLS 2020.1."""
     h5py = pytest.importorskip("h5py")
     path = REPORTS / f"l1-jet-id-deepsets-{bits}bit/kfold_0/synthesis_final/keras_model.h5"
-    if not path.is_file():
-        pytest.skip("no reference reports beside this checkout")
     kernel = torch.tensor(np.array(h5py.File(path)["model_weights/rho/rho/kernel:0"]))
     kind, wide = FixedPoint(bits, 1, True, "RND", "SAT"), FixedPoint(16, 6)
     rho = Dense("rho", kernel.T, torch.zeros(32), weight_type=kind, bias_type=wide, result=wide)

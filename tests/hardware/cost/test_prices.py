@@ -3,7 +3,6 @@
 import csv
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,8 +40,8 @@ from hepprune.network import (
 )
 from hepprune.network.layers import TopK
 from hepprune.network.parts import parts
+from tests.reference import REFERENCE
 
-TABLES = Path(__file__).resolve().parents[4] / "shared" / "reference" / "tables"
 TARGET = Target(name="test", clock_ns=5.0)
 KIND, WIDE = FixedPoint(8, 2), FixedPoint(16, 6)
 
@@ -112,9 +111,7 @@ def _operation(n_in: int, n_out: int, bits: int, factor: int, **facts: object) -
 
 
 def _rows(name: str) -> list[dict[str, str]]:
-    if not TABLES.is_dir():
-        pytest.skip("no reference tables beside this checkout")
-    with (TABLES / name).open(encoding="utf-8", newline="") as file:
+    with (REFERENCE / "tables" / name).open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 

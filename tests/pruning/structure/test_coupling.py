@@ -20,6 +20,7 @@ from hepprune.pruning.structure import coupling, surgery
 from hepprune.quantisers import FixedPoints
 from tests.networks import SEEDS
 from tests.pruning import cells, graphs
+from tests.reference import REFERENCE
 
 
 def jets(network: Network, *, seed: int, dtype: torch.dtype) -> torch.Tensor:
@@ -122,10 +123,7 @@ def test_what_cannot_leave_says_why() -> None:
     assert kept["dense_1"] == (
         "layer norm 'layernorm_2' takes mean and variance over it, and a channel that leaves would change both"
     )
-    reference = Path("../shared/reference/models/model_QInteractionNetwork_NodeEdgeProj_Conv1D_nconst_8_nbits_8.h5")
-    if not reference.is_file():
-        pytest.skip("no reference models beside this checkout")
-    network = frontends.read(reference)
+    network = frontends.read(REFERENCE / "models/model_QInteractionNetwork_NodeEdgeProj_Conv1D_nconst_8_nbits_8.h5")
     found = {group.name: group for group in coupling.groups(network)}
     fixed = {layer.name for layer in network if layer.fixed}
     assert not fixed.intersection(name for group in found.values() for name in group.name.split(" + "))

@@ -23,6 +23,25 @@ def test_roc_and_weights_are_written_as_png_and_pdf(tmp_path: Path) -> None:
     assert all(path.read_bytes()[:4] in {b"\x89PNG", b"%PDF"} for path in drawn)
 
 
+def test_a_plot_is_laid_out_once_and_drawn_once_for_each_format(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from matplotlib.figure import Figure
+
+    draws: list[type] = []
+    draw = Figure.draw
+
+    def counted(self: Figure, renderer: Any) -> Any:
+        draws.append(type(renderer))
+        return draw(self, renderer)
+
+    with plots.canvas() as (figure, axes):
+        figure.colorbar(axes.imshow(np.eye(2)))
+        monkeypatch.setattr(Figure, "draw", counted)
+        plots.save(figure, tmp_path / "map")
+    assert len(draws) == 3
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["$a_$", "\\frac{$x", "$$", "_hidden", "<b>top</b>", "a\nb", r"$\alpha$", "100%"])
 def test_classes_are_shown_as_they_are_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,8 @@ from hepprune.hardware.resources import Measurement, Resources
 from hepprune.synthesis import reports
 from hepprune.synthesis.failures import Failure
 from hepprune.synthesis.reports import modules
+from tests.reference import REPORTS
 
-REPORTS = Path(__file__).resolve().parents[4] / "shared" / "reference" / "reports"
 SOLUTION = "myproject_prj/solution1/syn/report"
 JET_MLP = f"jet-mlp-2022.2/hls4ml_prj/{SOLUTION}"
 MNIST = f"mnist-cnn-stream-2020.1/my-hls-test/{SOLUTION}"
@@ -97,12 +97,6 @@ def read(folder: Path, text: str, clock_ns: float | None = None) -> Measurement:
     return synthesis.read(path, clock_ns=clock_ns)
 
 
-def public(name: str) -> Path:
-    if not (REPORTS / name).is_file():
-        pytest.skip("no reference reports beside this checkout")
-    return REPORTS / name
-
-
 @pytest.mark.parametrize(
     ("one", "other"),
     [
@@ -130,7 +124,7 @@ def public(name: str) -> Path:
 )
 def test_two_reports_of_one_synthesis_say_the_same(one: str, other: str) -> None:
     """XML, text, tree and JSON are written by the same tool of the same run: each is the other's oracle."""
-    a, b = (synthesis.read(public(name)) for name in (one, other))
+    a, b = (synthesis.read(REPORTS / name) for name in (one, other))
     assert a.resources == b.resources
     assert (a.latency_cycles, a.interval_cycles, a.clock_ns, a.clock_met, a.part) == (
         b.latency_cycles,
@@ -156,13 +150,13 @@ def test_two_reports_of_one_synthesis_say_the_same(one: str, other: str) -> None
     ],
 )
 def test_modules_and_the_rest_make_the_total(name: str, layers: int, rest: Resources) -> None:
-    found = synthesis.read(public(name))
+    found = synthesis.read(REPORTS / name)
     assert len(found.layers) == layers
     assert modules.unexplained(found) == rest
 
 
 def test_layers_of_a_public_report_as_read_by_eye() -> None:
-    found = synthesis.read(public(f"{MNIST}/myproject_csynth.rpt"))
+    found = synthesis.read(REPORTS / f"{MNIST}/myproject_csynth.rpt")
     layers = {(each.layer, "buffers" if each.module == "buffers" else "function"): each for each in found.layers}
     dense, fifo = layers["config9", "function"], layers["config2", "buffers"]
     assert dense.resources == Resources(lut=42488, ff=18464, dsp=256, bram18=57, uram=0)
@@ -180,7 +174,7 @@ def test_layers_of_a_public_report_as_read_by_eye() -> None:
     ],
 )  # fmt: skip
 def test_oneapi_reports_as_read_by_eye(name: str, expected: Measurement) -> None:
-    found = synthesis.read(public(f"hls4ml-test-reports/oneAPI/{name}.ndjson"), clock_ns=2.5)
+    found = synthesis.read(REPORTS / f"hls4ml-test-reports/oneAPI/{name}.ndjson", clock_ns=2.5)
     without = {field: getattr(found, field) for field in expected.__dataclass_fields__ if field != "layers"}
     assert Measurement(**without) == expected
     if name == "summary":
@@ -252,10 +246,9 @@ FAILED = {
 
 
 def test_every_public_file_is_figures_a_failure_or_named_here() -> None:
-    """All 171 of them; whoever adds one that no parser reads has to say so above."""
+    """All of them; whoever adds one that no parser reads has to say so above."""
     paths = [path for path in sorted(REPORTS.rglob("*")) if path.is_file() and path.name not in NO_REPORTS]
-    if not paths:
-        pytest.skip("no reference reports beside this checkout")
+    assert len(paths) == 160
     kinds, failures = set[str | None](), dict[str, str]()
     for path in paths:
         text = reports.text_of(path)

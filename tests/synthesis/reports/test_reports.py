@@ -5,14 +5,11 @@ import pytest
 from hepprune import synthesis
 from hepprune.errors import ReportError
 from hepprune.synthesis import reports
-
-REPORTS = Path(__file__).resolve().parents[4] / "shared" / "reference" / "reports"
+from tests.reference import REPORTS
 
 
 def test_the_name_of_a_file_does_not_matter(tmp_path: Path) -> None:
     sample = REPORTS / "hls4ml-test-reports"
-    if not sample.is_dir():
-        pytest.skip("no reference reports beside this checkout")
     for source, stage in (("myproject_csynth.xml", "csynth"), ("vivado_synth.rpt", "vsynth")):
         path = tmp_path / "download.txt"
         path.write_bytes((sample / source).read_bytes())
