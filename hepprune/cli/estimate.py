@@ -78,22 +78,18 @@ def targets(
             print_json(listed)
             return
         console = Console()
-        console.print(_targets(listed))
+        table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
+        for head in ("target", "part", "clock", "latency", "II", "LUT", "DSP", "confidence"):
+            table.add_column(head, overflow="ellipsis", no_wrap=head != "part")
+        for target in listed:
+            budget, cells = target.budget, target.budget.resources
+            clock, latency = _with_unit(target.clock_ns), _with_unit(budget.latency_ns)
+            counts = _count(budget.interval_cycles), _count(cells.lut), _count(cells.dsp)
+            table.add_row(target.name, target.part or "-", clock, latency, *counts, target.confidence)
+        console.print(table)
         for target in listed:
             told = [text for text in (target.source or "no source given", target.note) if text]
             console.print(f"[bold]{target.name}[/]: {escape('; '.join(told))}", soft_wrap=True, highlight=False)
-
-
-def _targets(listed: list[Any]) -> Table:
-    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
-    for head in ("target", "part", "clock", "latency", "II", "LUT", "DSP", "confidence"):
-        table.add_column(head, overflow="ellipsis", no_wrap=head != "part")
-    for target in listed:
-        budget, cells = target.budget, target.budget.resources
-        clock, latency = _with_unit(target.clock_ns), _with_unit(budget.latency_ns)
-        counts = _count(budget.interval_cycles), _count(cells.lut), _count(cells.dsp)
-        table.add_row(target.name, target.part or "-", clock, latency, *counts, target.confidence)
-    return table
 
 
 def _table(found: Any) -> Table:

@@ -12,7 +12,9 @@ def quantile(values: Floats, at: float, share: Floats) -> Score:
     """
     position, ordered = _positions(values, share)
     value = float(np.interp(at, position, ordered))
-    return Score(value, _pull(values, value, share, density(position, ordered, at, share)))
+    below = np.average(values <= value, weights=share)
+    pull: Floats = share * (below - (values <= value)) / density(position, ordered, at, share)
+    return Score(value, pull)
 
 
 def fraction_above(values: Floats, limit: Score, share: Floats) -> Score:
@@ -48,9 +50,3 @@ def _positions(values: Floats, share: Floats) -> tuple[Floats, Floats]:
     middle = np.cumsum(weights) - weights / 2
     span = middle[-1] - middle[0]
     return ((middle - middle[0]) / span if span > 0 else np.zeros(len(values))), values[order]
-
-
-def _pull(values: Floats, value: float, share: Floats, dense: float) -> Floats:
-    below = np.average(values <= value, weights=share)
-    pull: Floats = share * (below - (values <= value)) / dense
-    return pull

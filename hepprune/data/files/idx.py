@@ -22,7 +22,15 @@ def read(path: Path) -> NDArray[Any]:
     Raises:
         DataError: the file is missing, is no IDX file, is cut short or runs on, or unpacks to more than 2**30 bytes.
     """
-    content = _content(path)
+    try:
+        with path.open("rb") as plain:
+            zipped = plain.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if zipped else path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as problem:
+        raise DataError(f"'{path}' cannot be read: {problem}") from problem
+    if len(content) > _MAX_BYTES:
+        raise DataError(f"'{path}' holds more than {_MAX_BYTES} bytes")
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _TYPES or not 1 <= content[3] <= _MAX_AXES:
         raise DataError(f"'{path}' is no IDX file: it starts with {content[:4].hex() or 'nothing'}")
     kind, n_axes = np.dtype(_TYPES[content[2]]), content[3]
@@ -34,17 +42,3 @@ def read(path: Path) -> NDArray[Any]:
     if len(content) - start != expected:
         raise DataError(f"'{path}' promises {expected} bytes of shape {shape} and holds {len(content) - start}")
     return np.frombuffer(content, kind, offset=start).reshape(shape).astype(kind.newbyteorder("="))
-
-
-def _content(path: Path) -> bytes:
-    """Return the bytes of a file, unpacked where they are gzipped, at most one more than is allowed."""
-    try:
-        with path.open("rb") as plain:
-            zipped = plain.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if zipped else path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
-    except (OSError, EOFError, zlib.error) as problem:
-        raise DataError(f"'{path}' cannot be read: {problem}") from problem
-    if len(content) > _MAX_BYTES:
-        raise DataError(f"'{path}' holds more than {_MAX_BYTES} bytes")
-    return content

@@ -172,7 +172,9 @@ def _nodes(network: Network, layer: Layer, found: _Types, *, io_type: str, strat
         )
     if isinstance(layer.result, FixedPoints) and values.differ(layer):
         return _by_value(place, runs, layer.result)
-    if _runs_in_steps(place, runs):
+    # heads have descriptions of their own, and hls4ml streams some layers by its own tables
+    inside = not isinstance(runs, Argmax) or (bool(place.readers) and not place.is_output)
+    if has_steps(runs) and inside and (isinstance(runs, Recurrent) or not place.streams):
         return _in_steps(place, runs)
     if layer is runs or layer.result is None:
         first, place = reaching(place, casts=_casts(runs))
@@ -202,12 +204,6 @@ def _cast_behind(place: Place, nodes: list[HlsLayer]) -> list[HlsLayer]:
     """Return the nodes of a layer with what brings their value into its result type."""
     first, place = reaching(after(place, nodes, shape=place.shape), casts=True)
     return [*nodes, *first, cast(place)]
-
-
-def _runs_in_steps(place: Place, layer: Layer) -> bool:
-    """Return whether a layer is described step by step: not a head, nor what hls4ml streams by tables of its own."""
-    inside = not isinstance(layer, Argmax) or (bool(place.readers) and not place.is_output)
-    return has_steps(layer) and inside and (isinstance(layer, Recurrent) or not place.streams)
 
 
 def _in_steps(place: Place, layer: Layer) -> list[HlsLayer]:

@@ -11,7 +11,7 @@ from hepprune.firmware.layers.normalisation import affine
 from hepprune.firmware.layers.precision import constant_type
 from hepprune.firmware.layers.shaping import chained
 from hepprune.fixed import FixedPoint
-from hepprune.network.layers import Einsum, Layer, Merge, Shape
+from hepprune.network.layers import Einsum, Layer, Merge
 
 _ENDS: dict[str, Callable[[float, float], float]] = {
     "add": lambda a, b: a + b,
@@ -26,7 +26,14 @@ _ENDS: dict[str, Callable[[float, float], float]] = {
 def merge(place: Place, layer: Merge) -> list[HlsLayer]:
     """Describe an operation between two values; several are a chain, and their average a sum and a product."""
     for shape in place.arriving:
-        _check_broadcast(place, shape)
+        # hls4ml has one broadcast: the smaller value again and again, in io_parallel
+        repeated = tuple(itertools.dropwhile(lambda size: size == 1, shape))
+        fits = repeated == place.shape[len(place.shape) - len(repeated) :] and place.shape in place.arriving
+        if shape != place.shape and (place.streams or not fits):
+            raise place.refused(
+                f"broadcasts {shape} to {place.shape}, which hls4ml does not do in {place.io_type}",
+                cure="repeat the smaller value before it",
+            )
     between = functools.partial(_between, layer.operation)
     if layer.operation == "average" and len(place.sources) > 2:
         return _average(place, functools.reduce(between, place.arriving_types))
@@ -39,17 +46,6 @@ def _between(operation: str, left: FixedPoint, right: FixedPoint) -> FixedPoint:
     ends = [end(a, b) for a, b in itertools.product((left.minimum, left.maximum), (right.minimum, right.maximum))]
     exact = left.fraction + right.fraction if operation == "multiply" else max(left.fraction, right.fraction)
     return FixedPoint.covering(min(ends), max(ends), fraction=exact)
-
-
-def _check_broadcast(place: Place, shape: Shape) -> None:
-    """Refuse broadcasts other than the one hls4ml has: the smaller value again and again, in io_parallel."""
-    repeated = tuple(itertools.dropwhile(lambda size: size == 1, shape))
-    fits = repeated == place.shape[len(place.shape) - len(repeated) :] and place.shape in place.arriving
-    if shape != place.shape and (place.streams or not fits):
-        raise place.refused(
-            f"broadcasts {shape} to {place.shape}, which hls4ml does not do in {place.io_type}",
-            cure="repeat the smaller value before it",
-        )
 
 
 def _average(place: Place, total: FixedPoint) -> list[HlsLayer]:

@@ -13,7 +13,11 @@ def distinct(nodes: Iterable[HlsLayer], outputs: Iterable[str]) -> tuple[list[Hl
     taken = {name for name, node in known.items() if node.attributes["class_name"] == "InputLayer"}
     ends: list[str] = []
     for name in outputs:
-        made_by = _maker(known, name)
+        # past what hls4ml drops: it only calls a value by another shape or name
+        maker = known[name]
+        while maker.attributes["class_name"] == "Reshape" or _changes_nothing(known, maker):
+            maker = known[maker.attributes["inputs"][0]]
+        made_by = maker.name
         if made_by in taken:
             copied = _copy(known[name], f"{name}{PART}out{len(ends)}")
             known[copied.name] = copied
@@ -21,14 +25,6 @@ def distinct(nodes: Iterable[HlsLayer], outputs: Iterable[str]) -> tuple[list[Hl
         taken.add(made_by)
         ends.append(name)
     return list(known.values()), tuple(ends)
-
-
-def _maker(known: Mapping[str, HlsLayer], name: str) -> str:
-    """Return the node that makes a value, past those that hls4ml drops: they only call it by another shape or name."""
-    node = known[name]
-    while node.attributes["class_name"] == "Reshape" or _changes_nothing(known, node):
-        node = known[node.attributes["inputs"][0]]
-    return node.name
 
 
 def _changes_nothing(known: Mapping[str, HlsLayer], node: HlsLayer) -> bool:

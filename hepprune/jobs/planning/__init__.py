@@ -141,16 +141,11 @@ def _read(named: tuple[str, Any], data: Path | tuple[Sample, Sample], settings: 
     train, test = jets(data)[::2] if isinstance(data, Path) else data  # validation jets lie between them
     for sample in (train, test):
         check(network, sample, model=name, data=data if isinstance(data, Path) else "data")
-        _check_metric(sample, settings)
+        if isinstance(sample.task, Tasks):
+            raise DataError("plans are judged by one output, and these jets have targets of several")
+        settings.measure(sample)
     workshop = Workshop.of(network, train.first(STATISTICS_JETS), criterion=settings.criterion)
     return SearchedModel(name=name, given=given, workshop=workshop, sample=train.first(settings.n_jets), test=test)
-
-
-def _check_metric(sample: Sample, settings: PlanSettings) -> None:
-    """Refuse a metric that does not suit the jets' task."""
-    if isinstance(sample.task, Tasks):
-        raise DataError("plans are judged by one output, and these jets have targets of several")
-    settings.measure(sample)
 
 
 def _table(model: SearchedModel, target: Target, settings: PlanSettings, journal: Journal, track: Track) -> ChoiceTable:

@@ -113,7 +113,12 @@ def _check_takes_bits(layer: Layer) -> None:
 
 def _seen(network: Network, values: dict[str, Tensor], precision: Precision) -> Iterator[tuple[str, Seen]]:
     """Yield for each layer that computes what its types are chosen from, over all its places."""
-    narrow = _multiplied(network)
+    # values, moved or picked at most, that are multiplied or looked up next
+    narrow: set[str] = set()
+    body = {layer.name for layer in network.body}
+    for node in reversed([node for node in network.nodes if node.name in body]):
+        if _narrows(node.layer) or (_passes(node.layer) and node.name in narrow):
+            narrow.update(node.sources)
     places: dict[str, list[Node]] = {}
     for node in network.nodes:
         places.setdefault(node.layer.name, []).append(node)
@@ -123,16 +128,6 @@ def _seen(network: Network, values: dict[str, Tensor], precision: Precision) -> 
         arriving = tuple(values[node.sources[0]] for node in nodes if node.sources)
         multiplied = any(node.name in narrow for node in nodes)
         yield name, Seen(values=made, arriving=arriving, narrow=multiplied, precision=precision)
-
-
-def _multiplied(network: Network) -> set[str]:
-    """Return the nodes whose values, moved or picked at most, are multiplied or looked up next."""
-    found: set[str] = set()
-    body = {layer.name for layer in network.body}
-    for node in reversed([node for node in network.nodes if node.name in body]):
-        if _narrows(node.layer) or (_passes(node.layer) and node.name in found):
-            found.update(node.sources)
-    return found
 
 
 def _narrows(layer: Layer) -> bool:

@@ -21,18 +21,6 @@ def cell_range(layer: Recurrent, arriving: Interval) -> Interval:
     Raises:
         NetworkError: its kernels, functions or states lack a type, or it accumulates more bits than are exact.
     """
-    _check_types(layer)
-    inputs = Interval(arriving.low.min(axis=0), arriving.high.max(axis=0), arriving.fraction)
-    state = Interval.of(layer.state_type or layer.act.result, (layer.n_out,))  # type: ignore[arg-type]
-    act, gate = (functools.partial(_function, layer, function) for function in (layer.act, layer.gate))
-    cell = {"simple": _simple, "lstm": _lstm, "gru": _gru}[layer.cell]
-    found = cell(layer, _kernel(layer, "weight", inputs), state, act, gate)
-    shape = (*arriving.low.shape[:1], layer.n_out) if layer.return_sequences else (layer.n_out,)
-    low, high = (np.broadcast_to(end, shape).copy() for end in (found.low, found.high))
-    return Interval(low, high, found.fraction)
-
-
-def _check_types(layer: Recurrent) -> None:
     of = {
         "weight_type": layer.weight_type,
         "recurrent_weight_type": layer.recurrent_weight_type,
@@ -43,6 +31,14 @@ def _check_types(layer: Recurrent) -> None:
     missing = [name for name, kind in (of if layer.cell == "simple" else of | more).items() if kind is None]
     if missing:
         raise NetworkError(f"layer '{layer.name}' (Recurrent) has no range without its {' and '.join(missing)}")
+    inputs = Interval(arriving.low.min(axis=0), arriving.high.max(axis=0), arriving.fraction)
+    state = Interval.of(layer.state_type or layer.act.result, (layer.n_out,))  # type: ignore[arg-type]
+    act, gate = (functools.partial(_function, layer, function) for function in (layer.act, layer.gate))
+    cell = {"simple": _simple, "lstm": _lstm, "gru": _gru}[layer.cell]
+    found = cell(layer, _kernel(layer, "weight", inputs), state, act, gate)
+    shape = (*arriving.low.shape[:1], layer.n_out) if layer.return_sequences else (layer.n_out,)
+    low, high = (np.broadcast_to(end, shape).copy() for end in (found.low, found.high))
+    return Interval(low, high, found.fraction)
 
 
 def _kernel(layer: Recurrent, kind: str, values: Interval) -> Interval:

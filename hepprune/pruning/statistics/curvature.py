@@ -102,7 +102,11 @@ def _gather(network: Network, sample: Sample, *, batch_size: int, bent: list[Wei
     means = statistics.means(network, sample)
     layers = statistics.scored(network)
     sums = {la.name: [torch.zeros_like(la.weight.detach()), torch.zeros_like(la.bias.detach())] for la in layers}
-    for jets in sample.batches(min(batch_size, _fitting(network, sample))):
+    # gradients of single jets, and the graphs of recurrent steps, stay in bounds
+    one = taps.run(network, sample.first(1).x)
+    sizes = [la.weight.numel() for la in statistics.scored(network) if one.arriving(la).shape[1] > 1]
+    sizes += [_GRAPH * _n_steps(network, cell) * len(cell.weight) for cell in recurrences.heard(network)]
+    for jets in sample.batches(min(batch_size, max(1, _MAX_VALUES // max(sizes, default=1)))):
         seen = taps.run(network, jets.x)
         for layer in layers:
             find = _by_products if layer in bent else _by_logits
@@ -155,14 +159,6 @@ def _cell_by_products(seen: Taps, cell: Recurrent, jets: Sample) -> list[Tensor]
     """Return sums over jets of the Hessian's diagonals by both kernels, one product per weight: of a shared layer."""
     loss = jets.loss(seen.raw, reduction="sum")
     return [_by_weight(loss, kernel).view_as(kernel) for kernel in (cell.weight, cell.recurrent_weight)]
-
-
-def _fitting(network: Network, sample: Sample) -> int:
-    """Return how many jets at a time keep gradients of single jets, and the graphs of recurrent steps, in bounds."""
-    one = taps.run(network, sample.first(1).x)
-    sizes = [la.weight.numel() for la in statistics.scored(network) if one.arriving(la).shape[1] > 1]
-    sizes += [_GRAPH * _n_steps(network, cell) * len(cell.weight) for cell in recurrences.heard(network)]
-    return max(1, _MAX_VALUES // max(sizes, default=1))
 
 
 def _n_steps(network: Network, cell: Recurrent) -> int:

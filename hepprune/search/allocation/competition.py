@@ -89,24 +89,18 @@ class _Contest:
                     cost = torch.as_tensor(_types(self.network[name]).width + _EXTRA_BITS)
                     dense.digit_limit.copy_((self.digits[dense.name] >= per_lut * cost).sum(dim=0))
             for name, readers in self.readers.items():
-                self._give(self.network[name], readers, per_lut)
+                layer = self.network[name]
+                n_digits = torch.stack([dense.digit_limit.double().sum(dim=0) for dense in readers]).sum(dim=0)
+                worth = self.worths.values[layer.name].double() / (n_digits + _OWN_BITS)
+                layer.result = with_places(_types(layer), _places(worth / per_lut, self.finest[layer.name]))
         for dense in self.dense:
-            self._give_biases(dense, per_lut)
-
-    def _give(self, layer: Layer, readers: list[Dense], per_lut: float) -> None:
-        """Give each value of a layer the fraction bits that are worth their cost."""
-        n_digits = torch.stack([dense.digit_limit.double().sum(dim=0) for dense in readers]).sum(dim=0)
-        worth = self.worths.values[layer.name].double() / (n_digits + _OWN_BITS)
-        layer.result = with_places(_types(layer), _places(worth / per_lut, self.finest[layer.name]))
-
-    def _give_biases(self, dense: Dense, per_lut: float) -> None:
-        """Give the biases of a layer, which have one type, the fraction bits that are worth their cost."""
-        n_alive = dense.digit_limit.any(dim=1).sum().clamp(min=1)
-        worth = self.worths.biases[dense.name].double().sum() / n_alive
-        fraction = int(_places(worth[None] / per_lut, self.finest[dense.name])[0])
-        kind = dense.fixed_types[1]
-        width = max(kind.integer + fraction, 1)
-        dense.bias_type = replace(kind, width=width)
+            # the biases of a layer have one type
+            n_alive = dense.digit_limit.any(dim=1).sum().clamp(min=1)
+            worth = self.worths.biases[dense.name].double().sum() / n_alive
+            fraction = int(_places(worth[None] / per_lut, self.finest[dense.name])[0])
+            kind = dense.fixed_types[1]
+            width = max(kind.integer + fraction, 1)
+            dense.bias_type = replace(kind, width=width)
 
 
 def _places(worth: Tensor, finest: int) -> Tensor:

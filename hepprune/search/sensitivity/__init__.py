@@ -216,19 +216,16 @@ def lowest(
         return what.cuts(units, statistics), float(scores[units].sum())
     scores = method(what, "weight" if granularity == ROW else granularity, statistics.get(what.name))
     if granularity == ROW:
-        return _lowest_rows(what, level, selection.combined(what, scores, ROW))
+        scores = selection.combined(what, scores, ROW)
+        rows = _least(scores, level)
+        units = members(what, ROW, rows)
+        return (masks.Cut(what.name, "weight", tuple(units.tolist())),), float(scores[rows].sum())
     units = _least(scores, level)
     return (masks.Cut(what.name, granularity, tuple(units.tolist())),), float(scores[units].sum())
 
 
 def _least(scores: Tensor, level: float) -> Tensor:
     return torch.argsort(scores, stable=True)[: min(round(level * len(scores)), len(scores) - 1)]
-
-
-def _lowest_rows(kernel: Kernel, level: float, scores: Tensor) -> tuple[masks.Plan, float]:
-    rows = _least(scores, level)
-    units = members(kernel, ROW, rows)
-    return (masks.Cut(kernel.name, "weight", tuple(units.tolist())),), float(scores[rows].sum())
 
 
 def ranking(curves: Iterable[SensitivityCurve], *, level: float = 0.5) -> list[SensitivityCurve]:

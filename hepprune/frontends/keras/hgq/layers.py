@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from hepprune.frontends.keras.hgq.attention import attention, fill_attention
 from hepprune.frontends.keras.hgq.filling import fill_tables
@@ -54,17 +53,12 @@ def _fill_batch_norm(native: Native, layers: Mapping[str, Layer]) -> Native:
     acting = {"scale": layer.used_scale(), "shift": layer.used_shift()}
     moved = layer.rebuilt(shift=layer.shift - _centre(native))
     filled = normalisation.fill_batch_norm(without_counts(native), {**layers, native.name: moved})
-    bits = _affine_bits(native, layer, acting)
-    return with_bits(with_counts(native, filled), layers, **bits)
-
-
-def _affine_bits(native: Native, layer: BatchNorm, acting: Mapping[str, Tensor]) -> dict[str, Floats]:
     bits: dict[str, Floats] = {}
     each = (("kq_conf", "kq", "scale", layer.scale_type), ("bq_conf", "bq", "shift", layer.shift_type))
     for key, place, name, quantiser in each:
         kind = spread(native, quantiser, tuple(acting[name].shape))
         bits |= held(native, key, place, kind=kind, acting=acting[name].double().numpy())
-    return bits
+    return with_bits(with_counts(native, filled), layers, **bits)
 
 
 def _pool(native: Native, arriving: tuple[Shape, ...]) -> Parts:

@@ -7,7 +7,7 @@ from typing import Any
 from hepprune.frontends.keras.hgq.values import Values, ends, value_bits, value_quantiser, value_type
 from hepprune.frontends.keras.layers.operations import axes_of
 from hepprune.frontends.keras.layers.parts import reduced
-from hepprune.frontends.keras.registry import Floats, Native, Part, Parts, after, only
+from hepprune.frontends.keras.registry import Native, Part, Parts, after, only
 from hepprune.network import Activation, Layer, Merge, Shape
 
 _EPSILON = 1e-7  # that Keras adds before it divides
@@ -75,14 +75,9 @@ def _looked_up(native: Native, parts: Parts, table: str) -> tuple[Parts, str]:
     return after(parts, layer), layer.name
 
 
-def softmax_bits(native: Native, layers: Mapping[str, Layer]) -> dict[str, Floats]:
-    """Return the arrays of all quantisers of a softmax as the network has them now."""
+def fill_softmax(native: Native, layers: Mapping[str, Layer]) -> Native:
+    """Return the native softmax with the quantisers that the network has now."""
     found: dict[str, Any] = {}
     for values in (*ends(native), *_quantisers(native).values()):
         found |= value_bits(native, layers, values)
-    return found
-
-
-def fill_softmax(native: Native, layers: Mapping[str, Layer]) -> Native:
-    """Return the native softmax with the quantisers that the network has now."""
-    return replace(native, stored={**native.stored, **softmax_bits(native, layers)})
+    return replace(native, stored={**native.stored, **found})
