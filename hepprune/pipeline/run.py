@@ -13,8 +13,7 @@ from hepprune.hardware import targets
 from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources
 from hepprune.network import Network
 from hepprune.pipeline import checks, evidence, feedback, firmware, outcome, pictures, pricing, searches, taggers, tools
-from hepprune.pipeline.context import Context, Track, silent
-from hepprune.pipeline.locking import locked
+from hepprune.pipeline.context import Context, Track, locked, silent
 from hepprune.recipe import Recipe
 from hepprune.report import summary as summaries
 from hepprune.report.summary import Summary

@@ -12,19 +12,9 @@ import numpy as np
 import torch
 
 from hepprune.errors import NetworkError
-from hepprune.firmware.layers import (
-    activation,
-    arithmetic,
-    normalisation,
-    pooling,
-    ports,
-    recurrent,
-    shaping,
-    values,
-    weighted,
-)
+from hepprune.firmware.layers import activation, arithmetic, pooling, ports, recurrent, shaping, values, weighted
 from hepprune.firmware.layers.base import HlsLayer, Place, after, cast, reaching
-from hepprune.firmware.layers.outputs import distinct
+from hepprune.firmware.layers.ports import distinct
 from hepprune.firmware.layers.precision import held, types
 from hepprune.firmware.names import PART
 from hepprune.fixed import FixedPoint
@@ -44,8 +34,8 @@ DESCRIPTIONS: Rules[Callable[[Place, Any], list[HlsLayer]]] = Rules(
         layers.Dense: weighted.dense,
         layers.Conv: weighted.convolution,
         layers.Recurrent: recurrent.recurrent,
-        layers.BatchNorm: normalisation.batch_norm,
-        layers.LayerNorm: normalisation.layer_norm,
+        layers.BatchNorm: arithmetic.batch_norm,
+        layers.LayerNorm: arithmetic.layer_norm,
         layers.ReLU: activation.relu,
         layers.Activation: activation.activation,
         layers.PReLU: activation.prelu,

@@ -18,7 +18,7 @@ from hepprune.jobs.planning.wholes import Planned, PlanSettings, SearchedModel, 
 from hepprune.jobs.sources import check, jets
 from hepprune.network import Network
 from hepprune.pipeline.context import Track, silent
-from hepprune.report.plots import fronts
+from hepprune.report.plots import costs
 from hepprune.sample import Sample
 from hepprune.search.plans import pareto, solvers, tables
 from hepprune.search.plans.atlas import Atlas, Whole
@@ -212,7 +212,7 @@ def _evolved(wholes: Wholes, atlas: Atlas, track: Track) -> tuple[Whole, ...]:
 def _written(result: Searched, out: Path) -> Searched:
     """Write the solution and its plots, and return the result with their places."""
     chosen = result.solution.chosen
-    drawn = fronts.draw(
+    drawn = costs.plan_front(
         [(plan.worst, plan.loss, plan.error) for plan in result.solution.front],
         (max(result.used.values(), default=0.0), chosen.loss, chosen.error),
         metric=result.metric,

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hepprune.fixed import FixedPoint
 from hepprune.network import layers
-from hepprune.network.precision import cells, tables
+from hepprune.network.precision import tables
 from hepprune.network.precision.choice import activation_type, argument_type, bias_type, weight_type
 from hepprune.network.ranges import Interval
 from hepprune.network.ranges.rules import is_exact_mean
@@ -169,7 +169,7 @@ def _exact(layer: layers.Layer, *_: Interval, seen: Seen) -> Types:
 
 @PRECISION.of(layers.Recurrent)
 def _recurrent(layer: layers.Recurrent, arriving: Interval, *, seen: Seen) -> Types:
-    own, asked = cells.states(layer, seen.arriving), seen.precision
+    own, asked = tables.states(layer, seen.arriving), seen.precision
     types = {f"{kernel.array}_type": weight_type(kernel.weight, seen.weights(layer)) for kernel in layer.kernels}
     types["state_type"] = activation_type(own.read, asked.activation_bits, asked.overflow)
     for name, values in (("activation_type", own.act), ("recurrent_activation_type", own.gate)):
