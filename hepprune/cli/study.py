@@ -9,7 +9,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from hepprune.cli.screen import AsJson, Screen, Workers, errors_in_one_sentence, output, print_json, workers
+from hepprune.cli.screen import AsJson, Screen, Workers, errors_in_one_sentence, output, show, workers
 
 if TYPE_CHECKING:
     from hepprune.studies.points import Point, Study
@@ -90,7 +90,7 @@ def study(
                 out=out,
                 track=screen,
             )
-        print_json(writing.as_json(found)) if as_json else _print(found)
+        show(writing.as_json(found), lambda: (_table(found), *_lines(found)), as_json=as_json, console=output())
         if found.awaited:
             raise MeasurementAwaitedError("; ".join(found.awaited))
 
@@ -112,13 +112,6 @@ def _count(text: str) -> int | None:
     if not text.isdecimal():
         raise RecipeError(f"--synthesise takes a number of points or all, not '{text}'")
     return int(text)
-
-
-def _print(found: "Study") -> None:
-    plain = output()
-    plain.print(_table(found))
-    for line in _lines(found):
-        plain.print(line, soft_wrap=True)
 
 
 def _table(found: "Study") -> Table:
