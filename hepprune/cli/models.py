@@ -20,14 +20,14 @@ def inspect(
     """Show a model's layers: shapes, parameters, non-zero weights, bits, dead neurons."""
     with errors_in_one_sentence():
         from hepprune import frontends
-        from hepprune.jobs import inspection
+        from hepprune.jobs import models
         from hepprune.report import layers as layer_table
 
         if groups:
-            coupled = inspection.coupled(frontends.read(model))
+            coupled = models.coupled(frontends.read(model))
             show(coupled, lambda: map(str, (*coupled.groups, *coupled.blocks)), as_json=as_json)
             return
-        layers = inspection.describe(frontends.read(model))
+        layers = models.describe(frontends.read(model))
         show(layers, lambda: [layer_table.render(layers)], as_json=as_json)
 
 

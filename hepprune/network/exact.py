@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError
-from hepprune.network.features import as_tuple
 from hepprune.network.graph import Network
+from hepprune.network.node import as_tuple
 from hepprune.network.ranges import accumulators
 
 

@@ -22,7 +22,7 @@ from hepprune.recipe import Recipe
 from hepprune.recipe.outputs import Output
 from hepprune.sample import Sample
 from hepprune.search import sensitivity
-from hepprune.search.moves.branches import BLOCK
+from hepprune.search.moves.neurons import BLOCK
 from hepprune.studies import iterative
 from hepprune.task import Classes, MultiLabel, Reconstruction
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from hepprune.errors import NetworkError
-from hepprune.firmware.layers import activation, arithmetic, pooling, ports, recurrent, shaping, values, weighted
+from hepprune.firmware.layers import activation, arithmetic, pooling, ports, precision, recurrent, shaping, weighted
 from hepprune.firmware.layers.base import HlsLayer, Place, after, cast, reaching
 from hepprune.firmware.layers.ports import distinct
 from hepprune.firmware.layers.precision import held, types
@@ -143,7 +143,7 @@ def _nodes(
             f"is read {len(place.readers)} times, and hls4ml copies a stream {_MAX_COPIES} times at most",
             cure="let a layer of function linear hand it on",
         )
-    if isinstance(layer.result, FixedPoints) and values.differ(layer):
+    if isinstance(layer.result, FixedPoints) and precision.differ(layer):
         return _by_value(place, runs, layer.result)
     # heads have descriptions of their own, and hls4ml streams some layers by its own tables
     inside = not isinstance(runs, layers.Argmax) or (bool(place.readers) and not place.is_output)
@@ -170,10 +170,10 @@ def _casts(layer: layers.Layer) -> bool:
 def _by_value(place: Place, layer: layers.Layer, kind: FixedPoints) -> list[HlsLayer]:
     """Describe a layer whose values have types of their own."""
     if isinstance(layer, layers.Input):
-        return values.features(place, kind)
-    whole = values.bare(place)
+        return precision.features(place, kind)
+    whole = precision.bare(place)
     nodes = DESCRIPTIONS.find(layer)(whole, whole.layer)
-    return [*nodes, values.quantiser(after(place, nodes, shape=place.shape), kind)]
+    return [*nodes, precision.quantiser(after(place, nodes, shape=place.shape), kind)]
 
 
 def _cast_behind(place: Place, nodes: list[HlsLayer]) -> list[HlsLayer]:
@@ -214,7 +214,7 @@ def _inside(place: Place, inner: Place) -> Place:
 
 
 def _check_result(layer: layers.Layer, runs: layers.Layer) -> None:
-    if layer is runs and values.differ(layer) and isinstance(layer, _EXACT):
+    if layer is runs and precision.differ(layer) and isinstance(layer, _EXACT):
         return
     for result in (layer.result, runs.result):
         tabled = isinstance(runs, _TABLES) and result is not None and np.size(result.minimum) == 1

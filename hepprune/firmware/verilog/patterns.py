@@ -10,7 +10,7 @@ from hepprune.errors import NetworkError
 from hepprune.files import write_text
 from hepprune.firmware import layers
 from hepprune.firmware.folders import replacing_folder
-from hepprune.firmware.layers.values import differ, port
+from hepprune.firmware.layers.precision import differ, port
 from hepprune.firmware.rtl import Design
 from hepprune.firmware.verilog import adders
 from hepprune.fixed import FixedPoint

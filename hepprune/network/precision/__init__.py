@@ -11,9 +11,8 @@ from torch import Tensor
 
 from hepprune.errors import DataError, NetworkError
 from hepprune.network import layers
-from hepprune.network.features import as_tuple
 from hepprune.network.graph import Network
-from hepprune.network.node import Node
+from hepprune.network.node import Node, as_tuple
 from hepprune.network.precision.choice import activation_type, bias_type, weight_type
 from hepprune.network.precision.rules import PRECISION, Precision, Seen, takes_bits
 from hepprune.network.ranges import RANGES, Interval

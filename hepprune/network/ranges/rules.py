@@ -12,8 +12,7 @@ from hepprune.errors import NetworkError
 from hepprune.network import layers
 from hepprune.network.node import Node
 from hepprune.network.parts import INPUT, parts
-from hepprune.network.ranges.cells import cell_range
-from hepprune.network.ranges.functions import reach
+from hepprune.network.ranges.cells import cell_range, reach
 from hepprune.network.ranges.interval import Interval, affine, quantise, run
 from hepprune.network.rules import Rules
 

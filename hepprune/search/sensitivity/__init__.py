@@ -14,9 +14,8 @@ from hepprune.pruning import importance, masks, selection
 from hepprune.pruning.granularity import members
 from hepprune.pruning.statistics import Statistics
 from hepprune.sample import Sample
-from hepprune.search.moves import branches, neurons
-from hepprune.search.moves.branches import BLOCK, Branch
-from hepprune.search.moves.neurons import Neurons
+from hepprune.search.moves import neurons
+from hepprune.search.moves.neurons import BLOCK, Branch, Neurons
 from hepprune.search.sensitivity.effects import Effect, measure, of_networks
 from hepprune.search.sensitivity.replay import LayerVariants
 
@@ -197,7 +196,7 @@ def cuttable(network: Network, granularities: Iterable[str]) -> list[Place]:
         if granularity != BLOCK
         for what in (made.get(kernel.name, ()) if granularity == "neuron" else (kernel,))
     ]
-    return [*found, *((branch, BLOCK) for branch in (branches.find(network) if BLOCK in wanted else ()))]
+    return [*found, *((branch, BLOCK) for branch in (neurons.find_branches(network) if BLOCK in wanted else ()))]
 
 
 def lowest(

@@ -10,11 +10,18 @@ import torch
 
 from hepprune.frontends.keras.hgq.attention import attention, fill_attention
 from hepprune.frontends.keras.hgq.filling import fill_tables
-from hepprune.frontends.keras.hgq.fused import DENSE, EINSUM, FUSED_DENSE, FUSED_EINSUM
-from hepprune.frontends.keras.hgq.kernels import fill_one_kernel, one_kernel, with_counts, without_counts
+from hepprune.frontends.keras.hgq.kernels import (
+    DENSE,
+    EINSUM,
+    FUSED_DENSE,
+    FUSED_EINSUM,
+    fill_one_kernel,
+    one_kernel,
+    with_counts,
+    without_counts,
+)
 from hepprune.frontends.keras.hgq.recurrent import cell, fill_cell
-from hepprune.frontends.keras.hgq.softmax import fill_softmax, softmax
-from hepprune.frontends.keras.hgq.sums import MERGED, fill_merged, merged, summed
+from hepprune.frontends.keras.hgq.sums import MERGED, fill_merged, fill_softmax, merged, softmax, summed
 from hepprune.frontends.keras.hgq.tables import tables
 from hepprune.frontends.keras.hgq.types import held, plain, spread, type_of
 from hepprune.frontends.keras.hgq.values import between, value_bits, value_quantiser, with_bits
