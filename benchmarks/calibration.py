@@ -22,7 +22,7 @@ from hepprune.pipeline import firmware, taggers
 from hepprune.pipeline.context import Context
 from hepprune.pruning import plan
 from hepprune.pruning.structure import surgery
-from hepprune.report.plots import predictions
+from hepprune.report.plots import costs
 from hepprune.synthesis.ledger import Ledger
 from hepprune.training import Fit, fit
 
@@ -69,7 +69,7 @@ def main() -> None:
             before, after, n, pull = (row[key] for key in ("before", "after", "n", "pull"))
             errors = f"{before:.1%} -> {after:.1%} ({n} predictions, pull {pull:.2f})"
             print(f"{name}: {row['stage']} {row['resource']} {errors}")
-    predictions.predicted_vs_measured(asked["each design from all others"], RESULTS / "calibration.png")
+    costs.calibrated_vs_measured(asked["each design from all others"], RESULTS / "calibration.png")
     rows = [asdict(row) for row in asked["next design, in the order above"]]
     write_json(RESULTS / "calibration.json", {"designs": DESIGNS, "forecasts": rows, "scores": found})
 

@@ -6,7 +6,8 @@ import sys
 
 def main() -> None:
     """Run the command line; Ctrl-C ends with one line even while its parts are being imported."""
-    _take_one_thread()
+    # Products of this size gain nothing by a second thread, and threads that wait for one another slow all others.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
         from hepprune.cli import app
 
@@ -14,15 +15,6 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(130)
-
-
-def _take_one_thread() -> None:
-    """Let torch and numpy compute on one thread where OMP_NUM_THREADS does not ask for more, before they are imported.
-
-    Products of this size gain nothing by a second thread, and threads that wait for one another keep the cores from
-    whatever else runs: where the cores were busy, two took five to eight times the processor time of one.
-    """
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 if __name__ == "__main__":

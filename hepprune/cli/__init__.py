@@ -12,23 +12,19 @@ from rich.logging import RichHandler
 
 import hepprune
 from hepprune.cli import (
-    compare,
     data,
     doctor,
-    dynamic,
     estimate,
-    export,
     job,
-    latency,
     ledger,
-    lottery,
     models,
     prune,
-    report,
+    results,
     screen,
     search,
     study,
     synthesis,
+    trainings,
 )
 from hepprune.errors import HeppruneError
 
@@ -102,10 +98,10 @@ for command in (
         prune.prune,
         search.search,
     ),
-    *(lottery.lottery, compare.compare, dynamic.dynamic, latency.latency),
+    *(trainings.lottery, trainings.compare, trainings.dynamic, trainings.latency),
     study.study,
-    report.report,
-    export.export,
+    results.report,
+    results.export,
     *(synthesis.synth, synthesis.ingest, job.prepare, doctor.doctor),
 ):
     app.command()(command)

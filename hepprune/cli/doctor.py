@@ -3,11 +3,12 @@
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.table import Table
 
-from hepprune.cli.screen import AsJson, Screen, errors_in_one_sentence, output, print_json
+from hepprune.cli.screen import AsJson, Screen, errors_in_one_sentence, output, show
 
 if TYPE_CHECKING:
-    from hepprune.jobs.doctor import Diagnosis, Needed
+    from hepprune.jobs.doctor import Needed
 
 
 def doctor(
@@ -21,27 +22,18 @@ def doctor(
         screen = Screen()
         with screen.progress:
             found = diagnose(test=test, track=screen)
-        if as_json:
-            print_json(found)
-        else:
-            _show(found)
+        table = Table(title=f"Python {found.python}", title_justify="left")
+        for column in ("", "for", "here", "what helps"):
+            table.add_column(column, overflow="fold")
+        for part in found.parts:
+            table.add_row(*_row(part))
+        lines = []
+        for trial in found.trials:
+            said = f"left out, {trial.left_out}" if trial.left_out else trial.problem or "works"
+            lines.append(f"{trial.name}: {said} ({trial.seconds:.1f} s)")
+        show(found, lambda: (table, *lines), as_json=as_json, console=output())
         if not found.healthy:
             raise typer.Exit(1)
-
-
-def _show(found: "Diagnosis") -> None:
-    from rich.table import Table
-
-    table = Table(title=f"Python {found.python}", title_justify="left")
-    for column in ("", "for", "here", "what helps"):
-        table.add_column(column, overflow="fold")
-    for part in found.parts:
-        table.add_row(*_row(part))
-    screen = output()
-    screen.print(table)
-    for trial in found.trials:
-        said = f"left out, {trial.left_out}" if trial.left_out else trial.problem or "works"
-        screen.print(f"{trial.name}: {said} ({trial.seconds:.1f} s)", soft_wrap=True)
 
 
 def _row(part: "Needed") -> list[Any]:

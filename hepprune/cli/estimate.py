@@ -5,12 +5,11 @@ from typing import Annotated, Any
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from hepprune.cli.models import Model
-from hepprune.cli.screen import AsJson, errors_in_one_sentence, log, print_json
+from hepprune.cli.screen import AsJson, errors_in_one_sentence, log, show
 from hepprune.errors import BudgetMissedError
 
 _CELLS = ("lut", "ff", "dsp", "bram18", "uram")
@@ -51,14 +50,9 @@ def estimate(
         )
         for caution in found.cautions:
             log.warning("%s", caution.message)
-        if as_json:
-            verdict = {"latency_ns": found.estimate.latency_ns, "fits": found.fits, "doubtful": found.doubtful}
-            print_json(asdict(found) | verdict)
-        else:
-            console = Console()
-            console.print(_table(found))
-            for caution in found.cautions:
-                console.print(f"[yellow]warning:[/] {escape(caution.message)}", soft_wrap=True, highlight=False)
+        verdict = {"latency_ns": found.estimate.latency_ns, "fits": found.fits, "doubtful": found.doubtful}
+        warnings = (f"[yellow]warning:[/] {escape(caution.message)}" for caution in found.cautions)
+        show(asdict(found) | verdict, lambda: (_table(found), *warnings), as_json=as_json)
         if not found.fits:
             raise typer.Exit(BudgetMissedError.exit_code)
 
@@ -74,26 +68,19 @@ def targets(
         from hepprune.hardware import targets as known
 
         listed = [*known.TARGETS.values(), *(known.load(file) for file in files or ())]
-        if as_json:
-            print_json(listed)
-            return
-        console = Console()
-        console.print(_targets(listed))
+        table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
+        for head in ("target", "part", "clock", "latency", "II", "LUT", "DSP", "confidence"):
+            table.add_column(head, overflow="ellipsis", no_wrap=head != "part")
+        for target in listed:
+            budget, cells = target.budget, target.budget.resources
+            clock, latency = _with_unit(target.clock_ns), _with_unit(budget.latency_ns)
+            counts = _count(budget.interval_cycles), _count(cells.lut), _count(cells.dsp)
+            table.add_row(target.name, target.part or "-", clock, latency, *counts, target.confidence)
+        lines = []
         for target in listed:
             told = [text for text in (target.source or "no source given", target.note) if text]
-            console.print(f"[bold]{target.name}[/]: {escape('; '.join(told))}", soft_wrap=True, highlight=False)
-
-
-def _targets(listed: list[Any]) -> Table:
-    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
-    for head in ("target", "part", "clock", "latency", "II", "LUT", "DSP", "confidence"):
-        table.add_column(head, overflow="ellipsis", no_wrap=head != "part")
-    for target in listed:
-        budget, cells = target.budget, target.budget.resources
-        clock, latency = _with_unit(target.clock_ns), _with_unit(budget.latency_ns)
-        counts = _count(budget.interval_cycles), _count(cells.lut), _count(cells.dsp)
-        table.add_row(target.name, target.part or "-", clock, latency, *counts, target.confidence)
-    return table
+            lines.append(f"[bold]{target.name}[/]: {escape('; '.join(told))}")
+        show(listed, lambda: (table, *lines), as_json=as_json)
 
 
 def _table(found: Any) -> Table:

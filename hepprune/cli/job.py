@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from hepprune.cli.screen import AsJson, Screen, Workers, errors_in_one_sentence, kept, output, print_json, workers
+from hepprune.cli.screen import AsJson, Screen, Workers, errors_in_one_sentence, kept, output, show, workers
 
 if TYPE_CHECKING:
     from hepprune.recipe import Recipe
@@ -54,13 +54,11 @@ def _front(recipe: "Recipe", build: Path, screen: Screen, *, executor: str | Non
 
     with workers(executor) as pool, screen.progress, kept(build / "state"):
         found = pipeline.front(recipe, build=build, executor=pool, track=screen)
-    if as_json:
-        print_json(found)
-        return
-    console = Console()
-    console.print(descent.render(found))
-    for name, path in found.files.items():
-        console.print(f"{name}: {path}", soft_wrap=True, highlight=False)
+    show(
+        found,
+        lambda: (descent.render(found), *(f"{name}: {path}" for name, path in found.files.items())),
+        as_json=as_json,
+    )
 
 
 def plot(

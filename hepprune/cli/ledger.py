@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from hepprune.cli.screen import AsJson, errors_in_one_sentence, output, print_json
+from hepprune.cli.screen import AsJson, errors_in_one_sentence, output, show
 
 if TYPE_CHECKING:
     from hepprune.jobs.learning import Learned
@@ -23,18 +23,15 @@ def show_all(ledger: LedgerFile, as_json: AsJson = False) -> None:
         from hepprune.synthesis import exchange
 
         designs = exchange.designs(ledger)
-        if as_json:
-            print_json(designs)
-            return
         table = Table("design", "description", "recorded (UTC)", "estimates", "measurements", "failures")
         for each in designs:
             counts = (str(n) for n in (each.estimates, each.measurements, each.failures))
             table.add_row(each.key, each.description, each.recorded, *counts)
-        output().print(table)
+        show(designs, lambda: [table], as_json=as_json, console=output())
 
 
-@app.command()
-def show(
+@app.command("show")
+def show_one(
     ledger: LedgerFile,
     design: Annotated[str, typer.Argument(help="The design's key, or its beginning.")],
     as_json: AsJson = False,
@@ -44,11 +41,6 @@ def show(
         from hepprune.synthesis import exchange
 
         found, records = exchange.design(ledger, design)
-        if as_json:
-            print_json({"design": found, "records": records})
-            return
-        console = output()
-        console.print(f"{found.key}  {found.description}")
         table = Table(
             "recorded (UTC)", "kind", "stage", "tool", "LUT", "FF", "DSP", "BRAM18", "cycles", "interval", "note"
         )
@@ -56,7 +48,8 @@ def show(
             names = ("recorded", "kind", "stage", "tool", "lut", "ff", "dsp", "bram18", "latency_cycles")
             cells = [_cell(row[name]) for name in (*names, "interval_cycles")]
             table.add_row(*cells, _cell(row["failure"]) or _cell(row["strategy"]))
-        console.print(table)
+        lines = f"{found.key}  {found.description}", table
+        show({"design": found, "records": records}, lambda: lines, as_json=as_json, console=output())
 
 
 def _cell(value: object) -> str:
@@ -74,10 +67,7 @@ def export(
         from hepprune.synthesis import exchange
 
         written = exchange.export(ledger, out)
-        if as_json:
-            print_json(written)
-            return
-        output().print(f"{written.rows:,} rows in {written.path}", soft_wrap=True)
+        show(written, lambda: [f"{written.rows:,} rows in {written.path}"], as_json=as_json, console=output())
 
 
 @app.command()
@@ -92,11 +82,8 @@ def merge(
 
         with Ledger(ledger) as book:
             taken = {str(other): book.merge(other) for other in others}
-        if as_json:
-            print_json(taken)
-            return
-        for other, count in taken.items():
-            output().print(f"{count:,} new values from {other}", soft_wrap=True)
+        lines = (f"{count:,} new values from {other}" for other, count in taken.items())
+        show(taken, lambda: lines, as_json=as_json, console=output())
 
 
 @app.command()
@@ -110,14 +97,8 @@ def calibrate(
         from hepprune.jobs import learning
 
         found = learning.from_ledger(ledger, plot=plot)
-        if as_json:
-            print_json(found)
-            return
-        console = output()
-        console.print(_corrections(found))
-        console.print(_scores(found))
-        for file in found.files:
-            console.print(f"{file}", soft_wrap=True, highlight=False, markup=False)
+        parts = _corrections(found), _scores(found), *map(str, found.files)
+        show(found, lambda: parts, as_json=as_json, console=output())
 
 
 def _corrections(found: "Learned") -> Table:

@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from hepprune.cli.screen import AsJson, errors_in_one_sentence, print_json
+from hepprune.cli.screen import AsJson, errors_in_one_sentence, show
 
 Model = Annotated[
     str, typer.Argument(help="A model file (.h5, .keras, model.json, .onnx, .pt2, .npz) or module:factory.")
@@ -21,23 +20,15 @@ def inspect(
     """Show a model's layers: shapes, parameters, non-zero weights, bits, dead neurons."""
     with errors_in_one_sentence():
         from hepprune import frontends
-        from hepprune.jobs import inspection
+        from hepprune.jobs import models
         from hepprune.report import layers as layer_table
 
         if groups:
-            coupled = inspection.coupled(frontends.read(model))
-            if as_json:
-                print_json(coupled)
-            else:
-                Console().print(
-                    "\n".join(map(str, (*coupled.groups, *coupled.blocks))), highlight=False, soft_wrap=True
-                )
+            coupled = models.coupled(frontends.read(model))
+            show(coupled, lambda: map(str, (*coupled.groups, *coupled.blocks)), as_json=as_json)
             return
-        layers = inspection.describe(frontends.read(model))
-        if as_json:
-            print_json(layers)
-        else:
-            Console().print(layer_table.render(layers))
+        layers = models.describe(frontends.read(model))
+        show(layers, lambda: [layer_table.render(layers)], as_json=as_json)
 
 
 def shrink(
@@ -50,14 +41,11 @@ def shrink(
         from hepprune.jobs import models
 
         done = models.shrink(model, out)
-        if as_json:
-            print_json(done)
-            return
         agree = "bit for bit" if done.exact else f"to {done.difference:.1e} (the model computes in float)"
         removed = ", ".join(f"{count} of {name}" for name, count in done.removed.items()) or "nothing was dead"
-        Console().print(
-            f"{done.path}: {done.parameters_before:,} -> {done.parameters:,} parameters; removed: {removed}\n"
+        sizes = f"{done.parameters_before:,} -> {done.parameters:,} parameters"
+        lines = (
+            f"{done.path}: {sizes}; removed: {removed}",
             f"outputs agree {agree} on {done.vectors:,} random inputs",
-            soft_wrap=True,
-            highlight=False,
         )
+        show(done, lambda: lines, as_json=as_json)

@@ -1,13 +1,13 @@
 """The command that prunes a trained model, in one shot or in rounds."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from hepprune.cli.screen import AsJson, Screen, errors_in_one_sentence, print_json
+from hepprune.cli.screen import AsJson, Screen, errors_in_one_sentence, show
 
 
 def prune(
@@ -62,10 +62,7 @@ def prune(
             else:
                 wanted = once | tuning | _given(sparsity=sparsity, schedule=_schedule(schedule))
                 done = pruning.prune_in_rounds(model, out, wanted, **rest)
-        if as_json:
-            print_json(done)
-            return
-        _show(done)
+        show(done, lambda: _lines(done), as_json=as_json)
 
 
 def _given(**options: Any) -> dict[str, Any]:
@@ -82,18 +79,15 @@ def _schedule(text: str | None) -> Any:
         raise typer.BadParameter(f"'{text}' is no list of sparsities such as 0.5,0.8,0.9") from None
 
 
-def _show(done: Any) -> None:
-    console = Console()
+def _lines(done: Any) -> Iterator[Any]:
     if done.history:
-        console.print(_history(done.history))
-    zeros = f"{done.sparsity:.1%} of the weights are zero ({done.sparsity_before:.1%} before)"
-    console.print(f"{done.path}: {zeros}", soft_wrap=True, highlight=False)
+        yield _history(done.history)
+    yield f"{done.path}: {done.sparsity:.1%} of the weights are zero ({done.sparsity_before:.1%} before)"
     for name, layer in done.layers.items():
         gone = f", {done.removed[name]} removed" if name in done.removed else ""
-        console.print(f"  {name}: {layer:.1%}{gone}", highlight=False)
+        yield f"  {name}: {layer:.1%}{gone}"
     if done.before and done.after:
-        told = (_told(name, done.before[name], score) for name, score in done.after.items())
-        console.print(", ".join(told), soft_wrap=True, highlight=False)
+        yield ", ".join(_told(name, done.before[name], score) for name, score in done.after.items())
 
 
 def _told(name: str, before: Any, after: Any) -> str:

@@ -6,7 +6,7 @@ import logging
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,6 +99,16 @@ def output() -> Console:
 def print_json(value: Any) -> None:
     """Print a value, its dataclasses as objects, on standard output."""
     sys.stdout.write(json.dumps(value, default=_plain, indent=2) + "\n")
+
+
+def show(value: Any, parts: Callable[[], Iterable[Any]], *, as_json: bool, console: Console | None = None) -> None:
+    """Print a value as JSON, or the tables and the unbroken lines that `parts` makes of it."""
+    if as_json:
+        print_json(value)
+        return
+    console = console or Console()
+    for part in parts():
+        console.print(part, soft_wrap=isinstance(part, str), highlight=False)
 
 
 def _plain(value: Any) -> Any:

@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from hepprune.cli.screen import AsJson, Screen, errors_in_one_sentence, print_json
+from hepprune.cli.screen import AsJson, Screen, errors_in_one_sentence, show
 
 Models = Annotated[list[str], typer.Argument(help="Model files; several share the target's cells.")]
 Data = Annotated[
@@ -83,16 +82,12 @@ def search(
             found = planning.search(
                 _named(models), data, place, settings=settings, budget=limits, out=out, track=screen
             )
-        print_json(found) if as_json else _print(found)
+        show(found, lambda: _lines(found), as_json=as_json)
 
 
-def _print(found: Any) -> None:
-    console = Console()
-    if found.solution.steps:
-        console.print(_steps(found))
-    console.print(_plan(found))
-    for line in _verdict(found):
-        console.print(line, soft_wrap=True, highlight=False)
+def _lines(found: Any) -> list[Any]:
+    steps = [_steps(found)] if found.solution.steps else []
+    return [*steps, _plan(found), *_verdict(found)]
 
 
 def _grid(granularities: str, sparsities: str, *, reuse_factors: str, bits: tuple[str, str]) -> Any:

@@ -9,7 +9,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from hepprune.cli.screen import AsJson, Screen, Workers, errors_in_one_sentence, output, print_json, workers
+from hepprune.cli.screen import AsJson, Screen, Workers, errors_in_one_sentence, output, show, workers
 
 if TYPE_CHECKING:
     from hepprune.studies.points import Point, Study
@@ -90,7 +90,7 @@ def study(
                 out=out,
                 track=screen,
             )
-        print_json(writing.as_json(found)) if as_json else _print(found)
+        show(writing.as_json(found), lambda: (_table(found), *_lines(found)), as_json=as_json, console=output())
         if found.awaited:
             raise MeasurementAwaitedError("; ".join(found.awaited))
 
@@ -114,15 +114,10 @@ def _count(text: str) -> int | None:
     return int(text)
 
 
-def _print(found: "Study") -> None:
-    plain = output()
-    plain.print(_table(found))
-    for line in _lines(found):
-        plain.print(line, soft_wrap=True)
-
-
 def _table(found: "Study") -> Table:
-    knobs = _varied(found)
+    # what not all points have alike, and the clock in any case
+    rows = [asdict(point.setting) for point in found]
+    knobs = [name for name in _HEADS if name == "clock_ns" or len({row[name] for row in rows}) > 1]
     table = Table(
         title=f"the front on {found.target}, {found.io_type}, stage {found[0].estimate.stage}",
         title_justify="left",
@@ -140,15 +135,12 @@ def _table(found: "Study") -> Table:
     for head in ("latency ns", *whole, "II", *cells, *judged, *(_MEASURED if found.measured else ())):
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("verdict")
-    for point in _shown(found):
+    # what was measured and the front, what fits first, fastest first
+    each = {point.setting: point for point in (*found.measured, *found.front)}
+    rank = {"fits": 0, "doubtful": 1, "over": 2}
+    for point in sorted(each.values(), key=lambda point: (rank[point.verdict], point.whole_ns))[:_ROWS]:
         table.add_row(*(_knob(point, name) for name in knobs), *_cells(point, found))
     return table
-
-
-def _varied(found: "Study") -> list[str]:
-    """Return the knobs that not all points have alike, the clock among them in any case."""
-    rows = [asdict(point.setting) for point in found]
-    return [name for name in _HEADS if name == "clock_ns" or len({row[name] for row in rows}) > 1]
 
 
 def _knob(point: "Point", name: str) -> str:
@@ -158,13 +150,6 @@ def _knob(point: "Point", name: str) -> str:
     if name == "clock_ns":
         return f"{value:g}"
     return "" if value is None else value.replace("_", " ") if name == "strategy" else str(value)
-
-
-def _shown(found: "Study") -> "list[Point]":
-    """Return what was measured and the front, what fits first, fastest first."""
-    each = {point.setting: point for point in (*found.measured, *found.front)}
-    rank = {"fits": 0, "doubtful": 1, "over": 2}
-    return sorted(each.values(), key=lambda point: (rank[point.verdict], point.whole_ns))[:_ROWS]
 
 
 def _cells(point: "Point", found: "Study") -> list[str]:

@@ -11,7 +11,7 @@ from hepprune.cli.screen import AsJson, Screen, Workers, errors_in_one_sentence,
 
 if TYPE_CHECKING:
     from hepprune.hardware.resources import Measurement, Resources
-    from hepprune.jobs.ingestion import Ingested, IngestedDesign
+    from hepprune.jobs.ingestion import IngestedDesign
 
 LedgerFile = Annotated[Path | None, typer.Option(help="The ledger (SQLite) that keeps what was found.")]
 
@@ -35,17 +35,13 @@ def ingest(
         if as_json:
             print_json(found)
         else:
-            _print(found)
+            console = output()
+            for each in found.designs:
+                _print_design(console, each)
+            for name, why in found.refused:
+                console.print(f"not read: {name}: {why}", soft_wrap=True)
         if not found.designs:
             raise ReportError(f"no report or log of a failed run was found in '{path}'")
-
-
-def _print(found: "Ingested") -> None:
-    console = output()
-    for each in found.designs:
-        _print_design(console, each)
-    for name, why in found.refused:
-        console.print(f"not read: {name}: {why}", soft_wrap=True)
 
 
 def _print_design(console: Console, found: "IngestedDesign") -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepprune.data.files import branches
-from hepprune.data.files.chunks import Chunk
+from hepprune.data.files.slabs import Chunk
 from hepprune.data.jets import IS_FILLED
 from hepprune.errors import DataError, unknown
 

@@ -40,7 +40,9 @@ class Jets:
             ("event", np.int64),
             ("targets", np.float32),
         ):
-            object.__setattr__(self, name, _read_only(getattr(self, name), dtype))
+            array = np.ascontiguousarray(getattr(self, name), dtype=dtype).view()
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
         rows = {name: len(getattr(self, name)) for name in ("x", "y", "weight", "event", "targets")}
         if len(set(rows.values())) != 1:
             raise DataError(f"the arrays of a jet sample differ in length: {rows}")
@@ -68,18 +70,14 @@ def split(jets: Jets, fractions: Sequence[float], *, seed: int) -> tuple[Jets, .
     if min(fractions, default=0) <= 0 or abs(sum(fractions) - 1) > 1e-9:
         raise DataError(f"the fractions of a split must be positive and add up to 1, not {list(fractions)}")
     upper = np.cumsum(fractions)[:-1]
-    sample = np.searchsorted(upper, _uniform(jets.event, seed=seed), side="right")
+    start = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
+    mixed = _splitmix(jets.event.view(np.uint64) ^ start)
+    sample = np.searchsorted(upper, (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53, side="right")
     parts = tuple(jets.take(sample == index) for index in range(len(fractions)))
     for part, fraction in zip(parts, fractions, strict=True):
         if not len(part):
             raise DataError(f"{len(jets)} jets are too few to split: the fraction {fraction:g} is left with none")
     return parts
-
-
-def _uniform(event: NDArray[np.int64], *, seed: int) -> NDArray[np.float64]:
-    start = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
-    mixed = _splitmix(event.view(np.uint64) ^ start)
-    return (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def hashes(arrays: Iterable[NDArray[np.float32]]) -> NDArray[np.int64]:
@@ -97,9 +95,3 @@ def _splitmix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return state ^ (state >> np.uint64(31))
-
-
-def _read_only(values: Any, dtype: Any) -> NDArray[Any]:
-    array = np.ascontiguousarray(values, dtype=dtype).view()
-    array.flags.writeable = False
-    return array

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hepprune.data import jets, sources, spreading
 from hepprune.data.expressions import grammar
 from hepprune.data.files import branches
-from hepprune.data.files.chunks import Chunk
+from hepprune.data.files.slabs import Chunk
 from hepprune.data.inputs import Columns, Input
 from hepprune.data.jets import Jets
 from hepprune.data.sources import Source

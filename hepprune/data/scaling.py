@@ -53,14 +53,11 @@ class Scaler:
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused by name
             x = ((jets.x - self.offset) / self.scale).astype(np.float32)
         x[~_filled(jets)] = 0
-        self._check_finite(x)
-        return replace(jets, x=x)
-
-    def _check_finite(self, x: NDArray[np.float32]) -> None:
         bad = ~np.isfinite(x)
         if bad.any():
             jet, *_, feature = np.argwhere(bad)[0]
             raise DataError(f"feature '{self.feature_names[feature]}' of jet {jet} is not finite when scaled")
+        return replace(jets, x=x)
 
     def to_json(self) -> dict[str, Any]:
         """Return the constants as JSON values; `from_json` gives the same scaler back."""

@@ -87,7 +87,9 @@ def _check_unchanged(graph: Any, nodes: list[HlsLayer], names: Names) -> None:
     for node in nodes:
         built = graph.graph.get(names.layers[node.name])
         if built is None:
-            if not _vanishes(node):
+            # these may go: a last reshape and a cast do nothing, quantisers become part of an adder graph
+            kind = node.attributes["class_name"]
+            if not (kind in {"Reshape", "FixedPointQuantizer"} or node.attributes.get("activation") == "linear"):
                 raise NetworkError(f"hls4ml would drop layer '{owner(node.name)}' ({node.attributes['class_name']})")
             continue
         wanted = {attribute: node.knobs[knob] for knob, attribute in _KNOBS.items() if knob in node.knobs}
@@ -98,12 +100,6 @@ def _check_unchanged(graph: Any, nodes: list[HlsLayer], names: Names) -> None:
                     f"layer '{owner(node.name)}': hls4ml would build {_spoken(set_, 'at reuse factor')} "
                     f"where {_spoken(wanted, 'at')} is asked for"
                 )
-
-
-def _vanishes(node: HlsLayer) -> bool:
-    """Return whether a node may go: a last reshape and a cast do nothing, quantisers become part of an adder graph."""
-    kind = node.attributes["class_name"]
-    return kind in {"Reshape", "FixedPointQuantizer"} or node.attributes.get("activation") == "linear"
 
 
 def _spoken(knobs: dict[str, Any], at: str) -> str:

@@ -17,7 +17,7 @@ from hepprune.firmware import names, tracing
 from hepprune.firmware.folders import check_names, replacing_folder
 from hepprune.firmware.names import Names
 from hepprune.firmware.tracing.base import Values, array
-from hepprune.firmware.verilog import adders, memories, modules
+from hepprune.firmware.verilog import adders, modules
 from hepprune.firmware.verilog.repeats import Places
 from hepprune.fixed import FixedPoint
 from hepprune.network import Dense, Input, Network, Node
@@ -183,7 +183,7 @@ def write_verilog(
     with replacing_folder(folder) as new:
         stages = adders.write_verilog(solution.logic, new, top=top[name], levels=levels, part=part, clock_ns=clock_ns)
         added = modules.write(new / "src", top[name], stages, solution.places) if solution.places else []
-        memories.write_modules(new / "src")
+        modules.write_modules(new / "src")
         Names(top, {}).write(new)
     own = [top[name], *(f"{top[name]}_stage{stage}" for stage in range(len(stages))), *added]
     static = sorted((folder / "src" / "static").glob("*.v"))

@@ -193,7 +193,14 @@ def _observations(pair: Pair, resource: str, number: int) -> Iterator[Observatio
     common = _origin(estimate, measured) | {("design", str(number)): 1.0}
     if (ratio := _log_ratio(estimate.resources, measured.resources, resource)) is None:
         return
-    yield Observation(ratio, common | _kinds(estimate, resource), _TOTAL)
+    costs = [(layer.kind, layer.resources.known().get(resource, 0.0)) for layer in estimate.layers]
+    total = sum(cost for _, cost in costs)
+    shares: dict[Group, float] = {}
+    for kind, cost in costs:
+        if cost > 0:
+            group = _kind(estimate, kind)
+            shares[group] = shares.get(group, 0.0) + cost / total
+    yield Observation(ratio, common | shares, _TOTAL)
     seen: dict[str, Resources] = {}
     for module in measured.layers:
         if module.layer is not None:
@@ -211,18 +218,6 @@ def _log_ratio(predicted: Resources, seen: Resources, resource: str) -> float | 
 
 def _kind(estimate: Estimate, kind: str) -> Group:
     return "kind", estimate.stage, estimate.strategy, kind
-
-
-def _kinds(estimate: Estimate, resource: str) -> dict[Group, float]:
-    """Return each kind of layer with its share of what a design is predicted to need."""
-    costs = [(layer.kind, layer.resources.known().get(resource, 0.0)) for layer in estimate.layers]
-    total = sum(cost for _, cost in costs)
-    shares: dict[Group, float] = {}
-    for kind, cost in costs:
-        if cost > 0:
-            group = _kind(estimate, kind)
-            shares[group] = shares.get(group, 0.0) + cost / total
-    return shares
 
 
 def _corrections(

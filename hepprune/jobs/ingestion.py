@@ -161,7 +161,15 @@ class _Project:
             if file.path.name == "parameters.h":
                 found = modules.declared(file.text)
                 self.declared = {key: replace(each, name=self.names.layer(each.name)) for key, each in found.items()}
-        self.tops = self._tops()
+        # the project as a whole is named after these
+        named = [self.design.top if self.design else None]
+        named += [reports.top_of(file.text) for file in self.files if _is_whole(file)]
+        named += [line[1] for file in self.files if (line := _SET_TOP.search(file.text))]
+        places = [file.path.as_posix() for file in self.files]
+        folders = [_HLS.match(place) or _SOLUTION.match(place) for place in places]
+        named += [each["project"].removesuffix("_prj") for each in folders if each]
+        named += [reports.top_of(file.text) for file in self.files if reports.kind_of(file.text) in _OF_VIVADO]
+        self.tops = list(dict.fromkeys(name for name in named if name))
 
     def read(self) -> tuple[list[IngestedDesign], list[tuple[str, str]]]:
         """Return the designs, and what could not be read."""
@@ -170,7 +178,8 @@ class _Project:
         refused: list[tuple[str, str]] = []
         for file in self._in_order():
             found = self._value(file)
-            top = self._top(file)
+            kernels = (reports.kind_of(file.text) or "").startswith("oneapi")
+            top = reports.top_of(file.text) or next(iter(self.tops), "kernels" if kernels else file.path.stem)
             if isinstance(found, Measurement):
                 self.clock_ns = self.clock_ns or found.clock_ns
                 measured.setdefault(top, []).append(modules.named(found, self.declared))
@@ -180,17 +189,6 @@ class _Project:
                 refused.append((f"{self.name}/{file.path.name}", found))
         tops = [*measured, *(top for top in failed if top not in measured)]
         return [self._found(top, measured.get(top, []), failed.get(top, [])) for top in tops], refused
-
-    def _tops(self) -> list[str]:
-        """Return the functions that are designs of their own: those that the project as a whole is named after."""
-        named = [self.design.top if self.design else None]
-        named += [reports.top_of(file.text) for file in self.files if _is_whole(file)]
-        named += [found[1] for file in self.files if (found := _SET_TOP.search(file.text))]
-        places = [file.path.as_posix() for file in self.files]
-        folders = [_HLS.match(place) or _SOLUTION.match(place) for place in places]
-        named += [found["project"].removesuffix("_prj") for found in folders if found]
-        named += [reports.top_of(file.text) for file in self.files if reports.kind_of(file.text) in _OF_VIVADO]
-        return list(dict.fromkeys(name for name in named if name))
 
     def _in_order(self) -> list[Artefact]:
         """Return the reports, those first that say the clock, and of those that tell the same the richest."""
@@ -207,10 +205,6 @@ class _Project:
             for file in sorted(self.files, key=rank)
             if alone or kinds[file.path] not in _PER_MODULE or reports.top_of(file.text) in self.tops
         ]
-
-    def _top(self, file: Artefact) -> str:
-        kernels = (reports.kind_of(file.text) or "").startswith("oneapi")
-        return reports.top_of(file.text) or next(iter(self.tops), "kernels" if kernels else file.path.stem)
 
     def _value(self, file: Artefact) -> Measurement | Failure | str | None:
         """Return what a file says, the reason why it cannot be read, or None where it is no report at all."""

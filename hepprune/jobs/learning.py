@@ -9,7 +9,7 @@ from hepprune.hardware import calibration, validation
 from hepprune.hardware.calibration import Calibration, Pair
 from hepprune.hardware.resources import STAGES
 from hepprune.hardware.validation import Prediction, ResourceErrors
-from hepprune.report.plots import predictions
+from hepprune.report.plots import costs
 from hepprune.synthesis.ledger import Ledger
 
 
@@ -32,7 +32,7 @@ def from_ledger(path: Path, *, plot: Path | None = None) -> Learned:
     if not (pairs := _pairs(path)):
         raise ReportError(f"no design in '{path}' was both predicted and measured at one stage")
     rows = validation.left_out(pairs)
-    files = predictions.predicted_vs_measured(rows, plot) if plot and rows else []
+    files = costs.calibrated_vs_measured(rows, plot) if plot and rows else []
     return Learned(_calibrations(pairs), tuple(validation.scores(rows)), tuple(rows), tuple(files))
 
 

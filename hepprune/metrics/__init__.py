@@ -5,8 +5,14 @@ A recipe names them, `rejection(0.5)`; `find` reads such a name. `curves` holds 
 
 from hepprune.metrics.areas import Auc, auc, label_auc
 from hepprune.metrics.arguments import Conditions, Sides
-from hepprune.metrics.calibration import CalibrationError, expected_error
-from hepprune.metrics.classes import accuracy, cross_entropy, label_accuracy, label_cross_entropy
+from hepprune.metrics.classes import (
+    CalibrationError,
+    accuracy,
+    cross_entropy,
+    expected_error,
+    label_accuracy,
+    label_cross_entropy,
+)
 from hepprune.metrics.curves import Curve, clopper_pearson, rate, response, turn_on
 from hepprune.metrics.discriminants import mse, mu2
 from hepprune.metrics.names import PARAMETRISED, Parametrised, find, is_lower_better, lost

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import beta, norm
 
 from hepprune.errors import DataError
-from hepprune.metrics.quantiles import quantile
+from hepprune.metrics.regression import quantile
 from hepprune.metrics.residuals import deviation, interval
 from hepprune.metrics.score import Floats, Score, among, mean, shares, transformed
 from hepprune.metrics.thresholds import effective

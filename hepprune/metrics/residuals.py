@@ -10,8 +10,8 @@ from hepprune.errors import DataError
 from hepprune.metrics import arguments
 from hepprune.metrics.arguments import argument
 from hepprune.metrics.names import Parametrised, parametrised
-from hepprune.metrics.quantiles import fraction_above, quantile
 from hepprune.metrics.registry import finite
+from hepprune.metrics.regression import fraction_above, quantile
 from hepprune.metrics.score import Floats, Score, among, average, mean, shares, transformed
 
 CENTRAL = 0.68  # the interval that a Gaussian has within one standard deviation

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError
-from hepprune.network.features import as_tuple
 from hepprune.network.graph import Network
+from hepprune.network.node import as_tuple
 from hepprune.network.ranges import accumulators
 
 
@@ -22,7 +22,10 @@ def exact_activations(network: Network, features: Any) -> dict[str, NDArray[np.f
     Raises:
         NetworkError: a layer has no quantiser, or its accumulator is too wide.
     """
-    _check_exact(network)
+    for layer in network.inputs:
+        if layer.result is None:
+            raise NetworkError(f"layer '{layer.name}' has no fixed-point type, so it has no exact value")
+    accumulators(network)
     double = network.clone().double()
     inputs = [torch.as_tensor(np.asarray(each, dtype=np.float64)) for each in as_tuple(features)]
     return {name: v.numpy() for name, v in double.activations(inputs, until=network.raw_outputs).items()}
@@ -37,10 +40,3 @@ def exact_raw(network: Network, features: Any) -> tuple[NDArray[np.float64], ...
     """Return every output before its head bit for bit as the firmware computes it, each (n_jets, *shape)."""
     values = exact_activations(network, features)
     return tuple(values[name] for name in network.raw_outputs)
-
-
-def _check_exact(network: Network) -> None:
-    for layer in network.inputs:
-        if layer.result is None:
-            raise NetworkError(f"layer '{layer.name}' has no fixed-point type, so it has no exact value")
-    accumulators(network)

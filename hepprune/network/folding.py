@@ -84,17 +84,12 @@ def unfold_batch_norm(network: Network, original: Network) -> Network:
     for layer in network.clone():
         layers.append(layer)
         ones = torch.ones(network.shapes[layer.name][-1])
-        for norm in _behind(original, layer.name, folded):
+        found = [layer.name]
+        for each in found:  # grows on the way
+            found += [reader.name for reader in original.readers(original[each]) if reader.name in folded]
+        for norm in found[1:]:
             layers.append(BatchNorm(norm, ones, torch.zeros_like(ones)))
             readers = {reader.name for reader in original.readers(original[norm])}
             moved = {n: tuple(norm if s == layer.name and n in readers else s for s in of) for n, of in sources.items()}
             sources = moved | {norm: original.sources[norm]}
     return Network(layers, sources, original.outputs)
-
-
-def _behind(original: Network, name: str, folded: set[str]) -> list[str]:
-    """Return the folded norms that follow a layer, directly or one behind the other."""
-    found = [name]
-    for each in found:  # grows on the way
-        found += [reader.name for reader in original.readers(original[each]) if reader.name in folded]
-    return found[1:]

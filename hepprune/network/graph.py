@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from hepprune.errors import NetworkError, unknown
-from hepprune.network.features import Features, as_tuple
 from hepprune.network.layers import MAX_VALUES, Input, Kernel, Layer, Shape, Shared
-from hepprune.network.node import Node
+from hepprune.network.node import Features, Node, as_tuple
 from hepprune.quantisers import to_json
 
 MAX_LAYERS = 2000

@@ -1,12 +1,16 @@
 """A node: one place in the graph of a Network, with all that what walks over the graph has to know of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
 from hepprune.fixed import Quantiser
 from hepprune.network import quantise
 from hepprune.network.layers.base import Layer, Shape
+
+Features = Tensor | Sequence[Tensor]  # one tensor (n_jets, *shape) for each input, in order; alone where there is one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,3 +32,9 @@ class Node:
         for quantiser in self.results:
             value = quantise.activations(value, quantiser)
         return value
+
+
+def as_tuple(features: Any) -> tuple[Any, ...]:
+    """Return features as one array or tensor for each input; a list of numbers is an array."""
+    several = isinstance(features, tuple) or (isinstance(features, list) and any(hasattr(f, "shape") for f in features))
+    return tuple(features) if several else (features,)

@@ -62,19 +62,15 @@ def stairs(function: Function, ends: tuple[int, int], step: np.float64, *, rises
     """
     first, last = ends
     if rises_in is not None and last - first >= _FEW:
-        starts = _bisected(function, ends, step, rises_in)
+        least, most = function(np.array(ends) * step)
+        levels = np.arange(round((most - least) / rises_in.step)) * rises_in.step + least + rises_in.step
+        below, reached = (np.full(len(levels), end, dtype=np.int64) for end in ends)
+        while len(levels) and (reached - below).max() > 1:
+            middle = (below + reached) // 2
+            there = function(middle * step) >= levels
+            below, reached = np.where(there, below, middle), np.where(there, middle, reached)
+        starts = np.unique(np.append(reached, ends[0]))
     else:
         outputs = function(np.arange(first, last + 1) * step)
         starts = np.append(0, np.flatnonzero(outputs[1:] != outputs[:-1]) + 1) + first
     return Stairs(starts, function(starts * step))
-
-
-def _bisected(function: Function, ends: tuple[int, int], step: np.float64, kind: FixedPoint) -> Integers:
-    least, most = function(np.array(ends) * step)
-    levels = np.arange(round((most - least) / kind.step)) * kind.step + least + kind.step
-    below, reached = (np.full(len(levels), end, dtype=np.int64) for end in ends)
-    while len(levels) and (reached - below).max() > 1:
-        middle = (below + reached) // 2
-        there = function(middle * step) >= levels
-        below, reached = np.where(there, below, middle), np.where(there, middle, reached)
-    return np.unique(np.append(reached, ends[0]))

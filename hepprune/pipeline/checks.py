@@ -40,7 +40,9 @@ def check(context: Context, stage: str) -> Network | None:
         yosys.family(target.part_name)
     budgets.check(target, feedback.asked(context))
     teaching.check(recipe)
-    _check_columns(recipe)
+    # columns that are missing or of the wrong kind, as the first row shows them
+    with TemporaryDirectory() as folder:
+        taggers.read_columns(making.example(recipe, Path(folder)), max_jets=1)
     model = taggers.model_of(recipe)
     tagger = taggers.untrained(recipe, model)
     _check_bits(tagger, recipe)
@@ -59,12 +61,6 @@ def check_jets(recipe: Recipe, baseline: Network, jets: taggers.Samples) -> None
     decisive = [name for name in recipe.judged_by if name in {*recipe.max_losses, recipe.objective}]
     for some, names in ((jets.validation, decisive), (jets.test, recipe.judged_by)):
         training.scores(baseline, some, names=names)
-
-
-def _check_columns(recipe: Recipe) -> None:
-    """Refuse columns that are missing or of the wrong kind, as the first row shows them."""
-    with TemporaryDirectory() as folder:
-        taggers.read_columns(making.example(recipe, Path(folder)), max_jets=1)
 
 
 def _check_bits(tagger: Network, recipe: Recipe) -> None:

@@ -1,18 +1,21 @@
-"""What every step of a run shares: the recipe, the target, where results are kept, how progress is shown."""
+"""What every step of a run shares: recipe, target, where results are kept and by whom, how progress is shown."""
 
+import fcntl
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from pydantic import TypeAdapter
 
 from hepprune.hardware.targets import Target
 from hepprune.recipe import Recipe
 from hepprune.store import Store
+
+_FILE = ".lock"
 
 
 class Track(Protocol):
@@ -62,3 +65,24 @@ class Context:
     def store(self) -> Store:
         """Where results of steps are kept."""
         return Store(self.state)
+
+
+@contextmanager
+def locked(build: Path, track: Track) -> Iterator[None]:
+    """Hold a build folder while the block runs; where another process holds it, one step says so and waits.
+
+    The lock goes with the process that holds it, however that ends.
+    """
+    build.mkdir(parents=True, exist_ok=True)
+    with (build / _FILE).open("w") as file:
+        with suppress(OSError):  # some network file systems have no locks, and there is nothing to wait for
+            _wait(file, track)
+        yield
+
+
+def _wait(file: IO[str], track: Track) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        with track("waiting for another run in the same build folder"):
+            fcntl.flock(file, fcntl.LOCK_EX)

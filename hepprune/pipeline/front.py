@@ -15,8 +15,7 @@ from hepprune.hardware import targets
 from hepprune.hardware.resources import Budget, Resources
 from hepprune.network import Network, save
 from hepprune.pipeline import checks, feedback, firmware, outcome, pricing, taggers
-from hepprune.pipeline.context import Context, Track, silent
-from hepprune.pipeline.locking import locked
+from hepprune.pipeline.context import Context, Track, locked, silent
 from hepprune.pipeline.taggers import Samples
 from hepprune.recipe import Recipe
 from hepprune.report import descent

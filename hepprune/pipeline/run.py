@@ -13,8 +13,7 @@ from hepprune.hardware import targets
 from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources
 from hepprune.network import Network
 from hepprune.pipeline import checks, evidence, feedback, firmware, outcome, pictures, pricing, searches, taggers, tools
-from hepprune.pipeline.context import Context, Track, silent
-from hepprune.pipeline.locking import locked
+from hepprune.pipeline.context import Context, Track, locked, silent
 from hepprune.recipe import Recipe
 from hepprune.report import summary as summaries
 from hepprune.report.summary import Summary
@@ -98,26 +97,22 @@ def compare(recipe: Recipe, *, build: Path, track: Track = silent) -> dict[str, 
     and only what they know is limited: LUT, latency and II.
     """
     with devices.on(recipe.device, unless_asked=True):
-        return _compare(Context(recipe=recipe, target=targets.load(recipe.target), build=build, track=track))
-
-
-def _compare(context: Context) -> dict[str, Any]:
-    recipe = context.recipe
-    stage = pricing.own_stage(recipe)
-    model = checks.check(context, stage)
-    jets = taggers.read_jets(context)
-    baseline = taggers.baseline(context, jets, model)
-    curves = taggers.sensitivities(context, baseline, jets)
-    solved = pricing.whole(context, baseline)
-    whole = feedback.resolve(context, pricing.lut(context, solved))
-    known = Budget(whole.latency_ns, whole.interval_cycles, Resources(lut=whole.resources.lut))
-    budget = known if tools.is_rtl(recipe) else whole
-    start = feedback.Start(tagger=baseline, jets=jets, curves=curves, budget=budget)
-    measure = partial(firmware.solved_as_measured if tools.is_rtl(recipe) else pricing.whole, context)
-    turns = feedback.until_measured(context, start, stage=stage, measure=measure, pairs=list)
-    searched = turns[-1].built
-    uniform = outcome.pruned_uniformly(context, baseline, jets, searched)
-    gap = outcome.compare(context, searched.network, uniform.network, jets)
-    named = {"baseline": solved, "search": searched, "uniform": uniform}
-    described = {name: asdict(outcome.describe(context, built, jets)) for name, built in named.items()}
-    return {"seed": recipe.seed, "difference": asdict(gap), **described}
+        context = Context(recipe=recipe, target=targets.load(recipe.target), build=build, track=track)
+        stage = pricing.own_stage(recipe)
+        model = checks.check(context, stage)
+        jets = taggers.read_jets(context)
+        baseline = taggers.baseline(context, jets, model)
+        curves = taggers.sensitivities(context, baseline, jets)
+        solved = pricing.whole(context, baseline)
+        whole = feedback.resolve(context, pricing.lut(context, solved))
+        known = Budget(whole.latency_ns, whole.interval_cycles, Resources(lut=whole.resources.lut))
+        budget = known if tools.is_rtl(recipe) else whole
+        start = feedback.Start(tagger=baseline, jets=jets, curves=curves, budget=budget)
+        measure = partial(firmware.solved_as_measured if tools.is_rtl(recipe) else pricing.whole, context)
+        turns = feedback.until_measured(context, start, stage=stage, measure=measure, pairs=list)
+        searched = turns[-1].built
+        uniform = outcome.pruned_uniformly(context, baseline, jets, searched)
+        gap = outcome.compare(context, searched.network, uniform.network, jets)
+        named = {"baseline": solved, "search": searched, "uniform": uniform}
+        described = {name: asdict(outcome.describe(context, built, jets)) for name, built in named.items()}
+        return {"seed": recipe.seed, "difference": asdict(gap), **described}

@@ -22,7 +22,7 @@ from hepprune.recipe import Recipe
 from hepprune.recipe.outputs import Output
 from hepprune.sample import Sample
 from hepprune.search import sensitivity
-from hepprune.search.moves.branches import BLOCK
+from hepprune.search.moves.neurons import BLOCK
 from hepprune.studies import iterative
 from hepprune.task import Classes, MultiLabel, Reconstruction
 
@@ -165,7 +165,22 @@ def untrained(recipe: Recipe, model: Network | None) -> Network:
     if model is None:
         return drawn(recipe, seed=recipe.seed)
     tagger = fold_batch_norm(model)
-    _check_fits(tagger, recipe)
+    inputs, outputs, file = recipe.data.columns, recipe.outputs, recipe.model.file
+    shapes = [layer.features_shape for layer in tagger.inputs]
+    n_out = [tagger.widths[name] for name in tagger.raw_outputs]
+    wanted = [each.shape for each in inputs.values()], [len(each.values) for each in outputs.values()]
+    if (shapes, n_out) != wanted:
+        what = "classes" if isinstance(recipe.meaning, Classes) else "values"
+        raise RecipeError(
+            f"'{file}' takes {_told(shapes)} features and gives {_told(n_out)} {what}, "
+            f"the recipe names {_told(wanted[0])} and {_told(wanted[1])}"
+        )
+    _check_names("inputs", [layer.name for layer in tagger.inputs], list(inputs), file=file)
+    _check_names("outputs", list(tagger.outputs), list(outputs), file=file)
+    for name, output in zip(tagger.raw_outputs, outputs.values(), strict=True):
+        last = tagger[name]
+        if isinstance(output.task, MultiLabel) and isinstance(last, Activation) and last.function == "sigmoid":
+            raise RecipeError(f"'{file}' ends in the sigmoid '{name}', and is judged by its logits; take it off")
     return tagger
 
 
@@ -214,25 +229,6 @@ def _train(recipe: Recipe, given: Network | None, jets: Samples, advance: Any) -
     quantised = precision.quantise(tagger, some, model.bits.precision(), keep=True)
     settings = model.training.fit(model.training.epochs, objective=recipe.objective)
     return training.fit(quantised, jets.train, jets.validation, settings=settings, seed=seed, advance=advance)[0]
-
-
-def _check_fits(tagger: Network, recipe: Recipe) -> None:
-    inputs, outputs, file = recipe.data.columns, recipe.outputs, recipe.model.file
-    shapes = [layer.features_shape for layer in tagger.inputs]
-    n_out = [tagger.widths[name] for name in tagger.raw_outputs]
-    wanted = [each.shape for each in inputs.values()], [len(each.values) for each in outputs.values()]
-    if (shapes, n_out) != wanted:
-        what = "classes" if isinstance(recipe.meaning, Classes) else "values"
-        raise RecipeError(
-            f"'{file}' takes {_told(shapes)} features and gives {_told(n_out)} {what}, "
-            f"the recipe names {_told(wanted[0])} and {_told(wanted[1])}"
-        )
-    _check_names("inputs", [layer.name for layer in tagger.inputs], list(inputs), file=file)
-    _check_names("outputs", list(tagger.outputs), list(outputs), file=file)
-    for name, output in zip(tagger.raw_outputs, outputs.values(), strict=True):
-        last = tagger[name]
-        if isinstance(output.task, MultiLabel) and isinstance(last, Activation) and last.function == "sigmoid":
-            raise RecipeError(f"'{file}' ends in the sigmoid '{name}', and is judged by its logits; take it off")
 
 
 def _check_names(what: str, own: list[str], named: list[str], *, file: str | None) -> None:

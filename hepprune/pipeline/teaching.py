@@ -39,7 +39,9 @@ def taught(context: Context, samples: Sequence[Inputs]) -> list[Inputs]:
     network = _trained(context, teacher, jets)
     scores = [_scores(teacher, network, each.x) for each in jets]
     if teacher.task == "latent":
-        scores = _standardised(scores, scores[0][_background(context.recipe, jets[0])])
+        known = scores[0][_background(context.recipe, jets[0])]
+        width = known.std(axis=0)
+        scores = [(each - known.mean(axis=0)) / np.where(width > 0, width, 1.0) for each in scores]
     return [
         {name: replace(each, targets=np.column_stack([score, each.targets])) for name, each in inputs.items()}
         for inputs, score in zip(samples, scores, strict=True)
@@ -120,12 +122,6 @@ def _scores_of(teacher: Teacher, network: Network, x: NDArray[np.float32]) -> ND
         return flat
     found: NDArray[np.float64] = TRANSFORMS[teacher.transform](mse(flat, x.reshape(flat.shape).astype(np.float64)))
     return found[:, None]
-
-
-def _standardised(scores: Sequence[NDArray[np.float64]], known: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    """Return scores that have a mean of 0 and a spread of 1 over those that are `known`."""
-    width = known.std(axis=0)
-    return [(each - known.mean(axis=0)) / np.where(width > 0, width, 1.0) for each in scores]
 
 
 def _only(inputs: Inputs) -> Jets:

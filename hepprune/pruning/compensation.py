@@ -44,7 +44,10 @@ def moments(network: Network, sample: Sample | Tensor, *, batch_size: int = 4096
         sample = Sample((sample,), sample)
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
-    for jets in sample.batches(min(batch_size, _fitting(network, sample))):
+    # as many jets at a time as keep what arrives at the parts of recurrent layers in bounds
+    one = taps.run(network, sample.first(1).x)
+    sizes = [part.numel() for cell in recurrences.heard(network) for part in forcing.reads(one, cell).values()]
+    for jets in sample.batches(min(batch_size, max(1, _MAX_VALUES // max(sizes, default=1)))):
         for layer, name, arriving in _arriving(taps.run(network, jets.x)):
             values = arriving.double().flatten(0, 1)
             sums[name] = sums.get(name, torch.zeros(())) + torch.einsum("ngk,ngl->gkl", values, values)
@@ -62,13 +65,6 @@ def _arriving(seen: Taps) -> Iterator[tuple[str, str, Tensor]]:
         elif isinstance(layer, Weighted):
             values = seen.arriving(layer)
             yield layer.name, layer.name, torch.cat([values, values.new_ones(*values.shape[:-1], 1)], dim=-1)
-
-
-def _fitting(network: Network, sample: Sample) -> int:
-    """Return how many jets at a time keep what arrives at the parts of recurrent layers in bounds."""
-    one = taps.run(network, sample.first(1).x)
-    sizes = [part.numel() for cell in recurrences.heard(network) for part in forcing.reads(one, cell).values()]
-    return max(1, _MAX_VALUES // max(sizes, default=1))
 
 
 @dataclass(frozen=True)
@@ -184,24 +180,20 @@ def compensate(network: Network, plan: Iterable[Cut], moment: Mapping[str, Tenso
     masked = masks.apply(network, cuts)
     for name in {network.kernel(cut.layer).layer.name for cut in cuts if cut.units}:
         new = {key: _solved(*pair, moment[key]) for key, pair in _pairs(network[name], masked[name]).items()}
-        _write(masked[name], new)
+        layer = masked[name]
+        if isinstance(layer, Recurrent):
+            for part in forcing.parts(layer):
+                part.write(layer, *new[part.name])
+        elif isinstance(layer, Weighted):
+            weight, biases = new[layer.name]
+            layer.weight.copy_(weight.reshape(layer.weight.shape))
+            layer.bias.copy_(biases[:, 0])
     return masked
 
 
 def _pairs(before: Layer, layer: Layer) -> dict[str, tuple[_Rows, _Rows]]:
     after = _rows(layer)
     return {key: (rows, after[key]) for key, rows in _rows(before).items()}
-
-
-def _write(layer: Layer, new: Mapping[str, tuple[Tensor, Tensor]]) -> None:
-    """Set the weights (n_out, n_weights) and biases (n_out, n_biases) of a layer, by the names of its moments."""
-    if isinstance(layer, Recurrent):
-        for part in forcing.parts(layer):
-            part.write(layer, *new[part.name])
-    elif isinstance(layer, Weighted):
-        weight, biases = new[layer.name]
-        layer.weight.copy_(weight.reshape(layer.weight.shape))
-        layer.bias.copy_(biases[:, 0])
 
 
 def _solved(before: _Rows, after: _Rows, moment: Tensor) -> tuple[Tensor, Tensor]:

@@ -47,18 +47,14 @@ def groups(kernel: Kernel, granularity: str) -> Tensor:
         return places // kernel.weight[0].numel()
     size = 1 if granularity == "weight" else kernel.reuse_factor
     if granularity == "bram_row":
-        size *= _rows_in_a_word(kernel)
+        # as many DSP rows as lie side by side in a word of block RAM, or in two where one is not filled
+        if kernel.type is None:
+            raise NetworkError(f"layer '{kernel.name}' has no weight type, so its weights fill no block RAM")
+        bits = max(1, round(float(kernel.type.bits)))
+        size *= _BRAM_BITS // bits if _BRAM_BITS % bits == 0 else -(-2 * _BRAM_BITS // bits)
     return places // size
 
 
 def members(kernel: Kernel, granularity: str, chosen: Tensor) -> Tensor:
     """Return the weights, by row-major index, of the groups that are chosen."""
     return torch.nonzero(torch.isin(groups(kernel, granularity), chosen)).flatten()
-
-
-def _rows_in_a_word(kernel: Kernel) -> int:
-    """Return how many DSP rows lie side by side in block RAM: a word's, or two words' where one is not filled."""
-    if kernel.type is None:
-        raise NetworkError(f"layer '{kernel.name}' has no weight type, so its weights fill no block RAM")
-    bits = max(1, round(float(kernel.type.bits)))
-    return _BRAM_BITS // bits if _BRAM_BITS % bits == 0 else -(-2 * _BRAM_BITS // bits)

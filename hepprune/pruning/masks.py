@@ -90,7 +90,11 @@ def apply_to(layer: Layer, cut: Cut) -> None:
     if cut.granularity == "neuron":
         silence(layer, units, constants if cut.constants else constants.new_zeros(len(units)))
     else:
-        _deafen(kernel, units, constants)
+        if constants.any():
+            used = kernel.used()
+            added = used[..., units].reshape(len(used), -1, len(units)).sum(dim=1) @ constants
+            kernel.layer.get_parameter("bias").add_(added)
+        kernel.digit_limit[..., units] = 0
 
 
 def _shortened(layer: Layer, cut: Cut) -> FixedPoints:
@@ -138,15 +142,6 @@ SILENCE: Rules[Callable[..., None]] = Rules(
     fix="cut the layers whose values it reads",
     table={Weighted: _weighted, Recurrent: _recurrent},
 )
-
-
-def _deafen(kernel: Kernel, units: Tensor, constants: Tensor) -> None:
-    """Leave inputs unread, the bias in their place."""
-    if constants.any():
-        used = kernel.used()
-        added = used[..., units].reshape(len(used), -1, len(units)).sum(dim=1) @ constants
-        kernel.layer.get_parameter("bias").add_(added)
-    kernel.digit_limit[..., units] = 0
 
 
 @torch.no_grad()

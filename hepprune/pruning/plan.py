@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hepprune.errors import DataError, NetworkError
 from hepprune.network import Network
-from hepprune.network.features import as_tuple
+from hepprune.network.node import as_tuple
 from hepprune.pruning import compensation, importance, masks, selection, structured
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning.importance import Criterion

@@ -30,7 +30,14 @@ def load(path: str | Path) -> Recipe:
         )
     except ValidationError as problem:
         raise RecipeError(f"'{path}': {_sentence(problem, Recipe)}") from problem
-    return _resolved(recipe, path.parent)
+    given = recipe.data.file
+    file = _from(path.parent, given) if isinstance(given, str) else tuple(_from(path.parent, each) for each in given)
+    data = recipe.data.model_copy(update={"file": file})
+    model = recipe.model
+    if model.file is not None:
+        model = model.model_copy(update={"file": _resolved_model(model.file, path.parent)})
+    target = str(path.parent / recipe.target) if Path(recipe.target).suffix in {".yaml", ".yml"} else recipe.target
+    return recipe.model_copy(update={"data": data, "model": model, "target": target})
 
 
 def as_front(recipe: Recipe) -> Recipe:
@@ -97,17 +104,6 @@ def _section(loc: Sequence[int | str], root: type[BaseModel]) -> type[BaseModel]
             kinds = (annotation, *get_args(annotation))
             section = next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), section)
     return section
-
-
-def _resolved(recipe: Recipe, folder: Path) -> Recipe:
-    given = recipe.data.file
-    file = _from(folder, given) if isinstance(given, str) else tuple(_from(folder, each) for each in given)
-    data = recipe.data.model_copy(update={"file": file})
-    model = recipe.model
-    if model.file is not None:
-        model = model.model_copy(update={"file": _resolved_model(model.file, folder)})
-    target = str(folder / recipe.target) if Path(recipe.target).suffix in {".yaml", ".yml"} else recipe.target
-    return recipe.model_copy(update={"data": data, "model": model, "target": target})
 
 
 def _from(folder: Path, spec: str) -> str:

@@ -18,7 +18,7 @@ from hepprune.network import Network
 from hepprune.pruning.structure import surgery
 from hepprune.scores import Stated
 from hepprune.search.allocation import bits
-from hepprune.search.allocation.narrowing import Narrowing
+from hepprune.search.allocation.competition import Narrowing
 from hepprune.search.greedy import key_of, release_digits, scored
 from hepprune.search.moves import knobs
 from hepprune.search.stages import Problem, Settings

@@ -27,7 +27,7 @@ from hepprune.sample import Sample
 from hepprune.scores import led
 from hepprune.search import allocation
 from hepprune.search.allocation import bits
-from hepprune.search.allocation.narrowing import Narrowing
+from hepprune.search.allocation.competition import Narrowing
 from hepprune.search.moves import Finer, Move, PerKernel, gain, knobs, missed
 from hepprune.search.prices import Price, of_graphs
 from hepprune.search.sensitivity import analyse

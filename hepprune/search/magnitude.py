@@ -15,7 +15,7 @@ from hepprune.pruning.statistics import Statistics
 from hepprune.pruning.structure.constants import constants
 from hepprune.pruning.structure.coupling.units import follow, read_by_constants
 from hepprune.search.moves import Move
-from hepprune.search.moves.branches import Branch
+from hepprune.search.moves.neurons import Branch
 from hepprune.search.sensitivity import ROW
 
 

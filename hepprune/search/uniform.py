@@ -11,7 +11,7 @@ from hepprune.pruning.structure import surgery
 from hepprune.search import greedy
 from hepprune.search.magnitude import GlobalMagnitude, needed
 from hepprune.search.moves import knobs
-from hepprune.search.moves.branches import Branch
+from hepprune.search.moves.neurons import Branch
 from hepprune.search.stages import Outcome, Problem, Settings
 from hepprune.training import Fit
 

@@ -148,11 +148,16 @@ def sparsest(found: Sequence[LotteryMeans], kind: str, *, within: float = 0.01) 
 
 def _rounds(draw: Draw, game: Game, seed: int, keep: Store) -> Iterator[Trial]:
     targets = _targets(game)
-    first, fresh = (_early(draw(s), game, seed, keep) for s in (seed, _other(seed)))
+    # the other seed gives weights that no ticket has started from
+    first, fresh = (_early(draw(s), game, seed, keep) for s in (seed, seed + 2**20))
     trained = _trained(first, game, seed, keep)
     yield _tried(first, trained, game, seed, "dense")
     for target, last in targets:
-        masked = _cut(trained, target, last)
+        scores = importance.scores(trained, importance.magnitude, "weight")
+        final = {trained.kernels[-1].name}
+        parts = (({n: s for n, s in scores.items() if n not in final}, target), ({n: scores[n] for n in final}, last))
+        cuts = [selection.select(trained, part, aim, scope="local") for part, aim in parts if part]
+        masked = masks.apply(trained, [cut for each in cuts for cut in each])
         ticket = masked_as(first, masked)
         trained = _trained(ticket, game, seed, keep)
         yield _tried(ticket, trained, game, seed, "ticket")
@@ -165,20 +170,6 @@ def _targets(game: Game) -> list[tuple[float, float]]:
     targets = schedules.sparsities("geometric", game.sparsity, rounds=game.rounds)
     half = (1 - (1 - game.sparsity) ** (1 / game.rounds)) / 2
     return [(target, 1 - (1 - half) ** index) for index, target in enumerate(targets, start=1)]
-
-
-def _cut(network: Network, target: float, last: float) -> Network:
-    """Return the network without its smallest weights, layer by layer."""
-    scores = importance.scores(network, importance.magnitude, "weight")
-    final = {network.kernels[-1].name}
-    parts = (({n: s for n, s in scores.items() if n not in final}, target), ({n: scores[n] for n in final}, last))
-    cuts = [selection.select(network, part, aim, scope="local") for part, aim in parts if part]
-    return masks.apply(network, [cut for each in cuts for cut in each])
-
-
-def _other(seed: int) -> int:
-    """Return a seed whose weights no ticket has started from."""
-    return seed + 2**20
 
 
 def _early(network: Network, game: Game, seed: int, keep: Store) -> Network:

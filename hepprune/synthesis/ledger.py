@@ -97,16 +97,13 @@ class Ledger:
         if version > _VERSION:
             raise ReportError(f"the ledger '{self._path}' has version {version}, this hepprune knows up to {_VERSION}")
         if version < _VERSION:
-            self._migrate()
-
-    def _migrate(self) -> None:
-        """Bring the file up to this version, all of it or nothing; another process may have just done so."""
-        with self._transaction():
-            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-            for statements in MIGRATIONS[version:]:
-                for statement in statements:
-                    self._connection.execute(statement)
-            self._connection.execute(f"PRAGMA user_version = {_VERSION}")
+            # all of it or nothing; another process may have just done so
+            with self._transaction():
+                (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+                for statements in MIGRATIONS[version:]:
+                    for statement in statements:
+                        self._connection.execute(statement)
+                self._connection.execute(f"PRAGMA user_version = {_VERSION}")
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

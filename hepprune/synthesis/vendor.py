@@ -155,12 +155,14 @@ def synthesise_rtl(job: Job) -> Measurement:
     write_text(folder / "clock.xdc", f"create_clock -period {job.clock_ns:g} -name clk [get_ports clk]\n")
     script = write_text(folder / "synthesis.tcl", _script(job))
     run(("vivado", "-mode", "batch", "-nojournal", "-source", script.name), job, cwd=folder, writes=report)
+    # no number where Vivado found no timed path
+    text = slack.read_text(encoding="utf-8").strip() if slack.is_file() else ""
     return replace(
         reports.read(report, clock_ns=job.clock_ns),
         part=job.part,
         latency_cycles=job.latency_cycles,
         interval_cycles=job.interval_cycles,
-        clock_met=_clock_met(slack),
+        clock_met=float(text) >= 0 if re.fullmatch(r"-?\d+(\.\d+)?", text) else None,
     )
 
 
@@ -188,9 +190,3 @@ def _quotable(path: Path, folder: Path) -> str:
     if any(character in text for character in "{}\\\n"):
         raise ReportError(f"the path '{text}' cannot be quoted for Tcl; move the build folder")
     return text
-
-
-def _clock_met(path: Path) -> bool | None:
-    """Return whether the worst path keeps the clock; None where Vivado found no timed path."""
-    text = path.read_text(encoding="utf-8").strip() if path.is_file() else ""
-    return float(text) >= 0 if re.fullmatch(r"-?\d+(\.\d+)?", text) else None

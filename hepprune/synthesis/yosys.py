@@ -91,7 +91,7 @@ def synthesise(job: Job) -> Measurement:
     passes = "".join(f"synth_xilinx {options}{part}\n" for part in runs)
     commands = f"{_keep(job)}{passes}tee -q -o stat.json stat -json\n"
     statistics = execute(job, commands, writes="stat.json")
-    found = _statistics(statistics)
+    found = loaded(statistics, text_of(statistics))
     return Measurement(
         stage="yosys",
         tool="yosys",
@@ -179,10 +179,6 @@ def parse(path: Path, text: str, clock_ns: float | None = None) -> Measurement:
         clock_ns=clock,
         resources=_resources(found, path),
     )
-
-
-def _statistics(path: Path) -> Mapping[str, Any]:
-    return loaded(path, text_of(path))
 
 
 def _creator(found: Mapping[str, Any], path: Path) -> str:

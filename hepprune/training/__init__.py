@@ -20,8 +20,7 @@ from hepprune.task import Targets
 from hepprune.training import devices, epochs
 from hepprune.training.devices import current
 from hepprune.training.optimiser import AdamW, one_cycle
-from hepprune.training.passes import Pass, Penalty, loss
-from hepprune.training.validating import Validated, validate
+from hepprune.training.passes import Pass, Penalty, Validated, loss, validate
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,17 +35,13 @@ def on(name: str | None, *, unless_asked: bool = False) -> Iterator[None]:
     if name is None or (unless_asked and _asked.get() is not None):
         yield
         return
-    token = _asked.set(_device(name))
-    try:
-        yield
-    finally:
-        _asked.reset(token)
-
-
-def _device(name: str) -> torch.device:
     if name not in CHOICES:
         raise ExecutorError(unknown("device", name, CHOICES))
     found = torch.cuda.is_available() if name != "cpu" else False
     if name == "cuda" and not found:
         raise PrerequisiteError("the device 'cuda' is a GPU and torch finds none here; 'auto' takes one where there is")
-    return torch.device("cuda") if found else CPU
+    token = _asked.set(torch.device("cuda") if found else CPU)
+    try:
+        yield
+    finally:
+        _asked.reset(token)

@@ -117,7 +117,9 @@ class Read:
         same = self._source is not None and self._source[0] is jets and self._source[1] == chain.entry
         if self._arrays is None or not same:
             self._source = self._arrays = None  # not both in memory at once
-            self._arrays = chain.enter(jets).features.contiguous(), _targets(jets, len(chain.acting.parts[-1].values))
+            given = cast("Tensor", jets.y)
+            y = given if given.ndim > 1 else nn.functional.one_hot(given, len(chain.acting.parts[-1].values))
+            self._arrays = chain.enter(jets).features.contiguous(), y.float().contiguous()
             self._source = jets, chain.entry
         return self._arrays
 
@@ -173,13 +175,6 @@ def _has_classes(jets: Sample) -> bool:
     return type(jets.task) is Classes and jets.weight is None and isinstance(jets.y, Tensor)
 
 
-def _targets(jets: Sample, n_classes: int) -> Tensor:
-    """Return the probability of each class for each jet, (n_jets, n_classes)."""
-    given = cast("Tensor", jets.y)
-    y = given if given.ndim > 1 else nn.functional.one_hot(given, n_classes)
-    return y.float().contiguous()
-
-
 def _kinds(chain: Chain) -> list[Placed] | None:
     """Return the types of each hidden layer, None where one has none or another one than code is written for."""
     *hidden, last = chain.steps
@@ -202,14 +197,9 @@ def _kind(steps: Sequence[Step], like: Tensor) -> Placed | None:
 
 def _is_exact(chain: Chain, kinds: Sequence[Placed]) -> bool:
     """Return whether float32 holds every sum of every layer, in whatever order, as types tell."""
-    read = [_last(chain.entry), *(each.kind for each in kinds)]
+    read = [chain.entry[-1].kind if chain.entry else None, *(each.kind for each in kinds)]
     parts = chain.acting.parts
     return all(map(_holds, read, parts[::2], parts[1::2]))
-
-
-def _last(steps: Sequence[Step]) -> Quantiser | None:
-    """Return the type that values have after some steps."""
-    return steps[-1].kind if steps else None
 
 
 def _holds(read: Quantiser | None, weight: ActingArray, bias: ActingArray) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hepprune.data.files.chunks import Chunk
+from hepprune.data.files.slabs import Chunk
 from hepprune.data.inputs import Columns, Image, values
 from hepprune.errors import DataError
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from hepprune.firmware import equivalence, hls, names, rtl
-from hepprune.firmware.reserved import WORDS, is_reserved
+from hepprune.firmware.names import WORDS, is_reserved
 from hepprune.firmware.verilog import verilator
 from hepprune.fixed import FixedPoint
 from hepprune.network import Dense, Input, Network, ReLU, Softmax

@@ -9,7 +9,7 @@ from hepprune.cli import app
 from hepprune.data import images
 from hepprune.errors import DataError
 from hepprune.jobs import lottery
-from tests.data.files.test_idx import packed
+from tests.data.test_images import packed
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from hepprune.cli import app
 from hepprune.errors import EquivalenceError, NetworkError
-from hepprune.jobs import inspection, models
+from hepprune.jobs import models
 from hepprune.network import Dense, Input, LayerNorm, Network, Recurrent, ReLU, Softmax, load, save
 from hepprune.pruning import masks
 from hepprune.pruning.structure import surgery
@@ -22,7 +22,7 @@ def half_dead(tagger: Network, tmp_path: Path) -> Path:
 
 
 def test_a_description_counts_what_is_there(half_dead: Path) -> None:
-    rows = {row.name: row for row in inspection.describe(load(half_dead))}
+    rows = {row.name: row for row in models.describe(load(half_dead))}
     first = rows["dense_1"]
     assert (first.kind, first.shape, first.dead, first.weight_bits) == ("Dense", (16,), 2, 6.0)
     assert first.parameters == 16 * 8 + 16
@@ -36,7 +36,7 @@ def test_what_no_firmware_can_be_made_of_is_named_with_the_reason() -> None:
     kernel, again, bias, more = weights
     cell = Recurrent("cell", "simple", weight=kernel, recurrent_weight=again, bias=bias, recurrent_bias=more)
     norm = LayerNorm("norm", torch.ones(4), torch.zeros(4))
-    rows = {row.name: row.refused for row in inspection.describe(Network([Input("x", (5, 4)), norm, cell]))}
+    rows = {row.name: row.refused for row in models.describe(Network([Input("x", (5, 4)), norm, cell]))}
     assert rows["x"] == ()
     assert "simple recurrent cell" in rows["cell"][0]
     assert [reason.partition(":")[0] for reason in rows["norm"]] == ["io_stream"]
@@ -46,7 +46,7 @@ def test_a_float_network_with_attention_and_a_cell_is_described() -> None:
     arrays = {"weight": torch.randn(12, 4), "recurrent_weight": torch.randn(12, 3)}
     biases = {"bias": torch.zeros(12), "recurrent_bias": torch.zeros(12)}
     layers = [Input("x", (5, 4)), Softmax("inside"), Recurrent("cell", "lstm", **arrays, **biases), Softmax("head")]
-    assert [row.refused for row in inspection.describe(Network(layers))] == [(), (), (), ()]
+    assert [row.refused for row in models.describe(Network(layers))] == [(), (), (), ()]
 
 
 def test_shrinking_keeps_every_output(half_dead: Path, tmp_path: Path) -> None:

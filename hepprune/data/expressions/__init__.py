@@ -68,20 +68,17 @@ def _value(node: ast.AST, known: dict[str, Any]) -> Any:
     if isinstance(node, ast.Compare):
         return _compared(node.ops, [_value(each, known) for each in (node.left, *node.comparators)])
     operator, operands = grammar.applied(node)
-    return _applied(operator, [_value(each, known) for each in operands])
-
-
-def _compared(operators: Sequence[ast.cmpop], sides: Sequence[Any]) -> Any:
-    pairs = zip(operators, sides, sides[1:], strict=False)
-    return reduce(np.logical_and, [_OPERATORS[type(operator)](left, right) for operator, left, right in pairs])
-
-
-def _applied(operator: ast.AST, values: Sequence[Any]) -> Any:
+    values = [_value(each, known) for each in operands]
     apply = _OPERATORS[type(operator)]
     if isinstance(operator, _ARITHMETIC):
         values = [_counted(value) for value in values]
     with np.errstate(divide="raise" if isinstance(operator, _DIVIDE_WHOLE) else "ignore"):
         return reduce(apply, values) if len(values) > 1 else apply(*values)
+
+
+def _compared(operators: Sequence[ast.cmpop], sides: Sequence[Any]) -> Any:
+    pairs = zip(operators, sides, sides[1:], strict=False)
+    return reduce(np.logical_and, [_OPERATORS[type(operator)](left, right) for operator, left, right in pairs])
 
 
 def _counted(value: Any) -> Any:

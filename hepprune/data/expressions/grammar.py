@@ -70,16 +70,12 @@ def parsed(text: str) -> ast.expr:
             tree = ast.parse(_line(text), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as problem:
         raise DataError(f"'{text}' is no column, and no expression either") from problem
-    if not _is_shallow(tree):
-        raise DataError(f"'{text}' has parts within parts, more than {_MAX_DEPTH} deep")
-    return tree
-
-
-def _is_shallow(tree: ast.AST) -> bool:
     level: list[ast.AST] = [tree]
     for _ in range(_MAX_DEPTH):
         level = [child for node in level for child in ast.iter_child_nodes(node)]
-    return not level
+    if level:
+        raise DataError(f"'{text}' has parts within parts, more than {_MAX_DEPTH} deep")
+    return tree
 
 
 def _line(text: str) -> str:

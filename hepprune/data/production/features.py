@@ -64,7 +64,8 @@ def correlators(momenta: Array) -> dict[str, float]:
     Keys are `e2_b0`, `e2_b1`, ..., `2e3_b2`; `b` is the power of the angle, `v` in `ve3` the number of smallest
     angles that enter. Fractions are of pT, angles are distances in rapidity and azimuth.
     """
-    z, angle = _fractions(momenta), _angles(momenta)
+    y, phi = rapidity(momenta), azimuth(momenta)
+    z, angle = _fractions(momenta), np.hypot(y[:, None] - y, wrapped(phi[:, None] - phi))
     sums = {"e2_b0": 0.5 * float(1 - np.sum(z * z))}
     for beta in (1, 2):
         powers = angle**beta
@@ -119,11 +120,6 @@ def _fractions(momenta: Array) -> Array:
     transverse = pt(momenta)
     fractions: Array = transverse / transverse.sum()
     return fractions
-
-
-def _angles(momenta: Array) -> Array:
-    y, phi = rapidity(momenta), azimuth(momenta)
-    return np.hypot(y[:, None] - y, wrapped(phi[:, None] - phi))
 
 
 def _ratio(numerator: float, denominator: float, *, power: float) -> float:

@@ -12,42 +12,13 @@ import numpy as np
 import torch
 
 from hepprune.errors import NetworkError
-from hepprune.firmware.layers import (
-    activation,
-    arithmetic,
-    normalisation,
-    pooling,
-    ports,
-    recurrent,
-    shaping,
-    values,
-    weighted,
-)
+from hepprune.firmware.layers import activation, arithmetic, pooling, ports, precision, recurrent, shaping, weighted
 from hepprune.firmware.layers.base import HlsLayer, Place, after, cast, reaching
-from hepprune.firmware.layers.outputs import distinct
+from hepprune.firmware.layers.ports import distinct
 from hepprune.firmware.layers.precision import held, types
 from hepprune.firmware.names import PART
 from hepprune.fixed import FixedPoint
-from hepprune.network import Argmax, BatchNorm, Conv, Dense, Input, Layer, Network, ReLU, Rules, Softmax
-from hepprune.network.layers import (
-    Activation,
-    Concatenate,
-    Crop,
-    Einsum,
-    GlobalPool,
-    LayerNorm,
-    Merge,
-    Pad,
-    Permute,
-    Pool,
-    PReLU,
-    Recurrent,
-    Reshape,
-    Shape,
-    Slice,
-    TopK,
-    UpSample,
-)
+from hepprune.network import Network, Rules, layers
 from hepprune.network.parts import INPUT, has_steps, parts
 from hepprune.quantisers import FixedPoints
 
@@ -57,39 +28,39 @@ DESCRIPTIONS: Rules[Callable[[Place, Any], list[HlsLayer]]] = Rules(
     lacks="has no hls4ml form",
     fix="replace it by layers that have one",
     table={
-        Input: ports.features,
-        Softmax: ports.softmax,
-        Argmax: ports.argmax,
-        Dense: weighted.dense,
-        Conv: weighted.convolution,
-        Recurrent: recurrent.recurrent,
-        BatchNorm: normalisation.batch_norm,
-        LayerNorm: normalisation.layer_norm,
-        ReLU: activation.relu,
-        Activation: activation.activation,
-        PReLU: activation.prelu,
-        Pool: pooling.pool,
-        GlobalPool: pooling.global_pool,
-        Reshape: shaping.reshape,
-        Permute: shaping.permute,
-        Pad: shaping.pad,
-        Crop: shaping.crop,
-        Slice: shaping.slice_,
-        UpSample: shaping.upsample,
-        Concatenate: shaping.concatenate,
-        Merge: arithmetic.merge,
-        Einsum: arithmetic.einsum,
-        TopK: arithmetic.compared,
+        layers.Input: ports.features,
+        layers.Softmax: ports.softmax,
+        layers.Argmax: ports.argmax,
+        layers.Dense: weighted.dense,
+        layers.Conv: weighted.convolution,
+        layers.Recurrent: recurrent.recurrent,
+        layers.BatchNorm: arithmetic.batch_norm,
+        layers.LayerNorm: arithmetic.layer_norm,
+        layers.ReLU: activation.relu,
+        layers.Activation: activation.activation,
+        layers.PReLU: activation.prelu,
+        layers.Pool: pooling.pool,
+        layers.GlobalPool: pooling.global_pool,
+        layers.Reshape: shaping.reshape,
+        layers.Permute: shaping.permute,
+        layers.Pad: shaping.pad,
+        layers.Crop: shaping.crop,
+        layers.Slice: shaping.slice_,
+        layers.UpSample: shaping.upsample,
+        layers.Concatenate: shaping.concatenate,
+        layers.Merge: arithmetic.merge,
+        layers.Einsum: arithmetic.einsum,
+        layers.TopK: arithmetic.compared,
     },
 )
 _MAX_COPIES = 7
 _ANY = FixedPoint(12, 4, True, "RND", "SAT")
 # Without a result type of their own, these leave values in the type they come in.
-_MOVING = (Reshape, Permute, Pad, Crop, Slice, UpSample)
+_MOVING = (layers.Reshape, layers.Permute, layers.Pad, layers.Crop, layers.Slice, layers.UpSample)
 # Those whose table can hold what any quantiser makes.
-_TABLES = (ReLU, Activation)
+_TABLES = (layers.ReLU, layers.Activation)
 # What is computed exactly before it is rounded, and can so be rounded value by value.
-_EXACT = (Input, Dense, Conv, ReLU, BatchNorm)
+_EXACT = (layers.Input, layers.Dense, layers.Conv, layers.ReLU, layers.BatchNorm)
 
 
 def described(network: Network, *, io_type: str, strategy: str | None = None) -> list[HlsLayer]:
@@ -126,7 +97,7 @@ def refusals(network: Network, *, io_type: str, strategy: str | None = None) -> 
 
 def _typed(network: Network) -> Network:
     """Return the network with a type wherever it has none."""
-    changed: dict[str, Layer] = {}
+    changed: dict[str, layers.Layer] = {}
     for layer in network:
         types_of = {
             key: kind for key, kind in layer.settings().items() if key.endswith("_type") and key != "state_type"
@@ -148,7 +119,7 @@ class _Types:
 def _types(network: Network) -> _Types:
     """Return the types of every layer before and after its result quantiser, the heads included."""
     found = types(network)
-    heads = {Softmax: ports.PROBABILITY, Argmax: ports.ONE_HOT}
+    heads = {layers.Softmax: ports.PROBABILITY, layers.Argmax: ports.ONE_HOT}
     for layer in network:
         if layer.name not in found:
             found[layer.name] = heads.get(type(network.runs(layer)), ports.PROBABILITY)
@@ -160,7 +131,9 @@ def _types(network: Network) -> _Types:
     return _Types(found, holds)
 
 
-def _nodes(network: Network, layer: Layer, found: _Types, *, io_type: str, strategy: str | None) -> list[HlsLayer]:
+def _nodes(
+    network: Network, layer: layers.Layer, found: _Types, *, io_type: str, strategy: str | None
+) -> list[HlsLayer]:
     runs = network.runs(layer)
     describe = DESCRIPTIONS.find(runs)
     _check_result(layer, runs)
@@ -170,9 +143,11 @@ def _nodes(network: Network, layer: Layer, found: _Types, *, io_type: str, strat
             f"is read {len(place.readers)} times, and hls4ml copies a stream {_MAX_COPIES} times at most",
             cure="let a layer of function linear hand it on",
         )
-    if isinstance(layer.result, FixedPoints) and values.differ(layer):
+    if isinstance(layer.result, FixedPoints) and precision.differ(layer):
         return _by_value(place, runs, layer.result)
-    if _runs_in_steps(place, runs):
+    # heads have descriptions of their own, and hls4ml streams some layers by its own tables
+    inside = not isinstance(runs, layers.Argmax) or (bool(place.readers) and not place.is_output)
+    if has_steps(runs) and inside and (isinstance(runs, layers.Recurrent) or not place.streams):
         return _in_steps(place, runs)
     if layer is runs or layer.result is None:
         first, place = reaching(place, casts=_casts(runs))
@@ -182,20 +157,23 @@ def _nodes(network: Network, layer: Layer, found: _Types, *, io_type: str, strat
     return [*first, *_cast_behind(place, describe(own, runs))]
 
 
-def _casts(layer: Layer) -> bool:
+def _casts(layer: layers.Layer) -> bool:
     """Return whether firmware brings what a layer reads into its result type as it stands, not through a table."""
     typed = isinstance(layer.result, FixedPoint | None)
-    plain = isinstance(layer, ReLU) or (isinstance(layer, Activation) and layer.function == "linear")
-    return isinstance(layer, (*_MOVING, Concatenate, Merge, BatchNorm, PReLU, Pool, GlobalPool)) or (typed and plain)
+    plain = isinstance(layer, layers.ReLU) or (isinstance(layer, layers.Activation) and layer.function == "linear")
+    return isinstance(
+        layer,
+        (*_MOVING, layers.Concatenate, layers.Merge, layers.BatchNorm, layers.PReLU, layers.Pool, layers.GlobalPool),
+    ) or (typed and plain)
 
 
-def _by_value(place: Place, layer: Layer, kind: FixedPoints) -> list[HlsLayer]:
+def _by_value(place: Place, layer: layers.Layer, kind: FixedPoints) -> list[HlsLayer]:
     """Describe a layer whose values have types of their own."""
-    if isinstance(layer, Input):
-        return values.features(place, kind)
-    whole = values.bare(place)
+    if isinstance(layer, layers.Input):
+        return precision.features(place, kind)
+    whole = precision.bare(place)
     nodes = DESCRIPTIONS.find(layer)(whole, whole.layer)
-    return [*nodes, values.quantiser(after(place, nodes, shape=place.shape), kind)]
+    return [*nodes, precision.quantiser(after(place, nodes, shape=place.shape), kind)]
 
 
 def _cast_behind(place: Place, nodes: list[HlsLayer]) -> list[HlsLayer]:
@@ -204,15 +182,9 @@ def _cast_behind(place: Place, nodes: list[HlsLayer]) -> list[HlsLayer]:
     return [*nodes, *first, cast(place)]
 
 
-def _runs_in_steps(place: Place, layer: Layer) -> bool:
-    """Return whether a layer is described step by step: not a head, nor what hls4ml streams by tables of its own."""
-    inside = not isinstance(layer, Argmax) or (bool(place.readers) and not place.is_output)
-    return has_steps(layer) and inside and (isinstance(layer, Recurrent) or not place.streams)
-
-
-def _in_steps(place: Place, layer: Layer) -> list[HlsLayer]:
+def _in_steps(place: Place, layer: layers.Layer) -> list[HlsLayer]:
     """Describe what a layer computes, step by step; what the last step puts out is brought into the layer's type."""
-    if isinstance(layer, Recurrent):
+    if isinstance(layer, layers.Recurrent):
         recurrent.check_steps(place, layer)
     steps = parts(layer, place.arriving[0])
     steps.input.result = place.arriving_types[0]
@@ -241,8 +213,8 @@ def _inside(place: Place, inner: Place) -> Place:
     )
 
 
-def _check_result(layer: Layer, runs: Layer) -> None:
-    if layer is runs and values.differ(layer) and isinstance(layer, _EXACT):
+def _check_result(layer: layers.Layer, runs: layers.Layer) -> None:
+    if layer is runs and precision.differ(layer) and isinstance(layer, _EXACT):
         return
     for result in (layer.result, runs.result):
         tabled = isinstance(runs, _TABLES) and result is not None and np.size(result.minimum) == 1
@@ -253,11 +225,11 @@ def _check_result(layer: Layer, runs: Layer) -> None:
             )
 
 
-def _own(runs: Layer, before: FixedPoint) -> FixedPoint:
+def _own(runs: layers.Layer, before: FixedPoint) -> FixedPoint:
     return runs.fixed_result or before
 
 
-def _place(network: Network, layer: Layer, found: _Types, *, io_type: str, strategy: str | None) -> Place:
+def _place(network: Network, layer: layers.Layer, found: _Types, *, io_type: str, strategy: str | None) -> Place:
     sources = network.sources.get(layer.name, ())
     return Place(
         layer=network.runs(layer),
@@ -276,7 +248,7 @@ def _place(network: Network, layer: Layer, found: _Types, *, io_type: str, strat
     )
 
 
-def value_shape(network: Network, name: str) -> Shape:
+def value_shape(network: Network, name: str) -> layers.Shape:
     """Return the shape of a layer's value in firmware, where an argmax that is put out is a one-hot vector."""
-    one_hot = isinstance(network.runs(network[name]), Argmax) and name in network.outputs
+    one_hot = isinstance(network.runs(network[name]), layers.Argmax) and name in network.outputs
     return network.shapes[network.sources[name][0] if one_hot else name]

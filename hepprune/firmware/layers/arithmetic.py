@@ -1,17 +1,19 @@
-"""Layers that combine the values of several layers, for hls4ml."""
+"""Layers that combine the values of several layers, affine maps, and layer norm from its table, for hls4ml."""
 
 import functools
 import itertools
+import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
-from hepprune.firmware.layers.base import HlsLayer, Place, after, before
-from hepprune.firmware.layers.normalisation import affine
+from hepprune.firmware.layers.base import HlsLayer, Place, after, before, cast, fixed
 from hepprune.firmware.layers.precision import constant_type
 from hepprune.firmware.layers.shaping import chained
 from hepprune.fixed import FixedPoint
-from hepprune.network.layers import Einsum, Layer, Merge, Shape
+from hepprune.network import BatchNorm
+from hepprune.network.layers import Einsum, Layer, LayerNorm, Merge
 
 _ENDS: dict[str, Callable[[float, float], float]] = {
     "add": lambda a, b: a + b,
@@ -21,12 +23,22 @@ _ENDS: dict[str, Callable[[float, float], float]] = {
     "maximum": max,
     "minimum": min,
 }
+_ACCUMULATOR = FixedPoint(40, 16, rounding="RND_CONV", overflow="SAT")
+_INVERSE_ROOT = FixedPoint(24, 10, False, "RND_CONV", "SAT")
+_CONSTANT = FixedPoint(18, 6, rounding="RND", overflow="SAT")
 
 
 def merge(place: Place, layer: Merge) -> list[HlsLayer]:
     """Describe an operation between two values; several are a chain, and their average a sum and a product."""
     for shape in place.arriving:
-        _check_broadcast(place, shape)
+        # hls4ml has one broadcast: the smaller value again and again, in io_parallel
+        repeated = tuple(itertools.dropwhile(lambda size: size == 1, shape))
+        fits = repeated == place.shape[len(place.shape) - len(repeated) :] and place.shape in place.arriving
+        if shape != place.shape and (place.streams or not fits):
+            raise place.refused(
+                f"broadcasts {shape} to {place.shape}, which hls4ml does not do in {place.io_type}",
+                cure="repeat the smaller value before it",
+            )
     between = functools.partial(_between, layer.operation)
     if layer.operation == "average" and len(place.sources) > 2:
         return _average(place, functools.reduce(between, place.arriving_types))
@@ -39,17 +51,6 @@ def _between(operation: str, left: FixedPoint, right: FixedPoint) -> FixedPoint:
     ends = [end(a, b) for a, b in itertools.product((left.minimum, left.maximum), (right.minimum, right.maximum))]
     exact = left.fraction + right.fraction if operation == "multiply" else max(left.fraction, right.fraction)
     return FixedPoint.covering(min(ends), max(ends), fraction=exact)
-
-
-def _check_broadcast(place: Place, shape: Shape) -> None:
-    """Refuse broadcasts other than the one hls4ml has: the smaller value again and again, in io_parallel."""
-    repeated = tuple(itertools.dropwhile(lambda size: size == 1, shape))
-    fits = repeated == place.shape[len(place.shape) - len(repeated) :] and place.shape in place.arriving
-    if shape != place.shape and (place.streams or not fits):
-        raise place.refused(
-            f"broadcasts {shape} to {place.shape}, which hls4ml does not do in {place.io_type}",
-            cure="repeat the smaller value before it",
-        )
 
 
 def _average(place: Place, total: FixedPoint) -> list[HlsLayer]:
@@ -83,3 +84,48 @@ def einsum(place: Place, layer: Einsum) -> list[HlsLayer]:
 def compared(place: Place, _layer: Layer) -> list[HlsLayer]:
     """Refuse a top-k or an argmax in streams; elsewhere it is described by its steps."""
     raise place.refused("has no io_stream form in hls4ml", cure="export with io_parallel")
+
+
+def batch_norm(place: Place, layer: BatchNorm) -> list[HlsLayer]:
+    """Describe the affine map; one that changes nothing, which hls4ml would drop with its type, is a cast."""
+    scale, shift = layer.used_scale().numpy(), layer.used_shift().numpy()
+    if (scale == 1).all() and (shift == 0).all():
+        return [cast(place)]
+    types = {
+        "scale": constant_type(place.name, scale, layer.scale_type),
+        "bias": constant_type(place.name, shift, layer.shift_type),
+    }
+    return [affine(place, np.broadcast_to(scale, place.shape[-1:]), np.broadcast_to(shift, place.shape[-1:]), types)]
+
+
+def affine(place: Place, scale: np.ndarray, shift: np.ndarray, types: dict[str, FixedPoint]) -> HlsLayer:
+    """Return the node of scale * x + shift over the channels."""
+    attributes = {
+        "n_in": place.n_values,
+        "n_filt": -1 if len(place.shape) == 1 else place.shape[-1],
+        "scale_data": scale.copy(),
+        "bias_data": shift.copy(),
+    }
+    return place.node("BatchNormalization", attributes, **types)
+
+
+def layer_norm(place: Place, layer: LayerNorm) -> list[HlsLayer]:
+    """Describe layer norm, which hls4ml looks up: its table of 1 / sqrt(variance) ends at a variance of 1."""
+    if place.streams:
+        raise place.refused("has no io_stream form in hls4ml", cure="export with io_parallel")
+    power = -round(math.log10(layer.epsilon))
+    if power < 1 or not math.isclose(layer.epsilon, 10.0**-power, rel_tol=1e-3):
+        raise place.refused(
+            f"has epsilon {layer.epsilon:g}, and hls4ml knows 0.1, 0.01, ... only", cure="train it with one of these"
+        )
+    attributes = {
+        "n_in": place.n_values,
+        "seq_len": math.prod(place.shape[:-1]),
+        "axis": 2,
+        "epsilon_power_of_10": power,
+        "gamma_data": layer.scale.numpy(),
+        "beta_data": layer.shift.numpy(),
+        "accum_t": fixed(_ACCUMULATOR),
+        "table_t": fixed(_INVERSE_ROOT),
+    }
+    return [replace(place.node("LayerNormalization", attributes, scale=_CONSTANT, bias=_CONSTANT), exact=False)]

@@ -1,14 +1,18 @@
-"""Layers that combine the values of several: merges with broadcast, and contractions."""
+"""Layers that combine, move or are the steps of others: merges with broadcast, contractions, and places looked up."""
 
+import functools
 import math
 from typing import Any
 
 import numpy as np
 
 from hepprune.firmware.tracing import arithmetic
-from hepprune.firmware.tracing.base import TRACES, Values, array
+from hepprune.firmware.tracing.base import TRACES, Values, array, moved, trace
 from hepprune.firmware.tracing.pooling import mean
-from hepprune.network.layers import Einsum, Merge
+from hepprune.firmware.verilog import adders
+from hepprune.network import Layer, LayerNorm, Softmax
+from hepprune.network.layers import Concatenate, Crop, Einsum, Merge, Pad, Permute, Reshape, Slice, UpSample
+from hepprune.network.parts import INPUT, parts
 
 
 @TRACES.of(Merge)
@@ -45,3 +49,14 @@ def _contracted(layer: Einsum, left: Values, right: Values) -> Values:
 
 def _dot(left: Values, right: Values) -> Any:
     return arithmetic.total(arithmetic.product(*pair) for pair in zip(left, right, strict=True))
+
+
+@TRACES.of(Concatenate, Crop, Pad, Permute, Reshape, Slice, UpSample)
+def _moved(layer: Layer, *arriving: Values) -> Values:
+    return moved(functools.partial(layer.compute, quantised=True), *arriving, padding=adders.constant(0.0))
+
+
+@TRACES.of(Softmax, LayerNorm)
+def _in_steps(layer: Softmax | LayerNorm, arriving: Values) -> Values:
+    steps = parts(layer, arriving.shape)
+    return steps.interpret(trace, known={INPUT: arriving})[steps.output.name]

@@ -1,8 +1,4 @@
-"""Functions of one variable: what a ReLU needs, and for all others a table of what the layer itself computes.
-
-A table of many entries is parted: the high bits of the argument look up the value at the start of a segment, the value
-at its end, and where in the segment the one becomes the other.
-"""
+"""Functions of one variable: a ReLU, two straight lines compared, else a table of what the layer itself computes."""
 
 import dataclasses
 import functools
@@ -11,10 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from hepprune import digits
 from hepprune.errors import NetworkError
 from hepprune.firmware.tracing import arithmetic, rounding
 from hepprune.firmware.tracing.base import TRACES, Values, array, each, result_type, typed
-from hepprune.firmware.tracing.ramps import ramp
 from hepprune.firmware.verilog import adders
 from hepprune.fixed import FixedPoint
 from hepprune.network import Layer, ReLU
@@ -22,6 +18,9 @@ from hepprune.network.layers import Activation, Lookup, PReLU
 from hepprune.network.stairs import MOST, SMALL, Floats, Integers, Stairs, stairs
 
 _MAX_ADDRESS = 16  # bits
+_FRACTION = 16  # of a constant that is taken for exact
+_FEW = 3  # digits, so that a product is a sum or two
+_WIDE = 8  # bits of an argument for which a table is larger
 
 
 @TRACES.of(ReLU)
@@ -150,3 +149,29 @@ def _parted(value: Any, found: Stairs, low: int) -> Any:
     turns[(inside - numbers[0]) >> low] = inside % 2**low * float(value.step)
     rest = value.quantize(0, low - fraction, fraction) - adders.look_up(segment, turns)
     return arithmetic.where_negative(rest, before, adders.look_up(segment, found.at(numbers + 2**low - 1)))
+
+
+def ramp(layer: Layer, value: Any) -> Any | None:
+    """Return a function of a variable, None where it is of another kind or a table is smaller."""
+    constant = _constant(layer)
+    if constant is None or adders.is_constant(value) or sum(value.kif) <= _WIDE or not _is_short(constant):
+        return None
+    if isinstance(layer, Activation) and layer.function == "thresholded_relu":
+        return arithmetic.where_negative(adders.constant(constant) - value, value, adders.constant(0.0))
+    return arithmetic.where_negative(value, value * constant, value)
+
+
+def _constant(layer: Layer) -> float | None:
+    """Return the slope below zero, or the threshold."""
+    if isinstance(layer, PReLU):
+        return float(layer.slope)
+    if isinstance(layer, Activation) and layer.function == "leaky_relu":
+        return layer.parameters_of.get("slope", 0.3)
+    if isinstance(layer, Activation) and layer.function == "thresholded_relu":
+        return layer.parameters_of.get("theta", 1.0)
+    return None
+
+
+def _is_short(constant: float) -> bool:
+    whole = constant * 2.0**_FRACTION
+    return whole == round(whole) and int(digits.count(np.array([round(abs(whole))]))[0]) <= _FEW

@@ -236,11 +236,8 @@ def graph(ports: list[Any], outputs: list[Any]) -> Any:
     """Return the graph from ports to outputs, which runs itself: da4ml's `CombLogic`."""
     from da4ml.trace import comb_trace
 
-    return _with_bits(comb_trace(ports, outputs, keep_dead_inputs=True))
-
-
-def _with_bits(logic: Any) -> Any:
-    """Return the graph with one bit for each output where all are constantly zero, since no port is of no bits."""
+    # a port of no bits is none, so outputs that are constantly zero get one
+    logic = comb_trace(ports, outputs, keep_dead_inputs=True)
     from da4ml.cmvm.types import QInterval
 
     if any(interval.min or interval.max for interval in logic.out_qint):

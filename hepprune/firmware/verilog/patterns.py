@@ -10,7 +10,7 @@ from hepprune.errors import NetworkError
 from hepprune.files import write_text
 from hepprune.firmware import layers
 from hepprune.firmware.folders import replacing_folder
-from hepprune.firmware.layers.values import differ, port
+from hepprune.firmware.layers.precision import differ, port
 from hepprune.firmware.rtl import Design
 from hepprune.firmware.verilog import adders
 from hepprune.fixed import FixedPoint
@@ -109,24 +109,20 @@ def write(folder: Path, interface: Interface, *, inputs: NDArray[np.float64], ou
         write_text(new / INPUTS, _lines(packed(interface.input_words, inputs)))
         write_text(new / OUTPUTS, _lines(packed(interface.output_words, outputs)))
         if interface.verilog is not None:
-            write_text(new / BENCH, _bench(interface, len(inputs)))
+            filled = {
+                "top": interface.top,
+                "latency": interface.latency_cycles,
+                "verilog": interface.verilog,
+                "n_in": sum(word.width for word in interface.input_words),
+                "n_out": sum(word.width for word in interface.output_words),
+                "last": len(inputs) - 1,
+            }
+            text = _BENCH
+            for name, value in filled.items():
+                text = text.replace(f"@{name}", str(value))
+            write_text(new / BENCH, text)
     return folder
 
 
 def _lines(lines: Iterable[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
-
-
-def _bench(interface: Interface, n_jets: int) -> str:
-    filled = {
-        "top": interface.top,
-        "latency": interface.latency_cycles,
-        "verilog": interface.verilog,
-        "n_in": sum(word.width for word in interface.input_words),
-        "n_out": sum(word.width for word in interface.output_words),
-        "last": n_jets - 1,
-    }
-    text = _BENCH
-    for name, value in filled.items():
-        text = text.replace(f"@{name}", str(value))
-    return text

@@ -70,7 +70,11 @@ def build(design: Design) -> Simulator:
     with tempfile.TemporaryDirectory(prefix="hepprune-") as scratch:  # make cannot bear spaces in the design's path
         for part in ("src", "sim"):
             shutil.copytree(design.folder / part, Path(scratch) / part)
-        _widen(Path(scratch) / "sim")
+        # da4ml writes the harness for words of up to 32 bits; this takes up to 64
+        folder = Path(scratch) / "sim"
+        (folder / "ioutil.hh").write_text(_HARNESS)
+        for source in (folder / "binder_util.hh", *folder.glob("*_binder.cc")):
+            source.write_text(source.read_text().replace("int32_t", "int64_t"))
         objects = Path(scratch) / "sim" / "obj_dir"
         objects.mkdir()
         for name, compiled in tuple(_RUNTIME.items()):
@@ -95,13 +99,6 @@ def simulate(simulator: Simulator, inputs: NDArray[Any]) -> NDArray[np.float64]:
     pointers = [ctypes.c_void_p(array.ctypes.data) for array in (flat, outputs)]
     loaded(simulator.library).inference(*pointers, ctypes.c_size_t(len(flat)), ctypes.c_size_t(1))
     return simulator.output_type(outputs * simulator.output_type.step)  # wraps the port's bits into their sign
-
-
-def _widen(folder: Path) -> None:
-    """Let the harness, which da4ml writes for words of up to 32 bits, take words of up to 64."""
-    (folder / "ioutil.hh").write_text(_HARNESS)
-    for source in (folder / "binder_util.hh", *folder.glob("*_binder.cc")):
-        source.write_text(source.read_text().replace("int32_t", "int64_t"))
 
 
 def _ports(design: Design) -> tuple[int, FixedPoint, FixedPoint]:

@@ -194,13 +194,9 @@ def _legacy_layers(store: ArrayFile, root: str, config: Any) -> dict[str, Stored
         if entry.get("class_name") in MODELS:
             found |= _nested(group, arrays, leaves(entry.get("config"), name + "/"))
         else:
-            found[name] = Stored(group, tuple(place for place in places if not _is_of_quantiser(place)), arrays)
+            # a `.h5` lists HGQ2's bit widths among the weights
+            found[name] = Stored(group, tuple(place for place in places if not _BIT_WIDTH.search(place)), arrays)
     return found
-
-
-def _is_of_quantiser(place: str) -> bool:
-    """Return whether an array is one of HGQ2's bit widths, which a `.h5` lists among the weights."""
-    return bool(_BIT_WIDTH.search(place))
 
 
 def _nested(group: str, arrays: Mapping[str, Floats], inner: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Stored]:

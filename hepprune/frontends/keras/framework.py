@@ -55,7 +55,17 @@ def saved(model: Any, folder: Path) -> Path:
 
 def loaded(path: Path, *, like: Any) -> Any:
     """Return the native model in a file, loaded by the framework of `like`: a model in memory, or a file's model."""
-    objects = _custom(like)
+    if isinstance(like, KerasModel):
+        quantised = like.keras < 3 and any(
+            str(e.get("class_name")).startswith("Q") for _, e in leaves(like.config["config"])
+        )
+        objects: dict[str, Any] = {}
+    else:
+        kinds = [type(layer) for layer in like._flatten_layers()]  # noqa: SLF001 -- the only way to nested layers
+        objects = {kind.__name__: kind for kind in kinds if kind.__module__.partition(".")[0] not in _ROOTS}
+        quantised = any(kind.__module__.startswith("qkeras") for kind in kinds)
+    if quantised:
+        import_module("qkeras.utils")._add_supported_quantized_objects(objects)  # noqa: SLF001 -- QKeras' own list
     root = ("keras" if like.keras > 2 else "tf_keras") if isinstance(like, KerasModel) else root_of(like) or "keras"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -74,19 +84,3 @@ def running(model: Any) -> Run:
         return [torch.as_tensor(np.asarray(model.predict(given[0].float().numpy(), verbose=0)))]
 
     return run
-
-
-def _custom(like: Any) -> dict[str, Any]:
-    """Return the classes that a framework does not know by itself: those of `like`, and QKeras' where it has any."""
-    if isinstance(like, KerasModel):
-        quantised = like.keras < 3 and any(
-            str(e.get("class_name")).startswith("Q") for _, e in leaves(like.config["config"])
-        )
-        objects: dict[str, Any] = {}
-    else:
-        kinds = [type(layer) for layer in like._flatten_layers()]  # noqa: SLF001 -- the only way to nested layers
-        objects = {kind.__name__: kind for kind in kinds if kind.__module__.partition(".")[0] not in _ROOTS}
-        quantised = any(kind.__module__.startswith("qkeras") for kind in kinds)
-    if quantised:
-        import_module("qkeras.utils")._add_supported_quantized_objects(objects)  # noqa: SLF001 -- QKeras' own list
-    return objects

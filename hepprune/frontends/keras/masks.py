@@ -11,7 +11,7 @@ from hepprune.frontends.keras.framework import read_object, root_of
 from hepprune.frontends.keras.graph import lower
 from hepprune.frontends.keras.registry import LAYERS, Floats
 from hepprune.frontends.keras.writing import same_graph
-from hepprune.network import Layer, Network
+from hepprune.network import Network
 
 
 def hold_masks(network: Network, model: Any) -> Any:
@@ -57,32 +57,20 @@ def native_masks(network: Network, model: Any) -> dict[str, tuple[Floats, ...]]:
     ones, kept = lowered.network.clone(), lowered.network.clone()
     for whole, layer in zip(ones, kept, strict=True):
         for name, array in layer.named_parameters():
-            acting = _acting(network, layer.name, name)
+            acting = next((kernel.used() for kernel in network[layer.name].kernels if kernel.array == name), None)
             whole.get_parameter(name).fill_(1.0)
-            array.copy_(_pattern(layer, array, acting))
+            if acting is not None and acting.shape != array.shape:
+                raise NetworkError(
+                    f"layer '{layer.name}' has the shape {tuple(array.shape)}, not {tuple(acting.shape)}"
+                )
+            array.copy_(torch.ones_like(array) if acting is None else (acting != 0).to(array.dtype))
     found = {}
     for path, native in lowered.natives.items():
         names = lowered.parts[path]
         if any(ones[name].kernels for name in names):
             each = (LAYERS[native.kind].fill(native, {name: of[name] for name in names}).weights for of in (ones, kept))
-            found[path] = tuple(_held(full, cut) for full, cut in zip(*each, strict=True))
+            found[path] = tuple(np.where((full != 0) & (cut == 0), 0.0, 1.0) for full, cut in zip(*each, strict=True))
     return found
-
-
-def _pattern(layer: Layer, array: torch.Tensor, acting: torch.Tensor | None) -> torch.Tensor:
-    """Return ones, zero where a weight acts as zero."""
-    if acting is not None and acting.shape != array.shape:
-        raise NetworkError(f"layer '{layer.name}' has the shape {tuple(array.shape)}, not {tuple(acting.shape)}")
-    return torch.ones_like(array) if acting is None else (acting != 0).to(array.dtype)
-
-
-def _held(full: Floats, cut: Floats) -> Floats:
-    return np.where((full != 0) & (cut == 0), 0.0, 1.0)
-
-
-def _acting(network: Network, layer: str, name: str) -> torch.Tensor | None:
-    """Return the kernel that acts under a parameter's name, None for biases and the like."""
-    return next((kernel.used() for kernel in network[layer].kernels if kernel.array == name), None)
 
 
 def _layer(model: Any, path: str) -> Any:

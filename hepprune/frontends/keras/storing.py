@@ -86,7 +86,9 @@ def _copy_group(
     old: h5py.Group, new: h5py.Group, arrays: Mapping[str, Any], prefix: str = "", *, left_out: frozenset[str]
 ) -> None:
     for key, value in old.attrs.items():
-        new.attrs[key] = _in_utf8(value)
+        # older Keras declares names as ASCII whatever they are
+        is_text = isinstance(value, np.ndarray) and h5py.check_string_dtype(value.dtype) and value.dtype.kind == "O"
+        new.attrs[key] = value.astype(h5py.string_dtype("utf-8")) if is_text else value
     for key in old:
         place = joined(prefix, key)
         if (key in _LEFT_OUT and not prefix) or not isinstance(old.get(key, getlink=True), h5py.HardLink):
@@ -100,12 +102,6 @@ def _copy_group(
                 new[key].attrs[name] = value
         elif place not in left_out:
             old.copy(key, new)
-
-
-def _in_utf8(value: Any) -> Any:
-    """Return an attribute whose texts may hold any letter; older Keras declares names as ASCII whatever they are."""
-    is_text = isinstance(value, np.ndarray) and h5py.check_string_dtype(value.dtype) and value.dtype.kind == "O"
-    return value.astype(h5py.string_dtype("utf-8")) if is_text else value
 
 
 def _list_names(new: h5py.File, groups: Mapping[str, list[Stored]]) -> None:

@@ -50,12 +50,20 @@ def _filled(network: Network, like: Any) -> Any:
             _requantise(proto, site, network, known)
         state.append(lower(proto, known.fit(network)))
         apply(proto, state[-1].changes)
-        _resize(proto, state[-1])
+        read = state[-1]
+        for entry in (*proto.graph.value_info, *proto.graph.output):
+            if entry.name in read.values:
+                found = read.values[entry.name]
+                _set_sizes(entry, found.shape if isinstance(found, Value) else tuple(found.tensor.shape))
         return proto, state[-1]
 
     found, _ = filled_model(network, known, made)
     _check_quantisers(network, state[-1], same=True)
-    _check_settings(network, state[-1].network)
+    written = state[-1].network
+    for layer in network:
+        mine, own = ((sorted(net.shapes[layer.name]), _plain(net[layer.name])) for net in (network, written))
+        if mine != own:
+            raise NetworkError(f"layer '{layer.name}' has sizes or settings that the model's nodes cannot hold")
     return found
 
 
@@ -129,14 +137,6 @@ def _shape(network: Network, site: Site) -> tuple[int, ...]:
     return tuple(getattr(network[site.layer], site.kind.removesuffix("_type")).shape)
 
 
-def _resize(proto: Any, read: Read) -> None:
-    """Bring the shapes that the graph names up to date."""
-    for entry in (*proto.graph.value_info, *proto.graph.output):
-        if entry.name in read.values:
-            found = read.values[entry.name]
-            _set_sizes(entry, found.shape if isinstance(found, Value) else tuple(found.tensor.shape))
-
-
 def _set_sizes(entry: Any, shape: tuple[int, ...]) -> None:
     sizes = entry.type.tensor_type.shape.dim
     if len(sizes) == len(shape):
@@ -155,14 +155,6 @@ def _check_quantisers(network: Network, read: Read, *, same: bool = False) -> No
         mine, own = (settings(getattr(net[layer], kind), f"layer '{layer}'") for net in (network, read.network))
         if not mine.equals(own):
             raise NetworkError(f"layer '{layer}' has a {kind} that the model's node cannot hold")
-
-
-def _check_settings(network: Network, written: Network) -> None:
-    """Refuse layers that the model's nodes cannot give the sizes and places that they have now."""
-    for layer in network:
-        mine, own = ((sorted(net.shapes[layer.name]), _plain(net[layer.name])) for net in (network, written))
-        if mine != own:
-            raise NetworkError(f"layer '{layer.name}' has sizes or settings that the model's nodes cannot hold")
 
 
 def _plain(layer: Layer) -> dict[str, Any]:

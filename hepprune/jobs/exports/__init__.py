@@ -1,7 +1,9 @@
 """What other groups take of a finished run: its emulator, or its Verilog with all that a test bench and Vivado need."""
 
+import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,13 +13,13 @@ from pydantic import TypeAdapter
 
 from hepprune import interface as interfaces
 from hepprune import stored
-from hepprune.errors import ReportError
-from hepprune.files import write_text
+from hepprune.errors import HeppruneError, ReportError
+from hepprune.files import write_json, write_text
 from hepprune.firmware import emulator as emulators
 from hepprune.firmware import rtl
+from hepprune.firmware.folders import replacing_folder
 from hepprune.firmware.verilog import handover, patterns
 from hepprune.interface import InputPort, Interface, Word
-from hepprune.jobs.exports import folders
 from hepprune.network import exact_raw, load
 
 T = TypeVar("T", np.float32, np.float64)
@@ -26,6 +28,7 @@ _NOTE = "hepprune.json"  # what a design's own folder says of it
 _LEFT_OUT = ("synthesis", "binder", "model", "sim", "build_vivado_prj.tcl")
 _PLAYED = tuple(f"patterns/{file}" for file in (patterns.INPUTS, patterns.OUTPUTS))
 _DESIGN = TypeAdapter(tuple[str, rtl.Design])
+MARK = "export.json"
 
 
 def emulator(build: Path, folder: Path, *, name: str) -> Path:
@@ -40,7 +43,7 @@ def emulator(build: Path, folder: Path, *, name: str) -> Path:
     raw = [_raw(port, words) for port, words in zip(interface.inputs, _played(build, interface), strict=True)]
     scaled = [_scaled(port, values) for port, values in zip(interface.inputs, raw, strict=True)]
     expected = _end_to_end(exact_raw(network, scaled)).astype(np.float64)
-    with folders.folder(folder, build=build, what="emulator") as new:
+    with marked(folder, build=build, what="emulator") as new:
         emulators.write(new, network, interface, name=name, raw=_end_to_end(raw), expected=expected)
     return folder
 
@@ -60,7 +63,7 @@ def verilog(build: Path, folder: Path, *, vhdl: str | None = None) -> Path:
     scripts = handover.scripts(design)
     if vhdl is not None:
         handover.check_entity(vhdl, sorted(file.stem for file in source.rglob("*.v")))
-    with folders.folder(folder, build=build, what="verilog") as new:
+    with marked(folder, build=build, what="verilog") as new:
         shutil.copytree(source, new, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*_LEFT_OUT))
         stored.note(rtl.Design, new / _NOTE, key, design)
         shutil.copytree(build / "patterns", new / "patterns")
@@ -156,3 +159,35 @@ def _scaling(port: InputPort) -> tuple[NDArray[np.float64], NDArray[np.float64]]
 
 def _end_to_end(values: Sequence[NDArray[T]]) -> NDArray[T]:
     return np.concatenate([each.reshape(len(each), -1) for each in values], axis=1)
+
+
+@contextmanager
+def marked(out: Path, *, build: Path, what: str) -> Iterator[Path]:
+    """Yield an empty folder that becomes `out`, marked as an export of `what`, when the block ends well.
+
+    Raises:
+        HeppruneError: `out` is a file, the run itself, above or inside it, holds what no export wrote, or cannot be
+            written.
+    """
+    try:
+        _check(out, build)
+        with replacing_folder(out) as new:
+            yield new
+            write_json(new / MARK, {"hepprune export": what})
+    except OSError as problem:
+        raise HeppruneError(f"the export to '{out}' failed: {problem}") from problem
+
+
+def _check(out: Path, build: Path) -> None:
+    """Refuse to replace what no export wrote."""
+    place, run = (Path(os.path.realpath(each)) for each in (out, build))  # which bears links in a circle
+    if place == run or place in run.parents or run in place.parents:
+        raise HeppruneError(f"'{out}' is the run '{build}' itself, above it or inside it; write to another folder")
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise HeppruneError(f"'{out}' is a file; write to a folder that is new, empty or an earlier export")
+    if any(out.iterdir()) and not (out / MARK).is_file():
+        raise HeppruneError(
+            f"'{out}' holds what no export wrote ('{MARK}' is not there); write to a new or an empty folder"
+        )

@@ -8,7 +8,7 @@ from hepprune.errors import BudgetMissedError, HeppruneError
 from hepprune.hardware import targets
 from hepprune.hardware.devices import Device
 from hepprune.hardware.resources import LayerEstimate
-from hepprune.jobs import inspection
+from hepprune.jobs import models
 from hepprune.network import load
 from hepprune.pipeline import evidence, searches
 from hepprune.report import judged, table
@@ -155,7 +155,7 @@ def _layers(build: Path, stages: searches.Searches) -> Iterator[Table]:
     if stages:
         estimates = {layer.layer: layer for layer in stages[-1][-1].estimate.layers}
     rows: list[list[Cell]] = []
-    for layer in inspection.describe(load(path)):
+    for layer in models.describe(load(path)):
         cost = estimates.get(layer.name)
         counts = [None, None] if cost is None else [cost.resources.lut, cost.resources.ff]
         bits = (layer.weight_bits, layer.result_bits)

@@ -18,7 +18,7 @@ from hepprune.jobs.planning.wholes import Planned, PlanSettings, SearchedModel, 
 from hepprune.jobs.sources import check, jets
 from hepprune.network import Network
 from hepprune.pipeline.context import Track, silent
-from hepprune.report.plots import fronts
+from hepprune.report.plots import costs
 from hepprune.sample import Sample
 from hepprune.search.plans import pareto, solvers, tables
 from hepprune.search.plans.atlas import Atlas, Whole
@@ -141,16 +141,11 @@ def _read(named: tuple[str, Any], data: Path | tuple[Sample, Sample], settings: 
     train, test = jets(data)[::2] if isinstance(data, Path) else data  # validation jets lie between them
     for sample in (train, test):
         check(network, sample, model=name, data=data if isinstance(data, Path) else "data")
-        _check_metric(sample, settings)
+        if isinstance(sample.task, Tasks):
+            raise DataError("plans are judged by one output, and these jets have targets of several")
+        settings.measure(sample)
     workshop = Workshop.of(network, train.first(STATISTICS_JETS), criterion=settings.criterion)
     return SearchedModel(name=name, given=given, workshop=workshop, sample=train.first(settings.n_jets), test=test)
-
-
-def _check_metric(sample: Sample, settings: PlanSettings) -> None:
-    """Refuse a metric that does not suit the jets' task."""
-    if isinstance(sample.task, Tasks):
-        raise DataError("plans are judged by one output, and these jets have targets of several")
-    settings.measure(sample)
 
 
 def _table(model: SearchedModel, target: Target, settings: PlanSettings, journal: Journal, track: Track) -> ChoiceTable:
@@ -217,7 +212,7 @@ def _evolved(wholes: Wholes, atlas: Atlas, track: Track) -> tuple[Whole, ...]:
 def _written(result: Searched, out: Path) -> Searched:
     """Write the solution and its plots, and return the result with their places."""
     chosen = result.solution.chosen
-    drawn = fronts.draw(
+    drawn = costs.plan_front(
         [(plan.worst, plan.loss, plan.error) for plan in result.solution.front],
         (max(result.used.values(), default=0.0), chosen.loss, chosen.error),
         metric=result.metric,

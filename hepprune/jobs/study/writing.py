@@ -9,14 +9,18 @@ from hepprune.errors import ReportError
 from hepprune.files import write_json, write_text
 from hepprune.jobs import learning
 from hepprune.report.plots import costs, studies
-from hepprune.studies.points import Point, Study, columns
+from hepprune.studies.points import Study, columns
 
 _STACKED = 8  # points whose latency is drawn layer by layer
 
 
 def write(study: Study, folder: Path) -> Study:
     """Write study.csv, study.json and the plots into a folder, and return the study with their paths."""
-    files = {"csv": str(_csv(study, folder / "study.csv")), **_plots(study, folder)}
+    text = io.StringIO()
+    table = csv.DictWriter(text, columns(study), lineterminator="\n")
+    table.writeheader()
+    table.writerows(point.row() for point in study)
+    files = {"csv": str(write_text(folder / "study.csv", text.getvalue())), **_plots(study, folder)}
     found = replace(study, files=files | {"json": str(folder / "study.json")})
     write_json(folder / "study.json", as_json(found))
     return found
@@ -31,16 +35,11 @@ def as_json(study: Study) -> dict[str, object]:
     return own | {"points": rows, "front_layers": layers}
 
 
-def _csv(study: Study, path: Path) -> Path:
-    text = io.StringIO()
-    table = csv.DictWriter(text, columns(study), lineterminator="\n")
-    table.writeheader()
-    table.writerows(point.row() for point in study)
-    return write_text(path, text.getvalue())
-
-
 def _plots(study: Study, folder: Path) -> dict[str, str]:
-    stacked = _stacked(study)
+    # what was measured, then the fastest of the front that fit
+    fitting = [point for point in study.front if point.fits] or list(study.front)
+    found = {point.setting.name: point for point in (*study.measured, *fitting)}
+    stacked = sorted(list(found.values())[:_STACKED], key=lambda point: point.whole_ns)
     limit = study[0].budget.latency_ns
     whole = None if limit is None else limit + study[0].reserved_ns  # the same at every clock
     drawn = {
@@ -64,13 +63,6 @@ def _plots(study: Study, folder: Path) -> dict[str, str]:
         "predicted_against_measured": _predictions(folder),
     }
     return {name: str(paths[0]) for name, paths in drawn.items() if paths}
-
-
-def _stacked(study: Study) -> list[Point]:
-    """Return the points whose latency is shown by layer: what was measured, then the fastest of the front that fit."""
-    fitting = [point for point in study.front if point.fits] or list(study.front)
-    found = {point.setting.name: point for point in (*study.measured, *fitting)}
-    return sorted(list(found.values())[:_STACKED], key=lambda point: point.whole_ns)
 
 
 def _predictions(folder: Path) -> tuple[Path, ...]:

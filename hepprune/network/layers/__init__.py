@@ -3,8 +3,7 @@
 from hepprune.network.layers.activation import Activation, PReLU, ReLU
 from hepprune.network.layers.arithmetic import Einsum, Merge
 from hepprune.network.layers.base import LAYERS, MAX_VALUES, Input, Layer, Shape, Shared
-from hepprune.network.layers.gating import TopK
-from hepprune.network.layers.heads import Argmax, Softmax
+from hepprune.network.layers.heads import Argmax, Softmax, TopK
 from hepprune.network.layers.kernel import Kernel
 from hepprune.network.layers.lookup import Lookup
 from hepprune.network.layers.normalisation import BatchNorm, LayerNorm

@@ -11,9 +11,7 @@ from hepprune.network.graph import Network
 from hepprune.network.layers import Argmax, Layer, LayerNorm, Recurrent, Shape, Softmax, Stepwise, TopK
 from hepprune.network.parts.building import INPUT
 from hepprune.network.parts.cells import cell
-from hepprune.network.parts.gating import index, top
-from hepprune.network.parts.normalisation import layer_norm
-from hepprune.network.parts.softmax import softmax
+from hepprune.network.parts.steps import index, layer_norm, softmax, top
 
 __all__ = ["INPUT", "PARTS", "has_steps", "parts"]
 

@@ -4,27 +4,15 @@ import numpy as np
 import torch
 
 from hepprune.fixed import FixedPoint
+from hepprune.network import layers
 from hepprune.network.graph import Network
-from hepprune.network.layers import (
-    Activation,
-    BatchNorm,
-    Concatenate,
-    Dense,
-    Layer,
-    Merge,
-    Recurrent,
-    ReLU,
-    Reshape,
-    Shape,
-    Slice,
-)
 from hepprune.network.parts.building import Building
 from hepprune.quantisers import taken
 
 _BIT = FixedPoint(1, 1, signed=False)
 
 
-def cell(layer: Recurrent, shape: Shape) -> Network:
+def cell(layer: layers.Recurrent, shape: layers.Shape) -> Network:
     """Return the steps of a cell with types, in the order that they run."""
     return _Unrolled(layer, shape).run(shape[0])
 
@@ -32,10 +20,10 @@ def cell(layer: Recurrent, shape: Shape) -> Network:
 class _Unrolled:
     """The steps of a cell under construction: each method adds layers and returns the name of the last."""
 
-    def __init__(self, layer: Recurrent, shape: Shape) -> None:
+    def __init__(self, layer: layers.Recurrent, shape: layers.Shape) -> None:
         self.layer, self.steps, self.now = layer, Building(shape), 0
 
-    def add(self, layer: Layer, *sources: str) -> str:
+    def add(self, layer: layers.Layer, *sources: str) -> str:
         return self.steps.add(layer, *sources)
 
     def named(self, word: str) -> str:
@@ -45,7 +33,7 @@ class _Unrolled:
         """Return the network of all steps."""
         layer, states = self.layer, list[str]()
         self.kernel("weight", "inputs", slice(None))
-        self.add(Reshape("entered", (-1,)))
+        self.add(layers.Reshape("entered", (-1,)))
         state = memory = self.zero()
         for place in reversed(range(n_steps)) if layer.backwards else range(n_steps):
             self.now = place
@@ -60,20 +48,20 @@ class _Unrolled:
     def joined(self, states: list[str]) -> None:
         """Put out all states."""
         if len(states) > 1:
-            self.add(Concatenate("states"), *states)
-        self.add(Reshape("sequence", (len(states), self.layer.n_out)))
+            self.add(layers.Concatenate("states"), *states)
+        self.add(layers.Reshape("sequence", (len(states), self.layer.n_out)))
 
     def zero(self) -> str:
         """Return the state before the first step, a part of the values times zero."""
-        self.add(Slice("some", 0, self.layer.n_out), "entered")
+        self.add(layers.Slice("some", 0, self.layer.n_out), "entered")
         none = torch.zeros(1, dtype=torch.float64)
-        return self.add(BatchNorm("zero", none, none, scale_type=_BIT, shift_type=_BIT))
+        return self.add(layers.BatchNorm("zero", none, none, scale_type=_BIT, shift_type=_BIT))
 
     def read(self, value: str, word: str) -> str:
         """Return state or memory as a step reads it."""
         kind, name = self.layer.state_type, self.named(word)
         kept = kind is None or (word == "kept" and self.layer.cell != "lstm")
-        return value if kept else self.add(Activation(name, "linear", result=kind), value)
+        return value if kept else self.add(layers.Activation(name, "linear", result=kind), value)
 
     def kernel(self, kind: str, name: str, rows: slice, *sources: str) -> str:
         """Return what rows of a kernel and their bias make of a value."""
@@ -81,7 +69,7 @@ class _Unrolled:
         again = "" if kind == "weight" else "recurrent_"
         mine = np.isin(np.arange(len(layer.weight)), np.arange(len(layer.weight))[rows])
         return self.add(
-            Dense(
+            layers.Dense(
                 name,
                 getattr(layer, f"{again}weight").double()[rows],
                 getattr(layer, f"{again}bias").double()[rows],
@@ -99,17 +87,17 @@ class _Unrolled:
     def entered(self, word: str, number: int) -> str:
         """Return what the kernel made of this step's inputs for a gate."""
         first = self.now * len(self.layer.weight) + number * self.layer.n_out
-        return self.add(Slice(self.named(word), first, first + self.layer.n_out), "entered")
+        return self.add(layers.Slice(self.named(word), first, first + self.layer.n_out), "entered")
 
-    def applied(self, function: ReLU | Activation, word: str, value: str) -> str:
+    def applied(self, function: layers.ReLU | layers.Activation, word: str, value: str) -> str:
         """Return a function of a value, which it looks up in the type of arguments."""
         kind = self.layer.argument_of(function)
         if kind is not None:
-            value = self.add(Activation(self.named(f"{word}_argument"), "linear", result=kind), value)
+            value = self.add(layers.Activation(self.named(f"{word}_argument"), "linear", result=kind), value)
         return self.add(function.rebuilt(name=self.named(word)), value)
 
     def merged(self, operation: str, word: str, *values: str) -> str:
-        return self.add(Merge(self.named(word), operation), *values)
+        return self.add(layers.Merge(self.named(word), operation), *values)
 
     def total(self, word: str, number: int, state: str) -> str:
         """Return what both kernels make for a gate."""
@@ -119,7 +107,7 @@ class _Unrolled:
     def passed(self, value: str) -> str:
         """Return what a GRU's reset gate multiplies, or what it lets pass, in its type."""
         kind = self.layer.passed_type
-        return value if kind is None else self.add(Activation(self.named("typed"), "linear", result=kind), value)
+        return value if kind is None else self.add(layers.Activation(self.named("typed"), "linear", result=kind), value)
 
     def simple(self, state: str, memory: str) -> tuple[str, str]:
         return self.applied(self.layer.act, "state", self.total("state", 0, state)), memory

@@ -10,33 +10,9 @@ import torch
 from torch import Tensor
 
 from hepprune.errors import DataError, NetworkError
-from hepprune.network.features import as_tuple
+from hepprune.network import layers
 from hepprune.network.graph import Network
-from hepprune.network.layers import (
-    Activation,
-    BatchNorm,
-    Concatenate,
-    Crop,
-    Einsum,
-    GlobalPool,
-    Layer,
-    LayerNorm,
-    Lookup,
-    Merge,
-    Pad,
-    Permute,
-    Pool,
-    PReLU,
-    Recurrent,
-    Reshape,
-    Slice,
-    Softmax,
-    Stepwise,
-    TopK,
-    UpSample,
-    Weighted,
-)
-from hepprune.network.node import Node
+from hepprune.network.node import Node, as_tuple
 from hepprune.network.precision.choice import activation_type, bias_type, weight_type
 from hepprune.network.precision.rules import PRECISION, Precision, Seen, takes_bits
 from hepprune.network.ranges import RANGES, Interval
@@ -52,16 +28,25 @@ __all__ = [
     "takes_bits",
     "weight_type",
 ]
-_MULTIPLYING = (Weighted, Recurrent, Einsum, BatchNorm)
-_LOOKED_UP = (PReLU, Softmax, LayerNorm, Lookup)
-_MOVING = (Reshape, Permute, Pad, Crop, UpSample, Concatenate, Slice, TopK)
+_MULTIPLYING = (layers.Weighted, layers.Recurrent, layers.Einsum, layers.BatchNorm)
+_LOOKED_UP = (layers.PReLU, layers.Softmax, layers.LayerNorm, layers.Lookup)
+_MOVING = (
+    layers.Reshape,
+    layers.Permute,
+    layers.Pad,
+    layers.Crop,
+    layers.UpSample,
+    layers.Concatenate,
+    layers.Slice,
+    layers.TopK,
+)
 
 
 def is_quantised(network: Network) -> bool:
     """Return whether all inputs and kernels of a network have a type, and the steps of layers that are no heads."""
     kinds = [*(layer.result for layer in network.inputs), *(kernel.type for kernel in network.kernels)]
-    kinds += [layer.weight_type for layer in network if isinstance(layer, Weighted) and layer.fixed]
-    return all(kinds) and all(layer.types for layer in network.body if isinstance(layer, Stepwise))
+    kinds += [layer.weight_type for layer in network if isinstance(layer, layers.Weighted) and layer.fixed]
+    return all(kinds) and all(layer.types for layer in network.body if isinstance(layer, layers.Stepwise))
 
 
 @torch.no_grad()
@@ -85,7 +70,7 @@ def quantise(network: Network, features: Any, precision: Precision, *, keep: boo
     values = network.activations(_jets(network, features), quantised=False)
     seen, body = dict(_seen(network, values, precision)), {layer.name for layer in network.body}
     body |= set(precision.layer_bits or {})  # a head is typed where a width is asked for it
-    typed: dict[str, Layer] = {}
+    typed: dict[str, layers.Layer] = {}
 
     def rule(node: Node, *arriving: Interval) -> Interval:
         if node.name not in body:
@@ -103,7 +88,7 @@ def quantise(network: Network, features: Any, precision: Precision, *, keep: boo
     return network.replacing(typed)
 
 
-def _check_takes_bits(layer: Layer) -> None:
+def _check_takes_bits(layer: layers.Layer) -> None:
     if not takes_bits(layer):
         kind = type(layer).__name__
         raise NetworkError(
@@ -113,7 +98,12 @@ def _check_takes_bits(layer: Layer) -> None:
 
 def _seen(network: Network, values: dict[str, Tensor], precision: Precision) -> Iterator[tuple[str, Seen]]:
     """Yield for each layer that computes what its types are chosen from, over all its places."""
-    narrow = _multiplied(network)
+    # values, moved or picked at most, that are multiplied or looked up next
+    narrow: set[str] = set()
+    body = {layer.name for layer in network.body}
+    for node in reversed([node for node in network.nodes if node.name in body]):
+        if _narrows(node.layer) or (_passes(node.layer) and node.name in narrow):
+            narrow.update(node.sources)
     places: dict[str, list[Node]] = {}
     for node in network.nodes:
         places.setdefault(node.layer.name, []).append(node)
@@ -125,25 +115,15 @@ def _seen(network: Network, values: dict[str, Tensor], precision: Precision) -> 
         yield name, Seen(values=made, arriving=arriving, narrow=multiplied, precision=precision)
 
 
-def _multiplied(network: Network) -> set[str]:
-    """Return the nodes whose values, moved or picked at most, are multiplied or looked up next."""
-    found: set[str] = set()
-    body = {layer.name for layer in network.body}
-    for node in reversed([node for node in network.nodes if node.name in body]):
-        if _narrows(node.layer) or (_passes(node.layer) and node.name in found):
-            found.update(node.sources)
-    return found
-
-
-def _narrows(layer: Layer) -> bool:
-    tabled = isinstance(layer, Activation) and layer.function != "linear"
-    products = isinstance(layer, Merge) and layer.operation == "multiply"
+def _narrows(layer: layers.Layer) -> bool:
+    tabled = isinstance(layer, layers.Activation) and layer.function != "linear"
+    products = isinstance(layer, layers.Merge) and layer.operation == "multiply"
     return tabled or products or isinstance(layer, (*_MULTIPLYING, *_LOOKED_UP))
 
 
-def _passes(layer: Layer) -> bool:
-    picks = isinstance(layer, Pool | GlobalPool) and layer.kind == "max"
-    return picks or isinstance(layer, _MOVING) or (isinstance(layer, Activation) and layer.function == "linear")
+def _passes(layer: layers.Layer) -> bool:
+    picks = isinstance(layer, layers.Pool | layers.GlobalPool) and layer.kind == "max"
+    return picks or isinstance(layer, _MOVING) or (isinstance(layer, layers.Activation) and layer.function == "linear")
 
 
 def _jets(network: Network, features: Any) -> list[Tensor]:

@@ -1,15 +1,17 @@
 """Types of the steps of layers that look up what depends on several values: softmax and layer norm."""
 
+import functools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from hepprune.fixed import FixedPoint
-from hepprune.network.layers import LayerNorm, Softmax
+from hepprune.network.layers import Activation, LayerNorm, Recurrent, ReLU, Softmax
 from hepprune.network.layers.activation import FUNCTIONS
-from hepprune.network.precision.choice import activation_type, bias_type, integer_bits, weight_type
+from hepprune.network.precision.choice import Function, activation_type, bias_type, integer_bits, weight_type
 from hepprune.network.ranges import Interval
 
 Types = dict[str, FixedPoint]
@@ -57,3 +59,38 @@ def layer_norm_types(layer: LayerNorm, arriving: Sequence[Tensor], *, width: int
 
 def _positive(width: int, integer: int) -> FixedPoint:
     return FixedPoint(width, integer, False, "RND", "SAT")
+
+
+@dataclass(frozen=True)
+class States:
+    """Flat values of a cell: states and memories that its steps read, what its functions put out, and its look-ups."""
+
+    read: Tensor
+    act: Tensor
+    gate: Tensor
+    looked_up: tuple[tuple[Function, Tensor], ...]
+
+
+def states(layer: Recurrent, arriving: Sequence[Tensor]) -> States:
+    """Return the values of a cell that runs over values (n_jets, n_steps, n_in) at each of its places."""
+    read, reached = list[Tensor](), dict[str, list[Tensor]](act=[], gate=[])
+    looked_up = list[tuple[Function, Tensor]]()
+
+    def watch(kind: str, function: ReLU | Activation, given: Tensor, made: Tensor) -> None:
+        reached[kind].append(made.flatten())
+        if layer.looks_up(function):
+            looked_up.append((functools.partial(function.compute, quantised=False), given.flatten()))
+
+    watched = [
+        function.register_forward_hook(lambda of, given, made, kind=kind: watch(kind, of, given[0], made))
+        for kind, function in (("act", layer.act), ("gate", layer.gate))
+    ]
+    try:
+        for values in arriving:
+            steps = layer.steps(values, layer.product(quantised=False), quantised=False)
+            read += [value.flatten() for both in steps for value in both]
+    finally:
+        for hook in watched:
+            hook.remove()
+    act, gate = (torch.cat(values) if values else torch.zeros(0) for values in reached.values())
+    return States(torch.cat(read), act, gate, tuple(looked_up))

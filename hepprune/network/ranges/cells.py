@@ -1,18 +1,20 @@
 """The range of what a recurrent layer puts out, in whatever order and number its steps run."""
 
 import functools
+import math
 from collections.abc import Callable
 
 import numpy as np
 import torch
 
 from hepprune.errors import NetworkError
-from hepprune.network.layers import Activation, Recurrent, ReLU
-from hepprune.network.ranges.functions import reach
-from hepprune.network.ranges.interval import Interval, affine, quantise
+from hepprune.network.layers import Activation, Layer, PReLU, Recurrent, ReLU
+from hepprune.network.ranges.interval import ANYTHING, Floats, Interval, affine, quantise, run
 
 _linear = torch.nn.functional.linear
 Function = Callable[[Interval], Interval]
+# Where functions that fall and then rise have their least value.
+_DIPS = {"swish": -1.278464542761074, "gelu": -0.7517915246935645, "gelu_tanh": -0.7524614220710163}
 
 
 def cell_range(layer: Recurrent, arriving: Interval) -> Interval:
@@ -21,18 +23,6 @@ def cell_range(layer: Recurrent, arriving: Interval) -> Interval:
     Raises:
         NetworkError: its kernels, functions or states lack a type, or it accumulates more bits than are exact.
     """
-    _check_types(layer)
-    inputs = Interval(arriving.low.min(axis=0), arriving.high.max(axis=0), arriving.fraction)
-    state = Interval.of(layer.state_type or layer.act.result, (layer.n_out,))  # type: ignore[arg-type]
-    act, gate = (functools.partial(_function, layer, function) for function in (layer.act, layer.gate))
-    cell = {"simple": _simple, "lstm": _lstm, "gru": _gru}[layer.cell]
-    found = cell(layer, _kernel(layer, "weight", inputs), state, act, gate)
-    shape = (*arriving.low.shape[:1], layer.n_out) if layer.return_sequences else (layer.n_out,)
-    low, high = (np.broadcast_to(end, shape).copy() for end in (found.low, found.high))
-    return Interval(low, high, found.fraction)
-
-
-def _check_types(layer: Recurrent) -> None:
     of = {
         "weight_type": layer.weight_type,
         "recurrent_weight_type": layer.recurrent_weight_type,
@@ -43,6 +33,14 @@ def _check_types(layer: Recurrent) -> None:
     missing = [name for name, kind in (of if layer.cell == "simple" else of | more).items() if kind is None]
     if missing:
         raise NetworkError(f"layer '{layer.name}' (Recurrent) has no range without its {' and '.join(missing)}")
+    inputs = Interval(arriving.low.min(axis=0), arriving.high.max(axis=0), arriving.fraction)
+    state = Interval.of(layer.state_type or layer.act.result, (layer.n_out,))  # type: ignore[arg-type]
+    act, gate = (functools.partial(_function, layer, function) for function in (layer.act, layer.gate))
+    cell = {"simple": _simple, "lstm": _lstm, "gru": _gru}[layer.cell]
+    found = cell(layer, _kernel(layer, "weight", inputs), state, act, gate)
+    shape = (*arriving.low.shape[:1], layer.n_out) if layer.return_sequences else (layer.n_out,)
+    low, high = (np.broadcast_to(end, shape).copy() for end in (found.low, found.high))
+    return Interval(low, high, found.fraction)
 
 
 def _kernel(layer: Recurrent, kind: str, values: Interval) -> Interval:
@@ -97,3 +95,36 @@ def _gates(values: Interval, n_out: int) -> list[Interval]:
     """Return the ranges of the gates one by one."""
     parts = range(0, len(values.low), n_out)
     return [Interval(values.low[k : k + n_out], values.high[k : k + n_out], values.fraction) for k in parts]
+
+
+def reach(layer: Layer, *arriving: Interval) -> tuple[Floats, Floats]:
+    """Return the least and the largest value before the result type, from the ends and where the function turns."""
+    knees = turns(layer, *arriving)
+    points = [[getattr(each, end) for each in arriving] for end in ("low", "high")]
+    points += [[np.clip(knee, each.low, each.high) for each in arriving] for knee in knees]
+    found = [run(lambda *x: layer.compute(*x, quantised=True), *values) for values in points]
+    low, high = (functools.reduce(end, found) for end in (np.minimum, np.maximum))
+    return np.clip(low, -ANYTHING, ANYTHING), np.clip(high, -ANYTHING, ANYTHING)
+
+
+def turns(layer: Layer, *arriving: Interval) -> tuple[float, ...]:
+    """Return the arguments, between the ends, of what can be a function's least or largest value."""
+    if isinstance(layer, PReLU):
+        return (0.0,)
+    if not isinstance(layer, Activation) or layer.rises:
+        return ()
+    if layer.function in {"leaky_relu", "elu"}:
+        return (0.0,)
+    if layer.function == "reciprocal":  # next to its pole, on both sides
+        return _around(-layer.parameters_of.get("epsilon", 1e-7), arriving[0])
+    if layer.function == "thresholded_relu":  # zero up to a threshold below it, and the least value just above
+        return _around(layer.parameters_of["theta"], arriving[0])
+    dip = _DIPS.get("gelu_tanh" if layer.parameters_of.get("tanh") else layer.function)
+    return () if dip is None else (dip,)
+
+
+def _around(point: float, arriving: Interval) -> tuple[float, float]:
+    """Return the last argument that is not above a point, and the next."""
+    step = 2.0**-arriving.fraction
+    below = math.floor(point / step) * step
+    return below, below + step

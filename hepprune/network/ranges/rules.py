@@ -9,58 +9,31 @@ from typing import Any
 import numpy as np
 
 from hepprune.errors import NetworkError
-from hepprune.network.layers import (
-    Activation,
-    Argmax,
-    BatchNorm,
-    Concatenate,
-    Crop,
-    Einsum,
-    GlobalPool,
-    Input,
-    Layer,
-    LayerNorm,
-    Lookup,
-    Merge,
-    Pad,
-    Permute,
-    Pool,
-    PReLU,
-    Recurrent,
-    ReLU,
-    Reshape,
-    Shape,
-    Slice,
-    Softmax,
-    TopK,
-    UpSample,
-    Weighted,
-)
+from hepprune.network import layers
 from hepprune.network.node import Node
 from hepprune.network.parts import INPUT, parts
-from hepprune.network.ranges.cells import cell_range
-from hepprune.network.ranges.functions import reach
+from hepprune.network.ranges.cells import cell_range, reach
 from hepprune.network.ranges.interval import Interval, affine, quantise, run
 from hepprune.network.rules import Rules
 
 _FINEST = 32  # bits right of the point that what a table puts out may have
 
 
-def port(layer: Input) -> Interval:
+def port(layer: layers.Input) -> Interval:
     """Return the range of the features as the firmware receives them."""
     if layer.result is None:
         raise NetworkError(f"input '{layer.name}' has no fixed-point type")
     return Interval.of(layer.result, layer.features_shape)
 
 
-def _weighted(layer: Weighted, arriving: Interval) -> Interval:
+def _weighted(layer: layers.Weighted, arriving: Interval) -> Interval:
     if layer.weight_type is None or layer.bias_type is None:
         raise NetworkError(f"layer '{layer.name}' has no fixed-point types for its weights and biases")
     fraction = max(layer.weight_type.fraction + arriving.fraction, layer.bias_type.fraction)
     return affine(layer.linear, layer.used_weight(), layer.used_bias(), arriving, fraction=fraction)
 
 
-def _batch_norm(layer: BatchNorm, arriving: Interval) -> Interval:
+def _batch_norm(layer: layers.BatchNorm, arriving: Interval) -> Interval:
     if layer.scale_type is None or layer.shift_type is None:
         raise NetworkError(f"layer '{layer.name}' ({type(layer).__name__}) has no fixed-point form; fold it first")
     ends = [run(lambda x: layer.compute(x, quantised=True), end) for end in (arriving.low, arriving.high)]
@@ -68,7 +41,7 @@ def _batch_norm(layer: BatchNorm, arriving: Interval) -> Interval:
     return Interval(np.minimum(*ends), np.maximum(*ends), fraction)
 
 
-def _looked_up_each(layer: Lookup, arriving: Interval) -> Interval:
+def _looked_up_each(layer: layers.Lookup, arriving: Interval) -> Interval:
     """Return the ends of what the tables have for all that can arrive."""
     step, least = (np.broadcast_to(each, arriving.low.shape) for each in _arguments(layer))
     table = np.broadcast_to(layer.table.double().cpu().numpy(), (*arriving.low.shape, layer.table.shape[-1]))
@@ -83,12 +56,12 @@ def _looked_up_each(layer: Lookup, arriving: Interval) -> Interval:
     return Interval(low, high, fraction)
 
 
-def _arguments(layer: Lookup) -> tuple[Any, Any]:
+def _arguments(layer: layers.Lookup) -> tuple[Any, Any]:
     kind: Any = layer.argument_type
     return kind.step, kind.minimum
 
 
-def _monotone(layer: Layer, *arriving: Interval) -> Interval:
+def _monotone(layer: layers.Layer, *arriving: Interval) -> Interval:
     """Return the range of a layer whose value never falls while its arguments rise, on the grid of its arguments."""
     low, high = (
         run(lambda *x: layer.compute(*x, quantised=True), *(getattr(i, end) for i in arriving))
@@ -97,27 +70,27 @@ def _monotone(layer: Layer, *arriving: Interval) -> Interval:
     return Interval(low, high, max(interval.fraction for interval in arriving))
 
 
-def _top(layer: TopK, arriving: Interval) -> Interval:
+def _top(layer: layers.TopK, arriving: Interval) -> Interval:
     """Return the range of channels that may be let through or not; where all are, as they are."""
     if layer.k == arriving.low.shape[-1]:
         return arriving
     return Interval(np.minimum(arriving.low, 0), np.maximum(arriving.high, 0), arriving.fraction)
 
 
-def _table(layer: Activation, arriving: Interval) -> Interval:
+def _table(layer: layers.Activation, arriving: Interval) -> Interval:
     """Return the range of a function that hardware looks up, which needs a result type to have a grid."""
     if layer.function == "linear":
         return _monotone(layer, arriving)
     return _looked_up(layer, arriving)
 
 
-def _looked_up(layer: Layer, *arriving: Interval) -> Interval:
+def _looked_up(layer: layers.Layer, *arriving: Interval) -> Interval:
     """Return the range of what rounds to a result type."""
     fraction = _of_result(layer)
     return Interval(*reach(layer, *arriving), fraction).outward()
 
 
-def _of_result(layer: Layer) -> int:
+def _of_result(layer: layers.Layer) -> int:
     """Return the fractional bits that what rounds to the layer's result type is bounded to: one more than its own.
 
     Raises:
@@ -130,7 +103,7 @@ def _of_result(layer: Layer) -> int:
     return layer.result.fraction + 1
 
 
-def _layer_norm(layer: LayerNorm, arriving: Interval) -> Interval:
+def _layer_norm(layer: layers.LayerNorm, arriving: Interval) -> Interval:
     """Return the range of a value of n with mean 0 and variance 1, which is at most sqrt(n - 1), scaled and shifted."""
     if layer.types:
         return _in_steps(layer, arriving)
@@ -139,7 +112,7 @@ def _layer_norm(layer: LayerNorm, arriving: Interval) -> Interval:
     return Interval(low, high, _of_result(layer)).outward()
 
 
-def _in_steps(layer: Layer, arriving: Interval) -> Interval:
+def _in_steps(layer: layers.Layer, arriving: Interval) -> Interval:
     """Return the range of what a layer computes step by step."""
 
     def rule(node: Node, *read: Interval) -> Interval:
@@ -149,35 +122,35 @@ def _in_steps(layer: Layer, arriving: Interval) -> Interval:
     return steps.interpret(rule, known={INPUT: arriving})[steps.output.name]
 
 
-def _argmax(_: Argmax, arriving: Interval) -> Interval:
+def _argmax(_: layers.Argmax, arriving: Interval) -> Interval:
     *places, n_values = arriving.low.shape
     return Interval(np.zeros((*places, 1)), np.full((*places, 1), n_values - 1.0), 0)
 
 
-def _softmax(layer: Softmax, arriving: Interval) -> Interval:
+def _softmax(layer: layers.Softmax, arriving: Interval) -> Interval:
     if layer.types:
         return _in_steps(layer, arriving)
     return Interval(np.zeros_like(arriving.low), np.ones_like(arriving.low), _of_result(layer))
 
 
-def is_exact_mean(layer: Pool | GlobalPool, shape: Shape) -> bool:
+def is_exact_mean(layer: layers.Pool | layers.GlobalPool, shape: layers.Shape) -> bool:
     """Return whether a mean of values of that shape is over a power of two of them everywhere, so that it is exact."""
-    window = math.prod(layer.size) if isinstance(layer, Pool) else math.prod(shape[:-1])
-    return not window & (window - 1) and not (isinstance(layer, Pool) and any(map(any, layer.padding)))
+    window = math.prod(layer.size) if isinstance(layer, layers.Pool) else math.prod(shape[:-1])
+    return not window & (window - 1) and not (isinstance(layer, layers.Pool) and any(map(any, layer.padding)))
 
 
-def _pool(layer: Pool | GlobalPool, arriving: Interval) -> Interval:
+def _pool(layer: layers.Pool | layers.GlobalPool, arriving: Interval) -> Interval:
     """Return the range of a pooling: exact for a maximum, and for a mean over a power of two."""
     if layer.kind == "max":
         return _monotone(layer, arriving)
     if not is_exact_mean(layer, arriving.low.shape):
         return _looked_up(layer, arriving)
-    window = math.prod(layer.size) if isinstance(layer, Pool) else math.prod(arriving.low.shape[:-1])
+    window = math.prod(layer.size) if isinstance(layer, layers.Pool) else math.prod(arriving.low.shape[:-1])
     found = _monotone(layer, arriving)
     return Interval(found.low, found.high, arriving.fraction + window.bit_length() - 1)
 
 
-def _merge(layer: Merge, *arriving: Interval) -> Interval:
+def _merge(layer: layers.Merge, *arriving: Interval) -> Interval:
     if layer.operation == "average" and len(arriving) & (len(arriving) - 1):
         return _looked_up(layer, *arriving)
     if layer.operation in {"multiply", "subtract"}:
@@ -187,7 +160,7 @@ def _merge(layer: Merge, *arriving: Interval) -> Interval:
     return Interval(found.low, found.high, found.fraction + more)
 
 
-def _einsum(layer: Einsum, left: Interval, right: Interval) -> Interval:
+def _einsum(layer: layers.Einsum, left: Interval, right: Interval) -> Interval:
     """Return the range of a contraction, from centres and radii: never too narrow, at times too wide."""
     centres, radii = zip(*(((i.low + i.high) / 2, (i.high - i.low) / 2) for i in (left, right)), strict=True)
     contract = functools.partial(layer.compute, quantised=True)
@@ -202,21 +175,33 @@ RANGES: Rules[Callable[..., Interval]] = Rules(
     lacks="has no range that follows from what comes in",
     fix="give it a result type, and what reads it sees values of that type",
     table={
-        Input: port,
-        Weighted: _weighted,
-        BatchNorm: _batch_norm,
-        Activation: _table,
-        Lookup: _looked_up_each,
-        Softmax: _softmax,
-        PReLU: _looked_up,
-        LayerNorm: _layer_norm,
-        Argmax: _argmax,
-        Recurrent: cell_range,
-        Pool: _pool,
-        GlobalPool: _pool,
-        Merge: _merge,
-        TopK: _top,
-        Einsum: _einsum,
-        **dict.fromkeys((ReLU, Reshape, Permute, Pad, Crop, UpSample, Concatenate, Slice), _monotone),
+        layers.Input: port,
+        layers.Weighted: _weighted,
+        layers.BatchNorm: _batch_norm,
+        layers.Activation: _table,
+        layers.Lookup: _looked_up_each,
+        layers.Softmax: _softmax,
+        layers.PReLU: _looked_up,
+        layers.LayerNorm: _layer_norm,
+        layers.Argmax: _argmax,
+        layers.Recurrent: cell_range,
+        layers.Pool: _pool,
+        layers.GlobalPool: _pool,
+        layers.Merge: _merge,
+        layers.TopK: _top,
+        layers.Einsum: _einsum,
+        **dict.fromkeys(
+            (
+                layers.ReLU,
+                layers.Reshape,
+                layers.Permute,
+                layers.Pad,
+                layers.Crop,
+                layers.UpSample,
+                layers.Concatenate,
+                layers.Slice,
+            ),
+            _monotone,
+        ),
     },
 )

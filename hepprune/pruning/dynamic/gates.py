@@ -125,7 +125,9 @@ def gated_work(gated: Gated, x: Tensor) -> Work:
         acts = (layer.used_weight() != 0).double()
         rows, columns = _open(own, values, layer.n_out, len(x)), _open(before, values, layer.n_in, len(x))
         each = each + torch.einsum("no,oi,ni->n", rows, acts, columns)
-        worst += _most(acts, _bound(network, own, layer.n_out), _bound(network, before, layer.n_in))
+        # at the most: each row's best columns, of the best rows
+        per_row = acts.sort(dim=1, descending=True).values[:, : _bound(network, before, layer.n_in)].sum(dim=1)
+        worst += float(per_row.sort(descending=True).values[: _bound(network, own, layer.n_out)].sum())
     return Work(float(each.mean()), float(each.max()), worst)
 
 
@@ -140,9 +142,3 @@ def _bound(network: Network, gate: Gate | None, width: int) -> int:
     """Return how many channels can be open at once."""
     layer = network[gate.saliency] if gate else None
     return layer.k if isinstance(layer, TopK) else width
-
-
-def _most(acts: Tensor, rows: int, columns: int) -> float:
-    """Return the most weights that act among so many rows and columns, at most: each row's best columns."""
-    per_row = acts.sort(dim=1, descending=True).values[:, :columns].sum(dim=1)
-    return float(per_row.sort(descending=True).values[:rows].sum())

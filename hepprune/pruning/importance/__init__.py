@@ -10,13 +10,10 @@ from torch import Tensor
 
 from hepprune.errors import NetworkError
 from hepprune.network import Network
-from hepprune.pruning.importance.activation import dead, mean_activation, nonzero_activation, wanda
-from hepprune.pruning.importance.blocks import loss_change
-from hepprune.pruning.importance.geometric import geometric_median
-from hepprune.pruning.importance.gradient import fisher, taylor, taylor_per_sample
-from hepprune.pruning.importance.magnitude import magnitude, magnitude_l1, random, weight_change
+from hepprune.pruning.importance.activation import dead, loss_change, mean_activation, nonzero_activation, wanda
+from hepprune.pruning.importance.gradient import fisher, obd, obd_gauss_newton, obs, taylor, taylor_per_sample
+from hepprune.pruning.importance.magnitude import geometric_median, magnitude, magnitude_l1, random, weight_change
 from hepprune.pruning.importance.registry import CRITERIA, Criterion, criterion, find
-from hepprune.pruning.importance.second_order import obd, obd_gauss_newton, obs
 from hepprune.pruning.statistics import taps
 from hepprune.sample import Sample
 

@@ -3,9 +3,10 @@
 from torch import Tensor
 
 from hepprune.network import Kernel
-from hepprune.pruning.importance.registry import NEURONS, criterion
+from hepprune.pruning.importance.registry import BLOCKS, NEURONS, criterion
 from hepprune.pruning.statistics import activity
 from hepprune.pruning.statistics.activity import Activity
+from hepprune.pruning.structure import blocks
 
 
 @criterion(granularities=NEURONS, gathers=activity.gather)
@@ -38,3 +39,10 @@ def dead(kernel: Kernel, granularity: str, gathered: Activity) -> Tensor:
     """
     del kernel, granularity
     return gathered.high - gathered.low
+
+
+@criterion(granularities=BLOCKS, gathers=blocks.loss_changes)
+def loss_change(kernel: Kernel, granularity: str, gathered: Tensor) -> Tensor:
+    """Return by how much the cross-entropy in nats rises when the block that ends in this layer leaves, measured."""
+    del kernel, granularity
+    return gathered

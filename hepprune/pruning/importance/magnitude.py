@@ -1,4 +1,4 @@
-"""Criteria that look at the weights alone: how large they are, and the control that looks at nothing."""
+"""Criteria that look at the weights alone: their size, how alike neurons are, and the control that looks at nothing."""
 
 import zlib
 
@@ -49,3 +49,14 @@ def weight_change(kernel: Kernel, granularity: str) -> Tensor:
         return before
     shorter = (kernel.digit_counts() - 1).clamp(min=0).to(kernel.digit_limit.dtype)
     return before - weight_integers(kernel.weight, kernel.type, shorter) * kernel.type.step
+
+
+@criterion(granularities=NEURONS)
+def geometric_median(kernel: Kernel, granularity: str, _: None) -> Tensor:
+    """Return sum over j of ||w_i - w_j||_2 per neuron or filter: low near the geometric median.
+
+    Those near it say what others say too (He et al., arXiv:1811.00250).
+    """
+    del granularity
+    weight = kernel.rows()
+    return torch.cdist(weight, weight, compute_mode="donot_use_mm_for_euclid_dist").sum(dim=1)

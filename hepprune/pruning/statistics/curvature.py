@@ -13,28 +13,7 @@ import torch
 from torch import Tensor
 
 from hepprune.errors import DataError
-from hepprune.network import (
-    BatchNorm,
-    Concatenate,
-    Conv,
-    Crop,
-    Dense,
-    GlobalPool,
-    Layer,
-    Merge,
-    Network,
-    Pad,
-    Permute,
-    Pool,
-    PReLU,
-    Recurrent,
-    ReLU,
-    Reshape,
-    Shared,
-    Slice,
-    UpSample,
-    Weighted,
-)
+from hepprune.network import Network, layers
 from hepprune.network.layers.recurrent import KERNELS
 from hepprune.pruning import statistics
 from hepprune.pruning.statistics import recurrences, taps, unrolling
@@ -44,8 +23,8 @@ from hepprune.sample import Sample
 _MAX_VALUES = 2**24  # of one layer's gradients by logit, per class, at a time
 _GRAPH = 16  # values that autograd keeps for each row of a recurrent layer, at a step
 _LINEAR = (
-    *(Dense, Conv, ReLU, PReLU, BatchNorm, Pool, GlobalPool),
-    *(Reshape, Permute, Concatenate, Slice, Crop, Pad, UpSample),
+    *(layers.Dense, layers.Conv, layers.ReLU, layers.PReLU, layers.BatchNorm, layers.Pool, layers.GlobalPool),
+    *(layers.Reshape, layers.Permute, layers.Concatenate, layers.Slice, layers.Crop, layers.Pad, layers.UpSample),
 )
 
 
@@ -86,25 +65,29 @@ def gauss_newton(network: Network, sample: Sample, *, batch_size: int = 8192) ->
     return linear | _of_cells(network, sample, batch_size=batch_size, linear=True)
 
 
-def _bends(network: Network, layer: Layer) -> bool:
+def _bends(network: Network, layer: layers.Layer) -> bool:
     """Return whether the logits are curved in the weights of a layer."""
-    if any(isinstance(node, Shared) for node in network):
+    if any(isinstance(node, layers.Shared) for node in network):
         return True
     used = network.preceding(network.raw_outputs)
     behind = (network[name] for name in network.following(layer.name) if name in used)
     return any(
-        not isinstance(node, _LINEAR) and not (isinstance(node, Merge) and node.operation != "multiply")
+        not isinstance(node, _LINEAR) and not (isinstance(node, layers.Merge) and node.operation != "multiply")
         for node in behind
     )
 
 
-def _gather(network: Network, sample: Sample, *, batch_size: int, bent: list[Weighted]) -> dict[str, Curvature]:
+def _gather(network: Network, sample: Sample, *, batch_size: int, bent: list[layers.Weighted]) -> dict[str, Curvature]:
     means = statistics.means(network, sample)
-    layers = statistics.scored(network)
-    sums = {la.name: [torch.zeros_like(la.weight.detach()), torch.zeros_like(la.bias.detach())] for la in layers}
-    for jets in sample.batches(min(batch_size, _fitting(network, sample))):
+    weighted = statistics.scored(network)
+    sums = {la.name: [torch.zeros_like(la.weight.detach()), torch.zeros_like(la.bias.detach())] for la in weighted}
+    # gradients of single jets, and the graphs of recurrent steps, stay in bounds
+    one = taps.run(network, sample.first(1).x)
+    sizes = [la.weight.numel() for la in statistics.scored(network) if one.arriving(la).shape[1] > 1]
+    sizes += [_GRAPH * _n_steps(network, cell) * len(cell.weight) for cell in recurrences.heard(network)]
+    for jets in sample.batches(min(batch_size, max(1, _MAX_VALUES // max(sizes, default=1)))):
         seen = taps.run(network, jets.x)
-        for layer in layers:
+        for layer in weighted:
             find = _by_products if layer in bent else _by_logits
             pairs = zip(sums[layer.name], find(seen, layer, jets, means[layer.name]), strict=True)
             sums[layer.name] = [total + term.reshape(total.shape) for total, term in pairs]
@@ -134,11 +117,11 @@ def _of_cells(
     return found
 
 
-def _repeats(network: Network, cell: Recurrent) -> bool:
+def _repeats(network: Network, cell: layers.Recurrent) -> bool:
     return sum(network.runs(node) is cell for node in network) > 1
 
 
-def _cell_by_logits(seen: Taps, cell: Recurrent, jets: Sample) -> list[Tensor]:
+def _cell_by_logits(seen: Taps, cell: layers.Recurrent, jets: Sample) -> list[Tensor]:
     """Return sums over jets of the Gauss-Newton diagonals by both kernels of a recurrent layer."""
     sums = [torch.zeros_like(kernel.detach()) for kernel in (cell.weight, cell.recurrent_weight)]
     for _, found in recurrences.by_jet(seen, cell, [each.sum() for each in jets.directions(seen.raw)]):
@@ -147,29 +130,21 @@ def _cell_by_logits(seen: Taps, cell: Recurrent, jets: Sample) -> list[Tensor]:
     return sums
 
 
-def _cell_by_steps(seen: Taps, cell: Recurrent, jets: Sample) -> list[Tensor]:
+def _cell_by_steps(seen: Taps, cell: layers.Recurrent, jets: Sample) -> list[Tensor]:
     return unrolling.diagonals(seen, cell, jets.loss(seen.raw, reduction="sum"))
 
 
-def _cell_by_products(seen: Taps, cell: Recurrent, jets: Sample) -> list[Tensor]:
+def _cell_by_products(seen: Taps, cell: layers.Recurrent, jets: Sample) -> list[Tensor]:
     """Return sums over jets of the Hessian's diagonals by both kernels, one product per weight: of a shared layer."""
     loss = jets.loss(seen.raw, reduction="sum")
     return [_by_weight(loss, kernel).view_as(kernel) for kernel in (cell.weight, cell.recurrent_weight)]
 
 
-def _fitting(network: Network, sample: Sample) -> int:
-    """Return how many jets at a time keep gradients of single jets, and the graphs of recurrent steps, in bounds."""
-    one = taps.run(network, sample.first(1).x)
-    sizes = [la.weight.numel() for la in statistics.scored(network) if one.arriving(la).shape[1] > 1]
-    sizes += [_GRAPH * _n_steps(network, cell) * len(cell.weight) for cell in recurrences.heard(network)]
-    return max(1, _MAX_VALUES // max(sizes, default=1))
-
-
-def _n_steps(network: Network, cell: Recurrent) -> int:
+def _n_steps(network: Network, cell: layers.Recurrent) -> int:
     return network.shapes[network.sources[cell.name][0]][0]
 
 
-def _by_logits(seen: Taps, layer: Weighted, jets: Sample, means: Tensor) -> tuple[Tensor, Tensor]:
+def _by_logits(seen: Taps, layer: layers.Weighted, jets: Sample, means: Tensor) -> tuple[Tensor, Tensor]:
     """Return sums over jets of the Gauss-Newton diagonals: of squared derivatives along the task's directions."""
     points = [*seen.outputs(layer), *seen.handed(layer)]
     half, groups = len(points) // 2, layer.kernels[0].groups
@@ -187,7 +162,7 @@ def _by_logits(seen: Taps, layer: Weighted, jets: Sample, means: Tensor) -> tupl
     return weight, by_neuron.square().sum(dim=(0, 1))
 
 
-def _by_products(seen: Taps, layer: Weighted, jets: Sample, means: Tensor) -> tuple[Tensor, Tensor]:
+def _by_products(seen: Taps, layer: layers.Weighted, jets: Sample, means: Tensor) -> tuple[Tensor, Tensor]:
     """Return sums over jets of the Hessian's diagonals, by Hessian-vector products."""
     loss = jets.loss(seen.raw, reduction="sum")
     arriving, handed = seen.arriving(layer), _Second(loss, seen.handed(layer))
@@ -203,7 +178,7 @@ def _by_weight(loss: Tensor, kernel: Tensor) -> Tensor:
     return torch.stack([row.flatten()[index] for index, row in enumerate(rows)])
 
 
-def _by_total(loss: Tensor, seen: Taps, layer: Weighted) -> Tensor:
+def _by_total(loss: Tensor, seen: Taps, layer: layers.Weighted) -> Tensor:
     """Return the diagonal with one product per neuron, whose weights differ only by what arrives."""
     totals, groups = _Second(loss, seen.outputs(layer)), layer.kernels[0].groups
     arriving = seen.arriving(layer)[:, 0]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hepprune.network import Layer, Network, Node, ReLU, Weighted
-from hepprune.network.features import as_tuple
+from hepprune.network.node import as_tuple
 
 
 @dataclass(frozen=True)

@@ -26,14 +26,10 @@ _MAX_VALUES = 2**22  # of the derivatives of some jets, at a time
 
 def fitting(layer: Recurrent, n_steps: int) -> int:
     """Return how many jets at a time keep the derivatives of all steps in bounds."""
-    n_states, rows = _n_states(layer), len(layer.weight)
+    n_states, rows = layer.n_out * (2 if layer.cell == "lstm" else 1), len(layer.weight)
     moved = n_states if not layer.return_sequences else max(n_states, n_steps * layer.n_out)
     sizes = (rows * n_steps * moved, n_steps * n_states**2, (n_steps * layer.n_out) ** 2 * layer.return_sequences)
     return max(1, _MAX_VALUES // max(sizes))
-
-
-def _n_states(layer: Recurrent) -> int:
-    return layer.n_out * (2 if layer.cell == "lstm" else 1)
 
 
 def diagonals(seen: Taps, layer: Recurrent, loss: Tensor) -> list[Tensor]:

@@ -4,31 +4,22 @@ import torch
 from torch import Tensor
 
 from hepprune.fixed import Quantiser
-from hepprune.network import Layer, Network, Node, Weighted
-from hepprune.network.layers import (
-    Activation,
-    BatchNorm,
-    Concatenate,
-    Crop,
-    Einsum,
-    GlobalPool,
-    Merge,
-    Pad,
-    Permute,
-    Pool,
-    PReLU,
-    Recurrent,
-    ReLU,
-    Reshape,
-    Slice,
-    UpSample,
-)
+from hepprune.network import Network, Node, layers
 from hepprune.network.ranges import intervals
 
 # Those whose value is NaN wherever it depends on a NaN.
 _TRANSPARENT = (
-    *(ReLU, Activation, PReLU, BatchNorm, Pool, GlobalPool, Merge, Einsum),
-    *(Reshape, Permute, Concatenate, Slice, Crop, Pad, UpSample),
+    *(
+        layers.ReLU,
+        layers.Activation,
+        layers.PReLU,
+        layers.BatchNorm,
+        layers.Pool,
+        layers.GlobalPool,
+        layers.Merge,
+        layers.Einsum,
+    ),
+    *(layers.Reshape, layers.Permute, layers.Concatenate, layers.Slice, layers.Crop, layers.Pad, layers.UpSample),
 )
 
 _TYPES = ("result", "_type")  # how the names of quantisers end
@@ -75,18 +66,18 @@ def _hides(result: Quantiser) -> bool:
     return not bool(torch.isnan(torch.as_tensor(result(torch.full((1,), torch.nan)))).all())
 
 
-def _value(layer: Layer, arriving: list[Tensor], unknown: Tensor) -> Tensor:
-    if isinstance(layer, Weighted):
+def _value(layer: layers.Layer, arriving: list[Tensor], unknown: Tensor) -> Tensor:
+    if isinstance(layer, layers.Weighted):
         silent = (layer.used_weight() == 0).flatten(1).all(dim=1)
         return torch.where(silent, layer.used_bias(), unknown)
-    if isinstance(layer, Recurrent):
+    if isinstance(layer, layers.Recurrent):
         return torch.where(silent_states(layer), 0.0, unknown)
     if isinstance(layer, _TRANSPARENT):
         return layer.compute(*arriving, quantised=True)[0].broadcast_to(unknown.shape)
     return unknown
 
 
-def silent_states(layer: Recurrent) -> Tensor:
+def silent_states(layer: layers.Recurrent) -> Tensor:
     """Return which states start at zero and have nothing that could move them, (n_out,)."""
     vanishes = not layer.act(torch.zeros(1)).any()
     arrays = (layer.used("weight"), layer.used("recurrent_weight"), *layer.used_biases())

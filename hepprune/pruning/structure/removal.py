@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hepprune.errors import NetworkError
-from hepprune.fixed import Quantiser
 from hepprune.network import Conv, Dense, Input, Layer, Network, Rules, Shared
 from hepprune.network.layers import (
     Activation,
@@ -64,13 +63,10 @@ def _rebuilt(layer: Layer, arriving: Sequence[Keep], stay: Keep) -> Layer:
     if all(bool(axis.all()) for axes in (*arriving, stay) for axis in axes):
         return copy.deepcopy(layer)
     changes = REMOVAL.find(layer)(layer, *arriving, stay=stay)
-    return layer.rebuilt(**changes, result=_result(layer.result, stay))
-
-
-def _result(result: Quantiser | None, stay: Keep) -> Quantiser | None:
+    result = layer.result
     for axis, keep in enumerate(reversed(stay), start=1):
         result = taken(result, keep, axis=-axis)
-    return result
+    return layer.rebuilt(**changes, result=result)
 
 
 def _dense(layer: Dense, arriving: Keep, *, stay: Keep) -> dict[str, Any]:

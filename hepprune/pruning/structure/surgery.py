@@ -62,7 +62,14 @@ def _without_unread(network: Network) -> tuple[Network, Units]:
 def _without_constant(network: Network, units: Units, *, warn: bool) -> Network:
     values = constants(network)
     readers = [_reader(network, network[name], units, values) for name in units.read]
-    moving = _moving(network, readers, units, values)
+    # units without a constant in the place of one of their readers
+    moving = _summed(network, units, values)
+    for reader in readers:
+        moving[reader.units[torch.isnan(reader.constant).numpy()]] = True
+    fed = _fed(network, units)
+    for name, ids in units.fed.items():
+        silent = silent_states(network[name])  # type: ignore[arg-type]
+        moving[ids[~silent.numpy() & fed[ids]]] = True
     gone, biases = _taken_over(_sparing(units, units.free & ~moving), readers, warn=warn)
     if not gone.any():
         return network
@@ -118,18 +125,6 @@ def _reader(network: Network, layer: Layer, units: Units, values: dict[str, Tens
     same = (constant == constant[0]).all(dim=0)
     found, heard = torch.where(same, constant[0], torch.nan), torch.as_tensor(hears)
     return _Reader(layer.kernels[0], heard, ids[hears], found[heard])
-
-
-def _moving(network: Network, readers: list[_Reader], units: Units, values: dict[str, Tensor]) -> Flags:
-    """Return which units have no constant in the place of one of their readers."""
-    found = _summed(network, units, values)
-    for reader in readers:
-        found[reader.units[torch.isnan(reader.constant).numpy()]] = True
-    fed = _fed(network, units)
-    for name, ids in units.fed.items():
-        silent = silent_states(network[name])  # type: ignore[arg-type]
-        found[ids[~silent.numpy() & fed[ids]]] = True
-    return found
 
 
 def _fed(network: Network, units: Units) -> Flags:

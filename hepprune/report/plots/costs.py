@@ -2,12 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from hepprune.hardware.resources import Estimate
+from hepprune.hardware.validation import Prediction
 from hepprune.report.plots import canvas, save
 from hepprune.report.summary import FIGURES, Feedback
 
 _MARKERS = {"lut": "o", "ff": "s", "dsp": "D", "bram18": "^", "uram": "P", "latency_ns": "v"}
+Point = tuple[float, float, float]  # the largest share of any limit, the loss, its error
+_CELL_MARKERS = {"lut": "o", "ff": "s", "dsp": "D", "bram18": "^", "uram": "v"}
 
 
 def predicted_vs_measured(turns: Sequence[Feedback], path: Path) -> list[Path]:
@@ -85,3 +91,57 @@ def latency_stack(
         axes.set(xlabel="latency [ns]", ylim=(len(estimates) - 0.4, -1.1))
         axes.legend(fontsize=9, loc="upper left", ncols=4)
         return save(figure, path)
+
+
+def plan_front(points: Sequence[Point], chosen: Point, *, metric: str, path: Path) -> list[Path]:
+    """Draw the front with its errors, the chosen plan and the budget, and return the files (png and pdf)."""
+    with canvas() as (figure, axes):
+        shares, losses, errors = zip(*points, strict=True)
+        axes.errorbar(
+            shares, losses, yerr=errors, fmt="o-", markersize=4, capsize=2, label="Pareto front of whole networks"
+        )
+        axes.errorbar(*chosen[:2], yerr=chosen[2], fmt="*", markersize=14, capsize=3, label="chosen")
+        axes.axvline(1, color="black", linestyle="--", label="budget")
+        axes.set(xlabel="largest share of any limit", ylabel=f"loss in {metric}")
+        axes.set_xlim(left=0)
+        axes.legend(fontsize=10, loc="upper right")
+        return save(figure, path)
+
+
+def calibrated_vs_measured(rows: Sequence[Prediction], path: Path) -> list[Path]:
+    """Draw predictions against measurements, and their ratio below, and return the files.
+
+    Open markers are the cost model's own predictions, full ones the calibrated, with the uncertainty that they claim.
+    """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    with canvas(7.0, 7.0) as (figure, whole):
+        whole.remove()
+        axes, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [2, 1]})
+        for colour, resource in enumerate(dict.fromkeys(row.resource for row in rows)):
+            _draw_calibrated(axes, below, [row for row in rows if row.resource == resource], f"C{colour}")
+        values = [value for row in rows for value in (row.measured, row.predicted, row.calibrated)]
+        ends = [0.7 * min(values), 1.4 * max(values)]
+        axes.plot(ends, ends, color="black", linestyle="--", linewidth=1)
+        axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends, ylabel="predicted")
+        below.axhline(1, color="black", linestyle="--", linewidth=1)
+        below.set(xscale="log", xlabel="measured", ylabel="predicted / measured")
+        for axis in (axes.yaxis, below.xaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter("{x:,.0f}")
+            axis.set_minor_formatter(NullFormatter())
+        axes.legend(fontsize=10, loc="upper left")
+        return save(figure, path)
+
+
+def _draw_calibrated(axes: Any, below: Any, rows: Sequence[Prediction], colour: str) -> None:
+    measured, before, after, doubt = (
+        np.array([getattr(row, name) for row in rows])
+        for name in ("measured", "predicted", "calibrated", "relative_error")
+    )
+    resource = rows[0].resource
+    style = {"fmt": _CELL_MARKERS.get(resource, "x"), "color": colour, "markersize": 6, "capsize": 2}
+    for panel, scale in ((axes, 1.0), (below, measured)):
+        panel.errorbar(measured, before / scale, **style, fillstyle="none", label=f"{resource.upper()}, cost model")
+        error = after * doubt / scale
+        panel.errorbar(measured, after / scale, yerr=error, **style, label=f"{resource.upper()}, calibrated")

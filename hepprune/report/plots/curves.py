@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hepprune.report.plots import canvas, save
 
@@ -41,7 +40,10 @@ def draw(
 ) -> list[Path]:
     """Draw curves, png and pdf, and return the files; `falling` draws x from large to small."""
     with canvas() as (figure, axes):
-        axes.set_prop_cycle(_ten_colours())
+        # ten colours that all eyes tell apart (arXiv:2107.02270): a style's six repeat too soon
+        from matplotlib import style
+
+        axes.set_prop_cycle(style.library["petroff10"]["axes.prop_cycle"])
         if level is not None:
             axes.axhline(level.y, color="black", linestyle="--", label=level.label)
             axes.axhspan(level.y - level.error, level.y + level.error, color="black", alpha=0.12, linewidth=0)
@@ -56,13 +58,6 @@ def draw(
             axes.invert_xaxis()
         axes.legend(fontsize=10)
         return save(figure, path)
-
-
-def _ten_colours() -> Any:
-    """Return ten colours that all eyes tell apart (arXiv:2107.02270): a style's six repeat too soon."""
-    from matplotlib import style
-
-    return style.library["petroff10"]["axes.prop_cycle"]
 
 
 def _ticks(axes: object, values: Sequence[float]) -> None:

@@ -24,7 +24,9 @@ def rates(forms: Sequence[Scored], signal: NDArray[Any], n_bunches: int, name: s
     with canvas() as (figure, axes):
         for index, form in enumerate(forms):
             background = np.sort(form.scores[signal == 0])
-            thresholds = np.unique(np.geomspace(*_ends(background), _POINTS))
+            # from the median to the threshold that ten events pass, both above zero
+            low, high = float(np.median(background)), float(background[max(len(background) - 11, 0)])
+            thresholds = np.unique(np.geomspace(*(max(low, 1e-9), max(high, low * (1 + 1e-6), 2e-9)), _POINTS))
             curve = metrics.rate(background, thresholds, n_bunches=n_bunches)
             if form.line in MARKERS:
                 axes.plot(thresholds[::5], curve.values[::5], form.line, color=f"C{index}", label=form.name)
@@ -35,12 +37,6 @@ def rates(forms: Sequence[Scored], signal: NDArray[Any], n_bunches: int, name: s
         axes.set_xlabel(f"threshold on {name}", parse_math=False)
         axes.legend(fontsize=10)
         return save(figure, path)
-
-
-def _ends(background: Floats) -> tuple[float, float]:
-    """Return the median, and the threshold that ten events pass, both above zero."""
-    low, high = float(np.median(background)), float(background[max(len(background) - 11, 0)])
-    return max(low, 1e-9), max(high, low * (1 + 1e-6), 2e-9)
 
 
 def has_turn_on(truth: Floats) -> bool:

@@ -5,7 +5,7 @@ the weight's empirical Fisher information, per LUT that a digit of its layer tak
 predicted to cost (LeCun, Denker and Solla, NeurIPS 1989, on digits instead of weights).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -71,7 +71,9 @@ def allocate(network: Network, gathered: Statistics, price: Price, *, fits: Call
     ranked = torch.sort(flat[(flat > 0) & flat.isfinite()]).values
 
     def fits_above(index: int) -> bool:
-        _limit(kernels, worths, float(ranked[index - 1]) if index else 0.0)
+        threshold = float(ranked[index - 1]) if index else 0.0
+        for kernel, worth in zip(kernels, worths, strict=True):
+            kernel.digit_limit.copy_((worth > threshold).sum(dim=0))
         return fits(price(network))
 
     low, high = 0, len(ranked)
@@ -106,11 +108,6 @@ def _marginal(network: Network, kernel: Kernel, price: Price, whole: float) -> f
     cut.copy_(limit)
     n_gone = int((counts - limit).sum())
     return max(whole - (price(fewer).resources.lut or 0.0), 1e-9) / max(n_gone, 1)
-
-
-def _limit(kernels: Sequence[Kernel], worths: Sequence[Tensor], threshold: float) -> None:
-    for kernel, worth in zip(kernels, worths, strict=True):
-        kernel.digit_limit.copy_((worth > threshold).sum(dim=0))
 
 
 def _worth(kernel: Kernel, fisher: Tensor, per_digit: float) -> Tensor:

@@ -6,8 +6,9 @@ Fisher information of its value, and costs one LUT in every digit that reads it.
 so the two are made in turns, under one price of the loss per LUT that is raised until the network fits.
 """
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import cast
 
@@ -15,21 +16,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hepprune.hardware.resources import Estimate
+from hepprune.hardware.resources import Budget, Estimate
 from hepprune.network import Dense, Layer, Network
+from hepprune.pruning.statistics import values
 from hepprune.pruning.statistics.values import Worths
 from hepprune.quantisers import FixedPoints
-from hepprune.search.allocation import leaving_one, saved
+from hepprune.sample import Sample
+from hepprune.search.allocation import bits, goals, leaving_one, saved, within
+from hepprune.search.moves import missed
 from hepprune.search.prices import Price
 
 NOISE = 16.0  # how much more than alone a bit is worth among others: the noise of many rounded values adds up
-
 _EXTRA_BITS = 1.0  # of an addition beyond those of what its digit reads
 _OWN_BITS = 0.5  # LUT that a bit of a ReLU costs where nothing reads it
 _TURNS, _HALVINGS = 3, 13
 _PRICES = (-36.0, 8.0)  # of the loss in nats per LUT, powers of two
 _RAISED = 2.0**-5  # by so many powers of two
 _COARSEST = -1  # place, of a value and of a bias
+_FROM, _UNTIL = 0.05, 0.65  # the parts of a training between which digits and bits are chosen
+_CHOICES = 48  # at most, in a training: in between the network trains with what was chosen last
+_NEWEST = 0.3  # the share of the newest measurement in the running mean of what everything is worth
+_JETS = 4096  # that everything is measured on before each epoch
 
 
 @torch.no_grad()
@@ -89,24 +96,18 @@ class _Contest:
                     cost = torch.as_tensor(_types(self.network[name]).width + _EXTRA_BITS)
                     dense.digit_limit.copy_((self.digits[dense.name] >= per_lut * cost).sum(dim=0))
             for name, readers in self.readers.items():
-                self._give(self.network[name], readers, per_lut)
+                layer = self.network[name]
+                n_digits = torch.stack([dense.digit_limit.double().sum(dim=0) for dense in readers]).sum(dim=0)
+                worth = self.worths.values[layer.name].double() / (n_digits + _OWN_BITS)
+                layer.result = with_places(_types(layer), _places(worth / per_lut, self.finest[layer.name]))
         for dense in self.dense:
-            self._give_biases(dense, per_lut)
-
-    def _give(self, layer: Layer, readers: list[Dense], per_lut: float) -> None:
-        """Give each value of a layer the fraction bits that are worth their cost."""
-        n_digits = torch.stack([dense.digit_limit.double().sum(dim=0) for dense in readers]).sum(dim=0)
-        worth = self.worths.values[layer.name].double() / (n_digits + _OWN_BITS)
-        layer.result = with_places(_types(layer), _places(worth / per_lut, self.finest[layer.name]))
-
-    def _give_biases(self, dense: Dense, per_lut: float) -> None:
-        """Give the biases of a layer, which have one type, the fraction bits that are worth their cost."""
-        n_alive = dense.digit_limit.any(dim=1).sum().clamp(min=1)
-        worth = self.worths.biases[dense.name].double().sum() / n_alive
-        fraction = int(_places(worth[None] / per_lut, self.finest[dense.name])[0])
-        kind = dense.fixed_types[1]
-        width = max(kind.integer + fraction, 1)
-        dense.bias_type = replace(kind, width=width)
+            # the biases of a layer have one type
+            n_alive = dense.digit_limit.any(dim=1).sum().clamp(min=1)
+            worth = self.worths.biases[dense.name].double().sum() / n_alive
+            fraction = int(_places(worth[None] / per_lut, self.finest[dense.name])[0])
+            kind = dense.fixed_types[1]
+            width = max(kind.integer + fraction, 1)
+            dense.bias_type = replace(kind, width=width)
 
 
 def _places(worth: Tensor, finest: int) -> Tensor:
@@ -122,3 +123,54 @@ def with_places(kind: FixedPoints, fraction: Tensor) -> FixedPoints:
 
 def _types(layer: Layer) -> FixedPoints:
     return cast("FixedPoints", layer.result)
+
+
+@dataclass(kw_only=True)
+class Narrowing:
+    """What chooses digits and bits before each epoch of a training, as `training.fit` has it prepared.
+
+    `finest` is what `bits.opened` says of the network in training.
+    """
+
+    train: Sample
+    price: Price
+    budget: Budget
+    finest: Mapping[str, int]
+    held: bool = False
+    _turn: int | None = None
+    _start: Mapping[str, float] = field(default_factory=dict)
+    _worths: Worths | None = None
+
+    def __call__(self, network: Network, passed: float) -> bool:
+        """Choose anew, in place, until no more may be used than the budget; return whether the choice is held.
+
+        Raises:
+            BudgetMissedError: even one digit a layer is too much.
+        """
+        turn = math.floor(_CHOICES * (passed - _FROM) / (_UNTIL - _FROM))
+        if self.held or (turn == self._turn and passed < _UNTIL):
+            return self.held
+        self._turn = turn
+        some = self.train.first(_JETS)
+        newest = values.worths(network, some)
+        self._worths = newest if self._worths is None else self._worths.mixed(newest, _NEWEST)
+        if passed >= _FROM:
+            self.held = passed >= _UNTIL
+            seen = self.train if self.held else some
+            bits.calibrate(network, seen, overflow="WRAP")  # as it will be built, and so priced
+            self._choose(network, self._worths, passed)
+            bits.calibrate(network, seen, spare=0 if self.held else 1)
+        return self.held
+
+    def _choose(self, network: Network, worths: Worths, passed: float) -> None:
+        self._start = self._start or self.budget.usage(self.price(network))
+        limits = goals(self._start, (passed - _FROM) / (_UNTIL - _FROM))
+        settle(
+            network,
+            worths,
+            self.price,
+            finest=self.finest,
+            fits=lambda figures: within(self.budget.usage(figures), limits),
+        )
+        if self.held and not self.budget.met_by(figures := self.price(network)):
+            raise missed(self.budget, figures, network)

@@ -18,9 +18,8 @@ from hepprune.pruning.masks import BIT, Cut
 from hepprune.pruning.statistics import Statistics
 from hepprune.quantisers import FixedPoints
 from hepprune.search.moves import knobs
-from hepprune.search.moves.branches import BLOCK, Branch
 from hepprune.search.moves.knobs import Knob
-from hepprune.search.moves.neurons import Neurons
+from hepprune.search.moves.neurons import BLOCK, Branch, Neurons
 from hepprune.search.sensitivity import ROW, SensitivityCurve, cuttable
 
 # What the search of a strategy may choose where a recipe says nothing, and what else it may say: what pays there.

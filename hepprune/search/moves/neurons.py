@@ -1,8 +1,4 @@
-"""Neurons as a search cuts them: the units of a coupled group, filters, states and heads too, with all that reads them.
-
-Their predicted loss is that of the neurons that make a unit together, from the statistics of their kernels; states of
-recurrent layers have no such statistics, and score what all weights of their gates do.
-"""
+"""What a search cuts as a whole: the units of a coupled group with all that reads them, and branches to a sum."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -10,12 +6,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hepprune.network import Dense, Layer, Network, Recurrent
+from hepprune.network import Dense, Kernel, Layer, Network, Recurrent
 from hepprune.pruning.importance import Criterion
 from hepprune.pruning.masks import Cut, Plan
 from hepprune.pruning.statistics import Statistics
-from hepprune.pruning.structure import coupling
+from hepprune.pruning.structure import blocks, coupling
+from hepprune.pruning.structure.blocks import Block
 from hepprune.pruning.structure.coupling import Group
+
+BLOCK = "block"
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,3 +107,43 @@ def _read_means(network: Network, statistics: Statistics) -> dict[str, Tensor]:
         for name, kernel in kernels.items()
         if kernel.name in statistics and kernel.groups == 1
     }
+
+
+@dataclass(frozen=True, eq=False)
+class Branch:
+    """The kernels of one residual branch; curves and trust know it by the sum that it ends in."""
+
+    name: str
+    kernels: tuple[Kernel, ...]
+
+    @property
+    def cuts(self) -> Plan:
+        """The cuts of all its weights."""
+        return tuple(
+            Cut(kernel.name, "weight", _branch_acting(kernel)) for kernel in self.kernels if _branch_acting(kernel)
+        )
+
+    def score(self, statistics: Statistics, criterion: Criterion) -> float:
+        """Return the predicted increase of the loss, or what the criterion says, of all its weights together."""
+        each = [(kernel, criterion(kernel, "weight", statistics.get(kernel.name))) for kernel in self.kernels]
+        return sum(float(scores[list(_branch_acting(kernel))].sum()) for kernel, scores in each)
+
+
+def find_branches(network: Network) -> list[Branch]:
+    """Return the residual branches at any depth that weights of their own move, and none of another place."""
+    used = network.preceding(network.raw_outputs)
+    residual = [block for block in blocks.residual(network) if block.end in used]
+    found = [Branch(block.end, _kernels(network, block)) for block in residual if _is_alone(network, block)]
+    return [branch for branch in found if branch.cuts]
+
+
+def _kernels(network: Network, block: Block) -> tuple[Kernel, ...]:
+    return tuple(kernel for name in block.layers for kernel in network[name].kernels)
+
+
+def _is_alone(network: Network, block: Block) -> bool:
+    return all(network.runs(network[name]).name in block.layers for name in block.layers)
+
+
+def _branch_acting(kernel: Kernel) -> tuple[int, ...]:
+    return tuple(torch.nonzero(kernel.digit_limit.flatten() > 0).flatten().tolist())

@@ -9,7 +9,7 @@ Paquete et al. 2004).
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -84,7 +84,15 @@ def _explore(problem: PlanProblem, solve: Solve, atlas: Atlas, most: int) -> Non
     chart = Chart.of(problem, atlas)
     for picks in _extremes(chart.links, most // 6):
         chart.price(picks)
-    weighings = _apart(list(_weighings(chart.links.knapsack)), chart.predicted(_any(chart.links)))
+    # that rank plans, and not as one before does: registers mostly rise with LUT
+    shares = chart.predicted(_any(chart.links))
+    weighings: list[Flags] = []
+    ranks: list[Floats] = []
+    for weighing in list(_weighings(chart.links.knapsack)):
+        own = np.unique(shares[:, weighing].max(axis=1).round(9), return_inverse=True)[1].astype(np.float64)
+        if own.any() and not any(np.corrcoef(own, other)[0, 1] > _ALIKE for other in ranks):
+            weighings.append(weighing)
+            ranks.append(own)
     for weighing in weighings:
         for picks in _ladder(chart, solve, weighing):
             chart.price(picks)
@@ -97,18 +105,6 @@ def _any(links: Links) -> Plans:
     """Return plans drawn at random, the same each time, (n, n_choices)."""
     rng = np.random.default_rng(0)
     return np.column_stack([rng.integers(len(options), size=_DRAWN) for options in links.options])
-
-
-def _apart(weighings: Sequence[Flags], shares: Floats) -> list[Flags]:
-    """Return the weighings that rank plans, and not as one before does: registers mostly rise with LUT."""
-    kept: list[Flags] = []
-    ranks: list[Floats] = []
-    for weighing in weighings:
-        own = np.unique(shares[:, weighing].max(axis=1).round(9), return_inverse=True)[1].astype(np.float64)
-        if own.any() and not any(np.corrcoef(own, other)[0, 1] > _ALIKE for other in ranks):
-            kept.append(weighing)
-            ranks.append(own)
-    return kept
 
 
 def _extremes(links: Links, most: int) -> Iterator[Picks]:
@@ -147,12 +143,9 @@ class Chart:
         """Return what a plan's whole networks use of each limit, in shares (n_limits,)."""
         if picks not in self.picks:
             figures = self.atlas.add(self.links.plan(picks)).figures
-            self.picks[picks] = self._vector(figures)
+            knapsack = self.links.knapsack
+            self.picks[picks] = np.array([figures.get(name, np.inf) for name in knapsack.names]) / knapsack.limits
         return self.picks[picks]
-
-    def _vector(self, figures: Figures) -> Floats:
-        knapsack = self.links.knapsack
-        return np.array([figures.get(name, np.inf) for name in knapsack.names]) / knapsack.limits
 
     def weights(self, limits: Figures) -> Floats:
         """Return what turns shares of the chart's limits into shares of others, (n_limits,); 0 is no limit."""

@@ -14,9 +14,8 @@ from hepprune.pruning import importance, masks, selection
 from hepprune.pruning.granularity import members
 from hepprune.pruning.statistics import Statistics
 from hepprune.sample import Sample
-from hepprune.search.moves import branches, neurons
-from hepprune.search.moves.branches import BLOCK, Branch
-from hepprune.search.moves.neurons import Neurons
+from hepprune.search.moves import neurons
+from hepprune.search.moves.neurons import BLOCK, Branch, Neurons
 from hepprune.search.sensitivity.effects import Effect, measure, of_networks
 from hepprune.search.sensitivity.replay import LayerVariants
 
@@ -197,7 +196,7 @@ def cuttable(network: Network, granularities: Iterable[str]) -> list[Place]:
         if granularity != BLOCK
         for what in (made.get(kernel.name, ()) if granularity == "neuron" else (kernel,))
     ]
-    return [*found, *((branch, BLOCK) for branch in (branches.find(network) if BLOCK in wanted else ()))]
+    return [*found, *((branch, BLOCK) for branch in (neurons.find_branches(network) if BLOCK in wanted else ()))]
 
 
 def lowest(
@@ -216,19 +215,16 @@ def lowest(
         return what.cuts(units, statistics), float(scores[units].sum())
     scores = method(what, "weight" if granularity == ROW else granularity, statistics.get(what.name))
     if granularity == ROW:
-        return _lowest_rows(what, level, selection.combined(what, scores, ROW))
+        scores = selection.combined(what, scores, ROW)
+        rows = _least(scores, level)
+        units = members(what, ROW, rows)
+        return (masks.Cut(what.name, "weight", tuple(units.tolist())),), float(scores[rows].sum())
     units = _least(scores, level)
     return (masks.Cut(what.name, granularity, tuple(units.tolist())),), float(scores[units].sum())
 
 
 def _least(scores: Tensor, level: float) -> Tensor:
     return torch.argsort(scores, stable=True)[: min(round(level * len(scores)), len(scores) - 1)]
-
-
-def _lowest_rows(kernel: Kernel, level: float, scores: Tensor) -> tuple[masks.Plan, float]:
-    rows = _least(scores, level)
-    units = members(kernel, ROW, rows)
-    return (masks.Cut(kernel.name, "weight", tuple(units.tolist())),), float(scores[rows].sum())
 
 
 def ranking(curves: Iterable[SensitivityCurve], *, level: float = 0.5) -> list[SensitivityCurve]:

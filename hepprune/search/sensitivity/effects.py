@@ -6,7 +6,6 @@ from functools import partial
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from hepprune import metrics
@@ -168,17 +167,13 @@ def _per_jet(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """
     by_class = logits.t().contiguous()
     loss = by_class.double().log_softmax(dim=0).gather(0, labels[None])[0].neg_()
-    return loss, torch.as_tensor(_first_largest(by_class) == labels.numpy(), dtype=torch.float64)
-
-
-def _first_largest(by_class: Tensor) -> NDArray[np.int64]:
-    """Return the class of the largest logit of each jet, the first of equals: how many classes come before it, (n,)."""
+    # the class of the largest logit, the first of equals: how many classes come before it
     largest, rows = by_class.amax(dim=0).numpy(), by_class.numpy()
     before, found = np.ones(len(largest), np.bool_), np.zeros(len(largest), np.int64)
     for row in rows[:-1]:
         before &= row != largest
         found += before
-    return found
+    return loss, torch.as_tensor(found == labels.numpy(), dtype=torch.float64)
 
 
 def _means(chunks: Sequence[_Sums], n_jets: int) -> list[tuple[Difference, Difference]]:

@@ -74,7 +74,9 @@ def run(
     """
     for some in _batches(groups):
         plan = _Plan.of(network, some)
-        chunk = _chunk_jets(network, some)
+        widest = 4 * max(network.widths.values()) * max(len(group) for group in some)
+        fewest, most = _CHUNK_JETS
+        chunk = min(max(_CHUNK_BYTES // widest, fewest), most)
         slices = [slice(start, min(start + chunk, len(x))) for start in range(0, len(x), chunk)]
         with _single_threads() as map_in_order:
             found: list[T] = list(map_in_order(partial(_run_chunk, plan, x, use), slices))
@@ -94,12 +96,6 @@ def _batches(groups: Sequence[LayerVariants]) -> Iterator[tuple[LayerVariants, .
         size += own
     if batch:
         yield tuple(batch)
-
-
-def _chunk_jets(network: Network, groups: Iterable[LayerVariants]) -> int:
-    widest = 4 * max(network.widths.values()) * max(len(group) for group in groups)
-    fewest, most = _CHUNK_JETS
-    return min(max(_CHUNK_BYTES // widest, fewest), most)
 
 
 @contextmanager

@@ -27,7 +27,12 @@ def parse(path: Path, text: str, _clock_ns: float | None = None) -> Measurement:
     """
     version, part = header(path, text, "Version"), header(path, text, "Target device")
     found = list(tables(path, text))
-    clock, met = _clock(_table(found, "Clock", path), path)
+    # the estimated period keeps the target with the uncertainty on top
+    row = _table(found, "Clock", path)[1]
+    values = [number(cell, what="the clock", path=path, line=row.line) for cell in row.cells[1:4]]
+    if len(values) < 3 or not values[0]:
+        raise ReportError(f"'{path}', line {row.line}: expected target, estimated period and uncertainty in ns")
+    clock, met = values[0], fits(values[1], values[0] - (values[2] or 0.0))
     latency = _table(found, "Latency", path)[-1]
     if len(latency.cells) < 5:
         raise ReportError(f"'{path}', line {latency.line}: expected latency, interval and pipelining")
@@ -63,15 +68,6 @@ def _table(found: list[list[Row]], first: str, path: Path) -> list[Row]:
         if len(rows) > 1 and re.match(rf"{first}\b", rows[0].cells[0]):
             return rows
     raise ReportError(f"'{path}' has no table with the heading '{first}'; expected one in a whole HLS report")
-
-
-def _clock(rows: list[Row], path: Path) -> tuple[float, bool | None]:
-    """Return the target period and whether the estimated one keeps it, with the uncertainty on top."""
-    row = rows[1]
-    values = [number(cell, what="the clock", path=path, line=row.line) for cell in row.cells[1:4]]
-    if len(values) < 3 or not values[0]:
-        raise ReportError(f"'{path}', line {row.line}: expected target, estimated period and uncertainty in ns")
-    return values[0], fits(values[1], values[0] - (values[2] or 0.0))
 
 
 def _total(rows: list[Row], path: Path) -> Resources:

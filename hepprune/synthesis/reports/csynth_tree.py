@@ -31,13 +31,17 @@ def parse(path: Path, text: str, clock_ns: float | None = None) -> Measurement:
     top, *below = (row for row in rows if _MODULE.match(row.cells[0]))
     latency = cycles(_cell(top, columns, "Latency", path), what="the latency", path=path, line=top.line)
     met = _met(top, columns, path, turned=_is_turned(version, rows, columns))
+    # in this tree a `-` is none
+    bram18, dsp, ff, lut, uram = (
+        number(_cell(top, columns, name, path), what=name, path=path, line=top.line) or 0.0 for name in _COUNTS
+    )
     return Measurement(
         stage="csynth",
         tool=tool_of(version),
         version=version,
         part=part,
         clock_ns=_period(top, columns, path, clock_ns) if latency and met else required_clock(path, clock_ns),
-        resources=_resources(top, columns, path),
+        resources=Resources(lut=lut, ff=ff, dsp=dsp, bram18=bram18, uram=uram),
         latency_cycles=latency,
         interval_cycles=cycles(_cell(top, columns, "Interval", path), what="the interval", path=path, line=top.line),
         clock_met=met,
@@ -73,14 +77,6 @@ def _cell(row: Row, columns: dict[str, int], name: str, path: Path) -> str:
 def _told(row: Row, columns: dict[str, int], name: str) -> str | None:
     place = columns.get(name)
     return None if place is None or place >= len(row.cells) else row.cells[place]
-
-
-def _resources(row: Row, columns: dict[str, int], path: Path) -> Resources:
-    """Return the top's counts; in this tree a `-` is none."""
-    bram18, dsp, ff, lut, uram = (
-        number(_cell(row, columns, name, path), what=name, path=path, line=row.line) or 0.0 for name in _COUNTS
-    )
-    return Resources(lut=lut, ff=ff, dsp=dsp, bram18=bram18, uram=uram)
 
 
 def _is_turned(version: str, rows: list[Row], columns: dict[str, int]) -> bool:

@@ -22,7 +22,7 @@ import torch
 
 import hepprune
 from hepprune import frontends
-from hepprune.jobs import inspection, models
+from hepprune.jobs import models
 from hepprune.network import Network
 from tests.reference import MORE, REFERENCE
 
@@ -159,7 +159,7 @@ def result(place: str, path: Path) -> Result:
         f"{len(features):,} {what}",
         done.parameters_before,
         done.parameters,
-        sum(layer.nonzero for layer in inspection.describe(network)),
+        sum(layer.nonzero for layer in models.describe(network)),
         float(differences.max()),
         int((differences > 1e-5).sum()),
         read_s,

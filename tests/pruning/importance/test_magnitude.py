@@ -1,7 +1,9 @@
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hepprune.errors import NetworkError
 from hepprune.network import Dense, Weighted
 from hepprune.pruning import importance, masks
 from tests.networks import dense_layers, weighted
@@ -59,3 +61,17 @@ def test_random_scores_follow_the_seed_and_the_layer() -> None:
     assert not torch.equal(
         importance.random(first.kernels[0], "weight")[:15], importance.random(last.kernels[0], "weight")
     )
+
+
+def test_the_neuron_in_the_middle_goes_first() -> None:
+    layer = Dense("d", torch.tensor([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0], [1.0, 1.0]]), torch.zeros(4))
+    assert importance.geometric_median(layer.kernels[0], "neuron").argmin() == 3
+
+
+def test_the_geometric_median_is_the_sum_of_distances() -> None:
+    layer = smooth.network("conv_relu")["first"]
+    rows = layer.weight.detach().flatten(1)
+    expected = [sum(float((row - other).norm()) for other in rows) for row in rows]
+    assert importance.geometric_median(layer.kernels[0], "neuron").tolist() == pytest.approx(expected)
+    with pytest.raises(NetworkError, match="unknown granularity 'weight'; choose one of: neuron"):
+        importance.geometric_median(layer.kernels[0], "weight")

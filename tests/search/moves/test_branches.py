@@ -12,8 +12,8 @@ from hepprune.network import Dense, Input, Merge, Network, Shared
 from hepprune.pruning import masks, statistics
 from hepprune.sample import Sample
 from hepprune.search import allocation, greedy, sensitivity
-from hepprune.search.moves import CHOICES, Finer, PerKernel, branches
-from hepprune.search.moves.branches import BLOCK
+from hepprune.search.moves import CHOICES, Finer, PerKernel, neurons
+from hepprune.search.moves.neurons import BLOCK
 from hepprune.search.stages import Problem
 from tests.network.drawn import typed
 from tests.search.architectures import residual
@@ -33,14 +33,14 @@ def sample() -> Sample:
 
 
 def test_of_a_sum_the_way_around_the_branch_is_left(network: Network, sample: Sample) -> None:
-    (branch,) = branches.find(network)
+    (branch,) = neurons.find_branches(network)
     assert (branch.name, [kernel.name for kernel in branch.kernels]) == ("sum", ["b", "c"])
     cut = masks.apply(network, branch.cuts)
     values = cut.activations(sample.x)
     around = network.activations(sample.x)["relu_a"]
     assert torch.equal(values["sum"] - around, values["c"][:1].expand_as(around))
     assert PRICE(cut).resources.lut < PRICE(network).resources.lut
-    assert branches.find(cut) == []
+    assert neurons.find_branches(cut) == []
 
 
 def test_branches_within_a_branch_are_moves_of_their_own() -> None:
@@ -50,27 +50,27 @@ def test_branches_within_a_branch_are_moves_of_their_own() -> None:
     layers = [Input("x", 4), square("a"), square("b"), Merge("inner", "add"), square("c"), Merge("outer", "add")]
     edges = {"a": "x", "b": "a", "inner": ("a", "b"), "c": "inner", "outer": ("x", "c"), "out": "outer"}
     network = typed(Network([*layers, square("out")], edges), bits=5)
-    found = {each.name: each for each in branches.find(network)}
+    found = {each.name: each for each in neurons.find_branches(network)}
     assert {name: [kernel.name for kernel in each.kernels] for name, each in found.items()} == {
         "inner": ["b"],
         "outer": ["a", "b", "c"],
     }
-    assert [each.name for each in branches.find(masks.apply(network, found["inner"].cuts))] == ["outer"]
-    assert branches.find(masks.apply(network, found["outer"].cuts)) == []
+    assert [each.name for each in neurons.find_branches(masks.apply(network, found["inner"].cuts))] == ["outer"]
+    assert neurons.find_branches(masks.apply(network, found["outer"].cuts)) == []
 
 
 def test_a_branch_that_lends_its_weights_stays(network: Network) -> None:
     layers = [*network, Shared("again", "out")]
-    assert len(branches.find(Network(layers, network.sources | {"again": "relu_c"}, ["out", "again"]))) == 1
+    assert len(neurons.find_branches(Network(layers, network.sources | {"again": "relu_c"}, ["out", "again"]))) == 1
     layers = [Shared("turn", "c") if layer.name == "out" else layer for layer in network]
-    assert branches.find(Network(layers, network.sources | {"turn": "relu_b"}, ["relu_c", "turn"])) == []
+    assert neurons.find_branches(Network(layers, network.sources | {"turn": "relu_b"}, ["relu_c", "turn"])) == []
 
 
 def test_its_curve_is_one_point_of_the_measured_change(network: Network, sample: Sample) -> None:
     gathered = statistics.gather(network, sample)
     (curve,) = sensitivity.analyse(network, sample, gathered, granularities=(BLOCK,))
     (point,) = curve.points
-    cut = masks.apply(network, branches.find(network)[0].cuts)
+    cut = masks.apply(network, neurons.find_branches(network)[0].cuts)
     with torch.no_grad():
         losses = [float(sample.loss(each.raw(sample.x))) for each in (cut, network)]
     assert (curve.layer, curve.granularity, point.level) == ("sum", BLOCK, 1.0)
@@ -85,7 +85,7 @@ def test_its_curve_is_one_point_of_the_measured_change(network: Network, sample:
 
 def test_a_search_takes_it_and_leaves_it_gone(network: Network, sample: Sample) -> None:
     goal = {"lut": 1.0}
-    limit = 1.02 * (PRICE(masks.apply(network, branches.find(network)[0].cuts)).resources.lut or 0.0)
+    limit = 1.02 * (PRICE(masks.apply(network, neurons.find_branches(network)[0].cuts)).resources.lut or 0.0)
     problem = Problem(
         train=sample,
         validation=sample,
@@ -112,4 +112,4 @@ def test_moves_of_a_chain_are_what_they_were(tagger: Network, jets: tuple[Sample
     kinds = (names, tuple(name for name in names if name != BLOCK))
     one, other = (list(PerKernel({}, own)(tagger, gathered, 0.1)) for own in kinds)
     assert one == other
-    assert not branches.find(tagger)
+    assert not neurons.find_branches(tagger)

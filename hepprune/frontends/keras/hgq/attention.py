@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from hepprune.frontends.keras.hgq.fused import EINSUM
-from hepprune.frontends.keras.hgq.softmax import fill_softmax, softmax
+from hepprune.frontends.keras.hgq.kernels import EINSUM
+from hepprune.frontends.keras.hgq.sums import fill_softmax, softmax
 from hepprune.frontends.keras.hgq.values import ends, value_bits, value_quantiser
 from hepprune.frontends.keras.inside import Inside, inside
 from hepprune.frontends.keras.registry import Native, Part, Parts, after

@@ -7,15 +7,21 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from hepprune.frontends.keras.hgq.attention import attention, fill_attention
 from hepprune.frontends.keras.hgq.filling import fill_tables
-from hepprune.frontends.keras.hgq.fused import DENSE, EINSUM, FUSED_DENSE, FUSED_EINSUM
-from hepprune.frontends.keras.hgq.kernels import fill_one_kernel, one_kernel, with_counts, without_counts
+from hepprune.frontends.keras.hgq.kernels import (
+    DENSE,
+    EINSUM,
+    FUSED_DENSE,
+    FUSED_EINSUM,
+    fill_one_kernel,
+    one_kernel,
+    with_counts,
+    without_counts,
+)
 from hepprune.frontends.keras.hgq.recurrent import cell, fill_cell
-from hepprune.frontends.keras.hgq.softmax import fill_softmax, softmax
-from hepprune.frontends.keras.hgq.sums import MERGED, fill_merged, merged, summed
+from hepprune.frontends.keras.hgq.sums import MERGED, fill_merged, fill_softmax, merged, softmax, summed
 from hepprune.frontends.keras.hgq.tables import tables
 from hepprune.frontends.keras.hgq.types import held, plain, spread, type_of
 from hepprune.frontends.keras.hgq.values import between, value_bits, value_quantiser, with_bits
@@ -54,17 +60,12 @@ def _fill_batch_norm(native: Native, layers: Mapping[str, Layer]) -> Native:
     acting = {"scale": layer.used_scale(), "shift": layer.used_shift()}
     moved = layer.rebuilt(shift=layer.shift - _centre(native))
     filled = normalisation.fill_batch_norm(without_counts(native), {**layers, native.name: moved})
-    bits = _affine_bits(native, layer, acting)
-    return with_bits(with_counts(native, filled), layers, **bits)
-
-
-def _affine_bits(native: Native, layer: BatchNorm, acting: Mapping[str, Tensor]) -> dict[str, Floats]:
     bits: dict[str, Floats] = {}
     each = (("kq_conf", "kq", "scale", layer.scale_type), ("bq_conf", "bq", "shift", layer.shift_type))
     for key, place, name, quantiser in each:
         kind = spread(native, quantiser, tuple(acting[name].shape))
         bits |= held(native, key, place, kind=kind, acting=acting[name].double().numpy())
-    return bits
+    return with_bits(with_counts(native, filled), layers, **bits)
 
 
 def _pool(native: Native, arriving: tuple[Shape, ...]) -> Parts:

@@ -67,20 +67,6 @@ def tables(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     kept = torch.nonzero(table.ne(0).any(dim=-1).reshape(-1, table.shape[-2]).any(dim=0)).flatten()
     kept = kept if len(kept) else torch.zeros(1, dtype=torch.long)
     kinds = _kept(arguments, kept.numpy())
-    handed = _handing(native, arriving, edges, kept)
-    named = (native.part("edges"), native.part("tables"))
-    rows = torch.arange(edges.n_out)[:, None] == (kept % edges.n_out)[None]
-    total = Dense(native.name, rows.float(), torch.zeros(edges.n_out), weight_type=ONE, bias_type=ZERO)
-    parts = [
-        Part(handed.rebuilt(name=named[0], weight_type=ONE, bias_type=ZERO, result=kinds)),
-        Part(Lookup(named[1], table[..., kept, :], kinds, numbers=kept), (named[0],)),
-        Part(total, (named[1],)),
-    ]
-    return after(with_activation(native, parts), value_quantiser(native, ends(native)[1]))
-
-
-def _handing(native: Native, arriving: tuple[Shape, ...], edges: Edges, kept: Tensor) -> Weighted:
-    """Return the kernel that hands each input to its edges."""
     kernel = np.eye(edges.n_in)[:, kept.numpy() // edges.n_out]
     bare = replace(native, stored={}).filled([kernel], units=len(kept), filters=len(kept), use_bias=False)
     if native.kind == "QDenseT":
@@ -91,7 +77,16 @@ def _handing(native: Native, arriving: tuple[Shape, ...], edges: Edges, kept: Te
         (part,) = convolution.conv(replace(shaped, kind=native.kind.replace("T", "")), arriving)
     if not isinstance(part.layer, Weighted):
         raise native.refuse("cannot be taken over")
-    return part.layer
+    handed = part.layer
+    named = (native.part("edges"), native.part("tables"))
+    rows = torch.arange(edges.n_out)[:, None] == (kept % edges.n_out)[None]
+    total = Dense(native.name, rows.float(), torch.zeros(edges.n_out), weight_type=ONE, bias_type=ZERO)
+    parts = [
+        Part(handed.rebuilt(name=named[0], weight_type=ONE, bias_type=ZERO, result=kinds)),
+        Part(Lookup(named[1], table[..., kept, :], kinds, numbers=kept), (named[0],)),
+        Part(total, (named[1],)),
+    ]
+    return after(with_activation(native, parts), value_quantiser(native, ends(native)[1]))
 
 
 def _by_edge(native: Native, key: str, place: str, edges: Edges) -> FixedPoints:

@@ -1,7 +1,6 @@
 """EinsumDense of Keras: a kernel contracted with a value along any axes, as a dense layer between moves of the axes."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 
@@ -69,17 +68,14 @@ def fill_einsum_dense(native: Native, layers: Mapping[str, Layer]) -> Native:
         bias = [axes.bias_columns(state["bias"])] if axes.biased else []
     except ValueError as problem:
         raise native.refuse(f"has {problem} that the network has") from problem
-    return native.filled([axes.columns(state["weight"]), *bias], output_shape=_puts(native, axes))
-
-
-def _puts(native: Native, axes: Contraction) -> Any:
-    """Return the `output_shape` of the config with the sizes that the axes have now."""
     before = native.config.get("output_shape")
     listed = list(before) if isinstance(before, list | tuple) else [before]
     named = [native.part("back"), native.part("split"), native.name]
     shape = next((native.shapes[name] for name in named if name in native.shapes), axes.shape(axes.puts))
     sizes = [None if old is None else size for old, size in zip(listed, shape[-len(listed) :], strict=True)]
-    return sizes if isinstance(before, list | tuple) else sizes[0]
+    return native.filled(
+        [axes.columns(state["weight"]), *bias], output_shape=sizes if isinstance(before, list | tuple) else sizes[0]
+    )
 
 
 @register("EinsumDense", fill=fill_einsum_dense)

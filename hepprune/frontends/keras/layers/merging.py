@@ -22,17 +22,6 @@ def _dot(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     if len(arriving) != 2 or native.config.get("normalize"):
         raise native.refuse("is called on other than two values, or normalises, which cannot be taken over")
     left, right = "abcdefgh"[: len(arriving[0])], "ijklmnop"[: len(arriving[1])]
-    first, second = _axes(native, arriving)
-    right = right.replace(right[second], left[first])
-    out = left.replace(left[first], "") + right.replace(left[first], "")
-    if out:
-        return [Part(Einsum(native.name, f"{left},{right}->{out}"), (0, 1))]
-    row = Reshape(native.part("row"), (1, *arriving[0]))  # two vectors: their product keeps an axis of one value
-    return [Part(row), Part(Einsum(native.name, f"z{left},{right}->z"), (row.name, 1))]
-
-
-def _axes(native: Native, arriving: tuple[Shape, ...]) -> tuple[int, int]:
-    """Return the axis of each value that is summed over, counted from 0, the jets' axis left out."""
     axes = native.config.get("axes")
     pair = [axes, axes] if isinstance(axes, int) else axes
     if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(isinstance(axis, int) for axis in pair):
@@ -40,4 +29,10 @@ def _axes(native: Native, arriving: tuple[Shape, ...]) -> tuple[int, int]:
     found = [axis - 1 if axis > 0 else axis + len(shape) for axis, shape in zip(pair, arriving, strict=True)]
     if any(not 0 <= axis < len(shape) for axis, shape in zip(found, arriving, strict=True)):
         raise native.refuse(f"sums along the axes {str(axes)[:40]}, which the shapes {arriving} have not")
-    return found[0], found[1]
+    first, second = found
+    right = right.replace(right[second], left[first])
+    out = left.replace(left[first], "") + right.replace(left[first], "")
+    if out:
+        return [Part(Einsum(native.name, f"{left},{right}->{out}"), (0, 1))]
+    row = Reshape(native.part("row"), (1, *arriving[0]))  # two vectors: their product keeps an axis of one value
+    return [Part(row), Part(Einsum(native.name, f"z{left},{right}->z"), (row.name, 1))]

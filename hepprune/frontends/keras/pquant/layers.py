@@ -19,7 +19,7 @@ from hepprune.frontends.keras.hgq.kernels import (
     with_counts,
     without_counts,
 )
-from hepprune.frontends.keras.hgq.softmax import fill_softmax, softmax
+from hepprune.frontends.keras.hgq.sums import fill_softmax, softmax
 from hepprune.frontends.keras.hgq.types import type_of
 from hepprune.frontends.keras.hgq.values import between, ends, value_quantiser, with_bits
 from hepprune.frontends.keras.layers import convolution, normalisation, weighted

@@ -1,7 +1,6 @@
 """Recurrent layers of QKeras: a quantiser for each kernel, the bias, and the state that a step reads."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +24,13 @@ def _lower(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     (part,) = plain.recurrent(native.filled(None, **dict.fromkeys(quantised, "linear")), arriving)
     changes: dict[str, object] = {"state_type": _state(native)}
     for key in quantised:
-        changes |= _function(native, key)
+        with naming(native, key):
+            found = activation(native.config[key])
+        if len(found) > 1:
+            raise native.refuse(
+                f"has a {key} with a slope on its negative side, which no recurrent layer of a Network has"
+            )
+        changes |= plain.function_arguments(native, key, as_layer(found[0], "function"))
     for (name, key), array in zip(_KERNELS.items(), native.weights, strict=False):
         with naming(native, key):
             kind, latent = weights(quantiser(native, key, kernel=True), _single(array), arrange=np.transpose)
@@ -37,15 +42,6 @@ def _lower(native: Native, arriving: tuple[Shape, ...]) -> Parts:
         changes |= {"bias_type": kind, "bias": rows[0]}
         changes |= {"recurrent_bias": rows[1]} if len(rows) > 1 else {}
     return [Part(part.layer.rebuilt(**changes))]
-
-
-def _function(native: Native, key: str) -> dict[str, Any]:
-    """Return one function of the cell that is a quantiser or one of QKeras' own, as the constructor takes it."""
-    with naming(native, key):
-        found = activation(native.config[key])
-    if len(found) > 1:
-        raise native.refuse(f"has a {key} with a slope on its negative side, which no recurrent layer of a Network has")
-    return plain.function_arguments(native, key, as_layer(found[0], "function"))
 
 
 def _state(native: Native) -> Quantiser | None:

@@ -1,17 +1,19 @@
 """Activations and heads."""
 
+import functools
 from typing import Any
 
 import torch
 
 from hepprune.errors import NetworkError
+from hepprune.fixed import FixedPoint
 from hepprune.frontends.onnx.arrays import Array
 from hepprune.frontends.onnx.building import Graph, OnnxNode
 from hepprune.frontends.onnx.operators.registry import added, constant, counted, is_number, jets_value, number, operator
-from hepprune.frontends.pytorch.operators import elementwise, normalisation
+from hepprune.frontends.pytorch.operators import arithmetic, elementwise, normalisation
 from hepprune.frontends.pytorch.operators.registry import picked
 from hepprune.frontends.pytorch.values import Value
-from hepprune.network import Activation, PReLU, ReLU
+from hepprune.network import Activation, BatchNorm, PReLU, ReLU
 
 _PLAIN = {
     "Exp": "exponential",
@@ -30,6 +32,9 @@ _PARAMETERS: dict[str, tuple[str, dict[str, tuple[str, float]]]] = {
     "ThresholdedRelu": ("thresholded_relu", {"theta": ("alpha", 1.0)}),
 }
 _DEFAULTS = {"alpha": 1.67326319217681884765625, "gamma": 1.05070102214813232421875}  # of Selu, in float32
+_KINDS = {"Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "Neg": "neg"}
+_MANY = {"Sum": "add", "Max": "maximum", "Min": "minimum"}
+_BIT = FixedPoint(1, 1, signed=False)  # holds the 0 and 1 of a sum's scale and a product's shift
 
 
 @operator(*_PLAIN)
@@ -140,3 +145,31 @@ def same(_: Graph, node: OnnxNode, x: Any, *_ignored: Any) -> Any:
     if isinstance(x, Array) and node.kind == "Cast":
         return Array(tensor=x.acting.long()) if whole else Array(tensor=x.acting.double())
     return x
+
+
+@operator(*_KINDS)
+def combined(built: Graph, node: OnnxNode, x: Any, y: Any = -1) -> Any:
+    """Combine two values, or a value and a constant."""
+    if node.outputs[0] in built.values:  # the bias of a dense layer
+        return built.values[node.outputs[0]]
+    sides = [side.settled() if isinstance(side, Array) else side for side in (x, y)]
+    found = arithmetic.arithmetic(built, node.call(_KINDS[node.kind]), sides[0], other=sides[1])
+    given = next((side for side in (x, y) if isinstance(side, Array)), None)
+    if given is None or given.quantisation is None or node.kind not in {"Add", "Mul"}:
+        return found
+    name, other = ("shift", "scale") if node.kind == "Add" else ("scale", "shift")
+    layer = built.layer(found.layer)
+    if not isinstance(layer, BatchNorm) or not any(slot.layer == layer.name for slot in built.slots):
+        return found
+    setattr(layer, f"{other}_type", _BIT)
+    return built.typed(found, **{name: given})
+
+
+@operator(*_MANY)
+def folded(built: Graph, node: OnnxNode, *sides: Any) -> Any:
+    """Combine any number of values, one after the other."""
+    if not any(isinstance(side, Value) for side in sides):
+        raise NetworkError(f"'{node.name}' ({node.kind}) combines constants only")
+    call = node.call(_MANY[node.kind])
+    plain = [side.settled() if isinstance(side, Array) else side for side in sides]
+    return functools.reduce(lambda x, y: arithmetic.arithmetic(built, call, x, other=y), plain)

@@ -6,60 +6,38 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from hepprune.network import Conv, Dense, Input, Layer, Network
-from hepprune.network.layers import (
-    Activation,
-    Argmax,
-    BatchNorm,
-    Concatenate,
-    Crop,
-    Einsum,
-    GlobalPool,
-    LayerNorm,
-    Lookup,
-    Merge,
-    Pad,
-    Permute,
-    Pool,
-    PReLU,
-    Recurrent,
-    ReLU,
-    Slice,
-    Softmax,
-    TopK,
-    UpSample,
-)
+from hepprune.network import Network, layers
 from hepprune.network.layers.activation import FUNCTIONS
 from hepprune.pruning.structure.coupling.units import COUPLING, Axes, Axis, Walk, loud
 
 
-@COUPLING.of(Input)
-def _input(layer: Input, *, walk: Walk) -> Axes:
+@COUPLING.of(layers.Input)
+def _input(layer: layers.Input, *, walk: Walk) -> Axes:
     del walk
     return tuple(Axis.plain(size) for size in layer.features_shape)
 
 
-def _held(layer: Dense | Conv, axes: Axes, walk: Walk) -> Axis:
+def _held(layer: layers.Dense | layers.Conv, axes: Axes, walk: Walk) -> Axis:
     """Hold the channels that a fixed kernel reads; none of its outputs is a unit, since none can leave."""
     walk.stay(axes[-1:], f"'{layer.name}' is fixed")
     return Axis.plain(layer.n_out)
 
 
-@COUPLING.of(Dense)
-def _dense(layer: Dense, axes: Axes, *, walk: Walk) -> Axes:
+@COUPLING.of(layers.Dense)
+def _dense(layer: layers.Dense, axes: Axes, *, walk: Walk) -> Axes:
     if layer.fixed:
         return (*loud(axes[:-1]), _held(layer, axes, walk))
     walk.put("read", layer, axes[-1].units)
     return (*loud(axes[:-1]), Axis(walk.new(layer, layer.n_out)))
 
 
-def whole_groups(layer: Conv) -> bool:
+def whole_groups(layer: layers.Conv) -> bool:
     """Return whether a convolution's groups leave as a whole with their channels, as those of a depthwise one."""
     return layer.groups > 1 and layer.groups in {layer.n_in, layer.n_out}
 
 
-@COUPLING.of(Conv)
-def _convolution(layer: Conv, axes: Axes, *, walk: Walk) -> Axes:
+@COUPLING.of(layers.Conv)
+def _convolution(layer: layers.Conv, axes: Axes, *, walk: Walk) -> Axes:
     walk.stay(axes[:-1], f"'{layer.name}' moves over it")
     places = tuple(Axis.plain(size) for size in walk.network.runs(layer).shape(tuple(map(len, axes)))[:-1])
     if layer.fixed:
@@ -77,8 +55,8 @@ def _convolution(layer: Conv, axes: Axes, *, walk: Walk) -> Axes:
     return (*places, Axis(alike.ravel()))
 
 
-@COUPLING.of(Recurrent)
-def _recurrent(layer: Recurrent, axes: Axes, *, walk: Walk) -> Axes:
+@COUPLING.of(layers.Recurrent)
+def _recurrent(layer: layers.Recurrent, axes: Axes, *, walk: Walk) -> Axes:
     steps, channels = axes
     walk.stay([steps], f"'{layer.name}' steps through it")
     walk.put("read", layer, channels.units)
@@ -90,11 +68,11 @@ def _recurrent(layer: Recurrent, axes: Axes, *, walk: Walk) -> Axes:
     return (Axis.plain(len(steps)), states) if layer.return_sequences else (states,)
 
 
-def _other_way(network: Network, layer: Recurrent) -> Recurrent | None:
+def _other_way(network: Network, layer: layers.Recurrent) -> layers.Recurrent | None:
     """Return the layer just before it that runs over the same values the other way: frameworks hold both as one."""
-    before: Recurrent | None = None
+    before: layers.Recurrent | None = None
     for node in network:
-        if not isinstance(node, Recurrent) or network.sources[node.name] != network.sources[layer.name]:
+        if not isinstance(node, layers.Recurrent) or network.sources[node.name] != network.sources[layer.name]:
             continue
         is_pair = before is not None and (before.cell, before.n_out) == (node.cell, node.n_out)
         paired = before if is_pair and before is not None and before.backwards != node.backwards else None
@@ -108,88 +86,88 @@ def _vanishes(function: str, **parameters: float) -> bool:
     return not FUNCTIONS[function](torch.zeros(1), **parameters).any()
 
 
-@COUPLING.of(ReLU)
-def _same(layer: Layer, axes: Axes, *, walk: Walk) -> Axes:
+@COUPLING.of(layers.ReLU)
+def _same(layer: layers.Layer, axes: Axes, *, walk: Walk) -> Axes:
     del walk, layer
     return axes
 
 
-@COUPLING.of(Activation)
-def _activation(layer: Activation, axes: Axes, *, walk: Walk) -> Axes:
+@COUPLING.of(layers.Activation)
+def _activation(layer: layers.Activation, axes: Axes, *, walk: Walk) -> Axes:
     del walk
     return axes if _vanishes(layer.function, **layer.parameters_of) else loud(axes)
 
 
-@COUPLING.of(BatchNorm)
-def _batch_norm(layer: BatchNorm, axes: Axes, *, walk: Walk) -> Axes:
+@COUPLING.of(layers.BatchNorm)
+def _batch_norm(layer: layers.BatchNorm, axes: Axes, *, walk: Walk) -> Axes:
     if len(layer.scale) > 1:
         walk.put("carried", layer, axes[-1].units)
     return loud(axes) if layer.used_shift().any() else axes
 
 
-@COUPLING.of(PReLU)
-def _prelu(layer: PReLU, axes: Axes, *, walk: Walk) -> Axes:
+@COUPLING.of(layers.PReLU)
+def _prelu(layer: layers.PReLU, axes: Axes, *, walk: Walk) -> Axes:
     if layer.slope.shape[-1:] == (len(axes[-1]),):
         walk.put("carried", layer, axes[-1].units)
     return axes
 
 
-@COUPLING.of(Lookup)
-def _lookup(layer: Lookup, axes: Axes, *, walk: Walk) -> Axes:
+@COUPLING.of(layers.Lookup)
+def _lookup(layer: layers.Lookup, axes: Axes, *, walk: Walk) -> Axes:
     walk.stay(axes[:-1], f"'{layer.name}' has tables for each place")
     walk.put("carried", layer, axes[-1].units)
     return loud(axes)
 
 
-@COUPLING.of(LayerNorm)
-def _layer_norm(layer: LayerNorm, axes: Axes, *, walk: Walk) -> Axes:
+@COUPLING.of(layers.LayerNorm)
+def _layer_norm(layer: layers.LayerNorm, axes: Axes, *, walk: Walk) -> Axes:
     why = f"layer norm '{layer.name}' takes mean and variance over it, and a channel that leaves would change both"
     walk.stay(axes[-1:], why)
     return loud(axes)
 
 
-@COUPLING.of(Softmax)
-def _softmax(layer: Softmax, axes: Axes, *, walk: Walk) -> Axes:
+@COUPLING.of(layers.Softmax)
+def _softmax(layer: layers.Softmax, axes: Axes, *, walk: Walk) -> Axes:
     over = layer.axis % len(axes)
     walk.stay([axes[over]], f"softmax '{layer.name}' divides by a sum over it")
     walk.heads += [axis.units for number, axis in enumerate(axes) if number != over]
     return loud(axes)
 
 
-@COUPLING.of(Argmax)
-def _argmax(layer: Argmax, axes: Axes, *, walk: Walk) -> Axes:
+@COUPLING.of(layers.Argmax)
+def _argmax(layer: layers.Argmax, axes: Axes, *, walk: Walk) -> Axes:
     walk.stay(axes[-1:], f"'{layer.name}' puts out its index")
     return (*loud(axes[:-1]), Axis.plain(1))
 
 
-@COUPLING.of(Pool, GlobalPool)
-def _pool(layer: Pool | GlobalPool, axes: Axes, *, walk: Walk) -> Axes:
+@COUPLING.of(layers.Pool, layers.GlobalPool)
+def _pool(layer: layers.Pool | layers.GlobalPool, axes: Axes, *, walk: Walk) -> Axes:
     walk.stay(axes[:-1], f"'{layer.name}' pools over it")
     sizes = layer.shape(tuple(map(len, axes)))[:-1]
     return (*(Axis.plain(size) for size in sizes), axes[-1])
 
 
-@COUPLING.of(Pad, Crop, UpSample)
-def _positions(layer: Pad | Crop | UpSample, axes: Axes, *, walk: Walk) -> Axes:
+@COUPLING.of(layers.Pad, layers.Crop, layers.UpSample)
+def _positions(layer: layers.Pad | layers.Crop | layers.UpSample, axes: Axes, *, walk: Walk) -> Axes:
     sizes = layer.shape(tuple(map(len, axes)))
     walk.stay([axis for axis, size in zip(axes, sizes, strict=True) if len(axis) != size], f"'{layer.name}' moves it")
     return tuple(axis if len(axis) == size else Axis.plain(size) for axis, size in zip(axes, sizes, strict=True))
 
 
-@COUPLING.of(TopK)
-def _top_k(layer: TopK, axes: Axes, *, walk: Walk) -> Axes:
+@COUPLING.of(layers.TopK)
+def _top_k(layer: layers.TopK, axes: Axes, *, walk: Walk) -> Axes:
     walk.stay(axes[-1:], f"'{layer.name}' lets the largest along it through")
     return axes
 
 
-@COUPLING.of(Permute)
-def _permute(layer: Permute, axes: Axes, *, walk: Walk) -> Axes:
+@COUPLING.of(layers.Permute)
+def _permute(layer: layers.Permute, axes: Axes, *, walk: Walk) -> Axes:
     del walk
     return tuple(axes[axis] for axis in layer.order)
 
 
-@COUPLING.of(Concatenate)
-def _concatenate(layer: Concatenate, *arriving: Axes, walk: Walk) -> Axes:
+@COUPLING.of(layers.Concatenate)
+def _concatenate(layer: layers.Concatenate, *arriving: Axes, walk: Walk) -> Axes:
     along = (layer.axis - 1 if layer.axis > 0 else layer.axis) % len(arriving[0])
     joined = list(_combined(walk, layer, [[*axes[:along], *axes[along + 1 :]] for axes in arriving]))
     ids = np.concatenate([axes[along].units for axes in arriving])
@@ -197,7 +175,7 @@ def _concatenate(layer: Concatenate, *arriving: Axes, walk: Walk) -> Axes:
     return tuple(joined)
 
 
-def _combined(walk: Walk, layer: Layer, arriving: Sequence[Sequence[Axis]]) -> Iterator[Axis]:
+def _combined(walk: Walk, layer: layers.Layer, arriving: Sequence[Sequence[Axis]]) -> Iterator[Axis]:
     """Yield the axes of values that are combined index by index."""
     for axes in zip(*arriving, strict=True):
         size = max(map(len, axes))
@@ -209,13 +187,13 @@ def _combined(walk: Walk, layer: Layer, arriving: Sequence[Sequence[Axis]]) -> I
         yield Axis(ids, all(axis.silent for axis in axes))
 
 
-@COUPLING.of(Merge)
-def _merge(layer: Merge, *arriving: Axes, walk: Walk) -> Axes:
+@COUPLING.of(layers.Merge)
+def _merge(layer: layers.Merge, *arriving: Axes, walk: Walk) -> Axes:
     return tuple(_combined(walk, layer, arriving))
 
 
-@COUPLING.of(Slice)
-def _slice(layer: Slice, axes: Axes, *, walk: Walk) -> Axes:
+@COUPLING.of(layers.Slice)
+def _slice(layer: layers.Slice, axes: Axes, *, walk: Walk) -> Axes:
     along = (layer.axis - 1 if layer.axis > 0 else layer.axis) % len(axes)
     if layer.step > 1:
         walk.stay([axes[along]], f"'{layer.name}' takes each {layer.step}th of it")
@@ -223,8 +201,8 @@ def _slice(layer: Slice, axes: Axes, *, walk: Walk) -> Axes:
     return (*axes[:along], part, *axes[along + 1 :])
 
 
-@COUPLING.of(Einsum)
-def _einsum(layer: Einsum, *arriving: Axes, walk: Walk) -> Axes:
+@COUPLING.of(layers.Einsum)
+def _einsum(layer: layers.Einsum, *arriving: Axes, walk: Walk) -> Axes:
     found: dict[str, Axis] = {}
     for letter in dict.fromkeys("".join(layer.terms[:2])):
         axes = [value[term.index(letter)] for term, value in zip(layer.terms, arriving, strict=False) if letter in term]

@@ -128,7 +128,21 @@ class Walk:
         self._values = self.network.interpret(lambda node, *arriving: self._through(node, list(arriving)))
         for name in self.network.outputs:
             self.stay(self._values[name], "it is an output of the network")
-        return self._merged()
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
+        one, other = (np.concatenate([np.zeros(1, np.int64), *(pair[k] for pair in self._ties)]) for k in (0, 1))
+        graph = coo_array((np.ones(len(one)), (one, other)), shape=(self._n_ids, self._n_ids))
+        component = connected_components(graph, directed=False)[1]
+        ids = np.unique(component, return_index=True)[1][component]
+        fixed: dict[int, str] = {}
+        for stay, why in self._stays:
+            for unit in np.unique(ids[stay[stay > 0]]).tolist():
+                fixed.setdefault(unit, why)
+        places = {place: {name: ids[own] for name, own in found.items()} for place, found in self._places.items()}
+        values = {name: tuple(ids[axis.units] for axis in axes) for name, axes in self._values.items()}
+        heads = frozenset(int(unit) for own in self.heads for unit in ids[own]) - {0}
+        return Units(values=values, **places, fixed=fixed, heads=heads)
 
     def _through(self, node: Node, arriving: list[Axes]) -> Axes:
         layer = node.layer
@@ -176,27 +190,6 @@ class Walk:
     def stay(self, axes: Sequence[Axis], why: str) -> None:
         """Note why units cannot leave."""
         self._stays += [(axis.units, why) for axis in axes]
-
-    def _merged(self) -> Units:
-        ids = self._smallest()
-        fixed: dict[int, str] = {}
-        for stay, why in self._stays:
-            for unit in np.unique(ids[stay[stay > 0]]).tolist():
-                fixed.setdefault(unit, why)
-        places = {place: {name: ids[own] for name, own in found.items()} for place, found in self._places.items()}
-        values = {name: tuple(ids[axis.units] for axis in axes) for name, axes in self._values.items()}
-        heads = frozenset(int(unit) for own in self.heads for unit in ids[own]) - {0}
-        return Units(values=values, **places, fixed=fixed, heads=heads)
-
-    def _smallest(self) -> Ids:
-        """Return for each id the smallest one that it is tied to."""
-        from scipy.sparse import coo_array
-        from scipy.sparse.csgraph import connected_components
-
-        one, other = (np.concatenate([np.zeros(1, np.int64), *(pair[k] for pair in self._ties)]) for k in (0, 1))
-        graph = coo_array((np.ones(len(one)), (one, other)), shape=(self._n_ids, self._n_ids))
-        component = connected_components(graph, directed=False)[1]
-        return np.unique(component, return_index=True)[1][component]
 
 
 def _keeps_zero(result: Quantiser | None) -> bool:

@@ -62,7 +62,8 @@ def optimum(knapsack: Knapsack, share: float = 1.0) -> Picks | None:
         picks = _milp(knapsack, objective, rows / sizes[:, None], limits / sizes, excluded)
         if picks is None or knapsack.fits(knapsack.use(picks), share):
             return picks
-        excluded.append(_chosen(knapsack, picks))
+        parts = [np.eye(len(losses))[pick] for losses, pick in zip(knapsack.losses, picks, strict=True)]
+        excluded.append(np.concatenate(parts))
 
 
 def cheapest(knapsack: Knapsack) -> Picks:
@@ -113,11 +114,6 @@ def _milp(
 def _one_each(knapsack: Knapsack) -> Floats:
     sizes = [len(losses) for losses in knapsack.losses]
     return np.repeat(np.eye(len(sizes)), sizes, axis=1)
-
-
-def _chosen(knapsack: Knapsack, picks: Picks) -> Floats:
-    parts = [np.eye(len(losses))[pick] for losses, pick in zip(knapsack.losses, picks, strict=True)]
-    return np.concatenate(parts)
 
 
 def _picks(knapsack: Knapsack, x: Floats) -> Picks:

@@ -22,7 +22,7 @@ from hepprune.pruning.structure import surgery
 from hepprune.quantisers import FixedPoints
 from hepprune.sample import Sample
 from hepprune.search import greedy, moves
-from hepprune.search.allocation import bits, competition, narrowing
+from hepprune.search.allocation import bits, competition
 from hepprune.search.stages import Outcome, Problem, Settings
 from hepprune.task import Regression
 from hepprune.training import Fit
@@ -251,14 +251,14 @@ def test_digits_and_bits_are_chosen_so_often_at_most_and_last_of_all_before_they
         return PRICE(network)
 
     budget = Budget(resources=Resources(lut=lut(tagger)))
-    step = narrowing.Narrowing(train=few, price=price, budget=budget, finest=finest)
+    step = competition.Narrowing(train=few, price=price, budget=budget, finest=finest)
     turns = []
     for epoch in range(1, 301):
         before = len(told)
         held = step(opened, epoch / 300)
         turns += [epoch / 300] * (len(told) > before)
     assert held
-    assert 40 < len(turns) <= narrowing._CHOICES + 1
+    assert 40 < len(turns) <= competition._CHOICES + 1
     assert 0.05 <= turns[0] < 0.07
     assert turns[-1] == 0.65
 

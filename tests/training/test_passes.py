@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hepprune.metrics import Score
-from hepprune.training.validating import Validated
+from hepprune.training.passes import Validated
 
 RNG = np.random.default_rng(1)
 PULLS = RNG.normal(0, 0.2, 400)  # an error of 0.01, which neighbouring epochs have nearly in common

@@ -9,8 +9,7 @@ import pytest
 
 from hepprune import pipeline, recipe
 from hepprune.errors import NetworkError
-from hepprune.pipeline.context import silent
-from hepprune.pipeline.locking import locked
+from hepprune.pipeline.context import locked, silent
 
 DEFAULT = Path(__file__).parents[2] / "hls_projects" / "jet_tagger" / "recipe.yaml"
 

@@ -1,12 +1,28 @@
-"""What other groups take of a finished run."""
+"""What others take of a finished run: the page for those who decide, and the export for other groups."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from hepprune.cli.screen import AsJson, errors_in_one_sentence, output, print_json
+from hepprune.cli.screen import AsJson, errors_in_one_sentence, output, show
 from hepprune.errors import HeppruneError
+
+
+def report(
+    result: Annotated[Path, typer.Argument(help="The build/ of a run, the folder of a study, or a ledger.")],
+    *,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Default: report.html there.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a result as one HTML page that opens from disk: verdict, proof, tables, plots, every step of the search."""
+    with errors_in_one_sentence():
+        from hepprune.jobs import pages
+        from hepprune.report import page
+
+        place = out or (result / "report.html" if result.is_dir() else result.with_suffix(".html"))
+        written = page.write(pages.of(result), place)
+        show({"page": str(written)}, lambda: [f"page: {written}"], as_json=as_json, console=output())
 
 
 def export(
@@ -30,7 +46,5 @@ def export(
             written, then = exports.emulator(build, out, name=emulator), "make check"
         else:
             written, then = exports.verilog(build, out, vhdl=vhdl_wrapper), "./run_vivado.sh"
-        if as_json:
-            print_json({"folder": str(written)})
-            return
-        output().print(f"folder: {written}\nthen, in it: {then}", soft_wrap=True)
+        lines = f"folder: {written}", f"then, in it: {then}"
+        show({"folder": str(written)}, lambda: lines, as_json=as_json, console=output())

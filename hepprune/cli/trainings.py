@@ -1,0 +1,227 @@
+"""Commands that train: pruning methods compared, lottery tickets, dynamic networks, one within a measured latency."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from hepprune.cli.screen import AsJson, Screen, Workers, errors_in_one_sentence, show, workers
+
+Source = Annotated[str, typer.Argument(help="A recipe.yaml, or a model file or module:factory with --data.")]
+Jets = Annotated[Path | None, typer.Option(help="Jets of a model: a recipe.yaml or an .npz with x and y.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Where networks, JSON and plots go.")]
+
+_SHOWN = 2  # metrics in the table; comparison.json has all
+
+
+def compare(
+    source: Source = "hls_projects/jet_tagger/recipe.yaml",
+    *,
+    data: Jets = None,
+    methods: Annotated[
+        str, typer.Option(help="criterion[:granularity][@local], by commas; gaps are to the first.")
+    ] = "magnitude,magnitude@local,random,taylor_per_sample,fisher,obd,obs,fisher:neuron",
+    sparsities: Annotated[str, typer.Option(help="Fractions to cut, rising, by commas.")] = "0.5,0.7,0.8,0.9,0.95",
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, 1, 2, ...; each trains its own baseline.")] = 5,
+    epochs: Annotated[int, typer.Option(min=1, help="Of fine-tuning at each sparsity.")] = 10,
+    patience: Annotated[int | None, typer.Option(min=1, help="Stop early after so many epochs without gain.")] = None,
+    out: Out = Path("build/comparison"),
+    executor: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare pruning methods x sparsities x seeds: scores against sparsity and LUT, with errors."""
+    with errors_in_one_sentence():
+        from hepprune.jobs import comparison
+
+        screen = Screen()
+        with workers(executor) as pool, screen.progress:
+            result = comparison.compare(
+                source,
+                out,
+                data=data,
+                methods=[method for method in methods.split(",") if method.strip()],
+                sparsities=_numbers(sparsities),
+                seeds=range(1, seeds + 1),
+                epochs=epochs,
+                patience=patience,
+                executor=pool,
+                track=screen,
+            )
+        show(result, lambda: (_compared(result), *result.files.values()), as_json=as_json)
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise typer.BadParameter(f"'{text}' is no list of numbers such as 0.5,0.9") from None
+
+
+def _compared(result: Any) -> Table:
+    from hepprune import scores
+
+    metrics = list(result.points[0].scores)[:_SHOWN]
+    heads = [f"{scores.label(name)}{' %' * (scores.scale(name) != 1)}" for name in metrics]
+    title = f"{result.name}, {len(result.seeds)} seeds, {result.n_test:,} test jets"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for head in ("method", "cut", "left", *heads, "LUT", f"gap{' %' * (scores.scale(metrics[0]) != 1)}"):
+        table.add_column(head, justify="left" if head == "method" else "right", no_wrap=True)
+    first = next((point.method for point in result.points if point.sparsity), None)
+    for point in result.points:
+        gap = _cell(metrics[0], point.gap, sign=True)
+        table.add_row(
+            point.method,
+            f"{point.sparsity:.0%}",
+            f"{1 - point.zeros:.1%}",
+            *(_cell(name, point.scores[name]) for name in metrics),
+            "-" if point.lut is None else f"{point.lut:,.0f}",
+            "" if point.method == first or not point.sparsity else gap if point.significant else f"({gap})",
+        )
+    table.caption = (
+        f"left: weights that act; gap: {scores.label(metrics[0])} less that of {first} on the same seeds, in brackets "
+        "within twice its error; ±: error of the mean over seeds"
+    )
+    return table
+
+
+def _cell(name: str, score: Any, *, sign: bool = False) -> str:
+    from hepprune import scores
+
+    scale = scores.scale(name)
+    form = scores.form(name, sign=sign) if scale == 1 else "+.2f" if sign else ".2f"
+    return f"{score.times(scale):{form}}".replace(" ", "")
+
+
+def lottery(
+    source: Annotated[
+        str, typer.Argument(help="digits (8x8, offline), a folder with MNIST's four IDX files, or a recipe.yaml.")
+    ] = "digits",
+    *,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, 1, 2, ...; each has its own dense network.")] = 5,
+    sparsity: Annotated[float, typer.Option(help="The fraction cut in the end, of all layers but the last.")] = 0.985,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of training, cutting and rewinding.")] = 12,
+    rewind_epochs: Annotated[int, typer.Option(min=0, help="Rewind to this epoch in place of the start.")] = 0,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Of one training; without it, what suits the data.")] = None,
+    out: Out = Path("build/lottery"),
+    executor: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find lottery tickets (arXiv:1803.03635) and compare them with the dense network, new weights, a random mask."""
+    with errors_in_one_sentence():
+        from hepprune.jobs import lottery as game
+
+        screen = Screen()
+        with workers(executor) as pool, screen.progress:
+            result = game.play(
+                source,
+                out,
+                seeds=range(1, seeds + 1),
+                epochs=epochs,
+                sparsity=sparsity,
+                rounds=rounds,
+                rewind_epochs=rewind_epochs,
+                executor=pool,
+                track=screen,
+            )
+        held = f"within {result.within:.1%} of the dense network down to"
+        told = (f"{kind}: {held} {1 - reached:.1%} of the weights" for kind, reached in result.sparsest.items())
+        show(result, lambda: (_tickets(result), *told, *result.files.values()), as_json=as_json)
+
+
+def _tickets(result: Any) -> Table:
+    from hepprune import scores
+
+    dense = next(point for point in result.points if point.kind == "dense")
+    metric, score = next(iter(dense.scores.items()))
+    title = f"{scores.label(metric)} lost on the dense {score:{scores.form(metric)}}, {result.name}"
+    table = Table("weights left", *result.sparsest, title=title)
+    for sparsity in sorted({point.sparsity for point in result.points} - {0.0}):
+        cells = {p.kind: _lost(p.lost, scores.form(metric, sign=True)) for p in result.points if p.sparsity == sparsity}
+        table.add_row(f"{1 - sparsity:.1%}", *(cells.get(kind, "") for kind in result.sparsest))
+    return table
+
+
+def _lost(lost: Any, form: str) -> str:
+    """Return the loss and its error; in brackets where it is not larger than the error."""
+    return f"{lost:{form}}" if lost.error is None or abs(lost.value) > lost.error else f"({lost:{form}})"
+
+
+def dynamic(
+    recipe: Annotated[Path, typer.Argument(help="The recipe (YAML).")] = Path("hls_projects/jet_tagger/recipe.yaml"),
+    *,
+    kind: Annotated[str, typer.Option(help="exits, threshold (gates) or top_k (gates).")] = "exits",
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, 1, 2, ...")] = 3,
+    epochs: Annotated[int, typer.Option(min=1, help="Of each training.")] = 15,
+    out: Out = Path("build/dynamic"),
+    as_json: AsJson = False,
+) -> None:
+    """Train early exits or gated channels: scores against mean and worst-case cost, which is what firmware pays."""
+    with errors_in_one_sentence():
+        from hepprune.jobs import dynamic as studies
+
+        screen = Screen()
+        with screen.progress:
+            result = studies.study(recipe, kind, out, seeds=range(1, seeds + 1), epochs=epochs, track=screen)
+        show(result, lambda: (_by_cost(result), *result.files.values()), as_json=as_json)
+
+
+def _by_cost(result: Any) -> Table:
+    from hepprune import scores
+
+    metric = next(iter(result.plain.scores))
+    heads = {"exits": "confidence", "threshold": "penalty", "top_k": "channels kept"}
+    table = Table(title=f"{result.name}: multiplications per jet, {result.kind}", title_justify="left")
+    for head in (heads[result.kind], scores.label(metric), "mean", "largest seen", "worst case"):
+        table.add_column(head, justify="right")
+    for label, point in [("without", result.plain), *((f"{p.setting:g}", p) for p in result.points)]:
+        score = f"{point.scores[metric]:{scores.form(metric)}}"
+        table.add_row(label, score, *(f"{n:,.0f}" for n in (point.mean, point.largest, point.worst_case)))
+    latencies = result.trials[0].latency_ns
+    if latencies:
+        table.caption = "predicted firmware latency of the exits: " + ", ".join(f"{ns:g} ns" for ns in latencies)
+    return table
+
+
+def latency(
+    source: Source,
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The smaller network (.npz for a recipe's tagger).")],
+    on: Annotated[str, typer.Option(help="What is measured: torch:cpu or torch:cuda.")] = "torch:cpu",
+    batch: Annotated[int, typer.Option(min=1, help="Jets at a time.")] = 1,
+    limit_us: Annotated[float | None, typer.Option(help="The latency to reach for one batch, in microseconds.")] = None,
+    fraction: Annotated[float, typer.Option(help="Without a limit: the fraction of today's latency to reach.")] = 0.5,
+    data: Jets = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Of fine-tuning after each stage.")] = 4,
+    stages: Annotated[int, typer.Option(min=1, help="Stages of cutting.")] = 4,
+    seed: Annotated[int, typer.Option(min=0, help="Of the baseline and the training.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Remove neurons and filters until a network runs within a latency, as measured on this machine."""
+    with errors_in_one_sentence():
+        from hepprune import scores
+        from hepprune.jobs import latency as search
+
+        screen = Screen()
+        with screen.progress:
+            result = search.reach(
+                source,
+                out,
+                device=on,
+                batch_size=batch,
+                limit_us=limit_us,
+                fraction=fraction,
+                data=data,
+                epochs=epochs,
+                stages=stages,
+                seed=seed,
+                track=screen,
+            )
+        lines = [f"{result.device}, {result.batch_size} jets at a time, limit {result.limit_ns / 1000:,.1f} us"]
+        for label, size in (("before", result.before), ("after", result.after)):
+            sizes = "-".join(str(width) for width in size.layers)
+            time = f"{size.timing.median_ns / 1000:,.1f} ± {size.timing.error_ns / 1000:,.1f} us"
+            told = scores.headline(size.scores)
+            lines.append(f"{label}: {sizes}, {size.parameters:,} parameters, {time}, {told}")
+        show(result, lambda: (*lines, str(result.path)), as_json=as_json)
