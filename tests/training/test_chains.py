@@ -41,7 +41,8 @@ def check(network: Network, jets: Sample, *, quantised: bool) -> None:
     with torch.no_grad():
         assert torch.equal(chain.forward(entered.features)[1], network.raw(jets.x, quantised=quantised)[0])
     assert torch.equal(chain.differentiate(entered), wanted)
-    assert all(map(torch.equal, optimiser.slopes.values(), slopes))
+    for slope, other in zip(optimiser.slopes.values(), slopes, strict=True):  # in an order of the processor's library
+        torch.testing.assert_close(slope, other, rtol=1e-4, atol=1e-6)
 
 
 @given(network=networks(min_outputs=2).map(alike), n_jets=st.integers(1, 70), seed=SEEDS)

@@ -41,13 +41,14 @@ def check(kept: Mapping[str, NDArray[Any]], name: str, folder: Path) -> None:
     network = read(proto)
     small = surgery.shrink(network)
     smaller = read(write(small, folder / f"{name}.onnx", like=proto))
+    rounding = 0.0 if name in EXACT else 2.0**-22  # what the order of additions, the processor's, makes of other scales
     for found in (network, small, smaller):
-        np.testing.assert_array_equal(computed(found, [features])[0], wanted)
+        np.testing.assert_allclose(computed(found, [features])[0], wanted, rtol=0, atol=rounding)
     assert smaller.widths == small.widths
 
 
 @pytest.mark.parametrize("name", EXACT + IN_FLOAT)
-def test_an_export_computes_what_brevitas_computes_bit_for_bit_and_shrinks(
+def test_an_export_computes_what_brevitas_computes_and_shrinks(
     name: str, kept: Mapping[str, NDArray[Any]], tmp_path: Path
 ) -> None:
     check(kept, name, tmp_path)
@@ -55,7 +56,7 @@ def test_an_export_computes_what_brevitas_computes_bit_for_bit_and_shrinks(
 
 @pytest.mark.slow
 @pytest.mark.skipif("BREVITAS_PYTHON" not in os.environ, reason="BREVITAS_PYTHON names no interpreter with Brevitas")
-def test_other_exports_compute_what_brevitas_computes_bit_for_bit(tmp_path: Path) -> None:
+def test_other_exports_compute_what_brevitas_computes(tmp_path: Path) -> None:
     made = tmp_path / "brevitas.npz"
     asked = [os.environ["BREVITAS_PYTHON"], DATA / "make_brevitas.py", made, "2"]
     subprocess.run(asked, check=True, capture_output=True)
