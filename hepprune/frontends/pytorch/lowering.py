@@ -7,6 +7,7 @@ from typing import Any
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
+from hepprune.frontends.inputs import type_inputs
 from hepprune.frontends.pytorch import pquant
 from hepprune.frontends.pytorch.building import Assembly, Slot
 from hepprune.frontends.pytorch.fitting import Fitting, Traces
@@ -92,6 +93,8 @@ def lower(program: Program, fit: Fitting | None = None) -> Lowered:
     arriving = [values[name] for name in program.inputs]
     outputs = [output_layer(built, values.get(ref.name), ref) for ref in program.outputs]
     network = network_of(built, outputs)
+    if program.types:
+        type_inputs(network.layers, network.sources, network.outputs)
     slots = tuple(slot for slot in built.slots if slot.layer in network.layers)
     leaving = [values[ref.name] for ref in program.outputs]
     lying = ports(built, program.inputs, arriving, leaving)
@@ -160,6 +163,10 @@ def _run(built: Assembly, call: Call, values: dict[str, Any]) -> Any:
             return args[0].shape[args[1]] if isinstance(args[0], Value) else args[0].tensor.shape[args[1]]
         if call.target == pquant.QUANTISED:
             return in_types(built, call, args[0], pquant.fixed_points(args[1].tensor, args[2]))
+        if call.target == pquant.LOOKED_UP:
+            x, types, modes, function, parameter = args
+            named = {pquant.TABLES[function]: float(parameter)}
+            return in_types(built, call, x, pquant.fixed_points(types.tensor, modes), function, named)
         if not call.target.startswith("aten."):
             return _python(call, args)
         if any(isinstance(entry, Value) for entry in leaves((args, list(options.values())))):

@@ -26,8 +26,15 @@ def _function(built: Assembly, call: Call, x: Any, function: str, **parameters: 
     return _added(built, call, x, lambda name: Activation(name, function, parameters))
 
 
-def in_types(built: Assembly, call: Call, x: Any, kind: FixedPoints) -> Value:
-    """Add what quantises values, whose types lie as torch's values do."""
+def in_types(
+    built: Assembly,
+    call: Call,
+    x: Any,
+    kind: FixedPoints,
+    function: str = "linear",
+    parameters: dict[str, float] | None = None,
+) -> Value:
+    """Add a function of values, or themselves, in types that lie as torch's values do."""
     source = jets_value(x, call)
     if any(own not in {1, size} for own, size in zip(kind.width.shape[::-1], source.shape[::-1], strict=False)):
         raise NetworkError(f"layer '{built.title(call)}' has types of shape {kind.width.shape} for {source.shape}")
@@ -37,7 +44,7 @@ def in_types(built: Assembly, call: Call, x: Any, kind: FixedPoints) -> Value:
         laid[source.index.flatten()] = array.expand(source.shape).flatten()
         return laid.reshape(built.n_jets, *built.shapes[source.layer])[0]
 
-    return _added(built, call, x, lambda name: Activation(name, "linear", result=rearranged(kind, arranged)))
+    return _added(built, call, x, lambda name: Activation(name, function, parameters, rearranged(kind, arranged)))
 
 
 @operator("relu")
