@@ -44,20 +44,20 @@ def capture(module: nn.Module, input_shape: Any = None, *, any_jets: bool = Fals
         if isinstance(part, nn.Embedding | nn.EmbeddingBag):
             raise NetworkError(f"layer '{name}' is an Embedding, which looks up whole numbers; no Network has it")
     shapes = input_shapes(module, input_shape)
-    examples = _examples(module, shapes)
-    sizes = tuple({0: N_JETS} for _ in examples) if any_jets else None
+    given = examples(module, shapes)
+    sizes = tuple({0: N_JETS} for _ in given) if any_jets else None
     types: Mapping[str, FixedPoints] = {}
     with in_eval_mode(module), quiet(), torch.no_grad():
         try:
             if pquant.is_compressed(module):
-                module, types = pquant.prepared(copied(module), examples)
-            exported = torch.export.export(module, examples, dynamic_shapes=sizes)
+                module, types = pquant.prepared(copied(module), given)
+            exported = torch.export.export(module, given, dynamic_shapes=sizes)
         except UNTRACEABLE as problem:
             raise NetworkError(_reason(title, shapes, problem)) from problem
     return replace(from_exported(exported), types=types)
 
 
-def _examples(module: nn.Module, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
+def examples(module: nn.Module, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
     """Return two jets of zeros for a module, of its own dtype and on its device."""
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(0))
     return tuple(torch.zeros(2, *shape, dtype=like.dtype, device=like.device) for shape in shapes)
@@ -157,19 +157,19 @@ def named(text: str) -> nn.Module:
         raise NetworkError(f"'{place}' makes a {type(module).__name__}, no torch.nn.Module")
     if not weights:
         return module
-    return loaded(_whole(module), state(Path(weights)), source=Path(weights).name)
+    return loaded(whole(module), state(Path(weights)), source=Path(weights).name)
 
 
-def _whole(module: nn.Module) -> nn.Module:
+def whole(module: nn.Module, input_shape: Any = None) -> nn.Module:
     """Return a module with all of its tensors: PQuantML makes quantisers when the first values arrive."""
     if not pquant.is_compressed(module):
         return module
-    made = copied(module)
+    made, shapes = copied(module), input_shapes(module, input_shape)
     with in_eval_mode(made), torch.no_grad():
         try:
-            made(*_examples(made, input_shapes(made)))
+            made(*examples(made, shapes))
         except UNTRACEABLE as problem:
-            raise NetworkError(_reason(type(made).__name__, input_shapes(made), problem)) from problem
+            raise NetworkError(_reason(type(made).__name__, shapes, problem)) from problem
     return made
 
 
@@ -242,8 +242,8 @@ def resized(module: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
         owner_name, _, last = name.rpartition(".")
         owner = made.get_submodule(owner_name)
         # By these dictionaries: a layer of PQuantML has properties of the same names.
-        held = owner._buffers if last in owner._buffers else owner._parameters  # noqa: SLF001
-        old: Any = held[last]
+        held: dict[str, Any] = owner._buffers if last in owner._buffers else owner._parameters  # noqa: SLF001
+        old = held[last]
         new = tensor.detach().to(old.dtype).clone()
         if old.shape != new.shape:
             _resize(owner, owner_name, last, new.shape)
@@ -252,7 +252,8 @@ def resized(module: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
             held[last] = parameters[id(old)]
         else:
             held[last] = new
-    for part in made.modules():
+    for name, part in made.named_modules():
+        pquant.fit_heads(name, part)
         if isinstance(part, nn.RNNBase):
             part._init_flat_weights()  # noqa: SLF001 -- the list of what the layer computes with is torch's own
     return made
@@ -285,7 +286,7 @@ def copied(module: nn.Module) -> nn.Module:
 
 def _resize(owner: nn.Module, name: str, tensor: str, shape: torch.Size) -> None:
     """Set a layer's sizes after the new shape of one of its tensors."""
-    stem = tensor.removesuffix("_orig").removesuffix("_mask")
+    stem = tensor.removesuffix("_orig").removesuffix("_mask").removeprefix("_")  # which PQuantML's names begin with
     if isinstance(owner, nn.MultiheadAttention):
         _resize_attention(owner, name, tensor, shape)
     elif isinstance(owner, nn.Linear) and stem == "weight":

@@ -17,6 +17,7 @@ from hepprune.network.layers.activation import FUNCTIONS
 from hepprune.quantisers import FixedPoints
 
 _QUANTISER = "pquant.core.torch.quantizer.Quantizer"
+_ATTENTION = "pquant.core.torch.layers.PQMultiheadAttention"
 _SOFTMAX = "pquant.core.torch.activations.PQSoftmax"
 TABLES = {"decay": "rate", "reciprocal": "epsilon"}  # the functions of a softmax' tables, and their parameters
 QUANTISED, LOOKED_UP = "hepprune.quantised.default", "hepprune.looked_up.default"
@@ -84,6 +85,40 @@ class _Table(_Quantiser):
 
 def _path(part: nn.Module) -> str:
     return f"{type(part).__module__}.{type(part).__qualname__}"
+
+
+def is_own(part: nn.Module) -> bool:
+    """Return whether a module is one of PQuantML's."""
+    return _path(part).startswith("pquant.")
+
+
+def fit_heads(name: str, part: Any) -> None:
+    """Set how many heads an attention of PQuantML has; they stay as wide as they are.
+
+    Raises:
+        NetworkError: its projections have other sizes, or one head is left where there were several.
+    """
+    if _path(part) != _ATTENTION:
+        return
+    sizes = [projection.out_features for projection in (part.q_proj, part.k_proj, part.v_proj)]
+    channels = sizes[0]
+    if channels % part.head_dim or len(set(sizes)) > 1:
+        raise NetworkError(
+            f"layer '{name}' is a PQMultiheadAttention with heads of {part.head_dim} values each and would have "
+            f"{' and '.join(map(str, dict.fromkeys(sizes)))} in all; give a path that ends in .npz, or write the "
+            "network unshrunk"
+        )
+    if channels == part.head_dim < part.embed_dim:
+        raise NetworkError(
+            f"layer '{name}' is a PQMultiheadAttention with one head left, whose values torch does not move as "
+            "it moves those of several; give a path that ends in .npz, or write the network unshrunk"
+        )
+    part.embed_dim, part.num_heads = channels, channels // part.head_dim
+
+
+def is_quantiser(part: Any) -> bool:
+    """Return whether a module is a quantiser of PQuantML that was built."""
+    return _path(part) == _QUANTISER and (not part.use_hgq or bool(part.quantizer.built))
 
 
 def is_compressed(module: nn.Module) -> bool:

@@ -27,12 +27,7 @@ def _function(built: Assembly, call: Call, x: Any, function: str, **parameters: 
 
 
 def in_types(
-    built: Assembly,
-    call: Call,
-    x: Any,
-    kind: FixedPoints,
-    function: str = "linear",
-    parameters: dict[str, float] | None = None,
+    built: Assembly, call: Call, x: Any, kind: FixedPoints, *, looked_up: tuple[str, dict[str, float]] = ("linear", {})
 ) -> Value:
     """Add a function of values, or themselves, in types that lie as torch's values do."""
     source = jets_value(x, call)
@@ -44,7 +39,11 @@ def in_types(
         laid[source.index.flatten()] = array.expand(source.shape).flatten()
         return laid.reshape(built.n_jets, *built.shapes[source.layer])[0]
 
-    return _added(built, call, x, lambda name: Activation(name, function, parameters, rearranged(kind, arranged)))
+    found = _added(built, call, x, lambda name: Activation(name, *looked_up, rearranged(kind, arranged)))
+    owner = call.scope[0].split("@")[0] + ("" if looked_up[0] == "linear" else ".output_quantizer")
+    index = source.index.select(built.jets(source), 0)
+    built.traces.typed[owner] = found.layer, index, tuple(index.shape)
+    return found
 
 
 @operator("relu")

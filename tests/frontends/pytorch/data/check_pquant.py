@@ -1,5 +1,6 @@
-"""Reads modules of PQuantML in memory and compares them with what they compute; run where PQuantML is installed."""
+"""Reads modules of PQuantML in memory and compares them with what they compute; run where PQuantML and scipy are installed."""
 
+import copy
 import os
 import sys
 import tempfile
@@ -22,13 +23,18 @@ from pquant.core.torch.layers import (
     PQDense,
     PQLayerNorm,
     PQMultiheadAttention,
+    get_ebops,
 )
 from pquant.core.torch.quantizer import Quantizer
 from torch import nn
 
 from hepprune import frontends
+from hepprune.frontends.pytorch import to_module
+from hepprune.network import Network, Weighted
+from hepprune.pruning.structure import surgery
 
 rng = np.random.default_rng(3)
+torch.manual_seed(3)
 FINE = {"use_high_granularity_quantization": True, "granularity": "per_weight"}
 
 
@@ -64,9 +70,9 @@ class Attention(nn.Module):
 
     def __init__(self, c: object) -> None:
         super().__init__()
-        self.before, self.norm = PQDense(c, 6, 8, quantize_output=True), PQLayerNorm(c, 8, quantize_output=True)
-        self.attention = PQMultiheadAttention(c, 8, 2, batch_first=True, quantize_output=True)
-        self.after = PQDense(c, 8, 3)
+        self.before, self.norm = PQDense(c, 6, 12, quantize_output=True), PQLayerNorm(c, 12, quantize_output=True)
+        self.attention = PQMultiheadAttention(c, 12, 3, batch_first=True, quantize_output=True)
+        self.after = PQDense(c, 12, 3)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.norm(self.before(x))
@@ -116,6 +122,30 @@ CASES = (
 )
 
 
+def shrunk(network: Network) -> Network:
+    """Return a network without the first neuron of each layer and the first head."""
+    for layer in network:
+        if isinstance(layer, Weighted) and layer.name == "attention_out_proj":
+            layer.digit_limit[:, :4] = 0
+        elif isinstance(layer, Weighted) and not layer.name.startswith("attention"):
+            layer.digit_limit[0] = 0
+    return surgery.shrink(network)
+
+
+@torch.no_grad()
+def compare(smaller: Network, module: nn.Module, features: torch.Tensor, given: torch.Tensor) -> None:
+    """Write a smaller network as a module and as a state_dict, and run both, and their cost, by PQuantML."""
+    wanted, made = smaller(given), to_module(smaller, module)
+    assert torch.equal(made(features), wanted)
+    assert sum(each.numel() for each in made.parameters()) <= sum(each.numel() for each in module.parameters())
+    assert float(get_ebops(made)) >= 0
+    with tempfile.TemporaryDirectory() as folder:
+        path = frontends.write(smaller, Path(folder) / "smaller.pt", like=module)
+        loaded = copy.deepcopy(made)
+        loaded.load_state_dict(torch.load(path, weights_only=True))
+    assert torch.equal(loaded(features), wanted)
+
+
 def again(module: nn.Module, make: object, config: object, folder: Path) -> nn.Module:
     """Return a module as its factory makes it, with the weights of a file."""
     sys.modules["factories"] = factories = types.ModuleType("factories")
@@ -143,5 +173,7 @@ for make, config in CASES:
     for network in networks:
         assert torch.equal(network(given), wanted), make.__name__
         assert all(kernel.type is not None for kernel in network.kernels)
+    smaller = shrunk(networks[0])
+    compare(smaller, module, features, given)
     if make in {dense, softmax}:
         assert all(layer.result is not None for layer in networks[0].inputs)
