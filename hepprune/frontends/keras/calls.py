@@ -1,14 +1,11 @@
 """Calls of layers in a functional model, as Keras 2 and Keras 3 write them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hepprune.errors import NetworkError
-from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.frontends.keras.registry import Native
-from hepprune.network import Activation, Input, Layer
-from hepprune.quantisers import FixedPoints
 
 if TYPE_CHECKING:
     from hepprune.frontends.keras.graph import CallValue
@@ -130,17 +127,3 @@ def _tensors(structure: Any) -> Iterator[Reference]:
     elif isinstance(structure, list):
         for entry in structure:
             yield from _tensors(entry)
-
-
-def type_inputs(layers: Mapping[str, Layer], sources: Mapping[str, Iterable[str]], outputs: Iterable[str]) -> None:
-    """Give every input the type in which all that read it take it, where that is one: values change by nothing."""
-    for name, layer in layers.items():
-        if isinstance(layer, Input) and name not in outputs:
-            taken = {_takes(layers[reader]) for reader, read in sources.items() if name in read}
-            layer.result = taken.pop() if len(taken) == 1 else None
-
-
-def _takes(reader: Layer) -> Quantiser | None:
-    """Return the type that a layer brings its value to before anything else."""
-    only = isinstance(reader, Activation) and reader.function == "linear"
-    return reader.result if only and isinstance(reader.result, FixedPoint | FixedPoints) else None

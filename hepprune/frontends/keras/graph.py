@@ -8,7 +8,8 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from hepprune.errors import NetworkError, unknown
-from hepprune.frontends.keras.calls import LayerCall, Reference, calls, references, type_inputs
+from hepprune.frontends.inputs import type_inputs
+from hepprune.frontends.keras.calls import LayerCall, Reference, calls, references
 from hepprune.frontends.keras.files import MODELS, KerasModel, entries, leaves, name_of
 from hepprune.frontends.keras.registry import LAYERS, Native, Part
 from hepprune.frontends.names import identifiers

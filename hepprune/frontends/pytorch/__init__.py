@@ -72,12 +72,12 @@ def write(network: Network, path: Path, *, like: Any) -> Path:
             fixed in the module's code.
     """
     source = _source(like)
-    if isinstance(source, nn.Module) and pquant.is_compressed(source):
-        raise NetworkError(
-            f"{type(source).__name__} has layers of PQuantML, whose modules are read only; give a path that ends in "
-            ".npz, which any network can be written as"
-        )
     path = Path(path)
+    if path.suffix == ".pt2" and isinstance(source, nn.Module) and pquant.is_compressed(source):
+        raise NetworkError(
+            f"{type(source).__name__} has layers of PQuantML, whose quantisers no program of torch has; give a path "
+            "that ends in .pt, for its state_dict, or in .npz"
+        )
     if path.suffix == ".pt2":
         program = modules.capture(source, any_jets=True) if isinstance(source, nn.Module) else source
         return writing.write_program(network, path, program)

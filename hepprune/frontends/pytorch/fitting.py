@@ -27,12 +27,14 @@ class Traces:
     """What a program's operators did when it was read.
 
     `cuts` are the Slices of parts that were taken, in order, "" for a part that was all and None for one that needs
-    none; `sizes` are shapes in and out of a call, `factors` what attention multiplies its scores with.
+    none; `sizes` are shapes in and out of a call, `factors` what attention multiplies its scores with. `typed` says of
+    a module that quantises values which layer does so, where they are in that layer's for one jet, and their shape.
     """
 
     cuts: list[str | None] = field(default_factory=list)
     sizes: dict[str, tuple[Shape, Shape]] = field(default_factory=dict)
     factors: dict[str, float] = field(default_factory=dict)
+    typed: dict[str, tuple[str, Tensor, Shape]] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)

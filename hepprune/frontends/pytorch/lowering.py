@@ -7,6 +7,7 @@ from typing import Any
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
+from hepprune.frontends.inputs import type_inputs
 from hepprune.frontends.pytorch import pquant
 from hepprune.frontends.pytorch.building import Assembly, Slot
 from hepprune.frontends.pytorch.fitting import Fitting, Traces
@@ -44,6 +45,7 @@ _ELEMENTWISE = SAME | {
     "sigmoid",
     "pad",
     "quantised",
+    "looked_up",
 }
 _NUMBERS = {"add", "sub", "mul", "floordiv", "truediv", "mod", "neg", "eq", "ne", "lt", "le", "gt", "ge"}
 _MAX_NUMBER = 2**62
@@ -92,6 +94,8 @@ def lower(program: Program, fit: Fitting | None = None) -> Lowered:
     arriving = [values[name] for name in program.inputs]
     outputs = [output_layer(built, values.get(ref.name), ref) for ref in program.outputs]
     network = network_of(built, outputs)
+    if program.types:
+        type_inputs({layer.name: layer for layer in network}, network.sources, network.outputs)
     slots = tuple(slot for slot in built.slots if slot.layer in network.layers)
     leaving = [values[ref.name] for ref in program.outputs]
     lying = ports(built, program.inputs, arriving, leaving)
@@ -158,8 +162,8 @@ def _run(built: Assembly, call: Call, values: dict[str, Any]) -> Any:
             return None
         if call.operator == "sym_size":
             return args[0].shape[args[1]] if isinstance(args[0], Value) else args[0].tensor.shape[args[1]]
-        if call.target == pquant.QUANTISED:
-            return in_types(built, call, args[0], pquant.fixed_points(args[1].tensor, args[2]))
+        if call.target in {pquant.QUANTISED, pquant.LOOKED_UP}:
+            return _typed(built, call, *args)
         if not call.target.startswith("aten."):
             return _python(call, args)
         if any(isinstance(entry, Value) for entry in leaves((args, list(options.values())))):
@@ -168,6 +172,13 @@ def _run(built: Assembly, call: Call, values: dict[str, Any]) -> Any:
     except _UNFIT as problem:  # the file is damaged, or torch has learned more
         reason = (str(problem).splitlines() or [""])[0]
         raise NetworkError(f"'{call.name}' uses {call.target} in a way that is not known: {reason[:200]}") from problem
+
+
+def _typed(built: Assembly, call: Call, x: Any, types: Constant, modes: str, *table: Any) -> Value:
+    """Return what a quantiser of PQuantML makes of values, or a table of its softmax."""
+    function, parameter = table or ("linear", None)
+    named = {} if parameter is None else {pquant.TABLES[function]: float(parameter)}
+    return in_types(built, call, x, pquant.fixed_points(types.tensor, modes), looked_up=(function, named))
 
 
 def _split_anew(built: Assembly, call: Call, args: Any) -> Any:

@@ -44,18 +44,23 @@ def capture(module: nn.Module, input_shape: Any = None, *, any_jets: bool = Fals
         if isinstance(part, nn.Embedding | nn.EmbeddingBag):
             raise NetworkError(f"layer '{name}' is an Embedding, which looks up whole numbers; no Network has it")
     shapes = input_shapes(module, input_shape)
-    like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(0))
-    examples = tuple(torch.zeros(2, *shape, dtype=like.dtype, device=like.device) for shape in shapes)
-    sizes = tuple({0: N_JETS} for _ in examples) if any_jets else None
+    given = examples(module, shapes)
+    sizes = tuple({0: N_JETS} for _ in given) if any_jets else None
     types: Mapping[str, FixedPoints] = {}
     with in_eval_mode(module), quiet(), torch.no_grad():
         try:
             if pquant.is_compressed(module):
-                module, types = pquant.prepared(copied(module), examples)
-            exported = torch.export.export(module, examples, dynamic_shapes=sizes)
+                module, types = pquant.prepared(copied(module), given)
+            exported = torch.export.export(module, given, dynamic_shapes=sizes)
         except UNTRACEABLE as problem:
             raise NetworkError(_reason(title, shapes, problem)) from problem
     return replace(from_exported(exported), types=types)
+
+
+def examples(module: nn.Module, shapes: tuple[Shape, ...]) -> tuple[Tensor, ...]:
+    """Return two jets of zeros for a module, of its own dtype and on its device."""
+    like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(0))
+    return tuple(torch.zeros(2, *shape, dtype=like.dtype, device=like.device) for shape in shapes)
 
 
 def _reason(title: str, shapes: tuple[Shape, ...], problem: Exception) -> str:
@@ -150,7 +155,22 @@ def named(text: str) -> nn.Module:
         raise NetworkError(f"'{place}' makes no model: {problem}") from problem
     if not isinstance(module, nn.Module):
         raise NetworkError(f"'{place}' makes a {type(module).__name__}, no torch.nn.Module")
-    return loaded(module, state(Path(weights)), source=Path(weights).name) if weights else module
+    if not weights:
+        return module
+    return loaded(whole(module), state(Path(weights)), source=Path(weights).name)
+
+
+def whole(module: nn.Module, input_shape: Any = None) -> nn.Module:
+    """Return a module with all of its tensors: PQuantML makes quantisers when the first values arrive."""
+    if not pquant.is_compressed(module):
+        return module
+    made, shapes = copied(module), input_shapes(module, input_shape)
+    with in_eval_mode(made), torch.no_grad():
+        try:
+            made(*examples(made, shapes))
+        except UNTRACEABLE as problem:
+            raise NetworkError(_reason(type(made).__name__, shapes, problem)) from problem
+    return made
 
 
 @contextmanager
@@ -221,16 +241,19 @@ def resized(module: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
     for name, tensor in _tied(made, tensors).items():
         owner_name, _, last = name.rpartition(".")
         owner = made.get_submodule(owner_name)
-        old = getattr(owner, last)
+        # By these dictionaries: a layer of PQuantML has properties of the same names.
+        held: dict[str, Any] = owner._buffers if last in owner._buffers else owner._parameters  # noqa: SLF001
+        old = held[last]
         new = tensor.detach().to(old.dtype).clone()
         if old.shape != new.shape:
             _resize(owner, owner_name, last, new.shape)
         if isinstance(old, nn.Parameter):
             parameters.setdefault(id(old), nn.Parameter(new, requires_grad=old.requires_grad))
-            setattr(owner, last, parameters[id(old)])
+            held[last] = parameters[id(old)]
         else:
-            owner.register_buffer(last, new)
-    for part in made.modules():
+            held[last] = new
+    for name, part in made.named_modules():
+        pquant.fit_heads(name, part)
         if isinstance(part, nn.RNNBase):
             part._init_flat_weights()  # noqa: SLF001 -- the list of what the layer computes with is torch's own
     return made
@@ -263,7 +286,7 @@ def copied(module: nn.Module) -> nn.Module:
 
 def _resize(owner: nn.Module, name: str, tensor: str, shape: torch.Size) -> None:
     """Set a layer's sizes after the new shape of one of its tensors."""
-    stem = tensor.removesuffix("_orig").removesuffix("_mask")
+    stem = tensor.removesuffix("_orig").removesuffix("_mask").removeprefix("_")  # which PQuantML's names begin with
     if isinstance(owner, nn.MultiheadAttention):
         _resize_attention(owner, name, tensor, shape)
     elif isinstance(owner, nn.Linear) and stem == "weight":

@@ -13,10 +13,14 @@ from torch import Tensor, nn
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import OVERFLOW, ROUNDING
+from hepprune.network.layers.activation import FUNCTIONS
 from hepprune.quantisers import FixedPoints
 
 _QUANTISER = "pquant.core.torch.quantizer.Quantizer"
-QUANTISED = "hepprune.quantised.default"
+_ATTENTION = "pquant.core.torch.layers.PQMultiheadAttention"
+_SOFTMAX = "pquant.core.torch.activations.PQSoftmax"
+TABLES = {"decay": "rate", "reciprocal": "epsilon"}  # the functions of a softmax' tables, and their parameters
+QUANTISED, LOOKED_UP = "hepprune.quantised.default", "hepprune.looked_up.default"
 
 
 @torch.library.custom_op("hepprune::quantised", mutates_args=())
@@ -27,6 +31,18 @@ def quantised(values: Tensor, types: Tensor, modes: str) -> Tensor:
 
 @quantised.register_fake
 def _same_shape(values: Tensor, *_: Any) -> Tensor:
+    return torch.empty_like(values)
+
+
+@torch.library.custom_op("hepprune::looked_up", mutates_args=())
+def looked_up(values: Tensor, types: Tensor, modes: str, function: str, parameter: float) -> Tensor:
+    """Return a function of values, by its name and its only parameter, as fixed-point types hold it."""
+    found: Tensor = FUNCTIONS[function](values, **{TABLES[function]: parameter})
+    return fixed_points(types, modes)(found).to(values.dtype).clone()
+
+
+@looked_up.register_fake
+def _same_shape_again(values: Tensor, *_: Any) -> Tensor:
     return torch.empty_like(values)
 
 
@@ -52,8 +68,57 @@ class _Quantiser(nn.Module):
         return found
 
 
+class _Table(_Quantiser):
+    """A function of values between the quantisers of a table: what is looked up, and what that gives."""
+
+    def __init__(self, incoming: FixedPoints | None, outgoing: FixedPoints, function: str, parameter: float) -> None:
+        super().__init__(outgoing)
+        self.input_quantizer = nn.Identity() if incoming is None else _Quantiser(incoming)
+        self.function, self.parameter = function, parameter
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Look the values up."""
+        given = self.input_quantizer(values)
+        found: Tensor = looked_up(given, self.types, self.modes, self.function, self.parameter)
+        return found
+
+
 def _path(part: nn.Module) -> str:
     return f"{type(part).__module__}.{type(part).__qualname__}"
+
+
+def is_own(part: nn.Module) -> bool:
+    """Return whether a module is one of PQuantML's."""
+    return _path(part).startswith("pquant.")
+
+
+def fit_heads(name: str, part: Any) -> None:
+    """Set how many heads an attention of PQuantML has; they stay as wide as they are.
+
+    Raises:
+        NetworkError: its projections have other sizes, or one head is left where there were several.
+    """
+    if _path(part) != _ATTENTION:
+        return
+    sizes = [projection.out_features for projection in (part.q_proj, part.k_proj, part.v_proj)]
+    channels = sizes[0]
+    if channels % part.head_dim or len(set(sizes)) > 1:
+        raise NetworkError(
+            f"layer '{name}' is a PQMultiheadAttention with heads of {part.head_dim} values each and would have "
+            f"{' and '.join(map(str, dict.fromkeys(sizes)))} in all; give a path that ends in .npz, or write the "
+            "network unshrunk"
+        )
+    if channels == part.head_dim < part.embed_dim:
+        raise NetworkError(
+            f"layer '{name}' is a PQMultiheadAttention with one head left, whose values torch does not move as "
+            "it moves those of several; give a path that ends in .npz, or write the network unshrunk"
+        )
+    part.embed_dim, part.num_heads = channels, channels // part.head_dim
+
+
+def is_quantiser(part: Any) -> bool:
+    """Return whether a module is a quantiser of PQuantML that was built."""
+    return _path(part) == _QUANTISER and (not part.use_hgq or bool(part.quantizer.built))
 
 
 def is_compressed(module: nn.Module) -> bool:
@@ -104,10 +169,29 @@ def _settle(name: str, part: nn.Module) -> None:
             setattr(part, key, bool(buffer))
     if hasattr(part, "pruning_method"):
         part.pruning_method = ""  # type: ignore[assignment]
+    if _path(part) == _SOFTMAX:
+        _look_up(name, part)
     for key, child in list(part.named_children()):
         if _path(child) == _QUANTISER:
             kind = type_of(f"{name}.{key}", child)
             setattr(part, key, nn.Identity() if kind is None else _Quantiser(kind))
+
+
+def _look_up(name: str, softmax: Any) -> None:
+    """Give a softmax tables of known functions in the place of those that it computes by code of its own."""
+    sign = 1.0 if softmax.stable else -1.0
+    parameters = {"exp_table": sign * float(softmax.input_scaler), "inv_table": float(softmax.epsilon)}
+    for (key, parameter), function in zip(parameters.items(), TABLES, strict=True):
+        table = getattr(softmax, key)
+        ends = [
+            type_of(f"{name}.{key}.{end}_quantizer", getattr(table, f"{end}_quantizer"))
+            if table.enable_quantization and getattr(table, f"quantize_{end}")
+            else None
+            for end in ("input", "output")
+        ]
+        if ends[1] is None:
+            raise NetworkError(f"layer '{name}' has tables that are not quantised; torch's own softmax can be read")
+        setattr(softmax, key, _Table(ends[0], ends[1], function, parameter))
 
 
 def type_of(name: str, quantiser: Any, weights: Tensor | None = None) -> FixedPoints | None:

@@ -25,7 +25,7 @@ def module_read(module: nn.Module, lowered: Lowered) -> Reading:
 
 def weights_read(path: Path, like: nn.Module) -> Reading:
     """Return a state_dict file as the module of its sizes, as `module:factory@weights.pt` is read."""
-    module = modules.loaded(like, modules.state(path), source=path.name)
+    module = modules.loaded(modules.whole(like), modules.state(path), source=path.name)
     return module_read(module, lower(modules.capture(module)))
 
 

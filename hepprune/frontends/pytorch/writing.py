@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from hepprune.errors import NetworkError
 from hepprune.files import replacing
 from hepprune.frontends.checking import check
-from hepprune.frontends.pytorch import attention, exporting
+from hepprune.frontends.pytorch import attention, compressed, exporting, pquant
 from hepprune.frontends.pytorch.building import Slot
 from hepprune.frontends.pytorch.fitting import Fitting
 from hepprune.frontends.pytorch.lowering import Lowered, lower
-from hepprune.frontends.pytorch.modules import capture, input_shapes, resized
+from hepprune.frontends.pytorch.modules import capture, examples, input_shapes, resized, whole
 from hepprune.frontends.pytorch.packing import packed
 from hepprune.frontends.pytorch.program import Program
 from hepprune.frontends.pytorch.running import IN_CODE, module_read
@@ -31,6 +31,8 @@ def to_module(network: Network, like: nn.Module, input_shape: Any = None) -> nn.
         NetworkError: the network has another graph than the module, or arrays that the module has no place for.
     """
     shapes = input_shapes(like, input_shape)
+    like = whole(like, shapes)
+    is_compressed, learned = pquant.is_compressed(like), list[Lowered]()
 
     program = capture(like, shapes)
     known = lower(program)
@@ -40,12 +42,18 @@ def to_module(network: Network, like: nn.Module, input_shape: Any = None) -> nn.
     def made(tensors: Mapping[str, Tensor]) -> tuple[nn.Module, Lowered]:
         try:
             module = resized(like, tensors)
-            return module, lower(capture(module, shapes))
+            if is_compressed:
+                known_now = learned[-1] if learned else None
+                compressed.fit(module, like, network, written=tensors.keys(), lowered=known_now)
+            learned.append(lower(capture(module, shapes)))
+            return module, learned[-1]
         except (NetworkError, RuntimeError) as problem:
             raise NetworkError(_in_code(network, _holding(program, tensors), known) or str(problem)) from problem
 
     module, lowered = filled_model(network, known, made)
     check(network, module_read(module, lowered))
+    if is_compressed:
+        compressed.measured(module, examples(module, shapes))
     return module  # type: ignore[no-any-return]
 
 

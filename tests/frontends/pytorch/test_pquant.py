@@ -13,7 +13,10 @@ import hepprune
 from hepprune import frontends
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
+from hepprune.frontends.pytorch import to_module
 from hepprune.network import Activation, Dense
+from hepprune.pruning.structure import surgery
+from hepprune.quantisers import FixedPoints
 
 ROOT = Path(hepprune.__file__).parents[1]
 
@@ -25,13 +28,14 @@ class Quantizer(nn.Module):
 
     def __init__(self, *bits: float) -> None:
         super().__init__()
-        self.bits = tuple(torch.tensor(float(bit)) for bit in bits)
+        for name, bit in zip("kifb", (*bits, sum(bits)), strict=True):
+            setattr(self, name, nn.Parameter(torch.tensor(float(bit)), requires_grad=False))
 
     def get_quantization_bits(self) -> tuple[Tensor, ...]:
-        return self.bits
+        return self.k, self.i, self.f  # type: ignore[return-value]
 
     def forward(self, values: Tensor) -> Tensor:
-        sign, integer, fraction = self.bits
+        sign, integer, fraction = self.get_quantization_bits()
         step, end = 2.0**-fraction, 2.0**integer
         return torch.clamp(torch.floor(values / step + 0.5) * step, -end * sign, end - step)
 
@@ -106,10 +110,40 @@ def test_a_module_with_half_a_bit_or_an_unknown_overflow_is_refused() -> None:
         frontends.read(tagger)
 
 
-def test_a_module_is_not_written_as_a_state_that_its_package_would_not_take(tmp_path: Path) -> None:
+@torch.no_grad()
+def test_a_smaller_module_takes_its_weights_as_they_act_and_keeps_its_types(tmp_path: Path) -> None:
+    tagger, features = module(), 3 * torch.randn(50, 5)
+    network = frontends.read(tagger)
+    for layer in network:
+        if isinstance(layer, Dense) and layer.name == "layer_0":
+            layer.digit_limit[1], layer.bias[1] = 0, -1
+    smaller = surgery.shrink(network)
+    written = to_module(smaller, tagger)
+    assert written[0]._weight.shape == (3, 5)  # type: ignore[index,union-attr]
+    assert written[0].final_compression_done  # type: ignore[index,union-attr]
+    assert not tagger[0].final_compression_done  # type: ignore[index,union-attr]
+    assert torch.equal(written(features), smaller(features))
+    assert frontends.read(written).structure()["layers"] == smaller.structure()["layers"]
+    tensors = torch.load(frontends.write(smaller, tmp_path / "smaller.pt", like=tagger), weights_only=True)
+    assert {key: tensor.shape for key, tensor in tensors.items()} == {
+        key: tensor.shape for key, tensor in written.state_dict().items()
+    }
+
+
+@torch.no_grad()
+def test_several_widths_where_a_quantiser_keeps_one_are_refused() -> None:
+    network = frontends.read(module())
+    name = next(layer.name for layer in network if layer.name.startswith("layer_0") and isinstance(layer, Activation))
+    kind = FixedPoints(width=[7, 7, 6, 7, 7], integer=3, signed=True, rounding="RND", overflow="SAT")  # type: ignore[arg-type]
+    changed = network.replacing({name: network[name].rebuilt(result=kind)})
+    with pytest.raises(NetworkError, match=r"'0.input_quantizer' keeps one width where the network has several"):
+        to_module(changed, module())
+
+
+def test_a_module_is_not_written_as_a_program_which_has_no_quantisers(tmp_path: Path) -> None:
     tagger = module()
-    with pytest.raises(NetworkError, match=r"modules are read only; give a path that ends in \.npz"):
-        frontends.write(frontends.read(tagger), tmp_path / "smaller.pt", like=tagger)
+    with pytest.raises(NetworkError, match=r"whose quantisers no program of torch has; give a path that ends in \.pt"):
+        frontends.write(frontends.read(tagger), tmp_path / "smaller.pt2", like=tagger)
     assert not list(tmp_path.iterdir())
 
 

@@ -26,8 +26,10 @@ def _function(built: Assembly, call: Call, x: Any, function: str, **parameters: 
     return _added(built, call, x, lambda name: Activation(name, function, parameters))
 
 
-def in_types(built: Assembly, call: Call, x: Any, kind: FixedPoints) -> Value:
-    """Add what quantises values, whose types lie as torch's values do."""
+def in_types(
+    built: Assembly, call: Call, x: Any, kind: FixedPoints, *, looked_up: tuple[str, dict[str, float]] = ("linear", {})
+) -> Value:
+    """Add a function of values, or themselves, in types that lie as torch's values do."""
     source = jets_value(x, call)
     if any(own not in {1, size} for own, size in zip(kind.width.shape[::-1], source.shape[::-1], strict=False)):
         raise NetworkError(f"layer '{built.title(call)}' has types of shape {kind.width.shape} for {source.shape}")
@@ -37,7 +39,11 @@ def in_types(built: Assembly, call: Call, x: Any, kind: FixedPoints) -> Value:
         laid[source.index.flatten()] = array.expand(source.shape).flatten()
         return laid.reshape(built.n_jets, *built.shapes[source.layer])[0]
 
-    return _added(built, call, x, lambda name: Activation(name, "linear", result=rearranged(kind, arranged)))
+    found = _added(built, call, x, lambda name: Activation(name, *looked_up, rearranged(kind, arranged)))
+    owner = call.scope[0].split("@")[0] + ("" if looked_up[0] == "linear" else ".output_quantizer")
+    index = source.index.select(built.jets(source), 0)
+    built.traces.typed[owner] = found.layer, index, tuple(index.shape)
+    return found
 
 
 @operator("relu")

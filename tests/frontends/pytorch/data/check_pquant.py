@@ -1,7 +1,11 @@
-"""Reads modules of PQuantML in memory and compares them with what they compute; run where PQuantML is installed."""
+"""Reads modules of PQuantML in memory and compares them with what they compute; run where PQuantML and scipy are installed."""
 
+import copy
 import os
 import sys
+import tempfile
+import types
+from pathlib import Path
 
 sys.path.extend(sys.argv[1:])  # hepprune's own packages come after those of this interpreter
 os.environ["KERAS_BACKEND"] = "torch"
@@ -9,7 +13,7 @@ os.environ["KERAS_BACKEND"] = "torch"
 import numpy as np
 import pquant
 import torch
-from pquant.core.torch.activations import PQActivation
+from pquant.core.torch.activations import PQActivation, PQSoftmax
 from pquant.core.torch.layers import (
     PQAvgPool1d,
     PQAvgPool2d,
@@ -17,13 +21,20 @@ from pquant.core.torch.layers import (
     PQConv1d,
     PQConv2d,
     PQDense,
+    PQLayerNorm,
+    PQMultiheadAttention,
+    get_ebops,
 )
 from pquant.core.torch.quantizer import Quantizer
 from torch import nn
 
 from hepprune import frontends
+from hepprune.frontends.pytorch import to_module
+from hepprune.network import Network, Weighted
+from hepprune.pruning.structure import surgery
 
 rng = np.random.default_rng(3)
+torch.manual_seed(3)
 FINE = {"use_high_granularity_quantization": True, "granularity": "per_weight"}
 
 
@@ -50,6 +61,28 @@ def image(c: object) -> tuple[nn.Module, tuple[int, ...]]:
     return nn.Sequential(*first, nn.Flatten(), PQDense(c, 36, 2)), (2, 6, 6)
 
 
+def softmax(c: object) -> tuple[nn.Module, tuple[int, ...]]:
+    return nn.Sequential(PQDense(c, 6, 8, quantize_output=True), PQSoftmax(c, -1, stable=False), PQDense(c, 8, 2)), (6,)
+
+
+class Attention(nn.Module):
+    """A layer norm, attention among particles and their sum."""
+
+    def __init__(self, c: object) -> None:
+        super().__init__()
+        self.before, self.norm = PQDense(c, 6, 12, quantize_output=True), PQLayerNorm(c, 12, quantize_output=True)
+        self.attention = PQMultiheadAttention(c, 12, 3, batch_first=True, quantize_output=True)
+        self.after = PQDense(c, 12, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.norm(self.before(x))
+        return self.after(self.attention(x, x, x)[0].sum(1))
+
+
+def attention(c: object) -> tuple[nn.Module, tuple[int, ...]]:
+    return Attention(c), (5, 6)
+
+
 @torch.no_grad()
 def fill(module: nn.Module) -> None:
     for part in module.modules():
@@ -62,7 +95,7 @@ def fill(module: nn.Module) -> None:
                 (part.quantizer._i_raw if part.overflow == "WRAP" else part.quantizer._i).data = integer
             else:
                 part.set_quantization_bits(integer, fraction)
-        if hasattr(part, "_weight"):
+        if getattr(part, "_weight", None) is not None:
             part._weight.normal_()
             part._bias.normal_()
         pruning = getattr(part, "pruning_layer", None)
@@ -83,7 +116,48 @@ CASES = (
     (steps, settings("pdp", granularity="per_channel")),
     (steps, settings("cs", overflow_mode_parameters="WRAP", **FINE)),
     (image, settings("wanda")),
+    (softmax, settings("pdp")),
+    (attention, settings("pdp", granularity="per_channel")),
+    (attention, settings("cs", overflow_mode_parameters="WRAP", **FINE)),
 )
+
+
+def shrunk(network: Network) -> Network:
+    """Return a network without the first neuron of each layer and the first head."""
+    for layer in network:
+        if isinstance(layer, Weighted) and layer.name == "attention_out_proj":
+            layer.digit_limit[:, :4] = 0
+        elif isinstance(layer, Weighted) and not layer.name.startswith("attention"):
+            layer.digit_limit[0] = 0
+    return surgery.shrink(network)
+
+
+@torch.no_grad()
+def compare(smaller: Network, module: nn.Module, features: torch.Tensor, given: torch.Tensor) -> None:
+    """Write a smaller network as a module and as a state_dict, and run both, and their cost, by PQuantML."""
+    wanted, made = smaller(given), to_module(smaller, module)
+    assert torch.equal(made(features), wanted)
+    assert sum(each.numel() for each in made.parameters()) <= sum(each.numel() for each in module.parameters())
+    assert float(get_ebops(made)) >= 0
+    with tempfile.TemporaryDirectory() as folder:
+        path = frontends.write(smaller, Path(folder) / "smaller.pt", like=module)
+        loaded = copy.deepcopy(made)
+        loaded.load_state_dict(torch.load(path, weights_only=True))
+    assert torch.equal(loaded(features), wanted)
+
+
+def again(module: nn.Module, make: object, config: object, folder: Path) -> nn.Module:
+    """Return a module as its factory makes it, with the weights of a file."""
+    sys.modules["factories"] = factories = types.ModuleType("factories")
+
+    def made() -> nn.Module:
+        found, found.input_shape = make(config)[0], module.input_shape
+        return found
+
+    factories.made = made
+    torch.save(module.state_dict(), folder / "weights.pt")
+    return frontends.read(f"factories:made@{folder / 'weights.pt'}")
+
 
 for make, config in CASES:
     module, shape = make(config)
@@ -93,7 +167,13 @@ for make, config in CASES:
         fill(module.eval())
         features = 3 * torch.randn(64, *shape)
         wanted = module(features)
-        network = frontends.read(module)
-        found = network(features if len(shape) == 1 else features.movedim(1, -1))
-    assert torch.equal(found, wanted), make.__name__
-    assert all(kernel.type is not None for kernel in network.kernels)
+        given = features.movedim(1, -1) if make in {steps, image} else features
+        with tempfile.TemporaryDirectory() as folder:
+            networks = frontends.read(module), again(module, make, config, Path(folder))
+    for network in networks:
+        assert torch.equal(network(given), wanted), make.__name__
+        assert all(kernel.type is not None for kernel in network.kernels)
+    smaller = shrunk(networks[0])
+    compare(smaller, module, features, given)
+    if make in {dense, softmax}:
+        assert all(layer.result is not None for layer in networks[0].inputs)

@@ -10,7 +10,7 @@ import hepprune
 from hepprune.firmware import rtl
 from hepprune.fixed import FixedPoint
 from hepprune.frontends import keras as frontend
-from hepprune.frontends.keras.calls import type_inputs
+from hepprune.frontends.inputs import type_inputs
 from hepprune.hardware import cost, targets
 from hepprune.network import Activation, Input, Merge, Network, exact_logits
 
