@@ -1,7 +1,6 @@
 """Pooling: the largest or the mean value of a window, or of all positions."""
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +17,8 @@ _LARGEST = {1: nn.functional.max_pool1d, 2: nn.functional.max_pool2d}
 @layer
 class Pool(Layer):
     """The largest or the mean value of each window of positions; padded places count in no mean and no maximum."""
+
+    takes = ("kind", "size", "strides", "padding")
 
     def __init__(
         self,
@@ -75,15 +76,12 @@ class Pool(Layer):
         shape = (*((n + sum(p) - k) // s + 1 for n, k, s, p in each), before[-1])
         return check_work(self.name, shape, 8 * math.prod(self.size))  # sums over windows take longer than products
 
-    def settings(self) -> dict[str, Any]:
-        """Return the constructor's values."""
-        window = {"kind": self.kind, "size": self.size, "strides": self.strides, "padding": self.padding}
-        return super().settings() | window
-
 
 @layer
 class GlobalPool(Layer):
     """The largest or the mean value over all positions, one per channel."""
+
+    takes = ("kind", "keep_axes")
 
     def __init__(self, name: str, kind: str, keep_axes: bool = False, result: Quantiser | None = None) -> None:  # noqa: FBT001, FBT002 -- stored by name
         super().__init__(name, result)
@@ -104,7 +102,3 @@ class GlobalPool(Layer):
         if len(before) < 2:
             raise NetworkError(f"layer '{self.name}' has no positions to pool in the shape {before}")
         return (*(1 for _ in before[:-1]), before[-1]) if self.keep_axes else before[-1:]
-
-    def settings(self) -> dict[str, Any]:
-        """Return the constructor's values."""
-        return super().settings() | {"kind": self.kind, "keep_axes": self.keep_axes}
