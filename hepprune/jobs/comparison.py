@@ -11,7 +11,7 @@ from hepprune.files import write_json
 from hepprune.hardware import cost
 from hepprune.hardware.targets import Target
 from hepprune.jobs import sources
-from hepprune.jobs.placing import by_recipe
+from hepprune.jobs.sources import by_recipe
 from hepprune.network import Network, precision
 from hepprune.pipeline.context import Track, silent
 from hepprune.report.plots import curves

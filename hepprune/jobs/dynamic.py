@@ -14,7 +14,7 @@ from hepprune import recipe as recipes
 from hepprune.errors import RecipeError, unknown
 from hepprune.files import write_json
 from hepprune.hardware import cost, targets
-from hepprune.jobs.placing import by_recipe
+from hepprune.jobs.sources import by_recipe
 from hepprune.network import Network, precision
 from hepprune.pipeline import taggers
 from hepprune.pipeline.context import Context, Track, silent

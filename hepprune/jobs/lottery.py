@@ -13,7 +13,7 @@ from hepprune.data import images
 from hepprune.errors import DataError
 from hepprune.files import write_json
 from hepprune.hardware import targets
-from hepprune.jobs.placing import by_recipe
+from hepprune.jobs.sources import by_recipe
 from hepprune.network import Network
 from hepprune.pipeline import taggers
 from hepprune.pipeline.context import Context, Track, silent
