@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
 
 from hepprune.firmware.tracing import arithmetic
 from hepprune.firmware.tracing.base import TRACES, Values, array, moved, result_type, trace
@@ -66,18 +65,8 @@ def _in_steps(layer: Softmax | LayerNorm, arriving: Values) -> Values:
 
 @TRACES.of(Pool)
 def _pooled(layer: Pool, arriving: Values) -> Values:
-    windows = moved(functools.partial(_windows, layer), arriving)
+    windows = moved(layer.windows, arriving)
     return _reduced(layer, windows, layer.shape(arriving.shape))
-
-
-def _windows(layer: Pool, values: Tensor) -> Tensor:
-    """Return what each output looks at, (n_jets, *places, channels, size of a window)."""
-    borders = [size for pair in reversed(layer.padding) for size in pair]
-    windows = nn.functional.pad(values.movedim(-1, 1), borders)
-    for axis, (size, stride) in enumerate(zip(layer.size, layer.strides, strict=True), start=2):
-        windows = windows.unfold(axis, size, stride)
-    rank = len(layer.size)
-    return windows.movedim(1, rank + 1).flatten(rank + 2)
 
 
 @TRACES.of(GlobalPool)

@@ -67,6 +67,15 @@ class Pool(Layer):
             windows = windows.unfold(axis, size, stride)
         return windows.sum(dim=tuple(range(-len(self.size), 0)))
 
+    def windows(self, values: Tensor) -> Tensor:
+        """Return what each output looks at, (n_jets, *places, channels, size of a window)."""
+        borders = [size for pair in reversed(self.padding) for size in pair]
+        windows = nn.functional.pad(values.movedim(-1, 1), borders)
+        for axis, (size, stride) in enumerate(zip(self.size, self.strides, strict=True), start=2):
+            windows = windows.unfold(axis, size, stride)
+        rank = len(self.size)
+        return windows.movedim(1, rank + 1).flatten(rank + 2)
+
     def shape(self, *arriving: Shape) -> Shape:
         """Return (*windows, channels)."""
         before = self.only(arriving)
