@@ -19,7 +19,7 @@ from torch import nn
 from hepprune.files import write_json
 from hepprune.network import Dense, Input, Network, Recurrent
 from hepprune.pruning import compensation
-from hepprune.pruning.statistics import curvature, taps
+from hepprune.pruning.statistics import curvature, recorded
 from hepprune.sample import Sample
 from hepprune.training import multilayer_perceptron
 from tests.networks import unlabelled
@@ -100,7 +100,7 @@ def obs(network: Network, x: torch.Tensor) -> dict[str, float]:
     scores = {layer.name: compensation.scores(layer, moments[layer.name]) for layer in layers}
     ours = time.perf_counter() - start
     layer = network.kernels[0].layer
-    arriving = taps.run(network, x).arriving(layer)[:, 0, 0].double().numpy()
+    arriving = recorded.run(network, x).arriving(layer)[:, 0, 0].double().numpy()
     design = np.hstack([arriving, np.ones((len(arriving), 1))])
     row = torch.cat([layer.weight[0], layer.bias[:1]]).detach().double().numpy()
     start, costs = time.perf_counter(), []

@@ -11,7 +11,7 @@ from hepprune.files import write_json
 from hepprune.hardware import cost
 from hepprune.hardware.targets import Target
 from hepprune.jobs import sources
-from hepprune.jobs.placing import by_recipe
+from hepprune.jobs.sources import by_recipe
 from hepprune.network import Network, precision
 from hepprune.pipeline.context import Track, silent
 from hepprune.report.plots import curves
@@ -126,12 +126,11 @@ def _draw(points: Sequence[ComparisonMeans], metric: str, axis: str, path: Path)
     whole = next(point for point in points if point.method == UNPRUNED)
     names = list(dict.fromkeys(point.method for point in points if point.method != UNPRUNED))
     lines = [_curve([p for p in points if p.method == name], metric, axis) for name in names]
-    level = Level(UNPRUNED, whole.scores[metric].value, whole.scores[metric].error or 0.0)
+    level = Level.of(UNPRUNED, whole.scores[metric])
     x_label, y_label = "weights left [%]" if axis == "sparsity" else "predicted LUT", f"test {label(metric)}"
     return curves.draw(lines, path, x_label=x_label, y_label=y_label, level=level, log_x=True, falling=True)
 
 
 def _curve(points: Sequence[ComparisonMeans], metric: str, axis: str) -> Line:
     x = [100 * (1 - point.zeros) if axis == "sparsity" else point.lut or 0.0 for point in points]
-    scores = [point.scores[metric] for point in points]
-    return Line(points[0].method, x, [score.value for score in scores], [score.error or 0.0 for score in scores])
+    return Line.of(points[0].method, x, [point.scores[metric] for point in points])

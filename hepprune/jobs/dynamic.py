@@ -14,7 +14,7 @@ from hepprune import recipe as recipes
 from hepprune.errors import RecipeError, unknown
 from hepprune.files import write_json
 from hepprune.hardware import cost, targets
-from hepprune.jobs.placing import by_recipe
+from hepprune.jobs.sources import by_recipe
 from hepprune.network import Network, precision
 from hepprune.pipeline import taggers
 from hepprune.pipeline.context import Context, Track, silent
@@ -223,14 +223,13 @@ def _mean(trials: Sequence[DynamicTrial]) -> DynamicMeans:
 def plot(kind: str, plain: DynamicMeans, points: Sequence[DynamicMeans], path: Path) -> dict[str, str]:
     """Draw the primary metric against mean and worst-case multiplications, and return the files."""
     metric, whole = next(iter(plain.scores.items()))
-    values = [point.scores[metric].value for point in points]
-    errors = [point.scores[metric].error or 0.0 for point in points]
+    scores = [point.scores[metric] for point in points]
     lines = [
-        Line(label, [getattr(point, name) for point in points], values, errors)
-        for name, label in (("mean", "mean over jets"), ("worst_case", "worst case"))
+        Line.of("mean over jets", [point.mean for point in points], scores),
+        Line.of("worst case", [point.worst_case for point in points], scores),
+        Line.of("without, mean = worst case", [plain.mean], [whole]),
     ]
-    lines.append(Line("without, mean = worst case", [plain.mean], [whole.value], [whole.error or 0.0]))
-    level = Level(f"{label(metric)} without", whole.value, whole.error or 0.0)
+    level = Level.of(f"{label(metric)} without", whole)
     x_label, y_label = f"multiplications per jet, {kind}", f"test {label(metric)}"
     drawn = curves.draw(lines, path, x_label=x_label, y_label=y_label, level=level)
     return {file.suffix[1:]: str(file) for file in drawn}

@@ -9,7 +9,7 @@ from hepprune.errors import NetworkError
 from hepprune.files import write_json
 from hepprune.hardware.cost.measured import Meter, Timing
 from hepprune.jobs import sources
-from hepprune.jobs.placing import by_recipe
+from hepprune.jobs.sources import by_recipe
 from hepprune.network import Network, precision
 from hepprune.pipeline.context import Track, silent
 from hepprune.sample import Sample

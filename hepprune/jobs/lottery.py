@@ -13,7 +13,7 @@ from hepprune.data import images
 from hepprune.errors import DataError
 from hepprune.files import write_json
 from hepprune.hardware import targets
-from hepprune.jobs.placing import by_recipe
+from hepprune.jobs.sources import by_recipe
 from hepprune.network import Network
 from hepprune.pipeline import taggers
 from hepprune.pipeline.context import Context, Track, silent
@@ -142,21 +142,19 @@ def _images_game(train: images.Images, test: images.Images, fit: Fit) -> Game:
 def plot(points: Sequence[LotteryMeans], path: Path) -> dict[str, str]:
     """Draw the primary metric of tickets and controls against the weights that are left, and return the files."""
     dense = next(point for point in points if point.kind == "dense")
-    lines = [_curve(kind, [point for point in points if point.kind == kind]) for kind in lottery.KINDS]
+    by_kind = {kind: [point for point in points if point.kind == kind] for kind in lottery.KINDS}
+    lines = [
+        Line.of(kind, [100 * (1 - point.sparsity) for point in own], [primary(point.scores) for point in own])
+        for kind, own in by_kind.items()
+    ]
     metric, level = next(iter(dense.scores.items()))
     drawn = curves.draw(
         lines,
         path,
         x_label="weights left [%]",
         y_label=f"test {label(metric)}",
-        level=Level("dense", level.value, level.error or 0.0),
+        level=Level.of("dense", level),
         log_x=True,
         falling=True,
     )
     return {file.suffix[1:]: str(file) for file in drawn}
-
-
-def _curve(kind: str, points: Sequence[LotteryMeans]) -> Line:
-    left = [100 * (1 - point.sparsity) for point in points]
-    scores = [primary(point.scores) for point in points]
-    return Line(kind, left, [score.value for score in scores], [score.error or 0.0 for score in scores])

@@ -11,7 +11,7 @@ from hepprune import frontends, metrics, training
 from hepprune import recipe as recipes
 from hepprune.errors import NetworkError
 from hepprune.jobs import sources
-from hepprune.jobs.placing import by_recipe
+from hepprune.jobs.sources import by_recipe
 from hepprune.network import Network
 from hepprune.pipeline.context import Track, silent
 from hepprune.pruning import plan

@@ -11,18 +11,11 @@ from torch import Tensor, nn
 
 from hepprune.errors import NetworkError, unknown
 from hepprune.network.layers import MAX_VALUES, Input, Kernel, Layer, Shape, Shared
-from hepprune.network.node import Features, Node, as_tuple
+from hepprune.network.node import Features, Node, as_tuple, check_depth
 from hepprune.quantisers import to_json
 
-MAX_LAYERS = 2000
 Sources = Mapping[str, str | Sequence[str]]
 V = TypeVar("V")
-
-
-def check_depth(n_layers: int) -> None:
-    """Refuse more layers than any trigger network has, before time is spent on making them."""
-    if n_layers > MAX_LAYERS:
-        raise NetworkError(f"a network of {n_layers} layers is no trigger network; it has at most {MAX_LAYERS}")
 
 
 class Network(nn.Module):
@@ -51,7 +44,10 @@ class Network(nn.Module):
         self.sources = {name: (source,) if isinstance(source, str) else tuple(source) for name, source in given.items()}
         self._check_types()
         self.shapes = self._shapes()
-        self._readers = self._read_by()
+        self._readers: dict[str, list[str]] = {}  # which layers read each, in the order they run
+        for layer in self:
+            for source in dict.fromkeys(self.sources.get(layer.name, ())):
+                self._readers.setdefault(source, []).append(layer.name)
         self._heads = self._behind_all()
         self.outputs = tuple(outputs or names[-1:])
         for name in self.outputs:
@@ -76,14 +72,6 @@ class Network(nn.Module):
         if isinstance(layer, Shared) and (layer.of not in shapes or isinstance(self[layer.of], Input | Shared)):
             raise NetworkError(f"layer '{layer.name}' shares '{layer.of}', which is no layer that ran before it")
         return self.runs(layer).shape(*(shapes[source] for source in sources))
-
-    def _read_by(self) -> dict[str, list[str]]:
-        """Return which layers read each, in the order they run."""
-        readers: dict[str, list[str]] = {}
-        for layer in self:
-            for source in dict.fromkeys(self.sources.get(layer.name, ())):
-                readers.setdefault(source, []).append(layer.name)
-        return readers
 
     def _behind_all(self) -> frozenset[str]:
         """Return the heads that nothing but heads reads."""
@@ -185,13 +173,8 @@ class Network(nn.Module):
         runs = self.runs(layer)
         quantisers = (runs.result,) if runs is layer else (runs.result, layer.result)
         results = tuple(quantiser for quantiser in quantisers if quantiser is not None)
-        return Node(
-            name=layer.name,
-            layer=runs,
-            results=results,
-            sources=self.sources.get(layer.name, ()),
-            shape=self.shapes[layer.name],
-        )
+        sources = self.sources.get(layer.name, ())
+        return Node(name=layer.name, layer=runs, results=results, sources=sources, shape=self.shapes[layer.name])
 
     def runs(self, layer: Layer) -> Layer:
         """Return the layer whose computation a node runs: its own, or that of the layer it shares."""
@@ -306,10 +289,9 @@ class Network(nn.Module):
 
     def structure(self) -> dict[str, Any]:
         """Return layers, settings and edges as JSON values; arrays are in `state_dict`."""
-        layers = [{"layer": type(layer).__name__, **layer.settings()} for layer in self]
-        return {"layers": [_plain(layer) for layer in layers], "sources": self.sources, "outputs": self.outputs}
-
-
-def _plain(settings: dict[str, Any]) -> dict[str, Any]:
-    quantisers = {key: to_json(value) for key, value in settings.items() if key == "result" or key.endswith("_type")}
-    return settings | quantisers
+        layers = []
+        for layer in self:
+            settings = layer.settings()
+            types = {key: to_json(settings[key]) for key in settings if key == "result" or key.endswith("_type")}
+            layers.append({"layer": type(layer).__name__, **settings, **types})
+        return {"layers": layers, "sources": self.sources, "outputs": self.outputs}

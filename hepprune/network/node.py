@@ -6,10 +6,12 @@ from typing import Any
 
 from torch import Tensor
 
+from hepprune.errors import NetworkError
 from hepprune.fixed import Quantiser
 from hepprune.network import quantise
 from hepprune.network.layers.base import Layer, Shape
 
+MAX_LAYERS = 2000
 Features = Tensor | Sequence[Tensor]  # one tensor (n_jets, *shape) for each input, in order; alone where there is one
 
 
@@ -32,6 +34,12 @@ class Node:
         for quantiser in self.results:
             value = quantise.activations(value, quantiser)
         return value
+
+
+def check_depth(n_layers: int) -> None:
+    """Refuse more layers than any trigger network has, before time is spent on making them."""
+    if n_layers > MAX_LAYERS:
+        raise NetworkError(f"a network of {n_layers} layers is no trigger network; it has at most {MAX_LAYERS}")
 
 
 def as_tuple(features: Any) -> tuple[Any, ...]:

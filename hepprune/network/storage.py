@@ -15,8 +15,9 @@ from hepprune import arrays
 from hepprune.errors import HeppruneError, NetworkError, unknown
 from hepprune.files import content_hash, replacing
 from hepprune.fixed import Quantiser
-from hepprune.network.graph import Network, check_depth
+from hepprune.network.graph import Network
 from hepprune.network.layers import LAYERS, Layer
+from hepprune.network.node import check_depth
 from hepprune.quantisers import from_json
 
 _HEADER = "structure"

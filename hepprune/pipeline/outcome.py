@@ -116,6 +116,11 @@ def summarise(context: Context, start: feedback.Start, turns: Sequence[feedback.
     baseline, compressed, plain = (
         describe(context, built, jets, last.known) for built in (of.baseline, of.compressed, of.uniform)
     )
+    found: dict[str, Any] = {}
+    for check in of.compressed.checks:
+        found |= {f"{check.kind}_vectors": check.vectors, f"{check.kind}_mismatches": check.mismatches}
+        if check.kind == "csim":
+            found["csim_agreement"] = check.agreement
     return Summary(
         recipe=context.recipe.name,
         target=context.target.name,
@@ -126,7 +131,7 @@ def summarise(context: Context, start: feedback.Start, turns: Sequence[feedback.
         compressed_minus_baseline=compare(context, last.network, start.tagger, jets),
         compressed_minus_uniform=compare(context, last.network, uniform, jets),
         uniform_minus_baseline=compare(context, uniform, start.tagger, jets),
-        checks=_checks(of.compressed),
+        checks=Equalities(**found),
         feedback=tuple(
             Feedback(index, Cost.of(turn.estimate), Cost.of(turn.measurement) if turn.measurement else None, turn.met)
             for index, turn in enumerate(turns, start=1)
@@ -137,15 +142,6 @@ def summarise(context: Context, start: feedback.Start, turns: Sequence[feedback.
         versions=versions(),
         max_losses=dict(context.recipe.max_losses),
     )
-
-
-def _checks(built: Built) -> Equalities:
-    found: dict[str, Any] = {}
-    for check in built.checks:
-        found |= {f"{check.kind}_vectors": check.vectors, f"{check.kind}_mismatches": check.mismatches}
-        if check.kind == "csim":
-            found["csim_agreement"] = check.agreement
-    return Equalities(**found)
 
 
 def _point(stage: Stage, first: Stage) -> StagePoint:

@@ -19,8 +19,8 @@ from hepprune.network import Layer, Network, Recurrent, Weighted
 from hepprune.network.layers.recurrent import KERNELS
 from hepprune.pruning import masks, statistics
 from hepprune.pruning.masks import Cut
-from hepprune.pruning.statistics import forcing, recurrences, taps
-from hepprune.pruning.statistics.taps import Taps
+from hepprune.pruning.statistics import forcing, recorded, recurrences
+from hepprune.pruning.statistics.recorded import Recorded
 from hepprune.sample import Sample
 
 _IN_TURN_UP_TO = 512  # weights of one output; above, as many updates of an inverse for each output take too long
@@ -45,10 +45,10 @@ def moments(network: Network, sample: Sample | Tensor, *, batch_size: int = 4096
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
     # as many jets at a time as keep what arrives at the parts of recurrent layers in bounds
-    one = taps.run(network, sample.first(1).x)
-    sizes = [part.numel() for cell in recurrences.heard(network) for part in forcing.reads(one, cell).values()]
+    one = recorded.run(network, sample.first(1).x)
+    sizes = [part.numel() for cell in recurrences.contributing(network) for part in forcing.reads(one, cell).values()]
     for jets in sample.batches(min(batch_size, max(1, _MAX_VALUES // max(sizes, default=1)))):
-        for layer, name, arriving in _arriving(taps.run(network, jets.x)):
+        for layer, name, arriving in _arriving(recorded.run(network, jets.x)):
             values = arriving.double().flatten(0, 1)
             sums[name] = sums.get(name, torch.zeros(())) + torch.einsum("ngk,ngl->gkl", values, values)
             counts[name] = counts.get(name, 0) + len(values)
@@ -57,9 +57,9 @@ def moments(network: Network, sample: Sample | Tensor, *, batch_size: int = 4096
     return {name: total / counts[name] for name, total in sums.items()}
 
 
-def _arriving(seen: Taps) -> Iterator[tuple[str, str, Tensor]]:
+def _arriving(seen: Recorded) -> Iterator[tuple[str, str, Tensor]]:
     """Yield by layer and name what weights and biases multiply, (n_jets, n_places, groups, n_weights + n_biases)."""
-    for layer in taps.heard(seen.network):
+    for layer in recorded.contributing(seen.network):
         if isinstance(layer, Recurrent):
             yield from ((layer.name, name, values) for name, values in forcing.reads(seen, layer).items())
         elif isinstance(layer, Weighted):
@@ -97,7 +97,7 @@ def rises(network: Network, sample: Sample, *, batch_size: int = 4096) -> dict[s
     """
     moment = moments(network, sample, batch_size=batch_size)
     found = {layer.name: scores(layer, moment[layer.name]) for layer in statistics.scored(network)}
-    for cell in recurrences.heard(network):
+    for cell in recurrences.contributing(network):
         rows = torch.cat([_rises(rows, moment[name]) for name, rows in _rows(cell).items()])
         pair = torch.split(rows, [cell.n_in, cell.n_out], dim=1)
         found |= {f"{cell.name}.{kind}": own for kind, own in zip(KERNELS, pair, strict=True)}

@@ -7,8 +7,7 @@ import numpy as np
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
-from hepprune.quantisers.per_value import FixedPoints, spread
-from hepprune.quantisers.power_of_two import PowerOfTwo
+from hepprune.quantisers.per_value import FixedPoints, PowerOfTwo, spread
 from hepprune.quantisers.scaled import Binary, Scaled, Ternary
 
 QUANTISERS: dict[str, type[Any]] = {kind.__name__: kind for kind in (FixedPoints, Scaled, Binary, Ternary, PowerOfTwo)}

@@ -105,15 +105,9 @@ def sentences(front: Front) -> list[str]:
 def draw(front: Front, path: Path) -> list[Path]:
     """Draw the primary metric against the LUT, and return the files (png and pdf)."""
     metric = next(iter(front.baseline.scores))
-    values = [row.tagger.scores[metric] for row in front.rows]
-    line = Line(
-        "kept on the way",
-        [row.tagger.lut for row in front.rows],
-        [each.value for each in values],
-        [each.error or 0.0 for each in values],
-    )
-    whole = front.baseline.scores[metric]
-    level = Level(f"baseline, {front.baseline.lut:,.0f} LUT", whole.value, whole.error or 0.0)
+    luts, values = zip(*((row.tagger.lut, row.tagger.scores[metric]) for row in front.rows), strict=True)
+    line = Line.of("kept on the way", luts, values)
+    level = Level.of(f"baseline, {front.baseline.lut:,.0f} LUT", front.baseline.scores[metric])
     return curves.draw(
         [line],
         path,

@@ -19,6 +19,8 @@ class Classes(OneOutput):
     """One of several classes a jet: raw outputs are logits, targets whole numbers or probabilities of each class."""
 
     judged_as = "classes"
+    unit = "nat"
+    metrics = ("accuracy", "auc", "cross_entropy")
     conditions: Conditions = field(default=Conditions(), repr=False)
 
     def _same(self, want: Floats, got: Floats) -> NDArray[np.bool_]:
@@ -27,16 +29,6 @@ class Classes(OneOutput):
             return super()._same(want, got)
         same: NDArray[np.bool_] = want.argmax(axis=-1) == got.argmax(axis=-1)
         return same
-
-    @property
-    def unit(self) -> str:
-        """The unit of the loss."""
-        return "nat"
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """Accuracy above all."""
-        return ("accuracy", "auc", "cross_entropy")
 
     def targets(self, y: Any) -> Tensor:
         """Return classes (n_jets,) int64, or probabilities (n_jets, n_classes) as they are."""
@@ -88,22 +80,14 @@ class MultiLabel(OneOutput):
     """Several yes-or-no questions a jet: raw outputs are their logits, targets probabilities between 0 and 1."""
 
     judged_as = "labels"
+    unit = "nat"
+    metrics = ("label_auc", "label_accuracy", "label_cross_entropy")  # the first above all, averaged over labels
     conditions: Conditions = field(default=Conditions(), repr=False)
 
     def _same(self, want: Floats, got: Floats) -> NDArray[np.bool_]:
         """Return which labels have the same answer, a logit above zero being a yes."""
         same: NDArray[np.bool_] = (want > 0) == (got > 0)
         return same
-
-    @property
-    def unit(self) -> str:
-        """The unit of the loss."""
-        return "nat"
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """The AUC above all, averaged over labels."""
-        return ("label_auc", "label_accuracy", "label_cross_entropy")
 
     def targets(self, y: Any) -> Tensor:
         """Return float32 targets (n_jets, n_labels)."""

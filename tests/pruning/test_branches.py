@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from hepprune.network import Input, Network, Recurrent, Weighted
 from hepprune.network.layers.recurrent import KERNELS
 from hepprune.pruning import compensation, masks, statistics
-from hepprune.pruning.statistics import curvature, gates, gradients, taps
+from hepprune.pruning.statistics import curvature, gates, gradients, recorded
 from hepprune.pruning.structure import coupling
 from hepprune.sample import Sample
 from tests.networks import unlabelled
@@ -82,9 +82,9 @@ def test_derivatives_by_neurons_are_what_differences_of_the_loss_say(name: str) 
     network = branches.NETWORKS[name]
     x, y = branches.jets(network)
     found = [of(network, Sample(x, y)) for of in (gradients.gather, statistics.gather, curvature.hessian)]
-    means, values = statistics.means(network, unlabelled(x)), taps.run(network, x).values
+    means, values = statistics.means(network, unlabelled(x)), recorded.run(network, x).values
     for layer in statistics.scored(network):
-        hands = {taps.handed_on(network, node.name) for node in network if network.runs(node) is layer}
+        hands = {recorded.handed_on(network, node.name) for node in network if network.runs(node) is layer}
         for neuron in range(layer.n_out):
 
             def loss(

@@ -8,7 +8,7 @@ from hepprune.errors import NetworkError
 from hepprune.network import Dense, Input, Network, Weighted
 from hepprune.pruning import compensation, masks, plan
 from hepprune.pruning.masks import Cut
-from hepprune.pruning.statistics import taps
+from hepprune.pruning.statistics import recorded
 from hepprune.sample import Sample
 from tests.networks import unlabelled
 from tests.pruning import smooth
@@ -18,7 +18,7 @@ NAMES = ("dense_relu", "conv_relu", "conv_tanh", "shared")
 
 def arriving(network: Network, layer: Weighted) -> np.ndarray:
     """Return what the first group's weights multiply and a final 1, (n_rows, n_weights + 1)."""
-    found = taps.run(network, smooth.jets(network)[0]).arriving(layer)[:, :, 0].flatten(0, 1).detach().numpy()
+    found = recorded.run(network, smooth.jets(network)[0]).arriving(layer)[:, :, 0].flatten(0, 1).detach().numpy()
     return np.hstack([found, np.ones((len(found), 1))])
 
 

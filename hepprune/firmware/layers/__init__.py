@@ -141,7 +141,7 @@ def _nodes(
     if place.streams and len(place.readers) + place.is_output > _MAX_COPIES:
         raise place.refused(
             f"is read {len(place.readers)} times, and hls4ml copies a stream {_MAX_COPIES} times at most",
-            cure="let a layer of function linear hand it on",
+            fix="let a layer of function linear hand it on",
         )
     if isinstance(layer.result, FixedPoints) and precision.differ(layer):
         return _by_value(place, runs, layer.result)

@@ -64,7 +64,7 @@ def table(place: Place) -> HlsLayer:
     if argument.width > TABLE_BITS:
         raise place.refused(
             f"would be looked up from an argument of {argument.width} bits, more than {TABLE_BITS}",
-            cure=f"give what it reads a result type of at most {TABLE_BITS} bits",
+            fix=f"give what it reads a result type of at most {TABLE_BITS} bits",
         )
     patterns = np.arange(2**argument.width)
     signed = np.where(argument.signed & (patterns >= 2 ** (argument.width - 1)), patterns - 2**argument.width, patterns)

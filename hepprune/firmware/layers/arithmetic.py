@@ -37,7 +37,7 @@ def merge(place: Place, layer: Merge) -> list[HlsLayer]:
         if shape != place.shape and (place.streams or not fits):
             raise place.refused(
                 f"broadcasts {shape} to {place.shape}, which hls4ml does not do in {place.io_type}",
-                cure="repeat the smaller value before it",
+                fix="repeat the smaller value before it",
             )
     between = functools.partial(_between, layer.operation)
     if layer.operation == "average" and len(place.sources) > 2:
@@ -57,7 +57,7 @@ def _average(place: Place, total: FixedPoint) -> list[HlsLayer]:
     n_sources = len(place.sources)
     if n_sources & (n_sources - 1):
         raise place.refused(
-            f"averages {n_sources} values, whose exact mean hls4ml does not compute", cure="add them and scale the sum"
+            f"averages {n_sources} values, whose exact mean hls4ml does not compute", fix="add them and scale the sum"
         )
     whole = before(place, "sum", shape=place.shape, result=total)
     between = functools.partial(_between, "add")
@@ -70,12 +70,12 @@ def _average(place: Place, total: FixedPoint) -> list[HlsLayer]:
 def einsum(place: Place, layer: Einsum) -> list[HlsLayer]:
     """Describe a contraction of two values."""
     if place.streams:
-        raise place.refused("has no io_stream form in hls4ml", cure="export with io_parallel")
+        raise place.refused("has no io_stream form in hls4ml", fix="export with io_parallel")
     left, right, out = (set(term) for term in layer.terms)
     if alone := (left ^ right) - out:
         raise place.refused(
             f"sums axis {'and '.join(sorted(alone))} of one value alone, which hls4ml does not do",
-            cure="sum it before the contraction",
+            fix="sum it before the contraction",
         )
     shapes = {"inp0_shape": place.arriving[0], "inp1_shape": place.arriving[1], "out_shape": place.shape}
     return [place.node("Einsum", {"equation": layer.equation} | shapes, accum=place.before)]
@@ -83,7 +83,7 @@ def einsum(place: Place, layer: Einsum) -> list[HlsLayer]:
 
 def compared(place: Place, _layer: Layer) -> list[HlsLayer]:
     """Refuse a top-k or an argmax in streams; elsewhere it is described by its steps."""
-    raise place.refused("has no io_stream form in hls4ml", cure="export with io_parallel")
+    raise place.refused("has no io_stream form in hls4ml", fix="export with io_parallel")
 
 
 def batch_norm(place: Place, layer: BatchNorm) -> list[HlsLayer]:
@@ -112,11 +112,11 @@ def affine(place: Place, scale: np.ndarray, shift: np.ndarray, types: dict[str, 
 def layer_norm(place: Place, layer: LayerNorm) -> list[HlsLayer]:
     """Describe layer norm, which hls4ml looks up: its table of 1 / sqrt(variance) ends at a variance of 1."""
     if place.streams:
-        raise place.refused("has no io_stream form in hls4ml", cure="export with io_parallel")
+        raise place.refused("has no io_stream form in hls4ml", fix="export with io_parallel")
     power = -round(math.log10(layer.epsilon))
     if power < 1 or not math.isclose(layer.epsilon, 10.0**-power, rel_tol=1e-3):
         raise place.refused(
-            f"has epsilon {layer.epsilon:g}, and hls4ml knows 0.1, 0.01, ... only", cure="train it with one of these"
+            f"has epsilon {layer.epsilon:g}, and hls4ml knows 0.1, 0.01, ... only", fix="train it with one of these"
         )
     attributes = {
         "n_in": place.n_values,

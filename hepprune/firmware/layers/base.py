@@ -59,9 +59,9 @@ class Place:
         """Values that come in from the first source."""
         return math.prod(self.arriving[0])
 
-    def refused(self, reason: str, *, cure: str) -> NetworkError:
+    def refused(self, reason: str, *, fix: str) -> NetworkError:
         """Return the error that hls4ml cannot take this layer, with what would help."""
-        return NetworkError(f"layer '{owner(self.name)}' ({type(self.layer).__name__}) {reason}; {cure}")
+        return NetworkError(f"layer '{owner(self.name)}' ({type(self.layer).__name__}) {reason}; {fix}")
 
     def node(self, class_name: str, attributes: dict[str, Any], **types: FixedPoint) -> HlsLayer:
         """Return a node of the layer's own name and result type that reads the layer's sources."""

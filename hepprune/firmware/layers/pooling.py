@@ -22,7 +22,7 @@ def pool(place: Place, layer: Pool) -> list[HlsLayer]:
         around = [padding(before(place, "pad", shape=(*shape, place.shape[-1])), layer.padding)]
         return [*around, _pool(after(place, around, shape=(*shape, place.shape[-1])), layer, ((0, 0),) * len(shape))]
     if padded and place.streams:
-        raise place.refused("is padded, which hls4ml cannot stream", cure="pad before it, or export with io_parallel")
+        raise place.refused("is padded, which hls4ml cannot stream", fix="pad before it, or export with io_parallel")
     return [_pool(place, layer, layer.padding)]
 
 
@@ -30,7 +30,7 @@ def _pool(place: Place, layer: Pool, borders: tuple[tuple[int, int], ...]) -> Hl
     rank = len(layer.size)
     if place.streams and rank == 2 and layer.strides != layer.size:
         raise place.refused(
-            "has strides unlike its size, which hls4ml cannot stream in 2D", cure="export with io_parallel"
+            "has strides unlike its size, which hls4ml cannot stream in 2D", fix="export with io_parallel"
         )
     sizes: dict[str, Any] = {"n_filt": place.shape[-1], "count_pad": False}
     each = zip(place.arriving[0][:-1], place.shape[:-1], layer.size, layer.strides, borders, strict=True)
@@ -46,7 +46,7 @@ def global_pool(place: Place, layer: GlobalPool) -> list[HlsLayer]:
     """Describe a pooling over all positions; axes that stay as ones are a reshape after it."""
     positions, channels = place.arriving[0][:-1], place.arriving[0][-1]
     if len(positions) > 2:
-        raise place.refused("pools more than two axes of positions", cure="reshape them into one axis before it")
+        raise place.refused("pools more than two axes of positions", fix="reshape them into one axis before it")
     names = ("in_height", "in_width")[: len(positions)] if len(positions) == 2 else ("n_in",)
     sizes = dict(zip(names, positions, strict=True)) | {"n_filt": channels}
     accumulator = _accumulator(place, layer.kind, math.prod(positions))

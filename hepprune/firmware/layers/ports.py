@@ -32,10 +32,10 @@ def argmax(place: Place, _layer: Argmax) -> list[HlsLayer]:
     """Describe the largest logit's place as a one-hot vector."""
     if place.readers and place.is_output:
         raise place.refused(
-            "is put out and read by another layer, and hls4ml puts out a one-hot vector", cure="put it out only"
+            "is put out and read by another layer, and hls4ml puts out a one-hot vector", fix="put it out only"
         )
     if place.readers:
-        raise place.refused("is read by another layer, which no stream can", cure="export with io_parallel")
+        raise place.refused("is read by another layer, which no stream can", fix="export with io_parallel")
     slices = _slices(place, len(place.arriving[0]) - 1)
     return [place.node("Softmax", slices | {"implementation": "argmax"})]
 
@@ -44,7 +44,7 @@ def _slices(place: Place, axis: int) -> dict[str, Any]:
     shape = place.arriving[0]
     outer, inner = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
     if place.streams and inner > 1:
-        raise place.refused("runs along an axis that io_stream does not bring together", cure="permute it to the end")
+        raise place.refused("runs along an axis that io_stream does not bring together", fix="permute it to the end")
     slices = {"n_outer": outer, "n_inner": inner} if outer * inner > 1 else {}
     return {"activation": "softmax", "axis": -1, "n_in": math.prod(shape)} | slices
 

@@ -98,7 +98,7 @@ def quantiser(place: Place, kind: FixedPoints) -> HlsLayer:
         NetworkError: values are streamed, which hls4ml brings into one type.
     """
     if place.streams:
-        raise place.refused("has a type for each value, which no stream has", cure="export with io_parallel")
+        raise place.refused("has a type for each value, which no stream has", fix="export with io_parallel")
     masks = (kind.signed.astype(int), kind.width, kind.integer)
     attributes: dict[str, Any] = {
         "mask_kbi": tuple(np.broadcast_to(mask, place.shape)[None] for mask in masks),
@@ -118,7 +118,7 @@ def features(place: Place, kind: FixedPoints) -> list[HlsLayer]:
     """
     if kind.rounding not in _ROUNDED_ONCE:
         raise place.refused(
-            f"rounds each value by AP_{kind.rounding} to a type of its own", cure=f"round by AP_{_ROUNDED_ONCE[-1]}"
+            f"rounds each value by AP_{kind.rounding} to a type of its own", fix=f"round by AP_{_ROUNDED_ONCE[-1]}"
         )
     whole, name = covering(kind), port(place.name)
     fine = replace(whole, width=whole.width + 1, rounding="TRN", overflow=kind.overflow)

@@ -103,23 +103,23 @@ def _check(place: Place, layer: Recurrent) -> None:
     if layer.cell not in _CLASSES:
         raise place.refused(
             "is a simple recurrent cell in float, which hls4ml has no firmware for",
-            cure="give it types (`hepprune.network.precision.quantise`), or use a GRU or an LSTM",
+            fix="give it types (`hepprune.network.precision.quantise`), or use a GRU or an LSTM",
         )
     if layer.cell == "gru" and not layer.reset_after:
-        raise place.refused("resets before its kernel, hls4ml after it", cure="train it with reset_after")
+        raise place.refused("resets before its kernel, hls4ml after it", fix="train it with reset_after")
     for function in (layer.activation, layer.recurrent_activation):
         if function not in _GATES:
             raise place.refused(
-                f"has gates with {function}, and hls4ml knows {', '.join(_GATES)}", cure="train it with one of these"
+                f"has gates with {function}, and hls4ml knows {', '.join(_GATES)}", fix="train it with one of these"
             )
 
 
 def check_steps(place: Place, layer: Recurrent) -> None:
     """Refuse a cell with types of its steps that cannot be unrolled into other layers of hls4ml."""
     if place.streams:
-        raise place.refused("has types of its steps, and these no io_stream form", cure="export with io_parallel")
+        raise place.refused("has types of its steps, and these no io_stream form", fix="export with io_parallel")
     if layer.reuse_factor != 1:
-        raise place.refused("has types of its steps, which share no multipliers", cure="set reuse factor 1")
+        raise place.refused("has types of its steps, which share no multipliers", fix="set reuse factor 1")
     kind, tabled = (
         layer.argument_type,
         layer.looks_up(layer.act) or (layer.cell != "simple" and layer.looks_up(layer.gate)),
@@ -127,5 +127,5 @@ def check_steps(place: Place, layer: Recurrent) -> None:
     if tabled and (kind is None or covering(kind).width > TABLE_BITS):
         raise place.refused(
             "looks up what its kernels add up to, of more bits than a table has",
-            cure=f"give it an argument_type of at most {TABLE_BITS} bits",
+            fix=f"give it an argument_type of at most {TABLE_BITS} bits",
         )

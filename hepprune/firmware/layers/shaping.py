@@ -37,7 +37,7 @@ def reshaped(place: Place) -> list[HlsLayer]:
     if wide % narrow:
         raise place.refused(
             f"makes words of {place.shape[-1]} values from words of {place.arriving[0][-1]}, which no stream can",
-            cure="export with io_parallel",
+            fix="export with io_parallel",
         )
     return [*typed, place.node("Repack", {"target_shape": list(place.shape)})]
 
@@ -77,7 +77,7 @@ def crop(place: Place, layer: Crop) -> list[HlsLayer]:
 def slice_(place: Place, layer: Slice) -> list[HlsLayer]:
     """Describe a slice as what hls4ml knows: a cropping, of an image whose width is the axis."""
     if layer.step > 1:
-        raise place.refused(f"takes every {layer.step}th value, and hls4ml takes all between two", cure="use step 1")
+        raise place.refused(f"takes every {layer.step}th value, and hls4ml takes all between two", fix="use step 1")
     shape = place.arriving[0]
     axis = (layer.axis - 1 if layer.axis > 0 else layer.axis) % len(shape)
     high, n_in, channels = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
@@ -105,7 +105,7 @@ def concatenate(place: Place, layer: Concatenate) -> list[HlsLayer]:
     """Describe joined values; hls4ml joins two, so several are a chain."""
     rank = len(place.shape)
     if rank > 3:
-        raise place.refused(f"joins values of {rank} axes, and hls4ml up to 3", cure="reshape them before it")
+        raise place.refused(f"joins values of {rank} axes, and hls4ml up to 3", fix="reshape them before it")
     axis = (layer.axis - 1 if layer.axis > 0 else layer.axis) % rank
     attributes = {"op": f"concatenate{rank}d", "axis": axis + 1}
     joined = functools.partial(_joined_shape, axis)
@@ -158,7 +158,7 @@ def _typed(place: Place) -> tuple[Place, list[HlsLayer]]:
 def _rank(place: Place) -> int:
     rank = len(place.arriving[0]) - 1
     if rank not in {1, 2}:
-        raise place.refused(f"has {rank} axes of positions, and hls4ml knows one or two", cure="reshape before it")
+        raise place.refused(f"has {rank} axes of positions, and hls4ml knows one or two", fix="reshape before it")
     return rank
 
 

@@ -23,7 +23,7 @@ def dense(place: Place, layer: Dense) -> list[HlsLayer]:
     if len(place.arriving[0]) > 3:
         raise place.refused(
             f"works on positions along {len(place.arriving[0]) - 1} axes, hls4ml on one or two",
-            cure="reshape them into one axis before it",
+            fix="reshape them into one axis before it",
         )
     if _rounds_each(place, layer):
         return _rounded_after(place, functools.partial(dense, layer=layer))
@@ -80,7 +80,7 @@ def _written_out(place: Place, layer: Conv) -> Conv:
         raise place.refused(
             f"has {layer.groups} groups for {layer.n_in} channels and {layer.n_out} filters and dilation "
             f"{max(layer.dilation)}, which hls4ml knows with zeros between its weights only, and they would be stored",
-            cure=f"set strategy {' or '.join(_FREE_ZEROS)} and reuse factor 1",
+            fix=f"set strategy {' or '.join(_FREE_ZEROS)} and reuse factor 1",
         )
     weight = _dilated(layer.used_weight(), layer.dilation)
     groups = layer.groups if known_groups else 1
@@ -119,7 +119,7 @@ def _depthwise(place: Place, layer: Conv, attributes: dict[str, Any]) -> HlsLaye
     if node.knobs["Strategy"] not in {_DEPTHWISE_STRATEGY, "distributed_arithmetic"} or layer.reuse_factor != 1:
         raise place.refused(
             f"is depthwise, which hls4ml builds with {_DEPTHWISE_STRATEGY} at reuse factor 1 only",
-            cure=f"set strategy {_DEPTHWISE_STRATEGY} and reuse factor 1",
+            fix=f"set strategy {_DEPTHWISE_STRATEGY} and reuse factor 1",
         )
     node = _parallel(node, _parallelism(place, layer))
     return replace(node, knobs=node.knobs | {"Strategy": _DEPTHWISE_STRATEGY})
@@ -146,7 +146,7 @@ def _parallelism(place: Place, layer: Conv) -> int:
     if len(layer.kernel) == 1 < max(layer.strides) and layer.kernel == (1,) and layer.parallelization_factor == whole:
         raise place.refused(
             "is a pointwise convolution with strides, all positions at once, which hls4ml reads wrongly",
-            cure="lower its parallelization factor",
+            fix="lower its parallelization factor",
         )
     return layer.parallelization_factor
 

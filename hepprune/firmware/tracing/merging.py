@@ -1,17 +1,18 @@
-"""Layers that combine, move or are the steps of others: merges with broadcast, contractions, and places looked up."""
+"""Layers that combine, move, pool or choose: merges, contractions, places looked up, windows, the largest."""
 
 import functools
+import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from hepprune.firmware.tracing import arithmetic
-from hepprune.firmware.tracing.base import TRACES, Values, array, moved, trace
-from hepprune.firmware.tracing.pooling import mean
+from hepprune.firmware.tracing.base import TRACES, Values, array, moved, result_type, trace
 from hepprune.firmware.verilog import adders
-from hepprune.network import Layer, LayerNorm, Softmax
-from hepprune.network.layers import Concatenate, Crop, Einsum, Merge, Pad, Permute, Reshape, Slice, UpSample
+from hepprune.network import Argmax, GlobalPool, Layer, LayerNorm, Pool, Softmax
+from hepprune.network.layers import Concatenate, Crop, Einsum, Merge, Pad, Permute, Reshape, Slice, TopK, UpSample
 from hepprune.network.parts import INPUT, parts
 
 
@@ -60,3 +61,73 @@ def _moved(layer: Layer, *arriving: Values) -> Values:
 def _in_steps(layer: Softmax | LayerNorm, arriving: Values) -> Values:
     steps = parts(layer, arriving.shape)
     return steps.interpret(trace, known={INPUT: arriving})[steps.output.name]
+
+
+@TRACES.of(Pool)
+def _pooled(layer: Pool, arriving: Values) -> Values:
+    windows = moved(layer.windows, arriving)
+    return _reduced(layer, windows, layer.shape(arriving.shape))
+
+
+@TRACES.of(GlobalPool)
+def _pooled_whole(layer: GlobalPool, arriving: Values) -> Values:
+    return _reduced(layer, arriving.reshape(-1, arriving.shape[-1]).T, layer.shape(arriving.shape))
+
+
+def _reduced(layer: Pool | GlobalPool, windows: Values, shape: tuple[int, ...]) -> Values:
+    flat = windows.reshape(math.prod(shape), -1)
+    return array((_window_value(layer, [value for value in window if value is not None]) for window in flat), shape)
+
+
+def _window_value(layer: Pool | GlobalPool, window: list[Any]) -> Any:
+    return arithmetic.combined(arithmetic.larger, window) if layer.kind == "max" else mean(layer, window)
+
+
+def mean(layer: Layer, values: Sequence[Any]) -> Any:
+    """Return the mean of variables, exact in the layer's result type, without which it has to be over a power of two.
+
+    Raises:
+        NetworkError: it is not, or cannot be divided so finely.
+    """
+    divisor, whole = len(values), arithmetic.total(values)
+    if divisor & (divisor - 1) == 0:
+        return whole * (1 / divisor)
+    return arithmetic.divided(whole, divisor, result_type(layer))
+
+
+@TRACES.of(Argmax)
+def _argmax(layer: Argmax, arriving: Values) -> Values:
+    rows = arriving.reshape(-1, arriving.shape[-1])
+    return array((_index(list(row)) for row in rows), layer.shape(arriving.shape))
+
+
+def _index(row: list[Any]) -> Any:
+    """Return the index of the largest, the first of equals; neighbours are compared first, so earlier is left."""
+    pairs = [(value, adders.constant(place)) for place, value in enumerate(row)]
+    while len(pairs) > 1:
+        halves = itertools.zip_longest(pairs[::2], pairs[1::2])
+        pairs = [left if right is None else _first_largest(left, right) for left, right in halves]
+    return pairs[0][1]
+
+
+def _first_largest(left: tuple[Any, Any], right: tuple[Any, Any]) -> tuple[Any, Any]:
+    (ours, here), (theirs, there) = left, right
+    return arithmetic.larger(ours, theirs), arithmetic.where_negative(ours - theirs, there, here)
+
+
+@TRACES.of(TopK)
+def _top(layer: TopK, arriving: Values) -> Values:
+    rows = arriving.reshape(-1, arriving.shape[-1])
+    return array((value for row in rows for value in _largest(list(row), layer.k)), arriving.shape)
+
+
+def _largest(row: list[Any], k: int) -> list[Any]:
+    """Return the k largest as they are and zero for the others, counting how many come before each."""
+    ahead: list[list[Any]] = [[] for _ in row]
+    for first, second in itertools.combinations(range(len(row)), 2):
+        loses = arithmetic.is_negative(row[first] - row[second])  # of equals the first one is ahead
+        ahead[first].append(loses)
+        ahead[second].append(adders.constant(1.0) - loses)
+    zero = adders.constant(0.0)
+    counts = [arithmetic.total(each) if each else zero for each in ahead]
+    return [arithmetic.where_negative(count - float(k), value, zero) for count, value in zip(counts, row, strict=True)]

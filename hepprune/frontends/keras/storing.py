@@ -1,21 +1,27 @@
-"""Files of Keras written with h5py, zipfile and json alone: what the model they are like holds, and what changed."""
+"""Files of Keras written with h5py, zipfile and json alone: what a like model holds, its config, and what changed."""
 
+import copy
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py  # type: ignore[import-untyped]
 import numpy as np
 
 from hepprune.files import replacing, write_text
-from hepprune.frontends.keras.files import KerasModel, Stored, beside, weights_beside
+from hepprune.frontends.keras.files import MODELS, KerasModel, Stored, beside, entries, name_of, weights_beside
 from hepprune.frontends.keras.hdf5 import ArrayFile, joined
+from hepprune.network import Shape
+
+if TYPE_CHECKING:
+    from hepprune.frontends.keras.graph import LoweredModel
 
 # State of an optimizer belongs to weights of the old sizes.
 _LEFT_OUT = frozenset({"optimizer_weights", "optimizer", "_optimizer"})
+_BATCH = ("batch_shape", "batch_input_shape")
 
 
 def store(model: KerasModel, path: Path) -> Path:
@@ -117,3 +123,64 @@ def _list_names(new: h5py.File, groups: Mapping[str, list[Stored]]) -> None:
                 listed.insert(listed.index(before) + 1, name)
         if len(listed) != count:
             new[place].attrs["weight_names"] = np.array([name.encode() for name in listed])
+
+
+def _walk(model: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (path, entry) of every layer and every model inside."""
+    for entry in entries(model["config"]):
+        path = prefix + name_of(entry)
+        yield path, entry
+        if entry.get("class_name") in MODELS:
+            yield from _walk(entry, path + "/")
+
+
+def with_layers(model: Mapping[str, Any], configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the description with other configs for the named layers."""
+    changed = copy.deepcopy(dict(model))
+    for path, entry in _walk(changed):
+        if path in configs:
+            entry["config"] = copy.deepcopy(dict(configs[path]))
+    return changed
+
+
+def resized(model: Mapping[str, Any], lowered: "LoweredModel") -> dict[str, Any]:
+    """Return the description with the shapes that its layers and calls have now."""
+    changed = copy.deepcopy(dict(model))
+    for path, entry in _walk(changed):
+        _resize(entry, lowered.arriving.get(path))
+        prefix = path.rpartition("/")[0]
+        for tensor in _tensors(entry.get("inbound_nodes")):
+            name, call, output = tensor["keras_history"]
+            tensor["shape"] = [None, *lowered.values[f"{prefix}/{name}" if prefix else name, call, output]]
+    _resize(changed, lowered.arriving.get(""))
+    return changed
+
+
+def _resize(entry: dict[str, Any], arriving: tuple[Shape, ...] | None) -> None:
+    """Give one entry the shapes it is called on, and leave out what Keras works out again."""
+    config, built = entry.get("config"), entry.get("build_config")
+    if arriving is None or not isinstance(config, dict):
+        entry.pop("build_config", None)
+        return
+    shapes = [[None, *shape] for shape in arriving]
+    for key in _BATCH:
+        if key in config:
+            config[key] = shapes[0]
+    if config.get("build_input_shape") is not None:
+        config["build_input_shape"] = shapes[0]
+    if isinstance(built, dict) and set(built) == {"input_shape"} and built["input_shape"] is not None:
+        built["input_shape"] = shapes[0] if len(shapes) == 1 else shapes
+    elif built is not None and built != {"input_shape": None}:
+        del entry["build_config"]
+
+
+def _tensors(structure: Any) -> Iterator[dict[str, Any]]:
+    """Yield the config of every `__keras_tensor__` in a nest of lists and dicts."""
+    if isinstance(structure, dict):
+        if structure.get("class_name") == "__keras_tensor__":
+            yield structure["config"]
+            return
+        structure = list(structure.values())
+    if isinstance(structure, list):
+        for entry in structure:
+            yield from _tensors(entry)

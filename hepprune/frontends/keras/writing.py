@@ -12,11 +12,11 @@ from hepprune import digits
 from hepprune.errors import NetworkError
 from hepprune.fixed import Quantiser
 from hepprune.frontends.checking import acting
-from hepprune.frontends.keras.config import resized, with_layers
 from hepprune.frontends.keras.files import KerasModel, Stored
 from hepprune.frontends.keras.graph import lower
 from hepprune.frontends.keras.hgq.types import plain
 from hepprune.frontends.keras.registry import LAYERS, Floats, Native
+from hepprune.frontends.keras.storing import resized, with_layers
 from hepprune.network import BatchNorm, Layer, Network, Recurrent, Weighted
 from hepprune.quantisers import FixedPoints
 

@@ -13,38 +13,10 @@ from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.hardware.cost import kernels, reuse
 from hepprune.hardware.cost.kernels import HLS4ML_DEFAULT
 from hepprune.hardware.cost.operations import IO_TYPES, Operation
-from hepprune.network import (
-    Activation,
-    Argmax,
-    BatchNorm,
-    Concatenate,
-    Conv,
-    Crop,
-    Dense,
-    Einsum,
-    GlobalPool,
-    Input,
-    Layer,
-    LayerNorm,
-    Merge,
-    Network,
-    Pad,
-    Permute,
-    Pool,
-    PReLU,
-    Recurrent,
-    ReLU,
-    Reshape,
-    Rules,
-    Slice,
-    Softmax,
-    UpSample,
-    Weighted,
-)
-from hepprune.network.layers import STRATEGIES, TopK
+from hepprune.network import Network, Rules, layers
 from hepprune.network.layers.recurrent import GATES
 
-_WIRING = (Reshape, Permute, Pad, Crop, UpSample, Concatenate, Slice)
+_WIRING = (layers.Reshape, layers.Permute, layers.Pad, layers.Crop, layers.UpSample, layers.Concatenate, layers.Slice)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +51,8 @@ class Options:
             raise RecipeError(unknown("io_type", self.io_type, IO_TYPES))
         if self.reuse_factor is not None and self.reuse_factor < 1:
             raise RecipeError(f"a reuse factor of {self.reuse_factor} is no whole number from 1 up")
-        if self.strategy is not None and self.strategy not in STRATEGIES:
-            raise RecipeError(unknown("strategy", self.strategy, STRATEGIES))
+        if self.strategy is not None and self.strategy not in layers.STRATEGIES:
+            raise RecipeError(unknown("strategy", self.strategy, layers.STRATEGIES))
 
 
 def described(network: Network, options: Options) -> tuple[Operation, ...]:
@@ -97,9 +69,9 @@ def described(network: Network, options: Options) -> tuple[Operation, ...]:
 
 
 @torch.no_grad()
-def describe(network: Network, layer: Layer, known: Mapping[str, Operation], *, options: Options) -> Operation:
+def describe(network: Network, layer: layers.Layer, known: Mapping[str, Operation], *, options: Options) -> Operation:
     """Return the operation of one layer, given those of the layers it reads."""
-    sources = network.sources.get(layer.name, ()) if not isinstance(layer, Input) else ()
+    sources = network.sources.get(layer.name, ()) if not isinstance(layer, layers.Input) else ()
     place = _Place(
         name=layer.name,
         sources=sources,
@@ -120,7 +92,7 @@ def with_dataflow(operations: Iterable[Operation]) -> tuple[Operation, ...]:
     return tuple(op if op.dataflow == dataflow else replace(op, dataflow=dataflow) for op in each)
 
 
-def _describe(layer: Layer, place: _Place) -> Operation:
+def _describe(layer: layers.Layer, place: _Place) -> Operation:
     found = PRICED.find(layer)(layer, place)
     return replace(found, streams=place.streams, sources=place.sources)
 
@@ -132,7 +104,7 @@ def width(kind: Quantiser | None) -> int | None:
     return kind.width if isinstance(kind, FixedPoint) else max(1, math.ceil(float(np.max(kind.bits))))
 
 
-def _values(layer: Layer, place: _Place, kind: str, **facts: Any) -> Operation:
+def _values(layer: layers.Layer, place: _Place, kind: str, **facts: Any) -> Operation:
     """Describe a layer that treats values one by one; without a type it passes on the width that comes in."""
     n_in = sum(math.prod(shape) for shape in place.arriving)
     untyped = facts.pop("out_width", place.in_width)
@@ -155,7 +127,7 @@ def _casts(kind: Quantiser | None) -> bool:
     return isinstance(kind, FixedPoint) and (kind.rounding != "TRN" or kind.overflow != "WRAP")
 
 
-def _input(layer: Input, place: _Place) -> Operation:
+def _input(layer: layers.Input, place: _Place) -> Operation:
     n, bits = layer.n_features, width(layer.result) or HLS4ML_DEFAULT.width
     return Operation(
         name=place.name,
@@ -169,7 +141,7 @@ def _input(layer: Input, place: _Place) -> Operation:
     )
 
 
-def _matrix(layer: Weighted, place: _Place, *, positions: int, copies: int) -> Operation:
+def _matrix(layer: layers.Weighted, place: _Place, *, positions: int, copies: int) -> Operation:
     wanted, asked = _knobs(layer, place)
     strategy = reuse.strategy_of(layer, wanted, streams=place.streams)
     if strategy == "resource_unrolled" and asked == 1:
@@ -200,20 +172,20 @@ def _matrix(layer: Weighted, place: _Place, *, positions: int, copies: int) -> O
     )
 
 
-def _knobs(layer: Weighted, place: _Place) -> tuple[str, int]:
+def _knobs(layer: layers.Weighted, place: _Place) -> tuple[str, int]:
     strategy = place.strategy or layer.strategy
-    if strategy not in STRATEGIES:
-        raise RecipeError(f"layer '{place.name}': " + unknown("strategy", strategy, STRATEGIES))
+    if strategy not in layers.STRATEGIES:
+        raise RecipeError(f"layer '{place.name}': " + unknown("strategy", strategy, layers.STRATEGIES))
     return strategy, place.reuse_factor or layer.reuse_factor
 
 
-def _dense(layer: Dense, place: _Place) -> Operation:
+def _dense(layer: layers.Dense, place: _Place) -> Operation:
     """Describe a dense layer; on positions hls4ml builds a pointwise convolution, io_parallel all of them at once."""
     positions = math.prod(place.arriving[0][:-1])
     return _matrix(layer, place, positions=positions, copies=1 if place.streams else positions)
 
 
-def _conv(layer: Conv, place: _Place) -> Operation:
+def _conv(layer: layers.Conv, place: _Place) -> Operation:
     positions = math.prod(place.shape[:-1])
     found = _matrix(layer, place, positions=positions, copies=layer.parallelization_factor)
     if layer.groups > 1:
@@ -223,7 +195,7 @@ def _conv(layer: Conv, place: _Place) -> Operation:
     return replace(found, steps=math.prod(padded), operands=math.prod(layer.kernel))
 
 
-def _recurrent(layer: Recurrent, place: _Place) -> Operation:
+def _recurrent(layer: layers.Recurrent, place: _Place) -> Operation:
     gates = GATES[layer.cell]
     asked = place.reuse_factor or layer.reuse_factor
     each = (
@@ -254,26 +226,26 @@ def _recurrent(layer: Recurrent, place: _Place) -> Operation:
     )
 
 
-def _relu(layer: ReLU, place: _Place) -> Operation:
+def _relu(layer: layers.ReLU, place: _Place) -> Operation:
     return _values(layer, place, "relu" if layer.maximum is None else "table")
 
 
-def _activation(layer: Activation, place: _Place) -> Operation:
+def _activation(layer: layers.Activation, place: _Place) -> Operation:
     kind = {"linear": "cast", "leaky_relu": "affine", "thresholded_relu": "relu", "binary_tanh": "relu"}
     found = kind.get(layer.function, "affine" if layer.function.startswith("hard_") else "table")
     return _values(layer, place, found, function=layer.function)
 
 
-def _softmax(layer: Softmax, place: _Place) -> Operation:
+def _softmax(layer: layers.Softmax, place: _Place) -> Operation:
     return _values(layer, place, "softmax", out_width=HLS4ML_DEFAULT.width, positions=math.prod(place.shape[:-1]))
 
 
-def _pool(layer: Pool | GlobalPool, place: _Place) -> Operation:
-    window = math.prod(layer.size) if isinstance(layer, Pool) else math.prod(place.arriving[0][:-1])
+def _pool(layer: layers.Pool | layers.GlobalPool, place: _Place) -> Operation:
+    window = math.prod(layer.size) if isinstance(layer, layers.Pool) else math.prod(place.arriving[0][:-1])
     return _values(layer, place, "pool", operands=window, function=layer.kind)
 
 
-def _contraction(layer: Einsum, place: _Place) -> Operation:
+def _contraction(layer: layers.Einsum, place: _Place) -> Operation:
     left, right, _ = layer.terms
     sizes = dict(zip(left, place.arriving[0], strict=True)) | dict(zip(right, place.arriving[1], strict=True))
     products = math.prod(sizes.values())
@@ -281,23 +253,23 @@ def _contraction(layer: Einsum, place: _Place) -> Operation:
     return _values(layer, place, "contraction", operands=products, out_width=out_width)
 
 
-_OPERATIONS: dict[type[Layer], Callable[[Any, _Place], Operation]] = {
-    Input: _input,
-    Dense: _dense,
-    Conv: _conv,
-    Recurrent: _recurrent,
-    ReLU: _relu,
-    Activation: _activation,
-    Softmax: _softmax,
-    Pool: _pool,
-    GlobalPool: _pool,
-    Einsum: _contraction,
-    Merge: lambda layer, place: _values(layer, place, "merge", function=layer.operation),
-    BatchNorm: lambda layer, place: _values(layer, place, "affine", assumed=layer.scale_type is None),
-    PReLU: lambda layer, place: _values(layer, place, "affine"),
-    LayerNorm: lambda layer, place: _values(layer, place, "normalise", operands=place.shape[-1]),
-    Argmax: lambda layer, place: _values(layer, place, "argmax", out_width=1),
-    TopK: lambda layer, place: _values(layer, place, "top", operands=place.shape[-1]),
+_OPERATIONS: dict[type[layers.Layer], Callable[[Any, _Place], Operation]] = {
+    layers.Input: _input,
+    layers.Dense: _dense,
+    layers.Conv: _conv,
+    layers.Recurrent: _recurrent,
+    layers.ReLU: _relu,
+    layers.Activation: _activation,
+    layers.Softmax: _softmax,
+    layers.Pool: _pool,
+    layers.GlobalPool: _pool,
+    layers.Einsum: _contraction,
+    layers.Merge: lambda layer, place: _values(layer, place, "merge", function=layer.operation),
+    layers.BatchNorm: lambda layer, place: _values(layer, place, "affine", assumed=layer.scale_type is None),
+    layers.PReLU: lambda layer, place: _values(layer, place, "affine"),
+    layers.LayerNorm: lambda layer, place: _values(layer, place, "normalise", operands=place.shape[-1]),
+    layers.Argmax: lambda layer, place: _values(layer, place, "argmax", out_width=1),
+    layers.TopK: lambda layer, place: _values(layer, place, "top", operands=place.shape[-1]),
     **dict.fromkeys(_WIRING, lambda layer, place: _values(layer, place, "wiring")),
 }
 PRICED = Rules(

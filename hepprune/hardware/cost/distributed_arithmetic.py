@@ -105,7 +105,10 @@ def price(design: ConstantMatrices) -> tuple[MatrixPrice, ...]:
 def price_matrix(matrix: Matrix, arrival: Floats, smooth_arrival: Floats) -> MatrixPrice:
     """Return the price of one matrix whose inputs arrive at these adder levels (n_in,)."""
     terms = digits.count(matrix.weight)
-    lut = additions(matrix, terms) + _biases(matrix)
+    # a bias is added from its first bit to its last one
+    value = np.abs(matrix.bias[matrix.alive])
+    odd = value // np.maximum(value & -value, 1)
+    lut = additions(matrix, terms) + float(np.frexp(odd.astype(np.float64))[1].sum())
     extra = np.zeros(len(terms))
     negated = NEGATED ** terms.sum(axis=1)
     for quantiser in matrix.quantisers:
@@ -162,13 +165,6 @@ def _bits(low: Floats, high: Floats, places: Places) -> Floats:
 def _steps(low: Floats, high: Floats, places: Places) -> Floats:
     steps: Floats = (high - low) * 2.0 ** np.asarray(places)
     return steps
-
-
-def _biases(matrix: Matrix) -> float:
-    """Return the LUT of adding biases: the bits of each from its first to its last one."""
-    value = np.abs(matrix.bias[matrix.alive])
-    odd = value // np.maximum(value & -value, 1)
-    return float(np.frexp(odd.astype(np.float64))[1].sum())
 
 
 def _quantiser(quantiser: Following, negated: Floats) -> tuple[Floats, Floats]:

@@ -105,6 +105,10 @@ class Priced:
     def estimate(self) -> Estimate:
         """Return the sum over layers; cycles are those of the longest path, or of the slowest layer of a stream."""
         layers = tuple(layer for layer in self.layers.values() if layer.resources is not NOTHING)
+        # delays err alike, counts of positions and turns do not
+        timed = {name for name, op in self.operations.items() if op.kind == "softmax" or group_of(op) == "latency"}
+        path = sum(self.layers[name].depth for name in timed)
+        counted = (_DEPTH_ERROR * layer.depth for name, layer in self.layers.items() if name not in timed)
         return Estimate(
             stage=STAGE,
             strategy=self.options.strategy or "own",
@@ -114,15 +118,8 @@ class Priced:
             clock_ns=self.clock_ns,
             layers=layers,
             uncertainty=_sum(layer.uncertainty for layer in layers),
-            latency_error_cycles=self._cycles_error(),
+            latency_error_cycles=math.hypot(1.0, _PATH_ERROR * path, *counted),
         )
-
-    def _cycles_error(self) -> float:
-        """Return one standard deviation of the cycles: delays err alike, counts of positions and turns do not."""
-        timed = {name for name, op in self.operations.items() if op.kind == "softmax" or group_of(op) == "latency"}
-        path = sum(self.layers[name].depth for name in timed)
-        counted = (_DEPTH_ERROR * layer.depth for name, layer in self.layers.items() if name not in timed)
-        return math.hypot(1.0, _PATH_ERROR * path, *counted)
 
     def _cycles(self) -> int:
         """Return the cycles of the longest path; in a dataflow design each layer hands over in a cycle of its own."""

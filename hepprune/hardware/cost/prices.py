@@ -153,15 +153,11 @@ def _element_cycles(operation: Operation, clock: Clock) -> int:
             timing.softmax(operation.n_out // operation.positions, in_lut=operation.multipliers == "lut")
         )
     if operation.kind == "top":
-        return _counted(operation, clock)
+        # a comparison, a count of all values that won, and a choice
+        levels = 2 + math.ceil(math.log2(max(operation.operands, 1)))
+        return math.floor(levels * clock.level_ns / clock.usable_ns)
     waits = {"table": TABLE_CYCLES, "normalise": NORMALISE_CYCLES}
     return waits.get(operation.kind, operation.casts * clock.whole(timing.ROUND_NS))
-
-
-def _counted(operation: Operation, clock: Clock) -> int:
-    """Return the whole clock periods that a comparison, a count of all values that won, and a choice fill."""
-    levels = 2 + math.ceil(math.log2(max(operation.operands, 1)))
-    return math.floor(levels * clock.level_ns / clock.usable_ns)
 
 
 _RULES: dict[str, Callable[[Operation, Clock], tuple[Counts, Cycles]]] = {

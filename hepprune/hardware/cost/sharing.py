@@ -38,19 +38,6 @@ def _found(content: bytes, shape: tuple[int, int]) -> Sharing:
     planes = digits.planes(np.frombuffer(content, dtype=np.int64).reshape(shape))
     spread = _spread(np.abs(planes).sum(axis=1, dtype=np.float64))
     spread.setflags(write=False)
-    return Sharing(_repeats(planes), spread)
-
-
-def _spread(digits_at: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean distance of two of each output's digits, which it has so many of at each place."""
-    places = np.arange(digits_at.shape[1])
-    distance = np.abs(places[:, None] - places)
-    total = np.maximum(digits_at.sum(axis=1), 1)
-    spread: NDArray[np.float64] = ((digits_at @ distance) * digits_at).sum(axis=1) / total**2
-    return spread
-
-
-def _repeats(planes: NDArray[np.int8]) -> float:
     n_out, n_in, n_places = planes.shape
     signed = planes.transpose(0, 2, 1).reshape(n_out, -1).astype(np.float32)  # so that a shift is a slice
     present = np.abs(signed)
@@ -64,4 +51,13 @@ def _repeats(planes: NDArray[np.int8]) -> float:
         if shift == 0:
             pairs[np.arange(0, n_out, step), np.arange(pairs.shape[1])] = 0  # an output has all its pairs in common
         repeats += float(pairs.sum(dtype=np.float64)) * (2 if shift else 1)  # shifted up and down
-    return repeats * step
+    return Sharing(repeats * step, spread)
+
+
+def _spread(digits_at: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean distance of two of each output's digits, which it has so many of at each place."""
+    places = np.arange(digits_at.shape[1])
+    distance = np.abs(places[:, None] - places)
+    total = np.maximum(digits_at.sum(axis=1), 1)
+    spread: NDArray[np.float64] = ((digits_at @ distance) * digits_at).sum(axis=1) / total**2
+    return spread

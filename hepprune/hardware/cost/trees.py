@@ -26,7 +26,8 @@ def cycles(operation: Operation, clock: Clock) -> int:
         return 0
     if operation.strategy == "distributed_arithmetic":
         return math.floor(whole_matrix(kernel, operation.in_width)[1] * clock.level_ns / clock.usable_ns)
-    levels = _levels(operation)
+    fan_in = operation.kernel.largest_fan_in
+    levels = math.ceil(fan_in / _ADDED_IN_A_ROW) if _is_serial(operation) else math.ceil(math.log2(fan_in))
     if not (alone := head(operation, clock)):
         levels += min(DSP_LEVELS, math.ceil(math.log2(kernel.most_digits)), max(1, int(clock.levels)))
     return max(0, alone + math.ceil(levels / clock.levels) - 1)
@@ -55,11 +56,6 @@ def waiting(operation: Operation, clock: Clock) -> Waiting:
     first = max(1, alone)
     late = ((n, 1 if n == first else factor) for n in ends if n >= first)
     return Waiting(sum(digits), sum(math.exp2(-max(0.0, levels * (n - alone) - behind)) / held for n, held in late))
-
-
-def _levels(operation: Operation) -> int:
-    fan_in = operation.kernel.largest_fan_in
-    return math.ceil(fan_in / _ADDED_IN_A_ROW) if _is_serial(operation) else math.ceil(math.log2(fan_in))
 
 
 def _is_serial(operation: Operation) -> bool:

@@ -13,9 +13,8 @@ from hepprune.files import write_text
 from hepprune.hardware import budgets, targets
 from hepprune.hardware.resources import RESOURCES, Budget
 from hepprune.hardware.targets import Target
-from hepprune.jobs.placing import by_recipe
 from hepprune.jobs.planning.wholes import Planned, PlanSettings, SearchedModel, Wholes
-from hepprune.jobs.sources import check, jets
+from hepprune.jobs.sources import by_recipe, check, jets
 from hepprune.network import Network
 from hepprune.pipeline.context import Track, silent
 from hepprune.report.plots import costs

@@ -12,7 +12,7 @@ from hepprune.errors import RecipeError
 from hepprune.hardware import budgets, targets
 from hepprune.hardware.targets import Target
 from hepprune.jobs import sources
-from hepprune.jobs.placing import by_recipe
+from hepprune.jobs.sources import by_recipe
 from hepprune.jobs.study import measuring, writing
 from hepprune.jobs.study.measuring import SynthesisRequest
 from hepprune.jobs.study.pricing import Bench, Judges

@@ -4,7 +4,6 @@ import functools
 import math
 import re
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +26,8 @@ _EQUATION = re.compile(r"([a-zA-Z]+),([a-zA-Z]+)->([a-zA-Z]+)")
 @layer
 class Merge(Layer):
     """An operation between the values of two or more layers, one after the other; "average" is a sum and a division."""
+
+    takes = ("operation",)
 
     def __init__(self, name: str, operation: str, result: Quantiser | None = None) -> None:
         super().__init__(name, result)
@@ -51,14 +52,12 @@ class Merge(Layer):
         except ValueError as problem:
             raise NetworkError(f"layer '{self.name}' cannot combine the shapes {arriving}") from problem
 
-    def settings(self) -> dict[str, Any]:
-        """Return the constructor's values."""
-        return super().settings() | {"operation": self.operation}
-
 
 @layer
 class Einsum(Layer):
     """A contraction of two values, `equation` as in numpy without the axis of jets ("ij,jk->ik")."""
+
+    takes = ("equation",)
 
     def __init__(self, name: str, equation: str, result: Quantiser | None = None) -> None:
         super().__init__(name, result)
@@ -91,7 +90,3 @@ class Einsum(Layer):
                 raise NetworkError(f"layer '{self.name}' cannot contract {arriving} by {self.equation}")
         summed = math.prod(n for c, n in sizes.items() if c not in self.terms[2])
         return check_work(self.name, tuple(sizes[c] for c in self.terms[2]), summed)
-
-    def settings(self) -> dict[str, Any]:
-        """Return the constructor's values."""
-        return super().settings() | {"equation": self.equation}

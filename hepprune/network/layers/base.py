@@ -34,6 +34,7 @@ class Layer(nn.Module):
     """One node of a Network: a name, and the quantiser of its result (None keeps full precision)."""
 
     is_head: ClassVar[bool] = False
+    takes: ClassVar[tuple[str, ...]] = ()  # by the constructor besides arrays, and kept under the same names
     fixed: bool = False  # whether its arrays are constants of the model
 
     def __init__(self, name: str, result: Quantiser | None = None) -> None:
@@ -91,7 +92,7 @@ class Layer(nn.Module):
 
     def settings(self) -> dict[str, Any]:
         """Return what the constructor takes besides arrays: JSON values, and quantisers."""
-        return {"name": self.name, "result": self.result}
+        return {name: getattr(self, name) for name in ("name", "result", *self.takes)}
 
     def rebuilt(self, **changes: Any) -> Self:
         """Return a layer of the same settings and arrays but for the changes, by the constructor's names."""
@@ -134,13 +135,11 @@ class Input(Layer):
 class Shared(Layer):
     """A layer that runs a second time, on other values: the weights of layer `of` at another place in the graph."""
 
+    takes = ("of",)
+
     def __init__(self, name: str, of: str, result: Quantiser | None = None) -> None:
         super().__init__(name, result)
         self.of = of
-
-    def settings(self) -> dict[str, Any]:
-        """Return the constructor's values."""
-        return super().settings() | {"of": self.of}
 
 
 def checked_axis(name: str, axis: int, rank: int) -> int:

@@ -81,6 +81,8 @@ class Argmax(Layer):
 class TopK(Layer):
     """The k largest channels as they are, the first of equals, and zero for the others."""
 
+    takes = ("k",)
+
     def __init__(self, name: str, k: int, result: Quantiser | None = None) -> None:
         super().__init__(name, result)
         if k < 1:
@@ -99,7 +101,3 @@ class TopK(Layer):
         if before[-1] < self.k:
             raise NetworkError(f"layer '{self.name}' lets {self.k} channels through and is given {before[-1]}")
         return before
-
-    def settings(self) -> dict[str, Any]:
-        """Return the constructor's values."""
-        return super().settings() | {"k": self.k}

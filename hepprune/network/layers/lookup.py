@@ -1,7 +1,5 @@
 """Functions of one value that are learned, each a table of its own."""
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,6 +17,8 @@ class Lookup(Layer):
     `table` (*values, n_entries) has the outputs for all arguments of `argument_type`, from the least on; those of a
     narrower type than others end with the last one again. `numbers` say what each channel is in the file that it is of.
     """
+
+    takes = ("argument_type",)
 
     def __init__(
         self,
@@ -67,7 +67,3 @@ class Lookup(Layer):
             Lookup(self.name, table if kind else table[..., :1], kind or FixedPoint(1, 1, signed=False))
             for table, kind in zip(tables, kinds, strict=True)
         ]
-
-    def settings(self) -> dict[str, Any]:
-        """Return the constructor's values."""
-        return super().settings() | {"argument_type": self.argument_type}

@@ -1,7 +1,6 @@
 """Pooling: the largest or the mean value of a window, or of all positions."""
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +17,8 @@ _LARGEST = {1: nn.functional.max_pool1d, 2: nn.functional.max_pool2d}
 @layer
 class Pool(Layer):
     """The largest or the mean value of each window of positions; padded places count in no mean and no maximum."""
+
+    takes = ("kind", "size", "strides", "padding")
 
     def __init__(
         self,
@@ -66,6 +67,15 @@ class Pool(Layer):
             windows = windows.unfold(axis, size, stride)
         return windows.sum(dim=tuple(range(-len(self.size), 0)))
 
+    def windows(self, values: Tensor) -> Tensor:
+        """Return what each output looks at, (n_jets, *places, channels, size of a window)."""
+        borders = [size for pair in reversed(self.padding) for size in pair]
+        windows = nn.functional.pad(values.movedim(-1, 1), borders)
+        for axis, (size, stride) in enumerate(zip(self.size, self.strides, strict=True), start=2):
+            windows = windows.unfold(axis, size, stride)
+        rank = len(self.size)
+        return windows.movedim(1, rank + 1).flatten(rank + 2)
+
     def shape(self, *arriving: Shape) -> Shape:
         """Return (*windows, channels)."""
         before = self.only(arriving)
@@ -75,15 +85,12 @@ class Pool(Layer):
         shape = (*((n + sum(p) - k) // s + 1 for n, k, s, p in each), before[-1])
         return check_work(self.name, shape, 8 * math.prod(self.size))  # sums over windows take longer than products
 
-    def settings(self) -> dict[str, Any]:
-        """Return the constructor's values."""
-        window = {"kind": self.kind, "size": self.size, "strides": self.strides, "padding": self.padding}
-        return super().settings() | window
-
 
 @layer
 class GlobalPool(Layer):
     """The largest or the mean value over all positions, one per channel."""
+
+    takes = ("kind", "keep_axes")
 
     def __init__(self, name: str, kind: str, keep_axes: bool = False, result: Quantiser | None = None) -> None:  # noqa: FBT001, FBT002 -- stored by name
         super().__init__(name, result)
@@ -104,7 +111,3 @@ class GlobalPool(Layer):
         if len(before) < 2:
             raise NetworkError(f"layer '{self.name}' has no positions to pool in the shape {before}")
         return (*(1 for _ in before[:-1]), before[-1]) if self.keep_axes else before[-1:]
-
-    def settings(self) -> dict[str, Any]:
-        """Return the constructor's values."""
-        return super().settings() | {"kind": self.kind, "keep_axes": self.keep_axes}

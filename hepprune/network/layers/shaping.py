@@ -1,7 +1,6 @@
 """Layers that only move values: reshape, permute, pad, crop, repeat, join and slice."""
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +15,8 @@ Pairs = tuple[tuple[int, int], ...]
 @layer
 class Reshape(Layer):
     """The same values in row-major order under another shape; a flatten is a reshape to one axis."""
+
+    takes = ("target",)
 
     def __init__(self, name: str, target: Shape, result: Quantiser | None = None) -> None:
         super().__init__(name, result)
@@ -37,14 +38,12 @@ class Reshape(Layer):
             raise NetworkError(f"layer '{self.name}' cannot bring {before} into the shape {self.target}")
         return check_size(self.name, after)
 
-    def settings(self) -> dict[str, Any]:
-        """Return the constructor's values."""
-        return super().settings() | {"target": self.target}
-
 
 @layer
 class Permute(Layer):
     """The axes in another order; `order` counts from 0, the jets' axis left out."""
+
+    takes = ("order",)
 
     def __init__(self, name: str, order: tuple[int, ...], result: Quantiser | None = None) -> None:
         super().__init__(name, result)
@@ -64,13 +63,11 @@ class Permute(Layer):
             raise NetworkError(f"layer '{self.name}' orders {len(self.order)} axes and is given the shape {before}")
         return tuple(before[axis] for axis in self.order)
 
-    def settings(self) -> dict[str, Any]:
-        """Return the constructor's values."""
-        return super().settings() | {"order": self.order}
-
 
 class _Borders(Layer):
     """(before, after) for each axis of positions; the channels stay as they are."""
+
+    takes = ("borders",)
 
     def __init__(self, name: str, borders: Pairs, result: Quantiser | None = None) -> None:
         super().__init__(name, result)
@@ -84,10 +81,6 @@ class _Borders(Layer):
             raise NetworkError(f"layer '{self.name}' has {len(self.borders)} borders and is given the shape {before}")
         sizes = (size + sign * sum(pair) for size, pair in zip(before[:-1], self.borders, strict=True))
         return check_size(self.name, (*sizes, before[-1]))
-
-    def settings(self) -> dict[str, Any]:
-        """Return the constructor's values."""
-        return super().settings() | {"borders": self.borders}
 
 
 @layer
@@ -124,6 +117,8 @@ class Crop(_Borders):
 class UpSample(Layer):
     """Every position repeated `factors` times along each axis (nearest neighbour)."""
 
+    takes = ("factors",)
+
     def __init__(self, name: str, factors: tuple[int, ...], result: Quantiser | None = None) -> None:
         super().__init__(name, result)
         self.factors = tuple(factors)
@@ -143,14 +138,12 @@ class UpSample(Layer):
         sizes = (size * factor for size, factor in zip(before[:-1], self.factors, strict=True))
         return check_size(self.name, (*sizes, before[-1]))
 
-    def settings(self) -> dict[str, Any]:
-        """Return the constructor's values."""
-        return super().settings() | {"factors": self.factors}
-
 
 @layer
 class Concatenate(Layer):
     """Values of several layers one after the other along an axis, which counts the jets' axis as 0 or from the end."""
+
+    takes = ("axis",)
 
     def __init__(self, name: str, axis: int = -1, result: Quantiser | None = None) -> None:
         super().__init__(name, result)
@@ -172,14 +165,12 @@ class Concatenate(Layer):
         joined = sum(shape[axis] for shape in arriving)
         return check_size(self.name, (*arriving[0][:axis], joined, *arriving[0][axis + 1 :]))
 
-    def settings(self) -> dict[str, Any]:
-        """Return the constructor's values."""
-        return super().settings() | {"axis": self.axis}
-
 
 @layer
 class Slice(Layer):
     """The values from `start` up to `stop` along an axis; a split is one slice for each of its parts."""
+
+    takes = ("start", "stop", "axis", "step")
 
     def __init__(
         self, name: str, start: int, stop: int, *, axis: int = -1, step: int = 1, result: Quantiser | None = None
@@ -203,8 +194,3 @@ class Slice(Layer):
             raise NetworkError(f"layer '{self.name}' takes values up to {self.stop} of {before[axis]}")
         size = len(range(self.start, self.stop, self.step))
         return (*before[:axis], size, *before[axis + 1 :])
-
-    def settings(self) -> dict[str, Any]:
-        """Return the constructor's values."""
-        part = {"start": self.start, "stop": self.stop, "axis": self.axis, "step": self.step}
-        return super().settings() | part

@@ -1,16 +1,18 @@
-"""Ranges: what every value of a Network can be, worked out from the types alone, and the accumulators that hold it."""
+"""Ranges: what every value can be by the types alone, the accumulators that hold it, and exact values in those."""
 
 import functools
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
 from hepprune.network.graph import Network
 from hepprune.network.layers import Weighted
-from hepprune.network.node import Node
+from hepprune.network.node import Node, as_tuple
 from hepprune.network.ranges.interval import ANYTHING, Interval, quantise
 from hepprune.network.ranges.rules import RANGES, port
 
@@ -77,3 +79,33 @@ def _anything(node: Node) -> Interval:
         bias = layer.used_bias().numpy()
         low, high = np.where(silent, bias, low), np.where(silent, bias, high)
     return Interval(low, high, 0)
+
+
+@torch.no_grad()
+def exact_activations(network: Network, features: Any) -> dict[str, NDArray[np.float64]]:
+    """Return every layer's value before any head, bit for bit as the firmware computes it.
+
+    Float64 sums of fixed-point values are exact while every partial sum fits in 53 bits; that is checked, not hoped.
+    Features have shape (n_jets, *shape), or are one such array for each input.
+
+    Raises:
+        NetworkError: a layer has no quantiser, or its accumulator is too wide.
+    """
+    for layer in network.inputs:
+        if layer.result is None:
+            raise NetworkError(f"layer '{layer.name}' has no fixed-point type, so it has no exact value")
+    accumulators(network)
+    double = network.clone().double()
+    inputs = [torch.as_tensor(np.asarray(each, dtype=np.float64)) for each in as_tuple(features)]
+    return {name: v.numpy() for name, v in double.activations(inputs, until=network.raw_outputs).items()}
+
+
+def exact_logits(network: Network, features: Any) -> NDArray[np.float64]:
+    """Return the logits of the only output (n_jets, n_classes) bit for bit as the firmware computes them."""
+    return exact_activations(network, features)[network.raw_output]
+
+
+def exact_raw(network: Network, features: Any) -> tuple[NDArray[np.float64], ...]:
+    """Return every output before its head bit for bit as the firmware computes it, each (n_jets, *shape)."""
+    values = exact_activations(network, features)
+    return tuple(values[name] for name in network.raw_outputs)

@@ -7,8 +7,7 @@ where everything after the last exit lies behind the stage whose latency is budg
 """
 
 from hepprune.pruning.dynamic.exits import Branched, Exited, leave, losses, needed, upto, with_exits
-from hepprune.pruning.dynamic.gates import Gated, gated_work, opened, penalty, with_gates
-from hepprune.pruning.dynamic.work import Work, multiplications
+from hepprune.pruning.dynamic.gates import Gated, Work, gated_work, multiplications, opened, penalty, with_gates
 
 __all__ = [
     "Branched",

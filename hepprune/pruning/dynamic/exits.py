@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from hepprune.errors import NetworkError
 from hepprune.network import Dense, Layer, Network
-from hepprune.pruning.dynamic.work import Penalty, Work, multiplications
+from hepprune.pruning.dynamic.gates import Penalty, Work, multiplications
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,37 @@ A gate reads the features and multiplies each channel's activation by a saliency
 not be computed: all but the k largest ("top-k"), or all that do not exceed a threshold.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from hepprune.errors import NetworkError
-from hepprune.network import Activation, Dense, Layer, Merge, Network, ReLU, TopK
-from hepprune.pruning.dynamic.work import Penalty, Work, multiplications
+from hepprune.network import Activation, Dense, Layer, Merge, Network, ReLU, TopK, Weighted
+
+# What training adds to its loss, from the value of every layer and the targets.
+Penalty = Callable[[Mapping[str, Tensor], Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Work:
+    """Multiplications per jet: the mean over jets, the most that any of them took, and the most that any can take."""
+
+    mean: float
+    largest: float
+    worst_case: float
+
+
+@torch.no_grad()
+def multiplications(network: Network) -> dict[str, int]:
+    """Return by layer the multiplications of one jet by weights that act; a kernel acts at each of its places."""
+    return {
+        node.name: int(torch.count_nonzero(layer.used_weight())) * math.prod(network.shapes[node.name][:-1])
+        for node in network
+        if isinstance(layer := network.runs(node), Weighted)
+    }
 
 
 @dataclass(frozen=True)

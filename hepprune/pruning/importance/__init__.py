@@ -14,7 +14,7 @@ from hepprune.pruning.importance.activation import dead, loss_change, mean_activ
 from hepprune.pruning.importance.gradient import fisher, obd, obd_gauss_newton, obs, taylor, taylor_per_sample
 from hepprune.pruning.importance.magnitude import geometric_median, magnitude, magnitude_l1, random, weight_change
 from hepprune.pruning.importance.registry import CRITERIA, Criterion, criterion, find
-from hepprune.pruning.statistics import taps
+from hepprune.pruning.statistics import recorded
 from hepprune.sample import Sample
 
 __all__ = [
@@ -65,7 +65,7 @@ def scores(
         raise NetworkError(f"the criterion '{method.name}' needs jets to gather its statistics from")
     gathered = {} if method.gathers is None or data is None else method.gathers(network, data)
     found: dict[str, Tensor] = {}
-    for kernel in (kernel for layer in taps.heard(network) for kernel in layer.kernels):
+    for kernel in (kernel for layer in recorded.contributing(network) for kernel in layer.kernels):
         if kernel.name != kernel.layer.name:  # one of several, whose rows are no neurons
             if granularity != "weight":
                 continue

@@ -9,7 +9,7 @@ from torch import Tensor
 from hepprune.errors import NetworkError
 from hepprune.network import Dense, Kernel, Layer, Network, Recurrent
 from hepprune.pruning.importance.registry import Criterion
-from hepprune.pruning.statistics import gates, taps
+from hepprune.pruning.statistics import gates, recorded
 from hepprune.pruning.statistics.gates import Gates
 from hepprune.pruning.structure import blocks
 from hepprune.pruning.structure.coupling import Group
@@ -50,7 +50,7 @@ def group_scores(
     if "neuron" not in criterion.granularities:
         raise NetworkError(f"criterion '{criterion.name}' scores no neurons: " + ", ".join(criterion.granularities))
     if criterion.gathers is not None:
-        _check_heard(network, groups, criterion.name)
+        _check_read(network, groups, criterion.name)
     gated = [group for group in groups if criterion.gathers is not None and _needs_gates(network, group)]
     if gated and criterion.name not in _BY_GATES:
         raise NetworkError(
@@ -65,11 +65,11 @@ def group_scores(
     ]
 
 
-def _check_heard(network: Network, groups: Sequence[Group], criterion: str) -> None:
+def _check_read(network: Network, groups: Sequence[Group], criterion: str) -> None:
     """Refuse groups that nothing on the way to the logits reads: jets say nothing of them."""
-    heard = {layer.name for layer in taps.heard(network)}
+    known = {layer.name for layer in recorded.contributing(network)}
     for group in groups:
-        if not any(member.layer in heard for member in group.of("read")):
+        if not any(member.layer in known for member in group.of("read")):
             raise NetworkError(
                 f"nothing on the way to the logits reads '{group.name}', so '{criterion}' cannot score it; "
                 "take it out of the model first, or choose a criterion that needs no jets"

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from hepprune.errors import DataError
 from hepprune.network import Dense, Network, Weighted
-from hepprune.pruning.statistics import recurrences, taps
-from hepprune.pruning.statistics.taps import Taps
+from hepprune.pruning.statistics import recorded, recurrences
+from hepprune.pruning.statistics.recorded import Recorded
 from hepprune.sample import Sample
 
 _MAX_VALUES = 2**24  # of one layer's per-jet gradients at a time
@@ -62,9 +62,9 @@ def means(network: Network, sample: Sample, *, batch_size: int = 8192) -> dict[s
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
     for jets in sample.batches(batch_size):
-        seen = taps.run(network, jets.x)
+        seen = recorded.run(network, jets.x)
         for layer in scored(network):
-            handed = taps.rows(seen.handed(layer)).flatten(0, 2).double()
+            handed = recorded.rows(seen.handed(layer)).flatten(0, 2).double()
             sums[layer.name] = sums.get(layer.name, torch.zeros(())) + handed.sum(dim=0)
             counts[layer.name] = counts.get(layer.name, 0) + len(handed)
     return {name: total / counts[name] for name, total in sums.items()}
@@ -72,10 +72,10 @@ def means(network: Network, sample: Sample, *, batch_size: int = 8192) -> dict[s
 
 def scored(network: Network) -> list[Weighted]:
     """Return the layers with weights to train that the logits depend on."""
-    return [layer for layer in taps.heard(network) if isinstance(layer, Weighted) and not layer.fixed]
+    return [layer for layer in recorded.contributing(network) if isinstance(layer, Weighted) and not layer.fixed]
 
 
-def kernel_gradients(seen: Taps, loss: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+def kernel_gradients(seen: Recorded, loss: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
     """Return per layer the derivatives of a loss, summed over jets, by its totals and by its activations.
 
     Each is (n_jets, n_places, groups, n_out / groups).
@@ -89,7 +89,7 @@ def kernel_gradients(seen: Taps, loss: Tensor) -> dict[str, tuple[Tensor, Tensor
     found = iter(torch.autograd.grad(loss, tensors, materialize_grads=True))
     result = {}
     for layer, (totals, handed) in zip(layers, points, strict=True):
-        pair = [taps.rows([next(found) for _ in part], layer.kernels[0].groups) for part in (totals, handed)]
+        pair = [recorded.rows([next(found) for _ in part], layer.kernels[0].groups) for part in (totals, handed)]
         if not all(bool(torch.isfinite(tensor).all()) for tensor in pair):
             raise DataError("gradients are not finite; the network or its features hold NaN or infinite values")
         result[layer.name] = (pair[0], pair[1])
@@ -98,7 +98,7 @@ def kernel_gradients(seen: Taps, loss: Tensor) -> dict[str, tuple[Tensor, Tensor
 
 def _batch(network: Network, jets: Sample) -> dict[str, list[Tensor]]:
     """Return per kernel the sums over a batch of: g^2 x^2, (a d)^2, a d^2, d^2, a, x, (W g)^2."""
-    seen = taps.run(network, jets.x)
+    seen = recorded.run(network, jets.x)
     jets.check(seen.raw)
     loss = jets.root_weighted().loss(seen.raw, reduction="sum")  # weights count once in a square
     none, terms = torch.zeros(0), (torch.square,)
@@ -107,7 +107,7 @@ def _batch(network: Network, jets: Sample) -> dict[str, list[Tensor]]:
     found = kernel_gradients(seen, loss)
     for layer in scored(network):
         gradient, sensitivity = found[layer.name]
-        arriving, activation = seen.arriving(layer), taps.rows(seen.handed(layer), layer.kernels[0].groups).detach()
+        arriving, activation = seen.arriving(layer), recorded.rows(seen.handed(layer), layer.kernels[0].groups).detach()
         weight = squares(gradient, arriving).reshape(layer.weight.shape)
         single = isinstance(layer, Dense) and gradient.shape[1] == 1
         read = (gradient[:, 0, 0] @ layer.used_weight().detach()).square().sum(dim=0) if single else none
@@ -115,7 +115,7 @@ def _batch(network: Network, jets: Sample) -> dict[str, list[Tensor]]:
     return result
 
 
-def _reads(seen: Taps, kernel: str) -> Tensor:
+def _reads(seen: Recorded, kernel: str) -> Tensor:
     """Return the sum over jets of each input's mean over the places and uses of a kernel's layer, (n_in,)."""
     layer = seen.network.kernel(kernel).layer
     arriving = (seen.values[seen.network.sources[use][0]].detach() for use in seen.uses(layer))
@@ -132,7 +132,7 @@ def squares(gradient: Tensor, arriving: Tensor) -> Tensor:
         return ((gradient[:, 0, 0] ** 2).T @ arriving[:, 0, 0] ** 2)[None]
     chunk = max(1, _MAX_VALUES // (gradient[0, 0].numel() * arriving.shape[-1]))
     pairs = zip(torch.split(gradient, chunk), torch.split(arriving, chunk), strict=True)
-    return torch.stack([taps.per_jet(*pair).square().sum(dim=0) for pair in pairs]).sum(dim=0)
+    return torch.stack([recorded.per_jet(*pair).square().sum(dim=0) for pair in pairs]).sum(dim=0)
 
 
 def _neuron_sums(activation: Tensor, sensitivity: Tensor) -> list[Tensor]:

@@ -9,8 +9,8 @@ from torch import Tensor
 from hepprune.errors import DataError
 from hepprune.network import Network, Recurrent, Weighted
 from hepprune.network.layers.recurrent import KERNELS
-from hepprune.pruning.statistics import recurrences, taps
-from hepprune.pruning.statistics.taps import Taps
+from hepprune.pruning.statistics import recorded, recurrences
+from hepprune.pruning.statistics.recorded import Recorded
 from hepprune.sample import Sample
 
 
@@ -38,14 +38,14 @@ def gather(network: Network, sample: Sample, *, batch_size: int = 8192) -> dict[
     """
     found: dict[str, list[Activity]] = {}
     for jets in sample.batches(batch_size):
-        seen = taps.run(network, jets.x)
+        seen = recorded.run(network, jets.x)
         for name, activity in _of_batch(seen, len(jets) / len(sample)):
             found.setdefault(name, []).append(activity)
     return {name: _joined(parts) for name, parts in found.items()}
 
 
-def _of_batch(seen: Taps, share: float) -> Iterator[tuple[str, Activity]]:
-    for layer in taps.heard(seen.network):
+def _of_batch(seen: Recorded, share: float) -> Iterator[tuple[str, Activity]]:
+    for layer in recorded.contributing(seen.network):
         if isinstance(layer, Weighted) and not layer.fixed:
             yield layer.name, _of_layer(seen, layer, share)
         elif isinstance(layer, Recurrent):
@@ -53,8 +53,8 @@ def _of_batch(seen: Taps, share: float) -> Iterator[tuple[str, Activity]]:
                 yield f"{layer.name}.{kind}", own
 
 
-def _of_layer(seen: Taps, layer: Weighted, share: float) -> Activity:
-    handed, arriving = taps.rows(seen.handed(layer)).flatten(0, 2), seen.arriving(layer)
+def _of_layer(seen: Recorded, layer: Weighted, share: float) -> Activity:
+    handed, arriving = recorded.rows(seen.handed(layer)).flatten(0, 2), seen.arriving(layer)
     if not torch.isfinite(handed).all():
         raise DataError(f"what layer '{layer.name}' hands on is not finite; the network or its features hold NaN")
     zeros = (handed == 0).to(handed.dtype).mean(dim=0)
@@ -67,7 +67,7 @@ def _of_layer(seen: Taps, layer: Weighted, share: float) -> Activity:
     )
 
 
-def _of_cell(seen: Taps, cell: Recurrent, share: float) -> list[Activity]:
+def _of_cell(seen: Recorded, cell: Recurrent, share: float) -> list[Activity]:
     arriving, kernels, none = recurrences.reads(seen, cell), (cell.weight, cell.recurrent_weight), torch.zeros(0)
     if not all(bool(torch.isfinite(values).all()) for values in arriving.values()):
         raise DataError(f"what reaches layer '{cell.name}' is not finite; the network or its features hold NaN")

@@ -16,8 +16,8 @@ from hepprune.errors import DataError
 from hepprune.network import Network, layers
 from hepprune.network.layers.recurrent import KERNELS
 from hepprune.pruning import statistics
-from hepprune.pruning.statistics import recurrences, taps, unrolling
-from hepprune.pruning.statistics.taps import Taps
+from hepprune.pruning.statistics import recorded, recurrences, unrolling
+from hepprune.pruning.statistics.recorded import Recorded
 from hepprune.sample import Sample
 
 _MAX_VALUES = 2**24  # of one layer's gradients by logit, per class, at a time
@@ -82,11 +82,11 @@ def _gather(network: Network, sample: Sample, *, batch_size: int, bent: list[lay
     weighted = statistics.scored(network)
     sums = {la.name: [torch.zeros_like(la.weight.detach()), torch.zeros_like(la.bias.detach())] for la in weighted}
     # gradients of single jets, and the graphs of recurrent steps, stay in bounds
-    one = taps.run(network, sample.first(1).x)
+    one = recorded.run(network, sample.first(1).x)
     sizes = [la.weight.numel() for la in statistics.scored(network) if one.arriving(la).shape[1] > 1]
-    sizes += [_GRAPH * _n_steps(network, cell) * len(cell.weight) for cell in recurrences.heard(network)]
+    sizes += [_GRAPH * _n_steps(network, cell) * len(cell.weight) for cell in recurrences.contributing(network)]
     for jets in sample.batches(min(batch_size, max(1, _MAX_VALUES // max(sizes, default=1)))):
-        seen = taps.run(network, jets.x)
+        seen = recorded.run(network, jets.x)
         for layer in weighted:
             find = _by_products if layer in bent else _by_logits
             pairs = zip(sums[layer.name], find(seen, layer, jets, means[layer.name]), strict=True)
@@ -105,12 +105,12 @@ def _of_cells(
 ) -> dict[str, Curvature]:
     """Return the curvature by both kernels of every recurrent layer, of linearised logits or the Hessian's."""
     found: dict[str, Curvature] = {}
-    for cell in recurrences.heard(network):
+    for cell in recurrences.contributing(network):
         find = _cell_by_logits if linear else _cell_by_products if _repeats(network, cell) else _cell_by_steps
         size = batch_size if linear else min(batch_size, unrolling.fitting(cell, _n_steps(network, cell)))
         sums = [torch.zeros_like(kernel.detach()) for kernel in (cell.weight, cell.recurrent_weight)]
         for jets in sample.batches(size):
-            terms = find(taps.run(network, jets.x), cell, jets)
+            terms = find(recorded.run(network, jets.x), cell, jets)
             sums = [total + term.detach() for total, term in zip(sums, terms, strict=True)]
         for kind, total in zip(KERNELS, sums, strict=True):
             found[f"{cell.name}.{kind}"] = _finished(cell.name, [total, total.new_zeros(0)], len(sample))
@@ -121,7 +121,7 @@ def _repeats(network: Network, cell: layers.Recurrent) -> bool:
     return sum(network.runs(node) is cell for node in network) > 1
 
 
-def _cell_by_logits(seen: Taps, cell: layers.Recurrent, jets: Sample) -> list[Tensor]:
+def _cell_by_logits(seen: Recorded, cell: layers.Recurrent, jets: Sample) -> list[Tensor]:
     """Return sums over jets of the Gauss-Newton diagonals by both kernels of a recurrent layer."""
     sums = [torch.zeros_like(kernel.detach()) for kernel in (cell.weight, cell.recurrent_weight)]
     for _, found in recurrences.by_jet(seen, cell, [each.sum() for each in jets.directions(seen.raw)]):
@@ -130,11 +130,11 @@ def _cell_by_logits(seen: Taps, cell: layers.Recurrent, jets: Sample) -> list[Te
     return sums
 
 
-def _cell_by_steps(seen: Taps, cell: layers.Recurrent, jets: Sample) -> list[Tensor]:
+def _cell_by_steps(seen: Recorded, cell: layers.Recurrent, jets: Sample) -> list[Tensor]:
     return unrolling.diagonals(seen, cell, jets.loss(seen.raw, reduction="sum"))
 
 
-def _cell_by_products(seen: Taps, cell: layers.Recurrent, jets: Sample) -> list[Tensor]:
+def _cell_by_products(seen: Recorded, cell: layers.Recurrent, jets: Sample) -> list[Tensor]:
     """Return sums over jets of the Hessian's diagonals by both kernels, one product per weight: of a shared layer."""
     loss = jets.loss(seen.raw, reduction="sum")
     return [_by_weight(loss, kernel).view_as(kernel) for kernel in (cell.weight, cell.recurrent_weight)]
@@ -144,29 +144,29 @@ def _n_steps(network: Network, cell: layers.Recurrent) -> int:
     return network.shapes[network.sources[cell.name][0]][0]
 
 
-def _by_logits(seen: Taps, layer: layers.Weighted, jets: Sample, means: Tensor) -> tuple[Tensor, Tensor]:
+def _by_logits(seen: Recorded, layer: layers.Weighted, jets: Sample, means: Tensor) -> tuple[Tensor, Tensor]:
     """Return sums over jets of the Gauss-Newton diagonals: of squared derivatives along the task's directions."""
     points = [*seen.outputs(layer), *seen.handed(layer)]
     half, groups = len(points) // 2, layer.kernels[0].groups
     along = jets.directions(seen.raw)
     found = [torch.autograd.grad(e.sum(), points, retain_graph=True, materialize_grads=True) for e in along]
     arriving = seen.arriving(layer)
-    slopes = torch.stack([taps.rows(each[:half], groups) for each in found])
-    change = taps.rows(seen.handed(layer)).detach().flatten(2) - means.to(seen.raw[0].dtype)
-    by_neuron = torch.stack([(taps.rows(each[half:]).flatten(2) * change).sum(dim=1) for each in found])
+    slopes = torch.stack([recorded.rows(each[:half], groups) for each in found])
+    change = recorded.rows(seen.handed(layer)).detach().flatten(2) - means.to(seen.raw[0].dtype)
+    by_neuron = torch.stack([(recorded.rows(each[half:]).flatten(2) * change).sum(dim=1) for each in found])
     if slopes.shape[2] == 1:
         weight = torch.einsum("ngf,ngk->gfk", slopes[:, :, 0].square().sum(dim=0), arriving[:, 0] ** 2)
     else:
-        by_weight = torch.stack([taps.per_jet(slope, arriving) for slope in slopes])
+        by_weight = torch.stack([recorded.per_jet(slope, arriving) for slope in slopes])
         weight = by_weight.square().sum(dim=(0, 1))
     return weight, by_neuron.square().sum(dim=(0, 1))
 
 
-def _by_products(seen: Taps, layer: layers.Weighted, jets: Sample, means: Tensor) -> tuple[Tensor, Tensor]:
+def _by_products(seen: Recorded, layer: layers.Weighted, jets: Sample, means: Tensor) -> tuple[Tensor, Tensor]:
     """Return sums over jets of the Hessian's diagonals, by Hessian-vector products."""
     loss = jets.loss(seen.raw, reduction="sum")
     arriving, handed = seen.arriving(layer), _Second(loss, seen.handed(layer))
-    change = taps.rows(seen.handed(layer)).detach().flatten(2) - means.to(seen.raw[0].dtype)
+    change = recorded.rows(seen.handed(layer)).detach().flatten(2) - means.to(seen.raw[0].dtype)
     neurons = torch.stack([handed.along(neuron, change[..., neuron]).sum() for neuron in range(layer.n_out)])
     return _by_weight(loss, layer.weight) if arriving.shape[1] > 1 else _by_total(loss, seen, layer), neurons
 
@@ -178,7 +178,7 @@ def _by_weight(loss: Tensor, kernel: Tensor) -> Tensor:
     return torch.stack([row.flatten()[index] for index, row in enumerate(rows)])
 
 
-def _by_total(loss: Tensor, seen: Taps, layer: layers.Weighted) -> Tensor:
+def _by_total(loss: Tensor, seen: Recorded, layer: layers.Weighted) -> Tensor:
     """Return the diagonal with one product per neuron, whose weights differ only by what arrives."""
     totals, groups = _Second(loss, seen.outputs(layer)), layer.kernels[0].groups
     arriving = seen.arriving(layer)[:, 0]
@@ -192,10 +192,10 @@ class _Second:
 
     def __init__(self, loss: Tensor, points: list[Tensor]) -> None:
         self.points = points
-        self.slope = taps.rows(torch.autograd.grad(loss, points, create_graph=True)).flatten(2)
+        self.slope = recorded.rows(torch.autograd.grad(loss, points, create_graph=True)).flatten(2)
 
     def along(self, channel: int, direction: Tensor) -> Tensor:
         """Return d2L/dt2 per jet for channel += t x direction (n_jets, n_places)."""
         moved = (self.slope[..., channel] * direction).sum()
         found = torch.autograd.grad(moved, self.points, retain_graph=True, materialize_grads=True)
-        return (taps.rows(found).flatten(2)[..., channel] * direction).sum(dim=1)
+        return (recorded.rows(found).flatten(2)[..., channel] * direction).sum(dim=1)

@@ -14,7 +14,7 @@ from torch import Tensor
 from hepprune.network import Recurrent
 from hepprune.network.layers.tape import Tape
 from hepprune.pruning.statistics import recurrences
-from hepprune.pruning.statistics.taps import Taps
+from hepprune.pruning.statistics.recorded import Recorded
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def parts(layer: Recurrent) -> tuple[LinearRows, ...]:
     return LinearRows(layer.name, slice(0, first), slice(0, 1)), candidates
 
 
-def reads(seen: Taps, layer: Recurrent) -> dict[str, Tensor]:
+def reads(seen: Recorded, layer: Recurrent) -> dict[str, Tensor]:
     """Return by part what its weights and biases multiply at all steps of every use of the layer; see `Part.reads`."""
     tapes = recurrences.tapes_of(seen, layer)
     return {part.name: torch.cat([part.reads(tape) for tape in tapes], dim=1) for part in parts(layer)}

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from hepprune.errors import DataError
 from hepprune.network import Layer, Network, Node, Recurrent
-from hepprune.pruning.statistics import recurrences, taps
-from hepprune.pruning.statistics.taps import Taps
+from hepprune.pruning.statistics import recorded, recurrences
+from hepprune.pruning.statistics.recorded import Recorded
 from hepprune.pruning.structure.coupling import Group
 from hepprune.sample import Sample
 
@@ -46,9 +46,9 @@ def gather(network: Network, groups: Sequence[Group], sample: Sample, *, batch_s
     sums: list[list[Tensor]] = [[torch.zeros(())] * 5 for _ in groups]
     for jets in sample.batches(batch_size):
         raw, arriving = _run(network, jets.x)
-        heard = _heard(network, jets.loss(raw, reduction="sum"), arriving, means)
+        columns = _columns(network, jets.loss(raw, reduction="sum"), arriving, means)
         for index, group in enumerate(groups):
-            sums[index] = [total + term for total, term in zip(sums[index], _terms(group, heard), strict=True)]
+            sums[index] = [total + term for total, term in zip(sums[index], _terms(group, columns), strict=True)]
     names = [each.name for each in fields(Gates)]
     found = [Gates(**{name: total / len(sample) for name, total in zip(names, totals, strict=True)}) for totals in sums]
     if not all(bool(torch.isfinite(gates.squared).all()) for gates in found):
@@ -98,7 +98,7 @@ def _gated(values: Tensor, factors: Tensor, mean: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Heard:
+class _Columns:
     """For the columns of one layer's weights: the target's derivative by m of every jet, (n_jets, n_columns).
 
     `size` and `nonzero` (n_columns,) are sums over jets of |x| and of the fraction of x that are not zero.
@@ -109,12 +109,12 @@ class _Heard:
     nonzero: Tensor
 
 
-def _heard(network: Network, target: Tensor, arriving: _Arriving, means: Means) -> dict[str, _Heard]:
+def _columns(network: Network, target: Tensor, arriving: _Arriving, means: Means) -> dict[str, _Columns]:
     points = [(name, value) for name, uses in arriving.items() for value in uses if value.requires_grad]
     found = torch.autograd.grad(target, [value for _, value in points], materialize_grads=True, retain_graph=True)
-    columns: dict[str, _Heard] = {}
+    columns: dict[str, _Columns] = {}
     for (name, value), gradient in zip(points, found, strict=True):
-        before = columns.get(name, _Heard(*[torch.zeros(())] * 3))
+        before = columns.get(name, _Columns(*[torch.zeros(())] * 3))
         slope, size, nonzero = (
             _by_column(network[name], part)
             for part in (
@@ -125,7 +125,7 @@ def _heard(network: Network, target: Tensor, arriving: _Arriving, means: Means) 
         )
         n_each, n_uses = value[0].numel() / slope.shape[1], len(arriving[name])
         sums = (slope, size.sum(dim=0) / n_each, nonzero.sum(dim=0) / (n_each * n_uses))
-        columns[name] = _Heard(before.slope + sums[0], before.size + sums[1], before.nonzero + sums[2])
+        columns[name] = _Columns(before.slope + sums[0], before.size + sums[1], before.nonzero + sums[2])
     return columns
 
 
@@ -165,9 +165,9 @@ def gauss_newton(network: Network, groups: Sequence[Group], sample: Sample, *, b
     means, sums = input_means(network, sample), [torch.zeros(())] * len(groups)
     for jets in sample.batches(batch_size):
         raw, arriving = _run(network, jets.x)
-        heard = [_heard(network, each.sum(), arriving, means) for each in jets.directions(raw)]
+        columns = [_columns(network, each.sum(), arriving, means) for each in jets.directions(raw)]
         for index, group in enumerate(groups):
-            slopes = torch.stack([_slope(group, each) for each in heard])
+            slopes = torch.stack([_slope(group, each) for each in columns])
             sums[index] = sums[index] + slopes.square().sum(dim=(0, 1))
     return _finite([total / len(sample) for total in sums])
 
@@ -184,7 +184,7 @@ def spreads(network: Network, groups: Sequence[Group], sample: Sample, *, batch_
     """
     ends = [[torch.tensor(torch.inf), torch.tensor(-torch.inf)] for _ in groups]
     for jets in sample.batches(batch_size):
-        seen, arriving = taps.run(network, jets.x), _run(network, jets.x)[1]
+        seen, arriving = recorded.run(network, jets.x), _run(network, jets.x)[1]
         columns = {
             name: torch.cat([_places(network[name], value) for value in uses]) for name, uses in arriving.items()
         }
@@ -200,7 +200,7 @@ def _of_readers(group: Group, columns: Mapping[str, Tensor]) -> list[Tensor]:
     return [columns[part.layer][:, torch.tensor(part.indices)] for part in group.of("read") if part.layer in columns]
 
 
-def _of_states(group: Group, seen: Taps) -> list[Tensor]:
+def _of_states(group: Group, seen: Recorded) -> list[Tensor]:
     """Return what recurrent layers hear of each unit themselves, (n, n_units, 1)."""
     cells = [(part, seen.network[part.layer]) for part in group.of("made")]
     return [
@@ -226,19 +226,19 @@ def _places(layer: Layer, values: Tensor) -> Tensor:
     return values.reshape(-1, layer.state_dict()["weight"].shape[-1])
 
 
-def _terms(group: Group, heard: dict[str, _Heard]) -> list[Tensor]:
+def _terms(group: Group, derived: dict[str, _Columns]) -> list[Tensor]:
     """Return the sums over a batch of what `Gates` holds."""
-    slope, size, nonzero = _slope(group, heard), torch.zeros(()), torch.zeros(())
-    readers = [member for member in group.of("read") if member.layer in heard]
+    slope, size, nonzero = _slope(group, derived), torch.zeros(()), torch.zeros(())
+    readers = [member for member in group.of("read") if member.layer in derived]
     for member in readers:
         columns = torch.tensor(member.indices)
-        size = size + heard[member.layer].size[columns].mean(dim=-1)
-        nonzero = nonzero + heard[member.layer].nonzero[columns].mean(dim=-1) / len(readers)
+        size = size + derived[member.layer].size[columns].mean(dim=-1)
+        nonzero = nonzero + derived[member.layer].nonzero[columns].mean(dim=-1) / len(readers)
     return [slope.sum(dim=0), slope.abs().sum(dim=0), slope.square().sum(dim=0), size, nonzero]
 
 
-def _slope(group: Group, heard: dict[str, _Heard]) -> Tensor:
+def _slope(group: Group, columns: dict[str, _Columns]) -> Tensor:
     """Return the target's derivative by the gate of each unit for each jet, (n_jets, n_units)."""
-    members = [member for member in group.of("read") if member.layer in heard]
-    parts = [heard[member.layer].slope[:, torch.tensor(member.indices)].sum(dim=-1) for member in members]
+    members = [member for member in group.of("read") if member.layer in columns]
+    parts = [columns[member.layer].slope[:, torch.tensor(member.indices)].sum(dim=-1) for member in members]
     return torch.stack(parts).sum(dim=0)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from hepprune.network import Network
 from hepprune.pruning import statistics
-from hepprune.pruning.statistics import recurrences, taps
+from hepprune.pruning.statistics import recorded, recurrences
 from hepprune.sample import Sample
 
 _MAX_VALUES = 2**24  # of one layer's per-jet gradients at a time
@@ -42,14 +42,14 @@ def gather(network: Network, sample: Sample, *, batch_size: int = 8192) -> dict[
 
 
 def _batch(network: Network, jets: Sample, means: dict[str, Tensor]) -> dict[str, list[Tensor]]:
-    seen = taps.run(network, jets.x)
+    seen = recorded.run(network, jets.x)
     loss = jets.loss(seen.raw, reduction="sum")
     none, terms = torch.zeros(0), (torch.clone, torch.abs)
     result = {name: [*sums, none, none] for name, sums in recurrences.sums(seen, loss, terms).items()}
     found = statistics.kernel_gradients(seen, loss)
     for layer in statistics.scored(network):
         gradient, sensitivity = found[layer.name]
-        arriving, handed = seen.arriving(layer), taps.rows(seen.handed(layer)).detach().flatten(2)
+        arriving, handed = seen.arriving(layer), recorded.rows(seen.handed(layer)).detach().flatten(2)
         neuron = ((handed - means[layer.name].to(handed.dtype)) * sensitivity.flatten(2)).sum(dim=1)
         signed = torch.einsum("npgf,npgk->gfk", gradient, arriving)
         weights = [part.reshape(layer.weight.shape) for part in (signed, _absolute(gradient, arriving))]
@@ -63,4 +63,4 @@ def _absolute(gradient: Tensor, arriving: Tensor) -> Tensor:
         return torch.einsum("npgf,npgk->gfk", gradient.abs(), arriving.abs())
     chunk = max(1, _MAX_VALUES // (gradient[0, 0].numel() * arriving.shape[-1]))
     pairs = zip(torch.split(gradient, chunk), torch.split(arriving, chunk), strict=True)
-    return torch.stack([taps.per_jet(*pair).abs().sum(dim=0) for pair in pairs]).sum(dim=0)
+    return torch.stack([recorded.per_jet(*pair).abs().sum(dim=0) for pair in pairs]).sum(dim=0)

@@ -13,18 +13,18 @@ from hepprune.errors import DataError
 from hepprune.network import Network, Recurrent
 from hepprune.network.layers.recurrent import KERNELS
 from hepprune.network.layers.tape import Tape
-from hepprune.pruning.statistics import taps
-from hepprune.pruning.statistics.taps import Taps
+from hepprune.pruning.statistics import recorded
+from hepprune.pruning.statistics.recorded import Recorded
 
 _MAX_VALUES = 2**24  # of one layer's per-jet gradients at a time
 
 
-def heard(network: Network) -> list[Recurrent]:
+def contributing(network: Network) -> list[Recurrent]:
     """Return the recurrent layers that the logits depend on."""
-    return [layer for layer in taps.heard(network) if isinstance(layer, Recurrent)]
+    return [layer for layer in recorded.contributing(network) if isinstance(layer, Recurrent)]
 
 
-def reads(seen: Taps, layer: Recurrent) -> dict[str, Tensor]:
+def reads(seen: Recorded, layer: Recurrent) -> dict[str, Tensor]:
     """Return by kernel what its weights multiply, (n_jets, n_steps, groups, weights of one output), of every use.
 
     The gates of a GRU are groups of their own: without `reset_after` the last one reads what the reset gate lets pass.
@@ -33,7 +33,7 @@ def reads(seen: Taps, layer: Recurrent) -> dict[str, Tensor]:
     return {kind: torch.cat([tape.read(kind) for tape in tapes], dim=1) for kind in KERNELS}
 
 
-def tapes_of(seen: Taps, layer: Recurrent) -> list[Tape]:
+def tapes_of(seen: Recorded, layer: Recurrent) -> list[Tape]:
     """Return what every use of the layer recorded."""
     tapes = []
     for use in seen.uses(layer):
@@ -42,14 +42,14 @@ def tapes_of(seen: Taps, layer: Recurrent) -> list[Tape]:
     return tapes
 
 
-def sums(seen: Taps, loss: Tensor, terms: Sequence[Callable[[Tensor], Tensor]]) -> dict[str, list[Tensor]]:
+def sums(seen: Recorded, loss: Tensor, terms: Sequence[Callable[[Tensor], Tensor]]) -> dict[str, list[Tensor]]:
     """Return per kernel, by its name in `Network.kernels`, the sums over jets of each term of a loss's gradients.
 
     Raises:
         DataError: a gradient is not finite.
     """
     found: dict[str, list[Tensor]] = {}
-    for layer in heard(seen.network):
+    for layer in contributing(seen.network):
         for _, (gradients,) in by_jet(seen, layer, [loss]):
             for kind, gradient in zip(KERNELS, gradients, strict=True):
                 before = found.get(f"{layer.name}.{kind}", [torch.zeros(())] * len(terms))
@@ -58,7 +58,7 @@ def sums(seen: Taps, loss: Tensor, terms: Sequence[Callable[[Tensor], Tensor]]) 
     return found
 
 
-def by_jet(seen: Taps, layer: Recurrent, targets: Sequence[Tensor]) -> Iterator[tuple[slice, list[list[Tensor]]]]:
+def by_jet(seen: Recorded, layer: Recurrent, targets: Sequence[Tensor]) -> Iterator[tuple[slice, list[list[Tensor]]]]:
     """Yield some jets at a time, and for each target (a sum over jets) its gradients by both kernels, jet by jet.
 
     Each is (n_jets, *kernel).

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from hepprune.network import Recurrent
 from hepprune.network.layers.recurrent import KERNELS
-from hepprune.pruning.statistics.taps import Taps
+from hepprune.pruning.statistics.recorded import Recorded
 
 _MAX_VALUES = 2**22  # of the derivatives of some jets, at a time
 
@@ -32,7 +32,7 @@ def fitting(layer: Recurrent, n_steps: int) -> int:
     return max(1, _MAX_VALUES // max(sizes))
 
 
-def diagonals(seen: Taps, layer: Recurrent, loss: Tensor) -> list[Tensor]:
+def diagonals(seen: Recorded, layer: Recurrent, loss: Tensor) -> list[Tensor]:
     """Return for both kernels d2L/dw2 of a loss, summed over jets, for a layer that runs once."""
     (use,) = seen.uses(layer)
     slope, bends = _behind(seen, use, loss)
@@ -45,7 +45,7 @@ def diagonals(seen: Taps, layer: Recurrent, loss: Tensor) -> list[Tensor]:
     return [_by_weight(inputs, *found), _by_weight(states, *again)]
 
 
-def _behind(seen: Taps, use: str, loss: Tensor) -> tuple[Tensor, Tensor]:
+def _behind(seen: Recorded, use: str, loss: Tensor) -> tuple[Tensor, Tensor]:
     """Return first and second derivatives of the loss by what a layer puts out, (n_jets, n_steps, n_out) and twice."""
     out = seen.totals[use]
     (slope,) = torch.autograd.grad(loss, out, create_graph=True)

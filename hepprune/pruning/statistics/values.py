@@ -13,8 +13,8 @@ from torch import Tensor
 
 from hepprune.errors import DataError
 from hepprune.network import Dense, Network
-from hepprune.pruning.statistics import taps
-from hepprune.pruning.statistics.taps import Taps
+from hepprune.pruning.statistics import recorded
+from hepprune.pruning.statistics.recorded import Recorded
 from hepprune.sample import Sample
 
 
@@ -39,7 +39,7 @@ def worths(network: Network, sample: Sample) -> Worths:
         DataError: a gradient is not finite.
     """
     inputs = tuple(x.clone().requires_grad_() for x in sample.x)
-    seen = taps.run(network, inputs)
+    seen = recorded.run(network, inputs)
     loss = sample.root_weighted().loss(seen.raw, reduction="sum")  # weights count once in a square
     dense = [layer.name for layer in network if isinstance(layer, Dense)]
     named = {name: value for name, value in seen.values.items() if value.requires_grad}
@@ -56,7 +56,7 @@ def worths(network: Network, sample: Sample) -> Worths:
     )
 
 
-def _weights(seen: Taps, name: str, squares: Tensor) -> Tensor:
+def _weights(seen: Recorded, name: str, squares: Tensor) -> Tensor:
     """Return the information of a dense layer's weights, (n_out, n_in)."""
     arriving = seen.values[seen.network.sources[name][0]].detach()
     return squares.T @ arriving.square() / len(arriving)
@@ -67,7 +67,7 @@ def largest(network: Network, *samples: Sample) -> dict[str, Tensor]:
     """Return the largest magnitude, on the jets of all samples, of each value before its quantiser, by layer."""
     found: dict[str, Tensor] = {}
     for sample in samples:
-        for name, value in taps.run(network, sample.x).totals.items():
+        for name, value in recorded.run(network, sample.x).totals.items():
             most = value.abs().amax(dim=0)
             found[name] = torch.maximum(found[name], most) if name in found else most
     return found

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hepprune.report.plots import canvas, save
+from hepprune.scores import Stated
 
 _MARKERS = "os^vD*Pp<>hX"
 
@@ -18,6 +19,11 @@ class Line:
     y: Sequence[float]
     error: Sequence[float]
 
+    @classmethod
+    def of(cls, label: str, x: Sequence[float], scores: Sequence[Stated]) -> "Line":
+        """Return the line of scores."""
+        return cls(label, x, [score.value for score in scores], [score.error or 0.0 for score in scores])
+
 
 @dataclass(frozen=True)
 class Level:
@@ -26,6 +32,11 @@ class Level:
     label: str
     y: float
     error: float
+
+    @classmethod
+    def of(cls, label: str, score: Stated) -> "Level":
+        """Return the level of a score."""
+        return cls(label, score.value, score.error or 0.0)
 
 
 def draw(

@@ -85,7 +85,11 @@ def _explore(problem: PlanProblem, solve: Solve, atlas: Atlas, most: int) -> Non
     for picks in _extremes(chart.links, most // 6):
         chart.price(picks)
     # that rank plans, and not as one before does: registers mostly rise with LUT
-    shares = chart.predicted(_any(chart.links))
+    # drawn at random, the same each time
+    rng = np.random.default_rng(0)
+    shares = chart.predicted(
+        np.column_stack([rng.integers(len(options), size=_DRAWN) for options in chart.links.options])
+    )
     weighings: list[Flags] = []
     ranks: list[Floats] = []
     for weighing in list(_weighings(chart.links.knapsack)):
@@ -99,12 +103,6 @@ def _explore(problem: PlanProblem, solve: Solve, atlas: Atlas, most: int) -> Non
     for place in reversed(range(len(weighings))):  # cells have the most plans: they come last, and get twice as many
         left = most - len(chart.picks)
         refine(chart, weighings[place], n=left // (place + 2 if place else 1))
-
-
-def _any(links: Links) -> Plans:
-    """Return plans drawn at random, the same each time, (n, n_choices)."""
-    rng = np.random.default_rng(0)
-    return np.column_stack([rng.integers(len(options), size=_DRAWN) for options in links.options])
 
 
 def _extremes(links: Links, most: int) -> Iterator[Picks]:

@@ -78,6 +78,18 @@ class PlanStep:
     freed: dict[str, float]
     reason: str
 
+    @classmethod
+    def of(
+        cls, place: tuple[str, str], before: Option, after: Option, *, freed: dict[str, float], reason: str
+    ) -> "PlanStep":
+        """Return the step of the layer at a place (model, layer) from one option to another."""
+        # Both losses are measured against the same network on the same jets; the larger error stands for the step's.
+        loss, error = after.loss - before.loss, max(before.error, after.error)
+        model, layer = place
+        return cls(
+            model=model, layer=layer, before=before, after=after, loss=loss, error=error, freed=freed, reason=reason
+        )
+
     @property
     def significant(self) -> bool:
         """Whether the change of the metric exceeds its statistical error."""

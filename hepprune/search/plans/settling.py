@@ -112,17 +112,7 @@ def _steps(problem: PlanProblem, atlas: Atlas, chosen: Plan) -> Iterator[PlanSte
         picks[choice], after = place, links.options[choice][place]
         left = atlas.add(links.plan(picks)).shares(limits)
         freed = {name: used[name] - left[name] for name in limits}
-        model, layer = problem.places[choice]
-        yield PlanStep(
-            model=model,
-            layer=layer,
-            before=before,
-            after=after,
-            loss=after.loss - before.loss,
-            error=max(before.error, after.error),
-            freed=freed,
-            reason=reason,
-        )
+        yield PlanStep.of(problem.places[choice], before, after, freed=freed, reason=reason)
 
 
 def _apart(one: Plan, other: Plan) -> tuple[int, float]:

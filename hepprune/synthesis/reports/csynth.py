@@ -33,13 +33,17 @@ def parse(path: Path, text: str, _clock_ns: float | None = None) -> Measurement:
     clock = _number(root, "UserAssignments/TargetClockPeriod", path)
     if not clock:
         raise ReportError(f"'{path}': TargetClockPeriod is unknown or zero; expected a period in ns")
+    # the tag of DSPs changed over the years, URAM came late
+    area = _child(root, "AreaEstimates/Resources", path)
+    dsp = next((tag for tag in DSP_TAGS if area.find(tag) is not None), "DSP")
+    lut, ff, dsps, bram18 = (_number(area, tag, path) for tag in ("LUT", "FF", dsp, "BRAM_18K"))
     return Measurement(
         stage="csynth",
         tool=tool_of(version),
         version=version,
         part=_text(root, "UserAssignments/Part", path),
         clock_ns=clock,
-        resources=_resources(_child(root, "AreaEstimates/Resources", path), path),
+        resources=Resources(lut=lut, ff=ff, dsp=dsps, bram18=bram18, uram=_number(area, "URAM", path, optional=True)),
         latency_cycles=_cycles(overall, "Worst-caseLatency", path),
         interval_cycles=_cycles(overall, "Interval-max", path),
         clock_met=fits(
@@ -93,13 +97,6 @@ def tool_of(version: str) -> str:
     """Return which HLS has this version: Vivado HLS up to 2020.1, then Vitis HLS."""
     year = re.match(r"(\d{4})\.(\d{1,3})", version)
     return "vivado_hls" if year and (int(year[1]), int(year[2])) <= _LAST_VIVADO_HLS else "vitis"
-
-
-def _resources(area: Element, path: Path) -> Resources:
-    """Return the totals; the tag of DSPs changed over the years, URAM came late."""
-    dsp = next((tag for tag in DSP_TAGS if area.find(tag) is not None), "DSP")
-    lut, ff, dsps, bram18 = (_number(area, tag, path) for tag in ("LUT", "FF", dsp, "BRAM_18K"))
-    return Resources(lut=lut, ff=ff, dsp=dsps, bram18=bram18, uram=_number(area, "URAM", path, optional=True))
 
 
 def fits(estimated_ns: float | None, available_ns: float) -> bool | None:

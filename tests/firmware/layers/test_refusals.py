@@ -1,4 +1,4 @@
-"""What hls4ml cannot take is refused in one sentence that names layer, kind and cure, before anything is written."""
+"""What hls4ml cannot take is refused in one sentence that names layer, kind and fix, before anything is written."""
 
 from pathlib import Path
 
@@ -116,19 +116,19 @@ STREAMS = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_layer_that_hls4ml_cannot_take_is_refused(case: str) -> None:
-    network, kind, cure = REFUSED[case]
+    network, kind, fix = REFUSED[case]
     with pytest.raises(NetworkError) as caught:
         layers.described(network, io_type="io_parallel")
     message = str(caught.value)
     assert "layer 'it'" in message
     assert kind in message
-    assert cure in message
+    assert fix in message
 
 
 @pytest.mark.parametrize("case", STREAMS)
 def test_a_layer_that_no_stream_feeds_is_refused(case: str) -> None:
-    network, kind, cure = STREAMS[case]
-    with pytest.raises(NetworkError, match=rf"layer 'it' \({kind}\) .*; .*{cure}"):
+    network, kind, fix = STREAMS[case]
+    with pytest.raises(NetworkError, match=rf"layer 'it' \({kind}\) .*; .*{fix}"):
         layers.described(network, io_type="io_stream")
 
 

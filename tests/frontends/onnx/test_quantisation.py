@@ -14,7 +14,7 @@ from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
 from hepprune.frontends.onnx import read, write
 from hepprune.network import Conv, Dense
-from hepprune.network.exact import exact_logits
+from hepprune.network.ranges import exact_logits
 from hepprune.pruning.structure import surgery
 from hepprune.quantisers import Binary, FixedPoints, Scaled
 from tests.frontends.onnx.models import N_JETS, QONNX, computed, executed_by_qonnx, model

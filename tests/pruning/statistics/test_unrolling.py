@@ -11,7 +11,7 @@ from hepprune.errors import DataError
 from hepprune.network import Dense, Input, Network, Recurrent, Shared
 from hepprune.network.layers.recurrent import KERNELS
 from hepprune.pruning import importance
-from hepprune.pruning.statistics import curvature, taps, unrolling
+from hepprune.pruning.statistics import curvature, recorded, unrolling
 from hepprune.sample import Sample
 from tests.pruning import cells
 from tests.pruning.statistics.test_recurrences import chain, recurrent
@@ -74,7 +74,7 @@ def test_quantisers_pass_derivatives_through_as_in_training(network: Network) ->
 
 def check_products(network: Network, x: Tensor, y: Tensor) -> None:
     """Compare with double backpropagation to every single weight."""
-    found, seen = curvature.hessian(network, Sample(x, y), batch_size=10), taps.run(network, x)
+    found, seen = curvature.hessian(network, Sample(x, y), batch_size=10), recorded.run(network, x)
     for cell in [layer for layer in network if isinstance(layer, Recurrent)]:
         for kind, expected in zip(KERNELS, curvature._cell_by_products(seen, cell, Sample(x, y)), strict=True):
             assert torch.allclose(found[f"{cell.name}.{kind}"].weight, expected / len(x), atol=1e-11)

@@ -13,7 +13,6 @@ from hepprune.frontends.keras.layers import (
     recurrent,
     shaping,
     weighted,
-    wrappers,
 )
 
 __all__ = [

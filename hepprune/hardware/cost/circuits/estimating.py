@@ -127,7 +127,11 @@ def _walked(
         rest = still[node.name].made if still else constants(np.zeros(node.shape))
         if not acts.any():
             return _Priced(0.0, rest)
-        lut, made = _done(_Pending(_key(named[node.name], acts, values), node, acts, values))
+        # a price is named by the layer's content, what of it acts, and what arrives
+        content = hashlib.blake2b(named[node.name] + acts.tobytes(), digest_size=16)
+        for each in values:
+            content.update(repr(each.shape).encode() + each.planes.tobytes())
+        lut, made = _done(_Pending(content.digest(), node, acts, values))
         return _Priced(lut, made if acts.all() else where(acts, made, rest), values)
 
     return network.interpret(rule, until=network.raw_outputs)
@@ -153,14 +157,6 @@ def _done(work: _Pending) -> tuple[float, Wires]:
             raise NetworkError(f"layer '{node.name}' has a {type(quantiser).__name__} result, no fixed-point type")
         made = operations.quantise(bill, made, quantiser)
     return bill.lut, made
-
-
-def _key(name: bytes, acts: Bools, arriving: tuple[Wires, ...]) -> bytes:
-    """Return what names a price: the layer's content, what of it acts, and what arrives."""
-    content = hashlib.blake2b(name + acts.tobytes(), digest_size=16)
-    for each in arriving:
-        content.update(repr(each.shape).encode() + each.planes.tobytes())
-    return content.digest()
 
 
 def _critical_levels(network: Network, found: Mapping[str, _Priced]) -> dict[str, float]:

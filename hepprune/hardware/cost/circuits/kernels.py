@@ -91,9 +91,9 @@ def _at(bill: Bill, matrix: FixedMatrix, bias: Floats, arriving: Wires) -> Wires
     still = weight @ np.where(one.moving, 0.0, one.low) * 2.0**-weight_fraction + bias
     bill.lut += float(late) * graphs.additions_of(acting, terms, span)
     bill.lut += len(arriving.planes[0]) * float(constant_bits(still)[moving].sum())
-    fraction = np.where(
-        moving, np.maximum(_fractions(acting, weight_fraction, one), last_place(still)), last_place(low)
-    )
+    zeros = np.log2(np.maximum(acting & -acting, 1))
+    finest: Floats = np.where(acting, weight_fraction - zeros + one.fraction, -np.inf).max(axis=1, initial=-64)
+    fraction = np.where(moving, np.maximum(finest, last_place(still)), last_place(low))
     negated = graphs.NEGATED ** terms.sum(axis=1)
     level, smooth = np.ceil(_arrivals(terms, arriving.level)), _arrivals(terms, arriving.smooth)
     return Wires.of(low, high, fraction, level * moving, smooth * moving, negated, np.where(moving, still, 0.0))
@@ -109,13 +109,6 @@ def _ends(weight: Integers, arriving: Wires) -> tuple[Floats, Floats]:
         positive @ arriving.low - negative @ arriving.high,
         positive @ arriving.high - negative @ arriving.low,
     )
-
-
-def _fractions(weight: Integers, weight_fraction: int, arriving: Wires) -> Floats:
-    """Return the bits right of the point of each sum, (n_rows,)."""
-    zeros = np.log2(np.maximum(weight & -weight, 1))
-    finest: Floats = np.where(weight, weight_fraction - zeros + arriving.fraction, -np.inf).max(axis=1, initial=-64)
-    return finest
 
 
 def _arrivals(terms: Integers, levels: Floats) -> Floats:

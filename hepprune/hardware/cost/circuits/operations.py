@@ -180,7 +180,11 @@ def quantise(bill: Bill, a: Wires, kind: FixedPoint) -> Wires:
     if not outside.any():
         return value
     if kind.overflow == "WRAP":
-        value = _extended(bill, value, outside, kind)
+        # the sign is added once more where an unsigned type is so wide that it would not reach its top
+        whole = value.width - value.fraction - 1
+        short = outside & (value.low < 0) & (not kind.signed) & (kind.integer > whole + 1)
+        bill.add(np.full(value.shape, 2.0), short)
+        value = value.replaced(level=value.level + short, smooth=value.smooth + short)
         held = value.replaced(low=kind.minimum, high=kind.maximum, negated=0.0, added=0.0)
         bill.add(held.width / 2 * value.negated, outside)
         return where(outside, held, value)
@@ -188,14 +192,6 @@ def quantise(bill: Bill, a: Wires, kind: FixedPoint) -> Wires:
     low, high = map(constants, ends)
     clipped = smallest(bill, largest(bill, where(outside, value, low), low), high)
     return where(outside, where(clipped.moving, clipped.replaced(fraction=kind.fraction), clipped), value)
-
-
-def _extended(bill: Bill, value: Wires, outside: Bools, kind: FixedPoint) -> Wires:
-    """Return values whose sign is added once more where an unsigned type is so wide that it would not reach its top."""
-    whole = value.width - value.fraction - 1
-    short = outside & (value.low < 0) & (not kind.signed) & (kind.integer > whole + 1)
-    bill.add(np.full(value.shape, 2.0), short)
-    return value.replaced(level=value.level + short, smooth=value.smooth + short)
 
 
 def relu_in(bill: Bill, a: Wires, kind: FixedPoint | None) -> Wires:

@@ -39,7 +39,11 @@ def _top(bill: Bill, alive: Bools, layer: TopK, arriving: Wires) -> Wires:
     values = arriving.reshaped(-1, arriving.shape[-1])
     ahead: list[list[Wires]] = [[] for _ in range(values.shape[-1])]
     for first, second in itertools.combinations(range(values.shape[-1]), 2):
-        loses = _sign(bill, operations.subtract(bill, values[:, first], values[:, second]))
+        # one where the value is negative, zero where it is not
+        value = operations.subtract(bill, values[:, first], values[:, second])
+        bill.add(value.negated / 2, value.moving)
+        bit = Wires.of(np.zeros(value.shape), np.ones(value.shape), 0, value.level, value.smooth)
+        loses = where((value.low < 0) & (value.high >= 0), bit, constants((value.high < 0).astype(np.float64)))
         ahead[first].append(loses)
         ahead[second].append(operations.plus(bill, operations.negative(loses), np.ones(loses.shape)))
     found = [_let_through(bill, layer.k, count, values[:, place]) for place, count in enumerate(ahead)]
@@ -51,10 +55,3 @@ def _let_through(bill: Bill, k: int, ahead: Sequence[Wires], value: Wires) -> Wi
     together = Wires(np.stack([each.planes for each in (*ahead, zero)], axis=-1))
     key = operations.plus(bill, operations.total(bill, together), np.full(value.shape, -float(k)))
     return operations.choose(bill, key, value, zero)
-
-
-def _sign(bill: Bill, value: Wires) -> Wires:
-    """Return one where the value is negative, zero where it is not."""
-    bill.add(value.negated / 2, value.moving)
-    bit = Wires.of(np.zeros(value.shape), np.ones(value.shape), 0, value.level, value.smooth)
-    return where((value.low < 0) & (value.high >= 0), bit, constants((value.high < 0).astype(np.float64)))

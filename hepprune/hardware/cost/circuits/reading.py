@@ -72,7 +72,12 @@ def read(reading: _Reading) -> list[Bools]:
     """Return which of the values that arrive act on those of a node that act."""
     layer, acts, shapes = reading.layer, reading.acts, reading.shapes
     if isinstance(layer, Recurrent):
-        return [_steps_read(layer, acts, shapes[0])]
+        # which rows of a GRU's candidate act is not told apart
+        weights = {kernel.array: integers(kernel).weight for kernel in layer.kernels}
+        steps = recurrent.states_read(layer, weights["recurrent_weight"], acts, shapes[0][0])
+        rows = weights["weight"].reshape(-1, layer.n_out, layer.n_in) != 0
+        read = np.stack([some(rows[:, each.memory], axis=(0, 1)) for each in steps])
+        return [read[::-1] if layer.backwards else read]
     run = _positive(layer)
     if run is None:
         return [acts]
@@ -115,12 +120,3 @@ _POSITIVE: dict[Any, Callable[[Any], Reads]] = {
     Argmax: lambda _: lambda arriving: arriving.sum(dim=-1, keepdim=True),
     (Softmax, LayerNorm, TopK): _whole_row,
 }
-
-
-def _steps_read(layer: Recurrent, acts: Bools, shape: Shape) -> Bools:
-    """Return which inputs of each step act; which rows of a GRU's candidate do is not told apart."""
-    weights = {kernel.array: integers(kernel).weight for kernel in layer.kernels}
-    steps = recurrent.states_read(layer, weights["recurrent_weight"], acts, shape[0])
-    rows = weights["weight"].reshape(-1, layer.n_out, layer.n_in) != 0
-    read = np.stack([some(rows[:, each.memory], axis=(0, 1)) for each in steps])
-    return read[::-1] if layer.backwards else read

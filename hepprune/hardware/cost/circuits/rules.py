@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
@@ -14,34 +14,10 @@ from hepprune.hardware.cost.circuits import kernels, operations, tables
 from hepprune.hardware.cost.circuits.operations import Bill, Operation
 from hepprune.hardware.cost.circuits.results import in_type, kind_of, needed, port
 from hepprune.hardware.cost.circuits.wires import Bools, Floats, Wires, constants, joined, where
-from hepprune.network import (
-    Activation,
-    BatchNorm,
-    Concatenate,
-    Crop,
-    Einsum,
-    GlobalPool,
-    Input,
-    Layer,
-    LayerNorm,
-    Lookup,
-    Merge,
-    Node,
-    Pad,
-    Permute,
-    Pool,
-    PReLU,
-    ReLU,
-    Reshape,
-    Rules,
-    Slice,
-    Softmax,
-    UpSample,
-    Weighted,
-)
+from hepprune.network import Node, Rules, layers
 from hepprune.network.parts import INPUT, parts
 
-MOVING = (Concatenate, Crop, Pad, Permute, Reshape, Slice, UpSample)
+MOVING = (layers.Concatenate, layers.Crop, layers.Pad, layers.Permute, layers.Reshape, layers.Slice, layers.UpSample)
 _LEAST = -(2.0**40)  # of what is no value in a maximum
 _OPERATIONS: dict[str, Operation] = {
     "add": operations.add,
@@ -57,14 +33,16 @@ CIRCUITS: Rules[Callable[..., Wires]] = Rules(
 )
 
 
-def priced(bill: Bill, layer: Layer, alive: Bools, *arriving: Wires) -> Wires:
+def priced(bill: Bill, layer: layers.Layer, alive: Bools, *arriving: Wires) -> Wires:
     """Return what a layer puts out in its result type, and charge for it.
 
     Raises:
         NetworkError: no rule prices the layer, or it lacks a type.
     """
     made = CIRCUITS.find(layer)(bill, alive, layer, *arriving)
-    if layer.result is None or isinstance(layer, Input | ReLU | Activation | PReLU):  # those come in their type
+    if layer.result is None or isinstance(
+        layer, layers.Input | layers.ReLU | layers.Activation | layers.PReLU
+    ):  # those come in their type
         return made
     return in_type(bill, operations.quantise, made, needed(layer))
 
@@ -80,8 +58,8 @@ def only(alive: Bools, wires: Wires) -> Wires:
     return wires if alike.all() else where(alike, wires, constants(np.zeros(wires.shape)))
 
 
-@CIRCUITS.of(Input)
-def _port(bill: Bill, _alive: Bools, layer: Input) -> Wires:
+@CIRCUITS.of(layers.Input)
+def _port(bill: Bill, _alive: Bools, layer: layers.Input) -> Wires:
     kind = kind_of(layer)
     if kind is None:
         raise NetworkError(f"input '{layer.name}' has no fixed-point type")
@@ -89,13 +67,13 @@ def _port(bill: Bill, _alive: Bools, layer: Input) -> Wires:
 
 
 @CIRCUITS.of(*MOVING)
-def _moved(_bill: Bill, _alive: Bools, layer: Layer, *arriving: Wires) -> Wires:
+def _moved(_bill: Bill, _alive: Bools, layer: layers.Layer, *arriving: Wires) -> Wires:
     return moved(functools.partial(layer.compute, quantised=True), *arriving)
 
 
-@CIRCUITS.of(Weighted)
+@CIRCUITS.of(layers.Weighted)
 @torch.no_grad()
-def _weighted(bill: Bill, alive: Bools, layer: Weighted, arriving: Wires) -> Wires:
+def _weighted(bill: Bill, alive: Bools, layer: layers.Weighted, arriving: Wires) -> Wires:
     kernel = layer.matrix
     matrix = kernels.integers(kernel)
     bias = kernels.rounded_biases(layer.name, layer.bias, layer.bias_type)
@@ -108,8 +86,8 @@ def _weighted(bill: Bill, alive: Bools, layer: Weighted, arriving: Wires) -> Wir
     return joined(made, axis=-1).reshaped(*shape)
 
 
-@CIRCUITS.of(ReLU)
-def _relu(bill: Bill, alive: Bools, layer: ReLU, arriving: Wires) -> Wires:
+@CIRCUITS.of(layers.ReLU)
+def _relu(bill: Bill, alive: Bools, layer: layers.ReLU, arriving: Wires) -> Wires:
     values = only(alive, arriving)
     if layer.maximum is None:
         kind = kind_of(layer)
@@ -117,7 +95,7 @@ def _relu(bill: Bill, alive: Bools, layer: ReLU, arriving: Wires) -> Wires:
     return _clamped(bill, layer, values)
 
 
-def _clamped(bill: Bill, layer: ReLU, values: Wires) -> Wires:
+def _clamped(bill: Bill, layer: layers.ReLU, values: Wires) -> Wires:
     """Return the positive parts up to the largest."""
     kind = layer.fixed_result
     wide = kind or FixedPoint(52, 52 - 32)
@@ -127,16 +105,16 @@ def _clamped(bill: Bill, layer: ReLU, values: Wires) -> Wires:
     return clamped if kind is None else operations.quantise(bill, clamped, kind)
 
 
-@CIRCUITS.of(Activation)
-def _activation(bill: Bill, alive: Bools, layer: Activation, arriving: Wires) -> Wires:
+@CIRCUITS.of(layers.Activation)
+def _activation(bill: Bill, alive: Bools, layer: layers.Activation, arriving: Wires) -> Wires:
     values = only(alive, arriving)
     if layer.function == "linear":
         return values if layer.result is None else in_type(bill, operations.quantise, values, needed(layer))
     return tables.looked_up(bill, tables.of(layer, rises=layer.rises), values)
 
 
-@CIRCUITS.of(PReLU)
-def _prelu(bill: Bill, alive: Bools, layer: PReLU, arriving: Wires) -> Wires:
+@CIRCUITS.of(layers.PReLU)
+def _prelu(bill: Bill, alive: Bools, layer: layers.PReLU, arriving: Wires) -> Wires:
     """Return the wires, those of one slope at a time."""
     slopes = torch.broadcast_to(layer.used_slope().detach(), arriving.shape).numpy()
     values = only(alive, arriving)
@@ -148,8 +126,8 @@ def _prelu(bill: Bill, alive: Bools, layer: PReLU, arriving: Wires) -> Wires:
     return Wires(found)
 
 
-@CIRCUITS.of(Lookup)
-def _lookup(bill: Bill, alive: Bools, layer: Lookup, arriving: Wires) -> Wires:
+@CIRCUITS.of(layers.Lookup)
+def _lookup(bill: Bill, alive: Bools, layer: layers.Lookup, arriving: Wires) -> Wires:
     """Return the wires, those of one table at a time."""
     values = only(alive, arriving).reshaped(-1)
     planes = np.empty_like(values.planes)
@@ -159,9 +137,9 @@ def _lookup(bill: Bill, alive: Bools, layer: Lookup, arriving: Wires) -> Wires:
     return Wires(planes).reshaped(*arriving.shape)
 
 
-@CIRCUITS.of(BatchNorm)
+@CIRCUITS.of(layers.BatchNorm)
 @torch.no_grad()
-def _batch_norm(bill: Bill, alive: Bools, layer: BatchNorm, arriving: Wires) -> Wires:
+def _batch_norm(bill: Bill, alive: Bools, layer: layers.BatchNorm, arriving: Wires) -> Wires:
     if not (isinstance(layer.scale_type, FixedPoint) and isinstance(layer.shift_type, FixedPoint)):
         raise NetworkError(
             f"layer '{layer.name}' (BatchNorm) has no fixed-point types for its scale and shift; "
@@ -173,29 +151,19 @@ def _batch_norm(bill: Bill, alive: Bools, layer: BatchNorm, arriving: Wires) -> 
     return operations.plus(bill, operations.times(bill, only(alive, arriving), scale, balanced=True), shift * alive)
 
 
-@CIRCUITS.of(Pool)
-def _pool(bill: Bill, alive: Bools, layer: Pool, arriving: Wires) -> Wires:
-    return _reduced(bill, alive, layer, moved(functools.partial(_windows, layer), arriving))
+@CIRCUITS.of(layers.Pool)
+def _pool(bill: Bill, alive: Bools, layer: layers.Pool, arriving: Wires) -> Wires:
+    return _reduced(bill, alive, layer, moved(layer.windows, arriving))
 
 
-def _windows(layer: Pool, values: Tensor) -> Tensor:
-    """Return what each output looks at, (n_jets, *places, channels, size of a window)."""
-    borders = [size for pair in reversed(layer.padding) for size in pair]
-    windows = nn.functional.pad(values.movedim(-1, 1), borders)
-    for axis, (size, stride) in enumerate(zip(layer.size, layer.strides, strict=True), start=2):
-        windows = windows.unfold(axis, size, stride)
-    rank = len(layer.size)
-    return windows.movedim(1, rank + 1).flatten(rank + 2)
-
-
-@CIRCUITS.of(GlobalPool)
-def _whole_pool(bill: Bill, alive: Bools, layer: GlobalPool, arriving: Wires) -> Wires:
+@CIRCUITS.of(layers.GlobalPool)
+def _whole_pool(bill: Bill, alive: Bools, layer: layers.GlobalPool, arriving: Wires) -> Wires:
     shape, channels = layer.shape(arriving.shape), arriving.shape[-1]
     windows = Wires(arriving.planes.reshape(len(arriving.planes), -1, channels).transpose(0, 2, 1))
     return _reduced(bill, alive.reshape(-1), layer, windows).reshaped(*shape)
 
 
-def _reduced(bill: Bill, alive: Bools, layer: Pool | GlobalPool, windows: Wires) -> Wires:
+def _reduced(bill: Bill, alive: Bools, layer: layers.Pool | layers.GlobalPool, windows: Wires) -> Wires:
     values = only(alive[..., None], windows)
     if layer.kind == "average":
         counted = values.planes.copy()
@@ -205,8 +173,8 @@ def _reduced(bill: Bill, alive: Bools, layer: Pool | GlobalPool, windows: Wires)
     return operations.reduced(bill, operations.largest, where(windows.present, values, missing))
 
 
-@CIRCUITS.of(Merge)
-def _merged(bill: Bill, alive: Bools, layer: Merge, *arriving: Wires) -> Wires:
+@CIRCUITS.of(layers.Merge)
+def _merged(bill: Bill, alive: Bools, layer: layers.Merge, *arriving: Wires) -> Wires:
     several = np.broadcast_arrays(*(_padded(wires, alive.ndim) for wires in arriving))
     values = only(alive[..., None], Wires(np.stack(several, axis=-1)))
     if layer.operation == "average":
@@ -221,8 +189,8 @@ def _padded(wires: Wires, rank: int) -> Floats:
     return wires.planes.reshape(len(wires.planes), *(1,) * (rank - len(wires.shape)), *wires.shape)
 
 
-@CIRCUITS.of(Einsum)
-def _contracted(bill: Bill, alive: Bools, layer: Einsum, left: Wires, right: Wires) -> Wires:
+@CIRCUITS.of(layers.Einsum)
+def _contracted(bill: Bill, alive: Bools, layer: layers.Einsum, left: Wires, right: Wires) -> Wires:
     """Return sums of products, the axes of each operand brought to (kept axes, summed axes) of the contraction."""
     of_left, of_right, out = layer.terms
     sizes = dict(zip(of_left + of_right, left.shape + right.shape, strict=True))
@@ -241,8 +209,8 @@ def _contracted(bill: Bill, alive: Bools, layer: Einsum, left: Wires, right: Wir
     return operations.total(bill, made).reshaped(*alive.shape)
 
 
-@CIRCUITS.of(Softmax, LayerNorm)
-def _in_steps(bill: Bill, _alive: Bools, layer: Softmax | LayerNorm, arriving: Wires) -> Wires:
+@CIRCUITS.of(layers.Softmax, layers.LayerNorm)
+def _in_steps(bill: Bill, _alive: Bools, layer: layers.Softmax | layers.LayerNorm, arriving: Wires) -> Wires:
     """Return what a layer puts out that is a network of steps."""
     steps = parts(layer, arriving.shape)
 

@@ -75,17 +75,5 @@ def _told(
             name: float(value / limit) if limit else 0.0
             for name, value, limit in zip(knapsack.names, freed, knapsack.limits, strict=True)
         }
-        # Both losses are measured against the same network on the same jets; the larger error stands for the step's.
-        error = max(before.error, after.error)
-        model, layer = problem.places[choice]
-        yield PlanStep(
-            model=model,
-            layer=layer,
-            before=before,
-            after=after,
-            loss=after.loss - before.loss,
-            error=error,
-            freed=shares,
-            reason=reason,
-        )
+        yield PlanStep.of(problem.places[choice], before, after, freed=shares, reason=reason)
         picks[choice] = option

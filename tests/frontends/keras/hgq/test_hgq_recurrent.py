@@ -15,7 +15,7 @@ from hepprune.fixed import FixedPoint
 from hepprune.frontends import keras as frontend
 from hepprune.hardware import cost, targets
 from hepprune.network import Recurrent, parts
-from hepprune.network.exact import exact_activations, exact_logits
+from hepprune.network.ranges import exact_activations, exact_logits
 from hepprune.pruning.structure import surgery
 from hepprune.quantisers import FixedPoints
 from tests.frontends.keras.hgq.test_hgq import altered

@@ -15,7 +15,7 @@ from hepprune.network.node import as_tuple
 
 
 @dataclass(frozen=True)
-class Taps:
+class Recorded:
     """All values of a network for one batch: of every layer by name, and before its result quantiser (`totals`)."""
 
     network: Network
@@ -45,7 +45,7 @@ class Taps:
         return [self.values[handed_on(self.network, use)] for use in self.uses(layer)]
 
 
-def run(network: Network, x: Tensor | Sequence[Tensor]) -> Taps:
+def run(network: Network, x: Tensor | Sequence[Tensor]) -> Recorded:
     """Run the network up to its outputs before their heads, on jets (n_jets, *shape), one tensor for each input."""
     totals: dict[str, Tensor] = {}
 
@@ -54,10 +54,10 @@ def run(network: Network, x: Tensor | Sequence[Tensor]) -> Taps:
         return node.quantised(totals[node.name])
 
     values = network.interpret(rule, as_tuple(x), until=network.raw_outputs)
-    return Taps(network, values, totals)
+    return Recorded(network, values, totals)
 
 
-def heard(network: Network) -> list[Layer]:
+def contributing(network: Network) -> list[Layer]:
     """Return the layers that the outputs depend on."""
     used = network.preceding(network.raw_outputs)
     return [layer for layer in network if layer.name in used]
