@@ -48,11 +48,11 @@ def show(
 ) -> None:
     """Show rows, columns, their ranges and what is missing, and a `data` section of a recipe to begin with."""
     with errors_in_one_sentence():
-        from hepprune.data import surveys
+        from hepprune.data import proposals, surveys
 
         found = list(surveys.surveys(file))
         if as_json:
-            print_json([asdict(each) | {"proposed": surveys.proposed(each)} for each in found])
+            print_json([asdict(each) | {"proposed": proposals.proposed(each)} for each in found])
             return
         for each in found:
             _print_survey(each)
@@ -61,7 +61,7 @@ def show(
 def _print_survey(found: "Survey") -> None:
     import yaml
 
-    from hepprune.data import surveys
+    from hepprune.data import proposals
 
     table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
     for title in ("column", "kind", "from", "to", "not finite", "longest list"):
@@ -74,5 +74,5 @@ def _print_survey(found: "Survey") -> None:
     output().print(table)
     output().print("A `data` section to begin with:", markup=False)
     output().print(
-        yaml.safe_dump({"data": surveys.proposed(found)}, sort_keys=False, width=100), markup=False, soft_wrap=True
+        yaml.safe_dump({"data": proposals.proposed(found)}, sort_keys=False, width=100), markup=False, soft_wrap=True
     )

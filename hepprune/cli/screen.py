@@ -41,6 +41,7 @@ Workers = Annotated[
 
 _INTERRUPTED = 130
 log = logging.getLogger(__name__)
+log.addHandler(logging.NullHandler())  # before --log has a file, it would go to standard error
 errors, steps = Console(stderr=True), Console(stderr=True)  # the second one is silenced by --quiet
 
 
@@ -50,7 +51,10 @@ def errors_in_one_sentence() -> Iterator[None]:
     try:
         yield
     except HeppruneError as error:
-        log.exception("not done")
+        if isinstance(error, MeasurementAwaitedError):
+            log.info("to be continued: %s", error)
+        else:
+            log.exception("not done")
         label = "[yellow]to be continued:[/]" if isinstance(error, MeasurementAwaitedError) else "[bold red]error:[/]"
         errors.print(label, escape(str(error)), soft_wrap=True, highlight=False, emoji=False)
         raise typer.Exit(error.exit_code) from None
@@ -60,8 +64,14 @@ def errors_in_one_sentence() -> Iterator[None]:
         errors.print("[bold red]error:[/]", escape(what), soft_wrap=True, highlight=False, emoji=False)
         raise typer.Exit(HeppruneError.exit_code) from None
     except KeyboardInterrupt:
+        log.info("interrupted")
         errors.print("interrupted;", escape(_again()), soft_wrap=True, highlight=False, emoji=False)
         raise typer.Exit(_INTERRUPTED) from None
+    except typer.Exit:
+        raise
+    except Exception:  # a fault of ours: it ends as it is, and the log has it too
+        log.exception("failed")
+        raise
 
 
 @contextmanager

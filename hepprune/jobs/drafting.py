@@ -12,7 +12,7 @@ import yaml
 
 from hepprune import frontends
 from hepprune import recipe as recipes
-from hepprune.data import surveys
+from hepprune.data import proposals, spreading, surveys
 from hepprune.data.expressions import grammar
 from hepprune.data.surveys import Survey
 from hepprune.errors import DataError, RecipeError, unknown
@@ -95,7 +95,7 @@ def _section(
     found: Survey, network: Network | None, features: Sequence[str], label: str | None, ask: Ask
 ) -> dict[str, Any]:
     """Return the data section that a file proposes, what is known better in its place."""
-    section = surveys.proposed(found)
+    section = proposals.proposed(found)
     if network is not None and len(network.inputs) != 1:
         raise RecipeError(f"the model has {len(network.inputs)} inputs; write data.inputs with the features of each")
     shape = None if network is None else network.input.features_shape
@@ -114,16 +114,29 @@ def _with_features(
         raise RecipeError(f"the model takes values of shape {shape}; write data.image for it")
     section = {key: value for key, value in proposed.items() if key != "image"}
     names = [column.name for column in found.columns if column.low is not None]
-    own = _matching(features, names) or list(section.get("features", ()))
-    filled = shape is not None and len(shape) > 1 and len(own) + 1 == shape[-1]  # told from padding by a feature
-    if shape is not None and len(own) + filled != shape[-1]:
-        question = f"the model takes {shape[-1]} features, and '{found.file}' offers {len(own)}; name them in its order"
+    own = _matching(features, names) or _offered(section.get("features", ()), shape)
+    filled = shape is not None and len(shape) > 1 and _size(own) + 1 == shape[-1]  # told from padding by a feature
+    if shape is not None and _size(own) + filled != shape[-1]:
+        question = (
+            f"the model takes {shape[-1]} features, and '{found.file}' offers {_size(own)}; name them in its order"
+        )
         own = _matching([text.strip() for text in ask(question, names).split(",")], names)
     section["features"] = own
     if shape is not None and len(shape) > 1:
         section.pop("explode", None)
         section |= {"n_constituents": shape[0], "isfilled": filled}
     return section
+
+
+def _offered(texts: Sequence[str], shape: tuple[int, ...] | None) -> list[str]:
+    """Return the features that a file offers, without objects of events where a model takes just the others."""
+    plain = [text for text in texts if spreading.expanded(text) == (text,)]
+    return plain if shape is not None and len(plain) == shape[-1] else list(texts)
+
+
+def _size(texts: Sequence[str]) -> int:
+    """Return how many features texts stand for."""
+    return sum(len(spreading.expanded(text)) for text in texts)
 
 
 def _matching(texts: Sequence[str], names: Sequence[str]) -> list[str]:

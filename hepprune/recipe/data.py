@@ -34,7 +34,7 @@ class ImageSection(Section):
     x: str
     y: str
     weight: str | None = None
-    bins: tuple[Positive, Positive]
+    bins: tuple[Annotated[int, Field(gt=0, le=1024)], Annotated[int, Field(gt=0, le=1024)]]
     range: tuple[tuple[float, float], tuple[float, float]]
     transform: str = "none"
 

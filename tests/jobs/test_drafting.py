@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import awkward as ak
 import numpy as np
 import pytest
 import torch
@@ -175,3 +176,21 @@ def test_an_image_goes_to_a_convolution_and_to_a_model_of_its_shape_alone(tmp_pa
         else:
             with pytest.raises(RecipeError, match="data.image"):
                 drafting.draft(file, calo, tmp_path / "other.yaml")
+
+
+def test_a_model_takes_the_numbers_alone_or_all_objects_too(tmp_path: Path) -> None:
+    columns = {"MET": np.arange(60.0), "HT": np.arange(60.0), "label": np.arange(60) % 3}
+    lists = {"Mu_pt": ak.Array([[3.0, 2.0], [1.0]] * 30), "Jet_pt": ak.Array([[9.0], [8.0, 4.0, 2.0]] * 30)}
+    with uproot.recreate(tmp_path / "events.root") as file:
+        file["Events"] = columns | lists
+    offered = {
+        2: {"MET", "HT"},
+        7: {"MET", "HT", *(f"Mu_pt[{i}]" for i in range(2)), *(f"Jet_pt[{i}]" for i in range(3))},
+    }
+    for n_in, features in offered.items():
+        drafted = drafting.draft(
+            model(tmp_path / f"{n_in}.npz", n_in, 3), str(tmp_path / "events.root"), tmp_path / f"{n_in}.yaml"
+        )
+        assert set(followed(drafted.path).data.features or ()) == features
+    with pytest.raises(RecipeError, match="takes 4 features, and .* offers 7"):
+        drafting.draft(model(tmp_path / "4.npz", 4, 3), str(tmp_path / "events.root"), tmp_path / "4.yaml")

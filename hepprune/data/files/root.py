@@ -55,7 +55,9 @@ def metadata(path: Path) -> dict[str, Any]:
     with trees.file(str(path)) as file, trees.sound(f"the metadata of '{path}' cannot be read"):
         if "metadata" not in file:
             raise DataError(f"'{path}' holds no metadata: it was not made by `hepprune data make`")
-        value: dict[str, Any] = json.loads(str(file["metadata"]))
+        value = json.loads(str(file["metadata"]))
+        if not isinstance(value, dict):
+            raise DataError(f"the metadata of '{path}' is no JSON object: it was not made by `hepprune data make`")
         return value
 
 
