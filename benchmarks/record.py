@@ -136,7 +136,8 @@ def measure(path: Path, build: Path, limits: Limits) -> None:
     now = Drawn(after, build / path.stem / "after", target, solve)
     price = found["after"].get("price", np.inf)
     keep("verilog", lambda: _refusable(lambda: simulated(now)) if price <= limits.simulate else {})
-    keep("cells", lambda: _refusable(lambda: cells(was, now)) if price <= limits.yosys else {})
+    keep("cells_after", lambda: _refusable(lambda: cells(now)) if price <= limits.yosys else {})
+    keep("cells_before", lambda: _refusable(lambda: cells(was, like=now)) if price <= limits.yosys else {})
     keep("done", lambda: True)
 
 
@@ -210,11 +211,11 @@ def simulated(drawn: Drawn) -> dict[str, Any]:
     return {"vectors": check.vectors, "mismatches": check.mismatches, "cycles": drawn.design.latency_cycles}
 
 
-def cells(before: Drawn, after: Drawn) -> dict[str, Any]:
-    """Return the LUT that Yosys counts in both designs, once where they are the same Verilog."""
-    lut = synthesised(after)
-    same = _verilog(before) == _verilog(after)
-    return {"lut": [lut if same else synthesised(before), lut], "same": same}
+def cells(drawn: Drawn, like: Drawn | None = None) -> dict[str, Any]:
+    """Return the LUT that Yosys counts in a design, unless it is the same Verilog as one that was counted."""
+    if like is not None and _verilog(drawn) == _verilog(like):
+        return {"same": True}
+    return {"lut": synthesised(drawn)}
 
 
 def _verilog(drawn: Drawn) -> dict[str, str]:
@@ -312,15 +313,17 @@ def _rows(columns: dict[str, Any], found: list[dict[str, Any]], page: str) -> li
 
 def _missing(row: dict[str, Any]) -> str:
     """Return what was not measured of a file and why, nothing where all was."""
-    before, after, verilog, counted = (row.get(part) for part in ("before", "after", "verilog", "cells"))
-    refused = next((part["refused"] for part in (before, after, verilog, counted) if part and "refused" in part), None)
+    before, after, verilog = (row.get(part) for part in ("before", "after", "verilog"))
+    parts = [before, after, verilog, row.get("cells_after"), row.get("cells_before")]
+    refused = next((part["refused"] for part in parts if part and "refused" in part), None)
     if refused:
         return f"refused: {refused}"
     solve, simulate, synthesise = row.get("limits", (0, 0, 0))
     if after is None or verilog is None:
         return "stopped at the limit of time while it was solved" if before is None else "stopped at the limit of time"
-    if counted is None:
-        return "stopped at the limit of time while it was synthesised"
+    if None in parts:
+        which = "it was synthesised" if parts[3] is None else "Yosys counted what was read"
+        return f"stopped at the limit of time while {which}"
     price = after["price"]
     limits = ((solve, "solved"), (simulate, "simulated"), (synthesise, "synthesised"))
     not_done = [what for limit, what in limits if price > limit]
@@ -337,11 +340,10 @@ def _both(row: dict[str, Any], key: str) -> str:
 
 
 def _cells(row: dict[str, Any]) -> str:
-    found = row.get("cells", {})
-    if "lut" not in found:
+    before, after = row.get("cells_before", {}), row.get("cells_after", {})
+    if "lut" not in after:
         return "-"
-    before, after = map(_n, found["lut"])
-    return f"both {after}" if found["same"] else f"{before} -> {after}"
+    return f"both {_n(after['lut'])}" if before.get("same") else f"{_n(before.get('lut'))} -> {_n(after['lut'])}"
 
 
 def _equal(row: dict[str, Any]) -> str:
