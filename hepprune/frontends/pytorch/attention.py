@@ -4,6 +4,7 @@ A MultiheadAttention has as many values in all its heads as it has channels, and
 and keys as for values. Where a network has fewer, zeros are added to it, which change no output.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from hepprune.errors import NetworkError
 from hepprune.frontends.pytorch.building import Slot
 from hepprune.network import BatchNorm, Dense, Layer, Network, Reshape
 
+logger = logging.getLogger(__name__)
 _TENSORS = {  # of a MultiheadAttention, and which rows of a packed one they are
     "query": ("q_proj_weight", 0),
     "key": ("k_proj_weight", 1),
@@ -151,7 +153,10 @@ def of_module(like: nn.Module) -> Callable[[Network, Attention], Heads | None]:
                 f"multiple of {width} channels with room for all {now[0][0]} of its heads, and now has {channels}; "
                 "keep its channels, or give a path that ends in .pt2 or .npz"
             )
-        return None if set(now) == {(count, width)} else (count, width)
+        if set(now) == {(count, width)}:
+            return None
+        logger.warning("layer '%s' is a MultiheadAttention, which keeps zeros for what was removed", attention.title)
+        return count, width
 
     return wanted
 

@@ -132,11 +132,12 @@ def same(found: Tensor, wanted: Tensor) -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", MODULES)
-def test_a_module_keeps_zeros_where_a_head_was(name: str) -> None:
+def test_a_module_keeps_zeros_where_a_head_was(name: str, caplog: pytest.LogCaptureFixture) -> None:
     module = made(name)
     smaller = without_a_head(read(module))
     assert all(len(layer.weight) == 4 for layer in weighted(smaller) if "in_proj" in layer.name)
     written, features = to_module(smaller, module), given(module)
+    assert "which keeps zeros for what was removed" in caplog.text
     same(written(*features), smaller(features if len(features) > 1 else features[0]))
     assert {key: tensor.shape for key, tensor in written.state_dict().items()} == {
         key: tensor.shape for key, tensor in module.state_dict().items()
