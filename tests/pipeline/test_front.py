@@ -19,6 +19,7 @@ from hepprune.report import descent
 from hepprune.report.descent import Front
 
 ROOT = Path(__file__).parent.parent.parent
+pytestmark = pytest.mark.xdist_group("front")  # one front for all of them
 
 
 def written(folder: Path) -> Path:
