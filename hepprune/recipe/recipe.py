@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from hepprune.errors import DataError, unknown
+from hepprune.errors import unknown
 from hepprune.hardware.cost import COST_MODELS, measured
 from hepprune.metrics import Conditions, is_lower_better
-from hepprune.recipe.base import Positive, Section
+from hepprune.recipe.base import Positive, Section, placed
 from hepprune.recipe.data import Data
 from hepprune.recipe.outputs import Head, Output, heads, meaning, outputs
 from hepprune.recipe.sections import Checks, Limits, Model, Prune, Search, Synthesis
@@ -146,11 +146,9 @@ class Recipe(Section):
 
 def _check_metric(place: str, name: str, task: Task) -> None:
     """Refuse a name that is of no metric of the task, or of one without a better side."""
-    try:
+    with placed(f"{place}: "):
         task.metric(name)
         is_lower_better(name)
-    except DataError as problem:
-        raise ValueError(f"{place}: {problem}") from problem
 
 
 def max_losses(budget: Limits, found: Mapping[str, Output], task: Task) -> dict[str, float]:
