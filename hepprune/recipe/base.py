@@ -1,12 +1,12 @@
 """What every section of a recipe is."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from hepprune.errors import HeppruneError, unknown
+from hepprune.errors import HeppruneError, check_known
 
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -27,12 +27,11 @@ def placed(before: str = "") -> Iterator[None]:
         raise ValueError(f"{before}{problem}") from problem
 
 
-def one_of(kind: str, choices: Iterable[str]) -> AfterValidator:
+def one_of(kind: str, choices: Collection[str]) -> AfterValidator:
     """Return what refuses all but these names of a kind."""
 
     def known(name: str) -> str:
-        if name not in choices:
-            raise ValueError(unknown(kind, name, choices))
+        check_known(kind, name, choices, ValueError)
         return name
 
     return AfterValidator(known)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from hepprune.errors import unknown
+from hepprune.errors import check_known
 from hepprune.hardware.cost import COST_MODELS, measured
 from hepprune.metrics import Conditions, is_lower_better
 from hepprune.recipe.base import Positive, Section, placed
@@ -56,8 +56,7 @@ class Recipe(Section):
             raise ValueError(
                 f"'{name}' measures on this machine and makes no firmware; use `hepprune latency --on {name}`"
             )
-        if name not in COST_MODELS:
-            raise ValueError(unknown("strategy", name, COST_MODELS))
+        check_known("strategy", name, COST_MODELS, ValueError)
         return name
 
     @property
