@@ -1,7 +1,7 @@
 """The errors a user may meet, each one sentence that names the culprit, the place and the choices."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
 _BEGINNING, _END = 1500, 400  # characters that are kept of a sentence that quotes too much
@@ -82,3 +82,9 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
     near = get_close_matches(name, known, n=3, cutoff=0.4)
     ordered = near + [choice for choice in known if choice not in near]
     return f"unknown {kind} '{name}'; choose one of: {', '.join(ordered)}"
+
+
+def check_known(kind: str, name: str, choices: Collection[str], error: type[Exception]) -> None:
+    """Refuse a name that is none of the choices, with an error of this type."""
+    if name not in choices:
+        raise error(unknown(kind, name, choices))

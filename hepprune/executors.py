@@ -28,7 +28,7 @@ from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any, ParamSpec, TypeVar
 
-from hepprune.errors import ExecutorError, PrerequisiteError, unknown
+from hepprune.errors import ExecutorError, PrerequisiteError, check_known
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -65,8 +65,7 @@ def open(spec: str = "processes") -> Iterator[Executor]:  # noqa: A001 - as in g
         PrerequisiteError: Dask is not installed.
     """
     kind, _, argument = spec.partition(":")
-    if kind not in EXECUTORS:
-        raise ExecutorError(unknown("executor", kind, EXECUTORS))
+    check_known("executor", kind, EXECUTORS, ExecutorError)
     with EXECUTORS[kind](argument) as executor:
         yield executor
 

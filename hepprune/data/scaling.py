@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepprune.data.jets import IS_FILLED, Jets
-from hepprune.errors import DataError, unknown
+from hepprune.errors import DataError, check_known
 
 # Below this share of its mean a spread is rounding, and the feature a constant.
 _CONSTANT = 1e-6
@@ -121,8 +121,7 @@ def load(path: Path, *, input_name: str | None = None) -> Scaler:
     if input_name is None and len(inputs) > 1:
         raise DataError(f"'{path}' has the inputs {', '.join(inputs)}; name one of them")
     name = next(iter(inputs)) if input_name is None else input_name
-    if name not in inputs:
-        raise DataError(unknown("input", name, inputs))
+    check_known("input", name, inputs, DataError)
     rows = inputs[name].features
     return Scaler(tuple(row.name for row in rows), *np.array([(row.offset, row.scale) for row in rows]).T)
 

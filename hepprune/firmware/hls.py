@@ -18,7 +18,7 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
-from hepprune.errors import EquivalenceError, NetworkError, unknown
+from hepprune.errors import EquivalenceError, NetworkError, check_known
 from hepprune.firmware import called, layers, modelgraph, names
 from hepprune.firmware.folders import check_names, replacing_folder
 from hepprune.firmware.layers import HlsLayer
@@ -245,12 +245,10 @@ def _inputs(project: Project, features: Features) -> list[NDArray[np.float64]]:
 
 
 def _check(network: Network, *, namespace: str | None, strategy: str | None, io_type: str) -> None:
-    if io_type not in IO_TYPES:
-        raise NetworkError(unknown("io_type", io_type, IO_TYPES))
+    check_known("io_type", io_type, IO_TYPES, NetworkError)
     for layer in (each for each in network if isinstance(each, Weighted)):
         chosen = strategy or layer.strategy
-        if chosen not in STRATEGIES:
-            raise NetworkError(unknown("strategy", chosen, STRATEGIES))
+        check_known("strategy", chosen, STRATEGIES, NetworkError)
         if chosen == "distributed_arithmetic" and layer.reuse_factor != 1:
             raise NetworkError(
                 f"layer '{layer.name}' has reuse factor {layer.reuse_factor}; distributed_arithmetic knows only 1"

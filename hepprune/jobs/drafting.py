@@ -15,7 +15,7 @@ from hepprune import recipe as recipes
 from hepprune.data import proposals, spreading, surveys
 from hepprune.data.expressions import grammar
 from hepprune.data.surveys import Survey
-from hepprune.errors import DataError, RecipeError, unknown
+from hepprune.errors import DataError, RecipeError, check_known
 from hepprune.files import replacing
 from hepprune.network import Network, precision
 
@@ -146,8 +146,7 @@ def _matching(texts: Sequence[str], names: Sequence[str]) -> list[str]:
         if not matched:
             raise RecipeError(f"no column matches '{text}'; there are {', '.join(names[:_MOST])}")
         for name in grammar.columns(matched, names):
-            if name not in names:
-                raise RecipeError(unknown("column", name, names))
+            check_known("column", name, names, RecipeError)
     return [name for matched in each for name in matched]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import hepprune
 from hepprune import metrics, training
 from hepprune import recipe as recipes
-from hepprune.errors import RecipeError, unknown
+from hepprune.errors import RecipeError, check_known
 from hepprune.files import write_json
 from hepprune.hardware import cost, targets
 from hepprune.jobs.sources import by_recipe
@@ -89,8 +89,7 @@ def study(
     Raises:
         RecipeError: the recipe cannot be followed, or the kind is unknown.
     """
-    if kind not in KINDS:
-        raise RecipeError(unknown("kind of dynamic pruning", kind, KINDS))
+    check_known("kind of dynamic pruning", kind, KINDS, RecipeError)
     recipe = recipes.load(file)
     if kind == "exits" and not isinstance(recipe.meaning, Classes):
         raise RecipeError("jets leave early by the probability of a class; exits are for the task classes alone")

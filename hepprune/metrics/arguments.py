@@ -7,7 +7,7 @@ from dataclasses import MISSING, Field, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from hepprune.errors import DataError, unknown
+from hepprune.errors import DataError, check_known, unknown
 
 _QUANTITY = re.compile(r"([+-]?(?:\d{1,40}\.?\d{0,40}|\.\d{1,40})(?:[eE][+-]?\d{1,3})?)\s*([A-Za-z%]*)")
 _MOST = 10**6  # bins, bunches: beyond it is a slip of the pen, and more than memory holds
@@ -119,8 +119,7 @@ def _assigned(name: str, part: str, known: dict[str, Field[Any]], places: list[s
     """Return the argument that a part means: by its name, a yes by its word alone, any other by its place."""
     key, equals, value = (each.strip() for each in part.partition("="))
     if equals:
-        if key not in known:
-            raise DataError(unknown(f"argument of '{name}'", key, known))
+        check_known(f"argument of '{name}'", key, known, DataError)
         return key, value
     if part in known and known[part].metadata["read"] is yes:
         return part, "true"

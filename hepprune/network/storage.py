@@ -12,7 +12,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor
 
 from hepprune import arrays
-from hepprune.errors import HeppruneError, NetworkError, unknown
+from hepprune.errors import HeppruneError, NetworkError, check_known
 from hepprune.files import content_hash, replacing
 from hepprune.fixed import Quantiser
 from hepprune.network.graph import Network
@@ -66,8 +66,7 @@ def _build(structure: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Netwo
 
 def _layer(settings: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Layer:
     kind = settings.pop("layer" if "layer" in settings else "kind")  # the name it had in files of 0.1.0
-    if kind not in LAYERS:
-        raise NetworkError(unknown("layer kind", kind, LAYERS))
+    check_known("layer kind", kind, LAYERS, NetworkError)
     quantisers = {key: from_json(of) for key, of in settings.items() if key == "result" or key.endswith("_type")}
     prefix = f"layers.{settings['name']}."
     own = {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hepprune.errors import NetworkError, unknown
+from hepprune.errors import NetworkError, check_known, unknown
 from hepprune.network import Kernel, Layer, Network, Recurrent, Rules, Weighted
 from hepprune.quantisers import FixedPoints
 
@@ -77,8 +77,7 @@ def apply_to(layer: Layer, cut: Cut) -> None:
         own = {kernel.name: kernel for kernel in layer.kernels}
         if not own:
             raise NetworkError(f"layer '{cut.layer}' has no weights to cut")
-        if cut.layer not in own:
-            raise NetworkError(unknown("kernel", cut.layer, own))
+        check_known("kernel", cut.layer, own, NetworkError)
         _prune(own[cut.layer], cut)
         return
     silence = SILENCE.find(layer)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from hepprune.errors import NetworkError, unknown
+from hepprune.errors import NetworkError, check_known
 
 # (target, rounds, start) to the sparsity after each round; the last is the target.
 Schedule = Callable[[float, int, float], tuple[float, ...]]
@@ -48,8 +48,7 @@ def polynomial(target: float, rounds: int, start: float = 0.0) -> tuple[float, .
 
 def find(name: str) -> Schedule:
     """Return the schedule of that name."""
-    if name not in SCHEDULES:
-        raise NetworkError(unknown("schedule", name, SCHEDULES))
+    check_known("schedule", name, SCHEDULES, NetworkError)
     return SCHEDULES[name]
 
 

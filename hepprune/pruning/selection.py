@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from hepprune.errors import NetworkError, unknown
+from hepprune.errors import NetworkError, check_known
 from hepprune.network import Kernel, Network
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning.masks import Cut, Plan
@@ -110,10 +110,8 @@ def check(sparsity: float | None, scope: str, normalisation: str) -> None:
     """Refuse a sparsity outside [0, 1] and names that nothing has."""
     if sparsity is not None and not 0 <= sparsity <= 1:
         raise NetworkError(f"a sparsity lies between 0 and 1, {sparsity:g} does not")
-    if scope not in SCOPES:
-        raise NetworkError(unknown("scope", scope, SCOPES))
-    if normalisation not in NORMALISATIONS:
-        raise NetworkError(unknown("normalisation", normalisation, NORMALISATIONS))
+    check_known("scope", scope, SCOPES, NetworkError)
+    check_known("normalisation", normalisation, NORMALISATIONS, NetworkError)
 
 
 def _ranked(kernel: Kernel, scores: Tensor, granularity: str, normalisation: str, *, keep: int) -> Tensor:

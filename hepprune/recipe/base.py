@@ -1,8 +1,12 @@
 """What every section of a recipe is."""
 
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from hepprune.errors import HeppruneError, check_known
 
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -12,3 +16,22 @@ class Section(BaseModel):
     """Keys that are known, values that are finite and stay."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+@contextmanager
+def placed(before: str = "") -> Iterator[None]:
+    """Turn an error into one that pydantic says the place of."""
+    try:
+        yield
+    except HeppruneError as problem:
+        raise ValueError(f"{before}{problem}") from problem
+
+
+def one_of(kind: str, choices: Collection[str]) -> AfterValidator:
+    """Return what refuses all but these names of a kind."""
+
+    def known(name: str) -> str:
+        check_known(kind, name, choices, ValueError)
+        return name
+
+    return AfterValidator(known)

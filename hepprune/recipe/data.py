@@ -11,17 +11,15 @@ from hepprune.data.inputs import LEAST_LSB, TRANSFORMS, Columns, Image, Input
 from hepprune.data.jets import IS_FILLED
 from hepprune.data.production import KINDS, check_background
 from hepprune.data.weights import Flatten, checked
-from hepprune.errors import DataError, unknown
-from hepprune.recipe.base import Positive, Section
+from hepprune.errors import unknown
+from hepprune.recipe.base import Positive, Section, one_of, placed
 from hepprune.recipe.teacher import Teacher
 
 
 def _spread(texts: tuple[str, ...]) -> tuple[str, ...]:
     """Return features with those that one text stands for in its place."""
-    try:
+    with placed():
         return tuple(feature for text in texts for feature in spreading.expanded(text))
-    except DataError as problem:
-        raise ValueError(str(problem)) from problem
 
 
 Texts = Annotated[tuple[str, ...], Field(min_length=1)]
@@ -36,7 +34,7 @@ class ImageSection(Section):
     weight: str | None = None
     bins: tuple[Annotated[int, Field(gt=0, le=1024)], Annotated[int, Field(gt=0, le=1024)]]
     range: tuple[tuple[float, float], tuple[float, float]]
-    transform: str = "none"
+    transform: Annotated[str, one_of("transform", TRANSFORMS)] = "none"
 
     @field_validator("range")
     @classmethod
@@ -45,13 +43,6 @@ class ImageSection(Section):
             if low >= high:
                 raise ValueError(f"an axis goes from a low end to a higher one, not from {low:g} to {high:g}")
         return given
-
-    @field_validator("transform")
-    @classmethod
-    def _is_known(cls, name: str) -> str:
-        if name not in TRANSFORMS:
-            raise ValueError(unknown("transform", name, TRANSFORMS))
-        return name
 
     @property
     def image(self) -> Image:
@@ -68,10 +59,8 @@ class Flat(Section):
     @field_validator("edges")
     @classmethod
     def _rise(cls, edges: tuple[float, ...]) -> tuple[float, ...]:
-        try:
+        with placed():
             return checked(edges)
-        except DataError as problem:
-            raise ValueError(str(problem)) from problem
 
 
 class Make(Section):
@@ -79,22 +68,13 @@ class Make(Section):
 
     jets: Annotated[int, Field(ge=5)]
     seed: Annotated[int, Field(ge=0)] = 1
-    kind: str = "jets"
+    kind: Annotated[str, one_of("kind of sample", KINDS)] = "jets"
     background: float | None = None
-
-    @field_validator("kind")
-    @classmethod
-    def _is_known(cls, name: str) -> str:
-        if name not in KINDS:
-            raise ValueError(unknown("kind of sample", name, KINDS))
-        return name
 
     @model_validator(mode="after")
     def _has_a_background(self) -> "Make":
-        try:
+        with placed():
             check_background(self.kind, self.background)
-        except DataError as problem:
-            raise ValueError(str(problem)) from problem
         return self
 
 

@@ -8,9 +8,8 @@ from pydantic import Field, model_validator
 
 from hepprune.data.expressions import grammar
 from hepprune.data.inputs import values
-from hepprune.errors import DataError
 from hepprune.metrics import Conditions
-from hepprune.recipe.base import Section
+from hepprune.recipe.base import Section, placed
 from hepprune.recipe.data import Data
 from hepprune.task import Binary, Classes, Reconstruction, Task, Tasks, check_names, find
 
@@ -62,10 +61,8 @@ def heads(given: Any) -> Any:
 def _check_names(given: Mapping[Any, Any]) -> None:
     if [*given] == [""]:
         return
-    try:
+    with placed("task: "):
         check_names(str(name) for name in given)
-    except DataError as problem:
-        raise ValueError(f"task: {problem}") from problem
 
 
 @dataclass(frozen=True)

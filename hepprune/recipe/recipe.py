@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from hepprune.errors import DataError, unknown
+from hepprune.errors import check_known
 from hepprune.hardware.cost import COST_MODELS, measured
 from hepprune.metrics import Conditions, is_lower_better
-from hepprune.recipe.base import Positive, Section
+from hepprune.recipe.base import Positive, Section, placed
 from hepprune.recipe.data import Data
 from hepprune.recipe.outputs import Head, Output, heads, meaning, outputs
 from hepprune.recipe.sections import Checks, Limits, Model, Prune, Search, Synthesis
@@ -56,8 +56,7 @@ class Recipe(Section):
             raise ValueError(
                 f"'{name}' measures on this machine and makes no firmware; use `hepprune latency --on {name}`"
             )
-        if name not in COST_MODELS:
-            raise ValueError(unknown("strategy", name, COST_MODELS))
+        check_known("strategy", name, COST_MODELS, ValueError)
         return name
 
     @property
@@ -146,11 +145,9 @@ class Recipe(Section):
 
 def _check_metric(place: str, name: str, task: Task) -> None:
     """Refuse a name that is of no metric of the task, or of one without a better side."""
-    try:
+    with placed(f"{place}: "):
         task.metric(name)
         is_lower_better(name)
-    except DataError as problem:
-        raise ValueError(f"{place}: {problem}") from problem
 
 
 def max_losses(budget: Limits, found: Mapping[str, Output], task: Task) -> dict[str, float]:

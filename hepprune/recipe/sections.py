@@ -7,13 +7,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from hepprune.architectures import Architecture
-from hepprune.errors import DataError, NetworkError, unknown
+from hepprune.errors import unknown
 from hepprune.fixed import FixedPoint
 from hepprune.metrics import is_lower_better
 from hepprune.network.precision import Precision
 from hepprune.pruning import granularity as granularities
 from hepprune.pruning import importance, schedules, selection
-from hepprune.recipe.base import Fraction, Positive, Section
+from hepprune.recipe.base import Fraction, Positive, Section, one_of, placed
 from hepprune.search.plans.solvers import SOLVERS
 from hepprune.search.stages import Settings
 from hepprune.training import Fit
@@ -31,10 +31,8 @@ class Bits(Section):
     @field_validator("inputs")
     @classmethod
     def _is_fixed_point(cls, text: str) -> str:
-        try:
+        with placed():
             return str(FixedPoint.parse(text))
-        except NetworkError as problem:
-            raise ValueError(str(problem)) from problem
 
     def precision(self) -> Precision:
         """Return the bits as the network takes them."""
@@ -130,14 +128,7 @@ class Search(Section):
     learning_rate: Annotated[float, Field(gt=0)] = 6e-3
     settle_learning_rate: Annotated[float, Field(gt=0)] = 1.2e-2
     trim_learning_rate: Annotated[float, Field(gt=0)] = 5e-4
-    solver: str = "greedy"
-
-    @field_validator("solver")
-    @classmethod
-    def _is_a_solver(cls, name: str) -> str:
-        if name not in SOLVERS:
-            raise ValueError(unknown("solver", name, SOLVERS))
-        return name
+    solver: Annotated[str, one_of("solver", SOLVERS)] = "greedy"
 
     def settings(
         self,
@@ -191,21 +182,17 @@ class Prune(Section):
         for kind, known in tables.items():
             if getattr(self, kind) not in known:
                 raise ValueError(unknown(kind, getattr(self, kind), known))
-        try:
+        with placed():
             granularities.parse(self.granularity)
             schedules.sparsities(self.schedule, self.sparsity, rounds=self.rounds)
-        except NetworkError as problem:
-            raise ValueError(str(problem)) from problem
         return self
 
     @field_validator("monitor")
     @classmethod
     def _can_be_watched(cls, name: str) -> str:
-        try:
+        with placed("a monitor is the loss or a metric: "):
             if name != "loss" and ":" not in name:
                 is_lower_better(name)  # its arguments are the task's to check
-        except DataError as problem:
-            raise ValueError(f"a monitor is the loss or a metric: {problem}") from problem
         return name
 
     @property

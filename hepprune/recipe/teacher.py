@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from hepprune.architectures import Architecture
 from hepprune.data.inputs import TRANSFORMS
-from hepprune.errors import unknown
+from hepprune.errors import check_known
 from hepprune.recipe.base import Positive, Section
 from hepprune.training import Fit
 
@@ -39,8 +39,7 @@ class Teacher(Section):
 
     @model_validator(mode="after")
     def _has_a_score_to_transform(self) -> "Teacher":
-        if self.transform not in TRANSFORMS:
-            raise ValueError(unknown("transform", self.transform, TRANSFORMS))
+        check_known("transform", self.transform, TRANSFORMS, ValueError)
         if self.transform != "none" and self.task != "reconstruction":
             raise ValueError(
                 f"the transform {self.transform} is of scores from 0 up; those of {self.task} may be below"

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from hepprune import executors, metrics, training
-from hepprune.errors import NetworkError, unknown
+from hepprune.errors import NetworkError, check_known
 from hepprune.files import content_hash
 from hepprune.network import Network, identity
 from hepprune.pruning import granularity as granularities
@@ -59,8 +59,7 @@ class Method:
         importance.find(criterion)
         if granularities.parse(method.granularity) is not None:
             raise NetworkError(f"'{text}': a pattern N:M has one sparsity only, so there is no curve to compare")
-        if method.scope not in selection.SCOPES:
-            raise NetworkError(unknown("scope", method.scope, selection.SCOPES))
+        check_known("scope", method.scope, selection.SCOPES, NetworkError)
         return method
 
 

@@ -1,6 +1,6 @@
 """Tasks: what the outputs of a network mean, what they are trained towards, and by what they are judged."""
 
-from hepprune.errors import DataError, unknown
+from hepprune.errors import DataError, check_known
 from hepprune.task.base import Raw, Targets, Task, copied
 from hepprune.task.kinds import Binary, Classes, MultiLabel, Reconstruction, Regression
 from hepprune.task.several import Tasks, check_names
@@ -32,6 +32,5 @@ TASKS: dict[str, type[Task]] = {
 
 def find(name: str) -> type[Task]:
     """Return the task of that name."""
-    if name not in TASKS:
-        raise DataError(unknown("task", name, TASKS))
+    check_known("task", name, TASKS, DataError)
     return TASKS[name]

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hepprune.errors import DataError, unknown
+from hepprune.errors import DataError, check_known, unknown
 from hepprune.metrics import Metric, Score
 from hepprune.task.base import Arrays, Floats, Raw, Targets, Task, only
 from hepprune.task.kinds import Regression, flags
@@ -33,8 +33,7 @@ class Tasks(Task):
             raise DataError("tasks of several outputs are none; name an output with its task")
         check_names(self.outputs)
         for name, share in self.shares.items():
-            if name not in self.outputs:
-                raise DataError(unknown("output", name, self.outputs))
+            check_known("output", name, self.outputs, DataError)
             if not (math.isfinite(share) and share > 0):
                 raise DataError(f"the share of output '{name}' in the loss is {share:g}; it must be above zero")
 

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 
 import torch
 
-from hepprune.errors import ExecutorError, PrerequisiteError, unknown
+from hepprune.errors import ExecutorError, PrerequisiteError, check_known
 
 CHOICES = ("auto", "cpu", "cuda")
 CPU = torch.device("cpu")
@@ -35,8 +35,7 @@ def on(name: str | None, *, unless_asked: bool = False) -> Iterator[None]:
     if name is None or (unless_asked and _asked.get() is not None):
         yield
         return
-    if name not in CHOICES:
-        raise ExecutorError(unknown("device", name, CHOICES))
+    check_known("device", name, CHOICES, ExecutorError)
     found = torch.cuda.is_available() if name != "cpu" else False
     if name == "cuda" and not found:
         raise PrerequisiteError("the device 'cuda' is a GPU and torch finds none here; 'auto' takes one where there is")

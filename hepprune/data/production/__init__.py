@@ -16,7 +16,7 @@ import numpy as np
 from hepprune import executors
 from hepprune.data.files import root
 from hepprune.data.production import collisions, pythia, trigger, writing
-from hepprune.errors import DataError, ExecutorError, ToolMissingError, unknown
+from hepprune.errors import DataError, ExecutorError, ToolMissingError, check_known
 from hepprune.files import replacing, write_json
 
 JETS_PER_SHARD = 1000
@@ -117,8 +117,7 @@ def generate(
         ExecutorError: a worker died; what was made waits in the parts.
     """
     check_installed()
-    if kind not in KINDS:
-        raise DataError(unknown("kind of sample", kind, KINDS))
+    check_known("kind of sample", kind, KINDS, DataError)
     check_background(kind, background)
     n_classes = len(KINDS[kind].classes)
     if n_jets < n_classes:

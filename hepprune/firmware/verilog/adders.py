@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hepprune.errors import NetworkError, PrerequisiteError, unknown
+from hepprune.errors import NetworkError, PrerequisiteError, check_known
 from hepprune.fixed import FixedPoint
 
 _HARDWARE = (1, -1, -1)  # cost counts result bits, every addition is one level whatever its width
@@ -125,8 +125,7 @@ def solving(*, depth_slack: int, solver: str) -> Iterator[None]:
     Raises:
         NetworkError: no such solver is known.
     """
-    if solver not in SOLVERS:
-        raise NetworkError(unknown("solver", solver, SOLVERS))
+    check_known("solver", solver, SOLVERS, NetworkError)
     with _tracing(_Product(depth_slack, SOLVERS[solver])):
         yield
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from hepprune.errors import NetworkError, RecipeError, unknown
+from hepprune.errors import NetworkError, RecipeError, check_known, unknown
 from hepprune.hardware.calibration import Calibration
 from hepprune.hardware.cost import circuits, distributed_arithmetic, hls, matrices, measured
 from hepprune.hardware.resources import Estimate, LayerEstimate, Resources
@@ -88,8 +88,7 @@ def estimate(
         RecipeError: the strategy has no cost model, or none for that stage, io_type or reuse factor.
         NetworkError: a layer has no fixed-point form, or no price.
     """
-    if strategy not in COST_MODELS:
-        raise RecipeError(unknown("strategy", strategy, COST_MODELS))
+    check_known("strategy", strategy, COST_MODELS, RecipeError)
     if strategy == "distributed_arithmetic" and reuse_factor not in {None, 1}:
         raise RecipeError(
             f"strategy '{strategy}' has no multipliers to share, so no reuse factor but 1; "

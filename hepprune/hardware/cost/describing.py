@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hepprune.errors import RecipeError, unknown
+from hepprune.errors import RecipeError, check_known, unknown
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.hardware.cost import kernels, reuse
 from hepprune.hardware.cost.kernels import HLS4ML_DEFAULT
@@ -47,8 +47,7 @@ class Options:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
-        if self.io_type not in IO_TYPES:
-            raise RecipeError(unknown("io_type", self.io_type, IO_TYPES))
+        check_known("io_type", self.io_type, IO_TYPES, RecipeError)
         if self.reuse_factor is not None and self.reuse_factor < 1:
             raise RecipeError(f"a reuse factor of {self.reuse_factor} is no whole number from 1 up")
         if self.strategy is not None and self.strategy not in layers.STRATEGIES:

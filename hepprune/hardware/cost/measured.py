@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hepprune.errors import RecipeError, ToolMissingError, unknown
+from hepprune.errors import RecipeError, ToolMissingError, check_known
 from hepprune.hardware.resources import Estimate, LayerEstimate, Resources
 from hepprune.hardware.targets import Target
 from hepprune.network import Input, Layer, Network, Weighted
@@ -46,8 +46,7 @@ class Meter:
             RecipeError: the name is none of DEVICES.
             ToolMissingError: this machine has no such device.
         """
-        if self.device not in DEVICES:
-            raise RecipeError(unknown("device", self.device, DEVICES))
+        check_known("device", self.device, DEVICES, RecipeError)
         if self.device == "torch:cuda" and not torch.cuda.is_available():
             raise ToolMissingError(
                 "'torch:cuda' measures on a GPU and torch finds none here; 'torch:cpu' runs everywhere"

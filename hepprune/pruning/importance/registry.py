@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hepprune.errors import NetworkError, unknown
+from hepprune.errors import NetworkError, check_known, unknown
 from hepprune.network import Kernel, Network
 from hepprune.sample import Sample
 
@@ -79,6 +79,5 @@ def criterion(
 
 def find(name: str) -> Criterion:
     """Return the criterion of that name."""
-    if name not in CRITERIA:
-        raise NetworkError(unknown("criterion", name, CRITERIA))
+    check_known("criterion", name, CRITERIA, NetworkError)
     return CRITERIA[name]

@@ -2,7 +2,7 @@
 
 from typing import Protocol, TypeVar
 
-from hepprune.errors import RecipeError, unknown
+from hepprune.errors import RecipeError, check_known
 from hepprune.search.plans.choices import PlanProblem
 from hepprune.search.plans.pareto import PlanSolution
 
@@ -30,8 +30,7 @@ def solver(function: S) -> S:
 
 def find(name: str) -> Solver:
     """Return the solver of that name."""
-    if name not in SOLVERS:
-        raise RecipeError(unknown("solver", name, SOLVERS))
+    check_known("solver", name, SOLVERS, RecipeError)
     return SOLVERS[name]
 
 
