@@ -5,6 +5,7 @@ and keys as for values. Where a network has fewer, zeros are added to it, which 
 """
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from hepprune.errors import NetworkError
 from hepprune.frontends.pytorch.building import Slot
-from hepprune.network import BatchNorm, Dense, Layer, Network, Reshape
+from hepprune.network import BatchNorm, Dense, Einsum, Layer, Network, Permute, Reshape
 
 logger = logging.getLogger(__name__)
 _TENSORS = {  # of a MultiheadAttention, and which rows of a packed one they are
@@ -27,32 +28,71 @@ Heads = tuple[int, int]  # how many, and how wide each is
 
 
 @dataclass(frozen=True)
+class Split:
+    """The layer whose value has heads and their values on these axes; no axis of heads where there is only one."""
+
+    layer: str
+    head: int | None
+    value: int
+
+    def heads(self, network: Network) -> Heads:
+        """Return how many heads there are, and how wide each is."""
+        shape = network.shapes[self.layer]
+        return 1 if self.head is None else shape[self.head], shape[self.value]
+
+    def grown(self, network: Network, heads: Heads) -> dict[str, Layer]:
+        """Return the Reshape that splits into other heads; nothing where no layer does."""
+        sizes = {self.value: heads[1]} if self.head is None else {self.head: heads[0], self.value: heads[1]}
+        return _reshaped(network, self.layer, sizes)
+
+
+@dataclass(frozen=True)
 class Attention:
-    """An attention in a network: its dense layers by role, and what splits them into heads or joins these again."""
+    """An attention in a network: its dense layers by role, what splits them into heads, and what joins these again.
+
+    `joined` is the layer whose value has those of all heads on one axis, `axis`.
+    """
 
     title: str
     dense: Mapping[str, str]
-    shaping: Mapping[str, str]
+    splits: Mapping[str, Split]
+    joined: str
+    axis: int
     packed: bool
 
     def heads(self, network: Network, role: str) -> Heads:
         """Return the heads that a network has of queries, keys or values."""
-        *_, count, width = network.shapes[self.shaping[role]]
-        return count, width
+        return self.splits[role].heads(network)
 
     def grown(self, network: Network, heads: Heads) -> dict[str, Layer]:
-        """Return the layers with zeros for the heads, and the values of each, that are missing."""
+        """Return the layers with zeros for the heads, and the values of each, that are missing.
+
+        Raises:
+            NetworkError: it has more heads, or wider ones.
+        """
+        for count, width in (self.heads(network, role) for role in _ROLES):
+            if count > heads[0] or width > heads[1]:
+                raise NetworkError(
+                    f"layer '{self.title}' has {count} heads of {width} values, for which {heads[0]} heads of "
+                    f"{heads[1]} have no room"
+                )
+        size = heads[0] * heads[1]
         found: dict[str, Layer] = {}
-        for role in _ROLES:
-            rows = _places(self.heads(network, role), heads)
-            positions = network.shapes[self.shaping[role]][0]
-            found[self.dense[role]] = _spread(network[self.dense[role]], rows, heads[0] * heads[1], axis=0)
-            found[self.shaping[role]] = network[self.shaping[role]].rebuilt(target=(positions, *heads))
-        columns, size = _places(self.heads(network, "value"), heads), heads[0] * heads[1]
-        positions = network.shapes[self.shaping["output"]][0]
+        for role, split in self.splits.items():
+            rows = _places(split.heads(network), heads)
+            found[self.dense[role]] = _spread(network[self.dense[role]], rows, size, axis=0)
+            found |= split.grown(network, heads)
+        columns = _places(self.heads(network, "value"), heads)
         found[self.dense["output"]] = _spread(network[self.dense["output"]], columns, size, axis=1)
-        found[self.shaping["output"]] = network[self.shaping["output"]].rebuilt(target=(positions, size))
-        return found
+        return found | _reshaped(network, self.joined, {self.axis: size})
+
+
+def _reshaped(network: Network, name: str, sizes: Mapping[int, int]) -> dict[str, Layer]:
+    """Return a Reshape with other sizes of these axes; nothing for a layer of another kind, which follows by itself."""
+    if not isinstance(network[name], Reshape):
+        return {}
+    shape = tuple(sizes.get(axis, size) for axis, size in enumerate(network.shapes[name]))
+    return {name: network[name].rebuilt(target=shape)}
 
 
 def _places(now: Heads, then: Heads) -> Tensor:
@@ -63,8 +103,8 @@ def _places(now: Heads, then: Heads) -> Tensor:
 @torch.no_grad()
 def _spread(layer: Layer, places: Tensor, size: int, *, axis: int) -> Layer:
     """Return a dense layer whose rows or columns are at these places, with zeros between them."""
-    if not isinstance(layer, Dense):
-        raise NetworkError(f"layer '{layer.name}' is no dense layer of an attention")
+    if not isinstance(layer, Dense) or layer.weight.shape[axis] != len(places):
+        raise NetworkError(f"layer '{layer.name}' is no dense layer of the {len(places)} values of all heads")
     arrays: dict[str, Any] = {"weight": layer.used_weight(), "digit_limit": layer.digit_limit}
     if axis == 0:
         arrays["bias"] = layer.used_bias()
@@ -105,28 +145,58 @@ def _attention(
     if len(packed) == len(_ROLES):
         named = {role: packed[place].layer for role, (_, place) in _TENSORS.items()}
     dense = {role: name for role, name in {**named, "output": alone.get("out_proj.weight")}.items() if name}
-    shaping = {role: reader for role in _ROLES if (reader := _split(network, readers, dense.get(role)))}
-    joined = network.sources.get(dense.get("output", ""), ("",))[0]
-    if joined in network.layers and isinstance(network[joined], Reshape):
-        shaping["output"] = joined
-    complete = len(dense) == len(shaping) == len(_ROLES) + 1
-    return Attention(title, dense, shaping, packed=bool(packed)) if complete else None
+    splits = {role: split for role in _ROLES if (split := _split(network, readers, dense.get(role, ""), role))}
+    if len(dense) != len(_ROLES) + 1 or len(splits) != len(_ROLES):
+        return None
+    joined, axis = _joined(network, dense["output"])
+    if network.shapes[joined][axis] != math.prod(splits["value"].heads(network)):
+        return None
+    return Attention(title, dense, splits, joined, axis, packed=bool(packed))
 
 
-def _split(network: Network, readers: Mapping[str, list[str]], dense: str | None) -> str | None:
-    """Return what splits a dense layer's values into heads, behind a factor for all of them at most."""
-    found = readers.get(dense or "", [])
-    while len(found) == 1 and isinstance(factor := network[found[0]], BatchNorm) and len(factor.scale) == 1:
-        found = readers.get(found[0], [])
-    split = found[0] if len(found) == 1 and isinstance(network[found[0]], Reshape) else None
-    return split if split and len(network.shapes[split]) == 3 else None
+def _split(network: Network, readers: Mapping[str, list[str]], dense: str, role: str) -> Split | None:
+    """Return where a dense layer's values arrive as heads at a product of two values; None if they do not.
+
+    The product says which axis is which: shapes do not, where there is one head, position or value of a head.
+    """
+    name = dense
+    while len(found := readers.get(name, [])) == 1 and _keeps(network[found[0]]):
+        name = found[0]
+    if len(found) != 1 or not isinstance(product := network[found[0]], Einsum):
+        return None
+    place = network.sources[product.name].index(name)
+    own, other, out = product.terms[place], product.terms[1 - place], product.terms[2]
+    heads = [axis for axis, label in enumerate(own) if label in other and label in out]
+    values = [axis for axis, label in enumerate(own) if (label in out) != (label in other)]
+    values = [axis for axis in values if (own[axis] in out) == (role == "value")]
+    if len(heads) > 1 or len(values) != 1:
+        return None
+    split = Split(name, heads[0] if heads else None, values[0])
+    return split if math.prod(split.heads(network)) == network.shapes[dense][-1] else None
+
+
+def _keeps(layer: Layer) -> bool:
+    """Return whether a layer only shapes values, or multiplies all of them by one factor."""
+    return isinstance(layer, Reshape) or (isinstance(layer, BatchNorm) and len(layer.scale) == 1)
+
+
+def _joined(network: Network, dense: str) -> tuple[str, int]:
+    """Return the layer that has the values of all heads on one axis, and which, for the dense layer that reads them.
+
+    A Permute may come between them.
+    """
+    (name,) = network.sources[dense]
+    axis = len(network.shapes[name]) - 1
+    while isinstance(layer := network[name], Permute):
+        (name,), axis = network.sources[name], layer.order[axis]
+    return name, axis
 
 
 def padded(network: Network, slots: tuple[Slot, ...], wanted: Callable[[Network, Attention], Heads | None]) -> Network:
     """Return a network of the same outputs with the heads that are wanted of each attention, None for those it has.
 
     Raises:
-        NetworkError: it has more of them.
+        NetworkError: it has more of them, or wider ones.
     """
     changed: dict[str, Layer] = {}
     for each in attentions(network, slots):
@@ -162,8 +232,13 @@ def of_module(like: nn.Module) -> Callable[[Network, Attention], Heads | None]:
 
 
 def of_program(network: Network, attention: Attention) -> Heads | None:
-    """Return the heads that a packed attention of a program must have: all of the same width."""
+    """Return the heads that an attention of a program must have: all of the same width where they are packed.
+
+    Heads of one value are put in order before they are joined, for which there must be two.
+    """
     now = [attention.heads(network, role) for role in _ROLES]
-    if not attention.packed or len(set(now)) == 1:
-        return None
-    return max(count for count, _ in now), max(width for _, width in now)
+    is_ordered = network.sources[attention.dense["output"]] != (attention.joined,)
+    count, width = max(count for count, _ in now), max(width for _, width in now)
+    if is_ordered and (count, width) == (1, 1):
+        return 2, 1
+    return None if not attention.packed or len(set(now)) == 1 else (count, width)

@@ -38,9 +38,10 @@ class Constant:
     rows: "Rows | None" = None
 
     @property
-    def key(self) -> tuple[str | None, ...]:
-        """What tells it from other constants: its name in the model and its first row there."""
-        return self.origin, None if self.rows is None else str(int(self.rows.numbers[0]))
+    def key(self) -> tuple[str | int | Axes | None, ...]:
+        """What tells it from others: its name in the model, its mask, the order of its axes and its rows there."""
+        rows = () if self.rows is None else (int(self.rows.numbers[0]), len(self.rows.numbers))
+        return self.origin, self.mask, self.axes, *rows
 
     def native(self, values: Tensor) -> Tensor:
         """Return values shaped as `tensor` in the order of axes that the model stores."""

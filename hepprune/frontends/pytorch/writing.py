@@ -37,7 +37,7 @@ def to_module(network: Network, like: nn.Module, input_shape: Any = None) -> nn.
     program = capture(like, shapes)
     known = lower(program)
     _check_graph(network, known.network)
-    network = attention.padded(network, known.slots, attention.of_module(like))
+    wanted, network = network, attention.padded(network, known.slots, attention.of_module(like))
 
     def made(tensors: Mapping[str, Tensor]) -> tuple[nn.Module, Lowered]:
         try:
@@ -51,7 +51,7 @@ def to_module(network: Network, like: nn.Module, input_shape: Any = None) -> nn.
             raise NetworkError(_in_code(network, _holding(program, tensors), known) or str(problem)) from problem
 
     module, lowered = filled_model(network, known, made)
-    check(network, module_read(module, lowered))
+    check(wanted, module_read(module, lowered))
     if is_compressed:
         compressed.measured(module, examples(module, shapes))
     return module  # type: ignore[no-any-return]

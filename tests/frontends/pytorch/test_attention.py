@@ -58,6 +58,21 @@ class Across(nn.Module):
         return self.after(found.mean(1))
 
 
+class Sized(nn.Module):
+    """Attention of any number of heads and positions: of itself, or of `keys` values where there are any."""
+
+    def __init__(self, heads: int, positions: int, keys: int = 0, *, weights: bool = False) -> None:
+        super().__init__()
+        self.input_shape = ((positions, 8), (keys, 8)) if keys else (positions, 8)
+        self.weights = weights
+        self.attention = nn.MultiheadAttention(8, heads, batch_first=True)
+        self.after = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        y = x if y is None else y
+        return self.after(self.attention(x, y, y, need_weights=self.weights)[0].mean(1))
+
+
 class Encoder(nn.Module):
     input_shape = (5, 8)
 
@@ -93,9 +108,23 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+SIZED: dict[str, Callable[[], nn.Module]] = {
+    "one head": lambda: Sized(1, 5),
+    "one head that gives its weights": lambda: Sized(1, 5, weights=True),
+    "one head and one position": lambda: Sized(1, 1),
+    "one position": lambda: Sized(2, 1),
+    "one position and weights": lambda: Sized(4, 1, weights=True),
+    "one key": lambda: Sized(2, 4, 1),
+    "one query": lambda: Sized(2, 1, 4),
+    "a position a head": lambda: Sized(2, 2),
+    "heads of one value": lambda: Sized(8, 5),
+    "heads of one value and weights": lambda: Sized(8, 5, weights=True),
+}
+
+
 def made(name: str) -> nn.Module:
     torch.manual_seed(0)
-    module = MODULES[name]().eval()
+    module = (MODULES | SIZED)[name]().eval()
     with torch.no_grad():  # torch starts the biases of attention at zero
         for parameter in module.parameters():
             parameter.add_(torch.rand_like(parameter) / 8)
@@ -228,6 +257,47 @@ def test_values_of_fewer_channels_than_queries_are_packed_with_zeros(tmp_path: P
     for found in (to_module(smaller, module)(features), program(features)):
         for one, other in zip(found, wanted, strict=True):
             same(one, other)
+
+
+@torch.no_grad()
+def without_some(network: Network, what: str) -> Network:
+    """Without the first of the heads' values, the second of each four, or all but one; with another bias after them."""
+    for layer in weighted(network):
+        if layer.name.endswith("out_proj"):
+            layer.weight[:, {"first": slice(4), "values": slice(1, None, 4), "all": slice(None)}.get(what, [])] = 0
+        if layer.name == "after":
+            layer.bias += 1
+    return surgery.shrink(network)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("what", ["nothing", "first", "values"])
+@pytest.mark.parametrize("name", SIZED)
+def test_one_head_position_or_value_is_none_of_the_others(name: str, what: str) -> None:
+    module, features = made(name), given(made(name))
+    smaller = without_some(read(module), what)
+    written = to_module(smaller, module)
+    same(written(*features), smaller(features if len(features) > 1 else features[0]))
+    if what == "nothing":
+        for key in ("attention.in_proj_weight", "attention.out_proj.weight"):
+            assert torch.equal(written.state_dict()[key], module.state_dict()[key])
+
+
+@torch.no_grad()
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["nothing", "first", "values", "all"])
+@pytest.mark.parametrize("name", ["one head", "one position", "one key", "heads of one value"])
+def test_one_head_position_or_value_is_written_in_a_program(name: str, what: str, tmp_path: Path) -> None:
+    module, features = made(name), given(made(name))
+    smaller = without_some(read(module), what)
+    program = torch.export.load(frontends.write(smaller, tmp_path / "smaller.pt2", like=module)).module()
+    same(program(*features), smaller(features if len(features) > 1 else features[0]))
+
+
+def test_wider_heads_than_the_modules_are_refused_in_one_sentence() -> None:
+    sentence = "layer 'attention' has 2 heads of 4 values, for which 4 heads of 2 have no room"
+    with pytest.raises(NetworkError, match=sentence):
+        to_module(read(made("a position a head")), Sized(4, 2))
 
 
 def test_trained_biases_of_attention_with_kernels_of_its_own_are_written() -> None:

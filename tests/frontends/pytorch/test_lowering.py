@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812 -- torch's own name
 from hypothesis import assume, given, settings
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 from hepprune.errors import NetworkError
-from hepprune.frontends.pytorch import read, read_module
+from hepprune.frontends.pytorch import read, read_module, to_module
 from hepprune.frontends.pytorch.lowering import lower
 from hepprune.frontends.pytorch.program import from_exported
 from hepprune.network import Dense, Einsum, Permute, Recurrent, Reshape, Shared
@@ -294,3 +295,45 @@ def test_layers_that_no_network_has_are_named() -> None:
 
 def _first(found: Tensor | tuple[Tensor, ...]) -> Tensor:
     return found[0] if isinstance(found, tuple) else found
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        lambda w: (w.split([2, 6])[0], w.split([3, 5])[0]),
+        lambda w: (w.split([3, 5])[0], w.split([3, 5])[0]),
+        lambda w: (w, w.t()),
+    ],
+    ids=["rows of another number", "the same rows", "transposed"],
+)
+def test_parts_of_one_tensor_are_shared_only_where_they_are_the_same(parts: Any) -> None:
+    class Parts(nn.Module):
+        input_shape = (8,)
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(8, 8))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.cat([nn.functional.linear(x, part) for part in parts(self.weight)], 1)
+
+    module, x = Parts().eval(), torch.randn(4, 8)
+    network = read(module)
+    torch.testing.assert_close(network(x), module(x))
+    torch.testing.assert_close(to_module(network, module)(x), module(x))
+
+
+def test_a_weight_with_its_mask_is_not_the_one_without() -> None:
+    class Both(nn.Module):
+        input_shape = (8,)
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = nn.Linear(8, 8, bias=False)
+            prune.l1_unstructured(self.dense, "weight", amount=0.5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.cat([self.dense(x), nn.functional.linear(x, self.dense.weight_orig)], 1)
+
+    module, x = Both().eval(), torch.randn(4, 8)
+    torch.testing.assert_close(read(module)(x), module(x))
