@@ -46,7 +46,7 @@ class Split:
         return _reshaped(network, self.layer, sizes)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Attention:
     """An attention in a network: its dense layers by role, what splits them into heads, and what joins these again.
 
@@ -151,7 +151,7 @@ def _attention(
     joined, axis = _joined(network, dense["output"])
     if network.shapes[joined][axis] != math.prod(splits["value"].heads(network)):
         return None
-    return Attention(title, dense, splits, joined, axis, packed=bool(packed))
+    return Attention(title=title, dense=dense, splits=splits, joined=joined, axis=axis, packed=bool(packed))
 
 
 def _split(network: Network, readers: Mapping[str, list[str]], dense: str, role: str) -> Split | None:
