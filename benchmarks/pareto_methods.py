@@ -50,9 +50,9 @@ class Job:
         """Return the seconds of processor time since the beginning."""
         return time.process_time() - self.began
 
-    def epochs(self, each: float) -> int:
-        """Return how many epochs of so many seconds still fit into the time."""
-        return max(1, int(0.95 * (self.seconds - self.taken()) / each))
+    def epochs(self, each: float, *, beside: float = 0.0) -> int:
+        """Return how many epochs of so many seconds still fit into the time, beside what takes its seconds anyway."""
+        return max(1, int((0.95 * (self.seconds - self.taken()) - beside) / each))
 
 
 def by_hepprune(job: Job) -> Iterator[Network]:
@@ -68,9 +68,13 @@ def by_hepprune(job: Job) -> Iterator[Network]:
         seed=job.recipe.seed,
         teacher=tagger,
     )
-    each = _seconds(lambda: front.descend(tagger, problem, [LUT])) / TIMED
-    whole = replace(problem, settings=_allocating(job.epochs(each)))
-    for kept in front.descend(tagger, whole, front.ladder(problem.budget, MOST)):
+    rungs = front.ladder(problem.budget, MOST)
+    timed = [replace(problem, settings=_allocating(n)) for n in (TIMED, 2 * TIMED)]
+    short, long = _seconds(*(partial(front.descend, tagger, each, [LUT]) for each in timed))
+    each = (long - short) / TIMED
+    beside = max(0.0, short - TIMED * each) * len(rungs)  # what a rung takes, however many its epochs
+    whole = replace(problem, settings=_allocating(job.epochs(each, beside=beside)))
+    for kept in front.descend(tagger, whole, rungs):
         yield kept.network
 
 
@@ -78,18 +82,20 @@ def _allocating(epochs: int) -> Settings:
     return Settings(bits=True, allocate=Fit(epochs=epochs, batch_size=BATCH, learning_rate=RATE))
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    """Return the seconds of processor time that work takes when it is done again: at first something is compiled."""
-    work()
-    before = time.process_time()
-    work()
-    return time.process_time() - before
+def _seconds(*works: Callable[[], object]) -> list[float]:
+    """Return the seconds of processor time of each work; the first is done before, too, as it compiles something."""
+    works[0]()
+    at = [time.process_time()]
+    for work in works:
+        work()
+        at.append(time.process_time())
+    return np.diff(at).tolist()
 
 
 def by_magnitude(job: Job, *, bits: int) -> Iterator[Network]:
     """Yield what global magnitude pruning leaves of a tagger of so many bits, cut by cut, each fine-tuned."""
     network = dense(job, job.recipe.model.hidden, bits=bits, epochs=BASELINE)
-    each = _seconds(lambda: trained(network, job, epochs=TIMED)) / TIMED
+    each = _seconds(lambda: trained(network, job, epochs=TIMED))[0] / TIMED
     epochs = max(1, job.epochs(each) // len(CUTS))
     for cut in CUTS:
         try:
@@ -102,7 +108,7 @@ def by_magnitude(job: Job, *, bits: int) -> Iterator[Network]:
 
 def by_size(job: Job) -> Iterator[Network]:
     """Yield small dense networks of 6 bits, each trained for its share of the time."""
-    each = _seconds(lambda: dense(job, SIZES[0], bits=6, epochs=(TIMED, TIMED))) / (2 * TIMED)
+    each = _seconds(lambda: dense(job, SIZES[0], bits=6, epochs=(TIMED, TIMED)))[0] / (2 * TIMED)
     epochs = max(3, job.epochs(each) // len(SIZES))
     for hidden in SIZES:
         yield dense(job, hidden, bits=6, epochs=(epochs // 3, epochs - epochs // 3))
