@@ -89,7 +89,7 @@ def test_the_page_has_the_budgets_of_the_recipes() -> None:
 
 def small(name: str, jets: str = JETS) -> Recipe:
     whole, changes = recipe.load(PROJECTS / name / "recipe.yaml"), SMALL[name]
-    content = whole.model_dump(exclude_unset=True)
+    content = whole.model_dump(exclude_unset=True, exclude={"synthesis"})
     data = content["data"] | {"file": jets, "max_jets": 6000}
     content["data"] = merged({key: value for key, value in data.items() if key != "make"}, changes["data"])
     content["model"] |= {"training": {"float_epochs": 4, "epochs": 4}} | changes.get("model", {})

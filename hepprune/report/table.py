@@ -33,6 +33,9 @@ def networks(summary: Summary) -> list[list[str]]:
         "neurons": ["-".join(map(str, t.layer_sizes)) for t in taggers],
         "non-zero weights": [f"{t.nonzero_weights:,}" for t in taggers],
         "LUT (solved adder graph)": [_whole(t.solved_lut) for t in taggers],
+        "LUT (measured)": [
+            _figure(t.measured, "lut") if t.measured and summary.uniform.measured else "" for t in taggers
+        ],
         "LUT (estimated)": ["" if t.solved_lut else _figure(t.estimate, "lut") for t in taggers],
         "DSP (estimated)": ["" if t.solved_lut else _figure(t.estimate, "dsp") for t in taggers],
         "adder levels": [_whole(t.solved_depth) for t in taggers],

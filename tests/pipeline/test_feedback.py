@@ -12,7 +12,7 @@ from hepprune.firmware.routes import Built
 from hepprune.hardware import targets
 from hepprune.hardware.resources import Budget, Measurement, Resources
 from hepprune.network import Network
-from hepprune.pipeline import feedback, firmware, taggers
+from hepprune.pipeline import feedback, firmware, outcome, taggers
 from hepprune.pipeline.context import Context
 from hepprune.synthesis.ledger import Ledger, design_key
 
@@ -120,6 +120,33 @@ def test_what_a_trim_would_lose_is_trained_long_again(
     again = turns[1].stages
     # A trim takes moves; what settles chooses its digits while it trains, and may be trimmed at its end.
     assert ("taken" if again[0].steps else "none") == steps
+
+
+def test_uniform_pruning_is_held_to_what_the_design_measures(context: Context, start: feedback.Start) -> None:
+    def told(network: Network, more: float = 1.4) -> Built:
+        """A tool that reports more than the adder graph has, as Yosys does of a network with many registers."""
+        solved = firmware.solved_as_measured(context, network)
+        assert solved.measurement is not None
+        figures = solved.measurement.resources.scaled({"lut": more})
+        return replace(solved, measurement=replace(solved.measurement, resources=figures))
+
+    seen = list[float]()
+
+    def measured(network: Network) -> Built:
+        built = told(network)
+        assert built.measurement is not None
+        seen.append(built.measurement.resources.lut or 0.0)
+        return built
+
+    searched = told(start.tagger, 0.5)  # a design that takes half of what its adder graph would
+    wanted = searched.measurement.resources.lut if searched.measurement else None
+    assert wanted
+    found = outcome.pruned_uniformly(context, start.tagger, start.jets, searched, measure=measured)
+    assert 2 <= len(seen) <= 3
+    assert seen[0] > 2.5 * wanted  # at the solved cost of the design
+    assert found.measurement is not None
+    assert found.measurement.resources.lut == min(seen, key=lambda lut: abs(lut / wanted - 1))
+    assert found.measurement.resources.lut == pytest.approx(wanted, rel=0.15)
 
 
 def test_a_budget_of_nothing_is_refused_by_name(context: Context, start: feedback.Start) -> None:
