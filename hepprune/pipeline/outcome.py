@@ -57,14 +57,14 @@ def pruned_uniformly(
     """
     goal = pricing.spent(context, searched, known)
     wanted = searched.measurement and searched.measurement.resources.lut
-    prune = partial(_pruned, context, tagger, jets, searched, known)
+    prune = partial(_pruned, context, tagger, jets, searched=searched, known=known)
     if measure is None or not wanted:
         return prune(goal)
     found: list[tuple[float, Built]] = []
     while len(found) < _MEASURED:
         built = measure(prune(goal).network)
-        assert built.measurement is not None  # no tool of another machine is asked
-        over = (built.measurement.resources.lut or wanted) / wanted - 1
+        lut = built.measurement.resources.lut if built.measurement else None
+        over = (lut or wanted) / wanted - 1
         found.append((abs(over), built))
         if -uniform.BELOW <= over <= uniform.ABOVE:
             break
@@ -73,7 +73,7 @@ def pruned_uniformly(
 
 
 def _pruned(
-    context: Context, tagger: Network, jets: Samples, searched: Built, known: Calibration | None, goal: float
+    context: Context, tagger: Network, jets: Samples, goal: float, *, searched: Built, known: Calibration | None
 ) -> Built:
     begin = tagger if tools.is_rtl(context.recipe) else knobs.alike(tagger, searched.network)
     shared = any(layer.reuse_factor > 1 for layer in knobs.shared(begin))
