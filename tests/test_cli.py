@@ -123,6 +123,11 @@ def test_a_vendor_tool_that_was_asked_for_and_is_missing_has_its_own_code(tmp_pa
     assert "vivado" in done.stderr
 
 
+@pytest.mark.parametrize("line", [[], ["nope"], ["run", "--nope"], ["data", "nope"], ["ledger", "show"], ["estimate"]])
+def test_a_mistyped_line_is_an_error_and_no_missed_budget(line: list[str]) -> None:
+    assert CliRunner().invoke(app, line).exit_code == 1
+
+
 def test_columns_are_listed() -> None:
     done = CliRunner().invoke(app, ["data", "show", f"{ROOT / 'datasets/jets_features.root'}:Jets"])
     assert done.exit_code == 0
