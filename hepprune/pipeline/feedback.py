@@ -22,6 +22,7 @@ from hepprune.search.sensitivity import SensitivityCurve
 from hepprune.search.stages import Outcome, Problem, Stage
 
 _SLACK = 0.99  # a turn that goes on from a miss aims this far below the limit
+_AIM = 0.97  # of the LUT allowed, in the first turn: by such a little many designs miss, and each miss is a synthesis
 _TRIM, _SETTLE = 1, 2  # stages of a search that goes on: the last alone, which trims, or one long training
 
 # Builds a network, and returns it with what a tool measured of it.
@@ -116,7 +117,7 @@ def until_measured(context: Context, start: Start, *, stage: str, measure: Measu
         price = price_at(context, stage, known)
         limits = _anchored(start.budget, price(network), own[-1][1]) if own else start.budget
         problem = _problem(context, start, limits, price)
-        go = partial(_again, unsettled=unsettled) if turns else _search
+        go = partial(_again, unsettled=unsettled) if turns else _first
         outcome = go(context, network, problem)
         built = measure(outcome.network)
         met = None if built.measurement is None else start.budget.met_by(complete(start.budget, built.measurement))
@@ -154,6 +155,15 @@ def _problem(context: Context, start: Start, budget: Budget, price: Price) -> Pr
         seed=context.recipe.seed,
         teacher=start.tagger,
     )
+
+
+def _first(context: Context, network: Network, problem: Problem) -> Outcome:
+    """Return what a search finds a little below the LUT allowed, or where it finds nothing there, within them."""
+    aimed = replace(problem.budget, resources=problem.budget.resources.scaled({"lut": _AIM}))
+    try:
+        return _search(context, network, replace(problem, budget=aimed))
+    except BudgetMissedError:
+        return _search(context, network, problem)
 
 
 def _search(context: Context, network: Network, problem: Problem) -> Outcome:
