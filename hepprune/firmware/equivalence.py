@@ -15,7 +15,7 @@ from hepprune.firmware import hls, layers, rtl
 from hepprune.firmware.hls import Features, Project
 from hepprune.firmware.rtl import Design
 from hepprune.firmware.verilog import verilator
-from hepprune.network import Argmax, Layer, Network, Softmax, exact_activations
+from hepprune.network import Argmax, Network, Softmax, exact_activations
 from hepprune.network.parts import has_steps
 from hepprune.task import Classes, Task, Tasks
 
@@ -112,12 +112,9 @@ def _compared(network: Network, project: Project, shown: Mapping[str, Any]) -> l
 
 
 def _is_table(network: Network, project: Project, name: str) -> bool:
-    return name in project.tables or (network[name].is_head and not _has_exact_tables(network[name]))
-
-
-def _has_exact_tables(head: Layer) -> bool:
-    """Return whether a head is a softmax with types, built of its own tables; an argmax is a one-hot vector there."""
-    return isinstance(head, Softmax) and has_steps(head)
+    """Return whether hls4ml computes a layer from its own tables; it builds a softmax with types of exact ones."""
+    exact = isinstance(network[name], Softmax) and has_steps(network[name])
+    return name in project.tables or (network[name].is_head and not exact)
 
 
 def _nearest(network: Network, name: str, shown: Mapping[str, Any]) -> str | None:
@@ -143,7 +140,8 @@ def against_rtl(network: Network, design: Design, features: Features, task: Task
         EquivalenceError: a value differs; the sentence names the first layer whose own Verilog differs, if any does.
     """
     values = exact_activations(network, features)
-    want, got = _joined(values, network.raw_outputs), _simulated(design, _ports(network, values))
+    want, ports = (_joined(values, names) for names in (network.raw_outputs, [each.name for each in network.inputs]))
+    got = verilator.simulate(verilator.build(design), ports)
     wrong = _wrong(want, got)
     jets = np.flatnonzero(wrong.any(axis=1))
     layer = _first_translated(network, _chosen(features, jets[:_JETS_TO_LOCATE])) if len(jets) else None
@@ -161,10 +159,6 @@ def against_rtl(network: Network, design: Design, features: Features, task: Task
 def _joined(values: Mapping[str, NDArray[np.float64]], names: Iterable[str]) -> NDArray[np.float64]:
     """Return the values of layers one after the other, as the ports of Verilog have them, (n_jets, n_values)."""
     return np.concatenate([values[name].reshape(len(values[name]), -1) for name in names], axis=1)
-
-
-def _ports(network: Network, values: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
-    return _joined(values, [layer.name for layer in network.inputs])
 
 
 def _wrong(want: NDArray[np.float64], got: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -205,10 +199,6 @@ def _passed(check: Check, n_outputs: int, jets: NDArray[np.int64]) -> Check:
     )
 
 
-def _simulated(design: Design, quantised: NDArray[np.float64]) -> NDArray[np.float64]:
-    return verilator.simulate(verilator.build(design), quantised)
-
-
 def _first_traced(double: Network, project: Project, features: Features) -> str | None:
     """Return the first exact layer whose value in the project differs from the network's."""
     got = hls.trace(project, features)
@@ -220,13 +210,13 @@ def _first_traced(double: Network, project: Project, features: Features) -> str 
 def _first_translated(network: Network, features: Features) -> str | None:
     """Return the first layer whose value differs in Verilog written afresh, with every layer's value as an output."""
     want = exact_activations(network, features)
-    inputs = {layer.name for layer in network.inputs}
+    inputs = [layer.name for layer in network.inputs]
     names = [name for name in want if name not in inputs]
     with tempfile.TemporaryDirectory(prefix="hepprune-") as folder:
         fresh = rtl.write_verilog(
             rtl.probe(network), Path(folder) / "probe", name="probe", levels_per_cycle=4, part="xcvu13p", clock_ns=5.0
         )
-        got = _simulated(fresh, _ports(network, want))
+        got = verilator.simulate(verilator.build(fresh), _joined(want, inputs))
     ends = np.cumsum([want[name][0].size for name in names])
     parts = zip(names, np.split(got, ends[:-1], axis=1), strict=True)
     return next((name for name, values in parts if not np.array_equal(_joined(want, [name]), values)), None)

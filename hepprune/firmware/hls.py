@@ -37,16 +37,7 @@ _QUOTED_BASEDIR = r"""BASEDIR=${BASEDIR//\\/\\\\}
 BASEDIR=${BASEDIR//\"/\\\"}
 """
 # `build_prj.tcl` reads these switches: C synthesis, then Vivado's logic synthesis; the C simulation has been done here.
-_BUILD_OPTIONS = {
-    "reset": 1,
-    "csim": 0,
-    "synth": 1,
-    "cosim": 0,
-    "validation": 0,
-    "export": 0,
-    "vsynth": 1,
-    "fifo_opt": 0,
-}
+_SWITCHES = {"reset": 1, "csim": 0, "synth": 1, "cosim": 0, "validation": 0, "export": 0, "vsynth": 1, "fifo_opt": 0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,7 +250,7 @@ def _check(network: Network, *, namespace: str | None, strategy: str | None, io_
 
 def _finish(new: Path, folder: Path) -> None:
     """Switch on both syntheses, make the project forget the name it was written under, and compile sooner."""
-    switches = "".join(f"    {option:<10} {value}\n" for option, value in _BUILD_OPTIONS.items())
+    switches = "".join(f"    {option:<10} {value}\n" for option, value in _SWITCHES.items())
     (new / "build_opt.tcl").write_text(f"array set opt {{\n{switches}}}\n")
     config = new / "hls4ml_config.yml"
     before, after = (yaml.dump({"OutputDir": str(place)}) for place in (new, folder))

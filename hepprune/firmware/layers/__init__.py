@@ -41,7 +41,7 @@ DESCRIPTIONS: Rules[Callable[[Place, Any], list[HlsLayer]]] = Rules(
         layers.PReLU: activation.prelu,
         layers.Pool: pooling.pool,
         layers.GlobalPool: pooling.global_pool,
-        layers.Reshape: shaping.reshape,
+        layers.Reshape: shaping.reshaped,
         layers.Permute: shaping.permute,
         layers.Pad: shaping.pad,
         layers.Crop: shaping.crop,
@@ -152,7 +152,9 @@ def _nodes(
     if layer is runs or layer.result is None:
         first, place = reaching(place, casts=_casts(runs))
         return [*first, *describe(place, runs)]
-    own = replace(place, name=f"{layer.name}{PART}own", result=_own(runs, place.before), readers=("",), is_output=False)
+    own = replace(
+        place, name=f"{layer.name}{PART}own", result=runs.fixed_result or place.before, readers=("",), is_output=False
+    )
     first, own = reaching(own, casts=_casts(runs))
     return [*first, *_cast_behind(place, describe(own, runs))]
 
@@ -223,10 +225,6 @@ def _check_result(layer: layers.Layer, runs: layers.Layer) -> None:
                 f"layer '{layer.name}' ({type(runs).__name__}) has a {type(result).__name__} result, no single "
                 "fixed-point type; give it one, and its quantiser to a linear Activation after it"
             )
-
-
-def _own(runs: layers.Layer, before: FixedPoint) -> FixedPoint:
-    return runs.fixed_result or before
 
 
 def _place(network: Network, layer: layers.Layer, found: _Types, *, io_type: str, strategy: str | None) -> Place:

@@ -24,7 +24,21 @@ def features(place: Place, _layer: Input) -> list[HlsLayer]:
 def softmax(place: Place, layer: Softmax) -> list[HlsLayer]:
     """Describe a softmax along one axis, from tables."""
     axis = layer.axis % len(place.arriving[0])
-    tables = _tables(place.arriving_types[0], place.arriving[0][axis])
+    # The largest output has to belong to the largest logit. hls4ml's own table of exp(x - max) is addressed by a type
+    # half as wide as the difference, which wraps for logits far apart. Here the difference saturates at 8 (exp(-8) =
+    # 0.0003) and keeps the logits' last place while 12 bits allow it.
+    difference_bits = min(max(place.arriving_types[0].fraction, 1) + 3, _MAX_TABLE_BITS)
+    sum_bits = place.arriving[0][axis].bit_length()
+    tables = {
+        "implementation": "stable",
+        "inp_norm_t": fixed(FixedPoint(difference_bits, 3, False, "TRN", "SAT")),
+        "exp_table_t": fixed(PROBABILITY),
+        "exp_table_size": 2**difference_bits,
+        "accum_t": fixed(FixedPoint(17 + sum_bits, sum_bits, False)),
+        "inv_inp_t": fixed(FixedPoint(10, sum_bits, False, "RND", "SAT")),
+        "inv_table_t": fixed(PROBABILITY),
+        "inv_table_size": 2**10,
+    }
     return [replace(place.node("Softmax", _slices(place, axis) | tables), exact=False)]
 
 
@@ -47,27 +61,6 @@ def _slices(place: Place, axis: int) -> dict[str, Any]:
         raise place.refused("runs along an axis that io_stream does not bring together", fix="permute it to the end")
     slices = {"n_outer": outer, "n_inner": inner} if outer * inner > 1 else {}
     return {"activation": "softmax", "axis": -1, "n_in": math.prod(shape)} | slices
-
-
-def _tables(logits: FixedPoint, n_classes: int) -> dict[str, Any]:
-    """Return the tables of a softmax whose largest output belongs to the largest logit.
-
-    hls4ml's own table of exp(x - max) is addressed by a type half as wide as the difference, which wraps for logits
-    far apart. Here the difference saturates at 8 (exp(-8) = 0.0003) and keeps the logits' last place while 12 bits
-    allow it.
-    """
-    difference_bits = min(max(logits.fraction, 1) + 3, _MAX_TABLE_BITS)
-    sum_bits = n_classes.bit_length()
-    return {
-        "implementation": "stable",
-        "inp_norm_t": fixed(FixedPoint(difference_bits, 3, False, "TRN", "SAT")),
-        "exp_table_t": fixed(PROBABILITY),
-        "exp_table_size": 2**difference_bits,
-        "accum_t": fixed(FixedPoint(17 + sum_bits, sum_bits, False)),
-        "inv_inp_t": fixed(FixedPoint(10, sum_bits, False, "RND", "SAT")),
-        "inv_table_t": fixed(PROBABILITY),
-        "inv_table_size": 2**10,
-    }
 
 
 def distinct(nodes: Iterable[HlsLayer], outputs: Iterable[str]) -> tuple[list[HlsLayer], tuple[str, ...]]:

@@ -32,7 +32,7 @@ def trace(node: Node, *arriving: Values) -> Values:
     """
     values = applied(node.layer, *arriving)
     for quantiser in node.results[node.layer.result is not None :]:
-        values = _quantised(node.name, quantiser, values)
+        values = typed(rounding.quantise, values, quantiser, name=node.name)
     return values
 
 
@@ -41,11 +41,7 @@ def applied(layer: Layer, *arriving: Values) -> Values:
     values = TRACES.find(layer)(layer, *arriving)
     if layer.result is None or isinstance(layer, Input | ReLU):  # those come in their type
         return values
-    return _quantised(layer.name, layer.result, values)
-
-
-def _quantised(name: str, quantiser: Quantiser, values: Values) -> Values:
-    return typed(rounding.quantise, values, quantiser, name=name)
+    return typed(rounding.quantise, values, layer.result, name=layer.name)
 
 
 def fixed(name: str, quantiser: Quantiser | None, what: str) -> FixedPoint:

@@ -89,25 +89,15 @@ def _looked_up(layer: Layer, value: Any, *, rises: bool) -> Any:
     return _parted(value, found, dropped)
 
 
-@torch.no_grad()
-def _run(layer: Layer, values: Floats) -> Floats:
-    outputs: Floats = layer(torch.as_tensor(values)).numpy()
-    return outputs
-
-
 def _stairs(layer: Layer, value: Any, *, rises: bool) -> Stairs:
-    ends, kind = (_number(value.low, value), _number(value.high, value)), layer.fixed_result
-    run = functools.partial(_run, layer)
+    ends, kind = (int(value.low / value.step), int(value.high / value.step)), layer.fixed_result
+    run = torch.no_grad()(lambda values: layer(torch.as_tensor(values)).numpy())
     if kind is not None and kind.overflow == "WRAP":  # which falls where it wraps
         whole = layer.compute(torch.tensor(ends, dtype=torch.float64) * float(value.step), quantised=True)
         rises = rises and bool(((whole >= kind.minimum) & (whole <= kind.maximum)).all())
     if ends[1] - ends[0] >= MOST and not (rises and kind):
         raise _too_wide(layer, value)
     return stairs(run, ends, np.float64(value.step), rises_in=kind if rises else None)
-
-
-def _number(end: Any, value: Any) -> int:
-    return int(end / value.step)
 
 
 def _too_wide(layer: Layer, value: Any) -> NetworkError:
