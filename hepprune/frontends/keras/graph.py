@@ -50,15 +50,7 @@ def lower(model: KerasModel) -> LoweredModel:
     """
     try:
         return _Flat(model=model).lowered()
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        RecursionError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as problem:
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as problem:
         raise NetworkError(f"'{model.source}' is a malformed model of Keras: {problem!r}") from problem
     except NetworkError as problem:
         raise NetworkError(f"'{model.source}' cannot be taken over: {problem}") from problem

@@ -62,12 +62,8 @@ def lower(proto: Any, fit: GraphFit | None = None) -> Read:
     constants = {tensor.name: _array(tensor) for tensor in proto.graph.initializer}
     inputs = {entry.name: _sizes(entry) for entry in proto.graph.input if entry.name not in constants}
     outputs = tuple(entry.name for entry in proto.graph.output)
-    built = Graph(
-        n_jets=n_jets(Program(inputs=inputs, constants={}, calls=(), outputs=())),
-        opset=opset(proto),
-        fit=fit,
-        outputs=outputs,
-    )
+    size = n_jets(Program(inputs=inputs, constants={}, calls=(), outputs=()))
+    built = Graph(n_jets=size, opset=opset(proto), fit=fit, outputs=outputs)
     built.values.update(constants)
     needed = _constants_first(_needed(nodes, outputs), set(inputs))
     for node in needed:
@@ -82,16 +78,13 @@ def lower(proto: Any, fit: GraphFit | None = None) -> Read:
     named = {name: output_layer(built, built.values[name], Ref(name)) for name in outputs}
     moved = _channels_last(built, {name: built.values[name].layer for name in inputs} | named)
     network = network_of(built, built.merge_quantisers(list(named.values())))
-    slots = tuple(slot for slot in built.slots if slot.layer in network.layers)
-    sites = tuple(site for site in built.sites if site.layer in network.layers)
-    values = {name: value for name, value in built.values.items() if value is not None}
     return Read(
         network=network,
-        slots=slots,
+        slots=tuple(slot for slot in built.slots if slot.layer in network.layers),
         n_jets=built.n_jets,
-        sites=sites,
+        sites=tuple(site for site in built.sites if site.layer in network.layers),
         changes=built.changes,
-        values=values,
+        values={name: value for name, value in built.values.items() if value is not None},
         parts=built.parts,
         channels_last=moved,
     )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from hepprune.errors import NetworkError
-from hepprune.frontends.pytorch.program import Call, Program, Ref, Scope, scoped
+from hepprune.frontends.pytorch.program import Call, Program, Ref, scoped
 
 _MAX_BYTES, _MAX_TEXT = 2**30, 2**24
 # torch._export.serde.schema.ScalarType
@@ -133,25 +133,13 @@ def _calls(node: dict[str, Any]) -> list[Call]:
     one = len(outputs) == 1 and not isinstance(outputs[0], list)
     name = several[0].name if one else node.get("name") or f"{several[0].name if several else 'none'}_all"
     args = tuple(value for _, value, kind in given if kind != 2)
-    call = Call(
-        name=name,
-        target=target,
-        args=args,
-        kwargs={key: value for key, value, kind in given if kind == 2},
-        scope=_scope(node["metadata"]),
-    )
-    picks = (
-        []
-        if one
-        else [Call(name=ref.name, target="getitem", args=(Ref(name), i), kwargs={}) for i, ref in enumerate(several)]
-    )
-    return [call, *picks]
-
-
-def _scope(metadata: dict[str, str]) -> Scope:
-    innermost = metadata.get("nn_module_stack", "").split(";")[-1].split(",")
+    kwargs = {key: value for key, value, kind in given if kind == 2}
+    innermost = node["metadata"].get("nn_module_stack", "").split(";")[-1].split(",")
     known = len(innermost) == 3 and not innermost[0].startswith("_empty")
-    return scoped(*innermost) if known else ("", "")
+    scope = scoped(*innermost) if known else ("", "")
+    picked = [] if one else list(enumerate(several))
+    picks = [Call(name=ref.name, target="getitem", args=(Ref(name), i), kwargs={}) for i, ref in picked]
+    return [Call(name=name, target=target, args=args, kwargs=kwargs, scope=scope), *picks]
 
 
 def _argument(argument: dict[str, Any]) -> Any:

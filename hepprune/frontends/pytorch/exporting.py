@@ -45,11 +45,8 @@ class _Running(nn.Module):
         values: dict[str, Any] = {key: tensors[name] for key, (name, _) in self.program.constants.items()}
         values |= dict(zip(self.program.inputs, inputs, strict=True))
         for call in self.program.needed():
-            args, options = (
-                filled(call.args, values),
-                {key: filled(entry, values) for key, entry in call.kwargs.items()},
-            )
-            values[call.name] = call_known(call, args, options)
+            options = {key: filled(entry, values) for key, entry in call.kwargs.items()}
+            values[call.name] = call_known(call, filled(call.args, values), options)
         found = tuple(values[ref.name] for ref in self.program.outputs)
         return found[0] if len(found) == 1 else found
 

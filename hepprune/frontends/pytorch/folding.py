@@ -10,7 +10,7 @@ from torch import Tensor
 from hepprune.errors import NetworkError
 from hepprune.frontends.pytorch.operators import MOVES, SAME
 from hepprune.frontends.pytorch.program import Call, aten
-from hepprune.frontends.pytorch.values import Constant, Rows, axes_of
+from hepprune.frontends.pytorch.values import Constant, Rows, axes_of, inverse
 
 # Computed by torch where all that they take is constant.
 FOLDED = MOVES | SAME | {
@@ -37,9 +37,8 @@ def folded(call: Call, args: Any, options: dict[str, Any]) -> Any:
     if call.operator in SAME and given:
         return given[0]
     plain = _tensors(args, "cpu"), {key: _tensors(value, "cpu") for key, value in options.items() if key != "device"}
-    shaped = aten(call)(
-        *_tensors(args, "meta"), **{k: _tensors(v, "meta") for k, v in options.items()} | _on_meta(options, given)
-    )
+    on_meta = {"device": "meta"} if "device" in options or not given else {}
+    shaped = aten(call)(*_tensors(args, "meta"), **{k: _tensors(v, "meta") for k, v in options.items()} | on_meta)
     if any(isinstance(leaf, Tensor) and leaf.numel() > _MAX_CONSTANT for leaf in leaves(shaped)):
         raise NetworkError(f"'{call.name}' makes a constant of more than 2**26 numbers")
     result, fixed = aten(call)(*plain[0], **plain[1]), all(entry.fixed for entry in given)
@@ -65,10 +64,6 @@ def _parts(call: Call, args: Any, given: list[Constant], result: Sequence[Tensor
     ]
 
 
-def _on_meta(options: dict[str, Any], given: list[Constant]) -> dict[str, Any]:
-    return {"device": "meta"} if "device" in options or not given else {}
-
-
 def _tensors(argument: Any, device: str) -> Any:
     if isinstance(argument, Constant):
         return argument.tensor.detach().to(device)
@@ -92,14 +87,7 @@ def _traced(call: Call, args: Any, given: list[Constant], result: Tensor) -> Con
         order = torch.arange(result.numel()).view(given[0].tensor.shape)
         moved = aten(call)(order, *args[1:])
         axes = axes_of(moved, tuple(order.shape))
-        kept = None if given[0].kept is None or axes is None else given[0].kept.permute(tuple(_inverse(axes)))
-        return (
-            Constant(tensor=result, origin=given[0].origin, axes=axes, mask=given[0].mask, kept=kept)
-            if axes
-            else Constant(tensor=result)
-        )
+        if axes:
+            kept = None if given[0].kept is None else given[0].kept.permute(inverse(axes))
+            return Constant(tensor=result, origin=given[0].origin, axes=axes, mask=given[0].mask, kept=kept)
     return Constant(tensor=result)
-
-
-def _inverse(axes: tuple[int, ...]) -> list[int]:
-    return [axes.index(axis) for axis in range(len(axes))]

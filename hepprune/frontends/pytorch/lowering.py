@@ -21,32 +21,12 @@ from hepprune.network import Einsum, Input, Network, Permute, Shape, Shared
 
 _FREE_JETS = 2  # stands for a number of jets that the program leaves open
 _CHANNELS_FIRST = (
-    "conv",
-    "batch_norm",
-    "_native_batch_norm",
-    "max_pool",
-    "avg_pool",
-    "adaptive",
-    "_adaptive",
-    "upsample",
-    "prelu",
-)
+    "conv", "batch_norm", "_native_batch_norm", "max_pool", "avg_pool", "adaptive", "_adaptive", "upsample", "prelu",
+)  # fmt: skip
 _ELEMENTWISE = SAME | {
-    "add",
-    "sub",
-    "mul",
-    "div",
-    "relu",
-    "relu6",
-    "hardtanh",
-    "clamp",
-    "leaky_relu",
-    "elu",
-    "sigmoid",
-    "pad",
-    "quantised",
-    "looked_up",
-}
+    "add", "sub", "mul", "div", "relu", "relu6", "hardtanh", "clamp", "leaky_relu", "elu", "sigmoid", "pad",
+    "quantised", "looked_up",
+}  # fmt: skip
 _NUMBERS = {"add", "sub", "mul", "floordiv", "truediv", "mod", "neg", "eq", "ne", "lt", "le", "gt", "ge"}
 _MAX_NUMBER = 2**62
 _UNFIT = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -73,8 +53,7 @@ def lower(program: Program, fit: Fitting | None = None) -> Lowered:
     """
     calls = program.needed()
     built = Assembly(n_jets=n_jets(program), fitting=fit, calls={call.name: call for call in calls})
-    counted = [call.scope[0] for call in calls if call.operator in OPERATORS]
-    built.in_scope = Counter(counted)
+    built.in_scope = Counter(call.scope[0] for call in calls if call.operator in OPERATORS)
     for call in (*calls, Call(name="output", target="output", args=program.outputs, kwargs={})):
         for name in call.reads:
             built.readers.setdefault(name, []).append(call)
@@ -91,13 +70,12 @@ def lower(program: Program, fit: Fitting | None = None) -> Lowered:
         if call.in_place:
             _overwritten(call, result, values, calls[position + 1 :])
         values[call.name] = result
-    arriving = [values[name] for name in program.inputs]
     outputs = [output_layer(built, values.get(ref.name), ref) for ref in program.outputs]
     network = network_of(built, outputs)
     if program.types:
         type_inputs({layer.name: layer for layer in network}, network.sources, network.outputs)
     slots = tuple(slot for slot in built.slots if slot.layer in network.layers)
-    leaving = [values[ref.name] for ref in program.outputs]
+    arriving, leaving = [values[name] for name in program.inputs], [values[ref.name] for ref in program.outputs]
     lying = ports(built, program.inputs, arriving, leaving)
     return Lowered(network=network, slots=slots, ports=lying, traces=built.traces)
 
@@ -163,7 +141,10 @@ def _run(built: Assembly, call: Call, values: dict[str, Any]) -> Any:
         if call.operator == "sym_size":
             return args[0].shape[args[1]] if isinstance(args[0], Value) else args[0].tensor.shape[args[1]]
         if call.target in {pquant.QUANTISED, pquant.LOOKED_UP}:
-            return _typed(built, call, *args)
+            x, types, modes, *table = args
+            function, parameter = table or ("linear", None)
+            named = {} if parameter is None else {pquant.TABLES[function]: float(parameter)}
+            return in_types(built, call, x, pquant.fixed_points(types.tensor, modes), looked_up=(function, named))
         if not call.target.startswith("aten."):
             return _python(call, args)
         if any(isinstance(entry, Value) for entry in leaves((args, list(options.values())))):
@@ -172,13 +153,6 @@ def _run(built: Assembly, call: Call, values: dict[str, Any]) -> Any:
     except _UNFIT as problem:  # the file is damaged, or torch has learned more
         reason = (str(problem).splitlines() or [""])[0]
         raise NetworkError(f"'{call.name}' uses {call.target} in a way that is not known: {reason[:200]}") from problem
-
-
-def _typed(built: Assembly, call: Call, x: Any, types: Constant, modes: str, *table: Any) -> Value:
-    """Return what a quantiser of PQuantML makes of values, or a table of its softmax."""
-    function, parameter = table or ("linear", None)
-    named = {} if parameter is None else {pquant.TABLES[function]: float(parameter)}
-    return in_types(built, call, x, pquant.fixed_points(types.tensor, modes), looked_up=(function, named))
 
 
 def _split_anew(built: Assembly, call: Call, args: Any) -> Any:

@@ -116,20 +116,12 @@ def _sizes(node: Node) -> tuple[int | None, ...]:
 
 
 def _call(node: Node) -> Call:
-    target = (
-        str(node.target)
-        if str(node.target).startswith(("aten.", "hepprune."))
-        else getattr(node.target, "__name__", "")
-    )
+    target = str(node.target)
+    target = target if target.startswith(("aten.", "hepprune.")) else getattr(node.target, "__name__", "")
     stack = list((node.meta.get("nn_module_stack") or {}).items())
     scope = scoped(stack[-1][0], str(stack[-1][1][0]), _class_name(stack[-1][1][1])) if stack else ("", "")
-    return Call(
-        name=node.name,
-        target=target,
-        args=_refs(node.args),
-        kwargs={k: _refs(v) for k, v in node.kwargs.items()},
-        scope=scope,
-    )
+    kwargs = {key: _refs(value) for key, value in node.kwargs.items()}
+    return Call(name=node.name, target=target, args=_refs(node.args), kwargs=kwargs, scope=scope)
 
 
 def scoped(key: str, owner: str, kind: str) -> Scope:

@@ -4,6 +4,7 @@ A file names an operation; nothing of it is run. `LAYERS["ops.Matmul"]` is Keras
 same function of TensorFlow.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -51,16 +52,13 @@ def axes_of(native: Native, axes: Any, rank: int) -> list[int]:
     return found
 
 
-def _arithmetic(operation: str) -> Lower:
-    def lower(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-        if len(arriving) == 1:
-            return [_with_number(native, operation)]
-        if operation == "divide":
-            raise native.refuse("divides by a value, which no Network does")
-        _two(native, arriving)
-        return [Part(Merge(native.name, operation), (0, 1))]
-
-    return lower
+def _arithmetic(native: Native, arriving: tuple[Shape, ...], *, operation: str) -> Parts:
+    if len(arriving) == 1:
+        return [_with_number(native, operation)]
+    if operation == "divide":
+        raise native.refuse("divides by a value, which no Network does")
+    _two(native, arriving)
+    return [Part(Merge(native.name, operation), (0, 1))]
 
 
 def _two(native: Native, arriving: tuple[Shape, ...]) -> None:
@@ -116,12 +114,9 @@ def _concatenate(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     return [Part(Concatenate(native.name, axis), tuple(range(len(arriving))))]
 
 
-def _function(kind: str) -> Lower:
-    def lower(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-        only(native, arriving)
-        return after([], ACTIVATIONS[kind](native, native.name, {}))
-
-    return lower
+def _function(native: Native, arriving: tuple[Shape, ...], *, kind: str) -> Parts:
+    only(native, arriving)
+    return after([], ACTIVATIONS[kind](native, native.name, {}))
 
 
 def _softmax(native: Native, arriving: tuple[Shape, ...]) -> Parts:
@@ -131,10 +126,10 @@ def _softmax(native: Native, arriving: tuple[Shape, ...]) -> Parts:
 
 
 for _operation, _kinds in _ARITHMETIC.items():
-    enter(_arithmetic(_operation), *_kinds)
+    enter(partial(_arithmetic, operation=_operation), *_kinds)
 enter(_matmul, "ops.Matmul", "tf.linalg.matmul")
 enter(_einsum, "ops.Einsum")
 enter(_concatenate, "ops.Concatenate", "tf.concat")
 enter(_softmax, "ops.Softmax", "tf.nn.softmax")
 for _kind in _FUNCTIONS:
-    enter(_function(_kind), f"ops.{_kind.title()}", f"tf.nn.{_kind}", f"tf.math.{_kind}")
+    enter(partial(_function, kind=_kind), f"ops.{_kind.title()}", f"tf.nn.{_kind}", f"tf.math.{_kind}")

@@ -92,9 +92,7 @@ def fill_recurrent(native: Native, layers: Mapping[str, Layer]) -> Native:
     return native.filled(weights, units=layer.n_out, use_bias=biased)
 
 
-@register("SimpleRNN", "LSTM", "GRU", fill=fill_recurrent, groups=("cell",))
-def _recurrent(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-    return recurrent(native, arriving)
+register("SimpleRNN", "LSTM", "GRU", fill=fill_recurrent, groups=("cell",))(recurrent)
 
 
 def _ways(native: Native) -> tuple[Native, Native]:

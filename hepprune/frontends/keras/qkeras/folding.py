@@ -7,13 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hepprune.frontends.keras.layers import convolution, weighted
 from hepprune.frontends.keras.layers.normalisation import batch_norm, check_last_axis, fill_batch_norm
 from hepprune.frontends.keras.qkeras.layers import (
+    ONE_KERNEL,
     Arrange,
     Array,
-    by_channels,
-    by_rows,
     filling,
     quantised,
     quantiser,
@@ -124,18 +122,7 @@ def _unfolding(plain: Fill, key: str) -> Fill:
     return fill
 
 
-register(
-    "QDenseBatchnorm",
-    fill=_unfolding(weighted.fill_dense, "kernel_quantizer"),
-    groups=("", "batchnorm"),
-)(_folding(weighted.dense, "kernel_quantizer", by_rows))
-register(
-    "QConv2DBatchnorm",
-    fill=_unfolding(convolution.fill_conv, "kernel_quantizer"),
-    groups=("", "batchnorm"),
-)(_folding(convolution.conv, "kernel_quantizer", by_rows))
-register(
-    "QDepthwiseConv2DBatchnorm",
-    fill=_unfolding(convolution.fill_depthwise, "depthwise_quantizer"),
-    groups=("", "batchnorm"),
-)(_folding(convolution.depthwise, "depthwise_quantizer", by_channels))
+for _kinds, _lower, _plain_fill, _key, _arrange in ONE_KERNEL:
+    register(f"{_kinds[-1]}Batchnorm", fill=_unfolding(_plain_fill, _key), groups=("", "batchnorm"))(
+        _folding(_lower, _key, _arrange)
+    )

@@ -32,7 +32,7 @@ def recurrent(built: Graph, node: OnnxNode, x: Any, kernel: Any, again: Any, *re
     axes = (batch, 1 - batch, 2)
     if value.index.ndim != 3 or built.jets(value) != batch:
         raise NetworkError(f"layer '{node.name}' steps along the axis of the jets")
-    all_read, last_read = (name in built.readers_of or name in built.outputs for name in [*node.outputs, "", ""][:2])
+    all_read, last_read = (built.is_read(name) for name in [*node.outputs, "", ""][:2])
     source = built.place(value, axes, f"{node.name}.arranged")
     arrays = [constant(kernel, node, "weight"), constant(again, node, "weight")]
     arrays += [] if biases is None else [constant(biases, node, "bias")]

@@ -27,7 +27,9 @@ def split(built: Graph, node: OnnxNode, x: Any, sizes: Any = None) -> list[Value
     if built.fit is not None:
         ends = built.fit.ends(node.key, ends, value.shape[axis])
         _resize(built, node, sizes, (given, ends))
-    elif ends[-1] != value.shape[axis] or any(size < _is_read(built, name) for size, name in _pairs(given, node)):
+    elif ends[-1] != value.shape[axis] or any(
+        size < built.is_read(name) for size, name in list(zip(given, node.outputs, strict=False))
+    ):
         raise NetworkError(f"layer '{node.name}' splits {value.shape[axis]} values into {given}")
     found: list[Value | None] = []
     for place, bounds in enumerate(itertools.pairwise(ends)):
@@ -40,14 +42,6 @@ def _equal(size: int, n_parts: int) -> list[int]:
     """Return the sizes of equal parts, the last one smaller where that must be."""
     each = -(-size // n_parts)
     return [min(each, size - each * place) for place in range(n_parts)]
-
-
-def _pairs(sizes: list[int], node: OnnxNode) -> list[tuple[int, str]]:
-    return list(zip(sizes, node.outputs, strict=False))
-
-
-def _is_read(built: Graph, tensor: str) -> bool:
-    return tensor in built.readers_of or tensor in built.outputs
 
 
 def _resize(built: Graph, node: OnnxNode, given: Any, sizes: tuple[list[int], list[int]]) -> None:

@@ -118,7 +118,7 @@ def borders(
 
 
 @operator("BatchNormalization")
-def batch_norm(built: Graph, node: OnnxNode, x: Any, *parameters: Any) -> Value:
+def batch_norm(built: Graph, node: OnnxNode, x: Any, *parameters: Any) -> Any:
     """Fold the running statistics into scale * x + shift over axis 1."""
     found = [constant(given, node, "statistics").settled() for given in parameters]
     names = ("weight", "bias", "running_mean", "running_var")
@@ -133,7 +133,7 @@ def batch_norm(built: Graph, node: OnnxNode, x: Any, *parameters: Any) -> Value:
 
 
 @operator("LayerNormalization")
-def layer_norm(built: Graph, node: OnnxNode, x: Any, scale: Any, bias: Any = None) -> Value:
+def layer_norm(built: Graph, node: OnnxNode, x: Any, scale: Any, bias: Any = None) -> Any:
     """Normalise over the last axes."""
     value = jets_value(x, node)
     axis = counted(node.attributes.get("axis", -1), value.index.ndim, node)

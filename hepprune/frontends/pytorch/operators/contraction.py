@@ -124,15 +124,6 @@ def _with_constant(built: Assembly, call: Call, x: Value, matrix: Constant, *, t
     return result.moved(result.index.permute([letters.index(c) for c in out]))
 
 
-def _factor_now(built: Assembly, call: Call, factor: float) -> float:
-    """Return what scores are divided by; it stays where fewer values are summed, which torch would make it follow."""
-    built.traces.factors.setdefault(call.name, factor)
-    before = factor if built.fitting is None else built.fitting.before.factors[call.name]
-    if before != factor:
-        built.rewrite(call, scale=before)
-    return before
-
-
 @operator("scaled_dot_product_attention")
 def attention(
     built: Assembly,
@@ -155,6 +146,11 @@ def attention(
     lead = _LETTERS[4 : 2 + q.index.ndim]
     scores = contracted(built, call, (q, k), (f"{lead}ad", f"{lead}bd", f"{lead}ab"))
     factor = scale if scale is not None else 1 / math.sqrt(q.shape[-1])
-    scores = unchanged(scores, built.affine(scores.layer, _factor_now(built, call, factor), 0.0, f"{title}.scale"))
+    # stays where fewer values are summed, which torch would make it follow
+    built.traces.factors.setdefault(call.name, factor)
+    before = factor if built.fitting is None else built.fitting.before.factors[call.name]
+    if before != factor:
+        built.rewrite(call, scale=before)
+    scores = unchanged(scores, built.affine(scores.layer, before, 0.0, f"{title}.scale"))
     weights = softmax(built, call, scores, dim=-1)
     return contracted(built, call, (weights, v), (f"{lead}ab", f"{lead}bd", f"{lead}ad"))

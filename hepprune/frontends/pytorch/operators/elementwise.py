@@ -1,6 +1,7 @@
 """Activations and heads."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -46,18 +47,6 @@ def in_types(
     return found
 
 
-@operator("relu")
-def relu(built: Assembly, call: Call, x: Any) -> Value:
-    """max(x, 0)."""
-    return _added(built, call, x, ReLU)
-
-
-@operator("relu6")
-def relu6(built: Assembly, call: Call, x: Any) -> Value:
-    """min(max(x, 0), 6)."""
-    return _added(built, call, x, lambda name: ReLU(name, maximum=6.0))
-
-
 @operator("hardtanh")
 def hard_tanh(built: Assembly, call: Call, x: Any, *, min_val: float = -1, max_val: float = 1) -> Value:
     """min(max(x, -1), 1), or with other bounds."""
@@ -101,12 +90,6 @@ def elu(built: Assembly, call: Call, x: Any, *, alpha: float = 1, scale: float =
     return _function(built, call, x, "elu", alpha=float(alpha))
 
 
-@operator("hardsigmoid")
-def hard_sigmoid(built: Assembly, call: Call, x: Any) -> Value:
-    """min(max(x / 6 + 1 / 2, 0), 1)."""
-    return _function(built, call, x, "hard_sigmoid", slope=1 / 6, shift=0.5)
-
-
 @operator("hardswish")
 def hard_swish(built: Assembly, call: Call, x: Any) -> Value:
     """The value times its hard sigmoid."""
@@ -116,13 +99,22 @@ def hard_swish(built: Assembly, call: Call, x: Any) -> Value:
     return unchanged(source, built.add(Merge(built.name(title), "multiply"), source.layer, gated))
 
 
-_SAME = {"sigmoid": "sigmoid", "tanh": "tanh", "silu": "swish", "selu": "selu", "exp": "exponential"}
+_PLAIN: dict[str, Callable[[str], Layer]] = {
+    "relu": ReLU,
+    "relu6": partial(ReLU, maximum=6.0),
+    "hardsigmoid": partial(Activation, function="hard_sigmoid", parameters={"slope": 1 / 6, "shift": 0.5}),
+    "sigmoid": partial(Activation, function="sigmoid"),
+    "tanh": partial(Activation, function="tanh"),
+    "silu": partial(Activation, function="swish"),
+    "selu": partial(Activation, function="selu"),
+    "exp": partial(Activation, function="exponential"),
+}
 
 
-@operator(*_SAME)
-def function(built: Assembly, call: Call, x: Any) -> Value:
-    """Apply a function without parameters."""
-    return _function(built, call, x, _SAME[call.operator])
+@operator(*_PLAIN)
+def plain(built: Assembly, call: Call, x: Any) -> Value:
+    """Apply a function that takes nothing but the value."""
+    return _added(built, call, x, _PLAIN[call.operator])
 
 
 @operator("gelu")

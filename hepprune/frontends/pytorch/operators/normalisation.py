@@ -26,7 +26,7 @@ def per_channel(built: Assembly, x: Value, axis: int, title: str) -> tuple[str, 
     return source, torch.arange(shape[axis]), lambda layer: built.value(layer, axes, shape)
 
 
-@operator("batch_norm")
+@operator("batch_norm", "_native_batch_norm_legit_no_training")
 def batch_norm(
     built: Assembly,
     call: Call,
@@ -39,7 +39,7 @@ def batch_norm(
     eps: float,
     training: bool = False,
     **_: Any,
-) -> Value:
+) -> Any:
     """Fold the running statistics into scale * x + shift over torch's axis 1."""
     named = next((c for c in (weight, running_mean) if isinstance(c, Constant)), None)
     title = (named.origin or call.name).rpartition(".")[0] if named else built.title(call)
@@ -63,7 +63,8 @@ def batch_norm(
         name = built.add(BatchNorm(built.name(title), scale.float()[inverse], shift.float()[inverse]), source)
         _store(built, name, (factor, offset, centre, spread), order=order, epsilon=eps)
         built.placed[key] = name
-    return value_of(name)
+    found = value_of(name)
+    return [found, None, None] if call.operator.startswith("_native") else found
 
 
 def _store(
@@ -86,13 +87,7 @@ def _store(
         built.stored(name, spread, lambda at: picked(at.used_scale() ** -2.0 - epsilon, order))
 
 
-@operator("_native_batch_norm_legit_no_training")
-def decomposed_batch_norm(built: Assembly, call: Call, x: Any, **options: Any) -> list[Value | None]:
-    """Batch norm as the core operators have it."""
-    return [batch_norm(built, call, x, **options), None, None]
-
-
-@operator("layer_norm")
+@operator("layer_norm", "native_layer_norm")
 def layer_norm(
     built: Assembly,
     call: Call,
@@ -103,7 +98,7 @@ def layer_norm(
     bias: Any = None,
     eps: float = 1e-5,
     **_: Any,
-) -> Value:
+) -> Any:
     """Normalise over the last axis, or over all of a jet's values."""
     title = built.title(call, weight if isinstance(weight, Constant) else None)
     values, shape = jets_value(x, call), jets_value(x, call).shape
@@ -130,7 +125,7 @@ def layer_norm(
     name = again(built, key if factor and factor.origin else None, title, source)
     if name is None:
         inverse = torch.argsort(order)
-        scale, shift = array_flat(factor, order, 1.0), array_flat(offset, order, 0.0)
+        scale, shift = (array(*of).reshape(-1) for of in ((factor, order, 1.0), (offset, order, 0.0)))
         layer = LayerNorm(built.name(title), scale[inverse], shift[inverse], eps)
         name = built.add(layer, source)
         sizes = tuple(factor.tensor.shape) if factor else ()
@@ -138,12 +133,8 @@ def layer_norm(
         _like_stored(built, name, offset, lambda at: _shaped(picked(at.shift, order), sizes))
         built.placed[key] = name
     found = result(name)
-    return found.moved(found.index.reshape(shape))
-
-
-def array_flat(found: Constant | None, like: Tensor, default: float) -> Tensor:
-    """Return a constant on one axis, or the default in its place."""
-    return array(found, like, default).reshape(-1)
+    found = found.moved(found.index.reshape(shape))
+    return [found, None, None] if call.operator.startswith("native") else found
 
 
 def _shaped(values: Tensor, sizes: tuple[int, ...]) -> Tensor:
@@ -153,9 +144,3 @@ def _shaped(values: Tensor, sizes: tuple[int, ...]) -> Tensor:
 def _like_stored(built: Assembly, name: str, found: Constant | None, native: Callable[[Any], Tensor]) -> None:
     if found is not None and found.origin is not None:
         built.slots.append(Slot(target=found.origin, layer=name, native=native, rows=found.rows))
-
-
-@operator("native_layer_norm")
-def decomposed_layer_norm(built: Assembly, call: Call, x: Any, **options: Any) -> list[Value | None]:
-    """Layer norm as the core operators have it."""
-    return [layer_norm(built, call, x, **options), None, None]
