@@ -63,11 +63,7 @@ def against_csim(network: Network, project: Project, features: Features, task: T
     wrong = np.concatenate([_wrong(want[name], got[name]) for name in names], axis=1)
     jets = np.flatnonzero(wrong.any(axis=1))
     layer = _first_traced(double, project, _chosen(features, jets[:_JETS_TO_LOCATE])) if len(jets) else None
-    check = _passed(
-        Check(kind="csim", vectors=len(wrong), mismatches=int(wrong.sum()), first_layer=layer, agreement=agreement),
-        wrong.size,
-        jets,
-    )
+    check = _checked("csim", wrong, layer, agreement)
     return replace(check, tables=tuple((name, _off(double, name, want)) for name in project.tables))
 
 
@@ -99,11 +95,8 @@ def _off(double: Network, name: str, values: dict[str, NDArray[np.float64]]) -> 
 def _compared(network: Network, project: Project, shown: Mapping[str, Any]) -> list[str]:
     """Return the layers to compare: exact outputs, and what reaches a table or a head."""
     ends = [name for name in network.outputs if not _is_table(network, project, name)]
-    reach = [
-        source
-        for name in {*project.tables, *(n for n in network.outputs if _is_table(network, project, n))}
-        for source in network.sources[name]
-    ]
+    tables = {*project.tables, *network.outputs}.difference(ends)
+    reach = [source for name in tables for source in network.sources[name]]
     names = (_nearest(network, name, shown) for name in (*ends, *reach) if not _is_table(network, project, name))
     found = sorted({name for name in names if name is not None})
     if not found:
@@ -148,12 +141,7 @@ def against_rtl(network: Network, design: Design, features: Features, task: Task
     ends = np.cumsum([values[name][0].size for name in network.raw_outputs])[:-1]
     parts = zip(network.raw_outputs, np.split(got, ends, axis=1), strict=True)
     found = {name: part.reshape(values[name].shape) for name, part in parts}
-    agreement = _agreement(network.raw_outputs, values, found, task)
-    return _passed(
-        Check(kind="rtl", vectors=len(want), mismatches=int(wrong.sum()), first_layer=layer, agreement=agreement),
-        want.size,
-        jets,
-    )
+    return _checked("rtl", wrong, layer, _agreement(network.raw_outputs, values, found, task))
 
 
 def _joined(values: Mapping[str, NDArray[np.float64]], names: Iterable[str]) -> NDArray[np.float64]:
@@ -185,18 +173,15 @@ def _agreement(
     return float(judged.agrees(tuple(want[name] for name in names), tuple(got[name] for name in names)).mean())
 
 
-def _passed(check: Check, n_outputs: int, jets: NDArray[np.int64]) -> Check:
-    if check.mismatches == 0:
-        return check
-    place = (
-        f"first in layer '{check.first_layer}'"
-        if check.first_layer
-        else "but Verilog written afresh agrees in every layer, so this one is of another network"
-    )
-    raise EquivalenceError(
-        f"{_TITLES[check.kind]} differs from the network in {check.mismatches} of {n_outputs} logits, "
-        f"{place}; the first jet that differs is number {jets[0]}"
-    )
+def _checked(kind: str, wrong: NDArray[np.bool_], layer: str | None, agreement: float) -> Check:
+    if wrong.any():
+        afresh = "but Verilog written afresh agrees in every layer, so this one is of another network"
+        place = f"first in layer '{layer}'" if layer else afresh
+        raise EquivalenceError(
+            f"{_TITLES[kind]} differs from the network in {wrong.sum()} of {wrong.size} logits, "
+            f"{place}; the first jet that differs is number {wrong.any(axis=1).argmax()}"
+        )
+    return Check(kind=kind, vectors=len(wrong), mismatches=0, first_layer=layer, agreement=agreement)
 
 
 def _first_traced(double: Network, project: Project, features: Features) -> str | None:

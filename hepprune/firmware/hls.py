@@ -137,7 +137,6 @@ def _names(nodes: list[HlsLayer], name: str, namespace: str | None) -> tuple[Nam
 
 
 def _project(network: Network, nodes: list[HlsLayer], graph: Any, bare: Project) -> Project:
-    """Return the project with what its graph is made of."""
     traced = {
         bare.names.node(node.name): tuple(map(int, node.get_output_variable().shape))
         for node in graph.graph.values()

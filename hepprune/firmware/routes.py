@@ -110,16 +110,11 @@ class Hls:
             return built
         network, target, strategy = built.network, order.target, order.strategy
         uncertainty = _UNCERTAINTY if target.clock_uncertainty is None else target.clock_uncertainty
+        part, period, name = target.part_name, target.period_ns, order.name
 
         def write() -> hls.Project:
             return hls.export(
-                network,
-                folder,
-                part=target.part_name,
-                clock_ns=target.period_ns,
-                clock_uncertainty=uncertainty,
-                strategy=strategy,
-                name=order.name,
+                network, folder, part=part, clock_ns=period, clock_uncertainty=uncertainty, strategy=strategy, name=name
             )
 
         key = [identity(network), order.name, target.name, target.period_ns, strategy]

@@ -96,7 +96,6 @@ def acting_arrays(layer: Layer) -> dict[str, Tensor]:
 
 
 def _types(network: Network) -> list[dict[str, object]]:
-    """Return the types of all layers, in order."""
     layers = network.structure()["layers"]
     return [{key: value for key, value in each.items() if key == "result" or key.endswith("_type")} for each in layers]
 
@@ -147,7 +146,6 @@ def _first_difference(mine: _Values, own: _Values, *, exact: bool) -> str:
 
 
 def _settings(layer: Layer, other: Layer) -> str:
-    """Return which settings of a layer and of what was written differ."""
     mine, own = (each.settings() for each in (layer, other))
     odd = [key for key in mine if key != "name" and not key.endswith("_type") and mine[key] != own.get(key, mine[key])]
     return "".join(f": {key} is {own[key]}, not {mine[key]}" for key in odd[:1])

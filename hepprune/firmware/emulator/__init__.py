@@ -86,7 +86,6 @@ def _vectors(raw: NDArray[np.float32], expected: NDArray[np.float64]) -> str:
 
 
 def _model(project: hls.Project, firmware: Path, interface: Interface, network: Network, name: str) -> str:
-    """Return the C++ of the emulator's class."""
     prototype = (firmware / f"{project.top}.h").read_text(encoding="utf-8")
     types = _ARGUMENT.findall(prototype)
     sizes = [math.prod(layer.features_shape) for layer in network.inputs]

@@ -170,7 +170,6 @@ def _casts(layer: layers.Layer) -> bool:
 
 
 def _by_value(place: Place, layer: layers.Layer, kind: FixedPoints) -> list[HlsLayer]:
-    """Describe a layer whose values have types of their own."""
     if isinstance(layer, layers.Input):
         return precision.features(place, kind)
     whole = precision.bare(place)

@@ -5,6 +5,7 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from operator import add, mul, sub
 
 import numpy as np
 
@@ -16,10 +17,10 @@ from hepprune.network import BatchNorm
 from hepprune.network.layers import Einsum, Layer, LayerNorm, Merge
 
 _ENDS: dict[str, Callable[[float, float], float]] = {
-    "add": lambda a, b: a + b,
-    "subtract": lambda a, b: a - b,
-    "multiply": lambda a, b: a * b,
-    "average": lambda a, b: a + b,
+    "add": add,
+    "subtract": sub,
+    "multiply": mul,
+    "average": add,
     "maximum": max,
     "minimum": min,
 }

@@ -99,15 +99,9 @@ def quantiser(place: Place, kind: FixedPoints) -> HlsLayer:
     """
     if place.streams:
         raise place.refused("has a type for each value, which no stream has", fix="export with io_parallel")
-    masks = (kind.signed.astype(int), kind.width, kind.integer)
-    attributes: dict[str, Any] = {
-        "mask_kbi": tuple(np.broadcast_to(mask, place.shape)[None] for mask in masks),
-        "RND": kind.rounding,
-        "SAT": kind.overflow,
-        "fusible": None,
-        "overrides": {},
-    }
-    return place.node("FixedPointQuantizer", attributes)
+    masks = (np.broadcast_to(mask, place.shape)[None] for mask in (kind.signed.astype(int), kind.width, kind.integer))
+    modes: dict[str, Any] = {"RND": kind.rounding, "SAT": kind.overflow, "fusible": None, "overrides": {}}
+    return place.node("FixedPointQuantizer", {"mask_kbi": tuple(masks)} | modes)
 
 
 def features(place: Place, kind: FixedPoints) -> list[HlsLayer]:

@@ -67,7 +67,6 @@ def _in_type(layer: Recurrent, kind: Quantiser | None, values: Values) -> Values
 
 
 def _step(layer: Recurrent, product: Product, now: Values, state: Values, memory: Values) -> tuple[Values, Values]:
-    """Return state and memory after a step."""
     inputs = product("weight", now, slice(None))
     if layer.cell == "gru":
         return _gated(layer, product, inputs, state), memory

@@ -208,7 +208,6 @@ def _together(graph: Any, instances: Iterable[Instance]) -> Instance:
 
 
 def _rest(graph: Any, instances: Iterable[Instance]) -> Any:
-    """Return what of a graph is in no instance."""
     several = list(instances)
     given = [place for instance in several for place in instance.writes]
     taken = {place for instance in several for place in instance.operations}

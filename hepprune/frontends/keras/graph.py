@@ -124,7 +124,6 @@ class _Flat:
             self.sources[layer.name] = sources
 
     def _run(self, model: Mapping[str, Any], prefix: str, arriving: list[CallValue]) -> list[CallValue]:
-        """Return the outputs of a model called on values."""
         self.arriving.setdefault(prefix.removesuffix("/"), tuple(value.shape for value in arriving))
         if model["class_name"] == "Sequential":
             for entry in entries(model["config"]):

@@ -156,11 +156,8 @@ class Graph(Assembly):
             placed[value.index.reshape(-1)] = scale.expand(value.shape).reshape(-1)
             scale = compressed(placed.view(sizes)[0])
         name = self.add(Activation(self.name(title), "linear", result=given.of(scale.numpy())), value.layer)
-        self.sites.append(
-            Site(
-                node=given.node, layer=name, kind="result", scale_shape=given.shape, native=_of_jets(value, self.n_jets)
-            )
-        )
+        native = _of_jets(value, self.n_jets)
+        self.sites.append(Site(node=given.node, layer=name, kind="result", scale_shape=given.shape, native=native))
         return unchanged(value, name)
 
     def merge_quantisers(self, outputs: list[str]) -> list[str]:

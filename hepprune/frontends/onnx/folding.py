@@ -17,27 +17,18 @@ from hepprune.frontends.pytorch.values import Value
 _MAX_CONSTANT = 2**26
 
 
+# Those that torch has by the same name.
+_NAMED = ("Abs", "Add", "Exp", "Floor", "Mul", "Neg", "Pow", "Reciprocal", "Sqrt", "Sub", "Tanh", "Where")
 _ELEMENTWISE: dict[str, Callable[..., Tensor]] = {
-    "Abs": torch.abs,
-    "Add": torch.add,
+    **{kind: getattr(torch, kind.lower()) for kind in _NAMED},
     "Div": lambda x, y: torch.div(x, y, rounding_mode=None if x.is_floating_point() else "trunc"),
     "Equal": torch.eq,
-    "Exp": torch.exp,
-    "Floor": torch.floor,
     "Greater": torch.gt,
     "Less": torch.lt,
     "Max": torch.maximum,
     "Min": torch.minimum,
     "Mod": torch.remainder,
-    "Mul": torch.mul,
-    "Neg": torch.neg,
     "Not": torch.logical_not,
-    "Pow": torch.pow,
-    "Reciprocal": torch.reciprocal,
-    "Sqrt": torch.sqrt,
-    "Sub": torch.sub,
-    "Tanh": torch.tanh,
-    "Where": torch.where,
 }
 
 

@@ -149,7 +149,6 @@ def _sizes(entry: Any) -> tuple[int | None, ...]:
 
 
 def _needed(nodes: list[OnnxNode], outputs: tuple[str, ...]) -> list[OnnxNode]:
-    """Return the nodes that an output depends on, in order."""
     wanted, kept = set(outputs), []
     for node in reversed(nodes):
         if wanted.intersection(node.outputs):

@@ -131,7 +131,6 @@ def _requantise(proto: Any, site: Site, network: Network, before: Read) -> None:
 
 
 def _shape(network: Network, site: Site) -> tuple[int, ...]:
-    """Return the shape of the values that a quantiser is for."""
     if site.kind == "result":
         return network.shapes[site.layer]
     return tuple(getattr(network[site.layer], site.kind.removesuffix("_type")).shape)

@@ -17,18 +17,8 @@ from hepprune.frontends.pytorch.program import Call, Program, Ref, scoped
 
 _MAX_BYTES, _MAX_TEXT = 2**30, 2**24
 # torch._export.serde.schema.ScalarType
-_DTYPES = {
-    1: torch.uint8,
-    2: torch.int8,
-    3: torch.int16,
-    4: torch.int32,
-    5: torch.int64,
-    6: torch.float16,
-    7: torch.float32,
-    8: torch.float64,
-    12: torch.bool,
-    13: torch.bfloat16,
-}
+_NAMES = {1: "uint8", 2: "int8", 3: "int16", 4: "int32", 5: "int64", 6: "float16", 7: "float32", 8: "float64"}
+_DTYPES = {number: getattr(torch, name) for number, name in (_NAMES | {12: "bool", 13: "bfloat16"}).items()}
 _TARGET = re.compile(r"aten\.[a-zA-Z]\w*\.\w+|_?[a-z]+", re.ASCII)
 _DAMAGED = (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError, RecursionError, EOFError)
 

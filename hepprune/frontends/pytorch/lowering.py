@@ -169,7 +169,6 @@ def _split_anew(built: Assembly, call: Call, args: Any) -> Any:
 
 
 def _layered(built: Assembly, call: Call, args: Any, options: dict[str, Any]) -> Any:
-    """Return what an operator makes of values of jets."""
     name, first = call.operator, args[0]
     if name in SAME:
         if "dropout" in name and True in args[2:3]:
@@ -192,7 +191,6 @@ _SIZES = {"view": "size", "reshape": "shape", "_unsafe_view": "size", "view_copy
 
 
 def _moved(built: Assembly, call: Call, value: Value, args: Any, options: dict[str, Any]) -> Value:
-    """Return a value with its numbers in another order or shape."""
     title = built.title(call)
     resizes = built.fitting is not None and call.operator in {*_SIZES, "unflatten"}
     wanted = built.fitting.sizes(call, value.shape, _jets_in(built, call)) if built.fitting and resizes else None
@@ -260,7 +258,6 @@ def filled(argument: Any, values: dict[str, Any]) -> Any:
 
 
 def _python(call: Call, args: Any) -> Any:
-    """Return what Python's operators make of lists and of whole numbers."""
     if call.target == "getitem":
         return args[0][args[1]]
     if call.target in _NUMBERS and not any(isinstance(entry, Constant | Value) for entry in args):

@@ -58,7 +58,6 @@ def to_module(network: Network, like: nn.Module, input_shape: Any = None) -> nn.
 
 
 def _holding(program: Program, tensors: Mapping[str, Tensor]) -> Program:
-    """Return a program with other tensors."""
     constants = {key: (name, tensors.get(name, old)) for key, (name, old) in program.constants.items()}
     return replace(program, constants=constants)
 

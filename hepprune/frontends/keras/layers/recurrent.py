@@ -16,12 +16,10 @@ _CELLS = {"SimpleRNN": "simple", "LSTM": "lstm", "GRU": "gru"}
 _MERGES = {"sum": "add", "mul": "multiply", "ave": "average"}
 _REFUSED = ("return_state", "stateful", "time_major")
 # Layers that treat every position alike, so that running them on all at once is the same.
-POSITIONWISE = frozenset(
-    {
-        *("Dense", "QDense", "Activation", "QActivation", "ReLU", "LeakyReLU", "ELU", "Dropout"),
-        *("BatchNormalization", "QBatchNormalization", "LayerNormalization"),
-    }
-)
+POSITIONWISE = frozenset({
+    "Dense", "QDense", "Activation", "QActivation", "ReLU", "LeakyReLU", "ELU", "Dropout", "BatchNormalization",
+    "QBatchNormalization", "LayerNormalization",
+})  # fmt: skip
 
 
 def recurrent(native: Native, arriving: tuple[Shape, ...]) -> Parts:

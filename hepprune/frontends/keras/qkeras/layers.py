@@ -124,7 +124,6 @@ def _float32(native: Native) -> list[Array]:
 def _arrays(
     plain: Fill, native: Native, layers: Mapping[str, Layer], change: Callable[[Weighted], Layer]
 ) -> list[Array]:
-    """Return the native arrays of layers that hold other values."""
     changed = {name: change(layer) if isinstance(layer, Weighted) else layer for name, layer in layers.items()}
     found = _float32(plain(native, changed))
     return found if len(found) > len(layers) else [*found, np.zeros_like(found[-1][..., :1])]

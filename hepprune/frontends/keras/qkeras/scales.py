@@ -195,7 +195,6 @@ def exponents(settings: Settings, *, sign_bits: int) -> PowerOfTwo:
 
 
 def _power(settings: Settings, weights: Floats, sign_bits: int) -> tuple[Floats, PowerOfTwo]:
-    """Return the magnitudes as powers of two."""
     base = exponents(settings, sign_bits=sign_bits)
     factor = 2 if settings["quadratic_approximation"] else 1
     magnitude = np.maximum(weights, EPSILON)

@@ -15,15 +15,8 @@ from hepprune.frontends.pytorch.operators.registry import picked
 from hepprune.frontends.pytorch.values import Value
 from hepprune.network import Activation, BatchNorm, PReLU, ReLU
 
-_PLAIN = {
-    "Exp": "exponential",
-    "Selu": "selu",
-    "Sigmoid": "sigmoid",
-    "Softplus": "softplus",
-    "Softsign": "softsign",
-    "Swish": "swish",
-    "Tanh": "tanh",
-}
+_PLAIN = {kind: kind.lower() for kind in ("Selu", "Sigmoid", "Softplus", "Softsign", "Swish", "Tanh")}
+_PLAIN |= {"Exp": "exponential"}
 # The attributes of ONNX under the names of the layers' parameters, with ONNX' defaults.
 _PARAMETERS: dict[str, tuple[str, dict[str, tuple[str, float]]]] = {
     "Elu": ("elu", {"alpha": ("alpha", 1.0)}),

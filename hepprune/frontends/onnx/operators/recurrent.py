@@ -135,7 +135,6 @@ def _store(built: Graph, name: str, array: Array, values: Callable[[Any], Tensor
 
 
 def _activations(node: OnnxNode, cell: str, way: int) -> tuple[str, str]:
-    """Return the functions of the gates and of the state of one direction."""
     given, each = node.attributes.get("activations"), len(_FIRST[cell])
     names = [str(name) for name in given[way * each : (way + 1) * each]] if given else _FIRST[cell]
     if any(name not in _FUNCTIONS for name in names) or len(names) != each or len(set(names[1:])) > 1:

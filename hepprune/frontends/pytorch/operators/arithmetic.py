@@ -114,7 +114,6 @@ def _without_jets(sizes: Sizes | None, given: tuple[int, ...], rank: int) -> Siz
 
 
 def _affine(kind: str, constant: Tensor, alpha: float, title: str) -> tuple[Tensor, Tensor]:
-    """Return scale and shift of an operation with a constant."""
     one, zero = torch.ones_like(constant), torch.zeros_like(constant)
     found = {
         "add": lambda: (one, alpha * constant),

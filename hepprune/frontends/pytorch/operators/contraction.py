@@ -125,22 +125,10 @@ def _with_constant(built: Assembly, call: Call, x: Value, matrix: Constant, *, t
 
 
 @operator("scaled_dot_product_attention")
-def attention(
-    built: Assembly,
-    call: Call,
-    query: Any,
-    *,
-    key: Any,
-    value: Any,
-    attn_mask: Any = None,
-    is_causal: bool = False,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-    **_: Any,
-) -> Value:
+def attention(built: Assembly, call: Call, query: Any, *, key: Any, value: Any, **options: Any) -> Value:
     """softmax(q k^T / sqrt(d)) v (Vaswani et al., arXiv:1706.03762)."""
-    title = built.title(call)
-    if attn_mask is not None or is_causal or enable_gqa:
+    title, scale = built.title(call), options.get("scale")
+    if options.get("attn_mask") is not None or options.get("is_causal") or options.get("enable_gqa"):
         raise NetworkError(f"layer '{title}' is attention with a mask or grouped heads, which is not known")
     q, k, v = (jets_value(side, call) for side in (query, key, value))
     lead = _LETTERS[4 : 2 + q.index.ndim]

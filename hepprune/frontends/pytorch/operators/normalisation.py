@@ -27,24 +27,13 @@ def per_channel(built: Assembly, x: Value, axis: int, title: str) -> tuple[str, 
 
 
 @operator("batch_norm", "_native_batch_norm_legit_no_training")
-def batch_norm(
-    built: Assembly,
-    call: Call,
-    x: Any,
-    *,
-    weight: Any,
-    bias: Any,
-    running_mean: Any,
-    running_var: Any,
-    eps: float,
-    training: bool = False,
-    **_: Any,
-) -> Any:
+def batch_norm(built: Assembly, call: Call, x: Any, *, weight: Any, bias: Any, eps: float, **options: Any) -> Any:
     """Fold the running statistics into scale * x + shift over torch's axis 1."""
+    running_mean, running_var = options["running_mean"], options["running_var"]
     named = next((c for c in (weight, running_mean) if isinstance(c, Constant)), None)
     title = (named.origin or call.name).rpartition(".")[0] if named else built.title(call)
     title = title or call.name
-    if training or running_mean is None or running_var is None:
+    if options.get("training") or running_mean is None or running_var is None:
         raise NetworkError(f"layer '{title}' keeps no running statistics, so it has no fixed form at inference")
     factor, offset = optional(weight, title, "weight"), optional(bias, title, "bias")
     centre, spread = constant(running_mean, title, "mean"), constant(running_var, title, "variance")
@@ -89,17 +78,10 @@ def _store(
 
 @operator("layer_norm", "native_layer_norm")
 def layer_norm(
-    built: Assembly,
-    call: Call,
-    x: Any,
-    *,
-    normalized_shape: list[int],
-    weight: Any = None,
-    bias: Any = None,
-    eps: float = 1e-5,
-    **_: Any,
+    built: Assembly, call: Call, x: Any, *, normalized_shape: list[int], eps: float = 1e-5, **arrays: Any
 ) -> Any:
     """Normalise over the last axis, or over all of a jet's values."""
+    weight, bias = arrays.get("weight"), arrays.get("bias")
     title = built.title(call, weight if isinstance(weight, Constant) else None)
     values, shape = jets_value(x, call), jets_value(x, call).shape
     factor, offset = optional(weight, title, "weight"), optional(bias, title, "bias")
@@ -110,13 +92,9 @@ def layer_norm(
         source, order = built.flat(values, f"{title}.flatten")
         order = order.reshape(-1)
 
-        def whole(layer: str) -> Value:
-            return Value(layer, values.index)
-
-        result: Callable[[str], Value] = whole
+        result: Callable[[str], Value] = lambda layer: Value(layer, values.index)  # noqa: E731
     elif len(normalized_shape) == 1:
-        source, order, last = per_channel(built, values, values.index.ndim - 1, title)
-        result = last
+        source, order, result = per_channel(built, values, values.index.ndim - 1, title)
     else:
         raise NetworkError(
             f"layer '{title}' normalises over {len(normalized_shape)} axes; one, or all of them, are known"

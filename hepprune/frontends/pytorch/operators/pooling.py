@@ -41,51 +41,32 @@ def _ceiled(positions: int, size: int, stride: int, pads: tuple[int, int]) -> tu
     return pads[0], max((n_windows - 1) * stride + size - positions - pads[0], 0)
 
 
-def _window(rank: int, size: Any, strides: Any, padding: Any) -> dict[str, Any]:
-    found = several(size, rank)
-    pads = tuple((n, n) for n in several(padding, rank))
-    return {"size": found, "strides": several(strides, rank) if strides else found, "pads": pads}
+def _window(
+    rank: int, *, kernel_size: Any, stride: Any = (), padding: Any = 0, ceil_mode: bool = False
+) -> dict[str, Any]:
+    size, pads = several(kernel_size, rank), tuple((n, n) for n in several(padding, rank))
+    return {"size": size, "strides": several(stride, rank) if stride else size, "pads": pads, "ceil": ceil_mode}
 
 
 @operator("max_pool1d", "max_pool2d", "max_pool1d_with_indices", "max_pool2d_with_indices")
-def max_pool(
-    built: Assembly,
-    call: Call,
-    x: Any,
-    *,
-    kernel_size: Any,
-    stride: Any = (),
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-) -> Any:
+def max_pool(built: Assembly, call: Call, x: Any, *, dilation: Any = 1, **window: Any) -> Any:
     """The largest value of each window."""
     rank = 1 if "1d" in call.operator else 2
     if set(several(dilation, rank)) != {1}:
         raise NetworkError(f"layer '{built.title(call)}' pools dilated windows, which no Network does")
-    found = windows(built, call, x, **_window(rank, kernel_size, stride, padding), ceil=ceil_mode)
+    found = windows(built, call, x, **_window(rank, **window))
     return [found, None] if call.operator.endswith("_indices") else found
 
 
 @operator("avg_pool1d", "avg_pool2d")
 def mean_pool(
-    built: Assembly,
-    call: Call,
-    x: Any,
-    *,
-    kernel_size: Any,
-    stride: Any = (),
-    padding: Any = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: Any = None,
+    built: Assembly, call: Call, x: Any, *, count_include_pad: bool = True, divisor_override: Any = None, **window: Any
 ) -> Value:
     """The mean value of each window."""
     if divisor_override is not None:
         raise NetworkError(f"layer '{built.title(call)}' divides by {divisor_override} instead of the window's size")
     rank = 1 if "1d" in call.operator else 2
-    window = _window(rank, kernel_size, stride, padding)
-    return windows(built, call, x, **window, ceil=ceil_mode, counted=count_include_pad)
+    return windows(built, call, x, **_window(rank, **window), counted=count_include_pad)
 
 
 @operator(

@@ -114,17 +114,7 @@ def _limit(kept: Tensor | None) -> Tensor | None:
 
 @operator("conv1d", "conv2d")
 def convolution(
-    built: Assembly,
-    call: Call,
-    x: Any,
-    *,
-    weight: Any,
-    bias: Any = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-    **_: Any,
+    built: Assembly, call: Call, x: Any, *, weight: Any, bias: Any = None, groups: int = 1, **window: Any
 ) -> Value:
     """Convolve channels-first values."""
     title = built.title(call, weight if isinstance(weight, Constant) else None)
@@ -137,8 +127,8 @@ def convolution(
     if built.fitting is not None and groups * kernel.tensor.shape[1] != values.shape[1]:
         groups = values.shape[1] // kernel.tensor.shape[1]
         built.rewrite(call, groups=groups)
-    strides, spread = several(stride, rank), several(dilation, rank)
-    borders = _borders(padding, tuple(kernel.tensor.shape[2:]), spread)
+    strides, spread = (several(window.get(name, 1), rank) for name in ("stride", "dilation"))
+    borders = _borders(window.get("padding", 0), tuple(kernel.tensor.shape[2:]), spread)
     places = {"strides": strides, "padding": borders, "dilation": spread, "groups": groups}
     axes = (0, *range(2, rank + 2), 1)
     source = built.place(values, axes, f"{title}.arranged")
