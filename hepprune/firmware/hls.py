@@ -256,9 +256,5 @@ def _finish(new: Path, folder: Path) -> None:
     config.write_text(config.read_text().replace(before, after))
     # A simulation runs once: g++ takes longer to optimise it than it would save, and a ninth of its time to tidy up.
     script = new / "build_lib.sh"
-    text = (
-        script.read_text()
-        .replace('CFLAGS="-O3', 'CFLAGS="-O1 --param ggc-min-heapsize=262144')
-        .replace("\nWEIGHTS_DIR=", f"\n{_QUOTED_BASEDIR}WEIGHTS_DIR=")
-    )
-    script.write_text(text)
+    text = script.read_text().replace('CFLAGS="-O3', 'CFLAGS="-O1 --param ggc-min-heapsize=262144')
+    script.write_text(text.replace("\nWEIGHTS_DIR=", f"\n{_QUOTED_BASEDIR}WEIGHTS_DIR="))

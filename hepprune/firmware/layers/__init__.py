@@ -99,11 +99,8 @@ def _typed(network: Network) -> Network:
     """Return the network with a type wherever it has none."""
     changed: dict[str, layers.Layer] = {}
     for layer in network:
-        types_of = {
-            key: kind for key, kind in layer.settings().items() if key.endswith("_type") and key != "state_type"
-        }
-        missing = [key for key, kind in types_of.items() if kind is None]
-        kinds = dict.fromkeys(missing, _ANY)
+        missing = [key for key, kind in layer.settings().items() if key.endswith("_type") and kind is None]
+        kinds = dict.fromkeys((key for key in missing if key != "state_type"), _ANY)
         if layer.result is None and (not layer.is_head or network.readers(layer)):
             kinds["result"] = _ANY
         changed[layer.name] = layer.rebuilt(**kinds) if kinds else layer

@@ -45,11 +45,8 @@ def prelu(place: Place, layer: PReLU) -> list[HlsLayer]:
     """Describe PReLU, one slope per value; exact where 18 bits hold the slopes."""
     slopes = layer.used_slope().numpy()
     kind, exact = _parameter(place, slopes)
-    attributes = {
-        "activation": "prelu",
-        "n_in": place.n_values,
-        "param_data": np.broadcast_to(slopes, place.arriving[0]).ravel().copy(),
-    }
+    data = np.broadcast_to(slopes, place.arriving[0]).ravel().copy()
+    attributes = {"activation": "prelu", "n_in": place.n_values, "param_data": data}
     return [replace(place.node("PReLU", attributes, param=kind), exact=exact)]
 
 

@@ -101,12 +101,8 @@ def batch_norm(place: Place, layer: BatchNorm) -> list[HlsLayer]:
 
 def affine(place: Place, scale: np.ndarray, shift: np.ndarray, types: dict[str, FixedPoint]) -> HlsLayer:
     """Return the node of scale * x + shift over the channels."""
-    attributes = {
-        "n_in": place.n_values,
-        "n_filt": -1 if len(place.shape) == 1 else place.shape[-1],
-        "scale_data": scale.copy(),
-        "bias_data": shift.copy(),
-    }
+    n_filt = -1 if len(place.shape) == 1 else place.shape[-1]
+    attributes = {"n_in": place.n_values, "n_filt": n_filt, "scale_data": scale.copy(), "bias_data": shift.copy()}
     return place.node("BatchNormalization", attributes, **types)
 
 

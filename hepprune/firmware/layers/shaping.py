@@ -86,13 +86,11 @@ def slice_(place: Place, layer: Slice) -> list[HlsLayer]:
 def upsample(place: Place, _layer: UpSample) -> list[HlsLayer]:
     """Describe every position repeated."""
     rank = _rank(place)
-    (*positions, channels), after_ = place.arriving[0], place.shape
-    if rank == 1:
-        sizes = {"in_height": 1, "in_width": positions[0], "out_height": 1, "out_width": after_[0]}
-    else:
-        sizes = {"in_height": positions[0], "in_width": positions[1], "out_height": after_[0], "out_width": after_[1]}
+    names = ("in_height", "in_width", "out_height", "out_width")
+    sides = (side for shape in (place.arriving[0], place.shape) for side in (1, *shape[:-1])[-2:])
+    sizes = dict(zip(names, sides, strict=True)) | {"n_chan": place.shape[-1]}
     place, typed = _typed(place)
-    return [*typed, place.node(f"UpSampling{rank}D", sizes | {"n_chan": channels, "algorithm": "nearest"})]
+    return [*typed, place.node(f"UpSampling{rank}D", sizes | {"algorithm": "nearest"})]
 
 
 def concatenate(place: Place, layer: Concatenate) -> list[HlsLayer]:

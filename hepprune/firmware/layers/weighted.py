@@ -39,11 +39,8 @@ def _rounds_each(place: Place, layer: Weighted) -> bool:
 
     One that is always below half a step stops the C simulation, as Xilinx' types look for a bit beyond its last.
     """
-    return (
-        _strategy(place, layer) == "distributed_arithmetic"
-        and place.result.rounding.startswith("RND")
-        and place.result.fraction < place.before.fraction
-    )
+    rounds = place.result.rounding.startswith("RND") and place.result.fraction < place.before.fraction
+    return rounds and _strategy(place, layer) == "distributed_arithmetic"
 
 
 def _rounded_after(place: Place, describe: Callable[[Place], list[HlsLayer]]) -> list[HlsLayer]:
@@ -101,17 +98,12 @@ def _dilated(weight: Tensor, dilation: Shape) -> Tensor:
 
 def _ungrouped(weight: Tensor, groups: int) -> Tensor:
     """Return a kernel over all channels that is zero where a filter's group has none."""
-    blocks = [block.movedim(0, -1) for block in weight.chunk(groups)]
-    n_in, n_out = (len(blocks) * size for size in blocks[0].shape[-2:])
-    whole = weight.new_zeros(*weight.shape[1:-1], n_in, n_out)
-    for number, block in enumerate(blocks):
-        channels, filters = block.shape[-2:]
-        rows, columns = (
-            slice(number * channels, (number + 1) * channels),
-            slice(number * filters, (number + 1) * filters),
-        )
-        whole[..., rows, columns] = block
-    return whole.movedim(-1, 0)
+    n_out, n_in = len(weight) // groups, weight.shape[-1]
+    whole = weight.new_zeros(*weight.shape[:-1], groups * n_in)
+    for group in range(groups):
+        filters = slice(group * n_out, (group + 1) * n_out)
+        whole[filters, ..., group * n_in : (group + 1) * n_in] = weight[filters]
+    return whole
 
 
 def _depthwise(place: Place, layer: Conv, attributes: dict[str, Any]) -> HlsLayer:

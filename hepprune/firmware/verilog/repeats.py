@@ -169,13 +169,12 @@ def _moved(op: Any, places: Mapping[int, int], tables: Mapping[int, int]) -> Any
 
 def _graph(like: Any, ops: Sequence[Any], outputs: Sequence[int], tables: Sequence[Any]) -> Any:
     """Return a graph of operations, its ports in the order in which they stand there."""
-    numbered = list(ops)
-    ports = [i for i, op in enumerate(ops) if op.opcode == _PORT]
-    for number, i in enumerate(ports):
-        numbered[i] = ops[i]._replace(id0=number)
+    number = itertools.count()
+    numbered = [op._replace(id0=next(number)) if op.opcode == _PORT else op for op in ops]
+    n_ports = next(number)
     return like._replace(
-        shape=(len(ports), len(outputs)),
-        inp_shifts=[0] * len(ports),
+        shape=(n_ports, len(outputs)),
+        inp_shifts=[0] * n_ports,
         out_idxs=list(outputs),
         out_shifts=[0] * len(outputs),
         out_negs=[False] * len(outputs),
@@ -198,13 +197,9 @@ def _beside(graphs: Sequence[Any]) -> Any:
 
 
 def _together(graph: Any, instances: Iterable[Instance]) -> Instance:
-    several = list(instances)
-    return Instance(
-        graph=graph,
-        reads=tuple(chain.from_iterable(each.reads for each in several)),
-        operations=tuple(chain.from_iterable(each.operations for each in several)),
-        writes=tuple(chain.from_iterable(each.writes for each in several)),
-    )
+    several, keys = list(instances), ("reads", "operations", "writes")
+    joined = {key: tuple(chain.from_iterable(getattr(each, key) for each in several)) for key in keys}
+    return Instance(graph=graph, **joined)
 
 
 def _rest(graph: Any, instances: Iterable[Instance]) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from hepprune.errors import NetworkError
 from hepprune.frontends.pytorch.operators import MOVES, SAME
@@ -23,24 +24,21 @@ SPLITS = {"chunk", "split", "split_with_sizes"}
 _MAX_CONSTANT = 2**26
 
 
-def leaves(nest: Any) -> list[Any]:
-    """Return what a nest of lists holds."""
-    return [leaf for entry in nest for leaf in leaves(entry)] if isinstance(nest, list | tuple) else [nest]
-
-
 @torch.no_grad()
 def folded(call: Call, args: Any, options: dict[str, Any]) -> Any:
     """Return the constant that an operator makes of constants."""
-    given = [entry for entry in leaves((args, list(options.values()))) if isinstance(entry, Constant)]
+    given = [entry for entry in tree_leaves((args, options)) if isinstance(entry, Constant)]
     if call.operator not in FOLDED:
         raise NetworkError(f"'{call.name}' uses {call.target} on constants, which is not known")
     if call.operator in SAME and given:
         return given[0]
-    plain = _tensors(args, "cpu"), {key: _tensors(value, "cpu") for key, value in options.items() if key != "device"}
+    plain = tree_map_only(Constant, lambda entry: entry.tensor.detach().cpu(), (args, options))
+    blank = tree_map_only(Tensor, lambda tensor: tensor.to("meta"), plain)
     on_meta = {"device": "meta"} if "device" in options or not given else {}
-    shaped = aten(call)(*_tensors(args, "meta"), **{k: _tensors(v, "meta") for k, v in options.items()} | on_meta)
-    if any(isinstance(leaf, Tensor) and leaf.numel() > _MAX_CONSTANT for leaf in leaves(shaped)):
+    shaped = aten(call)(*blank[0], **blank[1] | on_meta)
+    if any(isinstance(leaf, Tensor) and leaf.numel() > _MAX_CONSTANT for leaf in tree_leaves(shaped)):
         raise NetworkError(f"'{call.name}' makes a constant of more than 2**26 numbers")
+    plain[1].pop("device", None)
     result, fixed = aten(call)(*plain[0], **plain[1]), all(entry.fixed for entry in given)
     if isinstance(result, list | tuple):
         return [replace(part, fixed=fixed) for part in _parts(call, args, given, result)]
@@ -62,14 +60,6 @@ def _parts(call: Call, args: Any, given: list[Constant], result: Sequence[Tensor
         Constant(tensor=tensor, origin=first.origin, rows=Rows(numbers, first.tensor))
         for tensor, numbers in zip(result, rows, strict=True)
     ]
-
-
-def _tensors(argument: Any, device: str) -> Any:
-    if isinstance(argument, Constant):
-        return argument.tensor.detach().to(device)
-    if isinstance(argument, list | tuple):
-        return type(argument)(_tensors(entry, device) for entry in argument)
-    return argument
 
 
 def _traced(call: Call, args: Any, given: list[Constant], result: Tensor) -> Constant:

@@ -5,13 +5,15 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch.utils._pytree import tree_leaves, tree_map_only
+
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
 from hepprune.frontends.inputs import type_inputs
 from hepprune.frontends.pytorch import pquant
 from hepprune.frontends.pytorch.building import Assembly, Slot
 from hepprune.frontends.pytorch.fitting import Fitting, Traces
-from hepprune.frontends.pytorch.folding import FOLDED, SPLITS, folded, leaves
+from hepprune.frontends.pytorch.folding import FOLDED, SPLITS, folded
 from hepprune.frontends.pytorch.operators import MOVES, OPERATORS, SAME
 from hepprune.frontends.pytorch.operators.elementwise import in_types
 from hepprune.frontends.pytorch.ports import Ports, lies_channels_last, ports
@@ -57,12 +59,10 @@ def lower(program: Program, fit: Fitting | None = None) -> Lowered:
     for call in (*calls, Call(name="output", target="output", args=program.outputs, kwargs={})):
         for name in call.reads:
             built.readers.setdefault(name, []).append(call)
-    values: dict[str, Any] = {
-        name: Constant(
-            tensor=tensor, origin=origin, fixed=origin not in program.parameters, type=program.types.get(origin)
-        )
-        for name, (origin, tensor) in program.constants.items()
-    }
+    values: dict[str, Any] = {}
+    for name, (origin, tensor) in program.constants.items():
+        fixed, kind = origin not in program.parameters, program.types.get(origin)
+        values[name] = Constant(tensor=tensor, origin=origin, fixed=fixed, type=kind)
     for name, shape in program.inputs.items():
         values[name] = add_input(built, name, shape, channels_first=_is_channels_first(name, calls))
     for position, call in enumerate(calls):
@@ -134,7 +134,7 @@ def _is_channels_first(name: str, calls: tuple[Call, ...]) -> bool:
 
 
 def _run(built: Assembly, call: Call, values: dict[str, Any]) -> Any:
-    args, options = filled(call.args, values), {key: filled(value, values) for key, value in call.kwargs.items()}
+    args, options = filled((call.args, call.kwargs), values)
     try:
         if call.operator.startswith(_CHECKS):
             return None
@@ -147,7 +147,7 @@ def _run(built: Assembly, call: Call, values: dict[str, Any]) -> Any:
             return in_types(built, call, x, pquant.fixed_points(types.tensor, modes), looked_up=(function, named))
         if not call.target.startswith("aten."):
             return _python(call, args)
-        if any(isinstance(entry, Value) for entry in leaves((args, list(options.values())))):
+        if any(isinstance(entry, Value) for entry in tree_leaves((args, options))):
             return _layered(built, call, args, options)
         return folded(call, _split_anew(built, call, args), options)
     except _UNFIT as problem:  # the file is damaged, or torch has learned more
@@ -248,13 +248,13 @@ def call_known(call: Call, args: Any, options: dict[str, Any]) -> Any:
 
 def filled(argument: Any, values: dict[str, Any]) -> Any:
     """Return an argument with values in the place of references."""
-    if isinstance(argument, Ref):
-        if argument.name not in values:
-            raise NetworkError(f"the program uses '{argument.name}' before it is known")
-        return values[argument.name]
-    if isinstance(argument, list | tuple):
-        return type(argument)(filled(entry, values) for entry in argument)
-    return argument
+
+    def value(ref: Ref) -> Any:
+        if ref.name not in values:
+            raise NetworkError(f"the program uses '{ref.name}' before it is known")
+        return values[ref.name]
+
+    return tree_map_only(Ref, value, argument)
 
 
 def _python(call: Call, args: Any) -> Any:

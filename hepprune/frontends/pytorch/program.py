@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Node
+from torch.utils._pytree import tree_leaves
 
 from hepprune.errors import NetworkError
 from hepprune.quantisers import FixedPoints
@@ -47,7 +48,7 @@ class Call:
     @property
     def reads(self) -> set[str]:
         """The names of the values it takes."""
-        return names_in((self.args, list(self.kwargs.values())))
+        return names_in((self.args, self.kwargs))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +80,7 @@ def aten(call: Call) -> Any:
 
 def names_in(value: Any) -> set[str]:
     """Return the names that a nest of lists refers to."""
-    if isinstance(value, Ref):
-        return {value.name}
-    if isinstance(value, list | tuple):
-        return set().union(*(names_in(entry) for entry in value))
-    return set()
+    return {leaf.name for leaf in tree_leaves(value) if isinstance(leaf, Ref)}
 
 
 def from_exported(exported: ExportedProgram) -> Program:

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from hepprune.errors import NetworkError
 from hepprune.files import replacing
 from hepprune.frontends.checking import acting_arrays, check
-from hepprune.frontends.pytorch import attention, compressed, exporting, pquant
+from hepprune.frontends.pytorch import attention, compressed, pquant
 from hepprune.frontends.pytorch.building import Slot
 from hepprune.frontends.pytorch.fitting import Fitting
 from hepprune.frontends.pytorch.lowering import Lowered, lower
 from hepprune.frontends.pytorch.modules import capture, examples, input_shapes, resized, whole
 from hepprune.frontends.pytorch.program import Program
-from hepprune.frontends.pytorch.running import IN_CODE, module_read
+from hepprune.frontends.pytorch.running import IN_CODE, export, module_read
 from hepprune.frontends.pytorch.values import Rows
 from hepprune.network import Layer, Network, Shape, Shared
 
@@ -98,7 +98,7 @@ def write_program(network: Network, path: Path, like: Program) -> Path:
         return fit.program(program), lowered
 
     program, _ = filled_model(network, known, made)
-    exported = exporting.export(program)
+    exported = export(program)
     with replacing(path) as temporary:
         torch.export.save(exported, temporary)
     return path
@@ -207,8 +207,9 @@ def _tensors(network: Network, slots: tuple[Slot, ...], changed: set[str], *, ch
 def _check_same(network: Network, other: Network) -> None:
     for layer in network:
         mine, own = _arrays(layer), _arrays(other[layer.name])
+        pairs = [(mine[key], own[key]) for key in mine]
         if not all(
-            mine[k].shape == own[k].shape and torch.allclose(mine[k], own[k], rtol=1e-5, atol=1e-7) for k in mine
+            one.shape == other.shape and torch.allclose(one, other, rtol=1e-5, atol=1e-7) for one, other in pairs
         ):
             raise NetworkError(f"layer '{layer.name}' has numbers that no tensor of the model holds")
 
