@@ -24,8 +24,7 @@ from hepprune.firmware.folders import check_names, replacing_folder
 from hepprune.firmware.layers import HlsLayer
 from hepprune.firmware.names import Names
 from hepprune.firmware.programs import require, run
-from hepprune.network import Network, Weighted
-from hepprune.network.layers import STRATEGIES, Shape
+from hepprune.network import STRATEGIES, Network, Shape, Weighted
 
 Features = NDArray[Any] | Sequence[NDArray[Any]]
 

@@ -140,15 +140,12 @@ def _first_difference(mine: _Values, own: _Values, *, exact: bool) -> str:
     for name, its in pairs:
         limit = 0.0 if exact else _TOLERANCE * _largest(wanted[name])
         if not _close(wanted[name], found[its], limit=limit):
-            odd = _settings(network.runs(network[name]), other.runs(other[its]))
-            return f"layer '{name}' would compute something else{odd}"
+            here, there = network.runs(network[name]).settings(), other.runs(other[its]).settings()
+            plain = [key for key in here if key != "name" and not key.endswith("_type")]
+            odd = [key for key in plain if here[key] != there.get(key, here[key])][:1]
+            changed = "".join(f": {key} is {there[key]}, not {here[key]}" for key in odd)
+            return f"layer '{name}' would compute something else{changed}"
     return "its outputs differ from the network's"
-
-
-def _settings(layer: Layer, other: Layer) -> str:
-    mine, own = (each.settings() for each in (layer, other))
-    odd = [key for key in mine if key != "name" and not key.endswith("_type") and mine[key] != own.get(key, mine[key])]
-    return "".join(f": {key} is {own[key]}, not {mine[key]}" for key in odd[:1])
 
 
 def _check_run(written: Reading, given: Sequence[Tensor], wanted: Sequence[Tensor], limit: float) -> None:

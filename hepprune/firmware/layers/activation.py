@@ -12,8 +12,7 @@ from hepprune.errors import NetworkError
 from hepprune.firmware.layers.base import HlsLayer, Place, cast, fixed
 from hepprune.firmware.layers.precision import constant_type
 from hepprune.fixed import FixedPoint
-from hepprune.network import ReLU
-from hepprune.network.layers import Activation, PReLU
+from hepprune.network import Activation, PReLU, ReLU
 
 TABLE_BITS = 12  # of the argument; a table of 4096 entries fits two BRAM
 _FUNCTION_TABLE = FixedPoint(18, 5, rounding="RND", overflow="SAT")

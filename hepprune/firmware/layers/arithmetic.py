@@ -13,8 +13,7 @@ from hepprune.firmware.layers.base import HlsLayer, Place, after, before, cast, 
 from hepprune.firmware.layers.precision import constant_type
 from hepprune.firmware.layers.shaping import chained
 from hepprune.fixed import FixedPoint
-from hepprune.network import BatchNorm
-from hepprune.network.layers import Einsum, Layer, LayerNorm, Merge
+from hepprune.network import BatchNorm, Einsum, Layer, LayerNorm, Merge
 
 _ENDS: dict[str, Callable[[float, float], float]] = {
     "add": add,

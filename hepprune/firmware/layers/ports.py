@@ -75,9 +75,12 @@ def distinct(nodes: Iterable[HlsLayer], outputs: Iterable[str]) -> tuple[list[Hl
             maker = known[maker.attributes["inputs"][0]]
         made_by = maker.name
         if made_by in taken:
-            copied = _copy(known[name], f"{name}{PART}out{len(ends)}")
-            known[copied.name] = copied
-            name = copied.name  # noqa: PLW2901
+            # hls4ml would drop a node of function linear that hands a value on, but not if it is Linear
+            own = f"{name}{PART}out{len(ends)}"
+            attributes = {"class_name": "Activation", "name": own, "inputs": [name], "activation": "Linear"}
+            precision = {"result": known[name].precision["result"]}
+            known[own] = replace(known[name], name=own, attributes=attributes, precision=precision, knobs={})
+            name = own  # noqa: PLW2901
         taken.add(made_by)
         ends.append(name)
     return list(known.values()), tuple(ends)
@@ -87,9 +90,3 @@ def _changes_nothing(known: Mapping[str, HlsLayer], node: HlsLayer) -> bool:
     if node.attributes.get("activation") != "linear":
         return False
     return node.precision["result"] == known[node.attributes["inputs"][0]].precision["result"]
-
-
-def _copy(node: HlsLayer, name: str) -> HlsLayer:
-    """Return a node that hands a value on; hls4ml would drop one of function linear, but not if it is Linear."""
-    attributes = {"class_name": "Activation", "name": name, "inputs": [node.name], "activation": "Linear"}
-    return replace(node, name=name, attributes=attributes, precision={"result": node.precision["result"]}, knobs={})

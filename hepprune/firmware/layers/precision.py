@@ -9,8 +9,7 @@ from hepprune.errors import NetworkError
 from hepprune.firmware.layers.base import HlsLayer, Place
 from hepprune.firmware.names import PART
 from hepprune.fixed import FixedPoint, Quantiser
-from hepprune.network import Layer, Network, Node
-from hepprune.network.layers import Activation, LayerNorm, PReLU, Recurrent, Softmax
+from hepprune.network import Activation, Layer, LayerNorm, Network, Node, PReLU, Recurrent, Softmax
 from hepprune.network.parts import has_steps
 from hepprune.network.ranges import accumulators
 from hepprune.quantisers import FixedPoints

@@ -11,8 +11,7 @@ from torch import Tensor
 from hepprune.firmware.layers.base import HlsLayer, Place, after, before, cast
 from hepprune.firmware.layers.precision import constant_type
 from hepprune.fixed import FixedPoint
-from hepprune.network import Conv, Dense
-from hepprune.network.layers import Shape, Weighted
+from hepprune.network import Conv, Dense, Shape, Weighted
 
 _DEPTHWISE_STRATEGY = "latency"  # the only one that hls4ml has for it
 _FREE_ZEROS = ("latency", "distributed_arithmetic")
@@ -62,7 +61,15 @@ def convolution(place: Place, layer: Conv) -> list[HlsLayer]:
     if layer.groups == 1:
         node = _matrix(place, layer, f"Conv{rank}D", sizes | {"weight_data": kernel})
         return [_parallel(node, _parallelism(place, layer))]
-    return [_depthwise(place, layer, sizes | {"depthwise_data": kernel.swapaxes(-1, -2).copy()})]
+    sizes |= {"depthwise_data": kernel.swapaxes(-1, -2).copy(), "depth_multiplier": 1}
+    node = _matrix(place, layer, f"DepthwiseConv{rank}D", sizes)
+    if node.knobs["Strategy"] not in {_DEPTHWISE_STRATEGY, "distributed_arithmetic"} or layer.reuse_factor != 1:
+        raise place.refused(
+            f"is depthwise, which hls4ml builds with {_DEPTHWISE_STRATEGY} at reuse factor 1 only",
+            fix=f"set strategy {_DEPTHWISE_STRATEGY} and reuse factor 1",
+        )
+    node = _parallel(node, _parallelism(place, layer))
+    return [replace(node, knobs=node.knobs | {"Strategy": _DEPTHWISE_STRATEGY})]
 
 
 def _written_out(place: Place, layer: Conv) -> Conv:
@@ -104,17 +111,6 @@ def _ungrouped(weight: Tensor, groups: int) -> Tensor:
         filters = slice(group * n_out, (group + 1) * n_out)
         whole[filters, ..., group * n_in : (group + 1) * n_in] = weight[filters]
     return whole
-
-
-def _depthwise(place: Place, layer: Conv, attributes: dict[str, Any]) -> HlsLayer:
-    node = _matrix(place, layer, f"DepthwiseConv{len(layer.kernel)}D", attributes | {"depth_multiplier": 1})
-    if node.knobs["Strategy"] not in {_DEPTHWISE_STRATEGY, "distributed_arithmetic"} or layer.reuse_factor != 1:
-        raise place.refused(
-            f"is depthwise, which hls4ml builds with {_DEPTHWISE_STRATEGY} at reuse factor 1 only",
-            fix=f"set strategy {_DEPTHWISE_STRATEGY} and reuse factor 1",
-        )
-    node = _parallel(node, _parallelism(place, layer))
-    return replace(node, knobs=node.knobs | {"Strategy": _DEPTHWISE_STRATEGY})
 
 
 def _matrix(place: Place, layer: Weighted, class_name: str, attributes: dict[str, Any]) -> HlsLayer:

@@ -12,8 +12,7 @@ from hepprune.errors import NetworkError
 from hepprune.firmware.tracing import rounding
 from hepprune.firmware.verilog import adders
 from hepprune.fixed import FixedPoint, Quantiser
-from hepprune.network import Input, Layer, Node, ReLU, Rules
-from hepprune.network.layers import Shape
+from hepprune.network import Input, Layer, Node, ReLU, Rules, Shape
 from hepprune.quantisers import FixedPoints, spread
 
 Values = NDArray[Any]  # variables, of the shape of one jet's value

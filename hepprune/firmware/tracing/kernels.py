@@ -12,8 +12,7 @@ from hepprune.errors import NetworkError
 from hepprune.firmware.tracing.base import TRACES, Values, array, moved
 from hepprune.firmware.verilog import adders
 from hepprune.fixed import FixedPoint, Quantiser
-from hepprune.network import BatchNorm
-from hepprune.network.layers import Weighted
+from hepprune.network import BatchNorm, Weighted
 from hepprune.quantisers import FixedPoints
 
 Floats = NDArray[np.float64]

@@ -51,21 +51,16 @@ def split(graph: Any, places: Places) -> Split:
     inner = [i for i, op in enumerate(graph.ops) if op.opcode not in (_PORT, _CONSTANT) and counts[i]]
     apart, others = _repeated(graph, _connected(graph, inner, across=(_CONSTANT,)))
     overlapping, others = _repeated(graph, _connected(graph, others, across=(_CONSTANT, _PORT)))
-    meeting, _ = _repeated(graph, _before_they_meet(graph, others, places))
-    instances = (*apart, *overlapping, *meeting)
-    return Split(instances=instances, rest=_rest(graph, instances), places=_leaving(graph, instances, places))
-
-
-def _before_they_meet(graph: Any, inner: Iterable[int], places: Places) -> list[list[int]]:
-    """Return the operations on values of one place only, place by place."""
     known: dict[int, int | None] = {i: places[op.id0] for i, op in enumerate(graph.ops) if op.opcode == _PORT}
     parts = defaultdict[int, list[int]](list)
-    for i in inner:
+    for i in others:
         read = {known[operand] for operand in _operands(graph.ops[i]) if graph.ops[operand].opcode != _CONSTANT}
         known[i] = place = read.pop() if len(read) == 1 else None
         if place is not None:
             parts[place].append(i)
-    return list(parts.values())
+    meeting, _ = _repeated(graph, parts.values())
+    instances = (*apart, *overlapping, *meeting)
+    return Split(instances=instances, rest=_rest(graph, instances), places=_leaving(graph, instances, places))
 
 
 def _leaving(graph: Any, instances: Iterable[Instance], places: Places) -> Places:

@@ -33,7 +33,16 @@ def store(model: KerasModel, path: Path) -> Path:
         _hdf5(model, source, beside(source, model.source, path))
         return write_text(path, json.dumps(model.config))
     if zipfile.is_zipfile(model.source):
-        return _archive(model, path)
+        with zipfile.ZipFile(model.source) as archive:
+            metadata, weights = archive.read("metadata.json"), archive.read("model.weights.h5")
+        changed = io.BytesIO()
+        with h5py.File(io.BytesIO(weights), "r") as old, h5py.File(changed, "w") as new:
+            _copy(old, new, model)
+        with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+            archive.writestr("metadata.json", metadata)
+            archive.writestr("config.json", json.dumps(model.config))
+            archive.writestr("model.weights.h5", changed.getvalue())
+        return path
     _hdf5(model, model.source, path)
     return path
 
@@ -43,41 +52,22 @@ def _hdf5(model: KerasModel, source: Path, path: Path) -> None:
         _copy(old, new, model)
 
 
-def _archive(model: KerasModel, path: Path) -> Path:
-    with zipfile.ZipFile(model.source) as archive:
-        metadata, weights = archive.read("metadata.json"), archive.read("model.weights.h5")
-    changed = io.BytesIO()
-    with h5py.File(io.BytesIO(weights), "r") as old, h5py.File(changed, "w") as new:
-        _copy(old, new, model)
-    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        archive.writestr("metadata.json", metadata)
-        archive.writestr("config.json", json.dumps(model.config))
-        archive.writestr("model.weights.h5", changed.getvalue())
-    return path
-
-
 def _copy(old: h5py.File, new: h5py.File, model: KerasModel) -> None:
     """Copy a file but for its links, its optimizer and the layers, whose arrays are written as they are now."""
     groups: dict[str, list[Stored]] = {}
     for stored in model.layers.values():
         groups.setdefault(stored.group, []).append(stored)
     arrays = {joined(s.group, place): values for s in model.layers.values() for place, values in s.arrays.items()}
-    _copy_group(old, new, arrays, left_out=_left_out(old, model, arrays))
+    # only in a Keras 3 file does a group belong to one layer, which may have lost some of its arrays
+    held = [(stored.group, ArrayFile(old).places(stored.group)) for stored in model.layers.values() if "layers" in old]
+    known = {joined(group, place) for group, places in held for place in places}
+    _copy_group(old, new, arrays, left_out=frozenset(known - arrays.keys()))
     for place, values in arrays.items():
         if place not in new:
             new.create_dataset(place, data=values.astype(np.float32))
     _list_names(new, groups)
     if "model_config" in new.attrs:
         new.attrs["model_config"] = json.dumps(model.config)
-
-
-def _left_out(old: h5py.File, model: KerasModel, arrays: Mapping[str, Any]) -> frozenset[str]:
-    """Return the arrays that layers no longer have; only in a Keras 3 file does a group belong to one layer."""
-    if "layers" not in old:
-        return frozenset()
-    store = ArrayFile(old)
-    known = {joined(s.group, place) for s in model.layers.values() for place in store.places(s.group)}
-    return frozenset(known) - arrays.keys()
 
 
 def _copy_group(

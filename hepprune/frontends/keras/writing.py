@@ -156,15 +156,8 @@ def _stored(stored: Stored, native: Native) -> Stored:
     while len(order) < len(native.weights):
         if len(LAYERS[native.kind].groups) > 1:
             raise native.refuse("has no place for another weight")
-        order.append(_next_place(order))
+        folder, _, last = order[-1].rpartition("/")  # a number in a Keras 3 file, a name in the older ones
+        order.append(f"{folder}/{int(last) + 1 if last.isdecimal() else f'added_{len(order)}'}")
     order = order[: len(native.weights)]
     arrays = {**native.stored, **dict(zip(order, native.weights, strict=True))}
     return replace(stored, order=tuple(order), arrays=arrays)
-
-
-def _next_place(order: list[str]) -> str:
-    """Return a place for one more array: the next number in a Keras 3 file, a new name in the older ones."""
-    folder, _, last = order[-1].rpartition("/")
-    if last.isdecimal():
-        return f"{folder}/{int(last) + 1}"
-    return f"{folder}/added_{len(order)}"

@@ -14,7 +14,7 @@ from hepprune.frontends.onnx.files import CONSTANT, QONNX_DOMAINS, STANDARD, ops
 from hepprune.frontends.onnx.fitting import AxisPart, GraphFit, Place
 from hepprune.frontends.onnx.folding import FOLDED, folded, shape_of
 from hepprune.frontends.onnx.operators import OPERATORS, QUANTISERS
-from hepprune.frontends.pytorch.lowering import Lowered, add_input, n_jets, network_of, output_layer
+from hepprune.frontends.pytorch.lowering import Lowered, add_input, is_channels_first, n_jets, network_of, output_layer
 from hepprune.frontends.pytorch.program import Program, Ref
 from hepprune.frontends.pytorch.values import Value, in_order
 from hepprune.network import Network
@@ -69,8 +69,9 @@ def lower(proto: Any, fit: GraphFit | None = None) -> Read:
     for node in needed:
         for name in filter(None, node.inputs):
             built.readers_of.setdefault(name, []).append(node)
+    steps = [(set(n.inputs), n.outputs, n.kind in _CHANNELS_FIRST, n.kind in _ELEMENTWISE) for n in needed]
     for name, shape in inputs.items():
-        built.values[name] = add_input(built, name, shape, channels_first=_is_channels_first(name, needed))
+        built.values[name] = add_input(built, name, shape, channels_first=is_channels_first(name, steps))
     for node in needed:
         found = _run(built, node)
         results = found if isinstance(found, list) else [found]
@@ -164,18 +165,6 @@ def _constants_first(nodes: list[OnnxNode], inputs: set[str]) -> list[OnnxNode]:
         if reached.intersection(node.inputs):
             reached.update(node.outputs)
     return sorted(nodes, key=lambda node: bool(reached.intersection(node.inputs)))
-
-
-def _is_channels_first(name: str, nodes: list[OnnxNode]) -> bool:
-    """Return whether an input reaches, through element-wise operators only, one that has channels on axis 1."""
-    reached = {name}
-    for node in nodes:
-        if reached.intersection(node.inputs):
-            if node.kind in _CHANNELS_FIRST:
-                return True
-            if node.kind in _ELEMENTWISE:
-                reached.update(node.outputs)
-    return False
 
 
 def _run(built: Graph, node: OnnxNode) -> Any:

@@ -21,7 +21,6 @@ from hepprune.frontends.pytorch.values import (
     axes_of,
     by_place,
     in_order,
-    inverse,
     jets_axis,
     moves,
 )
@@ -116,7 +115,7 @@ class Assembly:
         sizes = (self.n_jets, *self.shapes[layer])
         index = torch.arange(math.prod(sizes)).view(sizes)
         if axes is not None:
-            index = index.permute(inverse(axes))
+            index = index.permute(tuple(torch.argsort(torch.tensor(axes)).tolist()))
         return Value(layer, index if shape is None else index.reshape(tuple(shape)))
 
     def split(self, value: Value) -> Value:

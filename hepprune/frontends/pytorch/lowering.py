@@ -2,6 +2,7 @@
 
 import operator
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,8 +64,12 @@ def lower(program: Program, fit: Fitting | None = None) -> Lowered:
     for name, (origin, tensor) in program.constants.items():
         fixed, kind = origin not in program.parameters, program.types.get(origin)
         values[name] = Constant(tensor=tensor, origin=origin, fixed=fixed, type=kind)
+    steps = [
+        (call.reads, {call.name}, call.operator.startswith(_CHANNELS_FIRST), call.operator in _ELEMENTWISE)
+        for call in calls
+    ]
     for name, shape in program.inputs.items():
-        values[name] = add_input(built, name, shape, channels_first=_is_channels_first(name, calls))
+        values[name] = add_input(built, name, shape, channels_first=is_channels_first(name, steps))
     for position, call in enumerate(calls):
         result = _run(built, call, values)
         if call.in_place:
@@ -121,15 +126,17 @@ def add_input(built: Assembly, name: str, shape: tuple[int | None, ...], *, chan
     return built.value(layer, (0, *range(2, len(shape)), 1) if moved else None)
 
 
-def _is_channels_first(name: str, calls: tuple[Call, ...]) -> bool:
-    """Return whether an input reaches, through element-wise operators only, one that has channels on axis 1."""
+def is_channels_first(name: str, steps: Iterable[tuple[set[str], Iterable[str], bool, bool]]) -> bool:
+    """Return whether an input reaches, through element-wise operators only, one that has channels on axis 1.
+
+    A step has the names it reads, those it makes, whether it has channels on axis 1, and whether it is element-wise.
+    """
     reached = {name}
-    for call in calls:
-        if reached & call.reads:
-            if call.operator.startswith(_CHANNELS_FIRST):
+    for reads, makes, is_first, is_elementwise in steps:
+        if reached & reads:
+            if is_first:
                 return True
-            if call.operator in _ELEMENTWISE:
-                reached.add(call.name)
+            reached.update(makes if is_elementwise else ())
     return False
 
 
@@ -193,7 +200,11 @@ _SIZES = {"view": "size", "reshape": "shape", "_unsafe_view": "size", "view_copy
 def _moved(built: Assembly, call: Call, value: Value, args: Any, options: dict[str, Any]) -> Value:
     title = built.title(call)
     resizes = built.fitting is not None and call.operator in {*_SIZES, "unflatten"}
-    wanted = built.fitting.sizes(call, value.shape, _jets_in(built, call)) if built.fitting and resizes else None
+    given = next(iter([*call.args[1:2], *call.kwargs.values()]), None)
+    listed = given if isinstance(given, list | tuple) else []
+    made = {axis: built.calls.get(size.name) for axis, size in enumerate(listed) if isinstance(size, Ref)}
+    jets = {axis for axis, source in made.items() if source is not None and source.operator == "sym_size"}
+    wanted = built.fitting.sizes(call, value.shape, jets) if built.fitting and resizes else None
     if wanted is None:
         found = aten(call)(value.index.contiguous(), *args[1:], **options)
     else:
@@ -201,14 +212,6 @@ def _moved(built: Assembly, call: Call, value: Value, args: Any, options: dict[s
         _resize(built, call, args, wanted)
     built.traces.sizes[call.name] = value.shape, tuple(found.shape)
     return value.moved(found, title)
-
-
-def _jets_in(built: Assembly, call: Call) -> set[int]:
-    """Return the axes of a shape that a call gives which it takes from its input: those of jets."""
-    given = [*call.args[1:2], *call.kwargs.values()]
-    sizes = given[0] if given and isinstance(given[0], list | tuple) else []
-    made = {axis: built.calls.get(size.name) for axis, size in enumerate(sizes) if isinstance(size, Ref)}
-    return {axis for axis, source in made.items() if source is not None and source.operator == "sym_size"}
 
 
 def _resize(built: Assembly, call: Call, args: Any, wanted: Shape) -> None:

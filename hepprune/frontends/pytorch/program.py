@@ -91,7 +91,11 @@ def from_exported(exported: ExportedProgram) -> Program:
     for spec in exported.graph_signature.input_specs:
         name = getattr(spec.arg, "name", "")
         if spec.kind is InputKind.USER_INPUT:
-            inputs[name] = _sizes(nodes[name])
+            value = nodes[name].meta.get("val")
+            if not isinstance(value, Tensor):
+                raise NetworkError(f"input '{name}' of the program is no tensor")
+            shape: tuple[Any, ...] = tuple(value.shape)  # symbols stand where a size is free
+            inputs[name] = tuple(size if isinstance(size, int) else None for size in shape)
         elif isinstance(values.get(spec.target or ""), Tensor):
             constants[name] = (str(spec.target), values[str(spec.target)].detach().cpu())
             parameters |= {str(spec.target)} if spec.kind is InputKind.PARAMETER else set()
@@ -102,14 +106,6 @@ def from_exported(exported: ExportedProgram) -> Program:
     calls = tuple(_call(node) for node in exported.graph.nodes if node.op == "call_function")
     returned = tuple(Ref(getattr(spec.arg, "name", "")) for spec in outputs)
     return Program(inputs=inputs, constants=constants, calls=calls, outputs=returned, parameters=frozenset(parameters))
-
-
-def _sizes(node: Node) -> tuple[int | None, ...]:
-    value = node.meta.get("val")
-    if not isinstance(value, Tensor):
-        raise NetworkError(f"input '{node.name}' of the program is no tensor")
-    shape: tuple[Any, ...] = tuple(value.shape)  # symbols stand where a size is free
-    return tuple(size if isinstance(size, int) else None for size in shape)
 
 
 def _call(node: Node) -> Call:

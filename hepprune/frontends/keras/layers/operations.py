@@ -54,7 +54,20 @@ def axes_of(native: Native, axes: Any, rank: int) -> list[int]:
 
 def _arithmetic(native: Native, arriving: tuple[Shape, ...], *, operation: str) -> Parts:
     if len(arriving) == 1:
-        return [_with_number(native, operation)]
+        # a value and one number, before or after it: a scale and a shift
+        before = given(native, "0", "x1")
+        number = given(native, "1", *_SECOND) if before is None else before
+        if isinstance(number, bool) or not isinstance(number, int | float) or not np.isfinite(number):
+            raise native.refuse(f"is called on the constant {str(number)[:40]}; numbers can be taken over")
+        scale, shift = {
+            "add": (1.0, number),
+            "subtract": (1.0, -number) if before is None else (-1.0, number),
+            "multiply": (number, 0.0),
+            "divide": (1 / number if number and before is None else None, 0.0),
+        }.get(operation, (None, 0.0))
+        if scale is None:
+            raise native.refuse(f"is called on the constant {number}, of which no scale and shift follows")
+        return [Part(BatchNorm(native.name, torch.tensor([float(scale)]), torch.tensor([float(shift)]), fixed=True))]
     if operation == "divide":
         raise native.refuse("divides by a value, which no Network does")
     _two(native, arriving)
@@ -65,23 +78,6 @@ def _two(native: Native, arriving: tuple[Shape, ...]) -> None:
     """Refuse other than two values in their order."""
     if len(arriving) != 2 or native.arguments[0] is not None or native.arguments[1] not in (None, *_SECOND):
         raise native.refuse(f"is called on {len(arriving)} values by the names {native.arguments}")
-
-
-def _with_number(native: Native, operation: str) -> Part:
-    """Return a value's operation with one number, before or after it, as a scale and a shift."""
-    before = given(native, "0", "x1")
-    number = given(native, "1", *_SECOND) if before is None else before
-    if isinstance(number, bool) or not isinstance(number, int | float) or not np.isfinite(number):
-        raise native.refuse(f"is called on the constant {str(number)[:40]}; numbers can be taken over")
-    scale, shift = {
-        "add": (1.0, number),
-        "subtract": (1.0, -number) if before is None else (-1.0, number),
-        "multiply": (number, 0.0),
-        "divide": (1 / number if number and before is None else None, 0.0),
-    }.get(operation, (None, 0.0))
-    if scale is None:
-        raise native.refuse(f"is called on the constant {number}, of which no scale and shift follows")
-    return Part(BatchNorm(native.name, torch.tensor([float(scale)]), torch.tensor([float(shift)]), fixed=True))
 
 
 def _matmul(native: Native, arriving: tuple[Shape, ...]) -> Parts:

@@ -4,8 +4,7 @@ import math
 from typing import Any
 
 from hepprune.frontends.keras.registry import Native, Part, Parts, channels_last, only, register
-from hepprune.network import Crop, GlobalPool, Pad, Permute, Pool, Reshape, Shape, UpSample
-from hepprune.network.layers.weighted import same_padding
+from hepprune.network import Crop, GlobalPool, Pad, Permute, Pool, Reshape, Shape, UpSample, same_padding
 
 
 def _rank(native: Native) -> int:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from hepprune.errors import NetworkError
 from hepprune.frontends.keras.layers import activations, convolution, weighted
@@ -57,12 +56,11 @@ def quantised(native: Native, layer: Layer, array: Floats, key: str, arrange: Ar
     return found
 
 
-def with_bias(native: Native, layer: Weighted, bias: Tensor | None = None) -> Weighted:
+def with_bias(native: Native, layer: Weighted) -> Weighted:
     """Return the layer with the quantiser of its bias; without one the bias stays float."""
     described = quantiser(native, "bias_quantizer")
-    values = (layer.bias if bias is None else bias).detach().numpy()
     with naming(native, "bias_quantizer"):
-        bias_type, latent = weights(described, values)
+        bias_type, latent = weights(described, layer.bias.detach().numpy())
     return layer.rebuilt(bias=torch.as_tensor(latent.copy()), bias_type=bias_type)
 
 

@@ -28,7 +28,7 @@ def _function(built: Assembly, call: Call, x: Any, function: str, **parameters: 
 
 
 def in_types(
-    built: Assembly, call: Call, x: Any, kind: FixedPoints, *, looked_up: tuple[str, dict[str, float]] = ("linear", {})
+    built: Assembly, call: Call, x: Any, kind: FixedPoints, *, looked_up: tuple[str, dict[str, float]]
 ) -> Value:
     """Add a function of values, or themselves, in types that lie as torch's values do."""
     source = jets_value(x, call)
@@ -183,22 +183,15 @@ def softmax(built: Assembly, call: Call, x: Any, *, dim: int, **_: Any) -> Value
     if source.index.ndim == 2 and axis == 1 and built.jets(source) == 0:
         layer, _order = built.flat(source, f"{title}.flatten")
         return Value(built.add(Softmax(built.name(title)), layer), source.index)
-    split = _kept_axis(built, source, axis)
+    split = built.split(source)
     along = split.index.ndim - source.index.ndim + axis
+    if split.shape[along] != source.shape[axis] or built.jets(split) == along:
+        raise NetworkError(f"the values of layer '{source.layer}' mix jets with each other")
     axes = built.axes(split)
     place = axes.index(along)
     layer = built.place(split, axes, f"{title}.arranged")
     head = Softmax(built.name(title), axis=-1 if place == len(axes) - 1 else place - 1)
     return built.value(built.add(head, layer), axes, source.shape)
-
-
-def _kept_axis(built: Assembly, source: Value, axis: int) -> Value:
-    """Return the value with an axis of jets, and refuse where that is the axis itself or part of it."""
-    split = built.split(source)
-    along = split.index.ndim - source.index.ndim + axis
-    if split.shape[along] != source.shape[axis] or built.jets(split) == along:
-        raise NetworkError(f"the values of layer '{source.layer}' mix jets with each other")
-    return split
 
 
 @operator("argmax")

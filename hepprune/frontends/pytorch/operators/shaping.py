@@ -231,7 +231,11 @@ def joined(built: Assembly, parts: list[Value], dim: int, *, title: str) -> Valu
     shape = list(parts[0].shape)
     shape[axis] = sum(x.shape[axis] for x in parts)
     if axis == 1 and parts[0].index.ndim == 2 and all(built.jets(x) == 0 for x in parts):
-        return _joined_flat(built, parts, title)
+        flat = [built.flat(x, f"{title}.flatten") for x in parts]
+        name = built.add(Concatenate(built.name(title)), *(layer for layer, _ in flat))
+        sizes = [len(order) for _, order in flat]
+        order = torch.cat([order + sum(sizes[:i]) for i, (_, order) in enumerate(flat)])
+        return Value(name, order + sum(sizes) * torch.arange(built.n_jets).view(-1, 1))
     if any(x.index.ndim != len(shape) or built.jets(x) != built.jets(parts[0]) for x in parts):
         raise NetworkError(f"layer '{title}' joins the values of different jets")
     if axis == built.jets(parts[0]):
@@ -241,15 +245,6 @@ def joined(built: Assembly, parts: list[Value], dim: int, *, title: str) -> Valu
     place = axes.index(axis)
     join = Concatenate(built.name(title), -1 if place == len(axes) - 1 else place)
     return built.value(built.add(join, *layers), axes, shape)
-
-
-def _joined_flat(built: Assembly, parts: list[Value], title: str) -> Value:
-    """Join values of one axis, each in the order in which it lies."""
-    flat = [built.flat(x, f"{title}.flatten") for x in parts]
-    name = built.add(Concatenate(built.name(title)), *(layer for layer, _ in flat))
-    sizes = [len(order) for _, order in flat]
-    order = torch.cat([order + sum(sizes[:i]) for i, (_, order) in enumerate(flat)])
-    return Value(name, order + sum(sizes) * torch.arange(built.n_jets).view(-1, 1))
 
 
 @operator("cat", "concat", "concatenate")
