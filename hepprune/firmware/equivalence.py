@@ -15,7 +15,7 @@ from hepprune.firmware import hls, layers, rtl
 from hepprune.firmware.hls import Features, Project
 from hepprune.firmware.rtl import Design
 from hepprune.firmware.verilog import verilator
-from hepprune.network import Argmax, Layer, Network, Softmax, exact_activations
+from hepprune.network import Argmax, Network, Softmax, exact_activations
 from hepprune.network.parts import has_steps
 from hepprune.task import Classes, Task, Tasks
 
@@ -63,11 +63,7 @@ def against_csim(network: Network, project: Project, features: Features, task: T
     wrong = np.concatenate([_wrong(want[name], got[name]) for name in names], axis=1)
     jets = np.flatnonzero(wrong.any(axis=1))
     layer = _first_traced(double, project, _chosen(features, jets[:_JETS_TO_LOCATE])) if len(jets) else None
-    check = _passed(
-        Check(kind="csim", vectors=len(wrong), mismatches=int(wrong.sum()), first_layer=layer, agreement=agreement),
-        wrong.size,
-        jets,
-    )
+    check = _checked("csim", wrong, layer, agreement)
     return replace(check, tables=tuple((name, _off(double, name, want)) for name in project.tables))
 
 
@@ -99,11 +95,8 @@ def _off(double: Network, name: str, values: dict[str, NDArray[np.float64]]) -> 
 def _compared(network: Network, project: Project, shown: Mapping[str, Any]) -> list[str]:
     """Return the layers to compare: exact outputs, and what reaches a table or a head."""
     ends = [name for name in network.outputs if not _is_table(network, project, name)]
-    reach = [
-        source
-        for name in {*project.tables, *(n for n in network.outputs if _is_table(network, project, n))}
-        for source in network.sources[name]
-    ]
+    tables = {*project.tables, *network.outputs}.difference(ends)
+    reach = [source for name in tables for source in network.sources[name]]
     names = (_nearest(network, name, shown) for name in (*ends, *reach) if not _is_table(network, project, name))
     found = sorted({name for name in names if name is not None})
     if not found:
@@ -112,12 +105,9 @@ def _compared(network: Network, project: Project, shown: Mapping[str, Any]) -> l
 
 
 def _is_table(network: Network, project: Project, name: str) -> bool:
-    return name in project.tables or (network[name].is_head and not _has_exact_tables(network[name]))
-
-
-def _has_exact_tables(head: Layer) -> bool:
-    """Return whether a head is a softmax with types, built of its own tables; an argmax is a one-hot vector there."""
-    return isinstance(head, Softmax) and has_steps(head)
+    """Return whether hls4ml computes a layer from its own tables; it builds a softmax with types of exact ones."""
+    exact = isinstance(network[name], Softmax) and has_steps(network[name])
+    return name in project.tables or (network[name].is_head and not exact)
 
 
 def _nearest(network: Network, name: str, shown: Mapping[str, Any]) -> str | None:
@@ -143,28 +133,20 @@ def against_rtl(network: Network, design: Design, features: Features, task: Task
         EquivalenceError: a value differs; the sentence names the first layer whose own Verilog differs, if any does.
     """
     values = exact_activations(network, features)
-    want, got = _joined(values, network.raw_outputs), _simulated(design, _ports(network, values))
+    want, ports = (_joined(values, names) for names in (network.raw_outputs, [each.name for each in network.inputs]))
+    got = verilator.simulate(verilator.build(design), ports)
     wrong = _wrong(want, got)
     jets = np.flatnonzero(wrong.any(axis=1))
     layer = _first_translated(network, _chosen(features, jets[:_JETS_TO_LOCATE])) if len(jets) else None
     ends = np.cumsum([values[name][0].size for name in network.raw_outputs])[:-1]
     parts = zip(network.raw_outputs, np.split(got, ends, axis=1), strict=True)
     found = {name: part.reshape(values[name].shape) for name, part in parts}
-    agreement = _agreement(network.raw_outputs, values, found, task)
-    return _passed(
-        Check(kind="rtl", vectors=len(want), mismatches=int(wrong.sum()), first_layer=layer, agreement=agreement),
-        want.size,
-        jets,
-    )
+    return _checked("rtl", wrong, layer, _agreement(network.raw_outputs, values, found, task))
 
 
 def _joined(values: Mapping[str, NDArray[np.float64]], names: Iterable[str]) -> NDArray[np.float64]:
     """Return the values of layers one after the other, as the ports of Verilog have them, (n_jets, n_values)."""
     return np.concatenate([values[name].reshape(len(values[name]), -1) for name in names], axis=1)
-
-
-def _ports(network: Network, values: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
-    return _joined(values, [layer.name for layer in network.inputs])
 
 
 def _wrong(want: NDArray[np.float64], got: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -191,22 +173,15 @@ def _agreement(
     return float(judged.agrees(tuple(want[name] for name in names), tuple(got[name] for name in names)).mean())
 
 
-def _passed(check: Check, n_outputs: int, jets: NDArray[np.int64]) -> Check:
-    if check.mismatches == 0:
-        return check
-    place = (
-        f"first in layer '{check.first_layer}'"
-        if check.first_layer
-        else "but Verilog written afresh agrees in every layer, so this one is of another network"
-    )
-    raise EquivalenceError(
-        f"{_TITLES[check.kind]} differs from the network in {check.mismatches} of {n_outputs} logits, "
-        f"{place}; the first jet that differs is number {jets[0]}"
-    )
-
-
-def _simulated(design: Design, quantised: NDArray[np.float64]) -> NDArray[np.float64]:
-    return verilator.simulate(verilator.build(design), quantised)
+def _checked(kind: str, wrong: NDArray[np.bool_], layer: str | None, agreement: float) -> Check:
+    if wrong.any():
+        afresh = "but Verilog written afresh agrees in every layer, so this one is of another network"
+        place = f"first in layer '{layer}'" if layer else afresh
+        raise EquivalenceError(
+            f"{_TITLES[kind]} differs from the network in {wrong.sum()} of {wrong.size} logits, "
+            f"{place}; the first jet that differs is number {wrong.any(axis=1).argmax()}"
+        )
+    return Check(kind=kind, vectors=len(wrong), mismatches=0, first_layer=layer, agreement=agreement)
 
 
 def _first_traced(double: Network, project: Project, features: Features) -> str | None:
@@ -220,13 +195,13 @@ def _first_traced(double: Network, project: Project, features: Features) -> str 
 def _first_translated(network: Network, features: Features) -> str | None:
     """Return the first layer whose value differs in Verilog written afresh, with every layer's value as an output."""
     want = exact_activations(network, features)
-    inputs = {layer.name for layer in network.inputs}
+    inputs = [layer.name for layer in network.inputs]
     names = [name for name in want if name not in inputs]
     with tempfile.TemporaryDirectory(prefix="hepprune-") as folder:
         fresh = rtl.write_verilog(
             rtl.probe(network), Path(folder) / "probe", name="probe", levels_per_cycle=4, part="xcvu13p", clock_ns=5.0
         )
-        got = _simulated(fresh, _ports(network, want))
+        got = verilator.simulate(verilator.build(fresh), _joined(want, inputs))
     ends = np.cumsum([want[name][0].size for name in names])
     parts = zip(names, np.split(got, ends[:-1], axis=1), strict=True)
     return next((name for name, values in parts if not np.array_equal(_joined(want, [name]), values)), None)

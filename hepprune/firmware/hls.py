@@ -24,8 +24,7 @@ from hepprune.firmware.folders import check_names, replacing_folder
 from hepprune.firmware.layers import HlsLayer
 from hepprune.firmware.names import Names
 from hepprune.firmware.programs import require, run
-from hepprune.network import Network, Weighted
-from hepprune.network.layers import STRATEGIES, Shape
+from hepprune.network import STRATEGIES, Network, Shape, Weighted
 
 Features = NDArray[Any] | Sequence[NDArray[Any]]
 
@@ -37,16 +36,7 @@ _QUOTED_BASEDIR = r"""BASEDIR=${BASEDIR//\\/\\\\}
 BASEDIR=${BASEDIR//\"/\\\"}
 """
 # `build_prj.tcl` reads these switches: C synthesis, then Vivado's logic synthesis; the C simulation has been done here.
-_BUILD_OPTIONS = {
-    "reset": 1,
-    "csim": 0,
-    "synth": 1,
-    "cosim": 0,
-    "validation": 0,
-    "export": 0,
-    "vsynth": 1,
-    "fifo_opt": 0,
-}
+_SWITCHES = {"reset": 1, "csim": 0, "synth": 1, "cosim": 0, "validation": 0, "export": 0, "vsynth": 1, "fifo_opt": 0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +136,6 @@ def _names(nodes: list[HlsLayer], name: str, namespace: str | None) -> tuple[Nam
 
 
 def _project(network: Network, nodes: list[HlsLayer], graph: Any, bare: Project) -> Project:
-    """Return the project with what its graph is made of."""
     traced = {
         bare.names.node(node.name): tuple(map(int, node.get_output_variable().shape))
         for node in graph.graph.values()
@@ -259,16 +248,12 @@ def _check(network: Network, *, namespace: str | None, strategy: str | None, io_
 
 def _finish(new: Path, folder: Path) -> None:
     """Switch on both syntheses, make the project forget the name it was written under, and compile sooner."""
-    switches = "".join(f"    {option:<10} {value}\n" for option, value in _BUILD_OPTIONS.items())
+    switches = "".join(f"    {option:<10} {value}\n" for option, value in _SWITCHES.items())
     (new / "build_opt.tcl").write_text(f"array set opt {{\n{switches}}}\n")
     config = new / "hls4ml_config.yml"
     before, after = (yaml.dump({"OutputDir": str(place)}) for place in (new, folder))
     config.write_text(config.read_text().replace(before, after))
     # A simulation runs once: g++ takes longer to optimise it than it would save, and a ninth of its time to tidy up.
     script = new / "build_lib.sh"
-    text = (
-        script.read_text()
-        .replace('CFLAGS="-O3', 'CFLAGS="-O1 --param ggc-min-heapsize=262144')
-        .replace("\nWEIGHTS_DIR=", f"\n{_QUOTED_BASEDIR}WEIGHTS_DIR=")
-    )
-    script.write_text(text)
+    text = script.read_text().replace('CFLAGS="-O3', 'CFLAGS="-O1 --param ggc-min-heapsize=262144')
+    script.write_text(text.replace("\nWEIGHTS_DIR=", f"\n{_QUOTED_BASEDIR}WEIGHTS_DIR="))

@@ -17,11 +17,7 @@ from hepprune.firmware.verilog import adders
 
 log = logging.getLogger(__name__)
 
-_KNOBS = {
-    "Strategy": "strategy",
-    "ReuseFactor": "reuse_factor",
-    "ParallelizationFactor": "parallelization_factor",
-}
+_KNOBS = {"Strategy": "strategy", "ReuseFactor": "reuse_factor", "ParallelizationFactor": "parallelization_factor"}
 
 
 def build(
@@ -50,7 +46,14 @@ def build(
         config["HLSConfig"] = {
             # Types are all ours: where it finds one for each value, hls4ml would choose the others anew.
             "Model": {"Precision": "ap_fixed<16,6>", "ReuseFactor": 1, "Strategy": "Latency", "BitExact": False},
-            "LayerName": {names.layers[node.name]: _settings(node) for node in nodes},
+            "LayerName": {
+                names.layers[node.name]: {
+                    "Trace": True,
+                    "Precision": {kind: str(of) for kind, of in node.precision.items()},
+                    **node.knobs,
+                }
+                for node in nodes
+            },
         }
         inputs = [names.layers[node.name] for node in nodes if node.attributes["class_name"] == "InputLayer"]
         ends = [names.layers[name] for name in outputs]
@@ -73,13 +76,16 @@ def _named(node: HlsLayer, names: Names) -> dict[str, Any]:
 
 def write(graph: Any) -> None:
     """Write the project of a graph."""
-    with _quietly(), _without_keras():
-        graph.write()
-
-
-def _settings(node: HlsLayer) -> dict[str, Any]:
-    """Return hls4ml's `LayerName` settings: the precision of every type, and the knobs of matrix layers."""
-    return {"Trace": True, "Precision": {kind: str(of) for kind, of in node.precision.items()}, **node.knobs}
+    # hls4ml tries to import Keras, in vain for our graphs, and that would load TensorFlow
+    hidden = "keras" not in sys.modules
+    if hidden:
+        sys.modules["keras"] = None  # type: ignore[assignment]
+    try:
+        with _quietly():
+            graph.write()
+    finally:
+        if hidden:
+            del sys.modules["keras"]
 
 
 def _check_unchanged(graph: Any, nodes: list[HlsLayer], names: Names) -> None:
@@ -106,19 +112,6 @@ def _spoken(knobs: dict[str, Any], at: str) -> str:
     text = f"{knobs['strategy']} {at} {knobs['reuse_factor']}"
     factor = knobs.get("parallelization_factor")
     return text if factor is None else f"{text} and parallelization factor {factor}"
-
-
-@contextlib.contextmanager
-def _without_keras() -> Iterator[None]:
-    """Hide Keras where nobody imported it yet: hls4ml tries to, in vain for our graphs, and that loads TensorFlow."""
-    if "keras" in sys.modules:
-        yield
-        return
-    sys.modules["keras"] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        del sys.modules["keras"]
 
 
 @contextlib.contextmanager

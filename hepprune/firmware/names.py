@@ -1,9 +1,9 @@
 """Names in firmware: for each of the user's one that every tool can bear, and the table that leads back."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -79,7 +79,7 @@ WORDS = frozenset(f"{_CPP} {_LIBRARY} {_VERILOG} {_VHDL} {_TOOLS}".split())
 _LIKE_THEIRS = re.compile(
     r"([abdepstwz]|br|th|tl|wr)\d+|.*_(t|ap|exp|inv|inp|recurrent|dw|depthwise|pointwise|threshold)"
 )
-_BEGINNINGS = re.compile(
+_BEGINNINGS = re.compile(  # of names that the tools make, whatever follows
     r"(?-i:[A-Z]_)"  # macros of which only the beginning is in capitals, as M_PIl
     r"|(layer|config|input|output|result|stage|be|le)\d|(w|b|br)_[a-z]_"
     r"|(ap|hls|nnet|std|si|sa|pthread|weights|dense_da|output_transform)_"
@@ -129,7 +129,9 @@ def safe(names: Iterable[str], *, taken: Iterable[str] = ()) -> dict[str, str]:
     used = {name.lower() for name in taken}
     found: dict[str, str] = {}
     for name in sorted(words, key=lambda name: words[name] != name):  # what can stay as it is comes first
-        found[name] = next(word for word in _candidates(words[name]) if word.lower() not in used)
+        numbered = (f"{words[name]}_{number}" for number in count(1))
+        candidates = chain([] if is_reserved(words[name]) else [words[name]], numbered)
+        found[name] = next(word for word in candidates if word.lower() not in used)
         used.add(found[name].lower())
     return {name: found[name] for name in words}
 
@@ -138,21 +140,9 @@ def _word(name: str) -> str:
     """Return a word of letters, digits and single underscores; capitals alone are what macros are called."""
     word = _ODD.sub("_", name).strip("_")[:_MAX_LENGTH].strip("_")
     word = word if re.search("[a-z]", word) else word.lower()
-    return word if word[:1].isalpha() and not begins_reserved(word) else f"layer_{word}".strip("_")
-
-
-def _candidates(word: str) -> Iterator[str]:
-    """Yield the word, where it is free, and the word with numbers."""
-    if not is_reserved(word):
-        yield word
-    yield from (f"{word}_{number}" for number in count(1))
+    return word if word[:1].isalpha() and not _BEGINNINGS.match(word) else f"layer_{word}".strip("_")
 
 
 def is_reserved(word: str) -> bool:
     """Return whether a word belongs to a language, its library or the tools, or is like a name that they make."""
     return word.lower() in WORDS or bool(_LIKE_THEIRS.fullmatch(word.lower()))
-
-
-def begins_reserved(word: str) -> bool:
-    """Return whether names that begin like this word are made by the tools, whatever follows."""
-    return bool(_BEGINNINGS.match(word))

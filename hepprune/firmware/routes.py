@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from hepprune.errors import NetworkError
 from hepprune.firmware import equivalence, hls, layers, rtl
@@ -45,35 +45,10 @@ class Order:
     strategy: str
 
 
-class Route(Protocol):
-    """A way from a network to firmware."""
-
-    @property
-    def kind(self) -> str:
-        """The kind of its proof."""
-
-    @property
-    def title(self) -> str:
-        """What its step of a run is called."""
-
-    @property
-    def stages(self) -> tuple[str, ...]:
-        """The stages at which tools can measure what it builds."""
-
-    def refusals(self, network: Network, *, strategy: str) -> dict[str, str]:
-        """Return why layers of a network with types cannot be built, with what helps, by their names."""
-
-    def build(self, built: Built, folder: Path, order: Order, *, keep: Keep[Any]) -> Built:
-        """Add the firmware of a network, written into a folder or what `keep` finds there; what is built stays."""
-
-    def prove(self, built: Built, features: hls.Features, task: Task | None = None) -> Check:
-        """Compare the firmware with its network, bit for bit, on features (n_jets, *shape), one array for each input.
-
-        How far both agree is in the sense of the task, without one in that of classes.
-
-        Raises:
-            EquivalenceError: a value differs.
-        """
+# A route has the `kind` of its proof, the `title` of its step of a run, and the `stages` at which tools can measure
+# what it builds. `build` adds the firmware, written into a folder or what `keep` finds there; what is built stays.
+# `prove` compares it with its network, bit for bit, on features (n_jets, *shape), one array for each input: how far
+# both agree is in the sense of the task, without one in that of classes.
 
 
 @dataclass(frozen=True)
@@ -105,7 +80,11 @@ class Rtl:
         return replace(built, solution=design.solved, design=design)
 
     def prove(self, built: Built, features: hls.Features, task: Task | None = None) -> Check:
-        """Simulate the Verilog, one jet per clock."""
+        """Simulate the Verilog, one jet per clock.
+
+        Raises:
+            EquivalenceError: a value differs.
+        """
         if built.design is None:
             raise NetworkError("there is no Verilog to simulate")
         return equivalence.against_rtl(built.network, built.design, features, task)
@@ -131,23 +110,22 @@ class Hls:
             return built
         network, target, strategy = built.network, order.target, order.strategy
         uncertainty = _UNCERTAINTY if target.clock_uncertainty is None else target.clock_uncertainty
+        part, period, name = target.part_name, target.period_ns, order.name
 
         def write() -> hls.Project:
             return hls.export(
-                network,
-                folder,
-                part=target.part_name,
-                clock_ns=target.period_ns,
-                clock_uncertainty=uncertainty,
-                strategy=strategy,
-                name=order.name,
+                network, folder, part=part, clock_ns=period, clock_uncertainty=uncertainty, strategy=strategy, name=name
             )
 
         key = [identity(network), order.name, target.name, target.period_ns, strategy]
         return replace(built, project=keep(hls.Project, folder, key, write))
 
     def prove(self, built: Built, features: hls.Features, task: Task | None = None) -> Check:
-        """Compile the C simulation and run it."""
+        """Compile the C simulation and run it.
+
+        Raises:
+            EquivalenceError: a value differs.
+        """
         if built.project is None:
             raise NetworkError("there is no HLS project to simulate")
         hls.compile(built.project)
@@ -165,4 +143,4 @@ def _moved(layer: Weighted, strategy: str) -> str | None:
     return f"layer '{layer.name}' cannot be built with reuse factor {factor}; set {near}"
 
 
-ROUTES: dict[str, Route] = {"rtl": Rtl(), "hls": Hls()}
+ROUTES: dict[str, Rtl | Hls] = {"rtl": Rtl(), "hls": Hls()}

@@ -20,8 +20,7 @@ from hepprune.firmware.tracing.base import Values, array
 from hepprune.firmware.verilog import adders, modules
 from hepprune.firmware.verilog.repeats import Places
 from hepprune.fixed import FixedPoint
-from hepprune.network import Dense, Input, Network, Node
-from hepprune.network.layers import Shared
+from hepprune.network import Dense, Input, Network, Node, Shared
 
 _STAND_IN = FixedPoint(8, 4)  # for the type of values that nobody knows
 # Yosys, which takes up to 4 GB as WebAssembly, took 270 s of processor time and 1.0 GB for 44,000 LUT without modules.

@@ -165,15 +165,10 @@ _TITLE = """/*
 
 def header(interface: Interface) -> str:
     """Return the C header (C99 and C++11): tables of every port, and functions that turn raw features into words."""
-    ports = [*interface.inputs]
-    parts = [_TITLE, f"#ifndef {interface.name}_SCALES_H\n#define {interface.name}_SCALES_H\n"]
-    parts += [_FLOAT] if any(not port.is_integer for port in ports) else []
-    parts += [_CORE]
-    parts += [_INTEGER] if any(port.is_integer for port in ports) else []
-    parts += [_input(port) for port in ports]
-    parts += [_table(port) for port in interface.outputs]
-    parts += [f"\n#endif /* {interface.name}_SCALES_H */\n"]
-    return "".join(parts).replace("@", interface.name)
+    guard, integer = f"{interface.name}_SCALES_H", [port.is_integer for port in interface.inputs]
+    parts = [_TITLE, f"#ifndef {guard}\n#define {guard}\n", "" if all(integer) else _FLOAT, _CORE]
+    parts += [_INTEGER if any(integer) else "", *map(_input, interface.inputs), *map(_table, interface.outputs)]
+    return "".join([*parts, f"\n#endif /* {guard} */\n"]).replace("@", interface.name)
 
 
 def _input(port: InputPort) -> str:

@@ -52,7 +52,9 @@ def check(network: Network, written: Reading) -> None:
         read = [found[name] for name in own.outputs]
         if not _agree([wanted[name] for name in mine.outputs], read, limit):
             raise _refusal(_first_difference((mine, wanted), (own, found), exact=exact), written)
-        if written.run is not None and not _quantised(written.network):
+        if written.run is not None and not any(
+            kind is not None for types in _types(written.network) for kind in types.values()
+        ):
             _check_run(written, given, [wanted[name] for name in mine.outputs], limit)
 
 
@@ -76,27 +78,26 @@ def acting(network: Network) -> Network:
     """Return a copy whose weights are those that act under their types, as a format without types holds them."""
     copy = network.clone()
     for layer in copy:
-        if isinstance(layer, Weighted):
-            layer.weight.copy_(layer.used_weight())
-            layer.bias.copy_(layer.used_bias())
-        elif isinstance(layer, BatchNorm):
-            layer.scale.copy_(layer.used_scale())
-            layer.shift.copy_(layer.used_shift())
-        elif isinstance(layer, Recurrent):
-            arrays = (layer.used("weight"), layer.used("recurrent_weight"), *layer.used_biases())
-            for name, array in zip(("weight", "recurrent_weight", "bias", "recurrent_bias"), arrays, strict=True):
-                getattr(layer, name).copy_(array)
+        for name, array in acting_arrays(layer).items():
+            getattr(layer, name).copy_(array)
     return copy
 
 
+def acting_arrays(layer: Layer) -> dict[str, Tensor]:
+    """Return the arrays of a layer with types of its own as they act under these, by name; of others none."""
+    if isinstance(layer, Weighted):
+        return {"weight": layer.used_weight(), "bias": layer.used_bias()}
+    if isinstance(layer, BatchNorm):
+        return {"scale": layer.used_scale(), "shift": layer.used_shift()}
+    if isinstance(layer, Recurrent):
+        arrays = (layer.used("weight"), layer.used("recurrent_weight"), *layer.used_biases())
+        return dict(zip(("weight", "recurrent_weight", "bias", "recurrent_bias"), arrays, strict=True))
+    return {}
+
+
 def _types(network: Network) -> list[dict[str, object]]:
-    """Return the types of all layers, in order."""
     layers = network.structure()["layers"]
     return [{key: value for key, value in each.items() if key == "result" or key.endswith("_type")} for each in layers]
-
-
-def _quantised(network: Network) -> bool:
-    return any(kind is not None for types in _types(network) for kind in types.values())
 
 
 def _limit(network: Network, given: Sequence[Tensor], wanted: Mapping[str, Tensor]) -> float:
@@ -139,16 +140,12 @@ def _first_difference(mine: _Values, own: _Values, *, exact: bool) -> str:
     for name, its in pairs:
         limit = 0.0 if exact else _TOLERANCE * _largest(wanted[name])
         if not _close(wanted[name], found[its], limit=limit):
-            odd = _settings(network.runs(network[name]), other.runs(other[its]))
-            return f"layer '{name}' would compute something else{odd}"
+            here, there = network.runs(network[name]).settings(), other.runs(other[its]).settings()
+            plain = [key for key in here if key != "name" and not key.endswith("_type")]
+            odd = [key for key in plain if here[key] != there.get(key, here[key])][:1]
+            changed = "".join(f": {key} is {there[key]}, not {here[key]}" for key in odd)
+            return f"layer '{name}' would compute something else{changed}"
     return "its outputs differ from the network's"
-
-
-def _settings(layer: Layer, other: Layer) -> str:
-    """Return which settings of a layer and of what was written differ."""
-    mine, own = (each.settings() for each in (layer, other))
-    odd = [key for key in mine if key != "name" and not key.endswith("_type") and mine[key] != own.get(key, mine[key])]
-    return "".join(f": {key} is {own[key]}, not {mine[key]}" for key in odd[:1])
 
 
 def _check_run(written: Reading, given: Sequence[Tensor], wanted: Sequence[Tensor], limit: float) -> None:

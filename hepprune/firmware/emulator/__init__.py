@@ -80,21 +80,22 @@ def write(
 
 def _vectors(raw: NDArray[np.float32], expected: NDArray[np.float64]) -> str:
     """Return a line with the numbers of jets, raw features and outputs, and a line of all its values for each jet."""
-    rows = [[*map(repr, map(float, x)), *map(repr, map(float, y))] for x, y in zip(raw, expected, strict=True)]
-    return (
-        "\n".join(" ".join(row) for row in [[str(len(raw)), str(raw.shape[1]), str(expected.shape[1])], *rows]) + "\n"
-    )
+    sizes = [str(len(raw)), str(raw.shape[1]), str(expected.shape[1])]
+    rows = [[repr(float(value)) for value in (*x, *y)] for x, y in zip(raw, expected, strict=True)]
+    return "".join(" ".join(row) + "\n" for row in [sizes, *rows])
 
 
 def _model(project: hls.Project, firmware: Path, interface: Interface, network: Network, name: str) -> str:
-    """Return the C++ of the emulator's class."""
     prototype = (firmware / f"{project.top}.h").read_text(encoding="utf-8")
     types = _ARGUMENT.findall(prototype)
     sizes = [math.prod(layer.features_shape) for layer in network.inputs]
     widths = [network.widths[end] for end in network.outputs]
     if len(types) != len(sizes) + len(widths):
         raise NetworkError(f"the top function of '{name}' has {len(types)} arguments where the network has others")
-    space = _space(prototype)
+    found = re.search(r"^namespace (\w+) \{", prototype, re.MULTILINE)
+    if found is None:
+        raise NetworkError("hls4ml wrote the top function into no namespace")
+    space = found[1]
     inputs = [(f"in{i}", f"{space}::{kind}", size) for i, (kind, size) in enumerate(zip(types, sizes, strict=False))]
     outputs = [
         (f"out{i}", f"{space}::{kind}", width)
@@ -122,13 +123,6 @@ def _model(project: hls.Project, firmware: Path, interface: Interface, network: 
     for key, value in filled.items():
         text = text.replace(key, value)
     return text
-
-
-def _space(prototype: str) -> str:
-    found = re.search(r"^namespace (\w+) \{", prototype, re.MULTILINE)
-    if found is None:
-        raise NetworkError("hls4ml wrote the top function into no namespace")
-    return found[1]
 
 
 def _typed(ports: Sequence[tuple[str, str, int]], given: str, copied: str) -> str:

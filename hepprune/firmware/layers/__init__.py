@@ -41,7 +41,7 @@ DESCRIPTIONS: Rules[Callable[[Place, Any], list[HlsLayer]]] = Rules(
         layers.PReLU: activation.prelu,
         layers.Pool: pooling.pool,
         layers.GlobalPool: pooling.global_pool,
-        layers.Reshape: shaping.reshape,
+        layers.Reshape: shaping.reshaped,
         layers.Permute: shaping.permute,
         layers.Pad: shaping.pad,
         layers.Crop: shaping.crop,
@@ -99,11 +99,8 @@ def _typed(network: Network) -> Network:
     """Return the network with a type wherever it has none."""
     changed: dict[str, layers.Layer] = {}
     for layer in network:
-        types_of = {
-            key: kind for key, kind in layer.settings().items() if key.endswith("_type") and key != "state_type"
-        }
-        missing = [key for key, kind in types_of.items() if kind is None]
-        kinds = dict.fromkeys(missing, _ANY)
+        missing = [key for key, kind in layer.settings().items() if key.endswith("_type") and kind is None]
+        kinds = dict.fromkeys((key for key in missing if key != "state_type"), _ANY)
         if layer.result is None and (not layer.is_head or network.readers(layer)):
             kinds["result"] = _ANY
         changed[layer.name] = layer.rebuilt(**kinds) if kinds else layer
@@ -152,7 +149,9 @@ def _nodes(
     if layer is runs or layer.result is None:
         first, place = reaching(place, casts=_casts(runs))
         return [*first, *describe(place, runs)]
-    own = replace(place, name=f"{layer.name}{PART}own", result=_own(runs, place.before), readers=("",), is_output=False)
+    own = replace(
+        place, name=f"{layer.name}{PART}own", result=runs.fixed_result or place.before, readers=("",), is_output=False
+    )
     first, own = reaching(own, casts=_casts(runs))
     return [*first, *_cast_behind(place, describe(own, runs))]
 
@@ -168,7 +167,6 @@ def _casts(layer: layers.Layer) -> bool:
 
 
 def _by_value(place: Place, layer: layers.Layer, kind: FixedPoints) -> list[HlsLayer]:
-    """Describe a layer whose values have types of their own."""
     if isinstance(layer, layers.Input):
         return precision.features(place, kind)
     whole = precision.bare(place)
@@ -223,10 +221,6 @@ def _check_result(layer: layers.Layer, runs: layers.Layer) -> None:
                 f"layer '{layer.name}' ({type(runs).__name__}) has a {type(result).__name__} result, no single "
                 "fixed-point type; give it one, and its quantiser to a linear Activation after it"
             )
-
-
-def _own(runs: layers.Layer, before: FixedPoint) -> FixedPoint:
-    return runs.fixed_result or before
 
 
 def _place(network: Network, layer: layers.Layer, found: _Types, *, io_type: str, strategy: str | None) -> Place:

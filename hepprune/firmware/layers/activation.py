@@ -12,8 +12,7 @@ from hepprune.errors import NetworkError
 from hepprune.firmware.layers.base import HlsLayer, Place, cast, fixed
 from hepprune.firmware.layers.precision import constant_type
 from hepprune.fixed import FixedPoint
-from hepprune.network import ReLU
-from hepprune.network.layers import Activation, PReLU
+from hepprune.network import Activation, PReLU, ReLU
 
 TABLE_BITS = 12  # of the argument; a table of 4096 entries fits two BRAM
 _FUNCTION_TABLE = FixedPoint(18, 5, rounding="RND", overflow="SAT")
@@ -45,11 +44,8 @@ def prelu(place: Place, layer: PReLU) -> list[HlsLayer]:
     """Describe PReLU, one slope per value; exact where 18 bits hold the slopes."""
     slopes = layer.used_slope().numpy()
     kind, exact = _parameter(place, slopes)
-    attributes = {
-        "activation": "prelu",
-        "n_in": place.n_values,
-        "param_data": np.broadcast_to(slopes, place.arriving[0]).ravel().copy(),
-    }
+    data = np.broadcast_to(slopes, place.arriving[0]).ravel().copy()
+    attributes = {"activation": "prelu", "n_in": place.n_values, "param_data": data}
     return [replace(place.node("PReLU", attributes, param=kind), exact=exact)]
 
 

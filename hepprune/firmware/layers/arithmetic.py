@@ -5,6 +5,7 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from operator import add, mul, sub
 
 import numpy as np
 
@@ -12,14 +13,13 @@ from hepprune.firmware.layers.base import HlsLayer, Place, after, before, cast, 
 from hepprune.firmware.layers.precision import constant_type
 from hepprune.firmware.layers.shaping import chained
 from hepprune.fixed import FixedPoint
-from hepprune.network import BatchNorm
-from hepprune.network.layers import Einsum, Layer, LayerNorm, Merge
+from hepprune.network import BatchNorm, Einsum, Layer, LayerNorm, Merge
 
 _ENDS: dict[str, Callable[[float, float], float]] = {
-    "add": lambda a, b: a + b,
-    "subtract": lambda a, b: a - b,
-    "multiply": lambda a, b: a * b,
-    "average": lambda a, b: a + b,
+    "add": add,
+    "subtract": sub,
+    "multiply": mul,
+    "average": add,
     "maximum": max,
     "minimum": min,
 }
@@ -100,12 +100,8 @@ def batch_norm(place: Place, layer: BatchNorm) -> list[HlsLayer]:
 
 def affine(place: Place, scale: np.ndarray, shift: np.ndarray, types: dict[str, FixedPoint]) -> HlsLayer:
     """Return the node of scale * x + shift over the channels."""
-    attributes = {
-        "n_in": place.n_values,
-        "n_filt": -1 if len(place.shape) == 1 else place.shape[-1],
-        "scale_data": scale.copy(),
-        "bias_data": shift.copy(),
-    }
+    n_filt = -1 if len(place.shape) == 1 else place.shape[-1]
+    attributes = {"n_in": place.n_values, "n_filt": n_filt, "scale_data": scale.copy(), "bias_data": shift.copy()}
     return place.node("BatchNormalization", attributes, **types)
 
 

@@ -7,8 +7,7 @@ from typing import Any
 from hepprune.errors import NetworkError
 from hepprune.firmware.names import PART, owner
 from hepprune.fixed import FixedPoint
-from hepprune.network import Layer
-from hepprune.network.layers import Shape
+from hepprune.network import Layer, Shape
 
 STREAM = "io_stream"
 

@@ -1,13 +1,11 @@
 """Pooling for hls4ml, with an accumulator so fine that its means round as the exact ones do."""
 
 import math
-from dataclasses import replace
 from typing import Any
 
 from hepprune.firmware.layers.base import HlsLayer, Place, after, before
 from hepprune.firmware.layers.shaping import padding, reshaped
 from hepprune.firmware.layers.weighted import axes
-from hepprune.firmware.names import PART
 from hepprune.fixed import FixedPoint
 from hepprune.network.layers import GlobalPool, Pool
 
@@ -50,7 +48,7 @@ def global_pool(place: Place, layer: GlobalPool) -> list[HlsLayer]:
     names = ("in_height", "in_width")[: len(positions)] if len(positions) == 2 else ("n_in",)
     sizes = dict(zip(names, positions, strict=True)) | {"n_filt": channels}
     accumulator = _accumulator(place, layer.kind, math.prod(positions))
-    pooled = replace(place, name=f"{place.name}{PART}pooled", shape=(channels,), readers=("",), is_output=False)
+    pooled = before(place, "pooled", shape=(channels,), result=place.result)
     target = pooled if layer.keep_axes else place
     nodes = [target.node(f"Global{_CLASSES[layer.kind]}Pooling{len(positions)}D", sizes, accum=accumulator)]
     return [*nodes, *reshaped(after(place, nodes, shape=(channels,)))] if layer.keep_axes else nodes

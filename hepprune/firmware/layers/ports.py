@@ -24,7 +24,21 @@ def features(place: Place, _layer: Input) -> list[HlsLayer]:
 def softmax(place: Place, layer: Softmax) -> list[HlsLayer]:
     """Describe a softmax along one axis, from tables."""
     axis = layer.axis % len(place.arriving[0])
-    tables = _tables(place.arriving_types[0], place.arriving[0][axis])
+    # The largest output has to belong to the largest logit. hls4ml's own table of exp(x - max) is addressed by a type
+    # half as wide as the difference, which wraps for logits far apart. Here the difference saturates at 8 (exp(-8) =
+    # 0.0003) and keeps the logits' last place while 12 bits allow it.
+    difference_bits = min(max(place.arriving_types[0].fraction, 1) + 3, _MAX_TABLE_BITS)
+    sum_bits = place.arriving[0][axis].bit_length()
+    tables = {
+        "implementation": "stable",
+        "inp_norm_t": fixed(FixedPoint(difference_bits, 3, False, "TRN", "SAT")),
+        "exp_table_t": fixed(PROBABILITY),
+        "exp_table_size": 2**difference_bits,
+        "accum_t": fixed(FixedPoint(17 + sum_bits, sum_bits, False)),
+        "inv_inp_t": fixed(FixedPoint(10, sum_bits, False, "RND", "SAT")),
+        "inv_table_t": fixed(PROBABILITY),
+        "inv_table_size": 2**10,
+    }
     return [replace(place.node("Softmax", _slices(place, axis) | tables), exact=False)]
 
 
@@ -49,27 +63,6 @@ def _slices(place: Place, axis: int) -> dict[str, Any]:
     return {"activation": "softmax", "axis": -1, "n_in": math.prod(shape)} | slices
 
 
-def _tables(logits: FixedPoint, n_classes: int) -> dict[str, Any]:
-    """Return the tables of a softmax whose largest output belongs to the largest logit.
-
-    hls4ml's own table of exp(x - max) is addressed by a type half as wide as the difference, which wraps for logits
-    far apart. Here the difference saturates at 8 (exp(-8) = 0.0003) and keeps the logits' last place while 12 bits
-    allow it.
-    """
-    difference_bits = min(max(logits.fraction, 1) + 3, _MAX_TABLE_BITS)
-    sum_bits = n_classes.bit_length()
-    return {
-        "implementation": "stable",
-        "inp_norm_t": fixed(FixedPoint(difference_bits, 3, False, "TRN", "SAT")),
-        "exp_table_t": fixed(PROBABILITY),
-        "exp_table_size": 2**difference_bits,
-        "accum_t": fixed(FixedPoint(17 + sum_bits, sum_bits, False)),
-        "inv_inp_t": fixed(FixedPoint(10, sum_bits, False, "RND", "SAT")),
-        "inv_table_t": fixed(PROBABILITY),
-        "inv_table_size": 2**10,
-    }
-
-
 def distinct(nodes: Iterable[HlsLayer], outputs: Iterable[str]) -> tuple[list[HlsLayer], tuple[str, ...]]:
     """Return the nodes, with a copy of each output that is an input or an earlier output too, and outputs by node."""
     known = {node.name: node for node in nodes}
@@ -82,9 +75,12 @@ def distinct(nodes: Iterable[HlsLayer], outputs: Iterable[str]) -> tuple[list[Hl
             maker = known[maker.attributes["inputs"][0]]
         made_by = maker.name
         if made_by in taken:
-            copied = _copy(known[name], f"{name}{PART}out{len(ends)}")
-            known[copied.name] = copied
-            name = copied.name  # noqa: PLW2901
+            # hls4ml would drop a node of function linear that hands a value on, but not if it is Linear
+            own = f"{name}{PART}out{len(ends)}"
+            attributes = {"class_name": "Activation", "name": own, "inputs": [name], "activation": "Linear"}
+            precision = {"result": known[name].precision["result"]}
+            known[own] = replace(known[name], name=own, attributes=attributes, precision=precision, knobs={})
+            name = own  # noqa: PLW2901
         taken.add(made_by)
         ends.append(name)
     return list(known.values()), tuple(ends)
@@ -94,9 +90,3 @@ def _changes_nothing(known: Mapping[str, HlsLayer], node: HlsLayer) -> bool:
     if node.attributes.get("activation") != "linear":
         return False
     return node.precision["result"] == known[node.attributes["inputs"][0]].precision["result"]
-
-
-def _copy(node: HlsLayer, name: str) -> HlsLayer:
-    """Return a node that hands a value on; hls4ml would drop one of function linear, but not if it is Linear."""
-    attributes = {"class_name": "Activation", "name": name, "inputs": [node.name], "activation": "Linear"}
-    return replace(node, name=name, attributes=attributes, precision={"result": node.precision["result"]}, knobs={})

@@ -9,8 +9,7 @@ from hepprune.errors import NetworkError
 from hepprune.firmware.layers.base import HlsLayer, Place
 from hepprune.firmware.names import PART
 from hepprune.fixed import FixedPoint, Quantiser
-from hepprune.network import Layer, Network, Node
-from hepprune.network.layers import Activation, LayerNorm, PReLU, Recurrent, Softmax
+from hepprune.network import Activation, Layer, LayerNorm, Network, Node, PReLU, Recurrent, Softmax
 from hepprune.network.parts import has_steps
 from hepprune.network.ranges import accumulators
 from hepprune.quantisers import FixedPoints
@@ -99,15 +98,9 @@ def quantiser(place: Place, kind: FixedPoints) -> HlsLayer:
     """
     if place.streams:
         raise place.refused("has a type for each value, which no stream has", fix="export with io_parallel")
-    masks = (kind.signed.astype(int), kind.width, kind.integer)
-    attributes: dict[str, Any] = {
-        "mask_kbi": tuple(np.broadcast_to(mask, place.shape)[None] for mask in masks),
-        "RND": kind.rounding,
-        "SAT": kind.overflow,
-        "fusible": None,
-        "overrides": {},
-    }
-    return place.node("FixedPointQuantizer", attributes)
+    masks = (np.broadcast_to(mask, place.shape)[None] for mask in (kind.signed.astype(int), kind.width, kind.integer))
+    modes: dict[str, Any] = {"RND": kind.rounding, "SAT": kind.overflow, "fusible": None, "overrides": {}}
+    return place.node("FixedPointQuantizer", {"mask_kbi": tuple(masks)} | modes)
 
 
 def features(place: Place, kind: FixedPoints) -> list[HlsLayer]:

@@ -9,7 +9,6 @@ from hepprune.firmware.layers.activation import TABLE_BITS
 from hepprune.firmware.layers.base import HlsLayer, Place, after, before, cast, fixed
 from hepprune.firmware.layers.precision import constant_type, covering
 from hepprune.firmware.layers.shaping import permute
-from hepprune.firmware.names import PART
 from hepprune.fixed import FixedPoint
 from hepprune.network.layers import Permute, Recurrent
 
@@ -34,7 +33,7 @@ def recurrent(place: Place, layer: Recurrent) -> list[HlsLayer]:
     place = after(place, turned, shape=place.arriving[0])
     if not layer.in_order or not layer.return_sequences:
         return [*turned, *_forwards(place, layer)]
-    states = replace(place, name=f"{place.name}{PART}states", readers=("",), is_output=False)
+    states = before(place, "states", shape=place.shape, result=place.result)
     nodes = _forwards(states, layer)
     back = _turned(after(place, nodes, shape=place.shape))
     return [*turned, *nodes, *(replace(node, exact=False) for node in back)]
@@ -59,7 +58,7 @@ def _forwards(place: Place, layer: Recurrent) -> list[HlsLayer]:
     shape = place.arriving[0]
     typed = [cast(before(place, "typed", shape=shape, result=_STATE))] if layer.cell == "lstm" else []
     read = after(place, typed, shape=shape) if typed else place
-    cell = replace(read, name=f"{place.name}{PART}cell", result=_STATE, readers=("",), is_output=False)
+    cell = before(read, "cell", shape=read.shape, result=_STATE)
     biases, types = _biases(layer)
     attributes = {
         "direction": "forward",
@@ -120,10 +119,8 @@ def check_steps(place: Place, layer: Recurrent) -> None:
         raise place.refused("has types of its steps, and these no io_stream form", fix="export with io_parallel")
     if layer.reuse_factor != 1:
         raise place.refused("has types of its steps, which share no multipliers", fix="set reuse factor 1")
-    kind, tabled = (
-        layer.argument_type,
-        layer.looks_up(layer.act) or (layer.cell != "simple" and layer.looks_up(layer.gate)),
-    )
+    kind = layer.argument_type
+    tabled = layer.looks_up(layer.act) or (layer.cell != "simple" and layer.looks_up(layer.gate))
     if tabled and (kind is None or covering(kind).width > TABLE_BITS):
         raise place.refused(
             "looks up what its kernels add up to, of more bits than a table has",

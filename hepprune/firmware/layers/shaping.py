@@ -1,6 +1,5 @@
 """Layers that only move values, for hls4ml."""
 
-import functools
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,12 +12,7 @@ from hepprune.network.layers import Concatenate, Crop, Pad, Permute, Reshape, Sh
 from hepprune.network.layers.shaping import Pairs
 
 
-def reshape(place: Place, _layer: Reshape) -> list[HlsLayer]:
-    """Describe a reshape."""
-    return reshaped(place)
-
-
-def reshaped(place: Place) -> list[HlsLayer]:
+def reshaped(place: Place, _layer: Reshape | None = None) -> list[HlsLayer]:
     """Return the nodes of a reshape to the place's shape.
 
     In io_parallel it costs nothing, but hls4ml takes a Permute or an Input before a flatten for its own and reorders
@@ -92,13 +86,11 @@ def slice_(place: Place, layer: Slice) -> list[HlsLayer]:
 def upsample(place: Place, _layer: UpSample) -> list[HlsLayer]:
     """Describe every position repeated."""
     rank = _rank(place)
-    (*positions, channels), after_ = place.arriving[0], place.shape
-    if rank == 1:
-        sizes = {"in_height": 1, "in_width": positions[0], "out_height": 1, "out_width": after_[0]}
-    else:
-        sizes = {"in_height": positions[0], "in_width": positions[1], "out_height": after_[0], "out_width": after_[1]}
+    names = ("in_height", "in_width", "out_height", "out_width")
+    sides = (side for shape in (place.arriving[0], place.shape) for side in (1, *shape[:-1])[-2:])
+    sizes = dict(zip(names, sides, strict=True)) | {"n_chan": place.shape[-1]}
     place, typed = _typed(place)
-    return [*typed, place.node(f"UpSampling{rank}D", sizes | {"n_chan": channels, "algorithm": "nearest"})]
+    return [*typed, place.node(f"UpSampling{rank}D", sizes | {"algorithm": "nearest"})]
 
 
 def concatenate(place: Place, layer: Concatenate) -> list[HlsLayer]:
@@ -108,7 +100,7 @@ def concatenate(place: Place, layer: Concatenate) -> list[HlsLayer]:
         raise place.refused(f"joins values of {rank} axes, and hls4ml up to 3", fix="reshape them before it")
     axis = (layer.axis - 1 if layer.axis > 0 else layer.axis) % rank
     attributes = {"op": f"concatenate{rank}d", "axis": axis + 1}
-    joined = functools.partial(_joined_shape, axis)
+    joined = lambda left, right: (*left[:axis], left[axis] + right[axis], *left[axis + 1 :])  # noqa: E731
     node = lambda step: step.node("Concatenate", attributes)  # noqa: E731
     return chained(place, node, between=lambda *_: place.before, shape=joined)
 
@@ -140,10 +132,6 @@ def chained(
         nodes.append(node(step))
         source, held, size = step.name, step.result, step.shape
     return nodes
-
-
-def _joined_shape(axis: int, left: Shape, right: Shape) -> Shape:
-    return (*left[:axis], left[axis] + right[axis], *left[axis + 1 :])
 
 
 def _typed(place: Place) -> tuple[Place, list[HlsLayer]]:

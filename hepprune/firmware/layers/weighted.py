@@ -11,8 +11,7 @@ from torch import Tensor
 from hepprune.firmware.layers.base import HlsLayer, Place, after, before, cast
 from hepprune.firmware.layers.precision import constant_type
 from hepprune.fixed import FixedPoint
-from hepprune.network import Conv, Dense
-from hepprune.network.layers import Shape, Weighted
+from hepprune.network import Conv, Dense, Shape, Weighted
 
 _DEPTHWISE_STRATEGY = "latency"  # the only one that hls4ml has for it
 _FREE_ZEROS = ("latency", "distributed_arithmetic")
@@ -39,11 +38,8 @@ def _rounds_each(place: Place, layer: Weighted) -> bool:
 
     One that is always below half a step stops the C simulation, as Xilinx' types look for a bit beyond its last.
     """
-    return (
-        _strategy(place, layer) == "distributed_arithmetic"
-        and place.result.rounding.startswith("RND")
-        and place.result.fraction < place.before.fraction
-    )
+    rounds = place.result.rounding.startswith("RND") and place.result.fraction < place.before.fraction
+    return rounds and _strategy(place, layer) == "distributed_arithmetic"
 
 
 def _rounded_after(place: Place, describe: Callable[[Place], list[HlsLayer]]) -> list[HlsLayer]:
@@ -65,7 +61,15 @@ def convolution(place: Place, layer: Conv) -> list[HlsLayer]:
     if layer.groups == 1:
         node = _matrix(place, layer, f"Conv{rank}D", sizes | {"weight_data": kernel})
         return [_parallel(node, _parallelism(place, layer))]
-    return [_depthwise(place, layer, sizes | {"depthwise_data": kernel.swapaxes(-1, -2).copy()})]
+    sizes |= {"depthwise_data": kernel.swapaxes(-1, -2).copy(), "depth_multiplier": 1}
+    node = _matrix(place, layer, f"DepthwiseConv{rank}D", sizes)
+    if node.knobs["Strategy"] not in {_DEPTHWISE_STRATEGY, "distributed_arithmetic"} or layer.reuse_factor != 1:
+        raise place.refused(
+            f"is depthwise, which hls4ml builds with {_DEPTHWISE_STRATEGY} at reuse factor 1 only",
+            fix=f"set strategy {_DEPTHWISE_STRATEGY} and reuse factor 1",
+        )
+    node = _parallel(node, _parallelism(place, layer))
+    return [replace(node, knobs=node.knobs | {"Strategy": _DEPTHWISE_STRATEGY})]
 
 
 def _written_out(place: Place, layer: Conv) -> Conv:
@@ -101,28 +105,12 @@ def _dilated(weight: Tensor, dilation: Shape) -> Tensor:
 
 def _ungrouped(weight: Tensor, groups: int) -> Tensor:
     """Return a kernel over all channels that is zero where a filter's group has none."""
-    blocks = [block.movedim(0, -1) for block in weight.chunk(groups)]
-    n_in, n_out = (len(blocks) * size for size in blocks[0].shape[-2:])
-    whole = weight.new_zeros(*weight.shape[1:-1], n_in, n_out)
-    for number, block in enumerate(blocks):
-        channels, filters = block.shape[-2:]
-        rows, columns = (
-            slice(number * channels, (number + 1) * channels),
-            slice(number * filters, (number + 1) * filters),
-        )
-        whole[..., rows, columns] = block
-    return whole.movedim(-1, 0)
-
-
-def _depthwise(place: Place, layer: Conv, attributes: dict[str, Any]) -> HlsLayer:
-    node = _matrix(place, layer, f"DepthwiseConv{len(layer.kernel)}D", attributes | {"depth_multiplier": 1})
-    if node.knobs["Strategy"] not in {_DEPTHWISE_STRATEGY, "distributed_arithmetic"} or layer.reuse_factor != 1:
-        raise place.refused(
-            f"is depthwise, which hls4ml builds with {_DEPTHWISE_STRATEGY} at reuse factor 1 only",
-            fix=f"set strategy {_DEPTHWISE_STRATEGY} and reuse factor 1",
-        )
-    node = _parallel(node, _parallelism(place, layer))
-    return replace(node, knobs=node.knobs | {"Strategy": _DEPTHWISE_STRATEGY})
+    n_out, n_in = len(weight) // groups, weight.shape[-1]
+    whole = weight.new_zeros(*weight.shape[:-1], groups * n_in)
+    for group in range(groups):
+        filters = slice(group * n_out, (group + 1) * n_out)
+        whole[filters, ..., group * n_in : (group + 1) * n_in] = weight[filters]
+    return whole
 
 
 def _matrix(place: Place, layer: Weighted, class_name: str, attributes: dict[str, Any]) -> HlsLayer:

@@ -7,4 +7,4 @@ values is run on their places; one with a kernel is a constant matrix at each pl
 from hepprune.firmware.tracing import kernels, merging, recurrent, tables
 from hepprune.firmware.tracing.base import TRACES, trace
 
-__all__ = ["TRACES", "choosing", "kernels", "merging", "moving", "pooling", "recurrent", "steps", "tables", "trace"]
+__all__ = ["TRACES", "kernels", "merging", "recurrent", "tables", "trace"]

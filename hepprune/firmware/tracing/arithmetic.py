@@ -42,12 +42,12 @@ def larger(left: Any, right: Any) -> Any:
     return left.max_of(right)
 
 
-def smaller(left: Any, right: Any) -> Any:
-    """Return the smaller of two."""
-    return left.min_of(right)
-
-
-OPERATIONS: dict[str, Operation] = {"add": added, "multiply": product, "maximum": larger, "minimum": smaller}
+OPERATIONS: dict[str, Operation] = {
+    "add": added,
+    "multiply": product,
+    "maximum": larger,
+    "minimum": lambda left, right: left.min_of(right),
+}
 
 
 def total(values: Iterable[Any]) -> Any:

@@ -12,8 +12,7 @@ from hepprune.errors import NetworkError
 from hepprune.firmware.tracing import rounding
 from hepprune.firmware.verilog import adders
 from hepprune.fixed import FixedPoint, Quantiser
-from hepprune.network import Input, Layer, Node, ReLU, Rules
-from hepprune.network.layers import Shape
+from hepprune.network import Input, Layer, Node, ReLU, Rules, Shape
 from hepprune.quantisers import FixedPoints, spread
 
 Values = NDArray[Any]  # variables, of the shape of one jet's value
@@ -32,7 +31,7 @@ def trace(node: Node, *arriving: Values) -> Values:
     """
     values = applied(node.layer, *arriving)
     for quantiser in node.results[node.layer.result is not None :]:
-        values = _quantised(node.name, quantiser, values)
+        values = typed(rounding.quantise, values, quantiser, name=node.name)
     return values
 
 
@@ -41,11 +40,7 @@ def applied(layer: Layer, *arriving: Values) -> Values:
     values = TRACES.find(layer)(layer, *arriving)
     if layer.result is None or isinstance(layer, Input | ReLU):  # those come in their type
         return values
-    return _quantised(layer.name, layer.result, values)
-
-
-def _quantised(name: str, quantiser: Quantiser, values: Values) -> Values:
-    return typed(rounding.quantise, values, quantiser, name=name)
+    return typed(rounding.quantise, values, layer.result, name=layer.name)
 
 
 def fixed(name: str, quantiser: Quantiser | None, what: str) -> FixedPoint:

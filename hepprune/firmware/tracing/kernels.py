@@ -12,8 +12,7 @@ from hepprune.errors import NetworkError
 from hepprune.firmware.tracing.base import TRACES, Values, array, moved
 from hepprune.firmware.verilog import adders
 from hepprune.fixed import FixedPoint, Quantiser
-from hepprune.network import BatchNorm
-from hepprune.network.layers import Weighted
+from hepprune.network import BatchNorm, Weighted
 from hepprune.quantisers import FixedPoints
 
 Floats = NDArray[np.float64]
@@ -50,17 +49,14 @@ def kinds(name: str, *constants: tuple[str, Quantiser | None, Floats]) -> list[F
     """Return the types of constants: of those that have one each, the narrowest that holds the values they are."""
     found = []
     for what, kind, values in constants:
-        held = _holding(values) if isinstance(kind, FixedPoints) else kind
+        held = kind
+        if isinstance(kind, FixedPoints):
+            integer = 1 + math.frexp(float(np.abs(values).max(initial=0.0)))[1]
+            held = FixedPoint(max(integer - round(math.log2(adders.last_place(values))), 1), integer)
         if not isinstance(held, FixedPoint):
             raise NetworkError(f"layer '{name}' has no fixed-point types for its {what}")
         found.append(held)
     return found
-
-
-def _holding(values: Floats) -> FixedPoint:
-    last, largest = adders.last_place(values), float(np.abs(values).max(initial=0.0))
-    integer = 1 + math.frexp(largest)[1]
-    return FixedPoint(max(integer - round(math.log2(last)), 1), integer)
 
 
 def check_types(name: str, weight_type: FixedPoint, bias_type: FixedPoint) -> None:

@@ -44,12 +44,8 @@ def _contracted(layer: Einsum, left: Values, right: Values) -> Values:
         shape = [sizes[axis] if axis in term else 1 for axis in axes]
         operands.append(np.broadcast_to(values.transpose(order).reshape(shape), [sizes[axis] for axis in axes]))
     pairs = (values.reshape(-1, math.prod(sizes[axis] for axis in summed)) for values in operands)
-    totals = (_dot(*rows) for rows in zip(*pairs, strict=True))
+    totals = (arithmetic.total(map(arithmetic.product, *rows)) for rows in zip(*pairs, strict=True))
     return array(totals, tuple(sizes[axis] for axis in out))
-
-
-def _dot(left: Values, right: Values) -> Any:
-    return arithmetic.total(arithmetic.product(*pair) for pair in zip(left, right, strict=True))
 
 
 @TRACES.of(Concatenate, Crop, Pad, Permute, Reshape, Slice, UpSample)
@@ -65,8 +61,7 @@ def _in_steps(layer: Softmax | LayerNorm, arriving: Values) -> Values:
 
 @TRACES.of(Pool)
 def _pooled(layer: Pool, arriving: Values) -> Values:
-    windows = moved(layer.windows, arriving)
-    return _reduced(layer, windows, layer.shape(arriving.shape))
+    return _reduced(layer, moved(layer.windows, arriving), layer.shape(arriving.shape))
 
 
 @TRACES.of(GlobalPool)
@@ -75,12 +70,10 @@ def _pooled_whole(layer: GlobalPool, arriving: Values) -> Values:
 
 
 def _reduced(layer: Pool | GlobalPool, windows: Values, shape: tuple[int, ...]) -> Values:
-    flat = windows.reshape(math.prod(shape), -1)
-    return array((_window_value(layer, [value for value in window if value is not None]) for window in flat), shape)
-
-
-def _window_value(layer: Pool | GlobalPool, window: list[Any]) -> Any:
-    return arithmetic.combined(arithmetic.larger, window) if layer.kind == "max" else mean(layer, window)
+    rows = ([value for value in row if value is not None] for row in windows.reshape(math.prod(shape), -1))
+    if layer.kind == "max":
+        return array((arithmetic.combined(arithmetic.larger, row) for row in rows), shape)
+    return array((mean(layer, row) for row in rows), shape)
 
 
 def mean(layer: Layer, values: Sequence[Any]) -> Any:

@@ -24,11 +24,19 @@ _times = np.frompyfunc(arithmetic.product, 2, 1)
 @torch.no_grad()
 def _unrolled(layer: Recurrent, arriving: Values) -> Values:
     _check(layer)
-    step = functools.partial(_step, layer, _product(layer))
+    weights = {kind: layer.used(kind).cpu().numpy() for kind in KERNELS}
+    biases = dict(zip(KERNELS, (bias.cpu().numpy() for bias in layer.used_biases()), strict=True))
+
+    def product(kind: str, values: Values, rows: slice) -> Values:
+        made = affine(weights[kind][rows], biases[kind][rows], list(values))
+        return array(made, (len(made),))
+
+    step = functools.partial(_step, layer, product)
+    read = functools.partial(_in_type, layer, layer.state_type)
     zeros = array([adders.constant(0.0)] * layer.n_out, (layer.n_out,))
     state, memory, states = zeros, zeros, []
     for now in arriving[::-1] if layer.backwards else arriving:
-        state, memory = step(now, _read(layer, state), _read(layer, memory))
+        state, memory = step(now, read(state), read(memory))
         states.append(state)
     ordered = states[::-1] if layer.backwards and layer.in_order else states
     return np.stack(ordered) if layer.return_sequences else state
@@ -54,29 +62,11 @@ def _check(layer: Recurrent) -> None:
             )
 
 
-def _product(layer: Recurrent) -> Product:
-    """Return what applies both kernels, and adds their biases."""
-    weights = {kind: layer.used(kind).cpu().numpy() for kind in KERNELS}
-    biases = dict(zip(KERNELS, (bias.cpu().numpy() for bias in layer.used_biases()), strict=True))
-
-    def product(kind: str, values: Values, rows: slice) -> Values:
-        made = affine(weights[kind][rows], biases[kind][rows], list(values))
-        return array(made, (len(made),))
-
-    return product
-
-
-def _read(layer: Recurrent, values: Values) -> Values:
-    """Return state or memory as a step reads it."""
-    return _in_type(layer, layer.state_type, values)
-
-
 def _in_type(layer: Recurrent, kind: Quantiser | None, values: Values) -> Values:
     return values if kind is None else typed(rounding.quantise, values, kind, name=layer.name)
 
 
 def _step(layer: Recurrent, product: Product, now: Values, state: Values, memory: Values) -> tuple[Values, Values]:
-    """Return state and memory after a step."""
     inputs = product("weight", now, slice(None))
     if layer.cell == "gru":
         return _gated(layer, product, inputs, state), memory

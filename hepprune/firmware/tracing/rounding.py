@@ -26,8 +26,8 @@ _TERMS: dict[str, Callable[[float, float], tuple[float, str, float]]] = {
 }
 
 
-def _before_truncation(value: Any, kind: FixedPoint) -> Any:
-    """Return the value with the rounding term added, so that dropping bits below `kind` rounds as `kind` asks."""
+def rounded(value: Any, kind: FixedPoint) -> Any:
+    """Return the value without bits below `kind`, rounded as `kind` asks."""
     sign, whole, fraction = value.kif
     if fraction <= kind.fraction:
         return value
@@ -36,12 +36,7 @@ def _before_truncation(value: Any, kind: FixedPoint) -> Any:
         value = value + value.quantize(0, whole + 1, -whole) * (2.0**-whole * factor)
     elif source == "last":
         value = value + value.quantize(0, 1 - kind.fraction, kind.fraction) * (factor / kind.step)
-    return value + constant
-
-
-def rounded(value: Any, kind: FixedPoint) -> Any:
-    """Return the value without bits below `kind`."""
-    value = _before_truncation(value, kind)
+    value = value + constant
     sign, whole, fraction = value.kif
     if fraction <= kind.fraction:
         return value
@@ -56,17 +51,11 @@ def quantise(value: Any, kind: FixedPoint) -> Any:
     value = rounded(value, kind)
     if adders.is_constant(value):
         return _constant_in(kind, value.low)
-    if kind.overflow == "WRAP" and not kind.signed:
-        value = _positive(value, kind)
-    return value.quantize(*adders.kif(kind), kind.overflow, "TRN")
-
-
-def _positive(value: Any, kind: FixedPoint) -> Any:
-    """Return the value plus 2**integer where negative, if `kind` is so wide that da4ml would not extend the sign."""
     sign, whole, _ = value.kif
-    if not sign or kind.integer <= whole + 1:
-        return value
-    return value + value.quantize(0, whole + 1, -whole) * 2.0 ** (kind.integer - whole)
+    if kind.overflow == "WRAP" and not kind.signed and sign and kind.integer > whole + 1:
+        # so wide that da4ml would not extend the sign
+        value = value + value.quantize(0, whole + 1, -whole) * 2.0 ** (kind.integer - whole)
+    return value.quantize(*adders.kif(kind), kind.overflow, "TRN")
 
 
 def relu(value: Any, kind: FixedPoint | None) -> Any:

@@ -13,8 +13,7 @@ from hepprune.firmware.tracing import arithmetic, rounding
 from hepprune.firmware.tracing.base import TRACES, Values, array, each, result_type, typed
 from hepprune.firmware.verilog import adders
 from hepprune.fixed import FixedPoint
-from hepprune.network import Layer, ReLU
-from hepprune.network.layers import Activation, Lookup, PReLU
+from hepprune.network import Activation, Layer, Lookup, PReLU, ReLU
 from hepprune.network.stairs import MOST, SMALL, Floats, Integers, Stairs, stairs
 
 _MAX_ADDRESS = 16  # bits
@@ -26,26 +25,22 @@ _WIDE = 8  # bits of an argument for which a table is larger
 @TRACES.of(ReLU)
 def _relu(layer: ReLU, arriving: Values) -> Values:
     if layer.maximum is not None:
-        return _clamped(layer, layer.maximum, arriving)
+        # Rounding keeps order and zero, so it comes first.
+
+        def clamped(value: Any, kind: FixedPoint) -> Any:
+            wide = dataclasses.replace(kind, width=52, integer=52 - kind.fraction, signed=True)
+            return rounding.rounded(value, kind).relu().min_of(float(wide(np.array([layer.maximum]))[0]))
+
+        def within(value: Any, kind: FixedPoint) -> Any:
+            return rounding.quantise(clamped(value, kind), kind)
+
+        if layer.result is not None:
+            return typed(within, arriving, layer.result, name=layer.name)
+        exact = FixedPoint(52, 52 - adders.MAX_FRACTION) if _is_exact(np.array([layer.maximum])) else result_type(layer)
+        return each(functools.partial(clamped, kind=exact), arriving)
     if layer.result is None:
         return each(functools.partial(rounding.relu, kind=None), arriving)
     return typed(rounding.relu, arriving, layer.result, name=layer.name)
-
-
-def _clamped(layer: ReLU, maximum: float, arriving: Values) -> Values:
-    """Return values between zero and a maximum; rounding keeps order and zero, so it comes first."""
-
-    def clamped(value: Any, kind: FixedPoint) -> Any:
-        limit = dataclasses.replace(kind, width=52, integer=52 - kind.fraction, signed=True)(np.array([maximum]))[0]
-        return rounding.rounded(value, kind).relu().min_of(float(limit))
-
-    def within(value: Any, kind: FixedPoint) -> Any:
-        return rounding.quantise(clamped(value, kind), kind)
-
-    if layer.result is not None:
-        return typed(within, arriving, layer.result, name=layer.name)
-    exact = FixedPoint(52, 52 - adders.MAX_FRACTION) if _is_exact(np.array([maximum])) else result_type(layer)
-    return each(functools.partial(clamped, kind=exact), arriving)
 
 
 @TRACES.of(Activation)
@@ -89,25 +84,15 @@ def _looked_up(layer: Layer, value: Any, *, rises: bool) -> Any:
     return _parted(value, found, dropped)
 
 
-@torch.no_grad()
-def _run(layer: Layer, values: Floats) -> Floats:
-    outputs: Floats = layer(torch.as_tensor(values)).numpy()
-    return outputs
-
-
 def _stairs(layer: Layer, value: Any, *, rises: bool) -> Stairs:
-    ends, kind = (_number(value.low, value), _number(value.high, value)), layer.fixed_result
-    run = functools.partial(_run, layer)
+    ends, kind = (int(value.low / value.step), int(value.high / value.step)), layer.fixed_result
+    run = torch.no_grad()(lambda values: layer(torch.as_tensor(values)).numpy())
     if kind is not None and kind.overflow == "WRAP":  # which falls where it wraps
         whole = layer.compute(torch.tensor(ends, dtype=torch.float64) * float(value.step), quantised=True)
         rises = rises and bool(((whole >= kind.minimum) & (whole <= kind.maximum)).all())
     if ends[1] - ends[0] >= MOST and not (rises and kind):
         raise _too_wide(layer, value)
     return stairs(run, ends, np.float64(value.step), rises_in=kind if rises else None)
-
-
-def _number(end: Any, value: Any) -> int:
-    return int(end / value.step)
 
 
 def _too_wide(layer: Layer, value: Any) -> NetworkError:

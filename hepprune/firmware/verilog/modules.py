@@ -103,8 +103,10 @@ def write_modules(folder: Path) -> None:
     for source in sorted(folder.glob("*_stage*.v")):
         text = source.read_text()
         for address, width, table in set(_TABLE.findall(text)):
-            memory = folder / "memfiles" / f"{table}.mem"
-            write_text(folder / "static" / f"{_module(table)}.v", _table(memory, int(address), int(width)))
+            values = enumerate((folder / "memfiles" / f"{table}.mem").read_text().split())
+            entries = "\n".join(f"      {address}'h{place:x}: out = {width}'h{value};" for place, value in values)
+            module = _MODULE.format(name=_module(table), address=address, width=width, entries=entries)
+            _write(folder / "static", _module(table), module)
         source.write_text(_TABLE.sub(lambda found: _module(found[3]), text))
     for unread in (*(folder / "memfiles").iterdir(), folder / "static" / "lookup_table.v"):
         unread.unlink()
@@ -112,9 +114,3 @@ def write_modules(folder: Path) -> None:
 
 def _module(table: str) -> str:
     return table.replace("-", "_")
-
-
-def _table(memory: Path, address: int, width: int) -> str:
-    values = enumerate(memory.read_text().split())
-    entries = "\n".join(f"      {address}'h{place:x}: out = {width}'h{value};" for place, value in values)
-    return _MODULE.format(name=_module(memory.stem), address=address, width=width, entries=entries)

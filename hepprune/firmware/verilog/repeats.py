@@ -51,21 +51,16 @@ def split(graph: Any, places: Places) -> Split:
     inner = [i for i, op in enumerate(graph.ops) if op.opcode not in (_PORT, _CONSTANT) and counts[i]]
     apart, others = _repeated(graph, _connected(graph, inner, across=(_CONSTANT,)))
     overlapping, others = _repeated(graph, _connected(graph, others, across=(_CONSTANT, _PORT)))
-    meeting, _ = _repeated(graph, _before_they_meet(graph, others, places))
-    instances = (*apart, *overlapping, *meeting)
-    return Split(instances=instances, rest=_rest(graph, instances), places=_leaving(graph, instances, places))
-
-
-def _before_they_meet(graph: Any, inner: Iterable[int], places: Places) -> list[list[int]]:
-    """Return the operations on values of one place only, place by place."""
     known: dict[int, int | None] = {i: places[op.id0] for i, op in enumerate(graph.ops) if op.opcode == _PORT}
     parts = defaultdict[int, list[int]](list)
-    for i in inner:
+    for i in others:
         read = {known[operand] for operand in _operands(graph.ops[i]) if graph.ops[operand].opcode != _CONSTANT}
         known[i] = place = read.pop() if len(read) == 1 else None
         if place is not None:
             parts[place].append(i)
-    return list(parts.values())
+    meeting, _ = _repeated(graph, parts.values())
+    instances = (*apart, *overlapping, *meeting)
+    return Split(instances=instances, rest=_rest(graph, instances), places=_leaving(graph, instances, places))
 
 
 def _leaving(graph: Any, instances: Iterable[Instance], places: Places) -> Places:
@@ -169,13 +164,12 @@ def _moved(op: Any, places: Mapping[int, int], tables: Mapping[int, int]) -> Any
 
 def _graph(like: Any, ops: Sequence[Any], outputs: Sequence[int], tables: Sequence[Any]) -> Any:
     """Return a graph of operations, its ports in the order in which they stand there."""
-    numbered = list(ops)
-    ports = [i for i, op in enumerate(ops) if op.opcode == _PORT]
-    for number, i in enumerate(ports):
-        numbered[i] = ops[i]._replace(id0=number)
+    number = itertools.count()
+    numbered = [op._replace(id0=next(number)) if op.opcode == _PORT else op for op in ops]
+    n_ports = next(number)
     return like._replace(
-        shape=(len(ports), len(outputs)),
-        inp_shifts=[0] * len(ports),
+        shape=(n_ports, len(outputs)),
+        inp_shifts=[0] * n_ports,
         out_idxs=list(outputs),
         out_shifts=[0] * len(outputs),
         out_negs=[False] * len(outputs),
@@ -198,17 +192,12 @@ def _beside(graphs: Sequence[Any]) -> Any:
 
 
 def _together(graph: Any, instances: Iterable[Instance]) -> Instance:
-    several = list(instances)
-    return Instance(
-        graph=graph,
-        reads=tuple(chain.from_iterable(each.reads for each in several)),
-        operations=tuple(chain.from_iterable(each.operations for each in several)),
-        writes=tuple(chain.from_iterable(each.writes for each in several)),
-    )
+    several, keys = list(instances), ("reads", "operations", "writes")
+    joined = {key: tuple(chain.from_iterable(getattr(each, key) for each in several)) for key in keys}
+    return Instance(graph=graph, **joined)
 
 
 def _rest(graph: Any, instances: Iterable[Instance]) -> Any:
-    """Return what of a graph is in no instance."""
     several = list(instances)
     given = [place for instance in several for place in instance.writes]
     taken = {place for instance in several for place in instance.operations}

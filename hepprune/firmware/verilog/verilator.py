@@ -63,7 +63,8 @@ def build(design: Design) -> Simulator:
         PrerequisiteError: Verilator, g++, make or perl is missing, or compiling failed.
         NetworkError: the ports of a side need more than 52 bits.
     """
-    n_out, input_type, output_type = _ports(design)
+    inputs, outputs = adders.port_types(design.folder)
+    types = _widest(inputs, "input", design.top), _widest(outputs, "output", design.top)
     stamp = uuid.uuid4().hex
     environment = _environment() | {"VM_PREFIX": f"{design.top}_wrapper", "STAMP": stamp, "EXTRA_CXXFLAGS": ""}
     library = f"lib{design.top}_wrapper_{stamp}.so"
@@ -85,7 +86,7 @@ def build(design: Design) -> Simulator:
         _RUNTIME.update({each.name: each.read_bytes() for each in objects.glob("verilated*.o")})
         with replacing(design.folder / "sim" / library) as new:
             shutil.copy(Path(scratch) / "sim" / library, new)
-    return Simulator(design.folder / "sim" / library, n_out, input_type, output_type)
+    return Simulator(design.folder / "sim" / library, len(outputs), *types)
 
 
 def simulate(simulator: Simulator, inputs: NDArray[Any]) -> NDArray[np.float64]:
@@ -99,12 +100,6 @@ def simulate(simulator: Simulator, inputs: NDArray[Any]) -> NDArray[np.float64]:
     pointers = [ctypes.c_void_p(array.ctypes.data) for array in (flat, outputs)]
     loaded(simulator.library).inference(*pointers, ctypes.c_size_t(len(flat)), ctypes.c_size_t(1))
     return simulator.output_type(outputs * simulator.output_type.step)  # wraps the port's bits into their sign
-
-
-def _ports(design: Design) -> tuple[int, FixedPoint, FixedPoint]:
-    """Return the number of outputs, and the types the harness was written for: the widest port of each side."""
-    inputs, outputs = adders.port_types(design.folder)
-    return len(outputs), _widest(inputs, "input", design.top), _widest(outputs, "output", design.top)
 
 
 def _widest(ports: list[FixedPoint | None], side: str, top: str) -> FixedPoint:
@@ -135,12 +130,7 @@ def _environment() -> dict[str, str]:
     path = os.pathsep.join([str(root / "bin"), os.environ.get("PATH", "")])
     # The package's makefiles carry settings of the machine it was built on; these belong to this one.
     # Unoptimised code compiles six times faster and still simulates 100,000 jets a second.
-    own = {
-        "CXX": "g++",
-        "PYTHON3": sys.executable,
-        "CFG_CXXFLAGS_PCH_I": "-include",
-        "OPT_FAST": "-O0",
-        "OPT_GLOBAL": "-O0",
-    }
+    own = {"CXX": "g++", "PYTHON3": sys.executable, "CFG_CXXFLAGS_PCH_I": "-include"}
+    own |= {"OPT_FAST": "-O0", "OPT_GLOBAL": "-O0"}
     flags = " ".join(f"-MAKEFLAGS {name}={value}" for name, value in own.items())
     return {"PATH": path, "VERILATOR_ROOT": str(root), "VERILATOR_FLAGS": flags}

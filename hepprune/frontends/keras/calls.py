@@ -106,18 +106,12 @@ def _new(node: Mapping[str, Any]) -> LayerCall:
     read: list[Reference] = []
     names: list[str | None] = []
     settings: dict[str, Any] = {}
-    for place, value in enumerate(node.get("args", [])):
-        found = list(_tensors(value))
-        if not found and value is not None:
-            settings[str(place)] = value
-        read += found
-        names += [None] * len(found)
-    for key, value in node.get("kwargs", {}).items():
+    by_place = [(None, str(place), value) for place, value in enumerate(node.get("args", [])) if value is not None]
+    for name, key, value in (*by_place, *((key, key, value) for key, value in node.get("kwargs", {}).items())):
         found = list(_tensors(value))
         read += found
-        names += [key] * len(found)
-        if not found:
-            settings[key] = value
+        names += [name] * len(found)
+        settings |= {} if found else {key: value}
     return LayerCall(tuple(read), tuple(names), settings)
 
 

@@ -21,20 +21,9 @@ _WEIGHTS = ("{}_weights.h5", "{}.weights.h5", "model.weights.h5", "model_weights
 _BIT_WIDTH = re.compile(r"/(fixed|float)_point_quantizer(_k[bi][if])?(_\d{1,9})?/")
 # What h5py, zipfile, zlib and json raise on damaged or foreign content.
 _DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    NotImplementedError,
-    OSError,
-    RecursionError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
+    zipfile.BadZipFile, zlib.error, ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError,
+    RuntimeError, TypeError, ValueError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -103,14 +92,18 @@ def name_of(entry: Mapping[str, Any]) -> str:
     return name
 
 
-def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield (path, entry) of every layer that is no model itself, in order; a path is outer/inner."""
+def walk(config: Any, prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (path, entry) of every layer and every model inside, in order; a path is outer/inner."""
     for entry in entries(config):
         path = prefix + name_of(entry)
+        yield path, entry
         if entry.get("class_name") in MODELS:
-            yield from leaves(entry.get("config"), path + "/")
-        else:
-            yield path, entry
+            yield from walk(entry.get("config"), path + "/")
+
+
+def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Return (path, entry) of every layer that is no model itself, in order."""
+    return ((path, entry) for path, entry in walk(config, prefix) if entry.get("class_name") not in MODELS)
 
 
 def weights_beside(path: Path) -> Path:
@@ -175,12 +168,10 @@ def _json(path: Path) -> KerasModel:
     config = _described(path.read_text(encoding="utf-8"))
     keras = _major(config.get("keras_version", "3."))  # Keras 3 writes no version
     with opened(weights_beside(path)) as file:
-        store = ArrayFile(file)
-        if "layer_names" in file.attrs or "layer_names0" in file.attrs:
-            return KerasModel(config, _legacy_layers(store, "", config["config"]), keras, path)
-        if "model_weights" in file:
-            return KerasModel(config, _legacy_layers(store, "model_weights", config["config"]), keras, path)
-        return KerasModel(config, _layers(store, "", config["config"]), keras, path)
+        store, listed = ArrayFile(file), "layer_names" in file.attrs or "layer_names0" in file.attrs
+        root = "model_weights" if "model_weights" in file and not listed else ""
+        layers = (_legacy_layers if listed or root else _layers)(store, root, config["config"])
+        return KerasModel(config, layers, keras, path)
 
 
 def _legacy_layers(store: ArrayFile, root: str, config: Any) -> dict[str, Stored]:

@@ -2,14 +2,12 @@
 
 import tempfile
 import warnings
-from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from hepprune.errors import NetworkError
 from hepprune.frontends.checking import Run
@@ -44,8 +42,7 @@ def saved(model: Any, folder: Path) -> Path:
     framework = import_module(root_of(model) or "keras")
     new = int(framework.__version__.split(".")[0]) > 2
     path = folder / ("model.keras" if new else "model.h5")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         try:
             model.save(path, **({} if new else {"include_optimizer": False}))
         except (NotImplementedError, TypeError, ValueError) as problem:
@@ -55,20 +52,17 @@ def saved(model: Any, folder: Path) -> Path:
 
 def loaded(path: Path, *, like: Any) -> Any:
     """Return the native model in a file, loaded by the framework of `like`: a model in memory, or a file's model."""
+    objects: dict[str, Any] = {}
     if isinstance(like, KerasModel):
-        quantised = like.keras < 3 and any(
-            str(e.get("class_name")).startswith("Q") for _, e in leaves(like.config["config"])
-        )
-        objects: dict[str, Any] = {}
+        names = [str(entry.get("class_name")) for _, entry in leaves(like.config["config"])]
+        root, quantised = ("keras", False) if like.keras > 2 else ("tf_keras", any(n.startswith("Q") for n in names))
     else:
         kinds = [type(layer) for layer in like._flatten_layers()]  # noqa: SLF001 -- the only way to nested layers
-        objects = {kind.__name__: kind for kind in kinds if kind.__module__.partition(".")[0] not in _ROOTS}
-        quantised = any(kind.__module__.startswith("qkeras") for kind in kinds)
+        objects |= {kind.__name__: kind for kind in kinds if kind.__module__.partition(".")[0] not in _ROOTS}
+        root, quantised = root_of(like) or "keras", any(kind.__module__.startswith("qkeras") for kind in kinds)
     if quantised:
         import_module("qkeras.utils")._add_supported_quantized_objects(objects)  # noqa: SLF001 -- QKeras' own list
-    root = ("keras" if like.keras > 2 else "tf_keras") if isinstance(like, KerasModel) else root_of(like) or "keras"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         models = import_module(root).models
         if path.suffix != ".json":
             return models.load_model(path, custom_objects=objects, compile=False)
@@ -79,8 +73,4 @@ def loaded(path: Path, *, like: Any) -> Any:
 
 def running(model: Any) -> Run:
     """Return what runs a model of one input and one output on features."""
-
-    def run(given: Sequence[Tensor]) -> list[Tensor]:
-        return [torch.as_tensor(np.asarray(model.predict(given[0].float().numpy(), verbose=0)))]
-
-    return run
+    return lambda given: [torch.as_tensor(np.asarray(model.predict(given[0].float().numpy(), verbose=0)))]

@@ -50,15 +50,7 @@ def lower(model: KerasModel) -> LoweredModel:
     """
     try:
         return _Flat(model=model).lowered()
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        RecursionError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as problem:
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as problem:
         raise NetworkError(f"'{model.source}' is a malformed model of Keras: {problem!r}") from problem
     except NetworkError as problem:
         raise NetworkError(f"'{model.source}' cannot be taken over: {problem}") from problem
@@ -99,7 +91,9 @@ class _Flat:
         if self.model.config["class_name"] == "Sequential":
             first = entries(config)[0]
             if first.get("class_name") != "InputLayer":
-                shape = _batch_shape(first) or _built_shape(self.model.config)
+                built = config.get("build_input_shape") if isinstance(config, dict) else None
+                built = built or (self.model.config.get("build_config") or {}).get("input_shape")
+                shape = _batch_shape(first) or built
                 return [self._input(f"{name_of(first)}_input", shape)]
             named = [first]
         else:
@@ -123,16 +117,15 @@ class _Flat:
             raise NetworkError(f"two layers share the name '{layer.name}'")
         runs = self.layers[layer.of] if isinstance(layer, Shared) else layer
         self.shapes[layer.name] = shape = runs.shape(*(self.shapes[source] for source in sources))
-        if isinstance(layer.result, FixedPoints) and not _fits(layer.result.width.shape, shape):
-            raise NetworkError(
-                f"layer '{layer.name}' has types of shape {layer.result.width.shape} for values of {shape}"
-            )
+        types = layer.result.width.shape if isinstance(layer.result, FixedPoints) else ()
+        fits = all(own in {1, size} for own, size in zip(types[::-1], shape[::-1], strict=False))
+        if len(types) > len(shape) or not fits:
+            raise NetworkError(f"layer '{layer.name}' has types of shape {types} for values of {shape}")
         self.layers[layer.name] = layer
         if sources:
             self.sources[layer.name] = sources
 
     def _run(self, model: Mapping[str, Any], prefix: str, arriving: list[CallValue]) -> list[CallValue]:
-        """Return the outputs of a model called on values."""
         self.arriving.setdefault(prefix.removesuffix("/"), tuple(value.shape for value in arriving))
         if model["class_name"] == "Sequential":
             for entry in entries(model["config"]):
@@ -222,12 +215,6 @@ class _Flat:
         return shared
 
 
-def _fits(types: Shape, values: Shape) -> bool:
-    """Return whether types, one each or shared, are for values of a shape."""
-    pairs = zip(types[::-1], values[::-1], strict=False)
-    return len(types) <= len(values) and all(own in {1, size} for own, size in pairs)
-
-
 def kind_of(entry: Mapping[str, Any]) -> str:
     """Return the class of a layer, "ops." before that of a Keras 3 operation, the name of a function of TensorFlow."""
     kind, config = _PACKAGE.sub("", str(entry.get("class_name"))), entry.get("config")
@@ -260,9 +247,3 @@ def _value(values: Mapping[tuple[str, int], Sequence[CallValue]], reference: Ref
 def _batch_shape(entry: Mapping[str, Any]) -> Any:
     config = entry["config"]
     return config.get("batch_shape") or config.get("batch_input_shape")
-
-
-def _built_shape(model: Mapping[str, Any]) -> Any:
-    config = model["config"]
-    shape = config.get("build_input_shape") if isinstance(config, dict) else None
-    return shape or (model.get("build_config") or {}).get("input_shape")

@@ -61,11 +61,6 @@ def joined(*parts: str) -> str:
     return "/".join(part for part in parts if part)
 
 
-def _is_speed(place: str) -> bool:
-    """Return whether a number is how fast HGQ2 lets a wrapping quantiser narrow in training, at once where infinite."""
-    return place.endswith(("quantizer/vars/3", "/i_decay_speed"))
-
-
 class ArrayFile:
     """An open HDF5 file that gives arrays out as float64 and refuses to give more than 2**30 bytes in all."""
 
@@ -106,7 +101,9 @@ class ArrayFile:
         if self._bytes > _MAX_BYTES:
             raise NetworkError(f"the arrays up to layer '{owner}' {found.shape} take more than {_MAX_BYTES} bytes")
         values: Floats = np.asarray(found[()], dtype=np.float64)
-        if not (np.isfinite(values).all() or (values.ndim == 0 and values == np.inf and _is_speed(place))):
+        # how fast HGQ2 lets a wrapping quantiser narrow in training, at once where infinite
+        is_speed = values.ndim == 0 and place.endswith(("quantizer/vars/3", "/i_decay_speed"))
+        if not (np.isfinite(values).all() or (is_speed and values == np.inf)):
             raise NetworkError(f"layer '{owner}' holds a weight that is NaN or infinite at '{place}'")
         return values
 

@@ -12,7 +12,7 @@ import h5py  # type: ignore[import-untyped]
 import numpy as np
 
 from hepprune.files import replacing, write_text
-from hepprune.frontends.keras.files import MODELS, KerasModel, Stored, beside, entries, name_of, weights_beside
+from hepprune.frontends.keras.files import KerasModel, Stored, beside, walk, weights_beside
 from hepprune.frontends.keras.hdf5 import ArrayFile, joined
 from hepprune.network import Shape
 
@@ -28,9 +28,21 @@ def store(model: KerasModel, path: Path) -> Path:
     """Write a model as the kind of file it was read from, and return the path, with that file's suffix."""
     path = path if path.suffix == model.source.suffix else path.with_suffix(model.source.suffix)
     if path.suffix == ".json":
-        return _json(model, path)
+        # The weights first: a description without its weights is worse than weights without a description.
+        source = weights_beside(model.source)
+        _hdf5(model, source, beside(source, model.source, path))
+        return write_text(path, json.dumps(model.config))
     if zipfile.is_zipfile(model.source):
-        return _archive(model, path)
+        with zipfile.ZipFile(model.source) as archive:
+            metadata, weights = archive.read("metadata.json"), archive.read("model.weights.h5")
+        changed = io.BytesIO()
+        with h5py.File(io.BytesIO(weights), "r") as old, h5py.File(changed, "w") as new:
+            _copy(old, new, model)
+        with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+            archive.writestr("metadata.json", metadata)
+            archive.writestr("config.json", json.dumps(model.config))
+            archive.writestr("model.weights.h5", changed.getvalue())
+        return path
     _hdf5(model, model.source, path)
     return path
 
@@ -40,52 +52,22 @@ def _hdf5(model: KerasModel, source: Path, path: Path) -> None:
         _copy(old, new, model)
 
 
-def _archive(model: KerasModel, path: Path) -> Path:
-    with zipfile.ZipFile(model.source) as archive:
-        metadata, weights = archive.read("metadata.json"), archive.read("model.weights.h5")
-    changed = io.BytesIO()
-    with h5py.File(io.BytesIO(weights), "r") as old, h5py.File(changed, "w") as new:
-        _copy(old, new, model)
-    members: dict[str, str | bytes] = {
-        "metadata.json": metadata,
-        "config.json": json.dumps(model.config),
-        "model.weights.h5": changed.getvalue(),
-    }
-    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return path
-
-
-def _json(model: KerasModel, path: Path) -> Path:
-    """Write the weights first: a description without its weights is worse than weights without a description."""
-    source = weights_beside(model.source)
-    _hdf5(model, source, beside(source, model.source, path))
-    return write_text(path, json.dumps(model.config))
-
-
 def _copy(old: h5py.File, new: h5py.File, model: KerasModel) -> None:
     """Copy a file but for its links, its optimizer and the layers, whose arrays are written as they are now."""
     groups: dict[str, list[Stored]] = {}
     for stored in model.layers.values():
         groups.setdefault(stored.group, []).append(stored)
     arrays = {joined(s.group, place): values for s in model.layers.values() for place, values in s.arrays.items()}
-    _copy_group(old, new, arrays, left_out=_left_out(old, model, arrays))
+    # only in a Keras 3 file does a group belong to one layer, which may have lost some of its arrays
+    held = [(stored.group, ArrayFile(old).places(stored.group)) for stored in model.layers.values() if "layers" in old]
+    known = {joined(group, place) for group, places in held for place in places}
+    _copy_group(old, new, arrays, left_out=frozenset(known - arrays.keys()))
     for place, values in arrays.items():
         if place not in new:
             new.create_dataset(place, data=values.astype(np.float32))
     _list_names(new, groups)
     if "model_config" in new.attrs:
         new.attrs["model_config"] = json.dumps(model.config)
-
-
-def _left_out(old: h5py.File, model: KerasModel, arrays: Mapping[str, Any]) -> frozenset[str]:
-    """Return the arrays that layers no longer have; only in a Keras 3 file does a group belong to one layer."""
-    if "layers" not in old:
-        return frozenset()
-    store = ArrayFile(old)
-    known = {joined(s.group, place) for s in model.layers.values() for place in store.places(s.group)}
-    return frozenset(known) - arrays.keys()
 
 
 def _copy_group(
@@ -125,19 +107,10 @@ def _list_names(new: h5py.File, groups: Mapping[str, list[Stored]]) -> None:
             new[place].attrs["weight_names"] = np.array([name.encode() for name in listed])
 
 
-def _walk(model: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield (path, entry) of every layer and every model inside."""
-    for entry in entries(model["config"]):
-        path = prefix + name_of(entry)
-        yield path, entry
-        if entry.get("class_name") in MODELS:
-            yield from _walk(entry, path + "/")
-
-
 def with_layers(model: Mapping[str, Any], configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return the description with other configs for the named layers."""
     changed = copy.deepcopy(dict(model))
-    for path, entry in _walk(changed):
+    for path, entry in walk(changed["config"]):
         if path in configs:
             entry["config"] = copy.deepcopy(dict(configs[path]))
     return changed
@@ -146,7 +119,7 @@ def with_layers(model: Mapping[str, Any], configs: Mapping[str, Mapping[str, Any
 def resized(model: Mapping[str, Any], lowered: "LoweredModel") -> dict[str, Any]:
     """Return the description with the shapes that its layers and calls have now."""
     changed = copy.deepcopy(dict(model))
-    for path, entry in _walk(changed):
+    for path, entry in walk(changed["config"]):
         _resize(entry, lowered.arriving.get(path))
         prefix = path.rpartition("/")[0]
         for tensor in _tensors(entry.get("inbound_nodes")):

@@ -11,13 +11,13 @@ import torch
 from hepprune import digits
 from hepprune.errors import NetworkError
 from hepprune.fixed import Quantiser
-from hepprune.frontends.checking import acting
+from hepprune.frontends.checking import acting, acting_arrays
 from hepprune.frontends.keras.files import KerasModel, Stored
 from hepprune.frontends.keras.graph import lower
 from hepprune.frontends.keras.hgq.types import plain
 from hepprune.frontends.keras.registry import LAYERS, Floats, Native
 from hepprune.frontends.keras.storing import resized, with_layers
-from hepprune.network import BatchNorm, Layer, Network, Recurrent, Weighted
+from hepprune.network import Layer, Network
 from hepprune.quantisers import FixedPoints
 
 logger = logging.getLogger(__name__)
@@ -82,36 +82,14 @@ def settled(network: Network, like: Network) -> Network:
     """
     copy = network.clone()
     for layer in copy:
-        other = like[layer.name]
-        if isinstance(layer, Weighted):
-            same = layer.weight_type == getattr(other, "weight_type", None)
-            layer.weight.copy_(_written(layer.weight, layer.used_weight(), layer.digit_limit, same=same))
-            if layer.bias_type != getattr(other, "bias_type", None):
-                layer.bias.copy_(layer.used_bias())
-        elif isinstance(layer, BatchNorm):
-            if layer.scale_type != getattr(other, "scale_type", None):
-                layer.scale.copy_(layer.used_scale())
-            if layer.shift_type != getattr(other, "shift_type", None):
-                layer.shift.copy_(layer.used_shift())
-        elif isinstance(layer, Recurrent):
-            _settle_cell(layer, other)
+        for name, used in acting_arrays(layer).items():
+            latent, key = getattr(layer, name), f"{'bias' if name == 'recurrent_bias' else name}_type"
+            if getattr(layer, key) != getattr(like[layer.name], key, None):
+                latent.copy_(used)
+            elif name.endswith("weight"):  # the file keeps their quantiser, but no limits of digits
+                limit = getattr(layer, name.replace("weight", "digit_limit"))
+                latent.copy_(torch.where(limit >= digits.UNLIMITED, latent, used))
     return copy
-
-
-def _settle_cell(cell: Recurrent, other: Layer) -> None:
-    """Give a cell the weights that a file holds, and the biases that act where it keeps no type of theirs."""
-    for kind in ("weight", "recurrent_weight"):
-        same = getattr(cell, f"{kind}_type") == getattr(other, f"{kind}_type", None)
-        limit = cell.digit_limit if kind == "weight" else cell.recurrent_digit_limit
-        getattr(cell, kind).copy_(_written(getattr(cell, kind), cell.used(kind), limit, same=same))
-    if cell.bias_type != getattr(other, "bias_type", None):
-        for kind, acting in zip(("bias", "recurrent_bias"), cell.used_biases(), strict=True):
-            getattr(cell, kind).copy_(acting)
-
-
-def _written(latent: torch.Tensor, acting: torch.Tensor, limit: torch.Tensor, *, same: bool) -> torch.Tensor:
-    """Return the latent weights where the file keeps their quantiser, and those that act where digits are limited."""
-    return torch.where(limit >= digits.UNLIMITED, latent, acting) if same else acting
 
 
 def _changed(native: Native, pairs: Iterable[tuple[Layer, Layer]]) -> bool:
@@ -178,15 +156,8 @@ def _stored(stored: Stored, native: Native) -> Stored:
     while len(order) < len(native.weights):
         if len(LAYERS[native.kind].groups) > 1:
             raise native.refuse("has no place for another weight")
-        order.append(_next_place(order))
+        folder, _, last = order[-1].rpartition("/")  # a number in a Keras 3 file, a name in the older ones
+        order.append(f"{folder}/{int(last) + 1 if last.isdecimal() else f'added_{len(order)}'}")
     order = order[: len(native.weights)]
     arrays = {**native.stored, **dict(zip(order, native.weights, strict=True))}
     return replace(stored, order=tuple(order), arrays=arrays)
-
-
-def _next_place(order: list[str]) -> str:
-    """Return a place for one more array: the next number in a Keras 3 file, a new name in the older ones."""
-    folder, _, last = order[-1].rpartition("/")
-    if last.isdecimal():
-        return f"{folder}/{int(last) + 1}"
-    return f"{folder}/added_{len(order)}"

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hepprune.frontends.onnx.quantisation import Quantisation
-from hepprune.frontends.pytorch.values import Constant
+from hepprune.frontends.pytorch.values import Constant, inverse
 
 Change = Callable[[Tensor], Tensor]
 
@@ -55,8 +55,7 @@ class Array(Constant):
 
     def transposed(self, order: tuple[int, ...]) -> "Array":
         """Return the array with its axes in another order."""
-        inverse = tuple(torch.argsort(torch.tensor(order)).tolist())
-        return self.moved(lambda values: values.permute(order), lambda values: values.permute(inverse))
+        return self.moved(lambda values: values.permute(order), lambda values: values.permute(inverse(order)))
 
     def reshaped(self, shape: tuple[int, ...]) -> "Array":
         """Return the array under another shape."""

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -76,6 +76,10 @@ class Graph(Assembly):
         """Return the layer's name: its weight's owner as torch names it ("encoder.0"), else its node's."""
         owner = (weight.origin or "").rpartition(".")[0] if weight is not None else ""
         return owner or call.name
+
+    def is_read(self, tensor: str) -> bool:
+        """Return whether a node reads a tensor, or the graph puts it out."""
+        return tensor in self.readers_of or tensor in self.outputs
 
     def only_reader(self, tensor: str) -> OnnxNode | None:
         """Return the one node that reads a tensor; None where several do, or the graph puts it out."""
@@ -152,11 +156,8 @@ class Graph(Assembly):
             placed[value.index.reshape(-1)] = scale.expand(value.shape).reshape(-1)
             scale = compressed(placed.view(sizes)[0])
         name = self.add(Activation(self.name(title), "linear", result=given.of(scale.numpy())), value.layer)
-        self.sites.append(
-            Site(
-                node=given.node, layer=name, kind="result", scale_shape=given.shape, native=_of_jets(value, self.n_jets)
-            )
-        )
+        native = _of_jets(value, self.n_jets)
+        self.sites.append(Site(node=given.node, layer=name, kind="result", scale_shape=given.shape, native=native))
         return unchanged(value, name)
 
     def merge_quantisers(self, outputs: list[str]) -> list[str]:
@@ -184,15 +185,9 @@ class Graph(Assembly):
     def _without(self, layer: Layer, before: Layer, outputs: list[str]) -> list[str]:
         (source,) = self.sources.pop(layer.name)
         self.layers.remove(layer)
-        self.sources = {
-            name: tuple(source if n == layer.name else n for n in names) for name, names in self.sources.items()
-        }
-        self.sites = [
-            Site(node=site.node, layer=before.name, kind=site.kind, scale_shape=site.scale_shape, native=site.native)
-            if site.layer == layer.name
-            else site
-            for site in self.sites
-        ]
+        for name, names in self.sources.items():
+            self.sources[name] = tuple(source if n == layer.name else n for n in names)
+        self.sites = [replace(site, layer=before.name) if site.layer == layer.name else site for site in self.sites]
         return [source if name == layer.name else name for name in outputs]
 
 

@@ -161,27 +161,20 @@ def _gather_constants(proto: Any) -> None:
 
     A note tells them from those that were initialisers before, which are weights, unless there are none.
     """
+    import onnx
+
     nodes = [node for node in proto.graph.node if node.op_type == "Constant" and node.domain in STANDARD]
     has_weights = any(len(tensor.dims) > 1 for tensor in proto.graph.initializer)
     for node in nodes:
-        tensor = _constant(node)
-        tensor.doc_string = CONSTANT if has_weights else ""
-        proto.graph.initializer.append(tensor)
+        (attribute,) = node.attribute
+        tensor = proto.graph.initializer.add()
+        if attribute.name == "value":
+            tensor.CopyFrom(attribute.t)
+        elif attribute.name in {"value_float", "value_floats", "value_int", "value_ints"}:
+            kind = "float32" if "float" in attribute.name else "int64"
+            tensor.CopyFrom(onnx.numpy_helper.from_array(np.asarray(onnx.helper.get_attribute_value(attribute), kind)))
+        else:
+            raise NetworkError(f"node '{node.name or node.output[0]}' is a constant of a kind that is not read")
+        tensor.name, tensor.doc_string = node.output[0], CONSTANT if has_weights else ""
         proto.graph.node.remove(node)
     proto.ir_version = max(proto.ir_version, 4)  # from which on initialisers need not be inputs too
-
-
-def _constant(node: Any) -> Any:
-    import onnx
-
-    (attribute,) = node.attribute
-    tensor = onnx.TensorProto()
-    if attribute.name == "value":
-        tensor.CopyFrom(attribute.t)
-    elif attribute.name in {"value_float", "value_floats", "value_int", "value_ints"}:
-        kind = "float32" if "float" in attribute.name else "int64"
-        tensor.CopyFrom(onnx.numpy_helper.from_array(np.asarray(onnx.helper.get_attribute_value(attribute), kind)))
-    else:
-        raise NetworkError(f"node '{node.name or node.output[0]}' is a constant of a kind that is not read")
-    tensor.name = node.output[0]
-    return tensor

@@ -40,15 +40,13 @@ class GraphFit:
         value = self.values.get(tensor)
         if value is None or value.layer not in self.before.layers:
             return None
-        for name in (value.layer, *self._reshaping(value.layer)):
+        readers = self.before.readers(self.before[value.layer])
+        for name in (value.layer, *(node.name for node in readers if isinstance(node, Reshape))):
             old, new = ((self.n_jets, *net.shapes[name]) for net in (self.before, self.network))
             found = value.shape if old == new else _resized(value.index, old, new)
             if found is not None:
                 return found
         return None
-
-    def _reshaping(self, source: str) -> list[str]:
-        return [node.name for node in self.before.readers(self.before[source]) if isinstance(node, Reshape)]
 
     def groups(self, tensor: str) -> int | None:
         """Return the groups of the convolution that makes a tensor; None where none does."""

@@ -17,31 +17,18 @@ from hepprune.frontends.pytorch.values import Value
 _MAX_CONSTANT = 2**26
 
 
-def _divided(x: Tensor, y: Tensor) -> Tensor:
-    return torch.div(x, y, rounding_mode=None if x.is_floating_point() else "trunc")
-
-
+# Those that torch has by the same name.
+_NAMED = ("Abs", "Add", "Exp", "Floor", "Mul", "Neg", "Pow", "Reciprocal", "Sqrt", "Sub", "Tanh", "Where")
 _ELEMENTWISE: dict[str, Callable[..., Tensor]] = {
-    "Abs": torch.abs,
-    "Add": torch.add,
-    "Div": _divided,
+    **{kind: getattr(torch, kind.lower()) for kind in _NAMED},
+    "Div": lambda x, y: torch.div(x, y, rounding_mode=None if x.is_floating_point() else "trunc"),
     "Equal": torch.eq,
-    "Exp": torch.exp,
-    "Floor": torch.floor,
     "Greater": torch.gt,
     "Less": torch.lt,
     "Max": torch.maximum,
     "Min": torch.minimum,
     "Mod": torch.remainder,
-    "Mul": torch.mul,
-    "Neg": torch.neg,
     "Not": torch.logical_not,
-    "Pow": torch.pow,
-    "Reciprocal": torch.reciprocal,
-    "Sqrt": torch.sqrt,
-    "Sub": torch.sub,
-    "Tanh": torch.tanh,
-    "Where": torch.where,
 }
 
 
@@ -114,7 +101,7 @@ def _sliced(node: OnnxNode, x: Array, *bounds: Array) -> Tensor:
     )
     found = x.acting
     for place, start in enumerate(starts):
-        axis, size = (axes[place] if axes else place), 0
+        axis = axes[place] if axes else place
         size = found.shape[axis]
         inside = range(*slice(int(start), int(ends[place]), int(steps[place]) if steps else 1).indices(size))
         found = found.index_select(axis, torch.tensor(list(inside), dtype=torch.long))
@@ -122,10 +109,8 @@ def _sliced(node: OnnxNode, x: Array, *bounds: Array) -> Tensor:
 
 
 def _product(node: OnnxNode, x: Array, y: Array) -> Tensor:
-    _check(
-        node,
-        (*np.broadcast_shapes(*(tuple(v.tensor.shape[:-2]) for v in (x, y))), x.tensor.shape[-2], y.tensor.shape[-1]),
-    )
+    lead = np.broadcast_shapes(*(tuple(v.tensor.shape[:-2]) for v in (x, y)))
+    _check(node, (*lead, x.tensor.shape[-2], y.tensor.shape[-1]))
     return x.acting @ y.acting
 
 

@@ -14,7 +14,7 @@ from hepprune.frontends.onnx.files import CONSTANT, QONNX_DOMAINS, STANDARD, ops
 from hepprune.frontends.onnx.fitting import AxisPart, GraphFit, Place
 from hepprune.frontends.onnx.folding import FOLDED, folded, shape_of
 from hepprune.frontends.onnx.operators import OPERATORS, QUANTISERS
-from hepprune.frontends.pytorch.lowering import Lowered, add_input, n_jets, network_of, output_layer
+from hepprune.frontends.pytorch.lowering import Lowered, add_input, is_channels_first, n_jets, network_of, output_layer
 from hepprune.frontends.pytorch.program import Program, Ref
 from hepprune.frontends.pytorch.values import Value, in_order
 from hepprune.network import Network
@@ -62,19 +62,16 @@ def lower(proto: Any, fit: GraphFit | None = None) -> Read:
     constants = {tensor.name: _array(tensor) for tensor in proto.graph.initializer}
     inputs = {entry.name: _sizes(entry) for entry in proto.graph.input if entry.name not in constants}
     outputs = tuple(entry.name for entry in proto.graph.output)
-    built = Graph(
-        n_jets=n_jets(Program(inputs=inputs, constants={}, calls=(), outputs=())),
-        opset=opset(proto),
-        fit=fit,
-        outputs=outputs,
-    )
+    size = n_jets(Program(inputs=inputs, constants={}, calls=(), outputs=()))
+    built = Graph(n_jets=size, opset=opset(proto), fit=fit, outputs=outputs)
     built.values.update(constants)
     needed = _constants_first(_needed(nodes, outputs), set(inputs))
     for node in needed:
         for name in filter(None, node.inputs):
             built.readers_of.setdefault(name, []).append(node)
+    steps = [(set(n.inputs), n.outputs, n.kind in _CHANNELS_FIRST, n.kind in _ELEMENTWISE) for n in needed]
     for name, shape in inputs.items():
-        built.values[name] = add_input(built, name, shape, channels_first=_is_channels_first(name, needed))
+        built.values[name] = add_input(built, name, shape, channels_first=is_channels_first(name, steps))
     for node in needed:
         found = _run(built, node)
         results = found if isinstance(found, list) else [found]
@@ -82,16 +79,13 @@ def lower(proto: Any, fit: GraphFit | None = None) -> Read:
     named = {name: output_layer(built, built.values[name], Ref(name)) for name in outputs}
     moved = _channels_last(built, {name: built.values[name].layer for name in inputs} | named)
     network = network_of(built, built.merge_quantisers(list(named.values())))
-    slots = tuple(slot for slot in built.slots if slot.layer in network.layers)
-    sites = tuple(site for site in built.sites if site.layer in network.layers)
-    values = {name: value for name, value in built.values.items() if value is not None}
     return Read(
         network=network,
-        slots=slots,
+        slots=tuple(slot for slot in built.slots if slot.layer in network.layers),
         n_jets=built.n_jets,
-        sites=sites,
+        sites=tuple(site for site in built.sites if site.layer in network.layers),
         changes=built.changes,
-        values=values,
+        values={name: value for name, value in built.values.items() if value is not None},
         parts=built.parts,
         channels_last=moved,
     )
@@ -156,7 +150,6 @@ def _sizes(entry: Any) -> tuple[int | None, ...]:
 
 
 def _needed(nodes: list[OnnxNode], outputs: tuple[str, ...]) -> list[OnnxNode]:
-    """Return the nodes that an output depends on, in order."""
     wanted, kept = set(outputs), []
     for node in reversed(nodes):
         if wanted.intersection(node.outputs):
@@ -172,18 +165,6 @@ def _constants_first(nodes: list[OnnxNode], inputs: set[str]) -> list[OnnxNode]:
         if reached.intersection(node.inputs):
             reached.update(node.outputs)
     return sorted(nodes, key=lambda node: bool(reached.intersection(node.inputs)))
-
-
-def _is_channels_first(name: str, nodes: list[OnnxNode]) -> bool:
-    """Return whether an input reaches, through element-wise operators only, one that has channels on axis 1."""
-    reached = {name}
-    for node in nodes:
-        if reached.intersection(node.inputs):
-            if node.kind in _CHANNELS_FIRST:
-                return True
-            if node.kind in _ELEMENTWISE:
-                reached.update(node.outputs)
-    return False
 
 
 def _run(built: Graph, node: OnnxNode) -> Any:

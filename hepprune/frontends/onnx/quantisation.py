@@ -92,9 +92,8 @@ def settings(quantiser: Quantiser | None, title: str) -> QuantiserAttributes:
     """
     scale: Any = 1.0
     if isinstance(quantiser, Binary):
-        return QuantiserAttributes(
-            scale=np.asarray(quantiser.scale, np.float64), bits=1, signed=True, narrow=True, rounding="ROUND"
-        )
+        steps = np.asarray(quantiser.scale, np.float64)
+        return QuantiserAttributes(scale=steps, bits=1, signed=True, narrow=True, rounding="ROUND")
     if isinstance(quantiser, Scaled):
         scale, quantiser = np.asarray(quantiser.scale, np.float64), quantiser.base
     if not isinstance(quantiser, FixedPoint | FixedPoints):
@@ -106,11 +105,7 @@ def settings(quantiser: Quantiser | None, title: str) -> QuantiserAttributes:
     bits, signed = np.unique(quantiser.width), np.unique(quantiser.signed)
     if len(bits) != 1 or len(signed) != 1 or bits[0] < 1:
         raise NetworkError(f"{title} has several widths, where a quantiser of QONNX has one")
-    steps = np.asarray(scale) * quantiser.step
+    steps, narrow = np.asarray(scale) * quantiser.step, quantiser.overflow == "SAT_SYM"
     return QuantiserAttributes(
-        scale=steps,
-        bits=int(bits[0]),
-        signed=bool(signed[0]),
-        narrow=quantiser.overflow == "SAT_SYM",
-        rounding=_MODES[quantiser.rounding],
+        scale=steps, bits=int(bits[0]), signed=bool(signed[0]), narrow=narrow, rounding=_MODES[quantiser.rounding]
     )

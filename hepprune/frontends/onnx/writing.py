@@ -1,7 +1,9 @@
 """From a Network back to the ONNX model it was read from: the same nodes, the sizes and numbers of now."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from torch import Tensor
 from hepprune.errors import NetworkError
 from hepprune.files import replacing
 from hepprune.frontends.onnx.building import Site
-from hepprune.frontends.onnx.changing import apply
+from hepprune.frontends.onnx.fitting import Place
 from hepprune.frontends.onnx.lowering import Read, lower
 from hepprune.frontends.onnx.quantisation import settings
 from hepprune.frontends.pytorch.values import Value
@@ -49,7 +51,7 @@ def _filled(network: Network, like: Any) -> Any:
         for site in state[-1].sites:
             _requantise(proto, site, network, known)
         state.append(lower(proto, known.fit(network)))
-        apply(proto, state[-1].changes)
+        _apply(proto, state[-1].changes)
         read = state[-1]
         for entry in (*proto.graph.value_info, *proto.graph.output):
             if entry.name in read.values:
@@ -131,7 +133,6 @@ def _requantise(proto: Any, site: Site, network: Network, before: Read) -> None:
 
 
 def _shape(network: Network, site: Site) -> tuple[int, ...]:
-    """Return the shape of the values that a quantiser is for."""
     if site.kind == "result":
         return network.shapes[site.layer]
     return tuple(getattr(network[site.layer], site.kind.removesuffix("_type")).shape)
@@ -162,3 +163,63 @@ def _plain(layer: Layer) -> dict[str, Any]:
     left_out = {"result", "target", "order", "equation", "axis", "strategy", "reuse_factor", "parallelization_factor"}
     settings = layer.settings().items()
     return {key: value for key, value in settings if key not in left_out and not key.endswith("_type")}
+
+
+def _apply(proto: Any, changes: Mapping[Place, Any]) -> None:
+    """Give nodes other inputs and attributes, None to leave one out, and drop the constants that nothing reads then."""
+    nodes = {next(filter(None, node.output)): node for node in proto.graph.node}
+    for (output, place), setting in changes.items():
+        if isinstance(place, str):
+            _set_attribute(nodes[output], place, setting)
+        else:
+            _set_input(proto, nodes[output], place, setting)
+    while changes and _dropped(proto):
+        pass
+
+
+def _set_attribute(node: Any, name: str, setting: Any) -> None:
+    import onnx
+
+    kept = [attribute for attribute in node.attribute if attribute.name != name]
+    if setting is not None:
+        kept.append(onnx.helper.make_attribute(name, setting.tolist() if isinstance(setting, np.ndarray) else setting))
+    del node.attribute[:]
+    node.attribute.extend(kept)
+
+
+def _set_input(proto: Any, node: Any, place: int, setting: Any) -> None:
+    import onnx
+
+    name = "" if setting is None else _free(proto, f"{next(filter(None, node.output))}_{place}")
+    if setting is not None:
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(setting, name))
+    names = [*node.input, *[""] * (place + 1 - len(node.input))]
+    names[place] = name
+    while names and not names[-1]:
+        names.pop()
+    del node.input[:]
+    node.input.extend(names)
+
+
+def _free(proto: Any, name: str) -> str:
+    graph = proto.graph
+    taken = {entry.name for entry in (*graph.initializer, *graph.input)} | {
+        n for node in graph.node for n in node.output
+    }
+    tries = (f"{name}_{number}" for number in count(2))
+    return name if name not in taken else next(tried for tried in tries if tried not in taken)
+
+
+def _dropped(proto: Any) -> bool:
+    """Drop nodes and initialisers that nothing reads, and return whether there were any nodes."""
+    graph = proto.graph
+    read = Counter(name for node in graph.node for name in node.input) + Counter(entry.name for entry in graph.output)
+    listed = {entry.name for entry in graph.input}
+    kept = [node for node in graph.node if any(read[name] for name in node.output)]
+    found = len(kept) < len(graph.node)
+    tensors = [entry for entry in graph.initializer if read[entry.name] or entry.name in listed]
+    for field, entries in ((graph.node, kept), (graph.initializer, tensors)):
+        copies = [type(entry).FromString(entry.SerializeToString()) for entry in entries]
+        del field[:]
+        field.extend(copies)
+    return found

@@ -13,22 +13,12 @@ import torch
 from torch import Tensor
 
 from hepprune.errors import NetworkError
-from hepprune.frontends.pytorch.program import Call, Program, Ref, Scope, scoped
+from hepprune.frontends.pytorch.program import Call, Program, Ref, scoped
 
 _MAX_BYTES, _MAX_TEXT = 2**30, 2**24
 # torch._export.serde.schema.ScalarType
-_DTYPES = {
-    1: torch.uint8,
-    2: torch.int8,
-    3: torch.int16,
-    4: torch.int32,
-    5: torch.int64,
-    6: torch.float16,
-    7: torch.float32,
-    8: torch.float64,
-    12: torch.bool,
-    13: torch.bfloat16,
-}
+_NAMES = {1: "uint8", 2: "int8", 3: "int16", 4: "int32", 5: "int64", 6: "float16", 7: "float32", 8: "float64"}
+_DTYPES = {number: getattr(torch, name) for number, name in (_NAMES | {12: "bool", 13: "bfloat16"}).items()}
 _TARGET = re.compile(r"aten\.[a-zA-Z]\w*\.\w+|_?[a-z]+", re.ASCII)
 _DAMAGED = (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError, RecursionError, EOFError)
 
@@ -133,25 +123,13 @@ def _calls(node: dict[str, Any]) -> list[Call]:
     one = len(outputs) == 1 and not isinstance(outputs[0], list)
     name = several[0].name if one else node.get("name") or f"{several[0].name if several else 'none'}_all"
     args = tuple(value for _, value, kind in given if kind != 2)
-    call = Call(
-        name=name,
-        target=target,
-        args=args,
-        kwargs={key: value for key, value, kind in given if kind == 2},
-        scope=_scope(node["metadata"]),
-    )
-    picks = (
-        []
-        if one
-        else [Call(name=ref.name, target="getitem", args=(Ref(name), i), kwargs={}) for i, ref in enumerate(several)]
-    )
-    return [call, *picks]
-
-
-def _scope(metadata: dict[str, str]) -> Scope:
-    innermost = metadata.get("nn_module_stack", "").split(";")[-1].split(",")
+    kwargs = {key: value for key, value, kind in given if kind == 2}
+    innermost = node["metadata"].get("nn_module_stack", "").split(";")[-1].split(",")
     known = len(innermost) == 3 and not innermost[0].startswith("_empty")
-    return scoped(*innermost) if known else ("", "")
+    scope = scoped(*innermost) if known else ("", "")
+    picked = [] if one else list(enumerate(several))
+    picks = [Call(name=ref.name, target="getitem", args=(Ref(name), i), kwargs={}) for i, ref in picked]
+    return [Call(name=name, target=target, args=args, kwargs=kwargs, scope=scope), *picks]
 
 
 def _argument(argument: dict[str, Any]) -> Any:

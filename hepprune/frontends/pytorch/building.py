@@ -1,5 +1,6 @@
 """A network under construction: layers are added one by one, values put into the order that each of them needs."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,17 @@ from hepprune.errors import NetworkError
 from hepprune.frontends.names import identifiers
 from hepprune.frontends.pytorch.fitting import Fitting, Traces
 from hepprune.frontends.pytorch.program import Call
-from hepprune.frontends.pytorch.values import Axes, Constant, Rows, Value, axes_of, by_place, in_order, jets_axis, moves
+from hepprune.frontends.pytorch.values import (
+    Axes,
+    Constant,
+    Rows,
+    Value,
+    axes_of,
+    by_place,
+    in_order,
+    jets_axis,
+    moves,
+)
 from hepprune.frontends.pytorch.values import with_jets_axis as split_jets
 from hepprune.network import BatchNorm, Layer, Network, Permute, Reshape, Shape, Shared
 
@@ -75,10 +86,8 @@ class Assembly:
         """Return what a layer is called in the model: its weight's owner, its module, or the operator."""
         if weight is not None and weight.origin:
             owner, _, last = weight.origin.rpartition(".")
-            stem = (
-                last.removesuffix("_orig").split("_l0")[0].removesuffix("weight_ih").removesuffix("weight").rstrip("_")
-            )
-            return ".".join(filter(None, (owner, stem))) or call.name
+            stem = last.removesuffix("_orig").split("_l0")[0].removesuffix("weight_ih").removesuffix("weight")
+            return ".".join(filter(None, (owner, stem.rstrip("_")))) or call.name
         owner, kind = call.scope
         plain = owner.split(".parametrizations")[0].split("@")[0]
         if not plain or not kind.startswith(("torch.nn.modules", "pquant.", "hepprune.")):
@@ -90,7 +99,7 @@ class Assembly:
         computing = self.layer(layer.of) if isinstance(layer, Shared) else layer
         self.shapes[layer.name] = computing.shape(*(self.shapes[source] for source in sources))
         shape = self.shapes[layer.name]
-        if min(shape, default=1) < 1 or self.n_jets * _size(shape) > _MAX_INDEX:
+        if min(shape, default=1) < 1 or self.n_jets * math.prod(shape) > _MAX_INDEX:
             raise NetworkError(f"layer '{layer.name}' would put out the shape {shape}")
         self.layers.append(layer)
         if sources:
@@ -104,7 +113,7 @@ class Assembly:
     def value(self, layer: str, axes: Axes | None = None, shape: Iterable[int] | None = None) -> Value:
         """Return a layer's value as torch sees it: with its axes in the order `axes` undoes, reshaped to `shape`."""
         sizes = (self.n_jets, *self.shapes[layer])
-        index = torch.arange(_size(sizes)).view(sizes)
+        index = torch.arange(math.prod(sizes)).view(sizes)
         if axes is not None:
             index = index.permute(tuple(torch.argsort(torch.tensor(axes)).tolist()))
         return Value(layer, index if shape is None else index.reshape(tuple(shape)))
@@ -164,10 +173,8 @@ class Assembly:
 
     def flat(self, value: Value, title: str) -> tuple[str, Tensor]:
         """Return the layer that holds a value's numbers on one axis, and where each of a jet's numbers is in it."""
-        jets = self.jets(value)
-        return self.laid(value, torch.arange(value.index.numel()).view(self.n_jets, -1), title), value.index.select(
-            jets, 0
-        )
+        place = value.index.select(self.jets(value), 0)
+        return self.laid(value, torch.arange(value.index.numel()).view(self.n_jets, -1), title), place
 
     def sizes_of(self, value: Value) -> Callable[[Network], Sequence[int]]:
         """Return what gives the shape that torch's value has in a network of other sizes, the jets' axis included."""
@@ -223,13 +230,5 @@ class Assembly:
 
         self.slots.append(Slot(target=constant.origin, layer=layer, native=whole, shaped=shaped, rows=constant.rows))
         if constant.mask is not None and kept is not None:
-            self.slots.append(
-                Slot(target=constant.mask, layer=layer, native=lambda at: constant.native(kept(at).float()))
-            )
-
-
-def _size(shape: Iterable[int]) -> int:
-    size = 1
-    for n in shape:
-        size *= n
-    return size
+            mask = lambda at: constant.native(kept(at).float())  # noqa: E731
+            self.slots.append(Slot(target=constant.mask, layer=layer, native=mask))

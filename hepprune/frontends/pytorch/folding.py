@@ -6,11 +6,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from hepprune.errors import NetworkError
 from hepprune.frontends.pytorch.operators import MOVES, SAME
 from hepprune.frontends.pytorch.program import Call, aten
-from hepprune.frontends.pytorch.values import Constant, Rows, axes_of
+from hepprune.frontends.pytorch.values import Constant, Rows, axes_of, inverse
 
 # Computed by torch where all that they take is constant.
 FOLDED = MOVES | SAME | {
@@ -23,25 +24,21 @@ SPLITS = {"chunk", "split", "split_with_sizes"}
 _MAX_CONSTANT = 2**26
 
 
-def leaves(nest: Any) -> list[Any]:
-    """Return what a nest of lists holds."""
-    return [leaf for entry in nest for leaf in leaves(entry)] if isinstance(nest, list | tuple) else [nest]
-
-
 @torch.no_grad()
 def folded(call: Call, args: Any, options: dict[str, Any]) -> Any:
     """Return the constant that an operator makes of constants."""
-    given = [entry for entry in leaves((args, list(options.values()))) if isinstance(entry, Constant)]
+    given = [entry for entry in tree_leaves((args, options)) if isinstance(entry, Constant)]
     if call.operator not in FOLDED:
         raise NetworkError(f"'{call.name}' uses {call.target} on constants, which is not known")
     if call.operator in SAME and given:
         return given[0]
-    plain = _tensors(args, "cpu"), {key: _tensors(value, "cpu") for key, value in options.items() if key != "device"}
-    shaped = aten(call)(
-        *_tensors(args, "meta"), **{k: _tensors(v, "meta") for k, v in options.items()} | _on_meta(options, given)
-    )
-    if any(isinstance(leaf, Tensor) and leaf.numel() > _MAX_CONSTANT for leaf in leaves(shaped)):
+    plain = tree_map_only(Constant, lambda entry: entry.tensor.detach().cpu(), (args, options))
+    blank = tree_map_only(Tensor, lambda tensor: tensor.to("meta"), plain)
+    on_meta = {"device": "meta"} if "device" in options or not given else {}
+    shaped = aten(call)(*blank[0], **blank[1] | on_meta)
+    if any(isinstance(leaf, Tensor) and leaf.numel() > _MAX_CONSTANT for leaf in tree_leaves(shaped)):
         raise NetworkError(f"'{call.name}' makes a constant of more than 2**26 numbers")
+    plain[1].pop("device", None)
     result, fixed = aten(call)(*plain[0], **plain[1]), all(entry.fixed for entry in given)
     if isinstance(result, list | tuple):
         return [replace(part, fixed=fixed) for part in _parts(call, args, given, result)]
@@ -65,18 +62,6 @@ def _parts(call: Call, args: Any, given: list[Constant], result: Sequence[Tensor
     ]
 
 
-def _on_meta(options: dict[str, Any], given: list[Constant]) -> dict[str, Any]:
-    return {"device": "meta"} if "device" in options or not given else {}
-
-
-def _tensors(argument: Any, device: str) -> Any:
-    if isinstance(argument, Constant):
-        return argument.tensor.detach().to(device)
-    if isinstance(argument, list | tuple):
-        return type(argument)(_tensors(entry, device) for entry in argument)
-    return argument
-
-
 def _traced(call: Call, args: Any, given: list[Constant], result: Tensor) -> Constant:
     """Return a constant that still knows its tensor of the model, after a mask of torch's pruning or a transpose."""
     if any(entry.rows is not None for entry in given):
@@ -92,14 +77,7 @@ def _traced(call: Call, args: Any, given: list[Constant], result: Tensor) -> Con
         order = torch.arange(result.numel()).view(given[0].tensor.shape)
         moved = aten(call)(order, *args[1:])
         axes = axes_of(moved, tuple(order.shape))
-        kept = None if given[0].kept is None or axes is None else given[0].kept.permute(tuple(_inverse(axes)))
-        return (
-            Constant(tensor=result, origin=given[0].origin, axes=axes, mask=given[0].mask, kept=kept)
-            if axes
-            else Constant(tensor=result)
-        )
+        if axes:
+            kept = None if given[0].kept is None else given[0].kept.permute(inverse(axes))
+            return Constant(tensor=result, origin=given[0].origin, axes=axes, mask=given[0].mask, kept=kept)
     return Constant(tensor=result)
-
-
-def _inverse(axes: tuple[int, ...]) -> list[int]:
-    return [axes.index(axis) for axis in range(len(axes))]

@@ -2,8 +2,11 @@
 
 import operator
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
+
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
@@ -11,7 +14,7 @@ from hepprune.frontends.inputs import type_inputs
 from hepprune.frontends.pytorch import pquant
 from hepprune.frontends.pytorch.building import Assembly, Slot
 from hepprune.frontends.pytorch.fitting import Fitting, Traces
-from hepprune.frontends.pytorch.folding import FOLDED, SPLITS, folded, leaves
+from hepprune.frontends.pytorch.folding import FOLDED, SPLITS, folded
 from hepprune.frontends.pytorch.operators import MOVES, OPERATORS, SAME
 from hepprune.frontends.pytorch.operators.elementwise import in_types
 from hepprune.frontends.pytorch.ports import Ports, lies_channels_last, ports
@@ -21,32 +24,12 @@ from hepprune.network import Einsum, Input, Network, Permute, Shape, Shared
 
 _FREE_JETS = 2  # stands for a number of jets that the program leaves open
 _CHANNELS_FIRST = (
-    "conv",
-    "batch_norm",
-    "_native_batch_norm",
-    "max_pool",
-    "avg_pool",
-    "adaptive",
-    "_adaptive",
-    "upsample",
-    "prelu",
-)
+    "conv", "batch_norm", "_native_batch_norm", "max_pool", "avg_pool", "adaptive", "_adaptive", "upsample", "prelu",
+)  # fmt: skip
 _ELEMENTWISE = SAME | {
-    "add",
-    "sub",
-    "mul",
-    "div",
-    "relu",
-    "relu6",
-    "hardtanh",
-    "clamp",
-    "leaky_relu",
-    "elu",
-    "sigmoid",
-    "pad",
-    "quantised",
-    "looked_up",
-}
+    "add", "sub", "mul", "div", "relu", "relu6", "hardtanh", "clamp", "leaky_relu", "elu", "sigmoid", "pad",
+    "quantised", "looked_up",
+}  # fmt: skip
 _NUMBERS = {"add", "sub", "mul", "floordiv", "truediv", "mod", "neg", "eq", "ne", "lt", "le", "gt", "ge"}
 _MAX_NUMBER = 2**62
 _UNFIT = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -73,31 +56,31 @@ def lower(program: Program, fit: Fitting | None = None) -> Lowered:
     """
     calls = program.needed()
     built = Assembly(n_jets=n_jets(program), fitting=fit, calls={call.name: call for call in calls})
-    counted = [call.scope[0] for call in calls if call.operator in OPERATORS]
-    built.in_scope = Counter(counted)
+    built.in_scope = Counter(call.scope[0] for call in calls if call.operator in OPERATORS)
     for call in (*calls, Call(name="output", target="output", args=program.outputs, kwargs={})):
         for name in call.reads:
             built.readers.setdefault(name, []).append(call)
-    values: dict[str, Any] = {
-        name: Constant(
-            tensor=tensor, origin=origin, fixed=origin not in program.parameters, type=program.types.get(origin)
-        )
-        for name, (origin, tensor) in program.constants.items()
-    }
+    values: dict[str, Any] = {}
+    for name, (origin, tensor) in program.constants.items():
+        fixed, kind = origin not in program.parameters, program.types.get(origin)
+        values[name] = Constant(tensor=tensor, origin=origin, fixed=fixed, type=kind)
+    steps = [
+        (call.reads, {call.name}, call.operator.startswith(_CHANNELS_FIRST), call.operator in _ELEMENTWISE)
+        for call in calls
+    ]
     for name, shape in program.inputs.items():
-        values[name] = add_input(built, name, shape, channels_first=_is_channels_first(name, calls))
+        values[name] = add_input(built, name, shape, channels_first=is_channels_first(name, steps))
     for position, call in enumerate(calls):
         result = _run(built, call, values)
         if call.in_place:
             _overwritten(call, result, values, calls[position + 1 :])
         values[call.name] = result
-    arriving = [values[name] for name in program.inputs]
     outputs = [output_layer(built, values.get(ref.name), ref) for ref in program.outputs]
     network = network_of(built, outputs)
     if program.types:
         type_inputs({layer.name: layer for layer in network}, network.sources, network.outputs)
     slots = tuple(slot for slot in built.slots if slot.layer in network.layers)
-    leaving = [values[ref.name] for ref in program.outputs]
+    arriving, leaving = [values[name] for name in program.inputs], [values[ref.name] for ref in program.outputs]
     lying = ports(built, program.inputs, arriving, leaving)
     return Lowered(network=network, slots=slots, ports=lying, traces=built.traces)
 
@@ -143,42 +126,40 @@ def add_input(built: Assembly, name: str, shape: tuple[int | None, ...], *, chan
     return built.value(layer, (0, *range(2, len(shape)), 1) if moved else None)
 
 
-def _is_channels_first(name: str, calls: tuple[Call, ...]) -> bool:
-    """Return whether an input reaches, through element-wise operators only, one that has channels on axis 1."""
+def is_channels_first(name: str, steps: Iterable[tuple[set[str], Iterable[str], bool, bool]]) -> bool:
+    """Return whether an input reaches, through element-wise operators only, one that has channels on axis 1.
+
+    A step has the names it reads, those it makes, whether it has channels on axis 1, and whether it is element-wise.
+    """
     reached = {name}
-    for call in calls:
-        if reached & call.reads:
-            if call.operator.startswith(_CHANNELS_FIRST):
+    for reads, makes, is_first, is_elementwise in steps:
+        if reached & reads:
+            if is_first:
                 return True
-            if call.operator in _ELEMENTWISE:
-                reached.add(call.name)
+            reached.update(makes if is_elementwise else ())
     return False
 
 
 def _run(built: Assembly, call: Call, values: dict[str, Any]) -> Any:
-    args, options = filled(call.args, values), {key: filled(value, values) for key, value in call.kwargs.items()}
+    args, options = filled((call.args, call.kwargs), values)
     try:
         if call.operator.startswith(_CHECKS):
             return None
         if call.operator == "sym_size":
             return args[0].shape[args[1]] if isinstance(args[0], Value) else args[0].tensor.shape[args[1]]
         if call.target in {pquant.QUANTISED, pquant.LOOKED_UP}:
-            return _typed(built, call, *args)
+            x, types, modes, *table = args
+            function, parameter = table or ("linear", None)
+            named = {} if parameter is None else {pquant.TABLES[function]: float(parameter)}
+            return in_types(built, call, x, pquant.fixed_points(types.tensor, modes), looked_up=(function, named))
         if not call.target.startswith("aten."):
             return _python(call, args)
-        if any(isinstance(entry, Value) for entry in leaves((args, list(options.values())))):
+        if any(isinstance(entry, Value) for entry in tree_leaves((args, options))):
             return _layered(built, call, args, options)
         return folded(call, _split_anew(built, call, args), options)
     except _UNFIT as problem:  # the file is damaged, or torch has learned more
         reason = (str(problem).splitlines() or [""])[0]
         raise NetworkError(f"'{call.name}' uses {call.target} in a way that is not known: {reason[:200]}") from problem
-
-
-def _typed(built: Assembly, call: Call, x: Any, types: Constant, modes: str, *table: Any) -> Value:
-    """Return what a quantiser of PQuantML makes of values, or a table of its softmax."""
-    function, parameter = table or ("linear", None)
-    named = {} if parameter is None else {pquant.TABLES[function]: float(parameter)}
-    return in_types(built, call, x, pquant.fixed_points(types.tensor, modes), looked_up=(function, named))
 
 
 def _split_anew(built: Assembly, call: Call, args: Any) -> Any:
@@ -195,7 +176,6 @@ def _split_anew(built: Assembly, call: Call, args: Any) -> Any:
 
 
 def _layered(built: Assembly, call: Call, args: Any, options: dict[str, Any]) -> Any:
-    """Return what an operator makes of values of jets."""
     name, first = call.operator, args[0]
     if name in SAME:
         if "dropout" in name and True in args[2:3]:
@@ -218,10 +198,13 @@ _SIZES = {"view": "size", "reshape": "shape", "_unsafe_view": "size", "view_copy
 
 
 def _moved(built: Assembly, call: Call, value: Value, args: Any, options: dict[str, Any]) -> Value:
-    """Return a value with its numbers in another order or shape."""
     title = built.title(call)
     resizes = built.fitting is not None and call.operator in {*_SIZES, "unflatten"}
-    wanted = built.fitting.sizes(call, value.shape, _jets_in(built, call)) if built.fitting and resizes else None
+    given = next(iter([*call.args[1:2], *call.kwargs.values()]), None)
+    listed = given if isinstance(given, list | tuple) else []
+    made = {axis: built.calls.get(size.name) for axis, size in enumerate(listed) if isinstance(size, Ref)}
+    jets = {axis for axis, source in made.items() if source is not None and source.operator == "sym_size"}
+    wanted = built.fitting.sizes(call, value.shape, jets) if built.fitting and resizes else None
     if wanted is None:
         found = aten(call)(value.index.contiguous(), *args[1:], **options)
     else:
@@ -229,14 +212,6 @@ def _moved(built: Assembly, call: Call, value: Value, args: Any, options: dict[s
         _resize(built, call, args, wanted)
     built.traces.sizes[call.name] = value.shape, tuple(found.shape)
     return value.moved(found, title)
-
-
-def _jets_in(built: Assembly, call: Call) -> set[int]:
-    """Return the axes of a shape that a call gives which it takes from its input: those of jets."""
-    given = [*call.args[1:2], *call.kwargs.values()]
-    sizes = given[0] if given and isinstance(given[0], list | tuple) else []
-    made = {axis: built.calls.get(size.name) for axis, size in enumerate(sizes) if isinstance(size, Ref)}
-    return {axis for axis, source in made.items() if source is not None and source.operator == "sym_size"}
 
 
 def _resize(built: Assembly, call: Call, args: Any, wanted: Shape) -> None:
@@ -276,17 +251,16 @@ def call_known(call: Call, args: Any, options: dict[str, Any]) -> Any:
 
 def filled(argument: Any, values: dict[str, Any]) -> Any:
     """Return an argument with values in the place of references."""
-    if isinstance(argument, Ref):
-        if argument.name not in values:
-            raise NetworkError(f"the program uses '{argument.name}' before it is known")
-        return values[argument.name]
-    if isinstance(argument, list | tuple):
-        return type(argument)(filled(entry, values) for entry in argument)
-    return argument
+
+    def value(ref: Ref) -> Any:
+        if ref.name not in values:
+            raise NetworkError(f"the program uses '{ref.name}' before it is known")
+        return values[ref.name]
+
+    return tree_map_only(Ref, value, argument)
 
 
 def _python(call: Call, args: Any) -> Any:
-    """Return what Python's operators make of lists and of whole numbers."""
     if call.target == "getitem":
         return args[0][args[1]]
     if call.target in _NUMBERS and not any(isinstance(entry, Constant | Value) for entry in args):

@@ -26,6 +26,7 @@ from hepprune.network import Shape
 from hepprune.quantisers import FixedPoints
 
 _MAX_BYTES = 2**30
+_DAMAGE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, LookupError, TypeError, zipfile.BadZipFile)
 _LOUD = ("torch._subclasses.fake_tensor", "torch.fx.experimental.symbolic_shapes", "torch.export")
 # How many jets a program takes at once; without a bound torch solves for one, and fails where heads share their axis.
 N_JETS = Dim("n_jets", max=2**31 - 1)
@@ -79,8 +80,7 @@ def quiet() -> Iterator[None]:
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
@@ -200,15 +200,7 @@ def state(path: Path) -> dict[str, Tensor]:
             found = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as problem:
         raise NetworkError(f"{path.name} cannot be read: {problem.strerror}") from problem
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        LookupError,
-        TypeError,
-        zipfile.BadZipFile,
-    ) as problem:
+    except _DAMAGE as problem:
         raise NetworkError(f"{path.name} is damaged or holds more than tensors, so it is not loaded") from problem
     tensors = found.get("state_dict", found) if isinstance(found, dict) else {}
     if not tensors or not all(isinstance(v, Tensor) and isinstance(k, str) for k, v in tensors.items()):
@@ -262,10 +254,8 @@ def resized(module: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
 def _tied(module: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return tensors by all names that a module has for each of them."""
     names: dict[int, list[str]] = {}
-    for name, own in (
-        *module.named_parameters(remove_duplicate=False),
-        *module.named_buffers(remove_duplicate=False),
-    ):
+    parameters, buffers = (of(remove_duplicate=False) for of in (module.named_parameters, module.named_buffers))
+    for name, own in (*parameters, *buffers):
         names.setdefault(id(own), []).append(name)
     found = dict(tensors)
     for same in names.values():

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from hepprune.frontends.checking import Run
 from hepprune.frontends.pytorch.building import Assembly
-from hepprune.frontends.pytorch.values import Axes, Value, axes_of
+from hepprune.frontends.pytorch.values import Axes, Value, axes_of, inverse
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,11 @@ class Ports:
         """Return what runs a model, which takes and gives values as the program does, on the network's features."""
 
         def run(given: Sequence[Tensor]) -> list[Tensor]:
-            values = [x.permute(*_undone(axes)) for x, axes in zip(given, self.inputs, strict=True)]
+            values = [x.permute(inverse(axes)) for x, axes in zip(given, self.inputs, strict=True)]
             found = [y if y.ndim > 1 else y.unsqueeze(1) for y in model(values)]
             return [y.permute(*axes) for y, axes in zip(found, self.outputs, strict=True)]
 
         return run
-
-
-def _undone(axes: Axes) -> list[int]:
-    return [axes.index(axis) for axis in range(len(axes))]
 
 
 def ports(

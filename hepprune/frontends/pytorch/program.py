@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Node
+from torch.utils._pytree import tree_leaves
 
 from hepprune.errors import NetworkError
 from hepprune.quantisers import FixedPoints
@@ -47,7 +48,7 @@ class Call:
     @property
     def reads(self) -> set[str]:
         """The names of the values it takes."""
-        return names_in((self.args, list(self.kwargs.values())))
+        return names_in((self.args, self.kwargs))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +80,7 @@ def aten(call: Call) -> Any:
 
 def names_in(value: Any) -> set[str]:
     """Return the names that a nest of lists refers to."""
-    if isinstance(value, Ref):
-        return {value.name}
-    if isinstance(value, list | tuple):
-        return set().union(*(names_in(entry) for entry in value))
-    return set()
+    return {leaf.name for leaf in tree_leaves(value) if isinstance(leaf, Ref)}
 
 
 def from_exported(exported: ExportedProgram) -> Program:
@@ -94,7 +91,11 @@ def from_exported(exported: ExportedProgram) -> Program:
     for spec in exported.graph_signature.input_specs:
         name = getattr(spec.arg, "name", "")
         if spec.kind is InputKind.USER_INPUT:
-            inputs[name] = _sizes(nodes[name])
+            value = nodes[name].meta.get("val")
+            if not isinstance(value, Tensor):
+                raise NetworkError(f"input '{name}' of the program is no tensor")
+            shape: tuple[Any, ...] = tuple(value.shape)  # symbols stand where a size is free
+            inputs[name] = tuple(size if isinstance(size, int) else None for size in shape)
         elif isinstance(values.get(spec.target or ""), Tensor):
             constants[name] = (str(spec.target), values[str(spec.target)].detach().cpu())
             parameters |= {str(spec.target)} if spec.kind is InputKind.PARAMETER else set()
@@ -107,29 +108,13 @@ def from_exported(exported: ExportedProgram) -> Program:
     return Program(inputs=inputs, constants=constants, calls=calls, outputs=returned, parameters=frozenset(parameters))
 
 
-def _sizes(node: Node) -> tuple[int | None, ...]:
-    value = node.meta.get("val")
-    if not isinstance(value, Tensor):
-        raise NetworkError(f"input '{node.name}' of the program is no tensor")
-    shape: tuple[Any, ...] = tuple(value.shape)  # symbols stand where a size is free
-    return tuple(size if isinstance(size, int) else None for size in shape)
-
-
 def _call(node: Node) -> Call:
-    target = (
-        str(node.target)
-        if str(node.target).startswith(("aten.", "hepprune."))
-        else getattr(node.target, "__name__", "")
-    )
+    target = str(node.target)
+    target = target if target.startswith(("aten.", "hepprune.")) else getattr(node.target, "__name__", "")
     stack = list((node.meta.get("nn_module_stack") or {}).items())
     scope = scoped(stack[-1][0], str(stack[-1][1][0]), _class_name(stack[-1][1][1])) if stack else ("", "")
-    return Call(
-        name=node.name,
-        target=target,
-        args=_refs(node.args),
-        kwargs={k: _refs(v) for k, v in node.kwargs.items()},
-        scope=scope,
-    )
+    kwargs = {key: _refs(value) for key, value in node.kwargs.items()}
+    return Call(name=node.name, target=target, args=_refs(node.args), kwargs=kwargs, scope=scope)
 
 
 def scoped(key: str, owner: str, kind: str) -> Scope:

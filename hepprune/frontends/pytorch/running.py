@@ -1,17 +1,21 @@
-"""Written modules, weights and programs as torch itself loads and runs them, to compare them with the network."""
+"""Modules, weights and programs as torch itself runs, loads and exports them, to compare them with the network."""
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 from torch.utils._pytree import tree_leaves
 
+from hepprune.errors import NetworkError
 from hepprune.frontends.checking import Reading
 from hepprune.frontends.pytorch import archive, modules
-from hepprune.frontends.pytorch.lowering import Lowered, lower
+from hepprune.frontends.pytorch.lowering import Lowered, call_known, filled, lower
 from hepprune.frontends.pytorch.ports import Ports
+from hepprune.frontends.pytorch.program import Program, from_exported
 
 IN_CODE = "what a module's code fixes, no weights can move; write a .pt2 program or an .npz instead"
 _PROGRAM = "an .npz holds every network"
@@ -54,3 +58,72 @@ def _called(module: nn.Module, values: Sequence[Tensor]) -> list[Tensor]:
     given = [value.to(like.device, like.dtype).contiguous() for value in values]
     found: Any = module(*given)
     return [leaf.cpu() for leaf in tree_leaves(found) if isinstance(leaf, Tensor)]
+
+
+class _Running(nn.Module):
+    """The program, its tensors under their own names."""
+
+    def __init__(self, program: Program) -> None:
+        super().__init__()
+        self.program = program
+        for name, tensor in program.constants.values():
+            owner: nn.Module = self
+            *path, last = name.split(".")
+            for part in path:
+                if part not in owner._modules:  # noqa: SLF001 -- hasattr would find torch's own attributes
+                    owner.add_module(part, nn.Module())
+                owner = owner.get_submodule(part)
+            if name in program.parameters and tensor.is_floating_point():
+                owner.register_parameter(last, nn.Parameter(tensor.detach().clone()))
+            else:
+                owner.register_buffer(last, tensor.detach().clone())
+
+        # Torch names the inputs of what it exports after the signature's.
+        def forward(*inputs: Tensor) -> Any:
+            return self.run(inputs)
+
+        named = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in program.inputs]
+        forward.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]
+        self.forward = forward
+
+    def run(self, inputs: tuple[Tensor, ...]) -> Any:
+        """Run the calls one by one."""
+        tensors = {**dict(self.named_parameters()), **dict(self.named_buffers())}
+        values: dict[str, Any] = {key: tensors[name] for key, (name, _) in self.program.constants.items()}
+        values |= dict(zip(self.program.inputs, inputs, strict=True))
+        for call in self.program.needed():
+            values[call.name] = call_known(call, *filled((call.args, call.kwargs), values))
+        found = tuple(values[ref.name] for ref in self.program.outputs)
+        return found[0] if len(found) == 1 else found
+
+
+def export(program: Program) -> ExportedProgram:
+    """Return the program as torch exports it, its tensors' and modules' names as they were.
+
+    Raises:
+        NetworkError: torch cannot run it, because it holds sizes that its tensors no longer have.
+    """
+    like = next((tensor for _, tensor in program.constants.values() if tensor.is_floating_point()), torch.zeros(0))
+    free = any(shape[0] is None for shape in program.inputs.values())
+    examples = tuple(torch.zeros(shape[0] or 2, *shape[1:], dtype=like.dtype) for shape in program.inputs.values())  # type: ignore[arg-type]
+    sizes: Any = tuple({0: modules.N_JETS} for _ in examples) if free else None
+    with modules.quiet():
+        try:
+            exported = torch.export.export(_Running(program).eval(), examples, dynamic_shapes=sizes)
+        except modules.UNTRACEABLE as problem:
+            first = (str(problem).splitlines() or [""])[0]
+            raise NetworkError(f"the program cannot be exported with the network's sizes: {first[:200]}") from problem
+    _name_modules(exported, program)
+    return exported
+
+
+def _name_modules(exported: ExportedProgram, program: Program) -> None:
+    """Give the new calls the modules of the old ones, by which layers are named, where both are the same calls."""
+    old = [call for call in program.needed() if call.target.startswith("aten.")]
+    new = {call.name: call for call in from_exported(exported).needed()}
+    nodes = [node for node in exported.graph.nodes if node.name in new and str(node.target).startswith("aten.")]
+    if [str(node.target) for node in nodes] != [call.target for call in old]:
+        return
+    for node, call in zip(nodes, old, strict=True):
+        owner, kind = call.scope
+        node.meta["nn_module_stack"] = {f"L__self__{owner}": (owner.split("@")[0], kind)} if kind else {}

@@ -87,8 +87,7 @@ def rearranged(kind: FixedPoints, arranged: Callable[[Tensor], Tensor]) -> Quant
     first = [array.flatten()[0] for array in (width, integer, signed)]
     if all((array == one).all() for array, one in zip((width, integer, signed), first, strict=True)) and first[0] > 0:
         return FixedPoint(int(first[0]), int(first[1]), bool(first[2]), kind.rounding, kind.overflow)
-    laid = (array.contiguous().numpy() for array in (width, integer, signed))
-    widths, integers, signs = laid
+    widths, integers, signs = (array.contiguous().numpy() for array in (width, integer, signed))
     return FixedPoints(width=widths, integer=integers, signed=signs, rounding=kind.rounding, overflow=kind.overflow)
 
 
@@ -105,6 +104,11 @@ def axes_of(index: Tensor, shape: tuple[int, ...]) -> Axes | None:
         if all(index.shape[a] == n for a, n in zip(axes, shape, strict=True)) and in_order(index.permute(axes)):
             return axes
     return None
+
+
+def inverse(axes: Axes) -> Axes:
+    """Return the order of axes that undoes another."""
+    return tuple(axes.index(axis) for axis in range(len(axes)))
 
 
 def jets_axis(index: Tensor, n_jets: int) -> int | None:

@@ -1,6 +1,6 @@
 """From a Network back to the model it was read from: the same structure, the sizes and numbers of now."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,16 @@ from torch import Tensor, nn
 
 from hepprune.errors import NetworkError
 from hepprune.files import replacing
-from hepprune.frontends.checking import check
-from hepprune.frontends.pytorch import attention, compressed, exporting, pquant
+from hepprune.frontends.checking import acting_arrays, check
+from hepprune.frontends.pytorch import attention, compressed, pquant
 from hepprune.frontends.pytorch.building import Slot
 from hepprune.frontends.pytorch.fitting import Fitting
 from hepprune.frontends.pytorch.lowering import Lowered, lower
 from hepprune.frontends.pytorch.modules import capture, examples, input_shapes, resized, whole
-from hepprune.frontends.pytorch.packing import packed
 from hepprune.frontends.pytorch.program import Program
-from hepprune.frontends.pytorch.running import IN_CODE, module_read
-from hepprune.network import BatchNorm, Layer, Network, Recurrent, Shape, Shared, Weighted
+from hepprune.frontends.pytorch.running import IN_CODE, export, module_read
+from hepprune.frontends.pytorch.values import Rows
+from hepprune.network import Layer, Network, Shape, Shared
 
 _MAX_TRIES = 64  # of sizes of views that can be several
 
@@ -58,7 +58,6 @@ def to_module(network: Network, like: nn.Module, input_shape: Any = None) -> nn.
 
 
 def _holding(program: Program, tensors: Mapping[str, Tensor]) -> Program:
-    """Return a program with other tensors."""
     constants = {key: (name, tensors.get(name, old)) for key, (name, old) in program.constants.items()}
     return replace(program, constants=constants)
 
@@ -99,7 +98,7 @@ def write_program(network: Network, path: Path, like: Program) -> Path:
         return fit.program(program), lowered
 
     program, _ = filled_model(network, known, made)
-    exported = exporting.export(program)
+    exported = export(program)
     with replacing(path) as temporary:
         torch.export.save(exported, temporary)
     return path
@@ -155,7 +154,10 @@ def filled_model(
 ) -> tuple[Any, Lowered]:
     """Return the model that `made` makes of tensors, once to learn its order of values and once to fill it."""
     _check_graph(network, known.network)
-    model, changed = None, _changed(network, known.network)
+    model, changed = (
+        None,
+        {layer.name for layer in network if not _equal(_arrays(layer), _arrays(known.network[layer.name]))},
+    )
     for is_final in (False, True):
         tensors = _tensors(network, known.slots, changed, checked=is_final)
         try:
@@ -185,10 +187,6 @@ def _check_graph(network: Network, other: Network) -> None:
             )
 
 
-def _changed(network: Network, other: Network) -> set[str]:
-    return {layer.name for layer in network if not _equal(_arrays(layer), _arrays(other[layer.name]))}
-
-
 @torch.no_grad()
 def _tensors(network: Network, slots: tuple[Slot, ...], changed: set[str], *, checked: bool) -> dict[str, Tensor]:
     """Return the model's tensors that have changed, in its shapes; once the order of values is right, `checked`."""
@@ -199,7 +197,7 @@ def _tensors(network: Network, slots: tuple[Slot, ...], changed: set[str], *, ch
         if not torch.isfinite(tensor).all():
             raise NetworkError(f"layer '{slot.layer}' has values that the model's '{slot.target}' cannot hold")
         if slot.rows is not None:
-            tensor = packed(slot, tensor, [other.rows for other in slots if other.target == slot.target], found)
+            tensor = _packed(slot, tensor, [other.rows for other in slots if other.target == slot.target], found)
         elif checked and not torch.equal(found.get(slot.target, tensor), tensor):
             raise NetworkError(f"layer '{slot.layer}' no longer has the values of '{slot.target}' that it shares")
         found[slot.target] = tensor
@@ -209,8 +207,9 @@ def _tensors(network: Network, slots: tuple[Slot, ...], changed: set[str], *, ch
 def _check_same(network: Network, other: Network) -> None:
     for layer in network:
         mine, own = _arrays(layer), _arrays(other[layer.name])
+        pairs = [(mine[key], own[key]) for key in mine]
         if not all(
-            mine[k].shape == own[k].shape and torch.allclose(mine[k], own[k], rtol=1e-5, atol=1e-7) for k in mine
+            one.shape == other.shape and torch.allclose(one, other, rtol=1e-5, atol=1e-7) for one, other in pairs
         ):
             raise NetworkError(f"layer '{layer.name}' has numbers that no tensor of the model holds")
 
@@ -218,15 +217,34 @@ def _check_same(network: Network, other: Network) -> None:
 @torch.no_grad()
 def _arrays(layer: Layer) -> dict[str, Tensor]:
     """Return the arrays a layer computes with, under its quantisers."""
-    if isinstance(layer, Weighted):
-        return {"weight": layer.used_weight(), "bias": layer.used_bias()}
-    if isinstance(layer, BatchNorm):
-        return {"scale": layer.used_scale(), "shift": layer.used_shift()}
-    if isinstance(layer, Recurrent):
-        bias, again = layer.used_biases()
-        return {"kernel": layer.used("weight"), "again": layer.used("recurrent_weight"), "bias": bias, "more": again}
-    return dict(layer.state_dict())
+    return acting_arrays(layer) or dict(layer.state_dict())
 
 
 def _equal(mine: dict[str, Tensor], own: dict[str, Tensor]) -> bool:
     return mine.keys() == own.keys() and all(torch.equal(mine[key], own[key]) for key in mine)
+
+
+def _packed(slot: Slot, part: Tensor, parts: Sequence[Rows | None], found: Mapping[str, Tensor]) -> Tensor:
+    """Return a tensor with the rows that are a layer's, beside those `found` so far; `parts` are of all its layers.
+
+    Several layers have rows of such tensors as the `in_proj_weight` of an attention. Where they have all rows, as many
+    each, they may all have as many others.
+    """
+    rows = slot.rows
+    if rows is None:
+        return part
+    sizes = {0 if other is None else len(other.numbers) for other in parts}
+    n_rows, numbers = len(rows.whole), rows.numbers
+    complete = len({number for other in parts if other for number in other.numbers.tolist()}) == n_rows
+    if complete and len(sizes) == 1 and len(part) != len(numbers):
+        numbers = int(numbers[0]) // len(numbers) * len(part) + torch.arange(len(part))
+        n_rows = len(parts) * len(part)
+    blank = torch.zeros(n_rows, *part.shape[1:]) if complete else rows.whole.detach().float().clone()
+    whole = found.get(slot.target, blank)
+    if part.shape[1:] != whole.shape[1:] or len(part) != len(numbers) or len(whole) != n_rows:
+        raise NetworkError(
+            f"layer '{slot.layer}' is part of '{slot.target}', whose parts are all of one size; give a path that ends "
+            "in .npz"
+        )
+    whole[numbers] = part
+    return whole

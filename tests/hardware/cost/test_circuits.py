@@ -58,7 +58,7 @@ def test_operations_of_two_values_cost_what_da4ml_says(name: str, left: FixedPoi
         "add": (operations.add, arithmetic.added),
         "multiply": (operations.product, arithmetic.product),
         "maximum": (operations.largest, arithmetic.larger),
-        "minimum": (operations.smallest, arithmetic.smaller),
+        "minimum": (operations.smallest, arithmetic.OPERATIONS["minimum"]),
         "subtract": (operations.subtract, lambda a, b: a - b),
     }
     ours, theirs = pairs[name]

@@ -9,8 +9,7 @@ from typing import Any
 from hepprune.frontends.keras.hgq.kernels import EINSUM
 from hepprune.frontends.keras.hgq.sums import fill_softmax, softmax
 from hepprune.frontends.keras.hgq.values import ends, value_bits, value_quantiser
-from hepprune.frontends.keras.inside import Inside, inside
-from hepprune.frontends.keras.registry import Native, Part, Parts, after
+from hepprune.frontends.keras.registry import Inside, Native, Part, Parts, after, inside
 from hepprune.network import Einsum, Layer, Shape
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from hepprune.frontends.keras.registry import Native, Parts, after, only, register, single
+from hepprune.frontends.keras.registry import Lower, Native, Parts, after, only, register, single
 from hepprune.network import Activation, Layer, PReLU, ReLU, Shape, Softmax
 
 _PLAIN = ("sigmoid", "tanh", "elu", "selu", "softplus", "softsign", "gelu", "exponential")
@@ -39,18 +39,14 @@ def hard_sigmoid(keras: int) -> dict[str, float]:
 def name_of(native: Native, key: str = "activation") -> tuple[str, Mapping[str, Any]]:
     """Return an activation's name and parameters from a config: "relu", or {"class_name": ..., "config": ...}."""
     described = native.config.get(key)
-    if described is None:
-        return "linear", {}
+    config = described.get("config") if isinstance(described, dict) else None
     if isinstance(described, dict):
-        config = described.get("config")
-        kind = described.get("class_name")
-        name = config if kind == "function" else kind
-        described, parameters = name, config if isinstance(config, dict) else {}
-    else:
-        parameters = {}
+        described = config if described.get("class_name") == "function" else described.get("class_name")
+    elif described is None:
+        described = "linear"
     if not isinstance(described, str):
         raise native.refuse(f"has the {key} {str(described)[:60]}, which is no name")
-    return described, parameters
+    return described, config if isinstance(config, dict) else {}
 
 
 def activation(native: Native, name: str | None = None, *, key: str = "activation") -> Layer | None:
@@ -68,6 +64,11 @@ def activation(native: Native, name: str | None = None, *, key: str = "activatio
 def with_activation(native: Native, parts: Parts) -> Parts:
     """Return the parts of a layer with its inline activation after them."""
     return after(parts, activation(native))
+
+
+def activated(lower: Lower) -> Lower:
+    """Return the lowering of a layer with its inline activation after it."""
+    return lambda native, arriving: with_activation(native, lower(native, arriving))
 
 
 @register("Activation")
@@ -104,31 +105,19 @@ def _optional(native: Native, key: str) -> float | None:
     return None if native.config.get(key) is None else native.number(key, 0.0)
 
 
-@register("LeakyReLU")
-def _leaky(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+@register("LeakyReLU", "ELU", "ThresholdedReLU")
+def _with_parameter(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     only(native, arriving)
-    key = "negative_slope" if "negative_slope" in native.config else "alpha"
-    return after([], Activation(native.name, "leaky_relu", {"slope": native.number(key, 0.3)}))
+    slope = "negative_slope" if "negative_slope" in native.config else "alpha"
+    function, name, key, default = {
+        "LeakyReLU": ("leaky_relu", "slope", slope, 0.3),
+        "ELU": ("elu", "alpha", "alpha", 1.0),
+        "ThresholdedReLU": ("thresholded_relu", "theta", "theta", 1.0),
+    }[native.kind]
+    return after([], Activation(native.name, function, {name: native.number(key, default)}))
 
 
-@register("ELU")
-def _elu(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-    only(native, arriving)
-    return after([], Activation(native.name, "elu", {"alpha": native.number("alpha", 1.0)}))
-
-
-@register("ThresholdedReLU")
-def _thresholded(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-    only(native, arriving)
-    return after([], Activation(native.name, "thresholded_relu", {"theta": native.number("theta", 1.0)}))
-
-
-def _fill_prelu(native: Native, layers: Mapping[str, Layer]) -> Native:
-    slope = layers[native.name].state_dict()["slope"]
-    return native.filled([slope])
-
-
-@register("PReLU", fill=_fill_prelu)
+@register("PReLU", fill=lambda native, layers: native.filled([layers[native.name].state_dict()["slope"]]))
 def _prelu(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     shape, shared = only(native, arriving), native.config.get("shared_axes") or []
     if not isinstance(shared, list) or any(axis not in range(1, len(shape) + 1) for axis in shared):

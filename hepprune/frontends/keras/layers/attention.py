@@ -14,7 +14,6 @@ GROUPS = ("query_dense", "key_dense", "value_dense", "output_dense")
 
 
 def _roles(native: Native, arriving: tuple[Shape, ...]) -> dict[str, int]:
-    """Return which arriving value is the query, the value and the key."""
     order = iter(("query", "value", "key"))
     roles = {name or next(order): number for number, name in enumerate(native.arguments)}
     if not {"query", "value"} <= roles.keys() <= {"query", "value", "key"}:
@@ -56,7 +55,6 @@ def _arrays(native: Native, shapes: Mapping[str, Shape]) -> dict[str, Tensor]:
 
 
 def _fill(native: Native, layers: Mapping[str, Layer]) -> Native:
-    """Return the native attention with the heads, widths and arrays the network has now."""
     weights: list[Tensor] = []
     sizes: dict[str, Any] = {}
     biased = bool(native.config.get("use_bias", True))

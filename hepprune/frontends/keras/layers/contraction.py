@@ -155,10 +155,5 @@ def _is_sound(reads: str, kernel: str, puts: str) -> bool:
     """
     jets = bool(puts[1:]) and reads[:1] == puts[:1] and reads[0] not in kernel
     alone = all(len(set(axes)) == len(axes) for axes in (reads, kernel, puts))
-    return (
-        jets
-        and alone
-        and set(puts) <= set(reads + kernel)
-        and set(reads) <= set(kernel + puts)
-        and set(kernel) <= set(reads + puts)
-    )
+    known = set(puts) <= set(reads + kernel) and set(reads) <= set(kernel + puts) and set(kernel) <= set(reads + puts)
+    return jets and alone and known

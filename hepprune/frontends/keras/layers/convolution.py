@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hepprune.frontends.keras.layers.activations import with_activation
+from hepprune.frontends.keras.layers.activations import activated
 from hepprune.frontends.keras.layers.weighted import bias_or_zeros, kernel_and_bias, used
 from hepprune.frontends.keras.registry import Native, Part, Parts, channels_last, only, register, single
 from hepprune.network import Conv, Layer, Shape
@@ -122,16 +122,7 @@ def fill_separable(native: Native, layers: Mapping[str, Layer]) -> Native:
     return native.filled([_depthwise_kernel(deep), *rest], use_bias=used(native, point.bias), **sizes)
 
 
-@register("Conv1D", "Conv2D", "Convolution1D", "Convolution2D", fill=fill_conv)
-def _conv(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-    return with_activation(native, conv(native, arriving))
-
-
-@register("DepthwiseConv1D", "DepthwiseConv2D", fill=fill_depthwise)
-def _depthwise(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-    return with_activation(native, depthwise(native, arriving))
-
-
-@register("SeparableConv1D", "SeparableConv2D", "SeparableConvolution1D", "SeparableConvolution2D", fill=fill_separable)
-def _separable(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-    return with_activation(native, separable(native, arriving))
+register("Conv1D", "Conv2D", "Convolution1D", "Convolution2D", fill=fill_conv)(activated(conv))
+register("DepthwiseConv1D", "DepthwiseConv2D", fill=fill_depthwise)(activated(depthwise))
+_SEPARABLE = ("SeparableConv1D", "SeparableConv2D", "SeparableConvolution1D", "SeparableConvolution2D")
+register(*_SEPARABLE, fill=fill_separable)(activated(separable))

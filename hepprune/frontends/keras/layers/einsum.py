@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import torch
 
-from hepprune.frontends.keras.layers.activations import with_activation
+from hepprune.frontends.keras.layers.activations import activated
 from hepprune.frontends.keras.layers.contraction import Contraction, contraction
 from hepprune.frontends.keras.registry import Native, Parts, after, register, single
 from hepprune.network import Conv, Dense, Layer, Permute, Reshape, Shape, Weighted
@@ -78,6 +78,4 @@ def fill_einsum_dense(native: Native, layers: Mapping[str, Layer]) -> Native:
     )
 
 
-@register("EinsumDense", fill=fill_einsum_dense)
-def _einsum_dense(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-    return with_activation(native, einsum_dense(native, arriving))
+register("EinsumDense", fill=fill_einsum_dense)(activated(einsum_dense))

@@ -54,9 +54,7 @@ def fill_batch_norm(native: Native, layers: Mapping[str, Layer]) -> Native:
     return native.filled([*([scale] if scaled else []), *([shift] if centred else []), mean, variance])
 
 
-@register("BatchNormalization", "BatchNormalizationV1", fill=fill_batch_norm)
-def _batch_norm(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-    return batch_norm(native, arriving)
+register("BatchNormalization", "BatchNormalizationV1", fill=fill_batch_norm)(batch_norm)
 
 
 def _fill_layer_norm(native: Native, layers: Mapping[str, Layer]) -> Native:

@@ -4,6 +4,7 @@ A file names an operation; nothing of it is run. `LAYERS["ops.Matmul"]` is Keras
 same function of TensorFlow.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -51,39 +52,32 @@ def axes_of(native: Native, axes: Any, rank: int) -> list[int]:
     return found
 
 
-def _arithmetic(operation: str) -> Lower:
-    def lower(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-        if len(arriving) == 1:
-            return [_with_number(native, operation)]
-        if operation == "divide":
-            raise native.refuse("divides by a value, which no Network does")
-        _two(native, arriving)
-        return [Part(Merge(native.name, operation), (0, 1))]
-
-    return lower
+def _arithmetic(native: Native, arriving: tuple[Shape, ...], *, operation: str) -> Parts:
+    if len(arriving) == 1:
+        # a value and one number, before or after it: a scale and a shift
+        before = given(native, "0", "x1")
+        number = given(native, "1", *_SECOND) if before is None else before
+        if isinstance(number, bool) or not isinstance(number, int | float) or not np.isfinite(number):
+            raise native.refuse(f"is called on the constant {str(number)[:40]}; numbers can be taken over")
+        scale, shift = {
+            "add": (1.0, number),
+            "subtract": (1.0, -number) if before is None else (-1.0, number),
+            "multiply": (number, 0.0),
+            "divide": (1 / number if number and before is None else None, 0.0),
+        }.get(operation, (None, 0.0))
+        if scale is None:
+            raise native.refuse(f"is called on the constant {number}, of which no scale and shift follows")
+        return [Part(BatchNorm(native.name, torch.tensor([float(scale)]), torch.tensor([float(shift)]), fixed=True))]
+    if operation == "divide":
+        raise native.refuse("divides by a value, which no Network does")
+    _two(native, arriving)
+    return [Part(Merge(native.name, operation), (0, 1))]
 
 
 def _two(native: Native, arriving: tuple[Shape, ...]) -> None:
     """Refuse other than two values in their order."""
     if len(arriving) != 2 or native.arguments[0] is not None or native.arguments[1] not in (None, *_SECOND):
         raise native.refuse(f"is called on {len(arriving)} values by the names {native.arguments}")
-
-
-def _with_number(native: Native, operation: str) -> Part:
-    """Return a value's operation with one number, before or after it, as a scale and a shift."""
-    before = given(native, "0", "x1")
-    number = given(native, "1", *_SECOND) if before is None else before
-    if isinstance(number, bool) or not isinstance(number, int | float) or not np.isfinite(number):
-        raise native.refuse(f"is called on the constant {str(number)[:40]}; numbers can be taken over")
-    scale, shift = {
-        "add": (1.0, number),
-        "subtract": (1.0, -number) if before is None else (-1.0, number),
-        "multiply": (number, 0.0),
-        "divide": (1 / number if number and before is None else None, 0.0),
-    }.get(operation, (None, 0.0))
-    if scale is None:
-        raise native.refuse(f"is called on the constant {number}, of which no scale and shift follows")
-    return Part(BatchNorm(native.name, torch.tensor([float(scale)]), torch.tensor([float(shift)]), fixed=True))
 
 
 def _matmul(native: Native, arriving: tuple[Shape, ...]) -> Parts:
@@ -116,12 +110,9 @@ def _concatenate(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     return [Part(Concatenate(native.name, axis), tuple(range(len(arriving))))]
 
 
-def _function(kind: str) -> Lower:
-    def lower(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-        only(native, arriving)
-        return after([], ACTIVATIONS[kind](native, native.name, {}))
-
-    return lower
+def _function(native: Native, arriving: tuple[Shape, ...], *, kind: str) -> Parts:
+    only(native, arriving)
+    return after([], ACTIVATIONS[kind](native, native.name, {}))
 
 
 def _softmax(native: Native, arriving: tuple[Shape, ...]) -> Parts:
@@ -131,10 +122,10 @@ def _softmax(native: Native, arriving: tuple[Shape, ...]) -> Parts:
 
 
 for _operation, _kinds in _ARITHMETIC.items():
-    enter(_arithmetic(_operation), *_kinds)
+    enter(partial(_arithmetic, operation=_operation), *_kinds)
 enter(_matmul, "ops.Matmul", "tf.linalg.matmul")
 enter(_einsum, "ops.Einsum")
 enter(_concatenate, "ops.Concatenate", "tf.concat")
 enter(_softmax, "ops.Softmax", "tf.nn.softmax")
 for _kind in _FUNCTIONS:
-    enter(_function(_kind), f"ops.{_kind.title()}", f"tf.nn.{_kind}", f"tf.math.{_kind}")
+    enter(partial(_function, kind=_kind), f"ops.{_kind.title()}", f"tf.nn.{_kind}", f"tf.math.{_kind}")

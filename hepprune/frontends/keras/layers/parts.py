@@ -67,7 +67,6 @@ def _place(native: Native, entry: Any) -> Any:
 
 
 def _split(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-    """Return one slice for each part."""
     shape = only(native, arriving)
     (axis,) = axes_of(native, given(native, "axis", default=0), len(shape))
     ends = _ends(native, shape[axis])

@@ -16,12 +16,10 @@ _CELLS = {"SimpleRNN": "simple", "LSTM": "lstm", "GRU": "gru"}
 _MERGES = {"sum": "add", "mul": "multiply", "ave": "average"}
 _REFUSED = ("return_state", "stateful", "time_major")
 # Layers that treat every position alike, so that running them on all at once is the same.
-POSITIONWISE = frozenset(
-    {
-        *("Dense", "QDense", "Activation", "QActivation", "ReLU", "LeakyReLU", "ELU", "Dropout"),
-        *("BatchNormalization", "QBatchNormalization", "LayerNormalization"),
-    }
-)
+POSITIONWISE = frozenset({
+    "Dense", "QDense", "Activation", "QActivation", "ReLU", "LeakyReLU", "ELU", "Dropout", "BatchNormalization",
+    "QBatchNormalization", "LayerNormalization",
+})  # fmt: skip
 
 
 def recurrent(native: Native, arriving: tuple[Shape, ...]) -> Parts:
@@ -92,9 +90,7 @@ def fill_recurrent(native: Native, layers: Mapping[str, Layer]) -> Native:
     return native.filled(weights, units=layer.n_out, use_bias=biased)
 
 
-@register("SimpleRNN", "LSTM", "GRU", fill=fill_recurrent, groups=("cell",))
-def _recurrent(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-    return recurrent(native, arriving)
+register("SimpleRNN", "LSTM", "GRU", fill=fill_recurrent, groups=("cell",))(recurrent)
 
 
 def _ways(native: Native) -> tuple[Native, Native]:

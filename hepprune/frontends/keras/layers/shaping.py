@@ -1,12 +1,10 @@
 """Layers of Keras that pool, move or repeat values, and those that do nothing at inference."""
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 from hepprune.frontends.keras.registry import Native, Part, Parts, channels_last, only, register
-from hepprune.network import Crop, GlobalPool, Layer, Pad, Permute, Pool, Reshape, Shape, UpSample
-from hepprune.network.layers.weighted import same_padding
+from hepprune.network import Crop, GlobalPool, Pad, Permute, Pool, Reshape, Shape, UpSample, same_padding
 
 
 def _rank(native: Native) -> int:
@@ -53,11 +51,9 @@ def _flatten(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     return [Part(Reshape(native.name, (math.prod(shape),)))]
 
 
-def _fill_reshape(native: Native, layers: Mapping[str, Layer]) -> Native:
-    return native.filled(target_shape=list(layers[native.name].settings()["target"]))
-
-
-@register("Reshape", fill=_fill_reshape)
+@register(
+    "Reshape", fill=lambda native, layers: native.filled(target_shape=[*layers[native.name].settings()["target"]])
+)
 def _reshape(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     target = native.config.get("target_shape")
     if not isinstance(target, list | tuple) or not all(isinstance(n, int) and (n > 0 or n == -1) for n in target):
@@ -85,15 +81,11 @@ def _borders(native: Native, key: str) -> Any:
     return pairs
 
 
-@register("ZeroPadding1D", "ZeroPadding2D")
-def _pad(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+@register("ZeroPadding1D", "ZeroPadding2D", "Cropping1D", "Cropping2D")
+def _pad_or_crop(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     channels_last(native, only(native, arriving), _rank(native))
-    return [Part(Pad(native.name, _borders(native, "padding")))]
-
-
-@register("Cropping1D", "Cropping2D")
-def _crop(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-    channels_last(native, only(native, arriving), _rank(native))
+    if native.kind.startswith("Zero"):
+        return [Part(Pad(native.name, _borders(native, "padding")))]
     return [Part(Crop(native.name, _borders(native, "cropping")))]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hepprune.frontends.keras.layers.activations import with_activation
+from hepprune.frontends.keras.layers.activations import activated
 from hepprune.frontends.keras.registry import Floats, Native, Part, Parts, only, register, single
 from hepprune.network import Dense, Layer, Shape
 
@@ -41,6 +41,4 @@ def fill_dense(native: Native, layers: Mapping[str, Layer]) -> Native:
     return native.filled(weights, units=int(state["weight"].shape[0]), use_bias=used(native, state["bias"]))
 
 
-@register("Dense", fill=fill_dense)
-def _dense(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-    return with_activation(native, dense(native, arriving))
+register("Dense", fill=fill_dense)(activated(dense))

@@ -6,9 +6,8 @@ from typing import Any
 
 import torch
 
-from hepprune.frontends.keras.inside import Inside, inside
 from hepprune.frontends.keras.pquant import section
-from hepprune.frontends.keras.registry import LAYERS, LayerKind, Native, Part, Parts
+from hepprune.frontends.keras.registry import LAYERS, Inside, LayerKind, Native, Part, Parts, inside
 from hepprune.network import BatchNorm, Einsum, Layer, Reshape, Shape
 
 _PRUNING = "pruning_layer/"

@@ -7,19 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hepprune.frontends.keras.layers import convolution, weighted
 from hepprune.frontends.keras.layers.normalisation import batch_norm, check_last_axis, fill_batch_norm
-from hepprune.frontends.keras.qkeras.layers import (
-    Arrange,
-    Array,
-    by_channels,
-    by_rows,
-    filling,
-    quantised,
-    quantiser,
-    with_activation,
-    with_bias,
-)
+from hepprune.frontends.keras.qkeras import layers as base
 from hepprune.frontends.keras.qkeras.quantisers import used
 from hepprune.frontends.keras.registry import Fill, Floats, Lower, Native, Parts, only, register
 from hepprune.network import Layer, Shape
@@ -36,7 +25,7 @@ def _present(native: Native) -> list[str]:
 
 def _quantised(native: Native) -> Native:
     arrays = [
-        used(quantiser(native, f"{name}_quantizer", kernel=_KERNELS[name]), array).astype(np.float64)
+        used(base.quantiser(native, f"{name}_quantizer", kernel=_KERNELS[name]), array).astype(np.float64)
         for name, array in zip(_present(native), native.weights, strict=False)
     ]
     return replace(native, weights=(*arrays, *native.weights[len(arrays) :]))
@@ -69,7 +58,7 @@ def _batch_norm(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     return batch_norm(_quantised(native), arriving)
 
 
-def _folded(native: Native, n_out: int) -> tuple[Floats, Floats, Array]:
+def _folded(native: Native, n_out: int) -> tuple[Floats, Floats, base.Array]:
     """Return kernel, bias, and the factor per channel that was folded into them, in float32 as QKeras folds."""
     arrays = [array.astype(np.float32) for array in native.weights if array.ndim]  # without the number of steps
     biased = bool(native.config.get("use_bias", True))
@@ -86,7 +75,7 @@ def _folded(native: Native, n_out: int) -> tuple[Floats, Floats, Array]:
     return kernel.astype(np.float64), folded.astype(np.float64), factor.astype(np.float32)
 
 
-def _folding(lower: Lower, key: str, arrange: Arrange) -> Lower:
+def _folding(lower: Lower, key: str, arrange: base.Arrange) -> Lower:
     def folded_lower(native: Native, arriving: tuple[Shape, ...]) -> Parts:
         shape = only(native, arriving)
         check_last_axis(native, (*shape[:-1], 1))
@@ -99,8 +88,8 @@ def _folding(lower: Lower, key: str, arrange: Arrange) -> Lower:
         kernel = (spread * kernel.astype(np.float32)).astype(np.float64)
         plain = native.filled([kernel, bias], use_bias=True)
         (part,) = lower(plain, arriving)
-        layer = quantised(plain, part.layer, kernel, key, arrange)
-        return with_activation(native, [replace(part, layer=with_bias(plain, layer))])
+        layer = base.quantised(plain, part.layer, kernel, key, arrange)
+        return base.with_activation(native, [replace(part, layer=base.with_bias(plain, layer))])
 
     return folded_lower
 
@@ -109,7 +98,7 @@ def _unfolding(plain: Fill, key: str) -> Fill:
     """Return a fill that writes the folded kernel, and statistics that change nothing but for the bias in beta."""
 
     def fill(native: Native, layers: Mapping[str, Layer]) -> Native:
-        filled = filling(plain, key)(native.filled(use_bias=True), layers)
+        filled = base.filling(plain, key)(native.filled(use_bias=True), layers)
         kernel, bias = filled.weights
         ones, zeros = np.ones_like(bias), np.zeros_like(bias)
         variance = np.full_like(bias, np.float32(1) - np.float32(native.number("epsilon", 1e-3)))
@@ -124,18 +113,7 @@ def _unfolding(plain: Fill, key: str) -> Fill:
     return fill
 
 
-register(
-    "QDenseBatchnorm",
-    fill=_unfolding(weighted.fill_dense, "kernel_quantizer"),
-    groups=("", "batchnorm"),
-)(_folding(weighted.dense, "kernel_quantizer", by_rows))
-register(
-    "QConv2DBatchnorm",
-    fill=_unfolding(convolution.fill_conv, "kernel_quantizer"),
-    groups=("", "batchnorm"),
-)(_folding(convolution.conv, "kernel_quantizer", by_rows))
-register(
-    "QDepthwiseConv2DBatchnorm",
-    fill=_unfolding(convolution.fill_depthwise, "depthwise_quantizer"),
-    groups=("", "batchnorm"),
-)(_folding(convolution.depthwise, "depthwise_quantizer", by_channels))
+for _kinds, _lower, _plain_fill, _key, _arrange in base.ONE_KERNEL:
+    register(f"{_kinds[-1]}Batchnorm", fill=_unfolding(_plain_fill, _key), groups=("", "batchnorm"))(
+        _folding(_lower, _key, _arrange)
+    )

@@ -105,19 +105,14 @@ def _tanh(settings: Settings) -> tuple[QuantisedFunction, ...]:
     if settings["symmetric"] and settings["bits"] < 2:
         raise NetworkError("quantized_tanh with one bit and symmetric=True holds nothing but zero")
     overflow = "SAT_SYM" if settings["symmetric"] else "SAT"
-    result = FixedPoint(settings["bits"], 1, True, "RND_CONV", overflow)
-    return (
-        QuantisedFunction("tanh", {}, result)
-        if settings["use_real_tanh"]
-        else QuantisedFunction("hard_tanh", _HALF, result),
-    )
+    result, real = FixedPoint(settings["bits"], 1, True, "RND_CONV", overflow), settings["use_real_tanh"]
+    return (QuantisedFunction("tanh", {}, result) if real else QuantisedFunction("hard_tanh", _HALF, result),)
 
 
 def _sigmoid(settings: Settings) -> tuple[QuantisedFunction, ...]:
     if settings["symmetric"]:
         raise NetworkError("quantized_sigmoid with symmetric=True has a lower end above zero")
-    result = FixedPoint(settings["bits"], 0, False, "RND_CONV", "SAT")
-    real = settings["use_real_sigmoid"]
+    result, real = FixedPoint(settings["bits"], 0, False, "RND_CONV", "SAT"), settings["use_real_sigmoid"]
     return (QuantisedFunction("sigmoid", {}, result) if real else QuantisedFunction("hard_sigmoid", _HALF, result),)
 
 

@@ -8,24 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from hepprune.errors import NetworkError
 from hepprune.frontends.keras.layers import activations, convolution, weighted
 from hepprune.frontends.keras.qkeras.functions import QuantisedFunction, activation, is_quantiser
 from hepprune.frontends.keras.qkeras.quantisers import Described, held, parse, scale_of, used, weights
-from hepprune.frontends.keras.registry import (
-    LAYERS,
-    Fill,
-    Floats,
-    Lower,
-    Native,
-    Part,
-    Parts,
-    after,
-    only,
-    register,
-)
+from hepprune.frontends.keras.registry import LAYERS, Fill, Floats, Lower, Native, Part, Parts, after, only, register
 from hepprune.network import Activation, BatchNorm, Layer, Merge, ReLU, Shape, Weighted
 
 Array = NDArray[np.float32]
@@ -68,12 +56,11 @@ def quantised(native: Native, layer: Layer, array: Floats, key: str, arrange: Ar
     return found
 
 
-def with_bias(native: Native, layer: Weighted, bias: Tensor | None = None) -> Weighted:
+def with_bias(native: Native, layer: Weighted) -> Weighted:
     """Return the layer with the quantiser of its bias; without one the bias stays float."""
     described = quantiser(native, "bias_quantizer")
-    values = (layer.bias if bias is None else bias).detach().numpy()
     with naming(native, "bias_quantizer"):
-        bias_type, latent = weights(described, values)
+        bias_type, latent = weights(described, layer.bias.detach().numpy())
     return layer.rebuilt(bias=torch.as_tensor(latent.copy()), bias_type=bias_type)
 
 
@@ -135,7 +122,6 @@ def _float32(native: Native) -> list[Array]:
 def _arrays(
     plain: Fill, native: Native, layers: Mapping[str, Layer], change: Callable[[Weighted], Layer]
 ) -> list[Array]:
-    """Return the native arrays of layers that hold other values."""
     changed = {name: change(layer) if isinstance(layer, Weighted) else layer for name, layer in layers.items()}
     found = _float32(plain(native, changed))
     return found if len(found) > len(layers) else [*found, np.zeros_like(found[-1][..., :1])]
@@ -151,7 +137,7 @@ def _scales(layer: Weighted) -> Layer:
     return layer.rebuilt(weight=scale.expand_as(layer.weight), bias=bias.expand_as(layer.bias))
 
 
-def _one_kernel(lower: Lower, key: str, arrange: Arrange = by_rows) -> Lower:
+def _one_kernel(lower: Lower, key: str, arrange: Arrange) -> Lower:
     """Return the lowering of a layer with one kernel, its quantisers and its activation."""
 
     def quantised_lower(native: Native, arriving: tuple[Shape, ...]) -> Parts:
@@ -162,15 +148,14 @@ def _one_kernel(lower: Lower, key: str, arrange: Arrange = by_rows) -> Lower:
     return quantised_lower
 
 
-register("QDense", fill=filling(weighted.fill_dense, "kernel_quantizer"))(
-    _one_kernel(weighted.dense, "kernel_quantizer")
+# Classes of layers with one kernel, how Keras' own are lowered and filled, the quantiser's key, the kernel's layout.
+ONE_KERNEL: tuple[tuple[tuple[str, ...], Lower, Fill, str, Arrange], ...] = (
+    (("QDense",), weighted.dense, weighted.fill_dense, "kernel_quantizer", by_rows),
+    (("QConv1D", "QConv2D"), convolution.conv, convolution.fill_conv, "kernel_quantizer", by_rows),
+    (("QDepthwiseConv2D",), convolution.depthwise, convolution.fill_depthwise, "depthwise_quantizer", by_channels),
 )
-register("QConv1D", "QConv2D", fill=filling(convolution.fill_conv, "kernel_quantizer"))(
-    _one_kernel(convolution.conv, "kernel_quantizer")
-)
-register("QDepthwiseConv2D", fill=filling(convolution.fill_depthwise, "depthwise_quantizer"))(
-    _one_kernel(convolution.depthwise, "depthwise_quantizer", by_channels)
-)
+for _kinds, _lower, _fill, _key, _arrange in ONE_KERNEL:
+    register(*_kinds, fill=filling(_fill, _key))(_one_kernel(_lower, _key, _arrange))
 
 
 @register(
@@ -198,10 +183,8 @@ def _activation(native: Native, arriving: tuple[Shape, ...]) -> Parts:
 def _average(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     """Return the mean, times what quantising one over the number of values did to it."""
     plain = native.kind.removeprefix("Q")
-    parts, described = (
-        LAYERS[plain].lower(replace(native, kind=plain), arriving),
-        quantiser(native, "average_quantizer"),
-    )
+    parts = LAYERS[plain].lower(replace(native, kind=plain), arriving)
+    described = quantiser(native, "average_quantizer")
     if described is not None:
         shape = only(native, arriving)
         if native.config.get("padding") == "same":

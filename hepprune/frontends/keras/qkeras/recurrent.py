@@ -19,7 +19,6 @@ _ACTIVATIONS = ("activation", "recurrent_activation")
 
 
 def _lower(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-    """Return the cell with the quantisers of its arrays, its state and its functions."""
     quantised = [key for key in _ACTIVATIONS if is_quantiser(native.config.get(key))]
     (part,) = plain.recurrent(native.filled(None, **dict.fromkeys(quantised, "linear")), arriving)
     changes: dict[str, object] = {"state_type": _state(native)}

@@ -72,13 +72,11 @@ def _least_squares(alpha: str, weights: Floats, whole: Floats, scale_axis: int |
     products, squares = weights * whole, whole * whole
     if weights.ndim > 1:
         axes = _channel_axes(weights, scale_axis)
-        products, squares = (_mean(values, axes) for values in (products, squares))
+        products, squares = (
+            np.asarray(np.mean(values, axis=axes, keepdims=True), np.float32) for values in (products, squares)
+        )
     scale = products / (squares + EPSILON)
     return _po2(scale) if alpha == "auto_po2" else scale
-
-
-def _mean(values: Floats, axes: tuple[int, ...]) -> Floats:
-    return np.asarray(np.mean(values, axis=axes, keepdims=True), np.float32)
 
 
 def _largest(weights: Floats, scale_axis: int | None = None) -> Floats:
@@ -197,7 +195,6 @@ def exponents(settings: Settings, *, sign_bits: int) -> PowerOfTwo:
 
 
 def _power(settings: Settings, weights: Floats, sign_bits: int) -> tuple[Floats, PowerOfTwo]:
-    """Return the magnitudes as powers of two."""
     base = exponents(settings, sign_bits=sign_bits)
     factor = 2 if settings["quadratic_approximation"] else 1
     magnitude = np.maximum(weights, EPSILON)

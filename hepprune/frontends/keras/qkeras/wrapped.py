@@ -1,7 +1,7 @@
 """Layers around QKeras' that other packages add: pruning wrappers, and the projections of interaction networks."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,22 +16,8 @@ _BIT = FixedPoint(1, 1, False, "RND_CONV", "SAT")
 _PER_KERNEL = 2
 
 
-@dataclass(frozen=True)
-class _Pruned:
-    """A wrapped layer, and of the wrapper's arrays how many are its kernels once more, and the rest."""
-
-    layer: Native
-    repeated: int
-    rest: tuple[Floats, ...]
-
-    @property
-    def masks(self) -> list[Floats]:
-        """The mask of each kernel, in order."""
-        return list(self.rest[:-1:_PER_KERNEL])
-
-
-def _pruned(native: Native) -> _Pruned:
-    """Return what is wrapped: its arrays, in a `.keras` the kernels once more, then what belongs to the masks."""
+def _pruned(native: Native) -> tuple[Native, int, tuple[Floats, ...]]:
+    """Return the wrapped layer, and of the wrapper's arrays how many are its kernels once more, and the rest."""
     entry = native.config.get("layer")
     kind = str(entry.get("class_name")) if isinstance(entry, dict) else "nothing"
     if not isinstance(entry, dict) or kind not in LAYERS or kind == native.kind:
@@ -44,24 +30,23 @@ def _pruned(native: Native) -> _Pruned:
     if before < 0 or repeated not in {0, n_kernels}:
         raise native.refuse("has other masks than arrays")
     inner = replace(native, kind=kind, config=entry.get("config", {}), weights=native.weights[: before - repeated])
-    return _Pruned(inner, repeated, native.weights[before:])
+    return inner, repeated, native.weights[before:]
 
 
 def _fill_pruned(native: Native, layers: Mapping[str, Layer]) -> Native:
-    found = _pruned(native)
-    filled = LAYERS[found.layer.kind].fill(found.layer, layers)
-    more = list(found.rest)
+    inner, repeated, rest = _pruned(native)
+    filled, more = LAYERS[inner.kind].fill(inner, layers), list(rest)
     for place, kernel in zip(range(0, len(more) - 1, _PER_KERNEL), filled.weights, strict=False):
         more[place] = (kernel != 0).astype(np.float64)
-    arrays = [*filled.weights, *filled.weights[: found.repeated], *more]
+    arrays = [*filled.weights, *filled.weights[:repeated], *more]
     return native.filled(arrays, layer={**native.config["layer"], "config": dict(filled.config)})
 
 
 @register("PruneLowMagnitude", fill=_fill_pruned, groups=("layer", ""))
 def _prune_low_magnitude(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-    found = _pruned(native)
-    parts, masks = LAYERS[found.layer.kind].lower(found.layer, arriving), found.masks
-    return [_masked(native, part, masks) for part in parts]
+    inner, _, rest = _pruned(native)
+    masks = list(rest[:-1:_PER_KERNEL])
+    return [_masked(native, part, masks) for part in LAYERS[inner.kind].lower(inner, arriving)]
 
 
 def _masked(native: Native, part: Part, masks: list[np.ndarray]) -> Part:

@@ -15,15 +15,8 @@ from hepprune.frontends.pytorch.operators.registry import picked
 from hepprune.frontends.pytorch.values import Value
 from hepprune.network import Activation, BatchNorm, PReLU, ReLU
 
-_PLAIN = {
-    "Exp": "exponential",
-    "Selu": "selu",
-    "Sigmoid": "sigmoid",
-    "Softplus": "softplus",
-    "Softsign": "softsign",
-    "Swish": "swish",
-    "Tanh": "tanh",
-}
+_PLAIN = {kind: kind.lower() for kind in ("Selu", "Sigmoid", "Softplus", "Softsign", "Swish", "Tanh")}
+_PLAIN |= {"Exp": "exponential"}
 # The attributes of ONNX under the names of the layers' parameters, with ONNX' defaults.
 _PARAMETERS: dict[str, tuple[str, dict[str, tuple[str, float]]]] = {
     "Elu": ("elu", {"alpha": ("alpha", 1.0)}),
@@ -32,6 +25,7 @@ _PARAMETERS: dict[str, tuple[str, dict[str, tuple[str, float]]]] = {
     "ThresholdedRelu": ("thresholded_relu", {"theta": ("alpha", 1.0)}),
 }
 _DEFAULTS = {"alpha": 1.67326319217681884765625, "gamma": 1.05070102214813232421875}  # of Selu, in float32
+_AS_TORCH = {"HardSwish": ("hardswish", elementwise.hard_swish), "Abs": ("abs", elementwise.absolute)}
 _KINDS = {"Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "Neg": "neg"}
 _MANY = {"Sum": "add", "Max": "maximum", "Min": "minimum"}
 _BIT = FixedPoint(1, 1, signed=False)  # holds the 0 and 1 of a sum's scale and a product's shift
@@ -72,22 +66,17 @@ def clip(built: Graph, node: OnnxNode, x: Any, low: Any = None, high: Any = None
     return elementwise.clamp(built, node.call("clamp"), x, **bounds)
 
 
-@operator("HardSwish")
-def hard_swish(built: Graph, node: OnnxNode, x: Any) -> Value:
-    """The value times its hard sigmoid."""
-    return elementwise.hard_swish(built, node.call("hardswish"), x)
+@operator(*_AS_TORCH)
+def as_torch(built: Graph, node: OnnxNode, x: Any) -> Value:
+    """Apply what torch's operator does."""
+    name, function_of = _AS_TORCH[node.kind]
+    return function_of(built, node.call(name), x)
 
 
 @operator("Gelu")
 def gelu(built: Graph, node: OnnxNode, x: Any) -> Value:
     """The value times the normal distribution's integral up to it."""
     return elementwise.gelu(built, node.call("gelu"), x, approximate=node.attributes.get("approximate", "none"))
-
-
-@operator("Abs")
-def absolute(built: Graph, node: OnnxNode, x: Any) -> Value:
-    """The larger of x and -x."""
-    return elementwise.absolute(built, node.call("abs"), x)
 
 
 @operator("Pow")

@@ -84,14 +84,8 @@ def trunc(built: Graph, node: OnnxNode, x: Any, scale: Any, *given_as: Any) -> V
         raise NetworkError(f"quantiser '{node.name}' drops {math.log2(coarse / step):g} bits, no whole number")
     value = _on_grid(built, node, jets_value(x, node), (step, width + 1))
     rounding = str(node.attributes.get("rounding_mode", "FLOOR")).upper()
-    kind = Quantisation(
-        node=node.outputs[0],
-        scale=torch.tensor(coarse).double(),
-        bits=out,
-        signed=signed,
-        narrow=narrow,
-        rounding=rounding,
-    )
+    steps = torch.tensor(coarse).double()
+    kind = Quantisation(node=node.outputs[0], scale=steps, bits=out, signed=signed, narrow=narrow, rounding=rounding)
     name = built.add(Activation(built.name(node.name), "linear", result=kind.of(kind.scale.numpy())), value.layer)
     if len(given) == 1:
         name = built.affine(name, step / coarse, 0.0, f"{node.name}.steps")

@@ -32,7 +32,7 @@ def recurrent(built: Graph, node: OnnxNode, x: Any, kernel: Any, again: Any, *re
     axes = (batch, 1 - batch, 2)
     if value.index.ndim != 3 or built.jets(value) != batch:
         raise NetworkError(f"layer '{node.name}' steps along the axis of the jets")
-    all_read, last_read = (name in built.readers_of or name in built.outputs for name in [*node.outputs, "", ""][:2])
+    all_read, last_read = (built.is_read(name) for name in [*node.outputs, "", ""][:2])
     source = built.place(value, axes, f"{node.name}.arranged")
     arrays = [constant(kernel, node, "weight"), constant(again, node, "weight")]
     arrays += [] if biases is None else [constant(biases, node, "bias")]
@@ -135,7 +135,6 @@ def _store(built: Graph, name: str, array: Array, values: Callable[[Any], Tensor
 
 
 def _activations(node: OnnxNode, cell: str, way: int) -> tuple[str, str]:
-    """Return the functions of the gates and of the state of one direction."""
     given, each = node.attributes.get("activations"), len(_FIRST[cell])
     names = [str(name) for name in given[way * each : (way + 1) * each]] if given else _FIRST[cell]
     if any(name not in _FUNCTIONS for name in names) or len(names) != each or len(set(names[1:])) > 1:

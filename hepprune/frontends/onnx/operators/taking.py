@@ -22,32 +22,22 @@ def split(built: Graph, node: OnnxNode, x: Any, sizes: Any = None) -> list[Value
     """Values in parts along an axis, of given sizes or in equal ones."""
     value = jets_value(x, node)
     axis = counted(node.attributes.get("axis", 0), value.index.ndim, node)
-    given = [int(size) for size in numbers(sizes, node, "split")] or _equal(value.shape[axis], len(node.outputs))
+    each = -(-value.shape[axis] // len(node.outputs))  # in equal parts, the last one smaller where that must be
+    equal = [min(each, value.shape[axis] - each * place) for place in range(len(node.outputs))]
+    given = [int(size) for size in numbers(sizes, node, "split")] or equal
     ends = list(itertools.accumulate(given, initial=0))
     if built.fit is not None:
         ends = built.fit.ends(node.key, ends, value.shape[axis])
         _resize(built, node, sizes, (given, ends))
-    elif ends[-1] != value.shape[axis] or any(size < _is_read(built, name) for size, name in _pairs(given, node)):
+    elif ends[-1] != value.shape[axis] or any(
+        size < built.is_read(name) for size, name in list(zip(given, node.outputs, strict=False))
+    ):
         raise NetworkError(f"layer '{node.name}' splits {value.shape[axis]} values into {given}")
     found: list[Value | None] = []
     for place, bounds in enumerate(itertools.pairwise(ends)):
         title, some = f"{node.name}.{place}", bounds[1] > bounds[0]
         found.append(built.part(node, place, value, axis=axis, bounds=(*bounds, 1), title=title) if some else None)
     return found
-
-
-def _equal(size: int, n_parts: int) -> list[int]:
-    """Return the sizes of equal parts, the last one smaller where that must be."""
-    each = -(-size // n_parts)
-    return [min(each, size - each * place) for place in range(n_parts)]
-
-
-def _pairs(sizes: list[int], node: OnnxNode) -> list[tuple[int, str]]:
-    return list(zip(sizes, node.outputs, strict=False))
-
-
-def _is_read(built: Graph, tensor: str) -> bool:
-    return tensor in built.readers_of or tensor in built.outputs
 
 
 def _resize(built: Graph, node: OnnxNode, given: Any, sizes: tuple[list[int], list[int]]) -> None:

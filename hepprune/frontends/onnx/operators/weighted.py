@@ -9,7 +9,8 @@ from hepprune.frontends.onnx.operators.registry import constant, counted, flat, 
 from hepprune.frontends.pytorch.operators import contraction, normalisation, weighted
 from hepprune.frontends.pytorch.operators import registry as checked
 from hepprune.frontends.pytorch.values import Value
-from hepprune.network.layers import same_padding
+from hepprune.network.layers import Shape, same_padding
+from hepprune.network.layers.weighted import Padding
 
 
 def _dense(built: Graph, node: OnnxNode, x: Value, weight: Array, bias: Array | None) -> Value:
@@ -86,28 +87,13 @@ def convolution(built: Graph, node: OnnxNode, x: Any, kernel: Any, bias: Any = N
     if built.fit is not None and (now := built.fit.groups(node.outputs[0])) not in {None, groups}:
         groups = now
         built.change(node, "group", groups)
-    found = weighted.convolution(
-        built,
-        node.call("conv"),
-        value,
-        weight=weight,
-        bias=shift,
-        stride=strides,
-        dilation=dilation,
-        padding=borders(node, value.shape[2:], tuple(weight.tensor.shape[2:]), strides=strides, dilation=dilation),
-        groups=groups,
-    )
+    pads = borders(node, value.shape[2:], tuple(weight.tensor.shape[2:]), strides=strides, dilation=dilation)
+    window = {"stride": strides, "dilation": dilation, "padding": pads}
+    found = weighted.convolution(built, node.call("conv"), value, weight=weight, bias=shift, groups=groups, **window)
     return built.typed(found, weight=weight, bias=shift)
 
 
-def borders(
-    node: OnnxNode,
-    positions: tuple[int, ...],
-    kernel: tuple[int, ...],
-    *,
-    strides: tuple[int, ...],
-    dilation: tuple[int, ...],
-) -> tuple[tuple[int, int], ...]:
+def borders(node: OnnxNode, positions: Shape, kernel: Shape, *, strides: Shape, dilation: Shape) -> Padding:
     """Return (before, after) for each axis of positions."""
     automatic, rank = node.attributes.get("auto_pad", "NOTSET"), len(kernel)
     if automatic in {"SAME_UPPER", "SAME_LOWER"}:
@@ -118,32 +104,21 @@ def borders(
 
 
 @operator("BatchNormalization")
-def batch_norm(built: Graph, node: OnnxNode, x: Any, *parameters: Any) -> Value:
+def batch_norm(built: Graph, node: OnnxNode, x: Any, *parameters: Any) -> Any:
     """Fold the running statistics into scale * x + shift over axis 1."""
-    found = [constant(given, node, "statistics").settled() for given in parameters]
+    found: list[Any] = [constant(given, node, "statistics").settled() for given in parameters]
     names = ("weight", "bias", "running_mean", "running_var")
-    return normalisation.batch_norm(
-        built,
-        node.call("batch_norm"),
-        x,
-        **dict(zip(names, found, strict=True)),
-        eps=float(node.attributes.get("epsilon", 1e-5)),
-        training=bool(node.attributes.get("training_mode")),
-    )
+    options = dict(zip(names, found, strict=True)) | {"training": bool(node.attributes.get("training_mode"))}
+    epsilon = float(node.attributes.get("epsilon", 1e-5))
+    return normalisation.batch_norm(built, node.call("batch_norm"), x, **options, eps=epsilon)
 
 
 @operator("LayerNormalization")
-def layer_norm(built: Graph, node: OnnxNode, x: Any, scale: Any, bias: Any = None) -> Value:
+def layer_norm(built: Graph, node: OnnxNode, x: Any, scale: Any, bias: Any = None) -> Any:
     """Normalise over the last axes."""
     value = jets_value(x, node)
     axis = counted(node.attributes.get("axis", -1), value.index.ndim, node)
     factor, shift = (None if given is None else constant(given, node, "scale").settled() for given in (scale, bias))
-    return normalisation.layer_norm(
-        built,
-        node.call("layer_norm"),
-        value,
-        normalized_shape=list(value.shape[axis:]),
-        weight=factor,
-        bias=shift,
-        eps=float(node.attributes.get("epsilon", 1e-5)),
-    )
+    shape, epsilon = list(value.shape[axis:]), float(node.attributes.get("epsilon", 1e-5))
+    call, arrays = node.call("layer_norm"), {"weight": factor, "bias": shift}
+    return normalisation.layer_norm(built, call, value, normalized_shape=shape, eps=epsilon, **arrays)

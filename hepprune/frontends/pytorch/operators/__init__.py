@@ -1,17 +1,11 @@
 """What becomes of each aten operator."""
 
-from hepprune.frontends.pytorch.operators import (  # noqa: F401 -- each registers its operators
-    arithmetic,
-    contraction,
-    elementwise,
-    growing,
-    normalisation,
-    pooling,
-    recurrent,
-    shaping,
-    weighted,
-)
+from importlib import import_module
+
 from hepprune.frontends.pytorch.operators.registry import OPERATORS
 from hepprune.frontends.pytorch.operators.shaping import MOVES, SAME
 
 __all__ = ["MOVES", "OPERATORS", "SAME"]
+
+for _name in ("arithmetic", "contraction", "growing", "normalisation", "pooling", "recurrent", "weighted"):
+    import_module(f"{__name__}.{_name}")  # each registers its operators

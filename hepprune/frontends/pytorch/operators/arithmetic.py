@@ -68,7 +68,8 @@ def _with_constant(built: Assembly, call: Call, x: Value, other: Any, *, kind: s
     title = built.title(call)
     tensor = other.tensor if isinstance(other, Constant) else torch.tensor(float(other))
     constant(Constant(tensor=tensor), title, "a constant")
-    held = _held(kind) if isinstance(other, Constant) and not other.fixed else None
+    of_parameter = isinstance(other, Constant) and not other.fixed
+    held: Held | None = None if not of_parameter else "scale" if kind in {"add", "sub", "rsub"} else "shift"
     scale, shift = _affine(kind, tensor.double(), alpha, title)
     if tensor.numel() == 1:
         name = built.affine(x.layer, scale.float().reshape(1), shift.float().reshape(1), title, held=held)
@@ -104,22 +105,15 @@ def _with_constant(built: Assembly, call: Call, x: Value, other: Any, *, kind: s
     return value_of(name)
 
 
-def _held(kind: str) -> Held:
-    """Return which of scale and shift an operation with a parameter has as a constant."""
-    return "scale" if kind in {"add", "sub", "rsub"} else "shift"
-
-
 def _without_jets(sizes: Sizes | None, given: tuple[int, ...], rank: int) -> Sizes | None:
     """Return what gives a constant's last `rank` sizes: those of a value, and 1 where it was spread."""
     if sizes is None:
         return None
-    return lambda network: [1 if old == 1 else now for old, now in zip(given, sizes(network), strict=True)][
-        len(given) - rank :
-    ]
+    first = len(given) - rank
+    return lambda net: [1 if old == 1 else now for old, now in zip(given, sizes(net), strict=True)][first:]
 
 
 def _affine(kind: str, constant: Tensor, alpha: float, title: str) -> tuple[Tensor, Tensor]:
-    """Return scale and shift of an operation with a constant."""
     one, zero = torch.ones_like(constant), torch.zeros_like(constant)
     found = {
         "add": lambda: (one, alpha * constant),

@@ -124,37 +124,21 @@ def _with_constant(built: Assembly, call: Call, x: Value, matrix: Constant, *, t
     return result.moved(result.index.permute([letters.index(c) for c in out]))
 
 
-def _factor_now(built: Assembly, call: Call, factor: float) -> float:
-    """Return what scores are divided by; it stays where fewer values are summed, which torch would make it follow."""
-    built.traces.factors.setdefault(call.name, factor)
-    before = factor if built.fitting is None else built.fitting.before.factors[call.name]
-    if before != factor:
-        built.rewrite(call, scale=before)
-    return before
-
-
 @operator("scaled_dot_product_attention")
-def attention(
-    built: Assembly,
-    call: Call,
-    query: Any,
-    *,
-    key: Any,
-    value: Any,
-    attn_mask: Any = None,
-    is_causal: bool = False,
-    scale: float | None = None,
-    enable_gqa: bool = False,
-    **_: Any,
-) -> Value:
+def attention(built: Assembly, call: Call, query: Any, *, key: Any, value: Any, **options: Any) -> Value:
     """softmax(q k^T / sqrt(d)) v (Vaswani et al., arXiv:1706.03762)."""
-    title = built.title(call)
-    if attn_mask is not None or is_causal or enable_gqa:
+    title, scale = built.title(call), options.get("scale")
+    if options.get("attn_mask") is not None or options.get("is_causal") or options.get("enable_gqa"):
         raise NetworkError(f"layer '{title}' is attention with a mask or grouped heads, which is not known")
     q, k, v = (jets_value(side, call) for side in (query, key, value))
     lead = _LETTERS[4 : 2 + q.index.ndim]
     scores = contracted(built, call, (q, k), (f"{lead}ad", f"{lead}bd", f"{lead}ab"))
     factor = scale if scale is not None else 1 / math.sqrt(q.shape[-1])
-    scores = unchanged(scores, built.affine(scores.layer, _factor_now(built, call, factor), 0.0, f"{title}.scale"))
+    # stays where fewer values are summed, which torch would make it follow
+    built.traces.factors.setdefault(call.name, factor)
+    before = factor if built.fitting is None else built.fitting.before.factors[call.name]
+    if before != factor:
+        built.rewrite(call, scale=before)
+    scores = unchanged(scores, built.affine(scores.layer, before, 0.0, f"{title}.scale"))
     weights = softmax(built, call, scores, dim=-1)
     return contracted(built, call, (weights, v), (f"{lead}ab", f"{lead}bd", f"{lead}ad"))

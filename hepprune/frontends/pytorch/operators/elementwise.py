@@ -1,6 +1,7 @@
 """Activations and heads."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ def _function(built: Assembly, call: Call, x: Any, function: str, **parameters: 
 
 
 def in_types(
-    built: Assembly, call: Call, x: Any, kind: FixedPoints, *, looked_up: tuple[str, dict[str, float]] = ("linear", {})
+    built: Assembly, call: Call, x: Any, kind: FixedPoints, *, looked_up: tuple[str, dict[str, float]]
 ) -> Value:
     """Add a function of values, or themselves, in types that lie as torch's values do."""
     source = jets_value(x, call)
@@ -44,18 +45,6 @@ def in_types(
     index = source.index.select(built.jets(source), 0)
     built.traces.typed[owner] = found.layer, index, tuple(index.shape)
     return found
-
-
-@operator("relu")
-def relu(built: Assembly, call: Call, x: Any) -> Value:
-    """max(x, 0)."""
-    return _added(built, call, x, ReLU)
-
-
-@operator("relu6")
-def relu6(built: Assembly, call: Call, x: Any) -> Value:
-    """min(max(x, 0), 6)."""
-    return _added(built, call, x, lambda name: ReLU(name, maximum=6.0))
 
 
 @operator("hardtanh")
@@ -101,12 +90,6 @@ def elu(built: Assembly, call: Call, x: Any, *, alpha: float = 1, scale: float =
     return _function(built, call, x, "elu", alpha=float(alpha))
 
 
-@operator("hardsigmoid")
-def hard_sigmoid(built: Assembly, call: Call, x: Any) -> Value:
-    """min(max(x / 6 + 1 / 2, 0), 1)."""
-    return _function(built, call, x, "hard_sigmoid", slope=1 / 6, shift=0.5)
-
-
 @operator("hardswish")
 def hard_swish(built: Assembly, call: Call, x: Any) -> Value:
     """The value times its hard sigmoid."""
@@ -116,13 +99,22 @@ def hard_swish(built: Assembly, call: Call, x: Any) -> Value:
     return unchanged(source, built.add(Merge(built.name(title), "multiply"), source.layer, gated))
 
 
-_SAME = {"sigmoid": "sigmoid", "tanh": "tanh", "silu": "swish", "selu": "selu", "exp": "exponential"}
+_PLAIN: dict[str, Callable[[str], Layer]] = {
+    "relu": ReLU,
+    "relu6": partial(ReLU, maximum=6.0),
+    "hardsigmoid": partial(Activation, function="hard_sigmoid", parameters={"slope": 1 / 6, "shift": 0.5}),
+    "sigmoid": partial(Activation, function="sigmoid"),
+    "tanh": partial(Activation, function="tanh"),
+    "silu": partial(Activation, function="swish"),
+    "selu": partial(Activation, function="selu"),
+    "exp": partial(Activation, function="exponential"),
+}
 
 
-@operator(*_SAME)
-def function(built: Assembly, call: Call, x: Any) -> Value:
-    """Apply a function without parameters."""
-    return _function(built, call, x, _SAME[call.operator])
+@operator(*_PLAIN)
+def plain(built: Assembly, call: Call, x: Any) -> Value:
+    """Apply a function that takes nothing but the value."""
+    return _added(built, call, x, _PLAIN[call.operator])
 
 
 @operator("gelu")
@@ -191,22 +183,15 @@ def softmax(built: Assembly, call: Call, x: Any, *, dim: int, **_: Any) -> Value
     if source.index.ndim == 2 and axis == 1 and built.jets(source) == 0:
         layer, _order = built.flat(source, f"{title}.flatten")
         return Value(built.add(Softmax(built.name(title)), layer), source.index)
-    split = _kept_axis(built, source, axis)
+    split = built.split(source)
     along = split.index.ndim - source.index.ndim + axis
+    if split.shape[along] != source.shape[axis] or built.jets(split) == along:
+        raise NetworkError(f"the values of layer '{source.layer}' mix jets with each other")
     axes = built.axes(split)
     place = axes.index(along)
     layer = built.place(split, axes, f"{title}.arranged")
     head = Softmax(built.name(title), axis=-1 if place == len(axes) - 1 else place - 1)
     return built.value(built.add(head, layer), axes, source.shape)
-
-
-def _kept_axis(built: Assembly, source: Value, axis: int) -> Value:
-    """Return the value with an axis of jets, and refuse where that is the axis itself or part of it."""
-    split = built.split(source)
-    along = split.index.ndim - source.index.ndim + axis
-    if split.shape[along] != source.shape[axis] or built.jets(split) == along:
-        raise NetworkError(f"the values of layer '{source.layer}' mix jets with each other")
-    return split
 
 
 @operator("argmax")

@@ -59,9 +59,7 @@ def upsample(
     """Every position repeated."""
     source, title = jets_value(x, call), built.title(call)
     before = source.shape[2:]
-    after = (
-        [int(n * s) for n, s in zip(before, scale_factors, strict=True)] if output_size is None else list(output_size)
-    )
+    after = output_size or [int(n * s) for n, s in zip(before, scale_factors, strict=True)]
     if any(new % old for new, old in zip(after, before, strict=True)):
         raise NetworkError(f"layer '{title}' brings {before} positions to {tuple(after)}; whole multiples are known")
     axes = (0, *range(2, source.index.ndim), 1)

@@ -26,25 +26,14 @@ def per_channel(built: Assembly, x: Value, axis: int, title: str) -> tuple[str, 
     return source, torch.arange(shape[axis]), lambda layer: built.value(layer, axes, shape)
 
 
-@operator("batch_norm")
-def batch_norm(
-    built: Assembly,
-    call: Call,
-    x: Any,
-    *,
-    weight: Any,
-    bias: Any,
-    running_mean: Any,
-    running_var: Any,
-    eps: float,
-    training: bool = False,
-    **_: Any,
-) -> Value:
+@operator("batch_norm", "_native_batch_norm_legit_no_training")
+def batch_norm(built: Assembly, call: Call, x: Any, *, weight: Any, bias: Any, eps: float, **options: Any) -> Any:
     """Fold the running statistics into scale * x + shift over torch's axis 1."""
+    running_mean, running_var = options["running_mean"], options["running_var"]
     named = next((c for c in (weight, running_mean) if isinstance(c, Constant)), None)
     title = (named.origin or call.name).rpartition(".")[0] if named else built.title(call)
     title = title or call.name
-    if training or running_mean is None or running_var is None:
+    if options.get("training") or running_mean is None or running_var is None:
         raise NetworkError(f"layer '{title}' keeps no running statistics, so it has no fixed form at inference")
     factor, offset = optional(weight, title, "weight"), optional(bias, title, "bias")
     centre, spread = constant(running_mean, title, "mean"), constant(running_var, title, "variance")
@@ -63,7 +52,8 @@ def batch_norm(
         name = built.add(BatchNorm(built.name(title), scale.float()[inverse], shift.float()[inverse]), source)
         _store(built, name, (factor, offset, centre, spread), order=order, epsilon=eps)
         built.placed[key] = name
-    return value_of(name)
+    found = value_of(name)
+    return [found, None, None] if call.operator.startswith("_native") else found
 
 
 def _store(
@@ -86,25 +76,12 @@ def _store(
         built.stored(name, spread, lambda at: picked(at.used_scale() ** -2.0 - epsilon, order))
 
 
-@operator("_native_batch_norm_legit_no_training")
-def decomposed_batch_norm(built: Assembly, call: Call, x: Any, **options: Any) -> list[Value | None]:
-    """Batch norm as the core operators have it."""
-    return [batch_norm(built, call, x, **options), None, None]
-
-
-@operator("layer_norm")
+@operator("layer_norm", "native_layer_norm")
 def layer_norm(
-    built: Assembly,
-    call: Call,
-    x: Any,
-    *,
-    normalized_shape: list[int],
-    weight: Any = None,
-    bias: Any = None,
-    eps: float = 1e-5,
-    **_: Any,
-) -> Value:
+    built: Assembly, call: Call, x: Any, *, normalized_shape: list[int], eps: float = 1e-5, **arrays: Any
+) -> Any:
     """Normalise over the last axis, or over all of a jet's values."""
+    weight, bias = arrays.get("weight"), arrays.get("bias")
     title = built.title(call, weight if isinstance(weight, Constant) else None)
     values, shape = jets_value(x, call), jets_value(x, call).shape
     factor, offset = optional(weight, title, "weight"), optional(bias, title, "bias")
@@ -115,13 +92,9 @@ def layer_norm(
         source, order = built.flat(values, f"{title}.flatten")
         order = order.reshape(-1)
 
-        def whole(layer: str) -> Value:
-            return Value(layer, values.index)
-
-        result: Callable[[str], Value] = whole
+        result: Callable[[str], Value] = lambda layer: Value(layer, values.index)  # noqa: E731
     elif len(normalized_shape) == 1:
-        source, order, last = per_channel(built, values, values.index.ndim - 1, title)
-        result = last
+        source, order, result = per_channel(built, values, values.index.ndim - 1, title)
     else:
         raise NetworkError(
             f"layer '{title}' normalises over {len(normalized_shape)} axes; one, or all of them, are known"
@@ -130,7 +103,7 @@ def layer_norm(
     name = again(built, key if factor and factor.origin else None, title, source)
     if name is None:
         inverse = torch.argsort(order)
-        scale, shift = array_flat(factor, order, 1.0), array_flat(offset, order, 0.0)
+        scale, shift = (array(*of).reshape(-1) for of in ((factor, order, 1.0), (offset, order, 0.0)))
         layer = LayerNorm(built.name(title), scale[inverse], shift[inverse], eps)
         name = built.add(layer, source)
         sizes = tuple(factor.tensor.shape) if factor else ()
@@ -138,12 +111,8 @@ def layer_norm(
         _like_stored(built, name, offset, lambda at: _shaped(picked(at.shift, order), sizes))
         built.placed[key] = name
     found = result(name)
-    return found.moved(found.index.reshape(shape))
-
-
-def array_flat(found: Constant | None, like: Tensor, default: float) -> Tensor:
-    """Return a constant on one axis, or the default in its place."""
-    return array(found, like, default).reshape(-1)
+    found = found.moved(found.index.reshape(shape))
+    return [found, None, None] if call.operator.startswith("native") else found
 
 
 def _shaped(values: Tensor, sizes: tuple[int, ...]) -> Tensor:
@@ -153,9 +122,3 @@ def _shaped(values: Tensor, sizes: tuple[int, ...]) -> Tensor:
 def _like_stored(built: Assembly, name: str, found: Constant | None, native: Callable[[Any], Tensor]) -> None:
     if found is not None and found.origin is not None:
         built.slots.append(Slot(target=found.origin, layer=name, native=native, rows=found.rows))
-
-
-@operator("native_layer_norm")
-def decomposed_layer_norm(built: Assembly, call: Call, x: Any, **options: Any) -> list[Value | None]:
-    """Layer norm as the core operators have it."""
-    return [layer_norm(built, call, x, **options), None, None]

@@ -1,5 +1,6 @@
 """Pooling over windows, and means, sums and maxima over axes."""
 
+import math
 from typing import Any
 
 from hepprune.errors import NetworkError
@@ -8,90 +9,64 @@ from hepprune.frontends.pytorch.operators.registry import jets_value, operator
 from hepprune.frontends.pytorch.operators.weighted import several
 from hepprune.frontends.pytorch.program import Call
 from hepprune.frontends.pytorch.values import Value
-from hepprune.network import GlobalPool, Pad, Pool
+from hepprune.network import GlobalPool, Pad, Pool, Shape
+
+Pairs = tuple[tuple[int, int], ...]
 
 
-def _windows(
-    sizes: Any, rank: int, **window: Any
-) -> tuple[tuple[int, ...], tuple[int, ...], tuple[tuple[int, int], ...]]:
-    """Return size, strides and padding, longer at the end where a last window that is not full counts too."""
-    size = several(window["size"], rank)
-    strides = several(window["strides"], rank) if window["strides"] else size
-    borders = several(window["padding"], rank)
-    ends = []
-    for n, k, s, p in zip(sizes, size, strides, borders, strict=True):
-        n_windows = (n + 2 * p - k) // s + 1
-        if window["ceil"]:
-            n_windows = -(-(n + 2 * p - k) // s) + 1
-            n_windows -= (n_windows - 1) * s >= n + p
-        ends.append(max((n_windows - 1) * s + k - n - p, 0) if window["ceil"] else p)
-    return size, strides, tuple(zip(borders, ends, strict=True))
-
-
-def _pooled(
-    built: Assembly, call: Call, x: Any, *, kind: str, rank: int, counted: bool = False, **window: Any
+def windows(
+    built: Assembly, call: Call, x: Any, *, size: Shape, strides: Shape, pads: Pairs, ceil: bool, counted: bool = False
 ) -> Value:
-    source, title = jets_value(x, call), built.title(call)
+    """Pool channels-first values; with `ceil` a last window that is not full counts too, with `counted` the padding."""
+    source, title, rank = jets_value(x, call), built.title(call), len(size)
     if source.index.ndim != rank + 2:
         raise NetworkError(f"layer '{title}' pools values of shape {source.shape}")
     axes = (0, *range(2, rank + 2), 1)
     layer = built.place(source, axes, f"{title}.arranged")
-    size, strides, borders = _windows(source.shape[2:], rank, **window)
-    if counted and any(low for low, _ in borders):
-        if window["ceil"] and any(low != high for low, high in borders):
+    borders = tuple(map(_ceiled, source.shape[2:], size, strides, pads)) if ceil else pads
+    if counted and any(map(any, pads)):
+        if ceil and any(low != high for low, high in borders):
             raise NetworkError(f"layer '{title}' rounds the number of windows up and counts its padding; leave one out")
         layer = built.add(Pad(built.name(f"{title}.pad"), borders), layer)
         borders = ((0, 0),) * rank
+    kind = "max" if "max" in call.operator else "average"
     pool = Pool(built.name(title), kind, size, strides=strides, padding=borders)
     return built.value(built.add(pool, layer), axes)
 
 
-@operator("max_pool1d", "max_pool2d")
-def max_pool(
-    built: Assembly,
-    call: Call,
-    x: Any,
-    *,
-    kernel_size: Any,
-    stride: Any = (),
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-) -> Value:
+def _ceiled(positions: int, size: int, stride: int, pads: tuple[int, int]) -> tuple[int, int]:
+    """Return padding for which a last window that begins inside is full."""
+    n_windows = -(-(positions + sum(pads) - size) // stride) + 1
+    n_windows -= (n_windows - 1) * stride >= positions + pads[0]
+    return pads[0], max((n_windows - 1) * stride + size - positions - pads[0], 0)
+
+
+def _window(
+    rank: int, *, kernel_size: Any, stride: Any = (), padding: Any = 0, ceil_mode: bool = False
+) -> dict[str, Any]:
+    size, pads = several(kernel_size, rank), tuple((n, n) for n in several(padding, rank))
+    return {"size": size, "strides": several(stride, rank) if stride else size, "pads": pads, "ceil": ceil_mode}
+
+
+@operator("max_pool1d", "max_pool2d", "max_pool1d_with_indices", "max_pool2d_with_indices")
+def max_pool(built: Assembly, call: Call, x: Any, *, dilation: Any = 1, **window: Any) -> Any:
     """The largest value of each window."""
     rank = 1 if "1d" in call.operator else 2
     if set(several(dilation, rank)) != {1}:
         raise NetworkError(f"layer '{built.title(call)}' pools dilated windows, which no Network does")
-    return _pooled(
-        built, call, x, kind="max", rank=rank, size=kernel_size, strides=stride, padding=padding, ceil=ceil_mode
-    )
-
-
-@operator("max_pool2d_with_indices", "max_pool1d_with_indices")
-def max_pool_with_indices(built: Assembly, call: Call, x: Any, **window: Any) -> list[Value | None]:
-    """The largest value of each window, as the core operators have it."""
-    return [max_pool(built, call, x, **window), None]
+    found = windows(built, call, x, **_window(rank, **window))
+    return [found, None] if call.operator.endswith("_indices") else found
 
 
 @operator("avg_pool1d", "avg_pool2d")
 def mean_pool(
-    built: Assembly,
-    call: Call,
-    x: Any,
-    *,
-    kernel_size: Any,
-    stride: Any = (),
-    padding: Any = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: Any = None,
+    built: Assembly, call: Call, x: Any, *, count_include_pad: bool = True, divisor_override: Any = None, **window: Any
 ) -> Value:
     """The mean value of each window."""
     if divisor_override is not None:
         raise NetworkError(f"layer '{built.title(call)}' divides by {divisor_override} instead of the window's size")
     rank = 1 if "1d" in call.operator else 2
-    window = {"size": kernel_size, "strides": stride, "padding": padding, "ceil": ceil_mode}
-    return _pooled(built, call, x, kind="average", rank=rank, counted=count_include_pad, **window)
+    return windows(built, call, x, **_window(rank, **window), counted=count_include_pad)
 
 
 @operator(
@@ -111,8 +86,8 @@ def adaptive(built: Assembly, call: Call, x: Any, *, output_size: list[int]) -> 
         layer = built.place(source, axes, f"{title}.arranged")
         found = built.value(built.add(GlobalPool(built.name(title), kind, keep_axes=True), layer), axes)
     else:
-        size = [n // m for n, m in zip(before, after, strict=True)]
-        found = _pooled(built, call, x, kind=kind, rank=len(before), size=size, strides=size, padding=0, ceil=False)
+        size = tuple(n // m for n, m in zip(before, after, strict=True))
+        found = windows(built, call, x, size=size, strides=size, pads=((0, 0),) * len(size), ceil=False)
     return [found, None] if largest else found
 
 
@@ -131,10 +106,7 @@ def reduced(built: Assembly, call: Call, x: Any, *, dim: Any = None, keepdim: bo
     kind = "max" if call.operator in {"amax", "max"} else "average"
     name = built.add(GlobalPool(built.name(title), kind), layer)
     if call.operator == "sum":
-        n = 1
-        for axis in over:
-            n *= source.shape[axis]
-        name = built.affine(name, float(n), 0.0, f"{title}.times")
+        name = built.affine(name, float(math.prod(source.shape[axis] for axis in over)), 0.0, f"{title}.times")
     kept = [1 if axis in over else size for axis, size in enumerate(source.shape)]
     index = built.value(name).index.reshape([source.shape[axis] for axis in order])
     found = Value(name, index.permute([order.index(axis) for axis in sorted(order)]).reshape(kept))

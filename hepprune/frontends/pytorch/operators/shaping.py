@@ -87,14 +87,10 @@ def slice_(
     """x[start:stop:step] along an axis."""
     source, bounds = jets_value(x, call), (start or 0, _END if end is None else end, step)
     now = bounds_now(built, source, dim, bounds)
-    if now != bounds and not _is_all(source.shape[dim], bounds, now):
+    size = source.shape[dim]  # bounds that are open or beyond the end may still say what is wanted
+    if now != bounds and range(size)[slice(*bounds)] != range(size)[slice(*now)]:
         built.rewrite(call, start=now[0], end=now[1])
     return part(built, source, dim, now, title=built.title(call))
-
-
-def _is_all(size: int, bounds: tuple[int, int, int], now: tuple[int, int, int]) -> bool:
-    """Return whether bounds that are open or beyond the end still say what is wanted."""
-    return range(*slice(*bounds).indices(size)) == range(*slice(*now).indices(size))
 
 
 @operator("narrow")
@@ -209,18 +205,11 @@ def gathered(built: Assembly, call: Call, x: Any, *, dim: int = 0, index: Any = 
     for run in wanted:
         now.append(bounds_now(built, source, axis, run))
         parts.append(part(built, source, axis, now[-1], title=f"{title}.part"))
-    if now != wanted:
-        _point(built, call, axis, [place for bounds in now for place in range(*bounds)])
+    if now != wanted and built.fitting is not None:
+        at = built.fitting.constant(call, [place for bounds in now for place in range(*bounds)])
+        changed: Any = {"index": at} if call.operator == "index_select" else {"indices": [*[None] * axis, at]}
+        built.rewrite(call, **changed)
     return joined(built, parts, axis, title=title)
-
-
-def _point(built: Assembly, call: Call, axis: int, places: list[int]) -> None:
-    """Let a call pick other places."""
-    if built.fitting is None:
-        return
-    found = built.fitting.constant(call, places)
-    changed: Any = {"index": found} if call.operator == "index_select" else {"indices": [*[None] * axis, found]}
-    built.rewrite(call, **changed)
 
 
 def runs(places: list[int]) -> list[tuple[int, int, int]]:
@@ -242,7 +231,11 @@ def joined(built: Assembly, parts: list[Value], dim: int, *, title: str) -> Valu
     shape = list(parts[0].shape)
     shape[axis] = sum(x.shape[axis] for x in parts)
     if axis == 1 and parts[0].index.ndim == 2 and all(built.jets(x) == 0 for x in parts):
-        return _joined_flat(built, parts, title)
+        flat = [built.flat(x, f"{title}.flatten") for x in parts]
+        name = built.add(Concatenate(built.name(title)), *(layer for layer, _ in flat))
+        sizes = [len(order) for _, order in flat]
+        order = torch.cat([order + sum(sizes[:i]) for i, (_, order) in enumerate(flat)])
+        return Value(name, order + sum(sizes) * torch.arange(built.n_jets).view(-1, 1))
     if any(x.index.ndim != len(shape) or built.jets(x) != built.jets(parts[0]) for x in parts):
         raise NetworkError(f"layer '{title}' joins the values of different jets")
     if axis == built.jets(parts[0]):
@@ -252,15 +245,6 @@ def joined(built: Assembly, parts: list[Value], dim: int, *, title: str) -> Valu
     place = axes.index(axis)
     join = Concatenate(built.name(title), -1 if place == len(axes) - 1 else place)
     return built.value(built.add(join, *layers), axes, shape)
-
-
-def _joined_flat(built: Assembly, parts: list[Value], title: str) -> Value:
-    """Join values of one axis, each in the order in which it lies."""
-    flat = [built.flat(x, f"{title}.flatten") for x in parts]
-    name = built.add(Concatenate(built.name(title)), *(layer for layer, _ in flat))
-    sizes = [len(order) for _, order in flat]
-    order = torch.cat([order + sum(sizes[:i]) for i, (_, order) in enumerate(flat)])
-    return Value(name, order + sum(sizes) * torch.arange(built.n_jets).view(-1, 1))
 
 
 @operator("cat", "concat", "concatenate")

@@ -13,16 +13,15 @@ from hepprune.frontends.pytorch.building import Assembly, Slot
 from hepprune.frontends.pytorch.operators.registry import array, constant, jets_value, operator, optional, picked
 from hepprune.frontends.pytorch.program import Call
 from hepprune.frontends.pytorch.values import Constant, Rows, Value
-from hepprune.network import Conv, Dense, Layer, Shared
+from hepprune.network import Conv, Dense, Shared
 
 
 @operator("linear")
 def linear(built: Assembly, call: Call, x: Any, *, weight: Any, bias: Any = None) -> Value:
     """Weight @ x + bias over the last axis."""
     title = built.title(call, weight if isinstance(weight, Constant) else None)
-    return dense(
-        built, jets_value(x, call), constant(weight, title, "weight"), optional(bias, title, "bias"), title=title
-    )
+    arrays = constant(weight, title, "weight"), optional(bias, title, "bias")
+    return dense(built, jets_value(x, call), *arrays, title=title)
 
 
 @operator("addmm")
@@ -57,23 +56,19 @@ def dense(built: Assembly, x: Value, weight: Constant, bias: Constant | None, *,
     key = ("dense", weight.key, bias.key if bias else None, tuple(order.tolist()))
     name = again(built, key if weight.origin else None, title, source)
     if name is None:
-        inverse = torch.argsort(order)
+        inverse, limit = torch.argsort(order), _limit(weight.kept)
         layer = Dense(
             built.name(title),
             weight.tensor.detach().float()[:, inverse],
             array(bias, weight.tensor, 0.0),
-            digit_limit=_limit(weight, inverse),
+            digit_limit=None if limit is None else limit[:, inverse],
             fixed=weight.fixed,
             weight_type=weight.typed(lambda kind: kind[:, inverse]),
             bias_type=None if bias is None else bias.typed(lambda kind: kind),
         )
         name = built.add(layer, source)
-        built.stored(
-            name,
-            weight,
-            lambda at: picked(at.used_weight(), order),
-            kept=lambda at: picked(at.digit_limit, order) > 0,
-        )
+        kept = lambda at: picked(at.digit_limit, order) > 0  # noqa: E731
+        built.stored(name, weight, lambda at: picked(at.used_weight(), order), kept=kept)
         built.stored(name, bias, lambda at: at.used_bias())
         built.placed[key] = name
         if title.endswith("in_proj"):
@@ -113,26 +108,13 @@ def again(built: Assembly, key: Any, title: str, source: str) -> str | None:
     return built.add(Shared(built.name(title), built.placed[key]), source)
 
 
-def _limit(weight: Constant, columns: Tensor) -> Tensor | None:
-    if weight.kept is None:
-        return None
-    kept = weight.kept[:, columns]
-    return torch.where(kept, digits.UNLIMITED, 0).to(torch.uint8)
+def _limit(kept: Tensor | None) -> Tensor | None:
+    return None if kept is None else torch.where(kept, digits.UNLIMITED, 0).to(torch.uint8)
 
 
 @operator("conv1d", "conv2d")
 def convolution(
-    built: Assembly,
-    call: Call,
-    x: Any,
-    *,
-    weight: Any,
-    bias: Any = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-    **_: Any,
+    built: Assembly, call: Call, x: Any, *, weight: Any, bias: Any = None, groups: int = 1, **window: Any
 ) -> Value:
     """Convolve channels-first values."""
     title = built.title(call, weight if isinstance(weight, Constant) else None)
@@ -145,31 +127,21 @@ def convolution(
     if built.fitting is not None and groups * kernel.tensor.shape[1] != values.shape[1]:
         groups = values.shape[1] // kernel.tensor.shape[1]
         built.rewrite(call, groups=groups)
-    strides, spread = several(stride, rank), several(dilation, rank)
-    borders = _borders(padding, tuple(kernel.tensor.shape[2:]), spread)
+    strides, spread = (several(window.get(name, 1), rank) for name in ("stride", "dilation"))
+    borders = _borders(window.get("padding", 0), tuple(kernel.tensor.shape[2:]), spread)
     places = {"strides": strides, "padding": borders, "dilation": spread, "groups": groups}
     axes = (0, *range(2, rank + 2), 1)
     source = built.place(values, axes, f"{title}.arranged")
     key = ("conv", kernel.key, shift.key if shift else None, *places.values())
     name = again(built, key if kernel.origin else None, title, source)
     if name is None:
-        limit = (
-            None
-            if kernel.kept is None
-            else torch.where(kernel.kept, digits.UNLIMITED, 0).to(torch.uint8).movedim(1, -1)
-        )
-        moved = kernel.tensor.detach().float().movedim(1, -1)
-        known: dict[str, Any] = {"digit_limit": limit, "fixed": kernel.fixed}
-        known |= {"weight_type": kernel.typed(lambda kind: kind.movedim(1, -1))}
+        limit, moved = _limit(kernel.kept), kernel.tensor.detach().float().movedim(1, -1)
+        known: dict[str, Any] = {"weight_type": kernel.typed(lambda kind: kind.movedim(1, -1)), "fixed": kernel.fixed}
+        known |= {"digit_limit": None if limit is None else limit.movedim(1, -1)}
         known |= {"bias_type": None if shift is None else shift.typed(lambda kind: kind)}
-        layer: Layer = Conv(built.name(title), moved, array(shift, moved, 0.0), **known, **places)  # type: ignore[arg-type]
-        name = built.add(layer, source)
-        built.stored(
-            name,
-            kernel,
-            lambda at: at.used_weight().movedim(-1, 1),
-            kept=lambda at: at.digit_limit.movedim(-1, 1) > 0,
-        )
+        name = built.add(Conv(built.name(title), moved, array(shift, moved, 0.0), **known, **places), source)  # type: ignore[arg-type]
+        kept = lambda at: at.digit_limit.movedim(-1, 1) > 0  # noqa: E731
+        built.stored(name, kernel, lambda at: at.used_weight().movedim(-1, 1), kept=kept)
         built.stored(name, shift, lambda at: at.used_bias())
         built.placed[key] = name
     return built.value(name, axes)
