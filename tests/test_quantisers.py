@@ -8,7 +8,20 @@ from hypothesis import strategies as st
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import OVERFLOW, ROUNDING, FixedPoint, Quantiser
-from hepprune.quantisers import Binary, FixedPoints, PowerOfTwo, Scaled, Ternary, from_json, spread, taken, to_json
+from hepprune.quantisers import (
+    Binary,
+    FixedPoints,
+    Minifloat,
+    PowerOfTwo,
+    Scaled,
+    Ternary,
+    by_table,
+    from_json,
+    singles,
+    spread,
+    taken,
+    to_json,
+)
 
 VALUES = np.concatenate([np.linspace(-9, 9, 401), [0.0, -0.0, 0.5, -0.5]])
 SCALES = st.lists(st.sampled_from([0.25, 1.0, 3.0, 0.1]), min_size=2, max_size=2).map(lambda s: tuple((v,) for v in s))
@@ -120,3 +133,75 @@ def test_channels_that_are_kept_keep_their_quantiser(quantiser: Quantiser, keep:
 def test_what_describes_none_is_refused(described: object, message: str) -> None:
     with pytest.raises(NetworkError, match=message):
         from_json(described)
+
+
+FLOATS = st.builds(
+    lambda mantissa, exponent, offset: Minifloat(mantissa=mantissa, exponent=exponent, offset=offset),
+    *(st.integers(0, 5), st.integers(0, 3), st.integers(-3, 3)),
+)
+
+
+def held_by(kind: Minifloat) -> np.ndarray:
+    """Return all that a float holds, counted out: whole numbers of steps below twice the power of two of each exponent."""
+    half = max(2 ** (int(kind.exponent) - 1), 1)
+    places, offset = int(kind.mantissa), int(kind.offset)
+    scales = [2.0 ** (exponent - places) for exponent in range(offset - half + 1, offset + half)]
+    return np.unique(
+        np.concatenate([scale * np.arange(-(2 ** (places + 1)) + 1, 2 ** (places + 1)) for scale in scales])
+    )
+
+
+@given(FLOATS)
+def test_a_float_takes_the_nearest_of_what_it_holds(kind: Minifloat) -> None:
+    known = held_by(kind)
+    for given_ in (VALUES, torch.as_tensor(VALUES), VALUES.astype(np.float32)):
+        found = np.asarray(kind(given_), np.float64)
+        distances = np.abs(np.asarray(given_, np.float64)[:, None] - known)
+        np.testing.assert_array_equal(np.abs(found - np.asarray(given_, np.float64)), distances.min(axis=1))
+        assert np.isin(found, known).all()
+    assert (known.min(), known.max()) == (kind.minimum, kind.maximum)
+    assert (np.ldexp(known, kind.fraction) % 1 == 0).all()
+    assert from_json(json.loads(json.dumps(to_json(kind)))) == kind
+
+
+def test_floats_refuse_what_is_none() -> None:
+    for fields, sentence in (
+        ({"mantissa": -2, "exponent": 1, "offset": 0}, "at least -1 bits"),
+        ({"mantissa": 2, "exponent": 9, "offset": 0}, "more than 6 exponent bits"),
+        ({"mantissa": 8, "exponent": 6, "offset": 0}, "more than 52 bits as fixed-point numbers"),
+    ):
+        with pytest.raises(NetworkError, match=sentence):
+            Minifloat(**{name: np.array(value) for name, value in fields.items()})
+
+
+def test_floats_of_values_that_stay_keep_their_widths() -> None:
+    kind = Minifloat(mantissa=np.array([1, 2, 3]), exponent=np.array([2]), offset=np.array([0, 0, 1]))
+    assert taken(kind, [True, False, True], axis=-1) == Minifloat(
+        mantissa=np.array([1, 3]), exponent=np.array([2]), offset=np.array([0, 1])
+    )
+    assert [int(one.mantissa) for one in singles(kind, (2, 3))] == [1, 2, 3, 1, 2, 3]
+
+
+# What quantizers 1.2.2 makes of the quarters from -4 to 4, with a sign and without one.
+FOLDED = {
+    ("RND", 1, 0, 1): "0 1 1 1 1 0 0 0 -1 -2 -2 -2 -2 -1 -1 0 0 1 1 1 1 0 0 0 -1 -2 -2 -2 -2 -1 -1 -1 0",
+    ("RND_CONV", 0, 0, 1): "0 -1 -2 0 -1 0 1 -1 0 -1 -2 0 -1 0 1 0 0 -1 -2 0 -1 0 1 -1 0 -1 -2 0 -1 0 1 -1 0",
+}
+
+
+@pytest.mark.parametrize(("rounding", "sign", "integer", "fraction"), FOLDED)
+def test_what_overflows_by_wrap_sm_goes_back_and_forth(rounding: str, sign: int, integer: int, fraction: int) -> None:
+    whole = sign + integer + fraction
+    kind = FixedPoints(
+        width=np.array(whole),
+        integer=np.array(sign + integer),
+        signed=np.array(sign > 0),
+        rounding=rounding,
+        overflow="WRAP_SM",
+    )
+    wanted = np.array(FOLDED[rounding, sign, integer, fraction].split(), float) / 2
+    quarters = np.arange(-16, 17) / 4
+    for given_ in (quarters, torch.as_tensor(quarters), quarters.astype(np.float32)):
+        np.testing.assert_array_equal(np.asarray(kind(given_)), wanted)
+    assert kind.minimum == wanted.min()
+    assert by_table(kind)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.network import Activation, Input, Layer
-from hepprune.quantisers import FixedPoints
+from hepprune.quantisers import FixedPoints, by_table
 
 
 def type_inputs(layers: Mapping[str, Layer], sources: Mapping[str, Iterable[str]], outputs: Iterable[str]) -> None:
@@ -18,4 +18,5 @@ def type_inputs(layers: Mapping[str, Layer], sources: Mapping[str, Iterable[str]
 def _takes(reader: Layer) -> Quantiser | None:
     """Return the type that a layer brings its value to before anything else."""
     only = isinstance(reader, Activation) and reader.function == "linear"
-    return reader.result if only and isinstance(reader.result, FixedPoint | FixedPoints) else None
+    taken = only and isinstance(reader.result, FixedPoint | FixedPoints) and not by_table(reader.result)
+    return reader.result if taken else None

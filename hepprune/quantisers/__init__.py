@@ -1,29 +1,51 @@
-"""Quantisers beside `FixedPoint`: per-value bit widths, scaled, binary, ternary and power-of-two weights."""
+"""Quantisers beside `FixedPoint`: per-value widths, small floats, scaled, binary, ternary and power-of-two weights."""
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
-from hepprune.quantisers.per_value import FixedPoints, PowerOfTwo, spread
+from hepprune.quantisers.minifloat import Minifloat
+from hepprune.quantisers.per_value import FOLDED, FixedPoints, PowerOfTwo, spread
 from hepprune.quantisers.scaled import Binary, Scaled, Ternary
 
-QUANTISERS: dict[str, type[Any]] = {kind.__name__: kind for kind in (FixedPoints, Scaled, Binary, Ternary, PowerOfTwo)}
+QUANTISERS: dict[str, type[Any]] = {
+    kind.__name__: kind for kind in (FixedPoints, Minifloat, Scaled, Binary, Ternary, PowerOfTwo)
+}
 
 __all__ = [
     "QUANTISERS",
     "Binary",
     "FixedPoints",
+    "Minifloat",
     "PowerOfTwo",
     "Scaled",
     "Ternary",
+    "by_table",
     "from_json",
+    "singles",
     "spread",
     "taken",
     "to_json",
 ]
+
+
+def by_table(quantiser: Quantiser | None) -> bool:
+    """Return whether values are rounded by a rule that no adder has, so that firmware looks each of them up."""
+    return isinstance(quantiser, Minifloat) or (isinstance(quantiser, FixedPoints) and quantiser.overflow == FOLDED)
+
+
+def singles(quantiser: Any, shape: tuple[int, ...]) -> list[Any]:
+    """Return the quantiser of every value of a shape, row by row."""
+    fields = {field.name: getattr(quantiser, field.name) for field in dataclasses.fields(quantiser)}
+    whole = {name: np.broadcast_to(a, shape).ravel() for name, a in fields.items() if isinstance(a, np.ndarray)}
+    return [
+        dataclasses.replace(quantiser, **{name: array[place] for name, array in whole.items()})
+        for place in range(math.prod(shape))
+    ]
 
 
 def taken(quantiser: Quantiser | None, keep: Any, *, axis: int) -> Quantiser | None:

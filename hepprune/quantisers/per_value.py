@@ -11,6 +11,7 @@ from hepprune.errors import NetworkError, unknown
 from hepprune.fixed import OVERFLOW, ROUNDING, Array, FixedPoint, Quantiser, library, wrapped
 from hepprune.quantisers.arrays import MAX_BITS, like
 
+FOLDED = "WRAP_SM"  # the overflow that HGQ2 has beside those of `FixedPoint`
 _MAX_VALUES = 2**24  # with a bit width of their own
 
 
@@ -18,7 +19,8 @@ _MAX_VALUES = 2**24  # with a bit width of their own
 class FixedPoints:
     """A fixed-point type per channel or per value, as HGQ trains them (arXiv:2405.00645); no bits at all give zero.
 
-    `width`, `integer` and `signed` broadcast to the values, as in `FixedPoint`.
+    `width`, `integer` and `signed` broadcast to the values, as in `FixedPoint`. One more overflow, "WRAP_SM" as HGQ2
+    has it, goes back and forth between the ends.
     """
 
     width: NDArray[np.int64]
@@ -37,8 +39,8 @@ class FixedPoints:
             raise NetworkError("integer bits must lie between -64 and 64")
         if self.rounding not in ROUNDING:
             raise NetworkError(unknown("rounding", self.rounding, ROUNDING))
-        if self.overflow not in OVERFLOW:
-            raise NetworkError(unknown("overflow", self.overflow, OVERFLOW))
+        if self.overflow not in (*OVERFLOW, FOLDED):
+            raise NetworkError(unknown("overflow", self.overflow, (*OVERFLOW, FOLDED)))
         for name, array in (("width", width), ("integer", integer), ("signed", signed)):
             fixed = array.copy()
             fixed.setflags(write=False)
@@ -55,7 +57,8 @@ class FixedPoints:
         highest = np.exp2(self.width - self.signed) - 1
         highest = np.where(self.width > 0, np.maximum(highest, 0), 0)
         one_more = (self.overflow != "SAT_SYM") | (self.width == 1)
-        lowest = np.where(self.signed & (self.width > 0), -highest - one_more, 0)
+        negative = self.signed | (self.overflow == FOLDED)  # which comes back below zero, sign or not
+        lowest = np.where(negative & (self.width > 0), -highest - one_more, 0)
         return lowest, highest
 
     @property
@@ -82,8 +85,12 @@ class FixedPoints:
         """Return values rounded and brought into range."""
         xp, (low, high) = library(values), self._ends
         step, period, low, high = (like(array, values) for array in (self.step, high - low + 1, low, high))
-        rounded = ROUNDING[self.rounding](values / step)
-        if self.overflow == "WRAP":
+        steps = values / step
+        rounded = ROUNDING[self.rounding](1.0 * steps)
+        if self.overflow == FOLDED:
+            period = like(np.exp2(self.width), values)
+            rounded = xp.where(high > low, _folded(steps, rounded, period, high), 0.0)
+        elif self.overflow == "WRAP":
             both = (wrapped(rounded, period, signed=sign) for sign in (True, False))
             rounded = xp.where(low < 0, *both)
         else:
@@ -113,6 +120,18 @@ class FixedPoints:
     def __hash__(self) -> int:
         """Return a hash of the content."""
         return hash(self._content)
+
+
+def _folded(steps: Array, rounded: Array, period: Array, high: Array) -> Array:
+    """Return rounded steps brought back below the highest as `wrap_sm_fn` of the package quantizers does."""
+    xp = library(steps)
+    found = (rounded - high - 1) % period + high + 1 - period
+    for turned in (
+        (steps + 0.5) / (period / 2) % 2 >= 1,
+        (steps / period % 2 >= 1) & (abs(steps) > 0.5),
+    ):
+        found = xp.where(turned, -found - 1, found)
+    return found  # type: ignore[no-any-return]
 
 
 def spread(quantiser: Quantiser, shape: tuple[int, ...]) -> list[FixedPoint | None]:

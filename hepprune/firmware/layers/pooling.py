@@ -14,6 +14,8 @@ _CLASSES = {"max": "Max", "average": "Average"}
 
 def pool(place: Place, layer: Pool) -> list[HlsLayer]:
     """Describe a pooling; zeros are put around values without a sign, for hls4ml's own padding would exceed them."""
+    if len(layer.size) > 2:
+        raise place.refused("pools three axes of positions, which hls4ml has no layer for", fix="write it as Verilog")
     padded = any(size for pair in layer.padding for size in pair)
     if padded and layer.kind == "max" and not place.arriving_types[0].signed:
         shape = tuple(n + sum(pair) for n, pair in zip(place.arriving[0][:-1], layer.padding, strict=True))

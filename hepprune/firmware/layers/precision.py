@@ -12,7 +12,7 @@ from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.network import Activation, Layer, LayerNorm, Network, Node, PReLU, Recurrent, Softmax
 from hepprune.network.parts import has_steps
 from hepprune.network.ranges import accumulators
-from hepprune.quantisers import FixedPoints
+from hepprune.quantisers import FixedPoints, by_table
 
 _MAX_FRACTION = 32
 # What is rounded to a finer grid downwards first, and then in one of these ways, is as if it were rounded at once.
@@ -82,7 +82,7 @@ def _result(node: Node) -> FixedPoint:
 
 def differ(layer: Layer) -> bool:
     """Return whether the values that a layer puts out have types of their own."""
-    return isinstance(layer.result, FixedPoints) and layer.result.width.size > 1
+    return isinstance(layer.result, FixedPoints) and layer.result.width.size > 1 and not by_table(layer.result)
 
 
 def port(name: str) -> str:

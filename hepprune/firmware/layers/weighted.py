@@ -52,6 +52,8 @@ def _rounded_after(place: Place, describe: Callable[[Place], list[HlsLayer]]) ->
 
 def convolution(place: Place, layer: Conv) -> list[HlsLayer]:
     """Describe a convolution; with as many groups as channels it is hls4ml's depthwise one."""
+    if len(layer.kernel) > 2:
+        raise place.refused("has three axes of positions, which hls4ml has no layer for", fix="write it as Verilog")
     if _rounds_each(place, layer):
         return _rounded_after(place, functools.partial(convolution, layer=layer))
     rank, layer = len(layer.kernel), _written_out(place, layer)

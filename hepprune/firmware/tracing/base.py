@@ -12,7 +12,7 @@ from hepprune.errors import NetworkError
 from hepprune.firmware.tracing import rounding
 from hepprune.firmware.verilog import adders
 from hepprune.fixed import FixedPoint, Quantiser
-from hepprune.network import Input, Layer, Node, ReLU, Rules, Shape
+from hepprune.network import Activation, Input, Layer, Node, ReLU, Rules, Shape
 from hepprune.quantisers import FixedPoints, spread
 
 Values = NDArray[Any]  # variables, of the shape of one jet's value
@@ -39,6 +39,8 @@ def applied(layer: Layer, *arriving: Values) -> Values:
     """Return what a layer puts out, in its result type."""
     values = TRACES.find(layer)(layer, *arriving)
     if layer.result is None or isinstance(layer, Input | ReLU):  # those come in their type
+        return values
+    if isinstance(layer, Activation) and layer.is_tabled:
         return values
     return typed(rounding.quantise, values, layer.result, name=layer.name)
 

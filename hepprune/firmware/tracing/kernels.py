@@ -13,7 +13,7 @@ from hepprune.firmware.tracing.base import TRACES, Values, array, moved
 from hepprune.firmware.verilog import adders
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.network import BatchNorm, Weighted
-from hepprune.quantisers import FixedPoints
+from hepprune.quantisers import FixedPoints, Minifloat
 
 Floats = NDArray[np.float64]
 
@@ -50,7 +50,7 @@ def kinds(name: str, *constants: tuple[str, Quantiser | None, Floats]) -> list[F
     found = []
     for what, kind, values in constants:
         held = kind
-        if isinstance(kind, FixedPoints):
+        if isinstance(kind, FixedPoints | Minifloat):
             integer = 1 + math.frexp(float(np.abs(values).max(initial=0.0)))[1]
             held = FixedPoint(max(integer - round(math.log2(adders.last_place(values))), 1), integer)
         if not isinstance(held, FixedPoint):

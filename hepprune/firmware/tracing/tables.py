@@ -15,6 +15,7 @@ from hepprune.firmware.verilog import adders
 from hepprune.fixed import FixedPoint
 from hepprune.network import Activation, Layer, Lookup, PReLU, ReLU
 from hepprune.network.stairs import MOST, SMALL, Floats, Integers, Stairs, stairs
+from hepprune.quantisers import singles
 
 _MAX_ADDRESS = 16  # bits
 _FRACTION = 16  # of a constant that is taken for exact
@@ -45,6 +46,10 @@ def _relu(layer: ReLU, arriving: Values) -> Values:
 
 @TRACES.of(Activation)
 def _activation(layer: Activation, arriving: Values) -> Values:
+    if layer.is_tabled:
+        each_ = zip(singles(layer.result, arriving.shape), arriving.flat, strict=True)
+        made = (_tabled(layer.rebuilt(result=kind), value, rises=False) for kind, value in each_)
+        return array(made, arriving.shape)
     if layer.function == "linear":
         return arriving
     return each(functools.partial(_looked_up, layer, rises=layer.rises), arriving)
@@ -69,8 +74,11 @@ def _looked_up(layer: Layer, value: Any, *, rises: bool) -> Any:
     Raises:
         NetworkError: the function has no exact values there, or the table would be too large.
     """
-    if (straight := ramp(layer, value)) is not None:
-        return straight
+    straight = ramp(layer, value)
+    return _tabled(layer, value, rises=rises) if straight is None else straight
+
+
+def _tabled(layer: Layer, value: Any, *, rises: bool) -> Any:
     found = _stairs(layer, value, rises=rises)
     if not _is_exact(found.outputs):
         result_type(layer)
@@ -85,7 +93,8 @@ def _looked_up(layer: Layer, value: Any, *, rises: bool) -> Any:
 
 
 def _stairs(layer: Layer, value: Any, *, rises: bool) -> Stairs:
-    ends, kind = (int(value.low / value.step), int(value.high / value.step)), layer.fixed_result
+    ends = int(value.low / value.step), int(value.high / value.step)
+    kind = None if isinstance(layer, Activation) and layer.is_tabled else layer.fixed_result
     run = torch.no_grad()(lambda values: layer(torch.as_tensor(values)).numpy())
     if kind is not None and kind.overflow == "WRAP":  # which falls where it wraps
         whole = layer.compute(torch.tensor(ends, dtype=torch.float64) * float(value.step), quantised=True)

@@ -12,6 +12,7 @@ from hepprune.errors import NetworkError, unknown
 from hepprune.fixed import Quantiser
 from hepprune.network import quantise
 from hepprune.network.layers.base import Layer, Shape, layer, parameter
+from hepprune.quantisers import FixedPoints, by_table
 
 Function = Callable[..., Tensor]
 
@@ -114,6 +115,11 @@ class Activation(Layer):
         parameter_, sign = _SIGNS[self.function]
         default = inspect.signature(FUNCTIONS[self.function]).parameters[parameter_].default
         return bool(sign * self.parameters_of.get(parameter_, default) >= 0)
+
+    @property
+    def is_tabled(self) -> bool:
+        """Whether each value is looked up in a table of its own type: no adder rounds so, or the types differ."""
+        return by_table(self.result) or (isinstance(self.result, FixedPoints) and self.function != "linear")
 
     def compute(self, *values: Tensor, quantised: bool) -> Tensor:
         """Return the function of every value."""

@@ -11,7 +11,7 @@ from hepprune.network.layers.base import Layer, Shape, check_work, layer
 from hepprune.network.layers.weighted import Padding
 
 KINDS = ("max", "average")
-_LARGEST = {1: nn.functional.max_pool1d, 2: nn.functional.max_pool2d}
+_LARGEST = {1: nn.functional.max_pool1d, 2: nn.functional.max_pool2d, 3: nn.functional.max_pool3d}
 
 
 @layer
@@ -34,7 +34,7 @@ class Pool(Layer):
         if kind not in KINDS:
             raise NetworkError(f"layer '{name}': " + unknown("pooling", kind, KINDS))
         if len(size) not in _LARGEST:
-            raise NetworkError(f"layer '{name}' pools {len(size)} axes; 1 or 2 are known")
+            raise NetworkError(f"layer '{name}' pools {len(size)} axes; 1 to 3 are known")
         self.kind, self.size, self.strides = kind, tuple(size), tuple(strides or size)
         self.padding = tuple((int(low), int(high)) for low, high in padding or ((0, 0),) * len(size))
         if {len(self.size), len(self.strides), len(self.padding)} != {len(self.size)}:

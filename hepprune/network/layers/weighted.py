@@ -16,7 +16,7 @@ from hepprune.network.layers.kernel import Kernel
 Padding = tuple[tuple[int, int], ...]
 STRATEGIES = ("latency", "resource", "resource_unrolled", "distributed_arithmetic")
 MAX_REUSE = 2**24  # products that share one multiplier
-_CONVOLUTIONS = {1: nn.functional.conv1d, 2: nn.functional.conv2d}
+_CONVOLUTIONS = {1: nn.functional.conv1d, 2: nn.functional.conv2d, 3: nn.functional.conv3d}
 
 
 class Weighted(Layer):
@@ -143,7 +143,7 @@ class Dense(Weighted):
 
 @layer
 class Conv(Weighted):
-    """A 1D or 2D convolution, weight (n_out, *kernel, n_in / groups), over values (n_jets, *positions, n_in).
+    """A 1D, 2D or 3D convolution, weight (n_out, *kernel, n_in / groups), over values (n_jets, *positions, n_in).
 
     `padding` holds (before, after) for each axis of positions; with `groups` = n_in it is a depthwise convolution.
     """
@@ -164,7 +164,7 @@ class Conv(Weighted):
         super().__init__(name, weight, bias, **options)
         rank = weight.ndim - 2
         if rank not in _CONVOLUTIONS:
-            raise NetworkError(f"layer '{name}': a convolution has a weight of 3 or 4 axes, not {weight.ndim}")
+            raise NetworkError(f"layer '{name}': a convolution has a weight of 3 to 5 axes, not {weight.ndim}")
         self.strides = tuple(strides or (1,) * rank)
         self.dilation = tuple(dilation or (1,) * rank)
         self.padding = tuple((int(low), int(high)) for low, high in padding or ((0, 0),) * rank)

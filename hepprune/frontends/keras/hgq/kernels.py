@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hepprune.fixed import FixedPoint
-from hepprune.frontends.keras.hgq.types import arranged, held, is_none, keeps_no_range, plain, spread, type_of
+from hepprune.frontends.keras.hgq.types import (
+    arranged,
+    each,
+    held,
+    is_none,
+    keeps_no_range,
+    nothing,
+    plain,
+    spread,
+    type_of,
+)
 from hepprune.frontends.keras.hgq.values import between, with_bits
 from hepprune.frontends.keras.layers import einsum, weighted
 from hepprune.frontends.keras.layers.activations import with_activation
@@ -83,7 +93,7 @@ def _typed(native: Native, part: Part, layout: Layout) -> Part:
         bias_type = none if bias is None else plain(arranged(bias, layout.bias_rows, biases[0].shape))
     except ValueError as problem:
         raise native.refuse("has bit widths that do not fit its kernel or its bias") from problem
-    limit = torch.where(torch.as_tensor(weight_type.width == 0), 0, layer.digit_limit).to(torch.uint8)
+    limit = torch.where(torch.as_tensor(nothing(weight_type)), 0, layer.digit_limit).to(torch.uint8)
     types = {"weight_type": plain(weight_type), "bias_type": bias_type}
     return replace(part, layer=layer.rebuilt(weight=layer.weight * (limit > 0), digit_limit=limit, **types))
 
@@ -127,19 +137,14 @@ def _bits(native: Native, layer: Weighted, layout: Layout) -> dict[str, Floats]:
     """Return the widths of a kernel, none where a weight is pruned, and of a bias, in the layout of Keras."""
     weight, bias = layer.used_weight().double().numpy(), layer.used_bias().double().numpy()
     kind = spread(native, layer.weight_type, weight.shape)
-    width = np.where(layer.digit_limit.numpy() == 0, 0, kind.width)
-    kept = _laid_out(replace(kind, width=width), layout.columns)
+    if isinstance(kind, FixedPoints):
+        kind = replace(kind, width=np.where(layer.digit_limit.numpy() == 0, 0, kind.width))
+    kept = each(kind, layout.columns)
     bits = held(native, "kq_conf", "kq", kind=kept, acting=layout.columns(weight))
     if not is_none(native.config.get("bq_conf")):
-        shared = _laid_out(spread(native, layer.bias_type, bias.shape), layout.bias_columns)
+        shared = each(spread(native, layer.bias_type, bias.shape), layout.bias_columns)
         bits |= held(native, "bq_conf", "bq", kind=shared, acting=layout.bias_columns(bias))
     return bits
-
-
-def _laid_out(kind: FixedPoints, columns: Callable[[Array], Array]) -> FixedPoints:
-    arrays = (columns(array) for array in (kind.width, kind.integer, kind.signed))
-    width, integer, signed = arrays
-    return FixedPoints(width=width, integer=integer, signed=signed, rounding=kind.rounding, overflow=kind.overflow)
 
 
 def _statistics(native: Native, shape: Shape, epsilon: float, *before: Shape) -> tuple[Tensor, ...]:

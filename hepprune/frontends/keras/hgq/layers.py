@@ -30,7 +30,7 @@ from hepprune.frontends.keras.layers.activations import with_activation
 from hepprune.frontends.keras.registry import LAYERS, Fill, Floats, LayerKind, Lower, Native, Part, Parts, only
 from hepprune.network import BatchNorm, Layer, Shape
 
-_POOLS = [f"{size}{kind}Pooling{rank}D" for size in ("", "Global") for kind in ("Max", "Average") for rank in (1, 2)]
+_POOLS = [f"{size}{kind}Pooling{rank}D" for size in ("", "Global") for kind in ("Max", "Average") for rank in (1, 2, 3)]
 
 
 def _batch_norm(native: Native, arriving: tuple[Shape, ...]) -> Parts:
@@ -128,8 +128,8 @@ _enter("QDense", *DENSE)
 _enter("QBatchNormDense", *FUSED_DENSE)
 _enter("QEinsumDense", *EINSUM)
 _enter("QEinsumDenseBatchnorm", *FUSED_EINSUM)
-_enter("QConv1D", one_kernel(convolution.conv), fill_one_kernel(convolution.fill_conv))
-_enter("QConv2D", one_kernel(convolution.conv), fill_one_kernel(convolution.fill_conv))
+for _rank in (1, 2, 3):
+    _enter(f"QConv{_rank}D", one_kernel(convolution.conv), fill_one_kernel(convolution.fill_conv))
 _enter("QBatchNormalization", _batch_norm, _fill_batch_norm)
 _enter("QUnaryFunctionLUT", _looked_up)
 _enter("QAffinedUnaryFunctionLUT", _affine, _fill_affine)

@@ -9,10 +9,11 @@ import numpy as np
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import OVERFLOW, ROUNDING
-from hepprune.frontends.keras.hgq.types import grouped, plain, spread
+from hepprune.frontends.keras.hgq.floats import grouped
+from hepprune.frontends.keras.hgq.types import plain, spread
 from hepprune.frontends.keras.registry import LAYERS, Floats, LayerKind, Native, Part, Parts, only
 from hepprune.network import Activation, Layer, Shape
-from hepprune.quantisers import FixedPoints
+from hepprune.quantisers import FixedPoints, Minifloat
 
 
 def _modes(native: Native) -> tuple[str, str]:
@@ -49,6 +50,8 @@ def _fill(native: Native, layers: Mapping[str, Layer]) -> Native:
     """Return the native layer with the types that the network has now."""
     old, shape = native.weights[0].shape, (1, *native.shapes[native.name])
     kind = spread(native, layers[native.name].result, shape)
+    if isinstance(kind, Minifloat):
+        raise native.refuse("would hold floats, and has fixed-point types only")
     if (kind.rounding, kind.overflow) != _modes(native):
         raise native.refuse(f"would round by {kind.rounding} and overflow by {kind.overflow}")
     used = kind.width > 0

@@ -14,7 +14,20 @@ import torch
 
 from hepprune import digits
 from hepprune.fixed import FixedPoint, Quantiser
-from hepprune.frontends.keras.hgq.types import arranged, held, is_none, keeps_no_range, plain, spread, type_of
+from hepprune.frontends.keras.hgq.floats import Types
+from hepprune.frontends.keras.hgq.types import (
+    Typed,
+    arranged,
+    each,
+    held,
+    holder,
+    is_none,
+    keeps_no_range,
+    nothing,
+    plain,
+    spread,
+    type_of,
+)
 from hepprune.frontends.keras.hgq.values import Values, value_quantiser, value_type
 from hepprune.frontends.keras.layers import recurrent
 from hepprune.frontends.keras.qkeras.layers import by_rows
@@ -82,6 +95,8 @@ def _ramp(native: Native, kind: Quantiser | None, n_out: int) -> dict[str, Any]:
     if native.config.get("recurrent_activation") not in (None, "linear"):
         raise native.refuse("has a recurrent_activation before a praq_conf with affine, which cannot be taken over")
     argument = spread(native, kind, (2 * n_out,))
+    if not isinstance(argument, FixedPoints):
+        raise native.refuse("has a praq_conf of floats with affine, which cannot be taken over")
     whole = argument.integer - argument.signed
     if (whole[argument.width > 0] > 1).any():
         raise native.refuse("has a praq_conf of more than one integer bit, whose gates would leave 0 to 1")
@@ -94,11 +109,12 @@ def _ramp(native: Native, kind: Quantiser | None, n_out: int) -> dict[str, Any]:
     }
 
 
-def _biases(kind: FixedPoints, bias: Floats) -> dict[str, Any]:
+def _biases(kind: Types, bias: Floats) -> dict[str, Any]:
     """Return the biases and their type: of two rows, rounded here, the one that holds the types of both."""
     if bias.ndim == 1:
         return {"bias_type": plain(kind)}
     rounded = torch.as_tensor(kind(bias.astype(np.float64)).astype(np.float32))
+    kind = holder(kind)
     none = kind.width == 0
     whole, fraction = (
         np.where(none, -_NONE, bits).max(axis=0) for bits in (kind.integer - kind.signed, kind.width - kind.integer)
@@ -109,16 +125,16 @@ def _biases(kind: FixedPoints, bias: Floats) -> dict[str, Any]:
     return {"bias_type": plain(joint), "bias": rounded[0], "recurrent_bias": rounded[1]}
 
 
-def _fitted(native: Native, kind: FixedPoints, array: Floats, arrange: Any = by_rows) -> FixedPoints:
+def _fitted(native: Native, kind: Typed, array: Floats, arrange: Any = by_rows) -> Typed:
     try:
         return arranged(kind, arrange, array.shape)
     except ValueError as problem:
         raise native.refuse("has bit widths that do not fit its kernels or its bias") from problem
 
 
-def _typed(name: str, kind: FixedPoints, array: Floats) -> dict[str, Any]:
+def _typed(name: str, kind: Types, array: Floats) -> dict[str, Any]:
     """Return a kernel, its type and its limit; weights of no bits are pruned."""
-    limit = torch.where(torch.as_tensor(kind.width == 0), 0, digits.UNLIMITED).to(torch.uint8)
+    limit = torch.where(torch.as_tensor(nothing(kind)), 0, digits.UNLIMITED).to(torch.uint8)
     weight = torch.as_tensor(by_rows(array.astype(np.float32)).copy())
     key = "digit_limit" if name == "weight" else "recurrent_digit_limit"
     return {name: weight * (limit > 0), f"{name}_type": plain(kind), key: limit}
@@ -137,13 +153,15 @@ def fill_cell(native: Native, layers: Mapping[str, Layer]) -> Native:
     for name, place in _KERNELS:
         limit = layer.digit_limit if name == "weight" else layer.recurrent_digit_limit
         kind = spread(native, getattr(layer, f"{name}_type"), tuple(limit.shape))
-        turned = (np.where(limit.numpy() == 0, 0, kind.width), kind.integer, kind.signed)
-        bits |= _held(native, place, [array.T for array in turned], kind, acting[name].double().numpy().T)
+        if isinstance(kind, FixedPoints):
+            kind = replace(kind, width=np.where(limit.numpy() == 0, 0, kind.width))
+        turned = each(kind, np.transpose)
+        bits |= _held(native, place, turned, acting[name].double().numpy().T)
     if layer.bias_type is not None:
         both = torch.stack(layer.used_biases()) if layer.cell == "gru" and layer.reset_after else layer.used_biases()[0]
         bias = both.double().numpy()
         kind = spread(native, layer.bias_type, bias.shape)
-        bits |= _held(native, "bq", [kind.width, kind.integer, kind.signed], kind, bias)
+        bits |= _held(native, "bq", kind, bias)
     for place, quantiser, n in _of_values(native, layer, layers):
         if quantiser is not None:
             kind = spread(native, quantiser, (1, n))  # the same at every step
@@ -169,7 +187,5 @@ def _of_values(
         yield place, types[name], layer.n_out * (1 + (place == "praq"))
 
 
-def _held(native: Native, place: str, arrays: list[Any], like: FixedPoints, acting: Floats) -> dict[str, Floats]:
-    width, integer, signed = arrays
-    kind = FixedPoints(width=width, integer=integer, signed=signed, rounding=like.rounding, overflow=like.overflow)
+def _held(native: Native, place: str, kind: Types, acting: Floats) -> dict[str, Floats]:
     return held(native, f"{place}_conf", f"cell/{place}", kind=kind, acting=acting)

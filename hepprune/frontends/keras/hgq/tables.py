@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hepprune.fixed import FixedPoint
-from hepprune.frontends.keras.hgq.types import type_of
+from hepprune.frontends.keras.hgq.floats import Types
+from hepprune.frontends.keras.hgq.types import each, holder, nothing, type_of
 from hepprune.frontends.keras.hgq.values import ends, value_quantiser
 from hepprune.frontends.keras.layers import convolution, weighted
 from hepprune.frontends.keras.layers.activations import with_activation
@@ -63,10 +64,10 @@ def tables(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     arguments, outputs = (
         _by_edge(native, key, place, edges) for key, place in (("iq_conf", "iq"), ("toq_conf", "toq"))
     )
-    table = _table(native, edges, arguments, outputs)
+    table = _table(native, edges, holder(arguments), outputs)
     kept = torch.nonzero(table.ne(0).any(dim=-1).reshape(-1, table.shape[-2]).any(dim=0)).flatten()
     kept = kept if len(kept) else torch.zeros(1, dtype=torch.long)
-    kinds = _kept(arguments, kept.numpy())
+    kinds = each(arguments, lambda array: array[..., kept.numpy()])
     kernel = np.eye(edges.n_in)[:, kept.numpy() // edges.n_out]
     bare = replace(native, stored={}).filled([kernel], units=len(kept), filters=len(kept), use_bias=False)
     if native.kind == "QDenseT":
@@ -83,37 +84,34 @@ def tables(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     total = Dense(native.name, rows.float(), torch.zeros(edges.n_out), weight_type=ONE, bias_type=ZERO)
     parts = [
         Part(handed.rebuilt(name=named[0], weight_type=ONE, bias_type=ZERO, result=kinds)),
-        Part(Lookup(named[1], table[..., kept, :], kinds, numbers=kept), (named[0],)),
+        Part(Lookup(named[1], table[..., kept, :], holder(kinds), numbers=kept), (named[0],)),
         Part(total, (named[1],)),
     ]
     return after(with_activation(native, parts), value_quantiser(native, ends(native)[1]))
 
 
-def _by_edge(native: Native, key: str, place: str, edges: Edges) -> FixedPoints:
+def _by_edge(native: Native, key: str, place: str, edges: Edges) -> Types:
     """Return the types of a quantiser as one axis of edges behind those of positions, which are few where all share."""
     found = type_of(native, key, place)
     if found is None:
         raise native.refuse(f"has no {key}, so that its functions have no table")
-    shape = (*found.width.shape[1:-2], edges.n_in, edges.n_out)
+    shape = (*nothing(found).shape[1:-2], edges.n_in, edges.n_out)
+
+    def laid_out(array: NDArray[Any]) -> NDArray[Any]:
+        whole = np.broadcast_to(array[0], shape)
+        while whole.ndim > 2 and whole.shape[0] == 1:
+            whole = whole[0]
+        return whole.reshape(*whole.shape[:-2], -1)
+
     try:
-        arrays: list[Any] = [np.broadcast_to(each[0], shape) for each in (found.width, found.integer, found.signed)]
+        return each(found, laid_out)
     except ValueError as problem:
         raise native.refuse(f"has bit widths for its {key} that do not fit {shape}") from problem
-    while arrays[0].ndim > 2 and arrays[0].shape[0] == 1:
-        arrays = [each[0] for each in arrays]
-    width, integer, signed = (each.reshape(*each.shape[:-2], -1) for each in arrays)
-    return FixedPoints(width=width, integer=integer, signed=signed, rounding=found.rounding, overflow=found.overflow)
 
 
-def _kept(kind: FixedPoints, edges: NDArray[np.int64]) -> FixedPoints:
-    arrays: tuple[Any, ...] = (kind.width, kind.integer, kind.signed)
-    width, integer, signed = (each[..., edges] for each in arrays)
-    return FixedPoints(width=width, integer=integer, signed=signed, rounding=kind.rounding, overflow=kind.overflow)
-
-
-def _table(native: Native, edges: Edges, arguments: FixedPoints, outputs: FixedPoints) -> Tensor:
+def _table(native: Native, edges: Edges, arguments: FixedPoints, outputs: Types) -> Tensor:
     """Return what every edge puts out for every argument (*positions, n_edges, n_entries), computed in float32."""
-    bits, shape = int(arguments.width.max()), np.broadcast_shapes(arguments.width.shape, outputs.width.shape)
+    bits, shape = int(arguments.width.max()), np.broadcast_shapes(arguments.width.shape, nothing(outputs).shape)
     if bits > _MAX_BITS or math.prod(shape) * 2**bits > _MAX_ENTRIES:
         raise native.refuse(f"has functions of {bits} bits for {math.prod(shape)} edges, which are no small tables")
     last = np.exp2(arguments.width) - 1

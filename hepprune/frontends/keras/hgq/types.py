@@ -1,12 +1,13 @@
 """Quantisers of HGQ2: a trained bit width per weight and per value, as arrays in the file (arXiv:2405.00645).
 
-A quantiser keeps three arrays in the order in which its training needs them: `kif` (sign, integer, fraction bits) or
-`kbi` (sign, all bits but the sign, integer bits). No bits at all give zero.
+A quantiser keeps three arrays in the order in which its training needs them: `kif` (sign, integer, fraction bits),
+`kbi` (sign, all bits but the sign, integer bits) or `float` (mantissa, exponent, offset). No bits at all give zero.
 """
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,16 +15,20 @@ from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import ROUNDING, FixedPoint, Quantiser
+from hepprune.frontends.keras.hgq.floats import FIELDS, Types, floats, grouped, held_floats
 from hepprune.frontends.keras.qkeras.layers import Arrange
 from hepprune.frontends.keras.registry import Floats, Native
 from hepprune.network import Shape
-from hepprune.quantisers import FixedPoints
+from hepprune.quantisers import FixedPoints, Minifloat
+from hepprune.quantisers.per_value import FOLDED
 
+Typed = TypeVar("Typed", bound=Types)
 ORDER = {  # by parametrisation and whether the range is trained (not where it wraps)
     ("kif", True): ("f", "k", "i"),
     ("kif", False): ("i", "f", "k"),
     ("kbi", True): ("b", "k", "i"),
     ("kbi", False): ("b", "i", "k"),
+    ("float", False): ("m", "e", "e0"),
 }
 # What the configs of these classes leave out.
 _IMPLIED: dict[str, dict[str, Any]] = {
@@ -31,7 +36,7 @@ _IMPLIED: dict[str, dict[str, Any]] = {
     "HardSigmoidConfig": {"overflow_mode": "SAT", "affine": (0.25, 0.5)},
 }
 _NONE = 32  # integer bits of what has no bits say nothing, and may be anything
-_OVERFLOW = ("WRAP", "SAT", "SAT_SYM")
+_OVERFLOW = ("WRAP", "SAT", "SAT_SYM", FOLDED)
 
 
 def _settings(native: Native, key: str, described: Any) -> Mapping[str, Any]:
@@ -40,10 +45,10 @@ def _settings(native: Native, key: str, described: Any) -> Mapping[str, Any]:
     if not isinstance(config, dict):
         raise native.refuse(f"has a {key} that is no quantiser")
     config = {**_IMPLIED.get(str(described.get("class_name")), {}), **config}
-    if config.get("q_type") not in ("kif", "kbi"):
-        raise native.refuse(f"has a {key} of type {str(config.get('q_type'))[:40]}; known are kif and kbi")
-    overflow = str(config.get("overflow_mode")).upper()
-    if overflow not in _OVERFLOW:
+    if config.get("q_type") not in ("kif", "kbi", "float"):
+        raise native.refuse(f"has a {key} of type {str(config.get('q_type'))[:40]}; known are kif, kbi and float")
+    overflow = "" if config["q_type"] == "float" else str(config.get("overflow_mode")).upper()
+    if overflow not in ("", *_OVERFLOW) or (not overflow and config["q_type"] != "float"):
         raise native.refuse(f"has a {key} with overflow {overflow[:40]}; known are {', '.join(_OVERFLOW)}")
     for name in ("affine", "bw_mapper"):
         if config.get(name) is not None:
@@ -77,7 +82,7 @@ def _places(native: Native, config: Mapping[str, Any], place: str) -> dict[str, 
 
 def _legacy_group(native: Native, place: str) -> str | None:
     """Return the group of a quantiser in a `.h5` of Keras 3, "dense/dense_iq/fixed_point_quantizer_kif"."""
-    groups = list(dict.fromkeys(key.rpartition("/")[0] for key in native.stored if key.endswith("/k")))
+    groups = list(dict.fromkeys(key.rpartition("/")[0] for key in native.stored if key.endswith(("/k", "/e0"))))
     several, _, last = place.rpartition("/")
     if several:  # of a merge: numbered from the start of the program on, in order
         groups = [group for group in groups if "/multiple_quantizers/" in group]
@@ -93,7 +98,7 @@ def _rounding(config: Mapping[str, Any]) -> str:
 
 def type_of(
     native: Native, key: str, place: str, *, described: Any = None, weights: Floats | None = None
-) -> FixedPoints | None:
+) -> Types | None:
     """Return the type of a quantiser: its config under `key`, its arrays below `place`; None where there is none.
 
     One of `weights` that wraps keeps whatever range they have, and so is a saturating type that holds them.
@@ -110,6 +115,8 @@ def type_of(
     if len({array.shape for array in found.values()}) > 1:
         raise native.refuse(f"has bit widths of several shapes for its {key}")
     arrays = {name: np.round(np.clip(array, -99, 99)).astype(np.int64) for name, array in found.items()}
+    if kind == "float":
+        return floats(native, key, arrays, _shift(config))
     rounding = _rounding(config)
     if rounding not in ROUNDING:
         raise native.refuse(f"has a {key} with rounding {rounding[:40]}, which is not known")
@@ -129,8 +136,32 @@ def type_of(
         raise native.refuse(f"has a {key} that cannot be taken over: {problem}") from problem
 
 
-def plain(found: FixedPoints) -> Quantiser:
+def each(kind: Typed, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Typed:
+    """Return types with each of their arrays changed."""
+    names = tuple(FIELDS.values()) if isinstance(kind, Minifloat) else ("width", "integer", "signed")
+    changed: dict[str, Any] = {name: change(getattr(kind, name)) for name in names}
+    return replace(kind, **changed)
+
+
+def nothing(kind: Types) -> NDArray[np.bool_]:
+    """Return which types hold nothing but zero."""
+    found: NDArray[np.bool_] = kind.maximum == kind.minimum
+    return found
+
+
+def holder(kind: Types) -> FixedPoints:
+    """Return fixed-point types that hold all values of others."""
+    if isinstance(kind, FixedPoints):
+        return kind
+    integer = np.where(nothing(kind), 0, np.ceil(np.log2(np.maximum(kind.maximum, 1e-30) + 2.0**-kind.fraction)) + 1)
+    width = np.where(nothing(kind), 0, integer + kind.fraction)
+    return FixedPoints(width=width, integer=integer, signed=~nothing(kind), rounding="RND_CONV", overflow="SAT_SYM")
+
+
+def plain(found: Types) -> Quantiser:
     """Return one fixed-point type where all values share it."""
+    if isinstance(found, Minifloat) or found.overflow == FOLDED:
+        return found
     width, integer, signed = found.width.flat[0], found.integer.flat[0], found.signed.flat[0]
     same = (found.width == width).all() and (found.integer == integer).all() and (found.signed == signed).all()
     if not same or width < 1:
@@ -138,27 +169,23 @@ def plain(found: FixedPoints) -> Quantiser:
     return FixedPoint(int(width), int(integer), bool(signed), found.rounding, found.overflow)
 
 
-def arranged(found: FixedPoints, arrange: Arrange, shape: Shape) -> FixedPoints:
+def arranged(found: Typed, arrange: Arrange, shape: Shape) -> Typed:
     """Return the type in the layout of the Network's weights."""
-    arrays = (np.broadcast_to(array, shape) for array in (found.width, found.integer, found.signed))
-    width, integer, signed = (arrange(array.astype(np.float32)) for array in arrays)
-    return FixedPoints(
-        width=width.astype(np.int64),
-        integer=integer.astype(np.int64),
-        signed=signed > 0,
-        rounding=found.rounding,
-        overflow=found.overflow,
-    )
+    return each(found, lambda array: arrange(np.broadcast_to(array, shape).astype(np.float32)))
 
 
-def spread(native: Native, quantiser: Quantiser | None, shape: Shape) -> FixedPoints:
+def spread(native: Native, quantiser: Quantiser | None, shape: Shape) -> Types:
     """Return the quantiser of a network as widths for values of a shape.
 
     Raises:
-        NetworkError: it is none of fixed-point types.
+        NetworkError: it is neither one of fixed-point types nor of floats.
     """
+    if isinstance(quantiser, Minifloat):
+        return each(quantiser, lambda array: np.broadcast_to(array, shape))
     if not isinstance(quantiser, FixedPoint | FixedPoints):
-        raise native.refuse(f"would hold values of type {type(quantiser).__name__}; HGQ2 has fixed-point types only")
+        raise native.refuse(
+            f"would hold values of type {type(quantiser).__name__}; HGQ2 has fixed-point types and floats"
+        )
     arrays = (np.broadcast_to(a, shape) for a in (quantiser.width, quantiser.integer, quantiser.signed))
     width, integer, signed = arrays
     return FixedPoints(
@@ -167,7 +194,7 @@ def spread(native: Native, quantiser: Quantiser | None, shape: Shape) -> FixedPo
 
 
 def held(
-    native: Native, key: str, place: str, *, kind: FixedPoints, described: Any = None, acting: Floats | None = None
+    native: Native, key: str, place: str, *, kind: Types, described: Any = None, acting: Floats | None = None
 ) -> dict[str, Floats]:
     """Return the arrays of a quantiser, by their places in the file, as they are for other types.
 
@@ -177,6 +204,10 @@ def held(
         NetworkError: the file keeps one width where the types have several, or rounds otherwise.
     """
     config = _settings(native, key, native.config.get(key) if described is None else described)
+    if config["q_type"] == "float":
+        return held_floats(native, key, _places(native, config, place), kind, shift=_shift(config), acting=acting)
+    if isinstance(kind, Minifloat):
+        raise native.refuse(f"has a {key} of fixed-point numbers where the network has floats")
     modes = (_rounding(config), config["overflow_mode"])
     if acting is None and modes != (kind.rounding, kind.overflow):
         raise native.refuse(f"has {key} {'/'.join(modes)}, not {kind.rounding}/{kind.overflow}")
@@ -202,16 +233,18 @@ def without_bits(native: Native, key: str, place: str, *, alive: NDArray[np.bool
     Raises:
         NetworkError: the file keeps one width for values of which some are.
     """
-    places = _places(native, _settings(native, key, native.config.get(key)), place)
+    config = _settings(native, key, native.config.get(key))
+    places = _places(native, config, place)
     arrays = {name: native.stored[where] for name, where in places.items()}
-    if arrays["k"].shape[-2:] != alive.shape:
+    if next(iter(arrays.values())).shape[-2:] != alive.shape:
         raise native.refuse(f"has a {key} with one width, and so none for values that are always zero")
-    none: dict[str, Any] = {"k": 0.0, "b": 0.0, "f": -arrays["i"], "i": arrays["i"]}
+    none: dict[str, Any] = {**arrays, "k": 0.0, "b": 0.0, "m": -1.0, "e": 0.0}
+    none |= {"f": -arrays["i"]} if "i" in arrays else {}
     return {where: np.where(alive, arrays[name], none[name]) for name, where in places.items()}
 
 
 def _is_held(config: Mapping[str, Any]) -> bool:
-    """Return whether HGQ2 only rounds weights under a quantiser that wraps."""
+    """Return whether HGQ2 only rounds weights under a quantiser, if it wraps."""
     is_weight = config.get("is_weight", True) and config.get("trainable", True)
     return bool(is_weight and (config["q_type"] == "kif" or _rounding(config) == "RND"))
 
@@ -243,15 +276,3 @@ def holding(weights: Floats, kif: tuple[Any, Any, Any], rounding: str) -> tuple[
     is_negative = (rounded < 0).any(axis=shared, keepdims=True)
     used = (integer + fraction > 0) | (rounded != 0).any(axis=shared, keepdims=True)
     return np.where(used, np.maximum(sign, is_negative), sign), np.where(used, held_integer, integer)
-
-
-def grouped(bits: NDArray[Any], used: NDArray[np.bool_], shape: Shape) -> Floats:
-    """Return the bits of values that share them: those of the used ones, zero where there is none."""
-    axes = tuple(axis for axis, size in enumerate(shape) if size != bits.shape[axis])
-    whole = bits.astype(np.float64)
-    high = np.where(used, whole, -np.inf).max(axis=axes, keepdims=True)
-    low = np.where(used, whole, np.inf).min(axis=axes, keepdims=True)
-    if (low < high).any():
-        raise ValueError("several widths")
-    found: Floats = np.where(used.any(axis=axes, keepdims=True), high, whole.max(axis=axes, keepdims=True))
-    return found

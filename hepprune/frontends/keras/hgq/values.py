@@ -5,10 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 from hepprune.fixed import Quantiser
-from hepprune.frontends.keras.hgq.types import held, plain, spread, type_of
+from hepprune.frontends.keras.hgq.types import each, held, plain, spread, type_of
 from hepprune.frontends.keras.registry import Floats, Native, Part, Parts, after
 from hepprune.network import Activation, Layer
-from hepprune.quantisers import FixedPoints
 
 # What quantises values: the end of its layer's name, its key in the config, its place in the file, and its config.
 Values = tuple[str, str, str, Any]
@@ -20,11 +19,7 @@ def value_type(native: Native, values: Values) -> Quantiser | None:
     found = type_of(native, key, place, described=described)
     if found is None or described is None:
         return None
-    first: Any = 0 if found.width.ndim > 1 else ...  # the axis of jets, which share their widths
-    width, integer, signed = found.width[first], found.integer[first], found.signed[first]
-    return plain(
-        FixedPoints(width=width, integer=integer, signed=signed, rounding=found.rounding, overflow=found.overflow)
-    )
+    return plain(each(found, lambda array: array[0] if array.ndim > 1 else array))  # jets share their widths
 
 
 def value_quantiser(native: Native, values: Values, name: str | None = None) -> Layer | None:
@@ -46,7 +41,15 @@ def between(native: Native, parts: Parts) -> Parts:
     if incoming is not None:
         read = [replace(part, sources=(incoming.name,)) if part.sources == (0,) else part for part in parts]
         parts = [Part(incoming), *read]
-    return after(parts, outgoing)
+    return after(_looked_up(parts, outgoing), outgoing)
+
+
+def _looked_up(parts: Parts, outgoing: Layer | None) -> Parts:
+    """Return parts whose last function has a table's type already, that of what goes out."""
+    last = parts[-1].layer if parts else None
+    if outgoing is None or not isinstance(last, Activation) or last.function == "linear":
+        return parts
+    return [*parts[:-1], replace(parts[-1], layer=last.rebuilt(result=outgoing.result))]
 
 
 def value_bits(native: Native, layers: Mapping[str, Layer], values: Values, name: str | None = None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from hepprune.network.layers.weighted import Padding, same_padding
 
 
 def _rank(native: Native) -> int:
-    return 1 if native.kind.upper().endswith("1D") else 2
+    return next((rank for rank in (1, 3) if native.kind.upper().endswith(f"{rank}D")), 2)
 
 
 def places(native: Native, shape: Shape) -> dict[str, Any]:
@@ -122,7 +122,9 @@ def fill_separable(native: Native, layers: Mapping[str, Layer]) -> Native:
     return native.filled([_depthwise_kernel(deep), *rest], use_bias=used(native, point.bias), **sizes)
 
 
-register("Conv1D", "Conv2D", "Convolution1D", "Convolution2D", fill=fill_conv)(activated(conv))
+register("Conv1D", "Conv2D", "Conv3D", "Convolution1D", "Convolution2D", "Convolution3D", fill=fill_conv)(
+    activated(conv)
+)
 register("DepthwiseConv1D", "DepthwiseConv2D", fill=fill_depthwise)(activated(depthwise))
 _SEPARABLE = ("SeparableConv1D", "SeparableConv2D", "SeparableConvolution1D", "SeparableConvolution2D")
 register(*_SEPARABLE, fill=fill_separable)(activated(separable))

@@ -8,7 +8,7 @@ from hepprune.network import Crop, GlobalPool, Pad, Permute, Pool, Reshape, Shap
 
 
 def _rank(native: Native) -> int:
-    return 1 if "1D" in native.kind else 2
+    return next((rank for rank in (1, 3) if f"{rank}D" in native.kind), 2)
 
 
 def _kind(native: Native) -> str:
@@ -16,7 +16,15 @@ def _kind(native: Native) -> str:
 
 
 @register(
-    *("Dropout", "SpatialDropout1D", "SpatialDropout2D", "GaussianNoise", "GaussianDropout", "AlphaDropout"),
+    *(
+        "Dropout",
+        "SpatialDropout1D",
+        "SpatialDropout2D",
+        "SpatialDropout3D",
+        "GaussianNoise",
+        "GaussianDropout",
+        "AlphaDropout",
+    ),
     *("ActivityRegularization", "Identity"),
 )
 def _vanishing(native: Native, arriving: tuple[Shape, ...]) -> Parts:
@@ -24,7 +32,7 @@ def _vanishing(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     return []
 
 
-@register("MaxPooling1D", "MaxPooling2D", "AveragePooling1D", "AveragePooling2D", "MaxPool1D", "MaxPool2D")
+@register(*(f"{kind}{rank}D" for kind in ("MaxPooling", "AveragePooling", "MaxPool") for rank in (1, 2, 3)))
 def _pool(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     shape, rank = only(native, arriving), _rank(native)
     channels_last(native, shape, rank)
@@ -37,7 +45,7 @@ def _pool(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     return [Part(Pool(native.name, _kind(native), size=size, strides=strides, padding=padding))]
 
 
-@register("GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalAveragePooling1D", "GlobalAveragePooling2D")
+@register(*(f"Global{kind}Pooling{rank}D" for kind in ("Max", "Average") for rank in (1, 2, 3)))
 def _global_pool(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     channels_last(native, only(native, arriving), _rank(native))
     return [Part(GlobalPool(native.name, _kind(native), keep_axes=bool(native.config.get("keepdims"))))]

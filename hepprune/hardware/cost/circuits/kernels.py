@@ -14,7 +14,7 @@ from hepprune.hardware.cost.circuits.operations import Bill
 from hepprune.hardware.cost.circuits.wires import Bools, Floats, Wires, constant_bits, last_place
 from hepprune.network.layers import Kernel
 from hepprune.network.quantise import weight_integers, weights
-from hepprune.quantisers import FixedPoints
+from hepprune.quantisers import FixedPoints, Minifloat
 
 Integers = NDArray[np.int64]
 
@@ -34,7 +34,7 @@ def integers(kernel: Kernel) -> FixedMatrix:
         NetworkError: they have no fixed-point type.
     """
     values = kernel.weight.detach().cpu().double()
-    if isinstance(kernel.type, FixedPoints):
+    if isinstance(kernel.type, FixedPoints | Minifloat):
         return _on_one_grid(weights(values, kernel.type, kernel.digit_limit.cpu()).numpy())
     kind = kernel.fixed_type
     whole = weight_integers(values, kind, kernel.digit_limit.cpu()).numpy().astype(np.int64)
@@ -54,7 +54,7 @@ def rounded_biases(name: str, bias: torch.Tensor, kind: Quantiser | None) -> Flo
     Raises:
         NetworkError: they have none.
     """
-    if not isinstance(kind, FixedPoint | FixedPoints):
+    if not isinstance(kind, FixedPoint | FixedPoints | Minifloat):
         raise NetworkError(f"layer '{name}' has no fixed-point type for its biases")
     found: Floats = kind(bias.detach().cpu().double().numpy())
     return found

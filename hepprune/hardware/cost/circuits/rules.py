@@ -108,6 +108,8 @@ def _clamped(bill: Bill, layer: layers.ReLU, values: Wires) -> Wires:
 @CIRCUITS.of(layers.Activation)
 def _activation(bill: Bill, alive: Bools, layer: layers.Activation, arriving: Wires) -> Wires:
     values = only(alive, arriving)
+    if layer.is_tabled:
+        return tables.in_type(bill, layer, values)
     if layer.function == "linear":
         return values if layer.result is None else in_type(bill, operations.quantise, values, needed(layer))
     return tables.looked_up(bill, tables.of(layer, rises=layer.rises), values)

@@ -15,6 +15,7 @@ from hepprune.hardware.cost.circuits.operations import Bill
 from hepprune.hardware.cost.circuits.wires import FINEST, Floats, Wires, constants, last_place
 from hepprune.network.layers import Activation, Layer, PReLU
 from hepprune.network.stairs import MOST, SMALL, Stairs, stairs
+from hepprune.quantisers import singles
 
 _SLOPE_FRACTION, _SLOPE_DIGITS, _WIDE = 16, 3, 8  # of a slope that is one or two additions, for wider arguments
 
@@ -44,6 +45,17 @@ def looked_up(bill: Bill, function: TabledLayer, arriving: Wires) -> Wires:
     return made.replaced(level=made.level + arriving.level, smooth=made.smooth + arriving.smooth)
 
 
+def in_type(bill: Bill, layer: Activation, arriving: Wires) -> Wires:
+    """Return a function of wires in types that only tables bring them into, those of one type at a time."""
+    values, kinds = arriving.reshaped(-1), singles(layer.result, arriving.shape)
+    planes = np.empty_like(values.planes)
+    for kind in dict.fromkeys(kinds):
+        chosen = np.array([own == kind for own in kinds])
+        single = of(layer.rebuilt(result=kind), rises=False)
+        planes[:, chosen] = looked_up(bill, single, values[chosen]).planes
+    return Wires(planes).reshaped(*arriving.shape)
+
+
 @functools.lru_cache(maxsize=4096)
 def _priced(function: TabledLayer, low: float, high: float, fraction: float, negated: float) -> tuple[float, Floats]:
     """Return the LUT of one value's function, and the planes of what comes out."""
@@ -59,7 +71,7 @@ def _ramp(bill: Bill, layer: Layer, value: Wires) -> Wires | None:
     """Return a function of two straight lines, None where it is of another kind or a table is smaller."""
     constant = _constant(layer)
     whole = None if constant is None else abs(constant) * 2.0**_SLOPE_FRACTION
-    if constant is None or whole is None or value.width[0] <= _WIDE or whole != round(whole):
+    if _is_tabled(layer) or constant is None or whole is None or value.width[0] <= _WIDE or whole != round(whole):
         return None
     if int(digits.count(np.array([round(whole)]))[0]) > _SLOPE_DIGITS:
         return None
@@ -117,9 +129,13 @@ def _chosen(bill: Bill, address: float, low: int, width: float) -> float:
     return levels + 2
 
 
+def _is_tabled(layer: Layer) -> bool:
+    return isinstance(layer, Activation) and layer.is_tabled
+
+
 def _stairs(function: TabledLayer, value: Wires) -> Stairs:
     layer, step = function.layer, np.float64(2.0 ** -value.fraction[0])
-    kind, run = layer.fixed_result, functools.partial(_run, layer)
+    kind, run = None if _is_tabled(layer) else layer.fixed_result, functools.partial(_run, layer)
     ends = int(value.low[0] / step), int(value.high[0] / step)
     rises = function.rises
     if kind is not None and kind.overflow == "WRAP":  # which falls where it wraps

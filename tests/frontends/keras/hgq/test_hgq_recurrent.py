@@ -104,7 +104,7 @@ def test_the_adder_graph_and_the_parts_of_a_gru_compute_what_the_network_does() 
         ('"oq_conf": null', '"oq_conf": {"config": {"q_type": "kif"}}', "'first' .* puts out by oq_conf"),
         ('"class_name": "QSimpleRNN"', '"class_name": "QGRU"', "'first' .QGRU. has weights of shapes"),
         ('"units": 4', '"units": 5', "'first' .* has weights of shapes"),
-        ('"q_type": "kbi"', '"q_type": "float"', "of type float; known are kif and kbi"),
+        ('"q_type": "kbi"', '"q_type": "posit"', "of type posit; known are kif, kbi and float"),
         ('"overflow_mode": "WRAP"', '"overflow_mode": null', "with overflow NONE; known are"),
     ],
 )

@@ -1,0 +1,74 @@
+"""Floats of a few bits among HGQ2's quantisers: mantissa, exponent and what is added to it, each trained."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hepprune.errors import NetworkError
+from hepprune.frontends.keras.registry import Floats, Native
+from hepprune.network import Shape
+from hepprune.quantisers import FixedPoints, Minifloat
+
+Types = FixedPoints | Minifloat  # one per value, as arrays that broadcast
+FIELDS = {"m": "mantissa", "e": "exponent", "e0": "offset"}
+_FINEST = 4e-7  # a step beside which what HGQ2 adds to a magnitude before it takes the exponent changes nothing
+
+
+def floats(native: Native, key: str, arrays: Mapping[str, NDArray[np.int64]], shift: int) -> Minifloat:
+    """Return the type of a quantiser from its arrays, the point moved by `shift` places."""
+    try:
+        found = Minifloat(**{FIELDS[name]: array + shift * (name == "e0") for name, array in arrays.items()})
+    except (NetworkError, ValueError) as problem:
+        raise native.refuse(f"has a {key} that cannot be taken over: {problem}") from problem
+    if shift and 2.0**-found.fraction < _FINEST * max(2.0**shift, 1.0):
+        raise native.refuse(f"has a {key} with a scaler, and floats too fine for HGQ2 to round them by one rule")
+    return found
+
+
+def _as_floats(native: Native, key: str, kind: Types) -> Minifloat:
+    """Return fixed-point types as floats of one exponent, which hold the same but for the most negative value."""
+    if isinstance(kind, Minifloat):
+        return kind
+    whole = kind.integer - kind.signed
+    mantissa = np.where(kind.width > 0, kind.width - kind.signed - 1, -1)
+    try:
+        return Minifloat(mantissa=mantissa, exponent=np.zeros_like(whole), offset=whole - 1)
+    except NetworkError as problem:
+        raise native.refuse(f"would have a {key} that no float holds: {problem}") from problem
+
+
+def held_floats(
+    native: Native, key: str, places: Mapping[str, str], kind: Types, *, shift: int, acting: Floats | None
+) -> dict[str, Floats]:
+    """Return the arrays of floats, in the shape that the file has them in.
+
+    Raises:
+        NetworkError: the file keeps one width where the types have several, or they do not hold the acting weights.
+    """
+    kind = _as_floats(native, key, kind)
+    if acting is not None and not np.array_equal(kind(acting.astype(np.float64)), acting):
+        raise native.refuse(f"has a {key} of floats, which do not hold the weights that the network has now")
+    arrays = {"m": kind.mantissa, "e": kind.exponent, "e0": kind.offset - shift}
+    old = native.stored[places["m"]].shape
+    old = (1,) * (kind.mantissa.ndim - len(old)) + old
+    shape = tuple(1 if size == 1 else now for size, now in zip(old, kind.mantissa.shape, strict=True))
+    try:
+        return {
+            place: grouped(arrays[name], np.ones(kind.mantissa.shape, bool), shape) for name, place in places.items()
+        }
+    except ValueError as problem:
+        raise native.refuse(f"has a {key} with one width where the network has several") from problem
+
+
+def grouped(bits: NDArray[Any], used: NDArray[np.bool_], shape: Shape) -> Floats:
+    """Return the bits of values that share them: those of the used ones, zero where there is none."""
+    axes = tuple(axis for axis, size in enumerate(shape) if size != bits.shape[axis])
+    whole = bits.astype(np.float64)
+    high = np.where(used, whole, -np.inf).max(axis=axes, keepdims=True)
+    low = np.where(used, whole, np.inf).min(axis=axes, keepdims=True)
+    if (low < high).any():
+        raise ValueError("several widths")
+    found: Floats = np.where(used.any(axis=axes, keepdims=True), high, whole.max(axis=axes, keepdims=True))
+    return found

@@ -1,0 +1,95 @@
+"""Floating-point types of a few bits, which HGQ2 trains as it trains fixed-point ones."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hepprune.errors import NetworkError
+from hepprune.fixed import Array, library
+from hepprune.quantisers.arrays import MAX_BITS, like
+
+_MAX_EXPONENT, _MAX_OFFSET = 6, 64
+_EPSILON = 1e-7  # that HGQ2 adds to a magnitude before it takes its exponent
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Minifloat:
+    """A sign, `mantissa` bits behind the point, `exponent` bits and an offset of the exponent; no infinity, no NaN.
+
+    The arrays broadcast to the values. The smallest exponent has numbers below 1 (subnormal ones); half a step is
+    rounded to even, and what is too large becomes the largest. The rule is `float_quantize` of the package quantizers.
+    """
+
+    mantissa: NDArray[np.int64]
+    exponent: NDArray[np.int64]
+    offset: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        """Bring the arrays to one shape, and refuse what float64 cannot hold."""
+        given = (np.asarray(each, np.int64) for each in (self.mantissa, self.exponent, self.offset))
+        mantissa, exponent, offset = np.broadcast_arrays(*given)
+        if not mantissa.size or mantissa.min() < -1 or exponent.min() < 0:
+            raise NetworkError("a float of few bits has a mantissa of at least -1 bits, and no negative exponent bits")
+        if exponent.max() > _MAX_EXPONENT or np.abs(offset).max() > _MAX_OFFSET:
+            raise NetworkError(f"floats of more than {_MAX_EXPONENT} exponent bits or an offset beyond {_MAX_OFFSET}")
+        for name, array in (("mantissa", mantissa), ("exponent", exponent), ("offset", offset)):
+            fixed = array.copy()
+            fixed.setflags(write=False)
+            object.__setattr__(self, name, fixed)
+        low, high = self._exponents
+        if (high - low + mantissa).max() >= MAX_BITS:
+            raise NetworkError(f"floats that take more than {MAX_BITS} bits as fixed-point numbers")
+
+    @property
+    def _exponents(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The smallest and largest exponent."""
+        half = np.maximum(np.exp2(self.exponent - 1.0), 1.0)
+        return self.offset - half + 1, self.offset + half - 1
+
+    @property
+    def maximum(self) -> NDArray[np.float64]:
+        """The largest values."""
+        low, high = self._exponents
+        largest = (np.exp2(self.mantissa + 1.0) - 1) * np.exp2(high - self.mantissa)
+        found: NDArray[np.float64] = np.maximum(largest, np.where(low < high, np.exp2(high), 0))
+        return found
+
+    @property
+    def minimum(self) -> NDArray[np.float64]:
+        """The most negative values."""
+        return -self.maximum
+
+    @property
+    def fraction(self) -> int:
+        """Bits right of the point that hold every value."""
+        return int((self.mantissa - self._exponents[0]).max())
+
+    @property
+    def bits(self) -> float:
+        """Mean width, the sign included."""
+        return float((self.mantissa + self.exponent + 1).mean())
+
+    def __call__(self, values: Array) -> Array:
+        """Return the nearest value that the type has."""
+        xp = library(values)
+        low, high, places = (like(each, values) for each in (*self._exponents, self.mantissa + 0.0))
+        wanted = xp.floor(xp.log2(abs(values) + _EPSILON))
+        taken = xp.minimum(xp.maximum(wanted, low), high)
+        step = 2.0 ** (taken - places)
+        most = 2.0 ** (places + 1) - like(1.0, values) * (taken == high)
+        return xp.minimum(xp.maximum(xp.round(values / step), -most), most) * step  # type: ignore[no-any-return]
+
+    @property
+    def _content(self) -> tuple[Any, ...]:
+        arrays = (self.mantissa, self.exponent, self.offset)
+        return self.mantissa.shape, *(array.tobytes() for array in arrays)
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether the other is the same type everywhere."""
+        return isinstance(other, Minifloat) and self._content == other._content
+
+    def __hash__(self) -> int:
+        """Return a hash of the content."""
+        return hash(self._content)
