@@ -117,23 +117,10 @@ def _to(path: Path) -> logging.Handler:
 
 
 for command in (
-    *(
-        job.init,
-        job.run,
-        job.plot,
-        models.inspect,
-        models.shrink,
-        estimate.estimate,
-        estimate.targets,
-        prune.prune,
-        search.search,
-    ),
-    *(trainings.lottery, trainings.compare, trainings.dynamic, trainings.latency),
-    study.study,
-    results.report,
-    results.export,
-    *(synthesis.synth, synthesis.ingest, job.prepare, doctor.doctor),
+    *(job.init, job.run, job.plot, models.inspect, models.shrink, estimate.estimate, estimate.targets),
+    *(prune.prune, search.search, trainings.lottery, trainings.compare, trainings.dynamic, trainings.latency),
+    *(study.study, results.report, results.export, synthesis.synth, synthesis.ingest, job.prepare, doctor.doctor),
 ):
-    app.command()(command)
+    app.command()(screen.errors_in_one_sentence()(command))
 for name, group in {"data": data.app, "ledger": ledger.app}.items():
     app.add_typer(group, name=name)
