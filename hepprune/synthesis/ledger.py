@@ -140,40 +140,22 @@ class Ledger:
                     self._connection.execute("ROLLBACK")
                 raise
 
-    def record(self, key: str, description: str, *, estimate: Estimate, measurement: Measurement) -> None:
-        """Add a design with what was predicted for it (uncalibrated) and what was measured; all of it or nothing."""
+    def record(
+        self, key: str, *values: Estimate | Measurement | Failure | None, description: str | None = None
+    ) -> None:
+        """Add what was predicted of a design, uncalibrated, or measured, or why it was not; all of it or nothing.
+
+        A `description` adds the design itself, which is left as it is where it is known already.
+        """
         with self._transaction():
-            self._add("design", key=key, description=description)
-            self._add_estimate(key, estimate)
-            self._add_measurement(key, measurement)
+            if description is not None:
+                self._add("design", key=key, description=description)
+            for value in values:
+                if value is not None:
+                    self._add_value(key, value)
 
-    def record_design(self, key: str, description: str) -> None:
-        """Add a design; one that is known already stays as it is."""
-        with self._transaction():
-            self._add("design", key=key, description=description)
-
-    def record_estimate(self, key: str, estimate: Estimate) -> None:
-        """Add what was predicted, uncalibrated, for a recorded design."""
-        with self._transaction():
-            self._add_estimate(key, estimate)
-
-    def record_measurement(self, key: str, measurement: Measurement) -> None:
-        """Add what was measured of a recorded design."""
-        with self._transaction():
-            self._add_measurement(key, measurement)
-
-    def record_failure(self, key: str, failure: Failure) -> None:
-        """Add why a recorded design could not be measured."""
-        with self._transaction():
-            self._add_value("failure", key, failure)
-
-    def _add_estimate(self, key: str, estimate: Estimate) -> None:
-        self._add_value("estimate", key, estimate)
-
-    def _add_measurement(self, key: str, measured: Measurement) -> None:
-        self._add_value("measurement", key, measured)
-
-    def _add_value(self, table: str, key: str, value: Estimate | Measurement | Failure, **more: str) -> bool:
+    def _add_value(self, key: str, value: Estimate | Measurement | Failure, **more: str) -> bool:
+        table = type(value).__name__.lower()
         columns = {name: getattr(value, name) for name in _COLUMNS[table]}
         return self._add(table, design=key, **columns, value=_VALUES[table].dump_json(value).decode(), **more)
 
@@ -199,10 +181,7 @@ class Ledger:
         with self._transaction():
             for design in designs:
                 self._add("design", key=design.key, description=design.description, recorded=design.recorded)
-            return sum(
-                self._add_value(type(each.value).__name__.lower(), each.design, each.value, recorded=each.recorded)
-                for each in records
-            )
+            return sum(self._add_value(each.design, each.value, recorded=each.recorded) for each in records)
 
     def designs(self) -> list[RecordedDesign]:
         """Return every design, oldest first, with how many values there are of it."""

@@ -35,16 +35,14 @@ def parse_hierarchy(path: Path, text: str, clock_ns: float | None = None) -> Mea
         if heading.cells[:2] == ("Instance", "Module") and rows:
             top, *below = rows
             inside = [row for row in below if row.indent == top.indent + _INDENT and not row.cells[0].startswith("(")]
-            layers = tuple(_layer(heading, row) for row in inside if len(row.cells) > 1)
-            total = _total(heading, top, path)
             return Measurement(
                 stage=stage(text),
                 tool="vivado",
                 version=version,
                 part=part,
                 clock_ns=clock,
-                resources=total,
-                layers=layers,
+                resources=_total(heading, top, path),
+                layers=tuple(_layer(heading, row) for row in inside if len(row.cells) > 1),
             )
     raise ReportError(f"'{path}' has no table of instances; expected 'Instance' and 'Module' in its heading")
 
