@@ -12,12 +12,7 @@ from hepprune.data.files import hdf5, parquet, root, slabs, stacks, trees
 from hepprune.errors import DataError
 
 # Each has `columns`, `entries` and `iterate`; a folder is one of .npy files, and all else ROOT.
-FORMATS: dict[str, ModuleType] = {
-    ".h5": hdf5,
-    ".hdf5": hdf5,
-    ".parquet": parquet,
-    ".npz": stacks,
-}
+FORMATS: dict[str, ModuleType] = {".h5": hdf5, ".hdf5": hdf5, ".parquet": parquet, ".npz": stacks}
 ARRAYS = "the arrays given"
 
 # A file, several, a pattern of files, or trees by their files as uproot takes them; or arrays of one row per jet by

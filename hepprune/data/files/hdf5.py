@@ -71,9 +71,7 @@ def _slabs(group: Any) -> dict[str, Slab]:
             continue
         names = datasets.get(_NAMES.get(name, f"{name}Names"))
         if name not in {*_NAMES.values(), *(f"{each}Names" for each in datasets)}:
-            found |= slabs.slabs(name, dataset, [] if names is None else [_text(each) for each in names[:]])
+            given = [] if names is None else names[:]
+            texts = [each.decode() if isinstance(each, bytes) else str(each) for each in given]
+            found |= slabs.slabs(name, dataset, texts)
     return found
-
-
-def _text(name: Any) -> str:
-    return name.decode() if isinstance(name, bytes) else str(name)
