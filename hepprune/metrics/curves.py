@@ -49,12 +49,7 @@ def clopper_pearson(passed: Floats, total: Floats, confidence: float = ONE_SIGMA
 
 
 def rate(
-    scores: Floats,
-    thresholds: Floats,
-    *,
-    n_bunches: int,
-    weight: Floats | None = None,
-    fired: Booleans | None = None,
+    scores: Floats, thresholds: Floats, *, n_bunches: int, weight: Floats | None = None, fired: Booleans | None = None
 ) -> Curve:
     """Return the rate in kHz of minimum bias above each threshold, with Clopper-Pearson intervals.
 
