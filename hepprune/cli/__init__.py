@@ -95,7 +95,12 @@ def main(
     handlers: list[logging.Handler] = [shown]
     if log is not None:
         with screen.errors_in_one_sentence():
-            handlers.append(_to(log))
+            try:
+                handler = logging.FileHandler(log, encoding="utf-8")
+            except FileNotFoundError as problem:
+                raise HeppruneError(f"'{log}' cannot be written: there is no folder '{log.parent}'") from problem
+            handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+            handlers.append(handler)
     logging.basicConfig(level=level if log is None else logging.INFO, handlers=handlers)
     screen.log.info("hepprune %s: %s", hepprune.__version__, shlex.join(["hepprune", *sys.argv[1:]]))
     context.call_on_close(lambda: screen.log.info("ended"))
@@ -104,16 +109,6 @@ def main(
             from hepprune.training import devices
 
             context.with_resource(devices.on(device))
-
-
-def _to(path: Path) -> logging.Handler:
-    """Return what adds lines with their times to a file."""
-    try:
-        handler = logging.FileHandler(path, encoding="utf-8")
-    except FileNotFoundError as problem:
-        raise HeppruneError(f"'{path}' cannot be written: there is no folder '{path.parent}'") from problem
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    return handler
 
 
 for command in (

@@ -93,7 +93,10 @@ def init(
     """Write a commented recipe from what a model and a file of jets hold, to look over and run."""
     from hepprune.jobs import drafting
 
-    ask = drafting.refuse if yes or not sys.stdin.isatty() else _ask
+    def prompt(question: str, choices: Sequence[str]) -> str:
+        return str(typer.prompt(f"{question} ({', '.join(choices)})"))
+
+    ask = drafting.refuse if yes or not sys.stdin.isatty() else prompt
     if data is None and Path(model.partition(":")[0]).suffix in _ONLY_JETS:
         model, data = "-", model
     if data is None:
@@ -114,10 +117,6 @@ def init(
 
 
 _ONLY_JETS = {".root", ".parquet"}  # no model is kept in such a file
-
-
-def _ask(question: str, choices: Sequence[str]) -> str:
-    return str(typer.prompt(f"{question} ({', '.join(choices)})"))
 
 
 def prepare() -> None:

@@ -95,11 +95,6 @@ def calibrate(
     from hepprune.jobs import learning
 
     found = learning.from_ledger(ledger, plot=plot)
-    parts = _corrections(found), _scores(found), *map(str, found.files)
-    show(found, lambda: parts, as_json=as_json, console=output())
-
-
-def _corrections(found: "Learned") -> Table:
     title, left = "measured / estimated, in force", ("stage", "strategy", "tool", "resource", "layers")
     table = columns(Table(*left, title=title, title_justify="left"), ("factor", "of the next design", "designs"))
     for each in found.calibrations:
@@ -111,7 +106,8 @@ def _corrections(found: "Learned") -> Table:
                 error = f"± {100 * correction.relative_error:.0f} %"
                 factor = f"{correction.factor:.3f} ± {correction.factor * correction.uncertainty:.3f}"
                 table.add_row(*origin, resource.upper(), kind, factor, error, str(correction.n))
-    return table
+    parts = table, _scores(found), *map(str, found.files)
+    show(found, lambda: parts, as_json=as_json, console=output())
 
 
 def _scores(found: "Learned") -> Table:

@@ -82,7 +82,14 @@ def _lines(done: Any) -> Iterator[Any]:
     from hepprune import scores
 
     if done.history:
-        yield _history(done.history)
+        metric = next(iter(done.history[0].scores))
+        heads = ("round", "aim", "reached", scores.label(metric), "loss", "seconds")
+        table = Table(*heads, title="on the validation jets")
+        for index, each in enumerate(done.history):
+            score = f"{each.scores[metric]:{scores.form(metric)}}"
+            row = (f"{each.target:.1%}", f"{each.sparsity:.1%}", score, f"{each.loss:.4g}", f"{each.seconds:.1f}")
+            table.add_row(str(index), *row)
+        yield table
     yield f"{done.path}: {done.sparsity:.1%} of the weights are zero ({done.sparsity_before:.1%} before)"
     for name, layer in done.layers.items():
         gone = f", {done.removed[name]} removed" if name in done.removed else ""
@@ -93,16 +100,3 @@ def _lines(done: Any) -> Iterator[Any]:
             f"{scores.label(name)} {done.before[name].value:{form}} -> {done.after[name]:{form}}"
             for name, form in forms.items()
         )
-
-
-def _history(rounds: Any) -> Table:
-    from hepprune import scores
-
-    metric = next(iter(rounds[0].scores))
-    heads = ("round", "aim", "reached", scores.label(metric), "loss", "seconds")
-    table = Table(*heads, title="on the validation jets")
-    for index, each in enumerate(rounds):
-        score = f"{each.scores[metric]:{scores.form(metric)}}"
-        row = (f"{each.target:.1%}", f"{each.sparsity:.1%}", score, f"{each.loss:.4g}", f"{each.seconds:.1f}")
-        table.add_row(str(index), *row)
-    return table

@@ -157,7 +157,6 @@ def _cells(point: "Point", found: "Study") -> list[str]:
 
 
 def _counted(found: "Study") -> list[str]:
-    """Return the cells that any point has."""
     return ["lut", *(["dsp"] if any(point.estimate.resources.dsp for point in found) else [])]
 
 

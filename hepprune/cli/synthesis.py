@@ -4,14 +4,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from hepprune.cli.screen import AsJson, Screen, Workers, columns, output, print_json
 
 if TYPE_CHECKING:
     from hepprune.hardware.resources import Measurement, Resources
-    from hepprune.jobs.ingestion import IngestedDesign
 
 LedgerFile = Annotated[Path | None, typer.Option(help="The ledger (SQLite) that keeps what was found.")]
 
@@ -36,24 +34,20 @@ def ingest(
     else:
         console = output()
         for each in found.designs:
-            _print_design(console, each)
+            console.print(f"\n{each.top} in {each.project} (design {each.key})")
+            for measured in each.measurements:
+                console.print(_origin(measured), soft_wrap=True)
+            if each.measurements:
+                console.print(totals(each.measurements))
+            for measured, rest in zip(each.measurements, each.unexplained, strict=True):
+                if measured.layers:
+                    console.print(_layers(measured, rest))
+            for failure in each.failures:
+                console.print(failure.sentence, soft_wrap=True)
         for name, why in found.refused:
             console.print(f"not read: {name}: {why}", soft_wrap=True)
     if not found.designs:
         raise ReportError(f"no report or log of a failed run was found in '{path}'")
-
-
-def _print_design(console: Console, found: "IngestedDesign") -> None:
-    console.print(f"\n{found.top} in {found.project} (design {found.key})")
-    for measured in found.measurements:
-        console.print(_origin(measured), soft_wrap=True)
-    if found.measurements:
-        console.print(totals(found.measurements))
-    for measured, rest in zip(found.measurements, found.unexplained, strict=True):
-        if measured.layers:
-            console.print(_layers(measured, rest))
-    for failure in found.failures:
-        console.print(failure.sentence, soft_wrap=True)
 
 
 def _origin(measured: "Measurement") -> str:

@@ -92,7 +92,6 @@ def _columns(spec: str, kinds: Mapping[str, str], n_rows: int) -> list[Column]:
 
 
 def _with(column: Column, array: Any) -> Column:
-    """Return a column that more rows are of."""
     import awkward as ak
 
     if branches.leaf(array) in {None, "string"}:

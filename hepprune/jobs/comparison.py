@@ -118,12 +118,11 @@ def plot(points: Sequence[ComparisonMeans], folder: Path) -> dict[str, str]:
     drawn = {}
     for metric, (axis, x_label) in product(points[0].scores, axes.items()):
         name, level = f"{metric}_against_{axis}", Level.of(UNPRUNED, whole.scores[metric])
-        lines = [_curve([p for p in points if p.method == method], metric, axis) for method in methods]
+        lines = []
+        for method in methods:
+            own = [point for point in points if point.method == method]
+            x = [100 * (1 - point.zeros) if axis == "sparsity" else point.lut or 0.0 for point in own]
+            lines.append(Line.of(method, x, [point.scores[metric] for point in own]))
         style: dict[str, Any] = {"x_label": x_label, "y_label": f"test {label(metric)}", "log_x": True, "falling": True}
         drawn[name] = str(curves.draw(lines, folder / name, level=level, **style)[0])
     return drawn
-
-
-def _curve(points: Sequence[ComparisonMeans], metric: str, axis: str) -> Line:
-    x = [100 * (1 - point.zeros) if axis == "sparsity" else point.lut or 0.0 for point in points]
-    return Line.of(points[0].method, x, [point.scores[metric] for point in points])

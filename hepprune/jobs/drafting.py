@@ -132,7 +132,6 @@ def _with_features(
 
 
 def _size(texts: Sequence[str]) -> int:
-    """Return how many features texts stand for."""
     return sum(len(spreading.expanded(text)) for text in texts)
 
 

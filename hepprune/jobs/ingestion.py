@@ -101,7 +101,6 @@ def _recorded(designs: list[IngestedDesign], path: Path, key: str | None) -> lis
 
 
 def _projects(files: Iterable[Artefact]) -> dict[str, list[Artefact]]:
-    """Return the files of each project, by the folder that holds the project."""
     every = list(files)
     written = {file.path.parent for file in every if file.path.name == _NOTE}
     projects: dict[str, list[Artefact]] = {}

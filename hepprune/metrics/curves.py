@@ -113,7 +113,6 @@ def _summary(ratio: Floats, weight: Floats | None, what: str) -> Score:
 
 
 def _efficiency(passed: Booleans, weight: Floats | None) -> tuple[Score, float, float]:
-    """Return the fraction of jets that pass and the ends of its interval."""
     score = mean(passed, weight)
     worth = effective(np.ones(len(passed)), np.ones(len(passed)) if weight is None else weight)
     low, high = clopper_pearson(np.array([score.value * worth]), np.array([worth]))

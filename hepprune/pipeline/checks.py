@@ -96,7 +96,6 @@ def _check_size(context: Context, typed: Network, predicted: Estimate) -> None:
 
 
 def _check_pruning(tagger: Network, recipe: Recipe) -> None:
-    """Refuse a granularity of which the tagger has nothing to prune."""
     wanted = recipe.prune
     if wanted is not None:
         try:

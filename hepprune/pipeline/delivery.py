@@ -74,7 +74,6 @@ def describe(context: Context, built: Built, scalers: Mapping[str, Scaler]) -> I
 
 
 def _shared(words: Sequence[Word], names: Sequence[Sequence[str]]) -> list[tuple[Word, ...]]:
-    """Return the words of each port, as many as it has names."""
     left = iter(words)
     return [tuple(itertools.islice(left, len(own))) for own in names]
 

@@ -211,7 +211,6 @@ def _or(search: Callable[[], Outcome], otherwise: Outcome | BudgetMissedError) -
 
 
 def _lost(after: Mapping[str, metrics.Score], before: Mapping[str, metrics.Score]) -> Difference:
-    """Return what is lost of the primary metric, with its paired error."""
     name = next(iter(before))
     change = metrics.difference(after[name], before[name])
     return Difference(metrics.lost(name, change.value), change.error)

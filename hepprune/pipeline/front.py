@@ -110,7 +110,6 @@ def _best(kept: tuple[Kept, ...], built: list[Built]) -> list[tuple[Kept, Built]
 
 
 def _described(context: Context, whole: Built, jets: Samples, budget: Budget, best: list[tuple[Kept, Built]]) -> Front:
-    """Return the front without the files that are made of it."""
     limit = budget.limits()["lut"]
     reference = next((b for _, b in best if b.solution and b.solution.lut <= limit), best[-1][1])
     against = partial(outcome.compare, context, jets=jets)

@@ -27,7 +27,20 @@ def draw(
     context: Context, summary: Summary, start: feedback.Start, last: feedback.Turn, of: Compared
 ) -> dict[str, str]:
     """Draw all plots, png and pdf, keep what they need, and return their png files by name."""
-    built, outputs = _designs(context, start, last), _judged(context, start, of)
+    layers, changes = loss_changes(start.curves)
+    measured_ns = last.measurement.latency_ns if last.measurement else None
+    built = Designs(
+        before=Counted.of(_weights(start.tagger)),
+        after=Counted.of(_weights(last.network)),
+        estimates={"baseline": pricing.own(context, last.known)(start.tagger), "hepprune": last.estimate},
+        measured_ns={"hepprune": measured_ns} if measured_ns else {},
+        budget_ns=start.budget.limits().get("latency_ns"),
+        layers=tuple(layers),
+        levels=tuple(LEVELS),
+        changes=tuple(map(tuple, changes.tolist())),
+        unit=context.recipe.meaning.unit,
+    )
+    outputs = _judged(context, start, of)
     designs.write(built, context.build / designs.FILE)
     judged.write(outputs, context.build / judged.FILE)
     return _drawn(summary, built, outputs, context.build / "plots")
@@ -55,22 +68,6 @@ def _drawn(summary: Summary, built: Designs | None, outputs: tuple[Judged, ...],
         **gallery.draw(outputs, folder),
     }
     return {name: str(paths[0]) for name, paths in drawn.items()}
-
-
-def _designs(context: Context, start: feedback.Start, last: feedback.Turn) -> Designs:
-    layers, changes = loss_changes(start.curves)
-    measured_ns = last.measurement.latency_ns if last.measurement else None
-    return Designs(
-        before=Counted.of(_weights(start.tagger)),
-        after=Counted.of(_weights(last.network)),
-        estimates={"baseline": pricing.own(context, last.known)(start.tagger), "hepprune": last.estimate},
-        measured_ns={"hepprune": measured_ns} if measured_ns else {},
-        budget_ns=start.budget.limits().get("latency_ns"),
-        layers=tuple(layers),
-        levels=tuple(LEVELS),
-        changes=tuple(map(tuple, changes.tolist())),
-        unit=context.recipe.meaning.unit,
-    )
 
 
 def _judged(context: Context, start: feedback.Start, of: Compared) -> tuple[Judged, ...]:
@@ -121,5 +118,4 @@ def _forms(start: feedback.Start, of: Compared) -> dict[str, dict[int, Floats]]:
 
 
 def _weights(network: Network) -> Floats:
-    """Return all quantised weights, flat."""
     return np.concatenate([kernel.used().detach().double().numpy().ravel() for kernel in network.kernels])

@@ -100,13 +100,11 @@ def _lesson(recipe: Recipe, teacher: Teacher, jets: Jets) -> Sample:
 
 
 def _background(recipe: Recipe, jets: Jets) -> NDArray[np.bool_]:
-    """Return which jets are no signal."""
     return np.ones(len(jets), np.bool_) if recipe.data.signal is None else jets.targets[:, -1] == 0
 
 
 @torch.no_grad()
 def _scores(teacher: Teacher, network: Network, x: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return a teacher's scores, (n_jets, n_scores)."""
     last, found = f"dense_{teacher.narrowest}" if teacher.task == "latent" else network.raw_outputs[0], []
     for batch in np.array_split(x, -(-len(x) // _BATCH)):
         values = network.activations(torch.from_numpy(batch.copy()), quantised=False, until=[last])[last]

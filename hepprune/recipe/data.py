@@ -44,11 +44,6 @@ class ImageSection(Section):
                 raise ValueError(f"an axis goes from a low end to a higher one, not from {low:g} to {high:g}")
         return given
 
-    @property
-    def image(self) -> Image:
-        """The input that it is."""
-        return Image(**self.model_dump())
-
 
 class Flat(Section):
     """Weights that make the distribution of a column flat in each class: see data.weights.Flatten."""
@@ -220,7 +215,7 @@ class Data(Section):
         found: dict[str, Input] = {}
         for name, each in self._given().items():
             if isinstance(each, ImageSection):
-                found[name] = each.image
+                found[name] = Image(**each.model_dump())
             else:
                 lsb, n = {feature: self.lsb[feature] for feature in each if feature in self.lsb}, self._padded(name)
                 found[name] = Columns(features=each, n_constituents=n, is_filled=self.isfilled, lsb=lsb)

@@ -91,20 +91,20 @@ def outputs(tasks: Mapping[str, Head], data: Data, conditions: Conditions) -> di
     if len(labelled) > 1:
         raise ValueError(f"the outputs {' and '.join(labelled)} cannot share the label; name targets of their own")
     if labelled:
-        _check_label(data)
+        read = {name for each in data.columns.values() for text in each.expressions for name in grammar.mentioned(text)}
+        if known := read & set(data.labels):
+            raise ValueError(
+                f"data.label: the label '{min(known)}' is among the features and tells the class of every jet"
+            )
+        if data.weight in data.labels:
+            raise ValueError(
+                f"data.weight: '{data.weight}' is the label, and would take the weight of all jets of class 0"
+            )
     _check_learns_no_signal(found, data)
     if data.classes is not None and not any(head.kind == "classes" for head in tasks.values()):
         kinds = ", ".join(head.kind for head in tasks.values())
         raise ValueError(f"data.classes are named and the task is {kinds}; take them out, or take the task classes")
     return found
-
-
-def _check_label(data: Data) -> None:
-    read = {name for each in data.columns.values() for text in each.expressions for name in grammar.mentioned(text)}
-    if known := read & set(data.labels):
-        raise ValueError(f"data.label: the label '{min(known)}' is among the features and tells the class of every jet")
-    if data.weight in data.labels:
-        raise ValueError(f"data.weight: '{data.weight}' is the label, and would take the weight of all jets of class 0")
 
 
 def _check_signal(tasks: Mapping[str, Head], data: Data) -> None:

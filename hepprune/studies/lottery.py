@@ -104,7 +104,6 @@ def play(
 def _seed(
     draw: Draw, game: Game, keep: Store, seed: int, *, advance: Callable[[int], None] = lambda _: None
 ) -> list[Trial]:
-    """Return the trials of one seed."""
     trials = []
     for trial in _rounds(draw, game, seed, keep):
         trials.append(trial)
@@ -218,5 +217,4 @@ def shuffled(masked: Network, whole: Network, *, seed: int) -> Network:
 
 
 def _masks(network: Network, masked: Network) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the digit limits of each kernel of a network, and of another's."""
     return ((own.digit_limit, other.digit_limit) for own, other in zip(network.kernels, masked.kernels, strict=True))

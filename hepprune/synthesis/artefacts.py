@@ -100,7 +100,6 @@ def collect(path: Path) -> Collection:
 
 
 def _text(path: Path, member: _Member, room: int) -> tuple[str | None, str]:
-    """Return a member's text, or None and why there is none."""
     if member.refusal:
         return None, member.refusal
     if member.size > MAX_BYTES:

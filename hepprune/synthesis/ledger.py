@@ -15,12 +15,41 @@ from hepprune.errors import ReportError
 from hepprune.files import content_hash
 from hepprune.hardware.resources import Estimate, Measurement
 from hepprune.synthesis.failures import Failure
-from hepprune.synthesis.schema import MIGRATIONS
 
 T = TypeVar("T")
 
-_BUSY_S = 60.0
-_VERSION = len(MIGRATIONS)
+
+def _append_only(*tables: str) -> tuple[str, ...]:
+    return tuple(
+        f"""CREATE TRIGGER IF NOT EXISTS {table}_{verb.lower()} BEFORE {verb} ON {table}
+            BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"""
+        for table in tables
+        for verb in ("UPDATE", "DELETE")
+    )
+
+
+# What each version added to the one before it; a ledger of any older version is brought up to the last when opened.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE IF NOT EXISTS design (
+            key TEXT PRIMARY KEY, description TEXT NOT NULL, recorded TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP)""",
+        """CREATE TABLE IF NOT EXISTS estimate (
+            id INTEGER PRIMARY KEY, design TEXT NOT NULL REFERENCES design(key), stage TEXT NOT NULL,
+            value TEXT NOT NULL, recorded TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP, UNIQUE (design, value))""",
+        """CREATE TABLE IF NOT EXISTS measurement (
+            id INTEGER PRIMARY KEY, design TEXT NOT NULL REFERENCES design(key), stage TEXT NOT NULL,
+            tool TEXT NOT NULL, value TEXT NOT NULL, recorded TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP,
+            UNIQUE (design, stage, tool, value))""",
+        *_append_only("design", "estimate", "measurement"),
+    ),
+    (
+        """CREATE TABLE IF NOT EXISTS failure (
+            id INTEGER PRIMARY KEY, design TEXT NOT NULL REFERENCES design(key), kind TEXT NOT NULL,
+            value TEXT NOT NULL, recorded TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP, UNIQUE (design, value))""",
+        *_append_only("failure"),
+    ),
+)
+_BUSY_S, _VERSION = 60.0, len(MIGRATIONS)
 # A design that was predicted or measured again, by a newer model or tool, counts once: with its last figures.
 _PAIRS = """
     SELECT estimate.value, measurement.value FROM measurement JOIN estimate USING (design, stage)
@@ -160,7 +189,6 @@ class Ledger:
         return self._add(table, design=key, **columns, value=_VALUES[table].dump_json(value).decode(), **more)
 
     def _add(self, table: str, **values: str) -> bool:
-        """Add a row, and return whether it was new."""
         places = ", ".join("?" * len(values))
         statement = f"INSERT INTO {table} ({', '.join(values)}) VALUES ({places}) ON CONFLICT DO NOTHING"  # noqa: S608
         return self._connection.execute(statement, tuple(values.values())).rowcount > 0

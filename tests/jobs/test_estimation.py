@@ -39,7 +39,7 @@ def test_the_command_prints_what_the_function_returns(tmp_path: Path) -> None:
     target = tmp_path / "mine.yaml"
     target.write_text("{name: mine, part: xcvu9p, clock_ns: 4, budget: {latency_ns: 10, interval_cycles: 1}}")
     run = CliRunner().invoke(
-        APP, ["estimate", str(path), "-t", str(target), "--strategy", "resource", "-r", "7", "--json"]
+        app, ["estimate", str(path), "-t", str(target), "--strategy", "resource", "-r", "7", "--json"]
     )
     assert run.exit_code == 2  # eight cycles where one is allowed
     found = json.loads(run.stdout)

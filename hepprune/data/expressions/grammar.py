@@ -151,7 +151,6 @@ def _check_call(node: ast.Call, text: str) -> None:
 
 
 def _enclosed(node: ast.expr, text: str) -> bool:
-    """Return whether parentheses stand around a part of a text."""
     line = _line(text).encode()
     before, after = line[: node.col_offset].rstrip(), line[node.end_col_offset :].lstrip()
     return before.endswith(b"(") and after.startswith(b")")

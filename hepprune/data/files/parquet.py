@@ -65,16 +65,10 @@ def _records(batch: Any, names: Sequence[str], spec: str) -> Any:
             missing = sum(int(ak.sum(ak.is_none(array, axis=axis), axis=None)) for axis in range(array.ndim))
             if missing:
                 raise DataError(f"column '{name}' of '{spec}' lacks {missing} values")
-            arrays[name] = _plain(array)
+            rows = ak.drop_none(array, axis=0)
+            flat = rows.ndim != 2  # of lists, what they hold is made of a type that lacks none too
+            arrays[name] = rows if flat else ak.unflatten(ak.drop_none(ak.flatten(rows), axis=0), ak.num(rows))
     return ak.zip(arrays, depth_limit=1)
-
-
-def _plain(array: Any) -> Any:
-    """Return values of which none is missing as of a type that lacks none."""
-    import awkward as ak
-
-    rows = ak.drop_none(array, axis=0)
-    return rows if rows.ndim != 2 else ak.unflatten(ak.drop_none(ak.flatten(rows), axis=0), ak.num(rows))
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Columns of arrays that are read slice by slice: datasets of HDF5, .npy files, arrays in memory."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,9 +83,26 @@ def slabs(name: str, array: Any, names: Sequence[str] = ()) -> dict[str, Slab]:
     return {name: Slab(array)}
 
 
-def entries(found: Mapping[str, Slab]) -> int:
-    """Return the number of rows of the longest array."""
-    return max((len(slab.array) for slab in found.values()), default=0)
+@dataclass(frozen=True)
+class SlabFormat:
+    """A format of files whose columns are slabs; `opened` opens one, and raises a DataError where it cannot."""
+
+    opened: Callable[[str], AbstractContextManager[Mapping[str, Slab]]]
+
+    def columns(self, spec: str) -> dict[str, str]:
+        """Return the columns of a file with what they hold."""
+        with self.opened(spec) as found:
+            return {name: slab.kind for name, slab in found.items()}
+
+    def entries(self, spec: str) -> int:
+        """Return the number of rows of the longest column of a file."""
+        with self.opened(spec) as found:
+            return max((len(slab.array) for slab in found.values()), default=0)
+
+    def iterate(self, spec: str, wanted: Sequence[str], *, n_rows: int | None = None) -> Iterator[Any]:
+        """Yield the named columns of a file, as of `iterate`."""
+        with self.opened(spec) as found:
+            yield from iterate(found, wanted, spec=spec, n_rows=n_rows)
 
 
 def iterate(found: Mapping[str, Slab], wanted: Sequence[str], *, spec: str, n_rows: int | None = None) -> Iterator[Any]:

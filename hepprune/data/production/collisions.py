@@ -80,7 +80,6 @@ def make(name: str, *, n_events: int, seed: int) -> Iterator[Any]:
 
 
 def _joined(collisions: Any, counts: NDArray[np.int64]) -> Any:
-    """Return the particles of as many collisions as are counted for each event."""
     import awkward as ak
 
     return ak.flatten(ak.unflatten(collisions, counts), axis=2)
@@ -119,16 +118,11 @@ def _collisions(lines: tuple[str, ...], n_events: int, seed: int, *, below_gev: 
     while left:
         batch = made.nextBatch(min(left, _COLLISIONS_PER_BATCH), "skip")
         left -= len(batch)
-        batches.append(_visible(batch.prt[batch.info.pT2Hat < below_gev**2]))
+        particles = batch.prt[batch.info.pT2Hat < below_gev**2]
+        momenta = {"px": particles.p.px, "py": particles.p.py, "pz": particles.p.pz, "E": particles.p.e}
+        seen = (particles.status > 0) & ~any_of(abs(particles.id), NEUTRINOS)
+        batches.append(ak.zip(momenta | {"id": ak.values_astype(particles.id, np.int32)})[seen])
     return ak.concatenate(batches)
-
-
-def _visible(particles: Any) -> Any:
-    import awkward as ak
-
-    momenta = {"px": particles.p.px, "py": particles.p.py, "pz": particles.p.pz, "E": particles.p.e}
-    seen = (particles.status > 0) & ~any_of(abs(particles.id), NEUTRINOS)
-    return ak.zip(momenta | {"id": ak.values_astype(particles.id, np.int32)})[seen]
 
 
 def _seen(particles: Any) -> Any:

@@ -81,7 +81,6 @@ def page(build: Path) -> Page:
 
 
 def _lost(summary: Summary) -> list[str]:
-    """Return the sentence that too much is lost to the baseline, if it is."""
     met = bool(summary.feedback) and summary.feedback[-1].met is True
     try:
         evidence.check_kept(summary.compressed_minus_baseline.scores, summary.max_losses, met=met)

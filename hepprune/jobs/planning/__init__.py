@@ -160,7 +160,6 @@ def _table(model: SearchedModel, target: Target, settings: PlanSettings, journal
 
 
 def _solve(wholes: Wholes, track: Track) -> Settled:
-    """Return the solution with what its whole networks use."""
     settings, problem = wholes.settings, wholes.problem
     evolves = settings.solver == "evolve"
     solve = partial(solvers.find("greedy" if evolves else settings.solver), n_points=1)
@@ -206,7 +205,6 @@ def _evolved(wholes: Wholes, atlas: Atlas, track: Track) -> tuple[Whole, ...]:
 
 
 def _written(result: Searched, out: Path) -> Searched:
-    """Write the solution and its plots, and return the result with their places."""
     chosen = result.solution.chosen
     drawn = costs.plan_front(
         [(plan.worst, plan.loss, plan.error) for plan in result.solution.front],

@@ -92,19 +92,19 @@ def study(
 
 
 def _studied(bench: Bench, synthesis: SynthesisRequest, out: Path | None, track: Track) -> Study:
-    priced = bench.priced(track)
+    priced, judges = bench.priced(track), bench.judges
     points, awaited = priced.points, tuple[str, ...]()
     if out is not None:
         if synthesis.n != 0:
-            points, awaited = measuring.measured(fronts.marked(points, bench.metric), bench, synthesis, out, track)
+            points, awaited = measuring.measured(fronts.marked(points, judges.metric), bench, synthesis, out, track)
         points = measuring.learned(points, out / "ledger.sqlite", bench.stage)
     return Study(
         target=bench.target.name,
         io_type=bench.io_type,
-        points=fronts.marked(points, bench.metric),
+        points=fronts.marked(points, judges.metric),
         illegal=priced.illegal,
-        metric=bench.metric,
-        n_jets=bench.judges.n_jets,
+        metric=judges.metric,
+        n_jets=0 if judges.judged is None else len(judges.judged),
         notes=priced.notes,
         awaited=awaited,
     )

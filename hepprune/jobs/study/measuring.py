@@ -126,7 +126,6 @@ def _written(place: int, point: Point, bench: Bench, tool: synthesis.Tool, folde
 
 
 def _done(works: Sequence[_Work], book: Ledger) -> dict[str, dict[str, Any]]:
-    """Return what the ledger has of designs, by their key."""
     found = {work.key: book.measurement(work.key, stage=work.tool.stage) for work in works}
     return {key: {"measurement": measured} for key, measured in found.items() if measured is not None}
 

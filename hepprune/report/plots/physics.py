@@ -53,7 +53,11 @@ def roc(
                 positive = labels == index
                 efficiency, mistag = metrics.roc(form.scores[:, index], positive)
                 seen = (efficiency > least) & (mistag * np.count_nonzero(~positive) >= 10)
-                _line(axes, efficiency[seen], mistag[seen], form, colour)
+                x, y = efficiency[seen], mistag[seen]
+                if form.line in MARKERS and len(x):
+                    at = np.searchsorted(x, np.linspace(0, 1, _N_MARKERS + 2)[1:-1])
+                    x, y = (values[np.unique(at.clip(max=len(x) - 1))] for values in (x, y))
+                axes.plot(x, y, color=colour, linewidth=2.2 if form.line == ":" else 1.5, **form.style)
         axes.set(yscale="log", xlabel="efficiency", ylabel="mistag rate", xlim=(0, 1), ylim=(None, 1.5))
         own = ["black" if len(classes) > 1 else f"C{number}" for number in range(len(forms))]
         kinds = [handle(form, colour) for form, colour in zip(forms, own, strict=True)]
@@ -62,13 +66,6 @@ def roc(
             named = [Line2D([], [], color=colour) for colour in colours]
             legend(axes, named, classes, fontsize=10, loc="lower right", ncols=2)
         return save(figure, path)
-
-
-def _line(axes: Any, x: Floats, y: Floats, form: Scored, colour: str) -> None:
-    if form.line in MARKERS:
-        some = np.unique(np.searchsorted(x, np.linspace(0, 1, _N_MARKERS + 2)[1:-1]).clip(max=max(len(x) - 1, 0)))
-        x, y = (x[some], y[some]) if len(x) else (x, y)
-    axes.plot(x, y, color=colour, linewidth=2.2 if form.line == ":" else 1.5, **form.style)
 
 
 def handle(form: Scored, colour: str = "black") -> Any:
