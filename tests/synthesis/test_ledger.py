@@ -14,9 +14,9 @@ from pydantic import TypeAdapter
 
 from hepprune.errors import PrerequisiteError, ReportError
 from hepprune.hardware.resources import Estimate, LayerEstimate, Measurement, Resources
-from hepprune.synthesis import exchange, schema
+from hepprune.synthesis import exchange
 from hepprune.synthesis.failures import Failure
-from hepprune.synthesis.ledger import Ledger, design_key
+from hepprune.synthesis.ledger import MIGRATIONS, Ledger, design_key
 
 ESTIMATE = Estimate(
     stage="yosys",
@@ -231,7 +231,7 @@ FAILURE = Failure(kind="no_licence", message="ERROR: no", cure="get one", tool="
 def test_a_ledger_of_version_1_gets_the_new_tables_and_keeps_its_rows(tmp_path: Path) -> None:
     path = tmp_path / "l.sqlite"
     connection = sqlite3.connect(path)
-    for statement in schema.MIGRATIONS[0]:
+    for statement in MIGRATIONS[0]:
         connection.execute(statement)
     old = json.loads(TypeAdapter(Measurement).dump_json(MEASUREMENT))
     del old["layers"]  # as version 1 wrote it
