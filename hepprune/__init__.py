@@ -21,35 +21,9 @@ if TYPE_CHECKING:
     from hepprune.task import Task, Tasks
 
 __version__ = version("hepprune")
-__all__ = [
-    "Budget",
-    "FixedPoint",
-    "Network",
-    "Precision",
-    "Resources",
-    "Sample",
-    "Task",
-    "Tasks",
-    "__version__",
-    "data",
-    "estimate",
-    "firmware",
-    "metrics",
-    "pipeline",
-    "prune",
-    "pruning",
-    "quantise",
-    "read",
-    "recipe",
-    "search",
-    "sensitivity",
-    "shrink",
-    "study",
-    "synthesis",
-    "target",
-    "training",
-    "write",
-]
+__all__ = ["Budget", "FixedPoint", "Network", "Precision", "Resources", "Sample", "Task", "Tasks", "__version__"]
+__all__ += ["data", "estimate", "firmware", "metrics", "pipeline", "prune", "pruning", "quantise", "read", "recipe"]
+__all__ += ["search", "sensitivity", "shrink", "study", "synthesis", "target", "training", "write"]
 
 _ROOMS = {"data", "firmware", "metrics", "pipeline", "pruning", "recipe", "search", "synthesis", "training"}
 _HOMES = {

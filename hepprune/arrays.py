@@ -13,20 +13,8 @@ from numpy.typing import NDArray
 from hepprune.errors import HeppruneError
 
 _DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    tokenize.TokenError,
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    SystemError,
-    TypeError,
-    ValueError,
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError, ArithmeticError, AttributeError, EOFError, LookupError),
+    *(MemoryError, OSError, RuntimeError, SyntaxError, SystemError, TypeError, ValueError),
 )
 
 

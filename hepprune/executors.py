@@ -110,7 +110,11 @@ def _finished(
         yield from ((place, function(item)) for place, item in enumerate(items))
         return
     near = isinstance(executor, ThreadPoolExecutor)
-    futures = {each: n for n, each in enumerate(_submitted(executor, function, items, near=near))}
+    task: Callable[[Any], Any] = function if near else _Shipped(function)
+    futures: dict[Future[Any], int] = {}
+    for place, item in enumerate(items):  # a thread sees what the context here holds, such as the device
+        run = executor.submit(copy_context().run, task, item) if near else executor.submit(task, pickle.dumps(item))
+        futures[run] = place
     try:
         for future in as_completed(futures):
             result = _result(future)
@@ -118,16 +122,6 @@ def _finished(
     finally:
         for future in futures:
             future.cancel()
-
-
-def _submitted(
-    executor: Executor, function: Callable[[Item], Any], items: Iterable[Item], *, near: bool
-) -> list[Future[Any]]:
-    """Return the futures of the items; a thread sees what the context here holds, such as the device."""
-    if near:
-        return [executor.submit(copy_context().run, function, item) for item in items]
-    task = _Shipped(function)
-    return [executor.submit(task, pickle.dumps(item)) for item in items]
 
 
 class _Shipped:

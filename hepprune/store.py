@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -75,21 +76,16 @@ class Journal:
         if path is not None and path.is_file():
             whole = path.read_text(encoding="utf-8").splitlines(keepends=True)
             for line in whole:
-                self._take(line)
+                with suppress(ValueError):
+                    key, value = json.loads(line)
+                    if line.endswith("\n"):
+                        self._known[key] = value
             if whole and not whole[-1].endswith("\n"):
                 path.write_text("".join(whole[:-1]), encoding="utf-8")
 
     def __len__(self) -> int:
         """Return how many values are known."""
         return len(self._known)
-
-    def _take(self, line: str) -> None:
-        try:
-            key, value = json.loads(line)
-        except ValueError:
-            return
-        if line.endswith("\n"):
-            self._known[key] = value
 
     def remember(self, key: Any, make: Callable[[], Any]) -> Any:
         """Return the JSON value known under a key, or make it and write it down."""

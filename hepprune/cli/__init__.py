@@ -95,7 +95,12 @@ def main(
     handlers: list[logging.Handler] = [shown]
     if log is not None:
         with screen.errors_in_one_sentence():
-            handlers.append(_to(log))
+            try:
+                handler = logging.FileHandler(log, encoding="utf-8")
+            except FileNotFoundError as problem:
+                raise HeppruneError(f"'{log}' cannot be written: there is no folder '{log.parent}'") from problem
+            handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+            handlers.append(handler)
     logging.basicConfig(level=level if log is None else logging.INFO, handlers=handlers)
     screen.log.info("hepprune %s: %s", hepprune.__version__, shlex.join(["hepprune", *sys.argv[1:]]))
     context.call_on_close(lambda: screen.log.info("ended"))
@@ -106,34 +111,11 @@ def main(
             context.with_resource(devices.on(device))
 
 
-def _to(path: Path) -> logging.Handler:
-    """Return what adds lines with their times to a file."""
-    try:
-        handler = logging.FileHandler(path, encoding="utf-8")
-    except FileNotFoundError as problem:
-        raise HeppruneError(f"'{path}' cannot be written: there is no folder '{path.parent}'") from problem
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    return handler
-
-
 for command in (
-    *(
-        job.init,
-        job.run,
-        job.plot,
-        models.inspect,
-        models.shrink,
-        estimate.estimate,
-        estimate.targets,
-        prune.prune,
-        search.search,
-    ),
-    *(trainings.lottery, trainings.compare, trainings.dynamic, trainings.latency),
-    study.study,
-    results.report,
-    results.export,
-    *(synthesis.synth, synthesis.ingest, job.prepare, doctor.doctor),
+    *(job.init, job.run, job.plot, models.inspect, models.shrink, estimate.estimate, estimate.targets),
+    *(prune.prune, search.search, trainings.lottery, trainings.compare, trainings.dynamic, trainings.latency),
+    *(study.study, results.report, results.export, synthesis.synth, synthesis.ingest, job.prepare, doctor.doctor),
 ):
-    app.command()(command)
+    app.command()(screen.errors_in_one_sentence()(command))
 for name, group in {"data": data.app, "ledger": ledger.app}.items():
     app.add_typer(group, name=name)

@@ -18,6 +18,7 @@ app = typer.Typer(help="Make and look at jets.", no_args_is_help=True)
 
 
 @app.command()
+@errors_in_one_sentence()
 def make(
     jets: Annotated[int, typer.Option(min=1, help="How many jets, or events.")],
     out: Annotated[Path, typer.Option(help="The ROOT file to write.")],
@@ -30,32 +31,31 @@ def make(
     constituents: Annotated[bool, typer.Option(help="Keep the leading 32 constituents too.")] = True,
 ) -> None:
     """Make jets, or events as a trigger sees them, with Pythia 8 and fastjet; resumes after an interruption."""
-    with errors_in_one_sentence():
-        from hepprune import executors
-        from hepprune.data import production
+    from hepprune import executors
+    from hepprune.data import production
 
-        screen, place = Screen(), executor or (f"processes:{workers}" if workers else "processes")
-        with executors.open(place) as pool, screen.progress, screen(f"making {out.name}", jets) as advance:
-            generate = partial(production.generate, jets, out, kind=kind, seed=seed, background=background)
-            path = generate(executor=pool, constituents=constituents, advance=advance)
-        output().print(f"{jets:,} {'jets' if kind == 'jets' else 'events'} in {path}")
+    screen, place = Screen(), executor or (f"processes:{workers}" if workers else "processes")
+    with executors.open(place) as pool, screen.progress, screen(f"making {out.name}", jets) as advance:
+        generate = partial(production.generate, jets, out, kind=kind, seed=seed, background=background)
+        path = generate(executor=pool, constituents=constituents, advance=advance)
+    output().print(f"{jets:,} {'jets' if kind == 'jets' else 'events'} in {path}")
 
 
 @app.command()
+@errors_in_one_sentence()
 def show(
     file: Annotated[str, typer.Argument(help="A file of any format, file.root:tree, a folder of .npy, or a pattern.")],
     as_json: AsJson = False,
 ) -> None:
     """Show rows, columns, their ranges and what is missing, and a `data` section of a recipe to begin with."""
-    with errors_in_one_sentence():
-        from hepprune.data import proposals, surveys
+    from hepprune.data import proposals, surveys
 
-        found = list(surveys.surveys(file))
-        if as_json:
-            print_json([asdict(each) | {"proposed": proposals.proposed(each)} for each in found])
-            return
-        for each in found:
-            _print_survey(each)
+    found = list(surveys.surveys(file))
+    if as_json:
+        print_json([asdict(each) | {"proposed": proposals.proposed(each)} for each in found])
+        return
+    for each in found:
+        _print_survey(each)
 
 
 def _print_survey(found: "Survey") -> None:

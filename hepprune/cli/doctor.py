@@ -1,14 +1,11 @@
 """What is installed, what is missing for what, and a self-test."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from hepprune.cli.screen import AsJson, Screen, errors_in_one_sentence, output, show
-
-if TYPE_CHECKING:
-    from hepprune.jobs.doctor import Needed
+from hepprune.cli.screen import AsJson, Screen, output, show
 
 
 def doctor(
@@ -16,31 +13,22 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Say what is installed, what is missing for what and how to get it, and try the main street once."""
-    with errors_in_one_sentence():
-        from hepprune.jobs.doctor import diagnose
+    from hepprune.jobs.doctor import diagnose
 
-        screen = Screen()
-        with screen.progress:
-            found = diagnose(test=test, track=screen)
-        table = Table(title=f"Python {found.python}", title_justify="left")
-        for column in ("", "for", "here", "what helps"):
-            table.add_column(column, overflow="fold")
-        for part in found.parts:
-            table.add_row(*_row(part))
-        lines = []
-        for trial in found.trials:
-            said = f"left out, {trial.left_out}" if trial.left_out else trial.problem or "works"
-            lines.append(f"{trial.name}: {said} ({trial.seconds:.1f} s)")
-        show(found, lambda: (table, *lines), as_json=as_json, console=output())
-        if not found.healthy:
-            raise typer.Exit(1)
-
-
-def _row(part: "Needed") -> list[Any]:
-    here = part.version or "-"
-    return [
-        part.name,
-        part.purpose,
-        here if part.fix is None or part.version is None else f"{here}, not {part.wanted}",
-        part.fix or "",
-    ]
+    screen = Screen()
+    with screen.progress:
+        found = diagnose(test=test, track=screen)
+    table = Table(title=f"Python {found.python}", title_justify="left")
+    for column in ("", "for", "here", "what helps"):
+        table.add_column(column, overflow="fold")
+    for part in found.parts:
+        here = part.version or "-"
+        wrong = part.fix is not None and part.version is not None
+        table.add_row(part.name, part.purpose, f"{here}, not {part.wanted}" if wrong else here, part.fix or "")
+    lines = []
+    for trial in found.trials:
+        said = f"left out, {trial.left_out}" if trial.left_out else trial.problem or "works"
+        lines.append(f"{trial.name}: {said} ({trial.seconds:.1f} s)")
+    show(found, lambda: (table, *lines), as_json=as_json, console=output())
+    if not found.healthy:
+        raise typer.Exit(1)

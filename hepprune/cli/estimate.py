@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from hepprune.cli.models import Model
-from hepprune.cli.screen import AsJson, errors_in_one_sentence, log, show
+from hepprune.cli.screen import AsJson, columns, log, show
 from hepprune.errors import BudgetMissedError
 
 _CELLS = ("lut", "ff", "dsp", "bram18", "uram")
@@ -34,27 +34,26 @@ def estimate(
 
     Ends with exit code 2 where the budget would be missed.
     """
-    with errors_in_one_sentence():
-        from dataclasses import asdict
+    from dataclasses import asdict
 
-        from hepprune.jobs import estimation
+    from hepprune.jobs import estimation
 
-        found = estimation.estimate(
-            model,
-            target,
-            strategy=strategy,
-            reuse_factor=reuse_factor,
-            io_type=io_type,
-            stage=stage,
-            ledger=ledger,
-        )
-        for caution in found.cautions:
-            log.warning("%s", caution.message)
-        verdict = {"latency_ns": found.estimate.latency_ns, "fits": found.fits, "doubtful": found.doubtful}
-        warnings = (f"[yellow]warning:[/] {escape(caution.message)}" for caution in found.cautions)
-        show(asdict(found) | verdict, lambda: (_table(found), *warnings), as_json=as_json)
-        if not found.fits:
-            raise typer.Exit(BudgetMissedError.exit_code)
+    found = estimation.estimate(
+        model,
+        target,
+        strategy=strategy,
+        reuse_factor=reuse_factor,
+        io_type=io_type,
+        stage=stage,
+        ledger=ledger,
+    )
+    for caution in found.cautions:
+        log.warning("%s", caution.message)
+    verdict = {"latency_ns": found.estimate.latency_ns, "fits": found.fits, "doubtful": found.doubtful}
+    warnings = (f"[yellow]warning:[/] {escape(caution.message)}" for caution in found.cautions)
+    show(asdict(found) | verdict, lambda: (_table(found), *warnings), as_json=as_json)
+    if not found.fits:
+        raise typer.Exit(BudgetMissedError.exit_code)
 
 
 def targets(
@@ -64,23 +63,22 @@ def targets(
     as_json: AsJson = False,
 ) -> None:
     """List the targets: part, clock, budget, source and how far it can be trusted."""
-    with errors_in_one_sentence():
-        from hepprune.hardware import targets as known
+    from hepprune.hardware import targets as known
 
-        listed = [*known.TARGETS.values(), *(known.load(file) for file in files or ())]
-        table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
-        for head in ("target", "part", "clock", "latency", "II", "LUT", "DSP", "confidence"):
-            table.add_column(head, overflow="ellipsis", no_wrap=head != "part")
-        for target in listed:
-            budget, cells = target.budget, target.budget.resources
-            clock, latency = _with_unit(target.clock_ns), _with_unit(budget.latency_ns)
-            counts = _count(budget.interval_cycles), _count(cells.lut), _count(cells.dsp)
-            table.add_row(target.name, target.part or "-", clock, latency, *counts, target.confidence)
-        lines = []
-        for target in listed:
-            told = [text for text in (target.source or "no source given", target.note) if text]
-            lines.append(f"[bold]{target.name}[/]: {escape('; '.join(told))}")
-        show(listed, lambda: (table, *lines), as_json=as_json)
+    listed = [*known.TARGETS.values(), *(known.load(file) for file in files or ())]
+    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
+    for head in ("target", "part", "clock", "latency", "II", "LUT", "DSP", "confidence"):
+        table.add_column(head, overflow="ellipsis", no_wrap=head != "part")
+    for target in listed:
+        budget, cells = target.budget, target.budget.resources
+        clock, latency = _with_unit(target.clock_ns), _with_unit(budget.latency_ns)
+        counts = _count(budget.interval_cycles), _count(cells.lut), _count(cells.dsp)
+        table.add_row(target.name, target.part or "-", clock, latency, *counts, target.confidence)
+    lines = []
+    for target in listed:
+        told = [text for text in (target.source or "no source given", target.note) if text]
+        lines.append(f"[bold]{target.name}[/]: {escape('; '.join(told))}")
+    show(listed, lambda: (table, *lines), as_json=as_json)
 
 
 def _table(found: Any) -> Table:
@@ -88,8 +86,7 @@ def _table(found: Any) -> Table:
     title = f"{found.target}, {found.strategy}, {found.io_type}, stage {found.stage}"
     table = Table(title=title, box=box.SIMPLE, padding=(0, 1, 0, 0))
     table.add_column("layer", overflow="ellipsis", min_width=8)
-    for head in ("LUT", "FF", "DSP", "BRAM18", "URAM", "levels" if found.stage == "da4ml" else "cycles", "II"):
-        table.add_column(head, justify="right", no_wrap=True)
+    columns(table, ("LUT", "FF", "DSP", "BRAM18", "URAM", "levels" if found.stage == "da4ml" else "cycles", "II"))
     for layer in figures.layers:
         cells = _cells(layer.resources, layer.uncertainty)
         table.add_row(escape(layer.layer), *cells, f"{layer.depth:.0f}", str(layer.interval_cycles))

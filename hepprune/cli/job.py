@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from hepprune.cli.screen import AsJson, Screen, Workers, errors_in_one_sentence, kept, output, show, workers
+from hepprune.cli.screen import AsJson, Screen, Workers, kept, output, show, workers
 
 if TYPE_CHECKING:
-    from hepprune.recipe import Recipe
     from hepprune.report.summary import Summary
 
 
@@ -25,40 +24,30 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run the main job of a recipe: jets to smaller network, firmware, synthesis, measured figures."""
-    with errors_in_one_sentence():
-        from hepprune import pipeline
-        from hepprune import recipe as recipes
-        from hepprune.errors import MeasurementAwaitedError
-        from hepprune.report import summary as summaries
-
-        screen, wanted, place = Screen(), recipes.load(recipe), build or recipe.parent / "build"
-        wanted = recipes.as_front(wanted) if front and not wanted.search.front else wanted
-        there = "what is finished there is used" if (place / "state").is_dir() else "a new folder"
-        screen.tell(f"{wanted.name}: {wanted.strategy} on {wanted.target}, to '{place}' ({there})")
-        if wanted.search.front:
-            _front(wanted, place, screen, executor=executor, as_json=as_json)
-            return
-        with workers(executor) as pool, screen.progress, kept(place / "state"):
-            try:
-                summary, awaited = pipeline.run(wanted, build=place, executor=pool, track=screen), None
-            except MeasurementAwaitedError as error:
-                summary, awaited = summaries.read(place / "summary.json"), error
-        _show(summary, as_json=as_json)
-        if awaited is not None:
-            raise awaited
-
-
-def _front(recipe: "Recipe", build: Path, screen: Screen, *, executor: str | None, as_json: bool) -> None:
     from hepprune import pipeline
+    from hepprune import recipe as recipes
+    from hepprune.errors import MeasurementAwaitedError
     from hepprune.report import descent
+    from hepprune.report import summary as summaries
 
-    with workers(executor) as pool, screen.progress, kept(build / "state"):
-        found = pipeline.front(recipe, build=build, executor=pool, track=screen)
-    show(
-        found,
-        lambda: (descent.render(found), *(f"{name}: {path}" for name, path in found.files.items())),
-        as_json=as_json,
-    )
+    screen, wanted, place = Screen(), recipes.load(recipe), build or recipe.parent / "build"
+    wanted = recipes.as_front(wanted) if front and not wanted.search.front else wanted
+    there = "what is finished there is used" if (place / "state").is_dir() else "a new folder"
+    screen.tell(f"{wanted.name}: {wanted.strategy} on {wanted.target}, to '{place}' ({there})")
+    if wanted.search.front:
+        with workers(executor) as pool, screen.progress, kept(place / "state"):
+            found = pipeline.front(wanted, build=place, executor=pool, track=screen)
+        files = (f"{name}: {path}" for name, path in found.files.items())
+        show(found, lambda: (descent.render(found), *files), as_json=as_json)
+        return
+    with workers(executor) as pool, screen.progress, kept(place / "state"):
+        try:
+            summary, awaited = pipeline.run(wanted, build=place, executor=pool, track=screen), None
+        except MeasurementAwaitedError as error:
+            summary, awaited = summaries.read(place / "summary.json"), error
+    _show(summary, as_json=as_json)
+    if awaited is not None:
+        raise awaited
 
 
 def plot(
@@ -67,11 +56,10 @@ def plot(
     label: Annotated[str | None, typer.Option(help="A text above each, such as 'CMS Simulation'.")] = None,
 ) -> None:
     """Draw the plots of a run again, png and pdf, from what it left: another label or style needs no other run."""
-    with errors_in_one_sentence():
-        from hepprune.pipeline import pictures
+    from hepprune.pipeline import pictures
 
-        for name, path in pictures.redraw(build, out or build / "plots", label=label).items():
-            output().print(f"{name}: {path}", soft_wrap=True, markup=False)
+    for name, path in pictures.redraw(build, out or build / "plots", label=label).items():
+        output().print(f"{name}: {path}", soft_wrap=True, markup=False)
 
 
 def _show(summary: "Summary", *, as_json: bool) -> None:
@@ -103,46 +91,39 @@ def init(
     ] = False,
 ) -> None:
     """Write a commented recipe from what a model and a file of jets hold, to look over and run."""
-    with errors_in_one_sentence():
-        from hepprune.jobs import drafting
+    from hepprune.jobs import drafting
 
-        ask = drafting.refuse if yes or not sys.stdin.isatty() else _ask
-        if data is None and Path(model.partition(":")[0]).suffix in _ONLY_JETS:
-            model, data = "-", model
-        if data is None:
-            data = ask("name a file of jets, such as", ["jets.root:Jets"])
-        found = drafting.draft(
-            None if model == "-" else model,
-            data,
-            out,
-            target=target,
-            strategy=strategy,
-            features=[name.strip() for name in features.split(",") if name.strip()],
-            label=label,
-            ask=ask,
-        )
-        plain = output()
-        for line in (
-            found.text,
-            f"{found.path} is written; look over {' and '.join(found.open)}",
-            f"then: hepprune run {found.path}",
-        ):
-            plain.print(line, soft_wrap=True)
+    def prompt(question: str, choices: Sequence[str]) -> str:
+        return str(typer.prompt(f"{question} ({', '.join(choices)})"))
+
+    ask = drafting.refuse if yes or not sys.stdin.isatty() else prompt
+    if data is None and Path(model.partition(":")[0]).suffix in _ONLY_JETS:
+        model, data = "-", model
+    if data is None:
+        data = ask("name a file of jets, such as", ["jets.root:Jets"])
+    found = drafting.draft(
+        None if model == "-" else model,
+        data,
+        out,
+        target=target,
+        strategy=strategy,
+        features=[name.strip() for name in features.split(",") if name.strip()],
+        label=label,
+        ask=ask,
+    )
+    written = f"{found.path} is written; look over {' and '.join(found.open)}"
+    for line in (found.text, written, f"then: hepprune run {found.path}"):
+        output().print(line, soft_wrap=True)
 
 
 _ONLY_JETS = {".root", ".parquet"}  # no model is kept in such a file
 
 
-def _ask(question: str, choices: Sequence[str]) -> str:
-    return str(typer.prompt(f"{question} ({', '.join(choices)})"))
-
-
 def prepare() -> None:
     """Compile what compiles itself at its first use (da4ml's solver, Yosys); `run` does it beside the training."""
-    with errors_in_one_sentence():
-        from hepprune.pipeline import tools
+    from hepprune.pipeline import tools
 
-        screen = Screen()
-        step = screen("compiling the solver and Yosys, once per environment")
-        with screen.progress, step, tools.compiling() as compiled:
-            compiled()
+    screen = Screen()
+    step = screen("compiling the solver and Yosys, once per environment")
+    with screen.progress, step, tools.compiling() as compiled:
+        compiled()

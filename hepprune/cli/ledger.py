@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from hepprune.cli.screen import AsJson, errors_in_one_sentence, output, show
+from hepprune.cli.screen import AsJson, columns, errors_in_one_sentence, output, show
 
 if TYPE_CHECKING:
     from hepprune.jobs.learning import Learned
@@ -17,39 +17,37 @@ LedgerFile = Annotated[Path, typer.Argument(help="The ledger (SQLite).")]
 
 
 @app.command("list")
+@errors_in_one_sentence()
 def show_all(ledger: LedgerFile, as_json: AsJson = False) -> None:
     """List the designs, with how many values there are of each."""
-    with errors_in_one_sentence():
-        from hepprune.synthesis import exchange
+    from hepprune.synthesis import exchange
 
-        designs = exchange.designs(ledger)
-        table = Table("design", "description", "recorded (UTC)", "estimates", "measurements", "failures")
-        for each in designs:
-            counts = (str(n) for n in (each.estimates, each.measurements, each.failures))
-            table.add_row(each.key, each.description, each.recorded, *counts)
-        show(designs, lambda: [table], as_json=as_json, console=output())
+    designs = exchange.designs(ledger)
+    table = Table("design", "description", "recorded (UTC)", "estimates", "measurements", "failures")
+    for each in designs:
+        counts = (str(n) for n in (each.estimates, each.measurements, each.failures))
+        table.add_row(each.key, each.description, each.recorded, *counts)
+    show(designs, lambda: [table], as_json=as_json, console=output())
 
 
 @app.command("show")
+@errors_in_one_sentence()
 def show_one(
     ledger: LedgerFile,
     design: Annotated[str, typer.Argument(help="The design's key, or its beginning.")],
     as_json: AsJson = False,
 ) -> None:
     """Show every value of one design."""
-    with errors_in_one_sentence():
-        from hepprune.synthesis import exchange
+    from hepprune.synthesis import exchange
 
-        found, records = exchange.design(ledger, design)
-        table = Table(
-            "recorded (UTC)", "kind", "stage", "tool", "LUT", "FF", "DSP", "BRAM18", "cycles", "interval", "note"
-        )
-        for row in exchange.rows(records):
-            names = ("recorded", "kind", "stage", "tool", "lut", "ff", "dsp", "bram18", "latency_cycles")
-            cells = [_cell(row[name]) for name in (*names, "interval_cycles")]
-            table.add_row(*cells, _cell(row["failure"]) or _cell(row["strategy"]))
-        lines = f"{found.key}  {found.description}", table
-        show({"design": found, "records": records}, lambda: lines, as_json=as_json, console=output())
+    found, records = exchange.design(ledger, design)
+    table = Table("recorded (UTC)", "kind", "stage", "tool", "LUT", "FF", "DSP", "BRAM18", "cycles", "interval", "note")
+    for row in exchange.rows(records):
+        names = ("recorded", "kind", "stage", "tool", "lut", "ff", "dsp", "bram18", "latency_cycles")
+        cells = [_cell(row[name]) for name in (*names, "interval_cycles")]
+        table.add_row(*cells, _cell(row["failure"]) or _cell(row["strategy"]))
+    lines = f"{found.key}  {found.description}", table
+    show({"design": found, "records": records}, lambda: lines, as_json=as_json, console=output())
 
 
 def _cell(value: object) -> str:
@@ -57,56 +55,48 @@ def _cell(value: object) -> str:
 
 
 @app.command()
+@errors_in_one_sentence()
 def export(
     ledger: LedgerFile,
     out: Annotated[Path, typer.Option("--out", "-o", help="A .csv or .parquet file.")],
     as_json: AsJson = False,
 ) -> None:
     """Write one row for each value: design, kind, stage, tool, part, clock, resources, cycles, failure."""
-    with errors_in_one_sentence():
-        from hepprune.synthesis import exchange
+    from hepprune.synthesis import exchange
 
-        written = exchange.export(ledger, out)
-        show(written, lambda: [f"{written.rows:,} rows in {written.path}"], as_json=as_json, console=output())
+    written = exchange.export(ledger, out)
+    show(written, lambda: [f"{written.rows:,} rows in {written.path}"], as_json=as_json, console=output())
 
 
 @app.command()
+@errors_in_one_sentence()
 def merge(
     ledger: LedgerFile,
     others: Annotated[list[Path], typer.Argument(help="Ledgers to take over; they stay as they are.")],
     as_json: AsJson = False,
 ) -> None:
     """Take over all that other ledgers hold; nothing is counted twice."""
-    with errors_in_one_sentence():
-        from hepprune.synthesis.ledger import Ledger
+    from hepprune.synthesis.ledger import Ledger
 
-        with Ledger(ledger) as book:
-            taken = {str(other): book.merge(other) for other in others}
-        lines = (f"{count:,} new values from {other}" for other, count in taken.items())
-        show(taken, lambda: lines, as_json=as_json, console=output())
+    with Ledger(ledger) as book:
+        taken = {str(other): book.merge(other) for other in others}
+    lines = (f"{count:,} new values from {other}" for other, count in taken.items())
+    show(taken, lambda: lines, as_json=as_json, console=output())
 
 
 @app.command()
+@errors_in_one_sentence()
 def calibrate(
     ledger: LedgerFile,
     plot: Annotated[Path | None, typer.Option(help="Where to draw predicted against measured (png and pdf).")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what measurements have taught the cost model, and how much better it predicts designs left out of that."""
-    with errors_in_one_sentence():
-        from hepprune.jobs import learning
+    from hepprune.jobs import learning
 
-        found = learning.from_ledger(ledger, plot=plot)
-        parts = _corrections(found), _scores(found), *map(str, found.files)
-        show(found, lambda: parts, as_json=as_json, console=output())
-
-
-def _corrections(found: "Learned") -> Table:
-    table = Table(title="measured / estimated, in force", title_justify="left")
-    for name in ("stage", "strategy", "tool", "resource", "layers"):
-        table.add_column(name)
-    for name in ("factor", "of the next design", "designs"):
-        table.add_column(name, justify="right", no_wrap=True)
+    found = learning.from_ledger(ledger, plot=plot)
+    title, left = "measured / estimated, in force", ("stage", "strategy", "tool", "resource", "layers")
+    table = columns(Table(*left, title=title, title_justify="left"), ("factor", "of the next design", "designs"))
     for each in found.calibrations:
         origin = each.stage, each.strategy, f"{each.tool} {each.version}"
         for resource, whole in each.corrections.items():
@@ -116,15 +106,14 @@ def _corrections(found: "Learned") -> Table:
                 error = f"± {100 * correction.relative_error:.0f} %"
                 factor = f"{correction.factor:.3f} ± {correction.factor * correction.uncertainty:.3f}"
                 table.add_row(*origin, resource.upper(), kind, factor, error, str(correction.n))
-    return table
+    parts = table, _scores(found), *map(str, found.files)
+    show(found, lambda: parts, as_json=as_json, console=output())
 
 
 def _scores(found: "Learned") -> Table:
-    table = Table(title="error on designs left out, mean (median)", title_justify="left")
-    for name in ("stage", "strategy", "resource"):
-        table.add_column(name)
-    for name in ("designs", "cost model", "calibrated", "pull"):
-        table.add_column(name, justify="right", no_wrap=True)
+    title = "error on designs left out, mean (median)"
+    table = Table("stage", "strategy", "resource", title=title, title_justify="left")
+    columns(table, ("designs", "cost model", "calibrated", "pull"))
     for score in found.scores:
         before, after = (
             f"{100 * mean:.1f} % ({100 * middle:.1f} %)"

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hepprune.cli.screen import AsJson, errors_in_one_sentence, show
+from hepprune.cli.screen import AsJson, show
 
 Model = Annotated[
     str, typer.Argument(help="A model file (.h5, .keras, model.json, .onnx, .pt2, .npz) or module:factory.")
@@ -18,17 +18,16 @@ def inspect(
     as_json: AsJson = False,
 ) -> None:
     """Show a model's layers: shapes, parameters, non-zero weights, bits, dead neurons."""
-    with errors_in_one_sentence():
-        from hepprune import frontends
-        from hepprune.jobs import models
-        from hepprune.report import layers as layer_table
+    from hepprune import frontends
+    from hepprune.jobs import models
+    from hepprune.report import layers as layer_table
 
-        if groups:
-            coupled = models.coupled(frontends.read(model))
-            show(coupled, lambda: map(str, (*coupled.groups, *coupled.blocks)), as_json=as_json)
-            return
-        layers = models.describe(frontends.read(model))
-        show(layers, lambda: [layer_table.render(layers)], as_json=as_json)
+    if groups:
+        coupled = models.coupled(frontends.read(model))
+        show(coupled, lambda: map(str, (*coupled.groups, *coupled.blocks)), as_json=as_json)
+        return
+    layers = models.describe(frontends.read(model))
+    show(layers, lambda: [layer_table.render(layers)], as_json=as_json)
 
 
 def shrink(
@@ -37,15 +36,14 @@ def shrink(
     as_json: AsJson = False,
 ) -> None:
     """Remove dead structure only: no data, no retraining, the same outputs."""
-    with errors_in_one_sentence():
-        from hepprune.jobs import models
+    from hepprune.jobs import models
 
-        done = models.shrink(model, out)
-        agree = "bit for bit" if done.exact else f"to {done.difference:.1e} (the model computes in float)"
-        removed = ", ".join(f"{count} of {name}" for name, count in done.removed.items()) or "nothing was dead"
-        sizes = f"{done.parameters_before:,} -> {done.parameters:,} parameters"
-        lines = (
-            f"{done.path}: {sizes}; removed: {removed}",
-            f"outputs agree {agree} on {done.vectors:,} random inputs",
-        )
-        show(done, lambda: lines, as_json=as_json)
+    done = models.shrink(model, out)
+    agree = "bit for bit" if done.exact else f"to {done.difference:.1e} (the model computes in float)"
+    removed = ", ".join(f"{count} of {name}" for name, count in done.removed.items()) or "nothing was dead"
+    sizes = f"{done.parameters_before:,} -> {done.parameters:,} parameters"
+    lines = (
+        f"{done.path}: {sizes}; removed: {removed}",
+        f"outputs agree {agree} on {done.vectors:,} random inputs",
+    )
+    show(done, lambda: lines, as_json=as_json)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from hepprune.cli.screen import AsJson, Screen, errors_in_one_sentence, show
+from hepprune.cli.screen import AsJson, Screen, show
 
 
 def prune(
@@ -48,21 +48,20 @@ def prune(
 
     A recipe's tagger is trained and pruned as its `prune` section says; options here take its place.
     """
-    with errors_in_one_sentence():
-        from hepprune.jobs import pruning
+    from hepprune.jobs import pruning
 
-        ranking = {"method": method, "granularity": granularity, "scope": scope, "normalisation": normalisation}
-        once = _given(**ranking, keep=keep)
-        tuning = _given(rounds=rounds, fine_tune_epochs=epochs, patience=patience, monitor=monitor)
-        screen = Screen()
-        rest: dict[str, Any] = {"data": data, "seed": seed, "track": screen}
-        with screen.progress:
-            if schedule is None and not tuning and Path(model).suffix not in {".yaml", ".yml"}:
-                done = pruning.prune(model, out, sparsity=sparsity, **rest, **once)
-            else:
-                wanted = once | tuning | _given(sparsity=sparsity, schedule=_schedule(schedule))
-                done = pruning.prune_in_rounds(model, out, wanted, **rest)
-        show(done, lambda: _lines(done), as_json=as_json)
+    ranking = {"method": method, "granularity": granularity, "scope": scope, "normalisation": normalisation}
+    once = _given(**ranking, keep=keep)
+    tuning = _given(rounds=rounds, fine_tune_epochs=epochs, patience=patience, monitor=monitor)
+    screen = Screen()
+    rest: dict[str, Any] = {"data": data, "seed": seed, "track": screen}
+    with screen.progress:
+        if schedule is None and not tuning and Path(model).suffix not in {".yaml", ".yml"}:
+            done = pruning.prune(model, out, sparsity=sparsity, **rest, **once)
+        else:
+            wanted = once | tuning | _given(sparsity=sparsity, schedule=_schedule(schedule))
+            done = pruning.prune_in_rounds(model, out, wanted, **rest)
+    show(done, lambda: _lines(done), as_json=as_json)
 
 
 def _given(**options: Any) -> dict[str, Any]:
@@ -80,32 +79,24 @@ def _schedule(text: str | None) -> Any:
 
 
 def _lines(done: Any) -> Iterator[Any]:
+    from hepprune import scores
+
     if done.history:
-        yield _history(done.history)
+        metric = next(iter(done.history[0].scores))
+        heads = ("round", "aim", "reached", scores.label(metric), "loss", "seconds")
+        table = Table(*heads, title="on the validation jets")
+        for index, each in enumerate(done.history):
+            score = f"{each.scores[metric]:{scores.form(metric)}}"
+            row = (f"{each.target:.1%}", f"{each.sparsity:.1%}", score, f"{each.loss:.4g}", f"{each.seconds:.1f}")
+            table.add_row(str(index), *row)
+        yield table
     yield f"{done.path}: {done.sparsity:.1%} of the weights are zero ({done.sparsity_before:.1%} before)"
     for name, layer in done.layers.items():
         gone = f", {done.removed[name]} removed" if name in done.removed else ""
         yield f"  {name}: {layer:.1%}{gone}"
-    if done.before and done.after:
-        yield ", ".join(_told(name, done.before[name], score) for name, score in done.after.items())
-
-
-def _told(name: str, before: Any, after: Any) -> str:
-    """Return "accuracy 0.66 -> 0.65 ± 0.003": both on the same jets, so that one error says enough."""
-    from hepprune import scores
-
-    form = scores.form(name)
-    return f"{scores.label(name)} {before.value:{form}} -> {after:{form}}"
-
-
-def _history(rounds: Any) -> Table:
-    from hepprune import scores
-
-    metric = next(iter(rounds[0].scores))
-    heads = ("round", "aim", "reached", scores.label(metric), "loss", "seconds")
-    table = Table(*heads, title="on the validation jets")
-    for index, each in enumerate(rounds):
-        score = f"{each.scores[metric]:{scores.form(metric)}}"
-        row = (f"{each.target:.1%}", f"{each.sparsity:.1%}", score, f"{each.loss:.4g}", f"{each.seconds:.1f}")
-        table.add_row(str(index), *row)
-    return table
+    if done.before and done.after:  # both on the same jets, so that one error says enough
+        forms = {name: scores.form(name) for name in done.after}
+        yield ", ".join(
+            f"{scores.label(name)} {done.before[name].value:{form}} -> {done.after[name]:{form}}"
+            for name, form in forms.items()
+        )

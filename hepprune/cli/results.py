@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hepprune.cli.screen import AsJson, errors_in_one_sentence, output, show
+from hepprune.cli.screen import AsJson, output, show
 from hepprune.errors import HeppruneError
 
 
@@ -16,13 +16,12 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write a result as one HTML page that opens from disk: verdict, proof, tables, plots, every step of the search."""
-    with errors_in_one_sentence():
-        from hepprune.jobs import pages
-        from hepprune.report import page
+    from hepprune.jobs import pages
+    from hepprune.report import page
 
-        place = out or (result / "report.html" if result.is_dir() else result.with_suffix(".html"))
-        written = page.write(pages.of(result), place)
-        show({"page": str(written)}, lambda: [f"page: {written}"], as_json=as_json, console=output())
+    place = out or (result / "report.html" if result.is_dir() else result.with_suffix(".html"))
+    written = page.write(pages.of(result), place)
+    show({"page": str(written)}, lambda: [f"page: {written}"], as_json=as_json, console=output())
 
 
 def export(
@@ -35,16 +34,15 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write what others take of a run: an emulator for CMSSW, or Verilog for a firmware group's own project."""
-    with errors_in_one_sentence():
-        from hepprune.jobs import exports
+    from hepprune.jobs import exports
 
-        if (emulator is None) != verilog:
-            raise HeppruneError("say what to export: either --emulator NAME or --verilog")
-        if emulator is not None and vhdl_wrapper is not None:
-            raise HeppruneError("--vhdl-wrapper goes with --verilog")
-        if emulator is not None:
-            written, then = exports.emulator(build, out, name=emulator), "make check"
-        else:
-            written, then = exports.verilog(build, out, vhdl=vhdl_wrapper), "./run_vivado.sh"
-        lines = f"folder: {written}", f"then, in it: {then}"
-        show({"folder": str(written)}, lambda: lines, as_json=as_json, console=output())
+    if (emulator is None) != verilog:
+        raise HeppruneError("say what to export: either --emulator NAME or --verilog")
+    if emulator is not None and vhdl_wrapper is not None:
+        raise HeppruneError("--vhdl-wrapper goes with --verilog")
+    if emulator is not None:
+        written, then = exports.emulator(build, out, name=emulator), "make check"
+    else:
+        written, then = exports.verilog(build, out, vhdl=vhdl_wrapper), "./run_vivado.sh"
+    lines = f"folder: {written}", f"then, in it: {then}"
+    show({"folder": str(written)}, lambda: lines, as_json=as_json, console=output())

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -24,15 +24,18 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 
 from hepprune.errors import (
     ExecutorError,
     HeppruneError,
     MeasurementAwaitedError,
     PrerequisiteError,
+    RecipeError,
     ToolMissingError,
 )
 
+T = TypeVar("T")
 AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON on standard output.")]
 Workers = Annotated[
     str | None,
@@ -47,7 +50,10 @@ errors, steps = Console(stderr=True), Console(stderr=True)  # the second one is 
 
 @contextmanager
 def errors_in_one_sentence() -> Iterator[None]:
-    """End on an error the user can act on with its sentence and exit code, and on Ctrl-C with how to go on."""
+    """End on an error the user can act on with its sentence and exit code, and on Ctrl-C with how to go on.
+
+    Every command is decorated with it.
+    """
     try:
         yield
     except HeppruneError as error:
@@ -104,6 +110,25 @@ def workers(executor: str | None) -> "Iterator[Executor | None]":
 def output() -> Console:
     """Return standard output for text that may quote files of strangers: brackets and colons are no markup in it."""
     return Console(markup=False, emoji=False, highlight=False)
+
+
+def columns(table: Table, names: Iterable[str]) -> Table:
+    """Add columns of numbers to a table, and return it."""
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def numbers(option: str, text: str, kind: Callable[[str], T]) -> tuple[T, ...]:
+    """Return the numbers of a list with commas.
+
+    Raises:
+        RecipeError: it is none.
+    """
+    try:
+        return tuple(kind(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise RecipeError(f"--{option} takes numbers separated by commas, not '{text}'") from None
 
 
 def print_json(value: Any) -> None:

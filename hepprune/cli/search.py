@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from hepprune.cli.screen import AsJson, Screen, errors_in_one_sentence, show
+from hepprune.cli.screen import AsJson, Screen, numbers, show
 
 Models = Annotated[list[str], typer.Argument(help="Model files; several share the target's cells.")]
 Data = Annotated[
@@ -60,54 +60,35 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Choose sparsity, granularity, reuse factor and bits of every layer so that a budget holds and least is lost."""
-    with errors_in_one_sentence():
-        from hepprune.jobs import planning
-        from hepprune.jobs.planning.wholes import PlanSettings
-
-        grid = _grid(granularities, sparsities, reuse_factors=reuse_factors, bits=(weight_bits, activation_bits))
-        recipe = _recipe(data)
-        settings = PlanSettings(
-            solver=solver or recipe.solver,
-            strategy=strategy or recipe.strategy,
-            io_type=io_type,
-            metric=metric,
-            grid=grid,
-            n_jets=jets,
-            n_trials=trials,
-            seed=seed,
-        )
-        limits, place = (*recipe.limits, *(budget or ())), target or recipe.target
-        screen = Screen()
-        with screen.progress:
-            found = planning.search(
-                _named(models), data, place, settings=settings, budget=limits, out=out, track=screen
-            )
-        show(found, lambda: _lines(found), as_json=as_json)
-
-
-def _lines(found: Any) -> list[Any]:
-    steps = [_steps(found)] if found.solution.steps else []
-    return [*steps, _plan(found), *_verdict(found)]
-
-
-def _grid(granularities: str, sparsities: str, *, reuse_factors: str, bits: tuple[str, str]) -> Any:
+    from hepprune.jobs import planning
+    from hepprune.jobs.planning.wholes import PlanSettings
     from hepprune.search.plans.variants import ChoiceGrid
 
-    return ChoiceGrid(
-        sparsities=_numbers("sparsities", sparsities, float),
+    grid = ChoiceGrid(
+        sparsities=numbers("sparsities", sparsities, float),
         granularities=tuple(name.strip() for name in granularities.split(",") if name.strip()),
-        reuse_factors=_numbers("reuse-factors", reuse_factors, int),
-        weight_bits=_numbers("weight-bits", bits[0], int),
-        activation_bits=_numbers("activation-bits", bits[1], int),
+        reuse_factors=numbers("reuse-factors", reuse_factors, int),
+        weight_bits=numbers("weight-bits", weight_bits, int),
+        activation_bits=numbers("activation-bits", activation_bits, int),
     )
-
-
-def _recipe(data: list[Path]) -> Any:
-    """Return what the recipe among the jets asks for, or what is asked without one."""
-    from hepprune.jobs.planning import Asked, asked
-
     recipes = [path for path in data if path.suffix in {".yaml", ".yml"}]
-    return asked(recipes[0]) if recipes else Asked("generic_vu13p", "greedy", "latency", ())
+    recipe = planning.asked(recipes[0]) if recipes else planning.Asked("generic_vu13p", "greedy", "latency", ())
+    settings = PlanSettings(
+        solver=solver or recipe.solver,
+        strategy=strategy or recipe.strategy,
+        io_type=io_type,
+        metric=metric,
+        grid=grid,
+        n_jets=jets,
+        n_trials=trials,
+        seed=seed,
+    )
+    limits, place = (*recipe.limits, *(budget or ())), target or recipe.target
+    screen = Screen()
+    with screen.progress:
+        found = planning.search(_named(models), data, place, settings=settings, budget=limits, out=out, track=screen)
+    steps = [_steps(found)] if found.solution.steps else []
+    show(found, lambda: [*steps, _plan(found), *_verdict(found)], as_json=as_json)
 
 
 def _named(models: list[str]) -> dict[str, str]:
@@ -119,20 +100,9 @@ def _named(models: list[str]) -> dict[str, str]:
     }
 
 
-def _numbers(option: str, text: str, kind: type) -> tuple[Any, ...]:
-    from hepprune.errors import RecipeError
-
-    try:
-        return tuple(kind(part) for part in text.split(",") if part.strip())
-    except ValueError:
-        raise RecipeError(f"--{option} takes numbers separated by commas, not '{text}'") from None
-
-
 def _steps(found: Any) -> Table:
-    several = len(found.models) > 1
-    usual = found.solution.steps[0].reason
-    title = f"steps to the plan: {usual}"
-    table = Table("", "layer", "change", f"loss in {found.metric}", "frees", title=title)
+    several, usual = len(found.models) > 1, found.solution.steps[0].reason
+    table = Table("", "layer", "change", f"loss in {found.metric}", "frees", title=f"steps to the plan: {usual}")
     for number, step in enumerate(found.solution.steps, start=1):
         noise = "" if step.significant else " [dim](noise)[/]"
         change = f"{step.before} -> {step.after}" + ("" if step.reason == usual else f" [dim]({step.reason})[/]")

@@ -1,15 +1,14 @@
 """The command for a latency study: every combination of networks, ways to build them and clocks, in one table."""
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
 from rich.table import Table
 
-from hepprune.cli.screen import AsJson, Screen, Workers, errors_in_one_sentence, output, show, workers
+from hepprune.cli.screen import AsJson, Screen, Workers, columns, numbers, output, show, workers
 
 if TYPE_CHECKING:
     from hepprune.studies.points import Point, Study
@@ -62,46 +61,36 @@ def study(
 
     The same command again goes on from what is there. Ends with exit code 4 where designs wait for another machine.
     """
-    with errors_in_one_sentence():
-        from hepprune.errors import MeasurementAwaitedError
-        from hepprune.jobs import farm
-        from hepprune.jobs import study as studies
-        from hepprune.jobs.study import writing
+    from hepprune.errors import MeasurementAwaitedError
+    from hepprune.jobs import farm
+    from hepprune.jobs import study as studies
+    from hepprune.jobs.study import writing
 
-        screen = Screen()
-        with workers(executor) as pool, screen.progress:
-            found = studies.study(
-                models,
-                target,
-                clock_ns=_numbers("clock", clock, float) or (None,),
-                strategy=[name.strip() for name in strategy.split(",") if name.strip()],
-                reuse_factor=_numbers("reuse-factor", reuse_factor, int) or (None,),
-                bits=_numbers("bits", bits, int) or (None,),
-                sparsity=_numbers("sparsity", sparsity, float),
-                parallelization=_numbers("parallelization", parallelization, int) or (None,),
-                io_type=io_type,
-                stage=stage,
-                budget=budget or (),
-                data=data,
-                metric=metric,
-                synthesis=studies.SynthesisRequest(
-                    n=_count(synthesise), tool=tool, limits=farm.ToolLimits(hours * 3600.0), executor=pool
-                ),
-                out=out,
-                track=screen,
-            )
-        show(writing.as_json(found), lambda: (_table(found), *_lines(found)), as_json=as_json, console=output())
-        if found.awaited:
-            raise MeasurementAwaitedError("; ".join(found.awaited))
-
-
-def _numbers(option: str, text: str, kind: Callable[[str], Any]) -> tuple[Any, ...]:
-    from hepprune.errors import RecipeError
-
-    try:
-        return tuple(kind(part) for part in text.split(",") if part.strip())
-    except ValueError:
-        raise RecipeError(f"--{option} takes numbers separated by commas, not '{text}'") from None
+    screen = Screen()
+    with workers(executor) as pool, screen.progress:
+        found = studies.study(
+            models,
+            target,
+            clock_ns=numbers("clock", clock, float) or (None,),
+            strategy=[name.strip() for name in strategy.split(",") if name.strip()],
+            reuse_factor=numbers("reuse-factor", reuse_factor, int) or (None,),
+            bits=numbers("bits", bits, int) or (None,),
+            sparsity=numbers("sparsity", sparsity, float),
+            parallelization=numbers("parallelization", parallelization, int) or (None,),
+            io_type=io_type,
+            stage=stage,
+            budget=budget or (),
+            data=data,
+            metric=metric,
+            synthesis=studies.SynthesisRequest(
+                n=_count(synthesise), tool=tool, limits=farm.ToolLimits(hours * 3600.0), executor=pool
+            ),
+            out=out,
+            track=screen,
+        )
+    show(writing.as_json(found), lambda: (_table(found), *_lines(found)), as_json=as_json, console=output())
+    if found.awaited:
+        raise MeasurementAwaitedError("; ".join(found.awaited))
 
 
 def _count(text: str) -> int | None:
@@ -132,8 +121,7 @@ def _table(found: "Study") -> Table:
             table.add_column(_HEADS[name], justify="right", no_wrap=True)
     cells, judged = (name.upper() for name in _counted(found)), (found.metric,) if found.metric else ()
     whole = ("in all",) if any(point.reserved_ns for point in found) else ()
-    for head in ("latency ns", *whole, "II", *cells, *judged, *(_MEASURED if found.measured else ())):
-        table.add_column(head, justify="right", no_wrap=True)
+    columns(table, ("latency ns", *whole, "II", *cells, *judged, *(_MEASURED if found.measured else ())))
     table.add_column("verdict")
     # what was measured and the front, what fits first, fastest first
     each = {point.setting: point for point in (*found.measured, *found.front)}
@@ -157,10 +145,10 @@ def _cells(point: "Point", found: "Study") -> list[str]:
 
     own, seen, metric = point.estimate, point.measurement, found.metric
     latency = f"{own.latency_ns:.4g} ±{(own.latency_error_cycles or 0) * own.clock_ns:.2g}"
-    cells = [
-        f"{getattr(own.resources, name) or 0:,.0f}" + _percent(own.resources, own.uncertainty, name)
-        for name in _counted(found)
-    ]
+    cells = []
+    for name in _counted(found):
+        count, doubt = getattr(own.resources, name), getattr(own.uncertainty, name)
+        cells.append(f"{count or 0:,.0f}" + (f" ±{100 * doubt / count:.0f}%" if count and doubt else ""))
     judged = [f"{point.scores[metric]:{scores.form(metric)}}".replace(" ", "")] if metric else []
     measured = ["", ""] if seen is None else [f"{seen.resources.lut or 0:,.0f}", f"{seen.latency_ns or 0:.4g}"]
     verdict = point.verdict if point.verdict != "over" else "over " + ", ".join(point.exceeded)
@@ -169,13 +157,7 @@ def _cells(point: "Point", found: "Study") -> list[str]:
 
 
 def _counted(found: "Study") -> list[str]:
-    """Return the cells that any point has."""
     return ["lut", *(["dsp"] if any(point.estimate.resources.dsp for point in found) else [])]
-
-
-def _percent(counts: Any, doubts: Any, name: str) -> str:
-    count, doubt = getattr(counts, name), getattr(doubts, name)
-    return f" ±{100 * doubt / count:.0f}%" if count and doubt else ""
 
 
 def _lines(found: "Study") -> list[str]:

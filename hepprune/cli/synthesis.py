@@ -4,14 +4,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from hepprune.cli.screen import AsJson, Screen, Workers, errors_in_one_sentence, output, print_json
+from hepprune.cli.screen import AsJson, Screen, Workers, columns, output, print_json
 
 if TYPE_CHECKING:
     from hepprune.hardware.resources import Measurement, Resources
-    from hepprune.jobs.ingestion import IngestedDesign
 
 LedgerFile = Annotated[Path | None, typer.Option(help="The ledger (SQLite) that keeps what was found.")]
 
@@ -27,34 +25,29 @@ def ingest(
     as_json: AsJson = False,
 ) -> None:
     """Read all reports and logs of synthesis in a folder, archive or file, and record them."""
-    with errors_in_one_sentence():
-        from hepprune.errors import ReportError
-        from hepprune.jobs import ingestion
+    from hepprune.errors import ReportError
+    from hepprune.jobs import ingestion
 
-        found = ingestion.ingest(path, ledger=ledger, clock_ns=clock_ns, design=design)
-        if as_json:
-            print_json(found)
-        else:
-            console = output()
-            for each in found.designs:
-                _print_design(console, each)
-            for name, why in found.refused:
-                console.print(f"not read: {name}: {why}", soft_wrap=True)
-        if not found.designs:
-            raise ReportError(f"no report or log of a failed run was found in '{path}'")
-
-
-def _print_design(console: Console, found: "IngestedDesign") -> None:
-    console.print(f"\n{found.top} in {found.project} (design {found.key})")
-    for measured in found.measurements:
-        console.print(_origin(measured), soft_wrap=True)
-    if found.measurements:
-        console.print(totals(found.measurements))
-    for measured, rest in zip(found.measurements, found.unexplained, strict=True):
-        if measured.layers:
-            console.print(_layers(measured, rest))
-    for failure in found.failures:
-        console.print(failure.sentence, soft_wrap=True)
+    found = ingestion.ingest(path, ledger=ledger, clock_ns=clock_ns, design=design)
+    if as_json:
+        print_json(found)
+    else:
+        console = output()
+        for each in found.designs:
+            console.print(f"\n{each.top} in {each.project} (design {each.key})")
+            for measured in each.measurements:
+                console.print(_origin(measured), soft_wrap=True)
+            if each.measurements:
+                console.print(totals(each.measurements))
+            for measured, rest in zip(each.measurements, each.unexplained, strict=True):
+                if measured.layers:
+                    console.print(_layers(measured, rest))
+            for failure in each.failures:
+                console.print(failure.sentence, soft_wrap=True)
+        for name, why in found.refused:
+            console.print(f"not read: {name}: {why}", soft_wrap=True)
+    if not found.designs:
+        raise ReportError(f"no report or log of a failed run was found in '{path}'")
 
 
 def _origin(measured: "Measurement") -> str:
@@ -67,24 +60,17 @@ def _origin(measured: "Measurement") -> str:
 
 def totals(measured: "tuple[Measurement, ...]") -> Table:
     """Return the table of what each stage says of a design."""
-    table = _table("stage", *(name.upper() for name in _COUNTS), "cycles", "interval", "clock")
+    table = columns(Table("stage"), (*(name.upper() for name in _COUNTS), "cycles", "interval", "clock"))
     for each in measured:
         cycles = _number(each.latency_cycles), _number(each.interval_cycles)
         table.add_row(each.stage, *_counts(each.resources), *cycles, each.clock)
     return table
 
 
-def _table(first: str, *columns: str) -> Table:
-    table = Table(first)
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    return table
-
-
 def _layers(measured: "Measurement", rest: "Resources") -> Table:
     from hepprune.synthesis.reports import modules
 
-    table = _table(f"{measured.stage} by layer", *(name.upper() for name in _COUNTS), "cycles", "interval")
+    table = columns(Table(f"{measured.stage} by layer"), (*(name.upper() for name in _COUNTS), "cycles", "interval"))
     for each in measured.layers:
         counts = _counts(each.resources)
         cycles = _number(each.latency_cycles), _number(each.interval_cycles)
@@ -114,23 +100,22 @@ def synth(
     as_json: AsJson = False,
 ) -> None:
     """Run synthesis of projects: C synthesis, then logic synthesis; what was done already is not done again."""
-    with errors_in_one_sentence():
-        from hepprune import executors
-        from hepprune.errors import ReportError
-        from hepprune.jobs import farm
+    from hepprune import executors
+    from hepprune.errors import ReportError
+    from hepprune.jobs import farm
 
-        screen = Screen()
-        limits = farm.ToolLimits(hours * 3600.0, None if memory_gb is None else memory_gb * 1e9)
-        with executors.open(executor or f"threads:{jobs}") as pool, screen.progress:
-            runs = farm.synthesise(projects, tool=tool, executor=pool, limits=limits, ledger=ledger, track=screen)
-        if as_json:
-            print_json(runs)
-        else:
-            for run in runs:
-                output().print(f"{run.project}")
-                if run.measurement is not None:
-                    output().print(_origin(run.measurement), soft_wrap=True)
-                    output().print(totals((run.measurement,)))
-        failed = [run for run in runs if run.failure is not None]
-        if failed:
-            raise ReportError("; ".join(f"{run.project}: {run.failure.sentence}" for run in failed if run.failure))
+    screen = Screen()
+    limits = farm.ToolLimits(hours * 3600.0, None if memory_gb is None else memory_gb * 1e9)
+    with executors.open(executor or f"threads:{jobs}") as pool, screen.progress:
+        runs = farm.synthesise(projects, tool=tool, executor=pool, limits=limits, ledger=ledger, track=screen)
+    if as_json:
+        print_json(runs)
+    else:
+        for run in runs:
+            output().print(f"{run.project}")
+            if run.measurement is not None:
+                output().print(_origin(run.measurement), soft_wrap=True)
+                output().print(totals((run.measurement,)))
+    failed = [run for run in runs if run.failure is not None]
+    if failed:
+        raise ReportError("; ".join(f"{run.project}: {run.failure.sentence}" for run in failed if run.failure))

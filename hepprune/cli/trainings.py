@@ -7,7 +7,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from hepprune.cli.screen import AsJson, Screen, Workers, errors_in_one_sentence, show, workers
+from hepprune.cli.screen import AsJson, Screen, Workers, show, workers
 
 Source = Annotated[str, typer.Argument(help="A recipe.yaml, or a model file or module:factory with --data.")]
 Jets = Annotated[Path | None, typer.Option(help="Jets of a model: a recipe.yaml or an .npz with x and y.")]
@@ -32,24 +32,23 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare pruning methods x sparsities x seeds: scores against sparsity and LUT, with errors."""
-    with errors_in_one_sentence():
-        from hepprune.jobs import comparison
+    from hepprune.jobs import comparison
 
-        screen = Screen()
-        with workers(executor) as pool, screen.progress:
-            result = comparison.compare(
-                source,
-                out,
-                data=data,
-                methods=[method for method in methods.split(",") if method.strip()],
-                sparsities=_numbers(sparsities),
-                seeds=range(1, seeds + 1),
-                epochs=epochs,
-                patience=patience,
-                executor=pool,
-                track=screen,
-            )
-        show(result, lambda: (_compared(result), *result.files.values()), as_json=as_json)
+    screen = Screen()
+    with workers(executor) as pool, screen.progress:
+        result = comparison.compare(
+            source,
+            out,
+            data=data,
+            methods=[method for method in methods.split(",") if method.strip()],
+            sparsities=_numbers(sparsities),
+            seeds=range(1, seeds + 1),
+            epochs=epochs,
+            patience=patience,
+            executor=pool,
+            track=screen,
+        )
+    show(result, lambda: (_compared(result), *result.files.values()), as_json=as_json)
 
 
 def _numbers(text: str) -> list[float]:
@@ -109,25 +108,24 @@ def lottery(
     as_json: AsJson = False,
 ) -> None:
     """Find lottery tickets (arXiv:1803.03635) and compare them with the dense network, new weights, a random mask."""
-    with errors_in_one_sentence():
-        from hepprune.jobs import lottery as game
+    from hepprune.jobs import lottery as game
 
-        screen = Screen()
-        with workers(executor) as pool, screen.progress:
-            result = game.play(
-                source,
-                out,
-                seeds=range(1, seeds + 1),
-                epochs=epochs,
-                sparsity=sparsity,
-                rounds=rounds,
-                rewind_epochs=rewind_epochs,
-                executor=pool,
-                track=screen,
-            )
-        held = f"within {result.within:.1%} of the dense network down to"
-        told = (f"{kind}: {held} {1 - reached:.1%} of the weights" for kind, reached in result.sparsest.items())
-        show(result, lambda: (_tickets(result), *told, *result.files.values()), as_json=as_json)
+    screen = Screen()
+    with workers(executor) as pool, screen.progress:
+        result = game.play(
+            source,
+            out,
+            seeds=range(1, seeds + 1),
+            epochs=epochs,
+            sparsity=sparsity,
+            rounds=rounds,
+            rewind_epochs=rewind_epochs,
+            executor=pool,
+            track=screen,
+        )
+    held = f"within {result.within:.1%} of the dense network down to"
+    told = (f"{kind}: {held} {1 - reached:.1%} of the weights" for kind, reached in result.sparsest.items())
+    show(result, lambda: (_tickets(result), *told, *result.files.values()), as_json=as_json)
 
 
 def _tickets(result: Any) -> Table:
@@ -158,13 +156,12 @@ def dynamic(
     as_json: AsJson = False,
 ) -> None:
     """Train early exits or gated channels: scores against mean and worst-case cost, which is what firmware pays."""
-    with errors_in_one_sentence():
-        from hepprune.jobs import dynamic as studies
+    from hepprune.jobs import dynamic as studies
 
-        screen = Screen()
-        with screen.progress:
-            result = studies.study(recipe, kind, out, seeds=range(1, seeds + 1), epochs=epochs, track=screen)
-        show(result, lambda: (_by_cost(result), *result.files.values()), as_json=as_json)
+    screen = Screen()
+    with screen.progress:
+        result = studies.study(recipe, kind, out, seeds=range(1, seeds + 1), epochs=epochs, track=screen)
+    show(result, lambda: (_by_cost(result), *result.files.values()), as_json=as_json)
 
 
 def _by_cost(result: Any) -> Table:
@@ -199,29 +196,28 @@ def latency(
     as_json: AsJson = False,
 ) -> None:
     """Remove neurons and filters until a network runs within a latency, as measured on this machine."""
-    with errors_in_one_sentence():
-        from hepprune import scores
-        from hepprune.jobs import latency as search
+    from hepprune import scores
+    from hepprune.jobs import latency as search
 
-        screen = Screen()
-        with screen.progress:
-            result = search.reach(
-                source,
-                out,
-                device=on,
-                batch_size=batch,
-                limit_us=limit_us,
-                fraction=fraction,
-                data=data,
-                epochs=epochs,
-                stages=stages,
-                seed=seed,
-                track=screen,
-            )
-        lines = [f"{result.device}, {result.batch_size} jets at a time, limit {result.limit_ns / 1000:,.1f} us"]
-        for label, size in (("before", result.before), ("after", result.after)):
-            sizes = "-".join(str(width) for width in size.layers)
-            time = f"{size.timing.median_ns / 1000:,.1f} ± {size.timing.error_ns / 1000:,.1f} us"
-            told = scores.headline(size.scores)
-            lines.append(f"{label}: {sizes}, {size.parameters:,} parameters, {time}, {told}")
-        show(result, lambda: (*lines, str(result.path)), as_json=as_json)
+    screen = Screen()
+    with screen.progress:
+        result = search.reach(
+            source,
+            out,
+            device=on,
+            batch_size=batch,
+            limit_us=limit_us,
+            fraction=fraction,
+            data=data,
+            epochs=epochs,
+            stages=stages,
+            seed=seed,
+            track=screen,
+        )
+    lines = [f"{result.device}, {result.batch_size} jets at a time, limit {result.limit_ns / 1000:,.1f} us"]
+    for label, size in (("before", result.before), ("after", result.after)):
+        sizes = "-".join(str(width) for width in size.layers)
+        time = f"{size.timing.median_ns / 1000:,.1f} ± {size.timing.error_ns / 1000:,.1f} us"
+        told = scores.headline(size.scores)
+        lines.append(f"{label}: {sizes}, {size.parameters:,} parameters, {time}, {told}")
+    show(result, lambda: (*lines, str(result.path)), as_json=as_json)

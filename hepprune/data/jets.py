@@ -11,6 +11,7 @@ from hepprune.errors import DataError
 
 # The last feature of padded constituents: 1 where there is one, 0 where there is none.
 IS_FILLED = "isfilled"
+_ARRAYS = {"x": np.float32, "y": np.int64, "weight": np.float32, "event": np.int64, "targets": np.float32}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -33,17 +34,11 @@ class Jets:
     def __post_init__(self) -> None:
         if not self.targets.size:
             object.__setattr__(self, "targets", np.zeros((len(self.y), 0), np.float32))
-        for name, dtype in (
-            ("x", np.float32),
-            ("y", np.int64),
-            ("weight", np.float32),
-            ("event", np.int64),
-            ("targets", np.float32),
-        ):
+        for name, dtype in _ARRAYS.items():
             array = np.ascontiguousarray(getattr(self, name), dtype=dtype).view()
             array.flags.writeable = False
             object.__setattr__(self, name, array)
-        rows = {name: len(getattr(self, name)) for name in ("x", "y", "weight", "event", "targets")}
+        rows = {name: len(getattr(self, name)) for name in _ARRAYS}
         if len(set(rows.values())) != 1:
             raise DataError(f"the arrays of a jet sample differ in length: {rows}")
         if self.x.ndim not in {2, 3, 4} or self.x.shape[-1] != len(self.feature_names):
@@ -55,8 +50,7 @@ class Jets:
 
     def take(self, rows: NDArray[Any]) -> "Jets":
         """Return the jets that an index array or a mask chooses."""
-        names = ("x", "y", "weight", "event", "targets")
-        return replace(self, **{name: getattr(self, name)[rows] for name in names})
+        return replace(self, **{name: getattr(self, name)[rows] for name in _ARRAYS})
 
 
 def split(jets: Jets, fractions: Sequence[float], *, seed: int) -> tuple[Jets, ...]:

@@ -74,10 +74,9 @@ def read_inputs(
     """
     labels = [] if label is None else [label] if isinstance(label, str) else list(label)
     flat = () if flatten is None else (flatten.column,)
-    named = [text for text in (event, weight, *targets, *flat) if text is not None]
-    scalars = list(dict.fromkeys(named))
-    wanted = _Wanted(inputs=inputs, labels=labels, scalars=scalars, event=event, cut=cut, explode=explode)
     finite = [text for text in (weight, *targets, *flat) if text is not None]
+    scalars = list(dict.fromkeys([*([] if event is None else [event]), *finite]))
+    wanted = _Wanted(inputs=inputs, labels=labels, scalars=scalars, event=event, cut=cut, explode=explode)
     parts, left = [], max_jets
     for file in sources.files(source):
         for part in _parts(file, wanted, classes, finite, left):
@@ -87,7 +86,16 @@ def read_inputs(
             break
     if not parts:
         raise DataError(f"no jet passes the cut '{cut}' of '{sources.told(source)}'" if cut else "there are no jets")
-    return _jets(_joined(parts), inputs, classes=classes, targets=targets, event=event, weight=weight, flatten=flatten)
+    part = _joined(parts)
+    met = [_narrowed(part.scalars[text]) for text in targets]
+    shared: dict[str, Any] = {
+        "y": part.y,
+        "weight": _weights(part, weight, flatten),
+        "event": jets.hashes(part.x.values()) if event is None else part.scalars[event].astype(np.int64),
+        "class_names": tuple(classes),
+        "targets": np.stack(met, axis=-1) if met else np.zeros((0, 0)),
+    }
+    return {name: Jets(x=part.x[name], feature_names=each.names, **shared) for name, each in inputs.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,40 +198,16 @@ def _joined(parts: Sequence[_Chunk]) -> _Chunk:
     )
 
 
-def _jets(
-    part: _Chunk,
-    inputs: Mapping[str, Input],
-    *,
-    classes: Sequence[str],
-    targets: Sequence[str],
-    event: str | None,
-    weight: str | None,
-    flatten: Flatten | None,
-) -> dict[str, Jets]:
-    shared: dict[str, Any] = {
-        "y": part.y,
-        "weight": _weights(part, weight, flatten),
-        "event": jets.hashes(part.x.values()) if event is None else part.scalars[event].astype(np.int64),
-        "class_names": tuple(classes),
-        "targets": np.zeros((0, 0)),
-    }
-    if targets:
-        shared["targets"] = np.stack([_narrowed(part.scalars[text]) for text in targets], axis=-1)
-    return {name: Jets(x=part.x[name], feature_names=each.names, **shared) for name, each in inputs.items()}
-
-
 def _weights(part: _Chunk, weight: str | None, flatten: Flatten | None) -> NDArray[np.float32]:
+    own = np.ones(len(part.rows), np.float32)
     if weight is not None:
-        _check_weights(part.scalars[weight], weight)
-    own = np.ones(len(part.rows), np.float32) if weight is None else _narrowed(part.scalars[weight])
+        values = part.scalars[weight]
+        if negative := int((values < 0).sum()):
+            raise DataError(f"column '{weight}' weighs {negative} jets less than nothing; take the sign off")
+        if not values.any():
+            raise DataError(f"column '{weight}' weighs all jets 0")
+        own = _narrowed(values)
     return own if flatten is None else flatten.weights(part.scalars[flatten.column].astype(np.float64), part.y, own)
-
-
-def _check_weights(values: NDArray[Any], weight: str) -> None:
-    if (values < 0).any():
-        raise DataError(f"column '{weight}' weighs {int((values < 0).sum())} jets less than nothing; take the sign off")
-    if not values.any():
-        raise DataError(f"column '{weight}' weighs all jets 0")
 
 
 def _narrowed(values: NDArray[Any]) -> NDArray[np.float32]:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,23 +57,6 @@ class Scaler:
             jet, *_, feature = np.argwhere(bad)[0]
             raise DataError(f"feature '{self.feature_names[feature]}' of jet {jet} is not finite when scaled")
         return replace(jets, x=x)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the constants as JSON values; `from_json` gives the same scaler back."""
-        names = list(self.feature_names)
-        return {"feature_names": names, "offset": self.offset.tolist(), "scale": self.scale.tolist()}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "Scaler":
-        """Return the scaler that `to_json` described.
-
-        Raises:
-            DataError: a key is missing or a constant is no number.
-        """
-        try:
-            return cls(tuple(value["feature_names"]), value["offset"], value["scale"])
-        except (KeyError, TypeError, ValueError) as problem:
-            raise DataError(f"this is no scaler: it needs feature_names, offset and scale ({problem!r})") from problem
 
 
 def fit(jets: Jets, *, power_of_two: bool = False) -> Scaler:

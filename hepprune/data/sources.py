@@ -9,15 +9,12 @@ from typing import Any
 import numpy as np
 
 from hepprune.data.files import hdf5, parquet, root, slabs, stacks, trees
+from hepprune.data.files.slabs import SlabFormat
 from hepprune.errors import DataError
 
 # Each has `columns`, `entries` and `iterate`; a folder is one of .npy files, and all else ROOT.
-FORMATS: dict[str, ModuleType] = {
-    ".h5": hdf5,
-    ".hdf5": hdf5,
-    ".parquet": parquet,
-    ".npz": stacks,
-}
+_HDF5, _STACKS = SlabFormat(hdf5.opened), SlabFormat(stacks.opened)
+FORMATS: dict[str, ModuleType | SlabFormat] = {".h5": _HDF5, ".hdf5": _HDF5, ".parquet": parquet, ".npz": _STACKS}
 ARRAYS = "the arrays given"
 
 # A file, several, a pattern of files, or trees by their files as uproot takes them; or arrays of one row per jet by
@@ -118,6 +115,6 @@ def _records(arrays: Any) -> dict[str, Any]:
     return found
 
 
-def _format(spec: str) -> ModuleType:
+def _format(spec: str) -> ModuleType | SlabFormat:
     name, _ = trees.split(spec)
-    return stacks if Path(name).is_dir() else FORMATS.get(Path(name).suffix, root)
+    return _STACKS if Path(name).is_dir() else FORMATS.get(Path(name).suffix, root)

@@ -64,7 +64,12 @@ def survey(spec: str, *, n_rows: int = ROWS) -> Survey:
     try:
         columns = _columns(spec, kinds, n_rows)
     except DataError:  # one is damaged, or of another length: each by itself
-        columns = [column for name, kind in kinds.items() for column in _alone(spec, name, kind, n_rows)]
+        columns = []
+        for name, kind in kinds.items():
+            try:
+                columns += _columns(spec, {name: kind}, n_rows)
+            except DataError as problem:
+                columns.append(Column(name=name, kind=kind, trouble=str(problem)))
     n_read = min(n_rows, total)
     return Survey(file=spec, n_rows=total, n_read=n_read, columns=tuple(columns), classes=_written_classes(spec))
 
@@ -86,15 +91,7 @@ def _columns(spec: str, kinds: Mapping[str, str], n_rows: int) -> list[Column]:
     return list(found.values())
 
 
-def _alone(spec: str, name: str, kind: str, n_rows: int) -> list[Column]:
-    try:
-        return _columns(spec, {name: kind}, n_rows)
-    except DataError as problem:
-        return [Column(name=name, kind=kind, trouble=str(problem))]
-
-
 def _with(column: Column, array: Any) -> Column:
-    """Return a column that more rows are of."""
     import awkward as ak
 
     if branches.leaf(array) in {None, "string"}:

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import hepprune
 from hepprune.files import write_json
@@ -76,15 +78,10 @@ def compare(
         sparsities=tuple(sparsities),
     )
     baselines = {seed: found.baseline(seed) for seed in seeds}
+    state = build / "state" / "comparison"
     with track("comparing", len(baselines) * len(contenders) * len(contest.sparsities)) as advance:
-        state = build / "state" / "comparison"
         entries = comparison.run(
-            baselines.__getitem__,
-            contest,
-            seeds=tuple(baselines),
-            state=state,
-            executor=executor,
-            advance=advance,
+            baselines.__getitem__, contest, seeds=tuple(baselines), state=state, executor=executor, advance=advance
         )
     points = comparison.points(entries)
     result = ComparisonResult(
@@ -113,24 +110,19 @@ def predicted_luts(network: Network, *, target: Target, strategy: str) -> float 
 
 def plot(points: Sequence[ComparisonMeans], folder: Path) -> dict[str, str]:
     """Draw every metric against sparsity and, where there are any, against LUTs; return the png files."""
-    priced = all(point.lut is not None for point in points)
-    drawn = {}
-    for metric in points[0].scores:
-        for axis in ("sparsity", "lut") if priced else ("sparsity",):
-            name = f"{metric}_against_{axis}"
-            drawn[name] = str(_draw(points, metric, axis, folder / name)[0])
-    return drawn
-
-
-def _draw(points: Sequence[ComparisonMeans], metric: str, axis: str, path: Path) -> list[Path]:
     whole = next(point for point in points if point.method == UNPRUNED)
-    names = list(dict.fromkeys(point.method for point in points if point.method != UNPRUNED))
-    lines = [_curve([p for p in points if p.method == name], metric, axis) for name in names]
-    level = Level.of(UNPRUNED, whole.scores[metric])
-    x_label, y_label = "weights left [%]" if axis == "sparsity" else "predicted LUT", f"test {label(metric)}"
-    return curves.draw(lines, path, x_label=x_label, y_label=y_label, level=level, log_x=True, falling=True)
-
-
-def _curve(points: Sequence[ComparisonMeans], metric: str, axis: str) -> Line:
-    x = [100 * (1 - point.zeros) if axis == "sparsity" else point.lut or 0.0 for point in points]
-    return Line.of(points[0].method, x, [point.scores[metric] for point in points])
+    methods = dict.fromkeys(point.method for point in points if point.method != UNPRUNED)
+    axes = {"sparsity": "weights left [%]", "lut": "predicted LUT"}
+    if any(point.lut is None for point in points):
+        del axes["lut"]
+    drawn = {}
+    for metric, (axis, x_label) in product(points[0].scores, axes.items()):
+        name, level = f"{metric}_against_{axis}", Level.of(UNPRUNED, whole.scores[metric])
+        lines = []
+        for method in methods:
+            own = [point for point in points if point.method == method]
+            x = [100 * (1 - point.zeros) if axis == "sparsity" else point.lut or 0.0 for point in own]
+            lines.append(Line.of(method, x, [point.scores[metric] for point in own]))
+        style: dict[str, Any] = {"x_label": x_label, "y_label": f"test {label(metric)}", "log_x": True, "falling": True}
+        drawn[name] = str(curves.draw(lines, folder / name, level=level, **style)[0])
+    return drawn

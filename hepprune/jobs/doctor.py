@@ -139,7 +139,16 @@ def _trials(track: Track) -> Iterator[SelfTest]:
             design = built[-1].design
             if design is None:
                 raise PrerequisiteError("there is no Verilog to synthesise")
-            yosys.synthesise(_job(design.folder, design.top, design.sources, order))
+            job = Job(
+                folder=design.folder / "synthesis",
+                top=design.top,
+                sources=design.sources,
+                part=order.target.part_name,
+                clock_ns=order.target.period_ns,
+                latency_cycles=0,
+                interval_cycles=0,
+            )
+            yosys.synthesise(job)
 
         yield _tried("HLS project = network", lambda: proved("hls"), track)
         yield _tried("Verilog = network", lambda: proved("rtl"), track)
@@ -147,19 +156,6 @@ def _trials(track: Track) -> Iterator[SelfTest]:
 
 
 _BITS = precision.Precision(inputs=FixedPoint(6, 3, True, "RND", "SAT"), weight_bits=4, activation_bits=4)
-
-
-def _job(folder: Path, top: str, sources: tuple[Path, ...], order: Order) -> Job:
-    return Job(
-        folder=folder / "synthesis",
-        top=top,
-        sources=sources,
-        part=order.target.part_name,
-        clock_ns=order.target.period_ns,
-        latency_cycles=0,
-        interval_cycles=0,
-        hls_project=None,
-    )
 
 
 def _tried(name: str, trial: Callable[[], None], track: Track) -> SelfTest:

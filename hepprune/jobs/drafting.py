@@ -3,7 +3,7 @@
 import fnmatch
 import os
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from hepprune.network import Network, precision
 # Answers a question with one of what is offered, or refuses to.
 Ask = Callable[[str, Sequence[str]], str]
 _SHARE, _LOST = 0.25, 0.01  # of the baseline's LUT, and of its accuracy
+_LIMITS = "hard limits; those of the target hold too. lut, ff, dsp, bram18, latency_ns, interval_cycles"
 _MOST = 24  # choices that a sentence names
 _AXES = 2  # constituents and their features
 # Of jets without a model of their own: by what a network of it reads.
@@ -67,28 +68,28 @@ def draft(
     if path.exists():
         raise RecipeError(f"'{path}' is there already; name another file, or move it away")
     network = None if model is None else frontends.read(model)
-    found = _largest(surveys.surveys(data), data)
+    found = max(surveys.surveys(data), key=lambda each: each.n_rows, default=None)
+    if found is None:
+        raise DataError(f"'{data}' holds no tree of jets")
     section = _section(found, network, features, label, ask)
+    told = (
+        f"{found.n_rows:,} rows; look over the features, their order and the names of the classes: hepprune data show"
+    )
     name = "".join(c if c.isalnum() else "_" for c in Path((model or data).partition(":")[0]).stem)
     parts = [
         _part({"name": name if name[:1].isalpha() else f"tagger_{name}", "seed": 1}),
         _part({"target": _beside(target, path)}, "the clock, the part and the limits of a trigger: hepprune targets"),
         _part({"strategy": strategy}, "or latency, resource, resource_unrolled"),
-        _part({"data": section | {"file": _beside(section["file"], path)}}, _told(found)),
+        _part({"data": section | {"file": _beside(section["file"], path)}}, told),
         _model(network, None if model is None else _beside(model, path), section),
-        _budget(),
+        _part({"budget": {"lut_of_baseline": _SHARE, "max_accuracy_loss": _LOST}}, _LIMITS),
     ]
     text = "# Written by hepprune init: look it over, then `hepprune run` it.\n" + "\n".join(parts)
-    _write(path, text)
-    return Draft(path=path, text=text, open=tuple(_open(section)))
-
-
-def _largest(found: Iterable[Survey], data: str) -> Survey:
-    """Return the tree of a file with most rows."""
-    trees = list(found)
-    if not trees:
-        raise DataError(f"'{data}' holds no tree of jets")
-    return max(trees, key=lambda each: each.n_rows)
+    with replacing(path) as temporary:  # a recipe that can be followed, or nothing
+        temporary.write_text(text, encoding="utf-8")
+        recipes.load(temporary)
+    unnamed = ["the names of the classes"] if section.get("classes", [])[:1] == ["class_0"] else []
+    return Draft(path=path, text=text, open=(*unnamed, "which columns are features, and their order"))
 
 
 def _section(
@@ -114,7 +115,9 @@ def _with_features(
         raise RecipeError(f"the model takes values of shape {shape}; write data.image for it")
     section = {key: value for key, value in proposed.items() if key != "image"}
     names = [column.name for column in found.columns if column.low is not None]
-    own = _matching(features, names) or _offered(section.get("features", ()), shape)
+    offered = list(section.get("features", ()))
+    plain = [text for text in offered if spreading.expanded(text) == (text,)]  # none of objects of events
+    own = _matching(features, names) or (plain if shape is not None and len(plain) == shape[-1] else offered)
     filled = shape is not None and len(shape) > 1 and _size(own) + 1 == shape[-1]  # told from padding by a feature
     if shape is not None and _size(own) + filled != shape[-1]:
         question = (
@@ -128,14 +131,7 @@ def _with_features(
     return section
 
 
-def _offered(texts: Sequence[str], shape: tuple[int, ...] | None) -> list[str]:
-    """Return the features that a file offers, without objects of events where a model takes just the others."""
-    plain = [text for text in texts if spreading.expanded(text) == (text,)]
-    return plain if shape is not None and len(plain) == shape[-1] else list(texts)
-
-
 def _size(texts: Sequence[str]) -> int:
-    """Return how many features texts stand for."""
     return sum(len(spreading.expanded(text)) for text in texts)
 
 
@@ -169,22 +165,16 @@ def _labelled(
 
 
 def _part(value: dict[str, Any], comment: str = "") -> str:
-    text = "".join(f"{key}:{_yaml(each)}" for key, each in value.items())
-    return f"# {comment}\n{text}" if comment else text
-
-
-def _yaml(value: Any) -> str:
-    """Return a value as it stands behind its key: lists in one line, a section below it."""
-    if not isinstance(value, dict):
-        return f" {yaml.safe_dump(value, default_flow_style=True, width=100).removesuffix('...' + chr(10))}"
-    text: str = yaml.safe_dump(value, sort_keys=False, default_flow_style=None, width=100)
-    return f" {text}" if text.startswith("{") else f"\n{textwrap.indent(text, '  ')}"
-
-
-def _told(found: Survey) -> str:
-    return (
-        f"{found.n_rows:,} rows; look over the features, their order and the names of the classes: hepprune data show"
-    )
+    """Return keys with their values, lists in one line, a section below its key."""
+    lines = [f"# {comment}\n"] if comment else []
+    for key, each in value.items():
+        if isinstance(each, dict):
+            text = yaml.safe_dump(each, sort_keys=False, default_flow_style=None, width=100)
+            lines.append(f"{key}: {text}" if text.startswith("{") else f"{key}:\n{textwrap.indent(text, '  ')}")
+        else:
+            text = yaml.safe_dump(each, default_flow_style=True, width=100)
+            lines.append(f"{key}: {text.removesuffix('...' + chr(10))}")
+    return "".join(lines)
 
 
 def _model(network: Network | None, file: str | None, section: dict[str, Any]) -> str:
@@ -197,28 +187,9 @@ def _model(network: Network | None, file: str | None, section: dict[str, Any]) -
     return _part({"model": {"file": file}}, f"{', '.join(type(layer).__name__ for layer in network)}; {told}")
 
 
-def _budget() -> str:
-    comment = "hard limits; those of the target hold too. lut, ff, dsp, bram18, latency_ns, interval_cycles"
-    limits = {"lut_of_baseline": _SHARE, "max_accuracy_loss": _LOST}
-    return _part({"budget": limits}, comment)
-
-
-def _open(section: dict[str, Any]) -> list[str]:
-    named = section.get("classes", [])
-    found = ["the names of the classes"] if named[:1] == ["class_0"] else []
-    return [*found, "which columns are features, and their order"]
-
-
 def _beside(place: str, path: Path) -> str:
     """Return a path as the recipe has it, relative to its folder; anything else as it is."""
     file, colon, rest = place.partition(":")
     if not Path(file).exists():
         return place
     return f"{os.path.relpath(file, path.parent)}{colon}{rest}"
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a recipe that can be followed, or nothing."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-        recipes.load(temporary)

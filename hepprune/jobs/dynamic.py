@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -105,7 +106,8 @@ def study(
             advance(1)
             trials += bench.exits() if kind == "exits" else bench.gates(kind)
             advance(n_networks)
-    points = [_mean(list(each)) for _, each in groupby(sorted(trials, key=_setting), _setting)]
+    setting = attrgetter("setting")
+    points = [_mean(list(each)) for _, each in groupby(sorted(trials, key=setting), setting)]
     files = plot(kind, _mean(plain), points, build / f"dynamic_{kind}")
     result = DynamicResult(
         name=recipe.name,
@@ -192,24 +194,10 @@ class _Bench:
             found.append(self.trial(setting, logits, work))
         return found
 
-    def trial(
-        self,
-        setting: float,
-        logits: metrics.Floats,
-        work: Work,
-        *,
-        shares: tuple[float, ...] = (),
-        latency_ns: tuple[float, ...] = (),
-    ) -> DynamicTrial:
-        """Return the trial of logits on the test jets."""
+    def trial(self, setting: float, logits: metrics.Floats, work: Work, **of_exits: tuple[float, ...]) -> DynamicTrial:
+        """Return the trial of logits on the test jets; of exits with their shares and latencies."""
         scores = metrics.stated(self.jets.test.judged((logits,)))
-        return DynamicTrial(
-            seed=self.seed, setting=setting, scores=scores, work=work, shares=shares, latency_ns=latency_ns
-        )
-
-
-def _setting(trial: DynamicTrial) -> float:
-    return trial.setting
+        return DynamicTrial(seed=self.seed, setting=setting, scores=scores, work=work, **of_exits)
 
 
 def _mean(trials: Sequence[DynamicTrial]) -> DynamicMeans:

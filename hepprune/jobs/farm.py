@@ -74,7 +74,8 @@ def synthesise(
         for job, run in executors.completed(pool, task, works):
             runs[job] = run
             if ledger is not None:
-                _record(run, ledger)
+                with Ledger(ledger) as book:
+                    book.record(run.key, run.measurement, run.failure, description=str(run.project))
     finally:
         stop.set()  # threads do not hear of Ctrl-C, and would wait for their programs for hours
     return [runs[job] for job in works]
@@ -110,31 +111,24 @@ def _hls_job(project: Path, tool: synthesis.Tool) -> synthesis.Job:
     if settings.keys() != {"project_name", "part", "clock_period"}:
         raise ReportError(f"'{script}' does not set project_name, part and clock_period as hls4ml writes them")
     name = settings["project_name"]
-    verilog = project / f"{name}_prj" / "solution1" / "syn" / "verilog"
-    sources = tuple(sorted(verilog.glob("*.v")))
-    predicted = _predicted(project, name)
+    synthesised = project / f"{name}_prj" / "solution1" / "syn"
+    sources = tuple(sorted((synthesised / "verilog").glob("*.v")))
+    report = synthesised / "report" / f"{name}_csynth.xml"
+    predicted = synthesis.read(report) if report.is_file() else None
     if not tool.needs_hls and not (sources and predicted):
         raise ReportError(
             f"'{project}' has no Verilog for {tool.name}; run C synthesis first, or take its Verilog export"
         )
-    latency = predicted.latency_cycles if predicted else None
-    interval = predicted.interval_cycles if predicted else None
     return synthesis.Job(
         folder=project / "synthesis",
         top=name,
         sources=sources,
         part=settings["part"],
         clock_ns=float(settings["clock_period"]),
-        latency_cycles=latency or 0,
-        interval_cycles=interval or 0,
+        latency_cycles=(predicted and predicted.latency_cycles) or 0,
+        interval_cycles=(predicted and predicted.interval_cycles) or 0,
         hls_project=project,
     )
-
-
-def _predicted(project: Path, name: str) -> Measurement | None:
-    """Return what C synthesis says of a project, where it was run."""
-    report = project / f"{name}_prj" / "solution1" / "syn" / "report" / f"{name}_csynth.xml"
-    return synthesis.read(report) if report.is_file() else None
 
 
 def _verilog_job(project: Path, tool: synthesis.Tool) -> synthesis.Job:
@@ -159,7 +153,9 @@ def _verilog_job(project: Path, tool: synthesis.Tool) -> synthesis.Job:
 def _run(name: str, job: synthesis.Job) -> Run:
     """Return what an earlier run kept, if the project is still the same, else run the tool."""
     tool = synthesis.choose(name)
-    key = content_hash(tool.name, tool.version(), job.part, job.clock_ns, _content(job))
+    sources = job.sources if job.hls_project is None else synthesis.vendor.sources(job.hls_project)
+    content = content_hash(*(source.read_bytes() for source in sources))
+    key = content_hash(tool.name, tool.version(), job.part, job.clock_ns, content)
     note = job.folder / f"{tool.name}.json"
     if known := stored.noted(Measurement, note, key):
         return Run(project=_project(job), key=key, measurement=known, resumed=True)
@@ -168,19 +164,3 @@ def _run(name: str, job: synthesis.Job) -> Run:
     except RunFailedError as problem:
         return Run(project=_project(job), key=key, measurement=None, failure=problem.failure)
     return Run(project=_project(job), key=key, measurement=stored.note(Measurement, note, key, measured))
-
-
-def _content(job: synthesis.Job) -> str:
-    """Return the hash of all that a tool reads of a project."""
-    if job.hls_project is None:
-        return content_hash(*(source.read_bytes() for source in job.sources))
-    return content_hash(*(source.read_bytes() for source in synthesis.vendor.sources(job.hls_project)))
-
-
-def _record(run: Run, path: Path) -> None:
-    with Ledger(path) as book:
-        book.record_design(run.key, str(run.project))
-        if run.measurement is not None:
-            book.record_measurement(run.key, run.measurement)
-        if run.failure is not None:
-            book.record_failure(run.key, run.failure)

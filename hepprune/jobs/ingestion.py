@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -18,6 +19,8 @@ from hepprune.synthesis.failures import Failure, classify
 from hepprune.synthesis.ledger import Ledger
 from hepprune.synthesis.merging import merged, with_cycles
 from hepprune.synthesis.reports import modules
+
+T = TypeVar("T")
 
 # Where HLS writes its reports, a description of its solution, and its log.
 _HLS = re.compile(r"^(?P<root>(?:.*/)?)(?P<project>[^/]+)/(?P<solution>[^/]+)/(syn|sim|impl)/report/")
@@ -92,16 +95,12 @@ def _recorded(designs: list[IngestedDesign], path: Path, key: str | None) -> lis
                 raise ReportError(f"a design was named, but {len(designs)} were found; give the folder of one")
             designs = [replace(designs[0], key=book.design(key).key)]
         for found in designs:
-            book.record_design(found.key, f"{found.top} in {found.project}")
-            for measured in found.measurements:
-                book.record_measurement(found.key, measured)
-            for failure in found.failures:
-                book.record_failure(found.key, failure)
+            told = f"{found.top} in {found.project}"
+            book.record(found.key, *found.measurements, *found.failures, description=told)
     return designs
 
 
 def _projects(files: Iterable[Artefact]) -> dict[str, list[Artefact]]:
-    """Return the files of each project, by the folder that holds the project."""
     every = list(files)
     written = {file.path.parent for file in every if file.path.name == _NOTE}
     projects: dict[str, list[Artefact]] = {}
@@ -112,22 +111,13 @@ def _projects(files: Iterable[Artefact]) -> dict[str, list[Artefact]]:
     return projects
 
 
-def _verilog(files: Iterable[Artefact]) -> rtl.Design | None:
-    """Return the design that Verilog among the files is, where hepprune wrote it; its places may have been moved."""
+def _written(files: Iterable[Artefact], name: str, adapter: TypeAdapter[T]) -> T | None:
+    """Return what hepprune wrote of a project into a file of this name, None where it did not."""
     for file in files:
-        if file.path.name == _NOTE:
-            with suppress(ValidationError):  # that of an HLS project, or of another version
-                return _DESIGN.validate_json(file.text)[1]
+        if file.path.name == name:
+            with suppress(ValidationError):  # that of another kind of project, or of another version
+                return adapter.validate_json(file.text)
     return None
-
-
-def _names(files: Iterable[Artefact]) -> names.Names:
-    """Return the table of names in firmware that hepprune wrote beside a project, an empty one where it did not."""
-    for file in files:
-        if file.path.name == names.FILE:
-            with suppress(ValidationError):  # that of another version
-                return names.TABLE.validate_json(file.text)
-    return names.Names({}, {})
 
 
 def _root(path: Path) -> str:
@@ -151,11 +141,12 @@ class _Project:
         self.clock_ns = clock_ns or (float(clock[1]) if clock else None)
         self.part = part[1].lower() if part else None
         self.stamp = stamp[1] if stamp else None
-        self.design = _verilog(files)
+        note = _written(files, _NOTE, _DESIGN)  # of Verilog; its places may have been moved
+        self.design = note and note[1]
         if self.design is not None:
             self.clock_ns = self.clock_ns or self.design.clock_ns
             self.part = self.part or self.design.part
-        self.names = _names(files)
+        self.names = _written(files, names.FILE, names.TABLE) or names.Names({}, {})
         self.declared: Mapping[str, modules.Declared] = {}
         for file in files:
             if file.path.name == "parameters.h":

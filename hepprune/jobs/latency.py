@@ -1,6 +1,5 @@
 """A network made to run within a latency that is measured on this machine, by removing neurons and filters."""
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from hepprune.pipeline.context import Track, silent
 from hepprune.sample import Sample
 from hepprune.scores import Stated, headline
 from hepprune.search import latency
-from hepprune.search.stages import Stage
 from hepprune.training import Fit
 
 
@@ -85,7 +83,9 @@ def reach(
             fine_tune=fine_tune,
             stages=stages,
             seed=seed,
-            advance=_telling(advance),
+            advance=lambda stage: advance(
+                1, f"{stage.estimate.latency_ns / 1000:,.1f} us in layers, {headline(stage.scores)}"
+            ),
         )
     frontends.write(outcome.network, path, like=found.model or path)
     before, after = (
@@ -104,10 +104,6 @@ def reach(
     )
     write_json(path.with_suffix(".json"), asdict(result) | {"path": str(path)})
     return result
-
-
-def _telling(advance: Callable[..., None]) -> Callable[[Stage], None]:
-    return lambda stage: advance(1, f"{stage.estimate.latency_ns / 1000:,.1f} us in layers, {headline(stage.scores)}")
 
 
 def _size(network: Network, test: Sample, timing: Timing) -> Size:

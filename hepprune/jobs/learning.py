@@ -1,6 +1,5 @@
 """What a ledger has taught: the corrections in force, how well they predict designs not seen, and a plot of it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +32,9 @@ def from_ledger(path: Path, *, plot: Path | None = None) -> Learned:
         raise ReportError(f"no design in '{path}' was both predicted and measured at one stage")
     rows = validation.left_out(pairs)
     files = costs.calibrated_vs_measured(rows, plot) if plot and rows else []
-    return Learned(_calibrations(pairs), tuple(validation.scores(rows)), tuple(rows), tuple(files))
+    last = {(e.stage, e.strategy, m.tool, m.version): (e, m) for e, m in pairs}
+    calibrations = tuple(calibration.fit(pairs, like=pair) for pair in last.values())
+    return Learned(calibrations, tuple(validation.scores(rows)), tuple(rows), tuple(files))
 
 
 def calibration_of(path: Path, *, stage: str, strategy: str) -> Calibration:
@@ -56,8 +57,3 @@ def _pairs(path: Path) -> list[Pair]:
         raise ReportError(f"there is no ledger '{path}'")
     with Ledger(path) as book:
         return [pair for stage in STAGES for pair in book.pairs(stage)]
-
-
-def _calibrations(pairs: Sequence[Pair]) -> tuple[Calibration, ...]:
-    last = {(e.stage, e.strategy, m.tool, m.version): (e, m) for e, m in pairs}
-    return tuple(calibration.fit(pairs, like=pair) for pair in last.values())

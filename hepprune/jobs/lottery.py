@@ -13,7 +13,7 @@ from hepprune.data import images
 from hepprune.errors import DataError
 from hepprune.files import write_json
 from hepprune.hardware import targets
-from hepprune.jobs.sources import by_recipe
+from hepprune.jobs.sources import RECIPES, by_recipe
 from hepprune.network import Network
 from hepprune.pipeline import taggers
 from hepprune.pipeline.context import Context, Track, silent
@@ -76,12 +76,12 @@ def play(
     name, hidden, game = _game(source, build, track)
     fit = game.fit if epochs is None else replace(game.fit, epochs=epochs)
     game = replace(game, fit=fit, sparsity=sparsity, rounds=rounds, rewind_epochs=rewind_epochs)
-    sizes = (game.train.features.shape[1], *hidden, _n_out(game.train))
+    y, state = game.train.truth, build / "state" / "lottery"
+    n_out = int(y.max()) + 1 if isinstance(game.train.task, Classes) else int(y.shape[1])
+    sizes = (game.train.features.shape[1], *hidden, n_out)
+    draw = partial(_drawn, sizes)
     with track(f"lottery on {name}", lottery.n_trainings(game, len(seeds))) as advance:
-        draw = partial(_drawn, sizes)
-        trials = lottery.play(
-            draw, game, seeds=seeds, state=build / "state" / "lottery", executor=executor, advance=advance
-        )
+        trials = lottery.play(draw, game, seeds=seeds, state=state, executor=executor, advance=advance)
     points = lottery.points(trials)
     files = plot(points, build / f"lottery_{name}")
     sparsest = {kind: lottery.sparsest(points, kind, within=within) for kind in lottery.KINDS}
@@ -102,11 +102,6 @@ def play(
     return result
 
 
-def _n_out(sample: Sample) -> int:
-    y = sample.truth
-    return int(y.max()) + 1 if isinstance(sample.task, Classes) else int(y.shape[1])
-
-
 def _drawn(sizes: tuple[int, ...], seed: int) -> Network:
     n_features, *hidden, n_classes = sizes
     return training.multilayer_perceptron(n_features, tuple(hidden), n_classes, seed=seed)
@@ -118,16 +113,13 @@ def _game(source: str, build: Path, track: Track) -> tuple[str, tuple[int, ...],
         return "digits", LENET, _images_game(*images.digits(), _DIGITS)
     if path.is_dir():
         return "mnist", LENET, _images_game(*images.mnist(path), _MNIST)
-    if path.suffix not in {".yaml", ".yml"}:
+    if path.suffix not in RECIPES:
         raise DataError(f"'{source}' is neither 'digits', nor a folder with MNIST's IDX files, nor a recipe.yaml")
     recipe = recipes.load(path)
     taggers.check_plain(recipe)
     jets = taggers.read_jets(Context(recipe=recipe, target=targets.load(recipe.target), build=build, track=track))
-    return (
-        recipe.name,
-        recipe.model.hidden,
-        Game(train=jets.train, validation=jets.validation, test=jets.test, fit=_JETS),
-    )
+    game = Game(train=jets.train, validation=jets.validation, test=jets.test, fit=_JETS)
+    return recipe.name, recipe.model.hidden, game
 
 
 def _images_game(train: images.Images, test: images.Images, fit: Fit) -> Game:
@@ -142,19 +134,12 @@ def _images_game(train: images.Images, test: images.Images, fit: Fit) -> Game:
 def plot(points: Sequence[LotteryMeans], path: Path) -> dict[str, str]:
     """Draw the primary metric of tickets and controls against the weights that are left, and return the files."""
     dense = next(point for point in points if point.kind == "dense")
-    by_kind = {kind: [point for point in points if point.kind == kind] for kind in lottery.KINDS}
-    lines = [
-        Line.of(kind, [100 * (1 - point.sparsity) for point in own], [primary(point.scores) for point in own])
-        for kind, own in by_kind.items()
-    ]
-    metric, level = next(iter(dense.scores.items()))
-    drawn = curves.draw(
-        lines,
-        path,
-        x_label="weights left [%]",
-        y_label=f"test {label(metric)}",
-        level=Level.of("dense", level),
-        log_x=True,
-        falling=True,
-    )
+    lines = []
+    for kind in lottery.KINDS:
+        own = [point for point in points if point.kind == kind]
+        left = [100 * (1 - point.sparsity) for point in own]
+        lines.append(Line.of(kind, left, [primary(point.scores) for point in own]))
+    metric, score = next(iter(dense.scores.items()))
+    x_label, y_label, level = "weights left [%]", f"test {label(metric)}", Level.of("dense", score)
+    drawn = curves.draw(lines, path, x_label=x_label, y_label=y_label, level=level, log_x=True, falling=True)
     return {file.suffix[1:]: str(file) for file in drawn}

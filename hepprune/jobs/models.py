@@ -72,7 +72,6 @@ def _parameters(network: Network) -> int:
 
 @torch.no_grad()
 def _compare(network: Network, smaller: Network) -> tuple[bool, int, float]:
-    """Return whether sums are exact, on how many random vectors outputs were compared, and their largest difference."""
     exact = is_exact(network)
     largest = max(network.widths.values())
     vectors = max(1, min(_VECTORS, _MAX_VALUES // largest))

@@ -20,9 +20,8 @@ from hepprune.recipe import Prune, Recipe
 from hepprune.sample import Sample
 from hepprune.training import devices
 
-_RECIPES = {".yaml", ".yml"}
+RECIPES = {".yaml", ".yml"}
 _TRAIN, _VALIDATION = 0.6, 0.75  # of an .npz, whose jets are split in the order they come
-_RECIPE_ENDINGS = {".yaml", ".yml"}
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -56,25 +55,27 @@ def find(source: str, data: Path | None, build: Path, track: Track = silent) -> 
         RecipeError: the recipe cannot be followed.
         NetworkError: the model cannot be read.
     """
-    if Path(source).suffix in _RECIPES:
+    if Path(source).suffix in RECIPES:
         return _of_recipe(recipes.load(Path(source)), build, track)
     if data is None:
         raise DataError(f"'{source}' is a model and needs jets: --data recipe.yaml, or --data jets.npz with x and y")
     network, name = frontends.read(source), Path(source).stem
-    if data.suffix in _RECIPES:
+    if data.suffix in RECIPES:
         found = _of_recipe(recipes.load(data), build, track)
         return replace(found, name=name, baseline=lambda _: network, model=source, prune=None)
-    target = targets.load("generic_vu13p")
     whole = jets(data)[0]
     check(network, whole, model=source, data=data)
-    train, validation, test = _split(whole, data)
+    first, second = round(_TRAIN * len(whole)), round(_VALIDATION * len(whole))
+    parts = [whole.taking(part) for part in (slice(first), slice(first, second), slice(second, None))]
+    if not all(map(len, parts)):
+        raise DataError(f"'{data}' has {len(whole)} jets, too few to train, validate and test on")
     return Source(
         name=name,
         baseline=lambda _: network,
-        train=train,
-        validation=validation,
-        test=test,
-        target=target,
+        train=parts[0],
+        validation=parts[1],
+        test=parts[2],
+        target=targets.load("generic_vu13p"),
         strategy="distributed_arithmetic",
         model=source,
     )
@@ -88,10 +89,8 @@ def jets(path: Path) -> tuple[Sample, Sample, Sample]:
         RecipeError: the recipe cannot be followed.
     """
     if path.suffix != ".npz":
-        recipe = recipes.load(path)
-        found = taggers.read_jets(
-            Context(recipe=recipe, target=targets.load(recipe.target), build=path.parent / "build")
-        )
+        recipe, build = recipes.load(path), path.parent / "build"
+        found = taggers.read_jets(Context(recipe=recipe, target=targets.load(recipe.target), build=build))
         return found.train, found.validation, found.test
     sample = Sample.from_arrays(*npz.read(path))
     return sample, sample, sample
@@ -106,41 +105,21 @@ def check(network: Network, sample: Sample, *, model: str, data: object) -> None
     shapes = [tuple(layer.features_shape) for layer in network.inputs]
     given = [tuple(x.shape[1:]) for x in sample.x]
     if shapes != given:
-        raise DataError(
-            f"'{model}' takes features of shape {_told(shapes)}, and the jets of '{data}' have {_told(given)}"
-        )
+        wanted, found = (" and ".join(map(str, each)) for each in (shapes, given))
+        raise DataError(f"'{model}' takes features of shape {wanted}, and the jets of '{data}' have {found}")
     try:
         training.check(network, sample)
     except DataError as problem:
         raise DataError(f"'{model}' does not go with the jets of '{data}': {problem}") from problem
 
 
-def _told(shapes: list[tuple[int, ...]]) -> str:
-    return " and ".join(map(str, shapes))
-
-
-def _split(whole: Sample, path: Path) -> tuple[Sample, Sample, Sample]:
-    """Split the jets of an .npz in the order they come."""
-    first, second = round(_TRAIN * len(whole)), round(_VALIDATION * len(whole))
-    train, validation, test = (
-        whole.taking(part) for part in (slice(0, first), slice(first, second), slice(second, None))
-    )
-    if not (len(train) and len(validation) and len(test)):
-        raise DataError(f"'{path}' has {len(whole)} jets, too few to train, validate and test on")
-    return train, validation, test
-
-
 def _of_recipe(recipe: Recipe, build: Path, track: Track) -> Source:
     """Return the recipe's tagger, trained anew for each seed on the jets that the recipe's own seed splits."""
-    target = targets.load(recipe.target)
-    jets, model = (
-        taggers.read_jets(Context(recipe=recipe, target=target, build=build, track=track)),
-        taggers.model_of(recipe),
-    )
+    context = Context(recipe=recipe, target=targets.load(recipe.target), build=build, track=track)
+    jets, model = taggers.read_jets(context), taggers.model_of(recipe)
 
     def baseline(seed: int) -> Network:
-        seeded = Context(recipe=recipe.model_copy(update={"seed": seed}), target=target, build=build, track=track)
-        return taggers.baseline(seeded, jets, model)
+        return taggers.baseline(replace(context, recipe=recipe.model_copy(update={"seed": seed})), jets, model)
 
     return Source(
         name=recipe.name,
@@ -148,7 +127,7 @@ def _of_recipe(recipe: Recipe, build: Path, track: Track) -> Source:
         train=jets.train,
         validation=jets.validation,
         test=jets.test,
-        target=target,
+        target=context.target,
         strategy=recipe.strategy,
         batch_size=recipe.model.training.batch_size,
         learning_rate=recipe.model.training.learning_rate,
@@ -184,5 +163,5 @@ def _recipes(given: Any) -> Iterator[Path]:
     if isinstance(several, Sequence) and not isinstance(several, str):
         for each in several:
             yield from _recipes(each)
-    elif isinstance(given, str | Path) and Path(given).suffix in _RECIPE_ENDINGS and Path(given).is_file():
+    elif isinstance(given, str | Path) and Path(given).suffix in RECIPES and Path(given).is_file():
         yield Path(given)

@@ -38,7 +38,6 @@ def label_auc(values: Floats, targets: Floats, weight: Floats | None = None) -> 
 
 
 def _differs(positive: NDArray[np.bool_], weight: Floats | None) -> bool:
-    """Return whether jets that count are of both kinds."""
     counted = positive if weight is None else positive[weight > 0]
     return 0 < int(np.count_nonzero(counted)) < len(counted)
 

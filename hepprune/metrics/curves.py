@@ -49,12 +49,7 @@ def clopper_pearson(passed: Floats, total: Floats, confidence: float = ONE_SIGMA
 
 
 def rate(
-    scores: Floats,
-    thresholds: Floats,
-    *,
-    n_bunches: int,
-    weight: Floats | None = None,
-    fired: Booleans | None = None,
+    scores: Floats, thresholds: Floats, *, n_bunches: int, weight: Floats | None = None, fired: Booleans | None = None
 ) -> Curve:
     """Return the rate in kHz of minimum bias above each threshold, with Clopper-Pearson intervals.
 
@@ -118,7 +113,6 @@ def _summary(ratio: Floats, weight: Floats | None, what: str) -> Score:
 
 
 def _efficiency(passed: Booleans, weight: Floats | None) -> tuple[Score, float, float]:
-    """Return the fraction of jets that pass and the ends of its interval."""
     score = mean(passed, weight)
     worth = effective(np.ones(len(passed)), np.ones(len(passed)) if weight is None else weight)
     low, high = clopper_pearson(np.array([score.value * worth]), np.array([worth]))

@@ -50,14 +50,19 @@ def tell(raw: Floats, truth: Any, of: Of | None, weight: Floats | None = None) -
     Raises:
         DataError: the signal is not named or not known, or one of the two kinds is missing.
     """
+    used: NDArray[np.bool_] = np.ones(len(raw), np.bool_)
     if isinstance(truth, tuple):
         scores, signal = _of_values(raw, truth, of)
-        used = np.ones(len(scores), np.bool_)
     elif truth.ndim == 1:
         scores, signal, used = _of_classes(raw, truth, of)
     else:
-        scores, signal = _of_labels(raw, truth, of)
-        used = np.ones(len(scores), np.bool_)
+        values, targets = finite(raw, truth)
+        if not ((targets >= 0) & (targets <= 1)).all():
+            raise DataError(
+                "labels lie between 0 and 1; beside numbers to be met, it has to be said which jets are signal"
+            )
+        column = _column(of, values.shape[1], "labels")
+        scores, signal = values[:, column], targets[:, column] > 0.5
     own = None if weight is None else shares(weight, len(used))[used]
     found = Told(scores[used], signal[used], own, used)
     heavy = found.signal if own is None else found.signal[own > 0]
@@ -94,28 +99,18 @@ def _sides(of: Of | None, n_classes: int) -> Sides:
     return of
 
 
-def _of_labels(raw: Floats, truth: Floats, of: Of | None) -> tuple[Floats, NDArray[np.bool_]]:
-    values, targets = finite(raw, truth)
-    if not ((targets >= 0) & (targets <= 1)).all():
-        raise DataError("labels lie between 0 and 1; beside numbers to be met, it has to be said which jets are signal")
-    column = _column(of, values.shape[1], "labels")
-    return values[:, column], targets[:, column] > 0.5
-
-
 def _of_values(raw: Floats, truth: tuple[Any, ...], of: Of | None) -> tuple[Floats, NDArray[np.bool_]]:
     if len(truth) != 2 or np.shape(truth[1]) != (len(raw),):
         raise DataError("values are judged by their targets and, for each jet, whether it is signal")
     values, targets = finite(raw, truth)
-    if of == "mse":
-        return mse(values, targets), np.asarray(truth[1]) > 0.5
-    found = (
-        mu2(values) if of == "mu2" else values[:, _column(of, values.shape[1], "outputs; mse or mu2 makes one score")]
-    )
+    if of in {"mse", "mu2"}:
+        found = mse(values, targets) if of == "mse" else mu2(values)
+    else:
+        found = values[:, _column(of, values.shape[1], "outputs; mse or mu2 makes one score")]
     return found, np.asarray(truth[1]) > 0.5
 
 
 def _column(of: Of | None, n_columns: int, what: str) -> int:
-    """Return the column that is named, or the only one."""
     if of is None and n_columns == 1:
         return 0
     if not isinstance(of, Sides) or of.background is not None or len(of.signal) != 1 or of.signal[0] >= n_columns:

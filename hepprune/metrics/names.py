@@ -99,24 +99,19 @@ def is_lower_better(metric: str | Metric) -> bool:
         DataError: neither more nor less of it is better, nothing is known by that name, or it is one of your own that
             nothing has asked for yet.
     """
-    name = metric if isinstance(metric, str) else name_of(metric)
     if not isinstance(metric, str):
-        return bool(getattr(metric, "lower_is_better", name in LOWER_IS_BETTER))
-    lower = _by_name(name)
-    if not isinstance(lower, bool):
-        raise DataError(f"neither more nor less of '{name}' is better; absolute_bias and resolution have a better side")
-    return lower
-
-
-def _by_name(name: str) -> object:
-    if ":" in name:
-        return own_is_lower_better(name)
-    word = name.partition("(")[0].rpartition(".")[2].strip()  # after the name of an output
-    if word in METRICS:
-        return word in LOWER_IS_BETTER
-    if word not in PARAMETRISED:
+        return bool(getattr(metric, "lower_is_better", name_of(metric) in LOWER_IS_BETTER))
+    if ":" in metric:
+        return own_is_lower_better(metric)
+    word = metric.partition("(")[0].rpartition(".")[2].strip()  # after the name of an output
+    if word not in METRICS.keys() | PARAMETRISED.keys():
         raise DataError(unknown("metric", word, _choices(None)))
-    return PARAMETRISED[word].lower_is_better
+    lower: object = word in LOWER_IS_BETTER if word in METRICS else PARAMETRISED[word].lower_is_better
+    if not isinstance(lower, bool):
+        raise DataError(
+            f"neither more nor less of '{metric}' is better; absolute_bias and resolution have a better side"
+        )
+    return lower
 
 
 def _made(name: str, kind: type[Parametrised], text: str, conditions: Conditions) -> Parametrised:

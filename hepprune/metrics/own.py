@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 from pathlib import Path
@@ -115,15 +116,9 @@ def _is_installed(top: str) -> bool:
     spec = importlib.util.find_spec(top)
     if spec is None or spec.origin is None:
         return False
-    return any(Path(spec.origin).resolve().is_relative_to(home) for home in _homes(top))
-
-
-def _homes(top: str) -> list[Path]:
-    """Return where the distributions lie that bring a package of that name."""
-    found = []
     for name in packages_distributions().get(top, ()):
-        try:
-            found.append(Path(str(distribution(name).locate_file(""))).resolve())
-        except PackageNotFoundError:  # its metadata is incomplete
-            continue
-    return found
+        with suppress(PackageNotFoundError):  # its metadata is incomplete
+            home = Path(str(distribution(name).locate_file(""))).resolve()
+            if Path(spec.origin).resolve().is_relative_to(home):
+                return True
+    return False

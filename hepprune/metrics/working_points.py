@@ -81,9 +81,8 @@ def _enough(passed: Floats, background: Booleans, weight: Floats | None, point: 
     share = np.ones(len(passed)) if weight is None else weight
     n_passing = effective(passed * background, share)
     if n_passing < LEAST - 1e-9:
-        more = (
-            f"about {math.ceil(LEAST * n_jets / n_passing - 1e-6):,}" if n_passing >= 1 else f"over {LEAST * n_jets:,}"
-        )
+        wanted = math.ceil(LEAST * n_jets / max(n_passing, 1) - 1e-6)
+        more = f"about {wanted:,}" if n_passing >= 1 else f"over {LEAST * n_jets:,}"
         raise DataError(
             f"at {point} only {n_passing:.3g} of {n_jets:,} background jets pass, of which an error needs {LEAST}; "
             f"{more} background jets are needed"

@@ -49,7 +49,11 @@ def check(context: Context, stage: str) -> Network | None:
     typed = taggers.as_built(_typed(tagger, recipe), recipe)
     predicted = cost.estimate(typed, target, strategy=recipe.strategy, stage=stage)  # or it says what has no price
     _check_size(context, typed, predicted)
-    _check_routes(typed, recipe)
+    reasons: dict[str, str] = {}
+    for route in tools.routes(recipe):
+        reasons = ROUTES[route].refusals(typed, strategy=recipe.strategy) | reasons
+    if reasons:
+        raise NetworkError(f"strategy '{recipe.strategy}' cannot build this network: {'; '.join(reasons.values())}")
     _check_pruning(tagger, recipe)
     if recipe.settings().bits:
         bits.check(typed)
@@ -91,17 +95,7 @@ def _check_size(context: Context, typed: Network, predicted: Estimate) -> None:
         raise RecipeError(f"strategy '{context.recipe.strategy}': {reason}")
 
 
-def _check_routes(typed: Network, recipe: Recipe) -> None:
-    """Refuse layers that a route of the recipe's strategy cannot build, all of them by name."""
-    reasons: dict[str, str] = {}
-    for route in tools.routes(recipe):
-        reasons = ROUTES[route].refusals(typed, strategy=recipe.strategy) | reasons
-    if reasons:
-        raise NetworkError(f"strategy '{recipe.strategy}' cannot build this network: {'; '.join(reasons.values())}")
-
-
 def _check_pruning(tagger: Network, recipe: Recipe) -> None:
-    """Refuse a granularity of which the tagger has nothing to prune."""
     wanted = recipe.prune
     if wanted is not None:
         try:

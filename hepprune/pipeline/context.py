@@ -7,15 +7,13 @@ from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 from pydantic import TypeAdapter
 
 from hepprune.hardware.targets import Target
 from hepprune.recipe import Recipe
 from hepprune.store import Store
-
-_FILE = ".lock"
 
 
 class Track(Protocol):
@@ -74,15 +72,11 @@ def locked(build: Path, track: Track) -> Iterator[None]:
     The lock goes with the process that holds it, however that ends.
     """
     build.mkdir(parents=True, exist_ok=True)
-    with (build / _FILE).open("w") as file:
+    with (build / ".lock").open("w") as file:
         with suppress(OSError):  # some network file systems have no locks, and there is nothing to wait for
-            _wait(file, track)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                with track("waiting for another run in the same build folder"):
+                    fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def _wait(file: IO[str], track: Track) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        with track("waiting for another run in the same build folder"):
-            fcntl.flock(file, fcntl.LOCK_EX)

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from hepprune.files import write_text
 from hepprune.firmware import hls, scales
 from hepprune.firmware.routes import Built
 from hepprune.firmware.verilog import patterns
-from hepprune.fixed import FixedPoint, Quantiser
+from hepprune.fixed import Quantiser
 from hepprune.interface import Feature, InputPort, Interface, Meaning, OutputPort, Word
 from hepprune.network import Input, Layer, Softmax, exact_raw
 from hepprune.pipeline.context import Context
@@ -32,22 +32,16 @@ def write(context: Context, built: Built, jets: Samples) -> dict[str, str]:
     interface, build = describe(context, built, jets.scalers), context.build
     x = jets.test.first(_JETS).arrays
     taken = [_type(layer)(each.astype(np.float64)) for layer, each in zip(built.network.inputs, x, strict=True)]
-    played = patterns.write(
-        build / "patterns", interface, inputs=_end_to_end(taken), outputs=_end_to_end(_expected(built, x))
-    )
+    expected: Sequence[NDArray[np.float64]] = exact_raw(built.network, x)
+    if built.design is None and built.project is not None:  # an HLS project puts out whatever the network ends with
+        simulated = hls.predictions(built.project, list(x))
+        expected = [simulated[name] for name in built.network.outputs]
+    played = patterns.write(build / "patterns", interface, inputs=_end_to_end(taken), outputs=_end_to_end(expected))
     return {
         "scaler": str(interfaces.write(interface, build / "scaler.json")),
         "scaler as C header": str(write_text(build / "scales.h", scales.header(interface))),
         "patterns": str(played),
     }
-
-
-def _expected(built: Built, x: Sequence[NDArray[np.float32]]) -> Sequence[NDArray[np.float64]]:
-    """Return what the firmware puts out: raw outputs in Verilog, in an HLS project whatever the network ends with."""
-    if built.design is None and built.project is not None:
-        found = hls.predictions(built.project, list(x))
-        return [found[name] for name in built.network.outputs]
-    return exact_raw(built.network, x)
 
 
 def _end_to_end(values: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -58,9 +52,11 @@ def describe(context: Context, built: Built, scalers: Mapping[str, Scaler]) -> I
     """Return which raw feature becomes which bits of a network's firmware, and what its output bits mean."""
     network = built.network
     fed = list(zip(network.inputs, scalers.values(), strict=True))
-    told = list(zip(_ends(built), context.recipe.outputs.values(), strict=True))
+    ends = network.raw_outputs if built.design else network.outputs  # firmware in Verilog has no head
+    told = list(zip(ends, context.recipe.outputs.values(), strict=True))
     values = [_value_names(scaler.feature_names, layer.n_features) for layer, scaler in fed]
-    inputs, outputs = ([name for own in names for name in own] for names in (values, [o.values for _, o in told]))
+    named = [output.values for _, output in told]
+    inputs, outputs = (list(itertools.chain(*names)) for names in (values, named))
     arriving, leaving = _layout(context, built, inputs=inputs, outputs=outputs)
     return Interface(
         name=context.recipe.name,
@@ -71,24 +67,13 @@ def describe(context: Context, built: Built, scalers: Mapping[str, Scaler]) -> I
             for port, words in zip(fed, _shared(arriving, values), strict=True)
         ),
         outputs=tuple(
-            OutputPort(
-                name=name,
-                shape=network.shapes[name],
-                meaning=_meaning(network[name], output.task),
-                words=words,
-            )
-            for (name, output), words in zip(told, _shared(leaving, [o.values for _, o in told]), strict=True)
+            OutputPort(name=name, shape=network.shapes[name], meaning=_meaning(network[name], output.task), words=words)
+            for (name, output), words in zip(told, _shared(leaving, named), strict=True)
         ),
     )
 
 
-def _ends(built: Built) -> Sequence[str]:
-    """Return the layers whose values firmware puts out: in Verilog those before any head."""
-    return built.network.raw_outputs if built.design else built.network.outputs
-
-
 def _shared(words: Sequence[Word], names: Sequence[Sequence[str]]) -> list[tuple[Word, ...]]:
-    """Return the words of each port, as many as it has names."""
     left = iter(words)
     return [tuple(itertools.islice(left, len(own))) for own in names]
 
@@ -100,20 +85,18 @@ def _layout(
         arriving, leaving = patterns.layout(built.design, inputs=inputs, outputs=outputs)
         kinds = (kind for layer in built.network.inputs for kind in spread(_type(layer), layer.features_shape))
         # The port has the types' bits; how values come into them, rounding and overflow, is the network's to say.
-        return [_typed(word, kind) for word, kind in zip(arriving, kinds, strict=True)], leaving
+        types = (str(kind) if kind else None for kind in kinds)
+        return [replace(word, type=own) for word, own in zip(arriving, types, strict=True)], leaving
     return patterns.layout_of_project(built.network, context.recipe.strategy, inputs=inputs, outputs=outputs)
 
 
 def _place(context: Context, built: Built) -> dict[str, Any]:
     """Return what says where the firmware is and when it puts out its values: Verilog, or else the HLS project."""
-    for kind, part, cycles in (
-        ("verilog", built.design, built.design),
-        ("project", built.project, built.measurement),
-    ):
+    for kind, part, cycles in (("verilog", built.design, built.design), ("project", built.project, built.measurement)):
         if part is not None:
-            found = {"top": part.top, kind: _relative(part.folder, context.build)}
+            folder = part.folder.resolve().relative_to(context.build.resolve()).as_posix()
             names = ("latency_cycles", "interval_cycles") if cycles is not None else ()
-            return found | {name: getattr(cycles, name) for name in names}
+            return {"top": part.top, kind: folder, **{name: getattr(cycles, name) for name in names}}
     raise NetworkError("there is no firmware to feed")
 
 
@@ -146,15 +129,7 @@ def _type(layer: Input) -> Quantiser:
     return layer.result
 
 
-def _typed(word: Word, kind: FixedPoint | None) -> Word:
-    return Word(name=word.name, type=str(kind) if kind else None, low=word.low, width=word.width)
-
-
 def _value_names(features: tuple[str, ...], n_values: int) -> list[str]:
     """Return the names of an input's values, row by row: those of its features, or with the row in brackets."""
     rows = n_values // len(features)
     return list(features) if rows == 1 else [f"{name}[{row}]" for row in range(rows) for name in features]
-
-
-def _relative(folder: Path, build: Path) -> str:
-    return folder.resolve().relative_to(build.resolve()).as_posix()

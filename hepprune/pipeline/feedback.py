@@ -168,7 +168,11 @@ def _first(context: Context, network: Network, problem: Problem) -> Outcome:
 
 def _search(context: Context, network: Network, problem: Problem) -> Outcome:
     with context.step("search", problem.settings.epochs) as advance:
-        tell: Callable[[Stage], None] = lambda stage: advance(0, _note(stage))  # noqa: E731
+
+        def tell(stage: Stage) -> None:
+            noise = "" if stage.significant else ", change within its error"
+            advance(0, f"{stage.estimate.resources.lut or 0:,.0f} LUT, {headline(stage.scores)}{noise}")
+
         return greedy.search(network, problem, state=context.state / "search", advance=tell, trained=advance)
 
 
@@ -182,9 +186,10 @@ def _again(context: Context, network: Network, problem: Problem, *, unsettled: N
     Raises:
         BudgetMissedError: no cut is left.
     """
-    settle = partial(_search, context, unsettled, _in(context, problem, stages=_SETTLE))
+    of_stages = {n: replace(problem, settings=context.recipe.settings(stages=n)) for n in (_SETTLE, _TRIM)}
+    settle = partial(_search, context, unsettled, of_stages[_SETTLE])
     try:
-        trimmed = _search(context, network, _in(context, problem, stages=_TRIM))
+        trimmed = _search(context, network, of_stages[_TRIM])
     except BudgetMissedError as missed:
         return _or(settle, missed)
     before, after = (greedy.scored(each, problem) for each in (network, trimmed.network))
@@ -205,20 +210,10 @@ def _or(search: Callable[[], Outcome], otherwise: Outcome | BudgetMissedError) -
     raise otherwise
 
 
-def _in(context: Context, problem: Problem, *, stages: int) -> Problem:
-    return replace(problem, settings=context.recipe.settings(stages=stages))
-
-
 def _lost(after: Mapping[str, metrics.Score], before: Mapping[str, metrics.Score]) -> Difference:
-    """Return what is lost of the primary metric, with its paired error."""
     name = next(iter(before))
     change = metrics.difference(after[name], before[name])
     return Difference(metrics.lost(name, change.value), change.error)
-
-
-def _note(stage: Stage) -> str:
-    noise = "" if stage.significant else ", change within its error"
-    return f"{stage.estimate.resources.lut or 0:,.0f} LUT, {headline(stage.scores)}{noise}"
 
 
 def _anchored(budget: Budget, predicted: Estimate, measured: Measurement) -> Budget:

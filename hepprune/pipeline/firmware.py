@@ -15,6 +15,7 @@ from hepprune.firmware import equivalence, rtl
 from hepprune.firmware.routes import ROUTES, Built, Order
 from hepprune.hardware import cost
 from hepprune.hardware.resources import Measurement, Resources
+from hepprune.hardware.targets import Target
 from hepprune.network import Network, identity
 from hepprune.pipeline import tools
 from hepprune.pipeline.context import Context
@@ -54,14 +55,8 @@ def _by(name: str, context: Context, built: Built, jets: Samples) -> Built:
     with context.step(route.title):
         built = written(context, built, name)
         vectors = jets.test.first(wanted.rtl_vectors if name == "rtl" else wanted.csim_vectors).arrays
-        key = [
-            identity(built.network),
-            jets.key,
-            len(vectors),
-            context.recipe.name,
-            context.place,
-            context.recipe.strategy,
-        ]
+        recipe = context.recipe
+        key = [identity(built.network), jets.key, len(vectors), recipe.name, context.place, recipe.strategy]
         prove = partial(route.prove, built, vectors, jets.test.task)
         check = context.store.value(equivalence.Check, f"{route.kind}-check", key, prove)
     return replace(built, checks=(*built.checks, check))
@@ -88,20 +83,19 @@ def measure(context: Context, network: Network, *, jets: Samples, book: ledger.L
     """
     tool = tools.chosen(context.recipe)
     built = build(context, network, jets)
-    key = _key(context, network, tool)
+    key = design_key(network, context.target, context.recipe.strategy, tool)
     known = book.measurement(key, stage=tool.stage)
     if known is not None:
         return replace(built, measurement=elsewhere.check(known, key) if tool.name == elsewhere.NAME else known)
     predicted = cost.estimate(network, context.target, strategy=context.recipe.strategy, stage=tool.stage)
     if tool.name == elsewhere.NAME:
-        book.record_design(key, context.recipe.name)
-        book.record_estimate(key, predicted)
+        book.record(key, predicted, description=context.recipe.name)
         return built
     if tool.needs_hls:
         built = written(context, built, "hls")
     with context.step(f"synthesis ({tool.name})"):
         measured = tool.run(job(context, built))
-    book.record(key, context.recipe.name, estimate=predicted, measurement=measured)
+    book.record(key, predicted, measured, description=context.recipe.name)
     return replace(built, measurement=measured)
 
 
@@ -109,14 +103,15 @@ def awaited(context: Context, built: Built) -> MeasurementAwaitedError:
     """Return the error that says what of a design to synthesise on another machine, and how to go on after it."""
     tool = tools.chosen(context.recipe)
     folders = [part.folder for part in (built.design, built.project) if part is not None]
-    return elsewhere.awaited(_key(context, built.network, tool), tool.stage, context.build, folders)
+    key = design_key(built.network, context.target, context.recipe.strategy, tool)
+    return elsewhere.awaited(key, tool.stage, context.build, folders)
 
 
-def _key(context: Context, network: Network, tool: synthesis.Tool) -> str:
-    target = context.target
+def design_key(network: Network, target: Target, strategy: str, tool: synthesis.Tool) -> str:
+    """Return the key in a ledger of a network built for a target by a strategy and measured by a tool."""
     return ledger.design_key(
         identity(network),
-        strategy=context.recipe.strategy,
+        strategy=strategy,
         part=target.part_name,
         clock_ns=target.period_ns,
         tool=f"{tool.name} {tool.version()}",
@@ -143,16 +138,14 @@ def job(context: Context, built: Built) -> synthesis.Job:
 def solved_as_measured(context: Context, network: Network) -> Built:
     """Return a network with its solved adder graph as figures of stage da4ml: exact, and without synthesis."""
     target, solved = context.target, solve(context, network)
-    resources = Resources(lut=solved.lut, dsp=0.0, bram18=0.0)
-    cycles = rtl.cycles(solved.depth, target.levels_per_cycle)
     measured = Measurement(
         stage="da4ml",
         tool="da4ml",
         version=version("da4ml"),
         part=target.part_name,
         clock_ns=target.period_ns,
-        resources=resources,
-        latency_cycles=cycles,
+        resources=Resources(lut=solved.lut, dsp=0.0, bram18=0.0),
+        latency_cycles=rtl.cycles(solved.depth, target.levels_per_cycle),
         interval_cycles=1,
     )
     return Built(network=network, solution=solved, measurement=measured)

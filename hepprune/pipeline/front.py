@@ -42,10 +42,9 @@ def front(recipe: Recipe, *, build: Path, executor: Executor | None = None, trac
     if not recipe.search.front:
         raise RecipeError("a front needs search.front: true in the recipe, or `hepprune run --front`")
     check_folder(build)
+    context = Context(recipe=recipe, target=targets.load(recipe.target), build=build, track=track, executor=executor)
     with devices.on(recipe.device, unless_asked=True), locked(build, track):
-        return _front(
-            Context(recipe=recipe, target=targets.load(recipe.target), build=build, track=track, executor=executor)
-        )
+        return _front(context)
 
 
 def _front(context: Context) -> Front:
@@ -67,18 +66,15 @@ def _front(context: Context) -> Front:
         for each in kept:
             built.append(firmware.solved(context, each.network))
             advance()
-        _clear(context.build)
+        # an earlier front, its table first: where there is one, it is of the networks and the plot beside it
+        earlier = (*context.build.glob("front.p??"), *(context.build / "front").glob("network_*.npz"))
+        for path in (context.build / descent.FILE, *earlier):
+            path.unlink(missing_ok=True)
         found = _described(context, whole, jets, budget, _best(kept, built))
     files = {"table": str(context.build / descent.FILE), "plot": str(descent.draw(found, context.build / "front")[0])}
     found = replace(found, files=files, seconds=dict(context.seconds))
     stored.write(Front, context.build / descent.FILE, found)
     return found
-
-
-def _clear(build: Path) -> None:
-    """Remove an earlier front, its table first: where there is one, it is of the networks and the plot beside it."""
-    for path in (build / descent.FILE, *build.glob("front.p??"), *(build / "front").glob("network_*.npz")):
-        path.unlink(missing_ok=True)
 
 
 def _descend(context: Context, baseline: Network, pruned: Network, jets: Samples, budget: Budget) -> tuple[Kept, ...]:
@@ -114,7 +110,6 @@ def _best(kept: tuple[Kept, ...], built: list[Built]) -> list[tuple[Kept, Built]
 
 
 def _described(context: Context, whole: Built, jets: Samples, budget: Budget, best: list[tuple[Kept, Built]]) -> Front:
-    """Return the front without the files that are made of it."""
     limit = budget.limits()["lut"]
     reference = next((b for _, b in best if b.solution and b.solution.lut <= limit), best[-1][1])
     against = partial(outcome.compare, context, jets=jets)

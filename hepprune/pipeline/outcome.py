@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -190,31 +191,24 @@ def files(context: Context, built: Built, jets: Samples, model: Network | None) 
     `model` is what the recipe brought, if it brought a model.
     """
     network, parts = built.network, {"HLS project": built.project, "Verilog": built.design}
+    file, came = context.recipe.model.file, dict[str, str]()
+    if file is not None and model is not None and Path(file).suffix != ".npz":  # as the kind of model that it came
+        place = context.build / f"{context.recipe.name}{frontends.suffix(file)}"
+        came["model"] = str(frontends.write(unfold_batch_norm(network, model), place, like=file))
     return {
         "summary": str(context.build / "summary.json"),
         "network": str(save(network, context.build / "network.npz")),
-        **_as_it_came(context, network, model),
+        **came,
         **{name: str(part.folder) for name, part in parts.items() if part is not None},
         **delivery.write(context, built, jets),
         "ledger": str(context.build / "ledger.sqlite"),
     }
 
 
-def _as_it_came(context: Context, network: Network, model: Network | None) -> dict[str, str]:
-    """Write the compressed network as the kind of model that the recipe brought, where it brought one."""
-    file = context.recipe.model.file
-    if file is None or model is None or Path(file).suffix == ".npz":
-        return {}
-    unfolded, kind = unfold_batch_norm(network, model), frontends.suffix(file)
-    return {"model": str(frontends.write(unfolded, context.build / f"{context.recipe.name}{kind}", like=file))}
-
-
 def versions() -> dict[str, str]:
     """Return the versions that decide the result."""
     found = {"hepprune": hepprune.__version__, "python": platform.python_version()}
     for package in _PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             found[package] = version(package)
-        except PackageNotFoundError:
-            continue
     return found

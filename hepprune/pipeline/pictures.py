@@ -1,10 +1,8 @@
 """The plots of a run: its costs, its search, and for each output the physics that belongs to its task."""
 
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import softmax
 
 from hepprune.errors import ReportError
@@ -15,14 +13,12 @@ from hepprune.pipeline import feedback, pricing
 from hepprune.pipeline.context import Context
 from hepprune.pipeline.outcome import Compared
 from hepprune.pipeline.taggers import loss_changes
-from hepprune.recipe.outputs import Output
 from hepprune.report import descent, designs, judged, plots
 from hepprune.report import summary as summaries
 from hepprune.report.designs import Counted, Designs
 from hepprune.report.judged import Judged
 from hepprune.report.plots import costs, gallery
 from hepprune.report.summary import Summary
-from hepprune.sample import Sample
 from hepprune.search.sensitivity import LEVELS
 from hepprune.task import Classes, MultiLabel, Regression
 
@@ -31,7 +27,20 @@ def draw(
     context: Context, summary: Summary, start: feedback.Start, last: feedback.Turn, of: Compared
 ) -> dict[str, str]:
     """Draw all plots, png and pdf, keep what they need, and return their png files by name."""
-    built, outputs = _designs(context, start, last), _judged(context, start, of)
+    layers, changes = loss_changes(start.curves)
+    measured_ns = last.measurement.latency_ns if last.measurement else None
+    built = Designs(
+        before=Counted.of(_weights(start.tagger)),
+        after=Counted.of(_weights(last.network)),
+        estimates={"baseline": pricing.own(context, last.known)(start.tagger), "hepprune": last.estimate},
+        measured_ns={"hepprune": measured_ns} if measured_ns else {},
+        budget_ns=start.budget.limits().get("latency_ns"),
+        layers=tuple(layers),
+        levels=tuple(LEVELS),
+        changes=tuple(map(tuple, changes.tolist())),
+        unit=context.recipe.meaning.unit,
+    )
+    outputs = _judged(context, start, of)
     designs.write(built, context.build / designs.FILE)
     judged.write(outputs, context.build / judged.FILE)
     return _drawn(summary, built, outputs, context.build / "plots")
@@ -61,55 +70,24 @@ def _drawn(summary: Summary, built: Designs | None, outputs: tuple[Judged, ...],
     return {name: str(paths[0]) for name, paths in drawn.items()}
 
 
-def _designs(context: Context, start: feedback.Start, last: feedback.Turn) -> Designs:
-    layers, changes = loss_changes(start.curves)
-    measured_ns = last.measurement.latency_ns if last.measurement else None
-    return Designs(
-        before=Counted.of(_weights(start.tagger)),
-        after=Counted.of(_weights(last.network)),
-        estimates={"baseline": pricing.own(context, last.known)(start.tagger), "hepprune": last.estimate},
-        measured_ns={"hepprune": measured_ns} if measured_ns else {},
-        budget_ns=start.budget.limits().get("latency_ns"),
-        layers=tuple(layers),
-        levels=tuple(LEVELS),
-        changes=tuple(map(tuple, changes.tolist())),
-        unit=context.recipe.meaning.unit,
-    )
-
-
 def _judged(context: Context, start: feedback.Start, of: Compared) -> tuple[Judged, ...]:
     """Return what every form of the network puts out on the test jets, output by output."""
-    sample, recipe = start.jets.test, context.recipe
-    forms = _forms(start, of)
+    sample, recipe, forms = start.jets.test, context.recipe, _forms(start, of)
     found = []
     for index, (name, output) in enumerate(recipe.outputs.items()):
-        own = {form: values[index].reshape(len(sample), -1) for form, values in forms.items() if index in values}
-        told = sample.truth[-1] if recipe.data.signal is not None else None
-        found.append(
-            Judged(
-                name=name,
-                kind=_kind(output),
-                names=output.values,
-                truth=_truth(sample, index),
-                forms=own,
-                signal=told,
-                n_bunches=recipe.n_bunches,
-                score=output.task.conditions.of if isinstance(output.task, Regression) else None,
-            )
+        task = output.task
+        judged = Judged(
+            name=name,
+            kind="classes" if isinstance(task, Classes) else "labels" if isinstance(task, MultiLabel) else "values",
+            names=output.values,
+            truth=sample.truth[index] if isinstance(sample.truth, tuple) else sample.truth,
+            forms={form: all_[index].reshape(len(sample), -1) for form, all_ in forms.items() if index in all_},
+            signal=sample.truth[-1] if recipe.data.signal is not None else None,
+            n_bunches=recipe.n_bunches,
+            score=task.conditions.of if isinstance(task, Regression) else None,
         )
+        found.append(judged)
     return tuple(found)
-
-
-def _kind(output: Output) -> Literal["classes", "labels", "values"]:
-    if isinstance(output.task, Classes):
-        return "classes"
-    return "labels" if isinstance(output.task, MultiLabel) else "values"
-
-
-def _truth(sample: Sample, index: int) -> NDArray[Any]:
-    """Return the targets of an output; of classes a number each."""
-    found: NDArray[Any] = sample.truth[index] if isinstance(sample.truth, tuple) else sample.truth
-    return found
 
 
 def _forms(start: feedback.Start, of: Compared) -> dict[str, dict[int, Floats]]:
@@ -124,12 +102,11 @@ def _forms(start: feedback.Start, of: Compared) -> dict[str, dict[int, Floats]]:
         scores: Floats = softmax(values, axis=1) if isinstance([*each][index], Classes) else values
         return scores
 
-    networks = {"baseline": start.tagger, "uniform": of.uniform.network, "hepprune": built.network}
-    forms = {
-        name: {index: shown(index, values) for index, values in enumerate(exact_raw(network, features))}
-        for name, network in networks.items()
-    }
     network = built.network
+    forms = {
+        name: {index: shown(index, values) for index, values in enumerate(exact_raw(each, features))}
+        for name, each in {"baseline": start.tagger, "uniform": of.uniform.network, "hepprune": network}.items()
+    }
     if built.project is not None:
         simulated = hls.predictions(built.project, features)
         forms["firmware (C simulation)"] = {
@@ -141,6 +118,4 @@ def _forms(start: feedback.Start, of: Compared) -> dict[str, dict[int, Floats]]:
 
 
 def _weights(network: Network) -> Floats:
-    """Return all quantised weights, flat."""
-    used = [kernel.used().detach().double().numpy().ravel() for kernel in network.kernels]
-    return np.concatenate(used)
+    return np.concatenate([kernel.used().detach().double().numpy().ravel() for kernel in network.kernels])

@@ -1,6 +1,7 @@
 """The main job, told in one column."""
 
 from concurrent.futures import Executor
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -8,10 +9,8 @@ from typing import Any
 
 from hepprune.errors import RecipeError
 from hepprune.firmware.folders import check_folder
-from hepprune.firmware.routes import Built
 from hepprune.hardware import targets
 from hepprune.hardware.resources import Budget, Estimate, Measurement, Resources
-from hepprune.network import Network
 from hepprune.pipeline import checks, evidence, feedback, firmware, outcome, pictures, pricing, searches, taggers, tools
 from hepprune.pipeline.context import Context, Track, locked, silent
 from hepprune.recipe import Recipe
@@ -35,10 +34,9 @@ def run(recipe: Recipe, *, build: Path, executor: Executor | None = None, track:
         raise RecipeError("search.front: a front has no firmware; make it by pipeline.front, or `hepprune run`")
     check_folder(build)
     tools.check(recipe)  # before the folder is made
+    context = Context(recipe=recipe, target=targets.load(recipe.target), build=build, track=track, executor=executor)
     with devices.on(recipe.device, unless_asked=True), locked(build, track):
-        return _run(
-            Context(recipe=recipe, target=targets.load(recipe.target), build=build, track=track, executor=executor)
-        )
+        return _run(context)
 
 
 def _run(context: Context) -> Summary:
@@ -55,7 +53,8 @@ def _run(context: Context) -> Summary:
         if tools.is_rtl(recipe):
             with context.step("compiling the solver, once per environment"):
                 compiled()
-    whole = _whole(context, baseline)
+    with context.step("solving the baseline's adder graph") if tools.is_rtl(recipe) else nullcontext():
+        whole = pricing.whole(context, baseline)
     with Ledger(build / "ledger.sqlite") as book:
         measure = partial(firmware.measure, context, jets=jets, book=book)
         # What was known when this job was first run stays what it starts from, so that the same job ends the same.
@@ -72,9 +71,8 @@ def _run(context: Context) -> Summary:
     compared = outcome.Compared(baseline=whole, compressed=compressed, uniform=uniform)
     with context.step("summary and plots"):
         summary = outcome.summarise(context, start, turns, compared)
-        files = outcome.files(context, compressed, jets, model) | pictures.draw(
-            context, summary, start, turns[-1], compared
-        )
+        files = outcome.files(context, compressed, jets, model)
+        files |= pictures.draw(context, summary, start, turns[-1], compared)
     summary = replace(summary, files=files, seconds=dict(context.seconds))
     summaries.write(summary, build / "summary.json")
     searches.write([turn.stages for turn in turns], build / searches.FILE)
@@ -83,13 +81,6 @@ def _run(context: Context) -> Summary:
     if compressed.measurement is None:
         raise firmware.awaited(context, compressed)
     return summary
-
-
-def _whole(context: Context, baseline: Network) -> Built:
-    if not tools.is_rtl(context.recipe):
-        return pricing.whole(context, baseline)
-    with context.step("solving the baseline's adder graph"):
-        return pricing.whole(context, baseline)
 
 
 def compare(recipe: Recipe, *, build: Path, track: Track = silent) -> dict[str, Any]:

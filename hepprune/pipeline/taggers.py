@@ -88,10 +88,8 @@ def read_columns(recipe: Recipe, *, max_jets: int | None) -> dict[str, Jets]:
 
 
 def _sample(recipe: Recipe, inputs: dict[str, Jets]) -> Sample:
-    first = next(iter(inputs.values()))
-    y: tuple[Any, ...] = tuple(
-        _targets(output, first, recipe.data.target_columns) for output in recipe.outputs.values()
-    )
+    first, columns = next(iter(inputs.values())), recipe.data.target_columns
+    y: tuple[Any, ...] = tuple(_targets(output, first, columns) for output in recipe.outputs.values())
     if recipe.data.signal is not None:
         y = ((*y, first.targets[:, -1]),) if len(y) == 1 else (*y, first.targets[:, -1])
     x, weight = tuple(jets.x for jets in inputs.values()), first.weight if recipe.data.is_weighted else None
@@ -112,15 +110,9 @@ def _targets(output: Output, jets: Jets, columns: tuple[str, ...]) -> NDArray[An
 def baseline(context: Context, jets: Samples, model: Network | None) -> Network:
     """Train the unpruned, quantised tagger, or take the `model` that the recipe brings, quantised where it is float."""
     recipe = context.recipe
-    own = None if model is None else identity(model)
-    key = [
-        recipe.model.model_dump(),
-        recipe.seed,
-        [len(each.values) for each in recipe.outputs.values()],
-        jets.key,
-        own,
-        *([] if recipe.objective == "loss" else [recipe.objective, recipe.n_bunches]),
-    ]
+    sizes = [len(each.values) for each in recipe.outputs.values()]
+    key = [recipe.model.model_dump(), recipe.seed, sizes, jets.key, None if model is None else identity(model)]
+    key += [] if recipe.objective == "loss" else [recipe.objective, recipe.n_bunches]
     epochs = recipe.model.training.float_epochs + recipe.model.training.epochs
     with context.step("training the baseline", epochs) as advance:
         trained = context.store.network("baseline", key, lambda: _train(recipe, model, jets, advance))
@@ -175,8 +167,10 @@ def untrained(recipe: Recipe, model: Network | None) -> Network:
             f"'{file}' takes {_told(shapes)} features and gives {_told(n_out)} {what}, "
             f"the recipe names {_told(wanted[0])} and {_told(wanted[1])}"
         )
-    _check_names("inputs", [layer.name for layer in tagger.inputs], list(inputs), file=file)
-    _check_names("outputs", list(tagger.outputs), list(outputs), file=file)
+    fed = [layer.name for layer in tagger.inputs]
+    for kind, own, named in (("inputs", fed, list(inputs)), ("outputs", list(tagger.outputs), list(outputs))):
+        if len(named) > 1 and own != named:
+            raise RecipeError(f"'{file}' has the {kind} {', '.join(own)}, the recipe names {', '.join(named)}")
     for name, output in zip(tagger.raw_outputs, outputs.values(), strict=True):
         last = tagger[name]
         if isinstance(output.task, MultiLabel) and isinstance(last, Activation) and last.function == "sigmoid":
@@ -231,11 +225,6 @@ def _train(recipe: Recipe, given: Network | None, jets: Samples, advance: Any) -
     return training.fit(quantised, jets.train, jets.validation, settings=settings, seed=seed, advance=advance)[0]
 
 
-def _check_names(what: str, own: list[str], named: list[str], *, file: str | None) -> None:
-    if len(named) > 1 and own != named:
-        raise RecipeError(f"'{file}' has the {what} {', '.join(own)}, the recipe names {', '.join(named)}")
-
-
 def _told(sizes: Sequence[Any]) -> str:
     """Return "16", or "(16, 4) and 3"."""
     return " and ".join(str(s[0]) if isinstance(s, tuple) and len(s) == 1 else str(s) for s in sizes)
@@ -262,16 +251,9 @@ def sensitivities(context: Context, tagger: Network, jets: Samples) -> tuple[sen
     total = sum(len(sensitivity.levels_of(kind)) for _, kind in sensitivity.cuttable(tagger, granularities))
 
     def analyse() -> tuple[sensitivity.SensitivityCurve, ...]:
-        some = jets.train.first(_STATISTICS_JETS)
-        gathered = statistics.gather(tagger, some)
-        return sensitivity.analyse(
-            tagger,
-            jets.validation,
-            gathered,
-            granularities=granularities,
-            executor=context.executor,
-            advance=advance,
-        )
+        gathered = statistics.gather(tagger, jets.train.first(_STATISTICS_JETS))
+        how: dict[str, Any] = {"granularities": granularities, "executor": context.executor, "advance": advance}
+        return sensitivity.analyse(tagger, jets.validation, gathered, **how)
 
     with context.step("sensitivity", total) as advance:
         kind = tuple[sensitivity.SensitivityCurve, ...]

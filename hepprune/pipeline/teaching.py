@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ def taught(context: Context, samples: Sequence[Inputs]) -> list[Inputs]:
     teacher = context.recipe.data.teacher
     if teacher is None:
         return list(samples)
-    jets = [*map(_only, samples)]
+    jets = [each for (each,) in (inputs.values() for inputs in samples)]
     network = _trained(context, teacher, jets)
     scores = [_scores(teacher, network, each.x) for each in jets]
     if teacher.task == "latent":
@@ -78,12 +79,8 @@ def _trained(context: Context, teacher: Teacher, samples: Sequence[Jets]) -> Net
     train, validation = (_lesson(recipe, teacher, jets) for jets in samples[:2])
     key = [teacher.model_dump(exclude={"transform", "of_signal"}), recipe.seed, train.key, validation.key]
     with context.step("training the teacher", teacher.epochs) as advance:
-
-        def train_it() -> Network:
-            drawn = _drawn(recipe, teacher)
-            return training.fit(drawn, train, validation, settings=teacher.fit, seed=recipe.seed, advance=advance)[0]
-
-        return context.store.network("teacher", key, train_it)
+        fit = partial(training.fit, settings=teacher.fit, seed=recipe.seed, advance=advance)
+        return context.store.network("teacher", key, lambda: fit(_drawn(recipe, teacher), train, validation)[0])
 
 
 def _lesson(recipe: Recipe, teacher: Teacher, jets: Jets) -> Sample:
@@ -103,27 +100,17 @@ def _lesson(recipe: Recipe, teacher: Teacher, jets: Jets) -> Sample:
 
 
 def _background(recipe: Recipe, jets: Jets) -> NDArray[np.bool_]:
-    """Return which jets are no signal."""
     return np.ones(len(jets), np.bool_) if recipe.data.signal is None else jets.targets[:, -1] == 0
 
 
-def _scores(teacher: Teacher, network: Network, x: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return a teacher's scores, (n_jets, n_scores)."""
-    batches = np.array_split(x, -(-len(x) // _BATCH))
-    return np.concatenate([_scores_of(teacher, network, batch) for batch in batches])
-
-
 @torch.no_grad()
-def _scores_of(teacher: Teacher, network: Network, x: NDArray[np.float32]) -> NDArray[np.float64]:
-    last = f"dense_{teacher.narrowest}" if teacher.task == "latent" else network.raw_outputs[0]
-    values = network.activations(torch.from_numpy(x.copy()), quantised=False, until=[last])[last]
-    flat = values.double().numpy().reshape(len(x), -1)
-    if teacher.task != "reconstruction":
-        return flat
-    found: NDArray[np.float64] = TRANSFORMS[teacher.transform](mse(flat, x.reshape(flat.shape).astype(np.float64)))
-    return found[:, None]
-
-
-def _only(inputs: Inputs) -> Jets:
-    (jets,) = inputs.values()
-    return jets
+def _scores(teacher: Teacher, network: Network, x: NDArray[np.float32]) -> NDArray[np.float64]:
+    last, found = f"dense_{teacher.narrowest}" if teacher.task == "latent" else network.raw_outputs[0], []
+    for batch in np.array_split(x, -(-len(x) // _BATCH)):
+        values = network.activations(torch.from_numpy(batch.copy()), quantised=False, until=[last])[last]
+        flat = values.double().numpy().reshape(len(batch), -1)
+        if teacher.task == "reconstruction":
+            lost = mse(flat, batch.reshape(flat.shape).astype(np.float64))
+            flat = TRANSFORMS[teacher.transform](lost)[:, None]
+        found.append(flat)
+    return np.concatenate(found)

@@ -1,6 +1,6 @@
 """Which jets a recipe is about: the columns of each input, what the network is to learn, weights, split and scaling."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
@@ -43,11 +43,6 @@ class ImageSection(Section):
             if low >= high:
                 raise ValueError(f"an axis goes from a low end to a higher one, not from {low:g} to {high:g}")
         return given
-
-    @property
-    def image(self) -> Image:
-        """The input that it is."""
-        return Image(**self.model_dump())
 
 
 class Flat(Section):
@@ -131,13 +126,9 @@ class Data(Section):
         return [given] if isinstance(given, str) else given
 
     @model_validator(mode="after")
-    def _leave_jets_to_train_on(self) -> "Data":
+    def _leave_jets_and_name_the_columns_of_every_input(self) -> "Data":
         if self.validation + self.test >= 1:
             raise ValueError("validation and test leave no jets to train on")
-        return self
-
-    @model_validator(mode="after")
-    def _name_the_columns_of_every_input(self) -> "Data":
         if [self.features is not None, self.image is not None, bool(self.inputs)].count(True) != 1:
             raise ValueError("name the features of one input, or its image, or the inputs with the features of each")
         if self.inputs and isinstance(self.n_constituents, int):
@@ -188,10 +179,6 @@ class Data(Section):
     def _make_one_file(self) -> "Data":
         if self.make is not None and not (isinstance(self.file, str) and trees.split(self.file)[0].endswith(".root")):
             raise ValueError("what is made is one file, which ends in .root")
-        return self
-
-    @model_validator(mode="after")
-    def _leave_the_mark_of_constituents_alone(self) -> "Data":
         if any(IS_FILLED in each.expressions and each.shape[1:] for each in self.columns.values()):
             raise ValueError(f"'{IS_FILLED}' says which constituents there are and is added; take it off the features")
         return self
@@ -225,13 +212,14 @@ class Data(Section):
     @property
     def columns(self) -> dict[str, Input]:
         """What every input reads, by its name; the only one is called `features`."""
-        return {name: self._input(name, each) for name, each in self._given().items()}
-
-    def _input(self, name: str, given: Texts | ImageSection) -> Input:
-        if isinstance(given, ImageSection):
-            return given.image
-        lsb = {feature: worth for feature, worth in self.lsb.items() if feature in given}
-        return Columns(features=given, n_constituents=self._padded(name), is_filled=self.isfilled, lsb=lsb)
+        found: dict[str, Input] = {}
+        for name, each in self._given().items():
+            if isinstance(each, ImageSection):
+                found[name] = Image(**each.model_dump())
+            else:
+                lsb, n = {feature: self.lsb[feature] for feature in each if feature in self.lsb}, self._padded(name)
+                found[name] = Columns(features=each, n_constituents=n, is_filled=self.isfilled, lsb=lsb)
+        return found
 
     @property
     def flattened(self) -> Flatten | None:
@@ -251,11 +239,5 @@ class Data(Section):
     @property
     def target_columns(self) -> tuple[str, ...]:
         """The columns of all targets."""
-        return tuple(self._target_columns())
-
-    def _target_columns(self) -> Iterator[str]:
-        if isinstance(self.targets, dict):
-            for each in self.targets.values():
-                yield from each
-        else:
-            yield from self.targets or ()
+        given = self.targets.values() if isinstance(self.targets, dict) else [self.targets or ()]
+        return tuple(name for names in given for name in names)

@@ -53,16 +53,11 @@ def heads(given: Any) -> Any:
     if isinstance(given, Mapping) and isinstance(given.get("kind"), str):
         return {"": given}
     if isinstance(given, Mapping):
-        _check_names(given)
+        if [*given] != [""]:
+            with placed("task: "):
+                check_names(map(str, given))
         return {name: {"kind": each} if isinstance(each, str) else each for name, each in given.items()}
     return given
-
-
-def _check_names(given: Mapping[Any, Any]) -> None:
-    if [*given] == [""]:
-        return
-    with placed("task: "):
-        check_names(str(name) for name in given)
 
 
 @dataclass(frozen=True)
@@ -96,20 +91,20 @@ def outputs(tasks: Mapping[str, Head], data: Data, conditions: Conditions) -> di
     if len(labelled) > 1:
         raise ValueError(f"the outputs {' and '.join(labelled)} cannot share the label; name targets of their own")
     if labelled:
-        _check_label(data)
+        read = {name for each in data.columns.values() for text in each.expressions for name in grammar.mentioned(text)}
+        if known := read & set(data.labels):
+            raise ValueError(
+                f"data.label: the label '{min(known)}' is among the features and tells the class of every jet"
+            )
+        if data.weight in data.labels:
+            raise ValueError(
+                f"data.weight: '{data.weight}' is the label, and would take the weight of all jets of class 0"
+            )
     _check_learns_no_signal(found, data)
     if data.classes is not None and not any(head.kind == "classes" for head in tasks.values()):
         kinds = ", ".join(head.kind for head in tasks.values())
         raise ValueError(f"data.classes are named and the task is {kinds}; take them out, or take the task classes")
     return found
-
-
-def _check_label(data: Data) -> None:
-    read = {name for each in data.columns.values() for text in each.expressions for name in grammar.mentioned(text)}
-    if known := read & set(data.labels):
-        raise ValueError(f"data.label: the label '{min(known)}' is among the features and tells the class of every jet")
-    if data.weight in data.labels:
-        raise ValueError(f"data.weight: '{data.weight}' is the label, and would take the weight of all jets of class 0")
 
 
 def _check_signal(tasks: Mapping[str, Head], data: Data) -> None:
@@ -152,8 +147,9 @@ def _output(name: str, head: Head, data: Data, conditions: Conditions, *, alone:
         known = replace(known, of="mu2")
     task = head.task(known, learns_signal=data.learns_signal)
     place, inputs = f"task '{name or head.kind}'", [*data.columns.values()]
-    if head.kind in {"classes", "reconstruction"} and columns:
-        raise ValueError(f"the {place} has no targets: it learns {_learns(head.kind)}")
+    learned = {"classes": "what data.label and data.classes say", "reconstruction": "the features themselves"}
+    if head.kind in learned and columns:
+        raise ValueError(f"the {place} has no targets: it learns {learned[head.kind]}")
     if data.teacher is not None and not (head.kind == "regression" and alone):
         raise ValueError("data.teacher: its score is a number to be met, by the only output, of the task regression")
     if head.kind in {"multilabel", "regression"} and not columns and data.teacher is None:
@@ -177,10 +173,6 @@ def _values(kind: str, data: Data, columns: tuple[str, ...]) -> tuple[str, ...]:
     if data.teacher is not None:
         return data.teacher.scores
     return columns or (data.classes if kind == "classes" else None) or data.labels
-
-
-def _learns(kind: str) -> str:
-    return "what data.label and data.classes say" if kind == "classes" else "the features themselves"
 
 
 def meaning(found: Mapping[str, Output]) -> Task:

@@ -90,7 +90,6 @@ def _place(loc: Sequence[int | str], root: type[BaseModel]) -> list[str]:
 
 
 def _is_choice(annotation: Any) -> bool:
-    """Return whether values may be of several kinds, other than none at all."""
     is_union = get_origin(annotation) in {Union, UnionType}
     return is_union and len([each for each in get_args(annotation) if each is not NoneType]) > 1
 

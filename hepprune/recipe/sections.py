@@ -55,13 +55,8 @@ class Training(Section):
 
     def fit(self, epochs: int, *, quantised: bool = True, objective: str = "loss") -> Fit:
         """Return one training's settings; its best epoch is that of the best `objective`."""
-        return Fit(
-            epochs=epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            quantised=quantised,
-            monitor=objective,
-        )
+        own = {"batch_size": self.batch_size, "learning_rate": self.learning_rate}
+        return Fit(epochs=epochs, **own, quantised=quantised, monitor=objective)  # type: ignore[arg-type]
 
 
 class Model(Section):
@@ -131,13 +126,7 @@ class Search(Section):
     solver: Annotated[str, one_of("solver", SOLVERS)] = "greedy"
 
     def settings(
-        self,
-        batch_size: int,
-        *,
-        digits: bool,
-        bits: bool = False,
-        stages: int | None = None,
-        objective: str = "loss",
+        self, batch_size: int, *, digits: bool, bits: bool = False, stages: int | None = None, objective: str = "loss"
     ) -> Settings:
         """Return the settings as the search takes them; `digits` and `bits` say whether single ones are chosen."""
         fit = partial(Fit, batch_size=self.batch_size or batch_size, monitor=objective)

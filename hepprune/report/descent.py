@@ -108,11 +108,5 @@ def draw(front: Front, path: Path) -> list[Path]:
     luts, values = zip(*((row.tagger.lut, row.tagger.scores[metric]) for row in front.rows), strict=True)
     line = Line.of("kept on the way", luts, values)
     level = Level.of(f"baseline, {front.baseline.lut:,.0f} LUT", front.baseline.scores[metric])
-    return curves.draw(
-        [line],
-        path,
-        x_label="LUT (solved adder graph)",
-        y_label=f"test {scores.label(metric)}",
-        level=level,
-        log_x=True,
-    )
+    x_label, y_label = "LUT (solved adder graph)", f"test {scores.label(metric)}"
+    return curves.draw([line], path, x_label=x_label, y_label=y_label, level=level, log_x=True)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,7 +16,7 @@ from hepprune.files import replacing
 from hepprune.metrics import Floats
 
 FILE = "judged.npz"
-_ARRAYS = ("truth", "signal")
+_ARRAYS, _TOLD = ("truth", "signal"), ("name", "kind", "names", "n_bunches", "score")
 _MAX_BYTES = 4_000_000_000
 Kind = Literal["classes", "labels", "values"]
 
@@ -51,16 +51,12 @@ class Judged:
     signal: NDArray[Any] | None = None
     n_bunches: int | None = None
     score: str | None = None
-    told: dict[str, Any] = field(init=False, repr=False, default_factory=dict)
-
-    def __post_init__(self) -> None:
-        known = {name: getattr(self, name) for name in ("name", "kind", "names", "n_bunches", "score")}
-        object.__setattr__(self, "told", known | {"forms": list(self.forms)})
 
 
 def write(outputs: tuple[Judged, ...], path: Path) -> Path:
     """Write what is judged, whole or not at all."""
-    found: dict[str, NDArray[Any]] = {"about": np.array(json.dumps([each.told for each in outputs]))}
+    about = [{name: getattr(each, name) for name in _TOLD} | {"forms": list(each.forms)} for each in outputs]
+    found: dict[str, NDArray[Any]] = {"about": np.array(json.dumps(about))}
     for index, each in enumerate(outputs):
         known = {name: getattr(each, name) for name in _ARRAYS if getattr(each, name) is not None}
         known |= {f"form_{number}": _narrowed(form) for number, form in enumerate(each.forms.values())}
@@ -95,5 +91,5 @@ def read(path: Path) -> tuple[Judged, ...]:
 
 def _output(index: int, about: _About, found: Mapping[str, NDArray[Any]]) -> Judged:
     forms = {name: found[f"{index}_form_{number}"].astype(float) for number, name in enumerate(about.forms)}
-    own = {name: getattr(about, name) for name in ("name", "kind", "names", "n_bunches", "score")}
+    own = {name: getattr(about, name) for name in _TOLD}
     return Judged(**own, forms=forms, truth=found[f"{index}_truth"], signal=found.get(f"{index}_signal"))

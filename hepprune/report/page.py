@@ -29,11 +29,6 @@ class Picture:
     caption: str
     png: bytes
 
-    @classmethod
-    def read(cls, path: Path, caption: str) -> "Picture":
-        """Return the picture in a file."""
-        return cls(caption=caption, png=path.read_bytes())
-
     @property
     def source(self) -> str:
         """The picture as a data URI."""
@@ -104,4 +99,4 @@ def _key(cell: Cell) -> str:
 def pictures(folder: Path, captions: Iterable[tuple[str, str]]) -> tuple[Picture, ...]:
     """Return the pictures of a folder that are there, by name without suffix and caption."""
     there = ((folder / f"{name}.png", caption) for name, caption in captions)
-    return tuple(Picture.read(path, caption) for path, caption in there if path.is_file())
+    return tuple(Picture(caption=caption, png=path.read_bytes()) for path, caption in there if path.is_file())

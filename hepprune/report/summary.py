@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -46,23 +47,17 @@ class Cost:
     @classmethod
     def of(cls, figures: Estimate | Measurement) -> "Cost":
         """Return the figures of an estimate, or of a measurement with its tool and whether the clock is met."""
-        measured = isinstance(figures, Measurement)
-        return cls(
-            stage=figures.stage,
-            tool=f"{figures.tool} {figures.version}" if isinstance(figures, Measurement) else None,
-            clock=figures.clock if isinstance(figures, Measurement) else None,
-            uncertainty=None if isinstance(figures, Measurement) else _uncertainty(figures),
-            latency_cycles=figures.latency_cycles,
-            latency_ns=figures.latency_ns,
-            interval_cycles=figures.interval_cycles,
-            **{name: value if measured else round(value, 1) for name, value in figures.resources.known().items()},
-        )
-
-
-def _uncertainty(figures: Estimate) -> dict[str, float]:
-    found = {name: round(value, 1) for name, value in figures.uncertainty.known().items()}
-    cycles = figures.latency_error_cycles
-    return found if cycles is None else found | {"latency_ns": round(cycles * figures.clock_ns, 1)}
+        cells = figures.resources.known()
+        own: dict[str, Any] = {"uncertainty": None}
+        if isinstance(figures, Measurement):
+            own |= {"tool": f"{figures.tool} {figures.version}", "clock": figures.clock}
+        else:
+            cells = {name: round(value, 1) for name, value in cells.items()}
+            own["uncertainty"] = {name: round(value, 1) for name, value in figures.uncertainty.known().items()}
+            if (cycles := figures.latency_error_cycles) is not None:
+                own["uncertainty"]["latency_ns"] = round(cycles * figures.clock_ns, 1)
+        names = ("stage", "latency_cycles", "latency_ns", "interval_cycles")
+        return cls(**({name: getattr(figures, name) for name in names} | own | cells))
 
 
 @dataclass(frozen=True, kw_only=True)

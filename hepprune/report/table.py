@@ -1,13 +1,11 @@
 """The summary as a table on the screen."""
 
-from collections.abc import Iterable
-
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from hepprune import scores
-from hepprune.report.summary import FIGURES, Comparison, Cost, Equalities, Feedback, Summary, Tagger
+from hepprune.report.summary import FIGURES, Comparison, Cost, Equalities, Feedback, Summary
 
 NETWORKS = ("", "baseline", "uniform pruning", "hepprune")
 BUDGET = ("", "budget", "estimated", "measured")
@@ -29,7 +27,10 @@ def networks(summary: Summary) -> list[list[str]]:
     """Return what the networks score, hold and cost, a row for each figure, under NETWORKS."""
     taggers = (summary.baseline, summary.uniform, summary.compressed)
     rows = {
-        **{scores.label(name): _scores(name, taggers) for name in summary.baseline.scores},
+        **{
+            scores.label(name): [f"{tagger.scores[name]:{scores.form(name)}}" for tagger in taggers]
+            for name in summary.baseline.scores
+        },
         "neurons": ["-".join(map(str, t.layer_sizes)) for t in taggers],
         "non-zero weights": [f"{t.nonzero_weights:,}" for t in taggers],
         "LUT (solved adder graph)": [_whole(t.solved_lut) for t in taggers],
@@ -45,10 +46,6 @@ def networks(summary: Summary) -> list[list[str]]:
 
 def _whole(value: float | None) -> str:
     return "" if value is None else f"{value:,.0f}"
-
-
-def _scores(name: str, taggers: Iterable[Tagger]) -> list[str]:
-    return [f"{tagger.scores[name]:{scores.form(name)}}" for tagger in taggers]
 
 
 def budget(summary: Summary) -> list[list[str]]:
@@ -84,20 +81,15 @@ def lines(summary: Summary) -> list[str]:
 
 def proofs(checks: Equalities) -> list[str]:
     """Return what each equality was proved on."""
-    return [
-        *_proof("C simulation", checks.csim_mismatches, checks.csim_vectors),
-        *_proof("RTL simulation", checks.rtl_mismatches, checks.rtl_vectors),
-    ]
+    csim, rtl = (checks.csim_mismatches, checks.csim_vectors), (checks.rtl_mismatches, checks.rtl_vectors)
+    said = [("C simulation", *csim), ("RTL simulation", *rtl)]
+    return [f"{name}: {wrong} logits differ on {n:,} jets" for name, wrong, n in said if n is not None]
 
 
 def _difference(gap: Comparison) -> str:
     verdict = "" if gap.significant else " (within its error: no difference seen)"
     first, *others = (scores.change(name, difference) for name, difference in gap.scores.items())
     return ", ".join([f"{first}{verdict}", *others])
-
-
-def _proof(name: str, mismatches: int | None, vectors: int | None) -> list[str]:
-    return [] if vectors is None else [f"{name}: {mismatches} logits differ on {vectors:,} jets"]
 
 
 def _turn(turn: Feedback) -> str:

@@ -155,7 +155,6 @@ def run(
 def _entries(
     contest: Contest, keep: Store, start: tuple[int, Network], *, advance: Callable[[int], None] = lambda _: None
 ) -> list[Entry]:
-    """Return the entries of one seed, from its unpruned network."""
     lane = _Lane(contest, *start, keep)
     entries = [lane.entry(UNPRUNED, lane.start, 0.0)]
     for method in contest.methods:
@@ -183,7 +182,6 @@ class _Lane:
             yield self.entry(str(method), network, sparsity)
 
     def _step(self, network: Network, method: Method, sparsity: float) -> Network:
-        """Return the network cut to a sparsity and fine-tuned."""
         contest = self.contest
         cut = plan.prune(
             network,

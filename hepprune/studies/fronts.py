@@ -33,7 +33,6 @@ def marked(points: Sequence[Point], metric: str | None) -> tuple[Point, ...]:
 
 
 def _objectives(point: Point, metric: str | None) -> tuple[float, ...]:
-    """Return what is to be small."""
     cells = point.figures.resources
     loss = 0.0
     if metric:

@@ -104,7 +104,6 @@ def play(
 def _seed(
     draw: Draw, game: Game, keep: Store, seed: int, *, advance: Callable[[int], None] = lambda _: None
 ) -> list[Trial]:
-    """Return the trials of one seed."""
     trials = []
     for trial in _rounds(draw, game, seed, keep):
         trials.append(trial)
@@ -147,15 +146,17 @@ def sparsest(found: Sequence[LotteryMeans], kind: str, *, within: float = 0.01) 
 
 
 def _rounds(draw: Draw, game: Game, seed: int, keep: Store) -> Iterator[Trial]:
-    targets = _targets(game)
+    targets = schedules.sparsities("geometric", game.sparsity, rounds=game.rounds)
+    half = (1 - (1 - game.sparsity) ** (1 / game.rounds)) / 2  # the last layer is cut at half the rate
     # the other seed gives weights that no ticket has started from
     first, fresh = (_early(draw(s), game, seed, keep) for s in (seed, seed + 2**20))
     trained = _trained(first, game, seed, keep)
     yield _tried(first, trained, game, seed, "dense")
-    for target, last in targets:
+    for index, target in enumerate(targets, start=1):
         scores = importance.scores(trained, importance.magnitude, "weight")
         final = {trained.kernels[-1].name}
-        parts = (({n: s for n, s in scores.items() if n not in final}, target), ({n: scores[n] for n in final}, last))
+        others, last = ({n: s for n, s in scores.items() if (n in final) == is_last} for is_last in (False, True))
+        parts = ((others, target), (last, 1 - (1 - half) ** index))
         cuts = [selection.select(trained, part, aim, scope="local") for part, aim in parts if part]
         masked = masks.apply(trained, [cut for each in cuts for cut in each])
         ticket = masked_as(first, masked)
@@ -163,13 +164,6 @@ def _rounds(draw: Draw, game: Game, seed: int, keep: Store) -> Iterator[Trial]:
         yield _tried(ticket, trained, game, seed, "ticket")
         yield _control(masked_as(fresh, masked), game, seed, "new weights", keep)
         yield _control(shuffled(ticket, first, seed=seed), game, seed, "random mask", keep)
-
-
-def _targets(game: Game) -> list[tuple[float, float]]:
-    """Return the sparsity after each round, of all layers but the last and of the last."""
-    targets = schedules.sparsities("geometric", game.sparsity, rounds=game.rounds)
-    half = (1 - (1 - game.sparsity) ** (1 / game.rounds)) / 2
-    return [(target, 1 - (1 - half) ** index) for index, target in enumerate(targets, start=1)]
 
 
 def _early(network: Network, game: Game, seed: int, keep: Store) -> Network:
@@ -182,28 +176,21 @@ def _early(network: Network, game: Game, seed: int, keep: Store) -> Network:
         learning_rate=game.fit.learning_rate,
         quantised=game.fit.quantised,
     )
-    key = [identity(network), game.key, seed, game.rewind_epochs]
-
-    def train() -> Network:
-        return training.fit(network, game.train, game.validation, settings=short, seed=seed)[0]
-
-    return keep.network("early", key, train)
+    train = partial(training.fit, network, game.train, game.validation, settings=short, seed=seed)
+    return keep.network("early", [identity(network), game.key, seed, game.rewind_epochs], lambda: train()[0])
 
 
 def _trained(network: Network, game: Game, seed: int, keep: Store) -> Network:
-    def train() -> Network:
-        return training.fit(network, game.train, game.validation, settings=game.fit, seed=seed)[0]
-
-    return keep.network("trained", [identity(network), game.key, seed], train)
+    train = partial(training.fit, network, game.train, game.validation, settings=game.fit, seed=seed)
+    return keep.network("trained", [identity(network), game.key, seed], lambda: train()[0])
 
 
 def _control(network: Network, game: Game, seed: int, kind: str, keep: Store) -> Trial:
     """Return the trial of a network that nothing starts from, so that only its figures are kept."""
-
-    def play() -> Trial:
-        return _tried(network, _trained(network, game, seed, Store()), game, seed, kind)
-
-    return keep.value(Trial, "control", [identity(network), game.key, seed, kind], play)
+    key = [identity(network), game.key, seed, kind]
+    return keep.value(
+        Trial, "control", key, lambda: _tried(network, _trained(network, game, seed, Store()), game, seed, kind)
+    )
 
 
 def _tried(start: Network, trained: Network, game: Game, seed: int, kind: str) -> Trial:
@@ -230,5 +217,4 @@ def shuffled(masked: Network, whole: Network, *, seed: int) -> Network:
 
 
 def _masks(network: Network, masked: Network) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the digit limits of each kernel of a network, and of another's."""
     return ((own.digit_limit, other.digit_limit) for own, other in zip(network.kernels, masked.kernels, strict=True))

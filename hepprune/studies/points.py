@@ -1,7 +1,7 @@
 """The points of a latency study, and the table that they are: what was predicted, what was measured, what fits."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any, overload
@@ -93,19 +93,11 @@ class Point:
         for name, score in self.scores.items():
             found |= {name: score.value, f"{name}_error": score.error}
         found |= {"verdict": self.verdict, "front": self.front, "n_learned": self.n_learned}
-        return found | self._measured()
-
-    def _measured(self) -> dict[str, Any]:
         seen = self.measurement
-        found = {} if seen is None else {name: getattr(seen.resources, name) for name in RESOURCES}
-        return {
-            "measured_stage": seen and seen.stage,
-            "measured_by": seen and seen.tool,
-            "measured_latency_ns": seen and seen.latency_ns,
-            "measured_interval_cycles": seen and seen.interval_cycles,
-            **{f"measured_{name}": found.get(name) for name in RESOURCES},
-            "clock": seen.clock if seen else "assumed",
-        }
+        found |= {"measured_stage": seen and seen.stage, "measured_by": seen and seen.tool}
+        found |= {f"measured_{name}": seen and getattr(seen, name) for name in ("latency_ns", "interval_cycles")}
+        found |= {f"measured_{name}": seen and getattr(seen.resources, name) for name in RESOURCES}
+        return found | {"clock": seen.clock if seen else "assumed"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,10 +128,6 @@ class Study(Sequence[Point]):
     def __len__(self) -> int:
         """Return how many points there are."""
         return len(self.points)
-
-    def __iter__(self) -> Iterator[Point]:
-        """Yield the points in the order of the grid."""
-        return iter(self.points)
 
     @property
     def fitting(self) -> tuple[Point, ...]:
@@ -188,12 +176,6 @@ def _column(values: list[Any]) -> NDArray[Any]:
 
 
 def _told(value: Any) -> str:
-    if value is None:
-        return ""
-    return (
-        f"{value:,.4g}"
-        if isinstance(value, float) and value < 1000
-        else f"{value:,.0f}"
-        if isinstance(value, float)
-        else str(value)
-    )
+    if isinstance(value, float):
+        return f"{value:,.4g}" if value < 1000 else f"{value:,.0f}"
+    return "" if value is None else str(value)

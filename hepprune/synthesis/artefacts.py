@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 from hepprune.errors import ReportError
 from hepprune.synthesis.reports import MAX_BYTES, decoded
@@ -100,7 +100,6 @@ def collect(path: Path) -> Collection:
 
 
 def _text(path: Path, member: _Member, room: int) -> tuple[str | None, str]:
-    """Return a member's text, or None and why there is none."""
     if member.refusal:
         return None, member.refusal
     if member.size > MAX_BYTES:
@@ -122,11 +121,15 @@ def _members(path: Path) -> Iterator[_Member]:
         return members
     # A file that was named itself is looked into, whatever it is called.
     name = path.name if _WANTED.search(path.name) else f"{path.name}.txt"
-    return iter([_Member(name, path.stat().st_size, lambda: _head(path))])
+    return iter([_Member(name, path.stat().st_size, partial(_start, partial(io.FileIO, path)))])
 
 
-def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
+def _start(opened: Callable[[], IO[bytes] | None]) -> bytes:
+    """Return the beginning of a file, long enough to see that it is too large."""
+    file = opened()
+    if file is None:
+        return b""
+    with file:
         return file.read(MAX_BYTES + 1)
 
 
@@ -165,7 +168,7 @@ def _folder(root: Path) -> Iterator[_Member]:
             state = file.lstat()
             refusal = None if stat.S_ISREG(state.st_mode) else "a link or no regular file"
             relative = file.relative_to(root).as_posix()
-            yield _Member(relative, state.st_size, partial(_head, file), refusal)
+            yield _Member(relative, state.st_size, partial(_start, partial(io.FileIO, file)), refusal)
 
 
 def _zip(path: Path, archive: zipfile.ZipFile) -> Iterator[_Member]:
@@ -177,12 +180,7 @@ def _zip(path: Path, archive: zipfile.ZipFile) -> Iterator[_Member]:
             kind = stat.S_IFMT(info.external_attr >> 16)
             refusal = "a link or no regular file" if kind not in {0, stat.S_IFREG, stat.S_IFDIR} else None
             if not info.is_dir():
-                yield _Member(info.filename, info.file_size, partial(_unzipped, archive, info), refusal)
-
-
-def _unzipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    with archive.open(info) as file:
-        return file.read(MAX_BYTES + 1)
+                yield _Member(info.filename, info.file_size, partial(_start, partial(archive.open, info)), refusal)
 
 
 def _tar(path: Path, archive: tarfile.TarFile) -> Iterator[_Member]:
@@ -194,12 +192,7 @@ def _tar(path: Path, archive: tarfile.TarFile) -> Iterator[_Member]:
             _check_total(path, total)  # before the next header is sought behind this member's content
             refusal = None if info.isreg() else "a link or no regular file"
             if not info.isdir():
-                yield _Member(info.name, info.size, partial(_untarred, archive, info), refusal)
-
-
-def _untarred(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
-    file = archive.extractfile(info)
-    return b"" if file is None else file.read(MAX_BYTES + 1)
+                yield _Member(info.name, info.size, partial(_start, partial(archive.extractfile, info)), refusal)
 
 
 def _check_name(path: Path, name: str) -> None:

@@ -14,10 +14,12 @@ from hepprune.synthesis.ledger import Ledger, Record, RecordedDesign
 
 _VALUES = ("stage", "strategy", "tool", "version", "part", "clock_ns", "latency_cycles", "interval_cycles", "clock_met")
 COLUMNS = ("design", "recorded", "kind", *_VALUES, *RESOURCES, "failure", "message", "exit_code")
-_NUMBERS = dict.fromkeys(("clock_ns", *RESOURCES), "float64") | dict.fromkeys(
-    ("latency_cycles", "interval_cycles", "exit_code"), "int64"
+_TYPES = (
+    dict.fromkeys(COLUMNS, "string")
+    | dict.fromkeys(("clock_ns", *RESOURCES), "float64")
+    | dict.fromkeys(("latency_cycles", "interval_cycles", "exit_code"), "int64")
+    | {"clock_met": "bool"}
 )
-_TYPES = dict.fromkeys(COLUMNS, "string") | _NUMBERS | {"clock_met": "bool"}
 
 Row = dict[str, object]
 

@@ -172,7 +172,6 @@ def first_error(log: Path, *, start: int = 0) -> str:
 
 
 def _tail(log: Path, start: int) -> str:
-    """Return the end of what a log has from a place on."""
     with log.open("rb") as file:
         file.seek(max(start, log.stat().st_size - _TAIL_BYTES))
         return file.read().decode(errors="replace")

@@ -15,12 +15,41 @@ from hepprune.errors import ReportError
 from hepprune.files import content_hash
 from hepprune.hardware.resources import Estimate, Measurement
 from hepprune.synthesis.failures import Failure
-from hepprune.synthesis.schema import MIGRATIONS
 
 T = TypeVar("T")
 
-_BUSY_S = 60.0
-_VERSION = len(MIGRATIONS)
+
+def _append_only(*tables: str) -> tuple[str, ...]:
+    return tuple(
+        f"""CREATE TRIGGER IF NOT EXISTS {table}_{verb.lower()} BEFORE {verb} ON {table}
+            BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"""
+        for table in tables
+        for verb in ("UPDATE", "DELETE")
+    )
+
+
+# What each version added to the one before it; a ledger of any older version is brought up to the last when opened.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE IF NOT EXISTS design (
+            key TEXT PRIMARY KEY, description TEXT NOT NULL, recorded TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP)""",
+        """CREATE TABLE IF NOT EXISTS estimate (
+            id INTEGER PRIMARY KEY, design TEXT NOT NULL REFERENCES design(key), stage TEXT NOT NULL,
+            value TEXT NOT NULL, recorded TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP, UNIQUE (design, value))""",
+        """CREATE TABLE IF NOT EXISTS measurement (
+            id INTEGER PRIMARY KEY, design TEXT NOT NULL REFERENCES design(key), stage TEXT NOT NULL,
+            tool TEXT NOT NULL, value TEXT NOT NULL, recorded TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP,
+            UNIQUE (design, stage, tool, value))""",
+        *_append_only("design", "estimate", "measurement"),
+    ),
+    (
+        """CREATE TABLE IF NOT EXISTS failure (
+            id INTEGER PRIMARY KEY, design TEXT NOT NULL REFERENCES design(key), kind TEXT NOT NULL,
+            value TEXT NOT NULL, recorded TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP, UNIQUE (design, value))""",
+        *_append_only("failure"),
+    ),
+)
+_BUSY_S, _VERSION = 60.0, len(MIGRATIONS)
 # A design that was predicted or measured again, by a newer model or tool, counts once: with its last figures.
 _PAIRS = """
     SELECT estimate.value, measurement.value FROM measurement JOIN estimate USING (design, stage)
@@ -140,45 +169,26 @@ class Ledger:
                     self._connection.execute("ROLLBACK")
                 raise
 
-    def record(self, key: str, description: str, *, estimate: Estimate, measurement: Measurement) -> None:
-        """Add a design with what was predicted for it (uncalibrated) and what was measured; all of it or nothing."""
+    def record(
+        self, key: str, *values: Estimate | Measurement | Failure | None, description: str | None = None
+    ) -> None:
+        """Add what was predicted of a design, uncalibrated, or measured, or why it was not; all of it or nothing.
+
+        A `description` adds the design itself, which is left as it is where it is known already.
+        """
         with self._transaction():
-            self._add("design", key=key, description=description)
-            self._add_estimate(key, estimate)
-            self._add_measurement(key, measurement)
+            if description is not None:
+                self._add("design", key=key, description=description)
+            for value in values:
+                if value is not None:
+                    self._add_value(key, value)
 
-    def record_design(self, key: str, description: str) -> None:
-        """Add a design; one that is known already stays as it is."""
-        with self._transaction():
-            self._add("design", key=key, description=description)
-
-    def record_estimate(self, key: str, estimate: Estimate) -> None:
-        """Add what was predicted, uncalibrated, for a recorded design."""
-        with self._transaction():
-            self._add_estimate(key, estimate)
-
-    def record_measurement(self, key: str, measurement: Measurement) -> None:
-        """Add what was measured of a recorded design."""
-        with self._transaction():
-            self._add_measurement(key, measurement)
-
-    def record_failure(self, key: str, failure: Failure) -> None:
-        """Add why a recorded design could not be measured."""
-        with self._transaction():
-            self._add_value("failure", key, failure)
-
-    def _add_estimate(self, key: str, estimate: Estimate) -> None:
-        self._add_value("estimate", key, estimate)
-
-    def _add_measurement(self, key: str, measured: Measurement) -> None:
-        self._add_value("measurement", key, measured)
-
-    def _add_value(self, table: str, key: str, value: Estimate | Measurement | Failure, **more: str) -> bool:
+    def _add_value(self, key: str, value: Estimate | Measurement | Failure, **more: str) -> bool:
+        table = type(value).__name__.lower()
         columns = {name: getattr(value, name) for name in _COLUMNS[table]}
         return self._add(table, design=key, **columns, value=_VALUES[table].dump_json(value).decode(), **more)
 
     def _add(self, table: str, **values: str) -> bool:
-        """Add a row, and return whether it was new."""
         places = ", ".join("?" * len(values))
         statement = f"INSERT INTO {table} ({', '.join(values)}) VALUES ({places}) ON CONFLICT DO NOTHING"  # noqa: S608
         return self._connection.execute(statement, tuple(values.values())).rowcount > 0
@@ -199,10 +209,7 @@ class Ledger:
         with self._transaction():
             for design in designs:
                 self._add("design", key=design.key, description=design.description, recorded=design.recorded)
-            return sum(
-                self._add_value(type(each.value).__name__.lower(), each.design, each.value, recorded=each.recorded)
-                for each in records
-            )
+            return sum(self._add_value(each.design, each.value, recorded=each.recorded) for each in records)
 
     def designs(self) -> list[RecordedDesign]:
         """Return every design, oldest first, with how many values there are of it."""

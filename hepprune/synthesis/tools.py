@@ -69,7 +69,11 @@ def choose(name: str = "auto", *, hls: bool = False) -> Tool:
         ToolMissingError: this machine lacks it, or for `auto` every tool.
     """
     if name == "auto":
-        return _best_installed(hls=hls)
+        ordered = [tool for each in _PREFERRED if (tool := SYNTHESIS_TOOLS[each]).needs_hls or not hls]
+        if installed := next((tool for tool in ordered if not tool.missing()), None):
+            return installed
+        lacking = [f"{tool.name} needs {' and '.join(tool.missing())}" for tool in ordered]
+        raise ToolMissingError(f"no synthesis tool is installed: {'; '.join(lacking)}")
     if name not in SYNTHESIS_TOOLS:
         raise RecipeError(unknown("synthesis tool", name, [*SYNTHESIS_TOOLS, "auto"]))
     tool = SYNTHESIS_TOOLS[name]
@@ -78,12 +82,3 @@ def choose(name: str = "auto", *, hls: bool = False) -> Tool:
             f"synthesis tool '{name}' needs {' and '.join(lacking)}, not found here; 'auto' takes what is there"
         )
     return tool
-
-
-def _best_installed(*, hls: bool) -> Tool:
-    ordered = [tool for name in _PREFERRED if (tool := SYNTHESIS_TOOLS[name]).needs_hls or not hls]
-    for tool in ordered:
-        if not tool.missing():
-            return tool
-    lacking = "; ".join(f"{tool.name} needs {' and '.join(tool.missing())}" for tool in ordered)
-    raise ToolMissingError(f"no synthesis tool is installed: {lacking}")

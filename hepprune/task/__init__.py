@@ -5,21 +5,8 @@ from hepprune.task.base import Raw, Targets, Task, copied
 from hepprune.task.kinds import Binary, Classes, MultiLabel, Reconstruction, Regression
 from hepprune.task.several import Tasks, check_names
 
-__all__ = [
-    "TASKS",
-    "Binary",
-    "Classes",
-    "MultiLabel",
-    "Raw",
-    "Reconstruction",
-    "Regression",
-    "Targets",
-    "Task",
-    "Tasks",
-    "check_names",
-    "copied",
-    "find",
-]
+__all__ = ["TASKS", "Binary", "Classes", "MultiLabel", "Raw", "Reconstruction", "Regression", "Targets", "Task"]
+__all__ += ["Tasks", "check_names", "copied", "find"]
 
 TASKS: dict[str, type[Task]] = {
     "classes": Classes,

@@ -34,12 +34,13 @@ class Classes(OneOutput):
         """Return classes (n_jets,) int64, or probabilities (n_jets, n_classes) as they are."""
         given = copied(y)
         if given.ndim == 1:
-            return _whole(given, "a class")
-        if (
-            given.ndim != 2
-            or (given < 0).any()
-            or not torch.allclose(given.double().sum(dim=1), torch.ones(()).double())
-        ):
+            whole = given.long()
+            if given.is_complex() or not torch.equal(whole.to(given.dtype), given):
+                wrong = given[whole.to(given.dtype) != given][0].item()
+                raise DataError(f"a class is a whole number, {wrong:g} is not")
+            return whole
+        one = torch.ones((), dtype=torch.float64)
+        if given.ndim != 2 or (given < 0).any() or not torch.allclose(given.double().sum(dim=1), one):
             raise DataError("targets of classes are one whole number a jet, or probabilities that add up to one")
         return given.float()
 
@@ -230,11 +231,3 @@ def flags(signal: Any) -> Tensor:
     if given.ndim != 1 or not bool(((given == 0) | (given == 1)).all()):
         raise DataError("whether a jet is signal is 0 or 1, one number a jet")
     return given
-
-
-def _whole(given: Tensor, what: str) -> Tensor:
-    whole = given.long()
-    if given.is_complex() or not torch.equal(whole.to(given.dtype), given):
-        wrong = given[whole.to(given.dtype) != given][0].item()
-        raise DataError(f"{what} is a whole number, {wrong:g} is not")
-    return whole

@@ -14,7 +14,7 @@ import pytest
 import uproot
 
 from hepprune.data import read, sources
-from hepprune.data.files import hdf5, parquet, slabs, stacks
+from hepprune.data.files import parquet, slabs
 from hepprune.errors import DataError
 from tests.reference import REFERENCE
 
@@ -219,7 +219,7 @@ def test_the_lhc_jets_of_hdf5_are_read_by_the_names_in_the_file(tmp_path: Path) 
         file["flavour"] = np.array([b"u", b"b"] * 10)
         file["elsewhere"] = h5py.ExternalLink("/etc/passwd", "x")
     path = str(tmp_path / "jets.h5")
-    known = hdf5.columns(path)
+    known = sources.columns(path)
     assert list(known) == ["flavour", "j1_px", "j1_pt", "j1_e", *("j_pt", "j_eta", "j_mass", "j_g", "j_q", "j_t"), "tracks.d0", "tracks.valid"]  # fmt: skip
     assert (known["j1_pt"], known["j_pt"]) == ("var * float64", "float64")
     labels = ["j_g", "j_q", "j_t"]
@@ -235,7 +235,7 @@ def test_the_lhc_jets_of_hdf5_are_read_by_the_names_in_the_file(tmp_path: Path) 
     assert flavours.y.tolist() == [1, 0] * 10
     with pytest.raises(DataError, match="column 'flavour' of '.*' is 'u' in row 0, none of the classes b, c"):
         read(path, features=["j_pt"], label="flavour", classes=("b", "c"), event=None)
-    assert hdf5.columns(f"{path}:/") == known
+    assert sources.columns(f"{path}:/") == known
     with pytest.raises(DataError, match="has no group 'nothing'"):
         read(f"{path}:nothing", features=["j_pt"], event=None)
 
@@ -243,7 +243,7 @@ def test_the_lhc_jets_of_hdf5_are_read_by_the_names_in_the_file(tmp_path: Path) 
 def test_one_hot_rows_and_columns_are_labels(tmp_path: Path) -> None:
     y = np.random.default_rng(0).integers(0, 3, N_JETS)
     source = to_folder(tmp_path / "test", {"x_test": np.ones((N_JETS, 8, 3), np.float32), "y_test": np.eye(3)[y]})
-    assert stacks.columns(source) == {
+    assert sources.columns(source) == {
         **{f"x_test_{index}": "var * float32" for index in range(3)},
         "y_test": "var * float64",
     }

@@ -63,11 +63,11 @@ def _report(content: bytes, _scratch: Path) -> None:
     reports.top_of(text)
     found = reports.REPORT_PARSERS[name].parse(Path("report"), text, CLOCK_NS)
     with Ledger(Path(":memory:")) as book:  # what was read can be kept, and is then what it was
-        book.record_design("key", "fuzzed")
+        book.record("key", description="fuzzed")
         if isinstance(found, Measurement):
-            book.record_measurement("key", found)
+            book.record("key", found)
         else:
-            book.record_failure("key", found)
+            book.record("key", found)
         assert [record.value for record in book.records()] == [found]
 
 
@@ -96,8 +96,8 @@ def _ledger_seeds() -> list[bytes]:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "ledger.sqlite"
         with Ledger(path) as book:
-            book.record_design("key", "one")
-            book.record_measurement(
+            book.record("key", description="one")
+            book.record(
                 "key",
                 Measurement(
                     stage="yosys",
@@ -110,7 +110,7 @@ def _ledger_seeds() -> list[bytes]:
                     interval_cycles=1,
                 ),
             )
-            book.record_failure("key", Failure(kind="unknown", message="it failed", cure="read the log"))
+            book.record("key", Failure(kind="unknown", message="it failed", cure="read the log"))
         with sqlite3.connect(path) as connection:
             connection.execute("PRAGMA journal_mode = DELETE")
         connection.close()

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from typer import Typer
 from typer.testing import CliRunner
 
-from hepprune.cli import estimate as commands
+from hepprune.cli import app
 from hepprune.errors import RecipeError
 from hepprune.fixed import FixedPoint
 from hepprune.hardware import cost, targets
@@ -17,9 +16,6 @@ from hepprune.jobs import estimation
 from hepprune.network import Dense, Input, Network, storage
 
 WIDE = FixedPoint(16, 6)
-APP = Typer()
-APP.command()(commands.estimate)
-APP.command()(commands.targets)
 
 
 def _network() -> Network:
@@ -43,21 +39,21 @@ def test_the_command_prints_what_the_function_returns(tmp_path: Path) -> None:
     target = tmp_path / "mine.yaml"
     target.write_text("{name: mine, part: xcvu9p, clock_ns: 4, budget: {latency_ns: 10, interval_cycles: 1}}")
     run = CliRunner().invoke(
-        APP, ["estimate", str(path), "-t", str(target), "--strategy", "resource", "-r", "7", "--json"]
+        app, ["estimate", str(path), "-t", str(target), "--strategy", "resource", "-r", "7", "--json"]
     )
     assert run.exit_code == 2  # eight cycles where one is allowed
     found = json.loads(run.stdout)
     assert found["estimate"]["interval_cycles"] == 8
     assert not found["fits"]
     assert {caution["kind"] for caution in found["cautions"]} == {"reuse_factor", "interval"}
-    shown = CliRunner().invoke(APP, ["estimate", str(path), "-t", "generic_vu13p"])
+    shown = CliRunner().invoke(app, ["estimate", str(path), "-t", "generic_vu13p"])
     assert "within the budget" in " ".join(shown.stdout.split())
 
 
 def test_targets_are_listed_with_source_and_confidence_and_so_are_ones_own(tmp_path: Path) -> None:
     own = tmp_path / "mine.yaml"
     own.write_text("{name: mine, part: xcvu9p, clock_ns: 4, source: our crate}")
-    listed = json.loads(CliRunner().invoke(APP, ["targets", str(own), "--json"]).stdout)
+    listed = json.loads(CliRunner().invoke(app, ["targets", str(own), "--json"]).stdout)
     assert [target["name"] for target in listed] == [*TARGETS, "mine"]
     assert all(target["source"] and target["confidence"] for target in listed)
 
@@ -92,10 +88,10 @@ def test_mistakes_end_in_one_sentence(tmp_path: Path) -> None:
     storage.save(_network(), path)
     with pytest.raises(RecipeError, match="unknown strategy 'Unrolled'; choose one of: "):
         estimation.estimate(_network(), "generic_vu13p", strategy="Unrolled")
-    run = CliRunner().invoke(APP, ["estimate", str(path), "-t", "generic_vu13q"])
+    run = CliRunner().invoke(app, ["estimate", str(path), "-t", "generic_vu13q"])
     assert run.exit_code == 1
     assert "unknown target 'generic_vu13q'; choose one of: generic_vu13p" in run.stderr
-    run = CliRunner().invoke(APP, ["estimate", str(path), "-t", "generic_vu13p", "-r", "0"])
+    run = CliRunner().invoke(app, ["estimate", str(path), "-t", "generic_vu13p", "-r", "0"])
     assert (run.exit_code, run.stderr) == (1, "error: a reuse factor of 0 is no whole number from 1 up\n")
 
 

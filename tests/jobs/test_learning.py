@@ -59,10 +59,10 @@ def ledger(tmp_path: Path) -> Path:
     with Ledger(path) as book:
         for n, ratio in enumerate((1.30, 1.35, 1.25, 1.32)):
             estimate, measured = pair(n, ratio)
-            book.record(f"design{n}", "a tagger", estimate=estimate, measurement=measured)
+            book.record(f"design{n}", estimate, measured, description="a tagger")
             odd = replace(estimate, stage="vsynth"), replace(measured, stage="vsynth", version="2025.1")
             if n < 2:
-                book.record(f"odd{n}", "a tagger", estimate=odd[0], measurement=odd[1])
+                book.record(f"odd{n}", odd[0], odd[1], description="a tagger")
     return path
 
 
@@ -97,7 +97,7 @@ def test_a_ledger_that_teaches_nothing_is_refused(tmp_path: Path) -> None:
     code, _, said = hepprune("ledger", "calibrate", tmp_path / "none.sqlite")
     assert (code, "no ledger" in said) == (1, True)
     with Ledger(tmp_path / "empty.sqlite") as book:
-        book.record_design("abc", "only written")
+        book.record("abc", description="only written")
     code, _, said = hepprune("ledger", "calibrate", tmp_path / "empty.sqlite")
     assert (code, "both predicted and measured" in said) == (1, True)
 
@@ -122,7 +122,7 @@ def test_an_estimate_is_calibrated_by_a_ledger(tmp_path: Path) -> None:
         interval_cycles=1,
     )
     with Ledger(tmp_path / "ledger.sqlite") as book:
-        book.record("abc", "measured", estimate=plain, measurement=seen)
+        book.record("abc", plain, seen, description="measured")
     asked: Any = {"strategy": "distributed_arithmetic", "ledger": tmp_path / "ledger.sqlite"}
     found = estimation.estimate(network, target, stage="yosys", **asked).estimate
     assert 1.4 < (found.resources.lut or 0) / (plain.resources.lut or 1) < 1.5

@@ -120,7 +120,7 @@ def test_designs_wait_for_another_machine_and_then_correct_the_table(tagger: Net
             latency_cycles=estimate.latency_cycles + 1,  # type: ignore[union-attr]
             interval_cycles=1,
         )
-        book.record_measurement(said[2], seen)
+        book.record(said[2], seen)
     again = CliRunner().invoke(app, [*command, "--json"])
     assert again.exit_code == 0, again.output
     points = json.loads(again.stdout)["points"]

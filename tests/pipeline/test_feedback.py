@@ -61,7 +61,7 @@ def test_a_budget_believed_met_and_measured_missed_is_searched_again(context: Co
     budget = Budget(resources=Resources(lut=float(int(0.6 * (honest.resources.lut or 0)))))
     with Ledger(context.build / "misled.sqlite") as book:
         key = design_key("another", strategy="x", part="x", clock_ns=5.0, tool="x", pipelining=5)
-        book.record(key, "an earlier campaign that was too good", estimate=predicted, measurement=too_good)
+        book.record(key, predicted, too_good, description="an earlier campaign that was too good")
         turns = _loop(context, replace(start, budget=budget), book)
     assert len(turns) >= 2
     assert budget.met_by(turns[0].estimate)  # believed

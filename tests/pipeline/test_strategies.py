@@ -209,7 +209,7 @@ def teach(build: Path, *, strategy: str, factor: float) -> None:
     build.mkdir()
     with Ledger(build / "ledger.sqlite") as book:
         key = design_key("another", strategy=strategy, part="xcvu13p", clock_ns=5.0, tool="x", pipelining=5)
-        book.record(key, "an earlier campaign", estimate=predicted, measurement=seen)
+        book.record(key, predicted, seen, description="an earlier campaign")
 
 
 @pytest.mark.slow

@@ -89,7 +89,7 @@ def test_a_module_whose_name_was_cut_is_the_layer_that_is_left_over(tmp_path: Pa
 def test_a_measurement_goes_to_the_design_that_was_exported(project: Path, tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.sqlite"
     with Ledger(ledger) as book:
-        book.record_design("abcdef", "exported yesterday")
+        book.record("abcdef", description="exported yesterday")
     ingestion.ingest(project, ledger=ledger, design="abc")
     with Ledger(ledger) as book:
         assert book.measurement("abcdef", stage="csynth") is not None

@@ -14,9 +14,9 @@ from pydantic import TypeAdapter
 
 from hepprune.errors import PrerequisiteError, ReportError
 from hepprune.hardware.resources import Estimate, LayerEstimate, Measurement, Resources
-from hepprune.synthesis import exchange, schema
+from hepprune.synthesis import exchange
 from hepprune.synthesis.failures import Failure
-from hepprune.synthesis.ledger import Ledger, design_key
+from hepprune.synthesis.ledger import MIGRATIONS, Ledger, design_key
 
 ESTIMATE = Estimate(
     stage="yosys",
@@ -49,9 +49,10 @@ for n in range(first, last):
     if n % 50 == first % 50:
         ledger = Ledger(path)
     lut = Resources(lut=float(n))
-    ledger.record(f"{name}-{n}", "test", estimate=Estimate(stage="yosys", strategy="latency", resources=lut,
-                  latency_cycles=3, interval_cycles=1, clock_ns=5.0), measurement=Measurement(stage="yosys", tool="yosys",
-                  version=name, part="part", clock_ns=5.0, resources=lut, latency_cycles=3, interval_cycles=1))
+    ledger.record(f"{name}-{n}", Estimate(stage="yosys", strategy="latency", resources=lut,
+                  latency_cycles=3, interval_cycles=1, clock_ns=5.0), Measurement(stage="yosys", tool="yosys",
+                  version=name, part="part", clock_ns=5.0, resources=lut, latency_cycles=3, interval_cycles=1),
+                  description="test")
     print(n, flush=True)
 """
 
@@ -84,7 +85,7 @@ def test_the_ledger_gives_back_what_it_took(
 ) -> None:
     path = tmp_path_factory.mktemp("ledger") / "ledger.sqlite"
     with Ledger(path) as ledger:
-        ledger.record("key", "d", estimate=estimate, measurement=measurement)
+        ledger.record("key", estimate, measurement, description="d")
     with Ledger(path) as ledger:
         assert ledger.measurement("key", stage="yosys") == measurement
         assert ledger.pairs("yosys", strategy=estimate.strategy) == [(estimate, measurement)]
@@ -92,16 +93,16 @@ def test_the_ledger_gives_back_what_it_took(
 
 def test_a_measurement_is_found_by_design_stage_and_tool(tmp_path: Path) -> None:
     with Ledger(tmp_path / "deep" / "ledger.sqlite") as ledger:
-        ledger.record_design("a", "{}")
+        ledger.record("a", description="{}")
         assert ledger.measurement("a", stage="yosys") is None
-        ledger.record_measurement("a", MEASUREMENT)
+        ledger.record("a", MEASUREMENT)
         assert ledger.measurement("a", stage="yosys") == MEASUREMENT
         assert ledger.measurement("a", stage="yosys", tool="yosys") == MEASUREMENT
         assert ledger.measurement("a", stage="yosys", tool="other") is None
         assert ledger.measurement("a", stage="csynth") is None
         assert ledger.measurement("b", stage="yosys") is None
         newer = replace(MEASUREMENT, version="0.71")
-        ledger.record_measurement("a", newer)
+        ledger.record("a", newer)
         assert ledger.measurement("a", stage="yosys") == newer
 
 
@@ -109,11 +110,11 @@ def test_pairs_hold_each_design_once_with_its_last_figures(tmp_path: Path) -> No
     better = replace(ESTIMATE, latency_cycles=4)
     with Ledger(tmp_path / "l.sqlite") as ledger:
         for key in ("a", "b"):
-            ledger.record(key, "d", estimate=ESTIMATE, measurement=MEASUREMENT)
-            ledger.record(key, "d", estimate=ESTIMATE, measurement=MEASUREMENT)
-        ledger.record_estimate("a", better)
-        ledger.record_estimate("a", replace(ESTIMATE, stage="csynth"))
-        ledger.record_measurement("b", replace(MEASUREMENT, stage="vsynth"))
+            ledger.record(key, ESTIMATE, MEASUREMENT, description="d")
+            ledger.record(key, ESTIMATE, MEASUREMENT, description="d")
+        ledger.record("a", better)
+        ledger.record("a", replace(ESTIMATE, stage="csynth"))
+        ledger.record("b", replace(MEASUREMENT, stage="vsynth"))
         assert ledger.pairs("yosys") == [(better, MEASUREMENT), (ESTIMATE, MEASUREMENT)]
         assert ledger.pairs("yosys", strategy="resource") == []
         assert ledger.pairs("vsynth") == ledger.pairs("csynth") == []
@@ -122,11 +123,11 @@ def test_pairs_hold_each_design_once_with_its_last_figures(tmp_path: Path) -> No
 def test_figures_need_their_design_and_nothing_is_half_recorded(tmp_path: Path) -> None:
     with Ledger(tmp_path / "l.sqlite") as ledger:
         with pytest.raises(ReportError, match="FOREIGN KEY"):
-            ledger.record_estimate("nowhere", ESTIMATE)
-        with pytest.raises(AttributeError):
-            ledger.record("a", "d", estimate=ESTIMATE, measurement=None)  # type: ignore[arg-type]
+            ledger.record("nowhere", ESTIMATE)
+        with pytest.raises(KeyError):
+            ledger.record("a", ESTIMATE, object(), description="d")  # type: ignore[arg-type]
         with pytest.raises(ReportError, match="FOREIGN KEY"):
-            ledger.record_measurement("a", MEASUREMENT)
+            ledger.record("a", MEASUREMENT)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +136,7 @@ def test_figures_need_their_design_and_nothing_is_half_recorded(tmp_path: Path) 
 def test_nothing_can_be_taken_back(tmp_path: Path, statement: str) -> None:
     path = tmp_path / "l.sqlite"
     with Ledger(path) as ledger:
-        ledger.record("a", "d", estimate=ESTIMATE, measurement=MEASUREMENT)
+        ledger.record("a", ESTIMATE, MEASUREMENT, description="d")
     connection = sqlite3.connect(path)
     with pytest.raises(sqlite3.IntegrityError, match="append-only"):
         connection.execute(statement)
@@ -156,7 +157,7 @@ def test_a_damaged_file_is_refused_and_kept(tmp_path: Path, spoil: str) -> None:
     path = tmp_path / "l.sqlite"
     with Ledger(path) as ledger:
         for n in range(200):
-            ledger.record(f"k{n}", "d" * 50, estimate=ESTIMATE, measurement=replace(MEASUREMENT, version=str(n)))
+            ledger.record(f"k{n}", ESTIMATE, replace(MEASUREMENT, version=str(n)), description="d" * 50)
     content = bytearray(path.read_bytes())
     if spoil == "header":
         content[:16] = b"no such database"
@@ -188,7 +189,7 @@ def test_a_newer_version_and_a_folder_are_refused(tmp_path: Path) -> None:
 def test_a_value_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     path = tmp_path / "l.sqlite"
     with Ledger(path) as ledger:
-        ledger.record_design("a", "d")
+        ledger.record("a", description="d")
         connection = sqlite3.connect(path)
         connection.execute(
             "INSERT INTO measurement (design, stage, tool, value) VALUES ('a', 'yosys', 't', '{\"lut\": 1}')"
@@ -230,7 +231,7 @@ FAILURE = Failure(kind="no_licence", message="ERROR: no", cure="get one", tool="
 def test_a_ledger_of_version_1_gets_the_new_tables_and_keeps_its_rows(tmp_path: Path) -> None:
     path = tmp_path / "l.sqlite"
     connection = sqlite3.connect(path)
-    for statement in schema.MIGRATIONS[0]:
+    for statement in MIGRATIONS[0]:
         connection.execute(statement)
     old = json.loads(TypeAdapter(Measurement).dump_json(MEASUREMENT))
     del old["layers"]  # as version 1 wrote it
@@ -242,7 +243,7 @@ def test_a_ledger_of_version_1_gets_the_new_tables_and_keeps_its_rows(tmp_path: 
     connection.close()
     with Ledger(path) as ledger:
         assert ledger.measurement("a", stage="yosys") == MEASUREMENT
-        ledger.record_failure("a", FAILURE)
+        ledger.record("a", FAILURE)
     with Ledger(path) as ledger:
         assert [record.value for record in ledger.records("a")] == [MEASUREMENT, FAILURE]
 
@@ -252,9 +253,9 @@ def test_merging_takes_what_is_new_once_and_changes_nothing_there(tmp_path: Path
     for path, names in ((mine, "ab"), (theirs, "bc")):
         with Ledger(path) as ledger:
             for name in names:
-                ledger.record(name, "d", estimate=ESTIMATE, measurement=MEASUREMENT)
+                ledger.record(name, ESTIMATE, MEASUREMENT, description="d")
     with Ledger(theirs) as ledger:
-        ledger.record_failure("c", FAILURE)
+        ledger.record("c", FAILURE)
     before = theirs.read_bytes()
     with Ledger(mine) as ledger:
         assert (ledger.merge(theirs), ledger.merge(theirs)) == (3, 0)
@@ -269,8 +270,8 @@ def test_merging_takes_what_is_new_once_and_changes_nothing_there(tmp_path: Path
 
 def test_export_has_a_row_for_each_value(tmp_path: Path) -> None:
     with Ledger(tmp_path / "l.sqlite") as ledger:
-        ledger.record("a", "d", estimate=ESTIMATE, measurement=MEASUREMENT)
-        ledger.record_failure("a", replace(FAILURE, message='quoted, "and"\nbroken'))
+        ledger.record("a", ESTIMATE, MEASUREMENT, description="d")
+        ledger.record("a", replace(FAILURE, message='quoted, "and"\nbroken'))
     written = exchange.export(tmp_path / "l.sqlite", tmp_path / "t.csv")
     with written.path.open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -289,8 +290,8 @@ def test_parquet_holds_what_csv_holds_with_types(tmp_path: Path) -> None:
     import awkward as ak
 
     with Ledger(tmp_path / "l.sqlite") as ledger:
-        ledger.record("a", "d", estimate=ESTIMATE, measurement=replace(MEASUREMENT, clock_met=True))
-        ledger.record_failure("a", FAILURE)
+        ledger.record("a", ESTIMATE, replace(MEASUREMENT, clock_met=True), description="d")
+        ledger.record("a", FAILURE)
         expected = list(exchange.rows(ledger.records()))
     written = exchange.export(tmp_path / "l.sqlite", tmp_path / "t.parquet")
     table = ak.from_parquet(written.path)
@@ -315,8 +316,8 @@ def test_without_pyarrow_parquet_is_refused_and_nothing_written(
 
 def test_a_log_cannot_put_formulas_into_a_spreadsheet(tmp_path: Path) -> None:
     with Ledger(tmp_path / "l.sqlite") as ledger:
-        ledger.record_design("a", "d")
-        ledger.record_failure("a", replace(FAILURE, message="=HYPERLINK(1)"))
+        ledger.record("a", description="d")
+        ledger.record("a", replace(FAILURE, message="=HYPERLINK(1)"))
     exchange.export(tmp_path / "l.sqlite", tmp_path / "t.csv")
     with (tmp_path / "t.csv").open(newline="") as file:
         assert [row["message"] for row in csv.DictReader(file)] == ["'=HYPERLINK(1)"]
@@ -340,8 +341,8 @@ def begun(name):
     with Ledger(path) as ledger:
         for n in range(100_000):
             key = f"{name}-{n}"
-            ledger.record_design(key, "d")
-            ledger.record_measurement(key, Measurement(stage="yosys", tool="y", version="1", part="p",
+            ledger.record(key, description="d")
+            ledger.record(key, Measurement(stage="yosys", tool="y", version="1", part="p",
                                       clock_ns=5.0, resources=Resources(lut=float(n))))
             os.write(writer, b"x")
 

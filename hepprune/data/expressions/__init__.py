@@ -1,7 +1,7 @@
 """Columns worked out from others, over awkward arrays: one value for each jet, or for each of its constituents."""
 
 import ast
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
@@ -66,24 +66,16 @@ def _value(node: ast.AST, known: dict[str, Any]) -> Any:
     if isinstance(node, ast.Subscript):
         return item(_value(node.value, known), _value(node.slice, known))
     if isinstance(node, ast.Compare):
-        return _compared(node.ops, [_value(each, known) for each in (node.left, *node.comparators)])
+        sides = [_value(each, known) for each in (node.left, *node.comparators)]
+        pairs = zip(node.ops, sides, sides[1:], strict=False)
+        return reduce(np.logical_and, [_OPERATORS[type(operator)](left, right) for operator, left, right in pairs])
     operator, operands = grammar.applied(node)
     values = [_value(each, known) for each in operands]
     apply = _OPERATORS[type(operator)]
-    if isinstance(operator, _ARITHMETIC):
-        values = [_counted(value) for value in values]
+    if isinstance(operator, _ARITHMETIC):  # yes and no are one and nought; numpy makes yes and no of their sum again
+        values = [1 * v if isinstance(v, bool | np.bool_) or branches.leaf(v) == "bool" else v for v in values]
     with np.errstate(divide="raise" if isinstance(operator, _DIVIDE_WHOLE) else "ignore"):
         return reduce(apply, values) if len(values) > 1 else apply(*values)
-
-
-def _compared(operators: Sequence[ast.cmpop], sides: Sequence[Any]) -> Any:
-    pairs = zip(operators, sides, sides[1:], strict=False)
-    return reduce(np.logical_and, [_OPERATORS[type(operator)](left, right) for operator, left, right in pairs])
-
-
-def _counted(value: Any) -> Any:
-    """Return yes and no as one and nought, of which numpy makes yes and no again when it adds them."""
-    return 1 * value if isinstance(value, bool | np.bool_) or branches.leaf(value) == "bool" else value
 
 
 def _wide(values: Any, where: str) -> Any:

@@ -69,10 +69,6 @@ def item(values: Any, index: Any) -> Any:
     return lists[ak.from_regular(index, axis=1)]
 
 
-def _clip(values: Any, low: Any, high: Any) -> Any:
-    return np.minimum(np.maximum(values, low), high)
-
-
 def _where(condition: Any, yes: Any, no: Any) -> Any:
     import awkward as ak
 
@@ -101,7 +97,9 @@ FUNCTIONS = {
     **{name: Function(call=_of_numbers(call), usage=f"{name}(x)") for name, call in _PLAIN.items()},
     **{name: _extreme(name, of_two) for name, of_two in (("min", np.minimum), ("max", np.maximum))},
     **{name: Function(call=_over_constituents(name), usage=f"{name}(x)") for name in ("sum", "mean", "count")},
-    "clip": Function(call=_clip, usage="clip(x, low, high)", least=3, most=3),
+    "clip": Function(
+        call=lambda x, low, high: np.minimum(np.maximum(x, low), high), usage="clip(x, low, high)", least=3, most=3
+    ),
     "where": Function(call=_where, usage="where(condition, yes, no)", least=3, most=3),
     "first": Function(call=_first, usage="first(x, n)", least=2, most=2),
 }

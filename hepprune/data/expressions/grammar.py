@@ -99,7 +99,7 @@ def _parts(node: ast.AST) -> Sequence[ast.expr]:
     if isinstance(node, ast.Subscript):
         return [node.value, node.slice]
     if isinstance(node, ast.Compare):
-        return [side for side in (node.left, *node.comparators) if not _is_text(side)]
+        return [side for side in (node.left, *node.comparators) if not _is_constant(side, str)]
     return [] if isinstance(node, ast.Constant) else applied(node)[1]
 
 
@@ -108,16 +108,16 @@ def _check(node: ast.AST, text: str) -> None:
         _check_call(node, text)
     elif isinstance(node, ast.Compare) and {*map(type, node.ops)} <= _OPERATORS:
         _check_sides(node, text)
-    elif not (_is_item(node) or _is_number(node) or _is_applied(node)):
+    elif not (
+        _is_item(node)
+        or _is_constant(node, int | float)
+        or (isinstance(node, _APPLIED) and type(applied(node)[0]) in _OPERATORS)
+    ):
         part = ast.get_source_segment(_line(text), node) or text
         raise DataError(
             f"'{part}' in '{text}' is none of what an expression may have: columns, numbers, + - * / // % **, << >>, "
             f"comparisons, & | ~, x[0], x[condition], and the functions {', '.join([*FUNCTIONS, *SPREAD])}"
         )
-
-
-def _is_applied(node: ast.AST) -> bool:
-    return isinstance(node, _APPLIED) and type(applied(node)[0]) in _OPERATORS
 
 
 def _is_item(node: ast.AST) -> bool:
@@ -127,12 +127,8 @@ def _is_item(node: ast.AST) -> bool:
     return not isinstance(node.slice, ast.Constant) or type(node.slice.value) is int
 
 
-def _is_text(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str)
-
-
-def _is_number(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, int | float)
+def _is_constant(node: ast.AST, kind: Any) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, kind)
 
 
 def _check_sides(node: ast.Compare, text: str) -> None:
@@ -155,7 +151,6 @@ def _check_call(node: ast.Call, text: str) -> None:
 
 
 def _enclosed(node: ast.expr, text: str) -> bool:
-    """Return whether parentheses stand around a part of a text."""
     line = _line(text).encode()
     before, after = line[: node.col_offset].rstrip(), line[node.end_col_offset :].lstrip()
     return before.endswith(b"(") and after.startswith(b")")

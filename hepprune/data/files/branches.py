@@ -17,11 +17,14 @@ def matrix(
     Raises:
         DataError: a feature is of the wrong kind, or the features differ in their numbers of constituents.
     """
+    import awkward as ak
+
     with np.errstate(over="ignore"):  # too large for 32 bits becomes infinite, which is refused by name
         if n_constituents is None:
             return np.stack([numbers(columns, name, spec=spec).astype(np.float32) for name in columns], axis=-1)
         filled = np.arange(n_constituents) < counts(columns, spec=spec)[:, None]
-        padded = [_padded(columns[name], n_constituents).astype(np.float32) for name in columns]
+        clipped = [ak.pad_none(values, n_constituents, axis=1, clip=True) for values in columns.values()]
+        padded = [np.asarray(ak.to_numpy(ak.fill_none(values, 0))).astype(np.float32) for values in clipped]
     return np.stack([*padded, *([filled.astype(np.float32)] if is_filled else [])], axis=-1)
 
 
@@ -50,13 +53,6 @@ def numbers(columns: Mapping[str, Any], name: str, *, spec: str) -> NDArray[Any]
         hint = "; jagged columns are read with n_constituents" if _is_jagged(kind) else ""
         raise DataError(f"column '{name}' of '{spec}' is '{kind}' and not one number per row{hint}")
     return np.asarray(ak.to_numpy(columns[name]))
-
-
-def _padded(values: Any, n_constituents: int) -> NDArray[Any]:
-    import awkward as ak
-
-    padded = ak.pad_none(values, n_constituents, axis=1, clip=True)
-    return np.asarray(ak.to_numpy(ak.fill_none(padded, 0)))
 
 
 def _is_jagged(kind: Any) -> bool:

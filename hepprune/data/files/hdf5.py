@@ -1,6 +1,6 @@
 """HDF5 files: datasets of one row per jet, columns named as the datasets or as the file names their features."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,38 +13,13 @@ from hepprune.errors import DataError
 _NAMES = {"jets": "jetFeatureNames", "jetConstituentList": "particleFeatureNames"}
 
 
-def columns(spec: str) -> dict[str, str]:
-    """Return the columns of `file.h5`, or of `file.h5:group`, with what they hold.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
-    with _open(spec) as found:
-        return {name: slab.kind for name, slab in found.items()}
-
-
-def entries(spec: str) -> int:
-    """Return the number of rows of the longest dataset.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
-    with _open(spec) as found:
-        return slabs.entries(found)
-
-
-def iterate(spec: str, wanted: Sequence[str], *, n_rows: int | None = None) -> Iterator[Any]:
-    """Yield the named columns of `file.h5`, or of `file.h5:group`, as awkward arrays.
-
-    Raises:
-        DataError: the file or a column is missing or damaged, columns differ in length, or there are no rows.
-    """
-    with _open(spec) as found:
-        yield from slabs.iterate(found, wanted, spec=spec, n_rows=n_rows)
-
-
 @contextmanager
-def _open(spec: str) -> Iterator[dict[str, Slab]]:
+def opened(spec: str) -> Iterator[dict[str, Slab]]:
+    """Yield the columns of `file.h5`, or of `file.h5:group`.
+
+    Raises:
+        DataError: the file or the group is missing or damaged.
+    """
     import h5py  # type: ignore[import-untyped]
 
     name, group = trees.split(spec)
@@ -71,9 +46,7 @@ def _slabs(group: Any) -> dict[str, Slab]:
             continue
         names = datasets.get(_NAMES.get(name, f"{name}Names"))
         if name not in {*_NAMES.values(), *(f"{each}Names" for each in datasets)}:
-            found |= slabs.slabs(name, dataset, [] if names is None else [_text(each) for each in names[:]])
+            given = [] if names is None else names[:]
+            texts = [each.decode() if isinstance(each, bytes) else str(each) for each in given]
+            found |= slabs.slabs(name, dataset, texts)
     return found
-
-
-def _text(name: Any) -> str:
-    return name.decode() if isinstance(name, bytes) else str(name)

@@ -44,18 +44,15 @@ def iterate(spec: str, wanted: Sequence[str], *, n_rows: int | None = None) -> I
         left = file.metadata.num_rows if n_rows is None else min(n_rows, file.metadata.num_rows)
         if not left:
             raise DataError(f"'{spec}' has no rows")
-        batches = file.iter_batches(batch_size=_batch_size(file), columns=names)
+        metadata = file.metadata
+        size = sum(int(metadata.row_group(index).total_byte_size) for index in range(metadata.num_row_groups))
+        batch_size = max(1, slabs.CHUNK_BYTES * int(metadata.num_rows) // max(size, 1))
+        batches = file.iter_batches(batch_size=batch_size, columns=names)
         while left:
             with trees.sound(f"'{spec}' cannot be read"):
                 batch = next(batches)[:left]
             left -= len(batch)
             yield _records(batch, names, spec)
-
-
-def _batch_size(file: Any) -> int:
-    metadata = file.metadata
-    size = sum(int(metadata.row_group(index).total_byte_size) for index in range(metadata.num_row_groups))
-    return max(1, slabs.CHUNK_BYTES * int(metadata.num_rows) // max(size, 1))
 
 
 def _records(batch: Any, names: Sequence[str], spec: str) -> Any:
@@ -68,16 +65,10 @@ def _records(batch: Any, names: Sequence[str], spec: str) -> Any:
             missing = sum(int(ak.sum(ak.is_none(array, axis=axis), axis=None)) for axis in range(array.ndim))
             if missing:
                 raise DataError(f"column '{name}' of '{spec}' lacks {missing} values")
-            arrays[name] = _plain(array)
+            rows = ak.drop_none(array, axis=0)
+            flat = rows.ndim != 2  # of lists, what they hold is made of a type that lacks none too
+            arrays[name] = rows if flat else ak.unflatten(ak.drop_none(ak.flatten(rows), axis=0), ak.num(rows))
     return ak.zip(arrays, depth_limit=1)
-
-
-def _plain(array: Any) -> Any:
-    """Return values of which none is missing as of a type that lacks none."""
-    import awkward as ak
-
-    rows = ak.drop_none(array, axis=0)
-    return rows if rows.ndim != 2 else ak.unflatten(ak.drop_none(ak.flatten(rows), axis=0), ak.num(rows))
 
 
 @contextmanager

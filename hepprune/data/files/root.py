@@ -85,7 +85,6 @@ def iterate(
 
 
 def _rows(columns: Mapping[str, Any], size: str, n_probed: int, spec: str) -> int:
-    """Return how many rows of these columns take that size."""
     number, unit = size.split()
     taken = _chunk(columns, 0, n_probed, spec).nbytes
     return max(1, int(float(number) * _UNITS[unit] * n_probed / max(taken, 1)))

@@ -1,7 +1,8 @@
 """Columns of arrays that are read slice by slice: datasets of HDF5, .npy files, arrays in memory."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,9 +83,26 @@ def slabs(name: str, array: Any, names: Sequence[str] = ()) -> dict[str, Slab]:
     return {name: Slab(array)}
 
 
-def entries(found: Mapping[str, Slab]) -> int:
-    """Return the number of rows of the longest array."""
-    return max((len(slab.array) for slab in found.values()), default=0)
+@dataclass(frozen=True)
+class SlabFormat:
+    """A format of files whose columns are slabs; `opened` opens one, and raises a DataError where it cannot."""
+
+    opened: Callable[[str], AbstractContextManager[Mapping[str, Slab]]]
+
+    def columns(self, spec: str) -> dict[str, str]:
+        """Return the columns of a file with what they hold."""
+        with self.opened(spec) as found:
+            return {name: slab.kind for name, slab in found.items()}
+
+    def entries(self, spec: str) -> int:
+        """Return the number of rows of the longest column of a file."""
+        with self.opened(spec) as found:
+            return max((len(slab.array) for slab in found.values()), default=0)
+
+    def iterate(self, spec: str, wanted: Sequence[str], *, n_rows: int | None = None) -> Iterator[Any]:
+        """Yield the named columns of a file, as of `iterate`."""
+        with self.opened(spec) as found:
+            yield from iterate(found, wanted, spec=spec, n_rows=n_rows)
 
 
 def iterate(found: Mapping[str, Slab], wanted: Sequence[str], *, spec: str, n_rows: int | None = None) -> Iterator[Any]:
@@ -106,16 +124,13 @@ def iterate(found: Mapping[str, Slab], wanted: Sequence[str], *, spec: str, n_ro
     if n_entries == 0:
         raise DataError(f"'{spec}' has no rows")
     stop = n_entries if n_rows is None else min(n_rows, n_entries)
-    step = max(1, CHUNK_BYTES // max(1, sum(map(_row_bytes, arrays.values()))))
+    row_bytes = sum(math.prod(array.shape[1:]) * array.dtype.itemsize for array in arrays.values())
+    step = max(1, int(CHUNK_BYTES // max(1, row_bytes)))
     for start in range(0, stop, step):
         with trees.sound(f"'{spec}' cannot be read"):
             parts = {key: array[start : min(start + step, stop)] for key, array in arrays.items()}
             columns = {name: found[name].of(parts[id(found[name].array)]) for name in names}
         yield ak.zip(columns, depth_limit=1)
-
-
-def _row_bytes(array: Any) -> int:
-    return int(math.prod(array.shape[1:]) * array.dtype.itemsize)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,16 +153,14 @@ class Chunk:
         """
         import awkward as ak
 
-        lists = {name: self.columns[name] for name in self.columns.fields if self._is_of(name, collection)}
+        of_it = [name for name in self.columns.fields if name.startswith(f"{collection}_")]
+        lists = {name: self.columns[name] for name in of_it if self.columns[name].ndim > 1}
         if not lists:
             raise DataError(f"'{self.spec}' has no lists '{collection}_*' among the columns that are read")
         counts = branches.counts(lists, spec=self.spec, nested=True)
         rows = np.repeat(np.arange(len(counts)), counts)
         columns = {n: ak.flatten(lists[n]) if n in lists else self.columns[n][rows] for n in self.columns.fields}
         return Chunk(columns=ak.zip(columns, depth_limit=1), rows=self.rows[rows], spec=self.spec)
-
-    def _is_of(self, name: str, collection: str) -> bool:
-        return name.startswith(f"{collection}_") and self.columns[name].ndim > 1
 
     def take(self, rows: NDArray[np.bool_] | slice) -> "Chunk":
         """Return the rows that a mask or a slice chooses."""

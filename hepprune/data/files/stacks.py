@@ -1,6 +1,7 @@
 """Folders of .npy files and .npz files: an array with one row per jet is a column, or one for each of its features."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,36 +13,15 @@ from hepprune.data.files.slabs import Slab
 from hepprune.errors import DataError
 
 
-def columns(spec: str) -> dict[str, str]:
-    """Return the columns of a folder of .npy files, or of an .npz file, with what they hold.
+@contextmanager
+def opened(spec: str) -> Iterator[dict[str, Slab]]:
+    """Yield the columns of a folder of .npy files, or of an .npz file.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: it is missing or damaged.
     """
-    return {name: slab.kind for name, slab in _slabs(Path(spec)).items()}
-
-
-def entries(spec: str) -> int:
-    """Return the number of rows of the longest array.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    return slabs.entries(_slabs(Path(spec)))
-
-
-def iterate(spec: str, wanted: Sequence[str], *, n_rows: int | None = None) -> Iterator[Any]:
-    """Yield the named columns as awkward arrays.
-
-    Raises:
-        DataError: it cannot be read, a column is missing, they differ in length, or there are no rows.
-    """
-    return slabs.iterate(_slabs(Path(spec)), wanted, spec=spec, n_rows=n_rows)
-
-
-def _slabs(path: Path) -> dict[str, Slab]:
-    found = _mapped(path) if path.is_dir() else _unpacked(path)
-    return {each: slab for name, array in found.items() for each, slab in slabs.slabs(name, array).items()}
+    found = _mapped(Path(spec)) if Path(spec).is_dir() else _unpacked(Path(spec))
+    yield {each: slab for name, array in found.items() for each, slab in slabs.slabs(name, array).items()}
 
 
 def _mapped(folder: Path) -> dict[str, Any]:

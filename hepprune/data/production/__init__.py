@@ -44,10 +44,7 @@ class SampleKind:
 
 KINDS = {
     "jets": SampleKind(
-        classes=pythia.CLASSES,
-        settings=pythia.settings,
-        make=pythia.make_jets,
-        collections=writing.CONSTITUENTS,
+        classes=pythia.CLASSES, settings=pythia.settings, make=pythia.make_jets, collections=writing.CONSTITUENTS
     ),
     "l1_objects": SampleKind(
         classes=collisions.CLASSES,

@@ -1,6 +1,8 @@
 """Collisions at 13.6 TeV from Pythia 8 with others piled up on each, as the visible particles of each event."""
 
 from collections.abc import Iterator
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ MAX_ETA = 5.4  # beyond it nothing is seen
 MEDIATOR_GEV, TEMPERATURE_GEV, PION_GEV = 400.0, 3.0, 0.13957
 
 _COLLISIONS_PER_BATCH, _EVENTS_PER_BATCH, _LARGEST_SEED = 100, 500, 900_000_000
-_NEUTRINOS, _MEDIATOR = (12, 14, 16), 25
+NEUTRINOS, _MEDIATOR = (12, 14, 16), 25
 _MINIMUM_BIAS = ("SoftQCD:inelastic=on",)
 _HARD = ("HardQCD:all=on", f"PhaseSpace:pTHatMin={HARD_GEV}")
 _PROCESSES = {
@@ -64,7 +66,10 @@ def make(name: str, *, n_events: int, seed: int) -> Iterator[Any]:
     n_soft = max(round(n_events * PILE_UP / REUSE), FEWEST)
     bank = _seen(_collisions(_MINIMUM_BIAS, n_soft, seed, below_gev=HARD_GEV))
     hard = _seen(_collisions(_HARD, n_hard.sum(), 1 + seed % _LARGEST_SEED)) if n_hard.any() else bank[:0]
-    own = bank[:0] if alone else _seen(_own(name, n_events, 1 + (seed + 1) % _LARGEST_SEED, rng))
+    own = bank[:0]
+    if not alone:
+        found = _collisions(_PROCESSES[name], n_events, 1 + (seed + 1) % _LARGEST_SEED)
+        own = _seen(_decayed(found, rng) if name == "soft unclustered energy" else found)
     ends = np.cumsum(n_hard)
     for start in range(0, n_events, _EVENTS_PER_BATCH):
         some = slice(start, start + _EVENTS_PER_BATCH)
@@ -75,46 +80,49 @@ def make(name: str, *, n_events: int, seed: int) -> Iterator[Any]:
 
 
 def _joined(collisions: Any, counts: NDArray[np.int64]) -> Any:
-    """Return the particles of as many collisions as are counted for each event."""
     import awkward as ak
 
     return ak.flatten(ak.unflatten(collisions, counts), axis=2)
 
 
-def _own(name: str, n_events: int, seed: int, rng: np.random.Generator) -> Any:
-    found = _collisions(_PROCESSES[name], n_events, seed)
-    return _decayed(found, rng) if name == "soft unclustered energy" else found
+def generator(lines: tuple[str, ...], *, seed: int, energy_gev: float) -> Any:
+    """Return Pythia with these settings, ready to make collisions.
+
+    Raises:
+        ValueError: it refuses a setting, or cannot make what they ask for.
+    """
+    import pythia8mc
+
+    found = pythia8mc.Pythia("", False)
+    run = ("Print:quiet=on", "Random:setSeed=on", f"Random:seed={seed}", f"Beams:eCM={energy_gev}")
+    for line in (*run, *lines):
+        if not found.readString(line):
+            raise ValueError(f"Pythia refuses the setting {line}")
+    if not found.init():
+        raise ValueError(f"Pythia cannot make {' '.join(lines)}")
+    return found
+
+
+def any_of(values: Any, choices: tuple[int, ...]) -> Any:
+    """Return whether values, of any shape, are among some."""
+    return reduce(or_, (values == choice for choice in choices))
 
 
 def _collisions(lines: tuple[str, ...], n_events: int, seed: int, *, below_gev: float = np.inf) -> Any:
     """Return visible momenta of collisions; those whose partons have more transverse momentum are left out."""
     import awkward as ak
-    import pythia8mc
 
-    generator = pythia8mc.Pythia("", False)
-    run = ("Print:quiet=on", "Random:setSeed=on", f"Random:seed={seed}", f"Beams:eCM={BEAM_ENERGY_GEV}")
-    for line in (*run, *lines):
-        if not generator.readString(line):
-            raise ValueError(f"Pythia refuses the setting {line}")
-    if not generator.init():
-        raise ValueError(f"Pythia cannot make {' '.join(lines)}")
+    made = generator(lines, seed=seed, energy_gev=BEAM_ENERGY_GEV)
     batches: list[Any] = []
     left = int(n_events)
     while left:
-        batch = generator.nextBatch(min(left, _COLLISIONS_PER_BATCH), "skip")
+        batch = made.nextBatch(min(left, _COLLISIONS_PER_BATCH), "skip")
         left -= len(batch)
-        batches.append(_visible(batch.prt[batch.info.pT2Hat < below_gev**2]))
+        particles = batch.prt[batch.info.pT2Hat < below_gev**2]
+        momenta = {"px": particles.p.px, "py": particles.p.py, "pz": particles.p.pz, "E": particles.p.e}
+        seen = (particles.status > 0) & ~any_of(abs(particles.id), NEUTRINOS)
+        batches.append(ak.zip(momenta | {"id": ak.values_astype(particles.id, np.int32)})[seen])
     return ak.concatenate(batches)
-
-
-def _visible(particles: Any) -> Any:
-    import awkward as ak
-
-    momenta = {"px": particles.p.px, "py": particles.p.py, "pz": particles.p.pz, "E": particles.p.e}
-    seen = particles.status > 0
-    for neutrino in _NEUTRINOS:
-        seen = seen & (abs(particles.id) != neutrino)
-    return ak.zip(momenta | {"id": ak.values_astype(particles.id, np.int32)})[seen]
 
 
 def _seen(particles: Any) -> Any:
@@ -138,19 +146,15 @@ def _decayed(events: Any, rng: np.random.Generator) -> Any:
     counts = [len(pions) for pions in made]
     columns = dict(zip(("px", "py", "pz", "E"), np.concatenate(made).T, strict=True))
     charge = np.where(rng.random(sum(counts)) < 0.5, 211, -211).astype(np.int32)
-    return ak.concatenate(
-        [events[events.id != _MEDIATOR], ak.unflatten(ak.zip(columns | {"id": charge}), counts)], axis=1
-    )
+    pions = ak.unflatten(ak.zip(columns | {"id": charge}), counts)
+    return ak.concatenate([events[events.id != _MEDIATOR], pions], axis=1)
 
 
 def thermal(mass: float, rng: np.random.Generator) -> Array:
     """Return momenta (n_pions, 4) of a thermal spectrum, isotropic, that add up to a mass at rest."""
     size = 4 * int(mass / TEMPERATURE_GEV)
-    sizes, cosines, angles = (
-        rng.gamma(3, TEMPERATURE_GEV, size),
-        rng.uniform(-1, 1, size),
-        rng.uniform(-np.pi, np.pi, size),
-    )
+    sizes = rng.gamma(3, TEMPERATURE_GEV, size)
+    cosines, angles = rng.uniform(-1, 1, size), rng.uniform(-np.pi, np.pi, size)
     n_pions = int(np.searchsorted(np.cumsum(np.hypot(sizes, PION_GEV)), mass))
     sines = np.sqrt(1 - cosines**2)
     directions = np.stack([sines * np.cos(angles), sines * np.sin(angles), cosines], axis=1)

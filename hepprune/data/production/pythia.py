@@ -1,14 +1,12 @@
 """Jets of five kinds from Pythia 8 at 13 TeV, clustered and groomed with FastJet."""
 
 from collections.abc import Iterator
-from functools import reduce
-from operator import or_
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hepprune.data.production import features
+from hepprune.data.production import collisions, features
 
 CLASSES = ("g", "q", "W", "Z", "t")
 N_CONSTITUENTS = 32
@@ -25,7 +23,6 @@ MATCH_RADIUS = 0.4
 MMDT_BETA, MMDT_Z_CUT = 0.0, 0.1
 
 _EVENTS_PER_BATCH = 50
-_NEUTRINOS = (12, 14, 16)
 _HARD_PROCESS = (-22, -23)  # status of its resonances and of its other outgoing partons
 _HADRONIC = ("23:onMode=off", "23:onIfAny=1 2 3 4 5", "24:onMode=off", "24:onIfAny=1 2 3 4 5")
 _PROCESSES = {
@@ -63,7 +60,9 @@ def make_jets(name: str, *, n_jets: int, seed: int) -> Columns:
     after the other in `constituent_*`.
     """
     rows: list[Columns] = []
-    generator = _generator(name, seed)
+    window = (f"PhaseSpace:pTHatMin={PT_HAT_MIN_GEV}", f"PhaseSpace:pTHatMax={PT_HAT_MAX_GEV}")
+    lines = (*window, *_HADRONIC, *_PROCESSES[name])
+    generator = collisions.generator(lines, seed=seed, energy_gev=BEAM_ENERGY_GEV)
     batch = 0
     while len(rows) < n_jets:
         rows.extend(_batch(generator, name, first_event=batch * _EVENTS_PER_BATCH))
@@ -72,27 +71,14 @@ def make_jets(name: str, *, n_jets: int, seed: int) -> Columns:
     return {column: np.concatenate([row[column] for row in rows]) for column in rows[0]}
 
 
-def _generator(name: str, seed: int) -> Any:
-    import pythia8mc
-
-    generator = pythia8mc.Pythia("", False)
-    run = ("Print:quiet=on", "Random:setSeed=on", f"Random:seed={seed}", f"Beams:eCM={BEAM_ENERGY_GEV}")
-    window = (f"PhaseSpace:pTHatMin={PT_HAT_MIN_GEV}", f"PhaseSpace:pTHatMax={PT_HAT_MAX_GEV}")
-    for line in (*run, *window, *_HADRONIC, *_PROCESSES[name]):
-        if not generator.readString(line):
-            raise ValueError(f"Pythia refuses the setting {line}")
-    generator.init()
-    return generator
-
-
 def _batch(generator: Any, name: str, *, first_event: int) -> Iterator[Columns]:
     import awkward as ak
 
     particles = generator.nextBatch(_EVENTS_PER_BATCH, "skip").prt
     momenta = {"px": particles.p.px, "py": particles.p.py, "pz": particles.p.pz, "E": particles.p.e}
     particles = ak.zip({"id": particles.id, "status": particles.status} | momenta)
-    visible = particles[(particles.status > 0) & ~_any_of(abs(particles.id), _NEUTRINOS)]
-    hard = particles[_any_of(particles.status, _HARD_PROCESS)]
+    visible = particles[(particles.status > 0) & ~collisions.any_of(abs(particles.id), collisions.NEUTRINOS)]
+    hard = particles[collisions.any_of(particles.status, _HARD_PROCESS)]
     chosen = _jets(visible, hard, _PARTONS[name])
     groomed = groom([momenta for _, _, momenta in chosen])
     for (event, ids, constituents), core in zip(chosen, groomed, strict=True):
@@ -149,10 +135,6 @@ def groom(jets: list[Array]) -> list[Array]:
     )
     left = groomed.constituents
     return np.split(_array(ak.flatten(left)), np.cumsum(ak.to_numpy(ak.num(left)))[:-1])
-
-
-def _any_of(values: Any, choices: tuple[int, ...]) -> Any:
-    return reduce(or_, (values == choice for choice in choices))
 
 
 def _four_momenta(particles: Any) -> Any:

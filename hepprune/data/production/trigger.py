@@ -61,7 +61,7 @@ def _made(see: Callable[[Any], Columns], name: str, n_events: int, seed: int) ->
 def _objects(particles: Any) -> Columns:
     muons = abs(particles.id) == _MUON
     soft = (particles.pt < _NOISE_GEV) | (abs(particles.eta) > _MAX_ETA["L1EG"] + _EGAMMA_RADIUS)
-    showers = particles[_any_of(abs(particles.id), _ELECTROMAGNETIC) & ~soft]
+    showers = particles[collisions.any_of(abs(particles.id), _ELECTROMAGNETIC) & ~soft]
     columns = _missing(particles)
     columns |= _leading("L1EG", _clustered(showers, _EGAMMA_RADIUS, _LEAST_GEV["L1EG"]), N_EGAMMA)
     columns |= _leading("L1Mu", particles[muons], N_MUONS, eta_unit=MUON_ETA, phi_unit=MUON_PHI)
@@ -111,13 +111,6 @@ def _flat(particles: Any) -> tuple[NDArray[np.int64], Columns]:
 
     event = np.repeat(np.arange(len(particles)), ak.to_numpy(ak.num(particles)))
     return event, {name: ak.to_numpy(ak.flatten(particles[name])) for name in particles.fields}
-
-
-def _any_of(values: Any, choices: tuple[int, ...]) -> Any:
-    found = values == choices[0]
-    for choice in choices[1:]:
-        found = found | (values == choice)
-    return found
 
 
 def _missing(particles: Any) -> Columns:

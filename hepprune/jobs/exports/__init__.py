@@ -40,8 +40,8 @@ def emulator(build: Path, folder: Path, *, name: str) -> Path:
     interface, network = _interface(build), emulators.before_heads(load(build / "network.npz"))
     if [port.shape for port in interface.inputs] != [layer.features_shape for layer in network.inputs]:
         raise ReportError(f"'{build / 'network.npz'}' takes other inputs than scaler.json says; run it again")
-    raw = [_raw(port, words) for port, words in zip(interface.inputs, _played(build, interface), strict=True)]
-    scaled = [_scaled(port, values) for port, values in zip(interface.inputs, raw, strict=True)]
+    bits = _bits(build / _PLAYED[0])
+    raw, scaled = zip(*(_vectors(port, bits) for port in interface.inputs), strict=True)
     expected = _end_to_end(exact_raw(network, scaled)).astype(np.float64)
     with marked(folder, build=build, what="emulator") as new:
         emulators.write(new, network, interface, name=name, raw=_end_to_end(raw), expected=expected)
@@ -58,7 +58,11 @@ def verilog(build: Path, folder: Path, *, vhdl: str | None = None) -> Path:
     interface = _interface(build)
     if interface.verilog is None:
         raise ReportError(f"the firmware of '{build}' is the HLS project '{interface.project}', and no Verilog")
-    source = _inside(build, interface.verilog)
+    source = build / interface.verilog
+    if not handover.plain(interface.verilog) or build.resolve() not in source.resolve().parents:
+        raise ReportError(
+            f"'{build / 'scaler.json'}' has its Verilog in '{interface.verilog}', and that is outside of the run"
+        )
     key, design = _design(source, interface)
     scripts = handover.scripts(design)
     if vhdl is not None:
@@ -91,14 +95,6 @@ def _interface(build: Path) -> Interface:
     return interfaces.read(build / "scaler.json")
 
 
-def _inside(build: Path, place: str) -> Path:
-    """Return the folder of a run's Verilog, which its scaler.json names."""
-    folder = build / place
-    if not handover.plain(place) or build.resolve() not in folder.resolve().parents:
-        raise ReportError(f"'{build / 'scaler.json'}' has its Verilog in '{place}', and that is outside of the run")
-    return folder
-
-
 def _design(folder: Path, interface: Interface) -> tuple[str, rtl.Design]:
     """Return the key of a folder of Verilog and its design, of which every source is there, with relative places."""
     key, written = stored.read(_DESIGN, folder / _NOTE, error=ReportError)
@@ -123,12 +119,6 @@ def _bits(path: Path) -> list[int]:
     return bits
 
 
-def _played(build: Path, interface: Interface) -> list[NDArray[np.float64]]:
-    """Return the words of each input that the patterns play, (n_jets, n_words), as values of their types."""
-    bits = _bits(build / _PLAYED[0])
-    return [np.array([[_value(word, each) for word in port.words] for each in bits]) for port in interface.inputs]
-
-
 def _value(word: Word, bits: int) -> float:
     if word.kind is None:
         return 0.0
@@ -138,23 +128,15 @@ def _value(word: Word, bits: int) -> float:
     return float(whole * 2.0**-word.kind.fraction)
 
 
-def _raw(port: InputPort, values: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return raw features (n_jets, *shape) that come near values of the input type."""
-    offset, scale = _scaling(port)
-    return (values.reshape(-1, *port.shape) * scale + offset).astype(np.float32)
-
-
-def _scaled(port: InputPort, raw: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return raw features as the network takes them, 0 where there is no constituent."""
-    offset, scale = _scaling(port)
+def _vectors(port: InputPort, bits: list[int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return raw features (n_jets, *shape) that come near what the patterns play, and as the network takes them."""
+    values = np.array([[_value(word, each) for word in port.words] for each in bits])
+    offset, scale = (np.array([getattr(each, name) for each in port.features]) for name in ("offset", "scale"))
+    raw = (values.reshape(-1, *port.shape) * scale + offset).astype(np.float32)
     scaled = ((raw.astype(np.float64) - offset) / scale).astype(np.float32)
-    if port.mark is not None:
+    if port.mark is not None:  # 0 where there is no constituent
         scaled[raw[..., [feature.name for feature in port.features].index(port.mark)] == 0] = 0
-    return scaled
-
-
-def _scaling(port: InputPort) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    return np.array([each.offset for each in port.features]), np.array([each.scale for each in port.features])
+    return raw, scaled
 
 
 def _end_to_end(values: Sequence[NDArray[T]]) -> NDArray[T]:

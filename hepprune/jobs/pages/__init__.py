@@ -3,11 +3,15 @@
 from pathlib import Path
 
 from hepprune.errors import ReportError
-from hepprune.jobs.pages import builds, ledgers, studies
+from hepprune.jobs.pages import builds, studies
 from hepprune.report import descent
-from hepprune.report.page import Page
+from hepprune.report.page import Cell, Page, PageSection, Table
+from hepprune.synthesis import exchange
+from hepprune.synthesis.ledger import Ledger
 
 _LEDGERS = (".sqlite", ".db")
+_SHOWN = ("recorded", "design", "kind", "stage", "strategy", "tool", "part", "clock_ns", "lut", "ff", "dsp", "bram18")
+_COLUMNS = (*_SHOWN, "latency_cycles", "interval_cycles", "failure")
 
 
 def of(path: Path) -> Page:
@@ -17,7 +21,7 @@ def of(path: Path) -> Page:
         ReportError: there is none of them at that path, or it is damaged.
     """
     if path.suffix in _LEDGERS:
-        return ledgers.page(path)
+        return _ledger(path)
     for name, page in (("summary.json", builds.page), ("study.json", studies.page)):
         if (path / name).is_file():
             return page(path)
@@ -27,3 +31,30 @@ def of(path: Path) -> Page:
         f"'{path}' holds no result: give the build/ of a run (with summary.json), the folder of a study (with "
         "study.json) or a ledger (.sqlite)"
     )
+
+
+def _ledger(path: Path) -> Page:
+    designs = exchange.designs(path)
+    with Ledger(path) as book:
+        values = list(exchange.rows(book.records()))
+    measured = sum(design.measurements for design in designs)
+    known: list[list[Cell]] = [
+        [d.description, d.key, d.recorded, d.estimates, d.measurements, d.failures] for d in designs
+    ]
+    columns = ("design", "key", "recorded (UTC)", "estimates", "measurements", "failures")
+    rows: list[list[Cell]] = [[_cell(value[name]) for name in _COLUMNS] for value in values]
+    return Page(
+        title=f"Ledger {path.name}",
+        verdict=f"{len(designs):,} designs, {measured:,} measurements",
+        sections=(
+            PageSection(title="Designs", tables=[Table(caption="Oldest first", columns=columns, rows=known)]),
+            PageSection(
+                title="Values",
+                tables=[Table(caption="Estimates, measurements and failures", columns=_COLUMNS, rows=rows)],
+            ),
+        ),
+    )
+
+
+def _cell(value: object) -> Cell:
+    return None if value is None else float(value) if isinstance(value, int | float) else str(value)

@@ -6,8 +6,6 @@ from pathlib import Path
 from hepprune import scores
 from hepprune.errors import BudgetMissedError, HeppruneError
 from hepprune.hardware import targets
-from hepprune.hardware.devices import Device
-from hepprune.hardware.resources import LayerEstimate
 from hepprune.jobs import models
 from hepprune.network import load
 from hepprune.pipeline import evidence, searches
@@ -26,6 +24,11 @@ _PICTURES = (
     ("predictions", "What was predicted against what was measured, turn by turn"),
     ("weights", "The weights before and after"),
 )
+_VERDICTS = {
+    None: "The design waits to be measured on another machine",
+    True: "The measured design meets its limits",
+    False: "The measured design misses its limits",
+}
 _OUTPUTS = {
     "roc": "Mistag rate against efficiency",
     "confusion": "What is taken for what, by the truth",
@@ -45,15 +48,21 @@ def page(build: Path) -> Page:
     summary = summaries.read(build / "summary.json")
     stages = searches.read(build / searches.FILE)
     met, lost = summary.feedback[-1].met if summary.feedback else None, _lost(summary)
+    files = [[name, str(_near(build, Path(path)))] for name, path in summary.files.items()]
+    versions = ", ".join(f"{name} {version}" for name, version in summary.versions.items())
+    made = f"Seed {summary.seed}, {sum(summary.seconds.values()):,.0f} s; {versions}."
+    command = f"hepprune run recipe.yaml  # the recipe named {summary.recipe!r}, seed {summary.seed}"
+    budget = Table(caption="Against the budget", columns=table.BUDGET, rows=table.budget(summary))
+    networks = Table(caption="On the same test jets", columns=table.NETWORKS, rows=table.networks(summary))
     return Page(
         title=f"{summary.recipe} on {summary.target}",
-        verdict=_verdict(met),
+        verdict=_VERDICTS[met],
         good=met if met is None else met and not lost,
         lines=[*_whose(summary.compressed.measured), *lost],
         sections=(
-            PageSection(title="Budget and cost", tables=[_budget(summary), *_on_device(summary)]),
+            PageSection(title="Budget and cost", tables=[budget, *_on_device(summary)]),
             PageSection(title="Proof", lines=table.proofs(summary.checks)),
-            PageSection(title="Before, after, and uniform pruning", tables=[_networks(summary), _differences(summary)]),
+            PageSection(title="Before, after, and uniform pruning", tables=[networks, _differences(summary)]),
             PageSection(title="Plots", pictures=pages.pictures(build / "plots", (*_PICTURES, *_physics(build)))),
             PageSection(title="Layers", tables=list(_layers(build, stages))),
             PageSection(title="Predicted and measured", tables=[_turns(summary)] if summary.feedback else []),
@@ -61,20 +70,17 @@ def page(build: Path) -> Page:
             PageSection(
                 title="Every step of the search", tables=[searches.steps(stages)] if stages else [], folded=True
             ),
-            PageSection(title="Files", tables=[_files(build, summary)], folded=True),
-            PageSection(title="How to make it again", lines=_versions(summary), commands=[_command(summary)]),
+            PageSection(
+                title="Files",
+                tables=[Table(caption="Under the folder of the run", columns=("", "path"), rows=files)],
+                folded=True,
+            ),
+            PageSection(title="How to make it again", lines=[made], commands=[command]),
         ),
     )
 
 
-def _verdict(met: bool | None) -> str:  # noqa: FBT001
-    if met is None:
-        return "The design waits to be measured on another machine"
-    return "The measured design meets its limits" if met else "The measured design misses its limits"
-
-
 def _lost(summary: Summary) -> list[str]:
-    """Return the sentence that too much is lost to the baseline, if it is."""
     met = bool(summary.feedback) and summary.feedback[-1].met is True
     try:
         evidence.check_kept(summary.compressed_minus_baseline.scores, summary.max_losses, met=met)
@@ -92,15 +98,15 @@ def _whose(measured: Cost | None) -> list[str]:
     ]
 
 
-def _budget(summary: Summary) -> Table:
-    return Table(caption="Against the budget", columns=table.BUDGET, rows=table.budget(summary))
-
-
 def _on_device(summary: Summary) -> Iterator[Table]:
     """Yield what share of the device, and of one of its regions, the design takes."""
-    device, cost = _device(summary.target), summary.compressed.measured or summary.compressed.estimate
+    try:
+        device = targets.load(summary.target).known_device
+    except HeppruneError:  # a target of the user's own that is not here
+        return
     if device is None:
         return
+    cost = summary.compressed.measured or summary.compressed.estimate
     columns = ["", "used", f"of {device.part}", "%"] + (["% of an SLR"] if device.slr > 1 else [])
     rows: list[list[Cell]] = []
     for name in ("lut", "ff", "dsp", "bram18", "uram"):
@@ -109,17 +115,6 @@ def _on_device(summary: Summary) -> Iterator[Table]:
             share = [100 * used / there, 100 * used * device.slr / there]
             rows.append([FIGURES[name], used, there, *share[: len(columns) - 3]])
     yield Table(caption=f"On the device ({device.source})", columns=columns, rows=rows)
-
-
-def _device(target: str) -> Device | None:
-    try:
-        return targets.load(target).known_device
-    except HeppruneError:  # a target of the user's own that is not here
-        return None
-
-
-def _networks(summary: Summary) -> Table:
-    return Table(caption="On the same test jets", columns=table.NETWORKS, rows=table.networks(summary))
 
 
 def _differences(summary: Summary) -> Table:
@@ -151,9 +146,7 @@ def _layers(build: Path, stages: searches.Searches) -> Iterator[Table]:
     path = build / "network.npz"
     if not path.is_file():
         return
-    estimates: dict[str, LayerEstimate] = {}
-    if stages:
-        estimates = {layer.layer: layer for layer in stages[-1][-1].estimate.layers}
+    estimates = {layer.layer: layer for layer in stages[-1][-1].estimate.layers} if stages else {}
     rows: list[list[Cell]] = []
     for layer in models.describe(load(path)):
         cost = estimates.get(layer.name)
@@ -176,22 +169,7 @@ def _turns(summary: Summary) -> Table:
     return Table(caption="Each turn of the loop", columns=columns, rows=rows)
 
 
-def _files(build: Path, summary: Summary) -> Table:
-    rows = [[name, str(_near(build, Path(path)))] for name, path in summary.files.items()]
-    return Table(caption="Under the folder of the run", columns=("", "path"), rows=rows)
-
-
 def _near(build: Path, path: Path) -> Path:
     """Return a path from the folder of the run on where it lies there: the page may be read elsewhere."""
     parts, name = path.parts, build.resolve().name
     return Path(*parts[len(parts) - parts[::-1].index(name) :]) if name in parts[:-1] else Path(path.name)
-
-
-def _versions(summary: Summary) -> list[str]:
-    versions = ", ".join(f"{name} {version}" for name, version in summary.versions.items())
-    seconds = sum(summary.seconds.values())
-    return [f"Seed {summary.seed}, {seconds:,.0f} s; {versions}."]
-
-
-def _command(summary: Summary) -> str:
-    return f"hepprune run recipe.yaml  # the recipe named {summary.recipe!r}, seed {summary.seed}"

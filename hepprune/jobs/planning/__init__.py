@@ -84,7 +84,10 @@ def search(
         solvers.check_trials(wanted.n_trials)
     if isinstance(wanted.metric, str) and ":" not in wanted.metric:
         metrics.is_lower_better(wanted.metric)  # an unknown one is refused before anything is read
-    known = tuple(_read(*pair, wanted) for pair in zip(models.items(), _each(data, len(models)), strict=True))
+    if len(data) not in {1, n_models := len(models)}:
+        raise NetworkError(f"{len(data)} sets of jets do not go with {n_models} models; give one, or one for each")
+    each = list(data) * (n_models if len(data) == 1 else 1)
+    known = tuple(_read(*pair, wanted) for pair in zip(models.items(), each, strict=True))
     journal = Journal(None if out is None else out / "state" / "journal.jsonl")
     found = [_table(model, place, wanted, journal, track) for model in known]
     problem = PlanProblem.of(found, replace(limits, latency_ns=latency_limit(place, limits.latency_ns)))
@@ -128,12 +131,6 @@ def asked(path: Path) -> Asked:
     return Asked(recipe.target, recipe.search.solver, recipe.strategy, limits)
 
 
-def _each(data: Sequence[Any], n_models: int) -> list[Any]:
-    if len(data) not in {1, n_models}:
-        raise NetworkError(f"{len(data)} sets of jets do not go with {n_models} models; give one, or one for each")
-    return list(data) * (n_models if len(data) == 1 else 1)
-
-
 def _read(named: tuple[str, Any], data: Path | tuple[Sample, Sample], settings: PlanSettings) -> SearchedModel:
     name, given = named
     network = given if isinstance(given, Network) else frontends.read(given)
@@ -163,7 +160,6 @@ def _table(model: SearchedModel, target: Target, settings: PlanSettings, journal
 
 
 def _solve(wholes: Wholes, track: Track) -> Settled:
-    """Return the solution with what its whole networks use."""
     settings, problem = wholes.settings, wholes.problem
     evolves = settings.solver == "evolve"
     solve = partial(solvers.find("greedy" if evolves else settings.solver), n_points=1)
@@ -209,7 +205,6 @@ def _evolved(wholes: Wholes, atlas: Atlas, track: Track) -> tuple[Whole, ...]:
 
 
 def _written(result: Searched, out: Path) -> Searched:
-    """Write the solution and its plots, and return the result with their places."""
     chosen = result.solution.chosen
     drawn = costs.plan_front(
         [(plan.worst, plan.loss, plan.error) for plan in result.solution.front],

@@ -141,7 +141,6 @@ class Wholes:
 
     @cached_property
     def _before(self) -> dict[str, Score]:
-        """The metric of each model as given."""
         return {model.name: self._score(model, model.workshop.network) for model in self.models}
 
     @torch.no_grad()

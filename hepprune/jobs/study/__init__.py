@@ -12,7 +12,7 @@ from hepprune.errors import RecipeError
 from hepprune.hardware import budgets, targets
 from hepprune.hardware.targets import Target
 from hepprune.jobs import sources
-from hepprune.jobs.sources import by_recipe
+from hepprune.jobs.sources import RECIPES, by_recipe
 from hepprune.jobs.study import measuring, writing
 from hepprune.jobs.study.measuring import SynthesisRequest
 from hepprune.jobs.study.pricing import Bench, Judges
@@ -22,13 +22,12 @@ from hepprune.sample import Sample
 from hepprune.store import Store
 from hepprune.studies import fronts
 from hepprune.studies.grid import Grid
-from hepprune.studies.points import Point, Study
+from hepprune.studies.points import Study
 
 __all__ = ["SynthesisRequest", "study"]
 
 Models = str | Path | Network | Sequence[Any] | Mapping[str, Any]
 _NONE = SynthesisRequest()
-_RECIPES = {".yaml", ".yml"}
 _MOST_JETS = 20_000  # that choose integer bits, and that judge
 
 
@@ -66,7 +65,10 @@ def study(
         DataError: the jets are none of a model's.
         ToolMissingError: the tool that was named is not there.
     """
-    _check(synthesis, io_type, out)
+    if synthesis.n != 0 and out is None:
+        raise RecipeError("synthesis needs a folder for its projects; name one with `out`")
+    if synthesis.n != 0 and io_type != "io_parallel":
+        raise RecipeError(f"designs are built with io_parallel; points of {io_type} are priced, not synthesised")
     grid = Grid(
         clocks_ns=tuple(clock_ns),
         strategies=tuple(strategy),
@@ -90,37 +92,22 @@ def study(
 
 
 def _studied(bench: Bench, synthesis: SynthesisRequest, out: Path | None, track: Track) -> Study:
-    priced = bench.priced(track)
-    points, awaited = _measured(priced.points, bench, synthesis, out, track)
+    priced, judges = bench.priced(track), bench.judges
+    points, awaited = priced.points, tuple[str, ...]()
+    if out is not None:
+        if synthesis.n != 0:
+            points, awaited = measuring.measured(fronts.marked(points, judges.metric), bench, synthesis, out, track)
+        points = measuring.learned(points, out / "ledger.sqlite", bench.stage)
     return Study(
         target=bench.target.name,
         io_type=bench.io_type,
-        points=fronts.marked(points, bench.metric),
+        points=fronts.marked(points, judges.metric),
         illegal=priced.illegal,
-        metric=bench.metric,
-        n_jets=bench.judges.n_jets,
+        metric=judges.metric,
+        n_jets=0 if judges.judged is None else len(judges.judged),
         notes=priced.notes,
         awaited=awaited,
     )
-
-
-def _check(synthesis: SynthesisRequest, io_type: str, out: Path | None) -> None:
-    if synthesis.n != 0 and out is None:
-        raise RecipeError("synthesis needs a folder for its projects; name one with `out`")
-    if synthesis.n != 0 and io_type != "io_parallel":
-        raise RecipeError(f"designs are built with io_parallel; points of {io_type} are priced, not synthesised")
-
-
-def _measured(
-    points: Sequence[Point], bench: Bench, synthesis: SynthesisRequest, out: Path | None, track: Track
-) -> tuple[tuple[Point, ...], tuple[str, ...]]:
-    """Return the points with what was measured and learned of them, and what another machine still has to measure."""
-    if out is None:
-        return tuple(points), ()
-    awaited: tuple[str, ...] = ()
-    if synthesis.n != 0:
-        points, awaited = measuring.measured(fronts.marked(points, bench.metric), bench, synthesis, out, track)
-    return measuring.learned(points, out / "ledger.sqlite", bench.stage), awaited
 
 
 def _place(target: str | Path | Target, grid: Grid, budget: tuple[str, ...]) -> Target:
@@ -151,7 +138,7 @@ def _name(model: Any) -> str:
     if isinstance(model, Network):
         return "network"
     path = Path(str(model).partition(":")[0])
-    return recipes.load(path).name if path.suffix in _RECIPES else path.stem
+    return recipes.load(path).name if path.suffix in RECIPES else path.stem
 
 
 def _read(model: Any, track: Track) -> Network:
@@ -159,7 +146,7 @@ def _read(model: Any, track: Track) -> Network:
     if isinstance(model, Network):
         return model
     path = Path(str(model))
-    if path.suffix not in _RECIPES:
+    if path.suffix not in RECIPES:
         return frontends.read(model)
     return sources.find(str(model), None, path.parent / "build", track).baseline(recipes.load(path).seed)
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,14 @@ from hepprune.errors import NetworkError, RecipeError, ToolMissingError
 from hepprune.firmware.routes import ROUTES, Built, Order
 from hepprune.hardware import calibration, cost
 from hepprune.hardware.calibration import Calibration
-from hepprune.hardware.resources import Estimate
 from hepprune.jobs import farm
 from hepprune.jobs.study.pricing import Bench
-from hepprune.network import Network, identity
 from hepprune.pipeline import firmware
 from hepprune.pipeline.context import Track
 from hepprune.studies import fronts
-from hepprune.studies.grid import Setting, built
+from hepprune.studies.grid import built
 from hepprune.studies.points import Point
-from hepprune.synthesis import elsewhere, ledger
+from hepprune.synthesis import elsewhere
 from hepprune.synthesis.ledger import Ledger
 
 _VERILOG = "distributed_arithmetic"  # the strategy whose designs need no HLS
@@ -114,35 +113,19 @@ def _written(place: int, point: Point, bench: Bench, tool: synthesis.Tool, folde
     """Return the work of a point, its project written, and what is predicted of it noted in the ledger."""
     setting = point.setting
     network, target = built(bench.variant(setting), setting), bench.target.at(setting.clock_ns)
-    key = ledger.design_key(
-        identity(network),
-        strategy=setting.strategy,
-        part=target.part_name,
-        clock_ns=target.period_ns,
-        tool=f"{tool.name} {tool.version()}",
-        pipelining=target.levels_per_cycle,
-    )
+    key = firmware.design_key(network, target, setting.strategy, tool)
     route = "hls" if tool.needs_hls or setting.strategy != _VERILOG else "rtl"
     project = folder.resolve() / route / key
     order = Order(name="study", target=target, strategy=setting.strategy)
     ROUTES[route].build(Built(network=network), project, order, keep=firmware.described)
     with Ledger(folder / "ledger.sqlite") as book:
-        book.record_design(key, setting.name)
-        if (predicted := _predicted(setting, network, bench, tool.stage)) is not None:
-            book.record_estimate(key, predicted)
+        book.record(key, description=setting.name)
+        with suppress(RecipeError):  # where nothing predicts the stage of the tool
+            book.record(key, cost.estimate(network, target, strategy=setting.strategy, stage=tool.stage))
     return _Work(place=place, tool=tool, key=key, project=project)
 
 
-def _predicted(setting: Setting, network: Network, bench: Bench, stage: str) -> Estimate | None:
-    """Return what a design is predicted to have at the stage of its tool, None where nothing predicts that."""
-    try:
-        return cost.estimate(network, bench.target.at(setting.clock_ns), strategy=setting.strategy, stage=stage)
-    except RecipeError:
-        return None
-
-
 def _done(works: Sequence[_Work], book: Ledger) -> dict[str, dict[str, Any]]:
-    """Return what the ledger has of designs, by their key."""
     found = {work.key: book.measurement(work.key, stage=work.tool.stage) for work in works}
     return {key: {"measurement": measured} for key, measured in found.items() if measured is not None}
 
@@ -157,11 +140,10 @@ def _run(works: Sequence[_Work], book: Ledger, wanted: SynthesisRequest, track: 
             [work.project for work in mine], tool=name, executor=wanted.executor, limits=wanted.limits, track=track
         )
         for work, run in zip(mine, runs, strict=True):
+            book.record(work.key, run.measurement, run.failure)
             if run.measurement is not None:
-                book.record_measurement(work.key, run.measurement)
                 found[work.key] = {"measurement": run.measurement}
             if run.failure is not None:
-                book.record_failure(work.key, run.failure)
                 found[work.key] = {"failure": run.failure.sentence}
     return found
 

@@ -32,11 +32,6 @@ class Judges:
     judged: Sample | None = None
     metric: str | None = None
 
-    @property
-    def n_jets(self) -> int:
-        """How many jets judge."""
-        return 0 if self.judged is None else len(self.judged)
-
     def features(self, network: Network) -> Any:
         """Return jets that choose types, or noise of width one."""
         if self.train is not None:
@@ -76,11 +71,6 @@ class Bench:
     stage: str
     judges: Judges
     store: Store
-
-    @property
-    def metric(self) -> str | None:
-        """What networks are judged by, where there are jets."""
-        return self.judges.metric
 
     def variant(self, setting: Setting) -> Network:
         """Return the network that the jets see of a setting."""

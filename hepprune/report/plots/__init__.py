@@ -25,9 +25,8 @@ def canvas(width: float = 7.0, height: float = 5.0) -> Iterator[tuple[Any, Any]]
     import matplotlib.pyplot as plt
     import mplhep
 
-    with plt.style.context(
-        [mplhep.style.ROOT, {"figure.figsize": (width, height), "font.size": 13, "figure.dpi": 120}]
-    ):
+    own = {"figure.figsize": (width, height), "font.size": 13, "figure.dpi": 120}
+    with plt.style.context([mplhep.style.ROOT, own]):
         figure, axes = plt.subplots(layout="constrained")
         try:
             yield figure, axes
@@ -36,11 +35,11 @@ def canvas(width: float = 7.0, height: float = 5.0) -> Iterator[tuple[Any, Any]]
 
 
 @contextmanager
-def panels() -> Iterator[tuple[Any, tuple[Any, Any]]]:
-    """Yield a figure with axes and lower ones that share their x, and close the figure."""
-    with canvas(7.0, 6.0) as (figure, first):
+def panels(height: float = 6.0, *, ratio: float = 3.0) -> Iterator[tuple[Any, tuple[Any, Any]]]:
+    """Yield a figure with axes and lower ones, so many times less high, that share their x, and close the figure."""
+    with canvas(7.0, height) as (figure, first):
         first.remove()
-        axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(ratio, 1))
         yield figure, (axes, below)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from hepprune.hardware.resources import Estimate
 from hepprune.hardware.validation import Prediction
-from hepprune.report.plots import canvas, save
+from hepprune.report.plots import canvas, panels, save
 from hepprune.report.summary import FIGURES, Feedback
 
 _MARKERS = {"lut": "o", "ff": "s", "dsp": "D", "bram18": "^", "uram": "P", "latency_ns": "v"}
@@ -115,9 +115,7 @@ def calibrated_vs_measured(rows: Sequence[Prediction], path: Path) -> list[Path]
     """
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    with canvas(7.0, 7.0) as (figure, whole):
-        whole.remove()
-        axes, below = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [2, 1]})
+    with panels(7.0, ratio=2.0) as (figure, (axes, below)):
         for colour, resource in enumerate(dict.fromkeys(row.resource for row in rows)):
             _draw_calibrated(axes, below, [row for row in rows if row.resource == resource], f"C{colour}")
         values = [value for row in rows for value in (row.measured, row.predicted, row.calibrated)]

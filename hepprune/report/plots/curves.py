@@ -62,21 +62,15 @@ def draw(
             axes.errorbar(
                 curve.x, curve.y, yerr=curve.error, fmt=f"{marker}-", markersize=5, capsize=2, label=curve.label
             )
-        if log_x:
-            _ticks(axes, [x for curve in curves for x in curve.x])
+        if log_x:  # with plain numbers at 1, 2, 5 of each decade
+            from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=sum(len(each.x) for each in curves) + 20))
+            axes.xaxis.set_minor_locator(NullLocator())
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
         axes.set(xlabel=x_label, ylabel=y_label)
         if falling:
             axes.invert_xaxis()
         axes.legend(fontsize=10)
         return save(figure, path)
-
-
-def _ticks(axes: object, values: Sequence[float]) -> None:
-    """Make the x axis logarithmic, with plain numbers at 1, 2, 5 of each decade."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-
-    axis = axes.xaxis  # type: ignore[attr-defined]
-    axes.set_xscale("log")  # type: ignore[attr-defined]
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=len(values) + 20))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))

@@ -76,7 +76,6 @@ def _values(output: Judged, folder: Path) -> Drawn:
 
 
 def _score(output: Judged) -> Callable[[Floats], Floats]:
-    """Return what makes one score of each jet's values."""
     if output.score == "mse":
         return lambda values: metrics.mse(values, output.truth)
     return metrics.mu2 if output.score == "mu2" else lambda values: values[:, 0]

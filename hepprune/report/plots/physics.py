@@ -13,7 +13,7 @@ from hepprune.metrics import Floats
 from hepprune.report.plots import canvas, legend, panels, save
 
 _BINS = 10  # of the truth
-_LEAST_EFFICIENCY = 0.1  # below it a mistag rate rests on a handful of jets, of classes that are alike in number
+_LEAST = 0.1  # efficiency; below it a mistag rate rests on a handful of jets, of classes that are alike in number
 _N_MARKERS = 12
 Weighted = tuple[Floats, Floats]  # values, and how often each is there
 MARKERS = frozenset("o")  # lines that are markers: of hardware, which lies on the curve of its network
@@ -30,14 +30,15 @@ class Scored:
     line: Literal["-", "--", ":", "o"]
     scores: Floats
 
+    @property
+    def style(self) -> dict[str, Any]:
+        """How matplotlib draws it."""
+        marked = self.line in MARKERS
+        return {"marker": self.line, "linestyle": "", "fillstyle": "none"} if marked else {"linestyle": self.line}
+
 
 def roc(
-    forms: Sequence[Scored],
-    labels: NDArray[np.integer[Any]],
-    classes: Sequence[str],
-    path: Path,
-    *,
-    least: float = _LEAST_EFFICIENCY,
+    forms: Sequence[Scored], labels: NDArray[Any], classes: Sequence[str], path: Path, *, least: float = _LEAST
 ) -> list[Path]:
     """Draw mistag rate against efficiency, one colour a class and one line style a form, and return the files.
 
@@ -52,7 +53,11 @@ def roc(
                 positive = labels == index
                 efficiency, mistag = metrics.roc(form.scores[:, index], positive)
                 seen = (efficiency > least) & (mistag * np.count_nonzero(~positive) >= 10)
-                _line(axes, efficiency[seen], mistag[seen], form, colour)
+                x, y = efficiency[seen], mistag[seen]
+                if form.line in MARKERS and len(x):
+                    at = np.searchsorted(x, np.linspace(0, 1, _N_MARKERS + 2)[1:-1])
+                    x, y = (values[np.unique(at.clip(max=len(x) - 1))] for values in (x, y))
+                axes.plot(x, y, color=colour, linewidth=2.2 if form.line == ":" else 1.5, **form.style)
         axes.set(yscale="log", xlabel="efficiency", ylabel="mistag rate", xlim=(0, 1), ylim=(None, 1.5))
         own = ["black" if len(classes) > 1 else f"C{number}" for number in range(len(forms))]
         kinds = [handle(form, colour) for form, colour in zip(forms, own, strict=True)]
@@ -63,28 +68,11 @@ def roc(
         return save(figure, path)
 
 
-def _line(axes: Any, x: Floats, y: Floats, form: Scored, colour: str) -> None:
-    if form.line in MARKERS:
-        some = np.unique(np.searchsorted(x, np.linspace(0, 1, _N_MARKERS + 2)[1:-1]).clip(max=max(len(x) - 1, 0)))
-        x, y = (x[some], y[some]) if len(x) else (x, y)
-    style = (
-        {"marker": form.line, "linestyle": "", "fillstyle": "none"}
-        if form.line in MARKERS
-        else {"linestyle": form.line}
-    )
-    axes.plot(x, y, color=colour, linewidth=2.2 if form.line == ":" else 1.5, **style)
-
-
 def handle(form: Scored, colour: str = "black") -> Any:
     """Return what stands for a form in a legend."""
     from matplotlib.lines import Line2D
 
-    style = (
-        {"marker": form.line, "linestyle": "", "fillstyle": "none"}
-        if form.line in MARKERS
-        else {"linestyle": form.line}
-    )
-    return Line2D([], [], color=colour, label=form.name, **style)
+    return Line2D([], [], color=colour, label=form.name, **form.style)
 
 
 def response(forms: Sequence[Scored], truth: Floats, name: str, path: Path) -> list[Path]:

@@ -28,7 +28,11 @@ def latency_against_lut(
             for marker, clock in zip(_MARKERS * len(clocks), clocks, strict=False):
                 mine = (whole["strategy"] == strategy) & (whole["clock_ns"] == clock)
                 _draw(axes, {name: column[mine] for name, column in whole.items()}, f"C{colour}", marker)
-        _measured(axes, whole)
+        for place in np.flatnonzero(_is_measured(whole)):
+            x = whole["lut"][place], whole["measured_lut"][place]
+            y = whole["total_ns"][place], whole["measured_latency_ns"][place] + whole["reserved_ns"][place]
+            axes.plot(x, y, "-", color="black", linewidth=0.8, zorder=4)
+            axes.plot(x[1], y[1], "x", color="black", markersize=8, mew=2, zorder=5)
         for line, limit in ((axes.axhline, budget_ns), (axes.axvline, budget_lut)):
             if limit is not None:
                 line(limit, color="black", linestyle="--", linewidth=1.2)
@@ -58,14 +62,6 @@ def _draw(axes: Any, mine: Columns, colour: str, marker: str) -> None:
     )
 
 
-def _measured(axes: Any, whole: Columns) -> None:
-    for place in np.flatnonzero(_is_measured(whole)):
-        x = whole["lut"][place], whole["measured_lut"][place]
-        y = whole["total_ns"][place], whole["measured_latency_ns"][place] + whole["reserved_ns"][place]
-        axes.plot(x, y, "-", color="black", linewidth=0.8, zorder=4)
-        axes.plot(x[1], y[1], "x", color="black", markersize=8, mew=2, zorder=5)
-
-
 def _is_measured(whole: Columns) -> NDArray[np.bool_]:
     """Return which points were measured at the stage that they are predicted at: others are no counts of that axis."""
     known = np.isfinite(whole["measured_lut"]) & np.isfinite(whole["measured_latency_ns"])
@@ -79,7 +75,6 @@ def _few(value: float, _place: int) -> str:
 
 
 def _legend(axes: Any, whole: Columns, clocks: NDArray[Any], *, budget: bool) -> None:
-    """Explain colours by strategies and markers by clocks."""
     from matplotlib.lines import Line2D
 
     entries = [

@@ -123,7 +123,6 @@ def _latencies(found: list[list[Row]]) -> Iterator[tuple[str, tuple[int | None, 
 
 
 def _buffers(found: list[list[Row]]) -> Iterator[tuple[str, Resources]]:
-    """Yield FIFOs and memories with their resources."""
     for first, second in (("Memory", "BRAM_18K"), ("Name", "Depth")):
         for heading, row in _rows(found, first, second):
             if row.cells[0] != "Total":

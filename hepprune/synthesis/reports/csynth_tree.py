@@ -56,15 +56,12 @@ def _tree(path: Path, text: str) -> tuple[dict[str, int], list[Row]]:
             columns: dict[str, int] = {}
             for place, words in enumerate(zip(rows[0].cells, rows[1].cells, strict=False)):
                 columns.setdefault(" ".join(filter(None, words)).split(" (")[0] or "loops", place)
-            columns = {"Latency" if name.startswith("Latency") else name: place for name, place in _first(columns)}
+            # of two that are called Latency the first one, in cycles, is kept
+            falling = sorted(columns.items(), key=lambda column: -column[1])
+            columns = {"Latency" if name.startswith("Latency") else name: place for name, place in falling}
             if any(_MODULE.match(row.cells[0]) for row in rows[2:]):
                 return columns, rows[2:]
     raise ReportError(f"'{path}' has no tree of modules; expected 'Modules & Loops' in a synthesis summary")
-
-
-def _first(columns: dict[str, int]) -> list[tuple[str, int]]:
-    """Return columns such that of two that are called Latency, the first one, in cycles, is kept."""
-    return sorted(columns.items(), key=lambda column: -column[1])
 
 
 def _cell(row: Row, columns: dict[str, int], name: str, path: Path) -> str:

@@ -7,6 +7,7 @@ no BRAM18, so BRAM stays unknown.
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,13 @@ def parse_fit(path: Path, text: str, clock_ns: float | None = None) -> Measureme
     clocks, used = (_nodes(data, f"quartusFit{name}Summary", path) for name in ("Clock", "ResourceUsage"))
     fastest = 1e3 / _mhz(clocks[0].get("clock fmax"), path)
     lut, ff, dsp = (_count(used[0].get(name), name, path) for name in ("alut", "reg", "dsp"))
-    layers = tuple(LayerMeasurement(**_function(node), resources=_fitted(node)) for node in used[1:])
+    layers = tuple(
+        LayerMeasurement(
+            **_function(node),
+            resources=Resources(lut=_part(node.get("alut")), ff=_part(node.get("reg")), dsp=_part(node.get("dsp"))),
+        )
+        for node in used[1:]
+    )
     return Measurement(
         stage="route",
         tool="quartus",
@@ -50,10 +57,6 @@ def _function(node: Mapping[str, Any]) -> dict[str, Any]:
     """Return a kernel's `layer` and `module`; the name is cut short, the compiler's own name is whole."""
     name = str(node.get("name"))
     return {"layer": layer_of(name) or layer_of(str(node.get("compiler_name"))), "module": name}
-
-
-def _fitted(node: Mapping[str, Any]) -> Resources:
-    return Resources(lut=_part(node.get("alut")), ff=_part(node.get("reg")), dsp=_part(node.get("dsp")))
 
 
 @report_parser("oneapi_area", mark=r"^\s*\{\s*\"columns\"\s*:\s*\[\s*\"\"\s*,\s*\"ALUTs")
@@ -85,23 +88,16 @@ def parse_summary(path: Path, text: str, clock_ns: float | None = None) -> Measu
 
 
 def _estimated(
-    path: Path,
-    text: str,
-    total: Resources,
-    rows: list[tuple[dict[str, Any], Resources]],
-    *,
-    clock_ns: float | None,
+    path: Path, text: str, total: Resources, rows: list[tuple[dict[str, Any], Resources]], *, clock_ns: float | None
 ) -> Measurement:
-    clock = required_clock(path, clock_ns)
-    layers = tuple(LayerMeasurement(**function, resources=resources) for function, resources in rows)
     return Measurement(
         stage="csynth",
         tool="oneapi",
         version=_version(text),
         part=UNKNOWN,
-        clock_ns=clock,
+        clock_ns=required_clock(path, clock_ns),
         resources=total,
-        layers=layers,
+        layers=tuple(LayerMeasurement(**function, resources=resources) for function, resources in rows),
     )
 
 
@@ -138,21 +134,12 @@ def _timed(kernel: Mapping[str, Any], blocks: Mapping[str, Mapping[str, Any]], p
     children = kernel.get("children")
     known = [str(child) for child in children] if isinstance(children, list) else []
     own = [blocks[child] for child in known if child in blocks]
-    intervals = [_count(block.get("ii"), "ii", path) for block in own]
+    interval, latency = _largest([_count(block.get("ii"), "ii", path) for block in own]), None
+    with suppress(ReportError):  # of an unreadable block nobody knows whether it is the longest
+        latency = _largest([_count(block.get("lt"), "lt", path) for block in own])
     return LayerMeasurement(
-        **_function(kernel),
-        resources=Resources(),
-        latency_cycles=_longest(own, path),
-        interval_cycles=_largest(intervals),
+        **_function(kernel), resources=Resources(), latency_cycles=latency, interval_cycles=interval
     )
-
-
-def _longest(blocks: list[Mapping[str, Any]], path: Path) -> int | None:
-    """Return the latency of a kernel's longest block; of an unreadable one nobody knows whether it is the longest."""
-    try:
-        return _largest([_count(block.get("lt"), "lt", path) for block in blocks])
-    except ReportError:
-        return None
 
 
 def _largest(values: list[float | None]) -> int | None:

@@ -32,13 +32,15 @@ def parse(path: Path, text: str, _clock_ns: float | None = None) -> Measurement:
     estimate, uncertainty = (
         number(_text(timing, name, path), what=name, path=path) for name in ("Estimate", "Uncertainty")
     )
+    area = _object(metrics, "Area", path)
+    counts = {count: number(_text(area, tag, path), what=tag, path=path) for count, tag in _tags(area).items()}
     return Measurement(
         stage="csynth",
         tool="hls",
         version=UNKNOWN,
         part="".join(_text(_object(data, "Target", path), name, path) for name in ("Device", "Package", "Speed")),
         clock_ns=clock,
-        resources=_resources(_object(metrics, "Area", path), path),
+        resources=Resources(**counts),
         latency_cycles=cycles(_text(latency, "LatencyWorst", path), what="LatencyWorst", path=path),
         interval_cycles=cycles(_interval(latency), what="the interval", path=path),
         clock_met=fits(estimate, clock - (uncertainty or 0.0)),
@@ -70,22 +72,12 @@ def _layers(top: Mapping[str, Any], metrics: Mapping[str, Any], path: Path) -> t
 
 def _layer(name: str, metrics: Any) -> LayerMeasurement:
     """Return what is known of a module; what is missing or unreadable of it is unknown."""
-    area, latency = (_part(metrics, section) for section in ("Area", "Latency"))
+    parts = [metrics.get(section) if isinstance(metrics, dict) else None for section in ("Area", "Latency")]
+    area, latency = (part if isinstance(part, dict) else {} for part in parts)
     counts = {count: part_number(str(area[tag])) for count, tag in _tags(area).items()}
     worst, interval = part_cycles(str(latency.get("LatencyWorst", ""))), part_cycles(_interval(latency))
     return LayerMeasurement(
         layer=layer_of(name), module=name, resources=Resources(**counts), latency_cycles=worst, interval_cycles=interval
-    )
-
-
-def _part(metrics: Any, section: str) -> Mapping[str, Any]:
-    found = metrics.get(section) if isinstance(metrics, dict) else None
-    return found if isinstance(found, dict) else {}
-
-
-def _resources(area: Mapping[str, Any], path: Path) -> Resources:
-    return Resources(
-        **{count: number(_text(area, tag, path), what=tag, path=path) for count, tag in _tags(area).items()}
     )
 
 

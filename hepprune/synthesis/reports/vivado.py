@@ -35,16 +35,20 @@ def parse_hierarchy(path: Path, text: str, clock_ns: float | None = None) -> Mea
         if heading.cells[:2] == ("Instance", "Module") and rows:
             top, *below = rows
             inside = [row for row in below if row.indent == top.indent + _INDENT and not row.cells[0].startswith("(")]
-            layers = tuple(_layer(heading, row) for row in inside if len(row.cells) > 1)
-            total = _total(heading, top, path)
+            values = {
+                name: number(cell, what=name, path=path, line=top.line)
+                for name, cell in zip(heading.cells[2:], top.cells[2:], strict=False)
+            }
+            if not {"Total LUTs", "FFs"} <= values.keys():
+                raise ReportError(f"'{path}', line {heading.line}: expected the columns 'Total LUTs' and 'FFs'")
             return Measurement(
                 stage=stage(text),
                 tool="vivado",
                 version=version,
                 part=part,
                 clock_ns=clock,
-                resources=total,
-                layers=layers,
+                resources=_resources(values),
+                layers=tuple(_layer(heading, row) for row in inside if len(row.cells) > 1),
             )
     raise ReportError(f"'{path}' has no table of instances; expected 'Instance' and 'Module' in its heading")
 
@@ -53,16 +57,6 @@ def _layer(heading: Row, row: Row) -> LayerMeasurement:
     layer = layer_of(row.cells[1]) or layer_of(row.cells[0])
     values = {name: part_number(cell) for name, cell in zip(heading.cells[2:], row.cells[2:], strict=False)}
     return LayerMeasurement(layer=layer, module=row.cells[1], resources=_resources(values))
-
-
-def _total(heading: Row, row: Row, path: Path) -> Resources:
-    values = {
-        name: number(cell, what=name, path=path, line=row.line)
-        for name, cell in zip(heading.cells[2:], row.cells[2:], strict=False)
-    }
-    if not {"Total LUTs", "FFs"} <= values.keys():
-        raise ReportError(f"'{path}', line {heading.line}: expected the columns 'Total LUTs' and 'FFs'")
-    return _resources(values)
 
 
 def _resources(values: Mapping[str, float | None]) -> Resources:
@@ -120,7 +114,6 @@ def _used(path: Path, text: str, *labels: str, optional: bool = False) -> float 
 
 
 def _origin(path: Path, text: str) -> tuple[str, str]:
-    """Return Vivado's version and the part."""
     return header(path, text, "Tool Version", r"Vivado v\.(\S+)"), header(path, text, "Device", r"(\S+)")
 
 
