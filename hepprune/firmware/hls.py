@@ -4,7 +4,6 @@ Duarte et al., JINST 13 (2018) P07027.
 """
 
 import json
-import math
 import subprocess
 import sys
 import tempfile
@@ -64,16 +63,6 @@ class Project:
     def top(self) -> str:
         """The name of the top function."""
         return self.names.top[self.name]
-
-    @property
-    def n_in(self) -> int:
-        """Values that the top function takes for each jet."""
-        return sum(math.prod(shape) for _, shape in self.inputs)
-
-    @property
-    def n_out(self) -> int:
-        """Values that the top function puts out for each jet."""
-        return sum(math.prod(shape) for _, shape in self.outputs)
 
 
 def export(

@@ -44,10 +44,8 @@ def run(command: Sequence[str], *, folder: Path, what: str, environment: Mapping
     Raises:
         PrerequisiteError: it fails; the sentence ends with its last line of output.
     """
-    variables = os.environ | dict(environment or {})
-    done = subprocess.run(
-        command, cwd=folder, env=variables, capture_output=True, text=True, errors="replace", check=False
-    )
+    env = os.environ | dict(environment or {})
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, errors="replace", check=False)
     log.debug("%s\n%s%s", " ".join(command), done.stdout, done.stderr)
     if done.returncode:
         lines = [line for line in (done.stdout + done.stderr).splitlines() if "rror" in line] or [done.stderr.strip()]

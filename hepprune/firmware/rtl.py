@@ -138,9 +138,8 @@ def _solved(
     inputs = [layer.name for layer in double.inputs]
     with adders.solving(depth_slack=depth_slack, solver=solver):
         values = double.interpret(tracing.trace, until=(*double.raw_outputs, *inputs))
-        logic = adders.graph(
-            *([value for name in names for value in values[name].flat] for names in (inputs, outputs(values)))
-        )
+        ends = ([value for name in names for value in values[name].flat] for names in (inputs, outputs(values)))
+        logic = adders.graph(*ends)
     return Solution(logic, float(logic.cost), float(max(logic.out_latency)), _places(network))
 
 

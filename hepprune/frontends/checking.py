@@ -41,7 +41,8 @@ def check(network: Network, written: Reading) -> None:
     Raises:
         NetworkError: an output differs; the sentence names the first layer that does.
     """
-    exact = _types(network) == _types(written.network) and is_exact(network)
+    types = _types(written.network)
+    exact, typed = _types(network) == types and is_exact(network), any(any(each.values()) for each in types)
     mine, own = ((net if exact else acting(net)).clone().double() for net in (network, written.network))
     for n_jets in written.batches:
         generator = torch.Generator().manual_seed(n_jets)
@@ -52,9 +53,7 @@ def check(network: Network, written: Reading) -> None:
         read = [found[name] for name in own.outputs]
         if not _agree([wanted[name] for name in mine.outputs], read, limit):
             raise _refusal(_first_difference((mine, wanted), (own, found), exact=exact), written)
-        if written.run is not None and not any(
-            kind is not None for types in _types(written.network) for kind in types.values()
-        ):
+        if written.run is not None and not typed:
             _check_run(written, given, [wanted[name] for name in mine.outputs], limit)
 
 

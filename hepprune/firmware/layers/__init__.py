@@ -5,7 +5,7 @@ several hls4ml layers, the last of which has the layer's own name.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import torch
 
 from hepprune.errors import NetworkError
 from hepprune.firmware.layers import activation, arithmetic, pooling, ports, precision, recurrent, shaping, weighted
-from hepprune.firmware.layers.base import HlsLayer, Place, after, cast, reaching
+from hepprune.firmware.layers.base import HlsLayer, Place, after, before, cast, reaching
 from hepprune.firmware.layers.ports import distinct
 from hepprune.firmware.layers.precision import held, types
 from hepprune.firmware.names import PART
@@ -53,6 +53,7 @@ DESCRIPTIONS: Rules[Callable[[Place, Any], list[HlsLayer]]] = Rules(
         layers.TopK: arithmetic.compared,
     },
 )
+_Types = tuple[dict[str, FixedPoint], dict[str, FixedPoint]]
 _MAX_COPIES = 7
 _ANY = FixedPoint(12, 4, True, "RND", "SAT")
 # Without a result type of their own, these leave values in the type they come in.
@@ -107,12 +108,6 @@ def _typed(network: Network) -> Network:
     return network.replacing(changed)
 
 
-@dataclass(frozen=True)
-class _Types:
-    before: dict[str, FixedPoint]
-    held: dict[str, FixedPoint]
-
-
 def _types(network: Network) -> _Types:
     """Return the types of every layer before and after its result quantiser, the heads included."""
     found = types(network)
@@ -125,7 +120,7 @@ def _types(network: Network) -> _Types:
         source = network.sources.get(layer.name, ("",))[0]
         moves = isinstance(network.runs(layer), _MOVING)
         holds[layer.name] = held(network, layer, holds[source] if moves else found[layer.name])
-    return _Types(found, holds)
+    return found, holds
 
 
 def _nodes(
@@ -149,9 +144,7 @@ def _nodes(
     if layer is runs or layer.result is None:
         first, place = reaching(place, casts=_casts(runs))
         return [*first, *describe(place, runs)]
-    own = replace(
-        place, name=f"{layer.name}{PART}own", result=runs.fixed_result or place.before, readers=("",), is_output=False
-    )
+    own = before(place, "own", shape=place.shape, result=runs.fixed_result or place.before)
     first, own = reaching(own, casts=_casts(runs))
     return [*first, *_cast_behind(place, describe(own, runs))]
 
@@ -224,17 +217,17 @@ def _check_result(layer: layers.Layer, runs: layers.Layer) -> None:
 
 
 def _place(network: Network, layer: layers.Layer, found: _Types, *, io_type: str, strategy: str | None) -> Place:
-    sources = network.sources.get(layer.name, ())
+    sources, (whole, holds) = network.sources.get(layer.name, ()), found
     return Place(
         layer=network.runs(layer),
         name=layer.name,
         sources=sources,
         source_kinds=tuple(type(network.runs(network[name])).__name__ for name in sources),
         arriving=tuple(value_shape(network, name) for name in sources),
-        arriving_types=tuple(found.held[name] for name in sources),
+        arriving_types=tuple(holds[name] for name in sources),
         shape=network.shapes[layer.name],
-        before=found.before[layer.name],
-        result=found.held[layer.name],
+        before=whole[layer.name],
+        result=holds[layer.name],
         io_type=io_type,
         strategy=strategy,
         readers=tuple(type(network.runs(reader)).__name__ for reader in network.readers(layer)),

@@ -9,7 +9,7 @@ from operator import add, mul, sub
 
 import numpy as np
 
-from hepprune.firmware.layers.base import HlsLayer, Place, after, before, cast, fixed
+from hepprune.firmware.layers.base import PARALLEL, HlsLayer, Place, after, before, cast, fixed
 from hepprune.firmware.layers.precision import constant_type
 from hepprune.firmware.layers.shaping import chained
 from hepprune.fixed import FixedPoint
@@ -70,7 +70,7 @@ def _average(place: Place, total: FixedPoint) -> list[HlsLayer]:
 def einsum(place: Place, layer: Einsum) -> list[HlsLayer]:
     """Describe a contraction of two values."""
     if place.streams:
-        raise place.refused("has no io_stream form in hls4ml", fix="export with io_parallel")
+        raise place.refused("has no io_stream form in hls4ml", fix=PARALLEL)
     left, right, out = (set(term) for term in layer.terms)
     if alone := (left ^ right) - out:
         raise place.refused(
@@ -83,7 +83,7 @@ def einsum(place: Place, layer: Einsum) -> list[HlsLayer]:
 
 def compared(place: Place, _layer: Layer) -> list[HlsLayer]:
     """Refuse a top-k or an argmax in streams; elsewhere it is described by its steps."""
-    raise place.refused("has no io_stream form in hls4ml", fix="export with io_parallel")
+    raise place.refused("has no io_stream form in hls4ml", fix=PARALLEL)
 
 
 def batch_norm(place: Place, layer: BatchNorm) -> list[HlsLayer]:
@@ -108,7 +108,7 @@ def affine(place: Place, scale: np.ndarray, shift: np.ndarray, types: dict[str, 
 def layer_norm(place: Place, layer: LayerNorm) -> list[HlsLayer]:
     """Describe layer norm, which hls4ml looks up: its table of 1 / sqrt(variance) ends at a variance of 1."""
     if place.streams:
-        raise place.refused("has no io_stream form in hls4ml", fix="export with io_parallel")
+        raise place.refused("has no io_stream form in hls4ml", fix=PARALLEL)
     power = -round(math.log10(layer.epsilon))
     if power < 1 or not math.isclose(layer.epsilon, 10.0**-power, rel_tol=1e-3):
         raise place.refused(

@@ -9,7 +9,7 @@ from hepprune.firmware.names import PART, owner
 from hepprune.fixed import FixedPoint
 from hepprune.network import Layer, Shape
 
-STREAM = "io_stream"
+STREAM, PARALLEL = "io_stream", "export with io_parallel"
 
 
 @dataclass(frozen=True, kw_only=True)

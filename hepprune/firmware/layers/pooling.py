@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from hepprune.firmware.layers.base import HlsLayer, Place, after, before
+from hepprune.firmware.layers.base import PARALLEL, HlsLayer, Place, after, before
 from hepprune.firmware.layers.shaping import padding, reshaped
 from hepprune.firmware.layers.weighted import axes
 from hepprune.fixed import FixedPoint
@@ -22,16 +22,14 @@ def pool(place: Place, layer: Pool) -> list[HlsLayer]:
         around = [padding(before(place, "pad", shape=(*shape, place.shape[-1])), layer.padding)]
         return [*around, _pool(after(place, around, shape=(*shape, place.shape[-1])), layer, ((0, 0),) * len(shape))]
     if padded and place.streams:
-        raise place.refused("is padded, which hls4ml cannot stream", fix="pad before it, or export with io_parallel")
+        raise place.refused("is padded, which hls4ml cannot stream", fix=f"pad before it, or {PARALLEL}")
     return [_pool(place, layer, layer.padding)]
 
 
 def _pool(place: Place, layer: Pool, borders: tuple[tuple[int, int], ...]) -> HlsLayer:
     rank = len(layer.size)
     if place.streams and rank == 2 and layer.strides != layer.size:
-        raise place.refused(
-            "has strides unlike its size, which hls4ml cannot stream in 2D", fix="export with io_parallel"
-        )
+        raise place.refused("has strides unlike its size, which hls4ml cannot stream in 2D", fix=PARALLEL)
     sizes: dict[str, Any] = {"n_filt": place.shape[-1], "count_pad": False}
     each = zip(place.arriving[0][:-1], place.shape[:-1], layer.size, layer.strides, borders, strict=True)
     for (side, ends), (n_in, n_out, size, stride, (low, high)) in zip(axes(rank), each, strict=True):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from hepprune.firmware.layers.base import HlsLayer, Place, fixed
+from hepprune.firmware.layers.base import PARALLEL, HlsLayer, Place, fixed
 from hepprune.firmware.names import PART
 from hepprune.fixed import FixedPoint
 from hepprune.network import Argmax, Input, Softmax
@@ -49,7 +49,7 @@ def argmax(place: Place, _layer: Argmax) -> list[HlsLayer]:
             "is put out and read by another layer, and hls4ml puts out a one-hot vector", fix="put it out only"
         )
     if place.readers:
-        raise place.refused("is read by another layer, which no stream can", fix="export with io_parallel")
+        raise place.refused("is read by another layer, which no stream can", fix=PARALLEL)
     slices = _slices(place, len(place.arriving[0]) - 1)
     return [place.node("Softmax", slices | {"implementation": "argmax"})]
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from hepprune.errors import NetworkError
-from hepprune.firmware.layers.base import HlsLayer, Place
+from hepprune.firmware.layers.base import PARALLEL, HlsLayer, Place, before
 from hepprune.firmware.names import PART
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.network import Activation, Layer, LayerNorm, Network, Node, PReLU, Recurrent, Softmax
@@ -97,7 +97,7 @@ def quantiser(place: Place, kind: FixedPoints) -> HlsLayer:
         NetworkError: values are streamed, which hls4ml brings into one type.
     """
     if place.streams:
-        raise place.refused("has a type for each value, which no stream has", fix="export with io_parallel")
+        raise place.refused("has a type for each value, which no stream has", fix=PARALLEL)
     masks = (np.broadcast_to(mask, place.shape)[None] for mask in (kind.signed.astype(int), kind.width, kind.integer))
     modes: dict[str, Any] = {"RND": kind.rounding, "SAT": kind.overflow, "fusible": None, "overrides": {}}
     return place.node("FixedPointQuantizer", {"mask_kbi": tuple(masks)} | modes)
@@ -123,6 +123,4 @@ def features(place: Place, kind: FixedPoints) -> list[HlsLayer]:
 def bare(place: Place) -> Place:
     """Return the place of a helper node `<name>.whole` that computes the layer's values before they are rounded."""
     layer: Layer = place.layer.rebuilt(result=None)
-    return replace(
-        place, layer=layer, name=f"{place.name}{PART}whole", result=place.before, readers=("",), is_output=False
-    )
+    return replace(before(place, "whole", shape=place.shape, result=place.before), layer=layer)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from hepprune.firmware.layers.activation import TABLE_BITS
-from hepprune.firmware.layers.base import HlsLayer, Place, after, before, cast, fixed
+from hepprune.firmware.layers.base import PARALLEL, HlsLayer, Place, after, before, cast, fixed
 from hepprune.firmware.layers.precision import constant_type, covering
 from hepprune.firmware.layers.shaping import permute
 from hepprune.fixed import FixedPoint
@@ -116,7 +116,7 @@ def _check(place: Place, layer: Recurrent) -> None:
 def check_steps(place: Place, layer: Recurrent) -> None:
     """Refuse a cell with types of its steps that cannot be unrolled into other layers of hls4ml."""
     if place.streams:
-        raise place.refused("has types of its steps, and these no io_stream form", fix="export with io_parallel")
+        raise place.refused("has types of its steps, and these no io_stream form", fix=PARALLEL)
     if layer.reuse_factor != 1:
         raise place.refused("has types of its steps, which share no multipliers", fix="set reuse factor 1")
     kind = layer.argument_type

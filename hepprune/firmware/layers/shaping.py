@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
-from hepprune.firmware.layers.base import HlsLayer, Place, after, before, cast
+from hepprune.firmware.layers.base import PARALLEL, HlsLayer, Place, after, before, cast
 from hepprune.firmware.layers.weighted import axes
 from hepprune.firmware.names import PART
 from hepprune.fixed import FixedPoint
@@ -31,7 +31,7 @@ def reshaped(place: Place, _layer: Reshape | None = None) -> list[HlsLayer]:
     if wide % narrow:
         raise place.refused(
             f"makes words of {place.shape[-1]} values from words of {place.arriving[0][-1]}, which no stream can",
-            fix="export with io_parallel",
+            fix=PARALLEL,
         )
     return [*typed, place.node("Repack", {"target_shape": list(place.shape)})]
 

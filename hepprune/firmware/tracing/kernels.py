@@ -87,6 +87,5 @@ def _batch_norm(layer: BatchNorm, arriving: Values) -> Values:
     check_types(layer.name, *kinds(layer.name, ("scale", layer.scale_type, scale), ("shift", layer.shift_type, shift)))
     scale, shift = (np.broadcast_to(part, arriving.shape) for part in (scale, shift))
     each = zip(scale.flat, shift.flat, arriving.flat, strict=True)
-    return array(
-        (affine(np.array([[factor]]), np.array([offset]), [value])[0] for factor, offset, value in each), arriving.shape
-    )
+    mapped = (affine(np.array([[factor]]), np.array([offset]), [value])[0] for factor, offset, value in each)
+    return array(mapped, arriving.shape)

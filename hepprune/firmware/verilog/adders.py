@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -86,23 +85,18 @@ def _by_alkaid(matrix: NDArray[np.float32], ranges: Sequence[Any], delays: Seque
 SOLVERS: dict[str, Solver] = {"da4ml": _by_da4ml, "alkaid": _by_alkaid}
 
 
-@dataclass(frozen=True)
-class _Product:
-    """Multiplies by graphs, each solved once."""
+def _solved_once(solver: Solver, depth_slack: int) -> Product:
+    graphs: dict[tuple[Any, ...], Callable[[NDArray[Any]], Sequence[Any]]] = {}
 
-    depth_slack: int
-    solver: Solver
-    graphs: dict[tuple[Any, ...], Any] = field(default_factory=dict)
-
-    def __call__(self, matrix: NDArray[np.float32], values: Sequence[Any]) -> Sequence[Any]:
-        """Return values @ matrix; for its graph counts of a latency how much later it is than the first."""
-        first = min(float(value.latency) for value in values)
+    def product(matrix: NDArray[np.float32], values: Sequence[Any]) -> Sequence[Any]:
+        first = min(float(value.latency) for value in values)  # a graph counts only how much later others are
         ranges, delays = tuple(value.qint for value in values), tuple(float(value.latency) - first for value in values)
         key = (matrix.shape, matrix.tobytes(), ranges, delays)
-        if key not in self.graphs:
-            self.graphs[key] = self.solver(matrix, ranges, delays, self.depth_slack)
-        product: Sequence[Any] = self.graphs[key](np.array(values, dtype=object))
-        return product
+        if key not in graphs:
+            graphs[key] = solver(matrix, ranges, delays, depth_slack)
+        return graphs[key](np.array(values, dtype=object))
+
+    return product
 
 
 def _ranged(matrix: NDArray[np.float32], values: Sequence[Any]) -> Sequence[Any]:
@@ -126,7 +120,7 @@ def solving(*, depth_slack: int, solver: str) -> Iterator[None]:
         NetworkError: no such solver is known.
     """
     check_known("solver", solver, SOLVERS, NetworkError)
-    with _tracing(_Product(depth_slack, SOLVERS[solver])):
+    with _tracing(_solved_once(SOLVERS[solver], depth_slack)):
         yield
 
 

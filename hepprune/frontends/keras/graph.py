@@ -106,10 +106,9 @@ class _Flat:
             raise NetworkError(f"input '{name}' has the shape {str(shape)[:60]}, which is not fixed")
         self._add(Input(name, tuple(shape[1:])), ())
         if entry is not None:
-            self.natives[name_of(entry)] = Native(
-                name=name, path=name_of(entry), kind="InputLayer", config=entry["config"]
-            )
-            self.parts[name_of(entry)] = (name,)
+            path = name_of(entry)
+            self.natives[path] = Native(name=name, path=path, kind="InputLayer", config=entry["config"])
+            self.parts[path] = (name,)
         return CallValue(name, self.shapes[name])
 
     def _add(self, layer: Layer, sources: tuple[str, ...]) -> None:

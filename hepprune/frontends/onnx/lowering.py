@@ -110,9 +110,8 @@ def _node(entry: Any) -> OnnxNode:
         if attribute.type in {onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS}:
             raise NetworkError(f"'{name}' ({entry.op_type}) holds a graph of its own, which no Network does")
         attributes[attribute.name] = _plain(onnx.helper.get_attribute_value(attribute))
-    return OnnxNode(
-        name=name, kind=entry.op_type, inputs=tuple(entry.input), outputs=tuple(entry.output), attributes=attributes
-    )
+    inputs, outputs = tuple(entry.input), tuple(entry.output)
+    return OnnxNode(name=name, kind=entry.op_type, inputs=inputs, outputs=outputs, attributes=attributes)
 
 
 def _plain(value: Any) -> Any:

@@ -203,9 +203,8 @@ def _set_input(proto: Any, node: Any, place: int, setting: Any) -> None:
 
 def _free(proto: Any, name: str) -> str:
     graph = proto.graph
-    taken = {entry.name for entry in (*graph.initializer, *graph.input)} | {
-        n for node in graph.node for n in node.output
-    }
+    taken = {made for node in graph.node for made in node.output}
+    taken |= {entry.name for entry in (*graph.initializer, *graph.input)}
     tries = (f"{name}_{number}" for number in count(2))
     return name if name not in taken else next(tried for tried in tries if tried not in taken)
 

@@ -154,10 +154,8 @@ def filled_model(
 ) -> tuple[Any, Lowered]:
     """Return the model that `made` makes of tensors, once to learn its order of values and once to fill it."""
     _check_graph(network, known.network)
-    model, changed = (
-        None,
-        {layer.name for layer in network if not _equal(_arrays(layer), _arrays(known.network[layer.name]))},
-    )
+    model: Any = None
+    changed = {layer.name for layer in network if not _equal(_arrays(layer), _arrays(known.network[layer.name]))}
     for is_final in (False, True):
         tensors = _tensors(network, known.slots, changed, checked=is_final)
         try:

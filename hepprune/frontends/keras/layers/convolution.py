@@ -106,9 +106,8 @@ def separable(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     rank, where, n_in, n_out = _rank(native), places(native, shape), shape[-1], native.size("filters")
     wanted = (*native.sizes("kernel_size", rank), n_in, multiplier)
     deep, point, bias = _arrays(native, wanted, ((1,) * rank + (n_in * multiplier, n_out)), n_out=n_out)
-    first = Conv(
-        native.part("depthwise"), _depthwise_weight(deep), torch.zeros(n_in * multiplier), groups=n_in, **where
-    )
+    zeros = torch.zeros(n_in * multiplier)
+    first = Conv(native.part("depthwise"), _depthwise_weight(deep), zeros, groups=n_in, **where)
     return [Part(first), Part(Conv(native.name, single(point.movedim(-1, 0)), bias), (first.name,))]
 
 

@@ -73,9 +73,8 @@ def fill_einsum_dense(native: Native, layers: Mapping[str, Layer]) -> Native:
     named = [native.part("back"), native.part("split"), native.name]
     shape = next((native.shapes[name] for name in named if name in native.shapes), axes.shape(axes.puts))
     sizes = [None if old is None else size for old, size in zip(listed, shape[-len(listed) :], strict=True)]
-    return native.filled(
-        [axes.columns(state["weight"]), *bias], output_shape=sizes if isinstance(before, list | tuple) else sizes[0]
-    )
+    output_shape = sizes if isinstance(before, list | tuple) else sizes[0]
+    return native.filled([axes.columns(state["weight"]), *bias], output_shape=output_shape)
 
 
 register("EinsumDense", fill=fill_einsum_dense)(activated(einsum_dense))

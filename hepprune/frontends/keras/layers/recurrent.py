@@ -105,9 +105,8 @@ def _ways(native: Native) -> tuple[Native, Native]:
     if other["class_name"] != kind or other["config"].get("return_sequences") != config.get("return_sequences"):
         raise native.refuse("runs two layers that differ")
     forward = replace(native, name=native.part("forward"), kind=kind, config=config, weights=native.weights[:half])
-    return forward, replace(
-        forward, name=native.part("backward"), config=other["config"], weights=native.weights[half:]
-    )
+    name, weights = native.part("backward"), native.weights[half:]
+    return forward, replace(forward, name=name, config=other["config"], weights=weights)
 
 
 def _fill_bidirectional(native: Native, layers: Mapping[str, Layer]) -> Native:

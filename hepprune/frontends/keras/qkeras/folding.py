@@ -114,6 +114,5 @@ def _unfolding(plain: Fill, key: str) -> Fill:
 
 
 for _kinds, _lower, _plain_fill, _key, _arrange in base.ONE_KERNEL:
-    register(f"{_kinds[-1]}Batchnorm", fill=_unfolding(_plain_fill, _key), groups=("", "batchnorm"))(
-        _folding(_lower, _key, _arrange)
-    )
+    _entered = register(f"{_kinds[-1]}Batchnorm", fill=_unfolding(_plain_fill, _key), groups=("", "batchnorm"))
+    _entered(_folding(_lower, _key, _arrange))

@@ -163,10 +163,8 @@ def _ternary(settings: Settings, weights: Floats) -> Rounded:
         threshold = scale / np.float32(2)
         signs = np.sign(weights) * (np.abs(scale * np.round(weights / scale)) >= threshold)
         scale = _least_squares(alpha, weights, signs)
-    scale = _spread(scale, weights)
-    return Rounded(
-        values=scale * signs, base=Ternary(), scale=scale, latent=weights, threshold=_spread(threshold, weights)
-    )
+    scale, threshold = _spread(scale, weights), _spread(threshold, weights)
+    return Rounded(values=scale * signs, base=Ternary(), scale=scale, latent=weights, threshold=threshold)
 
 
 def ternary_threshold(settings: Settings) -> Floats:

@@ -76,7 +76,6 @@ def _projection(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     matrix = single(adjacency[0])
     kind = _BIT if bool(((matrix == 0) | (matrix == 1)).all()) else None
     nodes = Permute(native.part("nodes_last"), (1, 0))
-    product = Dense(
-        native.part("product"), matrix, torch.zeros(len(matrix)), weight_type=kind, bias_type=_BIT, fixed=True
-    )
+    zeros = torch.zeros(len(matrix))
+    product = Dense(native.part("product"), matrix, zeros, weight_type=kind, bias_type=_BIT, fixed=True)
     return [Part(nodes), Part(product, (nodes.name,)), Part(Permute(native.name, (1, 0)), (product.name,))]

@@ -8,12 +8,11 @@ import torch
 from hepprune.errors import NetworkError
 from hepprune.frontends.onnx.arrays import Array
 from hepprune.frontends.onnx.building import Graph, OnnxNode
-from hepprune.frontends.pytorch.operators.registry import unchanged
+from hepprune.frontends.pytorch.operators.registry import Operator, registering, unchanged
 from hepprune.frontends.pytorch.values import Value
 from hepprune.network import Layer
 
 # Takes what is built so far, the node, and its inputs: values of the jets, constants, None where one is left out.
-Operator = Callable[..., Any]
 OPERATORS: dict[str, Operator] = {}
 QUANTISERS: dict[str, Operator] = {}
 F = TypeVar("F", bound=Operator)
@@ -21,12 +20,7 @@ F = TypeVar("F", bound=Operator)
 
 def operator(*kinds: str, table: dict[str, Operator] = OPERATORS) -> Callable[[F], F]:
     """Register a function for operators by name."""
-
-    def register(function: F) -> F:
-        table.update(dict.fromkeys(kinds, function))
-        return function
-
-    return register
+    return registering(table, *kinds)
 
 
 def jets_value(given: Any, node: OnnxNode) -> Value:

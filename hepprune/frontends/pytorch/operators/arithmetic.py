@@ -99,9 +99,8 @@ def _with_constant(built: Assembly, call: Call, x: Value, other: Any, *, kind: s
     name = built.affine(source, scale.float()[inverse], shift.float()[inverse], title, held=held)
     if len(order) == tensor.numel():
         sizes_of = built.sizes_of(x) if len(wide) > 1 else None
-        _stored(
-            built, name, other, kind=kind, alpha=alpha, order=order, sizes=_without_jets(sizes_of, sizes, tensor.ndim)
-        )
+        spread = _without_jets(sizes_of, sizes, tensor.ndim)
+        _stored(built, name, other, kind=kind, alpha=alpha, order=order, sizes=spread)
     return value_of(name)
 
 

@@ -27,9 +27,7 @@ def _function(built: Assembly, call: Call, x: Any, function: str, **parameters: 
     return _added(built, call, x, lambda name: Activation(name, function, parameters))
 
 
-def in_types(
-    built: Assembly, call: Call, x: Any, kind: FixedPoints, *, looked_up: tuple[str, dict[str, float]]
-) -> Value:
+def in_types(built: Assembly, call: Call, x: Any, kind: FixedPoints, looked_up: tuple[str, dict[str, float]]) -> Value:
     """Add a function of values, or themselves, in types that lie as torch's values do."""
     source = jets_value(x, call)
     if any(own not in {1, size} for own, size in zip(kind.width.shape[::-1], source.shape[::-1], strict=False)):

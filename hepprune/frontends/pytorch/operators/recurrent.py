@@ -58,9 +58,8 @@ def recurrent(
         for way in range(ways):
             own = params[per_way * (number * ways + way) :][:per_way]
             name = title if num_layers == 1 else f"{title}.{number}"
-            layer = _layer(
-                built, call, own, title=f"{name}.back" if way else name, sequences=not last, backwards=bool(way)
-            )
+            called = f"{name}.back" if way else name
+            layer = _layer(built, call, own, title=called, sequences=not last, backwards=bool(way))
             states.append(_run(built, layer, values, steps))
         finals += [_final(built, value, steps, backwards=way == 1) for way, value in enumerate(states) if 1 in read]
         values = states[0] if last else joined(built, states, 2, title=f"{name}.both")
