@@ -1,6 +1,7 @@
 """Recurrent layers of one direction or both, gates brought from ONNX' order to that of Keras."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,8 +12,9 @@ from hepprune.frontends.onnx.arrays import Array
 from hepprune.frontends.onnx.building import Graph, OnnxNode
 from hepprune.frontends.onnx.operators.registry import constant, jets_value, operator
 from hepprune.frontends.pytorch.building import Slot
-from hepprune.frontends.pytorch.operators.shaping import joined, part
-from hepprune.frontends.pytorch.values import Rows, Value
+from hepprune.frontends.pytorch.operators.recurrent import gated, last_step
+from hepprune.frontends.pytorch.operators.shaping import joined
+from hepprune.frontends.pytorch.values import Rows, Value, inverse
 from hepprune.network import Recurrent
 
 _CELLS = {"LSTM": "lstm", "GRU": "gru", "RNN": "simple"}
@@ -41,18 +43,15 @@ def recurrent(built: Graph, node: OnnxNode, x: Any, kernel: Any, again: Any, *re
     every: list[Value] = []
     finals: list[Value] = []
     for number, backwards in enumerate(_WAYS[node.attributes.get("direction", "forward")]):
-        layer = _layer(built, node, arrays, way=number, backwards=backwards, sequences=all_read)
-        found = built.value(built.add(layer, source))
-        if not all_read:
-            finals.append(_with_directions(found, batch))
+        found = built.value(built.add(_layer(built, node, arrays, way=number, sequences=all_read), source))
+        if not all_read:  # but for the axis of directions, which all states have
+            finals.append(found.moved(found.index.unsqueeze(1 - batch)))
             continue
-        stepped = found.moved(found.index.permute((0, 1, 2) if not batch else (1, 0, 2)))
-        every.append(stepped.moved(stepped.index.unsqueeze(2 if not batch else 1)))
+        stepped = found.moved(found.index.movedim(0, batch))
+        every.append(stepped.moved(stepped.index.unsqueeze(2 - batch)))
         if last_read:
-            step = 0 if backwards else value.shape[1 - batch] - 1
-            final = part(built, stepped, 1 - batch, (step, step + 1, 1), title=f"{layer.name}.last")
-            finals.append(_with_directions(final.moved(final.index.squeeze(1 - batch)), batch))
-    both = joined(built, every, 1 + (not batch), title=f"{node.name}.both") if every else None
+            finals.append(last_step(built, stepped, 1 - batch, backwards=backwards))
+    both = joined(built, every, 2 - batch, title=f"{node.name}.both") if every else None
     return [both, joined(built, finals, 1 - batch, title=f"{node.name}.states") if finals else None]
 
 
@@ -61,11 +60,6 @@ def _resize(built: Graph, node: OnnxNode, n_states: int) -> None:
     built.change(node, "hidden_size", n_states)
     for place in (place for place, name in enumerate(node.inputs) if place in {5, 6} and name):
         built.change(node, place, None)
-
-
-def _with_directions(value: Value, batch: int) -> Value:
-    """Return a state with the axis that tells the directions apart."""
-    return value.moved(value.index.unsqueeze(1 - batch))
 
 
 def _check(node: OnnxNode, unknown: list[Any], starts: list[Any]) -> None:
@@ -79,23 +73,17 @@ def _check(node: OnnxNode, unknown: list[Any], starts: list[Any]) -> None:
         raise NetworkError(f"layer '{node.name}' puts out the state of its memory, which no Network does")
 
 
-def _layer(
-    built: Graph, node: OnnxNode, arrays: list[Array], *, way: int, backwards: bool, sequences: bool
-) -> Recurrent:
-    cell = _CELLS[node.kind]
+def _layer(built: Graph, node: OnnxNode, arrays: list[Array], *, way: int, sequences: bool) -> Recurrent:
+    cell, ways = _CELLS[node.kind], _WAYS[node.attributes.get("direction", "forward")]
     gate, act = _activations(node, cell, way)
-    order = _GATES[cell]
     kernel, again, *biases = arrays
-    n_ways = len(_WAYS[node.attributes.get("direction", "forward")])
+    native = partial(gated, order=inverse(_GATES[cell]))
 
     def keras(array: Array) -> Tensor:
         found = array.acting.float()
-        if array.tensor.ndim != found.ndim or not torch.isfinite(found).all() or len(found) != n_ways:
+        if array.tensor.ndim != found.ndim or not torch.isfinite(found).all() or len(found) != len(ways):
             raise NetworkError(f"layer '{node.name}' has weights that are not finite or of other directions")
-        return torch.cat([found[way].chunk(len(order))[at] for at in order])
-
-    def native(values: Tensor) -> Tensor:
-        return torch.cat([values.chunk(len(order))[order.index(at)] for at in range(len(order))])
+        return gated(found[way], _GATES[cell])
 
     weight, recurrent_weight = keras(kernel), keras(again)
     halves = [Array(tensor=half) for half in biases[0].acting.chunk(2, dim=1)] if biases else []
@@ -111,8 +99,8 @@ def _layer(
         activation=act,
         recurrent_activation=gate,
         return_sequences=sequences,
-        backwards=backwards,
-        in_order=backwards,
+        backwards=ways[way],
+        in_order=ways[way],
         reset_after=bool(node.attributes.get("linear_before_reset")),
     )
     parts: list[tuple[Array, Callable[[Any], Tensor]]] = [

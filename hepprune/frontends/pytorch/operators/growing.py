@@ -53,13 +53,11 @@ def padded(built: Assembly, call: Call, x: Any, *, pad: list[int], mode: str = "
 
 
 @operator("upsample_nearest1d", "upsample_nearest2d")
-def upsample(
-    built: Assembly, call: Call, x: Any, *, output_size: Any = None, scale_factors: Any = None, **_: Any
-) -> Value:
+def upsample(built: Assembly, call: Call, x: Any, **sizes: Any) -> Value:
     """Every position repeated."""
     source, title = jets_value(x, call), built.title(call)
     before = source.shape[2:]
-    after = output_size or [int(n * s) for n, s in zip(before, scale_factors, strict=True)]
+    after = sizes.get("output_size") or [int(n * s) for n, s in zip(before, sizes["scale_factors"], strict=True)]
     if any(new % old for new, old in zip(after, before, strict=True)):
         raise NetworkError(f"layer '{title}' brings {before} positions to {tuple(after)}; whole multiples are known")
     axes = (0, *range(2, source.index.ndim), 1)

@@ -1,5 +1,7 @@
 """Recurrent layers, stacked and of both directions, gates brought from torch's order to that of Keras."""
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,7 +12,7 @@ from hepprune.frontends.pytorch.building import Assembly
 from hepprune.frontends.pytorch.operators.registry import array, constant, jets_value, operator, optional
 from hepprune.frontends.pytorch.operators.shaping import joined, part
 from hepprune.frontends.pytorch.program import Call, names_in
-from hepprune.frontends.pytorch.values import Constant, Value
+from hepprune.frontends.pytorch.values import Constant, Value, inverse
 from hepprune.network import Recurrent
 
 _CELLS = {"lstm": "lstm", "gru": "gru", "rnn_tanh": "simple", "rnn_relu": "simple"}
@@ -21,22 +23,13 @@ _OPEN = 2**62  # an end of slices that takes all there is
 
 @operator(*_CELLS)
 def recurrent(
-    built: Assembly,
-    call: Call,
-    x: Any,
-    *,
-    hx: Any,
-    params: list[Any],
-    num_layers: int,
-    bidirectional: bool,
-    batch_first: bool,
-    **_: Any,
+    built: Assembly, call: Call, x: Any, *, hx: Any, params: list[Any], num_layers: int, **options: Any
 ) -> list[Value]:
     """All states and the last one."""
     title = built.title(call, params[0] if isinstance(params[0], Constant) else None)
     _resize_starts(built, call, params)
     starts = hx if isinstance(hx, list) else [hx]
-    ways = 2 if bidirectional else 1
+    ways, steps = 2 if options["bidirectional"] else 1, 1 if options["batch_first"] else 0
     per_way = len(params) // (num_layers * ways)
     if per_way not in {2, 4} or len(params) != per_way * num_layers * ways:
         raise NetworkError(f"layer '{title}' has a projection, which no Network has")
@@ -45,7 +38,6 @@ def recurrent(
     values = jets_value(x, call)
     if values.index.ndim != 3:
         raise NetworkError(f"layer '{title}' takes steps of values and is given the shape {values.shape}")
-    steps = 1 if batch_first else 0
     if built.jets(values) == steps:
         raise NetworkError(f"layer '{title}' steps along the axis of jets; set batch_first=True")
     read = {pick.args[1] for pick in built.readers[call.name]}
@@ -61,7 +53,8 @@ def recurrent(
             called = f"{name}.back" if way else name
             layer = _layer(built, call, own, title=called, sequences=not last, backwards=bool(way))
             states.append(_run(built, layer, values, steps))
-        finals += [_final(built, value, steps, backwards=way == 1) for way, value in enumerate(states) if 1 in read]
+        ends = [last_step(built, value, steps, backwards=way == 1) for way, value in enumerate(states) if 1 in read]
+        finals += [end.moved(end.index.squeeze(steps).unsqueeze(0)) for end in ends]
         values = states[0] if last else joined(built, states, 2, title=f"{name}.both")
     return [values, joined(built, finals, 0, title=f"{title}.states")] if finals else [values]
 
@@ -84,11 +77,15 @@ def _run(built: Assembly, layer: Recurrent, values: Value, steps: int) -> Value:
     return last.moved(last.index.unsqueeze(steps).repeat_interleave(values.shape[steps], steps))
 
 
-def _final(built: Assembly, states: Value, steps: int, *, backwards: bool) -> Value:
-    """Return the state after the last step, which is the first one for the way back, with an axis of layers."""
+def last_step(built: Assembly, states: Value, steps: int, *, backwards: bool) -> Value:
+    """Return the state after the last step, which is the first one for the way back, on an axis of one step."""
     step = 0 if backwards else states.shape[steps] - 1
-    found = part(built, states, steps, (step, step + 1, 1), title=f"{states.layer}.last")
-    return found.moved(found.index.squeeze(steps).unsqueeze(0))
+    return part(built, states, steps, (step, step + 1, 1), title=f"{states.layer}.last")
+
+
+def gated(values: Tensor, order: Sequence[int]) -> Tensor:
+    """Return values whose gates, along the first axis, are in another order."""
+    return torch.cat([values.chunk(len(order))[gate] for gate in order])
 
 
 def _layer(
@@ -97,14 +94,7 @@ def _layer(
     cell = _CELLS[call.operator]
     kernel, again = (constant(entry, title, "weight") for entry in parameters[:2])
     biases = [optional(entry, title, "bias") for entry in (*parameters[2:], None, None)[:2]]
-    order = _GATES[cell]
-
-    def keras(values: Tensor) -> Tensor:
-        return torch.cat([values.chunk(len(order))[gate] for gate in order])
-
-    def native(values: Tensor) -> Tensor:
-        return torch.cat([values.chunk(len(order))[order.index(gate)] for gate in range(len(order))])
-
+    keras, native = (partial(gated, order=order) for order in (_GATES[cell], inverse(_GATES[cell])))
     layer = Recurrent(
         built.name(title),
         cell,
