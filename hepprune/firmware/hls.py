@@ -184,14 +184,8 @@ def trace(project: Project, features: Features) -> dict[str, NDArray[np.float64]
 def _called(
     project: Project, features: Features, traced: Sequence[tuple[str, Shape]] = ()
 ) -> list[NDArray[np.float64]]:
-    """Return what the project puts out for every jet, then the value of every layer in `traced`.
-
-    One that is not compiled, as where what its proof found is known from before, is compiled first.
-
-    Raises:
-        EquivalenceError: it stops, as Xilinx' types do where one of their assertions fails.
-    """
-    if not project.library.is_file():
+    """Return what the project puts out for every jet, then the value of every layer in `traced`."""
+    if not project.library.is_file():  # as where what its proof found is known from before
         compile(project)
     job = {"function": f"{project.top}_double", "outputs": [shape for _, shape in project.outputs], "traced": traced}
     inputs = {str(index): values for index, values in enumerate(_inputs(project, features))}

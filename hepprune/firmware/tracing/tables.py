@@ -69,11 +69,7 @@ def _lookup(layer: Lookup, arriving: Values) -> Values:
 
 
 def _looked_up(layer: Layer, value: Any, *, rises: bool) -> Any:
-    """Return what a layer makes of a variable; `rises` says that its function never falls.
-
-    Raises:
-        NetworkError: the function has no exact values there, or the table would be too large.
-    """
+    """Return what a layer makes of a variable; `rises` says that its function never falls."""
     straight = ramp(layer, value)
     return _tabled(layer, value, rises=rises) if straight is None else straight
 
@@ -148,7 +144,10 @@ def _parted(value: Any, found: Stairs, low: int) -> Any:
 def ramp(layer: Layer, value: Any) -> Any | None:
     """Return a function of a variable, None where it is of another kind or a table is smaller."""
     constant = _constant(layer)
-    if constant is None or adders.is_constant(value) or sum(value.kif) <= _WIDE or not _is_short(constant):
+    if constant is None or adders.is_constant(value) or sum(value.kif) <= _WIDE:
+        return None
+    whole = constant * 2.0**_FRACTION
+    if whole != round(whole) or digits.count(np.array([round(abs(whole))]))[0] > _FEW:
         return None
     if isinstance(layer, Activation) and layer.function == "thresholded_relu":
         return arithmetic.where_negative(adders.constant(constant) - value, value, adders.constant(0.0))
@@ -164,8 +163,3 @@ def _constant(layer: Layer) -> float | None:
     if isinstance(layer, Activation) and layer.function == "thresholded_relu":
         return layer.parameters_of.get("theta", 1.0)
     return None
-
-
-def _is_short(constant: float) -> bool:
-    whole = constant * 2.0**_FRACTION
-    return whole == round(whole) and int(digits.count(np.array([round(abs(whole))]))[0]) <= _FEW

@@ -87,11 +87,8 @@ def _old(node: Any) -> LayerCall:
     """Return a call as Keras 2 writes it: values with keyword arguments beside the first, among them more values."""
     found = list(_references(node))
     read: list[Reference] = [reference for reference, _ in found]
+    settings = {"0": read.pop(0).output} if read and read[0].layer == _CONSTANT else dict[str, Any]()
     names: list[str | None] = [None] * len(read)
-    settings: dict[str, Any] = {}
-    if read and read[0].layer == _CONSTANT:
-        settings["0"] = read.pop(0).output
-        names.pop()
     for key, value in (item for _, beside in found for item in beside.items()):
         if _names_value(value):
             read.append(Reference(*value[:3]))

@@ -6,6 +6,7 @@ and keys as for values. Where a network has fewer, zeros are added to it, which 
 
 import logging
 import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,11 +19,8 @@ from hepprune.frontends.pytorch.building import Slot
 from hepprune.network import BatchNorm, Dense, Einsum, Layer, Network, Permute, Reshape
 
 logger = logging.getLogger(__name__)
-_TENSORS = {  # of a MultiheadAttention, and which rows of a packed one they are
-    "query": ("q_proj_weight", 0),
-    "key": ("k_proj_weight", 1),
-    "value": ("v_proj_weight", 2),
-}
+# Of a MultiheadAttention; a packed one has their rows in this order.
+_TENSORS = {"query": "q_proj_weight", "key": "k_proj_weight", "value": "v_proj_weight"}
 _ROLES = tuple(_TENSORS)
 Heads = tuple[int, int]  # how many, and how wide each is
 
@@ -40,11 +38,6 @@ class Split:
         shape = network.shapes[self.layer]
         return 1 if self.head is None else shape[self.head], shape[self.value]
 
-    def grown(self, network: Network, heads: Heads) -> dict[str, Layer]:
-        """Return the Reshape that splits into other heads; nothing where no layer does."""
-        sizes = {self.value: heads[1]} if self.head is None else {self.head: heads[0], self.value: heads[1]}
-        return _reshaped(network, self.layer, sizes)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Attention:
@@ -60,17 +53,13 @@ class Attention:
     axis: int
     packed: bool
 
-    def heads(self, network: Network, role: str) -> Heads:
-        """Return the heads that a network has of queries, keys or values."""
-        return self.splits[role].heads(network)
-
     def grown(self, network: Network, heads: Heads) -> dict[str, Layer]:
         """Return the layers with zeros for the heads, and the values of each, that are missing.
 
         Raises:
             NetworkError: it has more heads, or wider ones.
         """
-        for count, width in (self.heads(network, role) for role in _ROLES):
+        for count, width in (split.heads(network) for split in self.splits.values()):
             if count > heads[0] or width > heads[1]:
                 raise NetworkError(
                     f"layer '{self.title}' has {count} heads of {width} values, for which {heads[0]} heads of "
@@ -81,8 +70,9 @@ class Attention:
         for role, split in self.splits.items():
             rows = _places(split.heads(network), heads)
             found[self.dense[role]] = _spread(network[self.dense[role]], rows, size, axis=0)
-            found |= split.grown(network, heads)
-        columns = _places(self.heads(network, "value"), heads)
+            sizes = {split.value: heads[1]} | ({} if split.head is None else {split.head: heads[0]})
+            found |= _reshaped(network, split.layer, sizes)
+        columns = _places(self.splits["value"].heads(network), heads)
         found[self.dense["output"]] = _spread(network[self.dense["output"]], columns, size, axis=1)
         return found | _reshaped(network, self.joined, {self.axis: size})
 
@@ -108,23 +98,17 @@ def _spread(layer: Layer, places: Tensor, size: int, *, axis: int) -> Layer:
     arrays: dict[str, Any] = {"weight": layer.used_weight(), "digit_limit": layer.digit_limit}
     if axis == 0:
         arrays["bias"] = layer.used_bias()
-    spread = {key: _with_zeros(array, places, size, axis) for key, array in arrays.items()}
-    return layer.rebuilt(weight_type=None, bias_type=None, **spread)
-
-
-def _with_zeros(array: Tensor, places: Tensor, size: int, axis: int) -> Tensor:
-    shape = list(array.shape)
-    shape[axis] = size
-    found: Tensor = array.new_zeros(shape).index_copy(axis, places, array)
-    return found
+    for key, array in arrays.items():
+        shape = (*array.shape[:axis], size, *array.shape[axis + 1 :])
+        arrays[key] = array.new_zeros(shape).index_copy(axis, places, array)
+    return layer.rebuilt(weight_type=None, bias_type=None, **arrays)
 
 
 def attentions(network: Network, slots: tuple[Slot, ...]) -> list[Attention]:
     """Return the attentions of a network whose arrays are those of torch's modules, as slots tell."""
-    readers: dict[str, list[str]] = {}
-    for name, sources in network.sources.items():
-        for source in sources:
-            readers.setdefault(source, []).append(name)
+    readers = defaultdict[str, list[str]](list)
+    for name, source in ((name, source) for name, sources in network.sources.items() for source in sources):
+        readers[source].append(name)
     titles = dict.fromkeys(
         slot.target.rpartition(".")[0] for slot in slots if slot.target.endswith(("in_proj_weight", "q_proj_weight"))
     )
@@ -141,9 +125,9 @@ def _attention(
         key=lambda slot: 0 if slot.rows is None else int(slot.rows.numbers[0]),
     )
     alone = {slot.target.removeprefix(prefix): slot.layer for slot in slots if slot.target.startswith(prefix)}
-    named = {role: alone.get(tensor) for role, (tensor, _) in _TENSORS.items()}
+    named = {role: alone.get(tensor) for role, tensor in _TENSORS.items()}
     if len(packed) == len(_ROLES):
-        named = {role: packed[place].layer for role, (_, place) in _TENSORS.items()}
+        named = {role: slot.layer for role, slot in zip(_ROLES, packed, strict=True)}
     dense = {role: name for role, name in {**named, "output": alone.get("out_proj.weight")}.items() if name}
     splits = {role: split for role in _ROLES if (split := _split(network, readers, dense.get(role, ""), role))}
     if len(dense) != len(_ROLES) + 1 or len(splits) != len(_ROLES):
@@ -213,7 +197,7 @@ def of_module(like: nn.Module) -> Callable[[Network, Attention], Heads | None]:
         part = like.get_submodule(attention.title)
         if not isinstance(part, nn.MultiheadAttention):
             return None
-        now = [attention.heads(network, role) for role in _ROLES]
+        now = [attention.splits[role].heads(network) for role in _ROLES]
         layer, width = network[attention.dense["query"]], part.embed_dim // part.num_heads
         channels = layer.n_in if isinstance(layer, Dense) else 0
         count = channels // width
@@ -236,7 +220,7 @@ def of_program(network: Network, attention: Attention) -> Heads | None:
 
     Heads of one value are put in order before they are joined, for which there must be two.
     """
-    now = [attention.heads(network, role) for role in _ROLES]
+    now = [attention.splits[role].heads(network) for role in _ROLES]
     is_ordered = network.sources[attention.dense["output"]] != (attention.joined,)
     count, width = max(count for count, _ in now), max(width for _, width in now)
     if is_ordered and (count, width) == (1, 1):

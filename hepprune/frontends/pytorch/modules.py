@@ -108,8 +108,7 @@ def input_shapes(module: nn.Module, input_shape: Any = None) -> tuple[Shape, ...
     example = getattr(module, "example_input", None)
     if given is None and example is not None:
         given = [tuple(tensor.shape[1:]) for tensor in ((example,) if isinstance(example, Tensor) else example)]
-    if given is None:
-        given = _first_layer(module)
+    given = _first_layer(module) if given is None else given
     if given is None:
         raise NetworkError(
             f"the input shape of {type(module).__name__} is not known; give the module an attribute input_shape, such "

@@ -101,9 +101,7 @@ def name_of(described: Any) -> Any:
         return described.split("(", maxsplit=1)[0].strip()
     if not isinstance(described, dict):
         return None
-    if described.get("class_name") == "function":
-        return described.get("config")
-    return described.get("class_name")
+    return described.get("config" if described.get("class_name") == "function" else "class_name")
 
 
 def _called(text: str) -> tuple[str, list[Any], Settings]:
@@ -245,14 +243,12 @@ def held(
     for values in (latent, acting):
         for choice in (described, fixed):
             alpha = None if choice is None else choice.settings.get("alpha")
-            array = values if alpha is None or isinstance(alpha, str) else _divided(values, alpha)
+            array = values
+            if alpha is not None and not isinstance(alpha, str):
+                array = np.asarray(values / np.asarray(alpha, np.float32), np.float32)
             if np.array_equal(used(choice, array), acting):
                 return (fixed.config if choice is fixed else None), array
     raise NetworkError(f"weights of type {type(quantiser).__name__} have values that no quantised layer holds")
-
-
-def _divided(values: Floats, alpha: Any) -> Floats:
-    return np.asarray(values / np.asarray(alpha, np.float32), np.float32)
 
 
 def _as_bits(quantiser: Quantiser | None, scale: Floats) -> Settings:

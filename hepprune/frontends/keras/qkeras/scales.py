@@ -51,8 +51,7 @@ def rounded(kind: str, settings: Settings, weights: NDArray[Any]) -> Rounded:
 def constant(alpha: Any, like: Floats) -> Floats:
     """Return a scale that is given, in the shape of the weights; none at all is 1."""
     try:
-        scale = np.asarray(1.0 if alpha is None else alpha, np.float32)
-        return np.broadcast_to(scale, like.shape).astype(np.float32)
+        return _spread(np.asarray(1.0 if alpha is None else alpha, np.float32), like)
     except (TypeError, ValueError) as problem:
         raise NetworkError(f"a scale alpha={str(alpha)[:40]} does not fit weights of shape {like.shape}") from problem
 
