@@ -55,7 +55,10 @@ def against_csim(network: Network, project: Project, features: Features, task: T
     _ = layers.types(network)  # refuses what has no exact value
     double = network.clone().double()
     want, got = _values(double, features), hls.predictions(project, features)
-    agreement = _agreement(network.outputs, want, _indexed(network, got), task)
+    # where hls4ml has a one-hot vector the network has an index
+    one_hot = [name for name in network.outputs if isinstance(network[name], Argmax)]
+    said = got | {name: np.asarray(got[name].argmax(axis=-1, keepdims=True), dtype=np.float64) for name in one_hot}
+    agreement = _agreement(network.outputs, want, said, task)
     if project.tables or any(network[name].is_head for name in network.outputs):
         got = hls.trace(project, features)
         want = _values(double, features, known={name: got[name] for name in project.tables})
@@ -154,15 +157,6 @@ def _wrong(want: NDArray[np.float64], got: NDArray[np.float64]) -> NDArray[np.bo
     if want.shape != got.shape:
         raise EquivalenceError(f"the network has outputs of shape {want.shape} and its firmware of shape {got.shape}")
     return np.not_equal(want, got).reshape(len(want), -1)
-
-
-def _indexed(network: Network, got: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
-    """Return the outputs of a project as the network has them: an index where hls4ml has a one-hot vector."""
-    index = {name for name in network.outputs if isinstance(network[name], Argmax)}
-    return {
-        name: np.asarray(values.argmax(axis=-1, keepdims=True), dtype=np.float64) if name in index else values
-        for name, values in got.items()
-    }
 
 
 def _agreement(

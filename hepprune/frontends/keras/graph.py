@@ -234,13 +234,11 @@ def _nodes(config: Mapping[str, Any], keras: int) -> Iterator[tuple[dict[str, An
             yield entry, number, call
 
 
-def _value(values: Mapping[tuple[str, int], Sequence[CallValue]], reference: Reference) -> CallValue:
-    found = values[reference.layer, reference.call]
-    if reference.output >= len(found):
-        raise NetworkError(
-            f"output {reference.output} of layer '{reference.layer}' is read, which cannot be taken over"
-        )
-    return found[reference.output]
+def _value(values: Mapping[tuple[str, int], Sequence[CallValue]], ref: Reference) -> CallValue:
+    found = values[ref.layer, ref.call]
+    if ref.output >= len(found):
+        raise NetworkError(f"output {ref.output} of layer '{ref.layer}' is read, which cannot be taken over")
+    return found[ref.output]
 
 
 def _batch_shape(entry: Mapping[str, Any]) -> Any:

@@ -139,13 +139,11 @@ def _check_format(proto: Any) -> None:
         raise NetworkError(f"a node ({nameless}) gives nothing")
     made = {entry.name for entry in (*proto.graph.input, *proto.graph.initializer)} | {""}
     for node in proto.graph.node:
-        missing = [name for name in node.input if name not in made]
-        if missing:
-            later = any(missing[0] in other.output for other in proto.graph.node)
+        lacks = [name for name in node.input if name not in made]
+        if lacks:
+            later = any(lacks[0] in other.output for other in proto.graph.node)
             why = "comes only after it (a cycle, or a wrong order)" if later else "nothing makes"
-            raise NetworkError(
-                f"node '{node.name or node.output[0]}' ({node.op_type}) reads '{missing[0]}', which {why}"
-            )
+            raise NetworkError(f"node '{node.name or node.output[0]}' ({node.op_type}) reads '{lacks[0]}', which {why}")
         made.update(node.output)
     for entry in proto.graph.output:
         if entry.name not in made:

@@ -176,7 +176,7 @@ def _split_anew(built: Assembly, call: Call, args: Any) -> Any:
 
 
 def _layered(built: Assembly, call: Call, args: Any, options: dict[str, Any]) -> Any:
-    name, first = call.operator, args[0]
+    name, first, title = call.operator, args[0], built.title(call)
     if name in SAME:
         if "dropout" in name and True in args[2:3]:
             raise NetworkError(f"'{call.name}' drops values at random; bring the model into eval mode")
@@ -184,11 +184,9 @@ def _layered(built: Assembly, call: Call, args: Any, options: dict[str, Any]) ->
     if name in MOVES and isinstance(first, Value):
         return _moved(built, call, first, args, options)
     if name == "embedding":
-        raise NetworkError(
-            f"layer '{built.title(call)}' is an Embedding, which looks up whole numbers; no Network has it"
-        )
+        raise NetworkError(f"layer '{title}' is an Embedding, which looks up whole numbers; no Network has it")
     if name not in OPERATORS:
-        raise NetworkError(f"'{built.title(call)}' uses {call.target}, which no layer of a Network computes")
+        raise NetworkError(f"'{title}' uses {call.target}, which no layer of a Network computes")
     named = dict(zip((argument.name for argument in aten(call)._schema.arguments[1:]), args[1:], strict=False))  # noqa: SLF001 -- the only place that has the names
     return OPERATORS[name](built, call, first, **named, **options)
 

@@ -1,4 +1,4 @@
-"""Operations of Keras between layers: `keras.ops` of Keras 3 and TensorFlow's functions of Keras 2, known by name.
+"""Layers of Keras that combine values, and operations between layers: `keras.ops` and TensorFlow's functions of Keras 2.
 
 A file names an operation; nothing of it is run. `LAYERS["ops.Matmul"]` is Keras 3's, `LAYERS["tf.linalg.matmul"]` the
 same function of TensorFlow.
@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from hepprune.frontends.keras.layers.activations import ACTIVATIONS
-from hepprune.frontends.keras.registry import LAYERS, LayerKind, Lower, Native, Part, Parts, after, only
-from hepprune.network import BatchNorm, Concatenate, Einsum, Merge, Shape, Softmax
+from hepprune.frontends.keras.registry import LAYERS, LayerKind, Lower, Native, Part, Parts, after, only, register
+from hepprune.network import BatchNorm, Concatenate, Einsum, Merge, Reshape, Shape, Softmax
 
 _ARITHMETIC = {
     "add": ("ops.Add", "tf.__operators__.add", "tf.math.add"),
@@ -129,3 +129,37 @@ enter(_concatenate, "ops.Concatenate", "tf.concat")
 enter(_softmax, "ops.Softmax", "tf.nn.softmax")
 for _kind in _FUNCTIONS:
     enter(partial(_function, kind=_kind), f"ops.{_kind.title()}", f"tf.nn.{_kind}", f"tf.math.{_kind}")
+
+
+@register("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")
+def _merge(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    return [Part(Merge(native.name, native.kind.lower()), tuple(range(len(arriving))))]
+
+
+@register("Concatenate")
+def _joined(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    axis = native.config.get("axis", -1)
+    if isinstance(axis, bool) or not isinstance(axis, int):
+        raise native.refuse(f"joins along axis {str(axis)[:40]}, which is no axis")
+    return [Part(Concatenate(native.name, axis), tuple(range(len(arriving))))]
+
+
+@register("Dot")
+def _dot(native: Native, arriving: tuple[Shape, ...]) -> Parts:
+    if len(arriving) != 2 or native.config.get("normalize"):
+        raise native.refuse("is called on other than two values, or normalises, which cannot be taken over")
+    left, right = "abcdefgh"[: len(arriving[0])], "ijklmnop"[: len(arriving[1])]
+    axes = native.config.get("axes")
+    pair = [axes, axes] if isinstance(axes, int) else axes
+    if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(isinstance(axis, int) for axis in pair):
+        raise native.refuse(f"sums along the axes {str(axes)[:40]}; one axis of each value can be taken over")
+    found = [axis - 1 if axis > 0 else axis + len(shape) for axis, shape in zip(pair, arriving, strict=True)]
+    if any(not 0 <= axis < len(shape) for axis, shape in zip(found, arriving, strict=True)):
+        raise native.refuse(f"sums along the axes {str(axes)[:40]}, which the shapes {arriving} have not")
+    first, second = found
+    right = right.replace(right[second], left[first])
+    out = left.replace(left[first], "") + right.replace(left[first], "")
+    if out:
+        return [Part(Einsum(native.name, f"{left},{right}->{out}"), (0, 1))]
+    row = Reshape(native.part("row"), (1, *arriving[0]))  # two vectors: their product keeps an axis of one value
+    return [Part(row), Part(Einsum(native.name, f"z{left},{right}->z"), (row.name, 1))]

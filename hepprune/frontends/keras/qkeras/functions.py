@@ -52,10 +52,9 @@ def activation(described: Any) -> tuple[QuantisedFunction, ...]:
     found = parse(described)
     if found is None:
         return (QuantisedFunction("linear"),)
-    if isinstance(found.settings.get("alpha"), str):
-        raise NetworkError(
-            f"{found.kind} of activations with alpha={found.settings['alpha']} depends on the other jets"
-        )
+    alpha = found.settings.get("alpha")
+    if isinstance(alpha, str):
+        raise NetworkError(f"{found.kind} of activations with alpha={alpha} depends on the other jets")
     return _ACTIVATIONS[found.kind](found.settings)
 
 
