@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hepprune.errors import EquivalenceError
 from hepprune.firmware import hls, layers, rtl
-from hepprune.firmware.hls import Features, Project
+from hepprune.firmware.hls import Features, Floats, Project
 from hepprune.firmware.rtl import Design
 from hepprune.firmware.verilog import verilator
 from hepprune.network import Argmax, Network, Softmax, exact_activations
@@ -71,9 +71,7 @@ def against_csim(network: Network, project: Project, features: Features, task: T
 
 
 @torch.no_grad()
-def _values(
-    double: Network, features: Features, known: dict[str, NDArray[np.float64]] | None = None
-) -> dict[str, NDArray[np.float64]]:
+def _values(double: Network, features: Features, known: dict[str, Floats] | None = None) -> dict[str, Floats]:
     """Return every layer's value as the network computes it, from the values that are `known`."""
     given = [features] if isinstance(features, np.ndarray) else features
     inputs = [torch.as_tensor(np.asarray(values, dtype=np.float64)) for values in given]
@@ -82,7 +80,7 @@ def _values(
 
 
 @torch.no_grad()
-def _off(double: Network, name: str, values: dict[str, NDArray[np.float64]]) -> float:
+def _off(double: Network, name: str, values: dict[str, Floats]) -> float:
     """Return the largest difference of a layer's table from the network's own value for the same argument."""
     layer = double[name]
     read = [torch.as_tensor(values[source]) for source in double.sources[name]]
@@ -147,21 +145,19 @@ def against_rtl(network: Network, design: Design, features: Features, task: Task
     return _checked("rtl", wrong, layer, _agreement(network.raw_outputs, values, found, task))
 
 
-def _joined(values: Mapping[str, NDArray[np.float64]], names: Iterable[str]) -> NDArray[np.float64]:
+def _joined(values: Mapping[str, Floats], names: Iterable[str]) -> Floats:
     """Return the values of layers one after the other, as the ports of Verilog have them, (n_jets, n_values)."""
     return np.concatenate([values[name].reshape(len(values[name]), -1) for name in names], axis=1)
 
 
-def _wrong(want: NDArray[np.float64], got: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _wrong(want: Floats, got: Floats) -> NDArray[np.bool_]:
     """Return which values differ, (n_jets, n_values)."""
     if want.shape != got.shape:
         raise EquivalenceError(f"the network has outputs of shape {want.shape} and its firmware of shape {got.shape}")
     return np.not_equal(want, got).reshape(len(want), -1)
 
 
-def _agreement(
-    names: Sequence[str], want: Mapping[str, Any], got: Mapping[str, NDArray[np.float64]], task: Task | None
-) -> float:
+def _agreement(names: Sequence[str], want: Mapping[str, Any], got: Mapping[str, Floats], task: Task | None) -> float:
     """Return the fraction of jets of which both say the same in layers, as the task has it; without one, as classes."""
     judged = task or Tasks({str(place): Classes() for place, _ in enumerate(names)})
     return float(judged.agrees(tuple(want[name] for name in names), tuple(got[name] for name in names)).mean())

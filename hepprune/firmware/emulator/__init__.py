@@ -37,13 +37,7 @@ def before_heads(network: Network) -> Network:
 
 
 def write(
-    folder: Path,
-    network: Network,
-    interface: Interface,
-    *,
-    name: str,
-    raw: NDArray[np.float32],
-    expected: NDArray[np.float64],
+    folder: Path, network: Network, interface: Interface, *, name: str, raw: NDArray[np.float32], expected: hls.Floats
 ) -> Path:
     """Write the folder of a network before its heads whole, and return it.
 
@@ -78,7 +72,7 @@ def write(
     return folder
 
 
-def _vectors(raw: NDArray[np.float32], expected: NDArray[np.float64]) -> str:
+def _vectors(raw: NDArray[np.float32], expected: hls.Floats) -> str:
     """Return a line with the numbers of jets, raw features and outputs, and a line of all its values for each jet."""
     sizes = [str(len(raw)), str(raw.shape[1]), str(expected.shape[1])]
     rows = [[repr(float(value)) for value in (*x, *y)] for x, y in zip(raw, expected, strict=True)]

@@ -18,7 +18,7 @@ from hepprune.firmware.layers.ports import distinct
 from hepprune.firmware.layers.precision import held, types
 from hepprune.firmware.names import PART
 from hepprune.fixed import FixedPoint
-from hepprune.network import Network, Rules, layers
+from hepprune.network import Layer, Network, Rules, layers
 from hepprune.network.parts import INPUT, has_steps, parts
 from hepprune.quantisers import FixedPoints
 
@@ -98,7 +98,7 @@ def refusals(network: Network, *, io_type: str, strategy: str | None = None) -> 
 
 def _typed(network: Network) -> Network:
     """Return the network with a type wherever it has none."""
-    changed: dict[str, layers.Layer] = {}
+    changed: dict[str, Layer] = {}
     for layer in network:
         missing = [key for key, kind in layer.settings().items() if key.endswith("_type") and kind is None]
         kinds = dict.fromkeys((key for key in missing if key != "state_type"), _ANY)
@@ -123,9 +123,7 @@ def _types(network: Network) -> _Types:
     return found, holds
 
 
-def _nodes(
-    network: Network, layer: layers.Layer, found: _Types, *, io_type: str, strategy: str | None
-) -> list[HlsLayer]:
+def _nodes(network: Network, layer: Layer, found: _Types, *, io_type: str, strategy: str | None) -> list[HlsLayer]:
     runs = network.runs(layer)
     describe = DESCRIPTIONS.find(runs)
     _check_result(layer, runs)
@@ -149,7 +147,7 @@ def _nodes(
     return [*first, *_cast_behind(place, describe(own, runs))]
 
 
-def _casts(layer: layers.Layer) -> bool:
+def _casts(layer: Layer) -> bool:
     """Return whether firmware brings what a layer reads into its result type as it stands, not through a table."""
     typed = isinstance(layer.result, FixedPoint | None)
     plain = isinstance(layer, layers.ReLU) or (isinstance(layer, layers.Activation) and layer.function == "linear")
@@ -159,7 +157,7 @@ def _casts(layer: layers.Layer) -> bool:
     ) or (typed and plain)
 
 
-def _by_value(place: Place, layer: layers.Layer, kind: FixedPoints) -> list[HlsLayer]:
+def _by_value(place: Place, layer: Layer, kind: FixedPoints) -> list[HlsLayer]:
     if isinstance(layer, layers.Input):
         return precision.features(place, kind)
     whole = precision.bare(place)
@@ -173,7 +171,7 @@ def _cast_behind(place: Place, nodes: list[HlsLayer]) -> list[HlsLayer]:
     return [*nodes, *first, cast(place)]
 
 
-def _in_steps(place: Place, layer: layers.Layer) -> list[HlsLayer]:
+def _in_steps(place: Place, layer: Layer) -> list[HlsLayer]:
     """Describe what a layer computes, step by step; what the last step puts out is brought into the layer's type."""
     if isinstance(layer, layers.Recurrent):
         recurrent.check_steps(place, layer)
@@ -204,7 +202,7 @@ def _inside(place: Place, inner: Place) -> Place:
     )
 
 
-def _check_result(layer: layers.Layer, runs: layers.Layer) -> None:
+def _check_result(layer: Layer, runs: Layer) -> None:
     if layer is runs and precision.differ(layer) and isinstance(layer, _EXACT):
         return
     for result in (layer.result, runs.result):
@@ -216,7 +214,7 @@ def _check_result(layer: layers.Layer, runs: layers.Layer) -> None:
             )
 
 
-def _place(network: Network, layer: layers.Layer, found: _Types, *, io_type: str, strategy: str | None) -> Place:
+def _place(network: Network, layer: Layer, found: _Types, *, io_type: str, strategy: str | None) -> Place:
     sources, (whole, holds) = network.sources.get(layer.name, ()), found
     return Place(
         layer=network.runs(layer),

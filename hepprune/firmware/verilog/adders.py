@@ -245,8 +245,7 @@ def stages(logic: Any, levels: int) -> tuple[Any, ...]:
     """Return the graph of each stage of a pipeline that has registers after every so many adder levels."""
     from da4ml.trace import to_pipeline
 
-    parts: tuple[Any, ...] = to_pipeline(logic, levels, retiming=False).solutions
-    return parts
+    return tuple(to_pipeline(logic, levels, retiming=False).solutions)
 
 
 def write_verilog(logic: Any, folder: Path, *, top: str, levels: int, part: str, clock_ns: float) -> tuple[Any, ...]:

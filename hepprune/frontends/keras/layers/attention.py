@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hepprune.frontends.keras.registry import Native, Part, Parts, register, single
+from hepprune.frontends.keras.registry import Native, Part, Parts, after, register, single
 from hepprune.network import BatchNorm, Dense, Einsum, Layer, Reshape, Shape, Softmax
 
 _REFUSED = ("use_gate", "sliding_window")
@@ -94,12 +94,5 @@ def _attention(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     context = Einsum(native.part("context"), "hqk,khd->qhd")
     joined = Reshape(native.part("joined"), (shapes["query"][0], arrays["output"].shape[1]))
     output = Dense(native.name, arrays["output"], arrays["output_bias"])
-    return [
-        *parts,
-        Part(scores, (query, key)),
-        Part(scaled, (scores.name,)),
-        Part(weights, (scaled.name,)),
-        Part(context, (weights.name, value)),
-        Part(joined, (context.name,)),
-        Part(output, (joined.name,)),
-    ]
+    attended = after(after([*parts, Part(scores, (query, key))], scaled), weights)
+    return after(after([*attended, Part(context, (weights.name, value))], joined), output)

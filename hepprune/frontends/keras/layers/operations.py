@@ -1,4 +1,4 @@
-"""Layers of Keras that combine values, and operations between layers: `keras.ops` and TensorFlow's functions of Keras 2.
+"""Layers of Keras that combine values, and operations: `keras.ops` of Keras 3 and TensorFlow's functions of Keras 2.
 
 A file names an operation; nothing of it is run. `LAYERS["ops.Matmul"]` is Keras 3's, `LAYERS["tf.linalg.matmul"]` the
 same function of TensorFlow.

@@ -88,12 +88,10 @@ def gated(values: Tensor, order: Sequence[int]) -> Tensor:
     return torch.cat([values.chunk(len(order))[gate] for gate in order])
 
 
-def _layer(
-    built: Assembly, call: Call, parameters: list[Any], *, title: str, sequences: bool, backwards: bool
-) -> Recurrent:
+def _layer(built: Assembly, call: Call, own: list[Any], *, title: str, sequences: bool, backwards: bool) -> Recurrent:
     cell = _CELLS[call.operator]
-    kernel, again = (constant(entry, title, "weight") for entry in parameters[:2])
-    biases = [optional(entry, title, "bias") for entry in (*parameters[2:], None, None)[:2]]
+    kernel, again = (constant(entry, title, "weight") for entry in own[:2])
+    biases = [optional(entry, title, "bias") for entry in (*own[2:], None, None)[:2]]
     keras, native = (partial(gated, order=order) for order in (_GATES[cell], inverse(_GATES[cell])))
     layer = Recurrent(
         built.name(title),
