@@ -4,7 +4,7 @@ Each constant matrix becomes shared additions of shifted inputs, without a DSP (
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,13 +84,12 @@ def solve(network: Network, *, depth_slack: int = 2, solver: str = "da4ml") -> S
         NetworkError: a layer has no fixed-point form, or is wider than da4ml can represent, or the solver is unknown.
         PrerequisiteError: the solver is not installed.
     """
-    return _solved(network, lambda _: network.raw_outputs, depth_slack, solver)
+    return _solved(network, network.raw_outputs, depth_slack, solver)
 
 
 def probe(network: Network) -> Solution:
     """Return an adder graph that puts out the value of every layer before any head, in the order they run."""
-    inputs = {layer.name for layer in network.inputs}
-    return _solved(network, lambda values: [name for name in values if name not in inputs], 2, "da4ml")
+    return _solved(network, None, 2, "da4ml")
 
 
 def refusals(network: Network) -> dict[str, str]:
@@ -130,15 +129,14 @@ def _wide(values: Mapping[str, Values], names: Sequence[str], side: str) -> dict
 
 
 @torch.no_grad()
-def _solved(
-    network: Network, outputs: Callable[[Iterable[str]], Iterable[str]], depth_slack: int, solver: str
-) -> Solution:
-    """Return the graph from the inputs to those of the traced layers that `outputs` names."""
+def _solved(network: Network, outputs: Sequence[str] | None, depth_slack: int, solver: str) -> Solution:
+    """Return the graph from the inputs to the outputs, without any to all other layers that are traced."""
     double = network.clone().double()  # float32 would round half-way weights differently from `exact_logits`
     inputs = [layer.name for layer in double.inputs]
     with adders.solving(depth_slack=depth_slack, solver=solver):
         values = double.interpret(tracing.trace, until=(*double.raw_outputs, *inputs))
-        ends = ([value for name in names for value in values[name].flat] for names in (inputs, outputs(values)))
+        outputs = [name for name in values if name not in inputs] if outputs is None else outputs
+        ends = ([value for name in names for value in values[name].flat] for names in (inputs, outputs))
         logic = adders.graph(*ends)
     return Solution(logic, float(logic.cost), float(max(logic.out_latency)), _places(network))
 

@@ -1,7 +1,7 @@
 """Quantisers as QONNX describes them: a scale, a number of bits, and how to round (arXiv:2206.07527)."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,8 +68,7 @@ class Quantisation:
         )
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class QuantiserAttributes:
+class QuantiserAttributes(NamedTuple):
     """What a quantiser is in a file: its scale in the order of its layer's values, and the rest."""
 
     scale: Floats
@@ -77,11 +76,6 @@ class QuantiserAttributes:
     signed: bool
     narrow: bool
     rounding: str
-
-    def equals(self, other: "QuantiserAttributes") -> bool:
-        """Return whether both quantise alike; one scale for all is the same as equal ones."""
-        modes = [(each.bits, each.signed, each.narrow, each.rounding) for each in (self, other)]
-        return modes[0] == modes[1] and bool((self.scale == other.scale).all())
 
 
 def settings(quantiser: Quantiser | None, title: str) -> QuantiserAttributes:
