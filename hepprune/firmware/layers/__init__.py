@@ -97,7 +97,6 @@ def refusals(network: Network, *, io_type: str, strategy: str | None = None) -> 
 
 
 def _typed(network: Network) -> Network:
-    """Return the network with a type wherever it has none."""
     changed: dict[str, Layer] = {}
     for layer in network:
         missing = [key for key, kind in layer.settings().items() if key.endswith("_type") and kind is None]

@@ -43,7 +43,6 @@ def _unrolled(layer: Recurrent, arriving: Values) -> Values:
 
 
 def _check(layer: Recurrent) -> None:
-    """Refuse a cell whose functions, or whose state, have no type."""
     for kernel, bias in zip(layer.kernels, layer.used_biases(), strict=True):
         weights = "weights", kernel.type, kernel.used().cpu().numpy()
         check_types(layer.name, *kinds(layer.name, weights, ("biases", layer.bias_type, bias.cpu().numpy())))

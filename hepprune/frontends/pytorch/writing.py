@@ -214,7 +214,6 @@ def _check_same(network: Network, other: Network) -> None:
 
 @torch.no_grad()
 def _arrays(layer: Layer) -> dict[str, Tensor]:
-    """Return the arrays a layer computes with, under its quantisers."""
     return acting_arrays(layer) or dict(layer.state_dict())
 
 

@@ -40,7 +40,6 @@ def _padding(native: Native, shape: Shape, sizes: tuple[Shape, Shape, Shape]) ->
 
 
 def _arrays(native: Native, *shapes: tuple[int, ...], n_out: int) -> tuple[Tensor, ...]:
-    """Return the kernels and the bias, zeros where there is none."""
     biased = native.config.get("use_bias", True)
     arrays = native.expect(*shapes, *([(n_out,)] if biased else []))
     return (*arrays[: len(shapes)], bias_or_zeros(arrays, n_out) if biased else torch.zeros(n_out))

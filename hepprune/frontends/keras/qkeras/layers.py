@@ -138,7 +138,6 @@ def _scales(layer: Weighted) -> Layer:
 
 
 def _one_kernel(lower: Lower, key: str, arrange: Arrange) -> Lower:
-    """Return the lowering of a layer with one kernel, its quantisers and its activation."""
 
     def quantised_lower(native: Native, arriving: tuple[Shape, ...]) -> Parts:
         (part,) = lower(native, arriving)

@@ -60,7 +60,6 @@ def _single(array: Floats) -> Array:
 
 @torch.no_grad()
 def _fill(native: Native, layers: Mapping[str, Layer]) -> Native:
-    """Return the layer with arrays of which QKeras makes the weights that act."""
     filled, layer = plain.fill_recurrent(native, layers), layers[native.name]
     if not isinstance(layer, Recurrent):
         raise native.refuse(f"cannot hold a {type(layer).__name__}")

@@ -25,13 +25,11 @@ def split(built: Graph, node: OnnxNode, x: Any, sizes: Any = None) -> list[Value
     each = -(-value.shape[axis] // len(node.outputs))  # in equal parts, the last one smaller where that must be
     equal = [min(each, value.shape[axis] - each * place) for place in range(len(node.outputs))]
     given = [int(size) for size in numbers(sizes, node, "split")] or equal
-    ends = list(itertools.accumulate(given, initial=0))
+    ends, read = list(itertools.accumulate(given, initial=0)), map(built.is_read, node.outputs)
     if built.fit is not None:
         ends = built.fit.ends(node.key, ends, value.shape[axis])
         _resize(built, node, sizes, (given, ends))
-    elif ends[-1] != value.shape[axis] or any(
-        size < built.is_read(name) for size, name in list(zip(given, node.outputs, strict=False))
-    ):
+    elif ends[-1] != value.shape[axis] or any(size < needed for size, needed in zip(given, read, strict=False)):
         raise NetworkError(f"layer '{node.name}' splits {value.shape[axis]} values into {given}")
     found: list[Value | None] = []
     for place, bounds in enumerate(itertools.pairwise(ends)):

@@ -113,7 +113,6 @@ def _layer(built: Assembly, call: Call, own: list[Any], *, title: str, sequences
 
 
 def _only_last(built: Assembly, call: Call, steps: int) -> bool:
-    """Return whether nothing reads any state but the last."""
     states = [pick.name for pick in built.readers[call.name] if pick.args[1] == 0]
     readers = [reader for name in states for reader in _readers(built, name)]
     return all(reader.operator == "select" and reader.args[1:] == (steps, -1) for reader in readers)
