@@ -97,15 +97,12 @@ def hard_swish(built: Assembly, call: Call, x: Any) -> Value:
     return unchanged(source, built.add(Merge(built.name(title), "multiply"), source.layer, gated))
 
 
+_SAME = {"sigmoid": "sigmoid", "tanh": "tanh", "silu": "swish", "selu": "selu", "exp": "exponential"}
 _PLAIN: dict[str, Callable[[str], Layer]] = {
     "relu": ReLU,
     "relu6": partial(ReLU, maximum=6.0),
     "hardsigmoid": partial(Activation, function="hard_sigmoid", parameters={"slope": 1 / 6, "shift": 0.5}),
-    "sigmoid": partial(Activation, function="sigmoid"),
-    "tanh": partial(Activation, function="tanh"),
-    "silu": partial(Activation, function="swish"),
-    "selu": partial(Activation, function="selu"),
-    "exp": partial(Activation, function="exponential"),
+    **{own: partial(Activation, function=known) for own, known in _SAME.items()},
 }
 
 
