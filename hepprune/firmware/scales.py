@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from hepprune.interface import InputPort, Interface, OutputPort
@@ -198,25 +199,19 @@ def _scaled(port: InputPort, kind: str) -> str:
 
 
 def _features(port: InputPort) -> str:
-    rows = port.features
-    lines = [_array("const char *const", "feature", [_text(row.name) for row in rows], "FEATURES")]
+    rows, array = port.features, partial(_array, size="FEATURES")
+    lines = [array("const char *const", "feature", [_text(row.name) for row in rows])]
     if any(row.lsb is not None for row in rows):
-        lines += [
-            "/* x is a whole number where this is not 0, and each worth so much */\n",
-            _array("double", "lsb", [repr(row.lsb or 0.0) for row in rows], "FEATURES"),
-        ]
+        lines.append("/* x is a whole number where this is not 0, and each worth so much */\n")
+        lines.append(array("double", "lsb", [repr(row.lsb or 0.0) for row in rows]))
     if port.is_integer:
-        lines += [
-            "/* x -> (x - offset * 2^shift) >> shift */\n",
-            _array("int64_t", "offset", [row.units for row in rows], "FEATURES"),
-            _array("int", "shift", [row.shift for row in rows], "FEATURES"),
-        ]
+        lines.append("/* x -> (x - offset * 2^shift) >> shift */\n")
+        lines.append(array("int64_t", "offset", [row.units for row in rows]))
+        lines.append(array("int", "shift", [row.shift for row in rows]))
     else:
-        lines += [
-            "/* x -> (x - offset) / scale */\n",
-            _array("double", "offset", [repr(row.offset) for row in rows], "FEATURES"),
-            _array("double", "scale", [repr(row.scale) for row in rows], "FEATURES"),
-        ]
+        lines.append("/* x -> (x - offset) / scale */\n")
+        lines.append(array("double", "offset", [repr(row.offset) for row in rows]))
+        lines.append(array("double", "scale", [repr(row.scale) for row in rows]))
     return "".join(lines)
 
 

@@ -129,20 +129,18 @@ class Graph(Assembly):
             raise NetworkError(f"layer '{layer.name}' has computed values in {name}, quantised by several scales")
         if array.origin is None:
             return given.of(given.scale.numpy())
-        like: Tensor = getattr(layer, name)
+        like, kind = getattr(layer, name), f"{name}_type"
         slot = next(slot for slot in reversed(self.slots) if (slot.layer, slot.target) == (layer.name, array.origin))
 
         def native(at: Any, numbers: Tensor) -> Tensor:
             limits = {"digit_limit": None} if isinstance(at, Weighted) else {}
-            return slot.native(at.rebuilt(**{name: numbers, f"{name}_type": None}, **limits))
+            return slot.native(at.rebuilt(**{name: numbers, kind: None}, **limits))
 
         # Numbered values show where in the layer each value of the file has come to lie.
         places = native(layer, torch.arange(like.numel(), dtype=torch.float64).view(like.shape)).long()
         scale = torch.empty(like.numel(), dtype=torch.float64)
         scale[places.reshape(-1)] = array.native(given.scale.double().expand(array.tensor.shape)).reshape(-1)
-        self.sites.append(
-            Site(node=given.node, layer=layer.name, kind=f"{name}_type", scale_shape=given.shape, native=native)
-        )
+        self.sites.append(Site(node=given.node, layer=layer.name, kind=kind, scale_shape=given.shape, native=native))
         return given.of(compressed(scale.view(like.shape)).numpy())
 
     def quantised(self, value: Value, given: Quantisation, title: str) -> Value:

@@ -50,14 +50,14 @@ def _filled(network: Network, like: Any) -> Any:
         _replace(proto, tensors)
         for site in state[-1].sites:
             _requantise(proto, site, network, known)
-        state.append(lower(proto, known.fit(network)))
-        _apply(proto, state[-1].changes)
-        read = state[-1]
+        read = lower(proto, known.fit(network))
+        state.append(read)
+        _apply(proto, read.changes)
         for entry in (*proto.graph.value_info, *proto.graph.output):
             if entry.name in read.values:
                 found = read.values[entry.name]
                 _set_sizes(entry, found.shape if isinstance(found, Value) else tuple(found.tensor.shape))
-        return proto, state[-1]
+        return proto, read
 
     found, _ = filled_model(network, known, made)
     _check_quantisers(network, state[-1], same=True)
