@@ -86,7 +86,8 @@ def describe(network: Network, layer: layers.Layer, known: Mapping[str, Operatio
 def with_dataflow(operations: Iterable[Operation]) -> tuple[Operation, ...]:
     """Return operations that know whether their design is one pipeline or of layers side by side."""
     each = tuple(operations)
-    dataflow = any(operation.asks_for_dataflow for operation in each)
+    turns = (op.strategy == "resource" or (op.kind == "matrix" and op.calls > 1) for op in each)
+    dataflow = any(op.streams for op in each) or any(turns)
     return tuple(op if op.dataflow == dataflow else replace(op, dataflow=dataflow) for op in each)
 
 

@@ -13,7 +13,7 @@ from hepprune.hardware.cost.describing import Options, describe, described, with
 from hepprune.hardware.cost.operations import Operation
 from hepprune.hardware.cost.prices import NOTHING, STREAM_CYCLES, group_of, price
 from hepprune.hardware.cost.timing import Clock
-from hepprune.hardware.resources import RESOURCES, Estimate, LayerEstimate, Resources
+from hepprune.hardware.resources import Estimate, LayerEstimate, Resources
 from hepprune.hardware.targets import Target
 from hepprune.network import Network
 
@@ -140,6 +140,12 @@ class Priced:
 
 
 def _sum(cells: Iterable[Resources]) -> Resources:
-    """Return the sum, an unknown count taken for none."""
-    known = list(cells)
-    return Resources(**{name: sum((getattr(each, name) or 0.0 for each in known), 0.0) for name in RESOURCES})
+    """Return the sum, an unknown count taken for none: written out, as a search sums for every network it prices."""
+    lut = ff = dsp = bram18 = uram = 0.0
+    for each in cells:
+        lut += each.lut or 0.0
+        ff += each.ff or 0.0
+        dsp += each.dsp or 0.0
+        bram18 += each.bram18 or 0.0
+        uram += each.uram or 0.0
+    return Resources(lut=lut, ff=ff, dsp=dsp, bram18=bram18, uram=uram)

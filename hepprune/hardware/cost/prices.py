@@ -211,7 +211,11 @@ def fifos(operation: Operation) -> Resources:
     if not operation.dataflow:
         return NOTHING
     results = operation.n_out * (operation.positions if operation.kind == "matrix" else 1)
-    places = max(operation.places_out, 1) if operation.streams else 1
+    # the positions that results lie at: those of a matrix, those a pooling leaves of what comes in
+    left = (
+        operation.positions if operation.kind == "matrix" else operation.n_out * operation.positions // operation.n_in
+    )
+    places = max(left, 1) if operation.streams else 1
     n, bram18 = results / places, fifo_bram18(places, operation.out_width)
     ff = FIFO_FF if bram18 == 0 else BRAM_FIFO_FF
     return Resources(lut=n * FIFO_LUT, ff=n * ff, dsp=0.0, bram18=n * bram18, uram=0.0)

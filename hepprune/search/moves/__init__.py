@@ -243,17 +243,9 @@ def missed(budget: Budget, figures: Estimate, network: Network) -> BudgetMissedE
     name = max(used, key=used.__getitem__)
     closest = figure(figures, name)
     reached = "an unknown number" if closest is None else f"{closest:g}"
-    return BudgetMissedError(
-        f"the budget cannot be reached: {name} binds, {budget.limits()[name]:g} allowed, {reached} at the closest point"
-        + _uncut(network, figures, name)
-    )
-
-
-def _uncut(network: Network, figures: Estimate, name: str) -> str:
-    """Return how much of a count the layers hold that have nothing to cut, by their names."""
+    text = f"{name} binds, {budget.limits()[name]:g} allowed, {reached} at the closest point"
     counts = {layer.layer: layer.resources.known().get(name, 0.0) for layer in figures.layers}
     held = {node.name: counts.get(node.name, 0.0) for node in network.nodes if not node.layer.kernels}
-    some = {layer: count for layer, count in held.items() if count > 0}
-    if not some:
-        return ""
-    return f", {sum(some.values()):g} of them in layers without weights: " + ", ".join(f"'{layer}'" for layer in some)
+    if some := {layer: count for layer, count in held.items() if count > 0}:
+        text += f", {sum(some.values()):g} of them in layers without weights: " + ", ".join(f"'{la}'" for la in some)
+    return BudgetMissedError(f"the budget cannot be reached: {text}")

@@ -12,7 +12,7 @@ from hepprune import stored
 from hepprune.errors import BudgetMissedError
 from hepprune.hardware.resources import share_of
 from hepprune.search.plans.choices import Option, PlanProblem
-from hepprune.search.plans.knapsack import Knapsack
+from hepprune.search.plans.knapsack import Knapsack, missed
 
 T = TypeVar("T")
 Picks = tuple[int, ...]  # one option per choice of a problem, or of its knapsack
@@ -175,10 +175,3 @@ def unreachable(knapsack: Knapsack, closest: Sequence[int]) -> BudgetMissedError
     with np.errstate(divide="ignore", invalid="ignore"):
         place = int(np.argmax(np.where(use > 0, use / knapsack.limits, 0.0)))
     return missed(knapsack.names[place], float(knapsack.limits[place]), float(use[place]))
-
-
-def missed(name: str, limit: float, closest: float, *, told: str = "") -> BudgetMissedError:
-    """Return the error of a budget that cannot be met; `told` says how far that was looked into."""
-    return BudgetMissedError(
-        f"the budget cannot be reached: {name} binds, {limit:g} allowed, {closest:.6g} at the closest point{told}"
-    )

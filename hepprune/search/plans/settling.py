@@ -12,6 +12,7 @@ from hepprune.search.plans import exploring, pareto
 from hepprune.search.plans.atlas import Atlas, Figures, Whole
 from hepprune.search.plans.choices import PlanProblem
 from hepprune.search.plans.exploring import Chart
+from hepprune.search.plans.knapsack import missed
 from hepprune.search.plans.links import Links
 from hepprune.search.plans.pareto import Plan, PlanSolution, PlanStep
 
@@ -62,7 +63,7 @@ def settle(
         shares = closest.shares(limits)
         binding = max(shares, key=shares.__getitem__)
         tried = f" ({'all' if atlas.complete else f'{len(atlas):,}'} of {atlas.n_plans:,} plans priced)"
-        raise pareto.missed(binding, limits[binding], closest.figures.get(binding, math.inf), told=tried)
+        raise missed(binding, limits[binding], closest.figures.get(binding, math.inf), tried=tried)
     judged = [_judged(whole, judge, problem.sums) for whole in fitting]
     chosen = min(judged, key=lambda plan: (plan.loss, plan.worst))
     beyond = [_judged(whole, judge, problem.sums) for whole in _over(contenders, problem)]
