@@ -43,30 +43,17 @@ def read(target: Target, text: str) -> tuple[str, float]:
         raise RecipeError(f"the limit '{text}' holds no number, such as {_example(name)}")
     value, unit = float(match[1]), match[2]
     if name == "latency_ns":
-        return name, _nanoseconds(target, text, value, unit)
+        if unit not in {"", "cycles", *_NS}:
+            raise RecipeError(f"the limit '{text}' is no time; give ns (also us, ms, s or cycles)")
+        return name, value * (target.period_ns if unit == "cycles" else _NS.get(unit, 1.0))
     if name == "interval_cycles":
         if unit not in {"", "cycles"} or value != int(value):
             raise RecipeError(f"the limit '{text}' is no whole number of clock cycles, such as interval=1")
         return name, value
-    return name, _cells(target, name, text, (value, unit))
-
-
-def _nanoseconds(target: Target, text: str, value: float, unit: str) -> float:
-    if unit == "cycles":
-        return value * target.period_ns
-    if unit not in {"", *_NS}:
-        raise RecipeError(f"the limit '{text}' is no time; give ns (also us, ms, s or cycles)")
-    return value * _NS.get(unit, 1.0)
-
-
-def _cells(target: Target, name: str, text: str, written: tuple[float, str]) -> float:
-    value, unit = written
-    if unit == "%":
-        whole = getattr(target.device, name)
-        return float(math.floor(value / 100 * whole))
-    if unit.lower() not in {"", "k", name}:
+    if unit.lower() not in {"", "k", "%", name}:
         raise RecipeError(f"the limit '{text}' is no count of cells; write a number, or a share of the chip as in 10%")
-    return value * (1000 if unit.lower() == "k" else 1)
+    share = float(math.floor(value / 100 * getattr(target.device, name))) if unit == "%" else 0.0
+    return name, share if unit == "%" else value * (1000 if unit.lower() == "k" else 1)
 
 
 def _example(name: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import fmean, median
+from typing import TypeVar
 
 from hepprune.errors import ReportError
 from hepprune.files import write_json
@@ -20,6 +21,7 @@ from hepprune.hardware.pooling import Group, Observation, PooledEffects
 from hepprune.hardware.resources import RESOURCES, Estimate, LayerEstimate, Measurement, Resources
 
 Pair = tuple[Estimate, Measurement]
+_Predicted = TypeVar("_Predicted", Estimate, LayerEstimate)
 
 # Standard deviations of the log ratio before any measurement. The first five make PRIOR_WIDTH, to which the model is
 # trusted; designs differ as the LUTs of the ten in `benchmarks/calibration.py` do, or as much as their estimates claim
@@ -87,25 +89,21 @@ class Calibration:
                 f"a calibration of {self.strategy} at stage '{self.stage}' cannot correct "
                 f"an estimate of {estimate.strategy} at stage '{estimate.stage}'"
             )
-        layers = tuple(self._layer(layer) for layer in estimate.layers)
-        cells = estimate.resources.scaled(
-            {name: _ratio(layers, estimate.layers, name) or found.factor for name, found in self.corrections.items()}
-        )
-        doubt = {name: cells.known()[name] * found.relative_error for name, found in self._of(cells)}
+        layers, factors = [], {}
+        for layer in estimate.layers:
+            own = {name: self.kinds.get(name, {}).get(layer.kind, each) for name, each in self._of(layer.resources)}
+            layers.append(_corrected(layer, own, {name: each.factor for name, each in own.items()}))
+        for name, found in self.corrections.items():
+            # what correcting its layers makes of a design, where they say something of a resource
+            corrected = sum(layer.resources.known().get(name, 0.0) for layer in layers)
+            raw = sum(layer.resources.known().get(name, 0.0) for layer in estimate.layers)
+            factors[name] = (corrected / raw if raw > 0 else 0.0) or found.factor
         return replace(
-            estimate,
-            resources=cells,
-            uncertainty=Resources(**(estimate.uncertainty.known() | doubt)),
+            _corrected(estimate, dict(self._of(estimate.resources)), factors),
             latency_cycles=max(0, estimate.latency_cycles + self.latency_offset_cycles),
             latency_error_cycles=self.latency_error_cycles or estimate.latency_error_cycles,
-            layers=layers,
+            layers=tuple(layers),
         )
-
-    def _layer(self, layer: LayerEstimate) -> LayerEstimate:
-        found = {name: self.kinds.get(name, {}).get(layer.kind, each) for name, each in self._of(layer.resources)}
-        cells = layer.resources.scaled({name: each.factor for name, each in found.items()})
-        doubt = {name: cells.known()[name] * each.relative_error for name, each in found.items()}
-        return replace(layer, resources=cells, uncertainty=Resources(**(layer.uncertainty.known() | doubt)))
 
     def _of(self, cells: Resources) -> Iterator[tuple[str, Correction]]:
         return ((name, self.corrections[name]) for name in cells.known() if name in self.corrections)
@@ -113,6 +111,13 @@ class Calibration:
     def save(self, path: Path) -> Path:
         """Write the calibration as JSON, and return its path."""
         return write_json(path, asdict(self))
+
+
+def _corrected(own: _Predicted, found: dict[str, Correction], factors: dict[str, float]) -> _Predicted:
+    """Return a prediction with cells times their factors, as uncertain as corrections are of the resources found."""
+    cells = own.resources.scaled(factors)
+    doubt = {name: cells.known()[name] * each.relative_error for name, each in found.items()}
+    return replace(own, resources=cells, uncertainty=Resources(**(own.uncertainty.known() | doubt)))
 
 
 def load(path: Path) -> Calibration:
@@ -124,10 +129,8 @@ def load(path: Path) -> Calibration:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         corrections = {name: Correction(**values) for name, values in content.pop("corrections").items()}
-        kinds = {
-            name: {kind: Correction(**values) for kind, values in found.items()}
-            for name, found in content.pop("kinds", {}).items()
-        }
+        each = content.pop("kinds", {}).items()
+        kinds = {name: {kind: Correction(**values) for kind, values in found.items()} for name, found in each}
         return Calibration(**content, corrections=corrections, kinds=kinds)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
         raise ReportError(f"'{path}' holds no calibration: {problem}") from problem
@@ -155,7 +158,11 @@ def fit(pairs: Iterable[Pair], *, like: Pair | None = None) -> Calibration:
     corrections, kinds = {}, {}
     for name in RESOURCES:
         if values := [each for number, pair in enumerate(alike) for each in _observations(pair, name, number)]:
-            pool = pooling.learn(values, WIDTHS | _own_widths(alike, name), fixed=frozenset({_TOTAL}))
+            # how far designs may differ by what their estimates claim, and how little a whole design's count does
+            known = [(each.uncertainty.known().get(name), each.resources.known().get(name)) for each, _ in alike]
+            claimed = median([doubt / count for doubt, count in known if doubt and count] or [0.0])
+            own = {"design": max(DESIGN_WIDTH, claimed), _TOTAL: _TOTAL_WIDTH}
+            pool = pooling.learn(values, WIDTHS | own, fixed=frozenset({_TOTAL}))
             corrections[name], kinds[name] = _corrections(pool, values, _origin(estimate, measured))
     offset, error = _latency(alike, estimate.strategy)
     return Calibration(
@@ -168,16 +175,6 @@ def fit(pairs: Iterable[Pair], *, like: Pair | None = None) -> Calibration:
         kinds=kinds,
         latency_error_cycles=error,
     )
-
-
-def _own_widths(pairs: Sequence[Pair], resource: str) -> dict[str, float]:
-    """Return how far designs may differ by what their estimates claim, and how little a whole design's count does."""
-    claimed = [
-        doubt / estimate.resources.known()[resource]
-        for estimate, _ in pairs
-        if (doubt := estimate.uncertainty.known().get(resource)) and estimate.resources.known().get(resource)
-    ]
-    return {"design": max(DESIGN_WIDTH, median(claimed) if claimed else 0.0), _TOTAL: _TOTAL_WIDTH}
 
 
 def _origin(estimate: Estimate, measured: Measurement) -> dict[Group, float]:
@@ -233,19 +230,11 @@ def _corrections(
     mixture = {group: fmean(each.shares.get(group, 0.0) for each in totals) for group in mine}
     whole = sum(mixture.values())
     shares = {group: share / whole for group, share in mixture.items() if whole}
-    kinds = {
-        group[-1]: Correction(
-            *pool.predict(origin | {group: 1.0}), spread, sum(group in each.shares for each in totals)
-        )
-        for group in mine
-    }
+    kinds = {}
+    for group in mine:
+        n = sum(group in each.shares for each in totals)
+        kinds[group[-1]] = Correction(*pool.predict(origin | {group: 1.0}), spread, n)
     return Correction(*pool.predict(origin | shares), spread, len(totals)), kinds
-
-
-def _ratio(after: tuple[LayerEstimate, ...], before: tuple[LayerEstimate, ...], resource: str) -> float | None:
-    """Return what correcting its layers makes of a design; None where they say nothing of a resource."""
-    corrected, raw = (sum(layer.resources.known().get(resource, 0.0) for layer in layers) for layers in (after, before))
-    return corrected / raw if raw > 0 else None
 
 
 def _latency(pairs: Iterable[Pair], strategy: str) -> tuple[int, float | None]:

@@ -28,13 +28,23 @@ class Caution:
 def cautions(operations: Iterable[Operation], budget: Budget, *, clock: Clock) -> tuple[Caution, ...]:
     """Return everything worth a warning, in the order of the layers."""
     known = tuple(operations)
-    found = tuple(
+    found = [
         Caution(operation.name, kind, f"layer '{operation.name}' {sentence}")
         for operation in known
         for kind, rule in _RULES.items()
         for sentence in rule(operation, budget, clock)
-    )
-    return found + _crowded(known) + _untyped(known)
+    ]
+    at_once = {op.name: op.n_out * (op.positions if op.kind == "matrix" else 1) for op in known if not op.streams}
+    crowded = {name: n for name, n in at_once.items() if n > reuse.UNROLL_LIMIT}
+    untyped = ", ".join(f"'{operation.name}'" for operation in known if operation.assumed)
+    if crowded:
+        names, most = ", ".join(f"'{name}'" for name in crowded), max(crowded.values())
+        sentence = f"up to {most} values at once in {names}, and HLS stops unrolling at {reuse.UNROLL_LIMIT}"
+        found.append(Caution(None, "unroll_limit", f"{sentence}: build with io_stream"))
+    if untyped:
+        sentence = f"no fixed-point type is known for {untyped}: hls4ml's default ap_fixed<16,6> is priced"
+        found.append(Caution(None, "types", sentence))
+    return tuple(found)
 
 
 def of_part(target: Target) -> tuple[Caution, ...]:
@@ -54,7 +64,6 @@ def of_part(target: Target) -> tuple[Caution, ...]:
 
 
 def _reuse(operation: Operation, _budget: Budget, _clock: Clock) -> Iterator[str]:
-    """Warn of a reuse factor that hls4ml would silently move."""
     asked, taken = operation.asked_reuse_factor, operation.reuse_factor
     if _takes_turns(operation) and asked != taken:
         legal = reuse.nearest(operation.n_in, operation.n_out, asked, strategy=operation.strategy)
@@ -66,7 +75,6 @@ def _reuse(operation: Operation, _budget: Budget, _clock: Clock) -> Iterator[str
 
 
 def _unshared(operation: Operation, _budget: Budget, _clock: Clock) -> Iterator[str]:
-    """Warn of multipliers that nothing shares."""
     if _takes_turns(operation) and operation.reuse_factor == 1:
         yield f"shares no multiplier under {operation.strategy} at reuse factor 1: it is unrolled as under latency"
 
@@ -81,7 +89,8 @@ def _unrolling(operation: Operation, _budget: Budget, _clock: Clock) -> Iterator
     if at_once < reuse.UNROLL_LIMIT:
         return
     unrolled = operation.strategy == "latency"
-    factor = reuse.smallest_that_unrolls(operation.n_in, operation.n_out)
+    sizes = operation.n_in, operation.n_out
+    factor = next(f for f in reuse.legal(*sizes) if reuse.multipliers(*sizes, f) < reuse.UNROLL_LIMIT)
     strategy = "strategy resource with " if unrolled else ""
     yield (
         f"has {at_once} products at once, and HLS stops unrolling at {reuse.UNROLL_LIMIT}: "
@@ -111,16 +120,14 @@ def _cure(operation: Operation, limit: int) -> str:
         return f"set parallelization_factor to {factor}, which hls4ml leaves at 1 by itself"
     if operation.kind == "recurrent":
         return "a recurrent layer takes its steps one after the other; fewer steps or a smaller reuse factor help"
-    legal = (
-        [f for f in reuse.legal(operation.n_in, operation.n_out) if f <= limit] if operation.kind == "matrix" else []
-    )
+    known = reuse.legal(operation.n_in, operation.n_out) if operation.kind == "matrix" else ()
+    legal = [factor for factor in known if factor <= limit]
     if not legal:
         return "no setting of this layer makes it faster"
     return "set reuse factor 1" if legal[-1] == 1 else f"set a reuse factor of at most {legal[-1]}"
 
 
 def _parallelism(operation: Operation, _budget: Budget, _clock: Clock) -> Iterator[str]:
-    """Warn of a parallelization factor that hls4ml would silently move."""
     if operation.kind == "matrix" and operation.positions % operation.copies:
         known = _divisors(operation.positions)
         near = max(n for n in known if n < operation.copies), min(n for n in known if n > operation.copies)
@@ -135,7 +142,6 @@ def _divisors(n: int) -> list[int]:
 
 
 def _tables(operation: Operation, budget: Budget, clock: Clock) -> Iterator[str]:
-    """Warn of a softmax, and of tables where there is no BRAM for them."""
     found = price(operation, clock=clock)
     bram18 = found.resources.bram18 or 0.0
     if operation.kind == "softmax":
@@ -151,7 +157,6 @@ def _tables(operation: Operation, budget: Budget, clock: Clock) -> Iterator[str]
 
 
 def _zeros(operation: Operation, _budget: Budget, _clock: Clock) -> Iterator[str]:
-    """Warn of zeros that the strategy cannot use."""
     if operation.kind != "matrix":
         return
     kernel = operation.kernel
@@ -171,26 +176,6 @@ def _zeros(operation: Operation, _budget: Budget, _clock: Clock) -> Iterator[str
             f"has {share:.0%} zeros that buy nothing under {operation.strategy}: none of its {rows} DSP rows of "
             f"{operation.reuse_factor} consecutive weights is all zero; prune whole DSP rows or neurons"
         )
-
-
-def _crowded(operations: tuple[Operation, ...]) -> tuple[Caution, ...]:
-    """Warn once of all layers that put out more values at once than HLS unrolls."""
-    each = {op.name: op.n_out * (op.positions if op.kind == "matrix" else 1) for op in operations if not op.streams}
-    crowded = {name: n for name, n in each.items() if n > reuse.UNROLL_LIMIT}
-    if not crowded:
-        return ()
-    names = ", ".join(f"'{name}'" for name in crowded)
-    sentence = (
-        f"up to {max(crowded.values())} values at once in {names}, and HLS stops unrolling at {reuse.UNROLL_LIMIT}"
-    )
-    return (Caution(None, "unroll_limit", f"{sentence}: build with io_stream"),)
-
-
-def _untyped(operations: tuple[Operation, ...]) -> tuple[Caution, ...]:
-    """Warn once of all layers that compute in float."""
-    names = ", ".join(f"'{operation.name}'" for operation in operations if operation.assumed)
-    sentence = f"no fixed-point type is known for {names}: hls4ml's default ap_fixed<16,6> is priced"
-    return (Caution(None, "types", sentence),) if names else ()
 
 
 _RULES: dict[str, Callable[[Operation, Budget, Clock], Iterator[str]]] = {

@@ -18,6 +18,11 @@ class Resources:
     bram18: float | None = None
     uram: float | None = None
 
+    @classmethod
+    def logic(cls, lut: float = 0.0, ff: float = 0.0) -> "Resources":
+        """Return LUT and registers, and none of the other cells."""
+        return cls(lut=lut, ff=ff, dsp=0.0, bram18=0.0, uram=0.0)
+
     def known(self) -> dict[str, float]:
         """Return the counts that are known, by name."""
         return {name: value for name in RESOURCES if (value := getattr(self, name)) is not None}
@@ -136,7 +141,7 @@ class Budget:
 
     def usage(self, figures: Estimate | Measurement) -> dict[str, float]:
         """Return what is used of each limit, as a fraction (1 is all of it); an unknown figure counts as infinite."""
-        return {name: _fraction(figure(figures, name), limit) for name, limit in self.limits().items()}
+        return {name: share_of(figure(figures, name), limit) for name, limit in self.limits().items()}
 
     def untold(self, figures: Estimate | Measurement) -> list[str]:
         """Return the limits of which the figures say nothing."""
@@ -172,9 +177,8 @@ def figure(figures: Estimate | Measurement, name: str) -> float | None:
     return value
 
 
-def _fraction(value: float | None, limit: float) -> float:
-    if value is None:
-        return math.inf
-    if limit == 0:
+def share_of(value: float | None, limit: float) -> float:
+    """Return the share of a limit that a value takes; infinite where it is unknown, or there is none of it to take."""
+    if value is None or limit == 0:
         return 0.0 if value == 0 else math.inf
     return value / limit

@@ -101,22 +101,20 @@ def _predict(known: Sequence[Pair], pair: Pair) -> Iterator[Prediction]:
 
 def scores(rows: Sequence[Prediction]) -> list[ResourceErrors]:
     """Return the errors of each stage, strategy and resource."""
-    kinds = dict.fromkeys((row.stage, row.strategy, row.resource) for row in rows)
-    return [_score([row for row in rows if (row.stage, row.strategy, row.resource) == kind]) for kind in kinds]
-
-
-def _score(rows: list[Prediction]) -> ResourceErrors:
-    before, after = ([abs(getattr(row, name)) for row in rows] for name in ("before", "after"))
-    pull = math.sqrt(fmean((row.after / row.relative_error) ** 2 for row in rows))
-    first = rows[0]
-    return ResourceErrors(
-        stage=first.stage,
-        strategy=first.strategy,
-        resource=first.resource,
-        n=len(rows),
-        before=fmean(before),
-        after=fmean(after),
-        before_median=median(before),
-        after_median=median(after),
-        pull=pull,
-    )
+    found = []
+    for stage, strategy, resource in dict.fromkeys((row.stage, row.strategy, row.resource) for row in rows):
+        own = [row for row in rows if (row.stage, row.strategy, row.resource) == (stage, strategy, resource)]
+        before, after = ([abs(getattr(row, name)) for row in own] for name in ("before", "after"))
+        each = ResourceErrors(
+            stage=stage,
+            strategy=strategy,
+            resource=resource,
+            n=len(own),
+            before=fmean(before),
+            after=fmean(after),
+            before_median=median(before),
+            after_median=median(after),
+            pull=math.sqrt(fmean((row.after / row.relative_error) ** 2 for row in own)),
+        )
+        found.append(each)
+    return found

@@ -12,20 +12,25 @@ def fold_batch_norm(network: Network) -> Network:
 
     Jacob et al., arXiv:1712.05877. One that neither can take in stays, a multiplier and an adder for each value.
     """
-    network = network.clone()
-    while (smaller := _with_one_folded(network)) is not None:
+    smaller: Network | None = network.clone()
+    while smaller is not None:
         network = smaller
+        norms = [layer for layer in network if isinstance(layer, BatchNorm) and not layer.fixed]
+        smaller = next((found for norm in norms if (found := _without(network, norm)) is not None), None)
     return network
-
-
-def _with_one_folded(network: Network) -> Network | None:
-    norms = (layer for layer in network if isinstance(layer, BatchNorm) and not layer.fixed)
-    return next((found for norm in norms if (found := _without(network, norm)) is not None), None)
 
 
 def _without(network: Network, norm: BatchNorm) -> Network | None:
     """Return the network with a norm folded, None where no layer can take it in."""
-    changed = _into_the_layer_before(network, norm) or _into_those_after(network, norm)
+    changed = _into_the_layer_before(network, norm)
+    after = network.readers(norm)
+    hidden = norm.result is None and norm.name not in network.outputs
+    # padding is read as it is, and a norm before it would add no shift there
+    padded = any(isinstance(layer, Conv) and any(map(any, layer.padding)) for layer in after)
+    taking = not padded and all(layer.kernels and not _runs_elsewhere(network, layer) for layer in after)
+    if not changed and hidden and taking:
+        scale, shift = (each.expand(network.shapes[norm.name][-1]) for each in (norm.scale, norm.shift))
+        changed = {layer.name: _behind_norm(layer, scale, shift) for layer in after}
     if not changed or _runs_elsewhere(network, norm):
         return None
     source = network.source(norm).name
@@ -43,20 +48,6 @@ def _into_the_layer_before(network: Network, norm: BatchNorm) -> dict[str, Layer
     scale = norm.scale.expand(before.n_out)
     weight = scale.reshape(-1, *(1,) * (before.weight.ndim - 1)) * before.weight
     return {before.name: before.rebuilt(weight=weight, bias=scale * before.bias + norm.shift, result=norm.result)}
-
-
-def _into_those_after(network: Network, norm: BatchNorm) -> dict[str, Layer]:
-    after = network.readers(norm)
-    hidden = norm.result is None and norm.name not in network.outputs
-    if not hidden or not all(_sees_all_places(layer) and not _runs_elsewhere(network, layer) for layer in after):
-        return {}
-    scale, shift = (each.expand(network.shapes[norm.name][-1]) for each in (norm.scale, norm.shift))
-    return {layer.name: _behind_norm(layer, scale, shift) for layer in after}
-
-
-def _sees_all_places(layer: Layer) -> bool:
-    """Return whether a kernel reads no padding, to which a norm before it would add no shift."""
-    return bool(layer.kernels) and not (isinstance(layer, Conv) and any(map(any, layer.padding)))
 
 
 def _behind_norm(layer: Layer, scale: Tensor, shift: Tensor) -> Layer:

@@ -48,38 +48,30 @@ class Network(nn.Module):
         for layer in self:
             for source in dict.fromkeys(self.sources.get(layer.name, ())):
                 self._readers.setdefault(source, []).append(layer.name)
-        self._heads = self._behind_all()
+        self._heads: set[str] = set()  # those that nothing but heads reads
+        for layer in reversed(list(self)):
+            if layer.is_head and self._heads.issuperset(self._readers.get(layer.name, ())):
+                self._heads.add(layer.name)
         self.outputs = tuple(outputs or names[-1:])
         for name in self.outputs:
             _ = self[name]
 
     def _shapes(self) -> dict[str, Shape]:
+        """Return what each layer puts out, from those of the layers before it."""
         shapes: dict[str, Shape] = {}
         total = 0
         for layer in self:
-            shapes[layer.name] = layer.shape() if isinstance(layer, Input) else self._shape(layer, shapes)
+            sources = () if isinstance(layer, Input) else self.sources.get(layer.name, ("",))
+            for source in sources:
+                if source not in shapes:
+                    raise NetworkError(f"layer '{layer.name}' reads " + unknown("layer", source, shapes))
+            if isinstance(layer, Shared) and (layer.of not in shapes or isinstance(self[layer.of], Input | Shared)):
+                raise NetworkError(f"layer '{layer.name}' shares '{layer.of}', which is no layer that ran before it")
+            shapes[layer.name] = self.runs(layer).shape(*(shapes[source] for source in sources))
             total += math.prod(shapes[layer.name])
             if total > MAX_VALUES:
                 raise NetworkError(f"up to layer '{layer.name}' a jet has {total} values, more than {MAX_VALUES}")
         return shapes
-
-    def _shape(self, layer: Layer, shapes: Mapping[str, Shape]) -> Shape:
-        """Return the shape that a layer puts out, from those of the layers before it."""
-        sources = self.sources.get(layer.name, ("",))
-        for source in sources:
-            if source not in shapes:
-                raise NetworkError(f"layer '{layer.name}' reads " + unknown("layer", source, shapes))
-        if isinstance(layer, Shared) and (layer.of not in shapes or isinstance(self[layer.of], Input | Shared)):
-            raise NetworkError(f"layer '{layer.name}' shares '{layer.of}', which is no layer that ran before it")
-        return self.runs(layer).shape(*(shapes[source] for source in sources))
-
-    def _behind_all(self) -> frozenset[str]:
-        """Return the heads that nothing but heads reads."""
-        heads: set[str] = set()
-        for layer in reversed(list(self)):
-            if layer.is_head and heads.issuperset(self._readers.get(layer.name, ())):
-                heads.add(layer.name)
-        return frozenset(heads)
 
     def _check_types(self) -> None:
         """Refuse arrays of several floating types, which torch cannot multiply."""
@@ -144,19 +136,18 @@ class Network(nn.Module):
     @property
     def raw_outputs(self) -> tuple[str, ...]:
         """For each output the layer whose value it is before any head (softmax, argmax): of a classifier the logits."""
-        return tuple(map(self._before_heads, self.outputs))
+        found = []
+        for layer in map(self.__getitem__, self.outputs):
+            while layer.is_head:
+                layer = self.source(layer)  # noqa: PLW2901 -- up to the last that is none
+            found.append(layer.name)
+        return tuple(found)
 
     @property
     def raw_output(self) -> str:
         """The only one of them."""
         _ = self.output
         return self.raw_outputs[0]
-
-    def _before_heads(self, name: str) -> str:
-        layer = self[name]
-        while layer.is_head:
-            layer = self.source(layer)
-        return layer.name
 
     @property
     def body(self) -> list[Layer]:
@@ -228,7 +219,7 @@ class Network(nn.Module):
         given = dict(zip((layer.name for layer in self.inputs), inputs, strict=False))
         wanted = {until} if isinstance(until, str) else set(until)
         ends = bool(wanted)
-        beyond = self._heads if ends and self._heads.isdisjoint(wanted) else frozenset()
+        beyond = self._heads if ends and self._heads.isdisjoint(wanted) else set()
         values: dict[str, V] = {}
         for layer in self:
             name = layer.name

@@ -53,8 +53,10 @@ def clamped(values: Tensor, low: float, high: float) -> Tensor:
     return _Between.apply(values, found, low, high) if values.requires_grad else found  # type: ignore[no-untyped-call]
 
 
-def activations(values: Tensor, quantiser: Quantiser) -> Tensor:
+def activations(values: Tensor, quantiser: Quantiser | None) -> Tensor:
     """Quantise activations of any shape; those outside the range get no gradient, as after a clamp."""
+    if quantiser is None:
+        return values
     with torch.no_grad():
         quantised = quantiser(values)
     if not values.requires_grad:
@@ -116,7 +118,6 @@ def limited(quantiser: FixedPoint) -> Tensor:
 
 
 def _one_by_one(integers: Tensor, ends: tuple[int, int], digit_limit: Tensor, most: int) -> Tensor:
-    """Return the same with a table of its own for each limit."""
     for limit in torch.unique(digit_limit).tolist():
         if limit == 0:
             integers = integers * (digit_limit != 0)

@@ -47,7 +47,10 @@ def load(path: Path) -> Network:
     try:
         found = arrays.read(path, max_bytes=_MAX_BYTES)
         header = json.loads(str(found.pop(_HEADER)))
-        return _build(header, {name: torch.as_tensor(array) for name, array in found.items()})
+        check_depth(len(header["layers"]))
+        tensors = {name: torch.as_tensor(array) for name, array in found.items()}
+        layers = [_layer(dict(settings), tensors) for settings in header["layers"]]
+        return Network(layers, header["sources"], header.get("outputs"))
     except _DAMAGE as problem:
         raise NetworkError(f"'{path}' is no network saved by hepprune: {problem}") from problem
 
@@ -56,12 +59,6 @@ def identity(network: Network) -> str:
     """Return the content hash that names this network: structure, weights, quantisers."""
     tensors = (tensor.cpu().numpy() for tensor in network.state_dict().values())
     return content_hash(network.structure(), *(array.tobytes() for array in tensors))
-
-
-def _build(structure: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Network:
-    check_depth(len(structure["layers"]))
-    layers = [_layer(dict(settings), tensors) for settings in structure["layers"]]
-    return Network(layers, structure["sources"], structure.get("outputs"))
 
 
 def _layer(settings: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Layer:
@@ -83,19 +80,16 @@ def checked(kind: str, settings: dict[str, Any]) -> dict[str, Any]:
     Raises:
         NetworkError: one is of another kind, not finite or absurdly large.
     """
-    known = _kinds(kind)
-    return {key: _value(settings, key, known[key]) if key in known else value for key, value in settings.items()}
-
-
-def _value(settings: dict[str, Any], key: str, kind: "TypeAdapter[Any]") -> Any:
-    try:
-        value = kind.validate_json(json.dumps(settings[key]))
-    except ValidationError as problem:
-        said = problem.errors(include_url=False, include_input=False)[0]["msg"]
-        raise _refusal(settings, key, said[:1].lower() + said[1:]) from problem
-    if not _is_sensible(value):
-        raise _refusal(settings, key, f"numbers are below {_LARGEST}")
-    return value
+    found, known = dict(settings), _kinds(kind)
+    for key in (key for key in settings if key in known):
+        try:
+            found[key] = known[key].validate_json(json.dumps(settings[key]))
+        except ValidationError as problem:
+            said = problem.errors(include_url=False, include_input=False)[0]["msg"]
+            raise _refusal(settings, key, said[:1].lower() + said[1:]) from problem
+        if not _is_sensible(found[key]):
+            raise _refusal(settings, key, f"numbers are below {_LARGEST}")
+    return found
 
 
 def _refusal(settings: dict[str, Any], key: str, why: str) -> NetworkError:

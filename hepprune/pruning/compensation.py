@@ -126,18 +126,13 @@ def _rises(rows: _Rows, moment: Tensor) -> Tensor:
 
 
 def _first_turn(weight: Tensor, pruned: Tensor, moment: Tensor) -> Tensor:
-    """Return scores (n_out, n_weights) of single removals."""
+    """Return scores (n_out, n_weights) of single removals, H over what is alive and the biases."""
     patterns, which = torch.unique(pruned, dim=0, return_inverse=True)
-    pivots = torch.stack([_pivots(~pattern, moment) for pattern in patterns])
-    return weight**2 / (2 * pivots[which])
-
-
-def _pivots(alive: Tensor, moment: Tensor) -> Tensor:
-    """Return [H^-1]_qq of the weights that are alive, (n_weights,), H over them and the biases; 1 for the others."""
-    stays = torch.cat([alive, alive.new_ones(len(moment) - len(alive))])
-    found = torch.ones_like(moment[0])
-    found[stays] = _inverse(moment[stays][:, stays]).diagonal()
-    return found[: len(alive)]
+    pivots = moment.new_ones(len(patterns), len(moment))
+    for pivot, pattern in zip(pivots, patterns, strict=True):
+        stays = torch.cat([~pattern, pattern.new_ones(len(moment) - len(pattern))])
+        pivot[stays] = _inverse(moment[stays][:, stays]).diagonal()
+    return weight**2 / (2 * pivots[which, : weight.shape[1]])
 
 
 def _in_turn(weight: Tensor, pruned: Tensor, moment: Tensor) -> Tensor:
@@ -179,8 +174,8 @@ def compensate(network: Network, plan: Iterable[Cut], moment: Mapping[str, Tenso
             raise NetworkError(f"only cuts of weights can be compensated, not one of granularity '{cut.granularity}'")
     masked = masks.apply(network, cuts)
     for name in {network.kernel(cut.layer).layer.name for cut in cuts if cut.units}:
-        new = {key: _solved(*pair, moment[key]) for key, pair in _pairs(network[name], masked[name]).items()}
-        layer = masked[name]
+        layer, before = masked[name], _rows(network[name])
+        new = {key: _solved(before[key], rows, moment[key]) for key, rows in _rows(layer).items()}
         if isinstance(layer, Recurrent):
             for part in forcing.parts(layer):
                 part.write(layer, *new[part.name])
@@ -189,11 +184,6 @@ def compensate(network: Network, plan: Iterable[Cut], moment: Mapping[str, Tenso
             layer.weight.copy_(weight.reshape(layer.weight.shape))
             layer.bias.copy_(biases[:, 0])
     return masked
-
-
-def _pairs(before: Layer, layer: Layer) -> dict[str, tuple[_Rows, _Rows]]:
-    after = _rows(layer)
-    return {key: (rows, after[key]) for key, rows in _rows(before).items()}
 
 
 def _solved(before: _Rows, after: _Rows, moment: Tensor) -> tuple[Tensor, Tensor]:

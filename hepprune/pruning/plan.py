@@ -51,17 +51,8 @@ def prune(
     if granularity == "layer":
         jets = None if data is None else as_sample(data, network)
         return structured.without_blocks(network, jets, criterion=criterion, sparsity=sparsity, seed=seed)
-    plan = make(
-        network,
-        data,
-        method=criterion,
-        sparsity=sparsity,
-        granularity=granularity,
-        scope=scope,
-        normalisation=normalisation,
-        keep=keep,
-        seed=seed,
-    )
+    ranking: dict[str, Any] = {"scope": scope, "normalisation": normalisation, "keep": keep, "seed": seed}
+    plan = make(network, data, method=criterion, sparsity=sparsity, granularity=granularity, **ranking)
     if not (criterion is importance.obs if compensate is None else compensate):
         return masks.apply(network, plan)
     if data is None:
@@ -125,7 +116,6 @@ def as_sample(data: Data, network: Network) -> Sample:
 
 
 def _real(values: Any, what: str) -> Tensor:
-    """Return real numbers as a tensor."""
     try:
         found = torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError) as problem:

@@ -6,29 +6,19 @@ from hepprune.errors import NetworkError, check_known
 
 # (target, rounds, start) to the sparsity after each round; the last is the target.
 Schedule = Callable[[float, int, float], tuple[float, ...]]
-SCHEDULES: dict[str, Schedule] = {}
 
 
-def schedule(function: Schedule) -> Schedule:
-    """Register a schedule under its own name."""
-    SCHEDULES[function.__name__] = function
-    return function
-
-
-@schedule
 def one_shot(target: float, rounds: int = 1, start: float = 0.0) -> tuple[float, ...]:
     """Return the target alone, however many rounds."""
     del rounds, start
     return (target,)
 
 
-@schedule
 def linear(target: float, rounds: int, start: float = 0.0) -> tuple[float, ...]:
     """Return s_k = start + (target - start) k / rounds: the same number of weights each round."""
     return tuple(start + (target - start) * k / rounds for k in range(1, rounds + 1))
 
 
-@schedule
 def geometric(target: float, rounds: int, start: float = 0.0) -> tuple[float, ...]:
     """Return s_k with 1 - s_k = (1 - start) ((1 - target) / (1 - start))^(k / rounds).
 
@@ -40,10 +30,12 @@ def geometric(target: float, rounds: int, start: float = 0.0) -> tuple[float, ..
     return (*(1 - (1 - start) * left ** (k / rounds) for k in range(1, rounds)), target)
 
 
-@schedule
 def polynomial(target: float, rounds: int, start: float = 0.0) -> tuple[float, ...]:
     """Return s_k = target + (start - target) (1 - k / rounds)^3: fast first, slow last (arXiv:1710.01878)."""
     return tuple(target + (start - target) * (1 - k / rounds) ** 3 for k in range(1, rounds + 1))
+
+
+SCHEDULES: dict[str, Schedule] = {each.__name__: each for each in (one_shot, linear, geometric, polynomial)}
 
 
 def find(name: str) -> Schedule:

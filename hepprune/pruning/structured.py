@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from hepprune.errors import NetworkError
-from hepprune.network import Conv, Layer, Network, Recurrent
+from hepprune.network import Conv, Network, Recurrent
 from hepprune.pruning import selection
 from hepprune.pruning.importance import Criterion
 from hepprune.pruning.importance.combined import block_scores, group_scores
@@ -21,11 +21,8 @@ def prunable(network: Network, granularity: str) -> list[Group]:
     Raises:
         NetworkError: there is none.
     """
-    found = [
-        group
-        for group in coupling.groups(network)
-        if not group.kept and len(group) > 1 and group.heads == (granularity == "head")
-    ]
+    several = (group for group in coupling.groups(network) if not group.kept and len(group) > 1)
+    found = [group for group in several if group.heads == (granularity == "head")]
     if not found:
         raise NetworkError(f"the network has nothing to prune at the granularity '{granularity}'")
     return found
@@ -58,7 +55,10 @@ def make(
         found = group_scores(network, groups, criterion, data=data, seed=seed)
     pairs = zip(groups, found, strict=True)
     ranks = [selection.ranked(each, _alive(network, group), normalisation, keep=keep) for group, each in pairs]
-    means = None if data is None else _movable(network, gates.input_means(network, data))
+    # a bias can take over no means of a grouped convolution, which reads several inputs as one
+    grouped = {layer.name for layer in network if isinstance(layer, Conv) and layer.groups > 1}
+    read = {} if data is None else gates.input_means(network, data)
+    means = None if data is None else {name: mean for name, mean in read.items() if name not in grouped}
     plan: list[Cut] = []
     for group, goes in zip(groups, selection.lowest(ranks, sparsity, scope), strict=True):
         if goes.all():
@@ -73,23 +73,12 @@ def _alive(network: Network, group: Group) -> Tensor:
     """Return which units are not cut yet: one of their makers has a weight left."""
     found = torch.zeros(len(group), dtype=torch.bool)
     for member in group.of("made"):
-        acts = (_limit(network[member.layer]) > 0).any(dim=1)
-        found |= acts[torch.tensor(member.indices)].any(dim=1)
+        layer = network[member.layer]
+        limit: Tensor = layer.state_dict()["digit_limit"].flatten(1)
+        if isinstance(layer, Recurrent):  # of which a state has a row in each gate
+            limit = limit.reshape(-1, layer.n_out, layer.n_in).movedim(1, 0).flatten(1)
+        found |= (limit > 0).any(dim=1)[torch.tensor(member.indices)].any(dim=1)
     return found
-
-
-def _limit(layer: Layer) -> Tensor:
-    """Return the digit limits of each output's weights, (n_out, n_weights)."""
-    if isinstance(layer, Recurrent):
-        return layer.digit_limit.reshape(-1, layer.n_out, layer.n_in).movedim(1, 0).flatten(1)
-    limit: Tensor = layer.state_dict()["digit_limit"]
-    return limit.flatten(1)
-
-
-def _movable(network: Network, means: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the means that a bias can take over: not those of grouped convolutions, which hear several as one."""
-    grouped = {layer.name for layer in network if isinstance(layer, Conv) and layer.groups > 1}
-    return {name: mean for name, mean in means.items() if name not in grouped}
 
 
 def without_blocks(

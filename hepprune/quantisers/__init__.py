@@ -16,21 +16,8 @@ QUANTISERS: dict[str, type[Any]] = {
     kind.__name__: kind for kind in (FixedPoints, Minifloat, Scaled, Binary, Ternary, PowerOfTwo)
 }
 
-__all__ = [
-    "QUANTISERS",
-    "Binary",
-    "FixedPoints",
-    "Minifloat",
-    "PowerOfTwo",
-    "Scaled",
-    "Ternary",
-    "by_table",
-    "from_json",
-    "singles",
-    "spread",
-    "taken",
-    "to_json",
-]
+__all__ = ["QUANTISERS", "Binary", "FixedPoints", "Minifloat", "PowerOfTwo", "Scaled", "Ternary"]
+__all__ += ["by_table", "from_json", "singles", "spread", "taken", "to_json"]
 
 
 def by_table(quantiser: Quantiser | None) -> bool:
@@ -67,8 +54,12 @@ def to_json(quantiser: Quantiser | None) -> Any:
     """Return a quantiser as JSON values: the `ap_fixed` text, or its kind and fields."""
     if quantiser is None or isinstance(quantiser, FixedPoint):
         return None if quantiser is None else str(quantiser)
-    fields = dataclasses.fields(quantiser)  # type: ignore[arg-type]
-    return {"quantiser": type(quantiser).__name__} | {f.name: _plain(getattr(quantiser, f.name)) for f in fields}
+    found: dict[str, Any] = {"quantiser": type(quantiser).__name__}
+    for field in dataclasses.fields(quantiser):  # type: ignore[arg-type]
+        value = getattr(quantiser, field.name)
+        plain = str(value) if isinstance(value, FixedPoint) else value
+        found[field.name] = plain.tolist() if isinstance(plain, np.ndarray) else plain
+    return found
 
 
 def from_json(described: Any) -> Quantiser | None:
@@ -91,9 +82,3 @@ def from_json(described: Any) -> Quantiser | None:
     except (TypeError, ValueError) as problem:
         raise NetworkError(f"{str(described)[:80]} describes no quantiser") from problem
     return quantiser
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, FixedPoint):
-        return str(value)
-    return value.tolist() if isinstance(value, np.ndarray) else value

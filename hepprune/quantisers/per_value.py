@@ -3,16 +3,38 @@
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError, unknown
 from hepprune.fixed import OVERFLOW, ROUNDING, Array, FixedPoint, Quantiser, library, wrapped
-from hepprune.quantisers.arrays import MAX_BITS, like
 
 FOLDED = "WRAP_SM"  # the overflow that HGQ2 has beside those of `FixedPoint`
 _MAX_VALUES = 2**24  # with a bit width of their own
+MAX_BITS = 52  # that float64 holds exactly
+
+
+def like(array: Any, values: Any) -> Any:
+    """Return an array in the library, floating type and place of `values`."""
+    if isinstance(values, torch.Tensor):
+        return torch.as_tensor(array, dtype=values.dtype, device=values.device)
+    return np.asarray(array, dtype=values.dtype)
+
+
+def fraction_bits(values: Any) -> int:
+    """Return the bits right of the point that hold the values exactly.
+
+    Raises:
+        NetworkError: they need more than 52.
+    """
+    for bits in range(-64, MAX_BITS + 1):
+        scaled = np.ldexp(np.asarray(values, dtype=np.float64), bits)
+        if np.array_equal(scaled, np.round(scaled)):
+            return bits
+    raise NetworkError(f"a scale such as {np.ravel(values)[0]:g} is no whole number of any power of two above 2**-52")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -7,7 +7,7 @@ import numpy as np
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import Array, FixedPoint, library
-from hepprune.quantisers.arrays import fraction_bits, like, tuples
+from hepprune.quantisers.per_value import fraction_bits, like
 
 
 @dataclass(frozen=True)
@@ -109,3 +109,8 @@ class Ternary(_Signs):
 
 def _comparable(numbers: Any) -> Any:
     return tuples(np.asarray(numbers, dtype=np.float64).tolist())
+
+
+def tuples(value: Any) -> Any:
+    """Return nested lists as nested tuples, which compare and hash."""
+    return tuple(tuples(entry) for entry in value) if isinstance(value, list) else value

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from hepprune import metrics, training
+from hepprune import metrics
 from hepprune.errors import BudgetMissedError
 from hepprune.hardware.resources import Budget, Estimate
 from hepprune.network import Network
@@ -19,7 +19,7 @@ from hepprune.pruning.structure import surgery
 from hepprune.scores import Stated
 from hepprune.search.allocation import bits
 from hepprune.search.allocation.competition import Narrowing
-from hepprune.search.greedy import key_of, release_digits, scored
+from hepprune.search.greedy import fitted, key_of, release_digits, scored
 from hepprune.search.moves import knobs
 from hepprune.search.stages import Problem, Settings
 from hepprune.store import Store
@@ -111,16 +111,7 @@ def _settle(
     """Return the network at the end of a rung, still open, and what is known of it as built."""
     begun = opened.clone()
     bits.calibrate(begun, problem.train)
-    found, _ = training.fit(
-        begun,
-        problem.train,
-        problem.validation,
-        settings=fit,
-        seed=problem.seed + index,
-        teacher=problem.teacher,
-        prepare=step,
-        advance=trained,
-    )
+    found = fitted(begun, problem, fit, index=index, prepare=step, trained=trained)
     network = built(found, problem)
     scores = metrics.stated(scored(network, problem))
     return found, Rung(lut=step.budget.limits()["lut"], estimate=problem.price(network), scores=scores)

@@ -33,7 +33,7 @@ from hepprune.search.prices import Price, of_graphs
 from hepprune.search.sensitivity import analyse
 from hepprune.search.stages import Outcome, Phase, Problem, Settings, Stage, Step
 from hepprune.store import Store
-from hepprune.training import Prepare
+from hepprune.training import Fit, Prepare
 
 _TRIED = 4  # moves of which the objective is measured, the best as predicted
 _MORE = 6  # stages beyond twice the planned ones, after which a budget counts as missed
@@ -57,7 +57,9 @@ def search(
     Raises:
         BudgetMissedError: no cut is left that would free a limit still broken.
     """
-    problem = _bounded(network, replace(problem, price=of_graphs(problem.price)))
+    problem = replace(problem, price=of_graphs(problem.price))
+    if problem.settings.allocates:  # what competes is finer than the network, and would use all that the budget has
+        problem = replace(problem, budget=problem.budget.held_to(problem.price(network)))
     start = problem.budget.usage(problem.price(network))
     keep, key = Store(state), key_of(network, problem) if state else None
     planned, trimming = problem.settings.phases(start), problem.settings.trimming(start)
@@ -75,16 +77,6 @@ def search(
         if index >= len(planned) and problem.budget.met_by(stage.estimate):
             return Outcome(network, tuple(stages), unsettled)
     raise missed(problem.budget, stages[-1].estimate, network)
-
-
-def _bounded(network: Network, problem: Problem) -> Problem:
-    """Return the problem of an allocation with limits that let it grow no larger than the network that it begins with.
-
-    What competes in it is finer than the network, and would use all that a larger budget has.
-    """
-    if not problem.settings.allocates:
-        return problem
-    return replace(problem, budget=problem.budget.held_to(problem.price(network)))
 
 
 def within(
@@ -126,16 +118,7 @@ def _run_stage(
     network, steps, prepare = _cut(network, problem, phase)
     if problem.settings.bits:
         bits.calibrate(network, problem.train)
-    network, _ = training.fit(
-        network,
-        problem.train,
-        problem.validation,
-        settings=phase.fit,
-        seed=problem.seed + index,
-        teacher=problem.teacher,
-        prepare=prepare,
-        advance=trained,
-    )
+    network = fitted(network, problem, phase.fit, index=index, prepare=prepare, trained=trained)
     if problem.settings.bits:
         network = bits.finished(network, problem.train, problem.validation)
     network = knobs.settled(surgery.shrink(network))
@@ -152,6 +135,15 @@ def _run_stage(
         changes=metrics.differences(after, before),
         seconds=time.perf_counter() - started,
     )
+
+
+def fitted(
+    network: Network, problem: Problem, fit: Fit, *, index: int, prepare: Prepare, trained: Callable[[int], None]
+) -> Network:
+    """Return a network trained on the jets of a problem, with a seed of its own for each index."""
+    jets, seed = (problem.train, problem.validation), problem.seed + index
+    options = {"settings": fit, "seed": seed, "teacher": problem.teacher, "prepare": prepare, "advance": trained}
+    return training.fit(network, *jets, **options)[0]  # type: ignore[arg-type]
 
 
 def scored(network: Network, problem: Problem) -> dict[str, metrics.Score]:
@@ -209,11 +201,8 @@ def cut_until(network: Network, problem: Problem, goals: Mapping[str, float]) ->
     estimate = problem.price(network)
     while _missing(problem.budget.usage(estimate), goals) > 0:
         move, freed, network, estimate = _best(network, estimate, problem, goals, gathered)
-        steps.append(
-            Step(
-                layers=move.layers, kind=move.kind, n_units=move.n_units, predicted_loss=move.predicted_loss, gain=freed
-            )
-        )
+        loss, n_units = move.predicted_loss, move.n_units
+        steps.append(Step(layers=move.layers, kind=move.kind, n_units=n_units, predicted_loss=loss, gain=freed))
     return network, tuple(steps)
 
 
@@ -226,38 +215,31 @@ def _best(
     network: Network, estimate: Estimate, problem: Problem, goals: Mapping[str, float], gathered: statistics.Statistics
 ) -> tuple[Move, float, Network, Estimate]:
     """Return the best move with what it frees and what it leads to, from the full step down to single units."""
-    candidates, most = [], _missing(problem.budget.usage(estimate), goals) + problem.spare
+    used = problem.budget.usage(estimate)
+    candidates, most = [], _missing(used, goals) + problem.spare
     for move in problem.propose(network, gathered, problem.settings.step):
         masked = move.made(network)
         price = problem.price(masked)
         freed = gain(estimate, price, problem.budget, goals)
-        if move.knobs and (freed <= 0 or _breaks(estimate, price, problem.budget)):
-            continue
+        if move.knobs:  # what frees one limit may take of another, of which none may break, or break further
+            then = problem.budget.usage(price)
+            if freed <= 0 or any(then[name] > max(1.0, used[name]) for name in used):
+                continue
         loss = move.predicted_loss / freed if freed > 0 else move.predicted_loss
         candidates.append(((freed <= 0, freed > most, loss), move, freed, masked, price))
     if not candidates:
         raise missed(problem.budget, estimate, network)
     ranked = sorted(candidates, key=lambda candidate: candidate[0])
     if problem.settings.objective != "loss" and len(ranked) > 1:
-        lost = _lost(network, problem, [masked for *_, masked, _ in ranked[:_TRIED]])
+        name, tried = problem.settings.objective, [masked for *_, masked, _ in ranked[:_TRIED]]
+        scores = (training.scores(each, problem.validation, names=[name])[name] for each in (network, *tried))
+        before, *after = scores
+        changes = [metrics.difference(each, before) for each in after]
+        lost = [metrics.lost(name, each.value) if each.significant else 0.0 for each in changes]
         shares = [each / freed if freed > 0 else each for each, (_, _, freed, _, _) in zip(lost, ranked, strict=False)]
         ranked = [ranked[min(range(len(shares)), key=lambda index: (*ranked[index][0][:2], shares[index]))]]
     _, move, freed, masked, price = ranked[0]
     return move, freed, masked, price
-
-
-def _lost(network: Network, problem: Problem, changed: Sequence[Network]) -> list[float]:
-    """Return how much of the objective each changed network loses on the validation jets; 0 if less than its error."""
-    name, jets = problem.settings.objective, problem.validation
-    before, *after = (training.scores(each, jets, names=[name])[name] for each in (network, *changed))
-    changes = [metrics.difference(each, before) for each in after]
-    return [metrics.lost(name, each.value) if each.significant else 0.0 for each in changes]
-
-
-def _breaks(before: Estimate, after: Estimate, budget: Budget) -> bool:
-    """Return whether a limit that held, or was closer, is broken: what frees one may take of another."""
-    used, then = budget.usage(before), budget.usage(after)
-    return any(then[name] > max(1.0, used[name]) for name in used)
 
 
 @torch.no_grad()

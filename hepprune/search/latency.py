@@ -56,15 +56,14 @@ def reach(
     """
     before = meter.whole(network)
     settings = Settings(stages=stages, step=step, digits=False, fine_tune=fine_tune, settle=fine_tune, trim=fine_tune)
-    budget = Budget(latency_ns=limit_ns * _share(meter, network, before))
+    # what the layers' sum is of the whole: so a limit on one is a limit on the other
+    budget = Budget(latency_ns=limit_ns * (meter.estimate(network).latency_ns / before.median_ns))
+
+    def price(masked: Network) -> Estimate:
+        return meter.estimate(surgery.shrink(masked))
+
     problem = Problem(
-        train=train,
-        validation=validation,
-        budget=budget,
-        price=_price(meter),
-        propose=neurons,
-        settings=settings,
-        seed=seed,
+        train=train, validation=validation, budget=budget, price=price, propose=neurons, settings=settings, seed=seed
     )
     found, after = network, before
     done: tuple[Stage, ...] = ()
@@ -80,16 +79,6 @@ def reach(
         f"the latency cannot be reached on {meter.device}: {limit_ns:,.0f} ns allowed, "
         f"{after.median_ns:,.0f} ns at the closest point"
     )
-
-
-def _share(meter: Meter, network: Network, whole: Timing) -> float:
-    """Return what the layers' sum is of the whole, so that a limit on one is a limit on the other."""
-    return meter.estimate(network).latency_ns / whole.median_ns
-
-
-def _price(meter: Meter) -> Callable[[Network], Estimate]:
-    """Return the price of a masked network: that of what is left when its dead neurons are removed."""
-    return lambda network: meter.estimate(surgery.shrink(network))
 
 
 def neurons(network: Network, statistics: Statistics, fraction: float) -> Iterator[Move]:

@@ -1,6 +1,6 @@
 """Plain global magnitude pruning, which the search is compared with."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -36,27 +36,37 @@ class GlobalMagnitude:
 
     def __call__(self, network: Network, statistics: Statistics, fraction: float) -> Iterator[Move]:
         """Yield the one move."""
-        return _smallest(network, fraction, self)
+        kernels, kept = network.kernels, _kept(network)
+        if self.bypassing:
+            kept = {name: kept[name] for name in kept.keys() & needed(network)}
+        alive = torch.cat([kernel.digit_limit.flatten() > 0 for kernel in kernels])
+        compare = NORMALISATIONS["lamp" if self.adaptive else "none"]
+        weights = torch.cat([self._magnitudes(kernel, kept.get(kernel.name), compare) for kernel in kernels])
+        free = int((weights < torch.inf).sum())
+        n_cut = min(max(1, round(fraction * int(alive.sum()))), free - 1)
+        if n_cut < 1:
+            return
+        chosen = torch.zeros_like(alive)
+        chosen[torch.argsort(weights, stable=True)[:n_cut]] = True
+        parts = torch.split(chosen, [kernel.weight.numel() for kernel in kernels])
+        units = [tuple(torch.nonzero(part).flatten().tolist()) for part in parts]
+        cuts = tuple(Cut(k.name, "weight", u) for k, u in zip(kernels, units, strict=True) if u)
+        yield Move(cuts, 0.0, "layer-adaptive magnitude" if self.adaptive else "global magnitude")
 
+    def _magnitudes(self, kernel: Kernel, kept: Tensor | None, compare: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return the magnitudes of a kernel's weights, flat; infinite where there is nothing to cut.
 
-def _smallest(network: Network, fraction: float, wanted: GlobalMagnitude) -> Iterator[Move]:
-    kernels, kept = network.kernels, _kept(network)
-    if wanted.bypassing:
-        kept = {name: kept[name] for name in kept.keys() & needed(network)}
-    alive = torch.cat([kernel.digit_limit.flatten() > 0 for kernel in kernels])
-    compare = NORMALISATIONS["lamp" if wanted.adaptive else "none"]
-    weights = torch.cat([_magnitudes(kernel, kept.get(kernel.name), compare) for kernel in kernels])
-    if wanted.granularity == ROW:
-        weights = torch.cat([_of_rows(*each) for each in zip(kernels, _split(weights, kernels), strict=True)])
-    free = int((weights < torch.inf).sum())
-    n_cut = min(max(1, round(fraction * int(alive.sum()))), free - 1)
-    if n_cut < 1:
-        return
-    chosen = torch.zeros_like(alive)
-    chosen[torch.argsort(weights, stable=True)[:n_cut]] = True
-    units = [tuple(torch.nonzero(part).flatten().tolist()) for part in _split(chosen, kernels)]
-    cuts = tuple(Cut(k.name, "weight", u) for k, u in zip(kernels, units, strict=True) if u)
-    yield Move(cuts, 0.0, "layer-adaptive magnitude" if wanted.adaptive else "global magnitude")
+        Where rows go, that of a weight is the mean of its DSP row, so that whole rows come one after the other.
+        """
+        acts = kernel.digit_limit.flatten() > 0
+        sizes = compare(torch.where(acts, kernel.weight.detach().abs().flatten(), 0.0))
+        found = torch.where(acts if kept is None else acts & ~kept.flatten(), sizes, torch.inf)
+        if self.granularity != ROW:
+            return found
+        rows = granularities.groups(kernel, ROW)
+        total = found.new_zeros(int(rows[-1]) + 1).index_add(0, rows[acts], found[acts])
+        mean = total / torch.bincount(rows[acts], minlength=len(total))
+        return torch.where(acts, mean[rows], torch.inf)
 
 
 def _kept(network: Network) -> dict[str, Tensor]:
@@ -91,22 +101,3 @@ def needed(network: Network) -> set[str]:
         if not any(bool(values[name].isfinite().any()) for name in network.raw_outputs):
             gone = (*gone, kernel)
     return {kernel.name for kernel in network.kernels} - {kernel.name for kernel in gone}
-
-
-def _split(weights: Tensor, kernels: Sequence[Kernel]) -> Sequence[Tensor]:
-    return torch.split(weights, [kernel.weight.numel() for kernel in kernels])
-
-
-def _of_rows(kernel: Kernel, magnitudes: Tensor) -> Tensor:
-    """Return for each weight the mean magnitude of its DSP row, so that whole rows come one after the other."""
-    rows, acts = granularities.groups(kernel, ROW), kernel.digit_limit.flatten() > 0
-    total = magnitudes.new_zeros(int(rows[-1]) + 1).index_add(0, rows[acts], magnitudes[acts])
-    mean = total / torch.bincount(rows[acts], minlength=len(total))
-    return torch.where(acts, mean[rows], torch.inf)
-
-
-def _magnitudes(kernel: Kernel, kept: Tensor | None, compare: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return the magnitudes of a kernel's weights, flat; infinite where there is nothing to cut."""
-    acts = kernel.digit_limit.flatten() > 0
-    sizes = compare(torch.where(acts, kernel.weight.detach().abs().flatten(), 0.0))
-    return torch.where(acts if kept is None else acts & ~kept.flatten(), sizes, torch.inf)

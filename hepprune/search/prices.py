@@ -27,11 +27,8 @@ def of_graphs(price: Price) -> Price:
 
 def without_dead(network: Network, *, price: Price) -> Estimate:
     """Return the price of what is left of a masked network."""
-    return price(knobs.settled(surgery.shrink(network, warn=False) if _has_dead(network) else network))
-
-
-def _has_dead(network: Network) -> bool:
-    """Return whether a neuron is left without weights, or is read by none: surgery takes long to find nothing."""
     acts = [kernel.digit_limit.flatten(1) > 0 for kernel in network.kernels]
     rows, columns = (each.any(dim=1) for each in acts), (each.any(dim=0) for each in acts[1:])  # features stay unread
-    return not all(bool(alive.all()) for alive in (*rows, *columns))
+    # surgery takes long to find no neuron that is left without weights, or is read by none
+    is_whole = all(bool(alive.all()) for alive in (*rows, *columns))
+    return price(knobs.settled(network if is_whole else surgery.shrink(network, warn=False)))

@@ -16,7 +16,6 @@ from hepprune.errors import NetworkError
 from hepprune.network import Dense, Input, Network, ReLU
 from hepprune.network.layers import Layer
 from hepprune.sample import Sample
-from hepprune.task import Targets
 from hepprune.training import devices, epochs
 from hepprune.training.devices import current
 from hepprune.training.optimiser import AdamW, one_cycle
@@ -100,7 +99,10 @@ def fit(
     for known, jets in ((teacher or network, train), (network, validation)):
         check(known, jets)
     with _threads(network):
-        sample = train if teacher is None else replace(train, y=_taught(train, teacher))
+        sample = train
+        if teacher is not None:  # half of each target is what the teacher puts out
+            with torch.no_grad():
+                sample = replace(train, y=train.task.taught(train.y, teacher.raw(train.x)))
         check(network, sample)
         options = {"settings": settings, "seed": seed, "penalty": penalty, "prepare": prepare, "advance": advance}
         return _fit(network.clone(), sample, validation, **options)  # type: ignore[arg-type]
@@ -126,12 +128,6 @@ def _threads(network: Network) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@torch.no_grad()
-def _taught(train: Sample, teacher: Network) -> Targets:
-    """Return targets half of which are what the teacher puts out."""
-    return train.task.taught(train.y, teacher.raw(train.x))
 
 
 def _fit(
@@ -165,17 +161,11 @@ def _fit(
             eligible = prepare(network, epoch / settings.epochs)
         learned = taken(network, train, torch.randperm(len(train), generator=generator))
         found = _validated(network, validation, settings, penalty)
-        seconds = time.perf_counter() - start
-        history.append(
-            Epoch(
-                epoch=epoch,
-                training_loss=learned,
-                loss=found.loss,
-                score=found.primary.value,
-                score_error=found.primary.error,
-                seconds=seconds,
-            )
+        taken_s, (score, error) = time.perf_counter() - start, (found.primary.value, found.primary.error)
+        done = Epoch(
+            epoch=epoch, training_loss=learned, loss=found.loss, score=score, score_error=error, seconds=taken_s
         )
+        history.append(done)
         advance(1)
         if eligible and (kept is None or found.beats(kept)):
             best, kept, best_epoch = _state(network), found, epoch

@@ -1,6 +1,6 @@
 """The weights and biases of dense layers as they act, quantised once a step: all of them in one vector."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -55,6 +55,25 @@ class Fixed:
     rounding: str
     limited: Limited | None
 
+    @classmethod
+    def of(cls, parts: Sequence[ActingArray]) -> "Fixed | None":
+        """Return arrays that are all in fixed point.
+
+        None where one rounding and one clamp do not serve all types, and a table each the digit limits.
+        """
+        kinds = [part.kind for part in parts if part.kind is not None]
+        narrow = all(part.kind.width <= TABLED for part in parts if part.kind and part.digit_limit is not None)
+        clamped = all(kind.overflow != "WRAP" and kind.width <= MANTISSA for kind in kinds)
+        if not (narrow and clamped and len({kind.rounding for kind in kinds}) == 1):
+            return None
+        numbers = [(kind.step, 2.0**kind.fraction, *kind.integer_range) for kind in kinds]
+        unit, inverse, low, high = (
+            torch.cat([torch.full_like(each.values, n).flatten() for n, each in zip(column, parts, strict=True)])
+            for column in zip(*numbers, strict=True)
+        )
+        rounding, limited = kinds[0].rounding, _limited(parts)
+        return cls(unit=unit, inverse=inverse, low=low, high=high, rounding=rounding, limited=limited)
+
     def __call__(self, values: Tensor) -> Tensor:
         """Return values as they act."""
         integers: Tensor = torch.clamp(ROUNDING[self.rounding](values * self.inverse), self.low, self.high)
@@ -75,53 +94,23 @@ class Acting:
     @classmethod
     def of(cls, layers: Sequence[Dense], *, quantised: bool) -> "Acting | None":
         """Return the arrays of layers, weight and bias after each other; None where types are not all of one make."""
-        parts = [part for layer in layers for part in _parts(layer, quantised=quantised)]
-        kinds = {type(part.kind) for part in parts}
+        parts: list[ActingArray] = []
+        for layer in layers:
+            types = (layer.weight_type, layer.bias_type) if quantised else (None, None)
+            parts.append(ActingArray(layer.weight, types[0], layer.digit_limit))  # type: ignore[arg-type]
+            parts.append(ActingArray(layer.bias, types[1], None))  # type: ignore[arg-type]
         low, high = (torch.cat(ends) for ends in zip(*(part.ends for part in parts), strict=True))
+        kinds = {type(part.kind) for part in parts}
         if kinds == {type(None)}:
             return cls(parts, low, high, None)
-        if kinds != {FixedPoint} or not _alike(parts):
-            return None
-        return cls(parts, low, high, _fixed(parts))
+        fixed = Fixed.of(parts) if kinds == {FixedPoint} else None
+        return None if fixed is None else cls(parts, low, high, fixed)
 
     def used(self, values: Tensor) -> list[Tensor]:
         """Return the arrays as they act, weight and bias of each layer after each other."""
         acting = values * (self.low < torch.inf) if self.fixed is None else self.fixed(values)
         found = torch.split(acting, [part.values.numel() for part in self.parts])
         return [each.view(part.values.shape) for each, part in zip(found, self.parts, strict=True)]
-
-    def pass_(self, gradient: Tensor, values: Tensor) -> None:
-        """Keep of a gradient of what acts, in place, that of the arrays."""
-        gradient.mul_((values >= self.low).logical_and_(values <= self.high))
-
-
-def _parts(layer: Dense, *, quantised: bool) -> Iterator[ActingArray]:
-    kinds = (layer.weight_type, layer.bias_type) if quantised else (None, None)
-    yield ActingArray(layer.weight, kinds[0], layer.digit_limit)  # type: ignore[arg-type]
-    yield ActingArray(layer.bias, kinds[1], None)  # type: ignore[arg-type]
-
-
-def _alike(parts: Sequence[ActingArray]) -> bool:
-    """Return whether one rounding and one clamp serve all types, and a table each the digit limits."""
-    kinds = [part.kind for part in parts if part.kind is not None]
-    narrow = all(part.kind.width <= TABLED for part in parts if part.kind and part.digit_limit is not None)
-    clamped = all(kind.overflow != "WRAP" and kind.width <= MANTISSA for kind in kinds)
-    return narrow and clamped and len({kind.rounding for kind in kinds}) == 1
-
-
-def _fixed(parts: Sequence[ActingArray]) -> Fixed:
-    def spread(numbers: list[float]) -> Tensor:
-        return torch.cat([torch.full_like(each.values, n).flatten() for n, each in zip(numbers, parts, strict=True)])
-
-    kinds = [part.kind for part in parts if part.kind is not None]
-    return Fixed(
-        unit=spread([kind.step for kind in kinds]),
-        inverse=spread([2.0**kind.fraction for kind in kinds]),
-        low=spread([kind.integer_range[0] for kind in kinds]),
-        high=spread([kind.integer_range[1] for kind in kinds]),
-        rounding=kinds[0].rounding,
-        limited=_limited(parts),
-    )
 
 
 def _limited(parts: Sequence[ActingArray]) -> Limited | None:

@@ -6,7 +6,6 @@ Values and gradients are bit for bit those that autograd makes of the Network: b
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -115,11 +114,13 @@ class Chain:
         acting = Acting.of(dense, quantised=quantised)
         if acting is None:
             return None
-        entry, *steps = (
-            tuple(step for layer in part for step in _steps(layer, optimiser.values, quantised=quantised))
-            for part in _parts(layers)
-        )
-        return cls(entry, tuple(steps), acting, optimiser)
+        # what is done before the first dense layer, then behind each of them
+        steps: list[list[Step]] = [[]]
+        for layer in layers:
+            steps += [[]] if isinstance(layer, Dense) else []
+            steps[-1] += _steps(layer, optimiser.values, quantised=quantised)
+        entry, *behind = map(tuple, steps)
+        return cls(entry, tuple(behind), acting, optimiser)
 
     @torch.no_grad()
     def enter(self, jets: Sample) -> Sample:
@@ -133,14 +134,17 @@ class Chain:
     def differentiate(self, jets: Sample) -> Tensor:
         """Return the loss of jets that have entered, and write its gradient."""
         passages, raw = self.forward(jets.features)
-        loss, gradient = _at(raw, jets)
+        with torch.enable_grad():
+            loss = jets.loss((raw.requires_grad_(),))
+        (gradient,) = torch.autograd.grad(loss, raw)
         slopes = list(self.optimiser.slopes.values())
         for place in reversed(range(len(passages))):
             gradient = self._back(passages[place], self.steps[place], gradient, slopes[2 * place : 2 * place + 2])
             if place:
                 gradient = torch.mm(gradient, passages[place].weight)
-        self.acting.pass_(self.optimiser.gradient, self.optimiser.values)
-        return loss
+        own, acting = self.optimiser, self.acting  # of what acts, the gradient of the arrays is kept
+        own.gradient.mul_((own.values >= acting.low).logical_and_(own.values <= acting.high))
+        return loss.detach()
 
     def forward(self, values: Tensor) -> tuple[list[Passage], Tensor]:
         """Return the passages of features that have entered, and the raw output."""
@@ -163,14 +167,6 @@ class Chain:
         return gradient
 
 
-@torch.enable_grad()
-def _at(values: Tensor, jets: Sample) -> tuple[Tensor, Tensor]:
-    """Return the loss at raw outputs, and its gradient."""
-    raw = values.detach().requires_grad_()
-    loss = jets.loss((raw,))
-    return loss.detach(), torch.autograd.grad(loss, raw)[0]
-
-
 def _line(network: Network) -> list[Layer]:
     """Return the layers from the only input to the only raw output where each reads one and is plain, else none."""
     layers = [network[network.raw_outputs[0]]]
@@ -180,13 +176,6 @@ def _line(network: Network) -> list[Layer]:
     flat = all(len(network.shapes[layer.name]) == 1 for layer in layers)
     alone = len(network.inputs) == len(network.raw_outputs) == 1
     return layers[::-1] if plain and flat and alone and isinstance(layers[-1], Input) else []
-
-
-def _parts(layers: list[Layer]) -> Iterator[list[Layer]]:
-    """Yield what stands before the first dense layer, then each of them with what follows it."""
-    starts = [0, *(place for place, layer in enumerate(layers) if isinstance(layer, Dense)), len(layers)]
-    for start, end in pairwise(starts):
-        yield layers[start:end]
 
 
 def _steps(layer: Layer, like: Tensor, *, quantised: bool) -> Iterator[Step]:

@@ -48,28 +48,19 @@ def _compiled() -> ctypes.CDLL | None:
     if compiler is None:
         return None
     try:
-        found = _loaded(compiler)
+        with tempfile.TemporaryDirectory(prefix="hepprune-") as folder:
+            library = str(Path(folder) / "epoch.so")
+            command = [compiler, *_OPTIONS, "-o", library, str(_SOURCE)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise OSError(done.stderr.strip().partition("\n")[0])  # noqa: TRY301 -- as one that is not loaded
+            found = ctypes.CDLL(library)
     except OSError as problem:  # as where nothing in the temporary folder may be executed
         log.warning("training goes on without compiled code: %s", problem)
         return None
     found.epoch.restype = _REAL
     found.epoch.argtypes = [_LONG, *[_PLACE] * 6]
     return found
-
-
-def _loaded(compiler: str) -> ctypes.CDLL:
-    """Return what a compiler makes of the code.
-
-    Raises:
-        OSError: it makes nothing of it, or nothing that is loaded.
-    """
-    with tempfile.TemporaryDirectory(prefix="hepprune-") as folder:
-        library = Path(folder) / "epoch.so"
-        command = [compiler, *_OPTIONS, "-o", str(library), str(_SOURCE)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise OSError(done.stderr.strip().partition("\n")[0])
-        return ctypes.CDLL(str(library))
 
 
 class _Struct(ctypes.Structure):
@@ -139,10 +130,17 @@ class Epochs:
         """Return a chain of hidden layers of ReLUs in fixed point that tells classes apart; None of any other."""
         fixed, own = chain.acting.fixed, chain.optimiser.values
         fits = own.device.type == "cpu" and own.dtype == torch.float32 and len(own) < MOST
-        if not fits or fixed is None or fixed.rounding not in _ROUNDINGS or not _has_classes(jets):
+        classes = type(jets.task) is Classes and jets.weight is None and isinstance(jets.y, Tensor)
+        if not (fits and classes) or fixed is None or fixed.rounding not in _ROUNDINGS:
             return None
-        kinds = _kinds(chain)
-        if kinds is None or not _is_exact(chain, kinds) or _compiled() is None:
+        *hidden, last = chain.steps
+        kinds = [kind for steps in hidden if (kind := _kind(steps, own)) is not None]
+        if last or len(kinds) < len(hidden) or not kinds:
+            return None
+        # float32 has to hold every sum of every layer, in whatever order, as types tell
+        arriving = [chain.entry[-1].kind if chain.entry else None, *(each.kind for each in kinds)]
+        parts = chain.acting.parts
+        if not all(map(_holds, arriving, parts[::2], parts[1::2])) or _compiled() is None:
             return None
         x, y = read(chain, jets)
         return cls(chain=chain, x=x, y=y, values=_values(chain, kinds), acting=_acting(chain, fixed))
@@ -170,19 +168,6 @@ class Epochs:
         return torch.tensor(loss, dtype=torch.float64)
 
 
-def _has_classes(jets: Sample) -> bool:
-    """Return whether jets without weights are to be told apart."""
-    return type(jets.task) is Classes and jets.weight is None and isinstance(jets.y, Tensor)
-
-
-def _kinds(chain: Chain) -> list[Placed] | None:
-    """Return the types of each hidden layer, None where one has none or another one than code is written for."""
-    *hidden, last = chain.steps
-    kinds = [_kind(steps, chain.optimiser.values) for steps in hidden]
-    found = [each for each in kinds if each is not None]
-    return None if last or len(found) < len(kinds) or not found else found
-
-
 def _kind(steps: Sequence[Step], like: Tensor) -> Placed | None:
     """Return the types of the values of a layer behind its ReLU, which code is written for if they saturate."""
     match steps:
@@ -193,13 +178,6 @@ def _kind(steps: Sequence[Step], like: Tensor) -> Placed | None:
         case _:
             return None
     return found if found.kind.rounding in _ROUNDINGS else None
-
-
-def _is_exact(chain: Chain, kinds: Sequence[Placed]) -> bool:
-    """Return whether float32 holds every sum of every layer, in whatever order, as types tell."""
-    read = [chain.entry[-1].kind if chain.entry else None, *(each.kind for each in kinds)]
-    parts = chain.acting.parts
-    return all(map(_holds, read, parts[::2], parts[1::2]))
 
 
 def _holds(read: Quantiser | None, weight: ActingArray, bias: ActingArray) -> bool:
@@ -230,7 +208,6 @@ def _values(chain: Chain, kinds: Sequence[Placed]) -> _Values:
 
 
 def _acting(chain: Chain, fixed: Fixed) -> _Acting:
-    """Return parameters as they act."""
     start = torch.full_like(chain.optimiser.values, -1, dtype=torch.int64)
     table = torch.zeros(1)
     if fixed.limited is not None:

@@ -5,7 +5,7 @@ Loshchilov and Hutter, arXiv:1711.05101; Smith and Topin, arXiv:1708.07120.
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import torch
 from torch import Tensor, nn
@@ -28,12 +28,9 @@ def one_cycle(peak: float, n_steps: int) -> Iterator[Rate]:
     turn, last = _RISING * n_steps - 1, n_steps - 1
     for step in range(n_steps):
         ends, passed = ((start, top), step / turn) if step <= turn else ((top, end), (step - turn) / (last - turn))
-        yield Rate(*(_eased(getattr(ends[0], name), getattr(ends[1], name), passed) for name in Rate.__annotations__))
-
-
-def _eased(first: float, second: float, passed: float) -> float:
-    """Return a number on the way from one to another, along half a cosine."""
-    return second + (first - second) / 2.0 * (math.cos(math.pi * passed) + 1)
+        eased = math.cos(math.pi * passed) + 1  # along half a cosine
+        pairs = zip(astuple(ends[0]), astuple(ends[1]), strict=True)
+        yield Rate(*(second + (first - second) / 2.0 * eased for first, second in pairs))
 
 
 class AdamW:

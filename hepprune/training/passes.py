@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -49,23 +48,22 @@ class Pass:
                 losses = [whole(order, self.batch_size, self.rates)]
             else:
                 losses = list(self._steps(network, chain, train, order))
-        return _mean(losses)
+        found = torch.stack(losses).double()  # looked at only now, as to wait for each would hold up the steps
+        if not bool(torch.isfinite(found).all()):
+            raise _diverged()
+        return float(np.mean(found.cpu().numpy()))
 
     def _steps(self, network: Network, chain: Chain | None, train: Sample, order: Tensor) -> Iterator[Tensor]:
-        """Take the steps, and yield the loss of each."""
-        differentiate, enter = self._gradient(network, chain)
-        for jets in _batches(train, self.batch_size, order, enter):
-            yield differentiate(jets)
-            self.optimiser.step(next(self.rates))
-
-    def _gradient(
-        self, network: Network, chain: Chain | None
-    ) -> tuple[Callable[[Sample], Tensor], Callable[[Sample], Sample]]:
-        """Return what writes the gradient of jets and returns their loss, and what prepares many of them for it."""
-        if chain is not None:
-            return chain.differentiate, chain.enter
-        lost = partial(loss, network, penalty=self.penalty, quantised=self.quantised)
-        return lambda jets: self.optimiser.differentiate(lost(jets)), lambda jets: jets
+        # jets are gathered a good many at once, and not all of them
+        for rows in torch.split(order, _GATHERED * self.batch_size):
+            gathered = train.taking(rows)
+            for jets in (gathered if chain is None else chain.enter(gathered)).batches(self.batch_size):
+                if chain is None:
+                    lost = loss(network, jets, penalty=self.penalty, quantised=self.quantised)
+                    yield self.optimiser.differentiate(lost)
+                else:
+                    yield chain.differentiate(jets)
+                self.optimiser.step(next(self.rates))
 
 
 def loss(network: Network, sample: Sample, *, penalty: Penalty | None, quantised: bool) -> Tensor:
@@ -75,19 +73,9 @@ def loss(network: Network, sample: Sample, *, penalty: Penalty | None, quantised
     return found if penalty is None else found + penalty(values, sample.y)
 
 
-def _batches(train: Sample, batch_size: int, order: Tensor, enter: Callable[[Sample], Sample]) -> Iterator[Sample]:
-    """Yield the jets in an order, some at a time; they are gathered a good many at once, and not all of them."""
-    for rows in torch.split(order, _GATHERED * batch_size):
-        yield from enter(train.taking(rows)).batches(batch_size)
-
-
 @contextmanager
 def _finite(values: Tensor) -> Iterator[None]:
-    """Refuse steps after which weights are not finite, looked for only then: to wait for each would hold up the steps.
-
-    Raises:
-        DataError: they are not, whether the steps noticed or not.
-    """
+    """Refuse steps after which weights are not finite, looked for only then: to wait for each would hold them up."""
     try:
         yield
     except IndexError as problem:  # NaN has no place in a table of digits
@@ -96,14 +84,6 @@ def _finite(values: Tensor) -> Iterator[None]:
         raise
     if not bool(values.isfinite().all()):
         raise _diverged()
-
-
-def _mean(losses: list[Tensor]) -> float:
-    """Return the mean of an epoch's losses, looked at only now for the same reason."""
-    found = torch.stack(losses).double()
-    if not bool(torch.isfinite(found).all()):
-        raise _diverged()
-    return float(np.mean(found.cpu().numpy()))
 
 
 def _diverged() -> DataError:

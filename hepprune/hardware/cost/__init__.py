@@ -101,7 +101,7 @@ def estimate(
         own = hls.estimate(network, target, strategy=strategy, io_type=io_type, reuse_factor=reuse_factor)
     else:
         own = COST_MODELS[strategy](network, target)
-    predicted = own if stage in (None, own.stage) else _at_stage(own, str(stage), wrapped=_wrapped(network))
+    predicted = own if stage in (None, own.stage) else _at_stage(own, str(stage), network)
     return calibration.apply(predicted) if calibration else predicted
 
 
@@ -118,22 +118,19 @@ def _of_graph(network: Network, target: Target, stage: str | None, reuse_factor:
         return in_hls()
 
 
-def _wrapped(network: Network) -> float:
-    """Return the share of a chain's ReLUs, by their values, that drop what lies above their type."""
-    relus = {layer.name: layer.result for layer in network if isinstance(layer, ReLU)}
-    wrapping = [name for name, kind in relus.items() if getattr(kind, "overflow", None) == "WRAP"]
-    if not wrapping or not matrices.covers(network):
-        return 0.0
-    return sum(network.widths[name] for name in wrapping) / sum(network.widths[name] for name in relus)
-
-
-def _at_stage(own: Estimate, stage: str, *, wrapped: float) -> Estimate:
+def _at_stage(own: Estimate, stage: str, network: Network) -> Estimate:
     ratios = PRIOR_RATIOS.get(own.strategy, {})
     if own.stage not in ratios or stage not in ratios:
         known = ratios if own.stage in ratios else {own.stage}
         raise RecipeError(unknown(f"stage for strategy '{own.strategy}'", stage, known))
     spread = PRIOR_SPREAD[own.strategy]
-    more = wrapped * (WRAPPED - 1) if (own.stage, stage) == ("da4ml", "yosys") else 0.0
+    more = 0.0
+    if (own.stage, stage) == ("da4ml", "yosys") and matrices.covers(network):
+        # by the share of the ReLUs' values that drop what lies above their type
+        relus = {layer.name: layer.result for layer in network if isinstance(layer, ReLU)}
+        wrapping = [name for name, kind in relus.items() if getattr(kind, "overflow", None) == "WRAP"]
+        wrapped = sum(network.widths[name] for name in wrapping) / max(sum(network.widths[name] for name in relus), 1)
+        more = wrapped * (WRAPPED - 1)
     factors = {"lut": ratios[stage] * (1 + more)}
     layers = tuple(_later(layer, factors, spread) for layer in own.layers)
     return replace(_later(own, factors, spread), stage=stage, layers=layers)

@@ -16,8 +16,6 @@ from hepprune.hardware.cost.operations import IO_TYPES, Operation
 from hepprune.network import Network, Rules, layers
 from hepprune.network.layers.recurrent import GATES
 
-_WIRING = (layers.Reshape, layers.Permute, layers.Pad, layers.Crop, layers.UpSample, layers.Concatenate, layers.Slice)
-
 
 @dataclass(frozen=True, kw_only=True)
 class _Place:
@@ -81,19 +79,16 @@ def describe(network: Network, layer: layers.Layer, known: Mapping[str, Operatio
         reuse_factor=options.reuse_factor,
         streams=options.io_type == "io_stream",
     )
-    return _describe(network.runs(layer), place)
+    runs = network.runs(layer)
+    return replace(PRICED.find(runs)(runs, place), streams=place.streams, sources=place.sources)
 
 
 def with_dataflow(operations: Iterable[Operation]) -> tuple[Operation, ...]:
     """Return operations that know whether their design is one pipeline or of layers side by side."""
     each = tuple(operations)
-    dataflow = any(operation.asks_for_dataflow for operation in each)
+    turns = (op.strategy == "resource" or (op.kind == "matrix" and op.calls > 1) for op in each)
+    dataflow = any(op.streams for op in each) or any(turns)
     return tuple(op if op.dataflow == dataflow else replace(op, dataflow=dataflow) for op in each)
-
-
-def _describe(layer: layers.Layer, place: _Place) -> Operation:
-    found = PRICED.find(layer)(layer, place)
-    return replace(found, streams=place.streams, sources=place.sources)
 
 
 def width(kind: Quantiser | None) -> int | None:
@@ -141,7 +136,9 @@ def _input(layer: layers.Input, place: _Place) -> Operation:
 
 
 def _matrix(layer: layers.Weighted, place: _Place, *, positions: int, copies: int) -> Operation:
-    wanted, asked = _knobs(layer, place)
+    wanted, asked = place.strategy or layer.strategy, place.reuse_factor or layer.reuse_factor
+    if wanted not in layers.STRATEGIES:
+        raise RecipeError(f"layer '{place.name}': " + unknown("strategy", wanted, layers.STRATEGIES))
     strategy = reuse.strategy_of(layer, wanted, streams=place.streams)
     if strategy == "resource_unrolled" and asked == 1:
         strategy = "resource"  # as hls4ml does, with a word on its screen
@@ -171,13 +168,6 @@ def _matrix(layer: layers.Weighted, place: _Place, *, positions: int, copies: in
     )
 
 
-def _knobs(layer: layers.Weighted, place: _Place) -> tuple[str, int]:
-    strategy = place.strategy or layer.strategy
-    if strategy not in layers.STRATEGIES:
-        raise RecipeError(f"layer '{place.name}': " + unknown("strategy", strategy, layers.STRATEGIES))
-    return strategy, place.reuse_factor or layer.reuse_factor
-
-
 def _dense(layer: layers.Dense, place: _Place) -> Operation:
     """Describe a dense layer; on positions hls4ml builds a pointwise convolution, io_parallel all of them at once."""
     positions = math.prod(place.arriving[0][:-1])
@@ -197,14 +187,10 @@ def _conv(layer: layers.Conv, place: _Place) -> Operation:
 def _recurrent(layer: layers.Recurrent, place: _Place) -> Operation:
     gates = GATES[layer.cell]
     asked = place.reuse_factor or layer.reuse_factor
-    each = (
-        (layer.weight, layer.weight_type, layer.digit_limit),
-        (layer.recurrent_weight, layer.recurrent_weight_type, layer.recurrent_digit_limit),
-    )
     found = []
-    for weight, kind, limit in each:
-        factor = reuse.taken(weight.shape[1], gates * layer.n_out, asked)
-        found.append(kernels.of(weight, kind, limit, factor))
+    for each in layer.kernels:
+        factor = reuse.taken(each.n_columns, gates * layer.n_out, asked)
+        found.append(kernels.of(each.weight, each.type, each.digit_limit, factor))
     bits = width(layer.state_type) or width(layer.result) or HLS4ML_DEFAULT.width
     return Operation(
         name=place.name,
@@ -225,18 +211,10 @@ def _recurrent(layer: layers.Recurrent, place: _Place) -> Operation:
     )
 
 
-def _relu(layer: layers.ReLU, place: _Place) -> Operation:
-    return _values(layer, place, "relu" if layer.maximum is None else "table")
-
-
 def _activation(layer: layers.Activation, place: _Place) -> Operation:
     kind = {"linear": "cast", "leaky_relu": "affine", "thresholded_relu": "relu", "binary_tanh": "relu"}
     found = kind.get(layer.function, "affine" if layer.function.startswith("hard_") else "table")
     return _values(layer, place, found, function=layer.function)
-
-
-def _softmax(layer: layers.Softmax, place: _Place) -> Operation:
-    return _values(layer, place, "softmax", out_width=HLS4ML_DEFAULT.width, positions=math.prod(place.shape[:-1]))
 
 
 def _pool(layer: layers.Pool | layers.GlobalPool, place: _Place) -> Operation:
@@ -257,9 +235,11 @@ _OPERATIONS: dict[type[layers.Layer], Callable[[Any, _Place], Operation]] = {
     layers.Dense: _dense,
     layers.Conv: _conv,
     layers.Recurrent: _recurrent,
-    layers.ReLU: _relu,
+    layers.ReLU: lambda layer, place: _values(layer, place, "relu" if layer.maximum is None else "table"),
     layers.Activation: _activation,
-    layers.Softmax: _softmax,
+    layers.Softmax: lambda layer, place: _values(
+        layer, place, "softmax", out_width=HLS4ML_DEFAULT.width, positions=math.prod(place.shape[:-1])
+    ),
     layers.Pool: _pool,
     layers.GlobalPool: _pool,
     layers.Einsum: _contraction,
@@ -269,7 +249,7 @@ _OPERATIONS: dict[type[layers.Layer], Callable[[Any, _Place], Operation]] = {
     layers.LayerNorm: lambda layer, place: _values(layer, place, "normalise", operands=place.shape[-1]),
     layers.Argmax: lambda layer, place: _values(layer, place, "argmax", out_width=1),
     layers.TopK: lambda layer, place: _values(layer, place, "top", operands=place.shape[-1]),
-    **dict.fromkeys(_WIRING, lambda layer, place: _values(layer, place, "wiring")),
+    **dict.fromkeys(layers.MOVING, lambda layer, place: _values(layer, place, "wiring")),
 }
 PRICED = Rules(
     lacks="has no price",

@@ -8,6 +8,7 @@ two spare levels, and judges them on others and on trained ones; they are what i
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from hepprune import digits
 from hepprune.hardware.cost import sharing
 from hepprune.hardware.cost.kernels import KernelCounts
-from hepprune.hardware.cost.matrices import ConstantMatrices, Following, Kind, Matrix, extract
+from hepprune.hardware.cost.matrices import ConstantMatrices, Following, Matrix, extract
 from hepprune.hardware.resources import Estimate, LayerEstimate, Resources
 from hepprune.hardware.targets import Target
 from hepprune.network import Network
@@ -65,19 +66,22 @@ def estimate(network: Network, target: Target) -> Estimate:
     depth = max(float(p.arrival.max()) for p in prices)
     n_cycles = max(1, math.ceil(depth / target.levels_per_cycle))
     flip_flops = registers(design, prices, n_cycles=n_cycles)
-    cells = [
-        Resources(lut=p.lut, ff=ff, dsp=0.0, bram18=0.0, uram=0.0) for p, ff in zip(prices, flip_flops, strict=True)
-    ]
-    layers = tuple(
-        LayerEstimate(
-            layer=m.name,
-            resources=each,
-            depth=_critical_levels(design, m, p, prices),
-            uncertainty=each.scaled(LAYER_ERROR),
-        )
-        for m, p, each in zip(design.matrices, prices, cells, strict=True)
-    )
-    totals = Resources(lut=sum(p.lut for p in prices), ff=sum(flip_flops), dsp=0.0, bram18=0.0, uram=0.0)
+    levels = {m.name: p.smooth_arrival.max() for m, p in zip(design.matrices, prices, strict=True)}
+    layers = []
+    for matrix, own, ff in zip(design.matrices, prices, flip_flops, strict=True):
+        cells = Resources.logic(own.lut, ff)
+        # what a matrix adds to the longest path, before rounding up: what a search can follow downhill
+        depth = float(levels[matrix.name] - levels.get(matrix.source or "", 0.0))
+        doubt = cells.scaled(LAYER_ERROR)
+        layers.append(LayerEstimate(layer=matrix.name, resources=cells, depth=depth, uncertainty=doubt))
+    totals = Resources.logic(sum(p.lut for p in prices), sum(flip_flops))
+    return as_estimate(layers, totals, target, n_cycles=n_cycles, errors=RELATIVE_ERROR)
+
+
+def as_estimate(
+    layers: Sequence[LayerEstimate], totals: Resources, target: Target, *, n_cycles: int, errors: Mapping[str, float]
+) -> Estimate:
+    """Return the estimate of a whole adder graph."""
     return Estimate(
         stage="da4ml",
         strategy="distributed_arithmetic",
@@ -85,8 +89,8 @@ def estimate(network: Network, target: Target) -> Estimate:
         latency_cycles=n_cycles,
         interval_cycles=1,
         clock_ns=target.period_ns,
-        layers=layers,
-        uncertainty=totals.scaled(RELATIVE_ERROR),
+        layers=tuple(layers),
+        uncertainty=totals.scaled(errors),
         latency_error_cycles=CYCLES_ERROR,
     )
 
@@ -95,29 +99,24 @@ def price(design: ConstantMatrices) -> tuple[MatrixPrice, ...]:
     """Return the price of each matrix, in order."""
     found: dict[str, MatrixPrice] = {}
     for matrix in design.matrices:
-        before = found.get(matrix.source or "")
+        before, terms = found.get(matrix.source or ""), digits.count(matrix.weight)
         zero = np.zeros(matrix.weight.shape[1])
-        arrival, smooth = (before.arrival, before.smooth_arrival) if before else (zero, zero)
-        found[matrix.name] = price_matrix(matrix, arrival, smooth)
+        # a bias is added from its first bit to its last one
+        value = np.abs(matrix.bias[matrix.alive])
+        odd = value // np.maximum(value & -value, 1)
+        lut = additions(matrix, terms) + float(np.frexp(odd.astype(np.float64))[1].sum())
+        extra = np.zeros(len(terms))
+        negated = NEGATED ** terms.sum(axis=1)
+        for quantiser in matrix.quantisers:
+            cost, levels = _quantiser(quantiser, negated)
+            lut += float(cost[matrix.alive].sum())
+            extra += levels
+            negated = np.zeros(len(terms))
+        extra *= matrix.alive
+        arrival = np.ceil(_arrival(terms, before.arrival if before else zero)) + extra
+        smooth_arrival = _arrival(terms, before.smooth_arrival if before else zero) + extra
+        found[matrix.name] = MatrixPrice(terms, lut, arrival, smooth_arrival)
     return tuple(found.values())
-
-
-def price_matrix(matrix: Matrix, arrival: Floats, smooth_arrival: Floats) -> MatrixPrice:
-    """Return the price of one matrix whose inputs arrive at these adder levels (n_in,)."""
-    terms = digits.count(matrix.weight)
-    # a bias is added from its first bit to its last one
-    value = np.abs(matrix.bias[matrix.alive])
-    odd = value // np.maximum(value & -value, 1)
-    lut = additions(matrix, terms) + float(np.frexp(odd.astype(np.float64))[1].sum())
-    extra = np.zeros(len(terms))
-    negated = NEGATED ** terms.sum(axis=1)
-    for quantiser in matrix.quantisers:
-        cost, levels = _quantiser(quantiser, negated)
-        lut += float(cost[matrix.alive].sum())
-        extra += levels
-        negated = np.zeros(len(terms))
-    extra *= matrix.alive
-    return MatrixPrice(terms, lut, np.ceil(_arrival(terms, arrival)) + extra, _arrival(terms, smooth_arrival) + extra)
 
 
 def additions(matrix: Matrix, terms: NDArray[np.int64]) -> float:
@@ -175,7 +174,7 @@ def _quantiser(quantiser: Following, negated: Floats) -> tuple[Floats, Floats]:
     before, kind = quantiser.before, quantiser.kind
     low = np.maximum(before.low, 0) if quantiser.relu else before.low
     high = np.maximum(before.high, low)
-    kept = before.places if kind is None else _places(kind)
+    kept = before.places if kind is None else kind.fractions if isinstance(kind, FixedPoints) else kind.fraction
     fraction = np.minimum(before.places, kept)
     width: Floats = np.ceil(np.maximum(_bits(np.minimum(low, 0), np.maximum(high, 0), fraction), 0))
     none: Floats = np.zeros(len(width))
@@ -191,10 +190,6 @@ def _quantiser(quantiser: Following, negated: Floats) -> tuple[Floats, Floats]:
     return lut + clipped * (kind.width + (1.0 if quantiser.relu else width)), clipped
 
 
-def _places(kind: Kind) -> Places:
-    return kind.fractions if isinstance(kind, FixedPoints) else kind.fraction
-
-
 def _arrival(terms: NDArray[np.int64], arrival: Floats) -> Floats:
     """Return when each sum is done, in adder levels (n_out,): a tree merges what arrives first, first.
 
@@ -204,14 +199,6 @@ def _arrival(terms: NDArray[np.int64], arrival: Floats) -> Floats:
     unbalance = np.where(terms.sum(axis=1) > 2, UNBALANCE, 1.0)
     levels: Floats = np.log2(np.maximum(leaves * unbalance, 1.0))
     return levels
-
-
-def _critical_levels(
-    design: ConstantMatrices, matrix: Matrix, own: MatrixPrice, prices: tuple[MatrixPrice, ...]
-) -> float:
-    """Return the levels a matrix adds to the longest path, before rounding up: what a search can follow downhill."""
-    before = {m.name: p.smooth_arrival.max() for m, p in zip(design.matrices, prices, strict=True)}
-    return float(own.smooth_arrival.max() - before.get(matrix.source or "", 0.0))
 
 
 def registers(design: ConstantMatrices, prices: tuple[MatrixPrice, ...], *, n_cycles: int) -> tuple[float, ...]:

@@ -21,21 +21,18 @@ def latency_lut(operation: Operation, *, in_threes: bool) -> Terms:
     A sum of three (`in_threes`: a clock period holds no more) takes its bits twice; an adder of its own takes more.
     """
     kernel, bits = operation.kernel, operation.in_width
-    additions = operation.products_added.additions
+    additions, multiplied = operation.products_added.additions, operation.products_multiplied
+    # the bits of all partial products of multipliers that are built of LUT
+    hard = sum(n * each.distinct for n, each in enumerate(kernel.hard))
+    partial = bits * hard * operation.n_multipliers / max(multiplied.distinct, 1)
     return {
         "tree_bits": kernel.n_products * operation.accumulator_width,
         "tree_terms": (not in_threes) * (kernel.n_products - kernel.n_sums),
         "product_addition_bits": additions * bits,
         "product_additions": additions,
-        "dsp": (operation.multipliers != "lut") * operation.products_multiplied.distinct,
-        "multiplier_bits": (operation.multipliers == "lut") * _multiplier_bits(operation),
+        "dsp": (operation.multipliers != "lut") * multiplied.distinct,
+        "multiplier_bits": (operation.multipliers == "lut") * partial,
     }
-
-
-def _multiplier_bits(operation: Operation) -> float:
-    """Return the bits of all partial products of multipliers that are built of LUT."""
-    bits = sum(n * each.distinct for n, each in enumerate(operation.kernel.hard))
-    return operation.in_width * bits * operation.n_multipliers / max(operation.products_multiplied.distinct, 1)
 
 
 def latency_ff(operation: Operation, waiting: Waiting, *, shares: bool) -> Terms:

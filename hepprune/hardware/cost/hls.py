@@ -128,28 +128,19 @@ class Priced:
         for name, operation in self.operations.items():
             before = max((arrival[source] for source in operation.sources), default=0)
             cycles = int(self.layers[name].depth)
-            if operation.streams:
-                slowest, cycles = max(slowest, cycles), _fill_cycles(operation)
-            arrival[name] = before + cycles + _is_registered(operation, cycles)
+            wired = operation.kind in {"input", "wiring"}
+            if operation.streams:  # its first value is handed on once it has filled
+                slowest, cycles = max(slowest, cycles), 0 if wired else STREAM_CYCLES
+            # sums wait one cycle, and whatever is rounded or saturated on its own
+            held = operation.kind in {"softmax", "recurrent", "table", "pool"} or operation.casts or cycles > 0
+            alone = operation.dataflow and not operation.streams
+            arrival[name] = before + cycles + (not wired and (alone or held))
         side_by_side = any(operation.dataflow and not operation.streams for operation in self.operations.values())
         return max(1, slowest + max(arrival.values(), default=0) + (-1 if side_by_side else 1))
 
 
-def _fill_cycles(operation: Operation) -> int:
-    """Return the cycles after which a layer of a stream hands on its first value."""
-    return STREAM_CYCLES if operation.kind not in {"input", "wiring"} else 0
-
-
-def _is_registered(operation: Operation, cycles: int) -> bool:
-    """Return whether a layer's result waits one cycle: sums do, and whatever is rounded or saturated on its own."""
-    if operation.kind in {"input", "wiring"}:
-        return False
-    if operation.dataflow and not operation.streams:
-        return True
-    return operation.kind in {"softmax", "recurrent", "table", "pool"} or operation.casts or cycles > 0
-
-
 def _sum(cells: Iterable[Resources]) -> Resources:
+    """Return the sum, an unknown count taken for none: written out, as a search sums for every network it prices."""
     lut = ff = dsp = bram18 = uram = 0.0
     for each in cells:
         lut += each.lut or 0.0

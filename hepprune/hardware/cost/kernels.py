@@ -110,7 +110,8 @@ def _counted(
     limits = torch.frombuffer(bytearray(limit), dtype=torch.uint8).reshape(shape)
     quantiser = HLS4ML_DEFAULT if kind is None else kind
     whole = (quantised(values, quantiser, limits) * 2.0**quantiser.fraction).round().long().numpy()
-    return count(whole.reshape(shape[0], -1), _width(quantiser), reuse_factor=reuse_factor)
+    width = quantiser.width if isinstance(quantiser, FixedPoint) else math.ceil(float(np.max(quantiser.bits)))
+    return count(whole.reshape(shape[0], -1), width, reuse_factor=reuse_factor)
 
 
 def count(weight: Integers, weight_width: int, *, reuse_factor: int = 1) -> KernelCounts:
@@ -118,14 +119,23 @@ def count(weight: Integers, weight_width: int, *, reuse_factor: int = 1) -> Kern
     terms = digits.count(weight)
     fan_ins, sums = (weight != 0).sum(axis=1), np.abs(weight).sum(axis=1)
     tree = np.maximum(terms.sum(axis=1) - 1, 0)
-    easy, hard = _products(weight, terms)
+    # products by the bits of their weight, a negative one's sign among them; easy ones have none
+    magnitude = np.where(weight < 0, -weight - 1, weight)
+    bits = np.frexp(magnitude.astype(np.float64))[1].astype(np.int64) + (weight < 0)
+    place, first = np.where(terms >= DSP_DIGITS, bits, 0).ravel(), _distinct(weight)
+    columns = (weight != 0, terms, first, first * (terms - 1))
+    products = (np.bincount(place, weights=column.ravel()).astype(int).tolist() for column in columns)
+    easy, *hard = (Products(*row) for row in zip(*products, strict=True))
+    each = min(reuse_factor, weight.size)
+    rows = np.zeros(math.ceil(weight.size / each) * each, dtype=bool)
+    rows[: weight.size] = weight.ravel() != 0
     return KernelCounts(
         n_out=len(weight),
         n_sums=int((fan_ins > 0).sum()),
         fan_in=weight.shape[1],
         n_zeros=int((weight == 0).sum()),
         easy=easy,
-        hard=hard,
+        hard=(Products(), *hard),
         n_inputs_read=int(weight.any(axis=0).sum()),
         largest_fan_in=int(fan_ins.max(initial=0)),
         most_digits=int(terms.max(initial=0)),
@@ -135,24 +145,8 @@ def count(weight: Integers, weight_width: int, *, reuse_factor: int = 1) -> Kern
         largest_sum=int(sums.max(initial=0)),
         weight_width=weight_width,
         reuse_factor=reuse_factor,
-        rows=_rows(weight, reuse_factor),
+        rows=int(rows.reshape(-1, each).any(axis=1).sum()),
     )
-
-
-def _products(weight: Integers, terms: Integers) -> tuple[Products, tuple[Products, ...]]:
-    """Return the easy products, and the hard ones by the bits of their weight."""
-    first = _distinct(weight)
-    bits = np.where(terms >= DSP_DIGITS, _bits(weight), 0)  # of an easy one: none
-    columns = (weight != 0, terms, first, first * (terms - 1))
-    counts = (np.bincount(bits.ravel(), weights=column.ravel()).astype(int).tolist() for column in columns)
-    easy, *hard = (Products(*row) for row in zip(*counts, strict=True))
-    return easy, (Products(), *hard)
-
-
-def _bits(weight: Integers) -> Integers:
-    """Return the bits of each weight, a negative one's sign among them."""
-    magnitude = np.where(weight < 0, -weight - 1, weight)
-    return np.frexp(magnitude.astype(np.float64))[1].astype(np.int64) + (weight < 0)
 
 
 def _distinct(weight: Integers) -> NDArray[np.bool_]:
@@ -165,14 +159,3 @@ def _distinct(weight: Integers) -> NDArray[np.bool_]:
     np.put_along_axis(distinct, order, first, axis=0)
     distinct &= weight != 0
     return distinct
-
-
-def _rows(weight: Integers, reuse_factor: int) -> int:
-    each = min(reuse_factor, weight.size)
-    padded = np.zeros(math.ceil(weight.size / each) * each, dtype=bool)
-    padded[: weight.size] = weight.ravel() != 0
-    return int(padded.reshape(-1, each).any(axis=1).sum())
-
-
-def _width(kind: Quantiser) -> int:
-    return kind.width if isinstance(kind, FixedPoint) else math.ceil(float(np.max(kind.bits)))

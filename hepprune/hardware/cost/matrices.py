@@ -5,7 +5,6 @@ A search prices thousands of networks that differ in one layer, so the whole num
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
-from hepprune.network import Dense, Input, Layer, Network, ReLU
+from hepprune.network import Dense, Input, Network, ReLU
 from hepprune.network.quantise import weight_integers
 from hepprune.network.ranges import Interval, port, quantise
 from hepprune.quantisers import FixedPoints
@@ -58,7 +57,10 @@ class Matrix:
         if not self.quantisers:
             return self.total
         last = self.quantisers[-1]
-        return quantise(_positive(last.before) if last.relu else last.before, last.kind)
+        before = last.before
+        if last.relu:
+            before = replace(before, low=np.maximum(before.low, 0), high=np.maximum(before.high, 0))
+        return quantise(before, last.kind)
 
 
 @dataclass(frozen=True)
@@ -78,15 +80,14 @@ def covers(network: Network) -> bool:
     """
     if len(network.inputs) != 1 or len(network.outputs) != 1:
         return False
-    typed = all(_covers(network, layer) for layer in network.body[1:])
+    for layer in network.body[1:]:
+        if isinstance(layer, ReLU):
+            if layer.maximum is not None or isinstance(network.source(layer), Input):
+                return False
+        elif not isinstance(layer, Dense) or layer.weight_type is None:
+            return False
     single = all(len(network.shapes[layer.name]) == 1 for layer in network.body)
-    return typed and single and network.input.result is not None
-
-
-def _covers(network: Network, layer: Layer) -> bool:
-    if isinstance(layer, ReLU):
-        return layer.maximum is None and not isinstance(network.source(layer), Input)
-    return isinstance(layer, Dense) and layer.weight_type is not None
+    return single and network.input.result is not None
 
 
 @torch.no_grad()
@@ -107,41 +108,41 @@ def extract(network: Network) -> ConstantMatrices:
         if isinstance(layer, Dense):
             matrices[layer.name] = _matrix(layer, source, arriving)
         elif isinstance(layer, ReLU) and source and layer.maximum is None:
-            passed = Following(arriving, _kind(layer), relu=True)
+            passed = Following(arriving, layer.result_types, relu=True)
             matrices[source] = replace(matrices[source], quantisers=(*matrices[source].quantisers, passed))
         else:
             raise NetworkError(f"layer '{layer.name}' ({type(layer).__name__}) has no price here; fold it first")
         sources[layer.name] = layer.name if isinstance(layer, Dense) else source
     output = sources[network.raw_output]
     head = type(network.output).__name__ if network.output.is_head else None
-    return ConstantMatrices(features, _without_unread(tuple(matrices.values()), output), output, head)
+    kept: list[Matrix] = []
+    for matrix in reversed(matrices.values()):  # neurons that no later matrix reads are zero; the logits are all read
+        read = np.full(len(matrix.weight), matrix.name == output)
+        for later in kept:
+            if later.source == matrix.name:
+                read |= later.weight.any(axis=0)
+        kept.append(replace(matrix, weight=matrix.weight * read[:, None]))
+    return ConstantMatrices(features, tuple(reversed(kept)), output, head)
 
 
 def _matrix(layer: Dense, source: str | None, arriving: Interval) -> Matrix:
     weight_type, bias_type = layer.fixed_types
     weight = integers(layer)
     bias = bias_type(layer.bias.detach().double().cpu().numpy())
-    low, high = _extremes(weight * weight_type.step, arriving)
-    whole_bias = np.rint(bias * 2.0**bias_type.fraction).astype(np.int64)
-    fraction = max(weight_type.fraction + arriving.fraction, bias_type.fraction)
-    total = Interval(low + bias, high + bias, fraction)
-    quantisers = (Following(total, _kind(layer), relu=False),) if layer.result else ()
-    acting = weight * (arriving.low < arriving.high)
+    positive, negative = (end(weight * weight_type.step, 0) for end in (np.maximum, np.minimum))
+    low = positive @ arriving.low + negative @ arriving.high + bias
+    high = positive @ arriving.high + negative @ arriving.low + bias
+    total = Interval(low, high, max(weight_type.fraction + arriving.fraction, bias_type.fraction))
     return Matrix(
         name=layer.name,
         source=source,
-        weight=acting,
+        weight=weight * (arriving.low < arriving.high),
         weight_type=weight_type,
-        bias=whole_bias,
+        bias=np.rint(bias * 2.0**bias_type.fraction).astype(np.int64),
         arriving=arriving,
         total=total,
-        quantisers=quantisers,
+        quantisers=(Following(total, layer.result_types, relu=False),) if layer.result else (),
     )
-
-
-def _kind(layer: Layer) -> Kind | None:
-    """Return the type of a layer's result, or those of its values, and refuse any other quantiser."""
-    return layer.result if isinstance(layer.result, FixedPoints) else layer.fixed_result
 
 
 def integers(layer: Dense) -> NDArray[np.int64]:
@@ -158,25 +159,3 @@ def _kept_integers(weight: bytes, limit: bytes, shape: tuple[int, ...], kind: Fi
     whole = weight_integers(values, kind, limits).numpy().astype(np.int64)
     whole.setflags(write=False)
     return whole
-
-
-def _extremes(weight: NDArray[Any], arriving: Interval) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the smallest and largest value of weight @ x over all x in `arriving`."""
-    positive, negative = np.maximum(weight, 0), np.minimum(weight, 0)
-    return positive @ arriving.low + negative @ arriving.high, positive @ arriving.high + negative @ arriving.low
-
-
-def _positive(values: Interval) -> Interval:
-    return replace(values, low=np.maximum(values.low, 0), high=np.maximum(values.high, 0))
-
-
-def _without_unread(matrices: tuple[Matrix, ...], output: str | None) -> tuple[Matrix, ...]:
-    """Zero the rows of neurons that no later matrix reads; the logits are all read."""
-    kept: list[Matrix] = []
-    for matrix in reversed(matrices):
-        read = np.full(len(matrix.weight), matrix.name == output)
-        for later in kept:
-            if later.source == matrix.name:
-                read |= later.weight.any(axis=0)
-        kept.append(replace(matrix, weight=matrix.weight * read[:, None]))
-    return tuple(reversed(kept))

@@ -60,10 +60,9 @@ class Meter:
         )
         total = round(sum(timing.median_ns for timing in found.values()))
         error = float(np.sqrt(sum(timing.error_ns**2 for timing in found.values())))
-        stage = self.device
         return Estimate(
-            stage=stage,
-            strategy=stage,
+            stage=self.device,
+            strategy=self.device,
             resources=Resources(),
             latency_cycles=total,
             interval_cycles=max(total, 1),

@@ -69,15 +69,3 @@ class Operation:
     def calls(self) -> int:
         """How often the hardware of a matrix runs for one jet."""
         return math.ceil(self.positions / self.copies)
-
-    @property
-    def places_out(self) -> int:
-        """How many positions the results lie at: those of a matrix, those a pooling leaves of what comes in."""
-        if self.kind == "matrix":
-            return self.positions
-        return max(1, self.n_out * self.positions // self.n_in)
-
-    @property
-    def asks_for_dataflow(self) -> bool:
-        """Whether this layer makes hls4ml build layers side by side instead of one pipeline."""
-        return self.streams or self.strategy == "resource" or (self.kind == "matrix" and self.calls > 1)

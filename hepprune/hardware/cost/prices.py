@@ -35,7 +35,7 @@ _WAITING_SUMS = {"sum_bits", "dsp_sum_bits"}
 Counts = tuple[float, float]  # DSP, BRAM18
 Cycles = tuple[float, int]  # depth, interval
 
-NOTHING = Resources(lut=0.0, ff=0.0, dsp=0.0, bram18=0.0, uram=0.0)
+NOTHING = Resources.logic()
 
 
 def price(operation: Operation, *, clock: Clock, constants: Constants | None = None) -> LayerEstimate:
@@ -47,12 +47,7 @@ def price(operation: Operation, *, clock: Clock, constants: Constants | None = N
         return LayerEstimate(layer=operation.name, resources=NOTHING, depth=0)
     if operation.kind == "input":  # the port is held once
         held = 0.0 if operation.streams else float(operation.n_in * operation.in_width)
-        return LayerEstimate(
-            layer=operation.name,
-            resources=Resources(lut=0.0, ff=held, dsp=0.0, bram18=0.0, uram=0.0),
-            depth=0,
-            kind="input",
-        )
+        return LayerEstimate(layer=operation.name, resources=Resources.logic(ff=held), depth=0, kind="input")
     found, (depth, interval) = _resources(operation, clock, constants or shipped())
     doubt = _uncertainty(operation, found, clock=clock, constants=constants or shipped())
     return LayerEstimate(
@@ -105,10 +100,6 @@ def _latency(operation: Operation, clock: Clock) -> tuple[Counts, Cycles]:
     return (dsp, 0), (_repeated(operation, cycles), interval)
 
 
-def _adder_graph(operation: Operation, clock: Clock) -> tuple[Counts, Cycles]:
-    return (0, 0), (_repeated(operation, trees.cycles(operation, clock)), operation.calls)
-
-
 def _turns(operation: Operation) -> int:
     """Return how many products each multiplier of a matrix under `latency` takes; zeros leave fewer of both."""
     shared_by = max(1.0, operation.n_in * operation.n_out / operation.asked_reuse_factor)
@@ -138,20 +129,23 @@ def _recurrent(operation: Operation, _clock: Clock) -> tuple[Counts, Cycles]:
 def _element(operation: Operation, clock: Clock) -> tuple[Counts, Cycles]:
     n, kind = features.at_once(operation), operation.kind
     tables = {"softmax": math.ceil(n / 2) + 1, "table": math.ceil(n / 2), "normalise": 1}
-    cycles = _element_cycles(operation, clock)
-    interval = 1
+    # products of two values, or of a value and a stored factor
+    products = {"softmax": n, "affine": n, "normalise": 3 * n, "contraction": float(operation.operands)}
+    if kind == "merge" and operation.function == "multiply":
+        products = {"merge": n / operation.operands}
+    in_lut = operation.in_width < DSP_STORED_WEIGHT or operation.multipliers == "lut"
+    cycles, interval = _element_cycles(operation, clock), 1
     if operation.streams:  # a window is read while the one before is compared
         interval = operation.positions * (2 if kind == "pool" else 1) + STREAM_OVERHEAD
         cycles += interval
-    return (_element_dsp(operation, n), tables.get(kind, 0)), (cycles, interval)
+    return (0.0 if in_lut else products.get(kind, 0.0), tables.get(kind, 0)), (cycles, interval)
 
 
 def _element_cycles(operation: Operation, clock: Clock) -> int:
     """Return the cycles of a layer without a matrix, of one position."""
     if operation.kind == "softmax":
-        return clock.cycles(
-            timing.softmax(operation.n_out // operation.positions, in_lut=operation.multipliers == "lut")
-        )
+        in_lut = operation.multipliers == "lut"
+        return clock.cycles(timing.softmax(operation.n_out // operation.positions, in_lut=in_lut))
     if operation.kind == "top":
         # a comparison, a count of all values that won, and a choice
         levels = 2 + math.ceil(math.log2(max(operation.operands, 1)))
@@ -161,22 +155,12 @@ def _element_cycles(operation: Operation, clock: Clock) -> int:
 
 
 _RULES: dict[str, Callable[[Operation, Clock], tuple[Counts, Cycles]]] = {
-    "distributed_arithmetic": _adder_graph,
+    "distributed_arithmetic": lambda op, clock: ((0, 0), (_repeated(op, trees.cycles(op, clock)), op.calls)),
     "latency": _latency,
     "resource": _resource,
     "recurrent": _recurrent,
     "element": _element,
 }
-
-
-def _element_dsp(operation: Operation, n: float) -> float:
-    """Return the products of two values, or of a value and a stored factor."""
-    if operation.in_width < DSP_STORED_WEIGHT or operation.multipliers == "lut":
-        return 0.0
-    if operation.kind == "merge":
-        return n / operation.operands if operation.function == "multiply" else 0.0
-    products = {"softmax": n, "affine": n, "normalise": 3 * n, "contraction": float(operation.operands)}
-    return products.get(operation.kind, 0.0)
 
 
 def _resources(operation: Operation, clock: Clock, constants: Constants) -> tuple[Resources, Cycles]:
@@ -227,7 +211,11 @@ def fifos(operation: Operation) -> Resources:
     if not operation.dataflow:
         return NOTHING
     results = operation.n_out * (operation.positions if operation.kind == "matrix" else 1)
-    places = max(operation.places_out, 1) if operation.streams else 1
+    # the positions that results lie at: those of a matrix, those a pooling leaves of what comes in
+    left = (
+        operation.positions if operation.kind == "matrix" else operation.n_out * operation.positions // operation.n_in
+    )
+    places = max(left, 1) if operation.streams else 1
     n, bram18 = results / places, fifo_bram18(places, operation.out_width)
     ff = FIFO_FF if bram18 == 0 else BRAM_FIFO_FF
     return Resources(lut=n * FIFO_LUT, ff=n * ff, dsp=0.0, bram18=n * bram18, uram=0.0)

@@ -67,8 +67,3 @@ def size(layer: Weighted) -> tuple[int, int]:
 def strategy_of(layer: Weighted, wanted: str, *, streams: bool = False) -> str:
     """Return the strategy that hls4ml builds a layer with: it unrolls a convolution only where that reads a stream."""
     return "resource" if wanted == "resource_unrolled" and isinstance(layer, Conv) and not streams else wanted
-
-
-def smallest_that_unrolls(n_in: int, n_out: int) -> int:
-    """Return the smallest legal reuse factor that leaves fewer products at once than the unroll limit."""
-    return next(f for f in legal(n_in, n_out) if multipliers(n_in, n_out, f) < UNROLL_LIMIT)

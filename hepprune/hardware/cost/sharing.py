@@ -36,7 +36,10 @@ def of(weight: NDArray[np.int64]) -> Sharing:
 @lru_cache(maxsize=512)
 def _found(content: bytes, shape: tuple[int, int]) -> Sharing:
     planes = digits.planes(np.frombuffer(content, dtype=np.int64).reshape(shape))
-    spread = _spread(np.abs(planes).sum(axis=1, dtype=np.float64))
+    # the mean distance of two of each output's digits, of which it has so many at each place
+    digits_at, places = np.abs(planes).sum(axis=1, dtype=np.float64), np.arange(planes.shape[2])
+    total = np.maximum(digits_at.sum(axis=1), 1)
+    spread = ((digits_at @ np.abs(places[:, None] - places)) * digits_at).sum(axis=1) / total**2
     spread.setflags(write=False)
     n_out, n_in, n_places = planes.shape
     signed = planes.transpose(0, 2, 1).reshape(n_out, -1).astype(np.float32)  # so that a shift is a slice
@@ -52,12 +55,3 @@ def _found(content: bytes, shape: tuple[int, int]) -> Sharing:
             pairs[np.arange(0, n_out, step), np.arange(pairs.shape[1])] = 0  # an output has all its pairs in common
         repeats += float(pairs.sum(dtype=np.float64)) * (2 if shift else 1)  # shifted up and down
     return Sharing(repeats * step, spread)
-
-
-def _spread(digits_at: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean distance of two of each output's digits, which it has so many of at each place."""
-    places = np.arange(digits_at.shape[1])
-    distance = np.abs(places[:, None] - places)
-    total = np.maximum(digits_at.sum(axis=1), 1)
-    spread: NDArray[np.float64] = ((digits_at @ distance) * digits_at).sum(axis=1) / total**2
-    return spread

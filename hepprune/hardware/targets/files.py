@@ -1,6 +1,5 @@
 """A user's own target, from YAML; whatever is wrong with it is said in one sentence."""
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from hepprune import documents
 from hepprune.errors import RecipeError, unknown
 from hepprune.hardware import devices
-from hepprune.hardware.resources import Budget, Resources
+from hepprune.hardware.resources import RESOURCES, Budget, Resources
 from hepprune.hardware.targets.presets import TARGETS
 from hepprune.hardware.targets.target import Target
 
@@ -94,14 +93,20 @@ class _TargetFile(_Section):
         return self
 
     def target(self) -> Target:
-        limits, own_device = self.budget, self._own_device()
+        limits, own = self.budget, self.device
+        own_device = None if own is None else devices.Device(part=str(self.part), **own.model_dump())
         share, whole = limits.share, Resources()
         if share is not None:
             device = own_device or devices.find(str(self.part))
             share /= device.slr if limits.share_of == "slr" else 1
-            whole = self._own_part(device.share(share).common)
-        own = {name: getattr(limits, name) for name in (cell.name for cell in fields(Resources))}
-        cells = Resources(**(whole.known() | {name: count for name, count in own.items() if count is not None}))
+            taken = limits.taken.model_dump()
+            left = {name: count - taken[name] for name, count in device.share(share).common.known().items()}
+            if (worst := min(left, key=left.__getitem__)) and left[worst] < 0:
+                text = f"budget.taken.{worst} is more than its share of {self.part} holds"
+                raise RecipeError(f"target '{self.name}': {text}")
+            whole = Resources(**{name: count / limits.models for name, count in left.items()})
+        counts = {name: count for name in RESOURCES if (count := getattr(limits, name)) is not None}
+        cells = Resources(**(whole.known() | counts))
         latency = limits.latency_ns and limits.latency_ns - self.reserved_cycles * self.clock_ns
         return Target(
             name=self.name,
@@ -117,19 +122,6 @@ class _TargetFile(_Section):
             own_device=own_device,
         )
 
-    def _own_device(self) -> devices.Device | None:
-        if self.device is None:
-            return None
-        return devices.Device(part=str(self.part), **self.device.model_dump())
-
-    def _own_part(self, whole: Resources) -> Resources:
-        """Return what one of the networks may use of a share."""
-        taken = self.budget.taken.model_dump()
-        left = {name: count - taken[name] for name, count in whole.known().items()}
-        if (worst := min(left, key=left.__getitem__)) and left[worst] < 0:
-            raise RecipeError(f"target '{self.name}': budget.taken.{worst} is more than its share of {self.part} holds")
-        return Resources(**{name: count / self.budget.models for name, count in left.items()})
-
 
 def load(name_or_path: str | Path) -> Target:
     """Return a preset by name, or the target of a YAML file.
@@ -142,13 +134,9 @@ def load(name_or_path: str | Path) -> Target:
     path = Path(name_or_path)
     if path.suffix not in (".yaml", ".yml"):
         raise RecipeError(unknown("target", str(name_or_path), TARGETS) + ", or give the path of a YAML file")
-    return _parse(path).target()
-
-
-def _parse(path: Path) -> _TargetFile:
     content = documents.read(path, kind="target", keys="name and clock_ns")
     try:
-        return _TargetFile.model_validate(content)
+        return _TargetFile.model_validate(content).target()
     except ValidationError as problem:
         raise RecipeError(f"'{path}': {_first(problem)}") from problem
 

@@ -3,7 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,31 +17,15 @@ from hepprune.quantisers import FixedPoints, by_table
 Function = Callable[..., Tensor]
 
 
-def _hard_sigmoid(values: Tensor, *, slope: float = 0.2, shift: float = 0.5) -> Tensor:
-    return torch.clamp(slope * values + shift, 0, 1)
-
-
-def _hard_tanh(values: Tensor, *, slope: float = 0.2, shift: float = 0.5) -> Tensor:
-    return 2 * _hard_sigmoid(values, slope=slope, shift=shift) - 1
-
-
-def _inverse_root(values: Tensor, *, scale: float = 1.0, epsilon: float = 1e-3) -> Tensor:
-    return scale / torch.sqrt(values.clamp(min=0) + epsilon)
-
-
-def _leaky_relu(values: Tensor, *, slope: float = 0.3) -> Tensor:
-    return torch.where(values < 0, slope * values, values)
-
-
 # Names and defaults are Keras 2's, which hls4ml's are too; "decay" and "reciprocal" are the tables of a softmax,
 # "inverse_root" is that of a layer norm.
 FUNCTIONS: dict[str, Function] = {
     "linear": lambda values: values,
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
-    "hard_sigmoid": _hard_sigmoid,
-    "hard_tanh": _hard_tanh,
-    "leaky_relu": _leaky_relu,
+    "hard_sigmoid": lambda values, *, slope=0.2, shift=0.5: torch.clamp(slope * values + shift, 0, 1),
+    "hard_tanh": lambda values, *, slope=0.2, shift=0.5: 2 * torch.clamp(slope * values + shift, 0, 1) - 1,
+    "leaky_relu": lambda values, *, slope=0.3: torch.where(values < 0, slope * values, values),
     "elu": lambda values, *, alpha=1.0: nn.functional.elu(values, alpha),
     "selu": nn.functional.selu,
     "softplus": nn.functional.softplus,
@@ -51,7 +35,7 @@ FUNCTIONS: dict[str, Function] = {
     "exponential": torch.exp,
     "decay": lambda values, *, rate=1.0: torch.exp(-rate * values),
     "reciprocal": lambda values, *, epsilon=1e-7: 1 / (values + epsilon),
-    "inverse_root": _inverse_root,
+    "inverse_root": lambda values, *, scale=1.0, epsilon=1e-3: scale / torch.sqrt(values.clamp(min=0) + epsilon),
     "thresholded_relu": lambda values, *, theta=1.0: values * (values > theta),
     "binary_tanh": lambda values: torch.where(values >= 0, 1.0, -1.0).to(values.dtype),
 }
@@ -71,18 +55,15 @@ _SIGNS: dict[str, tuple[str, float]] = {
 class ReLU(Layer):
     """max(x, 0), at most `maximum` where one is given."""
 
+    takes_unless: ClassVar[dict[str, Any]] = {"maximum": None}
+
     def __init__(self, name: str, result: Quantiser | None = None, maximum: float | None = None) -> None:
         super().__init__(name, result)
         self.maximum = maximum
 
-    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+    def compute(self, arriving: Tensor, *, quantised: bool) -> Tensor:
         """Return the positive part."""
-        (arriving,) = values
         return quantise.clamped(arriving, 0.0, math.inf if self.maximum is None else self.maximum)
-
-    def settings(self) -> dict[str, Any]:
-        """Return the constructor's values."""
-        return super().settings() | ({} if self.maximum is None else {"maximum": self.maximum})
 
 
 @layer
@@ -90,11 +71,7 @@ class Activation(Layer):
     """One of FUNCTIONS by name, with its parameters; "linear" only applies the result quantiser."""
 
     def __init__(
-        self,
-        name: str,
-        function: str,
-        parameters: dict[str, float] | None = None,
-        result: Quantiser | None = None,
+        self, name: str, function: str, parameters: dict[str, float] | None = None, result: Quantiser | None = None
     ) -> None:
         super().__init__(name, result)
         if function not in FUNCTIONS:
@@ -104,26 +81,28 @@ class Activation(Layer):
             FUNCTIONS[function](torch.zeros(1), **self.parameters_of)
         except TypeError as problem:
             raise NetworkError(f"layer '{name}': {function} takes no {', '.join(self.parameters_of)}") from problem
-        for parameter_, value in self.parameters_of.items():
-            _check(name, function, parameter_, value)
+        for key, value in self.parameters_of.items():
+            if not math.isfinite(value):
+                raise NetworkError(f"layer '{name}': {function} with {key} {value:g} has no values; give a finite one")
+            if key == "epsilon" and value <= 0:  # a pole where the argument is zero or above
+                raise NetworkError(f"layer '{name}': {function} takes an epsilon above zero, not {value:g}")
 
     @property
     def rises(self) -> bool:
         """Whether the value never falls while the argument rises, so that the ends of a range give the result's."""
         if self.function not in _SIGNS:
             return self.function not in _FALL
-        parameter_, sign = _SIGNS[self.function]
-        default = inspect.signature(FUNCTIONS[self.function]).parameters[parameter_].default
-        return bool(sign * self.parameters_of.get(parameter_, default) >= 0)
+        key, sign = _SIGNS[self.function]
+        default = inspect.signature(FUNCTIONS[self.function]).parameters[key].default
+        return bool(sign * self.parameters_of.get(key, default) >= 0)
 
     @property
     def is_tabled(self) -> bool:
         """Whether each value is looked up in a table of its own type: no adder rounds so, or the types differ."""
         return by_table(self.result) or (isinstance(self.result, FixedPoints) and self.function != "linear")
 
-    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+    def compute(self, arriving: Tensor, *, quantised: bool) -> Tensor:
         """Return the function of every value."""
-        (arriving,) = values
         return FUNCTIONS[self.function](arriving, **self.parameters_of)
 
     def settings(self) -> dict[str, Any]:
@@ -131,17 +110,11 @@ class Activation(Layer):
         return super().settings() | {"function": self.function, "parameters": self.parameters_of}
 
 
-def _check(name: str, function: str, parameter_: str, value: float) -> None:
-    """Refuse a parameter for which a function has no values, or a pole where its argument is zero or above."""
-    if not math.isfinite(value):
-        raise NetworkError(f"layer '{name}': {function} with {parameter_} {value:g} has no values; give a finite one")
-    if parameter_ == "epsilon" and value <= 0:
-        raise NetworkError(f"layer '{name}': {function} takes an epsilon above zero, not {value:g}")
-
-
 @layer
 class PReLU(Layer):
     """x where it is positive, slope * x where it is not; one slope per channel or per value."""
+
+    takes_unless: ClassVar[dict[str, Any]] = {"slope_type": None}
 
     def __init__(
         self, name: str, slope: Tensor, result: Quantiser | None = None, *, slope_type: Quantiser | None = None
@@ -151,11 +124,10 @@ class PReLU(Layer):
 
     def used_slope(self, *, quantised: bool = True) -> Tensor:
         """Return the slopes that act."""
-        return quantise.activations(self.slope, self.slope_type) if quantised and self.slope_type else self.slope
+        return quantise.activations(self.slope, self.slope_type if quantised else None)
 
-    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+    def compute(self, arriving: Tensor, *, quantised: bool) -> Tensor:
         """Return the value, its negative part scaled."""
-        (arriving,) = values
         return torch.where(arriving < 0, self.used_slope(quantised=quantised) * arriving, arriving)
 
     def shape(self, *arriving: Shape) -> Shape:
@@ -165,7 +137,3 @@ class PReLU(Layer):
         if len(slopes) > len(before) or any(n not in {1, size} for n, size in zip(slopes[::-1], before[::-1])):  # noqa: B905
             raise NetworkError(f"layer '{self.name}' has slopes of shape {slopes}, not for {before}")
         return before
-
-    def settings(self) -> dict[str, Any]:
-        """Return the constructor's values; the type of slopes only where there is one."""
-        return super().settings() | ({"slope_type": self.slope_type} if self.slope_type else {})

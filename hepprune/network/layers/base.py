@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
@@ -11,6 +12,7 @@ from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.network import quantise
 from hepprune.network.layers.kernel import Kernel
+from hepprune.quantisers import FixedPoints
 
 # The shape of one jet's value, channels last, without the axis of jets.
 Shape = tuple[int, ...]
@@ -35,6 +37,8 @@ class Layer(nn.Module):
 
     is_head: ClassVar[bool] = False
     takes: ClassVar[tuple[str, ...]] = ()  # by the constructor besides arrays, and kept under the same names
+    # as `takes`, but no settings where they have this value, so that networks keep the identity they had before these
+    takes_unless: ClassVar[dict[str, Any]] = {}
     fixed: bool = False  # whether its arrays are constants of the model
 
     def __init__(self, name: str, result: Quantiser | None = None) -> None:
@@ -71,14 +75,18 @@ class Layer(nn.Module):
             return self.result
         raise NetworkError(f"layer '{self.name}' has a {type(self.result).__name__} result, no single fixed-point type")
 
-    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
-        """Return the layer's value before its result quantiser, (n_jets, *shape)."""
+    @property
+    def result_types(self) -> FixedPoint | FixedPoints | None:
+        """The result's type, or those of its values, and refuse any other quantiser."""
+        return self.result if isinstance(self.result, FixedPoints) else self.fixed_result
+
+    def compute(self, *arriving: Any, **options: Any) -> Tensor:
+        """Return the layer's value before its result quantiser, (n_jets, *shape), `quantised` within or in float."""
         raise TypeError(f"{type(self).__name__} does not compute")
 
     def forward(self, *values: Tensor, quantised: bool = True) -> Tensor:
         """Return the layer's value, under its quantisers or in float."""
-        value = self.compute(*values, quantised=quantised)
-        return quantise.activations(value, self.result) if quantised and self.result else value
+        return quantise.activations(self.compute(*values, quantised=quantised), self.result if quantised else None)
 
     def shape(self, *arriving: Shape) -> Shape:
         """Return the shape the layer puts out for the shapes that come in, and refuse what does not fit."""
@@ -92,11 +100,31 @@ class Layer(nn.Module):
 
     def settings(self) -> dict[str, Any]:
         """Return what the constructor takes besides arrays: JSON values, and quantisers."""
-        return {name: getattr(self, name) for name in ("name", "result", *self.takes)}
+        found = {name: getattr(self, name) for name in ("name", "result", *self.takes)}
+        unusual = {name: getattr(self, name) for name in self.takes_unless}
+        return found | {name: value for name, value in unusual.items() if value != self.takes_unless[name]}
 
     def rebuilt(self, **changes: Any) -> Self:
         """Return a layer of the same settings and arrays but for the changes, by the constructor's names."""
         return type(self)(**{**self.settings(), **self.state_dict(), **changes})
+
+
+class Stepwise(Layer):
+    """A layer that hardware computes in steps: `types` are those of all steps, or there are none and it is in float."""
+
+    def __init__(self, name: str, result: Quantiser | None, types: Mapping[str, Quantiser | None]) -> None:
+        super().__init__(name, result)
+        self.types = {step: kind for step, kind in types.items() if kind is not None}
+        if missing := [step for step in types if self.types and step not in self.types]:
+            raise NetworkError(f"layer '{name}' has types of some steps and lacks its {' and '.join(missing)}")
+
+    def settings(self) -> dict[str, Any]:
+        """Return the constructor's values; types of steps only where there are some."""
+        return super().settings() | self.types
+
+    def typed(self, values: Tensor, step: str) -> Tensor:
+        """Return values in the type of a step."""
+        return quantise.activations(values, self.types[step])
 
 
 @layer
@@ -117,9 +145,8 @@ class Input(Layer):
         """Values per jet."""
         return math.prod(self.features_shape)
 
-    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+    def compute(self, features: Tensor, *, quantised: bool) -> Tensor:
         """Return the features as they are."""
-        (features,) = values
         return features
 
     def shape(self, *arriving: Shape) -> Shape:
@@ -176,11 +203,6 @@ def hold(owner: nn.Module, key: str, values: Tensor, *, fixed: bool) -> None:
         owner.register_buffer(key, own(torch.as_tensor(values)))
     else:
         setattr(owner, key, parameter(values))
-
-
-def kept_fixed(fixed: bool) -> dict[str, bool]:  # noqa: FBT001 -- the setting of that name
-    """Return the setting of a fixed layer; others have none, so that networks keep the identity they had before it."""
-    return {"fixed": True} if fixed else {}
 
 
 def parameter(values: Tensor) -> nn.Parameter:

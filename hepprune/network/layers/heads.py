@@ -1,6 +1,6 @@
 """The heads that turn logits into probabilities or a class; between layers a softmax weighs values, as in attention."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -8,8 +8,7 @@ from torch import Tensor
 from hepprune.errors import NetworkError
 from hepprune.fixed import Quantiser
 from hepprune.network.layers.activation import FUNCTIONS
-from hepprune.network.layers.base import Layer, Shape, checked_axis, layer
-from hepprune.network.layers.stepwise import Stepwise
+from hepprune.network.layers.base import Layer, Shape, Stepwise, checked_axis, layer
 
 
 @layer
@@ -21,6 +20,7 @@ class Softmax(Stepwise):
     """
 
     is_head = True
+    takes_unless: ClassVar[dict[str, Any]] = {"axis": -1}
 
     def __init__(
         self,
@@ -37,13 +37,11 @@ class Softmax(Stepwise):
         super().__init__(name, result, tables | {"total_type": total_type, "inverse_type": inverse_type})
         self.axis = axis
 
-    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+    def compute(self, arriving: Tensor, *, quantised: bool) -> Tensor:
         """Return exp(x) / sum(exp(x)) along the axis."""
-        (arriving,) = values
         axis = self.axis if self.axis < 0 else self.axis + 1
-        return self._looked_up(arriving, axis) if quantised and self.types else torch.softmax(arriving, dim=axis)
-
-    def _looked_up(self, arriving: Tensor, axis: int) -> Tensor:
+        if not (quantised and self.types):
+            return torch.softmax(arriving, dim=axis)
         largest = arriving.detach().amax(axis, keepdim=True)  # what is subtracted moves no probability
         distance = self.typed(largest - arriving, "distance_type")
         exponentials = self.typed(FUNCTIONS["decay"](distance), "exponential_type")
@@ -56,10 +54,6 @@ class Softmax(Stepwise):
         checked_axis(self.name, self.axis, len(before))
         return before
 
-    def settings(self) -> dict[str, Any]:
-        """Return the constructor's values."""
-        return super().settings() | ({} if self.axis == -1 else {"axis": self.axis})
-
 
 @layer
 class Argmax(Layer):
@@ -67,9 +61,8 @@ class Argmax(Layer):
 
     is_head = True
 
-    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+    def compute(self, arriving: Tensor, *, quantised: bool) -> Tensor:
         """Return the index as a float, (n_jets, 1)."""
-        (arriving,) = values
         return arriving.argmax(dim=-1, keepdim=True).to(arriving.dtype)
 
     def shape(self, *arriving: Shape) -> Shape:
@@ -89,9 +82,8 @@ class TopK(Layer):
             raise NetworkError(f"layer '{name}' lets {k} channels through; at least one is needed")
         self.k = k
 
-    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+    def compute(self, arriving: Tensor, *, quantised: bool) -> Tensor:
         """Return the value with all but its largest channels at zero."""
-        (arriving,) = values
         largest = torch.argsort(arriving, dim=-1, descending=True, stable=True)[..., : self.k]
         return arriving * torch.zeros_like(arriving).scatter(-1, largest, 1.0)
 

@@ -1,7 +1,7 @@
 """Kernels: the weights of a layer that can be cut, the same for every kind of layer that has some."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -32,25 +32,17 @@ class Kernel:
     @property
     def weight(self) -> Tensor:
         """The float weights, (n_rows, *positions, n_columns)."""
-        found: Tensor = getattr(self.layer, self.array)
-        return found
+        return cast("Tensor", getattr(self.layer, self.array))
 
     @property
     def digit_limit(self) -> Tensor:
         """The most signed digits that each weight may have, like the weights; 0 is pruned."""
-        found: Tensor = getattr(self.layer, self.array.removesuffix("weight") + "digit_limit")
-        return found
-
-    @property
-    def type_name(self) -> str:
-        """The setting of the layer that holds the type."""
-        return f"{self.array}_type"
+        return cast("Tensor", getattr(self.layer, self.array.removesuffix("weight") + "digit_limit"))
 
     @property
     def type(self) -> Quantiser | None:
         """What rounds the weights."""
-        found: Quantiser | None = getattr(self.layer, self.type_name)
-        return found
+        return cast("Quantiser | None", getattr(self.layer, f"{self.array}_type"))
 
     @property
     def fixed_type(self) -> FixedPoint:
@@ -66,8 +58,7 @@ class Kernel:
     @property
     def reuse_factor(self) -> int:
         """How many weights share a multiplier."""
-        found: int = getattr(self.layer, "reuse_factor", 1)
-        return found
+        return int(getattr(self.layer, "reuse_factor", 1))
 
     @property
     def n_rows(self) -> int:
@@ -104,7 +95,3 @@ class Kernel:
     def reads(self, arriving: Tensor) -> Tensor:
         """Return what the weights multiply of a layer's input, (n_jets, n_places, groups, terms)."""
         return self.layer.kernel_reads(self, arriving)
-
-    def of(self, layer: "Layer") -> "Kernel":
-        """Return the same kernel of another layer of the kind."""
-        return next(kernel for kernel in layer.kernels if kernel.array == self.array)

@@ -41,9 +41,8 @@ class Lookup(Layer):
         self.table: Tensor
         self.numbers: Tensor
 
-    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+    def compute(self, arriving: Tensor, *, quantised: bool) -> Tensor:
         """Return the entries at the values; beyond the ends those of the ends."""
-        (arriving,) = values
         step, least = (
             torch.as_tensor(np.asarray(each), dtype=arriving.dtype, device=arriving.device)
             for each in (self.argument_type.step, self.argument_type.minimum)

@@ -1,7 +1,7 @@
 """Normalisation as it is at inference: batch norm an affine map, layer norm a statistic of each jet."""
 
 import math
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +10,7 @@ from hepprune.errors import NetworkError
 from hepprune.fixed import Quantiser
 from hepprune.network import quantise
 from hepprune.network.layers.activation import FUNCTIONS
-from hepprune.network.layers.base import Layer, Shape, hold, kept_fixed, layer, parameter
-from hepprune.network.layers.stepwise import Stepwise
+from hepprune.network.layers.base import Layer, Shape, Stepwise, hold, layer, parameter
 
 _LEAST = 1e-12  # of an epsilon, so that a table has a value where nothing varies
 
@@ -24,6 +23,8 @@ class BatchNorm(Layer):
     the types it has, and is folded into nothing. Of a product or a sum alone the other array is `held`: not trained.
     """
 
+    takes = ("scale_type", "shift_type")
+    takes_unless: ClassVar[dict[str, Any]] = {"fixed": False, "held": None}
     scale: Tensor
     shift: Tensor
 
@@ -57,15 +58,14 @@ class BatchNorm(Layer):
 
     def used_scale(self, *, quantised: bool = True) -> Tensor:
         """Return the factors that act, (channels,)."""
-        return quantise.activations(self.scale, self.scale_type) if quantised and self.scale_type else self.scale
+        return quantise.activations(self.scale, self.scale_type if quantised else None)
 
     def used_shift(self, *, quantised: bool = True) -> Tensor:
         """Return the shifts that act, (channels,)."""
-        return quantise.activations(self.shift, self.shift_type) if quantised and self.shift_type else self.shift
+        return quantise.activations(self.shift, self.shift_type if quantised else None)
 
-    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+    def compute(self, arriving: Tensor, *, quantised: bool) -> Tensor:
         """Return scale * values + shift."""
-        (arriving,) = values
         return arriving * self.used_scale(quantised=quantised) + self.used_shift(quantised=quantised)
 
     def shape(self, *arriving: Shape) -> Shape:
@@ -75,12 +75,6 @@ class BatchNorm(Layer):
             raise NetworkError(f"layer '{self.name}' takes {len(self.scale)} channels and is given {before[-1]}")
         return before
 
-    def settings(self) -> dict[str, Any]:
-        """Return the constructor's values."""
-        types = {"scale_type": self.scale_type, "shift_type": self.shift_type}
-        held = {"held": self.held} if self.held else {}
-        return super().settings() | types | kept_fixed(self.fixed) | held
-
 
 @layer
 class LayerNorm(Stepwise):
@@ -89,6 +83,8 @@ class LayerNorm(Stepwise):
     With types it is computed without a division: what is `centred` has the mean subtracted and is made smaller by
     `share`, which is one for 2**k channels; the sum of its squares is looked up in a table of inverse roots.
     """
+
+    takes = ("epsilon",)
 
     def __init__(
         self,
@@ -128,9 +124,8 @@ class LayerNorm(Stepwise):
         n_channels = len(self.scale)
         return {"scale": math.sqrt(n_channels), "epsilon": max(self.epsilon, _LEAST) * n_channels * self.share**2}
 
-    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+    def compute(self, arriving: Tensor, *, quantised: bool) -> Tensor:
         """Return the normalised values."""
-        (arriving,) = values
         if not (quantised and self.types):
             return nn.functional.layer_norm(arriving, arriving.shape[-1:], self.scale, self.shift, self.epsilon)
         centred = self.typed(self.centred(arriving), "centred_type")
@@ -149,7 +144,3 @@ class LayerNorm(Stepwise):
         if before[-1] != len(self.scale):
             raise NetworkError(f"layer '{self.name}' takes {len(self.scale)} channels and is given {before[-1]}")
         return before
-
-    def settings(self) -> dict[str, Any]:
-        """Return the constructor's values."""
-        return super().settings() | {"epsilon": self.epsilon}

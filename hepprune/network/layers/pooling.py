@@ -42,39 +42,34 @@ class Pool(Layer):
         if min(*self.size, *self.strides) < 1 or any(p < 0 for pair in self.padding for p in pair):
             raise NetworkError(f"layer '{name}': size and strides start at 1, padding at 0")
 
-    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+    def compute(self, arriving: Tensor, *, quantised: bool) -> Tensor:
         """Return the pooled values."""
-        (arriving,) = values
-        channels_first = arriving.movedim(-1, 1)
-        return (self._largest(channels_first) if self.kind == "max" else self._mean(channels_first)).movedim(1, -1)
+        values = arriving.movedim(-1, 1)
+        if self.kind == "max":
+            borders = self._borders
+            padded = nn.functional.pad(values, borders, value=-torch.inf) if any(borders) else values
+            pooled: Tensor = _LARGEST[len(self.size)](padded, self.size, self.strides)
+        else:  # sums over windows, divided by how many of each window's values are real
+            axes = tuple(range(-len(self.size), 0))
+            totals, counts = (self._unfolded(each).sum(dim=axes) for each in (values, torch.ones_like(values[:1])))
+            pooled = totals / counts
+        return pooled.movedim(1, -1)
 
-    def _flat(self) -> list[int]:
+    @property
+    def _borders(self) -> list[int]:
         return [p for pair in reversed(self.padding) for p in pair]
 
-    def _largest(self, values: Tensor) -> Tensor:
-        padded = nn.functional.pad(values, self._flat(), value=-torch.inf) if any(self._flat()) else values
-        pooled: Tensor = _LARGEST[len(self.size)](padded, self.size, self.strides)
-        return pooled
-
-    def _mean(self, values: Tensor) -> Tensor:
-        """Return sums over windows, divided by how many of each window's values are real."""
-        totals, counts = self._sums(values), self._sums(torch.ones_like(values[:1]))
-        return totals / counts
-
-    def _sums(self, values: Tensor) -> Tensor:
-        windows = nn.functional.pad(values, self._flat())
+    def _unfolded(self, values: Tensor) -> Tensor:
+        """Return padded values (n_jets, channels, *positions) by window, (n_jets, channels, *places, *size)."""
+        windows = nn.functional.pad(values, self._borders)
         for axis, (size, stride) in enumerate(zip(self.size, self.strides, strict=True), start=2):
             windows = windows.unfold(axis, size, stride)
-        return windows.sum(dim=tuple(range(-len(self.size), 0)))
+        return windows
 
     def windows(self, values: Tensor) -> Tensor:
         """Return what each output looks at, (n_jets, *places, channels, size of a window)."""
-        borders = [size for pair in reversed(self.padding) for size in pair]
-        windows = nn.functional.pad(values.movedim(-1, 1), borders)
-        for axis, (size, stride) in enumerate(zip(self.size, self.strides, strict=True), start=2):
-            windows = windows.unfold(axis, size, stride)
         rank = len(self.size)
-        return windows.movedim(1, rank + 1).flatten(rank + 2)
+        return self._unfolded(values.movedim(-1, 1)).movedim(1, rank + 1).flatten(rank + 2)
 
     def shape(self, *arriving: Shape) -> Shape:
         """Return (*windows, channels)."""
@@ -98,9 +93,8 @@ class GlobalPool(Layer):
             raise NetworkError(f"layer '{name}': " + unknown("pooling", kind, KINDS))
         self.kind, self.keep_axes = kind, keep_axes
 
-    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+    def compute(self, arriving: Tensor, *, quantised: bool) -> Tensor:
         """Return one value per channel."""
-        (arriving,) = values
         axes = tuple(range(1, arriving.ndim - 1))
         reduce = torch.amax if self.kind == "max" else torch.mean
         return reduce(arriving, dim=axes, keepdim=self.keep_axes)

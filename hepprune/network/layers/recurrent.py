@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -41,6 +41,11 @@ class Recurrent(Layer):
     and its candidate's recurrent part is read in `passed_type`, before the reset gate with `reset_after`, else behind.
     """
 
+    takes = (
+        *("cell", "activation", "recurrent_activation", "return_sequences", "reset_after", "backwards", "in_order"),
+        *("weight_type", "recurrent_weight_type", "bias_type", "state_type", "reuse_factor"),
+    )
+    takes_unless: ClassVar[dict[str, Any]] = {"argument_type": None, "passed_type": None}
     digit_limit: Tensor
     recurrent_digit_limit: Tensor
 
@@ -133,15 +138,11 @@ class Recurrent(Layer):
 
     def used_biases(self, *, quantised: bool = True) -> tuple[Tensor, Tensor]:
         """Return the biases that act: the kernel's, and the recurrent one."""
-        if not quantised or self.bias_type is None:
-            return self.bias, self.recurrent_bias
-        return quantise.activations(self.bias, self.bias_type), quantise.activations(
-            self.recurrent_bias, self.bias_type
-        )
+        kind = self.bias_type if quantised else None
+        return quantise.activations(self.bias, kind), quantise.activations(self.recurrent_bias, kind)
 
-    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+    def compute(self, arriving: Tensor, *, quantised: bool) -> Tensor:
         """Return the states (n_jets, n_steps, n_out), or the last one (n_jets, n_out)."""
-        (arriving,) = values
         return self.run(arriving, self.product(quantised=quantised), quantised=quantised)
 
     def product(self, *, quantised: bool) -> Product:
@@ -169,7 +170,7 @@ class Recurrent(Layer):
     ) -> tuple[Tensor, Tensor]:
         """Return state and memory (n_jets, n_out) after a step, from what the kernel made of its inputs."""
         quantiser = self.state_type if quantised else None
-        state, memory = (quantise.activations(value, quantiser) if quantiser else value for value in before)
+        state, memory = (quantise.activations(value, quantiser) for value in before)
         act, gate = (functools.partial(self._applied, of, quantised=quantised) for of in (self.act, self.gate))
         if self.cell == "gru":
             return self._gated(inputs, state, product, quantised=quantised), memory
@@ -196,7 +197,7 @@ class Recurrent(Layer):
 
     def _applied(self, function: ReLU | Activation, values: Tensor, *, quantised: bool) -> Tensor:
         kind = self.argument_of(function) if quantised else None
-        reached: Tensor = function(quantise.activations(values, kind) if kind else values, quantised=quantised)
+        reached: Tensor = function(quantise.activations(values, kind), quantised=quantised)
         return reached
 
     def _gated(self, inputs: Tensor, state: Tensor, product: Product, *, quantised: bool) -> Tensor:
@@ -207,9 +208,8 @@ class Recurrent(Layer):
         updates, resets, candidates = (slice(first * self.n_out, (first + 1) * self.n_out) for first in range(3))
         update = update_gate(update_in + product("recurrent_weight", state, updates))
         reset = reset_gate(reset_in + product("recurrent_weight", state, resets))
-        kind = self.passed_type if quantised else None
         passed = product("recurrent_weight", state, candidates) if self.reset_after else reset * state
-        passed = quantise.activations(passed, kind) if kind else passed
+        passed = quantise.activations(passed, self.passed_type if quantised else None)
         again = reset * passed if self.reset_after else product("recurrent_weight", passed, candidates)
         candidate = act(candidate_in + again)
         return update * state + (1 - update) * candidate
@@ -225,16 +225,12 @@ class Recurrent(Layer):
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's values; those of the functions only where they are not the usual ones."""
-        names = ("cell", "activation", "recurrent_activation", "return_sequences")
-        ways = ("reset_after", "backwards", "in_order")
-        types = ("weight_type", "recurrent_weight_type", "bias_type", "state_type", "reuse_factor")
-        kept = {name: getattr(self, name) for name in ("argument_type", "passed_type")}
-        more: dict[str, Any] = {name: kind for name, kind in kept.items() if kind}
+        found = super().settings()
         for key, function in (("activation", self.act), ("recurrent_activation", self.gate)):
             parameters = function.parameters_of if isinstance(function, Activation) else {}
-            more |= {f"{key}_parameters": parameters} if parameters else {}
-            more |= {f"{key}_type": function.result} if function.result else {}
-        return super().settings() | {name: getattr(self, name) for name in (*names, *ways, *types)} | more
+            found |= {f"{key}_parameters": parameters} if parameters else {}
+            found |= {f"{key}_type": function.result} if function.result else {}
+        return found
 
 
 def _by_gate(kind: Quantiser | None, n_out: int) -> bool:

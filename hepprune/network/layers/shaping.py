@@ -24,9 +24,8 @@ class Reshape(Layer):
         if list(self.target).count(-1) > 1:
             raise NetworkError(f"layer '{name}': only one axis of {self.target} can be left open with -1")
 
-    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+    def compute(self, arriving: Tensor, *, quantised: bool) -> Tensor:
         """Return the values under the shape."""
-        (arriving,) = values
         return arriving.reshape(len(arriving), *self.target)
 
     def shape(self, *arriving: Shape) -> Shape:
@@ -51,9 +50,8 @@ class Permute(Layer):
         if sorted(self.order) != list(range(len(self.order))):
             raise NetworkError(f"layer '{name}': {self.order} is no order of axes")
 
-    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+    def compute(self, arriving: Tensor, *, quantised: bool) -> Tensor:
         """Return the values with their axes in order."""
-        (arriving,) = values
         return arriving.permute(0, *(axis + 1 for axis in self.order))
 
     def shape(self, *arriving: Shape) -> Shape:
@@ -87,9 +85,8 @@ class _Borders(Layer):
 class Pad(_Borders):
     """Zeros around the positions."""
 
-    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+    def compute(self, arriving: Tensor, *, quantised: bool) -> Tensor:
         """Return the values with zeros around them."""
-        (arriving,) = values
         return nn.functional.pad(arriving, [0, 0, *(p for pair in reversed(self.borders) for p in pair)])
 
     def shape(self, *arriving: Shape) -> Shape:
@@ -101,9 +98,8 @@ class Pad(_Borders):
 class Crop(_Borders):
     """The positions without their borders."""
 
-    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+    def compute(self, arriving: Tensor, *, quantised: bool) -> Tensor:
         """Return the values inside."""
-        (arriving,) = values
         sizes = arriving.shape[1:-1]
         inner = (slice(low, n - high) for (low, high), n in zip(self.borders, sizes, strict=True))
         return arriving[(slice(None), *inner)]
@@ -123,9 +119,8 @@ class UpSample(Layer):
         super().__init__(name, result)
         self.factors = tuple(factors)
 
-    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+    def compute(self, repeated: Tensor, *, quantised: bool) -> Tensor:
         """Return the repeated values."""
-        (repeated,) = values
         for axis, factor in enumerate(self.factors, start=1):
             repeated = torch.repeat_interleave(repeated, factor, dim=axis)
         return repeated
@@ -180,9 +175,8 @@ class Slice(Layer):
             raise NetworkError(f"layer '{name}' cannot take {start}:{stop}:{step} along axis {axis}")
         self.start, self.stop, self.axis, self.step = start, stop, axis, step
 
-    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+    def compute(self, arriving: Tensor, *, quantised: bool) -> Tensor:
         """Return the part."""
-        (arriving,) = values
         axis = self.axis % arriving.ndim
         return arriving[(*(slice(None),) * axis, slice(self.start, self.stop, self.step))]
 
@@ -194,3 +188,6 @@ class Slice(Layer):
             raise NetworkError(f"layer '{self.name}' takes values up to {self.stop} of {before[axis]}")
         size = len(range(self.start, self.stop, self.step))
         return (*before[:axis], size, *before[axis + 1 :])
+
+
+MOVING = (Reshape, Permute, Pad, Crop, UpSample, Concatenate, Slice)

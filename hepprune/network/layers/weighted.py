@@ -1,7 +1,7 @@
 """Layers with a kernel: dense and convolutional, their pruned weights, quantisers and hls4ml knobs."""
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from hepprune import digits
 from hepprune.errors import NetworkError, unknown
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.network import quantise
-from hepprune.network.layers.base import Layer, Shape, check_work, hold, kept_fixed, layer, own
+from hepprune.network.layers.base import Layer, Shape, check_work, hold, layer, own
 from hepprune.network.layers.kernel import Kernel
 
 Padding = tuple[tuple[int, int], ...]
@@ -26,6 +26,8 @@ class Weighted(Layer):
     the types they have.
     """
 
+    takes: ClassVar[tuple[str, ...]] = ("weight_type", "bias_type", "strategy", "reuse_factor")
+    takes_unless: ClassVar[dict[str, Any]] = {"fixed": False}
     weight: Tensor
     bias: Tensor
     digit_limit: Tensor
@@ -97,22 +99,15 @@ class Weighted(Layer):
 
     def used_bias(self, *, quantised: bool = True) -> Tensor:
         """Return the biases that act, (n_out,)."""
-        return quantise.activations(self.bias, self.bias_type) if quantised and self.bias_type else self.bias
+        return quantise.activations(self.bias, self.bias_type if quantised else None)
 
-    def compute(self, *values: Tensor, quantised: bool) -> Tensor:
+    def compute(self, arriving: Tensor, *, quantised: bool) -> Tensor:
         """Return the kernel applied to the one value that comes in, plus the bias."""
-        (arriving,) = values
         return self.linear(arriving, self.used_weight(quantised=quantised), self.used_bias(quantised=quantised))
 
     def linear(self, values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """Return what the layer would compute with this weight and bias."""
         raise TypeError(f"{type(self).__name__} does not compute")
-
-    def settings(self) -> dict[str, Any]:
-        """Return the constructor's values."""
-        types = {"weight_type": self.weight_type, "bias_type": self.bias_type}
-        knobs = {"strategy": self.strategy, "reuse_factor": self.reuse_factor}
-        return super().settings() | types | knobs | kept_fixed(self.fixed)
 
 
 @layer
@@ -147,6 +142,8 @@ class Conv(Weighted):
 
     `padding` holds (before, after) for each axis of positions; with `groups` = n_in it is a depthwise convolution.
     """
+
+    takes = (*Weighted.takes, "strides", "padding", "dilation", "groups", "parallelization_factor")
 
     def __init__(
         self,
@@ -198,9 +195,8 @@ class Conv(Weighted):
         for axis, (size, stride, dilation) in enumerate(zip(self.kernel, self.strides, self.dilation, strict=True), 2):
             padded = padded.unfold(axis, (size - 1) * dilation + 1, stride)[..., ::dilation]
         grouped = padded.reshape(len(arriving), self.groups, -1, *padded.shape[2:])  # ..., groups, in, *places, *kernel
-        places = grouped.movedim(
-            list(range(3, 3 + rank)), list(range(1, 1 + rank))
-        )  # ..., *places, groups, in, *kernel
+        # ..., *places, groups, in, *kernel
+        places = grouped.movedim(list(range(3, 3 + rank)), list(range(1, 1 + rank)))
         return places.movedim(rank + 2, -1).reshape(len(arriving), -1, self.groups, self.weight[0].numel())
 
     def shape(self, *arriving: Shape) -> Shape:
@@ -223,11 +219,6 @@ class Conv(Weighted):
             padded, weight.movedim(-1, 1), bias, stride=self.strides, dilation=self.dilation, groups=self.groups
         )
         return found.movedim(1, -1)
-
-    def settings(self) -> dict[str, Any]:
-        """Return the constructor's values."""
-        places = {"strides": self.strides, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
-        return super().settings() | places | {"parallelization_factor": self.parallelization_factor}
 
 
 def checked_reuse(name: str, reuse_factor: object) -> int:

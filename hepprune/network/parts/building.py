@@ -9,7 +9,7 @@ from hepprune.network.graph import Network
 from hepprune.network.layers import Dense, Input, Layer, Permute, Reshape, Shape
 
 INPUT = "x"
-_BIT = FixedPoint(1, 1, signed=False)
+BIT = FixedPoint(1, 1, signed=False)
 
 
 class Building:
@@ -29,7 +29,7 @@ class Building:
         """Add the sum over the last axis, times a power of two; the axis stays, of size one."""
         kind = FixedPoint(1, 1 + round(math.log2(scale)), signed=False)
         ones, zeros = torch.full((1, n_values), scale, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
-        return self.add(Dense(name, ones, zeros, weight_type=kind, bias_type=_BIT, result=result), *sources)
+        return self.add(Dense(name, ones, zeros, weight_type=kind, bias_type=BIT, result=result), *sources)
 
     def rows(self, axis: int) -> str:
         """Bring an axis of the last layer's value to the front, all others behind it as one."""

@@ -3,13 +3,11 @@
 import numpy as np
 import torch
 
-from hepprune.fixed import FixedPoint
+from hepprune.fixed import Quantiser
 from hepprune.network import layers
 from hepprune.network.graph import Network
-from hepprune.network.parts.building import Building
+from hepprune.network.parts.building import BIT, Building
 from hepprune.quantisers import taken
-
-_BIT = FixedPoint(1, 1, signed=False)
 
 
 def cell(layer: layers.Recurrent, shape: layers.Shape) -> Network:
@@ -22,9 +20,7 @@ class _Unrolled:
 
     def __init__(self, layer: layers.Recurrent, shape: layers.Shape) -> None:
         self.layer, self.steps, self.now = layer, Building(shape), 0
-
-    def add(self, layer: layers.Layer, *sources: str) -> str:
-        return self.steps.add(layer, *sources)
+        self.add = self.steps.add
 
     def named(self, word: str) -> str:
         return f"{word}_{self.now}"
@@ -37,31 +33,28 @@ class _Unrolled:
         state = memory = self.zero()
         for place in reversed(range(n_steps)) if layer.backwards else range(n_steps):
             self.now = place
-            if states:
-                state, memory = self.read(state, "read"), self.read(memory, "kept")
+            if states:  # which the next step reads in their type
+                state = self.typed(layer.state_type, "read", state)
+                memory = self.typed(layer.state_type if layer.cell == "lstm" else None, "kept", memory)
             state, memory = getattr(self, layer.cell)(state, memory)
             states.append(state)
         if layer.return_sequences:
-            self.joined(states[::-1] if layer.backwards and layer.in_order else states)
+            if n_steps > 1:
+                self.add(
+                    layers.Concatenate("states"), *(states[::-1] if layer.backwards and layer.in_order else states)
+                )
+            self.add(layers.Reshape("sequence", (n_steps, layer.n_out)))
         return self.steps.network()
-
-    def joined(self, states: list[str]) -> None:
-        """Put out all states."""
-        if len(states) > 1:
-            self.add(layers.Concatenate("states"), *states)
-        self.add(layers.Reshape("sequence", (len(states), self.layer.n_out)))
 
     def zero(self) -> str:
         """Return the state before the first step, a part of the values times zero."""
         self.add(layers.Slice("some", 0, self.layer.n_out), "entered")
         none = torch.zeros(1, dtype=torch.float64)
-        return self.add(layers.BatchNorm("zero", none, none, scale_type=_BIT, shift_type=_BIT))
+        return self.add(layers.BatchNorm("zero", none, none, scale_type=BIT, shift_type=BIT))
 
-    def read(self, value: str, word: str) -> str:
-        """Return state or memory as a step reads it."""
-        kind, name = self.layer.state_type, self.named(word)
-        kept = kind is None or (word == "kept" and self.layer.cell != "lstm")
-        return value if kept else self.add(layers.Activation(name, "linear", result=kind), value)
+    def typed(self, kind: Quantiser | None, word: str, value: str) -> str:
+        """Return a value in a type, where there is one."""
+        return value if kind is None else self.add(layers.Activation(self.named(word), "linear", result=kind), value)
 
     def kernel(self, kind: str, name: str, rows: slice, *sources: str) -> str:
         """Return what rows of a kernel and their bias make of a value."""
@@ -91,10 +84,8 @@ class _Unrolled:
 
     def applied(self, function: layers.ReLU | layers.Activation, word: str, value: str) -> str:
         """Return a function of a value, which it looks up in the type of arguments."""
-        kind = self.layer.argument_of(function)
-        if kind is not None:
-            value = self.add(layers.Activation(self.named(f"{word}_argument"), "linear", result=kind), value)
-        return self.add(function.rebuilt(name=self.named(word)), value)
+        argument = self.typed(self.layer.argument_of(function), f"{word}_argument", value)
+        return self.add(function.rebuilt(name=self.named(word)), argument)
 
     def merged(self, operation: str, word: str, *values: str) -> str:
         return self.add(layers.Merge(self.named(word), operation), *values)
@@ -103,11 +94,6 @@ class _Unrolled:
         """Return what both kernels make for a gate."""
         again = self.kernel("recurrent_weight", self.named(f"{word}_again"), self.gate(number), state)
         return self.merged("add", f"{word}_total", self.entered(f"{word}_entered", number), again)
-
-    def passed(self, value: str) -> str:
-        """Return what a GRU's reset gate multiplies, or what it lets pass, in its type."""
-        kind = self.layer.passed_type
-        return value if kind is None else self.add(layers.Activation(self.named("typed"), "linear", result=kind), value)
 
     def simple(self, state: str, memory: str) -> tuple[str, str]:
         return self.applied(self.layer.act, "state", self.total("state", 0, state)), memory
@@ -119,11 +105,8 @@ class _Unrolled:
             for word, number in (("entry", 0), ("forget", 1), ("exit", 3))
         )
         candidate = self.applied(layer.act, "candidate", self.total("candidate", 2, state))
-        kept, new = (
-            self.merged("multiply", "kept_part", forget, memory),
-            self.merged("multiply", "new", entry, candidate),
-        )
-        memory = self.merged("add", "memory", kept, new)
+        kept = self.merged("multiply", "kept_part", forget, memory)
+        memory = self.merged("add", "memory", kept, self.merged("multiply", "new", entry, candidate))
         return self.merged("multiply", "state", exit_, self.applied(layer.act, "shown", memory)), memory
 
     def gru(self, state: str, memory: str) -> tuple[str, str]:
@@ -132,11 +115,13 @@ class _Unrolled:
             self.applied(layer.gates[number], word, self.total(word, number, state))
             for word, number in (("update", 0), ("reset", 1))
         )
-        passed = state if layer.reset_after else self.passed(self.merged("multiply", "passed", reset, state))
-        again = self.kernel("recurrent_weight", self.named("candidate_again"), self.gate(2), passed)
+        # what the reset gate multiplies, or what it lets pass, is in a type of its own
         if layer.reset_after:
-            again = self.passed(again)
-            again = self.merged("multiply", "passed", reset, again)
+            again = self.kernel("recurrent_weight", self.named("candidate_again"), self.gate(2), state)
+            again = self.merged("multiply", "passed", reset, self.typed(layer.passed_type, "typed", again))
+        else:
+            passed = self.typed(layer.passed_type, "typed", self.merged("multiply", "passed", reset, state))
+            again = self.kernel("recurrent_weight", self.named("candidate_again"), self.gate(2), passed)
         entered = self.entered("candidate_entered", 2)
         candidate = self.applied(layer.act, "candidate", self.merged("add", "candidate_total", entered, again))
         change = self.merged("multiply", "moved", update, self.merged("subtract", "change", state, candidate))

@@ -18,27 +18,11 @@ from hepprune.network.precision.rules import PRECISION, Precision, Seen, takes_b
 from hepprune.network.ranges import RANGES, Interval
 from hepprune.network.ranges import quantise as quantised
 
-__all__ = [
-    "PRECISION",
-    "Precision",
-    "activation_type",
-    "bias_type",
-    "is_quantised",
-    "quantise",
-    "takes_bits",
-    "weight_type",
-]
-_MULTIPLYING = (layers.Weighted, layers.Recurrent, layers.Einsum, layers.BatchNorm)
-_LOOKED_UP = (layers.PReLU, layers.Softmax, layers.LayerNorm, layers.Lookup)
-_MOVING = (
-    layers.Reshape,
-    layers.Permute,
-    layers.Pad,
-    layers.Crop,
-    layers.UpSample,
-    layers.Concatenate,
-    layers.Slice,
-    layers.TopK,
+__all__ = ["PRECISION", "Precision", "activation_type", "bias_type"]
+__all__ += ["is_quantised", "quantise", "takes_bits", "weight_type"]
+_NARROWS = (  # multiplies values, or looks them up
+    *(layers.Weighted, layers.Recurrent, layers.Einsum, layers.BatchNorm),
+    *(layers.PReLU, layers.Softmax, layers.LayerNorm, layers.Lookup),
 )
 
 
@@ -65,9 +49,21 @@ def quantise(network: Network, features: Any, precision: Precision, *, keep: boo
         NetworkError: a layer is of a kind that gets no types here, or one is named that has no width or does not exist.
         DataError: the features are not what the network takes.
     """
-    for name in precision.layer_bits or {}:
-        _check_takes_bits(network[name])
-    values = network.activations(_jets(network, features), quantised=False)
+    for layer in map(network.__getitem__, precision.layer_bits or {}):
+        if not takes_bits(layer):
+            raise NetworkError(
+                f"layer '{layer.name}' ({type(layer).__name__}) has no width to ask for; "
+                "its values are those of what it reads"
+            )
+    jets = [np.asarray(each) for each in as_tuple(features)]
+    shapes = [layer.features_shape for layer in network.inputs]
+    numbers = all(each.dtype.kind in "biuf" for each in jets)
+    if not numbers or [each.shape[1:] for each in jets] != shapes or not len(jets[0]):
+        raise DataError(
+            f"the network takes jets of {' and '.join(map(str, shapes))} numbers and is given an array of "
+            + " and ".join(f"shape {each.shape} and type '{each.dtype}'" for each in jets)
+        )
+    values = network.activations([torch.as_tensor(each.astype(np.float32)) for each in jets], quantised=False)
     seen, body = dict(_seen(network, values, precision)), {layer.name for layer in network.body}
     body |= set(precision.layer_bits or {})  # a head is typed where a width is asked for it
     typed: dict[str, layers.Layer] = {}
@@ -88,21 +84,21 @@ def quantise(network: Network, features: Any, precision: Precision, *, keep: boo
     return network.replacing(typed)
 
 
-def _check_takes_bits(layer: layers.Layer) -> None:
-    if not takes_bits(layer):
-        kind = type(layer).__name__
-        raise NetworkError(
-            f"layer '{layer.name}' ({kind}) has no width to ask for; its values are those of what it reads"
-        )
-
-
 def _seen(network: Network, values: dict[str, Tensor], precision: Precision) -> Iterator[tuple[str, Seen]]:
     """Yield for each layer that computes what its types are chosen from, over all its places."""
     # values, moved or picked at most, that are multiplied or looked up next
     narrow: set[str] = set()
     body = {layer.name for layer in network.body}
     for node in reversed([node for node in network.nodes if node.name in body]):
-        if _narrows(node.layer) or (_passes(node.layer) and node.name in narrow):
+        layer, moves = node.layer, isinstance(node.layer, (*layers.MOVING, layers.TopK))
+        narrows = isinstance(layer, _NARROWS)
+        if isinstance(layer, layers.Activation):
+            narrows, moves = layer.function != "linear", layer.function == "linear"
+        elif isinstance(layer, layers.Merge):
+            narrows = layer.operation == "multiply"
+        elif isinstance(layer, layers.Pool | layers.GlobalPool):
+            moves = layer.kind == "max"
+        if narrows or (moves and node.name in narrow):
             narrow.update(node.sources)
     places: dict[str, list[Node]] = {}
     for node in network.nodes:
@@ -113,27 +109,3 @@ def _seen(network: Network, values: dict[str, Tensor], precision: Precision) -> 
         arriving = tuple(values[node.sources[0]] for node in nodes if node.sources)
         multiplied = any(node.name in narrow for node in nodes)
         yield name, Seen(values=made, arriving=arriving, narrow=multiplied, precision=precision)
-
-
-def _narrows(layer: layers.Layer) -> bool:
-    tabled = isinstance(layer, layers.Activation) and layer.function != "linear"
-    products = isinstance(layer, layers.Merge) and layer.operation == "multiply"
-    return tabled or products or isinstance(layer, (*_MULTIPLYING, *_LOOKED_UP))
-
-
-def _passes(layer: layers.Layer) -> bool:
-    picks = isinstance(layer, layers.Pool | layers.GlobalPool) and layer.kind == "max"
-    return picks or isinstance(layer, _MOVING) or (isinstance(layer, layers.Activation) and layer.function == "linear")
-
-
-def _jets(network: Network, features: Any) -> list[Tensor]:
-    """Return features as the network takes them, one tensor for each input."""
-    jets = [np.asarray(each) for each in as_tuple(features)]
-    shapes = [layer.features_shape for layer in network.inputs]
-    numbers = all(each.dtype.kind in "biuf" for each in jets)
-    if not numbers or [each.shape[1:] for each in jets] != shapes or not len(jets[0]):
-        raise DataError(
-            f"the network takes jets of {' and '.join(map(str, shapes))} numbers and is given an array of "
-            + " and ".join(f"shape {each.shape} and type '{each.dtype}'" for each in jets)
-        )
-    return [torch.as_tensor(each.astype(np.float32)) for each in jets]

@@ -51,6 +51,15 @@ class Seen:
         """Return the width of the layer's weights."""
         return self.precision.bits(layer, self.precision.weight_bits)
 
+    def values_bits(self, layer: layers.Layer) -> int:
+        """Return the width of the layer's values."""
+        return self.precision.bits(layer, self.precision.activation_bits)
+
+    def typed(self, layer: layers.Layer, *, table: bool = True) -> Types:
+        """Return the type of values that are the layer's own, as those that a table puts out."""
+        width = self.values_bits(layer)
+        return {"result": activation_type(self.values, width, self.precision.overflow, table=table)}
+
     def narrowed(self) -> Types:
         """Return the type of values that are multiplied or looked up next; others stay exact."""
         if not self.narrow:
@@ -60,114 +69,40 @@ class Seen:
 
 def takes_bits(layer: layers.Layer) -> bool:
     """Return whether a layer has weights, or values of its own, that a width can be asked for."""
-    tabled = isinstance(layer, layers.Activation) and layer.function != "linear"
-    return (
-        tabled
-        or bool(layer.kernels)
-        or isinstance(layer, layers.ReLU | layers.PReLU | layers.Softmax | layers.LayerNorm | layers.BatchNorm)
-    )
+    if isinstance(layer, layers.Activation):
+        return layer.function != "linear"
+    rounded = (layers.ReLU, layers.PReLU, layers.Softmax, layers.LayerNorm, layers.BatchNorm)
+    return bool(layer.kernels) or isinstance(layer, rounded)
 
 
-# `rule(layer, *arriving, seen=)`: the types a layer gets for ranges that arrive at the first of its places.
-PRECISION: Rules[Callable[..., Types]] = Rules(
-    lacks="gets no fixed-point types here",
-    fix="train it with a quantiser (QKeras, HGQ, Brevitas) and give the quantised model",
-)
-
-
-@PRECISION.of(layers.Input)
-def _input(layer: layers.Input, *, seen: Seen) -> Types:
-    kinds = seen.precision.inputs
-    return {"result": kinds if isinstance(kinds, FixedPoint) else kinds[layer.name]}
-
-
-@PRECISION.of(layers.Weighted)
 def _weighted(layer: layers.Weighted, arriving: Interval, *, seen: Seen) -> Types:
     kind = weight_type(layer.weight, seen.weights(layer))
     biases = bias_type(layer.bias, kind.fraction + arriving.fraction)
     return {"weight_type": kind, "bias_type": biases} | seen.narrowed()
 
 
-@PRECISION.of(layers.BatchNorm)
 def _batch_norm(layer: layers.BatchNorm, arriving: Interval, *, seen: Seen) -> Types:
     kind = weight_type(layer.scale, seen.weights(layer))
     shifts = bias_type(layer.shift, kind.fraction + arriving.fraction)
     return {"scale_type": kind, "shift_type": shifts} | seen.narrowed()
 
 
-@PRECISION.of(layers.ReLU)
-def _relu(layer: layers.ReLU, _: Interval, *, seen: Seen) -> Types:
-    width = seen.precision.bits(layer, seen.precision.activation_bits)
-    return {"result": activation_type(seen.values, width, seen.precision.overflow)}
+def _layer_norm(layer: layers.LayerNorm, _: Interval, *, seen: Seen) -> Types:
+    width, weight_bits = seen.values_bits(layer), seen.precision.weight_bits
+    return tables.layer_norm_types(layer, seen.arriving, width=width, weight_bits=weight_bits) | seen.typed(layer)
 
 
-@PRECISION.of(layers.PReLU)
-def _prelu(layer: layers.PReLU, *arriving: Interval, seen: Seen) -> Types:
-    kind = weight_type(layer.slope, seen.precision.weight_bits, headroom=True)
-    return {"slope_type": kind} | _table(layer, *arriving, seen=seen)
-
-
-def _table(layer: layers.Layer, *_: Interval, seen: Seen) -> Types:
-    width = seen.precision.bits(layer, seen.precision.activation_bits)
-    return {"result": activation_type(seen.values, width, seen.precision.overflow, table=True)}
-
-
-@PRECISION.of(layers.Softmax)
-def _softmax(layer: layers.Softmax, arriving: Interval, *, seen: Seen) -> Types:
-    width = seen.precision.bits(layer, seen.precision.activation_bits)
-    return tables.softmax_types(layer, arriving, width) | _table(layer, arriving, seen=seen)
-
-
-@PRECISION.of(layers.LayerNorm)
-def _layer_norm(layer: layers.LayerNorm, arriving: Interval, *, seen: Seen) -> Types:
-    width, weight_bits = seen.precision.bits(layer, seen.precision.activation_bits), seen.precision.weight_bits
-    steps = tables.layer_norm_types(layer, seen.arriving, width=width, weight_bits=weight_bits)
-    return steps | _table(layer, arriving, seen=seen)
-
-
-@PRECISION.of(layers.Activation)
-def _activation(layer: layers.Activation, *arriving: Interval, seen: Seen) -> Types:
-    return {} if layer.function == "linear" else _table(layer, *arriving, seen=seen)
-
-
-@PRECISION.of(layers.Pool, layers.GlobalPool)
 def _pool(layer: layers.Pool | layers.GlobalPool, arriving: Interval, *, seen: Seen) -> Types:
     if layer.kind == "max":
         return {}
-    return seen.narrowed() if is_exact_mean(layer, arriving.low.shape) else _table(layer, arriving, seen=seen)
+    return seen.narrowed() if is_exact_mean(layer, arriving.low.shape) else seen.typed(layer)
 
 
-@PRECISION.of(layers.Merge)
 def _merge(layer: layers.Merge, *arriving: Interval, seen: Seen) -> Types:
     divides = layer.operation == "average" and bool(len(arriving) & (len(arriving) - 1))
-    return _table(layer, *arriving, seen=seen) if divides else seen.narrowed()
+    return seen.typed(layer) if divides else seen.narrowed()
 
 
-@PRECISION.of(layers.Einsum)
-def _einsum(layer: layers.Einsum, *_: Interval, seen: Seen) -> Types:
-    del layer
-    return seen.narrowed()
-
-
-@PRECISION.of(
-    layers.Reshape,
-    layers.Permute,
-    layers.Pad,
-    layers.Crop,
-    layers.UpSample,
-    layers.Concatenate,
-    layers.Slice,
-    layers.TopK,
-    layers.Argmax,
-    layers.Lookup,
-)
-def _exact(layer: layers.Layer, *_: Interval, seen: Seen) -> Types:
-    """Return no type: values are moved, picked or counted as they are."""
-    del layer, seen
-    return {}
-
-
-@PRECISION.of(layers.Recurrent)
 def _recurrent(layer: layers.Recurrent, arriving: Interval, *, seen: Seen) -> Types:
     own, asked = tables.states(layer, seen.arriving), seen.precision
     types = {f"{kernel.array}_type": weight_type(kernel.weight, seen.weights(layer)) for kernel in layer.kernels}
@@ -181,3 +116,40 @@ def _recurrent(layer: layers.Recurrent, arriving: Interval, *, seen: Seen) -> Ty
     fraction = max(types[name].fraction + read.fraction for name, read in reads)
     types["bias_type"] = bias_type(torch.cat([layer.bias, layer.recurrent_bias]), fraction)
     return types | seen.narrowed()
+
+
+def _input(layer: layers.Input, *, seen: Seen) -> Types:
+    kinds = seen.precision.inputs
+    return {"result": kinds if isinstance(kinds, FixedPoint) else kinds[layer.name]}
+
+
+def _prelu(layer: layers.PReLU, _: Interval, *, seen: Seen) -> Types:
+    return {"slope_type": weight_type(layer.slope, seen.precision.weight_bits, headroom=True)} | seen.typed(layer)
+
+
+def _softmax(layer: layers.Softmax, arriving: Interval, *, seen: Seen) -> Types:
+    return tables.softmax_types(layer, arriving, seen.values_bits(layer)) | seen.typed(layer)
+
+
+# `rule(layer, *arriving, seen=)`: the types a layer gets for ranges that arrive at the first of its places.
+PRECISION: Rules[Callable[..., Types]] = Rules(
+    lacks="gets no fixed-point types here",
+    fix="train it with a quantiser (QKeras, HGQ, Brevitas) and give the quantised model",
+    table={
+        layers.Input: _input,
+        layers.Weighted: _weighted,
+        layers.BatchNorm: _batch_norm,
+        layers.ReLU: lambda layer, _, *, seen: seen.typed(layer, table=False),
+        layers.PReLU: _prelu,
+        layers.Activation: lambda layer, _, *, seen: {} if layer.function == "linear" else seen.typed(layer),
+        layers.Softmax: _softmax,
+        layers.LayerNorm: _layer_norm,
+        layers.Recurrent: _recurrent,
+        layers.Pool: _pool,
+        layers.GlobalPool: _pool,
+        layers.Merge: _merge,
+        layers.Einsum: lambda *_, seen: seen.narrowed(),
+        # values that are moved, picked or counted as they are
+        **dict.fromkeys((*layers.MOVING, layers.TopK, layers.Argmax, layers.Lookup), lambda *_, **__: {}),
+    },
+)

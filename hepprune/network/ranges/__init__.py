@@ -38,19 +38,15 @@ def intervals(
         if node.name in types:
             return (held := Interval.of(types[node.name], node.shape)), held
         own = [after for _, after in arriving]
-        before = _before(node, own, open_ended=open_ended) if node.name in body else _anything(node)
+        try:
+            before = RANGES.find(node.layer)(node.layer, *own) if node.name in body else _anything(node)
+        except NetworkError:
+            if not open_ended:
+                raise
+            before = _anything(node)
         return before, functools.reduce(quantise, node.results, before)
 
     return {name: pair for name, pair in double.interpret(rule).items() if name in body}
-
-
-def _before(node: Node, arriving: list[Interval], *, open_ended: bool) -> Interval:
-    try:
-        return RANGES.find(node.layer)(node.layer, *arriving)
-    except NetworkError:
-        if not open_ended:
-            raise
-        return _anything(node)
 
 
 def accumulators(network: Network, given: Mapping[str, FixedPoint] | None = None) -> dict[str, FixedPoint]:
@@ -61,14 +57,7 @@ def accumulators(network: Network, given: Mapping[str, FixedPoint] | None = None
     Raises:
         NetworkError: a layer lacks a fixed-point type, or accumulates more bits than are computed exactly.
     """
-    return {name: _covering(name, before) for name, (before, _) in intervals(network, given=given).items()}
-
-
-def _covering(name: str, interval: Interval) -> FixedPoint:
-    try:
-        return interval.covering()
-    except NetworkError as problem:
-        raise NetworkError(f"layer '{name}' accumulates more bits than are computed exactly: {problem}") from problem
+    return {name: before.held(name) for name, (before, _) in intervals(network, given=given).items()}
 
 
 def _anything(node: Node) -> Interval:

@@ -23,21 +23,20 @@ def cell_range(layer: Recurrent, arriving: Interval) -> Interval:
     Raises:
         NetworkError: its kernels, functions or states lack a type, or it accumulates more bits than are exact.
     """
-    of = {
-        "weight_type": layer.weight_type,
-        "recurrent_weight_type": layer.recurrent_weight_type,
-        "bias_type": layer.bias_type,
-        "activation_type": layer.act.result,
-    }
-    more = {"recurrent_activation_type": layer.gate.result, "state_type": layer.state_type}
-    missing = [name for name, kind in (of if layer.cell == "simple" else of | more).items() if kind is None]
-    if missing:
+    kinds = {f"{kernel.array}_type": kernel.type for kernel in layer.kernels}
+    kinds |= {"bias_type": layer.bias_type, "activation_type": layer.act.result}
+    if layer.cell != "simple":
+        kinds |= {"recurrent_activation_type": layer.gate.result, "state_type": layer.state_type}
+    if missing := [name for name, kind in kinds.items() if kind is None]:
         raise NetworkError(f"layer '{layer.name}' (Recurrent) has no range without its {' and '.join(missing)}")
     inputs = Interval(arriving.low.min(axis=0), arriving.high.max(axis=0), arriving.fraction)
     state = Interval.of(layer.state_type or layer.act.result, (layer.n_out,))  # type: ignore[arg-type]
     act, gate = (functools.partial(_function, layer, function) for function in (layer.act, layer.gate))
-    cell = {"simple": _simple, "lstm": _lstm, "gru": _gru}[layer.cell]
-    found = cell(layer, _kernel(layer, "weight", inputs), state, act, gate)
+    entered = _kernel(layer, "weight", inputs)
+    if layer.cell == "simple":
+        found = act(_exact(layer, entered + _kernel(layer, "recurrent_weight", state)))
+    else:
+        found = (_lstm if layer.cell == "lstm" else _gru)(layer, entered, state, act, gate)
     shape = (*arriving.low.shape[:1], layer.n_out) if layer.return_sequences else (layer.n_out,)
     low, high = (np.broadcast_to(end, shape).copy() for end in (found.low, found.high))
     return Interval(low, high, found.fraction)
@@ -52,11 +51,8 @@ def _kernel(layer: Recurrent, kind: str, values: Interval) -> Interval:
 
 
 def _exact(layer: Recurrent, interval: Interval) -> Interval:
-    """Return a range that is computed exactly."""
-    try:
-        _ = interval.covering()
-    except NetworkError as problem:
-        raise NetworkError(f"layer '{layer.name}' accumulates more bits than are computed exactly: {problem}") from None
+    """Return a range that is computed exactly, and refuse others."""
+    _ = interval.held(layer.name)
     return interval
 
 
@@ -64,10 +60,6 @@ def _function(layer: Recurrent, function: ReLU | Activation, arriving: Interval)
     """Return the range of one of the cell's functions, rounded to its type."""
     arriving = quantise(arriving, layer.argument_of(function))
     return quantise(Interval(*reach(function, arriving), arriving.fraction), function.result)
-
-
-def _simple(layer: Recurrent, inputs: Interval, state: Interval, act: Function, _: Function) -> Interval:
-    return act(_exact(layer, inputs + _kernel(layer, "recurrent_weight", state)))
 
 
 def _lstm(layer: Recurrent, inputs: Interval, state: Interval, act: Function, gate: Function) -> Interval:

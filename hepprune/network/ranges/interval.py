@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.network.layers import Shape
 from hepprune.quantisers import FixedPoints
@@ -43,6 +44,17 @@ class Interval:
     def covering(self) -> FixedPoint:
         """Return the narrowest type that holds every value of the layer."""
         return FixedPoint.covering(float(self.low.min()), float(self.high.max()), fraction=self.fraction)
+
+    def held(self, layer: str) -> FixedPoint:
+        """Return the same for a value of the layer of that name.
+
+        Raises:
+            NetworkError: it takes more bits than are computed exactly.
+        """
+        try:
+            return self.covering()
+        except NetworkError as problem:
+            raise NetworkError(f"layer '{layer}' accumulates more bits than are computed exactly: {problem}") from None
 
     def outward(self) -> "Interval":
         """Return the range with its ends rounded outward to the grid."""

@@ -43,7 +43,8 @@ def _batch_norm(layer: layers.BatchNorm, arriving: Interval) -> Interval:
 
 def _looked_up_each(layer: layers.Lookup, arriving: Interval) -> Interval:
     """Return the ends of what the tables have for all that can arrive."""
-    step, least = (np.broadcast_to(each, arriving.low.shape) for each in _arguments(layer))
+    kind: Any = layer.argument_type
+    step, least = (np.broadcast_to(each, arriving.low.shape) for each in (kind.step, kind.minimum))
     table = np.broadcast_to(layer.table.double().cpu().numpy(), (*arriving.low.shape, layer.table.shape[-1]))
     places = np.arange(table.shape[-1])
     first, last = (
@@ -54,11 +55,6 @@ def _looked_up_each(layer: layers.Lookup, arriving: Interval) -> Interval:
     low, high = next(ends).min(axis=-1), next(ends).max(axis=-1)
     fraction = next(n for n in range(_FINEST + 1) if n == _FINEST or not (np.ldexp(table, n) % 1).any())
     return Interval(low, high, fraction)
-
-
-def _arguments(layer: layers.Lookup) -> tuple[Any, Any]:
-    kind: Any = layer.argument_type
-    return kind.step, kind.minimum
 
 
 def _monotone(layer: layers.Layer, *arriving: Interval) -> Interval:
@@ -77,25 +73,13 @@ def _top(layer: layers.TopK, arriving: Interval) -> Interval:
     return Interval(np.minimum(arriving.low, 0), np.maximum(arriving.high, 0), arriving.fraction)
 
 
-def _table(layer: layers.Activation, arriving: Interval) -> Interval:
-    """Return the range of a function that hardware looks up, which needs a result type to have a grid."""
-    if layer.function == "linear":
-        return _monotone(layer, arriving)
-    return _looked_up(layer, arriving)
-
-
 def _looked_up(layer: layers.Layer, *arriving: Interval) -> Interval:
     """Return the range of what rounds to a result type."""
-    fraction = _of_result(layer)
-    return Interval(*reach(layer, *arriving), fraction).outward()
+    return Interval(*reach(layer, *arriving), _of_result(layer)).outward()
 
 
 def _of_result(layer: layers.Layer) -> int:
-    """Return the fractional bits that what rounds to the layer's result type is bounded to: one more than its own.
-
-    Raises:
-        NetworkError: it has none.
-    """
+    """Return the fractional bits that what rounds to the layer's result type is bounded to: one more than its own."""
     if layer.result is None:
         raise NetworkError(
             f"layer '{layer.name}' ({type(layer).__name__}) has no fixed-point form without a result type"
@@ -113,8 +97,6 @@ def _layer_norm(layer: layers.LayerNorm, arriving: Interval) -> Interval:
 
 
 def _in_steps(layer: layers.Layer, arriving: Interval) -> Interval:
-    """Return the range of what a layer computes step by step."""
-
     def rule(node: Node, *read: Interval) -> Interval:
         return functools.reduce(quantise, node.results, RANGES.find(node.layer)(node.layer, *read))
 
@@ -178,7 +160,8 @@ RANGES: Rules[Callable[..., Interval]] = Rules(
         layers.Input: port,
         layers.Weighted: _weighted,
         layers.BatchNorm: _batch_norm,
-        layers.Activation: _table,
+        # a function that hardware looks up needs a result type to have a grid
+        layers.Activation: lambda la, arriving: (_monotone if la.function == "linear" else _looked_up)(la, arriving),
         layers.Lookup: _looked_up_each,
         layers.Softmax: _softmax,
         layers.PReLU: _looked_up,
@@ -190,18 +173,6 @@ RANGES: Rules[Callable[..., Interval]] = Rules(
         layers.Merge: _merge,
         layers.TopK: _top,
         layers.Einsum: _einsum,
-        **dict.fromkeys(
-            (
-                layers.ReLU,
-                layers.Reshape,
-                layers.Permute,
-                layers.Pad,
-                layers.Crop,
-                layers.UpSample,
-                layers.Concatenate,
-                layers.Slice,
-            ),
-            _monotone,
-        ),
+        **dict.fromkeys((layers.ReLU, *layers.MOVING), _monotone),
     },
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -94,21 +95,15 @@ def leave(branched: Branched, x: Tensor, *, confidence: float, quantised: bool =
     sure[-1] = True
     taken = sure.to(torch.uint8).argmax(dim=0)
     shares = torch.bincount(taken, minlength=len(names)).double() / len(taken)
-    costs = _costs(network, names)
+    each = multiplications(network)
+    # up to an exit all heads are computed that a jet passes
+    passed = accumulate((needed(network, name) for name in names), set[str].union)
+    costs = tuple(sum(count for layer, count in each.items() if layer in seen) for seen in passed)
     mean = float(shares @ torch.tensor(costs, dtype=shares.dtype))
     work = Work(mean, float(costs[int(taken.max())]), float(costs[-1]))
     return Exited(
         logits=logits[taken, torch.arange(len(x))], taken=taken, shares=tuple(shares.tolist()), costs=costs, work=work
     )
-
-
-def _costs(network: Network, names: Sequence[str]) -> tuple[int, ...]:
-    """Return the multiplications of one jet that takes each exit, those of the heads it passed among them."""
-    each, seen, costs = multiplications(network), set[str](), []
-    for name in names:
-        seen |= needed(network, name)
-        costs.append(sum(count for layer, count in each.items() if layer in seen))
-    return tuple(costs)
 
 
 def needed(network: Network, name: str) -> set[str]:

@@ -45,20 +45,21 @@ def group_scores(
         NetworkError: the criterion needs jets and there are none, or has no meaning for such units.
         DataError: a gradient is not finite.
     """
-    if criterion.gathers is not None and data is None:
-        raise NetworkError(f"the criterion '{criterion.name}' needs jets to gather its statistics from")
+    criterion.check(data)
     if "neuron" not in criterion.granularities:
         raise NetworkError(f"criterion '{criterion.name}' scores no neurons: " + ", ".join(criterion.granularities))
     if criterion.gathers is not None:
         _check_read(network, groups, criterion.name)
-    gated = [group for group in groups if criterion.gathers is not None and _needs_gates(network, group)]
+    cells = {layer.name for layer in network if isinstance(layer, Recurrent)}
+    by_gates = [group for group in groups if group.heads or any(each.layer in cells for each in group.of("made"))]
+    gated = by_gates if criterion.gathers is not None else []
     if gated and criterion.name not in _BY_GATES:
         raise NetworkError(
             f"the criterion '{criterion.name}' does not score '{gated[0].name}'; heads and recurrent states are scored "
             f"by {', '.join(_BY_GATES)} or by their weights"
         )
     found = dict(zip(gated, _BY_GATES[criterion.name](network, gated, data), strict=True)) if gated and data else {}
-    gathered = criterion.gathers(network, data) if criterion.gathers and data and len(gated) < len(groups) else {}
+    gathered = criterion.gather(network, data) if len(gated) < len(groups) else {}
     return [
         found[group] if group in found else _by_makers(network, group, criterion, gathered, seed=seed)
         for group in groups
@@ -74,10 +75,6 @@ def _check_read(network: Network, groups: Sequence[Group], criterion: str) -> No
                 f"nothing on the way to the logits reads '{group.name}', so '{criterion}' cannot score it; "
                 "take it out of the model first, or choose a criterion that needs no jets"
             )
-
-
-def _needs_gates(network: Network, group: Group) -> bool:
-    return group.heads or any(isinstance(network[member.layer], Recurrent) for member in group.of("made"))
 
 
 def _by_makers(
@@ -104,9 +101,7 @@ def _as_neurons(layer: Layer) -> Kernel:
 
 def block_scores(network: Network, criterion: Criterion, *, data: Sample | None, seed: int) -> dict[str, float]:
     """Return a score for each block by its end: what the criterion says of it, or of all its neurons together."""
-    if criterion.gathers is not None and data is None:
-        raise NetworkError(f"the criterion '{criterion.name}' needs jets to gather its statistics from")
-    gathered = criterion.gathers(network, data) if criterion.gathers and data else {}
+    gathered = criterion.gather(network, data)
     found = {}
     for block in blocks.blocks(network):
         if "layer" in criterion.granularities:

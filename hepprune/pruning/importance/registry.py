@@ -45,13 +45,22 @@ class Criterion:
         """The name it is found by."""
         return self.function.__name__
 
+    def check(self, jets: object) -> None:
+        """Refuse to do without jets, or what was gathered on them, where the criterion needs some."""
+        if self.gathers is not None and jets is None:
+            raise NetworkError(f"the criterion '{self.name}' needs jets to gather its statistics from")
+
+    def gather(self, network: Network, data: Sample | None) -> Mapping[str, Any]:
+        """Return what it reads of each kernel or block of a network, nothing where it needs no jets."""
+        self.check(data)
+        return {} if self.gathers is None or data is None else self.gathers(network, data)
+
     @torch.no_grad()
     def __call__(self, kernel: Kernel, granularity: str, statistics: Any = None, *, seed: int = 0) -> Tensor:
         """Return a score per unit, least important lowest: (n_out,) for neurons, else (n_weights,) row by row."""
         if granularity not in self.granularities:
             raise NetworkError(f"criterion '{self.name}': " + unknown("granularity", granularity, self.granularities))
-        if self.gathers is not None and statistics is None:
-            raise NetworkError(f"the criterion '{self.name}' needs jets to gather its statistics from")
+        self.check(statistics)
         scores = self.function(kernel, granularity, seed if self.seeded else statistics).flatten()
         if not torch.isfinite(scores).all():
             raise NetworkError(
@@ -69,10 +78,9 @@ def criterion(
     """Register a function of (layer, granularity, statistics) as a criterion under its own name."""
 
     def register(function: Callable[..., Tensor]) -> Criterion:
-        CRITERIA[function.__name__] = Criterion(
-            function=function, granularities=granularities, gathers=gathers, norm=norm, seeded=seeded
-        )
-        return CRITERIA[function.__name__]
+        made = Criterion(function=function, granularities=granularities, gathers=gathers, norm=norm, seeded=seeded)
+        CRITERIA[made.name] = made
+        return made
 
     return register
 

@@ -6,13 +6,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from hepprune.errors import DataError
 from hepprune.network import Dense, Network, Weighted
 from hepprune.pruning.statistics import recorded, recurrences
 from hepprune.pruning.statistics.recorded import Recorded
 from hepprune.sample import Sample
-
-_MAX_VALUES = 2**24  # of one layer's per-jet gradients at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +87,7 @@ def kernel_gradients(seen: Recorded, loss: Tensor) -> dict[str, tuple[Tensor, Te
     result = {}
     for layer, (totals, handed) in zip(layers, points, strict=True):
         pair = [recorded.rows([next(found) for _ in part], layer.kernels[0].groups) for part in (totals, handed)]
-        if not all(bool(torch.isfinite(tensor).all()) for tensor in pair):
-            raise DataError("gradients are not finite; the network or its features hold NaN or infinite values")
+        recorded.check_finite(pair)
         result[layer.name] = (pair[0], pair[1])
     return result
 
@@ -119,20 +115,15 @@ def _reads(seen: Recorded, kernel: str) -> Tensor:
     """Return the sum over jets of each input's mean over the places and uses of a kernel's layer, (n_in,)."""
     layer = seen.network.kernel(kernel).layer
     arriving = (seen.values[seen.network.sources[use][0]].detach() for use in seen.uses(layer))
-    return (
-        torch.cat([each.flatten(1, -2) if each.ndim > 2 else each[:, None] for each in arriving], dim=1)
-        .mean(dim=1)
-        .sum(dim=0)
-    )
+    places = [each.flatten(1, -2) if each.ndim > 2 else each[:, None] for each in arriving]
+    return torch.cat(places, dim=1).mean(dim=1).sum(dim=0)
 
 
 def squares(gradient: Tensor, arriving: Tensor) -> Tensor:
     """Return the sum over jets of each weight's squared gradient, (groups, n_out / groups, weights of one output)."""
     if gradient.shape[1:3] == (1, 1):
         return ((gradient[:, 0, 0] ** 2).T @ arriving[:, 0, 0] ** 2)[None]
-    chunk = max(1, _MAX_VALUES // (gradient[0, 0].numel() * arriving.shape[-1]))
-    pairs = zip(torch.split(gradient, chunk), torch.split(arriving, chunk), strict=True)
-    return torch.stack([recorded.per_jet(*pair).square().sum(dim=0) for pair in pairs]).sum(dim=0)
+    return recorded.sum_over_jets(gradient, arriving, torch.square)
 
 
 def _neuron_sums(activation: Tensor, sensitivity: Tensor) -> list[Tensor]:
@@ -149,8 +140,7 @@ def _neuron_sums(activation: Tensor, sensitivity: Tensor) -> list[Tensor]:
 def _finish(terms: list[Tensor], n_jets: int) -> LayerStatistics:
     weight, second, cross, squared, activation, reads, read = (term / n_jets for term in terms)
     neuron = second - 2 * activation * cross + activation**2 * squared
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in (weight, neuron)):
-        raise DataError("gradients are not finite; the network or its features hold NaN or infinite values")
+    recorded.check_finite((weight, neuron))
     return LayerStatistics(
         weight_fisher=weight.detach(),
         neuron_fisher=neuron.clamp(min=0).detach(),

@@ -1,7 +1,6 @@
 """What neurons hand on, over jets: the statistics that need no gradient."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -38,19 +37,14 @@ def gather(network: Network, sample: Sample, *, batch_size: int = 8192) -> dict[
     """
     found: dict[str, list[Activity]] = {}
     for jets in sample.batches(batch_size):
-        seen = recorded.run(network, jets.x)
-        for name, activity in _of_batch(seen, len(jets) / len(sample)):
-            found.setdefault(name, []).append(activity)
+        seen, share = recorded.run(network, jets.x), len(jets) / len(sample)
+        for layer in recorded.contributing(network):
+            if isinstance(layer, Weighted) and not layer.fixed:
+                found.setdefault(layer.name, []).append(_of_layer(seen, layer, share))
+            elif isinstance(layer, Recurrent):
+                for kind, own in zip(KERNELS, _of_cell(seen, layer, share), strict=True):
+                    found.setdefault(f"{layer.name}.{kind}", []).append(own)
     return {name: _joined(parts) for name, parts in found.items()}
-
-
-def _of_batch(seen: Recorded, share: float) -> Iterator[tuple[str, Activity]]:
-    for layer in recorded.contributing(seen.network):
-        if isinstance(layer, Weighted) and not layer.fixed:
-            yield layer.name, _of_layer(seen, layer, share)
-        elif isinstance(layer, Recurrent):
-            for kind, own in zip(KERNELS, _of_cell(seen, layer, share), strict=True):
-                yield f"{layer.name}.{kind}", own
 
 
 def _of_layer(seen: Recorded, layer: Weighted, share: float) -> Activity:
@@ -82,10 +76,7 @@ def _squares(arriving: Tensor, weight: Tensor) -> Tensor:
 
 
 def _joined(parts: list[Activity]) -> Activity:
-    return Activity(
-        low=torch.stack([part.low for part in parts]).amin(dim=0),
-        high=torch.stack([part.high for part in parts]).amax(dim=0),
-        mean_size=torch.stack([part.mean_size for part in parts]).sum(dim=0),
-        zeros=torch.stack([part.zeros for part in parts]).sum(dim=0),
-        arriving=torch.stack([part.arriving for part in parts]).sum(dim=0).sqrt(),
-    )
+    each = {field.name: torch.stack([getattr(part, field.name) for part in parts]) for field in fields(Activity)}
+    low, high, arriving = each["low"].amin(dim=0), each["high"].amax(dim=0), each["arriving"].sum(dim=0).sqrt()
+    mean_size, zeros = each["mean_size"].sum(dim=0), each["zeros"].sum(dim=0)
+    return Activity(low=low, high=high, mean_size=mean_size, zeros=zeros, arriving=arriving)

@@ -24,7 +24,7 @@ _MAX_VALUES = 2**24  # of one layer's gradients by logit, per class, at a time
 _GRAPH = 16  # values that autograd keeps for each row of a recurrent layer, at a step
 _LINEAR = (
     *(layers.Dense, layers.Conv, layers.ReLU, layers.PReLU, layers.BatchNorm, layers.Pool, layers.GlobalPool),
-    *(layers.Reshape, layers.Permute, layers.Concatenate, layers.Slice, layers.Crop, layers.Pad, layers.UpSample),
+    *layers.MOVING,
 )
 
 
@@ -106,7 +106,8 @@ def _of_cells(
     """Return the curvature by both kernels of every recurrent layer, of linearised logits or the Hessian's."""
     found: dict[str, Curvature] = {}
     for cell in recurrences.contributing(network):
-        find = _cell_by_logits if linear else _cell_by_products if _repeats(network, cell) else _cell_by_steps
+        repeats = sum(network.runs(node) is cell for node in network) > 1
+        find = _cell_by_logits if linear else _cell_by_products if repeats else _cell_by_steps
         size = batch_size if linear else min(batch_size, unrolling.fitting(cell, _n_steps(network, cell)))
         sums = [torch.zeros_like(kernel.detach()) for kernel in (cell.weight, cell.recurrent_weight)]
         for jets in sample.batches(size):
@@ -115,10 +116,6 @@ def _of_cells(
         for kind, total in zip(KERNELS, sums, strict=True):
             found[f"{cell.name}.{kind}"] = _finished(cell.name, [total, total.new_zeros(0)], len(sample))
     return found
-
-
-def _repeats(network: Network, cell: layers.Recurrent) -> bool:
-    return sum(network.runs(node) is cell for node in network) > 1
 
 
 def _cell_by_logits(seen: Recorded, cell: layers.Recurrent, jets: Sample) -> list[Tensor]:
@@ -168,7 +165,14 @@ def _by_products(seen: Recorded, layer: layers.Weighted, jets: Sample, means: Te
     arriving, handed = seen.arriving(layer), _Second(loss, seen.handed(layer))
     change = recorded.rows(seen.handed(layer)).detach().flatten(2) - means.to(seen.raw[0].dtype)
     neurons = torch.stack([handed.along(neuron, change[..., neuron]).sum() for neuron in range(layer.n_out)])
-    return _by_weight(loss, layer.weight) if arriving.shape[1] > 1 else _by_total(loss, seen, layer), neurons
+    if arriving.shape[1] > 1:
+        return _by_weight(loss, layer.weight), neurons
+    # one product per neuron, whose weights differ only by what arrives
+    totals, groups, reads = _Second(loss, seen.outputs(layer)), layer.kernels[0].groups, arriving[:, 0]
+    every = torch.ones_like(reads[:, :1, 0])
+    bends = [totals.along(neuron, every) for neuron in range(layer.n_out)]
+    weights = torch.stack([bend @ reads[:, n * groups // layer.n_out] ** 2 for n, bend in enumerate(bends)])
+    return weights, neurons
 
 
 def _by_weight(loss: Tensor, kernel: Tensor) -> Tensor:
@@ -176,15 +180,6 @@ def _by_weight(loss: Tensor, kernel: Tensor) -> Tensor:
     (slope,) = torch.autograd.grad(loss, kernel, create_graph=True)
     rows = (torch.autograd.grad(entry, kernel, retain_graph=True)[0] for entry in slope.flatten())
     return torch.stack([row.flatten()[index] for index, row in enumerate(rows)])
-
-
-def _by_total(loss: Tensor, seen: Recorded, layer: layers.Weighted) -> Tensor:
-    """Return the diagonal with one product per neuron, whose weights differ only by what arrives."""
-    totals, groups = _Second(loss, seen.outputs(layer)), layer.kernels[0].groups
-    arriving = seen.arriving(layer)[:, 0]
-    every = torch.ones_like(arriving[:, :1, 0])
-    bends = [totals.along(neuron, every) for neuron in range(layer.n_out)]
-    return torch.stack([bend @ arriving[:, n * groups // layer.n_out] ** 2 for n, bend in enumerate(bends)])
 
 
 class _Second:

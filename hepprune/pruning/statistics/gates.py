@@ -1,4 +1,4 @@
-"""Gates: what the loss does when units are heard a little less, whatever they are made of.
+"""Gates: what the loss does when units count a little less, whatever they are made of.
 
 A gate m scales what a unit adds to the totals of all its readers, around its mean. For one jet dL/dm is the sum over
 readers and places of (x - mean) (W^T dL/dtotal), at the unit's inputs: for heads the head mask of Michel et al.
@@ -12,10 +12,8 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from hepprune.errors import DataError
 from hepprune.network import Layer, Network, Node, Recurrent
 from hepprune.pruning.statistics import recorded, recurrences
-from hepprune.pruning.statistics.recorded import Recorded
 from hepprune.pruning.structure.coupling import Group
 from hepprune.sample import Sample
 
@@ -51,8 +49,7 @@ def gather(network: Network, groups: Sequence[Group], sample: Sample, *, batch_s
             sums[index] = [total + term for total, term in zip(sums[index], _terms(group, columns), strict=True)]
     names = [each.name for each in fields(Gates)]
     found = [Gates(**{name: total / len(sample) for name, total in zip(names, totals, strict=True)}) for totals in sums]
-    if not all(bool(torch.isfinite(gates.squared).all()) for gates in found):
-        raise DataError("gradients are not finite; the network or its features hold NaN or infinite values")
+    recorded.check_finite(gates.squared for gates in found)
     return found
 
 
@@ -76,7 +73,7 @@ def _run(
 ) -> tuple[Inputs, _Arriving]:
     """Return the raw outputs, and what arrives at each use of each layer with weights, a tensor of its own.
 
-    Layers that have `factors` hear those times the deviation of what arrives from its mean.
+    Layers that have `factors` read those times the deviation of what arrives from its mean.
     """
     arriving: dict[str, list[Tensor]] = {}
 
@@ -85,16 +82,16 @@ def _run(
         if node.layer.kernels:
             own = (own[0].view_as(own[0]),)  # its gradient is that of what this layer alone makes of the value
             if means and name in factors:
-                own = (_gated(own[0], factors[name], means[name].to(own[0].dtype)),)
+                mean, factor = (
+                    means[name].to(own[0].dtype),
+                    factors[name].repeat(own[0].shape[-1] // len(factors[name])),
+                )
+                own = (mean + factor * (own[0] - mean),)
             arriving.setdefault(name, []).append(own[0])
         return node.quantised(node.layer.compute(*own, quantised=True))
 
     values = network.interpret(rule, x, until=network.raw_outputs)
     return tuple(values[name] for name in network.raw_outputs), arriving
-
-
-def _gated(values: Tensor, factors: Tensor, mean: Tensor) -> Tensor:
-    return mean + factors.repeat(values.shape[-1] // len(factors)) * (values - mean)
 
 
 @dataclass(frozen=True)
@@ -115,14 +112,11 @@ def _columns(network: Network, target: Tensor, arriving: _Arriving, means: Means
     columns: dict[str, _Columns] = {}
     for (name, value), gradient in zip(points, found, strict=True):
         before = columns.get(name, _Columns(*[torch.zeros(())] * 3))
-        slope, size, nonzero = (
-            _by_column(network[name], part)
-            for part in (
-                (value.detach() - means[name].to(value.dtype)) * gradient,
-                value.detach().abs(),
-                (value != 0).to(value.dtype),
-            )
-        )
+        deviation = value.detach() - means[name].to(value.dtype)
+        parts = (deviation * gradient, value.detach().abs(), (value != 0).to(value.dtype))
+        # sums over places (and groups), one for each column of the weights
+        n_columns = network[name].state_dict()["weight"].shape[-1]
+        slope, size, nonzero = (part.reshape(len(value), -1, n_columns).sum(dim=1) for part in parts)
         n_each, n_uses = value[0].numel() / slope.shape[1], len(arriving[name])
         sums = (slope, size.sum(dim=0) / n_each, nonzero.sum(dim=0) / (n_each * n_uses))
         columns[name] = _Columns(before.slope + sums[0], before.size + sums[1], before.nonzero + sums[2])
@@ -143,7 +137,7 @@ def hessian(network: Network, groups: Sequence[Group], sample: Sample, *, batch_
             (slope,) = torch.autograd.grad(loss, gate, create_graph=True)
             rows = [torch.autograd.grad(each, gate, retain_graph=True)[0] for each in slope]
             sums[index] = sums[index] + torch.stack(rows).diagonal()
-    return _finite([total / len(sample) for total in sums])
+    return _mean_bends(sums, len(sample))
 
 
 def _factors(network: Network, group: Group, gate: Tensor) -> dict[str, Tensor]:
@@ -169,14 +163,14 @@ def gauss_newton(network: Network, groups: Sequence[Group], sample: Sample, *, b
         for index, group in enumerate(groups):
             slopes = torch.stack([_slope(group, each) for each in columns])
             sums[index] = sums[index] + slopes.square().sum(dim=(0, 1))
-    return _finite([total / len(sample) for total in sums])
+    return _mean_bends(sums, len(sample))
 
 
 @torch.no_grad()
 def spreads(network: Network, groups: Sequence[Group], sample: Sample, *, batch_size: int = 2048) -> list[Tensor]:
-    """Return max x - min x of all that is heard of each unit of every group, the widest of its values, (n_units,).
+    """Return max x - min x of all that is read of each unit of every group, the widest of its values, (n_units,).
 
-    What a recurrent layer itself hears of its states counts too, from the zero that it starts with: a constant state
+    What a recurrent layer itself reads of its states counts too, from the zero that it starts with: a constant state
     feeds back, and only one that is always zero may leave without loss.
 
     Raises:
@@ -189,36 +183,24 @@ def spreads(network: Network, groups: Sequence[Group], sample: Sample, *, batch_
             name: torch.cat([_places(network[name], value) for value in uses]) for name, uses in arriving.items()
         }
         for index, group in enumerate(groups):
-            values = torch.cat([*_of_readers(group, columns), *_of_states(group, seen)])
+            readers = [part for part in group.of("read") if part.layer in columns]
+            read = [columns[part.layer][:, torch.tensor(part.indices)] for part in readers]
+            for part in group.of("made"):
+                if isinstance(cell := network[part.layer], Recurrent):
+                    states = recurrences.reads(seen, cell)["recurrent_weight"][:, :, 0].flatten(0, 1)
+                    read.append(states[:, torch.tensor(part.indices)])
+            values = torch.cat(read)  # (n, n_units, values of a unit)
             low, high = ends[index]
             ends[index] = [torch.minimum(low, values.amin(dim=0)), torch.maximum(high, values.amax(dim=0))]
-    return _finite([(high - low).amax(dim=-1) for low, high in ends], "what units hand on is")
-
-
-def _of_readers(group: Group, columns: Mapping[str, Tensor]) -> list[Tensor]:
-    """Return what each reader hears of each unit, (n, n_units, values of a unit)."""
-    return [columns[part.layer][:, torch.tensor(part.indices)] for part in group.of("read") if part.layer in columns]
-
-
-def _of_states(group: Group, seen: Recorded) -> list[Tensor]:
-    """Return what recurrent layers hear of each unit themselves, (n, n_units, 1)."""
-    cells = [(part, seen.network[part.layer]) for part in group.of("made")]
-    return [
-        recurrences.reads(seen, cell)["recurrent_weight"][:, :, 0].flatten(0, 1)[:, torch.tensor(part.indices)]
-        for part, cell in cells
-        if isinstance(cell, Recurrent)
-    ]
-
-
-def _finite(found: list[Tensor], what: str = "second derivatives are") -> list[Tensor]:
-    if not all(bool(torch.isfinite(each).all()) for each in found):
-        raise DataError(f"{what} not finite; the network or its features hold NaN or infinite values")
+    found = [(high - low).amax(dim=-1) for low, high in ends]
+    recorded.check_finite(found, "what units hand on is")
     return found
 
 
-def _by_column(layer: Layer, values: Tensor) -> Tensor:
-    """Return sums over places (and groups) of values (n_jets, ..., n_in), one for each column of the weights."""
-    return _places(layer, values).reshape(len(values), -1, layer.state_dict()["weight"].shape[-1]).sum(dim=1)
+def _mean_bends(sums: list[Tensor], n_jets: int) -> list[Tensor]:
+    found = [total / n_jets for total in sums]
+    recorded.check_finite(found, "second derivatives are")
+    return found
 
 
 def _places(layer: Layer, values: Tensor) -> Tensor:

@@ -10,8 +10,6 @@ from hepprune.pruning import statistics
 from hepprune.pruning.statistics import recorded, recurrences
 from hepprune.sample import Sample
 
-_MAX_VALUES = 2**24  # of one layer's per-jet gradients at a time
-
 
 @dataclass(frozen=True)
 class Gradients:
@@ -52,15 +50,10 @@ def _batch(network: Network, jets: Sample, means: dict[str, Tensor]) -> dict[str
         arriving, handed = seen.arriving(layer), recorded.rows(seen.handed(layer)).detach().flatten(2)
         neuron = ((handed - means[layer.name].to(handed.dtype)) * sensitivity.flatten(2)).sum(dim=1)
         signed = torch.einsum("npgf,npgk->gfk", gradient, arriving)
-        weights = [part.reshape(layer.weight.shape) for part in (signed, _absolute(gradient, arriving))]
+        if gradient.shape[1] == 1:  # with one place per jet it is a matrix product
+            absolute = torch.einsum("npgf,npgk->gfk", gradient.abs(), arriving.abs())
+        else:
+            absolute = recorded.sum_over_jets(gradient, arriving, torch.abs)
+        weights = [part.reshape(layer.weight.shape) for part in (signed, absolute)]
         result[layer.name] = [*weights, neuron.sum(dim=0), neuron.abs().sum(dim=0)]
     return result
-
-
-def _absolute(gradient: Tensor, arriving: Tensor) -> Tensor:
-    """Return the sum over jets of the size of each weight's gradient; with one place per jet it is a matrix product."""
-    if gradient.shape[1] == 1:
-        return torch.einsum("npgf,npgk->gfk", gradient.abs(), arriving.abs())
-    chunk = max(1, _MAX_VALUES // (gradient[0, 0].numel() * arriving.shape[-1]))
-    pairs = zip(torch.split(gradient, chunk), torch.split(arriving, chunk), strict=True)
-    return torch.stack([recorded.per_jet(*pair).abs().sum(dim=0) for pair in pairs]).sum(dim=0)

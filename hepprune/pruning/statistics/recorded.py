@@ -4,14 +4,17 @@ A kernel that is applied many times to one jet (a convolution, a dense layer ove
 for each place, so that the gradient of its weights is a sum over places of total's gradient x arriving value.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from hepprune.errors import DataError
 from hepprune.network import Layer, Network, Node, ReLU, Weighted
 from hepprune.network.node import as_tuple
+
+MAX_VALUES = 2**24  # of one layer's per-jet gradients at a time
 
 
 @dataclass(frozen=True)
@@ -79,3 +82,20 @@ def rows(tensors: Sequence[Tensor], groups: int = 1) -> Tensor:
 def per_jet(gradient: Tensor, arriving: Tensor) -> Tensor:
     """Return the gradient of each weight for each jet, (n_jets, groups, n_out / groups, weights of one output)."""
     return torch.einsum("npgf,npgk->ngfk", gradient, arriving)
+
+
+def sum_over_jets(gradient: Tensor, arriving: Tensor, term: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return the sum over jets of a term of each weight's gradient for each jet, some jets at a time."""
+    chunk = max(1, MAX_VALUES // (gradient[0, 0].numel() * arriving.shape[-1]))
+    pairs = zip(torch.split(gradient, chunk), torch.split(arriving, chunk), strict=True)
+    return torch.stack([term(per_jet(*pair)).sum(dim=0) for pair in pairs]).sum(dim=0)
+
+
+def check_finite(values: Iterable[Tensor], what: str = "gradients are") -> None:
+    """Refuse values that are not finite.
+
+    Raises:
+        DataError: there are some.
+    """
+    if not all(bool(torch.isfinite(each).all()) for each in values):
+        raise DataError(f"{what} not finite; the network or its features hold NaN or infinite values")

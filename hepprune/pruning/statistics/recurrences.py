@@ -9,14 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from hepprune.errors import DataError
 from hepprune.network import Network, Recurrent
 from hepprune.network.layers.recurrent import KERNELS
 from hepprune.network.layers.tape import Tape
 from hepprune.pruning.statistics import recorded
 from hepprune.pruning.statistics.recorded import Recorded
-
-_MAX_VALUES = 2**24  # of one layer's per-jet gradients at a time
 
 
 def contributing(network: Network) -> list[Recurrent]:
@@ -68,10 +65,9 @@ def by_jet(seen: Recorded, layer: Recurrent, targets: Sequence[Tensor]) -> Itera
     """
     points = [seen.totals[use] for use in seen.uses(layer)]
     found = [torch.autograd.grad(target, points, retain_graph=True, materialize_grads=True) for target in targets]
-    if not all(bool(torch.isfinite(slope).all()) for slopes in found for slope in slopes):
-        raise DataError("gradients are not finite; the network or its features hold NaN or infinite values")
+    recorded.check_finite(slope for slopes in found for slope in slopes)
     arriving = [seen.values[seen.network.sources[use][0]].detach() for use in seen.uses(layer)]
-    chunk = max(1, _MAX_VALUES // (len(targets) * (layer.weight.numel() + layer.recurrent_weight.numel())))
+    chunk = max(1, recorded.MAX_VALUES // (len(targets) * (layer.weight.numel() + layer.recurrent_weight.numel())))
     for first in range(0, len(seen.raw[0]), chunk):
         some, tape = slice(first, first + chunk), Tape(layer)
         totals = [layer.run(values[some], tape, quantised=True) for values in arriving]

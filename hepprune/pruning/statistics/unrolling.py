@@ -35,23 +35,18 @@ def fitting(layer: Recurrent, n_steps: int) -> int:
 def diagonals(seen: Recorded, layer: Recurrent, loss: Tensor) -> list[Tensor]:
     """Return for both kernels d2L/dw2 of a loss, summed over jets, for a layer that runs once."""
     (use,) = seen.uses(layer)
-    slope, bends = _behind(seen, use, loss)
+    out = seen.totals[use]
+    (found,) = torch.autograd.grad(loss, out, create_graph=True)
+    shape = (-1, out[0].numel() // out.shape[-1], out.shape[-1])
+    (second,) = _jacobian(found.flatten(1), [out])
+    slope, bends = found.detach().reshape(shape), second.reshape(*shape, *shape[1:])
     if layer.return_sequences and layer.backwards and layer.in_order:
         slope, bends = slope.flip(1), bends.flip((1, 3))
     steps = _Steps(layer, seen.values[seen.network.sources[use][0]].detach(), slope)
     inputs, states = (steps.along(kind) for kind in KERNELS)
-    found = _hessian(inputs, bends)
-    again = _hessian(states, bends) if layer.cell == "gru" and layer.reset_after else found  # else both add up
-    return [_by_weight(inputs, *found), _by_weight(states, *again)]
-
-
-def _behind(seen: Recorded, use: str, loss: Tensor) -> tuple[Tensor, Tensor]:
-    """Return first and second derivatives of the loss by what a layer puts out, (n_jets, n_steps, n_out) and twice."""
-    out = seen.totals[use]
-    (slope,) = torch.autograd.grad(loss, out, create_graph=True)
-    shape = (-1, out[0].numel() // out.shape[-1], out.shape[-1])
-    (second,) = _jacobian(slope.flatten(1), [out])
-    return slope.detach().reshape(shape), second.reshape(*shape, *shape[1:])
+    first = _hessian(inputs, bends)
+    again = _hessian(states, bends) if layer.cell == "gru" and layer.reset_after else first  # else both add up
+    return [_by_weight(inputs, *first), _by_weight(states, *again)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +91,12 @@ class _Steps:
         """Return how the steps depend on what is added to a kernel."""
         index = KERNELS.index(kind)
         slope, moved = self.slopes[index], tuple[Tensor, ...]()
-        own = [_gradients((slope * probe).sum(), [self.leaves[index - 2]])[0] * probe for probe in self._probes()]
+        # sets of rows that have no second derivative with each other: one for each gate; but in a GRU that resets the
+        # state before its kernel, the reset gates of all units act on each candidate
+        n_rows, alone = self.leaves[-1].shape[-1], self.layer.cell == "gru" and not self.layer.reset_after
+        each = 1 if alone else self.layer.n_out
+        probes = torch.eye(n_rows // each, dtype=slope.dtype).repeat_interleave(each, dim=1)
+        own = [_gradients((slope * probe).sum(), [self.leaves[index - 2]])[0] * probe for probe in probes]
         reads = self.arriving[:, :, None]
         if kind == "recurrent_weight":
             reads = self._by_step(torch.stack(self.reads, dim=1).detach())
@@ -151,15 +151,6 @@ class _Steps:
             found.append(running)
             running = torch.einsum("ns,nsk->nk", running, self.state[:, step])
         return torch.stack(found[::-1], dim=1)
-
-    def _probes(self) -> Tensor:
-        """Return sets of rows, (n_sets, n_rows), that have no second derivative with each other: one for each gate.
-
-        In a GRU that resets the state before its kernel, the reset gates of all units act on each candidate.
-        """
-        added = self.leaves[-1]
-        each = 1 if self.layer.cell == "gru" and not self.layer.reset_after else self.layer.n_out
-        return torch.eye(added.shape[-1] // each, dtype=added.dtype).repeat_interleave(each, dim=1)
 
 
 def _gradients(value: Tensor, leaves: Sequence[Tensor], *, twice: bool = False) -> list[Tensor]:

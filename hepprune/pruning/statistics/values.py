@@ -11,10 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hepprune.errors import DataError
 from hepprune.network import Dense, Network
 from hepprune.pruning.statistics import recorded
-from hepprune.pruning.statistics.recorded import Recorded
 from hepprune.sample import Sample
 
 
@@ -45,21 +43,15 @@ def worths(network: Network, sample: Sample) -> Worths:
     named = {name: value for name, value in seen.values.items() if value.requires_grad}
     points = [*(seen.totals[name] for name in dense), *named.values()]
     gradients = torch.autograd.grad(loss, points, materialize_grads=True)
-    if not all(bool(torch.isfinite(gradient).all()) for gradient in gradients):
-        raise DataError("gradients are not finite; the network or its features hold NaN or infinite values")
+    recorded.check_finite(gradients)
     squares = [gradient.square() for gradient in gradients]
     totals = dict(zip(dense, squares, strict=False))
+    read = {name: seen.values[network.sources[name][0]].detach().square() for name in dense}
     return Worths(
-        {name: _weights(seen, name, square) for name, square in totals.items()},
+        {name: square.T @ read[name] / len(square) for name, square in totals.items()},
         {name: square.mean(dim=0) for name, square in totals.items()},
         {name: square.mean(dim=0) for name, square in zip(named, squares[len(dense) :], strict=True)},
     )
-
-
-def _weights(seen: Recorded, name: str, squares: Tensor) -> Tensor:
-    """Return the information of a dense layer's weights, (n_out, n_in)."""
-    arriving = seen.values[seen.network.sources[name][0]].detach()
-    return squares.T @ arriving.square() / len(arriving)
 
 
 @torch.no_grad()

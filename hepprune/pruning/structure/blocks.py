@@ -41,20 +41,21 @@ def blocks(network: Network) -> tuple[Block, ...]:
 
 
 def residual(network: Network) -> list[Block]:
-    """Return the residual branches, those within others too, in the order they run."""
-    return [block for node in network for block in _residual(network, node)]
+    """Return the residual branches, those within others too, in the order they run.
 
-
-def _residual(network: Network, node: Layer) -> list[Block]:
-    """Return the block that ends in a sum of a value and what a branch makes of it."""
-    if not isinstance(node, Merge) or node.operation != "add" or len(network.sources[node.name]) != 2:
-        return []
-    pair = network.sources[node.name]
-    for start, end in (pair, pair[::-1]):
-        branch = _between(network, start, end)
-        if branch and network.shapes[start] == network.shapes[node.name] and _leaves(network, branch, node.name):
-            return [Block(start, branch, node.name, residual=True)]
-    return []
+    Each ends in a sum of a value and what a branch makes of it.
+    """
+    found = []
+    for node in network:
+        pair = network.sources.get(node.name, ())
+        if isinstance(node, Merge) and node.operation == "add" and len(pair) == 2:
+            for start, end in (pair, pair[::-1]):
+                branch = _between(network, start, end)
+                same = network.shapes[start] == network.shapes[node.name]
+                if branch and same and _leaves(network, branch, node.name):
+                    found.append(Block(start, branch, node.name, residual=True))
+                    break
+    return found
 
 
 def _between(network: Network, start: str, end: str) -> tuple[str, ...]:

@@ -3,25 +3,14 @@
 import torch
 from torch import Tensor
 
-from hepprune.fixed import Quantiser
 from hepprune.network import Network, Node, layers
 from hepprune.network.ranges import intervals
 
 # Those whose value is NaN wherever it depends on a NaN.
 _TRANSPARENT = (
-    *(
-        layers.ReLU,
-        layers.Activation,
-        layers.PReLU,
-        layers.BatchNorm,
-        layers.Pool,
-        layers.GlobalPool,
-        layers.Merge,
-        layers.Einsum,
-    ),
-    *(layers.Reshape, layers.Permute, layers.Concatenate, layers.Slice, layers.Crop, layers.Pad, layers.UpSample),
+    *(layers.ReLU, layers.Activation, layers.PReLU, layers.BatchNorm, layers.Pool, layers.GlobalPool),
+    *(layers.Merge, layers.Einsum, *layers.MOVING),
 )
-
 _TYPES = ("result", "_type")  # how the names of quantisers end
 
 
@@ -32,21 +21,17 @@ def constants(network: Network) -> dict[str, Tensor]:
     In fixed point a value is constant whose range is one number; in float one that is zero because no input reaches
     it, as behind a ReLU of a neuron without weights whose bias is negative.
     """
-    known, ranges = _untouched(network), intervals(network, open_ended=True) if _quantised(network) else {}
+    settings = (pair for layer in network for pair in vars(layer).items())
+    quantised = any(value is not None for key, value in settings if key.endswith(_TYPES))
+    ranges = intervals(network, open_ended=True) if quantised else {}
     found = {}
-    for name, value in known.items():
-        zero = torch.where(value == 0, 0.0, torch.nan)
-        found[name] = zero.double()
+    for name, value in _untouched(network).items():
+        found[name] = torch.where(value == 0, 0.0, torch.nan).double()
         if name in ranges:
-            low, high = (
-                torch.as_tensor(end).broadcast_to(zero.shape) for end in (ranges[name][1].low, ranges[name][1].high)
-            )
+            ends = (ranges[name][1].low, ranges[name][1].high)
+            low, high = (torch.as_tensor(end).broadcast_to(value.shape) for end in ends)
             found[name] = torch.where(low == high, low, found[name])
     return found
-
-
-def _quantised(network: Network) -> bool:
-    return any(value is not None for layer in network for key, value in vars(layer).items() if key.endswith(_TYPES))
 
 
 def _untouched(network: Network) -> dict[str, Tensor]:
@@ -55,26 +40,20 @@ def _untouched(network: Network) -> dict[str, Tensor]:
 
     def rule(node: Node, *arriving: Tensor) -> Tensor:
         unknown = torch.full(node.shape, torch.nan, dtype=dtype)
-        hidden = any(map(_hides, node.results))
-        value = unknown if hidden else _value(node.layer, [each[None] for each in arriving], unknown)
+        rounded = (torch.as_tensor(result(torch.full((1,), torch.nan))) for result in node.results)
+        layer, value = node.layer, unknown
+        if all(bool(torch.isnan(each).all()) for each in rounded):  # else these hide what can change
+            if isinstance(layer, layers.Weighted):
+                silent = (layer.used_weight() == 0).flatten(1).all(dim=1)
+                value = torch.where(silent, layer.used_bias(), unknown)
+            elif isinstance(layer, layers.Recurrent):
+                value = torch.where(silent_states(layer), 0.0, unknown)
+            elif isinstance(layer, _TRANSPARENT):
+                made = layer.compute(*(each[None] for each in arriving), quantised=True)
+                value = made[0].broadcast_to(unknown.shape)
         return node.quantised(value).to(dtype)
 
     return network.interpret(rule)
-
-
-def _hides(result: Quantiser) -> bool:
-    return not bool(torch.isnan(torch.as_tensor(result(torch.full((1,), torch.nan)))).all())
-
-
-def _value(layer: layers.Layer, arriving: list[Tensor], unknown: Tensor) -> Tensor:
-    if isinstance(layer, layers.Weighted):
-        silent = (layer.used_weight() == 0).flatten(1).all(dim=1)
-        return torch.where(silent, layer.used_bias(), unknown)
-    if isinstance(layer, layers.Recurrent):
-        return torch.where(silent_states(layer), 0.0, unknown)
-    if isinstance(layer, _TRANSPARENT):
-        return layer.compute(*arriving, quantised=True)[0].broadcast_to(unknown.shape)
-    return unknown
 
 
 def silent_states(layer: layers.Recurrent) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hepprune.network import Conv, Einsum, Kernel, Layer, Network, Weighted
+from hepprune.network import Conv, Einsum, Layer, Network, Weighted
 from hepprune.pruning import masks
 from hepprune.pruning.masks import Cut
 from hepprune.pruning.structure import coupling, removal
@@ -47,12 +47,12 @@ def _without_unread(network: Network) -> tuple[Network, Units]:
     """Return the network without what nothing reads, and the units that are left."""
     while True:
         units = coupling.follow(network)
-        heard = _fed(network, units)
+        read = _read_by_states(network, units)
         for ids in units.summed.values():
-            heard[ids] = True
+            read[ids] = True
         for name, ids in units.read.items():
-            heard[ids[_hears(network[name])]] = True
-        gone = _sparing(units, units.free & ~heard)
+            read[ids[_acting_columns(network[name])]] = True
+        gone = _sparing(units, units.free & ~read)
         if not gone.any():
             return network, units
         network = removal.without(network, units, gone)
@@ -61,22 +61,22 @@ def _without_unread(network: Network) -> tuple[Network, Units]:
 @torch.no_grad()
 def _without_constant(network: Network, units: Units, *, warn: bool) -> Network:
     values = constants(network)
-    readers = [_reader(network, network[name], units, values) for name in units.read]
+    readers = [_Reader.of(network, network[name], units, values) for name in units.read]
     # units without a constant in the place of one of their readers
     moving = _summed(network, units, values)
     for reader in readers:
         moving[reader.units[torch.isnan(reader.constant).numpy()]] = True
-    fed = _fed(network, units)
-    for name, ids in units.fed.items():
+    read = _read_by_states(network, units)
+    for name, ids in units.states.items():
         silent = silent_states(network[name])  # type: ignore[arg-type]
-        moving[ids[~silent.numpy() & fed[ids]]] = True
+        moving[ids[~silent.numpy() & read[ids]]] = True
     gone, biases = _taken_over(_sparing(units, units.free & ~moving), readers, warn=warn)
     if not gone.any():
         return network
     return removal.without(network.replacing(biases) if biases else network, units, gone)
 
 
-def _hears(layer: Layer) -> Flags:
+def _acting_columns(layer: Layer) -> Flags:
     """Return which columns of a layer's weights act."""
     found: Flags = layer.kernels[0].used().flatten(0, -2).any(dim=0).numpy()
     return found
@@ -84,53 +84,47 @@ def _hears(layer: Layer) -> Flags:
 
 @dataclass(frozen=True)
 class _Reader:
-    """A layer with weights, and of the inputs that it hears the units, and the constants: NaN where they can change."""
+    """A layer with weights, and of the inputs that its columns which `act` read the units, and the constants.
 
-    kernel: Kernel
-    hears: Tensor
+    Those are NaN where they can change, or differ among the places that the layer runs at.
+    """
+
+    layer: Layer
+    act: Tensor
     units: NDArray[np.int64]
     constant: Tensor
 
-    @property
-    def layer(self) -> Layer:
-        """The layer that the kernel is of."""
-        return self.kernel.layer
+    @classmethod
+    def of(cls, network: Network, layer: Layer, units: Units, values: dict[str, Tensor]) -> "_Reader":
+        places = [network.sources[node.name][0] for node in network if network.runs(node) is layer]
+        ids, act = units.read[layer.name], _acting_columns(layer)
+        constant = torch.cat([values[name].reshape(-1, len(ids)) for name in places])
+        same = (constant == constant[0]).all(dim=0)
+        found, acting = torch.where(same, constant[0], torch.nan), torch.as_tensor(act)
+        return cls(layer, acting, ids[act], found[acting])
 
     @cached_property
     def columns(self) -> Tensor:
-        """What the inputs that it hears are multiplied with, over all places of a kernel, (n_out, n_heard)."""
-        weight = self.kernel.used().double()[..., self.hears]
+        """What these inputs are multiplied with, over all places of a kernel, (n_out, n_inputs)."""
+        weight = self.layer.kernels[0].used().double()[..., self.act]
         return weight.reshape(len(weight), -1, weight.shape[-1]).sum(dim=1)
 
     def with_constant(self, bias: Tensor | None, unit: int) -> Tensor | None:
         """Return the bias (n_out,), float64, that has taken over a unit's constant too, None if it cannot exactly."""
         layer, own = self.layer, torch.as_tensor(self.units == unit)
-        if not isinstance(layer, Weighted) or layer.bias_type is None or _sees_borders(layer):
+        # at a border, or with groups, an output does not read the same constant everywhere, or not all channels
+        bordered = isinstance(layer, Conv) and (layer.groups > 1 or any(map(any, layer.padding)))
+        if not isinstance(layer, Weighted) or layer.bias_type is None or bordered:
             return None
         total = (layer.used_bias().double() if bias is None else bias) + self.columns[:, own] @ self.constant[own]
         exact = (total.to(layer.bias.dtype).double() == total) & (layer.bias_type(total) == total)
         return total if bool(exact.all()) else None
 
 
-def _sees_borders(layer: Weighted) -> bool:
-    """Return whether an output does not see the same constant everywhere, or not all channels."""
-    return isinstance(layer, Conv) and (layer.groups > 1 or any(size for pair in layer.padding for size in pair))
-
-
-def _reader(network: Network, layer: Layer, units: Units, values: dict[str, Tensor]) -> _Reader:
-    """Return a layer with weights as a reader of the constants that arrive at all of its places."""
-    places = [network.sources[node.name][0] for node in network if network.runs(node) is layer]
-    ids, hears = units.read[layer.name], _hears(layer)
-    constant = torch.cat([values[name].reshape(-1, len(ids)) for name in places])
-    same = (constant == constant[0]).all(dim=0)
-    found, heard = torch.where(same, constant[0], torch.nan), torch.as_tensor(hears)
-    return _Reader(layer.kernels[0], heard, ids[hears], found[heard])
-
-
-def _fed(network: Network, units: Units) -> Flags:
+def _read_by_states(network: Network, units: Units) -> Flags:
     """Return which units are states that another state reads in the next step."""
     found = np.zeros(units.count, bool)
-    for name, ids in units.fed.items():
+    for name, ids in units.states.items():
         kernel = network.kernel(f"{name}.recurrent_weight").used().reshape(-1, len(ids), len(ids))
         others = (kernel != 0) & ~torch.eye(len(ids), dtype=torch.bool)
         found[ids[others.flatten(0, 1).any(dim=0).numpy()]] = True
@@ -169,11 +163,11 @@ def _taken_over(gone: Flags, readers: list[_Reader], *, warn: bool) -> tuple[Fla
     """
     gone = gone.copy()
     totals: dict[str, Tensor | None] = {}
-    telling = [set(reader.units[(torch.nan_to_num(reader.constant) != 0).numpy()].tolist()) for reader in readers]
-    for unit in sorted(unit for unit in set[int]().union(*telling) if gone[unit]):
-        told = [reader for reader, units in zip(readers, telling, strict=True) if unit in units]
-        after = {r.layer.name: r.with_constant(totals.get(r.layer.name), unit) for r in told}
-        full = [reader.layer for reader in told if after[reader.layer.name] is None]
+    added = [set(reader.units[(torch.nan_to_num(reader.constant) != 0).numpy()].tolist()) for reader in readers]
+    for unit in sorted(unit for unit in set[int]().union(*added) if gone[unit]):
+        own = [reader for reader, units in zip(readers, added, strict=True) if unit in units]
+        after = {r.layer.name: r.with_constant(totals.get(r.layer.name), unit) for r in own}
+        full = [reader.layer for reader in own if after[reader.layer.name] is None]
         for layer in full if warn else ():
             logger.warning("layer '%s' cannot hold a dead neuron's constant in %s: kept", layer.name, layer.bias_type)
         gone[unit] = not full

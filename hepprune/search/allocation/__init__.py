@@ -66,7 +66,11 @@ def allocate(network: Network, gathered: Statistics, price: Price, *, fits: Call
     """
     kernels = [kernel for kernel in network.kernels if bool((kernel.digit_limit > 0).any())]
     per_digit = _per_digit(network, price)
-    worths = [_worth(each, gathered[each.name].weight_fisher, per_digit[each.name]) for each in kernels]
+    # A digit that brings the weight no nearer to what training wants is worth nothing, and no digit is worth more than
+    # one before it. The step squared is left out, so layers of different steps are ranked unevenly: with it all results
+    # would change.
+    each = [saved(k) * gathered[k.name].weight_fisher.double() / per_digit[k.name] for k in kernels]
+    worths = [leaving_one(torch.cummin(worth, dim=0).values) for worth in each]
     flat = torch.cat([worth.flatten() for worth in worths])
     ranked = torch.sort(flat[(flat > 0) & flat.isfinite()]).values
 
@@ -94,30 +98,17 @@ def _per_digit(network: Network, price: Price) -> dict[str, float]:
         costs = {layer.layer: layer.resources.lut or 0.0 for layer in figures.layers}
         kernels = {kernel.name: kernel for kernel in network.kernels}
         return {name: max(costs[name], 1e-9) / max(int(k.digit_counts().sum()), 1) for name, k in kernels.items()}
-    whole = figures.resources.lut or 0.0
-    return {kernel.name: _marginal(network, kernel, price, whole) for kernel in network.kernels}
-
-
-def _marginal(network: Network, kernel: Kernel, price: Price, whole: float) -> float:
-    """Return by how much the price falls for each digit where every weight loses one, or every second weight goes."""
-    fewer = network.clone()
-    cut, counts = fewer.kernel(kernel.name).digit_limit, kernel.digit_counts()
-    limit = counts.clamp(max=digits.UNLIMITED) - (counts > 1).long()
-    if not bool((counts > 1).any()):
-        limit.view(-1)[torch.nonzero(counts.flatten()).flatten()[::2]] = 0
-    cut.copy_(limit)
-    n_gone = int((counts - limit).sum())
-    return max(whole - (price(fewer).resources.lut or 0.0), 1e-9) / max(n_gone, 1)
-
-
-def _worth(kernel: Kernel, fisher: Tensor, per_digit: float) -> Tensor:
-    """Return what each digit of each weight is worth, the first one first, (n_digits, *weights), never rising.
-
-    A digit that brings the weight no nearer to what training wants is worth nothing; `per_digit` is its cost in LUT.
-    """
-    # The step squared is left out, so layers of different steps are ranked unevenly: with it all results would change.
-    worth: Tensor = torch.cummin(saved(kernel) * fisher.double() / per_digit, dim=0).values
-    return leaving_one(worth)
+    whole, found = figures.resources.lut or 0.0, {}
+    for kernel in network.kernels:
+        fewer, counts = network.clone(), kernel.digit_counts()
+        # every weight loses one, or every second weight goes
+        limit = counts.clamp(max=digits.UNLIMITED) - (counts > 1).long()
+        if not bool((counts > 1).any()):
+            limit.view(-1)[torch.nonzero(counts.flatten()).flatten()[::2]] = 0
+        fewer.kernel(kernel.name).digit_limit.copy_(limit)
+        freed = max(whole - (price(fewer).resources.lut or 0.0), 1e-9)
+        found[kernel.name] = freed / max(int((counts - limit).sum()), 1)
+    return found
 
 
 def saved(kernel: Kernel) -> Tensor:

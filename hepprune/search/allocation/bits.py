@@ -19,7 +19,7 @@ from hepprune.network.quantise import TABLED
 from hepprune.pruning.statistics import values
 from hepprune.pruning.structure import surgery
 from hepprune.quantisers import FixedPoints
-from hepprune.quantisers.arrays import MAX_BITS, fraction_bits
+from hepprune.quantisers.per_value import MAX_BITS, fraction_bits
 from hepprune.sample import Sample
 
 WEIGHTS = FixedPoint(9, 2, True, "RND", "SAT")  # wide: its digits are paid for one by one; wider for larger weights
@@ -44,7 +44,9 @@ def opened(network: Network, train: Sample) -> tuple[Network, dict[str, int]]:
     changed: dict[str, Layer] = {}
     for layer in network.body:
         if isinstance(layer, Dense):
-            kind, integer = _weights(layer), _needed(layer.used_bias())
+            # as fine as the tables of digits allow
+            kind = _wide(WEIGHTS.fraction, max(_needed(layer.used_weight()), WEIGHTS.integer), TABLED)
+            integer = _needed(layer.used_bias())
             finest[layer.name] = kind.fraction + finest[network.source(layer).name]
             changed[layer.name] = layer.rebuilt(weight_type=kind, bias_type=_biases(finest[layer.name], integer))
         elif layer.result is not None:
@@ -63,7 +65,8 @@ def check(network: Network) -> None:
     Raises:
         NetworkError: it is no chain of dense layers that read features or ReLUs in fixed point.
     """
-    read = [network.source(layer) for layer in network.body if isinstance(layer, Dense)] if _is_chain(network) else []
+    chain = matrices.covers(network) and all(isinstance(layer, Input | Dense | ReLU) for layer in network.body)
+    read = [network.source(layer) for layer in network.body if isinstance(layer, Dense)] if chain else []
     if not (read and all(map(_is_typed, read))):
         raise NetworkError(
             "bits of single values are chosen in chains of dense layers that read features or ReLUs in fixed point; "
@@ -82,10 +85,6 @@ def _is_typed(layer: Layer) -> bool:
 def is_opened(network: Network) -> bool:
     """Return whether values have types of their own."""
     return any(isinstance(layer.result, FixedPoints) for layer in network)
-
-
-def _is_chain(network: Network) -> bool:
-    return matrices.covers(network) and all(isinstance(layer, Input | Dense | ReLU) for layer in network.body)
 
 
 def _each(kind: Quantiser, n_values: int) -> FixedPoints:
@@ -112,31 +111,22 @@ def _holding(kind: FixedPoints, largest: Tensor, *, signed: bool) -> FixedPoints
 def finished(network: Network, *samples: Sample) -> Network:
     """Return the network as it is built: neurons wrap, what is dead is gone, biases end with their last bit."""
     calibrate(network, *samples, overflow="WRAP")
-    biases = {layer.name: _with_room(network, layer) for layer in network if isinstance(layer, Dense)}
-    found = surgery.shrink(network.replacing(biases))
-    return found.replacing({layer.name: _ending(layer) for layer in found if isinstance(layer, Dense)})
-
-
-def _with_room(network: Network, dense: Dense) -> Layer:
-    """Return a layer whose biases, as they are, can take over what dead neurons would add."""
-    read, kinds = network.source(dense).result, dense.fixed_types
-    fraction = kinds[0].fraction + (0 if read is None else read.fraction)
-    wide = _biases(max(fraction, kinds[1].fraction), kinds[1].integer)
-    return dense.rebuilt(bias=dense.used_bias(), bias_type=wide)
-
-
-def _ending(dense: Dense) -> Layer:
-    fraction = max(fraction_bits(dense.bias.detach().numpy()), 0)
-    return dense.rebuilt(bias_type=_biases(fraction, dense.fixed_types[1].integer))
+    changed: dict[str, Layer] = {}
+    for dense in (layer for layer in network if isinstance(layer, Dense)):
+        # biases, as they are, can take over what dead neurons would add
+        read, kinds = network.source(dense).result, dense.fixed_types
+        fraction = kinds[0].fraction + (0 if read is None else read.fraction)
+        wide = _biases(max(fraction, kinds[1].fraction), kinds[1].integer)
+        changed[dense.name] = dense.rebuilt(bias=dense.used_bias(), bias_type=wide)
+    found = surgery.shrink(network.replacing(changed))
+    for dense in (layer for layer in found if isinstance(layer, Dense)):
+        fraction = max(fraction_bits(dense.bias.detach().numpy()), 0)
+        changed[dense.name] = dense.rebuilt(bias_type=_biases(fraction, dense.fixed_types[1].integer))
+    return found.replacing(changed)
 
 
 def _biases(fraction: int, integer: int) -> FixedPoint:
     return _wide(fraction, max(integer, _BIAS_INTEGER), MAX_BITS)
-
-
-def _weights(dense: Dense) -> FixedPoint:
-    """Return the type of a layer's weights, as fine as the tables of digits allow."""
-    return _wide(WEIGHTS.fraction, max(_needed(dense.used_weight()), WEIGHTS.integer), TABLED)
 
 
 def _wide(fraction: int, integer: int, most: int) -> FixedPoint:

@@ -99,26 +99,20 @@ class _Contest:
                 layer = self.network[name]
                 n_digits = torch.stack([dense.digit_limit.double().sum(dim=0) for dense in readers]).sum(dim=0)
                 worth = self.worths.values[layer.name].double() / (n_digits + _OWN_BITS)
-                layer.result = with_places(_types(layer), _places(worth / per_lut, self.finest[layer.name]))
+                kind, fraction = _types(layer), _places(worth / per_lut, self.finest[layer.name]).numpy()
+                layer.result = replace(kind, width=np.maximum(kind.integer + fraction.astype(np.int64), 1))
         for dense in self.dense:
             # the biases of a layer have one type
             n_alive = dense.digit_limit.any(dim=1).sum().clamp(min=1)
             worth = self.worths.biases[dense.name].double().sum() / n_alive
-            fraction = int(_places(worth[None] / per_lut, self.finest[dense.name])[0])
-            kind = dense.fixed_types[1]
-            width = max(kind.integer + fraction, 1)
-            dense.bias_type = replace(kind, width=width)
+            place, biases = int(_places(worth[None] / per_lut, self.finest[dense.name])[0]), dense.fixed_types[1]
+            dense.bias_type = replace(biases, width=max(biases.integer + place, 1))
 
 
 def _places(worth: Tensor, finest: int) -> Tensor:
     """Return the last place f whose bit, 3 / 4 of the noise 4**-f / 3 of one before, is worth its cost."""
     places = torch.floor(torch.log2((NOISE * worth / 8).clamp(min=2.0**-60)) / 2)
     return places.clamp(_COARSEST, finest)
-
-
-def with_places(kind: FixedPoints, fraction: Tensor) -> FixedPoints:
-    """Return types with so many bits right of the point, and at least one in all."""
-    return replace(kind, width=np.maximum(kind.integer + fraction.numpy().astype(np.int64), 1))
 
 
 def _types(layer: Layer) -> FixedPoints:
@@ -164,13 +158,7 @@ class Narrowing:
 
     def _choose(self, network: Network, worths: Worths, passed: float) -> None:
         self._start = self._start or self.budget.usage(self.price(network))
-        limits = goals(self._start, (passed - _FROM) / (_UNTIL - _FROM))
-        settle(
-            network,
-            worths,
-            self.price,
-            finest=self.finest,
-            fits=lambda figures: within(self.budget.usage(figures), limits),
-        )
+        limits, usage = goals(self._start, (passed - _FROM) / (_UNTIL - _FROM)), self.budget.usage
+        settle(network, worths, self.price, finest=self.finest, fits=lambda figures: within(usage(figures), limits))
         if self.held and not self.budget.met_by(figures := self.price(network)):
             raise missed(self.budget, figures, network)

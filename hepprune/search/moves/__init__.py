@@ -106,18 +106,14 @@ class PerKernel:
         for what, granularity in cuttable(network, self.granularities):
             scale = self.trust.get((what.name, granularity), 1.0)
             if isinstance(what, Neurons):
-                yield from _least_neurons(
-                    what, what.scores(statistics, importance.fisher) * scale, fraction, statistics
-                )
+                scores = what.scores(statistics, importance.fisher) * scale
+                yield from _least_neurons(what, scores, fraction, statistics)
                 continue
             if isinstance(what, Branch):
                 yield Move(what.cuts, what.score(statistics, importance.fisher) * scale, BLOCK)
                 continue
             scored = "weight" if granularity == ROW else granularity
             scores = importance.fisher(what, scored, statistics[what.name]) * scale
-            if granularity == ROW:
-                yield from _least_rows(what, selection.combined(what, scores, ROW), fraction)
-                continue
             yield from _least(what, granularity, scores, fraction)
             if granularity == "weight":
                 yield from _flatten(what, scores)
@@ -177,20 +173,16 @@ def _least_neurons(neurons: Neurons, scores: Tensor, fraction: float, statistics
             yield move
 
 
-def _least_rows(kernel: Kernel, scores: Tensor, fraction: float) -> Iterator[Move]:
-    """Yield the move that cuts the least important of the DSP rows."""
-    act = kernel.rows().flatten() != 0
-    rows = _lowest(torch.unique(granularities.groups(kernel, ROW)[act]), scores, fraction)
-    if len(rows):
-        units = granularities.members(kernel, ROW, rows)
-        yield Move((Cut(kernel.name, "weight", tuple(units.tolist())),), float(scores[rows].sum()), ROW)
-
-
 def _least(kernel: Kernel, granularity: str, scores: Tensor, fraction: float) -> Iterator[Move]:
-    """Yield the move that cuts the least important of the weights."""
-    units = _lowest(torch.nonzero(kernel.rows().flatten()).flatten(), scores, fraction)
-    if len(units):
-        yield Move((Cut(kernel.name, granularity, tuple(units.tolist())),), float(scores[units].sum()), granularity)
+    """Yield the move that cuts the least important of the weights, or of the DSP rows that hold one that acts."""
+    alive, cut = torch.nonzero(kernel.rows().flatten()).flatten(), granularity
+    if granularity == ROW:
+        alive, cut = torch.unique(granularities.groups(kernel, ROW)[alive]), "weight"
+        scores = selection.combined(kernel, scores, ROW)
+    lowest = _lowest(alive, scores, fraction)
+    if len(lowest):
+        units = granularities.members(kernel, ROW, lowest) if granularity == ROW else lowest
+        yield Move((Cut(kernel.name, cut, tuple(units.tolist())),), float(scores[lowest].sum()), granularity)
 
 
 def _lowest(alive: Tensor, scores: Tensor, fraction: float) -> Tensor:
@@ -250,18 +242,10 @@ def missed(budget: Budget, figures: Estimate, network: Network) -> BudgetMissedE
     used = budget.usage(figures)
     name = max(used, key=used.__getitem__)
     closest = figure(figures, name)
-    told = "an unknown number" if closest is None else f"{closest:g}"
-    return BudgetMissedError(
-        f"the budget cannot be reached: {name} binds, {budget.limits()[name]:g} allowed, {told} at the closest point"
-        + _uncut(network, figures, name)
-    )
-
-
-def _uncut(network: Network, figures: Estimate, name: str) -> str:
-    """Return how much of a count the layers hold that have nothing to cut, by their names."""
+    reached = "an unknown number" if closest is None else f"{closest:g}"
+    text = f"{name} binds, {budget.limits()[name]:g} allowed, {reached} at the closest point"
     counts = {layer.layer: layer.resources.known().get(name, 0.0) for layer in figures.layers}
     held = {node.name: counts.get(node.name, 0.0) for node in network.nodes if not node.layer.kernels}
-    some = {layer: count for layer, count in held.items() if count > 0}
-    if not some:
-        return ""
-    return f", {sum(some.values()):g} of them in layers without weights: " + ", ".join(f"'{layer}'" for layer in some)
+    if some := {layer: count for layer, count in held.items() if count > 0}:
+        text += f", {sum(some.values()):g} of them in layers without weights: " + ", ".join(f"'{la}'" for la in some)
+    return BudgetMissedError(f"the budget cannot be reached: {text}")

@@ -42,18 +42,18 @@ def turned(network: Network, knobs: Iterable[Knob]) -> Network:
 
 def settled(network: Network) -> Network:
     """Return a network whose reuse factors are those that hls4ml builds: cutting neurons makes others legal."""
-    found = [Knob(layer.name, taken) for layer in shared(network) if (taken := _taken(layer)) != layer.reuse_factor]
+    found = []
+    for layer in shared(network):
+        strategy = reuse.strategy_of(layer, layer.strategy)
+        taken = reuse.taken(*reuse.size(layer), layer.reuse_factor, strategy=strategy)
+        if taken != layer.reuse_factor:
+            found.append(Knob(layer.name, taken))
     return turned(network, found)
 
 
 def shared(network: Network) -> list[Weighted]:
     """Return the layers whose weights may take turns at a multiplier."""
     return [layer for layer in network if isinstance(layer, Weighted) and layer.strategy in SHARING]
-
-
-def _taken(layer: Weighted) -> int:
-    strategy = reuse.strategy_of(layer, layer.strategy)
-    return reuse.taken(*reuse.size(layer), layer.reuse_factor, strategy=strategy)
 
 
 def neighbours(layer: Weighted) -> tuple[int, ...]:
@@ -65,9 +65,8 @@ def neighbours(layer: Weighted) -> tuple[int, ...]:
 @torch.no_grad()
 def rounding(kernel: Kernel, bits: int) -> torch.Tensor:
     """Return by how much the weights that act would change in a type of so many bits, like the weights."""
-    return (
-        quantise.weights(kernel.weight, weight_type(kernel.weight.detach(), bits), kernel.digit_limit) - kernel.used()
-    )
+    kind = weight_type(kernel.weight.detach(), bits)
+    return quantise.weights(kernel.weight, kind, kernel.digit_limit) - kernel.used()
 
 
 def alike(network: Network, other: Network) -> Network:

@@ -11,7 +11,6 @@ from hepprune.pruning.importance import Criterion
 from hepprune.pruning.masks import Cut, Plan
 from hepprune.pruning.statistics import Statistics
 from hepprune.pruning.structure import blocks, coupling
-from hepprune.pruning.structure.blocks import Block
 from hepprune.pruning.structure.coupling import Group
 
 BLOCK = "block"
@@ -40,17 +39,35 @@ class Neurons:
 
     def scores(self, statistics: Statistics, criterion: Criterion) -> Tensor:
         """Return the predicted increase of the loss, or what the criterion says, of each unit, (n_units,)."""
-        return self._summed({name: _scores(self.network[name], statistics, criterion) for name in self._makers})
+        found = {}
+        for name in self._makers:
+            layer = self.network[name]
+            of = "weight" if isinstance(layer, Recurrent) else "neuron"
+            each = [criterion(kernel, of, statistics.get(kernel.name)) for kernel in layer.kernels]
+            if isinstance(layer, Recurrent):  # of which a state has a row in each gate of both kernels
+                rows = torch.stack([scores.reshape(len(layer.bias), -1).sum(dim=1) for scores in each])
+                each = [rows.reshape(-1, layer.n_out).sum(dim=0)]
+            (found[name],) = each
+        return self._summed(found)
 
     def alive(self) -> Tensor:
         """Return which units a weight makes that acts, (n_units,) bool."""
-        return self._summed({name: _acts(self.network[name]) for name in self._makers}) > 0
+        found = {}
+        for name in self._makers:
+            layer = self.network[name]
+            rows = torch.stack([(kernel.rows() != 0).any(dim=1) for kernel in layer.kernels])
+            n_out = layer.n_out if isinstance(layer, Recurrent) else rows.shape[1]
+            found[name] = rows.reshape(-1, n_out).sum(dim=0)
+        return self._summed(found) > 0
 
     def cuts(self, units: Tensor, statistics: Statistics) -> Plan:
         """Return the cuts of some units, by index; the biases of those that read them take over their means."""
         chosen = units.tolist()
         if not self.alone:
-            return coupling.cuts(self.group, chosen, _read_means(self.network, statistics))
+            first = {kernel.layer.name: kernel for kernel in reversed(self.network.kernels)}
+            # columns of grouped convolutions read several inputs, so that those have no mean
+            known = {name: k for name, k in first.items() if k.name in statistics and k.groups == 1}
+            return coupling.cuts(self.group, chosen, {name: statistics[k.name].reads for name, k in known.items()})
         (made,) = self.group.of("made")
         rows = [made.indices[unit][0] for unit in chosen]
         return (Cut(made.layer, "neuron", tuple(rows), tuple(statistics[made.layer].mean[rows].tolist())),)
@@ -81,47 +98,19 @@ def find(network: Network) -> list[Neurons]:
     return found
 
 
-def _scores(layer: Layer, statistics: Statistics, criterion: Criterion) -> Tensor:
-    """Return the score of each neuron or state of a layer, (n_out,)."""
-    if not isinstance(layer, Recurrent):
-        (kernel,) = layer.kernels
-        return criterion(kernel, "neuron", statistics.get(kernel.name))
-    each = [criterion(kernel, "weight", statistics.get(kernel.name)) for kernel in layer.kernels]
-    return torch.stack([scores.reshape(len(layer.bias), -1).sum(dim=1) for scores in each]).reshape(
-        -1, layer.n_out
-    ).sum(dim=0)  # fmt: skip
-
-
-def _acts(layer: Layer) -> Tensor:
-    """Return how many rows of weights that act each neuron or state of a layer has, (n_out,)."""
-    rows = torch.stack([(kernel.rows() != 0).any(dim=1) for kernel in layer.kernels])
-    n_out = layer.n_out if isinstance(layer, Recurrent) else rows.shape[1]
-    return rows.reshape(-1, n_out).sum(dim=0)
-
-
-def _read_means(network: Network, statistics: Statistics) -> dict[str, Tensor]:
-    """Return the mean of each input by layer; not of grouped convolutions, whose columns read several inputs."""
-    kernels = {kernel.layer.name: kernel for kernel in reversed(network.kernels)}
-    return {
-        name: statistics[kernel.name].reads
-        for name, kernel in kernels.items()
-        if kernel.name in statistics and kernel.groups == 1
-    }
-
-
 @dataclass(frozen=True, eq=False)
 class Branch:
     """The kernels of one residual branch; curves and trust know it by the sum that it ends in."""
 
     name: str
     kernels: tuple[Kernel, ...]
+    alone = False  # its kernels go together
 
     @property
     def cuts(self) -> Plan:
         """The cuts of all its weights."""
-        return tuple(
-            Cut(kernel.name, "weight", _branch_acting(kernel)) for kernel in self.kernels if _branch_acting(kernel)
-        )
+        acting = ((kernel.name, _branch_acting(kernel)) for kernel in self.kernels)
+        return tuple(Cut(name, "weight", units) for name, units in acting if units)
 
     def score(self, statistics: Statistics, criterion: Criterion) -> float:
         """Return the predicted increase of the loss, or what the criterion says, of all its weights together."""
@@ -132,17 +121,12 @@ class Branch:
 def find_branches(network: Network) -> list[Branch]:
     """Return the residual branches at any depth that weights of their own move, and none of another place."""
     used = network.preceding(network.raw_outputs)
-    residual = [block for block in blocks.residual(network) if block.end in used]
-    found = [Branch(block.end, _kernels(network, block)) for block in residual if _is_alone(network, block)]
+    found = []
+    for block in blocks.residual(network):
+        if block.end in used and all(network.runs(network[name]).name in block.layers for name in block.layers):
+            kernels = tuple(kernel for name in block.layers for kernel in network[name].kernels)
+            found.append(Branch(block.end, kernels))
     return [branch for branch in found if branch.cuts]
-
-
-def _kernels(network: Network, block: Block) -> tuple[Kernel, ...]:
-    return tuple(kernel for name in block.layers for kernel in network[name].kernels)
-
-
-def _is_alone(network: Network, block: Block) -> bool:
-    return all(network.runs(network[name]).name in block.layers for name in block.layers)
 
 
 def _branch_acting(kernel: Kernel) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from hepprune.hardware.resources import share_of
 from hepprune.search.plans import pareto
 from hepprune.search.plans.pareto import Plan, PlanSolution
 
@@ -22,7 +23,7 @@ class Whole:
 
     def shares(self, limits: Figures) -> dict[str, float]:
         """Return what is used of each limit; a figure that nobody knows counts as infinite."""
-        return {name: pareto.fraction(self.figures.get(name, np.inf), limit) for name, limit in limits.items()}
+        return {name: share_of(self.figures.get(name, np.inf), limit) for name, limit in limits.items()}
 
     def worst(self, limits: Figures) -> float:
         """Return the largest share of any limit."""

@@ -5,7 +5,7 @@ and its optimum provable; whoever uses a plan prices and measures the whole netw
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from hepprune.errors import RecipeError
@@ -107,13 +107,14 @@ class PlanProblem:
 
     def limited(self, limits: Mapping[str, float]) -> "PlanProblem":
         """Return the problem with these limits on cells and latency, by name, and with no other."""
-        several = len(self.tables) > 1
-        tables = tuple(
-            replace(table, latency_ns=limits.get(latency_name(table.model, several)), interval_cycles=None)
-            for table in self.tables
-        )
+        named = self._named(latency_name).items()
+        tables = tuple(replace(table, latency_ns=limits.get(name), interval_cycles=None) for name, table in named)
         cells = {name: limit for name, limit in limits.items() if name in RESOURCES}
         return PlanProblem(tables, Resources(**cells))
+
+    def _named(self, name_of: Callable[[str, bool], str]) -> dict[str, ChoiceTable]:
+        """Return the tables by the names of a limit of their own."""
+        return {name_of(table.model, len(self.tables) > 1): table for table in self.tables}
 
     @property
     def open(self) -> bool:
@@ -127,32 +128,20 @@ class PlanProblem:
 
     def within(self, slowest: float, *, spared: str | None = None) -> "PlanProblem":
         """Return the problem without slower options, and without those that use any of the cells to be spared."""
-        tables = tuple(
-            replace(table, choices=tuple(each.within(slowest, spared) for each in table.choices))
-            for table in self.tables
-        )
-        return replace(self, tables=tables)
+        kept = ((table, tuple(each.within(slowest, spared) for each in table.choices)) for table in self.tables)
+        return replace(self, tables=tuple(replace(table, choices=choices) for table, choices in kept))
 
     @property
     def sums(self) -> dict[str, float]:
         """The limits that are sums over layers, by name: shared cells, and each model's latency."""
-        several = len(self.tables) > 1
-        own = {
-            latency_name(table.model, several): table.latency_ns
-            for table in self.tables
-            if table.latency_ns is not None
-        }
-        return self.resources.known() | own
+        own = {name: table.latency_ns for name, table in self._named(latency_name).items()}
+        return self.resources.known() | {name: limit for name, limit in own.items() if limit is not None}
 
     @property
     def intervals(self) -> dict[str, float]:
         """The limit on each model's interval, by name; all of an interval of 1 is always used."""
-        several = len(self.tables) > 1
-        return {
-            interval_name(table.model, several): float(table.interval_cycles)
-            for table in self.tables
-            if table.interval_cycles is not None
-        }
+        own = {name: table.interval_cycles for name, table in self._named(interval_name).items()}
+        return {name: float(limit) for name, limit in own.items() if limit is not None}
 
     @property
     def limits(self) -> dict[str, float]:
@@ -162,9 +151,13 @@ class PlanProblem:
     @property
     def largest(self) -> dict[str, float]:
         """What the largest option of every layer would add up to, by name; only of what every option tells."""
-        several = len(self.tables) > 1
-        names = [*RESOURCES, *(latency_name(table.model, several) for table in self.tables)]
-        totals = {name: sum(_largest(name, table) for table in self.tables) for name in names}
+
+        def largest(name: str, table: ChoiceTable) -> float:
+            most = (max(use_of(name, table.model, option) for option in choice.options) for choice in table.choices)
+            return fixed_of(name, table) + sum(most)
+
+        names = (*RESOURCES, *self._named(latency_name))
+        totals = {name: sum(largest(name, table) for table in self.tables) for name in names}
         return {name: total for name, total in totals.items() if math.isfinite(total) and total > 0}
 
     @property
@@ -181,11 +174,6 @@ def latency_name(model: str, several: bool) -> str:  # noqa: FBT001 -- it says w
 def interval_name(model: str, several: bool) -> str:  # noqa: FBT001 -- it says which of two names
     """Return the name of a model's interval, which tells it from those of others where there are several."""
     return f"interval_cycles of {model}" if several else "interval_cycles"
-
-
-def _largest(name: str, table: ChoiceTable) -> float:
-    uses = [[use_of(name, table.model, option) for option in choice.options] for choice in table.choices]
-    return fixed_of(name, table) + sum(max(each) for each in uses)
 
 
 def use_of(name: str, model: str, option: Option) -> float:

@@ -82,21 +82,14 @@ def _corners(problem: PlanProblem) -> Iterator[tuple[PlanProblem, float]]:
 
 def _explore(problem: PlanProblem, solve: Solve, atlas: Atlas, most: int) -> None:
     chart = Chart.of(problem, atlas)
-    for picks in _extremes(chart.links, most // 6):
+    knapsack, kept = chart.links.knapsack, chart.links.kept
+    # what loses least, uses least or keeps least of each choice, where these are few plans: where a layer is cut to
+    # almost nothing others die with it, which no sum over layers foresees
+    numbers = zip(knapsack.losses, [uses.sum(axis=1) for uses in knapsack.uses], kept, strict=True)
+    ends = [sorted({int(each.argmin()) for each in row}) for row in numbers]
+    for picks in itertools.product(*ends) if math.prod(map(len, ends)) <= most // 6 else ():
         chart.price(picks)
-    # that rank plans, and not as one before does: registers mostly rise with LUT
-    # drawn at random, the same each time
-    rng = np.random.default_rng(0)
-    shares = chart.predicted(
-        np.column_stack([rng.integers(len(options), size=_DRAWN) for options in chart.links.options])
-    )
-    weighings: list[Flags] = []
-    ranks: list[Floats] = []
-    for weighing in list(_weighings(chart.links.knapsack)):
-        own = np.unique(shares[:, weighing].max(axis=1).round(9), return_inverse=True)[1].astype(np.float64)
-        if own.any() and not any(np.corrcoef(own, other)[0, 1] > _ALIKE for other in ranks):
-            weighings.append(weighing)
-            ranks.append(own)
+    weighings = _weighings(chart)
     for weighing in weighings:
         for picks in _ladder(chart, solve, weighing):
             chart.price(picks)
@@ -105,23 +98,22 @@ def _explore(problem: PlanProblem, solve: Solve, atlas: Atlas, most: int) -> Non
         refine(chart, weighings[place], n=left // (place + 2 if place else 1))
 
 
-def _extremes(links: Links, most: int) -> Iterator[Picks]:
-    """Yield the plans that take of each choice what loses least, uses least or keeps least, where these are few.
+def _weighings(chart: "Chart") -> list[Flags]:
+    """Return which limits are looked at together, each alone of which options differ, and all.
 
-    Where a layer is cut to almost nothing others die with it, which no sum over layers foresees.
+    Only those that rank plans, and not as one before does: registers mostly rise with LUT.
     """
-    numbers = zip(links.knapsack.losses, links.knapsack.uses, links.kept, strict=True)
-    ends = [sorted({int(row.argmin()) for row in (losses, uses.sum(axis=1), kept)}) for losses, uses, kept in numbers]
-    if math.prod(map(len, ends)) <= most:
-        yield from itertools.product(*ends)
-
-
-def _weighings(knapsack: Knapsack) -> Iterator[Flags]:
-    """Yield which limits are looked at together: each alone of which options differ, and all."""
-    differs = np.any([np.ptp(uses, axis=0) > 0 for uses in knapsack.uses], axis=0)
-    yield from np.eye(len(differs), dtype=bool)[differs]
-    if differs.sum() > 1:
-        yield differs
+    options, rng = chart.links.options, np.random.default_rng(0)  # drawn at random, the same each time
+    shares = chart.predicted(np.column_stack([rng.integers(len(each), size=_DRAWN) for each in options]))
+    differs = np.any([np.ptp(uses, axis=0) > 0 for uses in chart.links.knapsack.uses], axis=0)
+    found: list[Flags] = []
+    ranks: list[Floats] = []
+    for weighing in (*np.eye(len(differs), dtype=bool)[differs], *([differs] if differs.sum() > 1 else [])):
+        own = np.unique(shares[:, weighing].max(axis=1).round(9), return_inverse=True)[1].astype(np.float64)
+        if own.any() and not any(np.corrcoef(own, other)[0, 1] > _ALIKE for other in ranks):
+            found.append(weighing)
+            ranks.append(own)
+    return found
 
 
 @dataclass
@@ -255,15 +247,11 @@ class _Pool:
         for picks in map(tuple, plans[best].tolist()):
             if picks not in self.expanded:
                 self.expanded.add(picks)
-                self._add(picks)
+                near = self.chart.links.near(picks)
+                promised = self._worst(self.chart.predicted(near) * self.chart.corrections(picks))
+                self.plans, self.shares = np.concatenate([self.plans, near]), np.r_[self.shares, promised]
+                self.losses = np.r_[self.losses, self.chart.links.losses(near)]
         return shares[best], losses[best]
-
-    def _add(self, picks: Picks) -> None:
-        plans = self.chart.links.near(picks)
-        shares = self._worst(self.chart.predicted(plans) * self.chart.corrections(picks))
-        losses = self.chart.links.losses(plans)
-        self.plans = np.concatenate([self.plans, plans])
-        self.shares, self.losses = np.r_[self.shares, shares], np.r_[self.losses, losses]
 
     def _worst(self, shares: Floats) -> Floats:
         weighted: Floats = (shares * self.weights).max(axis=1)

@@ -80,17 +80,18 @@ def _allowed(choice: Choice, table: ChoiceTable, names: tuple[str, ...], use: Fl
     quick = [i for i, option in enumerate(choice.options) if slow is None or option.interval_cycles <= slow]
     if not quick:
         fastest = min(option.interval_cycles for option in choice.options)
-        raise BudgetMissedError(
-            f"the budget cannot be reached: interval_cycles binds, {slow} allowed, {fastest} at the closest point "
-            f"({place})"
-        )
+        raise missed("interval_cycles", slow or 0, fastest, tried=f" ({place})")
     none = limits == 0
     spared = [i for i in quick if np.isfinite(use[i]).all() and not (use[i][none] > 0).any()]
     if not spared:
         least = use[quick].min(axis=0)
         binding = int(np.argmax(~np.isfinite(least) | (none & (least > 0))))
-        raise BudgetMissedError(
-            f"the budget cannot be reached: {names[binding]} binds, {limits[binding]:g} allowed, {least[binding]:g} at "
-            f"the closest point ({place})"
-        )
+        raise missed(names[binding], limits[binding], least[binding], tried=f" ({place})")
     return spared
+
+
+def missed(name: str, limit: float, closest: float, *, tried: str = "") -> BudgetMissedError:
+    """Return the error of a budget that cannot be met; `tried` says where, or how far that was looked into."""
+    return BudgetMissedError(
+        f"the budget cannot be reached: {name} binds, {limit:g} allowed, {closest:.6g} at the closest point{tried}"
+    )

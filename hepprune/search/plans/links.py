@@ -4,7 +4,7 @@ A layer costs its own price times the share of its inputs that are left. Around 
 again, to first order, so that every solver can work on it (sequential linear approximation).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -47,15 +47,9 @@ class Links:
         )
         kept = tuple(np.array([option.kept for option in each]) for each in options)
         places = {place: index for index, place in enumerate(problem.places)}
-        feeders = tuple(
-            tuple(
-                places[table.model, name]
-                for name in table.feeders.get(choice.layer, ())
-                if (table.model, name) in places
-            )
-            for table in problem.tables
-            for choice in table.choices
-        )
+        both = ((table, choice) for table in problem.tables for choice in table.choices)
+        named = ([(table.model, name) for name in table.feeders.get(choice.layer, ())] for table, choice in both)
+        feeders = tuple(tuple(places[each] for each in own if each in places) for own in named)
         shrinks = np.array([name in RESOURCES for name in knapsack.names], dtype=bool)
         return cls(problem=problem, knapsack=knapsack, options=options, kept=kept, feeders=feeders, shrinks=shrinks)
 
@@ -93,31 +87,31 @@ class Links:
 
     def around(self, picks: Picks) -> PlanProblem:
         """Return the problem in which each option costs what it would cost beside the other layers of a plan."""
-        tables, choice = [], 0
-        for table in self.problem.tables:
-            choices = []
-            for each in table.choices:
-                choices.append(Choice(each.layer, tuple(self._linked(choice, picks))))
-                choice += 1
-            tables.append(replace(table, choices=tuple(choices)))
+        linked = (tuple(self._linked(choice, picks)) for choice in range(len(self.options)))
+        tables = [
+            replace(table, choices=tuple(Choice(each.layer, next(linked)) for each in table.choices))
+            for table in self.problem.tables
+        ]
         return replace(self.problem, tables=tuple(tables))
 
-    def _linked(self, choice: int, picks: Picks) -> list[Option]:
+    def _linked(self, choice: int, picks: Picks) -> Iterator[Option]:
         names, changed = self.knapsack.names, np.tile(picks, (len(self.options[choice]), 1))
         changed[:, choice] = np.arange(len(changed))
         use = self.knapsack.uses[choice] * self._arriving(choice, changed)
         for reader in (reader for reader, feeders in enumerate(self.feeders) if choice in feeders):
             more = self._arriving(reader, changed) - self._arriving(reader, np.array([picks]))
             use = use + self.knapsack.uses[reader][picks[reader]] * more
-        found = []
         for option, row in zip(self.options[choice], use.tolist(), strict=True):
             cells = {name: value for name, value in zip(names, row, strict=True) if name in RESOURCES}
-            found.append(replace(option, resources=Resources(**cells)))
-        return found
+            yield replace(option, resources=Resources(**cells))
 
     def near(self, picks: Picks) -> Plans:
         """Return the plans with one other option, and those with two where these are not too many, (n, n_choices)."""
-        choice, option = np.array([move for move in self._moves() if picks[move[0]] != move[1]]).reshape(-1, 2).T
+        numbers = zip(self.knapsack.losses, self.knapsack.uses, self.kept, strict=True)
+        # the options of each choice that no other beats
+        best = [pareto.nondominated(losses, np.column_stack([uses, kept])) for losses, uses, kept in numbers]
+        moves = [(k, int(place)) for k, places in enumerate(best) for place in places if picks[k] != place]
+        choice, option = np.array(moves).reshape(-1, 2).T
         first, second = np.triu_indices(len(choice), 1) if len(choice) ** 2 < 2 * _MOST_PAIRS else np.zeros((2, 0), int)
         apart = choice[first] != choice[second]
         first, second = np.r_[np.arange(len(choice)), first[apart]], np.r_[np.arange(len(choice)), second[apart]]
@@ -125,9 +119,3 @@ class Links:
         rows = np.arange(len(first))
         plans[rows, choice[first]], plans[rows, choice[second]] = option[first], option[second]
         return plans
-
-    def _moves(self) -> list[tuple[int, int]]:
-        """Return the options of each choice that no other beats, as pairs of both."""
-        numbers = zip(self.knapsack.losses, self.knapsack.uses, self.kept, strict=True)
-        best = [pareto.nondominated(losses, np.column_stack([uses, kept])) for losses, uses, kept in numbers]
-        return [(choice, int(place)) for choice, places in enumerate(best) for place in places]

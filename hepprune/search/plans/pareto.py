@@ -10,8 +10,9 @@ from pydantic import TypeAdapter
 
 from hepprune import stored
 from hepprune.errors import BudgetMissedError
+from hepprune.hardware.resources import share_of
 from hepprune.search.plans.choices import Option, PlanProblem
-from hepprune.search.plans.knapsack import Knapsack
+from hepprune.search.plans.knapsack import Knapsack, missed
 
 T = TypeVar("T")
 Picks = tuple[int, ...]  # one option per choice of a problem, or of its knapsack
@@ -129,24 +130,13 @@ _SOLUTION = TypeAdapter(PlanSolution)
 def plan(problem: PlanProblem, knapsack: Knapsack, picks: Sequence[int]) -> Plan:
     """Return the plan of one allowed option per choice."""
     choices = [choice for table in problem.tables for choice in table.choices]
-    options = [
-        choice.options[allowed[pick]] for choice, allowed, pick in zip(choices, knapsack.allowed, picks, strict=True)
-    ]
+    chosen = zip(choices, knapsack.allowed, picks, strict=True)
+    options = [choice.options[allowed[pick]] for choice, allowed, pick in chosen]
     named = tuple(Pick(*place, option) for place, option in zip(problem.places, options, strict=True))
-    use = knapsack.use(picks)
-    used = {
-        name: fraction(float(value), float(limit))
-        for name, value, limit in zip(knapsack.names, use, knapsack.limits, strict=True)
-    }
+    uses = zip(knapsack.names, knapsack.use(picks), knapsack.limits, strict=True)
+    used = {name: share_of(float(value), float(limit)) for name, value, limit in uses}
     error = math.sqrt(sum(option.error**2 for option in options))
     return Plan(named, knapsack.loss(picks), error, used)
-
-
-def fraction(value: float, limit: float) -> float:
-    """Return the share of a limit that a value takes; infinite where there is none of it to take."""
-    if limit == 0:
-        return 0.0 if value == 0 else math.inf
-    return value / limit
 
 
 def front(plans: Iterable[Plan]) -> tuple[Plan, ...]:
@@ -185,10 +175,3 @@ def unreachable(knapsack: Knapsack, closest: Sequence[int]) -> BudgetMissedError
     with np.errstate(divide="ignore", invalid="ignore"):
         place = int(np.argmax(np.where(use > 0, use / knapsack.limits, 0.0)))
     return missed(knapsack.names[place], float(knapsack.limits[place]), float(use[place]))
-
-
-def missed(name: str, limit: float, closest: float, *, told: str = "") -> BudgetMissedError:
-    """Return the error of a budget that cannot be met; `told` says how far that was looked into."""
-    return BudgetMissedError(
-        f"the budget cannot be reached: {name} binds, {limit:g} allowed, {closest:.6g} at the closest point{told}"
-    )

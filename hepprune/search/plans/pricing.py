@@ -14,21 +14,11 @@ from hepprune.hardware.cost import describing, hls
 from hepprune.hardware.cost.hls import Priced
 from hepprune.hardware.resources import Estimate, LayerEstimate, Resources
 from hepprune.hardware.targets import Target
-from hepprune.network import (
-    Activation,
-    BatchNorm,
-    GlobalPool,
-    Layer,
-    Network,
-    Pool,
-    ReLU,
-    Reshape,
-    Weighted,
-)
+from hepprune.network import Layer, Network, Weighted, layers
 from hepprune.search.plans.variants import replaced
 
 _ADDER_GRAPH = "da4ml"
-_CHANNELWISE = (ReLU, Activation, BatchNorm, Pool, GlobalPool, Reshape)
+_CHANNELWISE = layers.ReLU | layers.Activation | layers.BatchNorm | layers.Pool | layers.GlobalPool | layers.Reshape
 
 
 @dataclass(frozen=True)
@@ -75,7 +65,9 @@ class Pricing:
             for name in self._followers(layer.name):
                 cells = _of(self.whole, name).resources
                 resources += cells.scaled(dict.fromkeys(cells.known(), kept))
-            return Share(resources, self._latency(found, own, before), own.interval_cycles)
+            later = before.depth + found.latency_cycles - self.whole.latency_cycles
+            depth = later if self._in_cycles else own.depth
+            return Share(resources, depth * self._unit_ns, own.interval_cycles)
         fewer = _difference(found.resources, self.whole.resources)
         slowest = _of(found, layer.name).interval_cycles
         return Share(fewer, (self._levels(found) - self._levels(self.whole)) * self._unit_ns, slowest)
@@ -94,9 +86,9 @@ class Pricing:
         latency_ns = (self._levels(found) - self._levels(self.whole)) * self._unit_ns
         return Share(_difference(found.resources, self.whole.resources), latency_ns, 1)
 
-    def feeders(self, layers: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    def feeders(self, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """Return for each of the layers those of them with weights whose neurons it reads."""
-        with_weights = [name for name in layers if isinstance(self.network[name], Weighted)]
+        with_weights = [name for name in names if isinstance(self.network[name], Weighted)]
         read = {name: {name, *self._followers(name)} for name in with_weights}
         return {
             name: tuple(feeder for feeder in with_weights if read[feeder] & set(self.network.sources[name]))
@@ -126,11 +118,6 @@ class Pricing:
 
     def _levels(self, found: Estimate) -> float:
         return float(found.latency_cycles) if self._in_cycles else sum(layer.depth for layer in found.layers)
-
-    def _latency(self, found: Estimate, own: LayerEstimate, before: LayerEstimate) -> float:
-        if not self._in_cycles:
-            return own.depth * self._unit_ns
-        return (before.depth + found.latency_cycles - self.whole.latency_cycles) * self._unit_ns
 
     def _changed(self, layer: Layer) -> Estimate:
         """Return the price of the network with one other layer; of operations only those are priced that differ."""

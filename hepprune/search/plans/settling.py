@@ -8,11 +8,11 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from hepprune.errors import BudgetMissedError
 from hepprune.search.plans import exploring, pareto
 from hepprune.search.plans.atlas import Atlas, Figures, Whole
-from hepprune.search.plans.choices import Option, PlanProblem
+from hepprune.search.plans.choices import PlanProblem
 from hepprune.search.plans.exploring import Chart
+from hepprune.search.plans.knapsack import missed
 from hepprune.search.plans.links import Links
 from hepprune.search.plans.pareto import Plan, PlanSolution, PlanStep
 
@@ -59,7 +59,11 @@ def settle(
     contenders = [*atlas.contenders(), *also]
     fitting = [whole for whole in contenders if whole.fits(limits)] or _rescued(problem, atlas, exhausted)
     if not fitting:
-        raise _unreachable(atlas, limits)
+        closest = atlas.closest(limits)
+        shares = closest.shares(limits)
+        binding = max(shares, key=shares.__getitem__)
+        tried = f" ({'all' if atlas.complete else f'{len(atlas):,}'} of {atlas.n_plans:,} plans priced)"
+        raise missed(binding, limits[binding], closest.figures.get(binding, math.inf), tried=tried)
     judged = [_judged(whole, judge, problem.sums) for whole in fitting]
     chosen = min(judged, key=lambda plan: (plan.loss, plan.worst))
     beyond = [_judged(whole, judge, problem.sums) for whole in _over(contenders, problem)]
@@ -99,9 +103,14 @@ def _steps(problem: PlanProblem, atlas: Atlas, chosen: Plan) -> Iterator[PlanSte
     """Yield the steps of the solution that is nearest to a plan, then what lies between, each priced as a whole."""
     links, limits = Links.of(problem.limited({})), problem.sums
     wanted = links.picks(chosen)
-    told = [solution for solution in atlas.solutions if solution.steps]
-    near = min(told, key=lambda solution: _apart(solution.chosen, chosen), default=None)
-    changes = [] if near is None else [_change(problem, step) for step in near.steps]
+
+    def apart(solution: PlanSolution) -> tuple[int, float]:  # in how many layers, and by how much in loss
+        pairs = [(a.option, b.option) for a, b in zip(solution.chosen.picks, chosen.picks, strict=True)]
+        return sum(a.key != b.key for a, b in pairs), abs(sum(a.loss - b.loss for a, b in pairs))
+
+    near = min((solution for solution in atlas.solutions if solution.steps), key=apart, default=None)
+    steps = () if near is None else near.steps
+    changes = [(problem.places.index((step.model, step.layer)), step.after, step.reason) for step in steps]
     changes += [(choice, chosen.picks[choice].option, "found on whole networks") for choice in range(len(wanted))]
     picks = list(links.start)
     for choice, option, reason in changes:
@@ -113,22 +122,3 @@ def _steps(problem: PlanProblem, atlas: Atlas, chosen: Plan) -> Iterator[PlanSte
         left = atlas.add(links.plan(picks)).shares(limits)
         freed = {name: used[name] - left[name] for name in limits}
         yield PlanStep.of(problem.places[choice], before, after, freed=freed, reason=reason)
-
-
-def _apart(one: Plan, other: Plan) -> tuple[int, float]:
-    """Return how many layers two plans treat differently, and by how much their losses differ."""
-    pairs = list(zip(one.picks, other.picks, strict=True))
-    lost = sum(a.option.loss - b.option.loss for a, b in pairs)
-    return sum(a.option.key != b.option.key for a, b in pairs), abs(lost)
-
-
-def _change(problem: PlanProblem, step: PlanStep) -> tuple[int, Option, str]:
-    return problem.places.index((step.model, step.layer)), step.after, step.reason
-
-
-def _unreachable(atlas: Atlas, limits: Figures) -> BudgetMissedError:
-    closest = atlas.closest(limits)
-    shares = closest.shares(limits)
-    name = max(shares, key=shares.__getitem__)
-    tried = f"{'all' if atlas.complete else f'{len(atlas):,}'} of {atlas.n_plans:,} plans priced"
-    return pareto.missed(name, limits[name], closest.figures.get(name, math.inf), told=f" ({tried})")

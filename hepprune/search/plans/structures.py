@@ -11,7 +11,7 @@ from hepprune.pruning import masks, structured
 from hepprune.pruning.importance import Criterion
 from hepprune.pruning.importance.combined import group_scores
 from hepprune.pruning.structure import blocks
-from hepprune.pruning.structure.coupling import Group, cuts
+from hepprune.pruning.structure.coupling import cuts
 from hepprune.sample import Sample
 from hepprune.search.plans.choices import Option
 
@@ -38,7 +38,10 @@ class Heads:
 
     def without(self, network: Network, option: Option) -> Network:
         """Return the network with heads masked; a block that has left took its own along."""
-        known = _groups(network)
+        try:
+            known = {group.name: group for group in structured.prunable(network, "head")}
+        except NetworkError:  # none is left
+            return network
         if self.group not in known:
             return network
         goes = self.order[: round(option.sparsity * len(self.order))]
@@ -73,20 +76,19 @@ GRANULARITIES = (Heads.granularity, BlockChoice.granularity)
 
 
 def find(network: Network, criterion: Criterion, data: Sample) -> dict[str, Structure]:
-    """Return the heads and blocks of a network by the names of their choices."""
-    found = [*_heads(network, criterion, data), *(BlockChoice(block.end) for block in blocks.blocks(network))]
-    return {structure.name: structure for structure in found}
+    """Return the heads and blocks of a network by the names of their choices.
 
-
-def _heads(network: Network, criterion: Criterion, data: Sample) -> list[Structure]:
-    """Return each group of heads, those that matter least first; nothing where the criterion cannot tell."""
+    Heads leave in the order of how little they matter, and are no choice where the criterion cannot tell.
+    """
     try:
         groups = structured.prunable(network, "head")
         scores = group_scores(network, groups, criterion, data=data)
     except NetworkError:  # there are no heads, or the criterion scores none
-        return []
+        groups, scores = [], []
     orders = (tuple(torch.argsort(each, stable=True).tolist()) for each in scores)
-    return [Heads(group.name, order) for group, order in zip(groups, orders, strict=True)]
+    found: list[Structure] = [Heads(group.name, order) for group, order in zip(groups, orders, strict=True)]
+    found += [BlockChoice(block.end) for block in blocks.blocks(network)]
+    return {structure.name: structure for structure in found}
 
 
 def without(network: Network, chosen: Mapping[Structure, Option], granularity: str) -> Network:
@@ -95,10 +97,3 @@ def without(network: Network, chosen: Mapping[Structure, Option], granularity: s
         if structure.granularity == granularity and option.sparsity:
             network = structure.without(network, option)
     return network
-
-
-def _groups(network: Network) -> dict[str, Group]:
-    try:
-        return {group.name: group for group in structured.prunable(network, "head")}
-    except NetworkError:  # none is left
-        return {}

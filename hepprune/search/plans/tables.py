@@ -1,6 +1,7 @@
 """Tables: what every option of every layer of a model does to the metric, measured, and what it costs, priced."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -18,14 +19,6 @@ from hepprune.search.sensitivity.replay import LayerVariants
 from hepprune.store import Journal
 
 _TOGETHER = 16  # variants of one layer that are measured in one call
-
-
-@dataclass(frozen=True)
-class Measured:
-    """The loss of an option, positive for worse, and its statistical error."""
-
-    loss: float
-    error: float
 
 
 def build(
@@ -47,13 +40,8 @@ def build(
         DataError: the metric is not finite.
         NetworkError: nothing in the network can be changed, or it has no price.
     """
-    judge = _Judge(
-        workshop=workshop,
-        sample=sample,
-        pricing=pricing,
-        metric=metric,
-        journal=Journal() if journal is None else journal,
-    )
+    journal = Journal() if journal is None else journal
+    judge = _Judge(workshop=workshop, sample=sample, pricing=pricing, metric=metric, journal=journal)
     choices = []
     for name, options in workshop.options(grid):
         whole = name in workshop.structures
@@ -82,13 +70,21 @@ class _Judge:
 
     def layer(self, name: str, options: Sequence[Option]) -> Choice:
         """Return the choice of one layer, each option measured and priced beside the other layers as they are."""
-        variants = dict(_possible(self.workshop, name, options))
-        effects = self._effects(name, variants)
+        variants: dict[Option, Layer] = {}
+        for option in options:
+            with suppress(NetworkError):  # it would be left empty
+                variants[option] = self.workshop.layer(name, option)
+        unchanged = Option()
+        distinct = {_effect(option): layer for option, layer in variants.items()}
+        tried = [option for option in distinct if option != unchanged]
+        key = ["effects", *self._key, name, [str(option) for option in tried]]
+        pairs = self.journal.remember(key, partial(self._measured, [distinct[option] for option in tried]))
+        effects = {unchanged: (0.0, 0.0)} | dict(zip(tried, pairs, strict=True))
         found = []
         for option, layer in variants.items():
-            share, effect = self.pricing.share(layer, kept=option.kept), effects[_effect(option)]
+            share, (loss, error) = self.pricing.share(layer, kept=option.kept), effects[_effect(option)]
             priced = _priced(option, share)
-            found.append(replace(priced, loss=effect.loss, error=effect.error, interval_cycles=share.interval_cycles))
+            found.append(replace(priced, loss=loss, error=error, interval_cycles=share.interval_cycles))
         return Choice(name, tuple(found))
 
     def structure(self, name: str, options: Sequence[Option]) -> Choice:
@@ -98,7 +94,7 @@ class _Judge:
         for option in options[1:]:
             without = self.workshop.build({name: option})
             key = ["structure", *self._key, name, str(option)]
-            loss, error = self.journal.remember(key, partial(self._whole_effect, without))
+            loss, error = self.journal.remember(key, partial(self._of_whole, without))
             found.append(_priced(replace(option, loss=loss, error=error), self.pricing.structure(without)))
         return Choice(name, tuple(found))
 
@@ -107,20 +103,10 @@ class _Judge:
         workshop = self.workshop
         return identity(workshop.network), self.sample.key, named(self.metric), workshop.criterion.name
 
-    def _whole_effect(self, after: Network) -> tuple[float, float]:
+    def _of_whole(self, after: Network) -> tuple[float, float]:
+        """Return the loss of another network, positive for worse, and its statistical error."""
         change = compare(self.workshop.network, after, self.sample, self.metric)[2]
         return metrics.lost(self.metric, change.value), change.error
-
-    def _effects(self, name: str, variants: Mapping[Option, Layer]) -> dict[Option, Measured]:
-        """Return the effect of each option that changes values, measured or from the journal."""
-        distinct = {_effect(option): layer for option, layer in variants.items()}
-        unchanged = Option()
-        tried = [option for option in distinct if option != unchanged]
-        key = ["effects", *self._key, name, [str(option) for option in tried]]
-        pairs = self.journal.remember(key, partial(self._measured, [distinct[option] for option in tried]))
-        return {unchanged: Measured(0.0, 0.0)} | {
-            option: Measured(*pair) for option, pair in zip(tried, pairs, strict=True)
-        }
 
     def _measured(self, layers: Sequence[Layer]) -> list[tuple[float, float]]:
         found: list[tuple[float, float]] = []
@@ -133,15 +119,6 @@ class _Judge:
 
 def _priced(option: Option, share: Share) -> Option:
     return replace(option, resources=share.resources, latency_ns=share.latency_ns)
-
-
-def _possible(workshop: Workshop, name: str, options: Sequence[Option]) -> Iterator[tuple[Option, Layer]]:
-    """Yield the options that leave something of the layer, with what they make of it."""
-    for option in options:
-        try:
-            yield option, workshop.layer(name, option)
-        except NetworkError:  # it would be left empty
-            continue
 
 
 def _effect(option: Option) -> Option:

@@ -66,15 +66,9 @@ class Workshop:
     def of(cls, network: Network, sample: Sample, *, criterion: str = "fisher") -> "Workshop":
         """Gather the criterion's statistics and the neurons' means on jets."""
         method = importance.find(criterion)
-        gathered = {} if method.gathers is None else method.gathers(network, sample)
-        found = structures.find(network, method, sample)
-        return cls(
-            network=network,
-            criterion=method,
-            gathered=gathered,
-            means=statistics.means(network, sample),
-            structures=found,
-        )
+        gathered, found = method.gather(network, sample), structures.find(network, method, sample)
+        means = statistics.means(network, sample)
+        return cls(network=network, criterion=method, gathered=gathered, means=means, structures=found)
 
     def options(self, grid: ChoiceGrid) -> Iterator[tuple[str, tuple[Option, ...]]]:
         """Yield every layer or structure that can be changed, with its options; the first leaves it as it is."""
@@ -96,7 +90,9 @@ class Workshop:
         size = layer.weight[0].numel(), layer.n_out
         factors = tuple(f for f in grid.reuse_factors if reuse.is_legal(*size, f)) or (None,)
         own_granularities = [name for name in grid.granularities if name not in structures.GRANULARITIES]
-        granular = [g for g in own_granularities if g != "neuron" or self._may_lose_neurons(layer)]
+        losing = {kernel.name for kernel in selection.prunable(self.network, "neuron")}
+        grouped = isinstance(layer, Conv) and layer.groups > 1
+        granular = [g for g in own_granularities if g != "neuron" or (layer.name in losing and not grouped)]
         for weight_bits in bits:
             for factor in factors:
                 yield Option(weight_bits=weight_bits, reuse_factor=factor)
@@ -109,10 +105,6 @@ class Workshop:
                         yield Option(
                             granularity=granularity, sparsity=sparsity, reuse_factor=factor, weight_bits=weight_bits
                         )
-
-    def _may_lose_neurons(self, layer: Weighted) -> bool:
-        depthwise = isinstance(layer, Conv) and layer.groups > 1
-        return layer.name in {kernel.name for kernel in selection.prunable(self.network, "neuron")} and not depthwise
 
     def layer(self, name: str, option: Option) -> Layer:
         """Return the layer that an option stands for; it must not be changed, for a small one is made only once.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hepprune import executors
-from hepprune.network import Kernel, Layer, Network
+from hepprune.network import Kernel, Network
 from hepprune.pruning import importance, masks, selection
 from hepprune.pruning.granularity import members
 from hepprune.pruning.statistics import Statistics
@@ -116,17 +116,12 @@ class _Probe:
         self, names: Sequence[str], advance: Callable[[int], None] = lambda _: None
     ) -> tuple[SensitivityCurve, ...]:
         places = [place for place in cuttable(self.network, self.granularities) if place[0].name in names]
-        curves: dict[tuple[str, str], list[SensitivityPoint]] = {
-            (what.name, granularity): [] for what, granularity in places
-        }
-        together = [place for place in places if _of_several(place[0])]
-        for measured in (
-            self._layers([place for place in places if place not in together]),
-            self._networks(together),
-        ):
-            for key, point in measured:
-                curves[key].append(point)
-                advance(1)
+        curves = {(what.name, granularity): list[SensitivityPoint]() for what, granularity in places}
+        several = [place for place in places if not isinstance(place[0], Kernel) and not place[0].alone]
+        alone = [place for place in places if place not in several]
+        for key, point in itertools.chain(self._layers(alone), self._networks(several)):
+            curves[key].append(point)
+            advance(1)
         return tuple(SensitivityCurve(*place, tuple(points)) for place, points in curves.items())
 
     def _layers(self, places: Sequence[Place]) -> _Measured:
@@ -134,25 +129,22 @@ class _Probe:
         groups, predictions = [], []
         for _, own in itertools.groupby(places, lambda place: place[0].name):
             tried = [(what, granularity, level) for what, granularity in own for level in self.levels]
-            layers, losses = zip(*(self._cut(*each) for each in tried), strict=True)
-            groups.append(LayerVariants(layers))
+            layers, losses = [], []
+            for what, granularity, level in tried:
+                (cut,), predicted = lowest(what, granularity, level, self.statistics, self.criterion)
+                layer = what.layer if isinstance(what, Kernel) else self.network[cut.layer]
+                layers.append(masks.with_cut(layer, cut))  # a cut may be long and is not kept
+                losses.append(predicted)
+            groups.append(LayerVariants(tuple(layers)))
             predictions.append(list(zip(tried, losses, strict=True)))
         effects_of = measure(self.network, self.sample, groups)
-        for predicted, effects in zip(predictions, effects_of, strict=True):
-            for ((what, granularity, level), loss), effect in zip(predicted, effects, strict=True):
+        for own_predictions, effects in zip(predictions, effects_of, strict=True):
+            for ((what, granularity, level), loss), effect in zip(own_predictions, effects, strict=True):
                 yield (what.name, granularity), _point(level, loss, effect)
-
-    def _cut(self, what: Kernel | Neurons | Branch, granularity: str, level: float) -> tuple[Layer, float]:
-        """Return the layer with a kernel cut to a level, and the loss increase that is predicted."""
-        (cut,), predicted = lowest(what, granularity, level, self.statistics, self.criterion)
-        layer = what.layer if isinstance(what, Kernel) else self.network[cut.layer]
-        return masks.with_cut(layer, cut), predicted  # a cut may be long and is not kept
 
     def _networks(self, places: Sequence[Place]) -> _Measured:
         """Yield the points of cuts that change several layers."""
-        tried = [
-            (what, granularity, level) for what, granularity in places for level in levels_of(granularity, self.levels)
-        ]
+        tried = [(*place, level) for place in places for level in levels_of(place[1], self.levels)]
         found = [lowest(*each, self.statistics, self.criterion) for each in tried]
         effects_of = of_networks(self.network, (masks.apply(self.network, cuts) for cuts, _ in found), self.sample)
         for (what, granularity, level), (_, loss), effect in zip(tried, found, effects_of, strict=True):
@@ -162,10 +154,6 @@ class _Probe:
 def levels_of(granularity: str, levels: Sequence[float] = LEVELS) -> Sequence[float]:
     """Return the levels at which cuts of a granularity are measured: a branch only goes as a whole."""
     return _WHOLE if granularity == BLOCK else levels
-
-
-def _of_several(what: Kernel | Neurons | Branch) -> bool:
-    return isinstance(what, Branch) or (isinstance(what, Neurons) and not what.alone)
 
 
 def _point(level: float, predicted: float, effect: Effect) -> SensitivityPoint:
@@ -213,14 +201,12 @@ def lowest(
         scores = what.scores(statistics, method)
         units = _least(scores, level)
         return what.cuts(units, statistics), float(scores[units].sum())
-    scores = method(what, "weight" if granularity == ROW else granularity, statistics.get(what.name))
-    if granularity == ROW:
-        scores = selection.combined(what, scores, ROW)
-        rows = _least(scores, level)
-        units = members(what, ROW, rows)
-        return (masks.Cut(what.name, "weight", tuple(units.tolist())),), float(scores[rows].sum())
-    units = _least(scores, level)
-    return (masks.Cut(what.name, granularity, tuple(units.tolist())),), float(scores[units].sum())
+    by = "weight" if granularity == ROW else granularity
+    scores = method(what, by, statistics.get(what.name))
+    scores = selection.combined(what, scores, ROW) if granularity == ROW else scores
+    least = _least(scores, level)
+    units = members(what, ROW, least) if granularity == ROW else least
+    return (masks.Cut(what.name, by, tuple(units.tolist())),), float(scores[least].sum())
 
 
 def _least(scores: Tensor, level: float) -> Tensor:

@@ -84,8 +84,12 @@ def _of_classes(
     use = partial(_tally, torch.as_tensor(sample.truth), keep=whole)
     for some, chunks in replay.run(network, sample.features, groups, use, advance=advance):
         means = [_means([chunk.groups[index] for chunk in chunks], len(sample)) for index in range(len(some))]
-        if whole:
-            found = _whole(chunks, some, sample, metric)
+        if whole:  # from the logits of all jets
+            reference = scored(metric, torch.cat([chunk.logits[0][:, 0] for chunk in chunks]), sample)
+            found = []
+            for index, group in enumerate(some, start=1):
+                logits = [torch.cat([chunk.logits[index][:, n] for chunk in chunks]) for n in range(len(group))]
+                found.append([metrics.difference(scored(metric, each, sample), reference) for each in logits])
         else:
             place = _MEANS.index(next(name for name in _MEANS if metrics.METRICS[name] is metric))
             found = [[pair[place] for pair in group] for group in means]
@@ -135,16 +139,9 @@ def _check_finite(effects: Sequence[Effect], name: str) -> None:
 
 
 @dataclass(frozen=True)
-class _Sums:
-    """Of the differences in loss and accuracy, (2, n) each: their sum over jets and that of their squares."""
-
-    first: Tensor
-    second: Tensor
-
-
-@dataclass(frozen=True)
 class _Tally:
-    groups: tuple[_Sums, ...]
+    # of the differences in loss and accuracy, (2, n) each: the sum over jets and that of the squares, for each group
+    groups: tuple[tuple[Tensor, Tensor], ...]
     logits: tuple[Tensor, ...]  # of the network and of each group, (n_jets, n, n_classes), where they are kept
 
 
@@ -155,7 +152,7 @@ def _tally(labels: Tensor, chunk: Replayed, *, keep: bool) -> _Tally:
     for stacked in chunk.stacked:
         n = len(stacked) // len(own)
         values = torch.stack(_per_jet(stacked, own.repeat_interleave(n))).view(2, -1, n).sub_(reference)
-        sums.append(_Sums(values.sum(dim=1), values.square().sum(dim=1)))
+        sums.append((values.sum(dim=1), values.square().sum(dim=1)))
     shaped = (each.reshape(len(own), -1, each.shape[-1]) for each in (chunk.logits, *chunk.stacked))
     return _Tally(tuple(sums), tuple(shaped) if keep else ())
 
@@ -176,27 +173,12 @@ def _per_jet(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return loss, torch.as_tensor(found == labels.numpy(), dtype=torch.float64)
 
 
-def _means(chunks: Sequence[_Sums], n_jets: int) -> list[tuple[Difference, Difference]]:
+def _means(chunks: Sequence[tuple[Tensor, Tensor]], n_jets: int) -> list[tuple[Difference, Difference]]:
     """Return the mean differences in loss and accuracy of each stand-in, with the errors of those means."""
-    first = torch.stack([chunk.first for chunk in chunks]).sum(dim=0) / n_jets
-    second = torch.stack([chunk.second for chunk in chunks]).sum(dim=0) / n_jets
+    first, second = (torch.stack(part).sum(dim=0) / n_jets for part in zip(*chunks, strict=True))
     error = ((second - first.square()).clamp(min=0) / n_jets).sqrt()
-    loss, hits = zip(first.tolist(), error.tolist(), strict=True)
-    return [
-        (Difference(*a), Difference(*b)) for a, b in zip(zip(*loss, strict=True), zip(*hits, strict=True), strict=True)
-    ]
-
-
-def _whole(
-    chunks: Sequence[_Tally], groups: Sequence[LayerVariants], sample: Sample, metric: Metric
-) -> list[list[Difference]]:
-    """Return the difference in any metric, from the logits of all jets."""
-    reference = scored(metric, torch.cat([chunk.logits[0][:, 0] for chunk in chunks]), sample)
-    found = []
-    for index, group in enumerate(groups, start=1):
-        logits = [torch.cat([chunk.logits[index][:, place] for chunk in chunks]) for place in range(len(group))]
-        found.append([metrics.difference(scored(metric, each, sample), reference) for each in logits])
-    return found
+    loss, hits = (map(Difference, *pair) for pair in zip(first.tolist(), error.tolist(), strict=True))
+    return list(zip(loss, hits, strict=True))
 
 
 def scored(metric: Metric, values: Tensor, sample: Sample) -> Score:

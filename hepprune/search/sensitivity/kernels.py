@@ -51,13 +51,8 @@ def single(network: Network, layer: Layer, units: Mapping[str, float], needed: s
         fresh = only and isinstance(network[source], Dense)
         if before[0] == unit and layer.maximum is None:
             return _relu(layer.result, unit, in_place=fresh)
-    return _in_units(_plain(network, layer), before, unit)
-
-
-def _plain(network: Network, layer: Layer) -> Kernel:
-    """Return what any layer computes; one that shares another's weights may round once more."""
-    node = network.node(layer)
-    return lambda *values: node.quantised(node.layer.compute(*values, quantised=True))
+    node = network.node(layer)  # one that shares another's weights may round once more
+    return _in_units(lambda *values: node.quantised(node.layer.compute(*values, quantised=True)), before, unit)
 
 
 def _in_units(compute: Kernel, before: list[float], unit: float) -> Kernel:
@@ -109,12 +104,11 @@ def stacked(network: Network, layers: Sequence[Layer], units: Mapping[str, float
     if len(dense) == len(layers):
         weight = torch.cat([layer.used_weight() for layer in dense]) * (before[0] / unit)
         bias = torch.cat([layer.used_bias() for layer in dense]) / unit
-        return partial(_stacked_product, weight, bias, len(layers))
+
+        def product(values: Tensor) -> Tensor:
+            found = linear(weight, bias, values)
+            return found.reshape(*found.shape[:-1], len(layers), -1).movedim(-2, 1).flatten(0, 1)
+
+        return product
     each = [_in_units(layer, before, unit) for layer in layers]
     return lambda *values: torch.stack([kernel(*values) for kernel in each], dim=1).flatten(0, 1)
-
-
-def _stacked_product(weight: Tensor, bias: Tensor, n: int, values: Tensor) -> Tensor:
-    product = linear(weight, bias, values)
-    shaped = product.reshape(*product.shape[:-1], n, -1)
-    return shaped.movedim(-2, 1).flatten(0, 1)

@@ -184,8 +184,7 @@ class _Plan:
             return torch.stack([network.logits(x) for network in self.whole[index]], dim=1).flatten(0, 1)
         values = {group.name: self.stacked[index](*(base[source] for source in self.sources[group.name]))}
         for name in self.following[index]:
-            own = [
-                values[s] if s in values else base[s].repeat_interleave(len(group), dim=0) for s in self.sources[name]
-            ]
+            before = self.sources[name]
+            own = [values[s] if s in values else base[s].repeat_interleave(len(group), dim=0) for s in before]
             values[name] = self.single[name](*own)
         return values[self.logits]

@@ -109,7 +109,7 @@ def test_a_head_is_its_query_key_value_and_output_together() -> None:
         ),
         (("dense", "depthwise"), "dense_1", {"dense_1 made", "conv_2 carried", "dense_4 read"}),
         (("shared",), "dense_1", {"dense_1 made", "dense_2 made", "dense_2 read", "dense_3 read"}),
-        (("recurrent",), "cell_1", {"cell_1 made", "cell_1 fed", "dense_3 read"}),
+        (("recurrent",), "cell_1", {"cell_1 made", "cell_1 states", "dense_3 read"}),
     ],
 )
 def test_what_hands_a_channel_on_moves_with_it(stages: tuple[str, ...], layer: str, members: set[str]) -> None:

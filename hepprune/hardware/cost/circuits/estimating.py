@@ -15,13 +15,13 @@ from hepprune.hardware.cost.circuits import operations, reading
 from hepprune.hardware.cost.circuits.operations import Bill
 from hepprune.hardware.cost.circuits.rules import priced
 from hepprune.hardware.cost.circuits.wires import Bools, Floats, Wires, constants, where
+from hepprune.hardware.cost.distributed_arithmetic import as_estimate
 from hepprune.hardware.resources import Estimate, LayerEstimate, Resources
 from hepprune.hardware.targets import Target
-from hepprune.network import Input, Layer, Network, Node, Recurrent, Weighted
+from hepprune.network import Input, Network, Node, Recurrent, Weighted
 
 # One standard deviation, as found on networks that fitted nothing (`benchmarks/circuits.py`), FF as modelled.
 RELATIVE_ERROR, LAYER_ERROR = {"lut": 0.05, "ff": 0.3}, {"lut": 0.1, "ff": 0.3}
-CYCLES_ERROR = 1.0
 # Bits that live inside a layer over those that it makes in a level: products keep their operands for many levels, and a
 # cell is one product after the other. Fitted on the pipelines of 28 networks of `benchmarks/circuits.py`.
 INSIDE, INSIDE_CELL = 0.7, 2.6
@@ -49,56 +49,28 @@ def estimate(network: Network, target: Target) -> Estimate:
     depth = max(float(end.level.max()) for end in ends)
     n_cycles = max(1, math.ceil(depth / target.levels_per_cycle))
     boundaries = [math.ceil(depth / n_cycles) * stage for stage in range(1, n_cycles)]
-    flip_flops = {
-        name: _registers(each, alive[name], boundaries, inside=_inside(network, name)) for name, each in found.items()
-    }
-    for name in network.raw_outputs:
-        flip_flops[name] += _held_to_the_end(found[name].made, boundaries)
-    levels = _critical_levels(network, found)
-    layers = tuple(
-        _layer(network, name, Resources(lut=each.lut, ff=flip_flops[name], dsp=0.0, bram18=0.0, uram=0.0), levels)
-        for name, each in found.items()
-        if each.lut or flip_flops[name] or _has_matrix(network.runs(network[name]))
-    )
-    totals = Resources(
-        lut=sum(each.lut for each in found.values()), ff=sum(flip_flops.values()), dsp=0.0, bram18=0.0, uram=0.0
-    )
-    return Estimate(
-        stage="da4ml",
-        strategy="distributed_arithmetic",
-        resources=totals,
-        latency_cycles=n_cycles,
-        interval_cycles=1,
-        clock_ns=target.period_ns,
-        layers=layers,
-        uncertainty=totals.scaled(RELATIVE_ERROR),
-        latency_error_cycles=CYCLES_ERROR,
-    )
+    levels, outputs, layers, flip_flops = _critical_levels(network, found), network.raw_outputs, [], []
+    for name, each in found.items():
+        runs = network.runs(network[name])
+        inside = INSIDE_CELL if isinstance(runs, Recurrent) else INSIDE
+        ff = _registers(each, alive[name], boundaries, inside=inside)
+        for _ in range(outputs.count(name)):  # an output is held at the end, and from where it is done on
+            ff += float((each.made.width * each.made.moving).sum()) + sum(_bits_there(each.made, boundaries))
+        flip_flops.append(ff)
+        has_matrix = isinstance(runs, Weighted | Recurrent)
+        if each.lut or ff or has_matrix:
+            kind = "matrix" if has_matrix else "input" if isinstance(runs, Input) else "element"
+            cells, depth = Resources.logic(each.lut, ff), levels.get(name, 0.0)
+            doubt = cells.scaled(LAYER_ERROR)
+            layers.append(LayerEstimate(layer=name, resources=cells, depth=depth, uncertainty=doubt, kind=kind))
+    totals = Resources.logic(sum(each.lut for each in found.values()), sum(flip_flops))
+    return as_estimate(layers, totals, target, n_cycles=n_cycles, errors=RELATIVE_ERROR)
 
 
 def forget() -> None:
     """Forget all nodes priced so far, of which a changed network has those again that the change does not reach."""
     for kept in (_done, reading.read):
         kept.cache_clear()
-
-
-def _inside(network: Network, name: str) -> float:
-    return INSIDE_CELL if isinstance(network.runs(network[name]), Recurrent) else INSIDE
-
-
-def _has_matrix(layer: Layer) -> bool:
-    return isinstance(layer, Weighted | Recurrent)
-
-
-def _layer(network: Network, name: str, cells: Resources, levels: Mapping[str, float]) -> LayerEstimate:
-    runs = network.runs(network[name])
-    return LayerEstimate(
-        layer=name,
-        resources=cells,
-        depth=levels.get(name, 0.0),
-        uncertainty=cells.scaled(LAYER_ERROR),
-        kind="matrix" if _has_matrix(runs) else "input" if isinstance(runs, Input) else "element",
-    )
 
 
 def _nodes(network: Network) -> tuple[dict[str, Bools], dict[str, _Priced]]:
@@ -190,11 +162,6 @@ def _registers(each: _Priced, acts: Bools, boundaries: list[int], *, inside: flo
         if begin <= level < done:
             held += inside * each.lut / (done - begin)
     return held
-
-
-def _held_to_the_end(made: Wires, boundaries: list[int]) -> float:
-    """Return the bits of an output's registers: one at the end, and one at each boundary after it is done."""
-    return float((made.width * made.moving).sum()) + sum(_bits_there(made, boundaries))
 
 
 def _there(levels: Floats, boundaries: list[int]) -> NDArray[np.int64]:

@@ -35,16 +35,13 @@ def integers(kernel: Kernel) -> FixedMatrix:
     """
     values = kernel.weight.detach().cpu().double()
     if isinstance(kernel.type, FixedPoints | Minifloat):
-        return _on_one_grid(weights(values, kernel.type, kernel.digit_limit.cpu()).numpy())
-    kind = kernel.fixed_type
-    whole = weight_integers(values, kind, kernel.digit_limit.cpu()).numpy().astype(np.int64)
-    return FixedMatrix(whole.reshape(len(whole), -1), kind.fraction)
-
-
-def _on_one_grid(values: Floats) -> FixedMatrix:
-    """Return weights of a type each as whole numbers of the last place that they need."""
-    fraction = int(last_place(values).max(initial=0))
-    whole = np.rint(np.ldexp(values, fraction)).astype(np.int64)
+        # whole numbers of the last place that the finest of them needs
+        found = weights(values, kernel.type, kernel.digit_limit.cpu()).numpy()
+        fraction = int(last_place(found).max(initial=0))
+        whole = np.rint(np.ldexp(found, fraction)).astype(np.int64)
+    else:
+        fraction = kernel.fixed_type.fraction
+        whole = weight_integers(values, kernel.fixed_type, kernel.digit_limit.cpu()).numpy().astype(np.int64)
     return FixedMatrix(whole.reshape(len(whole), -1), fraction)
 
 
@@ -86,7 +83,12 @@ def _at(bill: Bill, matrix: FixedMatrix, bias: Floats, arriving: Wires) -> Wires
     terms = digits.count(acting)
     late = np.where((arriving.level * acting.any(axis=0)).any(axis=1), graphs.LATE, 1.0).sum()
     span = (one.high - one.low) * 2.0**one.fraction
-    low, high = (np.ldexp(end, -weight_fraction) + bias for end in _ends(weight, one))
+    # the range as da4ml knows it, which takes each signed digit of a weight for a value of its own
+    size, turned = np.abs(weight), weight < 0
+    digits_up, digits_down = (3 * size & ~size) >> 1, (size & ~(3 * size)) >> 1
+    positive, negative = np.where(turned, digits_down, digits_up), np.where(turned, digits_up, digits_down)
+    ends = positive @ one.low - negative @ one.high, positive @ one.high - negative @ one.low
+    low, high = (np.ldexp(end, -weight_fraction) + bias for end in ends)
     moving = acting.any(axis=1)
     still = weight @ np.where(one.moving, 0.0, one.low) * 2.0**-weight_fraction + bias
     bill.lut += float(late) * graphs.additions_of(acting, terms, span)
@@ -97,18 +99,6 @@ def _at(bill: Bill, matrix: FixedMatrix, bias: Floats, arriving: Wires) -> Wires
     negated = graphs.NEGATED ** terms.sum(axis=1)
     level, smooth = np.ceil(_arrivals(terms, arriving.level)), _arrivals(terms, arriving.smooth)
     return Wires.of(low, high, fraction, level * moving, smooth * moving, negated, np.where(moving, still, 0.0))
-
-
-def _ends(weight: Integers, arriving: Wires) -> tuple[Floats, Floats]:
-    """Return the range as da4ml knows it, which takes each signed digit of a weight for a value of its own."""
-    size = np.abs(weight)
-    digits_up, digits_down = (3 * size & ~size) >> 1, (size & ~(3 * size)) >> 1
-    turned = weight < 0
-    positive, negative = np.where(turned, digits_down, digits_up), np.where(turned, digits_up, digits_down)
-    return (
-        positive @ arriving.low - negative @ arriving.high,
-        positive @ arriving.high - negative @ arriving.low,
-    )
 
 
 def _arrivals(terms: Integers, levels: Floats) -> Floats:

@@ -242,16 +242,14 @@ def mean(bill: Bill, values: Wires, kind: FixedPoint | None) -> Wires:
     for count in np.unique(counts).tolist():
         here = np.broadcast_to(counts == count, whole.shape)
         part = where(here, whole, constants(np.zeros(whole.shape)))
-        found = where(here, _divided(bill, part, count, kind), found)
+        if count & (count - 1) == 0 or kind is None:
+            divided = times(bill, part, np.full(part.shape, 1.0 / count))
+        else:
+            bits = int(np.ceil(np.log2(count)))
+            grid = max(int(part.fraction.max()), kind.fraction + 1) + bits
+            reach = max(float(np.abs([part.low.min(), part.high.max()]).max()), 2.0**-grid)
+            places = min(grid + 1 + int(np.ceil(np.log2(reach))), FINEST)
+            near = times(bill, part, np.full(part.shape, round(2.0**places / count) * 2.0**-places))
+            divided = rounded(bill, near, FixedPoint(52, 52 - grid, rounding="RND"))
+        found = where(here, divided, found)
     return found
-
-
-def _divided(bill: Bill, whole: Wires, count: int, kind: FixedPoint | None) -> Wires:
-    if count & (count - 1) == 0 or kind is None:
-        return times(bill, whole, np.full(whole.shape, 1.0 / count))
-    bits = int(np.ceil(np.log2(count)))
-    grid = max(int(whole.fraction.max()), kind.fraction + 1) + bits
-    reach = max(float(np.abs([whole.low.min(), whole.high.max()]).max()), 2.0**-grid)
-    places = min(grid + 1 + int(np.ceil(np.log2(reach))), FINEST)
-    near = times(bill, whole, np.full(whole.shape, round(2.0**places / count) * 2.0**-places))
-    return rounded(bill, near, FixedPoint(52, 52 - grid, rounding="RND"))

@@ -1,7 +1,6 @@
 """Ranking priced as a part of an adder graph: the place of the largest value, and the k largest."""
 
 import itertools
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -18,7 +17,8 @@ def _argmax(bill: Bill, alive: Bools, layer: Argmax, arriving: Wires) -> Wires:
     values = only(alive, arriving).reshaped(-1, arriving.shape[-1])
     places = constants(np.broadcast_to(np.arange(float(values.shape[-1])), values.shape))
     while values.shape[-1] > 1:
-        even, (ours, theirs), (here, there) = values.shape[-1] // 2 * 2, *(_halves(each) for each in (values, places))
+        even = values.shape[-1] // 2 * 2
+        (ours, theirs), (here, there) = ((w[:, 0:even:2], w[:, 1:even:2]) for w in (values, places))
         key = operations.subtract(bill, ours, theirs)
         chosen = operations.choose(bill, key, there, here)
         values, places = (
@@ -26,11 +26,6 @@ def _argmax(bill: Bill, alive: Bools, layer: Argmax, arriving: Wires) -> Wires:
             for made, rest in ((operations.largest(bill, ours, theirs), values), (chosen, places))
         )
     return places.reshaped(*layer.shape(arriving.shape))
-
-
-def _halves(wires: Wires) -> tuple[Wires, Wires]:
-    even = wires.shape[-1] // 2 * 2
-    return wires[:, 0:even:2], wires[:, 1:even:2]
 
 
 @CIRCUITS.of(TopK)
@@ -46,12 +41,11 @@ def _top(bill: Bill, alive: Bools, layer: TopK, arriving: Wires) -> Wires:
         loses = where((value.low < 0) & (value.high >= 0), bit, constants((value.high < 0).astype(np.float64)))
         ahead[first].append(loses)
         ahead[second].append(operations.plus(bill, operations.negative(loses), np.ones(loses.shape)))
-    found = [_let_through(bill, layer.k, count, values[:, place]) for place, count in enumerate(ahead)]
-    return only(alive, Wires(np.stack([each.planes for each in found], axis=-1)).reshaped(*arriving.shape))
-
-
-def _let_through(bill: Bill, k: int, ahead: Sequence[Wires], value: Wires) -> Wires:
-    zero = constants(np.zeros(value.shape))
-    together = Wires(np.stack([each.planes for each in (*ahead, zero)], axis=-1))
-    key = operations.plus(bill, operations.total(bill, together), np.full(value.shape, -float(k)))
-    return operations.choose(bill, key, value, zero)
+    found = []
+    for place, losing in enumerate(ahead):
+        value = values[:, place]
+        zero = constants(np.zeros(value.shape))
+        together = Wires(np.stack([each.planes for each in (*losing, zero)], axis=-1))
+        key = operations.plus(bill, operations.total(bill, together), np.full(value.shape, -float(layer.k)))
+        found.append(operations.choose(bill, key, value, zero).planes)
+    return only(alive, Wires(np.stack(found, axis=-1)).reshaped(*arriving.shape))

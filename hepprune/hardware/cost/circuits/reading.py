@@ -12,10 +12,9 @@ from torch import Tensor
 
 from hepprune.hardware.cost.circuits import recurrent
 from hepprune.hardware.cost.circuits.kernels import integers
-from hepprune.hardware.cost.circuits.rules import MOVING
-from hepprune.hardware.cost.circuits.wires import Bools, some
-from hepprune.network import Argmax, Einsum, GlobalPool, Layer, Merge, Network, Node, Pool, Softmax, Weighted
-from hepprune.network.layers import LayerNorm, Recurrent, Shape, TopK
+from hepprune.hardware.cost.circuits.wires import Bools
+from hepprune.network import Argmax, Einsum, GlobalPool, Layer, Merge, Network, Pool, Softmax, Weighted
+from hepprune.network.layers import MOVING, LayerNorm, Recurrent, Shape, TopK
 
 Reads = Callable[..., Tensor]
 _KEPT = 1024
@@ -23,15 +22,14 @@ _KEPT = 1024
 
 def contents(network: Network) -> dict[str, bytes]:
     """Return what names the content of each node by its name: its layer's kind, settings and arrays, its types."""
-    return {node.name: _content(node) for node in network.nodes}
-
-
-def _content(node: Node) -> bytes:
-    content = hashlib.blake2b(digest_size=16)
-    content.update(repr((type(node.layer), node.layer.settings(), node.results)).encode())
-    for array in (*node.layer.parameters(), *node.layer.buffers()):
-        content.update(array.detach().cpu().numpy().tobytes())
-    return content.digest()
+    found = {}
+    for node in network.nodes:
+        content = hashlib.blake2b(digest_size=16)
+        content.update(repr((type(node.layer), node.layer.settings(), node.results)).encode())
+        for array in (*node.layer.parameters(), *node.layer.buffers()):
+            content.update(array.detach().cpu().numpy().tobytes())
+        found[node.name] = content.digest()
+    return found
 
 
 def alive(
@@ -76,9 +74,9 @@ def read(reading: _Reading) -> list[Bools]:
         weights = {kernel.array: integers(kernel).weight for kernel in layer.kernels}
         steps = recurrent.states_read(layer, weights["recurrent_weight"], acts, shapes[0][0])
         rows = weights["weight"].reshape(-1, layer.n_out, layer.n_in) != 0
-        read = np.stack([some(rows[:, each.memory], axis=(0, 1)) for each in steps])
+        read = np.stack([np.any(rows[:, each.memory], axis=(0, 1)) for each in steps])
         return [read[::-1] if layer.backwards else read]
-    run = _positive(layer)
+    run = next((function(layer) for kinds, function in _POSITIVE.items() if isinstance(layer, kinds)), None)
     if run is None:
         return [acts]
     ones = [torch.ones(1, *shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
@@ -88,22 +86,10 @@ def read(reading: _Reading) -> list[Bools]:
     return [slope[0].numpy() > 0 for slope in slopes]
 
 
-def _positive(layer: Layer) -> Reads | None:
-    """Return a function of positive slope in each value that it reads; None where each value is read alone."""
-    for kinds, function in _POSITIVE.items():
-        if isinstance(layer, kinds):
-            return function(layer)
-    return None
-
-
 def _linear(layer: Weighted) -> Reads:
     weight = torch.as_tensor(integers(layer.matrix).weight != 0, dtype=torch.float64).reshape(layer.weight.shape)
     bias = torch.zeros(len(layer.bias), dtype=torch.float64)
     return lambda arriving: layer.linear(arriving, weight, bias)
-
-
-def _as_it_is(layer: Layer) -> Reads:
-    return functools.partial(layer.compute, quantised=False)
 
 
 def _whole_row(layer: Layer) -> Reads:
@@ -112,10 +98,11 @@ def _whole_row(layer: Layer) -> Reads:
     return lambda arriving: arriving + arriving.sum(dim=axis if axis < 0 else axis + 1, keepdim=True)
 
 
+# Functions of positive slope in each value that a layer reads; of any other layer each value is read alone.
 _POSITIVE: dict[Any, Callable[[Any], Reads]] = {
-    (*MOVING, Einsum): _as_it_is,
+    (*MOVING, Einsum): lambda layer: functools.partial(layer.compute, quantised=False),
     Weighted: _linear,
-    (Pool, GlobalPool): lambda layer: _as_it_is(layer.rebuilt(kind="average")),
+    (Pool, GlobalPool): lambda layer: functools.partial(layer.rebuilt(kind="average").compute, quantised=False),
     Merge: lambda _: lambda *arriving: functools.reduce(torch.add, arriving),
     Argmax: lambda _: lambda arriving: arriving.sum(dim=-1, keepdim=True),
     (Softmax, LayerNorm, TopK): _whole_row,

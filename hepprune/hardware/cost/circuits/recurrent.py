@@ -9,11 +9,11 @@ import torch
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
-from hepprune.hardware.cost.circuits import kernels, operations, results
+from hepprune.hardware.cost.circuits import kernels, operations
 from hepprune.hardware.cost.circuits.kernels import FixedMatrix, Integers
 from hepprune.hardware.cost.circuits.operations import Bill
-from hepprune.hardware.cost.circuits.rules import CIRCUITS, only, priced
-from hepprune.hardware.cost.circuits.wires import Bools, Floats, Wires, constants, some
+from hepprune.hardware.cost.circuits.rules import CIRCUITS, in_type, only, priced
+from hepprune.hardware.cost.circuits.wires import Bools, Floats, Wires, constants
 from hepprune.network.layers import Activation, Recurrent, ReLU
 from hepprune.quantisers import FixedPoints
 
@@ -38,6 +38,12 @@ class _Cell:
     matrices: dict[str, FixedMatrix]
     biases: dict[str, Floats]
 
+    @classmethod
+    def of(cls, layer: Recurrent) -> "_Cell":
+        biases = {"weight": layer.bias, "recurrent_weight": layer.recurrent_bias}
+        rounded = {kind: kernels.rounded_biases(layer.name, bias, layer.bias_type) for kind, bias in biases.items()}
+        return cls(layer, {kernel.array: kernels.integers(kernel) for kernel in layer.kernels}, rounded)
+
     def product(self, bill: Bill, kind: str, values: Wires, rows: slice, acts: Bools) -> Wires:
         """Return what a kernel and its bias make of values, in those of the rows that act."""
         matrix = FixedMatrix(self.matrices[kind].weight[rows], self.matrices[kind].fraction)
@@ -59,14 +65,14 @@ class _Cell:
             return values
         if not isinstance(kind, FixedPoint | FixedPoints):
             raise NetworkError(f"layer '{self.layer.name}' has a {type(kind).__name__}, no fixed-point type")
-        return results.in_type(bill, operations.quantise, values, kind)
+        return in_type(bill, operations.quantise, values, kind)
 
 
 @CIRCUITS.of(Recurrent)
 @torch.no_grad()
 def _unrolled(bill: Bill, alive: Bools, layer: Recurrent, arriving: Wires) -> Wires:
     _check(layer)
-    cell = _cell(layer)
+    cell = _Cell.of(layer)
     acts = iter(states_read(layer, cell.matrices["recurrent_weight"].weight, alive, len(arriving.low)))
     state = memory = constants(np.zeros(layer.n_out))
     known: dict[bytes, tuple[float, Wires, Wires]] = {}
@@ -86,10 +92,8 @@ def _check(layer: Recurrent) -> None:
         raise NetworkError(
             f"layer '{layer.name}' (Recurrent) has a state that takes more bits every step; set its state_type"
         )
-    used = {"activation_type": layer.act} | (
-        {} if layer.cell == "simple" else {"recurrent_activation_type": layer.gate}
-    )
-    for setting, function in used.items():
+    used = (("activation_type", layer.act), ("recurrent_activation_type", layer.gate))
+    for setting, function in used[:1] if layer.cell == "simple" else used:
         if isinstance(function, Activation) and function.function != "linear" and function.result is None:
             raise NetworkError(
                 f"layer '{layer.name}' (Recurrent) has no fixed-point form without a type of its {function.function}; "
@@ -97,18 +101,9 @@ def _check(layer: Recurrent) -> None:
             )
 
 
-def _cell(layer: Recurrent) -> _Cell:
-    biases = {"weight": layer.bias, "recurrent_weight": layer.recurrent_bias}
-    return _Cell(
-        layer,
-        {kernel.array: kernels.integers(kernel) for kernel in layer.kernels},
-        {kind: kernels.rounded_biases(layer.name, bias, layer.bias_type) for kind, bias in biases.items()},
-    )
-
-
 def states_read(layer: Recurrent, recurrent: Integers, alive: Bools, n_steps: int) -> list[_Acts]:
     """Return for each step, as they run, what of it acts on what the layer puts out."""
-    reads = some(recurrent.reshape(-1, layer.n_out, layer.n_out) != 0, axis=0)  # (state, state that it reads)
+    reads = np.any(recurrent.reshape(-1, layer.n_out, layer.n_out) != 0, axis=0)  # (state, state that it reads)
     if layer.cell == "gru":
         reads |= np.eye(layer.n_out, dtype=bool)
     wanted = np.zeros((n_steps, layer.n_out), bool)
@@ -118,7 +113,7 @@ def states_read(layer: Recurrent, recurrent: Integers, alive: Bools, n_steps: in
         wanted[-1] = alive
     found, last = list[_Acts](), np.zeros(layer.n_out, bool)
     for own in reversed(wanted):
-        state = own | some(reads & last[:, None], axis=0)
+        state = own | np.any(reads & last[:, None], axis=0)
         last = state | last if layer.cell == "lstm" else state
         found.insert(0, _Acts(state, last))
     return found
@@ -134,7 +129,9 @@ def _step(
     known: dict[bytes, tuple[float, Wires, Wires]],
 ) -> tuple[Wires, Wires]:
     """Return state and memory after a step, counted once for all steps that differ by when they begin."""
-    begin = tuple(min(_first(each, plane) for each in before) - _AHEAD for plane in ("level", "smooth"))
+    # when the first of what is not always the same is there
+    firsts = [np.where(each.moving, (each.level, each.smooth), np.inf).reshape(2, -1).min(axis=1) for each in before]
+    begin = tuple((np.minimum(*firsts) - _AHEAD).tolist())
     if not any(each.moving.any() for each in before):
         begin = (0.0, 0.0)
     now, state, memory = (_shifted(each, -begin[0], -begin[1]) for each in (now, *before))
@@ -147,11 +144,6 @@ def _step(
     lut, state, memory = known[key]
     bill.lut += lut
     return _shifted(state, *begin), _shifted(memory, *begin)
-
-
-def _first(values: Wires, plane: str) -> float:
-    """Return when the first of what is not always the same is there."""
-    return float(np.where(values.moving, getattr(values, plane), np.inf).min())
 
 
 def _shifted(values: Wires, level: float, smooth: float) -> Wires:
@@ -190,7 +182,7 @@ def _gated(bill: Bill, cell: _Cell, now: Wires, state: Wires, acts: Bools) -> Wi
         passing = acts & _is_there(inner)
     else:
         reads = cell.matrices["recurrent_weight"].weight[candidates] != 0
-        passing = some(reads & acts[:, None], axis=0) & _is_there(state)
+        passing = np.any(reads & acts[:, None], axis=0) & _is_there(state)
     inputs = cell.product(bill, "weight", now, slice(None), np.concatenate([acts, passing, acts]))
     update = gate(operations.add(bill, inputs[updates], read(state, updates, acts)))
     reset = reset_gate(operations.add(bill, inputs[resets], read(state, resets, passing)))

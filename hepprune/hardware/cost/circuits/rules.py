@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from hepprune.errors import NetworkError
-from hepprune.fixed import FixedPoint
+from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.hardware.cost.circuits import kernels, operations, tables
 from hepprune.hardware.cost.circuits.operations import Bill, Operation
-from hepprune.hardware.cost.circuits.results import in_type, kind_of, needed, port
-from hepprune.hardware.cost.circuits.wires import Bools, Floats, Wires, constants, joined, where
+from hepprune.hardware.cost.circuits.wires import Bools, Wires, constants, joined, where
 from hepprune.network import Node, Rules, layers
 from hepprune.network.parts import INPUT, parts
+from hepprune.quantisers import spread
 
-MOVING = (layers.Concatenate, layers.Crop, layers.Pad, layers.Permute, layers.Reshape, layers.Slice, layers.UpSample)
+Typed = Callable[[Bill, Wires, FixedPoint], Wires]
 _LEAST = -(2.0**40)  # of what is no value in a maximum
 _OPERATIONS: dict[str, Operation] = {
     "add": operations.add,
@@ -40,11 +40,11 @@ def priced(bill: Bill, layer: layers.Layer, alive: Bools, *arriving: Wires) -> W
         NetworkError: no rule prices the layer, or it lacks a type.
     """
     made = CIRCUITS.find(layer)(bill, alive, layer, *arriving)
-    if layer.result is None or isinstance(
-        layer, layers.Input | layers.ReLU | layers.Activation | layers.PReLU
-    ):  # those come in their type
+    typed = isinstance(layer, layers.Input | layers.ReLU | layers.Activation | layers.PReLU)  # come in their type
+    if layer.result is None or typed:
         return made
-    return in_type(bill, operations.quantise, made, needed(layer))
+    kind = layer.result_types
+    return made if kind is None else in_type(bill, operations.quantise, made, kind)
 
 
 def moved(run: Callable[..., Tensor], *arriving: Wires) -> Wires:
@@ -58,15 +58,31 @@ def only(alive: Bools, wires: Wires) -> Wires:
     return wires if alike.all() else where(alike, wires, constants(np.zeros(wires.shape)))
 
 
+def in_type(bill: Bill, operation: Typed, values: Wires, kind: Quantiser) -> Wires:
+    """Return what an operation makes of values and the type of each; one without bits is zero."""
+    if isinstance(kind, FixedPoint):
+        return operation(bill, values, kind)
+    kinds, flat = spread(kind, values.shape), values.reshaped(-1)
+    planes = np.empty_like(flat.planes)
+    for one in dict.fromkeys(kinds):
+        chosen = np.array([own == one for own in kinds])
+        zeros = constants(np.zeros(int(chosen.sum())))
+        planes[:, chosen] = (zeros if one is None else operation(bill, flat[chosen], one)).planes
+    return Wires(planes).reshaped(*values.shape)
+
+
 @CIRCUITS.of(layers.Input)
 def _port(bill: Bill, _alive: Bools, layer: layers.Input) -> Wires:
-    kind = kind_of(layer)
-    if kind is None:
+    if layer.result_types is None:
         raise NetworkError(f"input '{layer.name}' has no fixed-point type")
-    return in_type(bill, port, constants(np.zeros(layer.features_shape)), kind)
+
+    def held(_: Bill, values: Wires, kind: FixedPoint) -> Wires:
+        return Wires.of(*(np.full(values.shape, end) for end in (kind.minimum, kind.maximum)), kind.fraction)
+
+    return in_type(bill, held, constants(np.zeros(layer.features_shape)), layer.result_types)
 
 
-@CIRCUITS.of(*MOVING)
+@CIRCUITS.of(*layers.MOVING)
 def _moved(_bill: Bill, _alive: Bools, layer: layers.Layer, *arriving: Wires) -> Wires:
     return moved(functools.partial(layer.compute, quantised=True), *arriving)
 
@@ -90,13 +106,8 @@ def _weighted(bill: Bill, alive: Bools, layer: layers.Weighted, arriving: Wires)
 def _relu(bill: Bill, alive: Bools, layer: layers.ReLU, arriving: Wires) -> Wires:
     values = only(alive, arriving)
     if layer.maximum is None:
-        kind = kind_of(layer)
-        return operations.relu(bill, values) if kind is None else in_type(bill, operations.relu_in, values, kind)
-    return _clamped(bill, layer, values)
-
-
-def _clamped(bill: Bill, layer: layers.ReLU, values: Wires) -> Wires:
-    """Return the positive parts up to the largest."""
+        kinds = layer.result_types
+        return operations.relu(bill, values) if kinds is None else in_type(bill, operations.relu_in, values, kinds)
     kind = layer.fixed_result
     wide = kind or FixedPoint(52, 52 - 32)
     limit = replace(wide, width=52, integer=52 - wide.fraction, signed=True)(np.full(values.shape, layer.maximum))
@@ -111,13 +122,13 @@ def _activation(bill: Bill, alive: Bools, layer: layers.Activation, arriving: Wi
     if layer.is_tabled:
         return tables.in_type(bill, layer, values)
     if layer.function == "linear":
-        return values if layer.result is None else in_type(bill, operations.quantise, values, needed(layer))
+        kind = layer.result_types
+        return values if kind is None else in_type(bill, operations.quantise, values, kind)
     return tables.looked_up(bill, tables.of(layer, rises=layer.rises), values)
 
 
 @CIRCUITS.of(layers.PReLU)
 def _prelu(bill: Bill, alive: Bools, layer: layers.PReLU, arriving: Wires) -> Wires:
-    """Return the wires, those of one slope at a time."""
     slopes = torch.broadcast_to(layer.used_slope().detach(), arriving.shape).numpy()
     values = only(alive, arriving)
     found = values.planes.copy()
@@ -130,7 +141,6 @@ def _prelu(bill: Bill, alive: Bools, layer: layers.PReLU, arriving: Wires) -> Wi
 
 @CIRCUITS.of(layers.Lookup)
 def _lookup(bill: Bill, alive: Bools, layer: layers.Lookup, arriving: Wires) -> Wires:
-    """Return the wires, those of one table at a time."""
     values = only(alive, arriving).reshaped(-1)
     planes = np.empty_like(values.planes)
     for place, single in enumerate(layer.singles(arriving.shape)):
@@ -177,18 +187,15 @@ def _reduced(bill: Bill, alive: Bools, layer: layers.Pool | layers.GlobalPool, w
 
 @CIRCUITS.of(layers.Merge)
 def _merged(bill: Bill, alive: Bools, layer: layers.Merge, *arriving: Wires) -> Wires:
-    several = np.broadcast_arrays(*(_padded(wires, alive.ndim) for wires in arriving))
+    # a value of fewer axes gets some of size one in front
+    shapes = (((1,) * (alive.ndim - len(wires.shape)) + wires.shape, wires) for wires in arriving)
+    several = np.broadcast_arrays(*(wires.reshaped(*shape).planes for shape, wires in shapes))
     values = only(alive[..., None], Wires(np.stack(several, axis=-1)))
     if layer.operation == "average":
         return operations.mean(bill, values, layer.fixed_result)
     if layer.operation == "subtract":
         return operations.subtract(bill, values[..., 0], values[..., 1])
     return operations.reduced(bill, _OPERATIONS[layer.operation], values)
-
-
-def _padded(wires: Wires, rank: int) -> Floats:
-    """Return planes whose shape has as many axes, the first of size one."""
-    return wires.planes.reshape(len(wires.planes), *(1,) * (rank - len(wires.shape)), *wires.shape)
 
 
 @CIRCUITS.of(layers.Einsum)

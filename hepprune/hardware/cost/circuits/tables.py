@@ -69,9 +69,17 @@ def _priced(function: TabledLayer, low: float, high: float, fraction: float, neg
 
 def _ramp(bill: Bill, layer: Layer, value: Wires) -> Wires | None:
     """Return a function of two straight lines, None where it is of another kind or a table is smaller."""
-    constant = _constant(layer)
-    whole = None if constant is None else abs(constant) * 2.0**_SLOPE_FRACTION
-    if _is_tabled(layer) or constant is None or whole is None or value.width[0] <= _WIDE or whole != round(whole):
+    if _is_tabled(layer):
+        return None
+    if isinstance(layer, PReLU):  # the slope below zero, or the threshold
+        constant = float(layer.slope.detach())
+    elif isinstance(layer, Activation) and layer.function in {"leaky_relu", "thresholded_relu"}:
+        name, default = ("slope", 0.3) if layer.function == "leaky_relu" else ("theta", 1.0)
+        constant = layer.parameters_of.get(name, default)
+    else:
+        return None
+    whole = abs(constant) * 2.0**_SLOPE_FRACTION
+    if value.width[0] <= _WIDE or whole != round(whole):
         return None
     if int(digits.count(np.array([round(whole)]))[0]) > _SLOPE_DIGITS:
         return None
@@ -83,50 +91,31 @@ def _ramp(bill: Bill, layer: Layer, value: Wires) -> Wires | None:
     return made if layer.fixed_result is None else operations.quantise(bill, made, layer.fixed_result)
 
 
-def _constant(layer: Layer) -> float | None:
-    """Return the slope below zero, or the threshold."""
-    if isinstance(layer, PReLU):
-        return float(layer.slope.detach())
-    if isinstance(layer, Activation) and layer.function in {"leaky_relu", "thresholded_relu"}:
-        name, default = ("slope", 0.3) if layer.function == "leaky_relu" else ("theta", 1.0)
-        return layer.parameters_of.get(name, default)
-    return None
-
-
 def _table(bill: Bill, function: TabledLayer, value: Wires) -> Wires:
     """Return what a table puts out, in the narrowest address where the function is the same beyond."""
     found = _stairs(function, value)
     if not len(found.changes):
         return constants(found.outputs[:1])
     if value.width[0] > SMALL:
-        value = operations.quantise(bill, value, _narrow(found, value))
+        step = 2.0 ** -value.fraction[0]
+        ends = (float(number * step) for number in (int(found.changes[0]) - 1, int(found.changes[-1])))
+        narrow = FixedPoint.covering(*ends, fraction=int(value.fraction[0]))
+        value = operations.quantise(bill, value, replace(narrow, overflow="SAT"))
     fraction = float(last_place(found.outputs[found.outputs != 0]).max())
     low = found.low_bits(int(value.width[0]), 2.0**-fraction)
     made = Wires.of(found.outputs.min(keepdims=True), found.outputs.max(keepdims=True), fraction)
     levels = _looked_up(bill, value.width[0] - low, made.width[0])
-    if np.any(found.changes % 2**low):
-        levels = _chosen(bill, value.width[0] - low, low, made.width[0])
+    if np.any(found.changes % 2**low):  # low bits are compared with where a segment turns, and choose its end
+        _looked_up(bill, value.width[0] - low, made.width[0])
+        levels = _looked_up(bill, value.width[0] - low, low) + 2
+        bill.lut += low + 1 + made.width[0]
     return made.replaced(level=value.level + levels, smooth=value.smooth + levels)
-
-
-def _narrow(found: Stairs, value: Wires) -> FixedPoint:
-    step = 2.0 ** -value.fraction[0]
-    ends = (float(number * step) for number in (int(found.changes[0]) - 1, int(found.changes[-1])))
-    return replace(FixedPoint.covering(*ends, fraction=int(value.fraction[0])), overflow="SAT")
 
 
 def _looked_up(bill: Bill, address: float, width: float) -> float:
     """Return the levels of a table."""
     bill.lut += 2.0 ** max(address - 5, 0) * math.ceil(width / 2) * min(1.0, address / 5)
     return max(address - 6, 1.0)
-
-
-def _chosen(bill: Bill, address: float, low: int, width: float) -> float:
-    """Return the levels of a table whose low bits are compared with where its segment turns, and choose its end."""
-    _looked_up(bill, address, width)
-    levels = _looked_up(bill, address, low)
-    bill.lut += low + 1 + width
-    return levels + 2
 
 
 def _is_tabled(layer: Layer) -> bool:

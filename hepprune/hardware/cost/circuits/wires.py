@@ -11,6 +11,17 @@ Bools = NDArray[np.bool_]
 FINEST = 32  # bits right of the point that a constant may have
 
 
+class _Plane:
+    """One of the planes of wires, by its place."""
+
+    def __init__(self, place: int) -> None:
+        self.place = place
+
+    def __get__(self, wires: "Wires", _: object = None) -> Floats:
+        found: Floats = wires.planes[self.place]
+        return found
+
+
 @dataclass(frozen=True, eq=False)
 class Wires:
     """Values of one shape: planes (8, *shape), which a layer that only moves values moves like eight jets.
@@ -21,6 +32,8 @@ class Wires:
     """
 
     planes: Floats
+    low, high, fraction, level = _Plane(0), _Plane(1), _Plane(2), _Plane(3)
+    smooth, negated, added = _Plane(4), _Plane(5), _Plane(6)
 
     @classmethod
     def of(cls, low: Floats, high: Floats, fraction: Floats | float, *rest: Floats | float) -> "Wires":
@@ -31,49 +44,11 @@ class Wires:
             planes[plane, ...] = values
         return cls(planes)
 
-    def _plane(self, index: int) -> Floats:
-        found: Floats = self.planes[index]
-        return found
-
-    @property
-    def low(self) -> Floats:
-        """The least values."""
-        return self._plane(0)
-
-    @property
-    def high(self) -> Floats:
-        """The largest values."""
-        return self._plane(1)
-
-    @property
-    def fraction(self) -> Floats:
-        """The bits right of the point."""
-        return self._plane(2)
-
-    @property
-    def level(self) -> Floats:
-        """The adder levels behind the input port."""
-        return self._plane(3)
-
-    @property
-    def smooth(self) -> Floats:
-        """The same as a search can follow them downhill."""
-        return self._plane(4)
-
-    @property
-    def negated(self) -> Floats:
-        """How likely there is only the negative."""
-        return self._plane(5)
-
-    @property
-    def added(self) -> Floats:
-        """The constant that was added last, which takes another one along."""
-        return self._plane(6)
-
     @property
     def present(self) -> Bools:
         """Which are values, and no padding."""
-        return self._plane(7) > 0
+        found: Bools = self.planes[7] > 0
+        return found
 
     @property
     def moving(self) -> Bools:
@@ -123,12 +98,6 @@ def constants(values: Floats) -> Wires:
 def joined(parts: Sequence[Wires], *, axis: int) -> Wires:
     """Return wires side by side along an axis of their shape."""
     return Wires(np.concatenate([part.planes for part in parts], axis=axis if axis < 0 else axis + 1))
-
-
-def some(which: Bools, *, axis: int | tuple[int, ...]) -> Bools:
-    """Return where there is one along an axis."""
-    found: Bools = np.asarray(which.any(axis=axis))
-    return found
 
 
 def last_place(values: Floats) -> Floats:

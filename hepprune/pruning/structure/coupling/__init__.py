@@ -19,7 +19,7 @@ from hepprune.pruning.structure.coupling.units import COUPLING, PLACES, Ids, Uni
 
 __all__ = ["COUPLING", "Group", "Member", "Units", "cuts", "follow", "groups", "whole_groups"]
 _FOLLOWED = (rules, reshaping)  # importing them fills the table of rules
-_NAMES = {"made": "outputs", "read": "inputs", "carried": "channels", "fed": "states", "summed": "terms"}
+_NAMES = {"made": "outputs", "read": "inputs", "carried": "channels", "states": "states", "summed": "terms"}
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,17 @@ def groups(network: Network, units: Units | None = None) -> tuple[Group, ...]:
     for unit in sorted(held):
         alike.setdefault((*held[unit], found.fixed.get(unit, ""), unit in found.heads), []).append(unit)
     order = {layer.name: number for number, layer in enumerate(network)}
-    grouped = [_group(ids, where, found, order) for ids in alike.values()]
+    grouped = []
+    for ids in alike.values():
+        members = [
+            Member(layer, place, tuple(indices[unit] for unit in ids))
+            for (place, layer), indices in where.items()
+            if ids[0] in indices
+        ]
+        members.sort(key=lambda member: (order[member.layer], PLACES.index(member.place)))
+        name = " + ".join(member.layer for member in members if member.place == "made")
+        kept, heads = found.fixed.get(ids[0], ""), found.heads.issuperset(ids)
+        grouped.append(Group(name=name, ids=tuple(ids), members=tuple(members), kept=kept, heads=heads))
     return tuple(sorted(grouped, key=lambda group: order[group.members[0].layer]))
 
 
@@ -87,28 +97,6 @@ def _indices(ids: Ids) -> dict[int, tuple[int, ...]]:
     ends = [0, *np.cumsum(starts).tolist()]
     spans = zip(units.tolist(), pairwise(ends), strict=True)
     return {unit: tuple(order[start:stop]) for unit, (start, stop) in spans if unit}
-
-
-def _group(
-    ids: Sequence[int],
-    where: Mapping[tuple[str, str], Mapping[int, tuple[int, ...]]],
-    units: Units,
-    order: Mapping[str, int],
-) -> Group:
-    members = [
-        Member(layer, place, tuple(indices[unit] for unit in ids))
-        for (place, layer), indices in where.items()
-        if ids[0] in indices
-    ]
-    members.sort(key=lambda member: (order[member.layer], PLACES.index(member.place)))
-    makers = [member.layer for member in members if member.place == "made"]
-    return Group(
-        name=" + ".join(makers),
-        ids=tuple(ids),
-        members=tuple(members),
-        kept=units.fixed.get(ids[0], ""),
-        heads=units.heads.issuperset(ids),
-    )
 
 
 def cuts(group: Group, chosen: Sequence[int], means: Mapping[str, Tensor] | None = None) -> Plan:
@@ -123,9 +111,8 @@ def cuts(group: Group, chosen: Sequence[int], means: Mapping[str, Tensor] | None
             plan.append(Cut(member.layer, "neuron", indices))
         elif member.place == "read":
             mean = None if means is None else means.get(member.layer)
-            plan.append(
-                Cut(member.layer, "input", indices, () if mean is None else tuple(mean[list(indices)].tolist()))
-            )
+            constants = () if mean is None else tuple(mean[list(indices)].tolist())
+            plan.append(Cut(member.layer, "input", indices, constants))
     return tuple(plan)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from hepprune.network.layers import Reshape
-from hepprune.pruning.structure.coupling.units import COUPLING, Axes, Axis, Ids, Walk
+from hepprune.pruning.structure.coupling.units import COUPLING, Axes, Axis, Walk
 
 
 @COUPLING.of(Reshape)
@@ -46,15 +46,11 @@ def _split(walk: Walk, layer: Reshape, axis: Axis, sizes: Sequence[int], *, offs
         return [Axis.plain(size) for size in sizes]
     cube = axis.units.reshape(sizes)
     wide = [number for number, size in enumerate(sizes) if size > 1] or [0]
-    alike = [number for number in wide if _varies_only(cube, number)]
+    by_axis = {number: np.moveaxis(cube, number, 0).reshape(sizes[number], -1) for number in wide}
+    alike = [number for number, rows in by_axis.items() if (rows == rows[:, :1]).all()]
     chosen = alike[0] if alike else wide[-1 if layer.name in walk.inner else 0]
-    rows = np.moveaxis(cube, chosen, 0).reshape(sizes[chosen], -1)
+    rows = by_axis[chosen]
     if not alike:
         walk.split[layer.name] = offset + chosen
     walk.tie(rows[:, :1], rows, f"'{layer.name}' splits it unevenly")
     return [replace(axis, units=rows[:, 0]) if n == chosen else Axis.plain(size) for n, size in enumerate(sizes)]
-
-
-def _varies_only(cube: Ids, axis: int) -> bool:
-    rows = np.moveaxis(cube, axis, 0).reshape(cube.shape[axis], -1)
-    return bool((rows == rows[:, :1]).all())

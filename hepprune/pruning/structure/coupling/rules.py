@@ -7,14 +7,7 @@ import numpy as np
 import torch
 
 from hepprune.network import Network, layers
-from hepprune.network.layers.activation import FUNCTIONS
 from hepprune.pruning.structure.coupling.units import COUPLING, Axes, Axis, Walk, loud
-
-
-@COUPLING.of(layers.Input)
-def _input(layer: layers.Input, *, walk: Walk) -> Axes:
-    del walk
-    return tuple(Axis.plain(size) for size in layer.features_shape)
 
 
 def _held(layer: layers.Dense | layers.Conv, axes: Axes, walk: Walk) -> Axis:
@@ -64,7 +57,7 @@ def _recurrent(layer: layers.Recurrent, axes: Axes, *, walk: Walk) -> Axes:
     other = _other_way(walk.network, layer)
     if other is not None:
         walk.tie(states.units, walk.new(other, other.n_out), f"'{layer.name}' and '{other.name}' are one layer")
-    walk.put("fed", layer, states.units)
+    walk.put("states", layer, states.units)
     return (Axis.plain(len(steps)), states) if layer.return_sequences else (states,)
 
 
@@ -80,22 +73,6 @@ def _other_way(network: Network, layer: layers.Recurrent) -> layers.Recurrent | 
             return paired
         before = None if paired else node
     return None
-
-
-def _vanishes(function: str, **parameters: float) -> bool:
-    return not FUNCTIONS[function](torch.zeros(1), **parameters).any()
-
-
-@COUPLING.of(layers.ReLU)
-def _same(layer: layers.Layer, axes: Axes, *, walk: Walk) -> Axes:
-    del walk, layer
-    return axes
-
-
-@COUPLING.of(layers.Activation)
-def _activation(layer: layers.Activation, axes: Axes, *, walk: Walk) -> Axes:
-    del walk
-    return axes if _vanishes(layer.function, **layer.parameters_of) else loud(axes)
 
 
 @COUPLING.of(layers.BatchNorm)
@@ -160,12 +137,6 @@ def _top_k(layer: layers.TopK, axes: Axes, *, walk: Walk) -> Axes:
     return axes
 
 
-@COUPLING.of(layers.Permute)
-def _permute(layer: layers.Permute, axes: Axes, *, walk: Walk) -> Axes:
-    del walk
-    return tuple(axes[axis] for axis in layer.order)
-
-
 @COUPLING.of(layers.Concatenate)
 def _concatenate(layer: layers.Concatenate, *arriving: Axes, walk: Walk) -> Axes:
     along = (layer.axis - 1 if layer.axis > 0 else layer.axis) % len(arriving[0])
@@ -185,11 +156,6 @@ def _combined(walk: Walk, layer: layers.Layer, arriving: Sequence[Sequence[Axis]
             walk.tie(full[0].units, axis.units, f"'{layer.name}' combines it with features or positions")
         ids = next((axis.units for axis in full if axis.units.any()), full[0].units)
         yield Axis(ids, all(axis.silent for axis in axes))
-
-
-@COUPLING.of(layers.Merge)
-def _merge(layer: layers.Merge, *arriving: Axes, walk: Walk) -> Axes:
-    return tuple(_combined(walk, layer, arriving))
 
 
 @COUPLING.of(layers.Slice)
@@ -215,3 +181,16 @@ def _einsum(layer: layers.Einsum, *arriving: Axes, walk: Walk) -> Axes:
             walk.put("summed", layer, ids)
         found[letter] = Axis(ids, silent)
     return tuple(found[letter] for letter in layer.terms[2])
+
+
+COUPLING.table.update(
+    {
+        layers.Input: lambda layer, **_: tuple(Axis.plain(size) for size in layer.features_shape),
+        layers.ReLU: lambda _, axes, **__: axes,
+        layers.Activation: lambda layer, axes, **_: (
+            loud(axes) if layer.compute(torch.zeros(1), quantised=False).any() else axes
+        ),
+        layers.Permute: lambda layer, axes, **_: tuple(axes[axis] for axis in layer.order),
+        layers.Merge: lambda layer, *arriving, walk: tuple(_combined(walk, layer, arriving)),
+    }
+)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hepprune.fixed import Quantiser
 from hepprune.network import Layer, Network, Node, Rules, Weighted
 
 Ids = NDArray[np.int64]
@@ -46,7 +45,7 @@ def loud(axes: Sequence[Axis]) -> Axes:
 class Units:
     """Where every unit of a network is: ids per axis of each layer's value, and per index of its arrays.
 
-    A layer's outputs are `made`, its inputs `read`, its channel-wise arrays `carried`, its states `fed` back to itself,
+    A layer's outputs are `made`, its inputs `read`, its channel-wise arrays `carried`, the `states` it reads again,
     and a contraction's terms `summed`. `fixed` says of a unit why it has to stay; `heads` are those a softmax attends
     with.
     """
@@ -55,7 +54,7 @@ class Units:
     made: dict[str, Ids]
     read: dict[str, Ids]
     carried: dict[str, Ids]
-    fed: dict[str, Ids]
+    states: dict[str, Ids]
     summed: dict[str, Ids]
     fixed: dict[int, str]
     heads: frozenset[int]
@@ -82,7 +81,7 @@ def read_by_constants(network: Network, units: Units) -> set[int]:
     return {int(unit) for source in sources for ids in units.values[source] for unit in ids} - {0}
 
 
-PLACES = ("made", "read", "carried", "fed", "summed")
+PLACES = ("made", "read", "carried", "states", "summed")
 # How units go through each kind of layer: `rule(layer, *arriving, walk=)` returns the axes of what it puts out.
 COUPLING: Rules[Callable[..., Axes]] = Rules(
     lacks="has no rule for what shrinks with it",
@@ -152,7 +151,7 @@ class Walk:
                 self.stay(axes, str(COUPLING.refusal(layer)))
             return tuple(Axis.plain(size) for size in node.shape)
         axes = COUPLING.find(layer)(layer, *arriving, walk=self)
-        return axes if all(_keeps_zero(result) for result in node.results) else loud(axes)
+        return loud(axes) if any(np.asarray(result(np.zeros(1))).any() for result in node.results) else axes
 
     def _tie_uses(self, layer: Layer, arriving: list[Axes]) -> None:
         """Tie what arrives at a layer to what arrived where it ran before, so that it can change for both."""
@@ -190,7 +189,3 @@ class Walk:
     def stay(self, axes: Sequence[Axis], why: str) -> None:
         """Note why units cannot leave."""
         self._stays += [(axis.units, why) for axis in axes]
-
-
-def _keeps_zero(result: Quantiser | None) -> bool:
-    return result is None or not np.asarray(result(np.zeros(1))).any()

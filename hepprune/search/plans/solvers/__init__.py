@@ -9,15 +9,5 @@ from hepprune.search.plans.solvers.greedy import greedy
 from hepprune.search.plans.solvers.milp import exact
 from hepprune.search.plans.solvers.registry import SOLVERS, Solver, find, gap, solver
 
-__all__ = [
-    "SOLVERS",
-    "Solver",
-    "check_trials",
-    "dynamic_programming",
-    "evolve",
-    "exact",
-    "find",
-    "gap",
-    "greedy",
-    "solver",
-]
+__all__ = ["SOLVERS", "Solver", "check_trials", "dynamic_programming", "evolve", "exact", "find", "gap", "greedy"]
+__all__ += ["solver"]

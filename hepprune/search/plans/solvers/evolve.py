@@ -9,7 +9,7 @@ import numpy as np
 from hepprune.errors import RecipeError
 from hepprune.search.plans import pareto
 from hepprune.search.plans.choices import PlanProblem
-from hepprune.search.plans.knapsack import Knapsack
+from hepprune.search.plans.knapsack import Knapsack, missed
 from hepprune.search.plans.links import Links
 from hepprune.search.plans.pareto import Picks, Plan, PlanSolution
 from hepprune.search.plans.solvers import milp, paths
@@ -99,6 +99,6 @@ def _solution(seen: dict[Picks, Plan], knapsack: Knapsack, n_points: int) -> Pla
         used = min(seen.values(), key=lambda plan: plan.worst).used
         name = max(used, key=used.__getitem__)
         limit = float(knapsack.limits[knapsack.names.index(name)])
-        raise pareto.missed(name, limit, used[name] * limit)
+        raise missed(name, limit, used[name] * limit)
     chosen = min(fitting, key=lambda plan: (plan.loss, plan.worst))
     return PlanSolution(solver="evolve", front=pareto.thinned(front, n_points), chosen=chosen, optimal=False)

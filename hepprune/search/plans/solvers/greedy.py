@@ -7,7 +7,7 @@ import numpy as np
 from hepprune.search.plans import pareto
 from hepprune.search.plans.choices import PlanProblem
 from hepprune.search.plans.knapsack import Knapsack
-from hepprune.search.plans.pareto import Picks, PlanSolution, PlanStep
+from hepprune.search.plans.pareto import PlanSolution, PlanStep
 from hepprune.search.plans.solvers import milp, paths
 from hepprune.search.plans.solvers.registry import solver
 
@@ -27,9 +27,15 @@ def greedy(problem: PlanProblem, *, n_points: int = 12) -> PlanSolution:
     found = paths.search(candidates, knapsack)
     if found is None:
         return _rescued(problem, knapsack)
-    named = {picks: pareto.plan(problem, knapsack, picks) for picks in {*_on_paths(candidates), found.picks}}
+    on_paths = (path.picks(n) for path in candidates for n in range(len(path.losses)))
+    named = {picks: pareto.plan(problem, knapsack, picks) for picks in {*on_paths, found.picks}}
     front = pareto.thinned(pareto.front(named.values()), n_points)
-    steps = tuple(_steps(problem, knapsack, found))
+    changes = list(found.path.steps[: found.n_steps])
+    reasons = ["the least loss per share freed"] * len(changes)
+    if found.extra is not None:
+        changes.append(found.extra)
+        reasons.append("the best single change that still fits")
+    steps = tuple(_explained(problem, knapsack, list(found.path.start), changes, reasons))
     return PlanSolution(solver="greedy", front=front, chosen=named[found.picks], optimal=False, steps=steps)
 
 
@@ -42,27 +48,11 @@ def _rescued(problem: PlanProblem, knapsack: Knapsack) -> PlanSolution:
     start = tuple(int(np.argmin(losses)) for losses in knapsack.losses)
     why = "no greedy path ends within the budget; the exact solver's plan is taken"
     changes = [(choice, option) for choice, option in enumerate(picks) if option != start[choice]]
-    steps = tuple(_told(problem, knapsack, list(start), changes, [why] * len(changes)))
+    steps = tuple(_explained(problem, knapsack, list(start), changes, [why] * len(changes)))
     return PlanSolution(solver="greedy", front=(plan,), chosen=plan, optimal=True, steps=steps)
 
 
-def _on_paths(candidates: list[paths.Path]) -> Iterator[Picks]:
-    """Yield every plan on the paths."""
-    for path in candidates:
-        yield from (path.picks(n) for n in range(len(path.losses)))
-
-
-def _steps(problem: PlanProblem, knapsack: Knapsack, found: paths.PathPlan) -> Iterator[PlanStep]:
-    path = found.path
-    changes = list(path.steps[: found.n_steps])
-    reasons = ["the least loss per share freed"] * len(changes)
-    if found.extra is not None:
-        changes.append(found.extra)
-        reasons.append("the best single change that still fits")
-    yield from _told(problem, knapsack, list(path.start), changes, reasons)
-
-
-def _told(
+def _explained(
     problem: PlanProblem, knapsack: Knapsack, picks: list[int], changes: list[tuple[int, int]], reasons: list[str]
 ) -> Iterator[PlanStep]:
     """Yield the steps that change one choice after the other."""
@@ -71,9 +61,7 @@ def _told(
         allowed = knapsack.allowed[choice]
         before, after = (choices[choice].options[allowed[place]] for place in (picks[choice], option))
         freed = knapsack.uses[choice][picks[choice]] - knapsack.uses[choice][option]
-        shares = {
-            name: float(value / limit) if limit else 0.0
-            for name, value, limit in zip(knapsack.names, freed, knapsack.limits, strict=True)
-        }
+        each = zip(knapsack.names, freed, knapsack.limits, strict=True)
+        shares = {name: float(value / limit) if limit else 0.0 for name, value, limit in each}
         yield PlanStep.of(problem.places[choice], before, after, freed=shares, reason=reason)
         picks[choice] = option

@@ -1,6 +1,7 @@
 """The optimum of the separable approximation, by mixed-integer programming (HiGHS, Huangfu and Hall 2018)."""
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +60,9 @@ def optimum(knapsack: Knapsack, share: float = 1.0) -> Picks | None:
     sizes = np.maximum(np.abs(rows).max(axis=1, initial=0.0), 1e-300)
     excluded: list[Floats] = []
     while True:  # HiGHS takes plans for feasible that are not, by its tolerance; each of them is ruled out
-        picks = _milp(knapsack, objective, rows / sizes[:, None], limits / sizes, excluded)
+        bounds = [(rows / sizes[:, None], limits / sizes)] if len(rows) else []
+        bounds += [(chosen[None], chosen.sum() - 1) for chosen in excluded]
+        picks = _solved(knapsack, objective, bounds)
         if picks is None or knapsack.fits(knapsack.use(picks), share):
             return picks
         parts = [np.eye(len(losses))[pick] for losses, pick in zip(knapsack.losses, picks, strict=True)]
@@ -68,54 +71,34 @@ def optimum(knapsack: Knapsack, share: float = 1.0) -> Picks | None:
 
 def cheapest(knapsack: Knapsack) -> Picks:
     """Return the plan whose worst share of any limit is smallest, the closest point to a budget out of reach."""
-    from scipy.optimize import Bounds, LinearConstraint, milp
-
     limited = knapsack.limits > 0
     rows = np.concatenate(knapsack.uses).T[limited] / knapsack.limits[limited, None]
     if not len(rows):
         return _lightest(knapsack)
     fixed = (knapsack.fixed / np.where(limited, knapsack.limits, 1.0))[limited]
-    n = rows.shape[1]
-    objective = np.append(np.zeros(n), 1.0)
-    constraints = [
-        LinearConstraint(np.hstack([_one_each(knapsack), np.zeros((len(knapsack.losses), 1))]), 1, 1),
-        LinearConstraint(np.hstack([rows, -np.ones((len(rows), 1))]), -np.inf, -fixed),
-    ]
-    bounds = Bounds(np.zeros(n + 1), np.append(np.ones(n), np.inf))
-    found = milp(
-        objective,
-        constraints=constraints,
-        integrality=np.append(np.ones(n, dtype=np.int64), 0),
-        bounds=bounds,
-        options={"mip_rel_gap": 0},
-    )
-    return _picks(knapsack, np.asarray(found.x)[:n])
+    worst = np.append(np.zeros(rows.shape[1]), 1.0)
+    found = _solved(knapsack, worst, [(np.hstack([rows, -np.ones((len(rows), 1))]), -fixed)])
+    return cast("Picks", found)
 
 
-def _milp(
-    knapsack: Knapsack, objective: Floats, rows: Floats, limits: Floats, excluded: Sequence[Floats]
-) -> Picks | None:
+def _solved(knapsack: Knapsack, objective: Floats, most: Sequence[tuple[Floats, Floats | float]]) -> Picks | None:
+    """Return the option of each choice at the least objective under which no row is more than its most.
+
+    What the objective has beyond the options may be any number from zero up.
+    """
     from scipy.optimize import Bounds, LinearConstraint, milp
 
-    constraints = [LinearConstraint(_one_each(knapsack), 1, 1)]
-    if len(rows):
-        constraints.append(LinearConstraint(rows, -np.inf, limits))
-    constraints += [LinearConstraint(chosen[None], -np.inf, chosen.sum() - 1) for chosen in excluded]
+    sizes = [len(losses) for losses in knapsack.losses]
+    more = len(objective) - sum(sizes)
+    one_each = np.hstack([np.repeat(np.eye(len(sizes)), sizes, axis=1), np.zeros((len(sizes), more))])
     found = milp(
         objective,
-        constraints=constraints,
-        integrality=np.ones(len(objective), dtype=np.int64),
-        bounds=Bounds(0, 1),
+        constraints=[LinearConstraint(one_each, 1, 1), *(LinearConstraint(rows, -np.inf, top) for rows, top in most)],
+        integrality=np.append(np.ones(sum(sizes), dtype=np.int64), np.zeros(more, dtype=np.int64)),
+        bounds=Bounds(np.zeros(len(objective)), np.append(np.ones(sum(sizes)), np.full(more, np.inf))),
         options={"mip_rel_gap": 0},
     )
-    return None if found.x is None else _picks(knapsack, found.x)
-
-
-def _one_each(knapsack: Knapsack) -> Floats:
-    sizes = [len(losses) for losses in knapsack.losses]
-    return np.repeat(np.eye(len(sizes)), sizes, axis=1)
-
-
-def _picks(knapsack: Knapsack, x: Floats) -> Picks:
-    ends = np.cumsum([len(losses) for losses in knapsack.losses])[:-1]
-    return tuple(int(np.argmax(part)) for part in np.split(x, ends))
+    if found.x is None:
+        return None
+    parts = np.split(np.asarray(found.x)[: sum(sizes)], np.cumsum(sizes)[:-1])
+    return tuple(int(np.argmax(part)) for part in parts)

@@ -97,28 +97,19 @@ def _one_change(path: Path, knapsack: Knapsack, share: float, winner: PathPlan |
 
 def paths(knapsack: Knapsack) -> Iterator[Path]:
     """Yield a path for each weighing of the limits: each alone, each two in three ways, and all together."""
-    start = tuple(int(np.lexsort((uses.sum(axis=1), losses))[0]) for losses, uses in _each(knapsack))
-    size = np.maximum(knapsack.use(start), 1e-300)
-    for weights in _weights(len(knapsack.names)):
+    pairs = zip(knapsack.losses, knapsack.uses, strict=True)
+    start = tuple(int(np.lexsort((uses.sum(axis=1), losses))[0]) for losses, uses in pairs)
+    size, n = np.maximum(knapsack.use(start), 1e-300), len(knapsack.names)
+    weighings = list(np.eye(n))
+    weighings += [share * a + (1 - share) * b for a, b in combinations(weighings[:], 2) for share in _SHARES]
+    weighings += [np.full(n, 1 / max(n, 1))] if n != 1 else []
+    for weights in weighings:
         yield _path(knapsack, start, weights / size)
-
-
-def _each(knapsack: Knapsack) -> Iterator[tuple[Floats, Floats]]:
-    yield from zip(knapsack.losses, knapsack.uses, strict=True)
-
-
-def _weights(n: int) -> Iterator[Floats]:
-    unit = np.eye(n)
-    yield from unit
-    for one, other in combinations(unit, 2):
-        yield from (share * one + (1 - share) * other for share in _SHARES)
-    if n != 1:
-        yield np.full(n, 1 / max(n, 1))
 
 
 def _path(knapsack: Knapsack, start: Picks, weights: Floats) -> Path:
     steps = []
-    for choice, (losses, uses) in enumerate(_each(knapsack)):
+    for choice, (losses, uses) in enumerate(zip(knapsack.losses, knapsack.uses, strict=True)):
         steps += [(price, choice, option) for price, option in _hull(losses, uses @ weights, start[choice])]
     steps.sort(key=lambda step: step[:2])
     loss, use, picks = knapsack.loss(start), knapsack.use(start), list(start)
