@@ -14,6 +14,7 @@ from hepprune.pipeline.context import Track, silent
 from hepprune.sample import Sample
 from hepprune.scores import Stated, headline
 from hepprune.search import latency
+from hepprune.search.stages import Stage
 from hepprune.training import Fit
 
 
@@ -83,9 +84,7 @@ def reach(
             fine_tune=fine_tune,
             stages=stages,
             seed=seed,
-            advance=lambda stage: advance(
-                1, f"{stage.estimate.latency_ns / 1000:,.1f} us in layers, {headline(stage.scores)}"
-            ),
+            advance=lambda stage: advance(1, _note(stage)),
         )
     frontends.write(outcome.network, path, like=found.model or path)
     before, after = (
@@ -104,6 +103,10 @@ def reach(
     )
     write_json(path.with_suffix(".json"), asdict(result) | {"path": str(path)})
     return result
+
+
+def _note(stage: Stage) -> str:
+    return f"{stage.estimate.latency_ns / 1000:,.1f} us in layers, {headline(stage.scores)}"
 
 
 def _size(network: Network, test: Sample, timing: Timing) -> Size:
