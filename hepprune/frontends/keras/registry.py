@@ -125,7 +125,7 @@ class LayerKind:
     """How a layer class is lowered and filled, and where a Keras 3 file keeps its weights, in Keras' order.
 
     A `typed` one is filled with the types of its parts too. An operation takes constants where it is called, and with
-    `several` each of its parts is a value of its own.
+    `several` each of its parts is a value of its own. One that `pads` gets zeros for what it cannot lose.
     """
 
     lower: Lower
@@ -134,6 +134,7 @@ class LayerKind:
     typed: bool = False
     is_operation: bool = False
     several: bool = False
+    pads: bool = False
 
 
 LAYERS: dict[str, LayerKind] = {}

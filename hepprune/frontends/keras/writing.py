@@ -1,7 +1,7 @@
 """A Network written back as the file of Keras it came from, with the sizes and weights it has now."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -51,10 +51,16 @@ def filled(network: Network, model: KerasModel) -> KerasModel:
         lowered = lower(after)
     except NetworkError as problem:
         raise NetworkError(f"the model cannot take the network's sizes: {problem}") from problem
-    _check(wanted, lowered.network)
+    pads = [path for path, native in changed.items() if native.kind in LAYERS and LAYERS[native.kind].pads]
+    grown = [names for path in pads if _grows(names := before.parts[path], wanted, lowered.network)]
+    _check(wanted, lowered.network, {name for names in grown for name in names})
     if lowered.arriving != before.arriving or lowered.values != before.values:
         after = replace(after, config=resized(described, lowered))
     return after
+
+
+def _grows(names: Iterable[str], network: Network, written: Network) -> bool:
+    return any(network.shapes[name] != written.shapes[name] for name in names)
 
 
 def same_graph(network: Network, like: Network) -> None:
@@ -132,13 +138,14 @@ def _close(first: Floats, second: Floats, tolerance: float) -> bool:
     return bool(np.allclose(first, second, rtol=tolerance, atol=tolerance * float(np.abs(first).max(initial=0.0))))
 
 
-def _check(wanted: Network, written: Network) -> None:
+def _check(wanted: Network, written: Network, padded: Container[str]) -> None:
     """Refuse to write what would be read as another network, and say which types of results are lost.
 
-    Weights are those of the network, or those that act where a file keeps no range for what is beyond it.
+    Weights are those of the network, or those that act where a file keeps no range for what is beyond it. Those that
+    were padded are left to the run of the whole file.
     """
     acts, writes = acting(wanted), acting(written)
-    for layer in wanted:
+    for layer in (layer for layer in wanted if layer.name not in padded):
         found = written[layer.name]
         if not (_equal(layer, found, _TOLERANCE) or _equal(acts[layer.name], writes[layer.name], _TOLERANCE)):
             raise NetworkError(f"layer '{layer.name}' has settings or weights that a file of Keras cannot hold")

@@ -5,6 +5,7 @@ import subprocess
 import sysconfig
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,9 +13,11 @@ from torch import Tensor, nn
 import hepprune
 from hepprune import frontends
 from hepprune.errors import NetworkError
+from hepprune.firmware import rtl
 from hepprune.fixed import FixedPoint
 from hepprune.frontends.pytorch import to_module
-from hepprune.network import Activation, Dense
+from hepprune.network import Activation, Dense, LayerNorm
+from hepprune.network.precision import Precision, quantise
 from hepprune.pruning.structure import surgery
 from hepprune.quantisers import FixedPoints
 
@@ -66,8 +69,19 @@ class PQDense(nn.Linear):
         return nn.functional.linear(self.input_quantizer(values), self.weight, self.bias)
 
 
+class PQLayerNorm(nn.LayerNorm):
+    """A layer norm in float32 between two quantisers."""
+
+    def __init__(self, n_values: int) -> None:
+        super().__init__(n_values)
+        self.input_quantizer, self.output_quantizer = Quantizer(1, 2, 4), Quantizer(1, 2, 4)
+
+    def forward(self, values: Tensor) -> Tensor:
+        return self.output_quantizer(super().forward(self.input_quantizer(values)))
+
+
 Quantizer.__module__ = "pquant.core.torch.quantizer"
-PQDense.__module__ = "pquant.core.torch.layers"
+PQDense.__module__ = PQLayerNorm.__module__ = "pquant.core.torch.layers"
 
 
 def module() -> nn.Module:
@@ -138,6 +152,29 @@ def test_several_widths_where_a_quantiser_keeps_one_are_refused() -> None:
     changed = network.replacing({name: network[name].rebuilt(result=kind)})
     with pytest.raises(NetworkError, match=r"'0.input_quantizer' keeps one width where the network has several"):
         to_module(changed, module())
+
+
+@torch.no_grad()
+def test_a_layer_norm_that_computes_in_float_gets_types_of_its_steps_and_the_others_stay() -> None:
+    """PQuantML quantises what a layer norm reads and puts out; between them it computes in float32, which no type is."""
+    torch.manual_seed(0)
+    made = nn.Sequential(PQDense(5, 4), PQLayerNorm(4), PQDense(4, 2))
+    made.input_shape = (5,)  # type: ignore[assignment]
+    network, features = frontends.read(made.eval()), 3 * torch.randn(200, 5)
+    assert torch.equal(network(features), made(features))
+    (name,) = (layer.name for layer in network if isinstance(layer, LayerNorm))
+    assert name in rtl.refusals(network)
+    typed = quantise(network, features.numpy(), Precision(inputs=FixedPoint(7, 3, True, "RND", "SAT")), keep=True)
+    assert rtl.refusals(typed) == {}
+    for layer in typed:
+        if isinstance(layer, Dense):
+            assert (layer.weight_type, layer.bias_type) == (
+                network[layer.name].weight_type,
+                network[layer.name].bias_type,
+            )
+    given = typed.inputs[0](features.double()).numpy()
+    found = rtl.solve(typed).logic.predict(np.ascontiguousarray(given))
+    assert np.array_equal(found, typed.double()(torch.as_tensor(given)).numpy())
 
 
 def test_a_module_is_not_written_as_a_program_which_has_no_quantisers(tmp_path: Path) -> None:

@@ -4,11 +4,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from hepprune.errors import NetworkError
+from hepprune.fixed import Quantiser
+from hepprune.frontends.keras.hgq.types import each as changed_each
 from hepprune.frontends.keras.pquant import section
 from hepprune.frontends.keras.registry import LAYERS, Inside, LayerKind, Native, Part, Parts, inside
-from hepprune.network import BatchNorm, Einsum, Layer, Reshape, Shape
+from hepprune.network import BatchNorm, Dense, Einsum, Layer, Reshape, Shape
+from hepprune.quantisers import FixedPoints
 
 _PRUNING = "pruning_layer/"
 _PROJECTIONS = ("query", "key", "value")
@@ -137,24 +143,106 @@ def _from(part: Part, number: int) -> Part:
     return replace(part, sources=tuple(number if source == 0 else source for source in part.sources))
 
 
+@torch.no_grad()
 def _fill_attention(native: Native, layers: Mapping[str, Layer]) -> Native:
-    """Return the attention with the arrays that the network has now; its heads are as wide and as many as they were.
+    """Return the attention with the arrays that the network has now; in the place of what its heads lost are zeros.
 
     One number says how many values all heads have and how many channels it puts out, and the scale of scores as well.
     """
-    insides, width, heads = _insides(native), native.size("embed_dim"), native.size("num_heads")
-    n_out = native.shapes[native.name][-1]
-    now = [native.shapes[native.part(f"{role}_heads")][1:] for role in _PROJECTIONS]
-    if any(each != (heads, width // heads) for each in now) or n_out != width:
-        sizes = " and ".join(f"{count} of {each}" for count, each in dict.fromkeys(now))
-        raise native.refuse(
-            f"would have heads ({sizes}) and {n_out} channels that are not its embed_dim of {width} in {heads} heads, "
-            "which are all that its class can hold; give a path that ends in .npz, or write the network unshrunk"
-        )
-    filled = [LAYERS[each.native.kind].fill(_shaped(each.native, native), layers) for each in insides.values()]
+    native = _sized(native)
+    lost: dict[str, Layer] = {}
+    full = (native.size("num_heads"), native.size("embed_dim") // native.size("num_heads"))
+    now = {role: native.shapes[native.part(f"{role}_heads")][1:] for role in _PROJECTIONS}
+    if any(each != full for each in now.values()):
+        native, lost = _widened(native, layers, now, full)
+    insides = _insides(native)
+    whole = {**layers, **lost}
+    filled = [LAYERS[each.native.kind].fill(_shaped(each.native, native), whole) for each in insides.values()]
     n_in = {role: each.weights[0].shape[0] for role, each in zip(insides, filled, strict=True) if each.weights}
-    return _joined(native, insides.values(), filled, kdim=n_in["key"], vdim=n_in["value"])
+    found = _joined(native, insides.values(), filled, kdim=n_in["key"], vdim=n_in["value"])
+    is_other = lost or filled[-1].config.get("enable_pruning") is False
+    return _unpruned(found) if is_other else found
+
+
+def _sized(native: Native) -> Native:
+    """Return the attention with as many heads as its channels ask for."""
+    each, n_out = native.size("embed_dim") // native.size("num_heads"), native.shapes[native.name][-1]
+    now = [native.shapes[native.part(f"{role}_heads")][1:] for role in _PROJECTIONS]
+    if n_out % each or max(heads for heads, _ in now) > n_out // each:
+        sizes = " and ".join(f"{count} of {size}" for count, size in dict.fromkeys(now))
+        raise native.refuse(
+            f"would have heads ({sizes}) and {n_out} channels, which are not those of whole heads of {each} values, "
+            "all that its class can hold; give a path that ends in .npz, or write the network unshrunk"
+        )
+    return native.filled(embed_dim=n_out, num_heads=n_out // each)
+
+
+def _widened(
+    native: Native, layers: Mapping[str, Layer], now: Mapping[str, Shape], full: Shape
+) -> tuple[Native, dict[str, Layer]]:
+    """Return the layers inside an attention with zeros where heads or their values are gone, and their shapes."""
+    found, shapes = dict[str, Layer](), dict(native.shapes)
+    for role in _PROJECTIONS:
+        name, places = native.part(role), _places(now[role], full)
+        found[name] = _rows(layers[name], places)
+        inner = replace(native, name=name)
+        for value in (name, inner.part("output")):
+            shapes[value] = (*shapes[value][:-1], len(places))
+        found |= _values(layers, inner.part("output"), places, -1)
+    joined, last = _places(now["value"], full), layers[native.name]
+    if not isinstance(last, Dense):
+        raise native.refuse(f"cannot hold a {type(last).__name__}")
+    found[native.name] = _columns(last, joined)
+    found |= _values(layers, native.part("input"), joined, -1)
+    shapes[native.part("input")] = (*native.shapes[native.part("joined")][:-1], len(joined))
+    heads = np.minimum(np.arange(full[0]), now["value"][0] - 1)
+    for name in [name for name, shape in shapes.items() if name.startswith(native.part("softmax")) and len(shape) == 3]:
+        shapes[name] = (full[0], *shapes[name][1:])
+        found |= _values(layers, name, heads, -3)
+    return replace(native, shapes=shapes), found
+
+
+def _places(now: Shape, full: Shape) -> NDArray[np.int64]:
+    """Return where each value of all heads is among those that are left, -1 where it is gone."""
+    places = np.full(full, -1)
+    places[: now[0], : now[1]] = np.arange(now[0] * now[1]).reshape(now)
+    return places.ravel()
+
+
+def _rows(layer: Layer, places: NDArray[np.int64]) -> Layer:
+    """Return a dense layer with rows of zeros where there is none."""
+    if not isinstance(layer, Dense):
+        raise NetworkError(f"layer '{layer.name}' is a {type(layer).__name__}, which no projection can be")
+    kept, taken = torch.as_tensor(places >= 0), torch.as_tensor(places.clip(min=0))
+    arrays = {name: getattr(layer, name)[taken] for name in ("weight", "bias", "digit_limit")}
+    changes: dict[str, Any] = {
+        name: array * kept.reshape(-1, *(1,) * (array.ndim - 1)) for name, array in arrays.items()
+    }
+    types = {"weight_type": _spread(layer.weight_type, places, -2), "bias_type": _spread(layer.bias_type, places, -1)}
+    return layer.rebuilt(**changes, **types)
+
+
+def _columns(layer: Dense, places: NDArray[np.int64]) -> Layer:
+    """Return a dense layer with columns of zeros where there is none."""
+    kept, taken = torch.as_tensor(places >= 0), torch.as_tensor(places.clip(min=0))
+    changes: dict[str, Any] = {name: getattr(layer, name)[:, taken] * kept for name in ("weight", "digit_limit")}
+    return layer.rebuilt(**changes, weight_type=_spread(layer.weight_type, places, -1))
+
+
+def _values(layers: Mapping[str, Layer], name: str, places: NDArray[np.int64], axis: int) -> dict[str, Layer]:
+    """Return a quantiser of values for more of them along an axis, nothing where there is none."""
+    if name not in layers:
+        return {}
+    return {name: layers[name].rebuilt(result=_spread(layers[name].result, places, axis))}
+
+
+def _spread(kind: Quantiser | None, places: NDArray[np.int64], axis: int) -> Quantiser | None:
+    """Return types for values in other places along an axis, those without one of any."""
+    if not isinstance(kind, FixedPoints):
+        return kind
+    several = kind.width.ndim >= -axis and kind.width.shape[axis] > 1
+    return changed_each(kind, lambda array: array.take(places.clip(min=0), axis)) if several else kind
 
 
 LAYERS["PQSeparableConv2d"] = LayerKind(lower=_separable, fill=_fill_separable, typed=True)
-LAYERS["PQMultiheadAttention"] = LayerKind(lower=_attention, fill=_fill_attention, typed=True)
+LAYERS["PQMultiheadAttention"] = LayerKind(lower=_attention, fill=_fill_attention, typed=True, pads=True)

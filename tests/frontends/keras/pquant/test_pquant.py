@@ -17,6 +17,7 @@ import torch
 import hepprune
 from hepprune.errors import NetworkError
 from hepprune.frontends import keras as frontend
+from hepprune.network import Network
 from hepprune.pruning.structure import surgery
 from tests.networks import weighted
 
@@ -59,8 +60,9 @@ def test_a_smaller_network_is_written_as_pquant_reads_it(name: str, folder: Path
     for layer in weighted(changed):
         layer.digit_limit[torch.as_tensor(rng.random(layer.weight.shape) < 0.3)] = 0
         layer.digit_limit[0] = 0
-    attends = any(layer.name == "attention" for layer in changed)  # whose class has channels of one number only
-    smaller = changed if attends else surgery.shrink(changed)
+    if any(layer.name == "attention" for layer in changed):  # whose class has channels of whole heads only
+        changed = _with_fewer_heads(path)
+    smaller = surgery.shrink(changed)
     with torch.no_grad():
         wanted = changed(given(kept)).numpy()
         written = frontend.write(smaller, tmp_path / "smaller.keras", like=path)
@@ -72,6 +74,22 @@ def test_a_smaller_network_is_written_as_pquant_reads_it(name: str, folder: Path
         environment = os.environ | {"KERAS_BACKEND": "torch"}
         subprocess.run([os.environ["PQUANT_PYTHON"], *arguments], check=True, capture_output=True, env=environment)
         np.testing.assert_array_equal(np.load(tmp_path / "outputs.npy"), wanted)
+
+
+def _with_fewer_heads(path: Path) -> Network:
+    """Return an attention without one of its heads, or values of one, whose channels all stay."""
+    network = frontend.read(path)
+    n_heads, size = network.shapes["attention_query_heads"][1:]
+    for columns in [*([head * size + value for value in range(size)] for head in range(n_heads)), [size - 1], [0]]:
+        changed = frontend.read(path)
+        for layer in weighted(changed):
+            if layer.name == "attention":
+                layer.digit_limit[:, columns] = 0
+        smaller = surgery.shrink(changed)
+        if smaller.widths["attention"] == network.widths["attention"]:
+            assert smaller.widths["attention_joined"] < network.widths["attention_joined"]
+            return changed
+    raise AssertionError("a channel leaves with every head")
 
 
 def test_neurons_leave_with_their_masks_and_their_channels_of_a_batch_norm(folder: Path, tmp_path: Path) -> None:
@@ -87,15 +105,32 @@ def test_neurons_leave_with_their_masks_and_their_channels_of_a_batch_norm(folde
         assert file["layers/pq_batch_normalization/vars/0"].shape == (smaller.widths["norm"],)
 
 
-def test_attention_without_a_head_is_refused_by_what_its_class_can_hold(folder: Path, tmp_path: Path) -> None:
+@torch.no_grad()
+def test_attention_without_a_channel_is_refused_by_what_its_class_can_hold(folder: Path, tmp_path: Path) -> None:
     changed = frontend.read(folder / "attention.keras")
     for layer in weighted(changed):
         if layer.name == "attention":
-            layer.digit_limit[:, :4] = 0
-    sentence = r"'attention' \(PQMultiheadAttention\) would have heads \(1 of 4\) and 7 channels .* ends in \.npz, or"
+            layer.digit_limit[0], layer.bias[0] = 0, 0
+    sentence = r"'attention' \(PQMultiheadAttention\) would have heads \(2 of 4\) and 7 channels, .* ends in \.npz, or"
     with pytest.raises(NetworkError, match=sentence):
         frontend.write(surgery.shrink(changed), tmp_path / "smaller.keras", like=folder / "attention.keras")
     assert not list(tmp_path.iterdir())
+
+
+@torch.no_grad()
+def test_attention_of_fewer_channels_has_fewer_heads(folder: Path, tmp_path: Path) -> None:
+    path = folder / "attention.keras"
+    changed, kept = frontend.read(path), np.load(folder / "attention.npz")
+    for layer in weighted(changed):
+        if layer.name == "attention":
+            layer.digit_limit[:4], layer.bias[:4], layer.digit_limit[:, 4:] = 0, 0, 0
+    smaller = surgery.shrink(changed)
+    written = frontend.write(smaller, tmp_path / "smaller.keras", like=path)
+    with zipfile.ZipFile(written) as archive:
+        layers = json.loads(archive.read("config.json"))["config"]["layers"]
+    config = next(layer["config"] for layer in layers if layer["name"] == "attention")
+    assert (config["embed_dim"], config["num_heads"]) == (4, 1)
+    np.testing.assert_array_equal(frontend.read(written)(given(kept)).numpy(), changed(given(kept)).numpy())
 
 
 def test_the_weights_of_heads_beside_what_they_attend_to_are_refused(folder: Path, tmp_path: Path) -> None:
@@ -160,8 +195,8 @@ BAD: dict[str, tuple[Callable[[Path, Path], Path], str]] = {
         "'maps' .* prunes by magic; known are",
     ),
     "an unknown overflow": (
-        _config(lambda each: each["config"]["quantization_parameters"].update(overflow_mode_data="WRAP_SM")),
-        "'maps' .* overflow WRAP_SM; known are",
+        _config(lambda each: each["config"]["quantization_parameters"].update(overflow_mode_data="AROUND")),
+        "'maps' .* overflow AROUND; known are",
     ),
     "an unknown rounding": (
         _config(lambda each: each["config"]["quantization_parameters"].update(round_mode="UP")),
