@@ -20,14 +20,9 @@ class HeppruneError(Exception):
     exit_code = 1
 
     def __init__(self, sentence: str) -> None:
-        plain = _GAPS.sub(_one_blank, sentence)
+        plain = _GAPS.sub(lambda gap: " " if _UNPRINTABLE.search(gap[0]) else gap[0], sentence)
         cut = len(plain) > _BEGINNING + _END
         super().__init__(f"{plain[:_BEGINNING]} ... {plain[-_END:]}" if cut else plain)
-
-
-def _one_blank(gap: re.Match[str]) -> str:
-    """Return a gap of plain blanks as it is, and one blank for any other."""
-    return " " if _UNPRINTABLE.search(gap[0]) else gap[0]
 
 
 class DataError(HeppruneError):

@@ -1,6 +1,6 @@
 """Samples: jets to train, prune and judge on, which know what their targets mean."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -105,17 +105,19 @@ class Sample:
         parts = [(list(part.shape), part.numpy().tobytes()) for part in self._parts()]
         return content_hash(repr(self.task), *(each for part in parts for each in part))
 
+    def _with(self, change: Callable[[Tensor], Tensor]) -> "Sample":
+        y = tuple(map(change, self.y)) if isinstance(self.y, tuple) else change(self.y)
+        return replace(
+            self, x=tuple(map(change, self.x)), y=y, weight=self.weight if self.weight is None else change(self.weight)
+        )
+
     def taking(self, rows: slice | Tensor) -> "Sample":
         """Return some of the jets."""
-        y = tuple(each[rows] for each in self.y) if isinstance(self.y, tuple) else self.y[rows]
-        weight = None if self.weight is None else self.weight[rows]
-        return replace(self, x=tuple(each[rows] for each in self.x), y=y, weight=weight)
+        return self._with(lambda each: each[rows])
 
     def on(self, device: torch.device) -> "Sample":
         """Return the jets on a device; where they are there already, the same tensors."""
-        y = tuple(each.to(device) for each in self.y) if isinstance(self.y, tuple) else self.y.to(device)
-        weight = None if self.weight is None else self.weight.to(device)
-        return replace(self, x=tuple(each.to(device) for each in self.x), y=y, weight=weight)
+        return self._with(lambda each: each.to(device))
 
     def first(self, n_jets: int) -> "Sample":
         """Return the first jets."""

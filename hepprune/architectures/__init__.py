@@ -5,8 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from hepprune.architectures.base import Shape, draw
-from hepprune.architectures.constituents import GRU, Attention, DeepSets, Interaction
-from hepprune.architectures.images import Convolutional
+from hepprune.architectures.kinds import GRU, Attention, Convolutional, DeepSets, Interaction
 
 Architecture = Annotated[DeepSets | Interaction | GRU | Attention | Convolutional, Field(discriminator="kind")]
 

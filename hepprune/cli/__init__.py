@@ -74,6 +74,7 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def main(
     context: typer.Context,
+    *,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what is done and why.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show results and errors, no progress.")] = False,
     log: Annotated[Path | None, typer.Option("--log", help="A file to add what is done, and when, to.")] = None,

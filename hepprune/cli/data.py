@@ -73,6 +73,5 @@ def _print_survey(found: "Survey") -> None:
     output().print(f"{found.file}: {found.n_rows:,} rows{read}", markup=False, soft_wrap=True)
     output().print(table)
     output().print("A `data` section to begin with:", markup=False)
-    output().print(
-        yaml.safe_dump({"data": proposals.proposed(found)}, sort_keys=False, width=100), markup=False, soft_wrap=True
-    )
+    text = yaml.safe_dump({"data": proposals.proposed(found)}, sort_keys=False, width=100)
+    output().print(text, markup=False, soft_wrap=True)

@@ -1,5 +1,6 @@
 """Commands on hardware before any firmware: what a model would cost, and the targets that are known."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,8 +35,6 @@ def estimate(
 
     Ends with exit code 2 where the budget would be missed.
     """
-    from dataclasses import asdict
-
     from hepprune.jobs import estimation
 
     found = estimation.estimate(

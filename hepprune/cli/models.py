@@ -20,11 +20,13 @@ def inspect(
     """Show a model's layers: shapes, parameters, non-zero weights, bits, dead neurons."""
     from hepprune import frontends
     from hepprune.jobs import models
+    from hepprune.pruning.structure import blocks, coupling
     from hepprune.report import layers as layer_table
 
     if groups:
-        coupled = models.coupled(frontends.read(model))
-        show(coupled, lambda: map(str, (*coupled.groups, *coupled.blocks)), as_json=as_json)
+        network = frontends.read(model)
+        coupled = {"groups": coupling.groups(network), "blocks": blocks.blocks(network)}
+        show(coupled, lambda: map(str, (*coupled["groups"], *coupled["blocks"])), as_json=as_json)
         return
     layers = models.describe(frontends.read(model))
     show(layers, lambda: [layer_table.render(layers)], as_json=as_json)

@@ -69,7 +69,6 @@ def _given(**options: Any) -> dict[str, Any]:
 
 
 def _schedule(text: str | None) -> Any:
-    """Return the name of a schedule, or the sparsities that it is made of."""
     if text is None or not text[:1].isdigit():
         return text
     try:

@@ -14,15 +14,8 @@ if TYPE_CHECKING:
     from hepprune.studies.points import Point, Study
 
 _ROWS = 24  # of the table on the screen; study.csv has all
-_HEADS = {
-    "model": "model",
-    "bits": "bits",
-    "sparsity": "cut",
-    "strategy": "strategy",
-    "reuse_factor": "reuse",
-    "parallelization": "parallel",
-    "clock_ns": "ns",
-}
+_HEADS = {"model": "model", "bits": "bits", "sparsity": "cut", "strategy": "strategy"}
+_HEADS |= {"reuse_factor": "reuse", "parallelization": "parallel", "clock_ns": "ns"}
 _LONGEST = len("distributed")  # word of a strategy
 _MEASURED = ("measured", "ns")
 _REASONS = 6  # shown of why combinations are none

@@ -32,7 +32,7 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare pruning methods x sparsities x seeds: scores against sparsity and LUT, with errors."""
-    from hepprune.jobs import comparison
+    from hepprune.jobs.trainings import comparison
 
     screen = Screen()
     with workers(executor) as pool, screen.progress:
@@ -108,7 +108,7 @@ def lottery(
     as_json: AsJson = False,
 ) -> None:
     """Find lottery tickets (arXiv:1803.03635) and compare them with the dense network, new weights, a random mask."""
-    from hepprune.jobs import lottery as game
+    from hepprune.jobs.trainings import lottery as game
 
     screen = Screen()
     with workers(executor) as pool, screen.progress:
@@ -156,7 +156,7 @@ def dynamic(
     as_json: AsJson = False,
 ) -> None:
     """Train early exits or gated channels: scores against mean and worst-case cost, which is what firmware pays."""
-    from hepprune.jobs import dynamic as studies
+    from hepprune.jobs.trainings import dynamic as studies
 
     screen = Screen()
     with screen.progress:
@@ -197,7 +197,7 @@ def latency(
 ) -> None:
     """Remove neurons and filters until a network runs within a latency, as measured on this machine."""
     from hepprune import scores
-    from hepprune.jobs import latency as search
+    from hepprune.jobs.trainings import latency as search
 
     screen = Screen()
     with screen.progress:

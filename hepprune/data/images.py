@@ -13,8 +13,6 @@ from hepprune.errors import DataError, PrerequisiteError
 
 # (x, y) pairs: pixels between 0 and 1 (n_images, n_pixels) and figures 0 to 9 (n_images,)
 Images = tuple[NDArray[Any], NDArray[Any]]
-_MNIST = {"train": ("train-images", "train-labels"), "test": ("t10k-images", "t10k-labels")}
-_PARTS = {"images": "idx3-ubyte", "labels": "idx1-ubyte"}
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _MAX_BYTES = 2**30
 _MAX_AXES = 4
@@ -42,12 +40,11 @@ def mnist(folder: Path) -> tuple[Images, Images]:
     Raises:
         DataError: a file is missing, damaged, or holds no images or not as many labels.
     """
-    train, test = (_pair(folder, *names) for names in _MNIST.values())
-    return train, test
+    return _pair(folder, "train"), _pair(folder, "t10k")
 
 
-def _pair(folder: Path, images: str, labels: str) -> Images:
-    x, y = idx_array(_find(folder, images)), idx_array(_find(folder, labels))
+def _pair(folder: Path, part: str) -> Images:
+    x, y = (idx_array(_find(folder, f"{part}-{name}")) for name in ("images-idx3", "labels-idx1"))
     if x.ndim != 3 or y.ndim != 1 or len(x) != len(y) or not len(x):
         raise DataError(f"'{folder}': images of shape {x.shape} do not go with labels of shape {y.shape}")
     if x.dtype != np.uint8 or int(y.min()) < 0 or int(y.max()) > 9:
@@ -57,8 +54,8 @@ def _pair(folder: Path, images: str, labels: str) -> Images:
 
 def _find(folder: Path, name: str) -> Path:
     """Return the file of that name, under either of the spellings in which it is handed around."""
-    kind = _PARTS[name.split("-")[1]]
-    tried = [folder / f"{name}{dot}{kind}{end}" for dot in ("-", ".") for end in ("", ".gz")]
+    stem, _, kind = name.rpartition("-")
+    tried = [folder / f"{stem}{dot}{kind}-ubyte{end}" for dot in ("-", ".") for end in ("", ".gz")]
     for path in tried:
         if path.is_file():
             return path

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,11 +88,7 @@ class Image:
     bins: tuple[int, int]
     range: tuple[tuple[float, float], tuple[float, float]]
     transform: str = "none"
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The name of its only feature."""
-        return ("image",)
+    names: ClassVar[tuple[str, ...]] = ("image",)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from hepprune.data import awkward as ak
 from hepprune.data.files import hdf5, parquet, root, slabs, stacks, trees
 from hepprune.data.files.slabs import SlabFormat
 from hepprune.errors import DataError
@@ -63,8 +64,6 @@ def columns(source: Source) -> dict[str, str]:
     if isinstance(source, str):
         found: dict[str, str] = _format(source).columns(source)
         return found
-    import awkward as ak
-
     return {name: str(ak.type(each).content) for name, each in _records(source).items()}
 
 
@@ -89,8 +88,6 @@ def iterate(source: Source, names: Sequence[str], *, n_rows: int | None = None) 
 
 
 def _iterate(found: Mapping[str, Any], names: Sequence[str], n_rows: int | None) -> Iterator[Any]:
-    import awkward as ak
-
     trees.check_known(names, list(found), ARRAYS)
     lengths = {name: len(found[name]) for name in names}
     if len(set(lengths.values())) != 1 or 0 in lengths.values():
@@ -101,8 +98,6 @@ def _iterate(found: Mapping[str, Any], names: Sequence[str], n_rows: int | None)
 
 def _records(arrays: Any) -> dict[str, Any]:
     """Return arrays by name as awkward ones; numpy's of more than one axis are split like those of files."""
-    import awkward as ak
-
     if isinstance(arrays, ak.Array):
         return {name: arrays[name] for name in arrays.fields}
     found: dict[str, Any] = {}

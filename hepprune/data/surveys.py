@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from hepprune.data import awkward as ak
 from hepprune.data import sources
 from hepprune.data.files import branches, root, trees
 from hepprune.errors import DataError
@@ -92,8 +93,6 @@ def _columns(spec: str, kinds: Mapping[str, str], n_rows: int) -> list[Column]:
 
 
 def _with(column: Column, array: Any) -> Column:
-    import awkward as ak
-
     if branches.leaf(array) in {None, "string"}:
         return column
     longest = int(ak.max(ak.num(array), initial=0)) if array.ndim > 1 else None

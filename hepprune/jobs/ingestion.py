@@ -83,21 +83,17 @@ def ingest(
         found, unread = _Project(name, files, clock_ns).read()
         designs += found
         refused += unread
-    if ledger is not None:
-        designs = _recorded(designs, ledger, design)
-    return Ingested(tuple(designs), tuple(refused))
-
-
-def _recorded(designs: list[IngestedDesign], path: Path, key: str | None) -> list[IngestedDesign]:
-    with Ledger(path) as book:
-        if key is not None:
+    if ledger is None:
+        return Ingested(tuple(designs), tuple(refused))
+    with Ledger(ledger) as book:
+        if design is not None:
             if len(designs) != 1:
                 raise ReportError(f"a design was named, but {len(designs)} were found; give the folder of one")
-            designs = [replace(designs[0], key=book.design(key).key)]
-        for found in designs:
-            told = f"{found.top} in {found.project}"
-            book.record(found.key, *found.measurements, *found.failures, description=told)
-    return designs
+            designs = [replace(designs[0], key=book.design(design).key)]
+        for each in designs:
+            told = f"{each.top} in {each.project}"
+            book.record(each.key, *each.measurements, *each.failures, description=told)
+    return Ingested(tuple(designs), tuple(refused))
 
 
 def _projects(files: Iterable[Artefact]) -> dict[str, list[Artefact]]:

@@ -15,9 +15,7 @@ from hepprune.firmware.layers import refusals
 from hepprune.fixed import Quantiser
 from hepprune.frontends.checking import features, is_exact
 from hepprune.network import Layer, Network, Shared, Weighted
-from hepprune.pruning.structure import blocks, coupling, surgery
-from hepprune.pruning.structure.blocks import Block
-from hepprune.pruning.structure.coupling import Group
+from hepprune.pruning.structure import surgery
 from hepprune.report.layers import LayerDescription
 
 _VECTORS = 10_000
@@ -83,19 +81,6 @@ def _compare(network: Network, smaller: Network) -> tuple[bool, int, float]:
     if not difference <= (0.0 if exact else 1e-9 * max(scale, 1.0)):
         raise EquivalenceError(f"the smaller network differs by {difference:g} on random inputs; nothing was written")
     return exact, vectors, difference
-
-
-@dataclass(frozen=True)
-class Coupled:
-    """What can only leave a network together: groups of neurons, heads and channels, and whole blocks of layers."""
-
-    groups: tuple[Group, ...]
-    blocks: tuple[Block, ...]
-
-
-def coupled(network: Network) -> Coupled:
-    """Return what moves together in a network."""
-    return Coupled(coupling.groups(network), blocks.blocks(network))
 
 
 def describe(network: Network) -> tuple[LayerDescription, ...]:

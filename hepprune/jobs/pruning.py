@@ -98,11 +98,9 @@ def prune_in_rounds(
     if source.model is None and path.suffix != ".npz":
         raise NetworkError(f"a recipe's tagger is written as .npz, not as '{path.name}'")
     settings, network = recipes.pruning(source.prune, options), source.baseline(seed)
-    tuning = settings.options(source.batch_size)
+    tuning = settings.options(source.batch_size) | {"seed": seed}
     with track("pruning", settings.n_rounds * settings.fine_tune_epochs) as advance:
-        masked, history = iterative.prune(
-            network, source.train, source.validation, **tuning, seed=seed, advance=advance
-        )
+        masked, history = iterative.prune(network, source.train, source.validation, **tuning, advance=advance)
     smaller = settings.granularity in STRUCTURES
     done = _written(network, masked, path, like=source.model or path, test=source.test, smaller=smaller)
     return replace(done, history=history)

@@ -158,7 +158,6 @@ def by_recipe(*names: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
 
 
 def _recipes(given: Any) -> Iterator[Path]:
-    """Yield the recipes that are there of what may be a path, or several, or something else."""
     several = list(given.values()) if isinstance(given, Mapping) else given
     if isinstance(several, Sequence) and not isinstance(several, str):
         for each in several:

@@ -17,6 +17,7 @@ from hepprune.metrics.working_points import ORBIT_KHZ
 
 ONE_SIGMA = 2 * float(norm.cdf(1)) - 1  # the confidence of one standard deviation, 68.3 %
 Booleans = NDArray[np.bool_]
+_NOTHING = Score(float("nan"), np.zeros(0))  # of a bin without jets
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def turn_on(truth: Floats, passed: Booleans, edges: Floats, weight: Floats | Non
     """
     points = []
     for used, own in _bins(truth, edges, weight, len(passed)):
-        score, low, high = _efficiency(passed[used], own) if used.any() else (_nothing(), 0.0, 1.0)
+        score, low, high = _efficiency(passed[used], own) if used.any() else (_NOTHING, 0.0, 1.0)
         points.append((_of_all(score, used), low, high))
     scores, lows, highs = zip(*points, strict=True)
     return Curve(np.asarray(edges, np.float64), scores, np.array(lows), np.array(highs))
@@ -101,7 +102,7 @@ def response(
     for used, own in _bins(truth, edges, weight, len(values)):
         if not np.asarray(truth)[used].all():
             raise DataError("a truth is zero, and nothing can be relative to it")
-        scores.append(_of_all(_summary(values[used] / truth[used], own, what) if used.any() else _nothing(), used))
+        scores.append(_of_all(_summary(values[used] / truth[used], own, what) if used.any() else _NOTHING, used))
     middle, error = np.array([s.value for s in scores]), np.array([s.error for s in scores])
     return Curve(np.asarray(edges, np.float64), tuple(scores), middle - error, middle + error)
 
@@ -132,10 +133,6 @@ def _bins(truth: Any, edges: Any, weight: Floats | None, n_jets: int) -> Iterato
         if share is not None:
             used &= share > 0
         yield used, None if share is None else share[used]
-
-
-def _nothing() -> Score:
-    return Score(float("nan"), np.zeros(0))
 
 
 def _of_all(score: Score, used: Booleans) -> Score:

@@ -78,7 +78,6 @@ def _suits(suits: frozenset[str] | None, judging: str | None) -> bool:
 
 
 def _choices(judging: str | None) -> list[str]:
-    """Return the metrics that may judge a kind of outputs, those with arguments by their examples."""
     made = {kind.example: kind.suits for kind in PARAMETRISED.values()}
     return [name for name, suits in (SUITS | made).items() if judging is None or judging in suits]
 

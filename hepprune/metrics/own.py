@@ -24,14 +24,9 @@ _LOWER: dict[str, bool] = {}  # of each that was read, whether less of it is bet
 class Own:
     """A function of raw outputs, truth and, if there are some, weights, that returns a `Score`; checked each time."""
 
-    path: str
+    name: str
     function: Callable[..., Any] = field(repr=False)
     lower_is_better: bool
-
-    @property
-    def name(self) -> str:
-        """What the recipe calls it."""
-        return self.path
 
     def __call__(self, raw: Floats, truth: Any, weight: Floats | None = None) -> Score:
         """Return the function's score.
@@ -43,9 +38,9 @@ class Own:
             truth = truth[0]
         found = self.function(raw, truth) if weight is None else self.function(raw, truth, weight)
         if not isinstance(found, Score):
-            raise DataError(f"the metric '{self.path}' returns {type(found).__name__}, not a metrics.Score")
+            raise DataError(f"the metric '{self.name}' returns {type(found).__name__}, not a metrics.Score")
         if np.shape(found.influence) != (len(raw),) or not np.isfinite([found.value, *found.influence]).all():
-            raise DataError(f"the metric '{self.path}' returns no finite score with one influence for each jet")
+            raise DataError(f"the metric '{self.name}' returns no finite score with one influence for each jet")
         return found
 
 

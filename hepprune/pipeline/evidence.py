@@ -194,7 +194,6 @@ def check_kept(differences: Mapping[str, Difference], allowed: Mapping[str, floa
 def _losses(
     differences: Mapping[str, Difference], allowed: Mapping[str, float]
 ) -> Iterator[tuple[str, float, Difference]]:
-    """Yield each metric that is limited, what may be lost of it, and what is."""
     for name, most in allowed.items():
         change = differences[name]
         yield name, most, Difference(metrics.lost(name, change.value), change.error)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from scipy.special import softmax
 
+from hepprune import stored
 from hepprune.errors import ReportError
 from hepprune.firmware import hls
 from hepprune.metrics import Floats
@@ -41,7 +42,7 @@ def draw(
         unit=context.recipe.meaning.unit,
     )
     outputs = _judged(context, start, of)
-    designs.write(built, context.build / designs.FILE)
+    stored.write(Designs, context.build / designs.FILE, built)
     judged.write(outputs, context.build / judged.FILE)
     return _drawn(summary, built, outputs, context.build / "plots")
 
@@ -71,7 +72,6 @@ def _drawn(summary: Summary, built: Designs | None, outputs: tuple[Judged, ...],
 
 
 def _judged(context: Context, start: feedback.Start, of: Compared) -> tuple[Judged, ...]:
-    """Return what every form of the network puts out on the test jets, output by output."""
     sample, recipe, forms = start.jets.test, context.recipe, _forms(start, of)
     found = []
     for index, (name, output) in enumerate(recipe.outputs.items()):

@@ -11,7 +11,7 @@ from hepprune.data.inputs import values
 from hepprune.metrics import Conditions
 from hepprune.recipe.base import Section, placed
 from hepprune.recipe.data import Data
-from hepprune.task import Binary, Classes, Reconstruction, Task, Tasks, check_names, find
+from hepprune.task import Binary, Classes, Reconstruction, Task, check_names, find
 
 Kind = Literal["classes", "binary", "multilabel", "regression", "reconstruction"]
 
@@ -173,10 +173,3 @@ def _values(kind: str, data: Data, columns: tuple[str, ...]) -> tuple[str, ...]:
     if data.teacher is not None:
         return data.teacher.scores
     return columns or (data.classes if kind == "classes" else None) or data.labels
-
-
-def meaning(found: Mapping[str, Output]) -> Task:
-    """Return the task of one output, or of all by their names."""
-    if "" in found:
-        return found[""].task
-    return Tasks({name: each.task for name, each in found.items()}, {name: each.share for name, each in found.items()})

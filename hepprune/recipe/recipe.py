@@ -1,6 +1,5 @@
 """A whole recipe: its sections, and what they mean together."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,12 +10,12 @@ from hepprune.hardware.cost import COST_MODELS, measured
 from hepprune.metrics import Conditions, is_lower_better
 from hepprune.recipe.base import Positive, Section, placed
 from hepprune.recipe.data import Data
-from hepprune.recipe.outputs import Head, Output, heads, meaning, outputs
+from hepprune.recipe.outputs import Head, Output, heads, outputs
 from hepprune.recipe.sections import Checks, Limits, Model, Prune, Search, Synthesis
 from hepprune.scores import is_fraction
 from hepprune.search import moves
 from hepprune.search.stages import Settings
-from hepprune.task import Classes, Task
+from hepprune.task import Classes, Task, Tasks
 
 _LOST = 0.01  # of an accuracy or an AUC, where a recipe says nothing
 
@@ -129,12 +128,31 @@ class Recipe(Section):
     @property
     def meaning(self) -> Task:
         """What the outputs mean."""
-        return meaning(self.outputs)
+        found = self.outputs
+        if "" in found:
+            return found[""].task
+        return Tasks({name: each.task for name, each in found.items()}, {n: each.share for n, each in found.items()})
 
     @property
     def max_losses(self) -> dict[str, float]:
         """What may be lost of each metric on the baseline; without a word a hundredth of an accuracy or AUC."""
-        return max_losses(self.budget, self.outputs, self.meaning)
+        budget, task, allowed = self.budget, self.meaning, dict(self.budget.max_loss)
+        for name in allowed:
+            _check_metric("budget.max_loss", name, task)
+        hits = [_named(name, "accuracy") for name, output in self.outputs.items() if isinstance(output.task, Classes)]
+        if budget.max_accuracy_loss is not None:
+            if not hits or set(hits) & set(allowed):
+                raise ValueError(
+                    f"budget.max_accuracy_loss is of the task classes, once; give max_loss: {{{task.metrics[0]}: ...}}"
+                )
+            allowed |= dict.fromkeys(hits, budget.max_accuracy_loss)
+        for name, output in self.outputs.items():
+            first = _named(name, output.task.metrics[0])
+            if not any(limited.startswith(_named(name, "")) for limited in allowed):
+                if not is_fraction(first):
+                    raise ValueError(f"budget.max_loss: say how much may be lost of {first}, as in {{{first}: 0.1}}")
+                allowed[first] = _LOST
+        return allowed
 
     @property
     def judged_by(self) -> tuple[str, ...]:
@@ -148,31 +166,6 @@ def _check_metric(place: str, name: str, task: Task) -> None:
     with placed(f"{place}: "):
         task.metric(name)
         is_lower_better(name)
-
-
-def max_losses(budget: Limits, found: Mapping[str, Output], task: Task) -> dict[str, float]:
-    """Return what may be lost of each metric.
-
-    Raises:
-        ValueError: a metric does not suit the task or has no better side, is limited twice, or needs a limit.
-    """
-    allowed = dict(budget.max_loss)
-    for name in allowed:
-        _check_metric("budget.max_loss", name, task)
-    hits = [_named(name, "accuracy") for name, output in found.items() if isinstance(output.task, Classes)]
-    if budget.max_accuracy_loss is not None:
-        if not hits or set(hits) & set(allowed):
-            raise ValueError(
-                f"budget.max_accuracy_loss is of the task classes, once; give max_loss: {{{task.metrics[0]}: ...}}"
-            )
-        allowed |= dict.fromkeys(hits, budget.max_accuracy_loss)
-    for name, output in found.items():
-        first = _named(name, output.task.metrics[0])
-        if not any(limited.startswith(_named(name, "")) for limited in allowed):
-            if not is_fraction(first):
-                raise ValueError(f"budget.max_loss: say how much may be lost of {first}, as in {{{first}: 0.1}}")
-            allowed[first] = _LOST
-    return allowed
 
 
 def _named(output: str, metric: str) -> str:

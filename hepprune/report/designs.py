@@ -59,11 +59,6 @@ class Designs:
 _DESIGNS = TypeAdapter(Designs)
 
 
-def write(designs: Designs, path: Path) -> None:
-    """Write them, whole or not at all."""
-    stored.write(Designs, path, designs)
-
-
 def read(path: Path) -> Designs | None:
     """Read what a run wrote; None where it wrote none, as runs once did.
 

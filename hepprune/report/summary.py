@@ -9,19 +9,11 @@ from pydantic import TypeAdapter
 from hepprune import stored
 from hepprune.errors import ReportError
 from hepprune.files import write_text
-from hepprune.hardware.resources import Estimate, Measurement
+from hepprune.hardware.resources import RESOURCES, Estimate, Measurement
 from hepprune.scores import Difference, Stated, primary
 
 # What a budget can limit, as tables and plots name it.
-FIGURES = {
-    "latency_ns": "latency [ns]",
-    "interval_cycles": "II",
-    "lut": "LUT",
-    "ff": "FF",
-    "dsp": "DSP",
-    "bram18": "BRAM18",
-    "uram": "URAM",
-}
+FIGURES = {"latency_ns": "latency [ns]", "interval_cycles": "II"} | {name: name.upper() for name in RESOURCES}
 
 
 @dataclass(frozen=True, kw_only=True)

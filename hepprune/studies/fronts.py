@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from hepprune.hardware import calibration
 from hepprune.metrics import is_lower_better
-from hepprune.studies.grid import Setting
 from hepprune.studies.points import Point
 
 Floats = NDArray[np.float64]
@@ -81,39 +80,25 @@ def informative(points: Sequence[Point], candidates: Sequence[int], n: int) -> l
 
 _NOISE = calibration.LEAST_SPREAD**2
 # How much of the error two designs share: a factor for each axis, to the power of how far they are apart.
-_STRATEGY, _MODEL, _BITS, _SPARSITY, _REUSE, _PARALLEL, _CLOCK = 0.3, 0.5, 0.9, 0.5, 0.8, 0.8, 0.95
+_SHARED = {"model": 0.5, "strategy": 0.3, "bits": 0.9, "sparsity": 0.5}
+_SHARED |= {"reuse_factor": 0.8, "parallelization": 0.8, "clock_ns": 0.95}
+_IN_OCTAVES = {"reuse_factor", "parallelization", "clock_ns"}  # in which distances are counted
 
 
 def _covariance(points: Sequence[Point]) -> Floats:
     """Return the covariance (n_points, n_points) of the relative errors of the LUT."""
-    settings = [point.setting for point in points]
+    shared: Floats = np.ones((len(points), len(points)))
+    for name, factor in _SHARED.items():
+        values = np.array([getattr(point.setting, name) or 0 for point in points])
+        if name in {"model", "strategy"}:  # all others are one step away
+            distance = (values[:, None] != values).astype(np.float64)
+        else:
+            numbers = np.log2(np.where(values > 0, values, 1)) if name in _IN_OCTAVES else values.astype(np.float64)
+            distance = np.abs(numbers[:, None] - numbers)
+        shared *= factor**distance
     errors = np.array([_relative_error(point) for point in points])
-    shared = [np.power(factor, distance) for factor, distance in _distances(settings)]
-    found: Floats = np.prod(shared, axis=0) * errors[:, None] * errors
+    found: Floats = shared * errors[:, None] * errors
     return found
-
-
-def _distances(settings: Sequence[Setting]) -> list[tuple[float, Floats]]:
-    def numbers(name: str) -> Floats:
-        return np.array([float(getattr(setting, name) or 0) for setting in settings])
-
-    def between(values: Floats) -> Floats:
-        return np.abs(values[:, None] - values)
-
-    def other(name: str) -> Floats:
-        values = [getattr(setting, name) for setting in settings]
-        _, kinds = np.unique(values, return_inverse=True)
-        return np.minimum(between(kinds.astype(np.float64)), 1.0)
-
-    return [
-        (_MODEL, other("model")),
-        (_STRATEGY, other("strategy")),
-        (_BITS, between(numbers("bits"))),
-        (_SPARSITY, between(numbers("sparsity"))),
-        (_REUSE, between(np.log2(np.maximum(numbers("reuse_factor"), 1)))),
-        (_PARALLEL, between(np.log2(np.maximum(numbers("parallelization"), 1)))),
-        (_CLOCK, between(np.log2(numbers("clock_ns")))),
-    ]
 
 
 def _relative_error(point: Point) -> float:

@@ -167,7 +167,6 @@ def _rounds(draw: Draw, game: Game, seed: int, keep: Store) -> Iterator[Trial]:
 
 
 def _early(network: Network, game: Game, seed: int, keep: Store) -> Network:
-    """Return the network at the epoch that tickets are rewound to."""
     if not game.rewind_epochs:
         return network
     short = Fit(

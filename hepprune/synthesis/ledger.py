@@ -243,11 +243,12 @@ class Ledger:
 
     def measurement(self, key: str, *, stage: str, tool: str | None = None) -> Measurement | None:
         """Return the last measurement of a design at a stage (by one tool); None if it was never measured."""
-        query = "SELECT value FROM measurement WHERE design = ? AND stage = ? AND tool = ifnull(?, tool)"
+        query = (
+            "SELECT value FROM measurement WHERE design = ? AND stage = ? AND tool = ifnull(?, tool) "
+            "ORDER BY recorded DESC, id DESC LIMIT 1"
+        )
         with self._explained():
-            row = self._connection.execute(
-                f"{query} ORDER BY recorded DESC, id DESC LIMIT 1", (key, stage, tool)
-            ).fetchone()
+            row = self._connection.execute(query, (key, stage, tool)).fetchone()
         return None if row is None else self._parsed(TypeAdapter(Measurement), row[0])
 
     def pairs(self, stage: str, *, strategy: str | None = None) -> list[tuple[Estimate, Measurement]]:
@@ -266,7 +267,6 @@ class Ledger:
 
 
 def _copy(ledger: Path, copy: Path) -> None:
-    """Copy a ledger that may be in use, without writing to it."""
     try:
         with (
             closing(sqlite3.connect(f"{ledger.resolve().as_uri()}?mode=ro", uri=True, timeout=_BUSY_S)) as source,

@@ -26,12 +26,12 @@ from hepprune.synthesis.tools import synthesis_tool
 log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")  # no option of a command either
-_HLS = ("vitis-run", "vitis_hls", "vivado_hls")
 _HLS_COMMANDS = {
     "vitis-run": ("vitis-run", "--mode", "hls", "--tcl", "build_prj.tcl"),
     "vitis_hls": ("vitis_hls", "-f", "build_prj.tcl"),
     "vivado_hls": ("vivado_hls", "-f", "build_prj.tcl"),
 }
+_HLS = tuple(_HLS_COMMANDS)
 _VERSION_OPTIONS = {"vitis-run": "--version"}  # the others take -version
 _VERSION_LIMIT_S = 120.0
 _SWITCHES = ("reset", "csim", "synth", "cosim", "validation", "export", "vsynth", "fifo_opt")
@@ -170,7 +170,12 @@ def _script(job: Job) -> str:
     for value in (job.part, job.top):
         if not _NAME.fullmatch(value):
             raise ReportError(f"'{value}' has characters that Tcl would read as commands; rename it")
-    files = "\n".join(f"read_verilog -sv {{{_quotable(source, job.folder)}}}" for source in job.sources)
+    # relative to the folder in which the tool runs, so that what lies above does not matter
+    sources = [os.path.relpath(source.resolve(), job.folder.resolve()) for source in job.sources]
+    for text in sources:
+        if any(character in text for character in "{}\\\n"):
+            raise ReportError(f"the path '{text}' cannot be quoted for Tcl; move the build folder")
+    files = "\n".join(f"read_verilog -sv {{{text}}}" for text in sources)
     return f"""{files}
 read_xdc -mode out_of_context clock.xdc
 synth_design -mode out_of_context -flatten_hierarchy rebuilt -top {job.top} -part {job.part}
@@ -182,11 +187,3 @@ if {{[llength $paths]}} {{
     close $file
 }}
 """
-
-
-def _quotable(path: Path, folder: Path) -> str:
-    """Return a path relative to the folder in which the tool runs, so that what lies above does not matter."""
-    text = os.path.relpath(path.resolve(), folder.resolve())
-    if any(character in text for character in "{}\\\n"):
-        raise ReportError(f"the path '{text}' cannot be quoted for Tcl; move the build folder")
-    return text

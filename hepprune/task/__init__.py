@@ -8,13 +8,8 @@ from hepprune.task.several import Tasks, check_names
 __all__ = ["TASKS", "Binary", "Classes", "MultiLabel", "Raw", "Reconstruction", "Regression", "Targets", "Task"]
 __all__ += ["Tasks", "check_names", "copied", "find"]
 
-TASKS: dict[str, type[Task]] = {
-    "classes": Classes,
-    "binary": Binary,
-    "multilabel": MultiLabel,
-    "regression": Regression,
-    "reconstruction": Reconstruction,
-}
+TASKS: dict[str, type[Task]] = {"classes": Classes, "binary": Binary, "multilabel": MultiLabel}
+TASKS |= {"regression": Regression, "reconstruction": Reconstruction}
 
 
 def find(name: str) -> type[Task]:

@@ -18,7 +18,7 @@ from hepprune.firmware.routes import Built
 from hepprune.firmware.verilog import verilator
 from hepprune.hardware import targets
 from hepprune.interface import Word
-from hepprune.jobs import dynamic, lottery
+from hepprune.jobs.trainings import dynamic, lottery
 from hepprune.metrics import Conditions
 from hepprune.network import Activation, Concatenate, Dense, Input, Network, Reshape, exact_raw, load, save
 from hepprune.pipeline import delivery, firmware, taggers

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hepprune import stored
 from hepprune.errors import ReportError
 from hepprune.hardware.resources import Estimate, LayerEstimate, Resources
 from hepprune.report import designs
@@ -38,7 +39,7 @@ DESIGNS = Designs(
 
 
 def test_designs_come_back_and_are_drawn(tmp_path: Path) -> None:
-    designs.write(DESIGNS, tmp_path / designs.FILE)
+    stored.write(designs.Designs, tmp_path / designs.FILE, DESIGNS)
     found = designs.read(tmp_path / designs.FILE)
     assert found == DESIGNS
     assert np.array_equal(np.repeat(found.before.values, found.before.counts), np.sort(WEIGHTS))
@@ -60,7 +61,7 @@ def test_designs_come_back_and_are_drawn(tmp_path: Path) -> None:
 )
 def test_parts_that_do_not_go_together_are_one_sentence(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
     path = tmp_path / designs.FILE
-    designs.write(DESIGNS, path)
+    stored.write(designs.Designs, path, DESIGNS)
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     with pytest.raises(ReportError, match=re.escape(said)):
         designs.read(path)

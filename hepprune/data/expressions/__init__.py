@@ -1,42 +1,17 @@
 """Columns worked out from others, over awkward arrays: one value for each jet, or for each of its constituents."""
 
 import ast
-from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
 import numpy as np
 
+from hepprune.data import awkward as ak
 from hepprune.data.expressions import grammar
-from hepprune.data.expressions.functions import FUNCTIONS, item
+from hepprune.data.expressions.functions import FUNCTIONS, OPERATORS, item
 from hepprune.data.files import branches, trees
 from hepprune.errors import DataError
 
-_OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
-    ast.Add: np.add,
-    ast.Sub: np.subtract,
-    ast.Mult: np.multiply,
-    ast.Div: np.true_divide,
-    ast.FloorDiv: np.floor_divide,
-    ast.Mod: np.remainder,
-    ast.Pow: np.float_power,
-    ast.LShift: np.left_shift,
-    ast.RShift: np.right_shift,
-    ast.BitAnd: np.bitwise_and,
-    ast.BitOr: np.bitwise_or,
-    ast.And: np.logical_and,
-    ast.Or: np.logical_or,
-    ast.USub: np.negative,
-    ast.UAdd: np.positive,
-    ast.Not: np.logical_not,
-    ast.Invert: np.invert,
-    ast.Lt: np.less,
-    ast.LtE: np.less_equal,
-    ast.Gt: np.greater,
-    ast.GtE: np.greater_equal,
-    ast.Eq: lambda left, right: left == right,  # of text too, for which awkward has a rule and numpy has none
-    ast.NotEq: lambda left, right: left != right,
-}
 _ARITHMETIC = ast.Add | ast.Sub | ast.Mult | ast.USub | ast.UAdd
 _DIVIDE_WHOLE = ast.FloorDiv | ast.Mod  # a whole number divided by nought is nought to numpy, and no number to us
 
@@ -68,10 +43,10 @@ def _value(node: ast.AST, known: dict[str, Any]) -> Any:
     if isinstance(node, ast.Compare):
         sides = [_value(each, known) for each in (node.left, *node.comparators)]
         pairs = zip(node.ops, sides, sides[1:], strict=False)
-        return reduce(np.logical_and, [_OPERATORS[type(operator)](left, right) for operator, left, right in pairs])
+        return reduce(np.logical_and, [OPERATORS[type(operator)](left, right) for operator, left, right in pairs])
     operator, operands = grammar.applied(node)
     values = [_value(each, known) for each in operands]
-    apply = _OPERATORS[type(operator)]
+    apply = OPERATORS[type(operator)]
     if isinstance(operator, _ARITHMETIC):  # yes and no are one and nought; numpy makes yes and no of their sum again
         values = [1 * v if isinstance(v, bool | np.bool_) or branches.leaf(v) == "bool" else v for v in values]
     with np.errstate(divide="raise" if isinstance(operator, _DIVIDE_WHOLE) else "ignore"):
@@ -80,8 +55,6 @@ def _value(node: ast.AST, known: dict[str, Any]) -> Any:
 
 def _wide(values: Any, where: str) -> Any:
     """Return numbers in 64 bits, in which whole ones do not wrap around; text, and yes and no, as they are."""
-    import awkward as ak
-
     kind = branches.leaf(values)
     if kind is None:
         raise DataError(f"{where} is '{ak.type(values).content}' and holds no numbers")

@@ -1,5 +1,6 @@
 """What an expression may call: functions of numbers, and of the constituents of a jet."""
 
+import ast
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
@@ -7,7 +8,34 @@ from typing import Any
 
 import numpy as np
 
+from hepprune.data import awkward as ak
 from hepprune.data.files import branches
+
+OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
+    ast.Add: np.add,
+    ast.Sub: np.subtract,
+    ast.Mult: np.multiply,
+    ast.Div: np.true_divide,
+    ast.FloorDiv: np.floor_divide,
+    ast.Mod: np.remainder,
+    ast.Pow: np.float_power,
+    ast.LShift: np.left_shift,
+    ast.RShift: np.right_shift,
+    ast.BitAnd: np.bitwise_and,
+    ast.BitOr: np.bitwise_or,
+    ast.And: np.logical_and,
+    ast.Or: np.logical_or,
+    ast.USub: np.negative,
+    ast.UAdd: np.positive,
+    ast.Not: np.logical_not,
+    ast.Invert: np.invert,
+    ast.Lt: np.less,
+    ast.LtE: np.less_equal,
+    ast.Gt: np.greater,
+    ast.GtE: np.greater_equal,
+    ast.Eq: lambda left, right: left == right,  # of text too, for which awkward has a rule and numpy has none
+    ast.NotEq: lambda left, right: left != right,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +61,6 @@ def _over_constituents(name: str) -> Callable[[Any], Any]:
     """Return the sum, mean, ... over the constituents of each jet; of none of them that of an empty list, or NaN."""
 
     def reduced(values: Any) -> Any:
-        import awkward as ak
-
         if branches.leaf(_lists(values, name)) == "bool" and name in _OF_ANY:
             return getattr(ak, _OF_ANY[name])(values, axis=1)
         return ak.fill_none(getattr(ak, name)(values, axis=1), np.nan)
@@ -57,8 +83,6 @@ def _first(values: Any, n: Any) -> Any:
 
 def item(values: Any, index: Any) -> Any:
     """Return of each list the value at one place, 0 where it ends before, or those values that pass a condition."""
-    import awkward as ak
-
     lists = ak.from_regular(_lists(values, "[...]"), axis=1)
     if isinstance(index, int):
         longest = int(ak.max(ak.num(lists), initial=0))
@@ -69,32 +93,18 @@ def item(values: Any, index: Any) -> Any:
     return lists[ak.from_regular(index, axis=1)]
 
 
-def _where(condition: Any, yes: Any, no: Any) -> Any:
-    import awkward as ak
-
-    return ak.where(condition, yes, no)
-
-
 def _of_numbers(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Return a function that takes yes and no as the numbers 1 and 0, which numpy would give 16 bits."""
     return lambda values: function(1 * values)
 
 
-_PLAIN: dict[str, Callable[[Any], Any]] = {
-    "abs": np.abs,
-    "sqrt": np.sqrt,
-    "exp": np.exp,
-    "log": np.log,
-    "log1p": np.log1p,
-    "sin": np.sin,
-    "cos": np.cos,
-    "tan": np.tan,
-    "sinh": np.sinh,
-    "cosh": np.cosh,
-    "tanh": np.tanh,
-}
+def _where(condition: Any, yes: Any, no: Any) -> Any:
+    return ak.where(condition, yes, no)
+
+
+_PLAIN = ("abs", "sqrt", "exp", "log", "log1p", "sin", "cos", "tan", "sinh", "cosh", "tanh")  # of numpy
 FUNCTIONS = {
-    **{name: Function(call=_of_numbers(call), usage=f"{name}(x)") for name, call in _PLAIN.items()},
+    **{name: Function(call=_of_numbers(getattr(np, name)), usage=f"{name}(x)") for name in _PLAIN},
     **{name: _extreme(name, of_two) for name, of_two in (("min", np.minimum), ("max", np.maximum))},
     **{name: Function(call=_over_constituents(name), usage=f"{name}(x)") for name in ("sum", "mean", "count")},
     "clip": Function(

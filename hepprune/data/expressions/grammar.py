@@ -6,14 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
-from hepprune.data.expressions.functions import FUNCTIONS
+from hepprune.data.expressions.functions import FUNCTIONS, OPERATORS
 from hepprune.errors import DataError, unknown
 
-_OPERATORS = {
-    *(ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.LShift, ast.RShift, ast.USub, ast.UAdd),
-    *(ast.BitAnd, ast.BitOr, ast.Invert, ast.And, ast.Or, ast.Not),
-    *(ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq),
-}
 _APPLIED = ast.UnaryOp | ast.BinOp | ast.BoolOp
 SPREAD = ("one_hot", "leading")  # of which one stands for several features, see spreading.py
 _MAX_LENGTH, _MAX_DEPTH = 2000, 100  # characters, and parts within parts: as far as Python itself goes
@@ -106,12 +101,12 @@ def _parts(node: ast.AST) -> Sequence[ast.expr]:
 def _check(node: ast.AST, text: str) -> None:
     if isinstance(node, ast.Call):
         _check_call(node, text)
-    elif isinstance(node, ast.Compare) and {*map(type, node.ops)} <= _OPERATORS:
+    elif isinstance(node, ast.Compare) and {*map(type, node.ops)} <= OPERATORS.keys():
         _check_sides(node, text)
     elif not (
         _is_item(node)
         or _is_constant(node, int | float)
-        or (isinstance(node, _APPLIED) and type(applied(node)[0]) in _OPERATORS)
+        or (isinstance(node, _APPLIED) and type(applied(node)[0]) in OPERATORS)
     ):
         part = ast.get_source_segment(_line(text), node) or text
         raise DataError(

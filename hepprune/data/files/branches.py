@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hepprune.data import awkward as ak
 from hepprune.errors import DataError
 
 
@@ -17,8 +18,6 @@ def matrix(
     Raises:
         DataError: a feature is of the wrong kind, or the features differ in their numbers of constituents.
     """
-    import awkward as ak
-
     with np.errstate(over="ignore"):  # too large for 32 bits becomes infinite, which is refused by name
         if n_constituents is None:
             return np.stack([numbers(columns, name, spec=spec).astype(np.float32) for name in columns], axis=-1)
@@ -34,8 +33,6 @@ def flattened(columns: Mapping[str, Any], *, spec: str) -> tuple[NDArray[np.int6
     Raises:
         DataError: a column holds no lists of numbers, or the columns differ in their numbers of constituents.
     """
-    import awkward as ak
-
     n_each = counts(columns, spec=spec)
     return n_each, {name: np.asarray(ak.to_numpy(ak.flatten(values))) for name, values in columns.items()}
 
@@ -46,8 +43,6 @@ def numbers(columns: Mapping[str, Any], name: str, *, spec: str) -> NDArray[Any]
     Raises:
         DataError: it holds lists, records or text.
     """
-    import awkward as ak
-
     kind = ak.type(columns[name]).content
     if not _is_number(kind):
         hint = "; jagged columns are read with n_constituents" if _is_jagged(kind) else ""
@@ -56,23 +51,17 @@ def numbers(columns: Mapping[str, Any], name: str, *, spec: str) -> NDArray[Any]
 
 
 def _is_jagged(kind: Any) -> bool:
-    import awkward as ak
-
     lists = isinstance(kind, ak.types.ListType | ak.types.RegularType) and "__array__" not in kind.parameters
     return lists and _is_number(kind.content)
 
 
 def _is_number(kind: Any) -> bool:
     """Return whether values are numbers or yes and no: times are none."""
-    import awkward as ak
-
     return isinstance(kind, ak.types.NumpyType) and str(kind.primitive).startswith(("bool", "int", "uint", "float"))
 
 
 def leaf(values: Any) -> str | None:
     """Return the type of the numbers in an array, or in its lists, or "string"; None where it holds anything else."""
-    import awkward as ak
-
     kind = ak.type(values)
     while isinstance(kind, ak.types.ArrayType | ak.types.ListType | ak.types.RegularType):
         if isinstance(kind, ak.types.ListType) and kind.parameters.get("__array__") == "string":
@@ -87,8 +76,6 @@ def counts(columns: Mapping[str, Any], *, spec: str, nested: bool = False) -> ND
     Raises:
         DataError: a column holds no lists of numbers, or two differ in their numbers.
     """
-    import awkward as ak
-
     found: dict[str, NDArray[np.int64]] = {}
     for name, values in columns.items():
         kind = ak.type(values).content
@@ -140,8 +127,6 @@ def label_values(columns: Mapping[str, Any], name: str, *, spec: str) -> NDArray
     Raises:
         DataError: it is none of these.
     """
-    import awkward as ak
-
     values = columns[name]
     if leaf(values) == "string" and values.ndim == 1:
         return np.asarray(ak.to_numpy(values))

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hepprune.data import awkward as ak
 from hepprune.data.files import slabs, trees
 from hepprune.errors import DataError, PrerequisiteError
 
@@ -56,8 +57,6 @@ def iterate(spec: str, wanted: Sequence[str], *, n_rows: int | None = None) -> I
 
 
 def _records(batch: Any, names: Sequence[str], spec: str) -> Any:
-    import awkward as ak
-
     arrays = {}
     for name in names:
         with trees.sound(f"column '{name}' of '{spec}' cannot be read"):

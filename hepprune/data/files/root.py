@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hepprune.data import awkward as ak
 from hepprune.data.files import trees
 from hepprune.errors import DataError
 
@@ -92,8 +93,6 @@ def _rows(columns: Mapping[str, Any], size: str, n_probed: int, spec: str) -> in
 
 def _chunk(columns: Mapping[str, Any], start: int, stop: int, spec: str) -> Any:
     """Return rows of columns, each read as it is: uproot looks names up again, and not all are found."""
-    import awkward as ak
-
     arrays = {}
     for name, column in columns.items():
         with trees.sound(f"column '{name}' of '{spec}' cannot be read"):

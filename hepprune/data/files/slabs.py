@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hepprune.data import awkward as ak
 from hepprune.data import expressions
 from hepprune.data.files import branches, trees
 from hepprune.errors import DataError
@@ -35,8 +36,6 @@ class Slab:
 
     def of(self, rows: Any) -> Any:
         """Return what it is of some rows of its array, as awkward lists where there are several values in each."""
-        import awkward as ak
-
         part = (
             rows
             if self.feature is None
@@ -111,8 +110,6 @@ def iterate(found: Mapping[str, Slab], wanted: Sequence[str], *, spec: str, n_ro
     Raises:
         DataError: a column is missing, they differ in their numbers of rows, or there are none.
     """
-    import awkward as ak
-
     names = list(dict.fromkeys(wanted))
     trees.check_known(names, list(found), spec)
     arrays = {id(found[name].array): found[name].array for name in names}
@@ -151,8 +148,6 @@ class Chunk:
         Raises:
             DataError: there are no such lists, or they differ in length.
         """
-        import awkward as ak
-
         of_it = [name for name in self.columns.fields if name.startswith(f"{collection}_")]
         lists = {name: self.columns[name] for name in of_it if self.columns[name].ndim > 1}
         if not lists:

@@ -244,7 +244,6 @@ def _claim(parts: Path, settings: dict[str, Any]) -> None:
 
 
 def _make(shards: list[Shard], parts: Path, *, executor: Executor, advance: Callable[[int], object]) -> None:
-    """Make the shards that are not there yet; each is kept as soon as it is made."""
     done = [shard for shard in shards if shard.path(parts).exists()]
     if done:
         logger.info("%d of %d shards are there already", len(done), len(shards))

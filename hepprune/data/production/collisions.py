@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hepprune.data import awkward as ak
+
 # The class that comes first is what a trigger is to reject.
 CLASSES = ("minimum bias", "ttbar", "VBF H to invisible", "soft unclustered energy", "H to aa to 4b")
 BEAM_ENERGY_GEV = 13600.0
@@ -58,8 +60,6 @@ def make(name: str, *, n_events: int, seed: int) -> Iterator[Any]:
     up on others. Soft collisions are drawn from a bank and come back in other events; hard ones, which are what a
     trigger takes of them, do not.
     """
-    import awkward as ak
-
     rng, alone = np.random.default_rng(seed), name == "minimum bias"
     counts = rng.poisson(PILE_UP, n_events) + alone
     n_hard = rng.binomial(counts, HARD_SHARE)
@@ -80,8 +80,6 @@ def make(name: str, *, n_events: int, seed: int) -> Iterator[Any]:
 
 
 def _joined(collisions: Any, counts: NDArray[np.int64]) -> Any:
-    import awkward as ak
-
     return ak.flatten(ak.unflatten(collisions, counts), axis=2)
 
 
@@ -110,8 +108,6 @@ def any_of(values: Any, choices: tuple[int, ...]) -> Any:
 
 def _collisions(lines: tuple[str, ...], n_events: int, seed: int, *, below_gev: float = np.inf) -> Any:
     """Return visible momenta of collisions; those whose partons have more transverse momentum are left out."""
-    import awkward as ak
-
     made = generator(lines, seed=seed, energy_gev=BEAM_ENERGY_GEV)
     batches: list[Any] = []
     left = int(n_events)
@@ -126,9 +122,6 @@ def _collisions(lines: tuple[str, ...], n_events: int, seed: int, *, below_gev: 
 
 
 def _seen(particles: Any) -> Any:
-    """Return momenta as pt, eta, phi and et, those that are too far forward left out."""
-    import awkward as ak
-
     pt = np.hypot(particles.px, particles.py)
     eta = np.arcsinh(particles.pz / np.maximum(pt, 1e-9))
     phi = np.arctan2(particles.py, particles.px) % (2 * np.pi)
@@ -138,8 +131,6 @@ def _seen(particles: Any) -> Any:
 
 def _decayed(events: Any, rng: np.random.Generator) -> Any:
     """Return events whose mediator has decayed to many soft pions, isotropic where it is at rest."""
-    import awkward as ak
-
     first = events[events.id == _MEDIATOR][:, 0]
     momenta = np.stack([ak.to_numpy(first[name]) for name in ("px", "py", "pz", "E")], axis=1)
     made = [boosted(thermal(MEDIATOR_GEV, rng), momentum) for momentum in momenta]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hepprune.data import awkward as ak
 from hepprune.data.production import collisions, features
 
 CLASSES = ("g", "q", "W", "Z", "t")
@@ -72,8 +73,6 @@ def make_jets(name: str, *, n_jets: int, seed: int) -> Columns:
 
 
 def _batch(generator: Any, name: str, *, first_event: int) -> Iterator[Columns]:
-    import awkward as ak
-
     particles = generator.nextBatch(_EVENTS_PER_BATCH, "skip").prt
     momenta = {"px": particles.p.px, "py": particles.p.py, "pz": particles.p.pz, "E": particles.p.e}
     particles = ak.zip({"id": particles.id, "status": particles.status} | momenta)
@@ -102,8 +101,6 @@ def _jets(visible: Any, hard: Any, partons: tuple[int, ...]) -> list[tuple[int, 
 
 
 def _per_event(particles: Any) -> list[tuple[NDArray[np.int32], Array]]:
-    import awkward as ak
-
     ends = np.cumsum(ak.to_numpy(ak.num(particles)))[:-1]
     flat = ak.flatten(particles)
     return list(zip(np.split(ak.to_numpy(flat.id), ends), np.split(_array(flat), ends), strict=True))
@@ -122,7 +119,6 @@ def groom(jets: list[Array]) -> list[Array]:
 
     Dasgupta, Fregoso, Marzani and Salam, arXiv:1307.0007.
     """
-    import awkward as ak
     import fastjet
 
     if not jets:
@@ -138,14 +134,10 @@ def groom(jets: list[Array]) -> list[Array]:
 
 
 def _four_momenta(particles: Any) -> Any:
-    import awkward as ak
-
     return ak.with_name(particles[["px", "py", "pz", "E"]], "Momentum4D")
 
 
 def _array(particles: Any) -> Array:
-    import awkward as ak
-
     return np.stack([ak.to_numpy(particles[name]) for name in ("px", "py", "pz", "E")], axis=-1)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hepprune.data import awkward as ak
 from hepprune.data.production import collisions
 
 Columns = dict[str, NDArray[Any]]
@@ -95,8 +96,6 @@ def _deposited(particles: Any, shape: tuple[int, int], *, eta: float) -> NDArray
 
 def _towers(particles: Any) -> Any:
     """Return the towers above noise as particles without mass at their centres."""
-    import awkward as ak
-
     n_phi, n_eta = _N_TOWERS
     sums = _deposited(particles, _N_TOWERS, eta=_TOWER_ETA)
     event, iphi, ieta = np.nonzero(sums >= _NOISE_GEV)
@@ -106,9 +105,6 @@ def _towers(particles: Any) -> Any:
 
 
 def _flat(particles: Any) -> tuple[NDArray[np.int64], Columns]:
-    """Return the event of each particle and its values, one after the other."""
-    import awkward as ak
-
     event = np.repeat(np.arange(len(particles)), ak.to_numpy(ak.num(particles)))
     return event, {name: ak.to_numpy(ak.flatten(particles[name])) for name in particles.fields}
 
@@ -127,7 +123,6 @@ def _missing(particles: Any) -> Columns:
 
 
 def _clustered(particles: Any, radius: float, least_gev: float) -> Any:
-    import awkward as ak
     import fastjet
 
     pt, eta, phi = particles.pt, particles.eta, particles.phi
@@ -139,8 +134,6 @@ def _clustered(particles: Any, radius: float, least_gev: float) -> Any:
 
 
 def _leading(name: str, objects: Any, n: int, *, eta_unit: float = ETA, phi_unit: float = PHI) -> Columns:
-    import awkward as ak
-
     kept = objects[(objects.pt > _LEAST_GEV[name]) & (abs(objects.eta) < _MAX_ETA[name])]
     ordered = kept[ak.argsort(kept.pt, ascending=False)][:, :n]
     _, flat = _flat(ordered)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hepprune.data import awkward as ak
 from hepprune.files import replacing
 
 TREE = "Jets"
@@ -29,7 +30,6 @@ def write(
     one row after the other, and become jagged branches. 32-bit floats are rounded to `MANTISSA_BITS` (a relative
     2**-12), which halves the file.
     """
-    import awkward as ak
     import uproot
 
     found = {name: count for name, count in collections.items() if count in columns}

@@ -109,7 +109,6 @@ def _design(folder: Path, interface: Interface) -> tuple[str, rtl.Design]:
 
 
 def _bits(path: Path) -> list[int]:
-    """Return the bits of a port for each jet of a run's patterns."""
     try:
         bits = [int(line, 16) for line in path.read_text(encoding="ascii").split()]
     except (OSError, ValueError) as problem:
@@ -152,24 +151,17 @@ def marked(out: Path, *, build: Path, what: str) -> Iterator[Path]:
             written.
     """
     try:
-        _check(out, build)
+        place, run = (Path(os.path.realpath(each)) for each in (out, build))  # which bears links in a circle
+        if place == run or place in run.parents or run in place.parents:
+            raise HeppruneError(f"'{out}' is the run '{build}' itself, above it or inside it; write to another folder")
+        if out.exists() and not out.is_dir():
+            raise HeppruneError(f"'{out}' is a file; write to a folder that is new, empty or an earlier export")
+        if out.exists() and any(out.iterdir()) and not (out / MARK).is_file():
+            raise HeppruneError(
+                f"'{out}' holds what no export wrote ('{MARK}' is not there); write to a new or an empty folder"
+            )
         with replacing_folder(out) as new:
             yield new
             write_json(new / MARK, {"hepprune export": what})
     except OSError as problem:
         raise HeppruneError(f"the export to '{out}' failed: {problem}") from problem
-
-
-def _check(out: Path, build: Path) -> None:
-    """Refuse to replace what no export wrote."""
-    place, run = (Path(os.path.realpath(each)) for each in (out, build))  # which bears links in a circle
-    if place == run or place in run.parents or run in place.parents:
-        raise HeppruneError(f"'{out}' is the run '{build}' itself, above it or inside it; write to another folder")
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise HeppruneError(f"'{out}' is a file; write to a folder that is new, empty or an earlier export")
-    if any(out.iterdir()) and not (out / MARK).is_file():
-        raise HeppruneError(
-            f"'{out}' holds what no export wrote ('{MARK}' is not there); write to a new or an empty folder"
-        )

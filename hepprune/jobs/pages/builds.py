@@ -47,8 +47,14 @@ def page(build: Path) -> Page:
     """
     summary = summaries.read(build / "summary.json")
     stages = searches.read(build / searches.FILE)
-    met, lost = summary.feedback[-1].met if summary.feedback else None, _lost(summary)
-    files = [[name, str(_near(build, Path(path)))] for name, path in summary.files.items()]
+    met, lost = summary.feedback[-1].met if summary.feedback else None, list[str]()
+    try:
+        evidence.check_kept(summary.compressed_minus_baseline.scores, summary.max_losses, met=met is True)
+    except BudgetMissedError as problem:
+        lost = [str(problem)]
+    steps = [searches.steps(stages)] if stages else []
+    near = [[name, str(_near(build, Path(path)))] for name, path in summary.files.items()]
+    files = Table(caption="Under the folder of the run", columns=("", "path"), rows=near)
     versions = ", ".join(f"{name} {version}" for name, version in summary.versions.items())
     made = f"Seed {summary.seed}, {sum(summary.seconds.values()):,.0f} s; {versions}."
     command = f"hepprune run recipe.yaml  # the recipe named {summary.recipe!r}, seed {summary.seed}"
@@ -67,39 +73,22 @@ def page(build: Path) -> Page:
             PageSection(title="Layers", tables=list(_layers(build, stages))),
             PageSection(title="Predicted and measured", tables=[_turns(summary)] if summary.feedback else []),
             PageSection(title="Stages of the search", tables=[searches.staged(stages)] if stages else []),
-            PageSection(
-                title="Every step of the search", tables=[searches.steps(stages)] if stages else [], folded=True
-            ),
-            PageSection(
-                title="Files",
-                tables=[Table(caption="Under the folder of the run", columns=("", "path"), rows=files)],
-                folded=True,
-            ),
+            PageSection(title="Every step of the search", tables=steps, folded=True),
+            PageSection(title="Files", tables=[files], folded=True),
             PageSection(title="How to make it again", lines=[made], commands=[command]),
         ),
     )
-
-
-def _lost(summary: Summary) -> list[str]:
-    met = bool(summary.feedback) and summary.feedback[-1].met is True
-    try:
-        evidence.check_kept(summary.compressed_minus_baseline.scores, summary.max_losses, met=met)
-    except BudgetMissedError as problem:
-        return [str(problem)]
-    return []
 
 
 def _whose(measured: Cost | None) -> list[str]:
     if measured is None:
         return ["All figures are estimates."]
     clock = {"met": "the clock is met", "missed": "the clock is missed", "assumed": "the clock is assumed, not timed"}
-    return [
-        f"Measured by {measured.tool} (stage {measured.stage}); {clock.get(measured.clock or '', 'no clock told')}."
-    ]
+    told = clock.get(measured.clock or "", "no clock told")
+    return [f"Measured by {measured.tool} (stage {measured.stage}); {told}."]
 
 
 def _on_device(summary: Summary) -> Iterator[Table]:
-    """Yield what share of the device, and of one of its regions, the design takes."""
     try:
         device = targets.load(summary.target).known_device
     except HeppruneError:  # a target of the user's own that is not here

@@ -114,20 +114,17 @@ class Wholes:
 
     def figures(self, plan: Plan) -> dict[str, float]:
         """Return what a plan's networks need: cells of all together, latency in ns and interval of each, by name."""
-        prices = {model.name: self._priced(model, plan) for model in self.models}
-        together = reduce(add, (price.resources for price in prices.values()))
-        found = together.known()
-        several = len(prices) > 1
+        prices: dict[str, Estimate] = {}
+        for model in self.models:
+            key = plan.key_of(model.name)
+            if key not in self._prices:
+                self._prices[key] = self.price(self.built(model, plan))
+            prices[model.name] = self._prices[key]
+        found, several = reduce(add, (price.resources for price in prices.values())).known(), len(prices) > 1
         for name, price in prices.items():
             found[latency_name(name, several)] = price.latency_ns
             found[interval_name(name, several)] = float(price.interval_cycles)
         return found
-
-    def _priced(self, model: SearchedModel, plan: Plan) -> Estimate:
-        key = plan.key_of(model.name)
-        if key not in self._prices:
-            self._prices[key] = self.price(self.built(model, plan))
-        return self._prices[key]
 
     def evaluate(self, plan: Plan) -> Plan:
         """Return a plan with the loss and error that its whole networks have; the journal remembers them."""

@@ -142,7 +142,6 @@ def _name(model: Any) -> str:
 
 
 def _read(model: Any, track: Track) -> Network:
-    """Return a network, that of a file, or the tagger of a recipe, trained where it was not yet."""
     if isinstance(model, Network):
         return model
     path = Path(str(model))

@@ -104,9 +104,8 @@ def measured(
     for work in works:
         known[work.place] = replace(points[work.place], **done.get(work.key, {}))
     awaited = [work for work in works if work.tool.name == elsewhere.NAME and work.key not in done]
-    return tuple(known), tuple(
-        str(elsewhere.awaited(work.key, work.tool.stage, folder, [work.project])) for work in awaited
-    )
+    told = (str(elsewhere.awaited(work.key, work.tool.stage, folder, [work.project])) for work in awaited)
+    return tuple(known), tuple(told)
 
 
 def _written(place: int, point: Point, bench: Bench, tool: synthesis.Tool, folder: Path) -> _Work:
@@ -131,7 +130,6 @@ def _done(works: Sequence[_Work], book: Ledger) -> dict[str, dict[str, Any]]:
 
 
 def _run(works: Sequence[_Work], book: Ledger, wanted: SynthesisRequest, track: Track) -> dict[str, dict[str, Any]]:
-    """Run the tools on what is not in the ledger yet, keep the outcome there, and return it by key."""
     known, found = _done(works, book), dict[str, dict[str, Any]]()
     left = [work for work in works if work.key not in known and work.tool.name != elsewhere.NAME]
     for name in dict.fromkeys(work.tool.name for work in left):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -60,14 +61,8 @@ def _plots(study: Study, folder: Path) -> dict[str, str]:
                 if point.measurement and point.measurement.latency_ns
             },
         ),
-        "predicted_against_measured": _predictions(folder),
     }
+    name = "predicted_against_measured"
+    with suppress(ReportError):  # where no two designs of the ledger were both
+        drawn[name] = list(learning.from_ledger(folder / "ledger.sqlite", plot=folder / name).files)
     return {name: str(paths[0]) for name, paths in drawn.items() if paths}
-
-
-def _predictions(folder: Path) -> tuple[Path, ...]:
-    """Draw predicted against measured, where at least two designs of the ledger were both."""
-    try:
-        return learning.from_ledger(folder / "ledger.sqlite", plot=folder / "predicted_against_measured").files
-    except ReportError:
-        return ()

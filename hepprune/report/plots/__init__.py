@@ -56,9 +56,8 @@ def labelled(text: str | None) -> Iterator[None]:
 def save(figure: Any, path: Path) -> list[Path]:
     """Write a figure as png and pdf, each whole and without the time, so that the same plot is the same file."""
     if label := _LABEL.get():
-        figure.axes[0].set_title(
-            label, loc="left", fontsize=13, fontweight="bold", fontstyle="italic", parse_math=False
-        )
+        font = {"fontsize": 13, "fontweight": "bold", "fontstyle": "italic"}
+        figure.axes[0].set_title(label, loc="left", parse_math=False, **font)
     paths = [path.with_suffix(suffix) for suffix in _FORMATS]
     figure.draw_without_rendering()  # lays out, once for all formats
     figure.set_layout_engine(None)  # as "none", which would lay out each format once more, to no end
@@ -131,9 +130,7 @@ def resource_bars(summary: Summary, path: Path) -> list[Path]:
     with canvas() as (figure, axes):
         for index, (label, cost) in enumerate(stages):
             values = [getattr(cost, name) for name in limits]
-            used = [
-                0.0 if value is None else value / limit for value, limit in zip(values, limits.values(), strict=True)
-            ]
+            used = [(value or 0.0) / limit for value, limit in zip(values, limits.values(), strict=True)]
             bars = axes.bar(positions + (index - (len(stages) - 1) / 2) * width, used, width, label=label)
             names = ["?" if value is None else f"{value:,.0f}" for value in values]
             for text in axes.bar_label(bars, labels=names, fontsize=10, padding=2):

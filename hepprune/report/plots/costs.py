@@ -35,10 +35,8 @@ def predicted_vs_measured(turns: Sequence[Feedback], path: Path) -> list[Path]:
             _, x, y = zip(*known, strict=True)
             axes.plot(x, y, marker, markersize=8, alpha=0.7, label=FIGURES[name])
             for turn, predicted, measured in known:
-                note = f"turn {turn}: {measured / predicted - 1:+.0%}"
-                axes.annotate(
-                    note, (predicted, measured), (8, -10 if turn % 2 else 6), textcoords="offset points", fontsize=8
-                )
+                note, shift = f"turn {turn}: {measured / predicted - 1:+.0%}", (8, -10 if turn % 2 else 6)
+                axes.annotate(note, (predicted, measured), shift, textcoords="offset points", fontsize=8)
                 values += [predicted, measured]
         ends = [0.6 * min(values, default=1.0), 2.5 * max(values, default=1.0)]
         axes.plot(ends, ends, color="black", linestyle="--", linewidth=1, label="measured as predicted")
@@ -97,9 +95,7 @@ def plan_front(points: Sequence[Point], chosen: Point, *, metric: str, path: Pat
     """Draw the front with its errors, the chosen plan and the budget, and return the files (png and pdf)."""
     with canvas() as (figure, axes):
         shares, losses, errors = zip(*points, strict=True)
-        axes.errorbar(
-            shares, losses, yerr=errors, fmt="o-", markersize=4, capsize=2, label="Pareto front of whole networks"
-        )
+        axes.errorbar(shares, losses, errors, fmt="o-", markersize=4, capsize=2, label="Pareto front of whole networks")
         axes.errorbar(*chosen[:2], yerr=chosen[2], fmt="*", markersize=14, capsize=3, label="chosen")
         axes.axvline(1, color="black", linestyle="--", label="budget")
         axes.set(xlabel="largest share of any limit", ylabel=f"loss in {metric}")

@@ -59,9 +59,7 @@ def draw(
             axes.axhline(level.y, color="black", linestyle="--", label=level.label)
             axes.axhspan(level.y - level.error, level.y + level.error, color="black", alpha=0.12, linewidth=0)
         for marker, curve in zip(_MARKERS * len(curves), curves, strict=False):
-            axes.errorbar(
-                curve.x, curve.y, yerr=curve.error, fmt=f"{marker}-", markersize=5, capsize=2, label=curve.label
-            )
+            axes.errorbar(curve.x, curve.y, curve.error, fmt=f"{marker}-", markersize=5, capsize=2, label=curve.label)
         if log_x:  # with plain numbers at 1, 2, 5 of each decade
             from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 

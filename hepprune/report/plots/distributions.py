@@ -57,29 +57,24 @@ def _draw(axes: Any, form: Scored, values: Floats, edges: Floats, colour: str) -
 
 def confusion(forms: Mapping[str, Floats], truth: NDArray[Any], classes: Sequence[str], path: Path) -> list[Path]:
     """Draw what fraction of the jets of each true class each form takes for which, side by side; return the files."""
-    n_classes = len(classes)
+    n_classes, turn = len(classes), {"rotation": 30, "ha": "right"} if max(map(len, classes)) > 4 else {}
     with canvas(0.9 * n_classes * len(forms) + 2.5, 0.9 * n_classes + 1.6) as (figure, first):
         first.remove()
         axes = figure.subplots(1, len(forms), sharey=True, squeeze=False)[0]
         for each, (name, values) in zip(axes, forms.items(), strict=True):
             matrix = np.zeros((n_classes, n_classes))
             np.add.at(matrix, (truth, values.argmax(axis=1)), 1)
-            image = _matrix(each, matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1), classes)
+            matrix /= np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+            image = each.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
+            for (row, column), value in np.ndenumerate(matrix):
+                colour = "white" if value > 0.55 else "black"
+                each.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=10, color=colour)
+            each.set_xticks(range(n_classes), classes, parse_math=False, fontsize=11, **turn)
+            each.set_yticks(range(n_classes), classes, parse_math=False, fontsize=11)
+            each.minorticks_off()
+            each.tick_params(length=0)
+            each.set_xlabel("taken for")
             each.set_title(name, fontsize=12)
         axes[0].set_ylabel("true class")
         figure.colorbar(image, ax=list(axes), label="fraction of the true class", shrink=0.8, pad=0.02)
         return save(figure, path)
-
-
-def _matrix(axes: Any, matrix: Floats, classes: Sequence[str]) -> Any:
-    image = axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), value in np.ndenumerate(matrix):
-        colour = "white" if value > 0.55 else "black"
-        axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=10, color=colour)
-    turn = {"rotation": 30, "ha": "right"} if max(map(len, classes)) > 4 else {}
-    axes.set_xticks(range(len(classes)), classes, parse_math=False, fontsize=11, **turn)
-    axes.set_yticks(range(len(classes)), classes, parse_math=False, fontsize=11)
-    axes.minorticks_off()
-    axes.tick_params(length=0)
-    axes.set_xlabel("taken for")
-    return image

@@ -45,7 +45,6 @@ def has_turn_on(truth: Floats) -> bool:
 
 
 def _edges(truth: Floats) -> Floats:
-    """Return the ends of bins that hold as many values each, without the outermost ones."""
     return np.unique(np.quantile(truth, np.linspace(0.01, 0.99, _BINS + 1)))
 
 
@@ -70,13 +69,11 @@ def turn_on(forms: Sequence[Scored], truth: Floats, name: str, path: Path) -> li
 
 
 def _points(axes: Any, curve: Curve, form: Scored, index: int, n_forms: int) -> None:
-    centres = (curve.x[1:] + curve.x[:-1]) / 2
+    centres, style = (curve.x[1:] + curve.x[:-1]) / 2, {"color": f"C{index}", "label": form.name}
     if form.line in MARKERS:
-        axes.plot(centres, curve.values, form.line, color=f"C{index}", label=form.name, fillstyle="none")
+        axes.plot(centres, curve.values, form.line, fillstyle="none", **style)
         return
-    axes.stairs(
-        curve.values, curve.x, color=f"C{index}", linestyle=form.line, linewidth=1.8, label=form.name, baseline=None
-    )
+    axes.stairs(curve.values, curve.x, linestyle=form.line, linewidth=1.8, baseline=None, **style)
     ends = [np.maximum(curve.values - curve.low, 0), np.maximum(curve.high - curve.values, 0)]
     place = centres + (index - (n_forms - 1) / 2) * 0.1 * np.diff(curve.x)
     axes.errorbar(place, curve.values, yerr=ends, fmt="none", ecolor=f"C{index}", capsize=2)
@@ -87,10 +84,7 @@ def _ratio(axes: Any, curve: Curve, first: Curve, form: Scored, index: int) -> N
     seen = first.values > _LEAST
     centres = ((curve.x[1:] + curve.x[:-1]) / 2)[seen]
     ratio = curve.values[seen] / first.values[seen]
-    errors = np.array(
-        [metrics.difference(one, other).error for one, other in zip(curve.scores, first.scores, strict=True)]
-    )
+    pairs = zip(curve.scores, first.scores, strict=True)
+    errors = np.array([metrics.difference(*pair).error for pair in pairs])[seen] / first.values[seen]
     marker = form.line if form.line in MARKERS else "_"
-    axes.errorbar(
-        centres, ratio, yerr=errors[seen] / first.values[seen], fmt=marker, color=f"C{index}", fillstyle="none"
-    )
+    axes.errorbar(centres, ratio, errors, fmt=marker, color=f"C{index}", fillstyle="none")

@@ -63,7 +63,6 @@ def header(path: Path, text: str, label: str) -> str:
 
 
 def _table(found: list[list[Row]], first: str, path: Path) -> list[Row]:
-    """Return the first table whose heading starts with a word."""
     for rows in found:
         if len(rows) > 1 and re.match(rf"{first}\b", rows[0].cells[0]):
             return rows
@@ -74,9 +73,8 @@ def _total(rows: list[Row], path: Path) -> Resources:
     total = next((row for row in rows if row.cells[0] == "Total"), None)
     if total is None:
         raise ReportError(f"'{path}', line {rows[0].line}: the table has no row 'Total'")
-    found = Resources(
-        **{name: number(cell, what=tag, path=path, line=total.line) for tag, name, cell in _counted(rows[0], total)}
-    )
+    counted = _counted(rows[0], total)
+    found = Resources(**{name: number(cell, what=tag, path=path, line=total.line) for tag, name, cell in counted})
     missing = {"lut", "ff", "dsp", "bram18"} - found.known().keys()
     if missing:
         raise ReportError(f"'{path}', line {total.line}: the total has no {', '.join(sorted(missing))}")

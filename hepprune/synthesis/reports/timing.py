@@ -7,7 +7,7 @@ from hepprune.errors import ReportError
 from hepprune.hardware.resources import Measurement, Resources
 from hepprune.synthesis.reports.registry import report_parser, required_clock
 from hepprune.synthesis.reports.tables import number
-from hepprune.synthesis.reports.vivado import header, stage
+from hepprune.synthesis.reports.vivado import origin
 
 _SLACK = re.compile(r"^ *WNS\(ns\).*\n[ -]*\n *(\S+) +(\S+) +(\S+) +(\S+)(?: +(\S+))?", re.MULTILINE)
 _PERIOD = re.compile(r"^\S+ +\{[\d. ]+\} +(\d{1,6}\.\d{1,6}) ", re.MULTILINE)
@@ -28,10 +28,7 @@ def parse(path: Path, text: str, clock_ns: float | None = None) -> Measurement:
     period = _PERIOD.search(text) or _REQUIREMENT.search(text)
     setup, hold = (_slack(path, slacks[group]) for group in (1, 5))
     return Measurement(
-        stage=stage(text),
-        tool="vivado",
-        version=header(path, text, "Tool Version", r"Vivado v\.(\S+)"),
-        part=header(path, text, "Device", r"(\S+)"),
+        **origin(path, text),
         clock_ns=required_clock(path, float(period[1]) if period else clock_ns),
         resources=Resources(),
         clock_met=None if setup is None else setup >= 0 and (hold is None or hold >= 0),

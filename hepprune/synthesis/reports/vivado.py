@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hepprune.errors import ReportError
 from hepprune.hardware.resources import LayerMeasurement, Measurement, Resources
@@ -30,7 +31,7 @@ def parse_hierarchy(path: Path, text: str, clock_ns: float | None = None) -> Mea
         ReportError: the table is missing, a cell is no number, or `clock_ns` was not given.
     """
     clock = required_clock(path, clock_ns)
-    version, part = _origin(path, text)
+    own = origin(path, text)
     for heading, *rows in tables(path, text):
         if heading.cells[:2] == ("Instance", "Module") and rows:
             top, *below = rows
@@ -41,15 +42,8 @@ def parse_hierarchy(path: Path, text: str, clock_ns: float | None = None) -> Mea
             }
             if not {"Total LUTs", "FFs"} <= values.keys():
                 raise ReportError(f"'{path}', line {heading.line}: expected the columns 'Total LUTs' and 'FFs'")
-            return Measurement(
-                stage=stage(text),
-                tool="vivado",
-                version=version,
-                part=part,
-                clock_ns=clock,
-                resources=_resources(values),
-                layers=tuple(_layer(heading, row) for row in inside if len(row.cells) > 1),
-            )
+            layers = tuple(_layer(heading, row) for row in inside if len(row.cells) > 1)
+            return Measurement(**own, clock_ns=clock, resources=_resources(values), layers=layers)
     raise ReportError(f"'{path}' has no table of instances; expected 'Instance' and 'Module' in its heading")
 
 
@@ -75,7 +69,7 @@ def parse(path: Path, text: str, clock_ns: float | None = None) -> Measurement:
         ReportError: a row is missing or no number, or `clock_ns` was not given.
     """
     clock = required_clock(path, clock_ns)
-    version, part = _origin(path, text)
+    own = origin(path, text)
     cells = _SHARES.split(text)[0]
     tiles = _used(path, cells, "Block RAM Tile")
     resources = Resources(
@@ -85,15 +79,7 @@ def parse(path: Path, text: str, clock_ns: float | None = None) -> Measurement:
         bram18=None if tiles is None else 2 * tiles,
         uram=_used(path, cells, "URAM", optional=True),
     )
-    return Measurement(
-        stage=stage(text), tool="vivado", version=version, part=part, clock_ns=clock, resources=resources
-    )
-
-
-def stage(text: str) -> str:
-    """Return what one of Vivado's reports is about: the netlist of logic synthesis, or cells that were placed."""
-    state = _STATE.search(text)
-    return "route" if (_PLACED.search(state[1]) if state else _COMMAND.search(text)) else "vsynth"
+    return Measurement(**own, clock_ns=clock, resources=resources)
 
 
 def _used(path: Path, text: str, *labels: str, optional: bool = False) -> float | None:
@@ -113,17 +99,18 @@ def _used(path: Path, text: str, *labels: str, optional: bool = False) -> float 
     return float(used)
 
 
-def _origin(path: Path, text: str) -> tuple[str, str]:
-    return header(path, text, "Tool Version", r"Vivado v\.(\S+)"), header(path, text, "Device", r"(\S+)")
-
-
-def header(path: Path, text: str, label: str, value: str) -> str:
-    """Return what stands behind a label in the head of one of Vivado's reports.
+def origin(path: Path, text: str) -> dict[str, Any]:
+    """Return tool, version and part of one of Vivado's reports, and its stage: that of a netlist, or of placed cells.
 
     Raises:
-        ReportError: it is not there.
+        ReportError: the header does not tell them.
     """
-    found = re.search(rf"^\| *{label} *: *{value}", text, re.MULTILINE)
-    if found is None:
-        raise ReportError(f"'{path}' has no line '{label} :' in its header; expected one of Vivado's reports")
-    return found[1]
+    state = _STATE.search(text)
+    placed = _PLACED.search(state[1]) if state else _COMMAND.search(text)
+    found = {"stage": "route" if placed else "vsynth", "tool": "vivado"}
+    for key, label, value in (("version", "Tool Version", r"Vivado v\.(\S+)"), ("part", "Device", r"(\S+)")):
+        said = re.search(rf"^\| *{label} *: *{value}", text, re.MULTILINE)
+        if said is None:
+            raise ReportError(f"'{path}' has no line '{label} :' in its header; expected one of Vivado's reports")
+        found[key] = said[1]
+    return found

@@ -87,10 +87,7 @@ def reach(
             advance=lambda stage: advance(1, _note(stage)),
         )
     frontends.write(outcome.network, path, like=found.model or path)
-    before, after = (
-        _size(each, found.test, timing)
-        for each, timing in ((network, outcome.before), (outcome.network, outcome.after))
-    )
+    before, after = _size(network, found.test, outcome.before), _size(outcome.network, found.test, outcome.after)
     result = LatencyResult(
         name=found.name,
         device=device,

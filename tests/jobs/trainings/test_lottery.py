@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from hepprune.cli import app
 from hepprune.data import images
 from hepprune.errors import DataError
-from hepprune.jobs import lottery
+from hepprune.jobs.trainings import lottery
 from tests.data.test_images import packed
 
 
