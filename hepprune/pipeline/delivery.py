@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -86,7 +85,8 @@ def _layout(
         kinds = (kind for layer in built.network.inputs for kind in spread(_type(layer), layer.features_shape))
         # The port has the types' bits; how values come into them, rounding and overflow, is the network's to say.
         types = (str(kind) if kind else None for kind in kinds)
-        return [replace(word, type=own) for word, own in zip(arriving, types, strict=True)], leaving
+        typed = zip(arriving, types, strict=True)
+        return [Word(name=word.name, type=own, low=word.low, width=word.width) for word, own in typed], leaving
     return patterns.layout_of_project(built.network, context.recipe.strategy, inputs=inputs, outputs=outputs)
 
 

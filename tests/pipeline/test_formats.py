@@ -23,9 +23,14 @@ from hepprune.network import exact_raw, load
 from hepprune.report import summary as summaries
 from hepprune.report.summary import Summary
 from tests.frontends.keras import models
+from tests.pipeline.taught import teach
 
 pytestmark = pytest.mark.slow
-N_JETS, SHAPE, N_CLASSES = 3000, (3, 3), 3
+N_JETS, N_FEATURES, N_CLASSES = 3000, 3, 3
+N_CONSTITUENTS = {
+    "deepsets": 3,
+    "gru": 2,
+}  # a mean over three has no exact inverse; two steps make a state that is read
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class DeepSets(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.phi, self.rho = nn.Linear(SHAPE[1], 4), nn.Linear(4, N_CLASSES)
+        self.phi, self.rho = nn.Linear(N_FEATURES, 4), nn.Linear(4, N_CLASSES)
 
     def forward(self, x: torch.Tensor) -> Any:
         return self.rho(torch.relu(self.phi(x)).mean(dim=1))
@@ -55,29 +60,37 @@ class DeepSets(nn.Module):
 class Gated(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.cell, self.out = nn.GRU(SHAPE[1], 2, batch_first=True), nn.Linear(2, N_CLASSES)
+        self.cell, self.out = nn.GRU(N_FEATURES, 2, batch_first=True), nn.Linear(2, N_CLASSES)
 
     def forward(self, x: torch.Tensor) -> Any:
         return self.out(self.cell(x)[0][:, -1])
 
 
-def of_torch(module: nn.Module, path: Path) -> Path:
-    exported = torch.export.export(module.eval(), (torch.zeros(2, *SHAPE),))
+MODULES: dict[str, type[nn.Module]] = {"deepsets": DeepSets, "gru": Gated}
+
+
+def shape(kind: str) -> tuple[int, int]:
+    return N_CONSTITUENTS[kind], N_FEATURES
+
+
+def of_torch(kind: str, path: Path) -> Path:
+    exported = torch.export.export(MODULES[kind]().eval(), (torch.zeros(2, *shape(kind)),))
     torch.export.save(exported, path.with_suffix(".pt2"))
     return path.with_suffix(".pt2")
 
 
-def of_onnx(module: nn.Module, path: Path) -> Path:
+def of_onnx(kind: str, path: Path) -> Path:
     file = path.with_suffix(".onnx")
     batch = {"x": {0: "jets"}}
     names = {"input_names": ["x"], "output_names": ["y"]}
-    torch.onnx.export(module.eval(), (torch.zeros(1, *SHAPE),), file, dynamo=False, dynamic_axes=batch, **names)
+    module, x = MODULES[kind]().eval(), torch.zeros(1, *shape(kind))
+    torch.onnx.export(module, (x,), file, dynamo=False, dynamic_axes=batch, **names)
     return file
 
 
 def of_keras(kind: str, path: Path) -> Path:
     keras = models.framework("keras")
-    k, x = keras.layers, keras.Input(SHAPE)
+    k, x = keras.layers, keras.Input(shape(kind))
     made = k.GlobalAveragePooling1D()(k.ReLU()(k.Dense(4)(x))) if kind == "deepsets" else k.GRU(2)(x)
     return models.save(keras.Model(x, k.Dense(N_CLASSES)(made)), path.with_suffix(".keras"))
 
@@ -85,7 +98,7 @@ def of_keras(kind: str, path: Path) -> Path:
 def of_qkeras(kind: str, path: Path) -> Path:
     keras = models.framework("tf_keras")
     q = models.framework("qkeras")
-    k, x = keras.layers, keras.Input(SHAPE)
+    k, x = keras.layers, keras.Input(shape(kind))
     bits = dict.fromkeys(("kernel_quantizer", "bias_quantizer"), "quantized_bits(6, 1, alpha=1.0)")
     if kind == "deepsets":
         made = k.GlobalAveragePooling1D()(q.QActivation("quantized_relu(6, 2)")(q.QDense(4, **bits)(x)))
@@ -95,13 +108,16 @@ def of_qkeras(kind: str, path: Path) -> Path:
 
 
 MAKERS: dict[str, Callable[[str, Path], Path]] = {
-    "torch": lambda kind, path: of_torch({"deepsets": DeepSets, "gru": Gated}[kind](), path),
-    "onnx": lambda kind, path: of_onnx({"deepsets": DeepSets, "gru": Gated}[kind](), path),
+    "torch": of_torch,
+    "onnx": of_onnx,
     "keras": of_keras,
     "qkeras": of_qkeras,
 }
 
 
+# Yosys makes a third more of the tables of these GRUs than is estimated, which an earlier campaign may well have seen;
+# without it most of the time of a run is its second turn, which `test_feedback.py` and the recipes are about.
+TAUGHT = {"stage": "yosys", "strategy": "distributed_arithmetic", "factor": 1.5}
 SHORT = {
     "budget": {"latency_ns": 500, "lut_of_baseline": 0.7, "max_accuracy_loss": 0.5},
     "search": {"stages": 2, "fine_tune_epochs": 1, "settle_epochs": 3, "trim_epochs": 1},
@@ -119,15 +135,21 @@ def test_a_model_of_constituents_comes_back_smaller_and_proved(folder: Path, fra
         file = MAKERS[framework](kind, folder / f"{framework}_{kind}")
     content = {
         "name": f"{framework}_{kind}",
-        "data": {"file": "jets.root:Jets", "features": ["pt", "eta"], "n_constituents": SHAPE[0], "classes": [*"abc"]},
+        "data": {
+            "file": "jets.root:Jets",
+            "features": ["pt", "eta"],
+            "n_constituents": N_CONSTITUENTS[kind],
+            "classes": [*"abc"],
+        },
         "model": {"file": file.name, "bits": {"weights": 5, "activations": 6}, "training": {"epochs": 6}},
     }
     (folder / f"{file.stem}.yaml").write_text(yaml.safe_dump(content | SHORT))
     build = folder / f"build_{file.stem}"
-    _check(pipeline.run(recipe.load(folder / f"{file.stem}.yaml"), build=build), build, file)
+    teach(build, **TAUGHT)
+    _check(pipeline.run(recipe.load(folder / f"{file.stem}.yaml"), build=build), build, file, kind)
 
 
-def _check(summary: Summary, build: Path, file: Path) -> None:
+def _check(summary: Summary, build: Path, file: Path, kind: str) -> None:
     """Hold what a run found against its budget, its proofs, and the model that it wrote back."""
     assert summary.feedback[-1].met
     assert summary.compressed.measured is not None
@@ -137,7 +159,7 @@ def _check(summary: Summary, build: Path, file: Path) -> None:
     assert written.suffix == file.suffix
     network, again = load(build / "network.npz"), frontends.read(written)
     assert sum(again.sizes.values()) == sum(network.sizes.values())
-    x = np.random.default_rng(2).normal(size=(50, *SHAPE)).astype(np.float32)
+    x = np.random.default_rng(2).normal(size=(50, *shape(kind))).astype(np.float32)
     assert exact_raw(network, x)[0].shape == (50, N_CLASSES)
 
 
@@ -157,7 +179,7 @@ def test_a_new_users_session_from_an_empty_folder(
     drafted["model"]["training"] = {"epochs": 6}
     Path("recipe.yaml").write_text(yaml.safe_dump(drafted | SHORT))
     _said("run", "recipe.yaml")
-    _check(summaries.read(Path("build/summary.json")), Path("build"), Path("tagger.h5"))
+    _check(summaries.read(Path("build/summary.json")), Path("build"), Path("tagger.h5"), "deepsets")
     assert "page: build/report.html" in _said("report", "build")
     assert "The measured design meets its limits" in Path("build/report.html").read_text()
     _said("export", "build", "--verilog", "--vhdl-wrapper", "tagger_fw", "-o", "firmware")

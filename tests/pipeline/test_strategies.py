@@ -19,14 +19,14 @@ from typer.testing import CliRunner
 from hepprune import cli, interface, network, pipeline, recipe
 from hepprune.errors import HeppruneError, RecipeError
 from hepprune.firmware import hls
-from hepprune.hardware.resources import Estimate, Measurement, Resources
 from hepprune.interface import Word
 from hepprune.network import Dense, Input, Merge, Network, ReLU, Weighted
 from hepprune.pipeline import tools
 from hepprune.recipe import Recipe
 from hepprune.report import summary as summaries
 from hepprune.report.summary import Summary, Tagger
-from hepprune.synthesis.ledger import Ledger, design_key
+from hepprune.synthesis.ledger import Ledger
+from tests.pipeline.taught import teach
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.xdist_group("strategies")
@@ -188,30 +188,6 @@ def doubt(tagger: Tagger) -> float:
     return round(tagger.estimate.uncertainty["lut"] / (tagger.estimate.lut or 1), 3)
 
 
-def teach(build: Path, *, strategy: str, factor: float) -> None:
-    """Leave a ledger in which an earlier design took `factor` times the LUT that were estimated."""
-    predicted = Estimate(
-        stage="vsynth",
-        strategy=strategy,
-        resources=Resources(lut=1000.0),
-        latency_cycles=9,
-        interval_cycles=8,
-        clock_ns=5.0,
-    )
-    seen = Measurement(
-        stage="vsynth",
-        tool="vivado",
-        version="2024.2",
-        part="xcvu13p",
-        clock_ns=5.0,
-        resources=Resources(lut=1000.0 * factor),
-    )
-    build.mkdir()
-    with Ledger(build / "ledger.sqlite") as book:
-        key = design_key("another", strategy=strategy, part="xcvu13p", clock_ns=5.0, tool="x", pipelining=5)
-        book.record(key, predicted, seen, description="an earlier campaign")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("strategy", "kind"), [("latency", "bits"), ("resource", "reuse_factor")])
 def test_a_search_without_cuts_ends_at_a_share_of_what_the_baseline_is_known_to_take(
@@ -222,7 +198,7 @@ def test_a_search_without_cuts_ends_at_a_share_of_what_the_baseline_is_known_to_
     wanted["search"] |= {"granularities": [kind]}
     wanted["budget"] = {"lut_of_baseline": 0.9, "latency_ns": 1000, "interval_cycles": 64, "max_accuracy_loss": 0.4}
     load(bare, wanted)
-    teach(build, strategy=strategy, factor=2.0)
+    teach(build, stage="vsynth", strategy=strategy, factor=2.0)
     ended = hepprune(bare)
     assert ended.exit_code == 4, ended.output
     summary = summaries.read(build / "summary.json")
