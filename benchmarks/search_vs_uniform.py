@@ -1,7 +1,8 @@
 """What the search is worth: its accuracy less that of plain global magnitude pruning at the same LUTs, over seeds.
 
 Both start from the same trained baseline, have the same fine-tuning, and are compared on the same test jets at the
-same solved adder-graph cost. One command: `python benchmarks/search_vs_uniform.py [--seeds 6] [--recipe FILE]`.
+same solved adder-graph cost. One command: `python benchmarks/search_vs_uniform.py [--seeds 6] [--first 1]
+[--recipe FILE]`.
 """
 
 import argparse
@@ -23,11 +24,12 @@ def main() -> None:
     """Run every seed, print a line for each, and write benchmarks/results/search_vs_uniform.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--first", type=int, default=1, help="the first of the seeds")
     parser.add_argument("--recipe", type=Path, default=ROOT / "hls_projects/jet_tagger/recipe.yaml")
     arguments = parser.parse_args()
     default = recipe.load(arguments.recipe)
     rows = []
-    for seed in range(1, arguments.seeds + 1):
+    for seed in range(arguments.first, arguments.first + arguments.seeds):
         with tempfile.TemporaryDirectory() as build:
             rows.append(pipeline.compare(default.model_copy(update={"seed": seed}), build=Path(build)))
         print(line(rows[-1]), flush=True)
