@@ -84,17 +84,19 @@ def _typed(native: Native, part: Part, layout: Layout) -> Part:
     """Return the layer with a kernel, with the types of its weights; of no bits, they are pruned."""
     kernel, *biases = native.weights
     found, layer = type_of(native, "kq_conf", "kq", weights=kernel), part.layer
-    if not isinstance(layer, Weighted) or found is None:
+    if not isinstance(layer, Weighted) or (found is None and not is_none(native.config.get("kq_conf"))):
         raise native.refuse("has no quantiser for its kernel")
     bias = type_of(native, "bq_conf", "bq", weights=biases[0]) if biases else None
     none = None if biases else FixedPoint(1, 1, signed=False)  # of the zeros that stand in for a bias
     try:
-        weight_type = arranged(found, layout.rows, kernel.shape)
+        weight_type = None if found is None else arranged(found, layout.rows, kernel.shape)
         bias_type = none if bias is None else plain(arranged(bias, layout.bias_rows, biases[0].shape))
     except ValueError as problem:
         raise native.refuse("has bit widths that do not fit its kernel or its bias") from problem
+    types = {"weight_type": None if weight_type is None else plain(weight_type), "bias_type": bias_type}
+    if weight_type is None:
+        return replace(part, layer=layer.rebuilt(**types))
     limit = torch.where(torch.as_tensor(nothing(weight_type)), 0, layer.digit_limit).to(torch.uint8)
-    types = {"weight_type": plain(weight_type), "bias_type": bias_type}
     return replace(part, layer=layer.rebuilt(weight=layer.weight * (limit > 0), digit_limit=limit, **types))
 
 
@@ -135,12 +137,12 @@ def _in_range(native: Native, layer: Weighted) -> Weighted:
 @torch.no_grad()
 def _bits(native: Native, layer: Weighted, layout: Layout) -> dict[str, Floats]:
     """Return the widths of a kernel, none where a weight is pruned, and of a bias, in the layout of Keras."""
-    weight, bias = layer.used_weight().double().numpy(), layer.used_bias().double().numpy()
-    kind = spread(native, layer.weight_type, weight.shape)
-    if isinstance(kind, FixedPoints):
-        kind = replace(kind, width=np.where(layer.digit_limit.numpy() == 0, 0, kind.width))
-    kept = each(kind, layout.columns)
-    bits = held(native, "kq_conf", "kq", kind=kept, acting=layout.columns(weight))
+    weight, bias, bits = layer.used_weight().double().numpy(), layer.used_bias().double().numpy(), dict[str, Floats]()
+    if not is_none(native.config.get("kq_conf")):
+        kind = spread(native, layer.weight_type, weight.shape)
+        if isinstance(kind, FixedPoints):
+            kind = replace(kind, width=np.where(layer.digit_limit.numpy() == 0, 0, kind.width))
+        bits |= held(native, "kq_conf", "kq", kind=each(kind, layout.columns), acting=layout.columns(weight))
     if not is_none(native.config.get("bq_conf")):
         shared = each(spread(native, layer.bias_type, bias.shape), layout.bias_columns)
         bits |= held(native, "bq_conf", "bq", kind=shared, acting=layout.bias_columns(bias))

@@ -4,10 +4,14 @@
 script makes up for that, and what is computed is theirs.
 """
 
+import io
+import json
 import os
 import subprocess
+import zipfile
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -18,7 +22,7 @@ from hepprune.firmware import layers, rtl
 from hepprune.fixed import FixedPoint
 from hepprune.frontends import keras as frontend
 from hepprune.hardware import cost, targets
-from hepprune.network import Conv, Network, storage
+from hepprune.network import Conv, Dense, Network, storage
 from hepprune.pruning.structure import surgery
 from hepprune.quantisers import FixedPoints, Minifloat
 from tests.networks import weighted
@@ -104,6 +108,31 @@ def test_an_adder_graph_computes_the_same_and_costs_about_its_price(name: str) -
     np.testing.assert_array_equal(found, outputs(network, given))
     price = cost.adder_graph(network, targets.load("generic_vu13p")).resources.lut
     assert solution.cost == pytest.approx(price, rel=0.15)
+
+
+@torch.no_grad()
+def test_a_kernel_that_nothing_quantises_is_taken_as_it_is_and_has_no_type(tmp_path: Path) -> None:
+    path = tmp_path / "plain.keras"
+    with zipfile.ZipFile(DATA / "hgq_dense.keras") as archive, zipfile.ZipFile(path, "w") as copy:
+        for name in archive.namelist():
+            content = archive.read(name)
+            if name == "config.json":
+                config = json.loads(content)
+                hidden = next(each for each in config["config"]["layers"] if each["name"] == "hidden")
+                hidden["config"]["kq_conf"]["config"] = {"q_type": "dummy", "place": "weight"}
+                content = json.dumps(config).encode()
+            copy.writestr(name, content)
+    network, features = frontend.read(path), torch.as_tensor(np.load(DATA / "hgq_dense.npz")["features"])
+    hidden = network["hidden"]
+    assert isinstance(hidden, Dense)
+    assert hidden.weight_type is None
+    with h5py.File(io.BytesIO(zipfile.ZipFile(path).read("model.weights.h5"))) as arrays:
+        np.testing.assert_array_equal(hidden.weight.numpy().T, arrays["layers/q_dense/vars/0"][()])
+    hidden.digit_limit[1] = 0
+    hidden.bias[1] = 0
+    smaller = surgery.shrink(network)
+    written = frontend.read(frontend.write(smaller, tmp_path / "smaller.keras", like=path))
+    np.testing.assert_array_equal(outputs(written, features), outputs(network, features))
 
 
 def test_hls4ml_has_no_layer_of_three_axes_and_verilog_has() -> None:
