@@ -20,7 +20,7 @@ from hepprune.firmware.names import PART
 from hepprune.fixed import FixedPoint
 from hepprune.network import Layer, Network, Rules, layers
 from hepprune.network.parts import INPUT, has_steps, parts
-from hepprune.quantisers import FixedPoints
+from hepprune.quantisers import FixedPoints, by_table
 
 __all__ = ["DESCRIPTIONS", "HlsLayer", "Place", "described", "distinct", "types", "value_shape"]
 
@@ -202,10 +202,16 @@ def _inside(place: Place, inner: Place) -> Place:
 
 
 def _check_result(layer: Layer, runs: Layer) -> None:
-    if layer is runs and precision.differ(layer) and isinstance(layer, _EXACT):
+    plain = isinstance(layer, layers.Activation) and layer.function == "linear"
+    if layer is runs and precision.differ(layer) and (plain or isinstance(layer, _EXACT)):
         return
     for result in (layer.result, runs.result):
         tabled = isinstance(runs, _TABLES) and result is not None and np.size(result.minimum) == 1
+        if by_table(result) and not tabled:
+            raise NetworkError(
+                f"layer '{layer.name}' ({type(runs).__name__}) looks each value up in a table of its own, which hls4ml "
+                "has not; write it as Verilog"
+            )
         if not isinstance(result, FixedPoint | None) and not (tabled and layer is runs):
             raise NetworkError(
                 f"layer '{layer.name}' ({type(runs).__name__}) has a {type(result).__name__} result, no single "

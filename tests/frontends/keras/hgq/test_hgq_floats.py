@@ -18,7 +18,7 @@ import torch
 
 import hepprune
 from hepprune.errors import NetworkError
-from hepprune.firmware import layers, rtl
+from hepprune.firmware import equivalence, hls, layers, rtl
 from hepprune.fixed import FixedPoint
 from hepprune.frontends import keras as frontend
 from hepprune.hardware import cost, targets
@@ -142,6 +142,26 @@ def test_hls4ml_has_no_layer_of_three_axes_and_verilog_has() -> None:
     refused = layers.refusals(network, io_type="io_parallel")
     for name in ("maps", "largest"):
         assert "three axes of positions, which hls4ml has no layer for" in refused[name]
+
+
+@pytest.mark.parametrize("name", ["floats", "folded"])
+def test_hls4ml_has_no_table_for_each_value(name: str) -> None:
+    refused = layers.refusals(with_ports(name), io_type="io_parallel")
+    assert (
+        "looks each value up in a table of its own, which hls4ml has not; write it as Verilog"
+        in refused["hidden_input"]
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dense", "convolutional"])
+def test_quantisers_of_single_values_are_hls4mls_own(name: str, tmp_path: Path) -> None:
+    network = with_ports(name)
+    options = {"part": "xcvu13p-flga2577-2-e", "clock_ns": 5.0, "clock_uncertainty": 0.27}
+    project = hls.export(network, tmp_path / "hls", **options)
+    hls.compile(project)
+    features = np.random.default_rng(0).normal(0, 3, (2_000, *network.inputs[0].features_shape)).astype(np.float32)
+    assert equivalence.against_csim(network, project, features).mismatches == 0
 
 
 def test_floats_that_the_file_has_no_place_for_are_refused(tmp_path: Path) -> None:
