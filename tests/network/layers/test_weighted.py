@@ -75,7 +75,7 @@ def test_pruned_weights_stay_out_of_a_convolution(index: int) -> None:
     [
         (lambda: Dense("d", torch.ones(2, 3, 4), torch.ones(2)), "'d': a dense weight has two axes, not 3"),
         (lambda: Dense("d", torch.ones(2, 3), torch.ones(3)), "'d': weight .* do not fit"),
-        (lambda: Conv("c", torch.ones(2, 3), torch.ones(2)), "'c': a convolution has a weight of 3 or 4 axes, not 2"),
+        (lambda: Conv("c", torch.ones(2, 3), torch.ones(2)), "'c': a convolution has a weight of 3 to 5 axes, not 2"),
         (lambda: Conv("c", torch.ones(2, 3, 1), torch.ones(2), strides=(0,)), "'c': strides and dilation start at 1"),
         (lambda: Conv("c", torch.ones(2, 3, 1), torch.ones(2), strides=(1, 1)), "'c': strides, dilation and padding"),
         (lambda: Conv("c", torch.ones(2, 3, 1), torch.ones(2), groups=3), "'c': 2 filters cannot be shared among 3"),
