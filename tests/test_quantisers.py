@@ -169,6 +169,7 @@ def test_floats_refuse_what_is_none() -> None:
         ({"mantissa": -2, "exponent": 1, "offset": 0}, "at least -1 bits"),
         ({"mantissa": 2, "exponent": 9, "offset": 0}, "more than 6 exponent bits"),
         ({"mantissa": 8, "exponent": 6, "offset": 0}, "more than 52 bits as fixed-point numbers"),
+        ({"mantissa": [[2]] * 2**13, "exponent": [[2] * 2**12], "offset": 0}, "33,554,432 values, of which at most"),
     ):
         with pytest.raises(NetworkError, match=sentence):
             Minifloat(**{name: np.array(value) for name, value in fields.items()})

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import Array, library
-from hepprune.quantisers.per_value import MAX_BITS, like
+from hepprune.quantisers.per_value import MAX_BITS, MAX_VALUES, like
 
 _MAX_EXPONENT, _MAX_OFFSET = 6, 64
 _EPSILON = 1e-7  # that HGQ2 adds to a magnitude before it takes its exponent
@@ -30,6 +30,8 @@ class Minifloat:
         """Bring the arrays to one shape, and refuse what float64 cannot hold."""
         given = (np.asarray(each, np.int64) for each in (self.mantissa, self.exponent, self.offset))
         mantissa, exponent, offset = np.broadcast_arrays(*given)
+        if mantissa.size > MAX_VALUES:
+            raise NetworkError(f"floats of {mantissa.size:,} values, of which at most {MAX_VALUES:,} have one each")
         if not mantissa.size or mantissa.min() < -1 or exponent.min() < 0:
             raise NetworkError("a float of few bits has a mantissa of at least -1 bits, and no negative exponent bits")
         if exponent.max() > _MAX_EXPONENT or np.abs(offset).max() > _MAX_OFFSET:

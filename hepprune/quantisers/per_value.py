@@ -13,7 +13,7 @@ from hepprune.errors import NetworkError, unknown
 from hepprune.fixed import OVERFLOW, ROUNDING, Array, FixedPoint, Quantiser, library, wrapped
 
 FOLDED = "WRAP_SM"  # the overflow that HGQ2 has beside those of `FixedPoint`
-_MAX_VALUES = 2**24  # with a bit width of their own
+MAX_VALUES = 2**24  # with a bit width of their own
 MAX_BITS = 52  # that float64 holds exactly
 
 
@@ -55,7 +55,7 @@ class FixedPoints:
         """Bring the arrays to one shape, and refuse what no type can be."""
         whole = (np.asarray(self.width, np.int64), np.asarray(self.integer, np.int64), np.asarray(self.signed, bool))
         width, integer, signed = np.broadcast_arrays(*whole)
-        if width.size > _MAX_VALUES or not (width.size and 0 <= width.min() <= width.max() <= MAX_BITS):
+        if width.size > MAX_VALUES or not (width.size and 0 <= width.min() <= width.max() <= MAX_BITS):
             raise NetworkError(f"fixed-point widths must lie between 0 and {MAX_BITS}")
         if np.abs(integer).max() > 64:
             raise NetworkError("integer bits must lie between -64 and 64")

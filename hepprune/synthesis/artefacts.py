@@ -121,7 +121,11 @@ def _members(path: Path) -> Iterator[_Member]:
         return members
     # A file that was named itself is looked into, whatever it is called.
     name = path.name if _WANTED.search(path.name) else f"{path.name}.txt"
-    return iter([_Member(name, path.stat().st_size, partial(_start, partial(io.FileIO, path)))])
+    return iter([_Member(name, path.stat().st_size, partial(_start, partial(_opened, path)))])
+
+
+def _opened(path: Path) -> IO[bytes]:
+    return path.open("rb")
 
 
 def _start(opened: Callable[[], IO[bytes] | None]) -> bytes:
@@ -168,7 +172,7 @@ def _folder(root: Path) -> Iterator[_Member]:
             state = file.lstat()
             refusal = None if stat.S_ISREG(state.st_mode) else "a link or no regular file"
             relative = file.relative_to(root).as_posix()
-            yield _Member(relative, state.st_size, partial(_start, partial(io.FileIO, file)), refusal)
+            yield _Member(relative, state.st_size, partial(_start, partial(_opened, file)), refusal)
 
 
 def _zip(path: Path, archive: zipfile.ZipFile) -> Iterator[_Member]:

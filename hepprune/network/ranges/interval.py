@@ -54,7 +54,9 @@ class Interval:
         try:
             return self.covering()
         except NetworkError as problem:
-            raise NetworkError(f"layer '{layer}' accumulates more bits than are computed exactly: {problem}") from None
+            raise NetworkError(
+                f"layer '{layer}' accumulates more bits than are computed exactly: {problem}"
+            ) from problem
 
     def outward(self) -> "Interval":
         """Return the range with its ends rounded outward to the grid."""

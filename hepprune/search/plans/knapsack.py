@@ -78,9 +78,9 @@ def _allowed(choice: Choice, table: ChoiceTable, names: tuple[str, ...], use: Fl
     """Return the options that no limit rules out by themselves."""
     slow, place = table.interval_cycles, f"layer '{choice.layer}' of '{table.model}'"
     quick = [i for i, option in enumerate(choice.options) if slow is None or option.interval_cycles <= slow]
-    if not quick:
+    if slow is not None and not quick:
         fastest = min(option.interval_cycles for option in choice.options)
-        raise missed("interval_cycles", slow or 0, fastest, tried=f" ({place})")
+        raise missed("interval_cycles", slow, fastest, tried=f" ({place})")
     none = limits == 0
     spared = [i for i in quick if np.isfinite(use[i]).all() and not (use[i][none] > 0).any()]
     if not spared:
@@ -90,8 +90,13 @@ def _allowed(choice: Choice, table: ChoiceTable, names: tuple[str, ...], use: Fl
     return spared
 
 
+def _whole(figure: float) -> str:
+    return str(figure) if isinstance(figure, int) else f"{figure:.6g}"
+
+
 def missed(name: str, limit: float, closest: float, *, tried: str = "") -> BudgetMissedError:
     """Return the error of a budget that cannot be met; `tried` says where, or how far that was looked into."""
     return BudgetMissedError(
-        f"the budget cannot be reached: {name} binds, {limit:g} allowed, {closest:.6g} at the closest point{tried}"
+        f"the budget cannot be reached: {name} binds, {_whole(limit)} allowed, {_whole(closest)} at the closest "
+        f"point{tried}"
     )
