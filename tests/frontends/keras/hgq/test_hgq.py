@@ -161,20 +161,21 @@ def test_what_cannot_be_taken_over_is_named(name: str, old: str, new: str, sente
     assert "\n" not in str(raised.value)
 
 
-def test_types_of_another_shape_than_the_values_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["dense", "floats"])
+def test_types_of_another_shape_than_the_values_are_refused(name: str, tmp_path: Path) -> None:
     path = tmp_path / "odd.keras"
-    with zipfile.ZipFile(DATA / "hgq_dense.keras") as archive:
+    with zipfile.ZipFile(DATA / f"hgq_{name}.keras") as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     weights = io.BytesIO(parts["model.weights.h5"])
     with h5py.File(weights, "r+") as file:
         group = file["layers/q_dense/iq/quantizer/vars"]
-        for name in ("0", "1", "2"):
-            del group[name]
-            group[name] = np.arange(7, dtype=np.float32)[None]
+        for number in ("0", "1", "2"):
+            del group[number]
+            group[number] = np.arange(7, dtype=np.float32)[None] % 3
     with zipfile.ZipFile(path, "w") as archive:
-        for name, content in (parts | {"model.weights.h5": weights.getvalue()}).items():
-            archive.writestr(name, content)
-    with pytest.raises(NetworkError, match=r"layer '\w+_input' has types of shape \(7,\) for values of \(6,\)"):
+        for part, content in (parts | {"model.weights.h5": weights.getvalue()}).items():
+            archive.writestr(part, content)
+    with pytest.raises(NetworkError, match=r"layer '\w+' has types of shape \(7,\) for values of \(6,\)"):
         frontend.read(path)
 
 
