@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hepprune.errors import NetworkError, unknown
 from hepprune.network.layers import MAX_VALUES, Input, Kernel, Layer, Shape, Shared
 from hepprune.network.node import Features, Node, as_tuple, check_depth
-from hepprune.quantisers import to_json
+from hepprune.quantisers import check_shape, to_json
 
 Sources = Mapping[str, str | Sequence[str]]
 V = TypeVar("V")
@@ -68,6 +68,9 @@ class Network(nn.Module):
             if isinstance(layer, Shared) and (layer.of not in shapes or isinstance(self[layer.of], Input | Shared)):
                 raise NetworkError(f"layer '{layer.name}' shares '{layer.of}', which is no layer that ran before it")
             shapes[layer.name] = self.runs(layer).shape(*(shapes[source] for source in sources))
+            check_shape(layer.name, layer.result, shapes[layer.name])
+            for name, array in layer.named_parameters(recurse=False):
+                check_shape(layer.name, getattr(layer, f"{name}_type", None), tuple(array.shape))
             total += math.prod(shapes[layer.name])
             if total > MAX_VALUES:
                 raise NetworkError(f"up to layer '{layer.name}' a jet has {total} values, more than {MAX_VALUES}")

@@ -60,7 +60,8 @@ def _run(context: Context) -> Summary:
         # What was known when this job was first run stays what it starts from, so that the same job ends the same.
         kind = list[tuple[Estimate, Measurement]]
         known = partial(book.pairs, stage, strategy=recipe.strategy)
-        pairs = partial(context.store.value, kind, "known", [jets.key, stage, recipe.model_dump()], known)
+        asked = recipe.model_dump(exclude={"synthesis": {"uniform"}})  # that comes after the search
+        pairs = partial(context.store.value, kind, "known", [jets.key, stage, asked], known)
         budget = feedback.resolve(context, pricing.lut(context, whole, feedback.learned(pairs())))
         start = feedback.Start(tagger=baseline, jets=jets, curves=curves, budget=budget, pruned=pruned)
         turns = feedback.until_measured(context, start, stage=stage, measure=measure, pairs=pairs)

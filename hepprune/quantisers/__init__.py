@@ -17,12 +17,23 @@ QUANTISERS: dict[str, type[Any]] = {
 }
 
 __all__ = ["QUANTISERS", "Binary", "FixedPoints", "Minifloat", "PowerOfTwo", "Scaled", "Ternary"]
-__all__ += ["by_table", "from_json", "singles", "spread", "taken", "to_json"]
+__all__ += ["by_table", "check_shape", "from_json", "singles", "spread", "taken", "to_json"]
 
 
 def by_table(quantiser: Quantiser | None) -> bool:
     """Return whether values are rounded by a rule that no adder has, so that firmware looks each of them up."""
     return isinstance(quantiser, Minifloat) or (isinstance(quantiser, FixedPoints) and quantiser.overflow == FOLDED)
+
+
+def check_shape(layer: str, quantiser: Quantiser | None, shape: tuple[int, ...]) -> None:
+    """Refuse types of single values that are not those of values of a shape.
+
+    Raises:
+        NetworkError: they do not broadcast to it.
+    """
+    types = np.shape(getattr(quantiser, "mantissa" if isinstance(quantiser, Minifloat) else "width", 0))
+    if len(types) > len(shape) or any(a not in {1, b} for a, b in zip(types[::-1], shape[::-1], strict=False)):
+        raise NetworkError(f"layer '{layer}' has types of shape {types} for values of {shape}")
 
 
 def singles(quantiser: Any, shape: tuple[int, ...]) -> list[Any]:

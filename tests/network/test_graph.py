@@ -9,7 +9,7 @@ from hypothesis import assume, given
 
 from hepprune import digits
 from hepprune.errors import NetworkError
-from hepprune.fixed import FixedPoint
+from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.network import (
     Argmax,
     BatchNorm,
@@ -28,6 +28,7 @@ from hepprune.network import (
     exact_logits,
 )
 from hepprune.network.ranges import accumulators
+from hepprune.quantisers import Minifloat
 from tests.networks import SEEDS, features, networks, weighted
 
 HALF = Fraction(1, 2)
@@ -223,8 +224,13 @@ def test_an_accumulator_too_wide_for_float64_is_refused() -> None:
         exact_activations(network, np.zeros((1, 40)))
 
 
-def _dense(n_out: int, n_in: int) -> Dense:
-    return Dense("d", torch.ones(n_out, n_in), torch.zeros(n_out))
+def _dense(n_out: int, n_in: int, weight_type: Quantiser | None = None) -> Dense:
+    return Dense("d", torch.ones(n_out, n_in), torch.zeros(n_out), weight_type=weight_type)
+
+
+def _seven() -> Minifloat:
+    """Return types of seven values."""
+    return Minifloat(mantissa=np.full(7, 2), exponent=np.full(7, 2), offset=np.zeros(7, int))
 
 
 @pytest.mark.parametrize(
@@ -237,6 +243,8 @@ def _dense(n_out: int, n_in: int) -> Dense:
         (lambda: [Input("x", 4), Reshape("r", (1,) * 8 + (4,))], "there are up to 8 axes"),
         (lambda: [Input("x", (2**20, 1)), Pool("p", "average", (2**19,), strides=(1,))], "operations, more than"),
         (lambda: [Input("x", 4), *(ReLU(f"r{n}") for n in range(2000))], "a network of 2001 layers"),
+        (lambda: [Input("x", 6, _seven())], r"'x' has types of shape \(7,\) for values of \(6,\)"),
+        (lambda: [Input("x", 6), _dense(3, 6, _seven())], r"'d' has types of shape \(7,\) for values of \(3, 6\)"),
         (lambda: [Input("x", 4), Shared("d", "d")], "shares 'd', which is no layer that ran before it"),
         (lambda: [Input("x", 4), Shared("d", "x")], "shares 'x', which is no layer that ran before it"),
         (

@@ -14,7 +14,7 @@ from hepprune.frontends.keras.files import MODELS, KerasModel, entries, leaves, 
 from hepprune.frontends.keras.registry import LAYERS, Native, Part
 from hepprune.frontends.names import identifiers
 from hepprune.network import Input, Layer, Network, Shape, Shared
-from hepprune.quantisers import FixedPoints, Minifloat
+from hepprune.quantisers import check_shape
 
 _PACKAGE = re.compile(r"^(hgq|HGQ|PQuant|PQuantML)>")  # before the classes of other packages in a `.h5`
 
@@ -116,12 +116,7 @@ class _Flat:
             raise NetworkError(f"two layers share the name '{layer.name}'")
         runs = self.layers[layer.of] if isinstance(layer, Shared) else layer
         self.shapes[layer.name] = shape = runs.shape(*(self.shapes[source] for source in sources))
-        kind = layer.result
-        types = kind.mantissa.shape if isinstance(kind, Minifloat) else ()
-        types = kind.width.shape if isinstance(kind, FixedPoints) else types
-        fits = all(own in {1, size} for own, size in zip(types[::-1], shape[::-1], strict=False))
-        if len(types) > len(shape) or not fits:
-            raise NetworkError(f"layer '{layer.name}' has types of shape {types} for values of {shape}")
+        check_shape(layer.name, layer.result, shape)
         self.layers[layer.name] = layer
         if sources:
             self.sources[layer.name] = sources
