@@ -122,6 +122,18 @@ def test_what_a_trim_would_lose_is_trained_long_again(
     assert ("taken" if again[0].steps else "none") == steps
 
 
+@pytest.mark.parametrize(("aim", "within"), [(0.97, 0.97), (1e-4, 1.0)])
+def test_the_first_search_aims_below_the_limit_where_that_can_be_reached(
+    context: Context, start: feedback.Start, aim: float, within: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feedback, "_AIM", aim)
+    limits = context.recipe.budget.model_copy(update={"max_accuracy_loss": 1.0})
+    free = replace(context, recipe=context.recipe.model_copy(update={"budget": limits}))
+    measure = partial(firmware.solved_as_measured, free)
+    first = feedback.until_measured(free, start, stage="da4ml", measure=measure, pairs=list)[0]
+    assert (first.estimate.resources.lut or 0.0) <= within * (start.budget.resources.lut or 0.0)
+
+
 def test_uniform_pruning_is_held_to_what_the_design_measures(context: Context, start: feedback.Start) -> None:
     def told(network: Network, more: float = 1.4) -> Built:
         """A tool that reports more than the adder graph has, as Yosys does of a network with many registers."""

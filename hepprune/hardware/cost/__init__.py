@@ -40,7 +40,7 @@ COST_MODELS: dict[str, CostModel] = {
 
 # What a later stage reports over what the model's own stage does, before anything has been measured. LUT only:
 # yosys 1.01: Yosys counts 0.93 to 1.05 of da4ml's solved cost in 13 searched designs of dense layers, Deep Sets,
-# interaction networks and convolutions, half of them above 1.01 (docs/architectures.md), and 1.04 to 1.15 in networks
+# interaction networks and convolutions, their median 1.01 (docs/architectures.md), and 1.04 to 1.15 in networks
 # without training (docs/synthesis.md; Yosys 0.70, synth_xilinx); WRAPPED times that where ReLUs wrap, since it puts
 # each bit that they let pass into a LUT, and da4ml two: five chains with a type for each value and two random ones, of
 # 279 to 5,059 LUT, lay between 1.10 and 1.17 of the cost.
