@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from hepprune.errors import NetworkError, unknown
+from hepprune.errors import NetworkError
 from hepprune.fixed import Quantiser
 from hepprune.network import quantise
-from hepprune.network.layers.base import Layer, Shape, layer, parameter
+from hepprune.network.layers.base import Layer, Shape, check_choice, layer, parameter
 from hepprune.quantisers import FixedPoints, by_table
 
 Function = Callable[..., Tensor]
@@ -74,8 +74,7 @@ class Activation(Layer):
         self, name: str, function: str, parameters: dict[str, float] | None = None, result: Quantiser | None = None
     ) -> None:
         super().__init__(name, result)
-        if function not in FUNCTIONS:
-            raise NetworkError(f"layer '{name}': " + unknown("activation", function, FUNCTIONS))
+        check_choice(name, "activation", function, FUNCTIONS)
         self.function, self.parameters_of = function, dict(parameters or {})
         try:
             FUNCTIONS[function](torch.zeros(1), **self.parameters_of)
