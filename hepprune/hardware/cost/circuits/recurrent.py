@@ -114,11 +114,11 @@ def _step(
     known: dict[bytes, tuple[float, Wires, Wires]],
 ) -> tuple[Wires, Wires]:
     """Return state and memory after a step, counted once for all steps that differ by when they begin."""
-    # when the first of what is not always the same is there
-    firsts = [np.where(each.moving, (each.level, each.smooth), np.inf).reshape(2, -1).min(axis=1) for each in before]
-    begin = tuple((np.minimum(*firsts) - _AHEAD).tolist())
-    if not any(each.moving.any() for each in before):
-        begin = (0.0, 0.0)
+    begin = (0.0, 0.0)
+    if any(each.moving.any() for each in before):  # when the first of what is not always the same is there
+        moving = np.concatenate([(each.level[each.moving], each.smooth[each.moving]) for each in before], axis=1)
+        level, smooth = moving.min(axis=1) - _AHEAD
+        begin = (float(level), float(smooth))
     now, state, memory = (_shifted(each, -begin[0], -begin[1]) for each in (now, *before))
     key = b"".join(np.round(each.planes, _PLACES).tobytes() for each in (now, state, memory))
     key += acts.state.tobytes() + acts.memory.tobytes()
