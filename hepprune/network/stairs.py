@@ -20,7 +20,7 @@ _FEW = 2**12  # arguments that are all looked at without asking
 _MOST = 2**22  # arguments that are all looked at where nothing else helps
 SMALL = 6  # bits that one LUT looks up
 _WIDE = 8  # bits of an argument for which a table is larger than a comparison and a slope
-_BENT = {"leaky_relu": ("slope", 0.3), "thresholded_relu": ("theta", 1.0)}  # with what bends them, and its default
+_BENT = {"leaky_relu": "slope", "thresholded_relu": "theta"}  # with the parameter that bends them
 _SLOPE_FRACTION, _SLOPE_DIGITS = 16, 3  # of a slope, so that a product is a sum or two
 
 
@@ -116,8 +116,7 @@ def bend(layer: Layer, n_bits: int) -> float | None:
     if isinstance(layer, PReLU):
         constant = float(layer.slope.detach())
     elif isinstance(layer, Activation) and not layer.is_tabled and layer.function in _BENT:
-        name, default = _BENT[layer.function]
-        constant = layer.parameters_of.get(name, default)
+        constant = layer.parameter(_BENT[layer.function])
     else:
         return None
     whole = abs(constant) * 2.0**_SLOPE_FRACTION

@@ -92,8 +92,12 @@ class Activation(Layer):
         if self.function not in _SIGNS:
             return self.function not in _FALL
         key, sign = _SIGNS[self.function]
-        default = inspect.signature(FUNCTIONS[self.function]).parameters[key].default
-        return bool(sign * self.parameters_of.get(key, default) >= 0)
+        return bool(sign * self.parameter(key) >= 0)
+
+    def parameter(self, key: str) -> float:
+        """Return a parameter of the function, its default where none is given."""
+        default: float = inspect.signature(FUNCTIONS[self.function]).parameters[key].default
+        return self.parameters_of.get(key, default)
 
     @property
     def is_tabled(self) -> bool:
