@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import torch
 
-from hepprune.errors import NetworkError, unknown
+from hepprune.errors import NetworkError, check_known
 
 Array = TypeVar("Array", np.ndarray[Any, Any], torch.Tensor)
 
@@ -116,10 +116,8 @@ class FixedPoint:
             raise NetworkError(f"a fixed-point width of {self.width} bits is not between 1 and {MAX_WIDTH}")
         if abs(self.integer) > 64:
             raise NetworkError(f"{self.integer} integer bits are not between -64 and 64")
-        if self.rounding not in ROUNDING:
-            raise NetworkError(unknown("rounding", self.rounding, ROUNDING))
-        if self.overflow not in OVERFLOW:
-            raise NetworkError(unknown("overflow", self.overflow, OVERFLOW))
+        check_known("rounding", self.rounding, ROUNDING, NetworkError)
+        check_known("overflow", self.overflow, OVERFLOW, NetworkError)
 
     def __deepcopy__(self, memo: object) -> "FixedPoint":
         """Return the type itself: it never changes."""

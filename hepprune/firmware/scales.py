@@ -5,121 +5,12 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
+from hepprune.firmware import texts
 from hepprune.interface import InputPort, Interface, OutputPort
 
 _PLAIN = re.compile(rb"[A-Za-z0-9_ .:+\[\]-]")
 
-# `@` stands for the design's name and `@port` for that of a port; names out of files hold no `@` (see `_text`).
-_CORE = r"""
-#include <stdint.h>
-#include <string.h>
-
-/* m * 2^e */
-typedef struct {
-  int64_t m;
-  int e;
-} @_number;
-
-static inline int @_length(int64_t m) {
-  uint64_t rest = m < 0 ? 0 - (uint64_t)m : (uint64_t)m;
-  int bits = 0;
-  for (; rest; rest >>= 1) ++bits;
-  return bits;
-}
-
-/* Rounded to float: 24 bits, none below 2^-149, ties to even. */
-static inline @_number @_rounded(@_number a) {
-  int s = @_length(a.m) - 24;
-  if (s < -149 - a.e) s = -149 - a.e;
-  if (s <= 0) return a;
-  if (s > 62) s = 62;
-  const int64_t q = a.m >> s, r = a.m - q * (INT64_C(1) << s), half = INT64_C(1) << (s - 1);
-  a.m = q + (r > half || (r == half && (q & 1)));
-  a.e += s;
-  return a;
-}
-
-/* A float, exactly; an e of 9999 says that it is not finite. */
-static inline @_number @_of_float(float x) {
-  uint32_t bits;
-  memcpy(&bits, &x, sizeof bits);
-  const int exponent = (int)(bits >> 23 & 0xff);
-  const int64_t m = (int64_t)(bits & 0x7fffff) | (exponent ? 0x800000 : 0);
-  @_number a;
-  a.m = bits >> 31 ? -m : m;
-  a.e = exponent == 0xff ? 9999 : (exponent ? exponent : 1) - 150;
-  return a;
-}
-
-/* A whole number, as a float has it. */
-static inline @_number @_of_integer(int64_t x) {
-  @_number a;
-  a.m = x;
-  a.e = 0;
-  return @_rounded(a);
-}
-
-static inline int @_is_finite(@_number a) { return !a.m || @_length(a.m) + a.e <= 128; }
-"""
-
-# A bit far below those that count is kept as one that says only that there was something.
-_INTEGER = r"""
-/* v >> s, the last bit set where bits were lost. */
-static inline int64_t @_sticky(int64_t v, int s) {
-  if (s <= 0) return v;
-  if (s > 62) s = 62;
-  const int64_t q = v >> s;
-  return q | (q * (INT64_C(1) << s) != v);
-}
-
-/* (a - n * 2^shift) >> shift, rounded to float as the network was trained on it. */
-static inline @_number @_less(@_number a, int64_t n, int shift) {
-  @_number d = a;
-  if (!a.m) {
-    d.m = -n;
-    d.e = shift;
-  } else if (n && a.e != 9999) {
-    const int spare = 24 - @_length(a.m);
-    if (spare > 0) {
-      a.m *= INT64_C(1) << spare;
-      a.e -= spare;
-    }
-    const int apart = a.e - shift, up = apart < 0 ? -apart : apart, s = up < 37 ? up : 37;
-    const int64_t wide = INT64_C(1) << s;
-    d.m = apart < 0 ? @_sticky(a.m, up - s) - n * wide : a.m * wide - @_sticky(n, up - s);
-    d.e = (apart < 0 ? shift : a.e) - s;
-  }
-  d.e -= a.e == 9999 ? 0 : shift;
-  return @_rounded(d);
-}
-"""
-
-_FLOAT = r"""
-#include <float.h>
-#if defined(__FAST_MATH__) || FLT_EVAL_METHOD != 0
-#error "this scaler needs IEEE arithmetic: compile without -ffast-math, and on x86 with SSE"
-#endif
-"""
-
-_PORT = r"""
-/* Whole number of steps of the type of value v. */
-static inline int64_t @port_word(int v, @_number a) {
-  const int64_t lowest = @port_lowest[v], highest = @port_highest[v];
-  int s = -@port_fraction[v] - a.e;
-  int64_t q = 0;
-  if (s > 0) {
-    if (s > 62) s = 62;
-    q = a.m >> s;
-    const int64_t r = a.m - q * (INT64_C(1) << s), half = INT64_C(1) << (s - 1);
-    (void)r, (void)half;
-    q += ROUND;
-  } else if (a.m) {
-    OVERFLOW
-  }
-  FIT
-}
-"""
-
+# In texts `@` stands for the design's name and `@port` for that of a port; names from files hold no `@` (see `_text`).
 # With q the whole part, r what is left of a.m, and half a step.
 _ROUND = {
     "TRN": "0",
@@ -139,46 +30,26 @@ _WRAP = (
     "q &= (int64_t)((uint64_t)highest - (uint64_t)lowest);\n  return q > highest ? q - (highest - lowest + 1) : q;",
 )
 
-_WORDS = r"""
-/* Words of one jet's raw features, or, without touching them, 1 + the place of a value that is not finite (scaled). */
-static inline int @port_wordsOF(const TYPE x[@port_VALUES], int64_t words[@port_VALUES]) {
-  @_number scaled[@port_VALUES];
-  for (int v = 0; v < @port_VALUES; ++v) {
-    const int f = v % @port_FEATURES;
-    SCALE
-    if (!@_is_finite(scaled[v])) return 1 + v;
-  }
-  for (int v = 0; v < @port_VALUES; ++v) words[v] = @port_word(v, scaled[v]);
-  return 0;
-}
-"""
-
-
-_TITLE = """/*
- * From raw features to the input words of @, and what its output words mean; written by hepprune beside scaler.json.
- *
- * A word is a whole number of steps of its type: value = word * 2^-fraction. Word v is in the bits
- * [low_bit[v] + width[v] - 1 : low_bit[v]] of model_inp or model_out.
- * The same arithmetic as in the training, bit for bit: features are rounded to float first, and again when scaled.
- */
-"""
-
 
 def header(interface: Interface) -> str:
     """Return the C header (C99 and C++11): tables of every port, and functions that turn raw features into words."""
-    guard, integer = f"{interface.name}_SCALES_H", [port.is_integer for port in interface.inputs]
-    parts = [_TITLE, f"#ifndef {guard}\n#define {guard}\n", "" if all(integer) else _FLOAT, _CORE]
-    parts += [_INTEGER if any(integer) else "", *map(_input, interface.inputs), *map(_table, interface.outputs)]
-    return "".join([*parts, f"\n#endif /* {guard} */\n"]).replace("@", interface.name)
+    integer = [port.is_integer for port in interface.inputs]
+    text = texts.filled(
+        "scales.h",
+        float="" if all(integer) else texts.read("scales_float.h"),
+        integer=texts.read("scales_integer.h") if any(integer) else "",
+        ports="".join([*map(_input, interface.inputs), *map(_table, interface.outputs)]),
+    )
+    return text.replace("@", interface.name)
 
 
 def _input(port: InputPort) -> str:
     kinds = [word.kind for word in port.words]
     rounding, overflow = next(((kind.rounding, kind.overflow) for kind in kinds if kind), ("TRN", "SAT"))
     inner, fit = _WRAP if overflow == "WRAP" else _SATURATE
-    code = _PORT.replace("ROUND", _ROUND[rounding]).replace("OVERFLOW", inner).replace("FIT", fit)
+    code = texts.filled("scales_port.h", round=_ROUND[rounding], overflow=inner, fit=fit)
     words = "".join(
-        _WORDS.replace("_wordsOF", name).replace("TYPE", kind).replace("SCALE", _scaled(port, kind))
+        texts.filled("scales_words.h", function=name, type=kind, scale=_scaled(port, kind))
         for name, kind in (("_words", "float"), ("_words_of_integers", "int64_t"))
     )
     return _named(port, _table(port) + _features(port) + code + words)

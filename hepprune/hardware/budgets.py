@@ -52,8 +52,13 @@ def read(target: Target, text: str) -> tuple[str, float]:
         return name, value
     if unit.lower() not in {"", "k", "%", name}:
         raise RecipeError(f"the limit '{text}' is no count of cells; write a number, or a share of the chip as in 10%")
-    share = float(math.floor(value / 100 * getattr(target.device, name))) if unit == "%" else 0.0
-    return name, share if unit == "%" else value * (1000 if unit.lower() == "k" else 1)
+    return name, _cells(target, name, value, unit)
+
+
+def _cells(target: Target, name: str, value: float, unit: str) -> float:
+    if unit == "%":
+        return float(math.floor(value / 100 * getattr(target.device, name)))
+    return value * 1000 if unit.lower() == "k" else value
 
 
 def _example(name: str) -> str:

@@ -6,16 +6,13 @@ each resource alone: a new version of a tool starts from what older ones taught,
 differ by.
 """
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from statistics import fmean, median
 from typing import TypeVar
 
 from hepprune.errors import ReportError
-from hepprune.files import write_json
 from hepprune.hardware import pooling
 from hepprune.hardware.pooling import Group, Observation, PooledEffects
 from hepprune.hardware.resources import RESOURCES, Estimate, LayerEstimate, Measurement, Resources
@@ -108,32 +105,12 @@ class Calibration:
     def _of(self, cells: Resources) -> Iterator[tuple[str, Correction]]:
         return ((name, self.corrections[name]) for name in cells.known() if name in self.corrections)
 
-    def save(self, path: Path) -> Path:
-        """Write the calibration as JSON, and return its path."""
-        return write_json(path, asdict(self))
-
 
 def _corrected(own: _Predicted, found: dict[str, Correction], factors: dict[str, float]) -> _Predicted:
     """Return a prediction with cells times their factors, as uncertain as corrections are of the resources found."""
     cells = own.resources.scaled(factors)
     doubt = {name: cells.known()[name] * each.relative_error for name, each in found.items()}
     return replace(own, resources=cells, uncertainty=Resources(**(own.uncertainty.known() | doubt)))
-
-
-def load(path: Path) -> Calibration:
-    """Read a calibration that `save` wrote.
-
-    Raises:
-        ReportError: the file is missing or holds something else.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        corrections = {name: Correction(**values) for name, values in content.pop("corrections").items()}
-        each = content.pop("kinds", {}).items()
-        kinds = {name: {kind: Correction(**values) for kind, values in found.items()} for name, found in each}
-        return Calibration(**content, corrections=corrections, kinds=kinds)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
-        raise ReportError(f"'{path}' holds no calibration: {problem}") from problem
 
 
 def fit(pairs: Iterable[Pair], *, like: Pair | None = None) -> Calibration:

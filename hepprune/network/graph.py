@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from hepprune.errors import NetworkError, unknown
+from hepprune.errors import NetworkError, check_known, unknown
 from hepprune.network.layers import MAX_VALUES, Input, Kernel, Layer, Shape, Shared
 from hepprune.network.node import Features, Node, as_tuple, check_depth
 from hepprune.quantisers import check_shape, to_json
@@ -132,8 +132,7 @@ class Network(nn.Module):
     def kernel(self, name: str) -> Kernel:
         """Return the kernel of that name."""
         found = {kernel.name: kernel for kernel in self.kernels}
-        if name not in found:
-            raise NetworkError(unknown("kernel", name, found))
+        check_known("kernel", name, found, NetworkError)
         return found[name]
 
     @property

@@ -5,16 +5,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from hepprune import digits
+from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
+from hepprune.network.layers import Activation, Layer, PReLU
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Function = Callable[[Floats], Floats]
 _FEW = 2**12  # arguments that are all looked at without asking
-MOST = 2**22  # arguments that are all looked at where nothing else helps
+_MOST = 2**22  # arguments that are all looked at where nothing else helps
 SMALL = 6  # bits that one LUT looks up
+_WIDE = 8  # bits of an argument for which a table is larger than a comparison and a slope
+_BENT = {"leaky_relu": "slope", "thresholded_relu": "theta"}  # with the parameter that bends them
+_SLOPE_FRACTION, _SLOPE_DIGITS = 16, 3  # of a slope, so that a product is a sum or two
 
 
 @dataclass(frozen=True)
@@ -74,3 +81,45 @@ def stairs(function: Function, ends: tuple[int, int], step: np.float64, *, rises
         outputs = function(np.arange(first, last + 1) * step)
         starts = np.append(0, np.flatnonzero(outputs[1:] != outputs[:-1]) + 1) + first
     return Stairs(starts, function(starts * step))
+
+
+def of_layer(
+    layer: Layer, run: Function, ends: tuple[int, int], *, step: np.float64, rises: bool, n_bits: int
+) -> Stairs:
+    """Return the stairs of a layer, computed by `run`, for arguments of `n_bits`; `rises` says that it never falls.
+
+    Raises:
+        NetworkError: the arguments are too many to look at each.
+    """
+    kind = None if isinstance(layer, Activation) and layer.is_tabled else layer.fixed_result
+    if kind is not None and kind.overflow == "WRAP":  # which falls where it wraps
+        whole = layer.compute(torch.tensor(ends, dtype=torch.float64) * float(step), quantised=True)
+        rises = rises and bool(((whole >= kind.minimum) & (whole <= kind.maximum)).all())
+    if ends[1] - ends[0] >= _MOST and not (rises and kind):
+        raise too_wide(layer, n_bits)
+    return stairs(run, ends, step, rises_in=kind if rises else None)
+
+
+def too_wide(layer: Layer, n_bits: int) -> NetworkError:
+    """Return the error that a layer would look up arguments of so many bits."""
+    return NetworkError(
+        f"layer '{layer.name}' ({type(layer).__name__}) would look up an argument of {n_bits} bits; "
+        "give the layer before it a narrower result type, or it a coarser one of its own"
+    )
+
+
+def bend(layer: Layer, n_bits: int) -> float | None:
+    """Return the slope below zero, or the threshold, of a function of two straight lines.
+
+    None where it is of another kind, or a table of arguments of `n_bits` is smaller than what computes it.
+    """
+    if isinstance(layer, PReLU):
+        constant = float(layer.slope.detach())
+    elif isinstance(layer, Activation) and not layer.is_tabled and layer.function in _BENT:
+        constant = layer.parameter(_BENT[layer.function])
+    else:
+        return None
+    whole = abs(constant) * 2.0**_SLOPE_FRACTION
+    if n_bits <= _WIDE or whole != round(whole) or digits.count(np.array([round(whole)]))[0] > _SLOPE_DIGITS:
+        return None
+    return constant

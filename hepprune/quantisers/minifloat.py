@@ -1,21 +1,20 @@
 """Floating-point types of a few bits, which HGQ2 trains as it trains fixed-point ones."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import Array, library
-from hepprune.quantisers.per_value import MAX_BITS, MAX_VALUES, like
+from hepprune.quantisers.per_value import MAX_BITS, MAX_VALUES, PerValue, like
 
 _MAX_EXPONENT, _MAX_OFFSET = 6, 64
 _EPSILON = 1e-7  # that HGQ2 adds to a magnitude before it takes its exponent
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Minifloat:
+class Minifloat(PerValue):
     """A sign, `mantissa` bits behind the point, `exponent` bits and an offset of the exponent; no infinity, no NaN.
 
     The arrays broadcast to the values. The smallest exponent has numbers below 1 (subnormal ones); half a step is
@@ -36,10 +35,7 @@ class Minifloat:
             raise NetworkError("a float of few bits has a mantissa of at least -1 bits, and no negative exponent bits")
         if exponent.max() > _MAX_EXPONENT or np.abs(offset).max() > _MAX_OFFSET:
             raise NetworkError(f"floats of more than {_MAX_EXPONENT} exponent bits or an offset beyond {_MAX_OFFSET}")
-        for name, array in (("mantissa", mantissa), ("exponent", exponent), ("offset", offset)):
-            fixed = array.copy()
-            fixed.setflags(write=False)
-            object.__setattr__(self, name, fixed)
+        self._keep(mantissa=mantissa, exponent=exponent, offset=offset)
         low, high = self._exponents
         if (high - low + mantissa).max() >= MAX_BITS:
             raise NetworkError(f"floats that take more than {MAX_BITS} bits as fixed-point numbers")
@@ -82,16 +78,3 @@ class Minifloat:
         step = 2.0 ** (taken - places)
         most = 2.0 ** (places + 1) - like(1.0, values) * (taken == high)
         return xp.minimum(xp.maximum(xp.round(values / step), -most), most) * step  # type: ignore[no-any-return]
-
-    @property
-    def _content(self) -> tuple[Any, ...]:
-        arrays = (self.mantissa, self.exponent, self.offset)
-        return self.mantissa.shape, *(array.tobytes() for array in arrays)
-
-    def __eq__(self, other: object) -> bool:
-        """Return whether the other is the same type everywhere."""
-        return isinstance(other, Minifloat) and self._content == other._content
-
-    def __hash__(self) -> int:
-        """Return a hash of the content."""
-        return hash(self._content)

@@ -1,7 +1,7 @@
 """A fixed-point type per channel or per value, and powers of two, whose products are shifts."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hepprune.errors import NetworkError, unknown
+from hepprune.errors import NetworkError, check_known
 from hepprune.fixed import OVERFLOW, ROUNDING, Array, FixedPoint, Quantiser, library, wrapped
 
 FOLDED = "WRAP_SM"  # the overflow that HGQ2 has beside those of `FixedPoint`
@@ -37,8 +37,31 @@ def fraction_bits(values: Any) -> int:
     raise NetworkError(f"a scale such as {np.ravel(values)[0]:g} is no whole number of any power of two above 2**-52")
 
 
+class PerValue:
+    """What types of single values have in common: their fields are settings, and arrays that nobody can write."""
+
+    def _keep(self, **arrays: NDArray[Any]) -> None:
+        for name, array in arrays.items():
+            fixed = array.copy()
+            fixed.setflags(write=False)
+            object.__setattr__(self, name, fixed)
+
+    @property
+    def _content(self) -> list[Any]:
+        values = [getattr(self, field.name) for field in fields(self)]  # type: ignore[arg-type]
+        return [(each.shape, each.tobytes()) if isinstance(each, np.ndarray) else each for each in values]
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether the other is the same type everywhere."""
+        return isinstance(other, type(self)) and self._content == other._content
+
+    def __hash__(self) -> int:
+        """Return a hash of the content."""
+        return hash(tuple(self._content))
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
-class FixedPoints:
+class FixedPoints(PerValue):
     """A fixed-point type per channel or per value, as HGQ trains them (arXiv:2405.00645); no bits at all give zero.
 
     `width`, `integer` and `signed` broadcast to the values, as in `FixedPoint`. One more overflow, "WRAP_SM" as HGQ2
@@ -59,14 +82,9 @@ class FixedPoints:
             raise NetworkError(f"fixed-point widths must lie between 0 and {MAX_BITS}")
         if np.abs(integer).max() > 64:
             raise NetworkError("integer bits must lie between -64 and 64")
-        if self.rounding not in ROUNDING:
-            raise NetworkError(unknown("rounding", self.rounding, ROUNDING))
-        if self.overflow not in (*OVERFLOW, FOLDED):
-            raise NetworkError(unknown("overflow", self.overflow, (*OVERFLOW, FOLDED)))
-        for name, array in (("width", width), ("integer", integer), ("signed", signed)):
-            fixed = array.copy()
-            fixed.setflags(write=False)
-            object.__setattr__(self, name, fixed)
+        check_known("rounding", self.rounding, ROUNDING, NetworkError)
+        check_known("overflow", self.overflow, (*OVERFLOW, FOLDED), NetworkError)
+        self._keep(width=width, integer=integer, signed=signed)
 
     @property
     def step(self) -> NDArray[np.float64]:
@@ -129,19 +147,6 @@ class FixedPoints:
         """Return the type of one value, None where it has no bits and is zero."""
         width, integer, signed = int(self.width[place]), int(self.integer[place]), bool(self.signed[place])
         return FixedPoint(width, integer, signed, self.rounding, self.overflow) if width else None
-
-    @property
-    def _content(self) -> tuple[object, ...]:
-        arrays = (self.width, self.integer, self.signed)
-        return self.width.shape, *(array.tobytes() for array in arrays), self.rounding, self.overflow
-
-    def __eq__(self, other: object) -> bool:
-        """Return whether the other is the same type everywhere."""
-        return isinstance(other, FixedPoints) and self._content == other._content
-
-    def __hash__(self) -> int:
-        """Return a hash of the content."""
-        return hash(self._content)
 
 
 def _folded(steps: Array, rounded: Array, period: Array, high: Array) -> Array:

@@ -23,7 +23,7 @@ from hepprune.errors import DataError, HeppruneError, NetworkError, RecipeError,
 from hepprune.firmware import scales
 from hepprune.firmware.verilog import patterns
 from hepprune.fixed import FixedPoint
-from hepprune.hardware import calibration, cost, targets
+from hepprune.hardware import cost, targets
 from hepprune.hardware.resources import Measurement, Resources
 from hepprune.jobs import ingestion
 from hepprune.network import load, save
@@ -243,7 +243,6 @@ HARNESSES: dict[str, Harness] = {
     "solution": Harness(HeppruneError, lambda: [seeds.solution()], lambda content, _: PlanSolution.from_json(content)),
     "recipe": Harness(RecipeError, seeds.recipes, _file(recipe.load, ".yaml")),
     "target": Harness(RecipeError, seeds.targets, _file(targets.load, ".yaml")),
-    "calibration": Harness(ReportError, seeds.calibrations, _file(calibration.load, ".json")),
     "fixed": Harness(NetworkError, seeds.fixed, lambda content, _: FixedPoint.parse(content.decode("latin-1"))),
     "scaler": Harness(DataError, seeds.scalers, _file(_scaler, ".json")),
     "network": Harness(HeppruneError, _network_seeds, _file(_network, ".npz")),

@@ -101,35 +101,6 @@ def targets() -> list[bytes]:
     return [TARGET.encode()]
 
 
-def calibrations() -> list[bytes]:
-    """Return a saved calibration."""
-    from tempfile import TemporaryDirectory
-
-    from hepprune.hardware import calibration
-    from hepprune.hardware.resources import Estimate, Measurement, Resources
-
-    estimate = Estimate(
-        stage="yosys",
-        strategy="latency",
-        resources=Resources(lut=10),
-        latency_cycles=3,
-        interval_cycles=1,
-        clock_ns=5.0,
-    )
-    measured = Measurement(
-        stage="yosys",
-        tool="yosys",
-        version="1",
-        part="part",
-        clock_ns=5.0,
-        resources=Resources(lut=9, ff=8, dsp=0, bram18=0),
-        latency_cycles=3,
-        interval_cycles=1,
-    )
-    with TemporaryDirectory() as folder:
-        return [calibration.fit([(estimate, measured)]).save(Path(folder) / "c.json").read_bytes()]
-
-
 def summary() -> bytes:
     """Return a run's summary."""
     from hepprune.report.summary import to_json

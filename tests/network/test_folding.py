@@ -13,7 +13,12 @@ def normed(module: torch.nn.BatchNorm1d, *, seed: int) -> tuple[Network, torch.n
     if module.affine:
         torch.nn.init.normal_(module.weight)
         torch.nn.init.normal_(module.bias)
-    chain = [Input("x", 4), Dense("a", first.weight, first.bias), BatchNorm.from_torch("n", module), ReLU("r")]
+    mean, variance = module.running_mean, module.running_var
+    assert mean is not None
+    assert variance is not None
+    scale = (module.weight if module.affine else 1.0) / torch.sqrt(variance + module.eps)
+    norm = BatchNorm("n", scale, (module.bias if module.affine else 0.0) - mean * scale)
+    chain = [Input("x", 4), Dense("a", first.weight, first.bias), norm, ReLU("r")]
     return Network([*chain, Dense("b", last.weight, last.bias)]), reference.eval()
 
 

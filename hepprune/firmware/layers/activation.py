@@ -82,15 +82,13 @@ def _parameter(place: Place, values: Any) -> tuple[FixedPoint, bool]:
     return FixedPoint(_PARAMETER_BITS, integer, rounding="RND", overflow="SAT"), False
 
 
-def _with_parameter(
-    class_name: str, function: str, name: str, default: float
-) -> Callable[[Place, Activation], HlsLayer]:
+def _with_parameter(class_name: str, name: str) -> Callable[[Place, Activation], HlsLayer]:
     def describe(place: Place, layer: Activation) -> HlsLayer:
-        value = layer.parameters_of.get(name, default)
-        kind, exact = _parameter(place, np.array([value]))
-        attributes = {"activation": function, "n_in": place.n_values, "activ_param": float(kind(np.array([value]))[0])}
+        value = np.array([layer.parameter(name)])
+        kind, exact = _parameter(place, value)
+        attributes = {"activation": layer.function, "n_in": place.n_values, "activ_param": float(kind(value)[0])}
         node = place.node(class_name, attributes | _own_table(), param=kind)
-        return replace(node, exact=exact and function != "elu")
+        return replace(node, exact=exact and layer.function != "elu")
 
     return describe
 
@@ -98,13 +96,13 @@ def _with_parameter(
 def _thresholded(place: Place, layer: Activation) -> HlsLayer:
     """Describe x where x > theta; a threshold between two steps of the argument is the lower one."""
     step = place.arriving_types[0].step
-    theta = math.floor(layer.parameters_of.get("theta", 1.0) / step) * step
+    theta = math.floor(layer.parameter("theta") / step) * step
     attributes = {"activation": "thresholded_relu", "n_in": place.n_values, "activ_param": theta}
     return place.node("ThresholdedReLU", attributes, param=constant_type(place.name, np.array([theta])))
 
 
 def _hard(place: Place, layer: Activation) -> HlsLayer:
-    values = {name: layer.parameters_of.get(name, default) for name, default in (("slope", 0.2), ("shift", 0.5))}
+    values = {name: layer.parameter(name) for name in ("slope", "shift")}
     kinds = {name: _parameter(place, np.array([value])) for name, value in values.items()}
     types = {f"{name}_prec": fixed(kind) for name, (kind, _) in kinds.items()}
     attributes = {"activation": layer.function, "n_in": place.n_values} | values | types
@@ -122,8 +120,8 @@ def _own_table() -> dict[str, Any]:
 
 
 _FUNCTIONS: dict[str, Callable[[Place, Activation], HlsLayer]] = {
-    "leaky_relu": _with_parameter("LeakyReLU", "leaky_relu", "slope", 0.3),
-    "elu": _with_parameter("ELU", "elu", "alpha", 1.0),
+    "leaky_relu": _with_parameter("LeakyReLU", "slope"),
+    "elu": _with_parameter("ELU", "alpha"),
     "thresholded_relu": _thresholded,
     "hard_sigmoid": _hard,
     "hard_tanh": _hard,

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from hepprune.errors import NetworkError
 from hepprune.firmware.tracing import arithmetic, rounding
 from hepprune.firmware.tracing.base import TRACES, Values, applied, array, typed
 from hepprune.firmware.tracing.kernels import affine, check_types, kinds
@@ -46,19 +45,7 @@ def _check(layer: Recurrent) -> None:
     for kernel, bias in zip(layer.kernels, layer.used_biases(), strict=True):
         weights = "weights", kernel.type, kernel.used().cpu().numpy()
         check_types(layer.name, *kinds(layer.name, weights, ("biases", layer.bias_type, bias.cpu().numpy())))
-    if layer.state_type is None and layer.cell != "simple":
-        raise NetworkError(
-            f"layer '{layer.name}' (Recurrent) has a state that takes more bits every step; set its state_type"
-        )
-    functions = {"activation_type": layer.act}
-    if layer.cell != "simple":
-        functions["recurrent_activation_type"] = layer.gate
-    for setting, function in functions.items():
-        if isinstance(function, Activation) and function.function != "linear" and function.result is None:
-            raise NetworkError(
-                f"layer '{layer.name}' (Recurrent) has no fixed-point form without a type of its {function.function}; "
-                f"set its {setting}"
-            )
+    layer.check_bounded()
 
 
 def _in_type(layer: Recurrent, kind: Quantiser | None, values: Values) -> Values:

@@ -7,20 +7,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from hepprune import digits
 from hepprune.errors import NetworkError
 from hepprune.firmware.tracing import arithmetic, rounding
 from hepprune.firmware.tracing.base import TRACES, Values, array, each, result_type, typed
 from hepprune.firmware.verilog import adders
 from hepprune.fixed import FixedPoint
 from hepprune.network import Activation, Layer, Lookup, PReLU, ReLU
-from hepprune.network.stairs import MOST, SMALL, Floats, Integers, Stairs, stairs
+from hepprune.network.stairs import SMALL, Floats, Integers, Stairs, bend, of_layer, too_wide
 from hepprune.quantisers import singles
 
 _MAX_ADDRESS = 16  # bits
-_FRACTION = 16  # of a constant that is taken for exact
-_FEW = 3  # digits, so that a product is a sum or two
-_WIDE = 8  # bits of an argument for which a table is larger
 
 
 @TRACES.of(ReLU)
@@ -75,7 +71,9 @@ def _looked_up(layer: Layer, value: Any, *, rises: bool) -> Any:
 
 
 def _tabled(layer: Layer, value: Any, *, rises: bool) -> Any:
-    found = _stairs(layer, value, rises=rises)
+    run = torch.no_grad()(lambda values: layer(torch.as_tensor(values)).numpy())
+    ends = int(value.low / value.step), int(value.high / value.step)
+    found = of_layer(layer, run, ends, step=np.float64(value.step), rises=rises, n_bits=sum(value.kif))
     if not _is_exact(found.outputs):
         result_type(layer)
         raise NetworkError(f"layer '{layer.name}' ({type(layer).__name__}) has values of more bits than da4ml takes")
@@ -84,27 +82,8 @@ def _tabled(layer: Layer, value: Any, *, rises: bool) -> Any:
         return adders.constant(float(found.outputs[0]))
     dropped = found.low_bits(sum(value.kif), adders.last_place(found.outputs))
     if sum(value.kif) - dropped > _MAX_ADDRESS:
-        raise _too_wide(layer, value)
+        raise too_wide(layer, sum(value.kif))
     return _parted(value, found, dropped)
-
-
-def _stairs(layer: Layer, value: Any, *, rises: bool) -> Stairs:
-    ends = int(value.low / value.step), int(value.high / value.step)
-    kind = None if isinstance(layer, Activation) and layer.is_tabled else layer.fixed_result
-    run = torch.no_grad()(lambda values: layer(torch.as_tensor(values)).numpy())
-    if kind is not None and kind.overflow == "WRAP":  # which falls where it wraps
-        whole = layer.compute(torch.tensor(ends, dtype=torch.float64) * float(value.step), quantised=True)
-        rises = rises and bool(((whole >= kind.minimum) & (whole <= kind.maximum)).all())
-    if ends[1] - ends[0] >= MOST and not (rises and kind):
-        raise _too_wide(layer, value)
-    return stairs(run, ends, np.float64(value.step), rises_in=kind if rises else None)
-
-
-def _too_wide(layer: Layer, value: Any) -> NetworkError:
-    return NetworkError(
-        f"layer '{layer.name}' ({type(layer).__name__}) would look up an argument of {sum(value.kif)} bits; "
-        "give the layer before it a narrower result type, or it a coarser one of its own"
-    )
 
 
 def _is_exact(outputs: Floats) -> bool:
@@ -143,23 +122,9 @@ def _parted(value: Any, found: Stairs, low: int) -> Any:
 
 def ramp(layer: Layer, value: Any) -> Any | None:
     """Return a function of a variable, None where it is of another kind or a table is smaller."""
-    constant = _constant(layer)
-    if constant is None or adders.is_constant(value) or sum(value.kif) <= _WIDE:
-        return None
-    whole = constant * 2.0**_FRACTION
-    if whole != round(whole) or digits.count(np.array([round(abs(whole))]))[0] > _FEW:
+    constant = None if adders.is_constant(value) else bend(layer, sum(value.kif))
+    if constant is None:
         return None
     if isinstance(layer, Activation) and layer.function == "thresholded_relu":
         return arithmetic.where_negative(adders.constant(constant) - value, value, adders.constant(0.0))
     return arithmetic.where_negative(value, value * constant, value)
-
-
-def _constant(layer: Layer) -> float | None:
-    """Return the slope below zero, or the threshold."""
-    if isinstance(layer, PReLU):
-        return float(layer.slope)
-    if isinstance(layer, Activation) and layer.function == "leaky_relu":
-        return layer.parameters_of.get("slope", 0.3)
-    if isinstance(layer, Activation) and layer.function == "thresholded_relu":
-        return layer.parameters_of.get("theta", 1.0)
-    return None

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hepprune.errors import NetworkError, ReportError
-from hepprune.firmware import names
+from hepprune.firmware import names, texts
 from hepprune.firmware.folders import check_identifier, check_names
 from hepprune.firmware.rtl import Design
 from hepprune.firmware.verilog import patterns
@@ -17,72 +17,6 @@ _PLAIN = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)  # no blank, no quote, 
 
 _INSIDE = ("natural", "network", "rtl")  # what the entity's own architecture needs to see or to name
 _BENCH = Path(patterns.BENCH).stem
-
-_WRAPPER = """\
--- @top as an entity: clk, and the words of all inputs and outputs end to end, the first in the lowest bits.
--- A jet may enter every @interval rising edge(s) of clk; what edge n took in is in model_out after edge n + @latency.
--- The subtypes of package @name_ports are the bits of each word. Written by hepprune.
-library ieee;
-use ieee.std_logic_1164.all;
-
-package @name_ports is
-  constant LATENCY : natural := @latency;
-  constant INTERVAL : natural := @interval;
-@ranges
-end package;
-
-library ieee;
-use ieee.std_logic_1164.all;
-
-entity @name is
-  port (
-    clk : in std_logic;
-    model_inp : in std_logic_vector(@high_in downto 0);
-    model_out : out std_logic_vector(@high_out downto 0)
-  );
-end entity;
-
-architecture rtl of @name is
-  component @top is
-    port (
-      clk : in std_logic;
-      model_inp : in std_logic_vector(@high_in downto 0);
-      model_out : out std_logic_vector(@high_out downto 0)
-    );
-  end component;
-begin
-  network : @top port map (clk => clk, model_inp => model_inp, model_out => model_out);
-end architecture;
-"""
-
-_SCRIPT = """\
-# Synthesis, placement and routing of @top out of context, in this folder; written by hepprune.
-# The reports that it leaves are those that `hepprune ingest` reads.
-set part [expr {$argc > 0 ? [lindex $argv 0] : "@part"}]
-read_verilog -sv {@sources}
-set constraints [open clock.xdc w]
-puts $constraints {create_clock -period @clock -name clk [get_ports clk]}
-close $constraints
-read_xdc -mode out_of_context clock.xdc
-synth_design -mode out_of_context -flatten_hierarchy rebuilt -top @top -part $part
-report_utilization -file vivado_synth.rpt
-opt_design
-place_design
-route_design
-report_utilization -file vivado_route.rpt
-report_timing_summary -file vivado_timing.rpt
-write_checkpoint -force @top.dcp
-"""
-
-_RUN = """\
-#!/bin/sh
-# Run Vivado on the Verilog of this folder: ./run_vivado.sh [PART]; written by hepprune.
-# Then, where hepprune is installed: hepprune ingest FOLDER --ledger ledger.sqlite
-set -e
-cd "$(dirname "$0")"
-command -v vivado >/dev/null || { echo "vivado is not on PATH: source settings64.sh of Vivado first" >&2; exit 3; }
-exec vivado -mode batch -nojournal -log vivado.log -source vivado.tcl -tclargs "${1:-@part}"
-"""
 
 
 def check_entity(name: str, modules: Iterable[str]) -> None:
@@ -105,19 +39,16 @@ def check_entity(name: str, modules: Iterable[str]) -> None:
 def vhdl(interface: Interface, *, name: str) -> str:
     """Return VHDL of an entity with the ports of a design's top module, and a package with the bits of each word."""
     inputs, outputs = interface.input_words, interface.output_words
-    filled = {
-        "@ranges": "\n".join([*_ranges("in", inputs), *_ranges("out", outputs)]),
-        "@high_in": str(_bits(inputs) - 1),
-        "@high_out": str(_bits(outputs) - 1),
-        "@latency": str(interface.latency_cycles),
-        "@interval": str(interface.interval_cycles),
-        "@top": interface.top,
-        "@name": name,
-    }
-    text = _WRAPPER
-    for key, value in filled.items():
-        text = text.replace(key, value)
-    return text
+    return texts.filled(
+        "entity.vhd",
+        ranges="\n".join([*_ranges("in", inputs), *_ranges("out", outputs)]),
+        high_in=_bits(inputs) - 1,
+        high_out=_bits(outputs) - 1,
+        latency=interface.latency_cycles,
+        interval=interface.interval_cycles,
+        top=interface.top,
+        name=name,
+    )
 
 
 def _bits(words: Sequence[Word]) -> int:
@@ -165,8 +96,5 @@ def scripts(design: Design) -> dict[str, str]:
     """
     check_names(design.top, part=design.part, clock_ns=design.clock_ns)
     sources = " ".join(source.as_posix() for source in design.sources)
-    filled = {"@sources": sources, "@top": design.top, "@part": design.part, "@clock": f"{design.clock_ns:g}"}
-    texts = {SCRIPT: _SCRIPT, RUN: _RUN}
-    for key, value in filled.items():
-        texts = {name: text.replace(key, value) for name, text in texts.items()}
-    return texts
+    values = {"sources": sources, "top": design.top, "part": design.part, "clock": f"{design.clock_ns:g}"}
+    return {file: texts.filled(file, **values) for file in (SCRIPT, RUN)}

@@ -7,41 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from hepprune.files import write_text
+from hepprune.firmware import texts
 from hepprune.firmware.verilog import adders, repeats
 from hepprune.firmware.verilog.repeats import Instance, Places, Split
 
-_STAGE = """\
-`timescale 1 ns / 1 ps
-
-module {name} (
-    input [{n_in}-1:0] model_inp,
-    output [{n_out}-1:0] model_out
-);
-
-{wires}
-
-{instances}
-    {rest} rest (.model_inp({{{given}, model_inp}}), .model_out(model_out));
-
-endmodule
-"""
 _TABLE = re.compile(r'lookup_table #\((\d+), (\d+), "(table_[0-9a-f-]+)\.mem"\)')
-_MODULE = """\
-`timescale 1ns / 1ps
-
-module {name} (
-    input [{address}-1:0] in,
-    output reg [{width}-1:0] out
-);
-
-  always @(*) begin
-    case (in)
-{entries}
-    endcase
-  end
-
-endmodule
-"""
 
 
 def write(folder: Path, top: str, stages: Sequence[Any], places: Places) -> list[str]:
@@ -75,7 +45,8 @@ def _stage(name: str, stage: Any, parts: Split, modules: Sequence[str]) -> str:
     ends = list(pairwise(accumulate(map(adders.width, stage.inp_qint), initial=0)))
     widths = [sum(map(adders.width, instance.graph.out_qint)) for instance in parts.instances]
     numbered = list(enumerate(zip(modules, parts.instances, strict=True)))
-    return _STAGE.format(
+    return texts.filled(
+        "stage.v",
         name=name,
         n_in=ends[-1][1],
         n_out=sum(map(adders.width, stage.out_qint)),
@@ -105,7 +76,7 @@ def write_modules(folder: Path) -> None:
         for address, width, table in set(_TABLE.findall(text)):
             values = enumerate((folder / "memfiles" / f"{table}.mem").read_text().split())
             entries = "\n".join(f"      {address}'h{place:x}: out = {width}'h{value};" for place, value in values)
-            module = _MODULE.format(name=_module(table), address=address, width=width, entries=entries)
+            module = texts.filled("table.v", name=_module(table), address=address, width=width, entries=entries)
             _write(folder / "static", _module(table), module)
         source.write_text(_TABLE.sub(lambda found: _module(found[3]), text))
     for unread in (*(folder / "memfiles").iterdir(), folder / "static" / "lookup_table.v"):

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError
 from hepprune.files import write_text
-from hepprune.firmware import layers
+from hepprune.firmware import layers, texts
 from hepprune.firmware.folders import replacing_folder
 from hepprune.firmware.layers.precision import differ, port
 from hepprune.firmware.rtl import Design
@@ -18,40 +18,6 @@ from hepprune.interface import Interface, Word
 from hepprune.network import Network
 
 INPUTS, OUTPUTS, BENCH = "inputs.hex", "outputs.hex", "testbench.v"
-
-_BENCH = """\
-// Plays inputs.hex into @top, one jet per clock, and compares what comes out @latency clock edges after each with
-// outputs.hex. Run it in this folder with the Verilog of @verilog; written by hepprune.
-`timescale 1 ns / 1 ps
-
-module testbench;
-  reg clk = 0;
-  reg [@n_in-1:0] inputs[0:@last];
-  reg [@n_out-1:0] outputs[0:@last];
-  reg [@n_in-1:0] model_inp;
-  wire [@n_out-1:0] model_out;
-  integer jet, mismatches;
-
-  @top dut (.clk(clk), .model_inp(model_inp), .model_out(model_out));
-
-  initial begin
-    $readmemh("inputs.hex", inputs);
-    $readmemh("outputs.hex", outputs);
-    mismatches = 0;
-    for (jet = 0; jet <= @last + @latency; jet = jet + 1) begin
-      model_inp = inputs[jet > @last ? @last : jet];
-      #1 clk = 1;
-      #1 if (jet >= @latency && model_out !== outputs[jet-@latency]) begin
-        mismatches = mismatches + 1;
-        $display("jet %0d: %h instead of %h", jet - @latency, model_out, outputs[jet-@latency]);
-      end
-      clk = 0;
-    end
-    $display("%0d jets, %0d mismatches", @last + 1, mismatches);
-    $finish;
-  end
-endmodule
-"""
 
 
 def layout(design: Design, *, inputs: Sequence[str], outputs: Sequence[str]) -> tuple[list[Word], list[Word]]:
@@ -109,17 +75,15 @@ def write(folder: Path, interface: Interface, *, inputs: NDArray[np.float64], ou
         write_text(new / INPUTS, _lines(packed(interface.input_words, inputs)))
         write_text(new / OUTPUTS, _lines(packed(interface.output_words, outputs)))
         if interface.verilog is not None:
-            filled = {
-                "top": interface.top,
-                "latency": interface.latency_cycles,
-                "verilog": interface.verilog,
-                "n_in": sum(word.width for word in interface.input_words),
-                "n_out": sum(word.width for word in interface.output_words),
-                "last": len(inputs) - 1,
-            }
-            text = _BENCH
-            for name, value in filled.items():
-                text = text.replace(f"@{name}", str(value))
+            text = texts.filled(
+                BENCH,
+                top=interface.top,
+                latency=interface.latency_cycles,
+                verilog=interface.verilog,
+                n_in=sum(word.width for word in interface.input_words),
+                n_out=sum(word.width for word in interface.output_words),
+                last=len(inputs) - 1,
+            )
             write_text(new / BENCH, text)
     return folder
 

@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
 Places = tuple[int | None, ...]
 
 _PORT, _CONSTANT, _TABLE, _MUXES = -1, 5, 8, (6, -6)
@@ -88,21 +92,14 @@ def _operands(op: Any) -> tuple[int, ...]:
 
 def _connected(graph: Any, inner: Sequence[int], *, across: tuple[int, ...]) -> list[list[int]]:
     """Return operations in parts that have no value in common but those of kinds `across`."""
-    root = list(range(len(graph.ops)))
-
-    def find(place: int) -> int:
-        while root[place] != place:
-            root[place] = root[root[place]]
-            place = root[place]
-        return place
-
-    for place in inner:
-        for operand in _operands(graph.ops[place]):
-            if graph.ops[operand].opcode not in across:
-                root[find(operand)] = find(place)
+    reads = [(place, operand) for place in inner for operand in _operands(graph.ops[place])]
+    joined = [pair for pair in reads if graph.ops[pair[1]].opcode not in across]
+    rows, columns = np.array(joined, np.int64).reshape(-1, 2).T
+    edges = coo_array((np.ones(len(rows)), (rows, columns)), shape=(len(graph.ops), len(graph.ops)))
+    _, labels = connected_components(edges, directed=False)
     parts = defaultdict[int, list[int]](list)
     for place in inner:
-        parts[find(place)].append(place)
+        parts[labels[place]].append(place)
     return list(parts.values())
 
 

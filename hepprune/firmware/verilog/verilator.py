@@ -16,30 +16,11 @@ from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError, PrerequisiteError
 from hepprune.files import replacing
+from hepprune.firmware import texts
 from hepprune.firmware.programs import loaded, require, run
 from hepprune.firmware.rtl import Design
 from hepprune.firmware.verilog import adders
 from hepprune.fixed import FixedPoint
-
-_HARNESS = """\
-#include <cstdint>
-#include <cstring>
-// The bits of a port lie one after the other, the lowest first, in whatever whole number or array Verilator has for it.
-template <size_t N, size_t width, typename port_t> void write_input(port_t &port, const int64_t *values) {
-    static_assert(N * width <= 8 * sizeof(port_t), "the port is narrower than its words");
-    auto bytes = reinterpret_cast<unsigned char *>(&port);
-    std::memset(bytes, 0, sizeof(port_t));
-    for (size_t bit = 0; bit < N * width; ++bit)
-        bytes[bit / 8] |= ((values[bit / width] >> (bit % width)) & 1) << (bit % 8);
-}
-template <size_t N, size_t width, typename port_t> void read_output(const port_t &port, int64_t *values) {
-    static_assert(N * width <= 8 * sizeof(port_t), "the port is narrower than its words");
-    auto bytes = reinterpret_cast<const unsigned char *>(&port);
-    std::memset(values, 0, N * sizeof(int64_t));
-    for (size_t bit = 0; bit < N * width; ++bit)
-        values[bit / width] |= static_cast<int64_t>((bytes[bit / 8] >> (bit % 8)) & 1) << (bit % width);
-}
-"""
 
 # Verilator's own objects, the same for every design, by name: they take g++ twice as long as a small design does.
 _RUNTIME: dict[str, bytes] = {}
@@ -73,7 +54,7 @@ def build(design: Design) -> Simulator:
             shutil.copytree(design.folder / part, Path(scratch) / part)
         # da4ml writes the harness for words of up to 32 bits; this takes up to 64
         folder = Path(scratch) / "sim"
-        (folder / "ioutil.hh").write_text(_HARNESS)
+        (folder / "ioutil.hh").write_text(texts.read("verilator.hh"))
         for source in (folder / "binder_util.hh", *folder.glob("*_binder.cc")):
             source.write_text(source.read_text().replace("int32_t", "int64_t"))
         objects = Path(scratch) / "sim" / "obj_dir"

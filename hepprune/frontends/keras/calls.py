@@ -104,7 +104,8 @@ def _new(node: Mapping[str, Any]) -> LayerCall:
     names: list[str | None] = []
     settings: dict[str, Any] = {}
     by_place = [(None, str(place), value) for place, value in enumerate(node.get("args", [])) if value is not None]
-    for name, key, value in (*by_place, *((key, key, value) for key, value in node.get("kwargs", {}).items())):
+    by_name = [(key, key, value) for key, value in node.get("kwargs", {}).items()]
+    for name, key, value in (*by_place, *by_name):
         found = list(_tensors(value))
         read += found
         names += [name] * len(found)

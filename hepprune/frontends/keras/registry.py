@@ -21,9 +21,9 @@ Which groups of a `.keras` file make up `weights` is said by `register(..., grou
 Every refusal is `native.refuse("reason")`, which names the layer.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ from hepprune.errors import NetworkError
 from hepprune.network import Layer, Shape
 
 Floats = NDArray[np.float64]
+L = TypeVar("L", bound=Layer)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +97,13 @@ class Native:
             raise self.refuse(f"has {key} = {str(value)[:40]}, which is no number")
         return float(value)
 
+    def holding(self, layers: Mapping[str, Layer], kind: type[L], name: str | None = None) -> L:
+        """Return the layer that it is to hold, its own or one of another name, and refuse one of another kind."""
+        layer = layers[name or self.name]
+        if not isinstance(layer, kind):
+            raise self.refuse(f"cannot hold a {type(layer).__name__}")
+        return layer
+
     def filled(self, weights: Iterable[Tensor | Floats] | None = None, **config: Any) -> "Native":
         """Return the layer with other weights and other entries of its config."""
         arrays = self.weights if weights is None else tuple(np.asarray(array, dtype=np.float64) for array in weights)
@@ -157,6 +165,11 @@ def after(parts: Parts, layer: Layer | None) -> Parts:
     return [*parts, Part(layer, (parts[-1].layer.name if parts else 0,))]
 
 
+def reading(parts: Parts, source: int | str) -> Parts:
+    """Return parts of which those that read the first arriving value read another one."""
+    return [replace(part, sources=tuple(source if s == 0 else s for s in part.sources)) for part in parts]
+
+
 def only(native: Native, arriving: tuple[Shape, ...]) -> Shape:
     """Return the one shape that arrives, and refuse several."""
     if len(arriving) != 1:
@@ -169,12 +182,26 @@ def single(values: Tensor) -> Tensor:
     return values.to(torch.float32)
 
 
+def rank_of(native: Native) -> int:
+    """Return over how many axes of positions a layer works, as its class name says."""
+    return next((rank for rank in (1, 3) if f"{rank}D" in native.kind.upper()), 2)
+
+
 def channels_last(native: Native, shape: Shape, rank: int) -> None:
     """Refuse a layer over `rank` axes of positions that keeps its channels first, or that is given another shape."""
     if native.config.get("data_format") not in (None, "channels_last"):
         raise native.refuse("keeps channels first; only channels_last can be taken over")
     if len(shape) != rank + 1:
         raise native.refuse(f"works on {rank} axes of positions and is given the shape {shape}")
+
+
+def wrapped(native: Native, known: Container[str], otherwise: str) -> tuple[str, dict[str, Any]]:
+    """Return class and description of the layer that a wrapper holds, and refuse one of a class that is not known."""
+    entry = native.config.get("layer")
+    kind = str(entry.get("class_name")) if isinstance(entry, dict) else "nothing"
+    if not isinstance(entry, dict) or kind not in known:
+        raise native.refuse(f"wraps {kind[:60]}{otherwise}")
+    return kind, entry
 
 
 def rewrapped(entry: Mapping[str, Any], filled: Native) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 from hepprune.files import replacing, write_text
 from hepprune.frontends.keras.files import KerasModel, Stored, beside, walk, weights_beside
 from hepprune.frontends.keras.hdf5 import ArrayFile, joined
+from hepprune.frontends.keras.registry import Floats
 from hepprune.network import Shape
 
 if TYPE_CHECKING:
@@ -55,12 +56,14 @@ def _hdf5(model: KerasModel, source: Path, path: Path) -> None:
 def _copy(old: h5py.File, new: h5py.File, model: KerasModel) -> None:
     """Copy a file but for its links, its optimizer and the layers, whose arrays are written as they are now."""
     groups: dict[str, list[Stored]] = {}
+    arrays: dict[str, Floats] = {}
+    known: set[str] = set()
     for stored in model.layers.values():
-        groups.setdefault(stored.group, []).append(stored)
-    arrays = {joined(s.group, place): values for s in model.layers.values() for place, values in s.arrays.items()}
-    # only in a Keras 3 file does a group belong to one layer, which may have lost some of its arrays
-    held = [(stored.group, ArrayFile(old).places(stored.group)) for stored in model.layers.values() if "layers" in old]
-    known = {joined(group, place) for group, places in held for place in places}
+        group = stored.group
+        groups.setdefault(group, []).append(stored)
+        arrays |= {joined(group, place): values for place, values in stored.arrays.items()}
+        if "layers" in old:  # a file of Keras 3, where a group belongs to one layer, which may have lost some arrays
+            known |= {joined(group, place) for place in ArrayFile(old).places(group)}
     _copy_group(old, new, arrays, left_out=frozenset(known - arrays.keys()))
     for place, values in arrays.items():
         if place not in new:

@@ -152,7 +152,9 @@ def _check_quantisers(network: Network, read: Read, *, same: bool = False) -> No
     for layer, kind in placed:
         if layer in network.layers and getattr(network[layer], kind, None) is None:
             raise NetworkError(f"layer '{layer}' has no {kind}, which the model quantises")
-    for layer, kind in placed if same else ():
+    if not same:
+        return
+    for layer, kind in placed:
         mine, own = (settings(getattr(net[layer], kind), f"layer '{layer}'") for net in (network, read.network))
         if mine[1:] != own[1:] or (mine.scale != own.scale).any():  # one scale for all is the same as equal ones
             raise NetworkError(f"layer '{layer}' has a {kind} that the model's node cannot hold")

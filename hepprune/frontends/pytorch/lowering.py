@@ -28,7 +28,7 @@ _CHANNELS_FIRST = (
 )  # fmt: skip
 _ELEMENTWISE = SAME | {
     "add", "sub", "mul", "div", "relu", "relu6", "hardtanh", "clamp", "leaky_relu", "elu", "sigmoid", "pad",
-    "quantised", "looked_up",
+    "looked_up",
 }  # fmt: skip
 _NUMBERS = {"add", "sub", "mul", "floordiv", "truediv", "mod", "neg", "eq", "ne", "lt", "le", "gt", "ge"}
 _MAX_NUMBER = 2**62
@@ -147,11 +147,10 @@ def _run(built: Assembly, call: Call, values: dict[str, Any]) -> Any:
             return None
         if call.operator == "sym_size":
             return args[0].shape[args[1]] if isinstance(args[0], Value) else args[0].tensor.shape[args[1]]
-        if call.target in {pquant.QUANTISED, pquant.LOOKED_UP}:
-            x, types, modes, *table = args
-            function, parameter = table or ("linear", None)
-            named = {} if parameter is None else {pquant.TABLES[function]: float(parameter)}
-            return in_types(built, call, x, pquant.fixed_points(types.tensor, modes), looked_up=(function, named))
+        if call.target == pquant.LOOKED_UP:
+            x, types, modes, function, parameter = args
+            looked_up = function, pquant.options_of(function, parameter)
+            return in_types(built, call, x, pquant.fixed_points(types.tensor, modes), looked_up=looked_up)
         if not call.target.startswith("aten."):
             return _python(call, args)
         if any(isinstance(entry, Value) for entry in tree_leaves((args, options))):

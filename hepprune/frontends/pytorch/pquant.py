@@ -19,31 +19,25 @@ from hepprune.quantisers import FixedPoints
 _QUANTISER = "pquant.core.torch.quantizer.Quantizer"
 _ATTENTION = "pquant.core.torch.layers.PQMultiheadAttention"
 _SOFTMAX = "pquant.core.torch.activations.PQSoftmax"
-TABLES = {"decay": "rate", "reciprocal": "epsilon"}  # the functions of a softmax' tables, and their parameters
-QUANTISED, LOOKED_UP = "hepprune.quantised.default", "hepprune.looked_up.default"
-
-
-@torch.library.custom_op("hepprune::quantised", mutates_args=())
-def quantised(values: Tensor, types: Tensor, modes: str) -> Tensor:
-    """Return values as fixed-point types hold them."""
-    return fixed_points(types, modes)(values).to(values.dtype).clone()
-
-
-@quantised.register_fake
-def _same_shape(values: Tensor, *_: Any) -> Tensor:
-    return torch.empty_like(values)
+_TABLES = {"decay": "rate", "reciprocal": "epsilon"}  # the functions of a softmax' tables, and their parameters
+LOOKED_UP = "hepprune.looked_up.default"
 
 
 @torch.library.custom_op("hepprune::looked_up", mutates_args=())
-def looked_up(values: Tensor, types: Tensor, modes: str, function: str, parameter: float) -> Tensor:
+def looked_up(values: Tensor, types: Tensor, modes: str, function: str, parameter: float | None) -> Tensor:
     """Return a function of values, by its name and its only parameter, as fixed-point types hold it."""
-    found: Tensor = FUNCTIONS[function](values, **{TABLES[function]: parameter})
+    found: Tensor = FUNCTIONS[function](values, **options_of(function, parameter))
     return fixed_points(types, modes)(found).to(values.dtype).clone()
 
 
 @looked_up.register_fake
-def _same_shape_again(values: Tensor, *_: Any) -> Tensor:
+def _same_shape(values: Tensor, *_: Any) -> Tensor:
     return torch.empty_like(values)
+
+
+def options_of(function: str, parameter: float | None) -> dict[str, float]:
+    """Return the only parameter of a function by its name, nothing where it has none."""
+    return {} if parameter is None else {_TABLES[function]: parameter}
 
 
 def fixed_points(types: Tensor, modes: str) -> FixedPoints:
@@ -54,30 +48,24 @@ def fixed_points(types: Tensor, modes: str) -> FixedPoints:
 
 
 class _Quantiser(nn.Module):
-    """A quantiser of values, its types as a buffer."""
+    """A quantiser of values, its types as a buffer, or a function of them between the quantisers of a table."""
 
-    def __init__(self, kind: FixedPoints) -> None:
+    def __init__(
+        self,
+        kind: FixedPoints,
+        function: str = "linear",
+        parameter: float | None = None,
+        incoming: FixedPoints | None = None,
+    ) -> None:
         super().__init__()
+        self.input_quantizer = nn.Identity() if incoming is None else _Quantiser(incoming)
+        self.function, self.parameter = function, parameter
         types = np.stack([kind.width, kind.integer, kind.signed.astype(np.int64)])
         self.register_buffer("types", torch.as_tensor(types))
         self.modes = f"{kind.rounding}/{kind.overflow}"
 
     def forward(self, values: Tensor) -> Tensor:
-        """Quantise the values."""
-        found: Tensor = quantised(values, self.types, self.modes)
-        return found
-
-
-class _Table(_Quantiser):
-    """A function of values between the quantisers of a table: what is looked up, and what that gives."""
-
-    def __init__(self, incoming: FixedPoints | None, outgoing: FixedPoints, function: str, parameter: float) -> None:
-        super().__init__(outgoing)
-        self.input_quantizer = nn.Identity() if incoming is None else _Quantiser(incoming)
-        self.function, self.parameter = function, parameter
-
-    def forward(self, values: Tensor) -> Tensor:
-        """Look the values up."""
+        """Return what the values become."""
         given = self.input_quantizer(values)
         found: Tensor = looked_up(given, self.types, self.modes, self.function, self.parameter)
         return found
@@ -181,7 +169,7 @@ def _look_up(name: str, softmax: Any) -> None:
     """Give a softmax tables of known functions in the place of those that it computes by code of its own."""
     sign = 1.0 if softmax.stable else -1.0
     parameters = {"exp_table": sign * float(softmax.input_scaler), "inv_table": float(softmax.epsilon)}
-    for (key, parameter), function in zip(parameters.items(), TABLES, strict=True):
+    for (key, parameter), function in zip(parameters.items(), _TABLES, strict=True):
         table = getattr(softmax, key)
         ends = [
             type_of(f"{name}.{key}.{end}_quantizer", getattr(table, f"{end}_quantizer"))
@@ -191,7 +179,7 @@ def _look_up(name: str, softmax: Any) -> None:
         ]
         if ends[1] is None:
             raise NetworkError(f"layer '{name}' has tables that are not quantised; torch's own softmax can be read")
-        setattr(softmax, key, _Table(ends[0], ends[1], function, parameter))
+        setattr(softmax, key, _Quantiser(ends[1], function, parameter, ends[0]))
 
 
 def type_of(name: str, quantiser: Any, weights: Tensor | None = None) -> FixedPoints | None:

@@ -16,6 +16,7 @@ from hepprune.frontends.pytorch import archive, modules
 from hepprune.frontends.pytorch.lowering import Lowered, call_known, filled, lower
 from hepprune.frontends.pytorch.ports import Ports
 from hepprune.frontends.pytorch.program import Program, from_exported
+from hepprune.frontends.pytorch.resizing import copied
 
 IN_CODE = "what a module's code fixes, no weights can move; write a .pt2 program or an .npz instead"
 _PROGRAM = "an .npz holds every network"
@@ -47,7 +48,7 @@ def _outputs(module: nn.Module, values: Sequence[Tensor]) -> list[Tensor]:
     """Run a copy in float64, where sums lose nothing, or as it is where its code makes tensors of its own kind."""
     with modules.in_eval_mode(module), modules.quiet():
         try:
-            return _called(modules.copied(module).double(), values)
+            return _called(copied(module).double(), values)
         except (RuntimeError, TypeError):
             return _called(module, values)
 

@@ -15,8 +15,9 @@ from hepprune.frontends.pytorch import attention, compressed, pquant
 from hepprune.frontends.pytorch.building import Slot
 from hepprune.frontends.pytorch.fitting import Fitting
 from hepprune.frontends.pytorch.lowering import Lowered, lower
-from hepprune.frontends.pytorch.modules import capture, examples, input_shapes, resized, whole
+from hepprune.frontends.pytorch.modules import capture, examples, input_shapes, whole
 from hepprune.frontends.pytorch.program import Program
+from hepprune.frontends.pytorch.resizing import resized
 from hepprune.frontends.pytorch.running import IN_CODE, export, module_read
 from hepprune.frontends.pytorch.values import Rows
 from hepprune.network import Layer, Network, Shape, Shared

@@ -59,16 +59,6 @@ PRIOR_SPREAD: dict[str, dict[str, float]] = {
 }
 
 
-def register(strategy: str) -> Callable[[CostModel], CostModel]:
-    """Return a decorator that adds the cost model of one strategy."""
-
-    def add(model: CostModel) -> CostModel:
-        COST_MODELS[strategy] = model
-        return model
-
-    return add
-
-
 def estimate(
     network: Network,
     target: Target,

@@ -108,17 +108,12 @@ class _TargetFile(_Section):
         counts = {name: count for name in RESOURCES if (count := getattr(limits, name)) is not None}
         cells = Resources(**(whole.known() | counts))
         latency = limits.latency_ns and limits.latency_ns - self.reserved_cycles * self.clock_ns
+        alike = {"name", "part", "clock_ns", "clock_uncertainty", "reserved_cycles", "source", "note"}
         return Target(
-            name=self.name,
-            part=self.part,
-            clock_ns=self.clock_ns,
-            clock_uncertainty=self.clock_uncertainty,
+            **self.model_dump(include=alike),
             budget=Budget(latency, limits.interval_cycles, cells),
             levels=self.levels_per_cycle,
             device_share=share,
-            reserved_cycles=self.reserved_cycles,
-            source=self.source,
-            note=self.note,
             own_device=own_device,
         )
 

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from hepprune.errors import NetworkError, unknown
+from hepprune.errors import NetworkError
 from hepprune.fixed import Quantiser
 from hepprune.network import quantise
-from hepprune.network.layers.base import Layer, Shape, layer, parameter
+from hepprune.network.layers.base import Layer, Shape, check_choice, layer, parameter
 from hepprune.quantisers import FixedPoints, by_table
 
 Function = Callable[..., Tensor]
@@ -74,8 +74,7 @@ class Activation(Layer):
         self, name: str, function: str, parameters: dict[str, float] | None = None, result: Quantiser | None = None
     ) -> None:
         super().__init__(name, result)
-        if function not in FUNCTIONS:
-            raise NetworkError(f"layer '{name}': " + unknown("activation", function, FUNCTIONS))
+        check_choice(name, "activation", function, FUNCTIONS)
         self.function, self.parameters_of = function, dict(parameters or {})
         try:
             FUNCTIONS[function](torch.zeros(1), **self.parameters_of)
@@ -93,8 +92,12 @@ class Activation(Layer):
         if self.function not in _SIGNS:
             return self.function not in _FALL
         key, sign = _SIGNS[self.function]
-        default = inspect.signature(FUNCTIONS[self.function]).parameters[key].default
-        return bool(sign * self.parameters_of.get(key, default) >= 0)
+        return bool(sign * self.parameter(key) >= 0)
+
+    def parameter(self, key: str) -> float:
+        """Return a parameter of the function, its default where none is given."""
+        default: float = inspect.signature(FUNCTIONS[self.function]).parameters[key].default
+        return self.parameters_of.get(key, default)
 
     @property
     def is_tabled(self) -> bool:

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hepprune.errors import NetworkError, unknown
+from hepprune.errors import NetworkError
 from hepprune.fixed import Quantiser
-from hepprune.network.layers.base import Layer, Shape, check_size, check_work, layer
+from hepprune.network.layers.base import Layer, Shape, check_choice, check_size, check_work, layer
 
 OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "add": torch.add,
@@ -31,8 +31,7 @@ class Merge(Layer):
 
     def __init__(self, name: str, operation: str, result: Quantiser | None = None) -> None:
         super().__init__(name, result)
-        if operation not in (*OPERATIONS, "average"):
-            raise NetworkError(f"layer '{name}': " + unknown("operation", operation, (*OPERATIONS, "average")))
+        check_choice(name, "operation", operation, (*OPERATIONS, "average"))
         self.operation = operation
 
     def compute(self, *values: Tensor, quantised: bool) -> Tensor:

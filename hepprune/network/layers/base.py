@@ -2,13 +2,13 @@
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from hepprune.errors import NetworkError
+from hepprune.errors import NetworkError, unknown
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.network import quantise
 from hepprune.network.layers.kernel import Kernel
@@ -174,6 +174,12 @@ def checked_axis(name: str, axis: int, rank: int) -> int:
     if not -rank <= axis < rank:
         raise NetworkError(f"layer '{name}' has no axis {axis} in a value of {rank}")
     return axis % rank
+
+
+def check_choice(name: str, kind: str, given: str, choices: Collection[str]) -> None:
+    """Refuse a setting of a layer that is none of the choices."""
+    if given not in choices:
+        raise NetworkError(f"layer '{name}': " + unknown(kind, given, choices))
 
 
 def check_size(name: str, shape: Shape) -> Shape:

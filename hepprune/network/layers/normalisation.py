@@ -3,7 +3,6 @@
 import math
 from typing import Any, ClassVar, Literal
 
-import torch
 from torch import Tensor, nn
 
 from hepprune.errors import NetworkError
@@ -47,14 +46,6 @@ class BatchNorm(Layer):
         for key, values in (("scale", scale), ("shift", shift)):
             hold(self, key, values, fixed=fixed or key == held)
         self.scale_type, self.shift_type = scale_type, shift_type
-
-    @classmethod
-    def from_torch(cls, name: str, module: nn.BatchNorm1d | nn.BatchNorm2d) -> "BatchNorm":
-        """Read the running statistics and the affine parameters of a torch module."""
-        if module.running_mean is None or module.running_var is None:
-            raise NetworkError(f"layer '{name}' keeps no running statistics, so it has no fixed form at inference")
-        scale = (module.weight if module.affine else 1.0) / torch.sqrt(module.running_var + module.eps)
-        return cls(name, scale, (module.bias if module.affine else 0.0) - module.running_mean * scale)
 
     def used_scale(self, *, quantised: bool = True) -> Tensor:
         """Return the factors that act, (channels,)."""

@@ -5,9 +5,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from hepprune.errors import NetworkError, unknown
+from hepprune.errors import NetworkError
 from hepprune.fixed import Quantiser
-from hepprune.network.layers.base import Layer, Shape, check_work, layer
+from hepprune.network.layers.base import Layer, Shape, check_choice, check_work, layer
 from hepprune.network.layers.weighted import Padding
 
 KINDS = ("max", "average")
@@ -31,8 +31,7 @@ class Pool(Layer):
         result: Quantiser | None = None,
     ) -> None:
         super().__init__(name, result)
-        if kind not in KINDS:
-            raise NetworkError(f"layer '{name}': " + unknown("pooling", kind, KINDS))
+        check_choice(name, "pooling", kind, KINDS)
         if len(size) not in _LARGEST:
             raise NetworkError(f"layer '{name}' pools {len(size)} axes; 1 to 3 are known")
         self.kind, self.size, self.strides = kind, tuple(size), tuple(strides or size)
@@ -89,8 +88,7 @@ class GlobalPool(Layer):
 
     def __init__(self, name: str, kind: str, keep_axes: bool = False, result: Quantiser | None = None) -> None:  # noqa: FBT001, FBT002 -- stored by name
         super().__init__(name, result)
-        if kind not in KINDS:
-            raise NetworkError(f"layer '{name}': " + unknown("pooling", kind, KINDS))
+        check_choice(name, "pooling", kind, KINDS)
         self.kind, self.keep_axes = kind, keep_axes
 
     def compute(self, arriving: Tensor, *, quantised: bool) -> Tensor:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from hepprune import digits
-from hepprune.errors import NetworkError, unknown
+from hepprune.errors import NetworkError
 from hepprune.fixed import Quantiser
 from hepprune.network import quantise
 from hepprune.network.layers.activation import FUNCTIONS, Activation, ReLU
-from hepprune.network.layers.base import Layer, Shape, layer, own, parameter
+from hepprune.network.layers.base import Layer, Shape, check_choice, layer, own, parameter
 from hepprune.network.layers.kernel import Kernel
 from hepprune.network.layers.tape import Tape
 from hepprune.network.layers.weighted import checked_reuse
@@ -80,8 +80,7 @@ class Recurrent(Layer):
         reuse_factor: int = 1,
     ) -> None:
         super().__init__(name, result)
-        if cell not in GATES:
-            raise NetworkError(f"layer '{name}': " + unknown("cell", cell, GATES))
+        check_choice(name, "cell", cell, GATES)
         self.act = _function(name, activation, activation_parameters, activation_type)
         self.gate = _function(name, recurrent_activation, recurrent_activation_parameters, recurrent_activation_type)
         rows, n_out = weight.shape[0], recurrent_weight.shape[-1]
@@ -195,6 +194,26 @@ class Recurrent(Layer):
                 return kind
         return None if _by_gate(self.argument_type, self.n_out) else self.argument_type
 
+    def check_bounded(self) -> None:
+        """Refuse a cell of which firmware would need ever more bits.
+
+        Raises:
+            NetworkError: its state, or a function that is looked up, has no type.
+        """
+        if self.state_type is None and self.cell != "simple":
+            raise NetworkError(
+                f"layer '{self.name}' (Recurrent) has a state that takes more bits every step; set its state_type"
+            )
+        used = {"activation_type": self.act}
+        if self.cell != "simple":
+            used["recurrent_activation_type"] = self.gate
+        for setting, function in used.items():
+            if isinstance(function, Activation) and function.function != "linear" and function.result is None:
+                raise NetworkError(
+                    f"layer '{self.name}' (Recurrent) has no fixed-point form without a type of its "
+                    f"{function.function}; set its {setting}"
+                )
+
     def _applied(self, function: ReLU | Activation, values: Tensor, *, quantised: bool) -> Tensor:
         kind = self.argument_of(function) if quantised else None
         reached: Tensor = function(quantise.activations(values, kind), quantised=quantised)
@@ -255,8 +274,7 @@ def _function(
     layer_name: str, function: str, parameters: Mapping[str, float] | None, result: Quantiser | None
 ) -> ReLU | Activation:
     """Return a function of the cell as the layer it would be on its own."""
-    if function not in ("relu", *FUNCTIONS):
-        raise NetworkError(f"layer '{layer_name}': " + unknown("activation", function, ("relu", *FUNCTIONS)))
+    check_choice(layer_name, "activation", function, ("relu", *FUNCTIONS))
     if function == "relu":
         return ReLU(layer_name, result)
     return Activation(layer_name, function, dict(parameters or {}), result)

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from hepprune import digits
-from hepprune.errors import NetworkError, unknown
+from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.network import quantise
-from hepprune.network.layers.base import Layer, Shape, check_work, hold, layer, own
+from hepprune.network.layers.base import Layer, Shape, check_choice, check_work, hold, layer, own
 from hepprune.network.layers.kernel import Kernel
 
 Padding = tuple[tuple[int, int], ...]
@@ -59,8 +59,7 @@ class Weighted(Layer):
         self.register_buffer("digit_limit", own(limit))
         if limit.dtype != torch.uint8:
             raise NetworkError(f"layer '{name}': a digit limit is of bytes and not {limit.dtype}")
-        if strategy not in STRATEGIES:
-            raise NetworkError(f"layer '{name}': " + unknown("strategy", str(strategy), STRATEGIES))
+        check_choice(name, "strategy", str(strategy), STRATEGIES)
         self.strategy, self.reuse_factor = strategy, checked_reuse(name, reuse_factor)
 
     @property

@@ -108,9 +108,9 @@ def turns(layer: Layer, *arriving: Interval) -> tuple[float, ...]:
     if layer.function in {"leaky_relu", "elu"}:
         return (0.0,)
     if layer.function == "reciprocal":  # next to its pole, on both sides
-        return _around(-layer.parameters_of.get("epsilon", 1e-7), arriving[0])
+        return _around(-layer.parameter("epsilon"), arriving[0])
     if layer.function == "thresholded_relu":  # zero up to a threshold below it, and the least value just above
-        return _around(layer.parameters_of["theta"], arriving[0])
+        return _around(layer.parameter("theta"), arriving[0])
     dip = _DIPS.get("gelu_tanh" if layer.parameters_of.get("tanh") else layer.function)
     return () if dip is None else (dip,)
 

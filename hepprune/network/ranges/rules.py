@@ -78,6 +78,11 @@ def _looked_up(layer: layers.Layer, *arriving: Interval) -> Interval:
     return Interval(*reach(layer, *arriving), _of_result(layer)).outward()
 
 
+def _activation(layer: layers.Activation, arriving: Interval) -> Interval:
+    """Return the range of a function; one that hardware looks up needs a result type to have a grid."""
+    return _monotone(layer, arriving) if layer.function == "linear" else _looked_up(layer, arriving)
+
+
 def _of_result(layer: layers.Layer) -> int:
     """Return the fractional bits that what rounds to the layer's result type is bounded to: one more than its own."""
     if layer.result is None:
@@ -160,8 +165,7 @@ RANGES: Rules[Callable[..., Interval]] = Rules(
         layers.Input: port,
         layers.Weighted: _weighted,
         layers.BatchNorm: _batch_norm,
-        # a function that hardware looks up needs a result type to have a grid
-        layers.Activation: lambda la, arriving: (_monotone if la.function == "linear" else _looked_up)(la, arriving),
+        layers.Activation: _activation,
         layers.Lookup: _looked_up_each,
         layers.Softmax: _softmax,
         layers.PReLU: _looked_up,

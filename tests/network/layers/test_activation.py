@@ -16,20 +16,18 @@ def test_relu_softmax_and_argmax_equal_torch() -> None:
     assert Argmax("a")(VALUES).tolist() == [[1.0], [0.0]]  # the first of equals
 
 
-@pytest.mark.parametrize("affine", [True, False])
-def test_batch_norm_equals_torch_in_eval(*, affine: bool) -> None:
+def test_batch_norm_equals_torch_in_eval() -> None:
     torch.manual_seed(0)
-    module = torch.nn.BatchNorm1d(3, affine=affine)
+    module = torch.nn.BatchNorm1d(3)
     module(torch.randn(64, 3) * 3 + 1)
-    if affine:
-        torch.nn.init.normal_(module.weight)
-        torch.nn.init.normal_(module.bias)
-    assert torch.allclose(BatchNorm.from_torch("bn", module)(VALUES), module.eval()(VALUES), atol=1e-6)
-
-
-def test_batch_norm_without_running_statistics_is_refused() -> None:
-    with pytest.raises(NetworkError, match="'bn' keeps no running statistics"):
-        BatchNorm.from_torch("bn", torch.nn.BatchNorm1d(3, track_running_stats=False))
+    torch.nn.init.normal_(module.weight)
+    torch.nn.init.normal_(module.bias)
+    mean, variance = module.running_mean, module.running_var
+    assert mean is not None
+    assert variance is not None
+    scale = module.weight / torch.sqrt(variance + module.eps)
+    own = BatchNorm("bn", scale, module.bias - mean * scale)
+    assert torch.allclose(own(VALUES), module.eval()(VALUES), atol=1e-6)
 
 
 def test_dense_equals_torch_linear_in_float() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 from hepprune.frontends.keras.hgq.kernels import EINSUM
 from hepprune.frontends.keras.hgq.sums import fill_softmax, softmax
 from hepprune.frontends.keras.hgq.values import ends, value_bits, value_quantiser
-from hepprune.frontends.keras.registry import Inside, Native, Part, Parts, after, inside
+from hepprune.frontends.keras.layers.attention import roles_of
+from hepprune.frontends.keras.registry import Inside, Native, Part, Parts, after, inside, reading
 from hepprune.network import Einsum, Layer, Shape
 
 logger = logging.getLogger(__name__)
@@ -63,23 +64,9 @@ def _softmax(native: Native, shape: Shape) -> Inside:
     return replace(found, native=replace(found.native, config=described))
 
 
-def _roles(native: Native, arriving: tuple[Shape, ...]) -> dict[str, int]:
-    """Return which arriving value is the query, the value and the key."""
-    order = iter(("query", "value", "key"))
-    roles = {name or next(order): number for number, name in enumerate(native.arguments)}
-    if not {"query"} <= roles.keys() <= {"query", "value", "key"}:
-        raise native.refuse(f"is called with {', '.join(roles)}, which cannot be taken over")
-    if any(len(arriving[number]) != 2 for number in roles.values()):
-        raise native.refuse(f"attends over the shapes {arriving}; only (positions, channels) can be taken over")
-    if native.config.get("attention_axes") not in (None, [1], 1):
-        raise native.refuse("attends along other axes than the positions")
-    roles.setdefault("value", roles["query"])
-    return {"key": roles["value"], **roles}
-
-
 def _insides(native: Native) -> dict[str, Inside]:
     """Return the projections and the softmax, in the order that they run."""
-    shapes = {role: native.arriving[number] for role, number in _roles(native, native.arriving).items()}
+    shapes = {role: native.arriving[number] for role, number in roles_of(native, native.arriving, "query").items()}
     found: dict[str, Inside] = {}
     if native.kind == "QLinformerAttention":
         for role in ("key", "value"):
@@ -103,14 +90,13 @@ def _check(native: Native, insides: Mapping[str, Inside]) -> None:
 
 def attention(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     """Return the projections, the scores, their softmax, what it weighs, and the projection of that."""
-    roles, insides, parts = _roles(native, arriving), _insides(native), list[Part]()
+    roles, insides, parts = roles_of(native, arriving, "query"), _insides(native), list[Part]()
     _check(native, insides)
     last: dict[str, int | str] = dict(roles)
 
     def run(role: str, lowered: Parts, source: int | str) -> None:
-        read = [replace(part, sources=tuple(source if s == 0 else s for s in part.sources)) for part in lowered]
-        parts.extend(read)
-        last[role] = read[-1].layer.name
+        parts.extend(reading(lowered, source))
+        last[role] = lowered[-1].layer.name
 
     for role in (role for role in insides if role not in {"softmax", "output"}):
         inner, of = insides[role].native, role.removeprefix("lin_")

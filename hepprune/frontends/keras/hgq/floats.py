@@ -51,13 +51,22 @@ def held_floats(
     if acting is not None and not np.array_equal(kind(acting.astype(np.float64)), acting):
         raise native.refuse(f"has a {key} of floats, which do not hold the weights that the network has now")
     arrays = {"m": kind.mantissa, "e": kind.exponent, "e0": kind.offset - shift}
-    old = native.stored[places["m"]].shape
-    old = (1,) * (kind.mantissa.ndim - len(old)) + old
-    shape = tuple(1 if size == 1 else now for size, now in zip(old, kind.mantissa.shape, strict=True))
+    return as_stored(native, key, places, arrays, np.ones(kind.mantissa.shape, bool))
+
+
+def as_stored(
+    native: Native, key: str, places: Mapping[str, str], bits: Mapping[str, NDArray[Any]], used: NDArray[np.bool_]
+) -> dict[str, Floats]:
+    """Return the bits of values, by name, in the shape that the file has a quantiser's arrays in, by their places.
+
+    Raises:
+        NetworkError: the file keeps one width where the used values have several.
+    """
+    old = native.stored[next(iter(places.values()))].shape
+    old = (1,) * (used.ndim - len(old)) + old
+    shape = tuple(1 if size == 1 else now for size, now in zip(old, used.shape, strict=True))
     try:
-        return {
-            place: grouped(arrays[name], np.ones(kind.mantissa.shape, bool), shape) for name, place in places.items()
-        }
+        return {place: grouped(bits[name], used, shape) for name, place in places.items()}
     except ValueError as problem:
         raise native.refuse(f"has a {key} with one width where the network has several") from problem
 

@@ -116,9 +116,7 @@ def fill_one_kernel(fill: Fill, find: FindLayout = neurons_last) -> Fill:
     """Return what fills a layer with its quantisers, from what fills that without them."""
 
     def quantised_fill(native: Native, layers: Mapping[str, Layer]) -> Native:
-        layer = layers[native.name]
-        if not isinstance(layer, Weighted):
-            raise native.refuse(f"cannot hold a {type(layer).__name__}")
+        layer = native.holding(layers, Weighted)
         filled = fill(without_counts(native), {**layers, native.name: _in_range(native, layer)})
         bits = _bits(native, layer, find(without_counts(native), layer))
         return with_bits(with_counts(native, filled), layers, **bits)

@@ -54,9 +54,7 @@ def _centre(native: Native) -> float:
 
 @torch.no_grad()
 def _fill_batch_norm(native: Native, layers: Mapping[str, Layer]) -> Native:
-    layer = layers[native.name]
-    if not isinstance(layer, BatchNorm):
-        raise native.refuse(f"cannot hold a {type(layer).__name__}")
+    layer = native.holding(layers, BatchNorm)
     acting = {"scale": layer.used_scale(), "shift": layer.used_shift()}
     moved = layer.rebuilt(shift=layer.shift - _centre(native))
     filled = normalisation.fill_batch_norm(without_counts(native), {**layers, native.name: moved})

@@ -31,7 +31,7 @@ from hepprune.frontends.keras.hgq.types import (
 from hepprune.frontends.keras.hgq.values import Values, value_quantiser, value_type
 from hepprune.frontends.keras.layers import recurrent
 from hepprune.frontends.keras.qkeras.layers import by_rows
-from hepprune.frontends.keras.registry import Floats, Native, Part, Parts
+from hepprune.frontends.keras.registry import Floats, Native, Part, Parts, reading
 from hepprune.network import Layer, Recurrent, Shape
 from hepprune.quantisers import FixedPoints
 
@@ -77,7 +77,7 @@ def cell(native: Native, arriving: tuple[Shape, ...]) -> Parts:
         changes |= _ramp(native, changes["argument_type"], native.size("units"))
     made = Part(part.layer.rebuilt(**changes))
     incoming = value_quantiser(native, _values(native, "iq", "input"))
-    return [made] if incoming is None else [Part(incoming), replace(made, sources=(incoming.name,))]
+    return [made] if incoming is None else [Part(incoming), *reading([made], incoming.name)]
 
 
 def _places(native: Native, layer: Layer) -> dict[str, str]:
@@ -143,9 +143,7 @@ def _typed(name: str, kind: Types, array: Floats) -> dict[str, Any]:
 @torch.no_grad()
 def fill_cell(native: Native, layers: Mapping[str, Layer]) -> Native:
     """Return the native layer with the kernels, bias and types that the network has now."""
-    layer = layers[native.name]
-    if not isinstance(layer, Recurrent):
-        raise native.refuse(f"cannot hold a {type(layer).__name__}")
+    layer = native.holding(layers, Recurrent)
     acting = {name: layer.used(name) for name, _ in _KERNELS}
     kept = {name: acting[name] for name, place in _KERNELS if keeps_no_range(native, f"{place}_conf")}
     filled = recurrent.fill_recurrent(native, {**layers, native.name: layer.rebuilt(**kept) if kept else layer})

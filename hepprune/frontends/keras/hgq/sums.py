@@ -16,7 +16,7 @@ from hepprune.frontends.keras.hgq.values import (
 )
 from hepprune.frontends.keras.layers.operations import axes_of
 from hepprune.frontends.keras.layers.parts import power_of_two, reduced
-from hepprune.frontends.keras.registry import LAYERS, Lower, Native, Part, Parts, after, only
+from hepprune.frontends.keras.registry import LAYERS, Lower, Native, Part, Parts, after, only, reading
 from hepprune.network import Activation, Einsum, Layer, Merge, Shape
 
 _EPSILON = 1e-7  # that Keras adds before it divides
@@ -131,10 +131,10 @@ def softmax(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     if stable:
         given = parts[-1].layer.name if parts else 0
         largest = _named(native, "largest")
-        parts += _reading(reduced(largest, shape, over, "max", keep=True), given)
+        parts += reading(reduced(largest, shape, over, "max", keep=True), given)
         parts.append(Part(Merge(native.part("distance"), "subtract"), (largest.name, given)))
     parts, exponentials = _looked_up(native, parts, "exp")
-    parts += _reading(reduced(_named(native, "total"), shape, over, "sum", keep=True), exponentials)
+    parts += reading(reduced(_named(native, "total"), shape, over, "sum", keep=True), exponentials)
     parts, reciprocals = _looked_up(native, parts, "inv")
     parts.append(Part(Merge(native.name, "multiply"), (exponentials, reciprocals)))
     return after(parts, outgoing)
@@ -142,10 +142,6 @@ def softmax(native: Native, arriving: tuple[Shape, ...]) -> Parts:
 
 def _named(native: Native, suffix: str) -> Native:
     return replace(native, name=native.part(suffix))
-
-
-def _reading(parts: Parts, source: int | str) -> Parts:
-    return [replace(part, sources=(source,)) if part.sources == (0,) else part for part in parts]
 
 
 def _looked_up(native: Native, parts: Parts, table: str) -> tuple[Parts, str]:

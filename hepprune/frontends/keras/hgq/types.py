@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError
 from hepprune.fixed import ROUNDING, FixedPoint, Quantiser
-from hepprune.frontends.keras.hgq.floats import FIELDS, Types, floats, grouped, held_floats
+from hepprune.frontends.keras.hgq.floats import FIELDS, Types, as_stored, floats, held_floats
 from hepprune.frontends.keras.qkeras.layers import Arrange
 from hepprune.frontends.keras.registry import Floats, Native
 from hepprune.network import Shape
@@ -217,14 +217,8 @@ def held(
     integer = kind.integer - kind.signed - shift
     fraction = np.where(width > 0, width - kind.integer + shift, -integer)
     bits = {"k": kind.signed & (width > 0), "i": integer, "f": fraction, "b": integer + fraction}
-    old = native.stored[places["k"]].shape
-    old = (1,) * (width.ndim - len(old)) + old
-    shape = tuple(1 if size == 1 else now for size, now in zip(old, width.shape, strict=True))
     used = (width > 0) if acting is not None else np.ones(width.shape, bool)
-    try:
-        return {where: grouped(bits[name], used, shape) for name, where in places.items()}
-    except ValueError as problem:
-        raise native.refuse(f"has a {key} with one width where the network has several") from problem
+    return as_stored(native, key, places, bits, used)
 
 
 def without_bits(native: Native, key: str, place: str, *, alive: NDArray[np.bool_]) -> dict[str, Floats]:

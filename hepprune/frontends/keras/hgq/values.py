@@ -6,7 +6,7 @@ from typing import Any
 
 from hepprune.fixed import Quantiser
 from hepprune.frontends.keras.hgq.types import each, held, plain, spread, type_of
-from hepprune.frontends.keras.registry import Floats, Native, Part, Parts, after
+from hepprune.frontends.keras.registry import Floats, Native, Part, Parts, after, reading
 from hepprune.network import Activation, Layer
 
 # What quantises values: the end of its layer's name, its key in the config, its place in the file, and its config.
@@ -39,8 +39,7 @@ def between(native: Native, parts: Parts) -> Parts:
     """Return parts that read the arriving value with the quantisers of what comes in and what goes out."""
     incoming, outgoing = (value_quantiser(native, values) for values in ends(native))
     if incoming is not None:
-        read = [replace(part, sources=(incoming.name,)) if part.sources == (0,) else part for part in parts]
-        parts = [Part(incoming), *read]
+        parts = [Part(incoming), *reading(parts, incoming.name)]
     return after(_looked_up(parts, outgoing), outgoing)
 
 

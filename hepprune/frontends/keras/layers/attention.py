@@ -13,22 +13,24 @@ _REFUSED = ("use_gate", "sliding_window")
 GROUPS = ("query_dense", "key_dense", "value_dense", "output_dense")
 
 
-def _roles(native: Native, arriving: tuple[Shape, ...]) -> dict[str, int]:
+def roles_of(native: Native, arriving: tuple[Shape, ...], *needed: str) -> dict[str, int]:
+    """Return which arriving value is the query, the value and the key; a value that is left out is the query."""
     order = iter(("query", "value", "key"))
     roles = {name or next(order): number for number, name in enumerate(native.arguments)}
-    if not {"query", "value"} <= roles.keys() <= {"query", "value", "key"}:
+    if not set(needed) <= roles.keys() <= {"query", "value", "key"}:
         raise native.refuse(f"is called with {', '.join(roles)}, which cannot be taken over")
     if any(len(arriving[number]) != 2 for number in roles.values()):
         raise native.refuse(f"attends over the shapes {arriving}; only (positions, channels) can be taken over")
-    return {"key": roles["value"]} | roles
+    if native.config.get("attention_axes") not in (None, [1], 1):
+        raise native.refuse("attends along other axes than the positions")
+    roles.setdefault("value", roles["query"])
+    return {"key": roles["value"], **roles}
 
 
 def _check(native: Native) -> None:
     for key in _REFUSED:
         if native.config.get(key):
             raise native.refuse(f"has {key} set, which cannot be taken over")
-    if native.config.get("attention_axes") not in (None, [1], 1):
-        raise native.refuse("attends along other axes than the positions")
 
 
 def _arrays(native: Native, shapes: Mapping[str, Shape]) -> dict[str, Tensor]:
@@ -79,7 +81,7 @@ def _fill(native: Native, layers: Mapping[str, Layer]) -> Native:
 @register("MultiHeadAttention", fill=_fill, groups=GROUPS)
 def _attention(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     _check(native)
-    roles = _roles(native, arriving)
+    roles = roles_of(native, arriving, "query", "value")
     shapes = {role: arriving[number] for role, number in roles.items()}
     arrays, heads, parts = _arrays(native, shapes), native.size("num_heads"), []
     for role in ("query", "key", "value"):

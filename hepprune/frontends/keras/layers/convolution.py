@@ -9,18 +9,14 @@ from torch import Tensor
 
 from hepprune.frontends.keras.layers.activations import activated
 from hepprune.frontends.keras.layers.weighted import bias_or_zeros, kernel_and_bias, used
-from hepprune.frontends.keras.registry import Native, Part, Parts, channels_last, only, register, single
+from hepprune.frontends.keras.registry import Native, Part, Parts, channels_last, only, rank_of, register, single
 from hepprune.network import Conv, Layer, Shape
 from hepprune.network.layers.weighted import Padding, same_padding
 
 
-def _rank(native: Native) -> int:
-    return next((rank for rank in (1, 3) if native.kind.upper().endswith(f"{rank}D")), 2)
-
-
 def places(native: Native, shape: Shape) -> dict[str, Any]:
     """Return strides, dilation and padding of a convolution over a value of this shape."""
-    rank = _rank(native)
+    rank = rank_of(native)
     channels_last(native, shape, rank)
     kernel, strides = native.sizes("kernel_size", rank), native.sizes("strides", rank, 1)
     dilation = native.sizes("dilation_rate", rank, 1)
@@ -51,24 +47,17 @@ def conv(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     where = places(native, shape)
     if shape[-1] % groups:
         raise native.refuse(f"shares {shape[-1]} channels among {groups} groups")
-    wanted = (*native.sizes("kernel_size", _rank(native)), shape[-1] // groups, n_out)
+    wanted = (*native.sizes("kernel_size", rank_of(native)), shape[-1] // groups, n_out)
     kernel, bias = _arrays(native, wanted, n_out=n_out)
     return [Part(Conv(native.name, single(kernel.movedim(-1, 0)), bias, groups=groups, **where))]
 
 
 def fill_conv(native: Native, layers: Mapping[str, Layer]) -> Native:
     """Return the native convolution with the kernel and bias the network has now."""
-    layer = _conv_of(native, layers, native.name)
+    layer = native.holding(layers, Conv)
     weights = kernel_and_bias(native, layer.weight.detach().movedim(0, -1).numpy(), layer.bias)
     sizes = {"kernel_size": list(layer.kernel), "groups": layer.groups}
     return native.filled(weights, filters=layer.n_out, use_bias=used(native, layer.bias), **sizes)
-
-
-def _conv_of(native: Native, layers: Mapping[str, Layer], name: str) -> Conv:
-    layer = layers[name]
-    if not isinstance(layer, Conv):
-        raise native.refuse(f"cannot hold a {type(layer).__name__}")
-    return layer
 
 
 def _depthwise_weight(kernel: Tensor) -> Tensor:
@@ -87,14 +76,14 @@ def depthwise(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     """Return the kernel of a depthwise convolution, without its activation."""
     shape, multiplier = only(native, arriving), native.size("depth_multiplier", 1)
     where, n_in = places(native, shape), shape[-1]
-    wanted = (*native.sizes("kernel_size", _rank(native)), n_in, multiplier)
+    wanted = (*native.sizes("kernel_size", rank_of(native)), n_in, multiplier)
     kernel, bias = _arrays(native, wanted, n_out=n_in * multiplier)
     return [Part(Conv(native.name, _depthwise_weight(kernel), bias, groups=n_in, **where))]
 
 
 def fill_depthwise(native: Native, layers: Mapping[str, Layer]) -> Native:
     """Return the native depthwise convolution with the kernel and bias the network has now."""
-    layer = _conv_of(native, layers, native.name)
+    layer = native.holding(layers, Conv)
     weights = kernel_and_bias(native, _depthwise_kernel(layer), layer.bias)
     return native.filled(weights, depth_multiplier=layer.n_out // layer.groups, use_bias=used(native, layer.bias))
 
@@ -102,7 +91,7 @@ def fill_depthwise(native: Native, layers: Mapping[str, Layer]) -> Native:
 def separable(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     """Return a separable convolution's two kernels, without its activation."""
     shape, multiplier = only(native, arriving), native.size("depth_multiplier", 1)
-    rank, where, n_in, n_out = _rank(native), places(native, shape), shape[-1], native.size("filters")
+    rank, where, n_in, n_out = rank_of(native), places(native, shape), shape[-1], native.size("filters")
     wanted = (*native.sizes("kernel_size", rank), n_in, multiplier)
     deep, point, bias = _arrays(native, wanted, ((1,) * rank + (n_in * multiplier, n_out)), n_out=n_out)
     zeros = torch.zeros(n_in * multiplier)
@@ -112,7 +101,7 @@ def separable(native: Native, arriving: tuple[Shape, ...]) -> Parts:
 
 def fill_separable(native: Native, layers: Mapping[str, Layer]) -> Native:
     """Return the native separable convolution with the kernels and bias the network has now."""
-    deep, point = _conv_of(native, layers, native.part("depthwise")), _conv_of(native, layers, native.name)
+    deep, point = native.holding(layers, Conv, native.part("depthwise")), native.holding(layers, Conv)
     if deep.bias.any():
         raise native.refuse("has no place for a bias between its two kernels")
     rest = kernel_and_bias(native, point.weight.detach().movedim(0, -1).numpy(), point.bias)

@@ -25,6 +25,18 @@ def affine(native: Native, *more: str, n: int) -> dict[str, Tensor]:
     return {"gamma": torch.ones(n, dtype=torch.float64), "beta": torch.zeros(n, dtype=torch.float64)} | arrays
 
 
+def kept_channels(old: tuple[Tensor, Tensor], new: tuple[Tensor, Tensor]) -> list[int] | None:
+    """Return which channels, in order, have the scales and shifts that there are now, None where one has changed."""
+    found: list[int] = []
+    for pair in torch.stack(new, dim=1):
+        first = found[-1] + 1 if found else 0
+        same = torch.nonzero((torch.stack(old, dim=1)[first:] == pair).all(dim=1))
+        if not len(same):
+            return None
+        found.append(first + int(same[0]))
+    return found
+
+
 def batch_norm(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     """Return the affine map that a batch normalisation is at inference."""
     shape = only(native, arriving)

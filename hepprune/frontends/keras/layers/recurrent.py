@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hepprune.frontends.keras.layers.activations import activation, name_of
-from hepprune.frontends.keras.registry import LAYERS, Native, Part, Parts, only, register, rewrapped, single
+from hepprune.frontends.keras.registry import LAYERS, Native, Part, Parts, only, register, rewrapped, single, wrapped
 from hepprune.network import Activation, Concatenate, Layer, Merge, Recurrent, ReLU, Shape
 from hepprune.network.layers.recurrent import GATES
 
@@ -79,9 +79,7 @@ def function_arguments(native: Native, key: str, function: Layer | None) -> dict
 
 def fill_recurrent(native: Native, layers: Mapping[str, Layer]) -> Native:
     """Return the native recurrent layer with the kernels and biases the network has now."""
-    layer = layers[native.name]
-    if not isinstance(layer, Recurrent):
-        raise native.refuse(f"cannot hold a {type(layer).__name__}")
+    layer = native.holding(layers, Recurrent)
     kernels = [layer.weight.detach().T, layer.recurrent_weight.detach().T]
     both = layer.cell == "gru" and layer.reset_after
     bias = torch.stack([layer.bias, layer.recurrent_bias]) if both else layer.bias + layer.recurrent_bias
@@ -95,10 +93,8 @@ register("SimpleRNN", "LSTM", "GRU", fill=fill_recurrent, groups=("cell",))(recu
 
 def _ways(native: Native) -> tuple[Native, Native]:
     """Return the two layers a Bidirectional runs, forwards and backwards."""
-    entry = native.config.get("layer")
-    kind = str(entry.get("class_name")) if isinstance(entry, dict) else "nothing"
-    if not isinstance(entry, dict) or kind not in LAYERS or kind.removeprefix("Q") not in _CELLS:
-        raise native.refuse(f"wraps {kind[:60]}, no recurrent layer that can be taken over")
+    known = {kind for kind in LAYERS if kind.removeprefix("Q") in _CELLS}
+    kind, entry = wrapped(native, known, ", no recurrent layer that can be taken over")
     config, half = entry["config"], len(native.weights) // 2
     back = {**config, "go_backwards": not config.get("go_backwards", False)}
     other = native.config.get("backward_layer") or {"class_name": kind, "config": back}
@@ -142,10 +138,8 @@ def _in_order(layer: Layer, backward: str) -> Layer:
 
 
 def _inner(native: Native) -> Native:
-    entry = native.config.get("layer")
-    kind = str(entry.get("class_name")) if isinstance(entry, dict) else "nothing"
-    if not isinstance(entry, dict) or kind not in POSITIONWISE or kind not in LAYERS:
-        raise native.refuse(f"wraps {kind[:60]}; known are {', '.join(sorted(POSITIONWISE & LAYERS.keys()))}")
+    known = POSITIONWISE & LAYERS.keys()
+    kind, entry = wrapped(native, known, f"; known are {', '.join(sorted(known))}")
     return replace(native, kind=kind, config=entry["config"])
 
 

@@ -3,12 +3,8 @@
 import math
 from typing import Any
 
-from hepprune.frontends.keras.registry import Native, Part, Parts, channels_last, only, register
+from hepprune.frontends.keras.registry import Native, Part, Parts, channels_last, only, rank_of, register
 from hepprune.network import Crop, GlobalPool, Pad, Permute, Pool, Reshape, Shape, UpSample, same_padding
-
-
-def _rank(native: Native) -> int:
-    return next((rank for rank in (1, 3) if f"{rank}D" in native.kind), 2)
 
 
 def _kind(native: Native) -> str:
@@ -34,7 +30,7 @@ def _vanishing(native: Native, arriving: tuple[Shape, ...]) -> Parts:
 
 @register(*(f"{kind}{rank}D" for kind in ("MaxPooling", "AveragePooling", "MaxPool") for rank in (1, 2, 3)))
 def _pool(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-    shape, rank = only(native, arriving), _rank(native)
+    shape, rank = only(native, arriving), rank_of(native)
     channels_last(native, shape, rank)
     size = native.sizes("pool_size", rank, 2)
     strides = size if native.config.get("strides") is None else native.sizes("strides", rank)
@@ -47,7 +43,7 @@ def _pool(native: Native, arriving: tuple[Shape, ...]) -> Parts:
 
 @register(*(f"Global{kind}Pooling{rank}D" for kind in ("Max", "Average") for rank in (1, 2, 3)))
 def _global_pool(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-    channels_last(native, only(native, arriving), _rank(native))
+    channels_last(native, only(native, arriving), rank_of(native))
     return [Part(GlobalPool(native.name, _kind(native), keep_axes=bool(native.config.get("keepdims"))))]
 
 
@@ -78,7 +74,7 @@ def _permute(native: Native, arriving: tuple[Shape, ...]) -> Parts:
 
 def _borders(native: Native, key: str) -> Any:
     """Return (before, after) for each axis; Keras allows one number for all, or one for each axis."""
-    value, rank = native.config.get(key, 1), _rank(native)
+    value, rank = native.config.get(key, 1), rank_of(native)
     pairs = [value] if rank == 1 and isinstance(value, list | tuple) else value
     pairs = [pairs] * rank if isinstance(pairs, int) else pairs
     if not isinstance(pairs, list | tuple) or len(pairs) != rank:
@@ -91,7 +87,7 @@ def _borders(native: Native, key: str) -> Any:
 
 @register("ZeroPadding1D", "ZeroPadding2D", "Cropping1D", "Cropping2D")
 def _pad_or_crop(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-    channels_last(native, only(native, arriving), _rank(native))
+    channels_last(native, only(native, arriving), rank_of(native))
     if native.kind.startswith("Zero"):
         return [Part(Pad(native.name, _borders(native, "padding")))]
     return [Part(Crop(native.name, _borders(native, "cropping")))]
@@ -99,11 +95,11 @@ def _pad_or_crop(native: Native, arriving: tuple[Shape, ...]) -> Parts:
 
 @register("UpSampling1D", "UpSampling2D")
 def _up_sample(native: Native, arriving: tuple[Shape, ...]) -> Parts:
-    channels_last(native, only(native, arriving), _rank(native))
+    channels_last(native, only(native, arriving), rank_of(native))
     kind = native.config.get("interpolation", "nearest")
     if kind != "nearest":
         raise native.refuse(f"interpolates by {str(kind)[:40]}; only nearest can be taken over")
-    return [Part(UpSample(native.name, native.sizes("size", _rank(native), 2)))]
+    return [Part(UpSample(native.name, native.sizes("size", rank_of(native), 2)))]
 
 
 @register("RepeatVector")

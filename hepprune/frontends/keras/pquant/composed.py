@@ -12,7 +12,7 @@ from hepprune.errors import NetworkError
 from hepprune.fixed import Quantiser
 from hepprune.frontends.keras.hgq.types import each as changed_each
 from hepprune.frontends.keras.pquant import section
-from hepprune.frontends.keras.registry import LAYERS, Inside, LayerKind, Native, Part, Parts, inside
+from hepprune.frontends.keras.registry import LAYERS, Inside, LayerKind, Native, Part, Parts, inside, reading
 from hepprune.network import BatchNorm, Dense, Einsum, Layer, Reshape, Shape
 from hepprune.quantisers import FixedPoints
 
@@ -46,8 +46,7 @@ def _separable(native: Native, arriving: tuple[Shape, ...]) -> Parts:
 
 def _then(parts: Parts, more: Parts) -> Parts:
     """Return parts and those behind them, which read the last one where they read what arrives."""
-    last = parts[-1].layer.name
-    return [*parts, *(replace(part, sources=tuple(last if s == 0 else s for s in part.sources)) for part in more)]
+    return [*parts, *reading(more, parts[-1].layer.name)]
 
 
 def _fill_separable(native: Native, layers: Mapping[str, Layer]) -> Native:
@@ -117,7 +116,7 @@ def _attention(native: Native, arriving: tuple[Shape, ...]) -> Parts:
     for role in _PROJECTIONS:
         positions = arriving[roles[role]][0]
         lowered = _dense(insides[role].native, arriving[roles[role]])
-        parts += [_from(part, roles[role]) for part in lowered]
+        parts += reading(lowered, roles[role])
         reshape = Reshape(native.part(f"{role}_heads"), (positions, heads, width // heads))
         parts.append(Part(reshape, (lowered[-1].layer.name,)))
         split[role] = reshape.name
@@ -137,10 +136,6 @@ def _attention(native: Native, arriving: tuple[Shape, ...]) -> Parts:
 
 def _dense(inner: Native, shape: Shape) -> Parts:
     return LAYERS["PQDense"].lower(replace(inner, arriving=(shape,)), (shape,))
-
-
-def _from(part: Part, number: int) -> Part:
-    return replace(part, sources=tuple(number if source == 0 else source for source in part.sources))
 
 
 @torch.no_grad()
@@ -189,10 +184,8 @@ def _widened(
         for value in (name, inner.part("output")):
             shapes[value] = (*shapes[value][:-1], len(places))
         found |= _values(layers, inner.part("output"), places, -1)
-    joined, last = _places(now["value"], full), layers[native.name]
-    if not isinstance(last, Dense):
-        raise native.refuse(f"cannot hold a {type(last).__name__}")
-    found[native.name] = _columns(last, joined)
+    joined = _places(now["value"], full)
+    found[native.name] = _columns(native.holding(layers, Dense), joined)
     found |= _values(layers, native.part("input"), joined, -1)
     shapes[native.part("input")] = (*native.shapes[native.part("joined")][:-1], len(joined))
     heads = np.minimum(np.arange(full[0]), now["value"][0] - 1)

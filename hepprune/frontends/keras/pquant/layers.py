@@ -160,13 +160,9 @@ def _affine(native: Native, n: int) -> tuple[torch.Tensor, torch.Tensor]:
 def _fill_batch_norm(native: Native, layers: Mapping[str, Layer]) -> Native:
     """Return the native layer with those of its channels that the network has; no others are on its grids."""
     state, n = layers[native.name].state_dict(), len(without_counts(native).weights[-1])
-    old, kept, first = _affine(native, n), [], 0
-    for scale, shift in zip(state["scale"], state["shift"], strict=True):
-        same = torch.nonzero((old[0][first:] == scale) & (old[1][first:] == shift))
-        if not len(same):
-            raise native.refuse("has gamma and beta on grids, which do not hold the network's scale and shift")
-        kept.append(first + int(same[0]))
-        first = kept[-1] + 1
+    kept = normalisation.kept_channels(_affine(native, n), (state["scale"], state["shift"]))
+    if kept is None:
+        raise native.refuse("has gamma and beta on grids, which do not hold the network's scale and shift")
     picked = [array[kept] if array.ndim else array for array in native.weights]
     chosen = {key: array[kept] for key, array in native.stored.items() if _is_per_channel(key, array, n)}
     found = resized(with_bits(translated(native.filled(picked), (INPUT,)), layers), INPUT, len(kept))

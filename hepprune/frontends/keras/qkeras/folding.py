@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from hepprune.frontends.keras.layers.normalisation import batch_norm, check_last_axis, fill_batch_norm
+from hepprune.frontends.keras.layers.normalisation import batch_norm, check_last_axis, fill_batch_norm, kept_channels
 from hepprune.frontends.keras.qkeras import layers as base
 from hepprune.frontends.keras.qkeras.quantisers import used
 from hepprune.frontends.keras.registry import Fill, Floats, Lower, Native, Parts, only, register
@@ -39,18 +37,11 @@ def _fill(native: Native, layers: Mapping[str, Layer]) -> Native:
     return fill_batch_norm(native, layers).filled(**{f"{name}_quantizer": None for name in _STATISTICS})
 
 
-def _kept(native: Native, layer: Layer) -> NDArray[np.int64] | None:
+def _kept(native: Native, layer: Layer) -> list[int] | None:
     """Return which channels, in order, have the scales and shifts of the layer, None where any has changed."""
     (before,) = batch_norm(_quantised(native), ((len(native.weights[0]),),))
-    old, new = (torch.stack([of.scale, of.shift]).detach().numpy().T for of in (before.layer, layer))  # type: ignore[list-item]
-    found, start = [], 0
-    for pair in new:
-        matches = np.flatnonzero((old[start:] == pair).all(axis=1))
-        if not len(matches):
-            return None
-        found.append(start + int(matches[0]))
-        start = found[-1] + 1
-    return np.asarray(found)
+    old, now = before.layer.state_dict(), layer.state_dict()
+    return kept_channels((old["scale"], old["shift"]), (now["scale"], now["shift"]))
 
 
 @register("QBatchNormalization", fill=_fill)

@@ -13,7 +13,19 @@ from hepprune.errors import NetworkError
 from hepprune.frontends.keras.layers import activations, convolution, weighted
 from hepprune.frontends.keras.qkeras.functions import QuantisedFunction, activation, is_quantiser
 from hepprune.frontends.keras.qkeras.quantisers import Described, held, parse, scale_of, used, weights
-from hepprune.frontends.keras.registry import LAYERS, Fill, Floats, Lower, Native, Part, Parts, after, only, register
+from hepprune.frontends.keras.registry import (
+    LAYERS,
+    Fill,
+    Floats,
+    Lower,
+    Native,
+    Part,
+    Parts,
+    after,
+    only,
+    reading,
+    register,
+)
 from hepprune.network import Activation, BatchNorm, Layer, Merge, ReLU, Shape, Weighted
 
 Array = NDArray[np.float32]
@@ -87,9 +99,7 @@ def with_activation(native: Native, parts: Parts) -> Parts:
     described = native.config.get("activation")
     if not is_quantiser(described):
         return activations.with_activation(native, parts)
-    before = parts[-1].layer.name
-    more = functions(native, described)
-    return [*parts, *(replace(part, sources=(before,)) if part.sources == (0,) else part for part in more)]
+    return [*parts, *reading(functions(native, described), parts[-1].layer.name)]
 
 
 def filling(plain: Fill, *keys: str) -> Fill:

@@ -12,6 +12,7 @@ from hepprune.errors import NetworkError, unknown
 from hepprune.fixed import FixedPoint, Quantiser
 from hepprune.frontends.keras.qkeras.scales import Floats, Settings, rounded
 from hepprune.quantisers import Binary, PowerOfTwo, Scaled, Ternary
+from hepprune.quantisers.scaled import tuples
 
 _MAX_TEXT = 1000
 _ROUNDING = {"use_stochastic_rounding": False}
@@ -221,11 +222,7 @@ def _compact(array: Floats) -> Floats:
 def _nested(array: Floats | None) -> Any:
     if array is None or array.size == 1:
         return None if array is None else float(array.item())
-    return _tuples(array.astype(np.float64).tolist())
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(entry) for entry in value) if isinstance(value, list) else value
+    return tuples(array.astype(np.float64).tolist())
 
 
 def held(

@@ -60,9 +60,7 @@ def _single(array: Floats) -> Array:
 
 @torch.no_grad()
 def _fill(native: Native, layers: Mapping[str, Layer]) -> Native:
-    filled, layer = plain.fill_recurrent(native, layers), layers[native.name]
-    if not isinstance(layer, Recurrent):
-        raise native.refuse(f"cannot hold a {type(layer).__name__}")
+    filled, layer = plain.fill_recurrent(native, layers), native.holding(layers, Recurrent)
     arrays = list(filled.weights)
     changes: dict[str, object] = {}
     for number, (name, key) in enumerate(_KERNELS.items()):

@@ -8,7 +8,7 @@ import torch
 
 from hepprune.fixed import FixedPoint
 from hepprune.frontends.keras.qkeras.layers import by_channels, by_rows
-from hepprune.frontends.keras.registry import LAYERS, Floats, Native, Part, Parts, keep, only, register, single
+from hepprune.frontends.keras.registry import LAYERS, Floats, Native, Part, Parts, keep, only, register, single, wrapped
 from hepprune.network import Dense, Layer, Permute, Shape, Weighted
 
 _BIT = FixedPoint(1, 1, False, "RND_CONV", "SAT")
@@ -18,10 +18,7 @@ _PER_KERNEL = 2
 
 def _pruned(native: Native) -> tuple[Native, int, tuple[Floats, ...]]:
     """Return the wrapped layer, and of the wrapper's arrays how many are its kernels once more, and the rest."""
-    entry = native.config.get("layer")
-    kind = str(entry.get("class_name")) if isinstance(entry, dict) else "nothing"
-    if not isinstance(entry, dict) or kind not in LAYERS or kind == native.kind:
-        raise native.refuse(f"wraps {kind[:60]}, which is not known here")
+    kind, entry = wrapped(native, LAYERS.keys() - {native.kind}, ", which is not known here")
     scalars = sum(not array.ndim for array in native.weights)
     n_kernels = max(scalars - 1, 0)
     before = len(native.weights) - n_kernels * _PER_KERNEL - bool(scalars)

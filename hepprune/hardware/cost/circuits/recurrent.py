@@ -71,7 +71,7 @@ class _Cell:
 @CIRCUITS.of(Recurrent)
 @torch.no_grad()
 def _unrolled(bill: Bill, alive: Bools, layer: Recurrent, arriving: Wires) -> Wires:
-    _check(layer)
+    layer.check_bounded()
     cell = _Cell.of(layer)
     acts = iter(states_read(layer, cell.matrices["recurrent_weight"].weight, alive, len(arriving.low)))
     state = memory = constants(np.zeros(layer.n_out))
@@ -84,21 +84,6 @@ def _unrolled(bill: Bill, alive: Bools, layer: Recurrent, arriving: Wires) -> Wi
         states.append(state)
     ordered = states[::-1] if layer.backwards and layer.in_order else states
     return Wires(np.stack([each.planes for each in ordered], axis=1)) if layer.return_sequences else state
-
-
-def _check(layer: Recurrent) -> None:
-    """Refuse a cell whose functions, or whose state, have no type."""
-    if layer.state_type is None and layer.cell != "simple":
-        raise NetworkError(
-            f"layer '{layer.name}' (Recurrent) has a state that takes more bits every step; set its state_type"
-        )
-    used = (("activation_type", layer.act), ("recurrent_activation_type", layer.gate))
-    for setting, function in used[:1] if layer.cell == "simple" else used:
-        if isinstance(function, Activation) and function.function != "linear" and function.result is None:
-            raise NetworkError(
-                f"layer '{layer.name}' (Recurrent) has no fixed-point form without a type of its {function.function}; "
-                f"set its {setting}"
-            )
 
 
 def states_read(layer: Recurrent, recurrent: Integers, alive: Bools, n_steps: int) -> list[_Acts]:
@@ -129,11 +114,11 @@ def _step(
     known: dict[bytes, tuple[float, Wires, Wires]],
 ) -> tuple[Wires, Wires]:
     """Return state and memory after a step, counted once for all steps that differ by when they begin."""
-    # when the first of what is not always the same is there
-    firsts = [np.where(each.moving, (each.level, each.smooth), np.inf).reshape(2, -1).min(axis=1) for each in before]
-    begin = tuple((np.minimum(*firsts) - _AHEAD).tolist())
-    if not any(each.moving.any() for each in before):
-        begin = (0.0, 0.0)
+    begin = (0.0, 0.0)
+    if any(each.moving.any() for each in before):  # when the first of what is not always the same is there
+        moving = np.concatenate([(each.level[each.moving], each.smooth[each.moving]) for each in before], axis=1)
+        level, smooth = moving.min(axis=1) - _AHEAD
+        begin = (float(level), float(smooth))
     now, state, memory = (_shifted(each, -begin[0], -begin[1]) for each in (now, *before))
     key = b"".join(np.round(each.planes, _PLACES).tobytes() for each in (now, state, memory))
     key += acts.state.tobytes() + acts.memory.tobytes()

@@ -7,17 +7,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
-from hepprune import digits
 from hepprune.errors import NetworkError
 from hepprune.fixed import FixedPoint
 from hepprune.hardware.cost.circuits import operations
 from hepprune.hardware.cost.circuits.operations import Bill
 from hepprune.hardware.cost.circuits.wires import FINEST, Floats, Wires, constants, last_place
-from hepprune.network.layers import Activation, Layer, PReLU
-from hepprune.network.stairs import MOST, SMALL, Stairs, stairs
+from hepprune.network.layers import Activation, Layer
+from hepprune.network.stairs import SMALL, bend, of_layer
 from hepprune.quantisers import singles
-
-_SLOPE_FRACTION, _SLOPE_DIGITS, _WIDE = 16, 3, 8  # of a slope that is one or two additions, for wider arguments
 
 
 @dataclass(frozen=True)
@@ -69,19 +66,8 @@ def _priced(function: TabledLayer, low: float, high: float, fraction: float, neg
 
 def _ramp(bill: Bill, layer: Layer, value: Wires) -> Wires | None:
     """Return a function of two straight lines, None where it is of another kind or a table is smaller."""
-    if _is_tabled(layer):
-        return None
-    if isinstance(layer, PReLU):  # the slope below zero, or the threshold
-        constant = float(layer.slope.detach())
-    elif isinstance(layer, Activation) and layer.function in {"leaky_relu", "thresholded_relu"}:
-        name, default = ("slope", 0.3) if layer.function == "leaky_relu" else ("theta", 1.0)
-        constant = layer.parameters_of.get(name, default)
-    else:
-        return None
-    whole = abs(constant) * 2.0**_SLOPE_FRACTION
-    if value.width[0] <= _WIDE or whole != round(whole):
-        return None
-    if int(digits.count(np.array([round(whole)]))[0]) > _SLOPE_DIGITS:
+    constant = bend(layer, int(value.width[0]))
+    if constant is None:
         return None
     if isinstance(layer, Activation) and layer.function == "thresholded_relu":
         key = operations.plus(bill, operations.negative(value), np.array([constant]))
@@ -93,13 +79,15 @@ def _ramp(bill: Bill, layer: Layer, value: Wires) -> Wires | None:
 
 def _table(bill: Bill, function: TabledLayer, value: Wires) -> Wires:
     """Return what a table puts out, in the narrowest address where the function is the same beyond."""
-    found = _stairs(function, value)
+    run, n_bits = functools.partial(_run, function.layer), int(value.width[0])
+    step = np.float64(2.0 ** -value.fraction[0])
+    ends = int(value.low[0] / step), int(value.high[0] / step)
+    found = of_layer(function.layer, run, ends, step=step, rises=function.rises, n_bits=n_bits)
     if not len(found.changes):
         return constants(found.outputs[:1])
-    if value.width[0] > SMALL:
-        step = 2.0 ** -value.fraction[0]
-        ends = (float(number * step) for number in (int(found.changes[0]) - 1, int(found.changes[-1])))
-        narrow = FixedPoint.covering(*ends, fraction=int(value.fraction[0]))
+    if n_bits > SMALL:
+        changing = (float(number * step) for number in (int(found.changes[0]) - 1, int(found.changes[-1])))
+        narrow = FixedPoint.covering(*changing, fraction=int(value.fraction[0]))
         value = operations.quantise(bill, value, replace(narrow, overflow="SAT"))
     fraction = float(last_place(found.outputs[found.outputs != 0]).max())
     low = found.low_bits(int(value.width[0]), 2.0**-fraction)
@@ -116,26 +104,6 @@ def _looked_up(bill: Bill, address: float, width: float) -> float:
     """Return the levels of a table."""
     bill.lut += 2.0 ** max(address - 5, 0) * math.ceil(width / 2) * min(1.0, address / 5)
     return max(address - 6, 1.0)
-
-
-def _is_tabled(layer: Layer) -> bool:
-    return isinstance(layer, Activation) and layer.is_tabled
-
-
-def _stairs(function: TabledLayer, value: Wires) -> Stairs:
-    layer, step = function.layer, np.float64(2.0 ** -value.fraction[0])
-    kind, run = None if _is_tabled(layer) else layer.fixed_result, functools.partial(_run, layer)
-    ends = int(value.low[0] / step), int(value.high[0] / step)
-    rises = function.rises
-    if kind is not None and kind.overflow == "WRAP":  # which falls where it wraps
-        whole = layer.compute(torch.tensor(ends, dtype=torch.float64) * float(step), quantised=True)
-        rises = rises and bool(((whole >= kind.minimum) & (whole <= kind.maximum)).all())
-    if ends[1] - ends[0] >= MOST and not (rises and kind):
-        raise NetworkError(
-            f"layer '{layer.name}' ({type(layer).__name__}) would look up an argument of {int(value.width[0])} bits; "
-            "give the layer before it a narrower result type, or it a coarser one of its own"
-        )
-    return stairs(run, ends, step, rises_in=kind if rises else None)
 
 
 @torch.no_grad()

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from hepprune.errors import NetworkError
 from hepprune.files import write_text
-from hepprune.firmware import hls, scales
-from hepprune.firmware.emulator import texts
+from hepprune.firmware import hls, scales, texts
 from hepprune.firmware.folders import replacing_folder
 from hepprune.interface import Interface
 from hepprune.network import Network
@@ -63,11 +62,11 @@ def write(
         )
         shutil.move(project.folder / "firmware", new / "firmware")
         shutil.rmtree(project.folder)
-        write_text(new / "emulator.h", texts.EMULATOR)
+        write_text(new / "emulator.h", texts.read("emulator.h"))
         write_text(new / "scales.h", scales.header(interface))
         write_text(new / f"{name}.cc", _model(project, new / "firmware", interface, network, name))
-        write_text(new / CHECKER, texts.CHECK)
-        write_text(new / "Makefile", texts.MAKEFILE.replace("@name", name).replace("@top", project.top))
+        write_text(new / CHECKER, texts.read(CHECKER))
+        write_text(new / "Makefile", texts.filled("emulator.mk", name=name, top=project.top))
         write_text(new / VECTORS, _vectors(raw, expected))
     return folder
 
@@ -95,28 +94,25 @@ def _model(project: hls.Project, firmware: Path, interface: Interface, network: 
         (f"out{i}", f"{space}::{kind}", width)
         for i, (kind, width) in enumerate(zip(types[len(sizes) :], widths, strict=True))
     ]
-    filled = {
-        "@typed_in": f", or {inputs[0][1]} *" if len(inputs) == 1 else "",
-        "@typed_out": f" or {outputs[0][1]} *" if len(outputs) == 1 else "",
-        "@take": _typed(inputs, "input", "std::copy_n(*own, {size}, {name});"),
-        "@give": _typed(outputs, "result", "std::copy_n({name}, {size}, *own);"),
-        "@members": "".join(f"  {kind} {own}[{size}];\n" for own, kind, size in (*inputs, *outputs)),
-        "@scale": _scale(interface, inputs),
-        "@copy": "".join(
+    return texts.filled(
+        "emulator.cc",
+        typed_in=f", or {inputs[0][1]} *" if len(inputs) == 1 else "",
+        typed_out=f" or {outputs[0][1]} *" if len(outputs) == 1 else "",
+        take=_typed(inputs, "input", "std::copy_n(*own, {size}, {name});"),
+        give=_typed(outputs, "result", "std::copy_n({name}, {size}, *own);"),
+        members="".join(f"  {kind} {own}[{size}];\n" for own, kind, size in (*inputs, *outputs)),
+        scale=_scale(interface, inputs),
+        copy="".join(
             f"    for (int i = 0; i < {n}; ++i) *out++ = static_cast<T>({own}[i].to_double());\n"
             for own, _, n in outputs
         ),
-        "@arguments": ", ".join(own for own, _, _ in (*inputs, *outputs)),
-        "@n_raw": str(sum(sizes)),
-        "@n_out": str(sum(widths)),
-        "@space": space,
-        "@top": project.top,
-        "@name": name,
-    }
-    text = texts.MODEL
-    for key, value in filled.items():
-        text = text.replace(key, value)
-    return text
+        arguments=", ".join(own for own, _, _ in (*inputs, *outputs)),
+        n_raw=str(sum(sizes)),
+        n_out=str(sum(widths)),
+        space=space,
+        top=project.top,
+        name=name,
+    )
 
 
 def _typed(ports: Sequence[tuple[str, str, int]], given: str, copied: str) -> str:

@@ -1,0 +1,16 @@
+"""Texts in other languages that firmware is made of, each in a file of its own: C++, VHDL, Verilog, Tcl, make."""
+
+from importlib import resources
+
+
+def read(file: str) -> str:
+    """Return a text of this folder."""
+    return resources.files(__package__).joinpath(file).read_text(encoding="utf-8")
+
+
+def filled(file: str, /, **values: object) -> str:
+    """Return a text of this folder with a value in the place of each `@key`, one key after the other."""
+    text = read(file)
+    for key, value in values.items():
+        text = text.replace(f"@{key}", str(value))
+    return text
