@@ -8,7 +8,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from hepprune.cli.screen import AsJson, Screen, Workers, columns, numbers, output, show, workers
+from hepprune.cli.screen import AsJson, IoType, Screen, Workers, columns, numbers, output, show, words, workers
 
 if TYPE_CHECKING:
     from hepprune.studies.points import Point, Study
@@ -38,7 +38,7 @@ def study(
     bits: Annotated[str, typer.Option(help="Of weights and activations, as in 6,8; else the model's own types.")] = "",
     sparsity: _Sparsities = "0",
     parallelization: Annotated[str, typer.Option(help="Of convolutions, as in 1,4; else each layer's own.")] = "",
-    io_type: Annotated[str, typer.Option(help="io_parallel or io_stream.")] = "io_parallel",
+    io_type: IoType = "io_parallel",
     stage: _Stage = None,
     budget: _Budgets = None,
     data: Annotated[Path | None, typer.Option(help="Jets to judge by: a recipe.yaml or an .npz with x and y.")] = None,
@@ -65,7 +65,7 @@ def study(
             models,
             target,
             clock_ns=numbers("clock", clock, float) or (None,),
-            strategy=[name.strip() for name in strategy.split(",") if name.strip()],
+            strategy=words(strategy),
             reuse_factor=numbers("reuse-factor", reuse_factor, int) or (None,),
             bits=numbers("bits", bits, int) or (None,),
             sparsity=numbers("sparsity", sparsity, float),
