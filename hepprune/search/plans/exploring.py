@@ -158,7 +158,7 @@ class Chart:
 
 def _ladder(chart: Chart, solve: Solve, weighing: Flags) -> Iterator[Picks]:
     """Yield the plans that a solver finds for lower and lower shares of the limits, each around the last."""
-    picks = chart.links.start
+    picks = chart.links.knapsack.start
     yield picks
     share = float(chart.price(picks)[weighing].max())
     closer = 0
