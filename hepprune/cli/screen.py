@@ -38,6 +38,10 @@ from hepprune.errors import (
 T = TypeVar("T")
 AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON on standard output.")]
 IoType = Annotated[str, typer.Option(help="io_parallel or io_stream.")]
+Limits = Annotated[
+    list[str] | None,
+    typer.Option("--budget", "-b", help="A limit in the target's place: lut=10%, dsp=120, latency=100ns."),
+]
 Workers = Annotated[
     str | None,
     typer.Option("--executor", help="Where work runs: serial, threads:N, processes:N, or dask:tcp://host:8786."),

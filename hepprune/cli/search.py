@@ -6,7 +6,15 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from hepprune.cli.screen import AsJson, IoType, Screen, numbers, show, words
+from hepprune.cli.screen import AsJson, IoType, Limits, Screen, numbers, show, words
+
+_Target = Annotated[
+    str | None,
+    typer.Option("--target", "-t", help="A preset (see `hepprune targets`) or a YAML file; else the recipe's."),
+]
+_Strategy = Annotated[
+    str | None, typer.Option(help="latency, resource, resource_unrolled, distributed_arithmetic; else the recipe's.")
+]
 
 
 def search(
@@ -16,21 +24,12 @@ def search(
         list[Path], typer.Option(help="Jets: a recipe.yaml or an .npz with x and y; one, or one for each model.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="A folder for the smaller models, the plan and its plots.")],
-    target: Annotated[
-        str | None,
-        typer.Option("--target", "-t", help="A preset (see `hepprune targets`) or a YAML file; else the recipe's."),
-    ] = None,
+    target: _Target = None,
     solver: Annotated[
         str | None, typer.Option(help="greedy, exact, dynamic_programming or evolve; else the recipe's.")
     ] = None,
-    budget: Annotated[
-        list[str] | None,
-        typer.Option("--budget", "-b", help="A limit in the target's place: lut=10%, dsp=120, latency=100ns."),
-    ] = None,
-    strategy: Annotated[
-        str | None,
-        typer.Option(help="latency, resource, resource_unrolled, distributed_arithmetic; else the recipe's."),
-    ] = None,
+    budget: Limits = None,
+    strategy: _Strategy = None,
     io_type: IoType = "io_parallel",
     metric: Annotated[str, typer.Option(help="cross_entropy, accuracy, auc, ...")] = "cross_entropy",
     granularities: Annotated[
