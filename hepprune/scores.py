@@ -82,14 +82,10 @@ def form(name: str, *, sign: bool = False) -> str:
     return ("+" if sign else "") + (".4f" if _own(name) in _AROUND_ONE else ".4g")
 
 
-def shown(name: str, value: Stated) -> str:
-    """Return a metric as "accuracy 0.6564 ± 0.0030"."""
-    return f"{label(name)} {value:{form(name)}}"
-
-
 def headline(scores: Mapping[str, Stated]) -> str:
     """Return the primary metric as "accuracy 0.6564 ± 0.0030"."""
-    return shown(*next(iter(scores.items())))
+    name, value = next(iter(scores.items()))
+    return f"{label(name)} {value:{form(name)}}"
 
 
 def change(name: str, difference: Stated) -> str:

@@ -4,14 +4,11 @@ import logging
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.logging import RichHandler
-from typer.core import TyperGroup
 
 import hepprune
 from hepprune.cli import (
@@ -31,34 +28,11 @@ from hepprune.cli import (
 )
 from hepprune.errors import HeppruneError
 
+# Mistyped lines end with 1, as any other error does: 2 says that a budget is missed.
 _UsageError: Any = typer.BadParameter.__base__  # of the click that typer has within it
-
-
-class _Commands(TyperGroup):
-    """Commands whose mistyped lines end with 1, as any other error does: 2 says that a budget is missed."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Invoke the command of a line."""
-        with _mistyped():
-            return super().invoke(ctx)
-
-    def make_context(self, *args: Any, **options: Any) -> Any:
-        """Parse a line."""
-        with _mistyped():
-            return super().make_context(*args, **options)
-
-
-@contextmanager
-def _mistyped() -> Iterator[None]:
-    try:
-        yield
-    except _UsageError as problem:
-        problem.exit_code = HeppruneError.exit_code
-        raise
-
+_UsageError.exit_code = HeppruneError.exit_code
 
 app = typer.Typer(
-    cls=_Commands,
     help="Make jet-tagging and trigger networks fit the FPGAs of a particle-physics trigger.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -1,7 +1,9 @@
 """Commands on jets: make them, look at a tree."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +11,8 @@ import typer
 from rich import box
 from rich.table import Table
 
-from hepprune.cli.screen import AsJson, Screen, Workers, errors_in_one_sentence, output, print_json
+from hepprune.cli.screen import AsJson, Screen, Workers, errors_in_one_sentence, output
+from hepprune.cli.screen import show as show_parts
 
 if TYPE_CHECKING:
     from hepprune.data.surveys import Survey
@@ -51,14 +54,11 @@ def show(
     from hepprune.data import proposals, surveys
 
     found = list(surveys.surveys(file))
-    if as_json:
-        print_json([asdict(each) | {"proposed": proposals.proposed(each)} for each in found])
-        return
-    for each in found:
-        _print_survey(each)
+    sections = [asdict(each) | {"proposed": proposals.proposed(each)} for each in found]
+    show_parts(sections, lambda: chain.from_iterable(map(_told, found)), as_json=as_json, console=output())
 
 
-def _print_survey(found: "Survey") -> None:
+def _told(found: "Survey") -> "Iterator[str | Table]":
     import yaml
 
     from hepprune.data import proposals
@@ -70,8 +70,7 @@ def _print_survey(found: "Survey") -> None:
         ends = ("" if end is None else f"{end:g}" for end in (each.low, each.high))
         table.add_row(each.name, each.trouble or each.kind, *ends, f"{each.missing or ''}", f"{each.longest or ''}")
     read = "" if found.n_read == found.n_rows else f"; ranges of the first {found.n_read:,}"
-    output().print(f"{found.file}: {found.n_rows:,} rows{read}", markup=False, soft_wrap=True)
-    output().print(table)
-    output().print("A `data` section to begin with:", markup=False)
-    text = yaml.safe_dump({"data": proposals.proposed(found)}, sort_keys=False, width=100)
-    output().print(text, markup=False, soft_wrap=True)
+    yield f"{found.file}: {found.n_rows:,} rows{read}"
+    yield table
+    yield "A `data` section to begin with:"
+    yield yaml.safe_dump({"data": proposals.proposed(found)}, sort_keys=False, width=100)

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from hepprune.cli.models import Model
-from hepprune.cli.screen import AsJson, columns, log, show
+from hepprune.cli.screen import AsJson, IoType, columns, log, show
 from hepprune.errors import BudgetMissedError
 
 _CELLS = ("lut", "ff", "dsp", "bram18", "uram")
@@ -26,7 +26,7 @@ def estimate(
     reuse_factor: Annotated[
         int | None, typer.Option("--reuse-factor", "-r", help="For every layer; without it each layer's own.")
     ] = None,
-    io_type: Annotated[str, typer.Option(help="io_parallel or io_stream.")] = "io_parallel",
+    io_type: IoType = "io_parallel",
     stage: Annotated[str | None, typer.Option(help="csynth, vsynth, route, da4ml or yosys.")] = None,
     ledger: Annotated[Path | None, typer.Option(help="A ledger whose measurements at that stage calibrate it.")] = None,
     as_json: AsJson = False,

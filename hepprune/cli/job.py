@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from hepprune.cli.screen import AsJson, Screen, Workers, kept, output, show, workers
+from hepprune.cli.screen import AsJson, Screen, Workers, kept, output, show, words, workers
 
 if TYPE_CHECKING:
     from hepprune.report.summary import Summary
@@ -107,7 +107,7 @@ def init(
         out,
         target=target,
         strategy=strategy,
-        features=[name.strip() for name in features.split(",") if name.strip()],
+        features=words(features),
         label=label,
         ask=ask,
     )

@@ -20,9 +20,10 @@ LedgerFile = Annotated[Path, typer.Argument(help="The ledger (SQLite).")]
 @errors_in_one_sentence()
 def show_all(ledger: LedgerFile, as_json: AsJson = False) -> None:
     """List the designs, with how many values there are of each."""
-    from hepprune.synthesis import exchange
+    from hepprune.synthesis.ledger import existing
 
-    designs = exchange.designs(ledger)
+    with existing(ledger) as book:
+        designs = book.designs()
     table = Table("design", "description", "recorded (UTC)", "estimates", "measurements", "failures")
     for each in designs:
         counts = (str(n) for n in (each.estimates, each.measurements, each.failures))
@@ -39,8 +40,11 @@ def show_one(
 ) -> None:
     """Show every value of one design."""
     from hepprune.synthesis import exchange
+    from hepprune.synthesis.ledger import existing
 
-    found, records = exchange.design(ledger, design)
+    with existing(ledger) as book:
+        found = book.design(design)
+        records = list(book.records(found.key))
     table = Table("recorded (UTC)", "kind", "stage", "tool", "LUT", "FF", "DSP", "BRAM18", "cycles", "interval", "note")
     for row in exchange.rows(records):
         names = ("recorded", "kind", "stage", "tool", "lut", "ff", "dsp", "bram18", "latency_cycles")

@@ -37,6 +37,11 @@ from hepprune.errors import (
 
 T = TypeVar("T")
 AsJson = Annotated[bool, typer.Option("--json", help="Print as JSON on standard output.")]
+IoType = Annotated[str, typer.Option(help="io_parallel or io_stream.")]
+Limits = Annotated[
+    list[str] | None,
+    typer.Option("--budget", "-b", help="A limit in the target's place: lut=10%, dsp=120, latency=100ns."),
+]
 Workers = Annotated[
     str | None,
     typer.Option("--executor", help="Where work runs: serial, threads:N, processes:N, or dask:tcp://host:8786."),
@@ -119,6 +124,11 @@ def columns(table: Table, names: Iterable[str]) -> Table:
     return table
 
 
+def words(text: str) -> tuple[str, ...]:
+    """Return the words of a list with commas."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
 def numbers(option: str, text: str, kind: Callable[[str], T]) -> tuple[T, ...]:
     """Return the numbers of a list with commas.
 
@@ -126,20 +136,15 @@ def numbers(option: str, text: str, kind: Callable[[str], T]) -> tuple[T, ...]:
         RecipeError: it is none.
     """
     try:
-        return tuple(kind(part) for part in text.split(",") if part.strip())
+        return tuple(map(kind, words(text)))
     except ValueError:
         raise RecipeError(f"--{option} takes numbers separated by commas, not '{text}'") from None
 
 
-def print_json(value: Any) -> None:
-    """Print a value, its dataclasses as objects, on standard output."""
-    sys.stdout.write(json.dumps(value, default=_plain, indent=2) + "\n")
-
-
 def show(value: Any, parts: Callable[[], Iterable[Any]], *, as_json: bool, console: Console | None = None) -> None:
-    """Print a value as JSON, or the tables and the unbroken lines that `parts` makes of it."""
+    """Print a value as JSON, dataclasses as objects, or the tables and the unbroken lines that `parts` makes of it."""
     if as_json:
-        print_json(value)
+        sys.stdout.write(json.dumps(value, default=_plain, indent=2) + "\n")
         return
     console = console or Console()
     for part in parts():

@@ -6,57 +6,42 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from hepprune.cli.screen import AsJson, Screen, numbers, show
+from hepprune.cli.screen import AsJson, IoType, Limits, Screen, numbers, show, words
 
-Models = Annotated[list[str], typer.Argument(help="Model files; several share the target's cells.")]
-Data = Annotated[
-    list[Path], typer.Option(help="Jets: a recipe.yaml or an .npz with x and y; one, or one for each model.")
-]
-Out = Annotated[Path, typer.Option("--out", "-o", help="A folder for the smaller models, the plan and its plots.")]
-TargetOption = Annotated[
+_Target = Annotated[
     str | None,
     typer.Option("--target", "-t", help="A preset (see `hepprune targets`) or a YAML file; else the recipe's."),
 ]
-Solver = Annotated[str | None, typer.Option(help="greedy, exact, dynamic_programming or evolve; else the recipe's.")]
-Limits = Annotated[
-    list[str] | None,
-    typer.Option("--budget", "-b", help="A limit in the target's place: lut=10%, dsp=120, latency=100ns."),
+_Strategy = Annotated[
+    str | None, typer.Option(help="latency, resource, resource_unrolled, distributed_arithmetic; else the recipe's.")
 ]
-Strategy = Annotated[
-    str | None,
-    typer.Option(help="latency, resource, resource_unrolled, distributed_arithmetic; else the recipe's."),
-]
-IoType = Annotated[str, typer.Option(help="io_parallel or io_stream.")]
-MetricOption = Annotated[str, typer.Option(help="cross_entropy, accuracy, auc, ...")]
-Granularities = Annotated[str, typer.Option(help="weight, dsp_row, bram_row, N:M, neuron, head, layer.")]
-Sparsities = Annotated[str, typer.Option(help="Fractions to cut.")]
-ReuseFactors = Annotated[str, typer.Option(help="Choose among these, as in 1,2,4; else each layer's own.")]
-WeightBits = Annotated[str, typer.Option(help="Choose among these too, as in 4,5.")]
-ActivationBits = Annotated[str, typer.Option(help="Choose among these too.")]
-Jets = Annotated[int, typer.Option(min=1, help="Jets that measure the effect of an option.")]
-Trials = Annotated[int, typer.Option(min=1, help="Plans that `evolve` tries.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of `evolve`.")]
 
 
 def search(
-    models: Models,
+    models: Annotated[list[str], typer.Argument(help="Model files; several share the target's cells.")],
     *,
-    data: Data,
-    out: Out,
-    target: TargetOption = None,
-    solver: Solver = None,
+    data: Annotated[
+        list[Path], typer.Option(help="Jets: a recipe.yaml or an .npz with x and y; one, or one for each model.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="A folder for the smaller models, the plan and its plots.")],
+    target: _Target = None,
+    solver: Annotated[
+        str | None, typer.Option(help="greedy, exact, dynamic_programming or evolve; else the recipe's.")
+    ] = None,
     budget: Limits = None,
-    strategy: Strategy = None,
+    strategy: _Strategy = None,
     io_type: IoType = "io_parallel",
-    metric: MetricOption = "cross_entropy",
-    granularities: Granularities = "weight,neuron",
-    sparsities: Sparsities = "0.125,0.25,0.375,0.5,0.625,0.75,0.875,0.95",
-    reuse_factors: ReuseFactors = "",
-    weight_bits: WeightBits = "",
-    activation_bits: ActivationBits = "",
-    jets: Jets = 20_000,
-    trials: Trials = 300,
-    seed: Seed = 0,
+    metric: Annotated[str, typer.Option(help="cross_entropy, accuracy, auc, ...")] = "cross_entropy",
+    granularities: Annotated[
+        str, typer.Option(help="weight, dsp_row, bram_row, N:M, neuron, head, layer.")
+    ] = "weight,neuron",
+    sparsities: Annotated[str, typer.Option(help="Fractions to cut.")] = "0.125,0.25,0.375,0.5,0.625,0.75,0.875,0.95",
+    reuse_factors: Annotated[str, typer.Option(help="Choose among these, as in 1,2,4; else each layer's own.")] = "",
+    weight_bits: Annotated[str, typer.Option(help="Choose among these too, as in 4,5.")] = "",
+    activation_bits: Annotated[str, typer.Option(help="Choose among these too.")] = "",
+    jets: Annotated[int, typer.Option(min=1, help="Jets that measure the effect of an option.")] = 20_000,
+    trials: Annotated[int, typer.Option(min=1, help="Plans that `evolve` tries.")] = 300,
+    seed: Annotated[int, typer.Option(min=0, help="Of `evolve`.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Choose sparsity, granularity, reuse factor and bits of every layer so that a budget holds and least is lost."""
@@ -66,7 +51,7 @@ def search(
 
     grid = ChoiceGrid(
         sparsities=numbers("sparsities", sparsities, float),
-        granularities=tuple(name.strip() for name in granularities.split(",") if name.strip()),
+        granularities=words(granularities),
         reuse_factors=numbers("reuse-factors", reuse_factors, int),
         weight_bits=numbers("weight-bits", weight_bits, int),
         activation_bits=numbers("activation-bits", activation_bits, int),

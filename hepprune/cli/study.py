@@ -8,7 +8,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from hepprune.cli.screen import AsJson, Screen, Workers, columns, numbers, output, show, workers
+from hepprune.cli.screen import AsJson, IoType, Limits, Screen, Workers, columns, numbers, output, show, words, workers
 
 if TYPE_CHECKING:
     from hepprune.studies.points import Point, Study
@@ -21,9 +21,6 @@ _MEASURED = ("measured", "ns")
 _REASONS = 6  # shown of why combinations are none
 _Stage = Annotated[str | None, typer.Option(help="csynth, vsynth, route, da4ml or yosys; else that of the tool.")]
 _Sparsities = Annotated[str, typer.Option(help="Fractions of weights to cut, as in 0,0.5,0.8; nothing is trained.")]
-_Budgets = Annotated[
-    list[str] | None, typer.Option("--budget", "-b", help="A limit in the target's place: lut=10%, latency=100ns.")
-]
 
 
 def study(
@@ -38,9 +35,9 @@ def study(
     bits: Annotated[str, typer.Option(help="Of weights and activations, as in 6,8; else the model's own types.")] = "",
     sparsity: _Sparsities = "0",
     parallelization: Annotated[str, typer.Option(help="Of convolutions, as in 1,4; else each layer's own.")] = "",
-    io_type: Annotated[str, typer.Option(help="io_parallel or io_stream.")] = "io_parallel",
+    io_type: IoType = "io_parallel",
     stage: _Stage = None,
-    budget: _Budgets = None,
+    budget: Limits = None,
     data: Annotated[Path | None, typer.Option(help="Jets to judge by: a recipe.yaml or an .npz with x and y.")] = None,
     metric: Annotated[str | None, typer.Option(help="What they are judged by; else the primary metric.")] = None,
     synthesise: Annotated[str, typer.Option(help="How many points to synthesise really, or all.")] = "0",
@@ -65,7 +62,7 @@ def study(
             models,
             target,
             clock_ns=numbers("clock", clock, float) or (None,),
-            strategy=[name.strip() for name in strategy.split(",") if name.strip()],
+            strategy=words(strategy),
             reuse_factor=numbers("reuse-factor", reuse_factor, int) or (None,),
             bits=numbers("bits", bits, int) or (None,),
             sparsity=numbers("sparsity", sparsity, float),

@@ -1,15 +1,18 @@
 """Commands on synthesis: read what a tool left behind, run a tool."""
 
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from hepprune.cli.screen import AsJson, Screen, Workers, columns, output, print_json
+from hepprune.cli.screen import AsJson, Screen, Workers, columns, output, show
 
 if TYPE_CHECKING:
     from hepprune.hardware.resources import Measurement, Resources
+    from hepprune.jobs.ingestion import IngestedDesign
 
 LedgerFile = Annotated[Path | None, typer.Option(help="The ledger (SQLite) that keeps what was found.")]
 
@@ -29,25 +32,21 @@ def ingest(
     from hepprune.jobs import ingestion
 
     found = ingestion.ingest(path, ledger=ledger, clock_ns=clock_ns, design=design)
-    if as_json:
-        print_json(found)
-    else:
-        console = output()
-        for each in found.designs:
-            console.print(f"\n{each.top} in {each.project} (design {each.key})")
-            for measured in each.measurements:
-                console.print(_origin(measured), soft_wrap=True)
-            if each.measurements:
-                console.print(totals(each.measurements))
-            for measured, rest in zip(each.measurements, each.unexplained, strict=True):
-                if measured.layers:
-                    console.print(_layers(measured, rest))
-            for failure in each.failures:
-                console.print(failure.sentence, soft_wrap=True)
-        for name, why in found.refused:
-            console.print(f"not read: {name}: {why}", soft_wrap=True)
+    refused = (f"not read: {name}: {why}" for name, why in found.refused)
+    show(found, lambda: (*chain.from_iterable(map(_told, found.designs)), *refused), as_json=as_json, console=output())
     if not found.designs:
         raise ReportError(f"no report or log of a failed run was found in '{path}'")
+
+
+def _told(found: "IngestedDesign") -> "Iterator[str | Table]":
+    yield f"\n{found.top} in {found.project} (design {found.key})"
+    yield from map(_origin, found.measurements)
+    if found.measurements:
+        yield totals(found.measurements)
+    for measured, rest in zip(found.measurements, found.unexplained, strict=True):
+        if measured.layers:
+            yield _layers(measured, rest)
+    yield from (failure.sentence for failure in found.failures)
 
 
 def _origin(measured: "Measurement") -> str:
@@ -108,14 +107,11 @@ def synth(
     limits = farm.ToolLimits(hours * 3600.0, None if memory_gb is None else memory_gb * 1e9)
     with executors.open(executor or f"threads:{jobs}") as pool, screen.progress:
         runs = farm.synthesise(projects, tool=tool, executor=pool, limits=limits, ledger=ledger, track=screen)
-    if as_json:
-        print_json(runs)
-    else:
-        for run in runs:
-            output().print(f"{run.project}")
-            if run.measurement is not None:
-                output().print(_origin(run.measurement), soft_wrap=True)
-                output().print(totals((run.measurement,)))
+    parts: list[str | Table] = []
+    for run in runs:
+        parts.append(str(run.project))
+        parts += [] if run.measurement is None else [_origin(run.measurement), totals((run.measurement,))]
+    show(runs, lambda: parts, as_json=as_json, console=output())
     failed = [run for run in runs if run.failure is not None]
     if failed:
         raise ReportError("; ".join(f"{run.project}: {run.failure.sentence}" for run in failed if run.failure))

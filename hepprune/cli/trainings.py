@@ -7,7 +7,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from hepprune.cli.screen import AsJson, Screen, Workers, show, workers
+from hepprune.cli.screen import AsJson, Screen, Workers, numbers, show, words, workers
 
 Source = Annotated[str, typer.Argument(help="A recipe.yaml, or a model file or module:factory with --data.")]
 Jets = Annotated[Path | None, typer.Option(help="Jets of a model: a recipe.yaml or an .npz with x and y.")]
@@ -40,8 +40,8 @@ def compare(
             source,
             out,
             data=data,
-            methods=[method for method in methods.split(",") if method.strip()],
-            sparsities=_numbers(sparsities),
+            methods=words(methods),
+            sparsities=numbers("sparsities", sparsities, float),
             seeds=range(1, seeds + 1),
             epochs=epochs,
             patience=patience,
@@ -49,13 +49,6 @@ def compare(
             track=screen,
         )
     show(result, lambda: (_compared(result), *result.files.values()), as_json=as_json)
-
-
-def _numbers(text: str) -> list[float]:
-    try:
-        return [float(part) for part in text.split(",") if part.strip()]
-    except ValueError:
-        raise typer.BadParameter(f"'{text}' is no list of numbers such as 0.5,0.9") from None
 
 
 def _compared(result: Any) -> Table:

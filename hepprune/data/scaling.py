@@ -110,6 +110,5 @@ def load(path: Path, *, input_name: str | None = None) -> Scaler:
 
 def _filled(jets: Jets) -> NDArray[np.bool_]:
     if IS_FILLED in jets.feature_names:
-        mask: NDArray[np.bool_] = jets.x[..., jets.feature_names.index(IS_FILLED)] != 0
-        return mask
+        return np.asarray(jets.x[..., jets.feature_names.index(IS_FILLED)] != 0)
     return np.ones(jets.x.shape[:-1], np.bool_)

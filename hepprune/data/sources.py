@@ -62,8 +62,7 @@ def columns(source: Source) -> dict[str, str]:
         PrerequisiteError: what reads its format is not installed.
     """
     if isinstance(source, str):
-        found: dict[str, str] = _format(source).columns(source)
-        return found
+        return _format(source).columns(source)
     return {name: str(ak.type(each).content) for name, each in _records(source).items()}
 
 

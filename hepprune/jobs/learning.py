@@ -9,7 +9,7 @@ from hepprune.hardware.calibration import Calibration, Pair
 from hepprune.hardware.resources import STAGES
 from hepprune.hardware.validation import Prediction, ResourceErrors
 from hepprune.report.plots import costs
-from hepprune.synthesis.ledger import Ledger
+from hepprune.synthesis.ledger import existing
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,5 @@ def calibration_of(path: Path, *, stage: str, strategy: str) -> Calibration:
 
 
 def _pairs(path: Path) -> list[Pair]:
-    if not path.is_file():
-        raise ReportError(f"there is no ledger '{path}'")
-    with Ledger(path) as book:
+    with existing(path) as book:
         return [pair for stage in STAGES for pair in book.pairs(stage)]

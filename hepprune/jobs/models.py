@@ -1,6 +1,5 @@
 """Jobs on a model alone: what its layers are, what can only be removed together, and the model without what is dead."""
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +8,12 @@ from typing import Any
 import torch
 
 from hepprune import frontends
-from hepprune.errors import EquivalenceError, NetworkError
+from hepprune.errors import EquivalenceError
 from hepprune.firmware.hls import IO_TYPES
 from hepprune.firmware.layers import refusals
 from hepprune.fixed import Quantiser
 from hepprune.frontends.checking import features, is_exact
+from hepprune.jobs import sources
 from hepprune.network import Layer, Network, Shared, Weighted
 from hepprune.pruning.structure import surgery
 from hepprune.report.layers import LayerDescription
@@ -46,8 +46,7 @@ def shrink(model: Any, path: Path) -> Shrunk:
         NetworkError: the model cannot be read or written.
         EquivalenceError: an output differs; nothing is written.
     """
-    if isinstance(model, str | Path) and Path(model).resolve() == path.resolve():
-        raise NetworkError(f"'{path}' is the model itself; give another file to write")
+    sources.check_another_file(model, path)
     network = frontends.read(model)
     smaller = surgery.shrink(network)
     exact, vectors, difference = _compare(network, smaller)
@@ -85,12 +84,7 @@ def _compare(network: Network, smaller: Network) -> tuple[bool, int, float]:
 
 def describe(network: Network) -> tuple[LayerDescription, ...]:
     """Return the description of every layer in the order they run."""
-    level = logging.getLogger(surgery.__name__).level
-    logging.getLogger(surgery.__name__).setLevel(logging.ERROR)  # what surgery would keep is no news here
-    try:
-        smaller = surgery.shrink(network)
-    finally:
-        logging.getLogger(surgery.__name__).setLevel(level)
+    smaller = surgery.shrink(network, warn=False)  # what surgery would keep is no news here
     refused = {io_type: refusals(network, io_type=io_type) for io_type in IO_TYPES}
     return tuple(_describe(network, layer, smaller, _reasons(refused, layer.name)) for layer in network)
 

@@ -62,7 +62,7 @@ def prune(
         NetworkError: the model cannot be read, pruned as asked, or written.
         DataError: the jets cannot be used.
     """
-    _check_another_file(model, path)
+    sources.check_another_file(model, path)
     network = frontends.read(model)
     train, test = (None, None) if data is None else sources.jets(data)[::2]
     for sample in (train, test):
@@ -93,7 +93,7 @@ def prune_in_rounds(
         DataError: there are no jets, or a loss or gradient is not finite.
         RecipeError: the recipe cannot be followed.
     """
-    _check_another_file(model, path)
+    sources.check_another_file(model, path)
     source = sources.find(model, data, path.parent / "build", track)
     if source.model is None and path.suffix != ".npz":
         raise NetworkError(f"a recipe's tagger is written as .npz, not as '{path.name}'")
@@ -104,11 +104,6 @@ def prune_in_rounds(
     smaller = settings.granularity in STRUCTURES
     done = _written(network, masked, path, like=source.model or path, test=source.test, smaller=smaller)
     return replace(done, history=history)
-
-
-def _check_another_file(model: Any, path: Path) -> None:
-    if isinstance(model, str | Path) and Path(model).resolve() == path.resolve():
-        raise NetworkError(f"'{path}' is the model itself; give another file to write")
 
 
 def _written(network: Network, masked: Network, path: Path, *, like: Any, test: Sample | None, smaller: bool) -> Pruned:

@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 from hepprune import frontends, training
 from hepprune import recipe as recipes
 from hepprune.data.files import npz
-from hepprune.errors import DataError
+from hepprune.errors import DataError, NetworkError
 from hepprune.hardware import targets
 from hepprune.hardware.targets import Target
 from hepprune.network import Network
@@ -111,6 +111,16 @@ def check(network: Network, sample: Sample, *, model: str, data: object) -> None
         training.check(network, sample)
     except DataError as problem:
         raise DataError(f"'{model}' does not go with the jets of '{data}': {problem}") from problem
+
+
+def check_another_file(model: Any, path: Path) -> None:
+    """Refuse to write over the model that is read.
+
+    Raises:
+        NetworkError: both are the same file.
+    """
+    if isinstance(model, str | Path) and Path(model).resolve() == path.resolve():
+        raise NetworkError(f"'{path}' is the model itself; give another file to write")
 
 
 def _of_recipe(recipe: Recipe, build: Path, track: Track) -> Source:

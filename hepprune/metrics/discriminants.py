@@ -30,14 +30,12 @@ class Told:
 
 def mse(values: Floats, targets: Floats) -> Floats:
     """Return the mean squared residual of each jet, (n_jets,), which is large where an autoencoder is at a loss."""
-    found: Floats = ((values - targets) ** 2).mean(axis=1)
-    return found
+    return np.asarray(((values - targets) ** 2).mean(axis=1))
 
 
 def mu2(latent: Floats) -> Floats:
     """Return the sum of mu^2 over a latent layer, (n_jets,), which needs no decoder (AXOL1TL, arXiv:2411.19506)."""
-    found: Floats = (latent**2).sum(axis=1)
-    return found
+    return np.asarray((latent**2).sum(axis=1))
 
 
 def tell(raw: Floats, truth: Any, of: Of | None, weight: Floats | None = None) -> Told:

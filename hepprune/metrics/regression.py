@@ -63,8 +63,7 @@ def _standardised(values: Floats, share: Floats) -> Floats | None:
     width = float(np.average(centred**2, weights=share)) ** 0.5
     if width <= _CONSTANT * float(np.abs(values).max()):
         return None
-    found: Floats = centred / width
-    return found
+    return np.asarray(centred / width)
 
 
 def quantile(values: Floats, at: float, share: Floats) -> Score:

@@ -51,8 +51,7 @@ def _residuals(raw: Floats, truth: Any, *, relative: bool) -> Floats:
 def _ratio(values: Floats, targets: Floats) -> Floats:
     if not targets.all():
         raise DataError("a target is zero, and nothing can be relative to it")
-    found: Floats = values / targets
-    return found
+    return values / targets
 
 
 def _over_outputs(of_one: Callable[..., Score], columns: Floats, weight: Floats | None, **arguments: float) -> Score:

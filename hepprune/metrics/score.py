@@ -77,8 +77,7 @@ def shares(weight: Floats, n_jets: int) -> Floats:
     """Return weights with a mean of one."""
     if weight.shape != (n_jets,) or not np.isfinite(weight).all() or (weight < 0).any() or not weight.any():
         raise DataError(f"{n_jets} jets need as many finite weights, none negative and not all of them zero")
-    shares: Floats = weight / weight.mean()
-    return shares
+    return np.asarray(weight / weight.mean())
 
 
 def average(scores: Sequence[Score]) -> Score:

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from hepprune.pipeline.taggers import Samples
 from hepprune.quantisers import spread
 from hepprune.task import Classes, MultiLabel, Task
 
+T = TypeVar("T", np.float32, np.float64)
 _JETS = 1000  # in the patterns
 
 
@@ -37,7 +38,7 @@ def write(context: Context, built: Built, jets: Samples) -> dict[str, str]:
         expected = [simulated[name] for name in built.network.outputs]
     else:
         expected = exact_raw(built.network, x)
-    played = patterns.write(build / "patterns", interface, inputs=_end_to_end(taken), outputs=_end_to_end(expected))
+    played = patterns.write(build / "patterns", interface, inputs=end_to_end(taken), outputs=end_to_end(expected))
     return {
         "scaler": str(interfaces.write(interface, build / "scaler.json")),
         "scaler as C header": str(write_text(build / "scales.h", scales.header(interface))),
@@ -45,7 +46,8 @@ def write(context: Context, built: Built, jets: Samples) -> dict[str, str]:
     }
 
 
-def _end_to_end(values: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+def end_to_end(values: Sequence[NDArray[T]]) -> NDArray[T]:
+    """Return the values of several ports, (n_jets, *shape) each, as (n_jets, n_values)."""
     return np.concatenate([each.reshape(len(each), -1) for each in values], axis=1)
 
 

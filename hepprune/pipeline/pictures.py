@@ -99,8 +99,7 @@ def _forms(start: feedback.Start, of: Compared) -> dict[str, dict[int, Floats]]:
     each = getattr(tasks, "outputs", {"": tasks}).values()
 
     def shown(index: int, values: Floats) -> Floats:
-        scores: Floats = softmax(values, axis=1) if isinstance([*each][index], Classes) else values
-        return scores
+        return softmax(values, axis=1) if isinstance([*each][index], Classes) else values
 
     network = built.network
     forms = {

@@ -36,7 +36,7 @@ def taught(context: Context, samples: Sequence[Inputs]) -> list[Inputs]:
     teacher = context.recipe.data.teacher
     if teacher is None:
         return list(samples)
-    jets = [each for (each,) in (inputs.values() for inputs in samples)]
+    jets = [next(iter(inputs.values())) for inputs in samples]  # of the only input
     network = _trained(context, teacher, jets)
     scores = [_scores(teacher, network, each.x) for each in jets]
     if teacher.task == "latent":

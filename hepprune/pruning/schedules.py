@@ -8,9 +8,8 @@ from hepprune.errors import NetworkError, check_known
 Schedule = Callable[[float, int, float], tuple[float, ...]]
 
 
-def one_shot(target: float, rounds: int = 1, start: float = 0.0) -> tuple[float, ...]:
+def one_shot(target: float, _rounds: int = 1, _start: float = 0.0) -> tuple[float, ...]:
     """Return the target alone, however many rounds."""
-    del rounds, start
     return (target,)
 
 
@@ -38,12 +37,6 @@ def polynomial(target: float, rounds: int, start: float = 0.0) -> tuple[float, .
 SCHEDULES: dict[str, Schedule] = {each.__name__: each for each in (one_shot, linear, geometric, polynomial)}
 
 
-def find(name: str) -> Schedule:
-    """Return the schedule of that name."""
-    check_known("schedule", name, SCHEDULES, NetworkError)
-    return SCHEDULES[name]
-
-
 def sparsities(kind: str | Sequence[float], target: float | None = None, *, rounds: int = 1) -> tuple[float, ...]:
     """Return the sparsity after each round, by the name of a schedule and its target, or as the user gives them.
 
@@ -57,7 +50,8 @@ def sparsities(kind: str | Sequence[float], target: float | None = None, *, roun
         if target is None:
             raise NetworkError(f"the schedule '{kind}' needs a target sparsity")
         _check((target,) * rounds)
-        steps = find(kind)(target, rounds, 0.0)
+        check_known("schedule", kind, SCHEDULES, NetworkError)
+        steps = SCHEDULES[kind](target, rounds, 0.0)
     if list(steps) != sorted(steps):
         raise NetworkError(f"a schedule never falls, this one does: {', '.join(f'{step:g}' for step in steps)}")
     return steps

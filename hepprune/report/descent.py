@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import TypeAdapter
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from hepprune import scores
 from hepprune.report.plots import curves
-from hepprune.report.plots.curves import Level, Line
+from hepprune.report.plots.curves import Line
 from hepprune.report.summary import Comparison, Tagger
 from hepprune.scores import Stated
 
@@ -53,9 +52,6 @@ class Front:
     def at_budget(self) -> FrontRow | None:
         """The network at the recipe's budget, the largest within it; None where no network is."""
         return next((row for row in self.rows if row.tagger.lut <= self.budget["lut"]), None)
-
-
-KIND = TypeAdapter(Front)
 
 
 def is_alone(build: Path) -> bool:
@@ -107,6 +103,6 @@ def draw(front: Front, path: Path) -> list[Path]:
     metric = next(iter(front.baseline.scores))
     luts, values = zip(*((row.tagger.lut, row.tagger.scores[metric]) for row in front.rows), strict=True)
     line = Line.of("kept on the way", luts, values)
-    level = Level.of(f"baseline, {front.baseline.lut:,.0f} LUT", front.baseline.scores[metric])
+    level = f"baseline, {front.baseline.lut:,.0f} LUT", front.baseline.scores[metric]
     x_label, y_label = "LUT (solved adder graph)", f"test {scores.label(metric)}"
     return curves.draw([line], path, x_label=x_label, y_label=y_label, level=level, log_x=True)

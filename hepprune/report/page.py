@@ -63,6 +63,11 @@ class Page:
     sections: Sequence[PageSection] = field(default_factory=tuple)
 
 
+def cell(value: object) -> Cell:
+    """Return a value as a cell shows it: a number, or text."""
+    return None if value is None else float(value) if isinstance(value, int | float) else str(value)
+
+
 def render(page: Page) -> str:
     """Return the page as HTML, with its pictures, its style and its script in it."""
     from jinja2 import Environment, StrictUndefined

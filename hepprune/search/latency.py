@@ -25,12 +25,11 @@ _SLACK = 0.98
 
 @dataclass(frozen=True)
 class LatencyOutcome:
-    """The network found, what it was and is measured to take as a whole, and the stages of the search."""
+    """The network found, and what it was and is measured to take as a whole."""
 
     network: Network
     before: Timing
     after: Timing
-    stages: tuple[Stage, ...]
 
 
 def reach(
@@ -66,13 +65,11 @@ def reach(
         train=train, validation=validation, budget=budget, price=price, propose=neurons, settings=settings, seed=seed
     )
     found, after = network, before
-    done: tuple[Stage, ...] = ()
     for _ in range(_TURNS):
-        outcome = greedy.search(found, problem, advance=advance)
-        found, done = outcome.network, (*done, *outcome.stages)
+        found = greedy.search(found, problem, advance=advance).network
         after = meter.whole(found)
         if after.median_ns <= limit_ns:
-            return LatencyOutcome(found, before, after, done)
+            return LatencyOutcome(found, before, after)
         lower = _SLACK * limit_ns / after.median_ns * meter.estimate(found).latency_ns
         problem = replace(problem, budget=Budget(latency_ns=lower), settings=replace(settings, stages=1))
     raise BudgetMissedError(

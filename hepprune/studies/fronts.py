@@ -97,8 +97,7 @@ def _covariance(points: Sequence[Point]) -> Floats:
             distance = np.abs(numbers[:, None] - numbers)
         shared *= factor**distance
     errors = np.array([_relative_error(point) for point in points])
-    found: Floats = shared * errors[:, None] * errors
-    return found
+    return np.asarray(shared * errors[:, None] * errors)
 
 
 def _relative_error(point: Point) -> float:
@@ -109,5 +108,4 @@ def _relative_error(point: Point) -> float:
 def _given(covariance: Floats, place: int) -> Floats:
     """Return the covariance that is left when one point has been measured."""
     column = covariance[:, place]
-    left: Floats = covariance - np.outer(column, column) / (column[place] + _NOISE)
-    return left
+    return np.asarray(covariance - np.outer(column, column) / (column[place] + _NOISE))

@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from hepprune.errors import ReportError
-from hepprune.synthesis.reports import MAX_BYTES, decoded
+from hepprune.synthesis.reports.registry import MAX_BYTES, decoded
 
 MAX_FILES = 100_000
 MAX_TOTAL_BYTES = 2**32  # of all that an archive says it holds

@@ -10,7 +10,7 @@ from hepprune.errors import PrerequisiteError, ReportError
 from hepprune.files import replacing, write_text
 from hepprune.hardware.resources import RESOURCES, Estimate
 from hepprune.synthesis.failures import Failure
-from hepprune.synthesis.ledger import Ledger, Record, RecordedDesign
+from hepprune.synthesis.ledger import Record, existing
 
 _VALUES = ("stage", "strategy", "tool", "version", "part", "clock_ns", "latency_cycles", "interval_cycles", "clock_met")
 COLUMNS = ("design", "recorded", "kind", *_VALUES, *RESOURCES, "failure", "message", "exit_code")
@@ -32,27 +32,6 @@ class Written:
     rows: int
 
 
-def designs(path: Path) -> list[RecordedDesign]:
-    """Return the designs of a ledger, oldest first.
-
-    Raises:
-        ReportError: there is no ledger, or it is damaged.
-    """
-    with _opened(path) as book:
-        return book.designs()
-
-
-def design(path: Path, beginning: str) -> tuple[RecordedDesign, list[Record]]:
-    """Return the design whose key begins so, with all its values.
-
-    Raises:
-        ReportError: there is no ledger, or no or more than one such design in it.
-    """
-    with _opened(path) as book:
-        found = book.design(beginning)
-        return found, list(book.records(found.key))
-
-
 def export(path: Path, out: Path) -> Written:
     """Write a ledger as a table, one row for each value.
 
@@ -63,7 +42,7 @@ def export(path: Path, out: Path) -> Written:
     writers = {".csv": _csv, ".parquet": _parquet}
     if out.suffix not in writers:
         raise ReportError(f"'{out}' is neither a .csv nor a .parquet file")
-    with _opened(path) as book:
+    with existing(path) as book:
         table = list(rows(book.records()))
     writers[out.suffix](table, out)
     return Written(out, len(table))
@@ -82,12 +61,6 @@ def rows(records: Iterable[Record]) -> Iterator[Row]:
         if isinstance(record.value, Estimate):
             row["tool"] = "hepprune"
         yield row
-
-
-def _opened(path: Path) -> Ledger:
-    if not path.is_file():
-        raise ReportError(f"there is no ledger '{path}'")
-    return Ledger(path)
 
 
 def _csv(table: list[Row], out: Path) -> None:

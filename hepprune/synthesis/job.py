@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+from hepprune.hardware.resources import Measurement
 from hepprune.synthesis.failures import FAILURES, Failure, RunFailedError, classify
 
 TIME_LIMIT_S = 4 * 3600.0
@@ -53,6 +55,10 @@ class Job:
     memory_limit_bytes: float | None = None
     progress: Callable[[str], object] = field(default=unheard, compare=False)
     stopped: Callable[[], bool] = field(default=unstopped, compare=False)
+
+    def of_rtl(self, measured: Measurement, **known: Any) -> Measurement:
+        """Return what a tool measured of the Verilog, with the cycles of the RTL and what else is known of it."""
+        return replace(measured, latency_cycles=self.latency_cycles, interval_cycles=self.interval_cycles, **known)
 
     @property
     def log(self) -> Path:

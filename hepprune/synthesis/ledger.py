@@ -266,6 +266,17 @@ class Ledger:
             raise ReportError(f"the ledger '{self._path}' holds no {problem.title} in '{value[:60]}'") from problem
 
 
+def existing(path: Path) -> Ledger:
+    """Return a ledger that is there already.
+
+    Raises:
+        ReportError: there is none, or it cannot be opened.
+    """
+    if not path.is_file():
+        raise ReportError(f"there is no ledger '{path}'")
+    return Ledger(path)
+
+
 def _copy(ledger: Path, copy: Path) -> None:
     try:
         with (

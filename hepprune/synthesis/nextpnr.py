@@ -6,7 +6,6 @@ and counts other cells. Its stage has a name of its own, so that nothing mixes i
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +43,7 @@ def place_and_route(job: Job) -> Measurement:
     command = (*PROGRAM.command, *_OPTIONS, *clock, "--json", netlist.name, "--report", report.name)
     run(command, job, cwd=netlist.parent, writes=report, name="nextpnr")
     netlist.unlink()  # megabytes, and made again in seconds
-    return replace(
-        read(report),
-        version=PROGRAM.release(),
-        clock_ns=job.clock_ns,
-        latency_cycles=job.latency_cycles,
-        interval_cycles=job.interval_cycles,
-    )
+    return job.of_rtl(read(report), version=PROGRAM.release(), clock_ns=job.clock_ns)
 
 
 @report_parser("nextpnr", mark=r"^\s*\{\s*\"critical_paths\"\s*:")

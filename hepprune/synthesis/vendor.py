@@ -157,13 +157,8 @@ def synthesise_rtl(job: Job) -> Measurement:
     run(("vivado", "-mode", "batch", "-nojournal", "-source", script.name), job, cwd=folder, writes=report)
     # no number where Vivado found no timed path
     text = slack.read_text(encoding="utf-8").strip() if slack.is_file() else ""
-    return replace(
-        reports.read(report, clock_ns=job.clock_ns),
-        part=job.part,
-        latency_cycles=job.latency_cycles,
-        interval_cycles=job.interval_cycles,
-        clock_met=float(text) >= 0 if re.fullmatch(r"-?\d+(\.\d+)?", text) else None,
-    )
+    met = float(text) >= 0 if re.fullmatch(r"-?\d+(\.\d+)?", text) else None
+    return job.of_rtl(reports.read(report, clock_ns=job.clock_ns), part=job.part, clock_met=met)
 
 
 def _script(job: Job) -> str:

@@ -91,17 +91,7 @@ def synthesise(job: Job) -> Measurement:
     passes = "".join(f"synth_xilinx {options}{part}\n" for part in runs)
     commands = f"{_keep(job)}{passes}tee -q -o stat.json stat -json\n"
     statistics = execute(job, commands, writes="stat.json")
-    found = loaded(statistics, text_of(statistics))
-    return Measurement(
-        stage="yosys",
-        tool="yosys",
-        version=_creator(found, statistics),
-        part=job.part,
-        clock_ns=job.clock_ns,
-        resources=_resources(found, statistics),
-        latency_cycles=job.latency_cycles,
-        interval_cycles=job.interval_cycles,
-    )
+    return job.of_rtl(parse(statistics, text_of(statistics), job.clock_ns), part=job.part)
 
 
 def _keep(job: Job) -> str:

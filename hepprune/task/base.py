@@ -161,8 +161,7 @@ class OneOutput(Task):
 
     def _same(self, want: Floats, got: Floats) -> NDArray[np.bool_]:
         """Return which values say the same: those that are equal, where nothing else is known."""
-        same: NDArray[np.bool_] = np.equal(want, got)
-        return same
+        return np.equal(want, got)
 
     @abstractmethod
     def _each(self, raw: Tensor, y: Tensor) -> Tensor: ...

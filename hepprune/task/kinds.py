@@ -27,8 +27,7 @@ class Classes(OneOutput):
         """Return where the largest output is that of the same class."""
         if want.shape[-1] == 1:
             return super()._same(want, got)
-        same: NDArray[np.bool_] = want.argmax(axis=-1) == got.argmax(axis=-1)
-        return same
+        return np.asarray(want.argmax(axis=-1) == got.argmax(axis=-1))
 
     def targets(self, y: Any) -> Tensor:
         """Return classes (n_jets,) int64, or probabilities (n_jets, n_classes) as they are."""
@@ -87,8 +86,7 @@ class MultiLabel(OneOutput):
 
     def _same(self, want: Floats, got: Floats) -> NDArray[np.bool_]:
         """Return which labels have the same answer, a logit above zero being a yes."""
-        same: NDArray[np.bool_] = (want > 0) == (got > 0)
-        return same
+        return np.asarray((want > 0) == (got > 0))
 
     def targets(self, y: Any) -> Tensor:
         """Return float32 targets (n_jets, n_labels)."""

@@ -46,8 +46,7 @@ class Tasks(Task):
         """Return for each jet whether firmware says the same as its network in every output, (n_jets,)."""
         self._check(want)
         found = zip(self.outputs.values(), want, got, strict=True)
-        same: NDArray[np.bool_] = np.all([task.agrees(*pair) for task, *pair in found], axis=0)
-        return same
+        return np.asarray(np.all([task.agrees(*pair) for task, *pair in found], axis=0))
 
     def targets(self, y: Any) -> tuple[Tensor, ...]:
         """Return the targets of every output, given by name or in order, and signal if it comes after them."""

@@ -32,6 +32,7 @@ from hepprune.search.plans.pareto import PlanSolution
 from hepprune.synthesis import exchange, reports
 from hepprune.synthesis.failures import Failure, classify
 from hepprune.synthesis.ledger import Ledger
+from hepprune.synthesis.reports import registry
 from tests.fuzz import seeds
 
 CLOCK_NS = 5.0
@@ -57,7 +58,7 @@ class Harness:
 
 def _report(content: bytes, _scratch: Path) -> None:
     """Read a report by its first lines, or else by any parser, so that damaged first lines do not end every run."""
-    text = reports.decoded(Path("report"), content)
+    text = registry.decoded(Path("report"), content)
     names = list(reports.REPORT_PARSERS)
     name = reports.kind_of(text) or names[len(content) % len(names)]
     reports.top_of(text)

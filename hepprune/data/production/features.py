@@ -105,8 +105,7 @@ def wrapped(angle: Array) -> Array:
 
 def _fractions(momenta: Array) -> Array:
     transverse = pt(momenta)
-    fractions: Array = transverse / transverse.sum()
-    return fractions
+    return np.asarray(transverse / transverse.sum())
 
 
 def _ratio(numerator: float, denominator: float, *, power: float) -> float:

@@ -2,10 +2,9 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +20,8 @@ from hepprune.firmware.folders import replacing_folder
 from hepprune.firmware.verilog import handover, patterns
 from hepprune.interface import InputPort, Interface, Word
 from hepprune.network import exact_raw, load
+from hepprune.pipeline.delivery import end_to_end
 
-T = TypeVar("T", np.float32, np.float64)
 _NOTE = "hepprune.json"  # what a design's own folder says of it
 # Where tools work on this machine, models of the adder graph, and another script than the one that comes along.
 _LEFT_OUT = ("synthesis", "binder", "model", "sim", "build_vivado_prj.tcl")
@@ -42,9 +41,9 @@ def emulator(build: Path, folder: Path, *, name: str) -> Path:
         raise ReportError(f"'{build / 'network.npz'}' takes other inputs than scaler.json says; run it again")
     bits = _bits(build / _PLAYED[0])
     raw, scaled = zip(*(_vectors(port, bits) for port in interface.inputs), strict=True)
-    expected = _end_to_end(exact_raw(network, scaled)).astype(np.float64)
+    expected = end_to_end(exact_raw(network, scaled)).astype(np.float64)
     with marked(folder, build=build, what="emulator") as new:
-        emulators.write(new, network, interface, name=name, raw=_end_to_end(raw), expected=expected)
+        emulators.write(new, network, interface, name=name, raw=end_to_end(raw), expected=expected)
     return folder
 
 
@@ -136,10 +135,6 @@ def _vectors(port: InputPort, bits: list[int]) -> tuple[NDArray[np.float32], NDA
     if port.mark is not None:  # 0 where there is no constituent
         scaled[raw[..., [feature.name for feature in port.features].index(port.mark)] == 0] = 0
     return raw, scaled
-
-
-def _end_to_end(values: Sequence[NDArray[T]]) -> NDArray[T]:
-    return np.concatenate([each.reshape(len(each), -1) for each in values], axis=1)
 
 
 @contextmanager

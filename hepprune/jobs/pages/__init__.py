@@ -5,9 +5,9 @@ from pathlib import Path
 from hepprune.errors import ReportError
 from hepprune.jobs.pages import builds, studies
 from hepprune.report import descent
-from hepprune.report.page import Cell, Page, PageSection, Table
+from hepprune.report.page import Cell, Page, PageSection, Table, cell
 from hepprune.synthesis import exchange
-from hepprune.synthesis.ledger import Ledger
+from hepprune.synthesis.ledger import existing
 
 _LEDGERS = (".sqlite", ".db")
 _SHOWN = ("recorded", "design", "kind", "stage", "strategy", "tool", "part", "clock_ns", "lut", "ff", "dsp", "bram18")
@@ -34,15 +34,14 @@ def of(path: Path) -> Page:
 
 
 def _ledger(path: Path) -> Page:
-    designs = exchange.designs(path)
-    with Ledger(path) as book:
-        values = list(exchange.rows(book.records()))
+    with existing(path) as book:
+        designs, values = book.designs(), list(exchange.rows(book.records()))
     measured = sum(design.measurements for design in designs)
     known: list[list[Cell]] = [
         [d.description, d.key, d.recorded, d.estimates, d.measurements, d.failures] for d in designs
     ]
     columns = ("design", "key", "recorded (UTC)", "estimates", "measurements", "failures")
-    rows: list[list[Cell]] = [[_cell(value[name]) for name in _COLUMNS] for value in values]
+    rows: list[list[Cell]] = [[cell(value[name]) for name in _COLUMNS] for value in values]
     return Page(
         title=f"Ledger {path.name}",
         verdict=f"{len(designs):,} designs, {measured:,} measurements",
@@ -54,7 +53,3 @@ def _ledger(path: Path) -> Page:
             ),
         ),
     )
-
-
-def _cell(value: object) -> Cell:
-    return None if value is None else float(value) if isinstance(value, int | float) else str(value)

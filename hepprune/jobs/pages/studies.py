@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 from hepprune import stored
 from hepprune.errors import ReportError
 from hepprune.report import page as pages
-from hepprune.report.page import Cell, Page, PageSection, Table
+from hepprune.report.page import Page, PageSection, Table
 
 _PICTURES = (
     ("latency_against_lut", "Latency against LUT of every point, with the budget, errors and what was measured"),
@@ -72,9 +72,5 @@ def _points(caption: str, points: Sequence[Mapping[str, Any]], metric: str | Non
     wanted = {
         key: title for key, title in (_COLUMNS | own).items() if any(point.get(key) is not None for point in points)
     }
-    rows = [[_cell(point.get(key)) for key in wanted] for point in points]
+    rows = [[pages.cell(point.get(key)) for key in wanted] for point in points]
     return Table(caption=caption, columns=list(wanted.values()), rows=rows)
-
-
-def _cell(value: Any) -> Cell:
-    return value if value is None or isinstance(value, str) else float(value)

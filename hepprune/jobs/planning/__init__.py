@@ -84,9 +84,9 @@ def search(
         solvers.check_trials(wanted.n_trials)
     if isinstance(wanted.metric, str) and ":" not in wanted.metric:
         metrics.is_lower_better(wanted.metric)  # an unknown one is refused before anything is read
-    if len(data) not in {1, n_models := len(models)}:
-        raise NetworkError(f"{len(data)} sets of jets do not go with {n_models} models; give one, or one for each")
-    each = list(data) * (n_models if len(data) == 1 else 1)
+    if len(data) not in {1, len(models)}:
+        raise NetworkError(f"{len(data)} sets of jets do not go with {len(models)} models; give one, or one for each")
+    each = list(data) if len(data) == len(models) else [data[0]] * len(models)
     known = tuple(_read(*pair, wanted) for pair in zip(models.items(), each, strict=True))
     journal = Journal(None if out is None else out / "state" / "journal.jsonl")
     found = [_table(model, place, wanted, journal, track) for model in known]

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
-from functools import cached_property, reduce
+from functools import cached_property, partial, reduce
 from operator import add
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from hepprune.network import Network, identity
 from hepprune.pruning.masks import nonzero_weights
 from hepprune.sample import Sample
 from hepprune.search.plans import tables
-from hepprune.search.plans.choices import Option, PlanProblem, interval_name, latency_name
+from hepprune.search.plans.choices import Option, PlanProblem, limit_name
 from hepprune.search.plans.pareto import Plan
 from hepprune.search.plans.variants import ChoiceGrid, Workshop
 from hepprune.search.sensitivity.effects import compare, scored
@@ -120,10 +120,11 @@ class Wholes:
             if key not in self._prices:
                 self._prices[key] = self.price(self.built(model, plan))
             prices[model.name] = self._prices[key]
-        found, several = reduce(add, (price.resources for price in prices.values())).known(), len(prices) > 1
+        found = reduce(add, (price.resources for price in prices.values())).known()
+        named = partial(limit_name, several=len(prices) > 1)
         for name, price in prices.items():
-            found[latency_name(name, several)] = price.latency_ns
-            found[interval_name(name, several)] = float(price.interval_cycles)
+            found[named("latency_ns", name)] = price.latency_ns
+            found[named("interval_cycles", name)] = float(price.interval_cycles)
         return found
 
     def evaluate(self, plan: Plan) -> Plan:

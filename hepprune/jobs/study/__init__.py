@@ -93,10 +93,12 @@ def study(
 
 def _studied(bench: Bench, synthesis: SynthesisRequest, out: Path | None, track: Track) -> Study:
     priced, judges = bench.priced(track), bench.judges
-    points, awaited = priced.points, tuple[str, ...]()
+    points = priced.points
+    awaited: tuple[str, ...] = ()
+    if out is not None and synthesis.n != 0:
+        candidates = fronts.marked(points, judges.metric)
+        points, awaited = measuring.measured(candidates, bench, synthesis, out, track)
     if out is not None:
-        if synthesis.n != 0:
-            points, awaited = measuring.measured(fronts.marked(points, judges.metric), bench, synthesis, out, track)
         points = measuring.learned(points, out / "ledger.sqlite", bench.stage)
     return Study(
         target=bench.target.name,

@@ -17,7 +17,7 @@ from hepprune.jobs.sources import by_recipe
 from hepprune.network import Network, precision
 from hepprune.pipeline.context import Track, silent
 from hepprune.report.plots import curves
-from hepprune.report.plots.curves import Level, Line
+from hepprune.report.plots.curves import Line
 from hepprune.scores import label
 from hepprune.studies import comparison
 from hepprune.studies.comparison import SPARSITIES, UNPRUNED, ComparisonMeans, Contest, Entry, Method
@@ -117,7 +117,7 @@ def plot(points: Sequence[ComparisonMeans], folder: Path) -> dict[str, str]:
         del axes["lut"]
     drawn = {}
     for metric, (axis, x_label) in product(points[0].scores, axes.items()):
-        name, level = f"{metric}_against_{axis}", Level.of(UNPRUNED, whole.scores[metric])
+        name, level = f"{metric}_against_{axis}", (UNPRUNED, whole.scores[metric])
         lines = []
         for method in methods:
             own = [point for point in points if point.method == method]

@@ -23,7 +23,7 @@ from hepprune.pipeline.taggers import Samples
 from hepprune.pruning import dynamic
 from hepprune.pruning.dynamic import Work
 from hepprune.report.plots import curves
-from hepprune.report.plots.curves import Level, Line
+from hepprune.report.plots.curves import Line
 from hepprune.scores import Stated, label, means
 from hepprune.task import Classes
 from hepprune.training import passes
@@ -216,7 +216,7 @@ def plot(kind: str, plain: DynamicMeans, points: Sequence[DynamicMeans], path: P
         Line.of("worst case", [point.worst_case for point in points], scores),
         Line.of("without, mean = worst case", [plain.mean], [whole]),
     ]
-    level = Level.of(f"{label(metric)} without", whole)
+    level = f"{label(metric)} without", whole
     x_label, y_label = f"multiplications per jet, {kind}", f"test {label(metric)}"
     drawn = curves.draw(lines, path, x_label=x_label, y_label=y_label, level=level)
     return {file.suffix[1:]: str(file) for file in drawn}

@@ -18,7 +18,7 @@ from hepprune.network import Network
 from hepprune.pipeline import taggers
 from hepprune.pipeline.context import Context, Track, silent
 from hepprune.report.plots import curves
-from hepprune.report.plots.curves import Level, Line
+from hepprune.report.plots.curves import Line
 from hepprune.sample import Sample
 from hepprune.scores import label, primary
 from hepprune.studies import lottery
@@ -140,6 +140,6 @@ def plot(points: Sequence[LotteryMeans], path: Path) -> dict[str, str]:
         left = [100 * (1 - point.sparsity) for point in own]
         lines.append(Line.of(kind, left, [primary(point.scores) for point in own]))
     metric, score = next(iter(dense.scores.items()))
-    x_label, y_label, level = "weights left [%]", f"test {label(metric)}", Level.of("dense", score)
-    drawn = curves.draw(lines, path, x_label=x_label, y_label=y_label, level=level, log_x=True, falling=True)
+    x_label, y_label = "weights left [%]", f"test {label(metric)}"
+    drawn = curves.draw(lines, path, x_label=x_label, y_label=y_label, level=("dense", score), log_x=True, falling=True)
     return {file.suffix[1:]: str(file) for file in drawn}

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -97,26 +96,21 @@ def leave(branched: Branched, x: Tensor, *, confidence: float, quantised: bool =
     shares = torch.bincount(taken, minlength=len(names)).double() / len(taken)
     each = multiplications(network)
     # up to an exit all heads are computed that a jet passes
-    passed = accumulate((needed(network, name) for name in names), set[str].union)
-    costs = tuple(sum(count for layer, count in each.items() if layer in seen) for seen in passed)
+    passed = [network.preceding(names[:n]) for n in range(1, len(names) + 1)]
+    costs = tuple(sum(count for layer, count in each.items() if layer in computed) for computed in passed)
     mean = float(shares @ torch.tensor(costs, dtype=shares.dtype))
-    work = Work(mean, float(costs[int(taken.max())]), float(costs[-1]))
+    last = int(taken.max())
     return Exited(
-        logits=logits[taken, torch.arange(len(x))], taken=taken, shares=tuple(shares.tolist()), costs=costs, work=work
+        logits=logits[taken, torch.arange(len(x))],
+        taken=taken,
+        shares=tuple(shares.tolist()),
+        costs=costs,
+        work=Work(mean=mean, largest=float(costs[last]), worst_case=float(costs[-1])),
     )
-
-
-def needed(network: Network, name: str) -> set[str]:
-    """Return the layers that the value of one depends on, itself among them."""
-    found = {name}
-    for layer in reversed(list(network)):
-        if layer.name in found:
-            found |= {network.runs(layer).name, *network.sources.get(layer.name, ())}
-    return found
 
 
 def upto(network: Network, name: str) -> Network:
     """Return the part of a network that ends with one layer, such as an exit, as a network of its own."""
-    wanted = needed(network, name)
+    wanted = network.preceding([name])
     layers = [layer for layer in network.clone() if layer.name in wanted]
     return Network(layers, {n: s for n, s in network.sources.items() if n in wanted}, (name,))

@@ -122,8 +122,7 @@ def penalty(gated: Gated, strength: float) -> Penalty:
     """Return what training adds to its loss, so that gates close: strength x the mean saliency."""
     names = [gate.saliency for gate in gated.gates]
 
-    def added(values: Mapping[str, Tensor], targets: Tensor) -> Tensor:
-        del targets
+    def added(values: Mapping[str, Tensor], _targets: Tensor) -> Tensor:
         return strength * torch.stack([values[name].mean() for name in names]).mean()
 
     return added

@@ -10,39 +10,34 @@ from hepprune.pruning.structure import blocks
 
 
 @criterion(granularities=NEURONS, gathers=activity.gather)
-def mean_activation(kernel: Kernel, granularity: str, gathered: Activity) -> Tensor:
+def mean_activation(_kernel: Kernel, _granularity: str, gathered: Activity) -> Tensor:
     """Return mean |a| of what each neuron or filter hands on, over jets and places (arXiv:1611.06440)."""
-    del kernel, granularity
     return gathered.mean_size
 
 
 @criterion(granularities=NEURONS, gathers=activity.gather)
-def nonzero_activation(kernel: Kernel, granularity: str, gathered: Activity) -> Tensor:
+def nonzero_activation(_kernel: Kernel, _granularity: str, gathered: Activity) -> Tensor:
     """Return 1 - the fraction of zeros of what each neuron or filter hands on (APoZ, Hu et al., arXiv:1607.03250)."""
-    del kernel, granularity
     return 1 - gathered.zeros
 
 
 @criterion(granularities=("weight",), gathers=activity.gather)
-def wanda(kernel: Kernel, granularity: str, gathered: Activity) -> Tensor:
+def wanda(kernel: Kernel, _granularity: str, gathered: Activity) -> Tensor:
     """Return |w| sqrt(E[x^2]) per weight, x what it multiplies (Sun et al., arXiv:2306.11695)."""
-    del granularity
     return kernel.used().abs() * gathered.arriving
 
 
 @criterion(granularities=NEURONS, gathers=activity.gather)
-def dead(kernel: Kernel, granularity: str, gathered: Activity) -> Tensor:
+def dead(_kernel: Kernel, _granularity: str, gathered: Activity) -> Tensor:
     """Return max a - min a of what each neuron or filter hands on: 0 where it is constant on all jets.
 
     Constant neurons, those whose weights quantise to zero among them, go without loss on these jets; `surgery.shrink`
     removes those that are constant on every possible input.
     """
-    del kernel, granularity
     return gathered.high - gathered.low
 
 
 @criterion(granularities=BLOCKS, gathers=blocks.loss_changes)
-def loss_change(kernel: Kernel, granularity: str, gathered: Tensor) -> Tensor:
+def loss_change(_kernel: Kernel, _granularity: str, gathered: Tensor) -> Tensor:
     """Return by how much the cross-entropy in nats rises when the block that ends in this layer leaves, measured."""
-    del kernel, granularity
     return gathered

@@ -69,12 +69,11 @@ def _saliency(kernel: Kernel, granularity: str, gathered: Curvature) -> Tensor:
 
 
 @criterion(granularities=("weight",), gathers=compensation.rises)
-def obs(kernel: Kernel, granularity: str, gathered: Tensor) -> Tensor:
+def obs(_kernel: Kernel, _granularity: str, gathered: Tensor) -> Tensor:
     """Return w_q^2 / (2 [H^-1]_qq) per weight, H the second moments of the layer's inputs, others compensating.
 
     Optimal Brain Surgeon (Hassibi and Stork 1993) for the squared error of each layer (Frantar et al.,
     arXiv:2208.11580), or of the totals of a recurrent layer's gates with its inputs and states as recorded; see
     `compensation.scores` for the order of removal, `compensation.compensate` for the update.
     """
-    del kernel, granularity
     return gathered

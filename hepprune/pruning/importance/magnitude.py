@@ -52,11 +52,10 @@ def weight_change(kernel: Kernel, granularity: str) -> Tensor:
 
 
 @criterion(granularities=NEURONS)
-def geometric_median(kernel: Kernel, granularity: str, _: None) -> Tensor:
+def geometric_median(kernel: Kernel, _granularity: str, _: None) -> Tensor:
     """Return sum over j of ||w_i - w_j||_2 per neuron or filter: low near the geometric median.
 
     Those near it say what others say too (He et al., arXiv:1811.00250).
     """
-    del granularity
     weight = kernel.rows()
     return torch.cdist(weight, weight, compute_mode="donot_use_mm_for_euclid_dist").sum(dim=1)

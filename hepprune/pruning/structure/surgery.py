@@ -78,8 +78,7 @@ def _without_constant(network: Network, units: Units, *, warn: bool) -> Network:
 
 def _acting_columns(layer: Layer) -> Flags:
     """Return which columns of a layer's weights act."""
-    found: Flags = layer.kernels[0].used().flatten(0, -2).any(dim=0).numpy()
-    return found
+    return layer.kernels[0].used().flatten(0, -2).any(dim=0).numpy()
 
 
 @dataclass(frozen=True)

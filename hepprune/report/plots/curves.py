@@ -25,39 +25,30 @@ class Line:
         return cls(label, x, [score.value for score in scores], [score.error or 0.0 for score in scores])
 
 
-@dataclass(frozen=True)
-class Level:
-    """A horizontal line with its error band, such as the unpruned network."""
-
-    label: str
-    y: float
-    error: float
-
-    @classmethod
-    def of(cls, label: str, score: Stated) -> "Level":
-        """Return the level of a score."""
-        return cls(label, score.value, score.error or 0.0)
-
-
 def draw(
     curves: Sequence[Line],
     path: Path,
     *,
     x_label: str,
     y_label: str,
-    level: Level | None = None,
+    level: tuple[str, Stated] | None = None,
     log_x: bool = False,
     falling: bool = False,
 ) -> list[Path]:
-    """Draw curves, png and pdf, and return the files; `falling` draws x from large to small."""
+    """Draw curves, png and pdf, and return the files; `falling` draws x from large to small.
+
+    A `level` is a horizontal line with its error band, such as that of the unpruned network.
+    """
     with canvas() as (figure, axes):
         # ten colours that all eyes tell apart (arXiv:2107.02270): a style's six repeat too soon
         from matplotlib import style
 
         axes.set_prop_cycle(style.library["petroff10"]["axes.prop_cycle"])
         if level is not None:
-            axes.axhline(level.y, color="black", linestyle="--", label=level.label)
-            axes.axhspan(level.y - level.error, level.y + level.error, color="black", alpha=0.12, linewidth=0)
+            name, score = level
+            error = score.error or 0.0
+            axes.axhline(score.value, color="black", linestyle="--", label=name)
+            axes.axhspan(score.value - error, score.value + error, color="black", alpha=0.12, linewidth=0)
         for marker, curve in zip(_MARKERS * len(curves), curves, strict=False):
             axes.errorbar(curve.x, curve.y, curve.error, fmt=f"{marker}-", markersize=5, capsize=2, label=curve.label)
         if log_x:  # with plain numbers at 1, 2, 5 of each decade

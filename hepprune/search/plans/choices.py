@@ -5,7 +5,7 @@ and its optimum provable; whoever uses a plan prices and measures the whole netw
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from hepprune.errors import RecipeError
@@ -107,14 +107,15 @@ class PlanProblem:
 
     def limited(self, limits: Mapping[str, float]) -> "PlanProblem":
         """Return the problem with these limits on cells and latency, by name, and with no other."""
-        named = self._named(latency_name).items()
+        named = self._named("latency_ns").items()
         tables = tuple(replace(table, latency_ns=limits.get(name), interval_cycles=None) for name, table in named)
         cells = {name: limit for name, limit in limits.items() if name in RESOURCES}
         return PlanProblem(tables, Resources(**cells))
 
-    def _named(self, name_of: Callable[[str, bool], str]) -> dict[str, ChoiceTable]:
+    def _named(self, figure: str) -> dict[str, ChoiceTable]:
         """Return the tables by the names of a limit of their own."""
-        return {name_of(table.model, len(self.tables) > 1): table for table in self.tables}
+        several = len(self.tables) > 1
+        return {limit_name(figure, table.model, several=several): table for table in self.tables}
 
     @property
     def open(self) -> bool:
@@ -134,13 +135,13 @@ class PlanProblem:
     @property
     def sums(self) -> dict[str, float]:
         """The limits that are sums over layers, by name: shared cells, and each model's latency."""
-        own = {name: table.latency_ns for name, table in self._named(latency_name).items()}
+        own = {name: table.latency_ns for name, table in self._named("latency_ns").items()}
         return self.resources.known() | {name: limit for name, limit in own.items() if limit is not None}
 
     @property
     def intervals(self) -> dict[str, float]:
         """The limit on each model's interval, by name; all of an interval of 1 is always used."""
-        own = {name: table.interval_cycles for name, table in self._named(interval_name).items()}
+        own = {name: table.interval_cycles for name, table in self._named("interval_cycles").items()}
         return {name: float(limit) for name, limit in own.items() if limit is not None}
 
     @property
@@ -156,7 +157,7 @@ class PlanProblem:
             most = (max(use_of(name, table.model, option) for option in choice.options) for choice in table.choices)
             return fixed_of(name, table) + sum(most)
 
-        names = (*RESOURCES, *self._named(latency_name))
+        names = (*RESOURCES, *self._named("latency_ns"))
         totals = {name: sum(largest(name, table) for table in self.tables) for name in names}
         return {name: total for name, total in totals.items() if math.isfinite(total) and total > 0}
 
@@ -166,14 +167,9 @@ class PlanProblem:
         return tuple((table.model, choice.layer) for table in self.tables for choice in table.choices)
 
 
-def latency_name(model: str, several: bool) -> str:  # noqa: FBT001 -- it says which of two names
-    """Return the name of a model's latency limit, which tells it from those of others where there are several."""
-    return f"latency_ns of {model}" if several else "latency_ns"
-
-
-def interval_name(model: str, several: bool) -> str:  # noqa: FBT001 -- it says which of two names
-    """Return the name of a model's interval, which tells it from those of others where there are several."""
-    return f"interval_cycles of {model}" if several else "interval_cycles"
+def limit_name(figure: str, model: str, *, several: bool) -> str:
+    """Return the name of a model's latency or interval, which tells it from those of others where there are several."""
+    return f"{figure} of {model}" if several else figure
 
 
 def use_of(name: str, model: str, option: Option) -> float:

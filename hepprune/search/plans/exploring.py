@@ -141,8 +141,7 @@ class Chart:
         """Return what turns shares of the chart's limits into shares of others, (n_limits,); 0 is no limit."""
         knapsack = self.links.knapsack
         own = np.array([limits.get(name, np.inf) for name in knapsack.names])
-        found: Floats = knapsack.limits / np.maximum(own, 1e-9)
-        return found
+        return np.asarray(knapsack.limits / np.maximum(own, 1e-9))
 
     def predicted(self, plans: Plans) -> Floats:
         """Return the shares that plans (n, n_choices) are predicted to use, (n, n_limits)."""
@@ -152,13 +151,12 @@ class Chart:
         """Return by what factor a priced plan uses more of each limit than is predicted, (n_limits,)."""
         real, predicted = self.price(picks), self.predicted(np.array([picks]))[0]
         known = (predicted > 0) & (real > 0) & np.isfinite(real)
-        found: Floats = np.divide(real, predicted, out=np.ones_like(real), where=known).clip(*_NEAR)
-        return found
+        return np.asarray(np.divide(real, predicted, out=np.ones_like(real), where=known).clip(*_NEAR))
 
 
 def _ladder(chart: Chart, solve: Solve, weighing: Flags) -> Iterator[Picks]:
     """Yield the plans that a solver finds for lower and lower shares of the limits, each around the last."""
-    picks = chart.links.start
+    picks = chart.links.knapsack.start
     yield picks
     share = float(chart.price(picks)[weighing].max())
     closer = 0
@@ -254,5 +252,4 @@ class _Pool:
         return shares[best], losses[best]
 
     def _worst(self, shares: Floats) -> Floats:
-        weighted: Floats = (shares * self.weights).max(axis=1)
-        return weighted
+        return np.asarray((shares * self.weights).max(axis=1))

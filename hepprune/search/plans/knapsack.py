@@ -50,6 +50,12 @@ class Knapsack:
             names=names, losses=tuple(losses), uses=tuple(uses), limits=limits, fixed=fixed, allowed=tuple(allowed)
         )
 
+    @property
+    def start(self) -> tuple[int, ...]:
+        """The plan of least loss, and of those that use least, one option per choice."""
+        pairs = zip(self.losses, self.uses, strict=True)
+        return tuple(int(np.lexsort((uses.sum(axis=1), losses))[0]) for losses, uses in pairs)
+
     def loss(self, picks: Sequence[int]) -> float:
         """Return the loss of a plan given as one option per choice."""
         return float(sum(losses[pick] for losses, pick in zip(self.losses, picks, strict=True)))

@@ -53,12 +53,6 @@ class Links:
         shrinks = np.array([name in RESOURCES for name in knapsack.names], dtype=bool)
         return cls(problem=problem, knapsack=knapsack, options=options, kept=kept, feeders=feeders, shrinks=shrinks)
 
-    @property
-    def start(self) -> Picks:
-        """The plan of least loss, and of those that use least."""
-        pairs = zip(self.knapsack.losses, self.knapsack.uses, strict=True)
-        return tuple(int(np.lexsort((uses.sum(axis=1), losses))[0]) for losses, uses in pairs)
-
     def plan(self, picks: Sequence[int]) -> Plan:
         """Return a plan of these options."""
         return pareto.plan(self.problem, self.knapsack, picks)

@@ -112,7 +112,7 @@ def _steps(problem: PlanProblem, atlas: Atlas, chosen: Plan) -> Iterator[PlanSte
     steps = () if near is None else near.steps
     changes = [(problem.places.index((step.model, step.layer)), step.after, step.reason) for step in steps]
     changes += [(choice, chosen.picks[choice].option, "found on whole networks") for choice in range(len(wanted))]
-    picks = list(links.start)
+    picks = list(links.knapsack.start)
     for choice, option, reason in changes:
         place = next(place for place, each in enumerate(links.options[choice]) if each.key == option.key)
         if picks[choice] == place:

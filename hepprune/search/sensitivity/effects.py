@@ -175,9 +175,11 @@ def _per_jet(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 def _means(chunks: Sequence[tuple[Tensor, Tensor]], n_jets: int) -> list[tuple[Difference, Difference]]:
     """Return the mean differences in loss and accuracy of each stand-in, with the errors of those means."""
-    first, second = (torch.stack(part).sum(dim=0) / n_jets for part in zip(*chunks, strict=True))
-    error = ((second - first.square()).clamp(min=0) / n_jets).sqrt()
-    loss, hits = (map(Difference, *pair) for pair in zip(first.tolist(), error.tolist(), strict=True))
+    sums, squares = zip(*chunks, strict=True)
+    means = torch.stack(sums).sum(dim=0) / n_jets
+    variances = torch.stack(squares).sum(dim=0) / n_jets - means.square()
+    errors = (variances.clamp(min=0) / n_jets).sqrt()
+    loss, hits = ([Difference(*pair) for pair in row] for row in torch.stack([means, errors], dim=-1).tolist())
     return list(zip(loss, hits, strict=True))
 
 

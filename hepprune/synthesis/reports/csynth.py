@@ -1,6 +1,7 @@
 """The csynth.xml of Vivado HLS and Vitis HLS, 2016.4 to 2025.1: what C synthesis predicts of a function."""
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
@@ -33,17 +34,17 @@ def parse(path: Path, text: str, _clock_ns: float | None = None) -> Measurement:
     clock = _number(root, "UserAssignments/TargetClockPeriod", path)
     if not clock:
         raise ReportError(f"'{path}': TargetClockPeriod is unknown or zero; expected a period in ns")
-    # the tag of DSPs changed over the years, URAM came late
     area = _child(root, "AreaEstimates/Resources", path)
-    dsp = next((tag for tag in DSP_TAGS if area.find(tag) is not None), "DSP")
-    lut, ff, dsps, bram18 = (_number(area, tag, path) for tag in ("LUT", "FF", dsp, "BRAM_18K"))
+    tags = resource_tags({each.tag for each in area}).items()
+    # URAM came late
+    counts = {name: _number(area, tag, path, optional=name == "uram") for name, tag in tags}
     return Measurement(
         stage="csynth",
         tool=tool_of(version),
         version=version,
         part=_text(root, "UserAssignments/Part", path),
         clock_ns=clock,
-        resources=Resources(lut=lut, ff=ff, dsp=dsps, bram18=bram18, uram=_number(area, "URAM", path, optional=True)),
+        resources=Resources(**counts),
         latency_cycles=_cycles(overall, "Worst-caseLatency", path),
         interval_cycles=_cycles(overall, "Interval-max", path),
         clock_met=fits(
@@ -65,15 +66,20 @@ def _layers(root: Element) -> tuple[LayerMeasurement, ...]:
 def _layer(name: str, module: Element) -> LayerMeasurement:
     """Return what is known of a module; what is missing or unreadable of it is unknown."""
     area, overall = "AreaEstimates/Resources/", "PerformanceEstimates/SummaryOfOverallLatency/"
-    dsp = next((tag for tag in DSP_TAGS if module.find(area + tag) is not None), "DSP")
-    tags = {"lut": "LUT", "ff": "FF", "dsp": dsp, "bram18": "BRAM_18K", "uram": "URAM"}
+    tags = resource_tags({each.tag for each in module.iterfind(f"{area}*")})
     return LayerMeasurement(
         layer=layer_of(name),
         module=name,
-        resources=Resources(**{count: part_number(module.findtext(area + tag) or "") for count, tag in tags.items()}),
+        resources=Resources(**{name: part_number(module.findtext(area + tag) or "") for name, tag in tags.items()}),
         latency_cycles=part_cycles(module.findtext(overall + "Worst-caseLatency") or ""),
         interval_cycles=part_cycles(module.findtext(overall + "PipelineInitiationInterval") or ""),
     )
+
+
+def resource_tags(there: Collection[str]) -> dict[str, str]:
+    """Return the tag of each resource; that of DSPs changed over the years, and the one that is there is taken."""
+    dsp = next((tag for tag in DSP_TAGS if tag in there), "DSP")
+    return {"lut": "LUT", "ff": "FF", "dsp": dsp, "bram18": "BRAM_18K", "uram": "URAM"}
 
 
 def _root(path: Path, text: str) -> Element:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from hepprune.errors import ReportError
 from hepprune.hardware.resources import Measurement
@@ -24,6 +25,7 @@ _TOP = re.compile(
 
 # Takes the report's path (for messages), its text, and the clock period in ns where the caller knows it.
 Parse = Callable[[Path, str, float | None], Measurement | Failure]
+P = TypeVar("P", bound=Parse)
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,10 @@ class ReportParser:
 REPORT_PARSERS: dict[str, ReportParser] = {}
 
 
-def report_parser(name: str, *, mark: str) -> Callable[[Parse], Parse]:
+def report_parser(name: str, *, mark: str) -> Callable[[P], P]:
     """Register the parser of the reports in whose first lines the expression `mark` is found, the first that fits."""
 
-    def register(parse: Parse) -> Parse:
+    def register(parse: P) -> P:
         REPORT_PARSERS[name] = ReportParser(re.compile(mark), parse)
         return parse
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from hepprune.errors import ReportError
 from hepprune.hardware.resources import LayerMeasurement, Measurement, Resources
-from hepprune.synthesis.reports.csynth import DSP_TAGS, fits
+from hepprune.synthesis.reports.csynth import fits, resource_tags
 from hepprune.synthesis.reports.modules import layer_of
 from hepprune.synthesis.reports.registry import UNKNOWN, bounded, report_parser
 from hepprune.synthesis.reports.tables import cycles, number, part_cycles, part_number
@@ -83,9 +83,7 @@ def _layer(name: str, metrics: Any) -> LayerMeasurement:
 
 def _tags(area: Mapping[str, Any]) -> dict[str, str]:
     """Return the tags of the counts that are there; some releases leave out a resource of which there is none."""
-    dsp = next((tag for tag in DSP_TAGS if tag in area), "DSP")
-    tags = {"lut": "LUT", "ff": "FF", "dsp": dsp, "bram18": "BRAM_18K", "uram": "URAM"}
-    return {count: tag for count, tag in tags.items() if tag in area}
+    return {count: tag for count, tag in resource_tags(area).items() if tag in area}
 
 
 def _interval(latency: Mapping[str, Any]) -> str:

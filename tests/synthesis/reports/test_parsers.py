@@ -13,7 +13,7 @@ from hepprune.errors import ReportError
 from hepprune.hardware.resources import Measurement, Resources
 from hepprune.synthesis import reports
 from hepprune.synthesis.failures import Failure
-from hepprune.synthesis.reports import modules
+from hepprune.synthesis.reports import modules, registry
 from tests.reference import REPORTS
 
 SOLUTION = "myproject_prj/solution1/syn/report"
@@ -251,7 +251,7 @@ def test_every_public_file_is_figures_a_failure_or_named_here() -> None:
     assert len(paths) == 160
     kinds, failures = set[str | None](), dict[str, str]()
     for path in paths:
-        text = reports.text_of(path)
+        text = registry.text_of(path)
         kinds.add(reports.kind_of(text))
         if path.suffix == ".log" and path.name not in FAILED:
             with pytest.raises(ReportError, match="did not fail"):
@@ -328,7 +328,7 @@ def test_no_parser_is_surprised_by_what_its_mark_did_not_see(name: str, text: st
 @given(st.binary(max_size=400))
 def test_any_bytes(content: bytes) -> None:
     try:
-        text = reports.decoded(Path("r"), content)
+        text = registry.decoded(Path("r"), content)
     except ReportError:
         return
     check(text, 5.0)

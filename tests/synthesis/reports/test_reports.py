@@ -4,7 +4,7 @@ import pytest
 
 from hepprune import synthesis
 from hepprune.errors import ReportError
-from hepprune.synthesis import reports
+from hepprune.synthesis.reports import registry
 from tests.reference import REPORTS
 
 
@@ -38,6 +38,6 @@ def test_no_text_and_no_file_are_refused(tmp_path: Path) -> None:
 def test_a_file_too_large_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "large.xml"
     with path.open("wb") as file:
-        file.truncate(reports.MAX_BYTES + 1)
+        file.truncate(registry.MAX_BYTES + 1)
     with pytest.raises(ReportError, match="larger than 64 MiB"):
         synthesis.read(path)

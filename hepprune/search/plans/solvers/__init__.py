@@ -7,7 +7,6 @@ from hepprune.search.plans.solvers.dynamic import dynamic_programming
 from hepprune.search.plans.solvers.evolve import check_trials, evolve
 from hepprune.search.plans.solvers.greedy import greedy
 from hepprune.search.plans.solvers.milp import exact
-from hepprune.search.plans.solvers.registry import SOLVERS, Solver, find, gap, solver
+from hepprune.search.plans.solvers.registry import SOLVERS, Solver, find, solver
 
-__all__ = ["SOLVERS", "Solver", "check_trials", "dynamic_programming", "evolve", "exact", "find", "gap", "greedy"]
-__all__ += ["solver"]
+__all__ = ["SOLVERS", "Solver", "check_trials", "dynamic_programming", "evolve", "exact", "find", "greedy", "solver"]

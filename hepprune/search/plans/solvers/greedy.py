@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from hepprune.search.plans import pareto
 from hepprune.search.plans.choices import PlanProblem
 from hepprune.search.plans.knapsack import Knapsack
@@ -45,7 +43,7 @@ def _rescued(problem: PlanProblem, knapsack: Knapsack) -> PlanSolution:
         raise pareto.unreachable(knapsack, closest)
     picks = milp.optimum(knapsack) or closest
     plan = pareto.plan(problem, knapsack, picks)
-    start = tuple(int(np.argmin(losses)) for losses in knapsack.losses)
+    start = milp.lightest(knapsack)
     why = "no greedy path ends within the budget; the exact solver's plan is taken"
     changes = [(choice, option) for choice, option in enumerate(picks) if option != start[choice]]
     steps = tuple(_explained(problem, knapsack, list(start), changes, [why] * len(changes)))

@@ -97,9 +97,8 @@ def _one_change(path: Path, knapsack: Knapsack, share: float, winner: PathPlan |
 
 def paths(knapsack: Knapsack) -> Iterator[Path]:
     """Yield a path for each weighing of the limits: each alone, each two in three ways, and all together."""
-    pairs = zip(knapsack.losses, knapsack.uses, strict=True)
-    start = tuple(int(np.lexsort((uses.sum(axis=1), losses))[0]) for losses, uses in pairs)
-    size, n = np.maximum(knapsack.use(start), 1e-300), len(knapsack.names)
+    start, n = knapsack.start, len(knapsack.names)
+    size = np.maximum(knapsack.use(start), 1e-300)
     weighings = list(np.eye(n))
     weighings += [share * a + (1 - share) * b for a, b in combinations(weighings[:], 2) for share in _SHARES]
     weighings += [np.full(n, 1 / max(n, 1))] if n != 1 else []

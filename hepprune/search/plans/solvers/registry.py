@@ -32,8 +32,3 @@ def find(name: str) -> Solver:
     """Return the solver of that name."""
     check_known("solver", name, SOLVERS, RecipeError)
     return SOLVERS[name]
-
-
-def gap(found: PlanSolution, optimum: PlanSolution) -> float:
-    """Return how much more loss a plan has than the optimum, in the metric's own units; never negative."""
-    return found.chosen.loss - optimum.chosen.loss
