@@ -40,7 +40,7 @@ SMALL: dict[str, dict[str, Any]] = {
     },
     "jet_image": {
         "data": {"image": {"bins": (6, 6)}},
-        "architecture": {"filters": (3,), "rho": (6,)},
+        "architecture": {"filters": (2,), "rho": (4,)},
     },
     "calo_regression": {
         "data": {
