@@ -54,7 +54,7 @@ dist: $(TESTED) ## sdist, the wheel that is built of it, and its commands from a
 	$(BIN)/python -m build --outdir dist .
 	$(BIN)/python -m pip install --quiet --no-deps --target dist/installed dist/*.whl
 	cd dist && PYTHONPATH=installed ../$(BIN)/python -c "import hepprune; print(hepprune.__version__, hepprune.__file__)" | grep /dist/installed/
-	cd dist && PYTHONPATH=installed ../$(BIN)/python -c "from hepprune.training import epochs; assert epochs._SOURCE.is_file()"
+	cd dist && PYTHONPATH=installed ../$(BIN)/python -c "from hepprune.training import epochs; assert epochs._SOURCE.is_file(); from hepprune.firmware import texts; assert texts.read('stage.v')"
 	cd dist && PYTHONPATH=installed ../$(BIN)/python -m hepprune targets > /dev/null
 
 bench: $(READY) ## a side-by-side comparison of benchmarks/, results as JSON in benchmarks/results (BENCH=search_vs_uniform)

@@ -31,7 +31,7 @@ RUNS = (
     "hepprune - uniform [points]",
     "hepprune - baseline [points]",
     "LUT solved: baseline, uniform, hepprune",
-    "LUT measured of allowed",
+    "LUT measured: uniform, hepprune, allowed",
     "ns",
     "outputs that differ",
 )
@@ -86,6 +86,7 @@ def figures(summary: Summary) -> dict[str, Any]:
         "difference": {other: (gain.value, gain.error) for other, gain in gains.items()},
         "solved_lut": {each: getattr(summary, each).solved_lut for each in THREE},
         "lut": measurement.lut,
+        "uniform_lut": summary.uniform.measured and summary.uniform.measured.lut,
         "latency_ns": measurement.latency_ns,
         "budget": summary.budget,
         "mismatches": summary.checks.csim_mismatches + summary.checks.rtl_mismatches,
@@ -122,8 +123,10 @@ def _run(name: str, row: dict[str, Any]) -> str:
     gains = " | ".join(_points(*row["difference"][other]) for other in ("uniform", "baseline"))
     solved = ", ".join(f"{row['solved_lut'][each]:,.0f}" for each in THREE)
     missed = " (over the loss allowed)" if row["missed"] else ""
-    measured = f"{row['lut']:,.0f} of {row['budget']['lut']:,.0f} | {row['latency_ns']:.0f} | {row['mismatches']}"
-    return f"`{name}`, {row['seed']}{missed} | {scores} | {gains} | {solved} | {measured}"
+    uniform = "-" if row["uniform_lut"] is None else f"{row['uniform_lut']:,.0f}"
+    measured = f"{uniform}, {row['lut']:,.0f}, {row['budget']['lut']:,.0f}"
+    ends = f"{measured} | {row['latency_ns']:.0f} | {row['mismatches']}"
+    return f"`{name}`, {row['seed']}{missed} | {scores} | {gains} | {solved} | {ends}"
 
 
 def _points(value: float, error: float) -> str:

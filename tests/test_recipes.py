@@ -24,7 +24,7 @@ IMAGES = f"{ROOT / 'datasets' / 'calo_regions.root'}:Jets"
 LATENCY_NS = {"anomaly": 50, "calo_regression": 87.5}  # of their targets
 # What makes each small enough for CI, section by section.
 SMALL: dict[str, dict[str, Any]] = {
-    "deepsets": {"data": {"n_constituents": 4}, "architecture": {"phi": (8,), "rho": (8,)}},
+    "deepsets": {"data": {"n_constituents": 3}, "architecture": {"phi": (6,), "rho": (6,)}},
     "anomaly": {
         "data": {"features": ("MET_hwPt", "leading(L1EG_hwPt, 2)", "leading(L1Jet_hwPt, 2)")},
         "model": {"hidden": (4, 2)},  # all in one stage, of which the mapping of Yosys takes more than in proportion
@@ -40,7 +40,7 @@ SMALL: dict[str, dict[str, Any]] = {
     },
     "jet_image": {
         "data": {"image": {"bins": (6, 6)}},
-        "architecture": {"filters": (3,), "rho": (6,)},
+        "architecture": {"filters": (2,), "rho": (4,)},
     },
     "calo_regression": {
         "data": {

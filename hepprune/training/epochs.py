@@ -32,7 +32,7 @@ from hepprune.training.optimiser import EPSILON, SQUARES, Rate
 
 log = logging.getLogger(__name__)
 
-LEAST = 1000  # steps of a training: in fewer, compiling is not earned back
+LEAST = 64  # steps of a training: in fewer, compiling (0.7 s, once per process) is not earned back
 MOST = 50_000  # parameters: products of larger layers are as fast in torch, or faster
 SHARED_FROM = 100_000  # parameters: products of such layers are faster in torch, which shares them among all cores
 _SOURCE = Path(__file__).with_name("epoch.cpp")
