@@ -44,9 +44,8 @@ def explore(problem: PlanProblem, solve: Solve, price: Price, *, every: int = EV
 
     Up to `every` plans all are priced, else about `most`.
     """
-    atlas = Atlas(
-        price=price, n_plans=math.prod(len(choice.options) for table in problem.tables for choice in table.choices)
-    )
+    n_plans = math.prod(len(choice.options) for table in problem.tables for choice in table.choices)
+    atlas = Atlas(price=price, n_plans=n_plans)
     if atlas.n_plans <= every:
         exhaust(problem, atlas)
         return atlas
