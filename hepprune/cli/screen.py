@@ -86,6 +86,11 @@ def errors_in_one_sentence() -> Iterator[None]:
         raise
 
 
+def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return what makes a function a command of an app, by a name or by its own."""
+    return lambda function: app.command(name)(errors_in_one_sentence()(function))
+
+
 @contextmanager
 def kept(state: Path) -> Iterator[None]:
     """Say, where a tool or a machine failed, that something was finished before and how to go on; pass the error on."""
