@@ -12,7 +12,14 @@ from hepprune.errors import NetworkError
 from hepprune.network import Conv, Dense, Input, Layer, Network, ReLU
 
 Shape = tuple[int, ...]
-STRICT = ConfigDict(extra="forbid")  # a misspelt key of a recipe is no default
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfConstituents:
+    """An architecture for values (constituents, features), as a recipe has it: a misspelt key there is no default."""
+
+    rank: ClassVar[int] = 2
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
 
 class Drawn(Protocol):

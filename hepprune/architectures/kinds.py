@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from pydantic import ConfigDict, PositiveInt
+from pydantic import PositiveInt
 
-from hepprune.architectures.base import STRICT, Sketch
+from hepprune.architectures.base import OfConstituents, Sketch
 from hepprune.errors import NetworkError
 from hepprune.network import Einsum, GlobalPool, Merge, Pool, Recurrent, Reshape, Softmax
 from hepprune.network.layers.recurrent import GATES
@@ -16,14 +16,12 @@ Pooling = Literal["average", "max"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeepSets:
+class DeepSets(OfConstituents):
     """The same layers `phi` for each constituent, their mean or largest values, and layers `rho`.
 
     Zaheer et al., arXiv:1703.06114; for jets Komiske, Metodiev and Thaler, arXiv:1810.05165.
     """
 
-    rank: ClassVar[int] = 2
-    __pydantic_config__: ClassVar[ConfigDict] = STRICT
     kind: Literal["deepsets"] = "deepsets"
     phi: tuple[PositiveInt, ...] = (32, 32)
     rho: tuple[PositiveInt, ...] = (32,)
@@ -36,15 +34,13 @@ class DeepSets:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Interaction:
+class Interaction(OfConstituents):
     """An interaction network whose edges are linear: each constituent meets the mean of all, once a block.
 
     A full graph of edges a_i + b_j, summed over j, is n a_i + sum_j b_j: it needs no pair (JEDI-linear, Que et al.,
     arXiv:2508.15468). `nodes` are the values of a constituent after each block.
     """
 
-    rank: ClassVar[int] = 2
-    __pydantic_config__: ClassVar[ConfigDict] = STRICT
     kind: Literal["interaction"] = "interaction"
     nodes: tuple[PositiveInt, ...] = (32, 32)
     rho: tuple[PositiveInt, ...] = (32,)
@@ -61,11 +57,9 @@ class Interaction:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GRU:
+class GRU(OfConstituents):
     """A gated recurrent unit (Cho et al., arXiv:1406.1078) of `units` states, its last state, and layers `rho`."""
 
-    rank: ClassVar[int] = 2
-    __pydantic_config__: ClassVar[ConfigDict] = STRICT
     kind: Literal["gru"] = "gru"
     units: PositiveInt = 16
     rho: tuple[PositiveInt, ...] = (16,)
@@ -85,14 +79,12 @@ class GRU:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attention:
+class Attention(OfConstituents):
     """A block of self-attention (Vaswani et al., arXiv:1706.03762) around which values pass, pooled, and layers `rho`.
 
     Constituents are brought to `heads` x `channels` values each, which every head asks, answers and hands on with.
     """
 
-    rank: ClassVar[int] = 2
-    __pydantic_config__: ClassVar[ConfigDict] = STRICT
     kind: Literal["attention"] = "attention"
     heads: PositiveInt = 2
     channels: PositiveInt = 8
@@ -119,14 +111,13 @@ class Attention:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Convolutional:
+class Convolutional(OfConstituents):
     """Convolutions of `filters` each, every one with a ReLU and a pooling of 2 x 2 behind it, and layers `rho`.
 
     With a `stride` convolutions move by so many pixels; with the pooling "none" they stand alone.
     """
 
     rank: ClassVar[int] = 3
-    __pydantic_config__: ClassVar[ConfigDict] = STRICT
     kind: Literal["convolutional"] = "convolutional"
     filters: tuple[PositiveInt, ...] = (4, 8)
     kernel: PositiveInt = 3

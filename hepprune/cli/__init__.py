@@ -86,11 +86,11 @@ def main(
             context.with_resource(devices.on(device))
 
 
-for command in (
+for each in (
     *(job.init, job.run, job.plot, models.inspect, models.shrink, estimate.estimate, estimate.targets),
     *(prune.prune, search.search, trainings.lottery, trainings.compare, trainings.dynamic, trainings.latency),
     *(study.study, results.report, results.export, synthesis.synth, synthesis.ingest, job.prepare, doctor.doctor),
 ):
-    app.command()(screen.errors_in_one_sentence()(command))
+    screen.command(app)(each)
 for name, group in {"data": data.app, "ledger": ledger.app}.items():
     app.add_typer(group, name=name)

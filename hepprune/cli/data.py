@@ -11,7 +11,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from hepprune.cli.screen import AsJson, Screen, Workers, errors_in_one_sentence, output
+from hepprune.cli.screen import AsJson, Screen, Workers, command, output
 from hepprune.cli.screen import show as show_parts
 
 if TYPE_CHECKING:
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Make and look at jets.", no_args_is_help=True)
 
 
-@app.command()
-@errors_in_one_sentence()
+@command(app)
 def make(
     jets: Annotated[int, typer.Option(min=1, help="How many jets, or events.")],
     out: Annotated[Path, typer.Option(help="The ROOT file to write.")],
@@ -44,8 +43,7 @@ def make(
     output().print(f"{jets:,} {'jets' if kind == 'jets' else 'events'} in {path}")
 
 
-@app.command()
-@errors_in_one_sentence()
+@command(app)
 def show(
     file: Annotated[str, typer.Argument(help="A file of any format, file.root:tree, a folder of .npy, or a pattern.")],
     as_json: AsJson = False,

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from hepprune.cli.models import Model
-from hepprune.cli.screen import AsJson, IoType, columns, log, show
+from hepprune.cli.screen import AsJson, IoType, Strategy, columns, log, show
 from hepprune.errors import BudgetMissedError
 
 _CELLS = ("lut", "ff", "dsp", "bram18", "uram")
@@ -20,9 +20,7 @@ def estimate(
     model: Model,
     target: Annotated[str, typer.Option("--target", "-t", help="A preset (see `hepprune targets`) or a YAML file.")],
     *,
-    strategy: Annotated[str, typer.Option(help="latency, resource, resource_unrolled, distributed_arithmetic.")] = (
-        "latency"
-    ),
+    strategy: Strategy = "latency",
     reuse_factor: Annotated[
         int | None, typer.Option("--reuse-factor", "-r", help="For every layer; without it each layer's own.")
     ] = None,
@@ -56,9 +54,7 @@ def estimate(
 
 
 def targets(
-    files: Annotated[
-        list[str] | None, typer.Argument(help="YAML targets of your own, shown beside the presets.")
-    ] = None,
+    files: Annotated[list[str] | None, typer.Argument(help="YAML targets of your own, beside the presets.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the targets: part, clock, budget, source and how far it can be trusted."""

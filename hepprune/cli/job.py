@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from hepprune.cli.screen import AsJson, Screen, Workers, kept, output, show, words, workers
+from hepprune.cli.screen import AsJson, Screen, Strategy, Workers, kept, output, show, words, workers
 
 if TYPE_CHECKING:
     from hepprune.report.summary import Summary
@@ -81,14 +81,10 @@ def init(
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="The recipe to write.")] = Path("recipe.yaml"),
     target: Annotated[str, typer.Option("--target", "-t", help="A preset or a YAML file.")] = "generic_vu13p",
-    strategy: Annotated[str, typer.Option(help="distributed_arithmetic, latency, resource, ...")] = (
-        "distributed_arithmetic"
-    ),
+    strategy: Strategy = "distributed_arithmetic",
     features: Annotated[str, typer.Option(help="Columns in the order of the model, by commas, or j_*.")] = "",
     label: Annotated[str | None, typer.Option(help="The column that says the class of a jet.")] = None,
-    yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Ask nothing: what cannot be found out is an error.")
-    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: what nothing tells is an error.")] = False,
 ) -> None:
     """Write a commented recipe from what a model and a file of jets hold, to look over and run."""
     from hepprune.jobs import drafting

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from hepprune.cli.screen import AsJson, columns, errors_in_one_sentence, output, show
+from hepprune.cli.screen import AsJson, columns, command, output, show
 
 if TYPE_CHECKING:
     from hepprune.jobs.learning import Learned
@@ -16,8 +16,7 @@ app = typer.Typer(help="Look into a ledger of designs, estimates, measurements a
 LedgerFile = Annotated[Path, typer.Argument(help="The ledger (SQLite).")]
 
 
-@app.command("list")
-@errors_in_one_sentence()
+@command(app, "list")
 def show_all(ledger: LedgerFile, as_json: AsJson = False) -> None:
     """List the designs, with how many values there are of each."""
     from hepprune.synthesis.ledger import existing
@@ -31,8 +30,7 @@ def show_all(ledger: LedgerFile, as_json: AsJson = False) -> None:
     show(designs, lambda: [table], as_json=as_json, console=output())
 
 
-@app.command("show")
-@errors_in_one_sentence()
+@command(app, "show")
 def show_one(
     ledger: LedgerFile,
     design: Annotated[str, typer.Argument(help="The design's key, or its beginning.")],
@@ -58,8 +56,7 @@ def _cell(value: object) -> str:
     return "" if value is None else f"{value:,.10g}" if isinstance(value, int | float) else str(value)
 
 
-@app.command()
-@errors_in_one_sentence()
+@command(app)
 def export(
     ledger: LedgerFile,
     out: Annotated[Path, typer.Option("--out", "-o", help="A .csv or .parquet file.")],
@@ -72,8 +69,7 @@ def export(
     show(written, lambda: [f"{written.rows:,} rows in {written.path}"], as_json=as_json, console=output())
 
 
-@app.command()
-@errors_in_one_sentence()
+@command(app)
 def merge(
     ledger: LedgerFile,
     others: Annotated[list[Path], typer.Argument(help="Ledgers to take over; they stay as they are.")],
@@ -88,8 +84,7 @@ def merge(
     show(taken, lambda: lines, as_json=as_json, console=output())
 
 
-@app.command()
-@errors_in_one_sentence()
+@command(app)
 def calibrate(
     ledger: LedgerFile,
     plot: Annotated[Path | None, typer.Option(help="Where to draw predicted against measured (png and pdf).")] = None,

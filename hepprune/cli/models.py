@@ -7,9 +7,7 @@ import typer
 
 from hepprune.cli.screen import AsJson, show
 
-Model = Annotated[
-    str, typer.Argument(help="A model file (.h5, .keras, model.json, .onnx, .pt2, .npz) or module:factory.")
-]
+Model = Annotated[str, typer.Argument(help="A model (.h5, .keras, model.json, .onnx, .pt2, .npz) or module:factory.")]
 
 
 def inspect(

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from hepprune.cli.screen import AsJson, Screen, show
+from hepprune.cli.screen import AsJson, Screen, numbers, show
 
 
 def prune(
@@ -20,9 +20,7 @@ def prune(
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="The pruned model, of the same kind.")],
     method: Annotated[str | None, typer.Option(help="What ranks the units: magnitude, fisher, obd, obs, ...")] = None,
-    sparsity: Annotated[
-        float | None, typer.Option(help="The fraction to cut; without it, only what scores nothing.")
-    ] = None,
+    sparsity: Annotated[float | None, typer.Option(help="The fraction to cut; else only what scores nothing.")] = None,
     granularity: Annotated[
         str | None, typer.Option(help="weight, dsp_row, bram_row, N:M, neuron, head or layer.")
     ] = None,
@@ -69,12 +67,8 @@ def _given(**options: Any) -> dict[str, Any]:
 
 
 def _schedule(text: str | None) -> Any:
-    if text is None or not text[:1].isdigit():
-        return text
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise typer.BadParameter(f"'{text}' is no list of sparsities such as 0.5,0.8,0.9") from None
+    """Return the name of a schedule, or the sparsities that it is."""
+    return text if text is None or not text[:1].isdigit() else list(numbers("schedule", text, float))
 
 
 def _lines(done: Any) -> Iterator[Any]:

@@ -42,6 +42,7 @@ Limits = Annotated[
     list[str] | None,
     typer.Option("--budget", "-b", help="A limit in the target's place: lut=10%, dsp=120, latency=100ns."),
 ]
+Strategy = Annotated[str, typer.Option(help="latency, resource, resource_unrolled, distributed_arithmetic.")]
 Workers = Annotated[
     str | None,
     typer.Option("--executor", help="Where work runs: serial, threads:N, processes:N, or dask:tcp://host:8786."),
@@ -83,6 +84,11 @@ def errors_in_one_sentence() -> Iterator[None]:
     except Exception:  # a fault of ours: it ends as it is, and the log has it too
         log.exception("failed")
         raise
+
+
+def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return what makes a function a command of an app, by a name or by its own."""
+    return lambda function: app.command(name)(errors_in_one_sentence()(function))
 
 
 @contextmanager
@@ -181,7 +187,7 @@ class Screen:
         """Yield `advance(n, note="")` for one step of `total` units; None where it cannot be known."""
         task = self.progress.add_task(name, total=total, note="")
         started = time.perf_counter()
-        self._say(f"{name} ...")
+        self.tell(f"{name} ...", shown=self._plain)
 
         def advance(n: int = 1, note: str = "") -> None:
             self.progress.update(task, advance=n, note=note)
@@ -190,14 +196,10 @@ class Screen:
         done = self.progress.tasks[self.progress.task_ids.index(task)]
         self.progress.update(task, total=max(done.completed, 1), completed=max(done.completed, 1))
         note = f" ({done.fields['note']})" if done.fields["note"] else ""
-        self._say(f"{name}: done in {time.perf_counter() - started:.1f} s{note}")
+        self.tell(f"{name}: done in {time.perf_counter() - started:.1f} s{note}", shown=self._plain)
 
-    def tell(self, line: str) -> None:
-        """Show a line about the whole command."""
+    def tell(self, line: str, *, shown: bool = True) -> None:
+        """Log a line, such as one about the whole command, and show it."""
         log.info("%s", line)
-        steps.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
-
-    def _say(self, line: str) -> None:
-        log.info("%s", line)
-        if self._plain:
+        if shown:
             steps.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)

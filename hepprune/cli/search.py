@@ -21,7 +21,7 @@ def search(
     models: Annotated[list[str], typer.Argument(help="Model files; several share the target's cells.")],
     *,
     data: Annotated[
-        list[Path], typer.Option(help="Jets: a recipe.yaml or an .npz with x and y; one, or one for each model.")
+        list[Path], typer.Option(help="Jets: recipe.yaml or .npz with x and y; one, or one for each model.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="A folder for the smaller models, the plan and its plots.")],
     target: _Target = None,

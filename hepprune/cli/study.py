@@ -8,7 +8,20 @@ import typer
 from rich import box
 from rich.table import Table
 
-from hepprune.cli.screen import AsJson, IoType, Limits, Screen, Workers, columns, numbers, output, show, words, workers
+from hepprune.cli.screen import (
+    AsJson,
+    IoType,
+    Limits,
+    Screen,
+    Strategy,
+    Workers,
+    columns,
+    numbers,
+    output,
+    show,
+    words,
+    workers,
+)
 
 if TYPE_CHECKING:
     from hepprune.studies.points import Point, Study
@@ -28,9 +41,7 @@ def study(
     target: Annotated[str, typer.Option("--target", "-t", help="A preset (see `hepprune targets`) or a YAML file.")],
     *,
     clock: Annotated[str, typer.Option(help="Periods in ns, as in 2.5,2.8,5; else the target's.")] = "",
-    strategy: Annotated[str, typer.Option(help="latency, resource, resource_unrolled, distributed_arithmetic.")] = (
-        "latency,resource,distributed_arithmetic"
-    ),
+    strategy: Strategy = "latency,resource,distributed_arithmetic",
     reuse_factor: Annotated[str, typer.Option("--reuse-factor", "-r", help="As in 1,2,4; else each layer's own.")] = "",
     bits: Annotated[str, typer.Option(help="Of weights and activations, as in 6,8; else the model's own types.")] = "",
     sparsity: _Sparsities = "0",

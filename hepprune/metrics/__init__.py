@@ -18,7 +18,6 @@ from hepprune.metrics.discriminants import mse, mu2
 from hepprune.metrics.names import PARAMETRISED, Parametrised, find, is_lower_better, lost
 from hepprune.metrics.own import own
 from hepprune.metrics.registry import (
-    LOWER_IS_BETTER,
     METRICS,
     SUITS,
     Metric,
@@ -45,7 +44,7 @@ from hepprune.metrics.working_points import (
     rejection,
 )
 
-__all__ = ["LOWER_IS_BETTER", "METRICS", "PARAMETRISED", "SUITS", "AbsoluteBias", "Auc", "Bias", "CalibrationError"]
+__all__ = ["METRICS", "PARAMETRISED", "SUITS", "AbsoluteBias", "Auc", "Bias", "CalibrationError"]
 __all__ += ["Conditions", "Curve", "EfficiencyAtBackground", "EfficiencyAtRate", "Floats", "Metric", "Parametrised"]
 __all__ += ["Rejection", "Resolution", "Response", "Score", "Sides", "Tails", "accuracy", "auc", "clopper_pearson"]
 __all__ += ["correlation", "cross_entropy", "deviation", "difference", "differences", "efficiency_at_background"]

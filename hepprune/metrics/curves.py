@@ -5,18 +5,16 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import beta, norm
 
 from hepprune.errors import DataError
 from hepprune.metrics.regression import quantile
 from hepprune.metrics.residuals import deviation, interval
 from hepprune.metrics.score import Floats, Score, among, mean, shares, transformed
-from hepprune.metrics.thresholds import effective
+from hepprune.metrics.thresholds import Booleans, effective
 from hepprune.metrics.working_points import ORBIT_KHZ
 
 ONE_SIGMA = 2 * float(norm.cdf(1)) - 1  # the confidence of one standard deviation, 68.3 %
-Booleans = NDArray[np.bool_]
 _NOTHING = Score(float("nan"), np.zeros(0))  # of a bin without jets
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 from hepprune.errors import DataError, unknown
 from hepprune.metrics.arguments import Conditions, parse
 from hepprune.metrics.own import own, own_is_lower_better
-from hepprune.metrics.registry import LOWER_IS_BETTER, METRICS, SUITS, Metric, name_of
+from hepprune.metrics.registry import METRICS, SUITS, Metric
 from hepprune.metrics.score import Floats, Score
 
 _NAME = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\(([^()]*)\)\s*)?")
@@ -99,13 +99,13 @@ def is_lower_better(metric: str | Metric) -> bool:
             nothing has asked for yet.
     """
     if not isinstance(metric, str):
-        return bool(getattr(metric, "lower_is_better", name_of(metric) in LOWER_IS_BETTER))
+        return bool(getattr(metric, "lower_is_better", False))
     if ":" in metric:
         return own_is_lower_better(metric)
     word = metric.partition("(")[0].rpartition(".")[2].strip()  # after the name of an output
     if word not in METRICS.keys() | PARAMETRISED.keys():
         raise DataError(unknown("metric", word, _choices(None)))
-    lower: object = word in LOWER_IS_BETTER if word in METRICS else PARAMETRISED[word].lower_is_better
+    lower: object = getattr(METRICS.get(word) or PARAMETRISED[word], "lower_is_better", False)
     if not isinstance(lower, bool):
         raise DataError(
             f"neither more nor less of '{metric}' is better; absolute_bias and resolution have a better side"

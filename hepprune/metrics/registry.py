@@ -12,7 +12,6 @@ from hepprune.metrics.score import Floats, Score
 
 Metric = Callable[..., Score]  # of raw outputs (n_jets, n_out), what they should be and, if there are some, weights
 METRICS: dict[str, Metric] = {}
-LOWER_IS_BETTER: set[str] = set()
 SUITS: dict[str, frozenset[str]] = {}  # the kinds of outputs, "classes", "labels" or "values", that each may judge
 
 
@@ -66,7 +65,7 @@ def finite(values: Floats, targets: Any) -> tuple[Floats, Floats]:
 
 def lower_is_better(function: Metric) -> Metric:
     """Note that less of a metric is better."""
-    LOWER_IS_BETTER.add(function.__name__)
+    function.lower_is_better = True  # type: ignore[attr-defined]
     return function
 
 

@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 from hepprune.errors import DataError
 from hepprune.metrics.score import Floats, Score, shares
 
+Booleans = NDArray[np.bool_]
 
-def roc(scores: Floats, positive: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+
+def roc(scores: Floats, positive: Booleans) -> tuple[Floats, Floats]:
     """Return efficiency and mistag rate at every distinct threshold, from the tightest to the loosest.
 
     Scores and `positive` are (n_jets,); jets of equal score pass together.
@@ -24,7 +26,7 @@ def roc(scores: Floats, positive: NDArray[np.bool_]) -> tuple[Floats, Floats]:
     return passed / passed[-1], (last + 1 - passed) / (len(scores) - passed[-1])
 
 
-def check(scores: Floats, positive: NDArray[np.bool_]) -> None:
+def check(scores: Floats, positive: Booleans) -> None:
     """Refuse scores that are no numbers, and jets of one kind only."""
     if scores.shape != positive.shape or np.isnan(scores).any():
         raise DataError("a ROC curve needs one score for each jet, a number")
@@ -44,7 +46,7 @@ class Passing:
     first: NDArray[np.int64]
 
     @classmethod
-    def of(cls, scores: Floats, fixed: NDArray[np.bool_], share: Floats) -> "Passing":
+    def of(cls, scores: Floats, fixed: Booleans, share: Floats) -> "Passing":
         """Return those of scores (n_jets,), a jet counting by its share; both kinds have some."""
         order = np.argsort(-scores, kind="stable")
         starts = np.append(True, scores[order][1:] != scores[order][:-1])
@@ -85,9 +87,7 @@ class Passing:
         return float(rise / (high - low) / fraction)
 
 
-def others_where(
-    fraction: float, scores: Floats, fixed: NDArray[np.bool_], weight: Floats | None
-) -> tuple[Score, Floats]:
+def others_where(fraction: float, scores: Floats, fixed: Booleans, weight: Floats | None) -> tuple[Score, Floats]:
     """Score the fraction of the other jets that pass where a fraction of the fixed does, and return who passes.
 
     The cut moves with the fixed jets: each pulls by the slope of one fraction against the other.
@@ -96,9 +96,8 @@ def others_where(
     passing = Passing.of(scores, fixed, share)
     passed, value = passing.passed(fraction), passing.others(fraction)
     slope = passing.slope(fraction, max(effective(passed * fixed, share), 1.0))
-    pull = np.where(
-        fixed, -slope * (passed - fraction) / np.mean(share * fixed), (passed - value) / np.mean(share * ~fixed)
-    )
+    of_fixed = -slope * (passed - fraction) / np.mean(share * fixed)
+    pull = np.where(fixed, of_fixed, (passed - value) / np.mean(share * ~fixed))
     return Score(value, share * pull), passed
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hepprune.errors import DataError
 from hepprune.metrics import arguments
@@ -13,11 +12,10 @@ from hepprune.metrics.arguments import Of, argument
 from hepprune.metrics.discriminants import tell
 from hepprune.metrics.names import Parametrised, parametrised
 from hepprune.metrics.score import Floats, Score, shares, transformed
-from hepprune.metrics.thresholds import check, effective, others_where
+from hepprune.metrics.thresholds import Booleans, check, effective, others_where
 
 ORBIT_KHZ = 11.246  # how often a bunch passes a point of the LHC
 LEAST = 10  # background jets that have to pass a cut, for an error of a third
-Booleans = NDArray[np.bool_]
 
 
 def rejection(efficiency: float, scores: Floats, signal: Booleans, weight: Floats | None = None) -> Score:

@@ -138,10 +138,9 @@ class Data(Section):
             raise ValueError("n_constituents of the only input is one number, without a name")
         if isinstance(self.n_constituents, dict) and (wrong := set(self.n_constituents) - set(self.inputs)):
             raise ValueError(f"n_constituents names '{min(wrong)}', and the inputs are {', '.join(self.inputs)}")
-        if images := [
-            name for name, each in self._given().items() if isinstance(each, ImageSection) and self._padded(name)
-        ]:
-            raise ValueError(f"the image '{images[0]}' takes all constituents, so it has no n_constituents")
+        for name, each in self._given().items():
+            if isinstance(each, ImageSection) and self._padded(name):
+                raise ValueError(f"the image '{name}' takes all constituents, so it has no n_constituents")
         return self
 
     @field_validator("lsb")

@@ -91,8 +91,7 @@ def outputs(tasks: Mapping[str, Head], data: Data, conditions: Conditions) -> di
     if len(labelled) > 1:
         raise ValueError(f"the outputs {' and '.join(labelled)} cannot share the label; name targets of their own")
     if labelled:
-        read = {name for each in data.columns.values() for text in each.expressions for name in grammar.mentioned(text)}
-        if known := read & set(data.labels):
+        if known := _read(data) & set(data.labels):
             raise ValueError(
                 f"data.label: the label '{min(known)}' is among the features and tells the class of every jet"
             )
@@ -107,13 +106,17 @@ def outputs(tasks: Mapping[str, Head], data: Data, conditions: Conditions) -> di
     return found
 
 
+def _read(data: Data) -> set[str]:
+    """Return the columns that features are, or are made of."""
+    return {name for each in data.columns.values() for text in each.expressions for name in grammar.mentioned(text)}
+
+
 def _check_signal(tasks: Mapping[str, Head], data: Data) -> None:
     if data.signal is None:
         return
     if not {head.kind for head in tasks.values()} & _OF_NUMBERS:
         raise ValueError("data.signal is what numbers are told apart by, of an output of regression or reconstruction")
-    read = {name for each in data.columns.values() for text in each.expressions for name in grammar.mentioned(text)}
-    if known := read & set(grammar.mentioned(data.signal)):
+    if known := _read(data) & grammar.mentioned(data.signal):
         raise ValueError(f"data.signal: '{min(known)}' is among the features and tells which jets are signal")
 
 

@@ -24,10 +24,9 @@ def load(path: str | Path) -> Recipe:
     """
     path = Path(path)
     content = documents.read(path, kind="recipe", keys="name, data and budget")
+    metrics_folder = path.parent / str(content.get("metrics_folder") or "")
     try:
-        recipe = Recipe.model_validate(
-            {**content, "metrics_folder": path.parent / str(content.get("metrics_folder") or "")}
-        )
+        recipe = Recipe.model_validate(content | {"metrics_folder": metrics_folder})
     except ValidationError as problem:
         raise RecipeError(f"'{path}': {_sentence(problem, Recipe)}") from problem
     given = recipe.data.file

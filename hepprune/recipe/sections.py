@@ -1,13 +1,11 @@
 """The sections of a recipe, each with its defaults and what its values may be; unknown keys are refused."""
 
-from collections.abc import Iterable
 from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from hepprune.architectures import Architecture
-from hepprune.errors import unknown
 from hepprune.fixed import FixedPoint
 from hepprune.metrics import is_lower_better
 from hepprune.network.precision import Precision
@@ -148,11 +146,11 @@ class Prune(Section):
     `schedule` is a name, with `sparsity` reached after `rounds`, or the sparsities after each round themselves.
     """
 
-    method: str = "magnitude"
+    method: Annotated[str, one_of("method", importance.CRITERIA)] = "magnitude"
     sparsity: Annotated[float, Field(ge=0, le=1)] | None = None
     granularity: str = "weight"
-    scope: str = "global"
-    normalisation: str = "none"
+    scope: Annotated[str, one_of("scope", selection.SCOPES)] = "global"
+    normalisation: Annotated[str, one_of("normalisation", selection.NORMALISATIONS)] = "none"
     keep: Annotated[int, Field(ge=0)] = 0
     schedule: str | tuple[float, ...] = "polynomial"
     rounds: Positive = 5
@@ -163,14 +161,6 @@ class Prune(Section):
 
     @model_validator(mode="after")
     def _can_be_followed(self) -> "Prune":
-        tables: dict[str, Iterable[str]] = {
-            "method": importance.CRITERIA,
-            "scope": selection.SCOPES,
-            "normalisation": selection.NORMALISATIONS,
-        }
-        for kind, known in tables.items():
-            if getattr(self, kind) not in known:
-                raise ValueError(unknown(kind, getattr(self, kind), known))
         with placed():
             granularities.parse(self.granularity)
             schedules.sparsities(self.schedule, self.sparsity, rounds=self.rounds)

@@ -6,8 +6,7 @@ from pydantic import Field, model_validator
 
 from hepprune.architectures import Architecture
 from hepprune.data.inputs import TRANSFORMS
-from hepprune.errors import check_known
-from hepprune.recipe.base import Positive, Section
+from hepprune.recipe.base import Positive, Section, one_of
 from hepprune.training import Fit
 
 
@@ -23,7 +22,7 @@ class Teacher(Section):
     task: Literal["reconstruction", "latent", "binary"] = "reconstruction"
     hidden: Annotated[tuple[Positive, ...], Field(min_length=1)] | None = None
     architecture: Architecture | None = None
-    transform: str = "none"
+    transform: Annotated[str, one_of("transform", TRANSFORMS)] = "none"
     of_signal: bool = True
     epochs: Positive = 20
     batch_size: Positive = 512
@@ -39,7 +38,6 @@ class Teacher(Section):
 
     @model_validator(mode="after")
     def _has_a_score_to_transform(self) -> "Teacher":
-        check_known("transform", self.transform, TRANSFORMS, ValueError)
         if self.transform != "none" and self.task != "reconstruction":
             raise ValueError(
                 f"the transform {self.transform} is of scores from 0 up; those of {self.task} may be below"

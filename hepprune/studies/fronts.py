@@ -7,10 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepprune.hardware import calibration
-from hepprune.metrics import is_lower_better
+from hepprune.metrics import Floats, is_lower_better
 from hepprune.studies.points import Point
 
-Floats = NDArray[np.float64]
 _BLOCK = 256  # points compared with all others at once
 _MOST = 2000  # points that a choice looks at, those that matter first
 

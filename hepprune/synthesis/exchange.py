@@ -1,13 +1,11 @@
 """A ledger's contents as flat tables: for people, for CSV, and for Parquet where pyarrow is installed."""
 
-import csv
-import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from hepprune.errors import PrerequisiteError, ReportError
-from hepprune.files import replacing, write_text
+from hepprune.files import replacing, write_csv
 from hepprune.hardware.resources import RESOURCES, Estimate
 from hepprune.synthesis.failures import Failure
 from hepprune.synthesis.ledger import Record, existing
@@ -64,11 +62,7 @@ def rows(records: Iterable[Record]) -> Iterator[Row]:
 
 
 def _csv(table: list[Row], out: Path) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _harmless(value) for name, value in row.items()} for row in table)
-    write_text(out, text.getvalue())
+    write_csv(out, COLUMNS, ({name: _harmless(value) for name, value in row.items()} for row in table))
 
 
 def _harmless(value: object) -> object:

@@ -24,9 +24,7 @@ def merged(measured: Iterable[Measurement]) -> list[Measurement]:
 
 
 def _agree(one: Measurement, other: Measurement) -> bool:
-    if one.stage != other.stage or one.clock_ns != other.clock_ns:
-        return False
-    if not _same_part(one.part, other.part):
+    if (one.stage, one.clock_ns) != (other.stage, other.clock_ns) or not _same_part(one.part, other.part):
         return False
     names = ("version", "latency_cycles", "interval_cycles", "clock_met")
     pairs = [(getattr(one, name), getattr(other, name)) for name in names]

@@ -12,10 +12,7 @@ from torch import Tensor
 
 from hepprune import metrics
 from hepprune.errors import DataError
-from hepprune.metrics import Conditions, Metric, Score
-
-Floats = NDArray[np.float64]
-
+from hepprune.metrics import Conditions, Floats, Metric, Score
 
 Targets = Tensor | tuple[Tensor, ...]
 Raw = Tensor | tuple[Tensor, ...]  # every output before its head, (n_jets, *shape); alone where there is one

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hepprune.errors import DataError, unknown
-from hepprune.metrics import Conditions
-from hepprune.task.base import Floats, OneOutput, Raw, Targets, copied, only
+from hepprune.metrics import Conditions, Floats
+from hepprune.task.base import OneOutput, Raw, Targets, copied, only
 
 
 @dataclass(frozen=True)

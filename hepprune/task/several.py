@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hepprune.errors import DataError, check_known, unknown
-from hepprune.metrics import Metric, Score
-from hepprune.task.base import Arrays, Floats, Raw, Targets, Task, only
+from hepprune.metrics import Floats, Metric, Score
+from hepprune.task.base import Arrays, Raw, Targets, Task, only
 from hepprune.task.kinds import Regression, flags
 
 

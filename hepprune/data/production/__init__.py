@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -42,26 +43,15 @@ class SampleKind:
     has_background: bool = False
 
 
+_OF_A_TRIGGER = partial(
+    SampleKind, classes=collisions.CLASSES, settings=trigger.settings, larger=5, has_background=True
+)
 KINDS = {
     "jets": SampleKind(
         classes=pythia.CLASSES, settings=pythia.settings, make=pythia.make_jets, collections=writing.CONSTITUENTS
     ),
-    "l1_objects": SampleKind(
-        classes=collisions.CLASSES,
-        settings=trigger.settings,
-        make=trigger.make_objects,
-        collections=trigger.COLLECTIONS,
-        larger=5,
-        has_background=True,
-    ),
-    "calo": SampleKind(
-        classes=collisions.CLASSES,
-        settings=trigger.settings,
-        make=trigger.make_regions,
-        collections=trigger.REGIONS,
-        larger=5,
-        has_background=True,
-    ),
+    "l1_objects": _OF_A_TRIGGER(make=trigger.make_objects, collections=trigger.COLLECTIONS),
+    "calo": _OF_A_TRIGGER(make=trigger.make_regions, collections=trigger.REGIONS),
 }
 
 

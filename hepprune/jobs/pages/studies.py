@@ -69,8 +69,7 @@ def page(folder: Path) -> Page:
 def _points(caption: str, points: Sequence[Mapping[str, Any]], metric: str | None) -> Table:
     """Return the points as a table, without columns that none of them fills."""
     own = {} if metric is None else {metric: metric, f"{metric}_error": f"± {metric}"}
-    wanted = {
-        key: title for key, title in (_COLUMNS | own).items() if any(point.get(key) is not None for point in points)
-    }
+    filled = {key for point in points for key, value in point.items() if value is not None}
+    wanted = {key: title for key, title in (_COLUMNS | own).items() if key in filled}
     rows = [[pages.cell(point.get(key)) for key in wanted] for point in points]
     return Table(caption=caption, columns=list(wanted.values()), rows=rows)

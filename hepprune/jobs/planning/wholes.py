@@ -153,11 +153,8 @@ class Wholes:
     @cached_property
     def _given(self) -> list[Any]:
         given = [[identity(model.workshop.network), model.sample.key] for model in self.models]
-        return [
-            given,
-            self.settings.criterion,
-            [tables.named(self.settings.measure(model.sample)) for model in self.models],
-        ]
+        judged_by = [tables.named(self.settings.measure(model.sample)) for model in self.models]
+        return [given, self.settings.criterion, judged_by]
 
     def planned(self, plan: Plan, out: Path | None) -> tuple[Planned, ...]:
         """Return what becomes of each model, written beside the solution where there is a folder."""

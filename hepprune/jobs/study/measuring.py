@@ -100,7 +100,9 @@ def measured(
                 known[place] = replace(points[place], failure=str(problem))
             advance(1, points[place].setting.name)
     with Ledger(folder / "ledger.sqlite") as book:
-        done = _done(works, book) | _run(works, book, wanted, track)
+        done = _done(works, book)
+        left = [work for work in works if work.key not in done and work.tool.name != elsewhere.NAME]
+        done |= _run(left, book, wanted, track)
     for work in works:
         known[work.place] = replace(points[work.place], **done.get(work.key, {}))
     awaited = [work for work in works if work.tool.name == elsewhere.NAME and work.key not in done]
@@ -130,10 +132,9 @@ def _done(works: Sequence[_Work], book: Ledger) -> dict[str, dict[str, Any]]:
 
 
 def _run(works: Sequence[_Work], book: Ledger, wanted: SynthesisRequest, track: Track) -> dict[str, dict[str, Any]]:
-    known, found = _done(works, book), dict[str, dict[str, Any]]()
-    left = [work for work in works if work.key not in known and work.tool.name != elsewhere.NAME]
-    for name in dict.fromkeys(work.tool.name for work in left):
-        mine = [work for work in left if work.tool.name == name]
+    found: dict[str, dict[str, Any]] = {}
+    for name in dict.fromkeys(work.tool.name for work in works):
+        mine = [work for work in works if work.tool.name == name]
         runs = farm.synthesise(
             [work.project for work in mine], tool=name, executor=wanted.executor, limits=wanted.limits, track=track
         )

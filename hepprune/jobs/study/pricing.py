@@ -1,6 +1,7 @@
 """What the points of a study are predicted to cost, and what jets say of their networks."""
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -85,31 +86,23 @@ class Bench:
         """
         clock_ns = self.target.period_ns
         settings = [each for name in self.networks for each in self.grid.settings(name, clock_ns)]
-        points, illegal, notes = list[Point](), dict[str, int](), dict[str, None]()
-
-        def refuse(reason: str, n: int) -> None:
-            illegal[reason] = illegal.get(reason, 0) + n
-
+        points, illegal, notes = list[Point](), Counter[str](), dict[str, None]()
         with track("pricing", len(settings)) as advance:
             for _, alike in groupby(settings, key=lambda each: each.network):
                 group = list(alike)
-                points += self._of_network(group, refuse, notes)
+                points += self._of_network(group, illegal, notes)
                 advance(len(group), f"{len(points):,} legal")
         if not points:
-            worst = max(illegal, key=illegal.__getitem__)
-            raise RecipeError(
-                f"none of {len(settings):,} combinations is legal; of {illegal[worst]:,} of them: {worst}"
-            )
-        return PricedPoints(tuple(points), illegal, tuple(notes))
+            ((worst, n),) = illegal.most_common(1)
+            raise RecipeError(f"none of {len(settings):,} combinations is legal; of {n:,} of them: {worst}")
+        return PricedPoints(tuple(points), dict(illegal), tuple(notes))
 
-    def _of_network(
-        self, settings: list[Setting], refuse: Callable[[str, int], None], notes: dict[str, None]
-    ) -> Iterator[Point]:
-        """Yield the points of one network; those that are built alike differ in their clock alone."""
+    def _of_network(self, settings: list[Setting], illegal: Counter[str], notes: dict[str, None]) -> Iterator[Point]:
+        """Yield the points of one network, and count what is none; those built alike differ in their clock alone."""
         try:
             network = self.variant(settings[0])
         except NetworkError as problem:
-            refuse(str(problem), len(settings))
+            illegal[str(problem)] += len(settings)
             return
         scores = self.judges.scores(network, self.store)
         for _, alike in groupby(settings, key=lambda each: (each.strategy, each.reuse_factor, each.parallelization)):
@@ -117,13 +110,13 @@ class Bench:
             try:
                 design = self._legal(group[0], network, notes)
             except (NetworkError, RecipeError) as problem:
-                refuse(str(problem), len(group))
+                illegal[str(problem)] += len(group)
                 continue
             for setting in group:
                 try:
                     yield self._point(setting, design, scores)
                 except (NetworkError, RecipeError) as problem:
-                    refuse(str(problem), 1)
+                    illegal[str(problem)] += 1
 
     def _legal(self, setting: Setting, network: Network, notes: dict[str, None]) -> Network:
         """Return a network built as a setting says, and note what is assumed of it.

@@ -1,13 +1,11 @@
 """What a study leaves behind: a table as CSV, everything as JSON, and its plots."""
 
-import csv
-import io
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from hepprune.errors import ReportError
-from hepprune.files import write_json, write_text
+from hepprune.files import write_csv, write_json
 from hepprune.jobs import learning
 from hepprune.report.plots import costs, studies
 from hepprune.studies.points import Study, columns
@@ -17,11 +15,8 @@ _STACKED = 8  # points whose latency is drawn layer by layer
 
 def write(study: Study, folder: Path) -> Study:
     """Write study.csv, study.json and the plots into a folder, and return the study with their paths."""
-    text = io.StringIO()
-    table = csv.DictWriter(text, columns(study), lineterminator="\n")
-    table.writeheader()
-    table.writerows(point.row() for point in study)
-    files = {"csv": str(write_text(folder / "study.csv", text.getvalue())), **_plots(study, folder)}
+    table = write_csv(folder / "study.csv", columns(study), (point.row() for point in study))
+    files = {"csv": str(table), **_plots(study, folder)}
     found = replace(study, files=files | {"json": str(folder / "study.json")})
     write_json(folder / "study.json", as_json(found))
     return found

@@ -50,7 +50,7 @@ def hessian(network: Network, sample: Sample, *, batch_size: int = 8192) -> dict
         DataError: there are no jets, or a derivative is not finite.
     """
     bent = [layer for layer in statistics.scored(network) if _bends(network, layer)]
-    return _gather(network, sample, batch_size=batch_size, bent=bent) | _of_cells(network, sample)
+    return _gather(network, sample, batch_size=batch_size, bent=bent) | _of_cells(network, sample, linear=False)
 
 
 def gauss_newton(network: Network, sample: Sample, *, batch_size: int = 8192) -> dict[str, Curvature]:
@@ -100,9 +100,7 @@ def _finished(name: str, terms: list[Tensor], n_jets: int) -> Curvature:
     return Curvature(*(term / n_jets for term in terms))
 
 
-def _of_cells(
-    network: Network, sample: Sample, *, batch_size: int = 8192, linear: bool = False
-) -> dict[str, Curvature]:
+def _of_cells(network: Network, sample: Sample, *, linear: bool, batch_size: int = 8192) -> dict[str, Curvature]:
     """Return the curvature by both kernels of every recurrent layer, of linearised logits or the Hessian's."""
     found: dict[str, Curvature] = {}
     for cell in recurrences.contributing(network):

@@ -82,10 +82,8 @@ def _run(
         if node.layer.kernels:
             own = (own[0].view_as(own[0]),)  # its gradient is that of what this layer alone makes of the value
             if means and name in factors:
-                mean, factor = (
-                    means[name].to(own[0].dtype),
-                    factors[name].repeat(own[0].shape[-1] // len(factors[name])),
-                )
+                mean = means[name].to(own[0].dtype)
+                factor = factors[name].repeat(own[0].shape[-1] // len(factors[name]))
                 own = (mean + factor * (own[0] - mean),)
             arriving.setdefault(name, []).append(own[0])
         return node.quantised(node.layer.compute(*own, quantised=True))

@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 from hepprune.errors import BudgetMissedError
 from hepprune.search.plans.atlas import Atlas, Figures, Price
 from hepprune.search.plans.choices import PlanProblem
-from hepprune.search.plans.knapsack import Knapsack
+from hepprune.search.plans.knapsack import Floats, Knapsack
 from hepprune.search.plans.links import Links, Plans
 from hepprune.search.plans.pareto import Picks, PlanSolution
 from hepprune.search.plans.solvers import milp
 
-Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Solve = Callable[[PlanProblem], PlanSolution]
 
@@ -44,9 +43,8 @@ def explore(problem: PlanProblem, solve: Solve, price: Price, *, every: int = EV
 
     Up to `every` plans all are priced, else about `most`.
     """
-    atlas = Atlas(
-        price=price, n_plans=math.prod(len(choice.options) for table in problem.tables for choice in table.choices)
-    )
+    n_plans = math.prod(len(choice.options) for table in problem.tables for choice in table.choices)
+    atlas = Atlas(price=price, n_plans=n_plans)
     if atlas.n_plans <= every:
         exhaust(problem, atlas)
         return atlas

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from hepprune.hardware.resources import RESOURCES, Resources
 from hepprune.search.plans import pareto
 from hepprune.search.plans.choices import Choice, Option, PlanProblem
-from hepprune.search.plans.knapsack import Knapsack
+from hepprune.search.plans.knapsack import Floats, Knapsack
 from hepprune.search.plans.pareto import Picks, Plan
 
-Floats = NDArray[np.float64]
 Plans = NDArray[np.int64]  # (n, n_choices), an option of each choice
 _MOST_PAIRS = 20_000
 

@@ -126,21 +126,18 @@ class _Probe:
 
     def _layers(self, places: Sequence[Place]) -> _Measured:
         """Yield the points of cuts that change one layer, all those of a layer measured together."""
-        groups, predictions = [], []
+        groups, predicted = [], []
         for _, own in itertools.groupby(places, lambda place: place[0].name):
-            tried = [(what, granularity, level) for what, granularity in own for level in self.levels]
-            layers, losses = [], []
-            for what, granularity, level in tried:
-                (cut,), predicted = lowest(what, granularity, level, self.statistics, self.criterion)
+            layers = []
+            for (what, granularity), level in itertools.product(own, self.levels):
+                (cut,), loss = lowest(what, granularity, level, self.statistics, self.criterion)
                 layer = what.layer if isinstance(what, Kernel) else self.network[cut.layer]
                 layers.append(masks.with_cut(layer, cut))  # a cut may be long and is not kept
-                losses.append(predicted)
+                predicted.append((what.name, granularity, level, loss))
             groups.append(LayerVariants(tuple(layers)))
-            predictions.append(list(zip(tried, losses, strict=True)))
-        effects_of = measure(self.network, self.sample, groups)
-        for own_predictions, effects in zip(predictions, effects_of, strict=True):
-            for ((what, granularity, level), loss), effect in zip(own_predictions, effects, strict=True):
-                yield (what.name, granularity), _point(level, loss, effect)
+        effects = itertools.chain.from_iterable(measure(self.network, self.sample, groups))
+        for (name, granularity, level, loss), effect in zip(predicted, effects, strict=True):
+            yield (name, granularity), _point(level, loss, effect)
 
     def _networks(self, places: Sequence[Place]) -> _Measured:
         """Yield the points of cuts that change several layers."""

@@ -26,10 +26,8 @@ def parse(path: Path, text: str, clock_ns: float | None = None) -> Measurement |
         raise ReportError(f"'{path}' has no simulated RTL; expected a row VHDL or Verilog with its status")
     row = next((row for row in rows if row.cells[1] != "Pass"), rows[0])
     if row.cells[1] != "Pass":
-        message, cure = (
-            f"the co-simulation of {row.cells[0]} ended with {row.cells[1][:40]}",
-            FAILURES["simulation"].cure,
-        )
+        message = f"the co-simulation of {row.cells[0]} ended with {row.cells[1][:40]}"
+        cure = FAILURES["simulation"].cure
         return Failure(kind="simulation", message=message, cure=cure, tool="cosim", clock_ns=clock_ns, line=row.line)
     latency, interval = (cycles(row.cells[place], what="cycles", path=path, line=row.line) for place in (4, 7))
     return Measurement(

@@ -26,14 +26,12 @@ def parse(path: Path, text: str, _clock_ns: float | None = None) -> Measurement:
     hierarchy = data.get("ModuleInfo")
     metrics = _object(_object(hierarchy, "Metrics", path), top, path)
     timing, latency = _object(metrics, "Timing", path), _object(metrics, "Latency", path)
-    clock = number(_text(timing, "Target", path), what="Target", path=path)
+    clock = _number(timing, "Target", path)
     if not clock:
         raise ReportError(f"'{path}': the target period is unknown or zero; expected ns")
-    estimate, uncertainty = (
-        number(_text(timing, name, path), what=name, path=path) for name in ("Estimate", "Uncertainty")
-    )
+    estimate, uncertainty = (_number(timing, name, path) for name in ("Estimate", "Uncertainty"))
     area = _object(metrics, "Area", path)
-    counts = {count: number(_text(area, tag, path), what=tag, path=path) for count, tag in _tags(area).items()}
+    counts = {count: _number(area, tag, path) for count, tag in _tags(area).items()}
     return Measurement(
         stage="csynth",
         tool="hls",
@@ -95,6 +93,10 @@ def _object(value: Any, name: str, path: Path) -> Mapping[str, Any]:
     if not isinstance(found, dict):
         raise ReportError(f"'{path}' has no object '{name}'; expected one where HLS describes its modules")
     return found
+
+
+def _number(value: Any, name: str, path: Path) -> float | None:
+    return number(_text(value, name, path), what=name, path=path)
 
 
 def _text(value: Any, name: str, path: Path) -> str:

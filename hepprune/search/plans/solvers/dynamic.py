@@ -5,18 +5,16 @@ a Lagrangian bound (Held and Karp 1971) says that it cannot beat a plan already 
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hepprune.errors import RecipeError
 from hepprune.search.plans import pareto
 from hepprune.search.plans.choices import PlanProblem
-from hepprune.search.plans.knapsack import Knapsack
+from hepprune.search.plans.knapsack import Floats, Knapsack
 from hepprune.search.plans.pareto import Picks, PlanSolution
 from hepprune.search.plans.solvers import paths
 from hepprune.search.plans.solvers.milp import swept
 from hepprune.search.plans.solvers.registry import solver
 
-Floats = NDArray[np.float64]
 _MOST_STATES = 2**20
 _COMPARED = 2**12  # states up to which every pair is compared; beyond, bounds alone thin them out
 _TOLERANCE = 1e-12

@@ -4,15 +4,13 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hepprune.search.plans import pareto
 from hepprune.search.plans.choices import PlanProblem
-from hepprune.search.plans.knapsack import Knapsack
+from hepprune.search.plans.knapsack import Floats, Knapsack
 from hepprune.search.plans.pareto import Picks, PlanSolution
 from hepprune.search.plans.solvers.registry import solver
 
-Floats = NDArray[np.float64]
 _OBJECTIVE = 1e4  # the scale of the losses: HiGHS stops at an absolute gap of 1e-6
 
 # Returns the plan of least loss within a share of a knapsack's limits, None where there is none.

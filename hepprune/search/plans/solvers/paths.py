@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hepprune.search.plans.knapsack import Knapsack
+from hepprune.search.plans.knapsack import Floats, Knapsack
 from hepprune.search.plans.pareto import Picks
 
-Floats = NDArray[np.float64]
 _SHARES = (0.25, 0.5, 0.75)
 
 
