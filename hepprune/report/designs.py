@@ -56,9 +56,6 @@ class Designs:
     unit: str
 
 
-_DESIGNS = TypeAdapter(Designs)
-
-
 def read(path: Path) -> Designs | None:
     """Read what a run wrote; None where it wrote none, as runs once did.
 
@@ -67,7 +64,7 @@ def read(path: Path) -> Designs | None:
     """
     if not path.exists():
         return None
-    found = stored.read(_DESIGNS, path, error=ReportError)
+    found = stored.read(TypeAdapter(Designs), path, error=ReportError)
     for problem in _mismatches(found):
         raise ReportError(f"'{path}' is damaged: {problem}; write it again")
     return found

@@ -32,9 +32,6 @@ class _About(BaseModel):
     forms: list[str]
 
 
-_ABOUT = TypeAdapter(list[_About])
-
-
 @dataclass(frozen=True, kw_only=True)
 class Judged:
     """One output on the test jets: what it should be, and by the name of each form of the network what it is.
@@ -82,7 +79,7 @@ def read(path: Path) -> tuple[Judged, ...]:
         raise ReportError(f"no '{path}': `hepprune run` writes it, in the build folder of a recipe")
     try:
         found = arrays.read(path, max_bytes=_MAX_BYTES)
-        about = _ABOUT.validate_json(str(found["about"]))
+        about = TypeAdapter(list[_About]).validate_json(str(found["about"]))
         return tuple(_output(index, each, found) for index, each in enumerate(about))
     except (HeppruneError, ValidationError, ValueError, KeyError) as problem:
         said = str(problem).splitlines()[0]

@@ -33,16 +33,13 @@ class _Study(TypedDict):
     points: list[dict[str, str | float | bool | None]]
 
 
-_STUDY = TypeAdapter(_Study)
-
-
 def page(folder: Path) -> Page:
     """Return the page of a study's folder.
 
     Raises:
         ReportError: its study.json is damaged.
     """
-    study = stored.read(_STUDY, folder / "study.json", error=ReportError)
+    study = stored.read(TypeAdapter(_Study), folder / "study.json", error=ReportError)
     points = study["points"]
     fitting = sum(point.get("verdict") in {"fits", "doubtful"} for point in points)
     front = [point for point in points if point.get("front")]
