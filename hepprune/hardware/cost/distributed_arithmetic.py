@@ -215,7 +215,7 @@ def registers(design: ConstantMatrices, prices: tuple[MatrixPrice, ...], *, n_cy
     arrivals = {m.name: p.arrival for m, p in zip(design.matrices, prices, strict=True)}
     for matrix, own in zip(design.matrices, prices, strict=True):
         arrival = arrivals.get(matrix.source or "", np.zeros(matrix.weight.shape[1]))
-        held = sum(_held(matrix, own, arrival, level) for level in boundaries)
+        held = _held(matrix, own, arrival, boundaries)
         if matrix.name == design.output:
             bits = _bits(matrix.leaving.low, matrix.leaving.high, matrix.leaving.places)
             held += float(bits.sum()) + sum(float(bits[own.arrival <= level].sum()) for level in boundaries)
@@ -223,13 +223,14 @@ def registers(design: ConstantMatrices, prices: tuple[MatrixPrice, ...], *, n_cy
     return tuple(found)
 
 
-def _held(matrix: Matrix, own: MatrixPrice, arrival: Floats, level: float) -> float:
-    """Return the bits of one matrix's partial sums that live at one level; never more than twice its inputs' bits."""
-    arriving = matrix.arriving
-    unfinished = (own.arrival > level) & matrix.alive
-    here = (arrival <= level) & matrix.weight.any(axis=0)
-    if not unfinished.any() or not here.any():
-        return 0.0
-    nodes = np.maximum(own.terms[np.ix_(unfinished, here)] @ 2.0 ** (arrival[here] - level), 1.0)
-    sums = float((nodes * _bits(matrix.total.low, matrix.total.high, matrix.total.places)[unfinished]).sum())
-    return min(sums, 2.0 * float(_bits(arriving.low, arriving.high, arriving.places)[here].sum()))
+def _held(matrix: Matrix, own: MatrixPrice, arrival: Floats, levels: Sequence[float]) -> float:
+    """Return the bits of one matrix's partial sums that live at some levels; never more than twice its inputs' bits."""
+    alive, read = matrix.alive, matrix.weight.any(axis=0)
+    in_bits, bits = (_bits(each.low, each.high, each.places) for each in (matrix.arriving, matrix.total))
+    held = 0.0
+    for level in levels:
+        unfinished, here = (own.arrival > level) & alive, (arrival <= level) & read
+        if unfinished.any() and here.any():
+            nodes = np.maximum(own.terms[np.ix_(unfinished, here)] @ 2.0 ** (arrival[here] - level), 1.0)
+            held += min(float((nodes * bits[unfinished]).sum()), 2.0 * float(in_bits[here].sum()))
+    return held

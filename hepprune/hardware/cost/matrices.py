@@ -4,7 +4,7 @@ A search prices thousands of networks that differ in one layer, so the whole num
 """
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -46,7 +46,7 @@ class Matrix:
     total: Interval
     quantisers: tuple[Following, ...] = ()
 
-    @property
+    @cached_property
     def alive(self) -> NDArray[np.bool_]:
         """Which neurons still depend on the input, (n_out,)."""
         return (self.weight != 0).any(axis=1)  # type: ignore[no-any-return]
